@@ -17,9 +17,11 @@
  *
  * A failed CHECK is printed and counted, and the test goes on; a failed REQUIRE is printed and
  * counted, and the test function (which must return void) returns. Checks may be made from any
- * thread. A forked child counts for itself only: let it _exit(rt_test_result()) and check its status.
+ * thread. A forked child counts for itself only: let it _exit(rt_test_result()) and check its
+ * status.
  *
- * Exit status: 0 all checks held, 1 some failed, 77 skipped (TEST_SKIP), which ctest shows as skipped.
+ * Exit status: 0 all checks held, 1 some failed, 77 skipped (TEST_SKIP), which ctest shows as
+ * skipped.
  */
 #ifndef RT_TEST_H
 #define RT_TEST_H
@@ -63,8 +65,9 @@ static inline bool rt_test_check_eq(intmax_t a, intmax_t b, const char *a_text, 
                                     const char *file, int line)
 {
     if (a != b)
-        rt_test_fail(file, line, "%s is %" PRIdMAX " (0x%" PRIxMAX "), expected %s = %" PRIdMAX
-                                 " (0x%" PRIxMAX ")",
+        rt_test_fail(file, line,
+                     "%s is %" PRIdMAX " (0x%" PRIxMAX "), expected %s = %" PRIdMAX " (0x%" PRIxMAX
+                     ")",
                      a_text, a, (uintmax_t)a, b_text, b, (uintmax_t)b);
     return a == b;
 }
@@ -129,9 +132,9 @@ static inline int rt_test_result(void)
 }
 
 /*
- * A whole number from the environment, or the default. A stress or simulation test takes its seed from
- * "RT_TEST_SEED" and its length from "RT_TEST_ROUNDS", and prints the seed, so that a failure can be
- * repeated.
+ * A whole number from the environment, or the default. A stress or simulation test takes its seed
+ * from "RT_TEST_SEED" and its length from "RT_TEST_ROUNDS", and prints the seed, so that a failure
+ * can be repeated.
  */
 static inline uint64_t rt_test_env_u64(const char *name, uint64_t def)
 {
@@ -151,8 +154,7 @@ static inline uint64_t rt_test_rand(uint64_t *state)
 #define CHECK(cond) rt_test_check(!!(cond), #cond, __FILE__, __LINE__)
 
 /* For integers of any type and for pointers. Values above INT64_MAX compare by their bits. */
-#define CHECK_EQ(a, b) \
-    rt_test_check_eq((intmax_t)(a), (intmax_t)(b), #a, #b, __FILE__, __LINE__)
+#define CHECK_EQ(a, b) rt_test_check_eq((intmax_t)(a), (intmax_t)(b), #a, #b, __FILE__, __LINE__)
 
 #define CHECK_STR_EQ(a, b) rt_test_check_str((a), (b), #a, __FILE__, __LINE__)
 

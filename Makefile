@@ -1,0 +1,95 @@
+# Everything here works on a fresh clone with gcc, make and Python >= 3.11 (with headers); what else is needed
+# comes into .venv from PyPI. `make` lists the targets.
+
+PYTHON       ?= python3
+JOBS         ?= $(shell nproc)
+RT_WERROR    ?= OFF
+PYTEST_ARGS  ?=
+FUZZ_SECONDS ?= 60
+
+VENV    := .venv
+BIN     := $(CURDIR)/$(VENV)/bin
+TOOLS   := $(VENV)/.tools
+export PATH := $(BIN):$(PATH)
+# No build isolation and one lasting build folder: after an edit only what changed is compiled.
+PIP_INSTALL := $(BIN)/pip install -qq --no-build-isolation -C build-dir=build/pip -C cmake.define.RT_WERROR=$(RT_WERROR)
+SOURCES := pyproject.toml $(shell find csrc $(wildcard shmring workers api tools) -type f ! -name '*.pyc')
+SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+                 TSAN_OPTIONS=second_deadlock_stack=1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint tidy format asan tsan model fuzz clean FORCE
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed-demo ## what shmring does, on this machine, in a minute
+	@$(BIN)/shmring demo
+
+test: ctest-dev $(VENV)/.installed-test ## the C tests and the Python tests (PYTEST_ARGS=... goes to pytest)
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-test tidy ## ruff, mypy, the stubs against the built module, clang-tidy
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@cd $(VENV) && MYPYPATH= $(BIN)/stubtest shmring._hot
+
+tidy: build-dev ## clang-tidy over csrc, where it is installed
+	@if command -v clang-tidy >/dev/null; then \
+	    find csrc -name '*.c' ! -path 'csrc/python/*' -print0 \
+	        | xargs -0 -r -n 1 -P $(JOBS) clang-tidy --quiet -p build/dev 2>build/tidy.log \
+	        || { cat build/tidy.log; exit 1; }; \
+	else echo "clang-tidy is not installed: left out"; fi
+
+format: ## lay out the C sources as .clang-format says
+	@find csrc tests/c tests/fuzz -name '*.[ch]' -exec clang-format -i {} +
+
+asan: ctest-asan ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
+
+tsan: ctest-tsan ## the C tests under ThreadSanitizer
+
+model: ## check the model of the ring protocol (needs spin)
+	@bash tests/model/run.sh
+
+fuzz: build-fuzz ## each fuzz target for FUZZ_SECONDS, from its corpus (needs clang)
+	@set -e; for target in build/fuzz/fuzz/fuzz_*; do \
+	    name=$${target##*/fuzz_}; found=build/fuzz/found/$$name; mkdir -p $$found; \
+	    seeds=tests/fuzz/corpus/$$name; [ -d $$seeds ] || seeds=; \
+	    echo "fuzz $$name, $(FUZZ_SECONDS) s"; \
+	    $$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+	        -artifact_prefix=build/fuzz/found/$$name- $$found $$seeds >build/fuzz/$$name.log 2>&1 \
+	        || { cat build/fuzz/$$name.log; exit 1; }; \
+	    grep -E 'number_of_executed_units|cov:' build/fuzz/$$name.log | tail -n 2; \
+	done
+
+clean: ## remove what make made
+	@rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# C builds: build-PRESET and ctest-PRESET for every preset of csrc/CMakePresets.json. A log is shown only
+# when its step fails; compiler warnings are always shown.
+build-%: $(TOOLS) FORCE
+	@mkdir -p build
+	@cd csrc && { cmake --preset $* -DRT_WERROR=$(RT_WERROR) && cmake --build --preset $* --parallel $(JOBS); } \
+	    >../build/$*.log || { cat ../build/$*.log; exit 1; }
+
+ctest-%: build-%
+	@cd csrc && $(SANITIZER_ENV) ctest --preset $* --parallel $(JOBS)
+
+$(TOOLS): pyproject.toml
+	@echo "setting up $(VENV)"
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -qq scikit-build-core 'cffi>=2.1' 'cmake>=3.26' ninja
+	@touch $@
+
+$(VENV)/.installed-demo: $(TOOLS) $(SOURCES)
+	@echo "installing shmring into $(VENV)"
+	@$(PIP_INSTALL) '.[demo]'
+	@touch $@
+
+$(VENV)/.installed-test: $(TOOLS) $(SOURCES)
+	@echo "installing shmring and what its tests need into $(VENV)"
+	@$(PIP_INSTALL) '.[test,dev]'
+	@touch $@
+
+FORCE:

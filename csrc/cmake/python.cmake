@@ -1,0 +1,42 @@
+# The Python binding and what a wheel holds; read only when pip builds (scikit-build-core sets SKBUILD).
+#
+#     shmring/_ring.*.so        cffi, API mode: everything that is not per packet
+#     shmring/_hot.*.so         hand-written: the per-packet calls; absent on PyPy, where cffi does the same work
+#     rtworkers/bin/...         the worker, and the bare-C floor of `shmring bench`
+cmake_minimum_required(VERSION 3.26) # USE_SABI
+find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module ${SKBUILD_SABI_COMPONENT})
+
+# rt_python_module(NAME SOURCE): shmring.NAME. One file for all Pythons from 3.11 on where this Python has the
+# stable ABI (CPython with its lock), else a file for this Python only.
+function(rt_python_module name source)
+    if(SKBUILD_SABI_VERSION)
+        python_add_library(${name} MODULE USE_SABI ${SKBUILD_SABI_VERSION} WITH_SOABI ${source})
+    else()
+        python_add_library(${name} MODULE WITH_SOABI ${source})
+    endif()
+    target_link_libraries(${name} PRIVATE rt_shm rt_proto)
+    install(TARGETS ${name} LIBRARY DESTINATION shmring)
+endfunction()
+
+set(ring_cdef ${CMAKE_CURRENT_SOURCE_DIR}/python/ring_cdef.h)
+set(ring_src ${CMAKE_CURRENT_SOURCE_DIR}/python/ring_src.h)
+set(ring_c ${CMAKE_CURRENT_BINARY_DIR}/_ring.c)
+add_custom_command(
+    OUTPUT ${ring_c}
+    COMMAND ${Python_EXECUTABLE} -m cffi.gen_src read-sources shmring._ring ${ring_cdef} ${ring_src} ${ring_c}
+    DEPENDS ${ring_cdef} ${ring_src}
+    COMMENT "Generating shmring._ring"
+    VERBATIM)
+rt_python_module(_ring ${ring_c})
+
+if(Python_INTERPRETER_ID STREQUAL "PyPy")
+    message(STATUS "shmring._hot is left out: PyPy calls C faster through cffi")
+else()
+    rt_python_module(_hot python/hot.c)
+    target_link_libraries(_hot PRIVATE rt_strict)
+endif()
+
+install(TARGETS shmring-worker RUNTIME DESTINATION rtworkers/bin)
+if(TARGET shmring-floor)
+    install(TARGETS shmring-floor RUNTIME DESTINATION rtworkers/bin)
+endif()

@@ -1,0 +1,74 @@
+/* phc.h: the clock of a network card (PTP hardware clock) and its relation to a channel's clock.
+ *
+ * phc_open finds the card's clock, switches its stamping on, and reads the clock against
+ * CLOCK_REALTIME with PTP_SYS_OFFSET_EXTENDED. Each refresh gives one point (phc time, channel time);
+ * phc_filter fits a line through the last few good points, which converts stamps.
+ *
+ * One thread; one phc_t per interface and channel clock, shared by its sockets.
+ */
+#ifndef PHC_H
+#define PHC_H
+
+#include "io/clock_map.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PHC_FILTER_POINTS 16
+#define PHC_REFRESH_NS (250 * RT_NS_PER_MS)
+
+typedef struct phc_point {
+    int64_t phc_ns;
+    int64_t offset_ns; /* channel clock - phc */
+    int64_t width_ns;  /* bracket around the reading: its uncertainty */
+} phc_point_t;
+
+/* Line through the points: offset(t) = base_offset_ns + slope * (t - base_phc_ns). */
+typedef struct phc_filter {
+    phc_point_t points[PHC_FILTER_POINTS];
+    unsigned count; /* valid points */
+    unsigned next;  /* slot of the next one */
+    int64_t base_phc_ns;
+    int64_t base_offset_ns;
+    double slope; /* relative rate error of the card, about 1e-9 .. 1e-5 */
+    uint64_t steps; /* times the card's clock jumped and the filter began anew */
+} phc_filter_t;
+
+/* Pure arithmetic, no clocks. */
+void phc_filter_init(phc_filter_t *filter);
+
+/* Adds one reading: at phc_ns on the card the channel's clock stood at target_ns, known to +-width_ns/2.
+ * Readings much wider than the usual are ignored; one that is off the line by more than its width and
+ * 100 us means a step of the card's clock and starts anew. */
+void phc_filter_add(phc_filter_t *filter, int64_t phc_ns, int64_t target_ns, int64_t width_ns);
+
+/* Channel time of a card stamp; meaningful once count > 0. */
+int64_t phc_filter_map(const phc_filter_t *filter, int64_t phc_ns);
+
+typedef struct phc {
+    int fd; /* /dev/ptpN, -1 closed */
+    int index;
+    int64_t next_refresh_mono_ns;
+    phc_filter_t filter;
+} phc_t;
+
+/* Cold. Index of the clock of an interface: >= 0; -ENODEV (no such interface), -ENOTSUP (no clock, or
+ * it stamps nothing in hardware). */
+int phc_index_of(const char *device);
+
+/* Cold. Switches stamping of all sent and received packets on (SIOCSHWTSTAMP, CAP_NET_ADMIN), opens the
+ * clock and takes the first readings. Returns 0; -ENODEV, -ENOTSUP, -EPERM, -EACCES; text set. */
+int phc_open(phc_t *phc, const char *device, clock_map_t *map);
+
+void phc_close(phc_t *phc);
+
+/* From the worker's loop: reads the clock when due (one ioctl of some 20 us every PHC_REFRESH_NS).
+ * Returns 0 or -errno of the ioctl. */
+int phc_refresh(phc_t *phc, clock_map_t *map, int64_t now_mono_ns);
+
+static inline int64_t phc_to_channel(const phc_t *phc, int64_t phc_ns)
+{
+    return phc_filter_map(&phc->filter, phc_ns);
+}
+
+#endif

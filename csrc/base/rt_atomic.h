@@ -1,0 +1,87 @@
+/* rt_atomic.h: the only place where memory orders are named.
+ *
+ * ACQUIRE load:  nothing that follows it in program order may be seen to happen before it.
+ * RELEASE store: everything that precedes it in program order is visible to whoever reads
+ *                the stored value with an ACQUIRE load.
+ * FENCE_FULL:    the one order the two above do not give: an earlier store is visible before
+ *                a later load is done (needed where two parties each write a flag and then
+ *                read the other's).
+ *
+ * Words shared between processes are declared with the rt_a* types below, so that a plain
+ * access to one of them does not compile by accident into a torn or cached one. All of them
+ * are lock-free on every machine this builds for; the assertions at the end of rt_clock.c
+ * refuse a build where they are not, because a lock inside a C11 atomic lives in one process.
+ */
+#ifndef RT_ATOMIC_H
+#define RT_ATOMIC_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef _Atomic uint32_t rt_a32_t;
+typedef _Atomic uint64_t rt_a64_t;
+typedef _Atomic int64_t rt_ai64_t;
+
+/* One writer per line: two 64-byte lines, because adjacent-line prefetchers fetch in pairs. */
+#define RT_LINE_BYTES 128
+
+#define rt_load_relaxed(p) atomic_load_explicit((p), memory_order_relaxed)
+#define rt_load_acquire(p) atomic_load_explicit((p), memory_order_acquire)
+#define rt_store_relaxed(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
+#define rt_store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
+#define rt_fetch_add(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
+#define rt_exchange(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
+
+/* On failure *expected is renewed with what was found (an ACQUIRE load of it). */
+#define rt_cas(p, expected, desired)                                                   \
+    atomic_compare_exchange_strong_explicit((p), (expected), (desired),                \
+                                            memory_order_acq_rel, memory_order_acquire)
+
+#define rt_fence_acquire() atomic_thread_fence(memory_order_acquire)
+#define rt_fence_release() atomic_thread_fence(memory_order_release)
+#define rt_fence_full() atomic_thread_fence(memory_order_seq_cst)
+
+/* A counter with one writer: a plain add that readers in other processes see whole. */
+#define rt_bump(p, v) rt_store_relaxed((p), rt_load_relaxed(p) + (v))
+
+static inline void rt_cpu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Copies bytes that another process may be overwriting at this moment. The caller checks
+ * afterwards (rt_fence_acquire, then the ring's floor) whether the copy is whole and throws it
+ * away when not, so the race is meant; the thread sanitizer is told so here and nowhere else.
+ * The bytes are read as characters through memcpy in ordinary builds. */
+#if defined(__SANITIZE_THREAD__)
+#define RT_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RT_TSAN 1
+#endif
+#endif
+
+#ifdef RT_TSAN
+__attribute__((no_sanitize("thread"), noinline)) static void rt_copy_racy(void *to, const void *from,
+                                                                        size_t bytes)
+{
+    volatile unsigned char *t = to;
+    const volatile unsigned char *f = from;
+    for (size_t i = 0; i < bytes; i++)
+        t[i] = f[i];
+}
+#else
+static inline void rt_copy_racy(void *to, const void *from, size_t bytes)
+{
+    memcpy(to, from, bytes);
+}
+#endif
+
+#endif

@@ -1,0 +1,33 @@
+/* rt_clock.h: the only place that reads a clock for the product's own code. All values are
+ * signed nanoseconds; INT64_MAX stands for "never". Any thread. */
+#ifndef RT_CLOCK_H
+#define RT_CLOCK_H
+
+#include <stdint.h>
+
+#define RT_NS_PER_S INT64_C(1000000000)
+#define RT_NS_PER_MS INT64_C(1000000)
+#define RT_NS_PER_US INT64_C(1000)
+#define RT_NEVER_NS INT64_MAX
+
+/* Which clock a channel counts in. The numbers lie in shared memory. */
+typedef enum rt_clock_id {
+    RT_CLOCK_MONOTONIC = 0,
+    RT_CLOCK_TAI = 1,
+    RT_CLOCK_REALTIME = 2,
+} rt_clock_id_t;
+
+int64_t rt_mono_ns(void);
+int64_t rt_real_ns(void);
+
+/* Meaningful only while the kernel knows the TAI offset: see rt_tai_offset_s. */
+int64_t rt_tai_ns(void);
+
+/* The kernel's TAI - UTC offset in seconds; 0 means that nobody (ptp4l, chrony) has set it and
+ * that CLOCK_TAI equals CLOCK_REALTIME, which is why channels refuse TAI then. */
+int rt_tai_offset_s(void);
+
+/* CPU time this thread has used, for the share of a core a worker takes. */
+int64_t rt_thread_cpu_ns(void);
+
+#endif

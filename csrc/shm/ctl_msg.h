@@ -1,0 +1,97 @@
+/* ctl_msg.h: messages of the control plane, one SOCK_SEQPACKET datagram each way per request.
+ *
+ * A worker listens on <runtime>/<namespace>/<pool>/worker-<slot>.sock and answers every request with
+ * one reply that bears the same request number; a reply with result < 0 carries text that names the
+ * value, the limit and the fix. File descriptors ride along as SCM_RIGHTS where the table says so.
+ * The worker never asks anything of a client. A hang-up is a client's death: what it held in any
+ * channel is repaired and freed at once.
+ *
+ *   op        request body                  fds in                       reply body    fds out
+ *   OPEN      ctl_open_t + shm_config_t     segment, bell [, socket]     -             socket
+ *   CLOSE     ctl_channel_t                 -                            -             -
+ *   ATTACH    ctl_attach_t                  [reader's eventfd]           ctl_attached_t  bell
+ *   DETACH    ctl_attached_t                -                            -             -
+ *   HOLD      ctl_channel_t                 -                            -             -
+ *   RELEASE   ctl_channel_t                 -                            -             -
+ *   PURGE     ctl_channel_t                 -                            -             -
+ *   RESET     ctl_channel_t                 -                            -             -
+ *   LIST      -                             -                            ctl_channel_t[] -
+ *   EXPORT    ctl_channel_t                 -                            shm_config_t  segment, bell, socket
+ *   PING      -                             -                            ctl_pong_t    -
+ *   ADOPT     -                             -                            -             -
+ *   QUIT      -                             -                            -             -
+ *
+ * ADOPT makes this connection the worker's pool: OPEN, CLOSE, EXPORT and QUIT are taken from it only
+ * and from connections of the same user. The pool of a private pool passes one end of a socket pair
+ * at start instead: its hang-up ends the worker. */
+#ifndef CTL_MSG_H
+#define CTL_MSG_H
+
+#include "shm/shm_config.h"
+
+#define CTL_MAGIC UINT32_C(0x314c5443) /* "CTL1" */
+#define CTL_MAX_BYTES 65536u
+#define CTL_MAX_FDS 3u
+#define CTL_TEXT_BYTES 512u
+
+typedef enum ctl_op {
+    CTL_OPEN = 1,
+    CTL_CLOSE = 2,
+    CTL_ATTACH = 3,
+    CTL_DETACH = 4,
+    CTL_HOLD = 5,
+    CTL_RELEASE = 6,
+    CTL_PURGE = 7,
+    CTL_RESET = 8,
+    CTL_LIST = 9,
+    CTL_EXPORT = 10,
+    CTL_PING = 11,
+    CTL_ADOPT = 12,
+    CTL_QUIT = 13,
+} ctl_op_t;
+
+typedef struct ctl_header {
+    uint32_t magic;
+    uint32_t op;
+    uint32_t request;
+    int32_t result;      /* replies: count or 0, -errno */
+    uint32_t body_bytes; /* what follows this header */
+    uint32_t reserved;
+} ctl_header_t;
+
+typedef struct ctl_channel {
+    char name[SHM_NAME_BYTES];
+    uint8_t pad[7];
+} ctl_channel_t;
+
+#define CTL_OPEN_TAKEOVER 1u /* the segment served another worker before: repair and go on */
+typedef struct ctl_open {
+    uint32_t flags;
+    uint32_t reserved;
+} ctl_open_t;
+
+#define CTL_NO_SLOT UINT32_MAX
+#define CTL_ATTACH_PRODUCER 1u
+#define CTL_ATTACH_READER 2u
+typedef struct ctl_attach {
+    ctl_channel_t channel;
+    uint32_t what;     /* CTL_ATTACH_* */
+    uint32_t producer; /* slot held before a worker restart, or CTL_NO_SLOT */
+    uint32_t reader;   /* likewise */
+    uint32_t reserved;
+} ctl_attach_t;
+typedef struct ctl_attached {
+    ctl_channel_t channel;
+    uint32_t producer; /* slot, or CTL_NO_SLOT */
+    uint32_t reader;   /* slot, or CTL_NO_SLOT */
+    uint32_t epoch;
+    uint32_t reserved;
+} ctl_attached_t;
+
+typedef struct ctl_pong {
+    uint32_t pid;
+    uint32_t channels;
+    int64_t now_mono_ns;
+} ctl_pong_t;
+
+#endif

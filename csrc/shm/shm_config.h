@@ -1,0 +1,132 @@
+/* shm_config.h: what a channel was asked to be. One struct serves the segment's first page, the
+ * control message that opens the channel, and the binding that fills it.
+ *
+ * The pool checks it with shm_config_check before it makes anything; the worker checks its own copy
+ * again, because it arrives over a socket. Zeroed and filled by shm_config_init. */
+#ifndef SHM_CONFIG_H
+#define SHM_CONFIG_H
+
+#include <stdint.h>
+
+#define SHM_NAME_MAX 64u
+#define SHM_NAME_BYTES 65u /* with its end */
+#define SHM_MAX_PAYLOAD 65507u
+#define SHM_MAX_GROUPS 8u
+#define SHM_ENGINE_CONFIG_BYTES 512u
+
+/* An address both sides understand without the system's headers. 24 bytes. */
+typedef struct shm_addr {
+    uint16_t family;  /* 0 none, 4 or 6 */
+    uint16_t port;    /* host order */
+    uint32_t scope;   /* IPv6 scope id (interface index), else 0 */
+    uint8_t ip[16];   /* network order; IPv4 in the first four bytes */
+} shm_addr_t;
+
+typedef enum shm_direction { SHM_TX = 1, SHM_RX = 2, SHM_DUPLEX = 3 } shm_direction_t;
+typedef enum shm_read_mode { SHM_READ_BROADCAST = 0, SHM_READ_SHARED = 1 } shm_read_mode_t;
+typedef enum shm_overflow {
+    SHM_OVERFLOW_OLDEST = 0, /* a full rx ring loses its oldest packet */
+    SHM_OVERFLOW_WAIT = 1,   /* the worker stops reading the socket until readers catch up */
+} shm_overflow_t;
+typedef enum shm_late { SHM_LATE_SEND = 0, SHM_LATE_DROP = 1 } shm_late_t;
+typedef enum shm_align { SHM_ALIGN_START = 0, SHM_ALIGN_WIRE = 1 } shm_align_t;
+typedef enum shm_reports { SHM_REPORTS_OFF = 0, SHM_REPORTS_LATE = 1, SHM_REPORTS_ALL = 2 } shm_reports_t;
+typedef enum shm_profile {
+    SHM_PROFILE_BALANCED = 0,
+    SHM_PROFILE_LATENCY = 1,
+    SHM_PROFILE_POWER = 2,
+} shm_profile_t;
+typedef enum shm_stamp {
+    SHM_STAMP_NONE = 0,
+    SHM_STAMP_USER = 1,
+    SHM_STAMP_KERNEL = 2,
+    SHM_STAMP_HARDWARE = 3,
+} shm_stamp_t;
+/* What the caller wants for stamps: none (user clock only), kernel, or hardware where there is any. */
+typedef enum shm_txtime { SHM_TXTIME_OFF = 0, SHM_TXTIME_AUTO = 1, SHM_TXTIME_REQUIRE = 2 } shm_txtime_t;
+
+typedef struct shm_group {
+    shm_addr_t group;    /* family 0 ends the list */
+    uint32_t interface;  /* index, 0: the kernel chooses */
+    uint32_t reserved;
+} shm_group_t;
+
+/* The emulated link; fields as in proto/impair/impair.h, all zero: no impairment. Probabilities
+ * are 0 .. 1. */
+typedef struct shm_impair {
+    double loss;
+    double burst_loss;         /* share of packets lost in bursts */
+    double burst_packets;      /* mean length of a burst, in packets */
+    double duplicate;
+    double reorder;
+    double corrupt;
+    int64_t delay_ns;
+    int64_t jitter_ns;
+    int64_t reorder_extra_ns;  /* by how much a reordered packet is held back */
+    uint64_t rate_bps;         /* 0: unlimited */
+    uint64_t queue_bytes;      /* 0: a default */
+    uint64_t seed;
+} shm_impair_t;
+
+typedef struct shm_config {
+    uint32_t config_bytes; /* sizeof this struct: a message of another size is refused */
+    char name[SHM_NAME_BYTES];
+    char name_space[SHM_NAME_BYTES];
+    char pool[SHM_NAME_BYTES];
+    char engine[16]; /* "udp" */
+    char device[16]; /* interface to bind to, "" any */
+    uint8_t direction;
+    uint8_t read_mode;
+    uint8_t overflow;
+    uint8_t late;
+    uint8_t align;
+    uint8_t clock;    /* rt_clock_id_t */
+    uint8_t reports;
+    uint8_t profile;
+    uint8_t rx_stamp; /* shm_stamp_t wanted at most */
+    uint8_t tx_stamp; /* shm_stamp_t wanted at most; NONE: no packet is stamped */
+    uint8_t txtime;
+    uint8_t connect;  /* 1: only datagrams from remote are received */
+    uint8_t reuse;    /* 1: SO_REUSEADDR and SO_REUSEPORT */
+    uint8_t broadcast;
+    uint8_t dont_fragment;
+    uint8_t v6only;
+    uint8_t gso;
+    uint8_t gro;
+    uint8_t multicast_loop;
+    uint8_t held;     /* 1: opens held, until the start command */
+    int16_t ttl;          /* -1: the system's default */
+    int16_t multicast_ttl;
+    int16_t dscp;         /* 0 .. 63, -1 default */
+    int16_t so_priority;  /* 0 .. 15, -1 default */
+    uint32_t multicast_interface; /* index */
+    uint32_t rcvbuf_bytes;        /* 0: the system's default */
+    uint32_t sndbuf_bytes;
+    uint32_t max_payload_bytes; /* longest packet the rings take */
+    uint32_t report_slots;      /* power of two */
+    uint32_t producers;         /* slots, the worker's own included */
+    uint32_t readers;           /* slots */
+    uint64_t tx_bytes;          /* ring size; multiple of the page */
+    uint64_t rx_bytes;
+    uint32_t tx_capacity; /* packets; at most so many wait, whatever their size. 0: by bytes only */
+    uint32_t rx_capacity; /* packets kept at most. 0: by bytes only */
+    int64_t tolerance_ns; /* how late a packet may start and still be on_time */
+    shm_addr_t local;
+    shm_addr_t remote;
+    shm_group_t groups[SHM_MAX_GROUPS];
+    shm_impair_t impair_tx;
+    shm_impair_t impair_rx;
+    uint8_t engine_config[SHM_ENGINE_CONFIG_BYTES];
+} shm_config_t;
+
+/* Defaults: an unconnected duplex "udp" channel without addresses. */
+void shm_config_init(shm_config_t *c);
+
+/* Checks every field. Any thread. Returns 0 or -EINVAL, -EMSGSIZE with a text that names the value,
+ * the limit and the fix. */
+int shm_config_check(const shm_config_t *c);
+
+/* Whether a name consists of 1 .. 64 of [A-Za-z0-9._-] and does not start with a dot. */
+int shm_name_check(const char *what, const char *name);
+
+#endif

@@ -1,0 +1,380 @@
+/* shm_layout.h: structs and constants of the channel segment and the worker segment. Nothing but
+ * layout lives here; LAYOUT.md draws it, shm_layout.c pins every offset.
+ *
+ * Trust: everything below except the first page is written by several processes. The worker reads
+ * each index, length and offset once, checks it, and goes on with its copy. A client that scribbles
+ * over its own channel's segment spoils that channel and no other.
+ *
+ * Writers, one per cache line (W worker, P any producer, R any reader, O the pool that created it):
+ *
+ *   offset 0        shm_identity_t     O, once, before the version word; then read-only
+ *                   shm_status_t       W
+ *                   shm_tx_cursors_t   P: tail        W: head, consumed, wake words
+ *                   shm_rx_cursors_t   W: tail, floor R: shared head, wake request
+ *                   shm_report_cursors_t  W
+ *                   shm_producer_t[n]  the one producer that owns the slot
+ *                   shm_reader_t[n]    the one reader that owns the slot
+ *                   shm_stats_t        W
+ *                   report slots       W
+ *                   tx ring            P and W in turn, handed over by the record's word
+ *                   rx ring            W
+ */
+#ifndef SHM_LAYOUT_H
+#define SHM_LAYOUT_H
+
+#include "base/rt_atomic.h"
+#include "base/rt_clock.h"
+#include "base/rt_hist.h"
+#include "shm/shm_config.h"
+
+#define SHM_MAGIC UINT64_C(0x676e69726d687300) /* "\0shmring" read as little-endian bytes */
+#define SHM_LAYOUT_VERSION 1u
+#define SHM_PAGE_BYTES 4096u
+#define SHM_UNIT_BYTES 8u
+
+/* --- cursors ------------------------------------------------------------------------------
+ * Ring places are counted in 8-byte units from the start of the ring. A cursor is one 64-bit word
+ *
+ *      63                    32 31                     0
+ *     +------------------------+------------------------+
+ *     | sequence of the next   | its place in units     |
+ *     | record, mod 2^32       | 0 .. ring_units - 1    |
+ *     +------------------------+------------------------+
+ *
+ * so that one compare-and-swap moves both, packets between two cursors can be counted by
+ * subtraction, and two cursors can be ordered although the places wrap. */
+typedef uint64_t shm_cursor_t;
+
+static inline shm_cursor_t shm_cursor(uint32_t seq, uint32_t place)
+{
+    return (uint64_t)seq << 32 | place;
+}
+static inline uint32_t shm_cursor_seq(shm_cursor_t c)
+{
+    return (uint32_t)(c >> 32);
+}
+static inline uint32_t shm_cursor_place(shm_cursor_t c)
+{
+    return (uint32_t)c;
+}
+
+/* --- record word --------------------------------------------------------------------------
+ *      63                32 31            16 15      8 7       0
+ *     +--------------------+----------------+---------+---------+
+ *     | sequence, mod 2^32 | length in units| flags   | state   |
+ *     +--------------------+----------------+---------+---------+
+ *
+ * The first 8 bytes of every record of both rings. In the tx ring its state hands the record over
+ * between producer and worker; in the rx ring the state is always SHM_RECORD_COMMITTED. */
+#define SHM_RECORD_MAX_UNITS 0xffffu
+
+typedef enum shm_record_state {
+    SHM_RECORD_EMPTY = 0,     /* zeroed by the worker, or claimed and not yet marked so */
+    SHM_RECORD_CLAIMED = 1,   /* a producer is writing */
+    SHM_RECORD_COMMITTED = 2, /* whole; the worker or a canceller may take it */
+    SHM_RECORD_SENDING = 3,   /* the worker is handing it to the kernel */
+    SHM_RECORD_DONE = 4,      /* has its verdict; space not yet freed */
+    SHM_RECORD_CANCELLED = 5, /* a client took it back; the worker has not seen that yet */
+    SHM_RECORD_PAD = 6,       /* fills the ring up to its end */
+    SHM_RECORD_ABORTED = 7,   /* claimed, then given up by its producer */
+} shm_record_state_t;
+
+/* Flags of a tx record. */
+#define SHM_TX_HAS_DEST 0x01u   /* shm_addr_t before the payload */
+#define SHM_TX_HAS_DUE 0x02u    /* time_ns is a deadline; otherwise: as soon as possible */
+#define SHM_TX_RELOCATED 0x04u  /* moved here by the worker: keeps an older sequence */
+#define SHM_TX_ENGINE 0x08u     /* meaning of the payload is the engine's own */
+
+/* Flags of an rx record. */
+#define SHM_RX_V6 0x01u           /* source address is IPv6 (24 bytes, else 8) */
+#define SHM_RX_SHARED_STAMP 0x02u /* one kernel stamp covers several packets of a GRO batch */
+#define SHM_RX_TRUNCATED 0x04u
+
+static inline uint64_t shm_word(uint32_t seq, uint32_t units, unsigned flags, unsigned state)
+{
+    return (uint64_t)seq << 32 | (uint64_t)(units & 0xffffu) << 16 | (flags & 0xffu) << 8 |
+           (state & 0xffu);
+}
+static inline uint32_t shm_word_seq(uint64_t w)
+{
+    return (uint32_t)(w >> 32);
+}
+static inline uint32_t shm_word_units(uint64_t w)
+{
+    return (uint32_t)(w >> 16) & 0xffffu;
+}
+static inline unsigned shm_word_flags(uint64_t w)
+{
+    return (unsigned)(w >> 8) & 0xffu;
+}
+static inline unsigned shm_word_state(uint64_t w)
+{
+    return (unsigned)w & 0xffu;
+}
+
+/* tx record: this header, then shm_addr_t if SHM_TX_HAS_DEST, then the payload. */
+typedef struct shm_tx_record {
+    rt_a64_t word;
+    int64_t time_ns;          /* deadline in the channel's clock, or 0 */
+    int64_t enqueued_mono_ns; /* CLOCK_MONOTONIC at the call */
+    uint16_t payload_bytes;
+    uint16_t producer; /* slot of the producer */
+    uint32_t reserved;
+} shm_tx_record_t;
+
+/* rx record: this header, then the source address (8 bytes for IPv4: family, port, address; 24 for
+ * IPv6: shm_addr_t), then the payload. */
+typedef struct shm_rx_record {
+    rt_a64_t word;
+    int64_t time_ns; /* arrival in the channel's clock */
+    uint16_t payload_bytes;
+    uint8_t stamp; /* shm_stamp_t */
+    uint8_t tos;
+    uint32_t reserved;
+} shm_rx_record_t;
+
+/* A whole packet that the worker sends ends with one of these, in order, at the place
+ * (index % slots). */
+typedef struct shm_report {
+    uint64_t sequence;
+    int64_t scheduled_ns; /* 0: as soon as possible */
+    int64_t enqueued_ns;
+    int64_t woken_ns;   /* when the worker turned to this packet */
+    int64_t sent_ns;    /* start of the send call */
+    int64_t handed_ns;  /* return of the send call */
+    int64_t stamped_ns; /* on the wire, see stamp; 0 if there is none */
+    int32_t error;      /* errno of VERDICT_FAILED */
+    uint8_t verdict;    /* numbers in LAYOUT.md */
+    uint8_t stamp;      /* shm_stamp_t of stamped_ns */
+    uint16_t batch;     /* packets that left in the same call */
+} shm_report_t;
+
+/* --- segment parts ------------------------------------------------------------------------ */
+
+/* Written once by the pool. version is stored last with RELEASE; whoever maps the segment reads it
+ * first with ACQUIRE and refuses any other number before it looks at anything else. */
+typedef struct shm_identity {
+    uint64_t magic;
+    rt_a32_t version;
+    uint32_t identity_bytes;
+    uint64_t segment_bytes;
+    uint64_t segment_id; /* random, differs for every segment ever made under a name */
+    int64_t created_real_ns;
+    /* Geometry: offsets from the start of the segment. */
+    uint32_t status_offset;
+    uint32_t tx_cursors_offset;
+    uint32_t rx_cursors_offset;
+    uint32_t report_cursors_offset;
+    uint32_t producers_offset;
+    uint32_t readers_offset;
+    uint32_t stats_offset;
+    uint32_t reports_offset;
+    uint64_t tx_offset;
+    uint64_t rx_offset;
+    shm_config_t config;
+} shm_identity_t;
+
+typedef enum shm_channel_state {
+    SHM_STATE_NEW = 0,    /* made by the pool, no worker has it yet */
+    SHM_STATE_OPEN = 1,   /* a worker serves it */
+    SHM_STATE_HELD = 2,   /* a worker has it, transmission and reception are held */
+    SHM_STATE_CLOSED = 3, /* closed for good: readers drain what is left */
+    SHM_STATE_FAILED = 4, /* its socket or ring broke; error holds why */
+} shm_channel_state_t;
+
+/* What the worker says of the channel. Facts that do not change per packet. */
+typedef struct shm_status {
+    rt_a32_t state; /* shm_channel_state_t */
+    rt_a32_t epoch; /* raised each time a worker takes the channel over; futex for those waiting */
+    rt_a32_t worker_pid;
+    rt_a32_t cpu;          /* core in force, UINT32_MAX: not pinned */
+    rt_a32_t sched_policy; /* SCHED_OTHER 0, SCHED_FIFO 1 */
+    rt_a32_t sched_priority;
+    rt_a32_t error;          /* errno behind SHM_STATE_FAILED */
+    rt_a32_t socket_fd;      /* number inside the worker, for diagnosis only */
+    rt_a32_t rcvbuf_bytes;   /* what the kernel really gave */
+    rt_a32_t sndbuf_bytes;
+    rt_a32_t gso;            /* 1: segments are coalesced */
+    rt_a32_t gro;
+    rt_a32_t txtime;         /* 1: the queueing discipline launches the packets */
+    rt_a32_t rx_stamp;       /* shm_stamp_t promised for arrivals */
+    rt_a32_t tx_stamp;
+    rt_a32_t worker_slot; /* which worker of the pool: names its control socket */
+    rt_a64_t heartbeat_mono_ns;
+    rt_a64_t opened_mono_ns;
+    shm_addr_t bound; /* local address in force; written before state becomes OPEN */
+    char txtime_reason[64];
+    char interface[16];
+    char qdisc[16];
+} shm_status_t;
+
+typedef struct shm_tx_cursors {
+    /* P */
+    _Alignas(RT_LINE_BYTES) rt_a64_t tail; /* next record to claim */
+    rt_a64_t reserved_p;
+    /* W: read by producers to know the room left */
+    _Alignas(RT_LINE_BYTES) rt_a32_t head_place; /* oldest record not yet freed */
+    rt_a32_t room_event;                         /* futex: counts the times room was freed */
+    rt_a64_t finished;                           /* packets that have their verdict */
+    rt_a64_t read;                               /* cursor: next record the worker takes in */
+    rt_a64_t freeing_to;     /* 1 + place: being zeroed up to there; 0: not freeing */
+    rt_a64_t moving;         /* from_place << 32 | to_place of a move under way; UINT64_MAX none */
+    rt_a64_t sequence_high;  /* a 64-bit sequence within 2^31 of every one in the ring */
+    /* P: rarely, on a full ring */
+    _Alignas(RT_LINE_BYTES) rt_a32_t room_wanted; /* 1: somebody sleeps on room_event */
+    /* W sets, P clears: the worker sleeps and must be rung */
+    _Alignas(RT_LINE_BYTES) rt_a32_t bell_armed;
+} shm_tx_cursors_t;
+
+typedef struct shm_rx_cursors {
+    /* W */
+    _Alignas(RT_LINE_BYTES) rt_a64_t tail; /* cursor: next record to be written */
+    rt_a64_t floor;                        /* cursor: oldest record that is still whole */
+    rt_a64_t sequence_high;                /* 64-bit form of the tail's sequence */
+    rt_a32_t data_event;                   /* futex: counts the times sleepers were woken */
+    rt_a32_t reserved;
+    /* R: the cursor of all readers in shared mode */
+    _Alignas(RT_LINE_BYTES) rt_a64_t shared_head;
+    rt_a64_t shared_lost; /* overwritten before anybody of the group took them */
+    /* R: rarely, before sleeping */
+    _Alignas(RT_LINE_BYTES) rt_a32_t data_wanted; /* 1: somebody sleeps on data_event */
+} shm_rx_cursors_t;
+
+typedef struct shm_report_cursors {
+    _Alignas(RT_LINE_BYTES) rt_a64_t tail; /* reports written since the segment was made */
+    rt_a64_t writing;                      /* tail + 1 while a slot is being written, else tail */
+} shm_report_cursors_t;
+
+/* A producer announces what it is about to claim before it does so; that is how the worker can
+ * tell, after a death, whose unfinished claim blocks the ring and how long it is. */
+#define SHM_INTENT_NONE UINT64_MAX
+typedef struct shm_producer {
+    _Alignas(RT_LINE_BYTES) rt_a64_t intent; /* the tail it tries to move, SHM_INTENT_NONE: idle */
+    rt_a32_t intent_units;                   /* by how much, padding at the ring's end included */
+    rt_a32_t owner;                          /* process id as the worker sees it; 0: free */
+    rt_a64_t owner_start;                    /* its start time (clock ticks since boot) */
+} shm_producer_t;
+
+typedef struct shm_reader {
+    _Alignas(RT_LINE_BYTES) rt_a64_t cursor; /* next record this reader takes; broadcast mode */
+    rt_a64_t lost;                           /* overwritten before it came to them */
+    rt_a64_t taken;
+    rt_a32_t owner;     /* process id as the worker sees it; 0: free */
+    rt_a32_t bell_want; /* 1: ring this reader's eventfd at the next packet */
+    rt_a64_t owner_start;
+} shm_reader_t;
+
+/* Slot 0 of the producers is the worker's own, for relocations. */
+#define SHM_WORKER_PRODUCER 0u
+
+/* --- statistics --------------------------------------------------------------------------- */
+
+/* One table for the enum, the labels and the documentation: id, unit, meaning. All are counted
+ * since the segment was made or since statistics were reset, by the worker. */
+#define SHM_COUNTERS(X)                                                                            \
+    X(tx_sent, packets, "handed to the kernel")                                                    \
+    X(tx_bytes, bytes, "payload handed to the kernel")                                             \
+    X(tx_calls, calls, "send calls")                                                               \
+    X(tx_immediate, packets, "sent without a deadline")                                            \
+    X(tx_on_time, packets, "verdict on_time")                                                      \
+    X(tx_enqueued_late, packets, "verdict enqueued_late")                                          \
+    X(tx_woke_late, packets, "verdict woke_late")                                                  \
+    X(tx_send_slow, packets, "verdict send_slow")                                                  \
+    X(tx_queued_behind, packets, "verdict queued_behind")                                          \
+    X(tx_dropped_late, packets, "verdict dropped_late")                                            \
+    X(tx_cancelled, packets, "verdict cancelled")                                                  \
+    X(tx_failed, packets, "verdict failed")                                                        \
+    X(tx_retries, calls, "send calls refused for the moment (EAGAIN, ENOBUFS) and repeated")       \
+    X(tx_orphans, packets, "claimed by a process that died before it finished writing")            \
+    X(tx_aborted, packets, "claimed and given up by their producer")                               \
+    X(tx_corrupt, packets, "records refused because their header made no sense")                   \
+    X(tx_relocated, packets, "moved inside the ring to make room")                                 \
+    X(tx_stamped, packets, "got a stamp from the kernel or the card")                              \
+    X(tx_stamps_lost, packets, "asked for a stamp that never came")                                \
+    X(rx_received, packets, "read from the socket")                                                \
+    X(rx_bytes, bytes, "payload read from the socket")                                             \
+    X(rx_calls, calls, "receive calls")                                                            \
+    X(rx_kernel_drops, packets, "dropped by the kernel, socket buffer full (SO_RXQ_OVFL)")         \
+    X(rx_overwritten, packets, "removed from the ring to make room")                               \
+    X(rx_truncated, packets, "longer than the ring takes")                                         \
+    X(rx_filtered, packets, "not from the remote of a connected channel")                          \
+    X(rx_errors, calls, "receive calls that failed")                                               \
+    X(impair_tx_offered, packets, "offered to the emulated link, sending side")                    \
+    X(impair_tx_lost, packets, "lost by it")                                                       \
+    X(impair_tx_burst_lost, packets, "lost by it in a burst")                                      \
+    X(impair_tx_duplicated, packets, "duplicated by it")                                           \
+    X(impair_tx_reordered, packets, "reordered by it")                                             \
+    X(impair_tx_corrupted, packets, "corrupted by it")                                             \
+    X(impair_tx_queue_dropped, packets, "dropped by its full queue")                               \
+    X(impair_rx_offered, packets, "offered to the emulated link, receiving side")                  \
+    X(impair_rx_lost, packets, "lost by it")                                                       \
+    X(impair_rx_burst_lost, packets, "lost by it in a burst")                                      \
+    X(impair_rx_duplicated, packets, "duplicated by it")                                           \
+    X(impair_rx_reordered, packets, "reordered by it")                                             \
+    X(impair_rx_corrupted, packets, "corrupted by it")                                             \
+    X(impair_rx_queue_dropped, packets, "dropped by its full queue")
+
+typedef enum shm_counter_id {
+#define SHM_COUNTER_ID(id, unit, text) SHM_COUNT_##id,
+    SHM_COUNTERS(SHM_COUNTER_ID)
+#undef SHM_COUNTER_ID
+        SHM_COUNTER_TOTAL
+} shm_counter_id_t;
+
+#define SHM_HISTOGRAMS(X)                                                                          \
+    X(lateness, "start of the send call after the deadline")                                       \
+    X(wire_late, "kernel or card stamp after the deadline")                                        \
+    X(wire_early, "kernel or card stamp before the deadline")                                      \
+    X(immediate, "send call to start of sending, packets without deadline")                        \
+    X(send_call, "time one send call took")                                                        \
+    X(rx_delivery, "arrival stamp to publication in the ring")
+
+typedef enum shm_hist_id {
+#define SHM_HIST_ID(id, text) SHM_HIST_##id,
+    SHM_HISTOGRAMS(SHM_HIST_ID)
+#undef SHM_HIST_ID
+        SHM_HIST_TOTAL
+} shm_hist_id_t;
+
+#define SHM_COUNTER_SPACE 128u /* room for more counters without a new layout */
+
+typedef struct shm_stats {
+    rt_a64_t counters[SHM_COUNTER_SPACE];
+    rt_a64_t scheduled;          /* gauge: packets waiting for their deadline */
+    rt_ai64_t wake_margin_ns;    /* gauge: how long before a deadline the worker wakes now */
+    rt_ai64_t wire_offset_ns;    /* gauge: how much ahead align="wire" sends now */
+    rt_a64_t reset_mono_ns;
+    rt_hist_t hists[SHM_HIST_TOTAL];
+} shm_stats_t;
+
+/* --- worker segment -----------------------------------------------------------------------
+ * One small segment per worker, read by everybody, written by the worker: is it alive, is it fit. */
+typedef struct shm_worker_page {
+    uint64_t magic;
+    rt_a32_t version; /* SHM_LAYOUT_VERSION, last */
+    rt_a32_t pid;
+    char pool[SHM_NAME_BYTES];
+    char name_space[SHM_NAME_BYTES];
+    uint8_t pad[2];
+    rt_a32_t cpu_wanted;
+    rt_a32_t cpu;            /* in force; UINT32_MAX not pinned */
+    rt_a32_t sched_policy;   /* in force */
+    rt_a32_t sched_priority; /* in force */
+    rt_a32_t memory_locked;  /* 1: mlockall succeeded */
+    rt_a32_t profile;        /* shm_profile_t */
+    rt_a32_t channels;
+    rt_a32_t restarts;
+    rt_a64_t heartbeat_mono_ns;
+    rt_a64_t started_mono_ns;
+    rt_a64_t loops;
+    rt_a64_t sleeps;
+    rt_a64_t slept_ns;
+    rt_a64_t spun_ns;       /* awake with nothing to do but wait */
+    rt_a64_t cpu_ns;        /* CPU time used */
+    rt_a64_t longest_loop_ns;
+    rt_a64_t forced_rests;  /* times it slept to stay below the real-time throttle */
+    rt_a64_t missed_wakes;  /* woke more than 1 ms after the asked time */
+    rt_hist_t wake_latency; /* asked wake-up time to running */
+} shm_worker_page_t;
+
+#endif

@@ -1,0 +1,48 @@
+/* shm_segment.h: one channel's segment, mapped. The file itself is made, named and unlinked by the
+ * pool; this code lays it out, checks it and finds its parts.
+ *
+ * Every offset is taken from the caller's own copy of the geometry, never again from the mapping:
+ * what another process changes there later has no effect on where this one reads and writes. */
+#ifndef SHM_SEGMENT_H
+#define SHM_SEGMENT_H
+
+#include "shm/shm_layout.h"
+
+typedef struct shm_segment {
+    uint8_t *base;
+    uint64_t bytes;
+    int writable; /* 0: mapped read-only (a tap) */
+    uint64_t segment_id;
+    shm_config_t config; /* private copy */
+    shm_identity_t *identity;
+    shm_status_t *status;
+    shm_tx_cursors_t *tx;
+    shm_rx_cursors_t *rx;
+    shm_report_cursors_t *report;
+    shm_producer_t *producers;
+    shm_reader_t *readers;
+    shm_stats_t *stats;
+    shm_report_t *reports;
+    uint8_t *tx_data;
+    uint8_t *rx_data;
+} shm_segment_t;
+
+/* Bytes a segment of this configuration takes; the configuration must have passed the check. */
+uint64_t shm_segment_bytes(const shm_config_t *c);
+
+/* Owner only, once, on a file of shm_segment_bytes(c) bytes open for writing: reserves its space,
+ * writes identity and empty rings, the version last. Returns 0; -ENOSPC (names what is free in
+ * /dev/shm and what was needed), -EINVAL. */
+int shm_segment_format(int fd, const shm_config_t *c, uint64_t segment_id);
+
+/* Any process. Maps fd (kept open by the caller or closed, as he likes) and fills *s. With writable 0
+ * the mapping is read-only. Returns 0; -EPROTO (no shmring segment, or another layout version:
+ * names both), -EINVAL (geometry does not fit the file), -ENOMEM, -EACCES. */
+int shm_segment_map(shm_segment_t *s, int fd, int writable);
+
+/* Like shm_segment_map, by POSIX name. -ENOENT when nobody has made it. */
+int shm_segment_map_name(shm_segment_t *s, const char *posix_name, int writable);
+
+void shm_segment_unmap(shm_segment_t *s);
+
+#endif

@@ -1,0 +1,91 @@
+/* tx_queue.h: the worker's side of the tx ring. One thread, in the process that serves the channel.
+ *
+ * The worker takes records in from the read cursor in ring order (tx_queue_next), keeps their due
+ * times in a schedule of its own together with the ref, and comes back when a packet is due:
+ *
+ *      tx_queue_next -> schedule -> tx_queue_take(ref) -> send -> tx_queue_finish(ref)
+ *
+ * Everything that comes out of the ring has been checked against the ring's bounds and copied; only
+ * the payload is still in shared memory, for the kernel to copy from.
+ *
+ * A ref is the record's place counted without wrapping, private to this struct. A ref that lies
+ * below the head belongs to a record that was moved or freed: tx_queue_take says -ESTALE, and the
+ * caller drops it (a moved record comes again through tx_queue_next with its old sequence). */
+#ifndef SHM_TX_QUEUE_H
+#define SHM_TX_QUEUE_H
+
+#include "shm/shm_segment.h"
+
+typedef struct tx_queue {
+    shm_segment_t *segment;
+    shm_tx_cursors_t *cursors;
+    uint8_t *data;
+    uint32_t units;
+    uint32_t max_payload_bytes;
+    uint64_t head_ref;  /* oldest record not freed */
+    uint64_t read_ref;  /* next record to take in */
+    uint32_t read_seq;  /* its expected sequence */
+    uint64_t live_units; /* taken in and not finished */
+    uint64_t sequence_high;
+    uint64_t finished;
+    int64_t stuck_since_mono_ns; /* 0: not stuck */
+    uint64_t stuck_ref;
+} tx_queue_t;
+
+typedef struct tx_item {
+    uint64_t ref;
+    uint64_t sequence;
+    int64_t due_ns;      /* 0: as soon as possible */
+    int64_t enqueued_mono_ns;
+    const uint8_t *payload;
+    uint32_t payload_bytes;
+    uint16_t producer;
+    uint8_t flags;
+    shm_addr_t dest; /* family 0: the channel's remote */
+} tx_item_t;
+
+/* takeover 0: a fresh segment. takeover 1: repairs what a dead worker left (half-freed space, a
+ * half-done relocation) and starts again at the oldest record. Records that were being sent at that
+ * moment are never sent again: tx_queue_next passes them out with -EOWNERDEAD.
+ * Returns 0, -EPROTO (ring beyond repair). */
+int tx_queue_init(tx_queue_t *q, shm_segment_t *s, int takeover);
+
+/* Takes in the next record. Returns 1 and *item; 0 nothing there, or the next record is still being
+ * written; otherwise a packet that has no way to be sent and whose verdict the caller records, with
+ * sequence, due and enqueue time in *item: -ECANCELED (cancelled by a client), -EOWNERDEAD (claimed
+ * by a producer that died, or being sent by a worker that died), -EBADMSG (header makes no sense).
+ * It is finished already. */
+int tx_queue_next(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item);
+
+/* Reads a scheduled record again and marks it as being sent. Returns 0 and *item; -ECANCELED (a client
+ * took it back: finished already, record the verdict), -ESTALE (moved or freed: forget this ref). */
+int tx_queue_take(tx_queue_t *q, uint64_t ref, tx_item_t *item);
+
+/* Reads a scheduled record without taking it (to see what could go out in one call with another).
+ * Returns as tx_queue_take, but leaves it scheduled and does not finish cancelled ones. */
+int tx_queue_peek(const tx_queue_t *q, uint64_t ref, tx_item_t *item);
+
+/* Gives a taken record back to the schedule (the kernel had no room for it). */
+void tx_queue_untake(tx_queue_t *q, uint64_t ref);
+
+/* The packet has its verdict. Cheap; space is freed by tx_queue_release. */
+void tx_queue_finish(tx_queue_t *q, uint64_t ref);
+
+/* Frees finished records at the head, at most max_bytes of zeroing, wakes producers that wait for
+ * room, and when few unsent records keep much finished space from being freed, moves up to
+ * max_moves of them to the tail. Returns the number of records freed or moved. *moved gets the number
+ * moved. */
+unsigned tx_queue_release(tx_queue_t *q, uint32_t max_bytes, unsigned max_moves, unsigned *moved);
+
+/* Whether a record or a claim waits behind the read cursor: the check before the worker sleeps. */
+int tx_queue_pending(const tx_queue_t *q);
+
+/* Bell: arm before sleeping, then look at tx_queue_pending once more; disarm when awake. */
+void tx_queue_arm_bell(tx_queue_t *q);
+void tx_queue_disarm_bell(tx_queue_t *q);
+
+/* Frees a dead client's slots after its claim, if any, was resolved. Called on hang-up and when
+ * stuck. Returns 1 when the slot is free now, 0 when its claim is still in the way. */
+int tx_queue_free_producer(tx_queue_t *q, uint32_t slot);
+
+#endif

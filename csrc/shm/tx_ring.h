@@ -1,0 +1,66 @@
+/* tx_ring.h: the producers' side of the tx ring. Theory of operation stands in tx_ring.c.
+ *
+ * One tx_producer_t per thread: its slot announces one claim at a time. Never waits, never calls
+ * the kernel, except in tx_producer_wait_room. */
+#ifndef SHM_TX_RING_H
+#define SHM_TX_RING_H
+
+#include "shm/shm_segment.h"
+
+typedef struct tx_producer {
+    shm_tx_cursors_t *cursors;
+    shm_producer_t *slot;
+    uint8_t *data;
+    uint32_t units;          /* of the ring */
+    uint32_t reserve_units;  /* kept free for the worker's relocations */
+    uint32_t capacity;       /* packets, 0: by bytes only */
+    uint32_t max_payload_bytes;
+    uint16_t index; /* of the slot */
+    /* Last seen values of the worker's line: spares reading it while there is room anyway. */
+    uint32_t head_seen;
+    uint64_t finished_seen;
+} tx_producer_t;
+
+/* A claimed record. payload points into the ring, payload_bytes long. */
+typedef struct tx_claim {
+    shm_tx_record_t *record;
+    uint8_t *payload;
+    uint64_t commit_word;
+    uint64_t sequence;
+} tx_claim_t;
+
+/* slot: as the worker assigned it (ATTACH). Returns 0, -EINVAL. */
+int tx_producer_init(tx_producer_t *p, const shm_segment_t *s, uint32_t slot);
+
+/* Reserves a record. due_ns: deadline in the channel's clock, 0 as soon as possible; dest: NULL for
+ * the channel's remote. Returns 0; -ENOBUFS (ring full: room comes with time), -EMSGSIZE (longer
+ * than max_payload_bytes). The caller fills payload, then commits or aborts; between the two it must
+ * not wait for anything. */
+int tx_producer_claim(tx_producer_t *p, uint32_t payload_bytes, int64_t due_ns, int64_t now_mono_ns,
+                      const shm_addr_t *dest, tx_claim_t *out);
+void tx_producer_commit(tx_producer_t *p, tx_claim_t *claim);
+void tx_producer_abort(tx_producer_t *p, tx_claim_t *claim);
+
+/* Claim, copy, commit. Returns 0 and the sequence in *sequence, or as tx_producer_claim. */
+int tx_producer_push(tx_producer_t *p, const void *payload, uint32_t payload_bytes, int64_t due_ns,
+                     int64_t now_mono_ns, const shm_addr_t *dest, uint64_t *sequence);
+
+/* After one or several commits: 1 if the worker sleeps and this caller is the one who must ring it
+ * (write 1 to the channel's eventfd), else 0. */
+int tx_producer_must_ring(tx_producer_t *p);
+
+/* Sleeps until room was freed after the failed claim, at most until until_mono_ns. Returns 0 (try
+ * again), -ETIMEDOUT, -EINTR. */
+int tx_producer_wait_room(tx_producer_t *p, int64_t until_mono_ns);
+
+/* Takes back a packet that waits. Any writable mapping, any thread. Returns 1 cancelled (it ends in
+ * verdict cancelled), 0 too late or unknown; *due_ns (may be NULL) gets its deadline. */
+int tx_ring_cancel(const shm_segment_t *s, uint64_t sequence, int64_t *due_ns);
+
+/* Packets queued and without a verdict yet. Any thread. */
+uint64_t tx_ring_waiting(const shm_segment_t *s);
+
+/* The next sequence number that will be given out. */
+uint64_t tx_ring_next_sequence(const shm_segment_t *s);
+
+#endif

@@ -30,10 +30,11 @@ demo: $(VENV)/.installed-demo ## what shmring does, on this machine, in a minute
 test: ctest-dev $(VENV)/.installed-test ## the C tests and the Python tests (PYTEST_ARGS=... goes to pytest)
 	@$(BIN)/pytest $(PYTEST_ARGS)
 
-lint: $(VENV)/.installed-test tidy ## ruff, mypy, the stubs against the built module, clang-tidy
-	@$(BIN)/ruff check .
+lint: $(VENV)/.installed-test ## ruff, mypy, the stubs against the built module, clang-tidy
+	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@cd $(VENV) && MYPYPATH= $(BIN)/stubtest shmring._hot
+	@cd $(VENV) && $(BIN)/stubtest shmring._hot
+	@$(MAKE) --no-print-directory tidy
 
 tidy: build-dev ## clang-tidy over csrc, where it is installed
 	@if command -v clang-tidy >/dev/null; then \
@@ -43,7 +44,7 @@ tidy: build-dev ## clang-tidy over csrc, where it is installed
 	else echo "clang-tidy is not installed: left out"; fi
 
 format: ## lay out the C sources as .clang-format says
-	@find csrc tests/c tests/fuzz -name '*.[ch]' -exec clang-format -i {} +
+	@find csrc tests/c $(wildcard tests/fuzz) -name '*.[ch]' -exec clang-format -i {} +
 
 asan: ctest-asan ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
 

@@ -40,3 +40,14 @@ install(TARGETS shmring-worker RUNTIME DESTINATION rtworkers/bin)
 if(TARGET shmring-floor)
     install(TARGETS shmring-floor RUNTIME DESTINATION rtworkers/bin)
 endif()
+
+# How these were built, for `shmring doctor`. It also opens the folder to importlib.resources in an editable
+# install, where scikit-build-core maps only folders with a file whose stem is a Python identifier.
+file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/build.json CONTENT [[{
+  "version": "@SKBUILD_PROJECT_VERSION_FULL@",
+  "compiler": "@CMAKE_C_COMPILER_ID@ @CMAKE_C_COMPILER_VERSION@",
+  "build_type": "@CMAKE_BUILD_TYPE@",
+  "sanitizers": "@RT_SANITIZE@"
+}
+]] @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/build.json DESTINATION rtworkers/bin)

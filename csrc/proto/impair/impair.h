@@ -1,0 +1,180 @@
+/* impair.h: an emulated link. Datagrams are offered, suffer, and come out when they are due.
+ *
+ *              lost                      queue_dropped
+ *               ^                              ^
+ *  offer -> [ loss ] -> [ duplicate ] -> [ queue | rate ] -> [ delay +- jitter ] ---+--> emit
+ *            bursts,     also: corrupt    bottleneck          keeps the order       |
+ *            then single                                         [ reorder: extra ]-+
+ *
+ * What each field does, in the order in which a datagram meets them:
+ *
+ *  burst_loss, burst_packets   Gilbert's two-state chain, one step per offered datagram: in the bad
+ *      state everything is lost, in the good state nothing. burst_loss is the share of datagrams that
+ *      meet the bad state in the long run, burst_packets the mean length of a burst. They give
+ *      p_leave = 1 / burst_packets and p_enter = p_leave * burst_loss / (1 - burst_loss); the chain
+ *      starts in the good state. p_enter <= 1 bounds burst_loss by b / (1 + b), b = burst_packets.
+ *  loss          probability of losing a datagram by itself, of those the bursts spared.
+ *  duplicate     probability that a second copy follows the first; each copy then fares by itself.
+ *  corrupt       probability, for each copy, that one bit of it is flipped (empty datagrams have none).
+ *  rate_bps      payload bits per second through the bottleneck; 0: unlimited. Headers do not count.
+ *  queue_bytes   payload that may wait for the bottleneck, the datagram being serialised included; what
+ *      does not fit is dropped (tail drop). An idle link takes any datagram. 0: what the rate carries
+ *      in 50 ms, at least 128 KiB and at most 64 MiB. Means nothing without rate_bps.
+ *  delay_ns, jitter_ns   time on the way: uniform over [delay - jitter, delay + jitter], below 0 taken as
+ *      0. Jitter never reorders: a datagram that would overtake the one before it leaves at the same
+ *      time, behind it. (netem lets jitter reorder, which makes the two impossible to tell apart.)
+ *  reorder, reorder_extra_ns   probability, for each copy, of being held back by reorder_extra_ns more;
+ *      what follows overtakes it. 0 extra: 5 ms. Counted when held back, overtaken or not.
+ *  seed          all chance comes from here. Each kind of decision has a generator of its own that moves
+ *      on by the same steps with each datagram offered, so decisions depend on seed and position only,
+ *      never on time, length or fate, and switching one impairment on does not change the others.
+ *
+ * Guarantees:
+ *   - conservation, at any time:
+ *         offered + duplicated = passed + lost + burst_lost + queue_dropped + impair_queued()
+ *   - rate: the datagrams but one that leave the bottleneck in any span have at most rate * span bits;
+ *     so do those that leave the link, unless jitter or reorder is on: jitter lets the span look
+ *     longer by 2 * jitter_ns;
+ *   - delay: without jitter, rate and reorder, a datagram is due exactly delay_ns after it was offered.
+ *
+ * Datagrams are copied into storage of a fixed size in memory the caller provides. When it is full they
+ * are dropped, counted as queue_dropped and, beside that, as store_dropped.
+ *
+ * One thread. No clock: now_ns is any clock that does not go back (a value below an earlier one counts
+ * as that one). */
+#ifndef IMPAIR_H
+#define IMPAIR_H
+
+#include "base/rt_random.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define IMPAIR_TAG_BYTES 32u
+#define IMPAIR_MAX_DATAGRAM_BYTES 65535u
+#define IMPAIR_MAX_DELAY_NS INT64_C(60000000000)
+#define IMPAIR_MAX_RATE_BPS UINT64_C(1000000000000)
+#define IMPAIR_MAX_QUEUE_BYTES (UINT64_C(1) << 30)
+#define IMPAIR_MAX_BURST_PACKETS 1e6
+#define IMPAIR_DEFAULT_REORDER_EXTRA_NS INT64_C(5000000)
+
+/* All zero: a link that passes everything at once. */
+typedef struct impair_config {
+    double loss;              /* 0 .. 1 */
+    double burst_loss;        /* 0 .. burst_packets / (1 + burst_packets), below 1 */
+    double burst_packets;     /* 1 .. 1e6 where burst_loss > 0 */
+    double duplicate;         /* 0 .. 1 */
+    double reorder;           /* 0 .. 1 */
+    double corrupt;           /* 0 .. 1 */
+    int64_t delay_ns;         /* 0 .. 60 s */
+    int64_t jitter_ns;        /* 0 .. 60 s */
+    int64_t reorder_extra_ns; /* 0 .. 60 s */
+    uint64_t rate_bps;        /* 0, or up to 1 Tbit/s */
+    uint64_t queue_bytes;     /* 0 .. 1 GiB */
+    uint64_t seed;
+    uint64_t store_bytes;        /* storage for datagrams on the way, 0: by rate and delay, see
+                                    impair_memory_bytes */
+    uint32_t max_datagram_bytes; /* longest datagram that will be offered; 0: 65535 */
+} impair_config_t;
+
+typedef struct impair_counters {
+    uint64_t offered;
+    uint64_t passed; /* given out by impair_emit */
+    uint64_t lost;
+    uint64_t burst_lost;
+    uint64_t duplicated;
+    uint64_t reordered;
+    uint64_t corrupted;
+    uint64_t queue_dropped;
+    uint64_t store_dropped; /* of queue_dropped: because the storage was full, not the queue */
+} impair_counters_t;
+
+typedef struct impair_in {
+    const void *data;
+    uint32_t len;
+    uint32_t tag_bytes; /* 0 .. IMPAIR_TAG_BYTES */
+    const void *tag;    /* the caller's, such as an address; comes out as it went in */
+    int64_t time_ns;    /* the caller's, such as an arrival stamp */
+} impair_in_t;
+
+#define IMPAIR_OUT_COPY 0x1u /* the second copy of a duplicated datagram */
+#define IMPAIR_OUT_CORRUPTED 0x2u
+#define IMPAIR_OUT_REORDERED 0x4u
+
+typedef struct impair_out {
+    uint8_t *data; /* in the link's storage; the caller may change it */
+    uint32_t len;
+    uint32_t tag_bytes;
+    const void *tag;
+    int64_t time_ns; /* as offered */
+    int64_t held_ns; /* due time less the time at which it was offered */
+    int64_t due_ns;
+    unsigned flags; /* IMPAIR_OUT_* */
+} impair_out_t;
+
+/* A queue of datagrams in a byte ring, in order of their due time. Private. */
+typedef struct impair_line {
+    uint8_t *store;
+    uint64_t bytes;
+    uint64_t head; /* places count up without wrapping; oldest still in use */
+    uint64_t next; /* next to be given out */
+    uint64_t tail;
+    uint64_t count; /* between next and tail */
+} impair_line_t;
+
+typedef struct impair {
+    impair_config_t config; /* with the defaults filled in */
+    impair_counters_t counters;
+    double p_enter;
+    double p_leave;
+    bool in_burst;
+    rt_random_t burst_chance;
+    rt_random_t loss_chance;
+    rt_random_t duplicate_chance;
+    rt_random_t corrupt_chance;
+    rt_random_t jitter_chance;
+    rt_random_t reorder_chance;
+    int64_t now_ns;
+    int64_t link_free_ns;     /* the bottleneck has nothing to do from here on */
+    uint64_t link_free_rest;  /* and this much later, in 1/rate_bps ns */
+    int64_t last_exit_ns;     /* exit of the datagram before, which must not be overtaken */
+    impair_line_t line;       /* on the way in order */
+    impair_line_t held_back;  /* reordered */
+} impair_t;
+
+/* Checks every field. Returns 0, or -EINVAL with a text that names field, value and limit. */
+int impair_config_check(const impair_config_t *config);
+
+/* Whether the link would change anything at all; the seed and the storage do not count. */
+bool impair_config_active(const impair_config_t *config);
+
+/* Memory impair_init needs. By default it is for what the queue holds, and what the rate (1 Gbit/s if
+ * unlimited) carries during the longest time on the way, twice to allow for small datagrams, at least
+ * 1 MiB and at most 256 MiB; again as much for reordered ones if reorder is on. 0 for a configuration
+ * that does not check. */
+size_t impair_memory_bytes(const impair_config_t *config);
+
+/* memory: bytes >= impair_memory_bytes(config), aligned to 8, the caller's, in use until the caller
+ * stops using the link. Returns 0, or -EINVAL, -ENOBUFS (memory too small) with a text. */
+int impair_init(impair_t *im, const impair_config_t *config, void *memory, size_t bytes);
+
+/* Offers one datagram, which is copied. Returns the number of copies that are on their way: 0 (lost or
+ * dropped), 1 or 2; -EMSGSIZE (longer than max_datagram_bytes), -EINVAL (tag too long): not offered, not
+ * counted, no text. */
+int impair_offer(impair_t *im, const impair_in_t *in, int64_t now_ns);
+
+/* Gives out at most max datagrams due at or before now_ns, in order of their due time. What they point
+ * to is valid until the next call of impair_offer, impair_emit or impair_clear. Returns how many. */
+size_t impair_emit(impair_t *im, impair_out_t *out, size_t max, int64_t now_ns);
+
+/* When the next datagram is due; INT64_MAX: nothing to wait for. */
+int64_t impair_deadline_ns(const impair_t *im);
+
+/* Datagrams on the way. */
+uint64_t impair_queued(const impair_t *im);
+
+/* Loses all that is on the way (counted as queue_dropped) and idles the bottleneck. Chance goes on. */
+void impair_clear(impair_t *im);
+
+#endif

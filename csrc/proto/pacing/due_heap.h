@@ -1,0 +1,113 @@
+/* due_heap.h: the schedule. What is due first comes out first; among equal due times, what has the
+ * lower order.
+ *
+ * Most schedules are queued in order, so in front of a 4-ary heap stand DUE_HEAP_RUNS queues (runs)
+ * that are sorted by construction: an entry that belongs behind the last one of a run is appended
+ * there, in O(1), and leaves from its front, in O(1). Only what fits behind no run goes to the heap.
+ * One run would do for a single sender; the others take what is interleaved with it (a packet far in
+ * the future, a second channel) and keep it from spoiling the first.
+ *
+ *      run 0   [10 20 30 40 50 ...]  <- 60 goes here: the run with the greatest end not above 60
+ *      run 1   [900000]
+ *      run 2   [12 14 18]
+ *      run 3   [ ]
+ *      heap    everything else: 4-ary, O(log n)
+ *
+ * Memory comes in chunks of DUE_HEAP_CHUNK_ENTRIES from the caller's allocator, is shared by runs and
+ * heap, and is kept for reuse until close: n entries take at most 24 bytes * n plus 11 chunks of 24
+ * KiB and 8 bytes for every 1024 of max_entries. A push allocates at most one chunk, and none after
+ * due_heap_reserve. Nothing is ever moved to grow.
+ *
+ * One thread. */
+#ifndef DUE_HEAP_H
+#define DUE_HEAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define DUE_HEAP_RUNS 4u
+#define DUE_HEAP_CHUNK_ENTRIES 1024u
+
+typedef struct due_entry {
+    int64_t due_ns;
+    uint64_t order; /* breaks ties; unique, or equal entries come out in any order */
+    uint64_t ref;   /* the caller's */
+} due_entry_t;
+
+_Static_assert(sizeof(due_entry_t) == 24, "a million queued packets take 24 MB");
+
+/* alloc returns memory aligned for any type, or NULL. */
+typedef struct due_heap_memory {
+    void *(*alloc)(void *context, size_t bytes);
+    void (*release)(void *context, void *memory, size_t bytes);
+    void *context;
+} due_heap_memory_t;
+
+typedef struct due_chunk due_chunk_t;
+
+typedef struct due_run {
+    due_chunk_t *first;
+    due_chunk_t *last;
+    uint32_t begin; /* of the entries in first */
+    uint32_t end;   /* of the entries in last */
+} due_run_t;
+
+typedef struct due_heap {
+    due_heap_memory_t memory;
+    uint64_t max_entries;
+    uint64_t count;
+    uint64_t chunks;       /* allocated, used or spare */
+    uint64_t spare_count;
+    due_chunk_t *spare;
+    due_run_t runs[DUE_HEAP_RUNS];
+    due_chunk_t **heap;    /* directory, one pointer a chunk */
+    uint64_t heap_count;
+    const due_entry_t *min; /* NULL: empty */
+    unsigned min_source;    /* run of min, DUE_HEAP_RUNS: the heap */
+} due_heap_t;
+
+/* memory NULL: malloc and free. max_entries 1 .. 2^32. Returns 0; -EINVAL or -ENOMEM with a text. */
+int due_heap_init(due_heap_t *h, uint64_t max_entries, const due_heap_memory_t *memory);
+
+/* Gives all memory back. Safe on a zeroed struct, and twice. */
+void due_heap_close(due_heap_t *h);
+
+/* Allocates now what holding this many entries in any order takes. Returns 0; -ENOSPC (more than
+ * max_entries) or -ENOMEM with a text. */
+int due_heap_reserve(due_heap_t *h, uint64_t entries);
+
+/* Returns 0, -ENOSPC (max_entries reached), -ENOMEM (allocator gave nothing); no text, nothing
+ * changed when it fails. */
+int due_heap_push(due_heap_t *h, const due_entry_t *entry);
+
+/* The earliest entry, NULL if there is none. Valid until the next push, pop or clear. */
+static inline const due_entry_t *due_heap_peek(const due_heap_t *h)
+{
+    return h->min;
+}
+
+/* When the earliest entry is due, INT64_MAX if there is none. */
+static inline int64_t due_heap_next_ns(const due_heap_t *h)
+{
+    return h->min != NULL ? h->min->due_ns : INT64_MAX;
+}
+
+/* Takes the earliest entry out. False if there is none; *out is unchanged then. */
+bool due_heap_pop(due_heap_t *h, due_entry_t *out);
+
+/* As due_heap_pop, but only if the entry is due at or before until_ns. */
+bool due_heap_pop_due(due_heap_t *h, int64_t until_ns, due_entry_t *out);
+
+static inline uint64_t due_heap_count(const due_heap_t *h)
+{
+    return h->count;
+}
+
+/* Forgets all entries, keeps the memory. */
+void due_heap_clear(due_heap_t *h);
+
+/* Bytes held from the allocator. */
+uint64_t due_heap_memory_bytes(const due_heap_t *h);
+
+#endif

@@ -1,0 +1,78 @@
+/* spin_budget.h: keeps a SCHED_FIFO worker below the kernel's real-time throttle.
+ *
+ * A real-time thread that never sleeps is stopped by the kernel: after sched_rt_runtime_us (950 ms)
+ * of sched_rt_period_us (1 s), or by the fair server of newer kernels, which takes 50 ms a second
+ * for ordinary threads it finds starved. Either way the worker stands still for 40 to 50 ms at a
+ * time it did not choose. So it rests by itself, in pieces of about 0.1 ms, where they hurt least.
+ *
+ * The account is a leaky bucket: its level grows while the worker runs and falls while it sleeps,
+ * never below 0:
+ *
+ *      level                 running: +(1 - rate) per ns       rate  = limit - burst / window
+ *   burst|- - - - -/|- - - - - - - -/ hard: must rest now      burst = what may be run at once
+ *        |       /  |            /    above soft: rest if
+ *    soft|- - -/- - |/\- - - - /- - - nothing is due meanwhile
+ *        |   /      /   \    /
+ *      0 +-/-------------\-/--------> time
+ *                          sleeping: -rate per ns
+ *
+ * Guarantee: if the worker sleeps whenever spin_budget_rest_ns says so, then for any t1 < t2
+ *
+ *      busy(t1, t2) <= rate * (t2 - t1) + burst + (1 - rate) * lag
+ *
+ * with lag the longest time it kept running after the level had reached burst (its longest loop).
+ * Hence for every span that is at least window_ns long
+ *
+ *      busy(span) <= limit * span + (1 - rate) * lag
+ *
+ * Sleep that overshoots counts as what it was, so it is never wasted. Time during which the worker
+ * was awake but preempted counts as busy: the account is on the safe side. Defaults: 93 % over any
+ * 10 ms, 90 % in the long run, bursts of 3 ms, forced rests of 0.1 ms.
+ *
+ * One thread. Caller's memory. No clock: times are CLOCK_MONOTONIC values passed in. A time before
+ * the last one passed in counts as no time gone by. */
+#ifndef SPIN_BUDGET_H
+#define SPIN_BUDGET_H
+
+#include <stdint.h>
+
+typedef struct spin_budget_config {
+    uint32_t limit_permille; /* 100 .. 990: share of any window that may be busy; default 930 */
+    int64_t window_ns;       /* 1 ms .. 1 s; default 10 ms */
+    int64_t burst_ns;        /* > 0, at most half of limit * window; default 0.3 ms */
+    int64_t rest_ns;         /* shortest forced rest, > 0, rate * rest_ns <= burst_ns; 0.1 ms */
+} spin_budget_config_t;
+
+typedef struct spin_budget {
+    spin_budget_config_t config;
+    int64_t rate_ppm;  /* busy share in the long run, in millionths */
+    int64_t burst_u;   /* levels are in 1e-6 ns, so that all steps are whole numbers */
+    int64_t soft_u;
+    int64_t level_u;
+    int64_t last_mono_ns; /* accounted up to here */
+} spin_budget_t;
+
+void spin_budget_config_init(spin_budget_config_t *config);
+
+/* Starts with an empty account. config NULL: the defaults. Returns 0, or -EINVAL with a text. */
+int spin_budget_init(spin_budget_t *b, const spin_budget_config_t *config, int64_t now_mono_ns);
+
+/* The worker has been awake since the last call. */
+void spin_budget_run(spin_budget_t *b, int64_t now_mono_ns);
+
+/* The worker slept from .. to (as measured, not as asked for), and was awake before that. */
+void spin_budget_slept(spin_budget_t *b, int64_t from_mono_ns, int64_t to_mono_ns);
+
+/* How long the worker must sleep now before it does anything else; 0: need not. Accounts the time
+ * up to now as run. The result is at least rest_ns, and at most rest_ns + lag * (1 - rate) / rate
+ * (+ 1 ns of rounding). A sleep cut short is allowed: ask again. */
+int64_t spin_budget_rest_ns(spin_budget_t *b, int64_t now_mono_ns);
+
+/* How long the worker should better sleep now, given that it has nothing to do before
+ * free_until_mono_ns (the next deadline less the wake margin; RT_NEVER_NS if nothing is planned).
+ * 0: carry on, because the account is low or because a rest of rest_ns does not fit. Never more
+ * than free_until - now, nor than it takes to empty the account. Accounts the time up to now. */
+int64_t spin_budget_wants_rest_ns(spin_budget_t *b, int64_t now_mono_ns,
+                                  int64_t free_until_mono_ns);
+
+#endif

@@ -1,0 +1,77 @@
+/* verdict.h: what became of a packet. Each packet gets exactly one verdict.
+ *
+ * A packet is on time when its send starts no later than due + tolerance, and the send call itself
+ * does not take longer than max(tolerance, VERDICT_SLOW_SEND_NS). Otherwise it is late, and the
+ * verdict names the largest of the four parts that make up the time from due to the start of the
+ * send (the earlier part when two are equal):
+ *
+ *      due        enqueued        woken        previous         send_start   send_end
+ *       |            |              |          send_end             |            |
+ *       |--enqueued--|-----woke-----|----queued----|------send------|............|
+ *       |    late    |     late     |    behind    |      slow      |
+ *
+ *   enqueued_late  the packet came after it was due
+ *   woke_late      it was there, and the worker still slept (or had to rest)
+ *   queued_behind  the worker was awake, but busy with packets sent before this one
+ *   send_slow      the worker was awake and free: the kernel refused the first attempts, the core was
+ *                  taken away; or the start was in time and the call took too long
+ *
+ * A moment that lies before the one to its left takes no part in it (its part is 0), so the parts
+ * always add up to send_start - due. "due" is the moment at which the send ought to start: the
+ * deadline with align="start", the deadline less the wire offset with align="wire". A packet without
+ * a deadline is due when it is enqueued.
+ *
+ * Pure; all times of one clock. */
+#ifndef VERDICT_H
+#define VERDICT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The numbers are stored in shared memory and follow the order of the tx_ counters: never renumber. */
+typedef enum verdict {
+    VERDICT_ON_TIME = 0,
+    VERDICT_ENQUEUED_LATE = 1,
+    VERDICT_WOKE_LATE = 2,
+    VERDICT_SEND_SLOW = 3,
+    VERDICT_QUEUED_BEHIND = 4,
+    VERDICT_DROPPED_LATE = 5, /* not sent, because late and late="drop" */
+    VERDICT_CANCELLED = 6,    /* not sent, taken back by a client */
+    VERDICT_FAILED = 7,       /* refused by the kernel for good; the report has the errno */
+    VERDICT_TOTAL
+} verdict_t;
+
+_Static_assert(VERDICT_ON_TIME == 0 && VERDICT_ENQUEUED_LATE == 1 && VERDICT_WOKE_LATE == 2 &&
+                   VERDICT_SEND_SLOW == 3 && VERDICT_QUEUED_BEHIND == 4 &&
+                   VERDICT_DROPPED_LATE == 5 && VERDICT_CANCELLED == 6 && VERDICT_FAILED == 7 &&
+                   VERDICT_TOTAL == 8,
+               "verdict numbers are part of the shared memory layout");
+
+#define VERDICT_SLOW_SEND_NS INT64_C(100000)
+
+/* The kernel refused this packet for the moment (EAGAIN, ENOBUFS) and the send was repeated: time
+ * spent on other packets meanwhile belongs to the slow send. */
+#define VERDICT_RETRIED 0x1u
+
+typedef struct verdict_times {
+    int64_t enqueued_ns;
+    int64_t due_ns; /* 0: no deadline */
+    int64_t woken_ns;   /* the worker's last return from sleep before this send; 0: never slept */
+    int64_t send_start_ns;
+    int64_t send_end_ns;
+    int64_t previous_send_end_ns; /* end of this worker's send call before this one; 0: none */
+} verdict_times_t;
+
+/* The verdict of a packet that was sent: one of the first five. tolerance_ns >= 0. */
+verdict_t verdict_of(const verdict_times_t *t, int64_t tolerance_ns, unsigned flags);
+
+/* Whether a packet would be late if its send started now; what late="drop" asks. */
+static inline bool verdict_is_late(int64_t due_ns, int64_t now_ns, int64_t tolerance_ns)
+{
+    return due_ns != 0 && now_ns - due_ns > tolerance_ns;
+}
+
+/* "on_time", "enqueued_late" ...; "unknown" for any other number. */
+const char *verdict_name(unsigned verdict);
+
+#endif

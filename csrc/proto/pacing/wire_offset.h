@@ -1,0 +1,44 @@
+/* wire_offset.h: how much ahead of its deadline a packet must be handed over so that it is on the
+ * wire at the deadline (align="wire").
+ *
+ *      send_start                     stamp
+ *          |<------- sample ---------->|          stamp = the kernel's or the card's
+ *
+ * The offset is the median of the last WIRE_OFFSET_WINDOW samples, held within [0, max_ns]: the
+ * median ignores the outliers (0.1 ms now and then) that would pull a mean. Guarantee, once
+ * WIRE_OFFSET_WARM_UP samples are there and if the median lies within the bounds: among the samples
+ * in the window as many lie at or above the offset as at or below it, give or take one; so the error
+ * on the wire, sample - offset, has the median 0. Before that the offset is 0: never early unlearnt.
+ *
+ * One thread. Caller's memory. Pure arithmetic, no clock. */
+#ifndef WIRE_OFFSET_H
+#define WIRE_OFFSET_H
+
+#include <stdint.h>
+
+#define WIRE_OFFSET_WINDOW 127u
+#define WIRE_OFFSET_WARM_UP 16u
+#define WIRE_OFFSET_DEFAULT_MAX_NS INT64_C(50000)
+
+typedef struct wire_offset {
+    int64_t max_ns;
+    int64_t offset_ns;
+    uint32_t count; /* samples in the window */
+    uint32_t next;  /* place in recent[] of the oldest, which goes next */
+    int32_t recent[WIRE_OFFSET_WINDOW];
+    int32_t sorted[WIRE_OFFSET_WINDOW];
+} wire_offset_t;
+
+/* max_ns 0: the default of 50 us. Returns 0, or -EINVAL with a text (negative, or above 1 s). */
+int wire_offset_init(wire_offset_t *w, int64_t max_ns);
+
+/* sample_ns = stamp_ns - send_start_ns, both converted to one clock. About 50 ns of work. */
+void wire_offset_observe(wire_offset_t *w, int64_t sample_ns);
+
+/* The offset in force: start the send at deadline - offset. */
+static inline int64_t wire_offset_ns(const wire_offset_t *w)
+{
+    return w->offset_ns;
+}
+
+#endif

@@ -28,6 +28,7 @@ PY_ARROWS: dict[str, set[str]] = {
     "workers/rtworkers": set(),
     "tools/rtstat": {"shmring"},
     **{f"api/{name}": {"shmring"} for name in DROP_INS},
+    "api/udpcom": {"shmring", "rtudp"},  # rtudp's predecessor: the same type under its old name
 }
 OURS = {"shmring", "rtworkers", "rtstat", *DROP_INS}
 

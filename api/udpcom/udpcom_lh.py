@@ -1,0 +1,17 @@
+"""Endpoints configured with addresses in 125.0.0.0/8, mapped to the loopback network."""
+
+from typing import Any
+
+from rtudp.rtudp_lh import LoopbackMapping
+
+from .udpcom import UdpCom
+
+
+class UdpComLh(LoopbackMapping):
+    """``UdpCom`` for addresses in 125.0.0.0/8, which are mapped to 127.0.0.0/8."""
+
+    def __init__(
+        self, local_ip: str, local_port: int, remote_ip: str, remote_port: int, **kwargs: Any
+    ) -> None:
+        """Take what ``UdpCom`` takes; AssertionError unless both addresses start with 125."""
+        super().__init__(UdpCom, (local_ip, local_port, remote_ip, remote_port), kwargs)

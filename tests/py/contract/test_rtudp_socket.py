@@ -1,0 +1,445 @@
+"""What only the socket endpoint promises. Traffic stays on the loopback network."""
+
+import errno
+import math
+import socket
+import threading
+import time
+
+import pytest
+
+import rtudp
+import rtudp.rtudp
+from rtudp import RtUdpSocket
+from rtudp.rtudp_lh import RtUdpLh
+
+pytest.importorskip("shmring", exc_type=ImportError)
+
+SECOND_NS = 1_000_000_000
+MS_NS = 1_000_000
+
+
+def free_port(ip):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((ip, 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def make():
+    """Construct endpoints that are stopped and closed after the test."""
+    made = []
+
+    def construct(*addresses, **options):
+        made.append(RtUdpSocket(*addresses, **options))
+        return made[-1]
+
+    yield construct
+    for endpoint in made:
+        endpoint.stop()
+        endpoint.close_socket()
+
+
+@pytest.fixture
+def addresses():
+    first, second = "127.4.64.5", "127.4.128.133"
+    return first, free_port(first), second, free_port(second)
+
+
+@pytest.fixture
+def plain():
+    """An ordinary UDP socket as the other end."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.4.1.1", 0))
+        peer.settimeout(10)
+        yield peer
+
+
+def swapped(addresses):
+    return addresses[2:] + addresses[:2]
+
+
+def run(endpoint):
+    endpoint.init_socket()
+    endpoint.start()
+    return endpoint
+
+
+def wait_until(condition, timeout_s=10):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "condition did not become true in time"
+        time.sleep(0.001)
+
+
+# --- construction
+
+
+def test_unknown_keyword_is_a_type_error(make, addresses):
+    with pytest.raises(TypeError, match="colour"):
+        make(*addresses, colour="green")
+
+
+@pytest.mark.parametrize("text", ["localhost", "1.2.3", "1.2.3.400", "::1", ""])
+def test_address_text_must_be_a_dotted_quad(make, text):
+    with pytest.raises(ValueError, match="IPv4"):
+        make(text, 1, "127.0.0.1", 2)
+    with pytest.raises(ValueError, match="IPv4"):
+        make("127.0.0.1", 1, text, 2)
+
+
+def test_ports_are_cut_to_16_bits(make):
+    endpoint = make("127.0.0.1", 65536 + 4000, "127.0.0.1", 2 * 65536 + 4001)
+    assert (endpoint.local_port, endpoint.remote_port) == (4000, 4001)
+
+
+def test_capacity_zero_is_a_value_error(make, addresses):
+    with pytest.raises(ValueError, match="capacity is 0"):
+        make(*addresses, capacity=0)
+
+
+def test_float_timeout_is_cut_to_an_integer(make, addresses):
+    assert make(*addresses, timeout=1e9 + 0.5).timeout_ns == 1_000_000_000
+
+
+def test_inner_type_is_reachable_and_subclassable(make, addresses):
+    assert type(make(*addresses)._socket) is rtudp.rtudp._RtUdpSocket
+
+    class Logged(rtudp.rtudp._RtUdpSocket):
+        def send_data(self, data, timestamp=None):
+            self.last = data
+            super().send_data(data, timestamp)
+
+    endpoint = Logged(*addresses, capacity=4)
+    endpoint.send_data(b"kept")
+    assert endpoint.last == b"kept"
+    with pytest.raises(RuntimeError, match="already"):
+        endpoint.__init__(*addresses)
+
+
+# --- life cycle
+
+
+def test_exact_words_of_the_life_cycle_errors(make, addresses):
+    endpoint = make(*addresses)
+    with pytest.raises(OSError, match=r"^Socket not initialised\.$"):
+        endpoint.start()
+    endpoint.init_socket()
+    with pytest.raises(OSError, match=r"^Socket already open\.$"):
+        endpoint.init_socket()
+    endpoint.start()
+    with pytest.raises(ValueError, match=r"^Already running\.$"):
+        endpoint.start()
+
+
+def test_failed_bind_is_an_os_error_and_may_be_retried(make):
+    endpoint = make("192.0.2.1", 4000, "127.0.0.1", 4001)
+    for _ in range(2):
+        with pytest.raises(OSError, match=r"^Failed to Bind$") as caught:
+            endpoint.init_socket()
+        assert caught.value.errno == errno.EADDRNOTAVAIL
+    assert repr(endpoint).startswith("RtUdp[-1]")
+
+
+def test_address_may_be_shared_with_others_that_allow_it(make, addresses):
+    first, second = make(*addresses), make(*addresses)
+    first.init_socket()
+    second.init_socket()
+
+
+def test_repr_shows_the_descriptor_while_open(make, addresses):
+    endpoint = make(*addresses)
+    endpoint.init_socket()
+    number = int(repr(endpoint).partition("[")[2].partition("]")[0])
+    assert number >= 0
+    assert repr(endpoint) == f"RtUdp[{number}]->({addresses[2]}:{addresses[3]})"
+    endpoint.close_socket()
+    assert repr(endpoint).startswith("RtUdp[-1]->")
+
+
+# --- against ordinary sockets
+
+
+def test_datagram_reaches_an_ordinary_socket_from_the_local_address(make, plain):
+    port = free_port("127.4.2.2")
+    sender = run(make("127.4.2.2", port, *plain.getsockname()))
+    sender.send_data(b"plain")
+    assert plain.recvfrom(100) == (b"plain", ("127.4.2.2", port))
+
+
+def test_unbound_sender_takes_any_local_port(make, plain):
+    sender = run(make("127.4.2.2", free_port("127.4.2.2"), *plain.getsockname(), bind=0))
+    sender.send_data(b"unbound")
+    data, source = plain.recvfrom(100)
+    assert data == b"unbound"
+    assert source[0] != "127.4.2.2"
+
+
+def test_receiver_takes_datagrams_of_its_remote_only(make, plain):
+    port = free_port("127.4.2.2")
+    receiver = run(make("127.4.2.2", port, *plain.getsockname(), direction=1))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.bind(("127.4.1.1", 0))
+        stranger.sendto(b"stranger", ("127.4.2.2", port))
+    plain.sendto(b"friend", ("127.4.2.2", port))
+    assert receiver.receive_data(10 * SECOND_NS)[0] == b"friend"
+    with pytest.raises(TimeoutError):
+        receiver.receive_data(50 * MS_NS)
+    assert receiver.get_packet_stats()["n_packets_rec"] == 1
+
+
+def test_datagrams_that_came_before_start_are_received(make, plain):
+    port = free_port("127.4.2.2")
+    receiver = make("127.4.2.2", port, *plain.getsockname(), direction=1)
+    receiver.init_socket()
+    plain.sendto(b"early bird", ("127.4.2.2", port))
+    receiver.start()
+    assert receiver.receive_data(10 * SECOND_NS)[0] == b"early bird"
+
+
+def test_received_packets_stay_readable_after_stop_and_close(make, plain):
+    port = free_port("127.4.2.2")
+    receiver = run(make("127.4.2.2", port, *plain.getsockname(), direction=1))
+    for number in range(4):
+        plain.sendto(bytes([number]), ("127.4.2.2", port))
+    wait_until(lambda: receiver.get_receive_length() == 4)
+    receiver.stop()
+    assert receiver.receive_data(0)[0] == b"\x00"
+    receiver.close_socket()
+    assert receiver.get_receive_length() == 3
+    assert [d for d, _ in receiver.receive_batch(3, 0)] == [b"\x01", b"\x02", b"\x03"]
+
+
+# --- rings
+
+
+def test_send_before_init_is_queued_and_sent(make, plain):
+    sender = make("127.4.2.2", free_port("127.4.2.2"), *plain.getsockname())
+    sender.send_data(b"before init")
+    assert sender.get_send_length() == 1
+    assert sender.get_packet_stats()["n_packets_req"] == 1
+    sender.init_socket()
+    sender.send_data(b"before start")
+    assert sender.get_send_length() == 2
+    assert sender.get_packet_stats()["n_packets_req"] == 2
+    sender.start()
+    assert [plain.recv(100), plain.recv(100)] == [b"before init", b"before start"]
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_full_send_ring_of_a_stopped_endpoint_is_a_blocking_io_error(make, addresses, opened):
+    sender = make(*addresses, capacity=8)
+    if opened:
+        sender.init_socket()
+    for _ in range(7):
+        sender.send_data(b"fits")
+    with pytest.raises(BlockingIOError, match="full"):
+        sender.send_data(b"does not")
+    assert sender.get_send_length() == 7
+    assert sender.get_packet_stats()["n_packets_req"] == 7
+
+
+def test_full_send_ring_of_a_running_endpoint_waits_and_drops_nothing(make, addresses):
+    sender = run(make(*addresses, capacity=8))
+    receiver = run(make(*swapped(addresses), direction=1))
+    base_ns = time.monotonic_ns() + 50 * MS_NS
+    for number in range(40):
+        sender.send_data(bytes([number]), base_ns + number * MS_NS)
+    packets = receiver.receive_batch(40, 10 * SECOND_NS)
+    assert [data for data, _ in packets] == [bytes([n]) for n in range(40)]
+
+
+def test_waiting_for_room_lets_other_threads_run_and_ends_with_stop(make, addresses):
+    sender = run(make(*addresses, capacity=4))
+    for _ in range(3):
+        sender.send_data(b"later", time.monotonic_ns() + 3600 * SECOND_NS)
+    caught = []
+
+    def send():
+        try:
+            sender.send_data(b"no room")
+        except BlockingIOError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    time.sleep(0.05)
+    assert thread.is_alive()
+    sender.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert len(caught) == 1
+
+
+def test_full_receive_ring_loses_the_oldest_and_the_counters_add_up(make, plain):
+    port = free_port("127.4.2.2")
+    receiver = run(make("127.4.2.2", port, *plain.getsockname(), direction=1, capacity=8))
+    for number in range(20):
+        plain.sendto(bytes([number]), ("127.4.2.2", port))
+    wait_until(lambda: receiver.get_packet_stats()["n_packets_rec"] == 20)
+    assert receiver.get_receive_length() == 7
+    packets = receiver.receive_batch(7, SECOND_NS)
+    assert [data for data, _ in packets] == [bytes([n]) for n in range(13, 20)]
+    stats = receiver.get_packet_stats()
+    assert stats["n_rx_packets_dropped"] == 13
+    assert stats["n_packets_rec"] == 7 + stats["n_rx_packets_dropped"]
+
+
+def test_counters_add_up_while_a_schedule_overflows_the_receiver(make, addresses):
+    sender = make(*addresses, capacity=20_000)
+    receiver = run(make(*swapped(addresses), direction=1, capacity=100))
+    sender.init_socket()
+    for number in range(10_000):
+        sender.send_data(number.to_bytes(4, "big"), 0)
+    sender.start()
+    taken = []
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            taken.append(receiver.receive_data(timeout_ns=100_000)[0])
+        except TimeoutError:
+            if sender.get_send_length() == 0:
+                break
+    wait_until(lambda: sender.get_packet_stats()["n_packets_sent"] == 10_000)
+    stats = receiver.get_packet_stats()
+    waiting = receiver.get_receive_length()
+    assert stats["n_packets_rec"] == len(taken) + stats["n_rx_packets_dropped"] + waiting
+    assert taken == sorted(taken)
+
+
+def test_overflow_during_a_batch_is_a_value_error_and_keeps_the_batch(make, plain):
+    port = free_port("127.4.2.2")
+    receiver = run(make("127.4.2.2", port, *plain.getsockname(), direction=1, capacity=2))
+    stop = threading.Event()
+
+    def flood():
+        while not stop.is_set():
+            for _ in range(100):
+                plain.sendto(b"flood", ("127.4.2.2", port))
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    try:
+        with pytest.raises(ValueError, match=r"^Missed \d+ packets$"):
+            receiver.receive_batch(2000, 10 * SECOND_NS)
+    finally:
+        stop.set()
+        thread.join()
+    assert receiver.get_receive_length() >= 2000
+    assert len(receiver.receive_batch(2000, 0)) == 2000
+
+
+def test_a_million_slots_open_and_take_packets(make, addresses):
+    sender = make(*addresses, capacity=1_000_000)
+    sender.init_socket()
+    due_ns = time.monotonic_ns() + 3600 * SECOND_NS
+    for number in range(100_000):
+        sender.send_data(b"12345678", due_ns + number)
+    assert sender.get_send_length() == 100_000
+
+
+# --- receiving
+
+
+def test_negative_timeout_polls(make, addresses):
+    receiver = run(make(*addresses, direction=1))
+    with pytest.raises(TimeoutError):
+        receiver.receive_data(-5)
+
+
+def test_receive_before_init_is_a_plain_timeout(make, addresses):
+    endpoint = make(*addresses, direction=1)
+    before_ns = time.monotonic_ns()
+    with pytest.raises(TimeoutError, match="Receive timed out"):
+        endpoint.receive_data(20 * MS_NS)
+    assert time.monotonic_ns() - before_ns >= 19 * MS_NS
+
+
+def test_negative_batch_is_a_memory_error(make, addresses):
+    endpoint = make(*addresses, direction=1)
+    with pytest.raises(MemoryError, match=r"^Failed to allocated buffer with -2 elements\.$"):
+        endpoint.receive_batch(-2, 0)
+
+
+def test_batch_timeout_applies_to_each_packet(make, addresses):
+    sender = run(make(*addresses))
+    receiver = run(make(*swapped(addresses), direction=1))
+    base_ns = time.monotonic_ns()
+    for number in range(6):
+        sender.send_data(b"x", base_ns + number * 200 * MS_NS)
+    assert len(receiver.receive_batch(6, 900 * MS_NS)) == 6
+
+
+def test_direction_assigned_after_init_reopens_the_socket(make, addresses):
+    receiver = make(*addresses, direction=0)
+    sender = make(*swapped(addresses), direction=1)
+    for endpoint in (receiver, sender):
+        endpoint.init_socket()
+    receiver.direction, sender.direction = 1, 0
+    receiver.start()
+    sender.start()
+    sender.send_data(b"turned")
+    assert receiver.receive_data(10 * SECOND_NS)[0] == b"turned"
+
+
+# --- worker
+
+
+def test_unknown_cpu_is_warned_about_and_not_an_error(make, addresses):
+    endpoint = make(*addresses, cpu=4000)
+    with pytest.warns(UserWarning, match="4000"):
+        endpoint.init_socket()
+    endpoint.start()
+    assert endpoint.is_running()
+    assert endpoint.get_packet_stats()["effective_cpu"] != 4000
+
+
+def test_start_leaves_the_calling_thread_where_it_is(make, addresses):
+    import os
+
+    before = os.sched_getaffinity(0)
+    run(make(*addresses, cpu=0))
+    assert os.sched_getaffinity(0) == before
+
+
+def test_effective_scheduling_is_reported(make, addresses):
+    stats = run(make(*addresses)).get_packet_stats()
+    assert stats["effective_policy"] in ("SCHED_FIFO", "SCHED_RR", "SCHED_OTHER")
+    assert (stats["effective_priority"] > 0) == (stats["effective_policy"] != "SCHED_OTHER")
+    assert not math.isnan(stats["effective_cpu"])
+
+
+# --- loopback helper
+
+
+def test_loopback_helper_maps_125_to_127(make):
+    first, second = "125.4.64.5", "125.4.128.133"
+    ports = free_port("127.4.64.5"), free_port("127.4.128.133")
+    sender = RtUdpLh(first, ports[0], second, ports[1])
+    receiver = RtUdpLh(second, ports[1], first, ports[0], direction=1)
+    twin = make("127.4.64.5", ports[0], "127.4.128.133", ports[1])
+    assert repr(sender) == str(sender) == repr(twin)
+    assert hash(sender) == hash(twin)
+    assert type(sender._com) is RtUdpSocket
+    for endpoint in (sender, receiver):
+        endpoint.init_socket()
+        endpoint.start()
+        assert endpoint.is_running()
+    sender.send_data(b"one", 0)
+    sender.send_data(b"two")
+    assert receiver.receive_data(timeout_ns=10 * SECOND_NS)[0] == b"one"
+    assert receiver.receive_batch(1, 10 * SECOND_NS)[0][0] == b"two"
+    receiver.purge()
+    assert (sender.get_send_length(), receiver.get_receive_length()) == (0, 0)
+    assert receiver.get_packet_stats()["n_packets_rec"] == 2
+    for endpoint in (sender, receiver):
+        endpoint.stop()
+        endpoint.close_socket()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("127.0.0.1", "125.0.0.1"), ("125.0.0.1", "127.0.0.1")]
+)
+def test_loopback_helper_asserts_the_prefix(first, second):
+    with pytest.raises(AssertionError):
+        RtUdpLh(first, 1, second, 2)

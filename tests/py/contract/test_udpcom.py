@@ -1,0 +1,82 @@
+"""udpcom is rtudp's socket endpoint under its older names."""
+
+import socket
+
+import pytest
+
+import udpcom
+from rtudp.rtudp import _RtUdpSocket
+from udpcom import UdpCom, UdpComLh
+
+SECOND_NS = 1_000_000_000
+
+
+def free_port(ip):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((ip, 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def _needs_shmring():
+    pytest.importorskip("shmring", exc_type=ImportError)
+
+
+def exchange(sender, receiver):
+    for endpoint in (sender, receiver):
+        endpoint.init_socket()
+        endpoint.start()
+    try:
+        sender.send_data(b"positional", 0)
+        assert receiver.receive_data(10 * SECOND_NS)[0] == b"positional"
+        sender.send_data(data=b"by name", timestamp=0)
+        assert receiver.receive_data(timeout_ns=10 * SECOND_NS)[0] == b"by name"
+        sender.send_data(b"batch")
+        assert receiver.receive_batch(n_packets=1, timeout_ns=10 * SECOND_NS)[0][0] == b"batch"
+        assert receiver.get_packet_stats()["n_packets_rec"] == 3
+    finally:
+        for endpoint in (sender, receiver):
+            endpoint.stop()
+            endpoint.close_socket()
+
+
+def test_names():
+    assert udpcom.__version__ == "0.0.1"
+    assert issubclass(UdpCom, _RtUdpSocket)
+
+
+def test_helper_asserts_the_prefix():
+    with pytest.raises(AssertionError):
+        UdpComLh("127.0.0.1", 1, "125.0.0.1", 2)
+
+
+@pytest.mark.usefixtures("_needs_shmring")
+def test_exchange_by_position_and_by_name():
+    first, second = "127.5.64.5", "127.5.128.133"
+    ports = free_port(first), free_port(second)
+    sender = UdpCom(first, ports[0], second, ports[1], capacity=1000, direction=0)
+    receiver = UdpCom(second, ports[1], first, ports[0], capacity=4000, direction=1)
+    assert repr(sender) == f"UdpCom[-1]->({second}:{ports[1]})"
+    assert repr(receiver) == f"UdpCom[-1]<-({first}:{ports[0]})"
+    exchange(sender, receiver)
+
+
+@pytest.mark.usefixtures("_needs_shmring")
+def test_options_are_keyword_only():
+    with pytest.raises(TypeError):
+        UdpCom("127.0.0.1", 1, "127.0.0.1", 2, 1)
+
+
+@pytest.mark.usefixtures("_needs_shmring")
+def test_hash_is_that_of_the_socket_type():
+    assert hash(UdpCom("10.0.0.1", 4000, "10.0.0.2", 4001)) == 5123953647651349532
+
+
+@pytest.mark.usefixtures("_needs_shmring")
+def test_helper_maps_125_to_127():
+    first, second = "125.5.64.5", "125.5.128.133"
+    ports = free_port("127.5.64.5"), free_port("127.5.128.133")
+    exchange(
+        UdpComLh(first, ports[0], second, ports[1]),
+        UdpComLh(second, ports[1], first, ports[0], direction=1),
+    )

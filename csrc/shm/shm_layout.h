@@ -231,6 +231,7 @@ typedef struct shm_rx_cursors {
     _Alignas(RT_LINE_BYTES) rt_a64_t tail; /* cursor: next record to be written */
     rt_a64_t floor;                        /* cursor: oldest record that is still whole */
     rt_a64_t sequence_high;                /* 64-bit form of the tail's sequence */
+    rt_a64_t purged_sequence;              /* what lies before it was purged, not lost */
     rt_a32_t data_event;                   /* futex: counts the times sleepers were woken */
     rt_a32_t reserved;
     /* R: the cursor of all readers in shared mode */

@@ -28,8 +28,10 @@ typedef struct tx_queue {
     uint64_t live_units; /* taken in and not finished */
     uint64_t sequence_high;
     uint64_t finished;
+    uint64_t finished_told;      /* of those, how many sleeping producers were told about */
+    uint64_t replay_until_ref;   /* takeover: records before it were taken in once before */
     int64_t stuck_since_mono_ns; /* 0: not stuck */
-    uint64_t stuck_ref;
+    uint32_t dead_producers;     /* slots whose owner is dead and whose claim is unresolved */
 } tx_queue_t;
 
 typedef struct tx_item {
@@ -71,6 +73,10 @@ void tx_queue_untake(tx_queue_t *q, uint64_t ref);
 /* The packet has its verdict. Cheap; space is freed by tx_queue_release. */
 void tx_queue_finish(tx_queue_t *q, uint64_t ref);
 
+/* Finishes the record at the head if a client has cancelled it, however far in the future it was due.
+ * Returns 1 and *item (record the verdict cancelled), or 0. Call until 0 before tx_queue_release. */
+int tx_queue_reap(tx_queue_t *q, tx_item_t *item);
+
 /* Frees finished records at the head, at most max_bytes of zeroing, wakes producers that wait for
  * room, and when few unsent records keep much finished space from being freed, moves up to
  * max_moves of them to the tail. Returns the number of records freed or moved. *moved gets the number
@@ -84,8 +90,8 @@ int tx_queue_pending(const tx_queue_t *q);
 void tx_queue_arm_bell(tx_queue_t *q);
 void tx_queue_disarm_bell(tx_queue_t *q);
 
-/* Frees a dead client's slots after its claim, if any, was resolved. Called on hang-up and when
- * stuck. Returns 1 when the slot is free now, 0 when its claim is still in the way. */
+/* The owner of this producer slot is dead. Returns 1 when the slot is free now, 0 when a claim of its may
+ * still be in the way: then tx_queue_next resolves it and tx_queue_release frees the slot later. */
 int tx_queue_free_producer(tx_queue_t *q, uint32_t slot);
 
 #endif

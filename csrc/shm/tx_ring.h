@@ -19,6 +19,8 @@ typedef struct tx_producer {
     /* Last seen values of the worker's line: spares reading it while there is room anyway. */
     uint32_t head_seen;
     uint64_t finished_seen;
+    shm_cursor_t tail_left; /* where this producer left the tail: if it moved, others were here */
+    uint64_t sequence_seen;
 } tx_producer_t;
 
 /* A claimed record. payload points into the ring, payload_bytes long. */
@@ -34,7 +36,7 @@ int tx_producer_init(tx_producer_t *p, const shm_segment_t *s, uint32_t slot);
 
 /* Reserves a record. due_ns: deadline in the channel's clock, 0 as soon as possible; dest: NULL for
  * the channel's remote. Returns 0; -ENOBUFS (ring full: room comes with time), -EMSGSIZE (longer
- * than max_payload_bytes). The caller fills payload, then commits or aborts; between the two it must
+ * than max_payload_bytes), -EPROTO (segment overwritten). The caller fills payload, then commits or aborts; between the two it must
  * not wait for anything. */
 int tx_producer_claim(tx_producer_t *p, uint32_t payload_bytes, int64_t due_ns, int64_t now_mono_ns,
                       const shm_addr_t *dest, tx_claim_t *out);

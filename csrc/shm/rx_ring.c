@@ -1,0 +1,485 @@
+/* rx_ring.c: theory of operation of the rx ring.
+ *
+ *            floor                               tail
+ *              |                                  |
+ *     --free---+--oldest whole record ... newest--+---free--
+ *                    ^            ^
+ *              a reader's     shared_head, the one cursor
+ *              own cursor     of all readers in shared mode
+ *
+ * The worker writes behind the tail and publishes it. Before it writes over old records it moves the
+ * floor past them, so "at or after the floor" means "whole". A reader copies first and asks then:
+ * if the floor has passed its cursor meanwhile, the copy may be torn and is thrown away, and the
+ * sequences in the cursors say exactly how many packets were lost.
+ *
+ * Shared reading is the same copy, then one compare-and-swap of shared_head: who wins owns the
+ * packet, who loses copies another. Nothing is locked, so a reader that dies leaves nothing behind
+ * but, at worst, its own slot.
+ *
+ * A sleeper sets data_wanted and sleeps on data_event; the worker makes the system call only when it
+ * finds data_wanted set. A reader killed in between costs one superfluous call.
+ *
+ * Order:
+ *   X1 tail, R          -> X2 in rx_reader_next: the records before it are whole
+ *   X3 floor + release fence before overwriting -> X4 acquire fence + floor after copying: a reader
+ *      that saw any byte of the new record sees the new floor
+ *   X5 full fences around data_wanted: either the worker sees the wish or the reader the packet
+ */
+#include "shm/rx_ring.h"
+
+#include "base/rt_err.h"
+#include "base/rt_futex.h"
+#include "base/rt_seq.h"
+#include "shm/ctl_msg.h"
+
+#include <errno.h>
+#include <time.h>
+
+#define TAP_NAP_NS RT_NS_PER_MS /* a tap may not write its wish to be woken */
+
+#define V4_BYTES 8u /* family, port, address: the first and third part of shm_addr_t */
+
+static uint32_t source_bytes(uint16_t family)
+{
+    return family == 6 ? (uint32_t)sizeof(shm_addr_t) : V4_BYTES;
+}
+
+static uint32_t record_units(uint32_t payload_bytes, uint16_t family)
+{
+    size_t bytes = sizeof(shm_rx_record_t) + source_bytes(family) + payload_bytes;
+    return (uint32_t)((bytes + SHM_UNIT_BYTES - 1) / SHM_UNIT_BYTES);
+}
+
+static rt_a64_t *word_at(const uint8_t *data, uint32_t place)
+{
+    return (rt_a64_t *)(uintptr_t)(data + (size_t)place * SHM_UNIT_BYTES);
+}
+
+static uint32_t used_units(uint32_t from, uint32_t to, uint32_t units)
+{
+    return to >= from ? to - from : units - from + to;
+}
+
+/* --- writer ------------------------------------------------------------------------------- */
+
+int rx_writer_init(rx_writer_t *w, shm_segment_t *s)
+{
+    *w = (rx_writer_t){
+        .segment = s,
+        .cursors = s->rx,
+        .data = s->rx_data,
+        .units = (uint32_t)(s->config.rx_bytes / SHM_UNIT_BYTES),
+        .capacity = s->config.rx_capacity,
+        .max_payload_bytes = s->config.max_payload_bytes,
+        .wait_for_readers = s->config.overflow == SHM_OVERFLOW_WAIT,
+        .tail = rt_load_relaxed(&s->rx->tail),
+        .floor = rt_load_relaxed(&s->rx->floor),
+        .sequence = rt_load_relaxed(&s->rx->sequence_high),
+    };
+    if (shm_cursor_place(w->tail) >= w->units || shm_cursor_place(w->floor) >= w->units)
+        return rt_err_set(-EPROTO,
+                          "rx ring of channel \"%s\" has a cursor outside of its %u units: it was "
+                          "overwritten; close the channel and open it again",
+                          s->config.name, w->units);
+    w->sequence = rt_seq64_near(w->sequence, shm_cursor_seq(w->tail));
+    return 0;
+}
+
+/* The oldest cursor of those who must not lose anything; the tail when nobody reads. */
+static uint32_t slowest_seq(const rx_writer_t *w)
+{
+    const shm_config_t *c = &w->segment->config;
+    uint32_t slowest = shm_cursor_seq(w->tail);
+    if (c->read_mode == SHM_READ_SHARED) {
+        uint32_t head = shm_cursor_seq(rt_load_acquire(&w->cursors->shared_head));
+        return rt_seq32_diff(head, slowest) < 0 ? head : slowest;
+    }
+    for (uint32_t i = 0; i < c->readers; i++) {
+        const shm_reader_t *r = &w->segment->readers[i];
+        if (rt_load_acquire(&r->owner) == 0)
+            continue;
+        uint32_t seq = shm_cursor_seq(rt_load_acquire(&r->cursor));
+        if (rt_seq32_diff(seq, slowest) < 0)
+            slowest = seq;
+    }
+    return slowest;
+}
+
+/* Steps the floor over the oldest record. The length is read from shared memory: one that cannot be
+ * empties the ring instead of leading the floor astray. */
+static void evict_oldest(rx_writer_t *w)
+{
+    uint32_t place = shm_cursor_place(w->floor);
+    uint32_t seq = shm_cursor_seq(w->floor);
+    uint64_t word = rt_load_relaxed(word_at(w->data, place));
+    uint32_t units = shm_word_units(word);
+    uint32_t held = used_units(place, shm_cursor_place(w->tail), w->units);
+    bool pad = shm_word_state(word) == SHM_RECORD_PAD;
+    if (units == 0 || units > held || place + units > w->units) {
+        w->overwritten += (uint32_t)(shm_cursor_seq(w->tail) - seq);
+        w->floor = w->tail;
+        return;
+    }
+    w->overwritten += !pad;
+    w->floor = shm_cursor(seq + !pad, (place + units) % w->units);
+}
+
+static bool fits(const rx_writer_t *w, uint32_t take)
+{
+    uint32_t held = used_units(shm_cursor_place(w->floor), shm_cursor_place(w->tail), w->units);
+    uint32_t packets = shm_cursor_seq(w->tail) - shm_cursor_seq(w->floor);
+    return held + take < w->units && (w->capacity == 0 || packets < w->capacity);
+}
+
+/* Moves the floor until take units fit. false: SHM_OVERFLOW_WAIT and a reader is in the way. */
+static bool make_room(rx_writer_t *w, uint32_t take)
+{
+    if (fits(w, take))
+        return true;
+    if (w->wait_for_readers) {
+        uint32_t slowest = slowest_seq(w);
+        while (!fits(w, take) && rt_seq32_diff(shm_cursor_seq(w->floor), slowest) < 0)
+            evict_oldest(w);
+    } else {
+        while (!fits(w, take))
+            evict_oldest(w);
+    }
+    rt_store_relaxed(&w->cursors->floor, w->floor); /* X3 */
+    rt_fence_release();                             /* X3, pairs with X4 */
+    return fits(w, take);
+}
+
+static void write_source(uint8_t *to, const shm_addr_t *source)
+{
+    if (source->family == 6) {
+        memcpy(to, source, sizeof *source);
+        return;
+    }
+    memcpy(to, source, 4);
+    memcpy(to + 4, source->ip, 4);
+}
+
+int rx_writer_put(rx_writer_t *w, const rx_item_t *item)
+{
+    if (item->payload_bytes > w->max_payload_bytes)
+        return -EMSGSIZE;
+    uint32_t need = record_units(item->payload_bytes, item->source.family);
+    uint32_t place = shm_cursor_place(w->tail);
+    uint32_t seq = shm_cursor_seq(w->tail);
+    uint32_t pad = need <= w->units - place ? 0 : w->units - place;
+    if (!make_room(w, pad + need))
+        return -ENOBUFS;
+
+    if (pad) {
+        rt_store_relaxed(word_at(w->data, place), shm_word(seq, pad, 0, SHM_RECORD_PAD));
+        place = 0;
+    }
+    shm_rx_record_t *r = (shm_rx_record_t *)(w->data + (size_t)place * SHM_UNIT_BYTES);
+    unsigned flags = item->flags | (item->source.family == 6 ? SHM_RX_V6 : 0u);
+    rt_store_relaxed(&r->word, shm_word(seq, need, flags, SHM_RECORD_COMMITTED));
+    r->time_ns = item->time_ns;
+    r->payload_bytes = (uint16_t)item->payload_bytes;
+    r->stamp = item->stamp;
+    r->tos = item->tos;
+    r->reserved = 0;
+    uint8_t *body = (uint8_t *)(r + 1);
+    write_source(body, &item->source);
+    memcpy(body + source_bytes(item->source.family), item->payload, item->payload_bytes);
+    w->tail = shm_cursor(seq + 1, (place + need) % w->units);
+    w->sequence++;
+    return 0;
+}
+
+int rx_writer_publish(rx_writer_t *w)
+{
+    if (rt_load_relaxed(&w->cursors->tail) == w->tail)
+        return 0;
+    rt_store_relaxed(&w->cursors->sequence_high, w->sequence);
+    rt_store_release(&w->cursors->tail, w->tail); /* X1, pairs with X2 */
+    rt_fence_full();                              /* X5 */
+    if (rt_load_relaxed(&w->cursors->data_wanted) == 0 ||
+        rt_exchange(&w->cursors->data_wanted, 0) == 0)
+        return 0;
+    rt_fetch_add(&w->cursors->data_event, 1);
+    rt_futex_wake_all(&w->cursors->data_event);
+    return 1;
+}
+
+int rx_writer_has_room(const rx_writer_t *w)
+{
+    rx_writer_t probe = *w;
+    uint32_t longest = 2 * record_units(w->max_payload_bytes, 6);
+    uint32_t slowest = slowest_seq(w);
+    while (!fits(&probe, longest) && rt_seq32_diff(shm_cursor_seq(probe.floor), slowest) < 0)
+        evict_oldest(&probe);
+    return fits(&probe, longest);
+}
+
+void rx_writer_purge(rx_writer_t *w)
+{
+    rt_store_relaxed(&w->cursors->purged_sequence, w->sequence);
+    w->floor = w->tail;
+    rt_store_release(&w->cursors->floor, w->floor);
+    shm_cursor_t head = rt_load_acquire(&w->cursors->shared_head);
+    while (!rt_cas(&w->cursors->shared_head, &head, w->tail)) {
+    }
+}
+
+/* --- readers ------------------------------------------------------------------------------ */
+
+/* Ends of the ring as one reader sees them now. */
+typedef struct view {
+    shm_cursor_t tail, floor;
+    uint64_t tail_sequence, floor_sequence;
+} view_t;
+
+static view_t look(const rx_reader_t *r)
+{
+    view_t v;
+    v.tail = rt_load_acquire(&r->cursors->tail); /* X2, pairs with X1 */
+    v.floor = rt_load_acquire(&r->cursors->floor);
+    uint64_t near = rt_load_relaxed(&r->cursors->sequence_high);
+    v.tail_sequence = rt_seq64_near(near, shm_cursor_seq(v.tail));
+    v.floor_sequence = v.tail_sequence -
+                       (uint64_t)(int64_t)rt_seq32_diff(shm_cursor_seq(v.tail),
+                                                        shm_cursor_seq(v.floor));
+    return v;
+}
+
+int rx_reader_init(rx_reader_t *r, const shm_segment_t *s, uint32_t slot, int mode, int from_oldest)
+{
+    if (mode == SHM_READ_SHARED && !s->writable)
+        return rt_err_set(-EACCES, "shared reading takes packets away from others and needs write "
+                                   "access: attach with mode=\"rw\"");
+    if (slot != CTL_NO_SLOT && slot >= s->config.readers)
+        return rt_err_set(-EINVAL, "reader slot %u is not between 0 and %u", slot,
+                          s->config.readers - 1);
+    *r = (rx_reader_t){
+        .cursors = s->rx,
+        .shared = s->writable ? s->rx : NULL,
+        .slot = slot == CTL_NO_SLOT ? NULL : &s->readers[slot],
+        .data = s->rx_data,
+        .units = (uint32_t)(s->config.rx_bytes / SHM_UNIT_BYTES),
+        .mode = mode,
+    };
+    view_t v = look(r);
+    r->cursor = from_oldest ? v.floor : v.tail;
+    r->sequence = from_oldest ? v.floor_sequence : v.tail_sequence;
+    if (r->slot)
+        rt_store_release(&r->slot->cursor, r->cursor);
+    return 0;
+}
+
+static uint64_t lost_between(const rx_reader_t *r, uint64_t from, uint64_t to)
+{
+    uint64_t purged = rt_load_relaxed(&r->cursors->purged_sequence);
+    uint64_t start = from > purged ? from : purged;
+    return to > start ? to - start : 0;
+}
+
+/* Where this reader stands, after stepping over what it has missed. false: nothing to read. */
+static bool find_place(rx_reader_t *r, shm_cursor_t *cursor, uint64_t *sequence)
+{
+    for (;;) {
+        view_t v = look(r);
+        if (r->mode == SHM_READ_SHARED) {
+            *cursor = rt_load_acquire(&r->shared->shared_head);
+            *sequence = rt_seq64_near(v.tail_sequence, shm_cursor_seq(*cursor));
+        } else {
+            *cursor = r->cursor;
+            *sequence = r->sequence;
+        }
+        if (*sequence >= v.tail_sequence)
+            return false;
+        if (*sequence >= v.floor_sequence)
+            return true;
+
+        uint64_t lost = lost_between(r, *sequence, v.floor_sequence);
+        if (r->mode == SHM_READ_SHARED) {
+            shm_cursor_t head = *cursor;
+            if (rt_cas(&r->shared->shared_head, &head, v.floor))
+                rt_fetch_add(&r->shared->shared_lost, lost);
+        } else {
+            r->cursor = v.floor;
+            r->sequence = v.floor_sequence;
+            r->lost += lost;
+            if (r->slot)
+                rt_store_relaxed(&r->slot->lost, r->lost);
+        }
+    }
+}
+
+static bool still_whole(const rx_reader_t *r, shm_cursor_t cursor)
+{
+    rt_fence_acquire(); /* X4, pairs with X3 */
+    shm_cursor_t floor = rt_load_relaxed(&r->cursors->floor);
+    return rt_seq32_diff(shm_cursor_seq(cursor), shm_cursor_seq(floor)) >= 0;
+}
+
+static void read_source(shm_addr_t *to, const uint8_t *from, bool v6)
+{
+    if (v6) {
+        rt_copy_racy(to, from, sizeof *to);
+        return;
+    }
+    *to = (shm_addr_t){0};
+    rt_copy_racy(to, from, 4);
+    rt_copy_racy(to->ip, from + 4, 4);
+}
+
+/* Copies the record at cursor. Returns its end's place, or UINT32_MAX when it makes no sense (being
+ * overwritten, or damaged). */
+static uint32_t copy_record(const rx_reader_t *r, shm_cursor_t cursor, void *buffer,
+                            uint32_t buffer_bytes, rx_packet_t *packet)
+{
+    uint32_t place = shm_cursor_place(cursor);
+    uint64_t word = rt_load_relaxed(word_at(r->data, place));
+    if (shm_word_state(word) == SHM_RECORD_PAD) {
+        place = 0;
+        word = rt_load_relaxed(word_at(r->data, place));
+    }
+    uint32_t units = shm_word_units(word);
+    bool v6 = (shm_word_flags(word) & SHM_RX_V6) != 0;
+    shm_rx_record_t header;
+    rt_copy_racy(&header, r->data + (size_t)place * SHM_UNIT_BYTES, sizeof header);
+    if (shm_word_seq(word) != shm_cursor_seq(cursor) || place + units > r->units ||
+        units < record_units(header.payload_bytes, v6 ? 6 : 4))
+        return UINT32_MAX;
+
+    const uint8_t *body = r->data + (size_t)place * SHM_UNIT_BYTES + sizeof header;
+    packet->time_ns = header.time_ns;
+    packet->payload_bytes = header.payload_bytes;
+    packet->stamp = header.stamp;
+    packet->tos = header.tos;
+    packet->flags = (uint8_t)shm_word_flags(word);
+    read_source(&packet->source, body, v6);
+    body += v6 ? sizeof(shm_addr_t) : V4_BYTES;
+    rt_copy_racy(buffer, body,
+                 header.payload_bytes < buffer_bytes ? header.payload_bytes : buffer_bytes);
+    return (place + units) % r->units;
+}
+
+/* A record that is whole and yet senseless: the segment was overwritten. Its reader starts again at
+ * the tail, or it would stand here for ever. */
+static void skip_damage(rx_reader_t *r, shm_cursor_t cursor)
+{
+    view_t v = look(r);
+    if (r->mode == SHM_READ_SHARED) {
+        rt_cas(&r->shared->shared_head, &cursor, v.tail);
+        return;
+    }
+    r->lost += v.tail_sequence - r->sequence;
+    r->cursor = v.tail;
+    r->sequence = v.tail_sequence;
+}
+
+static void step(rx_reader_t *r, shm_cursor_t next, uint64_t sequence)
+{
+    r->cursor = next;
+    r->sequence = sequence;
+    if (r->slot == NULL)
+        return;
+    rt_store_release(&r->slot->cursor, next);
+    rt_bump(&r->slot->taken, 1);
+}
+
+int rx_reader_next(rx_reader_t *r, void *buffer, uint32_t buffer_bytes, rx_packet_t *packet,
+                   uint64_t *lost_before)
+{
+    uint64_t lost_so_far = r->lost;
+    shm_cursor_t cursor;
+    uint64_t sequence;
+    while (find_place(r, &cursor, &sequence)) {
+        if (shm_cursor_place(cursor) >= r->units) {
+            skip_damage(r, cursor);
+            continue;
+        }
+        uint32_t end = copy_record(r, cursor, buffer, buffer_bytes, packet);
+        if (!still_whole(r, cursor))
+            continue;
+        if (end == UINT32_MAX) {
+            /* In shared mode another reader may have moved on while this one looked. */
+            if (r->mode == SHM_READ_BROADCAST || rt_load_acquire(&r->shared->shared_head) == cursor)
+                skip_damage(r, cursor);
+            continue;
+        }
+        shm_cursor_t next = shm_cursor(shm_cursor_seq(cursor) + 1, end);
+        if (r->mode == SHM_READ_SHARED) {
+            if (!rt_cas(&r->shared->shared_head, &cursor, next))
+                continue;
+            if (r->slot)
+                rt_bump(&r->slot->taken, 1);
+        } else {
+            step(r, next, sequence + 1);
+        }
+        packet->sequence = sequence;
+        if (lost_before)
+            *lost_before = r->lost - lost_so_far;
+        return 1;
+    }
+    return 0;
+}
+
+int rx_reader_peek_bytes(rx_reader_t *r)
+{
+    shm_cursor_t cursor;
+    uint64_t sequence;
+    rx_packet_t packet;
+    uint8_t none;
+    while (find_place(r, &cursor, &sequence)) {
+        if (shm_cursor_place(cursor) >= r->units) {
+            skip_damage(r, cursor);
+            continue;
+        }
+        uint32_t end = copy_record(r, cursor, &none, 0, &packet);
+        if (!still_whole(r, cursor))
+            continue;
+        if (end != UINT32_MAX)
+            return (int)packet.payload_bytes;
+        if (r->mode == SHM_READ_BROADCAST || rt_load_acquire(&r->shared->shared_head) == cursor)
+            skip_damage(r, cursor);
+    }
+    return -EAGAIN;
+}
+
+uint64_t rx_reader_waiting(const rx_reader_t *r)
+{
+    view_t v = look(r);
+    uint64_t at = r->sequence;
+    if (r->mode == SHM_READ_SHARED)
+        at = rt_seq64_near(v.tail_sequence,
+                           shm_cursor_seq(rt_load_acquire(&r->cursors->shared_head)));
+    if (at < v.floor_sequence)
+        at = v.floor_sequence;
+    return v.tail_sequence > at ? v.tail_sequence - at : 0;
+}
+
+static int nap(int64_t now_mono_ns, int64_t until_mono_ns)
+{
+    int64_t left = until_mono_ns - now_mono_ns;
+    struct timespec ts = {.tv_nsec = (long)(left < TAP_NAP_NS ? left : TAP_NAP_NS)};
+    return nanosleep(&ts, NULL) < 0 ? -errno : 0;
+}
+
+int rx_reader_wait(rx_reader_t *r, int64_t spin_ns, int64_t until_mono_ns)
+{
+    int64_t now = rt_mono_ns();
+    int64_t spin_until = spin_ns < until_mono_ns - now ? now + spin_ns : until_mono_ns;
+    while (now < spin_until) {
+        if (rx_reader_waiting(r))
+            return 0;
+        rt_cpu_relax();
+        now = rt_mono_ns();
+    }
+    if (r->shared == NULL) {
+        if (rx_reader_waiting(r))
+            return 0;
+        return now >= until_mono_ns ? -ETIMEDOUT : nap(now, until_mono_ns);
+    }
+    uint32_t event = rt_load_relaxed(&r->shared->data_event);
+    rt_store_relaxed(&r->shared->data_wanted, 1);
+    rt_fence_full(); /* X5 */
+    if (rx_reader_waiting(r))
+        return 0;
+    return rt_futex_wait(&r->shared->data_event, event, until_mono_ns);
+}

@@ -1,0 +1,194 @@
+#include "shm/shm_config.h"
+
+#include "base/rt_clock.h"
+#include "base/rt_err.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+#define PAGE_BYTES 4096u
+#define MIN_RING_BYTES PAGE_BYTES
+#define MAX_RING_BYTES (UINT64_C(8) << 30) /* places are counted in 32 bits of 8 bytes each */
+#define MAX_REPORT_SLOTS (1u << 24)
+#define MAX_SLOTS 1024u
+
+void shm_config_init(shm_config_t *c)
+{
+    *c = (shm_config_t){
+        .config_bytes = sizeof *c,
+        .engine = "udp",
+        .direction = SHM_DUPLEX,
+        .reports = SHM_REPORTS_ALL,
+        .rx_stamp = SHM_STAMP_HARDWARE,
+        .tx_stamp = SHM_STAMP_HARDWARE,
+        .txtime = SHM_TXTIME_AUTO,
+        .gso = 1,
+        .gro = 1,
+        .multicast_loop = 1,
+        .ttl = -1,
+        .multicast_ttl = -1,
+        .dscp = -1,
+        .so_priority = -1,
+        .max_payload_bytes = SHM_MAX_PAYLOAD,
+        .report_slots = 4096,
+        .producers = 64,
+        .readers = 64,
+        .tx_bytes = 1u << 20,
+        .rx_bytes = 1u << 20,
+        .tolerance_ns = 50 * RT_NS_PER_US,
+    };
+}
+
+static bool name_char(char ch)
+{
+    return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
+           ch == '.' || ch == '_' || ch == '-';
+}
+
+int shm_name_check(const char *what, const char *name)
+{
+    size_t n = strnlen(name, SHM_NAME_BYTES);
+    bool ok = n >= 1 && n <= SHM_NAME_MAX && name[0] != '.';
+    for (size_t i = 0; ok && i < n; i++)
+        ok = name_char(name[i]);
+    if (ok)
+        return 0;
+    return rt_err_set(-EINVAL,
+                      "%s \"%.80s\" is not usable: use 1 to %u characters of A-Z a-z 0-9 . _ - and no "
+                      "leading dot",
+                      what, name, SHM_NAME_MAX);
+}
+
+static int check_range(const char *what, int64_t value, int64_t low, int64_t high)
+{
+    if (value >= low && value <= high)
+        return 0;
+    return rt_err_set(-EINVAL, "%s is %lld; it must be between %lld and %lld", what,
+                      (long long)value, (long long)low, (long long)high);
+}
+
+static int check_share(const char *what, double p)
+{
+    if (p >= 0.0 && p <= 1.0)
+        return 0;
+    return rt_err_set(-EINVAL, "%s is %g; it is a share and must be between 0 and 1", what, p);
+}
+
+static int check_impair(const shm_impair_t *i)
+{
+    int rc = check_share("impairment loss", i->loss);
+    rc = rc ? rc : check_share("impairment burst_loss", i->burst_loss);
+    rc = rc ? rc : check_share("impairment duplicate", i->duplicate);
+    rc = rc ? rc : check_share("impairment reorder", i->reorder);
+    rc = rc ? rc : check_share("impairment corrupt", i->corrupt);
+    rc = rc ? rc : check_range("impairment delay_ns", i->delay_ns, 0, 100 * RT_NS_PER_S);
+    rc = rc ? rc : check_range("impairment jitter_ns", i->jitter_ns, 0, 100 * RT_NS_PER_S);
+    return rc ? rc : check_range("impairment reorder_extra_ns", i->reorder_extra_ns, 0,
+                                 100 * RT_NS_PER_S);
+}
+
+static int check_ring(const char *what, uint64_t bytes)
+{
+    if (bytes >= MIN_RING_BYTES && bytes <= MAX_RING_BYTES && bytes % PAGE_BYTES == 0)
+        return 0;
+    return rt_err_set(-EINVAL,
+                      "%s is %llu bytes; a ring takes %u bytes to %llu GiB in whole pages: lower the "
+                      "capacity or packet_bytes",
+                      what, (unsigned long long)bytes, MIN_RING_BYTES,
+                      (unsigned long long)(MAX_RING_BYTES >> 30));
+}
+
+static int check_sizes(const shm_config_t *c)
+{
+    int rc = check_ring("tx ring", c->tx_bytes);
+    rc = rc ? rc : check_ring("rx ring", c->rx_bytes);
+    rc = rc ? rc : check_range("max_payload", c->max_payload_bytes, 0, SHM_MAX_PAYLOAD);
+    rc = rc ? rc : check_range("producer slots", c->producers, 1, MAX_SLOTS);
+    rc = rc ? rc : check_range("reader slots", c->readers, 0, MAX_SLOTS);
+    rc = rc ? rc : check_range("report_capacity", c->report_slots, 0, MAX_REPORT_SLOTS);
+    if (rc)
+        return rc;
+    if (c->report_slots & (c->report_slots - 1))
+        return rt_err_set(-EINVAL, "report_capacity is %u; it must be a power of two or 0",
+                          c->report_slots);
+    /* A quarter, so that one longest record, one in relocation and its padding fit with room. */
+    uint64_t least = c->tx_bytes < c->rx_bytes ? c->tx_bytes : c->rx_bytes;
+    if (((uint64_t)c->max_payload_bytes + 64) * 4 > least)
+        return rt_err_set(-EMSGSIZE,
+                          "max_payload of %u bytes does not fit a ring of %llu bytes (at most a quarter "
+                          "of it less 64): raise the capacity or lower max_payload",
+                          c->max_payload_bytes, (unsigned long long)least);
+    return 0;
+}
+
+static int check_address(const char *what, const shm_addr_t *a)
+{
+    if (a->family == 0 || a->family == 4 || a->family == 6)
+        return 0;
+    return rt_err_set(-EINVAL, "%s address family is %u; it must be 4 or 6", what, a->family);
+}
+
+static int check_addresses(const shm_config_t *c)
+{
+    int rc = check_address("local", &c->local);
+    rc = rc ? rc : check_address("remote", &c->remote);
+    if (rc)
+        return rc;
+    if (c->local.family && c->remote.family && c->local.family != c->remote.family)
+        return rt_err_set(-EINVAL, "local is IPv%u and remote is IPv%u; use one family for both",
+                          c->local.family, c->remote.family);
+    if (c->connect && c->remote.family == 0)
+        return rt_err_set(-EINVAL, "connect is set but there is no remote address to connect to");
+    return 0;
+}
+
+static int check_choices(const shm_config_t *c)
+{
+    int rc = check_range("direction", c->direction, SHM_TX, SHM_DUPLEX);
+    rc = rc ? rc : check_range("reading", c->read_mode, 0, SHM_READ_SHARED);
+    rc = rc ? rc : check_range("overflow", c->overflow, 0, SHM_OVERFLOW_WAIT);
+    rc = rc ? rc : check_range("late", c->late, 0, SHM_LATE_DROP);
+    rc = rc ? rc : check_range("align", c->align, 0, SHM_ALIGN_WIRE);
+    rc = rc ? rc : check_range("clock", c->clock, 0, RT_CLOCK_TAI);
+    rc = rc ? rc : check_range("reports", c->reports, 0, SHM_REPORTS_ALL);
+    rc = rc ? rc : check_range("profile", c->profile, 0, SHM_PROFILE_POWER);
+    rc = rc ? rc : check_range("rx_stamp", c->rx_stamp, 0, SHM_STAMP_HARDWARE);
+    rc = rc ? rc : check_range("tx_stamp", c->tx_stamp, 0, SHM_STAMP_HARDWARE);
+    rc = rc ? rc : check_range("txtime", c->txtime, 0, SHM_TXTIME_REQUIRE);
+    rc = rc ? rc : check_range("ttl", c->ttl, -1, 255);
+    rc = rc ? rc : check_range("multicast_ttl", c->multicast_ttl, -1, 255);
+    rc = rc ? rc : check_range("dscp", c->dscp, -1, 63);
+    rc = rc ? rc : check_range("so_priority", c->so_priority, -1, 15);
+    return rc ? rc : check_range("tolerance_ns", c->tolerance_ns, 0, 100 * RT_NS_PER_S);
+}
+
+int shm_config_check(const shm_config_t *c)
+{
+    if (c->config_bytes != sizeof *c)
+        return rt_err_set(-EPROTO,
+                          "configuration of %u bytes, this build expects %zu: both sides must be of the "
+                          "same shmring version",
+                          c->config_bytes, sizeof *c);
+    int rc = shm_name_check("channel name", c->name);
+    rc = rc ? rc : shm_name_check("namespace", c->name_space);
+    rc = rc ? rc : shm_name_check("pool name", c->pool);
+    rc = rc ? rc : check_choices(c);
+    rc = rc ? rc : check_sizes(c);
+    rc = rc ? rc : check_addresses(c);
+    rc = rc ? rc : check_impair(&c->impair_tx);
+    rc = rc ? rc : check_impair(&c->impair_rx);
+    if (rc)
+        return rc;
+    if (c->clock == RT_CLOCK_TAI && rt_tai_offset_s() == 0)
+        return rt_err_set(-EINVAL,
+                          "clock is tai but the kernel's TAI offset is 0, so that CLOCK_TAI equals UTC: "
+                          "let ptp4l/phc2sys or chrony (leapsectz) set it, or use clock=\"monotonic\"");
+    if (memchr(c->engine, 0, sizeof c->engine) == NULL || c->engine[0] == '\0')
+        return rt_err_set(-EINVAL, "engine name is empty or longer than %zu characters",
+                          sizeof c->engine - 1);
+    if (memchr(c->device, 0, sizeof c->device) == NULL)
+        return rt_err_set(-EINVAL, "device name is longer than %zu characters",
+                          sizeof c->device - 1);
+    return 0;
+}

@@ -1,0 +1,154 @@
+/* Every offset of everything that two processes share. A failing line here means: the layout has
+ * changed, so raise SHM_LAYOUT_VERSION and write the change into LAYOUT.md before touching it. */
+#include "shm/shm_layout.h"
+
+#include "shm/ctl_msg.h"
+
+#define AT(type, field, offset) \
+    _Static_assert(offsetof(type, field) == (offset), #type "." #field " moved")
+#define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " changed its size")
+
+SIZE(shm_addr_t, 24);
+SIZE(shm_group_t, 32);
+SIZE(shm_impair_t, 96);
+SIZE(shm_tx_record_t, 32);
+SIZE(shm_rx_record_t, 24);
+SIZE(shm_report_t, 64);
+SIZE(shm_producer_t, RT_LINE_BYTES);
+SIZE(shm_reader_t, RT_LINE_BYTES);
+
+AT(shm_config_t, config_bytes, 0);
+AT(shm_config_t, name, 4);
+AT(shm_config_t, name_space, 69);
+AT(shm_config_t, pool, 134);
+AT(shm_config_t, engine, 199);
+AT(shm_config_t, device, 215);
+AT(shm_config_t, direction, 231);
+AT(shm_config_t, held, 250);
+AT(shm_config_t, ttl, 252);
+AT(shm_config_t, multicast_interface, 260);
+AT(shm_config_t, max_payload_bytes, 272);
+AT(shm_config_t, tx_bytes, 288);
+AT(shm_config_t, tx_capacity, 304);
+AT(shm_config_t, tolerance_ns, 312);
+AT(shm_config_t, local, 320);
+AT(shm_config_t, remote, 344);
+AT(shm_config_t, groups, 368);
+AT(shm_config_t, impair_tx, 624);
+AT(shm_config_t, impair_rx, 720);
+AT(shm_config_t, engine_config, 816);
+SIZE(shm_config_t, 1328);
+
+AT(shm_identity_t, magic, 0);
+AT(shm_identity_t, version, 8);
+AT(shm_identity_t, identity_bytes, 12);
+AT(shm_identity_t, segment_bytes, 16);
+AT(shm_identity_t, segment_id, 24);
+AT(shm_identity_t, created_real_ns, 32);
+AT(shm_identity_t, status_offset, 40);
+AT(shm_identity_t, tx_cursors_offset, 44);
+AT(shm_identity_t, rx_cursors_offset, 48);
+AT(shm_identity_t, report_cursors_offset, 52);
+AT(shm_identity_t, producers_offset, 56);
+AT(shm_identity_t, readers_offset, 60);
+AT(shm_identity_t, stats_offset, 64);
+AT(shm_identity_t, reports_offset, 68);
+AT(shm_identity_t, tx_offset, 72);
+AT(shm_identity_t, rx_offset, 80);
+AT(shm_identity_t, config, 88);
+_Static_assert(sizeof(shm_identity_t) <= SHM_PAGE_BYTES, "identity is one page");
+
+AT(shm_status_t, state, 0);
+AT(shm_status_t, epoch, 4);
+AT(shm_status_t, worker_pid, 8);
+AT(shm_status_t, cpu, 12);
+AT(shm_status_t, error, 24);
+AT(shm_status_t, socket_fd, 28);
+AT(shm_status_t, worker_slot, 60);
+AT(shm_status_t, heartbeat_mono_ns, 64);
+AT(shm_status_t, bound, 80);
+AT(shm_status_t, txtime_reason, 104);
+SIZE(shm_status_t, 200);
+
+AT(shm_tx_cursors_t, tail, 0);
+AT(shm_tx_cursors_t, head_place, 128);
+AT(shm_tx_cursors_t, room_event, 132);
+AT(shm_tx_cursors_t, finished, 136);
+AT(shm_tx_cursors_t, read, 144);
+AT(shm_tx_cursors_t, freeing_to, 152);
+AT(shm_tx_cursors_t, moving, 160);
+AT(shm_tx_cursors_t, sequence_high, 168);
+AT(shm_tx_cursors_t, room_wanted, 256);
+AT(shm_tx_cursors_t, bell_armed, 384);
+SIZE(shm_tx_cursors_t, 512);
+
+AT(shm_rx_cursors_t, tail, 0);
+AT(shm_rx_cursors_t, floor, 8);
+AT(shm_rx_cursors_t, sequence_high, 16);
+AT(shm_rx_cursors_t, purged_sequence, 24);
+AT(shm_rx_cursors_t, data_event, 32);
+AT(shm_rx_cursors_t, shared_head, 128);
+AT(shm_rx_cursors_t, shared_lost, 136);
+AT(shm_rx_cursors_t, data_wanted, 256);
+SIZE(shm_rx_cursors_t, 384);
+
+AT(shm_report_cursors_t, tail, 0);
+AT(shm_report_cursors_t, writing, 8);
+
+AT(shm_tx_record_t, word, 0);
+AT(shm_tx_record_t, time_ns, 8);
+AT(shm_tx_record_t, enqueued_mono_ns, 16);
+AT(shm_tx_record_t, payload_bytes, 24);
+AT(shm_tx_record_t, producer, 26);
+
+AT(shm_rx_record_t, word, 0);
+AT(shm_rx_record_t, time_ns, 8);
+AT(shm_rx_record_t, payload_bytes, 16);
+AT(shm_rx_record_t, stamp, 18);
+AT(shm_rx_record_t, tos, 19);
+
+AT(shm_report_t, sequence, 0);
+AT(shm_report_t, scheduled_ns, 8);
+AT(shm_report_t, enqueued_ns, 16);
+AT(shm_report_t, woken_ns, 24);
+AT(shm_report_t, sent_ns, 32);
+AT(shm_report_t, handed_ns, 40);
+AT(shm_report_t, stamped_ns, 48);
+AT(shm_report_t, error, 56);
+AT(shm_report_t, verdict, 60);
+AT(shm_report_t, stamp, 61);
+AT(shm_report_t, batch, 62);
+
+AT(shm_producer_t, intent, 0);
+AT(shm_producer_t, intent_units, 8);
+AT(shm_producer_t, owner, 12);
+AT(shm_producer_t, owner_start, 16);
+
+AT(shm_reader_t, cursor, 0);
+AT(shm_reader_t, lost, 8);
+AT(shm_reader_t, taken, 16);
+AT(shm_reader_t, owner, 24);
+AT(shm_reader_t, bell_want, 28);
+AT(shm_reader_t, owner_start, 32);
+
+AT(shm_stats_t, counters, 0);
+AT(shm_stats_t, scheduled, 1024);
+AT(shm_stats_t, hists, 1056);
+_Static_assert(SHM_COUNTER_TOTAL <= SHM_COUNTER_SPACE, "no room for so many counters");
+SIZE(rt_hist_t, 8480);
+
+AT(shm_worker_page_t, magic, 0);
+AT(shm_worker_page_t, version, 8);
+AT(shm_worker_page_t, pid, 12);
+AT(shm_worker_page_t, pool, 16);
+AT(shm_worker_page_t, name_space, 81);
+AT(shm_worker_page_t, cpu_wanted, 148);
+AT(shm_worker_page_t, heartbeat_mono_ns, 184);
+AT(shm_worker_page_t, wake_latency, 264);
+
+SIZE(ctl_header_t, 24);
+SIZE(ctl_channel_t, 72);
+SIZE(ctl_open_t, 8);
+SIZE(ctl_attach_t, 88);
+SIZE(ctl_attached_t, 88);
+SIZE(ctl_pong_t, 16);

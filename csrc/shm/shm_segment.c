@@ -1,0 +1,212 @@
+#define _GNU_SOURCE
+#include "shm/shm_segment.h"
+
+#include "base/rt_err.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+/* Where the parts lie. A pure function of the configuration, so that nobody has to believe the
+ * offsets in a mapping. */
+typedef struct geometry {
+    uint64_t status, tx_cursors, rx_cursors, report_cursors, producers, readers, stats, reports, tx,
+        rx, total;
+} geometry_t;
+
+static uint64_t align_up(uint64_t n, uint64_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+static geometry_t geometry_of(const shm_config_t *c)
+{
+    geometry_t g;
+    g.status = SHM_PAGE_BYTES;
+    g.tx_cursors = align_up(g.status + sizeof(shm_status_t), RT_LINE_BYTES);
+    g.rx_cursors = g.tx_cursors + sizeof(shm_tx_cursors_t);
+    g.report_cursors = g.rx_cursors + sizeof(shm_rx_cursors_t);
+    g.producers = g.report_cursors + sizeof(shm_report_cursors_t);
+    g.readers = g.producers + c->producers * sizeof(shm_producer_t);
+    g.stats = g.readers + c->readers * sizeof(shm_reader_t);
+    g.reports = align_up(g.stats + sizeof(shm_stats_t), RT_LINE_BYTES);
+    g.tx = align_up(g.reports + c->report_slots * sizeof(shm_report_t), SHM_PAGE_BYTES);
+    g.rx = g.tx + c->tx_bytes;
+    g.total = g.rx + c->rx_bytes;
+    return g;
+}
+
+uint64_t shm_segment_bytes(const shm_config_t *c)
+{
+    return geometry_of(c).total;
+}
+
+static void find_parts(shm_segment_t *s)
+{
+    geometry_t g = geometry_of(&s->config);
+    s->identity = (shm_identity_t *)s->base;
+    s->status = (shm_status_t *)(s->base + g.status);
+    s->tx = (shm_tx_cursors_t *)(s->base + g.tx_cursors);
+    s->rx = (shm_rx_cursors_t *)(s->base + g.rx_cursors);
+    s->report = (shm_report_cursors_t *)(s->base + g.report_cursors);
+    s->producers = (shm_producer_t *)(s->base + g.producers);
+    s->readers = (shm_reader_t *)(s->base + g.readers);
+    s->stats = (shm_stats_t *)(s->base + g.stats);
+    s->reports = (shm_report_t *)(s->base + g.reports);
+    s->tx_data = s->base + g.tx;
+    s->rx_data = s->base + g.rx;
+}
+
+/* --- making ------------------------------------------------------------------------------- */
+
+/* posix_fallocate, so that a full /dev/shm is an error here and not a SIGBUS at some later store. */
+static int reserve(int fd, uint64_t bytes)
+{
+    int err;
+    do {
+        err = posix_fallocate(fd, 0, (off_t)bytes);
+    } while (err == EINTR);
+    if (err == 0)
+        return 0;
+
+    struct statvfs vfs;
+    uint64_t free_bytes = fstatvfs(fd, &vfs) == 0 ? (uint64_t)vfs.f_bavail * vfs.f_frsize : 0;
+    return rt_err_set(-err,
+                      "a segment of %llu bytes cannot be reserved (%llu bytes are free in shared "
+                      "memory): lower the capacity, close channels, or enlarge /dev/shm "
+                      "(mount -o remount,size=...)",
+                      (unsigned long long)bytes, (unsigned long long)free_bytes);
+}
+
+static void write_identity(shm_identity_t *id, const shm_config_t *c, uint64_t segment_id)
+{
+    geometry_t g = geometry_of(c);
+    id->magic = SHM_MAGIC;
+    id->identity_bytes = sizeof *id;
+    id->segment_bytes = g.total;
+    id->segment_id = segment_id;
+    id->created_real_ns = rt_real_ns();
+    id->status_offset = (uint32_t)g.status;
+    id->tx_cursors_offset = (uint32_t)g.tx_cursors;
+    id->rx_cursors_offset = (uint32_t)g.rx_cursors;
+    id->report_cursors_offset = (uint32_t)g.report_cursors;
+    id->producers_offset = (uint32_t)g.producers;
+    id->readers_offset = (uint32_t)g.readers;
+    id->stats_offset = (uint32_t)g.stats;
+    id->reports_offset = (uint32_t)g.reports;
+    id->tx_offset = g.tx;
+    id->rx_offset = g.rx;
+    id->config = *c;
+}
+
+int shm_segment_format(int fd, const shm_config_t *c, uint64_t segment_id)
+{
+    int rc = shm_config_check(c);
+    if (rc < 0)
+        return rc;
+    uint64_t bytes = shm_segment_bytes(c);
+    rc = reserve(fd, bytes);
+    if (rc < 0)
+        return rc;
+
+    geometry_t g = geometry_of(c);
+    void *base = mmap(NULL, g.tx, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (base == MAP_FAILED)
+        return rt_err_set(-errno, "mapping a new segment of %llu bytes failed",
+                          (unsigned long long)bytes);
+
+    shm_segment_t s = {.base = base, .bytes = g.tx, .config = *c};
+    find_parts(&s);
+    write_identity(s.identity, c, segment_id);
+    rt_store_relaxed(&s.status->worker_slot, UINT32_MAX);
+    rt_store_relaxed(&s.status->cpu, UINT32_MAX);
+    rt_store_relaxed(&s.tx->moving, UINT64_MAX);
+    for (uint32_t i = 0; i < c->producers; i++)
+        rt_store_relaxed(&s.producers[i].intent, SHM_INTENT_NONE);
+    /* V1: everything above is whole before the version is; pairs with V2 in check_identity. */
+    rt_store_release(&s.identity->version, SHM_LAYOUT_VERSION);
+    munmap(base, g.tx);
+    return 0;
+}
+
+/* --- mapping ------------------------------------------------------------------------------ */
+
+static int check_identity(const shm_identity_t *id, uint64_t file_bytes, shm_config_t *config)
+{
+    /* V2: pairs with V1 in shm_segment_format. */
+    uint32_t version = rt_load_acquire(&id->version);
+    if (version == 0)
+        return rt_err_set(-EPROTO, "not a finished shmring segment: its maker is still writing it or "
+                                   "died; try again, or remove it with \"shmring gc\"");
+    if (id->magic != SHM_MAGIC)
+        return rt_err_set(-EPROTO, "not a shmring segment (magic number 0x%016llx)",
+                          (unsigned long long)id->magic);
+    if (version != SHM_LAYOUT_VERSION)
+        return rt_err_set(-EPROTO,
+                          "segment has layout version %u, this build understands %u: use the same "
+                          "shmring version in all processes",
+                          version, SHM_LAYOUT_VERSION);
+
+    *config = id->config;
+    int rc = shm_config_check(config);
+    if (rc < 0) {
+        rt_err_append("segment's configuration");
+        return rc;
+    }
+    if (shm_segment_bytes(config) != id->segment_bytes || id->segment_bytes > file_bytes)
+        return rt_err_set(-EINVAL,
+                          "segment says it has %llu bytes, its configuration needs %llu, its file has "
+                          "%llu: it is damaged; close the channel and open it again",
+                          (unsigned long long)id->segment_bytes,
+                          (unsigned long long)shm_segment_bytes(config),
+                          (unsigned long long)file_bytes);
+    return 0;
+}
+
+int shm_segment_map(shm_segment_t *s, int fd, int writable)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return rt_err_set(-errno, "reading the segment's size failed");
+    if ((uint64_t)st.st_size < SHM_PAGE_BYTES)
+        return rt_err_set(-EPROTO, "not a finished shmring segment: %lld bytes long",
+                          (long long)st.st_size);
+
+    int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+    void *base = mmap(NULL, (size_t)st.st_size, prot, MAP_SHARED, fd, 0);
+    if (base == MAP_FAILED)
+        return rt_err_set(-errno, "mapping a segment of %lld bytes failed", (long long)st.st_size);
+
+    *s = (shm_segment_t){.base = base, .bytes = (uint64_t)st.st_size, .writable = writable};
+    int rc = check_identity(base, s->bytes, &s->config);
+    if (rc < 0) {
+        munmap(base, s->bytes);
+        *s = (shm_segment_t){0};
+        return rc;
+    }
+    s->segment_id = ((const shm_identity_t *)base)->segment_id;
+    find_parts(s);
+    return 0;
+}
+
+int shm_segment_map_name(shm_segment_t *s, const char *posix_name, int writable)
+{
+    int fd = shm_open(posix_name, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC, 0);
+    if (fd < 0)
+        return rt_err_set(-errno, "opening segment %s failed", posix_name);
+    int rc = shm_segment_map(s, fd, writable);
+    close(fd);
+    if (rc < 0)
+        rt_err_append("segment %s", posix_name);
+    return rc;
+}
+
+void shm_segment_unmap(shm_segment_t *s)
+{
+    if (s->base)
+        munmap(s->base, s->bytes);
+    *s = (shm_segment_t){0};
+}

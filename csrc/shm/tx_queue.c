@@ -1,0 +1,719 @@
+/* tx_queue.c: the worker's side of the tx ring; theory of operation in tx_ring.c.
+ *
+ * Places are kept as refs that do not wrap (ref % units is the place). Nothing read from the ring is
+ * used before it was checked here: a record must lie inside the ring, inside what is claimed, and be
+ * long enough for what its header says. A ring that fails the check is emptied up to its tail; its
+ * clients lose what was in it, nobody else does.
+ *
+ * Taking over from a dead worker. The segment holds enough to go on: head and read cursor, the span
+ * that was being zeroed, the move that was under way, and each record's state. Records between head
+ * and read were taken in before; they are passed out again if still COMMITTED, reported as uncertain
+ * if SENDING, and stepped over if DONE.
+ *
+ * Moving a record (relocation) makes room when few packets due later sit in front of much finished
+ * space. Its steps, each of which a successor can complete or undo:
+ *
+ *      claim at the tail without using a sequence; copy; word CLAIMED|RELOCATED
+ *      moving = from, to
+ *      original COMMITTED -> DONE          (a canceller may win here: then the copy is ABORTED)
+ *      copy     CLAIMED   -> COMMITTED
+ *      moving = none
+ */
+#include "shm/tx_queue.h"
+
+#include "base/rt_err.h"
+#include "base/rt_futex.h"
+#include "base/rt_seq.h"
+#include "shm/owner.h"
+#include "shm/tx_record.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define STUCK_PATIENCE_NS (20 * RT_NS_PER_MS) /* before owners are looked up: a system call each */
+#define OWNER_DEAD UINT32_MAX                 /* shm_producer_t.owner: known dead, claim unresolved */
+#define MOVING_NONE UINT64_MAX
+
+static uint32_t place_of(const tx_queue_t *q, uint64_t ref)
+{
+    return (uint32_t)(ref % q->units);
+}
+
+static rt_a64_t *word_at(const tx_queue_t *q, uint64_t ref)
+{
+    return tx_word_at(q->data, place_of(q, ref));
+}
+
+static void set_state(tx_queue_t *q, uint64_t ref, uint64_t word, shm_record_state_t state)
+{
+    rt_store_release(word_at(q, ref),
+                     shm_word(shm_word_seq(word), shm_word_units(word), shm_word_flags(word), state));
+}
+
+static uint64_t widen(tx_queue_t *q, uint32_t seq)
+{
+    return rt_seq64_near(q->sequence_high, seq);
+}
+
+/* --- reading a record ---------------------------------------------------------------------- */
+
+/* Whether a record of this word can lie at ref within left units. */
+static bool word_fits(const tx_queue_t *q, uint64_t ref, uint64_t word, uint64_t left)
+{
+    uint32_t units = shm_word_units(word);
+    return units >= sizeof(shm_tx_record_t) / SHM_UNIT_BYTES && units <= left &&
+           place_of(q, ref) + units <= q->units;
+}
+
+/* Copies the header of the record at ref. 0, or -EBADMSG when it contradicts its own length. */
+static int read_record(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item)
+{
+    const shm_tx_record_t *r =
+        (const shm_tx_record_t *)(q->data + (size_t)place_of(q, ref) * SHM_UNIT_BYTES);
+    unsigned flags = shm_word_flags(word);
+    uint32_t payload_bytes = r->payload_bytes;
+    bool has_dest = (flags & SHM_TX_HAS_DEST) != 0;
+
+    item->ref = ref;
+    item->sequence = widen(q, shm_word_seq(word));
+    item->due_ns = flags & SHM_TX_HAS_DUE ? r->time_ns : 0;
+    item->enqueued_mono_ns = r->enqueued_mono_ns;
+    item->payload_bytes = payload_bytes;
+    item->producer = r->producer;
+    item->flags = (uint8_t)flags;
+    item->payload = (const uint8_t *)(r + 1);
+    item->dest.family = 0;
+    if (has_dest) {
+        memcpy(&item->dest, r + 1, sizeof item->dest);
+        item->payload += sizeof item->dest;
+    }
+    bool sound = payload_bytes <= q->max_payload_bytes &&
+                 tx_record_units(payload_bytes, has_dest) <= shm_word_units(word) &&
+                 (!has_dest || item->dest.family == 4 || item->dest.family == 6);
+    return sound ? 0 : -EBADMSG;
+}
+
+/* --- finishing ----------------------------------------------------------------------------- */
+
+static void count_finished(tx_queue_t *q, uint64_t packets)
+{
+    q->finished += packets;
+    rt_store_relaxed(&q->cursors->finished, q->finished);
+}
+
+static void finish_word(tx_queue_t *q, uint64_t ref, uint64_t word)
+{
+    set_state(q, ref, word, SHM_RECORD_DONE);
+    q->live_units -= shm_word_units(word) < q->live_units ? shm_word_units(word) : q->live_units;
+    count_finished(q, 1);
+}
+
+void tx_queue_finish(tx_queue_t *q, uint64_t ref)
+{
+    finish_word(q, ref, rt_load_relaxed(word_at(q, ref)));
+}
+
+/* --- dead producers ------------------------------------------------------------------------ */
+
+static bool owner_is_dead(tx_queue_t *q, uint32_t slot)
+{
+    shm_producer_t *p = &q->segment->producers[slot];
+    uint32_t owner = rt_load_relaxed(&p->owner);
+    if (slot == SHM_WORKER_PRODUCER || owner == 0 || owner == OWNER_DEAD)
+        return true;
+    return !owner_alive(owner, rt_load_relaxed(&p->owner_start));
+}
+
+static void forget_claim(tx_queue_t *q, uint32_t slot)
+{
+    shm_producer_t *p = &q->segment->producers[slot];
+    rt_store_relaxed(&p->intent, SHM_INTENT_NONE);
+    if (rt_load_relaxed(&p->owner) != OWNER_DEAD)
+        return;
+    rt_store_release(&p->owner, 0);
+    if (q->dead_producers)
+        q->dead_producers--;
+}
+
+/* A dead owner's announcement blocks nothing once the worker has read past it, or when the tail still
+ * stands where it wanted to begin: then it never got its claim. */
+static bool claim_is_past(const tx_queue_t *q, shm_cursor_t intent)
+{
+    return intent == SHM_INTENT_NONE || intent == rt_load_acquire(&q->cursors->tail) ||
+           rt_seq32_diff(shm_cursor_seq(intent), q->read_seq) < 0;
+}
+
+int tx_queue_free_producer(tx_queue_t *q, uint32_t slot)
+{
+    if (slot == SHM_WORKER_PRODUCER || slot >= q->segment->config.producers)
+        return 1;
+    shm_producer_t *p = &q->segment->producers[slot];
+    if (claim_is_past(q, rt_load_acquire(&p->intent))) {
+        rt_store_relaxed(&p->intent, SHM_INTENT_NONE);
+        rt_store_release(&p->owner, 0);
+        return 1;
+    }
+    if (rt_load_relaxed(&p->owner) != OWNER_DEAD)
+        q->dead_producers++;
+    rt_store_relaxed(&p->owner, OWNER_DEAD);
+    return 0;
+}
+
+static void sweep_dead_producers(tx_queue_t *q)
+{
+    for (uint32_t i = 1; i < q->segment->config.producers; i++) {
+        shm_producer_t *p = &q->segment->producers[i];
+        if (rt_load_relaxed(&p->owner) == OWNER_DEAD &&
+            claim_is_past(q, rt_load_acquire(&p->intent)))
+            forget_claim(q, i);
+    }
+}
+
+/* Whether a claim of units at the read cursor is the one that was really made: the tail, another
+ * announcement or the next record must start where it ends. Needed only when several dead producers
+ * announced the same tail value; exactly one of them got it. */
+static bool claim_leads_on(const tx_queue_t *q, uint32_t units, uint32_t next_seq)
+{
+    uint64_t end = q->read_ref + units;
+    shm_cursor_t expected = shm_cursor(next_seq, place_of(q, end));
+    if (rt_load_acquire(&q->cursors->tail) == expected)
+        return true;
+    for (uint32_t i = 0; i < q->segment->config.producers; i++)
+        if (rt_load_acquire(&q->segment->producers[i].intent) == expected)
+            return true;
+    uint64_t word = rt_load_acquire(word_at(q, end));
+    return shm_word_state(word) != SHM_RECORD_EMPTY && shm_word_seq(word) == next_seq;
+}
+
+typedef struct suspects {
+    unsigned dead, alive;
+    uint32_t slot; /* of the dead one whose claim leads on, or the only one */
+} suspects_t;
+
+static suspects_t find_claimants(tx_queue_t *q, shm_cursor_t claim)
+{
+    suspects_t s = {0, 0, 0};
+    bool found = false;
+    for (uint32_t i = 0; i < q->segment->config.producers; i++) {
+        shm_producer_t *p = &q->segment->producers[i];
+        if (rt_load_acquire(&p->intent) != claim)
+            continue;
+        if (!owner_is_dead(q, i)) {
+            s.alive++;
+            continue;
+        }
+        uint32_t next_seq = shm_cursor_seq(claim) + (i == SHM_WORKER_PRODUCER ? 0 : 1);
+        bool leads = claim_leads_on(q, rt_load_relaxed(&p->intent_units), next_seq);
+        if (s.dead++ == 0 || (leads && !found))
+            s.slot = i;
+        found = found || leads;
+    }
+    return s;
+}
+
+/* Word of the record at the read cursor, behind its padding if it has any. */
+static uint64_t unread_word(const tx_queue_t *q)
+{
+    uint64_t word = rt_load_acquire(word_at(q, q->read_ref));
+    if (shm_word_state(word) != SHM_RECORD_PAD)
+        return word;
+    return rt_load_acquire(tx_word_at(q->data, 0));
+}
+
+/* The record at the read cursor has not been finished for too long. Skips it when all who may be
+ * writing it are dead. Returns 0 wait, 1 skipped a dead worker's relocation, -EOWNERDEAD skipped a
+ * packet. */
+static int resolve_stuck(tx_queue_t *q, tx_item_t *item)
+{
+    shm_cursor_t claim = shm_cursor(q->read_seq, place_of(q, q->read_ref));
+    suspects_t s = find_claimants(q, claim);
+    if (s.alive || s.dead == 0)
+        return 0;
+    /* A live owner may have committed and withdrawn its announcement during the search, and a dead
+     * one that had lost the race for the same claim be all that was found. Its commit precedes its
+     * withdrawal, so the word tells. */
+    unsigned state = shm_word_state(unread_word(q));
+    if (state != SHM_RECORD_EMPTY && state != SHM_RECORD_CLAIMED)
+        return 0;
+
+    uint32_t units = rt_load_relaxed(&q->segment->producers[s.slot].intent_units);
+    shm_cursor_t tail = rt_load_acquire(&q->cursors->tail);
+    uint32_t claimed = tx_used_units(place_of(q, q->read_ref), shm_cursor_place(tail), q->units);
+    if (units == 0 || units > claimed)
+        return 0;
+
+    bool packet = s.slot != SHM_WORKER_PRODUCER;
+    *item = (tx_item_t){.ref = q->read_ref, .sequence = widen(q, q->read_seq),
+                        .producer = (uint16_t)s.slot};
+    for (uint32_t at = 0, part; at < units; at += part) {
+        part = units - at;
+        uint32_t to_end = q->units - place_of(q, q->read_ref + at);
+        part = part < to_end ? part : to_end;
+        part = part < SHM_RECORD_MAX_UNITS ? part : SHM_RECORD_MAX_UNITS;
+        rt_store_relaxed(word_at(q, q->read_ref + at),
+                         shm_word(q->read_seq, part, 0, SHM_RECORD_DONE));
+    }
+    forget_claim(q, s.slot);
+    q->read_ref += units;
+    q->read_seq += packet;
+    rt_store_relaxed(&q->cursors->read, shm_cursor(q->read_seq, place_of(q, q->read_ref)));
+    if (packet)
+        count_finished(q, 1);
+    return packet ? -EOWNERDEAD : 1;
+}
+
+/* --- taking in ----------------------------------------------------------------------------- */
+
+static void advance_read(tx_queue_t *q, uint32_t units, bool uses_sequence)
+{
+    q->read_ref += units;
+    q->read_seq += uses_sequence;
+    rt_store_relaxed(&q->cursors->read, shm_cursor(q->read_seq, place_of(q, q->read_ref)));
+}
+
+/* Nothing between read cursor and tail can be believed: start again at the tail. */
+static int give_up_on_ring(tx_queue_t *q, shm_cursor_t tail, tx_item_t *item)
+{
+    uint32_t place = shm_cursor_place(tail);
+    uint32_t skipped = tx_used_units(place_of(q, q->read_ref), place, q->units);
+    uint32_t packets = shm_cursor_seq(tail) - q->read_seq;
+    *item = (tx_item_t){.ref = q->read_ref, .sequence = widen(q, q->read_seq)};
+    uint64_t end = q->read_ref + skipped;
+    for (uint64_t at = q->read_ref; at < end;) {
+        uint64_t part = end - at;
+        uint64_t to_end = q->units - place_of(q, at);
+        part = part < to_end ? part : to_end;
+        part = part < SHM_RECORD_MAX_UNITS ? part : SHM_RECORD_MAX_UNITS;
+        rt_store_relaxed(word_at(q, at),
+                         shm_word(q->read_seq, (uint32_t)part, 0, SHM_RECORD_DONE));
+        at += part;
+    }
+    q->read_ref = end;
+    q->replay_until_ref = 0;
+    q->read_seq = shm_cursor_seq(tail);
+    rt_store_relaxed(&q->cursors->read, tail);
+    count_finished(q, packets <= q->units ? packets : 0);
+    return -EBADMSG;
+}
+
+static bool announced_by_known_dead(const tx_queue_t *q)
+{
+    shm_cursor_t claim = shm_cursor(q->read_seq, place_of(q, q->read_ref));
+    for (uint32_t i = 1; q->dead_producers && i < q->segment->config.producers; i++) {
+        const shm_producer_t *p = &q->segment->producers[i];
+        if (rt_load_relaxed(&p->owner) == OWNER_DEAD && rt_load_relaxed(&p->intent) == claim)
+            return true;
+    }
+    return false;
+}
+
+static int wait_or_resolve(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
+{
+    if (q->stuck_since_mono_ns == 0)
+        q->stuck_since_mono_ns = now_mono_ns;
+    bool patient = now_mono_ns - q->stuck_since_mono_ns < STUCK_PATIENCE_NS;
+    if (patient && !announced_by_known_dead(q))
+        return 0;
+    q->stuck_since_mono_ns = now_mono_ns;
+    return resolve_stuck(q, item);
+}
+
+/* What a record in this state means for the caller; the record is sound and its fields are in item. */
+static int outcome_of(tx_queue_t *q, uint64_t ref, uint64_t word, unsigned state)
+{
+    switch (state) {
+    case SHM_RECORD_COMMITTED:
+        return 1;
+    case SHM_RECORD_CANCELLED:
+        finish_word(q, ref, word);
+        return -ECANCELED;
+    case SHM_RECORD_SENDING: /* by a worker that died over it */
+        finish_word(q, ref, word);
+        return -EOWNERDEAD;
+    case SHM_RECORD_ABORTED:
+        set_state(q, ref, word, SHM_RECORD_DONE);
+        if (!(shm_word_flags(word) & SHM_TX_RELOCATED)) {
+            rt_bump(&q->segment->stats->counters[SHM_COUNT_tx_aborted], 1);
+            count_finished(q, 1);
+        }
+        return -EAGAIN;
+    default: /* DONE, during a takeover */
+        return -EAGAIN;
+    }
+}
+
+/* One record at the read cursor, whose tail distance is left > 0. As tx_queue_next, or -EAGAIN: nothing
+ * for the caller, look again. */
+static int next_record(tx_queue_t *q, shm_cursor_t tail, uint32_t left, int64_t now_mono_ns,
+                       tx_item_t *item)
+{
+    bool replay = q->read_ref < q->replay_until_ref;
+    uint64_t ref = q->read_ref;
+    uint32_t pad = 0;
+    uint64_t word = rt_load_acquire(word_at(q, ref)); /* T3, pairs with T2 */
+    if (shm_word_state(word) == SHM_RECORD_PAD) {
+        pad = q->units - place_of(q, ref);
+        if (pad > left)
+            return give_up_on_ring(q, tail, item);
+        if (replay || pad == left) { /* its record was relocated, or is finished and freed */
+            advance_read(q, pad, false);
+            return -EAGAIN;
+        }
+        ref += pad;
+        word = rt_load_acquire(word_at(q, ref)); /* T3 */
+    }
+
+    unsigned state = shm_word_state(word);
+    if (!replay && (state == SHM_RECORD_EMPTY || state == SHM_RECORD_CLAIMED)) {
+        int rc = wait_or_resolve(q, now_mono_ns, item);
+        return rc == 1 ? -EAGAIN : rc;
+    }
+    bool relocated = (shm_word_flags(word) & SHM_TX_RELOCATED) != 0;
+    bool in_order = replay || relocated || shm_word_seq(word) == q->read_seq;
+    bool known = state >= SHM_RECORD_COMMITTED && state <= SHM_RECORD_ABORTED &&
+                 state != SHM_RECORD_PAD;
+    bool done = replay && state == SHM_RECORD_DONE && shm_word_units(word) > 0 &&
+                shm_word_units(word) <= left - pad;
+    if (!done && (!known || !in_order || !word_fits(q, ref, word, left - pad)))
+        return give_up_on_ring(q, tail, item);
+
+    q->stuck_since_mono_ns = 0;
+    if (rt_load_relaxed(&q->segment->producers[SHM_WORKER_PRODUCER].intent) ==
+        shm_cursor(q->read_seq, place_of(q, q->read_ref)))
+        forget_claim(q, SHM_WORKER_PRODUCER);
+    bool readable = done || state == SHM_RECORD_ABORTED || read_record(q, ref, word, item) == 0;
+    if (!relocated && !replay) {
+        q->sequence_high = widen(q, shm_word_seq(word));
+        rt_store_relaxed(&q->cursors->sequence_high, q->sequence_high);
+    }
+    advance_read(q, pad + shm_word_units(word), !relocated && !replay);
+    if (!done && state != SHM_RECORD_ABORTED)
+        q->live_units += shm_word_units(word);
+    if (readable)
+        return outcome_of(q, ref, word, state);
+    finish_word(q, ref, word);
+    return -EBADMSG;
+}
+
+int tx_queue_next(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
+{
+    for (;;) {
+        shm_cursor_t tail = rt_load_acquire(&q->cursors->tail); /* pairs with T1 */
+        uint32_t end = shm_cursor_place(tail);
+        if (end >= q->units)
+            return 0; /* nonsense in the tail word: nobody can be served until it is mended */
+        uint32_t left = tx_used_units(place_of(q, q->read_ref), end, q->units);
+        if (left == 0)
+            return 0;
+        int rc = next_record(q, tail, left, now_mono_ns, item);
+        if (rc != -EAGAIN)
+            return rc;
+    }
+}
+
+int tx_queue_pending(const tx_queue_t *q)
+{
+    return shm_cursor_place(rt_load_acquire(&q->cursors->tail)) != place_of(q, q->read_ref);
+}
+
+/* --- scheduled records --------------------------------------------------------------------- */
+
+int tx_queue_peek(const tx_queue_t *q, uint64_t ref, tx_item_t *item)
+{
+    if (ref < q->head_ref || ref >= q->read_ref)
+        return -ESTALE;
+    uint64_t word = rt_load_acquire(word_at(q, ref));
+    if (shm_word_state(word) == SHM_RECORD_CANCELLED)
+        return -ECANCELED;
+    if (shm_word_state(word) != SHM_RECORD_COMMITTED ||
+        !word_fits(q, ref, word, q->read_ref - ref))
+        return -ESTALE;
+    return read_record((tx_queue_t *)q, ref, word, item) < 0 ? -ESTALE : 0;
+}
+
+int tx_queue_take(tx_queue_t *q, uint64_t ref, tx_item_t *item)
+{
+    int rc = tx_queue_peek(q, ref, item);
+    if (rc == -ESTALE)
+        return rc;
+    uint64_t word = rt_load_acquire(word_at(q, ref));
+    uint64_t sending = shm_word(shm_word_seq(word), shm_word_units(word), shm_word_flags(word),
+                                SHM_RECORD_SENDING);
+    if (rc == 0 && rt_cas(word_at(q, ref), &word, sending))
+        return 0;
+    if (shm_word_state(word) != SHM_RECORD_CANCELLED)
+        return -ESTALE;
+    (void)read_record(q, ref, word, item);
+    finish_word(q, ref, word);
+    return -ECANCELED;
+}
+
+void tx_queue_untake(tx_queue_t *q, uint64_t ref)
+{
+    set_state(q, ref, rt_load_relaxed(word_at(q, ref)), SHM_RECORD_COMMITTED);
+}
+
+int tx_queue_reap(tx_queue_t *q, tx_item_t *item)
+{
+    if (q->head_ref == q->read_ref)
+        return 0;
+    uint64_t word = rt_load_acquire(word_at(q, q->head_ref));
+    if (shm_word_state(word) != SHM_RECORD_CANCELLED ||
+        !word_fits(q, q->head_ref, word, q->read_ref - q->head_ref))
+        return 0;
+    (void)read_record(q, q->head_ref, word, item);
+    finish_word(q, q->head_ref, word);
+    return 1;
+}
+
+/* --- freeing ------------------------------------------------------------------------------- */
+
+static void zero_span(tx_queue_t *q, uint32_t from, uint32_t to)
+{
+    if (to < from) {
+        memset(q->data + (size_t)from * SHM_UNIT_BYTES, 0, (size_t)(q->units - from) * SHM_UNIT_BYTES);
+        from = 0;
+    }
+    memset(q->data + (size_t)from * SHM_UNIT_BYTES, 0, (size_t)(to - from) * SHM_UNIT_BYTES);
+}
+
+static void free_up_to(tx_queue_t *q, uint64_t ref)
+{
+    uint32_t to = place_of(q, ref);
+    rt_store_relaxed(&q->cursors->freeing_to, (uint64_t)to + 1);
+    rt_fence_release(); /* a successor that sees zeroes also sees how far they were meant to go */
+    zero_span(q, place_of(q, q->head_ref), to);
+    rt_store_release(&q->cursors->head_place, to); /* T4, pairs with T5 */
+    rt_store_relaxed(&q->cursors->freeing_to, 0);
+    q->head_ref = ref;
+}
+
+/* The first ref from head on that is not finished, at most max_bytes away. */
+static uint64_t end_of_finished(tx_queue_t *q, uint32_t max_bytes, unsigned *records)
+{
+    uint64_t ref = q->head_ref;
+    uint64_t limit = q->head_ref + max_bytes / SHM_UNIT_BYTES;
+    while (ref < q->read_ref && ref < limit) {
+        uint64_t word = rt_load_relaxed(word_at(q, ref));
+        unsigned state = shm_word_state(word);
+        uint32_t units = shm_word_units(word);
+        bool finished = state == SHM_RECORD_DONE || state == SHM_RECORD_PAD;
+        if (!finished || units == 0 || ref + units > q->read_ref)
+            break;
+        ref += units;
+        *records += state == SHM_RECORD_DONE;
+    }
+    return ref;
+}
+
+static void wake_producers(tx_queue_t *q)
+{
+    rt_fence_full(); /* T7 */
+    if (rt_load_relaxed(&q->cursors->room_wanted) == 0 ||
+        rt_exchange(&q->cursors->room_wanted, 0) == 0)
+        return;
+    rt_fetch_add(&q->cursors->room_event, 1);
+    rt_futex_wake_all(&q->cursors->room_event);
+}
+
+/* --- relocation ---------------------------------------------------------------------------- */
+
+/* Worth it when the ring is three quarters used and less than half of what is used still waits. */
+static bool must_move(const tx_queue_t *q)
+{
+    shm_cursor_t tail = rt_load_relaxed(&q->cursors->tail);
+    uint32_t used = tx_used_units(place_of(q, q->head_ref), shm_cursor_place(tail), q->units);
+    return used > q->units / 4 * 3 && q->live_units < used / 2 && q->head_ref < q->read_ref;
+}
+
+/* Claims units at the tail, announced in the worker's own slot, without using a sequence. Returns the
+ * place of the record, or UINT32_MAX when the reserve is used up. */
+static uint32_t claim_for_move(tx_queue_t *q, uint32_t need)
+{
+    shm_producer_t *slot = &q->segment->producers[SHM_WORKER_PRODUCER];
+    shm_cursor_t tail = rt_load_relaxed(&q->cursors->tail);
+    for (;;) {
+        uint32_t place = shm_cursor_place(tail);
+        if (place >= q->units)
+            return UINT32_MAX;
+        uint32_t pad = tx_pad_units(place, need, q->units);
+        uint32_t used = tx_used_units(place_of(q, q->head_ref), place, q->units);
+        if (used + pad + need >= q->units)
+            return UINT32_MAX;
+        rt_store_relaxed(&slot->intent_units, pad + need);
+        rt_store_relaxed(&slot->intent, tail);
+        shm_cursor_t next = shm_cursor(shm_cursor_seq(tail), (place + pad + need) % q->units);
+        if (!rt_cas(&q->cursors->tail, &tail, next))
+            continue;
+        if (pad == 0)
+            return place;
+        rt_store_relaxed(tx_word_at(q->data, place),
+                         shm_word(shm_cursor_seq(tail), pad, 0, SHM_RECORD_PAD));
+        return 0;
+    }
+}
+
+static bool move_head_record(tx_queue_t *q)
+{
+    uint64_t word = rt_load_acquire(word_at(q, q->head_ref));
+    if (shm_word_state(word) != SHM_RECORD_COMMITTED ||
+        !word_fits(q, q->head_ref, word, q->read_ref - q->head_ref))
+        return false;
+    if (rt_load_relaxed(&q->segment->producers[SHM_WORKER_PRODUCER].intent) != SHM_INTENT_NONE)
+        return false; /* a dead predecessor's move still stands unread */
+
+    uint32_t units = shm_word_units(word);
+    uint32_t from = place_of(q, q->head_ref);
+    uint32_t to = claim_for_move(q, units);
+    if (to == UINT32_MAX) {
+        rt_store_relaxed(&q->segment->producers[SHM_WORKER_PRODUCER].intent, SHM_INTENT_NONE);
+        return false;
+    }
+    unsigned flags = shm_word_flags(word) | SHM_TX_RELOCATED;
+    uint32_t seq = shm_word_seq(word);
+    rt_a64_t *copy = tx_word_at(q->data, to);
+    memcpy(copy + 1, tx_word_at(q->data, from) + 1, (size_t)(units - 1) * SHM_UNIT_BYTES);
+    rt_store_release(copy, shm_word(seq, units, flags, SHM_RECORD_CLAIMED));
+    rt_store_release(&q->cursors->moving, (uint64_t)from << 32 | to);
+    uint64_t done = shm_word(seq, units, shm_word_flags(word), SHM_RECORD_DONE);
+    bool mine = rt_cas(word_at(q, q->head_ref), &word, done);
+    rt_store_release(copy, shm_word(seq, units, flags,
+                                    mine ? SHM_RECORD_COMMITTED : SHM_RECORD_ABORTED));
+    rt_store_release(&q->cursors->moving, MOVING_NONE);
+    rt_store_release(&q->segment->producers[SHM_WORKER_PRODUCER].intent, SHM_INTENT_NONE);
+    if (mine)
+        q->live_units -= units < q->live_units ? units : q->live_units;
+    return mine;
+}
+
+unsigned tx_queue_release(tx_queue_t *q, uint32_t max_bytes, unsigned max_moves, unsigned *moved)
+{
+    unsigned freed = 0;
+    *moved = 0;
+    for (;;) {
+        uint64_t end = end_of_finished(q, max_bytes, &freed);
+        if (end != q->head_ref)
+            free_up_to(q, end);
+        if (*moved >= max_moves || !must_move(q) || !move_head_record(q))
+            break;
+        (*moved)++;
+    }
+    if (q->dead_producers)
+        sweep_dead_producers(q);
+    if (freed || q->finished != q->finished_told) {
+        q->finished_told = q->finished;
+        wake_producers(q);
+    }
+    return freed + *moved;
+}
+
+/* --- bell ---------------------------------------------------------------------------------- */
+
+void tx_queue_arm_bell(tx_queue_t *q)
+{
+    rt_store_relaxed(&q->cursors->bell_armed, 1);
+    rt_fence_full(); /* T6: pairs with tx_producer_must_ring */
+}
+
+void tx_queue_disarm_bell(tx_queue_t *q)
+{
+    rt_store_relaxed(&q->cursors->bell_armed, 0);
+}
+
+/* --- start and takeover -------------------------------------------------------------------- */
+
+static void complete_freeing(tx_queue_t *q)
+{
+    uint64_t freeing_to = rt_load_acquire(&q->cursors->freeing_to);
+    if (freeing_to == 0 || freeing_to > q->units)
+        return;
+    uint32_t to = (uint32_t)freeing_to - 1;
+    zero_span(q, rt_load_relaxed(&q->cursors->head_place), to);
+    rt_store_release(&q->cursors->head_place, to);
+    rt_store_relaxed(&q->cursors->freeing_to, 0);
+}
+
+static void complete_move(tx_queue_t *q)
+{
+    uint64_t moving = rt_load_acquire(&q->cursors->moving);
+    rt_store_relaxed(&q->cursors->moving, MOVING_NONE);
+    uint32_t from = (uint32_t)(moving >> 32);
+    uint32_t to = (uint32_t)moving;
+    if (moving == MOVING_NONE || from >= q->units || to >= q->units)
+        return;
+    uint64_t copy = rt_load_relaxed(tx_word_at(q->data, to));
+    if (shm_word_state(copy) != SHM_RECORD_CLAIMED)
+        return;
+    unsigned original = shm_word_state(rt_load_acquire(tx_word_at(q->data, from)));
+    bool gone = original == SHM_RECORD_DONE || original == SHM_RECORD_EMPTY;
+    rt_store_release(tx_word_at(q->data, to),
+                     shm_word(shm_word_seq(copy), shm_word_units(copy), shm_word_flags(copy),
+                              gone ? SHM_RECORD_COMMITTED : SHM_RECORD_ABORTED));
+}
+
+/* Packets in the ring that have no verdict yet, so that the count of finished ones can be made exact
+ * whatever instant the last worker died at. */
+static uint64_t count_waiting(const tx_queue_t *q, shm_cursor_t tail, uint32_t read_place)
+{
+    uint64_t waiting = 0;
+    bool replay = true;
+    uint32_t place = rt_load_relaxed(&q->cursors->head_place);
+    uint32_t left = tx_used_units(place, shm_cursor_place(tail), q->units);
+    while (left > 0) {
+        replay = replay && place != read_place;
+        uint64_t word = rt_load_relaxed(tx_word_at(q->data, place));
+        uint32_t units = shm_word_units(word);
+        unsigned state = shm_word_state(word);
+        if (units == 0 || units > left)
+            break;
+        bool relocated = (shm_word_flags(word) & SHM_TX_RELOCATED) != 0;
+        bool live = state == SHM_RECORD_COMMITTED || state == SHM_RECORD_SENDING ||
+                    state == SHM_RECORD_CANCELLED;
+        waiting += live && (replay || relocated);
+        place = (place + units) % q->units;
+        left -= units;
+    }
+    return waiting;
+}
+
+static int take_over(tx_queue_t *q)
+{
+    shm_cursor_t tail = rt_load_acquire(&q->cursors->tail);
+    shm_cursor_t read = rt_load_relaxed(&q->cursors->read);
+    uint32_t head = rt_load_relaxed(&q->cursors->head_place);
+    if (head >= q->units || shm_cursor_place(tail) >= q->units || shm_cursor_place(read) >= q->units)
+        return rt_err_set(-EPROTO,
+                          "tx ring of channel \"%s\" has a cursor outside of its %u units: it was "
+                          "overwritten; close the channel and open it again",
+                          q->segment->config.name, q->units);
+    complete_freeing(q);
+    complete_move(q);
+    head = rt_load_relaxed(&q->cursors->head_place);
+    uint32_t behind = tx_used_units(head, shm_cursor_place(tail), q->units);
+    uint32_t seen = tx_used_units(head, shm_cursor_place(read), q->units);
+    if (seen > behind)
+        return rt_err_set(-EPROTO,
+                          "tx ring of channel \"%s\" was read past its tail: it was overwritten; close "
+                          "the channel and open it again",
+                          q->segment->config.name);
+    q->head_ref = q->read_ref = head;
+    q->replay_until_ref = q->head_ref + seen;
+    q->read_seq = shm_cursor_seq(read);
+    q->sequence_high = rt_load_relaxed(&q->cursors->sequence_high);
+    uint64_t next = rt_seq64_near(q->sequence_high, q->read_seq);
+    q->finished = next - count_waiting(q, tail, shm_cursor_place(read));
+    rt_store_relaxed(&q->cursors->finished, q->finished);
+    return 0;
+}
+
+int tx_queue_init(tx_queue_t *q, shm_segment_t *s, int takeover)
+{
+    *q = (tx_queue_t){
+        .segment = s,
+        .cursors = s->tx,
+        .data = s->tx_data,
+        .units = (uint32_t)(s->config.tx_bytes / SHM_UNIT_BYTES),
+        .max_payload_bytes = s->config.max_payload_bytes,
+    };
+    return takeover ? take_over(q) : 0;
+}

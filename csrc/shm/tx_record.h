@@ -1,0 +1,39 @@
+/* tx_record.h: arithmetic of tx records and places, shared by the two sides of the tx ring. Pure. */
+#ifndef SHM_TX_RECORD_H
+#define SHM_TX_RECORD_H
+
+#include "shm/shm_layout.h"
+
+/* Length of a record in units, destination address included where there is one. */
+static inline uint32_t tx_record_units(uint32_t payload_bytes, bool has_dest)
+{
+    size_t bytes = sizeof(shm_tx_record_t) + (has_dest ? sizeof(shm_addr_t) : 0) + payload_bytes;
+    return (uint32_t)((bytes + SHM_UNIT_BYTES - 1) / SHM_UNIT_BYTES);
+}
+
+/* Units from place to the ring's end that a record of need units must skip; 0 when it fits. */
+static inline uint32_t tx_pad_units(uint32_t place, uint32_t need, uint32_t units)
+{
+    uint32_t to_end = units - place;
+    return need <= to_end ? 0 : to_end;
+}
+
+/* Units between two places, going forward. Equal places mean empty: the reserve keeps a ring from
+ * ever being full to the last unit. */
+static inline uint32_t tx_used_units(uint32_t from, uint32_t to, uint32_t units)
+{
+    return to >= from ? to - from : units - from + to;
+}
+
+/* What producers leave free: the longest record and the padding it may need at the ring's end. */
+static inline uint32_t tx_reserve_units(uint32_t max_payload_bytes)
+{
+    return 2 * tx_record_units(max_payload_bytes, true);
+}
+
+static inline rt_a64_t *tx_word_at(uint8_t *data, uint32_t place)
+{
+    return (rt_a64_t *)(data + (size_t)place * SHM_UNIT_BYTES);
+}
+
+#endif

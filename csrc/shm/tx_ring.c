@@ -1,0 +1,328 @@
+/* tx_ring.c: theory of operation of the tx ring (this file: producers; tx_queue.c: the worker).
+ *
+ *            head                     read                        tail
+ *             |                        |                           |
+ *     --free--+--done--due later--done-+--committed--claimed--comm.+--free (all zero)--
+ *             |   taken in by worker   |    not yet taken in       |
+ *
+ * Claiming. A producer announces in its own slot which tail value it is about to replace and by how
+ * much, then moves the tail with one compare-and-swap. The winner owns the bytes between the old and
+ * the new tail. It fills them and stores the record's word with state COMMITTED; the announcement is
+ * withdrawn after that. A record never wraps: where it would, the claim covers the rest of the ring as
+ * well, a PAD word goes there, and the record starts at place 0.
+ *
+ * Dying. Between the swap and the commit a producer may be killed. The announcement names the claim
+ * exactly (a tail value is unique: its low half is the place, its high half counts packets), so the
+ * worker, when it finds the next record unfinished for a while, looks for the slots that announced
+ * this tail value. As long as one of their owners lives it waits; when all are dead the claim is
+ * theirs, and it is skipped. Nobody needs to guess a length from half-written bytes. A slow or
+ * stopped producer is never skipped, because it may still write.
+ *
+ * Room. The worker zeroes what it frees before it publishes the new head, so that a word at a future
+ * record's start reads EMPTY until its owner writes it, and old payload bytes cannot be mistaken for
+ * a word. Producers leave reserve_units free: the worker must always be able to move one record from
+ * the head to the tail, which keeps a packet due in an hour from holding up the ring.
+ *
+ * Sending and cancelling. A record that was taken in stays where it is until it is due. Then the
+ * worker moves its word from COMMITTED to SENDING; a client that wants it back moves it from COMMITTED
+ * to CANCELLED. Both by compare-and-swap: one of them wins. After the send the word is DONE. A worker
+ * that finds SENDING after the death of another knows that this packet may be on the wire and never
+ * sends it again.
+ *
+ * Why 32-bit sequences in the words are enough: a stale compare-and-swap would need the sequence and
+ * the place to be the same again, that is 2^32 packets while its caller stands between two
+ * instructions, and the very place.
+ *
+ * Order (R releases, A acquires; the partner is named):
+ *   T1  tail swap            -> A: the intent in the slot is visible to whoever sees the new tail
+ *   T2  word COMMITTED, R    -> T3 in tx_queue.c: fields and payload are whole
+ *   T4  head_place, R in tx_queue.c -> T5 here: the bytes are zero before they can be claimed again
+ *   T6  bell, full fence here and in tx_queue_arm_bell: either the worker sees the record or the
+ *       producer sees the bell armed
+ *   T7  room, full fence in tx_producer_wait_room and tx_queue_release: likewise
+ */
+#include "shm/tx_ring.h"
+
+#include "base/rt_err.h"
+#include "base/rt_futex.h"
+#include "base/rt_seq.h"
+#include "shm/tx_record.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+int tx_producer_init(tx_producer_t *p, const shm_segment_t *s, uint32_t slot)
+{
+    if (!s->writable)
+        return rt_err_set(-EACCES, "this process has the channel read-only: attach with mode=\"rw\" "
+                                   "to send");
+    if (slot == SHM_WORKER_PRODUCER || slot >= s->config.producers)
+        return rt_err_set(-EINVAL, "producer slot %u is not between 1 and %u", slot,
+                          s->config.producers - 1);
+    *p = (tx_producer_t){
+        .cursors = s->tx,
+        .slot = &s->producers[slot],
+        .data = s->tx_data,
+        .units = (uint32_t)(s->config.tx_bytes / SHM_UNIT_BYTES),
+        .reserve_units = tx_reserve_units(s->config.max_payload_bytes),
+        .capacity = s->config.tx_capacity,
+        .max_payload_bytes = s->config.max_payload_bytes,
+        .index = (uint16_t)slot,
+        .tail_left = SHM_INTENT_NONE,
+    };
+    return 0;
+}
+
+static bool capacity_left(const tx_producer_t *p, uint32_t seq)
+{
+    return p->capacity == 0 || (uint32_t)(seq - (uint32_t)p->finished_seen) < p->capacity;
+}
+
+static bool space_left(const tx_producer_t *p, uint32_t place, uint32_t take)
+{
+    return tx_used_units(p->head_seen, place, p->units) + take + p->reserve_units <= p->units;
+}
+
+static void look_at_worker(tx_producer_t *p)
+{
+    p->head_seen = rt_load_acquire(&p->cursors->head_place); /* T5, pairs with T4 */
+    p->finished_seen = rt_load_relaxed(&p->cursors->finished);
+}
+
+/* Whether the claim at tail of take units fits. What was seen of the worker's line last time may be
+ * used only while nobody else moved the tail since: otherwise the head seen may be a lap behind. */
+static bool has_room(tx_producer_t *p, shm_cursor_t tail, uint32_t take)
+{
+    uint32_t seq = shm_cursor_seq(tail);
+    uint32_t place = shm_cursor_place(tail);
+    if (tail == p->tail_left && space_left(p, place, take) && capacity_left(p, seq))
+        return true;
+    look_at_worker(p);
+    return space_left(p, place, take) && capacity_left(p, seq);
+}
+
+static uint64_t widen(tx_producer_t *p, shm_cursor_t tail)
+{
+    if (tail != p->tail_left)
+        p->sequence_seen = rt_load_relaxed(&p->cursors->sequence_high);
+    p->sequence_seen = rt_seq64_near(p->sequence_seen, shm_cursor_seq(tail));
+    return p->sequence_seen;
+}
+
+static int refuse_size(const tx_producer_t *p, uint32_t payload_bytes)
+{
+    return rt_err_set(-EMSGSIZE,
+                      "payload of %u bytes is longer than this channel's limit of %u: open it with a "
+                      "larger max_payload (at most %u)",
+                      payload_bytes, p->max_payload_bytes, SHM_MAX_PAYLOAD);
+}
+
+static int refuse_tail(const tx_producer_t *p, shm_cursor_t tail)
+{
+    return rt_err_set(-EPROTO,
+                      "the ring's tail stands at unit %u of %u: another process overwrote the segment; "
+                      "close the channel and open it again",
+                      shm_cursor_place(tail), p->units);
+}
+
+int tx_producer_claim(tx_producer_t *p, uint32_t payload_bytes, int64_t due_ns, int64_t now_mono_ns,
+                      const shm_addr_t *dest, tx_claim_t *out)
+{
+    if (__builtin_expect(payload_bytes > p->max_payload_bytes, 0))
+        return refuse_size(p, payload_bytes);
+
+    uint32_t need = tx_record_units(payload_bytes, dest != NULL);
+    shm_cursor_t tail = rt_load_relaxed(&p->cursors->tail);
+    uint32_t take, pad;
+    for (;;) {
+        if (__builtin_expect(shm_cursor_place(tail) >= p->units, 0))
+            return refuse_tail(p, tail);
+        pad = tx_pad_units(shm_cursor_place(tail), need, p->units);
+        take = pad + need;
+        if (!has_room(p, tail, take)) {
+            shm_cursor_t again = rt_load_relaxed(&p->cursors->tail);
+            if (again == tail)
+                return -ENOBUFS;
+            tail = again;
+            continue;
+        }
+        rt_store_relaxed(&p->slot->intent_units, take);
+        rt_store_relaxed(&p->slot->intent, tail);
+        shm_cursor_t next = shm_cursor(shm_cursor_seq(tail) + 1,
+                                       (shm_cursor_place(tail) + take) % p->units);
+        shm_cursor_t expected = tail;
+        if (rt_cas(&p->cursors->tail, &expected, next)) { /* T1 */
+            out->sequence = widen(p, tail);
+            p->tail_left = next;
+            break;
+        }
+        tail = expected;
+    }
+
+    uint32_t seq = shm_cursor_seq(tail);
+    uint32_t place = shm_cursor_place(tail);
+    if (pad) {
+        rt_store_relaxed(tx_word_at(p->data, place), shm_word(seq, pad, 0, SHM_RECORD_PAD));
+        place = 0;
+    }
+    shm_tx_record_t *record = (shm_tx_record_t *)(p->data + (size_t)place * SHM_UNIT_BYTES);
+    unsigned flags = (dest ? SHM_TX_HAS_DEST : 0u) | (due_ns ? SHM_TX_HAS_DUE : 0u);
+    record->time_ns = due_ns;
+    record->enqueued_mono_ns = now_mono_ns;
+    record->payload_bytes = (uint16_t)payload_bytes;
+    record->producer = p->index;
+    record->reserved = 0;
+    out->record = record;
+    out->payload = (uint8_t *)(record + 1);
+    if (dest) {
+        memcpy(out->payload, dest, sizeof *dest);
+        out->payload += sizeof *dest;
+    }
+    out->commit_word = shm_word(seq, need, flags, SHM_RECORD_COMMITTED);
+    return 0;
+}
+
+void tx_producer_commit(tx_producer_t *p, tx_claim_t *claim)
+{
+    rt_store_release(&claim->record->word, claim->commit_word); /* T2, pairs with T3 */
+    rt_store_release(&p->slot->intent, SHM_INTENT_NONE);
+}
+
+void tx_producer_abort(tx_producer_t *p, tx_claim_t *claim)
+{
+    uint64_t w = claim->commit_word;
+    rt_store_release(&claim->record->word,
+                     shm_word(shm_word_seq(w), shm_word_units(w), 0, SHM_RECORD_ABORTED));
+    rt_store_release(&p->slot->intent, SHM_INTENT_NONE);
+}
+
+int tx_producer_push(tx_producer_t *p, const void *payload, uint32_t payload_bytes, int64_t due_ns,
+                     int64_t now_mono_ns, const shm_addr_t *dest, uint64_t *sequence)
+{
+    tx_claim_t claim;
+    int rc = tx_producer_claim(p, payload_bytes, due_ns, now_mono_ns, dest, &claim);
+    if (rc < 0)
+        return rc;
+    memcpy(claim.payload, payload, payload_bytes);
+    tx_producer_commit(p, &claim);
+    *sequence = claim.sequence;
+    return 0;
+}
+
+int tx_producer_must_ring(tx_producer_t *p)
+{
+    rt_fence_full(); /* T6 */
+    if (rt_load_relaxed(&p->cursors->bell_armed) == 0)
+        return 0;
+    return rt_exchange(&p->cursors->bell_armed, 0) == 1;
+}
+
+int tx_producer_wait_room(tx_producer_t *p, int64_t until_mono_ns)
+{
+    uint32_t event = rt_load_relaxed(&p->cursors->room_event);
+    rt_store_relaxed(&p->cursors->room_wanted, 1);
+    rt_fence_full(); /* T7 */
+    if (rt_load_relaxed(&p->cursors->head_place) != p->head_seen ||
+        rt_load_relaxed(&p->cursors->finished) != p->finished_seen)
+        return 0;
+    return rt_futex_wait(&p->cursors->room_event, event, until_mono_ns);
+}
+
+/* --- looking at the ring from outside ------------------------------------------------------ */
+
+typedef struct walk {
+    uint32_t place;
+    uint32_t left; /* units up to the tail */
+    uint64_t word;
+} walk_t;
+
+/* Steps to the next record between head and tail. The worker may free records under the walker's
+ * feet; their words then read EMPTY and the walk ends, which the caller takes as "gone". */
+static bool walk_next(const shm_segment_t *s, uint32_t units, walk_t *w)
+{
+    uint32_t step = shm_word_units(w->word);
+    if (step == 0 || step > w->left)
+        return false;
+    w->place = (w->place + step) % units;
+    w->left -= step;
+    if (w->left == 0)
+        return false;
+    w->word = rt_load_acquire(tx_word_at(s->tx_data, w->place));
+    return true;
+}
+
+static bool walk_start(const shm_segment_t *s, uint32_t units, walk_t *w)
+{
+    shm_cursor_t tail = rt_load_acquire(&s->tx->tail);
+    uint32_t head = rt_load_acquire(&s->tx->head_place);
+    uint32_t end = shm_cursor_place(tail);
+    if (head >= units || end >= units)
+        return false;
+    w->place = head;
+    w->left = tx_used_units(head, end, units);
+    if (w->left == 0)
+        return false;
+    w->word = rt_load_acquire(tx_word_at(s->tx_data, w->place));
+    return true;
+}
+
+static int cancel_at(const shm_segment_t *s, uint32_t place, uint64_t word, int64_t *due_ns)
+{
+    const shm_tx_record_t *record =
+        (const shm_tx_record_t *)(s->tx_data + (size_t)place * SHM_UNIT_BYTES);
+    int64_t due = record->time_ns;
+    uint64_t cancelled = shm_word(shm_word_seq(word), shm_word_units(word), shm_word_flags(word),
+                                  SHM_RECORD_CANCELLED);
+    if (!rt_cas(tx_word_at(s->tx_data, place), &word, cancelled))
+        return 0;
+    if (due_ns)
+        *due_ns = due;
+    return 1;
+}
+
+/* One pass from head to tail. *whole: 0 when an unfinished claim or the worker's freeing cut it short. */
+static int cancel_pass(const shm_segment_t *s, uint32_t sequence, int64_t *due_ns, bool *whole)
+{
+    uint32_t units = (uint32_t)(s->config.tx_bytes / SHM_UNIT_BYTES);
+    walk_t w = {.left = 0};
+    for (bool more = walk_start(s, units, &w); more; more = walk_next(s, units, &w)) {
+        bool committed = shm_word_state(w.word) == SHM_RECORD_COMMITTED;
+        if (committed && shm_word_seq(w.word) == sequence && cancel_at(s, w.place, w.word, due_ns))
+            return 1;
+    }
+    *whole = w.left == 0;
+    return 0;
+}
+
+/* The worker may move the record to the tail while the walk passes; a second whole walk finds it
+ * there, because a record is moved at most once per lap. A cut walk is repeated for as long as it
+ * takes the worker to skip a dead producer's claim. */
+int tx_ring_cancel(const shm_segment_t *s, uint64_t sequence, int64_t *due_ns)
+{
+    const struct timespec nap = {.tv_nsec = 100000};
+    int whole_walks = 0;
+    for (int attempt = 0; attempt < 1000 && whole_walks < 2; attempt++) {
+        bool whole = false;
+        if (cancel_pass(s, (uint32_t)sequence, due_ns, &whole))
+            return 1;
+        if (whole)
+            whole_walks++;
+        else
+            nanosleep(&nap, NULL);
+    }
+    return 0;
+}
+
+uint64_t tx_ring_next_sequence(const shm_segment_t *s)
+{
+    uint64_t near = rt_load_relaxed(&s->tx->sequence_high);
+    return rt_seq64_near(near, shm_cursor_seq(rt_load_acquire(&s->tx->tail)));
+}
+
+uint64_t tx_ring_waiting(const shm_segment_t *s)
+{
+    uint64_t finished = rt_load_relaxed(&s->tx->finished);
+    uint64_t next = tx_ring_next_sequence(s);
+    return next > finished ? next - finished : 0;
+}

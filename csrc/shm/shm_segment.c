@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "shm/shm_segment.h"
 
 #include "base/rt_err.h"

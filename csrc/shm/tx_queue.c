@@ -237,8 +237,8 @@ static int resolve_stuck(tx_queue_t *q, tx_item_t *item)
         return 0;
 
     uint32_t units = rt_load_relaxed(&q->segment->producers[s.slot].intent_units);
-    shm_cursor_t tail = rt_load_acquire(&q->cursors->tail);
-    uint32_t claimed = tx_used_units(place_of(q, q->read_ref), shm_cursor_place(tail), q->units);
+    uint32_t claimed =
+        tx_used_units(place_of(q, q->read_ref), shm_cursor_place(q->tail_seen), q->units);
     if (units == 0 || units > claimed)
         return 0;
 
@@ -398,14 +398,15 @@ static int next_record(tx_queue_t *q, shm_cursor_t tail, uint32_t left, int64_t 
 int tx_queue_next(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
 {
     for (;;) {
-        shm_cursor_t tail = rt_load_acquire(&q->cursors->tail); /* pairs with T1 */
-        uint32_t end = shm_cursor_place(tail);
-        if (end >= q->units)
-            return 0; /* nonsense in the tail word: nobody can be served until it is mended */
-        uint32_t left = tx_used_units(place_of(q, q->read_ref), end, q->units);
-        if (left == 0)
-            return 0;
-        int rc = next_record(q, tail, left, now_mono_ns, item);
+        uint32_t place = place_of(q, q->read_ref);
+        if (shm_cursor_place(q->tail_seen) == place) {
+            shm_cursor_t tail = rt_load_acquire(&q->cursors->tail); /* pairs with T1 */
+            if (shm_cursor_place(tail) == place || shm_cursor_place(tail) >= q->units)
+                return 0; /* empty, or a tail that makes no sense and serves nobody */
+            q->tail_seen = tail;
+        }
+        uint32_t left = tx_used_units(place, shm_cursor_place(q->tail_seen), q->units);
+        int rc = next_record(q, q->tail_seen, left, now_mono_ns, item);
         if (rc != -EAGAIN)
             return rc;
     }
@@ -698,6 +699,7 @@ static int take_over(tx_queue_t *q)
                           q->segment->config.name);
     q->head_ref = q->read_ref = head;
     q->replay_until_ref = q->head_ref + seen;
+    q->tail_seen = tail;
     q->read_seq = shm_cursor_seq(read);
     q->sequence_high = rt_load_relaxed(&q->cursors->sequence_high);
     uint64_t next = rt_seq64_near(q->sequence_high, q->read_seq);

@@ -25,6 +25,7 @@ typedef struct tx_queue {
     uint64_t head_ref;  /* oldest record not freed */
     uint64_t read_ref;  /* next record to take in */
     uint32_t read_seq;  /* its expected sequence */
+    shm_cursor_t tail_seen; /* spares reading the producers' line for every record */
     uint64_t live_units; /* taken in and not finished */
     uint64_t sequence_high;
     uint64_t finished;

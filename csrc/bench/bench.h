@@ -1,0 +1,39 @@
+/* bench.h: what the programs behind `shmring-floor` share. They are the same work as the product's,
+ * in bare C with nothing of ours between it and the kernel, so that a ratio can be taken in one run.
+ *
+ * Each prints one JSON object a line on standard output; errors go to standard error, exit code 1. */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include <netinet/in.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* "name value" pairs after the subcommand: --port 9000 --count 1000. */
+int64_t bench_option(int argc, char **argv, const char *name, int64_t fallback);
+
+/* Prints why and exits. */
+_Noreturn void bench_fail(const char *what);
+
+void bench_pin(int cpu);
+void bench_fifo(int priority); /* stays as it is where that is not allowed */
+
+int bench_udp_bound(uint16_t port, int rcvbuf_bytes);
+int bench_udp_connected(uint16_t port);
+struct sockaddr_in bench_loopback(uint16_t port);
+
+/* CLOCK_REALTIME minus CLOCK_MONOTONIC by the tightest of many bracketed pairs. */
+int64_t bench_real_minus_mono_ns(void);
+
+/* Sorts values and prints {"case":..., "n", "min", "p50", "p90", "p99", "p999", "max", "mean"}. */
+void bench_print_distribution(const char *name, int64_t *values_ns, size_t n);
+void bench_print_value(const char *name, const char *metric, double value, const char *unit);
+
+int bench_receive(int argc, char **argv);
+int bench_timed(int argc, char **argv);
+int bench_bulk(int argc, char **argv);
+int bench_rtt(int argc, char **argv);
+int bench_ipc(int argc, char **argv);
+int bench_ring(int argc, char **argv);
+
+#endif

@@ -120,6 +120,7 @@ typedef struct impair_line {
     uint64_t head; /* places count up without wrapping; oldest still in use */
     uint64_t next; /* next to be given out */
     uint64_t tail;
+    uint64_t wrap;  /* place from which on the end of the ring is left unused */
     uint64_t count; /* between next and tail */
 } impair_line_t;
 

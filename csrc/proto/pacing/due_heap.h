@@ -14,7 +14,7 @@
  *      heap    everything else: 4-ary, O(log n)
  *
  * Memory comes in chunks of DUE_HEAP_CHUNK_ENTRIES from the caller's allocator, is shared by runs and
- * heap, and is kept for reuse until close: n entries take at most 24 bytes * n plus 11 chunks of 24
+ * heap, and is kept for reuse until close: n entries take at most 24 bytes * n plus 9 chunks of 24
  * KiB and 8 bytes for every 1024 of max_entries. A push allocates at most one chunk, and none after
  * due_heap_reserve. Nothing is ever moved to grow.
  *
@@ -51,20 +51,21 @@ typedef struct due_run {
     due_chunk_t *last;
     uint32_t begin; /* of the entries in first */
     uint32_t end;   /* of the entries in last */
+    due_entry_t back;
 } due_run_t;
 
 typedef struct due_heap {
     due_heap_memory_t memory;
     uint64_t max_entries;
     uint64_t count;
-    uint64_t chunks;       /* allocated, used or spare */
-    uint64_t spare_count;
+    uint64_t chunks; /* allocated, used or spare */
     due_chunk_t *spare;
     due_run_t runs[DUE_HEAP_RUNS];
-    due_chunk_t **heap;    /* directory, one pointer a chunk */
+    due_chunk_t **heap; /* directory, one pointer a chunk */
+    uint64_t heap_chunks;
     uint64_t heap_count;
     const due_entry_t *min; /* NULL: empty */
-    unsigned min_source;    /* run of min, DUE_HEAP_RUNS: the heap */
+    unsigned min_source;     /* run of min, DUE_HEAP_RUNS: the heap */
 } due_heap_t;
 
 /* memory NULL: malloc and free. max_entries 1 .. 2^32. Returns 0; -EINVAL or -ENOMEM with a text. */

@@ -20,10 +20,12 @@
  *
  *      busy(t1, t2) <= rate * (t2 - t1) + burst + (1 - rate) * lag
  *
- * with lag the longest time it kept running after the level had reached burst (its longest loop).
- * Hence for every span that is at least window_ns long
+ * with lag <= window_ns the longest time it kept running after the level had reached burst (its
+ * longest loop). Hence for every span that is at least window_ns long
  *
  *      busy(span) <= limit * span + (1 - rate) * lag
+ *
+ * A lag beyond window_ns (the process was stopped, the machine suspended) counts as window_ns.
  *
  * Sleep that overshoots counts as what it was, so it is never wasted. Time during which the worker
  * was awake but preempted counts as busy: the account is on the safe side. Defaults: 93 % over any
@@ -45,9 +47,10 @@ typedef struct spin_budget_config {
 
 typedef struct spin_budget {
     spin_budget_config_t config;
-    int64_t rate_ppm;  /* busy share in the long run, in millionths */
-    int64_t burst_u;   /* levels are in 1e-6 ns, so that all steps are whole numbers */
+    int64_t rate_ppm; /* busy share in the long run, in millionths */
+    int64_t burst_u;  /* levels are in 1e-6 ns, so that all steps are whole numbers */
     int64_t soft_u;
+    int64_t most_u;
     int64_t level_u;
     int64_t last_mono_ns; /* accounted up to here */
 } spin_budget_t;
@@ -65,7 +68,8 @@ void spin_budget_slept(spin_budget_t *b, int64_t from_mono_ns, int64_t to_mono_n
 
 /* How long the worker must sleep now before it does anything else; 0: need not. Accounts the time
  * up to now as run. The result is at least rest_ns, and at most rest_ns + lag * (1 - rate) / rate
- * (+ 1 ns of rounding). A sleep cut short is allowed: ask again. */
+ * + 1 (the 1 is rounding): 1.2 ms with the defaults, whatever happened. A sleep may be cut short:
+ * ask again. */
 int64_t spin_budget_rest_ns(spin_budget_t *b, int64_t now_mono_ns);
 
 /* How long the worker should better sleep now, given that it has nothing to do before

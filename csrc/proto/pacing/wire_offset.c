@@ -1,0 +1,71 @@
+#include "proto/pacing/wire_offset.h"
+
+#include "base/rt_err.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#define MAX_OFFSET_NS INT64_C(1000000000)
+
+int wire_offset_init(wire_offset_t *w, int64_t max_ns)
+{
+    memset(w, 0, sizeof *w);
+    if (max_ns < 0 || max_ns > MAX_OFFSET_NS)
+        return rt_err_set(-EINVAL,
+                          "wire offset max_ns is %" PRId64 "; set 0 (the default) .. %" PRId64,
+                          max_ns, MAX_OFFSET_NS);
+    w->max_ns = max_ns > 0 ? max_ns : WIRE_OFFSET_DEFAULT_MAX_NS;
+    return 0;
+}
+
+/* First place in sorted[] whose value is not below the given one. */
+static uint32_t place_of(const wire_offset_t *w, int32_t value)
+{
+    uint32_t low = 0;
+    uint32_t high = w->count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (w->sorted[middle] < value)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void forget_oldest(wire_offset_t *w)
+{
+    uint32_t at = place_of(w, w->recent[w->next]);
+    w->count--;
+    memmove(&w->sorted[at], &w->sorted[at + 1], (w->count - at) * sizeof w->sorted[0]);
+}
+
+static void remember(wire_offset_t *w, int32_t sample)
+{
+    uint32_t at = place_of(w, sample);
+    memmove(&w->sorted[at + 1], &w->sorted[at], (w->count - at) * sizeof w->sorted[0]);
+    w->sorted[at] = sample;
+    w->count++;
+    w->recent[w->next] = sample;
+    w->next = (w->next + 1) % WIRE_OFFSET_WINDOW;
+}
+
+static int64_t clamp(int64_t value, int64_t low, int64_t high)
+{
+    if (value < low)
+        return low;
+    return value < high ? value : high;
+}
+
+void wire_offset_observe(wire_offset_t *w, int64_t sample_ns)
+{
+    if (w->count == WIRE_OFFSET_WINDOW)
+        forget_oldest(w);
+    remember(w, (int32_t)clamp(sample_ns, -MAX_OFFSET_NS, MAX_OFFSET_NS));
+    if (w->count < WIRE_OFFSET_WARM_UP)
+        return;
+    int64_t lower = w->sorted[(w->count - 1) / 2];
+    int64_t upper = w->sorted[w->count / 2];
+    w->offset_ns = clamp((lower + upper) / 2, 0, w->max_ns);
+}

@@ -1,0 +1,273 @@
+#include "base/rt_clock.h"
+#include "base/rt_err.h"
+#include "proto/pacing/spin_budget.h"
+#include "rt_test.h"
+
+#include <errno.h>
+
+static uint64_t seed;
+
+/* Spans during which the worker was awake, and how much that was before each. */
+enum { MAX_SPANS = 4000 };
+typedef struct history {
+    int count;
+    int64_t from[MAX_SPANS];
+    int64_t to[MAX_SPANS];
+    int64_t busy_before[MAX_SPANS];
+} history_t;
+
+static history_t history;
+
+static void note_busy(int64_t from, int64_t to)
+{
+    int n = history.count;
+    if (n > 0 && history.to[n - 1] == from) {
+        history.to[n - 1] = to;
+        return;
+    }
+    history.from[n] = from;
+    history.to[n] = to;
+    history.busy_before[n] =
+        n > 0 ? history.busy_before[n - 1] + history.to[n - 1] - history.from[n - 1] : 0;
+    history.count++;
+}
+
+/* busy - rate * time is largest between the begin of one busy span and the end of another. */
+static bool keeps_bucket(const spin_budget_t *b, int64_t lag)
+{
+    for (int i = 0; i < history.count; i++)
+        for (int j = i; j < history.count; j++) {
+            int64_t busy = history.busy_before[j] + history.to[j] - history.from[j] -
+                           history.busy_before[i];
+            int64_t span = history.to[j] - history.from[i];
+            if (busy * 1000000 >
+                span * b->rate_ppm + b->config.burst_ns * 1000000 + (1000000 - b->rate_ppm) * lag)
+                return false;
+        }
+    return true;
+}
+
+static int64_t busy_until(int64_t t)
+{
+    int low = 0;
+    int high = history.count;
+    while (low < high) {
+        int middle = (low + high) / 2;
+        if (history.from[middle] < t)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == 0)
+        return 0;
+    int64_t end = history.to[low - 1] < t ? history.to[low - 1] : t;
+    return history.busy_before[low - 1] + end - history.from[low - 1];
+}
+
+static bool keeps_window(const spin_budget_t *b, int64_t window, int64_t lag)
+{
+    for (int i = 0; i < history.count; i++) {
+        int64_t begins[2] = {history.from[i], history.to[i] - window};
+        for (int k = 0; k < 2; k++) {
+            int64_t busy = busy_until(begins[k] + window) - busy_until(begins[k]);
+            if (busy * 1000000 > window * b->config.limit_permille * 1000 +
+                                     (1000000 - b->rate_ppm) * lag)
+                return false;
+        }
+    }
+    return true;
+}
+
+static void test_never_sleeping_worker_rests_little_and_often(void)
+{
+    spin_budget_t b;
+    CHECK_EQ(spin_budget_init(&b, NULL, 0), 0);
+    CHECK_EQ(b.rate_ppm, 900000);
+    history.count = 0;
+    int64_t now = 0;
+    int64_t longest_rest = 0;
+    while (now < RT_NS_PER_S) {
+        note_busy(now, now + 1000);
+        now += 1000;
+        int64_t rest = spin_budget_rest_ns(&b, now);
+        if (rest > 0) {
+            spin_budget_slept(&b, now, now + rest);
+            now += rest;
+        }
+        if (rest > longest_rest)
+            longest_rest = rest;
+    }
+    int64_t busy = busy_until(RT_NS_PER_S);
+    CHECK(busy <= RT_NS_PER_S * 93 / 100);
+    CHECK(busy >= RT_NS_PER_S * 89 / 100);
+    CHECK(longest_rest >= 100000 && longest_rest <= 100200);
+    CHECK(keeps_bucket(&b, 1000));
+    CHECK(keeps_window(&b, 10 * RT_NS_PER_MS, 1000));
+}
+
+static void test_first_run_may_use_the_whole_burst(void)
+{
+    spin_budget_t b;
+    CHECK_EQ(spin_budget_init(&b, NULL, 5000), 0);
+    CHECK_EQ(spin_budget_rest_ns(&b, 5000 + 2999999), 0);
+    CHECK_EQ(spin_budget_rest_ns(&b, 5000 + 3000000), 100000);
+}
+
+static void test_sleep_counts_as_long_as_it_was(void)
+{
+    spin_budget_t b;
+    CHECK_EQ(spin_budget_init(&b, NULL, 0), 0);
+    CHECK_EQ(spin_budget_rest_ns(&b, 3000000), 100000);
+    spin_budget_slept(&b, 3000000, 3050000);
+    CHECK_EQ(b.level_u, (300000 - 45000) * INT64_C(1000000));
+    CHECK_EQ(spin_budget_rest_ns(&b, 3050000), 0);
+    spin_budget_slept(&b, 3050000, 9000000);
+    CHECK_EQ(b.level_u, 0);
+}
+
+static void test_time_asleep_is_awake_until_it_starts(void)
+{
+    spin_budget_t b;
+    CHECK_EQ(spin_budget_init(&b, NULL, 0), 0);
+    spin_budget_slept(&b, 1000000, 1000000);
+    CHECK_EQ(b.level_u, 100000 * INT64_C(1000000));
+}
+
+static void test_clock_going_back_changes_nothing(void)
+{
+    spin_budget_t b;
+    CHECK_EQ(spin_budget_init(&b, NULL, 1000000), 0);
+    spin_budget_run(&b, 2000000);
+    int64_t level = b.level_u;
+    spin_budget_run(&b, 5);
+    spin_budget_slept(&b, 6, 7);
+    CHECK_EQ(b.level_u, level);
+    CHECK_EQ(b.last_mono_ns, 2000000);
+}
+
+static void test_standstill_of_hours_costs_one_short_rest(void)
+{
+    spin_budget_t b;
+    CHECK_EQ(spin_budget_init(&b, NULL, 0), 0);
+    int64_t rest = spin_budget_rest_ns(&b, 100 * 3600 * RT_NS_PER_S);
+    CHECK(rest > 100000 && rest <= 1211112 + 1);
+    spin_budget_slept(&b, 100 * 3600 * RT_NS_PER_S, INT64_MAX);
+    CHECK_EQ(b.level_u, 0);
+}
+
+static void test_early_rest_is_only_advised_where_it_fits(void)
+{
+    spin_budget_t b;
+    CHECK_EQ(spin_budget_init(&b, NULL, 0), 0);
+    CHECK_EQ(spin_budget_wants_rest_ns(&b, 1499999, RT_NEVER_NS), 0);
+    CHECK_EQ(spin_budget_wants_rest_ns(&b, 1500000, RT_NEVER_NS), 166667);
+    CHECK_EQ(spin_budget_wants_rest_ns(&b, 1500000, 1500000 + 120000), 120000);
+    CHECK_EQ(spin_budget_wants_rest_ns(&b, 1500000, 1500000 + 99999), 0);
+    CHECK_EQ(spin_budget_wants_rest_ns(&b, 1500000, 0), 0);
+}
+
+static spin_budget_config_t random_config(uint64_t *state)
+{
+    spin_budget_config_t c;
+    spin_budget_config_init(&c);
+    if (rt_test_rand(state) % 2 == 0)
+        return c;
+    c.limit_permille = 300 + (uint32_t)(rt_test_rand(state) % 690);
+    c.window_ns = 1000000 + (int64_t)(rt_test_rand(state) % 20000000);
+    int64_t most = c.window_ns * c.limit_permille / 2000;
+    c.burst_ns = 1 + (int64_t)(rt_test_rand(state) % (uint64_t)most);
+    c.rest_ns = 1 + (int64_t)(rt_test_rand(state) % (uint64_t)c.burst_ns);
+    return c;
+}
+
+/* Random loops and sleeps, sleeps that end too late or too early, rests taken early or not. */
+static void check_random_workload(uint64_t *state)
+{
+    spin_budget_config_t config = random_config(state);
+    spin_budget_t b;
+    REQUIRE(spin_budget_init(&b, &config, 0) == 0);
+    uint64_t longest_loop = 100 + rt_test_rand(state) % 300000;
+    bool eager = rt_test_rand(state) % 2 == 0;
+    uint64_t sleepy = 1 + rt_test_rand(state) % 50;
+    int64_t lag = 0;
+    int64_t now = 0;
+    history.count = 0;
+    while (history.count < 600 && now < 200 * RT_NS_PER_MS) {
+        int64_t loop = 1 + (int64_t)(rt_test_rand(state) % longest_loop);
+        note_busy(now, now + loop);
+        now += loop;
+        int64_t rest = spin_budget_rest_ns(&b, now);
+        int64_t bound = config.rest_ns + (loop * (1000000 - b.rate_ppm)) / b.rate_ppm + 1;
+        REQUIRE(rest == 0 || (rest >= config.rest_ns && rest <= bound));
+        int64_t asleep = rest;
+        if (rest > 0) {
+            lag = loop > lag ? loop : lag;
+            asleep += (int64_t)(rt_test_rand(state) % 100000);
+        } else if (eager) {
+            int64_t free_ns = (int64_t)(rt_test_rand(state) % 1000000);
+            asleep = spin_budget_wants_rest_ns(&b, now, now + free_ns);
+            REQUIRE(asleep >= 0 && asleep <= free_ns);
+        }
+        if (asleep == 0 && rt_test_rand(state) % 100 < sleepy)
+            asleep = (int64_t)(rt_test_rand(state) % 400000);
+        if (asleep > 0)
+            spin_budget_slept(&b, now, now + asleep);
+        now += asleep;
+    }
+    CHECK(keeps_bucket(&b, lag));
+    CHECK(keeps_window(&b, config.window_ns, lag));
+    CHECK(keeps_window(&b, 3 * config.window_ns + 12345, lag));
+}
+
+static void test_guarantee_holds_for_random_workloads(void)
+{
+    for (uint64_t round = 0; round < rt_test_env_u64("RT_TEST_ROUNDS", 60); round++) {
+        uint64_t state = seed + round;
+        int before = atomic_load(&rt_test_failure_count);
+        check_random_workload(&state);
+        if (atomic_load(&rt_test_failure_count) != before) {
+            printf("failed with RT_TEST_SEED=%" PRIu64 "\n", seed + round);
+            return;
+        }
+    }
+}
+
+static void expect_refusal(spin_budget_config_t config, const char *text)
+{
+    spin_budget_t b;
+    CHECK_EQ(spin_budget_init(&b, &config, 0), -EINVAL);
+    CHECK(strstr(rt_err_text(), text) != NULL);
+}
+
+static void test_refuses_bad_configurations(void)
+{
+    spin_budget_config_t c;
+    spin_budget_config_init(&c);
+    c.limit_permille = 991;
+    expect_refusal(c, "limit_permille is 991; set 100 .. 990");
+    spin_budget_config_init(&c);
+    c.window_ns = 999999;
+    expect_refusal(c, "window_ns is 999999");
+    spin_budget_config_init(&c);
+    c.burst_ns = 4650001;
+    expect_refusal(c, "burst_ns is 4650001; set 1 .. 4650000");
+    spin_budget_config_init(&c);
+    c.rest_ns = 333334;
+    expect_refusal(c, "rest_ns is 333334; set 1 .. 333333");
+}
+
+int main(void)
+{
+    seed = rt_test_env_u64("RT_TEST_SEED", 1);
+    printf("seed %" PRIu64 "\n", seed);
+    RUN(test_never_sleeping_worker_rests_little_and_often);
+    RUN(test_first_run_may_use_the_whole_burst);
+    RUN(test_sleep_counts_as_long_as_it_was);
+    RUN(test_time_asleep_is_awake_until_it_starts);
+    RUN(test_clock_going_back_changes_nothing);
+    RUN(test_standstill_of_hours_costs_one_short_rest);
+    RUN(test_early_rest_is_only_advised_where_it_fits);
+    RUN(test_guarantee_holds_for_random_workloads);
+    RUN(test_refuses_bad_configurations);
+    return rt_test_result();
+}

@@ -1,0 +1,148 @@
+#include "proto/pacing/verdict.h"
+#include "rt_test.h"
+
+static uint64_t seed;
+
+enum { US = 1000, DUE = 1000 * US, TOLERANCE = 50 * US };
+
+typedef struct verdict_case {
+    const char *what;
+    verdict_times_t times;
+    unsigned flags;
+    verdict_t verdict;
+} verdict_case_t;
+
+#define AT(x) (DUE + (x) * US)
+
+static const verdict_case_t cases[] = {
+    {"exactly at the deadline", {0, DUE, AT(-60), AT(0), AT(4), AT(-900)}, 0, VERDICT_ON_TIME},
+    {"at the end of the tolerance", {0, DUE, AT(-60), AT(50), AT(54), 0}, 0, VERDICT_ON_TIME},
+    {"ahead, align wire", {0, DUE, AT(-60), AT(-1), AT(4), 0}, 0, VERDICT_ON_TIME},
+    {"enqueued late and still in time", {AT(20), DUE, AT(30), AT(40), AT(44), 0}, 0, VERDICT_ON_TIME},
+    {"enqueued after it was due", {AT(100), DUE, AT(120), AT(121), AT(125), 0}, 0,
+     VERDICT_ENQUEUED_LATE},
+    {"enqueued a little late, worker asleep", {AT(10), DUE, AT(70), AT(71), AT(75), 0}, 0,
+     VERDICT_WOKE_LATE},
+    {"worker overslept", {0, DUE, AT(80), AT(81), AT(85), AT(-500)}, 0, VERDICT_WOKE_LATE},
+    {"second packet after oversleeping", {0, DUE, AT(80), AT(86), AT(90), AT(85)}, 0,
+     VERDICT_WOKE_LATE},
+    {"behind a long burst", {0, DUE, AT(-300), AT(90), AT(94), AT(88)}, 0, VERDICT_QUEUED_BEHIND},
+    {"core taken away after waking", {0, DUE, AT(-60), AT(300), AT(304), AT(-500)}, 0,
+     VERDICT_SEND_SLOW},
+    {"refused, others sent meanwhile", {0, DUE, AT(-60), AT(300), AT(304), AT(290)},
+     VERDICT_RETRIED, VERDICT_SEND_SLOW},
+    {"started in time, call took too long", {0, DUE, AT(-60), AT(0), AT(101), 0}, 0,
+     VERDICT_SEND_SLOW},
+    {"call as long as may be", {0, DUE, AT(-60), AT(0), AT(100), 0}, 0, VERDICT_ON_TIME},
+    {"equal parts: the earlier one", {AT(40), DUE, AT(80), AT(80), AT(84), 0}, 0,
+     VERDICT_ENQUEUED_LATE},
+    {"immediate, at once", {AT(0), 0, AT(-60), AT(1), AT(5), 0}, 0, VERDICT_ON_TIME},
+    {"immediate, worker asleep", {AT(0), 0, AT(60), AT(61), AT(65), 0}, 0, VERDICT_WOKE_LATE},
+    {"immediate, behind others", {AT(0), 0, AT(-9), AT(61), AT(65), AT(60)}, 0,
+     VERDICT_QUEUED_BEHIND},
+};
+
+static void test_table(void)
+{
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        verdict_t got = verdict_of(&cases[i].times, TOLERANCE, cases[i].flags);
+        if (!CHECK_EQ(got, cases[i].verdict))
+            printf("       %s: %s\n", cases[i].what, verdict_name(got));
+    }
+}
+
+static void test_tolerance_moves_both_limits(void)
+{
+    verdict_times_t t = {0, DUE, AT(-60), AT(300), AT(700), 0};
+    CHECK_EQ(verdict_of(&t, 299 * US, 0), VERDICT_SEND_SLOW);
+    CHECK_EQ(verdict_of(&t, 300 * US, 0), VERDICT_SEND_SLOW);
+    CHECK_EQ(verdict_of(&t, 400 * US, 0), VERDICT_ON_TIME);
+    t = (verdict_times_t){0, DUE, AT(-60), DUE + 1, DUE + 5, 0};
+    CHECK_EQ(verdict_of(&t, 0, 0), VERDICT_SEND_SLOW);
+    t.send_start_ns = DUE;
+    CHECK_EQ(verdict_of(&t, 0, 0), VERDICT_ON_TIME);
+}
+
+static int64_t largest(const int64_t *parts, int count)
+{
+    int best = 0;
+    for (int i = 1; i < count; i++)
+        if (parts[i] > parts[best])
+            best = i;
+    return best;
+}
+
+static int64_t max64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The definition by running maxima, as the drawing has it, against the function. */
+static void test_random_times_follow_the_drawing(void)
+{
+    static const verdict_t by_part[4] = {VERDICT_ENQUEUED_LATE, VERDICT_WOKE_LATE,
+                                         VERDICT_QUEUED_BEHIND, VERDICT_SEND_SLOW};
+    uint64_t state = seed;
+    unsigned seen[VERDICT_TOTAL] = {0};
+    for (int i = 0; i < 200000; i++) {
+        verdict_times_t t = {.due_ns = DUE};
+        int64_t span = rt_test_rand(&state) % 2 == 0 ? 60 * US : 400 * US;
+        t.send_start_ns = DUE + (int64_t)(rt_test_rand(&state) % (uint64_t)(2 * span)) - span / 4;
+        t.send_end_ns = t.send_start_ns + (int64_t)(rt_test_rand(&state) % (130 * US));
+        uint64_t before = (uint64_t)(2 * span);
+        t.enqueued_ns = t.send_start_ns - (int64_t)(rt_test_rand(&state) % before);
+        t.woken_ns = t.send_start_ns - (int64_t)(rt_test_rand(&state) % before);
+        t.previous_send_end_ns = t.send_start_ns - (int64_t)(rt_test_rand(&state) % before);
+        int64_t a = max64(DUE, t.enqueued_ns);
+        int64_t b = max64(a, t.woken_ns);
+        int64_t c = max64(b, t.previous_send_end_ns);
+        int64_t parts[4] = {a - DUE, b - a, c - b, t.send_start_ns - c};
+        bool started_late = t.send_start_ns - DUE > TOLERANCE;
+        bool slow = t.send_end_ns - t.send_start_ns > VERDICT_SLOW_SEND_NS;
+        verdict_t expected = slow ? VERDICT_SEND_SLOW : VERDICT_ON_TIME;
+        if (started_late) {
+            REQUIRE(parts[0] + parts[1] + parts[2] + parts[3] == t.send_start_ns - DUE);
+            expected = by_part[largest(parts, 4)];
+        }
+        verdict_t got = verdict_of(&t, TOLERANCE, 0);
+        REQUIRE(got == expected);
+        REQUIRE(started_late == verdict_is_late(DUE, t.send_start_ns, TOLERANCE));
+        seen[got]++;
+    }
+    for (unsigned v = VERDICT_ON_TIME; v <= VERDICT_QUEUED_BEHIND; v++)
+        CHECK(seen[v] > 1000);
+    CHECK_EQ(seen[VERDICT_DROPPED_LATE] + seen[VERDICT_CANCELLED] + seen[VERDICT_FAILED], 0);
+}
+
+static void test_no_deadline_is_never_late(void)
+{
+    CHECK(!verdict_is_late(0, INT64_MAX, 0));
+    CHECK(!verdict_is_late(100, 150, 50));
+    CHECK(verdict_is_late(100, 151, 50));
+}
+
+static void test_names(void)
+{
+    CHECK_STR_EQ(verdict_name(VERDICT_ON_TIME), "on_time");
+    CHECK_STR_EQ(verdict_name(VERDICT_ENQUEUED_LATE), "enqueued_late");
+    CHECK_STR_EQ(verdict_name(VERDICT_WOKE_LATE), "woke_late");
+    CHECK_STR_EQ(verdict_name(VERDICT_SEND_SLOW), "send_slow");
+    CHECK_STR_EQ(verdict_name(VERDICT_QUEUED_BEHIND), "queued_behind");
+    CHECK_STR_EQ(verdict_name(VERDICT_DROPPED_LATE), "dropped_late");
+    CHECK_STR_EQ(verdict_name(VERDICT_CANCELLED), "cancelled");
+    CHECK_STR_EQ(verdict_name(VERDICT_FAILED), "failed");
+    CHECK_STR_EQ(verdict_name(VERDICT_TOTAL), "unknown");
+    CHECK_STR_EQ(verdict_name(255), "unknown");
+}
+
+int main(void)
+{
+    seed = rt_test_env_u64("RT_TEST_SEED", 1);
+    printf("seed %" PRIu64 "\n", seed);
+    RUN(test_table);
+    RUN(test_tolerance_moves_both_limits);
+    RUN(test_random_times_follow_the_drawing);
+    RUN(test_no_deadline_is_never_late);
+    RUN(test_names);
+    return rt_test_result();
+}

@@ -1,0 +1,145 @@
+"""What a pool may be asked to be, and where channels go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtworkers import affinity
+from rtworkers.config import PoolSettings
+from rtworkers.launch import WorkerStartError, describe_status, launch, worker_binary
+
+
+def settings(**changes: Any) -> PoolSettings:
+    values: dict[str, Any] = {
+        "namespace": "ns",
+        "name": "pool",
+        "directory": Path("/run/shmring/ns/pool"),
+        "cpus": (1,),
+    }
+    return PoolSettings(**(values | changes))
+
+
+def test_command_line() -> None:
+    line = settings(strict=True).arguments(1, 1, 7, 8)
+    assert " ".join(line) == (
+        "--namespace ns --pool pool --slot 1 --cpu 1 --policy fifo --priority 80 "
+        "--profile balanced --runtime /run/shmring/ns/pool --page-fd 7 --pool-fd 8 "
+        "--private --strict"
+    )
+    assert "--private" not in settings(private=False).arguments(1, 1, 7, 8)
+
+
+def test_unpinned_pools_have_one_slot() -> None:
+    pool = settings(cpus=None)
+    assert pool.slots == (0,)
+    assert pool.cpu_of(0) == affinity.UNPINNED
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"priority": 0}, "1 .lowest. to 99"),
+        ({"priority": 100}, "priority is 100"),
+        ({"policy": "rr"}, "'fifo', 'other'"),
+        ({"profile": "fast"}, "'balanced', 'latency', 'power'"),
+        ({"name": "a b"}, "pool name"),
+        ({"namespace": ""}, "namespace"),
+    ],
+)
+def test_wrong_values_are_refused(changes: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        settings(**changes)
+
+
+@pytest.mark.parametrize("priority", [True, "80", 80.0, None])
+def test_priority_is_a_number(priority: object) -> None:
+    with pytest.raises(TypeError, match="priority must be an integer"):
+        settings(priority=priority)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "expected"), [(None, None), ([1], (1,)), ((3, 1, 3), (3, 1)), (range(2), (0, 1))]
+)
+def test_cores(cpus: object, expected: tuple[int, ...] | None) -> None:
+    assert affinity.check_cores(cpus) == expected
+
+
+@pytest.mark.parametrize("cpus", [1, "1", [True], ["1"], [1.0], {1}])
+def test_cores_are_a_list_of_integers(cpus: object) -> None:
+    with pytest.raises(TypeError, match="cpus"):
+        affinity.check_cores(cpus)
+
+
+@pytest.mark.parametrize("cpus", [[], [-1], [4096]])
+def test_impossible_cores(cpus: object) -> None:
+    with pytest.raises(ValueError, match="cpus"):
+        affinity.check_cores(cpus)
+
+
+def test_placement_fills_the_emptiest_core_in_the_users_order() -> None:
+    assert affinity.place((3, 1), None, {}) == 3
+    assert affinity.place((3, 1), None, {3: 1}) == 1
+    assert affinity.place((3, 1), None, {3: 1, 1: 1}) == 3
+    assert affinity.place((3, 1), 1, {1: 99}) == 1
+    assert affinity.place(None, None, {0: 5}) == 0
+
+
+def test_placement_refuses_other_cores() -> None:
+    with pytest.raises(ValueError, match=r"not among the cores.*cpus=\[3, 1, 2\]"):
+        affinity.place((3, 1), 2, {})
+    with pytest.raises(ValueError, match="pins nothing"):
+        affinity.place(None, 2, {})
+    with pytest.raises(TypeError):
+        affinity.place((1,), True, {})
+
+
+def test_explanations_name_the_fix() -> None:
+    assert "cpuset" in affinity.explain_cpu(4095)
+    assert "setcap" in affinity.explain_policy(80, "/bin/worker")
+
+
+def test_binary_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SHMRING_WORKER", str(tmp_path / "none"))
+    with pytest.raises(FileNotFoundError, match="install shmring again"):
+        worker_binary()
+    monkeypatch.setenv("SHMRING_WORKER", "/bin/false")
+    assert worker_binary() == Path("/bin/false")
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (None, "ended"),
+        (1, "ended with exit status 1"),
+        (-9, "was ended by SIGKILL"),
+        (-64 - 1, "was ended by signal 65"),
+    ],
+)
+def test_exit_status_in_words(status: int | None, text: str) -> None:
+    assert describe_status(status) == text
+
+
+def worker_script(tmp_path: Path, body: str) -> str:
+    script = tmp_path / "worker"
+    script.write_text(f"#!/bin/sh\n{body}\n")
+    script.chmod(0o755)
+    return str(script)
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ("echo 'core 9: no such core: choose 0 to 1' >&2; exit 1", "choose 0 to 1"),
+        ("exit 3", "exit status 3 while starting"),
+        ("kill -9 $$", "SIGKILL"),
+    ],
+)
+def test_a_worker_that_does_not_come_up_says_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str, text: str
+) -> None:
+    monkeypatch.setenv("SHMRING_WORKER", worker_script(tmp_path, body))
+    with (tmp_path / "page").open("wb") as file, pytest.raises(WorkerStartError, match=text):
+        launch(settings(), 1, 1, file.fileno())

@@ -1,0 +1,156 @@
+"""The control connection against a partner that follows, or breaks, its rules."""
+
+from __future__ import annotations
+
+import array
+import errno
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from rtworkers import control
+from rtworkers.control import HEADER, MAGIC, Connection, Op, Request
+
+Partner = Callable[[socket.socket], None]
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[Partner], Connection]]:
+    threads: list[threading.Thread] = []
+    open_ends: list[Connection] = []
+
+    def start(partner: Partner) -> Connection:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+        def run() -> None:
+            with theirs:
+                theirs.settimeout(20)
+                partner(theirs)
+
+        threads.append(threading.Thread(target=run))
+        threads[-1].start()
+        open_ends.append(Connection(ours))
+        return open_ends[-1]
+
+    yield start
+    for connection in open_ends:
+        connection.close()
+    for thread in threads:
+        thread.join(20)
+
+
+def answer(
+    sock: socket.socket, request: int, result: int = 0, body: bytes = b"", fds: tuple[int, ...] = ()
+) -> None:
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    sock.sendmsg([HEADER.pack(MAGIC, 0, request, result, len(body), 0), body], rights)
+
+
+def receive(sock: socket.socket) -> tuple[int, int, bytes]:
+    data = sock.recv(control.MAX_BYTES)
+    _, op, request, _, _, _ = HEADER.unpack_from(data)
+    return op, request, data[HEADER.size :]
+
+
+def test_request_and_reply(connect: Callable[[Partner], Connection]) -> None:
+    def partner(sock: socket.socket) -> None:
+        op, request, body = receive(sock)
+        assert (op, body) == (Op.CLOSE, control.channel_body("ctl"))
+        answer(sock, request, 3, b"body")
+
+    reply = connect(partner).request(Request(Op.CLOSE, control.channel_body("ctl")))
+    assert (reply.result, reply.body, reply.fds) == (3, b"body", [])
+
+
+def test_descriptors_travel_both_ways(connect: Callable[[Partner], Connection]) -> None:
+    def partner(sock: socket.socket) -> None:
+        data, ancillary, _, _ = sock.recvmsg(control.MAX_BYTES, socket.CMSG_SPACE(16))
+        fds = control.received_fds(ancillary)
+        answer(sock, HEADER.unpack_from(data)[2], fds=tuple(fds))
+        for fd in fds:
+            os.close(fd)
+
+    readable, writable = os.pipe()
+    reply = connect(partner).request(Request(Op.EXPORT, fds=(readable,)))
+    os.write(writable, b"x")
+    assert os.read(reply.fds[0], 1) == b"x"
+    assert not os.get_inheritable(reply.fds[0])
+    reply.close()
+    assert reply.fds == []
+    os.close(readable)
+    os.close(writable)
+
+
+def test_a_refusal_carries_errno_and_text(connect: Callable[[Partner], Connection]) -> None:
+    def partner(sock: socket.socket) -> None:
+        _, request, _ = receive(sock)
+        answer(sock, request, -errno.EADDRINUSE, b"port 9000 is taken: choose another\0")
+
+    with pytest.raises(control.ControlError, match="port 9000") as caught:
+        connect(partner).request(Request(Op.OPEN))
+    assert caught.value.errno == errno.EADDRINUSE
+
+
+def test_hang_up(connect: Callable[[Partner], Connection]) -> None:
+    with pytest.raises(control.WorkerGone):
+        connect(lambda sock: None).request(Request(Op.PING))
+
+
+def test_a_late_answer_is_not_taken_for_the_next(connect: Callable[[Partner], Connection]) -> None:
+    late = threading.Event()
+
+    def partner(sock: socket.socket) -> None:
+        _, first, _ = receive(sock)
+        late.wait(20)
+        answer(sock, first, 1)
+        _, second, _ = receive(sock)
+        answer(sock, second, 2)
+
+    connection = connect(partner)
+    with pytest.raises(control.WorkerSilent):
+        connection.request(Request(Op.PING), timeout=0.05)
+    late.set()
+    assert connection.request(Request(Op.PING)).result == 2
+
+
+def test_a_row_keeps_its_order_and_outlives_a_refusal(
+    connect: Callable[[Partner], Connection],
+) -> None:
+    count = 3 * control.ROW_WINDOW
+
+    def partner(sock: socket.socket) -> None:
+        for index in range(count):
+            _, request, _ = receive(sock)
+            answer(sock, request, -errno.EPROTO if index == 5 else index)
+
+    replies = list(connect(partner).request_row(Request(Op.PING) for _ in range(count)))
+    expected = [-errno.EPROTO if index == 5 else index for index in range(count)]
+    assert [reply.result for reply in replies] == expected
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"short",
+        HEADER.pack(MAGIC + 1, 1, 1, 0, 0, 0),
+        HEADER.pack(MAGIC, 1, 1, 0, 5, 0) + b"1234",
+        HEADER.pack(MAGIC, 1, 1, 0, 3, 0) + b"1234",
+    ],
+)
+def test_nonsense_is_an_error(connect: Callable[[Partner], Connection], message: bytes) -> None:
+    def partner(sock: socket.socket) -> None:
+        receive(sock)
+        sock.send(message)
+
+    with pytest.raises(OSError, match="makes no sense") as caught:
+        connect(partner).request(Request(Op.PING))
+    assert caught.value.errno == errno.EPROTO
+
+
+def test_list_of_channels() -> None:
+    body = control.channel_body("one") + control.channel_body("x" * 64)
+    assert control.parse_channels(body) == ["one", "x" * 64]
+    assert control.parse_channels(b"") == []

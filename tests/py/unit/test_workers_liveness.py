@@ -1,0 +1,99 @@
+"""Locks that tell the living from the dead."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rtworkers import liveness, page, paths
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return paths.pool_directory("ns", "pool", tmp_path)
+
+
+def test_a_held_directory_is_not_deserted(directory: Path) -> None:
+    fd = liveness.hold_directory(directory)
+    with liveness.deserted(directory) as empty:
+        assert not empty
+    os.close(fd)
+    with liveness.deserted(directory) as empty:
+        assert empty
+
+
+def test_a_directory_in_the_making_is_not_deserted(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    with liveness.deserted(directory) as empty:
+        assert not empty
+
+
+def test_whoever_comes_while_a_directory_is_removed_gets_a_new_one(directory: Path) -> None:
+    os.close(liveness.hold_directory(directory))
+    script = (
+        "import os, sys; from pathlib import Path; from rtworkers import liveness\n"
+        "print('ready', flush=True)\n"
+        f"fd = liveness.hold_directory(Path({str(directory)!r}))\n"
+        f"print(liveness.is_same_file(fd, Path({str(directory / 'lock')!r})))"
+    )
+    with liveness.deserted(directory) as empty:
+        assert empty
+        with subprocess.Popen(
+            [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
+        ) as late:
+            assert late.stdout is not None
+            assert late.stdout.readline() == "ready\n"
+            liveness.remove_directory(directory)
+            assert not directory.exists()
+            output, _ = late.communicate(timeout=30)
+    assert output == "True\n"
+
+
+def test_only_one_process_is_the_pool(directory: Path) -> None:
+    lock_fd, owner_fd = liveness.own_directory(directory)
+    with pytest.raises(BlockingIOError, match=f"process {os.getpid()} is this pool"):
+        liveness.own_directory(directory)
+    os.close(owner_fd)
+    os.close(lock_fd)
+    for fd in liveness.own_directory(directory):
+        os.close(fd)
+
+
+def test_a_shared_descriptor_keeps_the_lock_of_its_dead_maker(tmp_path: Path) -> None:
+    path = tmp_path / "segment"
+    path.touch()
+    made = os.open(path, os.O_RDWR)
+    liveness.lock_shared(made)
+    handed_on = os.dup(made)
+    os.close(made)
+    seen = os.open(path, os.O_RDONLY)
+    assert not liveness.file_deserted(seen)
+    os.close(handed_on)
+    assert liveness.file_deserted(seen)
+    os.close(seen)
+
+
+def test_an_owned_page_cannot_be_taken_and_a_deserted_one_is_replaced() -> None:
+    name = paths.worker_page(f"unit-{os.getpid()}", "pool", 0)
+    first = page.create(name)
+    try:
+        with pytest.raises(FileExistsError, match="in use"):
+            page.create(name)
+        os.close(first)
+        first = -1
+        second = page.create(name)
+        assert os.fstat(second).st_size == page.PAGE_BYTES
+        os.close(second)
+    finally:
+        if first >= 0:
+            os.close(first)
+        assert page.remove(name)
+        assert not page.remove(name)
+
+
+def test_an_unwritten_page_says_nothing() -> None:
+    assert page.read(bytes(page.PAGE_BYTES)) is None

@@ -1,0 +1,92 @@
+"""Which cores there are, which worker a channel goes to, and what to say where a wish fails."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+UNPINNED = -1
+
+
+def allowed_cores() -> frozenset[int]:
+    """The cores this process may use (cpusets and taskset included)."""
+    return frozenset(os.sched_getaffinity(0))
+
+
+def check_cores(cpus: object) -> tuple[int, ...] | None:
+    """The cores asked for, without repetition, in the order given; None: unpinned.
+
+    That a core exists is not asked here: the worker tries, and shows what is in force.
+    """
+    if cpus is None:
+        return None
+    if isinstance(cpus, (str, bytes)) or not isinstance(cpus, Sequence):
+        raise TypeError(f"cpus must be a list of core numbers or None, not {cpus!r}")
+    for cpu in cpus:
+        if isinstance(cpu, bool) or not isinstance(cpu, int):
+            raise TypeError(f"cpus: core numbers are integers, not {cpu!r}")
+        if not 0 <= cpu <= 4095:
+            raise ValueError(f"cpus: core {cpu} is not in 0 .. 4095; use one of {describe_cores()}")
+    if not cpus:
+        raise ValueError("cpus is empty: name at least one core, or None for no pinning")
+    return tuple(dict.fromkeys(cpus))
+
+
+def describe_cores() -> str:
+    """The usable cores in short form: ``0-3,6``."""
+    runs: list[list[int]] = []
+    for core in sorted(allowed_cores()):
+        if runs and core == runs[-1][-1] + 1:
+            runs[-1].append(core)
+        else:
+            runs.append([core])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+
+
+def slots_of(cpus: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The worker slots of a pool: its cores, or slot 0 alone where nothing is pinned."""
+    return (0,) if cpus is None else cpus
+
+
+def place(cpus: tuple[int, ...] | None, wanted: int | None, load: Mapping[int, int]) -> int:
+    """The slot for a new channel: the wanted core, or the one with the fewest channels.
+
+    `load` holds the number of channels per slot that has a worker. Among equals the first of
+    `cpus` wins, so that a pool fills its cores in the order the user named them.
+    """
+    if wanted is None:
+        return min(slots_of(cpus), key=lambda slot: load.get(slot, 0))
+    if isinstance(wanted, bool) or not isinstance(wanted, int):
+        raise TypeError(f"cpu must be a core number or None, not {wanted!r}")
+    if cpus is None:
+        raise ValueError(
+            f"cpu {wanted}: this pool pins nothing; make it with Pool(cpus=[{wanted}])"
+        )
+    if wanted not in cpus:
+        raise ValueError(
+            f"cpu {wanted} is not among the cores of this pool, {list(cpus)}: use one of them, or "
+            f"make the pool with Pool(cpus={[*cpus, wanted]})"
+        )
+    return wanted
+
+
+def explain_cpu(wanted: int) -> str:
+    """Why a worker does not run on the core it should, and what helps."""
+    allowed = allowed_cores()
+    if wanted not in allowed:
+        return (
+            f"core {wanted} does not exist or is closed to this process (usable: "
+            f"{describe_cores()}); its worker runs unpinned. Choose a usable core in "
+            "Pool(cpus=...), or widen the cpuset"
+        )
+    return f"the worker could not be pinned to core {wanted}; it runs unpinned"
+
+
+def explain_policy(wanted_priority: int, binary: str) -> str:
+    """Why a worker has no SCHED_FIFO, and what helps."""
+    return (
+        f"no permission for SCHED_FIFO priority {wanted_priority}: the worker runs as an ordinary "
+        "process and its deadlines will be missed under load. Run `sudo setcap cap_sys_nice,"
+        f"cap_net_admin,cap_ipc_lock+ep {binary}`, or raise `ulimit -r` (RLIMIT_RTPRIO, "
+        "/etc/security/limits.conf: rtprio), or ask for Pool(policy='other')"
+    )

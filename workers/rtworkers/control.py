@@ -1,0 +1,257 @@
+"""The control connection to a worker: `csrc/shm/ctl_msg.h` in Python.
+
+One SOCK_SEQPACKET message each way per request. Descriptors travel as SCM_RIGHTS.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import errno
+import os
+import socket
+import struct
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+
+MAGIC = 0x314C5443
+MAX_BYTES = 65536
+MAX_FDS = 3
+NAME_BYTES = 65
+OPEN_TAKEOVER = 1
+
+HEADER = struct.Struct("=IIIiII")
+CHANNEL = struct.Struct(f"={NAME_BYTES}s7x")
+OPEN = struct.Struct("=II")
+PONG = struct.Struct("=IIq")
+
+REPLY_TIMEOUT_S = 5.0
+# Requests under way at once in a row of them: their configurations together must fit the socket's
+# buffer, and the worker must find the next one waiting when it is done with one.
+ROW_WINDOW = 16
+
+
+class Op(IntEnum):
+    """What is asked of a worker."""
+
+    OPEN = 1
+    CLOSE = 2
+    ATTACH = 3
+    DETACH = 4
+    HOLD = 5
+    RELEASE = 6
+    PURGE = 7
+    RESET = 8
+    LIST = 9
+    EXPORT = 10
+    PING = 11
+    ADOPT = 12
+    QUIT = 13
+
+
+class ControlError(OSError):
+    """A worker refused a request; `errno` and the text are the worker's."""
+
+
+class WorkerGone(ConnectionError):
+    """The worker hung up before it answered."""
+
+
+class WorkerSilent(TimeoutError):
+    """The worker lives but did not answer in time."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """A worker's answer. The receiver closes `fds`, or passes them on."""
+
+    op: int
+    request: int
+    result: int
+    body: bytes
+    fds: list[int] = field(default_factory=list)
+
+    def close(self) -> None:
+        while self.fds:
+            os.close(self.fds.pop())
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request to send. `fds` stay the caller's."""
+
+    op: Op
+    body: bytes = b""
+    fds: Sequence[int] = ()
+
+
+def channel_body(name: str) -> bytes:
+    """ctl_channel_t"""
+    return CHANNEL.pack(name.encode("ascii"))
+
+
+def open_request(
+    config: bytes, segment: int, bell: int, sock: int | None, *, takeover: bool
+) -> Request:
+    """OPEN: the channel that lies in `segment`; `sock` is a bound socket to take over, or None."""
+    body = OPEN.pack(OPEN_TAKEOVER if takeover else 0, 0) + config
+    return Request(Op.OPEN, body, (segment, bell) if sock is None else (segment, bell, sock))
+
+
+def parse_channels(body: bytes) -> list[str]:
+    """The names in a reply to LIST."""
+    whole = len(body) // CHANNEL.size * CHANNEL.size
+    return [
+        raw.split(b"\0", 1)[0].decode("ascii") for (raw,) in CHANNEL.iter_unpack(body[:whole])
+    ]
+
+
+class Connection:
+    """A connected control socket. Any thread; one request is under way at a time."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._lock = threading.Lock()
+        self._last_request = 0
+
+    @classmethod
+    def connect(cls, path: Path) -> Connection:
+        """To the worker listening on `path`. Raises `OSError` when there is none."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            sock.connect(os.fspath(path))
+        except BaseException:
+            sock.close()
+            raise
+        return cls(sock)
+
+    @property
+    def socket(self) -> socket.socket:
+        """The socket underneath, for waiting and for asking who is behind it."""
+        return self._sock
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def request(self, request: Request, timeout: float = REPLY_TIMEOUT_S) -> Reply:
+        """Send one request and return the answer to it.
+
+        Raises `ControlError` when the worker refuses, `WorkerGone`, `WorkerSilent` (after
+        `timeout` seconds).
+        """
+        with self._lock:
+            number = self._send(request, timeout)
+            reply = self._receive_answer(number, timeout)
+        if reply.result < 0:
+            raise refusal(reply)
+        return reply
+
+    def post(self, request: Request) -> None:
+        """Send a request whose answer nobody will read. A worker that takes nothing misses it."""
+        with self._lock, contextlib.suppress(OSError):
+            self._send(request, 0.0)
+
+    def request_row(
+        self, requests: Iterable[Request], timeout: float = REPLY_TIMEOUT_S
+    ) -> Iterator[Reply]:
+        """Send many requests without waiting for each answer; yield the answers in order.
+
+        A refused request yields its reply, with ``result < 0``, and does not end the row.
+        """
+        with self._lock:
+            waiting: list[int] = []
+            for request in requests:
+                if len(waiting) == ROW_WINDOW:
+                    yield self._receive_answer(waiting.pop(0), timeout)
+                waiting.append(self._send(request, timeout))
+            for number in waiting:
+                yield self._receive_answer(number, timeout)
+
+    def receive_ready(self, timeout: float) -> Reply:
+        """The message a worker sends unasked when it serves. Raises as `request`."""
+        with self._lock:
+            reply = self._receive(timeout)
+        if reply.result < 0:
+            raise refusal(reply)
+        return reply
+
+    def _send(self, request: Request, timeout: float) -> int:
+        self._last_request = self._last_request % 0xFFFFFFFF + 1
+        head = HEADER.pack(MAGIC, request.op, self._last_request, 0, len(request.body), 0)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", request.fds))]
+        self._sock.settimeout(timeout)
+        try:
+            self._sock.sendmsg([head, request.body], rights if request.fds else [])
+        except TimeoutError:
+            raise WorkerSilent(f"the worker takes no request (waited {timeout:g} s)") from None
+        except (BrokenPipeError, ConnectionResetError):
+            raise WorkerGone("the worker has ended") from None
+        return self._last_request
+
+    def _receive_answer(self, number: int, timeout: float) -> Reply:
+        while True:
+            reply = self._receive(timeout)
+            if reply.request == number:
+                return reply
+            reply.close()  # to a request that its caller gave up waiting for
+
+    def _receive(self, timeout: float) -> Reply:
+        self._sock.settimeout(timeout)
+        try:
+            data, ancillary, flags, _ = self._sock.recvmsg(
+                MAX_BYTES, socket.CMSG_SPACE(MAX_FDS * 4), socket.MSG_CMSG_CLOEXEC
+            )
+        except TimeoutError:
+            raise WorkerSilent(f"no answer from the worker in {timeout:g} s") from None
+        except ConnectionResetError:
+            raise WorkerGone("the worker has ended") from None
+        fds = received_fds(ancillary)
+        if not data:
+            raise WorkerGone("the worker has ended")
+        if flags & socket.MSG_CTRUNC:
+            _close_all(fds)
+            raise OSError(
+                errno.EMFILE,
+                "descriptors sent by the worker were lost, this process is at its limit of open "
+                "files: raise it (ulimit -n, RLIMIT_NOFILE)",
+            )
+        return _parse(data, fds)
+
+
+def received_fds(ancillary: Iterable[tuple[int, int, bytes]]) -> list[int]:
+    """The descriptors that came with a message."""
+    fds = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return fds.tolist()
+
+
+def _close_all(fds: Iterable[int]) -> None:
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+
+
+def _parse(data: bytes, fds: list[int]) -> Reply:
+    if len(data) >= HEADER.size:
+        magic, op, request, result, body_bytes, _ = HEADER.unpack_from(data)
+        body = data[HEADER.size :]
+        if magic == MAGIC and len(body) == body_bytes:
+            return Reply(op, request, result, body, fds)
+    _close_all(fds)
+    raise OSError(
+        errno.EPROTO,
+        f"a message of {len(data)} bytes that makes no sense came from the worker: use one version "
+        "of shmring in all processes",
+    )
+
+
+def refusal(reply: Reply) -> ControlError:
+    """The error behind a reply with ``result < 0``."""
+    reply.close()
+    text = reply.body.split(b"\0", 1)[0].decode("utf-8", "replace").strip()
+    return ControlError(-reply.result, text or os.strerror(-reply.result))

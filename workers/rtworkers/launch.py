@@ -1,0 +1,195 @@
+"""Starting one worker process and waiting until it serves."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.resources
+import os
+import resource
+import signal
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from rtworkers import liveness
+from rtworkers.config import PoolSettings
+from rtworkers.control import Connection, ControlError, WorkerGone, WorkerSilent
+
+READY_TIMEOUT_S = 10.0
+STDERR_TAIL_BYTES = 2000
+
+
+class WorkerStartError(RuntimeError):
+    """A worker did not come up; the text holds what it wrote to stderr."""
+
+    def __init__(self, text: str, error: int = 0) -> None:
+        super().__init__(text)
+        self.errno = error
+
+
+@dataclass(slots=True)
+class Process:
+    """A running worker, as its pool holds it. All descriptors belong to this object."""
+
+    process: psutil.Process
+    pidfd: int
+    connection: Connection
+    stderr_fd: int
+
+    @property
+    def pid(self) -> int:
+        pid: int = self.process.pid
+        return pid
+
+    def stderr_text(self) -> str:
+        """The last lines the worker wrote to stderr."""
+        return read_tail(self.stderr_fd)
+
+    def reap(self, timeout: float) -> int | None:
+        """Wait until it is gone, at most `timeout` seconds: its exit status, or None (not a child
+        of this process). Raises `TimeoutError`."""
+        try:
+            status: int | None = self.process.wait(timeout)
+        except psutil.TimeoutExpired:
+            raise TimeoutError(f"worker {self.pid} is still there") from None
+        return status
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Close what this process holds of it; the worker itself is not touched."""
+        self.connection.close()
+        for fd in (self.pidfd, self.stderr_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.pidfd = self.stderr_fd = -1
+
+
+def worker_binary() -> Path:
+    """The worker program: ``$SHMRING_WORKER`` (for builds under test), or the installed one.
+
+    Raises `FileNotFoundError`.
+    """
+    if chosen := os.environ.get("SHMRING_WORKER"):
+        path = Path(chosen)
+    else:
+        path = Path(str(importlib.resources.files("rtworkers") / "bin" / "shmring-worker"))
+    if not path.is_file():
+        raise FileNotFoundError(f"worker program {path} is missing: install shmring again")
+    return path
+
+
+def launch(settings: PoolSettings, slot: int, cpu: int, page_fd: int) -> Process:
+    """Start the worker of `slot` on core `cpu` and return it when it serves.
+
+    Raises `WorkerStartError` (it ended, or said why it cannot), `FileNotFoundError` (no program).
+    """
+    binary = worker_binary()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    stderr_fd = os.memfd_create(f"shmring-worker-{slot}-stderr", os.MFD_CLOEXEC)
+    try:
+        with theirs:
+            child = psutil.Popen(
+                [str(binary), *settings.arguments(slot, cpu, page_fd, theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr_fd,
+                pass_fds=(page_fd, theirs.fileno()),
+                start_new_session=True,  # Ctrl-C is for the pool, not for its workers
+            )
+    except BaseException:
+        ours.close()
+        os.close(stderr_fd)
+        raise
+    return _until_ready(child, Connection(ours), stderr_fd, slot)
+
+
+def _until_ready(
+    child: psutil.Popen, connection: Connection, stderr_fd: int, slot: int
+) -> Process:
+    worker = Process(child, os.pidfd_open(child.pid), connection, stderr_fd)
+    try:
+        raise_file_limit(child.pid)
+        connection.receive_ready(READY_TIMEOUT_S)
+    except BaseException as error:
+        worker.kill()
+        worker.reap(READY_TIMEOUT_S)
+        text = worker.stderr_text()
+        worker.close()
+        if isinstance(error, ControlError):
+            raise WorkerStartError(error.strerror or text, error.errno or 0) from None
+        if isinstance(error, WorkerGone):
+            status = describe_status(child.returncode)
+            raise WorkerStartError(
+                text or f"worker {slot} {status} while starting and said nothing"
+            ) from None
+        if isinstance(error, WorkerSilent):
+            raise WorkerStartError(
+                f"worker {slot} did not serve within {READY_TIMEOUT_S:g} s: is the machine, or its "
+                f"core, kept busy by real-time processes? {text}".rstrip()
+            ) from None
+        raise
+    return worker
+
+
+def adopt(path: Path) -> Process | None:
+    """Take hold of a running worker by its control socket; None if nobody listens there."""
+    try:
+        connection = Connection.connect(path)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+    pid, _, _ = liveness.peer(connection.socket)
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        connection.close()
+        return None
+    return Process(psutil.Process(pid), pidfd, connection, _foreign_stderr(pid))
+
+
+def _foreign_stderr(pid: int) -> int:
+    try:
+        return os.open(f"/proc/{pid}/fd/2", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return -1
+
+
+def raise_file_limit(pid: int = 0) -> None:
+    """Raise the soft limit on open files to the hard one; 0: of this process.
+
+    Every channel takes a few descriptors in the worker and in the pool. Where this is not allowed
+    the limit stays, and opening one channel too many says so.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        if soft != hard:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def read_tail(fd: int) -> str:
+    """The end of what was written to the file `fd`, whitespace around it removed."""
+    if fd < 0:
+        return ""
+    try:
+        size = os.fstat(fd).st_size
+        data = os.pread(fd, STDERR_TAIL_BYTES, max(0, size - STDERR_TAIL_BYTES))
+    except OSError:
+        return ""  # an adopted worker whose stderr is a terminal or a pipe
+    return data.decode("utf-8", "replace").strip()
+
+
+def describe_status(status: int | None) -> str:
+    """An exit status in words."""
+    if status is None:
+        return "ended"
+    if status >= 0:
+        return f"ended with exit status {status}"
+    try:
+        return f"was ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was ended by signal {-status}"

@@ -1,0 +1,134 @@
+"""Who is alive: advisory locks that end with the process that holds them, and process identities.
+
+A lock belongs to an open file description, so it ends by itself at the last holder's death,
+however that comes. A pool and each of its workers hold `lock` of their runtime directory shared:
+who gets it exclusively knows that nobody is left. A channel's segment and a worker's page are
+locked the same way through the descriptor that pool and worker share.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rtworkers import paths
+
+
+def lock_shared(fd: int) -> None:
+    """Mark the file behind `fd` as owned, for as long as any copy of this descriptor is open."""
+    fcntl.flock(fd, fcntl.LOCK_SH)
+
+
+def lock_exclusive(fd: int) -> bool:
+    """Whether nobody else holds the file; it is then held exclusively by `fd`."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_same_file(fd: int, path: Path) -> bool:
+    """Whether `path` still names the file open as `fd`."""
+    try:
+        named = path.stat()
+    except FileNotFoundError:
+        return False
+    held = os.fstat(fd)
+    return (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino)
+
+
+def hold_directory(directory: Path, group: int | None = None) -> int:
+    """Create `directory` if need be and hold its lock shared. Returns the lock's descriptor.
+
+    Waits for a collector that is just clearing the directory away, then makes it anew.
+    """
+    path = directory / "lock"
+    while True:
+        try:
+            paths.make_directory(directory, group)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue  # the collector removed it between the two calls
+        try:
+            lock_shared(fd)
+            if is_same_file(fd, path):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+
+
+def own_directory(directory: Path, group: int | None = None) -> tuple[int, int]:
+    """Hold `directory` and become its one pool process. Returns the descriptors of both locks.
+
+    Raises `BlockingIOError` naming the process that is its pool now.
+    """
+    while True:
+        lock_fd = hold_directory(directory, group)
+        try:
+            owner_fd = os.open(directory / "owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            os.close(lock_fd)
+            continue  # the pool before us was just taking its leave
+        if lock_exclusive(owner_fd) and is_same_file(lock_fd, directory / "lock"):
+            break
+        owner = os.pread(owner_fd, 32, 0).decode("ascii", "replace").strip()
+        os.close(owner_fd)
+        os.close(lock_fd)
+        if (directory / "lock").exists():
+            raise BlockingIOError(errno.EAGAIN, f"process {owner or '(starting)'} is this pool")
+    os.ftruncate(owner_fd, 0)
+    os.pwrite(owner_fd, f"{os.getpid()}\n".encode("ascii"), 0)
+    return lock_fd, owner_fd
+
+
+@contextmanager
+def deserted(directory: Path) -> Iterator[bool]:
+    """Whether nobody lives in `directory`; while the block runs nobody can move in.
+
+    A directory without a lock file counts as inhabited: it may be in the making.
+    """
+    path = directory / "lock"
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        yield False
+        return
+    try:
+        yield lock_exclusive(fd) and is_same_file(fd, path)
+    finally:
+        os.close(fd)
+
+
+def remove_directory(directory: Path) -> None:
+    """Remove a pool's runtime directory, its lock last. Only inside `deserted`."""
+    for path in directory.iterdir():
+        if path.suffix == ".sock" or path.name == "owner":
+            path.unlink(missing_ok=True)
+    (directory / "lock").unlink(missing_ok=True)
+    for folder in (directory, directory.parent):
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # a namespace stays while other pools live in it
+
+
+def file_deserted(fd: int) -> bool:
+    """Whether no pool and no worker holds the segment or page open as `fd`."""
+    if not lock_exclusive(fd):
+        return False
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    return True
+
+
+def peer(sock: socket.socket) -> tuple[int, int, int]:
+    """Process, user and group id behind a connected Unix socket."""
+    pid, uid, gid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return pid, uid, gid

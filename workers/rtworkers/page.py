@@ -1,0 +1,130 @@
+"""The worker's page: a small file in shared memory in which a worker says how it is.
+
+The pool makes the file; the worker writes it; anybody may read it. The layout is
+``shm_worker_page_t`` of ``csrc/shm/shm_layout.h``, up to its histogram.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from dataclasses import dataclass
+
+import posix_ipc
+
+from rtworkers import liveness
+
+MAGIC = 0x676E69726D687300
+VERSION = 1
+PAGE_BYTES = 16384
+NOT_PINNED = 0xFFFFFFFF
+
+_FACTS = struct.Struct("<QII65s65s2x8I4x10Q")
+_POLICIES = {os.SCHED_OTHER: "other", os.SCHED_FIFO: "fifo", os.SCHED_RR: "rr"}
+_PROFILES = ("balanced", "latency", "power")
+
+
+@dataclass(frozen=True, slots=True)
+class PageFacts:
+    """What a worker's page said at one moment. Times are CLOCK_MONOTONIC, ns."""
+
+    pid: int
+    pool: str
+    namespace: str
+    cpu_wanted: int | None
+    cpu: int | None  # in force; None: not pinned
+    policy: str  # in force: "fifo" or "other"
+    priority: int
+    memory_locked: bool
+    profile: str
+    channels: int
+    restarts: int
+    heartbeat_ns: int
+    started_ns: int
+    loops: int
+    sleeps: int
+    slept_ns: int
+    spun_ns: int
+    cpu_ns: int
+    longest_loop_ns: int
+    forced_rests: int
+    missed_wakes: int
+
+
+def create(posix_name: str) -> int:
+    """Make an empty page and own it. Returns its descriptor, open for reading and writing.
+
+    A page left by a worker that nobody owns any more is replaced; one in use raises
+    `FileExistsError`.
+    """
+    try:
+        fd = _create_exclusive(posix_name)
+    except posix_ipc.ExistentialError:
+        _remove_deserted(posix_name)
+        fd = _create_exclusive(posix_name)
+    try:
+        liveness.lock_shared(fd)
+        os.posix_fallocate(fd, 0, PAGE_BYTES)
+    except BaseException:
+        os.close(fd)
+        remove(posix_name)
+        raise
+    return fd
+
+
+def _create_exclusive(posix_name: str) -> int:
+    fd: int = posix_ipc.SharedMemory(posix_name, posix_ipc.O_CREX, mode=0o600).fd
+    os.set_inheritable(fd, False)
+    return fd
+
+
+def _remove_deserted(posix_name: str) -> None:
+    fd: int = posix_ipc.SharedMemory(posix_name, 0).fd
+    try:
+        if not liveness.file_deserted(fd):
+            raise FileExistsError(f"worker page {posix_name} is in use by a living pool")
+    finally:
+        os.close(fd)
+    remove(posix_name)
+
+
+def remove(posix_name: str) -> bool:
+    """Unlink a page or a segment by name. Returns whether it was there."""
+    try:
+        posix_ipc.unlink_shared_memory(posix_name)
+    except posix_ipc.ExistentialError:
+        return False
+    return True
+
+
+def view(fd: int) -> mmap.mmap:
+    """Map a page for reading."""
+    return mmap.mmap(fd, PAGE_BYTES, mmap.MAP_SHARED, mmap.PROT_READ)
+
+
+def read(page: bytes | mmap.mmap) -> PageFacts | None:
+    """What the page says; None while its worker has not finished writing it, or for a page of
+    another version of this package."""
+    magic, version, pid, pool, namespace, *numbers = _FACTS.unpack_from(page)
+    if magic != MAGIC or version != VERSION:
+        return None
+    cpu_wanted, cpu, policy, priority, locked, profile, channels, restarts, *counts = numbers
+    return PageFacts(
+        pid,
+        _text(pool),
+        _text(namespace),
+        None if cpu_wanted == NOT_PINNED else cpu_wanted,
+        None if cpu == NOT_PINNED else cpu,
+        _POLICIES.get(policy, f"policy {policy}"),
+        priority,
+        bool(locked),
+        _PROFILES[profile] if profile < len(_PROFILES) else f"profile {profile}",
+        channels,
+        restarts,
+        *counts,
+    )
+
+
+def _text(field: bytes) -> str:
+    return field.split(b"\0", 1)[0].decode("ascii", "replace")

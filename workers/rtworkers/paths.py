@@ -1,0 +1,153 @@
+"""Where things lie: the runtime directory and the names in POSIX shared memory.
+
+    <base>/<namespace>/<pool>/lock              held shared by the pool and by each of its workers
+                              owner             held exclusively by the process that is the pool
+                              pool.sock         requests to a named pool
+                              worker-<slot>.sock  control socket of one worker
+    /dev/shm/shmring:<namespace>:c:<channel>    a channel's segment
+    /dev/shm/shmring:<namespace>:w:<pool>:<slot>  a worker's page
+
+``<base>`` is ``$SHMRING_RUNTIME_DIR``, else ``$XDG_RUNTIME_DIR/shmring``, else ``/run/shmring`` for
+root, else ``/tmp/shmring-<uid>``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+SHM_DIRECTORY = Path("/dev/shm")
+NAME_MAX = 64
+SOCKET_PATH_MAX = 107  # sun_path without its end
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+_PREFIX = "shmring:"
+
+
+def check_name(what: str, name: object) -> str:
+    """Return `name` if it may name a channel, a pool or a namespace, else raise.
+
+    Allowed are 1 to 64 of ``A-Z a-z 0-9 . _ -``, not starting with a dot.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"{what} must be a string, not {type(name).__name__}: {name!r}")
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{what} {name!r}: use 1 to {NAME_MAX} of A-Z a-z 0-9 . _ - and do not start with a dot"
+        )
+    return name
+
+
+def default_namespace() -> str:
+    """``$SHMRING_NAMESPACE``, or ``default``."""
+    return check_name("SHMRING_NAMESPACE", os.environ.get("SHMRING_NAMESPACE") or "default")
+
+
+def runtime_base() -> Path:
+    """The folder under which every namespace of this user has its own."""
+    if explicit := os.environ.get("SHMRING_RUNTIME_DIR"):
+        return Path(explicit).absolute()
+    if session := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(session).absolute() / "shmring"
+    if os.geteuid() == 0:
+        return Path("/run/shmring")
+    return Path(f"/tmp/shmring-{os.geteuid()}")
+
+
+def pool_directory(namespace: str, pool: str, base: Path | None = None) -> Path:
+    """The runtime directory of one pool, whether it exists or not."""
+    return (base or runtime_base()) / namespace / pool
+
+
+def worker_socket(directory: Path, slot: int) -> Path:
+    """Control socket of the worker in `slot`."""
+    return directory / f"worker-{slot}.sock"
+
+
+def check_socket_paths(directory: Path) -> None:
+    """Raise `ValueError` if a socket in `directory` would have a longer path than Linux takes."""
+    longest = worker_socket(directory, 9999)
+    length = len(os.fsencode(longest))
+    if length > SOCKET_PATH_MAX:
+        raise ValueError(
+            f"socket path {longest} has {length} bytes, Linux takes {SOCKET_PATH_MAX}: use shorter "
+            "names, or set SHMRING_RUNTIME_DIR to a shorter folder"
+        )
+
+
+def make_directory(directory: Path, group: int | None) -> None:
+    """Create the runtime directory `directory` (base, namespace and pool) for this user alone.
+
+    With `group`, its members may enter the pool's directory. Raises `PermissionError` where a
+    folder of that name belongs to somebody else.
+    """
+    for folder in (directory.parent.parent, directory.parent, directory):
+        if folder == directory.parent.parent:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        facts = folder.lstat()
+        if not stat.S_ISDIR(facts.st_mode) or facts.st_uid not in (os.geteuid(), 0):
+            raise PermissionError(
+                f"{folder} belongs to user {facts.st_uid}, not to {os.geteuid()}: remove it, or "
+                "set SHMRING_RUNTIME_DIR to a folder of your own"
+            )
+        if group is not None and facts.st_uid == os.geteuid():
+            if folder == directory:
+                os.chown(folder, -1, group)
+                folder.chmod(0o750)
+            else:
+                folder.chmod(stat.S_IMODE(facts.st_mode) | 0o011)
+
+
+def channel_segment(namespace: str, channel: str) -> str:
+    """POSIX name of a channel's segment."""
+    return f"/{_PREFIX}{namespace}:c:{channel}"
+
+
+def worker_page(namespace: str, pool: str, slot: int) -> str:
+    """POSIX name of a worker's page."""
+    return f"/{_PREFIX}{namespace}:w:{pool}:{slot}"
+
+
+def shm_file(posix_name: str) -> Path:
+    """The file behind a POSIX shared memory name, on Linux."""
+    return SHM_DIRECTORY / posix_name.lstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class ShmName:
+    """A name of ours in POSIX shared memory, taken apart."""
+
+    posix_name: str
+    namespace: str
+    channel: str | None = None
+    pool: str | None = None
+    slot: int | None = None
+
+
+def parse_shm_name(file_name: str) -> ShmName | None:
+    """Take a file name from /dev/shm apart; None if it is not one of ours."""
+    if not file_name.startswith(_PREFIX):
+        return None
+    posix_name = f"/{file_name}"
+    match file_name.removeprefix(_PREFIX).split(":"):
+        case [namespace, "c", channel] if _NAME.fullmatch(namespace) and _NAME.fullmatch(channel):
+            return ShmName(posix_name, namespace, channel=channel)
+        case [namespace, "w", pool, slot] if (
+            _NAME.fullmatch(namespace) and _NAME.fullmatch(pool) and slot.isdecimal()
+        ):
+            return ShmName(posix_name, namespace, pool=pool, slot=int(slot))
+    return None
+
+
+def shm_names(namespace: str | None = None) -> list[ShmName]:
+    """Every name of ours in shared memory, or those of one namespace, sorted."""
+    try:
+        found = sorted(os.listdir(SHM_DIRECTORY))
+    except FileNotFoundError:
+        return []
+    names = [name for name in map(parse_shm_name, found) if name is not None]
+    return [name for name in names if namespace is None or name.namespace == namespace]

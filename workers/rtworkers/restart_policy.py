@@ -1,0 +1,125 @@
+"""When a worker is started again. A pure function: no clock, no process, no randomness.
+
+A worker that ran for `STEADY_NS` before it died is started again at once: its channels wait. One
+that dies faster than that, several times in a row, gets growing pauses, and after
+`FAST_CRASHES_MAX` of them the pool gives up, because what kills it will not go away by itself.
+A worker whose heart stands still while it lives is reported once and left alone: killing it could
+only lose what it is about to send.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+MS = 1_000_000
+S = 1_000_000_000
+
+STEADY_NS = 1 * S
+FREE_CRASHES = 2
+FIRST_PAUSE_NS = 50 * MS
+LONGEST_PAUSE_NS = 2 * S
+FAST_CRASHES_MAX = 8
+HEARTBEAT_STALE_NS = 1 * S
+
+
+class Phase(Enum):
+    """What a worker is doing, as its pool sees it."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    STALLED = "stalled"
+    PAUSED = "paused"
+    GIVEN_UP = "given up"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the policy remembers of one worker. Times are CLOCK_MONOTONIC, ns."""
+
+    phase: Phase = Phase.STARTING
+    started_ns: int = 0
+    fast_crashes: int = 0
+    restarts: int = 0
+    restart_at_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """The worker said that it is ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The process is gone, or did not come up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The worker's heartbeat was looked at; `heartbeat_ns` is when it last beat."""
+
+    heartbeat_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The pool ends it."""
+
+
+Event = Launched | Died | Beat | Stop
+
+
+class Action(Enum):
+    """What the supervisor has to do now."""
+
+    NOTHING = "nothing"
+    START = "start"
+    WAIT = "wait"
+    GIVE_UP = "give up"
+    REPORT_STALL = "report stall"
+    REPORT_RECOVERY = "report recovery"
+
+
+def decide(state: State, event: Event, now_ns: int) -> tuple[State, Action]:
+    """The new state and what to do. `Action.WAIT`: start at ``state.restart_at_ns``."""
+    if state.phase in (Phase.STOPPED, Phase.GIVEN_UP):
+        return state, Action.NOTHING
+    match event:
+        case Stop():
+            return replace(state, phase=Phase.STOPPED), Action.NOTHING
+        case Launched():
+            return replace(state, phase=Phase.RUNNING, started_ns=now_ns), Action.NOTHING
+        case Beat(heartbeat_ns):
+            return _judge_heartbeat(state, heartbeat_ns, now_ns)
+        case Died():
+            return _judge_death(state, now_ns)
+
+
+def _judge_heartbeat(state: State, heartbeat_ns: int, now_ns: int) -> tuple[State, Action]:
+    stale = now_ns - heartbeat_ns > HEARTBEAT_STALE_NS
+    if state.phase is Phase.RUNNING and stale:
+        return replace(state, phase=Phase.STALLED), Action.REPORT_STALL
+    if state.phase is Phase.STALLED and not stale:
+        return replace(state, phase=Phase.RUNNING), Action.REPORT_RECOVERY
+    return state, Action.NOTHING
+
+
+def _judge_death(state: State, now_ns: int) -> tuple[State, Action]:
+    ran = state.phase in (Phase.RUNNING, Phase.STALLED)
+    steady = ran and now_ns - state.started_ns >= STEADY_NS
+    crashes = 0 if steady else state.fast_crashes + 1
+    state = replace(state, fast_crashes=crashes, restarts=state.restarts + 1)
+    if crashes >= FAST_CRASHES_MAX:
+        return replace(state, phase=Phase.GIVEN_UP), Action.GIVE_UP
+    pause_ns = pause_after(crashes)
+    if pause_ns == 0:
+        return replace(state, phase=Phase.STARTING, restart_at_ns=now_ns), Action.START
+    return replace(state, phase=Phase.PAUSED, restart_at_ns=now_ns + pause_ns), Action.WAIT
+
+
+def pause_after(fast_crashes: int) -> int:
+    """Nanoseconds between the last of so many fast crashes and the next start."""
+    if fast_crashes <= FREE_CRASHES:
+        return 0
+    return min(FIRST_PAUSE_NS << (fast_crashes - FREE_CRASHES - 1), LONGEST_PAUSE_NS)

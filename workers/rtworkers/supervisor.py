@@ -1,0 +1,634 @@
+"""The workers of one pool and their supervision.
+
+One thread per pool waits for the death of any worker (a pidfd becomes readable) and looks at the
+heartbeats twice a second. What then happens is decided by `restart_policy`; this file only does it:
+
+      user's thread                  supervisor's thread              worker process
+      ensure(slot) --- launch ------------------------------------->  serves, says "ready"
+      open(holding) -- OPEN, fds ---------------------------------->  takes socket and segment
+                                     pidfd readable  <--------------  killed
+                                     launch -- OPEN, TAKEOVER, fds ->  goes on where it stopped
+
+For every channel the pool keeps a `Holding`: segment, bell and socket. A socket that a second
+process holds does not die with the worker, so datagrams that arrive meanwhile wait in it.
+
+Locks: `Supervisor._lock` guards the tables and is never held during a request; `Slot.lock` is held
+while a worker starts, dies or answers its pool. Order: the slot's first, then the tables'.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import mmap
+import os
+import select
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import posix_ipc
+
+from rtworkers import affinity, launch, liveness, page, paths, restart_policy
+from rtworkers.config import PoolSettings
+from rtworkers.control import (
+    Op,
+    Reply,
+    Request,
+    WorkerGone,
+    WorkerSilent,
+    channel_body,
+    open_request,
+    parse_channels,
+    refusal,
+)
+from rtworkers.launch import Process, WorkerStartError
+from rtworkers.restart_policy import Action, Phase
+
+log = logging.getLogger("shmring.workers")
+
+HEARTBEAT_PERIOD_S = 0.5
+RESTART_WAIT_S = 5.0
+QUIT_TIMEOUT_S = 2.0
+
+
+class WorkerDown(RuntimeError):
+    """The worker of a slot is not running and will not run soon; the text says why."""
+
+
+@dataclass(slots=True)
+class Holding:
+    """What the pool keeps of one channel, so that it outlives any worker."""
+
+    name: str
+    posix_name: str
+    config: bytes
+    segment_fd: int
+    bell_fd: int
+    socket_fd: int = -1
+    error: str = ""
+
+    def close(self) -> None:
+        for fd in (self.segment_fd, self.bell_fd, self.socket_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.segment_fd = self.bell_fd = self.socket_fd = -1
+
+
+@dataclass(frozen=True, slots=True)
+class SlotFacts:
+    """One worker as its pool sees it."""
+
+    slot: int
+    cpu_wanted: int | None
+    phase: Phase
+    pid: int
+    restarts: int
+    channels: int
+    heartbeat_age_ns: int
+    cpu_share: float
+    page: page.PageFacts | None
+    error: str
+
+
+@dataclass(eq=False)
+class Slot:
+    """One worker and what it holds, over all its restarts."""
+
+    number: int
+    cpu: int
+    page_name: str
+    page_fd: int
+    view: mmap.mmap
+    state: restart_policy.State = field(default_factory=restart_policy.State)
+    process: Process | None = None
+    holdings: dict[str, Holding] = field(default_factory=dict)
+    error: str = ""
+    # CLOCK_MONOTONIC and CPU time at the last two looks: a share needs some time to be one.
+    samples: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    changed: threading.Condition = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.changed = threading.Condition(self.lock)
+
+    def apply(self, event: restart_policy.Event) -> Action:
+        """Ask the policy what an event means. Under the slot's lock."""
+        self.state, action = restart_policy.decide(self.state, event, time.monotonic_ns())
+        self.changed.notify_all()
+        return action
+
+    def running(self) -> Process:
+        """The process, under the slot's lock. Raises `WorkerDown`."""
+        if self.process is None:
+            raise WorkerDown(
+                f"worker {self.number} is {self.state.phase.value}: "
+                f"{self.error or 'no worker process'}"
+            )
+        return self.process
+
+    def wait_restarted(self, dead: Process, timeout: float) -> bool:
+        """Whether another process than `dead` serves this slot within `timeout` seconds."""
+        with self.changed:
+            return self.changed.wait_for(
+                lambda: self.process not in (None, dead) or self.state.phase is Phase.GIVEN_UP,
+                timeout,
+            )
+
+    def facts(self) -> SlotFacts:
+        """What is known of it now. Any thread, no lock."""
+        now_ns = time.monotonic_ns()
+        process = self.process
+        facts = page.read(self.view)
+        share = 0.0
+        if facts is not None:
+            since_ns, cpu_ns = self.samples[0]
+            if since_ns < facts.started_ns:
+                since_ns, cpu_ns = facts.started_ns, 0
+            share = (facts.cpu_ns - cpu_ns) / max(now_ns - since_ns, 1)
+        return SlotFacts(
+            slot=self.number,
+            cpu_wanted=None if self.cpu == affinity.UNPINNED else self.cpu,
+            phase=self.state.phase,
+            pid=process.pid if process else 0,
+            restarts=self.state.restarts,
+            channels=len(self.holdings),
+            heartbeat_age_ns=max(0, now_ns - facts.heartbeat_ns) if facts else 0,
+            cpu_share=min(max(share, 0.0), 1.0),
+            page=facts,
+            error=self.error,
+        )
+
+    def close(self) -> None:
+        """Close everything this process holds; worker, segments and page stay as they are."""
+        if self.process is not None:
+            self.process.close()
+        for holding in self.holdings.values():
+            holding.close()
+        self.view.close()
+        if self.page_fd >= 0:
+            os.close(self.page_fd)
+            self.page_fd = -1
+
+
+# Handles of processes that are not ours to reap any more: dropping one would raise a warning.
+_let_go: list[object] = []
+
+
+class Supervisor:
+    """Starts, watches, restarts and ends the workers of one pool. Any thread.
+
+    `mark_failed(holding, errno, text)` is called, from the supervisor's thread, for each channel
+    that no worker will serve any more.
+    """
+
+    def __init__(
+        self, settings: PoolSettings, mark_failed: Callable[[Holding, int, str], None]
+    ) -> None:
+        self.settings = settings
+        self._mark_failed = mark_failed
+        self._lock = threading.RLock()
+        self._slots: dict[int, Slot] = {}
+        self._starting: dict[int, threading.Lock] = {}
+        self._channels: dict[str, Slot] = {}
+        self._watched: dict[int, tuple[Slot, Process]] = {}
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._leave = False
+        self._forgotten = False
+        self._owner_fd = -1
+        if settings.private:
+            self._lock_fd = liveness.hold_directory(settings.directory, settings.group)
+        else:
+            self._lock_fd, self._owner_fd = liveness.own_directory(
+                settings.directory, settings.group
+            )
+        self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._epoll = select.epoll()
+        self._epoll.register(self._wake_fd, select.EPOLLIN)
+        _supervisors.add(self)
+
+    # --- what pools ask for -------------------------------------------------------------------
+
+    def place(self, cpu: int | None) -> int:
+        """The slot for a new channel. Raises `ValueError`, `TypeError`."""
+        with self._lock:
+            load = {number: len(slot.holdings) for number, slot in self._slots.items()}
+        return affinity.place(self.settings.cpus, cpu, load)
+
+    def ensure(self, number: int) -> tuple[Slot, bool]:
+        """The worker of a slot, started if it is not there yet, and whether it was.
+
+        Raises `WorkerStartError`, `FileExistsError`, `OSError`.
+        """
+        with self._lock:
+            self._check_open()
+            slot = self._slots.get(number)
+            if slot is not None:
+                return slot, False
+            starting = self._starting.setdefault(number, threading.Lock())
+        with starting:
+            with self._lock:
+                slot = self._slots.get(number)
+            if slot is not None:
+                return slot, False
+            return self._begin(number), True
+
+    def open(self, number: int, holding: Holding, sock: int | None, *, takeover: bool) -> bool:
+        """Have the worker of a slot serve a channel; `holding` is the supervisor's from then on.
+
+        `sock` is a bound socket to take over and stays the caller's. Returns whether a worker was
+        started for it. Raises `ControlError` (refused), `WorkerDown`, `WorkerStartError`,
+        `WorkerSilent`; `holding` is the caller's then.
+        """
+        slot, started = self.ensure(number)
+        process = None
+        for attempt in range(2):
+            with slot.lock:
+                process = slot.running()
+                again = takeover or attempt > 0
+                try:
+                    reply = self._request_open(process, holding, sock, takeover=again)
+                except WorkerGone:
+                    log.debug("worker %d died while it opened %s", number, holding.name)
+                else:
+                    self._keep(slot, holding, reply)
+                    return started
+            slot.wait_restarted(process, RESTART_WAIT_S)
+        raise WorkerDown(f"worker {number} died twice while it opened channel {holding.name!r}")
+
+    def close(self, name: str) -> None:
+        """End a channel: waiting packets are cancelled, its segment is unlinked."""
+        with self._lock:
+            slot = self._channels.pop(name, None)
+        if slot is None:
+            return
+        with slot.lock:
+            holding = slot.holdings.pop(name)
+            if slot.process is not None:
+                with contextlib.suppress(OSError):  # refused or gone: nobody serves it, as wanted
+                    slot.process.connection.request(Request(Op.CLOSE, channel_body(name)))
+        page.remove(holding.posix_name)
+        holding.close()
+
+    def holding(self, name: str) -> tuple[int, Holding] | None:
+        """Slot and holding of a channel of this pool."""
+        with self._lock:
+            slot = self._channels.get(name)
+            return None if slot is None else (slot.number, slot.holdings[name])
+
+    def channel_names(self) -> list[str]:
+        with self._lock:
+            return sorted(self._channels)
+
+    def facts(self) -> list[SlotFacts]:
+        """All workers, by slot."""
+        with self._lock:
+            return [slot.facts() for _, slot in sorted(self._slots.items())]
+
+    def stop(self, *, leave: bool = False) -> None:
+        """End the workers and remove every file of the pool; a second call does nothing.
+
+        With `leave` the workers go on, for the next process that becomes this pool.
+        """
+        with self._lock:
+            if self._stopping or self._forgotten:
+                return
+            self._stopping = True
+            self._leave = leave
+        if self._thread is threading.current_thread():
+            return  # called by the garbage collector, amid a round: the thread finishes by itself
+        os.eventfd_write(self._wake_fd, 1)
+        if self._thread is not None:
+            self._thread.join()
+        else:
+            self.finish()
+
+    def finish(self) -> None:
+        """The last thing the supervisor's thread does."""
+        if self._leave:
+            for slot in self._slots.values():
+                _let_go.append(slot.process)
+                slot.close()
+        else:
+            self._end(list(self._slots.values()))
+        self._slots.clear()
+        self._channels.clear()
+        self._close_own()
+
+    def forget(self) -> None:
+        """In a forked child: close what was inherited, touch nothing else."""
+        self._forgotten = True
+        for slot in self._slots.values():
+            _let_go.append(slot.process)
+            with contextlib.suppress(OSError, BufferError):
+                slot.close()
+        self._close_own()
+
+    # --- adoption ------------------------------------------------------------------------------
+
+    def adopt(self) -> list[str]:
+        """Take over the workers that a former process of this pool left. Returns their channels."""
+        names: list[str] = []
+        for path in sorted(self.settings.directory.glob("worker-*.sock")):
+            number = path.stem.removeprefix("worker-")
+            if number.isdecimal():
+                names += self._adopt(int(number), path)
+        return names
+
+    def _adopt(self, number: int, path: Path) -> list[str]:
+        process = launch.adopt(path)
+        if process is None:
+            path.unlink(missing_ok=True)
+            return []
+        try:
+            process.connection.request(Request(Op.ADOPT))
+            names = parse_channels(process.connection.request(Request(Op.LIST)).body)
+            page_name = paths.worker_page(self.settings.namespace, self.settings.name, number)
+            page_fd: int = posix_ipc.SharedMemory(page_name, 0).fd
+        except BaseException:
+            process.close()
+            raise
+        os.set_inheritable(page_fd, False)
+        slot = Slot(number, affinity.UNPINNED, page_name, page_fd, page.view(page_fd))
+        facts = page.read(slot.view)
+        if facts is not None and facts.cpu_wanted is not None:
+            slot.cpu = facts.cpu_wanted
+        slot.process = process
+        with slot.lock:
+            slot.apply(restart_policy.Launched())
+            requests = (Request(Op.EXPORT, channel_body(name)) for name in names)
+            for name, reply in zip(names, process.connection.request_row(requests), strict=True):
+                self._keep_exported(slot, name, reply)
+        with self._lock:
+            self._slots[number] = slot
+        self._watch(slot, process)
+        return names
+
+    def _keep_exported(self, slot: Slot, name: str, reply: Reply) -> None:
+        if reply.result < 0 or len(reply.fds) != 3:
+            log.warning("channel %s cannot be adopted: %s", name, refusal(reply))
+            return
+        segment_fd, bell_fd, socket_fd = reply.fds
+        posix_name = paths.channel_segment(self.settings.namespace, name)
+        holding = Holding(name, posix_name, reply.body, segment_fd, bell_fd, socket_fd)
+        slot.holdings[name] = holding
+        with self._lock:
+            self._channels[name] = slot
+
+    # --- starting ------------------------------------------------------------------------------
+
+    def _begin(self, number: int) -> Slot:
+        page_name = paths.worker_page(self.settings.namespace, self.settings.name, number)
+        page_fd = page.create(page_name)
+        slot = Slot(number, self.settings.cpu_of(number), page_name, page_fd, page.view(page_fd))
+        try:
+            slot.process = launch.launch(self.settings, number, slot.cpu, page_fd)
+        except BaseException:
+            slot.close()
+            page.remove(page_name)
+            raise
+        with slot.lock:
+            slot.apply(restart_policy.Launched())
+        with self._lock:
+            if not self.stopping:
+                self._slots[number] = slot
+                self._watch(slot, slot.process)
+                return slot
+        self._end([slot])  # the pool was closed meanwhile
+        raise WorkerDown(f"pool {self.settings.name!r} is closed")
+
+    def _watch(self, slot: Slot, process: Process) -> None:
+        with self._lock:
+            self._watched[process.pidfd] = (slot, process)
+            self._epoll.register(process.pidfd, select.EPOLLIN)
+            if self._thread is None:
+                # A daemon: what ends it is the pool's finalizer, which runs after Python would
+                # have waited for other threads.
+                self._thread = threading.Thread(
+                    target=_supervise,
+                    args=(weakref.ref(self), self._epoll, self._wake_fd),
+                    name=f"shmring-pool-{self.settings.name}",
+                    daemon=True,
+                )
+                self._thread.start()
+                return
+        os.eventfd_write(self._wake_fd, 1)
+
+    def _request_open(
+        self, process: Process, holding: Holding, sock: int | None, *, takeover: bool
+    ) -> Reply:
+        request = open_request(
+            holding.config, holding.segment_fd, holding.bell_fd, sock, takeover=takeover
+        )
+        try:
+            return process.connection.request(request)
+        except WorkerSilent:
+            # It may still do it later: then it finds this behind.
+            process.connection.post(Request(Op.CLOSE, channel_body(holding.name)))
+            raise
+
+    def _keep(self, slot: Slot, holding: Holding, reply: Reply) -> None:
+        if reply.fds:
+            holding.socket_fd = reply.fds.pop()
+        reply.close()
+        slot.holdings[holding.name] = holding
+        with self._lock:
+            self._channels[holding.name] = slot
+
+    def _check_open(self) -> None:
+        if self._stopping or self._forgotten:
+            raise WorkerDown(f"pool {self.settings.name!r} is closed")
+
+    # --- watching: the supervisor's thread -------------------------------------------------------
+
+    def attend(self, ready: list[int]) -> float | None:
+        """One round of the supervisor's thread: handle the deaths behind the `ready` descriptors,
+        do what is due. Returns the seconds until the next round, None: until something happens."""
+        for fd in ready:
+            with self._lock:
+                watched = self._watched.pop(fd, None)
+            if watched is not None:
+                self._epoll.unregister(fd)
+                self._on_death(*watched)
+        with self._lock:
+            slots = list(self._slots.values())
+        waits = [self._look_after(slot) for slot in slots]
+        return min(waits, default=None)
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping or self._forgotten
+
+    def _look_after(self, slot: Slot) -> float:
+        with slot.lock:
+            now_ns = time.monotonic_ns()
+            if slot.state.phase is Phase.PAUSED:
+                if now_ns < slot.state.restart_at_ns:
+                    return (slot.state.restart_at_ns - now_ns) / 1e9
+                self._start_again(slot)
+            self._check_heartbeat(slot)
+        return HEARTBEAT_PERIOD_S
+
+    def _check_heartbeat(self, slot: Slot) -> None:
+        facts = page.read(slot.view) if slot.process is not None else None
+        if facts is None:
+            return
+        slot.samples = (slot.samples[1], (time.monotonic_ns(), facts.cpu_ns))
+        match slot.apply(restart_policy.Beat(facts.heartbeat_ns)):
+            case Action.REPORT_STALL:
+                slot.error = "alive, but its heartbeat stands still"
+                log.warning("worker %d (process %d) is %s", slot.number, facts.pid, slot.error)
+            case Action.REPORT_RECOVERY:
+                slot.error = ""
+                log.warning("worker %d (process %d) goes on", slot.number, facts.pid)
+
+    def _on_death(self, slot: Slot, process: Process) -> None:
+        with slot.lock:
+            if slot.process is not process or self.stopping:
+                return
+            with contextlib.suppress(TimeoutError):
+                status = process.reap(QUIT_TIMEOUT_S)
+                slot.error = launch.describe_status(status)
+            if said := process.stderr_text():
+                slot.error += f": {said}"
+            log.warning("worker %d (process %d) %s", slot.number, process.pid, slot.error)
+            process.close()
+            slot.process = None
+            self._follow(slot, slot.apply(restart_policy.Died()))
+
+    def _follow(self, slot: Slot, action: Action) -> None:
+        if action is Action.START:
+            self._start_again(slot)
+        elif action is Action.GIVE_UP:
+            self._give_up(slot)
+
+    def _start_again(self, slot: Slot) -> None:
+        try:
+            process = launch.launch(self.settings, slot.number, slot.cpu, slot.page_fd)
+        except (WorkerStartError, OSError) as error:
+            slot.error = str(error)
+            log.warning("worker %d did not start again: %s", slot.number, error)
+            self._follow(slot, slot.apply(restart_policy.Died()))
+            return
+        slot.process = process
+        slot.apply(restart_policy.Launched())
+        try:
+            self._hand_over(slot, process)
+        except OSError as error:  # died again: its pidfd says so in the next round
+            log.warning("worker %d did not take all channels over: %s", slot.number, error)
+        self._watch(slot, process)
+
+    def _hand_over(self, slot: Slot, process: Process) -> None:
+        holdings = [holding for holding in slot.holdings.values() if not holding.error]
+        requests = (
+            open_request(
+                holding.config,
+                holding.segment_fd,
+                holding.bell_fd,
+                holding.socket_fd if holding.socket_fd >= 0 else None,
+                takeover=True,
+            )
+            for holding in holdings
+        )
+        replies = process.connection.request_row(requests)
+        for holding, reply in zip(holdings, replies, strict=True):
+            if reply.result < 0:
+                error = refusal(reply)
+                self._fail(holding, error.errno or 0, str(error.strerror))
+            elif holding.socket_fd < 0 and reply.fds:
+                holding.socket_fd = reply.fds.pop()
+            reply.close()
+
+    def _give_up(self, slot: Slot) -> None:
+        text = (
+            f"worker {slot.number} died {slot.state.fast_crashes} times in a row, the last time it "
+            f"{slot.error}"
+        )
+        log.error("%s; its channels have failed", text)
+        slot.error = text
+        for holding in slot.holdings.values():
+            self._fail(holding, 0, text)
+
+    def _fail(self, holding: Holding, error: int, text: str) -> None:
+        holding.error = text
+        log.error("channel %s has failed: %s", holding.name, text)
+        self._mark_failed(holding, error, text)
+
+    # --- ending ----------------------------------------------------------------------------------
+
+    def _end(self, slots: list[Slot]) -> None:
+        for slot in slots:
+            with slot.lock:
+                slot.apply(restart_policy.Stop())
+                if slot.process is not None:
+                    with contextlib.suppress(OSError):
+                        slot.process.connection.request(Request(Op.QUIT), QUIT_TIMEOUT_S)
+        for slot in slots:
+            with slot.lock:
+                self._bury(slot)
+
+    def _bury(self, slot: Slot) -> None:
+        if slot.process is not None:
+            try:
+                slot.process.reap(QUIT_TIMEOUT_S)
+            except TimeoutError:
+                slot.process.kill()
+                slot.process.reap(QUIT_TIMEOUT_S)
+        for holding in slot.holdings.values():
+            page.remove(holding.posix_name)
+        slot.close()
+        page.remove(slot.page_name)
+
+    def _close_own(self) -> None:
+        directory = self.settings.directory
+        for fd in (self._owner_fd, self._lock_fd, self._wake_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._owner_fd = self._lock_fd = self._wake_fd = -1
+        self._epoll.close()
+        if not self._forgotten:
+            with liveness.deserted(directory) as empty:
+                if empty:
+                    liveness.remove_directory(directory)
+
+
+_supervisors: weakref.WeakSet[Supervisor] = weakref.WeakSet()
+
+
+def _supervise(
+    reference: weakref.ref[Supervisor], epoll: select.epoll, wake_fd: int
+) -> None:
+    """Body of the supervisor's thread. Between two rounds it holds no reference to its pool."""
+    timeout: float | None = 0.0
+    while True:
+        try:
+            ready = [fd for fd, _ in epoll.poll(timeout)]
+        except (ValueError, OSError):
+            return  # closed: this is a forked child, or the pool was never used
+        supervisor = reference()
+        if supervisor is None:
+            return
+        if wake_fd in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(wake_fd)
+        try:
+            timeout = None if supervisor.stopping else supervisor.attend(ready)
+        except Exception:
+            log.exception("supervision of pool %s failed, and goes on", supervisor.settings.name)
+            timeout = HEARTBEAT_PERIOD_S
+        if supervisor.stopping:
+            supervisor.finish()
+            return
+        del supervisor
+
+
+def _forget_all() -> None:
+    for supervisor in list(_supervisors):
+        supervisor.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)

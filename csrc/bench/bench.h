@@ -1,7 +1,9 @@
 /* bench.h: what the programs behind `shmring-floor` share. They are the same work as the product's,
- * in bare C with nothing of ours between it and the kernel, so that a ratio can be taken in one run.
+ * in bare C with nothing of ours between it and the kernel, so that a ratio can be taken in one
+ * run.
  *
- * Each prints one JSON object a line on standard output; errors go to standard error, exit code 1. */
+ * Each prints one JSON object a line on standard output; errors go to standard error, exit code 1.
+ */
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -18,7 +20,8 @@ _Noreturn void bench_fail(const char *what);
 void bench_pin(int cpu);
 void bench_fifo(int priority); /* stays as it is where that is not allowed */
 
-int bench_udp_bound(uint16_t port, int rcvbuf_bytes);
+int bench_udp_bound(uint16_t port, int rcvbuf_bytes); /* port 0: any free one */
+uint16_t bench_udp_port(int fd);
 int bench_udp_connected(uint16_t port);
 struct sockaddr_in bench_loopback(uint16_t port);
 

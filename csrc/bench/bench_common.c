@@ -61,6 +61,15 @@ int bench_udp_bound(uint16_t port, int rcvbuf_bytes)
     return fd;
 }
 
+uint16_t bench_udp_port(int fd)
+{
+    struct sockaddr_in a = {0};
+    socklen_t bytes = sizeof a;
+    if (getsockname(fd, (struct sockaddr *)&a, &bytes) < 0)
+        bench_fail("getsockname");
+    return ntohs(a.sin_port);
+}
+
 int bench_udp_connected(uint16_t port)
 {
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);

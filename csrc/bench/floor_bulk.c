@@ -55,7 +55,8 @@ int bench_bulk(int argc, char **argv)
         errno = EINVAL;
         bench_fail("--bytes times --segments is more than 65000");
     }
-    uint16_t port = (uint16_t)bench_option(argc, argv, "--port", 9000);
+    int cpu = (int)bench_option(argc, argv, "--cpu", -1);
+    uint16_t port = (uint16_t)bench_option(argc, argv, "--port", 0);
     counter_t c = {.fd = bench_udp_bound(port, RCVBUF_BYTES), .bytes_per_packet = bytes};
     int on = 1;
     if (setsockopt(c.fd, SOL_UDP, UDP_GRO, &on, sizeof on) < 0)
@@ -64,8 +65,10 @@ int bench_bulk(int argc, char **argv)
     pthread_t receiver;
     if (pthread_create(&receiver, NULL, count_packets, &c) != 0)
         bench_fail("pthread_create");
+    bench_pin(cpu);
     int64_t start = rt_mono_ns();
-    int64_t sent = send_for(bench_udp_connected(port), seconds, (size_t)(bytes * segments), (int)bytes);
+    int64_t sent = send_for(bench_udp_connected(bench_udp_port(c.fd)), seconds,
+                            (size_t)(bytes * segments), (int)bytes);
     double elapsed_s = (double)(rt_mono_ns() - start) / 1e9;
     atomic_store(&c.stop, 1);
     pthread_join(receiver, NULL);

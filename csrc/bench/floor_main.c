@@ -1,8 +1,10 @@
 /* shmring-floor: bare-C measurements beside which `shmring bench` puts the product's. */
 #include "bench/bench.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 typedef struct program {
     const char *name;
@@ -11,17 +13,26 @@ typedef struct program {
 } program_t;
 
 static const program_t programs[] = {
-    {"receive", bench_receive, "--port P --count N --idle-ms MS   lateness of packets that carry their time"},
-    {"timed", bench_timed, "--port P --count N --interval-ns NS --margin-ns NS --cpu C   sleep, then spin, then send"},
-    {"bulk", bench_bulk, "--port P --seconds S --bytes B --segments N   GSO sender, GRO receiver"},
-    {"rtt", bench_rtt, "--port P --count N   ping-pong between two spinning threads"},
-    {"ipc", bench_ipc, "--count N --bytes B   a plain ring of fixed slots between two cores"},
-    {"ring", bench_ring, "--count N --bytes B   the product's tx ring between two cores"},
+    {"receive", bench_receive,
+     "lateness of packets that carry the time they were due\n"
+     "           --port P --count N (0: rate and gaps only) --idle-ms MS --cpu C --gro 1 --echo 1\n"
+     "           --samples-fd FD (every lateness, int64)"},
+    {"timed", bench_timed,
+     "sleep, then spin, then send\n"
+     "           --port P --count N --interval-ns NS --margin-ns NS --ahead-ns NS --cpu C\n"
+     "           --priority P"},
+    {"bulk", bench_bulk,
+     "GSO sender, GRO receiver\n"
+     "           --seconds S --bytes B --segments N --cpu C (of the sender)"},
+    {"rtt", bench_rtt, "ping-pong between two spinning threads: --count N --cpu C (of the echo)"},
+    {"ipc", bench_ipc, "a plain ring of fixed slots between two cores: --count N --bytes B"},
+    {"ring", bench_ring, "the product's tx ring between two cores: --count N --bytes B"},
 };
 #define PROGRAMS (sizeof programs / sizeof programs[0])
 
 int main(int argc, char **argv)
 {
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a benchmark that was killed leaves nothing running */
     for (size_t i = 0; argc > 1 && i < PROGRAMS; i++)
         if (strcmp(argv[1], programs[i].name) == 0)
             return programs[i].run(argc - 2, argv + 2);

@@ -1,79 +1,123 @@
-/* An independent receiver: its own process and socket, kernel stamps, a buffer so large that it may be
- * slow. The first eight bytes of each packet are the time it was due (CLOCK_MONOTONIC, host order);
- * lateness = kernel stamp - due, whatever the speed of this program. On loopback the kernel stamps
- * inside the sender's call. */
+/* An independent receiver: its own process and socket, kernel stamps, a buffer so large that it may
+ * be slow. The first eight bytes of each packet are the time it was due (CLOCK_MONOTONIC, host
+ * order; 0: not counted); lateness = kernel stamp - due, whatever the speed of this program. On
+ * loopback the kernel stamps inside the sender's call.
+ *
+ * --count 0 keeps no lateness: rate, longest gap and kernel drops of a stream of any length.
+ * --gro 1 takes batches as the kernel coalesced them, so that it keeps up with a saturated sender;
+ * all packets of a batch count with the stamp of the batch. --echo 1 sends each packet back. */
 #include "bench/bench.h"
 
 #include "base/rt_clock.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #define BATCH 64
+#define PAYLOAD_BYTES 65536
+#define CONTROL_BYTES 128
 #define RCVBUF_BYTES (256 << 20)
+#define CLOCK_SET_NS (100 * RT_NS_PER_US)
 
 typedef struct slot {
-    uint8_t payload[2048];
-    char control[64];
+    struct sockaddr_in from;
+    char control[CONTROL_BYTES];
     struct iovec iov;
+    uint8_t payload[PAYLOAD_BYTES];
 } slot_t;
 
 typedef struct receiver {
     int fd;
-    size_t wanted, n, losses;
+    int echo;
+    size_t wanted; /* lateness values to keep */
     int64_t *late_ns;
-    int64_t *stamp_ns;
+    size_t packets;
+    int64_t first_ns, last_ns, longest_gap_ns; /* kernel stamps */
+    uint32_t kernel_drops;
     struct mmsghdr msgs[BATCH];
     slot_t slots[BATCH];
 } receiver_t;
 
-static void prepare(receiver_t *r)
+/* What the kernel said beside a packet. */
+typedef struct facts {
+    int64_t stamp_ns;
+    size_t segment_bytes;
+    uint32_t drops;
+} facts_t;
+
+static void arm(struct mmsghdr *m, slot_t *s)
 {
-    for (int i = 0; i < BATCH; i++) {
-        r->slots[i].iov = (struct iovec){r->slots[i].payload, sizeof r->slots[i].payload};
-        r->msgs[i].msg_hdr = (struct msghdr){.msg_iov = &r->slots[i].iov,
-                                             .msg_iovlen = 1,
-                                             .msg_control = r->slots[i].control,
-                                             .msg_controllen = sizeof r->slots[i].control};
-    }
+    s->iov = (struct iovec){s->payload, sizeof s->payload};
+    m->msg_hdr = (struct msghdr){.msg_name = &s->from,
+                                 .msg_namelen = sizeof s->from,
+                                 .msg_iov = &s->iov,
+                                 .msg_iovlen = 1,
+                                 .msg_control = s->control,
+                                 .msg_controllen = sizeof s->control};
 }
 
-static int64_t kernel_stamp_ns(struct msghdr *m)
+static facts_t facts_of(struct mmsghdr *m, int64_t real_minus_mono_ns)
 {
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPNS)
-            continue;
-        struct timespec ts;
-        memcpy(&ts, CMSG_DATA(c), sizeof ts);
-        return (int64_t)ts.tv_sec * RT_NS_PER_S + ts.tv_nsec;
+    facts_t f = {.segment_bytes = m->msg_len};
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(&m->msg_hdr); c; c = CMSG_NXTHDR(&m->msg_hdr, c)) {
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
+            struct timespec ts;
+            memcpy(&ts, CMSG_DATA(c), sizeof ts);
+            f.stamp_ns = (int64_t)ts.tv_sec * RT_NS_PER_S + ts.tv_nsec - real_minus_mono_ns;
+        } else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_RXQ_OVFL) {
+            memcpy(&f.drops, CMSG_DATA(c), sizeof f.drops);
+        } else if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
+            int bytes;
+            memcpy(&bytes, CMSG_DATA(c), sizeof bytes);
+            f.segment_bytes = (size_t)bytes;
+        }
     }
-    return 0;
+    return f;
+}
+
+static void count(receiver_t *r, const uint8_t *payload, int64_t stamp_ns)
+{
+    int64_t due_ns;
+    memcpy(&due_ns, payload, sizeof due_ns);
+    if (due_ns == 0)
+        return;
+    if (r->packets < r->wanted)
+        r->late_ns[r->packets] = stamp_ns - due_ns;
+    if (r->packets == 0)
+        r->first_ns = stamp_ns;
+    else if (stamp_ns - r->last_ns > r->longest_gap_ns)
+        r->longest_gap_ns = stamp_ns - r->last_ns;
+    r->last_ns = stamp_ns;
+    r->packets++;
 }
 
 static void take(receiver_t *r, int i, int64_t real_minus_mono_ns)
 {
-    int64_t due_ns;
-    memcpy(&due_ns, r->slots[i].payload, sizeof due_ns);
-    int64_t stamp = kernel_stamp_ns(&r->msgs[i].msg_hdr) - real_minus_mono_ns;
-    if (r->n < r->wanted && due_ns != 0) {
-        r->late_ns[r->n] = stamp - due_ns;
-        r->stamp_ns[r->n++] = stamp;
-    }
-    r->msgs[i].msg_hdr.msg_controllen = sizeof r->slots[i].control;
+    struct mmsghdr *m = &r->msgs[i];
+    slot_t *s = &r->slots[i];
+    facts_t f = facts_of(m, real_minus_mono_ns);
+    r->kernel_drops = f.drops;
+    for (size_t at = 0; at + sizeof(int64_t) <= m->msg_len; at += f.segment_bytes)
+        count(r, s->payload + at, f.stamp_ns);
+    if (r->echo)
+        sendto(r->fd, s->payload, m->msg_len, 0, (struct sockaddr *)&s->from, sizeof s->from);
+    arm(m, s);
 }
 
 /* Until all have come, or nothing has for idle_ms after the first (60 s before it). */
 static void receive_all(receiver_t *r, int64_t idle_ms, int64_t real_minus_mono_ns)
 {
-    while (r->n < r->wanted) {
+    while (r->wanted == 0 || r->packets < r->wanted) {
         struct pollfd p = {.fd = r->fd, .events = POLLIN};
-        if (poll(&p, 1, r->n ? (int)idle_ms : 60000) <= 0)
+        if (poll(&p, 1, r->packets ? (int)idle_ms : 60000) <= 0)
             return;
         int got = recvmmsg(r->fd, r->msgs, BATCH, MSG_DONTWAIT, NULL);
         for (int i = 0; i < got; i++)
@@ -81,40 +125,73 @@ static void receive_all(receiver_t *r, int64_t idle_ms, int64_t real_minus_mono_
     }
 }
 
-static int64_t longest_gap_ns(const receiver_t *r)
+static void set_option(int fd, int level, int name, const char *what)
 {
-    int64_t longest = 0;
-    for (size_t i = 1; i < r->n; i++)
-        if (r->stamp_ns[i] - r->stamp_ns[i - 1] > longest)
-            longest = r->stamp_ns[i] - r->stamp_ns[i - 1];
-    return longest;
+    int on = 1;
+    if (setsockopt(fd, level, name, &on, sizeof on) < 0)
+        bench_fail(what);
+}
+
+static void open_receiver(receiver_t *r, int argc, char **argv)
+{
+    r->wanted = (size_t)bench_option(argc, argv, "--count", 1000);
+    r->echo = (int)bench_option(argc, argv, "--echo", 0);
+    r->fd = bench_udp_bound((uint16_t)bench_option(argc, argv, "--port", 9000), RCVBUF_BYTES);
+    set_option(r->fd, SOL_SOCKET, SO_TIMESTAMPNS, "SO_TIMESTAMPNS");
+    set_option(r->fd, SOL_SOCKET, SO_RXQ_OVFL, "SO_RXQ_OVFL");
+    if (bench_option(argc, argv, "--gro", 0))
+        set_option(r->fd, SOL_UDP, UDP_GRO, "UDP_GRO");
+    bench_pin((int)bench_option(argc, argv, "--cpu", -1));
+    r->late_ns = calloc(r->wanted + 1, sizeof *r->late_ns);
+    if (r->late_ns == NULL)
+        bench_fail("memory");
+    memset(r->late_ns, 0xff, r->wanted * sizeof *r->late_ns); /* no page fault while receiving */
+    for (int i = 0; i < BATCH; i++)
+        arm(&r->msgs[i], &r->slots[i]);
+}
+
+static size_t kept(const receiver_t *r)
+{
+    return r->packets < r->wanted ? r->packets : r->wanted;
+}
+
+static void write_samples(const receiver_t *r, int fd)
+{
+    const uint8_t *at = (const uint8_t *)r->late_ns;
+    size_t left = kept(r) * sizeof *r->late_ns;
+    while (left > 0) {
+        ssize_t n = write(fd, at, left);
+        if (n < 0)
+            bench_fail("--samples-fd");
+        at += n;
+        left -= (size_t)n;
+    }
 }
 
 int bench_receive(int argc, char **argv)
 {
     static receiver_t r;
-    r.wanted = (size_t)bench_option(argc, argv, "--count", 1000);
-    r.fd = bench_udp_bound((uint16_t)bench_option(argc, argv, "--port", 9000), RCVBUF_BYTES);
-    int on = 1;
-    if (setsockopt(r.fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) < 0)
-        bench_fail("SO_TIMESTAMPNS");
-    bench_pin((int)bench_option(argc, argv, "--cpu", -1));
-    r.late_ns = calloc(r.wanted, sizeof *r.late_ns);
-    r.stamp_ns = calloc(r.wanted, sizeof *r.stamp_ns);
-    if (r.late_ns == NULL || r.stamp_ns == NULL)
-        bench_fail("memory");
-    memset(r.late_ns, 0xff, r.wanted * sizeof *r.late_ns);
-    memset(r.stamp_ns, 0xff, r.wanted * sizeof *r.stamp_ns);
-    prepare(&r);
-    printf("{\"ready\": true}\n");
+    open_receiver(&r, argc, argv);
+    int64_t real_minus_mono_ns = bench_real_minus_mono_ns();
+    printf("{\"ready\": true, \"port\": %d}\n", bench_udp_port(r.fd));
     fflush(stdout);
-    receive_all(&r, bench_option(argc, argv, "--idle-ms", 1000), bench_real_minus_mono_ns());
+    receive_all(&r, bench_option(argc, argv, "--idle-ms", 1000), real_minus_mono_ns);
+    if (llabs(bench_real_minus_mono_ns() - real_minus_mono_ns) > CLOCK_SET_NS) {
+        fprintf(stderr, "shmring-floor: the wall clock was set during the run: measure again\n");
+        return 1;
+    }
 
-    int64_t span = r.n > 1 ? r.stamp_ns[r.n - 1] - r.stamp_ns[0] : 0;
-    bench_print_value("gap", "longest", (double)longest_gap_ns(&r), "ns");
-    bench_print_value("rate", "mean", span > 0 ? (double)(r.n - 1) * 1e9 / (double)span : 0, "pps");
-    bench_print_distribution("lateness", r.late_ns, r.n);
+    int samples_fd = (int)bench_option(argc, argv, "--samples-fd", -1);
+    if (samples_fd >= 0)
+        write_samples(&r, samples_fd);
+    int64_t span = r.last_ns - r.first_ns;
+    bench_print_value("gap", "longest", (double)r.longest_gap_ns, "ns");
+    bench_print_value("rate", "mean", span > 0 ? (double)(r.packets - 1) * 1e9 / (double)span : 0,
+                      "pps");
+    bench_print_value("packets", "received", (double)r.packets, "packets");
+    bench_print_value("packets", "dropped", (double)r.kernel_drops, "packets");
+    if (r.wanted > 0)
+        bench_print_distribution("lateness", r.late_ns, kept(&r));
     free(r.late_ns);
-    free(r.stamp_ns);
     return 0;
 }

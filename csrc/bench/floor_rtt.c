@@ -33,14 +33,14 @@ static void *answer(void *arg)
 int bench_rtt(int argc, char **argv)
 {
     size_t count = (size_t)bench_option(argc, argv, "--count", 20000);
-    uint16_t port = (uint16_t)bench_option(argc, argv, "--port", 9000);
-    echo_t e = {.fd = bench_udp_bound(port, 1 << 20), .cpu = 1};
+    echo_t e = {.fd = bench_udp_bound((uint16_t)bench_option(argc, argv, "--port", 0), 1 << 20),
+                .cpu = (int)bench_option(argc, argv, "--cpu", 1)};
     int64_t *rtt_ns = calloc(count, sizeof *rtt_ns);
     pthread_t thread;
     if (rtt_ns == NULL || pthread_create(&thread, NULL, answer, &e) != 0)
         bench_fail("set-up");
     bench_pin(0);
-    int fd = bench_udp_connected(port);
+    int fd = bench_udp_connected(bench_udp_port(e.fd));
     uint8_t buffer[64] = {0};
     for (size_t i = 0; i < count; i++) {
         int64_t start = rt_mono_ns();

@@ -1,5 +1,5 @@
-/* The best a plain program does: SCHED_FIFO, sleep until a fixed margin before the deadline, spin the
- * rest, one sendto. The payload carries the deadline for bench_receive. */
+/* The best a plain program does: SCHED_FIFO, sleep until a fixed margin before the deadline, spin
+ * the rest, one sendto. The payload carries the deadline for bench_receive. */
 #include "bench/bench.h"
 
 #include "base/rt_atomic.h"
@@ -13,7 +13,8 @@
 
 static void sleep_until(int64_t until_mono_ns)
 {
-    struct timespec ts = {.tv_sec = until_mono_ns / RT_NS_PER_S, .tv_nsec = until_mono_ns % RT_NS_PER_S};
+    struct timespec ts = {.tv_sec = until_mono_ns / RT_NS_PER_S,
+                          .tv_nsec = until_mono_ns % RT_NS_PER_S};
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR) {
     }
 }
@@ -23,6 +24,7 @@ int bench_timed(int argc, char **argv)
     int64_t count = bench_option(argc, argv, "--count", 1000);
     int64_t interval_ns = bench_option(argc, argv, "--interval-ns", RT_NS_PER_MS);
     int64_t margin_ns = bench_option(argc, argv, "--margin-ns", 150 * RT_NS_PER_US);
+    int64_t ahead_ns = bench_option(argc, argv, "--ahead-ns", 0);
     uint8_t payload[64] = {0};
     int fd = bench_udp_connected((uint16_t)bench_option(argc, argv, "--port", 9000));
     bench_pin((int)bench_option(argc, argv, "--cpu", -1));
@@ -34,7 +36,7 @@ int bench_timed(int argc, char **argv)
         memcpy(payload, &due_ns, sizeof due_ns);
         if (due_ns - margin_ns > rt_mono_ns())
             sleep_until(due_ns - margin_ns);
-        while (rt_mono_ns() < due_ns)
+        while (rt_mono_ns() < due_ns - ahead_ns)
             rt_cpu_relax();
         if (send(fd, payload, sizeof payload, 0) < 0 && errno != ECONNREFUSED)
             bench_fail("send");

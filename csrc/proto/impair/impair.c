@@ -1,11 +1,12 @@
 /* How it works
  *
- * All that happens to a datagram is decided when it is offered, its due time too: the bottleneck is a
- * point in time from which on it is idle, and the way behind it only adds to that. So nothing needs to
- * run between an offer and the moment at which the datagram is due.
+ * All that happens to a datagram is decided when it is offered, its due time too: the bottleneck is
+ * a point in time from which on it is idle, and the way behind it only adds to that. So nothing
+ * needs to run between an offer and the moment at which the datagram is due.
  *
- * Exits from the way never decrease (jitter may not reorder), and reordering adds the same amount to
- * each exit it touches. So both kinds are queues, in order of their due time without any sorting:
+ * Exits from the way never decrease (jitter may not reorder), and reordering adds the same amount
+ * to each exit it touches. So both kinds are queues, in order of their due time without any
+ * sorting:
  *
  *      line       [d1 d2 d4 d5 ...]     exit = max(exit before, bottleneck + delay +- jitter)
  *      held_back  [d3 ...]              exit + reorder_extra
@@ -98,10 +99,11 @@ static int check_bursts(const impair_config_t *c)
                           c->burst_packets, IMPAIR_MAX_BURST_PACKETS);
     double most = c->burst_packets / (1.0 + c->burst_packets);
     if (c->burst_loss > most)
-        return rt_err_set(-EINVAL,
-                          "impair burst_loss is %g; bursts of %g packets can make 0 .. %g, so raise "
-                          "burst_packets or use loss",
-                          c->burst_loss, c->burst_packets, most);
+        return rt_err_set(
+            -EINVAL,
+            "impair burst_loss is %g; bursts of %g packets can make 0 .. %g, so raise "
+            "burst_packets or use loss",
+            c->burst_loss, c->burst_packets, most);
     return 0;
 }
 
@@ -110,7 +112,8 @@ static int check_store(const impair_config_t *c)
     int rc = check_amount("max_datagram_bytes", c->max_datagram_bytes, IMPAIR_MAX_DATAGRAM_BYTES);
     if (rc < 0 || c->store_bytes == 0)
         return rc;
-    uint32_t longest = c->max_datagram_bytes > 0 ? c->max_datagram_bytes : IMPAIR_MAX_DATAGRAM_BYTES;
+    uint32_t longest =
+        c->max_datagram_bytes > 0 ? c->max_datagram_bytes : IMPAIR_MAX_DATAGRAM_BYTES;
     if (c->store_bytes < entry_bytes(longest))
         return rt_err_set(-EINVAL,
                           "impair store_bytes is %" PRIu64 "; set at least %" PRIu64
@@ -174,8 +177,8 @@ static void fill_in_defaults(impair_config_t *c)
     if (c->max_datagram_bytes == 0)
         c->max_datagram_bytes = IMPAIR_MAX_DATAGRAM_BYTES;
     if (c->queue_bytes == 0)
-        c->queue_bytes = clamp(c->rate_bps / 8 / DEFAULT_QUEUE_PER_S, MIN_QUEUE_BYTES,
-                               MAX_DEFAULT_QUEUE_BYTES);
+        c->queue_bytes =
+            clamp(c->rate_bps / 8 / DEFAULT_QUEUE_PER_S, MIN_QUEUE_BYTES, MAX_DEFAULT_QUEUE_BYTES);
     if (c->reorder_extra_ns == 0 && c->reorder > 0)
         c->reorder_extra_ns = IMPAIR_DEFAULT_REORDER_EXTRA_NS;
     if (c->store_bytes == 0)

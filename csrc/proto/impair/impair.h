@@ -8,40 +8,49 @@
  *
  * What each field does, in the order in which a datagram meets them:
  *
- *  burst_loss, burst_packets   Gilbert's two-state chain, one step per offered datagram: in the bad
- *      state everything is lost, in the good state nothing. burst_loss is the share of datagrams that
- *      meet the bad state in the long run, burst_packets the mean length of a burst. They give
- *      p_leave = 1 / burst_packets and p_enter = p_leave * burst_loss / (1 - burst_loss); the chain
- *      starts in the good state. p_enter <= 1 bounds burst_loss by b / (1 + b), b = burst_packets.
- *  loss          probability of losing a datagram by itself, of those the bursts spared.
- *  duplicate     probability that a second copy follows the first; each copy then fares by itself.
- *  corrupt       probability, for each copy, that one bit of it is flipped (empty datagrams have none).
- *  rate_bps      payload bits per second through the bottleneck; 0: unlimited. Headers do not count.
- *  queue_bytes   payload that may wait for the bottleneck, the datagram being serialised included; what
- *      does not fit is dropped (tail drop). An idle link takes any datagram. 0: what the rate carries
- *      in 50 ms, at least 128 KiB and at most 64 MiB. Means nothing without rate_bps.
- *  delay_ns, jitter_ns   time on the way: uniform over [delay - jitter, delay + jitter], below 0 taken as
- *      0. Jitter never reorders: a datagram that would overtake the one before it leaves at the same
- *      time, behind it. (netem lets jitter reorder, which makes the two impossible to tell apart.)
- *  reorder, reorder_extra_ns   probability, for each copy, of being held back by reorder_extra_ns more;
- *      what follows overtakes it. 0 extra: 5 ms. Counted when held back, overtaken or not.
- *  seed          all chance comes from here. Each kind of decision has a generator of its own that moves
- *      on by the same steps with each datagram offered, so decisions depend on seed and position only,
- *      never on time, length or fate, and switching one impairment on does not change the others.
+ * burst_loss, burst_packets
+ *     Gilbert's two-state chain, one step per offered datagram: in the bad state everything is lost,
+ *     in the good state nothing. burst_loss is the share of datagrams that meet the bad state in the
+ *     long run, burst_packets the mean length of a burst. They give p_leave = 1 / burst_packets and
+ *     p_enter = p_leave * burst_loss / (1 - burst_loss); the chain starts in the good state.
+ *     p_enter <= 1 bounds burst_loss by b / (1 + b), with b = burst_packets.
+ * loss
+ *     Probability of losing a datagram by itself, of those the bursts spared.
+ * duplicate
+ *     Probability that a second copy follows the first; from here on each copy fares by itself.
+ * corrupt
+ *     Probability, for each copy, that one bit of it is flipped (empty datagrams have none).
+ * rate_bps
+ *     Payload bits per second through the bottleneck; 0: unlimited. Headers do not count.
+ * queue_bytes
+ *     Payload that may wait for the bottleneck, the datagram being serialised included; what does
+ *     not fit is dropped (tail drop). An idle link takes any datagram. 0: what the rate carries in
+ *     50 ms, at least 128 KiB and at most 64 MiB. Means nothing without rate_bps.
+ * delay_ns, jitter_ns
+ *     Time on the way: uniform over [delay - jitter, delay + jitter], below 0 taken as 0. Jitter
+ *     never reorders: a datagram that would overtake the one before it leaves at the same time,
+ *     behind it. (netem lets jitter reorder, so that one cannot have the first without the second.)
+ * reorder, reorder_extra_ns
+ *     Probability, for each copy, of being held back by reorder_extra_ns more; what follows overtakes
+ *     it. 0 extra: 5 ms. Counted when held back, overtaken or not.
+ * seed
+ *     All chance comes from here. Each kind of decision has a generator of its own that moves on by
+ *     the same steps with each datagram offered. So decisions depend on seed and position only,
+ *     never on time, length or fate, and to switch one impairment on does not change the others.
  *
  * Guarantees:
  *   - conservation, at any time:
- *         offered + duplicated = passed + lost + burst_lost + queue_dropped + impair_queued()
- *   - rate: the datagrams but one that leave the bottleneck in any span have at most rate * span bits;
- *     so do those that leave the link, unless jitter or reorder is on: jitter lets the span look
- *     longer by 2 * jitter_ns;
- *   - delay: without jitter, rate and reorder, a datagram is due exactly delay_ns after it was offered.
+ *       offered + duplicated = passed + lost + burst_lost + queue_dropped + impair_queued()
+ *   - rate: those that leave the bottleneck in any span, but the first, have at most rate * span
+ *     bits. So do those that leave the link, without jitter and reorder; with jitter they have at
+ *     most rate * (span + 2 * jitter_ns).
+ *   - delay: without jitter, rate and reorder, a datagram is due exactly delay_ns after its offer.
  *
- * Datagrams are copied into storage of a fixed size in memory the caller provides. When it is full they
- * are dropped, counted as queue_dropped and, beside that, as store_dropped.
+ * Datagrams are copied into storage of a fixed size in memory the caller provides. When it is full
+ * they are dropped, counted as queue_dropped and, beside that, as store_dropped.
  *
- * One thread. No clock: now_ns is any clock that does not go back (a value below an earlier one counts
- * as that one). */
+ * One thread. No clock: now_ns is any clock that does not go back (a value below an earlier one
+ * counts as that one). */
 #ifndef IMPAIR_H
 #define IMPAIR_H
 
@@ -137,11 +146,11 @@ typedef struct impair {
     rt_random_t jitter_chance;
     rt_random_t reorder_chance;
     int64_t now_ns;
-    int64_t link_free_ns;     /* the bottleneck has nothing to do from here on */
-    uint64_t link_free_rest;  /* and this much later, in 1/rate_bps ns */
-    int64_t last_exit_ns;     /* exit of the datagram before, which must not be overtaken */
-    impair_line_t line;       /* on the way in order */
-    impair_line_t held_back;  /* reordered */
+    int64_t link_free_ns;    /* the bottleneck has nothing to do from here on */
+    uint64_t link_free_rest; /* and this much later, in 1/rate_bps ns */
+    int64_t last_exit_ns;    /* exit of the datagram before, which must not be overtaken */
+    impair_line_t line;      /* on the way in order */
+    impair_line_t held_back; /* reordered */
 } impair_t;
 
 /* Checks every field. Returns 0, or -EINVAL with a text that names field, value and limit. */
@@ -150,23 +159,24 @@ int impair_config_check(const impair_config_t *config);
 /* Whether the link would change anything at all; the seed and the storage do not count. */
 bool impair_config_active(const impair_config_t *config);
 
-/* Memory impair_init needs. By default it is for what the queue holds, and what the rate (1 Gbit/s if
- * unlimited) carries during the longest time on the way, twice to allow for small datagrams, at least
- * 1 MiB and at most 256 MiB; again as much for reordered ones if reorder is on. 0 for a configuration
- * that does not check. */
+/* Memory impair_init needs. By default it is for what the queue holds, and what the rate (1 Gbit/s
+ * if unlimited) carries during the longest time on the way, twice to allow for small datagrams, at
+ * least 1 MiB and at most 256 MiB; again as much for reordered ones if reorder is on. 0 for a
+ * configuration that does not check. */
 size_t impair_memory_bytes(const impair_config_t *config);
 
 /* memory: bytes >= impair_memory_bytes(config), aligned to 8, the caller's, in use until the caller
  * stops using the link. Returns 0, or -EINVAL, -ENOBUFS (memory too small) with a text. */
 int impair_init(impair_t *im, const impair_config_t *config, void *memory, size_t bytes);
 
-/* Offers one datagram, which is copied. Returns the number of copies that are on their way: 0 (lost or
- * dropped), 1 or 2; -EMSGSIZE (longer than max_datagram_bytes), -EINVAL (tag too long): not offered, not
- * counted, no text. */
+/* Offers one datagram, which is copied. Returns the number of copies that are on their way: 0 (lost
+ * or dropped), 1 or 2; -EMSGSIZE (longer than max_datagram_bytes), -EINVAL (tag too long): not
+ * offered, not counted, no text. */
 int impair_offer(impair_t *im, const impair_in_t *in, int64_t now_ns);
 
-/* Gives out at most max datagrams due at or before now_ns, in order of their due time. What they point
- * to is valid until the next call of impair_offer, impair_emit or impair_clear. Returns how many. */
+/* Gives out at most max datagrams due at or before now_ns, in order of their due time. What they
+ * point to is valid until the next call of impair_offer, impair_emit or impair_clear. Returns how
+ * many. */
 size_t impair_emit(impair_t *im, impair_out_t *out, size_t max, int64_t now_ns);
 
 /* When the next datagram is due; INT64_MAX: nothing to wait for. */
@@ -175,7 +185,8 @@ int64_t impair_deadline_ns(const impair_t *im);
 /* Datagrams on the way. */
 uint64_t impair_queued(const impair_t *im);
 
-/* Loses all that is on the way (counted as queue_dropped) and idles the bottleneck. Chance goes on. */
+/* Loses all that is on the way, counted as queue_dropped, and idles the bottleneck. The generators
+ * go on where they are. */
 void impair_clear(impair_t *im);
 
 #endif

@@ -4,8 +4,8 @@
  *   heap:   heap[0], heap[1] ... chunks           entry p lies in heap[p / 1024] at p % 1024
  *   spare:  chunk -> chunk                        taken and given back without the allocator
  *
- * The root of the heap stands at position 3, so that the four children of p are 4 * (p - 2) + 0 .. 3:
- * four brothers start at a multiple of four and never lie in two chunks. */
+ * The root of the heap stands at position 3, so that the four children of p are those from 4 * (p - 2)
+ * on: four brothers start at a multiple of four and never lie in two chunks. */
 #include "proto/pacing/due_heap.h"
 
 #include "base/rt_err.h"
@@ -52,7 +52,8 @@ int due_heap_init(due_heap_t *h, uint64_t max_entries, const due_heap_memory_t *
     if (max_entries == 0 || max_entries > MAX_ENTRIES)
         return rt_err_set(-EINVAL, "schedule of %" PRIu64 " entries; set 1 .. %" PRIu64,
                           max_entries, MAX_ENTRIES);
-    h->memory = memory != NULL ? *memory : (due_heap_memory_t){default_alloc, default_release, NULL};
+    h->memory =
+        memory != NULL ? *memory : (due_heap_memory_t){default_alloc, default_release, NULL};
     h->max_entries = max_entries;
     h->heap = h->memory.alloc(h->memory.context, directory_bytes(h));
     if (h->heap == NULL)
@@ -97,13 +98,14 @@ static due_chunk_t *take_chunk(due_heap_t *h)
 int due_heap_reserve(due_heap_t *h, uint64_t entries)
 {
     if (entries > h->max_entries)
-        return rt_err_set(-ENOSPC, "%" PRIu64 " entries for a schedule of at most %" PRIu64, entries,
-                          h->max_entries);
+        return rt_err_set(-ENOSPC, "%" PRIu64 " entries for a schedule of at most %" PRIu64,
+                          entries, h->max_entries);
     uint64_t chunks = (entries + DUE_HEAP_CHUNK_ENTRIES - 1) / DUE_HEAP_CHUNK_ENTRIES + PARTLY_USED;
     while (h->chunks < chunks)
         if (!allocate_chunk(h))
-            return rt_err_set(-ENOMEM, "no %zu bytes for chunk %" PRIu64 " of %" PRIu64
-                              " of the schedule", sizeof(due_chunk_t), h->chunks + 1, chunks);
+            return rt_err_set(-ENOMEM,
+                              "no %zu bytes for chunk %" PRIu64 " of %" PRIu64 " of the schedule",
+                              sizeof(due_chunk_t), h->chunks + 1, chunks);
     return 0;
 }
 

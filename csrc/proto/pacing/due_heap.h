@@ -3,9 +3,9 @@
  *
  * Most schedules are queued in order, so in front of a 4-ary heap stand DUE_HEAP_RUNS queues (runs)
  * that are sorted by construction: an entry that belongs behind the last one of a run is appended
- * there, in O(1), and leaves from its front, in O(1). Only what fits behind no run goes to the heap.
- * One run would do for a single sender; the others take what is interleaved with it (a packet far in
- * the future, a second channel) and keep it from spoiling the first.
+ * there, in O(1), and leaves from its front, in O(1). Only what fits behind no run goes to the
+ * heap. One run would do for a single sender; the others take what is interleaved with it (a packet
+ * far in the future, a second channel) and keep it from spoiling the first.
  *
  *      run 0   [10 20 30 40 50 ...]  <- 60 goes here: the run with the greatest end not above 60
  *      run 1   [900000]
@@ -13,10 +13,10 @@
  *      run 3   [ ]
  *      heap    everything else: 4-ary, O(log n)
  *
- * Memory comes in chunks of DUE_HEAP_CHUNK_ENTRIES from the caller's allocator, is shared by runs and
- * heap, and is kept for reuse until close: n entries take at most 24 bytes * n plus 9 chunks of 24
- * KiB and 8 bytes for every 1024 of max_entries. A push allocates at most one chunk, and none after
- * due_heap_reserve. Nothing is ever moved to grow.
+ * Memory comes in chunks of DUE_HEAP_CHUNK_ENTRIES from the caller's allocator, is shared by runs
+ * and heap, and is kept for reuse until close: n entries take at most 24 bytes * n plus 9 chunks of
+ * 24 KiB and 8 bytes for every 1024 of max_entries. A push allocates at most one chunk, and none
+ * after due_heap_reserve. Nothing is ever moved to grow.
  *
  * One thread. */
 #ifndef DUE_HEAP_H
@@ -65,10 +65,11 @@ typedef struct due_heap {
     uint64_t heap_chunks;
     uint64_t heap_count;
     const due_entry_t *min; /* NULL: empty */
-    unsigned min_source;     /* run of min, DUE_HEAP_RUNS: the heap */
+    unsigned min_source;    /* run of min, DUE_HEAP_RUNS: the heap */
 } due_heap_t;
 
-/* memory NULL: malloc and free. max_entries 1 .. 2^32. Returns 0; -EINVAL or -ENOMEM with a text. */
+/* memory NULL: malloc and free. max_entries 1 .. 2^32. Returns 0, or -EINVAL, -ENOMEM with a
+ * text. */
 int due_heap_init(due_heap_t *h, uint64_t max_entries, const due_heap_memory_t *memory);
 
 /* Gives all memory back. Safe on a zeroed struct, and twice. */

@@ -1,25 +1,26 @@
 /* verdict.h: what became of a packet. Each packet gets exactly one verdict.
  *
  * A packet is on time when its send starts no later than due + tolerance, and the send call itself
- * does not take longer than max(tolerance, VERDICT_SLOW_SEND_NS). Otherwise it is late, and the
- * verdict names the largest of the four parts that make up the time from due to the start of the
- * send (the earlier part when two are equal):
+ * does not take longer than max(tolerance, VERDICT_SLOW_SEND_NS). Otherwise it is late: the time
+ * from due to the start of the send is divided among four causes, and the verdict names the largest
+ * (the one listed first when two are equal):
  *
- *      due        enqueued        woken        previous         send_start   send_end
- *       |            |              |          send_end             |            |
- *       |--enqueued--|-----woke-----|----queued----|------send------|............|
- *       |    late    |     late     |    behind    |      slow      |
+ *      due      enqueued    asleep_from     woken      previous      send_start   send_end
+ *       |          |             |            |        send_end          |            |
+ *       |-enqueued-|---queued----|----woke----|--queued---|-----send-----|............|
+ *       |   late   |   behind    |    late    |  behind   |     slow     |
  *
  *   enqueued_late  the packet came after it was due
- *   woke_late      it was there, and the worker still slept (or had to rest)
+ *   woke_late      it was there, and the worker slept, or had to rest
  *   queued_behind  the worker was awake, but busy with packets sent before this one
- *   send_slow      the worker was awake and free: the kernel refused the first attempts, the core was
- *                  taken away; or the start was in time and the call took too long
+ *   send_slow      the worker was awake and free: the kernel refused the first attempts, or
+ *                  the core was taken away; or the start was in time and the call took too long
  *
- * A moment that lies before the one to its left takes no part in it (its part is 0), so the parts
- * always add up to send_start - due. "due" is the moment at which the send ought to start: the
- * deadline with align="start", the deadline less the wire offset with align="wire". A packet without
- * a deadline is due when it is enqueued.
+ * A moment that lies before the one to its left is moved there, so the parts always add up to
+ * send_start - due; nearly always the worker slept before the packet was due, and the first
+ * "queued behind" is empty. "due" is the moment at which the send ought to start: the deadline with
+ * align="start", the deadline less the wire offset with align="wire". A packet without a deadline
+ * is due when it is enqueued.
  *
  * Pure; all times of one clock. */
 #ifndef VERDICT_H
@@ -28,7 +29,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The numbers are stored in shared memory and follow the order of the tx_ counters: never renumber. */
+/* The numbers lie in shared memory and follow the order of the tx_ counters: never renumber. */
 typedef enum verdict {
     VERDICT_ON_TIME = 0,
     VERDICT_ENQUEUED_LATE = 1,
@@ -55,8 +56,9 @@ _Static_assert(VERDICT_ON_TIME == 0 && VERDICT_ENQUEUED_LATE == 1 && VERDICT_WOK
 
 typedef struct verdict_times {
     int64_t enqueued_ns;
-    int64_t due_ns; /* 0: no deadline */
-    int64_t woken_ns;   /* the worker's last return from sleep before this send; 0: never slept */
+    int64_t due_ns;         /* 0: no deadline */
+    int64_t asleep_from_ns; /* the worker's last sleep before this send: when it began, */
+    int64_t woken_ns;       /* and when the worker was back; both 0: never slept */
     int64_t send_start_ns;
     int64_t send_end_ns;
     int64_t previous_send_end_ns; /* end of this worker's send call before this one; 0: none */

@@ -11,7 +11,7 @@
  * Guarantee, after every call, over the latencies still counted (after warm-up):
  *
  *      min_ns <= margin <= max_ns
- *      margin == max_ns   or   #(latency > margin) * 1000 <= #(latency) * (1000 - quantile_permille)
+ *      margin == max_ns   or   #(latency > margin) * 1000 <= #(all) * (1000 - quantile_permille)
  *
  * Quick to grow: about memory * (1 - q) latencies above the margin raise it (10 of 1024 with the
  * defaults). Slow to shrink: the larger ones must fade below 1 - q first, some thousand wake-ups.

@@ -7,8 +7,9 @@
  * The offset is the median of the last WIRE_OFFSET_WINDOW samples, held within [0, max_ns]: the
  * median ignores the outliers (0.1 ms now and then) that would pull a mean. Guarantee, once
  * WIRE_OFFSET_WARM_UP samples are there and if the median lies within the bounds: among the samples
- * in the window as many lie at or above the offset as at or below it, give or take one; so the error
- * on the wire, sample - offset, has the median 0. Before that the offset is 0: never early unlearnt.
+ * in the window as many lie at or above the offset as at or below it, give or take one; so the
+ * error on the wire, sample - offset, has the median 0. Before that the offset is 0: never early
+ * unlearnt.
  *
  * One thread. Caller's memory. Pure arithmetic, no clock. */
 #ifndef WIRE_OFFSET_H

@@ -37,8 +37,8 @@ static bool keeps_bucket(const spin_budget_t *b, int64_t lag)
 {
     for (int i = 0; i < history.count; i++)
         for (int j = i; j < history.count; j++) {
-            int64_t busy = history.busy_before[j] + history.to[j] - history.from[j] -
-                           history.busy_before[i];
+            int64_t busy =
+                history.busy_before[j] + history.to[j] - history.from[j] - history.busy_before[i];
             int64_t span = history.to[j] - history.from[i];
             if (busy * 1000000 >
                 span * b->rate_ppm + b->config.burst_ns * 1000000 + (1000000 - b->rate_ppm) * lag)
@@ -70,8 +70,8 @@ static bool keeps_window(const spin_budget_t *b, int64_t window, int64_t lag)
         int64_t begins[2] = {history.from[i], history.to[i] - window};
         for (int k = 0; k < 2; k++) {
             int64_t busy = busy_until(begins[k] + window) - busy_until(begins[k]);
-            if (busy * 1000000 > window * b->config.limit_permille * 1000 +
-                                     (1000000 - b->rate_ppm) * lag)
+            if (busy * 1000000 >
+                window * b->config.limit_permille * 1000 + (1000000 - b->rate_ppm) * lag)
                 return false;
         }
     }

@@ -12,34 +12,42 @@ typedef struct verdict_case {
     verdict_t verdict;
 } verdict_case_t;
 
-#define AT(x) (DUE + (x) * US)
+#define AT(x) (DUE + (x)*US)
+/* enqueued, due, asleep from, woken, start, end, end of the send before; microseconds after DUE. */
+#define TIMES(enqueued, asleep, woken, start, end, previous)                       \
+    {                                                                              \
+        AT(enqueued), DUE, AT(asleep), AT(woken), AT(start), AT(end), AT(previous) \
+    }
+#define IMMEDIATE(asleep, woken, start, end, previous)                    \
+    {                                                                     \
+        AT(0), 0, AT(asleep), AT(woken), AT(start), AT(end), AT(previous) \
+    }
 
 static const verdict_case_t cases[] = {
-    {"exactly at the deadline", {0, DUE, AT(-60), AT(0), AT(4), AT(-900)}, 0, VERDICT_ON_TIME},
-    {"at the end of the tolerance", {0, DUE, AT(-60), AT(50), AT(54), 0}, 0, VERDICT_ON_TIME},
-    {"ahead, align wire", {0, DUE, AT(-60), AT(-1), AT(4), 0}, 0, VERDICT_ON_TIME},
-    {"enqueued late and still in time", {AT(20), DUE, AT(30), AT(40), AT(44), 0}, 0, VERDICT_ON_TIME},
-    {"enqueued after it was due", {AT(100), DUE, AT(120), AT(121), AT(125), 0}, 0,
-     VERDICT_ENQUEUED_LATE},
-    {"enqueued a little late, worker asleep", {AT(10), DUE, AT(70), AT(71), AT(75), 0}, 0,
-     VERDICT_WOKE_LATE},
-    {"worker overslept", {0, DUE, AT(80), AT(81), AT(85), AT(-500)}, 0, VERDICT_WOKE_LATE},
-    {"second packet after oversleeping", {0, DUE, AT(80), AT(86), AT(90), AT(85)}, 0,
-     VERDICT_WOKE_LATE},
-    {"behind a long burst", {0, DUE, AT(-300), AT(90), AT(94), AT(88)}, 0, VERDICT_QUEUED_BEHIND},
-    {"core taken away after waking", {0, DUE, AT(-60), AT(300), AT(304), AT(-500)}, 0,
-     VERDICT_SEND_SLOW},
-    {"refused, others sent meanwhile", {0, DUE, AT(-60), AT(300), AT(304), AT(290)},
-     VERDICT_RETRIED, VERDICT_SEND_SLOW},
-    {"started in time, call took too long", {0, DUE, AT(-60), AT(0), AT(101), 0}, 0,
-     VERDICT_SEND_SLOW},
-    {"call as long as may be", {0, DUE, AT(-60), AT(0), AT(100), 0}, 0, VERDICT_ON_TIME},
-    {"equal parts: the earlier one", {AT(40), DUE, AT(80), AT(80), AT(84), 0}, 0,
-     VERDICT_ENQUEUED_LATE},
-    {"immediate, at once", {AT(0), 0, AT(-60), AT(1), AT(5), 0}, 0, VERDICT_ON_TIME},
-    {"immediate, worker asleep", {AT(0), 0, AT(60), AT(61), AT(65), 0}, 0, VERDICT_WOKE_LATE},
-    {"immediate, behind others", {AT(0), 0, AT(-9), AT(61), AT(65), AT(60)}, 0,
+    {"exactly at the deadline", TIMES(-900, -800, -60, 0, 4, -900), 0, VERDICT_ON_TIME},
+    {"at the end of the tolerance", TIMES(-900, -800, -60, 50, 54, -900), 0, VERDICT_ON_TIME},
+    {"ahead, align wire", TIMES(-900, -800, -60, -1, 4, -900), 0, VERDICT_ON_TIME},
+    {"enqueued late and still in time", TIMES(20, -500, 30, 40, 44, -900), 0, VERDICT_ON_TIME},
+    {"enqueued after it was due", TIMES(100, -500, 120, 121, 125, -900), 0, VERDICT_ENQUEUED_LATE},
+    {"enqueued a little late, asleep", TIMES(10, -500, 70, 71, 75, -900), 0, VERDICT_WOKE_LATE},
+    {"worker overslept", TIMES(-900, -500, 80, 81, 85, -500), 0, VERDICT_WOKE_LATE},
+    {"second packet after oversleeping", TIMES(-900, -500, 80, 86, 90, 85), 0, VERDICT_WOKE_LATE},
+    {"worker had to rest", TIMES(-900, -10, 120, 121, 125, -12), 0, VERDICT_WOKE_LATE},
+    {"behind a long burst", TIMES(-900, -500, -300, 90, 94, 88), 0, VERDICT_QUEUED_BEHIND},
+    {"behind many, the last rest was short", TIMES(-900, 800, 900, 940, 944, 939), 0,
      VERDICT_QUEUED_BEHIND},
+    {"core taken away after waking", TIMES(-900, -500, -60, 300, 304, -500), 0, VERDICT_SEND_SLOW},
+    {"refused, others sent meanwhile", TIMES(-900, -500, -60, 300, 304, 290), VERDICT_RETRIED,
+     VERDICT_SEND_SLOW},
+    {"started in time, call took too long", TIMES(-900, -500, -60, 0, 101, -900), 0,
+     VERDICT_SEND_SLOW},
+    {"call as long as may be", TIMES(-900, -500, -60, 0, 100, -900), 0, VERDICT_ON_TIME},
+    {"equal parts: the one listed first", TIMES(40, -500, 80, 80, 84, -900), 0,
+     VERDICT_ENQUEUED_LATE},
+    {"never slept, never sent", {AT(-900), DUE, 0, 0, AT(80), AT(84), 0}, 0, VERDICT_SEND_SLOW},
+    {"immediate, at once", IMMEDIATE(-500, -60, 1, 5, -900), 0, VERDICT_ON_TIME},
+    {"immediate, worker asleep", IMMEDIATE(-500, 60, 61, 65, -900), 0, VERDICT_WOKE_LATE},
+    {"immediate, behind others", IMMEDIATE(-500, -9, 61, 65, 60), 0, VERDICT_QUEUED_BEHIND},
 };
 
 static void test_table(void)
@@ -53,11 +61,12 @@ static void test_table(void)
 
 static void test_tolerance_moves_both_limits(void)
 {
-    verdict_times_t t = {0, DUE, AT(-60), AT(300), AT(700), 0};
+    verdict_times_t t = TIMES(-900, -500, -60, 300, 700, -900);
     CHECK_EQ(verdict_of(&t, 299 * US, 0), VERDICT_SEND_SLOW);
     CHECK_EQ(verdict_of(&t, 300 * US, 0), VERDICT_SEND_SLOW);
     CHECK_EQ(verdict_of(&t, 400 * US, 0), VERDICT_ON_TIME);
-    t = (verdict_times_t){0, DUE, AT(-60), DUE + 1, DUE + 5, 0};
+    t.send_start_ns = DUE + 1;
+    t.send_end_ns = DUE + 5;
     CHECK_EQ(verdict_of(&t, 0, 0), VERDICT_SEND_SLOW);
     t.send_start_ns = DUE;
     CHECK_EQ(verdict_of(&t, 0, 0), VERDICT_ON_TIME);
@@ -92,11 +101,13 @@ static void test_random_times_follow_the_drawing(void)
         uint64_t before = (uint64_t)(2 * span);
         t.enqueued_ns = t.send_start_ns - (int64_t)(rt_test_rand(&state) % before);
         t.woken_ns = t.send_start_ns - (int64_t)(rt_test_rand(&state) % before);
+        t.asleep_from_ns = t.woken_ns - (int64_t)(rt_test_rand(&state) % before);
         t.previous_send_end_ns = t.send_start_ns - (int64_t)(rt_test_rand(&state) % before);
         int64_t a = max64(DUE, t.enqueued_ns);
-        int64_t b = max64(a, t.woken_ns);
-        int64_t c = max64(b, t.previous_send_end_ns);
-        int64_t parts[4] = {a - DUE, b - a, c - b, t.send_start_ns - c};
+        int64_t b = max64(a, t.asleep_from_ns);
+        int64_t c = max64(b, t.woken_ns);
+        int64_t d = max64(c, t.previous_send_end_ns);
+        int64_t parts[4] = {a - DUE, c - b, b - a + d - c, t.send_start_ns - d};
         bool started_late = t.send_start_ns - DUE > TOLERANCE;
         bool slow = t.send_end_ns - t.send_start_ns > VERDICT_SLOW_SEND_NS;
         verdict_t expected = slow ? VERDICT_SEND_SLOW : VERDICT_ON_TIME;

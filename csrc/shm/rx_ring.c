@@ -81,7 +81,14 @@ int rx_writer_init(rx_writer_t *w, shm_segment_t *s)
                           "rx ring of channel \"%s\" has a cursor outside of its %u units: it was "
                           "overwritten; close the channel and open it again",
                           s->config.name, w->units);
+    /* Died after putting more than a ring full without publishing it: nothing published is whole, and
+     * readers may stand at the floor already. What was not published counts as lost. */
+    bool behind = rt_seq32_diff(shm_cursor_seq(w->floor), shm_cursor_seq(w->tail)) > 0;
+    if (behind)
+        w->tail = w->floor;
     w->sequence = rt_seq64_near(w->sequence, shm_cursor_seq(w->tail));
+    if (behind)
+        (void)rx_writer_publish(w);
     return 0;
 }
 
@@ -341,9 +348,11 @@ static uint32_t copy_record(const rx_reader_t *r, shm_cursor_t cursor, void *buf
     uint32_t units = shm_word_units(word);
     bool v6 = (shm_word_flags(word) & SHM_RX_V6) != 0;
     shm_rx_record_t header;
-    rt_copy_racy(&header, r->data + (size_t)place * SHM_UNIT_BYTES, sizeof header);
     if (shm_word_seq(word) != shm_cursor_seq(cursor) || place + units > r->units ||
-        units < record_units(header.payload_bytes, v6 ? 6 : 4))
+        units < record_units(0, v6 ? 6 : 4))
+        return UINT32_MAX;
+    rt_copy_racy(&header, r->data + (size_t)place * SHM_UNIT_BYTES, sizeof header);
+    if (units < record_units(header.payload_bytes, v6 ? 6 : 4))
         return UINT32_MAX;
 
     const uint8_t *body = r->data + (size_t)place * SHM_UNIT_BYTES + sizeof header;
@@ -371,6 +380,8 @@ static void skip_damage(rx_reader_t *r, shm_cursor_t cursor)
     r->lost += v.tail_sequence - r->sequence;
     r->cursor = v.tail;
     r->sequence = v.tail_sequence;
+    if (r->slot)
+        rt_store_release(&r->slot->cursor, r->cursor); /* a writer that waits for it must go on */
 }
 
 static void step(rx_reader_t *r, shm_cursor_t next, uint64_t sequence)

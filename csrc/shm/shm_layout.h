@@ -84,6 +84,7 @@ typedef enum shm_record_state {
 #define SHM_TX_HAS_DUE 0x02u    /* time_ns is a deadline; otherwise: as soon as possible */
 #define SHM_TX_RELOCATED 0x04u  /* moved here by the worker: keeps an older sequence */
 #define SHM_TX_ENGINE 0x08u     /* meaning of the payload is the engine's own */
+#define SHM_TX_ORPHAN 0x10u     /* aborted by the worker in the name of a dead producer */
 
 /* Flags of an rx record. */
 #define SHM_RX_V6 0x01u           /* source address is IPv6 (24 bytes, else 8) */

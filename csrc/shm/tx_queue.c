@@ -182,7 +182,8 @@ static bool claim_leads_on(const tx_queue_t *q, uint32_t units, uint32_t next_se
         if (rt_load_acquire(&q->segment->producers[i].intent) == expected)
             return true;
     uint64_t word = rt_load_acquire(word_at(q, end));
-    return shm_word_state(word) != SHM_RECORD_EMPTY && shm_word_seq(word) == next_seq;
+    return shm_word_state(word) != SHM_RECORD_EMPTY &&
+           (shm_word_seq(word) == next_seq || (shm_word_flags(word) & SHM_TX_RELOCATED));
 }
 
 typedef struct suspects {
@@ -220,46 +221,44 @@ static uint64_t unread_word(const tx_queue_t *q)
     return rt_load_acquire(tx_word_at(q->data, 0));
 }
 
-/* The record at the read cursor has not been finished for too long. Skips it when all who may be
- * writing it are dead. Returns 0 wait, 1 skipped a dead worker's relocation, -EOWNERDEAD skipped a
- * packet. */
-static int resolve_stuck(tx_queue_t *q, tx_item_t *item)
+/* Finishes the claim of units at the read cursor as its dead owner would have with an abort. The word
+ * that decides comes last but for the padding, which is the same whoever stores it: a successor that
+ * finds only half of this does it again. */
+static void abort_claim(tx_queue_t *q, uint32_t units, uint32_t slot)
+{
+    uint32_t place = place_of(q, q->read_ref);
+    uint32_t pad = units > q->units - place ? q->units - place : 0;
+    unsigned flags = slot == SHM_WORKER_PRODUCER ? SHM_TX_RELOCATED : SHM_TX_ORPHAN;
+    uint64_t word = shm_word(q->read_seq, units - pad, flags, SHM_RECORD_ABORTED);
+    if (pad) {
+        rt_store_release(tx_word_at(q->data, 0), word);
+        word = shm_word(q->read_seq, pad, 0, SHM_RECORD_PAD);
+    }
+    rt_store_release(tx_word_at(q->data, place), word);
+}
+
+/* The record at the read cursor has not been finished for too long. Aborts it when all who may be
+ * writing it are dead. Returns whether it did. */
+static bool resolve_stuck(tx_queue_t *q)
 {
     shm_cursor_t claim = shm_cursor(q->read_seq, place_of(q, q->read_ref));
     suspects_t s = find_claimants(q, claim);
     if (s.alive || s.dead == 0)
-        return 0;
+        return false;
     /* A live owner may have committed and withdrawn its announcement during the search, and a dead
      * one that had lost the race for the same claim be all that was found. Its commit precedes its
      * withdrawal, so the word tells. */
     unsigned state = shm_word_state(unread_word(q));
     if (state != SHM_RECORD_EMPTY && state != SHM_RECORD_CLAIMED)
-        return 0;
+        return true;
 
     uint32_t units = rt_load_relaxed(&q->segment->producers[s.slot].intent_units);
     uint32_t claimed =
         tx_used_units(place_of(q, q->read_ref), shm_cursor_place(q->tail_seen), q->units);
-    if (units == 0 || units > claimed)
-        return 0;
-
-    bool packet = s.slot != SHM_WORKER_PRODUCER;
-    *item = (tx_item_t){.ref = q->read_ref, .sequence = widen(q, q->read_seq),
-                        .producer = (uint16_t)s.slot};
-    for (uint32_t at = 0, part; at < units; at += part) {
-        part = units - at;
-        uint32_t to_end = q->units - place_of(q, q->read_ref + at);
-        part = part < to_end ? part : to_end;
-        part = part < SHM_RECORD_MAX_UNITS ? part : SHM_RECORD_MAX_UNITS;
-        rt_store_relaxed(word_at(q, q->read_ref + at),
-                         shm_word(q->read_seq, part, 0, SHM_RECORD_DONE));
-    }
-    forget_claim(q, s.slot);
-    q->read_ref += units;
-    q->read_seq += packet;
-    rt_store_relaxed(&q->cursors->read, shm_cursor(q->read_seq, place_of(q, q->read_ref)));
-    if (packet)
-        count_finished(q, 1);
-    return packet ? -EOWNERDEAD : 1;
+    if (units == 0 || units > claimed || units > SHM_RECORD_MAX_UNITS)
+        return false;
+    abort_claim(q, units, s.slot);
+    return true;
 }
 
 /* --- taking in ----------------------------------------------------------------------------- */
@@ -288,6 +287,7 @@ static int give_up_on_ring(tx_queue_t *q, shm_cursor_t tail, tx_item_t *item)
                          shm_word(q->read_seq, (uint32_t)part, 0, SHM_RECORD_DONE));
         at += part;
     }
+    forget_claim(q, SHM_WORKER_PRODUCER);
     q->read_ref = end;
     q->replay_until_ref = 0;
     q->read_seq = shm_cursor_seq(tail);
@@ -307,19 +307,20 @@ static bool announced_by_known_dead(const tx_queue_t *q)
     return false;
 }
 
-static int wait_or_resolve(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
+/* Whether the record at the read cursor is worth another look at once. */
+static bool wait_or_resolve(tx_queue_t *q, int64_t now_mono_ns)
 {
     if (q->stuck_since_mono_ns == 0)
         q->stuck_since_mono_ns = now_mono_ns;
     bool patient = now_mono_ns - q->stuck_since_mono_ns < STUCK_PATIENCE_NS;
     if (patient && !announced_by_known_dead(q))
-        return 0;
+        return false;
     q->stuck_since_mono_ns = now_mono_ns;
-    return resolve_stuck(q, item);
+    return resolve_stuck(q);
 }
 
 /* What a record in this state means for the caller; the record is sound and its fields are in item. */
-static int outcome_of(tx_queue_t *q, uint64_t ref, uint64_t word, unsigned state)
+static int outcome_of(tx_queue_t *q, uint64_t ref, uint64_t word, unsigned state, tx_item_t *item)
 {
     switch (state) {
     case SHM_RECORD_COMMITTED:
@@ -332,10 +333,14 @@ static int outcome_of(tx_queue_t *q, uint64_t ref, uint64_t word, unsigned state
         return -EOWNERDEAD;
     case SHM_RECORD_ABORTED:
         set_state(q, ref, word, SHM_RECORD_DONE);
-        if (!(shm_word_flags(word) & SHM_TX_RELOCATED)) {
-            rt_bump(&q->segment->stats->counters[SHM_COUNT_tx_aborted], 1);
-            count_finished(q, 1);
+        if (shm_word_flags(word) & SHM_TX_RELOCATED)
+            return -EAGAIN;
+        count_finished(q, 1);
+        if (shm_word_flags(word) & SHM_TX_ORPHAN) {
+            *item = (tx_item_t){.ref = ref, .sequence = widen(q, shm_word_seq(word))};
+            return -EOWNERDEAD;
         }
+        rt_bump(&q->segment->stats->counters[SHM_COUNT_tx_aborted], 1);
         return -EAGAIN;
     default: /* DONE, during a takeover */
         return -EAGAIN;
@@ -365,8 +370,7 @@ static int next_record(tx_queue_t *q, shm_cursor_t tail, uint32_t left, int64_t 
 
     unsigned state = shm_word_state(word);
     if (!replay && (state == SHM_RECORD_EMPTY || state == SHM_RECORD_CLAIMED)) {
-        int rc = wait_or_resolve(q, now_mono_ns, item);
-        return rc == 1 ? -EAGAIN : rc;
+        return wait_or_resolve(q, now_mono_ns) ? -EAGAIN : 0;
     }
     bool relocated = (shm_word_flags(word) & SHM_TX_RELOCATED) != 0;
     bool in_order = replay || relocated || shm_word_seq(word) == q->read_seq;
@@ -390,7 +394,7 @@ static int next_record(tx_queue_t *q, shm_cursor_t tail, uint32_t left, int64_t 
     if (!done && state != SHM_RECORD_ABORTED)
         q->live_units += shm_word_units(word);
     if (readable)
-        return outcome_of(q, ref, word, state);
+        return outcome_of(q, ref, word, state, item);
     finish_word(q, ref, word);
     return -EBADMSG;
 }
@@ -519,12 +523,14 @@ static void wake_producers(tx_queue_t *q)
 
 /* --- relocation ---------------------------------------------------------------------------- */
 
-/* Worth it when the ring is three quarters used and less than half of what is used still waits. */
+/* Worth it when a producer's longest claim may not fit and less than half of what is used still waits.
+ * Such a claim takes up to reserve_units, and as much must stay free. */
 static bool must_move(const tx_queue_t *q)
 {
     shm_cursor_t tail = rt_load_relaxed(&q->cursors->tail);
     uint32_t used = tx_used_units(place_of(q, q->head_ref), shm_cursor_place(tail), q->units);
-    return used > q->units / 4 * 3 && q->live_units < used / 2 && q->head_ref < q->read_ref;
+    return used + 2 * tx_reserve_units(q->max_payload_bytes) > q->units &&
+           q->live_units < used / 2 && q->head_ref < q->read_ref;
 }
 
 /* Claims units at the tail, announced in the worker's own slot, without using a sequence. Returns the
@@ -590,6 +596,7 @@ static bool move_head_record(tx_queue_t *q)
 unsigned tx_queue_release(tx_queue_t *q, uint32_t max_bytes, unsigned max_moves, unsigned *moved)
 {
     unsigned freed = 0;
+    uint64_t old_head = q->head_ref;
     *moved = 0;
     for (;;) {
         uint64_t end = end_of_finished(q, max_bytes, &freed);
@@ -601,7 +608,7 @@ unsigned tx_queue_release(tx_queue_t *q, uint32_t max_bytes, unsigned max_moves,
     }
     if (q->dead_producers)
         sweep_dead_producers(q);
-    if (freed || q->finished != q->finished_told) {
+    if (q->head_ref != old_head || q->finished != q->finished_told) {
         q->finished_told = q->finished;
         wake_producers(q);
     }
@@ -669,7 +676,8 @@ static uint64_t count_waiting(const tx_queue_t *q, shm_cursor_t tail, uint32_t r
             break;
         bool relocated = (shm_word_flags(word) & SHM_TX_RELOCATED) != 0;
         bool live = state == SHM_RECORD_COMMITTED || state == SHM_RECORD_SENDING ||
-                    state == SHM_RECORD_CANCELLED;
+                    state == SHM_RECORD_CANCELLED ||
+                    (state == SHM_RECORD_ABORTED && !relocated);
         waiting += live && (replay || relocated);
         place = (place + units) % q->units;
         left -= units;
@@ -705,6 +713,8 @@ static int take_over(tx_queue_t *q)
     uint64_t next = rt_seq64_near(q->sequence_high, q->read_seq);
     q->finished = next - count_waiting(q, tail, shm_cursor_place(read));
     rt_store_relaxed(&q->cursors->finished, q->finished);
+    for (uint32_t i = 1; i < q->segment->config.producers; i++)
+        q->dead_producers += rt_load_relaxed(&q->segment->producers[i].owner) == OWNER_DEAD;
     return 0;
 }
 

@@ -15,8 +15,9 @@
  * exactly (a tail value is unique: its low half is the place, its high half counts packets), so the
  * worker, when it finds the next record unfinished for a while, looks for the slots that announced
  * this tail value. As long as one of their owners lives it waits; when all are dead the claim is
- * theirs, and it is skipped. Nobody needs to guess a length from half-written bytes. A slow or
- * stopped producer is never skipped, because it may still write.
+ * theirs, and the worker aborts it in their name: one word, stored where they would have stored theirs,
+ * so that the worker itself may die over it at any instant. Nobody needs to guess a length from
+ * half-written bytes. A slow or stopped producer is never skipped, because it may still write.
  *
  * Room. The worker zeroes what it frees before it publishes the new head, so that a word at a future
  * record's start reads EMPTY until its owner writes it, and old payload bytes cannot be mistaken for
@@ -40,6 +41,8 @@
  *   T6  bell, full fence here and in tx_queue_arm_bell: either the worker sees the record or the
  *       producer sees the bell armed
  *   T7  room, full fence in tx_producer_wait_room and tx_queue_release: likewise
+ *   T8  tail, A -> T1: the head loaded next is at least as new as the one that made room for the claim
+ *       before this tail; an older one could be a lap behind and promise room that is not there
  */
 #include "shm/tx_ring.h"
 
@@ -126,6 +129,13 @@ static int refuse_tail(const tx_producer_t *p, shm_cursor_t tail)
                       shm_cursor_place(tail), p->units);
 }
 
+/* Also after a lost race: an announcement left standing would make the worker wait for this producer
+ * when the winner of the same claim dies. */
+static void withdraw(tx_producer_t *p)
+{
+    rt_store_release(&p->slot->intent, SHM_INTENT_NONE);
+}
+
 int tx_producer_claim(tx_producer_t *p, uint32_t payload_bytes, int64_t due_ns, int64_t now_mono_ns,
                       const shm_addr_t *dest, tx_claim_t *out)
 {
@@ -133,17 +143,21 @@ int tx_producer_claim(tx_producer_t *p, uint32_t payload_bytes, int64_t due_ns, 
         return refuse_size(p, payload_bytes);
 
     uint32_t need = tx_record_units(payload_bytes, dest != NULL);
-    shm_cursor_t tail = rt_load_relaxed(&p->cursors->tail);
+    shm_cursor_t tail = rt_load_acquire(&p->cursors->tail); /* T8 */
     uint32_t take, pad;
     for (;;) {
-        if (__builtin_expect(shm_cursor_place(tail) >= p->units, 0))
+        if (__builtin_expect(shm_cursor_place(tail) >= p->units, 0)) {
+            withdraw(p);
             return refuse_tail(p, tail);
+        }
         pad = tx_pad_units(shm_cursor_place(tail), need, p->units);
         take = pad + need;
         if (!has_room(p, tail, take)) {
-            shm_cursor_t again = rt_load_relaxed(&p->cursors->tail);
-            if (again == tail)
+            shm_cursor_t again = rt_load_acquire(&p->cursors->tail); /* T8 */
+            if (again == tail) {
+                withdraw(p);
                 return -ENOBUFS;
+            }
             tail = again;
             continue;
         }
@@ -186,7 +200,7 @@ int tx_producer_claim(tx_producer_t *p, uint32_t payload_bytes, int64_t due_ns, 
 void tx_producer_commit(tx_producer_t *p, tx_claim_t *claim)
 {
     rt_store_release(&claim->record->word, claim->commit_word); /* T2, pairs with T3 */
-    rt_store_release(&p->slot->intent, SHM_INTENT_NONE);
+    withdraw(p);
 }
 
 void tx_producer_abort(tx_producer_t *p, tx_claim_t *claim)
@@ -194,7 +208,7 @@ void tx_producer_abort(tx_producer_t *p, tx_claim_t *claim)
     uint64_t w = claim->commit_word;
     rt_store_release(&claim->record->word,
                      shm_word(shm_word_seq(w), shm_word_units(w), 0, SHM_RECORD_ABORTED));
-    rt_store_release(&p->slot->intent, SHM_INTENT_NONE);
+    withdraw(p);
 }
 
 int tx_producer_push(tx_producer_t *p, const void *payload, uint32_t payload_bytes, int64_t due_ns,

@@ -1,12 +1,12 @@
 /* clock_map.h: kernel stamps are CLOCK_REALTIME; a channel counts in MONOTONIC, TAI or REALTIME.
  *
- * Linux slews REALTIME and MONOTONIC together: their difference D is constant, to the nanosecond, until
- * somebody steps REALTIME (settimeofday, a leap second). So D is not averaged but fenced in:
+ * Linux slews REALTIME and MONOTONIC together: their difference D is constant, to the nanosecond,
+ * until somebody steps REALTIME (settimeofday, a leap second). So D is not averaged but fenced in:
  *
  *     m0 = mono,  r = real,  m1 = mono      =>      r - m1 <= D <= r - m0
  *
- * Each such pair of bounds is intersected with what is known, and the middle of the rest is used. An
- * empty intersection can only mean that REALTIME was stepped: start again from the newest pair.
+ * Each such pair of bounds is intersected with what is known, and the middle of the rest is used.
+ * An empty intersection can only mean that REALTIME was stepped: start again from the newest pair.
  * TAI - REALTIME is the kernel's integer number of seconds; nothing to measure.
  *
  * One thread. No system calls but vdso clock reads, except where stated.
@@ -29,19 +29,20 @@ typedef struct clock_map {
     uint64_t steps; /* changes of offset_ns by somebody setting the time */
 } clock_map_t;
 
-/* Measures with a few dozen pairs (about 2 us). Returns 0; -EINVAL when target is TAI and the kernel's
- * TAI offset is 0 (nobody set it: times would be REALTIME's, 37 s off), or an unknown clock; text set. */
+/* Measures with a few dozen pairs (about 2 us). Returns 0; -EINVAL when target is TAI and the
+ * kernel's TAI offset is 0 (nobody set it: times would be REALTIME's, 37 s off), or an unknown
+ * clock; text set. */
 int clock_map_init(clock_map_t *map, rt_clock_id_t target);
 
 /* To be called from the worker's loop, with its now; does nothing more often than every
  * CLOCK_MAP_REFRESH_NS. For TAI it asks adjtimex. Returns 1 when a step was noticed, else 0. */
 int clock_map_refresh(clock_map_t *map, int64_t now_mono_ns);
 
-/* One pair of bounds (about 60 ns): so that a step is seen before the stamps after it are converted.
- * Does nothing for TAI and REALTIME. Returns 1 when a step was noticed, else 0. */
+/* One pair of bounds (about 60 ns): so that a step is seen before the stamps after it are
+ * converted. Does nothing for TAI and REALTIME. Returns 1 when a step was noticed, else 0. */
 int clock_map_check(clock_map_t *map);
 
-/* The arithmetic of one pair; pure. Returns 1 when it contradicts what was known (a step), else 0. */
+/* The arithmetic of one pair; pure. Returns 1 when it contradicts what was known: a step. */
 int clock_map_bounds(clock_map_t *map, int64_t low_ns, int64_t high_ns);
 
 static inline int64_t clock_map_from_real(const clock_map_t *map, int64_t real_ns)

@@ -1,8 +1,8 @@
 /* phc.h: the clock of a network card (PTP hardware clock) and its relation to a channel's clock.
  *
  * phc_open finds the card's clock, switches its stamping on, and reads the clock against
- * CLOCK_REALTIME with PTP_SYS_OFFSET_EXTENDED. Each refresh gives one point (phc time, channel time);
- * phc_filter fits a line through the last few good points, which converts stamps.
+ * CLOCK_REALTIME with PTP_SYS_OFFSET_EXTENDED. Each refresh gives one point (phc time, channel
+ * time); phc_filter fits a line through the last few good points, which converts stamps.
  *
  * One thread; one phc_t per interface and channel clock, shared by its sockets.
  */
@@ -30,16 +30,17 @@ typedef struct phc_filter {
     unsigned next;  /* slot of the next one */
     int64_t base_phc_ns;
     int64_t base_offset_ns;
-    double slope; /* relative rate error of the card, about 1e-9 .. 1e-5 */
+    double slope;   /* relative rate error of the card, about 1e-9 .. 1e-5 */
     uint64_t steps; /* times the card's clock jumped and the filter began anew */
 } phc_filter_t;
 
 /* Pure arithmetic, no clocks. */
 void phc_filter_init(phc_filter_t *filter);
 
-/* Adds one reading: at phc_ns on the card the channel's clock stood at target_ns, known to +-width_ns/2.
- * Readings much wider than the usual are ignored; one that is off the line by more than its width and
- * 100 us means a step of the card's clock and starts anew. */
+/* Adds one reading: at phc_ns on the card the channel's clock stood at target_ns, known to
+ * +-width_ns/2. A reading counts with the square of its precision. One that is off the line by more
+ * than its width, 100 us and 500 ppm of the time since the last means that a clock was stepped:
+ * starts anew. */
 void phc_filter_add(phc_filter_t *filter, int64_t phc_ns, int64_t target_ns, int64_t width_ns);
 
 /* Channel time of a card stamp; meaningful once count > 0. */
@@ -48,16 +49,20 @@ int64_t phc_filter_map(const phc_filter_t *filter, int64_t phc_ns);
 typedef struct phc {
     int fd; /* /dev/ptpN, -1 closed */
     int index;
+    uint32_t ifindex; /* of the card */
+    bool rx;          /* the card stamps every received packet */
+    bool tx;
     int64_t next_refresh_mono_ns;
     phc_filter_t filter;
 } phc_t;
 
-/* Cold. Index of the clock of an interface: >= 0; -ENODEV (no such interface), -ENOTSUP (no clock, or
- * it stamps nothing in hardware). */
+/* Cold. Index of the clock of an interface: >= 0; -ENODEV (no such interface), -ENOTSUP (no clock,
+ * or it stamps nothing in hardware); text set. */
 int phc_index_of(const char *device);
 
-/* Cold. Switches stamping of all sent and received packets on (SIOCSHWTSTAMP, CAP_NET_ADMIN), opens the
- * clock and takes the first readings. Returns 0; -ENODEV, -ENOTSUP, -EPERM, -EACCES; text set. */
+/* Cold. Switches stamping of all sent and received packets on (SIOCSHWTSTAMP, CAP_NET_ADMIN), opens
+ * the clock and takes the first reading. A card that stamps only PTP packets on receipt keeps rx
+ * false. Returns 0; -ENODEV, -ENOTSUP, -EPERM, -EACCES; text set; phc->fd is -1 then. */
 int phc_open(phc_t *phc, const char *device, clock_map_t *map);
 
 void phc_close(phc_t *phc);

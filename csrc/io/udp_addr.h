@@ -1,4 +1,5 @@
-/* udp_addr.h: an IPv4 or IPv6 address with port, 28 bytes, as the kernel takes it. Pure; any thread. */
+/* udp_addr.h: an IPv4 or IPv6 address with port, 28 bytes, as the kernel takes it. Pure; any
+ * thread. */
 #ifndef UDP_ADDR_H
 #define UDP_ADDR_H
 

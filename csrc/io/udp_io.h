@@ -25,10 +25,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define UDP_MAX_PAYLOAD 65507    /* IPv4: 65535 - 20 - 8; IPv6 could carry 20 bytes more */
-#define UDP_MAX_GROUPS 8         /* multicast groups a socket joins */
-#define UDP_MAX_SEGMENTS 64      /* datagrams in one GSO call (what every kernel since 4.18 takes) */
-#define UDP_SEND_BATCH_MAX 64    /* messages in one sendmmsg; udp_send takes any n */
+#define UDP_MAX_PAYLOAD 65507 /* IPv4: 65535 - 20 - 8; IPv6 could carry 20 bytes more */
+#define UDP_MAX_GROUPS 8      /* multicast groups a socket joins */
+#define UDP_MAX_SEGMENTS 64   /* datagrams in one GSO call (what every kernel since 4.18 takes) */
+#define UDP_SEND_BATCH_MAX 64 /* messages in one sendmmsg; udp_send takes any n */
 #define UDP_REASON_BYTES 96
 
 /* ---- configuration ---------------------------------------------------------------------- */
@@ -42,7 +42,7 @@ typedef enum udp_stamp {
 
 /* What udp_config_t.rx_stamps asks for: a stamp of this kind, or the next worse one there is. */
 typedef enum udp_rx_stamps {
-    UDP_RX_STAMPS_OFF = 0,      /* UDP_STAMP_USER: one clock read per udp_recv call */
+    UDP_RX_STAMPS_OFF = 0, /* UDP_STAMP_USER: one clock read per udp_recv call */
     UDP_RX_STAMPS_KERNEL = 1,
     UDP_RX_STAMPS_HARDWARE = 2, /* prefer the card, fall back to the kernel */
 } udp_rx_stamps_t;
@@ -80,10 +80,10 @@ typedef struct udp_config {
     udp_txtime_mode_t txtime;
     rt_clock_id_t clock; /* the channel's clock; txtime needs the one its qdisc counts in */
 
-    int ttl;         /* unicast TTL / hop limit 1..255, -1: system default */
-    int mcast_ttl;   /* multicast TTL 0..255, -1: system default (1) */
-    int dscp;        /* 0..63, -1: leave */
-    int so_priority; /* 0..15, -1: leave; above 6 needs CAP_NET_ADMIN */
+    int ttl;               /* unicast TTL / hop limit 1..255, -1: system default */
+    int mcast_ttl;         /* multicast TTL 0..255, -1: system default (1) */
+    int dscp;              /* 0..63, -1: leave */
+    int so_priority;       /* 0..15, -1: leave; above 6 needs CAP_NET_ADMIN */
     uint32_t rcvbuf_bytes; /* 0: system default */
     uint32_t sndbuf_bytes;
 
@@ -94,14 +94,14 @@ typedef struct udp_config {
     char device[IFNAMSIZ]; /* SO_BINDTODEVICE, "" for none */
 
     /* Owned by the caller, outlive the udp_t, used by its thread only. */
-    udp_rx_pool_t *rx_pool;  /* needed by udp_recv; NULL for a socket that only sends */
-    clock_map_t *clock_map;  /* CLOCK_REALTIME -> cfg.clock; needed with any kernel stamp */
-    const phc_t *phc;        /* the card's clock -> cfg.clock; NULL: hardware stamps are not used */
+    udp_rx_pool_t *rx_pool; /* needed by udp_recv; NULL for a socket that only sends */
+    clock_map_t *clock_map; /* CLOCK_REALTIME -> cfg.clock; needed with any kernel stamp */
+    const phc_t *phc;       /* the card's clock -> cfg.clock; NULL: hardware stamps are not used */
 } udp_config_t;
 
 /* What the kernel really gave. Written by udp_open, udp_adopt and udp_set_remote. */
 typedef struct udp_effective {
-    udp_addr_t local; /* bound address and port */
+    udp_addr_t local;      /* bound address and port */
     uint32_t rcvbuf_bytes; /* in the unit of the request: half of what the kernel books */
     uint32_t sndbuf_bytes;
     int ttl;
@@ -111,12 +111,12 @@ typedef struct udp_effective {
     bool gro;
     bool txtime;
     udp_stamp_t rx_stamp;
-    udp_stamp_t tx_stamp; /* UDP_STAMP_USER: the kernel gives none */
+    udp_stamp_t tx_stamp;    /* UDP_STAMP_USER: the kernel gives none */
     uint32_t egress_ifindex; /* towards remote; 0 unknown */
     char egress_device[IFNAMSIZ];
-    char qdisc[16];                        /* root queueing discipline there, "" unknown */
-    char txtime_reason[UDP_REASON_BYTES];  /* why txtime is false, "" when true or off */
-    char hw_stamp_reason[UDP_REASON_BYTES];/* why no hardware stamps, "" when used or not asked */
+    char qdisc[16];                         /* root queueing discipline there, "" unknown */
+    char txtime_reason[UDP_REASON_BYTES];   /* why txtime is false, "" when true or off */
+    char hw_stamp_reason[UDP_REASON_BYTES]; /* why no hardware stamps, "" when used or not asked */
 } udp_effective_t;
 
 /* ---- the socket ------------------------------------------------------------------------- */
@@ -127,28 +127,32 @@ typedef struct udp {
     udp_effective_t eff;
 
     /* Datagrams the kernel dropped at this socket since it was created: buffer full, bad
-     * checksum. Survives a worker, as the socket does. Updated by udp_recv and udp_drops_refresh. */
+     * checksum. Survives a worker, as the socket does. udp_recv and udp_drops_refresh update it. */
     uint64_t kernel_drops;
     /* Errors the network reported (ICMP) about earlier datagrams, and the last one's errno. */
     uint64_t net_errors;
     int net_errno;
-    uint64_t rx_truncated;    /* datagrams longer than a pool buffer: cannot happen with IP today */
-    uint64_t gso_refusals;    /* GSO calls the kernel refused, their datagrams went plain */
-    uint64_t tx_stamps_lost;  /* stamps given up to keep ids and datagrams in step */
-    uint64_t txtime_missed;   /* etf told us that the launch time had passed (datagram dropped) */
-    uint64_t txtime_invalid;  /* etf refused the launch time (datagram dropped) */
+    uint64_t rx_truncated;   /* datagrams longer than a pool buffer: cannot happen with IP today */
+    uint64_t gso_refusals;   /* GSO calls the kernel refused, their datagrams went plain */
+    uint64_t tx_stamps_lost; /* stamps given up to keep ids and datagrams in step */
+    uint64_t txtime_missed;  /* etf told us that the launch time had passed (datagram dropped) */
+    uint64_t txtime_invalid; /* etf refused the launch time (datagram dropped) */
+    bool rx_more;            /* after udp_recv: there may be more in pool or kernel, call again */
     /* -------- */
     udp_addr_t remote;
     socklen_t remote_len; /* 0: connected, or no default remote */
     bool connected;
-    bool gso;             /* false: not asked, or refused for good */
-    bool own_stamp_ids;   /* the kernel takes ids from us (SCM_TS_OPT_ID, 6.13) */
+    bool gso;                 /* false: not asked, or refused for good */
+    bool stamps_set;          /* ts_flags are in force */
+    bool own_stamp_ids;       /* the kernel takes ids from us (SCM_TS_OPT_ID, 6.13) */
     uint32_t gso_segment_max; /* longest payload that fits the MTU; 0: GSO never */
-    uint32_t max_payload;     /* of one message: 65507 or 65527 */
     uint32_t next_stamp_id;
-    uint32_t stamp_id_base;
-    uint32_t stamp_flags; /* SOF_TIMESTAMPING_TX_*, per packet */
-    uint32_t drops_seen;  /* the kernel's 32-bit counter */
+    uint32_t stamp_id_base; /* without own_stamp_ids: our id of the kernel's 0 */
+    uint32_t ts_flags;      /* SO_TIMESTAMPING of the socket */
+    uint32_t
+        tx_stamp_flags;  /* SOF_TIMESTAMPING_TX_* of a datagram that wants a stamp; 0: none do */
+    uint32_t drops_seen; /* the kernel's 32-bit counter */
+    bool hw_any_device;  /* every card stamp is phc's: the socket is bound to its interface */
     rt_clock_id_t clock;
     udp_rx_pool_t *rx_pool;
     clock_map_t *clock_map;
@@ -159,11 +163,11 @@ typedef struct udp {
 udp_config_t udp_config_default(void);
 
 /* Cold. Opens and binds a socket as cfg says and fills udp (closed state before: memory may be
- * uninitialised). Options that are wishes (gso, gro, stamps, buffer sizes, txtime auto) fall back and
- * say so in udp->eff; all others are errors. cfg itself is not kept.
- * Returns 0; -EINVAL (a value out of range, families that do not fit), -EADDRINUSE, -EADDRNOTAVAIL, -EACCES,
- * -ENODEV, -ENOTSUP (txtime required), or what the kernel says. On failure udp->fd is -1, nothing
- * is left open, and the text names the address or option and the fix. */
+ * uninitialised). Options that are wishes (gso, gro, stamps, buffer sizes, txtime auto) fall back
+ * and say so in udp->eff; all others are errors. cfg itself is not kept. Returns 0; -EINVAL (a
+ * value out of range, families that do not fit), -EADDRINUSE, -EADDRNOTAVAIL, -EACCES, -ENODEV,
+ * -ENOTSUP (txtime required), or what the kernel says. On failure udp->fd is -1, nothing is left
+ * open, and the text names the address or option and the fix. */
 int udp_open(udp_t *udp, const udp_config_t *cfg);
 
 /* Cold. The same for an existing socket: one passed in, already bound, or one that outlived a
@@ -176,10 +180,10 @@ int udp_adopt(udp_t *udp, int fd, const udp_config_t *cfg);
 /* Closes the descriptor; forgets datagrams of this socket still in the pool. Twice is fine. */
 void udp_close(udp_t *udp);
 
-/* Cold. Another default remote (and, on a connected socket, another peer; packets of the old one that
- * are already queued are still received). cfg is that of udp_open with the new remote in it: the egress
- * interface, MTU and txtime are found again. Returns 0; on an error the old remote stays where the
- * kernel allows it. */
+/* Cold. Another default remote (and, on a connected socket, another peer; packets of the old one
+ * that are already queued are still received). cfg is that of udp_open with the new remote in it:
+ * the egress interface, MTU and txtime are found again. Returns 0; on an error the old remote stays
+ * where the kernel allows it. */
 int udp_set_remote(udp_t *udp, const udp_config_t *cfg);
 
 /* Asks the kernel for the drop counter (one system call, not per packet): sees drops after which
@@ -189,55 +193,60 @@ uint64_t udp_drops_refresh(udp_t *udp);
 /* ---- sending ---------------------------------------------------------------------------- */
 
 typedef struct udp_tx {
-    const void *data; /* may lie in shared memory; read by the kernel once */
+    const void *data;       /* may lie in shared memory; read by the kernel once */
     const udp_addr_t *dest; /* NULL: the default remote (or connected peer) */
-    int64_t txtime_ns; /* launch time in the channel's clock, 0: at once. Ignored unless eff.txtime */
-    uint32_t len; /* 0 .. 65507 (IPv6 65527) */
-    bool want_stamp;   /* needs cfg.tx_stamps, else ignored */
+    int64_t
+        txtime_ns;   /* launch time in the channel's clock, 0: at once. Ignored unless eff.txtime */
+    uint32_t len;    /* 0 .. 65507 (IPv6 65527) */
+    bool want_stamp; /* needs cfg.tx_stamps, else ignored */
     bool stamp_shared; /* out: others of the batch have the same id (one GSO call, one stamp) */
     uint32_t stamp_id; /* out: id that udp_tx_stamps will report, 0: none will come */
 } udp_tx_t;
 
 /* Hot. Hands batch[0..n-1] to the kernel in this order. Consecutive datagrams with the same dest
- * (pointer or value), txtime, want_stamp and length (the last may be shorter, not empty) leave in one GSO
- * message, up to 64 of them and 65507 bytes; messages go out by sendmmsg. n == 1 is one send/sendto.
+ * (pointer or value), txtime, want_stamp and length (the last may be shorter, not empty) leave in
+ * one GSO message, up to 64 of them and 65507 bytes; messages go out by sendmmsg. n == 1 is one
+ * send/sendto.
  *
- * Returns how many were handed over, 0 .. n. *err_out is 0 when all were, else the errno that stopped
- * batch[return value]:
- *   EAGAIN             socket buffer full: call again when writable
+ * Returns how many were handed over, 0 .. n. *err_out is 0 when all were, else the errno that
+ * stopped batch[return value]: EAGAIN             socket buffer full: call again when writable
  *   ENOBUFS, ENOMEM    no memory for it now: call again later
  *   EMSGSIZE           longer than the protocol, or than the path MTU with dont_fragment
  *   EDESTADDRREQ       no dest and no default remote
  *   ENETUNREACH, EHOSTUNREACH, ENETDOWN, EPERM, EACCES, EINVAL, ...  this datagram cannot be sent
- * For all but the first two lines the caller counts batch[return value] as failed and goes on behind it.
+ * For all but the first two lines the caller counts batch[return value] as failed and goes on
+ * behind it.
  *
  * Errors of earlier datagrams: ICMP answers (ECONNREFUSED from a closed port...) come back on
- * connected sockets as the result of some later call, once, and that call's datagram is not sent. So a
- * failed message is tried again; when that succeeds the error was an old one: it is counted in
+ * connected sockets as the result of some later call, once, and that call's datagram is not sent.
+ * So a failed message is tried again; when that succeeds the error was an old one: it is counted in
  * net_errors / net_errno and *err_out stays clear. No datagram is lost or sent twice by this.
+ * (sendmmsg keeps an error behind its first message to itself, so net_errors is a lower bound.)
  *
- * Where the kernel refuses GSO the same datagrams go plain and the socket remembers: EINVAL, EIO: no
- * more GSO; EMSGSIZE: none for payloads of that length and above (they exceed the MTU and fragment).
+ * Where the kernel refuses GSO the same datagrams go plain and the socket remembers: EINVAL, EIO:
+ * no more GSO; EMSGSIZE: none for payloads of that length and above (they exceed the MTU and
+ * fragment).
  */
 int udp_send(udp_t *udp, udp_tx_t *batch, unsigned n, int *err_out);
 
 typedef struct udp_tx_stamp {
-    int64_t time_ns; /* in the channel's clock */
-    uint32_t id;     /* udp_tx_t.stamp_id of the datagram (or of all datagrams of its GSO call) */
+    int64_t time_ns;  /* in the channel's clock */
+    uint32_t id;      /* udp_tx_t.stamp_id of the datagram (or of all datagrams of its GSO call) */
     udp_stamp_t kind; /* KERNEL or HARDWARE */
 } udp_tx_stamp_t;
 
-/* Hot. Takes up to max stamps from the socket's error queue. Call it after sends with want_stamp (on
- * loopback the stamp is there when udp_send returns, on a card microseconds later) and on EPOLLERR; stamps
- * left lying take the receive buffer's space. They come in the order of leaving, each once, some never (the
- * packet was dropped on the way out). Also counts etf's complaints. Returns 0 .. max. */
+/* Hot. Takes up to max stamps from the socket's error queue. Call it after sends with want_stamp
+ * (on loopback the stamp is there when udp_send returns, on a card microseconds later) and on
+ * EPOLLERR; stamps left lying take the receive buffer's space. They come in the order of leaving,
+ * each once, some never (the packet was dropped on the way out). Also counts etf's complaints.
+ * Returns 0 .. max. */
 int udp_tx_stamps(udp_t *udp, udp_tx_stamp_t *out, unsigned max);
 
 /* ---- receiving -------------------------------------------------------------------------- */
 
 typedef struct udp_rx {
     const uint8_t *data; /* in the pool, valid until the next udp_recv with the same pool */
-    uint32_t len; /* 0 is a datagram too */
+    uint32_t len;        /* 0 is a datagram too */
     udp_stamp_t stamp;
     int64_t time_ns; /* arrival in the channel's clock */
     udp_addr_t source;
@@ -254,12 +263,12 @@ udp_rx_pool_t *udp_rx_pool_create(unsigned messages);
 /* After the last udp_t that uses it is closed. NULL is fine. */
 void udp_rx_pool_destroy(udp_rx_pool_t *pool);
 
-/* Hot. Takes up to max datagrams out of the socket (max >= 1). A call that finds nothing costs one
- * system call. A return of max means that there may be more; part of a GRO batch may then still lie in
- * the pool, and the pool serves no other socket until it is fetched: go on calling for this one until
- * less than max come (the call that returns such a rest makes no system call).
- * Returns 0 .. max, -EBUSY (the pool holds a rest of another socket), or -errno for a socket that is
- * broken (EBADF, ENOMEM...). ICMP errors are counted in net_errors, not returned. */
+/* Hot. Takes up to max datagrams out of the socket (max >= 1), with at most one successful system
+ * call. udp->rx_more says whether the queue may hold more. When a call returns max, the rest of a
+ * GRO batch may still lie in the pool, and the pool serves no other socket until it is fetched: go
+ * on calling for this one while it returns max (a call that finds a rest in the pool makes no
+ * system call). Returns 0 .. max, -EBUSY (the pool holds a rest of another socket), or -errno for a
+ * socket that is broken (EBADF, ENOMEM...). ICMP errors are counted in net_errors, not returned. */
 int udp_recv(udp_t *udp, udp_rx_t *out, unsigned max);
 
 #endif

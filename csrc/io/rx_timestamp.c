@@ -1,0 +1,192 @@
+/* SO_TIMESTAMPING: what to switch on, and what control messages then say.
+ *
+ *   received   every packet: kernel stamp (CLOCK_REALTIME), card stamp when a phc is given
+ *   sent       only packets that ask (tx_timestamp.c, udp_send.c): no TX_* bit on the socket
+ *
+ * A card stamp is only worth something with the card's clock known. The socket may hear several
+ * cards; OPT_PKTINFO says which one stamped, and stamps of others are passed over for the kernel's.
+ */
+#include "io/udp_private.h"
+
+#include "base/rt_err.h"
+
+#include <errno.h>
+#include <linux/errqueue.h>
+#include <linux/net_tstamp.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static int set_flags(int fd, uint32_t flags)
+{
+    int value = (int)flags;
+    return setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, &value, sizeof value) < 0 ? -errno : 0;
+}
+
+/* Asks by sending a datagram with an id of ours from a throw-away socket to itself: the control
+ * message is judged before anything else can go wrong. */
+static bool kernel_takes_ids(void)
+{
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    udp_addr_t self = {.v4 = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof self;
+    bool takes = fd >= 0 && bind(fd, &self.sa, sizeof self.v4) == 0 &&
+                 getsockname(fd, &self.sa, &len) == 0 &&
+                 set_flags(fd, SOF_TIMESTAMPING_OPT_ID | SOF_TIMESTAMPING_SOFTWARE) == 0;
+    if (takes) {
+        union {
+            struct cmsghdr head;
+            char space[CMSG_SPACE(sizeof(uint32_t))];
+        } control = {.head = {.cmsg_len = CMSG_LEN(sizeof(uint32_t)),
+                              .cmsg_level = SOL_SOCKET,
+                              .cmsg_type = SCM_TS_OPT_ID}};
+        struct msghdr msg = {.msg_name = &self,
+                             .msg_namelen = sizeof self.v4,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof control.space};
+        takes = sendmsg(fd, &msg, MSG_DONTWAIT) == 0 || errno != EINVAL;
+    }
+    if (fd >= 0)
+        close(fd);
+    return takes;
+}
+
+static void say_why_no_hardware(udp_t *udp, const udp_config_t *cfg)
+{
+    udp_effective_t *eff = &udp->eff;
+    bool rx = cfg->rx_stamps == UDP_RX_STAMPS_HARDWARE && eff->rx_stamp != UDP_STAMP_HARDWARE;
+    bool tx = cfg->tx_stamps && cfg->phc != NULL && eff->tx_stamp != UDP_STAMP_HARDWARE;
+    eff->hw_stamp_reason[0] = '\0';
+    if (!rx && !tx)
+        return;
+    if (cfg->phc == NULL)
+        snprintf(eff->hw_stamp_reason, UDP_REASON_BYTES, "no PTP clock is open for this channel");
+    else if (rx && !cfg->phc->rx)
+        snprintf(eff->hw_stamp_reason, UDP_REASON_BYTES, "the card stamps PTP packets only");
+    else
+        snprintf(eff->hw_stamp_reason, UDP_REASON_BYTES, "packets leave by %s, not by the card %u",
+                 eff->egress_device[0] != '\0' ? eff->egress_device : "an unknown interface",
+                 cfg->phc->ifindex);
+}
+
+/* Ids begin anew on a socket taken over, and go on when only the remote changes. */
+static int switch_on(udp_t *udp, uint32_t flags)
+{
+    if (udp->stamps_set && udp->ts_flags == flags)
+        return 0;
+    udp->ts_flags = flags;
+    int rc = udp_stamp_ids_restart(udp);
+    udp->stamps_set = rc == 0;
+    return rc;
+}
+
+int udp_stamps_enable(udp_t *udp, const udp_config_t *cfg)
+{
+    const phc_t *phc = cfg->phc;
+    bool rx_hw = cfg->rx_stamps == UDP_RX_STAMPS_HARDWARE && phc != NULL && phc->rx;
+    bool tx_hw =
+        cfg->tx_stamps && phc != NULL && phc->tx && phc->ifindex == udp->eff.egress_ifindex;
+    uint32_t flags = 0;
+    if (cfg->rx_stamps != UDP_RX_STAMPS_OFF)
+        flags |= SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
+    if (cfg->tx_stamps)
+        flags |= SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_OPT_ID | SOF_TIMESTAMPING_OPT_TSONLY;
+    if (rx_hw)
+        flags |= SOF_TIMESTAMPING_RX_HARDWARE | SOF_TIMESTAMPING_OPT_PKTINFO;
+    if (rx_hw || tx_hw)
+        flags |= SOF_TIMESTAMPING_RAW_HARDWARE;
+
+    int rc = switch_on(udp, flags);
+    if (rc < 0)
+        return rt_err_set(rc, "SO_TIMESTAMPING = 0x%x: %s; open without stamps", flags,
+                          strerror(-rc));
+    udp->eff.rx_stamp = rx_hw                                 ? UDP_STAMP_HARDWARE
+                        : cfg->rx_stamps != UDP_RX_STAMPS_OFF ? UDP_STAMP_KERNEL
+                                                              : UDP_STAMP_USER;
+    udp->eff.tx_stamp = tx_hw            ? UDP_STAMP_HARDWARE
+                        : cfg->tx_stamps ? UDP_STAMP_KERNEL
+                                         : UDP_STAMP_USER;
+    udp->tx_stamp_flags = !cfg->tx_stamps ? 0
+                          : tx_hw ? SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_TX_HARDWARE
+                                  : SOF_TIMESTAMPING_TX_SOFTWARE;
+    udp->own_stamp_ids = cfg->tx_stamps && kernel_takes_ids();
+    udp->hw_any_device =
+        phc != NULL && cfg->device[0] != '\0' && if_nametoindex(cfg->device) == phc->ifindex;
+    say_why_no_hardware(udp, cfg);
+    return 0;
+}
+
+int udp_stamp_ids_restart(udp_t *udp)
+{
+    /* The kernel sets its counter to 0 when OPT_ID goes from off to on. */
+    int rc = set_flags(udp->fd, udp->ts_flags & ~(uint32_t)SOF_TIMESTAMPING_OPT_ID);
+    udp_tx_stamp_t thrown[UDP_SEND_BATCH_MAX];
+    int got;
+    while ((got = udp_tx_stamps(udp, thrown, UDP_SEND_BATCH_MAX)) > 0)
+        udp->tx_stamps_lost += (unsigned)got;
+    if (rc == 0)
+        rc = set_flags(udp->fd, udp->ts_flags);
+    udp->stamp_id_base = udp->next_stamp_id;
+    return rc;
+}
+
+static void take_stamps(const struct cmsghdr *cmsg, udp_rx_control_t *control)
+{
+    struct scm_timestamping stamps;
+    memcpy(&stamps, CMSG_DATA(cmsg), sizeof stamps);
+    control->kernel = stamps.ts[0];
+    control->hardware = stamps.ts[2];
+}
+
+static void take_socket_level(const struct cmsghdr *cmsg, udp_rx_control_t *control)
+{
+    if (cmsg->cmsg_type == SCM_TIMESTAMPING) {
+        take_stamps(cmsg, control);
+    } else if (cmsg->cmsg_type == SO_RXQ_OVFL) {
+        memcpy(&control->drops, CMSG_DATA(cmsg), sizeof control->drops);
+        control->has_drops = true;
+    } else if (cmsg->cmsg_type == SCM_TIMESTAMPING_PKTINFO) {
+        struct scm_ts_pktinfo info;
+        memcpy(&info, CMSG_DATA(cmsg), sizeof info);
+        control->hardware_ifindex = info.if_index;
+    }
+}
+
+void udp_rx_control_parse(const struct msghdr *msg, udp_rx_control_t *control)
+{
+    *control = (udp_rx_control_t){.segment_bytes = 0};
+    /* CMSG_NXTHDR takes a pointer to non-const for history's sake and changes nothing. */
+    struct msghdr *m = (struct msghdr *)(uintptr_t)msg;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
+        if (c->cmsg_level == SOL_SOCKET) {
+            take_socket_level(c, control);
+        } else if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
+            int segment;
+            memcpy(&segment, CMSG_DATA(c), sizeof segment);
+            control->segment_bytes = segment > 0 ? (uint32_t)segment : 0;
+        } else if (c->cmsg_level == SOL_IP && c->cmsg_type == IP_TOS) {
+            control->tos = *CMSG_DATA(c);
+        } else if (c->cmsg_level == SOL_IPV6 && c->cmsg_type == IPV6_TCLASS) {
+            int tclass;
+            memcpy(&tclass, CMSG_DATA(c), sizeof tclass);
+            control->tos = (uint8_t)tclass;
+        }
+    }
+}
+
+bool udp_rx_stamp(const udp_t *udp, const udp_rx_control_t *control, int64_t *time_ns,
+                  udp_stamp_t *kind)
+{
+    int64_t hardware_ns = udp_timespec_ns(&control->hardware);
+    if (hardware_ns != 0 && udp->phc != NULL &&
+        (udp->hw_any_device || control->hardware_ifindex == udp->phc->ifindex)) {
+        *time_ns = phc_to_channel(udp->phc, hardware_ns);
+        *kind = UDP_STAMP_HARDWARE;
+        return true;
+    }
+    int64_t kernel_ns = udp_timespec_ns(&control->kernel);
+    if (kernel_ns == 0)
+        return false;
+    *time_ns = clock_map_from_real(udp->clock_map, kernel_ns);
+    *kind = UDP_STAMP_KERNEL;
+    return true;
+}

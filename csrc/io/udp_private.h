@@ -1,0 +1,92 @@
+/* udp_private.h: between the .c files of this folder only. */
+#ifndef UDP_PRIVATE_H
+#define UDP_PRIVATE_H
+
+#include "io/udp_io.h"
+#include "io/udp_route.h"
+
+#include <string.h>
+
+/* Names that C libraries of 2022 do not know yet; numbers are kernel ABI. */
+#ifndef SO_TXTIME
+#define SO_TXTIME 61
+#define SCM_TXTIME SO_TXTIME
+#endif
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+#ifndef SCM_TS_OPT_ID
+#define SCM_TS_OPT_ID 81 /* Linux 6.13 */
+#endif
+#ifndef SOL_UDP
+#define SOL_UDP 17
+#endif
+
+#define UDP_HEADER_BYTES 8
+#define UDP_V4_HEADERS_BYTES (20 + UDP_HEADER_BYTES)
+#define UDP_V6_HEADERS_BYTES (40 + UDP_HEADER_BYTES)
+
+/* Space for the control messages of one datagram received: three stamps, their interface, drop
+ * counter, GRO size, TOS; and of one sent: segment size, launch time, stamp request, stamp id. */
+#define UDP_RX_CONTROL_BYTES 256
+#define UDP_TX_CONTROL_BYTES 96
+
+/* ---- udp_options.c ---- */
+
+/* Range checks of the whole configuration. Returns 0 or -EINVAL, text set. */
+int udp_config_check(const udp_config_t *cfg);
+
+/* The family of the socket this configuration needs. */
+sa_family_t udp_config_family(const udp_config_t *cfg);
+
+/* Everything that can be set before the address is bound. Returns 0 or -errno, text set. */
+int udp_options_apply(int fd, const udp_config_t *cfg);
+
+int udp_groups_join(int fd, const udp_config_t *cfg);
+
+/* Reads back what the kernel made of it. */
+void udp_options_read(udp_t *udp);
+
+int udp_get_int(int fd, int level, int option, int fallback);
+
+/* ---- rx_timestamp.c ---- */
+
+/* What the control messages of one received message said. */
+typedef struct udp_rx_control {
+    struct timespec kernel; /* CLOCK_REALTIME, 0: none */
+    struct timespec hardware;
+    uint32_t hardware_ifindex;
+    uint32_t segment_bytes; /* GRO: length of each datagram but the last; 0: one datagram */
+    uint32_t drops;
+    bool has_drops;
+    uint8_t tos;
+} udp_rx_control_t;
+
+/* Chooses and switches on stamping; fills udp->eff.rx_stamp / tx_stamp and the flags behind them.
+ * Returns 0 or -errno, text set. */
+int udp_stamps_enable(udp_t *udp, const udp_config_t *cfg);
+
+/* Sets the kernel's stamp counter to 0, throwing away stamps not fetched yet. Returns 0 or -errno.
+ */
+int udp_stamp_ids_restart(udp_t *udp);
+
+void udp_rx_control_parse(const struct msghdr *msg, udp_rx_control_t *control);
+
+/* The best stamp of a datagram in the channel's clock. False: it carries none. */
+bool udp_rx_stamp(const udp_t *udp, const udp_rx_control_t *control, int64_t *time_ns,
+                  udp_stamp_t *kind);
+
+static inline int64_t udp_timespec_ns(const struct timespec *ts)
+{
+    return (int64_t)ts->tv_sec * RT_NS_PER_S + ts->tv_nsec;
+}
+
+/* ---- udp_recv.c ---- */
+
+/* The pool drops what it still holds of this socket. */
+void udp_rx_pool_forget(udp_rx_pool_t *pool, const udp_t *udp);
+
+#endif

@@ -1,0 +1,299 @@
+/* Sending: the batch is cut into messages, the messages go to the kernel in one call.
+ *
+ *   batch      a a a a | b | a a a' | c          letters: destination; a': shorter than a
+ *   messages   [aaaa]   [b]  [aaa']   [c]        [] one msghdr: GSO where it holds more than one
+ *   calls      `--------- sendmmsg ---------'    one message: sendmsg; one plain datagram: sendto
+ *
+ * A message is all or nothing, so "how many messages went" gives "how many datagrams went". When a
+ * call fails, its first message is settled alone (settle_failure): an old ICMP error is swallowed,
+ * a refused GSO message starts again as a plain datagram, anything else is the caller's.
+ *
+ * All arrays live on the stack and only what is used of them is written: nothing is cleared per
+ * call.
+ */
+#include "io/udp_private.h"
+
+#include <errno.h>
+#include <linux/net_tstamp.h>
+
+/* A closed port answers every datagram; its answers may come between two attempts. */
+#define REFUSED_ATTEMPTS 8
+
+typedef union control_space {
+    struct cmsghdr align;
+    char bytes[UDP_TX_CONTROL_BYTES];
+} control_space_t;
+
+/* ---- one message ------------------------------------------------------------------------ */
+
+static void set_dest(const udp_t *udp, const udp_tx_t *tx, struct msghdr *msg)
+{
+    if (tx->dest != NULL) {
+        msg->msg_name = (void *)(uintptr_t)tx->dest;
+        msg->msg_namelen = udp_addr_len(tx->dest);
+    } else {
+        msg->msg_name = udp->remote_len != 0 ? (void *)(uintptr_t)&udp->remote : NULL;
+        msg->msg_namelen = udp->remote_len;
+    }
+}
+
+/* Appends one control message; the space is known to suffice (UDP_TX_CONTROL_BYTES). */
+static void put_control(struct msghdr *msg, int level, int type, const void *data, size_t len)
+{
+    struct cmsghdr *c = (struct cmsghdr *)(void *)((char *)msg->msg_control + msg->msg_controllen);
+    c->cmsg_level = level;
+    c->cmsg_type = type;
+    c->cmsg_len = CMSG_LEN(len);
+    memcpy(CMSG_DATA(c), data, len);
+    msg->msg_controllen += CMSG_SPACE(len);
+}
+
+static uint32_t next_stamp_id(udp_t *udp)
+{
+    uint32_t id = udp->next_stamp_id++;
+    if (udp->next_stamp_id == 0)
+        udp->next_stamp_id = 1;
+    return id;
+}
+
+static bool wants_stamp(const udp_t *udp, const udp_tx_t *tx)
+{
+    return tx->want_stamp && udp->tx_stamp_flags != 0;
+}
+
+static void put_stamp_request(udp_t *udp, struct msghdr *msg, udp_tx_t *run, unsigned count)
+{
+    uint32_t flags = udp->tx_stamp_flags;
+    /* Another destination may leave by another card, whose clock is not ours. */
+    if (run->dest != NULL && !udp->hw_any_device)
+        flags &= ~(uint32_t)SOF_TIMESTAMPING_TX_HARDWARE;
+    uint32_t id = next_stamp_id(udp);
+    put_control(msg, SOL_SOCKET, SO_TIMESTAMPING, &flags, sizeof flags);
+    if (udp->own_stamp_ids)
+        put_control(msg, SOL_SOCKET, SCM_TS_OPT_ID, &id, sizeof id);
+    for (unsigned i = 0; i < count; i++) {
+        run[i].stamp_id = id;
+        run[i].stamp_shared = count > 1;
+    }
+}
+
+static void mark_unstamped(udp_tx_t *run, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        run[i].stamp_id = 0;
+        run[i].stamp_shared = false;
+    }
+}
+
+static void build_message(udp_t *udp, udp_tx_t *run, unsigned count, struct msghdr *msg,
+                          struct iovec *iov, control_space_t *control)
+{
+    for (unsigned i = 0; i < count; i++) {
+        iov[i].iov_base = (void *)(uintptr_t)run[i].data;
+        iov[i].iov_len = run[i].len;
+    }
+    set_dest(udp, run, msg);
+    msg->msg_iov = iov;
+    msg->msg_iovlen = count;
+    msg->msg_control = control->bytes;
+    msg->msg_controllen = 0;
+    msg->msg_flags = 0;
+    if (count > 1) {
+        uint16_t segment = (uint16_t)run->len;
+        put_control(msg, SOL_UDP, UDP_SEGMENT, &segment, sizeof segment);
+    }
+    if (udp->eff.txtime && run->txtime_ns != 0)
+        put_control(msg, SOL_SOCKET, SCM_TXTIME, &run->txtime_ns, sizeof run->txtime_ns);
+    if (wants_stamp(udp, run))
+        put_stamp_request(udp, msg, run, count);
+    else
+        mark_unstamped(run, count);
+}
+
+/* ---- cutting the batch ------------------------------------------------------------------ */
+
+static bool same_dest(const udp_addr_t *a, const udp_addr_t *b)
+{
+    return a == b || (a != NULL && b != NULL && udp_addr_equal(a, b));
+}
+
+static bool same_terms(const udp_t *udp, const udp_tx_t *a, const udp_tx_t *b)
+{
+    return same_dest(a->dest, b->dest) && a->want_stamp == b->want_stamp &&
+           (!udp->eff.txtime || a->txtime_ns == b->txtime_ns);
+}
+
+/* How many datagrams from run on can leave as one GSO message: 1 .. UDP_MAX_SEGMENTS. */
+static unsigned run_length(const udp_t *udp, const udp_tx_t *run, unsigned n)
+{
+    uint32_t segment = run->len;
+    if (!udp->gso || segment == 0 || segment > udp->gso_segment_max)
+        return 1;
+    unsigned limit = n < UDP_MAX_SEGMENTS ? n : UDP_MAX_SEGMENTS;
+    uint32_t total = segment;
+    unsigned count = 1;
+    while (count < limit && run[count].len <= segment && run[count].len > 0 &&
+           total + run[count].len <= UDP_MAX_PAYLOAD && same_terms(udp, run, &run[count])) {
+        total += run[count].len;
+        count++;
+        if (run[count - 1].len < segment)
+            break;
+    }
+    return count;
+}
+
+/* ---- handing over ----------------------------------------------------------------------- */
+
+/* Without own ids a failed call may or may not have used up one of the kernel's. */
+static void settle_stamp_ids(udp_t *udp, const udp_tx_t *unsent, unsigned count)
+{
+    if (udp->own_stamp_ids)
+        return;
+    for (unsigned i = 0; i < count; i++) {
+        if (unsent[i].stamp_id != 0) {
+            udp->next_stamp_id = unsent[i].stamp_id;
+            udp_stamp_ids_restart(udp);
+            return;
+        }
+    }
+}
+
+/* One message of count datagrams. Returns count or -errno. */
+static int send_message(udp_t *udp, udp_tx_t *run, unsigned count)
+{
+    struct msghdr msg;
+    struct iovec iov[UDP_MAX_SEGMENTS];
+    control_space_t control;
+    build_message(udp, run, count, &msg, iov, &control);
+    if (sendmsg(udp->fd, &msg, MSG_DONTWAIT) >= 0)
+        return (int)count;
+    int error = errno;
+    settle_stamp_ids(udp, run, count);
+    return -error;
+}
+
+/* One datagram. Returns 1 or -errno. */
+static int send_single(udp_t *udp, udp_tx_t *tx)
+{
+    if (wants_stamp(udp, tx) || (udp->eff.txtime && tx->txtime_ns != 0))
+        return send_message(udp, tx, 1);
+    mark_unstamped(tx, 1);
+    const udp_addr_t *dest = tx->dest;
+    socklen_t dest_len = udp->remote_len;
+    if (dest != NULL)
+        dest_len = udp_addr_len(dest);
+    else if (dest_len != 0)
+        dest = &udp->remote;
+    ssize_t sent =
+        sendto(udp->fd, tx->data, tx->len, MSG_DONTWAIT, dest != NULL ? &dest->sa : NULL, dest_len);
+    return sent >= 0 ? 1 : -errno;
+}
+
+static int send_run(udp_t *udp, udp_tx_t *run, unsigned count)
+{
+    return count == 1 ? send_single(udp, run) : send_message(udp, run, count);
+}
+
+/* One system call for as many messages as fit into it. Returns datagrams handed over or -errno. */
+static int send_some(udp_t *udp, udp_tx_t *batch, unsigned n)
+{
+    unsigned count = run_length(udp, batch, n);
+    if (count == n)
+        return send_run(udp, batch, n);
+
+    struct mmsghdr messages[UDP_SEND_BATCH_MAX];
+    control_space_t control[UDP_SEND_BATCH_MAX];
+    struct iovec iov[UDP_SEND_BATCH_MAX + UDP_MAX_SEGMENTS];
+    unsigned used = 0;
+    unsigned end = 0;
+    while (used < UDP_SEND_BATCH_MAX && end < UDP_SEND_BATCH_MAX) {
+        build_message(udp, &batch[end], count, &messages[used].msg_hdr, &iov[end], &control[used]);
+        used++;
+        end += count;
+        if (end == n)
+            break;
+        count = run_length(udp, &batch[end], n - end);
+    }
+    int went = sendmmsg(udp->fd, messages, used, MSG_DONTWAIT);
+    int error = errno;
+    unsigned done = 0;
+    for (int i = 0; i < went; i++)
+        done += (unsigned)messages[i].msg_hdr.msg_iovlen;
+    if (went < (int)used)
+        settle_stamp_ids(udp, &batch[done], end - done);
+    return went > 0 ? (int)done : -error;
+}
+
+/* ---- what went wrong -------------------------------------------------------------------- */
+
+static bool asks_to_wait(int error)
+{
+    return error == EAGAIN || error == EWOULDBLOCK || error == ENOBUFS || error == ENOMEM;
+}
+
+static void learn_refusal(udp_t *udp, int error, uint32_t segment)
+{
+    udp->gso_refusals++;
+    /* Kernels before 6.11 say EINVAL for segments above the MTU too. Up to what every path on an
+     * Ethernet carries, EINVAL and EIO mean the socket or its interface. */
+    uint32_t common = 1500 - UDP_V6_HEADERS_BYTES;
+    if (error == EMSGSIZE || (error == EINVAL && segment > common))
+        udp->gso_segment_max = segment - 1;
+    else if (error == EINVAL || error == EIO)
+        udp->gso = udp->eff.gso = false;
+}
+
+static void note_old_error(udp_t *udp, int error)
+{
+    udp->net_errors++;
+    udp->net_errno = error;
+}
+
+/* The message failed with error: again, for it may have been an old one. Returns count or -errno.
+ */
+static int send_again(udp_t *udp, udp_tx_t *run, unsigned count, int error)
+{
+    int result = send_run(udp, run, count);
+    for (int i = 1; result == -ECONNREFUSED && i < REFUSED_ATTEMPTS; i++) {
+        note_old_error(udp, ECONNREFUSED);
+        result = send_run(udp, run, count);
+    }
+    if (result != -error)
+        note_old_error(udp, error);
+    return result;
+}
+
+/* The message that begins at run failed with error. Returns datagrams handed over nonetheless, or
+ * -errno for good. */
+static int settle_failure(udp_t *udp, udp_tx_t *run, unsigned n, int error)
+{
+    if (asks_to_wait(error))
+        return -error;
+    unsigned count = run_length(udp, run, n);
+    int result = send_again(udp, run, count, error);
+    if (result > 0 || count == 1 || asks_to_wait(-result))
+        return result;
+
+    int plain = send_single(udp, run);
+    if (plain > 0)
+        learn_refusal(udp, -result, run->len);
+    return plain;
+}
+
+int udp_send(udp_t *udp, udp_tx_t *batch, unsigned n, int *err_out)
+{
+    unsigned done = 0;
+    *err_out = 0;
+    while (done < n) {
+        int result =
+            n - done == 1 ? send_single(udp, &batch[done]) : send_some(udp, &batch[done], n - done);
+        if (result < 0)
+            result = settle_failure(udp, &batch[done], n - done, -result);
+        if (result < 0) {
+            *err_out = -result;
+            break;
+        }
+        done += (unsigned)result;
+    }
+    return (int)done;
+}

@@ -13,14 +13,14 @@
  *
  * and the next datagram due is at the front of one of the two. Each queue is a byte ring:
  *
- *      0          head         next               tail      wrap   bytes
- *      +----------+------------+------------------+---------+------+
- *      |   free   | given out, | on the way       |  free   |unused|
- *      |          | still read |                  |         |      |
- *      +----------+------------+------------------+---------+------+
+ *      0             head                tail      wrap   bytes
+ *      +-------------+-------------------+---------+------+
+ *      |    free     | on the way        |  free   |unused|
+ *      +-------------+-------------------+---------+------+
  *
  * An entry never lies across the end of the ring: the rest there is left unused. One wrap point is
- * enough, because the next one can only come after head has passed this one. */
+ * enough, because the next one can only come after head has passed this one. Only an offer writes
+ * to the rings, so what was given out can still be read until then. */
 #include "proto/impair/impair.h"
 
 #include "base/rt_err.h"
@@ -246,14 +246,18 @@ static uint64_t skip_wrap(const impair_line_t *line, uint64_t place)
     return place == line->wrap ? (place / line->bytes + 1) * line->bytes : place;
 }
 
-/* Room for an entry of this size at the tail, NULL if there is none. What was given out has been
- * released, so a line with nothing on the way is empty and can start at 0 again. */
+static void line_clear(impair_line_t *line)
+{
+    line->head = line->tail = 0;
+    line->wrap = UINT64_MAX;
+    line->count = 0;
+}
+
+/* Room for an entry of this size at the tail, NULL if there is none. */
 static impair_entry_t *line_claim(impair_line_t *line, uint64_t size)
 {
-    if (line->head == line->tail) {
-        line->head = line->next = line->tail = 0;
-        line->wrap = UINT64_MAX;
-    }
+    if (line->count == 0)
+        line_clear(line);
     uint64_t to_end = line->bytes - line->tail % line->bytes;
     uint64_t skip = size <= to_end ? 0 : to_end;
     if (line->tail + skip + size - line->head > line->bytes)
@@ -270,21 +274,14 @@ static impair_entry_t *line_claim(impair_line_t *line, uint64_t size)
 
 static impair_entry_t *line_front(const impair_line_t *line)
 {
-    return line->count > 0 ? entry_at(line, skip_wrap(line, line->next)) : NULL;
+    return line->count > 0 ? entry_at(line, skip_wrap(line, line->head)) : NULL;
 }
 
 static void line_give_out(impair_line_t *line)
 {
-    uint64_t place = skip_wrap(line, line->next);
-    line->next = place + entry_at(line, place)->entry_bytes;
+    uint64_t place = skip_wrap(line, line->head);
+    line->head = place + entry_at(line, place)->entry_bytes;
     line->count--;
-}
-
-/* What was given out before this call is no longer read. */
-static void release_given_out(impair_t *im)
-{
-    im->line.head = im->line.next;
-    im->held_back.head = im->held_back.next;
 }
 
 /* --- the way of a datagram ---------------------------------------------------------------- */
@@ -396,7 +393,6 @@ int impair_offer(impair_t *im, const impair_in_t *in, int64_t now_ns)
     if (in->tag_bytes > IMPAIR_TAG_BYTES)
         return -EINVAL;
     move_clock(im, now_ns);
-    release_given_out(im);
     im->counters.offered++;
 
     bool in_burst = meets_burst(im);
@@ -450,7 +446,6 @@ static void show_entry(impair_entry_t *entry, impair_out_t *out)
 size_t impair_emit(impair_t *im, impair_out_t *out, size_t max, int64_t now_ns)
 {
     move_clock(im, now_ns);
-    release_given_out(im);
     size_t n = 0;
     while (n < max) {
         impair_line_t *line = next_line(im);
@@ -475,13 +470,6 @@ int64_t impair_deadline_ns(const impair_t *im)
 uint64_t impair_queued(const impair_t *im)
 {
     return im->line.count + im->held_back.count;
-}
-
-static void line_clear(impair_line_t *line)
-{
-    line->head = line->next = line->tail = 0;
-    line->wrap = UINT64_MAX;
-    line->count = 0;
 }
 
 void impair_clear(impair_t *im)

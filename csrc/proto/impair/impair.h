@@ -9,11 +9,11 @@
  * What each field does, in the order in which a datagram meets them:
  *
  * burst_loss, burst_packets
- *     Gilbert's two-state chain, one step per offered datagram: in the bad state everything is lost,
- *     in the good state nothing. burst_loss is the share of datagrams that meet the bad state in the
- *     long run, burst_packets the mean length of a burst. They give p_leave = 1 / burst_packets and
- *     p_enter = p_leave * burst_loss / (1 - burst_loss); the chain starts in the good state.
- *     p_enter <= 1 bounds burst_loss by b / (1 + b), with b = burst_packets.
+ *     Gilbert's two-state chain, one step per offered datagram: in the bad state everything is
+ *     lost, in the good state nothing. burst_loss is the share of datagrams that meet the bad state
+ *     in the long run, burst_packets the mean length of a burst. They give
+ *     p_leave = 1 / burst_packets and p_enter = p_leave * burst_loss / (1 - burst_loss); the chain
+ *     starts in the good state. p_enter <= 1 bounds burst_loss by b / (1 + b), b = burst_packets.
  * loss
  *     Probability of losing a datagram by itself, of those the bursts spared.
  * duplicate
@@ -31,8 +31,8 @@
  *     never reorders: a datagram that would overtake the one before it leaves at the same time,
  *     behind it. (netem lets jitter reorder, so that one cannot have the first without the second.)
  * reorder, reorder_extra_ns
- *     Probability, for each copy, of being held back by reorder_extra_ns more; what follows overtakes
- *     it. 0 extra: 5 ms. Counted when held back, overtaken or not.
+ *     Probability, for each copy, of being held back by reorder_extra_ns more; what follows
+ *     overtakes it. 0 extra: 5 ms. Counted when held back, overtaken or not.
  * seed
  *     All chance comes from here. Each kind of decision has a generator of its own that moves on by
  *     the same steps with each datagram offered. So decisions depend on seed and position only,
@@ -126,11 +126,10 @@ typedef struct impair_out {
 typedef struct impair_line {
     uint8_t *store;
     uint64_t bytes;
-    uint64_t head; /* places count up without wrapping; oldest still in use */
-    uint64_t next; /* next to be given out */
-    uint64_t tail;
+    uint64_t head;  /* next to be given out; places count up without wrapping */
+    uint64_t tail;  /* where the next entry goes */
     uint64_t wrap;  /* place from which on the end of the ring is left unused */
-    uint64_t count; /* between next and tail */
+    uint64_t count; /* entries between head and tail */
 } impair_line_t;
 
 typedef struct impair {
@@ -175,8 +174,7 @@ int impair_init(impair_t *im, const impair_config_t *config, void *memory, size_
 int impair_offer(impair_t *im, const impair_in_t *in, int64_t now_ns);
 
 /* Gives out at most max datagrams due at or before now_ns, in order of their due time. What they
- * point to is valid until the next call of impair_offer, impair_emit or impair_clear. Returns how
- * many. */
+ * point to is valid until the next call of impair_offer or impair_clear. Returns how many. */
 size_t impair_emit(impair_t *im, impair_out_t *out, size_t max, int64_t now_ns);
 
 /* When the next datagram is due; INT64_MAX: nothing to wait for. */

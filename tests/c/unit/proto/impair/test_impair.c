@@ -116,7 +116,7 @@ static void test_delay_is_exact(void)
     link_close(&l);
 }
 
-static void test_output_is_valid_until_the_next_call(void)
+static void test_output_is_valid_until_the_next_offer(void)
 {
     impair_config_t config = {.store_bytes = 2000, .max_datagram_bytes = 400};
     link_t l;
@@ -126,11 +126,10 @@ static void test_output_is_valid_until_the_next_call(void)
         for (uint64_t k = 0; k < 3; k++)
             CHECK_EQ(offer(&l.im, i + k, (uint32_t)(rt_test_rand(&seed) % 401), 0), 1);
         CHECK_EQ(impair_emit(&l.im, out, 2, 0), 2);
-        CHECK(is_whole(&out[0]) && is_whole(&out[1]));
+        CHECK_EQ(impair_emit(&l.im, out + 2, 6, 0), 1);
+        CHECK(is_whole(&out[0]) && is_whole(&out[1]) && is_whole(&out[2]));
         CHECK_EQ(number_of(&out[1]), i + 1);
-        CHECK_EQ(impair_emit(&l.im, out, 8, 0), 1);
-        CHECK(is_whole(&out[0]));
-        CHECK_EQ(number_of(&out[0]), i + 2);
+        CHECK_EQ(number_of(&out[2]), i + 2);
     }
     link_close(&l);
 }
@@ -348,6 +347,23 @@ static void test_serialisation_time_is_exact(void)
     for (int64_t i = 1; i <= 3000; i++) {
         REQUIRE(impair_emit(&l.im, &out, 1, INT64_MAX) == 1);
         REQUIRE(out.due_ns == 500 + i * 800 / 3);
+    }
+    link_close(&l);
+}
+
+/* Offered just when the link is done with the one before: fractions of a nanosecond must not be
+ * lost. */
+static void test_fractions_of_a_nanosecond_are_carried(void)
+{
+    impair_config_t config = {.rate_bps = 3000000000};
+    link_t l;
+    REQUIRE(link_open(&l, &config));
+    impair_out_t out;
+    for (int64_t i = 0; i < 3000; i++) {
+        int64_t now = 500 + i * 800 / 3;
+        REQUIRE(offer(&l.im, (uint64_t)i, 100, now) == 1);
+        REQUIRE(impair_emit(&l.im, &out, 1, impair_deadline_ns(&l.im)) == 1);
+        REQUIRE(out.due_ns == 500 + (i + 1) * 800 / 3);
     }
     link_close(&l);
 }
@@ -655,6 +671,37 @@ static void test_chance_depends_on_seed_and_position_only(void)
     CHECK(memcmp(a, b, sizeof a) != 0);
 }
 
+/* Delay and damage of the first copies, with and without second ones. */
+static void test_copies_do_not_change_the_chance_of_others(void)
+{
+    enum { PACKETS = 3000 };
+    static int64_t held_ns[2][PACKETS];
+    static unsigned flags[2][PACKETS];
+    for (int run = 0; run < 2; run++) {
+        impair_config_t config = {.duplicate = run == 0 ? 0 : 0.5,
+                                  .corrupt = 0.3,
+                                  .reorder = 0.3,
+                                  .delay_ns = 5000,
+                                  .jitter_ns = 5000,
+                                  .reorder_extra_ns = 1,
+                                  .seed = seed};
+        link_t l;
+        REQUIRE(link_open(&l, &config));
+        impair_out_t out[2];
+        for (int64_t i = 0; i < PACKETS; i++) {
+            int passed = offer(&l.im, (uint64_t)i, 100, i * 100000);
+            size_t n = impair_emit(&l.im, out, 2, i * 100000 + 99999);
+            REQUIRE(n == (size_t)passed);
+            const impair_out_t *first = out[0].flags & IMPAIR_OUT_COPY ? &out[1] : &out[0];
+            held_ns[run][i] = first->held_ns;
+            flags[run][i] = first->flags;
+        }
+        link_close(&l);
+    }
+    CHECK_MEM_EQ(held_ns[0], held_ns[1], sizeof held_ns[0]);
+    CHECK_MEM_EQ(flags[0], flags[1], sizeof flags[0]);
+}
+
 /* Two links, one seed, the same offers: the same bytes at the same times. */
 static void test_runs_repeat_exactly(void)
 {
@@ -767,7 +814,7 @@ int main(void)
     printf("seed %" PRIu64 "\n", seed);
     RUN(test_nothing_set_passes_everything_at_once);
     RUN(test_delay_is_exact);
-    RUN(test_output_is_valid_until_the_next_call);
+    RUN(test_output_is_valid_until_the_next_offer);
     seed = first;
     RUN(test_clock_going_back_counts_as_standing);
     RUN(test_jitter_spreads_and_keeps_the_order);
@@ -778,6 +825,7 @@ int main(void)
     RUN(test_single_loss_has_its_probability);
     RUN(test_bursts_have_their_share_and_length);
     RUN(test_serialisation_time_is_exact);
+    RUN(test_fractions_of_a_nanosecond_are_carried);
     RUN(test_queue_is_bounded_in_bytes);
     RUN(test_idle_link_takes_what_is_longer_than_its_queue);
     RUN(test_rate_holds_in_every_window);
@@ -787,6 +835,7 @@ int main(void)
     RUN(test_refuses_what_it_cannot_take);
     RUN(test_conservation_whatever_is_set);
     RUN(test_chance_depends_on_seed_and_position_only);
+    RUN(test_copies_do_not_change_the_chance_of_others);
     RUN(test_runs_repeat_exactly);
     RUN(test_refuses_bad_configurations);
     RUN(test_extreme_configurations_work);

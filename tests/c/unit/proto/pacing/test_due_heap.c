@@ -113,6 +113,48 @@ static void test_one_far_packet_does_not_spoil_the_order(void)
     due_heap_close(&h);
 }
 
+/* Senders that each queue in order, but look ahead by different times. */
+static void test_interleaved_senders_stay_out_of_the_heap(void)
+{
+    static const int64_t ahead[DUE_HEAP_RUNS] = {1000000, 50000, 7, 300};
+    due_heap_t h;
+    CHECK_EQ(due_heap_init(&h, 100000, NULL), 0);
+    uint64_t order = 0;
+    int64_t last = 0;
+    for (int64_t now = 0; now < 20000; now += 4) {
+        for (unsigned i = 0; i < DUE_HEAP_RUNS; i++)
+            CHECK_EQ(push(&h, now + ahead[i], order++), 0);
+        CHECK_EQ(h.heap_count, 0);
+        due_entry_t e;
+        while (due_heap_pop_due(&h, now, &e)) {
+            REQUIRE(e.due_ns >= last);
+            last = e.due_ns;
+        }
+    }
+    due_heap_close(&h);
+}
+
+static void test_runs_and_heap_share_their_memory(void)
+{
+    enum { ENTRIES = 50000 };
+    due_heap_t h;
+    CHECK_EQ(due_heap_init(&h, ENTRIES, NULL), 0);
+    uint64_t state = seed;
+    for (uint64_t i = 0; i < ENTRIES; i++)
+        CHECK_EQ(push(&h, (int64_t)(rt_test_rand(&state) >> 1), i), 0);
+    CHECK(h.heap_count > ENTRIES / 2);
+    uint64_t bytes = due_heap_memory_bytes(&h);
+    due_entry_t e;
+    for (uint64_t i = 0; i < ENTRIES; i++) {
+        REQUIRE(due_heap_pop(&h, &e));
+        e.due_ns = INT64_MAX;
+        e.order = ENTRIES + i;
+        REQUIRE(due_heap_push(&h, &e) == 0);
+    }
+    CHECK(due_heap_memory_bytes(&h) <= bytes + 2 * 24 * (DUE_HEAP_CHUNK_ENTRIES + 1));
+    due_heap_close(&h);
+}
+
 static void test_limits(void)
 {
     due_heap_t h;
@@ -306,6 +348,8 @@ int main(void)
     RUN(test_earliest_first_and_first_in_first_out);
     RUN(test_pop_due_waits);
     RUN(test_one_far_packet_does_not_spoil_the_order);
+    RUN(test_interleaved_senders_stay_out_of_the_heap);
+    RUN(test_runs_and_heap_share_their_memory);
     RUN(test_limits);
     RUN(test_out_of_memory_changes_nothing);
     RUN(test_random_against_a_sorted_array);

@@ -182,8 +182,9 @@ void udp_close(udp_t *udp);
 
 /* Cold. Another default remote (and, on a connected socket, another peer; packets of the old one
  * that are already queued are still received). cfg is that of udp_open with the new remote in it:
- * the egress interface, MTU and txtime are found again. Returns 0; on an error the old remote stays
- * where the kernel allows it. */
+ * the egress interface, MTU and txtime are found again. Returns 0; -EINVAL or what connect says,
+ * and then the old remote stays; -ENOTSUP or -EPERM when txtime is required and the new path has
+ * none: then the new remote is set, packets to it leave at once. */
 int udp_set_remote(udp_t *udp, const udp_config_t *cfg);
 
 /* Asks the kernel for the drop counter (one system call, not per packet): sees drops after which

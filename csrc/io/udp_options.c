@@ -56,6 +56,12 @@ static int check_addresses(const udp_config_t *cfg)
         cfg->remote.sa.sa_family != cfg->local.sa.sa_family)
         return rt_err_set(-EINVAL, "local %s and remote %s are of different IP versions", local,
                           remote);
+    if (has_remote && cfg->remote.sa.sa_family == AF_INET6 && cfg->device[0] == '\0' &&
+        cfg->remote.v6.sin6_scope_id == 0 && IN6_IS_ADDR_LINKLOCAL(&cfg->remote.v6.sin6_addr))
+        return rt_err_set(-EINVAL,
+                          "remote %s: a link-local address needs its interface, as "
+                          "fe80::1%%eth0",
+                          remote);
     return 0;
 }
 

@@ -195,6 +195,9 @@ static void test_what_the_kernel_refuses_is_named_with_a_fix(void)
     cfg.local = io_addr("fe80::1", 0);
     check_refused(&cfg, -EINVAL, "needs its interface");
     cfg = io_config();
+    cfg.remote = io_addr("fe80::1", 5000);
+    check_refused(&cfg, -EINVAL, "fe80::1%eth0");
+    cfg = io_config();
     snprintf(cfg.device, sizeof cfg.device, "no-such-if");
     check_refused(&cfg, -ENODEV, "no-such-if");
     cfg = io_config();

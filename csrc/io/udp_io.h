@@ -40,7 +40,9 @@ typedef enum udp_stamp {
     UDP_STAMP_HARDWARE = 2, /* by the network card */
 } udp_stamp_t;
 
-/* What udp_config_t.rx_stamps asks for: a stamp of this kind, or the next worse one there is. */
+/* What udp_config_t.rx_stamps asks for: a stamp of this kind, or the next worse one there is. The
+ * first socket on the host that asks switches kernel stamping on in the background (about a
+ * millisecond); datagrams that arrive before that come with UDP_STAMP_USER, and say so. */
 typedef enum udp_rx_stamps {
     UDP_RX_STAMPS_OFF = 0, /* UDP_STAMP_USER: one clock read per udp_recv call */
     UDP_RX_STAMPS_KERNEL = 1,

@@ -1,0 +1,172 @@
+/* agent.h: what an engine is to the worker, and what the worker offers it.
+ *
+ * A channel's configuration names its engine; the agent of that name does the channel's work: it
+ * takes packets from the tx ring, owns the sockets, fills the rx ring, and says when it wants to be
+ * called again. One folder below csrc/proto (the protocol, sans-IO) and one file here below agents/
+ * make an engine; nothing else in the worker changes:
+ *
+ *     static const agent_ops_t OPS = {.engine = "udt", ...};
+ *     AGENT_REGISTER(OPS)
+ *
+ * The registration lies in a section of its own, which the linker collects. The agents are linked as
+ * object files (CMake: an OBJECT library), because nobody refers to them by name and an archive
+ * would leave them out.
+ *
+ * Thread: everything happens on the worker's one thread. Time: now_mono_ns was read once in this
+ * pass of the loop. No function here may wait, none but open, close, hold, release, reset and
+ * refresh may allocate or log.
+ *
+ * When what is called:
+ *
+ *   on_deadline   at the time deadline_ns() gave. May spin for the last AGENT_LEAD_NS before a send,
+ *                 so that nothing stands between the clock and the send call.
+ *   do_work       again and again while the channel is active (something was found lately, a client
+ *                 rang the bell, a deadline was served). Takes in from the tx ring, sends what needs
+ *                 no deadline, frees ring space: a bounded piece of each. Returns how much it found
+ *                 to do; 0: the channel may go to sleep.
+ *   sources       events of descriptors the agent watches (wrk_watch).
+ *   deadline_ns   after each of these: RT_NEVER_NS or when on_deadline is due.
+ */
+#ifndef WRK_AGENT_H
+#define WRK_AGENT_H
+
+#include "io/udp_io.h"
+#include "shm/report_ring.h"
+#include "shm/rx_ring.h"
+#include "shm/tx_queue.h"
+#include "worker/deadline_heap.h"
+#include "worker/poller.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define AGENT_LEAD_NS (5 * RT_NS_PER_US)
+
+typedef struct worker worker_t;
+typedef struct wrk_job wrk_job_t;
+
+typedef struct agent_ops {
+    const char *engine; /* as in shm_config_t.engine */
+
+    /* Size of the state; it is zeroed, lies at ch->agent and is aligned to a cache line. */
+    size_t (*state_bytes)(const shm_config_t *config);
+
+    /* Cold. socket_fd: a bound socket to go on with, the agent's from now on whatever happens, or
+     * -1: open one. Fills the socket facts of ch->segment.status. The queue and rings of ch are ready.
+     * held tells whether to start held. Returns 0 or -errno with a text; then close is not called. */
+    int (*open)(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns);
+    void (*close)(wrk_channel_t *ch);
+
+    /* The descriptor the pool keeps a duplicate of, -1: none. */
+    int (*socket_fd)(const wrk_channel_t *ch);
+
+    unsigned (*do_work)(wrk_channel_t *ch, int64_t now_mono_ns);
+    void (*on_deadline)(wrk_channel_t *ch, int64_t now_mono_ns);
+    int64_t (*deadline_ns)(const wrk_channel_t *ch);
+
+    /* Stops and starts transmission and reception; what is queued stays queued. */
+    void (*hold)(wrk_channel_t *ch);
+    void (*release)(wrk_channel_t *ch, int64_t now_mono_ns);
+
+    /* Cancels waiting packets, about max of them. Returns 1 when none of those that waited at the
+     * first call is left, 0: call again. Sent packets whose report waits for a stamp are let go. */
+    int (*purge)(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns);
+
+    /* Counters were set to zero. */
+    void (*reset)(wrk_channel_t *ch);
+
+    /* A few times a second: facts and gauges that cost a system call. */
+    void (*refresh)(wrk_channel_t *ch, int64_t now_mono_ns);
+} agent_ops_t;
+
+typedef struct wrk_reader_bell {
+    uint32_t slot;
+    int fd;
+} wrk_reader_bell_t;
+
+/* One channel as the worker sees it. Agents read config, segment and worker, use tx, rx, reports and
+ * stats, own agent and tx_paused, and leave the rest alone. */
+struct wrk_channel {
+    worker_t *worker;
+    shm_config_t config;
+    shm_segment_t segment;
+    shm_stats_t *stats;
+    tx_queue_t tx;
+    rx_writer_t rx;
+    report_writer_t reports;
+    void *agent;
+    bool tx_paused; /* nothing is taken in for now (held, blocked): no need to be rung or polled */
+
+    const agent_ops_t *ops;
+    bool held;
+    bool failed;
+    bool purging;
+    volatile bool torn;    /* the file was cut short below its mapping (bus_guard.c) */
+    bool orphans;          /* slots may be owned by clients that never came back */
+    int segment_fd;
+    int bell_fd;
+    wrk_source_t bell;
+    deadline_node_t deadline;
+    int64_t last_work_mono_ns;
+    uint32_t active_index; /* in the worker's active set, or WRK_INACTIVE */
+    uint32_t place;        /* in the worker's table */
+    uint64_t overwritten_seen;
+    wrk_reader_bell_t *bells; /* one per reader slot, bell_count in use */
+    uint32_t bell_count;
+    wrk_job_t *jobs; /* deferred commands, oldest first */
+};
+
+#define WRK_INACTIVE UINT32_MAX
+
+/* --- registration -------------------------------------------------------------------------- */
+
+#define AGENT_REGISTER(ops)                                                                        \
+    static const agent_ops_t *const agent_registered_##ops                                         \
+        __attribute__((used, section("wrk_agents"))) = &(ops);
+
+/* NULL with a text that lists the engines there are. */
+const agent_ops_t *agent_find(const char *engine);
+
+/* --- services ------------------------------------------------------------------------------ */
+
+/* Sources of an agent: channel is set here, on_event by the agent. As poller_watch. */
+int wrk_watch(wrk_channel_t *ch, wrk_source_t *source, int fd, uint32_t events);
+void wrk_rewatch(wrk_channel_t *ch, wrk_source_t *source, uint32_t events);
+void wrk_unwatch(wrk_channel_t *ch, wrk_source_t *source);
+
+/* The channel has work that do_work will find: it is polled in every pass from now on. */
+void wrk_activate(wrk_channel_t *ch, int64_t now_mono_ns);
+
+/* Publishes what was put into the rx ring, wakes readers, counts what was overwritten. */
+void wrk_rx_publish(wrk_channel_t *ch);
+
+/* The channel is broken for good: state FAILED, its clients learn error, other channels go on. */
+void wrk_channel_fail(wrk_channel_t *ch, int error);
+
+/* Nothing else is due on this core before this time: how long a handler may take. */
+int64_t wrk_free_until_ns(const wrk_channel_t *ch);
+
+/* End of the last send call on this core, and the last return from sleep: for verdicts. */
+int64_t wrk_last_send_end_ns(const wrk_channel_t *ch);
+void wrk_sent_until(wrk_channel_t *ch, int64_t end_mono_ns);
+int64_t wrk_woken_ns(const wrk_channel_t *ch);
+
+/* What to add to a time of the channel's clock to get CLOCK_MONOTONIC. Changes when somebody sets
+ * the time. */
+int64_t wrk_clock_shift_ns(const wrk_channel_t *ch);
+clock_map_t *wrk_clock_map(wrk_channel_t *ch);
+
+/* Buffers for udp_recv, shared by all sockets of the worker. */
+udp_rx_pool_t *wrk_rx_pool(wrk_channel_t *ch);
+
+static inline void wrk_count(wrk_channel_t *ch, shm_counter_id_t id, uint64_t n)
+{
+    rt_bump(&ch->stats->counters[id], n);
+}
+
+static inline void wrk_hist(wrk_channel_t *ch, shm_hist_id_t id, int64_t ns)
+{
+    rt_hist_add(&ch->stats->hists[id], ns);
+}
+
+#endif

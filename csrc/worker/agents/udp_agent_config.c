@@ -1,0 +1,85 @@
+#include "worker/agents/udp_agent.h"
+
+#include <string.h>
+
+void udp_agent_addr_in(udp_addr_t *out, const shm_addr_t *in)
+{
+    memset(out, 0, sizeof *out);
+    if (in->family == 4) {
+        out->v4.sin_family = AF_INET;
+        out->v4.sin_port = htons(in->port);
+        memcpy(&out->v4.sin_addr, in->ip, 4);
+    } else if (in->family == 6) {
+        out->v6.sin6_family = AF_INET6;
+        out->v6.sin6_port = htons(in->port);
+        out->v6.sin6_scope_id = in->scope;
+        memcpy(&out->v6.sin6_addr, in->ip, 16);
+    }
+}
+
+void udp_agent_addr_out(shm_addr_t *out, const udp_addr_t *in)
+{
+    *out = (shm_addr_t){.family = 0};
+    if (in->sa.sa_family == AF_INET) {
+        out->family = 4;
+        out->port = ntohs(in->v4.sin_port);
+        memcpy(out->ip, &in->v4.sin_addr, 4);
+    } else if (in->sa.sa_family == AF_INET6) {
+        out->family = 6;
+        out->port = ntohs(in->v6.sin6_port);
+        out->scope = in->v6.sin6_scope_id;
+        memcpy(out->ip, &in->v6.sin6_addr, 16);
+    }
+}
+
+static udp_rx_stamps_t rx_stamps(unsigned wanted)
+{
+    if (wanted == SHM_STAMP_HARDWARE)
+        return UDP_RX_STAMPS_HARDWARE;
+    return wanted == SHM_STAMP_KERNEL ? UDP_RX_STAMPS_KERNEL : UDP_RX_STAMPS_OFF;
+}
+
+static void copy_groups(udp_config_t *u, const shm_config_t *c)
+{
+    for (unsigned i = 0; i < SHM_MAX_GROUPS && c->groups[i].group.family != 0; i++) {
+        udp_agent_addr_in(&u->groups[i].group, &c->groups[i].group);
+        u->groups[i].ifindex = c->groups[i].interface;
+        u->group_count++;
+    }
+}
+
+udp_config_t udp_agent_config(wrk_channel_t *ch, const phc_t *phc)
+{
+    const shm_config_t *c = &ch->config;
+    udp_config_t u = udp_config_default();
+    udp_agent_addr_in(&u.local, &c->local);
+    udp_agent_addr_in(&u.remote, &c->remote);
+    /* A socket connected to a group receives nothing: no datagram comes from a group's address. */
+    u.connected = c->connect && !udp_addr_is_multicast(&u.remote);
+    u.reuse_addr = u.reuse_port = c->reuse;
+    u.broadcast = c->broadcast;
+    u.v6only = c->v6only;
+    u.dont_fragment = c->dont_fragment;
+    u.mcast_loop = c->multicast_loop;
+    u.want_gso = c->gso && (c->direction & SHM_TX);
+    /* Readers may stop the reception at any packet: a batch that is taken as a whole does not fit. */
+    u.want_gro = c->gro && (c->direction & SHM_RX) && c->overflow != SHM_OVERFLOW_WAIT;
+    u.want_tos = c->direction & SHM_RX;
+    u.tx_stamps = c->tx_stamp >= SHM_STAMP_KERNEL && (c->direction & SHM_TX);
+    u.rx_stamps = c->direction & SHM_RX ? rx_stamps(c->rx_stamp) : UDP_RX_STAMPS_OFF;
+    u.txtime = (udp_txtime_mode_t)(c->direction & SHM_TX ? c->txtime : SHM_TXTIME_OFF);
+    u.clock = (rt_clock_id_t)c->clock;
+    u.ttl = c->ttl;
+    u.mcast_ttl = c->multicast_ttl;
+    u.dscp = c->dscp;
+    u.so_priority = c->so_priority;
+    u.rcvbuf_bytes = c->rcvbuf_bytes;
+    u.sndbuf_bytes = c->sndbuf_bytes;
+    u.mcast_ifindex = c->multicast_interface;
+    copy_groups(&u, c);
+    memcpy(u.device, c->device, sizeof u.device);
+    u.rx_pool = wrk_rx_pool(ch);
+    u.clock_map = wrk_clock_map(ch);
+    u.phc = phc;
+    return u;
+}

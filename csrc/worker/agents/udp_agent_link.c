@@ -1,0 +1,237 @@
+/* udp_agent_link.c: the emulated link (proto/impair) between ring and socket, in either direction.
+ * Packets stay in the link's own storage until they are due; their deadline is one of the channel's. */
+#include "worker/agents/udp_agent.h"
+
+#include "base/rt_err.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TX, RX };
+
+/* What must be known of an arrival when it comes out again. */
+typedef struct arrival_tag {
+    shm_addr_t source;
+    uint8_t stamp;
+    uint8_t flags;
+    uint8_t tos;
+} arrival_tag_t;
+
+_Static_assert(sizeof(arrival_tag_t) <= IMPAIR_TAG_BYTES, "an arrival's tag fits");
+_Static_assert(sizeof(udp_addr_t) <= IMPAIR_TAG_BYTES, "a destination fits");
+
+static impair_config_t config_of(const shm_impair_t *c)
+{
+    return (impair_config_t){
+        .loss = c->loss,
+        .burst_loss = c->burst_loss,
+        .burst_packets = c->burst_packets,
+        .duplicate = c->duplicate,
+        .reorder = c->reorder,
+        .corrupt = c->corrupt,
+        .delay_ns = c->delay_ns,
+        .jitter_ns = c->jitter_ns,
+        .reorder_extra_ns = c->reorder_extra_ns,
+        .rate_bps = c->rate_bps,
+        .queue_bytes = c->queue_bytes,
+        .seed = c->seed,
+    };
+}
+
+static int open_one(const shm_impair_t *wanted, impair_t **link, void **memory)
+{
+    impair_config_t config = config_of(wanted);
+    int rc = impair_config_check(&config);
+    if (rc < 0 || !impair_config_active(&config))
+        return rc;
+    size_t bytes = impair_memory_bytes(&config);
+    *link = malloc(sizeof **link);
+    *memory = malloc(bytes);
+    if (*link == NULL || *memory == NULL)
+        return rt_err_set(-ENOMEM, "no memory for an emulated link of %zu bytes: lower its delay, "
+                                   "rate or queue",
+                          bytes);
+    return impair_init(*link, &config, *memory, bytes);
+}
+
+int udp_agent_link_open(wrk_channel_t *ch)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    int rc = 0;
+    if (a->sends)
+        rc = open_one(&ch->config.impair_tx, &a->link_tx, &a->link_memory[TX]);
+    if (rc == 0 && a->receives)
+        rc = open_one(&ch->config.impair_rx, &a->link_rx, &a->link_memory[RX]);
+    if (rc < 0)
+        udp_agent_link_close(ch);
+    return rc;
+}
+
+void udp_agent_link_close(wrk_channel_t *ch)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    free(a->link_tx);
+    free(a->link_rx);
+    free(a->link_memory[TX]);
+    free(a->link_memory[RX]);
+    a->link_tx = a->link_rx = NULL;
+    a->link_memory[TX] = a->link_memory[RX] = NULL;
+}
+
+void udp_agent_link_clear(wrk_channel_t *ch)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    if (a->link_tx != NULL)
+        impair_clear(a->link_tx);
+    if (a->link_rx != NULL)
+        impair_clear(a->link_rx);
+}
+
+void udp_agent_link_reset(wrk_channel_t *ch)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    a->link_refused = 0;
+    if (a->link_tx != NULL)
+        a->link_base[TX] = a->link_tx->counters;
+    if (a->link_rx != NULL)
+        a->link_base[RX] = a->link_rx->counters;
+}
+
+/* --- in ------------------------------------------------------------------------------------ */
+
+void udp_agent_link_offer_tx(wrk_channel_t *ch, const udp_batch_t *b, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    for (unsigned i = 0; i < b->count; i++) {
+        const udp_tx_t *m = &b->messages[i];
+        impair_in_t in = {
+            .data = m->data,
+            .len = m->len,
+            .tag = m->dest,
+            .tag_bytes = m->dest != NULL ? (uint32_t)sizeof *m->dest : 0,
+        };
+        (void)impair_offer(a->link_tx, &in, now_mono_ns);
+    }
+}
+
+void udp_agent_link_offer_rx(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    arrival_tag_t tag = {
+        .source = item->source, .stamp = item->stamp, .flags = item->flags, .tos = item->tos};
+    impair_in_t in = {
+        .data = item->payload,
+        .len = item->payload_bytes,
+        .tag = &tag,
+        .tag_bytes = sizeof tag,
+        .time_ns = item->time_ns,
+    };
+    (void)impair_offer(a->link_rx, &in, now_mono_ns);
+}
+
+/* --- out ----------------------------------------------------------------------------------- */
+
+/* The link has given these packets up and their verdict is given: what the kernel has no room for now
+ * is lost on the way, as on any other link. */
+static void emit_tx(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    impair_out_t out[UDP_AGENT_BATCH];
+    udp_tx_t messages[UDP_AGENT_BATCH];
+    udp_addr_t dests[UDP_AGENT_BATCH];
+    size_t n = impair_emit(a->link_tx, out, UDP_AGENT_BATCH, now_mono_ns);
+    for (size_t i = 0; i < n; i++) {
+        messages[i] = (udp_tx_t){.data = out[i].data, .len = out[i].len};
+        if (out[i].tag_bytes != 0) {
+            memcpy(&dests[i], out[i].tag, sizeof dests[i]);
+            messages[i].dest = &dests[i];
+        }
+    }
+    for (size_t at = 0; at < n;) {
+        int error = 0;
+        int sent = udp_send(&a->udp, &messages[at], (unsigned)(n - at), &error);
+        wrk_count(ch, SHM_COUNT_tx_calls, 1);
+        at += (size_t)sent;
+        if (error != 0) {
+            a->link_refused++;
+            at++;
+        }
+    }
+}
+
+/* A packet that came later than it was sent: its stamp moves with the time it was held. */
+static void emit_rx(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    impair_out_t out[UDP_AGENT_BATCH];
+    if (ch->rx.wait_for_readers && !rx_writer_has_room(&ch->rx))
+        return;
+    size_t n = impair_emit(a->link_rx, out, ch->rx.wait_for_readers ? 1 : UDP_AGENT_BATCH,
+                           now_mono_ns);
+    for (size_t i = 0; i < n; i++) {
+        arrival_tag_t tag;
+        memcpy(&tag, out[i].tag, sizeof tag);
+        rx_item_t item = {
+            .payload = out[i].data,
+            .payload_bytes = out[i].len,
+            .source = tag.source,
+            .time_ns = out[i].time_ns + out[i].held_ns,
+            .stamp = tag.stamp,
+            .flags = tag.flags,
+            .tos = tag.tos,
+        };
+        if (!udp_agent_deliver(ch, &item))
+            wrk_count(ch, SHM_COUNT_rx_overwritten, 1);
+    }
+    if (n > 0)
+        wrk_rx_publish(ch);
+}
+
+void udp_agent_link_emit(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    if (a->link_tx != NULL && impair_deadline_ns(a->link_tx) <= now_mono_ns)
+        emit_tx(ch, now_mono_ns);
+    if (a->link_rx != NULL && impair_deadline_ns(a->link_rx) <= now_mono_ns)
+        emit_rx(ch, now_mono_ns);
+}
+
+int64_t udp_agent_link_deadline_ns(const wrk_channel_t *ch)
+{
+    const udp_agent_t *a = udp_agent_of(ch);
+    int64_t tx = a->link_tx != NULL ? impair_deadline_ns(a->link_tx) : RT_NEVER_NS;
+    int64_t rx = a->link_rx != NULL ? impair_deadline_ns(a->link_rx) : RT_NEVER_NS;
+    return tx < rx ? tx : rx;
+}
+
+/* --- counters ------------------------------------------------------------------------------ */
+
+static void copy_counters(wrk_channel_t *ch, const impair_t *link, const impair_counters_t *base,
+                          shm_counter_id_t first)
+{
+    if (link == NULL)
+        return;
+    const impair_counters_t *c = &link->counters;
+    const uint64_t values[] = {
+        c->offered - base->offered,       c->lost - base->lost,
+        c->burst_lost - base->burst_lost, c->duplicated - base->duplicated,
+        c->reordered - base->reordered,   c->corrupted - base->corrupted,
+        c->queue_dropped - base->queue_dropped,
+    };
+    for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++)
+        rt_store_relaxed(&ch->stats->counters[(unsigned)first + i], values[i]);
+}
+
+_Static_assert(SHM_COUNT_impair_tx_queue_dropped - SHM_COUNT_impair_tx_offered == 6 &&
+                   SHM_COUNT_impair_rx_queue_dropped - SHM_COUNT_impair_rx_offered == 6,
+               "counters of the link stand in this order");
+
+void udp_agent_link_counters(wrk_channel_t *ch)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    copy_counters(ch, a->link_tx, &a->link_base[TX], SHM_COUNT_impair_tx_offered);
+    if (a->link_tx != NULL)
+        wrk_count(ch, SHM_COUNT_impair_tx_queue_dropped, a->link_refused);
+    copy_counters(ch, a->link_rx, &a->link_base[RX], SHM_COUNT_impair_rx_offered);
+}

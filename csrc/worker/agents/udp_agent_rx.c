@@ -1,0 +1,175 @@
+/* udp_agent_rx.c: from the socket to the rx ring.
+ *
+ * A call takes at most one batch, and only as much as fits before the next deadline on this core; the
+ * socket stays readable and the poller calls again. A GRO batch that was begun is finished first: it
+ * occupies the buffers that all sockets of this worker share.
+ *
+ * With overflow="wait" one packet is read at a time, and only while the ring has room for it; what the
+ * readers do not make room for stays in the kernel's socket buffer. */
+#include "worker/agents/udp_agent.h"
+
+#include <errno.h>
+
+#define RECEIVE_COST_NS 700 /* per packet without GRO, system call included */
+#define LEAST_BATCH 8u
+#define RX_RETRY_NS RT_NS_PER_MS
+
+void udp_agent_watch_input(wrk_channel_t *ch)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    uint32_t events = 0;
+    if (a->receives && !a->held && !a->rx_stopped)
+        events |= EPOLLIN;
+    if (a->blocked)
+        events |= EPOLLOUT;
+    wrk_rewatch(ch, &a->socket, events);
+}
+
+static void stop_reading(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    a->rx_stopped = true;
+    a->rx_retry_mono_ns = now_mono_ns + RX_RETRY_NS;
+    udp_agent_watch_input(ch);
+}
+
+void udp_agent_rx_retry(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    if (!a->rx_stopped || now_mono_ns < a->rx_retry_mono_ns)
+        return;
+    if (!rx_writer_has_room(&ch->rx)) {
+        a->rx_retry_mono_ns = now_mono_ns + RX_RETRY_NS;
+        return;
+    }
+    a->rx_stopped = false;
+    udp_agent_watch_input(ch);
+}
+
+bool udp_agent_deliver(wrk_channel_t *ch, const rx_item_t *item)
+{
+    rx_item_t whole = *item;
+    if (whole.payload_bytes > ch->config.max_payload_bytes) {
+        whole.payload_bytes = ch->config.max_payload_bytes;
+        whole.flags |= SHM_RX_TRUNCATED;
+    }
+    if (whole.flags & SHM_RX_TRUNCATED)
+        wrk_count(ch, SHM_COUNT_rx_truncated, 1);
+    return rx_writer_put(&ch->rx, &whole) == 0;
+}
+
+static rx_item_t item_of(const udp_rx_t *in)
+{
+    rx_item_t item = {
+        .payload = in->data,
+        .payload_bytes = in->len,
+        .time_ns = in->time_ns,
+        .stamp = (uint8_t)(in->stamp + SHM_STAMP_USER - UDP_STAMP_USER),
+        .flags = (uint8_t)((in->shared_stamp ? SHM_RX_SHARED_STAMP : 0) |
+                           (in->truncated ? SHM_RX_TRUNCATED : 0)),
+        .tos = in->tos,
+    };
+    udp_agent_addr_out(&item.source, &in->source);
+    return item;
+}
+
+static bool wanted(wrk_channel_t *ch, const udp_rx_t *in)
+{
+    const udp_agent_t *a = udp_agent_of(ch);
+    if (!udp_addr_is_set(&a->only_from) || udp_addr_equal(&a->only_from, &in->source))
+        return true;
+    wrk_count(ch, SHM_COUNT_rx_filtered, 1);
+    return false;
+}
+
+static void measure_delivery(wrk_channel_t *ch, const udp_rx_t *in, unsigned count)
+{
+    int64_t now = rt_mono_ns() - wrk_clock_shift_ns(ch);
+    for (unsigned i = 0; i < count; i++)
+        wrk_hist(ch, SHM_HIST_rx_delivery, now - in[i].time_ns);
+}
+
+static void take_arrivals(wrk_channel_t *ch, unsigned count, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < count; i++) {
+        const udp_rx_t *in = &a->arrivals[i];
+        bytes += in->len;
+        if (!wanted(ch, in))
+            continue;
+        rx_item_t item = item_of(in);
+        if (a->link_rx != NULL)
+            udp_agent_link_offer_rx(ch, &item, now_mono_ns);
+        else if (!udp_agent_deliver(ch, &item))
+            wrk_count(ch, SHM_COUNT_rx_overwritten, 1);
+    }
+    wrk_count(ch, SHM_COUNT_rx_received, count);
+    wrk_count(ch, SHM_COUNT_rx_bytes, bytes);
+    if (a->link_rx != NULL)
+        return;
+    wrk_rx_publish(ch);
+    measure_delivery(ch, a->arrivals, count);
+}
+
+static void note_drops(wrk_channel_t *ch)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    rt_store_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops],
+                     a->udp.kernel_drops - a->drops_base);
+}
+
+static unsigned batch_before_deadline(const wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    int64_t left = wrk_free_until_ns(ch) - now_mono_ns;
+    if (left >= UDP_AGENT_BATCH * RECEIVE_COST_NS)
+        return UDP_AGENT_BATCH;
+    unsigned fits = left > 0 ? (unsigned)(left / RECEIVE_COST_NS) : 0;
+    return fits > LEAST_BATCH ? fits : LEAST_BATCH;
+}
+
+/* Returns whether the call came back full, so that the buffers may hold a rest. */
+static bool receive_once(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    int n = udp_recv(&a->udp, a->arrivals, max);
+    wrk_count(ch, SHM_COUNT_rx_calls, 1);
+    if (n < 0) {
+        if (n == -EBUSY) /* another socket's rest is fetched first */
+            return false;
+        wrk_count(ch, SHM_COUNT_rx_errors, 1);
+        if (n == -EBADF || n == -ENOTSOCK)
+            wrk_channel_fail(ch, -n);
+        return false;
+    }
+    if (n > 0)
+        take_arrivals(ch, (unsigned)n, now_mono_ns);
+    note_drops(ch);
+    return (unsigned)n == max;
+}
+
+static void receive_while_room(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    for (unsigned i = batch_before_deadline(ch, now_mono_ns); i > 0; i--) {
+        if (!rx_writer_has_room(&ch->rx)) {
+            stop_reading(ch, now_mono_ns);
+            return;
+        }
+        if (!receive_once(ch, 1, now_mono_ns))
+            return;
+    }
+}
+
+void udp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    if (a->held || a->rx_stopped)
+        return;
+    if (ch->rx.wait_for_readers) {
+        receive_while_room(ch, now_mono_ns);
+        return;
+    }
+    unsigned max = batch_before_deadline(ch, now_mono_ns);
+    while (receive_once(ch, max, now_mono_ns) && a->udp.eff.gro)
+        max = UDP_AGENT_BATCH;
+}

@@ -1,0 +1,404 @@
+/* udp_agent_tx.c: from the tx ring to the socket.
+ *
+ *     tx ring --take_in--> no deadline: ready[] ------------------> batch -> udp_send -> verdicts
+ *                     \--> deadline:    schedule --when it is due--/   \---> link (emulated)
+ *
+ * A deadline is served in four steps. At start - AGENT_LEAD_NS the worker calls (on_deadline); what is
+ * due at that instant is taken out of the ring and the messages are built; then the clock is read until
+ * the start; then comes the send call and nothing else. A packet that was taken is in state SENDING:
+ * whoever takes this channel over will not send it again.
+ *
+ * start = deadline, or with align="wire" the deadline less the learnt way to the wire.
+ *
+ * Where the queueing discipline launches packets by itself (txtime), they are handed over
+ * HANDOVER_AHEAD_NS before the start and nobody spins.
+ *
+ * When the kernel has no room the packets go back where they came from, in order, and nothing more is
+ * taken in until it has (EPOLLOUT, or after a pause). */
+#include "worker/agents/udp_agent.h"
+
+#include "base/rt_seq.h"
+
+#include <errno.h>
+
+#define HANDOVER_AHEAD_NS (1500 * RT_NS_PER_US)
+#define RETRY_FIRST_NS (50 * RT_NS_PER_US)
+#define RETRY_LONGEST_NS RT_NS_PER_MS
+#define LEAST_DUE_NS 1
+#define MOST_DUE_NS (INT64_MAX / 2) /* no sum of times of this channel overflows */
+#define TAKE_IN_PER_CALL 256u
+#define RELEASE_BYTES 65536u /* zeroing that much takes some 5 us */
+#define RELEASE_MOVES 8u
+
+/* --- times --------------------------------------------------------------------------------- */
+
+/* What to add to a packet's deadline to get its start on CLOCK_MONOTONIC. */
+static int64_t start_shift(const wrk_channel_t *ch)
+{
+    const udp_agent_t *a = udp_agent_of(ch);
+    int64_t ahead = ch->config.align == SHM_ALIGN_WIRE ? wire_offset_ns(&a->wire) : 0;
+    return wrk_clock_shift_ns(ch) - ahead;
+}
+
+int64_t udp_agent_tx_deadline_ns(const wrk_channel_t *ch)
+{
+    const udp_agent_t *a = udp_agent_of(ch);
+    if (a->blocked)
+        return a->retry_mono_ns;
+    if (a->held || a->purging || due_heap_count(&a->schedule) == 0)
+        return RT_NEVER_NS;
+    int64_t ahead = a->udp.eff.txtime ? HANDOVER_AHEAD_NS : AGENT_LEAD_NS;
+    return due_heap_next_ns(&a->schedule) + start_shift(ch) - ahead;
+}
+
+static int64_t bounded_due(int64_t due_ns)
+{
+    if (due_ns < LEAST_DUE_NS)
+        return LEAST_DUE_NS;
+    return due_ns < MOST_DUE_NS ? due_ns : MOST_DUE_NS;
+}
+
+/* --- batch --------------------------------------------------------------------------------- */
+
+static void batch_add(wrk_channel_t *ch, const tx_item_t *item, int64_t start_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    udp_batch_t *b = &a->batch;
+    unsigned i = b->count++;
+    b->items[i] = *item;
+    b->start_mono_ns[i] = start_mono_ns;
+    b->messages[i] = (udp_tx_t){.data = item->payload, .len = item->payload_bytes};
+    if (item->dest.family != 0) {
+        udp_agent_addr_in(&b->dests[i], &item->dest);
+        b->messages[i].dest = &b->dests[i];
+    }
+    if (a->udp.eff.txtime && item->due_ns != 0)
+        b->messages[i].txtime_ns = start_mono_ns - wrk_clock_shift_ns(ch);
+    __builtin_prefetch(item->payload);
+}
+
+/* Marks the packet as being sent and adds it, unless it was cancelled or moved or is dropped. */
+static void take_into_batch(wrk_channel_t *ch, uint64_t ref, int64_t now_mono_ns, int64_t shift)
+{
+    tx_item_t item;
+    int rc = tx_queue_take(&ch->tx, ref, &item);
+    if (rc == -ESTALE)
+        return;
+    if (rc < 0) {
+        udp_agent_refused(ch, &item, rc, now_mono_ns);
+        return;
+    }
+    int64_t start = item.due_ns != 0 ? bounded_due(item.due_ns) + shift : 0;
+    if (ch->config.late == SHM_LATE_DROP &&
+        verdict_is_late(start, now_mono_ns, ch->config.tolerance_ns)) {
+        tx_queue_finish(&ch->tx, ref);
+        udp_agent_not_sent(ch, &item, VERDICT_DROPPED_LATE, 0, now_mono_ns);
+        return;
+    }
+    batch_add(ch, &item, start);
+}
+
+static void schedule(wrk_channel_t *ch, const tx_item_t *item)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    due_entry_t entry = {
+        .due_ns = bounded_due(item->due_ns), .order = item->sequence, .ref = item->ref};
+    if (due_heap_push(&a->schedule, &entry) == 0)
+        return;
+    tx_queue_finish(&ch->tx, item->ref);
+    udp_agent_not_sent(ch, item, VERDICT_FAILED, ENOMEM, rt_mono_ns());
+}
+
+/* Packets from index on go back where they came from. */
+static void put_back(wrk_channel_t *ch, unsigned index)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    const udp_batch_t *b = &a->batch;
+    a->ready_count = 0;
+    for (unsigned i = index; i < b->count; i++) {
+        tx_queue_untake(&ch->tx, b->items[i].ref);
+        if (b->items[i].due_ns == 0)
+            a->ready[a->ready_count++] = b->items[i].ref;
+        else
+            schedule(ch, &b->items[i]);
+    }
+}
+
+/* --- sending ------------------------------------------------------------------------------- */
+
+static bool for_the_moment(int error)
+{
+    return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
+}
+
+static void block(wrk_channel_t *ch, unsigned index, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    wrk_count(ch, SHM_COUNT_tx_retries, 1);
+    a->refused_ref = a->batch.items[index].ref;
+    put_back(ch, index);
+    a->blocked = true;
+    ch->tx_paused = true;
+    a->retry_after_ns = a->retry_after_ns ? 2 * a->retry_after_ns : RETRY_FIRST_NS;
+    if (a->retry_after_ns > RETRY_LONGEST_NS)
+        a->retry_after_ns = RETRY_LONGEST_NS;
+    a->retry_mono_ns = now_mono_ns + a->retry_after_ns;
+    udp_agent_watch_input(ch);
+}
+
+void udp_agent_unblock(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    if (!a->blocked)
+        return;
+    a->blocked = false;
+    ch->tx_paused = a->held;
+    udp_agent_watch_input(ch);
+    wrk_activate(ch, now_mono_ns);
+}
+
+static void note_send_cost(udp_agent_t *a, unsigned packets, int64_t took_ns)
+{
+    int64_t each = took_ns / packets;
+    each = each < RETRY_FIRST_NS ? each : RETRY_FIRST_NS;
+    a->send_cost_ns += (each - a->send_cost_ns) / 8;
+}
+
+static void send_to_link(wrk_channel_t *ch)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    int64_t start = rt_mono_ns();
+    udp_agent_link_offer_tx(ch, &a->batch, start);
+    int64_t end = rt_mono_ns();
+    udp_agent_sent(ch, &a->batch, 0, a->batch.count, start, end);
+    wrk_sent_until(ch, end);
+    udp_agent_link_emit(ch, end);
+}
+
+static void send_to_socket(wrk_channel_t *ch)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    udp_batch_t *b = &a->batch;
+    for (unsigned at = 0; at < b->count;) {
+        int error = 0;
+        int64_t start = rt_mono_ns();
+        int sent = udp_send(&a->udp, &b->messages[at], b->count - at, &error);
+        int64_t end = rt_mono_ns();
+        wrk_count(ch, SHM_COUNT_tx_calls, 1);
+        if (sent > 0) {
+            udp_agent_sent(ch, b, at, (unsigned)sent, start, end);
+            note_send_cost(a, (unsigned)sent, end - start);
+            wrk_sent_until(ch, end);
+            a->retry_after_ns = 0;
+            at += (unsigned)sent;
+        }
+        if (error == 0 || at >= b->count)
+            continue;
+        if (for_the_moment(error)) {
+            block(ch, at, end);
+            return;
+        }
+        tx_queue_finish(&ch->tx, b->items[at].ref);
+        udp_agent_not_sent(ch, &b->items[at], VERDICT_FAILED, error, end);
+        at++;
+    }
+}
+
+static void send_batch(wrk_channel_t *ch)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    if (a->batch.count == 0)
+        return;
+    if (a->link_tx != NULL)
+        send_to_link(ch);
+    else
+        send_to_socket(ch);
+    a->batch.count = 0;
+    if (a->awaited_count > 0)
+        udp_agent_collect_stamps(ch, wrk_last_send_end_ns(ch));
+}
+
+static void want_stamps(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    if (!udp_agent_wants_stamps(ch, a->batch.count, now_mono_ns))
+        return;
+    for (unsigned i = 0; i < a->batch.count; i++)
+        a->batch.messages[i].want_stamp = true;
+}
+
+/* --- with a deadline ----------------------------------------------------------------------- */
+
+static void spin_until(int64_t start_mono_ns)
+{
+    while (rt_mono_ns() < start_mono_ns)
+        rt_cpu_relax();
+}
+
+void udp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    if (a->blocked || a->held || a->purging)
+        return;
+    int64_t shift = start_shift(ch);
+    int64_t ahead = a->udp.eff.txtime ? HANDOVER_AHEAD_NS : 0;
+    /* All that start together with the first, or that are due already. */
+    int64_t first = due_heap_next_ns(&a->schedule);
+    if (first == RT_NEVER_NS || first + shift - ahead > now_mono_ns + AGENT_LEAD_NS)
+        return;
+    int64_t until = now_mono_ns - shift + ahead;
+    until = until > first ? until : first;
+    due_entry_t entry;
+    while (a->batch.count < UDP_AGENT_BATCH && due_heap_pop_due(&a->schedule, until, &entry))
+        take_into_batch(ch, entry.ref, now_mono_ns, shift);
+    if (a->batch.count == 0)
+        return;
+    want_stamps(ch, now_mono_ns);
+    if (!a->udp.eff.txtime)
+        spin_until(a->batch.start_mono_ns[0]);
+    send_batch(ch);
+}
+
+/* --- without a deadline -------------------------------------------------------------------- */
+
+/* How many fit before something is due on this core; at least one, or nothing would ever move. */
+static unsigned room_before_deadline(const wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    const udp_agent_t *a = udp_agent_of(ch);
+    int64_t free_until = wrk_free_until_ns(ch);
+    int64_t own = udp_agent_tx_deadline_ns(ch);
+    int64_t left = (own < free_until ? own : free_until) - now_mono_ns;
+    if (left >= UDP_AGENT_BATCH * a->send_cost_ns)
+        return UDP_AGENT_BATCH;
+    return left > a->send_cost_ns ? (unsigned)(left / a->send_cost_ns) : 1;
+}
+
+static void send_ready(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    for (unsigned i = 0; i < a->ready_count; i++)
+        take_into_batch(ch, a->ready[i], now_mono_ns, 0);
+    a->ready_count = 0;
+    want_stamps(ch, now_mono_ns);
+    send_batch(ch);
+}
+
+/* One record of the ring. Returns false when there was none. */
+static bool take_in_one(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    tx_item_t item;
+    int rc = tx_queue_next(&ch->tx, now_mono_ns, &item);
+    if (rc == 0)
+        return false;
+    if (rc < 0)
+        udp_agent_refused(ch, &item, rc, now_mono_ns);
+    else if (item.due_ns != 0)
+        schedule(ch, &item);
+    else
+        a->ready[a->ready_count++] = item.ref;
+    return true;
+}
+
+static unsigned free_space(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    tx_item_t item;
+    unsigned moved = 0;
+    unsigned reaped = 0;
+    while (reaped < TAKE_IN_PER_CALL && tx_queue_reap(&ch->tx, &item) == 1) {
+        udp_agent_refused(ch, &item, -ECANCELED, now_mono_ns);
+        reaped++;
+    }
+    unsigned freed = tx_queue_release(&ch->tx, RELEASE_BYTES, RELEASE_MOVES, &moved);
+    if (moved > 0)
+        wrk_count(ch, SHM_COUNT_tx_relocated, moved);
+    return freed + reaped;
+}
+
+unsigned udp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    unsigned work = 0;
+    if (!ch->tx_paused && !a->purging) {
+        unsigned room = room_before_deadline(ch, now_mono_ns);
+        while (a->ready_count < room && work < TAKE_IN_PER_CALL && take_in_one(ch, now_mono_ns))
+            work++;
+        if (a->ready_count > 0)
+            send_ready(ch, now_mono_ns);
+    }
+    return work + free_space(ch, now_mono_ns);
+}
+
+/* --- purge --------------------------------------------------------------------------------- */
+
+static uint64_t sequence_at_tail(const wrk_channel_t *ch)
+{
+    shm_cursor_t tail = rt_load_acquire(&ch->segment.tx->tail);
+    return rt_seq64_near(ch->tx.sequence_high, shm_cursor_seq(tail));
+}
+
+static void cancel(wrk_channel_t *ch, uint64_t ref, int64_t now_mono_ns)
+{
+    tx_item_t item;
+    int rc = tx_queue_take(&ch->tx, ref, &item);
+    if (rc == -ESTALE)
+        return;
+    if (rc == 0)
+        tx_queue_finish(&ch->tx, ref);
+    udp_agent_refused(ch, &item, -ECANCELED, now_mono_ns);
+}
+
+/* Takes one record in for good or to be cancelled. Returns true when nothing that waited at the start of
+ * the purge is left: a record of later sequence came, or none. */
+static bool purge_one(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    tx_item_t item;
+    int rc = tx_queue_next(&ch->tx, now_mono_ns, &item);
+    if (rc == 0)
+        return true; /* a claim without its commit is no waiting packet yet */
+    if (rc < 0)
+        udp_agent_refused(ch, &item, rc, now_mono_ns);
+    else if (item.sequence < a->purge_before)
+        cancel(ch, item.ref, now_mono_ns);
+    else if (item.due_ns != 0)
+        schedule(ch, &item);
+    else
+        a->ready[a->ready_count++] = item.ref;
+    return rc == 1 && item.sequence >= a->purge_before;
+}
+
+static bool purge_ring(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
+{
+    for (unsigned i = 0; i < max; i++)
+        if (purge_one(ch, now_mono_ns))
+            return true;
+    return false;
+}
+
+int udp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    if (!a->purging) {
+        a->purging = true;
+        a->purge_before = sequence_at_tail(ch);
+        udp_agent_link_clear(ch);
+    }
+    for (unsigned i = 0; i < a->ready_count; i++)
+        cancel(ch, a->ready[i], now_mono_ns);
+    a->ready_count = 0;
+    due_entry_t entry;
+    unsigned n = 0;
+    while (n < max && due_heap_pop(&a->schedule, &entry)) {
+        cancel(ch, entry.ref, now_mono_ns);
+        n++;
+    }
+    bool done = n < max && purge_ring(ch, max - n, now_mono_ns);
+    (void)free_space(ch, now_mono_ns);
+    if (!done)
+        return 0;
+    a->purging = false;
+    udp_agent_unblock(ch, now_mono_ns);
+    wrk_activate(ch, now_mono_ns);
+    return 1;
+}

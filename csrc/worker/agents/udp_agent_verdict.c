@@ -1,0 +1,268 @@
+/* udp_agent_verdict.c: every packet ends here, exactly once: counted, measured, reported.
+ *
+ * A report whose packet was to be stamped waits for the stamp, at most STAMP_PATIENCE_NS. */
+#include "worker/agents/udp_agent.h"
+
+#include <errno.h>
+
+#define STAMP_PATIENCE_NS (2 * RT_NS_PER_MS)
+/* Up to this rate every packet is stamped; a faster sender gets this many stamps. Each costs a system
+ * call, some 1 us. */
+#define STAMPS_PER_S 2000.0
+#define STAMPS_AT_ONCE 64.0
+#define STAMPS_PER_CALL 64u
+
+_Static_assert(SHM_COUNT_tx_failed - SHM_COUNT_tx_on_time == VERDICT_FAILED - VERDICT_ON_TIME,
+               "verdict counters stand in the order of the verdicts");
+
+static int64_t to_channel(const wrk_channel_t *ch, int64_t mono_ns)
+{
+    return mono_ns != 0 ? mono_ns - wrk_clock_shift_ns(ch) : 0;
+}
+
+static void put_report(wrk_channel_t *ch, const shm_report_t *report)
+{
+    unsigned wanted = ch->config.reports;
+    bool late = report->verdict != VERDICT_ON_TIME;
+    if (wanted == SHM_REPORTS_ALL || (wanted == SHM_REPORTS_LATE && late))
+        report_writer_put(&ch->reports, report);
+}
+
+/* The enqueue time lies in shared memory: whatever it says, it does not lie ahead. */
+static int64_t enqueued_mono_ns(const tx_item_t *item, int64_t now_mono_ns)
+{
+    int64_t at = item->enqueued_mono_ns;
+    return at > 0 && at < now_mono_ns ? at : now_mono_ns;
+}
+
+/* --- not sent ------------------------------------------------------------------------------ */
+
+static void report_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t verdict, int error,
+                            int64_t now_mono_ns)
+{
+    shm_report_t report = {
+        .sequence = item->sequence,
+        .scheduled_ns = item->due_ns,
+        .enqueued_ns = to_channel(ch, enqueued_mono_ns(item, now_mono_ns)),
+        .woken_ns = to_channel(ch, now_mono_ns),
+        .verdict = (uint8_t)verdict,
+        .error = error,
+    };
+    put_report(ch, &report);
+}
+
+void udp_agent_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t verdict, int error,
+                        int64_t now_mono_ns)
+{
+    wrk_count(ch, (shm_counter_id_t)(SHM_COUNT_tx_on_time + (int)verdict), 1);
+    report_not_sent(ch, item, verdict, error, now_mono_ns);
+}
+
+void udp_agent_refused(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t now_mono_ns)
+{
+    if (why == -ECANCELED) {
+        udp_agent_not_sent(ch, item, VERDICT_CANCELLED, 0, now_mono_ns);
+    } else if (why == -EBADMSG) {
+        wrk_count(ch, SHM_COUNT_tx_corrupt, 1);
+        report_not_sent(ch, item, VERDICT_FAILED, EBADMSG, now_mono_ns);
+    } else if (item->enqueued_mono_ns == 0) { /* never finished by a producer that died */
+        wrk_count(ch, SHM_COUNT_tx_orphans, 1);
+        report_not_sent(ch, item, VERDICT_FAILED, EOWNERDEAD, now_mono_ns);
+    } else { /* a worker died over it: it may have been sent or not */
+        udp_agent_not_sent(ch, item, VERDICT_FAILED, EOWNERDEAD, now_mono_ns);
+    }
+}
+
+/* --- sent ---------------------------------------------------------------------------------- */
+
+static void settle(wrk_channel_t *ch, udp_awaited_t *w)
+{
+    w->settled = true;
+    put_report(ch, &w->report);
+}
+
+static void drop_settled(udp_agent_t *a)
+{
+    while (a->awaited_count > 0 && a->awaited[a->awaited_head % UDP_AGENT_STAMPS].settled) {
+        a->awaited_head++;
+        a->awaited_count--;
+    }
+}
+
+static void give_up_oldest(wrk_channel_t *ch)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    udp_awaited_t *oldest = &a->awaited[a->awaited_head % UDP_AGENT_STAMPS];
+    if (!oldest->settled) {
+        wrk_count(ch, SHM_COUNT_tx_stamps_lost, 1);
+        settle(ch, oldest);
+    }
+    drop_settled(a);
+}
+
+void udp_agent_give_up_stamps(wrk_channel_t *ch)
+{
+    while (udp_agent_of(ch)->awaited_count > 0)
+        give_up_oldest(ch);
+}
+
+static void await_stamp(wrk_channel_t *ch, const shm_report_t *report, int64_t start_mono_ns,
+                        const udp_tx_t *message)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    if (a->awaited_count == UDP_AGENT_STAMPS)
+        give_up_oldest(ch);
+    uint32_t place = a->awaited_head + a->awaited_count;
+    const udp_awaited_t *before = &a->awaited[(place - 1) % UDP_AGENT_STAMPS];
+    bool first = a->awaited_count == 0 || before->stamp_id != message->stamp_id;
+    a->awaited[place % UDP_AGENT_STAMPS] = (udp_awaited_t){
+        .report = *report,
+        .send_start_mono_ns = start_mono_ns,
+        .stamp_id = message->stamp_id,
+        .first_of_id = first,
+    };
+    a->awaited_count++;
+}
+
+static verdict_t judge(wrk_channel_t *ch, const udp_batch_t *b, unsigned i, int64_t start_mono_ns,
+                       int64_t end_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    const tx_item_t *item = &b->items[i];
+    verdict_times_t times = {
+        .enqueued_ns = enqueued_mono_ns(item, start_mono_ns),
+        .due_ns = b->start_mono_ns[i],
+        .woken_ns = wrk_woken_ns(ch),
+        .send_start_ns = start_mono_ns,
+        .send_end_ns = end_mono_ns,
+        .previous_send_end_ns = wrk_last_send_end_ns(ch),
+    };
+    /* The discipline launches it: handed over before its time, it is on time. */
+    if (a->udp.eff.txtime && start_mono_ns < times.due_ns)
+        times.due_ns = start_mono_ns;
+    bool refused = a->refused_ref == item->ref;
+    if (refused)
+        a->refused_ref = UINT64_MAX;
+    return verdict_of(&times, ch->config.tolerance_ns, refused ? VERDICT_RETRIED : 0);
+}
+
+static void measure(wrk_channel_t *ch, const udp_batch_t *b, unsigned i, int64_t start_mono_ns)
+{
+    if (b->start_mono_ns[i] != 0) {
+        wrk_hist(ch, SHM_HIST_lateness, start_mono_ns - b->start_mono_ns[i]);
+        return;
+    }
+    wrk_count(ch, SHM_COUNT_tx_immediate, 1);
+    wrk_hist(ch, SHM_HIST_immediate, start_mono_ns - enqueued_mono_ns(&b->items[i], start_mono_ns));
+}
+
+void udp_agent_sent(wrk_channel_t *ch, const udp_batch_t *b, unsigned first, unsigned count,
+                    int64_t start_mono_ns, int64_t end_mono_ns)
+{
+    uint64_t bytes = 0;
+    int64_t shift = wrk_clock_shift_ns(ch);
+    bool reported = ch->config.reports != SHM_REPORTS_OFF;
+    for (unsigned i = first; i < first + count; i++) {
+        const tx_item_t *item = &b->items[i];
+        const udp_tx_t *message = &b->messages[i];
+        tx_queue_finish(&ch->tx, item->ref);
+        verdict_t verdict = judge(ch, b, i, start_mono_ns, end_mono_ns);
+        bytes += item->payload_bytes;
+        wrk_count(ch, (shm_counter_id_t)(SHM_COUNT_tx_on_time + (int)verdict), 1);
+        measure(ch, b, i, start_mono_ns);
+        bool stamped = message->want_stamp && message->stamp_id != 0;
+        if (!reported && !stamped)
+            continue;
+        shm_report_t report = {
+            .sequence = item->sequence,
+            .scheduled_ns = item->due_ns,
+            .enqueued_ns = enqueued_mono_ns(item, start_mono_ns) - shift,
+            .woken_ns = to_channel(ch, wrk_woken_ns(ch)),
+            .sent_ns = start_mono_ns - shift,
+            .handed_ns = end_mono_ns - shift,
+            .verdict = (uint8_t)verdict,
+            .batch = (uint16_t)count,
+        };
+        if (stamped)
+            await_stamp(ch, &report, start_mono_ns, message);
+        else
+            put_report(ch, &report);
+    }
+    wrk_count(ch, SHM_COUNT_tx_sent, count);
+    wrk_count(ch, SHM_COUNT_tx_bytes, bytes);
+    wrk_hist(ch, SHM_HIST_send_call, end_mono_ns - start_mono_ns);
+}
+
+/* --- stamps -------------------------------------------------------------------------------- */
+
+bool udp_agent_wants_stamps(wrk_channel_t *ch, unsigned count, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    if (ch->config.tx_stamp < SHM_STAMP_KERNEL || a->link_tx != NULL || count == 0 ||
+        a->udp.eff.tx_stamp == UDP_STAMP_USER)
+        return false;
+    a->stamp_tokens += (double)(now_mono_ns - a->stamp_tokens_at_mono_ns) * (STAMPS_PER_S / 1e9);
+    a->stamp_tokens_at_mono_ns = now_mono_ns;
+    if (a->stamp_tokens > STAMPS_AT_ONCE)
+        a->stamp_tokens = STAMPS_AT_ONCE;
+    double price = a->udp.eff.gso ? 1.0 : (double)count; /* one stamp for a coalesced call */
+    if (a->stamp_tokens < price)
+        return false;
+    a->stamp_tokens -= price;
+    return true;
+}
+
+static void apply_stamp(wrk_channel_t *ch, udp_awaited_t *w, const udp_tx_stamp_t *stamp)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    w->report.stamped_ns = stamp->time_ns;
+    w->report.stamp = (uint8_t)(stamp->kind + SHM_STAMP_USER - UDP_STAMP_USER);
+    wrk_count(ch, SHM_COUNT_tx_stamped, 1);
+    if (w->first_of_id && !a->udp.eff.txtime)
+        wire_offset_observe(&a->wire, stamp->time_ns - w->report.sent_ns);
+    if (w->report.scheduled_ns != 0) {
+        int64_t error = stamp->time_ns - w->report.scheduled_ns;
+        wrk_hist(ch, error >= 0 ? SHM_HIST_wire_late : SHM_HIST_wire_early,
+                 error >= 0 ? error : -error);
+    }
+    settle(ch, w);
+}
+
+/* Stamps come in the order of leaving, so the search nearly always ends at the oldest. */
+static void match_stamp(wrk_channel_t *ch, const udp_tx_stamp_t *stamp)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    bool found = false;
+    for (uint32_t i = 0; i < a->awaited_count; i++) {
+        udp_awaited_t *w = &a->awaited[(a->awaited_head + i) % UDP_AGENT_STAMPS];
+        bool same = w->stamp_id == stamp->id;
+        if (found && !same)
+            break;
+        if (same && !w->settled)
+            apply_stamp(ch, w, stamp);
+        found = found || same;
+    }
+}
+
+void udp_agent_collect_stamps(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    udp_tx_stamp_t stamps[STAMPS_PER_CALL];
+    int n = udp_tx_stamps(&a->udp, stamps, STAMPS_PER_CALL);
+    for (int i = 0; i < n; i++)
+        match_stamp(ch, &stamps[i]);
+    drop_settled(a);
+    while (a->awaited_count > 0 && udp_agent_stamp_deadline_ns(ch) <= now_mono_ns)
+        give_up_oldest(ch);
+    rt_store_relaxed(&ch->stats->wire_offset_ns,
+                     ch->config.align == SHM_ALIGN_WIRE ? wire_offset_ns(&a->wire) : 0);
+}
+
+int64_t udp_agent_stamp_deadline_ns(const wrk_channel_t *ch)
+{
+    const udp_agent_t *a = udp_agent_of(ch);
+    if (a->awaited_count == 0)
+        return RT_NEVER_NS;
+    int64_t from = a->awaited[a->awaited_head % UDP_AGENT_STAMPS].send_start_mono_ns;
+    return from + STAMP_PATIENCE_NS + (a->udp.eff.txtime ? STAMP_PATIENCE_NS : 0);
+}

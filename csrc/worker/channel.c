@@ -1,0 +1,469 @@
+#include "worker/channel.h"
+
+#include "base/rt_err.h"
+#include "base/rt_futex.h"
+#include "shm/owner.h"
+#include "worker/control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PURGE_STEP 256u
+#define PREFAULT_BYTES (UINT64_C(16) << 20)
+
+/* --- table --------------------------------------------------------------------------------- */
+
+wrk_channel_t *channel_find(worker_t *w, const char *name)
+{
+    for (uint32_t i = 0; i < w->channel_count; i++)
+        if (strcmp(w->channels[i]->config.name, name) == 0)
+            return w->channels[i];
+    return NULL;
+}
+
+static void table_add(worker_t *w, wrk_channel_t *ch)
+{
+    ch->place = w->channel_count;
+    w->channels[w->channel_count++] = ch;
+    rt_store_relaxed(&w->page->channels, w->channel_count);
+}
+
+static void table_remove(worker_t *w, wrk_channel_t *ch)
+{
+    wrk_channel_t *last = w->channels[--w->channel_count];
+    w->channels[ch->place] = last;
+    last->place = ch->place;
+    rt_store_relaxed(&w->page->channels, w->channel_count);
+}
+
+/* The worker is as eager as its most demanding channel. "balanced" in a channel is the default and
+ * means: as the pool. Without channels there is nothing to be eager for. */
+static void choose_profile(worker_t *w)
+{
+    static const int eagerness[] = {
+        [SHM_PROFILE_POWER] = 0, [SHM_PROFILE_BALANCED] = 1, [SHM_PROFILE_LATENCY] = 2};
+    shm_profile_t chosen = SHM_PROFILE_POWER;
+    for (uint32_t i = 0; i < w->channel_count; i++) {
+        shm_profile_t p = (shm_profile_t)w->channels[i]->config.profile;
+        if (p == SHM_PROFILE_BALANCED)
+            p = w->args.profile;
+        if (eagerness[p] > eagerness[chosen])
+            chosen = p;
+    }
+    w->idle.profile = chosen;
+    rt_store_relaxed(&w->page->profile, (uint32_t)(w->channel_count ? chosen : w->args.profile));
+}
+
+/* --- active set ---------------------------------------------------------------------------- */
+
+static void active_remove(wrk_channel_t *ch)
+{
+    worker_t *w = ch->worker;
+    if (ch->active_index == WRK_INACTIVE)
+        return;
+    wrk_channel_t *last = w->active[--w->active_count];
+    w->active[ch->active_index] = last;
+    last->active_index = ch->active_index;
+    ch->active_index = WRK_INACTIVE;
+}
+
+void wrk_activate(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    worker_t *w = ch->worker;
+    ch->last_work_mono_ns = now_mono_ns;
+    if (ch->active_index != WRK_INACTIVE || ch->tx_paused || ch->failed)
+        return;
+    tx_queue_disarm_bell(&ch->tx);
+    ch->active_index = w->active_count;
+    w->active[w->active_count++] = ch;
+}
+
+bool channel_disarm_active(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    if (!ch->tx_paused && !ch->failed) {
+        tx_queue_arm_bell(&ch->tx);
+        if (tx_queue_pending(&ch->tx)) {
+            if (ch->ops->do_work(ch, now_mono_ns) > 0) {
+                tx_queue_disarm_bell(&ch->tx);
+                channel_ran(ch);
+                return false;
+            }
+            if (!ch->tx_paused) {
+                /* A claim without its commit. The commit will ring; but its owner may be dead. */
+                ch->worker->stalled = true;
+                return true;
+            }
+        }
+    }
+    active_remove(ch);
+    channel_ran(ch);
+    return true;
+}
+
+static void on_bell(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
+{
+    (void)events; /* edge-triggered: the count in the eventfd is never read */
+    wrk_activate(source->channel, now_mono_ns);
+}
+
+void channel_ran(wrk_channel_t *ch)
+{
+    int64_t at = ch->failed ? RT_NEVER_NS : ch->ops->deadline_ns(ch);
+    deadline_heap_set(&ch->worker->deadlines, &ch->deadline, at);
+}
+
+/* --- open ---------------------------------------------------------------------------------- */
+
+static int prepare_clock(worker_t *w, const shm_config_t *config)
+{
+    if (config->clock != RT_CLOCK_TAI || w->tai_known)
+        return 0;
+    int rc = clock_map_init(&w->clocks[RT_CLOCK_TAI], RT_CLOCK_TAI);
+    w->tai_known = rc == 0;
+    return rc;
+}
+
+static int check_belongs(const worker_t *w, const shm_config_t *config)
+{
+    if (strcmp(config->name_space, w->args.name_space) != 0 ||
+        strcmp(config->pool, w->args.pool) != 0)
+        return rt_err_set(-EINVAL,
+                          "channel \"%s\" is of pool \"%s\" in namespace \"%s\", this worker serves "
+                          "pool \"%s\" in \"%s\"",
+                          config->name, config->pool, config->name_space, w->args.pool,
+                          w->args.name_space);
+    return 0;
+}
+
+/* The geometry that rules is the segment's; everything else is taken from the message. */
+static int adopt_config(wrk_channel_t *ch, const shm_config_t *config)
+{
+    const shm_config_t *s = &ch->segment.config;
+    if (strcmp(s->name, config->name) != 0 || s->tx_bytes != config->tx_bytes ||
+        s->rx_bytes != config->rx_bytes || s->report_slots != config->report_slots ||
+        s->producers != config->producers || s->readers != config->readers ||
+        s->max_payload_bytes != config->max_payload_bytes)
+        return rt_err_set(-EPROTO,
+                          "the segment is of channel \"%.64s\" with other sizes than the request for "
+                          "\"%s\" says: make the segment from the same configuration",
+                          s->name, config->name);
+    ch->config = *config;
+    ch->segment.config = *config;
+    return 0;
+}
+
+/* Pages that the loop will touch: present before the first deadline, not at it. Bounded, because
+ * other channels wait meanwhile; the rest of a large ring comes at some 0.5 us a page, once. */
+static void prefault(const shm_segment_t *s)
+{
+    uint64_t bytes = s->bytes < PREFAULT_BYTES ? s->bytes : PREFAULT_BYTES;
+    (void)madvise(s->base, bytes, MADV_POPULATE_WRITE);
+}
+
+static int map_segment(wrk_channel_t *ch, const shm_config_t *config)
+{
+    int rc = shm_segment_map(&ch->segment, ch->segment_fd, 1);
+    if (rc < 0)
+        return rc;
+    rc = adopt_config(ch, config);
+    if (rc < 0) {
+        shm_segment_unmap(&ch->segment);
+        return rc;
+    }
+    prefault(&ch->segment);
+    ch->stats = ch->segment.stats;
+    return 0;
+}
+
+static int start_rings(wrk_channel_t *ch, bool takeover)
+{
+    int rc = tx_queue_init(&ch->tx, &ch->segment, takeover);
+    if (rc < 0)
+        return rc;
+    rc = rx_writer_init(&ch->rx, &ch->segment);
+    report_writer_init(&ch->reports, &ch->segment);
+    return rc;
+}
+
+static int start_agent(wrk_channel_t *ch, int socket_fd, bool held)
+{
+    ch->ops = agent_find(ch->config.engine);
+    if (ch->ops == NULL) {
+        if (socket_fd >= 0)
+            close(socket_fd);
+        return -ENOENT;
+    }
+    size_t bytes = (ch->ops->state_bytes(&ch->config) + RT_LINE_BYTES - 1) / RT_LINE_BYTES *
+                   RT_LINE_BYTES;
+    ch->agent = aligned_alloc(RT_LINE_BYTES, bytes);
+    if (ch->agent == NULL) {
+        if (socket_fd >= 0)
+            close(socket_fd);
+        return rt_err_set(-ENOMEM, "no memory for %zu bytes of state of channel \"%s\"", bytes,
+                          ch->config.name);
+    }
+    memset(ch->agent, 0, bytes);
+    ch->tx_paused = held;
+    int rc = ch->ops->open(ch, socket_fd, held, rt_mono_ns());
+    if (rc < 0) {
+        free(ch->agent);
+        ch->agent = NULL;
+    }
+    return rc;
+}
+
+static void publish_status(wrk_channel_t *ch, bool takeover)
+{
+    shm_status_t *s = ch->segment.status;
+    shm_worker_page_t *page = ch->worker->page;
+    int64_t now = rt_mono_ns();
+    rt_store_relaxed(&s->worker_pid, (uint32_t)getpid());
+    rt_store_relaxed(&s->cpu, rt_load_relaxed(&page->cpu));
+    rt_store_relaxed(&s->sched_policy, rt_load_relaxed(&page->sched_policy));
+    rt_store_relaxed(&s->sched_priority, rt_load_relaxed(&page->sched_priority));
+    rt_store_relaxed(&s->worker_slot, ch->worker->args.slot);
+    rt_store_relaxed(&s->error, 0);
+    rt_store_relaxed(&s->heartbeat_mono_ns, (uint64_t)now);
+    if (!takeover) {
+        rt_store_relaxed(&s->opened_mono_ns, (uint64_t)now);
+        rt_store_relaxed(&ch->stats->reset_mono_ns, (uint64_t)now);
+    }
+    rt_store_release(&s->state, ch->held ? SHM_STATE_HELD : SHM_STATE_OPEN);
+    rt_store_release(&s->epoch, rt_load_relaxed(&s->epoch) + 1);
+    rt_futex_wake_all(&s->epoch);
+}
+
+static int open_prepared(wrk_channel_t *ch, const shm_config_t *config, bool takeover, int socket_fd)
+{
+    int rc = map_segment(ch, config);
+    if (rc == 0) {
+        ch->bells = calloc(config->readers ? config->readers : 1, sizeof *ch->bells);
+        rc = ch->bells == NULL ? rt_err_set(-ENOMEM, "no memory for reader slots")
+                               : start_rings(ch, takeover);
+        if (rc < 0)
+            shm_segment_unmap(&ch->segment);
+    }
+    if (rc < 0) {
+        if (socket_fd >= 0)
+            close(socket_fd);
+        return rc;
+    }
+    ch->held = takeover ? rt_load_relaxed(&ch->segment.status->state) == SHM_STATE_HELD
+                        : config->held != 0;
+    ch->orphans = takeover;
+    rc = start_agent(ch, socket_fd, ch->held);
+    if (rc == 0) {
+        rc = poller_watch(&ch->worker->poller, &ch->bell, ch->bell_fd, EPOLLIN | EPOLLET);
+        if (rc < 0) {
+            ch->ops->close(ch);
+            free(ch->agent);
+        }
+    }
+    if (rc < 0)
+        shm_segment_unmap(&ch->segment);
+    return rc;
+}
+
+static int check_room(worker_t *w, const shm_config_t *config)
+{
+    if (channel_find(w, config->name) != NULL)
+        return rt_err_set(-EEXIST, "channel \"%s\" is open in this worker already", config->name);
+    if (w->channel_count >= WRK_MAX_CHANNELS)
+        return rt_err_set(-ENOSPC, "this worker serves %u channels, its limit: use another core",
+                          WRK_MAX_CHANNELS);
+    return 0;
+}
+
+int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int segment_fd, int bell_fd,
+                 int socket_fd)
+{
+    int rc = check_belongs(w, config);
+    rc = rc ? rc : check_room(w, config);
+    rc = rc ? rc : prepare_clock(w, config);
+    wrk_channel_t *ch = rc ? NULL : calloc(1, sizeof *ch);
+    if (rc == 0 && ch == NULL)
+        rc = rt_err_set(-ENOMEM, "no memory for a channel");
+    if (rc == 0) {
+        ch->worker = w;
+        ch->segment_fd = segment_fd;
+        ch->bell_fd = bell_fd;
+        ch->bell = (wrk_source_t){.on_event = on_bell, .channel = ch, .fd = -1};
+        ch->active_index = WRK_INACTIVE;
+        deadline_node_init(&ch->deadline);
+        rc = open_prepared(ch, config, takeover, socket_fd);
+    } else if (socket_fd >= 0) {
+        close(socket_fd);
+    }
+    if (rc < 0) {
+        if (ch != NULL)
+            free(ch->bells);
+        free(ch);
+        close(segment_fd);
+        close(bell_fd);
+        return rc;
+    }
+    table_add(w, ch);
+    choose_profile(w);
+    publish_status(ch, takeover);
+    wrk_activate(ch, rt_mono_ns());
+    channel_ran(ch);
+    return 0;
+}
+
+/* --- close, hold, fail --------------------------------------------------------------------- */
+
+static void wake_everybody(wrk_channel_t *ch)
+{
+    shm_segment_t *s = &ch->segment;
+    rt_fetch_add(&s->tx->room_event, 1);
+    rt_futex_wake_all(&s->tx->room_event);
+    rt_fetch_add(&s->rx->data_event, 1);
+    rt_futex_wake_all(&s->rx->data_event);
+    rt_futex_wake_all(&s->status->epoch);
+    for (uint32_t i = 0; i < ch->bell_count; i++)
+        (void)!write(ch->bells[i].fd, &(uint64_t){1}, sizeof(uint64_t));
+}
+
+void channel_close(wrk_channel_t *ch)
+{
+    worker_t *w = ch->worker;
+    active_remove(ch);
+    deadline_heap_set(&w->deadlines, &ch->deadline, RT_NEVER_NS);
+    poller_forget(&w->poller, &ch->bell);
+    ch->ops->close(ch);
+    rt_store_release(&ch->segment.status->state, SHM_STATE_CLOSED);
+    wake_everybody(ch);
+    control_forget_channel(w, ch);
+    if (w->unlink_all)
+        channel_unlink(ch);
+    table_remove(w, ch);
+    choose_profile(w);
+    shm_segment_unmap(&ch->segment);
+    close(ch->segment_fd);
+    close(ch->bell_fd);
+    free(ch->agent);
+    free(ch->bells);
+    free(ch);
+}
+
+void channel_hold(wrk_channel_t *ch)
+{
+    if (ch->held || ch->failed)
+        return;
+    ch->held = true;
+    ch->tx_paused = true;
+    ch->ops->hold(ch);
+    active_remove(ch);
+    channel_ran(ch);
+    rt_store_release(&ch->segment.status->state, SHM_STATE_HELD);
+}
+
+void channel_release(wrk_channel_t *ch)
+{
+    if (!ch->held || ch->failed)
+        return;
+    int64_t now = rt_mono_ns();
+    ch->held = false;
+    ch->tx_paused = false;
+    ch->ops->release(ch, now);
+    rt_store_release(&ch->segment.status->state, SHM_STATE_OPEN);
+    wrk_activate(ch, now);
+    channel_ran(ch);
+}
+
+void wrk_channel_fail(wrk_channel_t *ch, int error)
+{
+    if (ch->failed)
+        return;
+    ch->ops->hold(ch);
+    ch->failed = true;
+    ch->tx_paused = true;
+    active_remove(ch);
+    channel_ran(ch);
+    rt_store_relaxed(&ch->segment.status->error, (uint32_t)error);
+    rt_store_release(&ch->segment.status->state, SHM_STATE_FAILED);
+    wake_everybody(ch);
+}
+
+int channel_purge_step(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    int done = ch->ops->purge(ch, PURGE_STEP, now_mono_ns);
+    if (done)
+        rx_writer_purge(&ch->rx);
+    channel_ran(ch);
+    return done;
+}
+
+void channel_reset_stats(wrk_channel_t *ch)
+{
+    for (unsigned i = 0; i < SHM_COUNTER_SPACE; i++)
+        rt_store_relaxed(&ch->stats->counters[i], 0);
+    for (unsigned i = 0; i < SHM_HIST_TOTAL; i++)
+        rt_hist_reset(&ch->stats->hists[i]);
+    rt_store_relaxed(&ch->stats->reset_mono_ns, (uint64_t)rt_mono_ns());
+    ch->overwritten_seen = ch->rx.overwritten;
+    ch->ops->reset(ch);
+}
+
+void channel_unlink(const wrk_channel_t *ch)
+{
+    char name[sizeof "/shmring::c:" + 2 * SHM_NAME_BYTES];
+    (void)snprintf(name, sizeof name, "/shmring:%s:c:%s", ch->config.name_space, ch->config.name);
+    int fd = shm_open(name, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    struct stat named, ours;
+    if (fstat(fd, &named) == 0 && fstat(ch->segment_fd, &ours) == 0 &&
+        named.st_ino == ours.st_ino && named.st_dev == ours.st_dev)
+        (void)shm_unlink(name);
+    close(fd);
+}
+
+/* --- housekeeping -------------------------------------------------------------------------- */
+
+/* After a takeover slots belong to clients that may never call again. Returns whether some are left
+ * to look after. */
+static bool sweep_orphans(wrk_channel_t *ch)
+{
+    bool owned = false;
+    for (uint32_t i = 1; i < ch->config.producers; i++) {
+        shm_producer_t *p = &ch->segment.producers[i];
+        uint32_t owner = rt_load_relaxed(&p->owner);
+        if (owner == 0)
+            continue;
+        if (owner_alive(owner, rt_load_relaxed(&p->owner_start)) ||
+            tx_queue_free_producer(&ch->tx, i) == 0)
+            owned = true;
+    }
+    for (uint32_t i = 0; i < ch->config.readers; i++) {
+        shm_reader_t *r = &ch->segment.readers[i];
+        uint32_t owner = rt_load_relaxed(&r->owner);
+        if (owner == 0)
+            continue;
+        if (owner_alive(owner, rt_load_relaxed(&r->owner_start)))
+            owned = true;
+        else
+            rt_store_release(&r->owner, 0);
+    }
+    return owned;
+}
+
+void channel_housekeep(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    rt_store_relaxed(&ch->segment.status->heartbeat_mono_ns, (uint64_t)now_mono_ns);
+    rt_store_relaxed(&ch->stats->wake_margin_ns, idle_margin_ns(&ch->worker->idle));
+    if (ch->torn)
+        wrk_channel_fail(ch, EFAULT);
+    if (ch->failed)
+        return;
+    ch->ops->refresh(ch, now_mono_ns);
+    channel_ran(ch);
+    if (ch->orphans)
+        ch->orphans = sweep_orphans(ch);
+}

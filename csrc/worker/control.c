@@ -1,0 +1,334 @@
+#include "worker/control.h"
+
+#include "base/rt_err.h"
+#include "shm/owner.h"
+#include "worker/channel.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define LISTEN_BACKLOG 128
+
+/* --- messages ------------------------------------------------------------------------------ */
+
+static int send_message(int fd, const ctl_header_t *head, const void *body, const int *fds,
+                        unsigned fd_count)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int) * CTL_MAX_FDS)];
+    } control;
+    struct iovec parts[2] = {
+        {.iov_base = (void *)(uintptr_t)head, .iov_len = sizeof *head},
+        {.iov_base = (void *)(uintptr_t)body, .iov_len = head->body_bytes},
+    };
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    if (fd_count > 0) {
+        memset(&control, 0, sizeof control);
+        message.msg_control = control.bytes;
+        message.msg_controllen = CMSG_SPACE(sizeof(int) * fd_count);
+        struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+        rights->cmsg_level = SOL_SOCKET;
+        rights->cmsg_type = SCM_RIGHTS;
+        rights->cmsg_len = CMSG_LEN(sizeof(int) * fd_count);
+        memcpy(CMSG_DATA(rights), fds, sizeof(int) * fd_count);
+    }
+    ssize_t sent = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return sent >= 0 ? 0 : -errno;
+}
+
+static int send_reply(int fd, uint32_t op, uint32_t request, const reply_t *reply)
+{
+    ctl_header_t head = {
+        .magic = CTL_MAGIC,
+        .op = op,
+        .request = request,
+        .result = reply->result,
+        .body_bytes = reply->body_bytes,
+    };
+    const void *body = reply->body;
+    if (reply->result < 0) {
+        body = rt_err_text();
+        head.body_bytes = (uint32_t)strnlen(body, CTL_TEXT_BYTES);
+    }
+    return send_message(fd, &head, body, reply->fds, reply->result < 0 ? 0 : reply->fd_count);
+}
+
+void control_send(wrk_conn_t *conn, uint32_t op, uint32_t request, const reply_t *reply)
+{
+    if (send_reply(conn->source.fd, op, request, reply) < 0)
+        (void)shutdown(conn->source.fd, SHUT_RDWR);
+}
+
+void control_announce(worker_t *w, int fd, int result)
+{
+    ctl_pong_t pong = {.pid = (uint32_t)getpid(), .channels = w->channel_count,
+                       .now_mono_ns = rt_mono_ns()};
+    const char *text = rt_err_text();
+    bool ready = result == 0;
+    ctl_header_t head = {
+        .magic = CTL_MAGIC,
+        .op = CTL_PING,
+        .result = result,
+        .body_bytes = ready ? (uint32_t)sizeof pong : (uint32_t)strnlen(text, CTL_TEXT_BYTES),
+    };
+    (void)send_message(fd, &head, ready ? (const void *)&pong : text, NULL, 0);
+}
+
+/* --- connections --------------------------------------------------------------------------- */
+
+static void forget_jobs_of(worker_t *w, const wrk_conn_t *conn)
+{
+    for (uint32_t i = 0; i < w->channel_count; i++)
+        for (wrk_job_t *job = w->channels[i]->jobs; job != NULL; job = job->next)
+            if (job->conn == conn)
+                job->conn = NULL;
+}
+
+static void drop_conn(wrk_conn_t *conn)
+{
+    worker_t *w = conn->worker;
+    int fd = conn->source.fd;
+    poller_forget(&w->poller, &conn->source);
+    close(fd);
+    if (w->jobs_of != NULL)
+        forget_jobs_of(w, conn);
+    control_drop_attachments(conn);
+    for (wrk_conn_t **at = &w->conns; *at != NULL; at = &(*at)->next) {
+        if (*at == conn) {
+            *at = conn->next;
+            break;
+        }
+    }
+    w->conn_count--;
+    if (w->pool == conn) {
+        w->pool = NULL;
+        if (w->args.private_pool) {
+            w->stop = true;
+            w->unlink_all = true;
+        }
+    }
+    free(conn);
+}
+
+static void close_all(const int *fds, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        close(fds[i]);
+}
+
+/* Collects the descriptors of a message; too many to be ours are closed here, and the count says so. */
+static unsigned collect_fds(struct msghdr *message, int *fds, unsigned max)
+{
+    unsigned count = 0;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < n; i++) {
+            int fd = -1;
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof fd);
+            if (count < max)
+                fds[count++] = fd;
+            else
+                close(fd);
+        }
+    }
+    return message->msg_flags & MSG_CTRUNC ? max : count;
+}
+
+/* One more than allowed, so that too many are noticed. */
+#define ROOM_FDS (CTL_MAX_FDS + 1)
+
+static ssize_t receive(int fd, void *buffer, size_t bytes, int *fds, unsigned *fd_count)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int) * ROOM_FDS)];
+    } control;
+    struct iovec part = {.iov_base = buffer, .iov_len = bytes};
+    struct msghdr message = {
+        .msg_iov = &part,
+        .msg_iovlen = 1,
+        .msg_control = control.bytes,
+        .msg_controllen = sizeof control.bytes,
+    };
+    ssize_t n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    *fd_count = n >= 0 ? collect_fds(&message, fds, ROOM_FDS) : 0;
+    return n;
+}
+
+static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int *fds, unsigned count,
+                       reply_t *reply)
+{
+    static command_t command; /* large, and this thread is the only one */
+    rt_err_clear();
+    reply->result = command_parse(&command, message, bytes, count);
+    if (reply->result == 0 && command.pool_only && !conn->trusted)
+        reply->result = rt_err_set(-EPERM, "uid %u may not do this: only root, the worker's own user "
+                                           "and its pool may",
+                                   (unsigned)conn->uid);
+    if (reply->result == 0)
+        control_run(conn, &command, fds, count, reply);
+    else
+        close_all(fds, count);
+    if (reply->result == -EBADMSG)
+        return -EBADMSG;
+    if (!reply->deferred)
+        control_send(conn, command.op, command.request, reply);
+    return 0;
+}
+
+static void on_message(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
+{
+    (void)events;
+    (void)now_mono_ns;
+    static uint8_t buffer[CTL_MAX_BYTES];
+    static reply_t reply;
+    wrk_conn_t *conn = (wrk_conn_t *)source; /* its first member */
+    int fds[ROOM_FDS];
+    unsigned count = 0;
+    ssize_t n = receive(source->fd, buffer, sizeof buffer, fds, &count);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    reply.body_bytes = 0;
+    reply.fd_count = 0;
+    reply.deferred = false;
+    if (n <= 0 || run_message(conn, buffer, (size_t)n, fds, count, &reply) < 0) {
+        if (n == 0)
+            close_all(fds, count);
+        drop_conn(conn);
+    }
+}
+
+static int add_conn(worker_t *w, int fd, wrk_conn_t **out)
+{
+    struct ucred peer;
+    socklen_t bytes = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) != 0)
+        return rt_err_set(-errno, "SO_PEERCRED: %s", strerror(errno));
+    wrk_conn_t *conn = calloc(1, sizeof *conn);
+    if (conn == NULL)
+        return rt_err_set(-ENOMEM, "no memory for a connection");
+    conn->worker = w;
+    conn->source.on_event = on_message;
+    conn->source.fd = -1;
+    conn->pid = (uint32_t)peer.pid;
+    conn->start = owner_start_time(conn->pid);
+    conn->uid = peer.uid;
+    conn->gid = peer.gid;
+    conn->trusted = peer.uid == 0 || peer.uid == geteuid();
+    int rc = poller_watch(&w->poller, &conn->source, fd, EPOLLIN | EPOLLRDHUP);
+    if (rc < 0) {
+        free(conn);
+        return rc;
+    }
+    conn->next = w->conns;
+    w->conns = conn;
+    w->conn_count++;
+    *out = conn;
+    return 0;
+}
+
+static void refuse(int fd)
+{
+    reply_t *none = calloc(1, sizeof *none);
+    if (none != NULL) {
+        none->result = rt_err_set(-EUSERS, "this worker has %u connections, its limit: close some",
+                                  CONTROL_MAX_CONNS);
+        (void)send_reply(fd, 0, 0, none);
+    }
+    free(none);
+    close(fd);
+}
+
+static void on_accept(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
+{
+    (void)events;
+    (void)now_mono_ns;
+    worker_t *w = (worker_t *)((char *)source - offsetof(worker_t, listener));
+    int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0)
+        return;
+    wrk_conn_t *conn = NULL;
+    if (w->conn_count >= CONTROL_MAX_CONNS)
+        refuse(fd);
+    else if (add_conn(w, fd, &conn) < 0)
+        close(fd);
+}
+
+/* --- open, close --------------------------------------------------------------------------- */
+
+/* The socket has the runtime directory's owner and lets in whom the directory lets in. */
+static void set_access(worker_t *w)
+{
+    struct stat dir;
+    w->runtime_gid = (gid_t)-1;
+    mode_t mode = 0600;
+    if (stat(w->args.runtime_dir, &dir) == 0 && (dir.st_mode & S_IXGRP)) {
+        w->runtime_gid = dir.st_gid;
+        mode = 0660;
+        (void)!chown(w->socket_path, (uid_t)-1, dir.st_gid);
+    }
+    (void)chmod(w->socket_path, mode);
+}
+
+static int listen_here(worker_t *w)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int n = snprintf(w->socket_path, sizeof w->socket_path, "%s/worker-%u.sock", w->args.runtime_dir,
+                     w->args.slot);
+    if (n < 0 || (size_t)n >= sizeof address.sun_path)
+        return rt_err_set(-ENAMETOOLONG,
+                          "control socket %s/worker-%u.sock is longer than the %zu characters a Unix "
+                          "socket may have: set SHMRING_RUNTIME_DIR to a shorter path",
+                          w->args.runtime_dir, w->args.slot, sizeof address.sun_path - 1);
+    memcpy(address.sun_path, w->socket_path, (size_t)n + 1);
+    w->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (w->listen_fd < 0)
+        return rt_err_set(-errno, "control socket: %s", strerror(errno));
+    /* The pool starts one worker per slot: what lies there was left by a dead one. */
+    (void)unlink(w->socket_path);
+    mode_t old = umask(0177);
+    int rc = bind(w->listen_fd, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : -errno;
+    (void)umask(old);
+    if (rc < 0)
+        return rt_err_set(rc, "bind %s: %s", w->socket_path, strerror(-rc));
+    set_access(w);
+    if (listen(w->listen_fd, LISTEN_BACKLOG) != 0)
+        return rt_err_set(-errno, "listen %s: %s", w->socket_path, strerror(errno));
+    w->listener.on_event = on_accept;
+    return poller_watch(&w->poller, &w->listener, w->listen_fd, EPOLLIN);
+}
+
+int control_open(worker_t *w)
+{
+    int rc = listen_here(w);
+    if (rc < 0)
+        return rc;
+    rc = add_conn(w, w->args.pool_fd, &w->pool);
+    if (rc < 0) {
+        rt_err_append("--pool-fd %d", w->args.pool_fd);
+        return rc;
+    }
+    w->pool->trusted = true;
+    return 0;
+}
+
+void control_close(worker_t *w)
+{
+    w->args.private_pool = false; /* hang-ups mean nothing any more */
+    while (w->conns != NULL)
+        drop_conn(w->conns);
+    if (w->listen_fd >= 0) {
+        close(w->listen_fd);
+        (void)unlink(w->socket_path);
+        w->listen_fd = -1;
+    }
+}

@@ -1,0 +1,437 @@
+/* control_run.c: what each command does, and what is repaired when a client hangs up. */
+#include "worker/channel.h"
+#include "worker/control.h"
+
+#include "base/rt_err.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* --- rights -------------------------------------------------------------------------------- */
+
+static bool in_group(const wrk_conn_t *conn, gid_t group)
+{
+    if (conn->gid == group)
+        return true;
+    gid_t groups[256];
+    socklen_t bytes = sizeof groups;
+    if (getsockopt(conn->source.fd, SOL_SOCKET, SO_PEERGROUPS, groups, &bytes) != 0)
+        return false;
+    for (size_t i = 0; i < bytes / sizeof groups[0]; i++)
+        if (groups[i] == group)
+            return true;
+    return false;
+}
+
+/* Whoever may write to the segment may command the channel. */
+static bool may_use(const wrk_conn_t *conn, const wrk_channel_t *ch)
+{
+    struct stat s;
+    if (conn->trusted)
+        return true;
+    if (fstat(ch->segment_fd, &s) != 0)
+        return false;
+    return (s.st_mode & S_IWOTH) || ((s.st_mode & S_IWGRP) && in_group(conn, s.st_gid));
+}
+
+static wrk_channel_t *find_usable(wrk_conn_t *conn, const char *name, reply_t *reply)
+{
+    wrk_channel_t *ch = channel_find(conn->worker, name);
+    if (ch == NULL) {
+        reply->result = rt_err_set(-ENOENT, "channel \"%s\" is not open in worker %u of pool \"%s\"",
+                                   name, conn->worker->args.slot, conn->worker->args.pool);
+        return NULL;
+    }
+    if (may_use(conn, ch))
+        return ch;
+    reply->result = rt_err_set(-EACCES,
+                               "uid %u may not use channel \"%s\": it needs write access to the "
+                               "segment; open the pool with a group that both belong to",
+                               (unsigned)conn->uid, name);
+    return NULL;
+}
+
+/* --- open, export -------------------------------------------------------------------------- */
+
+static void run_open(wrk_conn_t *conn, const command_t *c, int *fds, unsigned fd_count,
+                     reply_t *reply)
+{
+    bool takeover = (c->open.flags & CTL_OPEN_TAKEOVER) != 0;
+    reply->result = channel_open(conn->worker, &c->config, takeover, fds[0], fds[1],
+                                 fd_count > 2 ? fds[2] : -1);
+    wrk_channel_t *ch = reply->result == 0 ? channel_find(conn->worker, c->name) : NULL;
+    int socket_fd = ch != NULL ? ch->ops->socket_fd(ch) : -1;
+    if (socket_fd >= 0)
+        reply->fds[reply->fd_count++] = socket_fd;
+}
+
+static void run_export(const wrk_channel_t *ch, reply_t *reply)
+{
+    memcpy(reply->body, &ch->config, sizeof ch->config);
+    reply->body_bytes = sizeof ch->config;
+    reply->fds[reply->fd_count++] = ch->segment_fd;
+    reply->fds[reply->fd_count++] = ch->bell_fd;
+    int socket_fd = ch->ops->socket_fd(ch);
+    if (socket_fd >= 0)
+        reply->fds[reply->fd_count++] = socket_fd;
+}
+
+/* --- attach -------------------------------------------------------------------------------- */
+
+static bool producer_is_of(const wrk_channel_t *ch, uint32_t slot, const wrk_conn_t *conn)
+{
+    if (slot == SHM_WORKER_PRODUCER || slot >= ch->config.producers)
+        return false;
+    const shm_producer_t *p = &ch->segment.producers[slot];
+    return rt_load_relaxed(&p->owner) == conn->pid &&
+           rt_load_relaxed(&p->owner_start) == conn->start;
+}
+
+static bool reader_is_of(const wrk_channel_t *ch, uint32_t slot, const wrk_conn_t *conn)
+{
+    if (slot >= ch->config.readers)
+        return false;
+    const shm_reader_t *r = &ch->segment.readers[slot];
+    return rt_load_relaxed(&r->owner) == conn->pid &&
+           rt_load_relaxed(&r->owner_start) == conn->start;
+}
+
+static bool slot_is_attached(const worker_t *w, const wrk_channel_t *ch, uint32_t producer,
+                             uint32_t reader)
+{
+    for (const wrk_conn_t *conn = w->conns; conn != NULL; conn = conn->next)
+        for (const wrk_attachment_t *a = conn->attachments; a != NULL; a = a->next)
+            if (a->channel == ch && ((producer != CTL_NO_SLOT && a->producer == producer) ||
+                                     (reader != CTL_NO_SLOT && a->reader == reader)))
+                return true;
+    return false;
+}
+
+static int give_producer(wrk_conn_t *conn, wrk_channel_t *ch, uint32_t wanted, uint32_t *slot)
+{
+    if (producer_is_of(ch, wanted, conn) &&
+        !slot_is_attached(conn->worker, ch, wanted, CTL_NO_SLOT)) {
+        *slot = wanted;
+        return 0;
+    }
+    for (uint32_t i = 1; i < ch->config.producers; i++) {
+        shm_producer_t *p = &ch->segment.producers[i];
+        if (rt_load_relaxed(&p->owner) != 0)
+            continue;
+        rt_store_relaxed(&p->intent, SHM_INTENT_NONE);
+        rt_store_relaxed(&p->owner_start, conn->start);
+        rt_store_release(&p->owner, conn->pid);
+        *slot = i;
+        return 0;
+    }
+    return rt_err_set(-EUSERS, "channel \"%s\" has no free producer slot of %u: close senders, or open "
+                               "it with more producers",
+                      ch->config.name, ch->config.producers - 1);
+}
+
+static int give_reader(wrk_conn_t *conn, wrk_channel_t *ch, uint32_t wanted, uint32_t *slot)
+{
+    if (reader_is_of(ch, wanted, conn) &&
+        !slot_is_attached(conn->worker, ch, CTL_NO_SLOT, wanted)) {
+        *slot = wanted;
+        return 0;
+    }
+    for (uint32_t i = 0; i < ch->config.readers; i++) {
+        shm_reader_t *r = &ch->segment.readers[i];
+        if (rt_load_relaxed(&r->owner) != 0)
+            continue;
+        rt_store_relaxed(&r->cursor, rt_load_relaxed(&ch->segment.rx->tail));
+        rt_store_relaxed(&r->lost, 0);
+        rt_store_relaxed(&r->taken, 0);
+        rt_store_relaxed(&r->bell_want, 0);
+        rt_store_relaxed(&r->owner_start, conn->start);
+        rt_store_release(&r->owner, conn->pid);
+        *slot = i;
+        return 0;
+    }
+    return rt_err_set(-EUSERS, "channel \"%s\" has no free reader slot of %u: close readers, or open it "
+                               "with more readers",
+                      ch->config.name, ch->config.readers);
+}
+
+static void free_slots(wrk_channel_t *ch, uint32_t producer, uint32_t reader)
+{
+    if (producer != CTL_NO_SLOT)
+        (void)tx_queue_free_producer(&ch->tx, producer);
+    if (reader == CTL_NO_SLOT)
+        return;
+    rt_store_relaxed(&ch->segment.readers[reader].bell_want, 0);
+    rt_store_release(&ch->segment.readers[reader].owner, 0);
+    for (uint32_t i = 0; i < ch->bell_count; i++) {
+        if (ch->bells[i].slot != reader)
+            continue;
+        close(ch->bells[i].fd);
+        ch->bells[i] = ch->bells[--ch->bell_count];
+        break;
+    }
+}
+
+/* Only an eventfd, made non-blocking: writing to anything else could make the worker wait. */
+static int check_bell(int fd)
+{
+    char path[32];
+    char target[32] = "";
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(path, target, sizeof target - 1);
+    if (n < 0 || strcmp(target, "anon_inode:[eventfd]") != 0)
+        return rt_err_set(-EINVAL, "the descriptor passed with ATTACH is \"%s\": pass an eventfd",
+                          target);
+    if (fcntl(fd, F_SETFL, O_NONBLOCK) != 0)
+        return rt_err_set(-errno, "O_NONBLOCK: %s", strerror(errno));
+    return 0;
+}
+
+static int give_slots(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask,
+                      ctl_attached_t *got)
+{
+    int rc = 0;
+    if (ask->what & CTL_ATTACH_PRODUCER)
+        rc = give_producer(conn, ch, ask->producer, &got->producer);
+    if (rc == 0 && (ask->what & CTL_ATTACH_READER))
+        rc = give_reader(conn, ch, ask->reader, &got->reader);
+    if (rc < 0)
+        free_slots(ch, got->producer, CTL_NO_SLOT);
+    return rc;
+}
+
+static int attach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask, int bell,
+                  ctl_attached_t *got)
+{
+    if (conn->pid == 0)
+        return rt_err_set(-EPERM, "the client lives in a pid namespace that the worker cannot see, so "
+                                  "that its death would go unnoticed: share the pid namespace");
+    if (bell >= 0 && !(ask->what & CTL_ATTACH_READER))
+        return rt_err_set(-EINVAL, "an eventfd came with ATTACH, but not as reader");
+    int rc = bell >= 0 ? check_bell(bell) : 0;
+    rc = rc ? rc : give_slots(conn, ch, ask, got);
+    if (rc < 0)
+        return rc;
+    wrk_attachment_t *a = malloc(sizeof *a);
+    if (a == NULL) {
+        free_slots(ch, got->producer, got->reader);
+        return rt_err_set(-ENOMEM, "no memory for an attachment");
+    }
+    *a = (wrk_attachment_t){.next = conn->attachments, .channel = ch, .producer = got->producer,
+                            .reader = got->reader, .bell = bell};
+    conn->attachments = a;
+    if (bell >= 0)
+        ch->bells[ch->bell_count++] = (wrk_reader_bell_t){.slot = got->reader, .fd = bell};
+    return 0;
+}
+
+static void run_attach(wrk_conn_t *conn, wrk_channel_t *ch, const command_t *c, int *fds,
+                       unsigned fd_count, reply_t *reply)
+{
+    ctl_attached_t got = {.channel = c->attach.channel, .producer = CTL_NO_SLOT,
+                          .reader = CTL_NO_SLOT,
+                          .epoch = rt_load_relaxed(&ch->segment.status->epoch)};
+    int bell = fd_count > 0 ? fds[0] : -1;
+    reply->result = attach(conn, ch, &c->attach, bell, &got);
+    if (reply->result < 0) {
+        if (bell >= 0)
+            close(bell);
+        return;
+    }
+    memcpy(reply->body, &got, sizeof got);
+    reply->body_bytes = sizeof got;
+    if (got.producer != CTL_NO_SLOT)
+        reply->fds[reply->fd_count++] = ch->bell_fd;
+}
+
+static void drop_attachment(wrk_attachment_t **at)
+{
+    wrk_attachment_t *a = *at;
+    *at = a->next;
+    free_slots(a->channel, a->producer, a->reader);
+    free(a);
+}
+
+static void run_detach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attached_t *what,
+                       reply_t *reply)
+{
+    for (wrk_attachment_t **at = &conn->attachments; *at != NULL; at = &(*at)->next) {
+        wrk_attachment_t *a = *at;
+        if (a->channel == ch && a->producer == what->producer && a->reader == what->reader) {
+            drop_attachment(at);
+            wrk_activate(ch, rt_mono_ns());
+            return;
+        }
+    }
+    reply->result = rt_err_set(-ENOENT, "this connection does not hold producer slot %u and reader "
+                                        "slot %u of channel \"%s\"",
+                               what->producer, what->reader, ch->config.name);
+}
+
+void control_drop_attachments(wrk_conn_t *conn)
+{
+    while (conn->attachments != NULL) {
+        wrk_channel_t *ch = conn->attachments->channel;
+        drop_attachment(&conn->attachments);
+        wrk_activate(ch, rt_mono_ns()); /* a claim of the dead may be in the way */
+    }
+}
+
+/* --- deferred commands --------------------------------------------------------------------- */
+
+/* Cancelling a million packets takes a tenth of a second: done in pieces between deadlines. */
+static void defer(wrk_conn_t *conn, wrk_channel_t *ch, const command_t *c, reply_t *reply)
+{
+    wrk_job_t *job = malloc(sizeof *job);
+    if (job == NULL) {
+        reply->result = rt_err_set(-ENOMEM, "no memory for a deferred command");
+        return;
+    }
+    *job = (wrk_job_t){.conn = conn, .op = c->op, .request = c->request};
+    wrk_job_t **at = &ch->jobs;
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = job;
+    conn->worker->jobs_of = ch;
+    reply->deferred = true;
+}
+
+static void answer_job(wrk_channel_t *ch, int result)
+{
+    static reply_t reply;
+    wrk_job_t *job = ch->jobs;
+    ch->jobs = job->next;
+    reply.result = result;
+    reply.body_bytes = 0;
+    reply.fd_count = 0;
+    if (job->conn != NULL)
+        control_send(job->conn, job->op, job->request, &reply);
+    free(job);
+}
+
+static wrk_channel_t *next_with_jobs(const worker_t *w)
+{
+    for (uint32_t i = 0; i < w->channel_count; i++)
+        if (w->channels[i]->jobs != NULL)
+            return w->channels[i];
+    return NULL;
+}
+
+bool control_jobs_step(worker_t *w, int64_t now_mono_ns)
+{
+    wrk_channel_t *ch = w->jobs_of;
+    if (ch == NULL)
+        return false;
+    if (!channel_purge_step(ch, now_mono_ns))
+        return true;
+    bool closes = ch->jobs->op == CTL_CLOSE;
+    if (closes)
+        channel_close(ch); /* answers its jobs by control_forget_channel */
+    else
+        answer_job(ch, 0);
+    w->jobs_of = next_with_jobs(w);
+    return true;
+}
+
+void control_forget_channel(worker_t *w, wrk_channel_t *ch)
+{
+    while (ch->jobs != NULL)
+        answer_job(ch, 0); /* closed is purged, too */
+    for (wrk_conn_t *conn = w->conns; conn != NULL; conn = conn->next) {
+        wrk_attachment_t **at = &conn->attachments;
+        while (*at != NULL) {
+            if ((*at)->channel == ch)
+                drop_attachment(at);
+            else
+                at = &(*at)->next;
+        }
+    }
+    if (w->jobs_of == ch)
+        w->jobs_of = NULL;
+}
+
+/* --- the table ----------------------------------------------------------------------------- */
+
+static void run_list(const worker_t *w, reply_t *reply)
+{
+    uint32_t max = sizeof reply->body / sizeof(ctl_channel_t);
+    uint32_t n = w->channel_count < max ? w->channel_count : max;
+    for (uint32_t i = 0; i < n; i++) {
+        ctl_channel_t entry = {0};
+        memcpy(entry.name, w->channels[i]->config.name, sizeof entry.name);
+        memcpy(reply->body + i * sizeof entry, &entry, sizeof entry);
+    }
+    reply->body_bytes = n * (uint32_t)sizeof(ctl_channel_t);
+    reply->result = (int)w->channel_count;
+}
+
+static void run_ping(const worker_t *w, reply_t *reply)
+{
+    ctl_pong_t pong = {.pid = (uint32_t)getpid(), .channels = w->channel_count,
+                       .now_mono_ns = rt_mono_ns()};
+    memcpy(reply->body, &pong, sizeof pong);
+    reply->body_bytes = sizeof pong;
+}
+
+static void run_on_worker(wrk_conn_t *conn, const command_t *c, int *fds, unsigned fd_count,
+                          reply_t *reply)
+{
+    worker_t *w = conn->worker;
+    if (c->op == CTL_OPEN)
+        run_open(conn, c, fds, fd_count, reply);
+    else if (c->op == CTL_LIST)
+        run_list(w, reply);
+    else if (c->op == CTL_PING)
+        run_ping(w, reply);
+    else if (c->op == CTL_ADOPT)
+        w->pool = conn;
+    else
+        w->stop = true;
+}
+
+static void run_on_channel(wrk_conn_t *conn, wrk_channel_t *ch, const command_t *c, int *fds,
+                           unsigned fd_count, reply_t *reply)
+{
+    switch (c->op) {
+    case CTL_ATTACH:
+        run_attach(conn, ch, c, fds, fd_count, reply);
+        return;
+    case CTL_DETACH:
+        run_detach(conn, ch, &c->detach, reply);
+        return;
+    case CTL_HOLD:
+        channel_hold(ch);
+        return;
+    case CTL_RELEASE:
+        channel_release(ch);
+        return;
+    case CTL_RESET:
+        channel_reset_stats(ch);
+        return;
+    case CTL_EXPORT:
+        run_export(ch, reply);
+        return;
+    default: /* CLOSE, PURGE */
+        defer(conn, ch, c, reply);
+        return;
+    }
+}
+
+void control_run(wrk_conn_t *conn, const command_t *c, int *fds, unsigned fd_count, reply_t *reply)
+{
+    if (c->op == CTL_OPEN || c->name[0] == '\0') {
+        run_on_worker(conn, c, fds, fd_count, reply);
+        return;
+    }
+    wrk_channel_t *ch = find_usable(conn, c->name, reply);
+    if (ch != NULL)
+        run_on_channel(conn, ch, c, fds, fd_count, reply);
+    else
+        for (unsigned i = 0; i < fd_count; i++)
+            close(fds[i]);
+}

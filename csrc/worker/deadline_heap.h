@@ -1,0 +1,53 @@
+/* deadline_heap.h: which channel is due next. An indexed binary heap: a channel's deadline can be
+ * set, moved and taken out in O(log n). Equal deadlines come in no particular order. Pure. */
+#ifndef WRK_DEADLINE_HEAP_H
+#define WRK_DEADLINE_HEAP_H
+
+#include "base/rt_clock.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define DEADLINE_NOWHERE UINT32_MAX
+
+/* Embedded in whatever has a deadline. */
+typedef struct deadline_node {
+    int64_t at_mono_ns; /* RT_NEVER_NS while not in the heap */
+    uint32_t index;
+} deadline_node_t;
+
+typedef struct deadline_entry {
+    int64_t at_mono_ns; /* copy of the node's: comparing touches no node */
+    deadline_node_t *node;
+} deadline_entry_t;
+
+typedef struct deadline_heap {
+    deadline_entry_t *entries; /* caller's memory */
+    uint32_t count;
+    uint32_t capacity;
+} deadline_heap_t;
+
+static inline void deadline_node_init(deadline_node_t *node)
+{
+    node->at_mono_ns = RT_NEVER_NS;
+    node->index = DEADLINE_NOWHERE;
+}
+
+void deadline_heap_init(deadline_heap_t *heap, deadline_entry_t *entries, uint32_t capacity);
+
+/* Puts the node at its new time; RT_NEVER_NS takes it out. There must be room for a node that is
+ * not in the heap yet (capacity = number of nodes). */
+void deadline_heap_set(deadline_heap_t *heap, deadline_node_t *node, int64_t at_mono_ns);
+
+static inline int64_t deadline_heap_next_ns(const deadline_heap_t *heap)
+{
+    return heap->count > 0 ? heap->entries[0].at_mono_ns : RT_NEVER_NS;
+}
+
+/* NULL when empty. */
+static inline deadline_node_t *deadline_heap_top(const deadline_heap_t *heap)
+{
+    return heap->count > 0 ? heap->entries[0].node : NULL;
+}
+
+#endif

@@ -1,0 +1,94 @@
+#include "worker/idle.h"
+
+#include "base/rt_clock.h"
+
+#include <time.h>
+
+/* A sleep and its wake-up cost about 30 us on a virtual machine: shorter ones gain nothing. */
+#define SHORTEST_SLEEP_NS (30 * RT_NS_PER_US)
+/* Gaps up to this are worth spinning through: about what falling asleep and waking up cost. */
+#define EXPECT_WITHIN_NS (50 * RT_NS_PER_US)
+#define MISSED_WAKE_NS RT_NS_PER_MS
+#define POWER_MARGIN_MIN_NS (1 * RT_NS_PER_US)
+#define POWER_MARGIN_MAX_NS (100 * RT_NS_PER_US)
+
+int idle_init(idle_t *i, shm_worker_page_t *page, bool bounded, int64_t now_mono_ns)
+{
+    *i = (idle_t){.page = page, .bounded = bounded, .last_event_mono_ns = now_mono_ns};
+    wake_margin_config_t half;
+    wake_margin_config_init(&half);
+    half.min_ns = POWER_MARGIN_MIN_NS;
+    half.max_ns = POWER_MARGIN_MAX_NS;
+    half.quantile_permille = 500;
+    int rc = wake_margin_init(&i->power_margin, &half);
+    rc = rc ? rc : wake_margin_init(&i->margin, NULL);
+    return rc ? rc : spin_budget_init(&i->budget, NULL, now_mono_ns);
+}
+
+void idle_note_event(idle_t *i, int64_t now_mono_ns)
+{
+    int64_t gap = now_mono_ns - i->last_event_mono_ns;
+    i->last_event_mono_ns = now_mono_ns;
+    /* An eighth: follows a change of rate within about ten events; long pauses count as 1 ms. */
+    gap = gap < RT_NS_PER_MS ? gap : RT_NS_PER_MS;
+    i->gap_ns += (gap - i->gap_ns) / 8;
+    bool expected = i->gap_ns <= EXPECT_WITHIN_NS;
+    i->spin_until_mono_ns = expected ? now_mono_ns + 2 * i->gap_ns : 0;
+}
+
+int64_t idle_margin_ns(const idle_t *i)
+{
+    return wake_margin_ns(i->profile == SHM_PROFILE_POWER ? &i->power_margin : &i->margin);
+}
+
+static void account_sleep(idle_t *i, int64_t from_mono_ns)
+{
+    int64_t now = rt_mono_ns();
+    spin_budget_slept(&i->budget, from_mono_ns, now);
+    i->woken_mono_ns = now;
+    rt_bump(&i->page->sleeps, 1);
+    rt_bump(&i->page->slept_ns, (uint64_t)(now - from_mono_ns));
+}
+
+bool idle_forced_rest(idle_t *i, int64_t now_mono_ns)
+{
+    int64_t rest = i->bounded ? spin_budget_rest_ns(&i->budget, now_mono_ns) : 0;
+    if (rest == 0)
+        return false;
+    int64_t until = now_mono_ns + rest;
+    struct timespec at = {.tv_sec = until / RT_NS_PER_S, .tv_nsec = until % RT_NS_PER_S};
+    /* Not in the poller: there a waiting event would end the rest before it began. */
+    (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
+    account_sleep(i, now_mono_ns);
+    rt_bump(&i->page->forced_rests, 1);
+    return true;
+}
+
+int64_t idle_sleep_ns(idle_t *i, int64_t now_mono_ns, int64_t next_mono_ns)
+{
+    int64_t until = next_mono_ns - idle_margin_ns(i);
+    if (i->profile == SHM_PROFILE_LATENCY)
+        return i->bounded ? spin_budget_wants_rest_ns(&i->budget, now_mono_ns, until) : 0;
+    if (i->profile == SHM_PROFILE_BALANCED && now_mono_ns < i->spin_until_mono_ns)
+        return 0;
+    int64_t left = until - now_mono_ns;
+    return left >= SHORTEST_SLEEP_NS ? left : 0;
+}
+
+void idle_sleep(idle_t *i, poller_t *p, int64_t now_mono_ns, int64_t sleep_ns)
+{
+    int64_t from = rt_mono_ns();
+    int64_t until = now_mono_ns + sleep_ns;
+    if (until <= from)
+        return;
+    int events = poller_wait(p, until - from);
+    account_sleep(i, from);
+    if (events > 0)
+        return;
+    int64_t latency = i->woken_mono_ns - until;
+    wake_margin_observe(&i->margin, latency);
+    wake_margin_observe(&i->power_margin, latency);
+    rt_hist_add(&i->page->wake_latency, latency);
+    if (latency > MISSED_WAKE_NS)
+        rt_bump(&i->page->missed_wakes, 1);
+}

@@ -1,0 +1,56 @@
+/* idle.h: when the worker sleeps, how long, and when it must.
+ *
+ *     nothing to do            sleep                spin       next deadline
+ *        |---- spin_until ----|=====================|------------|
+ *                                                   |<- margin ->|
+ *
+ * Three waiting profiles:
+ *   latency   never sleeps of its own will; only rests as much as the budget asks for
+ *   balanced  after something happened spins as long as more of it may be expected (twice the usual
+ *             gap, if that gap is short), then sleeps; wakes a learnt margin before the next deadline
+ *   power     sleeps at once; wakes at the deadline less what half of its wake-ups take
+ *
+ * Under SCHED_FIFO a budget bounds the time awake, see proto/pacing/spin_budget.h. Worker's thread. */
+#ifndef WRK_IDLE_H
+#define WRK_IDLE_H
+
+#include "proto/pacing/spin_budget.h"
+#include "proto/pacing/wake_margin.h"
+#include "shm/shm_layout.h"
+#include "worker/poller.h"
+
+#include <stdbool.h>
+
+typedef struct idle {
+    shm_profile_t profile;
+    bool bounded; /* SCHED_FIFO: the budget applies */
+    spin_budget_t budget;
+    wake_margin_t margin;       /* balanced and latency: nearly all wake-ups in time */
+    wake_margin_t power_margin; /* power: half of them */
+    int64_t gap_ns;             /* usual time between happenings, smoothed */
+    int64_t last_event_mono_ns;
+    int64_t spin_until_mono_ns;
+    int64_t woken_mono_ns; /* last return from any sleep */
+    shm_worker_page_t *page;
+} idle_t;
+
+/* Returns 0 or -EINVAL with a text. */
+int idle_init(idle_t *i, shm_worker_page_t *page, bool bounded, int64_t now_mono_ns);
+
+/* Something happened in this pass: work was found or an event came. */
+void idle_note_event(idle_t *i, int64_t now_mono_ns);
+
+/* Margin before a deadline in the profile in force. */
+int64_t idle_margin_ns(const idle_t *i);
+
+/* Sleeps if the budget demands it, whatever is due. Returns true if it did. */
+bool idle_forced_rest(idle_t *i, int64_t now_mono_ns);
+
+/* How long to sleep now, in a pass that found nothing, with the next deadline at next_mono_ns: 0: go
+ * on spinning. */
+int64_t idle_sleep_ns(idle_t *i, int64_t now_mono_ns, int64_t next_mono_ns);
+
+/* Sleeps in the poller, until its timeout or an event; keeps the accounts. */
+void idle_sleep(idle_t *i, poller_t *p, int64_t now_mono_ns, int64_t sleep_ns);
+
+#endif

@@ -1,0 +1,79 @@
+#include "worker/poller.h"
+
+#include "base/rt_clock.h"
+#include "base/rt_err.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+int poller_open(poller_t *p)
+{
+    *p = (poller_t){.epoll_fd = epoll_create1(EPOLL_CLOEXEC)};
+    return p->epoll_fd >= 0 ? 0 : rt_err_set(-errno, "epoll_create1: %s", strerror(errno));
+}
+
+void poller_close(poller_t *p)
+{
+    if (p->epoll_fd >= 0)
+        close(p->epoll_fd);
+    p->epoll_fd = -1;
+}
+
+int poller_watch(poller_t *p, wrk_source_t *source, int fd, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = source};
+    if (epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
+        return rt_err_set(-errno, "cannot watch descriptor %d: %s", fd, strerror(errno));
+    source->fd = fd;
+    source->events = events;
+    return 0;
+}
+
+void poller_change(poller_t *p, wrk_source_t *source, uint32_t events)
+{
+    if (source->fd < 0 || source->events == events)
+        return;
+    struct epoll_event event = {.events = events, .data.ptr = source};
+    if (epoll_ctl(p->epoll_fd, EPOLL_CTL_MOD, source->fd, &event) == 0)
+        source->events = events;
+}
+
+void poller_forget(poller_t *p, wrk_source_t *source)
+{
+    if (source->fd < 0)
+        return;
+    (void)epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
+    source->fd = -1;
+    for (int i = p->next; i < p->count; i++)
+        if (p->events[i].data.ptr == source)
+            p->events[i].data.ptr = NULL;
+}
+
+int poller_wait(poller_t *p, int64_t timeout_ns)
+{
+    p->next = 0;
+    p->count = 0;
+    int n = 0;
+    if (timeout_ns <= 0) {
+        n = epoll_wait(p->epoll_fd, p->events, POLLER_BATCH, 0);
+    } else {
+        struct timespec limit = {.tv_sec = timeout_ns / RT_NS_PER_S,
+                                 .tv_nsec = timeout_ns % RT_NS_PER_S};
+        n = epoll_pwait2(p->epoll_fd, p->events, POLLER_BATCH, &limit, NULL);
+    }
+    p->count = n > 0 ? n : 0;
+    return p->count;
+}
+
+wrk_source_t *poller_next(poller_t *p, uint32_t *events)
+{
+    while (p->next < p->count) {
+        struct epoll_event *event = &p->events[p->next++];
+        if (event->data.ptr != NULL) {
+            *events = event->events;
+            return event->data.ptr;
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,52 @@
+/* poller.h: what the worker's loop listens to. A thin cover of epoll; the worker's thread only.
+ *
+ * A source is embedded in whatever owns the descriptor. Readiness is level-triggered unless EPOLLET
+ * is asked for, so a handler may stop early and is called again. */
+#ifndef WRK_POLLER_H
+#define WRK_POLLER_H
+
+#include <stdint.h>
+#include <sys/epoll.h>
+
+#define POLLER_BATCH 64
+
+typedef struct wrk_source wrk_source_t;
+typedef struct wrk_channel wrk_channel_t;
+
+typedef void (*wrk_event_fn)(wrk_source_t *source, uint32_t events, int64_t now_mono_ns);
+
+struct wrk_source {
+    wrk_event_fn on_event;
+    wrk_channel_t *channel; /* whose deadline may be another after the event; NULL: control plane */
+    int fd;                 /* -1: not watched */
+    uint32_t events;
+};
+
+typedef struct poller {
+    int epoll_fd;
+    int count; /* events of the last wait */
+    int next;  /* of them, the next to be handled */
+    struct epoll_event events[POLLER_BATCH];
+} poller_t;
+
+/* Returns 0 or -errno with a text. */
+int poller_open(poller_t *p);
+void poller_close(poller_t *p);
+
+/* Starts to watch fd. source->on_event and channel are set by the caller. Returns 0 or -errno, text. */
+int poller_watch(poller_t *p, wrk_source_t *source, int fd, uint32_t events);
+
+/* Other events for a watched source. No call is made when nothing changes. */
+void poller_change(poller_t *p, wrk_source_t *source, uint32_t events);
+
+/* The source may be freed afterwards: events of it that were fetched already are forgotten. Does not
+ * close the descriptor. Fine for a source that is not watched. */
+void poller_forget(poller_t *p, wrk_source_t *source);
+
+/* Fetches events: waits for at most timeout_ns (0: not at all). Returns how many. */
+int poller_wait(poller_t *p, int64_t timeout_ns);
+
+/* The next fetched event, NULL when there is none left. */
+wrk_source_t *poller_next(poller_t *p, uint32_t *events);
+
+#endif

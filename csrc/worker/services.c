@@ -1,0 +1,79 @@
+/* services.c: what agent.h promises the agents. */
+#include "worker/agent.h"
+#include "worker/worker.h"
+
+#include <unistd.h>
+
+int wrk_watch(wrk_channel_t *ch, wrk_source_t *source, int fd, uint32_t events)
+{
+    source->channel = ch;
+    return poller_watch(&ch->worker->poller, source, fd, events);
+}
+
+void wrk_rewatch(wrk_channel_t *ch, wrk_source_t *source, uint32_t events)
+{
+    poller_change(&ch->worker->poller, source, events);
+}
+
+void wrk_unwatch(wrk_channel_t *ch, wrk_source_t *source)
+{
+    poller_forget(&ch->worker->poller, source);
+}
+
+static void ring_readers(wrk_channel_t *ch)
+{
+    rt_fence_full(); /* the tail is visible before the wishes are read; a reader does the reverse */
+    for (uint32_t i = 0; i < ch->bell_count; i++) {
+        shm_reader_t *reader = &ch->segment.readers[ch->bells[i].slot];
+        if (rt_load_relaxed(&reader->bell_want) == 0 || rt_exchange(&reader->bell_want, 0) == 0)
+            continue;
+        (void)!write(ch->bells[i].fd, &(uint64_t){1}, sizeof(uint64_t));
+    }
+}
+
+void wrk_rx_publish(wrk_channel_t *ch)
+{
+    (void)rx_writer_publish(&ch->rx);
+    if (ch->rx.overwritten != ch->overwritten_seen) {
+        wrk_count(ch, SHM_COUNT_rx_overwritten, ch->rx.overwritten - ch->overwritten_seen);
+        ch->overwritten_seen = ch->rx.overwritten;
+    }
+    if (ch->bell_count > 0)
+        ring_readers(ch);
+}
+
+int64_t wrk_free_until_ns(const wrk_channel_t *ch)
+{
+    return ch->worker->free_until_mono_ns;
+}
+
+int64_t wrk_last_send_end_ns(const wrk_channel_t *ch)
+{
+    return ch->worker->last_send_end_mono_ns;
+}
+
+void wrk_sent_until(wrk_channel_t *ch, int64_t end_mono_ns)
+{
+    ch->worker->last_send_end_mono_ns = end_mono_ns;
+}
+
+int64_t wrk_woken_ns(const wrk_channel_t *ch)
+{
+    return ch->worker->idle.woken_mono_ns;
+}
+
+int64_t wrk_clock_shift_ns(const wrk_channel_t *ch)
+{
+    const clock_map_t *clocks = ch->worker->clocks;
+    return clocks[ch->config.clock].offset_ns - clocks[RT_CLOCK_MONOTONIC].offset_ns;
+}
+
+clock_map_t *wrk_clock_map(wrk_channel_t *ch)
+{
+    return &ch->worker->clocks[ch->config.clock];
+}
+
+udp_rx_pool_t *wrk_rx_pool(wrk_channel_t *ch)
+{
+    return ch->worker->rx_pool;
+}

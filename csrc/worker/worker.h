@@ -1,0 +1,59 @@
+/* worker.h: the state of the one worker in this process. Its thread only. */
+#ifndef WRK_WORKER_H
+#define WRK_WORKER_H
+
+#include "worker/agent.h"
+#include "worker/idle.h"
+#include "worker/worker_args.h"
+
+#include <sys/types.h>
+
+#define WRK_MAX_CHANNELS 8192u
+#define WRK_RX_MESSAGES 32u /* of 64 KiB each, for all sockets together */
+
+typedef struct wrk_conn wrk_conn_t;
+
+typedef struct worker {
+    worker_args_t args;
+    shm_worker_page_t *page;
+    poller_t poller;
+    idle_t idle;
+    udp_rx_pool_t *rx_pool;
+
+    /* Clocks by rt_clock_id_t; TAI's is set up with the first channel that counts in it. */
+    clock_map_t clocks[RT_CLOCK_REALTIME + 1];
+    bool tai_known;
+
+    wrk_channel_t **channels; /* WRK_MAX_CHANNELS places, channel_count in use */
+    uint32_t channel_count;
+    uint32_t rotation; /* next channel of the housekeeping's turn */
+    deadline_heap_t deadlines;
+
+    wrk_channel_t **active; /* channels polled in every pass */
+    uint32_t active_count;
+    uint32_t active_next;
+    bool stalled; /* an armed channel has a claim that is not committed: look again soon */
+
+    int64_t free_until_mono_ns; /* next deadline, as of this pass */
+    int64_t last_send_end_mono_ns;
+    int64_t poll_cost_ns; /* what an empty look at the poller costs, smoothed */
+    int64_t last_poll_mono_ns;
+    int64_t next_housekeeping_mono_ns;
+    int64_t control_waits_since_mono_ns; /* 0: no control message was put off */
+
+    int lock_fd;
+    int listen_fd;
+    wrk_source_t listener;
+    wrk_source_t signals;
+    wrk_conn_t *conns;
+    wrk_conn_t *pool; /* NULL: hung up, and nobody adopted since */
+    uint32_t conn_count;
+    gid_t runtime_gid; /* group of the runtime directory, when it may enter; else (gid_t)-1 */
+    char socket_path[256];
+
+    wrk_channel_t *jobs_of; /* a channel with deferred commands, NULL: none anywhere */
+    bool stop;
+    bool unlink_all; /* the private pool died: its files go too */
+} worker_t;
+
+#endif

@@ -1,0 +1,261 @@
+/* worker_loop.c: theory of operation.
+ *
+ * One pass:
+ *
+ *     clock -> what is due -> tx rings of active channels -> sockets, bells, control -> duties -> rest
+ *
+ * The clock is read once and handed down. What stands nearer to the deadline goes first, and each
+ * stage runs only if it fits before the next one:
+ *
+ *     left until the next deadline     what is still done
+ *     more than 300 us                 everything
+ *     less                             no control messages (opening a channel takes that long)
+ *     less than 10 us + a poll         no sockets
+ *     less than 10 us                  no tx rings
+ *     5 us (AGENT_LEAD_NS)             the deadline is served: the agent prepares, spins and sends
+ *
+ * Under load deadlines are never far away, so every stage has a patience of its own, after which it
+ * runs a bounded piece all the same: transmission, reception and control all make progress.
+ *
+ * Channels are "active" (tx ring looked at in every pass) or "armed": the channel's bell rings the
+ * poller, and an idle channel costs nothing at all. After ACTIVE_FOR_NS without work, or as soon as
+ * the worker wants to sleep, a channel is armed. */
+#include "worker/worker_loop.h"
+
+#include "worker/channel.h"
+#include "worker/control.h"
+
+#define QUIET_NS (10 * RT_NS_PER_US)
+#define POLL_PATIENCE_NS (200 * RT_NS_PER_US)
+#define CONTROL_NEEDS_NS (300 * RT_NS_PER_US)
+#define CONTROL_PATIENCE_NS (10 * RT_NS_PER_MS)
+#define ACTIVE_FOR_NS RT_NS_PER_MS
+#define STALLED_NAP_NS (5 * RT_NS_PER_MS)
+#define HOUSEKEEPING_NS (50 * RT_NS_PER_MS)
+#define HOUSEKEEPING_NEEDS_NS (50 * RT_NS_PER_US)
+#define HOUSEKEEPING_PATIENCE_NS (100 * RT_NS_PER_MS)
+#define FIRST_POLL_COST_NS (1 * RT_NS_PER_US)
+
+enum {
+    DEADLINES_PER_PASS = 64,
+    ACTIVE_PER_PASS = 64,
+    HOUSEKEEPING_CHANNELS = 16, /* each with a system call or two */
+};
+
+static wrk_channel_t *channel_of(deadline_node_t *node)
+{
+    return (wrk_channel_t *)((char *)node - offsetof(wrk_channel_t, deadline));
+}
+
+static int64_t next_deadline(const worker_t *w)
+{
+    return deadline_heap_next_ns(&w->deadlines);
+}
+
+/* --- stages -------------------------------------------------------------------------------- */
+
+static bool serve_deadlines(worker_t *w, int64_t *now_mono_ns)
+{
+    unsigned served = 0;
+    while (served < DEADLINES_PER_PASS && next_deadline(w) <= *now_mono_ns) {
+        wrk_channel_t *ch = channel_of(deadline_heap_top(&w->deadlines));
+        ch->ops->on_deadline(ch, *now_mono_ns);
+        channel_ran(ch);
+        *now_mono_ns = rt_mono_ns();
+        wrk_activate(ch, *now_mono_ns); /* the space of what was sent waits to be freed */
+        served++;
+    }
+    return served > 0;
+}
+
+static bool serve_active(worker_t *w, int64_t now_mono_ns)
+{
+    bool found = false;
+    unsigned turns = w->active_count < ACTIVE_PER_PASS ? w->active_count : ACTIVE_PER_PASS;
+    for (unsigned i = 0; i < turns && w->active_count > 0; i++) {
+        if (w->active_next >= w->active_count)
+            w->active_next = 0;
+        wrk_channel_t *ch = w->active[w->active_next++];
+        if (ch->ops->do_work(ch, now_mono_ns) > 0) {
+            ch->last_work_mono_ns = now_mono_ns;
+            found = true;
+            channel_ran(ch);
+            now_mono_ns = rt_mono_ns();
+            if (next_deadline(w) - now_mono_ns < QUIET_NS)
+                break;
+        } else if (now_mono_ns - ch->last_work_mono_ns > ACTIVE_FOR_NS) {
+            found |= !channel_disarm_active(ch, now_mono_ns);
+        } else if (ch->deadline.at_mono_ns != RT_NEVER_NS) {
+            channel_ran(ch);
+        }
+    }
+    return found;
+}
+
+/* Control messages are put off while a deadline is near, but not forever. */
+static bool control_may_wait(worker_t *w, int64_t now_mono_ns)
+{
+    if (next_deadline(w) - now_mono_ns >= CONTROL_NEEDS_NS) {
+        w->control_waits_since_mono_ns = 0;
+        return false;
+    }
+    if (w->control_waits_since_mono_ns == 0)
+        w->control_waits_since_mono_ns = now_mono_ns;
+    if (now_mono_ns - w->control_waits_since_mono_ns < CONTROL_PATIENCE_NS)
+        return true;
+    w->control_waits_since_mono_ns = 0;
+    return false;
+}
+
+static bool dispatch(worker_t *w, int64_t now_mono_ns)
+{
+    bool found = false;
+    bool wait = control_may_wait(w, now_mono_ns);
+    bool waiting = false;
+    uint32_t events = 0;
+    wrk_source_t *source = NULL;
+    while ((source = poller_next(&w->poller, &events)) != NULL) {
+        wrk_channel_t *ch = source->channel;
+        if (ch == NULL && wait) {
+            waiting = true;
+            continue;
+        }
+        source->on_event(source, events, now_mono_ns);
+        found = true;
+        if (ch != NULL)
+            channel_ran(ch);
+    }
+    if (!waiting)
+        w->control_waits_since_mono_ns = 0;
+    return found;
+}
+
+static bool poll_now(worker_t *w, int64_t now_mono_ns)
+{
+    w->last_poll_mono_ns = now_mono_ns;
+    if (poller_wait(&w->poller, 0) > 0)
+        return dispatch(w, now_mono_ns);
+    int64_t cost = rt_mono_ns() - now_mono_ns;
+    w->poll_cost_ns += (cost - w->poll_cost_ns) / 16;
+    return false;
+}
+
+static bool poll_if_it_fits(worker_t *w, int64_t now_mono_ns)
+{
+    bool fits = next_deadline(w) - now_mono_ns > QUIET_NS + w->poll_cost_ns;
+    bool waited = now_mono_ns - w->last_poll_mono_ns > POLL_PATIENCE_NS;
+    return (fits || waited) && poll_now(w, now_mono_ns);
+}
+
+/* --- duties -------------------------------------------------------------------------------- */
+
+static void refresh_clocks(worker_t *w, int64_t now_mono_ns)
+{
+    (void)clock_map_refresh(&w->clocks[RT_CLOCK_MONOTONIC], now_mono_ns);
+    if (w->tai_known)
+        (void)clock_map_refresh(&w->clocks[RT_CLOCK_TAI], now_mono_ns);
+}
+
+static void housekeep(worker_t *w, int64_t now_mono_ns)
+{
+    rt_store_relaxed(&w->page->heartbeat_mono_ns, (uint64_t)now_mono_ns);
+    rt_store_relaxed(&w->page->cpu_ns, (uint64_t)rt_thread_cpu_ns());
+    refresh_clocks(w, now_mono_ns);
+    unsigned turns = w->channel_count < HOUSEKEEPING_CHANNELS ? w->channel_count
+                                                              : HOUSEKEEPING_CHANNELS;
+    for (unsigned i = 0; i < turns; i++) {
+        if (w->rotation >= w->channel_count)
+            w->rotation = 0;
+        channel_housekeep(w->channels[w->rotation++], now_mono_ns);
+    }
+    w->next_housekeeping_mono_ns = now_mono_ns + HOUSEKEEPING_NS;
+}
+
+static void housekeep_if_due(worker_t *w, int64_t now_mono_ns)
+{
+    int64_t overdue = now_mono_ns - w->next_housekeeping_mono_ns;
+    bool fits = next_deadline(w) - now_mono_ns > HOUSEKEEPING_NEEDS_NS;
+    if (overdue >= 0 && (fits || overdue > HOUSEKEEPING_PATIENCE_NS))
+        housekeep(w, now_mono_ns);
+}
+
+/* --- rest ---------------------------------------------------------------------------------- */
+
+/* Everything that could bring work must be able to end the sleep. False: something came in. */
+static bool arm_all(worker_t *w, int64_t now_mono_ns)
+{
+    w->stalled = false;
+    for (uint32_t i = w->active_count; i-- > 0;)
+        if (!channel_disarm_active(w->active[i], now_mono_ns))
+            return false;
+    return true;
+}
+
+static int64_t next_appointment(const worker_t *w, int64_t now_mono_ns)
+{
+    int64_t next = next_deadline(w);
+    int64_t duties = w->next_housekeeping_mono_ns + idle_margin_ns(&w->idle);
+    next = duties < next ? duties : next;
+    if (w->stalled && next - now_mono_ns > STALLED_NAP_NS)
+        next = now_mono_ns + STALLED_NAP_NS;
+    return next;
+}
+
+static void rest(worker_t *w, int64_t now_mono_ns)
+{
+    int64_t sleep_ns = idle_sleep_ns(&w->idle, now_mono_ns, next_appointment(w, now_mono_ns));
+    if (sleep_ns == 0) {
+        rt_cpu_relax();
+        return;
+    }
+    if (!arm_all(w, now_mono_ns))
+        return;
+    if (w->stalled && sleep_ns > STALLED_NAP_NS)
+        sleep_ns = STALLED_NAP_NS;
+    idle_sleep(&w->idle, &w->poller, now_mono_ns, sleep_ns);
+    w->last_poll_mono_ns = w->idle.woken_mono_ns;
+    if (dispatch(w, w->idle.woken_mono_ns))
+        idle_note_event(&w->idle, w->idle.woken_mono_ns);
+}
+
+static void note_pass(worker_t *w, int64_t from_mono_ns, int64_t to_mono_ns, bool busy)
+{
+    rt_bump(&w->page->loops, 1);
+    uint64_t took = (uint64_t)(to_mono_ns - from_mono_ns);
+    if (took > rt_load_relaxed(&w->page->longest_loop_ns))
+        rt_store_relaxed(&w->page->longest_loop_ns, took);
+    if (!busy)
+        rt_bump(&w->page->spun_ns, took);
+}
+
+static void pass(worker_t *w)
+{
+    int64_t began = rt_mono_ns();
+    int64_t now = began;
+    w->free_until_mono_ns = next_deadline(w);
+    bool busy = serve_deadlines(w, &now);
+    w->free_until_mono_ns = next_deadline(w);
+    if (w->free_until_mono_ns - now > QUIET_NS || now - w->last_poll_mono_ns > POLL_PATIENCE_NS) {
+        busy |= serve_active(w, now);
+        now = busy ? rt_mono_ns() : now;
+        busy |= poll_if_it_fits(w, now);
+        busy |= w->jobs_of != NULL && control_jobs_step(w, now);
+        housekeep_if_due(w, now);
+    }
+    int64_t end = rt_mono_ns();
+    note_pass(w, began, end, busy);
+    if (busy)
+        idle_note_event(&w->idle, end);
+    if (!idle_forced_rest(&w->idle, end) && !busy)
+        rest(w, end);
+}
+
+void worker_loop(worker_t *w)
+{
+    int64_t now = rt_mono_ns();
+    w->poll_cost_ns = FIRST_POLL_COST_NS;
+    w->last_poll_mono_ns = now;
+    housekeep(w, now);
+    while (!w->stop)
+        pass(w);
+}

@@ -1,0 +1,173 @@
+/* worker_main.c: one worker process. Order of start (the pool waits for the last step):
+ *
+ *   arguments -> lock file -> page -> core, class, memory -> sockets -> fewer capabilities
+ *   -> page.version -> "ready" on the pool's connection -> loop */
+#include "base/rt_err.h"
+#include "worker/bus_guard.h"
+#include "worker/channel.h"
+#include "worker/control.h"
+#include "worker/worker.h"
+#include "worker/worker_loop.h"
+#include "worker/worker_setup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Held shared for life: who gets it exclusively knows that nobody of this pool is alive. */
+static int hold_lock(worker_t *w)
+{
+    char path[4096];
+    int n = snprintf(path, sizeof path, "%s/lock", w->args.runtime_dir);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return rt_err_set(-ENAMETOOLONG, "--runtime is longer than %zu characters", sizeof path);
+    w->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (w->lock_fd < 0)
+        return rt_err_set(-errno, "%s: %s; the pool makes this directory before it starts workers",
+                          path, strerror(errno));
+    if (flock(w->lock_fd, LOCK_SH | LOCK_NB) != 0)
+        return rt_err_set(-errno, "%s is held exclusively (a clean-up is under way): try again", path);
+    return 0;
+}
+
+static int map_page(worker_t *w)
+{
+    struct stat s;
+    if (fstat(w->args.page_fd, &s) != 0)
+        return rt_err_set(-errno, "--page-fd %d: %s", w->args.page_fd, strerror(errno));
+    if (s.st_size < (off_t)sizeof(shm_worker_page_t))
+        return rt_err_set(-EINVAL, "--page-fd %d is a file of %lld bytes, the page takes %zu",
+                          w->args.page_fd, (long long)s.st_size, sizeof(shm_worker_page_t));
+    void *at = mmap(NULL, sizeof(shm_worker_page_t), PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_POPULATE, w->args.page_fd, 0);
+    if (at == MAP_FAILED)
+        return rt_err_set(-errno, "--page-fd %d: mmap: %s", w->args.page_fd, strerror(errno));
+    w->page = at;
+    rt_store_release(&w->page->version, 0);
+    w->page->magic = SHM_MAGIC;
+    rt_store_relaxed(&w->page->pid, (uint32_t)getpid());
+    memcpy(w->page->pool, w->args.pool, sizeof w->page->pool);
+    memcpy(w->page->name_space, w->args.name_space, sizeof w->page->name_space);
+    rt_store_relaxed(&w->page->started_mono_ns, (uint64_t)rt_mono_ns());
+    return 0;
+}
+
+static int make_tables(worker_t *w)
+{
+    w->channels = calloc(WRK_MAX_CHANNELS, sizeof(wrk_channel_t *));
+    w->active = calloc(WRK_MAX_CHANNELS, sizeof(wrk_channel_t *));
+    deadline_entry_t *entries = calloc(WRK_MAX_CHANNELS, sizeof *entries);
+    if (w->channels == NULL || w->active == NULL || entries == NULL)
+        return rt_err_set(-ENOMEM, "no memory for the table of %u channels", WRK_MAX_CHANNELS);
+    deadline_heap_init(&w->deadlines, entries, WRK_MAX_CHANNELS);
+    w->rx_pool = udp_rx_pool_create(WRK_RX_MESSAGES);
+    if (w->rx_pool == NULL)
+        return -errno;
+    return clock_map_init(&w->clocks[RT_CLOCK_MONOTONIC], RT_CLOCK_MONOTONIC);
+}
+
+static void on_signal(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
+{
+    (void)events;
+    (void)now_mono_ns;
+    worker_t *w = (worker_t *)((char *)source - offsetof(worker_t, signals));
+    struct signalfd_siginfo info;
+    if (read(source->fd, &info, sizeof info) > 0)
+        w->stop = true;
+}
+
+static int watch_signals(worker_t *w)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+        return rt_err_set(-errno, "sigprocmask: %s", strerror(errno));
+    int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (fd < 0)
+        return rt_err_set(-errno, "signalfd: %s", strerror(errno));
+    w->signals.on_event = on_signal;
+    return poller_watch(&w->poller, &w->signals, fd, EPOLLIN);
+}
+
+/* Memory that was given back is asked for again soon, and each time it would be locked anew. */
+static void keep_freed_memory(void)
+{
+    (void)mallopt(M_TRIM_THRESHOLD, INT32_MAX);
+    (void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
+}
+
+static int start(worker_t *w)
+{
+    int rc = hold_lock(w);
+    rc = rc ? rc : map_page(w);
+    rc = rc ? rc : worker_setup(&w->args, w->page);
+    keep_freed_memory();
+    rc = rc ? rc : make_tables(w);
+    bool fifo = rc == 0 && rt_load_relaxed(&w->page->sched_policy) == SCHED_FIFO;
+    rc = rc ? rc : idle_init(&w->idle, w->page, fifo, rt_mono_ns());
+    rc = rc ? rc : poller_open(&w->poller);
+    rc = rc ? rc : watch_signals(w);
+    rc = rc ? rc : bus_guard_install(w);
+    rc = rc ? rc : control_open(w);
+    rc = rc ? rc : worker_drop_capabilities();
+    if (rc == 0) {
+        w->idle.profile = SHM_PROFILE_POWER; /* until there is a channel */
+        rt_store_relaxed(&w->page->heartbeat_mono_ns, (uint64_t)rt_mono_ns());
+        rt_store_release(&w->page->version, SHM_LAYOUT_VERSION);
+    }
+    return rc;
+}
+
+static void unlink_page(const worker_t *w)
+{
+    char name[sizeof "/shmring::w::65535" + 2 * SHM_NAME_BYTES];
+    (void)snprintf(name, sizeof name, "/shmring:%s:w:%s:%u", w->args.name_space, w->args.pool,
+                   w->args.slot);
+    (void)shm_unlink(name);
+}
+
+static void finish(worker_t *w)
+{
+    while (w->channel_count > 0) {
+        wrk_channel_t *ch = w->channels[w->channel_count - 1];
+        while (!channel_purge_step(ch, rt_mono_ns()))
+            ;
+        channel_close(ch);
+    }
+    if (w->unlink_all)
+        unlink_page(w);
+    control_close(w);
+    udp_rx_pool_destroy(w->rx_pool);
+    poller_close(&w->poller);
+}
+
+int main(int argc, char **argv)
+{
+    static worker_t w = {.lock_fd = -1, .listen_fd = -1, .poller.epoll_fd = -1};
+    w.listener.fd = w.signals.fd = -1;
+    int rc = worker_args_parse(&w.args, argc, argv);
+    rc = rc ? rc : start(&w);
+    if (rc < 0) {
+        (void)fprintf(stderr, "shmring-worker: %s\n", rt_err_text());
+        if (w.args.pool_fd >= 0)
+            control_announce(&w, w.args.pool_fd, rc);
+        if (w.listen_fd >= 0)
+            (void)unlink(w.socket_path);
+        return EXIT_FAILURE;
+    }
+    control_announce(&w, w.args.pool_fd, 0);
+    worker_loop(&w);
+    finish(&w);
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,158 @@
+#include "worker/worker_setup.h"
+
+#include "base/rt_err.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define STACK_PREFAULT_BYTES (256u * 1024u)
+
+static int pin(const worker_args_t *args, shm_worker_page_t *page)
+{
+    rt_store_relaxed(&page->cpu_wanted,
+                     args->cpu == WRK_CPU_NONE ? WRK_UNPINNED : (uint32_t)args->cpu);
+    rt_store_relaxed(&page->cpu, WRK_UNPINNED);
+    if (args->cpu == WRK_CPU_NONE)
+        return 0;
+    cpu_set_t *set = CPU_ALLOC((size_t)args->cpu + 1);
+    if (set == NULL)
+        return rt_err_set(-ENOMEM, "no memory for a set of %d cores", args->cpu + 1);
+    size_t bytes = CPU_ALLOC_SIZE((size_t)args->cpu + 1);
+    CPU_ZERO_S(bytes, set);
+    CPU_SET_S((size_t)args->cpu, bytes, set);
+    int rc = sched_setaffinity(0, bytes, set) == 0 ? 0 : -errno;
+    CPU_FREE(set);
+    if (rc < 0)
+        return rt_err_set(rc,
+                          "core %d: %s; this host has cores 0 to %ld, and the pool's cpuset may "
+                          "allow fewer: choose one of those",
+                          args->cpu, strerror(-rc), sysconf(_SC_NPROCESSORS_CONF) - 1);
+    rt_store_relaxed(&page->cpu, (uint32_t)args->cpu);
+    return 0;
+}
+
+static int schedule(const worker_args_t *args, shm_worker_page_t *page)
+{
+    rt_store_relaxed(&page->sched_policy, SCHED_OTHER);
+    rt_store_relaxed(&page->sched_priority, 0);
+    if (!args->fifo)
+        return 0;
+    struct sched_param param = {.sched_priority = args->priority};
+    if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) != 0) {
+        struct rlimit limit = {0};
+        int rc = -errno;
+        (void)getrlimit(RLIMIT_RTPRIO, &limit);
+        return rt_err_set(rc,
+                          "SCHED_FIFO priority %d: %s; RLIMIT_RTPRIO is %llu: raise it to %d, or "
+                          "give the worker CAP_SYS_NICE",
+                          args->priority, strerror(-rc), (unsigned long long)limit.rlim_cur,
+                          args->priority);
+    }
+    rt_store_relaxed(&page->sched_policy, SCHED_FIFO);
+    rt_store_relaxed(&page->sched_priority, (uint32_t)args->priority);
+    return 0;
+}
+
+static bool has_capability(unsigned cap)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {{0}};
+    if (syscall(SYS_capget, &head, data) != 0)
+        return false;
+    return (data[CAP_TO_INDEX(cap)].effective & CAP_TO_MASK(cap)) != 0;
+}
+
+/* Touches the stack as deep as the loop will ever go, so that no page of it is missing then. */
+static __attribute__((noinline)) void prefault_stack(void)
+{
+    volatile uint8_t space[STACK_PREFAULT_BYTES];
+    for (size_t i = 0; i < sizeof space; i += SHM_PAGE_BYTES)
+        space[i] = 0;
+}
+
+/* MCL_ONFAULT: the schedules of the channels reserve far more address space than they use, and
+ * plain MCL_FUTURE would fill all of it. What must be there is touched by whoever maps it. */
+static int lock_memory(shm_worker_page_t *page)
+{
+    rt_store_relaxed(&page->memory_locked, 0);
+    struct rlimit limit = {0};
+    (void)getrlimit(RLIMIT_MEMLOCK, &limit);
+    if (limit.rlim_cur != RLIM_INFINITY && !has_capability(CAP_IPC_LOCK))
+        return rt_err_set(-EPERM,
+                          "memory is not locked: RLIMIT_MEMLOCK is %llu bytes and later mappings "
+                          "would fail at that limit: set it to unlimited, or give the worker "
+                          "CAP_IPC_LOCK",
+                          (unsigned long long)limit.rlim_cur);
+    if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) {
+        int rc = -errno;
+        return rt_err_set(rc, "mlockall: %s", strerror(-rc));
+    }
+    rt_store_relaxed(&page->memory_locked, 1);
+    return 0;
+}
+
+/* A Ctrl-C in the terminal goes to the whole process group: the pool decides, not the terminal. */
+static void ignore_signals(void)
+{
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+int worker_setup(const worker_args_t *args, shm_worker_page_t *page)
+{
+    ignore_signals();
+    char name[16];
+    (void)snprintf(name, sizeof name, "shmring-w%u", args->slot);
+    (void)prctl(PR_SET_NAME, name);
+    (void)prctl(PR_SET_TIMERSLACK, 1UL);
+    rt_store_relaxed(&page->profile, (uint32_t)args->profile);
+
+    int rc = pin(args, page);
+    if (rc < 0 && args->strict)
+        return rc;
+    rc = lock_memory(page);
+    if (rc < 0 && args->strict)
+        return rc;
+    prefault_stack();
+    rc = schedule(args, page);
+    if (rc < 0 && args->strict)
+        return rc;
+    rt_err_clear();
+    return 0;
+}
+
+int worker_drop_capabilities(void)
+{
+    static const unsigned keep[] = {
+        CAP_NET_ADMIN,        /* buffer sizes beyond the system's limit, priorities above 6 */
+        CAP_NET_BIND_SERVICE, /* ports below 1024 */
+        CAP_NET_RAW,          /* SO_BINDTODEVICE on a socket that is bound to another device */
+        CAP_IPC_LOCK,         /* mappings made later are locked too */
+    };
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct have[_LINUX_CAPABILITY_U32S_3] = {{0}};
+    if (syscall(SYS_capget, &head, have) != 0)
+        return rt_err_set(-errno, "capget: %s", strerror(errno));
+    struct __user_cap_data_struct want[_LINUX_CAPABILITY_U32S_3] = {{0}};
+    for (size_t i = 0; i < sizeof keep / sizeof keep[0]; i++)
+        want[CAP_TO_INDEX(keep[i])].permitted |= CAP_TO_MASK(keep[i]);
+    for (unsigned i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+        want[i].permitted &= have[i].permitted;
+        want[i].effective = want[i].permitted;
+    }
+    if (syscall(SYS_capset, &head, want) != 0)
+        return rt_err_set(-errno, "capset: %s", strerror(errno));
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return rt_err_set(-errno, "PR_SET_NO_NEW_PRIVS: %s", strerror(errno));
+    return 0;
+}

@@ -90,3 +90,11 @@ def explain_policy(wanted_priority: int, binary: str) -> str:
         f"cap_net_admin,cap_ipc_lock+ep {binary}`, or raise `ulimit -r` (RLIMIT_RTPRIO, "
         "/etc/security/limits.conf: rtprio), or ask for Pool(policy='other')"
     )
+
+
+def explain_memory() -> str:
+    """Why a worker's memory is not locked, and what helps."""
+    return (
+        "the worker's memory is not locked, a page fault may cost a deadline: raise `ulimit -l` to "
+        "unlimited (RLIMIT_MEMLOCK, LimitMEMLOCK= of the service), or give it cap_ipc_lock"
+    )

@@ -19,6 +19,7 @@ while a worker starts, dies or answers its pool. Order: the slot's first, then t
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import mmap
 import os
@@ -207,6 +208,7 @@ class Supervisor:
                 settings.directory, settings.group
             )
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        launch.grow_file_table(self._wake_fd)
         self._epoll = select.epoll()
         self._epoll.register(self._wake_fd, select.EPOLLIN)
         _supervisors.add(self)
@@ -346,13 +348,13 @@ class Supervisor:
             return []
         try:
             process.connection.request(Request(Op.ADOPT))
-            names = parse_channels(process.connection.request(Request(Op.LIST)).body)
+            names = self._served_by(process)
             page_name = paths.worker_page(self.settings.namespace, self.settings.name, number)
             page_fd: int = posix_ipc.SharedMemory(page_name, 0).fd
         except BaseException:
             process.close()
             raise
-        os.set_inheritable(page_fd, False)
+        liveness.lock_shared(page_fd)
         slot = Slot(number, affinity.UNPINNED, page_name, page_fd, page.view(page_fd))
         facts = page.read(slot.view)
         if facts is not None and facts.cpu_wanted is not None:
@@ -366,13 +368,26 @@ class Supervisor:
         with self._lock:
             self._slots[number] = slot
         self._watch(slot, process)
-        return names
+        return list(slot.holdings)
+
+    def _served_by(self, process: Process) -> list[str]:
+        """Names to ask the worker for: what it lists, or, if it has more than a message holds,
+        every channel there is."""
+        reply = process.connection.request(Request(Op.LIST))
+        names = parse_channels(reply.body)
+        if reply.result <= len(names):
+            return names
+        found = paths.shm_names(self.settings.namespace)
+        return [name.channel for name in found if name.channel is not None]
 
     def _keep_exported(self, slot: Slot, name: str, reply: Reply) -> None:
-        if reply.result < 0 or len(reply.fds) != 3:
-            log.warning("channel %s cannot be adopted: %s", name, refusal(reply))
+        if reply.result < 0 or len(reply.fds) < 2:
+            error = refusal(reply)
+            if error.errno != errno.ENOENT:  # that one is another worker's
+                log.warning("channel %s cannot be adopted: %s", name, error)
             return
-        segment_fd, bell_fd, socket_fd = reply.fds
+        segment_fd, bell_fd, *rest = reply.fds
+        socket_fd = rest[0] if rest else -1
         posix_name = paths.channel_segment(self.settings.namespace, name)
         holding = Holding(name, posix_name, reply.body, segment_fd, bell_fd, socket_fd)
         slot.holdings[name] = holding

@@ -1,0 +1,201 @@
+"""What `pool` and `registry` share: segments as files, errors of the workers' side as ours."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import posix_ipc
+import psutil
+
+from rtworkers import Holding, WorkerDown, WorkerStartError, liveness, page, paths
+from rtworkers.control import ControlError, WorkerGone, WorkerSilent
+from rtworkers.launch import raise_file_limit
+from shmring import errors
+from shmring._check import check, error, last_text
+from shmring._ring import ffi, lib
+
+# What opening one more channel may need, for the moments that it takes included.
+FILES_SPARE = 16
+# A segment so young without an owner may be one that another process is just making.
+NEWBORN_S = 5.0
+# Below this a look at the machine's free memory costs more than it tells.
+LARGE_SEGMENT_BYTES = 64 << 20
+
+
+@contextlib.contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Raise what the workers' side raises as errors of this package, `what` in front."""
+    try:
+        yield
+    except errors.ShmringError:
+        raise
+    except ControlError as caught:
+        raise error(caught.errno or errno.EIO, f"{what}: {caught.strerror}") from None
+    except WorkerStartError as caught:
+        text = f"{what} did not start: {caught}"
+        if caught.errno in (errno.EPERM, errno.EACCES, errno.EINVAL):
+            raise error(caught.errno, text) from None
+        raise errors.WorkerFailed(caught.errno or errno.ECHILD, text) from None
+    except (WorkerDown, WorkerGone, WorkerSilent) as caught:
+        raise errors.WorkerFailed(errno.ECHILD, f"{what}: {caught}") from None
+    except OSError as caught:
+        raise _from_os(what, caught) from None
+    except ValueError as caught:
+        raise errors.BadConfig(str(caught)) from None
+    except posix_ipc.PermissionsError as caught:
+        raise error(errno.EACCES, f"{what}: {caught}") from None
+
+
+def _from_os(what: str, caught: OSError) -> errors.ShmringError:
+    if caught.errno in (errno.EMFILE, errno.ENFILE):
+        return out_of_files(what)
+    text = caught.strerror or str(caught)
+    if caught.filename:
+        text = f"{caught.filename}: {text}"
+    if isinstance(caught, PermissionError):
+        return error(errno.EACCES, f"{what}: {text}")
+    return error(caught.errno or errno.EIO, f"{what}: {text}")
+
+
+def out_of_files(what: str) -> errors.ShmringError:
+    """The error of a process that may open no more files."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return error(
+        errno.EMFILE,
+        f"{what}: this process is at its limit of {hard} open files, and a channel takes a few: "
+        "close channels, or raise the limit (ulimit -n, LimitNOFILE= of the service, nofile in "
+        "/etc/security/limits.conf)",
+    )
+
+
+def check_files(fd: int) -> None:
+    """Raise `NoSpace` if a process that was just given descriptor `fd` is short of more.
+
+    Raises the soft limit first where that helps: it is low for the sake of select(), which the
+    descriptors of channels never meet.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if fd + FILES_SPARE < soft:
+        return
+    if soft < hard:
+        raise_file_limit()
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if fd + FILES_SPARE >= soft:
+        raise out_of_files("opening a channel")
+
+
+def check_memory(needed: int) -> None:
+    """Raise `NoSpace` if a segment of so many bytes would not fit what is free now.
+
+    Reserving it would tell as well, but only after the machine was brought to its limit.
+    """
+    if needed < LARGE_SEGMENT_BYTES:
+        return
+    shm = os.statvfs(paths.SHM_DIRECTORY)
+    free_shm = shm.f_bavail * shm.f_frsize
+    free = psutil.virtual_memory().available
+    if needed > free_shm:
+        limit, fix = f"/dev/shm has {free_shm} free", "mount -o remount,size=... /dev/shm"
+    elif needed > free:
+        limit, fix = f"the machine has {free} bytes of memory free", "end other programs"
+    else:
+        return
+    raise error(
+        errno.ENOSPC,
+        f"the channel takes {needed} bytes of shared memory and {limit}: lower capacity or "
+        f"packet_bytes, close channels, or {fix}",
+    )
+
+
+def create_segment_file(posix_name: str, name: str, namespace: str) -> int:
+    """Make the file of a segment; returns its descriptor. A dead one of the same name is replaced.
+
+    Raises `ChannelExists`.
+    """
+    for last in (False, True):
+        try:
+            memory = posix_ipc.SharedMemory(posix_name, posix_ipc.O_CREX, mode=0o600)
+        except posix_ipc.ExistentialError:
+            if last or not remove_deserted_segment(posix_name):
+                break
+        else:
+            fd: int = memory.fd
+            return fd
+    raise error(
+        errno.EEXIST,
+        f"channel {name!r} is open already in namespace {namespace!r}: choose another name, attach "
+        "to it with shmring.attach(), or close it",
+    )
+
+
+def open_segment_file(posix_name: str, *, writable: bool) -> int | None:
+    """Descriptor of an existing segment; None if there is none, or it is not for this user."""
+    try:
+        memory = posix_ipc.SharedMemory(posix_name, 0, read_only=not writable)
+    except (posix_ipc.ExistentialError, posix_ipc.PermissionsError):
+        return None
+    fd: int = memory.fd
+    return fd
+
+
+def remove_deserted_segment(posix_name: str, *, dry_run: bool = False) -> bool:
+    """Remove a segment that no pool and no worker holds. Returns whether it was one."""
+    fd = open_segment_file(posix_name, writable=False)
+    if fd is None:
+        return False
+    try:
+        newborn = time.time() - os.fstat(fd).st_ctime < NEWBORN_S
+        if (newborn and not _is_finished(fd)) or not liveness.file_deserted(fd):
+            return False
+        return dry_run or page.remove(posix_name)
+    finally:
+        os.close(fd)
+
+
+def _is_finished(fd: int) -> bool:
+    """Whether a segment or a page was written whole, and so was owned before."""
+    if page.read(os.pread(fd, page.PAGE_BYTES, 0).ljust(page.PAGE_BYTES, b"\0")) is not None:
+        return True
+    with mapped(fd, writable=False) as segment:
+        return segment is not None
+
+
+@contextlib.contextmanager
+def mapped(fd: int, *, writable: bool) -> Iterator[Any | None]:
+    """A segment, mapped for the duration of the block; None if it cannot be (see `last_text`)."""
+    segment = ffi.new("shm_segment_t *")
+    if lib.shm_segment_map(segment, fd, int(writable)) < 0:
+        yield None
+        return
+    try:
+        yield segment
+    finally:
+        lib.shm_segment_unmap(segment)
+
+
+def format_segment(fd: int, config: Any) -> None:
+    """Lay out a new segment file. Raises `NoSpace`, `BadConfig`."""
+    segment_id = int.from_bytes(os.urandom(8), "little")
+    check(lib.shm_segment_format(fd, config, segment_id))
+
+
+def mark_failed(holding: Holding, number: int, text: str) -> None:
+    """Tell everybody attached that no worker will serve this channel any more.
+
+    The worker, whose line this is, is dead. Sleepers look at the state by themselves.
+    """
+    with mapped(holding.segment_fd, writable=True) as segment:
+        if segment is not None:
+            segment.status.error = number or errno.EOWNERDEAD
+            segment.status.state = lib.SHM_STATE_FAILED
+
+
+def why_not_mapped() -> str:
+    """Why `mapped` gave None."""
+    return last_text()

@@ -1,0 +1,471 @@
+"""Pools: the workers that belong together, and the channels they serve.
+
+A pool is private (the default: it lives and dies with the process that made it) or named: then
+other processes open channels through it, and its workers go on when its process dies.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging
+import os
+import threading
+import warnings
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self, Unpack
+
+from rtworkers import Holding, PoolSettings, SlotFacts, Supervisor, affinity, liveness, page, paths
+from rtworkers.launch import worker_binary
+from shmring import _host, _options, _pool_server, errors
+from shmring._check import error
+from shmring._host import translated
+from shmring._options import ChannelOptions, Prepared
+from shmring._ring import ffi
+from shmring.channel import Channel
+
+log = logging.getLogger("shmring.pool")
+
+_private_numbers = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """One worker of a pool, as it is now."""
+
+    slot: int
+    """Its place in the pool: the number of its core, or 0 in a pool that pins nothing."""
+    state: str
+    """``"running"``, ``"starting"``, ``"stalled"`` (alive, heartbeat older than 1 s), ``"paused"``
+    (crashed repeatedly, starts again soon) or ``"given up"``."""
+    pid: int
+    """Process id; 0 while there is none."""
+    cpu_wanted: int | None
+    cpu: int | None
+    """Core in force; None: not pinned."""
+    policy: str
+    """Scheduling class in force: ``"fifo"`` or ``"other"``."""
+    priority: int
+    """In force; 0 for ``"other"``."""
+    memory_locked: bool
+    profile: str
+    channels: int
+    restarts: int
+    """How often its process was replaced."""
+    heartbeat_age_ns: int
+    """Time since it last said that it lives."""
+    cpu_share: float
+    """Share of its core it used in about the last second, 0 to 1."""
+    error: str
+    """What went wrong last, with what the worker wrote to stderr; empty if nothing did."""
+
+
+class Pool:
+    """Workers, started on the first channel of their core, watched and started again.
+
+    `name`: None for a private pool, else a named one. `cpus`: the cores to pin one worker each to;
+    None: one worker, not pinned. `priority`: of SCHED_FIFO, 1 to 99. `policy`: ``"fifo"`` or
+    ``"other"``. `profile`: how workers wait, ``"balanced"``, ``"latency"`` or ``"power"``.
+    `namespace`: keeps names of different users and tests apart; None: ``$SHMRING_NAMESPACE``, else
+    ``default``. `strict`: a worker that lacks core, class or locked memory is an error, not a
+    `RealtimeWarning`. `group`: a group, by name or id, whose members may use the pool.
+
+    A context manager; its end closes the pool and all of its channels. Raises `BadConfig`,
+    `TypeError`; for a named pool that another process runs, `ShmringOSError` with EBUSY.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        cpus: Sequence[int] | None = None,
+        priority: int = 80,
+        policy: str = "fifo",
+        profile: str = "balanced",
+        namespace: str | None = None,
+        strict: bool = False,
+        group: str | int | None = None,
+    ) -> None:
+        self._pid = os.getpid()
+        self._stopped = threading.Event()
+        with translated("pool"):
+            self._settings = _make_settings(
+                name, cpus, priority, policy, profile, namespace, strict, group
+            )
+            self._supervisor = _supervise(self._settings)
+        self._server = None if name is None else self._settle()
+        self._finalizer = weakref.finalize(self, _end, self._supervisor, self._server)
+
+    # --- what it is ---------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """Its name; private pools have one too."""
+        return self._settings.name
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of its channels."""
+        return self._settings.namespace
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, or belongs to another process (after fork)."""
+        return not self._finalizer.alive or self._pid != os.getpid()
+
+    def __repr__(self) -> str:
+        state = " closed" if self.closed else ""
+        return f"<shmring.Pool {self.name!r} in {self.namespace!r}{state}>"
+
+    def workers(self) -> list[WorkerInfo]:
+        """The workers that were started, by slot."""
+        return [_worker_info(facts) for facts in self._supervisor.facts()]
+
+    def channels(self) -> list[str]:
+        """Names of the channels that this pool serves."""
+        return self._supervisor.channel_names()
+
+    # --- channels -----------------------------------------------------------------------------
+
+    def open(self, name: str, **options: Unpack[ChannelOptions]) -> Channel:
+        """Open a channel and return this process's end of it; `ChannelOptions` lists the options.
+
+        Raises, before anything is made: `BadConfig`, `BadAddress`, `PayloadTooLarge`, `TypeError`.
+        Then: `ChannelExists`, `NoSpace` (shared memory, open files), `NoPermission`,
+        `WorkerFailed`, `ShmringOSError` (the socket; `errno` says why). Nothing stays behind then.
+        """
+        self.make_channel(name, options)
+        try:
+            return Channel(name, namespace=self.namespace, owner=self)
+        except BaseException:
+            self.close_channel(name)
+            raise
+
+    def make_channel(self, name: str, options: ChannelOptions) -> None:
+        """As `open`, without an end in this process. Raises as `open`."""
+        settings = self._settings
+        with translated(f"channel {name!r}"):
+            paths.check_name("channel name", name)
+            prepared = _options.prepare(
+                name, settings.namespace, settings.name, settings.profile, options
+            )
+            self._check_usable()
+            slot = self._supervisor.place(prepared.cpu)
+        self._start_worker(slot, prepared.strict)
+        with translated(f"channel {name!r}"):
+            _host.check_memory(prepared.segment_bytes)
+            holding = self._create_segment(prepared)
+            try:
+                self._supervisor.open(slot, holding, prepared.socket_fd, takeover=False)
+            except BaseException:
+                page.remove(holding.posix_name)
+                holding.close()
+                raise
+
+    def close_channel(self, name: str) -> None:
+        """Close a channel of this pool for all processes; unknown names are ignored."""
+        if not self.closed:
+            self._supervisor.close(name)
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End the workers and all channels, and remove every file of the pool."""
+        self._end(leave=False)
+
+    def leave(self) -> None:
+        """End a named pool in this process, but leave its workers to the next `Pool` of this name.
+
+        Raises `BadConfig` for a private pool, whose workers cannot be left.
+        """
+        if self._settings.private:
+            raise errors.BadConfig("the workers of a private pool end with it: name the pool")
+        self._end(leave=True)
+
+    def serve_forever(self) -> None:
+        """Wait until somebody ends the pool: `close`, `leave`, or a request to stop it."""
+        while not self._stopped.wait(0.5):
+            pass  # in slices, so that Python's signal handlers run in between
+
+    def request_stop(self) -> None:
+        """Let `serve_forever` return. Any thread, and signal handlers."""
+        self._stopped.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _end(self, *, leave: bool) -> None:
+        if self._pid == os.getpid() and self._finalizer.detach() is not None:
+            _end(self._supervisor, self._server, leave=leave)
+        self._stopped.set()
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _check_usable(self) -> None:
+        if self._pid != os.getpid():
+            raise error(
+                errno.EPIPE,
+                f"this pool belongs to process {self._pid}, which this one was forked from: open "
+                "channels with shmring.open() or with a Pool made here",
+            )
+        if not self._finalizer.alive:
+            raise error(errno.EPIPE, f"pool {self.name!r} is closed: make another")
+
+    def _settle(self) -> _pool_server.PoolServer:
+        """Take over what a former process of this named pool left, and listen for requests."""
+        try:
+            with translated("pool"):
+                adopted = self._supervisor.adopt()
+                _settle_orphans(self._supervisor, self._settings, set(adopted))
+                return _pool_server.PoolServer(weakref.ref(self), self._settings)
+        except BaseException:
+            self._supervisor.stop(leave=True)
+            raise
+
+    def _start_worker(self, slot: int, strict: bool | None) -> None:
+        with translated(f"worker {slot}"):
+            _, started = self._supervisor.ensure(slot)
+        if not started and not strict:
+            return
+        facts = next(facts for facts in self._supervisor.facts() if facts.slot == slot)
+        lacking = _shortfalls(facts, self._settings)
+        if lacking and strict:
+            raise error(errno.EPERM, f"strict: {'; '.join(lacking)}")
+        if lacking:
+            warnings.warn("; ".join(lacking), errors.RealtimeWarning, stacklevel=4)
+
+    def _create_segment(self, prepared: Prepared) -> Holding:
+        posix_name = paths.channel_segment(self.namespace, prepared.name)
+        fd = _host.create_segment_file(posix_name, prepared.name, self.namespace)
+        bell_fd = -1
+        try:
+            liveness.lock_shared(fd)
+            _host.check_files(fd)
+            bell_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            _host.format_segment(fd, prepared.config)
+            self._set_access(fd, prepared)
+        except BaseException:
+            page.remove(posix_name)
+            os.close(fd)
+            if bell_fd >= 0:
+                os.close(bell_fd)
+            raise
+        return Holding(prepared.name, posix_name, prepared.config_bytes(), fd, bell_fd)
+
+    def _set_access(self, segment_fd: int, prepared: Prepared) -> None:
+        group = self._settings.group if prepared.group is None else prepared.group
+        mode = prepared.mode
+        if mode is None:
+            mode = 0o600 if group is None else 0o660
+        if group is not None:
+            os.fchown(segment_fd, -1, group)
+        if mode != 0o600:
+            os.fchmod(segment_fd, mode)
+
+
+_options.show_options(Pool.open)
+
+
+def _make_settings(
+    name: str | None,
+    cpus: Sequence[int] | None,
+    priority: int,
+    policy: str,
+    profile: str,
+    namespace: str | None,
+    strict: bool,
+    group: str | int | None,
+) -> PoolSettings:
+    space = paths.default_namespace() if namespace is None else namespace
+    paths.check_name("namespace", space)
+    private = name is None
+    pool = f"private-{os.getpid()}-{next(_private_numbers)}" if name is None else name
+    paths.check_name("pool name", pool)
+    return PoolSettings(
+        space,
+        pool,
+        paths.pool_directory(space, pool),
+        affinity.check_cores(cpus),
+        priority,
+        policy,
+        profile,
+        private,
+        _options.switch("strict", strict),
+        _options.group_id(group),
+    )
+
+
+def _supervise(settings: PoolSettings) -> Supervisor:
+    try:
+        return Supervisor(settings, _host.mark_failed)
+    except BlockingIOError as caught:
+        raise error(
+            errno.EBUSY,
+            f"pool {settings.name!r} in namespace {settings.namespace!r}: {caught.strerror} "
+            f"already; open channels through it with shmring.open(..., pool={settings.name!r})",
+        ) from None
+
+
+def _end(
+    supervisor: Supervisor, server: _pool_server.PoolServer | None, *, leave: bool = False
+) -> None:
+    if server is not None:
+        server.close()
+    supervisor.stop(leave=leave)
+
+
+def _worker_info(facts: SlotFacts) -> WorkerInfo:
+    now = facts.page
+    return WorkerInfo(
+        slot=facts.slot,
+        state=facts.phase.value,
+        pid=facts.pid,
+        cpu_wanted=facts.cpu_wanted,
+        cpu=now.cpu if now else None,
+        policy=now.policy if now else "",
+        priority=now.priority if now else 0,
+        memory_locked=now.memory_locked if now else False,
+        profile=now.profile if now else "",
+        channels=facts.channels,
+        restarts=facts.restarts,
+        heartbeat_age_ns=facts.heartbeat_age_ns,
+        cpu_share=facts.cpu_share,
+        error=facts.error,
+    )
+
+
+def _shortfalls(facts: SlotFacts, settings: PoolSettings) -> list[str]:
+    """What the pool asked for and its worker does not have, each with the fix."""
+    now = facts.page
+    if now is None:
+        return []
+    lacking = []
+    if facts.cpu_wanted is not None and now.cpu is None:
+        lacking.append(affinity.explain_cpu(facts.cpu_wanted))
+    if settings.policy == "fifo":
+        if now.policy != "fifo":
+            lacking.append(affinity.explain_policy(settings.priority, str(worker_binary())))
+        if not now.memory_locked:
+            lacking.append(affinity.explain_memory())
+    return lacking
+
+
+def _settle_orphans(supervisor: Supervisor, settings: PoolSettings, adopted: set[str]) -> None:
+    """Channels of this pool whose worker died while nobody watched.
+
+    Where other workers lived on, the pool did, and a new worker goes on with these. Where all had
+    died the pool is a new one and starts empty.
+    """
+    for found in paths.shm_names(settings.namespace):
+        if found.channel is None or found.channel in adopted:
+            continue
+        fd = _host.open_segment_file(found.posix_name, writable=True)
+        if fd is None:
+            continue
+        holding = _orphan(fd, found.channel, found.posix_name, settings)
+        if holding is None:
+            os.close(fd)
+        elif not adopted:
+            page.remove(found.posix_name)
+            holding[1].close()
+        else:
+            _revive(supervisor, *holding)
+
+
+def _orphan(
+    fd: int, name: str, posix_name: str, settings: PoolSettings
+) -> tuple[int, Holding] | None:
+    """Slot and holding of a channel of this pool that nobody holds; the holding owns `fd`."""
+    if not liveness.file_deserted(fd):
+        return None
+    with _host.mapped(fd, writable=False) as segment:
+        if segment is None or ffi.string(segment.config.pool).decode() != settings.name:
+            return None
+        if segment.status.bound.family:  # its socket is gone: at least the same port
+            segment.config.local = segment.status.bound
+        config = bytes(ffi.buffer(ffi.addressof(segment, "config")))
+        slot = int(segment.status.worker_slot)
+    liveness.lock_shared(fd)
+    bell_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    return slot, Holding(name, posix_name, config, fd, bell_fd)
+
+
+def _revive(supervisor: Supervisor, slot: int, holding: Holding) -> None:
+    if slot not in supervisor.settings.slots:
+        slot = supervisor.place(None)
+    try:
+        with translated(f"channel {holding.name!r}"):
+            supervisor.open(slot, holding, None, takeover=True)
+    except errors.ShmringError as caught:
+        log.warning("%s; it is closed", caught)
+        _host.mark_failed(holding, 0, str(caught))
+        page.remove(holding.posix_name)
+        holding.close()
+
+
+# --- the default pool -----------------------------------------------------------------------------
+
+_default_pools: dict[str, Pool] = {}
+_default_lock = threading.Lock()
+
+
+def default_pool(namespace: str | None = None) -> Pool:
+    """The private pool that `shmring.open` uses; the first call makes it, exit ends it.
+
+    There is one per namespace. A forked child gets its own.
+    """
+    with translated("pool"):
+        namespace = paths.default_namespace() if namespace is None else namespace
+    with _default_lock:
+        pool = _default_pools.get(namespace)
+        if pool is None or pool.closed:
+            pool = _default_pools[namespace] = Pool(namespace=namespace)
+        return pool
+
+
+def close_default_pool(namespace: str | None = None) -> None:
+    """Close what `default_pool` gave, if anything; the next call of it makes another."""
+    with translated("pool"):
+        namespace = paths.default_namespace() if namespace is None else namespace
+    with _default_lock:
+        pool = _default_pools.pop(namespace, None)
+    if pool is not None:
+        pool.close()
+
+
+def open(
+    name: str,
+    *,
+    pool: Pool | str | None = None,
+    namespace: str | None = None,
+    **options: Unpack[ChannelOptions],
+) -> Channel:
+    """Open a channel, as `Pool.open` does, on the default pool of this process.
+
+    `pool`: a pool of this process, or the name of one that ``shmring up`` or a `Pool` of another
+    process runs. Raises as `Pool.open`; `ChannelNotFound` where there is no pool of that name.
+    """
+    if isinstance(pool, Pool):
+        return pool.open(name, **options)
+    if pool is None:
+        return default_pool(namespace).open(name, **options)
+    with translated("pool"):
+        space = paths.default_namespace() if namespace is None else namespace
+        remote = _pool_server.RemotePool(space, pool)
+    return remote.open(name, options)
+
+
+_options.show_options(open)
+
+
+def _after_fork() -> None:
+    global _default_lock
+    _default_lock = threading.Lock()
+    _default_pools.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

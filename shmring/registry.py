@@ -1,0 +1,164 @@
+"""What is open on this host: finding channels, attaching to them, and removing what nobody owns."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtworkers import liveness, paths
+from shmring import _address, _host
+from shmring._ring import ffi, lib
+from shmring.channel import Channel
+from shmring.types import STATES, State
+
+_DIRECTIONS = {lib.SHM_TX: "tx", lib.SHM_RX: "rx", lib.SHM_DUPLEX: "duplex"}
+_NOT_PINNED = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelInfo:
+    """One channel of this host, as it is now."""
+
+    name: str
+    namespace: str
+    pool: str
+    engine: str
+    direction: str
+    """``"tx"``, ``"rx"`` or ``"duplex"``."""
+    state: State
+    local: tuple[str, int] | None
+    """Address in force."""
+    remote: tuple[str, int] | None
+    worker_pid: int
+    cpu: int | None
+    """Core of its worker; None: not pinned."""
+    epoch: int
+    """How many workers have served it."""
+    waiting: int
+    """Packets queued to be sent, without a verdict yet."""
+    heartbeat_age_ns: int
+    """Time since its worker last said that it serves it."""
+    segment_bytes: int
+
+
+def attach(name: str, *, namespace: str | None = None, mode: str = "rw") -> Channel:
+    """This process's end of a channel that is open already.
+
+    `mode`: ``"rw"``, or ``"r"`` for a tap, which reads along and cannot disturb anything.
+    `namespace`: None for ``$SHMRING_NAMESPACE``, else ``default``. Raises `ChannelNotFound`,
+    `NoPermission`, `LayoutMismatch`.
+    """
+    with _host.translated(f"channel {name!r}"):
+        space = paths.default_namespace() if namespace is None else namespace
+        paths.check_name("namespace", space)
+        paths.check_name("channel name", name)
+    return Channel(name, namespace=space, mode=mode)
+
+
+def channels(namespace: str | None = None) -> list[ChannelInfo]:
+    """Every channel on this host that this user may read, or those of one namespace, by name.
+
+    Leftovers that nobody serves any more are among them until `gc` removes them.
+    """
+    found = (_look(name) for name in paths.shm_names(namespace) if name.channel is not None)
+    return [info for info in found if info is not None]
+
+
+def _look(name: paths.ShmName) -> ChannelInfo | None:
+    fd = _host.open_segment_file(name.posix_name, writable=False)
+    if fd is None:
+        return None
+    try:
+        with _host.mapped(fd, writable=False) as segment:
+            if segment is None:
+                return None
+            config, status = segment.config, segment.status
+            state = status.state
+            beat_ns = status.heartbeat_mono_ns
+            return ChannelInfo(
+                name=str(name.channel),
+                namespace=name.namespace,
+                pool=_text(config.pool),
+                engine=_text(config.engine),
+                direction=_DIRECTIONS.get(config.direction, "?"),
+                state=STATES[state] if state < len(STATES) else State.FAILED,
+                local=_address.unpack(status.bound),
+                remote=_address.unpack(config.remote),
+                worker_pid=status.worker_pid,
+                cpu=None if status.cpu == _NOT_PINNED else status.cpu,
+                epoch=status.epoch,
+                waiting=lib.tx_ring_waiting(segment),
+                heartbeat_age_ns=max(0, time.monotonic_ns() - beat_ns) if beat_ns else 0,
+                segment_bytes=segment.bytes,
+            )
+    finally:
+        os.close(fd)
+
+
+def _text(field: object) -> str:
+    return str(ffi.string(field), "ascii", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What `gc` removed, or would remove."""
+
+    segments: tuple[str, ...]
+    """Names in POSIX shared memory: of channels and of workers' pages."""
+    directories: tuple[str, ...]
+    """Runtime directories of pools."""
+
+
+def gc(*, namespace: str | None = None, dry_run: bool = False) -> Removed:
+    """Remove what no living pool and no living worker owns, and nothing else.
+
+    Ownership is a lock that ends with its holder, so neither process ids nor age are trusted. What
+    belongs to other users, and what cannot be told for sure, stays. With `dry_run` nothing is
+    removed.
+    """
+    directories = []
+    inhabited = set()
+    for directory in _pool_directories(namespace):
+        with liveness.deserted(directory) as empty:
+            if not empty:
+                inhabited.add((directory.parent.name, directory.name))
+                continue
+            directories.append(str(directory))
+            if not dry_run:
+                liveness.remove_directory(directory)
+    segments = []
+    for name in paths.shm_names(namespace):
+        if not _is_own(name) or (name.namespace, _pool_of(name)) in inhabited:
+            continue
+        if _host.remove_deserted_segment(name.posix_name, dry_run=dry_run):
+            segments.append(name.posix_name)
+    return Removed(tuple(segments), tuple(directories))
+
+
+def _pool_of(name: paths.ShmName) -> str | None:
+    """The pool that a page or a segment belongs to. One that lost a worker while nobody watched may
+    still have use for what that worker served."""
+    if name.pool is not None:
+        return name.pool
+    info = _look(name)
+    return info.pool if info else None
+
+
+def _pool_directories(namespace: str | None) -> list[Path]:
+    base = paths.runtime_base()
+    try:
+        return sorted(base.glob(f"{namespace or '*'}/*/"))
+    except PermissionError:
+        return []
+
+
+def _is_own(name: paths.ShmName) -> bool:
+    try:
+        return os.geteuid() in (0, paths.shm_file(name.posix_name).stat().st_uid)
+    except FileNotFoundError:
+        return False
+
+
+__all__ = ["ChannelInfo", "Removed", "attach", "channels", "gc"]

@@ -1,0 +1,369 @@
+/* ring_cdef.h: what shmring._ring shows to Python. cffi asks the compiler for every "...", and the
+ * compiler checks every signature against the library's headers, where the contracts stand. */
+
+#define RT_HIST_BUCKETS ...
+#define RT_CLOCK_MONOTONIC ...
+#define RT_CLOCK_TAI ...
+#define RT_NEVER_NS ...
+
+#define SHM_LAYOUT_VERSION ...
+#define SHM_NAME_MAX ...
+#define SHM_NAME_BYTES ...
+#define SHM_MAX_PAYLOAD ...
+#define SHM_MAX_GROUPS ...
+#define SHM_ENGINE_CONFIG_BYTES ...
+#define SHM_COUNTER_TOTAL ...
+#define SHM_HIST_TOTAL ...
+
+#define SHM_TX ...
+#define SHM_RX ...
+#define SHM_DUPLEX ...
+#define SHM_READ_BROADCAST ...
+#define SHM_READ_SHARED ...
+#define SHM_OVERFLOW_OLDEST ...
+#define SHM_OVERFLOW_WAIT ...
+#define SHM_LATE_SEND ...
+#define SHM_LATE_DROP ...
+#define SHM_ALIGN_START ...
+#define SHM_ALIGN_WIRE ...
+#define SHM_REPORTS_OFF ...
+#define SHM_REPORTS_LATE ...
+#define SHM_REPORTS_ALL ...
+#define SHM_PROFILE_BALANCED ...
+#define SHM_PROFILE_LATENCY ...
+#define SHM_PROFILE_POWER ...
+#define SHM_STAMP_NONE ...
+#define SHM_STAMP_USER ...
+#define SHM_STAMP_KERNEL ...
+#define SHM_STAMP_HARDWARE ...
+#define SHM_TXTIME_OFF ...
+#define SHM_TXTIME_AUTO ...
+#define SHM_TXTIME_REQUIRE ...
+
+#define SHM_STATE_NEW ...
+#define SHM_STATE_OPEN ...
+#define SHM_STATE_HELD ...
+#define SHM_STATE_CLOSED ...
+#define SHM_STATE_FAILED ...
+#define SHM_RX_SHARED_STAMP ...
+#define SHM_RX_TRUNCATED ...
+
+#define CTL_NO_SLOT ...
+#define CTL_ATTACH_PRODUCER ...
+#define CTL_ATTACH_READER ...
+
+#define END_TX ...
+#define END_RX ...
+
+/* base */
+typedef struct {
+    uint64_t count;
+    uint64_t sum_ns;
+    uint64_t min_ns;
+    uint64_t max_ns;
+    ...;
+} rt_hist_t;
+const char *rt_err_text(void);
+int64_t rt_mono_ns(void);
+int64_t rt_real_ns(void);
+int64_t rt_tai_ns(void);
+int64_t rt_hist_lower_ns(unsigned bucket);
+int64_t rt_hist_quantile_ns(const rt_hist_t *h, double q);
+
+/* shm: configuration */
+typedef struct {
+    uint16_t family;
+    uint16_t port;
+    uint32_t scope;
+    uint8_t ip[16];
+    ...;
+} shm_addr_t;
+typedef struct {
+    shm_addr_t group;
+    uint32_t interface;
+    ...;
+} shm_group_t;
+typedef struct {
+    double loss;
+    double burst_loss;
+    double burst_packets;
+    double duplicate;
+    double reorder;
+    double corrupt;
+    int64_t delay_ns;
+    int64_t jitter_ns;
+    int64_t reorder_extra_ns;
+    uint64_t rate_bps;
+    uint64_t queue_bytes;
+    uint64_t seed;
+    ...;
+} shm_impair_t;
+typedef struct {
+    uint32_t config_bytes;
+    char name[...];
+    char name_space[...];
+    char pool[...];
+    char engine[...];
+    char device[...];
+    uint8_t direction;
+    uint8_t read_mode;
+    uint8_t overflow;
+    uint8_t late;
+    uint8_t align;
+    uint8_t clock;
+    uint8_t reports;
+    uint8_t profile;
+    uint8_t rx_stamp;
+    uint8_t tx_stamp;
+    uint8_t txtime;
+    uint8_t connect;
+    uint8_t reuse;
+    uint8_t broadcast;
+    uint8_t dont_fragment;
+    uint8_t v6only;
+    uint8_t gso;
+    uint8_t gro;
+    uint8_t multicast_loop;
+    uint8_t held;
+    int16_t ttl;
+    int16_t multicast_ttl;
+    int16_t dscp;
+    int16_t so_priority;
+    uint32_t multicast_interface;
+    uint32_t rcvbuf_bytes;
+    uint32_t sndbuf_bytes;
+    uint32_t max_payload_bytes;
+    uint32_t report_slots;
+    uint32_t producers;
+    uint32_t readers;
+    uint64_t tx_bytes;
+    uint64_t rx_bytes;
+    uint32_t tx_capacity;
+    uint32_t rx_capacity;
+    int64_t tolerance_ns;
+    shm_addr_t local;
+    shm_addr_t remote;
+    shm_group_t groups[...];
+    shm_impair_t impair_tx;
+    shm_impair_t impair_rx;
+    uint8_t engine_config[...];
+    ...;
+} shm_config_t;
+void shm_config_init(shm_config_t *c);
+int shm_config_check(const shm_config_t *c);
+int shm_name_check(const char *what, const char *name);
+
+/* shm: segment */
+typedef struct {
+    uint32_t state;
+    uint32_t epoch;
+    uint32_t worker_pid;
+    uint32_t cpu;
+    uint32_t sched_policy;
+    uint32_t sched_priority;
+    uint32_t error;
+    uint32_t socket_fd;
+    uint32_t rcvbuf_bytes;
+    uint32_t sndbuf_bytes;
+    uint32_t gso;
+    uint32_t gro;
+    uint32_t txtime;
+    uint32_t rx_stamp;
+    uint32_t tx_stamp;
+    uint32_t worker_slot;
+    uint64_t heartbeat_mono_ns;
+    uint64_t opened_mono_ns;
+    shm_addr_t bound;
+    char txtime_reason[...];
+    char interface[...];
+    char qdisc[...];
+    ...;
+} shm_status_t;
+typedef struct {
+    uint32_t owner;
+    uint64_t lost;
+    uint64_t taken;
+    ...;
+} shm_reader_t;
+typedef struct {
+    uint32_t owner;
+    ...;
+} shm_producer_t;
+typedef struct {
+    uint64_t scheduled;
+    int64_t wake_margin_ns;
+    int64_t wire_offset_ns;
+    uint64_t reset_mono_ns;
+    rt_hist_t hists[...];
+    ...;
+} shm_stats_t;
+typedef struct {
+    uint64_t sequence;
+    int64_t scheduled_ns;
+    int64_t enqueued_ns;
+    int64_t woken_ns;
+    int64_t sent_ns;
+    int64_t handed_ns;
+    int64_t stamped_ns;
+    int32_t error;
+    uint8_t verdict;
+    uint8_t stamp;
+    uint16_t batch;
+} shm_report_t;
+typedef struct {
+    uint64_t bytes;
+    int writable;
+    uint64_t segment_id;
+    shm_config_t config;
+    shm_status_t *status;
+    shm_producer_t *producers;
+    shm_reader_t *readers;
+    shm_stats_t *stats;
+    ...;
+} shm_segment_t;
+uint64_t shm_segment_bytes(const shm_config_t *c);
+int shm_segment_format(int fd, const shm_config_t *c, uint64_t segment_id);
+int shm_segment_map(shm_segment_t *s, int fd, int writable);
+int shm_segment_map_name(shm_segment_t *s, const char *posix_name, int writable);
+void shm_segment_unmap(shm_segment_t *s);
+
+/* shm: the worker's page */
+typedef struct {
+    rt_hist_t wake_latency;
+    ...;
+} shm_worker_page_t;
+
+/* shm: rings */
+int tx_ring_cancel(const shm_segment_t *s, uint64_t sequence, int64_t *due_ns);
+uint64_t tx_ring_waiting(const shm_segment_t *s);
+uint64_t tx_ring_next_sequence(const shm_segment_t *s);
+typedef struct {
+    uint64_t lost;
+    ...;
+} report_reader_t;
+void report_reader_init(report_reader_t *r, const shm_segment_t *s);
+unsigned report_reader_next(report_reader_t *r, shm_report_t *out, unsigned max);
+
+/* shm: control messages; the operations' numbers are in rtworkers.control */
+typedef struct {
+    char name[...];
+    ...;
+} ctl_channel_t;
+typedef struct {
+    ctl_channel_t channel;
+    uint32_t what;
+    uint32_t producer;
+    uint32_t reader;
+    ...;
+} ctl_attach_t;
+typedef struct {
+    ctl_channel_t channel;
+    uint32_t producer;
+    uint32_t reader;
+    uint32_t epoch;
+    ...;
+} ctl_attached_t;
+
+/* python/channel_end.h */
+typedef struct {
+    uint64_t sequence;
+    int64_t time_ns;
+    shm_addr_t source;
+    uint32_t payload_bytes;
+    uint8_t stamp;
+    uint8_t flags;
+    uint8_t tos;
+    ...;
+} rx_packet_t;
+typedef struct {
+    uint64_t lost;
+    ...;
+} rx_reader_t;
+typedef struct {
+    shm_segment_t *segment;
+    uint32_t epoch;
+    uint8_t tx_ready;
+    uint8_t rx_ready;
+    uint8_t has_remote;
+    uint8_t spare_full;
+    int bell_fd;
+    int reader_fd;
+    rx_reader_t rx;
+    uint8_t *spare;
+    rx_packet_t spare_packet;
+    uint64_t spare_lost_before;
+    ...;
+} channel_end_t;
+typedef struct {
+    uint64_t sequence;
+    int64_t timestamp_ns;
+    uint64_t offset;
+    uint32_t length;
+    uint8_t stamp;
+    uint8_t flags;
+    uint8_t tos;
+    shm_addr_t source;
+    ...;
+} packet_record_t;
+typedef struct {
+    const char *base;
+    int64_t stride;
+    uint32_t width;
+    uint32_t is_signed;
+} int_array_t;
+typedef struct {
+    const uint8_t *data;
+    uint64_t data_bytes;
+    uint64_t count;
+    int64_t size;
+    int64_t due_ns;
+    int64_t interval_ns;
+    int_array_t sizes;
+    int_array_t offsets;
+    int_array_t dues;
+    const shm_addr_t *dest;
+    uint64_t *sequences;
+    uint64_t done;
+    uint64_t first_sequence;
+    ...;
+} send_batch_t;
+typedef struct { ...; } end_sleep_t;
+
+int end_open(channel_end_t *e, shm_segment_t *s, int mode, int from_oldest);
+void end_shut(channel_end_t *e);
+void end_close(channel_end_t *e);
+int end_attach_producer(channel_end_t *e, uint32_t slot, int bell_fd);
+int end_attach_reader(channel_end_t *e, uint32_t slot, int reader_fd);
+void end_forget_slots(channel_end_t *e);
+unsigned end_state(const channel_end_t *e);
+int end_in_force(const channel_end_t *e);
+void end_ring_bell(channel_end_t *e);
+int end_send(channel_end_t *e, const void *payload, size_t bytes, int64_t due_ns,
+             const shm_addr_t *dest, uint64_t *sequence);
+int64_t int_at(const int_array_t *a, uint64_t i);
+int end_send_batch(channel_end_t *e, send_batch_t *b);
+int end_replace(channel_end_t *e, uint64_t old, const void *payload, size_t bytes, int keep_due,
+                int64_t due_ns, const shm_addr_t *dest, uint64_t *sequence);
+uint64_t end_waiting(const channel_end_t *e);
+int end_peek(channel_end_t *e);
+void end_rearm(channel_end_t *e);
+void end_taken(channel_end_t *e);
+uint64_t end_take_many(channel_end_t *e, uint8_t *to, uint64_t bytes, packet_record_t *records,
+                       uint64_t max, uint64_t *used);
+void end_before_sleep(const channel_end_t *e, int what, int64_t until_mono_ns, end_sleep_t *s);
+int end_sleep(end_sleep_t *s);
+void end_after_sleep(channel_end_t *e, const end_sleep_t *s);
+
+/* python/ring_src.h */
+static const char *const ring_counter_names[];
+static const char *const ring_counter_units[];
+static const char *const ring_counter_texts[];
+static const char *const ring_hist_names[];
+static const char *const ring_hist_texts[];
+void ring_read_counters(const shm_stats_t *stats, uint64_t *out);
+void ring_copy_hist(rt_hist_t *to, const rt_hist_t *from);
+uint64_t ring_hist_bucket(const rt_hist_t *h, unsigned bucket);
+uint32_t ring_reader_waiting(const shm_segment_t *s, uint32_t slot);
+uint64_t ring_shared_lost(const shm_segment_t *s);
+int64_t ring_now_ns(const shm_segment_t *s);
+int ring_timer_open(int64_t period_ns);

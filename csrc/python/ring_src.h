@@ -1,0 +1,73 @@
+/* ring_src.h: the C side of shmring._ring (cffi, API mode); ring_cdef.h says what Python sees of it.
+ * Besides the library's own functions there are a few that fold into one call what Python would
+ * otherwise pay several for, or cannot do itself. */
+#include "python/channel_end.h"
+
+#include "base/rt_clock.h"
+#include "base/rt_seq.h"
+
+#include <sys/timerfd.h>
+
+#define RING_COUNTER_NAME(id, unit, text) #id,
+static const char *const ring_counter_names[] = {SHM_COUNTERS(RING_COUNTER_NAME) NULL};
+#define RING_COUNTER_UNIT(id, unit, text) #unit,
+static const char *const ring_counter_units[] = {SHM_COUNTERS(RING_COUNTER_UNIT) NULL};
+#define RING_COUNTER_TEXT(id, unit, text) text,
+static const char *const ring_counter_texts[] = {SHM_COUNTERS(RING_COUNTER_TEXT) NULL};
+#define RING_HIST_NAME(id, text) #id,
+static const char *const ring_hist_names[] = {SHM_HISTOGRAMS(RING_HIST_NAME) NULL};
+#define RING_HIST_TEXT(id, text) text,
+static const char *const ring_hist_texts[] = {SHM_HISTOGRAMS(RING_HIST_TEXT) NULL};
+
+/* All counters into out, SHM_COUNTER_TOTAL of them. */
+static void ring_read_counters(const shm_stats_t *stats, uint64_t *out)
+{
+    for (unsigned i = 0; i < SHM_COUNTER_TOTAL; i++)
+        out[i] = rt_load_relaxed(&stats->counters[i]);
+}
+
+static void ring_copy_hist(rt_hist_t *to, const rt_hist_t *from)
+{
+    rt_store_relaxed(&to->count, rt_load_relaxed(&from->count));
+    rt_store_relaxed(&to->sum_ns, rt_load_relaxed(&from->sum_ns));
+    rt_store_relaxed(&to->min_ns, rt_load_relaxed(&from->min_ns));
+    rt_store_relaxed(&to->max_ns, rt_load_relaxed(&from->max_ns));
+    for (unsigned i = 0; i < RT_HIST_BUCKETS; i++)
+        rt_store_relaxed(&to->buckets[i], rt_load_relaxed(&from->buckets[i]));
+}
+
+static uint64_t ring_hist_bucket(const rt_hist_t *h, unsigned bucket)
+{
+    return rt_load_relaxed(&h->buckets[bucket]);
+}
+
+/* Packets that the reader in this slot has before it; broadcast mode. */
+static uint32_t ring_reader_waiting(const shm_segment_t *s, uint32_t slot)
+{
+    uint32_t tail = shm_cursor_seq(rt_load_acquire(&s->rx->tail));
+    int32_t ahead = rt_seq32_diff(tail, shm_cursor_seq(rt_load_acquire(&s->readers[slot].cursor)));
+    return ahead > 0 ? (uint32_t)ahead : 0;
+}
+
+static uint64_t ring_shared_lost(const shm_segment_t *s)
+{
+    return rt_load_relaxed(&s->rx->shared_lost);
+}
+
+/* Now, in the clock that the channel counts in. */
+static int64_t ring_now_ns(const shm_segment_t *s)
+{
+    return s->config.clock == RT_CLOCK_TAI ? rt_tai_ns() : rt_mono_ns();
+}
+
+/* A descriptor that becomes readable every period_ns; Python has none before 3.13. */
+static int ring_timer_open(int64_t period_ns)
+{
+    struct timespec period = {period_ns / RT_NS_PER_S, (long)(period_ns % RT_NS_PER_S)};
+    struct itimerspec spec = {period, period};
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (fd < 0)
+        return rt_err_set(-errno, "making a timer descriptor failed");
+    timerfd_settime(fd, 0, &spec, NULL);
+    return fd;
+}

@@ -1,0 +1,84 @@
+"""UDP with a sense of time.
+
+C workers own the sockets and the deadlines; rings in shared memory join them to any number of
+Python processes.
+
+    with shmring.Pool(cpus=[1]) as pool:
+        ch = pool.open("ctl", local=("127.0.0.1", 0), remote=("127.0.0.1", 9000))
+        ch.send(b"hello", at=time.monotonic_ns() + 1_000_000)
+        packet = ch.recv(timeout=0.1)
+
+    ch = shmring.attach("ctl")              # in any other process
+    tap = shmring.attach("ctl", mode="r")   # reads along, disturbs nothing
+"""
+
+from shmring._address import Address
+from shmring._backend import Packet
+from shmring.batch import PacketBatch, ReportBatch
+from shmring.channel import Channel
+from shmring.errors import (
+    BadAddress,
+    BadConfig,
+    ChannelClosed,
+    ChannelExists,
+    ChannelNotFound,
+    LayoutMismatch,
+    NoPermission,
+    NoSpace,
+    PayloadTooLarge,
+    RealtimeWarning,
+    ReceiveTimeout,
+    RingFull,
+    SendTimeout,
+    ShmringError,
+    ShmringOSError,
+    TooLate,
+    WorkerFailed,
+)
+from shmring.pool import Pool, WorkerInfo, close_default_pool, default_pool, open
+from shmring.registry import ChannelInfo, Removed, attach, channels, gc
+from shmring.stats import ChannelStats, Histogram, ReaderInfo
+from shmring.types import Impairment, SendReport, Stamp, State, Verdict
+
+__all__ = [
+    "Address",
+    "BadAddress",
+    "BadConfig",
+    "Channel",
+    "ChannelClosed",
+    "ChannelExists",
+    "ChannelInfo",
+    "ChannelNotFound",
+    "ChannelStats",
+    "Histogram",
+    "Impairment",
+    "LayoutMismatch",
+    "NoPermission",
+    "NoSpace",
+    "Packet",
+    "PacketBatch",
+    "PayloadTooLarge",
+    "Pool",
+    "ReaderInfo",
+    "RealtimeWarning",
+    "ReceiveTimeout",
+    "Removed",
+    "ReportBatch",
+    "RingFull",
+    "SendReport",
+    "SendTimeout",
+    "ShmringError",
+    "ShmringOSError",
+    "Stamp",
+    "State",
+    "TooLate",
+    "Verdict",
+    "WorkerFailed",
+    "WorkerInfo",
+    "attach",
+    "channels",
+    "close_default_pool",
+    "default_pool",
+    "gc",
+    "open",
+]

@@ -1,0 +1,97 @@
+"""Numeric addresses between Python's tuples and `shm_addr_t`.
+
+Names are not looked up: a look-up may wait for the network, and nothing here may.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Any
+
+from shmring._ring import ffi
+from shmring.errors import BadAddress
+
+ADDRESS_BYTES = ffi.sizeof("shm_addr_t")
+
+Address = tuple[str, int]
+"""Numeric host and port. IPv6 may carry its zone in the host ("fe80::1%eth0")."""
+
+
+def pack(address: object, what: str = "address") -> bytes:
+    """Return `address`, a (host, port) pair, as the bytes of an `shm_addr_t`.
+
+    IPv6 also takes the four-part form of `socket`, (host, port, flow, scope). Raises `BadAddress`,
+    `TypeError`.
+    """
+    host, port, scope = _parts(address, what)
+    out = ffi.new("shm_addr_t *")
+    out.port = port
+    if ":" in host:
+        host, _, zone = host.partition("%")
+        out.family = 6
+        out.scope = _scope(zone, what) if zone else scope
+        raw = _numeric(socket.AF_INET6, host, what)
+    else:
+        out.family = 4
+        raw = _numeric(socket.AF_INET, host, what)
+    ffi.memmove(out.ip, raw, len(raw))
+    return bytes(ffi.buffer(out))
+
+
+def unpack(raw: Any) -> Address | None:
+    """Return the (host, port) in an `shm_addr_t` or in its bytes; None for family 0."""
+    if isinstance(raw, ffi.CData):
+        address = raw
+    else:
+        buffer = bytes(raw)
+        address = ffi.new("shm_addr_t *")
+        ffi.memmove(address, buffer, ADDRESS_BYTES)
+    if address.family == 0:
+        return None
+    ip = bytes(ffi.buffer(address.ip))
+    if address.family == 4:
+        return socket.inet_ntop(socket.AF_INET, ip[:4]), address.port
+    host = socket.inet_ntop(socket.AF_INET6, ip)
+    return (f"{host}%{_zone(address.scope)}" if address.scope else host), address.port
+
+
+def _parts(address: object, what: str) -> tuple[str, int, int]:
+    match address:
+        case (str() as host, int() as port):
+            scope = 0
+        case (str() as host, int() as port, int(), int() as scope):
+            pass
+        case _:
+            raise TypeError(f'{what} must be a pair such as ("127.0.0.1", 9000), not {address!r}')
+    if isinstance(port, bool) or not 0 <= port <= 65535:
+        raise BadAddress(f"{what}: port is {port!r}, must be 0 to 65535")
+    return host, port, scope
+
+
+def _numeric(family: int, host: str, what: str) -> bytes:
+    try:
+        return socket.inet_pton(family, host)
+    except (OSError, ValueError):
+        raise BadAddress(
+            f'{what}: {host!r} is not a numeric address such as "127.0.0.1" or "::1": look names '
+            "up with socket.getaddrinfo first"
+        ) from None
+
+
+def _scope(zone: str, what: str) -> int:
+    if zone.isdecimal():
+        return int(zone)
+    try:
+        return socket.if_nametoindex(zone)
+    except OSError as error:
+        if error.errno not in (errno.ENODEV, errno.ENXIO):
+            raise
+        raise BadAddress(f"{what}: there is no interface {zone!r} on this host") from None
+
+
+def _zone(scope: int) -> str:
+    try:
+        return socket.if_indextoname(scope)
+    except OSError:
+        return str(scope)

@@ -1,0 +1,86 @@
+"""csrc/python/hot.c"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, final
+
+from shmring.batch import PacketBatch
+from shmring.types import Stamp
+
+def configure(stamps: tuple[Stamp, ...], unpack_address: Any, batch: Any, /) -> None: ...
+@final
+class Packet:
+    def __new__(
+        cls,
+        data: bytes | memoryview,
+        timestamp_ns: int,
+        stamp: Stamp,
+        source: bytes,
+        sequence: int,
+        tos: int = 0,
+        lost_before: int = 0,
+        flags: int = 0,
+    ) -> Packet: ...
+    @property
+    def data(self) -> bytes | memoryview: ...
+    @property
+    def timestamp_ns(self) -> int: ...
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def lost_before(self) -> int: ...
+    @property
+    def tos(self) -> int: ...
+    @property
+    def stamp(self) -> Stamp: ...
+    @property
+    def source(self) -> tuple[str, int]: ...
+    @property
+    def shared_stamp(self) -> bool: ...
+    @property
+    def truncated(self) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+
+class Core:
+    def send(
+        self,
+        data: Any,
+        at: int | None = None,
+        *,
+        to: tuple[str, int] | None = None,
+        timeout: float | None = 0.0,
+    ) -> int: ...
+    def send_many(
+        self,
+        packets: Any | Iterable[Any],
+        *,
+        size: int | None = None,
+        sizes: Sequence[int] | Any | None = None,
+        offsets: Any | None = None,
+        at: int | Sequence[int] | Any | None = None,
+        interval_ns: int | None = None,
+        to: tuple[str, int] | None = None,
+        timeout: float | None = 0.0,
+        sequences: Any | None = None,
+    ) -> int: ...
+    def replace(
+        self,
+        sequence: int,
+        data: Any,
+        at: int | None = None,
+        *,
+        to: tuple[str, int] | None = None,
+        timeout: float | None = 0.0,
+    ) -> int: ...
+    def recv(self, timeout: float | None = None) -> Packet: ...
+    def try_recv(self) -> Packet | None: ...
+    def recv_into(self, buffer: Any, *, timeout: float | None = None) -> Packet: ...
+    def recv_many(
+        self, max: int = 1024, *, timeout: float | None = None, out: Any | None = None
+    ) -> PacketBatch: ...
+    def _serve(self, owner: object, address: int, /) -> None: ...
+    def _bind_producer(self, slot: int, bell_fd: int, /) -> int: ...
+    def _bind_reader(self, slot: int, reader_fd: int, /) -> int: ...
+    def _shut(self) -> None: ...

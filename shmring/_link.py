@@ -1,0 +1,211 @@
+"""A channel's control connection to the worker that serves it, and what it holds there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from typing import Any
+
+from rtworkers import paths
+from rtworkers.control import (
+    Connection,
+    ControlError,
+    Op,
+    Reply,
+    Request,
+    WorkerGone,
+    WorkerSilent,
+    channel_body,
+)
+from shmring._check import error
+from shmring._readiness import Readiness
+from shmring._ring import ffi, lib
+from shmring.stats import text_of
+from shmring.types import STATES, State
+
+# A worker that died is replaced within 0.1 s; a supervisor that waits longer has a reason.
+CONNECT_WAIT_S = 3.0
+CONNECT_LOOK_S = 0.002
+_PASSING = (errno.ENOENT, errno.ECONNREFUSED, errno.ECONNRESET)
+
+
+class Link:
+    """Connects when it has to, and holds one producer slot and one reader slot at most.
+
+    The caller serialises calls and keeps the segment mapped.
+    """
+
+    def __init__(self, segment: Any) -> None:
+        self._segment = segment
+        self._connection: Connection | None = None
+        self._epoch = -1
+        self.producer: int = lib.CTL_NO_SLOT
+        self.reader: int = lib.CTL_NO_SLOT
+        self.holds_producer = False
+        """The worker on the other side knows of the producer slot; so with `holds_reader`."""
+        self.holds_reader = False
+        self.bell_fd = -1
+        self.readiness: Readiness | None = None
+        """Told about every connection."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to the worker that serves the channel now."""
+        return self._connection is not None and self._epoch == self._segment.status.epoch
+
+    def fileno(self) -> int:
+        """Descriptor of the connection; -1: none."""
+        return -1 if self._connection is None else self._connection.socket.fileno()
+
+    def connect(self) -> Connection:
+        """Connect to the worker in charge, waiting for one that is just being replaced.
+
+        Raises `ChannelClosed`, `WorkerFailed`, `NoPermission`.
+        """
+        self.disconnect()
+        give_up = time.monotonic() + CONNECT_WAIT_S
+        while True:
+            self._epoch = served_epoch(self._segment)
+            path = self._socket_path()
+            try:
+                self._connection = Connection.connect(path)
+                if self.readiness is not None:
+                    self.readiness.watch(self.fileno())
+                return self._connection
+            except OSError as reason:
+                if reason.errno not in _PASSING:
+                    number = reason.errno or errno.EIO
+                    raise error(number, f"worker's socket {path}: {reason}") from None
+            if time.monotonic() > give_up:
+                raise error(
+                    errno.ECONNRESET,
+                    f"channel {text_of(self._segment.config.name)!r}: no worker answers at {path}: "
+                    'its pool has ended, or restarts it; see "shmring ls", remove leftovers with '
+                    '"shmring gc"',
+                )
+            time.sleep(CONNECT_LOOK_S)
+
+    def attach_producer(self) -> None:
+        """Get a producer slot, the former one if there was one, and the worker's bell."""
+        reply = self._attach(lib.CTL_ATTACH_PRODUCER, ())
+        self._drop_bell()
+        self.bell_fd = reply.fds.pop(0)
+        reply.close()
+
+    def attach_reader(self, reader_fd: int) -> None:
+        """Get a reader slot, the former one if there was one; the worker will ring `reader_fd`."""
+        self._attach(lib.CTL_ATTACH_READER, (reader_fd,)).close()
+
+    def command(self, op: Op) -> None:
+        """Ask for something that names the channel and nothing else."""
+        self._request(Request(op, channel_body(text_of(self._segment.config.name)))).close()
+
+    def disconnect(self) -> None:
+        """Hang up: the worker frees the slots, unless they are taken up again by another one."""
+        self.holds_producer = self.holds_reader = False
+        if self._connection is not None:
+            if self.readiness is not None:
+                self.readiness.unwatch()
+            self._connection.close()
+            self._connection = None
+
+    def forget(self) -> None:
+        """In a child after fork: nothing of this is ours."""
+        self.readiness = None  # its epoll is the parent's as well
+        self.disconnect()
+        self._drop_bell()
+        self._epoch = -1
+        self.producer = self.reader = lib.CTL_NO_SLOT
+
+    def close(self) -> None:
+        """For good; the segment is not referred to any more."""
+        self.disconnect()
+        self._drop_bell()
+        self._segment = None
+
+    def _attach(self, what: int, fds: tuple[int, ...]) -> Reply:
+        ask = ffi.new("ctl_attach_t *")
+        ask.channel.name = ffi.string(self._segment.config.name)
+        ask.what = what
+        ask.producer, ask.reader = self.producer, self.reader
+        reply = self._request(Request(Op.ATTACH, bytes(ffi.buffer(ask)), fds))
+        got = ffi.from_buffer("ctl_attached_t *", reply.body)
+        if what == lib.CTL_ATTACH_PRODUCER:
+            self.producer, self.holds_producer = got.producer, True
+        else:
+            self.reader, self.holds_reader = got.reader, True
+        return reply
+
+    def _request(self, request: Request) -> Reply:
+        """Send a request; again while one worker takes the place of another."""
+        give_up = time.monotonic() + CONNECT_WAIT_S
+        while True:
+            try:
+                return self._connected().request(request)
+            except WorkerGone as gone:
+                self.disconnect()
+                reason: OSError = gone
+            except ControlError as refused:
+                if refused.errno != errno.ENOENT:
+                    raise self._refusal(request, refused) from None
+                served_epoch(self._segment)  # closed meanwhile?
+                reason = refused  # it has not taken the channel over yet
+            except WorkerSilent as silent:
+                raise self._refusal(request, silent) from None
+            if time.monotonic() > give_up:
+                raise self._refusal(request, reason)
+            time.sleep(CONNECT_LOOK_S)
+
+    def _connected(self) -> Connection:
+        if self._connection is None or not self.connected:
+            return self.connect()
+        return self._connection
+
+    def _refusal(self, request: Request, reason: OSError) -> Exception:
+        name = text_of(self._segment.config.name)
+        number = reason.errno or errno.ECONNRESET
+        text = reason.strerror or str(reason)
+        return error(number, f"channel {name!r}: {request.op.name} refused: {text}")
+
+    def _socket_path(self) -> Any:
+        config = self._segment.config
+        directory = paths.pool_directory(text_of(config.name_space), text_of(config.pool))
+        return paths.worker_socket(directory, self._segment.status.worker_slot)
+
+    def _drop_bell(self) -> None:
+        if self.bell_fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self.bell_fd)
+            self.bell_fd = -1
+
+
+def served_epoch(segment: Any) -> int:
+    """Return the epoch of the worker that serves the channel, waiting for the first one.
+
+    Raises what stands in the way: `ChannelClosed`, or why the channel failed.
+    """
+    give_up = time.monotonic() + CONNECT_WAIT_S
+    name = text_of(segment.config.name)
+    while True:
+        epoch, state = segment.status.epoch, _state(segment)
+        if state is State.CLOSED:
+            raise error(errno.EPIPE, f"channel {name!r} was closed: open it again, or attach anew")
+        if state is State.FAILED:
+            number = segment.status.error
+            raise error(
+                number or errno.EIO,
+                f"channel {name!r} failed, its socket or ring broke: {os.strerror(number)}; close "
+                "it and open it again",
+            )
+        if state is not State.NEW:
+            return int(epoch)
+        if time.monotonic() > give_up:
+            raise error(errno.ECONNRESET, f"channel {name!r} was made, but no worker serves it")
+        time.sleep(CONNECT_LOOK_S)
+
+
+def _state(segment: Any) -> State:
+    number = segment.status.state
+    return STATES[number] if number < len(STATES) else State.FAILED

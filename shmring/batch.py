@@ -1,0 +1,229 @@
+"""Many packets, or many reports, without a Python object for each.
+
+Fields of all of them are `memoryview`\\ s over one block of records, one entry per packet:
+``numpy.asarray(batch.timestamps_ns)`` copies nothing, and `array` is the whole block as a NumPy
+record array. NumPy itself is needed for `array` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from shmring.types import STAMPS, VERDICTS, SendReport
+
+if TYPE_CHECKING:
+    from shmring._backend import Packet
+
+# packet_record_t of csrc/python/channel_end.h
+_PACKET_BYTES = 56
+_PACKET_FIELDS: dict[str, tuple[str, int]] = {
+    "sequence": ("u8", 0),
+    "timestamp_ns": ("i8", 8),
+    "offset": ("u8", 16),
+    "length": ("u4", 24),
+    "stamp": ("u1", 28),
+    "flags": ("u1", 29),
+    "tos": ("u1", 30),
+    "source_family": ("u2", 32),
+    "source_port": ("u2", 34),
+    "source_scope": ("u4", 36),
+    "source_ip": ("16u1", 40),
+}
+_SOURCE = slice(32, 56)
+
+# shm_report_t of csrc/shm/shm_layout.h
+_REPORT_BYTES = 64
+_REPORT_FIELDS: dict[str, tuple[str, int]] = {
+    "sequence": ("u8", 0),
+    "scheduled_ns": ("i8", 8),
+    "enqueued_ns": ("i8", 16),
+    "woken_ns": ("i8", 24),
+    "sent_ns": ("i8", 32),
+    "handed_ns": ("i8", 40),
+    "stamped_ns": ("i8", 48),
+    "error": ("i4", 56),
+    "verdict": ("u1", 60),
+    "stamp": ("u1", 61),
+    "batch": ("u2", 62),
+}
+
+
+_Code = Literal["B", "I", "Q", "q"]  # of struct
+
+
+class _Records:
+    """Records of one size, one behind the other, and views of their fields."""
+
+    __slots__ = ("_count", "_record_bytes", "_records")
+
+    def __init__(self, records: bytes, record_bytes: int, count: int) -> None:
+        self._records = memoryview(records)[: count * record_bytes]
+        self._record_bytes = record_bytes
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def _column(self, code: _Code, offset: int) -> memoryview[int]:
+        """One field of all records."""
+        items = self._records.cast(code)
+        return items[offset // items.itemsize :: self._record_bytes // items.itemsize]
+
+    def _index(self, index: int) -> int:
+        found = index + self._count if index < 0 else index
+        if not 0 <= found < self._count:
+            raise IndexError(f"index {index}, there are {self._count}")
+        return found * self._record_bytes
+
+    def _as_array(self, fields: dict[str, tuple[str, int]]) -> Any:
+        import numpy as np
+
+        dtype = np.dtype(
+            {
+                "names": list(fields),
+                "formats": [code for code, _ in fields.values()],
+                "offsets": [offset for _, offset in fields.values()],
+                "itemsize": self._record_bytes,
+            }
+        )
+        return np.frombuffer(self._records, dtype=dtype, count=self._count)
+
+
+class PacketBatch(_Records):
+    """Packets that one `Channel.recv_many` took, oldest first.
+
+    Behaves as a sequence of `Packet`, each made when it is asked for.
+    """
+
+    __slots__ = ("payload",)
+
+    payload: bytes | memoryview
+    """Payloads, one behind the other; a view of `out` where that was given."""
+
+    def __init__(self, payload: bytes | memoryview, records: bytes, count: int) -> None:
+        super().__init__(records, _PACKET_BYTES, count)
+        self.payload = payload
+
+    @property
+    def sequences(self) -> memoryview[int]:
+        return self._column("Q", 0)
+
+    @property
+    def timestamps_ns(self) -> memoryview[int]:
+        """Arrivals in the channel's clock, ns."""
+        return self._column("q", 8)
+
+    @property
+    def offsets(self) -> memoryview[int]:
+        """Where each payload begins in `payload`; with `lengths` what `Channel.send_many` takes."""
+        return self._column("Q", 16)
+
+    @property
+    def lengths(self) -> memoryview[int]:
+        """Bytes of each payload."""
+        return self._column("I", 24)
+
+    @property
+    def stamps(self) -> memoryview[int]:
+        """Who took each time stamp, as an index into ``tuple(shmring.Stamp)``."""
+        return self._column("B", 28)
+
+    @property
+    def sources(self) -> list[tuple[str, int]]:
+        """Sender of each packet; makes a list."""
+        return [packet.source for packet in self]
+
+    @property
+    def array(self) -> Any:
+        """NumPy record array with the fields sequence, timestamp_ns, offset, length, stamp, flags,
+        tos, source_family, source_port, source_scope and source_ip.
+
+        Raises ImportError without NumPy.
+        """
+        return self._as_array(_PACKET_FIELDS)
+
+    @overload
+    def __getitem__(self, index: int) -> Packet: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Packet]: ...
+    def __getitem__(self, index: int | slice) -> Packet | list[Packet]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._count))]
+        return self._packet(self._index(index))
+
+    def __iter__(self) -> Iterator[Packet]:
+        return (self._packet(at) for at in range(0, len(self._records), self._record_bytes))
+
+    def _packet(self, at: int) -> Packet:
+        from shmring._backend import Packet
+
+        record = self._records[at : at + self._record_bytes]
+        sequence, _, offset = record[:24].cast("Q")
+        length = record[24:28].cast("I")[0]
+        return Packet(
+            bytes(self.payload[offset : offset + length]),
+            record[8:16].cast("q")[0],
+            STAMPS[record[28]],
+            bytes(record[_SOURCE]),
+            sequence,
+            record[30],
+            0,
+            record[29],
+        )
+
+    def __repr__(self) -> str:
+        return f"<PacketBatch of {self._count} packets, {len(self.payload)} bytes>"
+
+
+class ReportBatch(_Records):
+    """Send reports that one `Channel.read_reports` took, oldest first.
+
+    Behaves as a sequence of `SendReport`, each made when it is asked for.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, records: bytes, count: int) -> None:
+        super().__init__(records, _REPORT_BYTES, count)
+
+    @property
+    def array(self) -> Any:
+        """NumPy record array with the fields of `SendReport`; verdict and stamp are indices into
+        ``tuple(shmring.Verdict)`` and ``tuple(shmring.Stamp)``.
+
+        Raises ImportError without NumPy.
+        """
+        return self._as_array(_REPORT_FIELDS)
+
+    @overload
+    def __getitem__(self, index: int) -> SendReport: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[SendReport]: ...
+    def __getitem__(self, index: int | slice) -> SendReport | list[SendReport]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._count))]
+        return self._report(self._index(index))
+
+    def __iter__(self) -> Iterator[SendReport]:
+        return (self._report(at) for at in range(0, len(self._records), self._record_bytes))
+
+    def _report(self, at: int) -> SendReport:
+        record = self._records[at : at + self._record_bytes]
+        scheduled_ns, enqueued_ns, woken_ns, sent_ns, handed_ns, stamped_ns = record[8:56].cast("q")
+        return SendReport(
+            record[:8].cast("Q")[0],
+            scheduled_ns,
+            enqueued_ns,
+            woken_ns,
+            sent_ns,
+            handed_ns,
+            stamped_ns,
+            STAMPS[record[61]],
+            VERDICTS[record[60]],
+            record[56:60].cast("i")[0],
+            record[62:64].cast("H")[0],
+        )
+
+    def __repr__(self) -> str:
+        return f"<ReportBatch of {self._count} reports>"

@@ -1,0 +1,138 @@
+"""Values that go into and come out of channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import NamedTuple
+
+
+class Stamp(StrEnum):
+    """Who took a time stamp. Compares equal to its lower-case name."""
+
+    NONE = "none"
+    USER = "user"
+    """Read from the clock by the worker after the system call."""
+    KERNEL = "kernel"
+    """Taken by the kernel when the packet passed the driver."""
+    HARDWARE = "hardware"
+    """Taken by the network card, converted to the channel's clock."""
+
+
+class Verdict(StrEnum):
+    """What became of a packet; each gets exactly one. Compares equal to its lower-case name."""
+
+    ON_TIME = "on_time"
+    ENQUEUED_LATE = "enqueued_late"
+    """It was queued after its deadline."""
+    WOKE_LATE = "woke_late"
+    """It was there in time; the worker woke up too late."""
+    SEND_SLOW = "send_slow"
+    """The worker was there in time; the kernel took too long."""
+    QUEUED_BEHIND = "queued_behind"
+    """The worker was busy with packets before it."""
+    DROPPED_LATE = "dropped_late"
+    """Not sent, because it was late and the channel was opened with ``late="drop"``."""
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    """Refused by the kernel for good; `SendReport.error` is the errno."""
+
+
+class State(StrEnum):
+    """What the worker says of a channel. Compares equal to its lower-case name."""
+
+    NEW = "new"
+    """Made, not yet served by a worker."""
+    OPEN = "open"
+    HELD = "held"
+    """Served, sending and receiving are held."""
+    CLOSED = "closed"
+    FAILED = "failed"
+    """Its socket or its ring broke."""
+
+
+# Numbers in shared memory are positions in these.
+STAMPS = tuple(Stamp)
+VERDICTS = tuple(Verdict)
+STATES = tuple(State)
+
+
+class Default(Enum):
+    """Stands for an argument that was not given, where None means something else."""
+
+    NOT_GIVEN = 0
+
+
+NOT_GIVEN = Default.NOT_GIVEN
+
+
+class SendReport(NamedTuple):
+    """What happened to one packet. Every time is in ns; 0 means that there is none.
+
+    `scheduled_ns`, `stamped_ns` are in the channel's clock, as are the others, which the worker
+    read from CLOCK_MONOTONIC and converted where the channel counts in another clock.
+    """
+
+    sequence: int
+    scheduled_ns: int
+    """The deadline; 0 for a packet without one."""
+    enqueued_ns: int
+    """When `send` was called."""
+    woken_ns: int
+    """When the worker turned to this packet."""
+    sent_ns: int
+    """Start of the send call; 0 if the packet was not sent."""
+    handed_ns: int
+    """Return of the send call."""
+    stamped_ns: int
+    """On the wire, see `stamp`; 0 if there is no stamp."""
+    stamp: Stamp
+    verdict: Verdict
+    error: int
+    """errno of verdict ``failed``, else 0."""
+    batch: int
+    """How many packets left in the same call."""
+
+    @property
+    def late_ns(self) -> int | None:
+        """Start of the send call after the deadline; None without a deadline or if not sent."""
+        if not self.scheduled_ns or not self.sent_ns:
+            return None
+        return self.sent_ns - self.scheduled_ns
+
+    @property
+    def wire_error_ns(self) -> int | None:
+        """Stamp after the deadline, negative before it; None without a deadline or a stamp."""
+        if not self.scheduled_ns or not self.stamped_ns:
+            return None
+        return self.stamped_ns - self.scheduled_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Impairment:
+    """An emulated link: what it does to the packets that pass it. The default does nothing.
+
+    Shares (`loss` ... `corrupt`) are 0 to 1. The same `seed` gives the same fate to the same row of
+    packets.
+    """
+
+    loss: float = 0.0
+    """Share of packets lost, each by itself."""
+    burst_loss: float = 0.0
+    """Share of packets lost in bursts."""
+    burst_packets: float = 0.0
+    """Mean length of a burst, in packets."""
+    duplicate: float = 0.0
+    reorder: float = 0.0
+    """Share of packets held back by `reorder_extra_ns`, so that others overtake them."""
+    corrupt: float = 0.0
+    """Share of packets that get one bit flipped."""
+    delay_ns: int = 0
+    jitter_ns: int = 0
+    """The delay is uniform over delay - jitter to delay + jitter; the order is kept."""
+    reorder_extra_ns: int = 0
+    rate_bps: int = 0
+    """Bit rate of the link; 0: unlimited."""
+    queue_bytes: int = 0
+    """Payload bytes that may wait for the rate limit; 0: a default."""
+    seed: int = 0

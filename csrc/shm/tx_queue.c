@@ -267,7 +267,10 @@ static void advance_read(tx_queue_t *q, uint32_t units, bool uses_sequence)
 {
     q->read_ref += units;
     q->read_seq += uses_sequence;
-    rt_store_relaxed(&q->cursors->read, shm_cursor(q->read_seq, place_of(q, q->read_ref)));
+    /* In a replay the cursor already stands behind what is passed out again, and must stay there for
+     * the next successor. */
+    if (q->read_ref >= q->replay_until_ref)
+        rt_store_relaxed(&q->cursors->read, shm_cursor(q->read_seq, place_of(q, q->read_ref)));
 }
 
 /* Nothing between read cursor and tail can be believed: start again at the tail. */

@@ -56,8 +56,8 @@ def shmring_namespace(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     yield namespace
     close_default_pool(namespace)
     left = [name.posix_name for name in paths.shm_names(namespace)]
+    gc(namespace=namespace)
     if left:
-        gc(namespace=namespace)
         pytest.fail(f"left behind in /dev/shm: {', '.join(left)}", pytrace=False)
 
 

@@ -43,18 +43,21 @@ class ChannelInfo:
     segment_bytes: int
 
 
-def attach(name: str, *, namespace: str | None = None, mode: str = "rw") -> Channel:
-    """This process's end of a channel that is open already.
+def attach(
+    name: str, *, namespace: str | None = None, mode: str = "rw", reading: str | None = None
+) -> Channel:
+    """This process's end of a channel that is open already; it reads what arrives from now on.
 
     `mode`: ``"rw"``, or ``"r"`` for a tap, which reads along and cannot disturb anything.
+    `reading`: ``"broadcast"`` or ``"shared"``; None: as the channel was opened, a tap broadcast.
     `namespace`: None for ``$SHMRING_NAMESPACE``, else ``default``. Raises `ChannelNotFound`,
-    `NoPermission`, `LayoutMismatch`.
+    `ChannelClosed`, `NoPermission`, `LayoutMismatch`, `BadConfig`.
     """
     with _host.translated(f"channel {name!r}"):
         space = paths.default_namespace() if namespace is None else namespace
         paths.check_name("namespace", space)
         paths.check_name("channel name", name)
-    return Channel(name, namespace=space, mode=mode)
+    return Channel(name, namespace=space, mode=mode, reading=reading)
 
 
 def channels(namespace: str | None = None) -> list[ChannelInfo]:

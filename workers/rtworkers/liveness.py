@@ -120,6 +120,15 @@ def remove_directory(directory: Path) -> None:
             folder.rmdir()  # a namespace stays while other pools live in it
 
 
+def sweep_private(namespace_directory: Path) -> None:
+    """Remove the directories of private pools whose owner was killed: all that is left of them is
+    the lock that the last worker held while it cleared up the rest."""
+    for directory in namespace_directory.glob("private-*"):
+        with contextlib.suppress(OSError), deserted(directory) as empty:
+            if empty:
+                remove_directory(directory)
+
+
 def file_deserted(fd: int) -> bool:
     """Whether no pool and no worker holds the segment or page open as `fd`."""
     if not lock_exclusive(fd):

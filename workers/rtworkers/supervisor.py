@@ -202,6 +202,7 @@ class Supervisor:
         self._forgotten = False
         self._owner_fd = -1
         if settings.private:
+            liveness.sweep_private(settings.directory.parent)
             self._lock_fd = liveness.hold_directory(settings.directory, settings.group)
         else:
             self._lock_fd, self._owner_fd = liveness.own_directory(
@@ -560,7 +561,7 @@ class Supervisor:
 
     def _give_up(self, slot: Slot) -> None:
         text = (
-            f"worker {slot.number} died {slot.state.fast_crashes} times in a row, the last time it "
+            f"worker {slot.number} died {slot.state.fast_crashes} times in a row, the last time: "
             f"{slot.error}"
         )
         log.error("%s; its channels have failed", text)

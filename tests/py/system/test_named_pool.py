@@ -1,0 +1,218 @@
+"""Named pools: run by one process, used by others, and adopted by the next."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import shmring
+from rtworkers import launch, paths
+from shmring._pool_server import RemotePool
+
+LOOPBACK = ("127.0.0.1", 0)
+
+SERVER = """
+import signal, sys, shmring
+pool = shmring.Pool('x', policy='other', cpus={cpus})
+signal.signal(signal.SIGTERM, lambda *_: pool.request_stop())
+signal.signal(signal.SIGUSR1, lambda *_: (pool.leave()))
+print('ready', *pool.channels(), flush=True)
+pool.serve_forever()
+pool.close()
+print('ended', flush=True)
+"""
+
+
+@pytest.fixture
+def serve(python: Any, shmring_namespace: str) -> Iterator[Callable[..., Any]]:
+    """Run pool "x" in another process; whatever lives of it at the end is ended."""
+
+    started: list[Any] = []
+
+    def start(cpus: list[int] | None = None) -> Any:
+        process = python(SERVER.format(cpus=cpus))
+        started.append(process)
+        process.channels = process.line().removeprefix("ready").split()
+        return process
+
+    yield start
+    for process in started:
+        process.close()
+    for path in paths.pool_directory(shmring_namespace, "x").glob("worker-*.sock"):
+        worker = launch.adopt(path)
+        if worker is not None:
+            worker.kill()
+            worker.reap(20)
+            worker.close()
+    shmring.gc(namespace=shmring_namespace)
+
+
+@pytest.fixture
+def remote(shmring_namespace: str) -> RemotePool:
+    return RemotePool(shmring_namespace, "x")
+
+
+def facts(namespace: str) -> dict[str, Any]:
+    return {info.name: info for info in shmring.channels(namespace)}
+
+
+def test_channels_are_opened_through_it(serve: Any, remote: RemotePool) -> None:
+    server = serve()
+    channel = shmring.open("ctl", pool="x", local=LOOPBACK, capacity=64)
+    assert channel.pool == "x"
+    channel.send(b"x", to=channel.local)
+    assert channel.recv(timeout=20).data == b"x"
+    assert remote.channels() == ["ctl"]
+    assert [worker["channels"] for worker in remote.workers()] == [1]
+    channel.close()
+    assert remote.channels() == []
+    server.popen.send_signal(signal.SIGTERM)
+    assert server.line() == "ended"
+    assert server.wait() == 0
+
+
+def test_a_client_that_dies_leaves_the_channel(
+    serve: Any, remote: RemotePool, python: Any
+) -> None:
+    serve()
+    client = python(
+        "import sys, shmring\n"
+        "ch = shmring.open('ctl', pool='x', local=('127.0.0.1', 0))\n"
+        "print('open', flush=True)\n"
+        "sys.stdin.read()"
+    )
+    assert client.line() == "open"
+    client.kill()
+    assert remote.channels() == ["ctl"]
+    channel = shmring.attach("ctl")
+    channel.send(b"x", to=channel.local)
+    channel.close()
+
+
+def test_options_sockets_and_refusals_travel(serve: Any, shmring_namespace: str) -> None:
+    serve()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(LOOPBACK)
+        address = sock.getsockname()
+        channel = shmring.open(
+            "ctl", pool="x", socket=sock, impair=shmring.Impairment(loss=1.0), groups=["239.7.7.7"]
+        )
+    assert channel.local == address
+    channel.send(b"lost", to=channel.local)
+    with pytest.raises(shmring.ReceiveTimeout):
+        channel.recv(timeout=0.05)
+    with pytest.raises(shmring.ChannelExists):
+        shmring.open("ctl", pool="x", local=LOOPBACK)
+    with pytest.raises(shmring.BadConfig, match="capacity is 0"):
+        shmring.open("other", pool="x", capacity=0)
+    with pytest.raises(TypeError, match="did you mean 'capacity'"):
+        shmring.open("other", pool="x", capaciti=1)  # type: ignore[call-arg]
+    with pytest.raises(OSError, match="other") as caught:
+        shmring.open("other", pool="x", local=address)
+    assert caught.value.errno == errno.EADDRINUSE
+    assert list(facts(shmring_namespace)) == ["ctl"]
+    channel.close()
+
+
+def test_a_pool_that_does_not_run(shmring_namespace: str) -> None:
+    with pytest.raises(shmring.ChannelNotFound, match="shmring up nosuch"):
+        shmring.open("ctl", pool="nosuch", local=LOOPBACK)
+
+
+def test_only_one_process_is_the_pool(serve: Any) -> None:
+    server = serve()
+    with pytest.raises(shmring.ShmringOSError, match=f"process {server.pid}") as caught:
+        shmring.Pool("x", policy="other")
+    assert caught.value.errno == errno.EBUSY
+
+
+def test_workers_outlive_the_pool_and_are_adopted(
+    serve: Any, remote: RemotePool, shmring_namespace: str, eventually: Any
+) -> None:
+    first = serve()
+    channel = shmring.open("ctl", pool="x", local=LOOPBACK)
+    before = facts(shmring_namespace)["ctl"]
+    first.kill()
+    channel.send(b"served without a pool", to=channel.local)
+    assert channel.recv(timeout=20).data == b"served without a pool"
+    assert shmring.gc(namespace=shmring_namespace) == shmring.Removed((), ())
+
+    second = serve()
+    assert second.channels == ["ctl"]
+    after = facts(shmring_namespace)["ctl"]
+    assert (after.worker_pid, after.epoch) == (before.worker_pid, before.epoch)
+    assert remote.workers()[0]["pid"] == before.worker_pid
+
+    # What was adopted is supervised: socket, bell and segment are the new pool's as well.
+    os.kill(before.worker_pid, signal.SIGKILL)
+    channel.send(b"served by a new worker", to=channel.local)
+    assert channel.recv(timeout=20).data == b"served by a new worker"
+    assert facts(shmring_namespace)["ctl"].local == before.local
+    channel.close()
+    assert remote.channels() == []
+
+
+def test_a_pool_can_be_left_to_the_next(serve: Any, shmring_namespace: str) -> None:
+    first = serve()
+    channel = shmring.open("ctl", pool="x", local=LOOPBACK)
+    first.popen.send_signal(signal.SIGUSR1)
+    assert first.line() == "ended"
+    assert first.wait() == 0
+    assert serve().channels == ["ctl"]
+    assert facts(shmring_namespace)["ctl"].epoch == 1
+    channel.close()
+
+
+def test_a_private_pool_cannot_be_left(shmring_pool: shmring.Pool) -> None:
+    with pytest.raises(shmring.BadConfig, match="name the pool"):
+        shmring_pool.leave()
+
+
+def test_a_channel_whose_worker_died_unwatched_is_served_again(
+    serve: Any, shmring_namespace: str, eventually: Any
+) -> None:
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        pytest.skip("needs two cores")
+    first = serve(cores)
+    alive = shmring.open("alive", pool="x", local=LOOPBACK, cpu=cores[0])
+    orphan = shmring.open("orphan", pool="x", local=LOOPBACK, cpu=cores[1])
+    before = facts(shmring_namespace)
+    orphan.send(b"waits", at=orphan.now_ns() + 2_000_000_000, to=orphan.local)
+    first.kill()
+    os.kill(before["orphan"].worker_pid, signal.SIGKILL)
+    assert shmring.gc(namespace=shmring_namespace) == shmring.Removed((), ())
+    second = serve(cores)
+    assert second.channels == ["alive", "orphan"]
+    after = facts(shmring_namespace)
+    assert after["orphan"].local == before["orphan"].local
+    assert (after["alive"].epoch, after["orphan"].epoch) == (1, 2)
+    assert orphan.recv(timeout=20).data == b"waits"
+    alive.close()
+    orphan.close()
+
+
+def test_a_pool_whose_workers_all_died_starts_empty(
+    serve: Any, shmring_namespace: str, eventually: Any
+) -> None:
+    first = serve()
+    shmring.open("ctl", pool="x", local=LOOPBACK)
+    worker = facts(shmring_namespace)["ctl"].worker_pid
+    first.kill()
+    os.kill(worker, signal.SIGKILL)
+    assert serve().channels == []
+    assert facts(shmring_namespace) == {}
+
+
+def test_files_of_a_named_pool_are_for_its_user(serve: Any, shmring_namespace: str) -> None:
+    serve()
+    directory = paths.pool_directory(shmring_namespace, "x")
+    assert directory.stat().st_mode & 0o077 == 0
+    assert Path(directory / "pool.sock").stat().st_mode & 0o077 == 0

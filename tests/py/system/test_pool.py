@@ -1,0 +1,433 @@
+"""Private pools: opening, sharing, refusing, and leaving nothing behind."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import resource
+import signal
+import socket
+import stat
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+import shmring
+from rtworkers import paths
+from rtworkers.launch import worker_binary
+
+LOOPBACK = ("127.0.0.1", 0)
+ROOT = os.geteuid() == 0
+
+
+def test_a_packet_crosses(shmring_channel: Any) -> None:
+    here, there = shmring_channel()
+    here.send(b"ping", at=time.monotonic_ns() + 1_000_000)
+    packet = there.recv(timeout=20)
+    assert packet.data == b"ping"
+    assert packet.source == here.local
+    there.send(b"pong")
+    assert here.recv(timeout=20).data == b"pong"
+
+
+def test_two_processes_on_one_channel_both_send_and_both_read(
+    shmring_channel: Any, python: Any
+) -> None:
+    here, there = shmring_channel("ctl")
+    other = python(
+        "import shmring\n"
+        "ch = shmring.attach('ctl')\n"
+        "ch.try_recv()\n"  # attached as a reader from here on
+        "ch.send(b'from the other process')\n"
+        "print(ch.recv(timeout=20).data.decode(), flush=True)"
+    )
+    assert there.recv(timeout=20).data == b"from the other process"
+    here.send(b"from this process")
+    assert there.recv(timeout=20).data == b"from this process"
+    there.send(b"for both")
+    assert here.recv(timeout=20).data == b"for both"
+    assert other.line() == "for both"
+    assert other.wait() == 0
+
+
+def test_a_tap_reads_along(shmring_channel: Any) -> None:
+    here, there = shmring_channel("ctl")
+    tap = shmring.attach("ctl-peer", mode="r")
+    here.send(b"seen by both")
+    assert there.recv(timeout=20).data == b"seen by both"
+    assert tap.recv(timeout=20).data == b"seen by both"
+    with pytest.raises(shmring.NoPermission):
+        tap.send(b"no")
+    tap.close()
+
+
+def test_what_is_open_is_listed(shmring_channel: Any, shmring_namespace: str) -> None:
+    here, there = shmring_channel("ctl", there={"direction": "rx"})
+    found = {info.name: info for info in shmring.channels(shmring_namespace)}
+    assert set(found) == {"ctl", "ctl-peer"}
+    assert found["ctl"].local == here.local
+    assert found["ctl"].remote == there.local
+    assert found["ctl-peer"].direction == "rx"
+    assert found["ctl"].state == "open"
+    assert found["ctl"].epoch == 1
+
+
+def test_a_channel_that_is_not_there(shmring_namespace: str) -> None:
+    with pytest.raises(shmring.ChannelNotFound, match="no channel 'nosuch'"):
+        shmring.attach("nosuch")
+    with pytest.raises(shmring.BadConfig, match="A-Z"):
+        shmring.attach("no such")
+
+
+def test_a_name_is_taken_once(shmring_pool: shmring.Pool, shmring_namespace: str) -> None:
+    first = shmring_pool.open("ctl", local=LOOPBACK)
+    with pytest.raises(shmring.ChannelExists, match="open already"):
+        shmring_pool.open("ctl", local=LOOPBACK)
+    with (
+        shmring.Pool(namespace=shmring_namespace, policy="other") as other,
+        pytest.raises(shmring.ChannelExists),
+    ):
+        other.open("ctl", local=LOOPBACK)
+    first.close()
+    shmring_pool.open("ctl", local=LOOPBACK).close()
+
+
+def test_namespaces_keep_names_apart(shmring_pool: shmring.Pool, shmring_namespace: str) -> None:
+    shmring_pool.open("ctl", local=LOOPBACK)
+    with shmring.Pool(namespace=f"{shmring_namespace}-b", policy="other") as other:
+        other.open("ctl", local=LOOPBACK)
+        assert [info.name for info in shmring.channels(f"{shmring_namespace}-b")] == ["ctl"]
+
+
+def test_a_bound_socket_is_adopted(shmring_pool: shmring.Pool) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(LOOPBACK)
+        address = sock.getsockname()
+        channel = shmring_pool.open("ctl", socket=sock)
+    assert channel.local == address
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"in", address)
+    assert channel.recv(timeout=20).data == b"in"
+
+
+def test_permissions_of_the_segment(shmring_pool: shmring.Pool, shmring_namespace: str) -> None:
+    def access(name: str) -> tuple[int, int]:
+        facts = paths.shm_file(paths.channel_segment(shmring_namespace, name)).stat()
+        return stat.S_IMODE(facts.st_mode), facts.st_gid
+
+    shmring_pool.open("own", local=LOOPBACK)
+    shmring_pool.open("group", local=LOOPBACK, group=os.getegid())
+    shmring_pool.open("read", local=LOOPBACK, mode=0o644)
+    assert access("own") == (0o600, os.getegid())
+    assert access("group") == (0o660, os.getegid())
+    assert access("read") == (0o644, os.getegid())
+
+
+# --- refusals leave nothing behind ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"capacity": -1}, shmring.BadConfig),
+        ({"local": ("192.0.2.1", 0)}, OSError),  # an address this host does not have
+        ({"local": LOOPBACK, "device": "nosuch0"}, OSError),
+        ({"local": LOOPBACK, "cpu": 4000}, shmring.BadConfig),
+        ({"local": LOOPBACK, "capacity": 50_000_000, "packet_bytes": 8}, shmring.NoSpace),
+    ],
+)
+def test_a_refused_channel_leaves_nothing(
+    shmring_pool: shmring.Pool,
+    shmring_namespace: str,
+    open_files: Callable[[], int],
+    options: dict[str, Any],
+    kind: type[Exception],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if kind is shmring.NoSpace:  # whatever this machine has: as if it had a gigabyte
+        monkeypatch.setattr("psutil.virtual_memory", lambda: type("m", (), {"available": 2**30})())
+    shmring_pool.open("first", local=LOOPBACK).close()
+    before = open_files()
+    with pytest.raises(kind) as caught:
+        shmring_pool.open("ctl", **options)
+    assert isinstance(caught.value, shmring.ShmringError)
+    assert open_files() == before
+    assert shmring_pool.channels() == []
+    assert [name.channel for name in paths.shm_names(shmring_namespace) if name.channel] == []
+
+
+def test_a_port_in_use(shmring_pool: shmring.Pool) -> None:
+    first = shmring_pool.open("first", local=LOOPBACK)
+    with pytest.raises(OSError, match="second") as caught:
+        shmring_pool.open("second", local=first.local)
+    assert caught.value.errno == errno.EADDRINUSE
+    assert shmring_pool.channels() == ["first"]
+
+
+def test_no_room_for_the_segment(python: Any, leftovers: Callable[[], list[str]]) -> None:
+    # A limit on file sizes stands in for a full /dev/shm: the reservation fails in the same place.
+    other = python(
+        "import resource, shmring\n"
+        "with shmring.Pool(policy='other') as pool:\n"
+        "    pool.open('first', local=('127.0.0.1', 0))\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
+        "    try:\n"
+        "        pool.open('ctl', local=('127.0.0.1', 0))\n"
+        "    except OSError as error:\n"
+        "        print(type(error).__name__, pool.channels(), flush=True)\n"
+    )
+    assert other.line().endswith("['first']")
+    assert other.wait() == 0
+    assert leftovers() == []
+
+
+def test_opening_and_closing_leaks_no_descriptors(
+    shmring_pool: shmring.Pool, open_files: Callable[[], int]
+) -> None:
+    shmring_pool.open("warm", local=LOOPBACK).close()
+    before = open_files()
+    for _ in range(50):
+        channel = shmring_pool.open("ctl", local=LOOPBACK, capacity=16)
+        channel.send(b"x", to=channel.local)
+        assert channel.recv(timeout=20).data == b"x"
+        channel.close()
+    gc.collect()
+    assert open_files() == before
+
+
+def test_pools_leak_no_descriptors(
+    shmring_namespace: str, open_files: Callable[[], int], leftovers: Callable[[], list[str]]
+) -> None:
+    def use() -> None:
+        with shmring.Pool(policy="other", namespace=shmring_namespace) as pool:
+            pool.open("ctl", local=LOOPBACK)
+
+    use()
+    before = open_files()
+    for _ in range(5):
+        use()
+    gc.collect()
+    assert open_files() == before
+    assert leftovers() == []
+
+
+LIMITED = """
+import resource, shmring
+resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
+with shmring.Pool(policy='other') as pool:
+    opened = 0
+    try:
+        for opened in range({count}):
+            pool.open(f'c{{opened}}', local=('127.0.0.1', 0), capacity=8, packet_bytes=64)
+        print('all')
+    except shmring.NoSpace as error:
+        print(opened, error)
+"""
+
+
+def test_too_few_open_files_is_an_error_that_names_the_limit(
+    python: Any, leftovers: Callable[[], list[str]]
+) -> None:
+    other = python(LIMITED.format(soft=128, hard=128, count=200))
+    line = other.line()
+    assert "limit of 128 open files" in line
+    assert "ulimit -n" in line
+    assert int(line.split()[0]) > 10
+    assert other.wait() == 0
+    assert leftovers() == []
+
+
+@pytest.mark.skipif(
+    resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 1024, reason="hard limit on open files is low"
+)
+def test_the_soft_limit_is_raised_when_it_is_in_the_way(python: Any) -> None:
+    other = python(LIMITED.format(soft=128, hard=1024, count=200))
+    assert other.line() == "all"
+    assert other.wait() == 0
+
+
+# --- scheduling -----------------------------------------------------------------------------------
+
+
+def test_workers_say_what_is_in_force(shmring_pool: shmring.Pool) -> None:
+    assert shmring_pool.workers() == []
+    shmring_pool.open("ctl", local=LOOPBACK)
+    (worker,) = shmring_pool.workers()
+    assert (worker.slot, worker.cpu_wanted, worker.cpu) == (0, None, None)
+    assert (worker.policy, worker.priority, worker.state) == ("other", 0, "running")
+    assert (worker.channels, worker.restarts, worker.error) == (1, 0, "")
+    assert worker.heartbeat_age_ns < 20 * 10**9
+    assert 0 <= worker.cpu_share <= 1
+    assert os.path.exists(f"/proc/{worker.pid}")
+
+
+def test_channels_are_spread_over_the_cores(shmring_namespace: str) -> None:
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        pytest.skip("needs two cores")
+    with shmring.Pool(cpus=cores, policy="other", namespace=shmring_namespace) as pool:
+        for index in range(4):
+            pool.open(f"c{index}", local=LOOPBACK)
+        pool.open("fifth", local=LOOPBACK, cpu=cores[1])
+        assert [(w.cpu, w.channels) for w in pool.workers()] == [(cores[0], 2), (cores[1], 3)]
+
+
+def test_a_core_that_does_not_exist_is_a_warning_that_names_the_fix(shmring_namespace: str) -> None:
+    with shmring.Pool(cpus=[4000], policy="other", namespace=shmring_namespace) as pool:
+        with pytest.warns(shmring.RealtimeWarning, match=r"core 4000.*Pool\(cpus=...\)") as caught:
+            pool.open("ctl", local=LOOPBACK)
+        assert caught[0].filename == __file__
+        assert [(w.cpu_wanted, w.cpu) for w in pool.workers()] == [(4000, None)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # once a worker
+            pool.open("second", local=LOOPBACK)
+        with pytest.raises(shmring.NoPermission, match="core 4000"):
+            pool.open("third", local=LOOPBACK, strict=True)
+
+
+def test_strict_makes_it_an_error(
+    shmring_namespace: str, leftovers: Callable[[], list[str]]
+) -> None:
+    with shmring.Pool(cpus=[4000], policy="other", strict=True) as pool:
+        with pytest.raises(shmring.BadConfig, match="core 4000"):
+            pool.open("ctl", local=LOOPBACK)
+        assert pool.workers() == []
+    assert leftovers() == []
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root, to become a user without privileges")
+def test_no_permission_for_sched_fifo_is_a_warning(python: Any, other_runtime: Any) -> None:
+    os.chown(other_runtime, 65534, 65534)
+    script = (
+        "import os, resource, warnings, shmring\n"
+        "resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))\n"
+        "resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "with warnings.catch_warnings(record=True) as caught, shmring.Pool() as pool:\n"
+        "    warnings.simplefilter('always')\n"
+        "    ch = pool.open('ctl', local=('127.0.0.1', 0))\n"
+        "    ch.send(b'x', to=ch.local); assert ch.recv(timeout=20).data == b'x'\n"
+        "    print(pool.workers()[0].policy, caught[0].category.__name__, caught[0].message)\n"
+    )
+    binary = str(worker_binary())  # found before Python's own files are out of reach
+    changes = {"SHMRING_RUNTIME_DIR": str(other_runtime), "SHMRING_WORKER": binary}
+    other = python(script, env=os.environ | changes)
+    line = other.line()
+    assert line.startswith("other RealtimeWarning")
+    assert "setcap" in line
+    assert "ulimit -l" in line
+    assert other.wait() == 0
+
+
+# --- the default pool -----------------------------------------------------------------------------
+
+
+def test_the_default_pool_ends_with_its_process(
+    python: Any, leftovers: Callable[[], list[str]]
+) -> None:
+    other = python(
+        "import shmring\n"
+        "ch = shmring.open('ctl', local=('127.0.0.1', 0))\n"
+        "ch.send(b'x', to=ch.local)\n"
+        "print(ch.recv(timeout=20).data, shmring.default_pool().workers()[0].pid, flush=True)\n"
+        "input()"
+    )
+    data, pid = other.line().rsplit(" ", 1)
+    assert data == "b'x'"
+    assert leftovers() != []
+    other.tell()
+    assert other.wait() == 0
+    assert leftovers() == []
+    assert not os.path.exists(f"/proc/{pid}")
+
+
+def test_a_forgotten_pool_ends_by_itself(
+    shmring_namespace: str, leftovers: Callable[[], list[str]]
+) -> None:
+    shmring.Pool(policy="other").open("ctl", local=LOOPBACK)
+    gc.collect()
+    assert leftovers() == []
+
+
+def test_a_channel_keeps_its_pool(shmring_namespace: str) -> None:
+    channel = shmring.Pool(policy="other").open("ctl", local=LOOPBACK)
+    gc.collect()
+    channel.send(b"x", to=channel.local)
+    assert channel.recv(timeout=20).data == b"x"
+    channel.close()
+
+
+def test_a_closed_pool_says_so(shmring_namespace: str) -> None:
+    pool = shmring.Pool(policy="other")
+    channel = pool.open("ctl", local=LOOPBACK)
+    pool.close()
+    pool.close()
+    assert pool.closed
+    assert "closed" in repr(pool)
+    with pytest.raises(shmring.ChannelClosed):
+        channel.recv(timeout=20)
+    with pytest.raises(shmring.ChannelClosed, match="make another"):
+        pool.open("ctl2", local=LOOPBACK)
+    channel.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_has_a_pool_of_its_own(
+    shmring_pool: shmring.Pool, shmring_namespace: str
+) -> None:
+    channel = shmring_pool.open("ctl", local=LOOPBACK)
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            assert shmring_pool.closed
+            with pytest.raises(shmring.ChannelClosed, match="forked"):
+                shmring_pool.open("no", local=LOOPBACK)
+            shmring_pool.close()
+            with shmring.Pool(policy="other") as own:
+                mine = own.open("child", local=LOOPBACK)
+                mine.send(b"x", to=mine.local)
+                assert mine.recv(timeout=20).data == b"x"
+                assert own.name != shmring_pool.name
+            os.write(write_end, b"ok")
+        except BaseException as error:
+            os.write(write_end, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as result:
+        assert result.read() == b"ok"
+    os.waitpid(pid, 0)
+    channel.send(b"still here", to=channel.local)
+    assert channel.recv(timeout=20).data == b"still here"
+
+
+def test_threads_open_and_close_at_once_while_workers_die(
+    shmring_pool: shmring.Pool, open_files: Callable[[], int], eventually: Any
+) -> None:
+    def open_and_use(number: int) -> int:
+        used = 0
+        for index in range(10):
+            with shmring_pool.open(f"t{number}-{index}", local=LOOPBACK, capacity=16) as channel:
+                channel.send(b"x", to=channel.local)
+                used += channel.recv(timeout=20).data == b"x"
+        return used
+
+    shmring_pool.open("warm", local=LOOPBACK).close()
+    before = open_files()
+    with ThreadPoolExecutor(4) as threads:
+        results = [threads.submit(open_and_use, number) for number in range(4)]
+        for _ in range(3):
+            time.sleep(0.03)
+            (worker,) = shmring_pool.workers()
+            if worker.pid:
+                os.kill(worker.pid, signal.SIGKILL)
+        assert [result.result(60) for result in results] == [10] * 4
+    eventually(lambda: shmring_pool.workers()[0].state == "running")
+    assert shmring_pool.channels() == []
+    eventually(lambda: open_files() == before)

@@ -1,0 +1,250 @@
+"""What a channel may be asked to be: defaults, sizes, and what is refused before it is made."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import socket
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shmring import _options, errors
+from shmring._ring import ffi, lib
+from shmring.pool import Pool, open
+from shmring.types import Impairment
+
+MIB = 1 << 20
+
+
+def prepare(**options: Any) -> _options.Prepared:
+    return _options.prepare("ctl", "ns", "pool", "balanced", options)  # type: ignore[arg-type]
+
+
+def test_defaults() -> None:
+    config = prepare().config
+    assert config.direction == lib.SHM_DUPLEX
+    assert config.read_mode == lib.SHM_READ_BROADCAST
+    assert config.overflow == lib.SHM_OVERFLOW_OLDEST
+    assert config.late == lib.SHM_LATE_SEND
+    assert config.align == lib.SHM_ALIGN_START
+    assert config.clock == lib.RT_CLOCK_MONOTONIC
+    assert config.reports == lib.SHM_REPORTS_ALL
+    assert config.report_slots == 4096
+    assert config.tolerance_ns == 50_000
+    assert config.rx_stamp == config.tx_stamp == lib.SHM_STAMP_HARDWARE
+    assert config.txtime == lib.SHM_TXTIME_AUTO
+    assert (config.tx_capacity, config.rx_capacity) == (1024, 1024)
+    assert (config.gso, config.gro, config.multicast_loop) == (1, 1, 1)
+    assert (config.connect, config.reuse, config.broadcast, config.held) == (0, 0, 0, 0)
+    assert (config.ttl, config.multicast_ttl, config.dscp, config.so_priority) == (-1,) * 4
+    assert config.max_payload_bytes == lib.SHM_MAX_PAYLOAD
+    prepared = prepare()
+    assert (prepared.mode, prepared.group, prepared.cpu, prepared.strict) == (None,) * 4
+
+
+def test_names_go_into_the_configuration() -> None:
+    config = prepare().config
+    names = [ffi.string(getattr(config, field)) for field in ("name", "name_space", "pool")]
+    assert names == [b"ctl", b"ns", b"pool"]
+
+
+def test_the_pools_profile_is_the_default() -> None:
+    config = _options.prepare("ctl", "ns", "pool", "latency", {}).config
+    assert config.profile == lib.SHM_PROFILE_LATENCY
+    assert prepare(profile="power").config.profile == lib.SHM_PROFILE_POWER
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "value"),
+    [
+        ({"direction": "rx"}, "direction", lib.SHM_RX),
+        ({"reading": "shared"}, "read_mode", lib.SHM_READ_SHARED),
+        ({"overflow": "wait"}, "overflow", lib.SHM_OVERFLOW_WAIT),
+        ({"late": "drop"}, "late", lib.SHM_LATE_DROP),
+        ({"align": "wire"}, "align", lib.SHM_ALIGN_WIRE),
+        ({"reports": "late"}, "reports", lib.SHM_REPORTS_LATE),
+        ({"report_capacity": 0}, "report_slots", 0),
+        ({"tolerance_ns": 0}, "tolerance_ns", 0),
+        ({"rx_stamp": "off"}, "rx_stamp", lib.SHM_STAMP_NONE),
+        ({"tx_stamp": "kernel"}, "tx_stamp", lib.SHM_STAMP_KERNEL),
+        ({"txtime": "require"}, "txtime", lib.SHM_TXTIME_REQUIRE),
+        ({"ttl": 0}, "ttl", 0),
+        ({"multicast_ttl": 255}, "multicast_ttl", 255),
+        ({"multicast_loop": False}, "multicast_loop", 0),
+        ({"multicast_interface": "lo"}, "multicast_interface", socket.if_nametoindex("lo")),
+        ({"dscp": 46}, "dscp", 46),
+        ({"so_priority": 6}, "so_priority", 6),
+        ({"dont_fragment": True}, "dont_fragment", 1),
+        ({"v6only": True}, "v6only", 1),
+        ({"rcvbuf_bytes": 65536}, "rcvbuf_bytes", 65536),
+        ({"gso": False}, "gso", 0),
+        ({"gro": False}, "gro", 0),
+        ({"held": True}, "held", 1),
+        ({"reuse": True}, "reuse", 1),
+        ({"broadcast": True}, "broadcast", 1),
+        ({"producers": 3}, "producers", 4),
+        ({"readers": 5}, "readers", 5),
+        ({"max_payload": 100}, "max_payload_bytes", 100),
+    ],
+)
+def test_each_option_reaches_its_field(options: dict[str, Any], field: str, value: int) -> None:
+    assert getattr(prepare(**options).config, field) == value
+
+
+def test_addresses_groups_device_and_impairment() -> None:
+    config = prepare(
+        local=("127.0.0.1", 7),
+        remote=("10.0.0.1", 9000),
+        connect=True,
+        device="lo",
+        groups=["239.1.1.1", ("239.1.1.2", "lo")],
+        impair=Impairment(loss=0.5, delay_ns=7, seed=2),
+        impair_rx=Impairment(jitter_ns=3),
+    ).config
+    assert (config.local.port, config.remote.port, config.connect) == (7, 9000, 1)
+    assert ffi.string(config.device) == b"lo"
+    assert [config.groups[i].interface for i in range(3)] == [0, socket.if_nametoindex("lo"), 0]
+    assert bytes(ffi.buffer(config.groups[1].group.ip))[:4] == bytes([239, 1, 1, 2])
+    assert (config.impair_tx.loss, config.impair_tx.delay_ns, config.impair_tx.seed) == (0.5, 7, 2)
+    assert (config.impair_rx.loss, config.impair_rx.jitter_ns) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "text"),
+    [
+        ({"capacity": 0}, errors.BadConfig, "capacity is 0; it must be between 1 and"),
+        ({"capacity": True}, TypeError, "capacity must be an integer"),
+        ({"capacity": 1.5}, TypeError, "capacity must be an integer, not 1.5"),
+        ({"packet_bytes": 65508}, errors.BadConfig, "packet_bytes is 65508.*65507"),
+        ({"max_payload": -1}, errors.BadConfig, "max_payload is -1"),
+        ({"max_payload": 10, "packet_bytes": 11}, errors.BadConfig, "longer than max_payload, 10"),
+        ({"direction": "both"}, errors.BadConfig, "'tx', 'rx', 'duplex'"),
+        ({"direction": 3}, errors.BadConfig, "direction is 3"),
+        ({"reading": "all"}, errors.BadConfig, "'broadcast', 'shared'"),
+        ({"clock": "realtime"}, errors.BadConfig, "'monotonic', 'tai'"),
+        ({"profile": "fast"}, errors.BadConfig, "'balanced', 'latency', 'power'"),
+        ({"report_capacity": 1000}, errors.BadConfig, "power of two"),
+        ({"tolerance_ns": -1}, errors.BadConfig, "tolerance_ns is -1"),
+        ({"connect": True}, errors.BadConfig, "no remote"),
+        ({"connect": 1}, TypeError, "connect must be True or False"),
+        ({"local": "127.0.0.1"}, TypeError, "local must be a pair"),
+        ({"local": ("localhost", 1)}, errors.BadAddress, "getaddrinfo"),
+        ({"local": ("127.0.0.1", 65536)}, errors.BadAddress, "65536"),
+        ({"local": ("::1", 0), "remote": ("127.0.0.1", 1)}, errors.BadConfig, "one family"),
+        ({"ttl": 256}, errors.BadConfig, "ttl is 256; it must be between 0 and 255"),
+        ({"dscp": 64}, errors.BadConfig, "dscp is 64"),
+        ({"device": "x" * 16}, errors.BadConfig, "15 characters"),
+        ({"multicast_interface": "nosuch0"}, errors.BadConfig, "no interface 'nosuch0'"),
+        ({"groups": "239.1.1.1"}, TypeError, "groups must be a list"),
+        ({"groups": ["239.1.1.1"] * 9}, errors.BadConfig, "at most 8"),
+        ({"groups": [("239.1.1.1", "nosuch0")]}, errors.BadConfig, "nosuch0"),
+        ({"groups": [5]}, TypeError, "groups: an entry"),
+        ({"impair": {"loss": 0.1}}, TypeError, "must be a shmring.Impairment"),
+        ({"impair": Impairment(loss=2)}, errors.BadConfig, "loss is 2"),
+        ({"impair": Impairment(delay_ns=1.5)}, errors.BadConfig, "impair.delay_ns is 1.5"),
+        ({"mode": 0o060}, errors.BadConfig, "owner must read and write"),
+        ({"mode": 0o4600}, errors.BadConfig, "mode is"),
+        ({"group": "no such group"}, errors.BadConfig, "does not exist"),
+        ({"group": 1.0}, TypeError, "group must be a name or an id"),
+        ({"producers": 1024}, errors.BadConfig, "producers is 1024"),
+        ({"readers": 1025}, errors.BadConfig, "readers is 1025"),
+        ({"capacity": 2**31 - 1, "packet_bytes": 1500}, errors.BadConfig, "8 GiB"),
+        ({"capaciti": 5}, TypeError, "did you mean 'capacity'"),
+        ({"socket": "x"}, TypeError, "bound UDP socket"),
+        ({"socket": 10**6}, errors.BadConfig, "not open"),
+    ],
+)
+def test_wrong_values_are_named_with_their_limit(
+    options: dict[str, Any], kind: type[Exception], text: str
+) -> None:
+    with pytest.raises(kind, match=text):
+        prepare(**options)
+
+
+def test_none_means_the_default() -> None:
+    options = {name: None for name in _options.ChannelOptions.__annotations__}
+    assert prepare(**options).config_bytes() == prepare().config_bytes()
+
+
+def test_sockets_are_looked_at_and_left_as_they_are() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        with pytest.raises(errors.BadConfig, match="not bound"):
+            prepare(socket=sock)
+        sock.bind(("127.0.0.1", 0))
+        prepared = prepare(socket=sock)
+        assert prepared.socket_fd == sock.fileno()
+        assert prepared.config.local.port == sock.getsockname()[1]
+        with pytest.raises(errors.BadConfig, match="brings its own"):
+            prepare(socket=sock, local=("127.0.0.1", 0))
+        assert os.fstat(sock.fileno())
+    with pytest.raises(errors.BadConfig, match="is closed"):
+        prepare(socket=sock)
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock,
+        pytest.raises(errors.BadConfig, match="SOCK_DGRAM"),
+    ):
+        prepare(socket=sock)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, theirs, pytest.raises(errors.BadAddress, match="AF_INET"):
+        prepare(socket=ours)
+
+
+# --- sizes ----------------------------------------------------------------------------------------
+
+
+def test_a_million_small_packets_take_some_forty_megabytes() -> None:
+    config = prepare(
+        remote=("127.0.0.1", 1), direction="tx", capacity=1_000_000, packet_bytes=8
+    ).config
+    assert 40_000_000 <= config.tx_bytes <= 44_000_000
+    implied = prepare(remote=("127.0.0.1", 1), direction="tx", capacity=1_000_000).config
+    assert implied.tx_bytes == config.tx_bytes
+
+
+def test_full_packets_fit_while_that_is_cheap() -> None:
+    config = prepare(remote=("127.0.0.1", 1)).config
+    assert 1024 * 1536 <= config.tx_bytes <= 2 * MIB
+    assert prepare(capacity=5000).config.tx_bytes <= 8 * MIB + 4096
+    assert 8 * MIB <= prepare(capacity=20_000).config.tx_bytes <= 9 * MIB
+
+
+def test_unused_rings_are_small() -> None:
+    config = prepare(direction="tx", capacity=100_000, max_payload=1000).config
+    assert config.rx_bytes <= 2 * 4096
+
+
+records = st.integers(0, lib.SHM_MAX_PAYLOAD)
+
+
+@given(st.integers(1, 2000), records, st.integers(1, 2000), records, st.none() | records)
+def test_every_size_that_is_not_refused_holds_what_it_promises(
+    capacity: int, packet: int, rx_capacity: int, rx_packet: int, longest: int | None
+) -> None:
+    options = {
+        "capacity": capacity,
+        "packet_bytes": packet,
+        "rx_capacity": rx_capacity,
+        "rx_packet_bytes": rx_packet,
+        "max_payload": longest,
+    }
+    if longest is not None and max(packet, rx_packet) > longest:
+        with pytest.raises(errors.BadConfig):
+            prepare(**options)
+        return
+    config = prepare(**options).config
+    assert config.max_payload_bytes >= max(packet, rx_packet)
+    # Without a remote every packet names its destination.
+    record = 32 + 24 + (packet + 7) // 8 * 8
+    kept_free = 2 * (32 + 24 + (config.max_payload_bytes + 7) // 8 * 8)
+    assert config.tx_bytes >= capacity * record + kept_free
+    assert config.rx_bytes >= rx_capacity * (24 + 8 + (rx_packet + 7) // 8 * 8)
+
+
+def test_help_shows_the_options() -> None:
+    for function in (Pool.open, open):
+        shown = inspect.signature(function).parameters
+        assert {"capacity", "impair", "socket"} <= set(shown)
+        assert "options" not in shown

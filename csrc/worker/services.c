@@ -35,7 +35,8 @@ void wrk_rx_publish(wrk_channel_t *ch)
 {
     (void)rx_writer_publish(&ch->rx);
     if (ch->rx.overwritten != ch->overwritten_seen) {
-        wrk_count(ch, SHM_COUNT_rx_overwritten, ch->rx.overwritten - ch->overwritten_seen);
+        if (!ch->rx.wait_for_readers) /* there only what all have read makes room */
+            wrk_count(ch, SHM_COUNT_rx_overwritten, ch->rx.overwritten - ch->overwritten_seen);
         ch->overwritten_seen = ch->rx.overwritten;
     }
     if (ch->bell_count > 0)

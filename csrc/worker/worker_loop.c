@@ -39,7 +39,9 @@
 enum {
     DEADLINES_PER_PASS = 64,
     ACTIVE_PER_PASS = 64,
-    HOUSEKEEPING_CHANNELS = 16, /* each with a system call or two */
+    HOUSEKEEPING_CHANNELS = 16, /* each about 1 us, a system call included */
+    HOUSEKEEPING_ROUNDS = 20,   /* after so many turns all channels had theirs: about once a second ... */
+    HOUSEKEEPING_MOST = 256,    /* ... unless there are too many */
 };
 
 static wrk_channel_t *channel_of(deadline_node_t *node)
@@ -156,13 +158,23 @@ static void refresh_clocks(worker_t *w, int64_t now_mono_ns)
         (void)clock_map_refresh(&w->clocks[RT_CLOCK_TAI], now_mono_ns);
 }
 
+static unsigned housekeeping_turns(const worker_t *w, int64_t now_mono_ns)
+{
+    unsigned turns = w->channel_count / HOUSEKEEPING_ROUNDS;
+    bool free = next_deadline(w) - now_mono_ns > RT_NS_PER_MS;
+    if (turns > HOUSEKEEPING_MOST)
+        turns = HOUSEKEEPING_MOST;
+    if (turns < HOUSEKEEPING_CHANNELS || !free)
+        turns = HOUSEKEEPING_CHANNELS;
+    return turns < w->channel_count ? turns : w->channel_count;
+}
+
 static void housekeep(worker_t *w, int64_t now_mono_ns)
 {
     rt_store_relaxed(&w->page->heartbeat_mono_ns, (uint64_t)now_mono_ns);
     rt_store_relaxed(&w->page->cpu_ns, (uint64_t)rt_thread_cpu_ns());
     refresh_clocks(w, now_mono_ns);
-    unsigned turns = w->channel_count < HOUSEKEEPING_CHANNELS ? w->channel_count
-                                                              : HOUSEKEEPING_CHANNELS;
+    unsigned turns = housekeeping_turns(w, now_mono_ns);
     for (unsigned i = 0; i < turns; i++) {
         if (w->rotation >= w->channel_count)
             w->rotation = 0;
@@ -214,6 +226,7 @@ static void rest(worker_t *w, int64_t now_mono_ns)
         sleep_ns = STALLED_NAP_NS;
     idle_sleep(&w->idle, &w->poller, now_mono_ns, sleep_ns);
     w->last_poll_mono_ns = w->idle.woken_mono_ns;
+    w->free_until_mono_ns = next_deadline(w);
     if (dispatch(w, w->idle.woken_mono_ns))
         idle_note_event(&w->idle, w->idle.woken_mono_ns);
 }

@@ -108,9 +108,20 @@ static void ignore_signals(void)
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
+/* A channel takes three descriptors; the usual soft limit of 1024 would be 300 channels. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int worker_setup(const worker_args_t *args, shm_worker_page_t *page)
 {
     ignore_signals();
+    raise_descriptors();
     char name[16];
     (void)snprintf(name, sizeof name, "shmring-w%u", args->slot);
     (void)prctl(PR_SET_NAME, name);

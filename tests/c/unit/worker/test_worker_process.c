@@ -1,0 +1,509 @@
+/* A worker process and one client: sending, receiving, commands, and what happens when somebody dies. */
+#include "worker_test.h"
+
+#include "proto/pacing/verdict.h"
+
+static wt_worker_t worker;
+
+static void test_timed_packets_leave_at_their_time(void)
+{
+    uint16_t port = 0;
+    int sink = wt_udp(&port);
+    wt_channel_t ch = {.config = wt_config("timed", port)};
+    REQUIRE(wt_open(&worker, &ch));
+
+    enum { PACKETS = 50 };
+    int64_t first = rt_mono_ns() + 20 * RT_NS_PER_MS;
+    for (int i = 0; i < PACKETS; i++) {
+        int64_t due = first + i * RT_NS_PER_MS;
+        CHECK_EQ(wt_push(&ch, &due, sizeof due, due, NULL), 0);
+    }
+    for (int i = 0; i < PACKETS; i++) {
+        int64_t due = 0;
+        CHECK_EQ(wt_recv(sink, &due, sizeof due, 2000), sizeof due);
+        CHECK_EQ(due, first + i * RT_NS_PER_MS);
+        CHECK(rt_mono_ns() >= due);
+    }
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, PACKETS));
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_on_time, PACKETS));
+    wt_nap_ms(20);
+    shm_report_t reports[PACKETS + 1];
+    CHECK_EQ(report_reader_next(&ch.reports, reports, PACKETS + 1), PACKETS);
+    for (int i = 0; i < PACKETS; i++) {
+        const shm_report_t *r = &reports[i];
+        CHECK_EQ(r->sequence, i);
+        CHECK_EQ(r->scheduled_ns, first + i * RT_NS_PER_MS);
+        CHECK_EQ(r->verdict, VERDICT_ON_TIME);
+        CHECK(r->sent_ns >= r->scheduled_ns);
+        CHECK(r->handed_ns >= r->sent_ns);
+        CHECK(r->stamp == SHM_STAMP_KERNEL && r->stamped_ns >= r->sent_ns);
+        CHECK(r->stamped_ns < r->sent_ns + RT_NS_PER_S);
+    }
+    CHECK_EQ(rt_load_relaxed(&ch.segment.stats->hists[SHM_HIST_lateness].count), PACKETS);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
+    CHECK_EQ(rt_load_acquire(&ch.segment.status->state), SHM_STATE_CLOSED);
+    wt_drop(&ch);
+    close(sink);
+}
+
+static void test_later_queued_earlier_due_goes_first(void)
+{
+    uint16_t port = 0;
+    int sink = wt_udp(&port);
+    wt_channel_t ch = {.config = wt_config("order", port)};
+    REQUIRE(wt_open(&worker, &ch));
+    int64_t now = rt_mono_ns();
+    CHECK_EQ(wt_push(&ch, "far", 3, now + 3600 * RT_NS_PER_S, NULL), 0);
+    CHECK_EQ(wt_push(&ch, "late", 4, now + 60 * RT_NS_PER_MS, NULL), 0);
+    CHECK_EQ(wt_push(&ch, "soon", 4, now + 30 * RT_NS_PER_MS, NULL), 0);
+    CHECK_EQ(wt_push(&ch, "now", 3, 0, NULL), 0);
+    char got[8] = "";
+    const char *const expected[] = {"now", "soon", "late"};
+    for (int i = 0; i < 3; i++) {
+        memset(got, 0, sizeof got);
+        CHECK(wt_recv(sink, got, sizeof got - 1, 2000) > 0);
+        CHECK_STR_EQ(got, expected[i]);
+    }
+    CHECK_EQ(tx_ring_waiting(&ch.segment), 1);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_PURGE), 0);
+    CHECK_EQ(tx_ring_waiting(&ch.segment), 0);
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_tx_cancelled), 1);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
+    wt_drop(&ch);
+    close(sink);
+}
+
+static void test_arrivals_reach_the_ring(void)
+{
+    uint16_t port = 0;
+    int peer = wt_udp(&port);
+    wt_channel_t ch = {.config = wt_config("rx", port)};
+    REQUIRE(wt_open(&worker, &ch));
+    int bell = eventfd(0, EFD_CLOEXEC);
+    wt_channel_t other = ch;
+    CHECK_EQ(wt_attach(&worker, worker.pool, &other, bell), 0);
+    rt_store_relaxed(&ch.segment.readers[other.reader_slot].bell_want, 1);
+
+    shm_addr_t bound = ch.segment.status->bound;
+    CHECK(bound.port != 0);
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(bound.port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    enum { PACKETS = 200 };
+    for (int i = 0; i < PACKETS; i++)
+        CHECK(sendto(peer, &i, sizeof i, 0, (struct sockaddr *)&to, sizeof to) == sizeof i);
+    struct pollfd rung = {.fd = bell, .events = POLLIN};
+    CHECK_EQ(poll(&rung, 1, 2000), 1);
+    for (int i = 0; i < PACKETS; i++) {
+        int value = -1;
+        rx_packet_t packet = {0};
+        int rc = 0;
+        int64_t until = rt_mono_ns() + 2 * RT_NS_PER_S;
+        while ((rc = rx_reader_next(&ch.reader, &value, sizeof value, &packet, NULL)) == 0 &&
+               rt_mono_ns() < until)
+            (void)rx_reader_wait(&ch.reader, 0, until);
+        CHECK_EQ(rc, 1);
+        CHECK_EQ(value, i);
+        CHECK_EQ(packet.source.port, port);
+        CHECK_EQ(packet.stamp, SHM_STAMP_KERNEL);
+        CHECK(packet.time_ns <= rt_mono_ns() && packet.time_ns > rt_mono_ns() - 10 * RT_NS_PER_S);
+    }
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_rx_received), PACKETS);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
+    close(bell);
+    wt_drop(&ch);
+    close(peer);
+}
+
+static void test_hold_keeps_and_release_sends(void)
+{
+    uint16_t port = 0;
+    int sink = wt_udp(&port);
+    wt_channel_t ch = {.config = wt_config("hold", port)};
+    ch.config.held = 1;
+    REQUIRE(wt_open(&worker, &ch));
+    CHECK_EQ(rt_load_relaxed(&ch.segment.status->state), SHM_STATE_HELD);
+    char byte = 0;
+    CHECK_EQ(wt_push(&ch, "a", 1, 0, NULL), 0);
+    CHECK_EQ(wt_push(&ch, "b", 1, rt_mono_ns() + RT_NS_PER_MS, NULL), 0);
+    CHECK_EQ(wt_recv(sink, &byte, 1, 100), -ETIMEDOUT);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_RELEASE), 0);
+    CHECK_EQ(wt_recv(sink, &byte, 1, 2000), 1);
+    CHECK_EQ(wt_recv(sink, &byte, 1, 2000), 1);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_HOLD), 0);
+    CHECK_EQ(wt_push(&ch, "c", 1, 0, NULL), 0);
+    CHECK_EQ(wt_recv(sink, &byte, 1, 100), -ETIMEDOUT);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_PURGE), 0);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_RELEASE), 0);
+    CHECK_EQ(wt_recv(sink, &byte, 1, 100), -ETIMEDOUT);
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_tx_cancelled), 1);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_RESET), 0);
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_tx_sent), 0);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
+    wt_drop(&ch);
+    close(sink);
+}
+
+static void test_cancel_and_late_drop(void)
+{
+    uint16_t port = 0;
+    int sink = wt_udp(&port);
+    wt_channel_t ch = {.config = wt_config("cancel", port)};
+    ch.config.late = SHM_LATE_DROP;
+    ch.config.tolerance_ns = 100 * RT_NS_PER_MS;
+    REQUIRE(wt_open(&worker, &ch));
+    uint64_t sequence = 0;
+    int64_t now = rt_mono_ns();
+    CHECK_EQ(wt_push(&ch, "x", 1, now + RT_NS_PER_S, &sequence), 0);
+    CHECK_EQ(wt_push(&ch, "old", 3, now - RT_NS_PER_S, NULL), 0);
+    wt_nap_ms(20);
+    CHECK_EQ(tx_ring_cancel(&ch.segment, sequence, NULL), 1);
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_cancelled, 1));
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_dropped_late, 1));
+    char got[8];
+    CHECK_EQ(wt_recv(sink, got, sizeof got, 50), -ETIMEDOUT);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
+    wt_drop(&ch);
+    close(sink);
+}
+
+static void test_failed_send_has_its_errno(void)
+{
+    wt_channel_t ch = {.config = wt_config("fails", 0)};
+    REQUIRE(wt_open(&worker, &ch));
+    CHECK_EQ(wt_push(&ch, "x", 1, 0, NULL), 0);
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_failed, 1));
+    shm_report_t report = {0};
+    wt_nap_ms(10);
+    CHECK_EQ(report_reader_next(&ch.reports, &report, 1), 1);
+    CHECK_EQ(report.verdict, VERDICT_FAILED);
+    CHECK_EQ(report.error, EDESTADDRREQ);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
+    wt_drop(&ch);
+}
+
+static void test_bad_opens_are_refused(void)
+{
+    wt_channel_t ch = {.config = wt_config("bad", 0)};
+    (void)snprintf(ch.config.engine, sizeof ch.config.engine, "steam");
+    REQUIRE(wt_segment(&ch));
+    CHECK_EQ(wt_send_open(&worker, &ch, 0), -ENOENT);
+    CHECK(strstr(worker.text, "udp") != NULL);
+    (void)snprintf(ch.config.engine, sizeof ch.config.engine, "udp");
+    ch.config.tx_bytes *= 2;
+    CHECK_EQ(wt_send_open(&worker, &ch, 0), -EPROTO);
+    ch.config.tx_bytes /= 2;
+    (void)snprintf(ch.config.pool, sizeof ch.config.pool, "other");
+    CHECK_EQ(wt_send_open(&worker, &ch, 0), -EINVAL);
+    wt_drop(&ch);
+}
+
+/* Everything in the tx ring may be nonsense: the channel suffers, the worker and others do not. */
+static void test_hostile_ring_spoils_only_itself(void)
+{
+    uint16_t port = 0;
+    int sink = wt_udp(&port);
+    wt_channel_t good = {.config = wt_config("good", port)};
+    REQUIRE(wt_open(&worker, &good));
+    uint64_t seed = rt_test_env_u64("RT_TEST_SEED", 1);
+    for (int round = 0; round < 20; round++) {
+        wt_channel_t bad = {.config = wt_config("hostile", port)};
+        REQUIRE(wt_open(&worker, &bad));
+        uint64_t *ring = (uint64_t *)(void *)bad.segment.tx_data;
+        for (size_t i = 0; i < bad.config.tx_bytes / 8; i++)
+            ring[i] = rt_test_rand(&seed) & (i % 3 ? UINT64_MAX : 0xff070707u);
+        for (int i = 0; i < 50; i++) {
+            rt_store_relaxed(&bad.segment.tx->tail, rt_test_rand(&seed) >> (i % 2 ? 0 : 14));
+            rt_store_relaxed(&bad.segment.rx->tail, rt_test_rand(&seed));
+            rt_store_relaxed(&bad.segment.rx->floor, rt_test_rand(&seed));
+            rt_store_relaxed(&bad.segment.tx->head_place, (uint32_t)rt_test_rand(&seed));
+            rt_store_relaxed(&bad.segment.readers[1].cursor, rt_test_rand(&seed));
+            rt_store_relaxed(&bad.segment.producers[2].intent, rt_test_rand(&seed));
+            (void)!write(bad.bell_fd, &(uint64_t){1}, 8);
+        }
+        char got[8];
+        CHECK_EQ(wt_push(&good, "ok", 2, 0, NULL), 0);
+        bool came = false;
+        for (int i = 0; i < 100000 && !came; i++) /* garbage may be sent to the same port */
+            came = wt_recv(sink, got, sizeof got, 2000) == 2 && memcmp(got, "ok", 2) == 0;
+        CHECK(came);
+        CHECK_EQ(wt_command(&worker, &bad, CTL_CLOSE), 0);
+        wt_drop(&bad);
+    }
+    CHECK_EQ(wt_command(&worker, &good, CTL_CLOSE), 0);
+    wt_drop(&good);
+    close(sink);
+}
+
+static void test_torn_segment_fails_its_channel(void)
+{
+    uint16_t port = 0;
+    int sink = wt_udp(&port);
+    wt_channel_t good = {.config = wt_config("whole", port)};
+    wt_channel_t torn = {.config = wt_config("torn", port)};
+    REQUIRE(wt_open(&worker, &good));
+    REQUIRE(wt_open(&worker, &torn));
+    CHECK_EQ(ftruncate(torn.segment_fd, 0), 0);
+    (void)!write(torn.bell_fd, &(uint64_t){1}, 8);
+    wt_nap_ms(150);
+    char got[8];
+    CHECK_EQ(wt_push(&good, "ok", 2, 0, NULL), 0);
+    CHECK_EQ(wt_recv(sink, got, sizeof got, 2000), 2);
+    CHECK_EQ(wt_command(&worker, &torn, CTL_CLOSE), 0);
+    CHECK_EQ(wt_command(&worker, &good, CTL_CLOSE), 0);
+    (void)munmap(torn.segment.base, torn.segment.bytes);
+    torn.segment.base = NULL;
+    close(torn.segment_fd);
+    close(torn.bell_fd);
+    close(torn.socket_fd);
+    wt_drop(&good);
+    close(sink);
+}
+
+static void test_hang_up_frees_slots(void)
+{
+    wt_channel_t ch = {.config = wt_config("hangup", 9)};
+    REQUIRE(wt_open(&worker, &ch));
+    uint32_t slots[2];
+    for (int i = 0; i < 2; i++) {
+        wt_channel_t client = ch;
+        int fd = wt_connect(&worker);
+        REQUIRE(fd >= 0);
+        CHECK_EQ(wt_attach(&worker, fd, &client, -1), 0);
+        slots[i] = client.producer_slot;
+        /* Dies between claim and commit: its record is in everybody's way. */
+        tx_claim_t claim;
+        CHECK_EQ(tx_producer_claim(&client.producer, 8, 0, rt_mono_ns(), NULL, &claim), 0);
+        rt_store_relaxed(&ch.segment.producers[client.producer_slot].owner_start, 1);
+        close(fd);
+        CHECK_EQ(wt_push(&ch, "behind", 6, 0, NULL), 0);
+        CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, (uint64_t)i + 1));
+    }
+    CHECK_EQ(slots[0], slots[1]);
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_tx_orphans), 2);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
+    wt_drop(&ch);
+}
+
+static void test_lists_and_pings(void)
+{
+    ctl_pong_t pong = {0};
+    CHECK_EQ(wt_ask(&worker, worker.pool, CTL_PING, NULL, 0, NULL, 0, &pong, sizeof pong, NULL), 0);
+    CHECK_EQ(pong.pid, worker.pid);
+    wt_channel_t ch = {.config = wt_config("listed", 0)};
+    REQUIRE(wt_open(&worker, &ch));
+    ctl_channel_t names[4] = {{.name = ""}};
+    CHECK_EQ(wt_ask(&worker, worker.pool, CTL_LIST, NULL, 0, NULL, 0, names, sizeof names, NULL), 1);
+    CHECK_STR_EQ(names[0].name, "listed");
+    CHECK_EQ(wt_send_open(&worker, &ch, 0), -EEXIST);
+    shm_config_t exported;
+    int fds[CTL_MAX_FDS] = {-1, -1, -1};
+    ctl_channel_t body = {.name = "listed"};
+    CHECK_EQ(wt_ask(&worker, worker.pool, CTL_EXPORT, &body, sizeof body, NULL, 0, &exported,
+                    sizeof exported, fds), 0);
+    CHECK_STR_EQ(exported.name, "listed");
+    for (int i = 0; i < 3; i++)
+        CHECK(close(fds[i]) == 0);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), -ENOENT);
+    wt_drop(&ch);
+}
+
+static void test_emulated_link_delays_and_loses(void)
+{
+    uint16_t port = 0;
+    int sink = wt_udp(&port);
+    wt_channel_t ch = {.config = wt_config("link", port)};
+    ch.config.impair_tx.delay_ns = 30 * RT_NS_PER_MS;
+    ch.config.impair_tx.loss = 0.5;
+    ch.config.impair_tx.seed = 3;
+    REQUIRE(wt_open(&worker, &ch));
+    enum { PACKETS = 200 };
+    int64_t began = rt_mono_ns();
+    for (int i = 0; i < PACKETS; i++)
+        CHECK_EQ(wt_push(&ch, &i, sizeof i, 0, NULL), 0);
+    int value = 0, last = -1, came = 0;
+    while (wt_recv(sink, &value, sizeof value, 500) > 0) {
+        CHECK(rt_mono_ns() - began >= 30 * RT_NS_PER_MS);
+        CHECK(value > last);
+        last = value;
+        came++;
+    }
+    CHECK(came > PACKETS / 4 && came < 3 * PACKETS / 4);
+    CHECK(wt_count_to(&ch, SHM_COUNT_impair_tx_lost, (uint64_t)(PACKETS - came)));
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_tx_sent), PACKETS);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
+    wt_drop(&ch);
+    close(sink);
+}
+
+static void test_wait_mode_loses_nothing(void)
+{
+    uint16_t port = 0;
+    int peer = wt_udp(&port);
+    wt_channel_t ch = {.config = wt_config("wait", port)};
+    ch.config.overflow = SHM_OVERFLOW_WAIT;
+    ch.config.rx_bytes = 16384;
+    ch.config.rcvbuf_bytes = 8u << 20;
+    REQUIRE(wt_open(&worker, &ch));
+    shm_addr_t bound = ch.segment.status->bound;
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(bound.port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    enum { PACKETS = 400 };
+    char payload[500] = "";
+    for (int i = 0; i < PACKETS; i++) {
+        memcpy(payload, &i, sizeof i);
+        CHECK(sendto(peer, payload, sizeof payload, 0, (struct sockaddr *)&to, sizeof to) > 0);
+    }
+    wt_nap_ms(50);
+    for (int i = 0; i < PACKETS; i++) {
+        rx_packet_t packet;
+        uint64_t lost = 0;
+        int64_t until = rt_mono_ns() + 2 * RT_NS_PER_S;
+        int rc = 0;
+        while ((rc = rx_reader_next(&ch.reader, payload, sizeof payload, &packet, &lost)) == 0 &&
+               rt_mono_ns() < until)
+            (void)rx_reader_wait(&ch.reader, 0, until);
+        int value = -1;
+        memcpy(&value, payload, sizeof value);
+        REQUIRE(rc == 1);
+        CHECK_EQ(value, i);
+        CHECK_EQ(lost, 0);
+    }
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_rx_overwritten), 0);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
+    wt_drop(&ch);
+    close(peer);
+}
+
+static void test_malformed_messages_do_no_harm(void)
+{
+    uint64_t seed = rt_test_env_u64("RT_TEST_SEED", 7);
+    uint8_t junk[4096];
+    for (int round = 0; round < 300; round++) {
+        int fd = wt_connect(&worker);
+        REQUIRE(fd >= 0);
+        size_t bytes = rt_test_rand(&seed) % sizeof junk;
+        for (size_t i = 0; i < bytes; i++)
+            junk[i] = (uint8_t)rt_test_rand(&seed);
+        ctl_header_t head = {.magic = CTL_MAGIC, .op = (uint32_t)(rt_test_rand(&seed) % 16),
+                             .body_bytes = (uint32_t)(bytes - sizeof head)};
+        if (round % 2 && bytes > sizeof head)
+            memcpy(junk, &head, sizeof head);
+        int fds[8] = {0, 1, 2, 0, 1, 2, 0, 1};
+        (void)wt_post(fd, (uint32_t)(round % 20), 1, junk, bytes, fds, (unsigned)round % 8);
+        (void)send(fd, junk, bytes, MSG_NOSIGNAL);
+        close(fd);
+    }
+    ctl_pong_t pong;
+    CHECK_EQ(wt_ask(&worker, worker.pool, CTL_PING, NULL, 0, NULL, 0, &pong, sizeof pong, NULL), 0);
+}
+
+/* kill -9 in the middle of a schedule: the next worker goes on, and no packet is sent twice. */
+static void test_takeover_sends_the_rest_once(void)
+{
+    wt_worker_t first, second;
+    REQUIRE(wt_start(&first, NULL));
+    uint16_t port = 0;
+    int sink = wt_udp(&port);
+    wt_channel_t ch = {.config = wt_config("survivor", port)};
+    REQUIRE(wt_open(&first, &ch));
+    enum { PACKETS = 300 };
+    int64_t start = rt_mono_ns() + 10 * RT_NS_PER_MS;
+    for (int i = 0; i < PACKETS; i++)
+        CHECK_EQ(wt_push(&ch, &i, sizeof i, start + i * RT_NS_PER_MS, NULL), 0);
+    wt_nap_ms(120);
+    (void)kill(first.pid, SIGKILL);
+    (void)waitpid(first.pid, NULL, 0);
+    uint32_t epoch = rt_load_relaxed(&ch.segment.status->epoch);
+    second = first;
+    close(first.pool);
+    REQUIRE(wt_launch(&second, NULL));
+    CHECK_EQ(wt_reply(&second, second.pool, 0, NULL, 0, NULL, NULL), 0);
+    CHECK_EQ(wt_send_open(&second, &ch, CTL_OPEN_TAKEOVER), 0);
+    CHECK_EQ(rt_load_relaxed(&ch.segment.status->epoch), epoch + 1);
+    int seen[PACKETS] = {0};
+    int value = 0, came = 0;
+    while (came < PACKETS && wt_recv(sink, &value, sizeof value, 1000) > 0) {
+        REQUIRE(value >= 0 && value < PACKETS);
+        seen[value]++;
+        came++;
+    }
+    int missing = 0, twice = 0;
+    for (int i = 0; i < PACKETS; i++) {
+        missing += seen[i] == 0;
+        twice += seen[i] > 1;
+    }
+    CHECK_EQ(twice, 0);
+    CHECK(missing <= 1); /* the one that was being sent at the moment of death */
+    CHECK_EQ(wt_recv(sink, &value, sizeof value, 50), -ETIMEDOUT);
+    CHECK_EQ(tx_ring_waiting(&ch.segment), 0);
+    int64_t due = rt_mono_ns() + 10 * RT_NS_PER_MS;
+    CHECK_EQ(wt_attach(&second, second.pool, &ch, -1), 0);
+    CHECK_EQ(wt_push(&ch, &value, sizeof value, due, NULL), 0);
+    CHECK(wt_recv(sink, &value, sizeof value, 2000) > 0);
+    wt_drop(&ch);
+    wt_stop(&second);
+    close(sink);
+}
+
+static void test_private_pool_takes_everything_along(void)
+{
+    wt_worker_t w;
+    const char *const options[] = {"--private", NULL};
+    REQUIRE(wt_start(&w, options));
+    wt_channel_t ch = {.config = wt_config("mine", 0)};
+    const char *name = "/shmring:" WT_NAMESPACE ":c:mine";
+    REQUIRE(wt_segment(&ch));
+    close(ch.segment_fd);
+    shm_segment_unmap(&ch.segment);
+    ch.segment_fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    REQUIRE(ch.segment_fd >= 0);
+    CHECK_EQ(ftruncate(ch.segment_fd, (off_t)shm_segment_bytes(&ch.config)), 0);
+    CHECK_EQ(shm_segment_format(ch.segment_fd, &ch.config, 5), 0);
+    CHECK_EQ(shm_segment_map(&ch.segment, ch.segment_fd, 1), 0);
+    CHECK_EQ(wt_send_open(&w, &ch, 0), 0);
+    close(w.pool);
+    w.pool = -1;
+    CHECK_EQ(wt_wait(&w), 0);
+    CHECK(shm_open(name, O_RDONLY, 0) < 0 && errno == ENOENT);
+    CHECK(wt_connect(&w) < 0);
+    wt_drop(&ch);
+    wt_stop(&w);
+}
+
+static void test_bad_options_are_explained(void)
+{
+    wt_worker_t w = {.pid = -1};
+    wt_dir(&w);
+    const char *const options[] = {"--policy", "turbo", NULL};
+    REQUIRE(wt_launch(&w, options));
+    CHECK_EQ(wt_reply(&w, w.pool, 0, NULL, 0, NULL, NULL), -EINVAL);
+    CHECK(strstr(w.text, "turbo") != NULL && strstr(w.text, "fifo") != NULL);
+    CHECK_EQ(wt_wait(&w), 1);
+    wt_stop(&w);
+}
+
+int main(void)
+{
+    if (!wt_start(&worker, NULL))
+        return 1;
+    RUN(test_timed_packets_leave_at_their_time);
+    RUN(test_later_queued_earlier_due_goes_first);
+    RUN(test_arrivals_reach_the_ring);
+    RUN(test_hold_keeps_and_release_sends);
+    RUN(test_cancel_and_late_drop);
+    RUN(test_failed_send_has_its_errno);
+    RUN(test_bad_opens_are_refused);
+    RUN(test_hostile_ring_spoils_only_itself);
+    RUN(test_torn_segment_fails_its_channel);
+    RUN(test_hang_up_frees_slots);
+    RUN(test_lists_and_pings);
+    RUN(test_emulated_link_delays_and_loses);
+    RUN(test_wait_mode_loses_nothing);
+    RUN(test_malformed_messages_do_no_harm);
+    wt_stop(&worker);
+    RUN(test_takeover_sends_the_rest_once);
+    RUN(test_private_pool_takes_everything_along);
+    RUN(test_bad_options_are_explained);
+    return rt_test_result();
+}

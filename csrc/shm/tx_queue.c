@@ -393,6 +393,9 @@ static int next_record(tx_queue_t *q, shm_cursor_t tail, uint32_t left, int64_t 
         q->sequence_high = widen(q, shm_word_seq(word));
         rt_store_relaxed(&q->cursors->sequence_high, q->sequence_high);
     }
+    /* Its sequence lies before the read cursor's, so take_over took it for finished. */
+    if (relocated && !replay && state != SHM_RECORD_ABORTED && ref < q->moved_until_ref)
+        q->finished--;
     advance_read(q, pad + shm_word_units(word), !relocated && !replay);
     if (!done && state != SHM_RECORD_ABORTED)
         q->live_units += shm_word_units(word);
@@ -662,28 +665,20 @@ static void complete_move(tx_queue_t *q)
                               gone ? SHM_RECORD_COMMITTED : SHM_RECORD_ABORTED));
 }
 
-/* Packets in the ring that have no verdict yet, so that the count of finished ones can be made exact
- * whatever instant the last worker died at. */
-static uint64_t count_waiting(const tx_queue_t *q, shm_cursor_t tail, uint32_t read_place)
+/* Packets between head and read cursor that have no verdict yet, so that the count of finished ones can
+ * be made exact whatever instant the last worker died at. */
+static uint64_t count_waiting(const tx_queue_t *q)
 {
     uint64_t waiting = 0;
-    bool replay = true;
-    uint32_t place = rt_load_relaxed(&q->cursors->head_place);
-    uint32_t left = tx_used_units(place, shm_cursor_place(tail), q->units);
-    while (left > 0) {
-        replay = replay && place != read_place;
-        uint64_t word = rt_load_relaxed(tx_word_at(q->data, place));
-        uint32_t units = shm_word_units(word);
+    for (uint64_t ref = q->head_ref; ref < q->replay_until_ref;) {
+        uint64_t word = rt_load_relaxed(word_at(q, ref));
         unsigned state = shm_word_state(word);
-        if (units == 0 || units > left)
-            break;
         bool relocated = (shm_word_flags(word) & SHM_TX_RELOCATED) != 0;
-        bool live = state == SHM_RECORD_COMMITTED || state == SHM_RECORD_SENDING ||
-                    state == SHM_RECORD_CANCELLED ||
-                    (state == SHM_RECORD_ABORTED && !relocated);
-        waiting += live && (replay || relocated);
-        place = (place + units) % q->units;
-        left -= units;
+        if (shm_word_units(word) == 0)
+            break;
+        waiting += state == SHM_RECORD_COMMITTED || state == SHM_RECORD_SENDING ||
+                   state == SHM_RECORD_CANCELLED || (state == SHM_RECORD_ABORTED && !relocated);
+        ref += shm_word_units(word);
     }
     return waiting;
 }
@@ -710,11 +705,12 @@ static int take_over(tx_queue_t *q)
                           q->segment->config.name);
     q->head_ref = q->read_ref = head;
     q->replay_until_ref = q->head_ref + seen;
+    q->moved_until_ref = q->head_ref + behind;
     q->tail_seen = tail;
     q->read_seq = shm_cursor_seq(read);
     q->sequence_high = rt_load_relaxed(&q->cursors->sequence_high);
     uint64_t next = rt_seq64_near(q->sequence_high, q->read_seq);
-    q->finished = next - count_waiting(q, tail, shm_cursor_place(read));
+    q->finished = next - count_waiting(q);
     rt_store_relaxed(&q->cursors->finished, q->finished);
     for (uint32_t i = 1; i < q->segment->config.producers; i++)
         q->dead_producers += rt_load_relaxed(&q->segment->producers[i].owner) == OWNER_DEAD;

@@ -31,6 +31,7 @@ typedef struct tx_queue {
     uint64_t finished;
     uint64_t finished_told;      /* of those, how many sleeping producers were told about */
     uint64_t replay_until_ref;   /* takeover: records before it were taken in once before */
+    uint64_t moved_until_ref;    /* takeover: relocated records before it are not counted as waiting */
     int64_t stuck_since_mono_ns; /* 0: not stuck */
     uint32_t dead_producers;     /* slots whose owner is dead and whose claim is unresolved */
 } tx_queue_t;

@@ -1,0 +1,123 @@
+"""Measure what shmring costs on this machine, beside bare C doing the same work.
+
+  timed   how far from its deadline a packet is at the receiver's kernel: at 1 kHz, at
+          50 thousand a second, and while the worker is saturated
+  bulk    packets a second from Python to Python over loopback, and what one call costs
+  rtt     a packet there and back
+  ipc     messages a second between two cores; memory and CPU of queues and idle workers
+  all     all of them
+
+Systems: `shmring`; `floor`, bare C without anything of ours between it and the kernel,
+in the same run; and others by their names. Runs of the systems alternate, medians are
+reported. Everything stays on the loopback interface, in a namespace of its own.
+
+examples:
+  shmring bench timed                     a table
+  shmring bench all --json >bench.jsonl   one object a line: bench, case, system, metric,
+                                          value, unit (ns pps bps bytes percent)
+  shmring bench bulk --seconds 1 --runs 1 a quick look
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+
+import shmring
+from shmring.cli import FAILED, FINE, bench_bulk, bench_ipc, bench_rtt, bench_timed, floor
+from shmring.cli.measure import Plan, Row
+from shmring.cli.output import json_line, paragraph, quantity, table
+
+BENCHES: dict[str, Callable[[Plan], Iterator[Row]]] = {
+    "timed": bench_timed.run,
+    "bulk": bench_bulk.run,
+    "rtt": bench_rtt.run,
+    "ipc": bench_ipc.run,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bench", choices=(*BENCHES, "all"), help="what to measure")
+    parser.add_argument(
+        "--seconds", type=_seconds, help="length of each run (default: what the case needs)"
+    )
+    parser.add_argument("--runs", type=_runs, default=3, help="of each system (default 3)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.runs < 1 or (
+        arguments.seconds is not None and not 0.05 <= arguments.seconds <= 600
+    ):
+        raise ValueError("--runs is at least 1, --seconds 0.05 to 600")
+    worker_cpu, other_cpu = floor.cores()
+    plan = Plan(arguments.seconds, arguments.runs, worker_cpu, other_cpu, f"bench-{os.getpid()}")
+    names = list(BENCHES) if arguments.bench == "all" else [arguments.bench]
+    failures = sum(_run_bench(name, plan, as_json=arguments.json) for name in names)
+    for text in sorted(plan.lacking):
+        print(paragraph(text, "lacking", indent=""), file=sys.stderr)
+    return FAILED if failures else FINE
+
+
+def _run_bench(name: str, plan: Plan, *, as_json: bool) -> int:
+    """Returns how many measurements failed a requirement, such as a lost packet."""
+    rows = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for row in BENCHES[name](plan):
+            rows.append(row)
+            if as_json:
+                json_line(row._asdict())
+    plan.lacking.update(
+        str(warning.message)
+        for warning in caught
+        if issubclass(warning.category, shmring.RealtimeWarning)
+    )
+    if not as_json:
+        _print(name, rows)
+    return sum(row.metric == "lost" and row.value > 0 and row.system == "shmring" for row in rows)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0.05 <= value <= 600:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.05 and 600")
+    return value
+
+
+def _runs(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 100")
+    return value
+
+
+def _print(name: str, rows: list[Row]) -> None:
+    for case in dict.fromkeys(row.case for row in rows):
+        chosen = [row for row in rows if row.case == case]
+        metrics = list(dict.fromkeys(row.metric for row in chosen))
+        systems = list(dict.fromkeys(row.system for row in chosen))
+        values = {(row.system, row.metric): row for row in chosen}
+        print(f"{name}: {case}")
+        lines = [
+            (system, *(_cell(values, system, metric) for metric in metrics)) for system in systems
+        ]
+        print(table(("", *metrics), lines, indent="  ") + "\n", flush=True)
+
+
+def _cell(values: dict[tuple[str, str], Row], system: str, metric: str) -> str:
+    row = values.get((system, metric))
+    if row is None:
+        return ""
+    text = quantity(row.value, row.unit)
+    bare = values.get(("floor", metric))
+    if bare is None or system == "floor" or bare.value == 0 or metric.startswith("signed"):
+        return text
+    return f"{text} ({_ratio(row.value / bare.value)} x)"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.0f}" if value >= 99.5 else f"{value:.2g}"

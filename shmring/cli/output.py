@@ -1,0 +1,153 @@
+"""What the commands print: tables, quantities with units, JSON lines, a progress bar."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import textwrap
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
+
+NS_PER_US = 1_000
+NS_PER_MS = 1_000_000
+NS_PER_S = 1_000_000_000
+
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def json_line(facts: dict[str, Any]) -> None:
+    """Print one JSON object on a line of its own, at once."""
+    print(json.dumps(facts), flush=True)
+
+
+def duration(ns: float) -> str:
+    """A duration with three digits and the unit that fits: ``1.68 µs``."""
+    for limit, unit, text in (
+        (NS_PER_US, 1, "ns"),
+        (NS_PER_MS, NS_PER_US, "µs"),
+        (NS_PER_S, NS_PER_MS, "ms"),
+        (float("inf"), NS_PER_S, "s"),
+    ):
+        # 999 950 ns would become "1000 µs"
+        if abs(ns) < limit * 0.9995:
+            return f"{_digits(ns / unit)} {text}"
+    raise AssertionError(ns)
+
+
+def quantity(value: float, unit: str) -> str:
+    """A value in a base unit (``ns pps bps bytes percent``) as people read it."""
+    if unit == "ns":
+        return duration(value)
+    if unit == "percent":
+        return f"{_digits(value)} %"
+    for power, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= power:
+            return f"{_digits(value / power)} {prefix}{_UNITS.get(unit, unit)}"
+    return f"{_digits(value)} {_UNITS.get(unit, unit)}"
+
+
+_UNITS = {"pps": "pps", "bps": "bit/s", "bytes": "B"}
+
+
+def _digits(value: float) -> str:
+    if value == 0:
+        return "0"
+    size = abs(value)
+    places = 0 if size >= 99.95 else 1 if size >= 9.995 else 2
+    return f"{value:.{places}f}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> str:
+    """Columns under their heads: the first to the left, the others to the right."""
+    lines = [list(head), *(list(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    return "\n".join(
+        indent
+        + "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def text_table(head: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> str:
+    """As `table`, every column to the left."""
+    lines = [list(head), *(list(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    return "\n".join(
+        indent + "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def paragraph(text: str, label: str, indent: str = "  ") -> str:
+    """Text under a label, broken to at most 100 columns of the terminal."""
+    width = min(100, shutil.get_terminal_size().columns)
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=f"{indent}{label}: ",
+        subsequent_indent=" " * (len(indent) + len(label) + 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def can_draw(stream: TextIO | None = None) -> bool:
+    """Whether block characters can be written to `stream`, by default standard output."""
+    encoding = (stream or sys.stdout).encoding or "ascii"
+    try:
+        _EIGHTHS.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def bar(share: float, width: int, *, blocks: bool = True) -> str:
+    """A bar of up to `width` characters for a share of 0 to 1; anything above 0 shows."""
+    if share <= 0:
+        return ""
+    if not blocks:
+        return "#" * max(1, round(share * width))
+    eighths = max(1, round(share * width * 8))
+    full, rest = divmod(eighths, 8)
+    return "█" * full + (_EIGHTHS[rest] if rest else "")
+
+
+class Progress:
+    """A bar on a terminal, redrawn in place; elsewhere one line when it ends.
+
+    Goes to standard error, so that standard output holds results only.
+    """
+
+    def __init__(self, label: str, *, show: bool = True) -> None:
+        self._label = label
+        self._show = show
+        self._stream = sys.stderr
+        self._live = show and self._stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._blocks = can_draw(self._stream)
+        self._drawn_at = 0.0
+
+    def update(self, share: float, note: str = "") -> None:
+        """Draw the state, at most twenty times a second."""
+        now = time.monotonic()
+        if not self._live or (now - self._drawn_at < 0.05 and share < 1):
+            return
+        self._drawn_at = now
+        columns = shutil.get_terminal_size().columns
+        filled = bar(min(share, 1.0), 24, blocks=self._blocks)
+        line = f"{self._label:<20} [{filled:<24}] {note}"[: columns - 1]
+        self._stream.write(f"\r\x1b[K{line}")
+        self._stream.flush()
+
+    def done(self, note: str) -> None:
+        """End the bar with what came out."""
+        if self._live:
+            self._stream.write("\r\x1b[K")
+        if self._show:
+            self._stream.write(f"{self._label:<20} {note}\n")
+            self._stream.flush()

@@ -1,0 +1,56 @@
+"""Lateness samples of one run and what is read from them."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+
+class Lateness:
+    """Kernel receive stamp minus deadline of every packet of a run, in ns; negative: early."""
+
+    def __init__(self, values_ns: Iterable[int]) -> None:
+        self.values_ns = array("q", sorted(values_ns))
+        self._errors_ns = array("q", sorted(map(abs, self.values_ns)))
+
+    def __len__(self) -> int:
+        return len(self.values_ns)
+
+    def signed_ns(self, share: float) -> int:
+        """Below which the share (0 to 1) of the packets lies, early ones negative."""
+        return quantile(self.values_ns, share)
+
+    def error_ns(self, share: float) -> int:
+        """The same of the distance to the deadline, whichever side."""
+        return quantile(self._errors_ns, share)
+
+    @property
+    def max_ns(self) -> int:
+        """The largest distance to the deadline."""
+        return self._errors_ns[-1] if self._errors_ns else 0
+
+    def shares(self, edges_ns: Sequence[int]) -> list[float]:
+        """Share of the packets whose error is below each edge and not below the one before; the
+        last share is of those at or above the last edge."""
+        if not self._errors_ns:
+            return [0.0] * (len(edges_ns) + 1)
+        below = [0, *(bisect_left(self._errors_ns, edge) for edge in edges_ns), len(self)]
+        return [(b - a) / len(self) for a, b in pairwise(below)]
+
+
+def quantile(ordered: Sequence[int], share: float) -> int:
+    """Of an ordered sequence, by nearest rank; 0 for an empty one."""
+    if not ordered:
+        return 0
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle value, the mean of the two middle ones of an even number."""
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    if len(ordered) % 2:
+        return ordered[middle]
+    return (ordered[middle - 1] + ordered[middle]) / 2

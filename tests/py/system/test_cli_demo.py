@@ -1,0 +1,85 @@
+"""`shmring demo` from end to end: its own receiver, its second process, its figures."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from rtworkers import paths
+
+COMMAND = [sys.executable, "-P", "-m", "shmring.cli", "demo", "--seconds", "0.4", "--rate", "250"]
+SYSTEMS = ["shmring", "shmring-wire", "floor", "time.sleep", "asyncio"]
+
+
+def run(*words, cwd, before=(), code=0):
+    done = subprocess.run(
+        [*before, *COMMAND, *words],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+        cwd=cwd,
+    )
+    assert done.returncode == code, done.stderr
+    left = [name for name in paths.shm_names() if name.namespace.startswith("demo-")]
+    assert left == []
+    return done
+
+
+def test_every_packet_is_measured_and_answered(tmp_path):
+    facts = json.loads(run("--json", cwd=tmp_path).stdout)
+    assert facts["healthy"] is True
+    assert list(facts["systems"]) == SYSTEMS
+    for figures in facts["systems"].values():
+        assert (figures["packets"], figures["lost"]) == (100, 0)
+        assert 0 <= figures["p50_ns"] <= figures["p99_ns"] <= figures["max_ns"]
+    assert facts["systems"]["shmring"]["signed_p50_ns"] > 0, "align=start never sends early"
+    assert facts["reader"]["read"] == 100
+    assert facts["reader"]["pid"] not in (0, os.getpid())
+    assert sum(facts["verdicts"].values()) == 100
+    assert facts["png"] is None
+
+
+def test_people_get_a_table_a_histogram_and_a_picture(tmp_path):
+    pytest.importorskip("matplotlib")
+    text = run(cwd=tmp_path).stdout
+    for part in ("p99", "time.sleep", "asyncio", "below 100 µs", "one verdict", "shmring-demo.png"):
+        assert part in text
+    assert (tmp_path / "shmring-demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_ascii_terminal_gets_an_ascii_histogram(tmp_path):
+    text = run("--png", "x.png", cwd=tmp_path, before=("env", "PYTHONIOENCODING=ascii:replace"))
+    assert "#" in text.stdout
+    assert text.stdout.isascii()
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root and setpriv"
+)
+def test_without_privileges_it_runs_and_names_the_fix(tmp_path):
+    facts = json.loads(
+        run(
+            "--json",
+            cwd=tmp_path,
+            before=("setpriv", "--bounding-set=-all", "--inh-caps=-all"),
+        ).stdout
+    )
+    assert facts["worker"]["policy"] == "other"
+    assert facts["systems"]["shmring"]["lost"] == 0
+    assert any("cap_sys_nice" in text for text in facts["lacking"])
+
+
+@pytest.mark.parametrize("words", [("--rate", "0"), ("--seconds", "-1"), ("--rate", "many")])
+def test_nonsense_is_wrong_usage(words, tmp_path):
+    assert words[1] in run(*words, cwd=tmp_path, code=1).stderr
+
+
+def test_a_picture_that_cannot_be_written_is_an_error_that_names_it(tmp_path):
+    pytest.importorskip("matplotlib")
+    done = run("--png", str(tmp_path / "none" / "x.png"), cwd=tmp_path, code=2)
+    assert "x.png" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,186 @@
+"""`shmring up`, `ls` and `gc` as processes, with pools and workers that really live and die."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+import shmring
+
+COMMAND = [sys.executable, "-P", "-m", "shmring.cli"]
+PATIENCE_S = 30
+
+
+def run(*words, code=0):
+    """Run one command to its end; its exit code must be `code`, where that is not None."""
+    done = subprocess.run(
+        [*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert code in (None, done.returncode), done.stderr
+    return done
+
+
+def json_lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def until(condition):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@contextmanager
+def up(name, *words):
+    """A `shmring up` that has said that it is ready; killed at the end if it still runs."""
+    process = subprocess.Popen(
+        [*COMMAND, "up", name, "--policy", "other", "--json", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        yield process, json.loads(line)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def no_leftovers(shmring_namespace):
+    """The namespace; what a test left to `gc` is removed after it, workers ended first."""
+    yield shmring_namespace
+    for info in shmring.channels(shmring_namespace):
+        if info.worker_pid:
+            kill(info.worker_pid)
+    until(lambda: shmring.gc(namespace=shmring_namespace).segments == ())
+
+
+def kill(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    until(lambda: not os.path.exists(f"/proc/{pid}/exe") or is_zombie(pid))
+
+
+def is_zombie(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_up_says_when_it_is_ready_and_serves_until_sigterm(shmring_namespace):
+    with up("plant") as (process, ready):
+        assert ready == {
+            "ready": True,
+            "pool": "plant",
+            "namespace": shmring_namespace,
+            "pid": process.pid,
+            "adopted": [],
+        }
+        channel = shmring.open("ctl", pool="plant", local=("127.0.0.1", 0))
+        assert channel.local is not None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0
+    assert shmring.channels(shmring_namespace) == []
+
+
+def test_up_ends_on_ctrl_c_without_a_traceback(shmring_namespace):
+    with up("plant") as (process, _):
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 0
+        assert process.stderr.read() == ""
+
+
+def test_a_second_up_of_the_same_pool_is_refused_by_name(shmring_namespace):
+    with up("plant") as (process, _):
+        done = run("up", "plant", code=2)
+        assert "plant" in done.stderr
+        assert str(process.pid) in done.stderr
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE_S)
+
+
+def test_sighup_leaves_the_workers_to_the_next_up(no_leftovers):
+    with up("plant") as (process, _):
+        shmring.open("ctl", pool="plant", local=("127.0.0.1", 0)).close()
+        channel = shmring.open("kept", pool="plant", local=("127.0.0.1", 0), direction="rx")
+        address, worker = channel.local, shmring.channels(no_leftovers)[-1].worker_pid
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(PATIENCE_S) == 0
+    with up("plant") as (process, ready):
+        assert "kept" in ready["adopted"]
+        (info,) = [info for info in shmring.channels(no_leftovers) if info.name == "kept"]
+        assert (info.local, info.worker_pid) == (address, worker)
+        sender = shmring.open("sender", pool="plant", remote=address, direction="tx")
+        sender.send(b"still there")
+        assert bytes(channel.recv(timeout=PATIENCE_S).data) == b"still there"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0
+
+
+def test_ls_shows_channels_and_workers_with_their_counters(shmring_namespace):
+    with shmring.Pool("lab", policy="other") as pool:
+        receiver = pool.open("in", local=("127.0.0.1", 0), direction="rx")
+        sender = pool.open("out", remote=receiver.local, direction="tx")
+        for _ in range(10):
+            sender.send(b"x" * 100)
+        for _ in range(10):
+            receiver.recv(timeout=PATIENCE_S)
+        until(lambda: sender.stats().tx_sent == 10)
+
+        rows = json_lines(run("ls", "--json").stdout)
+        facts = {row["name"]: row for row in rows if row["kind"] == "channel"}
+        assert set(facts) == {"in", "out"}
+        assert facts["out"]["tx_sent"] == 10
+        assert facts["out"]["tx_bytes"] == 1000
+        assert facts["in"]["rx_received"] == 10
+        assert facts["in"]["local"] == list(receiver.local)
+        assert all(row["healthy"] for row in rows)
+        (worker,) = [row for row in rows if row["kind"] == "worker"]
+        assert worker["pid"] == pool.workers()[0].pid
+        assert worker["channels"] == 2
+
+        text = run("ls").stdout
+        assert "CHANNEL" in text
+        assert f"127.0.0.1:{receiver.local[1]}" in text
+        assert f"{shmring_namespace}/in" in run("ls", "--all", code=None).stdout
+
+
+def test_ls_of_an_empty_namespace_says_so(shmring_namespace):
+    assert shmring_namespace in run("ls").stdout
+    assert run("ls", "--json").stdout == ""
+
+
+def test_ls_calls_a_dead_pool_unhealthy_and_gc_removes_it(no_leftovers):
+    with up("plant") as (process, _):
+        shmring.open("ctl", pool="plant", local=("127.0.0.1", 0))
+        worker = shmring.channels(no_leftovers)[0].worker_pid
+        assert run("gc", "--namespace", no_leftovers).stdout.startswith("nothing to remove")
+        kill(process.pid)
+        kill(worker)
+        time.sleep(1.1)  # a heartbeat counts as stale after a second
+
+        listed = json_lines(run("ls", "--json", code=2).stdout)
+        assert [row["healthy"] for row in listed if row["kind"] == "channel"] == [False]
+        assert "(!)" in run("ls", code=2).stdout
+
+        wanted = json.loads(run("gc", "--namespace", no_leftovers, "--dry-run", "--json").stdout)
+        assert wanted["dry_run"] is True
+        assert f"/shmring:{no_leftovers}:c:ctl" in wanted["segments"]
+        assert shmring.channels(no_leftovers) != []
+        removed = json.loads(run("gc", "--namespace", no_leftovers, "--json").stdout)
+        assert removed["segments"] == wanted["segments"]
+        assert removed["directories"] == wanted["directories"]
+        assert run("ls").stdout.startswith("no channels")

@@ -30,6 +30,7 @@ const agent_ops_t *agent_find(const char *engine)
             return *a;
     char engines[256];
     list_engines(engines, sizeof engines);
-    (void)rt_err_set(-ENOENT, "engine \"%.16s\" is unknown to this worker; it has:%s", engine, engines);
+    (void)rt_err_set(-ENOENT, "engine \"%.16s\" is unknown to this worker; it has:%s", engine,
+                     engines);
     return NULL;
 }

@@ -8,8 +8,8 @@
  *     static const agent_ops_t OPS = {.engine = "udt", ...};
  *     AGENT_REGISTER(OPS)
  *
- * The registration lies in a section of its own, which the linker collects. The agents are linked as
- * object files (CMake: an OBJECT library), because nobody refers to them by name and an archive
+ * The registration lies in a section of its own, which the linker collects. The agents are linked
+ * as object files (CMake: an OBJECT library), because nobody refers to them by name and an archive
  * would leave them out.
  *
  * Thread: everything happens on the worker's one thread. Time: now_mono_ns was read once in this
@@ -18,14 +18,13 @@
  *
  * When what is called:
  *
- *   on_deadline   at the time deadline_ns() gave. May spin for the last AGENT_LEAD_NS before a send,
- *                 so that nothing stands between the clock and the send call.
- *   do_work       again and again while the channel is active (something was found lately, a client
- *                 rang the bell, a deadline was served). Takes in from the tx ring, sends what needs
- *                 no deadline, frees ring space: a bounded piece of each. Returns how much it found
- *                 to do; 0: the channel may go to sleep.
- *   sources       events of descriptors the agent watches (wrk_watch).
- *   deadline_ns   after each of these: RT_NEVER_NS or when on_deadline is due.
+ *   on_deadline   at the time deadline_ns() gave. May spin for the last AGENT_LEAD_NS before a
+ * send, so that nothing stands between the clock and the send call. do_work       again and again
+ * while the channel is active (something was found lately, a client rang the bell, a deadline was
+ * served). Takes in from the tx ring, sends what needs no deadline, frees ring space: a bounded
+ * piece of each. Returns how much it found to do; 0: the channel may go to sleep. sources events of
+ * descriptors the agent watches (wrk_watch). deadline_ns   after each of these: RT_NEVER_NS or when
+ * on_deadline is due.
  */
 #ifndef WRK_AGENT_H
 #define WRK_AGENT_H
@@ -52,8 +51,9 @@ typedef struct agent_ops {
     size_t (*state_bytes)(const shm_config_t *config);
 
     /* Cold. socket_fd: a bound socket to go on with, the agent's from now on whatever happens, or
-     * -1: open one. Fills the socket facts of ch->segment.status. The queue and rings of ch are ready.
-     * held tells whether to start held. Returns 0 or -errno with a text; then close is not called. */
+     * -1: open one. Fills the socket facts of ch->segment.status. The queue and rings of ch are
+     * ready. held tells whether to start held. Returns 0 or -errno with a text; then close is not
+     * called. */
     int (*open)(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns);
     void (*close)(wrk_channel_t *ch);
 
@@ -84,8 +84,8 @@ typedef struct wrk_reader_bell {
     int fd;
 } wrk_reader_bell_t;
 
-/* One channel as the worker sees it. Agents read config, segment and worker, use tx, rx, reports and
- * stats, own agent and tx_paused, and leave the rest alone. */
+/* One channel as the worker sees it. Agents read config, segment and worker, use tx, rx, reports
+ * and stats, own agent and tx_paused, and leave the rest alone. */
 struct wrk_channel {
     worker_t *worker;
     shm_config_t config;
@@ -101,8 +101,8 @@ struct wrk_channel {
     bool held;
     bool failed;
     bool purging;
-    volatile bool torn;    /* the file was cut short below its mapping (bus_guard.c) */
-    bool orphans;          /* slots may be owned by clients that never came back */
+    volatile bool torn; /* the file was cut short below its mapping (bus_guard.c) */
+    bool orphans;       /* slots may be owned by clients that never came back */
     int segment_fd;
     int bell_fd;
     wrk_source_t bell;
@@ -120,8 +120,8 @@ struct wrk_channel {
 
 /* --- registration -------------------------------------------------------------------------- */
 
-#define AGENT_REGISTER(ops)                                                                        \
-    static const agent_ops_t *const agent_registered_##ops                                         \
+#define AGENT_REGISTER(ops)                                \
+    static const agent_ops_t *const agent_registered_##ops \
         __attribute__((used, section("wrk_agents"))) = &(ops);
 
 /* NULL with a text that lists the engines there are. */

@@ -9,8 +9,8 @@
 
 static worker_t *guarded;
 
-/* Runs in the middle of an access, so only mmap (a plain system call) and stores are allowed here. An
- * address outside of all segments is a real fault: the default action is put back and the access
+/* Runs in the middle of an access, so only mmap (a plain system call) and stores are allowed here.
+ * An address outside of all segments is a real fault: the default action is put back and the access
  * repeated. */
 static void on_sigbus(int number, siginfo_t *info, void *context)
 {

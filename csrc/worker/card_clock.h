@@ -1,12 +1,12 @@
-/* card_clock.h: one phc_t per network interface and channel clock, shared by all sockets that use it,
- * because reading a card's clock takes an ioctl of some 20 us. Worker's thread. */
+/* card_clock.h: one phc_t per network interface and channel clock, shared by all sockets that use
+ * it, because reading a card's clock takes an ioctl of some 20 us. Worker's thread. */
 #ifndef WRK_CARD_CLOCK_H
 #define WRK_CARD_CLOCK_H
 
 #include "worker/agent.h"
 
-/* Cold. The clock of the interface's card for a channel that counts in the given clock; NULL when the
- * card has none or this process may not use it (text set). Give it back with card_clock_put. */
+/* Cold. The clock of the interface's card for a channel that counts in the given clock; NULL when
+ * the card has none or this process may not use it (text set). Give it back with card_clock_put. */
 const phc_t *card_clock_get(wrk_channel_t *ch, const char *device);
 void card_clock_put(const phc_t *phc);
 

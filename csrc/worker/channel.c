@@ -133,11 +133,11 @@ static int check_belongs(const worker_t *w, const shm_config_t *config)
 {
     if (strcmp(config->name_space, w->args.name_space) != 0 ||
         strcmp(config->pool, w->args.pool) != 0)
-        return rt_err_set(-EINVAL,
-                          "channel \"%s\" is of pool \"%s\" in namespace \"%s\", this worker serves "
-                          "pool \"%s\" in \"%s\"",
-                          config->name, config->pool, config->name_space, w->args.pool,
-                          w->args.name_space);
+        return rt_err_set(
+            -EINVAL,
+            "channel \"%s\" is of pool \"%s\" in namespace \"%s\", this worker serves "
+            "pool \"%s\" in \"%s\"",
+            config->name, config->pool, config->name_space, w->args.pool, w->args.name_space);
     return 0;
 }
 
@@ -149,10 +149,11 @@ static int adopt_config(wrk_channel_t *ch, const shm_config_t *config)
         s->rx_bytes != config->rx_bytes || s->report_slots != config->report_slots ||
         s->producers != config->producers || s->readers != config->readers ||
         s->max_payload_bytes != config->max_payload_bytes)
-        return rt_err_set(-EPROTO,
-                          "the segment is of channel \"%.64s\" with other sizes than the request for "
-                          "\"%s\" says: make the segment from the same configuration",
-                          s->name, config->name);
+        return rt_err_set(
+            -EPROTO,
+            "the segment is of channel \"%.64s\" with other sizes than the request for "
+            "\"%s\" says: make the segment from the same configuration",
+            s->name, config->name);
     ch->config = *config;
     ch->segment.config = *config;
     return 0;
@@ -199,8 +200,8 @@ static int start_agent(wrk_channel_t *ch, int socket_fd, bool held)
             close(socket_fd);
         return -ENOENT;
     }
-    size_t bytes = (ch->ops->state_bytes(&ch->config) + RT_LINE_BYTES - 1) / RT_LINE_BYTES *
-                   RT_LINE_BYTES;
+    size_t bytes =
+        (ch->ops->state_bytes(&ch->config) + RT_LINE_BYTES - 1) / RT_LINE_BYTES * RT_LINE_BYTES;
     ch->agent = aligned_alloc(RT_LINE_BYTES, bytes);
     if (ch->agent == NULL) {
         if (socket_fd >= 0)
@@ -239,7 +240,8 @@ static void publish_status(wrk_channel_t *ch, bool takeover)
     rt_futex_wake_all(&s->epoch);
 }
 
-static int open_prepared(wrk_channel_t *ch, const shm_config_t *config, bool takeover, int socket_fd)
+static int open_prepared(wrk_channel_t *ch, const shm_config_t *config, bool takeover,
+                         int socket_fd)
 {
     int rc = map_segment(ch, config);
     if (rc == 0) {
@@ -280,8 +282,8 @@ static int check_room(worker_t *w, const shm_config_t *config)
     return 0;
 }
 
-int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int segment_fd, int bell_fd,
-                 int socket_fd)
+int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int segment_fd,
+                 int bell_fd, int socket_fd)
 {
     int rc = check_belongs(w, config);
     rc = rc ? rc : check_room(w, config);

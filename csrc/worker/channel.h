@@ -1,18 +1,18 @@
-/* channel.h: the worker's table of channels: open, take over, close, hold, and the set of those that
- * are polled. Worker's thread. */
+/* channel.h: the worker's table of channels: open, take over, close, hold, and the set of those
+ * that are polled. Worker's thread. */
 #ifndef WRK_CHANNEL_H
 #define WRK_CHANNEL_H
 
 #include "worker/worker.h"
 
-/* Opens a channel. Takes the descriptors over: they are closed on failure. socket_fd -1: none given.
- * Returns 0; -EEXIST, -ENOSPC (WRK_MAX_CHANNELS), -ENOENT (engine), -EPROTO (segment does not belong
- * to this configuration), or what mapping and opening say; with a text. */
-int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int segment_fd, int bell_fd,
-                 int socket_fd);
+/* Opens a channel. Takes the descriptors over: they are closed on failure. socket_fd -1: none
+ * given. Returns 0; -EEXIST, -ENOSPC (WRK_MAX_CHANNELS), -ENOENT (engine), -EPROTO (segment does
+ * not belong to this configuration), or what mapping and opening say; with a text. */
+int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int segment_fd,
+                 int bell_fd, int socket_fd);
 
-/* Closes it for good: state CLOSED, everybody who waits is woken, memory freed. What still waited in
- * the tx ring has been purged before. */
+/* Closes it for good: state CLOSED, everybody who waits is woken, memory freed. What still waited
+ * in the tx ring has been purged before. */
 void channel_close(wrk_channel_t *ch);
 
 /* NULL: no such channel. */

@@ -94,13 +94,15 @@ int command_parse(command_t *out, const void *message, size_t bytes, unsigned fd
         return rt_err_set(-EBADMSG, "message of %zu bytes is shorter than its header", bytes);
     memcpy(&head, message, sizeof head);
     if (head.magic != CTL_MAGIC)
-        return rt_err_set(-EBADMSG, "magic 0x%08x is not 0x%08x: the other side is no shmring client "
-                                    "of this version",
+        return rt_err_set(-EBADMSG,
+                          "magic 0x%08x is not 0x%08x: the other side is no shmring client "
+                          "of this version",
                           head.magic, CTL_MAGIC);
     out->request = head.request;
     if (head.op >= SHAPE_COUNT || SHAPES[head.op].name == NULL)
-        return rt_err_set(-EPROTO, "request %u is unknown to this worker: client and worker must be "
-                                   "of the same shmring version",
+        return rt_err_set(-EPROTO,
+                          "request %u is unknown to this worker: client and worker must be "
+                          "of the same shmring version",
                           head.op);
     const shape_t *shape = &SHAPES[head.op];
     out->op = (ctl_op_t)head.op;

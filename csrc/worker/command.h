@@ -15,9 +15,9 @@ typedef struct command {
     uint32_t request;
     bool pool_only; /* pools and processes of the same user only */
     ctl_open_t open;
-    shm_config_t config;     /* OPEN: checked by shm_config_check */
-    ctl_attach_t attach;     /* ATTACH */
-    ctl_attached_t detach;   /* DETACH */
+    shm_config_t config;       /* OPEN: checked by shm_config_check */
+    ctl_attach_t attach;       /* ATTACH */
+    ctl_attached_t detach;     /* DETACH */
     char name[SHM_NAME_BYTES]; /* every op that names a channel; terminated and checked */
 } command_t;
 

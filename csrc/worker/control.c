@@ -68,8 +68,8 @@ void control_send(wrk_conn_t *conn, uint32_t op, uint32_t request, const reply_t
 
 void control_announce(worker_t *w, int fd, int result)
 {
-    ctl_pong_t pong = {.pid = (uint32_t)getpid(), .channels = w->channel_count,
-                       .now_mono_ns = rt_mono_ns()};
+    ctl_pong_t pong = {
+        .pid = (uint32_t)getpid(), .channels = w->channel_count, .now_mono_ns = rt_mono_ns()};
     const char *text = rt_err_text();
     bool ready = result == 0;
     ctl_header_t head = {
@@ -123,7 +123,8 @@ static void close_all(const int *fds, unsigned count)
         close(fds[i]);
 }
 
-/* Collects the descriptors of a message; too many to be ours are closed here, and the count says so. */
+/* Collects the descriptors of a message; too many to be ours are closed here, and the count says
+ * so. */
 static unsigned collect_fds(struct msghdr *message, int *fds, unsigned max)
 {
     unsigned count = 0;
@@ -164,15 +165,16 @@ static ssize_t receive(int fd, void *buffer, size_t bytes, int *fds, unsigned *f
     return n;
 }
 
-static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int *fds, unsigned count,
-                       reply_t *reply)
+static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int *fds,
+                       unsigned count, reply_t *reply)
 {
     static command_t command; /* large, and this thread is the only one */
     rt_err_clear();
     reply->result = command_parse(&command, message, bytes, count);
     if (reply->result == 0 && command.pool_only && !conn->trusted)
-        reply->result = rt_err_set(-EPERM, "uid %u may not do this: only root, the worker's own user "
-                                           "and its pool may",
+        reply->result = rt_err_set(-EPERM,
+                                   "uid %u may not do this: only root, the worker's own user "
+                                   "and its pool may",
                                    (unsigned)conn->uid);
     if (reply->result == 0)
         control_run(conn, &command, fds, count, reply);
@@ -282,13 +284,14 @@ static void set_access(worker_t *w)
 static int listen_here(worker_t *w)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int n = snprintf(w->socket_path, sizeof w->socket_path, "%s/worker-%u.sock", w->args.runtime_dir,
-                     w->args.slot);
+    int n = snprintf(w->socket_path, sizeof w->socket_path, "%s/worker-%u.sock",
+                     w->args.runtime_dir, w->args.slot);
     if (n < 0 || (size_t)n >= sizeof address.sun_path)
-        return rt_err_set(-ENAMETOOLONG,
-                          "control socket %s/worker-%u.sock is longer than the %zu characters a Unix "
-                          "socket may have: set SHMRING_RUNTIME_DIR to a shorter path",
-                          w->args.runtime_dir, w->args.slot, sizeof address.sun_path - 1);
+        return rt_err_set(
+            -ENAMETOOLONG,
+            "control socket %s/worker-%u.sock is longer than the %zu characters a Unix "
+            "socket may have: set SHMRING_RUNTIME_DIR to a shorter path",
+            w->args.runtime_dir, w->args.slot, sizeof address.sun_path - 1);
     memcpy(address.sun_path, w->socket_path, (size_t)n + 1);
     w->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (w->listen_fd < 0)

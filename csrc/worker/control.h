@@ -1,7 +1,8 @@
 /* control.h: the control plane's connections. Worker's thread.
  *
- * A listening SOCK_SEQPACKET socket in the runtime directory, and the pool's own connection that the
- * worker was born with. Whoever hangs up is dead: what it held is repaired (see control_run.c). */
+ * A listening SOCK_SEQPACKET socket in the runtime directory, and the pool's own connection that
+ * the worker was born with. Whoever hangs up is dead: what it held is repaired (see control_run.c).
+ */
 #ifndef WRK_CONTROL_H
 #define WRK_CONTROL_H
 
@@ -39,8 +40,8 @@ struct wrk_job {
     uint32_t request;
 };
 
-/* Listens and takes the pool's connection over. Before capabilities are dropped: the socket gets the
- * runtime directory's group. Returns 0 or -errno with a text. */
+/* Listens and takes the pool's connection over. Before capabilities are dropped: the socket gets
+ * the runtime directory's group. Returns 0 or -errno with a text. */
 int control_open(worker_t *w);
 void control_close(worker_t *w);
 

@@ -44,8 +44,9 @@ static wrk_channel_t *find_usable(wrk_conn_t *conn, const char *name, reply_t *r
 {
     wrk_channel_t *ch = channel_find(conn->worker, name);
     if (ch == NULL) {
-        reply->result = rt_err_set(-ENOENT, "channel \"%s\" is not open in worker %u of pool \"%s\"",
-                                   name, conn->worker->args.slot, conn->worker->args.pool);
+        reply->result =
+            rt_err_set(-ENOENT, "channel \"%s\" is not open in worker %u of pool \"%s\"", name,
+                       conn->worker->args.slot, conn->worker->args.pool);
         return NULL;
     }
     if (may_use(conn, ch))
@@ -130,8 +131,9 @@ static int give_producer(wrk_conn_t *conn, wrk_channel_t *ch, uint32_t wanted, u
         *slot = i;
         return 0;
     }
-    return rt_err_set(-EUSERS, "channel \"%s\" has no free producer slot of %u: close senders, or open "
-                               "it with more producers",
+    return rt_err_set(-EUSERS,
+                      "channel \"%s\" has no free producer slot of %u: close senders, or open "
+                      "it with more producers",
                       ch->config.name, ch->config.producers - 1);
 }
 
@@ -155,8 +157,9 @@ static int give_reader(wrk_conn_t *conn, wrk_channel_t *ch, uint32_t wanted, uin
         *slot = i;
         return 0;
     }
-    return rt_err_set(-EUSERS, "channel \"%s\" has no free reader slot of %u: close readers, or open it "
-                               "with more readers",
+    return rt_err_set(-EUSERS,
+                      "channel \"%s\" has no free reader slot of %u: close readers, or open it "
+                      "with more readers",
                       ch->config.name, ch->config.readers);
 }
 
@@ -209,8 +212,9 @@ static int attach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask, 
                   ctl_attached_t *got)
 {
     if (conn->pid == 0)
-        return rt_err_set(-EPERM, "the client lives in a pid namespace that the worker cannot see, so "
-                                  "that its death would go unnoticed: share the pid namespace");
+        return rt_err_set(-EPERM,
+                          "the client lives in a pid namespace that the worker cannot see, so "
+                          "that its death would go unnoticed: share the pid namespace");
     if (bell >= 0 && !(ask->what & CTL_ATTACH_READER))
         return rt_err_set(-EINVAL, "an eventfd came with ATTACH, but not as reader");
     int rc = bell >= 0 ? check_bell(bell) : 0;
@@ -222,8 +226,11 @@ static int attach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask, 
         free_slots(ch, got->producer, got->reader);
         return rt_err_set(-ENOMEM, "no memory for an attachment");
     }
-    *a = (wrk_attachment_t){.next = conn->attachments, .channel = ch, .producer = got->producer,
-                            .reader = got->reader, .bell = bell};
+    *a = (wrk_attachment_t){.next = conn->attachments,
+                            .channel = ch,
+                            .producer = got->producer,
+                            .reader = got->reader,
+                            .bell = bell};
     conn->attachments = a;
     if (bell >= 0)
         ch->bells[ch->bell_count++] = (wrk_reader_bell_t){.slot = got->reader, .fd = bell};
@@ -233,7 +240,8 @@ static int attach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask, 
 static void run_attach(wrk_conn_t *conn, wrk_channel_t *ch, const command_t *c, int *fds,
                        unsigned fd_count, reply_t *reply)
 {
-    ctl_attached_t got = {.channel = c->attach.channel, .producer = CTL_NO_SLOT,
+    ctl_attached_t got = {.channel = c->attach.channel,
+                          .producer = CTL_NO_SLOT,
                           .reader = CTL_NO_SLOT,
                           .epoch = rt_load_relaxed(&ch->segment.status->epoch)};
     int bell = fd_count > 0 ? fds[0] : -1;
@@ -268,8 +276,9 @@ static void run_detach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attached_t
             return;
         }
     }
-    reply->result = rt_err_set(-ENOENT, "this connection does not hold producer slot %u and reader "
-                                        "slot %u of channel \"%s\"",
+    reply->result = rt_err_set(-ENOENT,
+                               "this connection does not hold producer slot %u and reader "
+                               "slot %u of channel \"%s\"",
                                what->producer, what->reader, ch->config.name);
 }
 
@@ -372,8 +381,8 @@ static void run_list(const worker_t *w, reply_t *reply)
 
 static void run_ping(const worker_t *w, reply_t *reply)
 {
-    ctl_pong_t pong = {.pid = (uint32_t)getpid(), .channels = w->channel_count,
-                       .now_mono_ns = rt_mono_ns()};
+    ctl_pong_t pong = {
+        .pid = (uint32_t)getpid(), .channels = w->channel_count, .now_mono_ns = rt_mono_ns()};
     memcpy(reply->body, &pong, sizeof pong);
     reply->body_bytes = sizeof pong;
 }

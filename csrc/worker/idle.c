@@ -8,11 +8,12 @@
 #define SHORTEST_SLEEP_NS (30 * RT_NS_PER_US)
 /* Gaps up to this are worth spinning through: about what falling asleep and waking up cost. */
 #define EXPECT_WITHIN_NS (50 * RT_NS_PER_US)
-/* The kernel's fair server takes up to 50 ms a second, in one piece, from a core whose real-time threads
- * left ordinary ones less than that; what it counts is the time those really ran. Of a rest of 60 us that
- * is about 45 us here, the remainder goes into switching and waking. 8 % in such rests leave them 6 %;
- * measured beside an ordinary endless loop on the core: holes of 1 to 5 ms with 4.5 %, none with 6 %.
- * Packets that are due in a rest are late by as much, so rests are no longer than that. */
+/* The kernel's fair server takes up to 50 ms a second, in one piece, from a core whose real-time
+ * threads left ordinary ones less than that; what it counts is the time those really ran. Of a rest
+ * of 60 us that is about 45 us here, the remainder goes into switching and waking. 8 % in such
+ * rests leave them 6 %; measured beside an ordinary endless loop on the core: holes of 1 to 5 ms
+ * with 4.5 %, none with 6 %. Packets that are due in a rest are late by as much, so rests are no
+ * longer than that. */
 #define BUSY_PERMILLE 925
 #define BUSY_WINDOW_NS (100 * RT_NS_PER_MS)
 #define BUSY_BURST_NS (500 * RT_NS_PER_US)

@@ -7,10 +7,11 @@
  * Three waiting profiles:
  *   latency   never sleeps of its own will; only rests as much as the budget asks for
  *   balanced  after something happened spins as long as more of it may be expected (twice the usual
- *             gap, if that gap is short), then sleeps; wakes a learnt margin before the next deadline
- *   power     sleeps at once; wakes at the deadline less what half of its wake-ups take
+ *             gap, if that gap is short), then sleeps; wakes a learnt margin before the next
+ * deadline power     sleeps at once; wakes at the deadline less what half of its wake-ups take
  *
- * Under SCHED_FIFO a budget bounds the time awake, see proto/pacing/spin_budget.h. Worker's thread. */
+ * Under SCHED_FIFO a budget bounds the time awake, see proto/pacing/spin_budget.h. Worker's thread.
+ */
 #ifndef WRK_IDLE_H
 #define WRK_IDLE_H
 
@@ -46,8 +47,8 @@ int64_t idle_margin_ns(const idle_t *i);
 /* Sleeps if the budget demands it, whatever is due. Returns true if it did. */
 bool idle_forced_rest(idle_t *i, int64_t now_mono_ns);
 
-/* How long to sleep now, in a pass that found nothing, with the next deadline at next_mono_ns: 0: go
- * on spinning. */
+/* How long to sleep now, in a pass that found nothing, with the next deadline at next_mono_ns: 0:
+ * go on spinning. */
 int64_t idle_sleep_ns(idle_t *i, int64_t now_mono_ns, int64_t next_mono_ns);
 
 /* Sleeps in the poller, until its timeout or an event; keeps the accounts. */

@@ -33,14 +33,15 @@ typedef struct poller {
 int poller_open(poller_t *p);
 void poller_close(poller_t *p);
 
-/* Starts to watch fd. source->on_event and channel are set by the caller. Returns 0 or -errno, text. */
+/* Starts to watch fd. source->on_event and channel are set by the caller. Returns 0 or -errno,
+ * text. */
 int poller_watch(poller_t *p, wrk_source_t *source, int fd, uint32_t events);
 
 /* Other events for a watched source. No call is made when nothing changes. */
 void poller_change(poller_t *p, wrk_source_t *source, uint32_t events);
 
-/* The source may be freed afterwards: events of it that were fetched already are forgotten. Does not
- * close the descriptor. Fine for a source that is not watched. */
+/* The source may be freed afterwards: events of it that were fetched already are forgotten. Does
+ * not close the descriptor. Fine for a source that is not watched. */
 void poller_forget(poller_t *p, wrk_source_t *source);
 
 /* Fetches events: waits for at most timeout_ns (0: not at all). Returns how many. */

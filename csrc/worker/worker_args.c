@@ -68,7 +68,8 @@ static int parse_word(const char *option, const char *text, const char *const *w
         }
     }
     return rt_err_set(-EINVAL, "--%s %s: give %s%s%s or %s", option, text, words[0],
-                      words[2] ? ", " : "", words[2] ? words[1] : "", words[2] ? words[2] : words[1]);
+                      words[2] ? ", " : "", words[2] ? words[1] : "",
+                      words[2] ? words[2] : words[1]);
 }
 
 static int parse_option(worker_args_t *args, int option, const char *text)

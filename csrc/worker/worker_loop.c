@@ -2,7 +2,8 @@
  *
  * One pass:
  *
- *     clock -> what is due -> tx rings of active channels -> sockets, bells, control -> duties -> rest
+ *     clock -> what is due -> tx rings of active channels -> sockets, bells, control -> duties ->
+ * rest
  *
  * The clock is read once and handed down. What stands nearer to the deadline goes first, and each
  * stage runs only if it fits before the next one:
@@ -40,8 +41,9 @@ enum {
     DEADLINES_PER_PASS = 64,
     ACTIVE_PER_PASS = 64,
     HOUSEKEEPING_CHANNELS = 16, /* each about 1 us, a system call included */
-    HOUSEKEEPING_ROUNDS = 20,   /* after so many turns all channels had theirs: about once a second ... */
-    HOUSEKEEPING_MOST = 256,    /* ... unless there are too many */
+    HOUSEKEEPING_ROUNDS =
+        20, /* after so many turns all channels had theirs: about once a second ... */
+    HOUSEKEEPING_MOST = 256, /* ... unless there are too many */
 };
 
 static wrk_channel_t *channel_of(deadline_node_t *node)

@@ -36,7 +36,8 @@ static int hold_lock(worker_t *w)
         return rt_err_set(-errno, "%s: %s; the pool makes this directory before it starts workers",
                           path, strerror(errno));
     if (flock(w->lock_fd, LOCK_SH | LOCK_NB) != 0)
-        return rt_err_set(-errno, "%s is held exclusively (a clean-up is under way): try again", path);
+        return rt_err_set(-errno, "%s is held exclusively (a clean-up is under way): try again",
+                          path);
     return 0;
 }
 

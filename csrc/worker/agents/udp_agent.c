@@ -67,7 +67,8 @@ static int64_t deadline_ns(const wrk_channel_t *ch)
 
 /* --- open ---------------------------------------------------------------------------------- */
 
-/* The interface whose card could stamp: the one the channel is bound to, else the way to its remote. */
+/* The interface whose card could stamp: the one the channel is bound to, else the way to its
+ * remote. */
 static const phc_t *find_card(wrk_channel_t *ch)
 {
     const shm_config_t *c = &ch->config;
@@ -220,8 +221,8 @@ static void reset(wrk_channel_t *ch)
 static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    (void)now_mono_ns;
     rt_store_relaxed(&ch->stats->scheduled, due_heap_count(&a->schedule));
+    (void)udp_agent_free_space(ch, now_mono_ns); /* cancelled packets that are due much later */
     if (a->receives)
         rt_store_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops],
                          udp_drops_refresh(&a->udp) - a->drops_base);

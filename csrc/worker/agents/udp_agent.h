@@ -19,7 +19,7 @@
 #include "worker/agent.h"
 
 enum {
-    UDP_AGENT_BATCH = 64,  /* packets in one send or receive call, at most */
+    UDP_AGENT_BATCH = 64,   /* packets in one send or receive call, at most */
     UDP_AGENT_STAMPS = 256, /* sent packets whose stamp is awaited, at most */
 };
 
@@ -51,9 +51,10 @@ typedef struct udp_agent {
 
     /* sending */
     due_heap_t schedule; /* due times in the channel's clock, order by sequence */
-    uint64_t ready[UDP_AGENT_BATCH]; /* refs without deadline, taken in and not yet sent, in order */
+    uint64_t
+        ready[UDP_AGENT_BATCH]; /* refs without deadline, taken in and not yet sent, in order */
     unsigned ready_count;
-    bool blocked; /* the kernel has no room */
+    bool blocked;         /* the kernel has no room */
     uint64_t refused_ref; /* of the packet it refused; verdict: send_slow */
     int64_t retry_mono_ns;
     int64_t retry_after_ns;
@@ -74,7 +75,7 @@ typedef struct udp_agent {
     /* receiving */
     bool rx_stopped; /* OVERFLOW_WAIT: readers must catch up first */
     int64_t rx_retry_mono_ns;
-    uint64_t drops_base; /* the kernel's count when statistics were reset */
+    uint64_t drops_base;  /* the kernel's count when statistics were reset */
     udp_addr_t only_from; /* set: everything else is filtered */
     udp_rx_t arrivals[UDP_AGENT_BATCH];
 
@@ -100,6 +101,9 @@ udp_config_t udp_agent_config(wrk_channel_t *ch, const phc_t *phc);
 /* --- sending --- */
 
 unsigned udp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns);
+/* Gives cancelled packets at the head their verdict and frees finished space, a piece of it.
+ * Returns how many records. */
+unsigned udp_agent_free_space(wrk_channel_t *ch, int64_t now_mono_ns);
 void udp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns);
 void udp_agent_unblock(wrk_channel_t *ch, int64_t now_mono_ns);
 int64_t udp_agent_tx_deadline_ns(const wrk_channel_t *ch);

@@ -62,7 +62,8 @@ udp_config_t udp_agent_config(wrk_channel_t *ch, const phc_t *phc)
     u.dont_fragment = c->dont_fragment;
     u.mcast_loop = c->multicast_loop;
     u.want_gso = c->gso && (c->direction & SHM_TX);
-    /* Readers may stop the reception at any packet: a batch that is taken as a whole does not fit. */
+    /* Readers may stop the reception at any packet: a batch that is taken as a whole does not fit.
+     */
     u.want_gro = c->gro && (c->direction & SHM_RX) && c->overflow != SHM_OVERFLOW_WAIT;
     u.want_tos = c->direction & SHM_RX;
     u.tx_stamps = c->tx_stamp >= SHM_STAMP_KERNEL && (c->direction & SHM_TX);

@@ -1,5 +1,6 @@
 /* udp_agent_link.c: the emulated link (proto/impair) between ring and socket, in either direction.
- * Packets stay in the link's own storage until they are due; their deadline is one of the channel's. */
+ * Packets stay in the link's own storage until they are due; their deadline is one of the
+ * channel's. */
 #include "worker/agents/udp_agent.h"
 
 #include "base/rt_err.h"
@@ -49,8 +50,9 @@ static int open_one(const shm_impair_t *wanted, impair_t **link, void **memory)
     *link = malloc(sizeof **link);
     *memory = malloc(bytes);
     if (*link == NULL || *memory == NULL)
-        return rt_err_set(-ENOMEM, "no memory for an emulated link of %zu bytes: lower its delay, "
-                                   "rate or queue",
+        return rt_err_set(-ENOMEM,
+                          "no memory for an emulated link of %zu bytes: lower its delay, "
+                          "rate or queue",
                           bytes);
     return impair_init(*link, &config, *memory, bytes);
 }
@@ -132,8 +134,8 @@ void udp_agent_link_offer_rx(wrk_channel_t *ch, const rx_item_t *item, int64_t n
 
 /* --- out ----------------------------------------------------------------------------------- */
 
-/* The link has given these packets up and their verdict is given: what the kernel has no room for now
- * is lost on the way, as on any other link. */
+/* The link has given these packets up and their verdict is given: what the kernel has no room for
+ * now is lost on the way, as on any other link. */
 static void emit_tx(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
@@ -167,8 +169,8 @@ static void emit_rx(wrk_channel_t *ch, int64_t now_mono_ns)
     impair_out_t out[UDP_AGENT_BATCH];
     if (ch->rx.wait_for_readers && !rx_writer_has_room(&ch->rx))
         return;
-    size_t n = impair_emit(a->link_rx, out, ch->rx.wait_for_readers ? 1 : UDP_AGENT_BATCH,
-                           now_mono_ns);
+    size_t n =
+        impair_emit(a->link_rx, out, ch->rx.wait_for_readers ? 1 : UDP_AGENT_BATCH, now_mono_ns);
     for (size_t i = 0; i < n; i++) {
         arrival_tag_t tag;
         memcpy(&tag, out[i].tag, sizeof tag);
@@ -214,9 +216,12 @@ static void copy_counters(wrk_channel_t *ch, const impair_t *link, const impair_
         return;
     const impair_counters_t *c = &link->counters;
     const uint64_t values[] = {
-        c->offered - base->offered,       c->lost - base->lost,
-        c->burst_lost - base->burst_lost, c->duplicated - base->duplicated,
-        c->reordered - base->reordered,   c->corrupted - base->corrupted,
+        c->offered - base->offered,
+        c->lost - base->lost,
+        c->burst_lost - base->burst_lost,
+        c->duplicated - base->duplicated,
+        c->reordered - base->reordered,
+        c->corrupted - base->corrupted,
         c->queue_dropped - base->queue_dropped,
     };
     for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++)

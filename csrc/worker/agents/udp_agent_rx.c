@@ -1,11 +1,11 @@
 /* udp_agent_rx.c: from the socket to the rx ring.
  *
- * A call takes at most one batch, and only as much as fits before the next deadline on this core; the
- * socket stays readable and the poller calls again. A GRO batch that was begun is finished first: it
- * occupies the buffers that all sockets of this worker share.
+ * A call takes at most one batch, and only as much as fits before the next deadline on this core;
+ * the socket stays readable and the poller calls again. A GRO batch that was begun is finished
+ * first: it occupies the buffers that all sockets of this worker share.
  *
- * With overflow="wait" one packet is read at a time, and only while the ring has room for it; what the
- * readers do not make room for stays in the kernel's socket buffer. */
+ * With overflow="wait" one packet is read at a time, and only while the ring has room for it; what
+ * the readers do not make room for stays in the kernel's socket buffer. */
 #include "worker/agents/udp_agent.h"
 
 #include <errno.h>

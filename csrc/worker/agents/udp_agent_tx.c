@@ -3,18 +3,18 @@
  *     tx ring --take_in--> no deadline: ready[] ------------------> batch -> udp_send -> verdicts
  *                     \--> deadline:    schedule --when it is due--/   \---> link (emulated)
  *
- * A deadline is served in four steps. At start - AGENT_LEAD_NS the worker calls (on_deadline); what is
- * due at that instant is taken out of the ring and the messages are built; then the clock is read until
- * the start; then comes the send call and nothing else. A packet that was taken is in state SENDING:
- * whoever takes this channel over will not send it again.
+ * A deadline is served in four steps. At start - AGENT_LEAD_NS the worker calls (on_deadline); what
+ * is due at that instant is taken out of the ring and the messages are built; then the clock is
+ * read until the start; then comes the send call and nothing else. A packet that was taken is in
+ * state SENDING: whoever takes this channel over will not send it again.
  *
  * start = deadline, or with align="wire" the deadline less the learnt way to the wire.
  *
  * Where the queueing discipline launches packets by itself (txtime), they are handed over
  * HANDOVER_AHEAD_NS before the start and nobody spins.
  *
- * When the kernel has no room the packets go back where they came from, in order, and nothing more is
- * taken in until it has (EPOLLOUT, or after a pause). */
+ * When the kernel has no room the packets go back where they came from, in order, and nothing more
+ * is taken in until it has (EPOLLOUT, or after a pause). */
 #include "worker/agents/udp_agent.h"
 
 #include "base/rt_seq.h"
@@ -300,7 +300,7 @@ static bool take_in_one(wrk_channel_t *ch, int64_t now_mono_ns)
     return true;
 }
 
-static unsigned free_space(wrk_channel_t *ch, int64_t now_mono_ns)
+unsigned udp_agent_free_space(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     tx_item_t item;
     unsigned moved = 0;
@@ -326,7 +326,7 @@ unsigned udp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
         if (a->ready_count > 0)
             send_ready(ch, now_mono_ns);
     }
-    return work + free_space(ch, now_mono_ns);
+    return work + udp_agent_free_space(ch, now_mono_ns);
 }
 
 /* --- purge --------------------------------------------------------------------------------- */
@@ -348,8 +348,8 @@ static void cancel(wrk_channel_t *ch, uint64_t ref, int64_t now_mono_ns)
     udp_agent_refused(ch, &item, -ECANCELED, now_mono_ns);
 }
 
-/* Takes one record in for good or to be cancelled. Returns true when nothing that waited at the start of
- * the purge is left: a record of later sequence came, or none. */
+/* Takes one record in for good or to be cancelled. Returns true when nothing that waited at the
+ * start of the purge is left: a record of later sequence came, or none. */
 static bool purge_one(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
@@ -394,7 +394,7 @@ int udp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
         n++;
     }
     bool done = n < max && purge_ring(ch, max - n, now_mono_ns);
-    (void)free_space(ch, now_mono_ns);
+    (void)udp_agent_free_space(ch, now_mono_ns);
     if (!done)
         return 0;
     a->purging = false;

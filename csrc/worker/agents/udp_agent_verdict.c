@@ -6,8 +6,8 @@
 #include <errno.h>
 
 #define STAMP_PATIENCE_NS (2 * RT_NS_PER_MS)
-/* Up to this rate every packet is stamped; a faster sender gets this many stamps. Each costs a system
- * call, some 1 us. */
+/* Up to this rate every packet is stamped; a faster sender gets this many stamps. Each costs a
+ * system call, some 1 us. */
 #define STAMPS_PER_S 2000.0
 #define STAMPS_AT_ONCE 64.0
 #define STAMPS_PER_CALL 64u

@@ -17,8 +17,8 @@ static command_t command;
 static int parse(uint32_t op, const void *body, size_t bytes, unsigned fds)
 {
     memset(&message, 0, sizeof message);
-    message.head = (ctl_header_t){.magic = CTL_MAGIC, .op = op, .request = 42,
-                                  .body_bytes = (uint32_t)bytes};
+    message.head =
+        (ctl_header_t){.magic = CTL_MAGIC, .op = op, .request = 42, .body_bytes = (uint32_t)bytes};
     memcpy(message.body, body, bytes);
     return command_parse(&command, &message, sizeof message.head + bytes, fds);
 }

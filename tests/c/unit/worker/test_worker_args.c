@@ -9,8 +9,9 @@ static worker_args_t args;
 
 static int parse(const char *const *more)
 {
-    const char *argv[32] = {"shmring-worker", "--namespace", "ns", "--pool", "p", "--runtime", "/r",
-                            "--page-fd", "5", "--pool-fd", "6"};
+    const char *argv[32] = {
+        "shmring-worker", "--namespace", "ns",        "--pool", "p", "--runtime", "/r",
+        "--page-fd",      "5",           "--pool-fd", "6"};
     int n = 11;
     while (*more != NULL)
         argv[n++] = *more++;
@@ -22,7 +23,8 @@ static int parse(const char *const *more)
 static void test_everything_given(void)
 {
     CHECK_EQ(PARSE("--slot", "3", "--cpu", "1", "--policy", "fifo", "--priority", "80", "--profile",
-                   "latency", "--private", "--strict"), 0);
+                   "latency", "--private", "--strict"),
+             0);
     CHECK_EQ(args.slot, 3);
     CHECK_EQ(args.cpu, 1);
     CHECK(args.fifo && args.private_pool && args.strict);

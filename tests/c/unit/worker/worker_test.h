@@ -81,9 +81,9 @@ static inline bool wt_launch(wt_worker_t *w, const char *const *extra)
         (void)snprintf(pool, sizeof pool, "%d", ends[1]);
         (void)fcntl(w->page_fd, F_SETFD, 0);
         (void)fcntl(ends[1], F_SETFD, 0);
-        const char *argv[40] = {RT_WORKER_PROGRAM, "--namespace", WT_NAMESPACE, "--pool", WT_POOL,
-                                "--slot", "0", "--runtime", w->dir, "--page-fd", page, "--pool-fd",
-                                pool};
+        const char *argv[40] = {
+            RT_WORKER_PROGRAM, "--namespace", WT_NAMESPACE, "--pool", WT_POOL,     "--slot", "0",
+            "--runtime",       w->dir,        "--page-fd",  page,     "--pool-fd", pool};
         int n = 13;
         while (extra != NULL && *extra != NULL && n < 39)
             argv[n++] = *extra++;
@@ -104,7 +104,9 @@ static inline int wt_reply(wt_worker_t *w, int fd, uint32_t request, void *body,
         char bytes[CMSG_SPACE(sizeof(int) * CTL_MAX_FDS)];
     } control;
     struct iovec part = {.iov_base = buffer, .iov_len = sizeof buffer};
-    struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
+    struct msghdr m = {.msg_iov = &part,
+                       .msg_iovlen = 1,
+                       .msg_control = control.bytes,
                        .msg_controllen = sizeof control.bytes};
     struct pollfd p = {.fd = fd, .events = POLLIN};
     if (poll(&p, 1, 5000) != 1)
@@ -152,8 +154,8 @@ static inline bool wt_post(int fd, uint32_t op, uint32_t request, const void *bo
         struct cmsghdr align;
         char bytes[CMSG_SPACE(sizeof(int) * 8)];
     } control;
-    ctl_header_t head = {.magic = CTL_MAGIC, .op = op, .request = request,
-                         .body_bytes = (uint32_t)body_bytes};
+    ctl_header_t head = {
+        .magic = CTL_MAGIC, .op = op, .request = request, .body_bytes = (uint32_t)body_bytes};
     struct iovec parts[2] = {{.iov_base = &head, .iov_len = sizeof head},
                              {.iov_base = (void *)(uintptr_t)body, .iov_len = body_bytes}};
     struct msghdr m = {.msg_iov = parts, .msg_iovlen = 2};
@@ -171,7 +173,8 @@ static inline bool wt_post(int fd, uint32_t op, uint32_t request, const void *bo
 }
 
 static inline int wt_ask(wt_worker_t *w, int fd, uint32_t op, const void *body, size_t body_bytes,
-                         const int *fds, unsigned fd_count, void *out, size_t out_bytes, int *out_fds)
+                         const int *fds, unsigned fd_count, void *out, size_t out_bytes,
+                         int *out_fds)
 {
     uint32_t request = ++w->request;
     if (!wt_post(fd, op, request, body, body_bytes, fds, fd_count))
@@ -333,7 +336,8 @@ static inline int wt_send_open(wt_worker_t *w, wt_channel_t *ch, uint32_t flags)
 
 static inline int wt_attach(wt_worker_t *w, int fd, wt_channel_t *ch, int reader_bell)
 {
-    ctl_attach_t ask = {.what = CTL_ATTACH_PRODUCER | CTL_ATTACH_READER, .producer = CTL_NO_SLOT,
+    ctl_attach_t ask = {.what = CTL_ATTACH_PRODUCER | CTL_ATTACH_READER,
+                        .producer = CTL_NO_SLOT,
                         .reader = CTL_NO_SLOT};
     memcpy(ask.channel.name, ch->config.name, sizeof ask.channel.name);
     ctl_attached_t got;
@@ -351,8 +355,10 @@ static inline int wt_attach(wt_worker_t *w, int fd, wt_channel_t *ch, int reader
 
 static inline bool wt_open(wt_worker_t *w, wt_channel_t *ch)
 {
-    if (!wt_segment(ch))
-        return CHECK(!"segment");
+    if (!wt_segment(ch)) {
+        CHECK(ch->segment.base != NULL);
+        return false;
+    }
     int rc = wt_send_open(w, ch, 0);
     if (rc != 0)
         (void)fprintf(stderr, "OPEN: %s\n", w->text);

@@ -259,8 +259,8 @@ def _print(show: Show, wanted_png: Path | None) -> None:
     print("\nkernel receive stamp against the deadline:\n")
     print(table(("", "p50", "p99", "max", "lost"), map(_row, show.results), indent="  "))
     print(
-        '\n  align="start", the default, never sends early; align="wire" aims at the stamp itself: '
-        f"its\n  middle packet is {_signed(_by_name(show, 'shmring-wire'))}."
+        '\n  align="start", the default, never sends early. align="wire" centres the departure stamp on\n'
+        f"  the deadline; the arrival, measured here, is {_signed(_by_name(show, 'shmring-wire'))} (p50)."
     )
     print("\nshare of packets by distance from the deadline:\n")
     print(_histogram(show.results))

@@ -258,9 +258,10 @@ def _summary(result: Result) -> str:
 def _print(show: Show, wanted_png: Path | None) -> None:
     print("\nkernel receive stamp against the deadline:\n")
     print(table(("", "p50", "p99", "max", "lost"), map(_row, show.results), indent="  "))
+    arrival = _signed(_by_name(show, "shmring-wire"))
     print(
-        '\n  align="start", the default, never sends early. align="wire" centres the departure stamp on\n'
-        f"  the deadline; the arrival, measured here, is {_signed(_by_name(show, 'shmring-wire'))} (p50)."
+        '\n  align="start", the default, never sends early. align="wire" centres the departure\n'
+        f"  stamp on the deadline; the arrival, measured here, is {arrival} (p50)."
     )
     print("\nshare of packets by distance from the deadline:\n")
     print(_histogram(show.results))

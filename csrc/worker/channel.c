@@ -396,10 +396,14 @@ void wrk_channel_fail(wrk_channel_t *ch, int error)
 int channel_purge_step(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     int done = ch->ops->purge(ch, PURGE_STEP, now_mono_ns);
-    if (done)
-        rx_writer_purge(&ch->rx);
     channel_ran(ch);
     return done;
+}
+
+void channel_purge_rx(wrk_channel_t *ch)
+{
+    rx_writer_purge(&ch->rx);
+    channel_ran(ch);
 }
 
 void channel_reset_stats(wrk_channel_t *ch)

@@ -22,8 +22,11 @@ void channel_hold(wrk_channel_t *ch);
 void channel_release(wrk_channel_t *ch);
 void channel_reset_stats(wrk_channel_t *ch);
 
-/* One piece of a purge: 1 when done (rx ring emptied too). */
+/* One piece of cancelling what waits to be sent: 1 when done. */
 int channel_purge_step(wrk_channel_t *ch, int64_t now_mono_ns);
+
+/* Empties the rx ring. Not part of closing: readers drain what is left there. */
+void channel_purge_rx(wrk_channel_t *ch);
 
 /* Puts the channel's deadline into the schedule anew, after anything of it ran. */
 void channel_ran(wrk_channel_t *ch);

@@ -339,10 +339,12 @@ bool control_jobs_step(worker_t *w, int64_t now_mono_ns)
     if (!channel_purge_step(ch, now_mono_ns))
         return true;
     bool closes = ch->jobs->op == CTL_CLOSE;
-    if (closes)
+    if (closes) {
         channel_close(ch); /* answers its jobs by control_forget_channel */
-    else
+    } else {
+        channel_purge_rx(ch);
         answer_job(ch, 0);
+    }
     w->jobs_of = next_with_jobs(w);
     return true;
 }
@@ -350,7 +352,7 @@ bool control_jobs_step(worker_t *w, int64_t now_mono_ns)
 void control_forget_channel(worker_t *w, wrk_channel_t *ch)
 {
     while (ch->jobs != NULL)
-        answer_job(ch, 0); /* closed is purged, too */
+        answer_job(ch, 0);
     for (wrk_conn_t *conn = w->conns; conn != NULL; conn = conn->next) {
         wrk_attachment_t **at = &conn->attachments;
         while (*at != NULL) {

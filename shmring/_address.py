@@ -5,8 +5,8 @@ Names are not looked up: a look-up may wait for the network, and nothing here ma
 
 from __future__ import annotations
 
-import errno
 import socket
+import sys
 from typing import Any
 
 from shmring._ring import ffi
@@ -37,6 +37,11 @@ def pack(address: object, what: str = "address") -> bytes:
         raw = _numeric(socket.AF_INET, host, what)
     ffi.memmove(out.ip, raw, len(raw))
     return bytes(ffi.buffer(out))
+
+
+def family(raw: bytes) -> int:
+    """Return 4, 6, or 0 for no address."""
+    return int.from_bytes(raw[:2], sys.byteorder)
 
 
 def unpack(raw: Any) -> Address | None:
@@ -84,9 +89,7 @@ def _scope(zone: str, what: str) -> int:
         return int(zone)
     try:
         return socket.if_nametoindex(zone)
-    except OSError as error:
-        if error.errno not in (errno.ENODEV, errno.ENXIO):
-            raise
+    except OSError:
         raise BadAddress(f"{what}: there is no interface {zone!r} on this host") from None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 
 
 class Waiters:
@@ -14,24 +13,23 @@ class Waiters:
     woken each time; those that find nothing wait again.
     """
 
-    def __init__(self, fileno: Callable[[], int]) -> None:
-        self._fileno = fileno
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: dict[asyncio.AbstractEventLoop, set[asyncio.Future[None]]] = {}
 
-    async def wait(self) -> None:
-        """Return when the descriptor is readable, or after `wake`."""
+    async def wait(self, fd: int) -> None:
+        """Return when `fd`, always the same one, is readable, or after `wake`."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         with self._lock:
             mine = self._waiting.setdefault(loop, set())
             if not mine:
-                loop.add_reader(self._fileno(), self._wake_loop, loop)
+                loop.add_reader(fd, self._wake_loop, loop)
             mine.add(future)
         try:
             await future
         finally:
-            self._leave(loop, future)
+            self._leave(loop, fd, future)
 
     def wake(self) -> None:
         """Wake everybody: the descriptor is about to be closed. Any thread."""
@@ -41,13 +39,15 @@ class Waiters:
             if loop.is_running():
                 loop.call_soon_threadsafe(self._wake_loop, loop)
 
-    def _leave(self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> None:
+    def _leave(
+        self, loop: asyncio.AbstractEventLoop, fd: int, future: asyncio.Future[None]
+    ) -> None:
         with self._lock:
             mine = self._waiting[loop]
             mine.discard(future)
             if not mine:
                 del self._waiting[loop]
-                loop.remove_reader(self._fileno())
+                loop.remove_reader(fd)
 
     def _wake_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:

@@ -5,30 +5,22 @@ cffi lets other threads run during each call, so a lock guards the end; nobody s
 
 from __future__ import annotations
 
-import array
 import errno
-import operator
 import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, Never
 
 from shmring import _address
+from shmring._arguments import Buffer, deadline, has_passed, ns, time_ns
 from shmring._check import last_text
 from shmring._ring import ffi, lib
+from shmring._send_batch import SendBatch
 from shmring.batch import PacketBatch
 from shmring.types import STAMPS, Stamp
 
 RECV_MANY_DEFAULT = 1024
 RECV_MANY_MOST = 1 << 20
 RECV_MANY_BYTES = 1 << 20
-NS_PER_S = 1_000_000_000
-TIME_MAX_NS = 2**63 - 1
-
-Buffer = bytes | bytearray | memoryview | Any
-"""Anything with the buffer protocol, C-contiguous."""
-
-_RECORD_BYTES = ffi.sizeof("packet_record_t")
-_INTEGERS = frozenset("bhilqnBHILQN")
 
 
 class Packet:
@@ -204,18 +196,19 @@ class Core:
         `BadAddress`, `ChannelClosed`, `NoPermission` (a tap), `ValueError` (a time below 0, or more
         than a year ahead in CLOCK_MONOTONIC), `TypeError` (a time that is not an int).
         """
-        due_ns = 0 if at is None else _time_ns(at, "at")
-        until_ns = _deadline(timeout)
+        due_ns = 0 if at is None else time_ns(at, "at")
+        until_ns = deadline(timeout)
         dest = self._destination(to)
-        payload = ffi.from_buffer(data)
         sequence = ffi.new("uint64_t *")
-        while True:
-            with self._core_lock:
-                rc = lib.end_send(self._need_end(), payload, len(payload), due_ns, dest, sequence)
-                text = last_text() if rc == -errno.EMSGSIZE else ""
-            if rc == 0:
-                return int(sequence[0])
-            self._after_failed_send(rc, text, until_ns, 0, 0)
+        with ffi.from_buffer(data) as payload:
+            size = len(payload)
+            while True:
+                with self._core_lock:
+                    rc = lib.end_send(self._need_end(), payload, size, due_ns, dest, sequence)
+                    text = last_text() if rc == -errno.EMSGSIZE else ""
+                if rc == 0:
+                    return int(sequence[0])
+                self._after_failed_send(rc, text, until_ns, 0, 0)
 
     def replace(
         self,
@@ -233,21 +226,22 @@ class Core:
 
         Raises `TooLate` if the old packet does not wait any more, otherwise as `send`.
         """
-        old = _time_ns(sequence, "sequence")
-        due_ns = 0 if at is None else _time_ns(at, "at")
-        until_ns = _deadline(timeout)
+        old = time_ns(sequence, "sequence")
+        due_ns = 0 if at is None else time_ns(at, "at")
+        until_ns = deadline(timeout)
         dest = self._destination(to)
-        payload = ffi.from_buffer(data)
         new = ffi.new("uint64_t *")
-        while True:
-            with self._core_lock:
-                rc = lib.end_replace(
-                    self._need_end(), old, payload, len(payload), at is None, due_ns, dest, new
-                )
-                text = last_text() if rc == -errno.EMSGSIZE else ""
-            if rc == 0:
-                return int(new[0])
-            self._after_failed_send(rc, text, until_ns, 0, 0)
+        with ffi.from_buffer(data) as payload:
+            size = len(payload)
+            while True:
+                with self._core_lock:
+                    rc = lib.end_replace(
+                        self._need_end(), old, payload, size, at is None, due_ns, dest, new
+                    )
+                    text = last_text() if rc == -errno.EMSGSIZE else ""
+                if rc == 0:
+                    return int(new[0])
+                self._after_failed_send(rc, text, until_ns, 0, 0)
 
     def send_many(
         self,
@@ -275,35 +269,23 @@ class Core:
 
         Raises as `send`; `RingFull.sent` says how many were queued before.
         """
-        batch, keep = self._batch(packets, size, sizes, offsets)
-        items: Sequence[Buffer] | None = keep[0] if batch.data == ffi.NULL else None
-        _batch_times(batch, keep, at, interval_ns)
-        if sequences is not None:
-            room = ffi.from_buffer("uint64_t[]", sequences, require_writable=True)
-            if len(room) < batch.count:
-                raise ValueError(
-                    f"sequences has {len(room) * 8} bytes: {batch.count} packets need 8 each"
-                )
-            batch.sequences = room
-            keep.append(room)
-        batch.dest = dest = self._destination(to)
-        until_ns = _deadline(timeout)
-        if batch.count == 0:
-            raise ValueError("there are no packets to send")
-        while batch.done < batch.count:
-            with self._core_lock:
-                end = self._need_end()
-                rc = _send_items(end, batch, items) if items else lib.end_send_batch(end, batch)
-                text = last_text() if rc == -errno.EMSGSIZE else ""
-            if rc == -errno.EFAULT:
-                raise ValueError(
-                    f"packet {batch.done} does not lie inside the buffer of {batch.data_bytes} "
-                    f"bytes ({batch.done} were queued before it)"
-                )
-            if rc < 0:
-                self._after_failed_send(rc, text, until_ns, batch.done, batch.first_sequence)
-        del dest
-        return int(batch.first_sequence)
+        until_ns = deadline(timeout)
+        with SendBatch(packets, size, sizes, offsets) as batch:
+            batch.set_times(at, interval_ns)
+            batch.want_sequences(sequences)
+            batch.set_destination(self._destination(to))
+            if not batch.count:
+                raise ValueError("there are no packets to send")
+            while batch.done < batch.count:
+                with self._core_lock:
+                    rc = batch.send(self._need_end())
+                    text = last_text() if rc == -errno.EMSGSIZE else ""
+                if rc == -errno.EFAULT:
+                    raise batch.bad_cut()
+                if rc < 0:
+                    first = batch.first_sequence
+                    self._after_failed_send(rc, text, until_ns, batch.done, first)
+            return batch.first_sequence
 
     def _destination(self, to: tuple[str, int] | None) -> Any:
         if to is None:
@@ -317,36 +299,10 @@ class Core:
             self._attach_now(lib.END_TX)
         elif rc != -errno.ENOBUFS:
             self._refuse(rc, text)
-        elif _has_passed(until_ns):
+        elif has_passed(until_ns):
             self._raise_full(until_ns != 0, sent, first)
         else:
             self._sleep(lib.END_TX, until_ns)
-
-    def _batch(
-        self,
-        packets: Buffer | Iterable[Buffer],
-        size: int | None,
-        sizes: Sequence[int] | Buffer | None,
-        offsets: Buffer | None,
-    ) -> tuple[Any, list[Any]]:
-        """The batch, and what has to live as long as it."""
-        batch = ffi.new("send_batch_t *")
-        try:
-            whole = memoryview(packets)  # type: ignore[arg-type]
-        except TypeError:
-            if not (size is None and sizes is None and offsets is None):
-                raise TypeError(
-                    "size, sizes and offsets go with one buffer, not with a sequence of packets"
-                ) from None
-            items = tuple(packets)
-            batch.count = len(items)
-            return batch, [items]
-        data = ffi.from_buffer("uint8_t[]", whole)
-        batch.data = data
-        batch.data_bytes = len(data)
-        keep: list[Any] = [data]
-        _batch_cut(batch, keep, whole, size, sizes, offsets)
-        return batch, keep
 
     # --- receiving ----------------------------------------------------------------------------
 
@@ -355,7 +311,7 @@ class Core:
 
         Raises `ReceiveTimeout`, `ChannelClosed` (after the last packet was taken).
         """
-        packet = self._receive(_deadline(timeout), None)
+        packet = self._receive(deadline(timeout), None)
         if packet is None:
             self._raise_timeout()
         return packet
@@ -372,7 +328,7 @@ class Core:
         view = memoryview(buffer).cast("B")
         if view.readonly:
             raise BufferError("the buffer is read-only: use a bytearray or another writable one")
-        packet = self._receive(_deadline(timeout), view)
+        packet = self._receive(deadline(timeout), view)
         if packet is None:
             self._raise_timeout()
         return packet
@@ -391,10 +347,10 @@ class Core:
 
         Raises as `recv`; `PayloadTooLarge` if not even the first fits into `out`.
         """
-        most = _ns(max, "max")
+        most = ns(max, "max")
         if not 1 <= most <= RECV_MANY_MOST:
             raise ValueError(f"max is {max} packets, must be 1 to {RECV_MANY_MOST}")
-        until_ns = _deadline(timeout)
+        until_ns = deadline(timeout)
         view = None if out is None else memoryview(out).cast("B")
         if not self._wait_for_packet(until_ns):
             self._raise_timeout()
@@ -407,20 +363,14 @@ class Core:
         else:
             target = out
         most = min(most, lib.end_waiting(end))
-        records = bytearray(most * _RECORD_BYTES)
+        records = ffi.new("packet_record_t[]", most)
         used = ffi.new("uint64_t *")
-        count = lib.end_take_many(
-            end,
-            ffi.from_buffer("uint8_t[]", target, require_writable=True),
-            len(target),
-            ffi.cast("packet_record_t *", ffi.from_buffer(records)),
-            most,
-            used,
-        )
+        with ffi.from_buffer("uint8_t[]", target, require_writable=True) as room:
+            count = lib.end_take_many(end, room, len(room), records, most, used)
         if count == 0:
             self._refuse_buffer(end, len(target))
         payload = bytes(target[: used[0]]) if out is None else out[: used[0]]
-        return PacketBatch(payload, bytes(records), count)
+        return PacketBatch(payload, bytes(ffi.buffer(records)), count)
 
     def _wait_for_packet(self, until_ns: int) -> bool:
         """Whether a packet lies in the end's spare buffer now, or did a moment ago."""
@@ -429,9 +379,9 @@ class Core:
                 end = self._need_end()
                 # Before looking: what arrived before the channel was closed is found below.
                 stale = not end.rx_ready or not lib.end_in_force(end)
-                if end.rx_ready and lib.end_peek(end):
+                if lib.end_may_read(end) and lib.end_peek(end):
                     return True
-                give_up = not stale and _has_passed(until_ns)
+                give_up = not stale and has_passed(until_ns)
                 if give_up and end.reader_fd >= 0:
                     lib.end_rearm(end)
             if stale:
@@ -465,7 +415,7 @@ class Core:
         elif length > len(view):
             self._refuse_buffer(end, len(view))
         else:
-            ffi.memmove(ffi.from_buffer(view, require_writable=True), end.spare, length)
+            view[:length] = ffi.buffer(end.spare, length)
             data = view[:length]
         packet = Packet(
             data,
@@ -486,157 +436,3 @@ class Core:
             f"the next packet has {end.spare_packet.payload_bytes} bytes, the buffer {room}: give "
             "a larger one; the packet is kept",
         )
-
-
-# --- arguments --------------------------------------------------------------------------------
-
-
-def _ns(value: object, what: str) -> int:
-    """An integer; bool is refused although it is an int: it is never a time."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(
-            f"{what} must be an int: nanoseconds (seconds times 1_000_000_000), not {value!r}"
-        )
-    return operator.index(value)
-
-
-def _time_ns(value: object, what: str) -> int:
-    ns = _ns(value, what)
-    if not 0 <= ns <= TIME_MAX_NS:
-        raise ValueError(
-            f"{what} is {value} ns: a time in the channel's clock is between 0 and 2**63 - 1"
-        )
-    return ns
-
-
-def _deadline(timeout: float | None) -> int:
-    """timeout= in seconds to a point of CLOCK_MONOTONIC; 0: do not wait."""
-    if timeout is None:
-        return int(lib.RT_NEVER_NS)
-    seconds = float(timeout)
-    if not seconds >= 0.0:
-        raise ValueError(
-            f"timeout is {timeout!r}: use seconds, 0 not to wait, None to wait for ever"
-        )
-    if seconds == 0.0:
-        return 0
-    if seconds > 1e9:
-        return int(lib.RT_NEVER_NS)
-    return int(lib.rt_mono_ns()) + int(seconds * NS_PER_S)
-
-
-def _has_passed(until_ns: int) -> bool:
-    return until_ns == 0 or bool(lib.rt_mono_ns() >= until_ns)
-
-
-# --- batches ----------------------------------------------------------------------------------
-
-
-def _int_array(into: Any, keep: list[Any], value: Any, what: str) -> int:
-    """Fill an int_array_t from an array or a sequence of ints. Returns how many there are."""
-    try:
-        view = memoryview(value)
-    except TypeError:
-        view = memoryview(array.array("q", [_ns(item, what) for item in value]))
-    code = view.format.lstrip("@=<")
-    if view.ndim != 1 or code not in _INTEGERS:
-        raise TypeError(
-            f"{what} is an array of format '{view.format}' with {view.ndim} dimensions: use "
-            'integers in one, such as numpy.int64 or array("q")'
-        )
-    if not view.c_contiguous:
-        view = memoryview(array.array(code, view.tolist()))
-    data = ffi.from_buffer(view)
-    keep.append(data)
-    into.base = data
-    into.stride = into.width = view.itemsize
-    into.is_signed = code.islower()
-    return len(view)
-
-
-def _batch_cut(
-    batch: Any,
-    keep: list[Any],
-    whole: memoryview,
-    size: int | None,
-    sizes: Sequence[int] | Buffer | None,
-    offsets: Buffer | None,
-) -> None:
-    if sizes is not None:
-        batch.count = _int_array(batch.sizes, keep, sizes, "sizes")
-        if offsets is None:
-            total = sum(lib.int_at(ffi.addressof(batch, "sizes"), i) for i in range(batch.count))
-            if total != batch.data_bytes:
-                raise ValueError(
-                    f"sizes add up to {total}, the buffer has {batch.data_bytes} bytes"
-                )
-            return
-    if offsets is not None and (size is not None or sizes is not None):
-        count = _int_array(batch.offsets, keep, offsets, "offsets")
-        if sizes is None:
-            batch.count = count
-            batch.size = _ns(size, "size")
-        _check_count("offsets", count, batch.count)
-    elif offsets is None and size is not None:
-        _cut_by_size(batch, _ns(size, "size"))
-    elif offsets is None and whole.ndim == 2 and whole.shape is not None:
-        _cut_by_size(batch, whole.shape[1] * whole.itemsize)
-    else:
-        raise TypeError(
-            "a buffer must be cut into packets: give size=, sizes=, offsets= and sizes=, or an "
-            "array with one row per packet"
-        )
-
-
-def _check_count(what: str, count: int, wanted: int) -> None:
-    if count != wanted:
-        raise ValueError(f"{what} has {count} entries for {wanted} packets")
-
-
-def _cut_by_size(batch: Any, size: int) -> None:
-    if size < 1 or batch.data_bytes % size:
-        raise ValueError(
-            f"a buffer of {batch.data_bytes} bytes is no whole number of packets of {size} bytes"
-        )
-    batch.size = size
-    batch.count = batch.data_bytes // size
-
-
-def _batch_times(batch: Any, keep: list[Any], at: Any, interval_ns: int | None) -> None:
-    if interval_ns is not None:
-        batch.interval_ns = _time_ns(interval_ns, "interval_ns")
-    if at is None:
-        if interval_ns is not None:
-            raise TypeError("interval_ns needs at=, the time of the first packet")
-    elif hasattr(at, "__len__"):
-        count = _int_array(batch.dues, keep, at, "at")
-        if interval_ns is not None:
-            raise TypeError("interval_ns goes with at=start, not with an array")
-        _check_count("at", count, batch.count)
-    else:
-        batch.due_ns = _time_ns(at, "at")
-
-
-def _send_items(end: Any, batch: Any, items: Sequence[Buffer]) -> int:
-    """Queue packets one by one as far as there is room. Returns as end_send."""
-    sequence = ffi.new("uint64_t *")
-    for index in range(batch.done, len(items)):
-        due_ns = _due_of(batch, index)
-        if due_ns < 0:
-            return -errno.ERANGE
-        payload = ffi.from_buffer(items[index])
-        rc = int(lib.end_send(end, payload, len(payload), due_ns, batch.dest, sequence))
-        if rc < 0:
-            return rc
-        if index == 0:
-            batch.first_sequence = sequence[0]
-        if batch.sequences != ffi.NULL:
-            batch.sequences[index] = sequence[0]
-        batch.done += 1
-    return 0
-
-
-def _due_of(batch: Any, index: int) -> int:
-    if batch.dues.width:
-        return int(lib.int_at(ffi.addressof(batch, "dues"), index))
-    return int(batch.due_ns + index * batch.interval_ns) if batch.due_ns else 0

@@ -111,14 +111,6 @@ class Link:
             self._connection.close()
             self._connection = None
 
-    def forget(self) -> None:
-        """In a child after fork: nothing of this is ours."""
-        self.readiness = None  # its epoll is the parent's as well
-        self.disconnect()
-        self._drop_bell()
-        self._epoch = -1
-        self.producer = self.reader = lib.CTL_NO_SLOT
-
     def close(self) -> None:
         """For good; the segment is not referred to any more."""
         self.disconnect()
@@ -131,7 +123,8 @@ class Link:
         ask.what = what
         ask.producer, ask.reader = self.producer, self.reader
         reply = self._request(Request(Op.ATTACH, bytes(ffi.buffer(ask)), fds))
-        got = ffi.from_buffer("ctl_attached_t *", reply.body)
+        got = ffi.new("ctl_attached_t *")
+        ffi.buffer(got)[:] = reply.body
         if what == lib.CTL_ATTACH_PRODUCER:
             self.producer, self.holds_producer = got.producer, True
         else:

@@ -17,9 +17,9 @@ from rtworkers import paths
 from rtworkers.control import Op
 from shmring import _address, errors
 from shmring._aio import Waiters
+from shmring._arguments import Buffer
 from shmring._backend import Core, Packet
 from shmring._check import check, error, last_text
-from shmring._core_cffi import Buffer
 from shmring._link import Link, served_epoch
 from shmring._readiness import Readiness
 from shmring._ring import ffi, lib
@@ -57,6 +57,8 @@ class Channel(Core):
     `send_many`, `replace`, `recv`, `try_recv`, `recv_into` and `recv_many` come from the backend.
     """
 
+    _closed = True  # until it was made
+
     def __init__(
         self,
         name: str,
@@ -90,10 +92,9 @@ class Channel(Core):
         self._addresses: dict[Any, bytes] = {}
         self._reader_fd = -1
         self._readiness: Readiness | None = None
-        self._waiters = Waiters(self.fileno)
+        self._waiters = Waiters()
 
         self._segment = _map(name, namespace, writable=mode == "rw")
-        self._closed = False
         self._reading = self._choose_reading(reading)
         if mode == "rw":
             served_epoch(self._segment)
@@ -103,6 +104,7 @@ class Channel(Core):
         self._link = Link(self._segment)
         self._reports = ffi.new("report_reader_t *")
         lib.report_reader_init(self._reports, self._segment)
+        self._closed = False
         _channels.add(self)
 
     # --- what it is ---------------------------------------------------------------------------
@@ -309,16 +311,16 @@ class Channel(Core):
             self._raise_timeout()
 
     async def _next_async(self) -> Packet:
-        if self._mode == "rw":
-            self.fileno()
+        tap = self._mode == "r"
+        fd = -1 if tap else self.fileno()
         while True:
             packet = self.try_recv()
             if packet is not None:
                 return packet
-            if self._mode == "r":
+            if tap:
                 await asyncio.sleep(TAP_LOOK_S)
             else:
-                await self._waiters.wait()
+                await self._waiters.wait(fd)
 
     async def __aiter__(self) -> AsyncIterator[Packet]:
         """Iterate over packets as they arrive, until the channel is closed."""
@@ -399,9 +401,17 @@ class Channel(Core):
         _channels.discard(self)
         self._shut()
         self._waiters.wake()
-        self._link.close()
-        self._close_readiness()
+        self._close_files()
         del self._segment  # unmapped when the last call under way returns
+
+    def _close_files(self) -> None:
+        self._link.close()
+        if self._readiness is not None:
+            self._readiness.close()
+            self._readiness = None
+        if self._reader_fd >= 0:
+            os.close(self._reader_fd)
+            self._reader_fd = -1
 
     def __enter__(self) -> Self:
         return self
@@ -410,9 +420,11 @@ class Channel(Core):
         self.close()
 
     def __del__(self) -> None:
-        # Not close(): a channel outlives the object that opened it, until its pool ends.
-        if not getattr(self, "_closed", True) and hasattr(self, "_reports"):
-            self._leave()
+        # Not close(): a channel outlives the object that opened it, until its pool ends. And
+        # nothing mapped is touched: in a cycle of garbage it may be unmapped already.
+        if not self._closed:
+            self._closed = True
+            self._close_files()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _attach, (self._name, self._namespace, self._mode, self._reading)
@@ -548,7 +560,7 @@ class Channel(Core):
             )
 
     def _check_family(self, raw: bytes) -> None:
-        family = ffi.from_buffer("shm_addr_t *", raw).family
+        family = _address.family(raw)
         config = self._mapped().config
         own = config.local.family or config.remote.family
         # An IPv6 socket that is not v6only reaches IPv4 through mapped addresses, given as such.
@@ -562,24 +574,17 @@ class Channel(Core):
         if self._reader_fd < 0:
             self._reader_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
-    def _close_readiness(self) -> None:
-        if self._readiness is not None:
-            self._readiness.close()
-            self._readiness = None
-        if self._reader_fd >= 0:
-            os.close(self._reader_fd)
-            self._reader_fd = -1
-
     def _become_child(self) -> None:
         """In a child after fork: whatever the parent holds is not ours. Attach anew when needed."""
         self._lock = threading.RLock()
         self._report_lock = threading.Lock()
         self._owner = None
-        self._waiters = Waiters(self.fileno)
+        self._waiters = Waiters()
         lib.end_forget_slots(self._end)
         self._serve((self._segment, self._end), self._end_address())
-        self._link.forget()
-        self._close_readiness()
+        self._link.readiness = None  # to unregister there would do so for the parent
+        self._close_files()
+        self._link = Link(self._segment)
 
     def _end_address(self) -> int:
         return int(ffi.cast("uintptr_t", self._end))

@@ -162,6 +162,12 @@ static inline int end_in_force(const channel_end_t *e)
            rt_load_acquire(&e->segment->status->epoch) == e->epoch;
 }
 
+/* Whether what is in the ring may be read without attaching first; nobody serves a closed channel. */
+static inline int end_may_read(const channel_end_t *e)
+{
+    return e->rx_ready || end_state(e) == SHM_STATE_CLOSED;
+}
+
 /* --- sending -------------------------------------------------------------------------------- */
 
 /* Tells a sleeping worker that something was committed. */

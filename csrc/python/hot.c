@@ -956,7 +956,7 @@ static channel_end_t *wait_for_packet(core_t *self, int64_t until_mono_ns, int *
             return NULL;
         /* Before looking: what arrived before the channel was closed is found below. */
         int stale = !end->rx_ready || !end_in_force(end);
-        if (end->rx_ready && end_peek(end))
+        if (end_may_read(end) && end_peek(end))
             return end;
         if (stale) {
             if (call_hook(self, name_attach_now, number_rx) < 0)
@@ -1232,33 +1232,33 @@ static void core_dealloc(core_t *self)
 
 static PyMethodDef core_methods[] = {
     {"send", FAST(core_send),
-     "send(data, at=None, *, to=None, timeout=0.0)\n--\n\n"
+     "send($self, data, at=None, *, to=None, timeout=0.0)\n--\n\n"
      "Queue one packet and return its sequence; see shmring.Channel."},
     {"send_many", FAST(core_send_many),
-     "send_many(packets, *, size=None, sizes=None, offsets=None, at=None, interval_ns=None, to=None, "
+     "send_many($self, packets, *, size=None, sizes=None, offsets=None, at=None, interval_ns=None, to=None, "
      "timeout=0.0, sequences=None)\n--\n\n"
      "Queue many packets and return the sequence of the first; see shmring.Channel."},
     {"replace", FAST(core_replace),
-     "replace(sequence, data, at=None, *, to=None, timeout=0.0)\n--\n\n"
+     "replace($self, sequence, data, at=None, *, to=None, timeout=0.0)\n--\n\n"
      "Put a new packet in the place of one that waits; see shmring.Channel."},
     {"recv", FAST(core_recv),
-     "recv(timeout=None)\n--\n\n"
+     "recv($self, timeout=None)\n--\n\n"
      "Take the next packet; see shmring.Channel."},
     {"try_recv", (PyCFunction)core_try_recv, METH_NOARGS,
-     "try_recv()\n--\n\n"
+     "try_recv($self)\n--\n\n"
      "Take the next packet, or return None if there is none now."},
     {"recv_into", FAST(core_recv_into),
-     "recv_into(buffer, *, timeout=None)\n--\n\n"
+     "recv_into($self, buffer, *, timeout=None)\n--\n\n"
      "Take the next packet into a buffer; see shmring.Channel."},
     {"recv_many", FAST(core_recv_many),
-     "recv_many(max=1024, *, timeout=None, out=None)\n--\n\n"
+     "recv_many($self, max=1024, *, timeout=None, out=None)\n--\n\n"
      "Take many packets at once; see shmring.Channel."},
-    {"_serve", (PyCFunction)core_serve, METH_VARARGS, "_serve(owner, address)\n--\n\n"},
+    {"_serve", (PyCFunction)core_serve, METH_VARARGS, "_serve($self, owner, address)\n--\n\n"},
     {"_bind_producer", (PyCFunction)core_bind_producer, METH_VARARGS,
-     "_bind_producer(slot, bell_fd)\n--\n\n"},
+     "_bind_producer($self, slot, bell_fd)\n--\n\n"},
     {"_bind_reader", (PyCFunction)core_bind_reader, METH_VARARGS,
-     "_bind_reader(slot, reader_fd)\n--\n\n"},
-    {"_shut", (PyCFunction)core_shut, METH_NOARGS, "_shut()\n--\n\n"},
+     "_bind_reader($self, slot, reader_fd)\n--\n\n"},
+    {"_shut", (PyCFunction)core_shut, METH_NOARGS, "_shut($self)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };
 
@@ -1302,7 +1302,7 @@ static PyObject *configure(PyObject *module, PyObject *args)
 }
 
 static PyMethodDef module_methods[] = {
-    {"configure", configure, METH_VARARGS, "configure(stamps, unpack_address, batch)\n--\n\n"},
+    {"configure", configure, METH_VARARGS, "configure($module, stamps, unpack_address, batch)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,0 +1,27 @@
+"""Channels for these tests, all served by real workers."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+
+import pytest
+
+import shmring
+
+Opener = Callable[..., shmring.Channel]
+
+
+@pytest.fixture
+def loop(shmring_pool: shmring.Pool) -> Iterator[Opener]:
+    """Opens a channel on loopback that sends to itself."""
+    yield lambda name="loop", **options: _open_loop(shmring_pool, name, options)
+    gc.collect()  # what a failed test still refers to must not hang on to the segment
+
+
+def _open_loop(pool: shmring.Pool, name: str, options: dict[str, object]) -> shmring.Channel:
+    channel = pool.open(name, **{"local": ("127.0.0.1", 0)} | options)  # type: ignore[typeddict-item]
+    local = channel.local
+    assert local is not None
+    channel.home = local  # type: ignore[attr-defined]
+    return channel

@@ -1,0 +1,198 @@
+"""send_many and recv_many: every way to cut a buffer, and views of what arrived."""
+
+import array
+import time
+
+import numpy as np
+import pytest
+
+import shmring
+
+MS = 1_000_000
+
+
+def receive(ch, count):
+    got = []
+    while len(got) < count:
+        got += [bytes(p.data) for p in ch.recv_many(timeout=5)]
+    return got
+
+
+def test_a_sequence_of_packets(loop):
+    ch = loop()
+    packets = [b"", b"a", bytearray(b"bb"), memoryview(b"ccc")]
+    assert ch.send_many(packets, to=ch.home) == 0
+    assert ch.send_many((bytes([i]) for i in range(3)), to=ch.home) == 4
+    assert receive(ch, 7) == [b"", b"a", b"bb", b"ccc", b"\0", b"\1", b"\2"]
+
+
+@pytest.mark.parametrize(
+    ("buffer", "options"),
+    [
+        (b"aabbcc", {"size": 2}),
+        (b"aabbcc", {"sizes": [2, 2, 2]}),
+        (b"aabbcc", {"sizes": array.array("H", [2, 2, 2])}),
+        (b"aabbcc", {"sizes": np.array([2, 9, 2, 9, 2, 9], np.uint8)[::2]}),
+        (b"-aa-bb-cc", {"offsets": np.array([1, 4, 7], np.uint32), "size": 2}),
+        (b"-aa-bb-cc", {"offsets": array.array("q", [1, 4, 7]), "sizes": [2, 2, 2]}),
+        (np.frombuffer(b"aabbcc", np.uint8).reshape(3, 2), {}),
+        (np.frombuffer(b"aabbcc", np.uint16).reshape(3, 1), {}),
+        (memoryview(b"aabbcc").cast("B", (3, 2)), {}),
+    ],
+)
+def test_one_buffer_cut_into_packets(loop, buffer, options):
+    ch = loop()
+    ch.send_many(buffer, to=ch.home, **options)
+    assert receive(ch, 3) == [b"aa", b"bb", b"cc"]
+
+
+@pytest.mark.parametrize(
+    ("buffer", "options", "error", "words"),
+    [
+        (b"aabb", {}, TypeError, "cut into packets"),
+        (b"aabb", {"offsets": array.array("q", [0])}, TypeError, "cut into packets"),
+        (b"aabbc", {"size": 2}, ValueError, "no whole number"),
+        (b"aabb", {"size": 0}, ValueError, "no whole number"),
+        (b"aabb", {"sizes": [2, 3]}, ValueError, "add up to 5"),
+        (b"aabb", {"sizes": np.array([2.0, 2.0])}, TypeError, "use integers"),
+        (
+            b"aabb",
+            {"offsets": array.array("q", [0, 3]), "size": 2},
+            ValueError,
+            "packet 1 does not",
+        ),
+        (b"aabb", {"offsets": array.array("q", [-1]), "size": 2}, ValueError, "packet 0 does not"),
+        (
+            b"aabb",
+            {"offsets": array.array("q", [0]), "sizes": [1, 1]},
+            ValueError,
+            "1 entries for 2",
+        ),
+        (b"aabb", {"size": 2, "at": [1]}, ValueError, "1 entries for 2"),
+        (b"aabb", {"size": 2, "at": [1, True]}, TypeError, "nanoseconds"),
+        (b"aabb", {"size": 2, "at": 1.5}, TypeError, "nanoseconds"),
+        (b"aabb", {"size": 2, "at": [1, -1]}, ValueError, "below 0"),
+        (b"aabb", {"size": 2, "interval_ns": 5}, TypeError, "needs at="),
+        (b"aabb", {"size": 2, "at": [1, 2], "interval_ns": 5}, TypeError, "goes with at=start"),
+        (b"aabb", {"size": 2, "sequences": bytearray(15)}, ValueError, "8 each"),
+        ([b"a"], {"size": 2}, TypeError, "sequence of packets"),
+        ([b"a", "b"], {}, TypeError, "str"),
+        ([], {}, ValueError, "no packets"),
+        (b"", {"size": 1}, ValueError, "no packets"),
+        (7, {}, TypeError, "int"),
+    ],
+)
+def test_what_cannot_be_cut_or_timed(loop, buffer, options, error, words):
+    ch = loop()
+    with pytest.raises(error, match=words):
+        ch.send_many(buffer, to=ch.home, **options)
+
+
+@pytest.mark.parametrize(
+    "kind", [list, lambda v: np.array(v, np.int64), lambda v: array.array("q", v)]
+)
+def test_each_packet_at_its_own_time(loop, kind):
+    ch = loop()
+    start = time.monotonic_ns() + 2 * MS
+    times = [start + 3 * MS, start, start + 6 * MS]
+    ch.send_many(b"abc", size=1, at=kind(times), to=ch.home)
+    packets = [ch.recv(timeout=5) for _ in range(3)]
+    assert [p.data for p in packets] == [b"b", b"a", b"c"]
+    assert all(p.timestamp_ns >= at for p, at in zip(packets, sorted(times), strict=True))
+
+
+@pytest.mark.parametrize("packets", [b"abc", [b"a", b"b", b"c"]])
+def test_a_start_and_an_interval(loop, packets):
+    ch = loop()
+    start = time.monotonic_ns() + 2 * MS
+    size = 1 if isinstance(packets, bytes) else None
+    ch.send_many(packets, size=size, at=start, interval_ns=2 * MS, to=ch.home)
+    assert receive(ch, 3) == [b"a", b"b", b"c"]
+    ch.flush(timeout=5)
+    assert [r.scheduled_ns for r in ch.reports()] == [start, start + 2 * MS, start + 4 * MS]
+
+
+@pytest.mark.parametrize("packets", [{"packets": b"abcd", "size": 1}, {"packets": [b"a"] * 4}])
+def test_sequences_are_written_to_a_buffer(loop, packets):
+    ch = loop()
+    sequences = np.zeros(4, np.uint64)
+    first = ch.send_many(**packets, sequences=sequences, to=ch.home)
+    assert sequences.tolist() == [first, first + 1, first + 2, first + 3]
+
+
+@pytest.mark.parametrize("packets", [{"packets": bytes(10), "size": 1}, {"packets": [b"a"] * 10}])
+def test_a_full_ring_says_how_many_were_queued(loop, packets):
+    ch = loop(capacity=4, held=True)
+    with pytest.raises(shmring.RingFull) as caught:
+        ch.send_many(**packets, to=ch.home)
+    assert (caught.value.sent, caught.value.first_sequence) == (4, 0)
+    with pytest.raises(shmring.SendTimeout) as caught:
+        ch.send_many(**packets, to=ch.home, timeout=0.01)
+    assert (caught.value.sent, caught.value.first_sequence) == (0, None)
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_more_packets_than_the_ring_holds(loop, as_list):
+    ch = loop(capacity=64, rx_capacity=20_000, rx_packet_bytes=8, rcvbuf_bytes=1 << 22)
+    numbers = np.arange(5000, dtype=np.uint32)
+    packets = [n.tobytes() for n in numbers] if as_list else numbers.reshape(-1, 1)
+    ch.send_many(packets, to=ch.home, timeout=20)
+    got = b"".join(receive(ch, 5000))
+    assert np.array_equal(np.frombuffer(got, np.uint32), numbers)
+
+
+def test_views_of_a_batch(loop):
+    ch = loop()
+    ch.send_many([b"a", b"bbb", b"cc"], to=ch.home)
+    ch.flush(timeout=5)
+    deadline = time.monotonic() + 5
+    while ch.rx_waiting < 3:
+        assert time.monotonic() < deadline
+    batch = ch.recv_many()
+    assert len(batch) == 3
+    assert batch.payload == b"abbbcc"
+    assert list(batch.offsets) == [0, 1, 4]
+    assert list(batch.lengths) == [1, 3, 2]
+    assert list(batch.sequences) == [0, 1, 2]
+    assert batch.sources == [ch.home] * 3
+    assert [tuple(shmring.Stamp)[i] for i in batch.stamps] == [p.stamp for p in batch]
+    assert np.asarray(batch.timestamps_ns).tolist() == [p.timestamp_ns for p in batch]
+    assert not np.asarray(batch.timestamps_ns).flags.owndata
+    table = batch.array
+    assert table["length"].tolist() == [1, 3, 2]
+    assert table["source_port"].tolist() == [ch.home[1]] * 3
+    assert table["source_ip"][0][:4].tolist() == [127, 0, 0, 1]
+    assert batch[-1].data == b"cc"
+    assert [p.data for p in batch[:2]] == [b"a", b"bbb"]
+    with pytest.raises(IndexError):
+        batch[3]
+    # What was received can be sent on as it is.
+    ch.send_many(batch.payload, offsets=batch.offsets, sizes=batch.lengths, to=ch.home)
+    assert receive(ch, 3) == [b"a", b"bbb", b"cc"]
+
+
+def test_max_and_out_leave_the_rest(loop):
+    ch = loop()
+    ch.send_many([bytes([i]) * 10 for i in range(6)], to=ch.home)
+    while ch.rx_waiting < 6:
+        time.sleep(0.001)
+    assert [p.data[0] for p in ch.recv_many(2)] == [0, 1]
+    out = bytearray(25)
+    batch = ch.recv_many(out=out)
+    assert [p.data[0] for p in batch] == [2, 3]
+    assert bytes(out[:20]) == bytes([2]) * 10 + bytes([3]) * 10
+    with pytest.raises(shmring.PayloadTooLarge, match="10 bytes, the buffer 5"):
+        ch.recv_many(out=bytearray(5))
+    assert ch.recv().data[0] == 4
+    assert [p.data[0] for p in ch.recv_many()] == [5]
+
+
+@pytest.mark.parametrize("count", [0, -1, 2**21])
+def test_impossible_max(loop, count):
+    with pytest.raises(ValueError, match="must be 1 to"):
+        loop().recv_many(count)
+
+
+def test_recv_many_times_out(loop):
+    with pytest.raises(shmring.ReceiveTimeout):
+        loop().recv_many(timeout=0.01)

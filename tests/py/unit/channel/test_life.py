@@ -1,0 +1,335 @@
+"""Attaching, closing, forking, pickling, threads, signals, and a worker that is replaced."""
+
+import gc
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import shmring
+
+ECHO = """
+import sys, shmring
+ch = shmring.attach(sys.argv[1])
+print("ready", flush=True)
+packet = ch.recv(timeout=20)
+ch.send(packet.data[::-1], to=packet.source)
+ch.flush(10)
+"""
+
+
+def test_another_process_attaches_by_name(loop):
+    ch = loop()
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-c", ECHO, ch.name], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout.readline() == "ready\n"
+    ch.send(b"abc", to=ch.home)
+    assert [ch.recv(timeout=20).data for _ in range(2)] == [b"abc", b"cba"]
+    assert child.wait(20) == 0
+    child.stdout.close()
+
+
+def test_a_name_that_is_not_there(shmring_namespace):
+    with pytest.raises(shmring.ChannelNotFound, match="'nobody'.*open it first"):
+        shmring.attach("nobody")
+    with pytest.raises(FileNotFoundError):
+        shmring.attach("nobody", mode="r")
+
+
+def test_modes_and_readings_are_checked(loop):
+    ch = loop()
+    with pytest.raises(shmring.BadConfig, match="mode"):
+        shmring.attach(ch.name, mode="w")
+    with pytest.raises(shmring.BadConfig, match="reading"):
+        shmring.Channel(ch.name, reading="both")
+
+
+def test_a_closed_end_raises_everywhere(loop):
+    ch = loop()
+    with ch:
+        ch.send(b"x", to=ch.home)
+    ch.close()
+    assert ch.closed
+    assert ch.state == "closed"
+    assert "closed" in repr(ch)
+    for use in (
+        lambda: ch.send(b"x", to=("127.0.0.1", 9)),
+        lambda: ch.send_many([b"x"]),
+        lambda: ch.replace(0, b"x"),
+        lambda: ch.recv(timeout=0),
+        ch.try_recv,
+        lambda: ch.recv_into(bytearray(1)),
+        ch.recv_many,
+        ch.stats,
+        ch.hold,
+        ch.fileno,
+        ch.now_ns,
+        lambda: list(ch.reports()),
+        lambda: ch.tx_waiting,
+        lambda: ch.rx_waiting,
+        lambda: ch.cancel(0),
+        lambda: ch.flush(1),
+    ):
+        with pytest.raises(shmring.ChannelClosed, match="is closed"):
+            use()
+
+
+def test_the_openers_close_is_for_all_and_an_attached_ones_for_itself(loop):
+    ch = loop()
+    other = shmring.attach(ch.name)
+    other.close()
+    ch.send(b"x", to=ch.home)
+    assert ch.recv(timeout=5).data == b"x"
+    third = shmring.attach(ch.name)
+    ch.close()
+    with pytest.raises(shmring.ChannelClosed, match="was closed"):
+        third.send(b"x", to=("127.0.0.1", 9))
+    with pytest.raises(shmring.ChannelClosed):
+        third.recv(timeout=5)
+    with pytest.raises(shmring.ChannelNotFound):
+        shmring.attach("loop")
+
+
+def test_dropping_the_object_leaves_the_channel_open(loop):
+    ch = loop()
+    ch.send(b"x", to=ch.home)
+    del ch
+    gc.collect()
+    assert shmring.attach("loop").state == "open"
+
+
+def test_closing_wakes_a_reader_in_another_thread(loop):
+    ch = loop()
+    raised = []
+
+    def read():
+        try:
+            ch.recv()
+        except shmring.ChannelClosed as error:
+            raised.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    time.sleep(0.05)
+    ch.close()
+    reader.join(10)
+    assert len(raised) == 1
+
+
+def test_slots_of_a_closed_end_are_free_again(loop):
+    ch = loop(producers=2, readers=2)
+    for _ in range(6):
+        with shmring.attach(ch.name) as other:
+            for _ in range(200):
+                try:
+                    other.send(b"x", to=ch.home)
+                    break
+                except shmring.NoSpace:
+                    time.sleep(0.01)  # the worker has not seen the hang-up yet
+            other.recv(timeout=5)
+    assert ch.stats().tx_sent == 6
+
+
+def test_no_more_senders_than_slots(loop):
+    ch = loop(producers=1)
+    ch.send(b"x", to=ch.home)
+    other = shmring.attach(ch.name)
+    with pytest.raises(shmring.NoSpace, match="producer slot"):
+        other.send(b"x", to=ch.home)
+    assert ch.recv(timeout=5)
+
+
+def test_many_threads_share_one_end(loop):
+    ch = loop(capacity=256, rx_capacity=20000, rx_packet_bytes=8, rcvbuf_bytes=1 << 22)
+    each, got, errors = 500, [], []
+
+    def send(number):
+        try:
+            for i in range(each):
+                ch.send(b"%d %d" % (number, i), to=ch.home, timeout=20)
+        except Exception as error:
+            errors.append(error)
+
+    def read():
+        try:
+            while True:
+                got.append(ch.recv(timeout=1).data)
+        except shmring.ReceiveTimeout:
+            pass
+
+    threads = [threading.Thread(target=send, args=(n,)) for n in range(3)]
+    threads += [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert len(got) == len(set(got)) == 3 * each
+    for number in range(3):
+        mine = [int(d.split()[1]) for d in got if d.startswith(b"%d " % number)]
+        assert sorted(mine) == list(range(each))
+
+
+def test_ctrl_c_ends_a_wait(loop):
+    ch = loop()
+
+    def interrupt():
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    helper = threading.Thread(target=interrupt)
+    helper.start()
+    with pytest.raises(KeyboardInterrupt):
+        ch.recv(timeout=30)
+    helper.join()
+
+
+def test_ctrl_c_ends_a_wait_for_room(loop):
+    ch = loop(capacity=1, held=True)
+    ch.send(b"x", to=ch.home)
+    helper = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+    helper.start()
+    with pytest.raises(KeyboardInterrupt):
+        ch.send(b"x", to=ch.home, timeout=None)
+    helper.join()
+
+
+def test_other_threads_run_while_one_waits(loop):
+    ch = loop()
+    threading.Timer(0.05, lambda: ch.send(b"x", to=ch.home)).start()
+    assert ch.recv(timeout=20).data == b"x"
+
+
+def test_pickling_is_attaching(loop, shmring_namespace):
+    ch = loop()
+    copy = pickle.loads(pickle.dumps(ch))
+    tap = pickle.loads(pickle.dumps(shmring.attach(ch.name, mode="r")))
+    ch.send(b"x", to=ch.home)
+    assert copy.recv(timeout=5).data == b"x"
+    assert (copy.namespace, copy.mode, tap.mode) == (shmring_namespace, "rw", "r")
+    copy.close()
+    assert ch.recv(timeout=5)
+
+
+def test_a_forked_child_is_a_party_of_its_own(loop):
+    ch = loop()
+    ch.send(b"first", to=ch.home)
+    ch.fileno()
+    assert ch.recv(timeout=5).data == b"first"
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            data = ch.recv(timeout=20).data
+            ch.send(b"child", to=ch.home)
+            ch.flush(20)
+            os.write(write_end, b"%b %d" % (data, ch.stats().producers))
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    ch.send(b"go", to=ch.home)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert os.read(read_end, 100) == b"go 2"
+    assert [ch.recv(timeout=5).data for _ in range(2)] == [b"go", b"child"]
+    os.close(read_end)
+    os.close(write_end)
+
+
+PICKLED = """
+import pickle, sys
+ch = pickle.load(sys.stdin.buffer)
+print("ready", flush=True)
+print(ch.recv(timeout=20).data.decode(), flush=True)
+"""
+
+
+def test_a_new_process_gets_a_channel_by_pickle(loop):
+    ch = loop()
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-c", PICKLED], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with child, child.stdin, child.stdout:
+        pickle.dump(ch, child.stdin)
+        child.stdin.flush()
+        assert child.stdout.readline() == b"ready\n"
+        ch.send(b"hello", to=ch.home)
+        assert child.stdout.readline() == b"hello\n"
+    assert child.returncode == 0
+
+
+def test_a_forked_child_closes_nothing_of_its_parent(loop):
+    ch = loop()
+    ch.fileno()
+    ch.send(b"x", to=ch.home)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            ch.close()
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
+    ch.send(b"y", to=ch.home)
+    assert [ch.recv(timeout=5).data for _ in range(2)] == [b"x", b"y"]
+    assert ch.state == "open"
+
+
+def kill_worker(pool, channel):
+    """Kill the worker and wait until another has taken the channel over."""
+    epoch = channel.epoch
+    os.kill(pool.workers()[0].pid, signal.SIGKILL)
+    give_up = time.monotonic() + 10
+    while channel.epoch == epoch:
+        assert time.monotonic() < give_up
+        time.sleep(0.002)
+
+
+def test_a_replaced_worker_goes_unnoticed(loop, shmring_pool):
+    ch = loop()
+    other = shmring.attach(ch.name)
+    ch.send(b"one", to=ch.home)
+    assert other.recv(timeout=5).data == b"one"
+    later = time.monotonic_ns() + 3_000_000_000
+    kept = ch.send(b"kept", at=later, to=ch.home)
+    kill_worker(shmring_pool, ch)
+    ch.send(b"two", to=ch.home)
+    assert other.recv(timeout=5).data == b"two"
+    assert ch.cancel(kept)
+    assert [p.data for p in (ch.recv(timeout=5), ch.recv(timeout=5))] == [b"one", b"two"]
+    now = ch.stats()
+    assert (now.producers, len(now.readers)) == (1, 2)
+    ch.hold()
+    ch.release()
+    other.send(b"three", to=ch.home)
+    assert other.recv(timeout=5).data == b"three"
+    assert ch.local == ch.home
+
+
+def test_a_command_may_be_the_first_to_meet_a_new_worker(loop, shmring_pool):
+    ch = loop()
+    ch.send(b"one", to=ch.home)
+    assert ch.recv(timeout=5)
+    kill_worker(shmring_pool, ch)
+    ch.reset_stats()
+    ch.send(b"two", to=ch.home)
+    assert ch.recv(timeout=5).data == b"two"
+    assert ch.stats().producers == 1
+
+
+def test_a_reader_that_sleeps_meets_the_new_worker(loop, shmring_pool):
+    ch = loop()
+    other = shmring.attach(ch.name)
+    got = []
+    reader = threading.Thread(target=lambda: got.append(other.recv(timeout=20).data))
+    reader.start()
+    time.sleep(0.05)
+    kill_worker(shmring_pool, ch)
+    ch.send(b"x", to=ch.home)
+    reader.join(20)
+    assert got == [b"x"]

@@ -1,0 +1,146 @@
+"""Send reports and statistics."""
+
+import dataclasses
+import json
+import time
+
+import pytest
+
+import shmring
+from shmring import stats as stats_module
+from shmring._ring import lib
+from shmring.stats import ChannelStats, counter_names, histogram_names, text_of
+
+
+def test_a_report_tells_the_whole_story(loop):
+    ch = loop()
+    at = time.monotonic_ns() + 3_000_000
+    ch.send(b"x", at=at, to=ch.home)
+    ch.flush(timeout=5)
+    (report,) = ch.reports()
+    assert report.scheduled_ns == at
+    assert report.enqueued_ns < at <= report.sent_ns <= report.handed_ns
+    assert report.late_ns == report.sent_ns - at
+    assert report.verdict in tuple(shmring.Verdict)
+    assert report.batch == 1
+    assert list(ch.reports()) == []
+
+
+def test_a_packet_without_a_deadline_is_not_late(loop):
+    ch = loop()
+    ch.send(b"x", to=ch.home)
+    ch.flush(timeout=5)
+    (report,) = ch.reports()
+    assert report.scheduled_ns == 0
+    assert report.late_ns is None
+    assert report.wire_error_ns is None
+
+
+def test_a_packet_that_was_due_already_says_so(loop):
+    ch = loop()
+    ch.send(b"x", at=time.monotonic_ns() - 10**9, to=ch.home)
+    ch.flush(timeout=5)
+    (report,) = ch.reports()
+    assert report.verdict is shmring.Verdict.ENQUEUED_LATE
+    assert report.late_ns >= 10**9
+
+
+def test_reports_in_pieces_and_as_a_table(loop):
+    ch = loop()
+    ch.send_many(bytes(10), size=1, to=ch.home)
+    ch.flush(timeout=5)
+    assert [r.sequence for r in ch.reports(max=3)] == [0, 1, 2]
+    batch = ch.read_reports(4)
+    assert len(batch) == 4
+    assert batch.array["sequence"].tolist() == [3, 4, 5, 6]
+    assert batch[0].sequence == 3
+    assert batch[-1] == list(batch)[3]
+    assert [r.sequence for r in ch.reports()] == [7, 8, 9]
+    assert ch.reports_lost == 0
+
+
+def test_a_tap_reads_reports_of_others(loop):
+    ch = loop()
+    tap = shmring.attach(ch.name, mode="r")
+    ch.send(b"x", to=ch.home)
+    ch.flush(timeout=5)
+    assert len(list(tap.reports())) == len(list(ch.reports())) == 1
+
+
+def test_lost_reports_are_counted(loop):
+    ch = loop(report_capacity=8)
+    ch.send_many(bytes(20), size=1, to=ch.home)
+    ch.flush(timeout=5)
+    assert [r.sequence for r in ch.reports()] == list(range(12, 20))
+    assert ch.reports_lost == 12
+
+
+@pytest.mark.parametrize("options", [{"reports": "off"}, {"report_capacity": 0}])
+def test_a_channel_without_reports_says_so(loop, options):
+    with pytest.raises(shmring.BadConfig, match="no send reports"):
+        list(loop(**options).reports())
+
+
+def test_stats_are_the_table_of_the_c_side():
+    named = [f.name for f in dataclasses.fields(ChannelStats) if "unit" in f.metadata]
+    assert named == counter_names()
+    for index, name in enumerate(named):
+        facts = next(f for f in dataclasses.fields(ChannelStats) if f.name == name).metadata
+        assert facts["unit"] == text_of(lib.ring_counter_units[index])
+        assert facts["meaning"] == text_of(lib.ring_counter_texts[index])
+    histograms = [f.name for f in dataclasses.fields(ChannelStats) if f.type == "Histogram"]
+    assert histograms == histogram_names()
+
+
+def test_stats_of_a_channel(loop, shmring_pool):
+    ch = loop()
+    ch.send(b"four", to=ch.home)
+    ch.send(b"", at=time.monotonic_ns() + 1_000_000, to=ch.home)
+    ch.flush(timeout=5)
+    ch.recv(timeout=5)
+    ch.recv(timeout=5)
+    now = ch.stats()
+    assert (now.tx_sent, now.tx_bytes, now.tx_immediate, now.tx_requested) == (2, 4, 1, 2)
+    assert (now.rx_received, now.rx_bytes) == (2, 4)
+    assert now.bound == ch.home
+    assert now.state is shmring.State.OPEN
+    assert now.worker_pid == shmring_pool.workers()[0].pid
+    assert now.heartbeat_age_ns < 10**10
+    assert (now.producers, len(now.readers)) == (1, 1)
+    assert now.readers[0].taken == 2
+    assert now.policy.startswith("SCHED_")
+    assert now.rcvbuf_bytes > 0
+    assert (now.lateness.count, now.immediate.count) == (1, 1)
+    assert now.send_call.min <= now.send_call.percentile(50) <= now.send_call.max
+    ch.reset_stats()
+    again = ch.stats()
+    assert again.tx_sent == 0
+    assert again.send_call.count == 0
+    assert again.reset_ns > 0
+
+
+def test_stats_go_through_json(loop):
+    facts = json.loads(json.dumps(loop().stats().to_dict()))
+    assert facts["name"] == "loop"
+    assert facts["lateness"]["count"] == 0
+    assert facts["tx_requested"] == 0
+
+
+def test_a_histogram_by_its_buckets(loop):
+    ch = loop()
+    ch.send_many(bytes(50), size=1, to=ch.home)
+    ch.flush(timeout=5)
+    hist = ch.stats().immediate
+    buckets = hist.buckets()
+    assert sum(count for _, count in buckets) == hist.count == 50
+    assert buckets == sorted(buckets)
+    assert hist.mean * 50 == pytest.approx(hist.sum)
+    assert hist.percentile(0) <= hist.percentile(100) <= hist.max
+    with pytest.raises(ValueError, match="0 to 100"):
+        hist.percentile(101)
+    assert "50" in repr(hist)
+
+
+def test_names_of_policies_are_those_of_the_system():
+    assert stats_module._POLICIES[0] == "SCHED_OTHER"
+    assert stats_module._POLICIES[1] == "SCHED_FIFO"

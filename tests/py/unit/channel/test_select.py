@@ -1,0 +1,166 @@
+"""select, selectors and asyncio."""
+
+import asyncio
+import os
+import select
+import signal
+import threading
+import time
+
+import pytest
+
+import shmring
+
+
+def readable(channel, timeout=5.0):
+    return bool(select.select([channel], [], [], timeout)[0])
+
+
+def test_readable_while_packets_are_there(loop):
+    ch = loop()
+    assert not readable(ch, 0)
+    ch.send(b"a", to=ch.home)
+    assert readable(ch)
+    assert ch.recv(timeout=0).data == b"a"
+    assert not readable(ch, 0.02)
+    ch.send_many([b"b", b"c", b"d"], to=ch.home)
+    ch.flush(timeout=5)
+    time.sleep(0.02)
+    assert readable(ch)
+    ch.recv(timeout=5)
+    assert readable(ch, 0)
+    ch.recv(timeout=5)
+    assert readable(ch, 0)
+    ch.recv(timeout=5)
+    assert not readable(ch, 0.02)
+
+
+def test_readable_again_after_each_kind_of_receive(loop):
+    ch = loop()
+    ch.fileno()
+    takers = (
+        ch.try_recv,
+        lambda: ch.recv_into(bytearray(10), timeout=0),
+        lambda: ch.recv_many(timeout=0),
+    )
+    for take in takers:
+        ch.send(b"a", to=ch.home)
+        assert readable(ch)
+        assert take() is not None
+        assert not readable(ch, 0.02)
+
+
+def test_packets_that_came_before_fileno_are_seen(loop):
+    ch = loop()
+    ch.send(b"a", to=ch.home)
+    while not ch.rx_waiting:
+        time.sleep(0.001)
+    assert readable(ch, 0)
+
+
+def test_shared_readers_can_be_selected_on(loop):
+    ch = loop(reading="shared")
+    other = shmring.attach(ch.name)
+    assert not readable(ch, 0)
+    assert not readable(other, 0)
+    ch.send(b"a", to=ch.home)
+    assert readable(ch)
+    assert readable(other)
+    assert ch.recv(timeout=0).data == b"a"
+    assert other.try_recv() is None
+    assert not readable(other, 0.02)
+
+
+def test_selecting_survives_a_replaced_worker(loop, shmring_pool):
+    ch = loop()
+    sender = shmring.attach(ch.name)
+    assert not readable(ch, 0)
+    epoch = ch.epoch
+    os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)
+    give_up = time.monotonic() + 10
+    wakes = 0
+    while ch.epoch == epoch or not ch._link.connected:
+        assert time.monotonic() < give_up
+        if readable(ch, 1):
+            assert ch.try_recv() is None
+            wakes += 1
+    assert wakes < 200  # the dead connection is not polled all the time
+    sender.send(b"x", to=ch.home)
+    assert readable(ch)
+    packet = ch.try_recv() or ch.recv(timeout=5)
+    assert packet.data == b"x"
+    assert not readable(ch, 0.05)
+
+
+def test_asyncio_receives(loop):
+    ch = loop()
+
+    async def main():
+        first = asyncio.create_task(ch.recv_async(timeout=10))
+        second = asyncio.create_task(ch.recv_async())
+        await asyncio.sleep(0.02)
+        ch.send(b"a", to=ch.home)
+        ch.send(b"b", to=ch.home)
+        return {(await first).data, (await second).data}
+
+    assert asyncio.run(main()) == {b"a", b"b"}
+
+
+def test_asyncio_times_out_and_is_cancelled_without_loss(loop):
+    ch = loop()
+
+    async def main():
+        with pytest.raises(shmring.ReceiveTimeout):
+            await ch.recv_async(timeout=0.02)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await ch.recv_async()
+        await ch.send_async(b"a", to=ch.home)
+        return (await ch.recv_async(timeout=5)).data
+
+    assert asyncio.run(main()) == b"a"
+    assert ch.try_recv() is None
+
+
+def test_asyncio_taps(loop):
+    ch = loop()
+    tap = shmring.attach(ch.name, mode="r")
+
+    async def main():
+        waiting = asyncio.create_task(tap.recv_async(timeout=10))
+        await asyncio.sleep(0.01)
+        ch.send(b"a", to=ch.home)
+        return (await waiting).data
+
+    assert asyncio.run(main()) == b"a"
+
+
+def test_asyncio_iterates_until_the_channel_is_closed(loop):
+    ch = loop()
+
+    async def main():
+        got = []
+        async for packet in ch:
+            got.append(packet.data)
+            if len(got) == 3:
+                threading.Timer(0.05, ch.close).start()
+        return got
+
+    ch.send_many([b"a", b"b", b"c"], to=ch.home)
+    assert asyncio.run(main()) == [b"a", b"b", b"c"]
+
+
+def test_asyncio_waits_for_room(loop):
+    ch = loop(capacity=1, rx_capacity=10, held=True)
+    ch.send(b"a", to=ch.home)
+
+    async def main():
+        with pytest.raises(shmring.SendTimeout):
+            await ch.send_async(b"b", to=ch.home, timeout=0.02)
+        waiting = asyncio.create_task(ch.send_async(b"b", to=ch.home))
+        await asyncio.sleep(0.02)
+        ch.release()
+        await waiting
+        return [(await ch.recv_async(timeout=5)).data for _ in range(2)]
+
+    assert asyncio.run(main()) == [b"a", b"b"]

@@ -1,0 +1,57 @@
+"""Error classes: built-ins they derive from, and codes they stand for."""
+
+import errno
+import pickle
+
+import pytest
+
+import shmring
+from shmring._check import check, error
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "builtin"),
+    [
+        (errno.EINVAL, shmring.BadConfig, ValueError),
+        (errno.EMSGSIZE, shmring.PayloadTooLarge, ValueError),
+        (errno.ENOENT, shmring.ChannelNotFound, FileNotFoundError),
+        (errno.EEXIST, shmring.ChannelExists, FileExistsError),
+        (errno.EPIPE, shmring.ChannelClosed, BrokenPipeError),
+        (errno.EPROTO, shmring.LayoutMismatch, OSError),
+        (errno.ENOBUFS, shmring.RingFull, BlockingIOError),
+        (errno.ENOSPC, shmring.NoSpace, OSError),
+        (errno.EUSERS, shmring.NoSpace, OSError),
+        (errno.EACCES, shmring.NoPermission, PermissionError),
+        (errno.EADDRINUSE, shmring.ShmringOSError, OSError),
+    ],
+)
+def test_codes_become_the_fitting_class(number, kind, builtin):
+    with pytest.raises(kind, match="what happened") as caught:
+        check(-number, "what happened")
+    assert isinstance(caught.value, builtin)
+    assert isinstance(caught.value, shmring.ShmringError)
+    if isinstance(caught.value, OSError):
+        assert caught.value.errno == number
+
+
+def test_counts_pass():
+    assert check(0) == 0
+    assert check(7, "unused") == 7
+
+
+def test_a_code_without_text_is_explained():
+    assert "Address already in use" in str(error(errno.EADDRINUSE, ""))
+
+
+def test_timeouts_are_timeouts():
+    assert issubclass(shmring.ReceiveTimeout, TimeoutError)
+    assert issubclass(shmring.SendTimeout, TimeoutError)
+    assert issubclass(shmring.SendTimeout, BlockingIOError)
+    assert issubclass(shmring.RealtimeWarning, RuntimeWarning)
+
+
+def test_errors_survive_pickling():
+    full = shmring.RingFull(errno.EAGAIN, "full")
+    full.sent = 3
+    copy = pickle.loads(pickle.dumps(full))
+    assert (copy.errno, copy.sent, str(copy)) == (errno.EAGAIN, 3, str(full))

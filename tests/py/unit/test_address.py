@@ -1,5 +1,7 @@
 """Addresses in both directions."""
 
+import ipaddress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +26,11 @@ def test_there_and_back(address):
 
 @given(st.ip_addresses(), st.integers(0, 65535))
 def test_every_address_there_and_back(host, port):
-    assert _address.unpack(_address.pack((str(host), port))) == (str(host), port)
+    there = _address.pack((str(host), port))
+    back = _address.unpack(there)
+    assert ipaddress.ip_address(back[0]) == host
+    assert back[1] == port
+    assert _address.pack(back) == there
 
 
 def test_forms_of_ipv6():

@@ -16,7 +16,7 @@ OTHER = {"hot": "cffi", "cffi": "hot"}[_backend.NAME]
 
 @pytest.mark.skipif(
     "SHMRING_BACKEND" in os.environ,
-    reason="SHMRING_BACKEND is set: the other backend is not wanted",
+    reason="SHMRING_BACKEND is set: no other backend is wanted",
 )
 @pytest.mark.skipif(
     not importlib.util.find_spec("shmring._hot"), reason="there is no shmring._hot for this Python"

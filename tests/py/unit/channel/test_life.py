@@ -36,7 +36,7 @@ def test_another_process_attaches_by_name(loop):
 
 
 def test_a_name_that_is_not_there(shmring_namespace):
-    with pytest.raises(shmring.ChannelNotFound, match="'nobody'.*open it first"):
+    with pytest.raises(shmring.ChannelNotFound, match=r"'nobody'.*open it first"):
         shmring.attach("nobody")
     with pytest.raises(FileNotFoundError):
         shmring.attach("nobody", mode="r")

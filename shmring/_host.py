@@ -50,12 +50,16 @@ def translated(what: str) -> Iterator[None]:
         raise errors.BadConfig(str(caught)) from None
     except posix_ipc.PermissionsError as caught:
         raise error(errno.EACCES, f"{what}: {caught}") from None
+    except posix_ipc.Error as caught:
+        raise error(errno.EIO, f"{what}: {caught}") from None
 
 
 def _from_os(what: str, caught: OSError) -> errors.ShmringError:
     if caught.errno in (errno.EMFILE, errno.ENFILE):
         return out_of_files(what)
     text = caught.strerror or str(caught)
+    if caught.errno == errno.ENOSPC:
+        text += ": close channels, or enlarge /dev/shm (mount -o remount,size=...)"
     if caught.filename:
         text = f"{caught.filename}: {text}"
     if isinstance(caught, PermissionError):

@@ -95,43 +95,43 @@ def launch(settings: PoolSettings, slot: int, cpu: int, page_fd: int) -> Process
     Raises `WorkerStartError` (it ended, or said why it cannot), `FileNotFoundError` (no program).
     """
     binary = worker_binary()
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    stderr_fd = os.memfd_create(f"shmring-worker-{slot}-stderr", os.MFD_CLOEXEC)
-    try:
-        with theirs:
-            child = psutil.Popen(
-                [str(binary), *settings.arguments(slot, cpu, page_fd, theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr_fd,
-                pass_fds=(page_fd, theirs.fileno()),
-                start_new_session=True,  # Ctrl-C is for the pool, not for its workers
-            )
-    except BaseException:
-        ours.close()
-        os.close(stderr_fd)
-        raise
-    return _until_ready(child, Connection(ours), stderr_fd, slot)
+    with contextlib.ExitStack() as undo:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        undo.callback(ours.close)
+        undo.enter_context(theirs)
+        stderr_fd = os.memfd_create(f"shmring-worker-{slot}-stderr", os.MFD_CLOEXEC)
+        undo.callback(os.close, stderr_fd)
+        child = psutil.Popen(
+            [str(binary), *settings.arguments(slot, cpu, page_fd, theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr_fd,
+            pass_fds=(page_fd, theirs.fileno()),
+            start_new_session=True,  # Ctrl-C is for the pool, not for its workers
+        )
+        undo.callback(child.wait)
+        undo.callback(child.kill)
+        worker = Process(child, os.pidfd_open(child.pid), Connection(ours), stderr_fd)
+        undo.pop_all()
+        theirs.close()
+    _wait_ready(worker, slot)
+    return worker
 
 
-def _until_ready(
-    child: psutil.Popen, connection: Connection, stderr_fd: int, slot: int
-) -> Process:
-    worker = Process(child, os.pidfd_open(child.pid), connection, stderr_fd)
+def _wait_ready(worker: Process, slot: int) -> None:
     try:
-        raise_file_limit(child.pid)
-        connection.receive_ready(READY_TIMEOUT_S)
+        raise_file_limit(worker.pid)
+        worker.connection.receive_ready(READY_TIMEOUT_S)
     except BaseException as error:
         worker.kill()
-        worker.reap(READY_TIMEOUT_S)
+        exit_status = worker.reap(READY_TIMEOUT_S)
         text = worker.stderr_text()
         worker.close()
         if isinstance(error, ControlError):
             raise WorkerStartError(error.strerror or text, error.errno or 0) from None
         if isinstance(error, WorkerGone):
-            status = describe_status(child.returncode)
             raise WorkerStartError(
-                text or f"worker {slot} {status} while starting and said nothing"
+                text or f"worker {slot} {describe_status(exit_status)} while starting, in silence"
             ) from None
         if isinstance(error, WorkerSilent):
             raise WorkerStartError(
@@ -139,7 +139,6 @@ def _until_ready(
                 f"core, kept busy by real-time processes? {text}".rstrip()
             ) from None
         raise
-    return worker
 
 
 def adopt(path: Path) -> Process | None:

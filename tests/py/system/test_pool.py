@@ -93,8 +93,9 @@ def test_a_name_is_taken_once(shmring_pool: shmring.Pool, shmring_namespace: str
         pytest.raises(shmring.ChannelExists),
     ):
         other.open("ctl", local=LOOPBACK)
+    address = first.local
     first.close()
-    shmring_pool.open("ctl", local=LOOPBACK).close()
+    shmring_pool.open("ctl", local=address).close()
 
 
 def test_namespaces_keep_names_apart(shmring_pool: shmring.Pool, shmring_namespace: str) -> None:
@@ -322,6 +323,34 @@ def test_no_permission_for_sched_fifo_is_a_warning(python: Any, other_runtime: A
     assert "setcap" in line
     assert "ulimit -l" in line
     assert other.wait() == 0
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root, to become a member of another group")
+def test_members_of_a_group_may_use_the_pool(python: Any, other_runtime: Any) -> None:
+    script = (
+        "import os, sys, shmring\n"
+        "with shmring.Pool(policy='other', group=65534) as pool:\n"
+        "    ch = pool.open('ctl', local=('127.0.0.1', 0))\n"
+        "    print('open', flush=True)\n"
+        "    print(ch.recv(timeout=20).data, flush=True)\n"
+    )
+    member = (
+        "import os, shmring\n"
+        "os.setgroups([]); os.setgid({gid}); os.setuid(65534)\n"
+        "try:\n"
+        "    ch = shmring.attach('ctl')\n"
+        "    ch.send(b'from a member', to=ch.local)\n"
+        "    print('sent', flush=True)\n"
+        "except PermissionError as error:\n"
+        "    print(type(error).__name__, flush=True)\n"
+    )
+    env = os.environ | {"SHMRING_RUNTIME_DIR": str(other_runtime / "base")}
+    owner = python(script, env=env)
+    assert owner.line() == "open"
+    assert python(member.format(gid=65533), env=env).line() == "NoPermission"
+    assert python(member.format(gid=65534), env=env).line() == "sent"
+    assert owner.line() == "b'from a member'"
+    assert owner.wait() == 0
 
 
 # --- the default pool -----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import socket
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shmring import _options, errors
@@ -219,6 +219,7 @@ def test_unused_rings_are_small() -> None:
 records = st.integers(0, lib.SHM_MAX_PAYLOAD)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 2000), records, st.integers(1, 2000), records, st.none() | records)
 def test_every_size_that_is_not_refused_holds_what_it_promises(
     capacity: int, packet: int, rx_capacity: int, rx_packet: int, longest: int | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtworkers.restart_policy import (
@@ -101,6 +101,7 @@ events = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(events, st.integers(0, 3 * S)), max_size=60))
 def test_any_history_keeps_the_promises(history: list[tuple[Event, int]]) -> None:
     state, now_ns = State(), 0

@@ -133,7 +133,7 @@ def worker_script(tmp_path: Path, body: str) -> str:
     ("body", "text"),
     [
         ("echo 'core 9: no such core: choose 0 to 1' >&2; exit 1", "choose 0 to 1"),
-        ("exit 3", "exit status 3 while starting"),
+        ("exit 3", "exit status 3 while starting, in silence"),
         ("kill -9 $$", "SIGKILL"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -40,16 +41,17 @@ def test_whoever_comes_while_a_directory_is_removed_gets_a_new_one(directory: Pa
         f"fd = liveness.hold_directory(Path({str(directory)!r}))\n"
         f"print(liveness.is_same_file(fd, Path({str(directory / 'lock')!r})))"
     )
-    with liveness.deserted(directory) as empty:
-        assert empty
-        with subprocess.Popen(
-            [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
-        ) as late:
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
+    ) as late:
+        with liveness.deserted(directory) as empty:
+            assert empty
             assert late.stdout is not None
             assert late.stdout.readline() == "ready\n"
+            time.sleep(0.02)  # it may stand before the lock now, or come later: both must end well
             liveness.remove_directory(directory)
-            assert not directory.exists()
-            output, _ = late.communicate(timeout=30)
+            assert not (directory / "lock").exists()
+        output, _ = late.communicate(timeout=30)
     assert output == "True\n"
 
 

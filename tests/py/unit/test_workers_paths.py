@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtworkers import paths
@@ -91,6 +91,7 @@ def test_too_long_socket_paths_are_refused_early() -> None:
 names = st.from_regex(r"\A[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}\Z")
 
 
+@settings(deadline=None)
 @given(names, names, st.integers(0, 4095))
 def test_shm_names_can_be_taken_apart(namespace: str, name: str, slot: int) -> None:
     channel = paths.parse_shm_name(paths.channel_segment(namespace, name)[1:])
@@ -102,6 +103,7 @@ def test_shm_names_can_be_taken_apart(namespace: str, name: str, slot: int) -> N
     assert len(paths.worker_page(namespace, name, slot)) < 255
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_foreign_names_are_never_ours_by_accident(name: str) -> None:
     parsed = paths.parse_shm_name(name)

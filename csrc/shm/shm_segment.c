@@ -155,12 +155,13 @@ static int check_identity(const shm_identity_t *id, uint64_t file_bytes, shm_con
         rt_err_append("segment's configuration");
         return rc;
     }
-    if (shm_segment_bytes(config) != id->segment_bytes || id->segment_bytes > file_bytes)
+    uint64_t needed = shm_segment_bytes(config);
+    uint64_t said = id->segment_bytes;
+    if (needed != said || needed > file_bytes)
         return rt_err_set(-EINVAL,
                           "segment says it has %llu bytes, its configuration needs %llu, its file has "
                           "%llu: it is damaged; close the channel and open it again",
-                          (unsigned long long)id->segment_bytes,
-                          (unsigned long long)shm_segment_bytes(config),
+                          (unsigned long long)said, (unsigned long long)needed,
                           (unsigned long long)file_bytes);
     return 0;
 }

@@ -83,14 +83,14 @@ static int read_record(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *it
     item->flags = (uint8_t)flags;
     item->payload = (const uint8_t *)(r + 1);
     item->dest.family = 0;
-    if (has_dest) {
-        memcpy(&item->dest, r + 1, sizeof item->dest);
-        item->payload += sizeof item->dest;
-    }
-    bool sound = payload_bytes <= q->max_payload_bytes &&
-                 tx_record_units(payload_bytes, has_dest) <= shm_word_units(word) &&
-                 (!has_dest || item->dest.family == 4 || item->dest.family == 6);
-    return sound ? 0 : -EBADMSG;
+    if (payload_bytes > q->max_payload_bytes ||
+        tx_record_units(payload_bytes, has_dest) > shm_word_units(word))
+        return -EBADMSG;
+    if (!has_dest)
+        return 0;
+    memcpy(&item->dest, r + 1, sizeof item->dest);
+    item->payload += sizeof item->dest;
+    return item->dest.family == 4 || item->dest.family == 6 ? 0 : -EBADMSG;
 }
 
 /* --- finishing ----------------------------------------------------------------------------- */
@@ -551,7 +551,8 @@ static uint32_t claim_for_move(tx_queue_t *q, uint32_t need)
             return UINT32_MAX;
         uint32_t pad = tx_pad_units(place, need, q->units);
         uint32_t used = tx_used_units(place_of(q, q->head_ref), place, q->units);
-        if (used + pad + need >= q->units)
+        bool behind = used < q->read_ref - q->head_ref; /* overwritten: it never is */
+        if (behind || used + pad + need >= q->units)
             return UINT32_MAX;
         rt_store_relaxed(&slot->intent_units, pad + need);
         rt_store_relaxed(&slot->intent, tail);
@@ -636,15 +637,17 @@ void tx_queue_disarm_bell(tx_queue_t *q)
 
 /* --- start and takeover -------------------------------------------------------------------- */
 
-static void complete_freeing(tx_queue_t *q)
+/* Returns the head behind what was being freed. */
+static uint32_t complete_freeing(tx_queue_t *q, uint32_t head)
 {
     uint64_t freeing_to = rt_load_acquire(&q->cursors->freeing_to);
     if (freeing_to == 0 || freeing_to > q->units)
-        return;
+        return head;
     uint32_t to = (uint32_t)freeing_to - 1;
-    zero_span(q, rt_load_relaxed(&q->cursors->head_place), to);
+    zero_span(q, head, to);
     rt_store_release(&q->cursors->head_place, to);
     rt_store_relaxed(&q->cursors->freeing_to, 0);
+    return to;
 }
 
 static void complete_move(tx_queue_t *q)
@@ -693,9 +696,8 @@ static int take_over(tx_queue_t *q)
                           "tx ring of channel \"%s\" has a cursor outside of its %u units: it was "
                           "overwritten; close the channel and open it again",
                           q->segment->config.name, q->units);
-    complete_freeing(q);
+    head = complete_freeing(q, head);
     complete_move(q);
-    head = rt_load_relaxed(&q->cursors->head_place);
     uint32_t behind = tx_used_units(head, shm_cursor_place(tail), q->units);
     uint32_t seen = tx_used_units(head, shm_cursor_place(read), q->units);
     if (seen > behind)

@@ -281,10 +281,13 @@ static bool walk_start(const shm_segment_t *s, uint32_t units, walk_t *w)
     return true;
 }
 
+/* Returns 1 when it is cancelled; 0: the worker was faster, or no record can lie there. */
 static int cancel_at(const shm_segment_t *s, uint32_t place, uint64_t word, int64_t *due_ns)
 {
     const shm_tx_record_t *record =
         (const shm_tx_record_t *)(s->tx_data + (size_t)place * SHM_UNIT_BYTES);
+    if ((place + sizeof *record / SHM_UNIT_BYTES) * SHM_UNIT_BYTES > s->config.tx_bytes)
+        return 0;
     int64_t due = record->time_ns;
     uint64_t cancelled = shm_word(shm_word_seq(word), shm_word_units(word), shm_word_flags(word),
                                   SHM_RECORD_CANCELLED);

@@ -247,9 +247,7 @@ static view_t look(const rx_reader_t *r)
     v.floor = rt_load_acquire(&r->cursors->floor);
     uint64_t near = rt_load_relaxed(&r->cursors->sequence_high);
     v.tail_sequence = rt_seq64_near(near, shm_cursor_seq(v.tail));
-    v.floor_sequence = v.tail_sequence -
-                       (uint64_t)(int64_t)rt_seq32_diff(shm_cursor_seq(v.tail),
-                                                        shm_cursor_seq(v.floor));
+    v.floor_sequence = rt_seq64_near(v.tail_sequence, shm_cursor_seq(v.floor));
     return v;
 }
 
@@ -284,7 +282,9 @@ static uint64_t lost_between(const rx_reader_t *r, uint64_t from, uint64_t to)
     return to > start ? to - start : 0;
 }
 
-/* Where this reader stands, after stepping over what it has missed. false: nothing to read. */
+/* Where this reader stands, after stepping over what it has missed. false: nothing to read.
+ * Distances are signed and counted from the tail, so that whatever stands in the segment a reader that
+ * was moved to the floor is within what is held or at its end, and does not come here for ever. */
 static bool find_place(rx_reader_t *r, shm_cursor_t *cursor, uint64_t *sequence)
 {
     for (;;) {
@@ -296,9 +296,11 @@ static bool find_place(rx_reader_t *r, shm_cursor_t *cursor, uint64_t *sequence)
             *cursor = r->cursor;
             *sequence = r->sequence;
         }
-        if (*sequence >= v.tail_sequence)
+        int64_t ahead = (int64_t)(v.tail_sequence - *sequence);
+        int64_t held = (int64_t)(v.tail_sequence - v.floor_sequence);
+        if (ahead <= 0)
             return false;
-        if (*sequence >= v.floor_sequence)
+        if (ahead <= held)
             return true;
 
         uint64_t lost = lost_between(r, *sequence, v.floor_sequence);

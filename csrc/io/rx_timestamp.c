@@ -132,7 +132,8 @@ int udp_stamp_ids_restart(udp_t *udp)
 static void take_stamps(const struct cmsghdr *cmsg, udp_rx_control_t *control)
 {
     struct scm_timestamping stamps;
-    memcpy(&stamps, CMSG_DATA(cmsg), sizeof stamps);
+    if (!udp_cmsg_copy(cmsg, &stamps, sizeof stamps))
+        return;
     control->kernel = stamps.ts[0];
     control->hardware = stamps.ts[2];
 }
@@ -142,12 +143,11 @@ static void take_socket_level(const struct cmsghdr *cmsg, udp_rx_control_t *cont
     if (cmsg->cmsg_type == SCM_TIMESTAMPING) {
         take_stamps(cmsg, control);
     } else if (cmsg->cmsg_type == SO_RXQ_OVFL) {
-        memcpy(&control->drops, CMSG_DATA(cmsg), sizeof control->drops);
-        control->has_drops = true;
+        control->has_drops = udp_cmsg_copy(cmsg, &control->drops, sizeof control->drops);
     } else if (cmsg->cmsg_type == SCM_TIMESTAMPING_PKTINFO) {
         struct scm_ts_pktinfo info;
-        memcpy(&info, CMSG_DATA(cmsg), sizeof info);
-        control->hardware_ifindex = info.if_index;
+        if (udp_cmsg_copy(cmsg, &info, sizeof info))
+            control->hardware_ifindex = info.if_index;
     }
 }
 
@@ -160,14 +160,14 @@ void udp_rx_control_parse(const struct msghdr *msg, udp_rx_control_t *control)
         if (c->cmsg_level == SOL_SOCKET) {
             take_socket_level(c, control);
         } else if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
-            int segment;
-            memcpy(&segment, CMSG_DATA(c), sizeof segment);
+            int segment = 0;
+            (void)udp_cmsg_copy(c, &segment, sizeof segment);
             control->segment_bytes = segment > 0 ? (uint32_t)segment : 0;
         } else if (c->cmsg_level == SOL_IP && c->cmsg_type == IP_TOS) {
-            control->tos = *CMSG_DATA(c);
+            (void)udp_cmsg_copy(c, &control->tos, sizeof control->tos);
         } else if (c->cmsg_level == SOL_IPV6 && c->cmsg_type == IPV6_TCLASS) {
-            int tclass;
-            memcpy(&tclass, CMSG_DATA(c), sizeof tclass);
+            int tclass = 0;
+            (void)udp_cmsg_copy(c, &tclass, sizeof tclass);
             control->tos = (uint8_t)tclass;
         }
     }

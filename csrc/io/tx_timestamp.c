@@ -31,10 +31,9 @@ static void parse_entry(struct msghdr *msg, error_entry_t *entry)
         bool v4 = c->cmsg_level == SOL_IP && c->cmsg_type == IP_RECVERR;
         bool v6 = c->cmsg_level == SOL_IPV6 && c->cmsg_type == IPV6_RECVERR;
         if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPING) {
-            memcpy(&entry->stamps, CMSG_DATA(c), sizeof entry->stamps);
+            (void)udp_cmsg_copy(c, &entry->stamps, sizeof entry->stamps);
         } else if (v4 || v6) {
-            memcpy(&entry->error, CMSG_DATA(c), sizeof entry->error);
-            entry->has_error = true;
+            entry->has_error = udp_cmsg_copy(c, &entry->error, sizeof entry->error);
         }
     }
 }

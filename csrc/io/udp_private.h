@@ -79,6 +79,16 @@ void udp_rx_control_parse(const struct msghdr *msg, udp_rx_control_t *control);
 bool udp_rx_stamp(const udp_t *udp, const udp_rx_control_t *control, int64_t *time_ns,
                   udp_stamp_t *kind);
 
+/* Copies what the message carries. False, and to is untouched: it was cut off. A socket that was
+ * handed over may have options set that make the kernel say more than there is room for. */
+static inline bool udp_cmsg_copy(const struct cmsghdr *cmsg, void *to, size_t bytes)
+{
+    if (cmsg->cmsg_len < CMSG_LEN(bytes))
+        return false;
+    memcpy(to, CMSG_DATA(cmsg), bytes);
+    return true;
+}
+
 static inline int64_t udp_timespec_ns(const struct timespec *ts)
 {
     return (int64_t)ts->tv_sec * RT_NS_PER_S + ts->tv_nsec;

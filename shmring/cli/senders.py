@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import importlib
 import json
 import os
 import socket
@@ -220,8 +221,9 @@ SYSTEMS: dict[str, Callable[[Job], Facts]] = {
 
 @contextlib.contextmanager
 def _rtudp_endpoint(job: Job, capacity: int) -> Iterator[Any]:
-    from rtudp import create_rtudp
-
+    # By name, as any program of another distribution would be measured: shmring does not build on its
+    # drop-ins.
+    create_rtudp = importlib.import_module("rtudp").create_rtudp
     endpoint = create_rtudp(
         "socket",
         "127.0.0.1",

@@ -6,13 +6,13 @@
 cmake_minimum_required(VERSION 3.26) # USE_SABI
 find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module ${SKBUILD_SABI_COMPONENT})
 
-# rt_python_module(NAME SOURCE): shmring.NAME. One file for all Pythons from 3.11 on where this Python has the
+# rt_python_module(NAME SOURCE...): shmring.NAME. One file for all Pythons from 3.11 on where this Python has the
 # stable ABI (CPython with its lock), else a file for this Python only.
-function(rt_python_module name source)
+function(rt_python_module name)
     if(SKBUILD_SABI_VERSION)
-        python_add_library(${name} MODULE USE_SABI ${SKBUILD_SABI_VERSION} WITH_SOABI ${source})
+        python_add_library(${name} MODULE USE_SABI ${SKBUILD_SABI_VERSION} WITH_SOABI ${ARGN})
     else()
-        python_add_library(${name} MODULE WITH_SOABI ${source})
+        python_add_library(${name} MODULE WITH_SOABI ${ARGN})
     endif()
     target_link_libraries(${name} PRIVATE rt_shm rt_proto)
     install(TARGETS ${name} LIBRARY DESTINATION shmring)
@@ -32,7 +32,8 @@ rt_python_module(_ring ${ring_c})
 if(Python_INTERPRETER_ID STREQUAL "PyPy")
     message(STATUS "shmring._hot is left out: PyPy calls C faster through cffi")
 else()
-    rt_python_module(_hot python/hot.c)
+    file(GLOB hot_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/hot*.c)
+    rt_python_module(_hot ${hot_sources})
     target_link_libraries(_hot PRIVATE rt_strict)
 endif()
 

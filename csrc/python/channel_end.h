@@ -117,8 +117,8 @@ static inline int end_attach_producer(channel_end_t *e, uint32_t slot, int bell_
     return 0;
 }
 
-/* As reader in the slot that the worker gave; the position stays. reader_fd: eventfd that the worker
- * rings, or -1; stays the caller's. Returns 0, -EINVAL. */
+/* As reader in the slot that the worker gave; the position stays. reader_fd: eventfd that the
+ * worker rings, or -1; stays the caller's. Returns 0, -EINVAL. */
 static inline int end_attach_reader(channel_end_t *e, uint32_t slot, int reader_fd)
 {
     rx_reader_t was = e->rx;
@@ -162,7 +162,8 @@ static inline int end_in_force(const channel_end_t *e)
            rt_load_acquire(&e->segment->status->epoch) == e->epoch;
 }
 
-/* Whether what is in the ring may be read without attaching first; nobody serves a closed channel. */
+/* Whether what is in the ring may be read without attaching first; nobody serves a closed channel.
+ */
 static inline int end_may_read(const channel_end_t *e)
 {
     return e->rx_ready || end_state(e) == SHM_STATE_CLOSED;
@@ -227,7 +228,7 @@ static inline int64_t int_at(const int_array_t *a, uint64_t i)
     const char *p = a->base + (int64_t)i * a->stride;
     switch (a->width) {
     case 1:
-        return a->is_signed ? (int64_t)*(const int8_t *)p : (int64_t)*(const uint8_t *)p;
+        return a->is_signed ? (int64_t) * (const int8_t *)p : (int64_t) * (const uint8_t *)p;
     case 2: {
         uint16_t v;
         memcpy(&v, p, sizeof v);
@@ -308,7 +309,8 @@ static inline int end_send_batch(channel_end_t *e, send_batch_t *b)
             rc = -ERANGE;
         } else {
             uint32_t length = size > UINT32_MAX ? UINT32_MAX : (uint32_t)size;
-            rc = tx_producer_push(&e->tx, b->data + offset, length, due_ns, now, b->dest, &sequence);
+            rc =
+                tx_producer_push(&e->tx, b->data + offset, length, due_ns, now, b->dest, &sequence);
         }
         if (rc == 0) {
             batch_advance(b, sequence);
@@ -386,8 +388,8 @@ static inline void end_rearm(channel_end_t *e)
         return;
     ssize_t ignored = read(e->reader_fd, &count, sizeof count);
     rt_store_relaxed(&e->reader->bell_want, 1);
-    /* Pairs with the full fence in rx_writer_publish: either the worker sees bell_want or the packet
-     * is seen here. */
+    /* Pairs with the full fence in rx_writer_publish: either the worker sees bell_want or the
+     * packet is seen here. */
     rt_fence_full();
     count = 1;
     if (end_waiting(e))
@@ -465,7 +467,8 @@ static inline uint64_t end_take_many(channel_end_t *e, uint8_t *to, uint64_t byt
 
 /* --- sleeping ------------------------------------------------------------------------------- */
 
-/* What a sleeper needs, copied, because others use the end meanwhile. The segment must stay mapped. */
+/* What a sleeper needs, copied, because others use the end meanwhile. The segment must stay mapped.
+ */
 typedef struct end_sleep {
     rx_reader_t rx;
     tx_producer_t tx;

@@ -1,5 +1,5 @@
-/* ring_src.h: the C side of shmring._ring (cffi, API mode); ring_cdef.h says what Python sees of it.
- * Besides the library's own functions there are a few that fold into one call what Python would
+/* ring_src.h: the C side of shmring._ring (cffi, API mode); ring_cdef.h says what Python sees of
+ * it. Besides the library's own functions there are a few that fold into one call what Python would
  * otherwise pay several for, or cannot do itself. */
 #include "python/channel_end.h"
 

@@ -1,0 +1,169 @@
+/* hot.h: shmring._hot, the per-packet calls for CPython, and nothing else. What they do is in
+ * channel_end.h; _core_cffi.py is the same for Pythons without this module.
+ *
+ *   hot.c            the module, and what shmring hands to it
+ *   hot_arguments.c  arguments of a vectorcall
+ *   hot_packet.c     Packet
+ *   hot_core.c       Core, the base class of shmring.Channel
+ *   hot_send.c       Core.send, Core.replace
+ *   hot_send_many.c  Core.send_many
+ *   hot_recv.c       Core.recv, try_recv, recv_into, recv_many
+ *
+ * Core's methods touch shared memory and return; whenever something else has to happen first they
+ * call a method that Channel defines, in Python:
+ *
+ *   _attach_now(what)      the end is not attached, or its worker was replaced, or the channel was
+ *                          closed: attach, or raise
+ *   _pack_address(to)      a (host, port) pair -> the bytes of an shm_addr_t
+ *   _refuse(rc, text)      raise what stands behind an error code
+ *   _raise_full(waited, sent, first)     raise RingFull or SendTimeout
+ *   _raise_timeout()       raise ReceiveTimeout
+ *   _settle()              found no packet, and others select on this channel
+ *
+ * Threads. The global lock is held throughout, except while sleeping (end_sleep), so no two threads
+ * are inside one channel_end_t. The owner reference keeps the segment mapped while a thread sleeps
+ * on it and another closes the channel.
+ *
+ * Everything here returns -1 or NULL with a Python exception set, unless it says otherwise. */
+#ifndef HOT_H
+#define HOT_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "python/channel_end.h"
+
+/* --- hot.c ---------------------------------------------------------------------------------- */
+
+#define HOT_STAMPS 4
+
+/* Objects of shmring, set by configure(). */
+extern PyObject *hot_stamps[HOT_STAMPS];
+extern PyObject *hot_unpack_address;
+extern PyObject *hot_batch_class;
+
+/* Makes *place refer to object. */
+void hot_replace(PyObject **place, PyObject *object);
+
+/* --- hot_arguments.c ------------------------------------------------------------------------ */
+
+#define HOT_MAX_PARAMETERS 9
+
+typedef struct signature {
+    const char *function;
+    int positional; /* how many may be given without a name */
+    int required;
+    const char *names[HOT_MAX_PARAMETERS + 1];
+    PyObject *interned[HOT_MAX_PARAMETERS];
+} signature_t;
+
+/* Once, before use. */
+int signature_init(signature_t *s);
+
+/* Spreads a vectorcall's arguments over values, NULL where none was given. */
+int signature_bind(const signature_t *s, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                   PyObject **values);
+
+static inline int is_given(PyObject *value)
+{
+    return value && value != Py_None;
+}
+
+/* An integer that is no bool; what names it in errors. */
+int as_ns(PyObject *value, const char *what, int64_t *out);
+
+/* The same, 0 or above. */
+int as_time_ns(PyObject *value, const char *what, int64_t *out);
+
+/* timeout= in seconds to a point of CLOCK_MONOTONIC; 0: do not wait; RT_NEVER_NS: for ever. */
+int as_deadline(PyObject *value, int64_t *until_mono_ns);
+
+static inline int has_passed(int64_t until_mono_ns)
+{
+    return until_mono_ns == 0 || (until_mono_ns != RT_NEVER_NS && rt_mono_ns() >= until_mono_ns);
+}
+
+/* A payload's bytes, through the buffer protocol or, for bytes, directly; payload_release
+ * afterwards in both cases. */
+int as_payload(PyObject *data, Py_buffer *view, const void **payload, size_t *bytes);
+
+static inline void payload_release(Py_buffer *view)
+{
+    if (view->obj)
+        PyBuffer_Release(view);
+}
+
+/* The bytes of an shm_addr_t in a bytes object. */
+int as_address(PyObject *raw, shm_addr_t *out);
+
+/* --- hot_packet.c --------------------------------------------------------------------------- */
+
+/* Adds Packet to the module. */
+int packet_type_init(PyObject *module);
+
+/* Steals data. */
+PyObject *packet_make(PyObject *data, const rx_packet_t *from, uint64_t lost_before);
+
+/* --- hot_core.c ----------------------------------------------------------------------------- */
+
+typedef struct core {
+    PyObject_HEAD PyObject *owner; /* keeps end and the segment it uses */
+    channel_end_t *end;            /* NULL before _serve and after _shut */
+    PyObject *last_to;             /* the destination packed last, and what came of it */
+    shm_addr_t last_dest;
+    uint8_t *scratch; /* of recv_many */
+} core_t;
+
+/* Names of the methods above, and END_TX and END_RX as Python integers. */
+extern PyObject *name_attach_now, *name_pack_address, *name_refuse, *name_raise_full,
+    *name_raise_timeout, *name_settle, *number_tx, *number_rx;
+
+/* Adds Core to the module. */
+int core_type_init(PyObject *module);
+
+/* The end, or NULL with ChannelClosed set. */
+channel_end_t *core_end(core_t *self);
+
+/* Calls a method that returns nothing. argument may be NULL. */
+int core_call(core_t *self, PyObject *method, PyObject *argument);
+
+/* Calls a method that raises; arguments from the first NULL on are left out. -1. */
+int core_raise(core_t *self, PyObject *method, PyObject *a, PyObject *b, PyObject *c);
+
+/* Raises what stands behind rc, with the text recorded last. -1. */
+int core_refuse(core_t *self, int rc);
+
+/* Sleeps a while without the global lock. Returns 0 (look again) or -1: a signal handler raised, or
+ * the channel is closed. what: END_TX for room, END_RX for a packet. */
+int core_sleep(core_t *self, int what, int64_t until_mono_ns);
+
+/* --- hot_send.c ----------------------------------------------------------------------------- */
+
+extern signature_t send_signature, replace_signature;
+
+/* to=: a destination of its own, or NULL for the channel's remote. Valid until the next call. */
+int as_destination(core_t *self, PyObject *to, const shm_addr_t **dest);
+
+/* What to do about an error of a send: 0 try again, -1 an exception is set. sent, first: what a
+ * batch had queued before. */
+int after_failed_send(core_t *self, int rc, int64_t until_mono_ns, uint64_t sent, uint64_t first);
+
+PyObject *core_send(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *core_replace(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+
+/* --- hot_send_many.c ------------------------------------------------------------------------ */
+
+extern signature_t send_many_signature;
+
+PyObject *core_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+
+/* --- hot_recv.c ----------------------------------------------------------------------------- */
+
+extern signature_t recv_signature, recv_into_signature, recv_many_signature;
+
+PyObject *core_recv(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *core_try_recv(core_t *self, PyObject *unused);
+PyObject *core_recv_into(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *core_recv_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+
+#endif

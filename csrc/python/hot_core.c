@@ -1,0 +1,221 @@
+#include "python/hot.h"
+
+PyObject *name_attach_now, *name_pack_address, *name_refuse, *name_raise_full, *name_raise_timeout,
+    *name_settle, *number_tx, *number_rx;
+
+channel_end_t *core_end(core_t *self)
+{
+    if (self->end && self->end->segment)
+        return self->end;
+    PyObject *rc = PyLong_FromLong(-EPIPE);
+    core_raise(self, name_refuse, rc, Py_None, NULL);
+    Py_XDECREF(rc);
+    return NULL;
+}
+
+int core_raise(core_t *self, PyObject *method, PyObject *a, PyObject *b, PyObject *c)
+{
+    PyObject *none = NULL;
+    if (!PyErr_Occurred())
+        none = PyObject_CallMethodObjArgs((PyObject *)self, method, a, b, c, NULL);
+    if (none) {
+        Py_DECREF(none);
+        PyErr_SetString(PyExc_SystemError, "a method of Channel that raises has returned");
+    }
+    return -1;
+}
+
+int core_refuse(core_t *self, int rc)
+{
+    PyObject *number = PyLong_FromLong(rc);
+    PyObject *text =
+        PyUnicode_DecodeUTF8(rt_err_text(), (Py_ssize_t)strlen(rt_err_text()), "replace");
+    rt_err_clear();
+    if (number && text)
+        core_raise(self, name_refuse, number, text, NULL);
+    Py_XDECREF(number);
+    Py_XDECREF(text);
+    return -1;
+}
+
+int core_call(core_t *self, PyObject *method, PyObject *argument)
+{
+    PyObject *none = PyObject_CallMethodObjArgs((PyObject *)self, method, argument, NULL);
+    Py_XDECREF(none);
+    return none ? 0 : -1;
+}
+
+int core_sleep(core_t *self, int what, int64_t until_mono_ns)
+{
+    PyObject *owner = self->owner;
+    end_sleep_t sleep;
+    end_before_sleep(self->end, what, until_mono_ns, &sleep);
+    Py_INCREF(owner);
+    Py_BEGIN_ALLOW_THREADS end_sleep(&sleep);
+    Py_END_ALLOW_THREADS int rc = PyErr_CheckSignals();
+    if (rc == 0 && core_end(self) == NULL)
+        rc = -1;
+    if (rc == 0)
+        end_after_sleep(self->end, &sleep);
+    Py_DECREF(owner);
+    return rc;
+}
+
+/* --- life ----------------------------------------------------------------------------------- */
+
+static PyObject *core_serve(core_t *self, PyObject *args)
+{
+    PyObject *owner;
+    unsigned long long address;
+    if (!PyArg_ParseTuple(args, "OK:_serve", &owner, &address))
+        return NULL;
+    hot_replace(&self->owner, owner);
+    self->end = (channel_end_t *)(uintptr_t)address;
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+static PyObject *core_bind_producer(core_t *self, PyObject *args)
+{
+    unsigned int slot;
+    int bell_fd;
+    if (!PyArg_ParseTuple(args, "Ii:_bind_producer", &slot, &bell_fd))
+        return NULL;
+    channel_end_t *end = core_end(self);
+    return end ? PyLong_FromLong(end_attach_producer(end, slot, bell_fd)) : NULL;
+}
+
+static PyObject *core_bind_reader(core_t *self, PyObject *args)
+{
+    unsigned int slot;
+    int reader_fd;
+    if (!PyArg_ParseTuple(args, "Ii:_bind_reader", &slot, &reader_fd))
+        return NULL;
+    channel_end_t *end = core_end(self);
+    return end ? PyLong_FromLong(end_attach_reader(end, slot, reader_fd)) : NULL;
+}
+
+static PyObject *core_shut(core_t *self, PyObject *unused)
+{
+    (void)unused;
+    if (self->end)
+        end_shut(self->end);
+    self->end = NULL;
+    Py_CLEAR(self->owner);
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+static int core_traverse(core_t *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE((PyObject *)self));
+    Py_VISIT(self->owner);
+    Py_VISIT(self->last_to);
+    return 0;
+}
+
+static int core_clear(core_t *self)
+{
+    self->end = NULL;
+    Py_CLEAR(self->owner);
+    Py_CLEAR(self->last_to);
+    return 0;
+}
+
+static void core_dealloc(core_t *self)
+{
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    PyObject_GC_UnTrack(self);
+    core_clear(self);
+    PyMem_Free(self->scratch);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(self);
+    Py_DECREF(type);
+}
+
+#define FAST(f) (PyCFunction)(void (*)(void))(f), METH_FASTCALL | METH_KEYWORDS
+
+static PyMethodDef core_methods[] = {
+    {"send", FAST(core_send),
+     "send($self, data, at=None, *, to=None, timeout=0.0)\n--\n\n"
+     "Queue one packet and return its sequence; see shmring.Channel."},
+    {"send_many", FAST(core_send_many),
+     "send_many($self, packets, *, size=None, sizes=None, offsets=None, at=None, interval_ns=None, "
+     "to=None, "
+     "timeout=0.0, sequences=None)\n--\n\n"
+     "Queue many packets and return the sequence of the first; see shmring.Channel."},
+    {"replace", FAST(core_replace),
+     "replace($self, sequence, data, at=None, *, to=None, timeout=0.0)\n--\n\n"
+     "Put a new packet in the place of one that waits; see shmring.Channel."},
+    {"recv", FAST(core_recv),
+     "recv($self, timeout=None)\n--\n\n"
+     "Take the next packet; see shmring.Channel."},
+    {"try_recv", (PyCFunction)core_try_recv, METH_NOARGS,
+     "try_recv($self)\n--\n\n"
+     "Take the next packet, or return None if there is none now."},
+    {"recv_into", FAST(core_recv_into),
+     "recv_into($self, buffer, *, timeout=None)\n--\n\n"
+     "Take the next packet into a buffer; see shmring.Channel."},
+    {"recv_many", FAST(core_recv_many),
+     "recv_many($self, max=1024, *, timeout=None, out=None)\n--\n\n"
+     "Take many packets at once; see shmring.Channel."},
+    {"_serve", (PyCFunction)core_serve, METH_VARARGS, "_serve($self, owner, address)\n--\n\n"},
+    {"_bind_producer", (PyCFunction)core_bind_producer, METH_VARARGS,
+     "_bind_producer($self, slot, bell_fd)\n--\n\n"},
+    {"_bind_reader", (PyCFunction)core_bind_reader, METH_VARARGS,
+     "_bind_reader($self, slot, reader_fd)\n--\n\n"},
+    {"_shut", (PyCFunction)core_shut, METH_NOARGS, "_shut($self)\n--\n\n"},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot core_slots[] = {
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_dealloc, core_dealloc},
+    {Py_tp_traverse, core_traverse},
+    {Py_tp_clear, core_clear},
+    {Py_tp_methods, core_methods},
+    {Py_tp_doc, "The per-packet calls of a channel."},
+    {0, NULL},
+};
+
+static PyType_Spec core_spec = {
+    .name = "shmring._hot.Core",
+    .basicsize = sizeof(core_t),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = core_slots,
+};
+
+static int make_names(void)
+{
+    static const struct {
+        PyObject **name;
+        const char *text;
+    } names[] = {
+        {&name_attach_now, "_attach_now"},
+        {&name_pack_address, "_pack_address"},
+        {&name_refuse, "_refuse"},
+        {&name_raise_full, "_raise_full"},
+        {&name_raise_timeout, "_raise_timeout"},
+        {&name_settle, "_settle"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        *names[i].name = PyUnicode_InternFromString(names[i].text);
+        if (*names[i].name == NULL)
+            return -1;
+    }
+    number_tx = PyLong_FromLong(END_TX);
+    number_rx = PyLong_FromLong(END_RX);
+    return number_tx && number_rx ? 0 : -1;
+}
+
+int core_type_init(PyObject *module)
+{
+    if (make_names() < 0)
+        return -1;
+    PyObject *type = PyType_FromSpec(&core_spec);
+    if (type == NULL)
+        return -1;
+    int rc = PyModule_AddObjectRef(module, "Core", type);
+    Py_DECREF(type);
+    return rc;
+}

@@ -1,0 +1,214 @@
+#include "python/hot.h"
+
+#define RECV_MANY_DEFAULT 1024
+#define RECV_MANY_MOST (1 << 20)
+#define RECV_MANY_BYTES (1u << 20) /* of payload in one call, a longest packet more */
+
+/* Makes sure that a packet lies in end->spare. Returns the end; NULL with an exception set, where
+ * at_once, if not NULL, turns "none there and no time left" into 1 without one. */
+static channel_end_t *wait_for_packet(core_t *self, int64_t until_mono_ns, int *at_once)
+{
+    for (;;) {
+        channel_end_t *end = core_end(self);
+        if (end == NULL)
+            return NULL;
+        /* Before looking: what arrived before the channel was closed is found below. */
+        int stale = !end->rx_ready || !end_in_force(end);
+        if (end_may_read(end) && end_peek(end))
+            return end;
+        if (stale) {
+            if (core_call(self, name_attach_now, number_rx) < 0)
+                return NULL;
+            continue;
+        }
+        if (has_passed(until_mono_ns)) {
+            if (end->reader_fd >= 0) {
+                end_rearm(end);
+                if (core_call(self, name_settle, NULL) < 0 || (end = core_end(self)) == NULL)
+                    return NULL;
+                if (end_peek(end))
+                    return end;
+            }
+            if (at_once)
+                *at_once = 1;
+            else
+                core_raise(self, name_raise_timeout, NULL, NULL, NULL);
+            return NULL;
+        }
+        if (core_sleep(self, END_RX, until_mono_ns) < 0)
+            return NULL;
+    }
+}
+
+static PyObject *take_packet(channel_end_t *end)
+{
+    const rx_packet_t *p = &end->spare_packet;
+    PyObject *data =
+        PyBytes_FromStringAndSize((const char *)end->spare, (Py_ssize_t)p->payload_bytes);
+    PyObject *packet = data ? packet_make(data, p, end->spare_lost_before) : NULL;
+    if (packet)
+        end_taken(end);
+    return packet;
+}
+
+signature_t recv_signature = {"recv", 1, 0, {"timeout", NULL}, {NULL}};
+
+PyObject *core_recv(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *values[HOT_MAX_PARAMETERS] = {NULL};
+    int64_t until_mono_ns = RT_NEVER_NS;
+    if (signature_bind(&recv_signature, args, nargs, kwnames, values) < 0 ||
+        (values[0] && as_deadline(values[0], &until_mono_ns) < 0))
+        return NULL;
+    channel_end_t *end = wait_for_packet(self, until_mono_ns, NULL);
+    return end ? take_packet(end) : NULL;
+}
+
+PyObject *core_try_recv(core_t *self, PyObject *unused)
+{
+    (void)unused;
+    int none_there = 0;
+    channel_end_t *end = wait_for_packet(self, 0, &none_there);
+    if (end)
+        return take_packet(end);
+    if (!none_there)
+        return NULL;
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+signature_t recv_into_signature = {"recv_into", 1, 1, {"buffer", "timeout", NULL}, {NULL}};
+
+/* A memoryview of the first bytes of buffer. */
+static PyObject *view_of(PyObject *buffer, Py_ssize_t bytes)
+{
+    PyObject *whole = PyMemoryView_FromObject(buffer);
+    PyObject *flat = whole ? PyObject_CallMethod(whole, "cast", "s", "B") : NULL;
+    PyObject *part = flat ? PySequence_GetSlice(flat, 0, bytes) : NULL;
+    Py_XDECREF(whole);
+    Py_XDECREF(flat);
+    return part;
+}
+
+static int refuse_buffer(core_t *self, const channel_end_t *end, Py_ssize_t bytes)
+{
+    rt_err_set(
+        -EMSGSIZE,
+        "the next packet has %u bytes, the buffer %zd: give a larger one; the packet is kept",
+        end->spare_packet.payload_bytes, bytes);
+    return core_refuse(self, -EMSGSIZE);
+}
+
+PyObject *core_recv_into(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *values[HOT_MAX_PARAMETERS] = {NULL};
+    int64_t until_mono_ns = RT_NEVER_NS;
+    if (signature_bind(&recv_into_signature, args, nargs, kwnames, values) < 0 ||
+        (values[1] && as_deadline(values[1], &until_mono_ns) < 0))
+        return NULL;
+    Py_buffer view;
+    if (PyObject_GetBuffer(values[0], &view, PyBUF_WRITABLE) < 0)
+        return NULL;
+
+    PyObject *packet = NULL;
+    channel_end_t *end = wait_for_packet(self, until_mono_ns, NULL);
+    if (end && end->spare_packet.payload_bytes > view.len) {
+        refuse_buffer(self, end, view.len);
+    } else if (end) {
+        memcpy(view.buf, end->spare, end->spare_packet.payload_bytes);
+        PyObject *data = view_of(values[0], (Py_ssize_t)end->spare_packet.payload_bytes);
+        packet = data ? packet_make(data, &end->spare_packet, end->spare_lost_before) : NULL;
+        if (packet)
+            end_taken(end);
+    }
+    PyBuffer_Release(&view);
+    return packet;
+}
+
+/* Where recv_many puts payloads, and from what. */
+typedef struct take {
+    uint8_t *to;
+    uint64_t bytes;
+    uint64_t max;
+} take_t;
+
+static PyObject *take_batch(core_t *self, channel_end_t *end, const take_t *t, PyObject *out)
+{
+    uint64_t waiting = end_waiting(end);
+    uint64_t most = waiting < t->max ? waiting : t->max;
+    PyObject *records =
+        PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(most * sizeof(packet_record_t)));
+    if (records == NULL)
+        return NULL;
+    uint64_t used;
+    uint64_t n = end_take_many(end, t->to, t->bytes, (packet_record_t *)PyBytes_AsString(records),
+                               most, &used);
+    if (n == 0) {
+        Py_DECREF(records);
+        refuse_buffer(self, end, (Py_ssize_t)t->bytes);
+        return NULL;
+    }
+    PyObject *count = PyLong_FromUnsignedLongLong(n);
+    PyObject *payload = out ? view_of(out, (Py_ssize_t)used)
+                            : PyBytes_FromStringAndSize((const char *)t->to, (Py_ssize_t)used);
+    PyObject *batch = NULL;
+    if (count && payload)
+        batch = PyObject_CallFunctionObjArgs(hot_batch_class, payload, records, count, NULL);
+    Py_XDECREF(count);
+    Py_XDECREF(payload);
+    Py_DECREF(records);
+    return batch;
+}
+
+static int as_most(PyObject *value, uint64_t *out)
+{
+    int64_t n = RECV_MANY_DEFAULT;
+    if (value && as_ns(value, "max", &n) < 0)
+        return -1;
+    if (n >= 1 && n <= RECV_MANY_MOST) {
+        *out = (uint64_t)n;
+        return 0;
+    }
+    PyErr_Format(PyExc_ValueError, "max is %lld packets, must be 1 to %d", (long long)n,
+                 RECV_MANY_MOST);
+    return -1;
+}
+
+/* Memory for the payloads of one recv_many without out=; kept for the next. */
+static int take_from_scratch(core_t *self, const channel_end_t *end, take_t *t)
+{
+    t->bytes = RECV_MANY_BYTES + end->segment->config.max_payload_bytes;
+    if (self->scratch == NULL)
+        self->scratch = PyMem_Malloc(t->bytes);
+    t->to = self->scratch;
+    if (t->to == NULL)
+        PyErr_NoMemory();
+    return t->to ? 0 : -1;
+}
+
+signature_t recv_many_signature = {"recv_many", 1, 0, {"max", "timeout", "out", NULL}, {NULL}};
+
+PyObject *core_recv_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *values[HOT_MAX_PARAMETERS] = {NULL};
+    int64_t until_mono_ns = RT_NEVER_NS;
+    take_t take = {0};
+    if (signature_bind(&recv_many_signature, args, nargs, kwnames, values) < 0 ||
+        as_most(values[0], &take.max) < 0 ||
+        (values[1] && as_deadline(values[1], &until_mono_ns) < 0))
+        return NULL;
+    PyObject *out = is_given(values[2]) ? values[2] : NULL;
+    Py_buffer view = {0};
+    if (out && PyObject_GetBuffer(out, &view, PyBUF_WRITABLE) < 0)
+        return NULL;
+    take.to = view.buf;
+    take.bytes = (uint64_t)view.len;
+
+    PyObject *batch = NULL;
+    channel_end_t *end = wait_for_packet(self, until_mono_ns, NULL);
+    if (end && (out || take_from_scratch(self, end, &take) == 0))
+        batch = take_batch(self, end, &take, out);
+    if (out)
+        PyBuffer_Release(&view);
+    return batch;
+}

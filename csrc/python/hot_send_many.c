@@ -1,0 +1,299 @@
+#include "python/hot.h"
+
+/* Everything of one send_many call. */
+typedef struct send_call {
+    send_batch_t batch;
+    shm_addr_t dest;
+    int64_t until_mono_ns;
+    PyObject *items; /* tuple of packets; NULL: one buffer */
+    Py_buffer data, sizes, offsets, dues, sequences;
+    PyObject *due_array; /* made from a sequence of ints */
+    PyObject *size_array;
+} send_call_t;
+
+static void send_call_clear(send_call_t *c)
+{
+    Py_buffer *views[] = {&c->data, &c->sizes, &c->offsets, &c->dues, &c->sequences};
+    for (size_t i = 0; i < sizeof views / sizeof *views; i++)
+        payload_release(views[i]);
+    Py_XDECREF(c->items);
+    Py_XDECREF(c->due_array);
+    Py_XDECREF(c->size_array);
+}
+
+/* Width and sign of one of struct's integer formats in native size; 0 for others. */
+static uint32_t integer_format(const char *format, Py_ssize_t itemsize, uint32_t *is_signed)
+{
+    if (*format == '@' || *format == '=' || *format == '<')
+        format++;
+    if (*format == '\0' || strchr("bhilqnBHILQN", *format) == NULL || format[1] != '\0')
+        return 0;
+    *is_signed = *format >= 'a';
+    return (uint32_t)itemsize;
+}
+
+/* Views an array of integers. */
+static int as_int_array(PyObject *value, const char *what, Py_buffer *view, int_array_t *out)
+{
+    if (PyObject_GetBuffer(value, view, PyBUF_FORMAT | PyBUF_STRIDES) < 0)
+        return -1;
+    const char *format = view->format ? view->format : "B";
+    out->base = view->buf;
+    out->stride = view->ndim == 1 ? view->strides[0] : 0;
+    out->width = view->ndim == 1 ? integer_format(format, view->itemsize, &out->is_signed) : 0;
+    if (out->width)
+        return 0;
+    PyErr_Format(PyExc_TypeError,
+                 "%s is an array of format '%s' with %d dimensions: use integers in one, such as "
+                 "numpy.int64 or array(\"q\")",
+                 what, format, view->ndim);
+    return -1;
+}
+
+/* Turns a sequence of ints into an array in a bytes object. */
+static PyObject *pack_ints(PyObject *sequence, const char *what)
+{
+    PyObject *items = PySequence_Tuple(sequence);
+    if (items == NULL)
+        return NULL;
+    Py_ssize_t n = PyTuple_Size(items);
+    PyObject *packed = PyBytes_FromStringAndSize(NULL, n * (Py_ssize_t)sizeof(int64_t));
+    for (Py_ssize_t i = 0; packed && i < n; i++) {
+        int64_t v = 0;
+        if (as_ns(PyTuple_GetItem(items, i), what, &v) < 0)
+            Py_CLEAR(packed);
+        else
+            memcpy(PyBytes_AsString(packed) + i * (Py_ssize_t)sizeof v, &v, sizeof v);
+    }
+    Py_DECREF(items);
+    return packed;
+}
+
+/* Either an array or a sequence of ints. *count gets how many there are. */
+static int as_ints(PyObject *value, const char *what, Py_buffer *view, PyObject **packed,
+                   int_array_t *out, uint64_t *count)
+{
+    if (PyObject_CheckBuffer(value)) {
+        if (as_int_array(value, what, view, out) < 0)
+            return -1;
+        *count = (uint64_t)view->shape[0];
+        return 0;
+    }
+    *packed = pack_ints(value, what);
+    if (*packed == NULL)
+        return -1;
+    *out = (int_array_t){PyBytes_AsString(*packed), sizeof(int64_t), sizeof(int64_t), 1};
+    *count = (uint64_t)PyBytes_Size(*packed) / sizeof(int64_t);
+    return 0;
+}
+
+static int check_count(const char *what, uint64_t count, uint64_t wanted)
+{
+    if (count == wanted)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "%s has %llu entries for %llu packets", what,
+                 (unsigned long long)count, (unsigned long long)wanted);
+    return -1;
+}
+
+static int batch_by_size(send_call_t *c, int64_t size)
+{
+    send_batch_t *b = &c->batch;
+    if (size < 1 || b->data_bytes % (uint64_t)size != 0) {
+        PyErr_Format(PyExc_ValueError,
+                     "a buffer of %llu bytes is no whole number of packets of "
+                     "%lld bytes",
+                     (unsigned long long)b->data_bytes, (long long)size);
+        return -1;
+    }
+    b->size = size;
+    b->count = b->data_bytes / (uint64_t)size;
+    return 0;
+}
+
+/* sizes= as an array; without offsets= they must add up to the buffer. */
+static int batch_by_sizes(send_call_t *c, PyObject *sizes, int has_offsets)
+{
+    send_batch_t *b = &c->batch;
+    if (as_ints(sizes, "sizes", &c->sizes, &c->size_array, &b->sizes, &b->count) < 0)
+        return -1;
+    int64_t total = 0;
+    for (uint64_t i = 0; !has_offsets && i < b->count; i++)
+        total += int_at(&b->sizes, i);
+    if (has_offsets || total == (int64_t)b->data_bytes)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "sizes add up to %lld, the buffer has %llu bytes",
+                 (long long)total, (unsigned long long)b->data_bytes);
+    return -1;
+}
+
+/* How the buffer is cut into packets. */
+static int batch_cut(send_call_t *c, PyObject *size, PyObject *sizes, PyObject *offsets)
+{
+    send_batch_t *b = &c->batch;
+    if (is_given(offsets)) {
+        uint64_t count = 0;
+        if (as_int_array(offsets, "offsets", &c->offsets, &b->offsets) < 0)
+            return -1;
+        count = (uint64_t)c->offsets.shape[0];
+        if (is_given(sizes))
+            return batch_by_sizes(c, sizes, 1) < 0 ? -1 : check_count("offsets", count, b->count);
+        b->count = count;
+        if (is_given(size))
+            return as_ns(size, "size", &b->size);
+    } else if (is_given(sizes)) {
+        return batch_by_sizes(c, sizes, 0);
+    } else if (is_given(size)) {
+        int64_t bytes = 0;
+        return as_ns(size, "size", &bytes) < 0 ? -1 : batch_by_size(c, bytes);
+    } else if (c->data.ndim == 2) {
+        return batch_by_size(c, c->data.shape[1] * c->data.itemsize);
+    }
+    PyErr_SetString(
+        PyExc_TypeError,
+        "a buffer must be cut into packets: give size=, sizes=, offsets= and sizes=, or "
+        "an array with one row per packet");
+    return -1;
+}
+
+static int batch_packets(send_call_t *c, PyObject **values)
+{
+    PyObject *packets = values[0];
+    if (!PyObject_CheckBuffer(packets)) {
+        if (is_given(values[1]) || is_given(values[2]) || is_given(values[3])) {
+            PyErr_SetString(PyExc_TypeError, "size, sizes and offsets go with one buffer, not with "
+                                             "a sequence of packets");
+            return -1;
+        }
+        c->items = PySequence_Tuple(packets);
+        if (c->items == NULL)
+            return -1;
+        c->batch.count = (uint64_t)PyTuple_Size(c->items);
+        return 0;
+    }
+    if (PyObject_GetBuffer(packets, &c->data, PyBUF_FORMAT | PyBUF_C_CONTIGUOUS) < 0)
+        return -1;
+    c->batch.data = c->data.buf;
+    c->batch.data_bytes = (uint64_t)c->data.len;
+    return batch_cut(c, values[1], values[2], values[3]);
+}
+
+static int batch_times(send_call_t *c, PyObject *at, PyObject *interval)
+{
+    send_batch_t *b = &c->batch;
+    if (is_given(interval) && as_time_ns(interval, "interval_ns", &b->interval_ns) < 0)
+        return -1;
+    if (is_given(at) && PySequence_Check(at)) {
+        uint64_t count = 0;
+        if (as_ints(at, "at", &c->dues, &c->due_array, &b->dues, &count) < 0)
+            return -1;
+        if (is_given(interval)) {
+            PyErr_SetString(PyExc_TypeError, "interval_ns goes with at=start, not with an array");
+            return -1;
+        }
+        return check_count("at", count, b->count);
+    }
+    if (is_given(at))
+        return as_time_ns(at, "at", &b->due_ns);
+    if (!is_given(interval))
+        return 0;
+    PyErr_SetString(PyExc_TypeError, "interval_ns needs at=, the time of the first packet");
+    return -1;
+}
+
+static int batch_sequences(send_call_t *c, PyObject *sequences)
+{
+    if (!is_given(sequences))
+        return 0;
+    if (PyObject_GetBuffer(sequences, &c->sequences, PyBUF_WRITABLE) < 0)
+        return -1;
+    c->batch.sequences = c->sequences.buf;
+    if ((uint64_t)c->sequences.len >= c->batch.count * sizeof(uint64_t))
+        return 0;
+    PyErr_Format(PyExc_ValueError, "sequences has %zd bytes: %llu packets need 8 each",
+                 c->sequences.len, (unsigned long long)c->batch.count);
+    return -1;
+}
+
+/* Queues the items of a tuple as far as there is room. Returns as end_send; -1 with an exception
+ * set is -EFAULT. */
+static int send_items(channel_end_t *end, send_call_t *c)
+{
+    send_batch_t *b = &c->batch;
+    int rc = 0;
+    while (rc == 0 && b->done < b->count) {
+        Py_buffer view;
+        const void *payload;
+        size_t bytes;
+        uint64_t sequence;
+        int64_t due_ns = batch_due_ns(b, b->done);
+        if (due_ns < 0)
+            return -ERANGE;
+        if (as_payload(PyTuple_GetItem(c->items, (Py_ssize_t)b->done), &view, &payload, &bytes) < 0)
+            return -EFAULT;
+        rc = end_send(end, payload, bytes, due_ns, b->dest, &sequence);
+        payload_release(&view);
+        if (rc == 0)
+            batch_advance(b, sequence);
+    }
+    return rc;
+}
+
+static int refuse_cut(const send_batch_t *b)
+{
+    if (!PyErr_Occurred())
+        PyErr_Format(PyExc_ValueError,
+                     "packet %llu does not lie inside the buffer of %llu bytes (%llu were queued "
+                     "before it)",
+                     (unsigned long long)b->done, (unsigned long long)b->data_bytes,
+                     (unsigned long long)b->done);
+    return -1;
+}
+
+static int send_call_run(core_t *self, send_call_t *c)
+{
+    send_batch_t *b = &c->batch;
+    while (b->done < b->count) {
+        channel_end_t *end = core_end(self);
+        if (end == NULL)
+            return -1;
+        int rc = c->items ? send_items(end, c) : end_send_batch(end, b);
+        if (rc == -EFAULT)
+            return refuse_cut(b);
+        if (rc < 0 && after_failed_send(self, rc, c->until_mono_ns, b->done, b->first_sequence) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+signature_t send_many_signature = {"send_many",
+                                   1,
+                                   1,
+                                   {"packets", "size", "sizes", "offsets", "at", "interval_ns",
+                                    "to", "timeout", "sequences", NULL},
+                                   {NULL}};
+
+PyObject *core_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *values[HOT_MAX_PARAMETERS] = {NULL};
+    if (signature_bind(&send_many_signature, args, nargs, kwnames, values) < 0)
+        return NULL;
+
+    send_call_t c = {0};
+    const shm_addr_t *dest = NULL;
+    PyObject *result = NULL;
+    if (batch_packets(&c, values) == 0 && batch_times(&c, values[4], values[5]) == 0 &&
+        batch_sequences(&c, values[8]) == 0 && as_destination(self, values[6], &dest) == 0 &&
+        (values[7] == NULL || as_deadline(values[7], &c.until_mono_ns) == 0)) {
+        if (dest) {
+            c.dest = *dest;
+            c.batch.dest = &c.dest;
+        }
+        if (c.batch.count == 0)
+            PyErr_SetString(PyExc_ValueError, "there are no packets to send");
+        else if (send_call_run(self, &c) == 0)
+            result = PyLong_FromUnsignedLongLong(c.batch.first_sequence);
+    }
+    send_call_clear(&c);
+    return result;
+}

@@ -221,8 +221,8 @@ SYSTEMS: dict[str, Callable[[Job], Facts]] = {
 
 @contextlib.contextmanager
 def _rtudp_endpoint(job: Job, capacity: int) -> Iterator[Any]:
-    # By name, as any program of another distribution would be measured: shmring does not build on its
-    # drop-ins.
+    # By name, as any program of another distribution would be measured: shmring does not build on
+    # its drop-ins.
     create_rtudp = importlib.import_module("rtudp").create_rtudp
     endpoint = create_rtudp(
         "socket",

@@ -11,7 +11,6 @@
 #define MIN_RING_BYTES PAGE_BYTES
 #define MAX_RING_BYTES (UINT64_C(8) << 30) /* places are counted in 32 bits of 8 bytes each */
 #define MAX_REPORT_SLOTS (1u << 24)
-#define MAX_SLOTS 1024u
 
 void shm_config_init(shm_config_t *c)
 {
@@ -104,8 +103,8 @@ static int check_sizes(const shm_config_t *c)
     int rc = check_ring("tx ring", c->tx_bytes);
     rc = rc ? rc : check_ring("rx ring", c->rx_bytes);
     rc = rc ? rc : check_range("max_payload", c->max_payload_bytes, 0, SHM_MAX_PAYLOAD);
-    rc = rc ? rc : check_range("producer slots", c->producers, 1, MAX_SLOTS);
-    rc = rc ? rc : check_range("reader slots", c->readers, 0, MAX_SLOTS);
+    rc = rc ? rc : check_range("producer slots", c->producers, 1, SHM_MAX_SLOTS);
+    rc = rc ? rc : check_range("reader slots", c->readers, 0, SHM_MAX_SLOTS);
     rc = rc ? rc : check_range("report_capacity", c->report_slots, 0, MAX_REPORT_SLOTS);
     if (rc)
         return rc;

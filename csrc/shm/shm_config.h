@@ -12,6 +12,7 @@
 #define SHM_NAME_BYTES 65u /* with its end */
 #define SHM_MAX_PAYLOAD 65507u
 #define SHM_MAX_GROUPS 8u
+#define SHM_MAX_SLOTS 1024u /* of producers, and of readers */
 #define SHM_ENGINE_CONFIG_BYTES 512u
 
 /* An address both sides understand without the system's headers. 24 bytes. */

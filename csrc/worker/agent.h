@@ -113,6 +113,9 @@ struct wrk_channel {
     uint64_t overwritten_seen;
     wrk_reader_bell_t *bells; /* one per reader slot, bell_count in use */
     uint32_t bell_count;
+    /* Slots that connections hold, a bit each: the owners in the segment are the clients' word. */
+    uint64_t producers_given[SHM_MAX_SLOTS / 64];
+    uint64_t readers_given[SHM_MAX_SLOTS / 64];
     wrk_job_t *jobs; /* deferred commands, oldest first */
 };
 

@@ -194,7 +194,7 @@ static void on_message(wrk_source_t *source, uint32_t events, int64_t now_mono_n
     static uint8_t buffer[CTL_MAX_BYTES];
     static reply_t reply;
     wrk_conn_t *conn = (wrk_conn_t *)source; /* its first member */
-    int fds[ROOM_FDS];
+    int fds[ROOM_FDS] = {-1, -1, -1, -1}; /* a cut message counts as more than came */
     unsigned count = 0;
     ssize_t n = receive(source->fd, buffer, sizeof buffer, fds, &count);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))

@@ -103,31 +103,36 @@ static bool reader_is_of(const wrk_channel_t *ch, uint32_t slot, const wrk_conn_
            rt_load_relaxed(&r->owner_start) == conn->start;
 }
 
-static bool slot_is_attached(const worker_t *w, const wrk_channel_t *ch, uint32_t producer,
-                             uint32_t reader)
+static bool is_given(const uint64_t *given, uint32_t slot)
 {
-    for (const wrk_conn_t *conn = w->conns; conn != NULL; conn = conn->next)
-        for (const wrk_attachment_t *a = conn->attachments; a != NULL; a = a->next)
-            if (a->channel == ch && ((producer != CTL_NO_SLOT && a->producer == producer) ||
-                                     (reader != CTL_NO_SLOT && a->reader == reader)))
-                return true;
-    return false;
+    return given[slot / 64] >> slot % 64 & 1;
+}
+
+static void note_given(uint64_t *given, uint32_t slot)
+{
+    given[slot / 64] |= UINT64_C(1) << slot % 64;
+}
+
+static void note_free(uint64_t *given, uint32_t slot)
+{
+    given[slot / 64] &= ~(UINT64_C(1) << slot % 64);
 }
 
 static int give_producer(wrk_conn_t *conn, wrk_channel_t *ch, uint32_t wanted, uint32_t *slot)
 {
-    if (producer_is_of(ch, wanted, conn) &&
-        !slot_is_attached(conn->worker, ch, wanted, CTL_NO_SLOT)) {
+    if (producer_is_of(ch, wanted, conn) && !is_given(ch->producers_given, wanted)) {
+        note_given(ch->producers_given, wanted);
         *slot = wanted;
         return 0;
     }
     for (uint32_t i = 1; i < ch->config.producers; i++) {
         shm_producer_t *p = &ch->segment.producers[i];
-        if (rt_load_relaxed(&p->owner) != 0)
+        if (rt_load_relaxed(&p->owner) != 0 || is_given(ch->producers_given, i))
             continue;
         rt_store_relaxed(&p->intent, SHM_INTENT_NONE);
         rt_store_relaxed(&p->owner_start, conn->start);
         rt_store_release(&p->owner, conn->pid);
+        note_given(ch->producers_given, i);
         *slot = i;
         return 0;
     }
@@ -139,14 +144,14 @@ static int give_producer(wrk_conn_t *conn, wrk_channel_t *ch, uint32_t wanted, u
 
 static int give_reader(wrk_conn_t *conn, wrk_channel_t *ch, uint32_t wanted, uint32_t *slot)
 {
-    if (reader_is_of(ch, wanted, conn) &&
-        !slot_is_attached(conn->worker, ch, CTL_NO_SLOT, wanted)) {
+    if (reader_is_of(ch, wanted, conn) && !is_given(ch->readers_given, wanted)) {
+        note_given(ch->readers_given, wanted);
         *slot = wanted;
         return 0;
     }
     for (uint32_t i = 0; i < ch->config.readers; i++) {
         shm_reader_t *r = &ch->segment.readers[i];
-        if (rt_load_relaxed(&r->owner) != 0)
+        if (rt_load_relaxed(&r->owner) != 0 || is_given(ch->readers_given, i))
             continue;
         rt_store_relaxed(&r->cursor, rt_load_relaxed(&ch->segment.rx->tail));
         rt_store_relaxed(&r->lost, 0);
@@ -154,6 +159,7 @@ static int give_reader(wrk_conn_t *conn, wrk_channel_t *ch, uint32_t wanted, uin
         rt_store_relaxed(&r->bell_want, 0);
         rt_store_relaxed(&r->owner_start, conn->start);
         rt_store_release(&r->owner, conn->pid);
+        note_given(ch->readers_given, i);
         *slot = i;
         return 0;
     }
@@ -165,10 +171,13 @@ static int give_reader(wrk_conn_t *conn, wrk_channel_t *ch, uint32_t wanted, uin
 
 static void free_slots(wrk_channel_t *ch, uint32_t producer, uint32_t reader)
 {
-    if (producer != CTL_NO_SLOT)
+    if (producer != CTL_NO_SLOT) {
+        note_free(ch->producers_given, producer);
         (void)tx_queue_free_producer(&ch->tx, producer);
+    }
     if (reader == CTL_NO_SLOT)
         return;
+    note_free(ch->readers_given, reader);
     rt_store_relaxed(&ch->segment.readers[reader].bell_want, 0);
     rt_store_release(&ch->segment.readers[reader].owner, 0);
     for (uint32_t i = 0; i < ch->bell_count; i++) {

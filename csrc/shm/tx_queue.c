@@ -653,19 +653,19 @@ static uint32_t complete_freeing(tx_queue_t *q, uint32_t head)
 static void complete_move(tx_queue_t *q)
 {
     uint64_t moving = rt_load_acquire(&q->cursors->moving);
-    rt_store_relaxed(&q->cursors->moving, MOVING_NONE);
     uint32_t from = (uint32_t)(moving >> 32);
     uint32_t to = (uint32_t)moving;
-    if (moving == MOVING_NONE || from >= q->units || to >= q->units)
-        return;
-    uint64_t copy = rt_load_relaxed(tx_word_at(q->data, to));
-    if (shm_word_state(copy) != SHM_RECORD_CLAIMED)
-        return;
-    unsigned original = shm_word_state(rt_load_acquire(tx_word_at(q->data, from)));
-    bool gone = original == SHM_RECORD_DONE || original == SHM_RECORD_EMPTY;
-    rt_store_release(tx_word_at(q->data, to),
-                     shm_word(shm_word_seq(copy), shm_word_units(copy), shm_word_flags(copy),
-                              gone ? SHM_RECORD_COMMITTED : SHM_RECORD_ABORTED));
+    if (moving != MOVING_NONE && from < q->units && to < q->units) {
+        uint64_t copy = rt_load_relaxed(tx_word_at(q->data, to));
+        unsigned original = shm_word_state(rt_load_acquire(tx_word_at(q->data, from)));
+        bool gone = original == SHM_RECORD_DONE || original == SHM_RECORD_EMPTY;
+        if (shm_word_state(copy) == SHM_RECORD_CLAIMED)
+            rt_store_release(tx_word_at(q->data, to),
+                             shm_word(shm_word_seq(copy), shm_word_units(copy), shm_word_flags(copy),
+                                      gone ? SHM_RECORD_COMMITTED : SHM_RECORD_ABORTED));
+    }
+    /* Last: a successor of this successor may have to do it again. */
+    rt_store_release(&q->cursors->moving, MOVING_NONE);
 }
 
 /* Packets between head and read cursor that have no verdict yet, so that the count of finished ones can

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, final
 
+from typing_extensions import disjoint_base
+
 from shmring.batch import PacketBatch
 from shmring.types import Stamp
 
@@ -43,6 +45,7 @@ class Packet:
     def __hash__(self) -> int: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
 
+@disjoint_base
 class Core:
     def send(
         self,

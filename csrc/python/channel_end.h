@@ -345,6 +345,11 @@ static inline int end_replace(channel_end_t *e, uint64_t old, const void *payloa
     int rc = tx_producer_claim(&e->tx, length, keep_due ? 1 : due_ns, now, dest, &claim);
     if (rc < 0)
         return rc;
+    /* Whoever walks the ring, as the cancelling below does, may step over a claim that says its
+     * length. */
+    rt_store_release(&claim.record->word,
+                     shm_word(shm_word_seq(claim.commit_word), shm_word_units(claim.commit_word), 0,
+                              SHM_RECORD_CLAIMED));
     int64_t old_due_ns = 0;
     if (!tx_ring_cancel(e->segment, old, &old_due_ns)) {
         tx_producer_abort(&e->tx, &claim);

@@ -34,7 +34,7 @@ static PyObject *configure(PyObject *module, PyObject *args)
 
 static PyMethodDef module_methods[] = {
     {"configure", configure, METH_VARARGS,
-     "configure($module, stamps, unpack_address, batch)\n--\n\n"},
+     "configure($module, stamps, unpack_address, batch, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -159,11 +159,11 @@ static PyMethodDef core_methods[] = {
     {"recv_many", FAST(core_recv_many),
      "recv_many($self, max=1024, *, timeout=None, out=None)\n--\n\n"
      "Take many packets at once; see shmring.Channel."},
-    {"_serve", (PyCFunction)core_serve, METH_VARARGS, "_serve($self, owner, address)\n--\n\n"},
+    {"_serve", (PyCFunction)core_serve, METH_VARARGS, "_serve($self, owner, address, /)\n--\n\n"},
     {"_bind_producer", (PyCFunction)core_bind_producer, METH_VARARGS,
-     "_bind_producer($self, slot, bell_fd)\n--\n\n"},
+     "_bind_producer($self, slot, bell_fd, /)\n--\n\n"},
     {"_bind_reader", (PyCFunction)core_bind_reader, METH_VARARGS,
-     "_bind_reader($self, slot, reader_fd)\n--\n\n"},
+     "_bind_reader($self, slot, reader_fd, /)\n--\n\n"},
     {"_shut", (PyCFunction)core_shut, METH_NOARGS, "_shut($self)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };

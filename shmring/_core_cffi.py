@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Iterable, Sequence
-from typing import Any, Never
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Never
 
 from shmring import _address
 from shmring._arguments import Buffer, deadline, has_passed, ns, time_ns
@@ -23,7 +23,19 @@ RECV_MANY_MOST = 1 << 20
 RECV_MANY_BYTES = 1 << 20
 
 
-class Packet:
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    Data = TypeVar("Data", bound="bytes | memoryview", default=bytes)
+else:
+    from typing import TypeVar
+
+    Data = TypeVar("Data")
+
+Taken = TypeVar("Taken")
+
+
+class Packet(Generic[Data]):
     """One received packet."""
 
     __slots__ = (
@@ -39,7 +51,7 @@ class Packet:
 
     def __init__(
         self,
-        data: bytes | memoryview,
+        data: Data,
         timestamp_ns: int,
         stamp: Stamp,
         source: bytes,
@@ -311,16 +323,16 @@ class Core:
 
         Raises `ReceiveTimeout`, `ChannelClosed` (after the last packet was taken).
         """
-        packet = self._receive(deadline(timeout), None)
+        packet = self._receive(deadline(timeout), _take)
         if packet is None:
             self._raise_timeout()
         return packet
 
     def try_recv(self) -> Packet | None:
         """Take the next packet, or return None if there is none now. Raises `ChannelClosed`."""
-        return self._receive(0, None)
+        return self._receive(0, _take)
 
-    def recv_into(self, buffer: Buffer, *, timeout: float | None = None) -> Packet:
+    def recv_into(self, buffer: Buffer, *, timeout: float | None = None) -> Packet[memoryview]:
         """As `recv`, with the payload in a writable buffer; `Packet.data` is a view of it.
 
         Raises also `PayloadTooLarge`; the packet stays for the next call.
@@ -328,7 +340,7 @@ class Core:
         view = memoryview(buffer).cast("B")
         if view.readonly:
             raise BufferError("the buffer is read-only: use a bytearray or another writable one")
-        packet = self._receive(deadline(timeout), view)
+        packet = self._receive(deadline(timeout), lambda end: self._take_into(end, view))
         if packet is None:
             self._raise_timeout()
         return packet
@@ -352,10 +364,10 @@ class Core:
             raise ValueError(f"max is {max} packets, must be 1 to {RECV_MANY_MOST}")
         until_ns = deadline(timeout)
         view = None if out is None else memoryview(out).cast("B")
-        if not self._wait_for_packet(until_ns):
+        batch = self._receive(until_ns, lambda end: self._take_many(end, most, view))
+        if batch is None:
             self._raise_timeout()
-        with self._core_lock:
-            return self._take_many(self._need_end(), most, view)
+        return batch
 
     def _take_many(self, end: Any, most: int, out: memoryview | None) -> PacketBatch:
         if out is None:
@@ -398,37 +410,21 @@ class Core:
         with self._core_lock:
             return bool(lib.end_peek(self._need_end()))
 
-    def _receive(self, until_ns: int, view: memoryview | None) -> Packet | None:
+    def _receive(self, until_ns: int, take: Callable[[Any], Taken]) -> Taken | None:
+        """What `take` makes of the end when a packet is there; None when none came in time."""
         while self._wait_for_packet(until_ns):
             with self._core_lock:
                 end = self._need_end()
                 if lib.end_peek(end):  # else another thread took it
-                    return self._take(end, view)
+                    return take(end)
         return None
 
-    def _take(self, end: Any, view: memoryview | None) -> Packet:
-        facts = end.spare_packet
-        length = facts.payload_bytes
-        data: bytes | memoryview
-        if view is None:
-            data = bytes(ffi.buffer(end.spare, length))
-        elif length > len(view):
+    def _take_into(self, end: Any, view: memoryview) -> Packet[memoryview]:
+        length = end.spare_packet.payload_bytes
+        if length > len(view):
             self._refuse_buffer(end, len(view))
-        else:
-            view[:length] = ffi.buffer(end.spare, length)
-            data = view[:length]
-        packet = Packet(
-            data,
-            facts.time_ns,
-            STAMPS[facts.stamp] if facts.stamp < len(STAMPS) else Stamp.NONE,
-            bytes(ffi.buffer(ffi.addressof(facts, "source"))),
-            facts.sequence,
-            facts.tos,
-            end.spare_lost_before,
-            facts.flags,
-        )
-        lib.end_taken(end)
-        return packet
+        view[:length] = ffi.buffer(end.spare, length)
+        return _taken(end, view[:length])
 
     def _refuse_buffer(self, end: Any, room: int) -> Never:
         self._refuse(
@@ -436,3 +432,24 @@ class Core:
             f"the next packet has {end.spare_packet.payload_bytes} bytes, the buffer {room}: give "
             "a larger one; the packet is kept",
         )
+
+
+def _take(end: Any) -> Packet:
+    return _taken(end, bytes(ffi.buffer(end.spare, end.spare_packet.payload_bytes)))
+
+
+def _taken(end: Any, data: Data) -> Packet[Data]:
+    """The packet in the end's spare buffer, which is free for the next."""
+    facts = end.spare_packet
+    packet = Packet(
+        data,
+        facts.time_ns,
+        STAMPS[facts.stamp] if facts.stamp < len(STAMPS) else Stamp.NONE,
+        bytes(ffi.buffer(ffi.addressof(facts, "source"))),
+        facts.sequence,
+        facts.tos,
+        end.spare_lost_before,
+        facts.flags,
+    )
+    lib.end_taken(end)
+    return packet

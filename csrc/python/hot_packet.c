@@ -192,6 +192,7 @@ static PyGetSetDef packet_getset[] = {
 
 static PyMethodDef packet_methods[] = {
     {"__reduce__", (PyCFunction)packet_reduce, METH_NOARGS, NULL},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "Packet[type of data]"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -99,6 +99,25 @@ static int refuse_buffer(core_t *self, const channel_end_t *end, Py_ssize_t byte
     return core_refuse(self, -EMSGSIZE);
 }
 
+static PyObject *take_into(core_t *self, channel_end_t *end, const Py_buffer *view,
+                           PyObject *buffer)
+{
+    uint32_t bytes = end->spare_packet.payload_bytes;
+    memcpy(view->buf, end->spare, bytes);
+    PyObject *data = view_of(buffer, (Py_ssize_t)bytes);
+    /* A memoryview may start a garbage collection, and that a finalizer which closes this channel.
+     */
+    end = data ? core_end(self) : NULL;
+    if (end == NULL) {
+        Py_XDECREF(data);
+        return NULL;
+    }
+    PyObject *packet = packet_make(data, &end->spare_packet, end->spare_lost_before);
+    if (packet)
+        end_taken(end);
+    return packet;
+}
+
 PyObject *core_recv_into(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *values[HOT_MAX_PARAMETERS] = {NULL};
@@ -112,15 +131,10 @@ PyObject *core_recv_into(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
 
     PyObject *packet = NULL;
     channel_end_t *end = wait_for_packet(self, until_mono_ns, NULL);
-    if (end && end->spare_packet.payload_bytes > view.len) {
+    if (end && end->spare_packet.payload_bytes > view.len)
         refuse_buffer(self, end, view.len);
-    } else if (end) {
-        memcpy(view.buf, end->spare, end->spare_packet.payload_bytes);
-        PyObject *data = view_of(values[0], (Py_ssize_t)end->spare_packet.payload_bytes);
-        packet = data ? packet_make(data, &end->spare_packet, end->spare_lost_before) : NULL;
-        if (packet)
-            end_taken(end);
-    }
+    else if (end)
+        packet = take_into(self, end, &view, values[0]);
     PyBuffer_Release(&view);
     return packet;
 }

@@ -217,7 +217,7 @@ static int batch_sequences(send_call_t *c, PyObject *sequences)
 
 /* Queues the items of a tuple as far as there is room. Returns as end_send; -1 with an exception
  * set is -EFAULT. */
-static int send_items(channel_end_t *end, send_call_t *c)
+static int send_items(core_t *self, send_call_t *c)
 {
     send_batch_t *b = &c->batch;
     int rc = 0;
@@ -231,7 +231,8 @@ static int send_items(channel_end_t *end, send_call_t *c)
             return -ERANGE;
         if (as_payload(PyTuple_GetItem(c->items, (Py_ssize_t)b->done), &view, &payload, &bytes) < 0)
             return -EFAULT;
-        rc = end_send(end, payload, bytes, due_ns, b->dest, &sequence);
+        channel_end_t *end = core_end(self); /* a buffer's own code may have closed the channel */
+        rc = end ? end_send(end, payload, bytes, due_ns, b->dest, &sequence) : -EFAULT;
         payload_release(&view);
         if (rc == 0)
             batch_advance(b, sequence);
@@ -257,7 +258,7 @@ static int send_call_run(core_t *self, send_call_t *c)
         channel_end_t *end = core_end(self);
         if (end == NULL)
             return -1;
-        int rc = c->items ? send_items(end, c) : end_send_batch(end, b);
+        int rc = c->items ? send_items(self, c) : end_send_batch(end, b);
         if (rc == -EFAULT)
             return refuse_cut(b);
         if (rc < 0 && after_failed_send(self, rc, c->until_mono_ns, b->done, b->first_sequence) < 0)

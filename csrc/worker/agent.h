@@ -149,9 +149,10 @@ void wrk_channel_fail(wrk_channel_t *ch, int error);
 /* Nothing else is due on this core before this time: how long a handler may take. */
 int64_t wrk_free_until_ns(const wrk_channel_t *ch);
 
-/* End of the last send call on this core, and the last return from sleep: for verdicts. */
+/* End of the last send call on this core, and the last sleep, both its ends: for verdicts. */
 int64_t wrk_last_send_end_ns(const wrk_channel_t *ch);
 void wrk_sent_until(wrk_channel_t *ch, int64_t end_mono_ns);
+int64_t wrk_asleep_from_ns(const wrk_channel_t *ch);
 int64_t wrk_woken_ns(const wrk_channel_t *ch);
 
 /* What to add to a time of the channel's clock to get CLOCK_MONOTONIC. Changes when somebody sets

@@ -62,6 +62,7 @@ static void account_sleep(idle_t *i, int64_t from_mono_ns, int64_t asked_mono_ns
 {
     int64_t now = rt_mono_ns();
     spin_budget_slept(&i->budget, from_mono_ns, now);
+    i->asleep_from_mono_ns = from_mono_ns;
     i->woken_mono_ns = now;
     rt_bump(&i->page->sleeps, 1);
     rt_bump(&i->page->slept_ns, (uint64_t)(now - from_mono_ns));

@@ -31,7 +31,8 @@ typedef struct idle {
     int64_t gap_ns;             /* usual time between happenings, smoothed */
     int64_t last_event_mono_ns;
     int64_t spin_until_mono_ns;
-    int64_t woken_mono_ns; /* last return from any sleep */
+    int64_t asleep_from_mono_ns; /* the last sleep of any kind: when it began, */
+    int64_t woken_mono_ns;       /* and when it was over */
     shm_worker_page_t *page;
 } idle_t;
 

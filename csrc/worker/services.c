@@ -58,6 +58,11 @@ void wrk_sent_until(wrk_channel_t *ch, int64_t end_mono_ns)
     ch->worker->last_send_end_mono_ns = end_mono_ns;
 }
 
+int64_t wrk_asleep_from_ns(const wrk_channel_t *ch)
+{
+    return ch->worker->idle.asleep_from_mono_ns;
+}
+
 int64_t wrk_woken_ns(const wrk_channel_t *ch)
 {
     return ch->worker->idle.woken_mono_ns;

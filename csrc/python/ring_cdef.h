@@ -125,6 +125,7 @@ typedef struct {
     uint8_t gro;
     uint8_t multicast_loop;
     uint8_t held;
+    uint8_t stamp_every;
     int16_t ttl;
     int16_t multicast_ttl;
     int16_t dscp;

@@ -96,6 +96,7 @@ typedef struct shm_config {
     uint8_t gro;
     uint8_t multicast_loop;
     uint8_t held;     /* 1: opens held, until the start command */
+    uint8_t stamp_every; /* one packet in so many is stamped; 0: in 16, at most 1000 a second */
     int16_t ttl;          /* -1: the system's default */
     int16_t multicast_ttl;
     int16_t dscp;         /* 0 .. 63, -1 default */

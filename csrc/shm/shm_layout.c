@@ -25,6 +25,7 @@ AT(shm_config_t, engine, 199);
 AT(shm_config_t, device, 215);
 AT(shm_config_t, direction, 231);
 AT(shm_config_t, held, 250);
+AT(shm_config_t, stamp_every, 251);
 AT(shm_config_t, ttl, 252);
 AT(shm_config_t, multicast_interface, 260);
 AT(shm_config_t, max_payload_bytes, 272);

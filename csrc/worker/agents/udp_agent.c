@@ -146,6 +146,7 @@ static int start(wrk_channel_t *ch, int64_t now_mono_ns)
         return rc;
     a->refused_ref = UINT64_MAX;
     a->send_cost_ns = FIRST_SEND_COST_NS;
+    a->unstamped = UINT16_MAX; /* the first packet is stamped, however few are */
     a->stamp_tokens_at_mono_ns = now_mono_ns;
     a->drops_base = udp_drops_refresh(&a->udp);
     if (ch->config.connect)

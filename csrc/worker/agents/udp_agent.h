@@ -28,7 +28,7 @@ typedef struct udp_awaited {
     shm_report_t report;
     int64_t send_start_mono_ns;
     uint32_t stamp_id;
-    bool first_of_id; /* the one of its GSO call that the stamp is nearest to */
+    bool teaches; /* the way to the wire is learnt from it */
     bool settled;
 } udp_awaited_t;
 
@@ -65,6 +65,9 @@ typedef struct udp_agent {
 
     /* stamps of sent packets */
     wire_offset_t wire;
+    uint32_t unstamped;        /* packets since the last one that was to be stamped */
+    bool stamp_next;           /* the second of a pair is to come */
+    bool last_message_stamped; /* of those sent */
     double stamp_tokens;
     int64_t stamp_tokens_at_mono_ns;
     udp_awaited_t awaited[UDP_AGENT_STAMPS];
@@ -119,8 +122,8 @@ void udp_agent_refused(wrk_channel_t *ch, const tx_item_t *item, int why, int64_
 /* Packets first .. first + count - 1 of the batch left in one call. */
 void udp_agent_sent(wrk_channel_t *ch, const udp_batch_t *batch, unsigned first, unsigned count,
                     int64_t start_mono_ns, int64_t end_mono_ns);
-/* Whether this batch is to be stamped: all while sending is slow, else some. */
-bool udp_agent_wants_stamps(wrk_channel_t *ch, unsigned count, int64_t now_mono_ns);
+/* Chooses the packets of the batch that are to be stamped. */
+void udp_agent_choose_stamps(wrk_channel_t *ch, int64_t now_mono_ns);
 void udp_agent_collect_stamps(wrk_channel_t *ch, int64_t now_mono_ns);
 /* All that still waits goes out without a stamp. */
 void udp_agent_give_up_stamps(wrk_channel_t *ch);

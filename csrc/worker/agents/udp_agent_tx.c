@@ -218,15 +218,6 @@ static void send_batch(wrk_channel_t *ch)
         udp_agent_collect_stamps(ch, wrk_last_send_end_ns(ch));
 }
 
-static void want_stamps(wrk_channel_t *ch, int64_t now_mono_ns)
-{
-    udp_agent_t *a = udp_agent_of(ch);
-    if (!udp_agent_wants_stamps(ch, a->batch.count, now_mono_ns))
-        return;
-    for (unsigned i = 0; i < a->batch.count; i++)
-        a->batch.messages[i].want_stamp = true;
-}
-
 /* --- with a deadline ----------------------------------------------------------------------- */
 
 static void spin_until(int64_t start_mono_ns)
@@ -253,7 +244,7 @@ void udp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
         take_into_batch(ch, entry.ref, now_mono_ns, shift);
     if (a->batch.count == 0)
         return;
-    want_stamps(ch, now_mono_ns);
+    udp_agent_choose_stamps(ch, now_mono_ns);
     if (!a->udp.eff.txtime)
         spin_until(a->batch.start_mono_ns[0]);
     send_batch(ch);
@@ -279,7 +270,7 @@ static void send_ready(wrk_channel_t *ch, int64_t now_mono_ns)
     for (unsigned i = 0; i < a->ready_count; i++)
         take_into_batch(ch, a->ready[i], now_mono_ns, 0);
     a->ready_count = 0;
-    want_stamps(ch, now_mono_ns);
+    udp_agent_choose_stamps(ch, now_mono_ns);
     send_batch(ch);
 }
 

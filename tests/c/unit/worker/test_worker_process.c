@@ -4,6 +4,8 @@
 
 #include "proto/pacing/verdict.h"
 
+#include <sched.h>
+
 static wt_worker_t worker;
 
 static void test_timed_packets_leave_at_their_time(void)
@@ -11,6 +13,7 @@ static void test_timed_packets_leave_at_their_time(void)
     uint16_t port = 0;
     int sink = wt_udp(&port);
     wt_channel_t ch = {.config = wt_config("timed", port)};
+    ch.config.stamp_every = 1;
     REQUIRE(wt_open(&worker, &ch));
 
     enum { PACKETS = 50 };
@@ -45,6 +48,43 @@ static void test_timed_packets_leave_at_their_time(void)
     CHECK_EQ(rt_load_acquire(&ch.segment.status->state), SHM_STATE_CLOSED);
     wt_drop(&ch);
     close(sink);
+}
+
+/* Sends packets 1 ms apart, returns how many of their reports bear a stamp. */
+static int stamped_of(int packets, uint8_t stamp_every)
+{
+    uint16_t port = 0;
+    int sink = wt_udp(&port);
+    wt_channel_t ch = {.config = wt_config("sampled", port)};
+    ch.config.stamp_every = stamp_every;
+    ch.config.gso = 0; /* packets that leave in one message share its stamp */
+    if (!wt_open(&worker, &ch))
+        return -1;
+    wt_nap_ms(50); /* the first kernel stamps on a host come a moment after they were asked for */
+    int64_t first = rt_mono_ns() + 20 * RT_NS_PER_MS;
+    for (int i = 0; i < packets; i++)
+        CHECK_EQ(wt_push(&ch, &i, sizeof i, first + i * RT_NS_PER_MS, NULL), 0);
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, (uint64_t)packets));
+    wt_nap_ms(20);
+    shm_report_t report;
+    int stamped = 0;
+    while (report_reader_next(&ch.reports, &report, 1) == 1) {
+        CHECK_EQ(report.stamp == SHM_STAMP_NONE, report.stamped_ns == 0);
+        uint64_t period = stamp_every == 1 ? 1 : 2u * (stamp_every ? stamp_every : 16);
+        CHECK_EQ(report.stamp != SHM_STAMP_NONE, report.sequence % period < 2);
+        stamped += report.stamp != SHM_STAMP_NONE;
+    }
+    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
+    wt_drop(&ch);
+    close(sink);
+    return stamped;
+}
+
+static void test_stamps_are_a_sample(void)
+{
+    CHECK_EQ(stamped_of(40, 0), 4);
+    CHECK_EQ(stamped_of(40, 7), 6);
+    CHECK_EQ(stamped_of(40, 1), 40);
 }
 
 static void test_later_queued_earlier_due_goes_first(void)
@@ -262,6 +302,28 @@ static void test_torn_segment_fails_its_channel(void)
     close(sink);
 }
 
+static void test_a_packet_given_up_is_counted(void)
+{
+    uint16_t port = 0;
+    int sink = wt_udp(&port);
+    wt_channel_t ch = {.config = wt_config("aborted", port)};
+    REQUIRE(wt_open(&worker, &ch));
+    tx_claim_t claim;
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(tx_producer_claim(&ch.producer, 8, 0, rt_mono_ns(), NULL, &claim), 0);
+        tx_producer_abort(&ch.producer, &claim);
+        wt_ring(&ch);
+    }
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_aborted, 3));
+    CHECK_EQ(wt_push(&ch, "x", 1, 0, NULL), 0);
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, 1));
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_tx_aborted), 3);
+    CHECK_EQ(tx_ring_waiting(&ch.segment), 0);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
+    wt_drop(&ch);
+    close(sink);
+}
+
 static void test_hang_up_frees_slots(void)
 {
     wt_channel_t ch = {.config = wt_config("hangup", 9)};
@@ -453,6 +515,36 @@ static void test_takeover_sends_the_rest_once(void)
     close(sink);
 }
 
+/* More than can be sent at the time: the worker is late because of what goes before, although it has
+ * to rest in between. */
+static void test_overload_is_not_blamed_on_waking(void)
+{
+    wt_worker_t w;
+    const char *const options[] = {"--policy", "fifo", "--priority", "10", NULL};
+    REQUIRE(wt_start(&w, options));
+    if (rt_load_relaxed(&w.page->sched_policy) != SCHED_FIFO) {
+        (void)fprintf(stderr, "no SCHED_FIFO here: left out\n");
+        wt_stop(&w);
+        return;
+    }
+    uint16_t port = 0;
+    int sink = wt_udp(&port);
+    wt_channel_t ch = {.config = wt_config("overload", port)};
+    ch.config.gso = 0;
+    ch.config.tolerance_ns = RT_NS_PER_US;
+    REQUIRE(wt_open(&w, &ch));
+    enum { PACKETS = 8000 };
+    int64_t due = rt_mono_ns() + 500 * RT_NS_PER_MS;
+    for (int i = 0; i < PACKETS; i++)
+        CHECK_EQ(wt_push(&ch, &i, sizeof i, due, NULL), 0);
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, PACKETS));
+    CHECK(wt_counter(&ch, SHM_COUNT_tx_queued_behind) > PACKETS * 3 / 4);
+    CHECK(rt_load_relaxed(&w.page->forced_rests) > 0);
+    wt_drop(&ch);
+    wt_stop(&w);
+    close(sink);
+}
+
 static void test_private_pool_takes_everything_along(void)
 {
     wt_worker_t w;
@@ -495,6 +587,7 @@ int main(void)
     if (!wt_start(&worker, NULL))
         return 1;
     RUN(test_timed_packets_leave_at_their_time);
+    RUN(test_stamps_are_a_sample);
     RUN(test_later_queued_earlier_due_goes_first);
     RUN(test_arrivals_reach_the_ring);
     RUN(test_hold_keeps_and_release_sends);
@@ -503,6 +596,7 @@ int main(void)
     RUN(test_bad_opens_are_refused);
     RUN(test_hostile_ring_spoils_only_itself);
     RUN(test_torn_segment_fails_its_channel);
+    RUN(test_a_packet_given_up_is_counted);
     RUN(test_hang_up_frees_slots);
     RUN(test_lists_and_pings);
     RUN(test_emulated_link_delays_and_loses);
@@ -510,6 +604,7 @@ int main(void)
     RUN(test_malformed_messages_do_no_harm);
     wt_stop(&worker);
     RUN(test_takeover_sends_the_rest_once);
+    RUN(test_overload_is_not_blamed_on_waking);
     RUN(test_private_pool_takes_everything_along);
     RUN(test_bad_options_are_explained);
     return rt_test_result();

@@ -1,0 +1,237 @@
+"""README and docs/: what they show runs, what they name exists, and what exists they name."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import shmring
+from shmring._options import ChannelOptions
+from shmring.cli import COMMANDS
+from shmring.stats import ChannelStats, ReaderInfo, counter_names, histogram_names
+
+pytest_plugins = ["pytester"]
+
+# What the worker, the kernel and a loaded machine may take; only what never happens must fail.
+PATIENCE_S = 60
+
+
+def find_checkout() -> Path | None:
+    for folder in Path(__file__).resolve().parents:
+        if (folder / "docs" / "guide.md").is_file():
+            return folder
+    return None
+
+
+CHECKOUT = find_checkout()
+pytestmark = pytest.mark.skipif(CHECKOUT is None, reason="no documentation around these tests")
+
+
+class Block(NamedTuple):
+    """A fenced block of Python. `mark` is the word behind ```python: none, needs-ctl or no-run."""
+
+    place: str
+    mark: str
+    code: str
+
+
+def text_of(name: str) -> str:
+    assert CHECKOUT is not None
+    return (CHECKOUT / name).read_text(encoding="utf-8")
+
+
+def blocks(*names: str) -> list[Block]:
+    found = []
+    for name in names if CHECKOUT else ():
+        text = text_of(name)
+        for match in re.finditer(r"^```python *(\S*)\n(.*?)^```$", text, re.M | re.S):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(Block(f"{name}:{line}", match[1], match[2]))
+    return found
+
+
+def code(text: str) -> str:
+    """Only what stands in backticks or in blocks."""
+    return "\n".join(re.findall(r"```.*?```|`[^`\n]+`", text, re.S))
+
+
+def rows(text: str, heading: str) -> list[list[str]]:
+    """Cells of the first table below a heading, its own heading left out."""
+    below = text.split(f"{heading}\n", 1)[1]
+    lines = re.search(r"(?:^\|.*\n)+", below, re.M)
+    assert lines, f"no table below {heading!r}"
+    cells = [line.strip("|").split("|") for line in lines[0].splitlines()[2:]]
+    return [[cell.strip() for cell in row] for row in cells]
+
+
+@pytest.fixture(scope="module")
+def guide() -> str:
+    return text_of("docs/guide.md")
+
+
+@pytest.fixture(scope="module")
+def checkout() -> Path:
+    assert CHECKOUT is not None
+    return CHECKOUT
+
+
+# --- what they show runs --------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def ids(block: Block) -> str:
+    return block.place
+
+
+RUNNABLE = [block for block in blocks("README.md", "docs/guide.md") if block.mark != "no-run"]
+
+
+@pytest.mark.parametrize("block", RUNNABLE, ids=ids)
+def test_examples_run(block: Block, shmring_pool: shmring.Pool, tmp_path: Path) -> None:
+    if block.mark == "needs-ctl":
+        port = free_port()
+        here = ("127.0.0.1", port)
+        shmring_pool.open("ctl", local=here, remote=here)
+    else:
+        assert block.mark == "", "a block is marked needs-ctl, no-run or not at all"
+    script = tmp_path / "example.py"
+    script.write_text(block.code.replace("9001", str(free_port())), encoding="utf-8")
+    done = subprocess.run(
+        # RealtimeWarning is one of these: the machine of these tests may lack what it takes.
+        [sys.executable, "-W", "error", "-W", "ignore::RuntimeWarning", str(script)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), block.code
+
+
+@pytest.mark.parametrize("block", blocks("docs/testing.md"), ids=ids)
+def test_examples_of_tests_pass(block: Block, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(block.code)
+    outcomes = pytester.runpytest_subprocess("-p", "no:cacheprovider").parseoutcomes()
+    assert set(outcomes) == {"passed"}
+
+
+# --- what exists they name ------------------------------------------------------------------------
+
+EXCEPTIONS = [
+    name
+    for name in shmring.__all__
+    if isinstance(getattr(shmring, name), type) and issubclass(getattr(shmring, name), Exception)
+]
+PUBLIC_METHODS = [name for name in dir(shmring.Channel) if not name.startswith("_")]
+
+
+@pytest.mark.parametrize(
+    ("what", "names"),
+    [
+        ("options", list(ChannelOptions.__annotations__)),
+        ("arguments of Pool", list(inspect.signature(shmring.Pool).parameters)),
+        ("exceptions", EXCEPTIONS),
+        ("verdicts", [str(item) for item in shmring.Verdict]),
+        ("stamps", [str(item) for item in shmring.Stamp]),
+        ("states", [str(item) for item in shmring.State]),
+        ("impairments", [field.name for field in dataclasses.fields(shmring.Impairment)]),
+        ("statistics", [field.name for field in dataclasses.fields(ChannelStats)]),
+        ("reader facts", [field.name for field in dataclasses.fields(ReaderInfo)]),
+        ("worker facts", [field.name for field in dataclasses.fields(shmring.WorkerInfo)]),
+        ("packet facts", [name for name in dir(shmring.Packet) if not name.startswith("_")]),
+        ("report facts", [*shmring.SendReport._fields, "late_ns", "wire_error_ns"]),
+        ("public names", [name for name in shmring.__all__ if name.islower()]),
+        ("calls of a channel", PUBLIC_METHODS),
+        ("commands", [f"shmring {command.name}" for command in COMMANDS]),
+    ],
+)
+def test_the_guide_names_everything(what: str, names: list[str], guide: str) -> None:
+    assert names
+    shown = code(guide)
+    missing = [name for name in names if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", shown)]
+    assert not missing, f"{what} that docs/guide.md does not mention"
+
+
+def test_the_readme_names_every_command() -> None:
+    shown = code(text_of("README.md"))
+    missing = [c.name for c in COMMANDS if not re.search(rf"shmring {c.name}\b", shown)]
+    assert not missing
+
+
+def test_the_table_of_options_is_the_options(guide: str) -> None:
+    listed = [row[0].strip("`") for row in rows(guide, "## Options of a channel")]
+    assert sorted(listed) == sorted(ChannelOptions.__annotations__)
+
+
+def test_the_table_of_errors_is_the_errors(guide: str) -> None:
+    listed = {row[0].strip("`"): re.findall(r"\w+", row[1]) for row in rows(guide, "## Errors")}
+    expected = set(EXCEPTIONS) - {"ShmringError", "RealtimeWarning"}
+    assert set(listed) == expected
+    for name, bases in listed.items():
+        above = {base.__name__ for base in getattr(shmring, name).__mro__}
+        assert set(bases) <= above, name
+
+
+def test_the_table_of_counters_is_the_counters(guide: str) -> None:
+    listed = [[row[0].strip("`"), *row[1:]] for row in rows(guide, "### Counters")]
+    facts = {field.name: field.metadata for field in dataclasses.fields(ChannelStats)}
+    expected = [[n, facts[n]["unit"], facts[n]["meaning"]] for n in counter_names()]
+    assert listed == expected
+
+
+def test_the_tables_of_statistics_are_those_of_c(guide: str, checkout: Path) -> None:
+    source = (checkout / "csrc" / "shm" / "shm_layout.h").read_text(encoding="utf-8")
+    for heading, name in (("### Counters", "SHM_COUNTERS"), ("### Histograms", "SHM_HISTOGRAMS")):
+        table = source.split(f"#define {name}(X)", 1)[1].split("\n\n", 1)[0]
+        entries = re.findall(r'X\((\w+), (?:(\w+), )?"([^"]*)"\)', table)
+        expected = [[part for part in entry if part] for entry in entries]
+        listed = [[row[0].strip("`"), *row[1:]] for row in rows(guide, heading)]
+        assert listed == expected
+
+
+def test_the_table_of_histograms_is_the_histograms(guide: str) -> None:
+    listed = [row[0].strip("`") for row in rows(guide, "### Histograms")]
+    assert listed == histogram_names()
+
+
+# --- what they name exists ------------------------------------------------------------------------
+
+PAGES = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "workers/README.md"]
+
+
+def pages() -> list[str]:
+    if CHECKOUT is None:
+        return []
+    docs = sorted(path.relative_to(CHECKOUT).as_posix() for path in CHECKOUT.glob("docs/*.md"))
+    return PAGES + docs
+
+
+@pytest.mark.parametrize("page", pages())
+def test_names_of_the_package_exist(page: str) -> None:
+    shown = code(text_of(page))
+    for name in re.findall(r"\bshmring\.(\w+)(?=[\s(,.)`])", shown):
+        assert hasattr(shmring, name) or name in {"pool", "workers", "jsonl", "conf"}, name
+    for name in re.findall(r"\bch\.(\w+)", shown):
+        assert hasattr(shmring.Channel, name), f"ch.{name}"
+    for name in re.findall(r"(?<!\.)\bpool\.(\w+)", shown):
+        assert hasattr(shmring.Pool, name) or name == "sock", f"pool.{name}"
+
+
+@pytest.mark.parametrize("page", pages())
+def test_commands_exist(page: str) -> None:
+    known = {command.name for command in COMMANDS} | {"COMMAND"}
+    for command in re.findall(r"^(?:sudo )?shmring (\w+)|`shmring (\w+)", text_of(page), re.M):
+        assert "".join(command) in known

@@ -62,6 +62,21 @@ static uint32_t used_units(uint32_t from, uint32_t to, uint32_t units)
 
 /* --- writer ------------------------------------------------------------------------------- */
 
+/* A writer that died after putting more than a ring full without publishing it left the floor ahead of
+ * the tail, or behind the padding that the tail stands at: nothing published is whole. The next packet
+ * gets a sequence that no reader's cursor bears yet, so that all of them come to the floor first. */
+static void skip_unpublished(rx_writer_t *w)
+{
+    int32_t ahead = rt_seq32_diff(shm_cursor_seq(w->floor), shm_cursor_seq(w->tail));
+    if (ahead < 0 || w->floor == w->tail)
+        return;
+    w->sequence += (uint64_t)ahead + 1;
+    w->tail = shm_cursor(shm_cursor_seq(w->floor) + 1, shm_cursor_place(w->floor));
+    w->floor = w->tail;
+    rt_store_release(&w->cursors->floor, w->floor);
+    (void)rx_writer_publish(w);
+}
+
 int rx_writer_init(rx_writer_t *w, shm_segment_t *s)
 {
     *w = (rx_writer_t){
@@ -81,33 +96,27 @@ int rx_writer_init(rx_writer_t *w, shm_segment_t *s)
                           "rx ring of channel \"%s\" has a cursor outside of its %u units: it was "
                           "overwritten; close the channel and open it again",
                           s->config.name, w->units);
-    /* Died after putting more than a ring full without publishing it: nothing published is whole, and
-     * readers may stand at the floor already. What was not published counts as lost. */
-    bool behind = rt_seq32_diff(shm_cursor_seq(w->floor), shm_cursor_seq(w->tail)) > 0;
-    if (behind)
-        w->tail = w->floor;
     w->sequence = rt_seq64_near(w->sequence, shm_cursor_seq(w->tail));
-    if (behind)
-        (void)rx_writer_publish(w);
+    skip_unpublished(w);
     return 0;
 }
 
 /* The oldest cursor of those who must not lose anything; the tail when nobody reads. */
-static uint32_t slowest_seq(const rx_writer_t *w)
+static shm_cursor_t slowest_cursor(const rx_writer_t *w)
 {
     const shm_config_t *c = &w->segment->config;
-    uint32_t slowest = shm_cursor_seq(w->tail);
+    shm_cursor_t slowest = w->tail;
     if (c->read_mode == SHM_READ_SHARED) {
-        uint32_t head = shm_cursor_seq(rt_load_acquire(&w->cursors->shared_head));
-        return rt_seq32_diff(head, slowest) < 0 ? head : slowest;
+        shm_cursor_t head = rt_load_acquire(&w->cursors->shared_head);
+        return rt_seq32_diff(shm_cursor_seq(head), shm_cursor_seq(slowest)) < 0 ? head : slowest;
     }
     for (uint32_t i = 0; i < c->readers; i++) {
         const shm_reader_t *r = &w->segment->readers[i];
         if (rt_load_acquire(&r->owner) == 0)
             continue;
-        uint32_t seq = shm_cursor_seq(rt_load_acquire(&r->cursor));
-        if (rt_seq32_diff(seq, slowest) < 0)
-            slowest = seq;
+        shm_cursor_t at = rt_load_acquire(&r->cursor);
+        if (rt_seq32_diff(shm_cursor_seq(at), shm_cursor_seq(slowest)) < 0)
+            slowest = at;
     }
     return slowest;
 }
@@ -123,11 +132,9 @@ static void evict_oldest(rx_writer_t *w)
     uint32_t held = used_units(place, shm_cursor_place(w->tail), w->units);
     bool pad = shm_word_state(word) == SHM_RECORD_PAD;
     if (units == 0 || units > held || place + units > w->units) {
-        w->overwritten += (uint32_t)(shm_cursor_seq(w->tail) - seq);
         w->floor = w->tail;
         return;
     }
-    w->overwritten += !pad;
     w->floor = shm_cursor(seq + !pad, (place + units) % w->units);
 }
 
@@ -144,7 +151,7 @@ static bool make_room(rx_writer_t *w, uint32_t take)
     if (fits(w, take))
         return true;
     if (w->wait_for_readers) {
-        uint32_t slowest = slowest_seq(w);
+        uint32_t slowest = shm_cursor_seq(slowest_cursor(w));
         while (!fits(w, take) && rt_seq32_diff(shm_cursor_seq(w->floor), slowest) < 0)
             evict_oldest(w);
     } else {
@@ -212,20 +219,43 @@ int rx_writer_publish(rx_writer_t *w)
     return 1;
 }
 
-int rx_writer_has_room(const rx_writer_t *w)
+uint64_t rx_writer_lost(rx_writer_t *w)
 {
-    rx_writer_t probe = *w;
-    uint32_t longest = 2 * record_units(w->max_payload_bytes, 6);
-    uint32_t slowest = slowest_seq(w);
-    while (!fits(&probe, longest) && rt_seq32_diff(shm_cursor_seq(probe.floor), slowest) < 0)
-        evict_oldest(&probe);
-    return fits(&probe, longest);
+    uint32_t floor = shm_cursor_seq(w->floor);
+    uint32_t from = w->lost_from;
+    if (floor == from)
+        return 0;
+    w->lost_from = floor;
+    uint32_t slowest = shm_cursor_seq(slowest_cursor(w));
+    if (rt_seq32_diff(slowest, from) > 0)
+        from = slowest;
+    int32_t lost = rt_seq32_diff(floor, from);
+    return lost > 0 ? (uint64_t)lost : 0;
+}
+
+uint32_t rx_writer_room(const rx_writer_t *w, uint32_t packets, uint32_t payload_bytes)
+{
+    shm_cursor_t oldest = slowest_cursor(w);
+    if (rt_seq32_diff(shm_cursor_seq(oldest), shm_cursor_seq(w->floor)) < 0)
+        oldest = w->floor; /* of a reader that was purged or lapped and has not called since */
+    if (shm_cursor_place(oldest) >= w->units)
+        return 0;
+    uint32_t held = used_units(shm_cursor_place(oldest), shm_cursor_place(w->tail), w->units);
+    uint32_t waiting = shm_cursor_seq(w->tail) - shm_cursor_seq(oldest);
+    uint32_t kept = 1 + record_units(w->max_payload_bytes, 6); /* padding at the ring's end */
+    uint32_t each = packets * (record_units(0, 6) + 1) + payload_bytes / SHM_UNIT_BYTES;
+    uint32_t fit = held + kept < w->units ? (w->units - held - kept) / each : 0;
+    if (w->capacity == 0)
+        return fit;
+    uint32_t by_count = waiting < w->capacity ? (w->capacity - waiting) / packets : 0;
+    return by_count < fit ? by_count : fit;
 }
 
 void rx_writer_purge(rx_writer_t *w)
 {
     rt_store_relaxed(&w->cursors->purged_sequence, w->sequence);
     w->floor = w->tail;
+    w->lost_from = shm_cursor_seq(w->floor);
     rt_store_release(&w->cursors->floor, w->floor);
     shm_cursor_t head = rt_load_acquire(&w->cursors->shared_head);
     while (!rt_cas(&w->cursors->shared_head, &head, w->tail)) {

@@ -62,6 +62,12 @@ static uint32_t used_units(uint32_t from, uint32_t to, uint32_t units)
 
 /* --- writer ------------------------------------------------------------------------------- */
 
+static void wake_readers(rx_writer_t *w)
+{
+    rt_fetch_add(&w->cursors->data_event, 1);
+    rt_futex_wake_all(&w->cursors->data_event);
+}
+
 /* A writer that died after putting more than a ring full without publishing it left the floor ahead of
  * the tail, or behind the padding that the tail stands at: nothing published is whole. The next packet
  * gets a sequence that no reader's cursor bears yet, so that all of them come to the floor first. */
@@ -98,6 +104,7 @@ int rx_writer_init(rx_writer_t *w, shm_segment_t *s)
                           s->config.name, w->units);
     w->sequence = rt_seq64_near(w->sequence, shm_cursor_seq(w->tail));
     skip_unpublished(w);
+    wake_readers(w); /* a predecessor may have taken their wish and died before it woke them */
     return 0;
 }
 
@@ -214,8 +221,7 @@ int rx_writer_publish(rx_writer_t *w)
     if (rt_load_relaxed(&w->cursors->data_wanted) == 0 ||
         rt_exchange(&w->cursors->data_wanted, 0) == 0)
         return 0;
-    rt_fetch_add(&w->cursors->data_event, 1);
-    rt_futex_wake_all(&w->cursors->data_event);
+    wake_readers(w);
     return 1;
 }
 

@@ -519,12 +519,15 @@ static uint64_t end_of_finished(tx_queue_t *q, uint32_t max_bytes, unsigned *rec
 
 static void wake_producers(tx_queue_t *q)
 {
-    rt_fence_full(); /* T7 */
-    if (rt_load_relaxed(&q->cursors->room_wanted) == 0 ||
-        rt_exchange(&q->cursors->room_wanted, 0) == 0)
-        return;
     rt_fetch_add(&q->cursors->room_event, 1);
     rt_futex_wake_all(&q->cursors->room_event);
+}
+
+static void tell_of_room(tx_queue_t *q)
+{
+    rt_fence_full(); /* T7 */
+    if (rt_load_relaxed(&q->cursors->room_wanted) && rt_exchange(&q->cursors->room_wanted, 0))
+        wake_producers(q);
 }
 
 /* --- relocation ---------------------------------------------------------------------------- */
@@ -617,7 +620,7 @@ unsigned tx_queue_release(tx_queue_t *q, uint32_t max_bytes, unsigned max_moves,
         sweep_dead_producers(q);
     if (q->head_ref != old_head || q->finished != q->finished_told) {
         q->finished_told = q->finished;
-        wake_producers(q);
+        tell_of_room(q);
     }
     return freed + *moved;
 }
@@ -716,6 +719,7 @@ static int take_over(tx_queue_t *q)
     rt_store_relaxed(&q->cursors->finished, q->finished);
     for (uint32_t i = 1; i < q->segment->config.producers; i++)
         q->dead_producers += rt_load_relaxed(&q->segment->producers[i].owner) == OWNER_DEAD;
+    wake_producers(q); /* the dead worker may have taken their wish and not woken them */
     return 0;
 }
 

@@ -15,11 +15,14 @@
  *   RELEASE   ctl_channel_t                 -                            -             -
  *   PURGE     ctl_channel_t                 -                            -             -
  *   RESET     ctl_channel_t                 -                            -             -
- *   LIST      -                             -                            ctl_channel_t[] -
+ *   LIST      ctl_list_t                    -                            ctl_channel_t[] -
  *   EXPORT    ctl_channel_t                 -                            shm_config_t  segment, bell, socket
  *   PING      -                             -                            ctl_pong_t    -
  *   ADOPT     -                             -                            -             -
  *   QUIT      -                             -                            -             -
+ *
+ * The result of LIST is the number of channels; its body names those from first on, as many as a
+ * message holds: ask again with a higher first for the rest.
  *
  * ADOPT makes this connection the worker's pool: OPEN, CLOSE, EXPORT and QUIT are taken from it only
  * and from connections of the same user. The pool of a private pool passes one end of a socket pair
@@ -63,6 +66,11 @@ typedef struct ctl_channel {
     char name[SHM_NAME_BYTES];
     uint8_t pad[7];
 } ctl_channel_t;
+
+typedef struct ctl_list {
+    uint32_t first; /* place of the first wanted; the order holds until a channel is closed */
+    uint32_t reserved;
+} ctl_list_t;
 
 #define CTL_OPEN_TAKEOVER 1u /* the segment served another worker before: repair and go on */
 typedef struct ctl_open {

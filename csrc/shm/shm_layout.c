@@ -149,6 +149,7 @@ AT(shm_worker_page_t, wake_latency, 264);
 
 SIZE(ctl_header_t, 24);
 SIZE(ctl_channel_t, 72);
+SIZE(ctl_list_t, 8);
 SIZE(ctl_open_t, 8);
 SIZE(ctl_attach_t, 88);
 SIZE(ctl_attached_t, 88);

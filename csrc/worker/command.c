@@ -22,7 +22,7 @@ static const shape_t SHAPES[] = {
     [CTL_RELEASE] = {"RELEASE", sizeof(ctl_channel_t), 0, 0, false},
     [CTL_PURGE] = {"PURGE", sizeof(ctl_channel_t), 0, 0, false},
     [CTL_RESET] = {"RESET", sizeof(ctl_channel_t), 0, 0, false},
-    [CTL_LIST] = {"LIST", 0, 0, 0, false},
+    [CTL_LIST] = {"LIST", sizeof(ctl_list_t), 0, 0, false},
     [CTL_EXPORT] = {"EXPORT", sizeof(ctl_channel_t), 0, 0, true},
     [CTL_PING] = {"PING", 0, 0, 0, false},
     [CTL_ADOPT] = {"ADOPT", 0, 0, 0, true},
@@ -76,6 +76,8 @@ static int take_body(command_t *out, const uint8_t *body)
         memcpy(&out->detach, body, sizeof out->detach);
         return take_name(out, &out->detach.channel);
     case CTL_LIST:
+        memcpy(&out->list, body, sizeof out->list);
+        return 0;
     case CTL_PING:
     case CTL_ADOPT:
     case CTL_QUIT:

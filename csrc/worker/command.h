@@ -14,6 +14,7 @@ typedef struct command {
     ctl_op_t op;
     uint32_t request;
     bool pool_only; /* pools and processes of the same user only */
+    ctl_list_t list;
     ctl_open_t open;
     shm_config_t config;       /* OPEN: checked by shm_config_check */
     ctl_attach_t attach;       /* ATTACH */

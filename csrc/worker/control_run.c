@@ -377,13 +377,15 @@ void control_forget_channel(worker_t *w, wrk_channel_t *ch)
 
 /* --- the table ----------------------------------------------------------------------------- */
 
-static void run_list(const worker_t *w, reply_t *reply)
+static void run_list(const worker_t *w, uint32_t first, reply_t *reply)
 {
-    uint32_t max = sizeof reply->body / sizeof(ctl_channel_t);
-    uint32_t n = w->channel_count < max ? w->channel_count : max;
+    uint32_t left = first < w->channel_count ? w->channel_count - first : 0;
+    /* as many whole ones as fit: NOLINTNEXTLINE(bugprone-sizeof-expression) */
+    uint32_t most = sizeof reply->body / sizeof(ctl_channel_t);
+    uint32_t n = left < most ? left : most;
     for (uint32_t i = 0; i < n; i++) {
         ctl_channel_t entry = {0};
-        memcpy(entry.name, w->channels[i]->config.name, sizeof entry.name);
+        memcpy(entry.name, w->channels[first + i]->config.name, sizeof entry.name);
         memcpy(reply->body + i * sizeof entry, &entry, sizeof entry);
     }
     reply->body_bytes = n * (uint32_t)sizeof(ctl_channel_t);
@@ -405,7 +407,7 @@ static void run_on_worker(wrk_conn_t *conn, const command_t *c, int *fds, unsign
     if (c->op == CTL_OPEN)
         run_open(conn, c, fds, fd_count, reply);
     else if (c->op == CTL_LIST)
-        run_list(w, reply);
+        run_list(w, c->list.first, reply);
     else if (c->op == CTL_PING)
         run_ping(w, reply);
     else if (c->op == CTL_ADOPT)

@@ -298,7 +298,7 @@ static void send_sound(fuzz_t *f)
     unsigned how = take_number(f, 1);
     uint32_t op = take_number(f, 1) % (CTL_QUIT + 1);
     bool slots = op == CTL_ATTACH || op == CTL_DETACH;
-    bool bare = op == CTL_LIST || op == CTL_PING || op == CTL_ADOPT || op == CTL_QUIT;
+    bool bare = op == CTL_PING || op == CTL_ADOPT || op == CTL_QUIT;
     if (op == CTL_OPEN)
         return;
     message.channel.name[0] = (char)('a' + (how >> 2 & 3));
@@ -310,6 +310,7 @@ static void send_sound(fuzz_t *f)
     message.head.op = op;
     message.head.body_bytes = (uint32_t)(bare    ? 0
                                          : slots ? sizeof(ctl_attach_t)
+                                         : op == CTL_LIST ? sizeof(ctl_list_t)
                                                  : sizeof(ctl_channel_t));
     int bell = how & 0x10 ? eventfd(0, EFD_CLOEXEC) : memfd_create("fuzz", MFD_CLOEXEC);
     post(f, how % CONNS, &message, sizeof message.head + message.head.body_bytes, &bell,

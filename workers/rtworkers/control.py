@@ -26,6 +26,7 @@ OPEN_TAKEOVER = 1
 
 HEADER = struct.Struct("=IIIiII")
 CHANNEL = struct.Struct(f"={NAME_BYTES}s7x")
+LIST = struct.Struct("=II")
 OPEN = struct.Struct("=II")
 PONG = struct.Struct("=IIq")
 
@@ -103,6 +104,11 @@ def open_request(
     """OPEN: the channel that lies in `segment`; `sock` is a bound socket to take over, or None."""
     body = OPEN.pack(OPEN_TAKEOVER if takeover else 0, 0) + config
     return Request(Op.OPEN, body, (segment, bell) if sock is None else (segment, bell, sock))
+
+
+def list_request(first: int) -> Request:
+    """LIST: the names of the channels from the `first` on, as many as one answer holds."""
+    return Request(Op.LIST, LIST.pack(first, 0))
 
 
 def parse_channels(body: bytes) -> list[str]:

@@ -42,6 +42,7 @@ from rtworkers.control import (
     WorkerGone,
     WorkerSilent,
     channel_body,
+    list_request,
     open_request,
     parse_channels,
     refusal,
@@ -372,14 +373,14 @@ class Supervisor:
         return list(slot.holdings)
 
     def _served_by(self, process: Process) -> list[str]:
-        """Names to ask the worker for: what it lists, or, if it has more than a message holds,
-        every channel there is."""
-        reply = process.connection.request(Request(Op.LIST))
-        names = parse_channels(reply.body)
-        if reply.result <= len(names):
-            return names
-        found = paths.shm_names(self.settings.namespace)
-        return [name.channel for name in found if name.channel is not None]
+        """Names of the channels that the worker has."""
+        names: list[str] = []
+        while True:
+            reply = process.connection.request(list_request(len(names)))
+            page = parse_channels(reply.body)
+            names += page
+            if not page or len(names) >= reply.result:
+                return names
 
     def _keep_exported(self, slot: Slot, name: str, reply: Reply) -> None:
         if reply.result < 0 or len(reply.fds) < 2:

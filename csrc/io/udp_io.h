@@ -28,6 +28,8 @@
 #define UDP_MAX_PAYLOAD 65507 /* IPv4: 65535 - 20 - 8; IPv6 could carry 20 bytes more */
 #define UDP_MAX_GROUPS 8      /* multicast groups a socket joins */
 #define UDP_MAX_SEGMENTS 64   /* datagrams in one GSO call (what every kernel since 4.18 takes) */
+#define UDP_GRO_DATAGRAMS 128 /* datagrams in one GRO batch: a loopback sender's GSO call, whole */
+#define UDP_GRO_BYTES 65535   /* their payload together */
 #define UDP_SEND_BATCH_MAX 64 /* messages in one sendmmsg; udp_send takes any n */
 #define UDP_REASON_BYTES 96
 
@@ -273,5 +275,9 @@ void udp_rx_pool_destroy(udp_rx_pool_t *pool);
  * system call). Returns 0 .. max, -EBUSY (the pool holds a rest of another socket), or -errno for a
  * socket that is broken (EBADF, ENOMEM...). ICMP errors are counted in net_errors, not returned. */
 int udp_recv(udp_t *udp, udp_rx_t *out, unsigned max);
+
+/* The same, but what it reads is at most so many messages: single datagrams, or with GRO batches of
+ * up to UDP_GRO_DATAGRAMS and UDP_GRO_BYTES. messages 0: only what lies in the pool already. */
+int udp_recv_messages(udp_t *udp, udp_rx_t *out, unsigned max, unsigned messages);
 
 #endif

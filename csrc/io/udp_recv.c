@@ -146,14 +146,14 @@ static int read_messages(udp_t *udp, udp_rx_pool_t *pool, unsigned want)
     return 0;
 }
 
-static int fill(udp_t *udp, udp_rx_pool_t *pool, unsigned max)
+static int fill(udp_t *udp, udp_rx_pool_t *pool, unsigned messages)
 {
     for (unsigned i = 0; i < pool->filled; i++)
         make_ready(pool, i);
     pool->filled = pool->at = 0;
     pool->owner = NULL;
     udp->rx_more = false;
-    unsigned want = max < pool->messages ? max : pool->messages;
+    unsigned want = messages < pool->messages ? messages : pool->messages;
     int got = read_messages(udp, pool, want);
     if (got <= 0)
         return got;
@@ -224,12 +224,19 @@ static void deal_one(cursor_t *c, udp_rx_t *out)
 
 int udp_recv(udp_t *udp, udp_rx_t *out, unsigned max)
 {
+    return udp_recv_messages(udp, out, max, max);
+}
+
+int udp_recv_messages(udp_t *udp, udp_rx_t *out, unsigned max, unsigned messages)
+{
     udp_rx_pool_t *pool = udp->rx_pool;
     bool rest = pool->cursor.open || pool->at < pool->filled;
     if (rest && pool->owner != udp)
         return -EBUSY;
     if (!rest) {
-        int got = fill(udp, pool, max);
+        if (messages == 0)
+            return 0;
+        int got = fill(udp, pool, messages);
         if (got <= 0)
             return got;
     }

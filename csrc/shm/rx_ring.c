@@ -104,6 +104,7 @@ int rx_writer_init(rx_writer_t *w, shm_segment_t *s)
                           s->config.name, w->units);
     w->sequence = rt_seq64_near(w->sequence, shm_cursor_seq(w->tail));
     skip_unpublished(w);
+    w->lost_from = shm_cursor_seq(w->floor);
     wake_readers(w); /* a predecessor may have taken their wish and died before it woke them */
     return 0;
 }

@@ -18,7 +18,7 @@ typedef struct rx_writer {
     shm_cursor_t tail;    /* private; published by rx_writer_publish */
     shm_cursor_t floor;
     uint64_t sequence;    /* 64-bit sequence of the tail */
-    uint64_t overwritten; /* packets removed to make room, since init */
+    uint32_t lost_from;   /* sequence: what was removed before it is counted */
 } rx_writer_t;
 
 typedef struct rx_item {
@@ -41,8 +41,14 @@ int rx_writer_put(rx_writer_t *w, const rx_item_t *item);
 /* Makes what was put visible. Returns 1 if sleepers were woken by a system call. */
 int rx_writer_publish(rx_writer_t *w);
 
-/* Room for at least one packet of max_payload_bytes without overwriting an unread one? (WAIT mode) */
-int rx_writer_has_room(const rx_writer_t *w);
+/* How many of the packets that were removed to make room since the last call somebody who reads had
+ * not taken yet: the slowest attached reader, or in shared mode the group, whether anybody of it is
+ * there or not. Broadcast without readers: 0. */
+uint64_t rx_writer_lost(rx_writer_t *w);
+
+/* How many messages fit for certain without overwriting a packet that somebody has not taken, if each
+ * brings up to packets packets that hold up to payload_bytes together. (WAIT mode) */
+uint32_t rx_writer_room(const rx_writer_t *w, uint32_t packets, uint32_t payload_bytes);
 
 /* Empties the ring for every reader (they count nothing as lost). */
 void rx_writer_purge(rx_writer_t *w);

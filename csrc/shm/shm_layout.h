@@ -297,7 +297,7 @@ typedef struct shm_reader {
     X(rx_bytes, bytes, "payload read from the socket")                                             \
     X(rx_calls, calls, "receive calls")                                                            \
     X(rx_kernel_drops, packets, "dropped by the kernel, socket buffer full (SO_RXQ_OVFL)")         \
-    X(rx_overwritten, packets, "removed from the ring to make room")                               \
+    X(rx_overwritten, packets, "removed from the ring before an attached reader had taken them")   \
     X(rx_truncated, packets, "longer than the ring takes")                                         \
     X(rx_filtered, packets, "not from the remote of a connected channel")                          \
     X(rx_errors, calls, "receive calls that failed")                                               \

@@ -110,7 +110,6 @@ struct wrk_channel {
     int64_t last_work_mono_ns;
     uint32_t active_index; /* in the worker's active set, or WRK_INACTIVE */
     uint32_t place;        /* in the worker's table */
-    uint64_t overwritten_seen;
     wrk_reader_bell_t *bells; /* one per reader slot, bell_count in use */
     uint32_t bell_count;
     /* Slots that connections hold, a bit each: the owners in the segment are the clients' word. */
@@ -140,7 +139,7 @@ void wrk_unwatch(wrk_channel_t *ch, wrk_source_t *source);
 /* The channel has work that do_work will find: it is polled in every pass from now on. */
 void wrk_activate(wrk_channel_t *ch, int64_t now_mono_ns);
 
-/* Publishes what was put into the rx ring, wakes readers, counts what was overwritten. */
+/* Publishes what was put into the rx ring, wakes readers, counts what they lost. */
 void wrk_rx_publish(wrk_channel_t *ch);
 
 /* The channel is broken for good: state FAILED, its clients learn error, other channels go on. */

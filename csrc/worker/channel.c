@@ -329,7 +329,7 @@ static void wake_everybody(wrk_channel_t *ch)
     rt_futex_wake_all(&s->rx->data_event);
     rt_futex_wake_all(&s->status->epoch);
     for (uint32_t i = 0; i < ch->bell_count; i++)
-        (void)!write(ch->bells[i].fd, &(uint64_t){1}, sizeof(uint64_t));
+        wrk_ring(ch->bells[i].fd);
 }
 
 void channel_close(wrk_channel_t *ch)
@@ -413,7 +413,6 @@ void channel_reset_stats(wrk_channel_t *ch)
     for (unsigned i = 0; i < SHM_HIST_TOTAL; i++)
         rt_hist_reset(&ch->stats->hists[i]);
     rt_store_relaxed(&ch->stats->reset_mono_ns, (uint64_t)rt_mono_ns());
-    ch->overwritten_seen = ch->rx.overwritten;
     ch->ops->reset(ch);
 }
 

@@ -2,6 +2,7 @@
 #include "worker/agent.h"
 #include "worker/worker.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 int wrk_watch(wrk_channel_t *ch, wrk_source_t *source, int fd, uint32_t events)
@@ -20,6 +21,17 @@ void wrk_unwatch(wrk_channel_t *ch, wrk_source_t *source)
     poller_forget(&ch->worker->poller, source);
 }
 
+/* The client shares the descriptor's flags and its counter. If it makes both blocking and full, a
+ * write would stop this core's real-time work until the client pleases to read. A full counter needs
+ * no ring anyway. Between the two calls it would have to be filled within some 0.1 us; who manages that
+ * stops the worker, and the pool, seeing no heartbeat, replaces it. */
+void wrk_ring(int event_fd)
+{
+    struct pollfd p = {.fd = event_fd, .events = POLLOUT};
+    if (poll(&p, 1, 0) == 1 && (p.revents & POLLOUT))
+        (void)!write(event_fd, &(uint64_t){1}, sizeof(uint64_t));
+}
+
 static void ring_readers(wrk_channel_t *ch)
 {
     rt_fence_full(); /* the tail is visible before the wishes are read; a reader does the reverse */
@@ -27,18 +39,16 @@ static void ring_readers(wrk_channel_t *ch)
         shm_reader_t *reader = &ch->segment.readers[ch->bells[i].slot];
         if (rt_load_relaxed(&reader->bell_want) == 0 || rt_exchange(&reader->bell_want, 0) == 0)
             continue;
-        (void)!write(ch->bells[i].fd, &(uint64_t){1}, sizeof(uint64_t));
+        wrk_ring(ch->bells[i].fd);
     }
 }
 
 void wrk_rx_publish(wrk_channel_t *ch)
 {
     (void)rx_writer_publish(&ch->rx);
-    if (ch->rx.overwritten != ch->overwritten_seen) {
-        if (!ch->rx.wait_for_readers) /* there only what all have read makes room */
-            wrk_count(ch, SHM_COUNT_rx_overwritten, ch->rx.overwritten - ch->overwritten_seen);
-        ch->overwritten_seen = ch->rx.overwritten;
-    }
+    uint64_t lost = rx_writer_lost(&ch->rx);
+    if (lost > 0)
+        wrk_count(ch, SHM_COUNT_rx_overwritten, lost);
     if (ch->bell_count > 0)
         ring_readers(ch);
 }

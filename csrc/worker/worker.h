@@ -56,4 +56,7 @@ typedef struct worker {
     bool unlink_all; /* the private pool died: its files go too */
 } worker_t;
 
+/* Rings a reader's eventfd; never waits for it. */
+void wrk_ring(int event_fd);
+
 #endif

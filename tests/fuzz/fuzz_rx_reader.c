@@ -143,7 +143,7 @@ static void play(fuzz_t *f)
         (void)rx_writer_publish(&f->writer);
         break;
     case HAS_ROOM:
-        (void)rx_writer_has_room(&f->writer);
+        (void)rx_writer_room(&f->writer, 1, 100);
         break;
     case PURGE:
         rx_writer_purge(&f->writer);

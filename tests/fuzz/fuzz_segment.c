@@ -62,7 +62,7 @@ static void use(shm_segment_t *s)
         for (unsigned i = 0; i < 16 && tx_queue_next(&queue, 1, &item) != 0; i++)
             ;
     if (rx_writer_init(&writer, s) == 0)
-        (void)rx_writer_has_room(&writer);
+        (void)rx_writer_room(&writer, 1, 100);
     require(rx_reader_init(&reader, s, s->config.readers, 0, 1) < 0, "a slot too high is refused");
     if (s->config.readers > 0 && rx_reader_init(&reader, s, 0, s->config.read_mode, 1) == 0)
         for (unsigned i = 0;

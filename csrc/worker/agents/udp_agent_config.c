@@ -48,6 +48,18 @@ static void copy_groups(udp_config_t *u, const shm_config_t *c)
     }
 }
 
+/* With overflow="wait" a GRO batch is read only when there is room for the longest there can be. A
+ * ring that holds few of those would stand empty before each. */
+static bool batches_fit(const shm_config_t *c)
+{
+    const uint64_t least = 4;
+    uint64_t batch = UDP_GRO_BYTES +
+                     UDP_GRO_DATAGRAMS * (sizeof(shm_rx_record_t) + sizeof(shm_addr_t) + SHM_UNIT_BYTES);
+    return c->overflow != SHM_OVERFLOW_WAIT ||
+           (c->rx_bytes >= least * batch + 2 * c->max_payload_bytes &&
+            (c->rx_capacity == 0 || c->rx_capacity >= least * UDP_GRO_DATAGRAMS));
+}
+
 udp_config_t udp_agent_config(wrk_channel_t *ch, const phc_t *phc)
 {
     const shm_config_t *c = &ch->config;
@@ -62,9 +74,7 @@ udp_config_t udp_agent_config(wrk_channel_t *ch, const phc_t *phc)
     u.dont_fragment = c->dont_fragment;
     u.mcast_loop = c->multicast_loop;
     u.want_gso = c->gso && (c->direction & SHM_TX);
-    /* Readers may stop the reception at any packet: a batch that is taken as a whole does not fit.
-     */
-    u.want_gro = c->gro && (c->direction & SHM_RX) && c->overflow != SHM_OVERFLOW_WAIT;
+    u.want_gro = c->gro && (c->direction & SHM_RX) && batches_fit(c);
     u.want_tos = c->direction & SHM_RX;
     u.tx_stamps = c->tx_stamp >= SHM_STAMP_KERNEL && (c->direction & SHM_TX);
     u.rx_stamps = c->direction & SHM_RX ? rx_stamps(c->rx_stamp) : UDP_RX_STAMPS_OFF;

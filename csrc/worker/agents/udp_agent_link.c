@@ -167,10 +167,14 @@ static void emit_rx(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
     impair_out_t out[UDP_AGENT_BATCH];
-    if (ch->rx.wait_for_readers && !rx_writer_has_room(&ch->rx))
+    size_t most = UDP_AGENT_BATCH;
+    if (ch->rx.wait_for_readers) {
+        uint32_t room = rx_writer_room(&ch->rx, 1, ch->config.max_payload_bytes);
+        most = room < most ? room : most;
+    }
+    if (most == 0)
         return;
-    size_t n =
-        impair_emit(a->link_rx, out, ch->rx.wait_for_readers ? 1 : UDP_AGENT_BATCH, now_mono_ns);
+    size_t n = impair_emit(a->link_rx, out, most, now_mono_ns);
     for (size_t i = 0; i < n; i++) {
         arrival_tag_t tag;
         memcpy(&tag, out[i].tag, sizeof tag);

@@ -4,8 +4,8 @@
  * the socket stays readable and the poller calls again. A GRO batch that was begun is finished
  * first: it occupies the buffers that all sockets of this worker share.
  *
- * With overflow="wait" one packet is read at a time, and only while the ring has room for it; what
- * the readers do not make room for stays in the kernel's socket buffer. */
+ * With overflow="wait" no more messages are read than the ring has room for, were each the longest
+ * there can be; what the readers do not make room for stays in the kernel's socket buffer. */
 #include "worker/agents/udp_agent.h"
 
 #include <errno.h>
@@ -25,6 +25,16 @@ void udp_agent_watch_input(wrk_channel_t *ch)
     wrk_rewatch(ch, &a->socket, events);
 }
 
+/* Messages that the ring has room for; any number where old packets are overwritten. */
+static unsigned room_messages(const wrk_channel_t *ch)
+{
+    if (!ch->rx.wait_for_readers)
+        return UINT32_MAX;
+    if (udp_agent_of(ch)->udp.eff.gro)
+        return rx_writer_room(&ch->rx, UDP_GRO_DATAGRAMS, UDP_GRO_BYTES);
+    return rx_writer_room(&ch->rx, 1, ch->config.max_payload_bytes);
+}
+
 static void stop_reading(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
@@ -38,7 +48,7 @@ void udp_agent_rx_retry(wrk_channel_t *ch, int64_t now_mono_ns)
     udp_agent_t *a = udp_agent_of(ch);
     if (!a->rx_stopped || now_mono_ns < a->rx_retry_mono_ns)
         return;
-    if (!rx_writer_has_room(&ch->rx)) {
+    if (room_messages(ch) == 0) {
         a->rx_retry_mono_ns = now_mono_ns + RX_RETRY_NS;
         return;
     }
@@ -129,10 +139,10 @@ static unsigned batch_before_deadline(const wrk_channel_t *ch, int64_t now_mono_
 }
 
 /* Returns whether the call came back full, so that the buffers may hold a rest. */
-static bool receive_once(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
+static bool receive_once(wrk_channel_t *ch, unsigned messages, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    int n = udp_recv(&a->udp, a->arrivals, max);
+    int n = udp_recv_messages(&a->udp, a->arrivals, UDP_AGENT_BATCH, messages);
     wrk_count(ch, SHM_COUNT_rx_calls, 1);
     if (n < 0) {
         if (n == -EBUSY) /* another socket's rest is fetched first */
@@ -145,19 +155,7 @@ static bool receive_once(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
     if (n > 0)
         take_arrivals(ch, (unsigned)n, now_mono_ns);
     note_drops(ch);
-    return (unsigned)n == max;
-}
-
-static void receive_while_room(wrk_channel_t *ch, int64_t now_mono_ns)
-{
-    for (unsigned i = batch_before_deadline(ch, now_mono_ns); i > 0; i--) {
-        if (!rx_writer_has_room(&ch->rx)) {
-            stop_reading(ch, now_mono_ns);
-            return;
-        }
-        if (!receive_once(ch, 1, now_mono_ns))
-            return;
-    }
+    return n == UDP_AGENT_BATCH;
 }
 
 void udp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -165,11 +163,13 @@ void udp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
     udp_agent_t *a = udp_agent_of(ch);
     if (a->held || a->rx_stopped)
         return;
-    if (ch->rx.wait_for_readers) {
-        receive_while_room(ch, now_mono_ns);
+    unsigned messages = batch_before_deadline(ch, now_mono_ns);
+    unsigned room = room_messages(ch);
+    if (room == 0) {
+        stop_reading(ch, now_mono_ns);
         return;
     }
-    unsigned max = batch_before_deadline(ch, now_mono_ns);
-    while (receive_once(ch, max, now_mono_ns) && a->udp.eff.gro)
-        max = UDP_AGENT_BATCH;
+    bool rest = receive_once(ch, messages < room ? messages : room, now_mono_ns);
+    while (rest)
+        rest = receive_once(ch, 0, now_mono_ns);
 }

@@ -4,6 +4,7 @@
 
 #include "proto/pacing/verdict.h"
 
+#include <netinet/udp.h>
 #include <sched.h>
 
 static wt_worker_t worker;
@@ -349,6 +350,58 @@ static void test_hang_up_frees_slots(void)
     wt_drop(&ch);
 }
 
+/* Returns the number of channels; names gets those from first on. */
+static int wt_list(uint32_t first, ctl_channel_t *names, size_t most)
+{
+    ctl_list_t ask = {.first = first};
+    return wt_ask(&worker, worker.pool, CTL_LIST, &ask, sizeof ask, NULL, 0, names,
+                  most * sizeof *names, NULL);
+}
+
+static bool open_tiny(wt_channel_t *ch, int number)
+{
+    char name[16];
+    (void)snprintf(name, sizeof name, "tiny-%d", number);
+    ch->config = wt_config(name, 9);
+    ch->config.tx_bytes = ch->config.rx_bytes = SHM_PAGE_BYTES;
+    ch->config.max_payload_bytes = 64;
+    ch->config.report_slots = 0;
+    bool opened = wt_segment(ch) && wt_send_open(&worker, ch, 0) == 0;
+    wt_drop(ch); /* the worker has descriptors of its own */
+    return opened;
+}
+
+static void test_a_long_list_comes_in_pages(void)
+{
+    enum { CHANNELS = 1100 };
+    static ctl_channel_t names[CHANNELS + 1];
+    wt_channel_t ch;
+    int opened = 0;
+    while (opened < CHANNELS && open_tiny(&ch, opened))
+        opened++;
+    CHECK_EQ(opened, CHANNELS);
+    memset(names, 0, sizeof names);
+    CHECK_EQ(wt_list(0, names, CHANNELS + 1), opened);
+    uint32_t listed = 0;
+    while (listed < CHANNELS && names[listed].name[0] != '\0')
+        listed++;
+    CHECK(listed > 500 && listed < CHANNELS);
+    CHECK_EQ(wt_list(listed, &names[listed], CHANNELS + 1 - listed), opened);
+    CHECK_EQ(wt_list((uint32_t)opened, &names[CHANNELS], 1), opened);
+    CHECK_STR_EQ(names[CHANNELS].name, "");
+    CHECK_EQ(wt_list(UINT32_MAX, &names[CHANNELS], 1), opened);
+    static bool seen[CHANNELS];
+    for (int i = 0; i < opened; i++) {
+        int number = -1;
+        CHECK(sscanf(names[i].name, "tiny-%d", &number) == 1);
+        REQUIRE(number >= 0 && number < CHANNELS && !seen[number]);
+        seen[number] = true;
+        CHECK_EQ(wt_ask(&worker, worker.pool, CTL_CLOSE, &names[i], sizeof names[i], NULL, 0, NULL, 0,
+                        NULL),
+                 0);
+    }
+}
+
 static void test_lists_and_pings(void)
 {
     ctl_pong_t pong = {0};
@@ -357,8 +410,7 @@ static void test_lists_and_pings(void)
     wt_channel_t ch = {.config = wt_config("listed", 0)};
     REQUIRE(wt_open(&worker, &ch));
     ctl_channel_t names[4] = {{.name = ""}};
-    CHECK_EQ(wt_ask(&worker, worker.pool, CTL_LIST, NULL, 0, NULL, 0, names, sizeof names, NULL),
-             1);
+    CHECK_EQ(wt_list(0, names, 4), 1);
     CHECK_STR_EQ(names[0].name, "listed");
     CHECK_EQ(wt_send_open(&worker, &ch, 0), -EEXIST);
     shm_config_t exported;
@@ -403,24 +455,29 @@ static void test_emulated_link_delays_and_loses(void)
     close(sink);
 }
 
-static void test_wait_mode_loses_nothing(void)
+static void wait_mode_loses_nothing(uint32_t rx_bytes, uint32_t rx_capacity, bool gro)
 {
     uint16_t port = 0;
     int peer = wt_udp(&port);
     wt_channel_t ch = {.config = wt_config("wait", port)};
     ch.config.overflow = SHM_OVERFLOW_WAIT;
-    ch.config.rx_bytes = 16384;
+    ch.config.rx_bytes = rx_bytes;
+    ch.config.rx_capacity = rx_capacity;
     ch.config.rcvbuf_bytes = 8u << 20;
     REQUIRE(wt_open(&worker, &ch));
+    CHECK_EQ(rt_load_relaxed(&ch.segment.status->gro), gro);
     shm_addr_t bound = ch.segment.status->bound;
     struct sockaddr_in to = {.sin_family = AF_INET,
                              .sin_port = htons(bound.port),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    enum { PACKETS = 400 };
-    char payload[500] = "";
-    for (int i = 0; i < PACKETS; i++) {
-        memcpy(payload, &i, sizeof i);
-        CHECK(sendto(peer, payload, sizeof payload, 0, (struct sockaddr *)&to, sizeof to) > 0);
+    enum { PACKETS = 3000, BYTES = 500, IN_ONE_CALL = 60 };
+    static char together[IN_ONE_CALL][BYTES];
+    char payload[BYTES];
+    CHECK_EQ(setsockopt(peer, SOL_UDP, UDP_SEGMENT, &(int){BYTES}, sizeof(int)), 0);
+    for (int i = 0; i < PACKETS; i += IN_ONE_CALL) {
+        for (int j = 0; j < IN_ONE_CALL; j++)
+            memcpy(together[j], &(int){i + j}, sizeof(int));
+        CHECK(sendto(peer, together, sizeof together, 0, (struct sockaddr *)&to, sizeof to) > 0);
     }
     wt_nap_ms(50);
     for (int i = 0; i < PACKETS; i++) {
@@ -438,9 +495,111 @@ static void test_wait_mode_loses_nothing(void)
         CHECK_EQ(lost, 0);
     }
     CHECK_EQ(wt_counter(&ch, SHM_COUNT_rx_overwritten), 0);
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_rx_kernel_drops), 0);
     CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
     wt_drop(&ch);
     close(peer);
+}
+
+static void test_wait_mode_loses_nothing(void)
+{
+    wait_mode_loses_nothing(16384, 0, false);
+    wait_mode_loses_nothing(1u << 20, 100, false);
+    wait_mode_loses_nothing(512u << 10, 0, true);
+    wait_mode_loses_nothing(512u << 10, 600, true);
+}
+
+/* Sends packets of a few bytes to the channel. */
+static void fill(wt_channel_t *ch, int packets)
+{
+    uint16_t port = 0;
+    int peer = wt_udp(&port);
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(ch->segment.status->bound.port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    uint64_t before = wt_counter(ch, SHM_COUNT_rx_received);
+    for (int i = 0; i < packets; i++) {
+        CHECK(sendto(peer, &i, sizeof i, 0, (struct sockaddr *)&to, sizeof to) > 0);
+        if (i % 16 == 15)
+            CHECK(wt_count_to(ch, SHM_COUNT_rx_received, before + (uint64_t)i + 1));
+    }
+    CHECK(wt_count_to(ch, SHM_COUNT_rx_received, before + (uint64_t)packets));
+    close(peer);
+}
+
+static uint64_t read_all(rx_reader_t *reader)
+{
+    uint64_t n = 0;
+    rx_packet_t packet;
+    int value = 0;
+    while (rx_reader_next(reader, &value, sizeof value, &packet, NULL) == 1)
+        n++;
+    return n;
+}
+
+static void test_only_what_a_reader_missed_counts_as_overwritten(void)
+{
+    wt_channel_t ch = {.config = wt_config("missed", 9)};
+    ch.config.rx_capacity = 32;
+    REQUIRE(wt_segment(&ch));
+    CHECK_EQ(wt_send_open(&worker, &ch, 0), 0);
+    fill(&ch, 100);
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_rx_overwritten), 0); /* nobody reads */
+    CHECK_EQ(wt_attach(&worker, worker.pool, &ch, -1), 0);
+    (void)read_all(&ch.reader);
+    for (int i = 0; i < 10; i++) {
+        fill(&ch, 20);
+        CHECK_EQ(read_all(&ch.reader), 20);
+    }
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_rx_overwritten), 0); /* the only one who reads has them all */
+    fill(&ch, 50);
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_rx_overwritten), 18);
+    CHECK_EQ(read_all(&ch.reader), 32);
+    CHECK_EQ(ch.reader.lost, 18);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_PURGE), 0);
+    fill(&ch, 10);
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_rx_overwritten), 18);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
+    wt_drop(&ch);
+}
+
+static void test_shared_readers_miss_what_none_of_them_took(void)
+{
+    wt_channel_t ch = {.config = wt_config("group", 9)};
+    ch.config.rx_capacity = 32;
+    ch.config.read_mode = SHM_READ_SHARED;
+    REQUIRE(wt_open(&worker, &ch));
+    CHECK_EQ(rx_reader_init(&ch.reader, &ch.segment, CTL_NO_SLOT, SHM_READ_SHARED, 1), 0);
+    fill(&ch, 20);
+    CHECK_EQ(read_all(&ch.reader), 20);
+    fill(&ch, 20);
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_rx_overwritten), 0);
+    fill(&ch, 20);
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_rx_overwritten), 8);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
+    wt_drop(&ch);
+}
+
+/* A reader's eventfd that its client made blocking and full must not stop the worker. */
+static void test_a_full_blocking_eventfd_stops_nobody(void)
+{
+    wt_channel_t ch = {.config = wt_config("full", 9)};
+    REQUIRE(wt_segment(&ch));
+    CHECK_EQ(wt_send_open(&worker, &ch, 0), 0);
+    int bell = eventfd(0, EFD_CLOEXEC);
+    CHECK_EQ(wt_attach(&worker, worker.pool, &ch, bell), 0);
+    rt_store_relaxed(&ch.segment.readers[ch.reader_slot].bell_want, 1);
+    fill(&ch, 1);
+    uint64_t count = 0;
+    CHECK_EQ(read(bell, &count, sizeof count), sizeof count);
+    CHECK_EQ(count, 1);
+    CHECK_EQ(fcntl(bell, F_SETFL, 0), 0);
+    CHECK_EQ(write(bell, &(uint64_t){UINT64_MAX - 1}, 8), 8);
+    rt_store_relaxed(&ch.segment.readers[ch.reader_slot].bell_want, 1);
+    fill(&ch, 1);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0); /* rings everybody, too */
+    wt_drop(&ch);
+    close(bell);
 }
 
 static void test_malformed_messages_do_no_harm(void)
@@ -599,8 +758,12 @@ int main(void)
     RUN(test_a_packet_given_up_is_counted);
     RUN(test_hang_up_frees_slots);
     RUN(test_lists_and_pings);
+    RUN(test_a_long_list_comes_in_pages);
     RUN(test_emulated_link_delays_and_loses);
     RUN(test_wait_mode_loses_nothing);
+    RUN(test_only_what_a_reader_missed_counts_as_overwritten);
+    RUN(test_shared_readers_miss_what_none_of_them_took);
+    RUN(test_a_full_blocking_eventfd_stops_nobody);
     RUN(test_malformed_messages_do_no_harm);
     wt_stop(&worker);
     RUN(test_takeover_sends_the_rest_once);

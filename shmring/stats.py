@@ -215,7 +215,9 @@ class ChannelStats:
     rx_kernel_drops: int = _counter(
         "packets", "dropped by the kernel, socket buffer full (SO_RXQ_OVFL)"
     )
-    rx_overwritten: int = _counter("packets", "removed from the ring to make room")
+    rx_overwritten: int = _counter(
+        "packets", "removed from the ring before an attached reader had taken them"
+    )
     rx_truncated: int = _counter("packets", "longer than the ring takes")
     rx_filtered: int = _counter("packets", "not from the remote of a connected channel")
     rx_errors: int = _counter("calls", "receive calls that failed")

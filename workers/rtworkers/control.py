@@ -106,11 +106,6 @@ def open_request(
     return Request(Op.OPEN, body, (segment, bell) if sock is None else (segment, bell, sock))
 
 
-def list_request(first: int) -> Request:
-    """LIST: the names of the channels from the `first` on, as many as one answer holds."""
-    return Request(Op.LIST, LIST.pack(first, 0))
-
-
 def parse_channels(body: bytes) -> list[str]:
     """The names in a reply to LIST."""
     whole = len(body) // CHANNEL.size * CHANNEL.size
@@ -158,6 +153,19 @@ class Connection:
         if reply.result < 0:
             raise refusal(reply)
         return reply
+
+    def list_channels(self) -> list[str]:
+        """Names of the channels that the worker has; one answer holds some 900 of them.
+
+        Raises as `request`.
+        """
+        names: list[str] = []
+        while True:
+            reply = self.request(Request(Op.LIST, LIST.pack(len(names), 0)))
+            page = parse_channels(reply.body)
+            names += page
+            if not page or len(names) >= reply.result:
+                return names
 
     def post(self, request: Request) -> None:
         """Send a request whose answer nobody will read. A worker that takes nothing misses it."""

@@ -42,9 +42,7 @@ from rtworkers.control import (
     WorkerGone,
     WorkerSilent,
     channel_body,
-    list_request,
     open_request,
-    parse_channels,
     refusal,
 )
 from rtworkers.launch import Process, WorkerStartError
@@ -350,7 +348,7 @@ class Supervisor:
             return []
         try:
             process.connection.request(Request(Op.ADOPT))
-            names = self._served_by(process)
+            names = process.connection.list_channels()
             page_name = paths.worker_page(self.settings.namespace, self.settings.name, number)
             page_fd: int = posix_ipc.SharedMemory(page_name, 0).fd
         except BaseException:
@@ -371,16 +369,6 @@ class Supervisor:
             self._slots[number] = slot
         self._watch(slot, process)
         return list(slot.holdings)
-
-    def _served_by(self, process: Process) -> list[str]:
-        """Names of the channels that the worker has."""
-        names: list[str] = []
-        while True:
-            reply = process.connection.request(list_request(len(names)))
-            page = parse_channels(reply.body)
-            names += page
-            if not page or len(names) >= reply.result:
-                return names
 
     def _keep_exported(self, slot: Slot, name: str, reply: Reply) -> None:
         if reply.result < 0 or len(reply.fds) < 2:

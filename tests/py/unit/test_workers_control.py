@@ -154,3 +154,25 @@ def test_list_of_channels() -> None:
     body = control.channel_body("one") + control.channel_body("x" * 64)
     assert control.parse_channels(body) == ["one", "x" * 64]
     assert control.parse_channels(b"") == []
+
+
+def test_a_long_list_is_fetched_page_by_page(connect: Callable[[Partner], Connection]) -> None:
+    names = [f"channel-{number}" for number in range(25)]
+
+    def partner(sock: socket.socket) -> None:
+        for _ in range(3):
+            _op, request, body = receive(sock)
+            first, _reserved = control.LIST.unpack(body)
+            page = b"".join(map(control.channel_body, names[first : first + 10]))
+            answer(sock, request, len(names), page)
+
+    assert connect(partner).list_channels() == names
+
+
+def test_a_list_that_shrinks_meanwhile_ends(connect: Callable[[Partner], Connection]) -> None:
+    def partner(sock: socket.socket) -> None:
+        for page in (control.channel_body("one"), b""):
+            _op, request, _body = receive(sock)
+            answer(sock, request, 2, page)
+
+    assert connect(partner).list_channels() == ["one"]

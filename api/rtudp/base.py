@@ -19,9 +19,9 @@ MAX_PAYLOAD_BYTES = 65_507
 class PacketStats(TypedDict):
     """What ``get_packet_stats()`` returns; every key is present in both implementations.
 
-    Latency is the time after sending minus the time the packet was due. A packet is due at its
-    timestamp, or at the call of ``send_data`` when the timestamp was omitted or already past; those
-    packets are counted as immediate.
+    Latency is the time of sending (socket: when the send call begins) minus the time the packet was
+    due. A packet is due at its timestamp, or at the call of ``send_data`` when the timestamp was
+    omitted or already past; those packets are counted as immediate.
     """
 
     n_packets_req: int

@@ -4,17 +4,24 @@ The worker process owns the socket and the deadlines. Only packets that have no 
 here: those accepted while no channel can take them (``_early``), and those received but not handed
 out when a batch failed or the channel closed (``_returned``). Counters of closed channels are kept,
 so that statistics count from construction.
+
+``send_data`` and ``receive_data`` go straight to the channel's calls (``_send``, ``_take``),
+without a lock and without asking for the state. Where there is no channel, stand-ins in their place
+lead to the slow path, as do a full ring and a channel that another thread closes meanwhile.
 """
 
+import contextlib
 import errno
 import itertools
 import os
 import socket
 import threading
 import time
+import weakref
 from collections import deque
+from collections.abc import Callable
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ._common import Counters, LatencyRecord, checked_direction, payload_bytes
 from .base import (
@@ -22,23 +29,53 @@ from .base import (
     DEFAULT_TIMEOUT_NS,
     DIRECTION_RECEIVE,
     DIRECTION_SEND,
+    MAX_PAYLOAD_BYTES,
     PacketStats,
     ReceivedPacket,
 )
 
+# As early as this module, not when it is first needed: workers may use the cores the process had at
+# that moment, and later this thread may have pinned itself.
+_missing: ImportError | None = None
+try:
+    import shmring  # noqa: F401
+
+    from . import _workers
+except ImportError as _error:
+    _missing = _error
+
 if TYPE_CHECKING:
-    from shmring import Channel
+    from shmring import Channel, ChannelStats, Packet
 
 DEFAULT_PRIORITY = 80
+HIGHEST_PRIORITY = 99
 
 _NS_PER_S = 1_000_000_000
+_HORIZON_NS = 366 * 24 * 3600 * _NS_PER_S  # a channel takes no later deadline
 _CHANNEL_DIRECTIONS = ("tx", "rx", "duplex")
 _ARROWS = ("->", "<-", "<->")
 _FNV_OFFSET = 2166136261
 _FNV_PRIME = 16777619
-_BIND_ERRNOS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
+# What the text of a channel that could not be opened says of the step that failed, and what the
+# original says then.
+_FAILED_STEPS = {
+    ": bind ": "Failed to Bind",
+    ": connect to ": "Failed to connect",
+    ": socket (": "Failed to initialise socket.",
+    ": SO_REUSEADDR: ": "Failed to configure socket (SO_REUSEADDR).",
+    ": SO_REUSEPORT: ": "Failed to configure socket (SO_REUSEPORT).",
+}
 # A sender that waits for room looks this often whether the endpoint was stopped meanwhile.
 _ROOM_WAIT_S = 0.1
+
+# Sizes of the rings. The slots of the original take 1500 bytes each, and so do these while that is
+# this much memory; beyond, packets share it, and a ring may be full before its slots are used up.
+_SLOT_BYTES = 1500
+_RING_BYTES = 32 << 20
+# Small rings have room for the longest packets in every slot.
+_SMALL_RING_BYTES = 2 << 20
+_LEAST_SLOT_BYTES = 8
+_RECORD_HEAD_BYTES = 32
 
 _channel_numbers = itertools.count()
 
@@ -78,13 +115,13 @@ class _RtUdpSocket:
         name: label in the names of channels that the tools list.
         cpu: core of the worker, -1 any. A core that does not exist is warned about, not an error.
         timeout: ns that receive calls without ``timeout_ns`` wait.
-        priority: SCHED_FIFO priority of the worker, 0 for ordinary scheduling, which is also what
-            it gets, after a warning, without the privilege.
-        Raises ValueError, TypeError (unknown keyword).
+        priority: SCHED_FIFO priority of the worker, 0 to 99, 0 for ordinary scheduling, which is
+            also what it gets, after a warning, without the privilege.
+        Raises ImportError (no `shmring`), ValueError, TypeError (unknown keyword).
         """
         if hasattr(self, "_lifecycle"):
             raise RuntimeError(f"{self!r} is constructed already: make another object")
-        import_shmring()
+        _require_shmring()
         self.local_ip = local_ip
         self.local_port = index(local_port) & 0xFFFF
         self.remote_ip = remote_ip
@@ -96,45 +133,56 @@ class _RtUdpSocket:
         self.timeout_ns = int(timeout)
         self.cpu = index(cpu)
         self.priority = index(priority)
+        if not 0 <= self.priority <= HIGHEST_PRIORITY:
+            raise ValueError(f"priority is {priority}, must be 0 (none) to {HIGHEST_PRIORITY}")
         self.name = self._type_name if name is None else name
         self._bind = bool(bind)
         self._connect = bool(connect)
         self._hash = self._stable_hash()
+        self._slots = max(1, self.capacity - 1)
+        self._slot_bytes = _slot_bytes(self._slots)
 
         self._lifecycle = threading.RLock()
         self._running = False
         self._channel: Channel | None = None
         self._channel_direction = self.direction
-        self._opened = threading.Event()
+        self._opened_by = 0
+        self._fd = -1
+        self._send: Callable[[Any, int | None], object] = _nowhere
+        self._take: Callable[[], Packet | None] = _nothing
+        self._receivable = threading.Event()
         self._early: deque[tuple[bytes, int | None]] = deque()
+        self._early_bytes = 0
         self._returned: deque[ReceivedPacket] = deque()
         self._closed_counters = Counters()
+        self._finalizer: weakref.finalize[Any, Any] | None = None
+
+    # --- packets ------------------------------------------------------------------------------
 
     def send_data(self, data: Any, timestamp: int | None = None) -> None:
         """Queue one datagram; see ``RtUdpBase``. Accepted before ``init_socket`` and ``start``.
 
         Waits for room while the ring is full and the worker runs; raises BlockingIOError while it
-        does not.
+        does not. A timestamp more than a year ahead is a ValueError: it is of another clock.
         """
-        payload = payload_bytes(data)
-        at_ns = None if timestamp is None else index(timestamp)
-        if at_ns is not None and at_ns <= time.monotonic_ns():
-            at_ns = None
-        channel = self._channel
-        if channel is None or self._channel_direction == DIRECTION_RECEIVE:
-            self._keep_early(payload, at_ns)
-            return
+        if timestamp is not None and timestamp <= time.monotonic_ns():
+            index(timestamp)  # a float compares as well, and is a TypeError
+            timestamp = None
         try:
-            channel.send(payload, at=at_ns)
-        except BlockingIOError:
-            self._send_when_room(channel, payload, at_ns)
+            self._send(data, timestamp)
+        except (BlockingIOError, BrokenPipeError, BufferError):
+            self._send_slowly(payload_bytes(data), timestamp)
 
     def receive_data(self, timeout_ns: int | None = None) -> ReceivedPacket:
         """Return one packet; see ``RtUdpBase``. A timeout below 0 polls."""
-        try:
-            return self._receive(self._wait_ns(timeout_ns))
-        except TimeoutError:
-            raise TimeoutError("Receive timed out") from None
+        if not self._returned:
+            try:
+                packet = self._take()
+            except BrokenPipeError:
+                packet = None
+            if packet is not None:
+                return packet.data, packet.timestamp_ns
+        return self._wait_for_packet(timeout_ns)
 
     def receive_batch(self, n_packets: int, timeout_ns: int | None = None) -> list[ReceivedPacket]:
         """Return n packets; see ``RtUdpBase``. The timeout applies to each packet.
@@ -145,14 +193,13 @@ class _RtUdpSocket:
         count = index(n_packets)
         if count < 0:
             raise MemoryError(f"Failed to allocated buffer with {count} elements.")
-        wait_ns = self._wait_ns(timeout_ns)
         dropped_before = self._rx_dropped()
         packets: list[ReceivedPacket] = []
         try:
             while len(packets) < count:
-                packets.append(self._receive(wait_ns))
+                packets.append(_RtUdpSocket.receive_data(self, timeout_ns))
             missed = self._rx_dropped() - dropped_before
-            if missed:
+            if missed > 0:
                 raise ValueError(f"Missed {missed} packets")
         except BaseException as error:
             self._returned.extendleft(reversed(packets))
@@ -160,6 +207,8 @@ class _RtUdpSocket:
                 raise TimeoutError("Timed out waiting for data") from None
             raise
         return packets
+
+    # --- life cycle ---------------------------------------------------------------------------
 
     def init_socket(self) -> None:
         """Open and bind the socket. Raises OSError when it is open already or cannot be opened."""
@@ -171,15 +220,23 @@ class _RtUdpSocket:
     def close_socket(self) -> None:
         """Close the socket; packets not sent are dropped, received ones stay readable."""
         with self._lifecycle:
-            channel, self._channel = self._channel, None
+            channel = self._channel
             if channel is None:
                 return
-            self._opened.clear()
-            channel.stop()
-            self._returned.extend(_drain(channel))
-            counters = _channel_counters(channel)
-            counters.tx_dropped += channel.tx_waiting
-            self._closed_counters.merge(counters)
+            self._channel = None
+            self._send, self._take = _nowhere, _nothing
+            self._receivable.clear()
+            self._forget_finalizer()
+            self._fd = -1
+            # In a child after fork the channel goes on for the parent.
+            if self._opened_by == os.getpid():
+                with contextlib.suppress(OSError):  # no worker: nothing moves anyway
+                    channel.hold()
+                self._returned.extend(_drain(channel))
+                stats = channel.stats()
+                counters = _counters(stats)
+                counters.tx_dropped += stats.tx_waiting
+                self._closed_counters.merge(counters)
             channel.close()
 
     def start(self) -> None:
@@ -196,7 +253,7 @@ class _RtUdpSocket:
             if direction != self._channel_direction:
                 self.close_socket()
                 self._open(direction)
-            self._channel.start()
+            self._channel.release()
             self._running = True
 
     def stop(self) -> None:
@@ -204,30 +261,8 @@ class _RtUdpSocket:
         with self._lifecycle:
             self._running = False
             if self._channel is not None:
-                self._channel.stop()
-
-    def get_packet_stats(self) -> PacketStats:
-        """Return a copy of the counters; see ``PacketStats``."""
-        with self._lifecycle:
-            total = Counters()
-            total.merge(self._closed_counters)
-            total.requested += len(self._early)
-            channel = self._channel
-            if channel is None:
-                return total.as_stats()
-            total.merge(_channel_counters(channel))
-            stats = channel.stats()
-        return total.as_stats(stats.cpu, stats.policy, stats.priority)
-
-    def get_send_length(self) -> int:
-        """Return the number of packets accepted and not yet sent."""
-        channel = self._channel
-        return len(self._early) + (0 if channel is None else channel.tx_waiting)
-
-    def get_receive_length(self) -> int:
-        """Return the number of packets received and not yet read."""
-        channel = self._channel
-        return len(self._returned) + (0 if channel is None else channel.rx_waiting)
+                with contextlib.suppress(BrokenPipeError):  # closed with its pool: held for ever
+                    self._channel.hold()
 
     def is_running(self) -> bool:
         """Return True from ``start`` until ``stop``."""
@@ -238,18 +273,167 @@ class _RtUdpSocket:
         with self._lifecycle:
             self._closed_counters.requested += len(self._early)
             self._early.clear()
+            self._early_bytes = 0
             if self._channel is not None:
                 self._channel.purge()
             self._returned.clear()
+
+    # --- what it shows ------------------------------------------------------------------------
+
+    def get_packet_stats(self) -> PacketStats:
+        """Return a copy of the counters; see ``PacketStats``."""
+        with self._lifecycle:
+            total = Counters()
+            total.merge(self._closed_counters)
+            total.requested += len(self._early)
+            if self._channel is None:
+                return total.as_stats()
+            stats = self._channel.stats()
+        total.merge(_counters(stats))
+        return total.as_stats(stats.cpu, stats.policy, stats.priority)
+
+    def get_send_length(self) -> int:
+        """Return the number of packets accepted and not yet sent."""
+        with self._lifecycle:
+            channel = self._channel
+            return len(self._early) + (0 if channel is None else channel.tx_waiting)
+
+    def get_receive_length(self) -> int:
+        """Return the number of packets received and not yet read."""
+        with self._lifecycle:
+            channel = self._channel
+            return len(self._returned) + (0 if channel is None else channel.rx_waiting)
 
     def __hash__(self) -> int:
         return self._hash
 
     def __repr__(self) -> str:
-        channel = self._channel
-        fd = -1 if channel is None else channel.stats().socket_fd
         arrow = _ARROWS[self.direction]
-        return f"{self._type_name}[{fd}]{arrow}({self.remote_ip}:{self.remote_port})"
+        return f"{self._type_name}[{self._fd}]{arrow}({self.remote_ip}:{self.remote_port})"
+
+    # --- opening ------------------------------------------------------------------------------
+
+    def _open(self, direction: int) -> None:
+        """Open the channel, held unless running, and hand over what was sent early."""
+        sends_only = direction == DIRECTION_SEND
+        name = _channel_name(self.name)
+        pool = _workers.pool_for(self.cpu, self.priority)
+        try:
+            channel = pool.open(
+                name,
+                local=(self.local_ip, self.local_port) if self._bind or not sends_only else None,
+                remote=(self.remote_ip, self.remote_port),
+                direction=_CHANNEL_DIRECTIONS[direction],
+                capacity=self._slots,
+                packet_bytes=self._slot_bytes,
+                max_payload=MAX_PAYLOAD_BYTES,
+                connect=self._connect or not sends_only,
+                reuse=True,
+                reading="shared",
+                reports="off",
+                report_capacity=0,
+                tx_stamp="off",
+                held=not self._running,
+            )
+        except (OSError, ValueError) as error:
+            raise _open_error(error) from error
+        try:
+            self._use(channel, direction)
+        except BaseException:
+            channel.close()
+            raise
+        _workers.start_closer()
+        self._finalizer = weakref.finalize(self, _workers.close_later, pool, name)
+        self._finalizer.atexit = False  # the pool ends then, and all of it
+
+    def _use(self, channel: "Channel", direction: int) -> None:
+        self._fd = channel.stats().socket_fd
+        if direction != DIRECTION_RECEIVE:
+            self._hand_over_early(channel)
+            self._send = channel.send
+        self._opened_by = os.getpid()
+        self._channel_direction = direction
+        self._channel = channel
+        if direction != DIRECTION_SEND:
+            self._take = channel.try_recv
+            self._receivable.set()
+
+    def _hand_over_early(self, channel: "Channel") -> None:
+        while self._early:
+            channel.send(*self._early[0])
+            self._early.popleft()
+        self._early_bytes = 0
+
+    def _forget_finalizer(self) -> None:
+        if self._finalizer is not None:
+            self._finalizer.detach()
+            self._finalizer = None
+
+    # --- slow paths ---------------------------------------------------------------------------
+
+    def _send_slowly(self, payload: bytes, at_ns: int | None) -> None:
+        """Queue a packet that the channel did not take at once; wait for room while it runs."""
+        while True:
+            with self._lifecycle:
+                channel = self._channel
+                if channel is None or self._channel_direction == DIRECTION_RECEIVE:
+                    self._keep_early(payload, at_ns)
+                    return
+            running = self._running
+            try:
+                channel.send(payload, at_ns, timeout=_ROOM_WAIT_S if running else 0.0)
+            except BlockingIOError:
+                if not running:
+                    _raise_full(channel.tx_waiting)
+            except BrokenPipeError:
+                if channel is self._channel:  # not closed here, but with its pool
+                    raise
+            else:
+                return
+
+    def _keep_early(self, payload: bytes, at_ns: int | None) -> None:
+        """Keep a packet until a sending channel is open, whose ring it will fit."""
+        if at_ns is not None and index(at_ns) - time.monotonic_ns() >= _HORIZON_NS:
+            raise ValueError(
+                f"timestamp is {at_ns}, more than a year ahead: it counts ns of CLOCK_MONOTONIC, "
+                "which time.monotonic_ns() reads"
+            )
+        need = _record_bytes(len(payload))
+        room = self._slots * _record_bytes(self._slot_bytes)
+        if len(self._early) >= self._slots or (self._early and self._early_bytes + need > room):
+            _raise_full(len(self._early))
+        self._early.append((payload, at_ns))
+        self._early_bytes += need
+
+    def _wait_for_packet(self, timeout_ns: int | None) -> ReceivedPacket:
+        """Return the oldest packet. Raises TimeoutError, also when no socket is opened in time."""
+        wait_ns = self.timeout_ns if timeout_ns is None else index(timeout_ns)
+        until_ns = time.monotonic_ns() + wait_ns
+        while True:
+            if self._returned:
+                with contextlib.suppress(IndexError):  # another thread was faster
+                    return self._returned.popleft()
+            if wait_ns <= 0:
+                raise TimeoutError("Receive timed out")
+            channel = self._channel if self._receivable.is_set() else None
+            if channel is None:
+                self._receivable.wait(min(wait_ns / _NS_PER_S, threading.TIMEOUT_MAX))
+            else:
+                try:
+                    packet = channel.recv(wait_ns / _NS_PER_S)
+                except BrokenPipeError:
+                    if channel is self._channel:  # not closed here, but with its pool
+                        raise
+                except TimeoutError:
+                    raise TimeoutError("Receive timed out") from None
+                else:
+                    return packet.data, packet.timestamp_ns
+            wait_ns = until_ns - time.monotonic_ns()
+
+    def _rx_dropped(self) -> int:
+        with self._lifecycle:
+            dropped = self._closed_counters.rx_dropped
+            return dropped if self._channel is None else dropped + self._channel.lost
 
     def _stable_hash(self) -> int:
         """Hash direction and addresses with FNV-1a over 64-bit words, the same in every process."""
@@ -267,98 +451,44 @@ class _RtUdpSocket:
         # CPython reserves -1 for "the hash function failed".
         return -2 if signed == -1 else signed
 
-    def _open(self, direction: int) -> None:
-        """Open the channel, held unless running, and hand over what was sent early."""
-        sends_only = direction == DIRECTION_SEND
-        local = (self.local_ip, self.local_port)
-        try:
-            pool = import_shmring().default_pool()
-            channel = pool.open(
-                _channel_name(self.name),
-                local=local if self._bind or not sends_only else None,
-                remote=(self.remote_ip, self.remote_port),
-                direction=_CHANNEL_DIRECTIONS[direction],
-                capacity=max(1, self.capacity - 1),
-                rx_capacity=max(1, self.capacity - 1),
-                connect=self._connect or not sends_only,
-                reuse=True,
-                read="shared",
-                cpu=self.cpu if self.cpu >= 0 else None,
-                held=not self._running,
-            )
-        except OSError as error:
-            raise _open_error(error) from error
-        self._channel = channel
-        self._channel_direction = direction
-        if direction != DIRECTION_RECEIVE:
-            self._hand_over_early(channel)
-        self._opened.set()
 
-    def _hand_over_early(self, channel: "Channel") -> None:
-        while self._early:
-            payload, at_ns = self._early.popleft()
-            channel.send(payload, at=at_ns)
-
-    def _keep_early(self, payload: bytes, at_ns: int | None) -> None:
-        """Keep a packet until a sending channel is open."""
-        if len(self._early) >= max(1, self.capacity - 1):
-            raise BlockingIOError(
-                errno.EAGAIN,
-                f"send ring is full ({len(self._early)} packets) and no worker is running that "
-                "would empty it: call init_socket and start first, or raise capacity",
-            )
-        self._early.append((payload, at_ns))
-
-    def _send_when_room(self, channel: "Channel", payload: bytes, at_ns: int | None) -> None:
-        """Wait for room in the full ring for as long as the worker runs."""
-        while self._running and self._channel is channel:
-            try:
-                channel.send(payload, at=at_ns, timeout=_ROOM_WAIT_S)
-            except TimeoutError:
-                continue
-            return
-        raise BlockingIOError(
-            errno.EAGAIN,
-            f"send ring is full ({channel.tx_waiting} packets) and the worker is not running: "
-            "call start, or raise capacity",
-        )
-
-    def _wait_ns(self, timeout_ns: int | None) -> int:
-        return max(0, self.timeout_ns if timeout_ns is None else index(timeout_ns))
-
-    def _receive(self, wait_ns: int) -> ReceivedPacket:
-        """Take the oldest packet. Raises TimeoutError, also when no socket is opened in time."""
-        try:
-            return self._returned.popleft()
-        except IndexError:
-            pass
-        channel = self._channel
-        if channel is None:
-            deadline_ns = time.monotonic_ns() + wait_ns
-            self._opened.wait(wait_ns / _NS_PER_S)
-            channel = self._channel
-            if channel is None:
-                raise TimeoutError
-            wait_ns = max(0, deadline_ns - time.monotonic_ns())
-        packet = channel.recv(timeout=wait_ns / _NS_PER_S)
-        return packet.data, packet.timestamp_ns
-
-    def _rx_dropped(self) -> int:
-        channel = self._channel
-        return 0 if channel is None else _channel_counters(channel).rx_dropped
+def _nowhere(data: Any, at_ns: int | None) -> NoReturn:
+    """Stands for a channel's ``send`` while none is open that sends."""
+    raise BrokenPipeError
 
 
-def import_shmring() -> Any:
-    """Return the `shmring` package. Raises ImportError that says what works without it."""
-    try:
-        import shmring
-    except ImportError as error:
+def _nothing() -> None:
+    """Stands for a channel's ``try_recv`` while none is open that receives."""
+
+
+def _require_shmring() -> None:
+    """Raise ImportError that says what works without `shmring`, if it is missing."""
+    if _missing is not None:
         raise ImportError(
-            f"real sockets need the shmring package with its compiled parts ({error}); "
+            f"real sockets need the shmring package with its compiled parts ({_missing}); "
             'RtUdpEmulated and create_rtudp("emulated", ...) work without it',
             name="shmring",
-        ) from error
-    return shmring
+        ) from _missing
+
+
+def _raise_full(waiting: int) -> NoReturn:
+    raise BlockingIOError(
+        errno.EAGAIN,
+        f"send ring is full ({waiting} packets) and no worker is running that would empty it: call "
+        "init_socket and start first, or raise capacity",
+    )
+
+
+def _record_bytes(payload_bytes: int) -> int:
+    """Return what a packet takes in a ring."""
+    return _RECORD_HEAD_BYTES + (payload_bytes + 7) // 8 * 8
+
+
+def _slot_bytes(slots: int) -> int:
+    """Return the payload that every slot of a ring has room for."""
+    shared = min(_SLOT_BYTES, _RING_BYTES // slots - _RECORD_HEAD_BYTES)
+    small = _SMALL_RING_BYTES // slots - _RECORD_HEAD_BYTES
+    return min(max(shared, small, _LEAST_SLOT_BYTES), MAX_PAYLOAD_BYTES)
 
 
 def _address_word(ip: str) -> int:
@@ -376,46 +506,47 @@ def _channel_name(label: str) -> str:
     return f"{kept or 'rtudp'}.{os.getpid()}.{next(_channel_numbers)}"
 
 
-def _open_error(error: OSError) -> OSError:
-    """Return the exception for a channel that could not be opened, in the words of rtudp."""
-    if error.errno not in _BIND_ERRNOS:
+def _open_error(error: OSError | ValueError) -> OSError:
+    """Return the exception for a channel that could not be opened, in the words of rtudp.
+
+    `shmring`'s own, which says more, is its cause. What is no fault of the socket stays as it is.
+    """
+    words = next((words for step, words in _FAILED_STEPS.items() if step in str(error)), None)
+    if words is None and isinstance(error, OSError):
         return error
-    bind_error = OSError("Failed to Bind")
-    bind_error.errno = error.errno
-    return bind_error
+    replacement = OSError(words or "Failed to initialise socket.")
+    replacement.errno = error.errno if isinstance(error, OSError) else errno.EINVAL
+    return replacement
 
 
 def _drain(channel: "Channel") -> list[ReceivedPacket]:
     """Take everything out of the receive ring."""
     packets: list[ReceivedPacket] = []
-    try:
-        while True:
-            packet = channel.recv(timeout=0)
-            packets.append((packet.data, packet.timestamp_ns))
-    except TimeoutError:
-        return packets
+    while (packet := channel.try_recv()) is not None:
+        packets.append((packet.data, packet.timestamp_ns))
+    return packets
 
 
-def _channel_counters(channel: "Channel") -> Counters:
-    """Return what the channel counted since it was opened."""
-    stats = channel.stats()
+def _counters(stats: "ChannelStats") -> Counters:
+    """Return what a channel counted since it was opened."""
     counters = Counters(
-        requested=stats.tx_requested,
+        requested=stats.tx_next_sequence,
         sent=stats.tx_sent,
-        received=stats.rx_received,
-        rx_dropped=stats.rx_overwritten,
+        received=stats.rx_received - stats.rx_filtered,
+        rx_dropped=stats.shared_lost,
         tx_dropped=stats.tx_failed,
         immediate=stats.tx_immediate,
         send_ticks=stats.tx_calls,
         receive_ticks=stats.rx_calls,
     )
     for histogram in (stats.lateness, stats.immediate):
-        counters.latency.merge(
-            LatencyRecord(
-                total_ns=histogram.sum,
-                max_ns=histogram.max,
-                min_ns=histogram.min,
-                bins=dict(histogram.buckets()),
+        if histogram.count:
+            counters.latency.merge(
+                LatencyRecord(
+                    total_ns=histogram.sum,
+                    max_ns=histogram.max,
+                    min_ns=histogram.min,
+                    bins=dict(histogram.buckets()),
+                )
             )
-        )
     return counters

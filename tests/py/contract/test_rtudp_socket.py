@@ -2,7 +2,9 @@
 
 import errno
 import math
+import os
 import socket
+import sys
 import threading
 import time
 
@@ -13,10 +15,30 @@ import rtudp.rtudp
 from rtudp import RtUdpSocket
 from rtudp.rtudp_lh import RtUdpLh
 
-pytest.importorskip("shmring", exc_type=ImportError)
+shmring = pytest.importorskip("shmring", exc_type=ImportError)
+
+# On machines without the privilege the workers of these tests run without real-time scheduling.
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 SECOND_NS = 1_000_000_000
 MS_NS = 1_000_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_namespace():
+    """Workers of this module's own, of which nothing may be left at its end."""
+    namespace = f"{__name__.rpartition('.')[2]}-{os.getpid()}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHMRING_NAMESPACE", namespace)
+        yield
+        if "shmring" in sys.modules:
+            import rtudp._workers
+            import shmring
+            from rtworkers import paths
+
+            rtudp._workers.close_pools()
+            shmring.close_default_pool()
+            assert list(paths.shm_names(namespace)) == []
 
 
 def free_port(ip):
@@ -387,7 +409,7 @@ def test_direction_assigned_after_init_reopens_the_socket(make, addresses):
 
 def test_unknown_cpu_is_warned_about_and_not_an_error(make, addresses):
     endpoint = make(*addresses, cpu=4000)
-    with pytest.warns(UserWarning, match="4000"):
+    with pytest.warns(RuntimeWarning, match="4000"):
         endpoint.init_socket()
     endpoint.start()
     assert endpoint.is_running()
@@ -395,8 +417,6 @@ def test_unknown_cpu_is_warned_about_and_not_an_error(make, addresses):
 
 
 def test_start_leaves_the_calling_thread_where_it_is(make, addresses):
-    import os
-
     before = os.sched_getaffinity(0)
     run(make(*addresses, cpu=0))
     assert os.sched_getaffinity(0) == before

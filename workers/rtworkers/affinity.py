@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 
 UNPINNED = -1
 
+# As of import: a thread that pins itself later must not drag along the workers it starts.
+_STARTED_WITH = frozenset(os.sched_getaffinity(0))
+
 
 def allowed_cores() -> frozenset[int]:
-    """The cores this process may use (cpusets and taskset included)."""
-    return frozenset(os.sched_getaffinity(0))
+    """The cores this process was started with (cpusets and taskset included)."""
+    return _STARTED_WITH
+
+
+def release(pid: int, pinned_to: int) -> None:
+    """Let a process that is not on core `pinned_to` use all cores of `allowed_cores`.
+
+    A new process inherits the cores of the thread that started it.
+    """
+    with contextlib.suppress(OSError):  # it has ended, or the cpuset has shrunk: it stays as it is
+        if os.sched_getaffinity(pid) not in ({pinned_to}, _STARTED_WITH):
+            os.sched_setaffinity(pid, _STARTED_WITH)
 
 
 def check_cores(cpus: object) -> tuple[int, ...] | None:

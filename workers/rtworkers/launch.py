@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from rtworkers import liveness
+from rtworkers import affinity, liveness
 from rtworkers.config import PoolSettings
 from rtworkers.control import Connection, ControlError, WorkerGone, WorkerSilent
 
@@ -115,6 +115,7 @@ def launch(settings: PoolSettings, slot: int, cpu: int, page_fd: int) -> Process
         undo.pop_all()
         theirs.close()
     _wait_ready(worker, slot)
+    affinity.release(worker.pid, cpu)
     return worker
 
 

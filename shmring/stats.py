@@ -175,6 +175,8 @@ class ChannelStats:
     """Packets the worker has taken in that wait for their deadline."""
     tx_waiting: int
     """Packets queued and without a verdict."""
+    tx_next_sequence: int
+    """Sequence of the next packet to be queued; so many were, since the channel was opened."""
     wake_margin_ns: int
     """How long before a deadline the worker wakes up."""
     wire_offset_ns: int
@@ -378,6 +380,7 @@ def _gauges(segment: Any) -> dict[str, Any]:
     return {
         "scheduled": stats.scheduled,
         "tx_waiting": lib.tx_ring_waiting(segment),
+        "tx_next_sequence": lib.tx_ring_next_sequence(segment),
         "wake_margin_ns": stats.wake_margin_ns,
         "wire_offset_ns": stats.wire_offset_ns,
         # Slot 0 is the worker's own.

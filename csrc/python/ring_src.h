@@ -49,9 +49,21 @@ static uint32_t ring_reader_waiting(const shm_segment_t *s, uint32_t slot)
     return ahead > 0 ? (uint32_t)ahead : 0;
 }
 
+/* Packets overwritten before any shared reader took them, with those that no reader has come across
+ * yet where the channel is one of shared reading. What a reader is stepping over at this moment may be
+ * missing; nothing counts twice. */
 static uint64_t ring_shared_lost(const shm_segment_t *s)
 {
-    return rt_load_relaxed(&s->rx->shared_lost);
+    const shm_rx_cursors_t *rx = s->rx;
+    uint64_t lost = rt_load_acquire(&rx->shared_lost);
+    if (s->config.read_mode != SHM_READ_SHARED)
+        return lost;
+    uint64_t near = rt_load_relaxed(&rx->sequence_high);
+    uint64_t head = rt_seq64_near(near, shm_cursor_seq(rt_load_acquire(&rx->shared_head)));
+    uint64_t floor = rt_seq64_near(near, shm_cursor_seq(rt_load_acquire(&rx->floor)));
+    uint64_t purged = rt_load_relaxed(&rx->purged_sequence);
+    uint64_t start = head > purged ? head : purged;
+    return floor > start ? lost + (floor - start) : lost;
 }
 
 /* Now, in the clock that the channel counts in. */

@@ -72,6 +72,7 @@ AT(shm_status_t, txtime_reason, 104);
 SIZE(shm_status_t, 200);
 
 AT(shm_tx_cursors_t, tail, 0);
+AT(shm_tx_cursors_t, cancels, 8);
 AT(shm_tx_cursors_t, head_place, 128);
 AT(shm_tx_cursors_t, room_event, 132);
 AT(shm_tx_cursors_t, finished, 136);

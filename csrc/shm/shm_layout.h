@@ -212,7 +212,7 @@ typedef struct shm_status {
 typedef struct shm_tx_cursors {
     /* P */
     _Alignas(RT_LINE_BYTES) rt_a64_t tail; /* next record to claim */
-    rt_a64_t reserved_p;
+    rt_a64_t cancels; /* packets taken back by clients; for the worker to notice */
     /* W: read by producers to know the room left */
     _Alignas(RT_LINE_BYTES) rt_a32_t head_place; /* oldest record not yet freed */
     rt_a32_t room_event;                         /* futex: counts the times room was freed */

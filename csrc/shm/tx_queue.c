@@ -424,6 +424,8 @@ int tx_queue_next(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
 
 int tx_queue_pending(const tx_queue_t *q)
 {
+    if (q->search_ref != q->search_end || rt_load_acquire(&q->cursors->cancels) != q->cancels_seen)
+        return 1;
     return shm_cursor_place(rt_load_acquire(&q->cursors->tail)) != place_of(q, q->read_ref);
 }
 
@@ -464,17 +466,58 @@ void tx_queue_untake(tx_queue_t *q, uint64_t ref)
     set_state(q, ref, rt_load_relaxed(word_at(q, ref)), SHM_RECORD_COMMITTED);
 }
 
-int tx_queue_reap(tx_queue_t *q, tx_item_t *item)
+/* The word of the record at *ref, which moves behind it; false: no sound record lies there. */
+static bool step_over(const tx_queue_t *q, uint64_t *ref, uint64_t end_ref, uint64_t *word)
 {
-    if (q->head_ref == q->read_ref)
-        return 0;
-    uint64_t word = rt_load_acquire(word_at(q, q->head_ref));
-    if (shm_word_state(word) != SHM_RECORD_CANCELLED ||
-        !word_fits(q, q->head_ref, word, q->read_ref - q->head_ref))
-        return 0;
-    (void)read_record(q, q->head_ref, word, item);
-    finish_word(q, q->head_ref, word);
-    return 1;
+    *ref = *ref > q->head_ref ? *ref : q->head_ref;
+    if (*ref >= end_ref)
+        return false;
+    *word = rt_load_acquire(word_at(q, *ref));
+    uint32_t units = shm_word_units(*word);
+    if (units == 0 || units > end_ref - *ref)
+        return false;
+    *ref += units;
+    return true;
+}
+
+int tx_queue_reap(tx_queue_t *q, unsigned *budget, tx_item_t *item)
+{
+    if (q->search_ref == q->search_end) {
+        uint64_t cancels = rt_load_acquire(&q->cursors->cancels); /* T9 */
+        if (cancels == q->cancels_seen || *budget == 0)
+            return 0;
+        --*budget;
+        q->cancels_seen = cancels;
+        q->search_ref = q->head_ref;
+        q->search_end = q->read_ref;
+    }
+    for (; *budget > 0; --*budget) {
+        uint64_t word;
+        if (!step_over(q, &q->search_ref, q->search_end, &word)) {
+            q->search_ref = q->search_end;
+            return 0;
+        }
+        uint64_t ref = q->search_ref - shm_word_units(word);
+        if (shm_word_state(word) != SHM_RECORD_CANCELLED ||
+            !word_fits(q, ref, word, q->read_ref - ref))
+            continue;
+        (void)read_record(q, ref, word, item);
+        finish_word(q, ref, word);
+        return 1;
+    }
+    return 0;
+}
+
+int tx_queue_waiting_next(tx_queue_t *q, uint64_t *ref, tx_item_t *item)
+{
+    uint64_t word;
+    while (step_over(q, ref, q->read_ref, &word)) {
+        uint64_t at = *ref - shm_word_units(word);
+        if (shm_word_state(word) == SHM_RECORD_COMMITTED &&
+            word_fits(q, at, word, q->read_ref - at) && read_record(q, at, word, item) == 0)
+            return 1;
+    }
+    return 0;
 }
 
 /* --- freeing ------------------------------------------------------------------------------- */

@@ -32,6 +32,9 @@ typedef struct tx_queue {
     uint64_t finished_told;      /* of those, how many sleeping producers were told about */
     uint64_t replay_until_ref;   /* takeover: records before it were taken in once before */
     uint64_t moved_until_ref;    /* takeover: relocated records before it are not counted as waiting */
+    uint64_t cancels_seen; /* of those that clients counted, as of the beginning of the last search */
+    uint64_t search_ref;   /* the search for cancelled records goes on here, */
+    uint64_t search_end;   /* and is over here */
     int64_t stuck_since_mono_ns; /* 0: not stuck */
     uint32_t dead_producers;     /* slots whose owner is dead and whose claim is unresolved */
 } tx_queue_t;
@@ -75,9 +78,14 @@ void tx_queue_untake(tx_queue_t *q, uint64_t ref);
 /* The packet has its verdict. Cheap; space is freed by tx_queue_release. */
 void tx_queue_finish(tx_queue_t *q, uint64_t ref);
 
-/* Finishes the record at the head if a client has cancelled it, however far in the future it was due.
- * Returns 1 and *item (record the verdict cancelled), or 0. Call until 0 before tx_queue_release. */
-int tx_queue_reap(tx_queue_t *q, tx_item_t *item);
+/* Finishes the next record that a client has cancelled, however far in the future it was due. When
+ * clients say that they cancelled some, all that was taken in is searched, *budget records (counted
+ * down) at most in this call. Returns 1 and *item (record the verdict cancelled: call again), or 0. */
+int tx_queue_reap(tx_queue_t *q, unsigned *budget, tx_item_t *item);
+
+/* Steps through the records that were taken in and wait; *ref: 0 for the first. Returns 1 and *item,
+ * 0 at the end. */
+int tx_queue_waiting_next(tx_queue_t *q, uint64_t *ref, tx_item_t *item);
 
 /* Frees finished records at the head, at most max_bytes of zeroing, wakes producers that wait for
  * room, and when few unsent records keep much finished space from being freed, moves up to
@@ -85,7 +93,8 @@ int tx_queue_reap(tx_queue_t *q, tx_item_t *item);
  * moved. */
 unsigned tx_queue_release(tx_queue_t *q, uint32_t max_bytes, unsigned max_moves, unsigned *moved);
 
-/* Whether a record or a claim waits behind the read cursor: the check before the worker sleeps. */
+/* Whether a record or a claim waits behind the read cursor, or cancelled ones may wait before it: the
+ * check before the worker sleeps. */
 int tx_queue_pending(const tx_queue_t *q);
 
 /* Bell: arm before sleeping, then look at tx_queue_pending once more; disarm when awake. */

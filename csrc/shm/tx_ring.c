@@ -43,6 +43,7 @@
  *   T7  room, full fence in tx_producer_wait_room and tx_queue_release: likewise
  *   T8  tail, A -> T1: the head loaded next is at least as new as the one that made room for the claim
  *       before this tail; an older one could be a lap behind and promise room that is not there
+ *   T9  cancels, full fence in cancel_at -> A in tx_queue_reap: who sees the count sees the word
  */
 #include "shm/tx_ring.h"
 
@@ -293,6 +294,8 @@ static int cancel_at(const shm_segment_t *s, uint32_t place, uint64_t word, int6
                                   SHM_RECORD_CANCELLED);
     if (!rt_cas(tx_word_at(s->tx_data, place), &word, cancelled))
         return 0;
+    rt_fence_full(); /* T9 */
+    rt_fetch_add(&s->tx->cancels, 1);
     if (due_ns)
         *due_ns = due;
     return 1;

@@ -56,7 +56,8 @@ int tx_producer_must_ring(tx_producer_t *p);
 int tx_producer_wait_room(tx_producer_t *p, int64_t until_mono_ns);
 
 /* Takes back a packet that waits. Any writable mapping, any thread. Returns 1 cancelled (it ends in
- * verdict cancelled), 0 too late or unknown; *due_ns (may be NULL) gets its deadline. */
+ * verdict cancelled), 0 too late or unknown; *due_ns (may be NULL) gets its deadline. Afterwards the
+ * worker is to be rung as after a commit; one that sleeps gives the verdict within a second otherwise. */
 int tx_ring_cancel(const shm_segment_t *s, uint64_t sequence, int64_t *due_ns);
 
 /* Packets queued and without a verdict yet. Any thread. */

@@ -169,7 +169,7 @@ static void finish(fuzz_t *f, bool give_back)
 static void reap(fuzz_t *f)
 {
     tx_item_t item;
-    (void)tx_queue_reap(&f->queue, &item);
+    (void)tx_queue_reap(&f->queue, &(unsigned){16}, &item);
 }
 
 static void release(fuzz_t *f)

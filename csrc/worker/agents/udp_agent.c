@@ -223,7 +223,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
     rt_store_relaxed(&ch->stats->scheduled, due_heap_count(&a->schedule));
-    (void)udp_agent_free_space(ch, now_mono_ns); /* cancelled packets that are due much later */
+    (void)udp_agent_free_space(ch, now_mono_ns); /* of a held channel, too */
     if (a->receives)
         rt_store_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops],
                          udp_drops_refresh(&a->udp) - a->drops_base);

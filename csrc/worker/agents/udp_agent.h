@@ -104,8 +104,8 @@ udp_config_t udp_agent_config(wrk_channel_t *ch, const phc_t *phc);
 /* --- sending --- */
 
 unsigned udp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns);
-/* Gives cancelled packets at the head their verdict and frees finished space, a piece of it.
- * Returns how many records. */
+/* Gives cancelled packets their verdict and frees finished space, a piece of it. Returns how many
+ * records it looked at or freed. */
 unsigned udp_agent_free_space(wrk_channel_t *ch, int64_t now_mono_ns);
 void udp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns);
 void udp_agent_unblock(wrk_channel_t *ch, int64_t now_mono_ns);

@@ -27,6 +27,7 @@
 #define LEAST_DUE_NS 1
 #define MOST_DUE_NS (INT64_MAX / 2) /* no sum of times of this channel overflows */
 #define TAKE_IN_PER_CALL 256u
+#define SEARCH_PER_CALL 512u /* records looked at for cancelled ones: some 5 us */
 #define RELEASE_BYTES 65536u /* zeroing that much takes some 5 us */
 #define RELEASE_MOVES 8u
 
@@ -98,12 +99,32 @@ static void take_into_batch(wrk_channel_t *ch, uint64_t ref, int64_t now_mono_ns
     batch_add(ch, &item, start);
 }
 
-static void schedule(wrk_channel_t *ch, const tx_item_t *item)
+static int push_due(wrk_channel_t *ch, const tx_item_t *item)
 {
-    udp_agent_t *a = udp_agent_of(ch);
     due_entry_t entry = {
         .due_ns = bounded_due(item->due_ns), .order = item->sequence, .ref = item->ref};
-    if (due_heap_push(&a->schedule, &entry) == 0)
+    return due_heap_push(&udp_agent_of(ch)->schedule, &entry);
+}
+
+/* Cancelled and moved packets leave their entries behind until those come due. A schedule that is full
+ * of them is made anew from what really waits: some 20 ns a packet, after as many were cancelled. */
+static int reschedule(wrk_channel_t *ch)
+{
+    tx_item_t item;
+    uint64_t ref = 0;
+    int rc = 0;
+    due_heap_clear(&udp_agent_of(ch)->schedule);
+    while (rc == 0 && tx_queue_waiting_next(&ch->tx, &ref, &item) == 1)
+        rc = item.due_ns != 0 ? push_due(ch, &item) : 0;
+    return rc;
+}
+
+static void schedule(wrk_channel_t *ch, const tx_item_t *item)
+{
+    int rc = push_due(ch, item);
+    if (rc == -ENOSPC)
+        rc = reschedule(ch); /* this one waits, too */
+    if (rc == 0)
         return;
     tx_queue_finish(&ch->tx, item->ref);
     udp_agent_not_sent(ch, item, VERDICT_FAILED, ENOMEM, rt_mono_ns());
@@ -295,15 +316,13 @@ unsigned udp_agent_free_space(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     tx_item_t item;
     unsigned moved = 0;
-    unsigned reaped = 0;
-    while (reaped < TAKE_IN_PER_CALL && tx_queue_reap(&ch->tx, &item) == 1) {
+    unsigned budget = SEARCH_PER_CALL;
+    while (tx_queue_reap(&ch->tx, &budget, &item) == 1)
         udp_agent_refused(ch, &item, -ECANCELED, now_mono_ns);
-        reaped++;
-    }
     unsigned freed = tx_queue_release(&ch->tx, RELEASE_BYTES, RELEASE_MOVES, &moved);
     if (moved > 0)
         wrk_count(ch, SHM_COUNT_tx_relocated, moved);
-    return freed + reaped;
+    return freed + (SEARCH_PER_CALL - budget);
 }
 
 unsigned udp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)

@@ -210,6 +210,60 @@ static void test_cancel_and_late_drop(void)
     close(sink);
 }
 
+/* Neither due nor at the head: an hour-ahead packet stands before them. */
+static void test_cancelled_ones_get_their_verdict_wherever_they_are(void)
+{
+    enum { PACKETS = 2000 };
+    static uint64_t sequences[PACKETS];
+    wt_channel_t ch = {.config = wt_config("buried", 9)};
+    REQUIRE(wt_open(&worker, &ch));
+    int64_t hour = rt_mono_ns() + 3600 * RT_NS_PER_S;
+    for (int i = 0; i < PACKETS; i++)
+        CHECK_EQ(wt_push(&ch, "x", 1, hour + i, &sequences[i]), 0);
+    wt_nap_ms(20);
+    for (int i = 1; i < PACKETS; i += 2) {
+        CHECK_EQ(tx_ring_cancel(&ch.segment, sequences[i], NULL), 1);
+        wt_ring(&ch);
+    }
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_cancelled, PACKETS / 2));
+    CHECK_EQ(tx_ring_waiting(&ch.segment), PACKETS / 2);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
+    wt_drop(&ch);
+}
+
+/* What was cancelled must not fill the schedule for as long as it would have waited. */
+static void test_endless_replacing_of_far_packets(void)
+{
+    uint16_t port = 0;
+    int sink = wt_udp(&port);
+    wt_channel_t ch = {.config = wt_config("replaced", port)};
+    ch.config.tx_capacity = 64;
+    REQUIRE(wt_open(&worker, &ch));
+    int64_t hour = rt_mono_ns() + 3600 * RT_NS_PER_S;
+    uint64_t kept = 0, sequence = 0;
+    CHECK_EQ(wt_push(&ch, "kept", 4, hour, &kept), 0);
+    enum { ROUNDS = 1000 };
+    for (uint64_t i = 1; i <= ROUNDS; i++) {
+        CHECK_EQ(wt_push(&ch, "x", 1, hour + (int64_t)i, &sequence), 0);
+        for (int n = 0; n < 1000 && shm_cursor_seq(rt_load_relaxed(&ch.segment.tx->read)) <= i; n++)
+            sched_yield(); /* taken in, or it never comes to the schedule */
+        CHECK_EQ(tx_ring_cancel(&ch.segment, sequence, NULL), 1);
+        wt_ring(&ch);
+        if (i % 32 == 0)
+            CHECK(wt_count_to(&ch, SHM_COUNT_tx_cancelled, i));
+    }
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_cancelled, ROUNDS));
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_tx_failed), 0);
+    CHECK_EQ(tx_ring_waiting(&ch.segment), 1);
+    CHECK_EQ(wt_push(&ch, "soon", 4, rt_mono_ns() + 10 * RT_NS_PER_MS, NULL), 0);
+    char got[8];
+    CHECK_EQ(wt_recv(sink, got, sizeof got, 2000), 4);
+    CHECK_EQ(tx_ring_cancel(&ch.segment, kept, NULL), 1);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
+    wt_drop(&ch);
+    close(sink);
+}
+
 static void test_failed_send_has_its_errno(void)
 {
     wt_channel_t ch = {.config = wt_config("fails", 0)};
@@ -751,6 +805,8 @@ int main(void)
     RUN(test_arrivals_reach_the_ring);
     RUN(test_hold_keeps_and_release_sends);
     RUN(test_cancel_and_late_drop);
+    RUN(test_cancelled_ones_get_their_verdict_wherever_they_are);
+    RUN(test_endless_replacing_of_far_packets);
     RUN(test_failed_send_has_its_errno);
     RUN(test_bad_opens_are_refused);
     RUN(test_hostile_ring_spoils_only_itself);

@@ -70,6 +70,7 @@ typedef struct udp_config {
     udp_addr_t local;  /* none: the wildcard address of the remote's family, port by the kernel */
     udp_addr_t remote; /* none: destinations per datagram only */
     bool connected;    /* connect(2) to remote: only its datagrams are received, ICMP errors come */
+    bool sends_only;   /* nobody receives here: connected as well where that works, for speed */
     bool reuse_addr;
     bool reuse_port;
     bool broadcast;

@@ -115,14 +115,29 @@ static int connect_peer(int fd, const udp_config_t *cfg)
     return connect_error(&cfg->remote, error);
 }
 
+/* A connected socket remembers its route: 1.6 us from the call to the receiver's stamp instead of 2.0
+ * on loopback. With a wildcard local address it would remember its source address too, and go on
+ * using it when the interface has got another. */
+static bool worth_connecting(const udp_config_t *cfg)
+{
+    return cfg->sends_only && udp_addr_is_set(&cfg->remote) && udp_addr_is_set(&cfg->local) &&
+           !udp_addr_is_wildcard(&cfg->local) && !udp_addr_is_multicast(&cfg->remote);
+}
+
 static int set_peer(udp_t *udp, const udp_config_t *cfg)
 {
-    int rc = connect_peer(udp->fd, cfg);
+    udp_config_t peer = *cfg;
+    peer.connected = cfg->connected || worth_connecting(cfg);
+    int rc = connect_peer(udp->fd, &peer);
+    if (rc < 0 && !cfg->connected) {
+        peer.connected = false;
+        rc = connect_peer(udp->fd, &peer);
+    }
     if (rc < 0)
         return rc;
-    udp->connected = cfg->connected;
+    udp->connected = peer.connected;
     udp->remote = cfg->remote;
-    udp->remote_len = cfg->connected ? 0 : udp_addr_len(&cfg->remote);
+    udp->remote_len = peer.connected ? 0 : udp_addr_len(&cfg->remote);
     return 0;
 }
 

@@ -68,6 +68,7 @@ udp_config_t udp_agent_config(wrk_channel_t *ch, const phc_t *phc)
     udp_agent_addr_in(&u.remote, &c->remote);
     /* A socket connected to a group receives nothing: no datagram comes from a group's address. */
     u.connected = c->connect && !udp_addr_is_multicast(&u.remote);
+    u.sends_only = c->direction == SHM_TX;
     u.reuse_addr = u.reuse_port = c->reuse;
     u.broadcast = c->broadcast;
     u.v6only = c->v6only;

@@ -101,6 +101,29 @@ static void test_a_dual_stack_socket_hears_ipv4(void)
     io_close_pair(&tx, &rx);
 }
 
+static void test_a_sender_is_connected_where_that_works(void)
+{
+    udp_t udp;
+    udp_config_t cfg = io_config();
+    cfg.sends_only = true;
+    cfg.local = io_addr("127.0.0.1", 0);
+    cfg.remote = io_addr("127.0.0.1", 9);
+    REQUIRE(io_opened(&udp, &cfg));
+    CHECK(udp.connected);
+    udp_close(&udp);
+
+    cfg.local = io_addr("0.0.0.0", 0); /* would keep a source address that may go away */
+    REQUIRE(io_opened(&udp, &cfg));
+    CHECK(!udp.connected);
+    udp_close(&udp);
+
+    cfg.local = io_addr("127.0.0.1", 0);
+    cfg.remote = io_addr("192.0.2.1", 9); /* no way there from loopback, today */
+    REQUIRE(io_opened(&udp, &cfg));
+    CHECK(!udp.connected);
+    udp_close(&udp);
+}
+
 /* ---- errors ----------------------------------------------------------------------------- */
 
 static void check_refused(const udp_config_t *cfg, int error, const char *names)
@@ -419,6 +442,7 @@ int main(void)
     RUN(test_options_reach_the_kernel);
     RUN(test_tos_is_received_when_asked_for);
     RUN(test_a_dual_stack_socket_hears_ipv4);
+    RUN(test_a_sender_is_connected_where_that_works);
     RUN(test_values_out_of_range_are_named);
     RUN(test_addresses_that_do_not_fit_are_named);
     RUN(test_stamps_need_the_right_clock_map);

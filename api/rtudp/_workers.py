@@ -2,9 +2,11 @@
 
 Needs `shmring`; imported by `rtudp.rtudp` only once that was found.
 
-Endpoints that ask for no core and the usual priority share the process's default pool. Every other
-pair of core and priority has a pool of its own, with one worker, from the first endpoint that asks
-for it until the process ends.
+Endpoints that name no core, or one that does not exist, share one worker; on machines with more
+than two cores those that receive only have another, so that a burst of sending does not keep it
+from emptying their sockets. Each core that is named has a worker, and other priorities than the
+usual one have workers of their own. The first of all is that of the process's default pool, every
+other one is a pool by itself. All of them go on until the process ends.
 """
 
 import contextlib
@@ -14,32 +16,33 @@ import threading
 import warnings
 
 import shmring
-from rtworkers import paths
+from rtworkers import affinity, paths
 
 DEFAULT_PRIORITY = 80
-_HIGHEST_CORE = 4095
+_CORES = os.sysconf("SC_NPROCESSORS_CONF")
+# Two workers that spin for a moment leave nothing of two cores to Python.
+_CORES_TO_SHARE = 2
 
 _lock = threading.Lock()
-_pools: dict[tuple[str, int, int], shmring.Pool] = {}
+_pools: dict[tuple[str, int, int, bool], shmring.Pool] = {}
 _forgotten: queue.SimpleQueue[tuple[shmring.Pool, str]] = queue.SimpleQueue()
+_warned_of: set[int] = set()
 _closer: threading.Thread | None = None
 
 
-def pool_for(cpu: int, priority: int) -> shmring.Pool:
+def pool_for(cpu: int, priority: int, *, receives_only: bool) -> shmring.Pool:
     """Return the pool whose worker runs on core ``cpu`` (-1: any) with that priority (0: none).
 
     Whatever the worker cannot have is a `shmring.RealtimeWarning` when it starts, not an error.
     """
-    if cpu > _HIGHEST_CORE:
-        warnings.warn(
-            f"core {cpu} does not exist; the worker runs unpinned",
-            shmring.RealtimeWarning,
-            stacklevel=5,
-        )
+    if cpu >= _CORES:
+        _warn_of_core(cpu)
+    if cpu < 0 or cpu >= _CORES:
         cpu = -1
-    if cpu < 0 and priority == DEFAULT_PRIORITY:
+    apart = receives_only and cpu < 0 and len(affinity.allowed_cores()) > _CORES_TO_SHARE
+    if cpu < 0 and priority == DEFAULT_PRIORITY and not apart:
         return shmring.default_pool()
-    key = (paths.default_namespace(), max(cpu, -1), priority)
+    key = (paths.default_namespace(), cpu, priority, apart)
     with _lock:
         pool = _pools.get(key)
         if pool is None or pool.closed:
@@ -49,6 +52,19 @@ def pool_for(cpu: int, priority: int) -> shmring.Pool:
                 policy="fifo" if priority else "other",
             )
         return pool
+
+
+def _warn_of_core(cpu: int) -> None:
+    with _lock:
+        if cpu in _warned_of:
+            return
+        _warned_of.add(cpu)
+    warnings.warn(
+        f"core {cpu} does not exist, this machine has 0 to {_CORES - 1}; the worker runs unpinned: "
+        "give cpu= one of them",
+        shmring.RealtimeWarning,
+        stacklevel=6,
+    )
 
 
 def close_pools() -> None:

@@ -31,7 +31,7 @@ class PacketStats(TypedDict):
     n_packets_rec: int
     """Socket: datagrams read from the socket. Emulated: packets handed to the application."""
     n_rx_packets_dropped: int
-    """Packets the receive ring discarded, oldest first, because nobody read them (emulated: 0)."""
+    """Packets the receive ring discarded, oldest first, before anybody took them (emulated: 0)."""
     n_tx_packets_dropped: int
     """Packets not sent: remote queue full, endpoint closed, or refused by the kernel."""
     max_latency_ns: int
@@ -44,7 +44,8 @@ class PacketStats(TypedDict):
     """Turns of the worker's send and receive loop."""
     n_immediate_packets: int
     n_imediate_packets: int
-    """Sent packets that were due at once. Both spellings carry the same number."""
+    """Packets that were due when ``send_data`` was called (socket: accepted; emulated: sent ones).
+    Both spellings carry the same number."""
     latency_histogram: list[tuple[int, int]]
     """(largest latency of the bin in ns, packets in it), ascending, empty bins left out."""
     effective_cpu: int

@@ -18,7 +18,7 @@ import socket
 import threading
 import time
 import weakref
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from operator import index
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -75,6 +75,8 @@ _RING_BYTES = 32 << 20
 # Small rings have room for the longest packets in every slot.
 _SMALL_RING_BYTES = 2 << 20
 _LEAST_SLOT_BYTES = 8
+# What arrives while the worker is busy; the kernel cuts it down to net.core.rmem_max.
+_RECEIVE_BUFFER_BYTES = 4 << 20
 _RECORD_HEAD_BYTES = 32
 
 _channel_numbers = itertools.count()
@@ -148,13 +150,15 @@ class _RtUdpSocket:
         self._channel_direction = self.direction
         self._opened_by = 0
         self._fd = -1
-        self._send: Callable[[Any, int | None], object] = _nowhere
+        self._send: Callable[[Any, int], object] = _nowhere
         self._take: Callable[[], Packet | None] = _nothing
         self._receivable = threading.Event()
-        self._early: deque[tuple[bytes, int | None]] = deque()
+        self._early: deque[tuple[bytes, int]] = deque()
         self._early_bytes = 0
         self._returned: deque[ReceivedPacket] = deque()
         self._closed_counters = Counters()
+        # By thread, because "+=" of one number by several threads loses some.
+        self._sent_at_once: defaultdict[int, int] = defaultdict(int)
         self._finalizer: weakref.finalize[Any, Any] | None = None
 
     # --- packets ------------------------------------------------------------------------------
@@ -165,13 +169,18 @@ class _RtUdpSocket:
         Waits for room while the ring is full and the worker runs; raises BlockingIOError while it
         does not. A timestamp more than a year ahead is a ValueError: it is of another clock.
         """
-        if timestamp is not None and timestamp <= time.monotonic_ns():
-            index(timestamp)  # a float compares as well, and is a TypeError
-            timestamp = None
+        now_ns = time.monotonic_ns()
+        due_ns = now_ns if timestamp is None else timestamp
+        at_once = due_ns <= now_ns
+        if at_once:
+            index(due_ns)  # a float compares as well, and is a TypeError
+            due_ns = now_ns  # not "none", or it would overtake what is due already
         try:
-            self._send(data, timestamp)
+            self._send(data, due_ns)
         except (BlockingIOError, BrokenPipeError, BufferError):
-            self._send_slowly(payload_bytes(data), timestamp)
+            self._send_slowly(payload_bytes(data), due_ns)
+        if at_once:
+            self._sent_at_once[threading.get_ident()] += 1
 
     def receive_data(self, timeout_ns: int | None = None) -> ReceivedPacket:
         """Return one packet; see ``RtUdpBase``. A timeout below 0 polls."""
@@ -179,6 +188,8 @@ class _RtUdpSocket:
             try:
                 packet = self._take()
             except BrokenPipeError:
+                if self._receivable.is_set():  # not closed here, but with its pool
+                    raise
                 packet = None
             if packet is not None:
                 return packet.data, packet.timestamp_ns
@@ -286,6 +297,7 @@ class _RtUdpSocket:
             total = Counters()
             total.merge(self._closed_counters)
             total.requested += len(self._early)
+            total.immediate = sum(list(self._sent_at_once.values()))
             if self._channel is None:
                 return total.as_stats()
             stats = self._channel.stats()
@@ -317,7 +329,8 @@ class _RtUdpSocket:
         """Open the channel, held unless running, and hand over what was sent early."""
         sends_only = direction == DIRECTION_SEND
         name = _channel_name(self.name)
-        pool = _workers.pool_for(self.cpu, self.priority)
+        receives_only = direction == DIRECTION_RECEIVE
+        pool = _workers.pool_for(self.cpu, self.priority, receives_only=receives_only)
         try:
             channel = pool.open(
                 name,
@@ -329,6 +342,7 @@ class _RtUdpSocket:
                 max_payload=MAX_PAYLOAD_BYTES,
                 connect=self._connect or not sends_only,
                 reuse=True,
+                rcvbuf_bytes=None if sends_only else _RECEIVE_BUFFER_BYTES,
                 reading="shared",
                 reports="off",
                 report_capacity=0,
@@ -371,17 +385,17 @@ class _RtUdpSocket:
 
     # --- slow paths ---------------------------------------------------------------------------
 
-    def _send_slowly(self, payload: bytes, at_ns: int | None) -> None:
+    def _send_slowly(self, payload: bytes, due_ns: int) -> None:
         """Queue a packet that the channel did not take at once; wait for room while it runs."""
         while True:
             with self._lifecycle:
                 channel = self._channel
                 if channel is None or self._channel_direction == DIRECTION_RECEIVE:
-                    self._keep_early(payload, at_ns)
+                    self._keep_early(payload, due_ns)
                     return
             running = self._running
             try:
-                channel.send(payload, at_ns, timeout=_ROOM_WAIT_S if running else 0.0)
+                channel.send(payload, due_ns, timeout=_ROOM_WAIT_S if running else 0.0)
             except BlockingIOError:
                 if not running:
                     _raise_full(channel.tx_waiting)
@@ -391,18 +405,18 @@ class _RtUdpSocket:
             else:
                 return
 
-    def _keep_early(self, payload: bytes, at_ns: int | None) -> None:
+    def _keep_early(self, payload: bytes, due_ns: int) -> None:
         """Keep a packet until a sending channel is open, whose ring it will fit."""
-        if at_ns is not None and index(at_ns) - time.monotonic_ns() >= _HORIZON_NS:
+        if index(due_ns) - time.monotonic_ns() >= _HORIZON_NS:
             raise ValueError(
-                f"timestamp is {at_ns}, more than a year ahead: it counts ns of CLOCK_MONOTONIC, "
+                f"timestamp is {due_ns}, more than a year ahead: it counts ns of CLOCK_MONOTONIC, "
                 "which time.monotonic_ns() reads"
             )
         need = _record_bytes(len(payload))
         room = self._slots * _record_bytes(self._slot_bytes)
         if len(self._early) >= self._slots or (self._early and self._early_bytes + need > room):
             _raise_full(len(self._early))
-        self._early.append((payload, at_ns))
+        self._early.append((payload, due_ns))
         self._early_bytes += need
 
     def _wait_for_packet(self, timeout_ns: int | None) -> ReceivedPacket:
@@ -452,7 +466,7 @@ class _RtUdpSocket:
         return -2 if signed == -1 else signed
 
 
-def _nowhere(data: Any, at_ns: int | None) -> NoReturn:
+def _nowhere(data: Any, due_ns: int) -> NoReturn:
     """Stands for a channel's ``send`` while none is open that sends."""
     raise BrokenPipeError
 
@@ -522,8 +536,9 @@ def _open_error(error: OSError | ValueError) -> OSError:
 def _drain(channel: "Channel") -> list[ReceivedPacket]:
     """Take everything out of the receive ring."""
     packets: list[ReceivedPacket] = []
-    while (packet := channel.try_recv()) is not None:
-        packets.append((packet.data, packet.timestamp_ns))
+    with contextlib.suppress(BrokenPipeError):  # closed with its pool, and nothing left
+        while (packet := channel.try_recv()) is not None:
+            packets.append((packet.data, packet.timestamp_ns))
     return packets
 
 
@@ -535,18 +550,12 @@ def _counters(stats: "ChannelStats") -> Counters:
         received=stats.rx_received - stats.rx_filtered,
         rx_dropped=stats.shared_lost,
         tx_dropped=stats.tx_failed,
-        immediate=stats.tx_immediate,
         send_ticks=stats.tx_calls,
         receive_ticks=stats.rx_calls,
     )
-    for histogram in (stats.lateness, stats.immediate):
-        if histogram.count:
-            counters.latency.merge(
-                LatencyRecord(
-                    total_ns=histogram.sum,
-                    max_ns=histogram.max,
-                    min_ns=histogram.min,
-                    bins=dict(histogram.buckets()),
-                )
-            )
+    lateness = stats.lateness
+    if lateness.count:
+        counters.latency = LatencyRecord(
+            lateness.sum, lateness.max, lateness.min, dict(lateness.buckets())
+        )
     return counters

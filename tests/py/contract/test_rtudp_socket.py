@@ -1,12 +1,15 @@
 """What only the socket endpoint promises. Traffic stays on the loopback network."""
 
+import contextlib
 import errno
+import gc
 import math
 import os
 import socket
 import sys
 import threading
 import time
+import warnings
 
 import pytest
 
@@ -163,6 +166,21 @@ def test_failed_bind_is_an_os_error_and_may_be_retried(make):
     assert repr(endpoint).startswith("RtUdp[-1]")
 
 
+def test_failed_connect_is_an_os_error_and_may_be_retried(make):
+    endpoint = make("127.0.0.1", free_port("127.0.0.1"), "192.0.2.1", 4001, direction=1)
+    for _ in range(2):
+        with pytest.raises(OSError, match=r"^Failed to connect$") as caught:
+            endpoint.init_socket()
+        assert "192.0.2.1:4001" in str(caught.value.__cause__)
+    assert repr(endpoint).startswith("RtUdp[-1]")
+
+
+def test_remote_that_cannot_be_is_an_os_error(make):
+    endpoint = make("127.0.0.1", free_port("127.0.0.1"), "127.0.0.1", 0)
+    with pytest.raises(OSError, match=r"^Failed to initialise socket\.$"):
+        endpoint.init_socket()
+
+
 def test_address_may_be_shared_with_others_that_allow_it(make, addresses):
     first, second = make(*addresses), make(*addresses)
     first.init_socket()
@@ -177,6 +195,94 @@ def test_repr_shows_the_descriptor_while_open(make, addresses):
     assert repr(endpoint) == f"RtUdp[{number}]->({addresses[2]}:{addresses[3]})"
     endpoint.close_socket()
     assert repr(endpoint).startswith("RtUdp[-1]->")
+
+
+def channels_of(endpoint_name):
+    return [info.name for info in shmring.channels() if info.name.startswith(endpoint_name)]
+
+
+def test_forgotten_endpoint_is_closed(plain):
+    port = free_port("127.4.2.2")
+    endpoint = run(RtUdpSocket("127.4.2.2", port, *plain.getsockname(), name="forgotten"))
+    endpoint.send_data(b"used")
+    assert plain.recv(100) == b"used"
+    assert channels_of("forgotten")
+    del endpoint
+    gc.collect()
+    wait_until(lambda: not channels_of("forgotten"))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+        again.bind(("127.4.2.2", port))
+
+
+def test_failed_open_leaves_no_channel_behind(make):
+    with pytest.raises(OSError, match="Failed to Bind"):
+        make("192.0.2.1", 4000, "127.0.0.1", 4001, name="failed").init_socket()
+    assert not channels_of("failed")
+
+
+@pytest.mark.parametrize("call", ["receive_data", "receive_batch", "send_data"])
+def test_closing_under_a_call_in_another_thread(make, addresses, call):
+    endpoint = make(*addresses, direction=2, capacity=4)
+    outcomes = []
+
+    def work():
+        while len(outcomes) < 200:
+            try:
+                if call == "receive_data":
+                    endpoint.receive_data(5 * MS_NS)
+                elif call == "receive_batch":
+                    endpoint.receive_batch(3, 5 * MS_NS)
+                else:
+                    endpoint.send_data(b"x", time.monotonic_ns() + 3600 * SECOND_NS)
+            except Exception as error:
+                outcomes.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(20):
+        endpoint.init_socket()
+        if not endpoint.is_running():
+            endpoint.start()
+        time.sleep(0.002)
+        endpoint.close_socket()
+    endpoint.stop()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    assert all(isinstance(error, OSError) for error in outcomes)
+    stats = endpoint.get_packet_stats()
+    if call == "send_data":
+        accounted = stats["n_packets_sent"] + stats["n_tx_packets_dropped"]
+        assert stats["n_packets_req"] == accounted + endpoint.get_send_length()
+
+
+def test_receive_waits_on_while_the_socket_is_closed_and_opened_again(make, plain):
+    port = free_port("127.4.2.2")
+    receiver = run(make("127.4.2.2", port, *plain.getsockname(), direction=1))
+    taken = []
+    thread = threading.Thread(target=lambda: taken.append(receiver.receive_data(20 * SECOND_NS)))
+    thread.start()
+    time.sleep(0.02)
+    receiver.close_socket()
+    receiver.init_socket()
+    plain.sendto(b"after", ("127.4.2.2", port))
+    thread.join(30)
+    assert taken[0][0] == b"after"
+
+
+def test_end_of_the_pool_is_an_os_error(make, addresses):
+    endpoint = run(make(*addresses, direction=2))
+    shmring.close_default_pool()
+    for timeout_ns in (0, SECOND_NS):
+        with pytest.raises(OSError, match="closed"):
+            endpoint.receive_data(timeout_ns)
+    with pytest.raises(OSError, match="closed"):
+        endpoint.send_data(b"x")
+    endpoint.stop()
+    endpoint.close_socket()
+    endpoint.init_socket()
+    assert not endpoint.is_running()
 
 
 # --- against ordinary sockets
@@ -217,6 +323,37 @@ def test_datagrams_that_came_before_start_are_received(make, plain):
     plain.sendto(b"early bird", ("127.4.2.2", port))
     receiver.start()
     assert receiver.receive_data(10 * SECOND_NS)[0] == b"early bird"
+
+
+def test_stop_holds_reception_and_the_kernel_keeps_what_comes(make, plain):
+    port = free_port("127.4.2.2")
+    receiver = run(make("127.4.2.2", port, *plain.getsockname(), direction=2))
+    receiver.stop()
+    receiver.send_data(b"held")
+    plain.sendto(b"held", ("127.4.2.2", port))
+    with pytest.raises(TimeoutError):
+        receiver.receive_data(50 * MS_NS)
+    assert receiver.get_packet_stats()["n_packets_rec"] == 0
+    assert (receiver.get_send_length(), receiver.get_receive_length()) == (1, 0)
+    receiver.start()
+    assert receiver.receive_data(10 * SECOND_NS)[0] == b"held"
+    assert plain.recv(100) == b"held"
+
+
+def test_peer_that_is_not_there_yet_costs_no_packets(make, plain):
+    """An ICMP answer is reported by a later send call, whose packet it must not take away."""
+    port = free_port("127.4.2.2")
+    sender = run(make("127.4.2.2", free_port("127.4.2.2"), "127.4.1.1", port, direction=2))
+    for _ in range(5):
+        sender.send_data(b"nobody there")
+        time.sleep(0.005)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.4.1.1", port))
+        peer.settimeout(10)
+        for number in range(5):
+            sender.send_data(bytes([number]))
+            assert peer.recv(100) == bytes([number])
+    assert sender.get_packet_stats()["n_tx_packets_dropped"] == 0
 
 
 def test_received_packets_stay_readable_after_stop_and_close(make, plain):
@@ -351,13 +488,132 @@ def test_overflow_during_a_batch_is_a_value_error_and_keeps_the_batch(make, plai
     assert len(receiver.receive_batch(2000, 0)) == 2000
 
 
-def test_a_million_slots_open_and_take_packets(make, addresses):
-    sender = make(*addresses, capacity=1_000_000)
-    sender.init_socket()
+def pss_bytes(pid):
+    """Memory of a process, shared pages by its share of them."""
+    with open(f"/proc/{pid}/smaps_rollup") as lines:
+        return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+def test_a_million_packets_wait_in_less_than_100_mb(make, addresses):
+    sender = make(*addresses, capacity=1_000_000, cpu=0)
+    before = pss_bytes("self")
+    run(sender)
     due_ns = time.monotonic_ns() + 3600 * SECOND_NS
-    for number in range(100_000):
+    for number in range(999_999):
         sender.send_data(b"12345678", due_ns + number)
-    assert sender.get_send_length() == 100_000
+    assert sender.get_send_length() == 999_999
+    worker = sender._socket._channel.stats().worker_pid
+    assert pss_bytes("self") - before + pss_bytes(worker) < 100_000_000
+    sender.stop()
+    with pytest.raises(BlockingIOError):
+        sender.send_data(b"one more", due_ns)
+    sender.purge()
+    assert sender.get_send_length() == 0
+
+
+SLOTS = [(1, 1, 65_507), (2, 1, 8), (8, 7, 65_507), (1024, 1023, 1500), (20_000, 19_999, 1500)]
+
+
+@pytest.mark.parametrize(("capacity", "slots", "size"), SLOTS)
+def test_send_ring_holds_one_packet_less_than_its_capacity(make, addresses, capacity, slots, size):
+    for sender in (make(*addresses, capacity=capacity), make(*addresses, capacity=capacity)):
+        for number in range(slots):
+            sender.send_data(bytes(size))
+            if number == slots // 2 and sender is not None and capacity > 8:
+                with contextlib.suppress(OSError):  # half of them before, half of them after
+                    sender.init_socket()
+        with pytest.raises(BlockingIOError):
+            sender.send_data(b"")
+        assert sender.get_send_length() == slots
+
+
+@pytest.mark.parametrize(("capacity", "slots", "size"), SLOTS)
+def test_receive_ring_holds_one_packet_less_than_its_capacity(make, plain, capacity, slots, size):
+    port = free_port("127.4.2.2")
+    receiver = run(make("127.4.2.2", port, *plain.getsockname(), direction=1, capacity=capacity))
+    for number in range(slots + 2):
+        plain.sendto(number.to_bytes(4, "big") + bytes(size - 4), ("127.4.2.2", port))
+        if number % 16 == 0 or size > 1500:
+            wait_until(lambda n=number: receiver.get_packet_stats()["n_packets_rec"] == n + 1)
+    wait_until(lambda: receiver.get_packet_stats()["n_packets_rec"] == slots + 2)
+    assert receiver.get_receive_length() == slots
+    assert receiver.get_packet_stats()["n_rx_packets_dropped"] == 2
+    numbers = [int.from_bytes(data[:4], "big") for data, _ in receiver.receive_batch(slots, 0)]
+    assert numbers == list(range(2, slots + 2))
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+def test_long_schedule_drained_with_short_timeouts(make, addresses, threaded):
+    """How applications use it: fill the sender, then drain; or fill it from another thread."""
+    sender = run(make(*addresses, capacity=1_000_000))
+    receiver = run(make(*swapped(addresses), direction=1, capacity=4000))
+    count = 20_000
+    base_ns = time.monotonic_ns() + 10 * MS_NS
+
+    def push():
+        for number in range(count):
+            sender.send_data(number.to_bytes(4, "big"), base_ns + number * 10_000)
+
+    thread = threading.Thread(target=push)
+    thread.start()
+    if not threaded:
+        thread.join()
+    taken = []
+    while thread.is_alive() or sender.get_send_length():
+        with contextlib.suppress(TimeoutError):
+            taken.append(receiver.receive_data(timeout_ns=100_000)[0])
+    wait_until(lambda: receiver.get_packet_stats()["n_packets_rec"] == count)
+    assert taken == sorted(taken)
+    sent, received = sender.get_packet_stats(), receiver.get_packet_stats()
+    assert sent["n_packets_sent"] == sent["n_packets_req"] == count
+    waiting = receiver.get_receive_length()
+    assert count == len(taken) + received["n_rx_packets_dropped"] + waiting
+
+
+def test_dropped_packets_are_those_never_taken(make, plain):
+    port = free_port("127.4.2.2")
+    receiver = run(make("127.4.2.2", port, *plain.getsockname(), direction=1, capacity=8))
+
+    def arrive(count):
+        total = receiver.get_packet_stats()["n_packets_rec"] + count
+        for _ in range(count):
+            plain.sendto(b"x", ("127.4.2.2", port))
+        wait_until(lambda: receiver.get_packet_stats()["n_packets_rec"] == total)
+
+    arrive(7)
+    receiver.receive_batch(5, 0)
+    arrive(5)
+    assert receiver.get_packet_stats()["n_rx_packets_dropped"] == 0
+    arrive(3)
+    assert receiver.get_packet_stats()["n_rx_packets_dropped"] == 3
+    assert receiver.get_receive_length() == 7
+    receiver.purge()
+    stats = receiver.get_packet_stats()
+    assert (stats["n_packets_rec"], stats["n_rx_packets_dropped"]) == (15, 3)
+    arrive(9)
+    assert receiver.get_packet_stats()["n_rx_packets_dropped"] == 5
+    receiver.close_socket()
+    assert receiver.get_packet_stats()["n_rx_packets_dropped"] == 5
+    assert len(receiver.receive_batch(7, 0)) == 7
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_timestamp_of_another_clock_is_a_value_error(make, addresses, opened):
+    sender = make(*addresses)
+    if opened:
+        sender.init_socket()
+    for timestamp in (time.time_ns() * 10, 2**80):
+        with pytest.raises(ValueError, match=r"timestamp|a time in"):
+            sender.send_data(b"x", timestamp)
+    with pytest.raises(TypeError):
+        sender.send_data(b"x", float(time.monotonic_ns() + SECOND_NS))
+    assert sender.get_send_length() == 0
+
+
+def test_views_with_gaps_are_taken(make, plain):
+    sender = run(make("127.4.2.2", free_port("127.4.2.2"), *plain.getsockname()))
+    sender.send_data(memoryview(b"a-b-c-")[::2])
+    assert plain.recv(100) == b"abc"
 
 
 # --- receiving
@@ -420,6 +676,72 @@ def test_start_leaves_the_calling_thread_where_it_is(make, addresses):
     before = os.sched_getaffinity(0)
     run(make(*addresses, cpu=0))
     assert os.sched_getaffinity(0) == before
+
+
+def test_pinned_application_thread_does_not_drag_its_worker_along(make, addresses):
+    from rtworkers.affinity import allowed_cores
+
+    if len(allowed_cores()) < 2:
+        pytest.skip("one core only")
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        endpoint = run(make(*addresses, priority=33))
+    finally:
+        os.sched_setaffinity(0, before)
+    worker = endpoint._socket._channel.stats().worker_pid
+    assert os.sched_getaffinity(worker) == allowed_cores()
+
+
+def test_each_core_is_warned_about_once(make, addresses):
+    with pytest.warns(RuntimeWarning, match="4001"):
+        make(*addresses, cpu=4001).init_socket()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make(*addresses, cpu=4001).init_socket()
+    with pytest.warns(RuntimeWarning, match="70000"):
+        make(*addresses, cpu=70_000).init_socket()
+
+
+def test_worker_runs_on_the_core_asked_for(make, addresses):
+    endpoint = run(make(*addresses, cpu=0))
+    worker = endpoint._socket._channel.stats().worker_pid
+    assert endpoint.get_packet_stats()["effective_cpu"] == 0
+    assert os.sched_getaffinity(worker) == {0}
+
+
+def test_priority_reaches_the_worker(make, addresses):
+    stats = run(make(*addresses, priority=17)).get_packet_stats()
+    if stats["effective_policy"] == "SCHED_FIFO":
+        assert stats["effective_priority"] == 17
+    stats = run(make(*addresses, priority=0)).get_packet_stats()
+    assert (stats["effective_policy"], stats["effective_priority"]) == ("SCHED_OTHER", 0)
+
+
+@pytest.mark.parametrize("priority", [-1, 100])
+def test_priority_that_cannot_be_is_a_value_error(make, addresses, priority):
+    with pytest.raises(ValueError, match=r"0 \(none\) to 99"):
+        make(*addresses, priority=priority)
+
+
+def test_published_example(make):
+    """The usage example of the original's description, on cores that may not exist."""
+    sender = make("127.0.64.5", 3043, "127.0.128.133", 8974, cpu=3, capacity=1000000, direction=0)
+    receiver = make("127.0.128.133", 8974, "127.0.64.5", 3043, cpu=2, capacity=4000, direction=1)
+    sender.init_socket()
+    receiver.init_socket()
+    sender.start()
+    receiver.start()
+    sender.send_data(b"Hello World", time.monotonic_ns() + 1000000)
+    data, timestamp = receiver.receive_data(timeout_ns=10 * SECOND_NS)
+    assert (data, type(timestamp)) == (b"Hello World", int)
+    stats = sender.get_packet_stats()
+    assert stats["n_packets_sent"] == 1
+    assert stats["max_latency_ns"] == stats["total_latency_ns"]
+    sender.stop()
+    receiver.stop()
+    sender.close_socket()
+    receiver.close_socket()
 
 
 def test_effective_scheduling_is_reported(make, addresses):

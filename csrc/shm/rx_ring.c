@@ -260,6 +260,7 @@ uint32_t rx_writer_room(const rx_writer_t *w, uint32_t packets, uint32_t payload
 
 void rx_writer_purge(rx_writer_t *w)
 {
+    uint32_t oldest = shm_cursor_seq(w->floor);
     rt_store_relaxed(&w->cursors->purged_sequence, w->sequence);
     w->floor = w->tail;
     w->lost_from = shm_cursor_seq(w->floor);
@@ -267,6 +268,10 @@ void rx_writer_purge(rx_writer_t *w)
     shm_cursor_t head = rt_load_acquire(&w->cursors->shared_head);
     while (!rt_cas(&w->cursors->shared_head, &head, w->tail)) {
     }
+    /* What the group had lost before and not come across yet was no part of the purge. */
+    int32_t missed = rt_seq32_diff(oldest, shm_cursor_seq(head));
+    if (missed > 0 && w->segment->config.read_mode == SHM_READ_SHARED)
+        rt_fetch_add(&w->cursors->shared_lost, (uint64_t)missed);
 }
 
 /* --- readers ------------------------------------------------------------------------------ */

@@ -169,21 +169,39 @@ static void sweep_dead_producers(tx_queue_t *q)
     }
 }
 
+static bool announced(const tx_queue_t *q, shm_cursor_t tail)
+{
+    for (uint32_t i = 0; i < q->segment->config.producers; i++)
+        if (rt_load_acquire(&q->segment->producers[i].intent) == tail)
+            return true;
+    return false;
+}
+
 /* Whether a claim of units at the read cursor is the one that was really made: the tail, another
  * announcement or the next record must start where it ends. Needed only when several dead producers
- * announced the same tail value; exactly one of them got it. */
+ * announced the same tail value; exactly one of them got it. The others' claims may end in the middle of
+ * its half-written bytes, so a relocated record, which bears a sequence of its own, is no proof yet:
+ * what follows behind it decides. */
 static bool claim_leads_on(const tx_queue_t *q, uint32_t units, uint32_t next_seq)
 {
+    shm_cursor_t tail = rt_load_acquire(&q->cursors->tail);
     uint64_t end = q->read_ref + units;
-    shm_cursor_t expected = shm_cursor(next_seq, place_of(q, end));
-    if (rt_load_acquire(&q->cursors->tail) == expected)
-        return true;
-    for (uint32_t i = 0; i < q->segment->config.producers; i++)
-        if (rt_load_acquire(&q->segment->producers[i].intent) == expected)
+    uint64_t tail_ref = q->read_ref + tx_used_units(place_of(q, q->read_ref),
+                                                    shm_cursor_place(tail), q->units);
+    while (end <= tail_ref) {
+        shm_cursor_t expected = shm_cursor(next_seq, place_of(q, end));
+        if (tail == expected || announced(q, expected))
             return true;
-    uint64_t word = rt_load_acquire(word_at(q, end));
-    return shm_word_state(word) != SHM_RECORD_EMPTY &&
-           (shm_word_seq(word) == next_seq || (shm_word_flags(word) & SHM_TX_RELOCATED));
+        uint64_t word = rt_load_acquire(word_at(q, end));
+        if (shm_word_state(word) == SHM_RECORD_EMPTY)
+            return false;
+        if (shm_word_seq(word) == next_seq)
+            return true;
+        if (!(shm_word_flags(word) & SHM_TX_RELOCATED) || !word_fits(q, end, word, tail_ref - end))
+            return false;
+        end += shm_word_units(word);
+    }
+    return false;
 }
 
 typedef struct suspects {

@@ -346,6 +346,8 @@ inline advance(by, is_packet)
     }
 }
 
+#define ANNOUNCED(j) (slot[j].seq == n_seq && slot[j].place == e)
+
 /* find_claimants, resolve_stuck, abort_claim */
 inline resolve()
 {
@@ -361,18 +363,27 @@ inline resolve()
 #endif
             :: else ->
                 /* claim_leads_on */
-                e = AHEAD(r_place, slot[i].units);
                 n_seq = r_seq + (i > 0 -> 1 : 0);
-                leads = TAIL_IS(n_seq, e) ||
-                        (slot[0].seq == n_seq && slot[0].place == e) ||
-                        (slot[1].seq == n_seq && slot[1].place == e) ||
-                        (slot[2].seq == n_seq && slot[2].place == e) ||
-                        (slot[3].seq == n_seq && slot[3].place == e) ||
-#ifdef MUTANT_LEADS
-                        (ring[e].state != EMPTY && ring[e].seq == n_seq);
+                leads = 0;
+                k = slot[i].units;
+                do
+                :: k > USED(r_place, tail_place) -> break
+                :: else ->
+                    e = AHEAD(r_place, k);
+                    if
+                    :: TAIL_IS(n_seq, e) || ANNOUNCED(0) || ANNOUNCED(1) || ANNOUNCED(2) || ANNOUNCED(3) ||
+                        (ring[e].state != EMPTY && ring[e].seq == n_seq) -> leads = 1; break
+#ifndef MUTANT_LEADS
+                    :: else ->
+                        if
+                        :: ring[e].state != EMPTY && ring[e].moved -> k = k + ring[e].units
+                        :: else -> break
+                        fi
 #else
-                        (ring[e].state != EMPTY && (ring[e].seq == n_seq || ring[e].moved));
+                    :: else -> break
 #endif
+                    fi
+                od;
                 if
                 :: deads == 0 || (leads && !found) -> who = i
                 :: else

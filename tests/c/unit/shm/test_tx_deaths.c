@@ -1,0 +1,509 @@
+/* Producers and workers that died at every interesting instant. The instants are made by hand, word by
+ * word; tests/model says that there are no others, tests/c/stress looks for them with kill -9. */
+#include "shm_test.h"
+
+#include <sys/wait.h>
+
+enum { RING_BYTES = 4096, UNITS = RING_BYTES / SHM_UNIT_BYTES, MAX_PAYLOAD = 200 };
+
+/* More than the worker's patience with an unfinished record. */
+#define LATER (100 * RT_NS_PER_MS)
+
+static shm_segment_t seg;
+static tx_queue_t queue;
+static tx_producer_t first, second, third;
+static tx_item_t item;
+static int seg_fd;
+static uint32_t dead_pid;
+
+static void open_at(uint32_t place)
+{
+    shm_config_t c = shm_test_config(RING_BYTES, MAX_PAYLOAD);
+    seg_fd = shm_test_open(&seg, &c);
+    shm_test_move_tx(&seg, 0, place);
+    CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+    CHECK_EQ(tx_producer_init(&first, &seg, 1), 0);
+    CHECK_EQ(tx_producer_init(&second, &seg, 2), 0);
+    CHECK_EQ(tx_producer_init(&third, &seg, 3), 0);
+}
+
+static void close_ring(void)
+{
+    shm_test_close(&seg, seg_fd);
+}
+
+static uint64_t push(tx_producer_t *p, uint32_t bytes)
+{
+    uint8_t payload[MAX_PAYLOAD] = {0};
+    uint64_t sequence = UINT64_MAX;
+    CHECK_EQ(tx_producer_push(p, payload, bytes, 0, 1, NULL, &sequence), 0);
+    return sequence;
+}
+
+/* The producer claims and is never heard of again. */
+static void claim_and_die(tx_producer_t *p, uint32_t bytes)
+{
+    tx_claim_t claim;
+    CHECK_EQ(tx_producer_claim(p, bytes, 0, 1, NULL, &claim), 0);
+    memset(claim.payload, 0xff, bytes);
+    rt_store_relaxed(&p->slot->owner, dead_pid);
+}
+
+/* Announces what another has claimed, as the loser of that race, and dies. */
+static void lose_and_die(tx_producer_t *p, shm_cursor_t tail, uint32_t units)
+{
+    rt_store_relaxed(&p->slot->intent, tail);
+    rt_store_relaxed(&p->slot->intent_units, units);
+    rt_store_relaxed(&p->slot->owner, dead_pid);
+}
+
+static void check_next(int expected, uint64_t sequence)
+{
+    item.sequence = UINT64_MAX;
+    CHECK_EQ(tx_queue_next(&queue, LATER, &item), expected);
+    if (expected != 0)
+        CHECK_EQ(item.sequence, sequence);
+}
+
+static void send(uint64_t ref)
+{
+    CHECK_EQ(tx_queue_take(&queue, ref, &item), 0);
+    tx_queue_finish(&queue, ref);
+}
+
+/* All is sent, freed, zero and counted. */
+static void check_empty(void)
+{
+    unsigned moved;
+    while (tx_queue_next(&queue, 2 * LATER, &item) == 1)
+        send(item.ref);
+    (void)tx_queue_release(&queue, UINT32_MAX, 0, &moved);
+    CHECK_EQ(rt_load_relaxed(&seg.tx->head_place), shm_cursor_place(rt_load_relaxed(&seg.tx->tail)));
+    CHECK_EQ(tx_ring_waiting(&seg), 0);
+    CHECK_EQ(rt_load_relaxed(&seg.tx->finished), tx_ring_next_sequence(&seg));
+    for (uint32_t at = 0; at < UNITS; at++)
+        CHECK_EQ(rt_load_relaxed(tx_word_at(seg.tx_data, at)), 0);
+}
+
+/* --- producers ----------------------------------------------------------------------------- */
+
+static void test_a_dead_claim_is_skipped_after_a_while(void)
+{
+    open_at(0);
+    uint64_t a = push(&second, 8);
+    claim_and_die(&first, 50);
+    uint64_t c = push(&second, 8);
+    CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+    CHECK_EQ(item.sequence, a);
+    send(item.ref);
+    CHECK_EQ(tx_queue_next(&queue, 1, &item), 0);
+    CHECK_EQ(tx_queue_next(&queue, RT_NS_PER_MS, &item), 0);
+    check_next(-EOWNERDEAD, a + 1);
+    check_next(1, c);
+    send(item.ref);
+    check_empty();
+    CHECK_EQ(tx_queue_free_producer(&queue, 1), 1);
+    CHECK_EQ(rt_load_relaxed(&seg.producers[1].owner), 0);
+    close_ring();
+}
+
+static void test_a_known_death_is_skipped_at_once(void)
+{
+    open_at(0);
+    claim_and_die(&first, 50);
+    uint64_t next = push(&second, 8);
+    CHECK_EQ(tx_queue_free_producer(&queue, 1), 0);
+    CHECK_EQ(tx_queue_free_producer(&queue, 1), 0);
+    CHECK(rt_load_relaxed(&seg.producers[1].owner) != 0);
+    CHECK_EQ(tx_queue_next(&queue, 1, &item), -EOWNERDEAD);
+    CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+    CHECK_EQ(item.sequence, next);
+    send(item.ref);
+    check_empty();
+    CHECK_EQ(rt_load_relaxed(&seg.producers[1].owner), 0); /* the release swept it */
+    CHECK_EQ(rt_load_relaxed(&seg.producers[1].intent), SHM_INTENT_NONE);
+    close_ring();
+}
+
+static void test_an_idle_slot_is_free_at_once(void)
+{
+    open_at(0);
+    (void)push(&first, 8);
+    CHECK_EQ(tx_queue_free_producer(&queue, 1), 1);
+    CHECK_EQ(rt_load_relaxed(&seg.producers[1].owner), 0);
+
+    /* Announced and died before it moved the tail. */
+    rt_store_relaxed(&second.slot->intent_units, 9);
+    rt_store_relaxed(&second.slot->intent, rt_load_relaxed(&seg.tx->tail));
+    CHECK_EQ(tx_queue_free_producer(&queue, 2), 1);
+    CHECK_EQ(rt_load_relaxed(&seg.producers[2].intent), SHM_INTENT_NONE);
+
+    CHECK_EQ(tx_queue_free_producer(&queue, SHM_WORKER_PRODUCER), 1);
+    CHECK_EQ(tx_queue_free_producer(&queue, 100000), 1);
+    check_empty();
+    close_ring();
+}
+
+/* The claim's padding was written, or not yet. */
+static void check_padded(bool padding_written, bool half_skipped)
+{
+    open_at(UNITS - 6);
+    claim_and_die(&first, 100);
+    if (!padding_written)
+        rt_store_relaxed(tx_word_at(seg.tx_data, UNITS - 6), 0);
+    if (half_skipped) { /* by a worker that died over it */
+        uint32_t units = rt_load_relaxed(&first.slot->intent_units) - 6;
+        rt_store_relaxed(tx_word_at(seg.tx_data, 0),
+                         shm_word(0, units, SHM_TX_ORPHAN, SHM_RECORD_ABORTED));
+        CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+    }
+    uint64_t next = push(&second, 8);
+    CHECK_EQ(tx_queue_free_producer(&queue, 1), 0);
+    check_next(-EOWNERDEAD, 0);
+    check_next(1, next);
+    send(item.ref);
+    check_empty();
+    close_ring();
+}
+
+static void test_a_dead_claim_with_padding_is_skipped_whole(void)
+{
+    check_padded(true, false);
+    check_padded(false, false);
+    check_padded(true, true);
+    check_padded(false, true);
+}
+
+static void test_nobody_alive_is_skipped(void)
+{
+    open_at(0);
+    tx_claim_t claim;
+    CHECK_EQ(tx_producer_claim(&second, 40, 0, 1, NULL, &claim), 0);
+    lose_and_die(&first, 0, 30);
+    CHECK_EQ(tx_queue_free_producer(&queue, 1), 0);
+    for (int64_t now = 1; now < 10 * LATER; now += LATER / 10)
+        CHECK_EQ(tx_queue_next(&queue, now, &item), 0);
+    tx_producer_commit(&second, &claim);
+    check_next(1, 0);
+    send(item.ref);
+    check_empty();
+    close_ring();
+}
+
+/* Two died over the same claim with different lengths; only the winner's leads on. What follows: the
+ * tail, a packet, another claim, or a packet that was moved there. */
+typedef enum follower { NOTHING, PACKET, CLAIM, MOVED } follower_t;
+
+static void check_two_dead(follower_t follower, uint32_t winner_bytes, uint32_t loser_units)
+{
+    open_at(0);
+    uint64_t far = push(&third, 8);
+    CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+    shm_cursor_t tail = rt_load_relaxed(&seg.tx->tail);
+    claim_and_die(&second, winner_bytes);
+    lose_and_die(&first, tail, loser_units); /* the lower slot: looked at first */
+
+    uint64_t next = 0;
+    tx_claim_t claim;
+    if (follower == PACKET)
+        next = push(&third, 8);
+    if (follower == CLAIM)
+        CHECK_EQ(tx_producer_claim(&third, 8, 0, 1, NULL, &claim), 0);
+    if (follower == MOVED) { /* as move_head_record does it */
+        uint32_t place = shm_cursor_place(rt_load_relaxed(&seg.tx->tail));
+        uint64_t word = rt_load_relaxed(tx_word_at(seg.tx_data, 0));
+        uint32_t units = shm_word_units(word);
+        memcpy(seg.tx_data + 8 * (size_t)place, seg.tx_data, 8 * (size_t)units);
+        rt_store_relaxed(tx_word_at(seg.tx_data, place),
+                         shm_word(0, units, SHM_TX_RELOCATED, SHM_RECORD_COMMITTED));
+        rt_store_relaxed(tx_word_at(seg.tx_data, 0), shm_word(0, units, 0, SHM_RECORD_DONE));
+        rt_store_relaxed(&seg.tx->tail,
+                         shm_cursor(shm_cursor_seq(rt_load_relaxed(&seg.tx->tail)), place + units));
+        next = far;
+    }
+    CHECK_EQ(tx_queue_free_producer(&queue, 1), 0);
+    CHECK_EQ(tx_queue_free_producer(&queue, 2), 0);
+    check_next(-EOWNERDEAD, far + 1);
+    if (follower == CLAIM) {
+        check_next(0, 0);
+        tx_producer_commit(&third, &claim);
+        next = claim.sequence;
+    }
+    check_next(follower == NOTHING ? 0 : 1, next);
+    if (follower != NOTHING)
+        send(item.ref);
+    if (follower != MOVED)
+        send(0);
+    check_empty();
+    CHECK_EQ(rt_load_relaxed(&seg.producers[1].owner), 0);
+    CHECK_EQ(rt_load_relaxed(&seg.producers[2].owner), 0);
+    close_ring();
+}
+
+static void test_of_two_dead_the_winner_is_found(void)
+{
+    for (follower_t f = NOTHING; f <= MOVED; f++) {
+        check_two_dead(f, 40, 4);
+        check_two_dead(f, 40, 30);
+        check_two_dead(f, 0, 5);
+    }
+}
+
+static void test_a_failed_push_withdraws_what_it_announced(void)
+{
+    open_at(0);
+    while (true) {
+        uint8_t payload[MAX_PAYLOAD] = {0};
+        uint64_t sequence;
+        rt_store_relaxed(&first.slot->intent, 5); /* of a race it lost */
+        if (tx_producer_push(&first, payload, MAX_PAYLOAD, 0, 1, NULL, &sequence) == -ENOBUFS)
+            break;
+    }
+    CHECK_EQ(rt_load_relaxed(&first.slot->intent), SHM_INTENT_NONE);
+    rt_store_relaxed(&first.slot->intent, 5);
+    shm_cursor_t tail = rt_load_relaxed(&seg.tx->tail);
+    rt_store_relaxed(&seg.tx->tail, shm_cursor(1, UNITS));
+    uint64_t sequence;
+    CHECK_EQ(tx_producer_push(&first, "", 0, 0, 1, NULL, &sequence), -EPROTO);
+    CHECK_EQ(rt_load_relaxed(&first.slot->intent), SHM_INTENT_NONE);
+    rt_store_relaxed(&seg.tx->tail, tail);
+    check_empty();
+    close_ring();
+}
+
+/* --- workers --------------------------------------------------------------------------------- */
+
+static void test_a_successor_sends_what_was_not_being_sent(void)
+{
+    open_at(UNITS - 30);
+    uint64_t refs[6];
+    for (int i = 0; i < 6; i++)
+        (void)push(&first, 40);
+    for (int i = 0; i < 5; i++) {
+        CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+        refs[i] = item.ref;
+    }
+    send(refs[0]);                                          /* 0: done */
+    CHECK_EQ(tx_queue_take(&queue, refs[2], &item), 0);     /* 2: being sent */
+    CHECK_EQ(tx_ring_cancel(&seg, 3, NULL), 1);             /* 3: cancelled, not noticed yet */
+
+    CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+    CHECK_EQ(tx_ring_waiting(&seg), 5);
+    check_next(1, 1);
+    uint64_t again = item.ref;
+    check_next(-EOWNERDEAD, 2);
+    check_next(-ECANCELED, 3);
+    check_next(1, 4);
+    send(item.ref);
+    check_next(1, 5);
+    send(item.ref);
+    check_next(0, 0);
+    send(again);
+    check_empty();
+    close_ring();
+}
+
+/* Each takeover dies when it has passed out a little more than the one before. */
+static void test_successors_may_die_during_the_replay(void)
+{
+    open_at(100);
+    enum { N = 8 };
+    for (int i = 0; i < N; i++)
+        (void)push(&first, 60);
+    for (int i = 0; i < N - 2; i++)
+        CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+    for (int life = 0; life <= N; life++) {
+        CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+        CHECK_EQ(tx_ring_waiting(&seg), N);
+        for (int i = 0; i < life; i++)
+            check_next(1, (uint64_t)i);
+    }
+    CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+    check_empty();
+    CHECK_EQ(tx_ring_next_sequence(&seg), N);
+    close_ring();
+}
+
+static void test_half_freed_space_is_freed(void)
+{
+    open_at(UNITS - 12);
+    for (int i = 0; i < 5; i++)
+        (void)push(&first, 40);
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+        send(item.ref);
+    }
+    uint32_t end = (uint32_t)(queue.read_ref % UNITS);
+    rt_store_relaxed(&seg.tx->freeing_to, (uint64_t)end + 1);
+    memset(seg.tx_data + (size_t)(UNITS - 12) * 8, 0, 12 * 8); /* up to the ring's end, no further */
+    CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+    CHECK_EQ(rt_load_relaxed(&seg.tx->head_place), end);
+    CHECK_EQ(rt_load_relaxed(&seg.tx->freeing_to), 0);
+    check_next(1, 3);
+    send(item.ref);
+    check_empty();
+
+    /* Died when the head was published already. */
+    rt_store_relaxed(&seg.tx->freeing_to, (uint64_t)rt_load_relaxed(&seg.tx->head_place) + 1);
+    (void)push(&first, 8);
+    CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+    check_next(1, 5);
+    send(item.ref);
+    check_empty();
+    close_ring();
+}
+
+static void test_an_abort_that_was_read_is_counted_once(void)
+{
+    open_at(0);
+    tx_claim_t claim;
+    CHECK_EQ(tx_producer_claim(&first, 8, 0, 1, NULL, &claim), 0);
+    uint32_t units = rt_load_relaxed(&first.slot->intent_units);
+    tx_producer_abort(&first, &claim);
+    rt_store_relaxed(&seg.tx->read, shm_cursor(1, units)); /* the last the dead worker did */
+    CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+    check_next(0, 0);
+    check_empty();
+    close_ring();
+}
+
+/* The steps of a move, as far as its worker came. */
+typedef enum move_stage {
+    ANNOUNCED,  /* not claimed */
+    CLAIMED_IT, /* the tail has moved */
+    COPIED,     /* the copy's word is there */
+    NOTED,      /* moving says from and to */
+    MOVED_OUT,  /* the original is done */
+    MOVED_IN,   /* the copy is committed */
+} move_stage_t;
+
+static void check_move(move_stage_t stage, bool cancel, bool behind_claim, bool packet_after)
+{
+    open_at(0);
+    (void)push(&first, 40);
+    CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+    tx_claim_t claim;
+    if (behind_claim)
+        CHECK_EQ(tx_producer_claim(&second, 8, 0, 1, NULL, &claim), 0);
+
+    shm_producer_t *own = &seg.producers[SHM_WORKER_PRODUCER];
+    shm_cursor_t tail = rt_load_relaxed(&seg.tx->tail);
+    uint32_t seq = shm_cursor_seq(tail), to = shm_cursor_place(tail);
+    uint64_t word = rt_load_relaxed(tx_word_at(seg.tx_data, 0));
+    uint32_t units = shm_word_units(word);
+    rt_store_relaxed(&own->intent_units, units);
+    rt_store_relaxed(&own->intent, tail);
+    if (stage >= CLAIMED_IT)
+        rt_store_relaxed(&seg.tx->tail, shm_cursor(seq, to + units));
+    if (stage >= COPIED) {
+        memcpy(seg.tx_data + 8 * (size_t)(to + 1), seg.tx_data + 8, 8 * (size_t)(units - 1));
+        rt_store_relaxed(tx_word_at(seg.tx_data, to),
+                         shm_word(0, units, SHM_TX_RELOCATED, SHM_RECORD_CLAIMED));
+    }
+    if (stage >= NOTED)
+        rt_store_relaxed(&seg.tx->moving, to);
+    bool cancelled = cancel && tx_ring_cancel(&seg, 0, NULL);
+    if (stage >= MOVED_OUT && !cancelled)
+        rt_store_relaxed(tx_word_at(seg.tx_data, 0), shm_word(0, units, 0, SHM_RECORD_DONE));
+    if (stage >= MOVED_IN && !cancelled)
+        rt_store_relaxed(tx_word_at(seg.tx_data, to),
+                         shm_word(0, units, SHM_TX_RELOCATED, SHM_RECORD_COMMITTED));
+    if (packet_after)
+        (void)push(&third, 8);
+
+    CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+    bool moved = stage >= MOVED_OUT && !cancelled;
+    if (!moved)
+        check_next(cancelled ? -ECANCELED : 1, 0);
+    uint64_t ref = item.ref;
+    if (behind_claim) {
+        check_next(0, 0);
+        tx_producer_commit(&second, &claim);
+        check_next(1, 1);
+        send(item.ref);
+    }
+    if (moved) {
+        check_next(1, 0);
+        CHECK_EQ(item.payload_bytes, 40);
+        ref = item.ref;
+    }
+    if (packet_after) {
+        /* A claim the move made and did not get to use is waited for, then skipped. */
+        (void)tx_queue_next(&queue, 1, &item);
+        if (item.sequence != (behind_claim ? 2 : 1))
+            check_next(1, behind_claim ? 2 : 1);
+        send(item.ref);
+    }
+    if (!cancelled)
+        send(ref);
+    while (tx_queue_next(&queue, 1, &item) != 0) {
+    }
+    check_empty();
+    CHECK_EQ(rt_load_relaxed(&seg.tx->moving), UINT64_MAX);
+    if (stage >= CLAIMED_IT)
+        CHECK_EQ(rt_load_relaxed(&own->intent), SHM_INTENT_NONE);
+    close_ring();
+}
+
+static void test_a_half_done_move_is_completed_or_undone(void)
+{
+    for (move_stage_t stage = ANNOUNCED; stage <= MOVED_IN; stage++)
+        for (unsigned variant = 0; variant < 8; variant++)
+            check_move(stage, variant & 1, variant & 2, variant & 4);
+}
+
+static void test_takeover_of_a_spoilt_ring_is_refused(void)
+{
+    open_at(0);
+    (void)push(&first, 8);
+    rt_store_relaxed(&seg.tx->head_place, UNITS);
+    CHECK_EQ(tx_queue_init(&queue, &seg, 1), -EPROTO);
+    rt_store_relaxed(&seg.tx->head_place, 0);
+    rt_store_relaxed(&seg.tx->read, shm_cursor(0, UNITS));
+    CHECK_EQ(tx_queue_init(&queue, &seg, 1), -EPROTO);
+    rt_store_relaxed(&seg.tx->read, shm_cursor(0, 100)); /* past the tail */
+    CHECK_EQ(tx_queue_init(&queue, &seg, 1), -EPROTO);
+    CHECK(strstr(rt_err_text(), "test") != NULL);
+    rt_store_relaxed(&seg.tx->read, shm_cursor(0, 0));
+    CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+    check_empty();
+    close_ring();
+}
+
+static void test_slots_of_the_known_dead_survive_a_takeover(void)
+{
+    open_at(0);
+    claim_and_die(&first, 8);
+    CHECK_EQ(tx_queue_free_producer(&queue, 1), 0);
+    CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+    check_next(-EOWNERDEAD, 0);
+    check_empty();
+    CHECK_EQ(rt_load_relaxed(&seg.producers[1].owner), 0);
+    close_ring();
+}
+
+int main(void)
+{
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(0);
+    if (pid < 0 || waitpid(pid, NULL, 0) != pid)
+        return 1;
+    dead_pid = (uint32_t)pid;
+
+    RUN(test_a_dead_claim_is_skipped_after_a_while);
+    RUN(test_a_known_death_is_skipped_at_once);
+    RUN(test_an_idle_slot_is_free_at_once);
+    RUN(test_a_dead_claim_with_padding_is_skipped_whole);
+    RUN(test_nobody_alive_is_skipped);
+    RUN(test_of_two_dead_the_winner_is_found);
+    RUN(test_a_failed_push_withdraws_what_it_announced);
+    RUN(test_a_successor_sends_what_was_not_being_sent);
+    RUN(test_successors_may_die_during_the_replay);
+    RUN(test_half_freed_space_is_freed);
+    RUN(test_an_abort_that_was_read_is_counted_once);
+    RUN(test_a_half_done_move_is_completed_or_undone);
+    RUN(test_takeover_of_a_spoilt_ring_is_refused);
+    RUN(test_slots_of_the_known_dead_survive_a_takeover);
+    return rt_test_result();
+}

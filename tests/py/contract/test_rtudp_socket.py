@@ -201,6 +201,15 @@ def channels_of(endpoint_name):
     return [info.name for info in shmring.channels() if info.name.startswith(endpoint_name)]
 
 
+def is_free(ip, port):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((ip, port))
+        except OSError:
+            return False
+        return True
+
+
 def test_forgotten_endpoint_is_closed(plain):
     port = free_port("127.4.2.2")
     endpoint = run(RtUdpSocket("127.4.2.2", port, *plain.getsockname(), name="forgotten"))
@@ -210,8 +219,7 @@ def test_forgotten_endpoint_is_closed(plain):
     del endpoint
     gc.collect()
     wait_until(lambda: not channels_of("forgotten"))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
-        again.bind(("127.4.2.2", port))
+    wait_until(lambda: is_free("127.4.2.2", port))
 
 
 def test_failed_open_leaves_no_channel_behind(make):

@@ -48,14 +48,15 @@ static bool name_char(char ch)
 int shm_name_check(const char *what, const char *name)
 {
     size_t n = strnlen(name, SHM_NAME_BYTES);
-    bool ok = n >= 1 && n <= SHM_NAME_MAX && name[0] != '.';
+    bool folder = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+    bool ok = n >= 1 && n <= SHM_NAME_MAX && !folder;
     for (size_t i = 0; ok && i < n; i++)
         ok = name_char(name[i]);
     if (ok)
         return 0;
     return rt_err_set(-EINVAL,
-                      "%s \"%.80s\" is not usable: use 1 to %u characters of A-Z a-z 0-9 . _ - and no "
-                      "leading dot",
+                      "%s \"%.80s\" is not usable: use 1 to %u characters of A-Z a-z 0-9 . _ -, "
+                      "but not \".\" or \"..\" alone",
                       what, name, SHM_NAME_MAX);
 }
 

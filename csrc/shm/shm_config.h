@@ -128,7 +128,8 @@ void shm_config_init(shm_config_t *c);
  * the limit and the fix. */
 int shm_config_check(const shm_config_t *c);
 
-/* Whether a name consists of 1 .. 64 of [A-Za-z0-9._-] and does not start with a dot. */
+/* Whether a name consists of 1 .. 64 of [A-Za-z0-9._-] and is neither "." nor "..": names of pools
+ * and namespaces are folders. Returns 0 or -EINVAL. */
 int shm_name_check(const char *what, const char *name);
 
 #endif

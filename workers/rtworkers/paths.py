@@ -23,20 +23,20 @@ SHM_DIRECTORY = Path("/dev/shm")
 NAME_MAX = 64
 SOCKET_PATH_MAX = 107  # sun_path without its end
 
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+_NAME = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9._-]{1,64}")
 _PREFIX = "shmring:"
 
 
 def check_name(what: str, name: object) -> str:
     """Return `name` if it may name a channel, a pool or a namespace, else raise.
 
-    Allowed are 1 to 64 of ``A-Z a-z 0-9 . _ -``, not starting with a dot.
+    Allowed are 1 to 64 of ``A-Z a-z 0-9 . _ -``, but not ``.`` and ``..``: some names are folders.
     """
     if not isinstance(name, str):
         raise TypeError(f"{what} must be a string, not {type(name).__name__}: {name!r}")
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"{what} {name!r}: use 1 to {NAME_MAX} of A-Z a-z 0-9 . _ - and do not start with a dot"
+            f"{what} {name!r}: use 1 to {NAME_MAX} of A-Z a-z 0-9 . _ -, but not '.' or '..' alone"
         )
     return name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import importlib.resources
 import os
@@ -92,23 +93,33 @@ def worker_binary() -> Path:
 def launch(settings: PoolSettings, slot: int, cpu: int, page_fd: int) -> Process:
     """Start the worker of `slot` on core `cpu` and return it when it serves.
 
-    Raises `WorkerStartError` (it ended, or said why it cannot), `FileNotFoundError` (no program).
+    Raises `WorkerStartError`: there is no program, it ended, or it said why it cannot.
     """
-    binary = worker_binary()
+    try:
+        binary = worker_binary()
+    except FileNotFoundError as error:
+        raise WorkerStartError(str(error)) from None
     with contextlib.ExitStack() as undo:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         undo.callback(ours.close)
         undo.enter_context(theirs)
         stderr_fd = os.memfd_create(f"shmring-worker-{slot}-stderr", os.MFD_CLOEXEC)
         undo.callback(os.close, stderr_fd)
-        child = psutil.Popen(
-            [str(binary), *settings.arguments(slot, cpu, page_fd, theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr_fd,
-            pass_fds=(page_fd, theirs.fileno()),
-            start_new_session=True,  # Ctrl-C is for the pool, not for its workers
-        )
+        try:
+            child = psutil.Popen(
+                [str(binary), *settings.arguments(slot, cpu, page_fd, theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr_fd,
+                pass_fds=(page_fd, theirs.fileno()),
+                start_new_session=True,  # Ctrl-C is for the pool, not for its workers
+            )
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.ENOENT, errno.ENOEXEC):
+                raise
+            raise WorkerStartError(
+                f"worker program {binary} cannot be run ({error.strerror}): install shmring again"
+            ) from None
         undo.callback(child.wait)
         undo.callback(child.kill)
         worker = Process(child, os.pidfd_open(child.pid), Connection(ours), stderr_fd)

@@ -122,6 +122,25 @@ def test_exit_status_in_words(status: int | None, text: str) -> None:
     assert describe_status(status) == text
 
 
+@pytest.mark.parametrize(
+    ("mode", "content", "text"),
+    [(None, b"", "is missing"), (0o644, b"", "Permission denied"), (0o755, b"\0\1", "Exec format")],
+)
+def test_a_program_that_cannot_be_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: int | None, content: bytes, text: str
+) -> None:
+    program = tmp_path / "worker"
+    if mode is not None:
+        program.write_bytes(content)
+        program.chmod(mode)
+    monkeypatch.setenv("SHMRING_WORKER", str(program))
+    with (
+        (tmp_path / "page").open("wb") as file,
+        pytest.raises(WorkerStartError, match=f"{text}.*install shmring again"),
+    ):
+        launch(settings(), 1, 1, file.fileno())
+
+
 def worker_script(tmp_path: Path, body: str) -> str:
     script = tmp_path / "worker"
     script.write_text(f"#!/bin/sh\n{body}\n")

@@ -69,8 +69,8 @@ static void wake_readers(rx_writer_t *w)
 }
 
 /* A writer that died after putting more than a ring full without publishing it left the floor ahead of
- * the tail, or behind the padding that the tail stands at: nothing published is whole. The next packet
- * gets a sequence that no reader's cursor bears yet, so that all of them come to the floor first. */
+ * the tail: nothing published is whole. The next packet gets a sequence that no reader's cursor bears
+ * yet, so that all of them come to the floor first. */
 static void skip_unpublished(rx_writer_t *w)
 {
     int32_t ahead = rt_seq32_diff(shm_cursor_seq(w->floor), shm_cursor_seq(w->tail));
@@ -129,21 +129,33 @@ static shm_cursor_t slowest_cursor(const rx_writer_t *w)
     return slowest;
 }
 
-/* Steps the floor over the oldest record. The length is read from shared memory: one that cannot be
- * empties the ring instead of leading the floor astray. */
+/* Units of what lies at place, if it can lie there within held units; else 0. */
+static uint32_t units_at(const rx_writer_t *w, uint32_t place, uint32_t held, bool *pad)
+{
+    uint64_t word = rt_load_relaxed(word_at(w->data, place));
+    uint32_t units = shm_word_units(word);
+    *pad = shm_word_state(word) == SHM_RECORD_PAD;
+    return units <= held && place + units <= w->units ? units : 0;
+}
+
+/* Steps the floor over the oldest packet, its padding included: a cursor that stands at the padding
+ * bears the packet's sequence, and would still seem whole when only the padding were gone. Lengths are
+ * read from shared memory: one that cannot be empties the ring instead of leading the floor astray. */
 static void evict_oldest(rx_writer_t *w)
 {
     uint32_t place = shm_cursor_place(w->floor);
-    uint32_t seq = shm_cursor_seq(w->floor);
-    uint64_t word = rt_load_relaxed(word_at(w->data, place));
-    uint32_t units = shm_word_units(word);
     uint32_t held = used_units(place, shm_cursor_place(w->tail), w->units);
-    bool pad = shm_word_state(word) == SHM_RECORD_PAD;
-    if (units == 0 || units > held || place + units > w->units) {
-        w->floor = w->tail;
-        return;
+    bool pad;
+    uint32_t units = units_at(w, place, held, &pad);
+    if (pad && units) {
+        held -= units;
+        place = (place + units) % w->units;
+        units = units_at(w, place, held, &pad);
     }
-    w->floor = shm_cursor(seq + !pad, (place + units) % w->units);
+    if (units == 0 || pad)
+        w->floor = w->tail;
+    else
+        w->floor = shm_cursor(shm_cursor_seq(w->floor) + 1, (place + units) % w->units);
 }
 
 static bool fits(const rx_writer_t *w, uint32_t take)

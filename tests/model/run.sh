@@ -101,6 +101,7 @@ run tx-lap tx $lap
 run tx-deaths tx $deaths
 run tx-takeover tx $takeover
 run tx-cancel tx $cancel
+run tx-long tx -DPRODUCERS=1 -DMAX_NEED=3 -DUNITS=8 -DSTART=6 -DRESERVE=2 -DP_CRASHES=1 -DW_CRASHES=1
 mutant STALE_INTENT tx $race
 mutant LAP tx $lap
 mutant SKIP_LIVE tx $deaths
@@ -126,13 +127,16 @@ mutant JOURNAL_FIRST tx $move_twice
 mutant LEADS tx $move_deaths
 
 # --- the rx ring ---------------------------------------------------------------------------------
+padding="-DUNITS=7 -DSTART=5 -DMAX_NEED=3 -DPUTS=5"
 run rx-broadcast rx -DPUTS=6
+run rx-padding rx $padding
 run rx-wait rx -DPUTS=5 -DWAIT=1
 run rx-takeover rx -DPUTS=4 -DBATCH=4 -DW_CRASHES=2
 run rx-shared rx -DPUTS=3 -DBROADCAST=0 -DSHARED=2 -DR_CRASHES=1
 run rx-shared-takeover rx -DPUTS=3 -DBATCH=3 -DBROADCAST=0 -DSHARED=1 -DR_CRASHES=1 -DW_CRASHES=1
 run rx-mixed rx -DPUTS=3 -DSHARED=1 -DR_CRASHES=1
 mutant NO_RECHECK rx
+mutant PADDING_ALONE rx $padding
 mutant FLOOR_LATE rx
 mutant FLOOR_AHEAD rx -DPUTS=3 -DBATCH=3 -DW_CRASHES=1
 mutant BLIND_TAKE rx -DBROADCAST=0 -DSHARED=2

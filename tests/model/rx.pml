@@ -75,6 +75,20 @@ hidden byte k;
 
 #define FITS (USED(f_place, t_place) + pad + need < UNITS)
 
+inline evict_oldest()
+{
+#ifdef MUTANT_PADDING_ALONE
+    f_seq = f_seq + 1 - word[f_place].pad;
+    f_place = AHEAD(f_place, word[f_place].units)
+#else
+    if
+    :: word[f_place].pad -> f_place = word[0].units
+    :: else -> f_place = AHEAD(f_place, word[f_place].units)
+    fi;
+    f_seq++
+#endif
+}
+
 proctype Writer()
 {
     byte t_seq, t_place = START, f_seq, f_place = START, left = PUTS, unpublished, generation;
@@ -93,6 +107,7 @@ serving:
                 if
                 :: need = 1
                 :: MAX_NEED > 1 -> need = 2
+                :: MAX_NEED > 2 -> need = 3
                 fi;
                 pad = (need <= UNITS - t_place -> 0 : UNITS - t_place)
            }
@@ -106,8 +121,7 @@ serving:
                 do
                 :: !FITS && (!WAIT || f_seq < slot_seq) ->
                     moved_floor = 1;
-                    f_seq = f_seq + 1 - word[f_place].pad;
-                    f_place = AHEAD(f_place, word[f_place].units)
+                    evict_oldest()
                 :: !FITS && WAIT && f_seq >= slot_seq -> goto store_floor
                 :: FITS -> break
                 od
@@ -140,8 +154,7 @@ store_floor:
                 do
                 :: !FITS ->
                     moved_floor = 1;
-                    f_seq = f_seq + 1 - word[f_place].pad;
-                    f_place = AHEAD(f_place, word[f_place].units)
+                    evict_oldest()
                 :: FITS -> break
                 od;
                 floor_seq = f_seq; floor_place = f_place; moved_floor = 0
@@ -199,7 +212,11 @@ inline copy_record()
         first = cell[at];
         whole = 1;
         if
-        :: units == 2 -> whole = cell[at + 1] == first
+        :: units > 1 -> whole = cell[at + 1] == first
+        :: else
+        fi;
+        if
+        :: units > 2 -> whole = whole && cell[at + 2] == first
         :: else
         fi
     :: else

@@ -181,6 +181,7 @@ proctype Producer(byte me; byte packets)
             if
             :: SIZES == 0 -> need = 1
             :: SIZES == 0 && MAX_NEED > 1 -> need = 2
+            :: SIZES == 0 && MAX_NEED > 2 -> need = 3
             :: SIZES == 1 -> need = me
             fi;
 load:       t_seq = tail_seq; /* T8 */

@@ -1,0 +1,415 @@
+#include "shm_test.h"
+
+#include <pthread.h>
+
+enum { RING_BYTES = 4096, UNITS = RING_BYTES / SHM_UNIT_BYTES, MAX_PAYLOAD = 200 };
+
+static shm_segment_t seg;
+static rx_writer_t writer;
+static rx_reader_t reader;
+static rx_packet_t packet;
+static uint8_t buffer[MAX_PAYLOAD];
+static int seg_fd;
+
+static void open_with(const shm_config_t *c)
+{
+    seg_fd = shm_test_open(&seg, c);
+    CHECK_EQ(rx_writer_init(&writer, &seg), 0);
+    CHECK_EQ(rx_reader_init(&reader, &seg, 0, SHM_READ_BROADCAST, 0), 0);
+    rt_store_relaxed(&seg.readers[0].owner, (uint32_t)getpid());
+}
+
+static void open_ring(void)
+{
+    shm_config_t c = shm_test_config(RING_BYTES, MAX_PAYLOAD);
+    open_with(&c);
+}
+
+static void close_ring(void)
+{
+    shm_test_close(&seg, seg_fd);
+}
+
+static int put(uint32_t bytes)
+{
+    static const uint8_t payload[MAX_PAYLOAD + 1];
+    rx_item_t item = {.payload = payload, .payload_bytes = bytes, .source = {.family = 4}};
+    return rx_writer_put(&writer, &item);
+}
+
+static int put_numbered(uint32_t n)
+{
+    uint8_t payload[MAX_PAYLOAD];
+    uint32_t bytes = shm_test_length(1, n, MAX_PAYLOAD);
+    shm_test_fill(payload, bytes, 1, n);
+    rx_item_t item = {
+        .payload = payload, .payload_bytes = bytes, .source = {.family = n % 3 ? 4 : 6}, .time_ns = n};
+    return rx_writer_put(&writer, &item);
+}
+
+/* Reads one; its number, or -1. */
+static int64_t read_numbered(rx_reader_t *r, uint64_t *lost)
+{
+    uint32_t sender, n;
+    if (rx_reader_next(r, buffer, sizeof buffer, &packet, lost) == 0)
+        return -1;
+    if (!CHECK(shm_test_check(buffer, packet.payload_bytes, MAX_PAYLOAD, &sender, &n)))
+        return -1;
+    CHECK_EQ(packet.time_ns, n);
+    CHECK_EQ(packet.source.family, n % 3 ? 4 : 6);
+    return n;
+}
+
+static void test_init_refuses_what_cannot_read(void)
+{
+    open_ring();
+    rx_reader_t r;
+    CHECK_EQ(rx_reader_init(&r, &seg, SHM_TEST_READERS, SHM_READ_BROADCAST, 0), -EINVAL);
+    CHECK_EQ(rx_reader_init(&r, &seg, CTL_NO_SLOT, SHM_READ_SHARED, 0), 0);
+    shm_segment_t tap;
+    REQUIRE(shm_segment_map(&tap, seg_fd, 0) == 0);
+    CHECK_EQ(rx_reader_init(&r, &tap, CTL_NO_SLOT, SHM_READ_SHARED, 0), -EACCES);
+    CHECK_EQ(rx_reader_init(&r, &tap, CTL_NO_SLOT, SHM_READ_BROADCAST, 0), 0);
+    shm_segment_unmap(&tap);
+
+    rt_store_relaxed(&seg.rx->tail, shm_cursor(0, UNITS));
+    CHECK_EQ(rx_writer_init(&writer, &seg), -EPROTO);
+    rt_store_relaxed(&seg.rx->tail, 0);
+    rt_store_relaxed(&seg.rx->floor, shm_cursor(0, UNITS));
+    CHECK_EQ(rx_writer_init(&writer, &seg), -EPROTO);
+    close_ring();
+}
+
+static void test_a_packet_arrives_as_it_was_put(void)
+{
+    open_ring();
+    rx_item_t item = {
+        .payload = "datagram",
+        .payload_bytes = 8,
+        .source = {.family = 6, .port = 53, .scope = 2, .ip = {0xfe, 0x80, 1}},
+        .time_ns = -5,
+        .stamp = SHM_STAMP_HARDWARE,
+        .flags = SHM_RX_SHARED_STAMP,
+        .tos = 0xb8,
+    };
+    CHECK_EQ(rx_writer_put(&writer, &item), 0);
+    CHECK_EQ(rx_reader_next(&reader, buffer, sizeof buffer, &packet, NULL), 0); /* not published */
+    CHECK_EQ(rx_writer_publish(&writer), 0);
+    CHECK_EQ(rx_reader_waiting(&reader), 1);
+    CHECK_EQ(rx_reader_peek_bytes(&reader), 8);
+    uint64_t lost = 9;
+    CHECK_EQ(rx_reader_next(&reader, buffer, sizeof buffer, &packet, &lost), 1);
+    CHECK_EQ(lost, 0);
+    CHECK_EQ(packet.sequence, 0);
+    CHECK_EQ(packet.time_ns, -5);
+    CHECK_EQ(packet.stamp, SHM_STAMP_HARDWARE);
+    CHECK(packet.flags & SHM_RX_SHARED_STAMP);
+    CHECK_EQ(packet.tos, 0xb8);
+    CHECK_MEM_EQ(&packet.source, &item.source, sizeof item.source);
+    CHECK_MEM_EQ(buffer, "datagram", 8);
+    CHECK_EQ(rx_reader_peek_bytes(&reader), -EAGAIN);
+    CHECK_EQ(rx_reader_waiting(&reader), 0);
+    CHECK_EQ(rt_load_relaxed(&seg.readers[0].taken), 1);
+
+    item.source = (shm_addr_t){.family = 4, .port = 7, .ip = {10, 1, 2, 3}};
+    CHECK_EQ(rx_writer_put(&writer, &item), 0);
+    CHECK_EQ(rx_writer_publish(&writer), 0);
+    CHECK_EQ(rx_reader_next(&reader, buffer, 4, &packet, NULL), 1); /* cut at the buffer's size */
+    CHECK_EQ(packet.payload_bytes, 8);
+    CHECK_MEM_EQ(buffer, "data", 4);
+    CHECK_MEM_EQ(&packet.source, &item.source, sizeof item.source);
+    close_ring();
+}
+
+static void test_too_long_a_packet_is_refused(void)
+{
+    open_ring();
+    CHECK_EQ(put(MAX_PAYLOAD), 0);
+    CHECK_EQ(put(MAX_PAYLOAD + 1), -EMSGSIZE);
+    close_ring();
+}
+
+/* Random lengths for many laps; the reader sometimes falls behind and must know by how much. */
+static void read_for_long(int mode)
+{
+    open_ring();
+    rt_store_relaxed(&seg.rx->tail, shm_cursor(UINT32_MAX - 300, 11));
+    rt_store_relaxed(&seg.rx->floor, shm_cursor(UINT32_MAX - 300, 11));
+    rt_store_relaxed(&seg.rx->shared_head, shm_cursor(UINT32_MAX - 300, 11));
+    uint64_t base = (UINT64_C(3) << 32 | (UINT32_MAX - 300));
+    rt_store_relaxed(&seg.rx->sequence_high, base);
+    CHECK_EQ(rx_writer_init(&writer, &seg), 0);
+    rx_reader_t r;
+    CHECK_EQ(rx_reader_init(&r, &seg, 1, mode, 0), 0);
+    uint64_t rng = 3, next = 0, all_lost = 0;
+    uint32_t written = 0;
+    while (written < 20000) {
+        for (uint64_t n = rt_test_rand(&rng) % 40; n > 0; n--) {
+            CHECK_EQ(put_numbered(written++), 0);
+            if (rt_test_rand(&rng) % 4 == 0)
+                (void)rx_writer_publish(&writer);
+        }
+        (void)rx_writer_publish(&writer);
+        for (uint64_t n = rt_test_rand(&rng) % 40; n > 0; n--) {
+            uint64_t lost = 0;
+            int64_t got = read_numbered(&r, &lost);
+            if (got < 0)
+                break;
+            all_lost += (uint64_t)got - next;
+            if (mode == SHM_READ_BROADCAST)
+                CHECK_EQ((uint64_t)got, next + lost);
+            CHECK_EQ(packet.sequence, base + (uint64_t)got);
+            next = (uint64_t)got + 1;
+        }
+    }
+    while (read_numbered(&r, NULL) >= 0) {
+    }
+    CHECK(all_lost > 0);
+    uint64_t taken = rt_load_relaxed(&seg.readers[1].taken);
+    uint64_t lost = mode == SHM_READ_SHARED ? rt_load_relaxed(&seg.rx->shared_lost) : r.lost;
+    CHECK_EQ(taken + lost, written);
+    close_ring();
+}
+
+static void test_a_lapped_reader_knows_what_it_lost(void)
+{
+    read_for_long(SHM_READ_BROADCAST);
+}
+
+static void test_a_lapped_group_knows_what_it_lost(void)
+{
+    read_for_long(SHM_READ_SHARED);
+}
+
+static void test_each_broadcast_reader_gets_all(void)
+{
+    open_ring();
+    rx_reader_t late;
+    for (uint32_t i = 0; i < 5; i++)
+        CHECK_EQ(put_numbered(i), 0);
+    (void)rx_writer_publish(&writer);
+    CHECK_EQ(rx_reader_init(&late, &seg, 1, SHM_READ_BROADCAST, 1), 0);
+    rx_reader_t later;
+    CHECK_EQ(rx_reader_init(&later, &seg, 2, SHM_READ_BROADCAST, 0), 0);
+    for (int64_t i = 0; i < 5; i++) {
+        CHECK_EQ(read_numbered(&reader, NULL), i);
+        CHECK_EQ(read_numbered(&late, NULL), i);
+    }
+    CHECK_EQ(read_numbered(&later, NULL), -1);
+    close_ring();
+}
+
+static void test_each_shared_packet_goes_to_one(void)
+{
+    open_ring();
+    rx_reader_t a, b;
+    CHECK_EQ(rx_reader_init(&a, &seg, 1, SHM_READ_SHARED, 0), 0);
+    CHECK_EQ(rx_reader_init(&b, &seg, CTL_NO_SLOT, SHM_READ_SHARED, 0), 0);
+    for (uint32_t i = 0; i < 6; i++)
+        CHECK_EQ(put_numbered(i), 0);
+    (void)rx_writer_publish(&writer);
+    CHECK_EQ(rx_reader_waiting(&a), 6);
+    for (int64_t i = 0; i < 6; i += 2) {
+        CHECK_EQ(read_numbered(&a, NULL), i);
+        CHECK_EQ(read_numbered(&b, NULL), i + 1);
+    }
+    CHECK_EQ(read_numbered(&a, NULL), -1);
+    CHECK_EQ(rx_reader_waiting(&b), 0);
+    close_ring();
+}
+
+static void test_capacity_counts_packets(void)
+{
+    shm_config_t c = shm_test_config(RING_BYTES, MAX_PAYLOAD);
+    c.rx_capacity = 4;
+    open_with(&c);
+    for (uint32_t i = 0; i < 10; i++)
+        CHECK_EQ(put_numbered(i), 0);
+    (void)rx_writer_publish(&writer);
+    CHECK_EQ(rx_writer_lost(&writer), 6);
+    CHECK_EQ(rx_writer_lost(&writer), 0);
+    uint64_t lost;
+    CHECK_EQ(read_numbered(&reader, &lost), 6);
+    CHECK_EQ(lost, 6);
+    close_ring();
+}
+
+static void test_waiting_writer_overwrites_nothing_unread(void)
+{
+    shm_config_t c = shm_test_config(RING_BYTES, MAX_PAYLOAD);
+    c.overflow = SHM_OVERFLOW_WAIT;
+    open_with(&c);
+    uint64_t rng = 11;
+    uint32_t written = 0;
+    int64_t read = 0;
+    unsigned refused = 0;
+    while (written < 5000) {
+        uint32_t room = rx_writer_room(&writer, 1, MAX_PAYLOAD);
+        int rc = put_numbered(written);
+        CHECK(room == 0 || rc == 0);
+        written += rc == 0;
+        refused += rc == -ENOBUFS;
+        (void)rx_writer_publish(&writer);
+        for (uint64_t n = rc == 0 ? rt_test_rand(&rng) % 2 : 3; n > 0; n--) {
+            int64_t got = read_numbered(&reader, NULL);
+            if (got >= 0)
+                CHECK_EQ(got, read++);
+        }
+    }
+    CHECK(refused > 0);
+    CHECK_EQ(reader.lost, 0);
+
+    rt_store_relaxed(&seg.readers[0].owner, 0); /* nobody reads any more: nobody is waited for */
+    for (uint32_t i = 0; i < 100; i++)
+        CHECK_EQ(put_numbered(i), 0);
+    close_ring();
+}
+
+static void test_purged_packets_are_not_lost(void)
+{
+    open_ring();
+    for (uint32_t i = 0; i < 5; i++)
+        CHECK_EQ(put_numbered(i), 0);
+    (void)rx_writer_publish(&writer);
+    rx_writer_purge(&writer);
+    CHECK_EQ(rx_reader_waiting(&reader), 0);
+    CHECK_EQ(read_numbered(&reader, NULL), -1);
+    CHECK_EQ(put_numbered(5), 0);
+    (void)rx_writer_publish(&writer);
+    uint64_t lost;
+    CHECK_EQ(read_numbered(&reader, &lost), 5);
+    CHECK_EQ(lost, 0);
+    CHECK_EQ(reader.lost, 0);
+    close_ring();
+}
+
+static void test_a_successor_goes_on(void)
+{
+    open_ring();
+    for (uint32_t i = 0; i < 5; i++)
+        CHECK_EQ(put_numbered(i), 0);
+    (void)rx_writer_publish(&writer);
+    CHECK_EQ(put_numbered(99), 0); /* never published: the next one takes its number */
+    CHECK_EQ(rx_writer_init(&writer, &seg), 0);
+    CHECK_EQ(put_numbered(5), 0);
+    (void)rx_writer_publish(&writer);
+    for (int64_t i = 0; i <= 5; i++)
+        CHECK_EQ(read_numbered(&reader, NULL), i);
+    close_ring();
+}
+
+/* The dead writer had filled the ring more than once without publishing, or up to its padding. */
+static void test_a_successor_skips_more_than_a_ring_full(void)
+{
+    for (uint32_t unpublished = 1; unpublished < 150; unpublished++) {
+        open_ring();
+        CHECK_EQ(put_numbered(0), 0);
+        (void)rx_writer_publish(&writer);
+        CHECK_EQ(read_numbered(&reader, NULL), 0);
+        rx_reader_t slow, fast;
+        CHECK_EQ(rx_reader_init(&slow, &seg, 1, SHM_READ_BROADCAST, 1), 0);
+        CHECK_EQ(rx_reader_init(&fast, &seg, 2, SHM_READ_BROADCAST, 0), 0);
+        for (uint32_t i = 1; i <= unpublished; i++)
+            CHECK_EQ(put_numbered(1000 + i), 0);
+        (void)rx_reader_waiting(&fast);
+        CHECK_EQ(read_numbered(&fast, NULL), -1);
+        CHECK_EQ(rx_writer_init(&writer, &seg), 0);
+        uint64_t next = writer.sequence;
+        CHECK_EQ(put_numbered(7), 0);
+        (void)rx_writer_publish(&writer);
+        rx_reader_t *readers[] = {&reader, &slow, &fast};
+        for (int i = 0; i < 3; i++) {
+            int64_t got = read_numbered(readers[i], NULL);
+            if (i == 1 && got == 0)
+                got = read_numbered(readers[i], NULL);
+            CHECK_EQ(got, 7);
+            CHECK_EQ(packet.sequence, next);
+            CHECK_EQ(read_numbered(readers[i], NULL), -1);
+        }
+        close_ring();
+    }
+}
+
+static void *publish_later(void *arg)
+{
+    (void)arg;
+    while (rt_load_relaxed(&seg.rx->data_wanted) == 0)
+        usleep(100);
+    usleep(2000);
+    CHECK_EQ(put_numbered(0), 0);
+    CHECK_EQ(rx_writer_publish(&writer), 1);
+    return NULL;
+}
+
+static void test_waiting_ends_with_a_packet_or_in_time(void)
+{
+    open_ring();
+    CHECK_EQ(rx_reader_wait(&reader, 0, rt_mono_ns() + RT_NS_PER_MS), -ETIMEDOUT);
+    CHECK_EQ(rx_reader_wait(&reader, RT_NS_PER_MS, rt_mono_ns() + 2 * RT_NS_PER_MS), -ETIMEDOUT);
+    pthread_t thread;
+    rt_store_relaxed(&seg.rx->data_wanted, 0);
+    REQUIRE(pthread_create(&thread, NULL, publish_later, NULL) == 0);
+    while (rx_reader_waiting(&reader) == 0)
+        CHECK_EQ(rx_reader_wait(&reader, 0, rt_mono_ns() + 10 * RT_NS_PER_S), 0);
+    pthread_join(thread, NULL);
+    CHECK_EQ(rx_reader_wait(&reader, 0, rt_mono_ns() + 10 * RT_NS_PER_S), 0);
+    CHECK_EQ(read_numbered(&reader, NULL), 0);
+    close_ring();
+}
+
+static void test_a_tap_sees_and_changes_nothing(void)
+{
+    open_ring();
+    shm_segment_t map;
+    REQUIRE(shm_segment_map(&map, seg_fd, 0) == 0);
+    rx_reader_t tap;
+    CHECK_EQ(rx_reader_init(&tap, &map, CTL_NO_SLOT, SHM_READ_BROADCAST, 0), 0);
+    CHECK_EQ(rx_reader_wait(&tap, 0, rt_mono_ns() + RT_NS_PER_MS / 2), 0); /* a nap */
+    CHECK_EQ(rx_reader_wait(&tap, 0, rt_mono_ns()), -ETIMEDOUT);
+    for (uint32_t i = 0; i < 100; i++) {
+        CHECK_EQ(put_numbered(i), 0);
+        (void)rx_writer_publish(&writer);
+    }
+    CHECK_EQ(rx_reader_wait(&tap, 0, rt_mono_ns()), 0);
+    uint64_t lost;
+    int64_t got = read_numbered(&tap, &lost);
+    CHECK_EQ((int64_t)lost, got);
+    CHECK(lost > 0);
+    shm_segment_unmap(&map);
+    close_ring();
+}
+
+/* The reader's cursor points at the last unit of the ring, where padding of one unit lay until the writer
+ * came by again and put payload there that looks like a record: nothing behind the ring's end may be read. */
+static void test_a_header_at_the_very_end_is_not_followed(void)
+{
+    open_ring();
+    rt_store_relaxed(&seg.rx->tail, shm_cursor(1, 0));
+    rt_a64_t *last = (rt_a64_t *)(seg.rx_data + RING_BYTES - SHM_UNIT_BYTES);
+    rt_store_relaxed(last, shm_word(0, 1, 0, SHM_RECORD_COMMITTED));
+    reader.cursor = shm_cursor(0, UNITS - 1);
+    CHECK_EQ(rx_reader_next(&reader, buffer, sizeof buffer, &packet, NULL), 0);
+    CHECK_EQ(reader.lost, 1);
+    CHECK_EQ(rt_load_relaxed(&seg.readers[0].cursor), shm_cursor(1, 0));
+    close_ring();
+}
+
+int main(void)
+{
+    RUN(test_init_refuses_what_cannot_read);
+    RUN(test_a_packet_arrives_as_it_was_put);
+    RUN(test_too_long_a_packet_is_refused);
+    RUN(test_a_lapped_reader_knows_what_it_lost);
+    RUN(test_a_lapped_group_knows_what_it_lost);
+    RUN(test_each_broadcast_reader_gets_all);
+    RUN(test_each_shared_packet_goes_to_one);
+    RUN(test_capacity_counts_packets);
+    RUN(test_waiting_writer_overwrites_nothing_unread);
+    RUN(test_purged_packets_are_not_lost);
+    RUN(test_a_successor_goes_on);
+    RUN(test_a_successor_skips_more_than_a_ring_full);
+    RUN(test_waiting_ends_with_a_packet_or_in_time);
+    RUN(test_a_tap_sees_and_changes_nothing);
+    RUN(test_a_header_at_the_very_end_is_not_followed);
+    return rt_test_result();
+}

@@ -119,20 +119,21 @@ class Impairment:
     loss: float = 0.0
     """Share of packets lost, each by itself."""
     burst_loss: float = 0.0
-    """Share of packets lost in bursts."""
-    burst_packets: float = 0.0
-    """Mean length of a burst, in packets."""
+    """Share of packets lost in bursts; at most b / (1 + b), b being `burst_packets`."""
     duplicate: float = 0.0
     reorder: float = 0.0
     """Share of packets held back by `reorder_extra_ns`, so that others overtake them."""
-    corrupt: float = 0.0
-    """Share of packets that get one bit flipped."""
     delay_ns: int = 0
     jitter_ns: int = 0
     """The delay is uniform over delay - jitter to delay + jitter; the order is kept."""
-    reorder_extra_ns: int = 0
     rate_bps: int = 0
     """Bit rate of the link; 0: unlimited."""
+    corrupt: float = 0.0
+    """Share of packets that get one bit flipped."""
+    seed: int = 0
+    burst_packets: float = 4.0
+    """Mean length of a burst, in packets."""
+    reorder_extra_ns: int = 0
+    """0: a default."""
     queue_bytes: int = 0
     """Payload bytes that may wait for the rate limit; 0: a default."""
-    seed: int = 0

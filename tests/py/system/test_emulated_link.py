@@ -70,7 +70,7 @@ def arriving(counts: dict[str, int]) -> int:
 
 @SIDES
 def test_losses_and_copies_are_counted_exactly(through: Through, side: str) -> None:
-    link = Impairment(loss=0.1, burst_loss=0.1, burst_packets=5, duplicate=0.1, seed=3)
+    link = Impairment(loss=0.1, burst_loss=0.1, duplicate=0.1, seed=3)
     got, counts = through(side, link)
     assert counts["lost"] > 0
     assert counts["burst_lost"] > 0

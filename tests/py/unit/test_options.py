@@ -164,6 +164,24 @@ def test_wrong_values_are_named_with_their_limit(
         prepare(**options)
 
 
+def test_each_impairment_works_alone_and_by_position() -> None:
+    nine = Impairment(0.1, 0.2, 0.3, 0.4, 5, 6, 7000, 0.8, 9)
+    assert nine == Impairment(
+        loss=0.1,
+        burst_loss=0.2,
+        duplicate=0.3,
+        reorder=0.4,
+        delay_ns=5,
+        jitter_ns=6,
+        rate_bps=7000,
+        corrupt=0.8,
+        seed=9,
+    )
+    config = prepare(impair=nine, impair_rx=Impairment(burst_loss=0.5)).config
+    assert (config.impair_tx.corrupt, config.impair_tx.rate_bps) == (0.8, 7000)
+    assert (config.impair_rx.burst_loss, config.impair_rx.burst_packets) == (0.5, 4)
+
+
 def test_none_means_the_default() -> None:
     options = {name: None for name in _options.ChannelOptions.__annotations__}
     assert prepare(**options).config_bytes() == prepare().config_bytes()

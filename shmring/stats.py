@@ -86,6 +86,9 @@ class Histogram:
             facts[f"p{percent:g}_ns"] = self.percentile(percent)
         return facts
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _histogram, (bytes(ffi.buffer(self._hist)),)
+
     def __repr__(self) -> str:
         if not self.count:
             return "<Histogram, empty>"
@@ -93,6 +96,11 @@ class Histogram:
             f"<Histogram of {self.count}: p50 {self.percentile(50)} ns, "
             f"p99 {self.percentile(99)} ns, max {self.max} ns>"
         )
+
+
+def _histogram(raw: bytes) -> Histogram:
+    """What a pickled histogram is made of again."""
+    return Histogram(ffi.from_buffer("rt_hist_t *", bytearray(raw)))
 
 
 @dataclass(frozen=True, slots=True)

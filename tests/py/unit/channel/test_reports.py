@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 import time
 
 import pytest
@@ -124,6 +125,17 @@ def test_stats_go_through_json(loop):
     assert facts["name"] == "loop"
     assert facts["lateness"]["count"] == 0
     assert facts["tx_requested"] == 0
+
+
+def test_stats_travel_between_processes(loop):
+    ch = loop()
+    ch.send(b"x", to=ch.home)
+    ch.flush(timeout=5)
+    stats = ch.stats()
+    copy = pickle.loads(pickle.dumps(stats))
+    assert copy.to_dict() == stats.to_dict()
+    assert copy.immediate.buckets() == stats.immediate.buckets()
+    assert dataclasses.asdict(stats)["tx_sent"] == 1
 
 
 def test_a_histogram_by_its_buckets(loop):

@@ -55,7 +55,7 @@ int shm_name_check(const char *what, const char *name)
     if (ok)
         return 0;
     return rt_err_set(-EINVAL,
-                      "%s \"%.80s\" is not usable: use 1 to %u characters of A-Z a-z 0-9 . _ -, "
+                      "%s \"%.65s\" is not usable: use 1 to %u characters of A-Z a-z 0-9 . _ -, "
                       "but not \".\" or \"..\" alone",
                       what, name, SHM_NAME_MAX);
 }

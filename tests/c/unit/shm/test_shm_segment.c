@@ -1,0 +1,209 @@
+#include "shm_test.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+static shm_config_t config;
+
+static int new_file(void)
+{
+    int fd = memfd_create("test_shm_segment", MFD_CLOEXEC);
+    CHECK(fd >= 0);
+    return fd;
+}
+
+static int new_segment(void)
+{
+    int fd = new_file();
+    config = shm_test_config(8192, 500);
+    config.remote = (shm_addr_t){.family = 4, .port = 9};
+    CHECK_EQ(shm_segment_format(fd, &config, 77), 0);
+    return fd;
+}
+
+static shm_identity_t *identity_of(int fd)
+{
+    void *base = mmap(NULL, SHM_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CHECK(base != MAP_FAILED);
+    return base;
+}
+
+static void test_what_was_formatted_is_mapped(void)
+{
+    int fd = new_segment();
+    shm_segment_t s;
+    REQUIRE(shm_segment_map(&s, fd, 1) == 0);
+    CHECK_EQ(s.segment_id, 77);
+    CHECK_EQ(s.bytes, shm_segment_bytes(&config));
+    CHECK_MEM_EQ(&s.config, &config, sizeof config);
+    CHECK(s.writable);
+    CHECK_EQ(s.rx_data - s.tx_data, (ptrdiff_t)config.tx_bytes);
+    CHECK_EQ(s.rx_data + config.rx_bytes - s.base, (ptrdiff_t)s.bytes);
+    CHECK_EQ((uintptr_t)s.tx % RT_LINE_BYTES, 0);
+    CHECK_EQ((uintptr_t)s.producers % RT_LINE_BYTES, 0);
+    CHECK_EQ((uintptr_t)s.readers % RT_LINE_BYTES, 0);
+    CHECK_EQ((uintptr_t)s.tx_data % SHM_PAGE_BYTES, 0);
+    for (uint32_t i = 0; i < config.producers; i++)
+        CHECK_EQ(rt_load_relaxed(&s.producers[i].intent), SHM_INTENT_NONE);
+    CHECK_EQ(rt_load_relaxed(&s.tx->moving), UINT64_MAX);
+    CHECK_EQ(rt_load_relaxed(&s.status->state), SHM_STATE_NEW);
+    shm_segment_unmap(&s);
+    CHECK(s.base == NULL);
+    shm_segment_unmap(&s); /* once more does no harm */
+    close(fd);
+}
+
+static void test_offsets_in_the_segment_are_for_people(void)
+{
+    int fd = new_segment();
+    shm_identity_t *id = identity_of(fd);
+    shm_segment_t s;
+    REQUIRE(shm_segment_map(&s, fd, 1) == 0);
+    CHECK_EQ((uint8_t *)s.tx - s.base, id->tx_cursors_offset);
+    CHECK_EQ(s.tx_data - s.base, (ptrdiff_t)id->tx_offset);
+    shm_segment_unmap(&s);
+    id->tx_offset = UINT64_MAX; /* nobody reads them back */
+    id->tx_cursors_offset = UINT32_MAX;
+    REQUIRE(shm_segment_map(&s, fd, 1) == 0);
+    CHECK(s.tx_data < s.base + s.bytes);
+    shm_segment_unmap(&s);
+    munmap(id, SHM_PAGE_BYTES);
+    close(fd);
+}
+
+static void check_refused(int fd, int expected, const char *word)
+{
+    shm_segment_t s;
+    CHECK_EQ(shm_segment_map(&s, fd, 0), expected);
+    CHECK(s.base == NULL);
+    if (!CHECK(strstr(rt_err_text(), word) != NULL))
+        (void)fprintf(stderr, "  \"%s\" is not in: %s\n", word, rt_err_text());
+}
+
+static void test_files_that_are_no_segments_are_refused(void)
+{
+    shm_segment_t s = {0};
+    int fd = new_file();
+    CHECK_EQ(shm_segment_map(&s, fd, 0), -EPROTO); /* empty */
+    REQUIRE(ftruncate(fd, SHM_PAGE_BYTES - 1) == 0);
+    CHECK_EQ(shm_segment_map(&s, fd, 0), -EPROTO);
+    REQUIRE(ftruncate(fd, SHM_PAGE_BYTES) == 0);
+    check_refused(fd, -EPROTO, "not a finished");
+    close(fd);
+    CHECK_EQ(shm_segment_map(&s, fd, 0), -EBADF);
+}
+
+static void test_damage_is_named(void)
+{
+    int fd = new_segment();
+    shm_identity_t *id = identity_of(fd);
+    shm_identity_t sound = *id;
+
+    rt_store_relaxed(&id->version, 0);
+    check_refused(fd, -EPROTO, "not a finished");
+    rt_store_relaxed(&id->version, SHM_LAYOUT_VERSION + 1);
+    check_refused(fd, -EPROTO, "layout version 2");
+    id->magic = 1;
+    check_refused(fd, -EPROTO, "0x0000000000000001");
+    *id = sound;
+    id->segment_bytes++;
+    check_refused(fd, -EINVAL, "damaged");
+    *id = sound;
+    id->config.tx_bytes = 1 << 20; /* would reach behind the file's end */
+    check_refused(fd, -EINVAL, "damaged");
+    id->segment_bytes = shm_segment_bytes(&id->config);
+    check_refused(fd, -EINVAL, "damaged");
+    *id = sound;
+    id->config.producers = 0;
+    check_refused(fd, -EINVAL, "segment's configuration");
+    *id = sound;
+    REQUIRE(ftruncate(fd, (off_t)shm_segment_bytes(&config) - SHM_PAGE_BYTES) == 0);
+    check_refused(fd, -EINVAL, "damaged");
+    munmap(id, SHM_PAGE_BYTES);
+    close(fd);
+}
+
+static void test_format_checks_first(void)
+{
+    int fd = new_file();
+    config = shm_test_config(8192, 500);
+    config.direction = 9;
+    CHECK_EQ(shm_segment_format(fd, &config, 1), -EINVAL);
+    config = shm_test_config(8192, 500);
+    CHECK_EQ(shm_segment_format(-1, &config, 1), -EBADF);
+    close(fd);
+}
+
+/* A file size limit stands in for a full /dev/shm: the reservation fails, not a later store. */
+static void test_no_room_is_an_error_at_once(void)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct rlimit limit = {65536, 65536};
+        (void)signal(SIGXFSZ, SIG_IGN);
+        (void)setrlimit(RLIMIT_FSIZE, &limit);
+        config = shm_test_config(1 << 20, 500);
+        int fd = new_file();
+        CHECK_EQ(shm_segment_format(fd, &config, 1), -EFBIG);
+        CHECK(strstr(rt_err_text(), "free in shared memory") != NULL);
+        _exit(rt_test_result());
+    }
+    int status = 1;
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK_EQ(status, 0);
+}
+
+static void test_by_name(void)
+{
+    char name[64];
+    (void)snprintf(name, sizeof name, "/shmring_test_%d", (int)getpid());
+    shm_segment_t s;
+    CHECK_EQ(shm_segment_map_name(&s, name, 1), -ENOENT);
+    CHECK(strstr(rt_err_text(), name) != NULL);
+
+    int fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+    REQUIRE(fd >= 0);
+    CHECK_EQ(shm_segment_map_name(&s, name, 1), -EPROTO);
+    CHECK_EQ(strncmp(rt_err_text(), "segment /", 9), 0);
+    config = shm_test_config(8192, 500);
+    CHECK_EQ(shm_segment_format(fd, &config, 5), 0);
+    CHECK_EQ(shm_segment_map_name(&s, name, 0), 0);
+    CHECK_EQ(s.segment_id, 5);
+    CHECK(!s.writable);
+    shm_segment_unmap(&s);
+    close(fd);
+    shm_unlink(name);
+}
+
+static void test_a_tap_cannot_write(void)
+{
+    int fd = new_segment();
+    pid_t pid = fork();
+    if (pid == 0) {
+        shm_segment_t s;
+        if (shm_segment_map(&s, fd, 0) < 0)
+            _exit(1);
+        (void)signal(SIGSEGV, SIG_DFL); /* a sanitizer's handler would report it */
+        rt_store_relaxed(&s.tx->tail, 1);
+        _exit(0);
+    }
+    int status = 0;
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    close(fd);
+}
+
+int main(void)
+{
+    RUN(test_what_was_formatted_is_mapped);
+    RUN(test_offsets_in_the_segment_are_for_people);
+    RUN(test_files_that_are_no_segments_are_refused);
+    RUN(test_damage_is_named);
+    RUN(test_format_checks_first);
+    RUN(test_no_room_is_an_error_at_once);
+    RUN(test_by_name);
+    RUN(test_a_tap_cannot_write);
+    return rt_test_result();
+}

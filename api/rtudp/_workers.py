@@ -16,15 +16,15 @@ import threading
 import warnings
 
 import shmring
-from rtworkers import affinity, paths
 
 DEFAULT_PRIORITY = 80
 _CORES = os.sysconf("SC_NPROCESSORS_CONF")
+_USABLE_CORES = len(os.sched_getaffinity(0))
 # Two workers that spin for a moment leave nothing of two cores to Python.
 _CORES_TO_SHARE = 2
 
 _lock = threading.Lock()
-_pools: dict[tuple[str, int, int, bool], shmring.Pool] = {}
+_pools: dict[tuple[str | None, int, int, bool], shmring.Pool] = {}
 _forgotten: queue.SimpleQueue[tuple[shmring.Pool, str]] = queue.SimpleQueue()
 _warned_of: set[int] = set()
 _closer: threading.Thread | None = None
@@ -39,10 +39,10 @@ def pool_for(cpu: int, priority: int, *, receives_only: bool) -> shmring.Pool:
         _warn_of_core(cpu)
     if cpu < 0 or cpu >= _CORES:
         cpu = -1
-    apart = receives_only and cpu < 0 and len(affinity.allowed_cores()) > _CORES_TO_SHARE
+    apart = receives_only and cpu < 0 and _USABLE_CORES > _CORES_TO_SHARE
     if cpu < 0 and priority == DEFAULT_PRIORITY and not apart:
         return shmring.default_pool()
-    key = (paths.default_namespace(), cpu, priority, apart)
+    key = (os.environ.get("SHMRING_NAMESPACE"), cpu, priority, apart)
     with _lock:
         pool = _pools.get(key)
         if pool is None or pool.closed:

@@ -56,8 +56,6 @@ def _own_namespace():
 
 @pytest.fixture(params=["emulated", "socket"])
 def implementation(request):
-    if request.param == "socket":
-        pytest.importorskip("shmring", exc_type=ImportError)
     return request.param
 
 

@@ -50,11 +50,6 @@ print("ok")
 """
 
 
-@pytest.fixture
-def _needs_shmring():
-    pytest.importorskip("shmring", exc_type=ImportError)
-
-
 def test_public_names():
     assert rtudp.__version__ == "0.1.0"
     assert rtudp.RtUdpType is rtudp.RtUdpBase is rtudp.base.RtUdpBase
@@ -126,7 +121,6 @@ def test_factory_returns_the_implementation_asked_for():
     assert (endpoint.capacity, endpoint.direction) == (5, 1)
 
 
-@pytest.mark.usefixtures("_needs_shmring")
 def test_factory_returns_sockets():
     assert type(create_rtudp("socket", *FIRST, *SECOND)) is rtudp.RtUdpSocket
 
@@ -164,7 +158,6 @@ def test_explicit_direction_applies_to_both(direction):
 # --- socket identity
 
 
-@pytest.mark.usefixtures("_needs_shmring")
 @pytest.mark.parametrize(
     ("direction", "expected"), [(0, 5123953647651349532), (1, -7260687624065353489)]
 )
@@ -173,7 +166,6 @@ def test_socket_hash_is_the_documented_one(direction, expected):
     assert hash(endpoint) == expected
 
 
-@pytest.mark.usefixtures("_needs_shmring")
 @pytest.mark.parametrize(("direction", "arrow"), [(0, "->"), (1, "<-"), (2, "<->")])
 def test_repr_of_a_closed_socket(direction, arrow):
     endpoint = rtudp.RtUdpSocket(*FIRST, *SECOND, direction=direction)

@@ -15,10 +15,9 @@ import pytest
 
 import rtudp
 import rtudp.rtudp
+import shmring
 from rtudp import RtUdpSocket
 from rtudp.rtudp_lh import RtUdpLh
-
-shmring = pytest.importorskip("shmring", exc_type=ImportError)
 
 # On machines without the privilege the workers of these tests run without real-time scheduling.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")

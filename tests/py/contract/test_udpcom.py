@@ -39,11 +39,6 @@ def free_port(ip):
         return probe.getsockname()[1]
 
 
-@pytest.fixture
-def _needs_shmring():
-    pytest.importorskip("shmring", exc_type=ImportError)
-
-
 def exchange(sender, receiver):
     for endpoint in (sender, receiver):
         endpoint.init_socket()
@@ -72,7 +67,6 @@ def test_helper_asserts_the_prefix():
         UdpComLh("127.0.0.1", 1, "125.0.0.1", 2)
 
 
-@pytest.mark.usefixtures("_needs_shmring")
 def test_exchange_by_position_and_by_name():
     first, second = "127.5.64.5", "127.5.128.133"
     ports = free_port(first), free_port(second)
@@ -83,18 +77,15 @@ def test_exchange_by_position_and_by_name():
     exchange(sender, receiver)
 
 
-@pytest.mark.usefixtures("_needs_shmring")
 def test_options_are_keyword_only():
     with pytest.raises(TypeError):
         UdpCom("127.0.0.1", 1, "127.0.0.1", 2, 1)
 
 
-@pytest.mark.usefixtures("_needs_shmring")
 def test_hash_is_that_of_the_socket_type():
     assert hash(UdpCom("10.0.0.1", 4000, "10.0.0.2", 4001)) == 5123953647651349532
 
 
-@pytest.mark.usefixtures("_needs_shmring")
 def test_helper_maps_125_to_127():
     first, second = "125.5.64.5", "125.5.128.133"
     ports = free_port("127.5.64.5"), free_port("127.5.128.133")

@@ -170,23 +170,6 @@ def test_a_port_in_use(shmring_pool: shmring.Pool) -> None:
     assert shmring_pool.channels() == ["first"]
 
 
-def test_no_room_for_the_segment(python: Any, leftovers: Callable[[], list[str]]) -> None:
-    # A limit on file sizes stands in for a full /dev/shm: the reservation fails in the same place.
-    other = python(
-        "import resource, shmring\n"
-        "with shmring.Pool(policy='other') as pool:\n"
-        "    pool.open('first', local=('127.0.0.1', 0))\n"
-        "    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
-        "    try:\n"
-        "        pool.open('ctl', local=('127.0.0.1', 0))\n"
-        "    except OSError as error:\n"
-        "        print(type(error).__name__, pool.channels(), flush=True)\n"
-    )
-    assert other.line().endswith("['first']")
-    assert other.wait() == 0
-    assert leftovers() == []
-
-
 def test_opening_and_closing_leaks_no_descriptors(
     shmring_pool: shmring.Pool, open_files: Callable[[], int]
 ) -> None:

@@ -38,7 +38,7 @@ static int bind_error(const udp_addr_t *local, int error)
     case EADDRINUSE:
         return rt_err_set(-error,
                           "bind %s: address already in use; choose another port or 0 (any "
-                          "free one), or open all its sockets with reuse_port",
+                          "free one), or open all its sockets with reuse",
                           text);
     case EACCES:
         return rt_err_set(-error,

@@ -82,10 +82,10 @@ static int check_impair(const shm_impair_t *i)
     rc = rc ? rc : check_share("impairment duplicate", i->duplicate);
     rc = rc ? rc : check_share("impairment reorder", i->reorder);
     rc = rc ? rc : check_share("impairment corrupt", i->corrupt);
-    rc = rc ? rc : check_range("impairment delay_ns", i->delay_ns, 0, 100 * RT_NS_PER_S);
-    rc = rc ? rc : check_range("impairment jitter_ns", i->jitter_ns, 0, 100 * RT_NS_PER_S);
+    rc = rc ? rc : check_range("impairment delay_ns", i->delay_ns, 0, 60 * RT_NS_PER_S);
+    rc = rc ? rc : check_range("impairment jitter_ns", i->jitter_ns, 0, 60 * RT_NS_PER_S);
     return rc ? rc : check_range("impairment reorder_extra_ns", i->reorder_extra_ns, 0,
-                                 100 * RT_NS_PER_S);
+                                 60 * RT_NS_PER_S);
 }
 
 static int check_ring(const char *what, uint64_t bytes)

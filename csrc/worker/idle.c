@@ -8,14 +8,15 @@
 #define SHORTEST_SLEEP_NS (30 * RT_NS_PER_US)
 /* Gaps up to this are worth spinning through: about what falling asleep and waking up cost. */
 #define EXPECT_WITHIN_NS (50 * RT_NS_PER_US)
-/* A core's fair server takes up to 50 ms a second, in one piece, for ordinary tasks that got less than
- * that of it. It counts what they really ran: of a rest, that is all but SWITCH_NS, which go into falling
- * asleep, switching and waking. So does the budget here: 6 % of the time is given to them.
+/* A core's fair server takes up to 50 ms a second, in one piece, for ordinary tasks that got less
+ * than that of it. It counts what they really ran: of a rest, that is all but SWITCH_NS, which go
+ * into falling asleep, switching and waking. So does the budget here: 6 % of the time is given to
+ * them.
  *
- * What comes due in a rest is late by what is left of it; how long rests are is the choice between the
- * 99th percentile of a schedule and what the switches cost. 50,000 packets a second on a virtual machine
- * of two cores, lateness at a receiver in us, an ordinary endless loop on the worker's core; 2 to 4 runs of
- * 4 to 8 s, while other work kept the load at 4 to 6:
+ * What comes due in a rest is late by what is left of it; how long rests are is the choice between
+ * the 99th percentile of a schedule and what the switches cost. 50,000 packets a second on a
+ * virtual machine of two cores, lateness at a receiver in us, an ordinary endless loop on the
+ * worker's core; 2 to 4 runs of 4 to 8 s, while other work kept the load at 4 to 6:
  *
  *     rest  asleep  to others    p50       p90      p99      longest
  *       20   15.5 %   4.9 %      1.6-1.9   10-15    20-21    52 ms, once of two: the fair server
@@ -23,10 +24,11 @@
  *       30   11 %     6.1-6.3    1.6-2.0    5-14    25-26    0.2-0.5 ms
  *       45    9 %     5.1-6.1    1.6-1.9    3-9     38-39    0.1-4.0 ms
  *       60    8 %     5.9        1.3-1.7    3-9     52-54    0.2-0.5 ms
- *     none (shmring-floor timed) 1.5        1.6     36,000   48-52 ms, also without the endless loop
+ *     none (shmring-floor) -     1.5       1.6      36,000   48-52 ms, even without the loop
  *
- * Longest gap in 20 s of sending without a pause, rests of 30 us: 0.5, 0.5 and 2.3 ms, 4.6 without the
- * endless loop. The throttle of real-time groups, where a kernel has it, wants 5 % asleep: it gets more. */
+ * "To others": where nobody but the loop wanted the core. Longest gap in 20 s of sending without a
+ * pause, rests of 30 us: 0.5 and 0.5 ms, one packet a call 2.3 ms, without the loop 4.6 ms. The
+ * throttle of real-time groups, where a kernel has it, wants 5 % asleep and gets more. */
 #define BUSY_PERMILLE 945
 #define BUSY_WINDOW_NS (100 * RT_NS_PER_MS)
 #define BUSY_BURST_NS (500 * RT_NS_PER_US)

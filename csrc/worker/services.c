@@ -22,9 +22,9 @@ void wrk_unwatch(wrk_channel_t *ch, wrk_source_t *source)
 }
 
 /* The client shares the descriptor's flags and its counter. If it makes both blocking and full, a
- * write would stop this core's real-time work until the client pleases to read. A full counter needs
- * no ring anyway. Between the two calls it would have to be filled within some 0.1 us; who manages that
- * stops the worker, and the pool, seeing no heartbeat, replaces it. */
+ * write would stop this core's real-time work until the client pleases to read. A full counter
+ * needs no ring anyway. Between the two calls it would have to be filled within some 0.1 us; who
+ * manages that stops the worker, and the pool, seeing no heartbeat, replaces it. */
 void wrk_ring(int event_fd)
 {
     struct pollfd p = {.fd = event_fd, .events = POLLOUT};

@@ -53,8 +53,8 @@ static void copy_groups(udp_config_t *u, const shm_config_t *c)
 static bool batches_fit(const shm_config_t *c)
 {
     const uint64_t least = 4;
-    uint64_t batch = UDP_GRO_BYTES +
-                     UDP_GRO_DATAGRAMS * (sizeof(shm_rx_record_t) + sizeof(shm_addr_t) + SHM_UNIT_BYTES);
+    uint64_t batch = UDP_GRO_BYTES + UDP_GRO_DATAGRAMS * (sizeof(shm_rx_record_t) +
+                                                          sizeof(shm_addr_t) + SHM_UNIT_BYTES);
     return c->overflow != SHM_OVERFLOW_WAIT ||
            (c->rx_bytes >= least * batch + 2 * c->max_payload_bytes &&
             (c->rx_capacity == 0 || c->rx_capacity >= least * UDP_GRO_DATAGRAMS));

@@ -3,8 +3,8 @@
  * A call takes at most one batch of UDP_AGENT_BATCH messages, about 45 us without GRO; the socket
  * stays readable and the poller calls again. That is also the least: where deadlines leave no time
  * at all, sockets are read every 200 us (POLL_PATIENCE_NS), and 64 messages each time let 320 000
- * packets a second in, where 8 lost a third of 100 000 to a full socket buffer. A GRO batch that was
- * begun is finished first: it occupies the buffers that all sockets of this worker share.
+ * packets a second in, where 8 lost a third of 100 000 to a full socket buffer. A GRO batch that
+ * was begun is finished first: it occupies the buffers that all sockets of this worker share.
  *
  * With overflow="wait" no more messages are read than the ring has room for, were each the longest
  * there can be; what the readers do not make room for stays in the kernel's socket buffer. */

@@ -106,8 +106,9 @@ static int push_due(wrk_channel_t *ch, const tx_item_t *item)
     return due_heap_push(&udp_agent_of(ch)->schedule, &entry);
 }
 
-/* Cancelled and moved packets leave their entries behind until those come due. A schedule that is full
- * of them is made anew from what really waits: some 20 ns a packet, after as many were cancelled. */
+/* Cancelled and moved packets leave their entries behind until those come due. A schedule that is
+ * full of them is made anew from what really waits: some 20 ns a packet, after as many were
+ * cancelled. */
 static int reschedule(wrk_channel_t *ch)
 {
     tx_item_t item;

@@ -7,10 +7,10 @@
 
 #define STAMP_PATIENCE_NS (2 * RT_NS_PER_MS)
 /* A stamp costs the send call about 1 us (the kernel clones the packet to the error queue) and a
- * call to fetch it. Enough to follow the way to the wire, too few to be felt. They come in pairs: the
- * stamp itself is taken later in a call that went this way for the first time in a while (0.3 to 2.6 us
- * later, against 0.2 us in the second), and packets without a stamp are not slowed down like that; so
- * the offset is learnt from seconds only. */
+ * call to fetch it. Enough to follow the way to the wire, too few to be felt. They come in pairs:
+ * the stamp itself is taken later in a call that went this way for the first time in a while (0.3
+ * to 2.6 us later, against 0.2 us in the second), and packets without a stamp are not slowed down
+ * like that; so the offset is learnt from seconds only. */
 #define STAMP_EVERY_DEFAULT 16u
 #define STAMPS_PER_S 1000.0
 #define STAMPS_AT_ONCE 32.0
@@ -245,7 +245,7 @@ static bool stamp_is_due(wrk_channel_t *ch, int64_t now_mono_ns)
     return true;
 }
 
-/* What can leave in one message is stamped or not as a whole: another choice would cut it in two. */
+/* What can leave in one message is stamped or not as a whole: else it would be cut in two. */
 static bool same_message(const udp_agent_t *a, const udp_tx_t *before, const udp_tx_t *m)
 {
     if (!a->udp.eff.gso || before->txtime_ns != m->txtime_ns)

@@ -450,8 +450,8 @@ static void test_a_long_list_comes_in_pages(void)
         CHECK(sscanf(names[i].name, "tiny-%d", &number) == 1);
         REQUIRE(number >= 0 && number < CHANNELS && !seen[number]);
         seen[number] = true;
-        CHECK_EQ(wt_ask(&worker, worker.pool, CTL_CLOSE, &names[i], sizeof names[i], NULL, 0, NULL, 0,
-                        NULL),
+        CHECK_EQ(wt_ask(&worker, worker.pool, CTL_CLOSE, &names[i], sizeof names[i], NULL, 0, NULL,
+                        0, NULL),
                  0);
     }
 }
@@ -605,7 +605,8 @@ static void test_only_what_a_reader_missed_counts_as_overwritten(void)
         fill(&ch, 20);
         CHECK_EQ(read_all(&ch.reader), 20);
     }
-    CHECK_EQ(wt_counter(&ch, SHM_COUNT_rx_overwritten), 0); /* the only one who reads has them all */
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_rx_overwritten),
+             0); /* the only one who reads has them all */
     fill(&ch, 50);
     CHECK_EQ(wt_counter(&ch, SHM_COUNT_rx_overwritten), 18);
     CHECK_EQ(read_all(&ch.reader), 32);
@@ -728,8 +729,8 @@ static void test_takeover_sends_the_rest_once(void)
     close(sink);
 }
 
-/* More than can be sent at the time: the worker is late because of what goes before, although it has
- * to rest in between. */
+/* More than can be sent at the time: the worker is late because of what goes before, although it
+ * has to rest in between. */
 static void test_overload_is_not_blamed_on_waking(void)
 {
     wt_worker_t w;

@@ -22,9 +22,9 @@ void wrk_unwatch(wrk_channel_t *ch, wrk_source_t *source)
 }
 
 /* The client shares the descriptor's flags and its counter. If it makes both blocking and full, a
- * write would stop this core's real-time work until the client pleases to read. A full counter
- * needs no ring anyway. Between the two calls it would have to be filled within some 0.1 us; who
- * manages that stops the worker, and the pool, seeing no heartbeat, replaces it. */
+ * write would stop this core's real-time work until the client pleases to read; and a full counter
+ * needs no ring. Who fills it just between the two calls, some 0.1 us, still stops the worker until
+ * it reads, and the pool reports the stall: no write to an eventfd can be told not to wait. */
 void wrk_ring(int event_fd)
 {
     struct pollfd p = {.fd = event_fd, .events = POLLOUT};

@@ -56,10 +56,6 @@ static inline void rt_cpu_relax(void)
 #endif
 }
 
-/* Copies bytes that another process may be overwriting at this moment. The caller checks
- * afterwards (rt_fence_acquire, then the ring's floor) whether the copy is whole and throws it
- * away when not, so the race is meant; the thread sanitizer is told so here and nowhere else.
- * The bytes are read as characters through memcpy in ordinary builds. */
 #if defined(__SANITIZE_THREAD__)
 #define RT_TSAN 1
 #elif defined(__has_feature)
@@ -68,9 +64,18 @@ static inline void rt_cpu_relax(void)
 #endif
 #endif
 
+/* Before the definition of a function that reads what may be overwritten at this moment, and believes
+ * it only after a check that finds that out (the ring's floor, a compare-and-swap of the same word). The
+ * race is meant; the thread sanitizer is told so here and nowhere else. */
 #ifdef RT_TSAN
-__attribute__((no_sanitize("thread"), noinline)) static void rt_copy_racy(void *to, const void *from,
-                                                                        size_t bytes)
+#define RT_RACY __attribute__((no_sanitize("thread"), noinline, unused))
+#else
+#define RT_RACY
+#endif
+
+/* Copies bytes of that kind. In ordinary builds a memcpy. */
+#ifdef RT_TSAN
+RT_RACY static void rt_copy_racy(void *to, const void *from, size_t bytes)
 {
     volatile unsigned char *t = to;
     const volatile unsigned char *f = from;

@@ -470,7 +470,9 @@ int tx_queue_take(tx_queue_t *q, uint64_t ref, tx_item_t *item)
     uint64_t word = rt_load_acquire(word_at(q, ref));
     uint64_t sending = shm_word(shm_word_seq(word), shm_word_units(word), shm_word_flags(word),
                                 SHM_RECORD_SENDING);
-    if (rc == 0 && rt_cas(word_at(q, ref), &word, sending))
+    /* It may have been cancelled since the look before: a swap must not start from that. */
+    bool waits = rc == 0 && shm_word_state(word) == SHM_RECORD_COMMITTED;
+    if (waits && rt_cas(word_at(q, ref), &word, sending))
         return 0;
     if (shm_word_state(word) != SHM_RECORD_CANCELLED)
         return -ESTALE;

@@ -254,7 +254,7 @@ typedef struct walk {
 
 /* Steps to the next record between head and tail. The worker may free records under the walker's
  * feet; their words then read EMPTY and the walk ends, which the caller takes as "gone". */
-static bool walk_next(const shm_segment_t *s, uint32_t units, walk_t *w)
+RT_RACY static bool walk_next(const shm_segment_t *s, uint32_t units, walk_t *w)
 {
     uint32_t step = shm_word_units(w->word);
     if (step == 0 || step > w->left)
@@ -267,7 +267,7 @@ static bool walk_next(const shm_segment_t *s, uint32_t units, walk_t *w)
     return true;
 }
 
-static bool walk_start(const shm_segment_t *s, uint32_t units, walk_t *w)
+RT_RACY static bool walk_start(const shm_segment_t *s, uint32_t units, walk_t *w)
 {
     shm_cursor_t tail = rt_load_acquire(&s->tx->tail);
     uint32_t head = rt_load_acquire(&s->tx->head_place);
@@ -283,7 +283,7 @@ static bool walk_start(const shm_segment_t *s, uint32_t units, walk_t *w)
 }
 
 /* Returns 1 when it is cancelled; 0: the worker was faster, or no record can lie there. */
-static int cancel_at(const shm_segment_t *s, uint32_t place, uint64_t word, int64_t *due_ns)
+RT_RACY static int cancel_at(const shm_segment_t *s, uint32_t place, uint64_t word, int64_t *due_ns)
 {
     const shm_tx_record_t *record =
         (const shm_tx_record_t *)(s->tx_data + (size_t)place * SHM_UNIT_BYTES);

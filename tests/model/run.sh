@@ -109,7 +109,7 @@ mutant NO_SECOND_LOOK tx $deaths
 mutant RESEND tx $takeover
 mutant COUNT tx $takeover
 mutant READ_BACK tx $takeover
-mutant NO_CAS tx $cancel
+mutant SWAP_ANY tx $cancel
 mutant HEAD_FIRST tx $cancel
 
 # --- relocation inside it ------------------------------------------------------------------------

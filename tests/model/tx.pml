@@ -495,7 +495,7 @@ inline serve(at)
         d_step {
             assert(own[at] > 0);
             if
-#ifdef MUTANT_NO_CAS
+#ifdef MUTANT_SWAP_ANY /* from whatever a second look has found */
             :: true -> ring[at].state = SENDING; state = SENDING
 #else
             :: ring[at].state == COMMITTED -> ring[at].state = SENDING; state = SENDING

@@ -37,7 +37,7 @@ SPMCQueue *create_queue(size_t capacity)
 {
     if (capacity == 0 || (capacity & (capacity - 1)) != 0)
         return NULL;
-    if (capacity > (SIZE_MAX - sizeof(SPMCQueue) - RT_LINE_BYTES) / sizeof(slot_t))
+    if (capacity > (PTRDIFF_MAX - sizeof(SPMCQueue) - RT_LINE_BYTES) / sizeof(slot_t))
         return NULL;
     size_t bytes = sizeof(SPMCQueue) + capacity * sizeof(slot_t);
     bytes = (bytes + RT_LINE_BYTES - 1) / RT_LINE_BYTES * RT_LINE_BYTES;

@@ -195,15 +195,15 @@ static double median(double *values, uint32_t count)
             values[at] = values[at - 1];
         values[at] = v;
     }
-    return count % 2 == 1 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+    return (values[(count - 1) / 2] + values[count / 2]) / 2;
 }
 
 /* Fills floor[] with the blocks' transits after steps have been taken out: a difference far from
  * the median one is replaced by that. */
 static void flatten_steps(const rtp_adaptive_skew_t *s, double *floor)
 {
-    double differences[RTP_ADAPTIVE_BLOCKS];
-    double scratch[RTP_ADAPTIVE_BLOCKS];
+    double differences[RTP_ADAPTIVE_BLOCKS] = {0};
+    double scratch[RTP_ADAPTIVE_BLOCKS] = {0};
     uint32_t n = s->count - 1;
     for (uint32_t i = 0; i < n; i++)
         scratch[i] = differences[i] = (double)(s->transit_ns[i + 1] - s->transit_ns[i]);

@@ -140,7 +140,8 @@ typedef struct slot_head {
 
 static uint32_t slot_bytes_for(uint32_t max_bytes)
 {
-    return (uint32_t)(sizeof(slot_head_t) + (max_bytes + 7u) / 8u * 8u);
+    uint32_t whole_words = (max_bytes + 7u) & ~UINT32_C(7);
+    return (uint32_t)sizeof(slot_head_t) + whole_words;
 }
 
 size_t rtp_history_memory_bytes(uint32_t packets, uint32_t max_bytes)

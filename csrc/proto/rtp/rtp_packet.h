@@ -92,7 +92,7 @@ static inline void rtp_put32(uint8_t *p, uint32_t v)
 /* Contributing source number i, i < view->csrc_count. */
 static inline uint32_t rtp_view_csrc(const rtp_view_t *view, unsigned i)
 {
-    return rtp_get32(view->data + RTP_HEADER_BYTES + 4 * i);
+    return rtp_get32(view->data + RTP_HEADER_BYTES + (size_t)4 * i);
 }
 
 static inline const uint8_t *rtp_view_payload(const rtp_view_t *view)

@@ -344,7 +344,6 @@ static void test_many_at_once_is_the_same_as_one_by_one(void)
     }
     begin(5);
     size_t taken = 0;
-    size_t total = 0;
     uint64_t frames = 0;
     uint64_t dropped = 0;
     uint64_t errors = 0;
@@ -354,7 +353,6 @@ static void test_many_at_once_is_the_same_as_one_by_one(void)
         size_t step = rtp_jbuf_offer_many(&jb, in + taken, 300 - taken, events, 20, &n);
         REQUIRE(step > 0);
         taken += step;
-        total += n;
         CHECK(n <= 20);
         for (size_t i = 0; i < n; i++) {
             frames += events[i].kind == RTP_JBUF_FRAME;

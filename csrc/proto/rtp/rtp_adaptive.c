@@ -151,8 +151,11 @@ int64_t rtp_adaptive_target_ns(const rtp_adaptive_t *b)
     const rtp_adaptive_window_t *w = &b->window;
     if (w->count == 0)
         return b->config.first_delay_ns;
-    uint32_t at = (uint32_t)ceil(b->config.percentile * w->count);
-    int64_t wanted = w->sorted[at > 0 ? at - 1 : 0] - w->sorted[0];
+    /* The least value that the stated share does not exceed. */
+    double share = b->config.percentile * w->count;
+    uint32_t below = (uint32_t)share;
+    uint32_t at = share > below ? below : below - 1;
+    int64_t wanted = w->sorted[at] - w->sorted[0];
     if (w->count < WARM_UP && wanted < b->config.first_delay_ns)
         wanted = b->config.first_delay_ns;
     return clamp(wanted, b->config.min_delay_ns, b->config.max_delay_ns);
@@ -341,22 +344,38 @@ static void drop_oldest(rtp_adaptive_t *b, rtp_adaptive_dropped_t *dropped)
     b->held--;
 }
 
+static uint32_t place_among_held(const rtp_adaptive_t *b, uint64_t seq)
+{
+    uint32_t at = b->held;
+    while (at > 0 && b->entries[b->first + at - 1].seq > seq)
+        at--;
+    return at;
+}
+
 static void insert(rtp_adaptive_t *b, const rtp_adaptive_entry_t *entry,
                    rtp_adaptive_dropped_t *dropped)
 {
-    if (b->held == b->entry_count)
+    uint32_t at = place_among_held(b, entry->seq);
+    /* Seen, but so far behind the highest number that it was not known any more. */
+    if (at > 0 && b->entries[b->first + at - 1].seq == entry->seq) {
+        give_back(b, entry->item, RTP_ADAPTIVE_DUPLICATE, dropped);
+        return;
+    }
+    if (b->held == b->entry_count) {
+        if (at == 0) {
+            give_back(b, entry->item, RTP_ADAPTIVE_OVERFLOW, dropped);
+            return;
+        }
         drop_oldest(b, dropped);
+        at--;
+    }
     if (b->first + b->held == b->entry_count) {
         memmove(b->entries, b->entries + b->first, b->held * sizeof *b->entries);
         b->first = 0;
     }
-    rtp_adaptive_entry_t *low = &b->entries[b->first];
-    rtp_adaptive_entry_t *end = low + b->held;
-    rtp_adaptive_entry_t *at = end;
-    while (at > low && at[-1].seq > entry->seq)
-        at--;
-    memmove(at + 1, at, (size_t)(end - at) * sizeof *at);
-    *at = *entry;
+    rtp_adaptive_entry_t *place = &b->entries[b->first + at];
+    memmove(place + 1, place, (b->held - at) * sizeof *place);
+    *place = *entry;
     b->held++;
 }
 
@@ -601,7 +620,8 @@ static next_t look(const rtp_adaptive_t *b)
     if (b->held == 0)
         return look_at_dry(b);
     const rtp_adaptive_entry_t *head = &b->entries[b->first];
-    if (head->seq > b->next_seq && b->playing)
+    /* More than a cycle: not a gap, but the start of another timeline before the last one. */
+    if (head->seq > b->next_seq && head->seq - b->next_seq < SEQ_CYCLE && b->playing)
         return look_at_gap(b, head);
     bool at_once = is_old(b, head) || b->config.mode == RTP_ADAPTIVE_IN_ORDER;
     return (next_t){.kind = NEXT_FRAME,

@@ -551,11 +551,52 @@ static void test_full_buffer_gives_up_the_oldest(void)
     CHECK_EQ(run.frames, ENTRIES);
 }
 
+static void test_duplicate_far_behind_a_jump_of_numbers(void)
+{
+    begin(&plain);
+    send_at(0, 0, SECOND);
+    send_at(1, STEP, SECOND + PTIME_NS);
+    send_at(2502, 2 * STEP, SECOND + PTIME_NS + 1);
+    send_at(1, STEP, SECOND + PTIME_NS + 2);
+    play_all();
+    CHECK_EQ(run.frames, 3);
+    CHECK_EQ(run.b.counters.duplicates, 1);
+}
+
+static void test_full_buffer_takes_no_older_frame(void)
+{
+    rtp_adaptive_config_t c = {.clock_rate = RATE,
+                               .first_delay_ns = 5 * SECOND,
+                               .max_delay_ns = 10 * SECOND,
+                               .resync_ns = 10 * SECOND};
+    begin(&c);
+    for (uint32_t i = 0; i < ENTRIES; i++)
+        send_at((uint16_t)(10 + i), (10 + i) * STEP, SECOND + i * PTIME_NS);
+    send_at(5, 5 * STEP, SECOND + ENTRIES * PTIME_NS);
+    play_all();
+    CHECK_EQ(run.b.counters.overflow, 1);
+    CHECK_EQ(run.frames, ENTRIES);
+    CHECK_EQ((uint16_t)run.last_seq, 10 + ENTRIES - 1);
+}
+
+static void test_restarts_in_quick_succession(void)
+{
+    begin(&plain);
+    for (uint32_t i = 0; i < 300; i++) {
+        uint32_t life = i / 3; /* each restarted before anything of it was played */
+        send_at((uint16_t)(life * 5000 + i), life * 9999999 + i * STEP, SECOND + i * MS);
+    }
+    play_all();
+    CHECK_EQ(run.b.counters.lost, 0);
+    CHECK(run.frames + run.b.counters.discarded + run.b.counters.late == 300);
+    CHECK(run.frames > 250);
+}
+
 /* Anything at all: nothing is lost track of, order holds, and it always comes to rest. */
 static void test_random_streams_conserve(void)
 {
     uint64_t seed = rt_test_env_u64("RT_TEST_SEED", 1);
-    uint64_t rounds = rt_test_env_u64("RT_TEST_ROUNDS", 150);
+    uint64_t rounds = rt_test_env_u64("RT_TEST_ROUNDS", 1000);
     (void)printf("seed %" PRIu64 ", %" PRIu64 " rounds\n", seed, rounds);
     for (uint64_t round = 0; round < rounds; round++) {
         rt_random_t r;
@@ -618,6 +659,9 @@ int main(void)
     RUN(test_duplicates_and_stragglers_are_told_apart);
     RUN(test_repeated_packets_say_nothing_about_the_path);
     RUN(test_full_buffer_gives_up_the_oldest);
+    RUN(test_duplicate_far_behind_a_jump_of_numbers);
+    RUN(test_full_buffer_takes_no_older_frame);
+    RUN(test_restarts_in_quick_succession);
     RUN(test_random_streams_conserve);
     return rt_test_result();
 }

@@ -23,7 +23,7 @@ struct rtp_info {
 };
 
 typedef enum rtp_parser_err {
-    RTP_PARSER_NOTPARSED = 0,   /* never returned */
+    RTP_PARSER_NOTPARSED = 0, /* never returned */
     RTP_PARSER_OK = 1,
     RTP_PARSER_PTOOSHRT = -1,   /* shorter than a header */
     RTP_PARSER_IHDRVER = -2,    /* not version 2 */

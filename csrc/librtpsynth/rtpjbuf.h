@@ -62,7 +62,7 @@ EXPORT void rtpjbuf_frame_dtor(void *rfp);
 
 EXPORT struct rjb_udp_in_r rtpjbuf_udp_in(void *rjbp, const unsigned char *data, size_t size);
 
-/* Gives out what is held: of several runs of frames the last one as ready, all others as dropped. */
+/* Gives out what is held: of several runs of frames the last as ready, all others as dropped. */
 EXPORT struct rjb_udp_in_r rtpjbuf_flush(void *rjbp);
 
 /* Gives out the next run of what is held, with the erasure before it, and drops nothing: call it

@@ -23,7 +23,8 @@ struct rsynth_seq {
 
 typedef uint32_t (*rsynth_randfunc_t)(void *arg);
 
-/* ptime in ms. Draws SSRC, first timestamp, first sequence number, in this order. NULL: no memory. */
+/* ptime in ms. Draws SSRC, first timestamp, first sequence number, in this order. Returns NULL for
+ * want of memory. */
 EXPORT void *rsynth_ctor(int srate, int ptime);
 EXPORT void rsynth_dtor(void *ri);
 

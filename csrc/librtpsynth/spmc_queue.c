@@ -3,11 +3,11 @@
  *   read <= write <= read + capacity      both count up for ever (64 bits), slot = index & mask
  *
  * The producer stores the slot, then publishes it by `write` (release). A consumer reads `read`,
- * then `write` (acquire: the slots below it are visible), copies the slots it wants, and claims them
- * by moving `read` from where it found it. If that fails, another consumer was faster, the copies
- * mean nothing and it tries again. If it succeeds, nobody else took them, and the producer has not
- * written over them either, because it goes no further than `read` + capacity and `read` had not
- * moved.
+ * then `write` (acquire: the slots below it are visible), copies the slots it wants, and claims
+ * them by moving `read` from where it found it. If that fails, another consumer was faster, the
+ * copies mean nothing and it tries again. If it succeeds, nobody else took them, and the producer
+ * has not written over them either, because it goes no further than `read` + capacity and `read`
+ * had not moved.
  *
  * That the copies are really read before the claim is seen is the claim's release; it pairs with
  * the producer's acquire of `read` (pairs Q1, Q2). Slots are atomic, as copies may race with a

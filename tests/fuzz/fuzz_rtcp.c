@@ -25,8 +25,8 @@ static void read_reports(const rtcp_packet_t *packet, bool checked)
     rtcp_sender_t sender;
     rtcp_report_t report;
     uint32_t ssrc;
-    rtcp_error_t error = packet->type == RTCP_SR ? rtcp_read_sr(packet, &sender)
-                                                 : rtcp_read_rr(packet, &ssrc);
+    rtcp_error_t error =
+        packet->type == RTCP_SR ? rtcp_read_sr(packet, &sender) : rtcp_read_rr(packet, &ssrc);
     REQUIRE(!checked || error == RTCP_OK);
     for (unsigned i = 0; i < packet->count; i++) {
         error = rtcp_read_report(packet, i, &report);

@@ -111,7 +111,9 @@ static void play_adaptive(const uint8_t *data, size_t steps, unsigned mode)
         now_ns += data[0] & 0x20 ? rtp_get16(data + 3) * INT64_C(100000) : 20000000;
         if (data[0] == 0xff)
             rtp_adaptive_restart(&b);
-        rtp_adaptive_in_t in = {.item = i, .arrival_ns = now_ns, .ts = ts,
+        rtp_adaptive_in_t in = {.item = i,
+                                .arrival_ns = now_ns,
+                                .ts = ts,
                                 .seq = data[0] & 0x10 ? rtp_get16(data + 1) : (uint16_t)i,
                                 .flags = data[0] & 1};
         rtp_adaptive_in(&b, &in, &dropped);
@@ -123,8 +125,8 @@ static void play_adaptive(const uint8_t *data, size_t steps, unsigned mode)
         }
         REQUIRE(rtp_adaptive_deadline_ns(&b) > now_ns);
         const rtp_adaptive_counters_t *c = &b.counters;
-        REQUIRE(c->received == c->delivered + c->late + c->duplicates + c->overflow +
-                                   c->discarded + rtp_adaptive_held(&b));
+        REQUIRE(c->received == c->delivered + c->late + c->duplicates + c->overflow + c->discarded +
+                                   rtp_adaptive_held(&b));
     }
     while (rtp_adaptive_flush(&b, &e))
         take(&e);

@@ -1,7 +1,8 @@
 /* rtcp.h: RTCP on the wire: SR, RR, SDES, BYE, APP (RFC 3550 section 6) and the generic NACK
  * (RFC 4585 section 6.2.1), read and built.
  *
- *   compound packet:  | SR or RR | SDES | ... | BYE |      each:  |V=2|P|count|  type  | words - 1 |
+ *   compound packet:  | SR or RR | SDES | ... | BYE |
+ *   each of these:    |V=2|P| count | type | words - 1 |  body
  *
  * A compound is checked as a whole first (rtcp_check); then each packet is read by the function for
  * its type. Nothing is copied, nothing outside the datagram is read. Pure; any thread. */

@@ -1,7 +1,7 @@
 /* Theory of operation
  *
- * For each packet, transit = arrival - media time, where media time counts from an arbitrary origin:
- * only differences of transits mean something. Three things make them differ:
+ * For each packet, transit = arrival - media time, where media time counts from an arbitrary
+ * origin: only differences of transits mean something. Three things make them differ:
  *
  *     transit
  *       |          . jitter: above the floor
@@ -15,9 +15,9 @@
  * for slope. What the slope has added up to is subtracted from all transits (`shift`). It is a
  * function of time without jumps, so old and new values in the window stay comparable.
  *
- * What remains goes into the window. Its least value is the floor, its percentile less the floor the
- * delay that is wanted. `offset` = floor + delay is what is controlled: up at once, down slowly. So
- * a floor that sinks (a faster path) does not shift playout at once either.
+ * What remains goes into the window. Its least value is the floor, its percentile less the floor
+ * the delay that is wanted. `offset` = floor + delay is what is controlled: up at once, down
+ * slowly. So a floor that sinks (a faster path) does not shift playout at once either.
  *
  * Losses are a matter of playout time alone. The missing frames' media times are interpolated
  * between their neighbours, and each becomes an erasure when its own time has come: a frame that is
@@ -58,12 +58,16 @@
 
 static int64_t or_default(int64_t value, int64_t value_by_default)
 {
-    return value == 0 ? value_by_default : value < 0 ? 0 : value;
+    if (value == 0)
+        return value_by_default;
+    return value < 0 ? 0 : value;
 }
 
 static int64_t clamp(int64_t value, int64_t low, int64_t high)
 {
-    return value < low ? low : value > high ? high : value;
+    if (value < low)
+        return low;
+    return value < high ? value : high;
 }
 
 static int check_config(const rtp_adaptive_config_t *c, uint32_t entry_count)
@@ -318,8 +322,8 @@ static void mark_seen(rtp_adaptive_t *b, uint64_t seq)
 static void give_back(rtp_adaptive_t *b, uint64_t item, rtp_adaptive_reason_t reason,
                       rtp_adaptive_dropped_t *dropped)
 {
-    uint64_t *const counter[] = {&b->counters.late, &b->counters.duplicates,
-                                 &b->counters.overflow, &b->counters.discarded};
+    uint64_t *const counter[] = {&b->counters.late, &b->counters.duplicates, &b->counters.overflow,
+                                 &b->counters.discarded};
     ++*counter[reason];
     dropped->entry[dropped->count].item = item;
     dropped->entry[dropped->count].reason = reason;
@@ -624,8 +628,7 @@ static next_t look(const rtp_adaptive_t *b)
     if (head->seq > b->next_seq && head->seq - b->next_seq < SEQ_CYCLE && b->playing)
         return look_at_gap(b, head);
     bool at_once = is_old(b, head) || b->config.mode == RTP_ADAPTIVE_IN_ORDER;
-    return (next_t){.kind = NEXT_FRAME,
-                    .due_ns = at_once ? INT64_MIN : playout_ns(b, head->media)};
+    return (next_t){.kind = NEXT_FRAME, .due_ns = at_once ? INT64_MIN : playout_ns(b, head->media)};
 }
 
 /* Erasures of a dry buffer were losses as far as frames are missing, else a pause. */

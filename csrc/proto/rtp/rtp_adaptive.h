@@ -43,7 +43,7 @@
 
 typedef enum rtp_adaptive_mode {
     RTP_ADAPTIVE_DEADLINE = 0, /* each frame at its playout time */
-    RTP_ADAPTIVE_IN_ORDER = 1, /* at once where in order; playout times only end the wait at a gap */
+    RTP_ADAPTIVE_IN_ORDER = 1, /* at once if in order; playout time only ends the wait at a gap */
 } rtp_adaptive_mode_t;
 
 /* All zero but clock_rate: the defaults. */
@@ -173,11 +173,11 @@ typedef struct rtp_adaptive {
     int64_t offset_at_ns;
     int64_t shift_ns; /* skew taken out as of the last arrival */
 
-    uint64_t next_seq;     /* to be given out */
-    int64_t last_media;     /* of what was given out last */
-    int64_t concealed_to;   /* media up to here was given out as erasures of a dry buffer */
-    int64_t dry_ns;         /* of it, since the last frame */
-    uint32_t step;          /* timestamp units from one frame to the next; 0: not known */
+    uint64_t next_seq;    /* to be given out */
+    int64_t last_media;   /* of what was given out last */
+    int64_t concealed_to; /* media up to here was given out as erasures of a dry buffer */
+    int64_t dry_ns;       /* of it, since the last frame */
+    uint32_t step;        /* timestamp units from one frame to the next; 0: not known */
     int64_t step_before;
     uint64_t counted_from;  /* the first frame given out of this timeline */
     uint64_t resync_seq;    /* entries below belong to the timeline before; 0: none */

@@ -54,8 +54,8 @@ typedef struct rtp_jbuf_counters {
     uint64_t parse_errors;
     uint64_t delivered;
     uint64_t erasures;
-    uint64_t erased;     /* sequence numbers in them */
-    uint64_t dropped;    /* the sum of the four below */
+    uint64_t erased;  /* sequence numbers in them */
+    uint64_t dropped; /* the sum of the four below */
     uint64_t duplicates;
     uint64_t late;
     uint64_t purged;     /* too far ahead of all others for too long */

@@ -113,8 +113,8 @@ size_t rtp_nack_take(rtp_nack_receiver_t *n, int64_t now_ns, uint16_t *seqs, siz
     for (uint32_t i = 0; i < n->count; i++) {
         rtp_nack_missing_t m = n->missing[i];
         bool is_due = m.ask_ns <= now_ns;
-        if (is_due && (m.requests == n->config.max_requests ||
-                       now_ns - m.seen_ns >= n->config.give_up_ns)) {
+        if (is_due &&
+            (m.requests == n->config.max_requests || now_ns - m.seen_ns >= n->config.give_up_ns)) {
             n->counters.given_up++;
             continue;
         }

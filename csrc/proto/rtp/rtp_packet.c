@@ -124,7 +124,8 @@ int rtp_packet_build(const rtp_fields_t *f, const void *payload, size_t payload_
         return -EMSGSIZE;
 
     rtp_put_header(out, f->marker, f->payload_type, f->seq, f->ts, f->ssrc);
-    out[0] |= (uint8_t)((f->padding_bytes > 0 ? 0x20 : 0) | (f->has_ext ? 0x10 : 0) | f->csrc_count);
+    out[0] |=
+        (uint8_t)((f->padding_bytes > 0 ? 0x20 : 0) | (f->has_ext ? 0x10 : 0) | f->csrc_count);
     uint8_t *to = out + RTP_HEADER_BYTES;
     for (unsigned i = 0; i < f->csrc_count; i++, to += 4)
         rtp_put32(to, f->csrc[i]);

@@ -7,7 +7,7 @@
  *  |                      CSRC, CC times                           |
  *  |       profile of extension    |  words that follow            |   if X
  *  |                      extension words                          |
- *  |                      payload, then padding                    |   last byte of it: its length, if P
+ *  |              payload, then padding (its last byte: how much)  |   if P
  *
  * Pure functions over bytes; any thread. Nothing is copied: a view points into the datagram and
  * lives as long as that. Nothing outside [data, data + size) is ever read. */

@@ -96,8 +96,8 @@ static rtp_verdict_t other_source(rtp_source_t *s, const rtp_view_t *view, int64
         s->counters.foreign++;
         return RTP_SOURCE_FOREIGN;
     }
-    bool proved = s->candidate.used && s->candidate.ssrc == view->ssrc &&
-                  s->candidate.probation == 0;
+    bool proved =
+        s->candidate.used && s->candidate.ssrc == view->ssrc && s->candidate.probation == 0;
     if (!proved && !try_source(&s->candidate, view, s->config.min_sequential)) {
         s->counters.on_probation++;
         return RTP_SOURCE_PROBATION;
@@ -206,10 +206,14 @@ bool rtp_source_report(rtp_source_t *s, int64_t now_ns, rtcp_report_t *report)
     if (!rtp_source_is_proved(s))
         return false;
     int64_t lost = rtp_source_lost(s);
+    if (lost > MAX_LOST)
+        lost = MAX_LOST;
+    if (lost < MIN_LOST)
+        lost = MIN_LOST;
     *report = (rtcp_report_t){
         .ssrc = s->current.ssrc,
         .fraction_lost = fraction_lost(s),
-        .cumulative_lost = (int32_t)(lost > MAX_LOST ? MAX_LOST : lost < MIN_LOST ? MIN_LOST : lost),
+        .cumulative_lost = (int32_t)lost,
         /* On the wire the cycles count from 0. */
         .highest_seq = (uint32_t)(s->current.max - SEQ_CYCLE),
         .jitter = rtp_jitter_units(&s->jitter),

@@ -16,8 +16,7 @@ int rtp_stream_init(rtp_stream_t *s, const rtp_stream_config_t *config)
     uint32_t rate = config->clock_rate;
     if (rate == 0 || rate > INT32_MAX)
         return rt_err_set(-EINVAL, "clock rate is %u Hz; take 1 .. %d", rate, INT32_MAX);
-    if (config->samples_per_packet == 0 ||
-        config->samples_per_packet / MAX_PACKET_S > rate)
+    if (config->samples_per_packet == 0 || config->samples_per_packet / MAX_PACKET_S > rate)
         return rt_err_set(-EINVAL, "%u samples per packet at %u Hz; take 1 up to one day of them",
                           config->samples_per_packet, rate);
     if (config->payload_type > MAX_PAYLOAD_TYPE)

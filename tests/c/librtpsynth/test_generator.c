@@ -35,7 +35,10 @@ static void test_packets(void)
     char buf[20] = "abcd";
     void *ri = begin();
     CHECK_EQ(rsynth_next_pkt_pa(ri, 4, 200, buf, 20, 1), 16);
-    CHECK_MEM_EQ(buf, "\x80\xC8\x87\x65\xAA\xBB\xCC\xDC\x44\x33\x22\x11" "abcd\0\0\0\0", 20);
+    CHECK_MEM_EQ(buf,
+                 "\x80\xC8\x87\x65\xAA\xBB\xCC\xDC\x44\x33\x22\x11"
+                 "abcd\0\0\0\0",
+                 20);
     unsigned char *p = rsynth_next_pkt(ri, 4, 200);
     CHECK_MEM_EQ(p, "\x80\x48\x87\x66\xAA\xBB\xCD\x7C\x44\x33\x22\x11\0\0\0\0", 16);
     rsynth_pkt_free(p);
@@ -96,7 +99,8 @@ static void test_batch(void)
 {
     unsigned char block[5 * 20];
     void *ri = begin();
-    CHECK_EQ(rsynth_next_pkts(ri, 5, 8, 9, "12345678abcdefgh12345678abcdefgh12345678", block, 20), 5);
+    CHECK_EQ(rsynth_next_pkts(ri, 5, 8, 9, "12345678abcdefgh12345678abcdefgh12345678", block, 20),
+             5);
     CHECK_EQ(block[1], 0x89);
     CHECK_EQ(block[21], 9);
     CHECK_EQ(block[20 * 4 + 3], 0x69);

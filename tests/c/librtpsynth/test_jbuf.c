@@ -203,12 +203,10 @@ static void test_headers_overlay_the_wire(void)
         uint32_t a;
         uint32_t b;
         bool less;
-    } pairs[] = {{1, 2, true},
-                 {2, 1, false},
-                 {2, 2, false},
-                 {0xfffffff0u, 5, true},
-                 {0x80000000u, 0, false}, /* just between: neither is less */
-                 {0, 0x80000000u, false}};
+    } pairs[] = {
+        {1, 2, true},           {2, 1, false},           {2, 2, false},
+        {0xfffffff0u, 5, true}, {0x80000000u, 0, false}, /* just between: neither is less */
+        {0, 0x80000000u, false}};
     for (unsigned i = 0; i < 6; i++)
         CHECK_EQ(ts_less(pairs[i].a, pairs[i].b), pairs[i].less);
 }

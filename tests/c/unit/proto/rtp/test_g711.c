@@ -41,8 +41,7 @@ static void test_ulaw_of_every_sample(void)
 {
     g711_ulaw_encode(codes, every_sample, 65536);
     for (int i = 0; i < 65536; i++) {
-        if (codes[i] != ulaw_in_words(i - 32768) ||
-            codes[i] != g711_linear_to_ulaw(i - 32768)) {
+        if (codes[i] != ulaw_in_words(i - 32768) || codes[i] != g711_linear_to_ulaw(i - 32768)) {
             CHECK_EQ(codes[i], ulaw_in_words(i - 32768));
             CHECK_EQ(codes[i], g711_linear_to_ulaw(i - 32768));
             return;

@@ -66,7 +66,7 @@ static void test_ties_go_to_even(void)
     static const int16_t in[] = {0, 1, 2, 3, -1, -2, 32767, -32768, 32766, 32767};
     int16_t out[20];
     CHECK_EQ(resample_linear(out, in, 10, 8000, 16000), 20);
-    static const int16_t expected[] = {0,     0,      1, 2,      2,     2,     3,     1,     -1,    -2,
+    static const int16_t expected[] = {0,  0,     1,     2, 2,      2,  3,     1,     -1,    -2,
                                        -2, 16382, 32767, 0, -32768, -1, 32766, 32766, 32767, 32767};
     CHECK_MEM_EQ(out, expected, sizeof out);
 }

@@ -19,8 +19,13 @@ static const rtcp_sender_t sender = {
     .octets = 1120,
 };
 static const rtcp_report_t reports[2] = {
-    {.ssrc = 1, .fraction_lost = 64, .cumulative_lost = -3, .highest_seq = 0x10005, .jitter = 9,
-     .last_sr = 0x22223333, .delay_since_sr = 65536},
+    {.ssrc = 1,
+     .fraction_lost = 64,
+     .cumulative_lost = -3,
+     .highest_seq = 0x10005,
+     .jitter = 9,
+     .last_sr = 0x22223333,
+     .delay_since_sr = 65536},
     {.ssrc = 2, .fraction_lost = 255, .cumulative_lost = 0x7fffff},
 };
 static const rtcp_sdes_item_t items[2] = {
@@ -32,8 +37,11 @@ static void build_compound(void)
 {
     static const uint32_t leaving[2] = {0x11223344, 5};
     static const rtcp_nack_pair_t pairs[2] = {{100, 0x8001}, {200, 0}};
-    rtcp_app_t app = {
-        .ssrc = 3, .subtype = 31, .name = "ping", .data = (const uint8_t *)"12345678", .data_bytes = 8};
+    rtcp_app_t app = {.ssrc = 3,
+                      .subtype = 31,
+                      .name = "ping",
+                      .data = (const uint8_t *)"12345678",
+                      .data_bytes = 8};
     rtcp_writer_init(&w, out, sizeof out);
     CHECK_EQ(rtcp_put_sr(&w, &sender, reports, 2), 0);
     CHECK_EQ(rtcp_put_rr(&w, 8, reports, 1), 0);
@@ -160,7 +168,8 @@ static void test_each_fault_has_its_error(void)
     CHECK_EQ(check_bytes("\x80\xc9\0\0", 4), RTCP_ERR_BODY);
     CHECK_EQ(check_bytes("\x81\xc9\0\1\0\0\0\0", 8), RTCP_ERR_BODY);
     CHECK_EQ(check_bytes("\x80\xc8\0\1\0\0\0\0", 8), RTCP_ERR_BODY);
-    /* padding: of the last packet, fine; too long; 0; not a multiple of 4; of one before the last */
+    /* padding: of the last packet, fine; too long; 0; not a multiple of 4; of one before the last
+     */
     CHECK_EQ(check_bytes("\xa0\xc9\0\2\0\0\0\0\0\0\0\4", 12), RTCP_OK);
     CHECK_EQ(check_bytes("\xa0\xc9\0\2\0\0\0\0\0\0\0\x0c", 12), RTCP_ERR_PADDING);
     CHECK_EQ(check_bytes("\xa0\xc9\0\2\0\0\0\0\0\0\0\0", 12), RTCP_ERR_PADDING);

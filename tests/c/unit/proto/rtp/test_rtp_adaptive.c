@@ -344,8 +344,7 @@ static void play_skewed(double ppm, uint64_t seed)
     begin(&c);
     for (uint32_t i = 0; i < 30000; i++) {
         int64_t sent_ns = (int64_t)((double)(i * PTIME_NS) * (1 + ppm * 1e-6));
-        send_at((uint16_t)i, i * STEP,
-                SECOND + sent_ns + (int64_t)(rt_random_unit(&r) * 5e6));
+        send_at((uint16_t)i, i * STEP, SECOND + sent_ns + (int64_t)(rt_random_unit(&r) * 5e6));
     }
     play_all();
 }

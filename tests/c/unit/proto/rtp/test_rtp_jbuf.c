@@ -377,7 +377,8 @@ static void test_many_at_once_is_the_same_as_one_by_one(void)
         if (bytes[i][0] == 0)
             rtp_jbuf_offer_bad(&jb, &out);
         else
-            CHECK_EQ(rtp_jbuf_offer(&jb, (uint16_t)(bytes[i][2] << 8 | bytes[i][3]), 0, i, &out), 0);
+            CHECK_EQ(rtp_jbuf_offer(&jb, (uint16_t)(bytes[i][2] << 8 | bytes[i][3]), 0, i, &out),
+                     0);
     }
     CHECK_MEM_EQ(&one.counters, &jb.counters, sizeof jb.counters);
 }

@@ -1,7 +1,7 @@
 /* The compatible jitter buffer against a second one, written from its description step by step, as
- * plainly as possible: linked list, signed nothing, one function per step. Random streams with loss,
- * duplication, reordering, jumps, wraps, corrupted headers, capacities 1 to 64. Every decision must
- * be the same, and every datagram must come to exactly one end. */
+ * plainly as possible: linked list, signed nothing, one function per step. Random streams with
+ * loss, duplication, reordering, jumps, wraps, corrupted headers, capacities 1 to 64. Every
+ * decision must be the same, and every datagram must come to exactly one end. */
 #include "proto/rtp/rtp_jbuf.h"
 
 #include "rt_test.h"
@@ -148,7 +148,8 @@ static void steps_7_to_9(model_t *m, uint64_t lseq, uint32_t ts, uint64_t item, 
     step_9_release(m, o);
 }
 
-static void model_in(model_t *m, bool parsed, uint16_t seq, uint32_t ts, uint64_t item, outcome_t *o)
+static void model_in(model_t *m, bool parsed, uint16_t seq, uint32_t ts, uint64_t item,
+                     outcome_t *o)
 {
     memset(o, 0, sizeof *o);
     step_1_purge(m, o);

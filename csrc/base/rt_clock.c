@@ -17,6 +17,11 @@ int64_t rt_mono_ns(void)
     return read_clock_ns(CLOCK_MONOTONIC);
 }
 
+int64_t rt_mono_coarse_ns(void)
+{
+    return read_clock_ns(CLOCK_MONOTONIC_COARSE);
+}
+
 int64_t rt_real_ns(void)
 {
     return read_clock_ns(CLOCK_REALTIME);

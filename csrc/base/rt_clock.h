@@ -18,6 +18,9 @@ typedef enum rt_clock_id {
 } rt_clock_id_t;
 
 int64_t rt_mono_ns(void);
+
+/* The monotonic clock as of the kernel's last tick: up to 10 ms old, and cheap. See rt_tick.h. */
+int64_t rt_mono_coarse_ns(void);
 int64_t rt_real_ns(void);
 
 /* Meaningful only while the kernel knows the TAI offset: see rt_tai_offset_s. */

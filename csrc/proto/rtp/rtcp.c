@@ -1,0 +1,498 @@
+#include "proto/rtp/rtcp.h"
+
+#include "proto/rtp/rtp_packet.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define NS_PER_S UINT64_C(1000000000)
+
+enum {
+    HEADER_BYTES = 4,
+    SENDER_BYTES = 24,
+    REPORT_BYTES = 24,
+    APP_BYTES = 8,
+    NACK_BYTES = 8,
+    PAIR_BYTES = 4,
+    PADDING_FLAG = 0x20,
+    MAX_COUNT = 31,
+};
+
+/* ---- reading ---- */
+
+void rtcp_reader_init(rtcp_reader_t *reader, const uint8_t *data, size_t size)
+{
+    reader->at = data;
+    reader->end = data + size;
+}
+
+static int end_with(rtcp_reader_t *reader, rtcp_error_t error)
+{
+    reader->at = reader->end;
+    return error;
+}
+
+int rtcp_next(rtcp_reader_t *reader, rtcp_packet_t *packet)
+{
+    const uint8_t *at = reader->at;
+    size_t left = (size_t)(reader->end - at);
+    if (left == 0)
+        return 0;
+    if (left < HEADER_BYTES)
+        return end_with(reader, RTCP_ERR_SHORT);
+    if (at[0] >> 6 != RTP_VERSION)
+        return end_with(reader, RTCP_ERR_VERSION);
+    size_t bytes = 4 * ((size_t)rtp_get16(at + 2) + 1);
+    if (bytes > left)
+        return end_with(reader, RTCP_ERR_LENGTH);
+
+    packet->type = at[1];
+    packet->count = at[0] & 0x1f;
+    packet->body = at + HEADER_BYTES;
+    packet->body_bytes = (uint32_t)(bytes - HEADER_BYTES);
+    if (at[0] & PADDING_FLAG) {
+        unsigned padding = at[bytes - 1];
+        if (bytes != left || padding == 0 || padding % 4 != 0 || padding > packet->body_bytes)
+            return end_with(reader, RTCP_ERR_PADDING);
+        packet->body_bytes -= padding;
+    }
+    reader->at = at + bytes;
+    return 1;
+}
+
+rtcp_error_t rtcp_read_sr(const rtcp_packet_t *packet, rtcp_sender_t *sender)
+{
+    if (packet->body_bytes < SENDER_BYTES + (uint32_t)packet->count * REPORT_BYTES)
+        return RTCP_ERR_BODY;
+    const uint8_t *b = packet->body;
+    sender->ssrc = rtp_get32(b);
+    sender->ntp = (uint64_t)rtp_get32(b + 4) << 32 | rtp_get32(b + 8);
+    sender->rtp_ts = rtp_get32(b + 12);
+    sender->packets = rtp_get32(b + 16);
+    sender->octets = rtp_get32(b + 20);
+    return RTCP_OK;
+}
+
+rtcp_error_t rtcp_read_rr(const rtcp_packet_t *packet, uint32_t *ssrc)
+{
+    if (packet->body_bytes < 4 + (uint32_t)packet->count * REPORT_BYTES)
+        return RTCP_ERR_BODY;
+    *ssrc = rtp_get32(packet->body);
+    return RTCP_OK;
+}
+
+rtcp_error_t rtcp_read_report(const rtcp_packet_t *packet, unsigned i, rtcp_report_t *report)
+{
+    size_t at = (packet->type == RTCP_SR ? SENDER_BYTES : 4u) + (size_t)i * REPORT_BYTES;
+    if (i >= packet->count || packet->body_bytes < at + REPORT_BYTES)
+        return RTCP_ERR_BODY;
+    const uint8_t *b = packet->body + at;
+    uint32_t lost = rtp_get32(b + 4);
+    report->ssrc = rtp_get32(b);
+    report->fraction_lost = (uint8_t)(lost >> 24);
+    report->cumulative_lost = (int32_t)(lost << 8) >> 8;
+    report->highest_seq = rtp_get32(b + 8);
+    report->jitter = rtp_get32(b + 12);
+    report->last_sr = rtp_get32(b + 16);
+    report->delay_since_sr = rtp_get32(b + 20);
+    return RTCP_OK;
+}
+
+void rtcp_sdes_reader_init(rtcp_sdes_reader_t *reader, const rtcp_packet_t *packet)
+{
+    *reader = (rtcp_sdes_reader_t){
+        .start = packet->body,
+        .at = packet->body,
+        .end = packet->body + packet->body_bytes,
+        .chunks_left = packet->count,
+    };
+}
+
+static int break_off(rtcp_sdes_reader_t *reader)
+{
+    reader->chunks_left = 0;
+    reader->in_chunk = false;
+    return RTCP_ERR_BODY;
+}
+
+/* A chunk ends with one to four zero bytes, up to a whole word. */
+static bool skip_chunk_end(rtcp_sdes_reader_t *reader)
+{
+    size_t used = (size_t)(reader->at - reader->start);
+    size_t step = 4 - used % 4;
+    if (step > (size_t)(reader->end - reader->at))
+        return false;
+    reader->at += step;
+    reader->in_chunk = false;
+    return true;
+}
+
+int rtcp_sdes_next(rtcp_sdes_reader_t *reader, rtcp_sdes_item_t *item)
+{
+    for (;;) {
+        size_t left = (size_t)(reader->end - reader->at);
+        if (!reader->in_chunk) {
+            if (reader->chunks_left == 0)
+                return 0;
+            if (left < 4)
+                return break_off(reader);
+            reader->ssrc = rtp_get32(reader->at);
+            reader->at += 4;
+            reader->chunks_left--;
+            reader->in_chunk = true;
+        } else if (left == 0) {
+            return break_off(reader);
+        } else if (reader->at[0] == RTCP_SDES_END) {
+            if (!skip_chunk_end(reader))
+                return break_off(reader);
+        } else {
+            if (left < 2 || left - 2 < reader->at[1])
+                return break_off(reader);
+            *item = (rtcp_sdes_item_t){.ssrc = reader->ssrc,
+                                       .type = reader->at[0],
+                                       .bytes = reader->at[1],
+                                       .text = reader->at + 2};
+            reader->at += 2 + item->bytes;
+            return 1;
+        }
+    }
+}
+
+rtcp_error_t rtcp_read_bye(const rtcp_packet_t *packet, rtcp_bye_t *bye)
+{
+    uint32_t at = 4u * packet->count;
+    if (packet->body_bytes < at)
+        return RTCP_ERR_BODY;
+    *bye = (rtcp_bye_t){.sources = packet->count, .ssrcs = packet->body};
+    if (packet->body_bytes == at)
+        return RTCP_OK;
+    uint8_t bytes = packet->body[at];
+    if (bytes > packet->body_bytes - at - 1)
+        return RTCP_ERR_BODY;
+    bye->reason = packet->body + at + 1;
+    bye->reason_bytes = bytes;
+    return RTCP_OK;
+}
+
+uint32_t rtcp_bye_source(const rtcp_bye_t *bye, unsigned i)
+{
+    return rtp_get32(bye->ssrcs + (size_t)4 * i);
+}
+
+rtcp_error_t rtcp_read_app(const rtcp_packet_t *packet, rtcp_app_t *app)
+{
+    if (packet->body_bytes < APP_BYTES)
+        return RTCP_ERR_BODY;
+    *app = (rtcp_app_t){
+        .ssrc = rtp_get32(packet->body),
+        .subtype = packet->count,
+        .data = packet->body + APP_BYTES,
+        .data_bytes = packet->body_bytes - APP_BYTES,
+    };
+    memcpy(app->name, packet->body + 4, 4);
+    return RTCP_OK;
+}
+
+rtcp_error_t rtcp_read_nack(const rtcp_packet_t *packet, rtcp_nack_t *nack)
+{
+    if (packet->body_bytes < NACK_BYTES + PAIR_BYTES)
+        return RTCP_ERR_BODY;
+    *nack = (rtcp_nack_t){
+        .sender_ssrc = rtp_get32(packet->body),
+        .media_ssrc = rtp_get32(packet->body + 4),
+        .pairs = packet->body + NACK_BYTES,
+        .pair_count = (packet->body_bytes - NACK_BYTES) / PAIR_BYTES,
+    };
+    return RTCP_OK;
+}
+
+rtcp_nack_pair_t rtcp_nack_pair(const rtcp_nack_t *nack, unsigned i)
+{
+    const uint8_t *at = nack->pairs + (size_t)PAIR_BYTES * i;
+    return (rtcp_nack_pair_t){.pid = rtp_get16(at), .blp = rtp_get16(at + 2)};
+}
+
+static rtcp_error_t check_sdes(const rtcp_packet_t *packet)
+{
+    rtcp_sdes_reader_t reader;
+    rtcp_sdes_item_t item;
+    rtcp_sdes_reader_init(&reader, packet);
+    int rc;
+    do
+        rc = rtcp_sdes_next(&reader, &item);
+    while (rc == 1);
+    return (rtcp_error_t)rc;
+}
+
+static rtcp_error_t check_body(const rtcp_packet_t *packet)
+{
+    union {
+        rtcp_sender_t sender;
+        uint32_t ssrc;
+        rtcp_bye_t bye;
+        rtcp_app_t app;
+        rtcp_nack_t nack;
+    } read;
+    switch (packet->type) {
+    case RTCP_SR:
+        return rtcp_read_sr(packet, &read.sender);
+    case RTCP_RR:
+        return rtcp_read_rr(packet, &read.ssrc);
+    case RTCP_SDES:
+        return check_sdes(packet);
+    case RTCP_BYE:
+        return rtcp_read_bye(packet, &read.bye);
+    case RTCP_APP:
+        return rtcp_read_app(packet, &read.app);
+    case RTCP_RTPFB:
+        return packet->count == RTCP_FMT_NACK ? rtcp_read_nack(packet, &read.nack) : RTCP_OK;
+    default:
+        return RTCP_OK;
+    }
+}
+
+static rtcp_error_t check_first(const uint8_t *data, bool reduced_size)
+{
+    if (data[0] >> 6 != RTP_VERSION)
+        return RTCP_ERR_VERSION;
+    if (reduced_size)
+        return RTCP_OK;
+    return data[1] == RTCP_SR || data[1] == RTCP_RR ? RTCP_OK : RTCP_ERR_FIRST;
+}
+
+rtcp_error_t rtcp_check(const uint8_t *data, size_t size, bool reduced_size)
+{
+    if (size < HEADER_BYTES)
+        return RTCP_ERR_SHORT;
+    rtcp_error_t error = check_first(data, reduced_size);
+    if (error != RTCP_OK)
+        return error;
+    rtcp_reader_t reader;
+    rtcp_packet_t packet;
+    rtcp_reader_init(&reader, data, size);
+    for (;;) {
+        int rc = rtcp_next(&reader, &packet);
+        if (rc == RTCP_ERR_SHORT)
+            return RTCP_ERR_LENGTH;
+        if (rc <= 0)
+            return (rtcp_error_t)rc;
+        error = check_body(&packet);
+        if (error != RTCP_OK)
+            return error;
+    }
+}
+
+bool rtcp_is_rtcp(const uint8_t *data, size_t size)
+{
+    /* 64 .. 95 in place of the payload type: what RTP may not use beside RTCP. */
+    return size >= 2 && data[0] >> 6 == RTP_VERSION && data[1] >= 192 && data[1] <= 223;
+}
+
+/* ---- building ---- */
+
+void rtcp_writer_init(rtcp_writer_t *writer, uint8_t *out, size_t room)
+{
+    *writer = (rtcp_writer_t){.out = out, .room = room};
+}
+
+/* Writes the header of a packet with that body. Returns where the body goes, NULL: no room. */
+static uint8_t *begin(rtcp_writer_t *w, rtcp_type_t type, size_t count, size_t body_bytes)
+{
+    size_t bytes = HEADER_BYTES + body_bytes;
+    if (bytes > w->room - w->used)
+        return NULL;
+    uint8_t *at = w->out + w->used;
+    at[0] = (uint8_t)(RTP_VERSION << 6 | count);
+    at[1] = (uint8_t)type;
+    rtp_put16(at + 2, (uint32_t)(bytes / 4 - 1));
+    w->used += bytes;
+    return at + HEADER_BYTES;
+}
+
+static uint8_t *put_reports(uint8_t *to, const rtcp_report_t *reports, size_t count)
+{
+    for (size_t i = 0; i < count; i++, to += REPORT_BYTES) {
+        const rtcp_report_t *r = &reports[i];
+        rtp_put32(to, r->ssrc);
+        rtp_put32(to + 4, (uint32_t)r->fraction_lost << 24 |
+                              ((uint32_t)r->cumulative_lost & UINT32_C(0xffffff)));
+        rtp_put32(to + 8, r->highest_seq);
+        rtp_put32(to + 12, r->jitter);
+        rtp_put32(to + 16, r->last_sr);
+        rtp_put32(to + 20, r->delay_since_sr);
+    }
+    return to;
+}
+
+int rtcp_put_sr(rtcp_writer_t *w, const rtcp_sender_t *sender, const rtcp_report_t *reports,
+                size_t report_count)
+{
+    if (report_count > RTCP_MAX_REPORTS)
+        return -EINVAL;
+    uint8_t *to = begin(w, RTCP_SR, report_count, SENDER_BYTES + report_count * REPORT_BYTES);
+    if (to == NULL)
+        return -ENOSPC;
+    rtp_put32(to, sender->ssrc);
+    rtp_put32(to + 4, (uint32_t)(sender->ntp >> 32));
+    rtp_put32(to + 8, (uint32_t)sender->ntp);
+    rtp_put32(to + 12, sender->rtp_ts);
+    rtp_put32(to + 16, sender->packets);
+    rtp_put32(to + 20, sender->octets);
+    put_reports(to + SENDER_BYTES, reports, report_count);
+    return 0;
+}
+
+int rtcp_put_rr(rtcp_writer_t *w, uint32_t ssrc, const rtcp_report_t *reports, size_t report_count)
+{
+    if (report_count > RTCP_MAX_REPORTS)
+        return -EINVAL;
+    uint8_t *to = begin(w, RTCP_RR, report_count, 4 + report_count * REPORT_BYTES);
+    if (to == NULL)
+        return -ENOSPC;
+    rtp_put32(to, ssrc);
+    put_reports(to + 4, reports, report_count);
+    return 0;
+}
+
+/* Rounds up to whole words; a chunk of items ends with at least one zero byte. */
+static size_t sdes_chunk_bytes(const rtcp_sdes_item_t *items, size_t item_count)
+{
+    size_t bytes = 4;
+    for (size_t i = 0; i < item_count; i++)
+        bytes += 2u + items[i].bytes;
+    return bytes / 4 * 4 + 4;
+}
+
+int rtcp_put_sdes(rtcp_writer_t *w, uint32_t ssrc, const rtcp_sdes_item_t *items, size_t item_count)
+{
+    for (size_t i = 0; i < item_count; i++) {
+        if (items[i].type == RTCP_SDES_END)
+            return -EINVAL;
+    }
+    size_t bytes = sdes_chunk_bytes(items, item_count);
+    if (bytes / 4 > UINT16_MAX)
+        return -EINVAL;
+    uint8_t *to = begin(w, RTCP_SDES, 1, bytes);
+    if (to == NULL)
+        return -ENOSPC;
+    memset(to + bytes - 4, 0, 4);
+    rtp_put32(to, ssrc);
+    to += 4;
+    for (size_t i = 0; i < item_count; i++) {
+        *to++ = items[i].type;
+        *to++ = items[i].bytes;
+        memcpy(to, items[i].text, items[i].bytes);
+        to += items[i].bytes;
+    }
+    return 0;
+}
+
+int rtcp_put_bye(rtcp_writer_t *w, const uint32_t *ssrcs, size_t count, const char *reason,
+                 size_t reason_bytes)
+{
+    if (count > MAX_COUNT || reason_bytes > RTCP_MAX_TEXT_BYTES)
+        return -EINVAL;
+    size_t text = reason_bytes > 0 ? (1 + reason_bytes + 3) / 4 * 4 : 0;
+    uint8_t *to = begin(w, RTCP_BYE, count, 4 * count + text);
+    if (to == NULL)
+        return -ENOSPC;
+    for (size_t i = 0; i < count; i++, to += 4)
+        rtp_put32(to, ssrcs[i]);
+    if (reason_bytes > 0) {
+        memset(to + text - 4, 0, 4);
+        *to = (uint8_t)reason_bytes;
+        memcpy(to + 1, reason, reason_bytes);
+    }
+    return 0;
+}
+
+int rtcp_put_app(rtcp_writer_t *w, const rtcp_app_t *app)
+{
+    if (app->subtype > MAX_COUNT || app->data_bytes % 4 != 0 ||
+        (APP_BYTES + app->data_bytes) / 4 > UINT16_MAX)
+        return -EINVAL;
+    uint8_t *to = begin(w, RTCP_APP, app->subtype, APP_BYTES + (size_t)app->data_bytes);
+    if (to == NULL)
+        return -ENOSPC;
+    rtp_put32(to, app->ssrc);
+    memcpy(to + 4, app->name, 4);
+    if (app->data_bytes > 0)
+        memcpy(to + APP_BYTES, app->data, app->data_bytes);
+    return 0;
+}
+
+int rtcp_put_nack(rtcp_writer_t *w, uint32_t sender_ssrc, uint32_t media_ssrc,
+                  const rtcp_nack_pair_t *pairs, size_t count)
+{
+    if (count == 0 || count > UINT16_MAX - NACK_BYTES / 4)
+        return -EINVAL;
+    uint8_t *to = begin(w, RTCP_RTPFB, RTCP_FMT_NACK, NACK_BYTES + count * PAIR_BYTES);
+    if (to == NULL)
+        return -ENOSPC;
+    rtp_put32(to, sender_ssrc);
+    rtp_put32(to + 4, media_ssrc);
+    to += NACK_BYTES;
+    for (size_t i = 0; i < count; i++, to += PAIR_BYTES) {
+        rtp_put16(to, pairs[i].pid);
+        rtp_put16(to + 2, pairs[i].blp);
+    }
+    return 0;
+}
+
+size_t rtcp_nack_pack(const uint16_t *seqs, size_t count, rtcp_nack_pair_t *pairs, size_t max_pairs,
+                      size_t *used)
+{
+    size_t n = 0;
+    size_t i = 0;
+    for (; i < count; i++) {
+        uint16_t ahead = n > 0 ? (uint16_t)(seqs[i] - pairs[n - 1].pid) : 0;
+        if (n > 0 && ahead == 0)
+            continue;
+        if (n > 0 && ahead <= 16) {
+            pairs[n - 1].blp |= (uint16_t)(1u << (ahead - 1));
+            continue;
+        }
+        if (n == max_pairs)
+            break;
+        pairs[n++] = (rtcp_nack_pair_t){.pid = seqs[i]};
+    }
+    *used = i;
+    return n;
+}
+
+/* ---- times ---- */
+
+uint64_t rtcp_ntp_from_real_ns(int64_t real_ns)
+{
+    uint64_t ns = real_ns > 0 ? (uint64_t)real_ns : 0;
+    uint64_t fraction = (((ns % NS_PER_S) << 32) + NS_PER_S / 2) / NS_PER_S;
+    return ((ns / NS_PER_S + RTCP_NTP_UNIX_OFFSET_S) << 32) + fraction;
+}
+
+int64_t rtcp_real_ns_from_ntp(uint64_t ntp)
+{
+    /* Below 1968 in era 0 it is era 1, which begins in 2036 (RFC 5905 section 6). */
+    uint64_t seconds = ntp >> 32;
+    if (seconds < UINT64_C(0x80000000))
+        seconds += UINT64_C(1) << 32;
+    uint64_t ns = ((ntp & UINT64_C(0xffffffff)) * NS_PER_S + (UINT64_C(1) << 31)) >> 32;
+    return (int64_t)((seconds - RTCP_NTP_UNIX_OFFSET_S) * NS_PER_S + ns);
+}
+
+uint32_t rtcp_ns_to_mid(int64_t ns)
+{
+    if (ns <= 0)
+        return 0;
+    uint64_t seconds = (uint64_t)ns / NS_PER_S;
+    if (seconds > UINT16_MAX)
+        return UINT32_MAX;
+    return (uint32_t)(seconds << 16 | (((uint64_t)ns % NS_PER_S) << 16) / NS_PER_S);
+}
+
+int64_t rtcp_rtt_ns(const rtcp_report_t *report, uint32_t now_mid)
+{
+    if (report->last_sr == 0)
+        return -1;
+    int32_t units = (int32_t)(now_mid - report->last_sr - report->delay_since_sr);
+    return units <= 0 ? 0 : (int64_t)(((uint64_t)units * NS_PER_S) >> 16);
+}

@@ -1,0 +1,208 @@
+/* rtcp.h: RTCP on the wire: SR, RR, SDES, BYE, APP (RFC 3550 section 6) and the generic NACK
+ * (RFC 4585 section 6.2.1), read and built.
+ *
+ *   compound packet:  | SR or RR | SDES | ... | BYE |
+ *   each of these:    |V=2|P| count | type | words - 1 |  body
+ *
+ * A compound is checked as a whole first (rtcp_check); then each packet is read by the function for
+ * its type. Nothing is copied, nothing outside the datagram is read. Pure; any thread. */
+#ifndef RTCP_H
+#define RTCP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RTCP_MAX_REPORTS 31u
+#define RTCP_MAX_TEXT_BYTES 255u
+#define RTCP_NTP_UNIX_OFFSET_S UINT64_C(2208988800) /* 1900 to 1970 */
+
+typedef enum rtcp_type {
+    RTCP_SR = 200,
+    RTCP_RR = 201,
+    RTCP_SDES = 202,
+    RTCP_BYE = 203,
+    RTCP_APP = 204,
+    RTCP_RTPFB = 205, /* transport layer feedback */
+    RTCP_PSFB = 206,  /* payload-specific feedback */
+} rtcp_type_t;
+
+#define RTCP_FMT_NACK 1u
+
+typedef enum rtcp_sdes_type {
+    RTCP_SDES_END = 0,
+    RTCP_SDES_CNAME = 1,
+    RTCP_SDES_NAME = 2,
+    RTCP_SDES_EMAIL = 3,
+    RTCP_SDES_PHONE = 4,
+    RTCP_SDES_LOC = 5,
+    RTCP_SDES_TOOL = 6,
+    RTCP_SDES_NOTE = 7,
+    RTCP_SDES_PRIV = 8,
+} rtcp_sdes_type_t;
+
+typedef enum rtcp_error {
+    RTCP_OK = 0,
+    RTCP_ERR_SHORT = -1,   /* no room for a header */
+    RTCP_ERR_VERSION = -2, /* a packet that is not version 2 */
+    RTCP_ERR_FIRST = -3,   /* the first one is neither SR nor RR */
+    RTCP_ERR_LENGTH = -4,  /* lengths do not add up to the datagram */
+    RTCP_ERR_PADDING = -5, /* padding before the last packet, of 0 bytes, odd, or too long */
+    RTCP_ERR_BODY = -6,    /* shorter than its count says, or a broken list inside */
+} rtcp_error_t;
+
+#define RTCP_ERRORS 7u /* for counters indexed by -error */
+
+typedef struct rtcp_packet {
+    const uint8_t *body; /* behind the four bytes of header */
+    uint32_t body_bytes; /* padding taken off */
+    uint8_t type;
+    uint8_t count; /* reports, chunks or sources; for APP the subtype, for feedback the format */
+} rtcp_packet_t;
+
+typedef struct rtcp_reader {
+    const uint8_t *at;
+    const uint8_t *end;
+} rtcp_reader_t;
+
+/* The validity checks of appendix A.2 over a whole datagram, and the body of every packet of a
+ * known type against its count. reduced_size: any type may come first (RFC 5506). Returns RTCP_OK
+ * or the first error; after RTCP_OK no rtcp_next or rtcp_read_ call on it fails, but for packets
+ * of unknown type. */
+rtcp_error_t rtcp_check(const uint8_t *data, size_t size, bool reduced_size);
+
+/* True where a datagram on a port shared by both (rtcp-mux) is RTCP: RFC 5761 section 4. */
+bool rtcp_is_rtcp(const uint8_t *data, size_t size);
+
+void rtcp_reader_init(rtcp_reader_t *reader, const uint8_t *data, size_t size);
+
+/* Returns 1 and the next packet, 0 at the end, or an rtcp_error_t (the reader is at its end). */
+int rtcp_next(rtcp_reader_t *reader, rtcp_packet_t *packet);
+
+typedef struct rtcp_sender {
+    uint32_t ssrc;
+    uint64_t ntp; /* seconds since 1900 and 32 bits of fraction */
+    uint32_t rtp_ts;
+    uint32_t packets;
+    uint32_t octets;
+} rtcp_sender_t;
+
+typedef struct rtcp_report {
+    uint32_t ssrc;
+    uint8_t fraction_lost;   /* in 1/256 */
+    int32_t cumulative_lost; /* 24 bits, signed */
+    uint32_t highest_seq;    /* extended */
+    uint32_t jitter;         /* clock units */
+    uint32_t last_sr;        /* LSR, 0: none received */
+    uint32_t delay_since_sr; /* DLSR, 1/65536 s */
+} rtcp_report_t;
+
+/* Each returns RTCP_OK or RTCP_ERR_BODY. The type is the caller's to check. */
+rtcp_error_t rtcp_read_sr(const rtcp_packet_t *packet, rtcp_sender_t *sender);
+rtcp_error_t rtcp_read_rr(const rtcp_packet_t *packet, uint32_t *ssrc);
+
+/* Report i of an SR or RR. */
+rtcp_error_t rtcp_read_report(const rtcp_packet_t *packet, unsigned i, rtcp_report_t *report);
+
+typedef struct rtcp_sdes_item {
+    uint32_t ssrc;
+    uint8_t type; /* rtcp_sdes_type_t */
+    uint8_t bytes;
+    const uint8_t *text; /* UTF-8, not terminated */
+} rtcp_sdes_item_t;
+
+typedef struct rtcp_sdes_reader {
+    const uint8_t *start;
+    const uint8_t *at;
+    const uint8_t *end;
+    uint32_t ssrc;
+    unsigned chunks_left;
+    bool in_chunk;
+} rtcp_sdes_reader_t;
+
+void rtcp_sdes_reader_init(rtcp_sdes_reader_t *reader, const rtcp_packet_t *packet);
+
+/* Returns 1 and the next item, 0 at the end, RTCP_ERR_BODY for a list that is broken. */
+int rtcp_sdes_next(rtcp_sdes_reader_t *reader, rtcp_sdes_item_t *item);
+
+typedef struct rtcp_bye {
+    unsigned sources; /* read them with rtcp_bye_source */
+    const uint8_t *ssrcs;
+    const uint8_t *reason; /* NULL: none */
+    uint8_t reason_bytes;
+} rtcp_bye_t;
+
+rtcp_error_t rtcp_read_bye(const rtcp_packet_t *packet, rtcp_bye_t *bye);
+uint32_t rtcp_bye_source(const rtcp_bye_t *bye, unsigned i);
+
+typedef struct rtcp_app {
+    uint32_t ssrc;
+    uint8_t subtype; /* 0 .. 31 */
+    char name[5];    /* four characters, terminated */
+    const uint8_t *data;
+    uint32_t data_bytes; /* multiple of 4 */
+} rtcp_app_t;
+
+rtcp_error_t rtcp_read_app(const rtcp_packet_t *packet, rtcp_app_t *app);
+
+/* One entry of a NACK: pid is lost, and pid + 1 + i for each bit i of blp. */
+typedef struct rtcp_nack_pair {
+    uint16_t pid;
+    uint16_t blp;
+} rtcp_nack_pair_t;
+
+typedef struct rtcp_nack {
+    uint32_t sender_ssrc;
+    uint32_t media_ssrc;
+    const uint8_t *pairs;
+    unsigned pair_count; /* read them with rtcp_nack_pair */
+} rtcp_nack_t;
+
+rtcp_error_t rtcp_read_nack(const rtcp_packet_t *packet, rtcp_nack_t *nack);
+rtcp_nack_pair_t rtcp_nack_pair(const rtcp_nack_t *nack, unsigned i);
+
+/* Packs ascending (modulo 2^16) sequence numbers into pairs. Returns how many pairs; stops at
+ * max_pairs, *used says how many numbers are in them. */
+size_t rtcp_nack_pack(const uint16_t *seqs, size_t count, rtcp_nack_pair_t *pairs, size_t max_pairs,
+                      size_t *used);
+
+/* A compound under construction in the caller's memory. Each put returns 0, -ENOSPC (the packet
+ * does not fit: nothing is written) or -EINVAL (a value out of its range: nothing is written). */
+typedef struct rtcp_writer {
+    uint8_t *out;
+    size_t room;
+    size_t used;
+} rtcp_writer_t;
+
+void rtcp_writer_init(rtcp_writer_t *writer, uint8_t *out, size_t room);
+int rtcp_put_sr(rtcp_writer_t *writer, const rtcp_sender_t *sender, const rtcp_report_t *reports,
+                size_t report_count);
+int rtcp_put_rr(rtcp_writer_t *writer, uint32_t ssrc, const rtcp_report_t *reports,
+                size_t report_count);
+
+/* One chunk for one source; text of each item up to 255 bytes; the items' ssrc is not used. */
+int rtcp_put_sdes(rtcp_writer_t *writer, uint32_t ssrc, const rtcp_sdes_item_t *items,
+                  size_t item_count);
+int rtcp_put_bye(rtcp_writer_t *writer, const uint32_t *ssrcs, size_t count, const char *reason,
+                 size_t reason_bytes);
+int rtcp_put_app(rtcp_writer_t *writer, const rtcp_app_t *app);
+int rtcp_put_nack(rtcp_writer_t *writer, uint32_t sender_ssrc, uint32_t media_ssrc,
+                  const rtcp_nack_pair_t *pairs, size_t count);
+
+/* CLOCK_REALTIME to the NTP format of SR. Rounded to the nearest fraction. */
+uint64_t rtcp_ntp_from_real_ns(int64_t real_ns);
+int64_t rtcp_real_ns_from_ntp(uint64_t ntp);
+
+static inline uint32_t rtcp_ntp_mid(uint64_t ntp)
+{
+    return (uint32_t)(ntp >> 16);
+}
+
+/* A span in units of 1/65536 s as DLSR has it; below 0 counts as 0, above 18 h as 18 h. */
+uint32_t rtcp_ns_to_mid(int64_t ns);
+
+/* Round trip time from a report about ourselves, received when our NTP clock read now_mid. Returns
+ * ns, or -1 where the report names no SR. Below 0 (clocks step) counts as 0. */
+int64_t rtcp_rtt_ns(const rtcp_report_t *report, uint32_t now_mid);
+
+#endif

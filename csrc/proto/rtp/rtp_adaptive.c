@@ -1,0 +1,789 @@
+/* Theory of operation
+ *
+ * For each packet, transit = arrival - media time, where media time counts from an arbitrary
+ * origin: only differences of transits mean something. Three things make them differ:
+ *
+ *     transit
+ *       |          . jitter: above the floor
+ *       |    .  .      .  . .    .
+ *       | .  . .. .  ..  . . .. . ____ skew: the floor rises or falls on a straight line
+ *       |______-------''''''''
+ *       +------------------------------> arrival
+ *
+ * The floor's slope comes from the fastest packet of each two seconds, by a least squares line
+ * through sixteen of them; a step in the floor (another path) is taken out before, or it would pass
+ * for slope. What the slope has added up to is subtracted from all transits (`shift`). It is a
+ * function of time without jumps, so old and new values in the window stay comparable.
+ *
+ * What remains goes into the window. Its least value is the floor, its percentile less the floor
+ * the delay that is wanted. `offset` = floor + delay is what is controlled: up at once, down
+ * slowly. So a floor that sinks (a faster path) does not shift playout at once either.
+ *
+ * Losses are a matter of playout time alone. The missing frames' media times are interpolated
+ * between their neighbours, and each becomes an erasure when its own time has come: a frame that is
+ * overtaken has until then. What has been seen of the last 1024 numbers tells late ones from
+ * duplicates, and lost ones from late ones. */
+#include "proto/rtp/rtp_adaptive.h"
+
+#include "base/rt_err.h"
+#include "base/rt_seq.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#define MS RT_NS_PER_MS
+#define DEFAULT_PERCENTILE 0.98
+#define DEFAULT_MIN_DELAY_NS (5 * MS)
+#define DEFAULT_MAX_DELAY_NS (200 * MS)
+#define DEFAULT_FIRST_DELAY_NS (40 * MS)
+#define DEFAULT_SHRINK_NS_PER_S (10 * MS)
+#define DEFAULT_CONCEAL_NS (100 * MS)
+#define DEFAULT_RESYNC_NS (1000 * MS)
+#define LONGEST_NS (60 * RT_NS_PER_S)
+#define WARM_UP 16u
+#define BLOCK_NS (2 * RT_NS_PER_S)
+#define BLOCKS_FOR_SKEW 6u
+#define MAX_SKEW 1e-3
+#define FLOOR_STEP_NS 1e6
+#define FLOOR_STEP_FACTOR 4.0
+#define FAR_SEQ 3000
+#define FOLLOWS_WITHIN 100u
+#define GAP_AT_ONCE 1000u
+#define SEQ_CYCLE UINT64_C(65536)
+#define LEAST_ENTRIES 4u
+
+/* ---- configuration ---- */
+
+static int64_t or_default(int64_t value, int64_t value_by_default)
+{
+    if (value == 0)
+        return value_by_default;
+    return value < 0 ? 0 : value;
+}
+
+static int64_t clamp(int64_t value, int64_t low, int64_t high)
+{
+    if (value < low)
+        return low;
+    return value < high ? value : high;
+}
+
+static int check_config(const rtp_adaptive_config_t *c, uint32_t entry_count)
+{
+    if (c->clock_rate == 0 || c->clock_rate > INT32_MAX)
+        return rt_err_set(-EINVAL, "clock rate is %u Hz; take 1 .. %d", c->clock_rate, INT32_MAX);
+    if (!(c->percentile > 0.0 && c->percentile <= 1.0))
+        return rt_err_set(-EINVAL, "percentile is %g; take a share above 0, up to 1",
+                          c->percentile);
+    if (c->max_delay_ns > LONGEST_NS || c->min_delay_ns > c->max_delay_ns)
+        return rt_err_set(-EINVAL,
+                          "delay between %" PRId64 " and %" PRId64 " ns; take min <= max <= 60 s",
+                          c->min_delay_ns, c->max_delay_ns);
+    if (c->resync_ns <= 0 || c->shrink_ns_per_s <= 0 || c->shrink_ns_per_s > RT_NS_PER_S)
+        return rt_err_set(-EINVAL,
+                          "resync_ns %" PRId64 ", shrink_ns_per_s %" PRId64
+                          "; take values above 0, and at most a second per second",
+                          c->resync_ns, c->shrink_ns_per_s);
+    if (entry_count < LEAST_ENTRIES)
+        return rt_err_set(-EINVAL, "room for %u frames; give at least %u", entry_count,
+                          LEAST_ENTRIES);
+    return 0;
+}
+
+int rtp_adaptive_init(rtp_adaptive_t *b, const rtp_adaptive_config_t *config,
+                      rtp_adaptive_entry_t *entries, uint32_t entry_count)
+{
+    memset(b, 0, sizeof *b);
+    rtp_adaptive_config_t *c = &b->config;
+    *c = *config;
+    if (c->percentile == 0.0)
+        c->percentile = DEFAULT_PERCENTILE;
+    c->min_delay_ns = or_default(c->min_delay_ns, DEFAULT_MIN_DELAY_NS);
+    c->max_delay_ns = or_default(c->max_delay_ns, DEFAULT_MAX_DELAY_NS);
+    c->first_delay_ns = clamp(or_default(c->first_delay_ns, DEFAULT_FIRST_DELAY_NS),
+                              c->min_delay_ns, c->max_delay_ns);
+    c->shrink_ns_per_s = or_default(c->shrink_ns_per_s, DEFAULT_SHRINK_NS_PER_S);
+    c->conceal_ns = or_default(c->conceal_ns, DEFAULT_CONCEAL_NS);
+    c->resync_ns = or_default(c->resync_ns, DEFAULT_RESYNC_NS);
+    b->entries = entries;
+    b->entry_count = entry_count;
+    rtp_jitter_init(&b->jitter, c->clock_rate);
+    return check_config(c, entry_count);
+}
+
+/* ---- the window of transits ---- */
+
+static uint32_t place_of(const rtp_adaptive_window_t *w, int64_t value)
+{
+    uint32_t low = 0;
+    uint32_t high = w->count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (w->sorted[middle] < value)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void window_add(rtp_adaptive_window_t *w, int64_t transit_ns)
+{
+    if (w->count == RTP_ADAPTIVE_WINDOW) {
+        uint32_t oldest = place_of(w, w->recent[w->next]);
+        w->count--;
+        memmove(&w->sorted[oldest], &w->sorted[oldest + 1],
+                (w->count - oldest) * sizeof w->sorted[0]);
+    }
+    uint32_t at = place_of(w, transit_ns);
+    memmove(&w->sorted[at + 1], &w->sorted[at], (w->count - at) * sizeof w->sorted[0]);
+    w->sorted[at] = transit_ns;
+    w->count++;
+    w->recent[w->next] = transit_ns;
+    w->next = (w->next + 1) % RTP_ADAPTIVE_WINDOW;
+}
+
+static int64_t floor_ns(const rtp_adaptive_t *b)
+{
+    return b->window.count > 0 ? b->window.sorted[0] : 0;
+}
+
+int64_t rtp_adaptive_target_ns(const rtp_adaptive_t *b)
+{
+    const rtp_adaptive_window_t *w = &b->window;
+    if (w->count == 0)
+        return b->config.first_delay_ns;
+    /* The least value that the stated share does not exceed. */
+    double share = b->config.percentile * w->count;
+    uint32_t below = (uint32_t)share;
+    uint32_t at = share > below ? below : below - 1;
+    int64_t wanted = w->sorted[at] - w->sorted[0];
+    if (w->count < WARM_UP && wanted < b->config.first_delay_ns)
+        wanted = b->config.first_delay_ns;
+    return clamp(wanted, b->config.min_delay_ns, b->config.max_delay_ns);
+}
+
+int64_t rtp_adaptive_delay_ns(const rtp_adaptive_t *b)
+{
+    return b->window.count > 0 ? b->offset_ns - floor_ns(b) : 0;
+}
+
+static void steer_offset(rtp_adaptive_t *b, int64_t now_ns)
+{
+    int64_t wanted = floor_ns(b) + rtp_adaptive_target_ns(b);
+    int64_t elapsed_ns = clamp(now_ns - b->offset_at_ns, 0, LONGEST_NS);
+    b->offset_at_ns += elapsed_ns;
+    if (wanted >= b->offset_ns) {
+        b->counters.grown_ns += (uint64_t)(wanted - b->offset_ns);
+        b->offset_ns = wanted;
+        return;
+    }
+    int64_t most = (int64_t)((double)elapsed_ns * 1e-9 * (double)b->config.shrink_ns_per_s);
+    int64_t down = b->offset_ns - wanted < most ? b->offset_ns - wanted : most;
+    b->counters.shrunk_ns += (uint64_t)down;
+    b->offset_ns -= down;
+}
+
+/* ---- clock skew ---- */
+
+static int64_t shift_at(const rtp_adaptive_skew_t *s, int64_t at_ns)
+{
+    return s->shift_ns + (int64_t)(s->rate * (double)(at_ns - s->shift_at_ns));
+}
+
+static double median(double *values, uint32_t count)
+{
+    for (uint32_t i = 1; i < count; i++) {
+        double v = values[i];
+        uint32_t at = i;
+        for (; at > 0 && values[at - 1] > v; at--)
+            values[at] = values[at - 1];
+        values[at] = v;
+    }
+    return (values[(count - 1) / 2] + values[count / 2]) / 2;
+}
+
+/* Fills floor[] with the blocks' transits after steps have been taken out: a difference far from
+ * the median one is replaced by that. */
+static void flatten_steps(const rtp_adaptive_skew_t *s, double *floor)
+{
+    double differences[RTP_ADAPTIVE_BLOCKS] = {0};
+    double scratch[RTP_ADAPTIVE_BLOCKS] = {0};
+    uint32_t n = s->count - 1;
+    for (uint32_t i = 0; i < n; i++)
+        scratch[i] = differences[i] = (double)(s->transit_ns[i + 1] - s->transit_ns[i]);
+    double middle = median(scratch, n);
+    for (uint32_t i = 0; i < n; i++)
+        scratch[i] = fabs(differences[i] - middle);
+    double limit = fmax(FLOOR_STEP_FACTOR * median(scratch, n), FLOOR_STEP_NS);
+    floor[0] = 0;
+    for (uint32_t i = 0; i < n; i++)
+        floor[i + 1] = floor[i] + (fabs(differences[i] - middle) > limit ? middle : differences[i]);
+}
+
+static double slope(const rtp_adaptive_skew_t *s)
+{
+    double floor[RTP_ADAPTIVE_BLOCKS];
+    double mean_t = 0;
+    double mean_y = 0;
+    flatten_steps(s, floor);
+    for (uint32_t i = 0; i < s->count; i++) {
+        mean_t += (double)(s->at_ns[i] - s->at_ns[0]) / s->count;
+        mean_y += floor[i] / s->count;
+    }
+    double above = 0;
+    double below = 0;
+    for (uint32_t i = 0; i < s->count; i++) {
+        double t = (double)(s->at_ns[i] - s->at_ns[0]) - mean_t;
+        above += t * (floor[i] - mean_y);
+        below += t * t;
+    }
+    return below > 0 ? fmax(-MAX_SKEW, fmin(MAX_SKEW, above / below)) : 0;
+}
+
+static void close_block(rtp_adaptive_skew_t *s, int64_t now_ns)
+{
+    if (s->count == RTP_ADAPTIVE_BLOCKS) {
+        s->count--;
+        memmove(&s->at_ns[0], &s->at_ns[1], s->count * sizeof s->at_ns[0]);
+        memmove(&s->transit_ns[0], &s->transit_ns[1], s->count * sizeof s->transit_ns[0]);
+    }
+    s->at_ns[s->count] = s->block_at_ns;
+    s->transit_ns[s->count] = s->block_transit_ns;
+    s->count++;
+    s->block_open = false;
+    if (s->count < BLOCKS_FOR_SKEW)
+        return;
+    s->shift_ns = shift_at(s, now_ns);
+    s->shift_at_ns = now_ns;
+    s->rate = slope(s);
+}
+
+static void skew_add(rtp_adaptive_skew_t *s, int64_t transit_ns, int64_t arrival_ns)
+{
+    if (s->block_open && arrival_ns - s->block_start_ns >= BLOCK_NS)
+        close_block(s, arrival_ns);
+    if (!s->block_open) {
+        s->block_open = true;
+        s->block_start_ns = arrival_ns;
+    } else if (transit_ns >= s->block_transit_ns) {
+        return;
+    }
+    s->block_transit_ns = transit_ns;
+    s->block_at_ns = arrival_ns;
+}
+
+/* A new timeline: transits before and after cannot be compared; the rate is still the clock's. */
+static void skew_restart(rtp_adaptive_skew_t *s, int64_t now_ns)
+{
+    s->count = 0;
+    s->block_open = false;
+    s->shift_ns = 0;
+    s->shift_at_ns = now_ns;
+}
+
+/* ---- times ---- */
+
+static int64_t media_ns(const rtp_adaptive_t *b, int64_t media)
+{
+    return rtp_units_to_ns(media - b->origin_media, b->config.clock_rate);
+}
+
+static int64_t playout_ns(const rtp_adaptive_t *b, int64_t media)
+{
+    return media_ns(b, media) + b->shift_ns + b->offset_ns;
+}
+
+/* ---- what has been seen ---- */
+
+static bool is_seen(const rtp_adaptive_t *b, uint64_t seq)
+{
+    if (seq > b->top_seq || b->top_seq - seq >= RTP_ADAPTIVE_SEEN)
+        return false;
+    return b->seen[seq / 64 % (RTP_ADAPTIVE_SEEN / 64)] >> (seq % 64) & 1;
+}
+
+static void mark_seen(rtp_adaptive_t *b, uint64_t seq)
+{
+    if (seq > b->top_seq && seq - b->top_seq >= RTP_ADAPTIVE_SEEN)
+        memset(b->seen, 0, sizeof b->seen);
+    for (uint64_t s = b->top_seq + 1; s < seq && seq - b->top_seq < RTP_ADAPTIVE_SEEN; s++)
+        b->seen[s / 64 % (RTP_ADAPTIVE_SEEN / 64)] &= ~(UINT64_C(1) << (s % 64));
+    if (seq > b->top_seq)
+        b->top_seq = seq;
+    if (b->top_seq - seq < RTP_ADAPTIVE_SEEN)
+        b->seen[seq / 64 % (RTP_ADAPTIVE_SEEN / 64)] |= UINT64_C(1) << (seq % 64);
+}
+
+/* ---- packets in ---- */
+
+static void give_back(rtp_adaptive_t *b, uint64_t item, rtp_adaptive_reason_t reason,
+                      rtp_adaptive_dropped_t *dropped)
+{
+    uint64_t *const counter[] = {&b->counters.late, &b->counters.duplicates, &b->counters.overflow,
+                                 &b->counters.discarded};
+    ++*counter[reason];
+    dropped->entry[dropped->count].item = item;
+    dropped->entry[dropped->count].reason = reason;
+    dropped->count++;
+}
+
+static void pass_over(rtp_adaptive_t *b, uint64_t seq)
+{
+    if (!is_seen(b, seq))
+        b->counters.lost++;
+}
+
+static void drop_oldest(rtp_adaptive_t *b, rtp_adaptive_dropped_t *dropped)
+{
+    const rtp_adaptive_entry_t *head = &b->entries[b->first];
+    for (; b->next_seq < head->seq && head->seq - b->next_seq < FAR_SEQ; b->next_seq++)
+        pass_over(b, b->next_seq);
+    b->next_seq = head->seq + 1;
+    b->last_media = head->media;
+    give_back(b, head->item, RTP_ADAPTIVE_OVERFLOW, dropped);
+    b->first++;
+    b->held--;
+}
+
+static uint32_t place_among_held(const rtp_adaptive_t *b, uint64_t seq)
+{
+    uint32_t at = b->held;
+    while (at > 0 && b->entries[b->first + at - 1].seq > seq)
+        at--;
+    return at;
+}
+
+static void insert(rtp_adaptive_t *b, const rtp_adaptive_entry_t *entry,
+                   rtp_adaptive_dropped_t *dropped)
+{
+    uint32_t at = place_among_held(b, entry->seq);
+    /* Seen, but so far behind the highest number that it was not known any more. */
+    if (at > 0 && b->entries[b->first + at - 1].seq == entry->seq) {
+        give_back(b, entry->item, RTP_ADAPTIVE_DUPLICATE, dropped);
+        return;
+    }
+    if (b->held == b->entry_count) {
+        if (at == 0) {
+            give_back(b, entry->item, RTP_ADAPTIVE_OVERFLOW, dropped);
+            return;
+        }
+        drop_oldest(b, dropped);
+        at--;
+    }
+    if (b->first + b->held == b->entry_count) {
+        memmove(b->entries, b->entries + b->first, b->held * sizeof *b->entries);
+        b->first = 0;
+    }
+    rtp_adaptive_entry_t *place = &b->entries[b->first + at];
+    memmove(place + 1, place, (b->held - at) * sizeof *place);
+    *place = *entry;
+    b->held++;
+}
+
+/* The first packet of a timeline; everything held is of the one before. */
+static void start_timeline(rtp_adaptive_t *b, rtp_adaptive_entry_t *entry)
+{
+    int64_t delay_ns = b->started ? rtp_adaptive_delay_ns(b) : 0;
+    if (b->started) {
+        /* More than a cycle further on, so that numbers never go back. */
+        b->resync_ts_jump = (int32_t)((uint32_t)entry->media - (uint32_t)b->top_media);
+        entry->seq = (b->top_seq / SEQ_CYCLE + 2) * SEQ_CYCLE + entry->seq % SEQ_CYCLE;
+        b->resync_seq = entry->seq;
+    } else {
+        b->next_seq = entry->seq;
+    }
+    b->started = true;
+    b->restart = false;
+    b->in_late_run = false;
+    b->origin_media = entry->media;
+    b->top_media = entry->media;
+    b->concealed_to = INT64_MIN;
+    b->top_seq = entry->seq - 1;
+    memset(b->seen, 0, sizeof b->seen);
+    memset(&b->window, 0, sizeof b->window);
+    skew_restart(&b->skew, entry->arrival_ns);
+    rtp_jitter_break(&b->jitter);
+    if (delay_ns < b->config.first_delay_ns)
+        delay_ns = b->config.first_delay_ns;
+    b->offset_ns = entry->arrival_ns + clamp(delay_ns, 0, b->config.max_delay_ns);
+    b->offset_at_ns = entry->arrival_ns;
+    b->shift_ns = 0;
+}
+
+static void take_timing(rtp_adaptive_t *b, const rtp_adaptive_entry_t *entry)
+{
+    int64_t transit_ns = entry->arrival_ns - media_ns(b, entry->media);
+    skew_add(&b->skew, transit_ns, entry->arrival_ns);
+    b->shift_ns = shift_at(&b->skew, entry->arrival_ns);
+    window_add(&b->window, transit_ns - b->shift_ns);
+    steer_offset(b, entry->arrival_ns);
+    rtp_jitter_add(&b->jitter, (uint32_t)entry->media, entry->arrival_ns);
+}
+
+/* Whether a frame comes too late for its place. */
+static bool is_late(const rtp_adaptive_t *b, const rtp_adaptive_entry_t *entry)
+{
+    if (entry->seq < b->next_seq)
+        return b->playing;
+    return b->config.mode == RTP_ADAPTIVE_DEADLINE &&
+           playout_ns(b, entry->media) < entry->arrival_ns;
+}
+
+static void accept(rtp_adaptive_t *b, const rtp_adaptive_entry_t *entry, unsigned flags,
+                   rtp_adaptive_dropped_t *dropped)
+{
+    if (is_seen(b, entry->seq)) {
+        give_back(b, entry->item, RTP_ADAPTIVE_DUPLICATE, dropped);
+        return;
+    }
+    if (!(flags & RTP_ADAPTIVE_NO_TIMING))
+        take_timing(b, entry);
+    bool late = is_late(b, entry);
+    if (late && entry->seq < b->next_seq && entry->seq > b->counted_from &&
+        b->top_seq - entry->seq < RTP_ADAPTIVE_SEEN)
+        b->counters.lost--;
+    mark_seen(b, entry->seq);
+    if (entry->media > b->top_media)
+        b->top_media = entry->media;
+    if (late) {
+        give_back(b, entry->item, RTP_ADAPTIVE_LATE, dropped);
+        if (!b->in_late_run)
+            b->late_since_ns = entry->arrival_ns;
+        b->in_late_run = true;
+        return;
+    }
+    b->in_late_run = false;
+    if (entry->seq < b->next_seq)
+        b->next_seq = entry->seq;
+    if (entry->seq < b->resync_seq)
+        b->resync_seq = entry->seq;
+    insert(b, entry, dropped);
+}
+
+/* Whether numbers or times are where no path could have put them. A frame that is only late, with
+ * its timestamp as far on as its number says, is not. */
+static bool is_far_off(const rtp_adaptive_t *b, const rtp_adaptive_entry_t *entry,
+                       int64_t transit_ns)
+{
+    int64_t seq_step = (int64_t)(entry->seq - b->top_seq);
+    if (seq_step > FAR_SEQ || seq_step < -FAR_SEQ)
+        return true;
+    int64_t off_ns = transit_ns - shift_at(&b->skew, entry->arrival_ns) - floor_ns(b);
+    if (off_ns < -b->config.resync_ns)
+        return true;
+    if (off_ns <= b->config.resync_ns)
+        return false;
+    int64_t expected = b->top_media + seq_step * (int64_t)b->step;
+    int64_t away_ns = rtp_units_to_ns(entry->media - expected, b->config.clock_rate);
+    return b->step == 0 || away_ns > b->config.resync_ns / 2 || away_ns < -b->config.resync_ns / 2;
+}
+
+static bool follows_suspect(const rtp_adaptive_t *b, const rtp_adaptive_entry_t *entry,
+                            int64_t transit_ns)
+{
+    int64_t apart_ns = transit_ns - b->suspect_transit_ns;
+    uint64_t seq_step = entry->seq - b->suspect.seq;
+    return b->has_suspect && seq_step > 0 && seq_step <= FOLLOWS_WITHIN &&
+           apart_ns < b->config.resync_ns && apart_ns > -b->config.resync_ns;
+}
+
+static void forget_suspect(rtp_adaptive_t *b, rtp_adaptive_dropped_t *dropped)
+{
+    if (b->has_suspect)
+        give_back(b, b->suspect.item, RTP_ADAPTIVE_DISCARDED, dropped);
+    b->has_suspect = false;
+}
+
+static void follow_suspect(rtp_adaptive_t *b, rtp_adaptive_entry_t *entry, unsigned flags,
+                           rtp_adaptive_dropped_t *dropped)
+{
+    rtp_adaptive_entry_t first = b->suspect;
+    uint64_t seq_step = entry->seq - first.seq;
+    b->has_suspect = false;
+    start_timeline(b, &first);
+    accept(b, &first, 0, dropped);
+    entry->seq = first.seq + seq_step;
+    accept(b, entry, flags, dropped);
+}
+
+/* Numbers extended to lie nearest to the highest so far. */
+static rtp_adaptive_entry_t extend(const rtp_adaptive_t *b, const rtp_adaptive_in_t *in)
+{
+    uint64_t seq = SEQ_CYCLE + in->seq;
+    int64_t media = in->ts;
+    if (b->started) {
+        seq = b->top_seq + (uint64_t)(int64_t)(int16_t)(in->seq - (uint16_t)b->top_seq);
+        media = b->top_media + rt_seq32_diff(in->ts, (uint32_t)b->top_media);
+    }
+    return (rtp_adaptive_entry_t){
+        .seq = seq, .media = media, .item = in->item, .arrival_ns = in->arrival_ns};
+}
+
+void rtp_adaptive_in(rtp_adaptive_t *b, const rtp_adaptive_in_t *in,
+                     rtp_adaptive_dropped_t *dropped)
+{
+    rtp_adaptive_entry_t entry = extend(b, in);
+    dropped->count = 0;
+    b->counters.received++;
+    if (!b->started || b->restart ||
+        (b->in_late_run && in->arrival_ns - b->late_since_ns >= b->config.resync_ns)) {
+        forget_suspect(b, dropped);
+        start_timeline(b, &entry);
+        accept(b, &entry, 0, dropped);
+        return;
+    }
+    int64_t transit_ns = in->arrival_ns - media_ns(b, entry.media);
+    if (!is_far_off(b, &entry, transit_ns)) {
+        forget_suspect(b, dropped);
+        accept(b, &entry, in->flags, dropped);
+    } else if (follows_suspect(b, &entry, transit_ns)) {
+        follow_suspect(b, &entry, in->flags, dropped);
+    } else {
+        forget_suspect(b, dropped);
+        b->has_suspect = true;
+        b->suspect = entry;
+        b->suspect_transit_ns = transit_ns;
+    }
+}
+
+void rtp_adaptive_restart(rtp_adaptive_t *b)
+{
+    b->restart = b->started;
+}
+
+/* ---- events out ---- */
+
+/* What comes next, and when. */
+typedef enum next_kind {
+    NEXT_NOTHING,
+    NEXT_FRAME,
+    NEXT_GAP,
+    NEXT_DRY,
+    NEXT_RESYNC,
+} next_kind_t;
+
+typedef struct next {
+    next_kind_t kind;
+    int64_t due_ns;
+    int64_t media;   /* gap, dry: where it begins */
+    uint64_t frames; /* gap */
+} next_t;
+
+static bool is_old(const rtp_adaptive_t *b, const rtp_adaptive_entry_t *entry)
+{
+    return entry->seq < b->resync_seq;
+}
+
+/* How many of the missing frames had their time before anything behind them came. */
+static uint64_t gone_by(const rtp_adaptive_t *b, const rtp_adaptive_entry_t *head, int64_t step,
+                        uint64_t missing)
+{
+    int64_t step_ns = rtp_units_to_ns(step, b->config.clock_rate);
+    int64_t since_ns = head->arrival_ns - playout_ns(b, b->last_media);
+    if (step_ns == 0 || since_ns <= step_ns)
+        return 1;
+    uint64_t gone = (uint64_t)(since_ns / step_ns);
+    return gone < missing ? gone : missing;
+}
+
+static next_t look_at_gap(const rtp_adaptive_t *b, const rtp_adaptive_entry_t *head)
+{
+    uint64_t missing = head->seq - b->next_seq;
+    int64_t span = head->media > b->last_media ? head->media - b->last_media : 0;
+    int64_t step = span / (int64_t)(missing + 1);
+    next_t next = {.kind = NEXT_GAP, .frames = 1, .media = b->last_media + step};
+    next.due_ns = is_old(b, head) ? INT64_MIN : playout_ns(b, next.media);
+    if (missing > GAP_AT_ONCE || is_old(b, head))
+        next.frames = missing;
+    else if (next.media >= b->concealed_to)
+        next.frames = gone_by(b, head, step, missing);
+    return next;
+}
+
+static next_t look_at_dry(const rtp_adaptive_t *b)
+{
+    next_t next = {.kind = NEXT_NOTHING, .due_ns = RT_NEVER_NS};
+    if (b->config.mode != RTP_ADAPTIVE_DEADLINE || !b->playing || b->step == 0 ||
+        b->dry_ns >= b->config.conceal_ns)
+        return next;
+    next.kind = NEXT_DRY;
+    next.media = b->last_media + b->step;
+    if (next.media < b->concealed_to)
+        next.media = b->concealed_to;
+    next.due_ns = playout_ns(b, next.media);
+    return next;
+}
+
+static next_t look(const rtp_adaptive_t *b)
+{
+    if (b->resync_seq != 0 && (b->held == 0 || !is_old(b, &b->entries[b->first])))
+        return (next_t){.kind = NEXT_RESYNC, .due_ns = INT64_MIN};
+    if (b->held == 0)
+        return look_at_dry(b);
+    const rtp_adaptive_entry_t *head = &b->entries[b->first];
+    /* More than a cycle: not a gap, but the start of another timeline before the last one. */
+    if (head->seq > b->next_seq && head->seq - b->next_seq < SEQ_CYCLE && b->playing)
+        return look_at_gap(b, head);
+    bool at_once = is_old(b, head) || b->config.mode == RTP_ADAPTIVE_IN_ORDER;
+    return (next_t){.kind = NEXT_FRAME, .due_ns = at_once ? INT64_MIN : playout_ns(b, head->media)};
+}
+
+/* Erasures of a dry buffer were losses as far as frames are missing, else a pause. */
+static void settle_dry(rtp_adaptive_t *b, uint64_t missing)
+{
+    if (b->dry_ns == 0)
+        return;
+    uint64_t dry_ns = (uint64_t)b->dry_ns;
+    uint64_t missing_ns = (uint64_t)rtp_units_to_ns((int64_t)b->step, b->config.clock_rate) *
+                          (missing < GAP_AT_ONCE ? missing : GAP_AT_ONCE);
+    uint64_t lost_ns = missing_ns < dry_ns ? missing_ns : dry_ns;
+    b->counters.concealed_ns += lost_ns;
+    b->counters.pause_ns += dry_ns - lost_ns;
+    b->dry_ns = 0;
+}
+
+/* Two steps alike: one alone may span a pause. */
+static void learn_step(rtp_adaptive_t *b, int64_t step)
+{
+    if (!b->playing || step <= 0 || step > (int64_t)b->config.clock_rate)
+        return;
+    if (step == b->step_before)
+        b->step = (uint32_t)step;
+    b->step_before = step;
+}
+
+static void give_frame(rtp_adaptive_t *b, rtp_adaptive_event_t *event)
+{
+    const rtp_adaptive_entry_t *head = &b->entries[b->first];
+    settle_dry(b, 0);
+    learn_step(b, head->media - b->last_media);
+    *event = (rtp_adaptive_event_t){
+        .kind = RTP_ADAPTIVE_FRAME,
+        .ts = (uint32_t)head->media,
+        .seq = head->seq,
+        .frames = 1,
+        .item = head->item,
+        .due_ns = is_old(b, head) ? head->arrival_ns : playout_ns(b, head->media),
+        .arrival_ns = head->arrival_ns,
+    };
+    if (!b->playing)
+        b->counted_from = head->seq;
+    b->playing = true;
+    b->next_seq = head->seq + 1;
+    b->last_media = head->media;
+    b->first++;
+    b->held--;
+    b->counters.delivered++;
+}
+
+/* Returns false where an erasure of the dry buffer has covered that time already. */
+static bool give_gap(rtp_adaptive_t *b, const next_t *next, rtp_adaptive_event_t *event)
+{
+    const rtp_adaptive_entry_t *head = &b->entries[b->first];
+    settle_dry(b, head->seq - b->next_seq);
+    int64_t step = next->media - b->last_media;
+    int64_t span = step * (int64_t)next->frames;
+    *event = (rtp_adaptive_event_t){
+        .kind = RTP_ADAPTIVE_ERASURE,
+        .ts = (uint32_t)next->media,
+        .seq = b->next_seq,
+        .frames = (uint32_t)next->frames,
+        .ts_span = (int32_t)span,
+        .due_ns = is_old(b, head) ? head->arrival_ns : next->due_ns,
+    };
+    for (uint64_t i = 0; i < next->frames; i++)
+        pass_over(b, b->next_seq++);
+    b->last_media += span;
+    if (next->media < b->concealed_to)
+        return false;
+    b->counters.erasures++;
+    b->counters.concealed_ns += (uint64_t)rtp_units_to_ns(span, b->config.clock_rate);
+    return true;
+}
+
+static void give_dry(rtp_adaptive_t *b, const next_t *next, rtp_adaptive_event_t *event)
+{
+    *event = (rtp_adaptive_event_t){
+        .kind = RTP_ADAPTIVE_ERASURE,
+        .ts = (uint32_t)next->media,
+        .seq = b->next_seq,
+        .ts_span = (int32_t)b->step,
+        .due_ns = next->due_ns,
+    };
+    b->concealed_to = next->media + b->step;
+    b->dry_ns += rtp_units_to_ns((int64_t)b->step, b->config.clock_rate);
+    b->counters.erasures++;
+}
+
+static void give_resync(rtp_adaptive_t *b, rtp_adaptive_event_t *event)
+{
+    *event = (rtp_adaptive_event_t){
+        .kind = RTP_ADAPTIVE_RESYNC,
+        .ts = (uint32_t)b->origin_media,
+        .seq = b->resync_seq,
+        .ts_span = b->resync_ts_jump,
+        .due_ns = playout_ns(b, b->origin_media),
+    };
+    settle_dry(b, 0);
+    b->next_seq = b->resync_seq;
+    b->resync_seq = 0;
+    b->playing = false;
+    b->counters.resyncs++;
+}
+
+static bool give(rtp_adaptive_t *b, const next_t *next, rtp_adaptive_event_t *event)
+{
+    switch (next->kind) {
+    case NEXT_FRAME:
+        give_frame(b, event);
+        return true;
+    case NEXT_GAP:
+        return give_gap(b, next, event);
+    case NEXT_DRY:
+        give_dry(b, next, event);
+        return true;
+    case NEXT_RESYNC:
+        give_resync(b, event);
+        return true;
+    case NEXT_NOTHING:
+        break;
+    }
+    return false;
+}
+
+int64_t rtp_adaptive_deadline_ns(const rtp_adaptive_t *b)
+{
+    return look(b).due_ns;
+}
+
+bool rtp_adaptive_next(rtp_adaptive_t *b, int64_t now_ns, rtp_adaptive_event_t *event)
+{
+    for (;;) {
+        next_t next = look(b);
+        if (next.kind == NEXT_NOTHING || next.due_ns > now_ns)
+            return false;
+        if (give(b, &next, event))
+            return true;
+    }
+}
+
+bool rtp_adaptive_flush(rtp_adaptive_t *b, rtp_adaptive_event_t *event)
+{
+    for (;;) {
+        next_t next = look(b);
+        if (next.kind == NEXT_DRY || next.kind == NEXT_NOTHING)
+            break;
+        if (give(b, &next, event))
+            return true;
+    }
+    if (!b->has_suspect)
+        return false;
+    b->has_suspect = false;
+    rtp_adaptive_dropped_t none = {.count = 0};
+    start_timeline(b, &b->suspect);
+    insert(b, &b->suspect, &none);
+    return rtp_adaptive_flush(b, event);
+}

@@ -1,0 +1,224 @@
+#include "proto/rtp/rtp_source.h"
+
+#include "base/rt_err.h"
+#include "base/rt_seq.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define SEQ_CYCLE 65536u
+#define NO_BAD_SEQ (SEQ_CYCLE + 1)
+#define DEFAULT_MIN_SEQUENTIAL 2
+#define DEFAULT_MAX_DROPOUT 3000
+#define DEFAULT_MAX_MISORDER 100
+#define MAX_LOST 0x7fffff
+#define MIN_LOST (-0x800000)
+
+int rtp_source_init(rtp_source_t *s, const rtp_source_config_t *config)
+{
+    memset(s, 0, sizeof *s);
+    s->config = *config;
+    if (config->max_dropout >= SEQ_CYCLE / 2 || config->max_misorder >= SEQ_CYCLE / 2)
+        return rt_err_set(-EINVAL, "max_dropout %u, max_misorder %u: each must be below 32768",
+                          config->max_dropout, config->max_misorder);
+    if (config->switch_silence_ns < 0)
+        return rt_err_set(-EINVAL, "switch_silence_ns is below 0; 0 means no wait");
+    if (s->config.min_sequential == 0)
+        s->config.min_sequential = DEFAULT_MIN_SEQUENTIAL;
+    if (s->config.max_dropout == 0)
+        s->config.max_dropout = DEFAULT_MAX_DROPOUT;
+    if (s->config.max_misorder == 0)
+        s->config.max_misorder = DEFAULT_MAX_MISORDER;
+    rtp_jitter_init(&s->jitter, config->clock_rate);
+    return 0;
+}
+
+/* init_seq of appendix A.1: counting starts here. */
+static void start_counting(rtp_sequence_t *q, uint16_t seq)
+{
+    q->base = SEQ_CYCLE + seq;
+    q->max = q->base;
+    q->max_seq = seq;
+    q->bad_seq = NO_BAD_SEQ;
+    q->received = 0;
+}
+
+static void put_on_probation(rtp_sequence_t *q, uint32_t ssrc, uint16_t seq, uint16_t needed)
+{
+    *q = (rtp_sequence_t){.ssrc = ssrc, .used = true, .probation = needed};
+    start_counting(q, seq);
+    q->max_seq = (uint16_t)(seq - 1);
+}
+
+/* Returns true where this packet ends the probation. */
+static bool probe(rtp_sequence_t *q, uint16_t seq, uint16_t needed)
+{
+    if (seq == (uint16_t)(q->max_seq + 1))
+        q->probation--;
+    else
+        q->probation = (uint16_t)(needed - 1);
+    q->max_seq = seq;
+    if (q->probation > 0)
+        return false;
+    start_counting(q, seq);
+    q->received = 1;
+    return true;
+}
+
+static bool try_source(rtp_sequence_t *q, const rtp_view_t *view, uint16_t needed)
+{
+    if (!q->used || q->ssrc != view->ssrc)
+        put_on_probation(q, view->ssrc, view->seq, needed);
+    return probe(q, view->seq, needed);
+}
+
+static void begin_stream(rtp_source_t *s, int64_t now_ns)
+{
+    s->expected_prior = 0;
+    s->received_prior = 0;
+    s->last_valid_ns = now_ns;
+    rtp_jitter_break(&s->jitter);
+}
+
+static rtp_verdict_t first_source(rtp_source_t *s, const rtp_view_t *view, int64_t now_ns)
+{
+    if (!try_source(&s->current, view, s->config.min_sequential)) {
+        s->counters.on_probation++;
+        return RTP_SOURCE_PROBATION;
+    }
+    begin_stream(s, now_ns);
+    return RTP_SOURCE_STARTED;
+}
+
+static rtp_verdict_t other_source(rtp_source_t *s, const rtp_view_t *view, int64_t now_ns)
+{
+    if (s->config.ssrc_fixed) {
+        s->counters.foreign++;
+        return RTP_SOURCE_FOREIGN;
+    }
+    bool proved =
+        s->candidate.used && s->candidate.ssrc == view->ssrc && s->candidate.probation == 0;
+    if (!proved && !try_source(&s->candidate, view, s->config.min_sequential)) {
+        s->counters.on_probation++;
+        return RTP_SOURCE_PROBATION;
+    }
+    if (now_ns - s->last_valid_ns < s->config.switch_silence_ns) {
+        s->counters.foreign++;
+        return RTP_SOURCE_FOREIGN;
+    }
+    s->current = s->candidate;
+    if (proved) {
+        start_counting(&s->current, view->seq);
+        s->current.received = 1;
+    }
+    s->candidate.used = false;
+    s->last_sr_mid = 0;
+    rtp_jitter_init(&s->jitter, s->config.clock_rate);
+    begin_stream(s, now_ns);
+    s->counters.changes++;
+    return RTP_SOURCE_CHANGED;
+}
+
+static rtp_verdict_t update_sequence(rtp_source_t *s, uint16_t seq, int64_t now_ns)
+{
+    rtp_sequence_t *q = &s->current;
+    uint16_t ahead = (uint16_t)(seq - q->max_seq);
+    if (ahead < s->config.max_dropout) {
+        q->max += ahead;
+        q->max_seq = seq;
+    } else if (ahead <= SEQ_CYCLE - s->config.max_misorder) {
+        if (seq != q->bad_seq) {
+            q->bad_seq = (uint16_t)(seq + 1);
+            s->counters.jumps++;
+            return RTP_SOURCE_JUMP;
+        }
+        start_counting(q, seq);
+        q->received = 1;
+        begin_stream(s, now_ns);
+        s->counters.restarts++;
+        return RTP_SOURCE_RESTARTED;
+    }
+    q->received++;
+    return RTP_SOURCE_VALID;
+}
+
+static rtp_verdict_t judge(rtp_source_t *s, const rtp_view_t *view, int64_t now_ns)
+{
+    if (s->config.ssrc_fixed && view->ssrc != s->config.ssrc) {
+        s->counters.foreign++;
+        return RTP_SOURCE_FOREIGN;
+    }
+    if (!rtp_source_is_proved(s))
+        return first_source(s, view, now_ns);
+    if (view->ssrc != s->current.ssrc)
+        return other_source(s, view, now_ns);
+    return update_sequence(s, view->seq, now_ns);
+}
+
+rtp_verdict_t rtp_source_packet(rtp_source_t *s, const rtp_view_t *view, int64_t now_ns,
+                                uint64_t *extended_seq)
+{
+    rtp_verdict_t verdict = judge(s, view, now_ns);
+    if (verdict < 0)
+        return verdict;
+    s->counters.valid++;
+    s->last_valid_ns = now_ns;
+    rtp_jitter_add(&s->jitter, view->ts, now_ns);
+    *extended_seq = s->current.max + (uint64_t)(int64_t)(int16_t)(view->seq - s->current.max_seq);
+    return verdict;
+}
+
+void rtp_source_sr(rtp_source_t *s, uint32_t ssrc, uint64_t ntp, int64_t now_ns)
+{
+    if (!rtp_source_is_proved(s) || ssrc != s->current.ssrc)
+        return;
+    s->last_sr_mid = rtcp_ntp_mid(ntp);
+    s->last_sr_ns = now_ns;
+}
+
+static uint64_t expected(const rtp_sequence_t *q)
+{
+    return q->max - q->base + 1;
+}
+
+int64_t rtp_source_lost(const rtp_source_t *s)
+{
+    if (!rtp_source_is_proved(s))
+        return 0;
+    return (int64_t)(expected(&s->current) - s->current.received);
+}
+
+static uint8_t fraction_lost(rtp_source_t *s)
+{
+    uint64_t now_expected = expected(&s->current);
+    int64_t interval = (int64_t)(now_expected - s->expected_prior);
+    int64_t lost = interval - (int64_t)(s->current.received - s->received_prior);
+    s->expected_prior = now_expected;
+    s->received_prior = s->current.received;
+    if (interval <= 0 || lost <= 0)
+        return 0;
+    int64_t fraction = (lost << 8) / interval;
+    return (uint8_t)(fraction < 255 ? fraction : 255);
+}
+
+bool rtp_source_report(rtp_source_t *s, int64_t now_ns, rtcp_report_t *report)
+{
+    if (!rtp_source_is_proved(s))
+        return false;
+    int64_t lost = rtp_source_lost(s);
+    if (lost > MAX_LOST)
+        lost = MAX_LOST;
+    if (lost < MIN_LOST)
+        lost = MIN_LOST;
+    *report = (rtcp_report_t){
+        .ssrc = s->current.ssrc,
+        .fraction_lost = fraction_lost(s),
+        .cumulative_lost = (int32_t)lost,
+        /* On the wire the cycles count from 0. */
+        .highest_seq = (uint32_t)(s->current.max - SEQ_CYCLE),
+        .jitter = rtp_jitter_units(&s->jitter),
+        .last_sr = s->last_sr_mid,
+        .delay_since_sr = s->last_sr_mid != 0 ? rtcp_ns_to_mid(now_ns - s->last_sr_ns) : 0,
+    };
+    return true;
+}

@@ -1,0 +1,120 @@
+#include "proto/rtp/rtp_stream.h"
+
+#include "base/rt_err.h"
+#include "proto/rtp/rtp_jitter.h"
+#include "proto/rtp/rtp_packet.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define MAX_PACKET_S 86400u
+#define MAX_PAYLOAD_TYPE 127u
+
+int rtp_stream_init(rtp_stream_t *s, const rtp_stream_config_t *config)
+{
+    memset(s, 0, sizeof *s);
+    uint32_t rate = config->clock_rate;
+    if (rate == 0 || rate > INT32_MAX)
+        return rt_err_set(-EINVAL, "clock rate is %u Hz; take 1 .. %d", rate, INT32_MAX);
+    if (config->samples_per_packet == 0 || config->samples_per_packet / MAX_PACKET_S > rate)
+        return rt_err_set(-EINVAL, "%u samples per packet at %u Hz; take 1 up to one day of them",
+                          config->samples_per_packet, rate);
+    if (config->payload_type > MAX_PAYLOAD_TYPE)
+        return rt_err_set(-EINVAL, "payload type is %u; take 0 .. %u", config->payload_type,
+                          MAX_PAYLOAD_TYPE);
+    s->config = *config;
+    s->origin_ns = RT_NEVER_NS;
+    s->seq = config->first_seq;
+    s->marker = !config->no_marker;
+    return 0;
+}
+
+uint32_t rtp_stream_samples(uint32_t clock_rate, int64_t ptime_ns)
+{
+    if (ptime_ns <= 0 || ptime_ns > (int64_t)MAX_PACKET_S * RT_NS_PER_S)
+        return 1;
+    uint64_t ns = (uint64_t)ptime_ns;
+    uint64_t samples = ns / RT_NS_PER_S * clock_rate;
+    samples += (ns % RT_NS_PER_S * clock_rate + RT_NS_PER_S / 2) / RT_NS_PER_S;
+    if (samples > UINT32_MAX)
+        return UINT32_MAX;
+    return samples > 0 ? (uint32_t)samples : 1;
+}
+
+void rtp_stream_start(rtp_stream_t *s, int64_t origin_ns)
+{
+    s->origin_ns = origin_ns;
+    s->position = 0;
+    s->marker = !s->config.no_marker;
+    s->spurts++;
+}
+
+int64_t rtp_stream_due_ns(const rtp_stream_t *s)
+{
+    if (s->origin_ns == RT_NEVER_NS)
+        return RT_NEVER_NS;
+    return s->origin_ns + rtp_units_to_ns((int64_t)s->position, s->config.clock_rate);
+}
+
+int64_t rtp_stream_next(rtp_stream_t *s, uint32_t samples, size_t payload_bytes, uint8_t *header)
+{
+    int64_t due_ns = rtp_stream_due_ns(s);
+    uint32_t ts = s->config.first_ts + (uint32_t)s->position;
+    rtp_put_header(header, s->marker, s->config.payload_type, s->seq, ts, s->config.ssrc);
+    s->marker = false;
+    s->seq++;
+    s->position += samples > 0 ? samples : s->config.samples_per_packet;
+    s->packets++;
+    s->octets += payload_bytes;
+    return due_ns;
+}
+
+uint64_t rtp_stream_resume(rtp_stream_t *s, int64_t not_before_ns)
+{
+    int64_t late_ns = not_before_ns - rtp_stream_due_ns(s);
+    if (s->origin_ns == RT_NEVER_NS || late_ns <= 0)
+        return 0;
+    /* rtp_ns_to_units rounds down, so one slot more may be needed; never less. */
+    uint64_t step = s->config.samples_per_packet;
+    uint64_t slots = (uint64_t)rtp_ns_to_units(late_ns, s->config.clock_rate) / step;
+    s->position += slots * step;
+    while (rtp_stream_due_ns(s) < not_before_ns) {
+        s->position += step;
+        slots++;
+    }
+    s->marker = !s->config.no_marker;
+    s->skipped_slots += slots;
+    s->spurts++;
+    return slots;
+}
+
+uint32_t rtp_stream_ts_at(const rtp_stream_t *s, int64_t at_ns)
+{
+    if (s->origin_ns == RT_NEVER_NS)
+        return s->config.first_ts;
+    int64_t units = rtp_ns_to_units(at_ns - s->origin_ns, s->config.clock_rate);
+    return s->config.first_ts + (uint32_t)units;
+}
+
+size_t rtp_stream_cut(rtp_stream_t *s, const uint8_t *block, size_t bytes, size_t bytes_per_packet,
+                      uint8_t *out, size_t stride, int64_t *due_ns, uint32_t *sizes, size_t max,
+                      size_t *used)
+{
+    size_t at = 0;
+    size_t n = 0;
+    *used = 0;
+    if (bytes_per_packet == 0 || bytes_per_packet > RTP_MAX_PACKET_BYTES ||
+        stride < RTP_HEADER_BYTES + bytes_per_packet)
+        return 0;
+    for (; at < bytes && n < max; n++, out += stride) {
+        size_t piece = bytes - at < bytes_per_packet ? bytes - at : bytes_per_packet;
+        uint64_t samples = (uint64_t)s->config.samples_per_packet * piece;
+        samples = (samples + bytes_per_packet - 1) / bytes_per_packet;
+        due_ns[n] = rtp_stream_next(s, (uint32_t)samples, piece, out);
+        sizes[n] = (uint32_t)(RTP_HEADER_BYTES + piece);
+        memcpy(out + RTP_HEADER_BYTES, block + at, piece);
+        at += piece;
+    }
+    *used = at;
+    return n;
+}

@@ -1,0 +1,286 @@
+#include "proto/rtp/rtcp.h"
+
+#include "rt_test.h"
+
+#include <errno.h>
+
+#define SECOND INT64_C(1000000000)
+
+static uint8_t out[2000];
+static rtcp_writer_t w;
+static rtcp_reader_t reader;
+static rtcp_packet_t packet;
+
+static const rtcp_sender_t sender = {
+    .ssrc = 0x11223344,
+    .ntp = UINT64_C(0xe0000000c0000000),
+    .rtp_ts = 160,
+    .packets = 7,
+    .octets = 1120,
+};
+static const rtcp_report_t reports[2] = {
+    {.ssrc = 1,
+     .fraction_lost = 64,
+     .cumulative_lost = -3,
+     .highest_seq = 0x10005,
+     .jitter = 9,
+     .last_sr = 0x22223333,
+     .delay_since_sr = 65536},
+    {.ssrc = 2, .fraction_lost = 255, .cumulative_lost = 0x7fffff},
+};
+static const rtcp_sdes_item_t items[2] = {
+    {.type = RTCP_SDES_CNAME, .bytes = 5, .text = (const uint8_t *)"a@b.c"},
+    {.type = RTCP_SDES_TOOL, .bytes = 0, .text = (const uint8_t *)""},
+};
+
+static void build_compound(void)
+{
+    static const uint32_t leaving[2] = {0x11223344, 5};
+    static const rtcp_nack_pair_t pairs[2] = {{100, 0x8001}, {200, 0}};
+    rtcp_app_t app = {.ssrc = 3,
+                      .subtype = 31,
+                      .name = "ping",
+                      .data = (const uint8_t *)"12345678",
+                      .data_bytes = 8};
+    rtcp_writer_init(&w, out, sizeof out);
+    CHECK_EQ(rtcp_put_sr(&w, &sender, reports, 2), 0);
+    CHECK_EQ(rtcp_put_rr(&w, 8, reports, 1), 0);
+    CHECK_EQ(rtcp_put_sdes(&w, 0x11223344, items, 2), 0);
+    CHECK_EQ(rtcp_put_app(&w, &app), 0);
+    CHECK_EQ(rtcp_put_nack(&w, 4, 5, pairs, 2), 0);
+    CHECK_EQ(rtcp_put_bye(&w, leaving, 2, "done", 4), 0);
+}
+
+static void next_is(rtcp_type_t type, unsigned count)
+{
+    CHECK_EQ(rtcp_next(&reader, &packet), 1);
+    CHECK_EQ(packet.type, type);
+    CHECK_EQ(packet.count, count);
+}
+
+static void check_report(unsigned i, const rtcp_report_t *expected)
+{
+    rtcp_report_t r;
+    CHECK_EQ(rtcp_read_report(&packet, i, &r), RTCP_OK);
+    CHECK_EQ(r.ssrc, expected->ssrc);
+    CHECK_EQ(r.fraction_lost, expected->fraction_lost);
+    CHECK_EQ(r.cumulative_lost, expected->cumulative_lost);
+    CHECK_EQ(r.highest_seq, expected->highest_seq);
+    CHECK_EQ(r.jitter, expected->jitter);
+    CHECK_EQ(r.last_sr, expected->last_sr);
+    CHECK_EQ(r.delay_since_sr, expected->delay_since_sr);
+}
+
+static void test_compound_reads_back(void)
+{
+    rtcp_sender_t s;
+    rtcp_sdes_reader_t sdes;
+    rtcp_sdes_item_t item;
+    rtcp_app_t app;
+    rtcp_nack_t nack;
+    rtcp_bye_t bye;
+    uint32_t ssrc;
+    rtcp_report_t none;
+    build_compound();
+    CHECK_EQ(w.used % 4, 0);
+    CHECK_EQ(rtcp_check(out, w.used, false), RTCP_OK);
+    rtcp_reader_init(&reader, out, w.used);
+    next_is(RTCP_SR, 2);
+    CHECK_EQ(rtcp_read_sr(&packet, &s), RTCP_OK);
+    CHECK_EQ(s.ssrc, sender.ssrc);
+    CHECK_EQ(s.ntp, sender.ntp);
+    CHECK_EQ(s.rtp_ts, sender.rtp_ts);
+    CHECK_EQ(s.packets, sender.packets);
+    CHECK_EQ(s.octets, sender.octets);
+    check_report(0, &reports[0]);
+    check_report(1, &reports[1]);
+    CHECK_EQ(rtcp_read_report(&packet, 2, &none), RTCP_ERR_BODY);
+    next_is(RTCP_RR, 1);
+    CHECK_EQ(rtcp_read_rr(&packet, &ssrc), RTCP_OK);
+    CHECK_EQ(ssrc, 8);
+    check_report(0, &reports[0]);
+    next_is(RTCP_SDES, 1);
+    rtcp_sdes_reader_init(&sdes, &packet);
+    CHECK_EQ(rtcp_sdes_next(&sdes, &item), 1);
+    CHECK_EQ(item.ssrc, 0x11223344);
+    CHECK_EQ(item.type, RTCP_SDES_CNAME);
+    CHECK_EQ(item.bytes, 5);
+    CHECK_MEM_EQ(item.text, "a@b.c", 5);
+    CHECK_EQ(rtcp_sdes_next(&sdes, &item), 1);
+    CHECK_EQ(item.type, RTCP_SDES_TOOL);
+    CHECK_EQ(rtcp_sdes_next(&sdes, &item), 0);
+    next_is(RTCP_APP, 31);
+    CHECK_EQ(rtcp_read_app(&packet, &app), RTCP_OK);
+    CHECK_STR_EQ(app.name, "ping");
+    CHECK_EQ(app.data_bytes, 8);
+    CHECK_MEM_EQ(app.data, "12345678", 8);
+    next_is(RTCP_RTPFB, RTCP_FMT_NACK);
+    CHECK_EQ(rtcp_read_nack(&packet, &nack), RTCP_OK);
+    CHECK_EQ(nack.sender_ssrc, 4);
+    CHECK_EQ(nack.media_ssrc, 5);
+    CHECK_EQ(nack.pair_count, 2);
+    CHECK_EQ(rtcp_nack_pair(&nack, 0).pid, 100);
+    CHECK_EQ(rtcp_nack_pair(&nack, 0).blp, 0x8001);
+    CHECK_EQ(rtcp_nack_pair(&nack, 1).pid, 200);
+    next_is(RTCP_BYE, 2);
+    CHECK_EQ(rtcp_read_bye(&packet, &bye), RTCP_OK);
+    CHECK_EQ(bye.sources, 2);
+    CHECK_EQ(rtcp_bye_source(&bye, 1), 5);
+    CHECK_EQ(bye.reason_bytes, 4);
+    CHECK_MEM_EQ(bye.reason, "done", 4);
+    CHECK_EQ(rtcp_next(&reader, &packet), 0);
+}
+
+static void test_compound_cut_anywhere_is_refused(void)
+{
+    build_compound();
+    for (size_t size = 0; size < w.used; size++) {
+        uint8_t *copy = malloc(size > 0 ? size : 1);
+        memcpy(copy, out, size);
+        /* Whole packets that end at the cut are a compound of their own. */
+        rtcp_reader_init(&reader, copy, size);
+        int rc;
+        while ((rc = rtcp_next(&reader, &packet)) == 1)
+            ;
+        rtcp_error_t error = rtcp_check(copy, size, false);
+        CHECK(size == 0 ? error == RTCP_ERR_SHORT : (rc == 0) == (error == RTCP_OK));
+        free(copy);
+    }
+}
+
+static rtcp_error_t check_bytes(const char *bytes, size_t size)
+{
+    uint8_t *copy = malloc(size);
+    memcpy(copy, bytes, size);
+    rtcp_error_t error = rtcp_check(copy, size, false);
+    free(copy);
+    return error;
+}
+
+static void test_each_fault_has_its_error(void)
+{
+    CHECK_EQ(check_bytes("\x80\xc9\0", 3), RTCP_ERR_SHORT);
+    CHECK_EQ(check_bytes("\x40\xc9\0\1\0\0\0\0", 8), RTCP_ERR_VERSION);
+    CHECK_EQ(check_bytes("\x80\xca\0\0", 4), RTCP_ERR_FIRST);
+    CHECK_EQ(check_bytes("\x80\xc9\0\2\0\0\0\0", 8), RTCP_ERR_LENGTH);
+    CHECK_EQ(check_bytes("\x80\xc9\0\1\0\0\0\0\0", 9), RTCP_ERR_LENGTH);
+    CHECK_EQ(check_bytes("\x80\xc9\0\1\0\0\0\0\x40\xcb\0\0", 12), RTCP_ERR_VERSION);
+    CHECK_EQ(check_bytes("\x80\xc9\0\0", 4), RTCP_ERR_BODY);
+    CHECK_EQ(check_bytes("\x81\xc9\0\1\0\0\0\0", 8), RTCP_ERR_BODY);
+    CHECK_EQ(check_bytes("\x80\xc8\0\1\0\0\0\0", 8), RTCP_ERR_BODY);
+    /* padding: of the last packet, fine; too long; 0; not a multiple of 4; of one before the last
+     */
+    CHECK_EQ(check_bytes("\xa0\xc9\0\2\0\0\0\0\0\0\0\4", 12), RTCP_OK);
+    CHECK_EQ(check_bytes("\xa0\xc9\0\2\0\0\0\0\0\0\0\x0c", 12), RTCP_ERR_PADDING);
+    CHECK_EQ(check_bytes("\xa0\xc9\0\2\0\0\0\0\0\0\0\0", 12), RTCP_ERR_PADDING);
+    CHECK_EQ(check_bytes("\xa0\xc9\0\2\0\0\0\0\0\0\0\3", 12), RTCP_ERR_PADDING);
+    CHECK_EQ(check_bytes("\xa0\xc9\0\2\0\0\0\0\0\0\0\4\x80\xcb\0\0", 16), RTCP_ERR_PADDING);
+    /* SDES: item longer than the packet; no end; chunk without SSRC */
+    CHECK_EQ(check_bytes("\x80\xc9\0\1\0\0\0\0\x81\xca\0\2\0\0\0\1\1\3ab", 20), RTCP_ERR_BODY);
+    CHECK_EQ(check_bytes("\x80\xc9\0\1\0\0\0\0\x81\xca\0\2\0\0\0\1\1\2ab", 20), RTCP_ERR_BODY);
+    CHECK_EQ(check_bytes("\x80\xc9\0\1\0\0\0\0\x81\xca\0\2\0\0\0\1\1\1a\0", 20), RTCP_OK);
+    CHECK_EQ(check_bytes("\x80\xc9\0\1\0\0\0\0\x81\xca\0\0", 12), RTCP_ERR_BODY);
+    /* BYE: sources missing; reason longer than the packet. APP: no name. NACK: no pair. */
+    CHECK_EQ(check_bytes("\x80\xc9\0\1\0\0\0\0\x82\xcb\0\1\0\0\0\1", 16), RTCP_ERR_BODY);
+    CHECK_EQ(check_bytes("\x80\xc9\0\1\0\0\0\0\x80\xcb\0\1\4abc", 16), RTCP_ERR_BODY);
+    CHECK_EQ(check_bytes("\x80\xc9\0\1\0\0\0\0\x80\xcb\0\1\3abc", 16), RTCP_OK);
+    CHECK_EQ(check_bytes("\x80\xc9\0\1\0\0\0\0\x80\xcc\0\1\0\0\0\1", 16), RTCP_ERR_BODY);
+    CHECK_EQ(check_bytes("\x80\xc9\0\1\0\0\0\0\x81\xcd\0\2\0\0\0\1\0\0\0\2", 20), RTCP_ERR_BODY);
+    /* What we know nothing of passes. */
+    CHECK_EQ(check_bytes("\x80\xc9\0\1\0\0\0\0\x8f\xcf\0\0", 12), RTCP_OK);
+}
+
+static void test_reduced_size_and_mux(void)
+{
+    CHECK_EQ(rtcp_check((const uint8_t *)"\x80\xcb\0\0", 4, true), RTCP_OK);
+    CHECK(rtcp_is_rtcp((const uint8_t *)"\x80\xc8", 2));
+    CHECK(rtcp_is_rtcp((const uint8_t *)"\x81\xcd", 2));
+    CHECK(!rtcp_is_rtcp((const uint8_t *)"\x80\x80", 2)); /* PCMU with its marker */
+    CHECK(!rtcp_is_rtcp((const uint8_t *)"\x80\xe0", 2)); /* payload type 96 with its marker */
+    CHECK(!rtcp_is_rtcp((const uint8_t *)"\x00\xc8", 2)); /* STUN */
+    CHECK(!rtcp_is_rtcp((const uint8_t *)"\x80", 1));
+}
+
+static void test_what_does_not_fit_leaves_no_trace(void)
+{
+    static const uint32_t sources[32] = {0};
+    rtcp_app_t app = {.subtype = 32};
+    rtcp_sdes_item_t end = {.type = RTCP_SDES_END};
+    rtcp_writer_init(&w, out, 27);
+    CHECK_EQ(rtcp_put_sr(&w, &sender, NULL, 0), -ENOSPC);
+    CHECK_EQ(w.used, 0);
+    CHECK_EQ(rtcp_put_rr(&w, 1, NULL, 0), 0);
+    CHECK_EQ(rtcp_put_sdes(&w, 1, items, 2), -ENOSPC);
+    CHECK_EQ(rtcp_put_bye(&w, sources, 1, "a long reason", 13), -ENOSPC);
+    CHECK_EQ(w.used, 8);
+    rtcp_writer_init(&w, out, sizeof out);
+    CHECK_EQ(rtcp_put_rr(&w, 1, NULL, 32), -EINVAL);
+    CHECK_EQ(rtcp_put_sr(&w, &sender, NULL, 32), -EINVAL);
+    CHECK_EQ(rtcp_put_sdes(&w, 1, &end, 1), -EINVAL);
+    CHECK_EQ(rtcp_put_bye(&w, sources, 32, NULL, 0), -EINVAL);
+    CHECK_EQ(rtcp_put_bye(&w, sources, 1, "", 256), -EINVAL);
+    CHECK_EQ(rtcp_put_app(&w, &app), -EINVAL);
+    app = (rtcp_app_t){.data_bytes = 3};
+    CHECK_EQ(rtcp_put_app(&w, &app), -EINVAL);
+    CHECK_EQ(rtcp_put_nack(&w, 1, 2, NULL, 0), -EINVAL);
+    CHECK_EQ(w.used, 0);
+}
+
+static void test_nacks_are_packed(void)
+{
+    static const uint16_t seqs[] = {65530, 65531, 10, 11, 30, 40, 40};
+    rtcp_nack_pair_t pairs[4];
+    size_t used;
+    CHECK_EQ(rtcp_nack_pack(seqs, 7, pairs, 4, &used), 3);
+    CHECK_EQ(used, 7);
+    CHECK_EQ(pairs[0].pid, 65530);
+    CHECK_EQ(pairs[0].blp, 1 | 1 << 15);
+    CHECK_EQ(pairs[1].pid, 11);
+    CHECK_EQ(pairs[1].blp, 0);
+    CHECK_EQ(pairs[2].pid, 30);
+    CHECK_EQ(pairs[2].blp, 1 << 9);
+    CHECK_EQ(rtcp_nack_pack(seqs, 7, pairs, 1, &used), 1);
+    CHECK_EQ(used, 3);
+}
+
+static void test_ntp_times(void)
+{
+    CHECK_EQ(rtcp_ntp_from_real_ns(0), UINT64_C(2208988800) << 32);
+    CHECK_EQ((uint32_t)rtcp_ntp_from_real_ns(SECOND / 2), 0x80000000);
+    CHECK_EQ(rtcp_ntp_mid(UINT64_C(0x1111222233334444)), 0x22223333);
+    uint64_t random = 11;
+    for (unsigned i = 0; i < 1000; i++) {
+        /* up to 2100: beyond the end of NTP's first era, in 2036 */
+        int64_t ns = (int64_t)(rt_test_rand(&random) % UINT64_C(4102444800000000000));
+        CHECK_EQ(rtcp_real_ns_from_ntp(rtcp_ntp_from_real_ns(ns)), ns);
+    }
+    CHECK_EQ(rtcp_ns_to_mid(SECOND), 65536);
+    CHECK_EQ(rtcp_ns_to_mid(-1), 0);
+    CHECK_EQ(rtcp_ns_to_mid(70000 * SECOND), UINT32_MAX);
+}
+
+static void test_round_trip_time(void)
+{
+    /* The example of RFC 3550 figure 2: 6.125 s. */
+    rtcp_report_t r = {.last_sr = 0xb7052000, .delay_since_sr = 0x00054000};
+    CHECK_EQ(rtcp_rtt_ns(&r, 0xb7108000), (int64_t)6125 * 1000000);
+    r.last_sr = 0;
+    CHECK_EQ(rtcp_rtt_ns(&r, 0xb7108000), -1);
+    r.last_sr = 0xfffff000;
+    r.delay_since_sr = 0x1000;
+    CHECK_EQ(rtcp_rtt_ns(&r, 0x8000), SECOND / 2);
+    CHECK_EQ(rtcp_rtt_ns(&r, 0xfffff800), 0);
+}
+
+int main(void)
+{
+    RUN(test_compound_reads_back);
+    RUN(test_compound_cut_anywhere_is_refused);
+    RUN(test_each_fault_has_its_error);
+    RUN(test_reduced_size_and_mux);
+    RUN(test_what_does_not_fit_leaves_no_trace);
+    RUN(test_nacks_are_packed);
+    RUN(test_ntp_times);
+    RUN(test_round_trip_time);
+    return rt_test_result();
+}

@@ -1,0 +1,97 @@
+/* Any bytes as an RTCP compound. The first byte chooses whether reduced size is allowed. Once the
+ * check has passed, nothing may fail any more. */
+#include "proto/rtp/rtcp.h"
+
+#include <stdlib.h>
+
+#define REQUIRE(cond) \
+    do {              \
+        if (!(cond))  \
+            abort();  \
+    } while (0)
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static uint32_t touched;
+
+static void touch(const uint8_t *data, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        touched += data[i];
+}
+
+static void read_reports(const rtcp_packet_t *packet, bool checked)
+{
+    rtcp_sender_t sender;
+    rtcp_report_t report;
+    uint32_t ssrc;
+    rtcp_error_t error =
+        packet->type == RTCP_SR ? rtcp_read_sr(packet, &sender) : rtcp_read_rr(packet, &ssrc);
+    REQUIRE(!checked || error == RTCP_OK);
+    for (unsigned i = 0; i < packet->count; i++) {
+        error = rtcp_read_report(packet, i, &report);
+        REQUIRE(!checked || error == RTCP_OK);
+        if (error == RTCP_OK)
+            (void)rtcp_rtt_ns(&report, (uint32_t)i);
+    }
+}
+
+static void read_sdes(const rtcp_packet_t *packet, bool checked)
+{
+    rtcp_sdes_reader_t reader;
+    rtcp_sdes_item_t item;
+    int rc;
+    rtcp_sdes_reader_init(&reader, packet);
+    while ((rc = rtcp_sdes_next(&reader, &item)) == 1)
+        touch(item.text, item.bytes);
+    REQUIRE(!checked || rc == 0);
+}
+
+static void read_rest(const rtcp_packet_t *packet, bool checked)
+{
+    rtcp_bye_t bye;
+    rtcp_app_t app;
+    rtcp_nack_t nack;
+    rtcp_error_t error = RTCP_OK;
+    if (packet->type == RTCP_BYE && (error = rtcp_read_bye(packet, &bye)) == RTCP_OK) {
+        for (unsigned i = 0; i < bye.sources; i++)
+            touched += rtcp_bye_source(&bye, i);
+        touch(bye.reason, bye.reason_bytes);
+    }
+    if (packet->type == RTCP_APP && (error = rtcp_read_app(packet, &app)) == RTCP_OK)
+        touch(app.data, app.data_bytes);
+    if (packet->type == RTCP_RTPFB && packet->count == RTCP_FMT_NACK &&
+        (error = rtcp_read_nack(packet, &nack)) == RTCP_OK) {
+        for (unsigned i = 0; i < nack.pair_count; i++)
+            touched += rtcp_nack_pair(&nack, i).blp;
+    }
+    REQUIRE(!checked || error == RTCP_OK);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    rtcp_reader_t reader;
+    rtcp_packet_t packet;
+    int rc;
+    if (size == 0)
+        return 0;
+    bool reduced_size = data[0] & 1;
+    data++;
+    size--;
+    (void)rtcp_is_rtcp(data, size);
+    rtcp_error_t error = rtcp_check(data, size, reduced_size);
+    REQUIRE(error <= 0 && error > -(int)RTCP_ERRORS);
+    bool checked = error == RTCP_OK;
+    rtcp_reader_init(&reader, data, size);
+    while ((rc = rtcp_next(&reader, &packet)) == 1) {
+        REQUIRE(packet.body + packet.body_bytes <= data + size);
+        if (packet.type == RTCP_SR || packet.type == RTCP_RR)
+            read_reports(&packet, checked);
+        else if (packet.type == RTCP_SDES)
+            read_sdes(&packet, checked);
+        else
+            read_rest(&packet, checked);
+    }
+    REQUIRE(!checked || rc == 0);
+    return 0;
+}

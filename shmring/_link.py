@@ -187,8 +187,10 @@ def served_epoch(segment: Any) -> int:
             raise error(errno.EPIPE, f"channel {name!r} was closed: open it again, or attach anew")
         if state is State.FAILED:
             number = segment.status.error
+            if number not in errno.errorcode:  # none was left, or somebody scribbled over it
+                number = errno.EIO
             raise error(
-                number or errno.EIO,
+                number,
                 f"channel {name!r} failed, its socket or ring broke: {os.strerror(number)}; close "
                 "it and open it again",
             )

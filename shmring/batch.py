@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from shmring.types import STAMPS, VERDICTS, SendReport
+from shmring.types import STAMPS, VERDICTS, SendReport, Stamp, Verdict
 
 if TYPE_CHECKING:
     from shmring._backend import Packet
@@ -164,7 +164,7 @@ class PacketBatch(_Records):
         return Packet(
             bytes(self.payload[offset : offset + length]),
             record[8:16].cast("q")[0],
-            STAMPS[record[28]],
+            _stamp(record[28]),
             bytes(record[_SOURCE]),
             sequence,
             record[30],
@@ -219,11 +219,16 @@ class ReportBatch(_Records):
             sent_ns,
             handed_ns,
             stamped_ns,
-            STAMPS[record[61]],
-            VERDICTS[record[60]],
+            _stamp(record[61]),
+            VERDICTS[record[60]] if record[60] < len(VERDICTS) else Verdict.FAILED,
             record[56:60].cast("i")[0],
             record[62:64].cast("H")[0],
         )
 
     def __repr__(self) -> str:
         return f"<ReportBatch of {self._count} reports>"
+
+
+def _stamp(number: int) -> Stamp:
+    """Any process may have scribbled over the ring it comes from."""
+    return STAMPS[number] if number < len(STAMPS) else Stamp.NONE

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import shmring
+from shmring.batch import PacketBatch, ReportBatch
 
 MS = 1_000_000
 
@@ -95,7 +96,7 @@ def test_what_cannot_be_cut_or_timed(loop, buffer, options, error, words):
 @pytest.mark.parametrize("kind", [list, np.array, lambda values: longs(*values)])
 def test_each_packet_at_its_own_time(loop, kind):
     ch = loop()
-    start = time.monotonic_ns() + 2 * MS
+    start = time.monotonic_ns() + 200 * MS  # what is late when it is queued leaves in that order
     times = [start + 3 * MS, start, start + 6 * MS]
     ch.send_many(b"abc", size=1, at=kind(times), to=ch.home)
     packets = [ch.recv(timeout=5) for _ in range(3)]
@@ -198,3 +199,9 @@ def test_impossible_max(loop, count):
 def test_recv_many_times_out(loop):
     with pytest.raises(shmring.ReceiveTimeout):
         loop().recv_many(timeout=0.01)
+
+
+def test_records_somebody_scribbled_over():
+    report = ReportBatch(b"\xff" * 64, 1)[0]
+    assert (report.verdict, report.stamp) == (shmring.Verdict.FAILED, shmring.Stamp.NONE)
+    assert PacketBatch(b"", bytes(28) + b"\xff" + bytes(27), 1)[0].stamp is shmring.Stamp.NONE

@@ -12,6 +12,18 @@ Python processes.
     tap = shmring.attach("ctl", mode="r")   # reads along, disturbs nothing
 """
 
+try:
+    from shmring._ring import lib as _lib  # noqa: F401
+except ModuleNotFoundError as _missing:
+    if _missing.name != "shmring._ring":
+        raise
+    raise ImportError(
+        f"{__path__[0]} has no compiled modules: it is a source folder and stands in front of an "
+        'installed shmring. Install it ("pip install .", or "make test" for development) and start '
+        "Python in another folder, or with -P",
+        name="shmring",
+    ) from None
+
 from shmring._address import Address
 from shmring._backend import Packet
 from shmring.batch import PacketBatch, ReportBatch

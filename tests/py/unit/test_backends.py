@@ -60,3 +60,22 @@ def test_both_backends_have_the_same_calls():
         ][1:], name
     fields = {name for name in dir(_core_cffi.Packet) if not name.startswith("_")}
     assert fields == {name for name in dir(_hot.Packet) if not name.startswith("_")}
+
+
+def test_a_source_folder_says_what_to_do(tmp_path):
+    sources = Path(__file__).parents[3] / "shmring"
+    package = tmp_path / "shmring"
+    package.mkdir()
+    for source in sources.glob("*.py"):
+        (package / source.name).write_bytes(source.read_bytes())
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", "import shmring"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "ImportError" in done.stderr
+    assert "pip install ." in done.stderr
+    assert "another folder" in done.stderr

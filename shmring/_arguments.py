@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -37,7 +38,7 @@ def deadline(timeout: float | None) -> int:
     """timeout= in seconds to a point of CLOCK_MONOTONIC; 0: do not wait."""
     if timeout is None:
         return int(lib.RT_NEVER_NS)
-    seconds = float(timeout)
+    seconds = math.ldexp(timeout, 0)  # float() would take text as well
     if not seconds >= 0.0:
         raise ValueError(
             f"timeout is {timeout!r}: use seconds, 0 not to wait, None to wait for ever"

@@ -17,7 +17,7 @@ from rtworkers import paths
 from rtworkers.control import Op
 from shmring import _address, errors
 from shmring._aio import Waiters
-from shmring._arguments import Buffer
+from shmring._arguments import Buffer, deadline, has_passed
 from shmring._backend import Core, Packet
 from shmring._check import check, error, last_text
 from shmring._link import Link, served_epoch
@@ -130,22 +130,26 @@ class Channel(Core):
     @property
     def direction(self) -> str:
         """``"tx"``, ``"rx"`` or ``"duplex"``."""
-        return direction_of(self._mapped().config)
+        segment = self._mapped()  # the name keeps it mapped; what is read of it does not
+        return direction_of(segment.config)
 
     @property
     def pool(self) -> str:
         """Name of the pool that serves it."""
-        return text_of(self._mapped().config.pool)
+        segment = self._mapped()
+        return text_of(segment.config.pool)
 
     @property
     def local(self) -> tuple[str, int] | None:
         """The local address in force; a port that was given as 0 is filled in."""
-        return _address.unpack(self._mapped().status.bound)
+        segment = self._mapped()
+        return _address.unpack(segment.status.bound)
 
     @property
     def remote(self) -> tuple[str, int] | None:
         """Where packets go that name no destination; None: each `send` names one."""
-        return _address.unpack(self._mapped().config.remote)
+        segment = self._mapped()
+        return _address.unpack(segment.config.remote)
 
     @property
     def clock(self) -> str:
@@ -180,12 +184,12 @@ class Channel(Core):
         return int(lib.ring_now_ns(self._mapped()))
 
     def __repr__(self) -> str:
-        if self._closed:
-            return f"<shmring.Channel {self._name!r} closed>"
-        arrow = {"tx": "->", "rx": "<-", "duplex": "<->"}[self.direction]
-        ends = f"{_show(self.local)} {arrow} {_show(self.remote)}"
-        tap = " tap" if self._mode == "r" else ""
-        return f"<shmring.Channel {self._name!r} {ends} {self.state}{tap}>"
+        with contextlib.suppress(errors.ChannelClosed):  # another thread may close it meanwhile
+            arrow = {"tx": "->", "rx": "<-", "duplex": "<->"}[self.direction]
+            ends = f"{_show(self.local)} {arrow} {_show(self.remote)}"
+            tap = " tap" if self._mode == "r" else ""
+            return f"<shmring.Channel {self._name!r} {ends} {self.state}{tap}>"
+        return f"<shmring.Channel {self._name!r} closed>"
 
     # --- queued packets -----------------------------------------------------------------------
 
@@ -212,9 +216,9 @@ class Channel(Core):
         timeout: seconds; None: for ever. Raises `SendTimeout`, `ChannelClosed`. Packets that are
         due later are waited for as well; those of a held channel wait for `start`.
         """
-        give_up = None if timeout is None else time.monotonic() + timeout
+        until_ns = deadline(timeout)
         while waiting := self.tx_waiting:
-            if give_up is not None and time.monotonic() >= give_up:
+            if has_passed(until_ns):
                 raise errors.SendTimeout(
                     errno.ETIMEDOUT,
                     f"channel {self._name!r}: {waiting} packets still wait after {timeout} s",
@@ -561,7 +565,8 @@ class Channel(Core):
 
     def _check_family(self, raw: bytes) -> None:
         family = _address.family(raw)
-        config = self._mapped().config
+        segment = self._mapped()
+        config = segment.config
         own = config.local.family or config.remote.family
         # An IPv6 socket that is not v6only reaches IPv4 through mapped addresses, given as such.
         if own and family != own:

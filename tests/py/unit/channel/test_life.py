@@ -1,5 +1,6 @@
 """Attaching, closing, forking, pickling, threads, signals, and a worker that is replaced."""
 
+import errno
 import gc
 import os
 import pickle
@@ -8,10 +9,13 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import pytest
 
 import shmring
+from shmring._link import served_epoch
+from shmring._ring import ffi
 
 ECHO = """
 import sys, shmring
@@ -333,3 +337,67 @@ def test_a_reader_that_sleeps_meets_the_new_worker(loop, shmring_pool):
     ch.send(b"x", to=ch.home)
     reader.join(20)
     assert got == [b"x"]
+
+
+def look(ch):
+    return ch.local, ch.remote, ch.pool, ch.direction, ch.clock, ch.max_payload, ch.epoch, ch.state
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        look,
+        repr,
+        shmring.Channel.now_ns,
+        shmring.Channel.stats,
+        lambda ch: ch.send(b"x", to=("127.0.0.1", 9), timeout=1),
+        lambda ch: ch.send(b"x", to=("127.0.0.1", 9 + ch.now_ns() % 1000), timeout=1),
+    ],
+)
+def test_what_it_is_may_be_asked_while_another_thread_closes_it(loop, use):
+    """Whatever is read of the segment keeps it mapped."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    odd = []
+
+    def ask(ch):
+        try:
+            while not ch.closed:
+                use(ch)
+        except shmring.ChannelClosed:
+            pass
+        except BaseException as wrong:
+            odd.append(wrong)
+
+    try:
+        for i in range(15):
+            ch = loop(f"asked{i}")
+            threads = [threading.Thread(target=ask, args=(ch,)) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.002)
+            ch.close()
+            for thread in threads:
+                thread.join(20)
+            assert not any(thread.is_alive() for thread in threads)
+    finally:
+        sys.setswitchinterval(interval)
+    assert not odd
+
+
+def test_a_failed_channel_without_an_errno_that_exists():
+    status = types.SimpleNamespace(
+        epoch=1, state=tuple(shmring.State).index("failed"), error=2**32 - 1
+    )
+    segment = types.SimpleNamespace(
+        status=status, config=types.SimpleNamespace(name=ffi.new("char[]", b"spoilt"))
+    )
+    with pytest.raises(shmring.ShmringOSError, match="'spoilt' failed") as caught:
+        served_epoch(segment)
+    assert caught.value.errno == errno.EIO
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "1", []])
+def test_odd_timeouts_of_flush(loop, timeout):
+    with pytest.raises((ValueError, TypeError)):
+        loop().flush(timeout)

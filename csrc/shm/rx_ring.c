@@ -392,8 +392,8 @@ static void read_source(shm_addr_t *to, const uint8_t *from, bool v6)
 
 /* Copies the record at cursor. Returns its end's place, or UINT32_MAX when it makes no sense (being
  * overwritten, or damaged). */
-static uint32_t copy_record(const rx_reader_t *r, shm_cursor_t cursor, void *buffer,
-                            uint32_t buffer_bytes, rx_packet_t *packet)
+RT_RACY static uint32_t copy_record(const rx_reader_t *r, shm_cursor_t cursor, void *buffer,
+                                    uint32_t buffer_bytes, rx_packet_t *packet)
 {
     uint32_t place = shm_cursor_place(cursor);
     uint64_t word = rt_load_relaxed(word_at(r->data, place));

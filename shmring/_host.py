@@ -157,7 +157,10 @@ def remove_deserted_segment(posix_name: str, *, dry_run: bool = False) -> bool:
         newborn = time.time() - os.fstat(fd).st_ctime < NEWBORN_S
         if (newborn and not _is_finished(fd)) or not liveness.file_deserted(fd):
             return False
-        return dry_run or page.remove(posix_name)
+        if dry_run:
+            return True
+        mark_closed(posix_name)
+        return page.remove(posix_name)
     finally:
         os.close(fd)
 
@@ -198,6 +201,22 @@ def mark_failed(holding: Holding, number: int, text: str) -> None:
         if segment is not None:
             segment.status.error = number or errno.EOWNERDEAD
             segment.status.state = lib.SHM_STATE_FAILED
+
+
+def mark_closed(posix_name: str) -> None:
+    """Tell everybody attached that a deserted channel is about to be removed, where this user may.
+
+    They would wait for ever for a worker that cannot come: no other segment takes its place.
+    """
+    fd = open_segment_file(posix_name, writable=True)
+    if fd is None:
+        return
+    try:
+        with mapped(fd, writable=True) as segment:
+            if segment is not None:
+                segment.status.state = lib.SHM_STATE_CLOSED
+    finally:
+        os.close(fd)
 
 
 def why_not_mapped() -> str:

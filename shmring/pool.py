@@ -370,6 +370,7 @@ def _settle_orphans(supervisor: Supervisor, settings: PoolSettings, adopted: set
         if holding is None:
             os.close(fd)
         elif not adopted:
+            _host.mark_closed(found.posix_name)
             page.remove(found.posix_name)
             holding[1].close()
         else:

@@ -78,9 +78,7 @@ def test_channels_are_opened_through_it(serve: Any, remote: RemotePool) -> None:
     assert server.wait() == 0
 
 
-def test_a_client_that_dies_leaves_the_channel(
-    serve: Any, remote: RemotePool, python: Any
-) -> None:
+def test_a_client_that_dies_leaves_the_channel(serve: Any, remote: RemotePool, python: Any) -> None:
     serve()
     client = python(
         "import sys, shmring\n"
@@ -209,6 +207,29 @@ def test_a_pool_whose_workers_all_died_starts_empty(
     os.kill(worker, signal.SIGKILL)
     assert serve().channels == []
     assert facts(shmring_namespace) == {}
+
+
+@pytest.mark.parametrize("by", ["the next pool", "gc"])
+def test_who_is_attached_to_a_deserted_channel_learns_of_its_end(
+    serve: Any, shmring_namespace: str, by: str
+) -> None:
+    server = serve()
+    channel = shmring.open("ctl", pool="x", local=LOOPBACK)
+    channel.send(b"x", to=channel.local)
+    assert channel.recv(timeout=20).data == b"x"
+    server.kill()
+    worker = launch.adopt(next(paths.pool_directory(shmring_namespace, "x").glob("worker-*.sock")))
+    assert worker is not None
+    worker.kill()
+    worker.reap(20)
+    worker.close()
+    if by == "gc":
+        shmring.gc(namespace=shmring_namespace)
+    else:
+        serve()
+    with pytest.raises(shmring.ChannelClosed):
+        channel.recv(timeout=20)
+    assert channel.state == "closed"
 
 
 def test_files_of_a_named_pool_are_for_its_user(serve: Any, shmring_namespace: str) -> None:

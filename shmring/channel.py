@@ -32,6 +32,8 @@ ADDRESS_CACHE = 4096
 TAP_LOOK_S = 0.001
 ROOM_LOOK_S = 0.001
 FLUSH_LOOK_S = 0.0002
+# The worker gives a stamp 2 ms to come.
+REPORTS_FOLLOW_S = 0.01
 _MODES = ("rw", "r")
 _READINGS = {"broadcast": lib.SHM_READ_BROADCAST, "shared": lib.SHM_READ_SHARED}
 _READING_NAMES = {number: name for name, number in _READINGS.items()}
@@ -214,7 +216,9 @@ class Channel(Core):
         """Wait until no packet, of whichever sender, waits to be sent.
 
         timeout: seconds; None: for ever. Raises `SendTimeout`, `ChannelClosed`. Packets that are
-        due later are waited for as well; those of a held channel wait for `start`.
+        due later are waited for as well; those of a held channel wait for `start`. Where every
+        packet is reported, the reports can be read afterwards: it waits up to 10 ms for those
+        whose stamp is still to come.
         """
         until_ns = deadline(timeout)
         while waiting := self.tx_waiting:
@@ -225,6 +229,15 @@ class Channel(Core):
                 )
             if self.state is State.CLOSED:
                 self._refuse(-errno.EPIPE, None)
+            time.sleep(FLUSH_LOOK_S)
+        self._await_reports()
+
+    def _await_reports(self) -> None:
+        segment = self._mapped()
+        if segment.config.reports != lib.SHM_REPORTS_ALL or not segment.config.report_slots:
+            return
+        until_ns = deadline(REPORTS_FOLLOW_S)
+        while lib.ring_reports_awaited(segment) and not has_passed(until_ns):
             time.sleep(FLUSH_LOOK_S)
 
     async def send_async(

@@ -367,5 +367,6 @@ void ring_copy_hist(rt_hist_t *to, const rt_hist_t *from);
 uint64_t ring_hist_bucket(const rt_hist_t *h, unsigned bucket);
 uint32_t ring_reader_waiting(const shm_segment_t *s, uint32_t slot);
 uint64_t ring_shared_lost(const shm_segment_t *s);
+uint64_t ring_reports_awaited(const shm_segment_t *s);
 int64_t ring_now_ns(const shm_segment_t *s);
 int ring_timer_open(int64_t period_ns);

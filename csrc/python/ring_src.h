@@ -66,6 +66,15 @@ static uint64_t ring_shared_lost(const shm_segment_t *s)
     return floor > start ? lost + (floor - start) : lost;
 }
 
+/* Packets that have their verdict and whose report is not in the ring yet, because it waits for the
+ * kernel's stamp. Meaningful where every packet is reported; one given up by its sender counts too. */
+static uint64_t ring_reports_awaited(const shm_segment_t *s)
+{
+    uint64_t reported = rt_load_acquire(&s->report->tail);
+    uint64_t finished = rt_load_relaxed(&s->tx->finished);
+    return finished > reported ? finished - reported : 0;
+}
+
 /* Now, in the clock that the channel counts in. */
 static int64_t ring_now_ns(const shm_segment_t *s)
 {

@@ -277,6 +277,7 @@ void rx_writer_purge(rx_writer_t *w)
     w->floor = w->tail;
     w->lost_from = shm_cursor_seq(w->floor);
     rt_store_release(&w->cursors->floor, w->floor);
+    rt_fence_release(); /* X3 */
     shm_cursor_t head = rt_load_acquire(&w->cursors->shared_head);
     while (!rt_cas(&w->cursors->shared_head, &head, w->tail)) {
     }

@@ -666,6 +666,16 @@ static bool move_head_record(tx_queue_t *q)
     return mine;
 }
 
+/* A client that died before it could count what it had cancelled must not leave a record at the head
+ * that is neither sent nor moved before its time. */
+static void notice_cancelled_head(tx_queue_t *q)
+{
+    if (q->head_ref == q->read_ref || q->search_ref != q->search_end)
+        return;
+    if (shm_word_state(rt_load_acquire(word_at(q, q->head_ref))) == SHM_RECORD_CANCELLED)
+        q->cancels_seen = rt_load_relaxed(&q->cursors->cancels) - 1;
+}
+
 unsigned tx_queue_release(tx_queue_t *q, uint32_t max_bytes, unsigned max_moves, unsigned *moved)
 {
     unsigned freed = 0;
@@ -679,6 +689,7 @@ unsigned tx_queue_release(tx_queue_t *q, uint32_t max_bytes, unsigned max_moves,
             break;
         (*moved)++;
     }
+    notice_cancelled_head(q);
     if (q->dead_producers)
         sweep_dead_producers(q);
     if (q->head_ref != old_head || q->finished != q->finished_told) {

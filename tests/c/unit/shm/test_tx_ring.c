@@ -301,6 +301,27 @@ static void test_reap_finds_cancelled_records_far_from_their_time(void)
     close_ring();
 }
 
+static void test_a_cancel_that_was_not_counted_is_noticed_at_the_head(void)
+{
+    open_ring();
+    tx_item_t item;
+    CHECK_EQ(push(8, FOREVER), 0);
+    CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+    rt_a64_t *word = tx_word_at(seg.tx_data, 0);
+    uint64_t w = rt_load_relaxed(word);
+    rt_store_relaxed(word, shm_word(shm_word_seq(w), shm_word_units(w), shm_word_flags(w),
+                                    SHM_RECORD_CANCELLED)); /* and its client died */
+    unsigned moved, budget = 10;
+    CHECK_EQ(tx_queue_release(&queue, UINT32_MAX, 0, &moved), 0);
+    CHECK(tx_queue_pending(&queue));
+    CHECK_EQ(tx_queue_reap(&queue, &budget, &item), 1);
+    CHECK_EQ(item.sequence, 0);
+    CHECK_EQ(tx_queue_reap(&queue, &budget, &item), 0);
+    CHECK_EQ(tx_queue_release(&queue, UINT32_MAX, 0, &moved), 1);
+    CHECK(!tx_queue_pending(&queue));
+    close_ring();
+}
+
 static void test_packets_may_finish_in_any_order(void)
 {
     open_ring();
@@ -513,6 +534,7 @@ int main(void)
     RUN(test_an_unfinished_claim_is_waited_for);
     RUN(test_cancel_wins_before_taking_and_loses_after);
     RUN(test_reap_finds_cancelled_records_far_from_their_time);
+    RUN(test_a_cancel_that_was_not_counted_is_noticed_at_the_head);
     RUN(test_packets_may_finish_in_any_order);
     RUN(test_release_zeroes_at_most_what_it_may);
     RUN(test_a_tail_out_of_bounds_is_reported);

@@ -41,12 +41,15 @@ unsigned report_reader_next(report_reader_t *r, shm_report_t *out, unsigned max)
 {
     unsigned n = 0;
     while (r->slots && n < max) {
-        if (r->next >= rt_load_acquire(&r->cursors->tail)) /* P4 */
+        uint64_t tail = rt_load_acquire(&r->cursors->tail); /* P4 */
+        if (r->next >= tail)
             break;
         rt_copy_racy(&out[n], &r->slots[r->next & r->mask], sizeof out[n]);
         rt_fence_acquire(); /* P2 */
         uint64_t writing = rt_load_relaxed(&r->cursors->writing);
-        uint64_t oldest = writing > r->mask + 1 ? writing - (r->mask + 1) : 0;
+        /* tail is never ahead of it, unless somebody scribbled: then 2^63 reports seem to wait. */
+        uint64_t newest = writing > tail ? writing : tail;
+        uint64_t oldest = newest > r->mask + 1 ? newest - (r->mask + 1) : 0;
         if (r->next < oldest) {
             r->lost += oldest - r->next;
             r->next = oldest;

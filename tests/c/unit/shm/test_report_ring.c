@@ -99,6 +99,21 @@ static void test_a_successor_goes_on(void)
     shm_test_close(&seg, seg_fd);
 }
 
+static void test_a_tail_somebody_scribbled_over_has_an_end(void)
+{
+    open_with(8);
+    report_writer_t w;
+    report_reader_t r;
+    shm_report_t got[16];
+    report_writer_init(&w, &seg);
+    report_reader_init(&r, &seg);
+    put(&w, 0, 3);
+    rt_store_relaxed(&seg.report->tail, UINT64_MAX / 2);
+    CHECK_EQ(report_reader_next(&r, got, 16), 8);
+    CHECK_EQ(report_reader_next(&r, got, 16), 0);
+    shm_test_close(&seg, seg_fd);
+}
+
 static void test_no_slots_no_reports(void)
 {
     open_with(0);
@@ -118,6 +133,7 @@ int main(void)
     RUN(test_a_slow_reader_knows_what_it_lost);
     RUN(test_a_slot_being_written_is_not_read);
     RUN(test_a_successor_goes_on);
+    RUN(test_a_tail_somebody_scribbled_over_has_an_end);
     RUN(test_no_slots_no_reports);
     return rt_test_result();
 }

@@ -2,6 +2,8 @@
 #include "base/rt_hist.h"
 #include "rt_test.h"
 
+#include <math.h>
+
 static rt_hist_t hist;
 
 /* 1 ns to 100 s in steps of 0.7 %: every bucket of the range and values near both of its ends. */
@@ -69,6 +71,42 @@ static void test_quantiles_of_a_ramp(void)
     CHECK(rt_hist_quantile_ns(&hist, 1.0) >= 97000);
 }
 
+static int by_value(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Values spread evenly over the decades, as latencies are; each alone, then their quantiles against the
+ * sorted list. 3 % is what is promised to users. */
+static void test_random_values_against_an_exact_computation(void)
+{
+    enum { VALUES = 100000 };
+    static int64_t values[VALUES];
+    uint64_t state = rt_test_env_u64("RT_TEST_SEED", 1);
+    rt_hist_reset(&hist);
+    for (int i = 0; i < VALUES; i++) {
+        double share = (double)(rt_test_rand(&state) >> 11) / 9007199254740992.0;
+        values[i] = (int64_t)pow(10.0, share * 11.0); /* 1 ns .. 100 s */
+        rt_hist_add(&hist, values[i]);
+        unsigned bucket = rt_hist_index(values[i]);
+        int64_t low = rt_hist_lower_ns(bucket), high = rt_hist_lower_ns(bucket + 1) - 1;
+        REQUIRE(low <= values[i] && values[i] <= high);
+        double middle = ((double)low + (double)high) / 2.0;
+        REQUIRE(fabs(middle - (double)values[i]) <= 0.03 * (double)values[i]);
+    }
+    qsort(values, VALUES, sizeof values[0], by_value);
+    for (int i = 1; i <= 999; i++) {
+        int64_t exact = values[(VALUES * (int64_t)i + 999) / 1000 - 1];
+        int64_t got = rt_hist_quantile_ns(&hist, i / 1000.0);
+        if (!CHECK(llabs(got - exact) <= exact * 3 / 100))
+            (void)fprintf(stderr, "  quantile %d/1000: %" PRId64 " for %" PRId64 "\n", i, got, exact);
+    }
+    CHECK_EQ(rt_load_relaxed(&hist.count), VALUES);
+    CHECK_EQ(rt_load_relaxed(&hist.min_ns), values[0]);
+    CHECK_EQ(rt_load_relaxed(&hist.max_ns), values[VALUES - 1]);
+}
+
 static void test_counts_sum_and_extremes(void)
 {
     rt_hist_reset(&hist);
@@ -103,6 +141,7 @@ int main(void)
     RUN(test_values_outside_go_to_the_ends);
     RUN(test_quantile_error_is_small);
     RUN(test_quantiles_of_a_ramp);
+    RUN(test_random_values_against_an_exact_computation);
     RUN(test_counts_sum_and_extremes);
     RUN(test_quantile_stays_between_the_extremes);
     return rt_test_result();

@@ -1,9 +1,7 @@
 """What rtudp promises for both implementations: every test here runs on each of them."""
 
 import itertools
-import os
 import socket
-import sys
 import threading
 import time
 
@@ -12,7 +10,10 @@ import pytest
 import rtudp
 
 # On machines without the privilege the workers of these tests run without real-time scheduling.
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+pytestmark = [
+    pytest.mark.usefixtures("own_workers"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+]
 
 SECOND_NS = 1_000_000_000
 MS_NS = 1_000_000
@@ -35,23 +36,6 @@ STATS_KEYS = {
     "effective_policy",
     "effective_priority",
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_namespace():
-    """Workers of this module's own, of which nothing may be left at its end."""
-    namespace = f"{__name__.rpartition('.')[2]}-{os.getpid()}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SHMRING_NAMESPACE", namespace)
-        yield
-        if "shmring" in sys.modules:
-            import rtudp._workers
-            import shmring
-            from rtworkers import paths
-
-            rtudp._workers.close_pools()
-            shmring.close_default_pool()
-            assert list(paths.shm_names(namespace)) == []
 
 
 @pytest.fixture(params=["emulated", "socket"])

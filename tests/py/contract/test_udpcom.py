@@ -1,8 +1,6 @@
 """udpcom is rtudp's socket endpoint under its older names."""
 
-import os
 import socket
-import sys
 
 import pytest
 
@@ -11,26 +9,12 @@ from rtudp.rtudp import _RtUdpSocket
 from udpcom import UdpCom, UdpComLh
 
 # On machines without the privilege the workers of these tests run without real-time scheduling.
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
+pytestmark = [
+    pytest.mark.usefixtures("own_workers"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+]
 
 SECOND_NS = 1_000_000_000
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_namespace():
-    """Workers of this module's own, of which nothing may be left at its end."""
-    namespace = f"{__name__.rpartition('.')[2]}-{os.getpid()}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SHMRING_NAMESPACE", namespace)
-        yield
-        if "shmring" in sys.modules:
-            import rtudp._workers
-            import shmring
-            from rtworkers import paths
-
-            rtudp._workers.close_pools()
-            shmring.close_default_pool()
-            assert list(paths.shm_names(namespace)) == []
 
 
 def free_port(ip):

@@ -48,7 +48,7 @@ static bool name_char(char ch)
 int shm_name_check(const char *what, const char *name)
 {
     size_t n = strnlen(name, SHM_NAME_BYTES);
-    bool folder = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+    bool folder = (n == 1 && name[0] == '.') || (n == 2 && name[0] == '.' && name[1] == '.');
     bool ok = n >= 1 && n <= SHM_NAME_MAX && !folder;
     for (size_t i = 0; ok && i < n; i++)
         ok = name_char(name[i]);

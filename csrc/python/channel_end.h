@@ -128,6 +128,7 @@ static inline int end_attach_reader(channel_end_t *e, uint32_t slot, int reader_
     e->rx.cursor = was.cursor;
     e->rx.sequence = was.sequence;
     e->rx.lost = was.lost;
+    e->rx.lost_untold = was.lost_untold;
     e->reader = e->rx.slot;
     e->reader_fd = reader_fd;
     rt_store_release(&e->reader->cursor, was.cursor);

@@ -367,6 +367,7 @@ static bool find_place(rx_reader_t *r, shm_cursor_t *cursor, uint64_t *sequence)
             r->cursor = v.floor;
             r->sequence = v.floor_sequence;
             r->lost += lost;
+            r->lost_untold += lost;
             if (r->slot)
                 rt_store_relaxed(&r->slot->lost, r->lost);
         }
@@ -435,6 +436,7 @@ static void skip_damage(rx_reader_t *r, shm_cursor_t cursor)
         return;
     }
     r->lost += v.tail_sequence - r->sequence;
+    r->lost_untold += v.tail_sequence - r->sequence;
     r->cursor = v.tail;
     r->sequence = v.tail_sequence;
     if (r->slot)
@@ -454,7 +456,6 @@ static void step(rx_reader_t *r, shm_cursor_t next, uint64_t sequence)
 int rx_reader_next(rx_reader_t *r, void *buffer, uint32_t buffer_bytes, rx_packet_t *packet,
                    uint64_t *lost_before)
 {
-    uint64_t lost_so_far = r->lost;
     shm_cursor_t cursor;
     uint64_t sequence;
     while (find_place(r, &cursor, &sequence)) {
@@ -482,7 +483,8 @@ int rx_reader_next(rx_reader_t *r, void *buffer, uint32_t buffer_bytes, rx_packe
         }
         packet->sequence = sequence;
         if (lost_before)
-            *lost_before = r->lost - lost_so_far;
+            *lost_before = r->lost_untold;
+        r->lost_untold = 0;
         return 1;
     }
     return 0;

@@ -65,6 +65,7 @@ typedef struct rx_reader {
     shm_cursor_t cursor; /* broadcast */
     uint64_t sequence;   /* 64-bit form, for widening */
     uint64_t lost;
+    uint64_t lost_untold; /* of those, found since a packet was read last */
 } rx_reader_t;
 
 /* A packet as read; payload was copied to the caller's buffer. */

@@ -176,6 +176,37 @@ static void test_a_lapped_reader_knows_what_it_lost(void)
     read_for_long(SHM_READ_BROADCAST);
 }
 
+/* The loss may come to light in a call that finds nothing to read, or that only looks: the next packet tells. */
+static void test_a_loss_found_before_its_packet_is_told_with_it(void)
+{
+    for (int peek = 0; peek <= 1; peek++) {
+        open_ring();
+        uint32_t n = 0;
+        uint64_t lost;
+        while (n < 6)
+            CHECK_EQ(put_numbered(n++), 0);
+        (void)rx_writer_publish(&writer);
+        CHECK_EQ(read_numbered(&reader, &lost), 0);
+        while (shm_cursor_seq(writer.floor) != 6) /* all that was published makes room for what was not */
+            CHECK_EQ(put_numbered(n++), 0);
+        if (peek)
+            CHECK_EQ(rx_reader_peek_bytes(&reader), -EAGAIN);
+        else
+            CHECK_EQ(read_numbered(&reader, NULL), -1);
+        CHECK_EQ(reader.lost, 5);
+        CHECK_EQ(rt_load_relaxed(&seg.readers[0].lost), 5);
+        (void)rx_writer_publish(&writer);
+        if (peek)
+            CHECK(rx_reader_peek_bytes(&reader) > 0);
+        int64_t got = read_numbered(&reader, &lost);
+        CHECK_EQ((int64_t)lost, got - 1);
+        CHECK_EQ(reader.lost, lost);
+        CHECK_EQ(read_numbered(&reader, &lost), got + 1);
+        CHECK_EQ(lost, 0);
+        close_ring();
+    }
+}
+
 static void test_a_lapped_group_knows_what_it_lost(void)
 {
     read_for_long(SHM_READ_SHARED);
@@ -400,6 +431,7 @@ int main(void)
     RUN(test_a_packet_arrives_as_it_was_put);
     RUN(test_too_long_a_packet_is_refused);
     RUN(test_a_lapped_reader_knows_what_it_lost);
+    RUN(test_a_loss_found_before_its_packet_is_told_with_it);
     RUN(test_a_lapped_group_knows_what_it_lost);
     RUN(test_each_broadcast_reader_gets_all);
     RUN(test_each_shared_packet_goes_to_one);

@@ -1,0 +1,313 @@
+/* Producers die at every single step of a push, two of them in any combination, and a third goes on behind
+ * them. What the dead had committed is sent, what they had claimed is skipped and counted, what they had only
+ * announced leaves no trace; the third one's packets all arrive, whole and in order. */
+#include "shm_test.h"
+
+#include "crash.h"
+#include "shm/tx_ring.c"
+
+#include <limits.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+enum {
+    RING_BYTES = 4096,
+    UNITS = RING_BYTES / SHM_UNIT_BYTES,
+    MAX_PAYLOAD = 200,
+    CALLS = 20, /* more than it takes to come through everything */
+};
+
+typedef enum fate { NO_TRACE, SENT, SKIPPED, ABANDONED } fate_t;
+typedef enum how { PUSH, TO_SOMEBODY, ABORT } how_t;
+
+static shm_segment_t seg;
+static tx_queue_t queue;
+static tx_producer_t producers[4];
+static uint32_t dead_pid;
+static char label[160];
+
+static bool expect(bool holds, const char *what)
+{
+    if (!holds)
+        rt_test_fail(__FILE__, __LINE__, "%s: %s", label, what);
+    return holds;
+}
+
+static void push_whole(tx_producer_t *p, how_t how, uint32_t n)
+{
+    const shm_addr_t dest = {.family = 4, .port = 9, .ip = {127, 0, 0, 1}};
+    uint8_t payload[MAX_PAYLOAD];
+    uint32_t bytes = shm_test_length(p->index, n, MAX_PAYLOAD);
+    uint64_t sequence;
+    shm_test_fill(payload, bytes, p->index, n);
+    if (how == ABORT) {
+        tx_claim_t claim;
+        expect(tx_producer_claim(p, bytes, 0, 1, NULL, &claim) == 0, "no room");
+        tx_producer_abort(p, &claim);
+        return;
+    }
+    expect(tx_producer_push(p, payload, bytes, 0, 1, how == TO_SOMEBODY ? &dest : NULL, &sequence) == 0,
+           "no room");
+}
+
+/* Lets a producer die at a step of its push. Returns what is to become of its packet. */
+static fate_t push_and_die(uint32_t slot, how_t how, unsigned long step)
+{
+    static tx_producer_t *p;
+    static shm_cursor_t before;
+    p = &producers[slot];
+    before = rt_load_relaxed(&seg.tx->tail);
+    if (setjmp(crash_exit) == 0) {
+        crash_at(step);
+        push_whole(p, how, 0);
+    }
+    crash_at(0);
+    rt_store_relaxed(&p->slot->owner, dead_pid);
+    if (rt_load_relaxed(&seg.tx->tail) == before)
+        return NO_TRACE;
+    uint32_t place = shm_cursor_place(before);
+    if (shm_word_state(rt_load_relaxed(tx_word_at(seg.tx_data, place))) == SHM_RECORD_PAD)
+        place = 0;
+    switch (shm_word_state(rt_load_relaxed(tx_word_at(seg.tx_data, place)))) {
+    case SHM_RECORD_COMMITTED:
+        return SENT;
+    case SHM_RECORD_ABORTED:
+        return ABANDONED;
+    default:
+        return SKIPPED;
+    }
+}
+
+/* The next packet of the ring; looks until the worker has lost patience with the dead. */
+static int next(tx_item_t *item)
+{
+    static int64_t now_ns = 1;
+    for (int i = 0; i < CALLS; i++, now_ns += 10 * RT_NS_PER_MS) {
+        int rc = tx_queue_next(&queue, now_ns, item);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+static void check_packet(uint32_t slot, uint32_t n)
+{
+    tx_item_t item;
+    uint32_t from = 0, number = 0;
+    if (!expect(next(&item) == 1, "a packet is missing"))
+        return;
+    expect(shm_test_check(item.payload, item.payload_bytes, MAX_PAYLOAD, &from, &number) && from == slot &&
+               number == n,
+           "a packet is torn, or another's");
+    expect(tx_queue_take(&queue, item.ref, &item) == 0, "it cannot be taken");
+    tx_queue_finish(&queue, item.ref);
+}
+
+static void check_fate(uint32_t slot, fate_t fate)
+{
+    tx_item_t item;
+    if (fate == SENT)
+        check_packet(slot, 0);
+    if (fate == SKIPPED)
+        expect(next(&item) == -EOWNERDEAD, "the claim of a dead one is not skipped");
+}
+
+static void open_at(uint32_t place)
+{
+    shm_test_move_tx(&seg, 0, place);
+    rt_store_relaxed(&seg.tx->freeing_to, 0);
+    for (uint32_t i = 1; i <= 3; i++) {
+        (void)tx_producer_init(&producers[i], &seg, i);
+        rt_store_relaxed(&producers[i].slot->intent, SHM_INTENT_NONE);
+        rt_store_relaxed(&producers[i].slot->owner, (uint32_t)getpid());
+    }
+    expect(tx_queue_init(&queue, &seg, 1) == 0, "the queue does not start");
+}
+
+static void check_all_clean(void)
+{
+    tx_item_t item;
+    unsigned moved;
+    expect(next(&item) == 0, "a packet too many");
+    (void)tx_queue_release(&queue, UINT32_MAX, 0, &moved);
+    expect(tx_ring_waiting(&seg) == 0, "packets count as waiting");
+    expect(rt_load_relaxed(&seg.tx->head_place) == shm_cursor_place(rt_load_relaxed(&seg.tx->tail)),
+           "space is not freed");
+    for (uint32_t i = 1; i <= 2; i++) {
+        expect(tx_queue_free_producer(&queue, i) == 1, "a dead one's slot is not free");
+        expect(rt_load_relaxed(&seg.producers[i].owner) == 0 &&
+                   rt_load_relaxed(&seg.producers[i].intent) == SHM_INTENT_NONE,
+               "a free slot is not clean");
+    }
+    for (uint32_t at = 0; at < UNITS; at++)
+        if (!expect(rt_load_relaxed(tx_word_at(seg.tx_data, at)) == 0, "a freed unit is not zero"))
+            return;
+}
+
+typedef struct story {
+    uint32_t place;
+    how_t first, second;
+    unsigned long first_step, second_step; /* second: 0, there is none */
+    bool told;                             /* the deaths are known before the queue looks */
+    bool third_first;                      /* the third has a claim open from before them */
+} story_t;
+
+static void run(const story_t *s)
+{
+    fate_t fates[3] = {NO_TRACE, NO_TRACE, NO_TRACE};
+    open_at(s->place);
+    if (s->third_first)
+        push_whole(&producers[3], PUSH, 99);
+    fates[1] = push_and_die(1, s->first, s->first_step);
+    if (s->second_step != 0)
+        fates[2] = push_and_die(2, s->second, s->second_step);
+    push_whole(&producers[3], PUSH, 0);
+    if (s->told) {
+        (void)tx_queue_free_producer(&queue, 1);
+        if (s->second_step != 0)
+            (void)tx_queue_free_producer(&queue, 2);
+    }
+    push_whole(&producers[3], TO_SOMEBODY, 1);
+    if (s->third_first)
+        check_packet(3, 99);
+    check_fate(1, fates[1]);
+    check_fate(2, fates[2]);
+    check_packet(3, 0);
+    check_packet(3, 1);
+    check_all_clean();
+}
+
+static unsigned long steps_of(how_t how, uint32_t place)
+{
+    open_at(place);
+    crash_at(ULONG_MAX);
+    push_whole(&producers[1], how, 0);
+    unsigned long steps = crash_steps;
+    crash_at(0);
+    tx_item_t item;
+    unsigned moved;
+    if (next(&item) == 1) {
+        (void)tx_queue_take(&queue, item.ref, &item);
+        tx_queue_finish(&queue, item.ref);
+    }
+    (void)tx_queue_release(&queue, UINT32_MAX, 0, &moved);
+    return steps;
+}
+
+/* Places from which the claims need no padding, and some from which the first or the second does. */
+static const uint32_t places[] = {0, 200, UNITS - 3, UNITS - 10, UNITS - 30, UNITS - 45};
+enum { PLACES = sizeof places / sizeof places[0] };
+
+static void open_segment(int *fd)
+{
+    shm_config_t c = shm_test_config(RING_BYTES, MAX_PAYLOAD);
+    *fd = shm_test_open(&seg, &c);
+}
+
+static void test_one_dies_at_every_step(void)
+{
+    int fd;
+    open_segment(&fd);
+    for (unsigned i = 0; i < PLACES * 3 * 4; i++) {
+        story_t s = {.place = places[i / 12], .first = (how_t)(i / 4 % 3), .told = i & 1, .third_first = i & 2};
+        unsigned long all = steps_of(s.first, s.place);
+        CHECK(all >= 5);
+        for (s.first_step = 1; s.first_step <= all; s.first_step++) {
+            (void)snprintf(label, sizeof label, "place %u, how %d, step %lu, told %d", s.place, s.first,
+                           s.first_step, s.told);
+            run(&s);
+        }
+    }
+    shm_test_close(&seg, fd);
+}
+
+static void test_two_die_at_every_pair_of_steps(void)
+{
+    int fd;
+    open_segment(&fd);
+    for (unsigned i = 0; i < PLACES * 9 * 2 && rt_test_result() == 0; i++) {
+        story_t s = {.place = places[i / 18],
+                     .first = (how_t)(i / 2 % 3),
+                     .second = (how_t)(i / 6 % 3),
+                     .told = i & 1};
+        unsigned long all = steps_of(s.first, s.place), others = steps_of(s.second, s.place);
+        for (s.first_step = 1; s.first_step <= all; s.first_step++) {
+            for (s.second_step = 1; s.second_step <= others; s.second_step++) {
+                (void)snprintf(label, sizeof label, "place %u, how %d and %d, steps %lu and %lu, told %d", s.place,
+                               s.first, s.second, s.first_step, s.second_step, s.told);
+                run(&s);
+            }
+        }
+    }
+    shm_test_close(&seg, fd);
+}
+
+/* --- real processes -------------------------------------------------------------------------- */
+
+/* Claims from a process of its own, which then only waits to be killed. */
+static pid_t claim_in_a_child(uint32_t slot, uint32_t bytes)
+{
+    int ready[2];
+    char byte = 0;
+    if (pipe(ready) != 0)
+        return -1;
+    pid_t pid = fork();
+    if (pid == 0) {
+        tx_claim_t claim;
+        byte = tx_producer_claim(&producers[slot], bytes, 0, 1, NULL, &claim) == 0;
+        memset(claim.payload, 0xff, bytes);
+        (void)!write(ready[1], &byte, 1);
+        while (true)
+            pause();
+    }
+    CHECK(pid > 0 && read(ready[0], &byte, 1) == 1 && byte == 1);
+    close(ready[0]);
+    close(ready[1]);
+    rt_store_relaxed(&seg.producers[slot].owner, (uint32_t)pid);
+    rt_store_relaxed(&seg.producers[slot].owner_start, 0);
+    return pid;
+}
+
+/* A stopped process lives; a killed one is dead from the kill on, waited for or not. */
+static void test_a_stopped_process_is_waited_for_and_a_killed_one_not(void)
+{
+    int fd;
+    tx_item_t item;
+    open_segment(&fd);
+    (void)snprintf(label, sizeof label, "real processes");
+    open_at(0);
+    pid_t pid = claim_in_a_child(1, 77);
+    REQUIRE(pid > 0);
+    push_whole(&producers[2], PUSH, 0);
+    CHECK_EQ(kill(pid, SIGSTOP), 0);
+    CHECK_EQ(next(&item), 0);
+    CHECK_EQ(kill(pid, SIGKILL), 0);
+    siginfo_t info;
+    CHECK_EQ(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+    CHECK_EQ(next(&item), -EOWNERDEAD);
+    CHECK_EQ(waitpid(pid, NULL, 0), pid);
+    check_packet(2, 0);
+
+    /* Its slot serves the next one. */
+    CHECK_EQ(tx_queue_free_producer(&queue, 1), 1);
+    CHECK_EQ(rt_load_relaxed(&seg.producers[1].owner), 0);
+    CHECK_EQ(tx_producer_init(&producers[1], &seg, 1), 0);
+    rt_store_relaxed(&seg.producers[1].owner, (uint32_t)getpid());
+    push_whole(&producers[1], PUSH, 5);
+    check_packet(1, 5);
+    shm_test_close(&seg, fd);
+}
+
+int main(void)
+{
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(0);
+    if (pid < 0 || waitpid(pid, NULL, 0) != pid)
+        return 1;
+    dead_pid = (uint32_t)pid;
+    RUN(test_one_dies_at_every_step);
+    RUN(test_two_die_at_every_pair_of_steps);
+    RUN(test_a_stopped_process_is_waited_for_and_a_killed_one_not);
+    return rt_test_result();
+}

@@ -100,6 +100,7 @@ run tx-race tx $race
 run tx-lap tx $lap
 run tx-deaths tx $deaths
 run tx-takeover tx $takeover
+run tx-takeover-two tx -DPACKETS_1=1 -DPACKETS_2=1 -DP_CRASHES=1 -DW_CRASHES=1 -DMAX_NEED=1 -DUNITS=4
 run tx-cancel tx $cancel
 run tx-long tx -DPRODUCERS=1 -DMAX_NEED=3 -DUNITS=8 -DSTART=6 -DRESERVE=2 -DP_CRASHES=1 -DW_CRASHES=1
 mutant STALE_INTENT tx $race
@@ -155,7 +156,6 @@ if [ $deep -eq 1 ]; then
     seconds=900 megabytes=12000
     run deep-tx-race tx -DP_CRASHES=1
     run deep-tx-three tx -DPRODUCERS=3 -DPACKETS_1=1 -DPACKETS_2=1 -DP_CRASHES=1 -DMAX_NEED=1 -DUNITS=4
-    run deep-tx-takeover tx -DPACKETS_1=1 -DPACKETS_2=1 -DP_CRASHES=1 -DW_CRASHES=1 -DMAX_NEED=1 -DUNITS=4
     run deep-relocate-deaths tx $move_deaths
     run deep-rx-shared rx -DPUTS=4 -DBROADCAST=0 -DSHARED=2 -DR_CRASHES=1
     run deep-rx-mixed rx -DPUTS=3 -DSHARED=1 -DR_CRASHES=1 -DW_CRASHES=1

@@ -1,6 +1,7 @@
 #include "shm_test.h"
 
 #include <pthread.h>
+#include <signal.h>
 
 enum { RING_BYTES = 4096, UNITS = RING_BYTES / SHM_UNIT_BYTES, MAX_PAYLOAD = 200 };
 
@@ -425,6 +426,329 @@ static void test_a_header_at_the_very_end_is_not_followed(void)
     close_ring();
 }
 
+/* --- what is lost, by whom ------------------------------------------------------------------- */
+
+static void test_the_writer_counts_what_a_reader_missed(void)
+{
+    shm_config_t c = shm_test_config(RING_BYTES, MAX_PAYLOAD);
+    c.rx_capacity = 10;
+    open_with(&c);
+    rx_reader_t slow;
+    CHECK_EQ(rx_reader_init(&slow, &seg, 3, SHM_READ_BROADCAST, 0), 0);
+    rt_store_relaxed(&seg.readers[3].owner, (uint32_t)getpid());
+    for (uint32_t i = 0; i < 10; i++)
+        CHECK_EQ(put_numbered(i), 0);
+    (void)rx_writer_publish(&writer);
+    CHECK_EQ(rx_writer_lost(&writer), 0);
+    for (int64_t i = 0; i < 10; i++)
+        CHECK_EQ(read_numbered(&reader, NULL), i);
+    for (int64_t i = 0; i < 4; i++)
+        CHECK_EQ(read_numbered(&slow, NULL), i);
+    for (uint32_t i = 10; i < 17; i++)
+        CHECK_EQ(put_numbered(i), 0);
+    CHECK_EQ(rx_writer_lost(&writer), 3); /* 0 .. 3 were taken, 4 .. 6 not by the slow one */
+    rt_store_relaxed(&seg.readers[3].owner, 0);
+    for (uint32_t i = 17; i < 20; i++)
+        CHECK_EQ(put_numbered(i), 0);
+    CHECK_EQ(rx_writer_lost(&writer), 0); /* the one that is left has all that were removed */
+    rt_store_relaxed(&seg.readers[0].owner, 0);
+    for (uint32_t i = 20; i < 40; i++)
+        CHECK_EQ(put_numbered(i), 0);
+    CHECK_EQ(rx_writer_lost(&writer), 0); /* nobody reads: nobody misses them */
+    close_ring();
+}
+
+static void test_the_writer_counts_what_the_group_missed(void)
+{
+    shm_config_t c = shm_test_config(RING_BYTES, MAX_PAYLOAD);
+    c.rx_capacity = 10;
+    c.read_mode = SHM_READ_SHARED;
+    open_with(&c);
+    rx_reader_t one;
+    CHECK_EQ(rx_reader_init(&one, &seg, CTL_NO_SLOT, SHM_READ_SHARED, 0), 0);
+    for (uint32_t i = 0; i < 10; i++)
+        CHECK_EQ(put_numbered(i), 0);
+    (void)rx_writer_publish(&writer);
+    for (int64_t i = 0; i < 4; i++)
+        CHECK_EQ(read_numbered(&one, NULL), i);
+    for (uint32_t i = 10; i < 17; i++)
+        CHECK_EQ(put_numbered(i), 0);
+    CHECK_EQ(rx_writer_lost(&writer), 3);
+    (void)rx_writer_publish(&writer);
+    CHECK_EQ(read_numbered(&one, NULL), 7);
+    CHECK_EQ(rt_load_relaxed(&seg.rx->shared_lost), 3);
+    close_ring();
+}
+
+static void test_a_purge_keeps_apart_what_was_lost_before(void)
+{
+    shm_config_t c = shm_test_config(RING_BYTES, MAX_PAYLOAD);
+    c.rx_capacity = 10;
+    c.read_mode = SHM_READ_SHARED;
+    open_with(&c);
+    rx_reader_t one;
+    CHECK_EQ(rx_reader_init(&one, &seg, CTL_NO_SLOT, SHM_READ_SHARED, 0), 0);
+    for (uint32_t i = 0; i < 14; i++) /* four lost, ten purged */
+        CHECK_EQ(put_numbered(i), 0);
+    (void)rx_writer_publish(&writer);
+    rx_writer_purge(&writer);
+    CHECK_EQ(rt_load_relaxed(&seg.rx->shared_lost), 4);
+    CHECK_EQ(rx_reader_waiting(&one), 0);
+    CHECK_EQ(put_numbered(14), 0);
+    (void)rx_writer_publish(&writer);
+    CHECK_EQ(read_numbered(&one, NULL), 14);
+    CHECK_EQ(rt_load_relaxed(&seg.rx->shared_lost), 4);
+    close_ring();
+}
+
+/* --- room ------------------------------------------------------------------------------------ */
+
+static void test_waiting_for_the_group(void)
+{
+    shm_config_t c = shm_test_config(RING_BYTES, MAX_PAYLOAD);
+    c.overflow = SHM_OVERFLOW_WAIT;
+    c.read_mode = SHM_READ_SHARED;
+    open_with(&c);
+    rx_reader_t one;
+    CHECK_EQ(rx_reader_init(&one, &seg, CTL_NO_SLOT, SHM_READ_SHARED, 0), 0);
+    uint32_t n = 0, read = 0;
+    while (n < 500) {
+        while (put_numbered(n) == 0)
+            n++;
+        (void)rx_writer_publish(&writer);
+        CHECK_EQ(rx_writer_room(&writer, 1, MAX_PAYLOAD), 0);
+        for (int i = 0; i < 3; i++)
+            CHECK_EQ(read_numbered(&one, NULL), read++);
+    }
+    CHECK_EQ(rt_load_relaxed(&seg.rx->shared_lost), 0);
+    CHECK_EQ(rx_writer_lost(&writer), 0);
+    close_ring();
+}
+
+/* As many as it promises do fit, whatever their lengths, from wherever the tail stands. */
+static void test_room_is_a_promise(void)
+{
+    shm_config_t c = shm_test_config(RING_BYTES, MAX_PAYLOAD);
+    c.overflow = SHM_OVERFLOW_WAIT;
+    for (uint32_t place = 0; place < UNITS; place++) {
+        open_with(&c);
+        rt_store_relaxed(&seg.rx->tail, shm_cursor(0, place));
+        rt_store_relaxed(&seg.rx->floor, shm_cursor(0, place));
+        CHECK_EQ(rx_writer_init(&writer, &seg), 0);
+        CHECK_EQ(rx_reader_init(&reader, &seg, 0, SHM_READ_BROADCAST, 0), 0);
+        uint64_t rng = place;
+        for (int lap = 0; lap < 4; lap++) {
+            uint32_t room = rx_writer_room(&writer, 1, MAX_PAYLOAD);
+            CHECK(lap > 0 || room > 5);
+            for (uint32_t i = 0; i < room; i++)
+                CHECK_EQ(put((uint32_t)(rt_test_rand(&rng) % 2 * MAX_PAYLOAD)), 0);
+            (void)rx_writer_publish(&writer);
+            while (rx_reader_next(&reader, buffer, sizeof buffer, &packet, NULL) == 1) {
+            }
+        }
+        close_ring();
+    }
+}
+
+static void test_room_by_count_and_for_lapped_readers(void)
+{
+    shm_config_t c = shm_test_config(RING_BYTES, MAX_PAYLOAD);
+    c.overflow = SHM_OVERFLOW_WAIT;
+    c.rx_capacity = 7;
+    open_with(&c);
+    CHECK_EQ(rx_writer_room(&writer, 1, 10), 7);
+    CHECK_EQ(rx_writer_room(&writer, 3, 30), 2); /* messages of three packets */
+    for (int i = 0; i < 5; i++)
+        CHECK_EQ(put(10), 0);
+    CHECK_EQ(rx_writer_room(&writer, 1, 10), 2);
+    CHECK_EQ(rx_writer_room(&writer, 3, 30), 0);
+    (void)rx_writer_publish(&writer);
+    rx_writer_purge(&writer); /* the reader's cursor stays behind until it calls */
+    CHECK_EQ(rx_writer_room(&writer, 1, 10), 7);
+    CHECK_EQ(put(10), 0);
+    rt_store_relaxed(&seg.readers[0].cursor, shm_cursor(5, UNITS)); /* overwritten: no promise */
+    CHECK_EQ(rx_writer_room(&writer, 1, 10), 0);
+    close_ring();
+}
+
+/* --- lengths --------------------------------------------------------------------------------- */
+
+static uint8_t longest[SHM_MAX_PAYLOAD], arrived[SHM_MAX_PAYLOAD];
+
+/* All lengths near the ends and every 97th between, over many laps. */
+static void test_every_length_up_to_the_longest_datagram(void)
+{
+    shm_config_t c = shm_test_config(65u * SHM_PAGE_BYTES, SHM_MAX_PAYLOAD);
+    open_with(&c);
+    for (uint32_t i = 0; i < sizeof longest; i++)
+        longest[i] = (uint8_t)(i * 7 + i / 256);
+    for (uint32_t bytes = 0; bytes <= SHM_MAX_PAYLOAD;
+         bytes += bytes < 300 || bytes >= SHM_MAX_PAYLOAD - 40 ? 1 : 37) {
+        rx_item_t item = {.payload = longest, .payload_bytes = bytes, .source = {.family = bytes % 2 ? 4 : 6}};
+        CHECK_EQ(rx_writer_put(&writer, &item), 0);
+        (void)rx_writer_publish(&writer);
+        CHECK_EQ(rx_reader_peek_bytes(&reader), bytes);
+        uint64_t lost = 1;
+        REQUIRE(rx_reader_next(&reader, arrived, sizeof arrived, &packet, &lost) == 1);
+        CHECK_EQ(lost, 0);
+        CHECK_EQ(packet.payload_bytes, bytes);
+        CHECK_MEM_EQ(arrived, longest, bytes);
+    }
+    CHECK_EQ(reader.lost, 0);
+    close_ring();
+}
+
+/* --- damage ---------------------------------------------------------------------------------- */
+
+/* A record whose word was overwritten: its reader starts again at the tail and tells what that costs it. */
+static void check_damage(uint64_t word, int mode, bool peek)
+{
+    open_ring();
+    rx_reader_t r;
+    CHECK_EQ(rx_reader_init(&r, &seg, 1, mode, 0), 0);
+    for (uint32_t i = 0; i < 3; i++)
+        CHECK_EQ(put_numbered(i), 0);
+    (void)rx_writer_publish(&writer);
+    rt_store_relaxed((rt_a64_t *)seg.rx_data, word);
+    if (peek)
+        CHECK_EQ(rx_reader_peek_bytes(&r), -EAGAIN);
+    else
+        CHECK_EQ(read_numbered(&r, NULL), -1);
+    if (mode == SHM_READ_BROADCAST)
+        CHECK_EQ(r.lost, 3);
+    CHECK_EQ(rx_reader_waiting(&r), 0);
+    CHECK_EQ(put_numbered(3), 0);
+    (void)rx_writer_publish(&writer);
+    CHECK_EQ(read_numbered(&r, NULL), 3);
+    close_ring();
+}
+
+static void test_a_damaged_record_is_left_behind(void)
+{
+    const uint64_t words[] = {
+        0,
+        UINT64_MAX,
+        shm_word(1, 8, 0, SHM_RECORD_COMMITTED),         /* another's sequence */
+        shm_word(0, UNITS + 1, 0, SHM_RECORD_COMMITTED), /* past the ring's end */
+        shm_word(0, 2, 0, SHM_RECORD_COMMITTED),         /* shorter than a header */
+        shm_word(0, 5, SHM_RX_V6, SHM_RECORD_COMMITTED), /* shorter than its address */
+        shm_word(0, 6, 0, SHM_RECORD_COMMITTED),         /* shorter than its payload */
+    };
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        for (int variant = 0; variant < 4; variant++)
+            check_damage(words[i], variant & 1 ? SHM_READ_SHARED : SHM_READ_BROADCAST, variant & 2);
+}
+
+static void test_a_cursor_outside_is_left_behind(void)
+{
+    open_ring();
+    rx_reader_t shared;
+    CHECK_EQ(rx_reader_init(&shared, &seg, CTL_NO_SLOT, SHM_READ_SHARED, 0), 0);
+    for (uint32_t i = 0; i < 3; i++)
+        CHECK_EQ(put_numbered(i), 0);
+    (void)rx_writer_publish(&writer);
+    rt_store_relaxed(&seg.rx->shared_head, shm_cursor(1, UNITS));
+    CHECK_EQ(read_numbered(&shared, NULL), -1);
+    rt_store_relaxed(&seg.rx->shared_head, shm_cursor(1, UINT32_MAX));
+    CHECK_EQ(rx_reader_peek_bytes(&shared), -EAGAIN);
+    CHECK_EQ(rt_load_relaxed(&seg.rx->shared_head), rt_load_relaxed(&seg.rx->tail));
+    rt_store_relaxed(&seg.rx->floor, shm_cursor(2, UNITS)); /* led there by the floor */
+    rx_reader_t late;
+    CHECK_EQ(rx_reader_init(&late, &seg, 2, SHM_READ_BROADCAST, 1), 0);
+    CHECK_EQ(read_numbered(&late, NULL), -1);
+    CHECK_EQ(late.lost, 1);
+    close_ring();
+}
+
+static void test_a_damaged_length_empties_the_ring_for_the_writer(void)
+{
+    const uint64_t words[] = {0, UINT64_MAX, shm_word(0, UNITS, 0, SHM_RECORD_PAD),
+                              shm_word(0, 3, 0, SHM_RECORD_PAD)};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        open_ring();
+        uint32_t n = 0;
+        CHECK_EQ(put_numbered(n++), 0);
+        rt_store_relaxed((rt_a64_t *)seg.rx_data, words[i]);
+        rt_store_relaxed((rt_a64_t *)(seg.rx_data + 3 * SHM_UNIT_BYTES), 0);
+        while (n < 60)
+            CHECK_EQ(put_numbered(n++), 0);
+        (void)rx_writer_publish(&writer);
+        uint64_t lost;
+        int64_t got = read_numbered(&reader, &lost);
+        CHECK(got > 0 && (uint64_t)got == lost);
+        for (int64_t next = got + 1; next < n; next++)
+            CHECK_EQ(read_numbered(&reader, NULL), next);
+        close_ring();
+    }
+}
+
+/* --- waiting --------------------------------------------------------------------------------- */
+
+static void on_signal(int number)
+{
+    (void)number;
+}
+
+static void *interrupt_until_stopped(void *arg)
+{
+    pthread_t sleeper = *(pthread_t *)arg;
+    while (rt_load_acquire(&seg.rx->reserved) == 0) {
+        (void)pthread_kill(sleeper, SIGUSR1);
+        usleep(500);
+    }
+    return NULL;
+}
+
+static void test_a_signal_ends_the_wait_of_readers_and_taps(void)
+{
+    open_ring();
+    struct sigaction act = {.sa_handler = on_signal};
+    CHECK_EQ(sigaction(SIGUSR1, &act, NULL), 0);
+    shm_segment_t map;
+    rx_reader_t tap;
+    REQUIRE(shm_segment_map(&map, seg_fd, 0) == 0);
+    CHECK_EQ(rx_reader_init(&tap, &map, CTL_NO_SLOT, SHM_READ_BROADCAST, 0), 0);
+    pthread_t self = pthread_self(), thread;
+    REQUIRE(pthread_create(&thread, NULL, interrupt_until_stopped, &self) == 0);
+    CHECK_EQ(rx_reader_wait(&reader, 0, rt_mono_ns() + 20 * RT_NS_PER_S), -EINTR);
+    CHECK_EQ(rx_reader_wait(&reader, 0, RT_NEVER_NS), -EINTR);
+    int rc = 0;
+    for (int naps = 0; naps < 10000 && rc == 0; naps++) /* a tap sleeps a little at a time */
+        rc = rx_reader_wait(&tap, 0, RT_NEVER_NS);
+    CHECK_EQ(rc, -EINTR);
+    rt_store_release(&seg.rx->reserved, 1);
+    pthread_join(thread, NULL);
+    shm_segment_unmap(&map);
+    close_ring();
+}
+
+static void test_a_packet_ends_the_spinning(void)
+{
+    open_ring();
+    CHECK_EQ(put_numbered(0), 0);
+    (void)rx_writer_publish(&writer);
+    int64_t start = rt_mono_ns();
+    CHECK_EQ(rx_reader_wait(&reader, 100 * RT_NS_PER_S, RT_NEVER_NS), 0);
+    CHECK(rt_mono_ns() - start < 50 * RT_NS_PER_S);
+    CHECK_EQ(rt_load_relaxed(&seg.rx->data_wanted), 0); /* no wish, no system call for the worker */
+    close_ring();
+}
+
+/* A wish that somebody else's wake has already answered costs the worker no second call. */
+static void test_one_wish_one_wake(void)
+{
+    open_ring();
+    rt_store_relaxed(&seg.rx->data_wanted, 1);
+    CHECK_EQ(put_numbered(0), 0);
+    uint32_t event = rt_load_relaxed(&seg.rx->data_event);
+    CHECK_EQ(rx_writer_publish(&writer), 1);
+    CHECK(rt_load_relaxed(&seg.rx->data_event) != event);
+    CHECK_EQ(rx_writer_publish(&writer), 0); /* nothing new */
+    CHECK_EQ(put_numbered(1), 0);
+    CHECK_EQ(rx_writer_publish(&writer), 0);
+    close_ring();
+}
+
 int main(void)
 {
     RUN(test_init_refuses_what_cannot_read);
@@ -443,5 +767,18 @@ int main(void)
     RUN(test_waiting_ends_with_a_packet_or_in_time);
     RUN(test_a_tap_sees_and_changes_nothing);
     RUN(test_a_header_at_the_very_end_is_not_followed);
+    RUN(test_the_writer_counts_what_a_reader_missed);
+    RUN(test_the_writer_counts_what_the_group_missed);
+    RUN(test_a_purge_keeps_apart_what_was_lost_before);
+    RUN(test_waiting_for_the_group);
+    RUN(test_room_is_a_promise);
+    RUN(test_room_by_count_and_for_lapped_readers);
+    RUN(test_every_length_up_to_the_longest_datagram);
+    RUN(test_a_damaged_record_is_left_behind);
+    RUN(test_a_cursor_outside_is_left_behind);
+    RUN(test_a_damaged_length_empties_the_ring_for_the_writer);
+    RUN(test_a_signal_ends_the_wait_of_readers_and_taps);
+    RUN(test_a_packet_ends_the_spinning);
+    RUN(test_one_wish_one_wake);
     return rt_test_result();
 }

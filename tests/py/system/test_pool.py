@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import resource
+import shutil
 import signal
 import socket
 import stat
@@ -298,7 +299,8 @@ def test_no_permission_for_sched_fifo_is_a_warning(python: Any, other_runtime: A
         "    ch.send(b'x', to=ch.local); assert ch.recv(timeout=20).data == b'x'\n"
         "    print(pool.workers()[0].policy, caught[0].category.__name__, caught[0].message)\n"
     )
-    binary = str(worker_binary())  # found before Python's own files are out of reach
+    # A copy: where shmring is installed may be out of that user's reach.
+    binary = shutil.copy(worker_binary(), other_runtime)
     changes = {"SHMRING_RUNTIME_DIR": str(other_runtime), "SHMRING_WORKER": binary}
     other = python(script, env=os.environ | changes)
     line = other.line()

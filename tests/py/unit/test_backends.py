@@ -64,6 +64,8 @@ def test_both_backends_have_the_same_calls():
 
 def test_a_source_folder_says_what_to_do(tmp_path):
     sources = Path(__file__).parents[3] / "shmring"
+    if not sources.is_dir():
+        pytest.skip("no source tree around these tests")
     package = tmp_path / "shmring"
     package.mkdir()
     for source in sources.glob("*.py"):

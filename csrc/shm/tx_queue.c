@@ -396,7 +396,7 @@ static int next_record(tx_queue_t *q, shm_cursor_t tail, uint32_t left, int64_t 
     bool relocated = (shm_word_flags(word) & SHM_TX_RELOCATED) != 0;
     bool in_order = replay || relocated || shm_word_seq(word) == q->read_seq;
     bool known = state >= SHM_RECORD_COMMITTED && state <= SHM_RECORD_ABORTED &&
-                 state != SHM_RECORD_PAD;
+                 state != SHM_RECORD_PAD && state != SHM_RECORD_DONE;
     bool done = replay && state == SHM_RECORD_DONE && shm_word_units(word) > 0 &&
                 shm_word_units(word) <= left - pad;
     if (!done && (!known || !in_order || !word_fits(q, ref, word, left - pad)))

@@ -474,7 +474,7 @@ int tx_queue_take(tx_queue_t *q, uint64_t ref, tx_item_t *item)
     bool waits = rc == 0 && shm_word_state(word) == SHM_RECORD_COMMITTED;
     if (waits && rt_cas(word_at(q, ref), &word, sending))
         return 0;
-    if (shm_word_state(word) != SHM_RECORD_CANCELLED)
+    if (shm_word_state(word) != SHM_RECORD_CANCELLED || !word_fits(q, ref, word, q->read_ref - ref))
         return -ESTALE;
     (void)read_record(q, ref, word, item);
     finish_word(q, ref, word);

@@ -18,6 +18,7 @@ from rtworkers.control import (
     WorkerGone,
     WorkerSilent,
     channel_body,
+    engine_request,
 )
 from shmring._check import error
 from shmring._readiness import Readiness
@@ -101,6 +102,12 @@ class Link:
     def command(self, op: Op) -> None:
         """Ask for something that names the channel and nothing else."""
         self._request(Request(op, channel_body(text_of(self._segment.config.name)))).close()
+
+    def engine_request(self, body: bytes, fds: tuple[int, ...] = ()) -> tuple[int, bytes]:
+        """Ask the channel's engine something only it understands; its result and its answer."""
+        reply = self._request(engine_request(text_of(self._segment.config.name), body, fds))
+        reply.close()
+        return reply.result, reply.body
 
     def disconnect(self) -> None:
         """Hang up: the worker frees the slots, unless they are taken up again by another one."""

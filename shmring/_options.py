@@ -214,6 +214,17 @@ _IMPAIR = {"impair": "impair_tx", "impair_rx": "impair_rx"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Engine:
+    """What a worker does for a channel other than plain UDP."""
+
+    name: str
+    config: bytes
+    """The engine's own struct for ``shm_config_t.engine_config``."""
+    shared_bytes: int = 0
+    """Shared memory of the engine's own; rounded up to whole pages."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Prepared:
     """A channel that passed every check and is not made yet."""
 
@@ -231,7 +242,12 @@ class Prepared:
 
 
 def prepare(
-    name: str, namespace: str, pool: str, profile: str, options: ChannelOptions
+    name: str,
+    namespace: str,
+    pool: str,
+    profile: str,
+    options: ChannelOptions,
+    engine: Engine | None = None,
 ) -> Prepared:
     """Check a name and the options of a channel; `profile` is the pool's.
 
@@ -257,6 +273,8 @@ def prepare(
         config.producers = _integer("producers", given["producers"], 0, 1023) + 1  # the worker's
     sock = _adopt_socket(config, given)
     _set_sizes(config, given)
+    if engine is not None:
+        _set_engine(config, engine)
     check(lib.shm_config_check(config))
     return Prepared(
         name,
@@ -407,6 +425,13 @@ def _set_sizes(config: Any, given: dict[str, Any]) -> None:
     config.rx_capacity = rx_capacity
     config.tx_bytes = ring_bytes(used[lib.SHM_TX], longest)
     config.rx_bytes = ring_bytes(used[lib.SHM_RX], longest)
+
+
+def _set_engine(config: Any, engine: Engine) -> None:
+    _set_text(config, "engine", engine.name)
+    space = ffi.buffer(ffi.addressof(config, "engine_config"))
+    space[: len(engine.config)] = engine.config
+    config.engine_bytes = -(-engine.shared_bytes // PAGE_BYTES) * PAGE_BYTES
 
 
 def room_bytes(capacity: int, packet_bytes: int | None, head_bytes: int) -> int:

@@ -32,7 +32,7 @@ from rtworkers import PoolSettings, liveness, paths
 from rtworkers.control import received_fds
 from shmring import errors
 from shmring._check import error
-from shmring._options import ChannelOptions
+from shmring._options import ChannelOptions, Engine
 from shmring.types import Impairment
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ class PoolServer:
             raise error(errno.EPIPE, "the pool is ending")
         match request:
             case {"op": "open", "name": name, "options": dict(options)}:
-                pool.make_channel(name, _decode(options, fds))
+                engine = _decode_engine(request.get("engine"))
+                pool.make_channel(name, _decode(options, fds), engine)
                 return {}
             case {"op": "close", "name": str() as name}:
                 pool.close_channel(name)
@@ -192,13 +193,22 @@ class RemotePool:
         """Have the pool open a channel, and attach to it. Raises as `Pool.open`."""
         from shmring.channel import Channel
 
-        plain, sock = _encode(options)
-        self._request({"op": "open", "name": name, "options": plain}, sock)
+        self.make_channel(name, options)
         try:
             return Channel(name, namespace=self.namespace, owner=self)
         except BaseException:
             self.close_channel(name)
             raise
+
+    def make_channel(
+        self, name: str, options: ChannelOptions, engine: Engine | None = None
+    ) -> None:
+        """As `open`, without an end in this process, and with any engine. Raises as `Pool.open`."""
+        plain, sock = _encode(options)
+        request: dict[str, Any] = {"op": "open", "name": name, "options": plain}
+        if engine is not None:
+            request["engine"] = [engine.name, engine.config.hex(), engine.shared_bytes]
+        self._request(request, sock)
 
     def close_channel(self, name: str) -> None:
         """Close a channel of this pool for all processes."""
@@ -294,6 +304,15 @@ def _decode(plain: dict[str, Any], fds: list[int]) -> ChannelOptions:
     if fds:
         options["socket"] = fds[0]
     return cast("ChannelOptions", options)
+
+
+def _decode_engine(plain: object) -> Engine | None:
+    match plain:
+        case None:
+            return None
+        case [str() as name, str() as config, int() as shared_bytes]:
+            return Engine(name, bytes.fromhex(config), shared_bytes)
+    raise error(errno.EPROTO, f"a pool knows no engine {plain!r}")
 
 
 def _error_reply(caught: Exception) -> dict[str, Any]:

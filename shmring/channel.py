@@ -399,6 +399,13 @@ class Channel(Core):
             self._mapped()
             self._link.command(op)
 
+    def _engine_request(self, body: bytes, fds: tuple[int, ...] = ()) -> tuple[int, bytes]:
+        """Ask the engine of this channel something that only it understands."""
+        self._need_writable("ask the engine")
+        with self._lock:
+            self._mapped()
+            return self._link.engine_request(body, fds)
+
     # --- life ---------------------------------------------------------------------------------
 
     def close(self) -> None:

@@ -142,13 +142,15 @@ class Pool:
             self.close_channel(name)
             raise
 
-    def make_channel(self, name: str, options: ChannelOptions) -> None:
-        """As `open`, without an end in this process. Raises as `open`."""
+    def make_channel(
+        self, name: str, options: ChannelOptions, engine: _options.Engine | None = None
+    ) -> None:
+        """As `open`, without an end in this process, and with any engine. Raises as `open`."""
         settings = self._settings
         with translated(f"channel {name!r}"):
             paths.check_name("channel name", name)
             prepared = _options.prepare(
-                name, settings.namespace, settings.name, settings.profile, options
+                name, settings.namespace, settings.name, settings.profile, options, engine
             )
             self._check_usable()
             slot = self._supervisor.place(prepared.cpu)

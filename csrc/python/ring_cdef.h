@@ -142,6 +142,7 @@ typedef struct {
     uint32_t tx_capacity;
     uint32_t rx_capacity;
     int64_t tolerance_ns;
+    uint64_t engine_bytes;
     shm_addr_t local;
     shm_addr_t remote;
     shm_group_t groups[...];
@@ -220,6 +221,7 @@ typedef struct {
     shm_producer_t *producers;
     shm_reader_t *readers;
     shm_stats_t *stats;
+    uint8_t *engine;
     ...;
 } shm_segment_t;
 uint64_t shm_segment_bytes(const shm_config_t *c);

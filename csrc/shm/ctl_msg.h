@@ -20,6 +20,7 @@
  *   PING      -                             -                            ctl_pong_t    -
  *   ADOPT     -                             -                            -             -
  *   QUIT      -                             -                            -             -
+ *   ENGINE    ctl_channel_t + the engine's  [one]                        the engine's  -
  *
  * The result of LIST is the number of channels; its body names those from first on, as many as a
  * message holds: ask again with a higher first for the rest.
@@ -36,6 +37,7 @@
 #define CTL_MAX_BYTES 65536u
 #define CTL_MAX_FDS 3u
 #define CTL_TEXT_BYTES 512u
+#define CTL_ENGINE_BYTES 4096u /* the engine's part of a request to it, and of its answer, at most */
 
 typedef enum ctl_op {
     CTL_OPEN = 1,
@@ -51,6 +53,7 @@ typedef enum ctl_op {
     CTL_PING = 11,
     CTL_ADOPT = 12,
     CTL_QUIT = 13,
+    CTL_ENGINE = 14,
 } ctl_op_t;
 
 typedef struct ctl_header {

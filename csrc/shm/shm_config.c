@@ -99,10 +99,22 @@ static int check_ring(const char *what, uint64_t bytes)
                       (unsigned long long)(MAX_RING_BYTES >> 30));
 }
 
+static int check_engine_bytes(uint64_t bytes)
+{
+    if (bytes <= SHM_MAX_ENGINE_BYTES && bytes % PAGE_BYTES == 0)
+        return 0;
+    return rt_err_set(-EINVAL,
+                      "engine's shared memory is %llu bytes; it takes 0 to %llu GiB in whole pages of "
+                      "%u bytes: lower what the engine is to hold",
+                      (unsigned long long)bytes, (unsigned long long)(SHM_MAX_ENGINE_BYTES >> 30),
+                      PAGE_BYTES);
+}
+
 static int check_sizes(const shm_config_t *c)
 {
     int rc = check_ring("tx ring", c->tx_bytes);
     rc = rc ? rc : check_ring("rx ring", c->rx_bytes);
+    rc = rc ? rc : check_engine_bytes(c->engine_bytes);
     rc = rc ? rc : check_range("max_payload", c->max_payload_bytes, 0, SHM_MAX_PAYLOAD);
     rc = rc ? rc : check_range("producer slots", c->producers, 1, SHM_MAX_SLOTS);
     rc = rc ? rc : check_range("reader slots", c->readers, 0, SHM_MAX_SLOTS);

@@ -14,6 +14,7 @@
 #define SHM_MAX_GROUPS 8u
 #define SHM_MAX_SLOTS 1024u /* of producers, and of readers */
 #define SHM_ENGINE_CONFIG_BYTES 512u
+#define SHM_MAX_ENGINE_BYTES (UINT64_C(1) << 32)
 
 /* An address both sides understand without the system's headers. 24 bytes. */
 typedef struct shm_addr {
@@ -113,6 +114,7 @@ typedef struct shm_config {
     uint32_t tx_capacity; /* packets; at most so many wait, whatever their size. 0: by bytes only */
     uint32_t rx_capacity; /* packets kept at most. 0: by bytes only */
     int64_t tolerance_ns; /* how late a packet may start and still be on_time */
+    uint64_t engine_bytes; /* shared memory of the engine's own; multiple of the page, 0: none */
     shm_addr_t local;
     shm_addr_t remote;
     shm_group_t groups[SHM_MAX_GROUPS];

@@ -18,6 +18,7 @@
  *                   report slots       W
  *                   tx ring            P and W in turn, handed over by the record's word
  *                   rx ring            W
+ *                   engine             as the engine says: its own header beside its agent
  */
 #ifndef SHM_LAYOUT_H
 #define SHM_LAYOUT_H
@@ -28,7 +29,7 @@
 #include "shm/shm_config.h"
 
 #define SHM_MAGIC UINT64_C(0x676e69726d687300) /* "\0shmring" read as little-endian bytes */
-#define SHM_LAYOUT_VERSION 1u
+#define SHM_LAYOUT_VERSION 2u
 #define SHM_PAGE_BYTES 4096u
 #define SHM_UNIT_BYTES 8u
 
@@ -172,6 +173,7 @@ typedef struct shm_identity {
     uint32_t reports_offset;
     uint64_t tx_offset;
     uint64_t rx_offset;
+    uint64_t engine_offset;
     shm_config_t config;
 } shm_identity_t;
 

@@ -13,7 +13,7 @@
  * offsets in a mapping. */
 typedef struct geometry {
     uint64_t status, tx_cursors, rx_cursors, report_cursors, producers, readers, stats, reports, tx,
-        rx, total;
+        rx, engine, total;
 } geometry_t;
 
 static uint64_t align_up(uint64_t n, uint64_t to)
@@ -34,7 +34,8 @@ static geometry_t geometry_of(const shm_config_t *c)
     g.reports = align_up(g.stats + sizeof(shm_stats_t), RT_LINE_BYTES);
     g.tx = align_up(g.reports + c->report_slots * sizeof(shm_report_t), SHM_PAGE_BYTES);
     g.rx = g.tx + c->tx_bytes;
-    g.total = g.rx + c->rx_bytes;
+    g.engine = g.rx + c->rx_bytes;
+    g.total = g.engine + c->engine_bytes;
     return g;
 }
 
@@ -57,6 +58,7 @@ static void find_parts(shm_segment_t *s)
     s->reports = (shm_report_t *)(s->base + g.reports);
     s->tx_data = s->base + g.tx;
     s->rx_data = s->base + g.rx;
+    s->engine = s->config.engine_bytes > 0 ? s->base + g.engine : NULL;
 }
 
 /* --- making ------------------------------------------------------------------------------- */
@@ -98,6 +100,7 @@ static void write_identity(shm_identity_t *id, const shm_config_t *c, uint64_t s
     id->reports_offset = (uint32_t)g.reports;
     id->tx_offset = g.tx;
     id->rx_offset = g.rx;
+    id->engine_offset = g.engine;
     id->config = *c;
 }
 

@@ -25,6 +25,7 @@ typedef struct shm_segment {
     shm_report_t *reports;
     uint8_t *tx_data;
     uint8_t *rx_data;
+    uint8_t *engine; /* config.engine_bytes of it, zeroed when the segment was made; NULL: none */
 } shm_segment_t;
 
 /* Bytes a segment of this configuration takes; the configuration must have passed the check. */

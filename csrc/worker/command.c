@@ -11,22 +11,24 @@ typedef struct shape {
     unsigned min_fds;
     unsigned max_fds;
     bool pool_only;
+    uint32_t extra_bytes; /* so many more at most */
 } shape_t;
 
 static const shape_t SHAPES[] = {
-    [CTL_OPEN] = {"OPEN", sizeof(ctl_open_t) + sizeof(shm_config_t), 2, 3, true},
-    [CTL_CLOSE] = {"CLOSE", sizeof(ctl_channel_t), 0, 0, true},
-    [CTL_ATTACH] = {"ATTACH", sizeof(ctl_attach_t), 0, 1, false},
-    [CTL_DETACH] = {"DETACH", sizeof(ctl_attached_t), 0, 0, false},
-    [CTL_HOLD] = {"HOLD", sizeof(ctl_channel_t), 0, 0, false},
-    [CTL_RELEASE] = {"RELEASE", sizeof(ctl_channel_t), 0, 0, false},
-    [CTL_PURGE] = {"PURGE", sizeof(ctl_channel_t), 0, 0, false},
-    [CTL_RESET] = {"RESET", sizeof(ctl_channel_t), 0, 0, false},
-    [CTL_LIST] = {"LIST", sizeof(ctl_list_t), 0, 0, false},
-    [CTL_EXPORT] = {"EXPORT", sizeof(ctl_channel_t), 0, 0, true},
-    [CTL_PING] = {"PING", 0, 0, 0, false},
-    [CTL_ADOPT] = {"ADOPT", 0, 0, 0, true},
-    [CTL_QUIT] = {"QUIT", 0, 0, 0, true},
+    [CTL_OPEN] = {"OPEN", sizeof(ctl_open_t) + sizeof(shm_config_t), 2, 3, true, 0},
+    [CTL_CLOSE] = {"CLOSE", sizeof(ctl_channel_t), 0, 0, true, 0},
+    [CTL_ATTACH] = {"ATTACH", sizeof(ctl_attach_t), 0, 1, false, 0},
+    [CTL_DETACH] = {"DETACH", sizeof(ctl_attached_t), 0, 0, false, 0},
+    [CTL_HOLD] = {"HOLD", sizeof(ctl_channel_t), 0, 0, false, 0},
+    [CTL_RELEASE] = {"RELEASE", sizeof(ctl_channel_t), 0, 0, false, 0},
+    [CTL_PURGE] = {"PURGE", sizeof(ctl_channel_t), 0, 0, false, 0},
+    [CTL_RESET] = {"RESET", sizeof(ctl_channel_t), 0, 0, false, 0},
+    [CTL_LIST] = {"LIST", sizeof(ctl_list_t), 0, 0, false, 0},
+    [CTL_EXPORT] = {"EXPORT", sizeof(ctl_channel_t), 0, 0, true, 0},
+    [CTL_PING] = {"PING", 0, 0, 0, false, 0},
+    [CTL_ADOPT] = {"ADOPT", 0, 0, 0, true, 0},
+    [CTL_QUIT] = {"QUIT", 0, 0, 0, true, 0},
+    [CTL_ENGINE] = {"ENGINE", sizeof(ctl_channel_t), 0, 1, false, CTL_ENGINE_BYTES},
 };
 #define SHAPE_COUNT (sizeof SHAPES / sizeof SHAPES[0])
 
@@ -64,7 +66,7 @@ static int take_attach(command_t *out, const uint8_t *body)
     return take_name(out, &out->attach.channel);
 }
 
-static int take_body(command_t *out, const uint8_t *body)
+static int take_body(command_t *out, const uint8_t *body, size_t body_bytes)
 {
     ctl_channel_t channel;
     switch (out->op) {
@@ -82,8 +84,10 @@ static int take_body(command_t *out, const uint8_t *body)
     case CTL_ADOPT:
     case CTL_QUIT:
         return 0;
-    default:
+    default: /* what lies behind the name is the engine's to check */
         memcpy(&channel, body, sizeof channel);
+        out->engine_body = body + sizeof channel;
+        out->engine_bytes = body_bytes - sizeof channel;
         return take_name(out, &channel);
     }
 }
@@ -109,13 +113,15 @@ int command_parse(command_t *out, const void *message, size_t bytes, unsigned fd
     const shape_t *shape = &SHAPES[head.op];
     out->op = (ctl_op_t)head.op;
     out->pool_only = shape->pool_only;
-    if (head.body_bytes != bytes - sizeof head || head.body_bytes != shape->body_bytes)
+    uint32_t most = shape->body_bytes + shape->extra_bytes;
+    if (head.body_bytes != bytes - sizeof head || head.body_bytes < shape->body_bytes ||
+        head.body_bytes > most)
         return rt_err_set(-EPROTO,
-                          "%s with a body of %zu bytes (said %u), expected %u: client and worker "
-                          "must be of the same shmring version",
-                          shape->name, bytes - sizeof head, head.body_bytes, shape->body_bytes);
+                          "%s with a body of %zu bytes (said %u), expected %u to %u: client and "
+                          "worker must be of the same shmring version",
+                          shape->name, bytes - sizeof head, head.body_bytes, shape->body_bytes, most);
     if (fds < shape->min_fds || fds > shape->max_fds)
         return rt_err_set(-EPROTO, "%s with %u descriptors, expected %u to %u", shape->name, fds,
                           shape->min_fds, shape->max_fds);
-    return take_body(out, (const uint8_t *)message + sizeof head);
+    return take_body(out, (const uint8_t *)message + sizeof head, head.body_bytes);
 }

@@ -20,6 +20,8 @@ typedef struct command {
     ctl_attach_t attach;       /* ATTACH */
     ctl_attached_t detach;     /* DETACH */
     char name[SHM_NAME_BYTES]; /* every op that names a channel; terminated and checked */
+    const uint8_t *engine_body; /* ENGINE: inside the message */
+    size_t engine_bytes;
 } command_t;
 
 /* fds: how many descriptors came with the message. Fills out; out->request is set whenever the

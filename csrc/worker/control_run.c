@@ -416,6 +416,19 @@ static void run_on_worker(wrk_conn_t *conn, const command_t *c, int *fds, unsign
         w->stop = true;
 }
 
+static void run_engine(wrk_channel_t *ch, const command_t *c, int fd, reply_t *reply)
+{
+    if (ch->ops->request != NULL) {
+        reply->result = ch->ops->request(ch, c->engine_body, c->engine_bytes, fd, reply->body,
+                                         &reply->body_bytes);
+        return;
+    }
+    if (fd >= 0)
+        close(fd);
+    reply->result = rt_err_set(-EOPNOTSUPP, "engine \"%s\" of channel \"%s\" takes no requests",
+                               ch->ops->engine, ch->config.name);
+}
+
 static void run_on_channel(wrk_conn_t *conn, wrk_channel_t *ch, const command_t *c, int *fds,
                            unsigned fd_count, reply_t *reply)
 {
@@ -437,6 +450,9 @@ static void run_on_channel(wrk_conn_t *conn, wrk_channel_t *ch, const command_t 
         return;
     case CTL_EXPORT:
         run_export(ch, reply);
+        return;
+    case CTL_ENGINE:
+        run_engine(ch, c, fd_count > 0 ? fds[0] : -1, reply);
         return;
     default: /* CLOSE, PURGE */
         defer(conn, ch, c, reply);

@@ -44,6 +44,9 @@ static void check_parts(const shm_segment_t *s)
     require_inside(s, s->reports, c->report_slots * sizeof *s->reports);
     require_inside(s, s->tx_data, c->tx_bytes);
     require_inside(s, s->rx_data, c->rx_bytes);
+    require(c->engine_bytes > 0 || s->engine == NULL, "there is an engine's part, or none");
+    if (s->engine != NULL)
+        require_inside(s, s->engine, c->engine_bytes);
 }
 
 /* What comes next in a worker and in a reader: the rings of a segment with any content open or not,

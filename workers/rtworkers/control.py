@@ -55,6 +55,7 @@ class Op(IntEnum):
     PING = 11
     ADOPT = 12
     QUIT = 13
+    ENGINE = 14
 
 
 class ControlError(OSError):
@@ -104,6 +105,11 @@ def open_request(
     """OPEN: the channel that lies in `segment`; `sock` is a bound socket to take over, or None."""
     body = OPEN.pack(OPEN_TAKEOVER if takeover else 0, 0) + config
     return Request(Op.OPEN, body, (segment, bell) if sock is None else (segment, bell, sock))
+
+
+def engine_request(name: str, body: bytes, fds: Sequence[int] = ()) -> Request:
+    """ENGINE: what only the engine of this channel understands; `fds`: one at most."""
+    return Request(Op.ENGINE, channel_body(name) + body, fds)
 
 
 def parse_channels(body: bytes) -> list[str]:

@@ -16,7 +16,7 @@ import posix_ipc
 from rtworkers import liveness
 
 MAGIC = 0x676E69726D687300
-VERSION = 1
+VERSION = 2
 PAGE_BYTES = 16384
 NOT_PINNED = 0xFFFFFFFF
 

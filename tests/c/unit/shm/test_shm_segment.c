@@ -41,6 +41,7 @@ static void test_what_was_formatted_is_mapped(void)
     CHECK(s.writable);
     CHECK_EQ(s.rx_data - s.tx_data, (ptrdiff_t)config.tx_bytes);
     CHECK_EQ(s.rx_data + config.rx_bytes - s.base, (ptrdiff_t)s.bytes);
+    CHECK(s.engine == NULL);
     CHECK_EQ((uintptr_t)s.tx % RT_LINE_BYTES, 0);
     CHECK_EQ((uintptr_t)s.producers % RT_LINE_BYTES, 0);
     CHECK_EQ((uintptr_t)s.readers % RT_LINE_BYTES, 0);
@@ -52,6 +53,23 @@ static void test_what_was_formatted_is_mapped(void)
     shm_segment_unmap(&s);
     CHECK(s.base == NULL);
     shm_segment_unmap(&s); /* once more does no harm */
+    close(fd);
+}
+
+static void test_an_engine_has_its_own_part(void)
+{
+    config = shm_test_config(8192, 500);
+    config.engine_bytes = 8192;
+    int fd = new_file();
+    REQUIRE(shm_segment_format(fd, &config, 77) == 0);
+    shm_segment_t s;
+    REQUIRE(shm_segment_map(&s, fd, 1) == 0);
+    CHECK(s.engine == s.rx_data + config.rx_bytes);
+    CHECK(s.engine + 8192 == s.base + s.bytes);
+    CHECK_EQ((uint64_t)(s.engine - s.base), s.identity->engine_offset);
+    for (unsigned i = 0; i < 8192; i++)
+        CHECK_EQ(s.engine[i], 0);
+    shm_segment_unmap(&s);
     close(fd);
 }
 
@@ -104,7 +122,7 @@ static void test_damage_is_named(void)
     rt_store_relaxed(&id->version, 0);
     check_refused(fd, -EPROTO, "not a finished");
     rt_store_relaxed(&id->version, SHM_LAYOUT_VERSION + 1);
-    check_refused(fd, -EPROTO, "layout version 2");
+    check_refused(fd, -EPROTO, "layout version 3");
     id->magic = 1;
     check_refused(fd, -EPROTO, "0x0000000000000001");
     *id = sound;
@@ -198,6 +216,7 @@ static void test_a_tap_cannot_write(void)
 int main(void)
 {
     RUN(test_what_was_formatted_is_mapped);
+    RUN(test_an_engine_has_its_own_part);
     RUN(test_offsets_in_the_segment_are_for_people);
     RUN(test_files_that_are_no_segments_are_refused);
     RUN(test_damage_is_named);

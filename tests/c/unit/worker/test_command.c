@@ -78,12 +78,30 @@ static void test_sizes_and_descriptors_are_checked(void)
     CHECK_EQ(parse(CTL_PING, "", 0, 1), -EPROTO);
     CHECK_EQ(parse(CTL_PING, "x", 1, 0), -EPROTO);
     CHECK_EQ(parse(0, "", 0, 0), -EPROTO);
-    CHECK_EQ(parse(14, "", 0, 0), -EPROTO);
+    CHECK_EQ(parse(CTL_ENGINE + 1, "", 0, 0), -EPROTO);
     CHECK_EQ(parse(UINT32_MAX, "", 0, 0), -EPROTO);
     message.head.op = CTL_PING;
     message.head.body_bytes = UINT32_MAX;
     CHECK_EQ(command_parse(&command, &message, sizeof message.head, 0), -EPROTO);
     CHECK(strstr(rt_err_text(), "version") != NULL);
+}
+
+static void test_requests_to_engines_are_of_any_length(void)
+{
+    struct {
+        ctl_channel_t channel;
+        uint8_t extra[CTL_ENGINE_BYTES + 1];
+    } body = {.channel = {.name = "x"}, .extra = {7, 8}};
+    CHECK_EQ(parse(CTL_ENGINE, &body, sizeof body.channel, 0), 0);
+    CHECK_EQ(command.engine_bytes, 0);
+    CHECK_EQ(parse(CTL_ENGINE, &body, sizeof body.channel + 2, 1), 0);
+    CHECK_EQ(command.engine_bytes, 2);
+    CHECK_EQ(command.engine_body[1], 8);
+    CHECK_STR_EQ(command.name, "x");
+    CHECK_EQ(parse(CTL_ENGINE, &body, sizeof body.channel + CTL_ENGINE_BYTES, 0), 0);
+    CHECK_EQ(parse(CTL_ENGINE, &body, sizeof body, 0), -EPROTO);
+    CHECK_EQ(parse(CTL_ENGINE, &body, sizeof body.channel - 1, 0), -EPROTO);
+    CHECK_EQ(parse(CTL_ENGINE, &body, sizeof body.channel, 2), -EPROTO);
 }
 
 static void test_names_must_end_and_be_names(void)
@@ -141,6 +159,7 @@ int main(void)
     RUN(test_good_messages_are_taken);
     RUN(test_foreign_messages_get_no_answer);
     RUN(test_sizes_and_descriptors_are_checked);
+    RUN(test_requests_to_engines_are_of_any_length);
     RUN(test_names_must_end_and_be_names);
     RUN(test_values_are_checked);
     RUN(test_any_bytes_are_survived);

@@ -476,6 +476,8 @@ static void test_lists_and_pings(void)
     CHECK_STR_EQ(exported.name, "listed");
     for (int i = 0; i < 3; i++)
         CHECK(close(fds[i]) == 0);
+    CHECK_EQ(wt_ask(&worker, worker.pool, CTL_ENGINE, &body, sizeof body, NULL, 0, NULL, 0, NULL),
+             -EOPNOTSUPP); /* plain UDP has nothing to be asked */
     CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
     CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), -ENOENT);
     wt_drop(&ch);

@@ -15,18 +15,24 @@ typedef struct program {
 static const program_t programs[] = {
     {"receive", bench_receive,
      "lateness of packets that carry the time they were due\n"
-     "           --port P --count N (0: rate and gaps only) --idle-ms MS --cpu C --gro 1 --echo 1\n"
-     "           --samples-fd FD (every lateness, int64)"},
+     "                 --port P --count N (0: rate and gaps only) --idle-ms MS --cpu C --gro 1 "
+     "--echo 1\n"
+     "                 --samples-fd FD (every lateness, int64)"},
     {"timed", bench_timed,
      "sleep, then spin, then send\n"
-     "           --port P --count N --interval-ns NS --margin-ns NS --ahead-ns NS --cpu C\n"
-     "           --priority P"},
+     "                 --port P --count N --interval-ns NS --margin-ns NS --ahead-ns NS --cpu C\n"
+     "                 --priority P"},
     {"bulk", bench_bulk,
      "GSO sender, GRO receiver\n"
-     "           --seconds S --bytes B --segments N --cpu C (of the sender)"},
+     "                 --seconds S --bytes B --segments N --cpu C (of the sender)"},
     {"rtt", bench_rtt, "ping-pong between two spinning threads: --count N --cpu C (of the echo)"},
     {"ipc", bench_ipc, "a plain ring of fixed slots between two cores: --count N --bytes B"},
     {"ring", bench_ring, "the product's tx ring between two cores: --count N --bytes B"},
+    {"rtp", bench_rtp,
+     "RTP packets made in memory: a header kept ready, and zeroes\n"
+     "                 --count N --bytes B (of the payload) --cpu C"},
+    {"rtp-synth", bench_rtp_synth, "the C library's rsynth_next_pkt_pa: as rtp"},
+    {"rtp-synth-many", bench_rtp_synth_many, "the C library's rsynth_next_pkts: as rtp"},
 };
 #define PROGRAMS (sizeof programs / sizeof programs[0])
 
@@ -38,6 +44,6 @@ int main(int argc, char **argv)
             return programs[i].run(argc - 2, argv + 2);
     fprintf(stderr, "usage: shmring-floor PROGRAM [--option value]...\n");
     for (size_t i = 0; i < PROGRAMS; i++)
-        fprintf(stderr, "  %-8s %s\n", programs[i].name, programs[i].help);
+        fprintf(stderr, "  %-14s %s\n", programs[i].name, programs[i].help);
     return 2;
 }

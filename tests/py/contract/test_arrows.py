@@ -17,7 +17,7 @@ C_ARROWS: dict[str, set[str]] = {
     "io": {"base"},
     "worker": {"base", "shm", "proto", "io"},
     "python": {"base", "shm", "proto"},
-    "bench": {"base", "shm"},
+    "bench": {"base", "shm", "librtpsynth"},
     "librtpsynth": {"base", "proto"},
 }
 

@@ -10,6 +10,7 @@ from shmring.batch import PacketBatch
 from shmring.types import Stamp
 
 def configure(stamps: tuple[Stamp, ...], unpack_address: Any, batch: Any, /) -> None: ...
+
 _Data = TypeVar("_Data", bound=bytes | memoryview, default=bytes)
 
 @final

@@ -15,7 +15,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 FINE = 0
 USAGE = 1
@@ -59,6 +59,22 @@ class Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"{self.prog}: {message}\n")
 
 
+class CommandParser(Parser):
+    """Options may stand before, among and behind any number of positional arguments."""
+
+    _intermixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        # The intermixed way of argparse is made of calls of this one.
+        if self._intermixing:
+            return super().parse_known_args(args, namespace)
+        self._intermixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixing = False
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, by default this process's; return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -87,7 +103,9 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="store_true", help="print the version and stop")
     parser.set_defaults(run=_no_command, command="", parser=parser)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", parser_class=CommandParser
+    )
     called = next((word for word in words if not word.startswith("-")), None)
     for command in COMMANDS:
         if command.name != called:

@@ -15,7 +15,8 @@ examples:
   shmring bench timed                     a table
   shmring bench all --json >bench.jsonl   one object a line: bench, case, system, metric,
                                           value, unit (ns pps bps bytes percent)
-  shmring bench bulk --seconds 1 --runs 1 a quick look
+  shmring bench bulk --quick              a quick look: one short run of each system
+  shmring bench ipc ring-32B idle-power   two cases only
 """
 
 from __future__ import annotations
@@ -27,7 +28,16 @@ import warnings
 from collections.abc import Callable, Iterator
 
 import shmring
-from shmring.cli import FAILED, FINE, bench_bulk, bench_ipc, bench_rtt, bench_timed, floor
+from shmring.cli import (
+    FAILED,
+    FINE,
+    USAGE,
+    bench_bulk,
+    bench_ipc,
+    bench_rtt,
+    bench_timed,
+    floor,
+)
 from shmring.cli.measure import Plan, Row
 from shmring.cli.output import json_line, paragraph, quantity, table
 
@@ -37,29 +47,48 @@ BENCHES: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "rtt": bench_rtt.run,
     "ipc": bench_ipc.run,
 }
+QUICK_SECONDS = 0.2
+DEFAULT_RUNS = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bench", choices=(*BENCHES, "all"), help="what to measure")
+    parser.add_argument("case", nargs="*", help="the cases to run (default: all of them)")
     parser.add_argument(
         "--seconds", type=_seconds, help="length of each run (default: what the case needs)"
     )
-    parser.add_argument("--runs", type=_runs, default=3, help="of each system (default 3)")
+    parser.add_argument("--runs", type=_runs, help=f"of each system (default {DEFAULT_RUNS})")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"as --seconds {QUICK_SECONDS} --runs 1"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.runs < 1 or (
-        arguments.seconds is not None and not 0.05 <= arguments.seconds <= 600
-    ):
-        raise ValueError("--runs is at least 1, --seconds 0.05 to 600")
-    worker_cpu, other_cpu = floor.cores()
-    plan = Plan(arguments.seconds, arguments.runs, worker_cpu, other_cpu, f"bench-{os.getpid()}")
+    plan = _plan(arguments)
     names = list(BENCHES) if arguments.bench == "all" else [arguments.bench]
     failures = sum(_run_bench(name, plan, as_json=arguments.json) for name in names)
     for text in sorted(plan.lacking):
         print(paragraph(text, "lacking", indent=""), file=sys.stderr)
+    unknown = sorted(plan.cases - plan.known_cases.keys())
+    if unknown:
+        text = f"no case {', '.join(unknown)}; there are: {', '.join(plan.known_cases)}"
+        print(f"shmring bench: {text}", file=sys.stderr)
+        return USAGE
     return FAILED if failures else FINE
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    worker_cpu, other_cpu = floor.cores()
+    quick: bool = arguments.quick
+    return Plan(
+        arguments.seconds or (QUICK_SECONDS if quick else None),
+        arguments.runs or (1 if quick else DEFAULT_RUNS),
+        worker_cpu,
+        other_cpu,
+        f"bench-{os.getpid()}",
+        frozenset(arguments.case),
+    )
 
 
 def _run_bench(name: str, plan: Plan, *, as_json: bool) -> int:

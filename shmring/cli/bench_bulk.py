@@ -26,19 +26,19 @@ REPEATS = 20
 def run(plan: Plan) -> Iterator[Row]:
     for payload_bytes in (64, 1400):
         yield from alternate(
+            plan,
             BENCH,
             f"loopback-{payload_bytes}B",
             {
                 "shmring": _python_to_python(plan, payload_bytes),
                 "floor": _floor(plan, payload_bytes),
             },
-            plan.runs,
         )
     yield from alternate(
+        plan,
         BENCH,
         "one-call-64B",
         {"shmring": _calls(plan), "socket": _socket_calls(plan)},
-        plan.runs,
     )
 
 

@@ -24,19 +24,19 @@ WAKE_EVERY_S = 0.005
 
 def run(plan: Plan) -> Iterator[Row]:
     yield from alternate(
+        plan,
         BENCH,
         f"ring-{MESSAGE_BYTES}B",
         {"shmring": _messages("ring"), "floor": _messages("ipc")},
-        plan.runs,
     )
     yield from alternate(
-        BENCH, f"queued-1M-{QUEUED_BYTES}B", {"shmring": lambda: _queue(plan)}, plan.runs
+        plan, BENCH, f"queued-1M-{QUEUED_BYTES}B", {"shmring": lambda: _queue(plan)}
     )
     yield from alternate(
-        BENCH, f"idle-{CHANNELS}-channels", {"shmring": lambda: _many_channels(plan)}, 1
+        plan, BENCH, f"idle-{CHANNELS}-channels", {"shmring": lambda: _many_channels(plan)}, 1
     )
     for profile in ("balanced", "latency", "power"):
-        yield from alternate(BENCH, f"idle-{profile}", {"shmring": _idle(plan, profile)}, plan.runs)
+        yield from alternate(plan, BENCH, f"idle-{profile}", {"shmring": _idle(plan, profile)})
 
 
 def _messages(program: str) -> Callable[[], Figures]:

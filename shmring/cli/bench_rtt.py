@@ -18,6 +18,7 @@ WARM_UP = 200
 
 def run(plan: Plan) -> Iterator[Row]:
     yield from alternate(
+        plan,
         BENCH,
         "64B",
         {
@@ -26,7 +27,6 @@ def run(plan: Plan) -> Iterator[Row]:
             "socket": lambda: _sockets(plan),
             "floor": lambda: _floor(plan),
         },
-        plan.runs,
     )
 
 

@@ -14,6 +14,7 @@ PRELOADED = 300_000
 
 def run(plan: Plan) -> Iterator[Row]:
     yield from alternate(
+        plan,
         BENCH,
         "1kHz-64B",
         {
@@ -24,18 +25,18 @@ def run(plan: Plan) -> Iterator[Row]:
             "time.sleep": _schedule(plan, "time.sleep", 1000, 2),
             "asyncio": _schedule(plan, "asyncio", 1000, 2),
         },
-        plan.runs,
     )
     yield from alternate(
+        plan,
         BENCH,
         "1kHz-64B-wire",
         {
             "shmring": _schedule(plan, "shmring-wire", 1000, 5),
             "floor": _schedule(plan, "floor-ahead", 1000, 5),
         },
-        plan.runs,
     )
     yield from alternate(
+        plan,
         BENCH,
         "50kpps-64B",
         {
@@ -44,19 +45,22 @@ def run(plan: Plan) -> Iterator[Row]:
             "floor": _schedule(plan, "floor", 50_000, 2),
             "rtudp-dropin": _schedule(plan, "rtudp-dropin", 50_000, 2),
         },
-        plan.runs,
     )
     yield from alternate(
+        plan,
         BENCH,
         "past-300k-8B",
         {
             "shmring": _past(plan, "shmring-preloaded", PRELOADED, 8),
             "rtudp-dropin": _past(plan, "rtudp-dropin-preloaded", PRELOADED, 8),
         },
-        plan.runs,
     )
     yield from alternate(
-        BENCH, "saturated-64B", {"shmring": _past(plan, "shmring-saturated", 0, PAYLOAD_BYTES)}, 1
+        plan,
+        BENCH,
+        "saturated-64B",
+        {"shmring": _past(plan, "shmring-saturated", 0, PAYLOAD_BYTES)},
+        1,
     )
 
 

@@ -33,8 +33,12 @@ class Plan:
     worker_cpu: int | None
     other_cpu: int | None
     namespace: str
+    cases: frozenset[str] = frozenset()
+    """The cases to run; empty: all."""
     lacking: set[str] = field(default_factory=set)
-    """Privileges and cores that were asked for and are missing."""
+    """What is missing: privileges, cores, systems to compare with."""
+    known_cases: dict[str, None] = field(default_factory=dict)
+    """Those of the benches that were run, whether chosen or not, in their order."""
 
     @property
     def cpus(self) -> list[int] | None:
@@ -44,6 +48,11 @@ class Plan:
     def run_s(self, default: float) -> float:
         """Length of a run of a case that by itself takes `default` seconds."""
         return default if self.seconds is None else self.seconds
+
+    def wants(self, case: str) -> bool:
+        """Whether a case was chosen."""
+        self.known_cases[case] = None
+        return not self.cases or case in self.cases
 
     @contextlib.contextmanager
     def on_other_core(self) -> Iterator[None]:
@@ -57,18 +66,36 @@ class Plan:
             os.sched_setaffinity(0, before)
 
 
+class Unavailable(Exception):
+    """A system that cannot be measured here, and why."""
+
+
 Figures = Mapping[tuple[str, str], float]
 """(metric, unit): value"""
 
 
 def alternate(
-    bench: str, case: str, systems: Mapping[str, Callable[[], Figures]], runs: int
+    plan: Plan,
+    bench: str,
+    case: str,
+    systems: Mapping[str, Callable[[], Figures]],
+    runs: int | None = None,
 ) -> Iterator[Row]:
-    """Run all systems in turn, `runs` times, and yield the median of every figure."""
+    """Run all systems in turn, `runs` times, and yield the median of every figure.
+
+    Nothing is run of a case that was not chosen. A system that turns out to be unavailable is left
+    out, and the plan told why.
+    """
+    if not plan.wants(case):
+        return
     found: dict[str, list[Figures]] = {system: [] for system in systems}
-    for _ in range(runs):
-        for system, measure in systems.items():
-            found[system].append(measure())
+    for _ in range(plan.runs if runs is None else runs):
+        for system in tuple(found):
+            try:
+                found[system].append(systems[system]())
+            except Unavailable as reason:
+                plan.lacking.add(f"{system} in {case}: {reason}")
+                del found[system]
     for system, figures in found.items():
         for metric, unit in figures[0]:
             value = median([one[metric, unit] for one in figures])

@@ -2,20 +2,20 @@
 #
 #     shmring/_ring.*.so        cffi, API mode: everything that is not per packet
 #     shmring/_hot.*.so         hand-written: the per-packet calls; absent on PyPy, where cffi does the same work
+#     rtpsynth/_utils.*.so ...  hand-written: the compiled modules of that drop-in, over base and proto alone
 #     rtworkers/bin/...         the worker, and the bare-C floor of `shmring bench`
 cmake_minimum_required(VERSION 3.26) # USE_SABI
 find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module ${SKBUILD_SABI_COMPONENT})
 
-# rt_python_module(NAME SOURCE...): shmring.NAME. One file for all Pythons from 3.11 on where this Python has the
-# stable ABI (CPython with its lock), else a file for this Python only.
-function(rt_python_module name)
+# rt_python_module(PACKAGE NAME SOURCE...): PACKAGE.NAME. One file for all Pythons from 3.11 on where this Python has
+# the stable ABI (CPython with its lock), else a file for this Python only.
+function(rt_python_module package name)
     if(SKBUILD_SABI_VERSION)
         python_add_library(${name} MODULE USE_SABI ${SKBUILD_SABI_VERSION} WITH_SOABI ${ARGN})
     else()
         python_add_library(${name} MODULE WITH_SOABI ${ARGN})
     endif()
-    target_link_libraries(${name} PRIVATE rt_shm rt_proto)
-    install(TARGETS ${name} LIBRARY DESTINATION shmring)
+    install(TARGETS ${name} LIBRARY DESTINATION ${package})
 endfunction()
 
 set(ring_cdef ${CMAKE_CURRENT_SOURCE_DIR}/python/ring_cdef.h)
@@ -27,14 +27,25 @@ add_custom_command(
     DEPENDS ${ring_cdef} ${ring_src}
     COMMENT "Generating shmring._ring"
     VERBATIM)
-rt_python_module(_ring ${ring_c})
+rt_python_module(shmring _ring ${ring_c})
+target_link_libraries(_ring PRIVATE rt_shm rt_proto)
 
 if(Python_INTERPRETER_ID STREQUAL "PyPy")
-    message(STATUS "shmring._hot is left out: PyPy calls C faster through cffi")
+    message(STATUS "shmring._hot is left out: PyPy calls C faster through cffi; rtpsynth's modules are CPython's")
 else()
     file(GLOB hot_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/hot*.c)
-    rt_python_module(_hot ${hot_sources})
-    target_link_libraries(_hot PRIVATE rt_strict)
+    rt_python_module(shmring _hot ${hot_sources})
+    target_link_libraries(_hot PRIVATE rt_shm rt_proto rt_strict)
+
+    # rtpsynth._NAME is python/rtpsynth/NAME*.c.
+    set(rtpsynth_modules
+        utils
+    )
+    foreach(name IN LISTS rtpsynth_modules)
+        file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/rtpsynth/${name}*.c)
+        rt_python_module(rtpsynth _${name} ${sources})
+        target_link_libraries(_${name} PRIVATE rt_proto rt_strict)
+    endforeach()
 endif()
 
 install(TARGETS shmring-worker RUNTIME DESTINATION rtworkers/bin)

@@ -86,6 +86,18 @@ def test_c_includes_follow_the_arrows(checkout: Path) -> None:
     assert not wrong
 
 
+def test_the_modules_of_rtpsynth_know_no_shared_memory(checkout: Path) -> None:
+    allowed = ("base/", "proto/", "python/rtpsynth/")
+    wrong = [
+        f"{path.relative_to(checkout)} includes {match['ours']}"
+        for path, _, match in c_includes(checkout)
+        if path.parent.name == "rtpsynth"
+        and match["ours"]
+        and not match["ours"].startswith(allowed)
+    ]
+    assert not wrong
+
+
 def test_includes_are_written_from_csrc_and_exist(checkout: Path) -> None:
     wrong = [
         f"{path.relative_to(checkout)} includes {match['ours']}"

@@ -1,4 +1,4 @@
-"""The stub of the hand-written module says what is in it."""
+"""The stubs of the hand-written modules say what is in them."""
 
 import importlib.util
 import subprocess
@@ -6,14 +6,16 @@ import sys
 
 import pytest
 
+HAND_WRITTEN = ["shmring._hot", "rtpsynth._utils"]
+
 
 @pytest.mark.skipif(
     not (importlib.util.find_spec("mypy") and importlib.util.find_spec("shmring._hot")),
     reason="needs mypy and shmring._hot",
 )
-def test_the_stub_of_hot_is_right(tmp_path):
+def test_the_stubs_are_right(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "mypy.stubtest", "shmring._hot"],
+        [sys.executable, "-P", "-m", "mypy.stubtest", *HAND_WRITTEN],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

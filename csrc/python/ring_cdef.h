@@ -372,3 +372,96 @@ uint64_t ring_shared_lost(const shm_segment_t *s);
 uint64_t ring_reports_awaited(const shm_segment_t *s);
 int64_t ring_now_ns(const shm_segment_t *s);
 int ring_timer_open(int64_t period_ns);
+
+/* shm: the engine "rtp"; names of enumerators as in rtp_shm.h */
+#define SHM_RTP_DEFAULT_PT ...
+#define SHM_RTP_HEAD_BYTES ...
+#define SHM_RTP_NO_MARKER ...
+#define SHM_RTP_FIXED_SOURCE ...
+#define SHM_RTP_NACK_SEND ...
+#define SHM_RTP_NACK_RECEIVE ...
+#define SHM_RTP_REDUCED_SIZE ...
+#define SHM_RTP_RECOVERED ...
+#define SHM_RTP_NEW_SOURCE ...
+#define SHM_RTP_RESTARTED ...
+#define SHM_RTP_DRY ...
+enum {
+    SHM_RTP_AT_PLAYOUT, SHM_RTP_IN_ORDER, SHM_RTP_AS_ARRIVED,
+    SHM_RTP_RTCP_OFF, SHM_RTP_RTCP_MUX, SHM_RTP_RTCP_NEXT_PORT,
+    SHM_RTP_FRAME, SHM_RTP_BLOCK, SHM_RTP_PAUSE, SHM_RTP_BYE,
+    SHM_RTP_MARKER_AUTO, SHM_RTP_MARKER_SET, SHM_RTP_MARKER_CLEAR,
+    SHM_RTP_GOT_FRAME, SHM_RTP_GOT_ERASURE, SHM_RTP_GOT_RESYNC, SHM_RTP_GOT_BYE,
+    SHM_RTP_COUNTER_TOTAL, SHM_RTP_GAUGE_TOTAL, ...
+};
+typedef struct {
+    uint32_t config_bytes;
+    uint32_t clock_rate;
+    uint32_t samples_per_packet;
+    uint32_t bytes_per_packet;
+    uint32_t ssrc;
+    uint32_t first_ts;
+    uint16_t first_seq;
+    uint8_t payload_type;
+    uint8_t flags;
+    uint8_t delivery;
+    uint8_t rtcp;
+    uint16_t max_frames;
+    int64_t start_delay_ns;
+    uint32_t expected_ssrc;
+    uint16_t min_sequential;
+    uint16_t max_dropout;
+    uint16_t max_misorder;
+    int64_t switch_silence_ns;
+    double percentile;
+    int64_t min_delay_ns;
+    int64_t max_delay_ns;
+    int64_t first_delay_ns;
+    int64_t shrink_ns_per_s;
+    int64_t conceal_ns;
+    int64_t resync_ns;
+    double rtcp_bandwidth_bps;
+    int64_t rtcp_interval_ns;
+    shm_addr_t rtcp_local;
+    shm_addr_t rtcp_remote;
+    char cname[...];
+    uint32_t history_packets;
+    uint32_t nack_max_requests;
+    int64_t nack_first_wait_ns;
+    int64_t nack_retry_ns;
+    int64_t nack_give_up_ns;
+    ...;
+} shm_rtp_config_t;
+int shm_rtp_config_check(const shm_rtp_config_t *c);
+typedef struct {
+    uint8_t what;
+    uint8_t marker;
+    uint8_t payload_type;
+    uint32_t samples;
+    uint32_t bytes_per_packet;
+    ...;
+} shm_rtp_tx_t;
+typedef struct {
+    uint8_t kind;
+    uint8_t flags;
+    uint8_t marker;
+    uint8_t payload_type;
+    uint32_t ssrc;
+    uint64_t seq;
+    uint32_t ts;
+    int32_t ts_span;
+    uint32_t frames;
+    uint16_t extension_profile;
+    uint16_t extension_bytes;
+    int64_t due_ns;
+    uint8_t csrc_count;
+    ...;
+} shm_rtp_rx_t;
+typedef struct { ...; } shm_rtp_state_t;
+static const char *const ring_rtp_counter_names[];
+static const char *const ring_rtp_counter_units[];
+static const char *const ring_rtp_counter_texts[];
+static const char *const ring_rtp_gauge_names[];
+static const char *const ring_rtp_gauge_units[];
+static const char *const ring_rtp_gauge_texts[];
+void ring_read_rtp(const shm_rtp_state_t *state, uint64_t *counters, int64_t *gauges);
+void ring_read_rtp_cname(const shm_rtp_state_t *state, char *out);

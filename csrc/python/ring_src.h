@@ -5,6 +5,7 @@
 
 #include "base/rt_clock.h"
 #include "base/rt_seq.h"
+#include "shm/rtp_shm.h"
 
 #include <sys/timerfd.h>
 
@@ -19,11 +20,41 @@ static const char *const ring_hist_names[] = {SHM_HISTOGRAMS(RING_HIST_NAME) NUL
 #define RING_HIST_TEXT(id, text) text,
 static const char *const ring_hist_texts[] = {SHM_HISTOGRAMS(RING_HIST_TEXT) NULL};
 
+#define RING_RTP_NAME(id, unit, text) #id,
+static const char *const ring_rtp_counter_names[] = {SHM_RTP_COUNTERS(RING_RTP_NAME) NULL};
+static const char *const ring_rtp_gauge_names[] = {SHM_RTP_GAUGES(RING_RTP_NAME) NULL};
+#define RING_RTP_UNIT(id, unit, text) #unit,
+static const char *const ring_rtp_counter_units[] = {SHM_RTP_COUNTERS(RING_RTP_UNIT) NULL};
+static const char *const ring_rtp_gauge_units[] = {SHM_RTP_GAUGES(RING_RTP_UNIT) NULL};
+#define RING_RTP_TEXT(id, unit, text) text,
+static const char *const ring_rtp_counter_texts[] = {SHM_RTP_COUNTERS(RING_RTP_TEXT) NULL};
+static const char *const ring_rtp_gauge_texts[] = {SHM_RTP_GAUGES(RING_RTP_TEXT) NULL};
+
 /* All counters into out, SHM_COUNTER_TOTAL of them. */
 static void ring_read_counters(const shm_stats_t *stats, uint64_t *out)
 {
     for (unsigned i = 0; i < SHM_COUNTER_TOTAL; i++)
         out[i] = rt_load_relaxed(&stats->counters[i]);
+}
+
+/* Likewise of an RTP channel; counters: SHM_RTP_COUNTER_TOTAL, gauges: SHM_RTP_GAUGE_TOTAL of them. */
+static void ring_read_rtp(const shm_rtp_state_t *state, uint64_t *counters, int64_t *gauges)
+{
+    for (unsigned i = 0; i < SHM_RTP_COUNTER_TOTAL; i++)
+        counters[i] = rt_load_relaxed(&state->counters[i]);
+    for (unsigned i = 0; i < SHM_RTP_GAUGE_TOTAL; i++)
+        gauges[i] = rt_load_relaxed(&state->gauges[i]);
+}
+
+/* What the source calls itself, into out[256]; "" while it is being written. */
+static void ring_read_rtp_cname(const shm_rtp_state_t *state, char *out)
+{
+    uint32_t before = rt_load_acquire(&state->cname_changes); /* N2: pairs with N1 in the worker */
+    memcpy(out, state->remote_cname, sizeof state->remote_cname);
+    rt_fence_acquire();
+    if (before % 2 != 0 || rt_load_relaxed(&state->cname_changes) != before)
+        out[0] = 0;
+    out[sizeof state->remote_cname - 1] = 0;
 }
 
 static void ring_copy_hist(rt_hist_t *to, const rt_hist_t *from)

@@ -1,0 +1,274 @@
+/* rtp_shm.h: what clients and the worker share of a channel whose engine is "rtp".
+ *
+ *   shm_config_t.engine_config   shm_rtp_config_t     the pool, once
+ *   tx record's payload          shm_rtp_tx_t, then the frame or block          client -> worker
+ *   rx record's payload          shm_rtp_rx_t, CSRC list, extension, payload    worker -> readers
+ *   engine's part of the segment shm_rtp_state_t      the worker; everybody reads
+ *
+ * Times are the channel's clock. The worker checks all of it once more: a client may have written
+ * anything. Drawn in LAYOUT.md, offsets pinned in rtp_shm.c. */
+#ifndef SHM_RTP_H
+#define SHM_RTP_H
+
+#include "shm/shm_layout.h"
+
+#define SHM_RTP_ENGINE "rtp"
+#define SHM_RTP_CNAME_BYTES 128u
+#define SHM_RTP_HEAD_BYTES 12u            /* the header that the worker writes */
+#define SHM_RTP_DEFAULT_PT 255u           /* shm_rtp_tx_t: as the channel's */
+#define SHM_RTP_MAX_HISTORY 32768u
+
+/* --- configuration ------------------------------------------------------------------------ */
+
+typedef enum shm_rtp_delivery {
+    SHM_RTP_AT_PLAYOUT = 0, /* each frame when it is to be played, gaps as erasures */
+    SHM_RTP_IN_ORDER = 1,   /* as soon as it is in order; the playout time only ends the wait at a gap */
+    SHM_RTP_AS_ARRIVED = 2, /* no buffer: every valid packet at once, in order of arrival */
+} shm_rtp_delivery_t;
+
+typedef enum shm_rtp_rtcp {
+    SHM_RTP_RTCP_OFF = 0,
+    SHM_RTP_RTCP_MUX = 1,       /* on the port of the media (RFC 5761) */
+    SHM_RTP_RTCP_NEXT_PORT = 2, /* on the port above it */
+} shm_rtp_rtcp_t;
+
+#define SHM_RTP_NO_MARKER 0x01u    /* the first packet of a talk spurt bears none */
+#define SHM_RTP_FIXED_SOURCE 0x02u /* take packets of expected_ssrc only */
+#define SHM_RTP_NACK_SEND 0x04u    /* keep what was sent, send again what is asked for */
+#define SHM_RTP_NACK_RECEIVE 0x08u /* ask for what is missing */
+#define SHM_RTP_REDUCED_SIZE 0x10u /* RFC 5506: feedback without SR or RR before it */
+#define SHM_RTP_FLAGS 0x1fu
+
+/* A number of 0 means the default beside it; -1 means none where the text says so. Whoever opens the
+ * channel has drawn ssrc, first_ts and first_seq. */
+typedef struct shm_rtp_config {
+    uint32_t config_bytes; /* sizeof this struct */
+    uint32_t clock_rate;   /* Hz, 1 .. 2^31 - 1; no default */
+    uint32_t samples_per_packet; /* timestamp step of a frame that names none; no default */
+    uint32_t bytes_per_packet;   /* of a block that names none; 0: each block must */
+    uint32_t ssrc;               /* ours */
+    uint32_t first_ts;
+    uint16_t first_seq;
+    uint8_t payload_type; /* 0 .. 127 */
+    uint8_t flags;        /* SHM_RTP_* */
+    uint8_t delivery;     /* shm_rtp_delivery_t */
+    uint8_t rtcp;         /* shm_rtp_rtcp_t */
+    uint16_t max_frames;  /* held by the jitter buffer; 0: what max_delay_ns can take, at most 4096 */
+    int64_t start_delay_ns; /* from a talk spurt's first frame to its slot, so that a queue can build */
+
+    /* validation */
+    uint32_t expected_ssrc;
+    uint16_t min_sequential;   /* packets in order that prove a source; 2 */
+    uint16_t max_dropout;      /* 3000 */
+    uint16_t max_misorder;     /* 100 */
+    uint16_t reserved;
+    uint32_t reserved2;
+    int64_t switch_silence_ns; /* silence before another source takes over; 0: at once */
+
+    /* jitter buffer */
+    double percentile;       /* share of frames to be in time, above 0, up to 1; 0.98 */
+    int64_t min_delay_ns;    /* 5 ms; -1: none */
+    int64_t max_delay_ns;    /* 200 ms; up to 60 s */
+    int64_t first_delay_ns;  /* 40 ms */
+    int64_t shrink_ns_per_s; /* 10 ms a second */
+    int64_t conceal_ns;      /* 100 ms; -1: none */
+    int64_t resync_ns;       /* 1 s */
+
+    /* RTCP */
+    double rtcp_bandwidth_bps;   /* of the whole session; 3200 */
+    int64_t rtcp_interval_ns;    /* least; 5 s */
+    shm_addr_t rtcp_local;       /* NEXT_PORT: family 0: the media's, port + 1 */
+    shm_addr_t rtcp_remote;      /* likewise */
+    char cname[SHM_RTP_CNAME_BYTES]; /* terminated; "": user@host drawn from the segment's id */
+
+    /* NACK (RFC 4585) */
+    uint32_t history_packets;   /* kept for sending again, power of two; 512 */
+    uint32_t nack_max_requests; /* 3 */
+    int64_t nack_first_wait_ns; /* 10 ms */
+    int64_t nack_retry_ns;      /* 50 ms */
+    int64_t nack_give_up_ns;    /* 500 ms */
+} shm_rtp_config_t;
+
+/* Checks every field. Any thread. Returns 0 or -EINVAL, -EPROTO with a text that names the value, the
+ * limit and the fix. */
+int shm_rtp_config_check(const shm_rtp_config_t *c);
+
+/* --- what is sent ------------------------------------------------------------------------- */
+
+typedef enum shm_rtp_what {
+    SHM_RTP_FRAME = 0, /* one packet */
+    SHM_RTP_BLOCK = 1, /* encoded samples of a constant rate, cut by the worker */
+    SHM_RTP_PAUSE = 2, /* the talk spurt ends behind what was queued before; no payload */
+    SHM_RTP_BYE = 3,   /* likewise the stream; RTCP says goodbye */
+} shm_rtp_what_t;
+
+typedef enum shm_rtp_marker {
+    SHM_RTP_MARKER_AUTO = 0, /* on the first packet of a talk spurt */
+    SHM_RTP_MARKER_SET = 1,
+    SHM_RTP_MARKER_CLEAR = 2,
+} shm_rtp_marker_t;
+
+/* A due time in the record: not before then. It takes the first slot of the grid at or after it, and
+ * before the first packet of all it is the grid's origin. */
+typedef struct shm_rtp_tx {
+    uint8_t what;         /* shm_rtp_what_t */
+    uint8_t marker;       /* shm_rtp_marker_t; of a block's first packet */
+    uint8_t payload_type; /* SHM_RTP_DEFAULT_PT: the channel's */
+    uint8_t reserved;
+    uint32_t samples;          /* timestamp step of a frame, of each full packet of a block; 0: the channel's */
+    uint32_t bytes_per_packet; /* of a block; 0: the channel's */
+    uint32_t reserved2;
+} shm_rtp_tx_t;
+
+/* --- what is received --------------------------------------------------------------------- */
+
+typedef enum shm_rtp_kind {
+    SHM_RTP_GOT_FRAME = 0,
+    SHM_RTP_GOT_ERASURE = 1, /* frames that did not come in time */
+    SHM_RTP_GOT_RESYNC = 2,  /* the timeline jumps: what follows begins anew */
+    SHM_RTP_GOT_BYE = 3,     /* the source left */
+} shm_rtp_kind_t;
+
+#define SHM_RTP_RECOVERED 0x01u  /* sent again on request */
+#define SHM_RTP_NEW_SOURCE 0x02u /* first of another SSRC, or resync because of one */
+#define SHM_RTP_RESTARTED 0x04u  /* resync: the source began anew */
+#define SHM_RTP_DRY 0x08u        /* erasure: the buffer had run dry */
+
+/* The rx record's own time and stamp are the packet's arrival; of an erasure and a resync the time it
+ * was given out, stamp SHM_STAMP_NONE. Behind this: csrc_count * 4 bytes of CSRC list, extension_bytes
+ * of the header extension's body (both in network order, as on the wire), the payload. */
+typedef struct shm_rtp_rx {
+    uint8_t kind; /* shm_rtp_kind_t */
+    uint8_t flags;
+    uint8_t marker;
+    uint8_t payload_type;
+    uint32_t ssrc;
+    uint64_t seq;     /* extended; erasure: of the first missing frame */
+    uint32_t ts;      /* erasure: where it begins; resync: of the first frame behind the jump */
+    int32_t ts_span;  /* erasure: timestamp units; resync: jump of the timestamp */
+    uint32_t frames;  /* erasure: missing frames, 0 where it ran dry; frame: 1 */
+    uint16_t extension_profile; /* 0xBEDE, 0x100x: RFC 8285 */
+    uint16_t extension_bytes;   /* 0: none, or an empty one */
+    int64_t due_ns;   /* playout time; SHM_RTP_AS_ARRIVED: the arrival */
+    uint8_t csrc_count;
+    uint8_t reserved[7];
+} shm_rtp_rx_t;
+
+/* --- state -------------------------------------------------------------------------------- */
+
+/* Since the channel was opened or statistics were reset. id, unit, meaning. */
+#define SHM_RTP_COUNTERS(X)                                                                         \
+    X(sent, packets, "media packets sent, repetitions not counted")                                 \
+    X(sent_octets, bytes, "their payload")                                                          \
+    X(spurts, spurts, "talk spurts begun")                                                          \
+    X(skipped_slots, slots, "of the grid that passed without a packet")                             \
+    X(underruns, times, "the queue was empty when a packet was due, without a pause before")        \
+    X(bad_records, records, "from clients, that made no sense")                                     \
+    X(received, packets, "that are RTP by their header")                                            \
+    X(malformed, packets, "that are not")                                                           \
+    X(unexpected_pt, packets, "of a payload type that belongs to RTCP or is reserved")              \
+    X(valid, packets, "of the stream")                                                              \
+    X(on_probation, packets, "of a source not yet proved")                                          \
+    X(foreign, packets, "of another source")                                                        \
+    X(jumps, packets, "far off in sequence, not followed yet")                                      \
+    X(restarts, times, "the source began anew at other sequence numbers")                           \
+    X(source_changes, times, "another source took over")                                            \
+    X(delivered, frames, "given out")                                                               \
+    X(lost, frames, "passed over, and not arrived later either")                                    \
+    X(late, frames, "arrived after they were passed over")                                          \
+    X(duplicates, frames, "arrived a second time")                                                  \
+    X(overflow, frames, "pushed out of a full buffer")                                              \
+    X(discarded, frames, "far off in time, and nothing followed them")                              \
+    X(erasures, events, "given out in place of frames")                                             \
+    X(concealed_ns, ns, "media time that was missing at playout")                                   \
+    X(pause_ns, ns, "media time in which the sender had paused")                                    \
+    X(resyncs, times, "the timeline jumped")                                                        \
+    X(nack_missing, packets, "that were overtaken by others")                                       \
+    X(nack_requested, packets, "asked for, repetitions counted")                                    \
+    X(nack_recovered, packets, "that came after they were asked for")                               \
+    X(nack_given_up, packets, "asked for in vain")                                                  \
+    X(nack_heard, packets, "that receivers asked us for")                                           \
+    X(nack_resent, packets, "sent again")                                                           \
+    X(nack_gone, packets, "asked for, and not kept any more")                                       \
+    X(rtcp_sent, compounds, "sent")                                                                 \
+    X(rtcp_received, compounds, "received and sound")                                               \
+    X(rtcp_malformed, compounds, "received and not sound")                                          \
+    X(rtcp_sr_received, packets, "sender reports")                                                  \
+    X(rtcp_rr_received, packets, "receiver reports")                                                \
+    X(rtcp_bye_received, packets, "goodbyes")                                                       \
+    X(rtcp_failed, compounds, "the kernel would not send")
+
+typedef enum shm_rtp_counter_id {
+#define SHM_RTP_COUNTER_ID(id, unit, text) SHM_RTP_COUNT_##id,
+    SHM_RTP_COUNTERS(SHM_RTP_COUNTER_ID)
+#undef SHM_RTP_COUNTER_ID
+        SHM_RTP_COUNTER_TOTAL
+} shm_rtp_counter_id_t;
+
+/* As of now. id, unit, meaning; all are signed 64-bit numbers. */
+#define SHM_RTP_GAUGES(X)                                                                           \
+    X(ssrc, id, "ours")                                                                             \
+    X(next_seq, number, "of the next packet we send")                                               \
+    X(next_due_ns, ns, "its slot, in the channel's clock; 0: none yet")                             \
+    X(queued, records, "waiting to be sent")                                                        \
+    X(remote_ssrc, id, "of the source received; -1: none proved yet")                               \
+    X(jitter_units, units, "interarrival jitter (RFC 3550) in units of the media clock")            \
+    X(jitter_ns, ns, "the same in time")                                                            \
+    X(delay_ns, ns, "of the jitter buffer in force, above the fastest frames")                      \
+    X(target_ns, ns, "the delay it aims at")                                                        \
+    X(depth, frames, "held by the jitter buffer")                                                   \
+    X(skew_ppb, ppb, "sender's clock against ours; above 0: it is slow")                            \
+    X(highest_seq, number, "extended, received")                                                    \
+    X(cumulative_lost, packets, "expected less received (RFC 3550 section 6.4.1)")                  \
+    X(members, members, "of the session, ourselves included")                                       \
+    X(senders, members, "of those, who send")                                                       \
+    X(rtcp_due_ns, ns, "next report of ours, CLOCK_MONOTONIC; 0: none")                             \
+    X(rtt_ns, ns, "round trip from the last report about us; -1: none")                             \
+    X(reported_fraction_lost, q8, "of our packets, in 1/256, as the last report about us says; -1") \
+    X(reported_lost, packets, "of ours so far, as it says")                                         \
+    X(reported_jitter_units, units, "of ours, as it says")                                          \
+    X(reported_highest_seq, number, "of ours, as it says")                                          \
+    X(report_mono_ns, ns, "when it came, CLOCK_MONOTONIC; 0: none yet")                             \
+    X(sr_ntp, ntp, "stamp of the source's last sender report, 64 bits; 0: none")                    \
+    X(sr_rtp_ts, units, "media time that belongs to it")                                            \
+    X(sr_mono_ns, ns, "when it came, CLOCK_MONOTONIC")                                              \
+    X(sr_packets, packets, "the source has sent, as it says")                                       \
+    X(sr_octets, bytes, "likewise")                                                                 \
+    X(bye_mono_ns, ns, "when the source said goodbye, CLOCK_MONOTONIC; 0: it did not")
+
+typedef enum shm_rtp_gauge_id {
+#define SHM_RTP_GAUGE_ID(id, unit, text) SHM_RTP_GAUGE_##id,
+    SHM_RTP_GAUGES(SHM_RTP_GAUGE_ID)
+#undef SHM_RTP_GAUGE_ID
+        SHM_RTP_GAUGE_TOTAL
+} shm_rtp_gauge_id_t;
+
+#define SHM_RTP_COUNTER_SPACE 64u
+#define SHM_RTP_GAUGE_SPACE 64u
+
+/* What the next worker needs to go on with the same stream: written before each send, so that a packet
+ * is skipped rather than sent twice. Two copies, of which `current` names the whole one. */
+typedef struct shm_rtp_sender {
+    int64_t origin_ns;  /* of the grid; RT_NEVER_NS: not started */
+    uint64_t position;  /* samples, of the next packet */
+    uint64_t packets;   /* as SR counts them */
+    uint64_t octets;
+    uint64_t block_sequence; /* of the record under way; UINT64_MAX: none */
+    uint32_t block_bytes;    /* of it that have been sent */
+    uint16_t seq;            /* of the next packet */
+    uint8_t marker;          /* of the next packet */
+    uint8_t paused;
+} shm_rtp_sender_t;
+
+/* Worker writes, each word whole; sums may be off by what is under way. cname: an odd `cname_changes`
+ * means it is being written; read, and read again if the count has moved. */
+typedef struct shm_rtp_state {
+    rt_a32_t current; /* 0 or 1 */
+    rt_a32_t cname_changes;
+    shm_rtp_sender_t sender[2];
+    rt_a64_t counters[SHM_RTP_COUNTER_SPACE];
+    rt_ai64_t gauges[SHM_RTP_GAUGE_SPACE];
+    char remote_cname[256]; /* as the source calls itself; terminated */
+} shm_rtp_state_t;
+
+#endif

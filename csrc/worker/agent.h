@@ -34,6 +34,7 @@
 #include "shm/rx_ring.h"
 #include "shm/tx_queue.h"
 #include "worker/deadline_heap.h"
+#include "worker/name_table.h"
 #include "worker/poller.h"
 
 #include <stdbool.h>
@@ -117,6 +118,7 @@ struct wrk_channel {
     int64_t last_work_mono_ns;
     uint32_t active_index; /* in the worker's active set, or WRK_INACTIVE */
     uint32_t place;        /* in the worker's table */
+    name_node_t by_name;
     wrk_reader_bell_t *bells; /* one per reader slot, bell_count in use */
     uint32_t bell_count;
     /* Slots that connections hold, a bit each: the owners in the segment are the clients' word. */

@@ -19,19 +19,56 @@
 
 /* --- table --------------------------------------------------------------------------------- */
 
+int channel_tables_init(worker_t *w)
+{
+    w->channels = calloc(WRK_MAX_CHANNELS, sizeof(wrk_channel_t *));
+    w->active = calloc(WRK_MAX_CHANNELS, sizeof(wrk_channel_t *));
+    name_node_t **names = calloc(WRK_NAME_PLACES, sizeof *names);
+    deadline_entry_t *entries = calloc(WRK_MAX_CHANNELS, sizeof *entries);
+    if (w->channels == NULL || w->active == NULL || names == NULL || entries == NULL)
+        return rt_err_set(-ENOMEM, "no memory for the table of %u channels", WRK_MAX_CHANNELS);
+    name_table_init(&w->names, names, WRK_NAME_PLACES);
+    deadline_heap_init(&w->deadlines, entries, WRK_MAX_CHANNELS);
+    return 0;
+}
+
+static wrk_channel_t *channel_of(name_node_t *node)
+{
+    return (wrk_channel_t *)((char *)node - offsetof(wrk_channel_t, by_name));
+}
+
 wrk_channel_t *channel_find(worker_t *w, const char *name)
 {
-    for (uint32_t i = 0; i < w->channel_count; i++)
-        if (strcmp(w->channels[i]->config.name, name) == 0)
-            return w->channels[i];
-    return NULL;
+    name_node_t *node = name_table_find(&w->names, name);
+    return node != NULL ? channel_of(node) : NULL;
+}
+
+/* The worker is as eager as its most demanding channel. Without channels there is nothing to be
+ * eager for. */
+static void choose_profile(worker_t *w)
+{
+    shm_profile_t chosen = w->waiting_as[SHM_PROFILE_LATENCY] > 0    ? SHM_PROFILE_LATENCY
+                           : w->waiting_as[SHM_PROFILE_BALANCED] > 0 ? SHM_PROFILE_BALANCED
+                                                                     : SHM_PROFILE_POWER;
+    w->idle.profile = chosen;
+    rt_store_relaxed(&w->page->profile, (uint32_t)(w->channel_count ? chosen : w->args.profile));
+}
+
+/* "balanced" in a channel is the default and means: as the pool. */
+static shm_profile_t profile_of(const wrk_channel_t *ch)
+{
+    shm_profile_t own = (shm_profile_t)ch->config.profile;
+    return own == SHM_PROFILE_BALANCED ? ch->worker->args.profile : own;
 }
 
 static void table_add(worker_t *w, wrk_channel_t *ch)
 {
     ch->place = w->channel_count;
     w->channels[w->channel_count++] = ch;
+    name_table_add(&w->names, &ch->by_name, ch->config.name);
     rt_store_relaxed(&w->page->channels, w->channel_count);
+    w->waiting_as[profile_of(ch)]++;
+    choose_profile(w);
 }
 
 static void table_remove(worker_t *w, wrk_channel_t *ch)
@@ -39,25 +76,10 @@ static void table_remove(worker_t *w, wrk_channel_t *ch)
     wrk_channel_t *last = w->channels[--w->channel_count];
     w->channels[ch->place] = last;
     last->place = ch->place;
+    name_table_remove(&w->names, &ch->by_name);
     rt_store_relaxed(&w->page->channels, w->channel_count);
-}
-
-/* The worker is as eager as its most demanding channel. "balanced" in a channel is the default and
- * means: as the pool. Without channels there is nothing to be eager for. */
-static void choose_profile(worker_t *w)
-{
-    static const int eagerness[] = {
-        [SHM_PROFILE_POWER] = 0, [SHM_PROFILE_BALANCED] = 1, [SHM_PROFILE_LATENCY] = 2};
-    shm_profile_t chosen = SHM_PROFILE_POWER;
-    for (uint32_t i = 0; i < w->channel_count; i++) {
-        shm_profile_t p = (shm_profile_t)w->channels[i]->config.profile;
-        if (p == SHM_PROFILE_BALANCED)
-            p = w->args.profile;
-        if (eagerness[p] > eagerness[chosen])
-            chosen = p;
-    }
-    w->idle.profile = chosen;
-    rt_store_relaxed(&w->page->profile, (uint32_t)(w->channel_count ? chosen : w->args.profile));
+    w->waiting_as[profile_of(ch)]--;
+    choose_profile(w);
 }
 
 /* --- active set ---------------------------------------------------------------------------- */
@@ -311,7 +333,6 @@ int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int seg
         return rc;
     }
     table_add(w, ch);
-    choose_profile(w);
     publish_status(ch, takeover);
     wrk_activate(ch, rt_mono_ns());
     channel_ran(ch);
@@ -345,7 +366,6 @@ void channel_close(wrk_channel_t *ch)
     if (w->unlink_all)
         channel_unlink(ch);
     table_remove(w, ch);
-    choose_profile(w);
     shm_segment_unmap(&ch->segment);
     close(ch->segment_fd);
     close(ch->bell_fd);

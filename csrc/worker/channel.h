@@ -5,6 +5,9 @@
 
 #include "worker/worker.h"
 
+/* Makes the empty tables, in fixed memory. Returns 0 or -ENOMEM with a text. */
+int channel_tables_init(worker_t *w);
+
 /* Opens a channel. Takes the descriptors over: they are closed on failure. socket_fd -1: none
  * given. Returns 0; -EEXIST, -ENOSPC (WRK_MAX_CHANNELS), -ENOENT (engine), -EPROTO (segment does
  * not belong to this configuration), or what mapping and opening say; with a text. */

@@ -316,6 +316,7 @@ static void defer(wrk_conn_t *conn, wrk_channel_t *ch, const command_t *c, reply
         at = &(*at)->next;
     *at = job;
     conn->worker->jobs_of = ch;
+    conn->worker->job_count++;
     reply->deferred = true;
 }
 
@@ -324,6 +325,7 @@ static void answer_job(wrk_channel_t *ch, int result)
     static reply_t reply;
     wrk_job_t *job = ch->jobs;
     ch->jobs = job->next;
+    ch->worker->job_count--;
     reply.result = result;
     reply.body_bytes = 0;
     reply.fd_count = 0;
@@ -334,6 +336,8 @@ static void answer_job(wrk_channel_t *ch, int result)
 
 static wrk_channel_t *next_with_jobs(const worker_t *w)
 {
+    if (w->job_count == 0)
+        return NULL;
     for (uint32_t i = 0; i < w->channel_count; i++)
         if (w->channels[i]->jobs != NULL)
             return w->channels[i];

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #define WRK_MAX_CHANNELS 8192u
+#define WRK_NAME_PLACES (2 * WRK_MAX_CHANNELS)
 #define WRK_RX_MESSAGES 32u /* of 64 KiB each, for all sockets together */
 
 typedef struct wrk_conn wrk_conn_t;
@@ -26,6 +27,8 @@ typedef struct worker {
 
     wrk_channel_t **channels; /* WRK_MAX_CHANNELS places, channel_count in use */
     uint32_t channel_count;
+    name_table_t names; /* of the channels */
+    uint32_t waiting_as[SHM_PROFILE_POWER + 1]; /* channels by waiting profile in force */
     uint32_t rotation; /* next channel of the housekeeping's turn */
     deadline_heap_t deadlines;
 
@@ -52,6 +55,7 @@ typedef struct worker {
     char socket_path[256];
 
     wrk_channel_t *jobs_of; /* a channel with deferred commands, NULL: none anywhere */
+    uint32_t job_count;
     bool stop;
     bool unlink_all; /* the private pool died: its files go too */
 } worker_t;

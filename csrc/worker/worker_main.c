@@ -65,12 +65,9 @@ static int map_page(worker_t *w)
 
 static int make_tables(worker_t *w)
 {
-    w->channels = calloc(WRK_MAX_CHANNELS, sizeof(wrk_channel_t *));
-    w->active = calloc(WRK_MAX_CHANNELS, sizeof(wrk_channel_t *));
-    deadline_entry_t *entries = calloc(WRK_MAX_CHANNELS, sizeof *entries);
-    if (w->channels == NULL || w->active == NULL || entries == NULL)
-        return rt_err_set(-ENOMEM, "no memory for the table of %u channels", WRK_MAX_CHANNELS);
-    deadline_heap_init(&w->deadlines, entries, WRK_MAX_CHANNELS);
+    int rc = channel_tables_init(w);
+    if (rc < 0)
+        return rc;
     w->rx_pool = udp_rx_pool_create(WRK_RX_MESSAGES);
     if (w->rx_pool == NULL)
         return -errno;

@@ -156,6 +156,7 @@ static void start(fuzz_t *f)
     static shm_worker_page_t page;
     static wrk_channel_t *channels[WRK_MAX_CHANNELS], *active[WRK_MAX_CHANNELS];
     static deadline_entry_t entries[WRK_MAX_CHANNELS];
+    static name_node_t *names[WRK_NAME_PLACES]; /* empty again when all channels are closed */
     worker_t *w = &f->worker;
     int pool[2];
     require(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pool) == 0, "a socket pair");
@@ -166,6 +167,7 @@ static void start(fuzz_t *f)
                               .runtime_dir = "/tmp",
                               .pool_fd = pool[1]};
     deadline_heap_init(&w->deadlines, entries, WRK_MAX_CHANNELS);
+    name_table_init(&w->names, names, WRK_NAME_PLACES);
     require(clock_map_init(&w->clocks[RT_CLOCK_MONOTONIC], RT_CLOCK_MONOTONIC) == 0 &&
                 poller_open(&w->poller) == 0 && control_open(w) == 0,
             "a worker starts");

@@ -516,12 +516,24 @@ def _mode(value: object) -> int:
 
 
 def _integer(option: str, value: object, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+    number = _index(value)
+    if number is None:
         raise TypeError(f"{option} must be an integer, not {value!r}")
-    number = operator.index(value)
     if not low <= number <= high:
         raise BadConfig(f"{option} is {number}; it must be between {low} and {high}")
     return number
+
+
+def _index(value: object) -> int | None:
+    """A whole number of any type, also NumPy's, as an `int`; None for anything else."""
+    if type(value) is int:
+        return value
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(cast("SupportsIndex", value))
+    except TypeError:
+        return None
 
 
 def switch(option: str, value: object) -> bool:

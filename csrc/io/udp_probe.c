@@ -12,6 +12,8 @@
 #define DATAGRAMS 4
 #define DATAGRAM_BYTES 100
 #define WAIT_MS 100
+#define STAMP_TRIES 10
+#define STAMP_TRY_MS 5
 
 static const char *const NAMES[UDP_FEATURES] = {
     [UDP_FEATURE_IPV6] = "ipv6",
@@ -78,10 +80,28 @@ static int open_pair(pair_t *pair)
     return rc;
 }
 
+/* Where no socket of the host had arrivals stamped so far, the kernel begins some time after it was
+ * asked to: its switch is in the code, and a kernel thread patches that. */
+static void await_rx_stamps(pair_t *pair)
+{
+    for (int tries = 0; tries < STAMP_TRIES; tries++) {
+        udp_tx_t tx = {.data = "", .len = 1};
+        udp_rx_t rx = {.stamp = UDP_STAMP_USER};
+        int error;
+        (void)udp_send(&pair->tx, &tx, 1, &error);
+        struct pollfd ready = {.fd = pair->rx.fd, .events = POLLIN};
+        poll(&ready, 1, STAMP_TRY_MS);
+        if (udp_recv(&pair->rx, &rx, 1) == 1 && rx.stamp == UDP_STAMP_KERNEL)
+            return;
+        poll(NULL, 0, STAMP_TRY_MS);
+    }
+}
+
 static void judge_exchange(pair_t *pair, udp_probe_result_t *results)
 {
     uint8_t data[DATAGRAM_BYTES] = {0};
     udp_tx_t tx[DATAGRAMS];
+    await_rx_stamps(pair);
     for (unsigned i = 0; i < DATAGRAMS; i++)
         tx[i] = (udp_tx_t){.data = data, .len = sizeof data, .want_stamp = true};
     int error;

@@ -25,10 +25,22 @@ typedef struct qdisc_request {
 /* Called for each message of a reply. */
 typedef void (*reply_fn)(const struct nlmsghdr *message, void *context);
 
-static int open_netlink(void)
+/* To open and close a socket takes longer than a question and its answer, and opening a channel
+ * asks up to seven: so this one is kept. Interface ioctls go through any socket, also through it. */
+static _Thread_local int asker_fd = -1;
+
+static int open_asker(void)
 {
-    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-    return fd < 0 ? -errno : fd;
+    if (asker_fd < 0)
+        asker_fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    return asker_fd < 0 ? -errno : 0;
+}
+
+/* After a failure: the rest of an answer must not come up as that to the next question. */
+static void close_asker(void)
+{
+    close(asker_fd);
+    asker_fd = -1;
 }
 
 /* Returns 1 when the reply is complete, 0 when more comes, or -errno. */
@@ -54,17 +66,19 @@ static int read_messages(const char *reply, size_t bytes, reply_fn each, void *c
 
 static int ask(const struct nlmsghdr *request, reply_fn each, void *context)
 {
-    int fd = open_netlink();
-    if (fd < 0)
-        return fd;
+    int rc = open_asker();
+    if (rc < 0)
+        return rc;
     _Alignas(struct nlmsghdr) char reply[REPLY_BYTES];
-    int rc = send(fd, request, request->nlmsg_len, 0) < 0 ? -errno : 0;
+    rc = send(asker_fd, request, request->nlmsg_len, 0) < 0 ? -errno : 0;
     while (rc == 0) {
-        ssize_t got = recv(fd, reply, sizeof reply, 0);
+        ssize_t got = recv(asker_fd, reply, sizeof reply, 0);
         rc = got < 0 ? -errno : read_messages(reply, (size_t)got, each, context);
     }
-    close(fd);
-    return rc < 0 ? rc : 0;
+    if (rc >= 0)
+        return 0;
+    close_asker();
+    return rc;
 }
 
 static void add_attribute(route_request_t *request, unsigned short type, const void *data,
@@ -119,15 +133,12 @@ static void take_out_interface(const struct nlmsghdr *message, void *context)
 int udp_route_of_interface(udp_route_t *route, uint32_t ifindex)
 {
     *route = (udp_route_t){.ifindex = ifindex};
-    if (if_indextoname(ifindex, route->device) == NULL)
+    struct ifreq ifr = {.ifr_ifindex = (int)ifindex};
+    if (open_asker() < 0 || ioctl(asker_fd, SIOCGIFNAME, &ifr) < 0)
         return -ENODEV;
-    struct ifreq ifr = {.ifr_mtu = 0};
-    memcpy(ifr.ifr_name, route->device, sizeof ifr.ifr_name);
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && ioctl(fd, SIOCGIFMTU, &ifr) == 0)
+    memcpy(route->device, ifr.ifr_name, sizeof route->device);
+    if (ioctl(asker_fd, SIOCGIFMTU, &ifr) == 0)
         route->mtu = (uint32_t)ifr.ifr_mtu;
-    if (fd >= 0)
-        close(fd);
     return 0;
 }
 

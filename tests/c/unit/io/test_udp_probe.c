@@ -4,8 +4,9 @@
 
 static void test_every_feature_has_a_name_and_a_verdict(void)
 {
-    int fds = io_open_fds();
     udp_probe_result_t results[UDP_FEATURES];
+    udp_probe(results, "lo");
+    int fds = io_open_fds(); /* the one that asks for routes is kept from the first time on */
     udp_probe(results, "lo");
     for (int i = 0; i < UDP_FEATURES; i++) {
         CHECK(results[i].name != NULL && results[i].name[0] != '\0');

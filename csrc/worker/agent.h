@@ -119,6 +119,8 @@ struct wrk_channel {
     uint32_t active_index; /* in the worker's active set, or WRK_INACTIVE */
     uint32_t place;        /* in the worker's table */
     name_node_t by_name;
+    uint64_t present_bytes; /* of the segment: touched so far, ahead of use */
+    wrk_channel_t *absent_next;
     wrk_reader_bell_t *bells; /* one per reader slot, bell_count in use */
     uint32_t bell_count;
     /* Slots that connections hold, a bit each: the owners in the segment are the clients' word. */

@@ -16,6 +16,7 @@
 
 #define PURGE_STEP 256u
 #define PREFAULT_BYTES (UINT64_C(16) << 20)
+#define PREFAULT_STEP_BYTES (UINT64_C(32) << 10) /* 4 to 12 us */
 
 /* --- table --------------------------------------------------------------------------------- */
 
@@ -23,7 +24,7 @@ int channel_tables_init(worker_t *w)
 {
     w->channels = calloc(WRK_MAX_CHANNELS, sizeof(wrk_channel_t *));
     w->active = calloc(WRK_MAX_CHANNELS, sizeof(wrk_channel_t *));
-    name_node_t **names = calloc(WRK_NAME_PLACES, sizeof *names);
+    name_node_t **names = calloc(WRK_NAME_PLACES, sizeof(name_node_t *));
     deadline_entry_t *entries = calloc(WRK_MAX_CHANNELS, sizeof *entries);
     if (w->channels == NULL || w->active == NULL || names == NULL || entries == NULL)
         return rt_err_set(-ENOMEM, "no memory for the table of %u channels", WRK_MAX_CHANNELS);
@@ -140,6 +141,41 @@ void channel_ran(wrk_channel_t *ch)
     deadline_heap_set(&ch->worker->deadlines, &ch->deadline, at);
 }
 
+/* --- memory -------------------------------------------------------------------------------- */
+
+/* Pages that the loop will touch are to be present before the first deadline, not at it: else each
+ * is zeroed and mapped at its first use, some 0.5 us. In pieces while nothing else is to be done,
+ * because other channels wait meanwhile, and whoever opens one does. Bounded: the rest of a large
+ * ring comes as it is used. */
+static void absent_add(wrk_channel_t *ch)
+{
+    worker_t *w = ch->worker;
+    ch->absent_next = w->absent;
+    w->absent = ch;
+}
+
+static void absent_remove(wrk_channel_t *ch)
+{
+    wrk_channel_t **at = &ch->worker->absent;
+    while (*at != NULL && *at != ch)
+        at = &(*at)->absent_next;
+    if (*at != NULL)
+        *at = ch->absent_next;
+}
+
+void channel_prefault_step(worker_t *w)
+{
+    wrk_channel_t *ch = w->absent;
+    const shm_segment_t *s = &ch->segment;
+    uint64_t end = s->bytes < PREFAULT_BYTES ? s->bytes : PREFAULT_BYTES;
+    uint64_t left = end - ch->present_bytes;
+    uint64_t piece = left < PREFAULT_STEP_BYTES ? left : PREFAULT_STEP_BYTES;
+    (void)madvise(s->base + ch->present_bytes, piece, MADV_POPULATE_WRITE);
+    ch->present_bytes += piece;
+    if (piece == left)
+        absent_remove(ch);
+}
+
 /* --- open ---------------------------------------------------------------------------------- */
 
 static int prepare_clock(worker_t *w, const shm_config_t *config)
@@ -181,14 +217,6 @@ static int adopt_config(wrk_channel_t *ch, const shm_config_t *config)
     return 0;
 }
 
-/* Pages that the loop will touch: present before the first deadline, not at it. Bounded, because
- * other channels wait meanwhile; the rest of a large ring comes at some 0.5 us a page, once. */
-static void prefault(const shm_segment_t *s)
-{
-    uint64_t bytes = s->bytes < PREFAULT_BYTES ? s->bytes : PREFAULT_BYTES;
-    (void)madvise(s->base, bytes, MADV_POPULATE_WRITE);
-}
-
 static int map_segment(wrk_channel_t *ch, const shm_config_t *config)
 {
     int rc = shm_segment_map(&ch->segment, ch->segment_fd, 1);
@@ -199,7 +227,6 @@ static int map_segment(wrk_channel_t *ch, const shm_config_t *config)
         shm_segment_unmap(&ch->segment);
         return rc;
     }
-    prefault(&ch->segment);
     ch->stats = ch->segment.stats;
     return 0;
 }
@@ -333,6 +360,7 @@ int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int seg
         return rc;
     }
     table_add(w, ch);
+    absent_add(ch);
     publish_status(ch, takeover);
     wrk_activate(ch, rt_mono_ns());
     channel_ran(ch);
@@ -366,6 +394,7 @@ void channel_close(wrk_channel_t *ch)
     if (w->unlink_all)
         channel_unlink(ch);
     table_remove(w, ch);
+    absent_remove(ch);
     shm_segment_unmap(&ch->segment);
     close(ch->segment_fd);
     close(ch->bell_fd);

@@ -18,6 +18,9 @@ int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int seg
  * in the tx ring has been purged before. */
 void channel_close(wrk_channel_t *ch);
 
+/* Makes a piece of the memory of a channel of w->absent present: some 10 us. */
+void channel_prefault_step(worker_t *w);
+
 /* NULL: no such channel. */
 wrk_channel_t *channel_find(worker_t *w, const char *name);
 

@@ -32,6 +32,7 @@ typedef struct worker {
     uint32_t rotation; /* next channel of the housekeeping's turn */
     deadline_heap_t deadlines;
 
+    wrk_channel_t *absent; /* channels whose memory is not all present yet, the latest first */
     wrk_channel_t **active; /* channels polled in every pass */
     uint32_t active_count;
     uint32_t active_next;

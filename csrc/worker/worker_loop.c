@@ -18,6 +18,9 @@
  * Under load deadlines are never far away, so every stage has a patience of its own, after which it
  * runs a bounded piece all the same: transmission, reception and control all make progress.
  *
+ * A pass that found nothing rests, unless a channel was opened lately: then it makes a piece of that
+ * one's memory present, if nothing is due soon.
+ *
  * Channels are "active" (tx ring looked at in every pass) or "armed": the channel's bell rings the
  * poller, and an idle channel costs nothing at all. After ACTIVE_FOR_NS without work, or as soon as
  * the worker wants to sleep, a channel is armed. */
@@ -34,6 +37,7 @@
 #define STALLED_NAP_NS (5 * RT_NS_PER_MS)
 #define HOUSEKEEPING_NS (50 * RT_NS_PER_MS)
 #define HOUSEKEEPING_NEEDS_NS (50 * RT_NS_PER_US)
+#define PREFAULT_NEEDS_NS (50 * RT_NS_PER_US)
 #define HOUSEKEEPING_PATIENCE_NS (100 * RT_NS_PER_MS)
 #define FIRST_POLL_COST_NS (1 * RT_NS_PER_US)
 
@@ -193,6 +197,15 @@ static void housekeep_if_due(worker_t *w, int64_t now_mono_ns)
         housekeep(w, now_mono_ns);
 }
 
+/* Never urgent: without it a page costs the same, but at its first use. */
+static bool prefault_if_it_fits(worker_t *w, int64_t now_mono_ns)
+{
+    if (w->absent == NULL || next_deadline(w) - now_mono_ns <= PREFAULT_NEEDS_NS)
+        return false;
+    channel_prefault_step(w);
+    return true;
+}
+
 /* --- rest ---------------------------------------------------------------------------------- */
 
 /* Everything that could bring work must be able to end the sleep. False: something came in. */
@@ -261,7 +274,7 @@ static void pass(worker_t *w)
     note_pass(w, began, end, busy);
     if (busy)
         idle_note_event(&w->idle, end);
-    if (!idle_forced_rest(&w->idle, end) && !busy)
+    if (!idle_forced_rest(&w->idle, end) && !busy && !prefault_if_it_fits(w, end))
         rest(w, end);
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import re
 import resource
 import shutil
 import signal
@@ -14,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,6 +85,26 @@ def test_a_channel_that_is_not_there(shmring_namespace: str) -> None:
         shmring.attach("nosuch")
     with pytest.raises(shmring.BadConfig, match="A-Z"):
         shmring.attach("no such")
+
+
+def test_a_worker_soon_has_all_of_a_channel_in_memory(
+    shmring_pool: shmring.Pool, shmring_namespace: str, eventually: Any
+) -> None:
+    ch = shmring_pool.open("ctl", local=LOOPBACK)
+    (worker,) = shmring_pool.workers()
+    smaps = Path(f"/proc/{worker.pid}/smaps")
+    if not os.access(smaps, os.R_OK):
+        pytest.skip("the worker's memory map is not for this user")
+    name = paths.channel_segment(shmring_namespace, "ctl").removeprefix("/")
+
+    def present_kb() -> tuple[int, int]:
+        _, _, mapping = smaps.read_text().partition(f"/{name}\n")
+        found = dict(re.findall(r"^(Size|Rss): +(\d+) kB$", mapping, re.MULTILINE)[:2])
+        return int(found["Rss"]), int(found["Size"])
+
+    size = paths.shm_file(f"/{name}").stat().st_size // 1024
+    eventually(lambda: present_kb() == (size, size))
+    ch.close()
 
 
 def test_a_name_is_taken_once(shmring_pool: shmring.Pool, shmring_namespace: str) -> None:

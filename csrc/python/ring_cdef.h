@@ -465,3 +465,22 @@ static const char *const ring_rtp_gauge_units[];
 static const char *const ring_rtp_gauge_texts[];
 void ring_read_rtp(const shm_rtp_state_t *state, uint64_t *counters, int64_t *gauges);
 void ring_read_rtp_cname(const shm_rtp_state_t *state, char *out);
+
+/* proto/rtp: header extensions, G.711 */
+#define RTP_EXT_ONE_BYTE ...
+#define RTP_EXT_TWO_BYTE ...
+typedef struct {
+    uint8_t id;
+    uint8_t bytes;
+    const uint8_t *data;
+} rtp_ext_element_t;
+typedef struct {
+    const uint8_t *at;
+    const uint8_t *end;
+    bool two_byte;
+} rtp_ext_reader_t;
+int rtp_ext_next(rtp_ext_reader_t *reader, rtp_ext_element_t *element);
+void g711_ulaw_encode(uint8_t *out, const int16_t *in, size_t count);
+void g711_ulaw_decode(int16_t *out, const uint8_t *in, size_t count);
+void g711_alaw_encode(uint8_t *out, const int16_t *in, size_t count);
+void g711_alaw_decode(int16_t *out, const uint8_t *in, size_t count);

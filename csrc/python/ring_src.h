@@ -5,6 +5,9 @@
 
 #include "base/rt_clock.h"
 #include "base/rt_seq.h"
+#include "proto/rtp/g711.h"
+#include "proto/rtp/rtp_packet.h"
+#include "proto/rtp/rtp_stream.h"
 #include "shm/rtp_shm.h"
 
 #include <sys/timerfd.h>

@@ -411,6 +411,8 @@ typedef struct {
     uint16_t min_sequential;
     uint16_t max_dropout;
     uint16_t max_misorder;
+    uint8_t codec;
+    uint8_t channels;
     int64_t switch_silence_ns;
     double percentile;
     int64_t min_delay_ns;
@@ -466,7 +468,8 @@ static const char *const ring_rtp_gauge_texts[];
 void ring_read_rtp(const shm_rtp_state_t *state, uint64_t *counters, int64_t *gauges);
 void ring_read_rtp_cname(const shm_rtp_state_t *state, char *out);
 
-/* proto/rtp: header extensions, G.711 */
+/* proto/rtp: the grid, header extensions, G.711 */
+uint32_t rtp_stream_samples(uint32_t clock_rate, int64_t ptime_ns);
 #define RTP_EXT_ONE_BYTE ...
 #define RTP_EXT_TWO_BYTE ...
 typedef struct {

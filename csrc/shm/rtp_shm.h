@@ -61,8 +61,9 @@ typedef struct shm_rtp_config {
     uint16_t min_sequential;   /* packets in order that prove a source; 2 */
     uint16_t max_dropout;      /* 3000 */
     uint16_t max_misorder;     /* 100 */
-    uint16_t reserved;
-    uint32_t reserved2;
+    uint8_t codec;             /* clients' own: what they make of samples; 0: nothing */
+    uint8_t channels;          /* likewise, of audio */
+    uint32_t reserved;
     int64_t switch_silence_ns; /* silence before another source takes over; 0: at once */
 
     /* jitter buffer */

@@ -112,5 +112,5 @@ PCMA = Codec(
 L16 = Codec("l16", 2, None, 44100, _l16_encode, _l16_decode)
 
 CODECS = {codec.name: codec for codec in (PCMU, PCMA, L16)}
-# Payload types whose meaning RFC 3551 fixes; 10 and 11 are L16 at 44.1 kHz, with two channels and one.
+# What RFC 3551 fixes; 10 and 11 are L16 at 44.1 kHz, of two channels and of one.
 STATIC = {0: PCMU, 8: PCMA, 10: L16, 11: L16}

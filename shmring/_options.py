@@ -272,7 +272,7 @@ def prepare(
     if "producers" in given:
         config.producers = _integer("producers", given["producers"], 0, 1023) + 1  # the worker's
     sock = _adopt_socket(config, given)
-    _set_sizes(config, given)
+    _set_sizes(config, given, lib.SHM_MAX_PAYLOAD if engine is None else lib.SHM_MAX_RECORD)
     if engine is not None:
         _set_engine(config, engine)
     check(lib.shm_config_check(config))
@@ -398,12 +398,13 @@ def _set_impairment(target: Any, option: str, value: object) -> None:
             raise BadConfig(f"{option}.{field.name} is {number!r}: not a usable number") from None
 
 
-def _set_sizes(config: Any, given: dict[str, Any]) -> None:
+def _set_sizes(config: Any, given: dict[str, Any], most: int) -> None:
+    """Rings and the longest payload; `most`: an engine may put a header before it."""
     capacity = _integer("capacity", given.get("capacity", 1024), 1, CAPACITY_MAX)
     rx_capacity = _integer("rx_capacity", given.get("rx_capacity", capacity), 1, CAPACITY_MAX)
     packet = _payload("packet_bytes", given.get("packet_bytes"))
     rx_packet = _payload("rx_packet_bytes", given.get("rx_packet_bytes", packet))
-    asked = _payload("max_payload", given.get("max_payload"))
+    asked = _payload("max_payload", given.get("max_payload"), most)
     for option, size in (("packet_bytes", packet), ("rx_packet_bytes", rx_packet)):
         if asked is not None and size is not None and size > asked:
             raise BadConfig(f"{option} is {size}, longer than max_payload, {asked}")
@@ -504,8 +505,8 @@ def _interface(what: str, value: object) -> int:
     return _integer(what, value, 0, 2**31 - 1)
 
 
-def _payload(option: str, value: object) -> int | None:
-    return None if value is None else _integer(option, value, 0, lib.SHM_MAX_PAYLOAD)
+def _payload(option: str, value: object, most: int = lib.SHM_MAX_PAYLOAD) -> int | None:
+    return None if value is None else _integer(option, value, 0, most)
 
 
 def _mode(value: object) -> int:

@@ -215,7 +215,7 @@ int rx_writer_put(rx_writer_t *w, const rx_item_t *item)
     r->payload_bytes = (uint16_t)item->payload_bytes;
     r->stamp = item->stamp;
     r->tos = item->tos;
-    r->reserved = 0;
+    r->tag = item->tag;
     uint8_t *body = (uint8_t *)(r + 1);
     write_source(body, &item->source);
     memcpy(body + source_bytes(item->source.family), item->payload, item->payload_bytes);
@@ -418,6 +418,7 @@ RT_RACY static uint32_t copy_record(const rx_reader_t *r, shm_cursor_t cursor, v
     packet->payload_bytes = header.payload_bytes;
     packet->stamp = header.stamp;
     packet->tos = header.tos;
+    packet->tag = header.tag;
     packet->flags = (uint8_t)shm_word_flags(word);
     read_source(&packet->source, body, v6);
     body += v6 ? sizeof(shm_addr_t) : V4_BYTES;

@@ -29,6 +29,7 @@ typedef struct rx_item {
     uint8_t stamp; /* shm_stamp_t */
     uint8_t flags; /* SHM_RX_SHARED_STAMP, SHM_RX_TRUNCATED */
     uint8_t tos;
+    uint32_t tag; /* the engine's own */
 } rx_item_t;
 
 /* Fresh or taken over: goes on where the published cursors stand. Returns 0, -EPROTO. */
@@ -74,6 +75,7 @@ typedef struct rx_packet {
     int64_t time_ns;
     shm_addr_t source;
     uint32_t payload_bytes; /* of the packet; the copy is cut at the buffer's size */
+    uint32_t tag; /* the engine's own */
     uint8_t stamp;
     uint8_t flags;
     uint8_t tos;

@@ -115,7 +115,7 @@ static int check_sizes(const shm_config_t *c)
     int rc = check_ring("tx ring", c->tx_bytes);
     rc = rc ? rc : check_ring("rx ring", c->rx_bytes);
     rc = rc ? rc : check_engine_bytes(c->engine_bytes);
-    rc = rc ? rc : check_range("max_payload", c->max_payload_bytes, 0, SHM_MAX_PAYLOAD);
+    rc = rc ? rc : check_range("max_payload", c->max_payload_bytes, 0, SHM_MAX_RECORD);
     rc = rc ? rc : check_range("producer slots", c->producers, 1, SHM_MAX_SLOTS);
     rc = rc ? rc : check_range("reader slots", c->readers, 0, SHM_MAX_SLOTS);
     rc = rc ? rc : check_range("report_capacity", c->report_slots, 0, MAX_REPORT_SLOTS);

@@ -11,6 +11,7 @@
 #define SHM_NAME_MAX 64u
 #define SHM_NAME_BYTES 65u /* with its end */
 #define SHM_MAX_PAYLOAD 65507u
+#define SHM_MAX_RECORD 65535u /* payload in a ring, an engine's own header before it included */
 #define SHM_MAX_GROUPS 8u
 #define SHM_MAX_SLOTS 1024u /* of producers, and of readers */
 #define SHM_ENGINE_CONFIG_BYTES 512u

@@ -110,6 +110,7 @@ AT(shm_rx_record_t, time_ns, 8);
 AT(shm_rx_record_t, payload_bytes, 16);
 AT(shm_rx_record_t, stamp, 18);
 AT(shm_rx_record_t, tos, 19);
+AT(shm_rx_record_t, tag, 20);
 
 AT(shm_report_t, sequence, 0);
 AT(shm_report_t, scheduled_ns, 8);

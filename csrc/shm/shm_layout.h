@@ -132,7 +132,7 @@ typedef struct shm_rx_record {
     uint16_t payload_bytes;
     uint8_t stamp; /* shm_stamp_t */
     uint8_t tos;
-    uint32_t reserved;
+    uint32_t tag; /* meaning is the engine's own; plain UDP: 0 */
 } shm_rx_record_t;
 
 /* A whole packet that the worker sends ends with one of these, in order, at the place

@@ -2,7 +2,8 @@
  * its parts only:
  *
  *   udp_agent.c          life: open, close, hold, release, purge, gauges
- *   udp_agent_config.c   channel configuration -> socket configuration, addresses
+ *   udp_agent_config.c   channel configuration -> socket configuration, addresses; the engine "mux"
+ *                        uses it, too
  *   udp_agent_tx.c       tx ring -> schedule -> socket
  *   udp_agent_verdict.c  what became of each packet: counters, histograms, reports, stamps
  *   udp_agent_rx.c       socket -> rx ring

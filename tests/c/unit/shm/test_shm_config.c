@@ -78,7 +78,7 @@ static const spoil_t spoils[] = {
     SPOIL(rx_bytes, 4096, -EMSGSIZE, "1000"),
     SPOIL(engine_bytes, 4095, -EINVAL, "engine"),
     SPOIL(engine_bytes, (INT64_C(4) << 30) + 4096, -EINVAL, "engine"),
-    SPOIL(max_payload_bytes, 65508, -EINVAL, "max_payload"),
+    SPOIL(max_payload_bytes, 65536, -EINVAL, "max_payload"),
     SPOIL(max_payload_bytes, 16384, -EMSGSIZE, "16384"),
     SPOIL(producers, 0, -EINVAL, "producer"),
     SPOIL(producers, 1025, -EINVAL, "producer"),

@@ -3,6 +3,8 @@
 The package itself has no names; each of its modules holds what the original's module of that name
 holds:
 
+    rtpsynth.RtpSynth     generator of packets
+    rtpsynth.RtpGen       the same under another name
     rtpsynth.RtpUtils     G.711 and sample rates
     rtpsynth.env          one constant
 

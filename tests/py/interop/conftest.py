@@ -1,4 +1,4 @@
-"""The original packages, each in a virtual environment of its own: they bear our drop-ins' names."""
+"""The original packages, each in an environment of its own: they bear our drop-ins' names."""
 
 from __future__ import annotations
 

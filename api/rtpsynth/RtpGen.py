@@ -1,0 +1,7 @@
+"""`rtpsynth.RtpSynth` under the name that the original's documentation uses for it, too."""
+
+from rtpsynth._synth import RtpSynth, set_randfunc
+
+RtpGen = RtpSynth
+
+__all__ = ["RtpGen", "RtpSynth", "set_randfunc"]

@@ -1,0 +1,7 @@
+"""Generator of RTP packets: class `RtpSynth` (also under the name `RtpGen`), and `set_randfunc`."""
+
+from rtpsynth._synth import RtpSynth, set_randfunc
+
+RtpGen = RtpSynth
+
+__all__ = ["RtpGen", "RtpSynth", "set_randfunc"]

@@ -8,6 +8,7 @@ from typing_extensions import Buffer
 _Out = TypeVar("_Out", bound=Buffer)
 
 def set_randfunc(function: Callable[..., int] | None, /) -> None: ...
+
 @final
 class RtpSynth:
     def __init__(self, srate: int, ptime: int, /, **ignored: Any) -> None: ...

@@ -493,7 +493,7 @@ static PyType_Slot synth_slots[] = {
     {Py_tp_dealloc, synth_dealloc},
     {Py_tp_methods, synth_methods},
     {Py_tp_doc,
-     "RtpSynth(srate, ptime, /)\n--\n\n"
+     "RtpSynth(srate, ptime, /, **ignored)\n--\n\n"
      "A generator of the RTP packets of one source (RFC 3550 section 5.1).\n\n"
      "srate: units of the timestamp a second, for resync. ptime: milliseconds a packet;\n"
      "the timestamp moves by 8 * ptime a packet, whatever srate is. The first packet has\n"

@@ -382,6 +382,8 @@ int ring_timer_open(int64_t period_ns);
 #define SHM_RTP_NACK_SEND ...
 #define SHM_RTP_NACK_RECEIVE ...
 #define SHM_RTP_REDUCED_SIZE ...
+#define SHM_RTP_SAME_TIME ...
+#define SHM_RTP_EXTENSION ...
 #define SHM_RTP_RECOVERED ...
 #define SHM_RTP_NEW_SOURCE ...
 #define SHM_RTP_RESTARTED ...
@@ -390,6 +392,7 @@ enum {
     SHM_RTP_AT_PLAYOUT, SHM_RTP_IN_ORDER, SHM_RTP_AS_ARRIVED,
     SHM_RTP_RTCP_OFF, SHM_RTP_RTCP_MUX, SHM_RTP_RTCP_NEXT_PORT,
     SHM_RTP_FRAME, SHM_RTP_BLOCK, SHM_RTP_PAUSE, SHM_RTP_BYE,
+    SHM_RTP_RESUME, SHM_RTP_CATCH_UP, SHM_RTP_FILL,
     SHM_RTP_MARKER_AUTO, SHM_RTP_MARKER_SET, SHM_RTP_MARKER_CLEAR,
     SHM_RTP_GOT_FRAME, SHM_RTP_GOT_ERASURE, SHM_RTP_GOT_RESYNC, SHM_RTP_GOT_BYE,
     SHM_RTP_COUNTER_TOTAL, SHM_RTP_GAUGE_TOTAL, ...
@@ -414,6 +417,9 @@ typedef struct {
     uint16_t max_misorder;
     uint8_t codec;
     uint8_t channels;
+    uint8_t underrun;
+    uint8_t fill_byte;
+    uint16_t fill_packets;
     int64_t switch_silence_ns;
     double percentile;
     int64_t min_delay_ns;
@@ -439,6 +445,7 @@ typedef struct {
     uint8_t what;
     uint8_t marker;
     uint8_t payload_type;
+    uint8_t flags;
     uint32_t samples;
     uint32_t bytes_per_packet;
     ...;

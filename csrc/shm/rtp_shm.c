@@ -17,6 +17,7 @@ AT(shm_rtp_config_t, first_seq, 24);
 AT(shm_rtp_config_t, delivery, 28);
 AT(shm_rtp_config_t, start_delay_ns, 32);
 AT(shm_rtp_config_t, expected_ssrc, 40);
+AT(shm_rtp_config_t, underrun, 52);
 AT(shm_rtp_config_t, switch_silence_ns, 56);
 AT(shm_rtp_config_t, percentile, 64);
 AT(shm_rtp_config_t, rtcp_bandwidth_bps, 120);
@@ -25,9 +26,10 @@ AT(shm_rtp_config_t, cname, 184);
 AT(shm_rtp_config_t, history_packets, 312);
 SIZE(shm_rtp_config_t, 344);
 
-SIZE(shm_rtp_tx_t, 16);
+SIZE(shm_rtp_tx_t, 24);
 AT(shm_rtp_tx_t, samples, 4);
 AT(shm_rtp_tx_t, bytes_per_packet, 8);
+AT(shm_rtp_tx_t, header, 12);
 
 SIZE(shm_rtp_rx_t, 48);
 AT(shm_rtp_rx_t, ssrc, 4);
@@ -69,6 +71,10 @@ static int check_stream(const shm_rtp_config_t *c)
     rc = rc ? rc : check_range("flags", c->flags, 0, SHM_RTP_FLAGS);
     rc = rc ? rc : check_range("delivery", c->delivery, 0, SHM_RTP_AS_ARRIVED);
     rc = rc ? rc : check_range("max_frames", c->max_frames, 0, 4096);
+    rc = rc ? rc : check_range("underrun", c->underrun, 0, SHM_RTP_FILL);
+    if (rc == 0 && c->underrun == SHM_RTP_FILL && c->bytes_per_packet == 0)
+        return rt_err_set(-EINVAL, "underruns are to be filled, and bytes_per_packet is 0: say how long "
+                                   "a packet of filling is");
     return rc ? rc : check_range("start_delay_ns", c->start_delay_ns, 0, 10 * RT_NS_PER_S);
 }
 

@@ -32,6 +32,13 @@ typedef enum shm_rtp_rtcp {
     SHM_RTP_RTCP_NEXT_PORT = 2, /* on the port above it */
 } shm_rtp_rtcp_t;
 
+/* What becomes of the grid when the queue is empty in the middle of a talk spurt. */
+typedef enum shm_rtp_underrun {
+    SHM_RTP_RESUME = 0,   /* goes on at the first slot that is not past, with a marker: slots are skipped */
+    SHM_RTP_CATCH_UP = 1, /* no slot is skipped: what came too late leaves at once */
+    SHM_RTP_FILL = 2,     /* the worker sends filling in those slots, fill_packets of it; then as RESUME */
+} shm_rtp_underrun_t;
+
 #define SHM_RTP_NO_MARKER 0x01u    /* the first packet of a talk spurt bears none */
 #define SHM_RTP_FIXED_SOURCE 0x02u /* take packets of expected_ssrc only */
 #define SHM_RTP_NACK_SEND 0x04u    /* keep what was sent, send again what is asked for */
@@ -63,7 +70,9 @@ typedef struct shm_rtp_config {
     uint16_t max_misorder;     /* 100 */
     uint8_t codec;             /* clients' own: what they make of samples; 0: nothing */
     uint8_t channels;          /* likewise, of audio */
-    uint32_t reserved;
+    uint8_t underrun;          /* sending: shm_rtp_underrun_t */
+    uint8_t fill_byte;         /* SHM_RTP_FILL: what fills bytes_per_packet */
+    uint16_t fill_packets;     /* at most so many in a row; 10 */
     int64_t switch_silence_ns; /* silence before another source takes over; 0: at once */
 
     /* jitter buffer */
@@ -109,16 +118,23 @@ typedef enum shm_rtp_marker {
     SHM_RTP_MARKER_CLEAR = 2,
 } shm_rtp_marker_t;
 
+#define SHM_RTP_SAME_TIME 0x01u /* frame: what is queued behind it has the same timestamp and slot */
+#define SHM_RTP_EXTENSION 0x02u /* frame: begins with a header extension, as on the wire */
+#define SHM_RTP_TX_FLAGS 0x03u
+
 /* A due time in the record: not before then. It takes the first slot of the grid at or after it, and
- * before the first packet of all it is the grid's origin. */
+ * before the first packet of all it is the grid's origin.
+ *
+ * The worker writes each packet's RTP header in front of what it sends, so that it leaves the ring in
+ * one piece: into `header`, and in a block over the end of the packet before, which has left by then. */
 typedef struct shm_rtp_tx {
     uint8_t what;         /* shm_rtp_what_t */
     uint8_t marker;       /* shm_rtp_marker_t; of a block's first packet */
     uint8_t payload_type; /* SHM_RTP_DEFAULT_PT: the channel's */
-    uint8_t reserved;
+    uint8_t flags;        /* SHM_RTP_SAME_TIME, SHM_RTP_EXTENSION */
     uint32_t samples;          /* timestamp step of a frame, of each full packet of a block; 0: the channel's */
     uint32_t bytes_per_packet; /* of a block; 0: the channel's */
-    uint32_t reserved2;
+    uint8_t header[SHM_RTP_HEAD_BYTES];
 } shm_rtp_tx_t;
 
 /* --- what is received --------------------------------------------------------------------- */
@@ -164,6 +180,7 @@ typedef struct shm_rtp_rx {
     X(spurts, spurts, "talk spurts begun")                                                          \
     X(skipped_slots, slots, "of the grid that passed without a packet")                             \
     X(underruns, times, "the queue was empty when a packet was due, without a pause before")        \
+    X(filled, packets, "of those sent: filling of an underrun")                                     \
     X(bad_records, records, "from clients, that made no sense")                                     \
     X(received, packets, "that are RTP by their header")                                            \
     X(malformed, packets, "that are not")                                                           \
@@ -248,7 +265,8 @@ typedef enum shm_rtp_gauge_id {
 #define SHM_RTP_GAUGE_SPACE 64u
 
 /* What the next worker needs to go on with the same stream: written before each send, so that a packet
- * is skipped rather than sent twice. Two copies, of which `current` names the whole one. */
+ * is skipped rather than sent twice. Two copies, written in turn: sender[current % 2] is whole; with
+ * current 0 there is none yet. */
 typedef struct shm_rtp_sender {
     int64_t origin_ns;  /* of the grid; RT_NEVER_NS: not started */
     uint64_t position;  /* samples, of the next packet */
@@ -264,7 +282,7 @@ typedef struct shm_rtp_sender {
 /* Worker writes, each word whole; sums may be off by what is under way. cname: an odd `cname_changes`
  * means it is being written; read, and read again if the count has moved. */
 typedef struct shm_rtp_state {
-    rt_a32_t current; /* 0 or 1 */
+    rt_a32_t current;
     rt_a32_t cname_changes;
     shm_rtp_sender_t sender[2];
     rt_a64_t counters[SHM_RTP_COUNTER_SPACE];

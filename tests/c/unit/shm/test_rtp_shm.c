@@ -43,6 +43,8 @@ static const spoil_t spoils[] = {
     SPOIL(delivery, 3, -EINVAL, "delivery"),
     SPOIL(rtcp, 3, -EINVAL, "rtcp"),
     SPOIL(max_frames, 4097, -EINVAL, "max_frames"),
+    SPOIL(underrun, 3, -EINVAL, "underrun"),
+    SPOIL(underrun, SHM_RTP_FILL, -EINVAL, "bytes_per_packet"),
     SPOIL(start_delay_ns, -1, -EINVAL, "start_delay"),
     SPOIL(min_sequential, 1001, -EINVAL, "min_sequential"),
     SPOIL(max_dropout, 32768, -EINVAL, "max_dropout"),

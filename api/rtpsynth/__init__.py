@@ -6,6 +6,7 @@ holds:
     rtpsynth.RtpSynth     generator of packets
     rtpsynth.RtpGen       the same under another name
     rtpsynth.RtpUtils     G.711 and sample rates
+    rtpsynth.headers      headers of many packets as one table (not in the original)
     rtpsynth.env          one constant
 
 Everything else of shmring stays out of these: no worker process, no shared memory.

@@ -39,6 +39,7 @@ else()
 
     # rtpsynth._NAME is python/rtpsynth/NAME*.c.
     set(rtpsynth_modules
+        headers
         synth
         utils
     )

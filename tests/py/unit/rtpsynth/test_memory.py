@@ -8,6 +8,7 @@ from array import array
 
 import pytest
 
+from rtpsynth.headers import parse_headers
 from rtpsynth.RtpSynth import RtpSynth, set_randfunc
 from rtpsynth.RtpUtils import RtpUtils, linear2ulaw, resample_linear, ulaw2linear
 
@@ -56,7 +57,16 @@ def audio():
     fail(resample_linear, PCM, 1, 2**31 - 1)
 
 
-@pytest.mark.parametrize("work", [generator, random_numbers, audio])
+def tables():
+    offsets = [0, 50]
+    parse_headers(OUT, offsets, 12)
+    parse_headers(OUT, array("q", offsets), array("I", [12, 12]))
+    parse_headers(OUT, stride=100)
+    fail(parse_headers, OUT, offsets, array("I", [12]))
+    fail(parse_headers, OUT, [5000], [12])
+
+
+@pytest.mark.parametrize("work", [generator, random_numbers, audio, tables])
 def test_nothing_is_kept(work):
     def after(rounds):
         for _ in range(rounds):

@@ -1,0 +1,157 @@
+"""The RTP headers (RFC 3550 section 5.1) of many packets that lie in one buffer, as one table.
+
+Not in the original. With NumPy the table is a structured array of `header_dtype()`; without it, the
+same bytes, which `HEADER_STRUCT.iter_unpack` takes apart in the order of `HEADER_FIELDS`.
+
+Columns:
+
+    version, padding, extension, cc, marker, payload_type, seq, ts, ssrc    as in the header
+    data_offset     where the payload begins, bytes from the start of the packet
+    data_size       bytes of payload, padding not counted
+    error           0, or why it is not RTP: one of `ERRORS`
+
+Where `error` is not 0, `data_offset` and `data_size` are 0; and all the others are 0 too if there
+are fewer than 12 bytes (-1).
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from array import array
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from rtpsynth import _headers
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+HEADER_FIELDS = (
+    "ts",
+    "ssrc",
+    "data_offset",
+    "data_size",
+    "seq",
+    "version",
+    "padding",
+    "extension",
+    "cc",
+    "marker",
+    "payload_type",
+    "error",
+)
+"""Names of the values that `HEADER_STRUCT` unpacks a row into."""
+
+HEADER_STRUCT = struct.Struct("=IIIIHB??B?Bb3x")
+"""A row of the table without NumPy."""
+
+ERRORS = {
+    -1: "fewer than 12 bytes",
+    -2: "not version 2",
+    -3: "cut off within the extension's header",
+    -4: "cut off within the CSRC list or the extension",
+    -5: "the padding flag is set, and nothing follows the header",
+    -6: "more padding than there is behind the header",
+    -7: "the padding flag is set, and the padding's count is 0",
+}
+"""What the numbers in the column `error` mean."""
+
+# In the order of the header; where each lies in a row follows from HEADER_FIELDS.
+_COLUMNS = {
+    "version": "u1",
+    "padding": "?",
+    "extension": "?",
+    "cc": "u1",
+    "marker": "?",
+    "payload_type": "u1",
+    "seq": "u2",
+    "ts": "u4",
+    "ssrc": "u4",
+    "data_offset": "u4",
+    "data_size": "u4",
+    "error": "i1",
+}
+
+
+@functools.cache
+def header_dtype() -> Any:
+    """The NumPy type of a row. Raises ImportError without NumPy."""
+    import numpy as np
+
+    offsets, at = {}, 0
+    for name in HEADER_FIELDS:
+        offsets[name] = at
+        at += np.dtype(_COLUMNS[name]).itemsize
+    return np.dtype(
+        {
+            "names": list(_COLUMNS),
+            "formats": list(_COLUMNS.values()),
+            "offsets": [offsets[name] for name in _COLUMNS],
+            "itemsize": HEADER_STRUCT.size,
+        }
+    )
+
+
+def parse_headers(
+    buffer: Buffer,
+    offsets: Buffer | Iterable[int] | None = None,
+    sizes: Buffer | Iterable[int] | int | None = None,
+    *,
+    stride: int | None = None,
+    count: int | None = None,
+) -> Any:
+    """Read the headers of all packets in a buffer into one table, a row each.
+
+    Say where the packets lie in one of two ways:
+
+    * ``offsets`` and ``sizes``: where each begins in `buffer`, and how many bytes it has. Arrays
+      of integers of any width, such as those of `shmring.PacketBatch`, or other iterables of ints.
+    * ``stride``: one packet every that many bytes, `count` of them, or as many as there are sizes,
+      or else as fit into `buffer`. ``sizes`` may be left out: each has `stride` bytes.
+
+    ``sizes`` may be one int for all.
+
+    Returns a NumPy array of `header_dtype()`; without NumPy a bytearray, see `HEADER_STRUCT`.
+
+    Raises ValueError for a packet that is not within the buffer, TypeError for arguments that
+    say nothing or too much, BufferError for a buffer that is not contiguous.
+    """
+    if (offsets is None) == (stride is None):
+        raise TypeError("parse_headers() takes either offsets or stride")
+    if offsets is not None and sizes is None:
+        raise TypeError("parse_headers() takes sizes with offsets")
+    if count is not None and count < 0:
+        raise ValueError(f"count is {count}: use 0 or more")
+    size, each = (sizes, None) if isinstance(sizes, int) else (stride, sizes)
+    if stride is not None and count is None and each is None:
+        count = _rows_in(buffer, stride, size or 0)
+    rows = _headers.parse(
+        buffer,
+        _integers(offsets),
+        _integers(each),
+        0 if stride is None else stride,
+        0 if size is None else size,
+        -1 if count is None else count,
+    )
+    try:
+        import numpy as np
+    except ImportError:
+        return rows
+    return np.frombuffer(rows, header_dtype())
+
+
+def _rows_in(buffer: Buffer, stride: int, size: int) -> int:
+    if stride <= 0:
+        raise ValueError(f"stride is {stride}: use 1 or more, or say count")
+    behind_first = memoryview(buffer).nbytes - size
+    return behind_first // stride + 1 if behind_first >= 0 else 0
+
+
+def _integers(values: Buffer | Iterable[int] | None) -> Buffer | None:
+    if values is None:
+        return None
+    try:
+        return memoryview(values)  # type: ignore[arg-type]
+    except TypeError:
+        return array("q", values)  # type: ignore[arg-type]

@@ -5,6 +5,8 @@
   bulk    packets a second from Python to Python over loopback, and what one call costs
   rtt     a packet there and back
   ipc     messages a second between two cores; memory and CPU of queues and idle workers
+  rtp     the drop-in rtpsynth beside the original, which pip fetches once into a virtual
+          environment below the user's cache folder
   all     all of them
 
 Systems: `shmring`; `floor`, bare C without anything of ours between it and the kernel,
@@ -16,7 +18,7 @@ examples:
   shmring bench all --json >bench.jsonl   one object a line: bench, case, system, metric,
                                           value, unit (ns pps bps bytes percent)
   shmring bench bulk --quick              a quick look: one short run of each system
-  shmring bench ipc ring-32B idle-power   two cases only
+  shmring bench rtp next-pkt ulaw2linear  two cases only
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from shmring.cli import (
     USAGE,
     bench_bulk,
     bench_ipc,
+    bench_rtp,
     bench_rtt,
     bench_timed,
     floor,
@@ -46,7 +49,10 @@ BENCHES: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "bulk": bench_bulk.run,
     "rtt": bench_rtt.run,
     "ipc": bench_ipc.run,
+    "rtp": bench_rtp.run,
 }
+REFERENCES = (bench_rtp.ORIGINAL, "floor")
+"""What the ratios in a table are taken against: the first of them that was measured."""
 QUICK_SECONDS = 0.2
 DEFAULT_RUNS = 3
 
@@ -60,6 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=_runs, help=f"of each system (default {DEFAULT_RUNS})")
     parser.add_argument(
         "--quick", action="store_true", help=f"as --seconds {QUICK_SECONDS} --runs 1"
+    )
+    parser.add_argument(
+        "--peer-python",
+        metavar="PATH",
+        help="rtp: an interpreter that has the original rtpsynth, instead of fetching it",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
@@ -88,6 +99,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         other_cpu,
         f"bench-{os.getpid()}",
         frozenset(arguments.case),
+        arguments.peer_python,
     )
 
 
@@ -142,10 +154,11 @@ def _cell(values: dict[tuple[str, str], Row], system: str, metric: str) -> str:
     if row is None:
         return ""
     text = quantity(row.value, row.unit)
-    bare = values.get(("floor", metric))
-    if bare is None or system == "floor" or bare.value == 0 or metric.startswith("signed"):
+    other = next((name for name in REFERENCES if (name, metric) in values), system)
+    against = values[other, metric].value
+    if other == system or against == 0 or metric.startswith("signed"):
         return text
-    return f"{text} ({_ratio(row.value / bare.value)} x)"
+    return f"{text} ({_ratio(row.value / against)} x)"
 
 
 def _ratio(value: float) -> str:

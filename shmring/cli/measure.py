@@ -35,6 +35,8 @@ class Plan:
     namespace: str
     cases: frozenset[str] = frozenset()
     """The cases to run; empty: all."""
+    peer_python: str | None = None
+    """An interpreter that has the package which `bench rtp` compares with; None: it makes one."""
     lacking: set[str] = field(default_factory=set)
     """What is missing: privileges, cores, systems to compare with."""
     known_cases: dict[str, None] = field(default_factory=dict)

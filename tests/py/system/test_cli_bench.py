@@ -66,16 +66,33 @@ def test_people_get_the_ratio_to_bare_c():
     assert " x)" in text
 
 
-def test_cases_can_be_chosen_among_the_options():
-    done = command("ipc", "--quick", "ring-32B", "--json")
+def test_cases_can_be_chosen_and_the_original_be_absent():
+    """Without the original the drop-in is measured all the same, and it is said why."""
+    done = command("rtp", "--quick", "--json", "next-pkt", "ulaw2linear", "--peer-python", "false")
     assert done.returncode == 0, done.stderr
-    assert {row["case"] for row in rows_of(done.stdout, "ipc")} == {"ring-32B"}
+    rows = rows_of(done.stdout, "rtp")
+    assert {row["case"] for row in rows} == {"next-pkt", "ulaw2linear"}
+    assert {row["system"] for row in rows} == {"shmring", "floor"}
+    assert "rtpsynth: false" in done.stderr
+
+
+def test_the_original_is_fetched_once_and_does_the_same_work(tmp_path):
+    words = ("rtp", "--quick", "--json", "next-pkt", "ulaw2linear")
+    done = command(*words, XDG_CACHE_HOME=str(tmp_path))
+    if "could not be installed" in done.stderr and os.environ.get("CI") != "true":
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    measured = {(row["case"], row["system"]) for row in rows_of(done.stdout, "rtp")}
+    assert {(case, "rtpsynth") for case in ("next-pkt", "ulaw2linear")} <= measured
+    assert {(case, "shmring") for case in ("next-pkt", "ulaw2linear")} <= measured
+    assert "installing" in done.stderr
+    assert "installing" not in command(*words[:-1], XDG_CACHE_HOME=str(tmp_path)).stderr
 
 
 def test_a_case_that_does_not_exist_is_wrong_usage():
-    done = command("rtt", "65B")
+    done = command("rtp", "next-pkt-170", "--peer-python", "false")
     assert done.returncode == 1
-    assert "no case 65B; there are: 64B" in done.stderr
+    assert "no case next-pkt-170; there are: next-pkt," in done.stderr
 
 
 @pytest.mark.parametrize("words", [("--runs", "0"), ("--seconds", "0"), ("--seconds", "soon")])

@@ -1,0 +1,128 @@
+"""What `shmring bench rtp` measures of a package named `rtpsynth`, whichever it is.
+
+One file for both sides: run by an interpreter that has the original it measures the original, run
+by ours the drop-in. So it uses nothing but the standard library and the original's interface, and
+is never imported by `shmring` itself.
+
+    python bench_rtp_work.py WORK '{"seconds": 1.0, ...}'
+
+The last line on standard output is a JSON object of figures.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import sys
+import time
+from array import array
+from collections.abc import Callable
+from math import sin
+from typing import Any
+
+PAYLOAD_BYTES = 170
+HEADER_BYTES = 12
+CHUNK = 20_000
+BATCH = 64
+SAMPLES = 160
+Facts = dict[str, Any]
+
+
+def part(name: str) -> Any:
+    """The module of that name of the package, and its class of the same name."""
+    return getattr(importlib.import_module(f"rtpsynth.{name}"), name)
+
+
+def best_per_item_ns(seconds: float, items: int, chunk: Callable[[], object]) -> float:
+    """Time of a chunk of work for some seconds, and three times at least; return the shortest,
+    for what else the machine does only adds."""
+    took_ns: list[int] = []
+    end_ns = time.perf_counter_ns() + round(seconds * 1e9)
+    gc.disable()
+    while len(took_ns) < 3 or time.perf_counter_ns() < end_ns:
+        start_ns = time.perf_counter_ns()
+        made = chunk()
+        took_ns.append(time.perf_counter_ns() - start_ns)
+        del made  # the time to free it is not part of the work
+    return min(took_ns) / items
+
+
+# --- packets and samples in memory ----------------------------------------------------------------
+
+
+def next_pkt(seconds: float) -> Facts:
+    make = part("RtpSynth")(8000, 20).next_pkt
+
+    def chunk() -> None:
+        for _ in range(CHUNK):
+            make(PAYLOAD_BYTES, 0)
+
+    return {"item_ns": best_per_item_ns(seconds, CHUNK, chunk)}
+
+
+def next_pkt_payload(seconds: float) -> Facts:
+    make = part("RtpSynth")(8000, 20).next_pkt
+    payload = os.urandom(PAYLOAD_BYTES)
+
+    def chunk() -> list[bytes]:
+        return [make(PAYLOAD_BYTES, 0, payload) for _ in range(CHUNK)]
+
+    return {"item_ns": best_per_item_ns(seconds, CHUNK, chunk)}
+
+
+def next_pkts(seconds: float) -> Facts:
+    """Ours only: many packets at once into one buffer."""
+    generator = part("RtpSynth")(8000, 20)
+    out = bytearray(BATCH * (HEADER_BYTES + PAYLOAD_BYTES))
+
+    def chunk() -> None:
+        for _ in range(CHUNK // BATCH):
+            generator.next_pkts(BATCH, PAYLOAD_BYTES, 0, out)
+
+    return {"item_ns": best_per_item_ns(seconds, CHUNK // BATCH * BATCH, chunk)}
+
+
+def call(seconds: float, *, function_name: str, calls: int = 2000) -> Facts:
+    """A function of RtpUtils with 160 samples of speech-like PCM, or their codes."""
+    utils = part("RtpUtils")
+    pcm = array("h", (round(9000 * sin(i / 5) * sin(i / 31)) for i in range(SAMPLES)))
+    codes = utils.linear2ulaw(pcm)
+    function = getattr(utils, function_name)
+    arguments: tuple[object, ...] = {
+        "linear2ulaw": (pcm,),
+        "ulaw2linear": (codes,),
+        "resample_linear": (pcm, 8000, 16000),
+    }[function_name]
+
+    def chunk() -> None:
+        for _ in range(calls):
+            function(*arguments)
+
+    return {"item_ns": best_per_item_ns(seconds, calls, chunk)}
+
+
+WORK: dict[str, Callable[..., Facts]] = {
+    function.__name__: function
+    for function in (
+        next_pkt,
+        next_pkt_payload,
+        next_pkts,
+        call,
+    )
+}
+
+
+def main() -> int:
+    name, options = sys.argv[1:]
+    facts = WORK[name](**json.loads(options))
+    print(json.dumps(facts), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    # What is left of the original's threads must not decide how this process ends.
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)

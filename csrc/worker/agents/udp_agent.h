@@ -24,6 +24,9 @@ enum {
     UDP_AGENT_STAMPS = 256, /* sent packets whose stamp is awaited, at most */
 };
 
+/* OVERFLOW_WAIT: a full ring is looked at again after this. */
+#define UDP_AGENT_RX_RETRY_NS RT_NS_PER_MS
+
 /* A sent packet whose stamp is not there yet. */
 typedef struct udp_awaited {
     shm_report_t report;
@@ -88,6 +91,7 @@ typedef struct udp_agent {
     impair_t *link_rx;
     void *link_memory[2];
     impair_counters_t link_base[2]; /* counts at the last statistics reset */
+    int64_t link_rx_retry_mono_ns;  /* OVERFLOW_WAIT: nothing comes out of link_rx before this */
     uint64_t link_refused;          /* came out of it, and the kernel had no room */
 } udp_agent_t;
 

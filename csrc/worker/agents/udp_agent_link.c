@@ -172,8 +172,10 @@ static void emit_rx(wrk_channel_t *ch, int64_t now_mono_ns)
         uint32_t room = rx_writer_room(&ch->rx, 1, ch->config.max_payload_bytes);
         most = room < most ? room : most;
     }
-    if (most == 0)
+    if (most == 0) {
+        a->link_rx_retry_mono_ns = now_mono_ns + UDP_AGENT_RX_RETRY_NS;
         return;
+    }
     size_t n = impair_emit(a->link_rx, out, most, now_mono_ns);
     for (size_t i = 0; i < n; i++) {
         arrival_tag_t tag;
@@ -194,12 +196,21 @@ static void emit_rx(wrk_channel_t *ch, int64_t now_mono_ns)
         wrk_rx_publish(ch);
 }
 
+/* When the next arrival may come out. */
+static int64_t rx_deadline_ns(const udp_agent_t *a)
+{
+    if (a->link_rx == NULL)
+        return RT_NEVER_NS;
+    int64_t at = impair_deadline_ns(a->link_rx);
+    return at > a->link_rx_retry_mono_ns ? at : a->link_rx_retry_mono_ns;
+}
+
 void udp_agent_link_emit(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
     if (a->link_tx != NULL && impair_deadline_ns(a->link_tx) <= now_mono_ns)
         emit_tx(ch, now_mono_ns);
-    if (a->link_rx != NULL && impair_deadline_ns(a->link_rx) <= now_mono_ns)
+    if (rx_deadline_ns(a) <= now_mono_ns)
         emit_rx(ch, now_mono_ns);
 }
 
@@ -207,7 +218,7 @@ int64_t udp_agent_link_deadline_ns(const wrk_channel_t *ch)
 {
     const udp_agent_t *a = udp_agent_of(ch);
     int64_t tx = a->link_tx != NULL ? impair_deadline_ns(a->link_tx) : RT_NEVER_NS;
-    int64_t rx = a->link_rx != NULL ? impair_deadline_ns(a->link_rx) : RT_NEVER_NS;
+    int64_t rx = rx_deadline_ns(a);
     return tx < rx ? tx : rx;
 }
 

@@ -12,8 +12,6 @@
 
 #include <errno.h>
 
-#define RX_RETRY_NS RT_NS_PER_MS
-
 void udp_agent_watch_input(wrk_channel_t *ch)
 {
     udp_agent_t *a = udp_agent_of(ch);
@@ -39,7 +37,7 @@ static void stop_reading(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
     a->rx_stopped = true;
-    a->rx_retry_mono_ns = now_mono_ns + RX_RETRY_NS;
+    a->rx_retry_mono_ns = now_mono_ns + UDP_AGENT_RX_RETRY_NS;
     udp_agent_watch_input(ch);
 }
 
@@ -49,7 +47,7 @@ void udp_agent_rx_retry(wrk_channel_t *ch, int64_t now_mono_ns)
     if (!a->rx_stopped || now_mono_ns < a->rx_retry_mono_ns)
         return;
     if (room_messages(ch) == 0) {
-        a->rx_retry_mono_ns = now_mono_ns + RX_RETRY_NS;
+        a->rx_retry_mono_ns = now_mono_ns + UDP_AGENT_RX_RETRY_NS;
         return;
     }
     a->rx_stopped = false;

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 import pytest
 
+import shmring
 from shmring import Impairment
 
 COUNT = 500
@@ -119,3 +122,30 @@ def test_a_delay_counts_from_the_deadline(shmring_channel: Any) -> None:
     at = here.now_ns() + 20_000_000
     here.send(b"x", at=at)
     assert there.recv(timeout=20).timestamp_ns - at >= 30_000_000
+
+
+def test_a_link_that_waits_for_readers_does_not_keep_its_worker_busy(
+    shmring_pool: shmring.Pool, shmring_channel: Any, eventually: Any
+) -> None:
+    link = Impairment(delay_ns=1_000_000)
+    here, there = shmring_channel(
+        capacity=64,
+        packet_bytes=64,
+        there={"impair_rx": link, "overflow": "wait", "rx_capacity": 16, "capacity": 16},
+    )
+    assert there.try_recv() is None  # a reader, which is waited for from now on
+    here.send_many([payload(number) for number in range(64)])
+    eventually(lambda: there.rx_waiting == 16)
+    time.sleep(0.01)  # those that wait in the link are overdue
+    (worker,) = shmring_pool.workers()
+    process = psutil.Process(worker.pid)
+
+    def used_s() -> float:
+        times = process.cpu_times()
+        return float(times.user + times.system)
+
+    before, began = used_s(), time.monotonic()
+    time.sleep(0.5)
+    assert used_s() - before < 0.5 * (time.monotonic() - began)
+    received = [there.recv(timeout=20).data for _ in range(64)]
+    assert received == [payload(number) for number in range(64)]

@@ -36,6 +36,12 @@ typedef struct udp_awaited {
     bool settled;
 } udp_awaited_t;
 
+/* A packet without a deadline, taken in and not yet sent. */
+typedef struct udp_ready {
+    uint64_t ref;
+    int64_t queued_mono_ns; /* that is when it is due */
+} udp_ready_t;
+
 /* Packets that go out together. */
 typedef struct udp_batch {
     unsigned count;
@@ -55,8 +61,7 @@ typedef struct udp_agent {
 
     /* sending */
     due_heap_t schedule; /* due times in the channel's clock, order by sequence */
-    uint64_t
-        ready[UDP_AGENT_BATCH]; /* refs without deadline, taken in and not yet sent, in order */
+    udp_ready_t ready[UDP_AGENT_BATCH]; /* in the order of the ring */
     unsigned ready_count;
     bool blocked;         /* the kernel has no room */
     uint64_t refused_ref; /* of the packet it refused; verdict: send_slow */
@@ -119,6 +124,8 @@ int udp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns);
 
 /* --- verdicts --- */
 
+/* When the packet was queued, as far as that can be believed: not ahead of now. */
+int64_t udp_agent_enqueued_mono_ns(const tx_item_t *item, int64_t now_mono_ns);
 /* Packets that end without having been sent. error: errno of VERDICT_FAILED. */
 void udp_agent_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t verdict, int error,
                         int64_t now_mono_ns);

@@ -10,6 +10,9 @@
  *
  * start = deadline, or with align="wire" the deadline less the learnt way to the wire.
  *
+ * Of those that are due the one that is due longest goes first, and a packet without a deadline is
+ * due since it was queued. So ready[] and the schedule are merged, as far as the ring was taken in.
+ *
  * Where the queueing discipline launches packets by itself (txtime), they are handed over
  * HANDOVER_AHEAD_NS before the start and nobody spins.
  *
@@ -20,6 +23,7 @@
 #include "base/rt_seq.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define HANDOVER_AHEAD_NS (1500 * RT_NS_PER_US)
 #define RETRY_FIRST_NS (50 * RT_NS_PER_US)
@@ -131,19 +135,30 @@ static void schedule(wrk_channel_t *ch, const tx_item_t *item)
     udp_agent_not_sent(ch, item, VERDICT_FAILED, ENOMEM, rt_mono_ns());
 }
 
-/* Packets from index on go back where they came from. */
-static void put_back(wrk_channel_t *ch, unsigned index)
+static void ready_add(udp_agent_t *a, const tx_item_t *item, int64_t now_mono_ns)
+{
+    a->ready[a->ready_count++] = (udp_ready_t){
+        .ref = item->ref, .queued_mono_ns = udp_agent_enqueued_mono_ns(item, now_mono_ns)};
+}
+
+/* Packets from index on go back where they came from: of ready[] before those still in it. */
+static void put_back(wrk_channel_t *ch, unsigned index, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
     const udp_batch_t *b = &a->batch;
+    udp_ready_t rest[UDP_AGENT_BATCH];
+    unsigned rest_count = a->ready_count;
+    memcpy(rest, a->ready, rest_count * sizeof *rest);
     a->ready_count = 0;
     for (unsigned i = index; i < b->count; i++) {
         tx_queue_untake(&ch->tx, b->items[i].ref);
         if (b->items[i].due_ns == 0)
-            a->ready[a->ready_count++] = b->items[i].ref;
+            ready_add(a, &b->items[i], now_mono_ns);
         else
             schedule(ch, &b->items[i]);
     }
+    memcpy(a->ready + a->ready_count, rest, rest_count * sizeof *rest);
+    a->ready_count += rest_count;
 }
 
 /* --- sending ------------------------------------------------------------------------------- */
@@ -158,7 +173,7 @@ static void block(wrk_channel_t *ch, unsigned index, int64_t now_mono_ns)
     udp_agent_t *a = udp_agent_of(ch);
     wrk_count(ch, SHM_COUNT_tx_retries, 1);
     a->refused_ref = a->batch.items[index].ref;
-    put_back(ch, index);
+    put_back(ch, index, now_mono_ns);
     a->blocked = true;
     ch->tx_paused = true;
     a->retry_after_ns = a->retry_after_ns ? 2 * a->retry_after_ns : RETRY_FIRST_NS;
@@ -240,6 +255,32 @@ static void send_batch(wrk_channel_t *ch)
         udp_agent_collect_stamps(ch, wrk_last_send_end_ns(ch));
 }
 
+/* --- what is due already ------------------------------------------------------------------- */
+
+/* ready[] and those of the schedule that became due before what goes behind them. */
+static void fill_by_age(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    int64_t shift = start_shift(ch);
+    unsigned i = 0;
+    while (i < a->ready_count && a->batch.count < UDP_AGENT_BATCH) {
+        due_entry_t entry;
+        if (due_heap_pop_due(&a->schedule, a->ready[i].queued_mono_ns - shift, &entry))
+            take_into_batch(ch, entry.ref, now_mono_ns, shift);
+        else
+            take_into_batch(ch, a->ready[i++].ref, now_mono_ns, 0);
+    }
+    a->ready_count -= i;
+    memmove(a->ready, a->ready + i, a->ready_count * sizeof *a->ready);
+}
+
+static void send_ready(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    fill_by_age(ch, now_mono_ns);
+    udp_agent_choose_stamps(ch, now_mono_ns);
+    send_batch(ch);
+}
+
 /* --- with a deadline ----------------------------------------------------------------------- */
 
 static void spin_until(int64_t start_mono_ns)
@@ -253,6 +294,10 @@ void udp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
     udp_agent_t *a = udp_agent_of(ch);
     if (a->blocked || a->held || a->purging)
         return;
+    if (a->ready_count > 0) { /* the kernel had no room for them: all is late */
+        send_ready(ch, now_mono_ns);
+        return;
+    }
     int64_t shift = start_shift(ch);
     int64_t ahead = a->udp.eff.txtime ? HANDOVER_AHEAD_NS : 0;
     /* All that start together with the first, or that are due already. */
@@ -286,16 +331,6 @@ static unsigned room_before_deadline(const wrk_channel_t *ch, int64_t now_mono_n
     return left > a->send_cost_ns ? (unsigned)(left / a->send_cost_ns) : 1;
 }
 
-static void send_ready(wrk_channel_t *ch, int64_t now_mono_ns)
-{
-    udp_agent_t *a = udp_agent_of(ch);
-    for (unsigned i = 0; i < a->ready_count; i++)
-        take_into_batch(ch, a->ready[i], now_mono_ns, 0);
-    a->ready_count = 0;
-    udp_agent_choose_stamps(ch, now_mono_ns);
-    send_batch(ch);
-}
-
 /* One record of the ring. Returns false when there was none. */
 static bool take_in_one(wrk_channel_t *ch, int64_t now_mono_ns)
 {
@@ -309,7 +344,7 @@ static bool take_in_one(wrk_channel_t *ch, int64_t now_mono_ns)
     else if (item.due_ns != 0)
         schedule(ch, &item);
     else
-        a->ready[a->ready_count++] = item.ref;
+        ready_add(a, &item, now_mono_ns);
     return true;
 }
 
@@ -332,10 +367,12 @@ unsigned udp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
     unsigned work = 0;
     if (!ch->tx_paused && !a->purging) {
         unsigned room = room_before_deadline(ch, now_mono_ns);
+        unsigned left_over = a->ready_count;
         while (a->ready_count < room && work < TAKE_IN_PER_CALL && take_in_one(ch, now_mono_ns))
             work++;
         if (a->ready_count > 0)
             send_ready(ch, now_mono_ns);
+        work += left_over;
     }
     return work + udp_agent_free_space(ch, now_mono_ns);
 }
@@ -375,7 +412,7 @@ static bool purge_one(wrk_channel_t *ch, int64_t now_mono_ns)
     else if (item.due_ns != 0)
         schedule(ch, &item);
     else
-        a->ready[a->ready_count++] = item.ref;
+        ready_add(a, &item, now_mono_ns);
     return rc == 1 && item.sequence >= a->purge_before;
 }
 
@@ -396,7 +433,7 @@ int udp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
         udp_agent_link_clear(ch);
     }
     for (unsigned i = 0; i < a->ready_count; i++)
-        cancel(ch, a->ready[i], now_mono_ns);
+        cancel(ch, a->ready[i].ref, now_mono_ns);
     a->ready_count = 0;
     due_entry_t entry;
     unsigned n = 0;

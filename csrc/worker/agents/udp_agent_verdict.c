@@ -32,8 +32,7 @@ static void put_report(wrk_channel_t *ch, const shm_report_t *report)
         report_writer_put(&ch->reports, report);
 }
 
-/* The enqueue time lies in shared memory: whatever it says, it does not lie ahead. */
-static int64_t enqueued_mono_ns(const tx_item_t *item, int64_t now_mono_ns)
+int64_t udp_agent_enqueued_mono_ns(const tx_item_t *item, int64_t now_mono_ns)
 {
     int64_t at = item->enqueued_mono_ns;
     return at > 0 && at < now_mono_ns ? at : now_mono_ns;
@@ -47,7 +46,7 @@ static void report_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t 
     shm_report_t report = {
         .sequence = item->sequence,
         .scheduled_ns = item->due_ns,
-        .enqueued_ns = to_channel(ch, enqueued_mono_ns(item, now_mono_ns)),
+        .enqueued_ns = to_channel(ch, udp_agent_enqueued_mono_ns(item, now_mono_ns)),
         .woken_ns = to_channel(ch, now_mono_ns),
         .verdict = (uint8_t)verdict,
         .error = error,
@@ -132,7 +131,7 @@ static verdict_t judge(wrk_channel_t *ch, const udp_batch_t *b, unsigned i, int6
     udp_agent_t *a = udp_agent_of(ch);
     const tx_item_t *item = &b->items[i];
     verdict_times_t times = {
-        .enqueued_ns = enqueued_mono_ns(item, start_mono_ns),
+        .enqueued_ns = udp_agent_enqueued_mono_ns(item, start_mono_ns),
         .due_ns = b->start_mono_ns[i],
         .asleep_from_ns = wrk_asleep_from_ns(ch),
         .woken_ns = wrk_woken_ns(ch),
@@ -156,7 +155,7 @@ static void measure(wrk_channel_t *ch, const udp_batch_t *b, unsigned i, int64_t
         return;
     }
     wrk_count(ch, SHM_COUNT_tx_immediate, 1);
-    wrk_hist(ch, SHM_HIST_immediate, start_mono_ns - enqueued_mono_ns(&b->items[i], start_mono_ns));
+    wrk_hist(ch, SHM_HIST_immediate, start_mono_ns - udp_agent_enqueued_mono_ns(&b->items[i], start_mono_ns));
 }
 
 void udp_agent_sent(wrk_channel_t *ch, const udp_batch_t *b, unsigned first, unsigned count,
@@ -185,7 +184,7 @@ void udp_agent_sent(wrk_channel_t *ch, const udp_batch_t *b, unsigned first, uns
         shm_report_t report = {
             .sequence = item->sequence,
             .scheduled_ns = item->due_ns,
-            .enqueued_ns = enqueued_mono_ns(item, start_mono_ns) - shift,
+            .enqueued_ns = udp_agent_enqueued_mono_ns(item, start_mono_ns) - shift,
             .woken_ns = to_channel(ch, wrk_woken_ns(ch)),
             .sent_ns = start_mono_ns - shift,
             .handed_ns = end_mono_ns - shift,

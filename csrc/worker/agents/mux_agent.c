@@ -1,7 +1,7 @@
 #include "worker/agents/mux_agent.h"
 
 #include "base/rt_err.h"
-#include "worker/agents/udp_agent.h"
+#include "worker/agents/agent_socket.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -61,7 +61,7 @@ static int make_tables(wrk_channel_t *ch)
     m->facts = mux_facts(shared);
     m->drained = mux_drained(shared);
     m->table = mux_ports(shared, m->port_count);
-    m->gro = udp_agent_config(ch, NULL).want_gro;
+    m->gro = agent_udp_config(ch, NULL).want_gro;
     m->send_cost_ns = FIRST_SEND_COST_NS;
     m->input = (wrk_source_t){.on_event = mux_agent_on_input, .fd = -1};
     m->sockets = calloc(m->port_count, sizeof(mux_socket_t *));

@@ -7,7 +7,7 @@
 #include "worker/agents/mux_agent.h"
 
 #include "base/rt_err.h"
-#include "worker/agents/udp_agent.h"
+#include "worker/agents/agent_socket.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -24,8 +24,8 @@
 static int open_socket(wrk_channel_t *ch, mux_socket_t *s, const shm_addr_t *local)
 {
     mux_agent_t *m = mux_agent_of(ch);
-    udp_config_t config = udp_agent_config(ch, NULL);
-    udp_agent_addr_in(&config.local, local);
+    udp_config_t config = agent_udp_config(ch, NULL);
+    agent_addr_in(&config.local, local);
     int rc = udp_open(&s->udp, &config);
     if (rc < 0)
         return rc;
@@ -75,7 +75,7 @@ static void write_entry(mux_agent_t *m, const mux_socket_t *s)
 {
     mux_port_t *entry = &m->table[s->port];
     entry->generation = s->generation;
-    udp_agent_addr_out(&entry->local, &s->udp.eff.local);
+    agent_addr_out(&entry->local, &s->udp.eff.local);
     entry->target = (shm_addr_t){.family = 0};
     rt_store_relaxed(&m->drained[s->port], 0);
     rt_store_release(&entry->state, MUX_PORT_OPEN);
@@ -120,7 +120,7 @@ static int aim(wrk_channel_t *ch, const mux_request_t *ask)
     mux_socket_t *s = mux_agent_find(m, ask->port, ask->generation);
     if (s == NULL)
         return ENOENT;
-    udp_agent_addr_in(&s->target, &ask->address);
+    agent_addr_in(&s->target, &ask->address);
     m->table[s->port].target = ask->address;
     return 0;
 }
@@ -190,7 +190,7 @@ static int reopen_one(wrk_channel_t *ch, uint16_t port, const mux_port_t *entry)
     mux_socket_t *s = make_socket(ch, port, (uint16_t)entry->generation);
     if (s == NULL)
         return rt_err_set(-ENOMEM, "no memory for port %u", port);
-    udp_agent_addr_in(&s->target, &entry->target);
+    agent_addr_in(&s->target, &entry->target);
     take_place(m, s);
     bind_again(ch, s, entry);
     return 0;

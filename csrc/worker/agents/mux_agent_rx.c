@@ -10,7 +10,7 @@
  * each port's in its own. */
 #include "worker/agents/mux_agent.h"
 
-#include "worker/agents/udp_agent.h"
+#include "worker/agents/agent_socket.h"
 
 #include <errno.h>
 
@@ -71,7 +71,7 @@ static void deliver(wrk_channel_t *ch, const mux_socket_t *s, const udp_rx_t *in
         .flags = in->shared_stamp ? SHM_RX_SHARED_STAMP : 0,
         .tag = mux_tag(s->port, s->generation),
     };
-    udp_agent_addr_out(&item.source, &in->source);
+    agent_addr_out(&item.source, &in->source);
     if (rx_writer_put(&ch->rx, &item) < 0)
         wrk_count(ch, SHM_COUNT_rx_overwritten, 1);
 }

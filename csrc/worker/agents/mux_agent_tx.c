@@ -9,7 +9,6 @@
 #include "worker/agents/mux_agent.h"
 
 #include "base/rt_seq.h"
-#include "worker/agents/udp_agent.h"
 
 #include <errno.h>
 #include <string.h>

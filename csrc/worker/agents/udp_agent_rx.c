@@ -1,6 +1,6 @@
 /* udp_agent_rx.c: from the socket to the rx ring.
  *
- * A call takes at most one batch of UDP_AGENT_BATCH messages, about 45 us without GRO; the socket
+ * A call takes at most one batch of AGENT_BATCH messages, about 45 us without GRO; the socket
  * stays readable and the poller calls again. That is also the least: where deadlines leave no time
  * at all, sockets are read every 200 us (POLL_PATIENCE_NS), and 64 messages each time let 320 000
  * packets a second in, where 8 lost a third of 100 000 to a full socket buffer. A GRO batch that
@@ -8,6 +8,7 @@
  *
  * With overflow="wait" no more messages are read than the ring has room for, were each the longest
  * there can be; what the readers do not make room for stays in the kernel's socket buffer. */
+#include "worker/agents/agent_socket.h"
 #include "worker/agents/udp_agent.h"
 
 #include <errno.h>
@@ -37,7 +38,7 @@ static void stop_reading(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
     a->rx_stopped = true;
-    a->rx_retry_mono_ns = now_mono_ns + UDP_AGENT_RX_RETRY_NS;
+    a->rx_retry_mono_ns = now_mono_ns + AGENT_RX_RETRY_NS;
     udp_agent_watch_input(ch);
 }
 
@@ -47,15 +48,16 @@ void udp_agent_rx_retry(wrk_channel_t *ch, int64_t now_mono_ns)
     if (!a->rx_stopped || now_mono_ns < a->rx_retry_mono_ns)
         return;
     if (room_messages(ch) == 0) {
-        a->rx_retry_mono_ns = now_mono_ns + UDP_AGENT_RX_RETRY_NS;
+        a->rx_retry_mono_ns = now_mono_ns + AGENT_RX_RETRY_NS;
         return;
     }
     a->rx_stopped = false;
     udp_agent_watch_input(ch);
 }
 
-bool udp_agent_deliver(wrk_channel_t *ch, const rx_item_t *item)
+bool udp_agent_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
 {
+    (void)now_mono_ns;
     rx_item_t whole = *item;
     if (whole.payload_bytes > ch->config.max_payload_bytes) {
         whole.payload_bytes = ch->config.max_payload_bytes;
@@ -64,21 +66,6 @@ bool udp_agent_deliver(wrk_channel_t *ch, const rx_item_t *item)
     if (whole.flags & SHM_RX_TRUNCATED)
         wrk_count(ch, SHM_COUNT_rx_truncated, 1);
     return rx_writer_put(&ch->rx, &whole) == 0;
-}
-
-static rx_item_t item_of(const udp_rx_t *in)
-{
-    rx_item_t item = {
-        .payload = in->data,
-        .payload_bytes = in->len,
-        .time_ns = in->time_ns,
-        .stamp = (uint8_t)(in->stamp + SHM_STAMP_USER - UDP_STAMP_USER),
-        .flags = (uint8_t)((in->shared_stamp ? SHM_RX_SHARED_STAMP : 0) |
-                           (in->truncated ? SHM_RX_TRUNCATED : 0)),
-        .tos = in->tos,
-    };
-    udp_agent_addr_out(&item.source, &in->source);
-    return item;
 }
 
 static bool wanted(wrk_channel_t *ch, const udp_rx_t *in)
@@ -106,15 +93,15 @@ static void take_arrivals(wrk_channel_t *ch, unsigned count, int64_t now_mono_ns
         bytes += in->len;
         if (!wanted(ch, in))
             continue;
-        rx_item_t item = item_of(in);
-        if (a->link_rx != NULL)
-            udp_agent_link_offer_rx(ch, &item, now_mono_ns);
-        else if (!udp_agent_deliver(ch, &item))
+        rx_item_t item = agent_rx_item(in);
+        if (a->link.rx != NULL)
+            agent_link_offer_rx(&a->link, &item, now_mono_ns);
+        else if (!udp_agent_deliver(ch, &item, now_mono_ns))
             wrk_count(ch, SHM_COUNT_rx_overwritten, 1);
     }
     wrk_count(ch, SHM_COUNT_rx_received, count);
     wrk_count(ch, SHM_COUNT_rx_bytes, bytes);
-    if (a->link_rx != NULL)
+    if (a->link.rx != NULL)
         return;
     wrk_rx_publish(ch);
     measure_delivery(ch, a->arrivals, count);
@@ -131,7 +118,7 @@ static void note_drops(wrk_channel_t *ch)
 static bool receive_once(wrk_channel_t *ch, unsigned messages, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    int n = udp_recv_messages(&a->udp, a->arrivals, UDP_AGENT_BATCH, messages);
+    int n = udp_recv_messages(&a->udp, a->arrivals, AGENT_BATCH, messages);
     wrk_count(ch, SHM_COUNT_rx_calls, 1);
     if (n < 0) {
         if (n == -EBUSY) /* another socket's rest is fetched first */
@@ -144,7 +131,7 @@ static bool receive_once(wrk_channel_t *ch, unsigned messages, int64_t now_mono_
     if (n > 0)
         take_arrivals(ch, (unsigned)n, now_mono_ns);
     note_drops(ch);
-    return n == UDP_AGENT_BATCH;
+    return n == AGENT_BATCH;
 }
 
 void udp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -157,7 +144,7 @@ void udp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
         stop_reading(ch, now_mono_ns);
         return;
     }
-    bool rest = receive_once(ch, room < UDP_AGENT_BATCH ? room : UDP_AGENT_BATCH, now_mono_ns);
+    bool rest = receive_once(ch, room < AGENT_BATCH ? room : AGENT_BATCH, now_mono_ns);
     while (rest)
         rest = receive_once(ch, 0, now_mono_ns);
 }

@@ -18,9 +18,8 @@
  *
  * When the kernel has no room the packets go back where they came from, in order, and nothing more
  * is taken in until it has (EPOLLOUT, or after a pause). */
+#include "worker/agents/agent_socket.h"
 #include "worker/agents/udp_agent.h"
-
-#include "base/rt_seq.h"
 
 #include <errno.h>
 #include <string.h>
@@ -28,22 +27,10 @@
 #define HANDOVER_AHEAD_NS (1500 * RT_NS_PER_US)
 #define RETRY_FIRST_NS (50 * RT_NS_PER_US)
 #define RETRY_LONGEST_NS RT_NS_PER_MS
-#define LEAST_DUE_NS 1
-#define MOST_DUE_NS (INT64_MAX / 2) /* no sum of times of this channel overflows */
 #define TAKE_IN_PER_CALL 256u
-#define SEARCH_PER_CALL 512u /* records looked at for cancelled ones: some 5 us */
-#define RELEASE_BYTES 65536u /* zeroing that much takes some 5 us */
 #define RELEASE_MOVES 8u
 
 /* --- times --------------------------------------------------------------------------------- */
-
-/* What to add to a packet's deadline to get its start on CLOCK_MONOTONIC. */
-static int64_t start_shift(const wrk_channel_t *ch)
-{
-    const udp_agent_t *a = udp_agent_of(ch);
-    int64_t ahead = ch->config.align == SHM_ALIGN_WIRE ? wire_offset_ns(&a->wire) : 0;
-    return wrk_clock_shift_ns(ch) - ahead;
-}
 
 int64_t udp_agent_tx_deadline_ns(const wrk_channel_t *ch)
 {
@@ -53,14 +40,7 @@ int64_t udp_agent_tx_deadline_ns(const wrk_channel_t *ch)
     if (a->held || a->purging || due_heap_count(&a->schedule) == 0)
         return RT_NEVER_NS;
     int64_t ahead = a->udp.eff.txtime ? HANDOVER_AHEAD_NS : AGENT_LEAD_NS;
-    return due_heap_next_ns(&a->schedule) + start_shift(ch) - ahead;
-}
-
-static int64_t bounded_due(int64_t due_ns)
-{
-    if (due_ns < LEAST_DUE_NS)
-        return LEAST_DUE_NS;
-    return due_ns < MOST_DUE_NS ? due_ns : MOST_DUE_NS;
+    return due_heap_next_ns(&a->schedule) + agent_start_shift_ns(ch, &a->ledger) - ahead;
 }
 
 /* --- batch --------------------------------------------------------------------------------- */
@@ -68,13 +48,13 @@ static int64_t bounded_due(int64_t due_ns)
 static void batch_add(wrk_channel_t *ch, const tx_item_t *item, int64_t start_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    udp_batch_t *b = &a->batch;
+    agent_batch_t *b = &a->batch;
     unsigned i = b->count++;
     b->items[i] = *item;
     b->start_mono_ns[i] = start_mono_ns;
     b->messages[i] = (udp_tx_t){.data = item->payload, .len = item->payload_bytes};
     if (item->dest.family != 0) {
-        udp_agent_addr_in(&b->dests[i], &item->dest);
+        agent_addr_in(&b->dests[i], &item->dest);
         b->messages[i].dest = &b->dests[i];
     }
     if (a->udp.eff.txtime && item->due_ns != 0)
@@ -90,14 +70,14 @@ static void take_into_batch(wrk_channel_t *ch, uint64_t ref, int64_t now_mono_ns
     if (rc == -ESTALE)
         return;
     if (rc < 0) {
-        udp_agent_refused(ch, &item, rc, now_mono_ns);
+        agent_refused(ch, &item, rc, now_mono_ns);
         return;
     }
-    int64_t start = item.due_ns != 0 ? bounded_due(item.due_ns) + shift : 0;
+    int64_t start = item.due_ns != 0 ? agent_bounded_due(item.due_ns) + shift : 0;
     if (ch->config.late == SHM_LATE_DROP &&
         verdict_is_late(start, now_mono_ns, ch->config.tolerance_ns)) {
         tx_queue_finish(&ch->tx, ref);
-        udp_agent_not_sent(ch, &item, VERDICT_DROPPED_LATE, 0, now_mono_ns);
+        agent_not_sent(ch, &item, VERDICT_DROPPED_LATE, 0, now_mono_ns);
         return;
     }
     batch_add(ch, &item, start);
@@ -106,7 +86,7 @@ static void take_into_batch(wrk_channel_t *ch, uint64_t ref, int64_t now_mono_ns
 static int push_due(wrk_channel_t *ch, const tx_item_t *item)
 {
     due_entry_t entry = {
-        .due_ns = bounded_due(item->due_ns), .order = item->sequence, .ref = item->ref};
+        .due_ns = agent_bounded_due(item->due_ns), .order = item->sequence, .ref = item->ref};
     return due_heap_push(&udp_agent_of(ch)->schedule, &entry);
 }
 
@@ -132,21 +112,21 @@ static void schedule(wrk_channel_t *ch, const tx_item_t *item)
     if (rc == 0)
         return;
     tx_queue_finish(&ch->tx, item->ref);
-    udp_agent_not_sent(ch, item, VERDICT_FAILED, ENOMEM, rt_mono_ns());
+    agent_not_sent(ch, item, VERDICT_FAILED, ENOMEM, rt_mono_ns());
 }
 
 static void ready_add(udp_agent_t *a, const tx_item_t *item, int64_t now_mono_ns)
 {
     a->ready[a->ready_count++] = (udp_ready_t){
-        .ref = item->ref, .queued_mono_ns = udp_agent_enqueued_mono_ns(item, now_mono_ns)};
+        .ref = item->ref, .queued_mono_ns = agent_enqueued_mono_ns(item, now_mono_ns)};
 }
 
 /* Packets from index on go back where they came from: of ready[] before those still in it. */
 static void put_back(wrk_channel_t *ch, unsigned index, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    const udp_batch_t *b = &a->batch;
-    udp_ready_t rest[UDP_AGENT_BATCH];
+    const agent_batch_t *b = &a->batch;
+    udp_ready_t rest[AGENT_BATCH];
     unsigned rest_count = a->ready_count;
     memcpy(rest, a->ready, rest_count * sizeof *rest);
     a->ready_count = 0;
@@ -163,16 +143,11 @@ static void put_back(wrk_channel_t *ch, unsigned index, int64_t now_mono_ns)
 
 /* --- sending ------------------------------------------------------------------------------- */
 
-static bool for_the_moment(int error)
-{
-    return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
-}
-
 static void block(wrk_channel_t *ch, unsigned index, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
     wrk_count(ch, SHM_COUNT_tx_retries, 1);
-    a->refused_ref = a->batch.items[index].ref;
+    a->ledger.refused_ref = a->batch.items[index].ref;
     put_back(ch, index, now_mono_ns);
     a->blocked = true;
     ch->tx_paused = true;
@@ -201,21 +176,30 @@ static void note_send_cost(udp_agent_t *a, unsigned packets, int64_t took_ns)
     a->send_cost_ns += (each - a->send_cost_ns) / 8;
 }
 
+static void settle(wrk_channel_t *ch, unsigned first, unsigned count, int64_t start_mono_ns,
+                   int64_t end_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    for (unsigned i = first; i < first + count; i++)
+        tx_queue_finish(&ch->tx, a->batch.items[i].ref);
+    agent_sent(ch, &a->ledger, &a->batch, first, count, start_mono_ns, end_mono_ns);
+}
+
 static void send_to_link(wrk_channel_t *ch)
 {
     udp_agent_t *a = udp_agent_of(ch);
     int64_t start = rt_mono_ns();
-    udp_agent_link_offer_tx(ch, &a->batch, start);
+    agent_link_offer_tx(&a->link, a->batch.messages, a->batch.count, start);
     int64_t end = rt_mono_ns();
-    udp_agent_sent(ch, &a->batch, 0, a->batch.count, start, end);
+    settle(ch, 0, a->batch.count, start, end);
     wrk_sent_until(ch, end);
-    udp_agent_link_emit(ch, end);
+    agent_link_emit(ch, &a->link, end);
 }
 
 static void send_to_socket(wrk_channel_t *ch)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    udp_batch_t *b = &a->batch;
+    agent_batch_t *b = &a->batch;
     for (unsigned at = 0; at < b->count;) {
         int error = 0;
         int64_t start = rt_mono_ns();
@@ -223,7 +207,7 @@ static void send_to_socket(wrk_channel_t *ch)
         int64_t end = rt_mono_ns();
         wrk_count(ch, SHM_COUNT_tx_calls, 1);
         if (sent > 0) {
-            udp_agent_sent(ch, b, at, (unsigned)sent, start, end);
+            settle(ch, at, (unsigned)sent, start, end);
             note_send_cost(a, (unsigned)sent, end - start);
             wrk_sent_until(ch, end);
             a->retry_after_ns = 0;
@@ -231,12 +215,12 @@ static void send_to_socket(wrk_channel_t *ch)
         }
         if (error == 0 || at >= b->count)
             continue;
-        if (for_the_moment(error)) {
+        if (agent_refusal_passes(error)) {
             block(ch, at, end);
             return;
         }
         tx_queue_finish(&ch->tx, b->items[at].ref);
-        udp_agent_not_sent(ch, &b->items[at], VERDICT_FAILED, error, end);
+        agent_not_sent(ch, &b->items[at], VERDICT_FAILED, error, end);
         at++;
     }
 }
@@ -246,13 +230,13 @@ static void send_batch(wrk_channel_t *ch)
     udp_agent_t *a = udp_agent_of(ch);
     if (a->batch.count == 0)
         return;
-    if (a->link_tx != NULL)
+    if (a->link.tx != NULL)
         send_to_link(ch);
     else
         send_to_socket(ch);
     a->batch.count = 0;
-    if (a->awaited_count > 0)
-        udp_agent_collect_stamps(ch, wrk_last_send_end_ns(ch));
+    if (a->ledger.awaited_count > 0)
+        agent_collect_stamps(ch, &a->ledger, wrk_last_send_end_ns(ch));
 }
 
 /* --- what is due already ------------------------------------------------------------------- */
@@ -261,9 +245,9 @@ static void send_batch(wrk_channel_t *ch)
 static void fill_by_age(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    int64_t shift = start_shift(ch);
+    int64_t shift = agent_start_shift_ns(ch, &a->ledger);
     unsigned i = 0;
-    while (i < a->ready_count && a->batch.count < UDP_AGENT_BATCH) {
+    while (i < a->ready_count && a->batch.count < AGENT_BATCH) {
         due_entry_t entry;
         if (due_heap_pop_due(&a->schedule, a->ready[i].queued_mono_ns - shift, &entry))
             take_into_batch(ch, entry.ref, now_mono_ns, shift);
@@ -277,7 +261,7 @@ static void fill_by_age(wrk_channel_t *ch, int64_t now_mono_ns)
 static void send_ready(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     fill_by_age(ch, now_mono_ns);
-    udp_agent_choose_stamps(ch, now_mono_ns);
+    agent_choose_stamps(ch, &a->ledger, &a->batch, now_mono_ns);
     send_batch(ch);
 }
 
@@ -298,7 +282,7 @@ void udp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
         send_ready(ch, now_mono_ns);
         return;
     }
-    int64_t shift = start_shift(ch);
+    int64_t shift = agent_start_shift_ns(ch, &a->ledger);
     int64_t ahead = a->udp.eff.txtime ? HANDOVER_AHEAD_NS : 0;
     /* All that start together with the first, or that are due already. */
     int64_t first = due_heap_next_ns(&a->schedule);
@@ -307,11 +291,11 @@ void udp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
     int64_t until = now_mono_ns - shift + ahead;
     until = until > first ? until : first;
     due_entry_t entry;
-    while (a->batch.count < UDP_AGENT_BATCH && due_heap_pop_due(&a->schedule, until, &entry))
+    while (a->batch.count < AGENT_BATCH && due_heap_pop_due(&a->schedule, until, &entry))
         take_into_batch(ch, entry.ref, now_mono_ns, shift);
     if (a->batch.count == 0)
         return;
-    udp_agent_choose_stamps(ch, now_mono_ns);
+    agent_choose_stamps(ch, &a->ledger, &a->batch, now_mono_ns);
     if (!a->udp.eff.txtime)
         spin_until(a->batch.start_mono_ns[0]);
     send_batch(ch);
@@ -326,8 +310,8 @@ static unsigned room_before_deadline(const wrk_channel_t *ch, int64_t now_mono_n
     int64_t free_until = wrk_free_until_ns(ch);
     int64_t own = udp_agent_tx_deadline_ns(ch);
     int64_t left = (own < free_until ? own : free_until) - now_mono_ns;
-    if (left >= UDP_AGENT_BATCH * a->send_cost_ns)
-        return UDP_AGENT_BATCH;
+    if (left >= AGENT_BATCH * a->send_cost_ns)
+        return AGENT_BATCH;
     return left > a->send_cost_ns ? (unsigned)(left / a->send_cost_ns) : 1;
 }
 
@@ -340,7 +324,7 @@ static bool take_in_one(wrk_channel_t *ch, int64_t now_mono_ns)
     if (rc == 0)
         return false;
     if (rc < 0)
-        udp_agent_refused(ch, &item, rc, now_mono_ns);
+        agent_refused(ch, &item, rc, now_mono_ns);
     else if (item.due_ns != 0)
         schedule(ch, &item);
     else
@@ -350,15 +334,7 @@ static bool take_in_one(wrk_channel_t *ch, int64_t now_mono_ns)
 
 unsigned udp_agent_free_space(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    tx_item_t item;
-    unsigned moved = 0;
-    unsigned budget = SEARCH_PER_CALL;
-    while (tx_queue_reap(&ch->tx, &budget, &item) == 1)
-        udp_agent_refused(ch, &item, -ECANCELED, now_mono_ns);
-    unsigned freed = tx_queue_release(&ch->tx, RELEASE_BYTES, RELEASE_MOVES, &moved);
-    if (moved > 0)
-        wrk_count(ch, SHM_COUNT_tx_relocated, moved);
-    return freed + (SEARCH_PER_CALL - budget);
+    return agent_free_space(ch, RELEASE_MOVES, now_mono_ns);
 }
 
 unsigned udp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -379,12 +355,6 @@ unsigned udp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
 
 /* --- purge --------------------------------------------------------------------------------- */
 
-static uint64_t sequence_at_tail(const wrk_channel_t *ch)
-{
-    shm_cursor_t tail = rt_load_acquire(&ch->segment.tx->tail);
-    return rt_seq64_near(ch->tx.sequence_high, shm_cursor_seq(tail));
-}
-
 static void cancel(wrk_channel_t *ch, uint64_t ref, int64_t now_mono_ns)
 {
     tx_item_t item;
@@ -393,7 +363,7 @@ static void cancel(wrk_channel_t *ch, uint64_t ref, int64_t now_mono_ns)
         return;
     if (rc == 0)
         tx_queue_finish(&ch->tx, ref);
-    udp_agent_refused(ch, &item, -ECANCELED, now_mono_ns);
+    agent_refused(ch, &item, -ECANCELED, now_mono_ns);
 }
 
 /* Takes one record in for good or to be cancelled. Returns true when nothing that waited at the
@@ -406,7 +376,7 @@ static bool purge_one(wrk_channel_t *ch, int64_t now_mono_ns)
     if (rc == 0)
         return true; /* a claim without its commit is no waiting packet yet */
     if (rc < 0)
-        udp_agent_refused(ch, &item, rc, now_mono_ns);
+        agent_refused(ch, &item, rc, now_mono_ns);
     else if (item.sequence < a->purge_before)
         cancel(ch, item.ref, now_mono_ns);
     else if (item.due_ns != 0)
@@ -429,8 +399,8 @@ int udp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
     udp_agent_t *a = udp_agent_of(ch);
     if (!a->purging) {
         a->purging = true;
-        a->purge_before = sequence_at_tail(ch);
-        udp_agent_link_clear(ch);
+        a->purge_before = agent_sequence_at_tail(ch);
+        agent_link_clear(&a->link);
     }
     for (unsigned i = 0; i < a->ready_count; i++)
         cancel(ch, a->ready[i].ref, now_mono_ns);

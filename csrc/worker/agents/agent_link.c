@@ -1,7 +1,6 @@
-/* udp_agent_link.c: the emulated link (proto/impair) between ring and socket, in either direction.
- * Packets stay in the link's own storage until they are due; their deadline is one of the
+/* Packets stay in the link's own storage until they are due; their deadline is one of the
  * channel's. */
-#include "worker/agents/udp_agent.h"
+#include "worker/agents/agent_link.h"
 
 #include "base/rt_err.h"
 
@@ -10,6 +9,8 @@
 #include <string.h>
 
 enum { TX, RX };
+
+#define EMIT_BATCH 64u
 
 /* What must be known of an arrival when it comes out again. */
 typedef struct arrival_tag {
@@ -57,69 +58,64 @@ static int open_one(const shm_impair_t *wanted, impair_t **link, void **memory)
     return impair_init(*link, &config, *memory, bytes);
 }
 
-int udp_agent_link_open(wrk_channel_t *ch)
+int agent_link_open(wrk_channel_t *ch, agent_link_t *l)
 {
-    udp_agent_t *a = udp_agent_of(ch);
     int rc = 0;
-    if (a->sends)
-        rc = open_one(&ch->config.impair_tx, &a->link_tx, &a->link_memory[TX]);
-    if (rc == 0 && a->receives)
-        rc = open_one(&ch->config.impair_rx, &a->link_rx, &a->link_memory[RX]);
+    if (ch->config.direction & SHM_TX)
+        rc = open_one(&ch->config.impair_tx, &l->tx, &l->memory[TX]);
+    if (rc == 0 && ch->config.direction & SHM_RX)
+        rc = open_one(&ch->config.impair_rx, &l->rx, &l->memory[RX]);
     if (rc < 0)
-        udp_agent_link_close(ch);
+        agent_link_close(l);
     return rc;
 }
 
-void udp_agent_link_close(wrk_channel_t *ch)
+void agent_link_close(agent_link_t *l)
 {
-    udp_agent_t *a = udp_agent_of(ch);
-    free(a->link_tx);
-    free(a->link_rx);
-    free(a->link_memory[TX]);
-    free(a->link_memory[RX]);
-    a->link_tx = a->link_rx = NULL;
-    a->link_memory[TX] = a->link_memory[RX] = NULL;
+    free(l->tx);
+    free(l->rx);
+    free(l->memory[TX]);
+    free(l->memory[RX]);
+    l->tx = l->rx = NULL;
+    l->memory[TX] = l->memory[RX] = NULL;
 }
 
-void udp_agent_link_clear(wrk_channel_t *ch)
+void agent_link_clear(agent_link_t *l)
 {
-    udp_agent_t *a = udp_agent_of(ch);
-    if (a->link_tx != NULL)
-        impair_clear(a->link_tx);
-    if (a->link_rx != NULL)
-        impair_clear(a->link_rx);
+    if (l->tx != NULL)
+        impair_clear(l->tx);
+    if (l->rx != NULL)
+        impair_clear(l->rx);
 }
 
-void udp_agent_link_reset(wrk_channel_t *ch)
+void agent_link_reset(agent_link_t *l)
 {
-    udp_agent_t *a = udp_agent_of(ch);
-    a->link_refused = 0;
-    if (a->link_tx != NULL)
-        a->link_base[TX] = a->link_tx->counters;
-    if (a->link_rx != NULL)
-        a->link_base[RX] = a->link_rx->counters;
+    l->refused = 0;
+    if (l->tx != NULL)
+        l->base[TX] = l->tx->counters;
+    if (l->rx != NULL)
+        l->base[RX] = l->rx->counters;
 }
 
 /* --- in ------------------------------------------------------------------------------------ */
 
-void udp_agent_link_offer_tx(wrk_channel_t *ch, const udp_batch_t *b, int64_t now_mono_ns)
+void agent_link_offer_tx(agent_link_t *l, const udp_tx_t *messages, unsigned count,
+                         int64_t now_mono_ns)
 {
-    udp_agent_t *a = udp_agent_of(ch);
-    for (unsigned i = 0; i < b->count; i++) {
-        const udp_tx_t *m = &b->messages[i];
+    for (unsigned i = 0; i < count; i++) {
+        const udp_tx_t *m = &messages[i];
         impair_in_t in = {
             .data = m->data,
             .len = m->len,
             .tag = m->dest,
             .tag_bytes = m->dest != NULL ? (uint32_t)sizeof *m->dest : 0,
         };
-        (void)impair_offer(a->link_tx, &in, now_mono_ns);
+        (void)impair_offer(l->tx, &in, now_mono_ns);
     }
 }
 
-void udp_agent_link_offer_rx(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
+void agent_link_offer_rx(agent_link_t *l, const rx_item_t *item, int64_t now_mono_ns)
 {
-    udp_agent_t *a = udp_agent_of(ch);
     arrival_tag_t tag = {
         .source = item->source, .stamp = item->stamp, .flags = item->flags, .tos = item->tos};
     impair_in_t in = {
@@ -129,20 +125,19 @@ void udp_agent_link_offer_rx(wrk_channel_t *ch, const rx_item_t *item, int64_t n
         .tag_bytes = sizeof tag,
         .time_ns = item->time_ns,
     };
-    (void)impair_offer(a->link_rx, &in, now_mono_ns);
+    (void)impair_offer(l->rx, &in, now_mono_ns);
 }
 
 /* --- out ----------------------------------------------------------------------------------- */
 
 /* The link has given these packets up and their verdict is given: what the kernel has no room for
  * now is lost on the way, as on any other link. */
-static void emit_tx(wrk_channel_t *ch, int64_t now_mono_ns)
+static void emit_tx(wrk_channel_t *ch, agent_link_t *l, int64_t now_mono_ns)
 {
-    udp_agent_t *a = udp_agent_of(ch);
-    impair_out_t out[UDP_AGENT_BATCH];
-    udp_tx_t messages[UDP_AGENT_BATCH];
-    udp_addr_t dests[UDP_AGENT_BATCH];
-    size_t n = impair_emit(a->link_tx, out, UDP_AGENT_BATCH, now_mono_ns);
+    impair_out_t out[EMIT_BATCH];
+    udp_tx_t messages[EMIT_BATCH];
+    udp_addr_t dests[EMIT_BATCH];
+    size_t n = impair_emit(l->tx, out, EMIT_BATCH, now_mono_ns);
     for (size_t i = 0; i < n; i++) {
         messages[i] = (udp_tx_t){.data = out[i].data, .len = out[i].len};
         if (out[i].tag_bytes != 0) {
@@ -152,31 +147,30 @@ static void emit_tx(wrk_channel_t *ch, int64_t now_mono_ns)
     }
     for (size_t at = 0; at < n;) {
         int error = 0;
-        int sent = udp_send(&a->udp, &messages[at], (unsigned)(n - at), &error);
+        int sent = udp_send(l->udp, &messages[at], (unsigned)(n - at), &error);
         wrk_count(ch, SHM_COUNT_tx_calls, 1);
         at += (size_t)sent;
         if (error != 0) {
-            a->link_refused++;
+            l->refused++;
             at++;
         }
     }
 }
 
 /* A packet that came later than it was sent: its stamp moves with the time it was held. */
-static void emit_rx(wrk_channel_t *ch, int64_t now_mono_ns)
+static void emit_rx(wrk_channel_t *ch, agent_link_t *l, int64_t now_mono_ns)
 {
-    udp_agent_t *a = udp_agent_of(ch);
-    impair_out_t out[UDP_AGENT_BATCH];
-    size_t most = UDP_AGENT_BATCH;
+    impair_out_t out[EMIT_BATCH];
+    size_t most = EMIT_BATCH;
     if (ch->rx.wait_for_readers) {
         uint32_t room = rx_writer_room(&ch->rx, 1, ch->config.max_payload_bytes);
         most = room < most ? room : most;
     }
     if (most == 0) {
-        a->link_rx_retry_mono_ns = now_mono_ns + UDP_AGENT_RX_RETRY_NS;
+        l->rx_retry_mono_ns = now_mono_ns + AGENT_RX_RETRY_NS;
         return;
     }
-    size_t n = impair_emit(a->link_rx, out, most, now_mono_ns);
+    size_t n = impair_emit(l->rx, out, most, now_mono_ns);
     for (size_t i = 0; i < n; i++) {
         arrival_tag_t tag;
         memcpy(&tag, out[i].tag, sizeof tag);
@@ -189,7 +183,7 @@ static void emit_rx(wrk_channel_t *ch, int64_t now_mono_ns)
             .flags = tag.flags,
             .tos = tag.tos,
         };
-        if (!udp_agent_deliver(ch, &item))
+        if (!l->deliver(ch, &item, now_mono_ns))
             wrk_count(ch, SHM_COUNT_rx_overwritten, 1);
     }
     if (n > 0)
@@ -197,28 +191,26 @@ static void emit_rx(wrk_channel_t *ch, int64_t now_mono_ns)
 }
 
 /* When the next arrival may come out. */
-static int64_t rx_deadline_ns(const udp_agent_t *a)
+static int64_t rx_deadline_ns(const agent_link_t *l)
 {
-    if (a->link_rx == NULL)
+    if (l->rx == NULL)
         return RT_NEVER_NS;
-    int64_t at = impair_deadline_ns(a->link_rx);
-    return at > a->link_rx_retry_mono_ns ? at : a->link_rx_retry_mono_ns;
+    int64_t at = impair_deadline_ns(l->rx);
+    return at > l->rx_retry_mono_ns ? at : l->rx_retry_mono_ns;
 }
 
-void udp_agent_link_emit(wrk_channel_t *ch, int64_t now_mono_ns)
+void agent_link_emit(wrk_channel_t *ch, agent_link_t *l, int64_t now_mono_ns)
 {
-    udp_agent_t *a = udp_agent_of(ch);
-    if (a->link_tx != NULL && impair_deadline_ns(a->link_tx) <= now_mono_ns)
-        emit_tx(ch, now_mono_ns);
-    if (rx_deadline_ns(a) <= now_mono_ns)
-        emit_rx(ch, now_mono_ns);
+    if (l->tx != NULL && impair_deadline_ns(l->tx) <= now_mono_ns)
+        emit_tx(ch, l, now_mono_ns);
+    if (rx_deadline_ns(l) <= now_mono_ns)
+        emit_rx(ch, l, now_mono_ns);
 }
 
-int64_t udp_agent_link_deadline_ns(const wrk_channel_t *ch)
+int64_t agent_link_deadline_ns(const agent_link_t *l)
 {
-    const udp_agent_t *a = udp_agent_of(ch);
-    int64_t tx = a->link_tx != NULL ? impair_deadline_ns(a->link_tx) : RT_NEVER_NS;
-    int64_t rx = rx_deadline_ns(a);
+    int64_t tx = l->tx != NULL ? impair_deadline_ns(l->tx) : RT_NEVER_NS;
+    int64_t rx = rx_deadline_ns(l);
     return tx < rx ? tx : rx;
 }
 
@@ -247,11 +239,10 @@ _Static_assert(SHM_COUNT_impair_tx_queue_dropped - SHM_COUNT_impair_tx_offered =
                    SHM_COUNT_impair_rx_queue_dropped - SHM_COUNT_impair_rx_offered == 6,
                "counters of the link stand in this order");
 
-void udp_agent_link_counters(wrk_channel_t *ch)
+void agent_link_counters(wrk_channel_t *ch, const agent_link_t *l)
 {
-    udp_agent_t *a = udp_agent_of(ch);
-    copy_counters(ch, a->link_tx, &a->link_base[TX], SHM_COUNT_impair_tx_offered);
-    if (a->link_tx != NULL)
-        wrk_count(ch, SHM_COUNT_impair_tx_queue_dropped, a->link_refused);
-    copy_counters(ch, a->link_rx, &a->link_base[RX], SHM_COUNT_impair_rx_offered);
+    copy_counters(ch, l->tx, &l->base[TX], SHM_COUNT_impair_tx_offered);
+    if (l->tx != NULL)
+        wrk_count(ch, SHM_COUNT_impair_tx_queue_dropped, l->refused);
+    copy_counters(ch, l->rx, &l->base[RX], SHM_COUNT_impair_rx_offered);
 }

@@ -260,6 +260,7 @@ static void fill_by_age(wrk_channel_t *ch, int64_t now_mono_ns)
 
 static void send_ready(wrk_channel_t *ch, int64_t now_mono_ns)
 {
+    udp_agent_t *a = udp_agent_of(ch);
     fill_by_age(ch, now_mono_ns);
     agent_choose_stamps(ch, &a->ledger, &a->batch, now_mono_ns);
     send_batch(ch);

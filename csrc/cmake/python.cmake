@@ -34,7 +34,7 @@ if(Python_INTERPRETER_ID STREQUAL "PyPy")
     message(STATUS "shmring._hot is left out: PyPy calls C faster through cffi; rtpsynth's modules are CPython's")
 else()
     file(GLOB hot_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/hot*.c)
-    rt_python_module(shmring _hot ${hot_sources})
+    rt_python_module(shmring _hot ${hot_sources} ${CMAKE_CURRENT_SOURCE_DIR}/python/int_view.c)
     target_link_libraries(_hot PRIVATE rt_shm rt_proto rt_strict)
 
     # rtpsynth._NAME is python/rtpsynth/NAME*.c.

@@ -16,6 +16,7 @@
 
 #include "base/rt_err.h"
 #include "base/rt_futex.h"
+#include "python/int_array.h"
 #include "shm/ctl_msg.h"
 #include "shm/report_ring.h"
 #include "shm/rx_ring.h"
@@ -214,38 +215,6 @@ static inline int end_send(channel_end_t *e, const void *payload, size_t bytes, 
     if (rc == 0)
         end_ring_bell(e);
     return rc;
-}
-
-/* Numbers of an array in memory, whatever their width. width 0: there is none. */
-typedef struct int_array {
-    const char *base;
-    int64_t stride; /* bytes from one to the next */
-    uint32_t width; /* 1, 2, 4, 8 */
-    uint32_t is_signed;
-} int_array_t;
-
-static inline int64_t int_at(const int_array_t *a, uint64_t i)
-{
-    const char *p = a->base + (int64_t)i * a->stride;
-    switch (a->width) {
-    case 1:
-        return a->is_signed ? (int64_t) * (const int8_t *)p : (int64_t) * (const uint8_t *)p;
-    case 2: {
-        uint16_t v;
-        memcpy(&v, p, sizeof v);
-        return a->is_signed ? (int64_t)(int16_t)v : (int64_t)v;
-    }
-    case 4: {
-        uint32_t v;
-        memcpy(&v, p, sizeof v);
-        return a->is_signed ? (int64_t)(int32_t)v : (int64_t)v;
-    }
-    default: {
-        int64_t v;
-        memcpy(&v, p, sizeof v);
-        return v;
-    }
-    }
 }
 
 /* Many packets in one buffer. Packet i lies at offsets[i], or behind packet i - 1; it is sizes[i]

@@ -1,4 +1,5 @@
 #include "python/hot.h"
+#include "python/int_view.h"
 
 /* Everything of one send_many call. */
 typedef struct send_call {
@@ -19,35 +20,6 @@ static void send_call_clear(send_call_t *c)
     Py_XDECREF(c->items);
     Py_XDECREF(c->due_array);
     Py_XDECREF(c->size_array);
-}
-
-/* Width and sign of one of struct's integer formats in native size; 0 for others. */
-static uint32_t integer_format(const char *format, Py_ssize_t itemsize, uint32_t *is_signed)
-{
-    if (*format == '@' || *format == '=' || *format == '<')
-        format++;
-    if (*format == '\0' || strchr("bhilqnBHILQN", *format) == NULL || format[1] != '\0')
-        return 0;
-    *is_signed = *format >= 'a';
-    return (uint32_t)itemsize;
-}
-
-/* Views an array of integers. */
-static int as_int_array(PyObject *value, const char *what, Py_buffer *view, int_array_t *out)
-{
-    if (PyObject_GetBuffer(value, view, PyBUF_FORMAT | PyBUF_STRIDES) < 0)
-        return -1;
-    const char *format = view->format ? view->format : "B";
-    out->base = view->buf;
-    out->stride = view->ndim == 1 ? view->strides[0] : 0;
-    out->width = view->ndim == 1 ? integer_format(format, view->itemsize, &out->is_signed) : 0;
-    if (out->width)
-        return 0;
-    PyErr_Format(PyExc_TypeError,
-                 "%s is an array of format '%s' with %d dimensions: use integers in one, such as "
-                 "numpy.int64 or array(\"q\")",
-                 what, format, view->ndim);
-    return -1;
 }
 
 /* Turns a sequence of ints into an array in a bytes object. */
@@ -74,7 +46,7 @@ static int as_ints(PyObject *value, const char *what, Py_buffer *view, PyObject 
                    int_array_t *out, uint64_t *count)
 {
     if (PyObject_CheckBuffer(value)) {
-        if (as_int_array(value, what, view, out) < 0)
+        if (int_array_view(value, what, view, out) < 0)
             return -1;
         *count = (uint64_t)view->shape[0];
         return 0;
@@ -133,7 +105,7 @@ static int batch_cut(send_call_t *c, PyObject *size, PyObject *sizes, PyObject *
     send_batch_t *b = &c->batch;
     if (is_given(offsets)) {
         uint64_t count = 0;
-        if (as_int_array(offsets, "offsets", &c->offsets, &b->offsets) < 0)
+        if (int_array_view(offsets, "offsets", &c->offsets, &b->offsets) < 0)
             return -1;
         count = (uint64_t)c->offsets.shape[0];
         if (is_given(sizes))

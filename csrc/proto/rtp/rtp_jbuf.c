@@ -306,7 +306,7 @@ static rtp_jbuf_event_t entry_event(const rtp_jbuf_entry_t *entry, rtp_jbuf_kind
         .lseq = entry->lseq, .item = entry->item, .ts = entry->ts, .kind = (uint8_t)kind};
 }
 
-static rtp_jbuf_event_t *put_events(rtp_jbuf_event_t *to, const rtp_jbuf_result_t *r)
+rtp_jbuf_event_t *rtp_jbuf_put_events(const rtp_jbuf_result_t *r, rtp_jbuf_event_t *to)
 {
     for (uint32_t i = 0; i < r->dropped_count; i++)
         *to++ = entry_event(&r->dropped[i], RTP_JBUF_DROPPED);
@@ -341,7 +341,7 @@ size_t rtp_jbuf_offer_many(rtp_jbuf_t *jb, const rtp_jbuf_in_t *in, size_t count
             *to++ = (rtp_jbuf_event_t){
                 .item = in[taken].item, .kind = RTP_JBUF_ERROR, .error = (int8_t)error};
         }
-        to = put_events(to, &r);
+        to = rtp_jbuf_put_events(&r, to);
     }
     *event_count = (size_t)(to - events);
     return taken;

@@ -141,6 +141,10 @@ typedef struct rtp_jbuf_event {
 
 _Static_assert(sizeof(rtp_jbuf_event_t) == 24, "a row without holes");
 
+/* Writes what one call gave out: the dropped, then the erasure, then the frames. Returns the place
+ * behind the last one. */
+rtp_jbuf_event_t *rtp_jbuf_put_events(const rtp_jbuf_result_t *result, rtp_jbuf_event_t *to);
+
 /* Parses and offers up to count datagrams. It stops where the events of one more might not fit in
  * max_events (frames held + 4) or the buffer is full. Returns how many were taken; *event_count
  * says how many events there are. Per datagram: an error, or the dropped, then the erasure, then

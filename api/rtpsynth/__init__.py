@@ -5,6 +5,7 @@ holds:
 
     rtpsynth.RtpSynth     generator of packets
     rtpsynth.RtpGen       the same under another name
+    rtpsynth.RtpJBuf      the jitter buffer
     rtpsynth.RtpUtils     G.711 and sample rates
     rtpsynth.headers      headers of many packets as one table (not in the original)
     rtpsynth.env          one constant

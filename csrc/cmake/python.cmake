@@ -40,6 +40,7 @@ else()
     # rtpsynth._NAME is python/rtpsynth/NAME*.c.
     set(rtpsynth_modules
         headers
+        jbuf
         synth
         utils
     )
@@ -48,6 +49,7 @@ else()
         rt_python_module(rtpsynth _${name} ${sources})
         target_link_libraries(_${name} PRIVATE rt_proto rt_strict)
     endforeach()
+    target_sources(_jbuf PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/python/int_view.c)
 endif()
 
 install(TARGETS shmring-worker RUNTIME DESTINATION rtworkers/bin)

@@ -6,7 +6,13 @@ import sys
 
 import pytest
 
-HAND_WRITTEN = ["shmring._hot", "rtpsynth._headers", "rtpsynth._synth", "rtpsynth._utils"]
+HAND_WRITTEN = [
+    "shmring._hot",
+    "rtpsynth._headers",
+    "rtpsynth._jbuf",
+    "rtpsynth._synth",
+    "rtpsynth._utils",
+]
 
 
 @pytest.mark.skipif(

@@ -1,0 +1,145 @@
+"""The jitter buffer: puts the RTP datagrams of one stream in order, and says what is missing.
+
+    buffer = RtpJBuf(20)
+    for frame in buffer.udp_in(datagram):
+        if frame.content.type == RTPFrameType.ERS:
+            conceal(frame.content.lseq_end - frame.content.lseq_start + 1)
+        else:
+            play(frame.rtp_data)
+
+There is no time in it: it gives out frames in order, waits at a gap until `capacity` frames have
+come, and then declares the gap lost. At the start of a stream it collects `capacity` frames first.
+
+Many datagrams at once, without a Python object for each: `RtpJBuf.udp_in_many`,
+
+    udp_in_many(data, sizes=None, *, offsets=None, stride=None, out=None)
+
+data:
+    a sequence of datagrams, each as `udp_in` takes it; or one buffer that holds them all and is
+    cut as the other arguments say. Nothing of it is kept: what has to wait is copied.
+sizes:
+    bytes of each datagram: integers, as an array of any integer type or a sequence; or one int for
+    all. They lie one behind the other and add up to the buffer, unless offsets or stride says else.
+offsets:
+    where each datagram begins in the buffer, bytes; an array or a sequence, as long as `sizes`.
+    They may overlap and stand in any order.
+stride:
+    bytes from the beginning of one datagram to that of the next; the buffer is a whole number of
+    them. Without `sizes` the whole stride is datagram. A two-dimensional array needs no stride: a
+    row is a datagram.
+out:
+    where events go: a writable, C-contiguous buffer, such as a NumPy array of `event_dtype()`,
+    with room for 2 events per datagram, 1 per frame held and 4 more.
+
+It returns what happened, in order: a NumPy array of `event_dtype()` (without NumPy a bytearray, see
+`EVENT_STRUCT`), or, with `out`, how many events were written there. Fields of an event, by `kind`,
+one of `JBufEvent`:
+
+    ======= ============================ =============== ============= ===============
+    field   FRAME                        ERASURE         DROPPED       ERROR
+    ======= ============================ =============== ============= ===============
+    lseq    its extended sequence number first missing   as FRAME      0
+    item    number of the datagram       last missing    as FRAME      as FRAME
+    ts      RTP timestamp                units missing   as FRAME      0
+    error   0                            0               0             -7 to -1
+    ======= ============================ =============== ============= ===============
+
+Datagrams are numbered from 0 in the order in which the buffer got them, by either call: the first
+one of a batch has the number that `RtpJBuf.offered` had before. Both calls may be mixed, and leave
+the same state behind. What one brought may come out of the other: `udp_in` and `flush` then give
+frames that hold a copy of their datagram and the opaque None; `udp_in_many` gives the number of the
+datagram, and the buffer's references to it and to its opaque end.
+
+Errors leave the buffer as it was: TypeError (the arguments do not go together, or are no integers),
+ValueError (a datagram outside the buffer, wrong counts, `out` too small), OverflowError,
+BufferError, RuntimeError (`__init__` did not run). MemoryError can come afterwards: then frames
+that wait are dropped, and counted. `flush_many` and `drain_many` are `flush` and `drain` with
+events.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from typing import Any
+
+from rtpsynth import _jbuf
+from rtpsynth._jbuf import (
+    ERSFrame,
+    FrameWrapper,
+    RTPFrame,
+    RTPFrameUnion,
+    RTPInfo,
+    RtpJBuf,
+    RTPPacket,
+    RTPParseError,
+)
+from rtpsynth._jbuf import _get_dealloc_counting as _get_dealloc_counting
+from rtpsynth._jbuf import _get_dealloc_counts as _get_dealloc_counts
+from rtpsynth._jbuf import _reset_dealloc_counts as _reset_dealloc_counts
+from rtpsynth._jbuf import _set_dealloc_counting as _set_dealloc_counting
+
+__all__ = [
+    "EVENT_FIELDS",
+    "EVENT_STRUCT",
+    "RJB_ENOMEM",
+    "RTP_PARSER_OK",
+    "ERSFrame",
+    "FrameWrapper",
+    "JBufEvent",
+    "RTPFrame",
+    "RTPFrameType",
+    "RTPFrameUnion",
+    "RTPInfo",
+    "RTPPacket",
+    "RTPParseError",
+    "RtpJBuf",
+    "event_dtype",
+]
+
+RTP_PARSER_OK = 1
+RJB_ENOMEM = -1007
+"""The number in a `RTPParseError` that means: no memory."""
+
+EVENT_FIELDS = ("lseq", "item", "ts", "kind", "error")
+"""Names of the values that `EVENT_STRUCT` unpacks an event into."""
+
+EVENT_STRUCT = struct.Struct("=QQIBb2x")
+"""An event without NumPy."""
+
+
+class RTPFrameType:
+    """Values of ``FrameWrapper.content.type``."""
+
+    RTP = 0
+    ERS = 1
+
+
+class JBufEvent:
+    """Values of the field `kind` of an event."""
+
+    FRAME = 0
+    ERASURE = 1
+    DROPPED = 2
+    ERROR = 3
+
+
+@functools.cache
+def event_dtype() -> Any:
+    """The NumPy type of an event. Raises ImportError without NumPy."""
+    import numpy as np
+
+    formats = ["u8", "u8", "u4", "u1", "i1"]
+    return np.dtype({"names": EVENT_FIELDS, "formats": formats, "itemsize": EVENT_STRUCT.size})
+
+
+def _make_rows(count: int) -> Any:
+    """Room for that many events. Called before anything is taken."""
+    try:
+        import numpy as np
+    except ImportError:
+        return bytearray(count * EVENT_STRUCT.size)
+    return np.empty(count, event_dtype())
+
+
+_jbuf.configure(_make_rows)

@@ -1,0 +1,212 @@
+/* jbuf.h: rtpsynth._jbuf, the Python class RtpJBuf over proto/rtp/rtp_jbuf.h, and the objects that
+ * it hands out.
+ *
+ *   jbuf_module.c   the module: its classes, constants and hooks
+ *   jbuf_count.c    how many objects of each class were made and freed
+ *   jbuf_content.c  RTPInfo, RTPPacket, RTPFrameUnion, RTPFrame, ERSFrame
+ *   jbuf_wrapper.c  FrameWrapper
+ *   jbuf_buffer.c   RtpJBuf: life, udp_in, flush, drain
+ *   jbuf_many.c     RtpJBuf.udp_in_many, flush_many, drain_many
+ *   jbuf_cut.c      what was given to udp_in_many, as a row of datagrams
+ *
+ * What a frame is on its way. The core holds a 64-bit item per frame. Here it is the address of the
+ * FrameWrapper that will be handed out, or, only while udp_in_many runs, the number of the datagram
+ * (jbuf_item_of_number). Frames that still wait at the end of udp_in_many get their wrapper then.
+ * So between two calls every frame held is a wrapper, whichever call brought it.
+ *
+ *     RtpJBuf -- held --> FrameWrapper -> datagram (bytes), opaque
+ *                             | content, made when it is first asked for
+ *                             v
+ *                         RTPFrame -> RTPFrameUnion -> RTPPacket -> RTPInfo      or ERSFrame
+ *
+ * Nothing refers back, so all of it dies with its last reference. Only opaque can close a cycle:
+ * RtpJBuf and those FrameWrappers whose opaque could do so are known to the garbage collector.
+ *
+ * Threads. The global lock is held throughout. Python code can run, and use the same buffer, only
+ * while there is nothing half done: a call first converts its arguments and makes what it needs,
+ * then changes the core, then moves what came out to objects of its own, and releases at the end.
+ * Making a list or a wrapper can start a garbage collection and that a finalizer; where this must
+ * not happen, jbuf_calm_t holds it off.
+ *
+ * Everything here returns -1 or NULL with a Python exception set, unless it says otherwise. */
+#ifndef RTPSYNTH_JBUF_H
+#define RTPSYNTH_JBUF_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "proto/rtp/rtp_jbuf.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* --- jbuf_count.c --------------------------------------------------------------------------- */
+
+typedef enum jbuf_class {
+    JBUF_RTP_INFO,
+    JBUF_RTP_PACKET,
+    JBUF_ERS_FRAME,
+    JBUF_RTP_FRAME_UNION,
+    JBUF_RTP_FRAME,
+    JBUF_FRAME_WRAPPER,
+    JBUF_RTP_JBUF,
+    JBUF_CLASSES,
+} jbuf_class_t;
+
+typedef struct jbuf_count {
+    uint64_t created;
+    uint64_t freed;
+} jbuf_count_t;
+
+extern bool jbuf_is_counting;
+extern jbuf_count_t jbuf_counts[JBUF_CLASSES];
+extern PyMethodDef jbuf_count_methods[];
+
+static inline void jbuf_count_created(jbuf_class_t which)
+{
+    jbuf_counts[which].created += jbuf_is_counting;
+}
+
+static inline void jbuf_count_freed(jbuf_class_t which)
+{
+    jbuf_counts[which].freed += jbuf_is_counting;
+}
+
+/* --- jbuf_module.c -------------------------------------------------------------------------- */
+
+extern PyObject *jbuf_parse_error; /* the exception RTPParseError */
+extern PyObject *jbuf_make_rows; /* callable(n) -> a writable buffer of n rows; from configure() */
+
+/* Raises TypeError where args is not empty: the classes below take none. Keywords are ignored, as
+ * the original does. */
+int jbuf_refuse_arguments(PyTypeObject *type, PyObject *args);
+
+/* Holds off the garbage collector, and with it all Python code that nobody called. */
+typedef struct jbuf_calm {
+    int was_enabled;
+} jbuf_calm_t;
+
+static inline jbuf_calm_t jbuf_calm_begin(void)
+{
+    return (jbuf_calm_t){PyGC_Disable()};
+}
+
+static inline void jbuf_calm_end(jbuf_calm_t calm)
+{
+    if (calm.was_enabled)
+        PyGC_Enable();
+}
+
+/* --- jbuf_content.c ------------------------------------------------------------------------- */
+
+/* Adds the five classes to the module. */
+int jbuf_content_init(PyObject *module);
+
+/* What FrameWrapper.content is. Not counted as created: that happens when the wrapper is handed
+ * out, whether this is ever asked for or not. */
+PyObject *jbuf_make_rtp_frame(PyObject *datagram, uint64_t lseq);
+PyObject *jbuf_make_ers_frame(const rtp_jbuf_erasure_t *erasure);
+
+/* --- jbuf_wrapper.c ------------------------------------------------------------------------- */
+
+typedef enum jbuf_wrapper_kind {
+    JBUF_WRAPS_NOTHING,
+    JBUF_WRAPS_FRAME,
+    JBUF_WRAPS_ERASURE,
+} jbuf_wrapper_kind_t;
+
+typedef struct jbuf_wrapper {
+    PyObject_HEAD PyObject *data; /* the datagram: bytes. None: no frame */
+    PyObject *opaque;
+    PyObject *content; /* NULL: not asked for yet */
+    union {
+        struct {
+            uint64_t lseq;
+            uint64_t number; /* of the datagram, counted over all that was offered */
+        } frame;
+        rtp_jbuf_erasure_t erasure;
+    };
+    uint8_t kind; /* jbuf_wrapper_kind_t */
+    bool is_out;  /* handed out, or made by calling the class */
+} jbuf_wrapper_t;
+
+/* Adds FrameWrapper to the module. */
+int jbuf_wrapper_init(PyObject *module);
+
+/* For a frame that begins to wait. Steals datagram, also on failure; borrows opaque. The new object
+ * belongs to the buffer and nobody sees it. */
+jbuf_wrapper_t *jbuf_wrapper_make(PyObject *datagram, PyObject *opaque);
+
+/* The buffer's reference becomes the caller's, and what there is to count is counted. */
+PyObject *jbuf_wrapper_hand_out(jbuf_wrapper_t *self, uint64_t lseq);
+
+PyObject *jbuf_wrapper_make_erasure(const rtp_jbuf_erasure_t *erasure);
+
+/* For RtpJBuf's traverse: visits what a waiting wrapper refers to. */
+int jbuf_wrapper_visit(jbuf_wrapper_t *self, visitproc visit, void *arg);
+
+/* --- jbuf_buffer.c -------------------------------------------------------------------------- */
+
+typedef struct jbuf {
+    PyObject_HEAD rtp_jbuf_t core; /* entries: NULL before __init__ */
+} jbuf_t;
+
+/* Adds RtpJBuf to the module. */
+int jbuf_buffer_init(PyObject *module);
+
+/* Raises RuntimeError where __init__ has not run. */
+int jbuf_check(const jbuf_t *self);
+
+/* Room for at least that many entries. Returns false where there is no memory; no exception. */
+bool jbuf_reserve(jbuf_t *self, uint64_t entry_count);
+
+static inline uint64_t jbuf_item_of_number(uint64_t number)
+{
+    return number << 1 | 1;
+}
+
+static inline bool jbuf_item_is_number(uint64_t item)
+{
+    return item & 1;
+}
+
+static inline uint64_t jbuf_number_of_item(uint64_t item)
+{
+    return item >> 1;
+}
+
+static inline uint64_t jbuf_item_of_wrapper(const jbuf_wrapper_t *wrapper)
+{
+    return (uintptr_t)wrapper;
+}
+
+static inline jbuf_wrapper_t *jbuf_wrapper_of_item(uint64_t item)
+{
+    return (jbuf_wrapper_t *)(uintptr_t)item;
+}
+
+/* The datagram as bytes: the very object where it is bytes, else what bytes(object) makes of it. */
+PyObject *jbuf_as_datagram(PyObject *object);
+
+/* --- jbuf_many.c ---------------------------------------------------------------------------- */
+
+PyObject *jbuf_udp_in_many(jbuf_t *self, PyObject *args, PyObject *kwargs);
+PyObject *jbuf_flush_many(jbuf_t *self, PyObject *args, PyObject *kwargs);
+PyObject *jbuf_drain_many(jbuf_t *self, PyObject *args, PyObject *kwargs);
+
+/* --- jbuf_cut.c ----------------------------------------------------------------------------- */
+
+typedef struct jbuf_cut {
+    rtp_jbuf_in_t *in; /* item is not set */
+    size_t count;
+    PyObject *items; /* tuple of bytes; NULL: one buffer */
+    Py_buffer data;
+} jbuf_cut_t;
+
+/* Checks everything and copies all sizes and offsets, so that nothing can change them afterwards.
+ * Runs Python code. jbuf_cut_close in any case. */
+int jbuf_cut_open(jbuf_cut_t *cut, PyObject *data, PyObject *sizes, PyObject *offsets,
+                  PyObject *stride);
+void jbuf_cut_close(jbuf_cut_t *cut);
+
+#endif

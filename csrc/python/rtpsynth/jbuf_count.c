@@ -1,0 +1,72 @@
+#include "python/rtpsynth/jbuf.h"
+
+#include <string.h>
+
+bool jbuf_is_counting;
+jbuf_count_t jbuf_counts[JBUF_CLASSES];
+
+static const char *const class_names[JBUF_CLASSES] = {
+    "RTPInfo", "RTPPacket", "ERSFrame", "RTPFrameUnion", "RTPFrame", "FrameWrapper", "RtpJBuf",
+};
+
+static PyObject *set_counting(PyObject *module, PyObject *flag)
+{
+    (void)module;
+    int is_true = PyObject_IsTrue(flag);
+    if (is_true < 0)
+        return NULL;
+    jbuf_is_counting = is_true;
+    return Py_NewRef(Py_None);
+}
+
+static PyObject *get_counting(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    return PyBool_FromLong(jbuf_is_counting);
+}
+
+static PyObject *reset_counts(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    memset(jbuf_counts, 0, sizeof jbuf_counts);
+    return Py_NewRef(Py_None);
+}
+
+static int put_count(PyObject *counts, const char *class_name, const char *what, uint64_t value)
+{
+    PyObject *key = PyUnicode_FromFormat("%s_%s", class_name, what);
+    PyObject *number = PyLong_FromUnsignedLongLong(value);
+    int rc = key && number ? PyDict_SetItem(counts, key, number) : -1;
+    Py_XDECREF(key);
+    Py_XDECREF(number);
+    return rc;
+}
+
+static PyObject *get_counts(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    PyObject *counts = PyDict_New();
+    for (int i = 0; counts && i < JBUF_CLASSES; i++) {
+        if (put_count(counts, class_names[i], "created", jbuf_counts[i].created) < 0 ||
+            put_count(counts, class_names[i], "freed", jbuf_counts[i].freed) < 0)
+            Py_CLEAR(counts);
+    }
+    return counts;
+}
+
+PyMethodDef jbuf_count_methods[] = {
+    {"_set_dealloc_counting", set_counting, METH_O,
+     "_set_dealloc_counting($module, flag, /)\n--\n\n"
+     "Switch the counting of objects on or off, in the whole process."},
+    {"_get_dealloc_counting", get_counting, METH_NOARGS,
+     "_get_dealloc_counting($module, /)\n--\n\n"},
+    {"_reset_dealloc_counts", reset_counts, METH_NOARGS,
+     "_reset_dealloc_counts($module, /)\n--\n\n"},
+    {"_get_dealloc_counts", get_counts, METH_NOARGS,
+     "_get_dealloc_counts($module, /)\n--\n\n"
+     "X_created and X_freed for each class X, counted while counting was on."},
+    {NULL, NULL, 0, NULL},
+};

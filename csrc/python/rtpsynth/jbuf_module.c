@@ -1,0 +1,65 @@
+#include "python/rtpsynth/jbuf.h"
+
+#include "proto/rtp/rtp_packet.h"
+
+PyObject *jbuf_parse_error;
+PyObject *jbuf_make_rows;
+
+int jbuf_refuse_arguments(PyTypeObject *type, PyObject *args)
+{
+    if (PyTuple_Size(args) == 0)
+        return 0;
+    PyObject *name = PyType_GetName(type);
+    if (name)
+        PyErr_Format(PyExc_TypeError, "%U() takes no arguments", name);
+    Py_XDECREF(name);
+    return -1;
+}
+
+/* configure(make_rows): called with n, returns a writable buffer of at least n events. */
+static PyObject *configure(PyObject *module, PyObject *make_rows)
+{
+    (void)module;
+    PyObject *old = jbuf_make_rows;
+    Py_INCREF(make_rows);
+    jbuf_make_rows = make_rows;
+    Py_XDECREF(old);
+    return Py_NewRef(Py_None);
+}
+
+static PyMethodDef module_methods[] = {
+    {"configure", configure, METH_O, "configure($module, make_rows, /)\n--\n\n"},
+    {NULL, NULL, 0, NULL},
+};
+
+/* One phase, so that an interpreter of its own lock refuses it: types and counts are static. */
+static struct PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "rtpsynth._jbuf",
+    .m_doc = "The jitter buffer of rtpsynth.RtpJBuf, in C.",
+    .m_size = -1,
+    .m_methods = module_methods,
+};
+
+static int add_names(PyObject *module)
+{
+    jbuf_parse_error = PyErr_NewExceptionWithDoc("rtpsynth.RtpJBuf.RTPParseError",
+                                                 "What was offered is not RTP.", NULL, NULL);
+    if (jbuf_parse_error == NULL ||
+        PyModule_AddObjectRef(module, "RTPParseError", jbuf_parse_error) < 0)
+        return -1;
+    return PyModule_AddFunctions(module, jbuf_count_methods);
+}
+
+PyMODINIT_FUNC PyInit__jbuf(void)
+{
+    PyObject *module = PyModule_Create(&module_def);
+    if (module == NULL)
+        return NULL;
+    if (add_names(module) < 0 || jbuf_content_init(module) < 0 || jbuf_wrapper_init(module) < 0 ||
+        jbuf_buffer_init(module) < 0) {
+        Py_DECREF(module);
+        return NULL;
+    }
+    return module;
+}

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 # Processes started with -c or -m would otherwise find the sources in the current folder first,
 # which hold no compiled parts.
@@ -12,3 +18,16 @@ os.environ["PYTHONSAFEPATH"] = "1"
 # A shell without job control starts what it puts in the background with SIGINT ignored, and
 # Python then leaves it so.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def rtp_jbuf_model() -> ModuleType:
+    """models/rtp_jbuf.py: `Model`, `Outcome`, `parse`, `datagram`, `random_stream`."""
+    name = "rtp_jbuf_model"
+    path = Path(__file__).parent / "models" / "rtp_jbuf.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -151,6 +151,8 @@ static PyObject *hand_out(const rtp_jbuf_entry_t *entry)
  * any case: without memory for the list they are gone. */
 static PyObject *list_ready(const rtp_jbuf_result_t *r)
 {
+    if (r->ready_count == 0)
+        return PyList_New(0);
     jbuf_calm_t calm = jbuf_calm_begin();
     Py_ssize_t at = 0;
     PyObject *list = PyList_New((Py_ssize_t)r->ready_count + r->has_erasure);

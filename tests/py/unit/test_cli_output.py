@@ -98,7 +98,10 @@ def test_medians_are_of_the_runs_and_the_systems_alternate():
         order.append("floor")
         return {("rate", "pps"): 2.0}
 
-    rows = list(measure.alternate("bulk", "64B", {"shmring": ours, "floor": bare}, 3))
+    plan = measure.Plan(None, 3, None, None, "unit", cases=frozenset({"64B"}))
+    systems = {"shmring": ours, "floor": bare}
+    rows = list(measure.alternate(plan, "bulk", "64B", systems))
+    assert list(measure.alternate(plan, "bulk", "not chosen", systems)) == []
     assert order == ["ours", "floor"] * 3
     assert rows == [
         measure.Row("bulk", "64B", "shmring", "rate", 5.0, "pps"),

@@ -22,6 +22,8 @@
  *   QUIT      -                             -                            -             -
  *   ENGINE    ctl_channel_t + the engine's  [one]                        the engine's  -
  *
+ * A reader that takes its slot up again finds its eventfd rung: packets may have come unannounced.
+ *
  * The result of LIST is the number of channels; its body names those from first on, as many as a
  * message holds: ask again with a higher first for the rest.
  *

@@ -241,8 +241,12 @@ static int attach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask, 
                             .reader = got->reader,
                             .bell = bell};
     conn->attachments = a;
-    if (bell >= 0)
-        ch->bells[ch->bell_count++] = (wrk_reader_bell_t){.slot = got->reader, .fd = bell};
+    if (bell < 0)
+        return 0;
+    ch->bells[ch->bell_count++] = (wrk_reader_bell_t){.slot = got->reader, .fd = bell};
+    /* The worker before this one may have died between taking the wish and ringing. */
+    if (got->reader == ask->reader)
+        wrk_ring(bell);
     return 0;
 }
 

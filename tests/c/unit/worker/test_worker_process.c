@@ -731,6 +731,45 @@ static void test_takeover_sends_the_rest_once(void)
     close(sink);
 }
 
+static bool readable(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, 0) == 1;
+}
+
+/* A worker that was killed between taking a reader's wish to be rung and ringing. */
+static void test_a_lost_ring_is_made_good_by_the_next_worker(void)
+{
+    wt_worker_t first, second;
+    REQUIRE(wt_start(&first, NULL));
+    wt_channel_t ch = {.config = wt_config("unrung", 9)};
+    REQUIRE(wt_segment(&ch));
+    CHECK_EQ(wt_send_open(&first, &ch, 0), 0);
+    int bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    CHECK_EQ(wt_attach(&first, first.pool, &ch, bell), 0);
+    CHECK(!readable(bell)); /* who is new reads what is there before it waits */
+    (void)kill(first.pid, SIGKILL);
+    (void)waitpid(first.pid, NULL, 0);
+    rt_store_relaxed(&ch.segment.readers[ch.reader_slot].bell_want, 0);
+    second = first;
+    close(first.pool);
+    REQUIRE(wt_launch(&second, NULL));
+    CHECK_EQ(wt_reply(&second, second.pool, 0, NULL, 0, NULL, NULL), 0);
+    CHECK_EQ(wt_send_open(&second, &ch, CTL_OPEN_TAKEOVER), 0);
+    ctl_attach_t again = {
+        .what = CTL_ATTACH_READER, .producer = CTL_NO_SLOT, .reader = ch.reader_slot};
+    memcpy(again.channel.name, ch.config.name, sizeof again.channel.name);
+    ctl_attached_t got = {.reader = CTL_NO_SLOT};
+    CHECK_EQ(wt_ask(&second, second.pool, CTL_ATTACH, &again, sizeof again, &bell, 1, &got,
+                    sizeof got, NULL),
+             0);
+    CHECK_EQ(got.reader, ch.reader_slot);
+    CHECK(readable(bell));
+    wt_drop(&ch);
+    close(bell);
+    wt_stop(&second);
+}
+
 /* More than can be sent at the time: the worker is late because of what goes before, although it
  * has to rest in between. */
 static void test_overload_is_not_blamed_on_waking(void)
@@ -826,6 +865,7 @@ int main(void)
     RUN(test_malformed_messages_do_no_harm);
     wt_stop(&worker);
     RUN(test_takeover_sends_the_rest_once);
+    RUN(test_a_lost_ring_is_made_good_by_the_next_worker);
     RUN(test_overload_is_not_blamed_on_waking);
     RUN(test_private_pool_takes_everything_along);
     RUN(test_bad_options_are_explained);

@@ -5,6 +5,7 @@ Names are not looked up: a look-up may wait for the network, and nothing here ma
 
 from __future__ import annotations
 
+import operator
 import socket
 import sys
 from typing import Any
@@ -18,13 +19,15 @@ Address = tuple[str, int]
 """Numeric host and port. IPv6 may carry its zone in the host ("fe80::1%eth0")."""
 
 
-def pack(address: object, what: str = "address") -> bytes:
+def pack(address: object, what: str = "address", least_port: int = 0) -> bytes:
     """Return `address`, a (host, port) pair, as the bytes of an `shm_addr_t`.
 
-    IPv6 also takes the four-part form of `socket`, (host, port, flow, scope). Raises `BadAddress`,
-    `TypeError`.
+    IPv6 also takes the four-part form of `socket`, (host, port, flow, scope). `least_port`: 1 where
+    packets are to go. Raises `BadAddress`, `TypeError`.
     """
     host, port, scope = _parts(address, what)
+    if isinstance(port, bool) or not least_port <= port <= 65535:
+        raise BadAddress(f"{what}: port is {port!r}, must be {least_port} to 65535")
     out = ffi.new("shm_addr_t *")
     out.port = port
     if ":" in host:
@@ -62,16 +65,19 @@ def unpack(raw: Any) -> Address | None:
 
 
 def _parts(address: object, what: str) -> tuple[str, int, int]:
+    host: Any = None
+    port: Any = None
+    scope: Any = None
     match address:
-        case (str() as host, int() as port):
-            scope = 0
-        case (str() as host, int() as port, int(), int() as scope):
-            pass
-        case _:
-            raise TypeError(f'{what} must be a pair such as ("127.0.0.1", 9000), not {address!r}')
-    if isinstance(port, bool) or not 0 <= port <= 65535:
-        raise BadAddress(f"{what}: port is {port!r}, must be 0 to 65535")
-    return host, port, scope
+        case (str(), _):
+            (host, port), scope = address, 0
+        case (str(), _, _, _):
+            host, port, _, scope = address
+    if not (hasattr(port, "__index__") and hasattr(scope, "__index__")):
+        raise TypeError(f'{what} must be a pair such as ("127.0.0.1", 9000), not {address!r}')
+    if not 0 <= scope < 2**32:
+        raise BadAddress(f"{what}: scope is {scope}, must be the number of an interface")
+    return host, port if isinstance(port, bool) else operator.index(port), operator.index(scope)
 
 
 def _numeric(family: int, host: str, what: str) -> bytes:

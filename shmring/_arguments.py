@@ -6,22 +6,31 @@ import math
 import operator
 from typing import Any
 
-from shmring._ring import lib
+from shmring._ring import ffi, lib
 
 NS_PER_S = 1_000_000_000
 TIME_MAX_NS = 2**63 - 1
+SEQUENCE_MAX = 2**63 - 1
 
 Buffer = bytes | bytearray | memoryview | Any
 """Anything with the buffer protocol, C-contiguous."""
 
 
-def ns(value: object, what: str) -> int:
-    """An integer; bool is refused although it is an int: it is never a time."""
+def integer(value: object, what: str, meaning: str = "") -> int:
+    """An integer; bool is refused although it is an int: it is never one of these."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(
-            f"{what} must be an int: nanoseconds (seconds times 1_000_000_000), not {value!r}"
-        )
+        raise TypeError(f"{what} must be an int{meaning}, not {value!r}")
     return operator.index(value)
+
+
+def size(value: object, what: str) -> int:
+    """A number of bytes, not checked further."""
+    return integer(value, what, ": bytes")
+
+
+def ns(value: object, what: str) -> int:
+    """A time, not checked further."""
+    return integer(value, what, ": nanoseconds (seconds times 1_000_000_000)")
 
 
 def time_ns(value: object, what: str) -> int:
@@ -34,11 +43,60 @@ def time_ns(value: object, what: str) -> int:
     return number
 
 
+def sequence(value: object) -> int:
+    """The number of a packet."""
+    number = integer(value, "sequence", ", as send() returned it")
+    if not 0 <= number <= SEQUENCE_MAX:
+        raise ValueError(
+            f"sequence is {number}: packets are counted from 0, see what send() returned"
+        )
+    return number
+
+
+def count(value: object, what: str, least: int, most: int) -> int:
+    """How many; `least` to `most`."""
+    number = integer(value, what)
+    if not least <= number <= most:
+        raise ValueError(f"{what} is {number}: it must be {least} to {most}")
+    return number
+
+
+def payload(data: object) -> Any:
+    """What cffi makes of a payload; to be used in a ``with`` statement."""
+    try:
+        return ffi.from_buffer(data)
+    except TypeError:
+        hint = ": encode it, as in text.encode()" if isinstance(data, str) else ""
+        raise TypeError(
+            f"a payload must be a bytes-like object, not {type(data).__name__}{hint}"
+        ) from None
+
+
+def writable(buffer: Any, what: str) -> memoryview:
+    """A buffer to write to, as bytes."""
+    try:
+        view = memoryview(buffer).cast("B")
+    except TypeError:
+        raise TypeError(
+            f"{what} must be a writable buffer such as a bytearray, not {type(buffer).__name__}"
+        ) from None
+    if view.readonly:
+        raise BufferError(f"{what} is read-only: give a writable buffer such as a bytearray")
+    return view
+
+
 def deadline(timeout: float | None) -> int:
     """timeout= in seconds to a point of CLOCK_MONOTONIC; 0: do not wait."""
     if timeout is None:
         return int(lib.RT_NEVER_NS)
-    seconds = math.ldexp(timeout, 0)  # float() would take text as well
+    try:
+        if isinstance(timeout, bool):
+            raise TypeError
+        seconds = math.ldexp(timeout, 0)  # float() would take text as well
+    except TypeError:
+        raise TypeError(
+            f"timeout must be seconds, 0 not to wait, or None to wait for ever, not {timeout!r}"
+        ) from None
     if not seconds >= 0.0:
         raise ValueError(
             f"timeout is {timeout!r}: use seconds, 0 not to wait, None to wait for ever"

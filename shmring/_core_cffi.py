@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Never
 
-from shmring import _address
-from shmring._arguments import Buffer, deadline, has_passed, ns, time_ns
+from shmring import _address, _arguments
+from shmring._arguments import Buffer, deadline, has_passed, time_ns
 from shmring._check import last_text
 from shmring._ring import ffi, lib
 from shmring._send_batch import SendBatch
@@ -212,7 +212,7 @@ class Core:
         until_ns = deadline(timeout)
         dest = self._destination(to)
         sequence = ffi.new("uint64_t *")
-        with ffi.from_buffer(data) as payload:
+        with _arguments.payload(data) as payload:
             size = len(payload)
             while True:
                 with self._core_lock:
@@ -238,12 +238,12 @@ class Core:
 
         Raises `TooLate` if the old packet does not wait any more, otherwise as `send`.
         """
-        old = time_ns(sequence, "sequence")
+        old = _arguments.sequence(sequence)
         due_ns = 0 if at is None else time_ns(at, "at")
         until_ns = deadline(timeout)
         dest = self._destination(to)
         new = ffi.new("uint64_t *")
-        with ffi.from_buffer(data) as payload:
+        with _arguments.payload(data) as payload:
             size = len(payload)
             while True:
                 with self._core_lock:
@@ -337,9 +337,7 @@ class Core:
 
         Raises also `PayloadTooLarge`; the packet stays for the next call.
         """
-        view = memoryview(buffer).cast("B")
-        if view.readonly:
-            raise BufferError("the buffer is read-only: use a bytearray or another writable one")
+        view = _arguments.writable(buffer, "buffer")
         packet = self._receive(deadline(timeout), lambda end: self._take_into(end, view))
         if packet is None:
             self._raise_timeout()
@@ -359,11 +357,9 @@ class Core:
 
         Raises as `recv`; `PayloadTooLarge` if not even the first fits into `out`.
         """
-        most = ns(max, "max")
-        if not 1 <= most <= RECV_MANY_MOST:
-            raise ValueError(f"max is {max} packets, must be 1 to {RECV_MANY_MOST}")
+        most = _arguments.count(max, "max", 1, RECV_MANY_MOST)
         until_ns = deadline(timeout)
-        view = None if out is None else memoryview(out).cast("B")
+        view = None if out is None else _arguments.writable(out, "out")
         batch = self._receive(until_ns, lambda end: self._take_many(end, most, view))
         if batch is None:
             self._raise_timeout()

@@ -349,9 +349,9 @@ def _set_choices(config: Any, given: dict[str, Any]) -> None:
 
 
 def _set_addresses(config: Any, given: dict[str, Any]) -> None:
-    for option in ("local", "remote"):
+    for option, least_port in (("local", 0), ("remote", 1)):
         if option in given:
-            raw = _address.pack(given[option], option)
+            raw = _address.pack(given[option], option, least_port)
             ffi.memmove(ffi.addressof(config, option), raw, len(raw))
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import array
 import contextlib
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
+from shmring import _arguments
 from shmring._arguments import Buffer, ns, time_ns
 from shmring._ring import ffi, lib
 
@@ -65,7 +66,7 @@ class SendBatch:
             if interval_ns is not None:
                 raise TypeError("interval_ns needs at=, the time of the first packet")
         elif hasattr(at, "__len__"):
-            count = self._int_array(batch.dues, at, "at")
+            count = self._int_array(batch.dues, at, "at", ns)
             if interval_ns is not None:
                 raise TypeError("interval_ns goes with at=start, not with an array")
             _check_count("at", count, batch.count)
@@ -81,8 +82,9 @@ class SendBatch:
         """Where the sequences go, 8 bytes each."""
         if sequences is None:
             return
+        view = _arguments.writable(sequences, "sequences")
         room = self._buffers.enter_context(
-            ffi.from_buffer("uint64_t[]", sequences, require_writable=True)
+            ffi.from_buffer("uint64_t[]", view, require_writable=True)
         )
         if len(room) < self.count:
             raise ValueError(
@@ -114,7 +116,7 @@ class SendBatch:
             due_ns = lib.int_at(ffi.addressof(batch, "dues"), batch.done)
         if due_ns < 0:
             return -errno.ERANGE
-        with ffi.from_buffer(item) as payload:
+        with _arguments.payload(item) as payload:
             rc = int(lib.end_send(end, payload, len(payload), due_ns, batch.dest, sequence))
         if rc == 0:
             if batch.done == 0:
@@ -137,6 +139,11 @@ class SendBatch:
             if not (size is None and sizes is None and offsets is None):
                 raise TypeError(
                     "size, sizes and offsets go with one buffer, not with a sequence of packets"
+                ) from None
+            if isinstance(packets, str) or not isinstance(packets, Iterable):
+                raise TypeError(
+                    "packets must be an iterable of bytes-like objects, or one buffer, not "
+                    f"{packets!r}"
                 ) from None
             self._items = tuple(packets)
             self._batch.count = len(self._items)
@@ -164,10 +171,10 @@ class SendBatch:
             count = self._int_array(batch.offsets, offsets, "offsets")
             if sizes is None:
                 batch.count = count
-                batch.size = ns(size, "size")
+                batch.size = _arguments.size(size, "size")
             _check_count("offsets", count, batch.count)
         elif offsets is None and size is not None:
-            self._cut_by_size(ns(size, "size"))
+            self._cut_by_size(_arguments.size(size, "size"))
         elif offsets is None and row is not None:
             self._cut_by_size(row)
         else:
@@ -194,12 +201,18 @@ class SendBatch:
                 f"sizes add up to {total}, the buffer has {self._batch.data_bytes} bytes"
             )
 
-    def _int_array(self, into: Any, value: Any, what: str) -> int:
+    def _int_array(
+        self,
+        into: Any,
+        value: Any,
+        what: str,
+        number: Callable[[object, str], int] = _arguments.size,
+    ) -> int:
         """Fill an int_array_t from an array or a sequence of ints. Returns how many there are."""
         try:
             view = memoryview(value)
         except TypeError:
-            value = array.array("q", [ns(item, what) for item in value])
+            value = _packed(value, what, number)
             view = memoryview(value)
         code = view.format.lstrip("@=<")
         if view.ndim != 1 or code not in _INTEGERS:
@@ -214,6 +227,18 @@ class SendBatch:
         into.stride = into.width = view.itemsize
         into.is_signed = code.islower()
         return len(view)
+
+
+def _packed(
+    values: Iterable[object], what: str, number: Callable[[object, str], int]
+) -> array.array[int]:
+    packed = array.array("q")
+    for index, value in enumerate(values):
+        try:
+            packed.append(number(value, what))
+        except OverflowError:
+            raise ValueError(f"{what}: entry {index}, {value}, takes more than 64 bits") from None
+    return packed
 
 
 def _check_count(what: str, count: int, wanted: int) -> None:

@@ -105,6 +105,9 @@ class PacketBatch(_Records):
         super().__init__(records, _PACKET_BYTES, count)
         self.payload = payload
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PacketBatch, (bytes(self.payload), bytes(self._records), self._count)
+
     @property
     def sequences(self) -> memoryview[int]:
         return self._column("Q", 0)
@@ -186,6 +189,9 @@ class ReportBatch(_Records):
 
     def __init__(self, records: bytes, count: int) -> None:
         super().__init__(records, _REPORT_BYTES, count)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ReportBatch, (bytes(self._records), self._count)
 
     @property
     def array(self) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, Never, Protocol, Self
 
 from rtworkers import paths
 from rtworkers.control import Op
-from shmring import _address, errors
+from shmring import _address, _arguments, errors
 from shmring._aio import Waiters
 from shmring._arguments import Buffer, deadline, has_passed
 from shmring._backend import Core, Packet
@@ -204,7 +204,7 @@ class Channel(Core):
         """Take a packet back. Return whether it still waited; its verdict is then ``cancelled``."""
         self._need_writable("take packets back")
         segment = self._mapped()
-        if not lib.tx_ring_cancel(segment, sequence, ffi.NULL):
+        if not lib.tx_ring_cancel(segment, _arguments.sequence(sequence), ffi.NULL):
             return False
         # A worker that sleeps until that packet's time gives its verdict and frees its room now.
         if not self._end.tx_ready:
@@ -249,12 +249,12 @@ class Channel(Core):
         timeout: float | None = None,
     ) -> int:
         """As `send`, without blocking the event loop while the ring is full."""
-        give_up = None if timeout is None else time.monotonic() + timeout
+        until_ns = deadline(timeout)
         while True:
             try:
                 return self.send(data, at, to=to)
             except errors.RingFull:
-                if give_up is not None and time.monotonic() >= give_up:
+                if has_passed(until_ns):
                     self._raise_full(True, 0, 0)
             await asyncio.sleep(ROOM_LOOK_S)
 
@@ -266,20 +266,21 @@ class Channel(Core):
         Covers packets of all senders. max: at most so many. Does not wait. Raises `BadConfig` on a
         channel without reports.
         """
-        left = sys.maxsize if max is None else max
+        left = sys.maxsize if max is None else _arguments.count(max, "max", 0, sys.maxsize)
         while left > 0 and len(batch := self.read_reports(min(left, REPORTS_AT_ONCE))):
             yield from batch
             left -= len(batch)
 
     def read_reports(self, max: int = 65536) -> ReportBatch:
         """Take the send reports that are there, up to `max`, without an object for each."""
+        most = _arguments.count(max, "max", 0, sys.maxsize)
         segment = self._mapped()
         if segment.config.report_slots == 0 or segment.config.reports == lib.SHM_REPORTS_OFF:
             raise errors.BadConfig(
                 f'channel {self._name!r} keeps no send reports: open it with reports="all" and a '
                 "report_capacity above 0"
             )
-        out = ffi.new("shm_report_t[]", min(max, segment.config.report_slots))
+        out = ffi.new("shm_report_t[]", min(most, segment.config.report_slots))
         with self._report_lock:
             count = lib.report_reader_next(self._reports, out, len(out))
         return ReportBatch(bytes(ffi.buffer(out)[: count * ffi.sizeof("shm_report_t")]), count)
@@ -318,6 +319,7 @@ class Channel(Core):
 
         timeout: seconds; None: for ever. Raises `ReceiveTimeout`, `ChannelClosed`.
         """
+        deadline(timeout)  # refuses what is no timeout
         packet = self.try_recv()
         if packet is not None:
             return packet
@@ -506,7 +508,7 @@ class Channel(Core):
             return self._addresses[to]
         except (KeyError, TypeError):
             pass
-        raw = _address.pack(to, "to")
+        raw = _address.pack(to, "to", least_port=1)
         self._check_family(raw)
         if len(self._addresses) >= ADDRESS_CACHE:
             self._addresses.clear()

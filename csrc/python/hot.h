@@ -69,11 +69,21 @@ static inline int is_given(PyObject *value)
     return value && value != Py_None;
 }
 
-/* An integer that is no bool; what names it in errors. */
-int as_ns(PyObject *value, const char *what, int64_t *out);
+/* An integer. bool is refused although it is an int: it is never one of these. what names the value
+ * in errors, meaning follows "an int" there. Raises OverflowError where 64 bits do not hold it. */
+int as_int(PyObject *value, const char *what, const char *meaning, int64_t *out);
 
-/* The same, 0 or above. */
+#define MEANS_NS ": nanoseconds (seconds times 1_000_000_000)"
+#define MEANS_BYTES ": bytes"
+
+/* A time, 0 or above. */
 int as_time_ns(PyObject *value, const char *what, int64_t *out);
+
+/* The number of a packet, 0 or above. */
+int as_sequence(PyObject *value, int64_t *out);
+
+/* least to most; least >= 0. */
+int as_count(PyObject *value, const char *what, int64_t least, int64_t most, int64_t *out);
 
 /* timeout= in seconds to a point of CLOCK_MONOTONIC; 0: do not wait; RT_NEVER_NS: for ever. */
 int as_deadline(PyObject *value, int64_t *until_mono_ns);
@@ -82,6 +92,9 @@ static inline int has_passed(int64_t until_mono_ns)
 {
     return until_mono_ns == 0 || (until_mono_ns != RT_NEVER_NS && rt_mono_ns() >= until_mono_ns);
 }
+
+/* A buffer to write to; to be released. */
+int as_writable(PyObject *value, const char *what, Py_buffer *view);
 
 /* A payload's bytes, through the buffer protocol or, for bytes, directly; payload_release
  * afterwards in both cases. */

@@ -59,13 +59,10 @@ int signature_bind(const signature_t *s, PyObject *const *args, Py_ssize_t nargs
     return require_arguments(s, values);
 }
 
-/* bool is refused although it is an int: it is never a time. */
-int as_ns(PyObject *value, const char *what, int64_t *out)
+int as_int(PyObject *value, const char *what, const char *meaning, int64_t *out)
 {
     if (PyBool_Check(value) || !PyIndex_Check(value)) {
-        PyErr_Format(PyExc_TypeError,
-                     "%s must be an int: nanoseconds (seconds times 1_000_000_000), not %R", what,
-                     value);
+        PyErr_Format(PyExc_TypeError, "%s must be an int%s, not %R", what, meaning, value);
         return -1;
     }
     PyObject *number = PyNumber_Index(value);
@@ -76,19 +73,50 @@ int as_ns(PyObject *value, const char *what, int64_t *out)
     return *out == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
+/* As as_int, but what does not fit 64 bits becomes -1, to be refused with the negative ones. */
+static int as_natural(PyObject *value, const char *what, const char *meaning, int64_t *out)
+{
+    if (as_int(value, what, meaning, out) == 0)
+        return 0;
+    if (!PyErr_ExceptionMatches(PyExc_OverflowError))
+        return -1;
+    PyErr_Clear();
+    *out = -1;
+    return 0;
+}
+
 int as_time_ns(PyObject *value, const char *what, int64_t *out)
 {
-    if (as_ns(value, what, out) < 0) {
-        if (!PyErr_ExceptionMatches(PyExc_OverflowError))
-            return -1;
-        PyErr_Clear();
-        *out = -1;
-    }
+    if (as_natural(value, what, MEANS_NS, out) < 0)
+        return -1;
     if (*out >= 0)
         return 0;
     PyErr_Format(PyExc_ValueError,
                  "%s is %S ns: a time in the channel's clock is between 0 and 2**63 - 1", what,
                  value);
+    return -1;
+}
+
+int as_sequence(PyObject *value, int64_t *out)
+{
+    if (as_natural(value, "sequence", ", as send() returned it", out) < 0)
+        return -1;
+    if (*out >= 0)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "sequence is %S: packets are counted from 0, see what send() "
+                                   "returned",
+                 value);
+    return -1;
+}
+
+int as_count(PyObject *value, const char *what, int64_t least, int64_t most, int64_t *out)
+{
+    if (as_natural(value, what, "", out) < 0)
+        return -1;
+    if (*out >= least && *out <= most)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "%s is %S: it must be %lld to %lld", what, value,
+                 (long long)least, (long long)most);
     return -1;
 }
 
@@ -98,9 +126,13 @@ int as_deadline(PyObject *value, int64_t *until_mono_ns)
         *until_mono_ns = RT_NEVER_NS;
         return 0;
     }
-    double seconds = PyFloat_AsDouble(value);
-    if (seconds == -1.0 && PyErr_Occurred())
+    double seconds = PyBool_Check(value) ? -1.0 : PyFloat_AsDouble(value);
+    if (PyBool_Check(value) || (seconds == -1.0 && PyErr_Occurred())) {
+        PyErr_Format(PyExc_TypeError,
+                     "timeout must be seconds, 0 not to wait, or None to wait for ever, not %R",
+                     value);
         return -1;
+    }
     if (!(seconds >= 0.0)) {
         PyErr_Format(PyExc_ValueError,
                      "timeout is %R: use seconds, 0 not to wait, None to wait for ever", value);
@@ -115,6 +147,34 @@ int as_deadline(PyObject *value, int64_t *until_mono_ns)
     return 0;
 }
 
+/* Says what would have been right where something is no buffer at all. */
+static int refuse_no_buffer(PyObject *value, const char *what, const char *should,
+                            const char *hint)
+{
+    PyObject *name = PyObject_GetAttrString((PyObject *)Py_TYPE(value), "__name__");
+    if (name)
+        PyErr_Format(PyExc_TypeError, "%s must be %s, not %U%s", what, should, name, hint);
+    Py_XDECREF(name);
+    return -1;
+}
+
+int as_writable(PyObject *value, const char *what, Py_buffer *view)
+{
+    if (!PyObject_CheckBuffer(value))
+        return refuse_no_buffer(value, what, "a writable buffer such as a bytearray", "");
+    if (PyObject_GetBuffer(value, view, PyBUF_WRITABLE) == 0)
+        return 0;
+    if (!PyErr_ExceptionMatches(PyExc_BufferError))
+        return -1;
+    PyErr_Clear();
+    if (PyObject_GetBuffer(value, view, PyBUF_SIMPLE) < 0)
+        return -1;
+    PyBuffer_Release(view);
+    PyErr_Format(PyExc_BufferError, "%s is read-only: give a writable buffer such as a bytearray",
+                 what);
+    return -1;
+}
+
 int as_payload(PyObject *data, Py_buffer *view, const void **payload, size_t *bytes)
 {
     if (PyBytes_CheckExact(data)) {
@@ -123,6 +183,9 @@ int as_payload(PyObject *data, Py_buffer *view, const void **payload, size_t *by
         *bytes = (size_t)PyBytes_Size(data);
         return 0;
     }
+    if (!PyObject_CheckBuffer(data))
+        return refuse_no_buffer(data, "a payload", "a bytes-like object",
+                                PyUnicode_Check(data) ? ": encode it, as in text.encode()" : "");
     if (PyObject_GetBuffer(data, view, PyBUF_SIMPLE) < 0)
         return -1;
     *payload = view->buf;

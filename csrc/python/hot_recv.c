@@ -126,7 +126,7 @@ PyObject *core_recv_into(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
         (values[1] && as_deadline(values[1], &until_mono_ns) < 0))
         return NULL;
     Py_buffer view;
-    if (PyObject_GetBuffer(values[0], &view, PyBUF_WRITABLE) < 0)
+    if (as_writable(values[0], "buffer", &view) < 0)
         return NULL;
 
     PyObject *packet = NULL;
@@ -177,15 +177,10 @@ static PyObject *take_batch(core_t *self, channel_end_t *end, const take_t *t, P
 static int as_most(PyObject *value, uint64_t *out)
 {
     int64_t n = RECV_MANY_DEFAULT;
-    if (value && as_ns(value, "max", &n) < 0)
+    if (value && as_count(value, "max", 1, RECV_MANY_MOST, &n) < 0)
         return -1;
-    if (n >= 1 && n <= RECV_MANY_MOST) {
-        *out = (uint64_t)n;
-        return 0;
-    }
-    PyErr_Format(PyExc_ValueError, "max is %lld packets, must be 1 to %d", (long long)n,
-                 RECV_MANY_MOST);
-    return -1;
+    *out = (uint64_t)n;
+    return 0;
 }
 
 /* Memory for the payloads of one recv_many without out=; kept for the next. */
@@ -213,7 +208,7 @@ PyObject *core_recv_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
         return NULL;
     PyObject *out = is_given(values[2]) ? values[2] : NULL;
     Py_buffer view = {0};
-    if (out && PyObject_GetBuffer(out, &view, PyBUF_WRITABLE) < 0)
+    if (out && as_writable(out, "out", &view) < 0)
         return NULL;
     take.to = view.buf;
     take.bytes = (uint64_t)view.len;

@@ -111,7 +111,7 @@ PyObject *core_replace(core_t *self, PyObject *const *args, Py_ssize_t nargs, Py
     PyObject *values[HOT_MAX_PARAMETERS] = {NULL};
     int64_t old = 0;
     if (signature_bind(&replace_signature, args, nargs, kwnames, values) < 0 ||
-        as_time_ns(values[0], "sequence", &old) < 0)
+        as_sequence(values[0], &old) < 0)
         return NULL;
 
     packet_call_t c;

@@ -23,7 +23,7 @@ static void send_call_clear(send_call_t *c)
 }
 
 /* Turns a sequence of ints into an array in a bytes object. */
-static PyObject *pack_ints(PyObject *sequence, const char *what)
+static PyObject *pack_ints(PyObject *sequence, const char *what, const char *meaning)
 {
     PyObject *items = PySequence_Tuple(sequence);
     if (items == NULL)
@@ -32,18 +32,22 @@ static PyObject *pack_ints(PyObject *sequence, const char *what)
     PyObject *packed = PyBytes_FromStringAndSize(NULL, n * (Py_ssize_t)sizeof(int64_t));
     for (Py_ssize_t i = 0; packed && i < n; i++) {
         int64_t v = 0;
-        if (as_ns(PyTuple_GetItem(items, i), what, &v) < 0)
+        if (as_int(PyTuple_GetItem(items, i), what, meaning, &v) < 0) {
+            if (PyErr_ExceptionMatches(PyExc_OverflowError))
+                PyErr_Format(PyExc_ValueError, "%s: entry %zd, %S, takes more than 64 bits", what, i,
+                             PyTuple_GetItem(items, i));
             Py_CLEAR(packed);
-        else
-            memcpy(PyBytes_AsString(packed) + i * (Py_ssize_t)sizeof v, &v, sizeof v);
+            break;
+        }
+        memcpy(PyBytes_AsString(packed) + i * (Py_ssize_t)sizeof v, &v, sizeof v);
     }
     Py_DECREF(items);
     return packed;
 }
 
 /* Either an array or a sequence of ints. *count gets how many there are. */
-static int as_ints(PyObject *value, const char *what, Py_buffer *view, PyObject **packed,
-                   int_array_t *out, uint64_t *count)
+static int as_ints(PyObject *value, const char *what, const char *meaning, Py_buffer *view,
+                   PyObject **packed, int_array_t *out, uint64_t *count)
 {
     if (PyObject_CheckBuffer(value)) {
         if (int_array_view(value, what, view, out) < 0)
@@ -51,7 +55,7 @@ static int as_ints(PyObject *value, const char *what, Py_buffer *view, PyObject 
         *count = (uint64_t)view->shape[0];
         return 0;
     }
-    *packed = pack_ints(value, what);
+    *packed = pack_ints(value, what, meaning);
     if (*packed == NULL)
         return -1;
     *out = (int_array_t){PyBytes_AsString(*packed), sizeof(int64_t), sizeof(int64_t), 1};
@@ -87,12 +91,12 @@ static int batch_by_size(send_call_t *c, int64_t size)
 static int batch_by_sizes(send_call_t *c, PyObject *sizes, int has_offsets)
 {
     send_batch_t *b = &c->batch;
-    if (as_ints(sizes, "sizes", &c->sizes, &c->size_array, &b->sizes, &b->count) < 0)
+    if (as_ints(sizes, "sizes", MEANS_BYTES, &c->sizes, &c->size_array, &b->sizes, &b->count) < 0)
         return -1;
-    int64_t total = 0;
+    uint64_t total = 0; /* one that wrapped around is found out packet by packet */
     for (uint64_t i = 0; !has_offsets && i < b->count; i++)
-        total += int_at(&b->sizes, i);
-    if (has_offsets || total == (int64_t)b->data_bytes)
+        total += (uint64_t)int_at(&b->sizes, i);
+    if (has_offsets || total == b->data_bytes)
         return 0;
     PyErr_Format(PyExc_ValueError, "sizes add up to %lld, the buffer has %llu bytes",
                  (long long)total, (unsigned long long)b->data_bytes);
@@ -112,12 +116,12 @@ static int batch_cut(send_call_t *c, PyObject *size, PyObject *sizes, PyObject *
             return batch_by_sizes(c, sizes, 1) < 0 ? -1 : check_count("offsets", count, b->count);
         b->count = count;
         if (is_given(size))
-            return as_ns(size, "size", &b->size);
+            return as_int(size, "size", MEANS_BYTES, &b->size);
     } else if (is_given(sizes)) {
         return batch_by_sizes(c, sizes, 0);
     } else if (is_given(size)) {
         int64_t bytes = 0;
-        return as_ns(size, "size", &bytes) < 0 ? -1 : batch_by_size(c, bytes);
+        return as_int(size, "size", MEANS_BYTES, &bytes) < 0 ? -1 : batch_by_size(c, bytes);
     } else if (c->data.ndim == 2) {
         return batch_by_size(c, c->data.shape[1] * c->data.itemsize);
     }
@@ -126,6 +130,20 @@ static int batch_cut(send_call_t *c, PyObject *size, PyObject *sizes, PyObject *
         "a buffer must be cut into packets: give size=, sizes=, offsets= and sizes=, or "
         "an array with one row per packet");
     return -1;
+}
+
+static PyObject *items_of(PyObject *packets)
+{
+    PyObject *iterator = PyUnicode_Check(packets) ? NULL : PyObject_GetIter(packets);
+    if (iterator == NULL) {
+        PyErr_Format(PyExc_TypeError,
+                     "packets must be an iterable of bytes-like objects, or one buffer, not %R",
+                     packets);
+        return NULL;
+    }
+    PyObject *items = PySequence_Tuple(iterator);
+    Py_DECREF(iterator);
+    return items;
 }
 
 static int batch_packets(send_call_t *c, PyObject **values)
@@ -137,7 +155,7 @@ static int batch_packets(send_call_t *c, PyObject **values)
                                              "a sequence of packets");
             return -1;
         }
-        c->items = PySequence_Tuple(packets);
+        c->items = items_of(packets);
         if (c->items == NULL)
             return -1;
         c->batch.count = (uint64_t)PyTuple_Size(c->items);
@@ -157,7 +175,7 @@ static int batch_times(send_call_t *c, PyObject *at, PyObject *interval)
         return -1;
     if (is_given(at) && PySequence_Check(at)) {
         uint64_t count = 0;
-        if (as_ints(at, "at", &c->dues, &c->due_array, &b->dues, &count) < 0)
+        if (as_ints(at, "at", MEANS_NS, &c->dues, &c->due_array, &b->dues, &count) < 0)
             return -1;
         if (is_given(interval)) {
             PyErr_SetString(PyExc_TypeError, "interval_ns goes with at=start, not with an array");
@@ -177,7 +195,7 @@ static int batch_sequences(send_call_t *c, PyObject *sequences)
 {
     if (!is_given(sequences))
         return 0;
-    if (PyObject_GetBuffer(sequences, &c->sequences, PyBUF_WRITABLE) < 0)
+    if (as_writable(sequences, "sequences", &c->sequences) < 0)
         return -1;
     c->batch.sequences = c->sequences.buf;
     if ((uint64_t)c->sequences.len >= c->batch.count * sizeof(uint64_t))

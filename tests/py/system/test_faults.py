@@ -60,7 +60,7 @@ def test_queued_packets_survive_their_worker_and_none_is_sent_twice(
 
 
 def replaced_within_s(eventually: Any) -> float:
-    """Kill the worker of a new pool; how long until its successor has sent what was queued since."""
+    """Kill the worker of a new pool; until its successor has sent what was queued since."""
     with shmring.Pool(policy="other") as pool:
         here = pool.open("ctl", local=LOOPBACK)
         here.send(b"before", to=here.local)

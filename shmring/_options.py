@@ -392,10 +392,18 @@ def _set_impairment(target: Any, option: str, value: object) -> None:
         raise TypeError(f"{option} must be a shmring.Impairment, not {value!r}")
     for field in dataclasses.fields(value):
         number = getattr(value, field.name)
+        whole = isinstance(field.default, int)
         try:
+            if isinstance(number, bool):
+                raise TypeError
             setattr(target, field.name, number)
-        except (TypeError, OverflowError):
-            raise BadConfig(f"{option}.{field.name} is {number!r}: not a usable number") from None
+        except TypeError:
+            kind = "an integer" if whole else "a number"
+            raise TypeError(f"{option}.{field.name} must be {kind}, not {number!r}") from None
+        except OverflowError:
+            raise BadConfig(
+                f"{option}.{field.name} is {number}; it must be at least 0, and fit 64 bits"
+            ) from None
 
 
 def _set_sizes(config: Any, given: dict[str, Any], most: int) -> None:
@@ -456,8 +464,10 @@ def ring_bytes(room: int, max_payload: int) -> int:
     Two longest records stay free: one to be moved, one as padding at the ring's end; a ring that is
     not used is as small as one may be.
     """
+    if not room:
+        return PAGE_BYTES
     longest = record_bytes(max_payload, TX_HEAD_BYTES + ADDRESS_BYTES)
-    size = max(room + 2 * longest if room else 0, 4 * (max_payload + 64))
+    size = max(room + 2 * longest, 4 * (max_payload + 64))
     return -(-size // PAGE_BYTES) * PAGE_BYTES
 
 
@@ -510,7 +520,9 @@ def _payload(option: str, value: object, most: int = lib.SHM_MAX_PAYLOAD) -> int
 
 
 def _mode(value: object) -> int:
-    mode = _integer("mode", value, 0, 0o777)
+    mode = _integer("mode", value, 0, 2**31)
+    if mode > 0o777:
+        raise BadConfig(f"mode is {mode:#o}; it must be between 0o600 and 0o777")
     if mode & 0o600 != 0o600:
         raise BadConfig(f"mode is {mode:#o}: the owner must read and write, as in 0o600 or 0o660")
     return mode

@@ -91,7 +91,7 @@ int rx_writer_init(rx_writer_t *w, shm_segment_t *s)
         .data = s->rx_data,
         .units = (uint32_t)(s->config.rx_bytes / SHM_UNIT_BYTES),
         .capacity = s->config.rx_capacity,
-        .max_payload_bytes = s->config.max_payload_bytes,
+        .max_payload_bytes = shm_config_longest(&s->config, s->config.rx_bytes),
         .wait_for_readers = s->config.overflow == SHM_OVERFLOW_WAIT,
         .tail = rt_load_relaxed(&s->rx->tail),
         .floor = rt_load_relaxed(&s->rx->floor),

@@ -11,6 +11,10 @@
 #define MIN_RING_BYTES PAGE_BYTES
 #define MAX_RING_BYTES (UINT64_C(8) << 30) /* places are counted in 32 bits of 8 bytes each */
 #define MAX_REPORT_SLOTS (1u << 24)
+/* What the emulated link takes (proto/impair), said before anything is made. */
+#define MAX_BURST_PACKETS 1e6
+#define MAX_RATE_BPS UINT64_C(1000000000000)
+#define MAX_QUEUE_BYTES (UINT64_C(1) << 30)
 
 void shm_config_init(shm_config_t *c)
 {
@@ -68,6 +72,14 @@ static int check_range(const char *what, int64_t value, int64_t low, int64_t hig
                       (long long)value, (long long)low, (long long)high);
 }
 
+static int check_amount(const char *what, uint64_t value, uint64_t high)
+{
+    if (value <= high)
+        return 0;
+    return rt_err_set(-EINVAL, "%s is %llu; it must be between 0 and %llu", what,
+                      (unsigned long long)value, (unsigned long long)high);
+}
+
 static int check_share(const char *what, double p)
 {
     if (p >= 0.0 && p <= 1.0)
@@ -75,17 +87,39 @@ static int check_share(const char *what, double p)
     return rt_err_set(-EINVAL, "%s is %g; it is a share and must be between 0 and 1", what, p);
 }
 
+/* Negated, so that what is no number is refused as well. */
+static int check_burst(const shm_impair_t *i)
+{
+    if (i->burst_loss == 0.0)
+        return 0;
+    if (!(i->burst_packets >= 1.0 && i->burst_packets <= MAX_BURST_PACKETS))
+        return rt_err_set(-EINVAL,
+                          "impairment burst_packets is %g; it is the mean length of a burst and must "
+                          "be between 1 and %g when burst_loss is set",
+                          i->burst_packets, MAX_BURST_PACKETS);
+    double most = i->burst_packets / (1.0 + i->burst_packets);
+    if (i->burst_loss > most)
+        return rt_err_set(-EINVAL,
+                          "impairment burst_loss is %g; bursts of %g packets make at most %g: raise "
+                          "burst_packets, or use loss",
+                          i->burst_loss, i->burst_packets, most);
+    return 0;
+}
+
 static int check_impair(const shm_impair_t *i)
 {
     int rc = check_share("impairment loss", i->loss);
     rc = rc ? rc : check_share("impairment burst_loss", i->burst_loss);
+    rc = rc ? rc : check_burst(i);
     rc = rc ? rc : check_share("impairment duplicate", i->duplicate);
     rc = rc ? rc : check_share("impairment reorder", i->reorder);
     rc = rc ? rc : check_share("impairment corrupt", i->corrupt);
     rc = rc ? rc : check_range("impairment delay_ns", i->delay_ns, 0, 60 * RT_NS_PER_S);
     rc = rc ? rc : check_range("impairment jitter_ns", i->jitter_ns, 0, 60 * RT_NS_PER_S);
-    return rc ? rc : check_range("impairment reorder_extra_ns", i->reorder_extra_ns, 0,
-                                 60 * RT_NS_PER_S);
+    rc = rc ? rc : check_range("impairment reorder_extra_ns", i->reorder_extra_ns, 0,
+                               60 * RT_NS_PER_S);
+    rc = rc ? rc : check_amount("impairment rate_bps", i->rate_bps, MAX_RATE_BPS);
+    return rc ? rc : check_amount("impairment queue_bytes", i->queue_bytes, MAX_QUEUE_BYTES);
 }
 
 static int check_ring(const char *what, uint64_t bytes)
@@ -110,6 +144,22 @@ static int check_engine_bytes(uint64_t bytes)
                       PAGE_BYTES);
 }
 
+uint32_t shm_config_longest(const shm_config_t *c, uint64_t ring_bytes)
+{
+    uint64_t most = ring_bytes / 4 - 64;
+    return c->max_payload_bytes < most ? c->max_payload_bytes : (uint32_t)most;
+}
+
+static int check_longest(const shm_config_t *c, uint64_t ring_bytes)
+{
+    if (shm_config_longest(c, ring_bytes) == c->max_payload_bytes)
+        return 0;
+    return rt_err_set(-EMSGSIZE,
+                      "max_payload of %u bytes does not fit a ring of %llu bytes (at most a quarter "
+                      "of it less 64): raise the capacity or lower max_payload",
+                      c->max_payload_bytes, (unsigned long long)ring_bytes);
+}
+
 static int check_sizes(const shm_config_t *c)
 {
     int rc = check_ring("tx ring", c->tx_bytes);
@@ -124,14 +174,8 @@ static int check_sizes(const shm_config_t *c)
     if (c->report_slots & (c->report_slots - 1))
         return rt_err_set(-EINVAL, "report_capacity is %u; it must be a power of two or 0",
                           c->report_slots);
-    /* A quarter, so that one longest record, one in relocation and its padding fit with room. */
-    uint64_t least = c->tx_bytes < c->rx_bytes ? c->tx_bytes : c->rx_bytes;
-    if (((uint64_t)c->max_payload_bytes + 64) * 4 > least)
-        return rt_err_set(-EMSGSIZE,
-                          "max_payload of %u bytes does not fit a ring of %llu bytes (at most a quarter "
-                          "of it less 64): raise the capacity or lower max_payload",
-                          c->max_payload_bytes, (unsigned long long)least);
-    return 0;
+    rc = c->direction & SHM_TX ? check_longest(c, c->tx_bytes) : 0;
+    return rc == 0 && c->direction & SHM_RX ? check_longest(c, c->rx_bytes) : rc;
 }
 
 static int check_address(const char *what, const shm_addr_t *a)

@@ -106,7 +106,7 @@ typedef struct shm_config {
     uint32_t multicast_interface; /* index */
     uint32_t rcvbuf_bytes;        /* 0: the system's default */
     uint32_t sndbuf_bytes;
-    uint32_t max_payload_bytes; /* longest packet the rings take */
+    uint32_t max_payload_bytes; /* longest packet the rings in use take */
     uint32_t report_slots;      /* power of two */
     uint32_t producers;         /* slots, the worker's own included */
     uint32_t readers;           /* slots */
@@ -130,6 +130,11 @@ void shm_config_init(shm_config_t *c);
 /* Checks every field. Any thread. Returns 0 or -EINVAL, -EMSGSIZE with a text that names the value,
  * the limit and the fix. */
 int shm_config_check(const shm_config_t *c);
+
+/* The longest payload that one ring of the channel takes: max_payload_bytes, or less in the ring of
+ * a direction that is not used. A quarter of the ring less 64, so that one longest record, one in
+ * relocation and its padding fit with room. */
+uint32_t shm_config_longest(const shm_config_t *c, uint64_t ring_bytes);
 
 /* Whether a name consists of 1 .. 64 of [A-Za-z0-9._-] and is neither "." nor "..": names of pools
  * and namespaces are folders. Returns 0 or -EINVAL. */

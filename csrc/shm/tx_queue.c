@@ -804,7 +804,7 @@ int tx_queue_init(tx_queue_t *q, shm_segment_t *s, int takeover)
         .cursors = s->tx,
         .data = s->tx_data,
         .units = (uint32_t)(s->config.tx_bytes / SHM_UNIT_BYTES),
-        .max_payload_bytes = s->config.max_payload_bytes,
+        .max_payload_bytes = shm_config_longest(&s->config, s->config.tx_bytes),
     };
     return takeover ? take_over(q) : 0;
 }

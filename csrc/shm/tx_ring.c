@@ -64,14 +64,15 @@ int tx_producer_init(tx_producer_t *p, const shm_segment_t *s, uint32_t slot)
     if (slot == SHM_WORKER_PRODUCER || slot >= s->config.producers)
         return rt_err_set(-EINVAL, "producer slot %u is not between 1 and %u", slot,
                           s->config.producers - 1);
+    uint32_t longest = shm_config_longest(&s->config, s->config.tx_bytes);
     *p = (tx_producer_t){
         .cursors = s->tx,
         .slot = &s->producers[slot],
         .data = s->tx_data,
         .units = (uint32_t)(s->config.tx_bytes / SHM_UNIT_BYTES),
-        .reserve_units = tx_reserve_units(s->config.max_payload_bytes),
+        .reserve_units = tx_reserve_units(longest),
         .capacity = s->config.tx_capacity,
-        .max_payload_bytes = s->config.max_payload_bytes,
+        .max_payload_bytes = longest,
         .index = (uint16_t)slot,
         .tail_left = SHM_INTENT_NONE,
     };

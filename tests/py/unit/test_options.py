@@ -144,9 +144,19 @@ def test_addresses_groups_device_and_impairment() -> None:
         ({"groups": [5]}, TypeError, "groups: an entry"),
         ({"impair": {"loss": 0.1}}, TypeError, "must be a shmring.Impairment"),
         ({"impair": Impairment(loss=2)}, errors.BadConfig, "loss is 2"),
-        ({"impair": Impairment(delay_ns=1.5)}, errors.BadConfig, "impair.delay_ns is 1.5"),
+        ({"impair": Impairment(delay_ns=1.5)}, TypeError, "impair.delay_ns must be an integer"),
+        ({"impair": Impairment(loss="1")}, TypeError, "impair.loss must be a number, not '1'"),
+        ({"impair": Impairment(loss=True)}, TypeError, "impair.loss must be a number, not True"),
+        ({"impair": Impairment(rate_bps=-1)}, errors.BadConfig, "rate_bps is -1; .* at least 0"),
+        ({"impair": Impairment(burst_loss=0.9)}, errors.BadConfig, "bursts of 4 .* at most 0.8"),
+        (
+            {"impair_rx": Impairment(burst_loss=0.1, burst_packets=0)},
+            errors.BadConfig,
+            "burst_packets is 0; .* between 1 and 1e",
+        ),
+        ({"remote": ("127.0.0.1", 0)}, errors.BadAddress, "remote: port is 0, must be 1 to 65535"),
         ({"mode": 0o060}, errors.BadConfig, "owner must read and write"),
-        ({"mode": 0o4600}, errors.BadConfig, "mode is"),
+        ({"mode": 0o4600}, errors.BadConfig, "mode is 0o4600; .* 0o777"),
         ({"group": "no such group"}, errors.BadConfig, "does not exist"),
         ({"group": 1.0}, TypeError, "group must be a name or an id"),
         ({"producers": 1024}, errors.BadConfig, "producers is 1024"),
@@ -229,9 +239,12 @@ def test_full_packets_fit_while_that_is_cheap() -> None:
     assert 8 * MIB <= prepare(capacity=20_000).config.tx_bytes <= 9 * MIB
 
 
-def test_unused_rings_are_small() -> None:
-    config = prepare(direction="tx", capacity=100_000, max_payload=1000).config
-    assert config.rx_bytes <= 2 * 4096
+@pytest.mark.parametrize(("direction", "unused"), [("tx", "rx_bytes"), ("rx", "tx_bytes")])
+@pytest.mark.parametrize("max_payload", [1000, 65507, None])
+def test_unused_rings_are_small(direction: str, unused: str, max_payload: int | None) -> None:
+    config = prepare(direction=direction, capacity=100_000, max_payload=max_payload).config
+    assert getattr(config, unused) == 4096
+    assert config.max_payload_bytes == (max_payload or 65507)
 
 
 records = st.integers(0, lib.SHM_MAX_PAYLOAD)

@@ -749,8 +749,27 @@ static void test_one_wish_one_wake(void)
     close_ring();
 }
 
+/* The ring of a direction that is not used may be too small for the channel's longest packet. */
+static void test_what_can_never_fit_is_refused(void)
+{
+    shm_config_t c = shm_test_config(1 << 16, 10000);
+    c.direction = SHM_TX;
+    c.rx_bytes = 4096;
+    shm_segment_t s;
+    int fd = shm_test_open(&s, &c);
+    rx_writer_t w;
+    CHECK_EQ(rx_writer_init(&w, &s), 0);
+    static const uint8_t payload[10000];
+    rx_item_t item = {.payload = payload, .payload_bytes = 10000};
+    CHECK_EQ(rx_writer_put(&w, &item), -EMSGSIZE);
+    item.payload_bytes = 900;
+    CHECK_EQ(rx_writer_put(&w, &item), 0);
+    shm_test_close(&s, fd);
+}
+
 int main(void)
 {
+    RUN(test_what_can_never_fit_is_refused);
     RUN(test_init_refuses_what_cannot_read);
     RUN(test_a_packet_arrives_as_it_was_put);
     RUN(test_too_long_a_packet_is_refused);

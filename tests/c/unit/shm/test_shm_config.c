@@ -90,6 +90,8 @@ static const spoil_t spoils[] = {
     SPOIL(connect, 1, -EINVAL, "remote address"),
     SPOIL(impair_tx.delay_ns, -1, -EINVAL, "delay"),
     SPOIL(impair_rx.jitter_ns, INT64_MAX, -EINVAL, "jitter"),
+    SPOIL(impair_tx.rate_bps, -1, -EINVAL, "rate_bps"),
+    SPOIL(impair_rx.queue_bytes, INT64_MAX, -EINVAL, "queue_bytes"),
     SPOIL(engine[0], 0, -EINVAL, "engine"),
     SPOIL(name[0], '/', -EINVAL, "channel name"),
     SPOIL(name_space[0], ' ', -EINVAL, "namespace"),
@@ -152,11 +154,51 @@ static void test_tai_needs_an_offset(void)
     CHECK_EQ(shm_config_check(&c), rt_tai_offset_s() == 0 ? -EINVAL : 0);
 }
 
+static int burst(double loss, double packets)
+{
+    shm_config_t c = good();
+    c.impair_rx.burst_loss = loss;
+    c.impair_rx.burst_packets = packets;
+    rt_err_clear();
+    return shm_config_check(&c);
+}
+
+static void test_bursts_must_be_possible(void)
+{
+    CHECK_EQ(burst(0.5, 4), 0);
+    CHECK_EQ(burst(0.8, 4), 0);
+    CHECK_EQ(burst(0, -1), 0); /* not looked at */
+    CHECK_EQ(burst(0.9, 4), -EINVAL);
+    CHECK(strstr(rt_err_text(), "at most 0.8") != NULL);
+    CHECK_EQ(burst(0.5, 0.9), -EINVAL);
+    CHECK(strstr(rt_err_text(), "burst_packets is 0.9") != NULL);
+    CHECK_EQ(burst(0.5, 1e7), -EINVAL);
+    CHECK_EQ(burst(0.5, nan("")), -EINVAL);
+    CHECK_EQ(burst(nan(""), 4), -EINVAL);
+}
+
+static void test_a_ring_that_is_not_used_may_be_small(void)
+{
+    shm_config_t c = good();
+    c.max_payload_bytes = 10000;
+    c.tx_bytes = 65536;
+    c.rx_bytes = 4096;
+    CHECK_EQ(shm_config_check(&c), -EMSGSIZE);
+    c.direction = SHM_TX;
+    CHECK_EQ(shm_config_check(&c), 0);
+    CHECK_EQ(shm_config_longest(&c, c.tx_bytes), 10000);
+    CHECK_EQ(shm_config_longest(&c, c.rx_bytes), 960);
+    c.direction = SHM_RX;
+    CHECK_EQ(shm_config_check(&c), -EMSGSIZE);
+}
+
 int main(void)
 {
     RUN(test_defaults_pass_once_they_have_names);
     RUN(test_names);
     RUN(test_each_field_is_checked);
+    RUN(test_bursts_must_be_possible);
+    RUN(test_a_ring_that_is_not_used_may_be_small);
     RUN(test_shares_are_shares);
     RUN(test_families_must_agree);
     RUN(test_unended_strings_are_refused);

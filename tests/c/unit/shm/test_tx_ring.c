@@ -868,8 +868,26 @@ static void test_a_cancel_does_not_read_past_the_end(void)
     close_ring();
 }
 
+/* The ring of a direction that is not used may be too small for the channel's longest packet. */
+static void test_what_can_never_fit_is_refused(void)
+{
+    shm_config_t c = shm_test_config(1 << 16, 10000);
+    c.direction = SHM_RX;
+    c.tx_bytes = 4096;
+    shm_segment_t s;
+    int fd = shm_test_open(&s, &c);
+    tx_producer_t p;
+    CHECK_EQ(tx_producer_init(&p, &s, 1), 0);
+    static const uint8_t payload[10000];
+    uint64_t sequence = 0;
+    CHECK_EQ(tx_producer_push(&p, payload, 10000, 0, 1, NULL, &sequence), -EMSGSIZE);
+    CHECK_EQ(tx_producer_push(&p, payload, 900, 0, 1, NULL, &sequence), 0);
+    shm_test_close(&s, fd);
+}
+
 int main(void)
 {
+    RUN(test_what_can_never_fit_is_refused);
     RUN(test_init_refuses_what_cannot_send);
     RUN(test_a_packet_arrives_as_it_was_sent);
     RUN(test_no_deadline_no_destination);

@@ -122,7 +122,10 @@ typedef enum shm_rtp_marker {
 #define SHM_RTP_EXTENSION 0x02u /* frame: begins with a header extension, as on the wire */
 #define SHM_RTP_TX_FLAGS 0x03u
 
-/* A due time in the record: not before then. It takes the first slot of the grid at or after it, and
+/* A packet ends in a report that bears its record's sequence, so a block has many of one sequence, in
+ * order; scheduled_ns is the packet's slot. Pauses and BYEs are no packets and have none.
+ *
+ * A due time in the record: not before then. It takes the first slot of the grid at or after it, and
  * before the first packet of all it is the grid's origin.
  *
  * The worker writes each packet's RTP header in front of what it sends, so that it leaves the ring in
@@ -132,7 +135,8 @@ typedef struct shm_rtp_tx {
     uint8_t marker;       /* shm_rtp_marker_t; of a block's first packet */
     uint8_t payload_type; /* SHM_RTP_DEFAULT_PT: the channel's */
     uint8_t flags;        /* SHM_RTP_SAME_TIME, SHM_RTP_EXTENSION */
-    uint32_t samples;          /* timestamp step of a frame, of each full packet of a block; 0: the channel's */
+    uint32_t samples;          /* timestamp step of a frame, of each full packet of a block; 0: the channel's.
+                                  Of a pause: how long until what is queued next, 0: until it is there */
     uint32_t bytes_per_packet; /* of a block; 0: the channel's */
     uint8_t header[SHM_RTP_HEAD_BYTES];
 } shm_rtp_tx_t;

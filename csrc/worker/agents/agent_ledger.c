@@ -18,6 +18,8 @@
 #define LEAST_DUE_NS 1
 #define MOST_DUE_NS (INT64_MAX / 2)
 #define SEARCH_PER_CALL 512u /* records looked at for cancelled ones: some 5 us */
+#define RETRY_FIRST_NS (50 * RT_NS_PER_US)
+#define RETRY_LONGEST_NS RT_NS_PER_MS
 #define RELEASE_BYTES 65536u /* zeroing that much takes some 5 us */
 
 _Static_assert(SHM_COUNT_tx_failed - SHM_COUNT_tx_on_time == VERDICT_FAILED - VERDICT_ON_TIME,
@@ -69,7 +71,7 @@ static void report_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t 
 }
 
 void agent_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t verdict, int error,
-                        int64_t now_mono_ns)
+                    int64_t now_mono_ns)
 {
     wrk_count(ch, (shm_counter_id_t)(SHM_COUNT_tx_on_time + (int)verdict), 1);
     report_not_sent(ch, item, verdict, error, now_mono_ns);
@@ -346,6 +348,15 @@ int64_t agent_start_shift_ns(const wrk_channel_t *ch, const agent_ledger_t *l)
 bool agent_refusal_passes(int error)
 {
     return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
+}
+
+void agent_block(agent_block_t *b, int64_t now_mono_ns)
+{
+    b->now = true;
+    b->after_ns = b->after_ns != 0 ? 2 * b->after_ns : RETRY_FIRST_NS;
+    if (b->after_ns > RETRY_LONGEST_NS)
+        b->after_ns = RETRY_LONGEST_NS;
+    b->retry_mono_ns = now_mono_ns + b->after_ns;
 }
 
 unsigned agent_free_space(wrk_channel_t *ch, unsigned max_moves, int64_t now_mono_ns)

@@ -1,9 +1,9 @@
-/* agent_ledger.h: what became of each packet: counted, measured, reported. Shared by the engines that
- * send at deadlines.
+/* agent_ledger.h: what became of each packet: counted, measured, reported. Shared by the engines
+ * that send at deadlines.
  *
- * Every packet ends in agent_not_sent, agent_refused or agent_sent, exactly once. A report whose packet
- * was to be stamped waits in the ledger for the stamp. Times are CLOCK_MONOTONIC where a name says so,
- * else the channel's clock. */
+ * Every packet ends in agent_not_sent, agent_refused or agent_sent, exactly once. A report whose
+ * packet was to be stamped waits in the ledger for the stamp. Times are CLOCK_MONOTONIC where a
+ * name says so, else the channel's clock. */
 #ifndef AGENT_LEDGER_H
 #define AGENT_LEDGER_H
 
@@ -59,8 +59,8 @@ void agent_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t verdict,
                     int64_t now_mono_ns);
 /* What tx_queue_next or tx_queue_take said of an item that cannot be sent. */
 void agent_refused(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t now_mono_ns);
-/* Packets first .. first + count - 1 of the batch left in one call. Their records are the caller's to
- * finish. */
+/* Packets first .. first + count - 1 of the batch left in one call. Their records are the caller's
+ * to finish. */
 void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *batch, unsigned first,
                 unsigned count, int64_t start_mono_ns, int64_t end_mono_ns);
 
@@ -78,8 +78,27 @@ int64_t agent_bounded_due(int64_t due_ns);
 /* What to add to a packet's deadline to get its start on CLOCK_MONOTONIC. */
 int64_t agent_start_shift_ns(const wrk_channel_t *ch, const agent_ledger_t *l);
 
+/* Where the queueing discipline launches packets by itself (txtime), they are handed over so much
+ * before the start, and nobody spins. */
+#define AGENT_HANDOVER_AHEAD_NS (1500 * RT_NS_PER_US)
+
 /* Whether the kernel's refusal is one that passes: no room for the moment. */
 bool agent_refusal_passes(int error);
+
+/* The pause after such a refusal: longer each time, until a packet leaves (after_ns = 0). */
+typedef struct agent_block {
+    bool now;
+    int64_t retry_mono_ns;
+    int64_t after_ns;
+} agent_block_t;
+
+void agent_block(agent_block_t *b, int64_t now_mono_ns);
+
+static inline void agent_spin_until(int64_t start_mono_ns)
+{
+    while (rt_mono_ns() < start_mono_ns)
+        rt_cpu_relax();
+}
 
 /* Frees finished space of the tx ring, a piece of it, and gives cancelled packets their verdict.
  * max_moves 0: packets keep the order they were queued in. Returns how many records it looked at or

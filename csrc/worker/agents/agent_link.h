@@ -1,5 +1,5 @@
-/* agent_link.h: the emulated link (proto/impair) between ring and socket, in either direction. Shared
- * by the engines. */
+/* agent_link.h: the emulated link (proto/impair) between ring and socket, in either direction.
+ * Shared by the engines. */
 #ifndef AGENT_LINK_H
 #define AGENT_LINK_H
 

@@ -1,5 +1,5 @@
-/* agent_socket.h: a channel's configuration made into UDP sockets, and addresses between the form in
- * shared memory and the kernel's. Shared by the engines. Cold, but for the addresses. */
+/* agent_socket.h: a channel's configuration made into UDP sockets, and addresses between the form
+ * in shared memory and the kernel's. Shared by the engines. Cold, but for the addresses. */
 #ifndef AGENT_SOCKET_H
 #define AGENT_SOCKET_H
 
@@ -11,9 +11,9 @@ void agent_addr_out(shm_addr_t *out, const udp_addr_t *in);
 /* What the channel asks of a socket. phc: the card's clock, or NULL. */
 udp_config_t agent_udp_config(wrk_channel_t *ch, const phc_t *phc);
 
-/* Opens the channel's socket, or goes on with socket_fd (-1: none; taken over whatever happens). *phc
- * gets the clock of the card that can stamp, or NULL. Returns 0 or -errno with a text; then nothing is
- * left open. */
+/* Opens the channel's socket, or goes on with socket_fd (-1: none; taken over whatever happens).
+ * *phc gets the clock of the card that can stamp, or NULL. Returns 0 or -errno with a text; then
+ * nothing is left open. */
 int agent_socket_open(wrk_channel_t *ch, int socket_fd, udp_t *udp, const phc_t **phc);
 void agent_socket_close(udp_t *udp, const phc_t *phc);
 

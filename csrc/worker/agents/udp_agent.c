@@ -31,7 +31,7 @@ static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
 static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    if (a->blocked && now_mono_ns >= a->retry_mono_ns)
+    if (a->block.now && now_mono_ns >= a->block.retry_mono_ns)
         udp_agent_unblock(ch, now_mono_ns);
     udp_agent_send_due(ch, now_mono_ns);
     agent_link_emit(ch, &a->link, now_mono_ns);
@@ -138,7 +138,7 @@ static void release(wrk_channel_t *ch, int64_t now_mono_ns)
     (void)now_mono_ns;
     udp_agent_t *a = udp_agent_of(ch);
     a->held = false;
-    ch->tx_paused = a->blocked;
+    ch->tx_paused = a->block.now;
     udp_agent_watch_input(ch);
 }
 

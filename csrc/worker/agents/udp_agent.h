@@ -31,9 +31,7 @@ typedef struct udp_agent {
     due_heap_t schedule; /* due times in the channel's clock, order by sequence */
     udp_ready_t ready[AGENT_BATCH]; /* in the order of the ring */
     unsigned ready_count;
-    bool blocked; /* the kernel has no room */
-    int64_t retry_mono_ns;
-    int64_t retry_after_ns;
+    agent_block_t block; /* the kernel has no room */
     bool purging;
     uint64_t purge_before; /* sequence */
     int64_t send_cost_ns;  /* per packet, smoothed */

@@ -19,7 +19,7 @@ void udp_agent_watch_input(wrk_channel_t *ch)
     uint32_t events = 0;
     if (a->receives && !a->held && !a->rx_stopped)
         events |= EPOLLIN;
-    if (a->blocked)
+    if (a->block.now)
         events |= EPOLLOUT;
     wrk_rewatch(ch, &a->socket, events);
 }

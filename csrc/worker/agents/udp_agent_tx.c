@@ -14,7 +14,7 @@
  * due since it was queued. So ready[] and the schedule are merged, as far as the ring was taken in.
  *
  * Where the queueing discipline launches packets by itself (txtime), they are handed over
- * HANDOVER_AHEAD_NS before the start and nobody spins.
+ * AGENT_HANDOVER_AHEAD_NS before the start and nobody spins.
  *
  * When the kernel has no room the packets go back where they came from, in order, and nothing more
  * is taken in until it has (EPOLLOUT, or after a pause). */
@@ -24,9 +24,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define HANDOVER_AHEAD_NS (1500 * RT_NS_PER_US)
-#define RETRY_FIRST_NS (50 * RT_NS_PER_US)
-#define RETRY_LONGEST_NS RT_NS_PER_MS
+#define SEND_COST_MOST_NS (50 * RT_NS_PER_US)
 #define TAKE_IN_PER_CALL 256u
 #define RELEASE_MOVES 8u
 
@@ -35,11 +33,11 @@
 int64_t udp_agent_tx_deadline_ns(const wrk_channel_t *ch)
 {
     const udp_agent_t *a = udp_agent_of(ch);
-    if (a->blocked)
-        return a->retry_mono_ns;
+    if (a->block.now)
+        return a->block.retry_mono_ns;
     if (a->held || a->purging || due_heap_count(&a->schedule) == 0)
         return RT_NEVER_NS;
-    int64_t ahead = a->udp.eff.txtime ? HANDOVER_AHEAD_NS : AGENT_LEAD_NS;
+    int64_t ahead = a->udp.eff.txtime ? AGENT_HANDOVER_AHEAD_NS : AGENT_LEAD_NS;
     return due_heap_next_ns(&a->schedule) + agent_start_shift_ns(ch, &a->ledger) - ahead;
 }
 
@@ -149,21 +147,17 @@ static void block(wrk_channel_t *ch, unsigned index, int64_t now_mono_ns)
     wrk_count(ch, SHM_COUNT_tx_retries, 1);
     a->ledger.refused_ref = a->batch.items[index].ref;
     put_back(ch, index, now_mono_ns);
-    a->blocked = true;
+    agent_block(&a->block, now_mono_ns);
     ch->tx_paused = true;
-    a->retry_after_ns = a->retry_after_ns ? 2 * a->retry_after_ns : RETRY_FIRST_NS;
-    if (a->retry_after_ns > RETRY_LONGEST_NS)
-        a->retry_after_ns = RETRY_LONGEST_NS;
-    a->retry_mono_ns = now_mono_ns + a->retry_after_ns;
     udp_agent_watch_input(ch);
 }
 
 void udp_agent_unblock(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    if (!a->blocked)
+    if (!a->block.now)
         return;
-    a->blocked = false;
+    a->block.now = false;
     ch->tx_paused = a->held;
     udp_agent_watch_input(ch);
     wrk_activate(ch, now_mono_ns);
@@ -172,7 +166,7 @@ void udp_agent_unblock(wrk_channel_t *ch, int64_t now_mono_ns)
 static void note_send_cost(udp_agent_t *a, unsigned packets, int64_t took_ns)
 {
     int64_t each = took_ns / packets;
-    each = each < RETRY_FIRST_NS ? each : RETRY_FIRST_NS;
+    each = each < SEND_COST_MOST_NS ? each : SEND_COST_MOST_NS;
     a->send_cost_ns += (each - a->send_cost_ns) / 8;
 }
 
@@ -210,7 +204,7 @@ static void send_to_socket(wrk_channel_t *ch)
             settle(ch, at, (unsigned)sent, start, end);
             note_send_cost(a, (unsigned)sent, end - start);
             wrk_sent_until(ch, end);
-            a->retry_after_ns = 0;
+            a->block.after_ns = 0;
             at += (unsigned)sent;
         }
         if (error == 0 || at >= b->count)
@@ -268,23 +262,17 @@ static void send_ready(wrk_channel_t *ch, int64_t now_mono_ns)
 
 /* --- with a deadline ----------------------------------------------------------------------- */
 
-static void spin_until(int64_t start_mono_ns)
-{
-    while (rt_mono_ns() < start_mono_ns)
-        rt_cpu_relax();
-}
-
 void udp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    if (a->blocked || a->held || a->purging)
+    if (a->block.now || a->held || a->purging)
         return;
     if (a->ready_count > 0) { /* the kernel had no room for them: all is late */
         send_ready(ch, now_mono_ns);
         return;
     }
     int64_t shift = agent_start_shift_ns(ch, &a->ledger);
-    int64_t ahead = a->udp.eff.txtime ? HANDOVER_AHEAD_NS : 0;
+    int64_t ahead = a->udp.eff.txtime ? AGENT_HANDOVER_AHEAD_NS : 0;
     /* All that start together with the first, or that are due already. */
     int64_t first = due_heap_next_ns(&a->schedule);
     if (first == RT_NEVER_NS || first + shift - ahead > now_mono_ns + AGENT_LEAD_NS)
@@ -298,7 +286,7 @@ void udp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
         return;
     agent_choose_stamps(ch, &a->ledger, &a->batch, now_mono_ns);
     if (!a->udp.eff.txtime)
-        spin_until(a->batch.start_mono_ns[0]);
+        agent_spin_until(a->batch.start_mono_ns[0]);
     send_batch(ch);
 }
 

@@ -1,0 +1,195 @@
+#include "worker/agents/agent_socket.h"
+#include "worker/agents/rtp_agent.h"
+
+#include "base/rt_err.h"
+#include "shm/tx_ring.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_FILL_PACKETS 10u
+
+static size_t state_bytes(const shm_config_t *config)
+{
+    (void)config;
+    return sizeof(rtp_agent_t);
+}
+
+/* --- events -------------------------------------------------------------------------------- */
+
+void rtp_agent_watch(wrk_channel_t *ch)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    wrk_rewatch(ch, &a->socket, a->block.now ? EPOLLOUT : 0);
+}
+
+static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
+{
+    wrk_channel_t *ch = source->channel;
+    rtp_agent_t *a = rtp_agent_of(ch);
+    if (events & EPOLLERR) {
+        agent_collect_stamps(ch, &a->ledger, now_mono_ns);
+        agent_socket_take_error(&a->udp);
+    }
+    if (events & EPOLLOUT)
+        rtp_agent_unblock(ch, now_mono_ns);
+}
+
+static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    if (a->block.now && now_mono_ns >= a->block.retry_mono_ns)
+        rtp_agent_unblock(ch, now_mono_ns);
+    rtp_agent_send_due(ch, now_mono_ns);
+    agent_link_emit(ch, &a->link, now_mono_ns);
+    if (agent_stamp_deadline_ns(&a->ledger) <= now_mono_ns)
+        agent_collect_stamps(ch, &a->ledger, now_mono_ns);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t deadline_ns(const wrk_channel_t *ch)
+{
+    const rtp_agent_t *a = rtp_agent_of(ch);
+    int64_t at = rtp_agent_tx_deadline_ns(ch);
+    at = earlier(at, agent_link_deadline_ns(&a->link));
+    return earlier(at, agent_stamp_deadline_ns(&a->ledger));
+}
+
+/* --- open ---------------------------------------------------------------------------------- */
+
+static int check_config(const wrk_channel_t *ch)
+{
+    const shm_config_t *c = &ch->config;
+    if (ch->segment.engine == NULL || c->engine_bytes < sizeof(shm_rtp_state_t))
+        return rt_err_set(-EINVAL, "%llu bytes of shared memory for engine rtp: it takes %zu",
+                          (unsigned long long)c->engine_bytes, sizeof(shm_rtp_state_t));
+    if (c->direction & SHM_RX)
+        return rt_err_set(-EINVAL, "engine rtp sends only: use direction tx");
+    shm_rtp_config_t r;
+    memcpy(&r, c->engine_config, sizeof r);
+    return shm_rtp_config_check(&r);
+}
+
+static void take_config(wrk_channel_t *ch)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    shm_rtp_config_t *r = &a->config;
+    memcpy(r, ch->config.engine_config, sizeof *r);
+    if (r->fill_packets == 0)
+        r->fill_packets = DEFAULT_FILL_PACKETS;
+    a->state = (shm_rtp_state_t *)(void *)ch->segment.engine;
+}
+
+static void close_parts(wrk_channel_t *ch)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    wrk_unwatch(ch, &a->socket);
+    agent_socket_close(&a->udp, a->phc);
+    agent_link_close(&a->link);
+    rtp_agent_tx_close(ch);
+}
+
+static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    a->link = (agent_link_t){.udp = &a->udp};
+    a->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
+    int rc = agent_link_open(ch, &a->link);
+    rc = rc ? rc : rtp_agent_tx_open(ch, now_mono_ns);
+    rc = rc ? rc : wrk_watch(ch, &a->socket, a->udp.fd, 0);
+    if (rc < 0)
+        close_parts(ch);
+    return rc;
+}
+
+static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    int rc = check_config(ch);
+    if (rc < 0) {
+        if (socket_fd >= 0)
+            close(socket_fd);
+        return rc;
+    }
+    take_config(ch);
+    a->held = held;
+    rc = agent_socket_open(ch, socket_fd, &a->udp, &a->phc);
+    rc = rc ? rc : open_parts(ch, now_mono_ns);
+    if (rc < 0)
+        return rc;
+    agent_socket_facts(ch, &a->udp);
+    rtp_agent_watch(ch);
+    return 0;
+}
+
+static void close_channel(wrk_channel_t *ch)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    agent_give_up_stamps(ch, &a->ledger);
+    rtp_agent_tx_gauges(ch);
+    agent_link_counters(ch, &a->link);
+    close_parts(ch);
+}
+
+static int socket_of(const wrk_channel_t *ch)
+{
+    return rtp_agent_of(ch)->udp.fd;
+}
+
+/* --- hold, duties -------------------------------------------------------------------------- */
+
+static void hold(wrk_channel_t *ch)
+{
+    rtp_agent_of(ch)->held = true;
+    rtp_agent_tx_hold(ch);
+    rtp_agent_watch(ch);
+}
+
+static void release(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    a->held = false;
+    ch->tx_paused = a->block.now;
+    rtp_agent_tx_release(ch, now_mono_ns);
+    rtp_agent_watch(ch);
+}
+
+static void reset(wrk_channel_t *ch)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    agent_link_reset(&a->link);
+    rtp_agent_tx_gauges(ch);
+    for (unsigned i = 0; i < SHM_RTP_COUNTER_SPACE; i++)
+        rt_store_relaxed(&a->state->counters[i], 0);
+}
+
+static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    rt_store_relaxed(&ch->stats->scheduled, tx_ring_waiting(&ch->segment));
+    (void)agent_free_space(ch, 0, now_mono_ns); /* of a held channel, too */
+    rtp_agent_tx_gauges(ch);
+    agent_link_counters(ch, &a->link);
+}
+
+static const agent_ops_t RTP_AGENT = {
+    .engine = SHM_RTP_ENGINE,
+    .state_bytes = state_bytes,
+    .open = open_channel,
+    .close = close_channel,
+    .socket_fd = socket_of,
+    .do_work = rtp_agent_take_in,
+    .on_deadline = on_deadline,
+    .deadline_ns = deadline_ns,
+    .hold = hold,
+    .release = release,
+    .purge = rtp_agent_purge,
+    .reset = reset,
+    .refresh = refresh,
+};
+AGENT_REGISTER(RTP_AGENT)

@@ -1,0 +1,73 @@
+/* rtp_agent.h: the engine "rtp": a media stream on the grid of its clock out of one socket, another
+ * one out of its jitter buffer into the rx ring, and RTCP beside them. What clients and worker
+ * share stands in shm/rtp_shm.h. Shared by its parts only:
+ *
+ *   rtp_agent.c        life: open, close, hold, release, purge, gauges
+ *   rtp_agent_plan.c   records -> packets on the grid
+ *   rtp_agent_tx.c     tx ring -> plan -> socket
+ *
+ * Times are CLOCK_MONOTONIC where a name says so, else the channel's clock. */
+#ifndef RTP_AGENT_H
+#define RTP_AGENT_H
+
+#include "worker/agents/agent_ledger.h"
+#include "worker/agents/agent_link.h"
+#include "worker/agents/rtp_agent_plan.h"
+
+enum { RTP_AGENT_BATCH = 16 }; /* packets in one send call, at most */
+
+typedef struct rtp_agent {
+    shm_rtp_config_t config; /* with the defaults filled in */
+    shm_rtp_state_t *state;
+    udp_t udp;
+    wrk_source_t socket;
+    const phc_t *phc; /* NULL: none */
+    agent_link_t link;
+    bool held;
+
+    /* sending */
+    rtp_plan_t plan;
+    rtp_plan_t before[RTP_AGENT_BATCH]; /* each packet of the batch: for the kernel's refusals */
+    bool ends_record[RTP_AGENT_BATCH];
+    agent_batch_t batch;
+    agent_ledger_t ledger;
+    agent_block_t block; /* the kernel has no room */
+    bool purging;
+    uint64_t purge_before; /* sequence */
+    uint8_t *filling;      /* one packet, header included; NULL: none is ever sent */
+    rtp_stream_t told;     /* of the plan's counters, what is in the state already */
+    rtp_plan_counters_t told_counters;
+} rtp_agent_t;
+
+static inline rtp_agent_t *rtp_agent_of(const wrk_channel_t *ch)
+{
+    return ch->agent;
+}
+
+static inline void rtp_agent_count(rtp_agent_t *a, shm_rtp_counter_id_t id, uint64_t n)
+{
+    rt_bump(&a->state->counters[id], n);
+}
+
+static inline void rtp_agent_gauge(rtp_agent_t *a, shm_rtp_gauge_id_t id, int64_t value)
+{
+    rt_store_relaxed(&a->state->gauges[id], value);
+}
+
+void rtp_agent_watch(wrk_channel_t *ch); /* by held and blocked */
+
+/* --- sending --- */
+
+int rtp_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns);
+void rtp_agent_tx_close(wrk_channel_t *ch);
+unsigned rtp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns);
+void rtp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns);
+int64_t rtp_agent_tx_deadline_ns(const wrk_channel_t *ch);
+void rtp_agent_unblock(wrk_channel_t *ch, int64_t now_mono_ns);
+/* Transmission stops here, and begins with a talk spurt when it goes on. */
+void rtp_agent_tx_hold(wrk_channel_t *ch);
+void rtp_agent_tx_release(wrk_channel_t *ch, int64_t now_mono_ns);
+int rtp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns);
+void rtp_agent_tx_gauges(wrk_channel_t *ch);
+
+#endif

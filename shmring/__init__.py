@@ -47,8 +47,12 @@ from shmring.errors import (
     TooLate,
     WorkerFailed,
 )
-from shmring.pool import Pool, WorkerInfo, close_default_pool, default_pool, open
+from shmring.pool import Pool, WorkerInfo, close_default_pool, default_pool, open, open_rtp
 from shmring.registry import ChannelInfo, Removed, attach, channels, gc
+from shmring.rtp.batch import RtpBatch
+from shmring.rtp.channel import RtpChannel
+from shmring.rtp.frames import RtpBye, RtpErasure, RtpFrame, RtpItem, RtpResync
+from shmring.rtp.statistics import RtpChannelStats, RtpStats
 from shmring.stats import ChannelStats, Histogram, ReaderInfo
 from shmring.types import Impairment, SendReport, Stamp, State, Verdict
 
@@ -77,6 +81,15 @@ __all__ = [
     "Removed",
     "ReportBatch",
     "RingFull",
+    "RtpBatch",
+    "RtpBye",
+    "RtpChannel",
+    "RtpChannelStats",
+    "RtpErasure",
+    "RtpFrame",
+    "RtpItem",
+    "RtpResync",
+    "RtpStats",
     "SendReport",
     "SendTimeout",
     "ShmringError",
@@ -93,4 +106,5 @@ __all__ = [
     "default_pool",
     "gc",
     "open",
+    "open_rtp",
 ]

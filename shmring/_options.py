@@ -13,7 +13,7 @@ import inspect
 import operator
 import os
 import socket as _socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, SupportsIndex, TypedDict, cast
 
 from shmring import _address
@@ -253,12 +253,12 @@ def prepare(
 
     Raises `BadConfig`, `BadAddress`, `PayloadTooLarge`, `TypeError`.
     """
-    given = _given(options)
+    given = asked_for(options, ChannelOptions.__annotations__, "a channel")
     config = ffi.new("shm_config_t *")
     lib.shm_config_init(config)
-    _set_text(config, "name", name)
-    _set_text(config, "name_space", namespace)
-    _set_text(config, "pool", pool)
+    set_text(config, "name", name)
+    set_text(config, "name_space", namespace)
+    set_text(config, "pool", pool)
     given.setdefault("profile", profile)
     _set_choices(config, given)
     _set_addresses(config, given)
@@ -268,9 +268,9 @@ def prepare(
         if option in given:
             _set_impairment(getattr(config, target), option, given[option])
     if "device" in given:
-        _set_text(config, "device", given["device"])
+        set_text(config, "device", given["device"])
     if "producers" in given:
-        config.producers = _integer("producers", given["producers"], 0, 1023) + 1  # the worker's
+        config.producers = integer("producers", given["producers"], 0, 1023) + 1  # the worker's
     sock = _adopt_socket(config, given)
     _set_sizes(config, given, lib.SHM_MAX_PAYLOAD if engine is None else lib.SHM_MAX_RECORD)
     if engine is not None:
@@ -298,34 +298,34 @@ def group_id(group: object) -> int | None:
         found = grp.getgrnam(group) if isinstance(group, str) else None
     except KeyError:
         raise BadConfig(f"group {group!r} does not exist on this host (getent group)") from None
-    return found.gr_gid if found else _integer("group", group, 0, 2**32 - 2)
+    return found.gr_gid if found else integer("group", group, 0, 2**32 - 2)
 
 
-def show_options(function: Any) -> None:
+def show_options(function: Any, options: type[Any] = ChannelOptions) -> None:
     """Let `help` and `inspect` show every option in place of ``**options``."""
     signature = inspect.signature(function)
     kept = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     names = {parameter.name for parameter in kept}
     shown = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=..., annotation=kind)
-        for name, kind in ChannelOptions.__annotations__.items()
+        for name, kind in options.__annotations__.items()
         if name not in names
     ]
     function.__signature__ = signature.replace(parameters=[*kept, *shown])
 
 
-def _given(options: ChannelOptions) -> dict[str, Any]:
+def asked_for(options: Mapping[str, Any], known: Collection[str], what: str) -> dict[str, Any]:
     """What was asked for: unknown names raise, None means the default."""
-    known = ChannelOptions.__annotations__
     for name in options:
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise TypeError(f"a channel has no option {name!r}{hint}")
+            raise TypeError(f"{what} has no option {name!r}{hint}")
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _set_text(config: Any, target: str, text: object) -> None:
+def set_text(config: Any, target: str, text: object) -> None:
+    """Fill a char[] of a struct. Raises `BadConfig`, `TypeError`."""
     if not isinstance(text, str):
         raise TypeError(f"{target} must be a string, not {text!r}")
     raw = text.encode("utf-8", "surrogateescape")
@@ -339,13 +339,17 @@ def _set_choices(config: Any, given: dict[str, Any]) -> None:
     for option, (target, choices) in _CHOICES.items():
         if option not in given:
             continue
-        value = given[option]
-        if not isinstance(value, str) or value not in choices:
-            raise BadConfig(f"{option} is {value!r}: use one of {', '.join(map(repr, choices))}")
-        setattr(config, target, choices[value])
+        setattr(config, target, choice(option, given[option], choices))
     for option in _SWITCHES:
         if option in given:
             setattr(config, option, int(switch(option, given[option])))
+
+
+def choice(option: str, value: object, choices: dict[str, int]) -> int:
+    """The number of one of some names. Raises `BadConfig`."""
+    if not isinstance(value, str) or value not in choices:
+        raise BadConfig(f"{option} is {value!r}: use one of {', '.join(map(repr, choices))}")
+    return choices[value]
 
 
 def _set_addresses(config: Any, given: dict[str, Any]) -> None:
@@ -358,7 +362,7 @@ def _set_addresses(config: Any, given: dict[str, Any]) -> None:
 def _set_numbers(config: Any, given: dict[str, Any]) -> None:
     for option, (target, low, high) in _NUMBERS.items():
         if option in given:
-            setattr(config, target, _integer(option, given[option], low, high))
+            setattr(config, target, integer(option, given[option], low, high))
 
 
 def _set_multicast(config: Any, given: dict[str, Any]) -> None:
@@ -408,8 +412,8 @@ def _set_impairment(target: Any, option: str, value: object) -> None:
 
 def _set_sizes(config: Any, given: dict[str, Any], most: int) -> None:
     """Rings and the longest payload; `most`: an engine may put a header before it."""
-    capacity = _integer("capacity", given.get("capacity", 1024), 1, CAPACITY_MAX)
-    rx_capacity = _integer("rx_capacity", given.get("rx_capacity", capacity), 1, CAPACITY_MAX)
+    capacity = integer("capacity", given.get("capacity", 1024), 1, CAPACITY_MAX)
+    rx_capacity = integer("rx_capacity", given.get("rx_capacity", capacity), 1, CAPACITY_MAX)
     packet = _payload("packet_bytes", given.get("packet_bytes"))
     rx_packet = _payload("rx_packet_bytes", given.get("rx_packet_bytes", packet))
     asked = _payload("max_payload", given.get("max_payload"), most)
@@ -437,7 +441,7 @@ def _set_sizes(config: Any, given: dict[str, Any], most: int) -> None:
 
 
 def _set_engine(config: Any, engine: Engine) -> None:
-    _set_text(config, "engine", engine.name)
+    set_text(config, "engine", engine.name)
     space = ffi.buffer(ffi.addressof(config, "engine_config"))
     space[: len(engine.config)] = engine.config
     config.engine_bytes = -(-engine.shared_bytes // PAGE_BYTES) * PAGE_BYTES
@@ -512,15 +516,15 @@ def _interface(what: str, value: object) -> int:
             return _socket.if_nametoindex(value)
         except OSError:
             raise BadConfig(f"{what}: there is no interface {value!r} on this host") from None
-    return _integer(what, value, 0, 2**31 - 1)
+    return integer(what, value, 0, 2**31 - 1)
 
 
 def _payload(option: str, value: object, most: int = lib.SHM_MAX_PAYLOAD) -> int | None:
-    return None if value is None else _integer(option, value, 0, most)
+    return None if value is None else integer(option, value, 0, most)
 
 
 def _mode(value: object) -> int:
-    mode = _integer("mode", value, 0, 2**31)
+    mode = integer("mode", value, 0, 2**31)
     if mode > 0o777:
         raise BadConfig(f"mode is {mode:#o}; it must be between 0o600 and 0o777")
     if mode & 0o600 != 0o600:
@@ -528,7 +532,8 @@ def _mode(value: object) -> int:
     return mode
 
 
-def _integer(option: str, value: object, low: int, high: int) -> int:
+def integer(option: str, value: object, low: int, high: int) -> int:
+    """Return an integer within its limits. Raises `BadConfig`, `TypeError`."""
     number = _index(value)
     if number is None:
         raise TypeError(f"{option} must be an integer, not {value!r}")

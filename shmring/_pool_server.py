@@ -26,17 +26,20 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from rtworkers import PoolSettings, liveness, paths
 from rtworkers.control import received_fds
 from shmring import errors
 from shmring._check import error
 from shmring._options import ChannelOptions, Engine
+from shmring.channel import Channel, owners_end
+from shmring.rtp import options as rtp_options
+from shmring.rtp.channel import RtpChannel
+from shmring.rtp.options import RtpOptions
 from shmring.types import Impairment
 
 if TYPE_CHECKING:
-    from shmring.channel import Channel
     from shmring.pool import Pool
 
 log = logging.getLogger("shmring.pool")
@@ -189,16 +192,16 @@ class RemotePool:
         self.namespace = paths.check_name("namespace", namespace)
         self.name = paths.check_name("pool name", name)
 
-    def open(self, name: str, options: ChannelOptions) -> Channel:
+    def open(self, name: str, **options: Unpack[ChannelOptions]) -> Channel:
         """Have the pool open a channel, and attach to it. Raises as `Pool.open`."""
-        from shmring.channel import Channel
-
         self.make_channel(name, options)
-        try:
-            return Channel(name, namespace=self.namespace, owner=self)
-        except BaseException:
-            self.close_channel(name)
-            raise
+        return owners_end(Channel, name, self.namespace, self)
+
+    def open_rtp(self, name: str, **options: Unpack[RtpOptions]) -> RtpChannel:
+        """Have the pool open an RTP channel, and attach to it. Raises as `Pool.open_rtp`."""
+        plain, engine = rtp_options.prepare(options)
+        self.make_channel(name, plain, engine)
+        return owners_end(RtpChannel, name, self.namespace, self)
 
     def make_channel(
         self, name: str, options: ChannelOptions, engine: Engine | None = None

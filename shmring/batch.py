@@ -52,7 +52,7 @@ _REPORT_FIELDS: dict[str, tuple[str, int]] = {
 _Code = Literal["B", "I", "Q", "q"]  # of struct
 
 
-class _Records:
+class Records:
     """Records of one size, one behind the other, and views of their fields."""
 
     __slots__ = ("_count", "_record_bytes", "_records")
@@ -90,7 +90,7 @@ class _Records:
         return np.frombuffer(self._records, dtype=dtype, count=self._count)
 
 
-class PacketBatch(_Records):
+class PacketBatch(Records):
     """Packets that one `Channel.recv_many` took, oldest first.
 
     Behaves as a sequence of `Packet`, each made when it is asked for.
@@ -167,7 +167,7 @@ class PacketBatch(_Records):
         return Packet(
             bytes(self.payload[offset : offset + length]),
             record[8:16].cast("q")[0],
-            _stamp(record[28]),
+            stamp_of(record[28]),
             bytes(record[_SOURCE]),
             sequence,
             record[30],
@@ -179,7 +179,7 @@ class PacketBatch(_Records):
         return f"<PacketBatch of {self._count} packets, {len(self.payload)} bytes>"
 
 
-class ReportBatch(_Records):
+class ReportBatch(Records):
     """Send reports that one `Channel.read_reports` took, oldest first.
 
     Behaves as a sequence of `SendReport`, each made when it is asked for.
@@ -225,7 +225,7 @@ class ReportBatch(_Records):
             sent_ns,
             handed_ns,
             stamped_ns,
-            _stamp(record[61]),
+            stamp_of(record[61]),
             VERDICTS[record[60]] if record[60] < len(VERDICTS) else Verdict.FAILED,
             record[56:60].cast("i")[0],
             record[62:64].cast("H")[0],
@@ -235,6 +235,6 @@ class ReportBatch(_Records):
         return f"<ReportBatch of {self._count} reports>"
 
 
-def _stamp(number: int) -> Stamp:
+def stamp_of(number: int) -> Stamp:
     """Any process may have scribbled over the ring it comes from."""
     return STAMPS[number] if number < len(STAMPS) else Stamp.NONE

@@ -10,8 +10,8 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, Never, Protocol, Self
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Never, Protocol, Self, TypeVar
 
 from rtworkers import paths
 from rtworkers.control import Op
@@ -190,8 +190,8 @@ class Channel(Core):
             arrow = {"tx": "->", "rx": "<-", "duplex": "<->"}[self.direction]
             ends = f"{_show(self.local)} {arrow} {_show(self.remote)}"
             tap = " tap" if self._mode == "r" else ""
-            return f"<shmring.Channel {self._name!r} {ends} {self.state}{tap}>"
-        return f"<shmring.Channel {self._name!r} closed>"
+            return f"<shmring.{type(self).__name__} {self._name!r} {ends} {self.state}{tap}>"
+        return f"<shmring.{type(self).__name__} {self._name!r} closed>"
 
     # --- queued packets -----------------------------------------------------------------------
 
@@ -249,10 +249,13 @@ class Channel(Core):
         timeout: float | None = None,
     ) -> int:
         """As `send`, without blocking the event loop while the ring is full."""
-        until_ns = deadline(timeout)
+        return await self._when_room(lambda: self.send(data, at, to=to), deadline(timeout))
+
+    async def _when_room(self, queue: Callable[[], int], until_ns: int) -> int:
+        """What `queue`, a call of `send`, returns once the ring has room."""
         while True:
             try:
-                return self.send(data, at, to=to)
+                return queue()
             except errors.RingFull:
                 if has_passed(until_ns):
                     self._raise_full(True, 0, 0)
@@ -615,6 +618,18 @@ class Channel(Core):
 
     def _end_address(self) -> int:
         return int(ffi.cast("uintptr_t", self._end))
+
+
+End = TypeVar("End", bound=Channel)
+
+
+def owners_end(kind: type[End], name: str, namespace: str, owner: Owner) -> End:
+    """The opener's end of a channel just made, which is closed again if that fails."""
+    try:
+        return kind(name, namespace=namespace, owner=owner)
+    except BaseException:
+        owner.close_channel(name)
+        raise
 
 
 def _attach(name: str, namespace: str, mode: str, reading: str) -> Channel:

@@ -24,7 +24,10 @@ from shmring._check import error
 from shmring._host import translated
 from shmring._options import ChannelOptions, Prepared
 from shmring._ring import ffi
-from shmring.channel import Channel
+from shmring.channel import Channel, owners_end
+from shmring.rtp import options as rtp_options
+from shmring.rtp.channel import RtpChannel
+from shmring.rtp.options import RtpOptions
 
 log = logging.getLogger("shmring.pool")
 
@@ -136,11 +139,16 @@ class Pool:
         `WorkerFailed`, `ShmringOSError` (the socket; `errno` says why). Nothing stays behind then.
         """
         self.make_channel(name, options)
-        try:
-            return Channel(name, namespace=self.namespace, owner=self)
-        except BaseException:
-            self.close_channel(name)
-            raise
+        return owners_end(Channel, name, self.namespace, self)
+
+    def open_rtp(self, name: str, **options: Unpack[RtpOptions]) -> RtpChannel:
+        """Open an RTP channel and return this process's end of it; `RtpOptions` lists the options.
+
+        Raises as `open`.
+        """
+        plain, engine = rtp_options.prepare(options)
+        self.make_channel(name, plain, engine)
+        return owners_end(RtpChannel, name, self.namespace, self)
 
     def make_channel(
         self, name: str, options: ChannelOptions, engine: _options.Engine | None = None
@@ -270,6 +278,7 @@ class Pool:
 
 
 _options.show_options(Pool.open)
+_options.show_options(Pool.open_rtp, RtpOptions)
 
 
 def _make_settings(
@@ -452,17 +461,35 @@ def open(
     `pool`: a pool of this process, or the name of one that ``shmring up`` or a `Pool` of another
     process runs. Raises as `Pool.open`; `ChannelNotFound` where there is no pool of that name.
     """
+    return _pool_for(pool, namespace).open(name, **options)
+
+
+def open_rtp(
+    name: str,
+    *,
+    pool: Pool | str | None = None,
+    namespace: str | None = None,
+    **options: Unpack[RtpOptions],
+) -> RtpChannel:
+    """Open an RTP channel, as `Pool.open_rtp` does, on the default pool of this process.
+
+    `pool`, `namespace`, and what is raised, as of `open`.
+    """
+    return _pool_for(pool, namespace).open_rtp(name, **options)
+
+
+def _pool_for(pool: Pool | str | None, namespace: str | None) -> Pool | _pool_server.RemotePool:
     if isinstance(pool, Pool):
-        return pool.open(name, **options)
+        return pool
     if pool is None:
-        return default_pool(namespace).open(name, **options)
+        return default_pool(namespace)
     with translated("pool"):
         space = paths.default_namespace() if namespace is None else namespace
-        remote = _pool_server.RemotePool(space, pool)
-    return remote.open(name, options)
+        return _pool_server.RemotePool(space, pool)
 
 
 _options.show_options(open)
+_options.show_options(open_rtp, RtpOptions)
 
 
 def _after_fork() -> None:

@@ -11,6 +11,8 @@ from rtworkers import liveness, paths
 from shmring import _address, _host
 from shmring._ring import ffi, lib
 from shmring.channel import Channel
+from shmring.rtp import options as rtp_options
+from shmring.rtp.channel import RtpChannel
 from shmring.types import STATES, State
 
 _DIRECTIONS = {lib.SHM_TX: "tx", lib.SHM_RX: "rx", lib.SHM_DUPLEX: "duplex"}
@@ -48,6 +50,8 @@ def attach(
 ) -> Channel:
     """This process's end of a channel that is open already; it reads what arrives from now on.
 
+    Of a channel that `Pool.open_rtp` opened it is an `RtpChannel`.
+
     `mode`: ``"rw"``, or ``"r"`` for a tap, which reads along and cannot disturb anything.
     `reading`: ``"broadcast"`` or ``"shared"``; None: as the channel was opened, a tap broadcast.
     `namespace`: None for ``$SHMRING_NAMESPACE``, else ``default``. Raises `ChannelNotFound`,
@@ -57,7 +61,9 @@ def attach(
         space = paths.default_namespace() if namespace is None else namespace
         paths.check_name("namespace", space)
         paths.check_name("channel name", name)
-    return Channel(name, namespace=space, mode=mode, reading=reading)
+    found = _look(paths.ShmName(paths.channel_segment(space, name), space, channel=name))
+    kind = RtpChannel if found and found.engine == rtp_options.ENGINE else Channel
+    return kind(name, namespace=space, mode=mode, reading=reading)
 
 
 def channels(namespace: str | None = None) -> list[ChannelInfo]:

@@ -292,7 +292,7 @@ class ChannelStats:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Histogram):
+    if hasattr(value, "to_dict"):
         return value.to_dict()
     if isinstance(value, ReaderInfo):
         return {item.name: getattr(value, item.name) for item in fields(value)}
@@ -329,17 +329,21 @@ def direction_of(config: Any) -> str:
 
 def read_stats(segment: Any) -> ChannelStats:
     """Read everything from a mapped segment (``shm_segment_t *``), writable or not."""
+    return ChannelStats(**read_values(segment))
+
+
+def read_values(segment: Any) -> dict[str, Any]:
+    """The fields of `ChannelStats`, as `read_stats` reads them."""
     counters = ffi.new("uint64_t[]", lib.SHM_COUNTER_TOTAL)
     lib.ring_read_counters(segment.stats, counters)
     histograms = [Histogram(segment.stats.hists + i) for i in range(len(_HISTOGRAMS))]
-    values: dict[str, Any] = {
+    return {
         **_identity(segment),
         **_settings(segment),
         **_gauges(segment),
         **dict(zip(_COUNTERS, counters, strict=True)),
         **dict(zip(_HISTOGRAMS, histograms, strict=True)),
     }
-    return ChannelStats(**values)
 
 
 def _identity(segment: Any) -> dict[str, Any]:

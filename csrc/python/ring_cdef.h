@@ -377,6 +377,7 @@ int ring_timer_open(int64_t period_ns);
 /* shm: the engine "rtp"; names of enumerators as in rtp_shm.h */
 #define SHM_RTP_DEFAULT_PT ...
 #define SHM_RTP_HEAD_BYTES ...
+#define SHM_RTP_MAX_HISTORY ...
 #define SHM_RTP_NO_MARKER ...
 #define SHM_RTP_FIXED_SOURCE ...
 #define SHM_RTP_NACK_SEND ...
@@ -476,8 +477,13 @@ static const char *const ring_rtp_gauge_texts[];
 void ring_read_rtp(const shm_rtp_state_t *state, uint64_t *counters, int64_t *gauges);
 void ring_read_rtp_cname(const shm_rtp_state_t *state, char *out);
 
-/* proto/rtp: the grid, header extensions, G.711 */
+/* proto/rtp: the grid, payload types, header extensions, G.711 */
 uint32_t rtp_stream_samples(uint32_t clock_rate, int64_t ptime_ns);
+typedef struct {
+    int32_t clock_rate;
+    ...;
+} rtp_payload_format_t;
+extern const rtp_payload_format_t rtp_payload_formats[128];
 #define RTP_EXT_ONE_BYTE ...
 #define RTP_EXT_TWO_BYTE ...
 typedef struct {
@@ -491,7 +497,21 @@ typedef struct {
     bool two_byte;
 } rtp_ext_reader_t;
 int rtp_ext_next(rtp_ext_reader_t *reader, rtp_ext_element_t *element);
+typedef struct { ...; } rtp_ext_writer_t;
+typedef struct {
+    uint16_t ext_profile;
+    size_t ext_bytes;
+    ...;
+} rtp_fields_t;
+void rtp_ext_writer_init(rtp_ext_writer_t *writer, bool two_byte, uint8_t *out, size_t room);
+int rtp_ext_add(rtp_ext_writer_t *writer, unsigned id, const void *data, size_t bytes);
+void rtp_ext_finish(rtp_ext_writer_t *writer, rtp_fields_t *fields);
 void g711_ulaw_encode(uint8_t *out, const int16_t *in, size_t count);
 void g711_ulaw_decode(int16_t *out, const uint8_t *in, size_t count);
 void g711_alaw_encode(uint8_t *out, const int16_t *in, size_t count);
 void g711_alaw_decode(int16_t *out, const uint8_t *in, size_t count);
+
+/* python/rtp_rows.h */
+typedef struct { ...; } rtp_row_t;
+void rtp_rows(const uint8_t *buffer, const packet_record_t *records, uint64_t count,
+              rtp_row_t *rows);

@@ -2,6 +2,7 @@
  * it. Besides the library's own functions there are a few that fold into one call what Python would
  * otherwise pay several for, or cannot do itself. */
 #include "python/channel_end.h"
+#include "python/rtp_rows.h"
 
 #include "base/rt_clock.h"
 #include "base/rt_seq.h"

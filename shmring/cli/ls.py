@@ -53,6 +53,8 @@ class Row:
 
     info: shmring.ChannelInfo
     counters: dict[str, int]
+    rtp: shmring.RtpStats | None
+    """Of an RTP channel."""
     tx_pps: float = 0.0
     rx_pps: float = 0.0
 
@@ -100,14 +102,14 @@ def _channels(namespace: str | None, seconds: float) -> list[Row]:
     before = {(info.namespace, info.name): info for info in shmring.channels(namespace)}
     if not before:
         return []
-    first = {key: _counters(*key) for key in before}
+    first = {key: _counters(*key)[0] for key in before}
     start = time.monotonic()
     time.sleep(seconds)
     rows = []
     for info in shmring.channels(namespace):
         key = (info.namespace, info.name)
-        now = _counters(*key)
-        row = Row(info, now)
+        now, rtp = _counters(*key)
+        row = Row(info, now, rtp)
         elapsed = time.monotonic() - start
         if key in first and elapsed > 0:
             row.tx_pps = _rate(first[key], now, "tx_sent", elapsed)
@@ -120,16 +122,16 @@ def _rate(first: dict[str, int], now: dict[str, int], name: str, elapsed_s: floa
     return max(0, now.get(name, 0) - first.get(name, 0)) / elapsed_s
 
 
-def _counters(namespace: str, name: str) -> dict[str, int]:
-    """The counters of one channel; empty where it went away meanwhile."""
+def _counters(namespace: str, name: str) -> tuple[dict[str, int], shmring.RtpStats | None]:
+    """The counters of one channel; none where it went away meanwhile."""
     try:
         with shmring.attach(name, namespace=namespace, mode="r") as tap:
             stats = tap.stats()
     except OSError:
-        return {}
+        return {}, None
     counters = {counter: getattr(stats, counter) for counter in _COUNTERS}
     counters["readers_lost"] = stats.shared_lost + sum(reader.lost for reader in stats.readers)
-    return counters
+    return counters, stats.rtp if isinstance(stats, shmring.RtpChannelStats) else None
 
 
 def _workers(namespace: str | None) -> list[page.PageFacts]:
@@ -159,6 +161,7 @@ def _stale(worker: page.PageFacts, now_ns: int) -> bool:
 
 
 def _channel_facts(row: Row) -> dict[str, Any]:
+    rtp = {"rtp": row.rtp.to_dict()} if row.rtp else {}
     return {
         "kind": "channel",
         **dataclasses.asdict(row.info),
@@ -166,6 +169,7 @@ def _channel_facts(row: Row) -> dict[str, Any]:
         **row.counters,
         "tx_pps": round(row.tx_pps, 1),
         "rx_pps": round(row.rx_pps, 1),
+        **rtp,
     }
 
 
@@ -186,6 +190,9 @@ def _print(
         return
     if rows:
         print(text_table(_CHANNEL_HEAD, (_channel_cells(row, namespace is None) for row in rows)))
+    streams = [row for row in rows if row.rtp]
+    if streams:
+        print("\n" + text_table(_RTP_HEAD, (_rtp_cells(row, namespace is None) for row in streams)))
     if workers:
         print(("\n" if rows else "") + text_table(_WORKER_HEAD, _worker_rows(workers, now_ns)))
 
@@ -208,10 +215,14 @@ _CHANNEL_HEAD = (
 _ARROWS = {"tx": "->", "rx": "<-", "duplex": "<->"}
 
 
+def _name(row: Row, with_namespace: bool) -> str:
+    return f"{row.info.namespace}/{row.info.name}" if with_namespace else row.info.name
+
+
 def _channel_cells(row: Row, with_namespace: bool) -> tuple[str, ...]:
     info = row.info
     return (
-        f"{info.namespace}/{info.name}" if with_namespace else info.name,
+        _name(row, with_namespace),
         info.pool,
         info.state.value + ("" if row.healthy else " (!)"),
         _address(info.local),
@@ -224,6 +235,41 @@ def _channel_cells(row: Row, with_namespace: bool) -> tuple[str, ...]:
         str(sum(row.counters.get(name, 0) for name in _LOST)),
         str(info.epoch),
         duration(info.heartbeat_age_ns),
+    )
+
+
+_RTP_HEAD = (
+    "RTP",
+    "SSRC",
+    "SENT",
+    "UNDERRUNS",
+    "FROM",
+    "DELIVERED",
+    "LOST",
+    "LATE",
+    "JITTER",
+    "DELAY",
+    "RTT",
+)
+
+
+def _rtp_cells(row: Row, with_namespace: bool) -> tuple[str, ...]:
+    rtp = row.rtp
+    if rtp is None:
+        return ()
+    heard = rtp.remote_ssrc is not None
+    return (
+        _name(row, with_namespace),
+        f"{rtp.ssrc:08x}",
+        str(rtp.sent),
+        str(rtp.underruns),
+        f"{rtp.remote_ssrc:08x}" if heard else "-",
+        str(rtp.delivered),
+        str(rtp.lost),
+        str(rtp.late),
+        duration(rtp.jitter_ns) if heard else "-",
+        duration(rtp.delay_ns) if heard else "-",
+        "-" if rtp.rtt_ns is None else duration(rtp.rtt_ns),
     )
 
 

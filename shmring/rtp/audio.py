@@ -27,6 +27,8 @@ class Codec:
     """The static one (RFC 3551), for one channel; None: a dynamic one has to be agreed on."""
     clock_rate: int
     """What the static payload type says, or what is usual, Hz."""
+    silence_byte: int
+    """What a silent payload consists of."""
     encode: Callable[[Buffer], bytes]
     """Payload from samples: bytes-like in the machine's order, or a buffer of int16."""
     decode: Callable[[Buffer], memoryview]
@@ -104,12 +106,24 @@ def _l16_decode(payload: Buffer) -> memoryview:
 
 
 PCMU = Codec(
-    "pcmu", 1, 0, 8000, _g711_encoder(lib.g711_ulaw_encode), _g711_decoder(lib.g711_ulaw_decode)
+    "pcmu",
+    1,
+    0,
+    8000,
+    0xFF,
+    _g711_encoder(lib.g711_ulaw_encode),
+    _g711_decoder(lib.g711_ulaw_decode),
 )
 PCMA = Codec(
-    "pcma", 1, 8, 8000, _g711_encoder(lib.g711_alaw_encode), _g711_decoder(lib.g711_alaw_decode)
+    "pcma",
+    1,
+    8,
+    8000,
+    0xD5,
+    _g711_encoder(lib.g711_alaw_encode),
+    _g711_decoder(lib.g711_alaw_decode),
 )
-L16 = Codec("l16", 2, None, 44100, _l16_encode, _l16_decode)
+L16 = Codec("l16", 2, None, 44100, 0, _l16_encode, _l16_decode)
 
 CODECS = {codec.name: codec for codec in (PCMU, PCMA, L16)}
 # What RFC 3551 fixes; 10 and 11 are L16 at 44.1 kHz, of two channels and of one.

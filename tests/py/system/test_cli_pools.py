@@ -158,6 +158,26 @@ def test_ls_shows_channels_and_workers_with_their_counters(shmring_namespace):
         assert f"{shmring_namespace}/in" in run("ls", "--all", code=None).stdout
 
 
+def test_ls_shows_rtp_channels_with_their_streams(shmring_namespace):
+    with shmring.Pool(policy="other") as pool:
+        mic = pool.open_rtp(
+            "mic", remote=("127.0.0.1", 9), direction="tx", ptime_ns=1_000_000, ssrc=0xFACE
+        )
+        pool.open("plain", local=("127.0.0.1", 0))
+        mic.send_many([bytes(8)] * 5)
+        mic.pause()
+        mic.flush(timeout=PATIENCE_S)
+        until(lambda: mic.stats().rtp.ssrc == 0xFACE)
+        rows = json_lines(run("ls", "--json").stdout)
+        by_name = {row["name"]: row for row in rows if row["kind"] == "channel"}
+        assert by_name["mic"]["engine"] == "rtp"
+        assert by_name["mic"]["rtp"]["sent"] == 5
+        assert "rtp" not in by_name["plain"]
+        text = run("ls").stdout
+        assert "0000face" in text
+        assert text.count("mic") == 2
+
+
 def test_ls_of_an_empty_namespace_says_so(shmring_namespace):
     assert shmring_namespace in run("ls").stdout
     assert run("ls", "--json").stdout == ""

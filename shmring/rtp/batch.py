@@ -1,0 +1,150 @@
+"""Many items of an RTP channel, without a Python object for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, overload
+
+from shmring._ring import ffi, lib
+from shmring.batch import PacketBatch, Records, stamp_of
+from shmring.rtp.frames import HEAD, RtpItem, parse
+
+# rtp_row_t of csrc/python/rtp_rows.h
+_ROW_BYTES = 64
+_ROW_FIELDS: dict[str, tuple[str, int]] = {
+    "sequence": ("u8", 0),
+    "timestamp_ns": ("i8", 8),
+    "due_ns": ("i8", 16),
+    "offset": ("u8", 24),
+    "length": ("u4", 32),
+    "timestamp": ("u4", 36),
+    "ssrc": ("u4", 40),
+    "samples": ("i4", 44),
+    "frames": ("u4", 48),
+    "extension_profile": ("u2", 52),
+    "extension_bytes": ("u2", 54),
+    "kind": ("u1", 56),
+    "stamp": ("u1", 57),
+    "flags": ("u1", 58),
+    "marker": ("u1", 59),
+    "payload_type": ("u1", 60),
+    "csrc_count": ("u1", 61),
+}
+
+
+class RtpBatch(Records):
+    """Items that one `RtpChannel.recv_many` took, oldest first.
+
+    Behaves as a sequence of them, each made when it is asked for (without `source` and
+    `lost_before`). Fields are views over all of them, those of events included; `kinds` tells which
+    is what, and ``lengths`` of events are 0.
+    """
+
+    __slots__ = ("_clock_rate", "payload")
+
+    payload: bytes | memoryview
+    """Payloads, one behind the other, with what else there is of each in front of it: see `offsets`
+    and `lengths`. A view of `out` where that was given."""
+
+    def __init__(self, packets: PacketBatch, clock_rate: int) -> None:
+        """packets: of the channel below, as `Channel.recv_many` takes them."""
+        count = len(packets)
+        rows = bytearray(_ROW_BYTES * count)
+        with (
+            ffi.from_buffer("uint8_t[]", packets.payload) as payload,
+            ffi.from_buffer("packet_record_t[]", packets._records) as records,
+            ffi.from_buffer("rtp_row_t[]", rows, require_writable=True) as out,
+        ):
+            lib.rtp_rows(payload, records, count, out)
+        super().__init__(bytes(rows), _ROW_BYTES, count)
+        self.payload = packets.payload
+        self._clock_rate = clock_rate
+
+    @property
+    def kinds(self) -> memoryview[int]:
+        """0 a frame, 1 an erasure, 2 a resync, 3 a goodbye."""
+        return self._column("B", 56)
+
+    @property
+    def sequences(self) -> memoryview[int]:
+        """Extended sequence numbers; of an erasure, that of the first missing frame."""
+        return self._column("Q", 0)
+
+    @property
+    def timestamps(self) -> memoryview[int]:
+        """RTP timestamps, units of the media clock."""
+        return self._column("I", 36)
+
+    @property
+    def timestamps_ns(self) -> memoryview[int]:
+        """Arrivals, of events when they were given out, ns in the channel's clock."""
+        return self._column("q", 8)
+
+    @property
+    def due_ns(self) -> memoryview[int]:
+        """When each is to be played, ns in the channel's clock."""
+        return self._column("q", 16)
+
+    @property
+    def offsets(self) -> memoryview[int]:
+        """Where each payload begins in `payload`."""
+        return self._column("Q", 24)
+
+    @property
+    def lengths(self) -> memoryview[int]:
+        """Bytes of each payload."""
+        return self._column("I", 32)
+
+    @property
+    def frames(self) -> memoryview[int]:
+        """1 for a frame; of an erasure, how many are missing."""
+        return self._column("I", 48)
+
+    @property
+    def ssrcs(self) -> memoryview[int]:
+        return self._column("I", 40)
+
+    @property
+    def payload_types(self) -> memoryview[int]:
+        return self._column("B", 60)
+
+    @property
+    def markers(self) -> memoryview[int]:
+        return self._column("B", 59)
+
+    @property
+    def stamps(self) -> memoryview[int]:
+        """Who took each arrival, as an index into ``tuple(shmring.Stamp)``."""
+        return self._column("B", 57)
+
+    @property
+    def array(self) -> Any:
+        """NumPy record array with the fields sequence, timestamp_ns, due_ns, offset, length,
+        timestamp, ssrc, samples, frames, extension_profile, extension_bytes, kind, stamp, flags,
+        marker, payload_type and csrc_count.
+
+        Raises ImportError without NumPy.
+        """
+        return self._as_array(_ROW_FIELDS)
+
+    @overload
+    def __getitem__(self, index: int) -> RtpItem: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[RtpItem]: ...
+    def __getitem__(self, index: int | slice) -> RtpItem | list[RtpItem]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._count))]
+        return self._item(self._index(index))
+
+    def __iter__(self) -> Iterator[RtpItem]:
+        return (self._item(at) for at in range(0, len(self._records), _ROW_BYTES))
+
+    def _item(self, at: int) -> RtpItem:
+        row = self._records[at : at + _ROW_BYTES]
+        offset = row[24:32].cast("Q")[0]
+        start = offset - row[54:56].cast("H")[0] - 4 * row[61] - HEAD.size
+        record = memoryview(self.payload)[max(start, 0) : offset + row[32:36].cast("I")[0]]
+        return parse(record, row[8:16].cast("q")[0], stamp_of(row[57]), self._clock_rate)
+
+    def __repr__(self) -> str:
+        return f"<RtpBatch of {self._count} items, {sum(self.lengths)} bytes>"

@@ -1,0 +1,221 @@
+"""What an RTP channel gives out: frames, erasures in place of missing ones, and what befell the
+stream."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from shmring._backend import Packet
+from shmring._ring import ffi, lib
+from shmring.rtp.extension import elements
+from shmring.types import Stamp
+
+# shm_rtp_rx_t of csrc/shm/rtp_shm.h
+HEAD = struct.Struct("=BBBBIQIiIHHqB7x")
+assert HEAD.size == ffi.sizeof("shm_rtp_rx_t")
+FRAME, ERASURE, RESYNC, BYE = (
+    int(lib.SHM_RTP_GOT_FRAME),
+    int(lib.SHM_RTP_GOT_ERASURE),
+    int(lib.SHM_RTP_GOT_RESYNC),
+    int(lib.SHM_RTP_GOT_BYE),
+)
+_RECOVERED, _NEW_SOURCE, _RESTARTED, _DRY = (
+    int(lib.SHM_RTP_RECOVERED),
+    int(lib.SHM_RTP_NEW_SOURCE),
+    int(lib.SHM_RTP_RESTARTED),
+    int(lib.SHM_RTP_DRY),
+)
+
+
+class RtpFrame(NamedTuple):
+    """One frame that arrived. Times are ns in the channel's clock."""
+
+    data: bytes
+    """Payload."""
+    timestamp: int
+    """RTP timestamp, 32 bits, in units of the media clock."""
+    sequence: int
+    """RTP sequence number, extended: the first cycle of 65536 is 1, and it never goes back."""
+    due_ns: int
+    """When it is to be played; ``delivery="as_arrived"``: its arrival."""
+    timestamp_ns: int
+    """Its arrival; `stamp` says who took it."""
+    stamp: Stamp
+    marker: bool
+    payload_type: int
+    ssrc: int
+    csrc: tuple[int, ...]
+    """Contributing sources."""
+    recovered: bool
+    """It was lost and sent again on request."""
+    new_source: bool
+    """The first one of another SSRC."""
+    source: tuple[str, int] | None
+    """Sender, (host, port); None in a batch."""
+    lost_before: int
+    """Frames and events overwritten in the ring between the one read before and this one; 0 in a
+    batch."""
+    extension_profile: int
+    """0: none."""
+    extension: bytes
+    """Body of the header extension; see `elements`."""
+
+    def elements(self) -> tuple[tuple[int, bytes], ...]:
+        """(id, data) of each element of the header extension, RFC 8285."""
+        return elements(self.extension_profile, self.extension)
+
+
+class RtpErasure(NamedTuple):
+    """Frames that were not there when they were to be played. Times are as of `RtpFrame`."""
+
+    timestamp: int
+    """RTP timestamp at which it begins."""
+    sequence: int
+    """Extended sequence number of the first missing frame."""
+    due_ns: int
+    """When it is to be played."""
+    timestamp_ns: int
+    """When it was given out."""
+    frames: int
+    """How many are missing; 0: the buffer ran dry, and nobody knows yet."""
+    samples: int
+    """How long it is, in units of the media clock."""
+    duration_ns: int
+    """The same in time."""
+    dry: bool
+    """The buffer had run dry: nothing later has come either."""
+    ssrc: int
+    lost_before: int
+    """As of `RtpFrame`."""
+
+
+class RtpResync(NamedTuple):
+    """The timeline jumps: what follows begins anew. Times are as of `RtpFrame`."""
+
+    timestamp: int
+    """RTP timestamp of the first frame behind the jump."""
+    sequence: int
+    """Its extended sequence number."""
+    due_ns: int
+    """When it is to be played."""
+    timestamp_ns: int
+    """When this was given out."""
+    samples: int
+    """How far the timestamp jumped, units of the media clock; below 0: back."""
+    new_source: bool
+    """Another SSRC took over."""
+    restarted: bool
+    """The source began anew at other sequence numbers."""
+    ssrc: int
+    lost_before: int
+    """As of `RtpFrame`."""
+
+
+class RtpBye(NamedTuple):
+    """The source said goodbye. Times are as of `RtpFrame`."""
+
+    timestamp_ns: int
+    """When that came."""
+    ssrc: int
+    lost_before: int
+    """As of `RtpFrame`."""
+
+
+RtpItem = RtpFrame | RtpErasure | RtpResync | RtpBye
+"""Whatever an RTP channel gives out."""
+
+
+def item_of(packet: Packet, clock_rate: int) -> RtpItem:
+    """What a packet of the channel below says."""
+    return parse(
+        memoryview(packet.data),
+        packet.timestamp_ns,
+        packet.stamp,
+        clock_rate,
+        packet.source,
+        packet.lost_before,
+    )
+
+
+def parse(
+    record: memoryview,
+    timestamp_ns: int,
+    stamp: Stamp,
+    clock_rate: int,
+    source: tuple[str, int] | None = None,
+    lost_before: int = 0,
+) -> RtpItem:
+    """Take a record apart: head, contributing sources, header extension, payload.
+
+    Any process may have scribbled over it: then the item makes no sense, and nothing else happens.
+    """
+    if len(record) < HEAD.size:
+        record = memoryview(bytes(record).ljust(HEAD.size, b"\0"))
+    (
+        kind,
+        flags,
+        marker,
+        payload_type,
+        ssrc,
+        sequence,
+        timestamp,
+        span,
+        frames,
+        profile,
+        extension_bytes,
+        due_ns,
+        csrc_count,
+    ) = HEAD.unpack_from(record)
+    if kind == ERASURE:
+        return RtpErasure(
+            timestamp,
+            sequence,
+            due_ns,
+            timestamp_ns,
+            frames,
+            span,
+            span * 1_000_000_000 // clock_rate,
+            bool(flags & _DRY),
+            ssrc,
+            lost_before,
+        )
+    if kind == RESYNC:
+        return RtpResync(
+            timestamp,
+            sequence,
+            due_ns,
+            timestamp_ns,
+            span,
+            bool(flags & _NEW_SOURCE),
+            bool(flags & _RESTARTED),
+            ssrc,
+            lost_before,
+        )
+    if kind == BYE:
+        return RtpBye(timestamp_ns, ssrc, lost_before)
+    extension_at = HEAD.size + 4 * csrc_count
+    payload_at = extension_at + extension_bytes
+    return RtpFrame(
+        bytes(record[payload_at:]),
+        timestamp,
+        sequence,
+        due_ns,
+        timestamp_ns,
+        stamp,
+        marker != 0,
+        payload_type,
+        ssrc,
+        _csrc(record[HEAD.size : extension_at]) if csrc_count else (),
+        bool(flags & _RECOVERED),
+        bool(flags & _NEW_SOURCE),
+        source,
+        lost_before,
+        profile,
+        bytes(record[extension_at:payload_at]),
+    )
+
+
+def _csrc(words: memoryview) -> tuple[int, ...]:
+    count = len(words) // 4
+    return struct.unpack(f">{count}I", words[: 4 * count])

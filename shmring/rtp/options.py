@@ -1,0 +1,351 @@
+"""What an RTP channel may be asked to be: names, defaults, checks, and the `shm_rtp_config_t` they
+make."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, cast
+
+from shmring import _address, _options
+from shmring._check import check
+from shmring._options import ChannelOptions, Engine
+from shmring._ring import ffi, lib
+from shmring.errors import BadConfig
+from shmring.rtp import audio
+
+ENGINE = "rtp"
+PTIME_NS = 20_000_000
+# RFC 3551, at 44.1 kHz
+L16_STEREO, L16_MONO = 10, 11
+CAPACITY = 256
+REPORT_CAPACITY = 1024
+
+TX_HEAD_BYTES = ffi.sizeof("shm_rtp_tx_t")
+# Beside the payload of an arrival: the worker's head, contributing sources, a header extension.
+RX_HEAD_BYTES = 128
+PAYLOAD_MAX = lib.SHM_MAX_PAYLOAD - RX_HEAD_BYTES
+
+_HOUR_NS = 3600 * 10**9
+_DAY_NS = 24 * _HOUR_NS
+
+
+class RtpOptions(ChannelOptions, total=False):
+    """Keyword arguments of `Pool.open_rtp` and `shmring.open_rtp`, beside those of plain channels.
+
+    Times are ns, sizes are bytes. None means the default everywhere.
+    """
+
+    # --- media ------------------------------------------------------------------------------------
+    codec: str | None
+    """``"pcmu"``, ``"pcma"`` or ``"l16"``: samples are given to `RtpChannel.send` and taken from
+    `RtpChannel.pcm`. None (default): payloads."""
+    audio_channels: int | None
+    """Interleaved in the samples, 1 to 255. Default 1."""
+    payload_type: int | None
+    """0 to 127. Default: that of the codec, else 0."""
+    clock_rate: int | None
+    """Media clock, Hz. Default: what the codec or the payload type says (RFC 3551)."""
+    ptime_ns: int | None
+    """Media time of a packet, 1 ns to a day. Default 20 ms."""
+    bytes_per_packet: int | None
+    """Payload of a packet cut from a block. Default: from `ptime_ns` and the codec or payload type,
+    where that has a constant rate."""
+    ssrc: int | None
+    """Of what is sent. Default: random."""
+    first_timestamp: int | None
+    """RTP timestamp of the first packet. Default: random."""
+    first_sequence: int | None
+    """Sequence number of the first packet. Default: random."""
+    mark_spurts: bool | None
+    """Set the marker on the first packet of a talk spurt. Default True."""
+    start_delay_ns: int | None
+    """From the first frame of a talk spurt to its slot, so that a queue can build, 0 to 10 s.
+    Default: `ptime_ns`, at most 10 s."""
+    underrun: str | None
+    """When the queue is empty amid a talk spurt: ``"resume"`` (default) goes on at the next slot to
+    come, with a marker; ``"catch_up"`` skips none, and what came too late leaves at once;
+    ``"fill"`` sends filling in these slots, then resumes."""
+    fill_byte: int | None
+    """What filling consists of, 0 to 255. Default: silence of the codec or payload type, else 0."""
+    fill_packets: int | None
+    """Of filling, at most so many in a row, 1 to 65535. Default 10."""
+
+    # --- receiving: which packets -----------------------------------------------------------------
+    expected_ssrc: int | None
+    """Take packets of this source only. None (default): of the one that proves itself."""
+    min_sequential: int | None
+    """Packets in order that prove a source, 1 to 1000. Default 2."""
+    max_dropout: int | None
+    """A gap of at most so many sequence numbers is loss, 1 to 32767. Default 3000."""
+    max_misorder: int | None
+    """Packets so far behind are late, not a restart, 1 to 32767. Default 100."""
+    switch_silence_ns: int | None
+    """How long the source must be silent before another takes over, 0 to 1 h. Default 0."""
+
+    # --- receiving: when --------------------------------------------------------------------------
+    delivery: str | None
+    """``"playout"`` (default): each frame when it is to be played, gaps as erasures.
+    ``"in_order"``: as soon as it is in order; the playout time only ends the wait at a gap.
+    ``"as_arrived"``: every valid packet at once."""
+    percentile: float | None
+    """Share of frames that shall be in time, above 0, up to 1. Default 0.98."""
+    min_delay_ns: int | None
+    """Of the jitter buffer, 0 to 60 s. Default 5 ms."""
+    max_delay_ns: int | None
+    """1 ns to 60 s. Default 200 ms."""
+    first_delay_ns: int | None
+    """Before enough is known, 1 ns to 60 s. Default 40 ms."""
+    shrink_ns_per_s: int | None
+    """How fast the delay shrinks, 1 ns to 1 s a second. Default 10 ms a second."""
+    conceal_ns: int | None
+    """A buffer that runs dry gives out erasures for so long, then takes it for a pause, 0 to 60 s.
+    Default 100 ms."""
+    resync_ns: int | None
+    """What is too far off to be delay, 1 ns to 10 min. Default 1 s."""
+    max_frames: int | None
+    """Frames that the jitter buffer holds, 1 to 4096. Default: what `max_delay_ns` can take."""
+
+    # --- RTCP -------------------------------------------------------------------------------------
+    rtcp: str | None
+    """``"off"`` (default), ``"mux"``: on the port of the media (RFC 5761), or ``"next_port"``."""
+    rtcp_local: tuple[str, int] | None
+    """For ``"next_port"``. Default: as `local`, one port above."""
+    rtcp_remote: tuple[str, int] | None
+    """For ``"next_port"``. Default: as `remote`, one port above."""
+    rtcp_bandwidth_bps: float | None
+    """RTCP of the whole session, bit/s, up to 1e12. Default 3200."""
+    rtcp_interval_ns: int | None
+    """Least time between two reports of ours, 1 ns to 1 h. Default 5 s."""
+    cname: str | None
+    """What we call ourselves, up to 127 bytes. Default: random."""
+    reduced_size: bool | None
+    """Feedback without a report in front of it (RFC 5506). Default False."""
+
+    # --- repair -----------------------------------------------------------------------------------
+    nack: bool | None
+    """Ask for what is missing, and send again what is asked for (RFC 4585); needs RTCP. Default
+    False."""
+    nack_first_wait_ns: int | None
+    """How long a packet may be overtaken before it is asked for, 1 ns to 60 s. Default 10 ms."""
+    nack_retry_ns: int | None
+    """Between two requests for one packet, 1 ns to 60 s. Default 50 ms."""
+    nack_give_up_ns: int | None
+    """After the gap was seen, 1 ns to 60 s. Default 500 ms."""
+    nack_max_requests: int | None
+    """For one packet, 1 to 100. Default 3."""
+    history_packets: int | None
+    """Sent packets kept to be sent again, a power of two up to 32768. Default 512."""
+
+
+DELIVERIES: dict[str, int] = {
+    "playout": lib.SHM_RTP_AT_PLAYOUT,
+    "in_order": lib.SHM_RTP_IN_ORDER,
+    "as_arrived": lib.SHM_RTP_AS_ARRIVED,
+}
+_CHOICES: dict[str, dict[str, int]] = {
+    "delivery": DELIVERIES,
+    "underrun": {
+        "resume": lib.SHM_RTP_RESUME,
+        "catch_up": lib.SHM_RTP_CATCH_UP,
+        "fill": lib.SHM_RTP_FILL,
+    },
+    "rtcp": {
+        "off": lib.SHM_RTP_RTCP_OFF,
+        "mux": lib.SHM_RTP_RTCP_MUX,
+        "next_port": lib.SHM_RTP_RTCP_NEXT_PORT,
+    },
+}
+
+# Lowest and highest value; fields bear the names of their options.
+_NUMBERS: dict[str, tuple[int, int]] = {
+    "start_delay_ns": (0, 10 * 10**9),
+    "fill_byte": (0, 255),
+    "fill_packets": (1, 65535),
+    "expected_ssrc": (0, 2**32 - 1),
+    "min_sequential": (1, 1000),
+    "max_dropout": (1, 32767),
+    "max_misorder": (1, 32767),
+    "switch_silence_ns": (0, _HOUR_NS),
+    "min_delay_ns": (0, 60 * 10**9),
+    "max_delay_ns": (1, 60 * 10**9),
+    "first_delay_ns": (1, 60 * 10**9),
+    "shrink_ns_per_s": (1, 10**9),
+    "conceal_ns": (0, 60 * 10**9),
+    "resync_ns": (1, 600 * 10**9),
+    "max_frames": (1, 4096),
+    "rtcp_interval_ns": (1, _HOUR_NS),
+    "nack_first_wait_ns": (1, 60 * 10**9),
+    "nack_retry_ns": (1, 60 * 10**9),
+    "nack_give_up_ns": (1, 60 * 10**9),
+    "nack_max_requests": (1, 100),
+    "history_packets": (1, lib.SHM_RTP_MAX_HISTORY),
+}
+# In these 0 means the default to the worker, and -1 none.
+_NONE_IS_MINUS_ONE = ("min_delay_ns", "conceal_ns")
+_SHARES = {"percentile": 1.0, "rtcp_bandwidth_bps": 1e12}
+_DRAWN = {
+    "ssrc": ("ssrc", 32),
+    "first_timestamp": ("first_ts", 32),
+    "first_sequence": ("first_seq", 16),
+}
+
+CODEC_NUMBERS = {name: number for number, name in enumerate(audio.CODECS, 1)}
+_OWN = RtpOptions.__annotations__.keys() - ChannelOptions.__annotations__.keys()
+
+
+def prepare(options: RtpOptions) -> tuple[ChannelOptions, Engine]:
+    """The plain options and the engine that `Pool.make_channel` takes.
+
+    Raises `BadConfig`, `BadAddress`, `TypeError`.
+    """
+    given = _options.asked_for(options, RtpOptions.__annotations__, "an RTP channel")
+    own = {name: given.pop(name) for name in _OWN if name in given}
+    config = ffi.new("shm_rtp_config_t *")
+    config.config_bytes = ffi.sizeof("shm_rtp_config_t")
+    _set_choices(config, own)
+    _set_media(config, own)
+    _set_numbers(config, own)
+    _set_rtcp(config, own)
+    _set_flags(config, own, given.get("direction", "duplex"))
+    check(lib.shm_rtp_config_check(config))
+    engine = Engine(ENGINE, bytes(ffi.buffer(config)), ffi.sizeof("shm_rtp_state_t"))
+    return _plain(given, config), engine
+
+
+def _set_choices(config: Any, own: dict[str, Any]) -> None:
+    for option, choices in _CHOICES.items():
+        if option in own:
+            setattr(config, option, _options.choice(option, own[option], choices))
+
+
+def _set_media(config: Any, own: dict[str, Any]) -> None:
+    codec = _codec(own.get("codec"))
+    payload_type = own.get("payload_type")
+    if payload_type is None:
+        payload_type = _usual_payload_type(codec, own)
+    config.payload_type = _options.integer("payload_type", payload_type, 0, 127)
+    config.codec = CODEC_NUMBERS[codec.name] if codec else 0
+    channels = own.get("audio_channels", 2 if config.payload_type == L16_STEREO else 1)
+    config.channels = _options.integer("audio_channels", channels, 1, 255)
+    config.clock_rate = _clock_rate(own, codec, config.payload_type)
+    ptime_ns = _options.integer("ptime_ns", own.get("ptime_ns", PTIME_NS), 1, _DAY_NS)
+    config.samples_per_packet = lib.rtp_stream_samples(config.clock_rate, ptime_ns)
+    config.start_delay_ns = min(ptime_ns, _NUMBERS["start_delay_ns"][1])
+    known = codec or audio.STATIC.get(config.payload_type)
+    config.fill_byte = known.silence_byte if known else 0
+    config.bytes_per_packet = _bytes_per_packet(config, own, known)
+
+
+def _codec(name: object) -> audio.Codec | None:
+    if name is None:
+        return None
+    if not isinstance(name, str) or name not in audio.CODECS:
+        shown = ", ".join(map(repr, audio.CODECS))
+        raise BadConfig(f"codec is {name!r}: use one of {shown}, or None and give payloads")
+    return audio.CODECS[name]
+
+
+def _usual_payload_type(codec: audio.Codec | None, own: dict[str, Any]) -> int:
+    if codec is None:
+        return 0
+    if codec.payload_type is not None:
+        return codec.payload_type
+    static = {1: L16_MONO, 2: L16_STEREO}.get(own.get("audio_channels", 1))
+    if static is None or own.get("clock_rate", codec.clock_rate) != codec.clock_rate:
+        raise BadConfig(
+            f'codec "{codec.name}" has a static payload type for {codec.clock_rate} Hz and one or '
+            "two channels only: give payload_type, 96 to 127 as agreed with the other side"
+        )
+    return static
+
+
+def _clock_rate(own: dict[str, Any], codec: audio.Codec | None, payload_type: int) -> int:
+    usual = lib.rtp_payload_formats[payload_type].clock_rate or (codec.clock_rate if codec else 0)
+    if not usual and "clock_rate" not in own:
+        raise BadConfig(
+            f"payload_type {payload_type} says nothing of its clock (RFC 3551): give clock_rate"
+        )
+    return _options.integer("clock_rate", own.get("clock_rate", usual), 1, 2**31 - 1)
+
+
+def _bytes_per_packet(config: Any, own: dict[str, Any], known: audio.Codec | None) -> int:
+    """0: not known, and no block can be cut."""
+    size = own.get("bytes_per_packet")
+    if size is None:
+        size = known.width * config.channels * config.samples_per_packet if known else 0
+        if size > PAYLOAD_MAX:
+            raise BadConfig(
+                f"a packet of {config.samples_per_packet} samples takes {size} bytes, the limit is "
+                f"{PAYLOAD_MAX}: give a shorter ptime_ns"
+            )
+    return _options.integer("bytes_per_packet", size, 0, PAYLOAD_MAX)
+
+
+def _set_numbers(config: Any, own: dict[str, Any]) -> None:
+    for option, (low, high) in _NUMBERS.items():
+        if option in own:
+            value = _options.integer(option, own[option], low, high)
+            none = option in _NONE_IS_MINUS_ONE and value == 0
+            setattr(config, option, -1 if none else value)
+    for option, most in _SHARES.items():
+        if option in own:
+            setattr(config, option, _share(option, own[option], most))
+    for option, (field, bits) in _DRAWN.items():
+        drawn = secrets.randbits(bits)
+        setattr(config, field, _options.integer(option, own.get(option, drawn), 0, 2**bits - 1))
+
+
+def _share(option: str, value: object, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{option} must be a number, not {value!r}")
+    if not 0.0 < value <= high:
+        raise BadConfig(f"{option} is {value}; it must be above 0 and at most {high:g}")
+    return float(value)
+
+
+def _set_rtcp(config: Any, own: dict[str, Any]) -> None:
+    for option in ("rtcp_local", "rtcp_remote"):
+        if option in own:
+            if config.rtcp != lib.SHM_RTP_RTCP_NEXT_PORT:
+                raise BadConfig(f'{option} is given: that goes with rtcp="next_port" only')
+            raw = _address.pack(own[option], option)
+            ffi.memmove(ffi.addressof(config, option), raw, len(raw))
+    if "cname" in own:
+        _options.set_text(config, "cname", own["cname"])
+
+
+def _set_flags(config: Any, own: dict[str, Any], direction: object) -> None:
+    if not _options.switch("mark_spurts", own.get("mark_spurts", True)):
+        config.flags |= lib.SHM_RTP_NO_MARKER
+    if "expected_ssrc" in own:
+        config.flags |= lib.SHM_RTP_FIXED_SOURCE
+    if _options.switch("reduced_size", own.get("reduced_size", False)):
+        config.flags |= lib.SHM_RTP_REDUCED_SIZE
+    if _options.switch("nack", own.get("nack", False)):
+        if config.rtcp == lib.SHM_RTP_RTCP_OFF:
+            raise BadConfig('nack travels in RTCP, which is off: give rtcp="mux" or "next_port"')
+        if direction != "tx":
+            config.flags |= lib.SHM_RTP_NACK_RECEIVE
+        if direction != "rx":
+            config.flags |= lib.SHM_RTP_NACK_SEND
+
+
+def _plain(given: dict[str, Any], config: Any) -> ChannelOptions:
+    """The options of the channel below, whose packets are ours with a head each."""
+    given.setdefault("capacity", CAPACITY)
+    given.setdefault("report_capacity", REPORT_CAPACITY)
+    sizes = {
+        name: _options.integer(name, given[name], 0, PAYLOAD_MAX)
+        for name in ("max_payload", "packet_bytes", "rx_packet_bytes")
+        if name in given
+    }
+    longest = sizes.get("max_payload", PAYLOAD_MAX)
+    for name, size in (*sizes.items(), ("bytes_per_packet", config.bytes_per_packet)):
+        if size > longest:
+            raise BadConfig(f"{name} is {size}, longer than max_payload, {longest}")
+    if "packet_bytes" in sizes:
+        sizes.setdefault("rx_packet_bytes", sizes["packet_bytes"])
+    heads = {"packet_bytes": TX_HEAD_BYTES}
+    for name, size in sizes.items():
+        given[name] = size + heads.get(name, RX_HEAD_BYTES)
+    return cast("ChannelOptions", given)

@@ -1,0 +1,162 @@
+"""What an RTP channel queues: frames and blocks behind the head that tells the worker what they
+are."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from typing import Any, TypedDict
+
+from shmring import _options, errors
+from shmring._arguments import Buffer
+from shmring._ring import ffi, lib
+from shmring.rtp import audio, extension
+
+# shm_rtp_tx_t of csrc/shm/rtp_shm.h; the worker writes the RTP header into its end
+_HEAD = struct.Struct("=BBBBII12x")
+assert _HEAD.size == ffi.sizeof("shm_rtp_tx_t")
+_DEFAULT_PT = int(lib.SHM_RTP_DEFAULT_PT)
+_FRAME, _BLOCK = int(lib.SHM_RTP_FRAME), int(lib.SHM_RTP_BLOCK)
+_SAME_TIME, _EXTENSION = int(lib.SHM_RTP_SAME_TIME), int(lib.SHM_RTP_EXTENSION)
+_MARKERS = {
+    None: int(lib.SHM_RTP_MARKER_AUTO),
+    True: int(lib.SHM_RTP_MARKER_SET),
+    False: int(lib.SHM_RTP_MARKER_CLEAR),
+}
+
+PAUSE = _HEAD.pack(lib.SHM_RTP_PAUSE, 0, _DEFAULT_PT, 0, 0, 0)
+BYE = _HEAD.pack(lib.SHM_RTP_BYE, 0, _DEFAULT_PT, 0, 0, 0)
+
+
+class FrameOptions(TypedDict, total=False):
+    """Keyword arguments of `RtpChannel.send` and the like."""
+
+    marker: bool | None
+    """None (default): on the first frame of a talk spurt."""
+    payload_type: int | None
+    """None (default): the channel's. Given, `data` is a payload, on a channel with a codec too."""
+    samples: int | None
+    """Media time of the frame, units of the media clock. None (default): that of the samples given,
+    else `RtpChannel.samples_per_packet`."""
+    same_time: bool
+    """The frame behind it has the same timestamp and slot: one picture in several packets, say.
+    Default False."""
+    elements: Iterable[tuple[int, bytes]]
+    """Header extension (RFC 8285): (id, data) of each element."""
+
+
+class BlockOptions(TypedDict, total=False):
+    """Keyword arguments of `RtpChannel.send_block` and the like."""
+
+    marker: bool | None
+    """Of the first packet; None (default): if it begins a talk spurt."""
+    payload_type: int | None
+    """As of `FrameOptions`."""
+    samples: int | None
+    """Media time of each packet, units of the media clock. None (default):
+    `RtpChannel.samples_per_packet`."""
+    bytes_per_packet: int | None
+    """Payload of each packet. None (default): as the channel was opened."""
+
+
+class RecordMaker:
+    """Makes records for one channel. Raises `BadConfig`, `PayloadTooLarge`, `TypeError`."""
+
+    def __init__(self, name: str, config: Any, codec: audio.Codec | None, max_payload: int) -> None:
+        """config: ``shm_rtp_config_t *``."""
+        self._name = name
+        self._config = config
+        self._codec = codec
+        self._max_payload = max_payload
+        self._usual_head = _head(_FRAME)
+
+    def frame(
+        self,
+        data: Buffer,
+        *,
+        marker: bool | None = None,
+        payload_type: int | None = None,
+        samples: int | None = None,
+        same_time: bool = False,
+        elements: Iterable[tuple[int, bytes]] = (),
+    ) -> bytes:
+        if self._codec and payload_type is None:
+            data = self._codec.encode(data)
+            samples = self._samples(data, self._codec) if samples is None else samples
+        words = extension.build(elements) if elements else b""
+        self._check_length(len(words) + memoryview(data).nbytes)
+        if marker is payload_type is samples is None and not same_time and not words:
+            return b"".join((self._usual_head, data))
+        flags = _options.switch("same_time", same_time) and _SAME_TIME
+        flags |= _EXTENSION if words else 0
+        head = _head(_FRAME, flags, marker, payload_type, samples)
+        return b"".join((head, words, data))
+
+    def block(
+        self,
+        data: Buffer,
+        *,
+        marker: bool | None = None,
+        payload_type: int | None = None,
+        samples: int | None = None,
+        bytes_per_packet: int | None = None,
+    ) -> tuple[list[bytes], int]:
+        """The records of a block, and how many bytes of `data` are in each but the last."""
+        codec = self._codec if payload_type is None else None
+        body = memoryview(codec.encode(data) if codec else data).cast("B")
+        if not body:
+            raise ValueError("there are no samples to send")
+        part = self._part_bytes(bytes_per_packet)
+        records = []
+        for start in range(0, len(body), part):
+            head = _head(_BLOCK, 0, marker, payload_type, samples, bytes_per_packet)
+            records.append(b"".join((head, body[start : start + part])))
+            marker = None
+        return records, part * (audio.SAMPLE_BYTES // codec.width if codec else 1)
+
+    def _samples(self, payload: bytes, codec: audio.Codec) -> int | None:
+        """None: as many as usual."""
+        samples = len(payload) // (codec.width * self._config.channels)
+        return None if samples == self._config.samples_per_packet else samples
+
+    def _part_bytes(self, bytes_per_packet: int | None) -> int:
+        """As many whole packets as one record takes."""
+        size = int(bytes_per_packet or self._config.bytes_per_packet)
+        if not size:
+            raise errors.BadConfig(
+                f"how long a packet is, payload type {self._config.payload_type} does not say: "
+                "give bytes_per_packet, or open the channel with it"
+            )
+        self._check_length(size)
+        return self._max_payload // size * size
+
+    def _check_length(self, size: int) -> None:
+        if size > self._max_payload:
+            raise errors.PayloadTooLarge(
+                f"a packet of {size} bytes, channel {self._name!r} takes {self._max_payload}: open "
+                "it with a larger max_payload, or give send_block what it is to cut"
+            )
+
+
+def _head(
+    what: int,
+    flags: int = 0,
+    marker: bool | None = None,
+    payload_type: int | None = None,
+    samples: int | None = None,
+    bytes_per_packet: int | None = None,
+) -> bytes:
+    if marker is not None:
+        _options.switch("marker", marker)
+    return _HEAD.pack(
+        what,
+        _MARKERS[marker],
+        _number("payload_type", payload_type, 0, 127, _DEFAULT_PT),
+        flags,
+        _number("samples", samples, 1, 2**32 - 1),
+        _number("bytes_per_packet", bytes_per_packet, 1, lib.SHM_MAX_PAYLOAD),
+    )
+
+
+def _number(what: str, value: int | None, low: int, high: int, default: int = 0) -> int:
+    return default if value is None else _options.integer(what, value, low, high)

@@ -1,0 +1,168 @@
+"""RTP by hand: a plain socket as the other side, driven by the test."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+import shmring
+
+LOOPBACK = "127.0.0.1"
+PATIENCE_S = 20.0
+SSRC = 0x5EED
+
+_HEADER = struct.Struct(">BBHII")
+
+
+class Wire(NamedTuple):
+    """An RTP packet as it was on the wire."""
+
+    sequence: int
+    timestamp: int
+    payload: bytes
+    marker: bool
+    payload_type: int
+    ssrc: int
+    extension: bytes  # its head included
+
+
+def packet(
+    sequence: int,
+    timestamp: int,
+    payload: bytes = b"",
+    *,
+    marker: bool = False,
+    payload_type: int = 0,
+    ssrc: int = SSRC,
+    csrc: Iterable[int] = (),
+    extension: bytes = b"",
+) -> bytes:
+    """RFC 3550 5.1. extension: with its head."""
+    sources = b"".join(struct.pack(">I", source) for source in csrc)
+    first = 0x80 | (0x10 if extension else 0) | len(sources) // 4
+    header = _HEADER.pack(
+        first,
+        marker << 7 | payload_type,
+        sequence % 65536,
+        timestamp % 2**32,
+        ssrc,
+    )
+    return header + sources + extension + payload
+
+
+def parse(raw: bytes) -> Wire:
+    first, second, sequence, timestamp, ssrc = _HEADER.unpack_from(raw)
+    assert first >> 6 == 2
+    at = _HEADER.size + 4 * (first & 15)
+    extension = b""
+    if first & 0x10:
+        words = struct.unpack_from(">H", raw, at + 2)[0]
+        extension = raw[at : at + 4 + 4 * words]
+    return Wire(
+        sequence,
+        timestamp,
+        raw[at + len(extension) :],
+        bool(second & 0x80),
+        second & 0x7F,
+        ssrc,
+        extension,
+    )
+
+
+class Peer:
+    """A socket of the test's own, and the channel it talks to."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        self.socket.bind((LOOPBACK, 0))
+        self.socket.settimeout(PATIENCE_S)
+        self.address: tuple[str, int] = self.socket.getsockname()
+        self.other: tuple[str, int] | None = None
+
+    def send(self, sequence: int, timestamp: int, payload: bytes = b"", **how: Any) -> None:
+        self.send_raw(packet(sequence, timestamp, payload, **how))
+
+    def send_raw(self, raw: bytes) -> None:
+        assert self.other is not None
+        self.socket.sendto(raw, self.other)
+
+    def recv(self) -> Wire:
+        return parse(self.socket.recv(65536))
+
+    def recv_all(self, count: int) -> list[Wire]:
+        return [self.recv() for _ in range(count)]
+
+    def nothing_more(self, wait_s: float = 0.1) -> bool:
+        """Whether nothing comes for a while."""
+        self.socket.settimeout(wait_s)
+        try:
+            self.socket.recv(65536)
+        except TimeoutError:
+            return True
+        finally:
+            self.socket.settimeout(PATIENCE_S)
+        return False
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    made = Peer()
+    yield made
+    made.socket.close()
+
+
+@pytest.fixture
+def mic(shmring_pool: shmring.Pool, peer: Peer) -> Callable[..., shmring.RtpChannel]:
+    """Opens an RTP channel that talks to `peer`, whose packets are 5 ms long unless said."""
+
+    def make(name: str = "mic", **options: Any) -> shmring.RtpChannel:
+        given = {"local": (LOOPBACK, 0), "remote": peer.address, "ptime_ns": 5_000_000}
+        channel = shmring_pool.open_rtp(name, **(given | options))
+        peer.other = channel.local
+        return channel
+
+    return make
+
+
+@pytest.fixture
+def pair(
+    shmring_pool: shmring.Pool,
+) -> Callable[..., tuple[shmring.RtpChannel, shmring.RtpChannel]]:
+    """Opens two RTP channels, each the other's remote, whose packets are 5 ms long unless said."""
+
+    def make(
+        *, here: dict[str, Any] | None = None, there: dict[str, Any] | None = None, **options: Any
+    ) -> tuple[shmring.RtpChannel, shmring.RtpChannel]:
+        given = {"ptime_ns": 5_000_000} | options
+        ports = _free_ports()
+        left, right = [(LOOPBACK, port) for port in ports]
+        return (
+            shmring_pool.open_rtp("here", local=left, remote=right, **(given | (here or {}))),
+            shmring_pool.open_rtp("there", local=right, remote=left, **(given | (there or {}))),
+        )
+
+    return make
+
+
+def _free_ports() -> list[int]:
+    """Two even ports, free as are those above them."""
+    found: list[int] = []
+    while len(found) < 2:
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as even,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as odd,
+        ):
+            even.bind((LOOPBACK, 0))
+            port = even.getsockname()[1]
+            if port % 2 == 0 and port not in found:
+                try:
+                    odd.bind((LOOPBACK, port + 1))
+                except OSError:
+                    continue
+                found.append(port)
+    return found

@@ -1,0 +1,240 @@
+"""What an RTP channel may be asked to be: defaults, sizes, and what is refused."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from shmring import _options, errors
+from shmring._ring import ffi, lib
+from shmring.pool import Pool, open_rtp
+from shmring.rtp.options import PAYLOAD_MAX, RX_HEAD_BYTES, TX_HEAD_BYTES, RtpOptions, prepare
+
+MS = 1_000_000
+
+
+def configure(**options: Any) -> Any:
+    """The engine's configuration."""
+    _, engine = prepare(options)
+    config = ffi.new("shm_rtp_config_t *")
+    ffi.memmove(config, engine.config, len(engine.config))
+    return config
+
+
+def plain(**options: Any) -> Any:
+    """The configuration of the channel below."""
+    given, engine = prepare(options)
+    return _options.prepare("mic", "ns", "pool", "balanced", given, engine).config
+
+
+def test_defaults() -> None:
+    config = configure()
+    assert (config.payload_type, config.clock_rate, config.samples_per_packet) == (0, 8000, 160)
+    assert (config.bytes_per_packet, config.channels, config.codec) == (160, 1, 0)
+    assert config.start_delay_ns == 20 * MS
+    assert config.underrun == lib.SHM_RTP_RESUME
+    assert config.fill_byte == 0xFF
+    assert config.delivery == lib.SHM_RTP_AT_PLAYOUT
+    assert config.rtcp == lib.SHM_RTP_RTCP_OFF
+    assert config.flags == 0
+    # 0 stands for the worker's own defaults.
+    assert (config.min_delay_ns, config.max_delay_ns, config.first_delay_ns) == (0, 0, 0)
+    assert (config.conceal_ns, config.percentile, config.max_frames) == (0, 0.0, 0)
+    below = plain()
+    assert ffi.string(below.engine) == b"rtp"
+    assert below.engine_bytes >= ffi.sizeof("shm_rtp_state_t")
+    assert (below.tx_capacity, below.rx_capacity, below.report_slots) == (256, 256, 1024)
+
+
+def test_source_and_start_are_drawn_at_random() -> None:
+    drawn = [configure() for _ in range(4)]
+    for field in ("ssrc", "first_ts", "first_seq"):
+        assert len({getattr(config, field) for config in drawn}) > 1
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "value"),
+    [
+        ({"clock_rate": 90000}, "clock_rate", 90000),
+        ({"clock_rate": 11025, "ptime_ns": 2_500_000}, "samples_per_packet", 28),
+        ({"payload_type": 96, "clock_rate": 48000}, "samples_per_packet", 960),
+        ({"payload_type": 96, "clock_rate": 48000}, "bytes_per_packet", 0),
+        ({"payload_type": 96, "clock_rate": 1, "bytes_per_packet": 7}, "bytes_per_packet", 7),
+        ({"payload_type": 10}, "channels", 2),
+        ({"payload_type": 10}, "bytes_per_packet", 882 * 4),
+        ({"payload_type": 34, "clock_rate": 90000}, "payload_type", 34),
+        ({"ssrc": 0xFFFFFFFF}, "ssrc", 0xFFFFFFFF),
+        ({"first_timestamp": 0}, "first_ts", 0),
+        ({"first_sequence": 65535}, "first_seq", 65535),
+        ({"mark_spurts": False}, "flags", lib.SHM_RTP_NO_MARKER),
+        ({"start_delay_ns": 200 * MS}, "start_delay_ns", 200 * MS),
+        ({"ptime_ns": 60 * MS}, "start_delay_ns", 60 * MS),
+        ({"underrun": "catch_up"}, "underrun", lib.SHM_RTP_CATCH_UP),
+        ({"underrun": "fill"}, "underrun", lib.SHM_RTP_FILL),
+        ({"fill_byte": 3}, "fill_byte", 3),
+        ({"fill_packets": 5}, "fill_packets", 5),
+        ({"expected_ssrc": 0}, "flags", lib.SHM_RTP_FIXED_SOURCE),
+        ({"expected_ssrc": 77}, "expected_ssrc", 77),
+        ({"min_sequential": 1}, "min_sequential", 1),
+        ({"max_dropout": 500}, "max_dropout", 500),
+        ({"max_misorder": 50}, "max_misorder", 50),
+        ({"switch_silence_ns": MS}, "switch_silence_ns", MS),
+        ({"delivery": "in_order"}, "delivery", lib.SHM_RTP_IN_ORDER),
+        ({"delivery": "as_arrived"}, "delivery", lib.SHM_RTP_AS_ARRIVED),
+        ({"percentile": 0.5}, "percentile", 0.5),
+        ({"percentile": 1}, "percentile", 1.0),
+        ({"min_delay_ns": 0}, "min_delay_ns", -1),
+        ({"min_delay_ns": 1}, "min_delay_ns", 1),
+        ({"max_delay_ns": 60 * 1000 * MS}, "max_delay_ns", 60 * 1000 * MS),
+        ({"first_delay_ns": 7}, "first_delay_ns", 7),
+        ({"shrink_ns_per_s": 9}, "shrink_ns_per_s", 9),
+        ({"conceal_ns": 0}, "conceal_ns", -1),
+        ({"resync_ns": 5}, "resync_ns", 5),
+        ({"max_frames": 4096}, "max_frames", 4096),
+        ({"rtcp": "mux"}, "rtcp", lib.SHM_RTP_RTCP_MUX),
+        ({"rtcp": "next_port"}, "rtcp", lib.SHM_RTP_RTCP_NEXT_PORT),
+        ({"rtcp_bandwidth_bps": 100.5}, "rtcp_bandwidth_bps", 100.5),
+        ({"rtcp_interval_ns": MS}, "rtcp_interval_ns", MS),
+        ({"reduced_size": True}, "flags", lib.SHM_RTP_REDUCED_SIZE),
+        ({"nack_first_wait_ns": 1}, "nack_first_wait_ns", 1),
+        ({"nack_retry_ns": 2}, "nack_retry_ns", 2),
+        ({"nack_give_up_ns": 3}, "nack_give_up_ns", 3),
+        ({"nack_max_requests": 4}, "nack_max_requests", 4),
+        ({"history_packets": 32768}, "history_packets", 32768),
+        (
+            {"nack": True, "rtcp": "mux"},
+            "flags",
+            lib.SHM_RTP_NACK_SEND | lib.SHM_RTP_NACK_RECEIVE,
+        ),
+        ({"nack": True, "rtcp": "mux", "direction": "tx"}, "flags", lib.SHM_RTP_NACK_SEND),
+        ({"nack": True, "rtcp": "mux", "direction": "rx"}, "flags", lib.SHM_RTP_NACK_RECEIVE),
+    ],
+)
+def test_each_option_reaches_its_field(options: dict[str, Any], field: str, value: int) -> None:
+    assert getattr(configure(**options), field) == value
+
+
+@pytest.mark.parametrize(
+    ("options", "payload_type", "clock_rate", "bytes_per_packet"),
+    [
+        ({"codec": "pcmu"}, 0, 8000, 160),
+        ({"codec": "pcma"}, 8, 8000, 160),
+        ({"codec": "pcma", "ptime_ns": 30 * MS}, 8, 8000, 240),
+        ({"codec": "l16"}, 11, 44100, 1764),
+        ({"codec": "l16", "audio_channels": 2}, 10, 44100, 3528),
+        ({"codec": "l16", "payload_type": 97, "clock_rate": 16000}, 97, 16000, 640),
+        ({"codec": "pcmu", "payload_type": 100, "clock_rate": 16000}, 100, 16000, 320),
+        ({"codec": "pcmu", "payload_type": 100}, 100, 8000, 160),
+    ],
+)
+def test_a_codec_says_the_rest(
+    options: dict[str, Any], payload_type: int, clock_rate: int, bytes_per_packet: int
+) -> None:
+    config = configure(**options)
+    assert (config.payload_type, config.clock_rate) == (payload_type, clock_rate)
+    assert config.bytes_per_packet == bytes_per_packet
+    assert config.codec > 0
+
+
+def test_filling_is_silence() -> None:
+    assert [configure(codec=name).fill_byte for name in ("pcmu", "pcma", "l16")] == [255, 0xD5, 0]
+
+
+def test_addresses_and_names_of_rtcp() -> None:
+    config = configure(rtcp="next_port", rtcp_remote=("10.0.0.1", 5005), cname="me@here")
+    assert (config.rtcp_remote.family, config.rtcp_remote.port) == (4, 5005)
+    assert config.rtcp_local.family == 0
+    assert ffi.string(config.cname) == b"me@here"
+
+
+def test_none_is_the_default() -> None:
+    nothing: dict[str, Any] = dict.fromkeys(RtpOptions.__annotations__)
+    fixed = {"ssrc": 1, "first_timestamp": 2, "first_sequence": 3}
+    left, right = configure(**(nothing | fixed)), configure(**fixed)
+    assert bytes(ffi.buffer(left)) == bytes(ffi.buffer(right))
+
+
+def test_sizes_leave_room_for_the_heads() -> None:
+    config = plain(packet_bytes=172, capacity=64, rx_capacity=8)
+    assert config.tx_bytes > 64 * (172 + TX_HEAD_BYTES)
+    assert config.rx_bytes > 8 * (172 + RX_HEAD_BYTES)
+    assert config.max_payload_bytes >= 172 + RX_HEAD_BYTES
+    assert plain(max_payload=1000).max_payload_bytes == 1000 + RX_HEAD_BYTES
+    assert plain(max_payload=PAYLOAD_MAX).max_payload_bytes == lib.SHM_MAX_PAYLOAD
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"codec": "opus"}, "codec is 'opus': use one of 'pcmu', 'pcma', 'l16'"),
+        ({"codec": "l16", "clock_rate": 16000}, "give payload_type, 96 to 127"),
+        ({"codec": "l16", "audio_channels": 3}, "one or two channels only"),
+        ({"payload_type": 96}, "payload_type 96 says nothing of its clock .* give clock_rate"),
+        ({"payload_type": 128}, "payload_type is 128; it must be between 0 and 127"),
+        ({"clock_rate": 0}, "clock_rate is 0; it must be between 1 and"),
+        ({"ptime_ns": 0}, "ptime_ns is 0; it must be between 1 and"),
+        ({"ptime_ns": 100_000 * 1000 * MS}, "ptime_ns is"),
+        ({"ptime_ns": 3600 * 1000 * MS}, "takes 28800000 bytes.* shorter ptime_ns"),
+        ({"audio_channels": 0}, "audio_channels is 0"),
+        ({"ssrc": 2**32}, "ssrc is 4294967296"),
+        ({"first_sequence": -1}, "first_sequence is -1"),
+        ({"first_timestamp": 2**32}, "first_timestamp is"),
+        ({"start_delay_ns": 11 * 1000 * MS}, "start_delay_ns is"),
+        ({"underrun": "wait"}, "underrun is 'wait': use one of 'resume', 'catch_up', 'fill'"),
+        ({"fill_packets": 0}, "fill_packets is 0"),
+        ({"delivery": "now"}, "delivery is 'now': use one of 'playout', 'in_order', 'as_arrived'"),
+        ({"percentile": 0.0}, "percentile is 0.0; it must be above 0 and at most 1"),
+        ({"percentile": 1.5}, "percentile is 1.5"),
+        ({"percentile": float("nan")}, "percentile is nan"),
+        ({"min_sequential": 0}, "min_sequential is 0"),
+        ({"max_dropout": 40000}, "max_dropout is 40000"),
+        ({"max_delay_ns": 0}, "max_delay_ns is 0"),
+        ({"max_frames": 5000}, "max_frames is 5000"),
+        ({"rtcp": True}, "rtcp is True: use one of 'off', 'mux', 'next_port'"),
+        ({"rtcp": "mux", "payload_type": 72, "clock_rate": 8000}, "RFC 5761"),
+        ({"rtcp_remote": ("10.0.0.1", 5005)}, 'goes with rtcp="next_port" only'),
+        ({"rtcp_bandwidth_bps": 0}, "rtcp_bandwidth_bps is 0"),
+        ({"cname": "x" * 128}, "more than 127 characters"),
+        ({"nack": True}, "nack travels in RTCP, which is off: give rtcp="),
+        ({"history_packets": 100}, "power of two"),
+        ({"history_packets": 65536}, "history_packets is 65536"),
+        ({"max_payload": PAYLOAD_MAX + 1}, "max_payload is"),
+        ({"max_payload": 100, "packet_bytes": 101}, "packet_bytes is 101, longer than max_payload"),
+        ({"max_payload": 100}, "bytes_per_packet is 160, longer than max_payload, 100"),
+    ],
+)
+def test_what_cannot_be_names_value_limit_and_fix(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(errors.BadConfig, match=text):
+        plain(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (
+            {"clock_rat": 8000},
+            "an RTP channel has no option 'clock_rat'; did you mean 'clock_rate'",
+        ),
+        ({"capacty": 8}, "did you mean 'capacity'"),
+        ({"ptime_ns": 0.02}, "ptime_ns must be an integer, not 0.02"),
+        ({"percentile": "0.9"}, "percentile must be a number"),
+        ({"nack": 1, "rtcp": "mux"}, "nack must be True or False"),
+        ({"packet_bytes": "172"}, "packet_bytes must be an integer"),
+        ({"cname": b"x"}, "cname must be a string"),
+    ],
+)
+def test_what_is_of_a_wrong_kind(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(TypeError, match=text):
+        plain(**options)
+
+
+def test_bad_addresses() -> None:
+    with pytest.raises(errors.BadAddress, match="rtcp_local: 'localhost' is not a numeric address"):
+        configure(rtcp="next_port", rtcp_local=("localhost", 1))
+
+
+@pytest.mark.parametrize("function", [Pool.open_rtp, open_rtp])
+def test_help_shows_every_option(function: Any) -> None:
+    assert set(RtpOptions.__annotations__) <= set(inspect.signature(function).parameters)

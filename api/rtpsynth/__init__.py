@@ -6,9 +6,10 @@ holds:
     rtpsynth.RtpSynth     generator of packets
     rtpsynth.RtpGen       the same under another name
     rtpsynth.RtpJBuf      the jitter buffer
+    rtpsynth.RtpServer    many UDP ports that call back
     rtpsynth.RtpUtils     G.711 and sample rates
     rtpsynth.headers      headers of many packets as one table (not in the original)
     rtpsynth.env          one constant
 
-Everything else of shmring stays out of these: no worker process, no shared memory.
+`RtpServer` uses a worker process and shared memory of shmring; the others know nothing of it.
 """

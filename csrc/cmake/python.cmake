@@ -2,7 +2,7 @@
 #
 #     shmring/_ring.*.so        cffi, API mode: everything that is not per packet
 #     shmring/_hot.*.so         hand-written: the per-packet calls; absent on PyPy, where cffi does the same work
-#     rtpsynth/_utils.*.so ...  hand-written: the compiled modules of that drop-in, over base and proto alone
+#     rtpsynth/_utils.*.so ...  hand-written: the compiled modules of that drop-in, over base and proto; _server over shm
 #     rtworkers/bin/...         the worker, and the bare-C floor of `shmring bench`
 cmake_minimum_required(VERSION 3.26) # USE_SABI
 find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module ${SKBUILD_SABI_COMPONENT})
@@ -41,13 +41,17 @@ else()
     set(rtpsynth_modules
         headers
         jbuf
+        server
         synth
         utils
     )
+    # Of them, those that use shared memory; the others know nothing of it.
+    set(rtpsynth_shm_modules server)
     foreach(name IN LISTS rtpsynth_modules)
         file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/rtpsynth/${name}*.c)
         rt_python_module(rtpsynth _${name} ${sources})
-        target_link_libraries(_${name} PRIVATE rt_proto rt_strict)
+        target_link_libraries(
+            _${name} PRIVATE rt_proto $<$<IN_LIST:${name},${rtpsynth_shm_modules}>:rt_shm> rt_strict)
     endforeach()
     target_sources(_jbuf PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/python/int_view.c)
 endif()

@@ -26,6 +26,8 @@ typedef struct mux_socket {
     udp_addr_t target;   /* not set: none yet */
     uint16_t port;
     uint16_t generation;
+    uint16_t expected; /* messages to ask the kernel for, 1, 2, 4 .. */
+    uint32_t round;    /* of reading, when it was asked last */
 } mux_socket_t;
 
 /* Packets of one port that leave together. */
@@ -60,6 +62,7 @@ typedef struct mux_agent {
     /* receiving */
     bool rx_stopped; /* the ring is full: readers must catch up first */
     int64_t rx_retry_mono_ns;
+    uint32_t round; /* of reading */
     udp_rx_t arrivals[MUX_AGENT_BATCH];
 
     /* ports looked after in turn */

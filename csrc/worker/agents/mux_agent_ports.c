@@ -44,6 +44,7 @@ static mux_socket_t *make_socket(wrk_channel_t *ch, uint16_t port, uint16_t gene
     s->udp.fd = -1;
     s->port = port;
     s->generation = generation;
+    s->expected = 1;
     return s;
 }
 

@@ -1,0 +1,153 @@
+"""What an `RtpServer` has in the worker: a channel with many UDP ports, and the thread for it.
+
+The channel is one of `shmring.default_pool`, with the engine ``mux`` (csrc/shm/mux_layout.h): one
+segment of shared memory however many ports there are.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import itertools
+import os
+import socket
+import struct
+import threading
+import time
+import weakref
+
+import shmring
+from rtpsynth._server import Exchange, shared_bytes
+from shmring._options import ChannelOptions, Engine
+from shmring._ring import lib
+
+PLACES = 16384
+"""Ports of one server at once."""
+
+QUEUED_BYTES = 4 << 20
+ARRIVED_BYTES = 4 << 20
+EXIT_PATIENCE_S = 1.0
+
+_CONFIG = struct.Struct("=II")  # mux_config_t
+_HEAD_BYTES = 64  # of a record, more or less: the shortest packets fill the rings by number, too
+
+_numbers = itertools.count()
+_live: weakref.WeakSet[Mux] = weakref.WeakSet()
+
+
+class Mux:
+    """A channel with engine mux, and the daemon thread that hands out what arrives."""
+
+    def __init__(self) -> None:
+        """Raises `shmring.ShmringError`, `OSError`."""
+        pool = shmring.default_pool()
+        _watch_exit()
+        name = f"rtpsynth-{os.getpid()}-{next(_numbers)}"
+        pool.make_channel(name, _options(), _engine(), quiet=True)
+        try:
+            self._channel = shmring.Channel(name, namespace=pool.namespace, owner=pool)
+        except BaseException:
+            pool.close_channel(name)
+            raise
+        self._lock = threading.Lock()
+        self._closed = False
+        try:
+            # Once is enough: a worker that takes over leaves this process the slots it holds.
+            self._channel._attach_now(lib.END_TX)
+            self._channel._attach_now(lib.END_RX)
+            owner = (self._channel._segment, self._channel._end)
+            self.exchange = Exchange(owner, self._channel._end_address(), PLACES)
+            self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+            self._thread.start()
+        except BaseException:
+            self._channel.close()
+            raise
+        _live.add(self)
+
+    def request(self, body: bytes) -> bytes:
+        """Ask the worker's engine: a mux_request_t for a mux_reply_t.
+
+        Raises `shmring.ShmringError`: the channel is closed, or the worker does not answer.
+        """
+        return self._channel._engine_request(body)[1]
+
+    def close(self) -> None:
+        """Close all ports. Any thread, any number of times; returns when it is done."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._channel.close()
+
+    def join(self, until: float) -> None:
+        """Wait for the thread until that time of `time.monotonic`, not for ever."""
+        self._thread.join(max(0.0, until - time.monotonic()))
+
+    def _serve(self) -> None:
+        self.exchange.run()
+        with contextlib.suppress(shmring.ShmringError):
+            self.close()
+
+
+def open_mux() -> Mux:
+    """What a new server gets. Raises `RuntimeError`."""
+    try:
+        return Mux()
+    except (shmring.ShmringError, OSError) as error:
+        raise RuntimeError(f"RtpServer cannot start: {error}") from error
+
+
+def try_bind(address: tuple[str, int]) -> None:
+    """Raise what binding a socket to this address would."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.bind(address)
+
+
+def _options() -> ChannelOptions:
+    return {
+        "capacity": QUEUED_BYTES // _HEAD_BYTES,
+        "rx_capacity": ARRIVED_BYTES // _HEAD_BYTES,
+        "packet_bytes": 8,
+        "max_payload": lib.SHM_MAX_RECORD,
+        "overflow": "wait",
+        "reports": "off",
+        "report_capacity": 0,
+        "rx_stamp": "kernel",
+        "tx_stamp": "off",
+        "txtime": "off",
+        "producers": 1,
+        "readers": 1,
+    }
+
+
+def _engine() -> Engine:
+    return Engine("mux", _CONFIG.pack(PLACES, 0), shared_bytes(PLACES))
+
+
+@functools.cache
+def _watch_exit() -> None:
+    """Once there is a pool, so that threads end before it does: what comes last goes first."""
+    atexit.register(_end_all)
+
+
+def _end_all() -> None:
+    """Before the interpreter dies: no thread may call back into it then.
+
+    A callback that does not return in time is left behind, as any daemon thread is.
+    """
+    muxes = list(_live)
+    for mux in muxes:
+        mux.exchange.stop()
+    until = time.monotonic() + EXIT_PATIENCE_S
+    for mux in muxes:
+        mux.join(until)
+
+
+def _forget_all() -> None:
+    for mux in list(_live):
+        mux.exchange.forget()
+    _live.clear()
+
+
+os.register_at_fork(after_in_child=_forget_all)

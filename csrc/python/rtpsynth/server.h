@@ -1,0 +1,142 @@
+/* server.h: rtpsynth._server, the classes of rtpsynth.RtpServer.
+ *
+ *   server.c            the module, and RtpServer
+ *   server_address.c    names and numbers of hosts <-> shm_addr_t
+ *   server_channel.c    RtpChannel
+ *   server_exchange.c   Exchange: the rings, who has which place, and the thread that calls back
+ *
+ *       RtpServer -----> mux (_mux.Mux, Python: the shmring channel, requests to the worker)
+ *        ^   |            |
+ *        |   +-----> Exchange <------ dispatch thread (a daemon, _mux.Mux._serve)
+ *        |                |
+ *        +---- RtpChannel <  while it is open
+ *
+ * A server whose last channel is closed and that nobody refers to any more dies by reference
+ * counting; its thread then ends and closes what the worker has. While a channel is open the
+ * exchange, which the thread keeps alive, refers to it and it to its server. None of these objects
+ * is seen by the garbage collector, which would otherwise take an open channel that nobody but the
+ * thread refers to.
+ *
+ * Threads. Everything below is used with the global lock held; it is given up while waiting, while
+ * resolving names and by the Python code of _mux. Whatever was read before may have changed then.
+ * The reader's end of the rx ring belongs to the dispatch thread, which waits on it without the
+ * lock.
+ *
+ * Everything here returns -1 or NULL with a Python exception set, unless it says otherwise. */
+#ifndef PYTHON_RTPSYNTH_SERVER_H
+#define PYTHON_RTPSYNTH_SERVER_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "python/channel_end.h"
+#include "shm/mux_send.h"
+
+#include <sys/socket.h>
+
+typedef struct exchange exchange_t;
+
+typedef struct channel {
+    PyObject_HEAD PyObject *server;
+    exchange_t *exchange;
+    PyObject *callback;   /* NULL: closed, or the server is shut down */
+    PyObject *local_addr; /* (host, port) */
+    uint32_t queue_size;
+    uint32_t pushed;       /* packets ever queued, mod 2^32 */
+    uint32_t drained_seen; /* of them, those that the worker was done with when last looked at */
+    uint16_t place;
+    uint16_t generation;
+    sa_family_t family;
+    bool aimed; /* has a target */
+    bool closed;
+    shm_addr_t last_source; /* of the last arrival, and the pair made of it */
+    PyObject *last_address;
+} channel_t;
+
+struct exchange {
+    PyObject_HEAD PyObject *owner; /* keeps end and segment mapped */
+    channel_end_t *end;
+    shm_segment_t *segment;
+    rt_a32_t *drained; /* of the worker, by place */
+    bool stopping;     /* no more commands, no more packets */
+    bool forked;       /* this process is a child of the one that has the thread */
+
+    /* places */
+    uint32_t places;
+    uint32_t fresh;       /* places from here on were never used */
+    channel_t **channels; /* by place: the open channel, a reference */
+    uint16_t *generations;
+    uint16_t *freed; /* a ring of places to be used again */
+    uint32_t freed_first;
+    uint32_t freed_count;
+
+    /* dispatch thread */
+    channel_t *running;    /* whose callback is being called */
+    exchange_t *waits_for; /* its callback waits for that one's thread */
+    unsigned waiters;      /* threads that wait for the end of a callback or of the thread */
+    rt_a32_t turns;        /* futex: counts what waiters may wait for */
+    bool finished;
+    int64_t last_rtime_ns;
+    uint8_t *buffer; /* SHM_MAX_RECORD */
+};
+
+extern PyTypeObject *channel_type, *exchange_type;
+extern PyObject *queue_full_error;
+
+/* --- server_address.c ----------------------------------------------------------------------- */
+
+/* The first address of host, numeric or a name. family: AF_UNSPEC, AF_INET, AF_INET6. host "": the
+ * resolver's default. Gives up the global lock. OSError, "getaddrinfo failed: ..." */
+int address_resolve(shm_addr_t *out, const char *host, int port, int family);
+
+/* port within 0 .. 65535, or ValueError. */
+int address_check_port(int port);
+
+/* What bind_family= means: AF_UNSPEC, AF_INET, AF_INET6. */
+int address_family(PyObject *given, int *family);
+
+/* (host, port). New reference. */
+PyObject *address_pair(const shm_addr_t *address);
+
+sa_family_t address_family_of(const shm_addr_t *address);
+
+/* --- server_channel.c ----------------------------------------------------------------------- */
+
+int channel_type_init(PyObject *module);
+
+/* A channel without a place. New reference. */
+channel_t *channel_new(PyObject *server, exchange_t *exchange, PyObject *callback,
+                       uint32_t queue_size);
+
+/* Takes the channel from its place and has the worker close its port. No packet finds it any more
+ * then, whatever became of the request: that one's errors are swallowed. */
+void channel_close_port(channel_t *channel);
+
+/* Sends one request through the server's mux; on success *reply is the worker's answer. */
+int server_request(PyObject *server, const mux_request_t *request, mux_reply_t *reply);
+
+/* --- server_exchange.c ---------------------------------------------------------------------- */
+
+int exchange_type_init(PyObject *module);
+
+/* Gives the channel a place, from which arrivals are handed to it at once. -1 with OSError EMFILE:
+ * there is none left. */
+int exchange_enter(exchange_t *x, channel_t *channel);
+
+/* Takes the channel from its place: its callback is not called any more, though it may be running.
+ * The place stays taken until exchange_free_place. Does nothing for one that has left already. */
+void exchange_leave(exchange_t *x, channel_t *channel);
+void exchange_free_place(exchange_t *x, uint16_t place);
+
+/* Takes every channel from its place and lets go of the callbacks. */
+void exchange_leave_all(exchange_t *x);
+
+/* The thread is to end; nothing is queued any more. */
+void exchange_stop(exchange_t *x);
+
+/* Waits until the callback of channel, or with NULL the thread, is over. Returns at once in the
+ * thread itself, and where waiting would close a circle of threads that wait for each other. -1: a
+ * signal handler raised. */
+int exchange_wait(exchange_t *x, const channel_t *channel);
+
+#endif

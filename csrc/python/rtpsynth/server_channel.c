@@ -1,0 +1,254 @@
+/* server_channel.c: RtpChannel.
+ *
+ * A queue of queue_size packets is a count: packets that were ever queued, less those that the
+ * worker says it is done with. Its line is read only when the queue may be full by what was seen
+ * last. */
+#include "python/rtpsynth/server.h"
+
+#include "python/rtpsynth/arguments.h"
+
+PyTypeObject *channel_type;
+
+static int refuse(const char *text)
+{
+    PyErr_SetString(PyExc_RuntimeError, text);
+    return -1;
+}
+
+/* --- making --------------------------------------------------------------------------------- */
+
+static PyObject *channel_refuse_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    (void)type;
+    (void)args;
+    (void)kwargs;
+    PyErr_SetString(PyExc_TypeError,
+                    "RtpChannel objects are created by RtpServer.create_channel()");
+    return NULL;
+}
+
+channel_t *channel_new(PyObject *server, exchange_t *exchange, PyObject *callback,
+                       uint32_t queue_size)
+{
+    channel_t *channel = (channel_t *)PyType_GenericAlloc(channel_type, 0);
+    if (channel == NULL)
+        return NULL;
+    Py_INCREF(server);
+    Py_INCREF(callback);
+    channel->server = server;
+    channel->exchange = exchange;
+    channel->callback = callback;
+    channel->queue_size = queue_size;
+    return channel;
+}
+
+static void channel_dealloc(channel_t *self)
+{
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    Py_CLEAR(self->callback);
+    Py_CLEAR(self->local_addr);
+    Py_CLEAR(self->last_address);
+    Py_CLEAR(self->server);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(self);
+    Py_DECREF((PyObject *)type);
+}
+
+/* --- sending -------------------------------------------------------------------------------- */
+
+static int check_may_send(const channel_t *self)
+{
+    if (self->closed)
+        return refuse("channel is closed");
+    return self->aimed ? 0 : refuse("channel target is not set");
+}
+
+static int refuse_full(const channel_t *self)
+{
+    unsigned state = rt_load_acquire(&self->exchange->segment->status->state);
+    if (state == SHM_STATE_FAILED)
+        return refuse("the worker process of this RtpServer has failed for good");
+    if (state == SHM_STATE_CLOSED)
+        return refuse("RtpServer is shutting down");
+    PyErr_SetString(queue_full_error, "channel output queue is full");
+    return -1;
+}
+
+/* A count that lags behind, because a record was spoilt by another process, is put right as soon as
+ * nothing waits at all. */
+static bool queue_is_full(channel_t *self)
+{
+    if (self->pushed - self->drained_seen < self->queue_size)
+        return false;
+    exchange_t *x = self->exchange;
+    bool none_waits = tx_ring_waiting(x->segment) == 0;
+    self->drained_seen = none_waits ? self->pushed : rt_load_acquire(&x->drained[self->place]);
+    return self->pushed - self->drained_seen >= self->queue_size;
+}
+
+static int queue_packet(channel_t *self, const char *data, Py_ssize_t bytes)
+{
+    exchange_t *x = self->exchange;
+    if (x->stopping)
+        return refuse("RtpServer is shutting down");
+    if (queue_is_full(self))
+        return refuse_full(self);
+    if (bytes > MUX_MAX_DATAGRAM)
+        return 0; /* lost, as any that is too long for the network */
+    mux_head_t head = {.number = self->pushed, .port = self->place, .generation = self->generation};
+    if (mux_send(&x->end->tx, &head, data, (uint32_t)bytes, rt_mono_ns()) < 0)
+        return refuse_full(self);
+    self->pushed++;
+    end_ring_bell(x->end);
+    return 0;
+}
+
+static PyObject *channel_send_pkt(channel_t *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (want_arguments("send_pkt", nargs, 1) < 0 || check_may_send(self) < 0)
+        return NULL;
+    PyObject *data = PyObject_Bytes(args[0]); /* of bytes: the same object */
+    /* What makes the bytes may close the channel. */
+    int rc = data != NULL ? check_may_send(self) : -1;
+    if (rc == 0)
+        rc = queue_packet(self, PyBytes_AsString(data), PyBytes_Size(data));
+    Py_XDECREF(data);
+    if (rc < 0)
+        return NULL;
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+/* --- target --------------------------------------------------------------------------------- */
+
+static int check_may_aim(const channel_t *self)
+{
+    if (self->closed)
+        return refuse("channel is closed");
+    return self->exchange->stopping ? refuse("RtpServer is shutting down") : 0;
+}
+
+/* The request failed, or the worker knows no such port: closed meanwhile, by whichever way. */
+static int refuse_aim(const channel_t *self)
+{
+    if (self->exchange->stopping) {
+        PyErr_Clear();
+        return refuse("RtpServer is shutting down");
+    }
+    return PyErr_Occurred() ? -1 : refuse("channel is no longer present");
+}
+
+static int aim(channel_t *self, const shm_addr_t *target)
+{
+    mux_request_t request = {
+        .op = MUX_AIM, .port = self->place, .generation = self->generation, .address = *target};
+    mux_reply_t reply;
+    if (server_request(self->server, &request, &reply) < 0 || reply.error != 0)
+        return refuse_aim(self);
+    self->aimed = true;
+    return 0;
+}
+
+static PyObject *channel_set_target(channel_t *self, PyObject *args)
+{
+    const char *host;
+    int port;
+    shm_addr_t target;
+    if (!PyArg_ParseTuple(args, "si:set_target", &host, &port) || check_may_aim(self) < 0 ||
+        address_check_port(port) < 0 || address_resolve(&target, host, port, self->family) < 0 ||
+        check_may_aim(self) < 0 || aim(self, &target) < 0)
+        return NULL;
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+/* --- closing -------------------------------------------------------------------------------- */
+
+void channel_close_port(channel_t *self)
+{
+    exchange_leave(self->exchange, self);
+    mux_request_t request = {.op = MUX_REMOVE, .port = self->place, .generation = self->generation};
+    mux_reply_t reply;
+    if (server_request(self->server, &request, &reply) < 0)
+        PyErr_Clear();
+    exchange_free_place(self->exchange, self->place);
+}
+
+static PyObject *channel_close(channel_t *self, PyObject *args)
+{
+    if (!PyArg_ParseTuple(args, ":close"))
+        return NULL;
+    if (self->closed) {
+        refuse("channel is already closed");
+        return NULL;
+    }
+    exchange_t *x = self->exchange;
+    self->closed = true;
+    if (x->stopping) {
+        refuse("Server has been shutdown");
+        return NULL;
+    }
+    channel_close_port(self);
+    if (exchange_wait(x, self) < 0)
+        return NULL;
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+/* --- attributes ----------------------------------------------------------------------------- */
+
+static PyObject *channel_local_addr(channel_t *self, void *closure)
+{
+    (void)closure;
+    Py_INCREF(self->local_addr);
+    return self->local_addr;
+}
+
+static PyObject *channel_closed(channel_t *self, void *closure)
+{
+    (void)closure;
+    return PyBool_FromLong(self->closed);
+}
+
+static PyMethodDef channel_methods[] = {
+    {"send_pkt", FASTCALL(channel_send_pkt),
+     "send_pkt($self, data, /)\n--\n\n"
+     "Queue one datagram for the target. Never waits; RtpQueueFullError when the queue is full."},
+    {"set_target", (PyCFunction)channel_set_target, METH_VARARGS,
+     "set_target($self, host, port, /)\n--\n\n"
+     "Say where packets go from now on; host is resolved in the channel's address family."},
+    {"close", (PyCFunction)channel_close, METH_VARARGS,
+     "close($self, /)\n--\n\n"
+     "Give the port up. Its callback is not called any more; what waits to be sent is dropped."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef channel_getset[] = {
+    {"local_addr", (getter)channel_local_addr, NULL, "(host, port) bound to", NULL},
+    {"closed", (getter)channel_closed, NULL, "whether close() was called", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot channel_slots[] = {
+    {Py_tp_new, channel_refuse_new},
+    {Py_tp_dealloc, channel_dealloc},
+    {Py_tp_methods, channel_methods},
+    {Py_tp_getset, channel_getset},
+    {Py_tp_doc, "One UDP port of an RtpServer."},
+    {0, NULL},
+};
+
+static PyType_Spec channel_spec = {
+    .name = "rtpsynth.RtpServer.RtpChannel",
+    .basicsize = sizeof(channel_t),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = channel_slots,
+};
+
+int channel_type_init(PyObject *module)
+{
+    channel_type = (PyTypeObject *)PyType_FromSpec(&channel_spec);
+    if (channel_type == NULL)
+        return -1;
+    return PyModule_AddObjectRef(module, "RtpChannel", (PyObject *)channel_type);
+}

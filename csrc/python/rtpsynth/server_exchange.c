@@ -1,0 +1,350 @@
+/* server_exchange.c: theory of operation.
+ *
+ * A channel has a place, which is the worker's number of its port, and at each place another
+ * generation than the channel before. Both come with every arrival; what does not match the channel
+ * that has the place now belongs to a former one and is dropped.
+ *
+ *     rx ring --> dispatch thread --> channels[place], if the generation is the same --> callback
+ *
+ * The thread looks a channel up under the global lock, right before it calls it. So one that was
+ * closed is never called again; whoever closes it only has to wait for a call that is under way.
+ *
+ * The lock is taken once for all that has arrived, and offered to others after BATCH packets: an
+ * interpreter thread that has waited its 5 ms then gets it, though callbacks written in C never
+ * look whether somebody wants it. */
+#include "python/rtpsynth/server.h"
+
+#include <stddef.h>
+
+#define BATCH 64
+/* The thread looks up this often when nothing arrives, should a wake-up to end be missed. */
+#define SLICE_NS (100 * RT_NS_PER_MS)
+#define WAIT_SLICE_NS (10 * RT_NS_PER_MS)
+/* So many places rest before one is used again, or all: generations of 16 bits are then not used up
+ * within the time that a packet may wait in a ring. */
+#define FREED_AT_LEAST 256u
+
+PyTypeObject *exchange_type;
+
+static _Thread_local exchange_t *own_exchange; /* of a dispatch thread */
+
+/* --- places --------------------------------------------------------------------------------- */
+
+static int take_place(exchange_t *x, uint16_t *place)
+{
+    bool none_fresh = x->fresh == x->places;
+    if (x->freed_count >= FREED_AT_LEAST || (none_fresh && x->freed_count > 0)) {
+        *place = x->freed[x->freed_first];
+        x->freed_first = (x->freed_first + 1) % x->places;
+        x->freed_count--;
+        return 0;
+    }
+    if (none_fresh) {
+        errno = EMFILE;
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    *place = (uint16_t)x->fresh++;
+    return 0;
+}
+
+int exchange_enter(exchange_t *x, channel_t *channel)
+{
+    if (take_place(x, &channel->place) < 0)
+        return -1;
+    channel->generation = ++x->generations[channel->place];
+    Py_INCREF((PyObject *)channel);
+    x->channels[channel->place] = channel;
+    return 0;
+}
+
+void exchange_leave(exchange_t *x, channel_t *channel)
+{
+    if (x->channels[channel->place] != channel)
+        return;
+    x->channels[channel->place] = NULL;
+    Py_CLEAR(channel->callback);
+    Py_DECREF((PyObject *)channel);
+}
+
+void exchange_free_place(exchange_t *x, uint16_t place)
+{
+    x->freed[(x->freed_first + x->freed_count) % x->places] = place;
+    x->freed_count++;
+}
+
+void exchange_leave_all(exchange_t *x)
+{
+    for (uint32_t i = 0; i < x->fresh; i++)
+        if (x->channels[i] != NULL)
+            exchange_leave(x, x->channels[i]);
+}
+
+/* --- waiting for the thread ----------------------------------------------------------------- */
+
+static void tell_waiters(exchange_t *x)
+{
+    if (x->waiters == 0)
+        return;
+    rt_fetch_add(&x->turns, 1);
+    rt_futex_wake_all(&x->turns);
+}
+
+static void wake_thread(exchange_t *x)
+{
+    rt_futex_wake_all(&x->segment->rx->data_event);
+}
+
+void exchange_stop(exchange_t *x)
+{
+    x->stopping = true;
+    wake_thread(x);
+}
+
+static bool is_over(const exchange_t *x, const channel_t *channel)
+{
+    return channel != NULL ? x->running != channel : x->finished;
+}
+
+/* Whether x's thread itself waits, be it by way of others, for the calling thread. */
+static bool waits_for_us(const exchange_t *x)
+{
+    for (; x != NULL; x = x->waits_for)
+        if (x == own_exchange)
+            return true;
+    return false;
+}
+
+static int wait_turns(exchange_t *x, const channel_t *channel)
+{
+    int rc = 0;
+    while (rc == 0 && !x->forked && !is_over(x, channel)) {
+        uint32_t turn = rt_load_relaxed(&x->turns);
+        if (channel == NULL)
+            wake_thread(x);
+        PyThreadState *state = PyEval_SaveThread();
+        (void)rt_futex_wait(&x->turns, turn, rt_mono_ns() + WAIT_SLICE_NS);
+        PyEval_RestoreThread(state);
+        rc = PyErr_CheckSignals();
+    }
+    return rc;
+}
+
+int exchange_wait(exchange_t *x, const channel_t *channel)
+{
+    if (own_exchange != NULL && waits_for_us(x))
+        return 0;
+    exchange_t *own = own_exchange;
+    if (own != NULL)
+        own->waits_for = x;
+    x->waiters++;
+    int rc = wait_turns(x, channel);
+    x->waiters--;
+    if (own != NULL)
+        own->waits_for = NULL;
+    return rc;
+}
+
+/* --- calling back --------------------------------------------------------------------------- */
+
+/* Never later than now, never earlier than the one before, never 0. The stamp is the kernel's,
+ * converted from a clock that somebody may set. */
+static int64_t rtime_of(exchange_t *x, int64_t stamp_ns)
+{
+    int64_t now = rt_mono_ns();
+    int64_t at = stamp_ns < now ? stamp_ns : now;
+    x->last_rtime_ns = at > x->last_rtime_ns ? at : x->last_rtime_ns;
+    return x->last_rtime_ns;
+}
+
+/* The sender of an arrival as a pair; nearly always the one before. Borrowed. */
+static PyObject *address_of(channel_t *channel, const shm_addr_t *source)
+{
+    if (channel->last_address != NULL && memcmp(&channel->last_source, source, sizeof *source) == 0)
+        return channel->last_address;
+    PyObject *pair = address_pair(source);
+    if (pair == NULL)
+        return NULL;
+    PyObject *old = channel->last_address;
+    channel->last_source = *source;
+    channel->last_address = pair;
+    Py_XDECREF(old);
+    return pair;
+}
+
+/* Making the arguments may start the garbage collector, and that a finalizer which closes the
+ * channel: only afterwards is known whether it is still to be called. */
+static void call(exchange_t *x, channel_t *channel, const rx_packet_t *p)
+{
+    PyObject *data = PyBytes_FromStringAndSize((const char *)x->buffer, p->payload_bytes);
+    PyObject *address = address_of(channel, &p->source);
+    PyObject *rtime = PyLong_FromLongLong(rtime_of(x, p->time_ns));
+    Py_XINCREF(address);
+    PyObject *callback = channel->callback;
+    Py_XINCREF(callback);
+    if (callback != NULL && data != NULL && address != NULL && rtime != NULL)
+        Py_XDECREF(PyObject_CallFunctionObjArgs(callback, data, address, rtime, NULL));
+    if (PyErr_Occurred())
+        PyErr_WriteUnraisable(callback);
+    Py_XDECREF(callback);
+    Py_XDECREF(data);
+    Py_XDECREF(address);
+    Py_XDECREF(rtime);
+}
+
+static channel_t *find_channel(const exchange_t *x, uint32_t tag)
+{
+    uint16_t place = mux_tag_port(tag);
+    channel_t *channel = place < x->places ? x->channels[place] : NULL;
+    bool same = channel != NULL && channel->generation == mux_tag_generation(tag);
+    return same ? channel : NULL;
+}
+
+/* Hands one arrival to its channel. Returns false when there is none. */
+static bool dispatch_one(exchange_t *x)
+{
+    rx_packet_t packet;
+    if (rx_reader_next(&x->end->rx, x->buffer, SHM_MAX_RECORD, &packet, NULL) != 1)
+        return false;
+    channel_t *channel = find_channel(x, packet.tag);
+    if (channel == NULL)
+        return true;
+    Py_INCREF((PyObject *)channel);
+    x->running = channel;
+    call(x, channel, &packet);
+    x->running = NULL;
+    Py_DECREF((PyObject *)channel);
+    tell_waiters(x);
+    return true;
+}
+
+static void rest(exchange_t *x, unsigned found)
+{
+    PyThreadState *state = PyEval_SaveThread();
+    if (found < BATCH)
+        (void)rx_reader_wait(&x->end->rx, 0, rt_mono_ns() + SLICE_NS);
+    PyEval_RestoreThread(state);
+}
+
+static PyObject *exchange_run(exchange_t *x, PyObject *unused)
+{
+    (void)unused;
+    own_exchange = x;
+    while (!x->stopping) {
+        unsigned found = 0;
+        while (found < BATCH && !x->stopping && dispatch_one(x))
+            found++;
+        if (!x->stopping)
+            rest(x, found);
+    }
+    own_exchange = NULL;
+    x->finished = true;
+    tell_waiters(x);
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+/* --- life ----------------------------------------------------------------------------------- */
+
+static int make_tables(exchange_t *x, uint32_t places)
+{
+    x->places = places;
+    x->channels = PyMem_Calloc(places, sizeof(channel_t *));
+    x->generations = PyMem_Calloc(places, sizeof *x->generations);
+    x->freed = PyMem_Calloc(places, sizeof *x->freed);
+    x->buffer = PyMem_Malloc(SHM_MAX_RECORD);
+    if (x->channels != NULL && x->generations != NULL && x->freed != NULL && x->buffer != NULL)
+        return 0;
+    PyErr_NoMemory();
+    return -1;
+}
+
+/* Exchange(owner, address, places): the end of a channel with engine mux lies at address as long as
+ * owner is referred to; it is attached as producer and reader. */
+static PyObject *exchange_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    (void)kwargs;
+    PyObject *owner;
+    unsigned long long address;
+    unsigned int places;
+    if (!PyArg_ParseTuple(args, "OKI:Exchange", &owner, &address, &places))
+        return NULL;
+    exchange_t *x = (exchange_t *)PyType_GenericAlloc(type, 0);
+    if (x == NULL)
+        return NULL;
+    Py_INCREF(owner);
+    x->owner = owner;
+    x->end = (channel_end_t *)(uintptr_t)address;
+    x->segment = x->end->segment;
+    if (places == 0 || x->segment->config.engine_bytes < mux_bytes(places)) {
+        PyErr_Format(PyExc_ValueError, "the channel has no room for %u places", places);
+    } else if (make_tables(x, places) == 0) {
+        x->drained = mux_drained(x->segment->engine);
+        x->last_rtime_ns = 1;
+        return (PyObject *)x;
+    }
+    Py_DECREF((PyObject *)x);
+    return NULL;
+}
+
+static void exchange_dealloc(exchange_t *x)
+{
+    PyTypeObject *type = Py_TYPE((PyObject *)x);
+    PyMem_Free(x->channels);
+    PyMem_Free(x->generations);
+    PyMem_Free(x->freed);
+    PyMem_Free(x->buffer);
+    Py_CLEAR(x->owner);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(x);
+    Py_DECREF((PyObject *)type);
+}
+
+static PyObject *exchange_stop_method(exchange_t *x, PyObject *unused)
+{
+    (void)unused;
+    exchange_stop(x);
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+/* forget(): in a child after fork. The thread is the parent's, and so is what it was doing. */
+static PyObject *exchange_forget(exchange_t *x, PyObject *unused)
+{
+    (void)unused;
+    x->stopping = x->forked = x->finished = true;
+    x->running = NULL;
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+static PyMethodDef exchange_methods[] = {
+    {"run", (PyCFunction)exchange_run, METH_NOARGS,
+     "run($self, /)\n--\n\nHand out what arrives, until stop(). Of one thread."},
+    {"stop", (PyCFunction)exchange_stop_method, METH_NOARGS, "stop($self, /)\n--\n\n"},
+    {"forget", (PyCFunction)exchange_forget, METH_NOARGS, "forget($self, /)\n--\n\n"},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot exchange_slots[] = {
+    {Py_tp_new, exchange_new},
+    {Py_tp_dealloc, exchange_dealloc},
+    {Py_tp_methods, exchange_methods},
+    {Py_tp_doc, "Exchange(owner, address, places, /)\n--\n\nThe rings of a server and its places."},
+    {0, NULL},
+};
+
+static PyType_Spec exchange_spec = {
+    .name = "rtpsynth._server.Exchange",
+    .basicsize = sizeof(exchange_t),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = exchange_slots,
+};
+
+int exchange_type_init(PyObject *module)
+{
+    exchange_type = (PyTypeObject *)PyType_FromSpec(&exchange_spec);
+    if (exchange_type == NULL)
+        return -1;
+    return PyModule_AddObjectRef(module, "Exchange", (PyObject *)exchange_type);
+}

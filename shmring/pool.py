@@ -151,17 +151,9 @@ class Pool:
         return owners_end(RtpChannel, name, self.namespace, self)
 
     def make_channel(
-        self,
-        name: str,
-        options: ChannelOptions,
-        engine: _options.Engine | None = None,
-        *,
-        quiet: bool = False,
+        self, name: str, options: ChannelOptions, engine: _options.Engine | None = None
     ) -> None:
-        """As `open`, without an end in this process, and with any engine. Raises as `open`.
-
-        quiet: a worker that lacks something is not warned of.
-        """
+        """As `open`, without an end in this process, and with any engine. Raises as `open`."""
         settings = self._settings
         with translated(f"channel {name!r}"):
             paths.check_name("channel name", name)
@@ -170,7 +162,7 @@ class Pool:
             )
             self._check_usable()
             slot = self._supervisor.place(prepared.cpu)
-        self._start_worker(slot, prepared.strict, quiet)
+        self._start_worker(slot, prepared.strict)
         with translated(f"channel {name!r}"):
             _host.check_memory(prepared.segment_bytes)
             holding = self._create_segment(prepared)
@@ -244,7 +236,7 @@ class Pool:
             self._supervisor.stop(leave=True)
             raise
 
-    def _start_worker(self, slot: int, strict: bool | None, quiet: bool) -> None:
+    def _start_worker(self, slot: int, strict: bool | None) -> None:
         with translated(f"worker {slot}"):
             _, started = self._supervisor.ensure(slot)
         if not started and not strict:
@@ -253,7 +245,7 @@ class Pool:
         lacking = _shortfalls(facts, self._settings)
         if lacking and strict:
             raise error(errno.EPERM, f"strict: {'; '.join(lacking)}")
-        if lacking and not quiet:
+        if lacking:
             warnings.warn("; ".join(lacking), errors.RealtimeWarning, stacklevel=4)
 
     def _create_segment(self, prepared: Prepared) -> Holding:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from shmring.cli import bench_rtp_peer as peer
+from shmring.cli import bench_rtp_stream as stream
 from shmring.cli import floor
 from shmring.cli.measure import Figures, Plan, Row, Unavailable, alternate
 
@@ -71,6 +72,7 @@ class Sides:
 def run(plan: Plan) -> Iterator[Row]:
     sides = Sides(plan)
     yield from _in_memory(plan, sides)
+    yield from _stream(plan)
 
 
 # --- packets and samples in memory ----------------------------------------------------------------
@@ -116,3 +118,15 @@ def _c_rate(plan: Plan, program: str) -> Figures:
     count = C_PACKETS if plan.seconds is None else round(C_PACKETS * min(1.0, plan.seconds))
     (facts,) = floor.run(program, count=count, bytes=MADE_BYTES, cpu=plan.worker_cpu)
     return {("rate", "pps"): facts["value"]}
+
+
+# --- RtpChannel -----------------------------------------------------------------------------------
+
+
+def _stream(plan: Plan) -> Iterator[Row]:
+    def bind(system: str) -> Measure:
+        return lambda: stream.measure(system, plan.run_s(4), plan.worker_cpu, plan.namespace)
+
+    yield from alternate(
+        plan, BENCH, "stream-20ms", {system: bind(system) for system in stream.SYSTEMS}
+    )

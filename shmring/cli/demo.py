@@ -25,6 +25,7 @@ to get it.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import struct
 import time
@@ -117,6 +118,8 @@ def run(arguments: argparse.Namespace) -> int:
             f"{arguments.rate} packets a second for {arguments.seconds:g} s is more than a picture "
             f"needs: at most 100000 a second and {MAX_PACKETS} in all; shmring bench goes further"
         )
+    if arguments.png is not None:
+        _check_picture(arguments.png)
     talk = not arguments.json
     show = Show(arguments.rate)
     if talk:
@@ -334,6 +337,16 @@ def _percent(share: float) -> str:
     return "<.1%" if share else ""
 
 
+def _check_picture(path: Path) -> None:
+    """Raise what would stand in the way of a picture that was asked for, before anything is run."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise OSError(
+            None, '--png needs matplotlib, which is not installed: pip install "shmring[demo]"'
+        )
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise OSError(None, f"--png {path}: cannot be written: choose a folder that exists")
+
+
 def _picture(show: Show, wanted: Path | None) -> str | None:
     """Draw the PNG; None where matplotlib is missing and nobody asked for a picture by name."""
     try:
@@ -341,9 +354,7 @@ def _picture(show: Show, wanted: Path | None) -> str | None:
     except ImportError:
         if wanted is None:
             return None
-        raise OSError(
-            None, '--png needs matplotlib, which is not installed: pip install "shmring[demo]"'
-        ) from None
+        raise
     path = wanted or Path(DEFAULT_PNG)
     demo_plot.draw(path, show.rate_hz, [(r.label, r.lateness) for r in show.results])
     return str(path)

@@ -26,6 +26,8 @@ from types import FrameType
 from typing import TextIO
 
 import shmring
+from rtworkers import affinity
+from shmring import errors
 from shmring.cli import FINE
 from shmring.cli.output import json_line
 
@@ -68,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _on_signal)
     warnings.showwarning = _show_warning
+    _check_cores(arguments.cpus, arguments.strict)
     try:
         pool = shmring.Pool(
             arguments.name,
@@ -94,6 +97,20 @@ def run(arguments: argparse.Namespace) -> int:
     except _Stop:
         pass  # it came before there was anything to serve
     return FINE
+
+
+def _check_cores(cpus: list[int] | None, strict: bool) -> None:
+    """Say now what workers would come across when they start, with the first channel."""
+    lacking = [str(cpu) for cpu in affinity.check_cores(cpus) or () if not affinity.can_pin(cpu)]
+    if not lacking:
+        return
+    text = (
+        f"--cpus {','.join(lacking)}: no such core on this host, or it is closed to this process; "
+        f"use some of {affinity.describe_cores()}, or widen the cpuset"
+    )
+    if strict:
+        raise ValueError(text)
+    warnings.warn(f"{text}. Their workers will run unpinned", errors.RealtimeWarning, stacklevel=2)
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:

@@ -46,6 +46,18 @@ def check_cores(cpus: object) -> tuple[int, ...] | None:
     return tuple(dict.fromkeys(cpus))
 
 
+def can_pin(cpu: int) -> bool:
+    """Whether a thread of this process may run on core `cpu`. The cores that this process was
+    started with are not the answer: ``taskset`` narrows them, and a worker may leave them."""
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {cpu})
+    except OSError:
+        return False
+    os.sched_setaffinity(0, before)
+    return True
+
+
 def describe_cores() -> str:
     """The usable cores in short form: ``0-3,6``."""
     runs: list[list[int]] = []

@@ -9,6 +9,8 @@ import sys
 import pytest
 
 from rtworkers import paths
+from shmring import cli
+from shmring.cli import demo
 
 COMMAND = [sys.executable, "-P", "-m", "shmring.cli", "demo", "--seconds", "0.4", "--rate", "250"]
 SYSTEMS = ["shmring", "shmring-wire", "floor", "time.sleep", "asyncio"]
@@ -78,8 +80,18 @@ def test_nonsense_is_wrong_usage(words, tmp_path):
     assert words[1] in run(*words, cwd=tmp_path, code=1).stderr
 
 
+def test_a_picture_without_matplotlib_is_refused_before_anything_is_run(
+    monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(demo, "_run_all", lambda *_: pytest.fail("it runs"))
+    assert cli.main(["demo", "--png", str(tmp_path / "x.png")]) == cli.FAILED
+    assert 'pip install "shmring[demo]"' in capsys.readouterr().err
+
+
 def test_a_picture_that_cannot_be_written_is_an_error_that_names_it(tmp_path):
     pytest.importorskip("matplotlib")
     done = run("--png", str(tmp_path / "none" / "x.png"), cwd=tmp_path, code=2)
     assert "x.png" in done.stderr
     assert "Traceback" not in done.stderr
+    assert done.stdout == "", "it ran first"

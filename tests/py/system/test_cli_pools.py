@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 import shmring
+from rtworkers import affinity
 
 COMMAND = [sys.executable, "-P", "-m", "shmring.cli"]
 PATIENCE_S = 30
@@ -94,6 +95,27 @@ def test_up_says_when_it_is_ready_and_serves_until_sigterm(shmring_namespace):
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 0
     assert shmring.channels(shmring_namespace) == []
+
+
+def test_up_says_at_once_which_cores_there_are_not(shmring_namespace):
+    core = min(os.sched_getaffinity(0))
+    with up("plant", "--cpus", f"{core},4000") as (process, _):
+        words = process.stderr.readline()
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+    for part in ("--cpus 4000: no such core", affinity.describe_cores(), "unpinned"):
+        assert part in words
+    text = run("up", "plant", "--cpus", "4000", "--strict", code=2).stderr
+    assert "--cpus 4000: no such core" in text
+    assert "core 5000 is not in 0 .. 4095" in run("up", "plant", "--cpus", "5000", code=2).stderr
+
+
+def test_the_command_is_also_a_module(shmring_namespace):
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "shmring", "ls"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert shmring_namespace in done.stdout
 
 
 def test_up_ends_on_ctrl_c_without_a_traceback(shmring_namespace):

@@ -42,7 +42,9 @@ def translated(what: str) -> Iterator[None]:
         if caught.errno in (errno.EPERM, errno.EACCES, errno.EINVAL):
             raise error(caught.errno, text) from None
         raise errors.WorkerFailed(caught.errno or errno.ECHILD, text) from None
-    except (WorkerDown, WorkerGone, WorkerSilent) as caught:
+    except WorkerSilent as caught:
+        raise errors.WorkerFailed(errno.ETIMEDOUT, f"{what}: {caught.strerror}") from None
+    except (WorkerDown, WorkerGone) as caught:
         raise errors.WorkerFailed(errno.ECHILD, f"{what}: {caught}") from None
     except OSError as caught:
         raise _from_os(what, caught) from None

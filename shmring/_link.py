@@ -20,6 +20,7 @@ from rtworkers.control import (
     channel_body,
     engine_request,
 )
+from shmring import errors
 from shmring._check import error
 from shmring._readiness import Readiness
 from shmring._ring import ffi, lib
@@ -153,7 +154,10 @@ class Link:
                 served_epoch(self._segment)  # closed meanwhile?
                 reason = refused  # it has not taken the channel over yet
             except WorkerSilent as silent:
-                raise self._refusal(request, silent) from None
+                name = text_of(self._segment.config.name)
+                raise errors.WorkerFailed(
+                    errno.ETIMEDOUT, f"channel {name!r}: {silent.strerror}"
+                ) from None
             if time.monotonic() > give_up:
                 raise self._refusal(request, reason)
             time.sleep(CONNECT_LOOK_S)

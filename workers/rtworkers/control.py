@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
+from rtworkers import liveness
+
 MAGIC = 0x314C5443
 MAX_BYTES = 65536
 MAX_FDS = 3
@@ -67,7 +69,7 @@ class WorkerGone(ConnectionError):
 
 
 class WorkerSilent(TimeoutError):
-    """The worker lives but did not answer in time."""
+    """The worker lives but did not answer in time; the text says which, and what helps."""
 
 
 @dataclass(slots=True)
@@ -123,8 +125,11 @@ def parse_channels(body: bytes) -> list[str]:
 class Connection:
     """A connected control socket. Any thread; one request is under way at a time."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, worker: str = "the worker", pid: int = 0) -> None:
+        """`worker` and `pid`, 0 if unknown, are what errors call the other side."""
         self._sock = sock
+        self._worker = worker
+        self._pid = pid
         self._lock = threading.Lock()
         self._last_request = 0
 
@@ -134,10 +139,12 @@ class Connection:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             sock.connect(os.fspath(path))
+            pid, _, _ = liveness.peer(sock)
         except BaseException:
             sock.close()
             raise
-        return cls(sock)
+        slot = path.stem.removeprefix("worker-")
+        return cls(sock, f"worker {slot} of pool {path.parent.name!r}", pid)
 
     @property
     def socket(self) -> socket.socket:
@@ -155,7 +162,7 @@ class Connection:
         """
         with self._lock:
             number = self._send(request, timeout)
-            reply = self._receive_answer(number, timeout)
+            reply = self._receive_answer(number, timeout, request.op)
         if reply.result < 0:
             raise refusal(reply)
         return reply
@@ -186,21 +193,33 @@ class Connection:
         A refused request yields its reply, with ``result < 0``, and does not end the row.
         """
         with self._lock:
-            waiting: list[int] = []
+            waiting: list[tuple[int, float, Op]] = []
             for request in requests:
                 if len(waiting) == ROW_WINDOW:
-                    yield self._receive_answer(waiting.pop(0), timeout)
-                waiting.append(self._send(request, timeout))
-            for number in waiting:
-                yield self._receive_answer(number, timeout)
+                    yield self._receive_answer(*waiting.pop(0))
+                waiting.append((self._send(request, timeout), timeout, request.op))
+            for row in waiting:
+                yield self._receive_answer(*row)
 
     def receive_ready(self, timeout: float) -> Reply:
         """The message a worker sends unasked when it serves. Raises as `request`."""
         with self._lock:
-            reply = self._receive(timeout)
+            reply = self._receive(timeout, "say that it is ready")
         if reply.result < 0:
             raise refusal(reply)
         return reply
+
+    def _silent(self, what: str, timeout: float) -> WorkerSilent:
+        name, fix = self._worker, ""
+        if self._pid:
+            name += f" (process {self._pid})"
+            fix = (
+                f": if it was stopped let it go on (kill -CONT {self._pid}), else have it replaced "
+                f"(kill -9 {self._pid})"
+            )
+        return WorkerSilent(
+            errno.ETIMEDOUT, f"{name} lives, but did not {what} within {timeout:g} s{fix}"
+        )
 
     def _send(self, request: Request, timeout: float) -> int:
         self._last_request = self._last_request % 0xFFFFFFFF + 1
@@ -210,7 +229,7 @@ class Connection:
         try:
             self._sock.sendmsg([head, request.body], rights if request.fds else [])
         except TimeoutError:
-            raise WorkerSilent(f"the worker takes no request (waited {timeout:g} s)") from None
+            raise self._silent(f"take {request.op.name}", timeout) from None
         except (BrokenPipeError, ConnectionResetError):
             raise WorkerGone("the worker has ended") from None
         return self._last_request
@@ -229,18 +248,18 @@ class Connection:
         self._sock.settimeout(timeout)
         return self._sock.recvmsg(MAX_BYTES, _FD_SPACE, socket.MSG_CMSG_CLOEXEC)[:3]
 
-    def _receive_answer(self, number: int, timeout: float) -> Reply:
+    def _receive_answer(self, number: int, timeout: float, op: Op) -> Reply:
         while True:
-            reply = self._receive(timeout)
+            reply = self._receive(timeout, f"answer {op.name}")
             if reply.request == number:
                 return reply
             reply.close()  # to a request that its caller gave up waiting for
 
-    def _receive(self, timeout: float) -> Reply:
+    def _receive(self, timeout: float, what: str) -> Reply:
         try:
             data, ancillary, flags = self._receive_raw(timeout)
         except TimeoutError:
-            raise WorkerSilent(f"no answer from the worker in {timeout:g} s") from None
+            raise self._silent(what, timeout) from None
         except ConnectionResetError:
             raise WorkerGone("the worker has ended") from None
         fds = received_fds(ancillary)

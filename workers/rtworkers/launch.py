@@ -122,7 +122,8 @@ def launch(settings: PoolSettings, slot: int, cpu: int, page_fd: int) -> Process
             ) from None
         undo.callback(child.wait)
         undo.callback(child.kill)
-        worker = Process(child, os.pidfd_open(child.pid), Connection(ours), stderr_fd)
+        connection = Connection(ours, f"worker {slot} of pool {settings.name!r}", child.pid)
+        worker = Process(child, os.pidfd_open(child.pid), connection, stderr_fd)
         undo.pop_all()
         theirs.close()
     _wait_ready(worker, slot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -57,6 +58,27 @@ def test_queued_packets_survive_their_worker_and_none_is_sent_twice(
     assert (after.restarts, after.error) == (1, "was ended by SIGKILL")
     assert here.epoch == 2
     assert here.tx_waiting == 0
+
+
+def test_a_worker_that_does_not_answer_is_named_with_what_helps(
+    shmring_pool: shmring.Pool, shmring_channel: Any
+) -> None:
+    here, there = shmring_channel()
+    (worker,) = shmring_pool.workers()
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(shmring.WorkerFailed) as silent:
+            here.hold()
+    finally:
+        os.kill(worker.pid, signal.SIGCONT)
+    assert silent.value.errno == errno.ETIMEDOUT
+    for part in (here.name, f"worker 0 of pool {shmring_pool.name!r}", "HOLD within 5 s"):
+        assert part in str(silent.value)
+    assert f"kill -CONT {worker.pid}" in str(silent.value)
+    here.hold()
+    here.release()
+    here.send(b"goes on")
+    assert there.recv(timeout=20).data == b"goes on"
 
 
 def replaced_within_s(eventually: Any) -> float:

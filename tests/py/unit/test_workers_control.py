@@ -99,6 +99,20 @@ def test_hang_up(connect: Callable[[Partner], Connection]) -> None:
         connect(lambda sock: None).request(Request(Op.PING))
 
 
+def test_who_does_not_answer_is_named_with_what_helps() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection = Connection(ours, "worker 3 of pool 'plant'", 77)
+    with theirs:
+        with pytest.raises(control.WorkerSilent) as silent:
+            connection.request(Request(Op.HOLD), timeout=0.05)
+        connection.close()
+    assert silent.value.errno == errno.ETIMEDOUT
+    assert silent.value.strerror == (
+        "worker 3 of pool 'plant' (process 77) lives, but did not answer HOLD within 0.05 s: if it "
+        "was stopped let it go on (kill -CONT 77), else have it replaced (kill -9 77)"
+    )
+
+
 def test_a_late_answer_is_not_taken_for_the_next(connect: Callable[[Partner], Connection]) -> None:
     late = threading.Event()
 

@@ -151,9 +151,17 @@ class Pool:
         return owners_end(RtpChannel, name, self.namespace, self)
 
     def make_channel(
-        self, name: str, options: ChannelOptions, engine: _options.Engine | None = None
+        self,
+        name: str,
+        options: ChannelOptions,
+        engine: _options.Engine | None = None,
+        *,
+        quiet: bool = False,
     ) -> None:
-        """As `open`, without an end in this process, and with any engine. Raises as `open`."""
+        """As `open`, without an end in this process, and with any engine. Raises as `open`.
+
+        quiet: a worker that lacks something is not warned of.
+        """
         settings = self._settings
         with translated(f"channel {name!r}"):
             paths.check_name("channel name", name)
@@ -162,7 +170,7 @@ class Pool:
             )
             self._check_usable()
             slot = self._supervisor.place(prepared.cpu)
-        self._start_worker(slot, prepared.strict)
+        self._start_worker(slot, prepared.strict, quiet)
         with translated(f"channel {name!r}"):
             _host.check_memory(prepared.segment_bytes)
             holding = self._create_segment(prepared)
@@ -236,7 +244,7 @@ class Pool:
             self._supervisor.stop(leave=True)
             raise
 
-    def _start_worker(self, slot: int, strict: bool | None) -> None:
+    def _start_worker(self, slot: int, strict: bool | None, quiet: bool) -> None:
         with translated(f"worker {slot}"):
             _, started = self._supervisor.ensure(slot)
         if not started and not strict:
@@ -245,7 +253,7 @@ class Pool:
         lacking = _shortfalls(facts, self._settings)
         if lacking and strict:
             raise error(errno.EPERM, f"strict: {'; '.join(lacking)}")
-        if lacking:
+        if lacking and not quiet:
             warnings.warn("; ".join(lacking), errors.RealtimeWarning, stacklevel=4)
 
     def _create_segment(self, prepared: Prepared) -> Holding:

@@ -21,7 +21,10 @@ static size_t state_bytes(const shm_config_t *config)
 void rtp_agent_watch(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
-    wrk_rewatch(ch, &a->socket, a->block.now ? EPOLLOUT : 0);
+    uint32_t events = a->block.now ? EPOLLOUT : 0;
+    if (a->rx.on && !a->held)
+        events |= EPOLLIN;
+    wrk_rewatch(ch, &a->socket, events);
 }
 
 static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
@@ -34,6 +37,8 @@ static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
     }
     if (events & EPOLLOUT)
         rtp_agent_unblock(ch, now_mono_ns);
+    if (events & (EPOLLIN | EPOLLERR))
+        rtp_agent_receive(ch, now_mono_ns);
 }
 
 static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -43,6 +48,7 @@ static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
         rtp_agent_unblock(ch, now_mono_ns);
     rtp_agent_send_due(ch, now_mono_ns);
     agent_link_emit(ch, &a->link, now_mono_ns);
+    rtp_agent_play(ch, now_mono_ns);
     if (agent_stamp_deadline_ns(&a->ledger) <= now_mono_ns)
         agent_collect_stamps(ch, &a->ledger, now_mono_ns);
 }
@@ -57,6 +63,7 @@ static int64_t deadline_ns(const wrk_channel_t *ch)
     const rtp_agent_t *a = rtp_agent_of(ch);
     int64_t at = rtp_agent_tx_deadline_ns(ch);
     at = earlier(at, agent_link_deadline_ns(&a->link));
+    at = earlier(at, rtp_agent_rx_deadline_ns(ch));
     return earlier(at, agent_stamp_deadline_ns(&a->ledger));
 }
 
@@ -68,8 +75,13 @@ static int check_config(const wrk_channel_t *ch)
     if (ch->segment.engine == NULL || c->engine_bytes < sizeof(shm_rtp_state_t))
         return rt_err_set(-EINVAL, "%llu bytes of shared memory for engine rtp: it takes %zu",
                           (unsigned long long)c->engine_bytes, sizeof(shm_rtp_state_t));
-    if (c->direction & SHM_RX)
-        return rt_err_set(-EINVAL, "engine rtp sends only: use direction tx");
+    uint32_t least = sizeof(shm_rtp_rx_t) + SHM_RTP_HEAD_BYTES;
+    if (c->max_payload_bytes < least)
+        return rt_err_set(-EINVAL, "max_payload is %u; engine rtp takes at least %u",
+                          c->max_payload_bytes, least);
+    if (c->direction & SHM_RX && c->overflow == SHM_OVERFLOW_WAIT)
+        return rt_err_set(-EINVAL, "overflow is \"wait\": a playout time waits for no reader, use "
+                                   "\"oldest\" with engine rtp");
     shm_rtp_config_t r;
     memcpy(&r, c->engine_config, sizeof r);
     return shm_rtp_config_check(&r);
@@ -91,16 +103,18 @@ static void close_parts(wrk_channel_t *ch)
     wrk_unwatch(ch, &a->socket);
     agent_socket_close(&a->udp, a->phc);
     agent_link_close(&a->link);
+    rtp_agent_rx_close(ch);
     rtp_agent_tx_close(ch);
 }
 
 static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
-    a->link = (agent_link_t){.udp = &a->udp};
+    a->link = (agent_link_t){.udp = &a->udp, .deliver = rtp_agent_arrived};
     a->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
     int rc = agent_link_open(ch, &a->link);
     rc = rc ? rc : rtp_agent_tx_open(ch, now_mono_ns);
+    rc = rc ? rc : rtp_agent_rx_open(ch);
     rc = rc ? rc : wrk_watch(ch, &a->socket, a->udp.fd, 0);
     if (rc < 0)
         close_parts(ch);
@@ -132,6 +146,7 @@ static void close_channel(wrk_channel_t *ch)
     rtp_agent_t *a = rtp_agent_of(ch);
     agent_give_up_stamps(ch, &a->ledger);
     rtp_agent_tx_gauges(ch);
+    rtp_agent_rx_tell(ch);
     agent_link_counters(ch, &a->link);
     close_parts(ch);
 }
@@ -164,6 +179,8 @@ static void reset(wrk_channel_t *ch)
     rtp_agent_t *a = rtp_agent_of(ch);
     agent_link_reset(&a->link);
     rtp_agent_tx_gauges(ch);
+    rtp_agent_rx_tell(ch);
+    rtp_agent_rx_reset(ch);
     for (unsigned i = 0; i < SHM_RTP_COUNTER_SPACE; i++)
         rt_store_relaxed(&a->state->counters[i], 0);
 }
@@ -174,6 +191,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
     rt_store_relaxed(&ch->stats->scheduled, tx_ring_waiting(&ch->segment));
     (void)agent_free_space(ch, 0, now_mono_ns); /* of a held channel, too */
     rtp_agent_tx_gauges(ch);
+    rtp_agent_rx_refresh(ch);
     agent_link_counters(ch, &a->link);
 }
 

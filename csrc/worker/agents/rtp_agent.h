@@ -5,6 +5,7 @@
  *   rtp_agent.c        life: open, close, hold, release, purge, gauges
  *   rtp_agent_plan.c   records -> packets on the grid
  *   rtp_agent_tx.c     tx ring -> plan -> socket
+ *   rtp_agent_rx.c     socket -> source, jitter buffer -> rx ring
  *
  * Times are CLOCK_MONOTONIC where a name says so, else the channel's clock. */
 #ifndef RTP_AGENT_H
@@ -13,6 +14,7 @@
 #include "worker/agents/agent_ledger.h"
 #include "worker/agents/agent_link.h"
 #include "worker/agents/rtp_agent_plan.h"
+#include "worker/agents/rtp_agent_rx.h"
 
 enum { RTP_AGENT_BATCH = 16 }; /* packets in one send call, at most */
 
@@ -35,8 +37,11 @@ typedef struct rtp_agent {
     bool purging;
     uint64_t purge_before; /* sequence */
     uint8_t *filling;      /* one packet, header included; NULL: none is ever sent */
-    rtp_stream_t told;     /* of the plan's counters, what is in the state already */
-    rtp_plan_counters_t told_counters;
+
+    rtp_receiver_t rx;
+
+    /* Of the parts' own counters, what is in the state already. */
+    uint64_t told[SHM_RTP_COUNTER_TOTAL];
 } rtp_agent_t;
 
 static inline rtp_agent_t *rtp_agent_of(const wrk_channel_t *ch)
@@ -49,12 +54,21 @@ static inline void rtp_agent_count(rtp_agent_t *a, shm_rtp_counter_id_t id, uint
     rt_bump(&a->state->counters[id], n);
 }
 
+/* A part's own counter stands there now. One that went down is not counted below 0. */
+static inline void rtp_agent_tell(rtp_agent_t *a, shm_rtp_counter_id_t id, uint64_t now)
+{
+    int64_t step = (int64_t)(now - a->told[id]);
+    int64_t value = (int64_t)rt_load_relaxed(&a->state->counters[id]) + step;
+    a->told[id] = now;
+    rt_store_relaxed(&a->state->counters[id], value > 0 ? (uint64_t)value : 0);
+}
+
 static inline void rtp_agent_gauge(rtp_agent_t *a, shm_rtp_gauge_id_t id, int64_t value)
 {
     rt_store_relaxed(&a->state->gauges[id], value);
 }
 
-void rtp_agent_watch(wrk_channel_t *ch); /* by held and blocked */
+void rtp_agent_watch(wrk_channel_t *ch); /* by direction, held and block */
 
 /* --- sending --- */
 
@@ -69,5 +83,21 @@ void rtp_agent_tx_hold(wrk_channel_t *ch);
 void rtp_agent_tx_release(wrk_channel_t *ch, int64_t now_mono_ns);
 int rtp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns);
 void rtp_agent_tx_gauges(wrk_channel_t *ch);
+
+/* --- receiving --- */
+
+int rtp_agent_rx_open(wrk_channel_t *ch);
+void rtp_agent_rx_close(wrk_channel_t *ch);
+void rtp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns);
+/* A datagram of the media socket, as agent_link_t.deliver. */
+bool rtp_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
+/* Gives out what is to be given out by now. */
+void rtp_agent_play(wrk_channel_t *ch, int64_t now_mono_ns);
+int64_t rtp_agent_rx_deadline_ns(const wrk_channel_t *ch);
+/* A record without a packet, not yet published. */
+void rtp_agent_put_event(wrk_channel_t *ch, const shm_rtp_rx_t *head, int64_t now_mono_ns);
+void rtp_agent_rx_tell(wrk_channel_t *ch);
+void rtp_agent_rx_reset(wrk_channel_t *ch);
+void rtp_agent_rx_refresh(wrk_channel_t *ch);
 
 #endif

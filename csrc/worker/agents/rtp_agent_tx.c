@@ -46,19 +46,15 @@ static void put_in_force(rtp_agent_t *a)
 
 static void tell_counters(rtp_agent_t *a)
 {
-    const rtp_stream_t *now = &a->plan.stream;
-    const rtp_stream_t *old = &a->told;
-    rtp_agent_count(a, SHM_RTP_COUNT_sent, now->packets - old->packets);
-    rtp_agent_count(a, SHM_RTP_COUNT_sent_octets, now->octets - old->octets);
-    rtp_agent_count(a, SHM_RTP_COUNT_spurts, now->spurts - old->spurts);
-    rtp_agent_count(a, SHM_RTP_COUNT_skipped_slots, now->skipped_slots - old->skipped_slots);
-    rtp_agent_count(a, SHM_RTP_COUNT_underruns,
-                    a->plan.counters.underruns - a->told_counters.underruns);
-    rtp_agent_count(a, SHM_RTP_COUNT_filled, a->plan.counters.filled - a->told_counters.filled);
-    a->told = a->plan.stream;
-    a->told_counters = a->plan.counters;
+    const rtp_stream_t *s = &a->plan.stream;
+    rtp_agent_tell(a, SHM_RTP_COUNT_sent, s->packets);
+    rtp_agent_tell(a, SHM_RTP_COUNT_sent_octets, s->octets);
+    rtp_agent_tell(a, SHM_RTP_COUNT_spurts, s->spurts);
+    rtp_agent_tell(a, SHM_RTP_COUNT_skipped_slots, s->skipped_slots);
+    rtp_agent_tell(a, SHM_RTP_COUNT_underruns, a->plan.counters.underruns);
+    rtp_agent_tell(a, SHM_RTP_COUNT_filled, a->plan.counters.filled);
     int64_t due = rtp_plan_due_ns(&a->plan);
-    rtp_agent_gauge(a, SHM_RTP_GAUGE_next_seq, a->plan.stream.seq);
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_next_seq, s->seq);
     rtp_agent_gauge(a, SHM_RTP_GAUGE_next_due_ns, due != RT_NEVER_NS ? due : 0);
 }
 
@@ -95,7 +91,8 @@ int rtp_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns)
         shm_rtp_sender_t before = a->state->sender[current % 2];
         rtp_plan_restore(&a->plan, &before);
     }
-    a->told = a->plan.stream;
+    a->told[SHM_RTP_COUNT_sent] = a->plan.stream.packets;
+    a->told[SHM_RTP_COUNT_sent_octets] = a->plan.stream.octets;
     return rc;
 }
 

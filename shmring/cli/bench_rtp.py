@@ -9,11 +9,14 @@ from shmring.cli import bench_rtp_peer as peer
 from shmring.cli import bench_rtp_stream as stream
 from shmring.cli import floor
 from shmring.cli.measure import Figures, Plan, Row, Unavailable, alternate
+from shmring.cli.samples import Lateness
 
 BENCH = "rtp"
 ORIGINAL = "rtpsynth"
 MADE_BYTES = 170
 C_PACKETS = 20_000_000
+SPACING_S = 0.0085  # mean of the random phase in bench_rtp_work
+LEAST_SAMPLES = 20
 START_S = 30  # far beyond what a process needs to start and to end
 
 Measure = Callable[[], Figures]
@@ -72,6 +75,7 @@ class Sides:
 def run(plan: Plan) -> Iterator[Row]:
     sides = Sides(plan)
     yield from _in_memory(plan, sides)
+    yield from _server(plan, sides)
     yield from _stream(plan)
 
 
@@ -118,6 +122,64 @@ def _c_rate(plan: Plan, program: str) -> Figures:
     count = C_PACKETS if plan.seconds is None else round(C_PACKETS * min(1.0, plan.seconds))
     (facts,) = floor.run(program, count=count, bytes=MADE_BYTES, cpu=plan.worker_cpu)
     return {("rate", "pps"): facts["value"]}
+
+
+# --- RtpServer ------------------------------------------------------------------------------------
+
+
+def _server(plan: Plan, sides: Sides) -> Iterator[Row]:
+    count = max(LEAST_SAMPLES, round(plan.run_s(2.5) / SPACING_S))
+
+    def send(python: list[str]) -> Figures:
+        with floor.Receiver(count, cpu=plan.other_cpu) as receiver:
+            sides.facts(python, "server_send", count * SPACING_S, port=receiver.port, count=count)
+            received = receiver.result(10)
+        return _lost(received.lateness, count)
+
+    def receive(python: list[str]) -> Figures:
+        facts = sides.facts(python, "server_receive", count * SPACING_S, count=count)
+        return _lost(Lateness(facts["late_ns"]), count)
+
+    def own_callback(python: list[str]) -> Figures:
+        facts = sides.facts(python, "server_own_callback", plan.run_s(2))
+        return {
+            ("rate", "pps"): facts["rate"],
+            ("overrun", "percent"): 100 * facts["lost"] / max(facts["sent"], 1),
+        }
+
+    def many(channels: int, rate_hz: int) -> Callable[[list[str]], Figures]:
+        def measure(python: list[str]) -> Figures:
+            facts = sides.facts(
+                python, "server_many", plan.run_s(2), channels=channels, rate_hz=rate_hz
+            )
+            return {
+                ("rate", "pps"): facts["rate"],
+                ("cpu_per_packet", "ns"): facts["cpu_ns"],
+                ("lost", "percent"): 100 * facts["lost"] / max(facts["sent"], 1),
+            }
+
+        return measure
+
+    yield from alternate(plan, BENCH, "server-send", sides.both(send))
+    yield from alternate(plan, BENCH, "server-receive", sides.both(receive))
+    yield from alternate(plan, BENCH, "server-own-callback", sides.both(own_callback))
+    for channels, rate_hz in ((1024, 100), (4096, 50)):
+        yield from alternate(
+            plan, BENCH, f"server-{channels}x{rate_hz}", sides.both(many(channels, rate_hz))
+        )
+
+
+def _lateness(late: Lateness) -> dict[tuple[str, str], float]:
+    return {
+        ("mean", "ns"): sum(late.values_ns) / max(len(late), 1),
+        ("p50", "ns"): late.signed_ns(0.5),
+        ("p99", "ns"): late.signed_ns(0.99),
+        ("max", "ns"): late.max_ns,
+    }
+
+
+def _lost(late: Lateness, count: int) -> Figures:
+    return {**_lateness(late), ("lost", "percent"): 100 * (count - len(late)) / count}
 
 
 # --- RtpChannel -----------------------------------------------------------------------------------

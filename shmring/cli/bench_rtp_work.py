@@ -16,13 +16,20 @@ import importlib
 import json
 import os
 import random
+import resource
+import socket
+import struct
 import sys
+import threading
 import time
 from array import array
 from collections.abc import Callable
+from contextlib import suppress
 from math import sin
+from pathlib import Path
 from typing import Any
 
+HEAD = struct.Struct("=q")
 PAYLOAD_BYTES = 170
 HEADER_BYTES = 12
 CHUNK = 20_000
@@ -30,6 +37,10 @@ BATCH = 64
 EVENT_BYTES = 24
 CAPACITY = 20
 RTP_BYTES = 160
+QUEUE_SIZE = 1024
+BACK_OFF_S = 1e-4
+TICK_NS = 1_000_000
+PATIENCE_S = 5.0
 SAMPLES = 160
 Facts = dict[str, Any]
 
@@ -154,6 +165,165 @@ def call(seconds: float, *, function_name: str, calls: int = 2000) -> Facts:
     return {"item_ns": best_per_item_ns(seconds, calls, chunk)}
 
 
+# --- RtpServer ------------------------------------------------------------------------------------
+
+
+def ignore(data: bytes, source: tuple[str, int], rtime_ns: int) -> None:
+    """A callback for a channel that only sends."""
+
+
+def stamped() -> bytes:
+    """A packet that says when it was made."""
+    return HEAD.pack(time.monotonic_ns()).ljust(RTP_BYTES, b"\0")
+
+
+def random_phase(draw: random.Random) -> None:
+    """So long that nothing is under way any more, and no tick is met on purpose."""
+    time.sleep(draw.uniform(0.005, 0.012))
+
+
+def server_send(seconds: float, *, port: int, count: int) -> Facts:
+    """Packets one by one to an independent receiver, which tells how long they took."""
+    server = part("RtpServer")()
+    channel = server.create_channel(ignore, "127.0.0.1", 0)
+    channel.set_target("127.0.0.1", port)
+    draw = random.Random(1)
+    for _ in range(count):
+        random_phase(draw)
+        channel.send_pkt(stamped())
+    time.sleep(0.1)
+    server.shutdown()
+    return {}
+
+
+def server_receive(seconds: float, *, count: int) -> Facts:
+    """Packets one by one from a plain socket: until the callback is entered."""
+    late_ns: list[int] = []
+
+    def arrived(data: bytes, source: tuple[str, int], rtime_ns: int) -> None:
+        late_ns.append(time.monotonic_ns() - HEAD.unpack_from(data)[0])
+
+    server = part("RtpServer")()
+    address = server.create_channel(arrived, "127.0.0.1", 0).local_addr
+    draw = random.Random(1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for _ in range(count):
+            random_phase(draw)
+            sock.sendto(stamped(), address)
+        wait_until(lambda: len(late_ns) == count)
+    server.shutdown()
+    return {"late_ns": late_ns, "lost": count - len(late_ns)}
+
+
+def server_own_callback(seconds: float) -> Facts:
+    """One channel that sends to itself, as fast as its producer and the bounded queue let it."""
+    module = importlib.import_module("rtpsynth.RtpServer")
+    received = 0
+
+    def arrived(data: bytes, source: tuple[str, int], rtime_ns: int) -> None:
+        nonlocal received
+        received += 1
+
+    server = module.RtpServer()
+    channel = server.create_channel(arrived, "127.0.0.1", 0, queue_size=QUEUE_SIZE)
+    channel.set_target(*channel.local_addr)
+    sent = 0
+    stop = threading.Event()
+
+    def produce() -> None:
+        nonlocal sent
+        packet = bytes(RTP_BYTES)
+        while not stop.is_set():
+            try:
+                channel.send_pkt(packet)
+                sent += 1
+            except module.RtpQueueFullError:
+                time.sleep(BACK_OFF_S)
+
+    producer = threading.Thread(target=produce)
+    start_ns = time.monotonic_ns()
+    producer.start()
+    time.sleep(seconds)
+    counted, elapsed_ns = received, time.monotonic_ns() - start_ns
+    stop.set()
+    producer.join()
+    wait_until(lambda: received == sent, 0.3)
+    server.shutdown()
+    return {"rate": counted * 1e9 / elapsed_ns, "sent": sent, "lost": sent - received}
+
+
+def server_many(seconds: float, *, channels: int, rate_hz: int) -> Facts:
+    """Many channels, each sending to itself `rate_hz` times a second, all evenly spread."""
+    need_files(4 * channels + 100)
+    module = importlib.import_module("rtpsynth.RtpServer")
+    received = 0
+
+    def arrived(data: bytes, source: tuple[str, int], rtime_ns: int) -> None:
+        nonlocal received
+        received += 1
+
+    server = module.RtpServer()
+    opened = [server.create_channel(arrived, "127.0.0.1", 0) for _ in range(channels)]
+    for channel in opened:
+        channel.set_target(*channel.local_addr)
+    senders = [channel.send_pkt for channel in opened]
+    packet = bytes(RTP_BYTES)
+    offered = refused = 0
+    used_ns, start_ns = tree_cpu_ns(), time.monotonic_ns()
+    while (elapsed_ns := time.monotonic_ns() - start_ns) < seconds * 1e9:
+        due = elapsed_ns * channels * rate_hz // 1_000_000_000
+        for at in range(offered, due):
+            try:
+                senders[at % channels](packet)
+            except module.RtpQueueFullError:
+                refused += 1
+        offered = max(offered, due)
+        time.sleep(max(0, TICK_NS - (time.monotonic_ns() - start_ns - elapsed_ns)) / 1e9)
+    rate = offered * 1e9 / (time.monotonic_ns() - start_ns)
+    wait_until(lambda: received == offered - refused, 1.0)
+    used_ns = tree_cpu_ns() - used_ns
+    server.shutdown()
+    return {
+        "rate": rate,
+        "sent": offered,
+        "lost": offered - received,
+        "cpu_ns": used_ns / max(received, 1),
+    }
+
+
+def need_files(count: int) -> None:
+    """Let this process open as many files, as far as it may."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft > resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.002)
+
+
+def tree_cpu_ns() -> int:
+    """CPU time of this process, all of its threads, and of the processes below it."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):  # one that ends meanwhile
+                text = (entry / "stat").read_text()
+                parents[int(entry.name)] = int(text.rpartition(")")[2].split()[1])
+    mine = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in mine} - mine:
+        mine |= more
+    total = 0
+    for pid in mine:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):
+                total += int((task / "schedstat").read_text().split()[0])
+    return total
+
+
 WORK: dict[str, Callable[..., Facts]] = {
     function.__name__: function
     for function in (
@@ -163,6 +333,10 @@ WORK: dict[str, Callable[..., Facts]] = {
         udp_in,
         udp_in_many,
         call,
+        server_send,
+        server_receive,
+        server_own_callback,
+        server_many,
     )
 }
 

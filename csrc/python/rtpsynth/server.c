@@ -25,6 +25,16 @@ static int refuse_stopped(void)
     return -1;
 }
 
+int server_swallow_error(void)
+{
+    if (PyErr_Occurred() == NULL)
+        return 0;
+    if (!PyErr_ExceptionMatches(PyExc_Exception))
+        return -1;
+    PyErr_Clear();
+    return 0;
+}
+
 int server_request(PyObject *server, const mux_request_t *request, mux_reply_t *reply)
 {
     PyObject *mux = ((server_t *)(void *)server)->mux;
@@ -176,10 +186,8 @@ static int open_port(channel_t *channel, const shm_addr_t *address)
                              .address = *address};
     mux_reply_t reply;
     int rc = server_request(channel->server, &request, &reply);
-    if (channel->exchange->stopping) {
-        PyErr_Clear();
-        return refuse_stopped();
-    }
+    if (exchange_is_over(channel->exchange))
+        return server_swallow_error() < 0 ? -1 : refuse_stopped();
     if (rc < 0)
         return -1;
     if (reply.error != 0) {
@@ -196,7 +204,8 @@ static void take_back(channel_t *channel)
 {
     PyObject *kind, *value, *trace;
     PyErr_Fetch(&kind, &value, &trace);
-    channel_close_port(channel);
+    if (channel_close_port(channel) < 0)
+        PyErr_Clear(); /* the error that is told already comes first */
     PyErr_Restore(kind, value, trace);
 }
 

@@ -109,8 +109,11 @@ channel_t *channel_new(PyObject *server, exchange_t *exchange, PyObject *callbac
                        uint32_t queue_size);
 
 /* Takes the channel from its place and has the worker close its port. No packet finds it any more
- * then, whatever became of the request: that one's errors are swallowed. */
-void channel_close_port(channel_t *channel);
+ * then, whatever became of the request: its errors are swallowed, but not an interrupt. */
+int channel_close_port(channel_t *channel);
+
+/* Clears an exception that is set, if it is an Exception. -1: it is an interrupt or the like. */
+int server_swallow_error(void);
 
 /* Sends one request through the server's mux; on success *reply is the worker's answer. */
 int server_request(PyObject *server, const mux_request_t *request, mux_reply_t *reply);
@@ -130,6 +133,12 @@ void exchange_free_place(exchange_t *x, uint16_t place);
 
 /* Takes every channel from its place and lets go of the callbacks. */
 void exchange_leave_all(exchange_t *x);
+
+/* Whether this server was shut down, or its channel closed under it together with the whole pool. */
+static inline bool exchange_is_over(const exchange_t *x)
+{
+    return x->stopping || rt_load_acquire(&x->segment->status->state) == SHM_STATE_CLOSED;
+}
 
 /* The thread is to end; nothing is queued any more. */
 void exchange_stop(exchange_t *x);

@@ -68,7 +68,7 @@ static int refuse_full(const channel_t *self)
     unsigned state = rt_load_acquire(&self->exchange->segment->status->state);
     if (state == SHM_STATE_FAILED)
         return refuse("the worker process of this RtpServer has failed for good");
-    if (state == SHM_STATE_CLOSED)
+    if (exchange_is_over(self->exchange))
         return refuse("RtpServer is shutting down");
     PyErr_SetString(queue_full_error, "channel output queue is full");
     return -1;
@@ -131,10 +131,8 @@ static int check_may_aim(const channel_t *self)
 /* The request failed, or the worker knows no such port: closed meanwhile, by whichever way. */
 static int refuse_aim(const channel_t *self)
 {
-    if (self->exchange->stopping) {
-        PyErr_Clear();
-        return refuse("RtpServer is shutting down");
-    }
+    if (exchange_is_over(self->exchange))
+        return server_swallow_error() < 0 ? -1 : refuse("RtpServer is shutting down");
     return PyErr_Occurred() ? -1 : refuse("channel is no longer present");
 }
 
@@ -164,14 +162,14 @@ static PyObject *channel_set_target(channel_t *self, PyObject *args)
 
 /* --- closing -------------------------------------------------------------------------------- */
 
-void channel_close_port(channel_t *self)
+int channel_close_port(channel_t *self)
 {
     exchange_leave(self->exchange, self);
     mux_request_t request = {.op = MUX_REMOVE, .port = self->place, .generation = self->generation};
     mux_reply_t reply;
-    if (server_request(self->server, &request, &reply) < 0)
-        PyErr_Clear();
+    (void)server_request(self->server, &request, &reply);
     exchange_free_place(self->exchange, self->place);
+    return server_swallow_error();
 }
 
 static PyObject *channel_close(channel_t *self, PyObject *args)
@@ -188,8 +186,7 @@ static PyObject *channel_close(channel_t *self, PyObject *args)
         refuse("Server has been shutdown");
         return NULL;
     }
-    channel_close_port(self);
-    if (exchange_wait(x, self) < 0)
+    if (channel_close_port(self) < 0 || exchange_wait(x, self) < 0)
         return NULL;
     Py_INCREF(Py_None);
     return Py_None;

@@ -1214,7 +1214,7 @@ channel.set_target(*channel.local_addr)
 
 def run_script(script, namespace, status=0):
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT + script],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", SCRIPT + script],  # of fork
         capture_output=True,
         text=True,
         timeout=60,

@@ -240,6 +240,24 @@ def test_workers_die_under_load(server, worker, eventually):
         control.release()
 
 
+def test_a_pool_that_is_closed_under_a_server(server, peer):
+    channel = server.create_channel(ignore, HOME, 0, 4)
+    channel.set_target(*peer.getsockname())
+    shmring.close_default_pool()
+    for act in (
+        lambda: [channel.send_pkt(b"x") for _ in range(5)],
+        lambda: channel.set_target(*peer.getsockname()),
+        lambda: server.create_channel(ignore, HOME),
+    ):
+        with pytest.raises(RuntimeError, match=r"^RtpServer is shutting down$"):
+            act()
+    channel.close()
+    server.shutdown()
+    other = RtpServer()
+    other.create_channel(ignore, HOME).set_target(*peer.getsockname())
+    other.shutdown()
+
+
 # --- the Python process dies
 
 VICTIM = """

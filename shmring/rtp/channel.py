@@ -16,7 +16,7 @@ from shmring.rtp import audio
 from shmring.rtp.batch import RtpBatch
 from shmring.rtp.frames import RtpBye, RtpErasure, RtpFrame, RtpItem, RtpResync, item_of
 from shmring.rtp.options import CODEC_NUMBERS, DELIVERIES, ENGINE, RX_HEAD_BYTES
-from shmring.rtp.records import BYE, PAUSE, BlockOptions, FrameOptions, RecordMaker
+from shmring.rtp.records import BYE, BlockOptions, FrameOptions, RecordMaker
 from shmring.rtp.statistics import RtpChannelStats, read_rtp
 from shmring.stats import read_values, text_of
 
@@ -145,8 +145,8 @@ class RtpChannel(Channel):
 
         Arguments as of `send`. Raises as that; `RingFull.sent` says how many frames were queued.
         """
-        records = [self._records.frame(data, **how) for data in frames]
-        return super().send_many(records, at=at, timeout=timeout)
+        queued = [self._records.frame(data, **how) for data in frames]
+        return super().send_many(queued, at=at, timeout=timeout)
 
     def send_block(
         self,
@@ -158,8 +158,8 @@ class RtpChannel(Channel):
     ) -> int:
         """Queue samples, any number of them, which the worker cuts into packets.
 
-        Returns the sequence of the first place in the queue; a block longer than about 64 KB takes
-        several.
+        Returns the sequence of the first place in the queue; a block longer than `max_payload`
+        takes several.
 
         data: encoded samples of a constant rate; on a channel with a codec, samples. The last
             packet may be shorter.
@@ -168,9 +168,9 @@ class RtpChannel(Channel):
 
         Raises as `send`; `RingFull.sent` says how many bytes of `data` were queued.
         """
-        records, part_bytes = self._records.block(data, **how)
+        parts, part_bytes = self._records.block(data, **how)
         try:
-            return super().send_many(records, at=at, timeout=timeout)
+            return super().send_many(parts, at=at, timeout=timeout)
         except errors.RingFull as full:
             full.sent *= part_bytes
             raise
@@ -190,14 +190,16 @@ class RtpChannel(Channel):
         """
         return super().replace(sequence, self._records.frame(data, **how), at, timeout=timeout)
 
-    def pause(self, timeout: float | None = 0.0) -> int:
+    def pause(self, samples: int | None = None, *, timeout: float | None = 0.0) -> int:
         """End the talk spurt behind what is queued: the next frame begins another one.
 
-        A queue that runs empty ends it too, and is counted as an underrun. timeout: as of `send`.
+        samples: how long until then, units of the media clock; None: until a frame is there. A
+        queue that runs empty ends the spurt too, and is counted as an underrun. timeout: as of
+        `send`.
         """
-        return super().send(PAUSE, timeout=timeout)
+        return super().send(self._records.pause(samples), timeout=timeout)
 
-    def bye(self, timeout: float | None = 0.0) -> int:
+    def bye(self, *, timeout: float | None = 0.0) -> int:
         """End the stream behind what is queued, and say so in RTCP. timeout: as of `send`."""
         return super().send(BYE, timeout=timeout)
 
@@ -222,12 +224,12 @@ class RtpChannel(Channel):
         **how: Unpack[BlockOptions],
     ) -> int:
         """As `send_block`, without blocking the event loop while the queue is full."""
-        records, part_bytes = self._records.block(data, **how)
+        parts, part_bytes = self._records.block(data, **how)
         until, queue = deadline(timeout), super().send
         sequences: list[int] = []
-        for record in records:
+        for part in parts:
             try:
-                sequence = await self._when_room(functools.partial(queue, record, at), until)
+                sequence = await self._when_room(functools.partial(queue, part, at), until)
             except errors.RingFull as full:
                 full.sent = len(sequences) * part_bytes
                 full.first_sequence = sequences[0] if sequences else None

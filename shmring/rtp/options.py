@@ -24,6 +24,8 @@ TX_HEAD_BYTES = ffi.sizeof("shm_rtp_tx_t")
 # Beside the payload of an arrival: the worker's head, contributing sources, a header extension.
 RX_HEAD_BYTES = 128
 PAYLOAD_MAX = lib.SHM_MAX_PAYLOAD - RX_HEAD_BYTES
+# Longest payload unless more is asked for: the worker keeps so much for each frame that it holds.
+USUAL_PAYLOAD_MAX = 4096 - RX_HEAD_BYTES
 
 _HOUR_NS = 3600 * 10**9
 _DAY_NS = 24 * _HOUR_NS
@@ -343,6 +345,8 @@ def _plain(given: dict[str, Any], config: Any) -> ChannelOptions:
     for name, size in (*sizes.items(), ("bytes_per_packet", config.bytes_per_packet)):
         if size > longest:
             raise BadConfig(f"{name} is {size}, longer than max_payload, {longest}")
+    expected = max(config.bytes_per_packet, *sizes.values(), 0)
+    sizes.setdefault("max_payload", max(USUAL_PAYLOAD_MAX, expected))
     if "packet_bytes" in sizes:
         sizes.setdefault("rx_packet_bytes", sizes["packet_bytes"])
     heads = {"packet_bytes": TX_HEAD_BYTES}

@@ -15,6 +15,8 @@ from shmring.rtp import audio, extension
 # shm_rtp_tx_t of csrc/shm/rtp_shm.h; the worker writes the RTP header into its end
 _HEAD = struct.Struct("=BBBBII12x")
 assert _HEAD.size == ffi.sizeof("shm_rtp_tx_t")
+_DAY_S = 86400
+_LIKE_RTCP = range(64, 96)
 _DEFAULT_PT = int(lib.SHM_RTP_DEFAULT_PT)
 _FRAME, _BLOCK = int(lib.SHM_RTP_FRAME), int(lib.SHM_RTP_BLOCK)
 _SAME_TIME, _EXTENSION = int(lib.SHM_RTP_SAME_TIME), int(lib.SHM_RTP_EXTENSION)
@@ -24,7 +26,6 @@ _MARKERS = {
     False: int(lib.SHM_RTP_MARKER_CLEAR),
 }
 
-PAUSE = _HEAD.pack(lib.SHM_RTP_PAUSE, 0, _DEFAULT_PT, 0, 0, 0)
 BYE = _HEAD.pack(lib.SHM_RTP_BYE, 0, _DEFAULT_PT, 0, 0, 0)
 
 
@@ -68,7 +69,8 @@ class RecordMaker:
         self._config = config
         self._codec = codec
         self._max_payload = max_payload
-        self._usual_head = _head(_FRAME)
+        self._most_samples = min(_DAY_S * config.clock_rate, 2**32 - 1)
+        self._usual_head = self._head(_FRAME)
 
     def frame(
         self,
@@ -89,7 +91,7 @@ class RecordMaker:
             return b"".join((self._usual_head, data))
         flags = _options.switch("same_time", same_time) and _SAME_TIME
         flags |= _EXTENSION if words else 0
-        head = _head(_FRAME, flags, marker, payload_type, samples)
+        head = self._head(_FRAME, flags, marker, payload_type, samples)
         return b"".join((head, words, data))
 
     def block(
@@ -109,7 +111,7 @@ class RecordMaker:
         part = self._part_bytes(bytes_per_packet)
         records = []
         for start in range(0, len(body), part):
-            head = _head(_BLOCK, 0, marker, payload_type, samples, bytes_per_packet)
+            head = self._head(_BLOCK, 0, marker, payload_type, samples, bytes_per_packet)
             records.append(b"".join((head, body[start : start + part])))
             marker = None
         return records, part * (audio.SAMPLE_BYTES // codec.width if codec else 1)
@@ -137,26 +139,41 @@ class RecordMaker:
                 "it with a larger max_payload, or give send_block what it is to cut"
             )
 
+    def pause(self, samples: int | None) -> bytes:
+        """The record that ends a talk spurt."""
+        return self._head(int(lib.SHM_RTP_PAUSE), samples=samples)
 
-def _head(
-    what: int,
-    flags: int = 0,
-    marker: bool | None = None,
-    payload_type: int | None = None,
-    samples: int | None = None,
-    bytes_per_packet: int | None = None,
-) -> bytes:
-    if marker is not None:
-        _options.switch("marker", marker)
-    return _HEAD.pack(
-        what,
-        _MARKERS[marker],
-        _number("payload_type", payload_type, 0, 127, _DEFAULT_PT),
-        flags,
-        _number("samples", samples, 1, 2**32 - 1),
-        _number("bytes_per_packet", bytes_per_packet, 1, lib.SHM_MAX_PAYLOAD),
-    )
+    def _head(
+        self,
+        what: int,
+        flags: int = 0,
+        marker: bool | None = None,
+        payload_type: int | None = None,
+        samples: int | None = None,
+        bytes_per_packet: int | None = None,
+    ) -> bytes:
+        if marker is not None:
+            _options.switch("marker", marker)
+        return _HEAD.pack(
+            what,
+            _MARKERS[marker],
+            self._type(payload_type),
+            flags,
+            _number("samples", samples, self._most_samples),
+            _number("bytes_per_packet", bytes_per_packet, self._max_payload),
+        )
+
+    def _type(self, payload_type: int | None) -> int:
+        if payload_type is None:
+            return _DEFAULT_PT
+        if self._config.rtcp == lib.SHM_RTP_RTCP_MUX and payload_type in _LIKE_RTCP:
+            raise errors.BadConfig(
+                f"payload_type {payload_type} looks like RTCP, with which channel {self._name!r} "
+                "shares its port (RFC 5761): use one outside of 64 to 95"
+            )
+        return _options.integer("payload_type", payload_type, 0, 127)
 
 
-def _number(what: str, value: int | None, low: int, high: int, default: int = 0) -> int:
-    return default if value is None else _options.integer(what, value, low, high)
+def _number(what: str, value: int | None, most: int) -> int:
+    """0 stands for what is usual."""
+    return 0 if value is None else _options.integer(what, value, 1, most)

@@ -162,6 +162,17 @@ def test_talk_spurts(mic: Mic, peer: Any, eventually: Any) -> None:
     assert stats.underruns == 0
 
 
+def test_a_pause_of_known_length(mic: Mic, peer: Any, eventually: Any) -> None:
+    ch = mic()
+    ch.send_many([FRAME] * 2)
+    ch.pause(10 * STEP)
+    ch.send_many([FRAME] * 2)
+    wires = peer.recv_all(4)
+    assert steps(wires) == [STEP, 11 * STEP, STEP]
+    assert [wire.marker for wire in wires] == [True, False] * 2
+    eventually(lambda: ch.stats().rtp.spurts == 2)
+
+
 def test_an_empty_queue_resumes_on_the_same_grid(mic: Mic, peer: Any, eventually: Any) -> None:
     ch = mic(underrun="resume")
     ch.send(FRAME)

@@ -17,7 +17,7 @@ from shmring.rtp import audio
 from shmring.rtp.extension import ONE_BYTE, TWO_BYTE, build, elements
 from shmring.rtp.frames import HEAD, parse
 from shmring.rtp.options import TX_HEAD_BYTES, prepare
-from shmring.rtp.records import BYE, PAUSE, RecordMaker
+from shmring.rtp.records import BYE, RecordMaker
 from shmring.rtp.statistics import COUNTERS, GAUGES, RtpStats
 
 
@@ -85,9 +85,10 @@ def test_samples_of_two_channels() -> None:
 
 
 def test_pause_and_goodbye_carry_nothing() -> None:
-    for record, what in ((PAUSE, lib.SHM_RTP_PAUSE), (BYE, lib.SHM_RTP_BYE)):
-        assert len(record) == TX_HEAD_BYTES
-        assert head_of(record).what == what
+    for made, what in ((maker().pause(None), lib.SHM_RTP_PAUSE), (BYE, lib.SHM_RTP_BYE)):
+        assert len(made) == TX_HEAD_BYTES
+        assert (head_of(made).what, head_of(made).samples) == (what, 0)
+    assert head_of(maker().pause(800)).samples == 800
 
 
 def test_a_block_is_cut_between_packets() -> None:
@@ -134,6 +135,18 @@ def test_packets_of_a_block_as_asked_for() -> None:
 def test_what_cannot_be_queued(call: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         call(maker())
+
+
+def test_what_looks_like_rtcp_on_a_shared_port() -> None:
+    assert head_of(maker().frame(b"", payload_type=72)).payload_type == 72
+    with pytest.raises(errors.BadConfig, match="payload_type 72 looks like RTCP"):
+        maker(rtcp="mux").frame(b"", payload_type=72)
+
+
+def test_media_time_has_its_limit() -> None:
+    assert head_of(maker().frame(b"", samples=86400 * 8000)).samples == 86400 * 8000
+    with pytest.raises(errors.BadConfig, match="samples is 691200001"):
+        maker().pause(86400 * 8000 + 1)
 
 
 def test_a_block_needs_to_know_how_long_a_packet_is() -> None:

@@ -1,0 +1,171 @@
+"""Two RTP channels and the link between them: losses, disorder, delay."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import shmring
+from shmring import RtpErasure, RtpFrame
+
+MS = 1_000_000
+STEP = 40
+WAIT_S = 20.0
+
+Pair = Callable[..., tuple[shmring.RtpChannel, shmring.RtpChannel]]
+
+
+def items(ch: shmring.RtpChannel, quiet_s: float = 0.7) -> Iterator[Any]:
+    """What comes, until nothing does for a while."""
+    try:
+        while True:
+            yield ch.recv(timeout=quiet_s)
+    except shmring.ReceiveTimeout:
+        return
+
+
+def speak(ch: shmring.RtpChannel, count: int) -> None:
+    ch.send_many([b"%d" % number for number in range(count)], timeout=WAIT_S)
+
+
+def heard(got: list[Any]) -> list[int]:
+    return [int(item.data) for item in got if isinstance(item, RtpFrame)]
+
+
+# --- both ways ------------------------------------------------------------------------------------
+
+
+def test_two_speak_and_listen(pair: Pair) -> None:
+    here, there = pair()
+    speak(here, 60)
+    speak(there, 60)
+    for ch in (here, there):
+        got = heard(list(items(ch)))
+        assert got == list(range(got[0], 60))
+        assert got[0] <= 1
+
+
+def test_a_tone_through_a_codec(pair: Pair) -> None:
+    here, there = pair(codec="pcmu", delivery="in_order")
+    tone = (8000 * np.sin(2 * np.pi * 440 * np.arange(100 * STEP) / 8000)).astype(np.int16)
+    here.send_block(tone)
+    samples = np.asarray(there.pcm(items(there)))[: 99 * STEP]
+    expected = tone[-len(samples) :] if len(samples) < len(tone) else tone
+    lag = len(tone) - len(samples)
+    assert lag <= 2 * STEP
+    assert np.abs(samples[: 90 * STEP].astype(int) - expected[: 90 * STEP]).max() < 400
+
+
+# --- a bad link -----------------------------------------------------------------------------------
+
+
+def test_losses_become_erasures_of_the_same_length(pair: Pair, eventually: Any) -> None:
+    lossy = shmring.Impairment(loss=0.1, seed=3)
+    here, there = pair(here={"impair": lossy})
+    speak(here, 300)
+    got = list(items(there))
+    frames = heard(got)
+    assert frames == sorted(set(frames))
+    lost = eventually(lambda: here.stats().impair_tx_offered == 300 and here.stats().impair_tx_lost)
+    assert 10 < lost < 60
+    missing = sum(item.frames for item in got if isinstance(item, RtpErasure) and not item.dry)
+    inside = set(range(frames[0], frames[-1])) - set(frames)
+    stats = there.stats().rtp
+    assert missing == len(inside) == stats.lost
+
+
+@pytest.mark.parametrize("delivery", ["playout", "in_order"])
+def test_a_link_that_delays_reorders_and_duplicates(pair: Pair, delivery: str) -> None:
+    link = shmring.Impairment(
+        delay_ns=20 * MS,
+        jitter_ns=8 * MS,
+        reorder=0.05,
+        reorder_extra_ns=15 * MS,
+        duplicate=0.05,
+        seed=8,
+    )
+    here, there = pair(
+        delivery=delivery,
+        there={"impair_rx": link, "min_delay_ns": 120 * MS, "first_delay_ns": 120 * MS},
+    )
+    speak(here, 200)
+    frames = heard(list(items(there)))
+    assert frames == list(range(frames[0], 200))
+    stats = there.stats().rtp
+    assert stats.duplicates > 0
+    assert stats.jitter_ns > 0
+    assert stats.lost == 0
+
+
+def test_the_delay_grows_with_the_jitter(pair: Pair) -> None:
+    link = shmring.Impairment(delay_ns=40 * MS, jitter_ns=30 * MS, seed=2)
+    here, there = pair(there={"impair_rx": link, "first_delay_ns": 10 * MS})
+    speak(here, 250)
+    frames = heard(list(items(there)))
+    assert len(frames) > 150
+    stats = there.stats().rtp
+    assert stats.target_ns > 20 * MS
+    assert stats.target_ns <= 200 * MS
+
+
+# --- life -----------------------------------------------------------------------------------------
+
+
+def test_closing_leaves_nothing_and_the_port_is_free(pair: Pair, shmring_pool: Any) -> None:
+    here, there = pair(rtcp="next_port")
+    local = here.local
+    assert local is not None
+    here.close()
+    there.close()
+    for port in (local[1], local[1] + 1):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind((local[0], port))
+    assert shmring_pool.channels() == []
+
+
+def test_closing_wakes_whoever_waits(pair: Pair) -> None:
+    here, _ = pair()
+    ended = []
+
+    def wait() -> None:
+        try:
+            here.recv(timeout=WAIT_S)
+        except shmring.ChannelClosed:
+            ended.append(True)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    time.sleep(0.1)
+    here.close()
+    thread.join(WAIT_S)
+    assert ended == [True]
+
+
+def test_many_streams_on_one_worker(shmring_pool: shmring.Pool, peer: Any) -> None:
+    channels = [
+        shmring_pool.open_rtp(
+            f"s{i}",
+            remote=peer.address,
+            direction="tx",
+            capacity=32,
+            packet_bytes=160,
+            report_capacity=0,
+            reports="off",
+            ssrc=i,
+            first_sequence=0,
+        )
+        for i in range(50)
+    ]
+    assert all(ch.stats().segment_bytes < 1 << 20 for ch in channels)
+    for ch in channels:
+        ch.send_many([bytes(160)] * 10)
+    got: dict[int, list[int]] = {}
+    for wire in peer.recv_all(500):
+        got.setdefault(wire.ssrc, []).append(wire.sequence)
+    assert got == {i: list(range(10)) for i in range(50)}

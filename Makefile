@@ -33,8 +33,8 @@ test: ctest-dev $(VENV)/.installed-test ## the C tests and the Python tests (PYT
 lint: $(VENV)/.installed-test ## ruff, mypy, the stubs against the built module, clang-tidy
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@cd $(VENV) && $(BIN)/stubtest shmring._hot rtpsynth._headers rtpsynth._jbuf rtpsynth._server rtpsynth._synth \
-	    rtpsynth._utils
+	@cd $(VENV) && $(BIN)/stubtest shmring._hot rtpsynth._headers rtpsynth._jbuf rtpsynth._proc \
+	    rtpsynth._server rtpsynth._synth rtpsynth._utils
 	@$(MAKE) --no-print-directory tidy
 
 tidy: build-dev ## clang-tidy over csrc, where it is installed

@@ -3,6 +3,7 @@
 The package itself has no names; each of its modules holds what the original's module of that name
 holds:
 
+    rtpsynth.RtpProc      functions called at the times they ask for
     rtpsynth.RtpSynth     generator of packets
     rtpsynth.RtpGen       the same under another name
     rtpsynth.RtpJBuf      the jitter buffer

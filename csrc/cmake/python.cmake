@@ -41,6 +41,7 @@ else()
     set(rtpsynth_modules
         headers
         jbuf
+        proc
         server
         synth
         utils

@@ -10,14 +10,18 @@ import pytest
 import rtpsynth
 import rtpsynth.env
 import rtpsynth.RtpGen
+import rtpsynth.RtpProc
 import rtpsynth.RtpSynth
 import rtpsynth.RtpUtils
+from rtpsynth.RtpProc import RtpProc
 from rtpsynth.RtpSynth import RtpSynth
 from rtpsynth.RtpUtils import RtpUtils
 
 CLASSES = {
     "rtpsynth.RtpSynth.RtpSynth": lambda: RtpSynth(8000, 20),
     "rtpsynth.RtpUtils.RtpUtils": RtpUtils,
+    "rtpsynth.RtpProc.RtpProc": RtpProc,
+    "rtpsynth.RtpProc.RtpProcChannel": lambda: RtpProc().create_channel(lambda now, deadline: None),
 }
 
 

@@ -10,6 +10,7 @@ HAND_WRITTEN = [
     "shmring._hot",
     "rtpsynth._headers",
     "rtpsynth._jbuf",
+    "rtpsynth._proc",
     "rtpsynth._synth",
     "rtpsynth._utils",
 ]

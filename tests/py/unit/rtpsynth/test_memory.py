@@ -9,9 +9,11 @@ from array import array
 import pytest
 
 from rtpsynth.headers import parse_headers
+from rtpsynth.RtpProc import RtpProc, RtpProcChannel
 from rtpsynth.RtpSynth import RtpSynth, set_randfunc
 from rtpsynth.RtpUtils import RtpUtils, linear2ulaw, resample_linear, ulaw2linear
 
+ROUNDS = 2000
 PAYLOAD = bytes(100)
 OUT = bytearray(1000)
 PCM = array("h", range(160))
@@ -66,22 +68,40 @@ def tables():
     fail(parse_headers, OUT, [5000], [12])
 
 
-@pytest.mark.parametrize("work", [generator, random_numbers, audio, tables])
+def again(now_ns, deadline_ns):
+    return now_ns + (CODES[0] if deadline_ns == 0 else 10**9)
+
+
+def scheduler():
+    proc = RtpProc()
+    channels = [proc.create_channel(again) for _ in range(3)]
+    failed = proc.create_channel(lambda: None)
+    fail(failed.close)
+    channels.pop().close()
+    channels.pop()
+    fail(proc.create_channel, None)
+    fail(RtpProcChannel)
+    proc.shutdown()
+    fail(proc.create_channel, again)
+
+
+@pytest.mark.parametrize("work", [generator, random_numbers, audio, tables, scheduler])
 def test_nothing_is_kept(work):
     def after(rounds):
         for _ in range(rounds):
             work()
         gc.collect()  # cycles of frames and tracebacks
         used = tracemalloc.get_traced_memory()[0]
-        return used, [sys.getrefcount(thing) for thing in (PAYLOAD, OUT, PCM, CODES)]
+        return used, [sys.getrefcount(thing) for thing in (PAYLOAD, OUT, PCM, CODES, again)]
 
     tracemalloc.start()
     try:
-        after(20)
+        after(1500)  # until the interpreter's own caches of names are full
         used_before, references_before = after(20)
-        used_after, references_after = after(300)
+        used_after, references_after = after(ROUNDS)
     finally:
         tracemalloc.stop()
     assert references_after == references_before
-    assert used_after - used_before < 4000
+    # The smallest object has 16 bytes; the caches still change a little.
+    assert used_after - used_before < 16 * ROUNDS
     OUT.extend(b"x")  # impossible while a buffer of it is held

@@ -1,0 +1,211 @@
+#include "python/rtpsynth/proc.h"
+
+/* How long the end of the interpreter is held up by a callback that does not return. */
+#define EXIT_PATIENCE_S 2.0
+
+PyObject *channel_proc_error;
+
+static PyTypeObject *proc_type;
+static proc_t *current; /* borrowed: RtpProc is one object as long as anybody refers to it */
+
+static signature_t create_channel_signature = {"O:create_channel", 1, 1, {"proc_in", NULL}, {NULL}};
+
+/* --- RtpProc -------------------------------------------------------------------------------- */
+
+static proc_t *make_proc(void)
+{
+    proc_t *proc = PyObject_New(proc_t, proc_type);
+    if (proc == NULL)
+        return NULL;
+    proc->engine = engine_make();
+    if (proc->engine == NULL) {
+        Py_DECREF((PyObject *)proc);
+        return NULL;
+    }
+    /* Before the start, which lets other threads in. */
+    current = proc;
+    if (engine_start(proc->engine) < 0)
+        Py_CLEAR(proc);
+    return proc;
+}
+
+static PyObject *proc_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {NULL};
+    (void)type;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, ":RtpProc", names))
+        return NULL;
+    if (engine_breathe == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "import rtpsynth.RtpProc, not rtpsynth._proc");
+        return NULL;
+    }
+    if (current == NULL)
+        return (PyObject *)make_proc();
+    Py_INCREF((PyObject *)current);
+    return (PyObject *)current;
+}
+
+/* Does not wait for the worker: the last reference may be dropped by a callback, or by somebody
+ * whom a callback waits for. */
+static void proc_dealloc(proc_t *self)
+{
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    if (current == self)
+        current = NULL;
+    if (self->engine)
+        engine_stop(self->engine);
+    Py_XDECREF((PyObject *)self->engine);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *proc_create_channel(proc_t *self, PyObject *const *args, Py_ssize_t nargs,
+                                     PyObject *kwnames)
+{
+    PyObject *values[MAX_PARAMETERS];
+    if (signature_bind(&create_channel_signature, args, nargs, kwnames, values) < 0)
+        return NULL;
+    if (!PyCallable_Check(values[0])) {
+        PyErr_SetString(PyExc_TypeError, "proc_in must be callable");
+        return NULL;
+    }
+    channel_t *ch = channel_make(self, values[0]);
+    if (ch && engine_add(self->engine, ch) < 0)
+        Py_CLEAR(ch);
+    return (PyObject *)ch;
+}
+
+static PyObject *proc_shutdown(proc_t *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)args;
+    if (want_arguments("shutdown", nargs, 0) < 0)
+        return NULL;
+    engine_stop(self->engine);
+    if (engine_join(self->engine, -1) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef proc_methods[] = {
+    {"create_channel", FASTCALL_KEYWORDS(proc_create_channel),
+     "create_channel($self, proc_in)\n--\n\n"
+     "Call proc_in(now_ns, deadline_ns) at the times it asks for; return its channel.\n\n"
+     "Times are CLOCK_MONOTONIC in ns. The first call comes at once, with deadline_ns 0, and has\n"
+     "returned when create_channel returns. A call that returns an int is repeated at that time,\n"
+     "with that int as deadline_ns; if that is in the past, as soon as possible (after the first\n"
+     "call: with its now_ns as deadline_ns). One that returns None is not repeated; nor is one "
+     "that\n"
+     "raises or returns anything else, and close tells why.\n\n"
+     "Calls come from one thread. What is due at the same time runs in the order it was "
+     "scheduled.\n"
+     "create_channel, close and shutdown may be called from within.\n\n"
+     "Raises TypeError if proc_in is not callable, RuntimeError after shutdown."},
+    {"shutdown", FASTCALL(proc_shutdown),
+     "shutdown($self, /)\n--\n\n"
+     "Stop for good: no callback begins any more, all are let go of, the thread ends.\n\n"
+     "Waits for a callback that runs, except within that callback. Twice is fine."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot proc_slots[] = {
+    {Py_tp_new, proc_new},
+    {Py_tp_dealloc, proc_dealloc},
+    {Py_tp_methods, proc_methods},
+    {Py_tp_doc, "RtpProc()\n--\n\n"
+                "A thread that calls functions at the times they ask for.\n\n"
+                "There is one: RtpProc() returns the same object while anybody refers to it or to\n"
+                "one of its channels. Then the thread ends, and the next RtpProc() starts anew."},
+    {0, NULL},
+};
+
+static PyType_Spec proc_spec = {
+    .name = "rtpsynth.RtpProc.RtpProc",
+    .basicsize = sizeof(proc_t),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = proc_slots,
+};
+
+/* --- the process ---------------------------------------------------------------------------- */
+
+/* The child has no worker. What it inherited is as after shutdown, except that callbacks are kept:
+ * letting go of them could do in the child what is the parent's to do. */
+static PyObject *after_fork_in_child(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    if (current) {
+        current->engine->stopping = true;
+        current->engine->forked = true;
+    }
+    current = NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *at_exit(PyObject *self, PyObject *unused)
+{
+    (void)self, (void)unused;
+    if (current == NULL)
+        Py_RETURN_NONE;
+    engine_t *e = current->engine;
+    Py_INCREF((PyObject *)e);
+    engine_stop(e);
+    int rc = engine_join(e, EXIT_PATIENCE_S);
+    Py_DECREF((PyObject *)e);
+    if (rc < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* configure(breathe): before the first RtpProc. */
+static PyObject *configure(PyObject *self, PyObject *breathe)
+{
+    (void)self;
+    PyObject *old = engine_breathe;
+    Py_INCREF(breathe);
+    engine_breathe = breathe;
+    Py_XDECREF(old);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef module_functions[] = {
+    {"configure", configure, METH_O, "configure($module, breathe, /)\n--\n\n"},
+    {"after_fork_in_child", after_fork_in_child, METH_NOARGS,
+     "after_fork_in_child($module, /)\n--\n\n"},
+    {"at_exit", at_exit, METH_NOARGS, "at_exit($module, /)\n--\n\n"},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "rtpsynth._proc",
+    .m_doc = "What rtpsynth.RtpProc offers, in C.",
+    .m_size = -1,
+    .m_methods = module_functions,
+};
+
+static int add_class(PyObject *module)
+{
+    PyObject *type = PyType_FromSpec(&proc_spec);
+    if (type == NULL)
+        return -1;
+    proc_type = (PyTypeObject *)type;
+    return PyModule_AddObjectRef(module, "RtpProc", type);
+}
+
+static int add_error(PyObject *module)
+{
+    channel_proc_error = PyErr_NewExceptionWithDoc(
+        "rtpsynth.RtpProc.ChannelProcError",
+        "A callback has failed; its exception is the cause of this one.", PyExc_RuntimeError, NULL);
+    if (channel_proc_error == NULL)
+        return -1;
+    return PyModule_AddObjectRef(module, "ChannelProcError", channel_proc_error);
+}
+
+PyMODINIT_FUNC PyInit__proc(void)
+{
+    PyObject *module = PyModule_Create(&module_def);
+    if (module && (signature_init(&create_channel_signature) < 0 || engine_type_init() < 0 ||
+                   add_class(module) < 0 || channel_type_init(module) < 0 || add_error(module) < 0))
+        Py_CLEAR(module);
+    return module;
+}

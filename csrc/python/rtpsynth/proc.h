@@ -1,0 +1,114 @@
+/* proc.h: rtpsynth._proc, the scheduler thread behind RtpProc.py.
+ *
+ *   proc.c            the module, RtpProc, and what happens at a fork and at exit
+ *   proc_channel.c    RtpProcChannel
+ *   proc_engine.c     the worker thread: what it runs, and when
+ *   proc_schedule.c   the heap
+ *   proc_wait.c       sleeping and spinning
+ *
+ *      RtpProcChannel --strong--> RtpProc --strong--> engine <--strong-- thread
+ *            ^                                           |
+ *            +---------- borrowed: open, waiting, scheduled
+ *
+ * Threads. The global lock guards everything; the worker gives it up only while it waits (and
+ * wherever a callback does). So a command is done by the thread that gives it, at once, and waits
+ * for the worker in two cases alone: until a new channel has run for the first time, and until the
+ * callback of a channel that is being closed has returned. Neither is waited for by the worker
+ * itself, whatever a callback does: there, the first run happens within create_channel, and close
+ * returns.
+ *
+ * After anything that may run Python code (a callback, the release of an object) state has to be
+ * read anew. Everything returns -1 or NULL with an exception set, unless it says otherwise. */
+#ifndef PYTHON_RTPSYNTH_PROC_H
+#define PYTHON_RTPSYNTH_PROC_H
+
+#include "python/rtpsynth/arguments.h"
+
+#include "python/rtpsynth/proc_schedule.h"
+#include "python/rtpsynth/proc_wait.h"
+
+#include <stdbool.h>
+
+typedef struct channel channel_t;
+
+/* --- proc_engine.c -------------------------------------------------------------------------- */
+
+typedef struct engine {
+    PyObject_HEAD schedule_t schedule;
+    proc_wait_t wait;
+    channel_t *open; /* all channels that are neither closed nor gone */
+    size_t open_count;
+    channel_t *waiting_first; /* those that wait for their first run, in order */
+    channel_t *waiting_last;
+    uint64_t next_id;
+    int64_t last_now_ns;  /* what callbacks are told never decreases */
+    unsigned long worker; /* 0: does not run yet */
+    PyObject *thread;     /* threading.Thread; NULL: could not be started */
+    bool stopping;
+    bool forked; /* this is another process than the worker's */
+} engine_t;
+
+/* A function in Python that does nothing; set by configure(). */
+extern PyObject *engine_breathe;
+
+/* Once, before use. */
+int engine_type_init(void);
+
+/* A new engine, and the start of its thread. engine_add may be called in between. */
+engine_t *engine_make(void);
+int engine_start(engine_t *e);
+
+/* No callback begins after this. Lets go of all callbacks and kept exceptions. Does not wait.
+ * Twice is fine. Never fails. */
+void engine_stop(engine_t *e);
+
+/* Waits until the worker has ended, at most timeout_s if that is not negative. Returns at once in
+ * the worker itself, and in a process that was forked from the worker's. */
+int engine_join(engine_t *e, double timeout_s);
+
+/* Enters a channel and runs it for the first time. After a failure it may be in the engine or not.
+ */
+int engine_add(engine_t *e, channel_t *ch);
+
+/* Takes a channel out of everything. Twice is fine. Never fails. */
+void engine_remove(engine_t *e, channel_t *ch);
+
+/* Waits until no callback of the channel runs, where that is another thread's. */
+int engine_await_channel(engine_t *e, channel_t *ch);
+
+/* --- proc.c --------------------------------------------------------------------------------- */
+
+typedef struct proc {
+    PyObject_HEAD engine_t *engine;
+} proc_t;
+
+extern PyObject *channel_proc_error;
+
+/* --- proc_channel.c ------------------------------------------------------------------------- */
+
+struct channel {
+    PyObject_HEAD proc_t *proc;
+    PyObject *callback;  /* NULL: closed or shut down */
+    PyObject *exception; /* kept for close */
+    uint64_t id;
+    uint64_t deadline_ns; /* as returned by the callback */
+    schedule_entry_t entry;
+    channel_t *open_next, *open_before;
+    channel_t *waiting_next;
+    rt_a32_t turns; /* of the callback; what others wait on */
+    uint32_t waiters;
+    bool is_open;
+    bool has_run; /* or runs for the first time */
+    bool has_returned;
+    bool is_running;
+    bool is_awaited; /* somebody waits in close */
+    bool is_closed;
+};
+
+/* Adds RtpProcChannel to the module. */
+int channel_type_init(PyObject *module);
+
+/* A channel that is in no engine yet. */
+channel_t *channel_make(proc_t *proc, PyObject *callback);
+
+#endif

@@ -1,0 +1,392 @@
+#include "python/rtpsynth/proc.h"
+
+#include "base/rt_clock.h"
+#include "base/rt_futex.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* How often a waiting thread looks for signals, in case that another thread got them. */
+#define SIGNALS_NS (100 * RT_NS_PER_MS)
+
+PyObject *engine_breathe;
+
+static PyTypeObject *engine_type;
+
+/* --- membership ----------------------------------------------------------------------------- */
+
+static void waiting_append(engine_t *e, channel_t *ch)
+{
+    if (e->waiting_last)
+        e->waiting_last->waiting_next = ch;
+    else
+        e->waiting_first = ch;
+    e->waiting_last = ch;
+}
+
+static void waiting_remove(engine_t *e, channel_t *ch)
+{
+    channel_t *before = NULL;
+    channel_t *at = e->waiting_first;
+    while (at && at != ch) {
+        before = at;
+        at = at->waiting_next;
+    }
+    if (at == NULL)
+        return;
+    if (before)
+        before->waiting_next = ch->waiting_next;
+    else
+        e->waiting_first = ch->waiting_next;
+    if (e->waiting_last == ch)
+        e->waiting_last = before;
+    ch->waiting_next = NULL;
+}
+
+static void open_insert(engine_t *e, channel_t *ch)
+{
+    ch->open_next = e->open;
+    if (e->open)
+        e->open->open_before = ch;
+    e->open = ch;
+    e->open_count++;
+    ch->is_open = true;
+}
+
+void engine_remove(engine_t *e, channel_t *ch)
+{
+    if (!ch->is_open)
+        return;
+    ch->is_open = false;
+    e->open_count--;
+    if (ch->open_before)
+        ch->open_before->open_next = ch->open_next;
+    else
+        e->open = ch->open_next;
+    if (ch->open_next)
+        ch->open_next->open_before = ch->open_before;
+    ch->open_next = ch->open_before = NULL;
+    schedule_remove(&e->schedule, &ch->entry);
+    if (!ch->has_run)
+        waiting_remove(e, ch);
+}
+
+/* --- waiting for the worker ----------------------------------------------------------------- */
+
+static bool is_worker(const engine_t *e)
+{
+    return e->worker == PyThread_get_thread_ident();
+}
+
+/* Whoever waits on a channel looks again. */
+static void wake_waiters(channel_t *ch)
+{
+    rt_fetch_add(&ch->turns, 1);
+    if (ch->waiters > 0)
+        rt_futex_wake_all(&ch->turns);
+}
+
+/* Without the global lock, until the channel's callback has returned once more. */
+static int wait_a_turn(channel_t *ch)
+{
+    uint32_t turns = rt_load_relaxed(&ch->turns);
+    ch->waiters++;
+    Py_BEGIN_ALLOW_THREADS;
+    rt_futex_wait(&ch->turns, turns, rt_mono_ns() + SIGNALS_NS);
+    Py_END_ALLOW_THREADS;
+    ch->waiters--;
+    return PyErr_CheckSignals();
+}
+
+int engine_await_channel(engine_t *e, channel_t *ch)
+{
+    while (ch->is_running && !e->forked && !is_worker(e))
+        if (wait_a_turn(ch) < 0)
+            return -1;
+    return 0;
+}
+
+static int await_first_run(engine_t *e, channel_t *ch)
+{
+    /* Not until it does not run: the next run may follow at once. */
+    while (!ch->has_returned && (ch->has_run || !e->stopping) && !e->forked)
+        if (wait_a_turn(ch) < 0)
+            return -1;
+    if (ch->has_run)
+        return 0;
+    PyErr_SetString(PyExc_RuntimeError, "RtpProc is shutting down");
+    return -1;
+}
+
+/* --- running -------------------------------------------------------------------------------- */
+
+static PyObject *call(engine_t *e, PyObject *callback, uint64_t deadline_ns)
+{
+    PyObject *result = NULL;
+    int64_t now_ns = rt_mono_ns();
+    if (now_ns > e->last_now_ns)
+        e->last_now_ns = now_ns;
+    PyObject *now = PyLong_FromLongLong(e->last_now_ns);
+    PyObject *deadline = PyLong_FromUnsignedLongLong(deadline_ns);
+    if (now && deadline)
+        result = PyObject_CallFunctionObjArgs(callback, now, deadline, NULL);
+    Py_XDECREF(now);
+    Py_XDECREF(deadline);
+    return result;
+}
+
+/* 1: run again at *deadline_ns, 0: not again, -1: an exception is set. Steals result. */
+static int take_result(PyObject *result, uint64_t *deadline_ns)
+{
+    int again = -1;
+    if (result == Py_None) {
+        again = 0;
+    } else if (result && !PyLong_Check(result)) {
+        PyErr_SetString(PyExc_TypeError, "an integer is required");
+    } else if (result) {
+        *deadline_ns = PyLong_AsUnsignedLongLong(result);
+        again = PyErr_Occurred() ? -1 : 1;
+    }
+    Py_XDECREF(result);
+    return again;
+}
+
+/* For close, which raises it; if there will be none any more, to the hook for such cases. */
+static void keep_exception(engine_t *e, channel_t *ch, PyObject *callback)
+{
+    if (ch->is_closed && !ch->is_awaited && !e->stopping) {
+        PyErr_WriteUnraisable(callback);
+        return;
+    }
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback)
+        PyException_SetTraceback(value, traceback);
+    if (!e->stopping) {
+        ch->exception = value;
+        value = NULL;
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+}
+
+/* A time that has passed counts as now: channels that ask for the past take turns with the rest
+ * instead of always being first. */
+static void schedule_again(engine_t *e, channel_t *ch)
+{
+    int64_t due_ns = ch->deadline_ns > INT64_MAX ? INT64_MAX : (int64_t)ch->deadline_ns;
+    int64_t now_ns = rt_mono_ns();
+    schedule_push(&e->schedule, &ch->entry, due_ns > now_ns ? due_ns : now_ns);
+}
+
+static void run_channel(engine_t *e, channel_t *ch)
+{
+    bool is_first = !ch->has_run;
+    PyObject *callback = ch->callback;
+    Py_INCREF(callback);
+    Py_INCREF((PyObject *)ch);
+    ch->has_run = true;
+    ch->is_running = true;
+    PyObject *result = call(e, callback, is_first ? 0 : ch->deadline_ns);
+    uint64_t called_ns = (uint64_t)e->last_now_ns;
+    int again = take_result(result, &ch->deadline_ns);
+    ch->is_running = false;
+    ch->has_returned = true;
+    if (again < 0)
+        keep_exception(e, ch, callback);
+    if (is_first && ch->deadline_ns < called_ns)
+        ch->deadline_ns = called_ns;
+    if (again > 0 && ch->is_open)
+        schedule_again(e, ch);
+    wake_waiters(ch);
+    Py_DECREF(callback);
+    Py_DECREF((PyObject *)ch);
+}
+
+static bool run_waiting(engine_t *e)
+{
+    channel_t *ch = e->waiting_first;
+    if (ch == NULL)
+        return false;
+    waiting_remove(e, ch);
+    run_channel(e, ch);
+    return true;
+}
+
+static bool run_due(engine_t *e)
+{
+    schedule_entry_t *entry = schedule_first(&e->schedule);
+    if (e->stopping || entry == NULL || entry->due_ns > rt_mono_ns())
+        return false;
+    channel_t *ch = (channel_t *)(void *)((char *)entry - offsetof(channel_t, entry));
+    schedule_remove(&e->schedule, entry);
+    run_channel(e, ch);
+    return true;
+}
+
+static void wait_for_work(engine_t *e)
+{
+    uint32_t bell = proc_wait_bell(&e->wait);
+    schedule_entry_t *entry = schedule_first(&e->schedule);
+    int64_t until_ns = entry ? entry->due_ns : RT_NEVER_NS;
+    Py_BEGIN_ALLOW_THREADS;
+    proc_wait_until(&e->wait, bell, until_ns);
+    Py_END_ALLOW_THREADS
+}
+
+/* Callbacks may be due without end, and be functions in C, which never look whether another thread
+ * wants the lock. Giving it up and taking it back here would not do: others ask for it only after
+ * having waited for a whole switch interval, and each such gap starts their wait anew. Entering any
+ * function in Python looks, and hands over. */
+static void give_others_a_turn(void)
+{
+    PyObject *none = PyObject_CallNoArgs(engine_breathe);
+    if (none == NULL)
+        PyErr_WriteUnraisable(engine_breathe);
+    Py_XDECREF(none);
+}
+
+/* The worker thread. */
+static PyObject *engine_run(engine_t *e, PyObject *unused)
+{
+    (void)unused;
+    proc_wait_enter_thread();
+    e->worker = PyThread_get_thread_ident();
+    while (!e->stopping) {
+        bool ran_waiting = run_waiting(e);
+        bool ran_due = run_due(e);
+        if (ran_waiting || ran_due)
+            give_others_a_turn();
+        else if (!e->stopping)
+            wait_for_work(e);
+    }
+    e->worker = 0;
+    Py_RETURN_NONE;
+}
+
+/* --- life ----------------------------------------------------------------------------------- */
+
+int engine_add(engine_t *e, channel_t *ch)
+{
+    if (e->stopping) {
+        PyErr_SetString(PyExc_RuntimeError, "RtpProc is shutting down");
+        return -1;
+    }
+    if (schedule_reserve(&e->schedule, e->open_count + 1) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    ch->id = ++e->next_id;
+    open_insert(e, ch);
+    if (is_worker(e)) {
+        run_channel(e, ch);
+        return 0;
+    }
+    waiting_append(e, ch);
+    proc_wait_ring(&e->wait);
+    return await_first_run(e, ch);
+}
+
+void engine_stop(engine_t *e)
+{
+    e->stopping = true;
+    while (e->open) {
+        channel_t *ch = e->open;
+        engine_remove(e, ch);
+        wake_waiters(ch);
+        PyObject *callback = ch->callback;
+        PyObject *exception = ch->exception;
+        ch->callback = NULL;
+        ch->exception = NULL;
+        Py_XDECREF(callback);
+        Py_XDECREF(exception);
+    }
+    proc_wait_ring(&e->wait);
+}
+
+int engine_join(engine_t *e, double timeout_s)
+{
+    if (e->forked || is_worker(e) || e->thread == NULL)
+        return 0;
+    PyObject *none = timeout_s < 0 ? PyObject_CallMethod(e->thread, "join", NULL)
+                                   : PyObject_CallMethod(e->thread, "join", "d", timeout_s);
+    Py_XDECREF(none);
+    return none ? 0 : -1;
+}
+
+static PyObject *make_thread(engine_t *e)
+{
+    PyObject *threading = PyImport_ImportModule("threading");
+    PyObject *class = threading ? PyObject_GetAttrString(threading, "Thread") : NULL;
+    PyObject *run = class ? PyObject_GetAttrString((PyObject *)e, "run") : NULL;
+    PyObject *nothing = run ? PyTuple_New(0) : NULL;
+    PyObject *options =
+        nothing ? Py_BuildValue("{sOsssO}", "target", run, "name", "RtpProc", "daemon", Py_True)
+                : NULL;
+    PyObject *thread = options ? PyObject_Call(class, nothing, options) : NULL;
+    Py_XDECREF(threading);
+    Py_XDECREF(class);
+    Py_XDECREF(run);
+    Py_XDECREF(nothing);
+    Py_XDECREF(options);
+    return thread;
+}
+
+engine_t *engine_make(void)
+{
+    engine_t *e = PyObject_New(engine_t, engine_type);
+    if (e == NULL)
+        return NULL;
+    memset((char *)e + sizeof(PyObject), 0, sizeof *e - sizeof(PyObject));
+    proc_wait_init(&e->wait);
+    e->thread = make_thread(e);
+    if (e->thread == NULL)
+        Py_CLEAR(e);
+    return e;
+}
+
+int engine_start(engine_t *e)
+{
+    PyObject *none = PyObject_CallMethod(e->thread, "start", NULL);
+    Py_XDECREF(none);
+    if (none)
+        return 0;
+    engine_stop(e);
+    Py_CLEAR(e->thread); /* it refers to the engine as long as it has not run */
+    return -1;
+}
+
+static void engine_dealloc(engine_t *self)
+{
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    Py_XDECREF(self->thread);
+    schedule_close(&self->schedule);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef engine_methods[] = {
+    {"run", (PyCFunction)engine_run, METH_NOARGS, "run($self, /)\n--\n\nThe worker thread."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot engine_slots[] = {
+    {Py_tp_dealloc, engine_dealloc},
+    {Py_tp_methods, engine_methods},
+    {0, NULL},
+};
+
+static PyType_Spec engine_spec = {
+    .name = "rtpsynth._proc._Engine",
+    .basicsize = sizeof(engine_t),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = engine_slots,
+};
+
+int engine_type_init(void)
+{
+    engine_type = (PyTypeObject *)PyType_FromSpec(&engine_spec);
+    return engine_type ? 0 : -1;
+}

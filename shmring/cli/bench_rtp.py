@@ -76,6 +76,7 @@ def run(plan: Plan) -> Iterator[Row]:
     sides = Sides(plan)
     yield from _in_memory(plan, sides)
     yield from _server(plan, sides)
+    yield from _proc(plan, sides)
     yield from _stream(plan)
 
 
@@ -167,6 +168,14 @@ def _server(plan: Plan, sides: Sides) -> Iterator[Row]:
         yield from alternate(
             plan, BENCH, f"server-{channels}x{rate_hz}", sides.both(many(channels, rate_hz))
         )
+
+
+def _proc(plan: Plan, sides: Sides) -> Iterator[Row]:
+    def measure(python: list[str]) -> Figures:
+        facts = sides.facts(python, "proc_period", plan.run_s(3), period_ns=1_000_000)
+        return _lateness(Lateness(facts["late_ns"]))
+
+    yield from alternate(plan, BENCH, "proc-1ms", sides.both(measure))
 
 
 def _lateness(late: Lateness) -> dict[tuple[str, str], float]:

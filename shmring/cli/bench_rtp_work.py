@@ -324,6 +324,28 @@ def tree_cpu_ns() -> int:
     return total
 
 
+# --- RtpProc --------------------------------------------------------------------------------------
+
+
+def proc_period(seconds: float, *, period_ns: int) -> Facts:
+    """One callback every period: how late it is entered."""
+    late_ns: list[int] = []
+
+    def due(now_ns: int, deadline_ns: int) -> int:
+        entered_ns = time.monotonic_ns()
+        if deadline_ns == 0:
+            return now_ns + period_ns
+        late_ns.append(entered_ns - deadline_ns)
+        return deadline_ns + period_ns
+
+    scheduler = part("RtpProc")()
+    channel = scheduler.create_channel(due)
+    time.sleep(seconds)
+    channel.close()
+    scheduler.shutdown()
+    return {"late_ns": late_ns}
+
+
 WORK: dict[str, Callable[..., Facts]] = {
     function.__name__: function
     for function in (
@@ -337,6 +359,7 @@ WORK: dict[str, Callable[..., Facts]] = {
         server_receive,
         server_own_callback,
         server_many,
+        proc_period,
     )
 }
 

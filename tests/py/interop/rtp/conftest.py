@@ -24,8 +24,11 @@ import wave
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import shmring
 
 PATIENCE_S = 20.0
 LIMIT_S = 60
@@ -414,3 +417,63 @@ class Sipp:
 @pytest.fixture
 def sipp(start: Callable[..., Process], port_pair: Callable[[], int]) -> Sipp:
     return Sipp(start, port_pair)
+
+
+# --- our end --------------------------------------------------------------------------------------
+
+
+def codec_options(codec: Codec) -> dict[str, Any]:
+    """How a channel is told of a codec."""
+    if codec.name == "PCMU":
+        return {"codec": "pcmu"}
+    return {"codec": "l16", "clock_rate": codec.clock_rate, "payload_type": codec.payload_type}
+
+
+@pytest.fixture
+def ear(shmring_pool: shmring.Pool) -> Callable[..., shmring.RtpChannel]:
+    """Open a channel that gives out frames, the very first too, as soon as they are in order."""
+
+    def listen(codec: Codec, at: int, **options: Any) -> shmring.RtpChannel:
+        return shmring_pool.open_rtp(
+            "ear",
+            local=("127.0.0.1", at),
+            delivery="in_order",
+            min_sequential=1,
+            first_delay_ns=200_000_000,
+            max_delay_ns=500_000_000,
+            **codec_options(codec),
+            **options,
+        )
+
+    return listen
+
+
+@pytest.fixture
+def mouth(shmring_pool: shmring.Pool) -> Callable[..., shmring.RtpChannel]:
+    """Open a channel that sends to a port."""
+
+    def speak(codec: Codec, to: int, **options: Any) -> shmring.RtpChannel:
+        return shmring_pool.open_rtp(
+            "mouth", remote=("127.0.0.1", to), **codec_options(codec), **options
+        )
+
+    return speak
+
+
+@pytest.fixture
+def expect() -> Callable[[shmring.RtpChannel, Signal], None]:
+    """See to it that all of a signal comes out of a channel, in order, and nothing else."""
+
+    def check(channel: shmring.RtpChannel, signal: Signal) -> None:
+        frames: list[shmring.RtpFrame] = []
+        while sum(len(frame.data) for frame in frames) < len(signal.payload):
+            item = channel.recv(timeout=PATIENCE_S)
+            assert isinstance(item, shmring.RtpFrame), item
+            frames.append(item)
+        assert b"".join(frame.data for frame in frames) == signal.payload
+        assert bytes(channel.pcm(frames)) == signal.pcm
+        numbers = [frame.sequence for frame in frames]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        assert {frame.payload_type for frame in frames} == {signal.codec.payload_type}
+
+    return check

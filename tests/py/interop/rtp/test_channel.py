@@ -1,0 +1,61 @@
+"""RTP channels with foreign programs: audio, compared sample by sample."""
+
+from __future__ import annotations
+
+import pytest
+
+PACKETS = 60
+PLAYED = 50  # ffmpeg ends when it has had more than it was to play
+
+
+@pytest.mark.parametrize("program", ["gstreamer", "ffmpeg"])
+@pytest.mark.parametrize("codec", ["PCMU", "L16"])
+def test_what_a_foreign_sender_plays_arrives(
+    request, ear, audio, port_pair, expect, program, codec
+):
+    signal = audio(codec, PACKETS)
+    at = port_pair()
+    channel = ear(signal.codec, at)
+    request.getfixturevalue(program).send(signal, at, port_pair())
+    expect(channel, signal)
+    stats = channel.stats().rtp
+    assert stats.cumulative_lost == stats.lost == stats.malformed == 0
+
+
+@pytest.mark.parametrize("program", ["gstreamer", "ffmpeg"])
+@pytest.mark.parametrize("codec", ["PCMU", "L16"])
+def test_a_foreign_player_plays_what_is_sent(
+    request, mouth, audio, port_pair, eventually, program, codec
+):
+    signal = audio(codec, PACKETS)
+    at = port_pair()
+    channel = mouth(signal.codec, at)
+    if program == "gstreamer":
+        _, out = request.getfixturevalue(program).play(signal.codec, at, port_pair())
+        channel.send_block(signal.pcm, timeout=5)
+        eventually(lambda: out.stat().st_size >= len(signal.pcm), "all of it is played")
+        assert out.read_bytes() == signal.pcm
+    else:
+        process, out = request.getfixturevalue(program).play(signal.codec, at, PLAYED * 0.02)
+        channel.send_block(signal.pcm, timeout=5)
+        process.wait()
+        assert out.read_bytes() == signal.pcm[: PLAYED * 2 * signal.codec.samples]
+
+
+def test_a_call_is_answered(ear, sipp, audio, port_pair, expect):
+    signal = audio("PCMU", PACKETS)
+    at = port_pair()
+    channel = ear(signal.codec, at)
+    call = sipp.plays(signal, at)
+    expect(channel, signal)
+    call.wait()
+
+
+def test_a_call_hears_itself(ear, sipp, audio, port_pair, expect):
+    signal = audio("PCMU", PACKETS)
+    ours, theirs = port_pair(), port_pair()
+    channel = ear(signal.codec, ours, remote=("127.0.0.1", theirs))
+    call = sipp.echoes(ours, theirs, 0.02 * PACKETS + 0.5)
+    channel.send_block(signal.pcm, timeout=5)
+    expect(channel, signal)
+    call.wait()

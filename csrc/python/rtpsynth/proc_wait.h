@@ -27,7 +27,8 @@ typedef struct proc_wait {
 void proc_wait_init(proc_wait_t *w);
 
 /* Once, in the thread that will wait: its sleeps are to end when asked for, not up to 50 us later
- * (the kernel's default slack for ordinary threads). */
+ * (the kernel's default slack for ordinary threads), and it is to run then, not after a slice of
+ * whoever computes. Best effort: what the kernel refuses stays as it was. */
 void proc_wait_enter_thread(void);
 
 /* Ends a wait that has seen an earlier value of the bell. */

@@ -134,7 +134,8 @@ void exchange_free_place(exchange_t *x, uint16_t place);
 /* Takes every channel from its place and lets go of the callbacks. */
 void exchange_leave_all(exchange_t *x);
 
-/* Whether this server was shut down, or its channel closed under it together with the whole pool. */
+/* Whether this server was shut down, or its channel closed under it together with the whole pool.
+ */
 static inline bool exchange_is_over(const exchange_t *x)
 {
     return x->stopping || rt_load_acquire(&x->segment->status->state) == SHM_STATE_CLOSED;

@@ -192,10 +192,10 @@ static void run_channel(engine_t *e, channel_t *ch)
     PyObject *result = call(e, callback, is_first ? 0 : ch->deadline_ns);
     uint64_t called_ns = (uint64_t)e->last_now_ns;
     int again = take_result(result, &ch->deadline_ns);
+    if (again < 0)
+        keep_exception(e, ch, callback); /* before a thread that waits in close may look for it */
     ch->is_running = false;
     ch->has_returned = true;
-    if (again < 0)
-        keep_exception(e, ch, callback);
     if (is_first && ch->deadline_ns < called_ns)
         ch->deadline_ns = called_ns;
     if (again > 0 && ch->is_open)

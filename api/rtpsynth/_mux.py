@@ -19,6 +19,7 @@ import weakref
 
 import shmring
 from rtpsynth._server import Exchange, shared_bytes
+from shmring._link import Link
 from shmring._options import ChannelOptions, Engine
 from shmring._ring import lib
 
@@ -50,7 +51,9 @@ class Mux:
         except BaseException:
             pool.close_channel(name)
             raise
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._asking = threading.RLock()
+        self._asking_thread = 0
         self._closed = False
         try:
             # Once is enough: a worker that takes over leaves this process the slots it holds.
@@ -68,9 +71,25 @@ class Mux:
     def request(self, body: bytes) -> bytes:
         """Ask the worker's engine: a mux_request_t for a mux_reply_t.
 
+        Any thread; a signal handler may interrupt a request of its own thread with another.
         Raises `shmring.ShmringError`: the channel is closed, or the worker does not answer.
         """
-        return self._channel._engine_request(body)[1]
+        if self._asking_thread == threading.get_ident():
+            return self._request_apart(body)
+        with self._asking:
+            self._asking_thread = threading.get_ident()
+            try:
+                return self._channel._engine_request(body)[1]
+            finally:
+                self._asking_thread = 0
+
+    def _request_apart(self, body: bytes) -> bytes:
+        """On a connection of its own: the other one waits for an answer."""
+        link = Link(self._channel._segment)
+        try:
+            return link.engine_request(body)[1]
+        finally:
+            link.close()
 
     def close(self) -> None:
         """Close all ports. Any thread, any number of times; returns when it is done."""

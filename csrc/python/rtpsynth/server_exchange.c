@@ -14,8 +14,6 @@
  * look whether somebody wants it. */
 #include "python/rtpsynth/server.h"
 
-#include <stddef.h>
-
 #define BATCH 64
 /* The thread looks up this often when nothing arrives, should a wake-up to end be missed. */
 #define SLICE_NS (100 * RT_NS_PER_MS)

@@ -7,6 +7,7 @@ import os
 import pickle
 import queue
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -634,16 +635,10 @@ def test_a_full_queue_takes_packets_again_and_loses_none(server):
     seen = []
     channel = server.create_channel(lambda data, *_: seen.append(data), HOME, 0, 4)
     channel.set_target(*channel.local_addr)
-    sent = refused = 0
+    sent = 0
     while sent < 2000:
-        try:
-            channel.send_pkt(b"%d" % sent)
-            sent += 1
-        except RtpQueueFullError:
-            refused += 1
-            time.sleep(0.0001)
+        sent += push(channel, b"%d" % sent, 1)
     wait_for(lambda: len(seen) == sent)
-    assert refused > 0
     assert seen == [b"%d" % number for number in range(sent)]
 
 
@@ -1071,6 +1066,73 @@ def test_other_threads_run_while_one_waits_for_a_callback(server, peer):
     go_on.set()
     closer.join(PATIENCE_S)
     assert not closer.is_alive()
+
+
+# --- from signal handlers
+
+
+@pytest.fixture
+def alarms():
+    """Have a function called between the instructions of the main thread, all the time."""
+
+    def start(handler):
+        def once_more(*args):
+            handler(*args)
+            signal.setitimer(signal.ITIMER_REAL, 0.0007)
+
+        signal.signal(signal.SIGALRM, once_more)
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+
+    former = signal.getsignal(signal.SIGALRM)
+    yield start
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, former)
+
+
+def test_a_signal_handler_uses_the_server_amid_its_use(server, peer, alarms):
+    handled = []
+
+    def handler(*_):
+        channel = server.create_channel(ignore, HOME)
+        channel.set_target(*peer.getsockname())
+        channel.send_pkt(b"x")
+        channel.close()
+        handled.append(channel)
+
+    alarms(handler)
+    while len(handled) < 200:
+        channel = server.create_channel(ignore, HOME)
+        channel.set_target(HOME, 9)
+        channel.close()
+
+
+def test_a_signal_handler_shuts_the_server_down(alarms):
+    for _ in range(20):
+        server = RtpServer()
+        alarms(lambda *_, server=server: server.shutdown())
+        with pytest.raises(RuntimeError, match=SHUT_DOWN):  # noqa: PT012
+            while True:
+                channel = server.create_channel(ignore, HOME)
+                channel.set_target(HOME, 9)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        server.shutdown()
+
+
+def test_an_interrupt_gets_out_of_waiting(server, peer, alarms):
+    began, go_on = threading.Event(), threading.Event()
+    channel = server.create_channel(lambda *_: (began.set(), go_on.wait(PATIENCE_S)), HOME)
+    peer.sendto(b"x", channel.local_addr)
+    assert began.wait(PATIENCE_S)
+
+    def interrupt(*_):
+        if channel.closed:
+            raise KeyboardInterrupt
+
+    alarms(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        channel.close()
+    go_on.set()
+    assert channel.closed
 
 
 # --- lifetimes

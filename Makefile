@@ -6,6 +6,7 @@ JOBS         ?= $(shell nproc)
 RT_WERROR    ?= OFF
 PYTEST_ARGS  ?=
 FUZZ_SECONDS ?= 60
+FUZZ_RUNS    ?= 50000
 
 VENV    := .venv
 BIN     := $(CURDIR)/$(VENV)/bin
@@ -19,10 +20,10 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint tidy format asan tsan model fuzz clean FORCE
+.PHONY: help demo test lint tidy format asan tsan model fuzz fuzz-fixed clean FORCE
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-demo ## what shmring does, on this machine, in a minute
 	@$(BIN)/shmring demo
@@ -63,6 +64,19 @@ fuzz: build-fuzz ## each fuzz target for FUZZ_SECONDS, from its corpus (needs cl
 	        -artifact_prefix=build/fuzz/found/$$name- $$found $$seeds >build/fuzz/$$name.log 2>&1 \
 	        || { cat build/fuzz/$$name.log; exit 1; }; \
 	    grep -E 'number_of_executed_units|cov:' build/fuzz/$$name.log | tail -n 2; \
+	done
+
+# The same inputs each time: no seed of chance, no address space layout of chance, and nothing that depends on
+# the time that passes (the corpus read anew, loop counts and compared values as guides of the search).
+fuzz-fixed: build-fuzz ## each fuzz target: its corpus, then FUZZ_RUNS inputs that are always the same (needs clang)
+	@set -e; fixed=; if setarch -R true 2>/dev/null; then fixed="setarch -R"; fi; \
+	for target in build/fuzz/fuzz/fuzz_*; do \
+	    name=$${target##*/fuzz_}; found=build/fuzz/fixed/$$name; rm -rf $$found; mkdir -p $$found; \
+	    seeds=tests/fuzz/corpus/$$name; [ -d $$seeds ] || seeds=; \
+	    echo "fuzz $$name, $(FUZZ_RUNS) runs"; \
+	    $$fixed $$target -seed=1 -runs=$(FUZZ_RUNS) -reload=0 -use_counters=0 -use_cmp=0 -timeout=60 \
+	        -rss_limit_mb=2048 -artifact_prefix=build/fuzz/fixed/$$name- $$found $$seeds \
+	        >build/fuzz/$$name-fixed.log 2>&1 || { cat build/fuzz/$$name-fixed.log; exit 1; }; \
 	done
 
 clean: ## remove what make made

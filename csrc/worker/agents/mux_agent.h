@@ -42,11 +42,10 @@ typedef struct mux_batch {
 
 typedef struct mux_agent {
     uint32_t port_count;
+    uint32_t rotation;      /* whose turn it is to be looked after */
     mux_socket_t **sockets; /* by place, NULL: free */
     poller_t poller;
     wrk_source_t input; /* the poller's own descriptor */
-    bool held;
-    bool gro; /* the kernel may hand over many datagrams in one message */
 
     /* shared memory */
     mux_facts_t *facts;
@@ -54,19 +53,19 @@ typedef struct mux_agent {
     mux_port_t *table;
 
     /* sending */
-    int64_t send_cost_ns;  /* per packet, smoothed */
+    int64_t send_cost_ns; /* per packet, smoothed */
+    mux_batch_t batch;
     uint32_t purge_before; /* sequence: what comes before it is cancelled */
     bool purging;
-    mux_batch_t batch;
+
+    bool held;
+    bool gro;        /* the kernel may hand over many datagrams in one message */
+    bool rx_stopped; /* the ring is full: readers must catch up first */
 
     /* receiving */
-    bool rx_stopped; /* the ring is full: readers must catch up first */
     int64_t rx_retry_mono_ns;
-    uint32_t round; /* of reading */
     udp_rx_t arrivals[MUX_AGENT_BATCH];
-
-    /* ports looked after in turn */
-    uint32_t rotation;
+    uint32_t round; /* of reading */
 } mux_agent_t;
 
 static inline mux_agent_t *mux_agent_of(const wrk_channel_t *ch)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import math
 import os
 import random
 import re
@@ -180,6 +181,16 @@ CODECS = {
     ),
 }
 
+OPUS = Codec(
+    "OPUS",
+    48000,
+    97,
+    0,  # as long as the encoder likes
+    "opusenc frame-size=20 ! rtpopuspay pt=97",
+    "rtpopusdepay ! opusdec ! audio/x-raw,format=S16LE,rate=48000,channels=1",
+    "libopus",
+)
+
 
 def ulaw_to_linear(code: int) -> int:
     """ITU-T G.711, by its formula."""
@@ -194,6 +205,7 @@ class Signal:
 
     codec: Codec
     payload: bytes
+    """Empty: only its encoder knows."""
     pcm: bytes
     """16 bits, this machine's order."""
     wav: Path
@@ -202,6 +214,28 @@ class Signal:
     def packets(self) -> list[bytes]:
         step = self.codec.payload_bytes
         return [self.payload[at : at + step] for at in range(0, len(self.payload), step)]
+
+
+def write_wav(path: Path, pcm: array.array[int], rate: int) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(pcm.tobytes())
+    return path
+
+
+@pytest.fixture
+def tone(tmp_path: Path) -> Callable[[float, float], Signal]:
+    """Opus, which keeps no sample but does keep a tone: a sine of some frequency and length."""
+
+    def make(hz: float, seconds: float) -> Signal:
+        count = round(seconds * OPUS.clock_rate)
+        turn = 2 * math.pi * hz / OPUS.clock_rate
+        pcm = array.array("h", (round(12_000 * math.sin(turn * i)) for i in range(count)))
+        return Signal(OPUS, b"", pcm.tobytes(), write_wav(tmp_path / "tone.wav", pcm, 48000))
+
+    return make
 
 
 @pytest.fixture
@@ -222,12 +256,7 @@ def audio(tmp_path: Path) -> Callable[..., Signal]:
             if sys.byteorder == "little":
                 wire.byteswap()
             payload = wire.tobytes()
-        path = tmp_path / f"{name}-{packets}.wav"
-        with wave.open(str(path), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(codec.clock_rate)
-            file.writeframes(pcm.tobytes())
+        path = write_wav(tmp_path / f"{name}-{packets}.wav", pcm, codec.clock_rate)
         return Signal(codec, payload, pcm.tobytes(), path)
 
     return make

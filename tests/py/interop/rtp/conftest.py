@@ -289,18 +289,27 @@ class GStreamer:
         self._start = start
         self._folder = folder
 
-    def send(self, signal: Signal, to: int, back: int) -> Process:
-        """Plays a signal to port `to`; `back` is where our RTCP reaches it, less 1."""
+    def send(self, signal: Signal, to: int, back: int, *, repairs: bool = False) -> Process:
+        """Plays a signal to port `to`; `back` is where our RTCP reaches it, less 1.
+
+        repairs: it sends again what is asked for (RFC 4585).
+        """
         return self._launch(
-            f"{self._source(signal)} "
+            f"{self._source(signal, 'rtprtxqueue !' if repairs else '')} "
             f"b.send_rtp_src_0 ! udpsink host=127.0.0.1 port={to} bind-port={back} "
-            f"{self._rtcp(to, back)}"
+            f"{self._rtcp(to, back)}",
+            repairs=repairs,
         )
 
-    def play(self, codec: Codec, at: int, back: int) -> tuple[Process, Path]:
-        """Decodes what comes to port `at` into a file; its RTCP goes to `back` plus 1."""
+    def play(
+        self, codec: Codec, at: int, back: int, *, repairs: bool = False
+    ) -> tuple[Process, Path]:
+        """Decodes what comes to port `at` into a file; its RTCP goes to `back` plus 1.
+
+        repairs: it asks for what is missing.
+        """
         player, out = self._player(codec, at)
-        process = self._launch(f"{player} {self._rtcp(back, at)}")
+        process = self._launch(f"{player} {self._rtcp(back, at)}", repairs=repairs)
         wait_for(lambda: {at, at + 1} <= bound_udp_ports(), f"{process.said}")
         return process, out
 
@@ -315,10 +324,10 @@ class GStreamer:
         return process, out
 
     @staticmethod
-    def _source(signal: Signal) -> str:
+    def _source(signal: Signal, behind: str = "") -> str:
         return (
             f"filesrc location={signal.wav} ! wavparse ! audioconvert ! {signal.codec.gst_encode} "
-            "! b.send_rtp_sink_0"
+            f"! {behind} b.send_rtp_sink_0"
         )
 
     def _player(self, codec: Codec, at: int) -> tuple[str, Path]:
@@ -332,8 +341,10 @@ class GStreamer:
             f"b. ! {codec.gst_decode} ! filesink buffer-mode=2 location={out}"
         ), out
 
-    def _launch(self, pipeline: str) -> Process:
+    def _launch(self, pipeline: str, *, repairs: bool = False) -> Process:
         options = f"latency=100 rtpsession0::rtcp-min-interval={RTCP_EVERY_NS}"
+        if repairs:
+            options += " latency=500 rtp-profile=avpf do-retransmission=true"
         words = re.findall(r'(?:"[^"]*"|\S)+', f"rtpbin name=b {options} {pipeline}")
         return self._start("gst-launch-1.0", "-e", "-v", *words)
 
@@ -372,7 +383,7 @@ class Ffmpeg:
         size = signal.codec.payload_bytes + 12
         return self._ffmpeg(
             *("-re", "-i", signal.wav, "-c:a", signal.codec.ffmpeg_encoder, "-f", "rtp"),
-            *("-payload_type", signal.codec.payload_type),
+            *("-payload_type", signal.codec.payload_type, "-rtpflags", "send_bye"),
             f"rtp://127.0.0.1:{to}?pkt_size={size}&localrtpport={back}&localrtcpport={back + 1}",
         )
 
@@ -506,3 +517,19 @@ def expect() -> Callable[[shmring.RtpChannel, Signal], None]:
         assert {frame.payload_type for frame in frames} == {signal.codec.payload_type}
 
     return check
+
+
+@pytest.fixture
+def frames_of() -> Callable[[shmring.RtpChannel], Iterator[shmring.RtpFrame]]:
+    """What comes out of a channel but for events, until its sender has been silent for 1.5 s."""
+
+    def take(channel: shmring.RtpChannel) -> Iterator[shmring.RtpFrame]:
+        patience_s = PATIENCE_S
+        with contextlib.suppress(shmring.ReceiveTimeout):
+            while True:
+                item = channel.recv(timeout=patience_s)
+                patience_s = 1.5
+                if isinstance(item, shmring.RtpFrame):
+                    yield item
+
+    return take

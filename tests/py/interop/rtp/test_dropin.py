@@ -12,8 +12,8 @@ from rtpsynth.RtpServer import RtpServer
 from rtpsynth.RtpSynth import RtpSynth
 from rtpsynth.RtpUtils import RtpUtils
 
-PACKETS = 60
-PLAYED = 50  # ffmpeg ends when it has had more than it was to play
+PACKETS = 40
+PLAYED = 30  # ffmpeg ends when it has had more than it was to play
 HEADER_BYTES = 12
 PTIME_NS = 20_000_000
 

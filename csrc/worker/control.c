@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -123,8 +124,7 @@ static void close_all(const int *fds, unsigned count)
         close(fds[i]);
 }
 
-/* Collects the descriptors of a message; too many to be ours are closed here, and the count says
- * so. */
+/* Collects the descriptors of a message; what comes beyond max is closed here. */
 static unsigned collect_fds(struct msghdr *message, int *fds, unsigned max)
 {
     unsigned count = 0;
@@ -141,13 +141,16 @@ static unsigned collect_fds(struct msghdr *message, int *fds, unsigned max)
                 close(fd);
         }
     }
-    return message->msg_flags & MSG_CTRUNC ? max : count;
+    return count;
 }
 
 /* One more than allowed, so that too many are noticed. */
 #define ROOM_FDS (CTL_MAX_FDS + 1)
 
-static ssize_t receive(int fd, void *buffer, size_t bytes, int *fds, unsigned *fd_count)
+/* *fds_lost: fewer came than were sent, though there was room for them. That is the kernel's way of
+ * saying that this process may not have more open files (unix(7)). */
+static ssize_t receive(int fd, void *buffer, size_t bytes, int *fds, unsigned *fd_count,
+                       bool *fds_lost)
 {
     union {
         struct cmsghdr align;
@@ -162,15 +165,28 @@ static ssize_t receive(int fd, void *buffer, size_t bytes, int *fds, unsigned *f
     };
     ssize_t n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     *fd_count = n >= 0 ? collect_fds(&message, fds, ROOM_FDS) : 0;
+    *fds_lost = n >= 0 && (message.msg_flags & MSG_CTRUNC) != 0 && *fd_count < ROOM_FDS;
     return n;
 }
 
+static int refuse_lost_fds(void)
+{
+    struct rlimit limit = {.rlim_cur = 0};
+    (void)getrlimit(RLIMIT_NOFILE, &limit);
+    return rt_err_set(-EMFILE,
+                      "this worker is at its limit of %llu open files: close channels, or raise "
+                      "the limit (ulimit -n, LimitNOFILE= of the service)",
+                      (unsigned long long)limit.rlim_cur);
+}
+
 static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int *fds,
-                       unsigned count, reply_t *reply)
+                       unsigned count, bool fds_lost, reply_t *reply)
 {
     static command_t command; /* large, and this thread is the only one */
     rt_err_clear();
     reply->result = command_parse(&command, message, bytes, count);
+    if (fds_lost && reply->result != -EBADMSG)
+        reply->result = refuse_lost_fds();
     if (reply->result == 0 && command.pool_only && !conn->trusted)
         reply->result = rt_err_set(-EPERM,
                                    "uid %u may not do this: only root, the worker's own user "
@@ -194,15 +210,16 @@ static void on_message(wrk_source_t *source, uint32_t events, int64_t now_mono_n
     static uint8_t buffer[CTL_MAX_BYTES];
     static reply_t reply;
     wrk_conn_t *conn = (wrk_conn_t *)source; /* its first member */
-    int fds[ROOM_FDS] = {-1, -1, -1, -1}; /* a cut message counts as more than came */
+    int fds[ROOM_FDS];
     unsigned count = 0;
-    ssize_t n = receive(source->fd, buffer, sizeof buffer, fds, &count);
+    bool fds_lost = false;
+    ssize_t n = receive(source->fd, buffer, sizeof buffer, fds, &count, &fds_lost);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     reply.body_bytes = 0;
     reply.fd_count = 0;
     reply.deferred = false;
-    if (n <= 0 || run_message(conn, buffer, (size_t)n, fds, count, &reply) < 0) {
+    if (n <= 0 || run_message(conn, buffer, (size_t)n, fds, count, fds_lost, &reply) < 0) {
         if (n == 0)
             close_all(fds, count);
         drop_conn(conn);

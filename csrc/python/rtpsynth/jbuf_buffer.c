@@ -251,10 +251,10 @@ static PyObject *udp_in(jbuf_t *self, PyObject *const *args, Py_ssize_t nargs)
 
 /* --- flush, drain --------------------------------------------------------------------------- */
 
-static PyObject *flush(jbuf_t *self, PyObject *unused)
+static PyObject *flush(jbuf_t *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    (void)unused;
-    if (jbuf_check(self) < 0)
+    (void)args;
+    if (want_arguments("flush", nargs, 0) < 0 || jbuf_check(self) < 0)
         return NULL;
     jbuf_calm_t calm = jbuf_calm_begin();
     PyObject *dropped = PyList_New(self->core.held);
@@ -334,7 +334,7 @@ static PyMethodDef jbuf_methods[] = {
      "Offer one datagram. Returns what is ready now, in order: a list of FrameWrapper.\n\n"
      "data is kept if it is bytes, else bytes(data) is. opaque comes back with the frame. Raises\n"
      "RTPParseError where it is not RTP."},
-    {"flush", (PyCFunction)flush, METH_NOARGS,
+    {"flush", FASTCALL(flush),
      "flush($self, /)\n--\n\n"
      "The last run of consecutive frames that wait; all runs before it are dropped.\n\n"
      "As the original does it; drain() loses nothing. The buffer stays usable."},

@@ -1,5 +1,7 @@
 #include "python/rtpsynth/jbuf.h"
 
+#include "python/rtpsynth/arguments.h"
+
 #include <string.h>
 
 bool jbuf_is_counting;
@@ -9,27 +11,33 @@ static const char *const class_names[JBUF_CLASSES] = {
     "RTPInfo", "RTPPacket", "ERSFrame", "RTPFrameUnion", "RTPFrame", "FrameWrapper", "RtpJBuf",
 };
 
-static PyObject *set_counting(PyObject *module, PyObject *flag)
+static PyObject *set_counting(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)module;
-    int is_true = PyObject_IsTrue(flag);
+    if (want_arguments("_set_dealloc_counting", nargs, 1) < 0)
+        return NULL;
+    int is_true = PyObject_IsTrue(args[0]);
     if (is_true < 0)
         return NULL;
     jbuf_is_counting = is_true;
     return Py_NewRef(Py_None);
 }
 
-static PyObject *get_counting(PyObject *module, PyObject *unused)
+static PyObject *get_counting(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)module;
-    (void)unused;
+    (void)args;
+    if (want_arguments("_get_dealloc_counting", nargs, 0) < 0)
+        return NULL;
     return PyBool_FromLong(jbuf_is_counting);
 }
 
-static PyObject *reset_counts(PyObject *module, PyObject *unused)
+static PyObject *reset_counts(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)module;
-    (void)unused;
+    (void)args;
+    if (want_arguments("_reset_dealloc_counts", nargs, 0) < 0)
+        return NULL;
     memset(jbuf_counts, 0, sizeof jbuf_counts);
     return Py_NewRef(Py_None);
 }
@@ -44,10 +52,12 @@ static int put_count(PyObject *counts, const char *class_name, const char *what,
     return rc;
 }
 
-static PyObject *get_counts(PyObject *module, PyObject *unused)
+static PyObject *get_counts(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)module;
-    (void)unused;
+    (void)args;
+    if (want_arguments("_get_dealloc_counts", nargs, 0) < 0)
+        return NULL;
     PyObject *counts = PyDict_New();
     for (int i = 0; counts && i < JBUF_CLASSES; i++) {
         if (put_count(counts, class_names[i], "created", jbuf_counts[i].created) < 0 ||
@@ -58,14 +68,14 @@ static PyObject *get_counts(PyObject *module, PyObject *unused)
 }
 
 PyMethodDef jbuf_count_methods[] = {
-    {"_set_dealloc_counting", set_counting, METH_O,
+    {"_set_dealloc_counting", FASTCALL(set_counting),
      "_set_dealloc_counting($module, flag, /)\n--\n\n"
      "Switch the counting of objects on or off, in the whole process."},
-    {"_get_dealloc_counting", get_counting, METH_NOARGS,
+    {"_get_dealloc_counting", FASTCALL(get_counting),
      "_get_dealloc_counting($module, /)\n--\n\n"},
-    {"_reset_dealloc_counts", reset_counts, METH_NOARGS,
+    {"_reset_dealloc_counts", FASTCALL(reset_counts),
      "_reset_dealloc_counts($module, /)\n--\n\n"},
-    {"_get_dealloc_counts", get_counts, METH_NOARGS,
+    {"_get_dealloc_counts", FASTCALL(get_counts),
      "_get_dealloc_counts($module, /)\n--\n\n"
      "X_created and X_freed for each class X, counted while counting was on."},
     {NULL, NULL, 0, NULL},

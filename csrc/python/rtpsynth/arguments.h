@@ -9,6 +9,7 @@
 #include <Python.h>
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #define FASTCALL(f) (PyCFunction)(void (*)(void))(f), METH_FASTCALL
@@ -36,6 +37,21 @@ static inline int want_arguments(const char *function, Py_ssize_t given, Py_ssiz
         return 0;
     PyErr_Format(PyExc_TypeError, "%s() takes exactly %zd argument%s (%zd given)", function, wanted,
                  wanted == 1 ? "" : "s", given);
+    return -1;
+}
+
+/* The main interpreter, which ends last. */
+static inline bool is_main_interpreter(void)
+{
+    return PyInterpreterState_GetID(PyInterpreterState_Get()) == 0;
+}
+
+/* For modules with threads of their own: those of another interpreter would outlive it. */
+static inline int want_main_interpreter(const char *module)
+{
+    if (is_main_interpreter())
+        return 0;
+    PyErr_Format(PyExc_ImportError, "%s works in the main interpreter only", module);
     return -1;
 }
 

@@ -1,6 +1,7 @@
 #include "python/rtpsynth/jbuf.h"
 
 #include "proto/rtp/rtp_packet.h"
+#include "python/rtpsynth/arguments.h"
 
 PyObject *jbuf_parse_error;
 PyObject *jbuf_make_rows;
@@ -16,10 +17,15 @@ int jbuf_refuse_arguments(PyTypeObject *type, PyObject *args)
     return -1;
 }
 
-/* configure(make_rows): called with n, returns a writable buffer of at least n events. */
+/* configure(make_rows): called with n, returns a writable buffer of at least n events. The main
+ * interpreter's stays: it outlives those of others. */
 static PyObject *configure(PyObject *module, PyObject *make_rows)
 {
+    static bool is_mains;
     (void)module;
+    if (is_mains)
+        Py_RETURN_NONE;
+    is_mains = is_main_interpreter();
     PyObject *old = jbuf_make_rows;
     Py_INCREF(make_rows);
     jbuf_make_rows = make_rows;

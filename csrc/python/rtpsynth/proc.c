@@ -159,6 +159,8 @@ static PyObject *at_exit(PyObject *self, PyObject *unused)
 static PyObject *configure(PyObject *self, PyObject *breathe)
 {
     (void)self;
+    if (want_main_interpreter("rtpsynth.RtpProc") < 0)
+        return NULL;
     PyObject *old = engine_breathe;
     Py_INCREF(breathe);
     engine_breathe = breathe;
@@ -203,6 +205,8 @@ static int add_error(PyObject *module)
 
 PyMODINIT_FUNC PyInit__proc(void)
 {
+    if (want_main_interpreter("rtpsynth.RtpProc") < 0)
+        return NULL;
     PyObject *module = PyModule_Create(&module_def);
     if (module && (signature_init(&create_channel_signature) < 0 || engine_type_init() < 0 ||
                    add_class(module) < 0 || channel_type_init(module) < 0 || add_error(module) < 0))

@@ -1,5 +1,7 @@
 #include "python/rtpsynth/server.h"
 
+#include "python/rtpsynth/arguments.h"
+
 /* A longer queue is refused as one that cannot be allocated, whatever its channel's memory holds.
  */
 #define LONGEST_QUEUE (UINT64_C(1) << 31)
@@ -21,7 +23,7 @@ static PyTypeObject *server_type;
 
 static int refuse_stopped(void)
 {
-    PyErr_SetString(PyExc_RuntimeError, "RtpServer is shutting down");
+    PyErr_SetString(PyExc_RuntimeError, SERVER_STOPPED);
     return -1;
 }
 
@@ -177,6 +179,16 @@ static int refuse_for_good(const wish_t *w)
     return -1;
 }
 
+int server_refuse_request(const exchange_t *x)
+{
+    bool failed = exchange_has_failed(x);
+    if (!failed && !exchange_is_over(x))
+        return 0;
+    if (server_swallow_error() == 0)
+        PyErr_SetString(PyExc_RuntimeError, failed ? SERVER_FAILED : SERVER_STOPPED);
+    return -1;
+}
+
 /* Opens the port. The channel has its place: what arrives before this returns is handed to it. */
 static int open_port(channel_t *channel, const shm_addr_t *address)
 {
@@ -186,9 +198,7 @@ static int open_port(channel_t *channel, const shm_addr_t *address)
                              .address = *address};
     mux_reply_t reply;
     int rc = server_request(channel->server, &request, &reply);
-    if (exchange_is_over(channel->exchange))
-        return server_swallow_error() < 0 ? -1 : refuse_stopped();
-    if (rc < 0)
+    if (server_refuse_request(channel->exchange) < 0 || rc < 0)
         return -1;
     if (reply.error != 0) {
         errno = reply.error;
@@ -293,7 +303,8 @@ static PyObject *configure(PyObject *module, PyObject *args)
 {
     (void)module;
     PyObject *open, *bind;
-    if (!PyArg_ParseTuple(args, "OO:configure", &open, &bind))
+    if (!PyArg_ParseTuple(args, "OO:configure", &open, &bind) ||
+        want_main_interpreter("rtpsynth.RtpServer") < 0)
         return NULL;
     Py_INCREF(open);
     Py_INCREF(bind);
@@ -350,6 +361,8 @@ static int add_error(PyObject *module)
 
 PyMODINIT_FUNC PyInit__server(void)
 {
+    if (want_main_interpreter("rtpsynth.RtpServer") < 0)
+        return NULL;
     PyObject *module = PyModule_Create(&module_def);
     if (module == NULL)
         return NULL;

@@ -34,6 +34,9 @@
 
 #include <sys/socket.h>
 
+#define SERVER_STOPPED "RtpServer is shutting down"
+#define SERVER_FAILED "the worker process of this RtpServer has failed for good"
+
 typedef struct exchange exchange_t;
 
 typedef struct channel {
@@ -115,6 +118,10 @@ int channel_close_port(channel_t *channel);
 /* Clears an exception that is set, if it is an Exception. -1: it is an interrupt or the like. */
 int server_swallow_error(void);
 
+/* After a request: -1 with RuntimeError instead of its own outcome if the server was shut down, or
+ * its worker has failed for good; or -1 with an interrupt. 0: neither, the outcome stays. */
+int server_refuse_request(const exchange_t *x);
+
 /* Sends one request through the server's mux; on success *reply is the worker's answer. */
 int server_request(PyObject *server, const mux_request_t *request, mux_reply_t *reply);
 
@@ -139,6 +146,12 @@ void exchange_leave_all(exchange_t *x);
 static inline bool exchange_is_over(const exchange_t *x)
 {
     return x->stopping || rt_load_acquire(&x->segment->status->state) == SHM_STATE_CLOSED;
+}
+
+/* Whether its worker died once too often: no other takes over. */
+static inline bool exchange_has_failed(const exchange_t *x)
+{
+    return rt_load_acquire(&x->segment->status->state) == SHM_STATE_FAILED;
 }
 
 /* The thread is to end; nothing is queued any more. */

@@ -65,11 +65,10 @@ static int check_may_send(const channel_t *self)
 
 static int refuse_full(const channel_t *self)
 {
-    unsigned state = rt_load_acquire(&self->exchange->segment->status->state);
-    if (state == SHM_STATE_FAILED)
-        return refuse("the worker process of this RtpServer has failed for good");
+    if (exchange_has_failed(self->exchange))
+        return refuse(SERVER_FAILED);
     if (exchange_is_over(self->exchange))
-        return refuse("RtpServer is shutting down");
+        return refuse(SERVER_STOPPED);
     PyErr_SetString(queue_full_error, "channel output queue is full");
     return -1;
 }
@@ -90,7 +89,7 @@ static int queue_packet(channel_t *self, const char *data, Py_ssize_t bytes)
 {
     exchange_t *x = self->exchange;
     if (x->stopping)
-        return refuse("RtpServer is shutting down");
+        return refuse(SERVER_STOPPED);
     if (queue_is_full(self))
         return refuse_full(self);
     if (bytes > MUX_MAX_DATAGRAM)
@@ -125,14 +124,14 @@ static int check_may_aim(const channel_t *self)
 {
     if (self->closed)
         return refuse("channel is closed");
-    return self->exchange->stopping ? refuse("RtpServer is shutting down") : 0;
+    return self->exchange->stopping ? refuse(SERVER_STOPPED) : 0;
 }
 
 /* The request failed, or the worker knows no such port: closed meanwhile, by whichever way. */
 static int refuse_aim(const channel_t *self)
 {
-    if (exchange_is_over(self->exchange))
-        return server_swallow_error() < 0 ? -1 : refuse("RtpServer is shutting down");
+    if (server_refuse_request(self->exchange) < 0)
+        return -1;
     return PyErr_Occurred() ? -1 : refuse("channel is no longer present");
 }
 

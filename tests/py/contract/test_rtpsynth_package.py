@@ -2,7 +2,10 @@
 
 import gc
 import importlib
+import os
 import pickle
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -61,6 +64,41 @@ def test_types_are_closed(name):
     with pytest.raises(TypeError, match="cannot create weak reference"):
         weakref.ref(instance)
     assert not gc.is_tracked(instance)
+
+
+WITHIN = """
+import _xxsubinterpreters as interpreters
+from rtpsynth.RtpJBuf import RtpJBuf
+from rtpsynth.RtpServer import RtpServer
+
+other = interpreters.create()
+interpreters.run_string(other, '''
+import rtpsynth.RtpJBuf, rtpsynth.RtpSynth, rtpsynth.RtpUtils
+for name in ("RtpServer", "RtpProc"):
+    try:
+        __import__(f"rtpsynth.{name}")
+    except ImportError as error:
+        print(error)
+''')
+interpreters.destroy(other)
+RtpServer().shutdown()
+print(len(RtpJBuf(3).drain_many()))
+"""
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="other interpreters are isolated there")
+def test_a_second_interpreter_does_no_harm():
+    done = subprocess.run(
+        [sys.executable, "-c", WITHIN],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | {"SHMRING_NAMESPACE": f"second-{os.getpid()}"},
+    )
+    lines = [f"rtpsynth.{n} works in the main interpreter only" for n in ("RtpServer", "RtpProc")]
+    assert (done.stdout.splitlines(), done.stderr) == ([*lines, "0"], "")
+    assert done.returncode == 0
 
 
 def test_a_generator_is_not_copied():

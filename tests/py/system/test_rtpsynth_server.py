@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -139,6 +140,11 @@ def test_a_worker_without_descriptors_says_so(server, worker):
         while len(channels) < 50:
             channels.append(server.create_channel(ignore, HOME))
     assert caught.value.errno == 24
+    with pytest.raises(RuntimeError, match=f"limit of {limit} open files: close channels"):
+        RtpServer()
+    for channel in channels[:5]:
+        channel.close()
+    server.create_channel(ignore, HOME)
 
 
 # --- the worker dies
@@ -262,6 +268,28 @@ def test_a_pool_that_is_closed_under_a_server(server, peer):
     other = RtpServer()
     other.create_channel(ignore, HOME).set_target(*peer.getsockname())
     other.shutdown()
+
+
+def test_a_worker_that_is_given_up(server, worker, eventually):
+    channel = server.create_channel(ignore, HOME)
+    channel.set_target(*channel.local_addr)
+
+    def given_up():
+        pid = worker()
+        if pid > 0:  # 0: there is none just now
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return shmring.default_pool().workers()[0].state == "given up"
+
+    eventually(given_up)
+    for act in (
+        lambda: server.create_channel(ignore, HOME),
+        lambda: channel.set_target(HOME, 9),
+        lambda: [channel.send_pkt(b"x") for _ in range(33)],
+    ):
+        with pytest.raises(RuntimeError, match=r"^the worker process .* has failed for good$"):
+            act()
+    channel.close()
 
 
 # --- the Python process dies

@@ -121,10 +121,13 @@ static const phc_t *find_card(wrk_channel_t *ch)
     return card_clock_get(ch, route.device);
 }
 
-int agent_socket_open(wrk_channel_t *ch, int socket_fd, udp_t *udp, const phc_t **phc)
+int agent_socket_open(wrk_channel_t *ch, int socket_fd, bool both_ways, udp_t *udp,
+                      const phc_t **phc)
 {
     *phc = find_card(ch);
     udp_config_t config = agent_udp_config(ch, *phc);
+    if (both_ways)
+        config.sends_only = false;
     int rc = socket_fd >= 0 ? udp_adopt(udp, socket_fd, &config) : udp_open(udp, &config);
     if (rc < 0 && *phc != NULL)
         card_clock_put(*phc);

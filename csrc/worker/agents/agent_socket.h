@@ -12,9 +12,10 @@ void agent_addr_out(shm_addr_t *out, const udp_addr_t *in);
 udp_config_t agent_udp_config(wrk_channel_t *ch, const phc_t *phc);
 
 /* Opens the channel's socket, or goes on with socket_fd (-1: none; taken over whatever happens).
- * *phc gets the clock of the card that can stamp, or NULL. Returns 0 or -errno with a text; then
- * nothing is left open. */
-int agent_socket_open(wrk_channel_t *ch, int socket_fd, udp_t *udp, const phc_t **phc);
+ * *phc gets the clock of the card that can stamp, or NULL. both_ways: a channel that only sends is
+ * to receive something nonetheless. Returns 0 or -errno with a text; then nothing is left open. */
+int agent_socket_open(wrk_channel_t *ch, int socket_fd, bool both_ways, udp_t *udp,
+                      const phc_t **phc);
 void agent_socket_close(udp_t *udp, const phc_t *phc);
 
 /* Fills the facts about the socket in ch->segment.status. */

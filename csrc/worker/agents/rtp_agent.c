@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define DEFAULT_FILL_PACKETS 10u
+#define PORT_ATTEMPTS 64
 
 static size_t state_bytes(const shm_config_t *config)
 {
@@ -22,9 +23,10 @@ void rtp_agent_watch(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     uint32_t events = a->block.now ? EPOLLOUT : 0;
-    if (a->rx.on && !a->held)
+    if (rtp_agent_listens(a))
         events |= EPOLLIN;
     wrk_rewatch(ch, &a->socket, events);
+    rtp_agent_rtcp_watch(ch);
 }
 
 static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
@@ -49,6 +51,7 @@ static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
     rtp_agent_send_due(ch, now_mono_ns);
     agent_link_emit(ch, &a->link, now_mono_ns);
     rtp_agent_play(ch, now_mono_ns);
+    rtp_agent_rtcp_due(ch, now_mono_ns);
     if (agent_stamp_deadline_ns(&a->ledger) <= now_mono_ns)
         agent_collect_stamps(ch, &a->ledger, now_mono_ns);
 }
@@ -64,6 +67,7 @@ static int64_t deadline_ns(const wrk_channel_t *ch)
     int64_t at = rtp_agent_tx_deadline_ns(ch);
     at = earlier(at, agent_link_deadline_ns(&a->link));
     at = earlier(at, rtp_agent_rx_deadline_ns(ch));
+    at = earlier(at, rtp_agent_rtcp_deadline_ns(ch));
     return earlier(at, agent_stamp_deadline_ns(&a->ledger));
 }
 
@@ -103,6 +107,7 @@ static void close_parts(wrk_channel_t *ch)
     wrk_unwatch(ch, &a->socket);
     agent_socket_close(&a->udp, a->phc);
     agent_link_close(&a->link);
+    rtp_agent_rtcp_close(ch);
     rtp_agent_rx_close(ch);
     rtp_agent_tx_close(ch);
 }
@@ -115,9 +120,48 @@ static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)
     int rc = agent_link_open(ch, &a->link);
     rc = rc ? rc : rtp_agent_tx_open(ch, now_mono_ns);
     rc = rc ? rc : rtp_agent_rx_open(ch);
+    rc = rc ? rc : rtp_agent_rtcp_open(ch, now_mono_ns);
     rc = rc ? rc : wrk_watch(ch, &a->socket, a->udp.fd, 0);
     if (rc < 0)
         close_parts(ch);
+    return rc;
+}
+
+static int open_pair(wrk_channel_t *ch, int socket_fd)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    bool both_ways = a->config.rtcp == SHM_RTP_RTCP_MUX;
+    int rc = agent_socket_open(ch, socket_fd, both_ways, &a->udp, &a->phc);
+    if (rc < 0)
+        return rc;
+    rc = rtp_agent_rtcp_socket(ch);
+    if (rc < 0)
+        agent_socket_close(&a->udp, a->phc);
+    return rc;
+}
+
+/* Where the kernel chooses the port, RTP takes an even one and RTCP the next (RFC 3550 section 11).
+ */
+static bool ports_fit(const rtp_agent_t *a)
+{
+    return udp_addr_port(&a->udp.eff.local) % 2 == 0;
+}
+
+static int open_sockets(wrk_channel_t *ch, int socket_fd)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    bool choose = socket_fd < 0 && ch->config.local.port == 0 &&
+                  a->config.rtcp == SHM_RTP_RTCP_NEXT_PORT && a->config.rtcp_local.family == 0;
+    int rc = open_pair(ch, socket_fd);
+    for (int i = 0; choose && i < PORT_ATTEMPTS; i++) {
+        if (rc == 0 && ports_fit(a))
+            break;
+        if (rc == 0) {
+            rtp_agent_rtcp_close(ch);
+            agent_socket_close(&a->udp, a->phc);
+        }
+        rc = open_pair(ch, -1);
+    }
     return rc;
 }
 
@@ -132,7 +176,7 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
     }
     take_config(ch);
     a->held = held;
-    rc = agent_socket_open(ch, socket_fd, &a->udp, &a->phc);
+    rc = open_sockets(ch, socket_fd);
     rc = rc ? rc : open_parts(ch, now_mono_ns);
     if (rc < 0)
         return rc;
@@ -144,6 +188,7 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
 static void close_channel(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
+    rtp_agent_bye(ch, NULL, 0, rt_mono_ns());
     agent_give_up_stamps(ch, &a->ledger);
     rtp_agent_tx_gauges(ch);
     rtp_agent_rx_tell(ch);

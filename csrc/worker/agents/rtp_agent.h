@@ -6,6 +6,7 @@
  *   rtp_agent_plan.c   records -> packets on the grid
  *   rtp_agent_tx.c     tx ring -> plan -> socket
  *   rtp_agent_rx.c     socket -> source, jitter buffer -> rx ring
+ *   rtp_agent_rtcp.c   reports, goodbyes, NACK
  *
  * Times are CLOCK_MONOTONIC where a name says so, else the channel's clock. */
 #ifndef RTP_AGENT_H
@@ -14,6 +15,7 @@
 #include "worker/agents/agent_ledger.h"
 #include "worker/agents/agent_link.h"
 #include "worker/agents/rtp_agent_plan.h"
+#include "worker/agents/rtp_agent_rtcp.h"
 #include "worker/agents/rtp_agent_rx.h"
 
 enum { RTP_AGENT_BATCH = 16 }; /* packets in one send call, at most */
@@ -39,6 +41,7 @@ typedef struct rtp_agent {
     uint8_t *filling;      /* one packet, header included; NULL: none is ever sent */
 
     rtp_receiver_t rx;
+    rtp_control_t control;
 
     /* Of the parts' own counters, what is in the state already. */
     uint64_t told[SHM_RTP_COUNTER_TOTAL];
@@ -66,6 +69,12 @@ static inline void rtp_agent_tell(rtp_agent_t *a, shm_rtp_counter_id_t id, uint6
 static inline void rtp_agent_gauge(rtp_agent_t *a, shm_rtp_gauge_id_t id, int64_t value)
 {
     rt_store_relaxed(&a->state->gauges[id], value);
+}
+
+/* Whether the media socket is read. */
+static inline bool rtp_agent_listens(const rtp_agent_t *a)
+{
+    return (a->rx.on || a->control.mux) && !a->held;
 }
 
 void rtp_agent_watch(wrk_channel_t *ch); /* by direction, held and block */
@@ -99,5 +108,26 @@ void rtp_agent_put_event(wrk_channel_t *ch, const shm_rtp_rx_t *head, int64_t no
 void rtp_agent_rx_tell(wrk_channel_t *ch);
 void rtp_agent_rx_reset(wrk_channel_t *ch);
 void rtp_agent_rx_refresh(wrk_channel_t *ch);
+
+/* --- RTCP --- */
+
+/* Opens the socket, where it has one of its own: before all else. */
+int rtp_agent_rtcp_socket(wrk_channel_t *ch);
+int rtp_agent_rtcp_open(wrk_channel_t *ch, int64_t now_mono_ns);
+void rtp_agent_rtcp_close(wrk_channel_t *ch);
+void rtp_agent_rtcp_watch(wrk_channel_t *ch);
+void rtp_agent_on_rtcp(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
+/* Sends the reports and requests that are due. */
+void rtp_agent_rtcp_due(wrk_channel_t *ch, int64_t now_mono_ns);
+int64_t rtp_agent_rtcp_deadline_ns(const wrk_channel_t *ch);
+void rtp_agent_bye(wrk_channel_t *ch, const uint8_t *reason, size_t bytes, int64_t now_mono_ns);
+/* A media packet has left, header and all. */
+void rtp_agent_media_sent(rtp_agent_t *a, const uint8_t *packet, uint32_t bytes,
+                          int64_t now_mono_ns);
+/* A packet of the source came. Returns whether it had been asked for. */
+bool rtp_agent_note_valid(rtp_agent_t *a, rtp_verdict_t verdict, uint64_t seq, int64_t now_mono_ns);
+/* What was given out need not be asked for any more. */
+void rtp_agent_note_played(rtp_agent_t *a);
+void rtp_agent_rtcp_tell(rtp_agent_t *a);
 
 #endif

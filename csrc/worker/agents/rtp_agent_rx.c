@@ -287,6 +287,7 @@ void rtp_agent_play(wrk_channel_t *ch, int64_t now_mono_ns)
     }
     if (!any)
         return;
+    rtp_agent_note_played(rtp_agent_of(ch));
     rtp_agent_rx_tell(ch); /* first: who reads a frame finds it counted */
     wrk_rx_publish(ch);
 }
@@ -300,7 +301,7 @@ int64_t rtp_agent_rx_deadline_ns(const wrk_channel_t *ch)
 /* --- arrivals ------------------------------------------------------------------------------ */
 
 static void into_buffer(wrk_channel_t *ch, const rx_item_t *item, const rtp_view_t *v,
-                        int64_t arrival_mono_ns)
+                        int64_t arrival_mono_ns, bool recovered)
 {
     rtp_receiver_t *r = &rtp_agent_of(ch)->rx;
     uint32_t number = r->free_slots[r->free_count - 1];
@@ -309,8 +310,14 @@ static void into_buffer(wrk_channel_t *ch, const rx_item_t *item, const rtp_view
         return;
     }
     r->free_count--;
+    slot_at(r, number)->head.flags = recovered ? SHM_RTP_RECOVERED : 0;
     rtp_adaptive_in_t in = {
-        .item = number, .arrival_ns = arrival_mono_ns, .ts = v->ts, .seq = v->seq};
+        .item = number,
+        .arrival_ns = arrival_mono_ns,
+        .ts = v->ts,
+        .seq = v->seq,
+        .flags = recovered ? RTP_ADAPTIVE_NO_TIMING : 0,
+    };
     rtp_adaptive_dropped_t dropped;
     rtp_adaptive_in(&r->buffer, &in, &dropped);
     for (unsigned i = 0; i < dropped.count; i++)
@@ -319,7 +326,7 @@ static void into_buffer(wrk_channel_t *ch, const rx_item_t *item, const rtp_view
 
 /* Without a buffer: one slot is enough. */
 static void as_arrived(wrk_channel_t *ch, const rx_item_t *item, const rtp_view_t *v, uint64_t seq,
-                       int64_t now_mono_ns)
+                       bool recovered, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     rtp_receiver_t *r = &a->rx;
@@ -337,6 +344,7 @@ static void as_arrived(wrk_channel_t *ch, const rx_item_t *item, const rtp_view_
         rtp_agent_count(a, SHM_RTP_COUNT_resyncs, r->resync_flags != 0);
         put_resync(ch, &head, now_mono_ns);
     }
+    s->head.flags = recovered ? SHM_RTP_RECOVERED : 0;
     put_frame(ch, s, seq, item->time_ns, now_mono_ns);
     rtp_agent_count(a, SHM_RTP_COUNT_delivered, 1);
 }
@@ -380,15 +388,20 @@ static void on_media(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_
     if (verdict < 0)
         return;
     note_verdict(r, verdict);
+    bool recovered = rtp_agent_note_valid(a, verdict, seq, now_mono_ns);
     if (r->buffered)
-        into_buffer(ch, item, &view, arrival);
+        into_buffer(ch, item, &view, arrival, recovered);
     else
-        as_arrived(ch, item, &view, seq, now_mono_ns);
+        as_arrived(ch, item, &view, seq, recovered, now_mono_ns);
 }
 
 bool rtp_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
 {
-    on_media(ch, item, now_mono_ns);
+    const rtp_agent_t *a = rtp_agent_of(ch);
+    if (a->control.mux && rtcp_is_rtcp(item->payload, item->payload_bytes))
+        rtp_agent_on_rtcp(ch, item, now_mono_ns);
+    else if (a->rx.on)
+        on_media(ch, item, now_mono_ns);
     return true;
 }
 
@@ -443,18 +456,18 @@ static bool receive_once(wrk_channel_t *ch, unsigned messages, int64_t now_mono_
 void rtp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
-    if (!a->rx.on || a->held)
+    if (!rtp_agent_listens(a))
         return;
     bool rest = receive_once(ch, AGENT_BATCH, now_mono_ns);
     while (rest)
         rest = receive_once(ch, 0, now_mono_ns);
     rt_store_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops],
                      a->udp.kernel_drops - a->rx.drops_base);
+    rtp_agent_rx_tell(ch);
     if (a->rx.buffered)
         rtp_agent_play(ch, now_mono_ns);
-    else
-        rtp_agent_rx_tell(ch); /* first: who reads a frame finds it counted */
-    wrk_rx_publish(ch);
+    else if (a->rx.on)
+        wrk_rx_publish(ch);
 }
 
 /* --- statistics ---------------------------------------------------------------------------- */
@@ -504,6 +517,7 @@ void rtp_agent_rx_tell(wrk_channel_t *ch)
     if (!a->rx.on)
         return;
     tell_source(a);
+    rtp_agent_rtcp_tell(a);
     if (a->rx.buffered)
         tell_buffer(a);
 }

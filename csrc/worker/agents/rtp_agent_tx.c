@@ -128,6 +128,8 @@ static void mark(wrk_channel_t *ch, const tx_item_t *mark, int64_t now_mono_ns)
     tx_item_t item;
     int rc = tx_queue_take(&ch->tx, mark->ref, &item);
     if (rc == 0) {
+        if (a->plan.head.what == SHM_RTP_BYE)
+            rtp_agent_bye(ch, a->plan.media, a->plan.bytes, now_mono_ns);
         tx_queue_finish(&ch->tx, mark->ref);
         rtp_plan_pause(&a->plan, a->plan.head.samples, to_channel(ch, now_mono_ns));
     } else if (rc == -ECANCELED) {
@@ -306,6 +308,8 @@ static void settle(wrk_channel_t *ch, unsigned first, unsigned count, int64_t st
         if (a->ends_record[i])
             tx_queue_finish(&ch->tx, b->items[i].ref);
     agent_sent(ch, &a->ledger, b, first, count, start_mono_ns, end_mono_ns);
+    for (unsigned i = first; i < first + count; i++)
+        rtp_agent_media_sent(a, b->messages[i].data, b->messages[i].len, end_mono_ns);
     a->block.after_ns = 0;
 }
 
@@ -395,6 +399,7 @@ static void send_filling(wrk_channel_t *ch, int64_t now_mono_ns)
         wrk_count(ch, SHM_COUNT_tx_sent, 1);
         wrk_count(ch, SHM_COUNT_tx_bytes, message.len);
         wrk_hist(ch, SHM_HIST_lateness, began - start);
+        rtp_agent_media_sent(a, a->filling, message.len, end);
     } else {
         rtp_plan_not_sent(&a->plan, message.len);
     }

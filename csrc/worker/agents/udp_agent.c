@@ -96,7 +96,7 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
     a->held = held;
     a->sends = ch->config.direction & SHM_TX;
     a->receives = ch->config.direction & SHM_RX;
-    int rc = agent_socket_open(ch, socket_fd, &a->udp, &a->phc);
+    int rc = agent_socket_open(ch, socket_fd, false, &a->udp, &a->phc);
     if (rc < 0)
         return rc;
     rc = start(ch, now_mono_ns);

@@ -7,6 +7,8 @@
 #include "proto/rtp/rtp_packet.h"
 #include "shm/rtp_shm.h"
 
+#include <time.h>
+
 enum { RTPT_BYTES = 2048 };
 
 typedef struct rtpt_packet {
@@ -124,6 +126,92 @@ static inline bool rtpt_silence(int fd, int ms)
 {
     uint8_t byte;
     return wt_recv(fd, &byte, 1, ms) == -ETIMEDOUT;
+}
+
+/* --- the peer's side ----------------------------------------------------------------------- */
+
+static inline struct sockaddr_in rtpt_address(uint16_t port)
+{
+    return (struct sockaddr_in){
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+}
+
+static inline void rtpt_send_bytes(int fd, uint16_t port, const void *data, size_t bytes)
+{
+    struct sockaddr_in to = rtpt_address(port);
+    CHECK(sendto(fd, data, bytes, 0, (struct sockaddr *)&to, sizeof to) == (ssize_t)bytes);
+}
+
+static inline void rtpt_send_fields(int fd, uint16_t port, const rtp_fields_t *f, const void *media,
+                                    size_t bytes)
+{
+    uint8_t packet[RTPT_BYTES];
+    int n = rtp_packet_build(f, media, bytes, packet, sizeof packet);
+    if (CHECK(n > 0))
+        rtpt_send_bytes(fd, port, packet, (size_t)n);
+}
+
+/* Packet i of a stream: number, time and content follow from it. */
+static inline void rtpt_send_packet(int fd, uint16_t port, uint32_t ssrc, int i)
+{
+    rtp_fields_t f = {.ssrc = ssrc, .seq = (uint16_t)(65530 + i), .ts = 77 + 40 * (uint32_t)i};
+    rtpt_send_fields(fd, port, &f, &i, sizeof i);
+}
+
+/* Sleeps to the next slot. */
+static inline void rtpt_pace(int64_t *next)
+{
+    *next += RTPT_STEP_NS;
+    int64_t left = *next - rt_mono_ns();
+    if (left > 0)
+        (void)nanosleep(&(struct timespec){.tv_nsec = (long)left}, NULL);
+}
+
+/* A record of the rx ring. */
+typedef struct rtpt_got {
+    shm_rtp_rx_t head;
+    rx_packet_t record;
+    uint32_t bytes; /* behind the head */
+    uint8_t body[RTPT_BYTES];
+} rtpt_got_t;
+
+/* The next record; false: none within timeout_ms. */
+static inline bool rtpt_get(rx_reader_t *reader, rtpt_got_t *g, int timeout_ms)
+{
+    uint8_t buffer[sizeof g->head + sizeof g->body];
+    int64_t until = rt_mono_ns() + timeout_ms * RT_NS_PER_MS;
+    while (rx_reader_next(reader, buffer, sizeof buffer, &g->record, NULL) == 0) {
+        if (rt_mono_ns() >= until)
+            return false;
+        (void)rx_reader_wait(reader, 0, until);
+    }
+    if (!CHECK(g->record.payload_bytes >= sizeof g->head))
+        return false;
+    memcpy(&g->head, buffer, sizeof g->head);
+    g->bytes = g->record.payload_bytes - (uint32_t)sizeof g->head;
+    memcpy(g->body, buffer + sizeof g->head, g->bytes);
+    return true;
+}
+
+/* What rtpt_send_packet put into it. */
+static inline int rtpt_value(const rtpt_got_t *g)
+{
+    int value = -1;
+    CHECK_EQ(g->bytes, sizeof value);
+    memcpy(&value, g->body, sizeof value);
+    return value;
+}
+
+/* Kills the worker; another one takes the channel over. */
+static inline void rtpt_replace_worker(wt_worker_t *w, wt_channel_t *ch)
+{
+    CHECK_EQ(kill(w->pid, SIGKILL), 0);
+    (void)wt_wait(w);
+    wt_forget(w);
+    REQUIRE(wt_launch(w, NULL));
+    ctl_pong_t pong;
+    CHECK_EQ(wt_reply(w, w->pool, 0, &pong, sizeof pong, NULL, NULL), 0);
+    CHECK_EQ(wt_send_open(w, ch, CTL_OPEN_TAKEOVER), 0);
 }
 
 /* Ends what was opened by wt_open. */

@@ -2,24 +2,14 @@
  * readers when packets are lost, late, doubled, out of order, foreign, or no RTP at all. */
 #include "rtp_test.h"
 
-#include <time.h>
-
 static wt_worker_t worker;
 
 typedef struct receiver {
     wt_channel_t ch;
     shm_rtp_config_t rtp;
     int peer;
-    struct sockaddr_in to;
+    uint16_t port; /* of the channel */
 } receiver_t;
-
-/* A record of the rx ring. */
-typedef struct got {
-    shm_rtp_rx_t head;
-    rx_packet_t record;
-    uint32_t bytes; /* behind the head */
-    uint8_t body[RTPT_BYTES];
-} got_t;
 
 static shm_rtp_config_t listening(shm_rtp_delivery_t delivery)
 {
@@ -42,9 +32,7 @@ static bool start_with(receiver_t *r, const char *name, void (*change)(shm_confi
     if (!wt_open(&worker, &r->ch))
         return false;
     wt_nap_ms(20); /* kernel stamps come a moment after they were asked for */
-    r->to = (struct sockaddr_in){.sin_family = AF_INET,
-                                 .sin_port = htons(r->ch.segment.status->bound.port),
-                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    r->port = r->ch.segment.status->bound.port;
     return true;
 }
 
@@ -62,62 +50,22 @@ static void end(receiver_t *r)
 
 static void send_bytes(const receiver_t *r, const void *data, size_t bytes)
 {
-    CHECK(sendto(r->peer, data, bytes, 0, (const struct sockaddr *)&r->to, sizeof r->to) ==
-          (ssize_t)bytes);
+    rtpt_send_bytes(r->peer, r->port, data, bytes);
 }
 
 static void send_fields(const receiver_t *r, const rtp_fields_t *f, const void *media, size_t bytes)
 {
-    uint8_t packet[RTPT_BYTES];
-    int n = rtp_packet_build(f, media, bytes, packet, sizeof packet);
-    if (CHECK(n > 0))
-        send_bytes(r, packet, (size_t)n);
+    rtpt_send_fields(r->peer, r->port, f, media, bytes);
 }
 
-/* Packet i of a stream: number, time and content follow from it. */
 static void send_packet(const receiver_t *r, uint32_t ssrc, int i)
 {
-    rtp_fields_t f = {.ssrc = ssrc, .seq = (uint16_t)(65530 + i), .ts = 77 + 40 * (uint32_t)i};
-    send_fields(r, &f, &i, sizeof i);
+    rtpt_send_packet(r->peer, r->port, ssrc, i);
 }
 
-/* The next record; false: none within timeout_ms. */
-static bool get_from(rx_reader_t *reader, got_t *g, int timeout_ms)
+static bool get(receiver_t *r, rtpt_got_t *g, int timeout_ms)
 {
-    uint8_t buffer[sizeof g->head + sizeof g->body];
-    int64_t until = rt_mono_ns() + timeout_ms * RT_NS_PER_MS;
-    while (rx_reader_next(reader, buffer, sizeof buffer, &g->record, NULL) == 0) {
-        if (rt_mono_ns() >= until)
-            return false;
-        (void)rx_reader_wait(reader, 0, until);
-    }
-    if (!CHECK(g->record.payload_bytes >= sizeof g->head))
-        return false;
-    memcpy(&g->head, buffer, sizeof g->head);
-    g->bytes = g->record.payload_bytes - (uint32_t)sizeof g->head;
-    memcpy(g->body, buffer + sizeof g->head, g->bytes);
-    return true;
-}
-
-static bool get(receiver_t *r, got_t *g, int timeout_ms)
-{
-    return get_from(&r->ch.reader, g, timeout_ms);
-}
-
-static int value_of(const got_t *g)
-{
-    int value = -1;
-    CHECK_EQ(g->bytes, sizeof value);
-    memcpy(&value, g->body, sizeof value);
-    return value;
-}
-
-static void pace(int64_t *next)
-{
-    *next += RTPT_STEP_NS;
-    int64_t left = *next - rt_mono_ns();
-    if (left > 0)
-        (void)nanosleep(&(struct timespec){.tv_nsec = (long)left}, NULL);
+    return rtpt_get(&r->ch.reader, g, timeout_ms);
 }
 
 /* All that came is somewhere. */
@@ -149,14 +97,14 @@ static void test_frames_at_their_playout_time(void)
     int64_t next = rt_mono_ns();
     for (int i = 0; i < FRAMES; i++) {
         send_packet(&r, 5, i);
-        pace(&next);
+        rtpt_pace(&next);
     }
-    got_t g;
+    rtpt_got_t g;
     uint64_t first = 0;
     for (int i = 0; i < FRAMES; i++) {
         REQUIRE(get(&r, &g, 2000));
         CHECK_EQ(g.head.kind, SHM_RTP_GOT_FRAME);
-        CHECK_EQ(value_of(&g), i);
+        CHECK_EQ(rtpt_value(&g), i);
         first = i == 0 ? g.head.seq : first;
         CHECK_EQ(g.head.seq, first + (uint64_t)i);
         CHECK_EQ(g.head.ts, 77 + 40 * i);
@@ -186,11 +134,11 @@ static void test_a_loss_is_an_erasure(void)
     for (int i = 0; i < FRAMES; i++) {
         if (i != 10 && i != 20 && i != 21)
             send_packet(&r, 5, i);
-        pace(&next);
+        rtpt_pace(&next);
     }
     uint64_t first = 0;
     for (int i = 0; i < FRAMES;) {
-        got_t g;
+        rtpt_got_t g;
         REQUIRE(get(&r, &g, 2000));
         first = i == 0 ? g.head.seq : first;
         CHECK_EQ(g.head.ts, 77 + 40 * i);
@@ -204,7 +152,7 @@ static void test_a_loss_is_an_erasure(void)
             i += (int)g.head.frames;
         } else {
             CHECK_EQ(g.head.kind, SHM_RTP_GOT_FRAME);
-            CHECK_EQ(value_of(&g), i++);
+            CHECK_EQ(rtpt_value(&g), i++);
         }
     }
     CHECK_EQ(rtpt_count(&r.ch, SHM_RTP_COUNT_lost), 3);
@@ -219,11 +167,11 @@ static void test_in_order_does_not_wait_for_the_clock(void)
     r.rtp.first_delay_ns = r.rtp.min_delay_ns = 500 * RT_NS_PER_MS;
     r.rtp.max_delay_ns = RT_NS_PER_S;
     REQUIRE(start_with(&r, "in-order", NULL));
-    got_t g;
+    rtpt_got_t g;
     for (int i = 0; i < 5; i++) {
         send_packet(&r, 5, i);
         REQUIRE(get(&r, &g, 2000));
-        CHECK_EQ(value_of(&g), i);
+        CHECK_EQ(rtpt_value(&g), i);
         CHECK(g.head.due_ns > rt_mono_ns()); /* long before it is to be played */
     }
     send_packet(&r, 5, 6);
@@ -231,7 +179,7 @@ static void test_in_order_does_not_wait_for_the_clock(void)
     send_packet(&r, 5, 5);
     for (int i = 5; i < 7; i++) {
         REQUIRE(get(&r, &g, 2000));
-        CHECK_EQ(value_of(&g), i);
+        CHECK_EQ(rtpt_value(&g), i);
     }
     send_packet(&r, 5, 8);
     REQUIRE(get(&r, &g, 3000)); /* the playout time ends the wait */
@@ -239,7 +187,7 @@ static void test_in_order_does_not_wait_for_the_clock(void)
     CHECK_EQ(g.head.frames, 1);
     CHECK(rt_mono_ns() >= g.head.due_ns);
     REQUIRE(get(&r, &g, 2000));
-    CHECK_EQ(value_of(&g), 8);
+    CHECK_EQ(rtpt_value(&g), 8);
     end(&r);
 }
 
@@ -252,17 +200,17 @@ static void test_as_arrived(void)
     for (int i = 0; i < 7; i++)
         send_packet(&r, 5, order[i]);
     for (int i = 0; i < 7; i++) {
-        got_t g;
+        rtpt_got_t g;
         REQUIRE(get(&r, &g, 2000));
         first = i == 0 ? g.head.seq : first;
         CHECK_EQ(g.head.kind, SHM_RTP_GOT_FRAME);
-        CHECK_EQ(value_of(&g), order[i]);
+        CHECK_EQ(rtpt_value(&g), order[i]);
         CHECK_EQ(g.head.seq, first + (uint64_t)order[i]);
         CHECK_EQ(g.head.due_ns, g.record.time_ns);
     }
     for (int i = 40000; i < 40003; i++)
         send_packet(&r, 5, i); /* a leap, proved by the packet behind it */
-    got_t g;
+    rtpt_got_t g;
     REQUIRE(get(&r, &g, 2000));
     CHECK_EQ(g.head.kind, SHM_RTP_GOT_RESYNC);
     CHECK_EQ(g.head.flags, SHM_RTP_RESTARTED);
@@ -270,7 +218,7 @@ static void test_as_arrived(void)
     uint64_t again = g.head.seq;
     for (int i = 0; i < 2; i++) {
         REQUIRE(get(&r, &g, 2000));
-        CHECK_EQ(value_of(&g), 40001 + i);
+        CHECK_EQ(rtpt_value(&g), 40001 + i);
         CHECK_EQ(g.head.seq, again + (uint64_t)i);
     }
     CHECK(rtpt_count_to(&r.ch, SHM_RTP_COUNT_delivered, 9));
@@ -298,7 +246,7 @@ static void test_all_of_a_packet_reaches_the_reader(void)
                       .padding_bytes = 7};
     rtp_ext_finish(&w, &f);
     send_fields(&r, &f, "media", 5);
-    got_t g;
+    rtpt_got_t g;
     REQUIRE(get(&r, &g, 2000));
     CHECK(g.head.marker == 1 && g.head.payload_type == 111);
     CHECK_EQ(g.head.csrc_count, 2);
@@ -327,7 +275,7 @@ static void test_long_packets_are_cut(void)
     send_fields(&r, &f, media, sizeof media);
     rtp_fields_t too_much = {.ssrc = 9, .seq = 2, .ts = 80, .csrc = csrc, .csrc_count = 15};
     send_fields(&r, &too_much, media, 1);
-    got_t g;
+    rtpt_got_t g;
     REQUIRE(get(&r, &g, 2000));
     CHECK_EQ(g.bytes, 20);
     CHECK(g.record.flags & SHM_RX_TRUNCATED);
@@ -344,10 +292,10 @@ static void test_every_reader_gets_the_same(void)
     for (int i = 0; i < 10; i++)
         send_packet(&r, 5, i);
     for (int i = 0; i < 10; i++) {
-        got_t one, two;
+        rtpt_got_t one, two;
         REQUIRE(get(&r, &one, 2000));
-        REQUIRE(get_from(&other.reader, &two, 2000));
-        CHECK_EQ(value_of(&one), i);
+        REQUIRE(rtpt_get(&other.reader, &two, 2000));
+        CHECK_EQ(rtpt_value(&one), i);
         CHECK_MEM_EQ(&one.head, &two.head, sizeof one.head);
     }
     end(&r);
@@ -385,10 +333,10 @@ static void test_a_bad_network(void)
                 held = -1;
             }
         }
-        pace(&next);
+        rtpt_pace(&next);
     }
     lost += held >= 0;
-    got_t g;
+    rtpt_got_t g;
     int delivered = 0, missing = 0, dry = 0;
     uint64_t expected = 0;
     while (get(&r, &g, 500)) {
@@ -399,7 +347,7 @@ static void test_a_bad_network(void)
         }
         REQUIRE(g.head.kind == SHM_RTP_GOT_FRAME);
         CHECK(delivered == 0 || g.head.seq >= expected);
-        CHECK_EQ((g.head.ts - 77) / 40, value_of(&g));
+        CHECK_EQ((g.head.ts - 77) / 40, rtpt_value(&g));
         expected = g.head.seq + 1;
         delivered++;
     }
@@ -423,9 +371,9 @@ static void test_a_source_must_prove_itself(void)
     send_packet(&r, 7, 0);
     send_packet(&r, 5, 5);
     for (int i = 2; i < 6; i++) {
-        got_t g;
+        rtpt_got_t g;
         REQUIRE(get(&r, &g, 2000));
-        CHECK_EQ(value_of(&g), i);
+        CHECK_EQ(rtpt_value(&g), i);
     }
     CHECK(rtpt_count_to(&r.ch, SHM_RTP_COUNT_on_probation, 4));
     end(&r);
@@ -438,9 +386,9 @@ static void test_another_source_takes_over(void)
     int64_t next = rt_mono_ns();
     for (int i = 0; i < 30; i++) {
         send_packet(&r, i < 15 ? 5 : 6, i < 15 ? i : i + 1000);
-        pace(&next);
+        rtpt_pace(&next);
     }
-    got_t g;
+    rtpt_got_t g;
     int frames = 0, resyncs = 0;
     uint64_t last = 0;
     while (frames < 30 && get(&r, &g, 2000)) {
@@ -472,7 +420,7 @@ static void test_foreign_sources_stay_out(void)
     REQUIRE(start_with(&r, "fixed", NULL));
     for (int i = 0; i < 10; i++)
         send_packet(&r, 4 + (uint32_t)i % 3, i / 3);
-    got_t g;
+    rtpt_got_t g;
     for (int i = 0; i < 3; i++) {
         REQUIRE(get(&r, &g, 2000));
         CHECK_EQ(g.head.ssrc, 5);
@@ -490,9 +438,9 @@ static void test_running_dry(void)
     int64_t next = rt_mono_ns();
     for (int i = 0; i < 10; i++) {
         send_packet(&r, 5, i);
-        pace(&next);
+        rtpt_pace(&next);
     }
-    got_t g;
+    rtpt_got_t g;
     int frames = 0, dry = 0;
     while (get(&r, &g, 400)) {
         frames += g.head.kind == SHM_RTP_GOT_FRAME;
@@ -528,7 +476,7 @@ static void test_hostile_datagrams(void)
         if (i % 200 == 199)
             CHECK(wt_count_to(&r.ch, SHM_COUNT_rx_received, (uint64_t)(i + 1 + good)));
     }
-    got_t g;
+    rtpt_got_t g;
     int came = 0;
     while (get(&r, &g, 200))
         came += g.head.kind == SHM_RTP_GOT_FRAME && g.head.ssrc == 5;
@@ -560,7 +508,7 @@ static void test_hostile_streams(void)
         if (i % 200 == 199)
             CHECK(wt_count_to(&r.ch, SHM_COUNT_rx_received, (uint64_t)i + 1));
     }
-    got_t g;
+    rtpt_got_t g;
     while (get(&r, &g, 300))
         CHECK(g.head.kind <= SHM_RTP_GOT_RESYNC);
     check_conservation(&r);
@@ -583,9 +531,9 @@ static void test_through_an_emulated_link(void)
     int64_t next = rt_mono_ns();
     for (int i = 0; i < FRAMES; i++) {
         send_packet(&r, 5, i);
-        pace(&next);
+        rtpt_pace(&next);
     }
-    got_t g;
+    rtpt_got_t g;
     int frames = 0, missing = 0;
     while (get(&r, &g, 400)) {
         frames += g.head.kind == SHM_RTP_GOT_FRAME;
@@ -609,9 +557,9 @@ static void test_only_the_remote_is_heard(void)
     int stranger = wt_udp(&port);
     uint8_t packet[12];
     rtp_put_header(packet, false, 0, 1, 2, 3);
-    (void)sendto(stranger, packet, sizeof packet, 0, (struct sockaddr *)&r.to, sizeof r.to);
+    rtpt_send_bytes(stranger, r.port, packet, sizeof packet);
     send_packet(&r, 5, 0);
-    got_t g;
+    rtpt_got_t g;
     REQUIRE(get(&r, &g, 2000));
     CHECK_EQ(g.head.ssrc, 5);
     close(stranger);
@@ -620,44 +568,33 @@ static void test_only_the_remote_is_heard(void)
 
 /* --- life ---------------------------------------------------------------------------------- */
 
-static void replace_worker(receiver_t *r)
-{
-    CHECK_EQ(kill(worker.pid, SIGKILL), 0);
-    (void)wt_wait(&worker);
-    wt_forget(&worker);
-    REQUIRE(wt_launch(&worker, NULL));
-    ctl_pong_t pong;
-    CHECK_EQ(wt_reply(&worker, worker.pool, 0, &pong, sizeof pong, NULL, NULL), 0);
-    CHECK_EQ(wt_send_open(&worker, &r->ch, CTL_OPEN_TAKEOVER), 0);
-}
-
 static void test_a_successor_begins_with_a_resync(void)
 {
     receiver_t r;
     REQUIRE(start(&r, "successor", SHM_RTP_AT_PLAYOUT));
-    got_t g;
+    rtpt_got_t g;
     for (int i = 0; i < 5; i++)
         send_packet(&r, 5, i);
     for (int i = 0; i < 5; i++) {
         REQUIRE(get(&r, &g, 2000));
-        CHECK_EQ(value_of(&g), i);
+        CHECK_EQ(rtpt_value(&g), i);
     }
     for (int round = 1; round < 4; round++) {
         send_packet(&r, 5, 10 * round); /* lost with the old worker, most of the time */
         CHECK(rtpt_count_to(&r.ch, SHM_RTP_COUNT_received, 5 + 6 * (uint64_t)(round - 1) + 1));
-        replace_worker(&r);
+        rtpt_replace_worker(&worker, &r.ch);
         for (int i = 1; i < 6; i++)
             send_packet(&r, 5, 10 * round + i);
         REQUIRE(get(&r, &g, 2000));
         while (g.head.kind == SHM_RTP_GOT_ERASURE ||
-               (g.head.kind == SHM_RTP_GOT_FRAME && value_of(&g) == 10 * round))
+               (g.head.kind == SHM_RTP_GOT_FRAME && rtpt_value(&g) == 10 * round))
             REQUIRE(get(&r, &g, 2000));
         CHECK_EQ(g.head.kind, SHM_RTP_GOT_RESYNC);
         CHECK_EQ(g.head.ts, 77 + 40 * (10 * round + 1));
         for (int i = 1; i < 6; i++) {
             REQUIRE(get(&r, &g, 2000));
             CHECK_EQ(g.head.kind, SHM_RTP_GOT_FRAME);
-            CHECK_EQ(value_of(&g), 10 * round + i);
+            CHECK_EQ(rtpt_value(&g), 10 * round + i);
         }
     }
     end(&r);
@@ -667,7 +604,7 @@ static void test_hold_stops_reception(void)
 {
     receiver_t r;
     REQUIRE(start(&r, "hold", SHM_RTP_AS_ARRIVED));
-    got_t g;
+    rtpt_got_t g;
     send_packet(&r, 5, 0);
     REQUIRE(get(&r, &g, 2000));
     CHECK_EQ(wt_command(&worker, &r.ch, CTL_HOLD), 0);
@@ -675,7 +612,7 @@ static void test_hold_stops_reception(void)
     CHECK(!get(&r, &g, 50));
     CHECK_EQ(wt_command(&worker, &r.ch, CTL_RELEASE), 0);
     REQUIRE(get(&r, &g, 2000));
-    CHECK_EQ(value_of(&g), 1);
+    CHECK_EQ(rtpt_value(&g), 1);
     CHECK(rtpt_count_to(&r.ch, SHM_RTP_COUNT_received, 2));
     CHECK_EQ(wt_command(&worker, &r.ch, CTL_RESET), 0);
     CHECK_EQ(rtpt_count(&r.ch, SHM_RTP_COUNT_received), 0);

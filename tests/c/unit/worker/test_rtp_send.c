@@ -637,17 +637,6 @@ static void test_bad_opens_are_refused(void)
 
 /* --- deaths -------------------------------------------------------------------------------- */
 
-static void replace_worker(sender_t *s)
-{
-    CHECK_EQ(kill(worker.pid, SIGKILL), 0);
-    (void)wt_wait(&worker);
-    wt_forget(&worker);
-    REQUIRE(wt_launch(&worker, NULL));
-    ctl_pong_t pong;
-    CHECK_EQ(wt_reply(&worker, worker.pool, 0, &pong, sizeof pong, NULL, NULL), 0);
-    CHECK_EQ(wt_send_open(&worker, &s->ch, CTL_OPEN_TAKEOVER), 0);
-}
-
 /* Reads all that the peer got so far; checks that no number came twice. Returns the packets. */
 static int check_stream(int sink, uint16_t *next, uint32_t *last_ts, int *gaps)
 {
@@ -685,7 +674,7 @@ static void test_a_stream_survives_its_workers(void)
     }
     for (int i = 0; i < ROUNDS; i++) {
         wt_nap_ms(40 + 13 * i);
-        replace_worker(&s);
+        rtpt_replace_worker(&worker, &s.ch);
     }
     uint16_t next = 65500;
     uint32_t last_ts = 0;
@@ -715,7 +704,7 @@ static void test_a_state_that_was_overwritten(void)
         for (size_t i = 0; i < 13; i++)
             words[i] =
                 round == 1 ? UINT64_MAX : rt_test_rand(&seed) >> (round == 2 ? 1 : 8 * round);
-        replace_worker(&s);
+        rtpt_replace_worker(&worker, &s.ch);
         int64_t at = rt_mono_ns() + 5 * RT_NS_PER_MS;
         shm_rtp_tx_t head = rtpt_head(SHM_RTP_FRAME);
         CHECK_EQ(rtpt_push(&s.ch, &head, "y", 1, at, NULL), 0);
@@ -723,7 +712,7 @@ static void test_a_state_that_was_overwritten(void)
         CHECK_EQ(wt_command(&worker, &s.ch, CTL_PURGE), 0);
         CHECK_EQ(wt_command(&worker, &s.ch, CTL_RESET), 0);
         rt_store_relaxed(&rtpt_state(&s.ch)->current, 0);
-        replace_worker(&s);
+        rtpt_replace_worker(&worker, &s.ch);
         CHECK_EQ(wt_command(&worker, &s.ch, CTL_RESET), 0);
         for (int i = 0; i < round + 1; i++)
             CHECK_EQ(rtpt_frame(&s.ch, "z", 1), 0);

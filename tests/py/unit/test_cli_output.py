@@ -187,4 +187,4 @@ def test_without_matplotlib_a_picture_by_name_is_refused_with_the_fix(monkeypatc
     show = demo.Show(1000)
     assert demo._picture(show, None) is None
     with pytest.raises(OSError, match=r"shmring\[demo\]"):
-        demo._picture(show, tmp_path / "late.png")
+        demo._check_picture(tmp_path / "late.png")

@@ -16,6 +16,8 @@ import pytest
 import shmring
 from shmring._options import ChannelOptions
 from shmring.cli import COMMANDS
+from shmring.rtp.options import RtpOptions
+from shmring.rtp.records import BlockOptions, FrameOptions
 from shmring.stats import ChannelStats, ReaderInfo, counter_names, histogram_names
 
 pytest_plugins = ["pytester"]
@@ -96,7 +98,8 @@ def ids(block: Block) -> str:
     return block.place
 
 
-RUNNABLE = [block for block in blocks("README.md", "docs/guide.md") if block.mark != "no-run"]
+PAGES_THAT_RUN = ("README.md", "docs/guide.md", "docs/rtp.md")
+RUNNABLE = [block for block in blocks(*PAGES_THAT_RUN) if block.mark != "no-run"]
 
 
 @pytest.mark.parametrize("block", RUNNABLE, ids=ids)
@@ -165,6 +168,57 @@ def test_the_guide_names_everything(what: str, names: list[str], guide: str) -> 
     assert not missing, f"{what} that docs/guide.md does not mention"
 
 
+@pytest.fixture(scope="module")
+def rtp_page() -> str:
+    return text_of("docs/rtp.md")
+
+
+@pytest.mark.parametrize(
+    ("what", "names"),
+    [
+        ("arguments of send", list(FrameOptions.__annotations__)),
+        ("arguments of send_block", list(BlockOptions.__annotations__)),
+        ("frame facts", [*shmring.RtpFrame._fields, "elements"]),
+        ("erasure facts", list(shmring.RtpErasure._fields)),
+        ("resync facts", list(shmring.RtpResync._fields)),
+        ("goodbye facts", list(shmring.RtpBye._fields)),
+        ("batch facts", [name for name in dir(shmring.RtpBatch) if not name.startswith("_")]),
+        ("statistics", [name for name in dir(shmring.RtpStats) if not name.startswith("_")]),
+        ("public names", [name for name in shmring.__all__ if name.startswith("Rtp")]),
+        (
+            "calls of an RTP channel",
+            [name for name in vars(shmring.RtpChannel) if not name.startswith("_")],
+        ),
+    ],
+)
+def test_the_rtp_page_names_everything(what: str, names: list[str], rtp_page: str) -> None:
+    assert names
+    shown = code(rtp_page)
+    missing = [name for name in names if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", shown)]
+    assert not missing, f"{what} that docs/rtp.md does not mention"
+
+
+def test_the_table_of_rtp_options_is_the_options(rtp_page: str) -> None:
+    listed = [row[0].strip("`") for row in rows(rtp_page, "## Options")]
+    assert listed == [
+        name for name in RtpOptions.__annotations__ if name not in ChannelOptions.__annotations__
+    ]
+
+
+def test_the_tables_of_rtp_statistics_are_the_statistics(rtp_page: str) -> None:
+    facts = {field.name: field.metadata for field in dataclasses.fields(shmring.RtpStats)}
+    listed = rows(rtp_page, "### RTP counters") + rows(rtp_page, "### RTP now")
+    assert listed == [[f"`{n}`", fact["unit"], fact["meaning"]] for n, fact in facts.items()]
+
+
+def test_the_table_of_rtp_counters_is_that_of_c(rtp_page: str, checkout: Path) -> None:
+    source = (checkout / "csrc" / "shm" / "rtp_shm.h").read_text(encoding="utf-8")
+    table = source.split("#define SHM_RTP_COUNTERS(X)", 1)[1].split("\n\n", 1)[0]
+    expected = re.findall(r'X\((\w+), (\w+), "([^"]*)"\)', table)
+    listed = [(row[0].strip("`"), *row[1:]) for row in rows(rtp_page, "### RTP counters")]
+    assert listed == expected
+
+
 def test_the_readme_names_every_command() -> None:
     shown = code(text_of("README.md"))
     missing = [c.name for c in COMMANDS if not re.search(rf"shmring {c.name}\b", shown)]
@@ -224,8 +278,9 @@ def test_names_of_the_package_exist(page: str) -> None:
     shown = code(text_of(page))
     for name in re.findall(r"\bshmring\.(\w+)(?=[\s(,.)`])", shown):
         assert hasattr(shmring, name) or name in {"pool", "workers", "jsonl", "conf"}, name
+    channel = shmring.RtpChannel if page == "docs/rtp.md" else shmring.Channel
     for name in re.findall(r"\bch\.(\w+)", shown):
-        assert hasattr(shmring.Channel, name), f"ch.{name}"
+        assert hasattr(channel, name), f"ch.{name}"
     for name in re.findall(r"(?<!\.)\bpool\.(\w+)", shown):
         assert hasattr(shmring.Pool, name) or name == "sock", f"pool.{name}"
 

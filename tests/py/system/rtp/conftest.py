@@ -92,7 +92,15 @@ class Peer:
         self.socket.sendto(raw, self.other)
 
     def recv(self) -> Wire:
-        return parse(self.socket.recv(65536))
+        """The next packet that is no RTCP."""
+        return parse(self.recv_raw(lambda kind: not 192 <= kind <= 223))
+
+    def recv_raw(self, wanted: Callable[[int], bool]) -> bytes:
+        """The next datagram whose second byte is wanted."""
+        while True:
+            raw = self.socket.recv(65536)
+            if wanted(raw[1]):
+                return raw
 
     def recv_all(self, count: int) -> list[Wire]:
         return [self.recv() for _ in range(count)]

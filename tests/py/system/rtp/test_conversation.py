@@ -62,6 +62,16 @@ def test_a_tone_through_a_codec(pair: Pair) -> None:
     assert np.abs(samples[: 90 * STEP].astype(int) - expected[: 90 * STEP]).max() < 400
 
 
+def test_ipv6(shmring_pool: shmring.Pool) -> None:
+    here = shmring_pool.open_rtp("here", local=("::1", 0), delivery="as_arrived")
+    there = shmring_pool.open_rtp("there", remote=here.local, direction="tx", ptime_ns=1 * MS)
+    speak(there, 10)
+    got = [here.recv(timeout=WAIT_S) for _ in range(9)]
+    assert heard(got)[-1] >= 8
+    assert isinstance(got[0], RtpFrame)
+    assert got[0].source == ("::1", there.local[1])  # type: ignore[index]
+
+
 # --- a bad link -----------------------------------------------------------------------------------
 
 

@@ -262,8 +262,8 @@ def test_garbage_is_counted_and_dropped(mic: Mic, peer: Any, eventually: Any) ->
     got = [ch.recv(timeout=WAIT_S)]
     while got[-1].ssrc != 0x5EED or got[-1].sequence != 65536 + 9:
         got.append(ch.recv(timeout=WAIT_S))
-    stats = eventually(lambda: (s := ch.stats().rtp).malformed >= 9 and s)
-    assert stats.remote_ssrc == 0x5EED
+    eventually(lambda: ch.stats().rtp.malformed >= 9)
+    eventually(lambda: ch.stats().rtp.remote_ssrc == 0x5EED)
     assert ch.state == "open"
 
 

@@ -43,33 +43,27 @@ static void start_counting(rtp_sequence_t *q, uint16_t seq)
     q->received = 0;
 }
 
-static void put_on_probation(rtp_sequence_t *q, uint32_t ssrc, uint16_t seq, uint16_t needed)
+static rtp_candidate_t *place_of(rtp_source_t *s, uint32_t ssrc)
 {
-    *q = (rtp_sequence_t){.ssrc = ssrc, .used = true, .probation = needed};
-    start_counting(q, seq);
-    q->max_seq = (uint16_t)(seq - 1);
+    uint32_t spread = ssrc * 0x9e3779b1u; /* 2^32 over the golden ratio: the upper bits differ */
+    return &s->candidates[spread / (UINT32_MAX / RTP_SOURCE_CANDIDATES + 1)];
 }
 
-/* Returns true where this packet ends the probation. */
-static bool probe(rtp_sequence_t *q, uint16_t seq, uint16_t needed)
+/* Returns whether its packets in order suffice, this one counted. Once they did, they do. */
+static bool try_source(rtp_source_t *s, const rtp_view_t *view)
 {
-    if (seq == (uint16_t)(q->max_seq + 1))
-        q->probation--;
-    else
-        q->probation = (uint16_t)(needed - 1);
-    q->max_seq = seq;
-    if (q->probation > 0)
-        return false;
-    start_counting(q, seq);
-    q->received = 1;
-    return true;
-}
-
-static bool try_source(rtp_sequence_t *q, const rtp_view_t *view, uint16_t needed)
-{
-    if (!q->used || q->ssrc != view->ssrc)
-        put_on_probation(q, view->ssrc, view->seq, needed);
-    return probe(q, view->seq, needed);
+    rtp_candidate_t *c = place_of(s, view->ssrc);
+    uint16_t needed = s->config.min_sequential;
+    bool known = c->in_order > 0 && c->ssrc == view->ssrc;
+    if (known && c->in_order >= needed)
+        return true;
+    bool follows = known && view->seq == (uint16_t)(c->last_seq + 1);
+    *c = (rtp_candidate_t){
+        .ssrc = view->ssrc,
+        .last_seq = view->seq,
+        .in_order = follows ? (uint16_t)(c->in_order + 1) : 1,
+    };
+    return c->in_order >= needed;
 }
 
 static void begin_stream(rtp_source_t *s, int64_t now_ns)
@@ -80,25 +74,28 @@ static void begin_stream(rtp_source_t *s, int64_t now_ns)
     rtp_jitter_break(&s->jitter);
 }
 
+static void begin_source(rtp_source_t *s, const rtp_view_t *view, int64_t now_ns)
+{
+    place_of(s, view->ssrc)->in_order = 0;
+    s->current = (rtp_sequence_t){.ssrc = view->ssrc, .used = true};
+    start_counting(&s->current, view->seq);
+    s->current.received = 1;
+    begin_stream(s, now_ns);
+}
+
 static rtp_verdict_t first_source(rtp_source_t *s, const rtp_view_t *view, int64_t now_ns)
 {
-    if (!try_source(&s->current, view, s->config.min_sequential)) {
+    if (!try_source(s, view)) {
         s->counters.on_probation++;
         return RTP_SOURCE_PROBATION;
     }
-    begin_stream(s, now_ns);
+    begin_source(s, view, now_ns);
     return RTP_SOURCE_STARTED;
 }
 
 static rtp_verdict_t other_source(rtp_source_t *s, const rtp_view_t *view, int64_t now_ns)
 {
-    if (s->config.ssrc_fixed) {
-        s->counters.foreign++;
-        return RTP_SOURCE_FOREIGN;
-    }
-    bool proved =
-        s->candidate.used && s->candidate.ssrc == view->ssrc && s->candidate.probation == 0;
-    if (!proved && !try_source(&s->candidate, view, s->config.min_sequential)) {
+    if (!try_source(s, view)) {
         s->counters.on_probation++;
         return RTP_SOURCE_PROBATION;
     }
@@ -106,15 +103,9 @@ static rtp_verdict_t other_source(rtp_source_t *s, const rtp_view_t *view, int64
         s->counters.foreign++;
         return RTP_SOURCE_FOREIGN;
     }
-    s->current = s->candidate;
-    if (proved) {
-        start_counting(&s->current, view->seq);
-        s->current.received = 1;
-    }
-    s->candidate.used = false;
     s->last_sr_mid = 0;
     rtp_jitter_init(&s->jitter, s->config.clock_rate);
-    begin_stream(s, now_ns);
+    begin_source(s, view, now_ns);
     s->counters.changes++;
     return RTP_SOURCE_CHANGED;
 }

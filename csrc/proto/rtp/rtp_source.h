@@ -9,6 +9,9 @@
  *                                                            one silent for switch_silence_ns:
  *                                                            the candidate becomes current
  *
+ * Sources on probation stand in a table by a hash of their SSRC, each in a place of its own, so that
+ * packets of others between those of a source, or a flood of made-up SSRCs, do not keep it out.
+ *
  * Caller's memory, one thread at a time, no clock: now_ns is the arrival time, of any clock that
  * does not go back. Sequence numbers are extended to 64 bits: cycles * 65536 + seq, the first
  * cycle being 1, so that stragglers from before the start never go below 0. */
@@ -47,13 +50,21 @@ typedef enum rtp_verdict {
 typedef struct rtp_sequence {
     uint32_t ssrc;
     uint16_t max_seq;
-    uint16_t probation; /* packets in order that are still missing */
     bool used;
     uint32_t bad_seq; /* where a restart would go on; 65537: none in sight */
     uint64_t base;    /* extended number of the first valid packet */
     uint64_t max;     /* extended number of the highest */
     uint64_t received;
 } rtp_sequence_t;
+
+/* Enough that beside 30 000 made-up packets a second one of 50 is proved within a second or so. */
+enum { RTP_SOURCE_CANDIDATES = 256 };
+
+typedef struct rtp_candidate {
+    uint32_t ssrc;
+    uint16_t last_seq;
+    uint16_t in_order; /* packets so far; 0: nobody */
+} rtp_candidate_t;
 
 typedef struct rtp_source_counters {
     uint64_t valid;
@@ -67,7 +78,6 @@ typedef struct rtp_source_counters {
 typedef struct rtp_source {
     rtp_source_config_t config; /* with the defaults filled in */
     rtp_sequence_t current;
-    rtp_sequence_t candidate;
     rtp_jitter_t jitter;
     int64_t last_valid_ns;
     uint64_t expected_prior;
@@ -75,6 +85,7 @@ typedef struct rtp_source {
     uint32_t last_sr_mid; /* middle 32 bits of the NTP stamp of the last SR, 0: none */
     int64_t last_sr_ns;
     rtp_source_counters_t counters;
+    rtp_candidate_t candidates[RTP_SOURCE_CANDIDATES];
 } rtp_source_t;
 
 /* Returns 0, or -EINVAL with text (rt_err_text) for a value out of its range. */
@@ -87,7 +98,7 @@ rtp_verdict_t rtp_source_packet(rtp_source_t *s, const rtp_view_t *view, int64_t
 
 static inline bool rtp_source_is_proved(const rtp_source_t *s)
 {
-    return s->current.used && s->current.probation == 0;
+    return s->current.used;
 }
 
 /* A sender report of the source, received at now_ns: for LSR and DLSR. Others are ignored. */

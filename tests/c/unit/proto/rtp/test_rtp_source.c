@@ -115,12 +115,36 @@ static void test_new_ssrc_takes_over_when_it_is_proved(void)
     CHECK_EQ(feed_at(2, 7, 2 * SECOND), RTP_SOURCE_PROBATION);
     CHECK_EQ(feed_at(1, 102, 2 * SECOND), RTP_SOURCE_VALID);
     CHECK_EQ(feed_at(3, 8, 2 * SECOND), RTP_SOURCE_PROBATION);
-    CHECK_EQ(feed_at(2, 8, 2 * SECOND), RTP_SOURCE_PROBATION); /* 3 came between */
-    CHECK_EQ(feed_at(2, 9, 2 * SECOND), RTP_SOURCE_CHANGED);
-    CHECK_EQ(extended, 65536 + 9);
+    CHECK_EQ(feed_at(2, 9, 2 * SECOND), RTP_SOURCE_PROBATION); /* 8 did not come */
+    CHECK_EQ(feed_at(2, 10, 2 * SECOND), RTP_SOURCE_CHANGED);
+    CHECK_EQ(extended, 65536 + 10);
     CHECK_EQ(s.current.ssrc, 2);
-    CHECK_EQ(feed_at(2, 10, 2 * SECOND), RTP_SOURCE_VALID);
+    CHECK_EQ(feed_at(2, 11, 2 * SECOND), RTP_SOURCE_VALID);
     CHECK_EQ(s.counters.changes, 1);
+}
+
+static void test_a_flood_of_sources_keeps_nobody_out(void)
+{
+    uint32_t made_up = 12345;
+    uint32_t seq = 0;
+    begin((rtp_source_config_t){0});
+    for (; seq < 100 && !rtp_source_is_proved(&s); seq++) {
+        for (int i = 0; i < 300; i++) {
+            made_up = made_up * 1664525u + 1013904223u;
+            CHECK(feed_at(made_up, made_up >> 16, SECOND) == RTP_SOURCE_PROBATION);
+        }
+        (void)feed_at(9, seq, SECOND);
+    }
+    CHECK(rtp_source_is_proved(&s));
+    CHECK_EQ(s.current.ssrc, 9);
+}
+
+static void test_sources_in_turns_are_proved(void)
+{
+    begin((rtp_source_config_t){0});
+    CHECK_EQ(feed_at(1, 100, SECOND), RTP_SOURCE_PROBATION);
+    CHECK_EQ(feed_at(2, 200, SECOND), RTP_SOURCE_PROBATION);
+    CHECK_EQ(feed_at(1, 101, SECOND), RTP_SOURCE_STARTED);
 }
 
 static void test_new_ssrc_waits_for_the_silence_of_the_current(void)
@@ -224,6 +248,8 @@ int main(void)
     RUN(test_one_jump_is_ignored_and_two_are_a_restart);
     RUN(test_dropout_and_misorder_limits);
     RUN(test_new_ssrc_takes_over_when_it_is_proved);
+    RUN(test_a_flood_of_sources_keeps_nobody_out);
+    RUN(test_sources_in_turns_are_proved);
     RUN(test_new_ssrc_waits_for_the_silence_of_the_current);
     RUN(test_fixed_ssrc_takes_no_other);
     RUN(test_report_counts_loss_per_interval);

@@ -175,11 +175,36 @@ static void begin_spurt(rtp_plan_t *p, int64_t not_before_ns)
     p->stream.spurts++;
 }
 
+static void remember(rtp_plan_t *p)
+{
+    p->before = (rtp_plan_before_t){
+        .stream = p->stream,
+        .counters = p->counters,
+        .filled = p->filled,
+        .paused = p->paused,
+        .dry = p->dry,
+    };
+}
+
+void rtp_plan_give_up(rtp_plan_t *p)
+{
+    const rtp_plan_before_t *b = &p->before;
+    if (p->has_record && p->done == 0) {
+        p->stream = b->stream;
+        p->counters = b->counters;
+        p->filled = b->filled;
+        p->paused = b->paused;
+        p->dry = b->dry;
+    }
+    p->has_record = false;
+}
+
 void rtp_plan_place(rtp_plan_t *p, int64_t enqueued_ns, int64_t now_ns, int64_t tolerance_ns)
 {
     int64_t wanted = wanted_ns(p, now_ns);
     int64_t earliest = later(later(enqueued_ns + p->config->start_delay_ns, now_ns), wanted);
     int64_t slot = rtp_plan_due_ns(p);
+    remember(p);
     if (p->same_time || p->done > 0)
         return;
     if (slot == RT_NEVER_NS) {
@@ -203,8 +228,17 @@ void rtp_plan_pause(rtp_plan_t *p, uint32_t samples, int64_t now_ns)
     p->paused = true;
     p->same_time = false;
     int64_t slot = rtp_plan_due_ns(p);
-    if (slot != RT_NEVER_NS && slot < now_ns + LONGEST_WAIT_NS)
-        p->stream.position += samples;
+    if (slot == RT_NEVER_NS || slot >= now_ns + LONGEST_WAIT_NS)
+        return;
+    p->stream.position += samples;
+    p->pause_samples += samples;
+}
+
+void rtp_plan_purge(rtp_plan_t *p)
+{
+    rtp_plan_give_up(p);
+    p->stream.position -= p->pause_samples;
+    p->pause_samples = 0;
 }
 
 void rtp_plan_go_on(rtp_plan_t *p, int64_t now_ns)
@@ -236,6 +270,7 @@ static uint32_t piece_samples(const rtp_plan_t *p, uint32_t bytes)
 
 static void move_on(rtp_plan_t *p, uint32_t bytes)
 {
+    p->pause_samples = 0;
     p->done += bytes;
     p->has_record = p->done < p->bytes;
     p->same_time = (p->head.flags & SHM_RTP_SAME_TIME) != 0;

@@ -24,6 +24,15 @@ typedef struct rtp_plan_counters {
     uint64_t filled;
 } rtp_plan_counters_t;
 
+/* What giving a record its slot changes. */
+typedef struct rtp_plan_before {
+    rtp_stream_t stream;
+    rtp_plan_counters_t counters;
+    uint32_t filled;
+    bool paused;
+    bool dry;
+} rtp_plan_before_t;
+
 typedef struct rtp_plan {
     const shm_rtp_config_t *config;
     rtp_stream_t stream;
@@ -32,6 +41,7 @@ typedef struct rtp_plan {
     bool dry;        /* the underrun that goes on is counted */
     bool same_time;  /* the next record has the timestamp and the slot of the last packet */
     uint32_t filled; /* slots in a row */
+    uint64_t pause_samples; /* of pauses behind the last packet */
     /* A block that was begun by the worker before. */
     uint64_t block_sequence;
     uint32_t block_bytes;
@@ -44,6 +54,7 @@ typedef struct rtp_plan {
     uint32_t bytes;
     uint32_t done;
     uint32_t extension_bytes;
+    rtp_plan_before_t before; /* the record got its slot */
 } rtp_plan_t;
 
 typedef struct rtp_plan_packet {
@@ -66,9 +77,16 @@ int rtp_plan_read(rtp_plan_t *p, const tx_item_t *item);
 /* Finds the slot of the record just read. enqueued_ns: when it was there. */
 void rtp_plan_place(rtp_plan_t *p, int64_t enqueued_ns, int64_t now_ns, int64_t tolerance_ns);
 
+/* The record under way is not to be sent. One that is not begun yet leaves no trace: its slot, which
+ * may be far ahead, is free for the next one. */
+void rtp_plan_give_up(rtp_plan_t *p);
+
 /* The talk spurt ends here. samples: how long until the next one begins, 0: until a record comes.
  */
 void rtp_plan_pause(rtp_plan_t *p, uint32_t samples, int64_t now_ns);
+
+/* What was queued is not wanted any more, and pauses before it neither. */
+void rtp_plan_purge(rtp_plan_t *p);
 
 /* A record under way goes on behind a pause. */
 void rtp_plan_go_on(rtp_plan_t *p, int64_t now_ns);

@@ -173,11 +173,6 @@ static unsigned find_record(wrk_channel_t *ch, int64_t now_mono_ns)
     return n;
 }
 
-static void drop_record(wrk_channel_t *ch)
-{
-    rtp_agent_of(ch)->plan.has_record = false;
-}
-
 /* --- batch --------------------------------------------------------------------------------- */
 
 static bool is_dropped_late(const wrk_channel_t *ch, int64_t start_mono_ns, int64_t now_mono_ns)
@@ -198,7 +193,7 @@ static bool still_waits(wrk_channel_t *ch, bool last, int64_t now_mono_ns)
     if (rc == -ECANCELED)
         agent_refused(ch, &item, rc, now_mono_ns);
     if (rc < 0)
-        drop_record(ch);
+        rtp_plan_give_up(&a->plan);
     return rc == 0;
 }
 
@@ -447,6 +442,8 @@ unsigned rtp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
                 agent_refused(ch, &item, rc, now_mono_ns);
             work++;
         }
+        if (a->plan.has_record) /* cancelled, it makes way, however far its slot is */
+            (void)still_waits(ch, false, now_mono_ns);
         work += find_record(ch, now_mono_ns);
     }
     return work + agent_free_space(ch, 0, now_mono_ns);
@@ -458,7 +455,7 @@ void rtp_agent_tx_hold(wrk_channel_t *ch)
     rtp_plan_t *p = &a->plan;
     if (p->has_record && p->done == 0) { /* it gets another slot when transmission goes on */
         p->behind_ref = p->item.ref;
-        p->has_record = false;
+        rtp_plan_give_up(p);
     }
     rtp_plan_pause(p, 0, 0);
 }
@@ -507,7 +504,7 @@ int rtp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
         a->purging = true;
         a->purge_before = agent_sequence_at_tail(ch);
         agent_link_clear(&a->link);
-        drop_record(ch);
+        rtp_plan_purge(&a->plan);
         rtp_plan_pause(&a->plan, 0, to_channel(ch, now_mono_ns));
     }
     bool all = take_in_for_purge(ch, max, now_mono_ns);

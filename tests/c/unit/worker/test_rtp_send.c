@@ -539,6 +539,40 @@ static void test_cancelled_ones_are_left_out(void)
     end(&s);
 }
 
+/* Nobody waits for a slot that nobody wants any more. */
+static void test_what_is_taken_back_gives_its_slot_back(void)
+{
+    sender_t s;
+    rtpt_packet_t p;
+    uint64_t far;
+    REQUIRE(start(&s, "far"));
+    shm_rtp_tx_t head = rtpt_head(SHM_RTP_FRAME);
+    int64_t hour = rt_mono_ns() + 3600 * RT_NS_PER_S;
+    CHECK_EQ(rtpt_push(&s.ch, &head, "far", 3, hour, &far), 0); /* it opens the grid */
+    wt_nap_ms(20);
+    CHECK_EQ(tx_ring_cancel(&s.ch.segment, far, NULL), 1);
+    CHECK_EQ(rtpt_frame(&s.ch, "a", 1), 0);
+    REQUIRE(rtpt_recv(s.sink, &p, 2000));
+    CHECK(p.view.marker && p.view.ts == 1000);
+    CHECK_EQ(rtpt_push(&s.ch, &head, "far", 3, hour, &far), 0);
+    wt_nap_ms(20);
+    CHECK_EQ(tx_ring_cancel(&s.ch.segment, far, NULL), 1);
+    CHECK_EQ(rtpt_frame(&s.ch, "b", 1), 0);
+    REQUIRE(rtpt_recv(s.sink, &p, 2000));
+    head = rtpt_head(SHM_RTP_PAUSE);
+    head.samples = 8000 * 3600;
+    CHECK_EQ(rtpt_push(&s.ch, &head, NULL, 0, 0, NULL), 0);
+    CHECK_EQ(rtpt_frame(&s.ch, "far", 3), 0);
+    wt_nap_ms(20);
+    CHECK_EQ(wt_command(&worker, &s.ch, CTL_PURGE), 0);
+    CHECK(rtpt_count(&s.ch, SHM_RTP_COUNT_skipped_slots) < 1000);
+    CHECK_EQ(rtpt_frame(&s.ch, "c", 1), 0);
+    REQUIRE(rtpt_recv(s.sink, &p, 2000));
+    CHECK(p.view.marker);
+    CHECK(rtpt_drained(&s.ch));
+    end(&s);
+}
+
 static void drop_late(shm_config_t *c)
 {
     c->late = SHM_LATE_DROP;
@@ -773,6 +807,7 @@ int main(void)
     RUN(test_hold_purge_reset);
     RUN(test_opened_held);
     RUN(test_cancelled_ones_are_left_out);
+    RUN(test_what_is_taken_back_gives_its_slot_back);
     RUN(test_late_ones_may_be_dropped);
     RUN(test_failed_sends);
     RUN(test_through_an_emulated_link);

@@ -9,8 +9,9 @@
  *                                                            one silent for switch_silence_ns:
  *                                                            the candidate becomes current
  *
- * Sources on probation stand in a table by a hash of their SSRC, each in a place of its own, so that
- * packets of others between those of a source, or a flood of made-up SSRCs, do not keep it out.
+ * Sources on probation stand in a table by a hash of their SSRC, each in a place of its own, so
+ * that packets of others between those of a source, or a flood of made-up SSRCs, do not keep it
+ * out.
  *
  * Caller's memory, one thread at a time, no clock: now_ns is the arrival time, of any clock that
  * does not go back. Sequence numbers are extended to 64 bits: cycles * 65536 + seq, the first

@@ -37,10 +37,10 @@ typedef struct rtp_plan {
     const shm_rtp_config_t *config;
     rtp_stream_t stream;
     rtp_plan_counters_t counters;
-    bool paused;     /* the next record begins a talk spurt, at its sender's wish */
-    bool dry;        /* the underrun that goes on is counted */
-    bool same_time;  /* the next record has the timestamp and the slot of the last packet */
-    uint32_t filled; /* slots in a row */
+    bool paused;            /* the next record begins a talk spurt, at its sender's wish */
+    bool dry;               /* the underrun that goes on is counted */
+    bool same_time;         /* the next record has the timestamp and the slot of the last packet */
+    uint32_t filled;        /* slots in a row */
     uint64_t pause_samples; /* of pauses behind the last packet */
     /* A block that was begun by the worker before. */
     uint64_t block_sequence;
@@ -77,8 +77,8 @@ int rtp_plan_read(rtp_plan_t *p, const tx_item_t *item);
 /* Finds the slot of the record just read. enqueued_ns: when it was there. */
 void rtp_plan_place(rtp_plan_t *p, int64_t enqueued_ns, int64_t now_ns, int64_t tolerance_ns);
 
-/* The record under way is not to be sent. One that is not begun yet leaves no trace: its slot, which
- * may be far ahead, is free for the next one. */
+/* The record under way is not to be sent. One that is not begun yet leaves no trace: its slot,
+ * which may be far ahead, is free for the next one. */
 void rtp_plan_give_up(rtp_plan_t *p);
 
 /* The talk spurt ends here. samples: how long until the next one begins, 0: until a record comes.

@@ -71,10 +71,8 @@ PyMethodDef jbuf_count_methods[] = {
     {"_set_dealloc_counting", FASTCALL(set_counting),
      "_set_dealloc_counting($module, flag, /)\n--\n\n"
      "Switch the counting of objects on or off, in the whole process."},
-    {"_get_dealloc_counting", FASTCALL(get_counting),
-     "_get_dealloc_counting($module, /)\n--\n\n"},
-    {"_reset_dealloc_counts", FASTCALL(reset_counts),
-     "_reset_dealloc_counts($module, /)\n--\n\n"},
+    {"_get_dealloc_counting", FASTCALL(get_counting), "_get_dealloc_counting($module, /)\n--\n\n"},
+    {"_reset_dealloc_counts", FASTCALL(reset_counts), "_reset_dealloc_counts($module, /)\n--\n\n"},
     {"_get_dealloc_counts", FASTCALL(get_counts),
      "_get_dealloc_counts($module, /)\n--\n\n"
      "X_created and X_freed for each class X, counted while counting was on."},

@@ -1,5 +1,7 @@
 #include "python/rtpsynth/proc.h"
 
+#include "python/rtpsynth/waits.h"
+
 /* How long the end of the interpreter is held up by a callback that does not return. */
 #define EXIT_PATIENCE_S 2.0
 
@@ -137,6 +139,7 @@ static PyObject *after_fork_in_child(PyObject *self, PyObject *unused)
         current->engine->forked = true;
     }
     current = NULL;
+    waits_forget();
     Py_RETURN_NONE;
 }
 

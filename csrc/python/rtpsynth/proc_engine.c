@@ -2,12 +2,16 @@
 
 #include "base/rt_clock.h"
 #include "base/rt_futex.h"
+#include "python/rtpsynth/waits.h"
 
 #include <stddef.h>
 #include <string.h>
 
 /* How often a waiting thread looks for signals, in case that another thread got them. */
 #define SIGNALS_NS (100 * RT_NS_PER_MS)
+
+/* How often a thread that waits for the end of the worker looks whether that waits for it. */
+#define JOIN_SLICE_S 0.1
 
 PyObject *engine_breathe;
 
@@ -100,18 +104,24 @@ static int wait_a_turn(channel_t *ch)
 
 int engine_await_channel(engine_t *e, channel_t *ch)
 {
-    while (ch->is_running && !e->forked && !is_worker(e))
-        if (wait_a_turn(ch) < 0)
-            return -1;
-    return 0;
+    unsigned long before = waits_begin(e->worker);
+    int rc = 0;
+    while (rc == 0 && ch->is_running && !e->forked && !waits_for_us(e->worker))
+        rc = wait_a_turn(ch);
+    waits_end(before);
+    return rc;
 }
 
 static int await_first_run(engine_t *e, channel_t *ch)
 {
     /* Not until it does not run: the next run may follow at once. */
-    while (!ch->has_returned && (ch->has_run || !e->stopping) && !e->forked)
-        if (wait_a_turn(ch) < 0)
-            return -1;
+    unsigned long before = waits_begin(e->worker);
+    int rc = 0;
+    while (rc == 0 && !ch->has_returned && (ch->has_run || !e->stopping) && !e->forked)
+        rc = wait_a_turn(ch);
+    waits_end(before);
+    if (rc < 0)
+        return -1;
     if (ch->has_run)
         return 0;
     PyErr_SetString(PyExc_RuntimeError, "RtpProc is shutting down");
@@ -306,14 +316,31 @@ void engine_stop(engine_t *e)
     proc_wait_ring(&e->wait);
 }
 
+/* Returns whether the thread still runs then, or -1. */
+static int join_for(engine_t *e, double timeout_s)
+{
+    PyObject *none = PyObject_CallMethod(e->thread, "join", "d", timeout_s);
+    PyObject *alive = none ? PyObject_CallMethod(e->thread, "is_alive", NULL) : NULL;
+    int rc = alive ? PyObject_IsTrue(alive) : -1;
+    Py_XDECREF(none);
+    Py_XDECREF(alive);
+    return rc;
+}
+
 int engine_join(engine_t *e, double timeout_s)
 {
-    if (e->forked || is_worker(e) || e->thread == NULL)
+    if (e->forked || e->thread == NULL)
         return 0;
-    PyObject *none = timeout_s < 0 ? PyObject_CallMethod(e->thread, "join", NULL)
-                                   : PyObject_CallMethod(e->thread, "join", "d", timeout_s);
-    Py_XDECREF(none);
-    return none ? 0 : -1;
+    unsigned long worker = e->worker;
+    unsigned long before = waits_begin(worker);
+    int alive = 1;
+    while (alive > 0 && !waits_for_us(worker)) {
+        alive = join_for(e, timeout_s < 0 ? JOIN_SLICE_S : timeout_s);
+        if (timeout_s >= 0)
+            break;
+    }
+    waits_end(before);
+    return alive < 0 ? -1 : 0;
 }
 
 static PyObject *make_thread(engine_t *e)

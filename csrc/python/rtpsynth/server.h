@@ -4,6 +4,7 @@
  *   server_address.c    names and numbers of hosts <-> shm_addr_t
  *   server_channel.c    RtpChannel
  *   server_exchange.c   Exchange: the rings, who has which place, and the thread that calls back
+ *   waits.h             which thread waits for which, together with RtpProc
  *
  *       RtpServer -----> mux (_mux.Mux, Python: the shmring channel, requests to the worker)
  *        ^   |            |
@@ -74,10 +75,10 @@ struct exchange {
     uint32_t freed_count;
 
     /* dispatch thread */
-    channel_t *running;    /* whose callback is being called */
-    exchange_t *waits_for; /* its callback waits for that one's thread */
-    unsigned waiters;      /* threads that wait for the end of a callback or of the thread */
-    rt_a32_t turns;        /* futex: counts what waiters may wait for */
+    channel_t *running;   /* whose callback is being called */
+    unsigned long thread; /* who it is; 0: it does not run */
+    unsigned waiters;     /* threads that wait for the end of a callback or of the thread */
+    rt_a32_t turns;       /* futex: counts what waiters may wait for */
     bool finished;
     int64_t last_rtime_ns;
     uint8_t *buffer; /* SHM_MAX_RECORD */

@@ -14,6 +14,8 @@
  * look whether somebody wants it. */
 #include "python/rtpsynth/server.h"
 
+#include "python/rtpsynth/waits.h"
+
 #define BATCH 64
 /* The thread looks up this often when nothing arrives, should a wake-up to end be missed. */
 #define SLICE_NS (100 * RT_NS_PER_MS)
@@ -23,8 +25,6 @@
 #define FREED_AT_LEAST 256u
 
 PyTypeObject *exchange_type;
-
-static _Thread_local exchange_t *own_exchange; /* of a dispatch thread */
 
 /* --- places --------------------------------------------------------------------------------- */
 
@@ -104,19 +104,10 @@ static bool is_over(const exchange_t *x, const channel_t *channel)
     return channel != NULL ? x->running != channel : x->finished;
 }
 
-/* Whether x's thread itself waits, be it by way of others, for the calling thread. */
-static bool waits_for_us(const exchange_t *x)
-{
-    for (; x != NULL; x = x->waits_for)
-        if (x == own_exchange)
-            return true;
-    return false;
-}
-
 static int wait_turns(exchange_t *x, const channel_t *channel)
 {
     int rc = 0;
-    while (rc == 0 && !x->forked && !is_over(x, channel)) {
+    while (rc == 0 && !x->forked && !is_over(x, channel) && !waits_for_us(x->thread)) {
         uint32_t turn = rt_load_relaxed(&x->turns);
         if (channel == NULL)
             wake_thread(x);
@@ -130,16 +121,11 @@ static int wait_turns(exchange_t *x, const channel_t *channel)
 
 int exchange_wait(exchange_t *x, const channel_t *channel)
 {
-    if (own_exchange != NULL && waits_for_us(x))
-        return 0;
-    exchange_t *own = own_exchange;
-    if (own != NULL)
-        own->waits_for = x;
+    unsigned long before = waits_begin(x->thread);
     x->waiters++;
     int rc = wait_turns(x, channel);
     x->waiters--;
-    if (own != NULL)
-        own->waits_for = NULL;
+    waits_end(before);
     return rc;
 }
 
@@ -227,7 +213,7 @@ static void rest(exchange_t *x, unsigned found)
 static PyObject *exchange_run(exchange_t *x, PyObject *unused)
 {
     (void)unused;
-    own_exchange = x;
+    x->thread = PyThread_get_thread_ident();
     while (!x->stopping) {
         unsigned found = 0;
         while (found < BATCH && !x->stopping && dispatch_one(x))
@@ -235,7 +221,7 @@ static PyObject *exchange_run(exchange_t *x, PyObject *unused)
         if (!x->stopping)
             rest(x, found);
     }
-    own_exchange = NULL;
+    x->thread = 0;
     x->finished = true;
     tell_waiters(x);
     Py_INCREF(Py_None);
@@ -312,6 +298,7 @@ static PyObject *exchange_forget(exchange_t *x, PyObject *unused)
     (void)unused;
     x->stopping = x->forked = x->finished = true;
     x->running = NULL;
+    waits_forget();
     Py_INCREF(Py_None);
     return Py_None;
 }

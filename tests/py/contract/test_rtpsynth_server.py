@@ -18,6 +18,7 @@ import weakref
 import pytest
 
 import shmring
+from rtpsynth.RtpProc import RtpProc
 from rtpsynth.RtpServer import RtpChannel, RtpQueueFullError, RtpServer
 
 pytestmark = pytest.mark.usefixtures("own_workers")
@@ -950,6 +951,53 @@ def test_callbacks_of_two_servers_close_each_others_channels(peer):
     first.shutdown()
     second.shutdown()
     assert errors == []
+
+
+@pytest.fixture
+def amid_both(server, peer):
+    """Both a callback of the server and one of RtpProc run, and then do what they are told."""
+    proc = RtpProc()
+    meet = threading.Barrier(2)
+    done = queue.Queue()
+
+    def run(in_server, in_proc):
+        def pkt_in(*_):
+            meet.wait(PATIENCE_S)
+            in_server(proc, timer)
+            done.put("server")
+
+        def proc_in(now_ns, deadline_ns):
+            if deadline_ns == 0:
+                return now_ns + 1
+            meet.wait(PATIENCE_S)
+            in_proc(server, channel)
+            done.put("proc")
+            return None
+
+        channel = server.create_channel(pkt_in, HOME)
+        timer = proc.create_channel(proc_in)
+        peer.sendto(b"x", channel.local_addr)
+        assert {done.get(timeout=PATIENCE_S) for _ in range(2)} == {"server", "proc"}
+
+    yield run
+    proc.shutdown()
+
+
+def test_callbacks_of_a_server_and_of_a_proc_close_each_others_channels(amid_both):
+    amid_both(lambda proc, timer: timer.close(), lambda server, channel: channel.close())
+
+
+def test_callbacks_of_a_server_and_of_a_proc_shut_each_other_down(amid_both):
+    amid_both(lambda proc, timer: proc.shutdown(), lambda server, channel: server.shutdown())
+
+
+@pytest.mark.parametrize("late", [0, 0.05])
+def test_a_callback_makes_a_channel_of_a_proc_that_waits_for_it(amid_both, late):
+    def make(proc, timer):
+        time.sleep(late)
+        proc.create_channel(lambda now_ns, deadline_ns: None).close()
+
+    amid_both(make, lambda server, channel: channel.close())
 
 
 def test_callbacks_of_two_servers_shut_each_other_down(peer):

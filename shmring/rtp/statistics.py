@@ -162,6 +162,8 @@ def read_rtp(segment: Any) -> RtpStats:
     now = {name: int(number) for name, number in zip(GAUGES, gauges, strict=True)}
     values: dict[str, Any] = dict(zip(COUNTERS, map(int, counters), strict=True))
     values |= {name: None if now[name] == _NOTHING.get(name) else now[name] for name in GAUGES}
+    if not segment.config.direction & lib.SHM_RX:  # then nobody sets it
+        values["remote_ssrc"] = None
     values["skew_ppm"] = values.pop("skew_ppb") / 1000
     if values["reported_fraction_lost"] is not None:
         values["reported_fraction_lost"] /= 256

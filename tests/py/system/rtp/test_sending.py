@@ -397,6 +397,7 @@ def test_attaching_and_pickling(mic: Mic, shmring_pool: shmring.Pool, eventually
         other.close()
     tap = shmring.attach("mic", mode="r")
     eventually(lambda: tap.stats().rtp.ssrc == ch.ssrc)
+    assert tap.stats().rtp.remote_ssrc is None
     with pytest.raises(shmring.NoPermission):
         tap.send(b"x")
     tap.close()

@@ -147,7 +147,7 @@ typedef enum shm_rtp_kind {
     SHM_RTP_GOT_FRAME = 0,
     SHM_RTP_GOT_ERASURE = 1, /* frames that did not come in time */
     SHM_RTP_GOT_RESYNC = 2,  /* the timeline jumps: what follows begins anew */
-    SHM_RTP_GOT_BYE = 3,     /* the source left */
+    SHM_RTP_GOT_BYE = 3,     /* the source left; behind what came before */
 } shm_rtp_kind_t;
 
 #define SHM_RTP_RECOVERED 0x01u  /* sent again on request */

@@ -103,6 +103,8 @@ bool rtp_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mon
 /* Gives out what is to be given out by now. */
 void rtp_agent_play(wrk_channel_t *ch, int64_t now_mono_ns);
 int64_t rtp_agent_rx_deadline_ns(const wrk_channel_t *ch);
+/* The source said goodbye: readers get that behind all frames that came before it. */
+void rtp_agent_source_left(wrk_channel_t *ch, int64_t now_mono_ns);
 /* A record without a packet, not yet published. */
 void rtp_agent_put_event(wrk_channel_t *ch, const shm_rtp_rx_t *head, int64_t now_mono_ns);
 void rtp_agent_rx_tell(wrk_channel_t *ch);

@@ -567,21 +567,6 @@ static void on_sdes(rtp_agent_t *a, const rtcp_packet_t *p)
     }
 }
 
-static void source_left(wrk_channel_t *ch, uint32_t ssrc, int64_t now_mono_ns)
-{
-    rtp_agent_t *a = rtp_agent_of(ch);
-    const rtp_receiver_t *r = &a->rx;
-    rtp_agent_gauge(a, SHM_RTP_GAUGE_bye_mono_ns, now_mono_ns);
-    shm_rtp_rx_t head = {
-        .kind = SHM_RTP_GOT_BYE,
-        .ssrc = ssrc,
-        .due_ns = now_mono_ns - wrk_clock_shift_ns(ch),
-        .seq = r->buffered ? r->buffer.next_seq : r->raw_top,
-    };
-    rtp_agent_put_event(ch, &head, now_mono_ns);
-    wrk_rx_publish(ch);
-}
-
 static void on_bye(wrk_channel_t *ch, const rtcp_packet_t *p, uint32_t bytes, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
@@ -594,7 +579,7 @@ static void on_bye(wrk_channel_t *ch, const rtcp_packet_t *p, uint32_t bytes, in
         uint32_t ssrc = rtcp_bye_source(&bye, i);
         remove_member(&a->control, ssrc);
         if (is_source(a, ssrc))
-            source_left(ch, ssrc, now_mono_ns);
+            rtp_agent_source_left(ch, now_mono_ns);
     }
 }
 

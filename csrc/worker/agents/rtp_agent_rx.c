@@ -274,6 +274,34 @@ static void give(wrk_channel_t *ch, const rtp_adaptive_event_t *e, int64_t now_m
     }
 }
 
+static void put_bye(wrk_channel_t *ch)
+{
+    rtp_receiver_t *r = &rtp_agent_of(ch)->rx;
+    shm_rtp_rx_t head = {
+        .kind = SHM_RTP_GOT_BYE,
+        .ssrc = r->bye_ssrc,
+        .seq = r->bye_seq,
+        .due_ns = to_channel(ch, r->bye_mono_ns),
+    };
+    r->bye_waits = false;
+    rtp_agent_put_event(ch, &head, r->bye_mono_ns);
+}
+
+void rtp_agent_source_left(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    rtp_receiver_t *r = &a->rx;
+    r->bye_ssrc = r->source.current.ssrc;
+    r->bye_seq = r->buffered ? r->buffer.top_seq : r->raw_top;
+    r->bye_mono_ns = now_mono_ns;
+    r->bye_waits = r->buffered && rtp_adaptive_held(&r->buffer) > 0;
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_bye_mono_ns, now_mono_ns);
+    if (r->bye_waits)
+        return;
+    put_bye(ch);
+    wrk_rx_publish(ch);
+}
+
 void rtp_agent_play(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_receiver_t *r = &rtp_agent_of(ch)->rx;
@@ -282,11 +310,15 @@ void rtp_agent_play(wrk_channel_t *ch, int64_t now_mono_ns)
     if (!r->on || !r->buffered)
         return;
     while (rtp_adaptive_next(&r->buffer, now_mono_ns, &event)) {
+        if (r->bye_waits && event.seq > r->bye_seq)
+            put_bye(ch);
         give(ch, &event, now_mono_ns);
         any = true;
     }
     if (!any)
         return;
+    if (r->bye_waits && rtp_adaptive_held(&r->buffer) == 0)
+        put_bye(ch);
     rtp_agent_note_played(rtp_agent_of(ch));
     rtp_agent_rx_tell(ch); /* first: who reads a frame finds it counted */
     wrk_rx_publish(ch);

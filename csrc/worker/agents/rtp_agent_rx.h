@@ -39,6 +39,11 @@ typedef struct rtp_receiver {
     uint32_t *free_slots;
     uint32_t free_count;
 
+    bool bye_waits; /* for what came before it */
+    uint32_t bye_ssrc;
+    uint64_t bye_seq; /* highest before it */
+    int64_t bye_mono_ns;
+
     uint8_t resync_flags; /* why the next resync comes */
     bool new_source;      /* the next frame given out is the first of another SSRC */
     bool resync_first;    /* another worker gave out what is in the ring */

@@ -363,6 +363,24 @@ static void test_the_source_says_goodbye(void)
     end(&s);
 }
 
+static void test_a_goodbye_overtakes_no_frame(void)
+{
+    session_t s;
+    REQUIRE(start(&s, "byelast", SHM_RX, SHM_RTP_RTCP_MUX));
+    rtpt_got_t g;
+    int frames = 0;
+    for (int i = 0; i < 5; i++)
+        rtpt_send_packet(s.media, s.media_port, PEER, i);
+    send_bye(&s, PEER);
+    do {
+        REQUIRE(rtpt_get(&s.ch.reader, &g, 2000));
+        frames += g.head.kind == SHM_RTP_GOT_FRAME;
+    } while (g.head.kind != SHM_RTP_GOT_BYE);
+    CHECK_EQ(frames, 5);
+    CHECK_EQ(g.head.ssrc, PEER);
+    end(&s);
+}
+
 static void test_we_say_goodbye(void)
 {
     session_t s;
@@ -604,6 +622,7 @@ int main(void)
     RUN(test_a_receiver_learns_its_remote);
     RUN(test_members_come_and_go);
     RUN(test_the_source_says_goodbye);
+    RUN(test_a_goodbye_overtakes_no_frame);
     RUN(test_we_say_goodbye);
     RUN(test_asks_for_what_is_missing);
     RUN(test_sends_again_what_is_asked_for);

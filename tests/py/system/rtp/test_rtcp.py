@@ -94,6 +94,7 @@ def test_goodbye(pair: Pair, eventually: Any) -> None:
     byes = [item for item in got if isinstance(item, RtpBye)]
     assert [bye.ssrc for bye in byes] == [here.ssrc]
     assert len(there.pcm(byes[0])) == 0
+    assert not any(isinstance(item, RtpFrame) for item in got[got.index(byes[0]) :])
     stats = eventually(lambda: (s := there.stats().rtp).bye_mono_ns is not None and s)
     assert stats.rtcp_bye_received == 1
 

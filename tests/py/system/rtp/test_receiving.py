@@ -202,6 +202,20 @@ def test_a_source_has_to_prove_itself(mic: Mic, peer: Any) -> None:
     assert ch.stats().rtp.on_probation >= 4
 
 
+def test_a_flood_of_made_up_sources_keeps_nobody_out(mic: Mic, peer: Any) -> None:
+    ch = mic()
+    made_up = random.Random(5)
+    for number in range(100):
+        for _ in range(20):
+            peer.send(made_up.getrandbits(16), 0, b"-1", ssrc=made_up.getrandbits(32))
+        peer.send(number, number * STEP, b"%d" % number)
+        time.sleep(PTIME_S)
+    got = numbers(frames(ch))
+    assert len(got) > 80
+    assert min(got) >= 0
+    assert got[-1] == 99
+
+
 def test_another_source_takes_over(mic: Mic, peer: Any) -> None:
     ch = mic()
     stream(peer, range(20))

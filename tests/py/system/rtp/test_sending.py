@@ -70,7 +70,13 @@ def test_what_it_is(mic: Mic) -> None:
 
 
 @pytest.mark.parametrize(
-    ("clock_rate", "ptime_ns", "expected"), [(44100, 2_500_000, 110), (90000, 3_333_333, 300)]
+    ("clock_rate", "ptime_ns", "expected"),
+    [
+        (44100, 2_500_000, 110),
+        (90000, 3_333_333, 300),
+        (11025, 2_500_000, 28),
+        (48000, 2_500_000, 120),
+    ],
 )
 def test_any_clock_rate(mic: Mic, peer: Any, clock_rate: int, ptime_ns: int, expected: int) -> None:
     ch = mic(payload_type=96, clock_rate=clock_rate, ptime_ns=ptime_ns)
@@ -366,6 +372,18 @@ def test_frames_are_taken_back(mic: Mic, peer: Any) -> None:
     ch.start()
     ch.send(b"after")
     assert peer.recv().payload == b"after"
+
+
+@pytest.mark.parametrize("how", ["cancel", "purge"])
+def test_a_far_frame_that_is_taken_back_holds_up_nobody(mic: Mic, peer: Any, how: str) -> None:
+    ch = mic()
+    far = ch.send(b"far", at=ch.now_ns() + 3600 * 1000 * MS)
+    if how == "cancel":
+        assert ch.cancel(far)
+    else:
+        ch.purge()
+    ch.send(b"near")
+    assert peer.recv().payload == b"near"
 
 
 def test_asynchronous_sending(mic: Mic, peer: Any) -> None:

@@ -76,6 +76,15 @@ def test_cases_can_be_chosen_and_the_original_be_absent():
     assert "rtpsynth: false" in done.stderr
 
 
+def test_what_runs_in_real_time_has_its_rows():
+    cases = {"server-send", "server-receive", "server-own-callback", "proc-1ms", "stream-20ms"}
+    text = bench("rtp", "--json", "--peer-python", "false", *cases)
+    rows = rows_of(text, "rtp")
+    assert {row["case"] for row in rows} == cases
+    assert {row["system"] for row in rows} == {"shmring", "asyncio"}
+    assert all(row["value"] == 0 for row in rows if row["metric"] == "lost")
+
+
 def test_the_original_is_fetched_once_and_does_the_same_work(tmp_path):
     words = ("rtp", "--quick", "--json", "next-pkt", "ulaw2linear")
     done = command(*words, XDG_CACHE_HOME=str(tmp_path))

@@ -188,7 +188,7 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
 static void close_channel(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
-    rtp_agent_bye(ch, NULL, 0, rt_mono_ns());
+    rtp_agent_bye(ch, rt_mono_ns());
     agent_give_up_stamps(ch, &a->ledger);
     rtp_agent_tx_gauges(ch);
     rtp_agent_rx_tell(ch);

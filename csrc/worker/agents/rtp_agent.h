@@ -107,6 +107,7 @@ int64_t rtp_agent_rx_deadline_ns(const wrk_channel_t *ch);
 void rtp_agent_source_left(wrk_channel_t *ch, int64_t now_mono_ns);
 /* A record without a packet, not yet published. */
 void rtp_agent_put_event(wrk_channel_t *ch, const shm_rtp_rx_t *head, int64_t now_mono_ns);
+/* Puts counters and gauges into the state, RTCP's included. */
 void rtp_agent_rx_tell(wrk_channel_t *ch);
 void rtp_agent_rx_reset(wrk_channel_t *ch);
 void rtp_agent_rx_refresh(wrk_channel_t *ch);
@@ -122,12 +123,14 @@ void rtp_agent_on_rtcp(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mon
 /* Sends the reports and requests that are due. */
 void rtp_agent_rtcp_due(wrk_channel_t *ch, int64_t now_mono_ns);
 int64_t rtp_agent_rtcp_deadline_ns(const wrk_channel_t *ch);
-void rtp_agent_bye(wrk_channel_t *ch, const uint8_t *reason, size_t bytes, int64_t now_mono_ns);
+/* We leave; the next media packet takes part again. */
+void rtp_agent_bye(wrk_channel_t *ch, int64_t now_mono_ns);
 /* A media packet has left, header and all. */
 void rtp_agent_media_sent(rtp_agent_t *a, const uint8_t *packet, uint32_t bytes,
                           int64_t now_mono_ns);
 /* A packet of the source came. Returns whether it had been asked for. */
-bool rtp_agent_note_valid(rtp_agent_t *a, rtp_verdict_t verdict, uint64_t seq, int64_t now_mono_ns);
+bool rtp_agent_note_valid(rtp_agent_t *a, rtp_verdict_t verdict, uint32_t ssrc, uint64_t seq,
+                          int64_t now_mono_ns);
 /* What was given out need not be asked for any more. */
 void rtp_agent_note_played(rtp_agent_t *a);
 void rtp_agent_rtcp_tell(rtp_agent_t *a);

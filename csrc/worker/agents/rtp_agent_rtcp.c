@@ -1,11 +1,8 @@
-/* rtp_agent_rtcp.c: RTCP on the media's port or the next one, and repair by generic NACK.
+/* rtp_agent_rtcp.c: RTCP on the media's port or the next one, and packets sent again on request.
+ * When what is said to whom is the session's business (proto/rtp/rtcp_session.h).
  *
- *   due      schedule (RFC 3550 section 6.3) -> SR or RR, SDES; a packet missing for a while ->
- * NACK arrival  checked as a whole, then: SR -> LSR, mapping; report about us -> RTT, losses; SDES
- * -> CNAME; BYE -> record for the readers; NACK -> history -> sent again
- *
- * Nobody's compound takes long: so many of its packets are looked at, so many numbers of its NACKs,
- * and what is sent again is paced by a bucket of tokens, however much is asked for. */
+ * However much a remote asks for, what is sent again is paced by a bucket of tokens: neither the
+ * other channels of this core nor the link suffer. */
 #include "worker/agents/agent_socket.h"
 #include "worker/agents/rtp_agent.h"
 
@@ -18,19 +15,14 @@
 
 #define DEFAULT_BANDWIDTH_BPS 3200.0 /* 5 % of 64 kbit/s */
 #define DEFAULT_HISTORY_PACKETS 512u
-#define COMPOUND_BYTES 1200u
-#define PACKETS_PER_COMPOUND 64u
-#define ASKED_PER_COMPOUND 1024u
-#define ASK_AT_ONCE 64u
+#define MEMBERS 64u
 #define RESEND_GAP_NS (10 * RT_NS_PER_MS)
 #define RESENDS_AT_ONCE 32.0
 #define RESENDS_PER_S 2000.0
-#define SENDER_INTERVALS 2
-#define TEXT_BYTES 255u
 
 /* --- open ---------------------------------------------------------------------------------- */
 
-static int make_history(wrk_channel_t *ch)
+static int make_history(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     rtp_control_t *c = &a->control;
@@ -40,8 +32,9 @@ static int make_history(wrk_channel_t *ch)
     packets = packets != 0 ? packets : DEFAULT_HISTORY_PACKETS;
     uint32_t longest =
         ch->config.max_payload_bytes - (uint32_t)sizeof(shm_rtp_tx_t) + SHM_RTP_HEAD_BYTES;
-    size_t bytes = rtp_history_memory_bytes(packets, longest);
-    c->history_memory = malloc(bytes);
+    c->resend_tokens = RESENDS_AT_ONCE;
+    c->resend_tokens_at_mono_ns = now_mono_ns;
+    c->history_memory = malloc(rtp_history_memory_bytes(packets, longest));
     if (c->history_memory == NULL)
         return rt_err_set(
             -ENOMEM,
@@ -49,19 +42,6 @@ static int make_history(wrk_channel_t *ch)
             "or the longest packet",
             packets, longest);
     return rtp_history_init(&c->history, c->history_memory, packets, longest);
-}
-
-static int make_asking(rtp_agent_t *a)
-{
-    rtp_control_t *c = &a->control;
-    c->asks = a->rx.on && (a->config.flags & SHM_RTP_NACK_RECEIVE) != 0;
-    rtp_nack_config_t config = {
-        .first_wait_ns = a->config.nack_first_wait_ns,
-        .retry_ns = a->config.nack_retry_ns,
-        .give_up_ns = a->config.nack_give_up_ns,
-        .max_requests = a->config.nack_max_requests,
-    };
-    return c->asks ? rtp_nack_receiver_init(&c->missing, &config) : 0;
 }
 
 /* The RTCP socket follows the media's in everything but what is about packets in time. */
@@ -110,18 +90,40 @@ int rtp_agent_rtcp_socket(wrk_channel_t *ch)
     return rc;
 }
 
-static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns);
-
-static void name_ourselves(wrk_channel_t *ch)
+static int open_session(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
+    const shm_rtp_config_t *r = &a->config;
     rtp_control_t *c = &a->control;
-    if (a->config.cname[0] != '\0')
-        (void)snprintf(c->cname, sizeof c->cname, "%s", a->config.cname);
-    else
-        (void)snprintf(c->cname, sizeof c->cname, "%016llx@shmring",
-                       (unsigned long long)ch->segment.segment_id);
+    char drawn[40];
+    (void)snprintf(drawn, sizeof drawn, "%016llx@shmring",
+                   (unsigned long long)ch->segment.segment_id);
+    c->members = malloc(MEMBERS * sizeof *c->members);
+    if (c->members == NULL)
+        return rt_err_set(-ENOMEM, "no memory for a table of %u members", MEMBERS);
+    rtcp_session_config_t config = {
+        .ssrc = r->ssrc,
+        .cname = r->cname[0] != '\0' ? r->cname : drawn,
+        .bandwidth_bps = r->rtcp_bandwidth_bps > 0 ? r->rtcp_bandwidth_bps : DEFAULT_BANDWIDTH_BPS,
+        .min_interval_ns = r->rtcp_interval_ns,
+        .reduced_size = (r->flags & SHM_RTP_REDUCED_SIZE) != 0,
+        .nack_send = c->history_memory != NULL,
+        .nack_receive = a->rx.on && (r->flags & SHM_RTP_NACK_RECEIVE) != 0,
+        .nack =
+            {
+                .first_wait_ns = r->nack_first_wait_ns,
+                .retry_ns = r->nack_retry_ns,
+                .give_up_ns = r->nack_give_up_ns,
+                .max_requests = r->nack_max_requests,
+            },
+        .members = c->members,
+        .max_members = MEMBERS,
+        .seed = ch->segment.segment_id ^ r->ssrc ^ (uint64_t)now_mono_ns,
+    };
+    return rtcp_session_init(&c->session, &config, now_mono_ns);
 }
+
+static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns);
 
 int rtp_agent_rtcp_open(wrk_channel_t *ch, int64_t now_mono_ns)
 {
@@ -131,18 +133,8 @@ int rtp_agent_rtcp_open(wrk_channel_t *ch, int64_t now_mono_ns)
     rtp_agent_gauge(a, SHM_RTP_GAUGE_reported_fraction_lost, -1);
     if (!c->on)
         return 0;
-    c->schedule_config = (rtcp_schedule_config_t){
-        .bandwidth_bps =
-            a->config.rtcp_bandwidth_bps > 0 ? a->config.rtcp_bandwidth_bps : DEFAULT_BANDWIDTH_BPS,
-        .min_interval_ns = a->config.rtcp_interval_ns,
-        .seed = ch->segment.segment_id ^ a->config.ssrc ^ (uint64_t)now_mono_ns,
-    };
-    name_ourselves(ch);
-    int rc = rtcp_schedule_init(&c->schedule, &c->schedule_config, now_mono_ns);
-    rc = rc ? rc : make_asking(a);
-    rc = rc ? rc : make_history(ch);
-    c->resend_tokens = RESENDS_AT_ONCE;
-    c->resend_tokens_at_mono_ns = now_mono_ns;
+    int rc = make_history(ch, now_mono_ns);
+    rc = rc ? rc : open_session(ch, now_mono_ns);
     c->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
     if (rc == 0 && c->open)
         rc = wrk_watch(ch, &c->socket, c->udp.fd, a->held ? 0 : EPOLLIN);
@@ -158,7 +150,9 @@ void rtp_agent_rtcp_close(wrk_channel_t *ch)
         c->open = false;
     }
     free(c->history_memory);
+    free(c->members);
     c->history_memory = NULL;
+    c->members = NULL;
 }
 
 void rtp_agent_rtcp_watch(wrk_channel_t *ch)
@@ -166,68 +160,6 @@ void rtp_agent_rtcp_watch(wrk_channel_t *ch)
     rtp_agent_t *a = rtp_agent_of(ch);
     if (a->control.open)
         wrk_rewatch(ch, &a->control.socket, a->held ? 0 : EPOLLIN);
-}
-
-/* --- members ------------------------------------------------------------------------------- */
-
-static rtp_member_t *find_member(rtp_control_t *c, uint32_t ssrc)
-{
-    for (uint32_t i = 0; i < c->member_count; i++)
-        if (c->members[i].ssrc == ssrc)
-            return &c->members[i];
-    return NULL;
-}
-
-static void touch_member(rtp_agent_t *a, uint32_t ssrc, int64_t heard_mono_ns, bool sends)
-{
-    rtp_control_t *c = &a->control;
-    if (ssrc == a->config.ssrc)
-        return;
-    rtp_member_t *m = find_member(c, ssrc);
-    if (m == NULL) {
-        if (c->member_count == RTP_AGENT_MEMBERS)
-            return;
-        m = &c->members[c->member_count++];
-        *m = (rtp_member_t){.ssrc = ssrc};
-    }
-    m->heard_mono_ns = heard_mono_ns;
-    if (sends)
-        m->sent_mono_ns = heard_mono_ns;
-}
-
-static void remove_member(rtp_control_t *c, uint32_t ssrc)
-{
-    rtp_member_t *m = find_member(c, ssrc);
-    if (m != NULL)
-        *m = c->members[--c->member_count];
-}
-
-static bool we_sent(const rtp_control_t *c, int64_t now_mono_ns)
-{
-    int64_t lately = SENDER_INTERVALS * rtcp_schedule_interval_ns(&c->schedule);
-    return c->media_sent_mono_ns != 0 && now_mono_ns - c->media_sent_mono_ns <= lately;
-}
-
-/* Forgets who was silent too long, and tells the schedule who is left. */
-static void count_members(rtp_agent_t *a, int64_t now_mono_ns)
-{
-    rtp_control_t *c = &a->control;
-    int64_t timeout = rtcp_schedule_timeout_ns(&c->schedule);
-    int64_t lately = SENDER_INTERVALS * rtcp_schedule_interval_ns(&c->schedule);
-    uint32_t senders = 0;
-    if (a->rx.on && rtp_source_is_proved(&a->rx.source))
-        touch_member(a, a->rx.source.current.ssrc, a->rx.source.last_valid_ns, true);
-    for (uint32_t i = c->member_count; i-- > 0;) {
-        const rtp_member_t *m = &c->members[i];
-        if (now_mono_ns - m->heard_mono_ns > timeout)
-            c->members[i] = c->members[--c->member_count];
-        else
-            senders += m->sent_mono_ns != 0 && now_mono_ns - m->sent_mono_ns <= lately;
-    }
-    bool ours = we_sent(c, now_mono_ns);
-    rtcp_schedule_members(&c->schedule, c->member_count + 1, senders + ours, ours, now_mono_ns);
-    rtp_agent_gauge(a, SHM_RTP_GAUGE_members, c->member_count + 1);
-    rtp_agent_gauge(a, SHM_RTP_GAUGE_senders, senders + ours);
 }
 
 /* --- sending ------------------------------------------------------------------------------- */
@@ -247,167 +179,72 @@ static const udp_addr_t *destination(rtp_agent_t *a)
     return udp_addr_is_set(&c->heard) ? &c->heard : NULL;
 }
 
-static void send_compound(wrk_channel_t *ch, const uint8_t *data, size_t bytes, int64_t now_mono_ns)
+static void send_compound(wrk_channel_t *ch, const uint8_t *data, int bytes, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     rtp_control_t *c = &a->control;
     udp_tx_t message = {.data = data, .len = (uint32_t)bytes, .dest = destination(a)};
     int error = 0;
-    if (message.dest == NULL)
+    if (bytes <= 0 || message.dest == NULL)
         return;
     if (c->mux && a->link.tx != NULL)
         agent_link_offer_tx(&a->link, &message, 1, now_mono_ns);
     else
         (void)udp_send(c->mux ? &a->udp : &c->udp, &message, 1, &error);
     rtp_agent_count(a, error == 0 ? SHM_RTP_COUNT_rtcp_sent : SHM_RTP_COUNT_rtcp_failed, 1);
-    c->spoken = true;
 }
 
-static rtcp_sender_t sender_info(wrk_channel_t *ch, int64_t now_mono_ns)
+static rtcp_session_sent_t sent_so_far(const wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    rtp_agent_t *a = rtp_agent_of(ch);
-    const rtp_stream_t *s = &a->plan.stream;
-    int64_t now = rt_mono_ns();
-    return (rtcp_sender_t){
-        .ssrc = a->config.ssrc,
-        .ntp = rtcp_ntp_from_real_ns(rt_real_ns() - (now - now_mono_ns)),
+    const rtp_stream_t *s = &rtp_agent_of(ch)->plan.stream;
+    return (rtcp_session_sent_t){
+        .packets = s->packets,
+        .octets = s->octets,
         .rtp_ts = rtp_stream_ts_at(s, now_mono_ns - wrk_clock_shift_ns(ch)),
-        .packets = (uint32_t)s->packets,
-        .octets = (uint32_t)s->octets,
     };
 }
 
-/* SR or RR, and who we are: what every compound begins with. */
-static void begin_compound(wrk_channel_t *ch, rtcp_writer_t *w, const rtcp_report_t *report,
-                           int64_t now_mono_ns)
+static int64_t real_at(int64_t mono_ns)
 {
-    rtp_agent_t *a = rtp_agent_of(ch);
-    rtp_control_t *c = &a->control;
-    size_t reports = report != NULL;
-    if (we_sent(c, now_mono_ns)) {
-        rtcp_sender_t sender = sender_info(ch, now_mono_ns);
-        (void)rtcp_put_sr(w, &sender, report, reports);
-    } else {
-        (void)rtcp_put_rr(w, a->config.ssrc, report, reports);
-    }
-    rtcp_sdes_item_t name = {.type = RTCP_SDES_CNAME,
-                             .bytes = (uint8_t)strlen(c->cname),
-                             .text = (const uint8_t *)c->cname};
-    (void)rtcp_put_sdes(w, a->config.ssrc, &name, 1);
+    return rt_real_ns() - (rt_mono_ns() - mono_ns);
 }
 
-/* About the source, if anything of it came since the last report. */
-static bool make_report(rtp_agent_t *a, int64_t now_mono_ns, rtcp_report_t *report)
+static rtp_source_t *source_of(rtp_agent_t *a)
 {
-    const rtp_source_t *s = &a->rx.source;
-    if (!a->rx.on || s->counters.valid == a->control.reported_valid)
-        return false;
-    a->control.reported_valid = s->counters.valid;
-    return rtp_source_report(&a->rx.source, now_mono_ns, report);
+    return a->rx.on ? &a->rx.source : NULL;
 }
 
-static void send_report(wrk_channel_t *ch, int64_t now_mono_ns)
+void rtp_agent_rtcp_due(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
-    rtp_control_t *c = &a->control;
-    uint8_t data[COMPOUND_BYTES];
-    rtcp_writer_t w;
-    rtcp_report_t report;
-    rtcp_writer_init(&w, data, sizeof data);
-    bool any = make_report(a, now_mono_ns, &report);
-    begin_compound(ch, &w, any ? &report : NULL, now_mono_ns);
-    send_compound(ch, data, w.used, now_mono_ns);
-    rtcp_schedule_sent(&c->schedule, (uint32_t)w.used, now_mono_ns);
-}
-
-static void report_if_due(wrk_channel_t *ch, int64_t now_mono_ns)
-{
-    rtp_agent_t *a = rtp_agent_of(ch);
-    rtp_control_t *c = &a->control;
-    if (c->left || now_mono_ns < rtcp_schedule_due_ns(&c->schedule))
+    if (now_mono_ns < rtp_agent_rtcp_deadline_ns(ch))
         return;
-    count_members(a, now_mono_ns);
-    if (rtcp_schedule_expire(&c->schedule, now_mono_ns))
-        send_report(ch, now_mono_ns);
-    rtp_agent_gauge(a, SHM_RTP_GAUGE_rtcp_due_ns, rtcp_schedule_due_ns(&c->schedule));
+    uint8_t data[RTCP_SESSION_ROOM_BYTES];
+    rtcp_session_sent_t sent = sent_so_far(ch, now_mono_ns);
+    int bytes = rtcp_session_emit(&a->control.session, &sent, source_of(a), now_mono_ns,
+                                  real_at(now_mono_ns), data, sizeof data);
+    send_compound(ch, data, bytes, now_mono_ns);
 }
 
-void rtp_agent_bye(wrk_channel_t *ch, const uint8_t *reason, size_t bytes, int64_t now_mono_ns)
+int64_t rtp_agent_rtcp_deadline_ns(const wrk_channel_t *ch)
+{
+    const rtp_agent_t *a = rtp_agent_of(ch);
+    return a->control.on && !a->held ? rtcp_session_due_ns(&a->control.session) : RT_NEVER_NS;
+}
+
+void rtp_agent_bye(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
-    rtp_control_t *c = &a->control;
-    uint8_t data[COMPOUND_BYTES];
-    rtcp_writer_t w;
-    if (!c->on || c->left || !c->spoken)
+    uint8_t data[RTCP_SESSION_ROOM_BYTES];
+    if (!a->control.on)
         return;
-    rtcp_writer_init(&w, data, sizeof data);
-    begin_compound(ch, &w, NULL, now_mono_ns);
-    (void)rtcp_put_bye(&w, &a->config.ssrc, 1, (const char *)reason,
-                       bytes < TEXT_BYTES ? bytes : TEXT_BYTES);
-    /* Among more than 50 members it would have to wait its turn (RFC 3550 section 6.3.7): then
-     * those who are left find out by themselves. */
-    if (rtcp_schedule_leave(&c->schedule, (uint32_t)w.used, now_mono_ns))
-        send_compound(ch, data, w.used, now_mono_ns);
-    c->left = true;
+    rtcp_session_sent_t sent = sent_so_far(ch, now_mono_ns);
+    int bytes = rtcp_session_leave(&a->control.session, &sent, source_of(a), now_mono_ns,
+                                   real_at(now_mono_ns), data, sizeof data);
+    send_compound(ch, data, bytes, now_mono_ns);
 }
 
-/* --- what we ask for ----------------------------------------------------------------------- */
-
-static void ask(wrk_channel_t *ch, const uint16_t *seqs, size_t count, int64_t now_mono_ns)
-{
-    rtp_agent_t *a = rtp_agent_of(ch);
-    uint8_t data[COMPOUND_BYTES];
-    rtcp_nack_pair_t pairs[ASK_AT_ONCE];
-    rtcp_writer_t w;
-    size_t used = 0;
-    size_t n = rtcp_nack_pack(seqs, count, pairs, ASK_AT_ONCE, &used);
-    rtcp_writer_init(&w, data, sizeof data);
-    if ((a->config.flags & SHM_RTP_REDUCED_SIZE) == 0)
-        begin_compound(ch, &w, NULL, now_mono_ns);
-    (void)rtcp_put_nack(&w, a->config.ssrc, a->rx.source.current.ssrc, pairs, n);
-    send_compound(ch, data, w.used, now_mono_ns);
-}
-
-static void ask_if_due(wrk_channel_t *ch, int64_t now_mono_ns)
-{
-    rtp_control_t *c = &rtp_agent_of(ch)->control;
-    uint16_t seqs[ASK_AT_ONCE];
-    if (!c->asks || rtp_nack_due_ns(&c->missing) > now_mono_ns)
-        return;
-    size_t n = rtp_nack_take(&c->missing, now_mono_ns, seqs, ASK_AT_ONCE);
-    if (n > 0)
-        ask(ch, seqs, n, now_mono_ns);
-}
-
-bool rtp_agent_note_valid(rtp_agent_t *a, rtp_verdict_t verdict, uint64_t seq, int64_t now_mono_ns)
-{
-    rtp_nack_receiver_t *n = &a->control.missing;
-    if (!a->control.asks)
-        return false;
-    if (verdict == RTP_SOURCE_RESTARTED || verdict == RTP_SOURCE_CHANGED)
-        rtp_nack_restart(n);
-    uint64_t recovered = n->counters.recovered;
-    rtp_nack_packet(n, seq, now_mono_ns);
-    return n->counters.recovered != recovered;
-}
-
-void rtp_agent_note_played(rtp_agent_t *a)
-{
-    rtp_nack_receiver_t *n = &a->control.missing;
-    if (!a->control.asks || n->count == 0 || !a->rx.buffer.playing)
-        return;
-    /* The buffer counts cycles in its own way. */
-    int16_t ahead = (int16_t)((uint16_t)a->rx.buffer.next_seq - (uint16_t)n->next);
-    rtp_nack_forget_before(n, n->next + (uint64_t)(int64_t)ahead);
-}
-
-/* --- what we are asked for ----------------------------------------------------------------- */
-
-static void rejoin(rtp_control_t *c, int64_t now_mono_ns)
-{
-    c->left = false;
-    (void)rtcp_schedule_init(&c->schedule, &c->schedule_config, now_mono_ns);
-}
+/* --- media --------------------------------------------------------------------------------- */
 
 void rtp_agent_media_sent(rtp_agent_t *a, const uint8_t *packet, uint32_t bytes,
                           int64_t now_mono_ns)
@@ -415,19 +252,33 @@ void rtp_agent_media_sent(rtp_agent_t *a, const uint8_t *packet, uint32_t bytes,
     rtp_control_t *c = &a->control;
     if (!c->on)
         return;
-    c->media_sent_mono_ns = now_mono_ns;
-    c->spoken = true;
-    if (c->left)
-        rejoin(c, now_mono_ns);
+    if (c->session.has_left)
+        rtcp_session_join(&c->session, now_mono_ns);
     if (c->history_memory != NULL)
         (void)rtp_history_put(&c->history, rtp_get16(packet + 2), packet, bytes);
 }
 
+bool rtp_agent_note_valid(rtp_agent_t *a, rtp_verdict_t verdict, uint32_t ssrc, uint64_t seq,
+                          int64_t now_mono_ns)
+{
+    return a->control.on &&
+           rtcp_session_media(&a->control.session, verdict, ssrc, seq, now_mono_ns);
+}
+
+void rtp_agent_note_played(rtp_agent_t *a)
+{
+    const rtp_nack_receiver_t *n = &a->control.session.nack;
+    if (n->count == 0 || !a->rx.buffer.playing)
+        return;
+    /* The buffer counts cycles in its own way. */
+    int16_t ahead = (int16_t)((uint16_t)a->rx.buffer.next_seq - (uint16_t)n->next);
+    rtcp_session_forget_before(&a->control.session, n->next + (uint64_t)(int64_t)ahead);
+}
+
 static bool may_resend(rtp_control_t *c, int64_t now_mono_ns)
 {
-    double more = (double)(now_mono_ns - c->resend_tokens_at_mono_ns) * (RESENDS_PER_S / 1e9);
+    c->resend_tokens += (double)(now_mono_ns - c->resend_tokens_at_mono_ns) * (RESENDS_PER_S / 1e9);
     c->resend_tokens_at_mono_ns = now_mono_ns;
-    c->resend_tokens += more;
     if (c->resend_tokens > RESENDS_AT_ONCE)
         c->resend_tokens = RESENDS_AT_ONCE;
     return c->resend_tokens >= 1.0;
@@ -454,179 +305,83 @@ static void resend(wrk_channel_t *ch, uint16_t seq, int64_t now_mono_ns)
         rtp_agent_count(a, SHM_RTP_COUNT_nack_resent, 1);
 }
 
-static void resend_pair(wrk_channel_t *ch, rtcp_nack_pair_t pair, unsigned *asked,
-                        int64_t now_mono_ns)
-{
-    uint32_t wanted = 1u | (uint32_t)pair.blp << 1;
-    for (unsigned i = 0; wanted >> i != 0; i++) {
-        if ((wanted >> i & 1) == 0)
-            continue;
-        (*asked)++;
-        resend(ch, (uint16_t)(pair.pid + i), now_mono_ns);
-    }
-}
-
-static void on_nack(wrk_channel_t *ch, const rtcp_packet_t *p, unsigned *asked, int64_t now_mono_ns)
-{
-    rtp_agent_t *a = rtp_agent_of(ch);
-    rtcp_nack_t nack;
-    if (p->count != RTCP_FMT_NACK || rtcp_read_nack(p, &nack) != RTCP_OK ||
-        nack.media_ssrc != a->config.ssrc || a->control.history_memory == NULL)
-        return;
-    unsigned before = *asked;
-    for (unsigned i = 0; i < nack.pair_count && *asked < ASKED_PER_COMPOUND; i++)
-        resend_pair(ch, rtcp_nack_pair(&nack, i), asked, now_mono_ns);
-    rtp_agent_count(a, SHM_RTP_COUNT_nack_heard, *asked - before);
-}
-
 /* --- arrivals ------------------------------------------------------------------------------ */
 
-static bool is_source(const rtp_agent_t *a, uint32_t ssrc)
-{
-    return a->rx.on && rtp_source_is_proved(&a->rx.source) && a->rx.source.current.ssrc == ssrc;
-}
-
 /* How the remote receives us. */
-static void on_report(rtp_agent_t *a, const rtcp_report_t *r, int64_t arrival_mono_ns)
+static void tell_reported(rtp_agent_t *a)
 {
-    if (r->ssrc != a->config.ssrc)
-        return;
-    int64_t real = rt_real_ns() - (rt_mono_ns() - arrival_mono_ns);
-    int64_t rtt = rtcp_rtt_ns(r, rtcp_ntp_mid(rtcp_ntp_from_real_ns(real)));
-    if (rtt >= 0)
-        rtp_agent_gauge(a, SHM_RTP_GAUGE_rtt_ns, rtt);
-    rtp_agent_gauge(a, SHM_RTP_GAUGE_reported_fraction_lost, r->fraction_lost);
-    rtp_agent_gauge(a, SHM_RTP_GAUGE_reported_lost, r->cumulative_lost);
-    rtp_agent_gauge(a, SHM_RTP_GAUGE_reported_jitter_units, r->jitter);
-    rtp_agent_gauge(a, SHM_RTP_GAUGE_reported_highest_seq, r->highest_seq);
-    rtp_agent_gauge(a, SHM_RTP_GAUGE_report_mono_ns, arrival_mono_ns);
+    const rtcp_session_reported_t *r = &a->control.session.reported;
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_rtt_ns, r->rtt_ns);
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_reported_fraction_lost, r->report.fraction_lost);
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_reported_lost, r->report.cumulative_lost);
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_reported_jitter_units, r->report.jitter);
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_reported_highest_seq, r->report.highest_seq);
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_report_mono_ns, r->mono_ns);
 }
 
-static void on_reports(rtp_agent_t *a, const rtcp_packet_t *p, int64_t arrival_mono_ns)
+static void keep_cname(shm_rtp_state_t *s, const char *cname)
 {
-    for (unsigned i = 0; i < p->count; i++) {
-        rtcp_report_t report;
-        if (rtcp_read_report(p, i, &report) == RTCP_OK)
-            on_report(a, &report, arrival_mono_ns);
-    }
-}
-
-static void on_sr(rtp_agent_t *a, const rtcp_packet_t *p, int64_t arrival_mono_ns)
-{
-    rtcp_sender_t s;
-    if (rtcp_read_sr(p, &s) != RTCP_OK)
-        return;
-    rtp_agent_count(a, SHM_RTP_COUNT_rtcp_sr_received, 1);
-    touch_member(a, s.ssrc, arrival_mono_ns, true);
-    on_reports(a, p, arrival_mono_ns);
-    if (!is_source(a, s.ssrc))
-        return;
-    rtp_source_sr(&a->rx.source, s.ssrc, s.ntp, arrival_mono_ns);
-    rtp_agent_gauge(a, SHM_RTP_GAUGE_sr_ntp, (int64_t)s.ntp);
-    rtp_agent_gauge(a, SHM_RTP_GAUGE_sr_rtp_ts, s.rtp_ts);
-    rtp_agent_gauge(a, SHM_RTP_GAUGE_sr_mono_ns, arrival_mono_ns);
-    rtp_agent_gauge(a, SHM_RTP_GAUGE_sr_packets, s.packets);
-    rtp_agent_gauge(a, SHM_RTP_GAUGE_sr_octets, s.octets);
-}
-
-static void on_rr(rtp_agent_t *a, const rtcp_packet_t *p, int64_t arrival_mono_ns)
-{
-    uint32_t ssrc;
-    if (rtcp_read_rr(p, &ssrc) != RTCP_OK)
-        return;
-    rtp_agent_count(a, SHM_RTP_COUNT_rtcp_rr_received, 1);
-    touch_member(a, ssrc, arrival_mono_ns, false);
-    on_reports(a, p, arrival_mono_ns);
-}
-
-static void keep_cname(rtp_agent_t *a, const rtcp_sdes_item_t *item)
-{
-    shm_rtp_state_t *s = a->state;
-    if (s->remote_cname[item->bytes] == '\0' &&
-        memcmp(s->remote_cname, item->text, item->bytes) == 0)
+    if (strncmp(s->remote_cname, cname, sizeof s->remote_cname) == 0)
         return;
     uint32_t changes = rt_load_relaxed(&s->cname_changes) | 1;
     rt_store_relaxed(&s->cname_changes, changes);
     rt_fence_release(); /* N1: pairs with N2 in ring_read_rtp_cname */
     memset(s->remote_cname, 0, sizeof s->remote_cname);
-    memcpy(s->remote_cname, item->text, item->bytes);
+    memcpy(s->remote_cname, cname, strnlen(cname, sizeof s->remote_cname - 1));
     rt_store_release(&s->cname_changes, changes + 1);
 }
 
-/* The source's, or where nothing is received, that of whoever reports. */
-static void on_sdes(rtp_agent_t *a, const rtcp_packet_t *p)
+/* The source, or where nothing is received somebody who takes part. */
+static const rtcp_member_t *other_side(const rtp_agent_t *a)
 {
-    rtcp_sdes_reader_t reader;
-    rtcp_sdes_item_t item;
-    bool proved = a->rx.on && rtp_source_is_proved(&a->rx.source);
-    rtcp_sdes_reader_init(&reader, p);
-    while (rtcp_sdes_next(&reader, &item) == 1) {
-        bool theirs = proved ? is_source(a, item.ssrc) : item.ssrc != a->config.ssrc;
-        if (item.type == RTCP_SDES_CNAME && theirs)
-            keep_cname(a, &item);
-    }
+    const rtcp_session_t *s = &a->control.session;
+    const rtcp_member_t *source = rtcp_session_source(s);
+    bool any = source == NULL && !a->rx.on && s->members.count > 0;
+    return any ? &s->members.slots[s->members.order[0]] : source;
 }
 
-static void on_bye(wrk_channel_t *ch, const rtcp_packet_t *p, uint32_t bytes, int64_t now_mono_ns)
+static void tell_other_side(rtp_agent_t *a)
 {
-    rtp_agent_t *a = rtp_agent_of(ch);
-    rtcp_bye_t bye;
-    if (rtcp_read_bye(p, &bye) != RTCP_OK)
+    const rtcp_member_t *m = other_side(a);
+    if (m == NULL)
         return;
-    rtp_agent_count(a, SHM_RTP_COUNT_rtcp_bye_received, 1);
-    rtcp_schedule_bye_heard(&a->control.schedule, bytes);
-    for (unsigned i = 0; i < bye.sources; i++) {
-        uint32_t ssrc = rtcp_bye_source(&bye, i);
-        remove_member(&a->control, ssrc);
-        if (is_source(a, ssrc))
-            rtp_agent_source_left(ch, now_mono_ns);
-    }
-}
-
-static void on_packet(wrk_channel_t *ch, const rtcp_packet_t *p, uint32_t bytes, unsigned *asked,
-                      int64_t arrival_mono_ns, int64_t now_mono_ns)
-{
-    rtp_agent_t *a = rtp_agent_of(ch);
-    if (p->type == RTCP_SR)
-        on_sr(a, p, arrival_mono_ns);
-    else if (p->type == RTCP_RR)
-        on_rr(a, p, arrival_mono_ns);
-    else if (p->type == RTCP_SDES)
-        on_sdes(a, p);
-    else if (p->type == RTCP_BYE)
-        on_bye(ch, p, bytes, now_mono_ns);
-    else if (p->type == RTCP_RTPFB)
-        on_nack(ch, p, asked, now_mono_ns);
+    keep_cname(a->state, m->cname);
+    if (m->sr_ns == 0)
+        return;
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_sr_ntp, (int64_t)m->sr.ntp);
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_sr_rtp_ts, m->sr.rtp_ts);
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_sr_mono_ns, m->sr_ns);
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_sr_packets, m->sr.packets);
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_sr_octets, m->sr.octets);
 }
 
 void rtp_agent_on_rtcp(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
-    bool reduced = (a->config.flags & SHM_RTP_REDUCED_SIZE) != 0;
-    if (rtcp_check(item->payload, item->payload_bytes, reduced) != RTCP_OK) {
-        rtp_agent_count(a, SHM_RTP_COUNT_rtcp_malformed, 1);
+    rtp_control_t *c = &a->control;
+    rtcp_session_got_t got;
+    int rc = rtcp_session_receive(&c->session, item->payload, item->payload_bytes,
+                                  item->time_ns + wrk_clock_shift_ns(ch), source_of(a), &got);
+    if (rc < 0)
         return;
-    }
-    rtp_agent_count(a, SHM_RTP_COUNT_rtcp_received, 1);
-    rtcp_schedule_received(&a->control.schedule, item->payload_bytes);
-    agent_addr_in(&a->control.heard, &item->source);
-    int64_t arrival = item->time_ns + wrk_clock_shift_ns(ch);
-    rtcp_reader_t reader;
-    rtcp_packet_t packet;
-    unsigned asked = 0;
-    rtcp_reader_init(&reader, item->payload, item->payload_bytes);
-    for (unsigned i = 0; i < PACKETS_PER_COMPOUND && rtcp_next(&reader, &packet) == 1; i++)
-        on_packet(ch, &packet, item->payload_bytes, &asked, arrival, now_mono_ns);
-    count_members(a, now_mono_ns);
+    if (!got.has_our_ssrc)
+        agent_addr_in(&c->heard, &item->source);
+    if (got.is_about_us)
+        tell_reported(a);
+    tell_other_side(a);
+    rtp_agent_rtcp_tell(a); /* before a reader learns of it */
+    if (got.source_left)
+        rtp_agent_source_left(ch, now_mono_ns);
+    for (uint32_t i = 0; i < got.resend_count; i++)
+        resend(ch, got.resend[i], now_mono_ns);
 }
 
-/* Only from the remote of a connected channel, from whichever port. */
+/* Of a connected channel only from its remote. */
 static bool wanted(wrk_channel_t *ch, const udp_rx_t *in)
 {
-    rtp_agent_t *a = rtp_agent_of(ch);
-    if (!ch->config.connect || !udp_addr_is_set(&a->control.remote) ||
-        udp_addr_is_multicast(&a->control.remote) ||
-        udp_addr_equal(&a->control.remote, &in->source))
+    const udp_addr_t *remote = &rtp_agent_of(ch)->control.remote;
+    if (!ch->config.connect || !udp_addr_is_set(remote) || udp_addr_is_multicast(remote) ||
+        udp_addr_equal(remote, &in->source))
         return true;
     wrk_count(ch, SHM_COUNT_rx_filtered, 1);
     return false;
@@ -647,37 +402,30 @@ static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
         if (wanted(ch, in))
             rtp_agent_on_rtcp(ch, &item, now_mono_ns);
     }
+    rtp_agent_rtcp_tell(a);
 }
 
-/* --- deadlines ----------------------------------------------------------------------------- */
-
-void rtp_agent_rtcp_due(wrk_channel_t *ch, int64_t now_mono_ns)
-{
-    rtp_agent_t *a = rtp_agent_of(ch);
-    if (!a->control.on || a->held)
-        return;
-    report_if_due(ch, now_mono_ns);
-    ask_if_due(ch, now_mono_ns);
-}
-
-int64_t rtp_agent_rtcp_deadline_ns(const wrk_channel_t *ch)
-{
-    const rtp_agent_t *a = rtp_agent_of(ch);
-    const rtp_control_t *c = &a->control;
-    if (!c->on || a->held)
-        return RT_NEVER_NS;
-    int64_t report = c->left ? RT_NEVER_NS : rtcp_schedule_due_ns(&c->schedule);
-    int64_t asking = c->asks ? rtp_nack_due_ns(&c->missing) : RT_NEVER_NS;
-    return report < asking ? report : asking;
-}
+/* --- statistics ---------------------------------------------------------------------------- */
 
 void rtp_agent_rtcp_tell(rtp_agent_t *a)
 {
-    const rtp_nack_counters_t *n = &a->control.missing.counters;
-    if (!a->control.asks)
+    const rtcp_session_t *s = &a->control.session;
+    const rtcp_session_counters_t *c = &s->counters;
+    const rtp_nack_counters_t *n = &s->nack.counters;
+    if (!a->control.on)
         return;
+    rtp_agent_tell(a, SHM_RTP_COUNT_rtcp_received, c->received);
+    rtp_agent_tell(a, SHM_RTP_COUNT_rtcp_malformed, c->malformed);
+    rtp_agent_tell(a, SHM_RTP_COUNT_rtcp_sr_received, c->sr_received);
+    rtp_agent_tell(a, SHM_RTP_COUNT_rtcp_rr_received, c->rr_received);
+    rtp_agent_tell(a, SHM_RTP_COUNT_rtcp_bye_received, c->bye_received);
+    rtp_agent_tell(a, SHM_RTP_COUNT_nack_heard, c->nack_heard);
     rtp_agent_tell(a, SHM_RTP_COUNT_nack_missing, n->missing);
     rtp_agent_tell(a, SHM_RTP_COUNT_nack_requested, n->requested);
     rtp_agent_tell(a, SHM_RTP_COUNT_nack_recovered, n->recovered);
     rtp_agent_tell(a, SHM_RTP_COUNT_nack_given_up, n->given_up);
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_members, rtcp_session_members(s));
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_senders, rtcp_session_senders(s));
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_rtcp_due_ns,
+                    s->has_left ? 0 : rtcp_schedule_due_ns(&s->schedule));
 }

@@ -420,7 +420,7 @@ static void on_media(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_
     if (verdict < 0)
         return;
     note_verdict(r, verdict);
-    bool recovered = rtp_agent_note_valid(a, verdict, seq, now_mono_ns);
+    bool recovered = rtp_agent_note_valid(a, verdict, view.ssrc, seq, now_mono_ns);
     if (r->buffered)
         into_buffer(ch, item, &view, arrival, recovered);
     else
@@ -546,10 +546,10 @@ static void tell_buffer(rtp_agent_t *a)
 void rtp_agent_rx_tell(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
+    rtp_agent_rtcp_tell(a);
     if (!a->rx.on)
         return;
     tell_source(a);
-    rtp_agent_rtcp_tell(a);
     if (a->rx.buffered)
         tell_buffer(a);
 }
@@ -564,9 +564,8 @@ void rtp_agent_rx_reset(wrk_channel_t *ch)
 void rtp_agent_rx_refresh(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
-    if (!a->rx.on)
-        return;
-    rt_store_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops],
-                     udp_drops_refresh(&a->udp) - a->rx.drops_base);
+    if (a->rx.on)
+        rt_store_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops],
+                         udp_drops_refresh(&a->udp) - a->rx.drops_base);
     rtp_agent_rx_tell(ch);
 }

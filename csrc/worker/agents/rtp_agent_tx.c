@@ -129,7 +129,7 @@ static void mark(wrk_channel_t *ch, const tx_item_t *mark, int64_t now_mono_ns)
     int rc = tx_queue_take(&ch->tx, mark->ref, &item);
     if (rc == 0) {
         if (a->plan.head.what == SHM_RTP_BYE)
-            rtp_agent_bye(ch, a->plan.media, a->plan.bytes, now_mono_ns);
+            rtp_agent_bye(ch, now_mono_ns);
         tx_queue_finish(&ch->tx, mark->ref);
         rtp_plan_pause(&a->plan, a->plan.head.samples, to_channel(ch, now_mono_ns));
     } else if (rc == -ECANCELED) {

@@ -16,9 +16,10 @@ static shm_rtp_config_t listening(shm_rtp_delivery_t delivery)
     shm_rtp_config_t c = rtpt_stream();
     c.delivery = (uint8_t)delivery;
     c.min_sequential = 1;
-    c.first_delay_ns = 40 * RT_NS_PER_MS;
-    c.min_delay_ns = 40 * RT_NS_PER_MS; /* a busy machine is late by some */
-    c.max_delay_ns = 200 * RT_NS_PER_MS;
+    /* A busy machine sends and receives late. */
+    c.first_delay_ns = c.min_delay_ns = 200 * RT_NS_PER_MS;
+    c.max_delay_ns = 600 * RT_NS_PER_MS;
+    c.conceal_ns = -1;
     return c;
 }
 
@@ -113,13 +114,13 @@ static void test_frames_at_their_playout_time(void)
         CHECK_EQ(g.head.flags, 0);
         CHECK(rt_mono_ns() >= g.head.due_ns);
         CHECK(g.head.due_ns >= g.record.time_ns);
-        CHECK(g.head.due_ns <= g.record.time_ns + 400 * RT_NS_PER_MS);
+        CHECK(g.head.due_ns <= g.record.time_ns + 2 * RT_NS_PER_S);
         CHECK_EQ(g.record.stamp, SHM_STAMP_KERNEL);
         CHECK_EQ(g.record.source.family, 4);
     }
     CHECK_EQ(rtpt_count(&r.ch, SHM_RTP_COUNT_valid), FRAMES);
     CHECK(rtpt_gauge_is(&r.ch, SHM_RTP_GAUGE_remote_ssrc, 5));
-    CHECK(rtpt_gauge(&r.ch, SHM_RTP_GAUGE_target_ns) >= 40 * RT_NS_PER_MS);
+    CHECK(rtpt_gauge(&r.ch, SHM_RTP_GAUGE_target_ns) >= 200 * RT_NS_PER_MS);
     CHECK_EQ(rtpt_gauge(&r.ch, SHM_RTP_GAUGE_highest_seq), 65530 + FRAMES - 1);
     check_conservation(&r);
     end(&r);
@@ -339,7 +340,7 @@ static void test_a_bad_network(void)
     rtpt_got_t g;
     int delivered = 0, missing = 0, dry = 0;
     uint64_t expected = 0;
-    while (get(&r, &g, 500)) {
+    while (get(&r, &g, 800)) {
         if (g.head.kind == SHM_RTP_GOT_ERASURE) {
             dry += (g.head.flags & SHM_RTP_DRY) != 0;
             missing += (int)g.head.frames;
@@ -442,7 +443,7 @@ static void test_running_dry(void)
     }
     rtpt_got_t g;
     int frames = 0, dry = 0;
-    while (get(&r, &g, 400)) {
+    while (get(&r, &g, 800)) {
         frames += g.head.kind == SHM_RTP_GOT_FRAME;
         if (g.head.kind == SHM_RTP_GOT_ERASURE) {
             CHECK_EQ(g.head.flags, SHM_RTP_DRY);
@@ -509,7 +510,7 @@ static void test_hostile_streams(void)
             CHECK(wt_count_to(&r.ch, SHM_COUNT_rx_received, (uint64_t)i + 1));
     }
     rtpt_got_t g;
-    while (get(&r, &g, 300))
+    while (get(&r, &g, 800))
         CHECK(g.head.kind <= SHM_RTP_GOT_RESYNC);
     check_conservation(&r);
     CHECK(rtpt_count(&r.ch, SHM_RTP_COUNT_unexpected_pt) > 0);
@@ -535,7 +536,7 @@ static void test_through_an_emulated_link(void)
     }
     rtpt_got_t g;
     int frames = 0, missing = 0;
-    while (get(&r, &g, 400)) {
+    while (get(&r, &g, 800)) {
         frames += g.head.kind == SHM_RTP_GOT_FRAME;
         missing += g.head.kind == SHM_RTP_GOT_ERASURE ? (int)g.head.frames : 0;
     }

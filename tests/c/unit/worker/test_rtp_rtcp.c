@@ -92,7 +92,6 @@ typedef struct compound {
     unsigned reports;
     rtcp_report_t report;
     char cname[256];
-    char reason[256];
     rtcp_nack_t nack;
 } compound_t;
 
@@ -108,8 +107,6 @@ static void read_packet(compound_t *c, const rtcp_packet_t *p)
         c->has_rr = rtcp_read_rr(p, &c->reporter) == RTCP_OK;
     } else if (p->type == RTCP_BYE) {
         c->has_bye = rtcp_read_bye(p, &bye) == RTCP_OK;
-        if (c->has_bye && bye.reason != NULL)
-            memcpy(c->reason, bye.reason, bye.reason_bytes);
     } else if (p->type == RTCP_RTPFB) {
         c->has_nack = rtcp_read_nack(p, &c->nack) == RTCP_OK;
     } else if (p->type == RTCP_SDES) {
@@ -287,10 +284,6 @@ static void reports_of_a_receiver(shm_rtp_rtcp_t rtcp)
     CHECK_EQ(rtpt_gauge(&s.ch, SHM_RTP_GAUGE_sr_packets), 17);
     CHECK_EQ(rtpt_gauge(&s.ch, SHM_RTP_GAUGE_sr_octets), 1700);
     CHECK_STR_EQ(rtpt_state(&s.ch)->remote_cname, "them@test");
-    /* Nothing new of the source: nothing to report. */
-    for (int i = 0; i < 20 && c.reports > 0; i++)
-        REQUIRE(get_compound(&s, &c, false, 2000));
-    CHECK_EQ(c.reports, 0);
     end(&s);
 }
 
@@ -329,8 +322,6 @@ static void test_members_come_and_go(void)
     send_rr(&s, OURS, NULL, "x"); /* our own, looped back */
     send_bye(&s, 1);
     CHECK(rtpt_gauge_is(&s.ch, SHM_RTP_GAUGE_members, 5));
-    /* Silent for five intervals. */
-    CHECK(rtpt_gauge_is(&s.ch, SHM_RTP_GAUGE_members, 1));
     /* More than are told apart: no harm. */
     uint64_t before = rtpt_count(&s.ch, SHM_RTP_COUNT_rtcp_rr_received);
     for (uint32_t i = 1; i <= 500; i++) {
@@ -338,7 +329,7 @@ static void test_members_come_and_go(void)
         if (i % 50 == 0)
             CHECK(rtpt_count_to(&s.ch, SHM_RTP_COUNT_rtcp_rr_received, before + i));
     }
-    CHECK(rtpt_gauge(&s.ch, SHM_RTP_GAUGE_members) <= 129);
+    CHECK(rtpt_gauge(&s.ch, SHM_RTP_GAUGE_members) <= 65);
     end(&s);
 }
 
@@ -388,11 +379,10 @@ static void test_we_say_goodbye(void)
     REQUIRE(start(&s, "leave", SHM_TX, SHM_RTP_RTCP_MUX));
     CHECK_EQ(rtpt_frame(&s.ch, "x", 1), 0);
     shm_rtp_tx_t bye = rtpt_head(SHM_RTP_BYE);
-    CHECK_EQ(rtpt_push(&s.ch, &bye, "enough", 6, 0, NULL), 0);
+    CHECK_EQ(rtpt_push(&s.ch, &bye, NULL, 0, 0, NULL), 0);
     do
         REQUIRE(get_compound(&s, &c, false, 2000));
     while (!c.has_bye);
-    CHECK_STR_EQ(c.reason, "enough");
     CHECK(c.has_sr && c.sender.packets == 1);
     CHECK(!get_compound(&s, &c, false, 200)); /* who left is silent */
     CHECK_EQ(rtpt_frame(&s.ch, "y", 1), 0);   /* and comes back with the next word */

@@ -198,6 +198,8 @@ def _stream(plan: Plan) -> Iterator[Row]:
     def bind(system: str) -> Measure:
         return lambda: stream.measure(system, plan.run_s(4), plan.worker_cpu, plan.namespace)
 
-    yield from alternate(
-        plan, BENCH, "stream-20ms", {system: bind(system) for system in stream.SYSTEMS}
-    )
+    def bare() -> Figures:
+        return stream.measure_floor(plan.run_s(4), plan.worker_cpu, plan.other_cpu)
+
+    systems = {system: bind(system) for system in stream.SYSTEMS}
+    yield from alternate(plan, BENCH, "stream-20ms", {**systems, "floor": bare})

@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import shmring
+from shmring.cli import floor
 from shmring.cli.measure import Figures
 from shmring.cli.samples import Lateness
 
@@ -80,16 +81,21 @@ def judge(arrivals: Sequence[Arrival], packets: int) -> Figures:
     first = arrivals[0]
     apart_ns = [_media_ns(one.timestamp - first.timestamp) for one in arrivals]
     transit_ns = [one.stamp_ns - ns for one, ns in zip(arrivals, apart_ns, strict=True)]
-    late = Lateness(ns - min(transit_ns) for ns in transit_ns)
-    lost = packets - len(arrivals)
     too_late = sum(ns > transit_ns[0] + BUFFER_NS for ns in transit_ns)
+    silent = too_late + packets - len(arrivals)
+    return {**_distances(transit_ns, packets), ("silence", "percent"): 100 * silent / packets}
+
+
+def _distances(transit_ns: Sequence[int], packets: int) -> dict[tuple[str, str], float]:
+    """From the grid through the earliest packet."""
+    late = Lateness(ns - min(transit_ns) for ns in transit_ns)
+    lost = packets - len(transit_ns)
     off_grid = sum(ns > OFF_GRID_NS for ns in late.values_ns)
     return {
         ("error_p50", "ns"): late.error_ns(0.5),
         ("error_p99", "ns"): late.error_ns(0.99),
         ("error_max", "ns"): late.max_ns,
         ("off_grid", "percent"): 100 * (off_grid + lost) / packets,
-        ("silence", "percent"): 100 * (too_late + lost) / packets,
         ("lost", "percent"): 100 * lost / packets,
     }
 
@@ -140,7 +146,7 @@ _SO_TIMESTAMPNS = 35
 
 def measure(system: str, seconds: float, cpu: int | None, namespace: str) -> Figures:
     """Let a process send for some seconds; return what the receiver makes of it."""
-    packets = max(10, round(seconds * 1e9 / PTIME_NS))
+    packets = _count(seconds)
     receiver = _Receiver(packets)
     with receiver.running():
         job = Job(receiver.port, packets, seed=1, cpu=cpu)
@@ -157,6 +163,26 @@ def measure(system: str, seconds: float, cpu: int | None, namespace: str) -> Fig
         lines = done.stderr.strip().splitlines() or ["no reason given"]
         raise OSError(None, f"{system} sender failed: {lines[-1]}")
     return judge(receiver.arrivals, packets)
+
+
+def measure_floor(seconds: float, cpu: int | None, other_cpu: int | None) -> Figures:
+    """The same grid by bare C, which has nothing else to do and never stalls."""
+    packets = _count(seconds)
+    with floor.Receiver(packets, cpu=other_cpu) as receiver:
+        floor.run(
+            "timed",
+            timeout_s=seconds + _START_S,
+            port=receiver.port,
+            count=packets,
+            interval_ns=PTIME_NS,
+            cpu=cpu,
+        )
+        received = receiver.result(_START_S)
+    return _distances(received.lateness.values_ns, packets)
+
+
+def _count(seconds: float) -> int:
+    return max(10, round(seconds * 1e9 / PTIME_NS))
 
 
 # --- sending --------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def test_what_runs_in_real_time_has_its_rows():
     text = bench("rtp", "--json", "--peer-python", "false", *cases)
     rows = rows_of(text, "rtp")
     assert {row["case"] for row in rows} == cases
-    assert {row["system"] for row in rows} == {"shmring", "asyncio"}
+    assert {row["system"] for row in rows} == {"shmring", "asyncio", "floor"}
     assert all(row["value"] == 0 for row in rows if row["metric"] == "lost")
 
 

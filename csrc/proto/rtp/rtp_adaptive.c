@@ -52,6 +52,7 @@
 #define FOLLOWS_WITHIN 100u
 #define GAP_AT_ONCE 1000u
 #define SEQ_CYCLE UINT64_C(65536)
+#define ERASURES_PER_S 1000
 #define LEAST_ENTRIES 4u
 
 /* ---- configuration ---- */
@@ -577,6 +578,11 @@ static bool is_old(const rtp_adaptive_t *b, const rtp_adaptive_entry_t *entry)
     return entry->seq < b->resync_seq;
 }
 
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 /* How many of the missing frames had their time before anything behind them came. */
 static uint64_t gone_by(const rtp_adaptive_t *b, const rtp_adaptive_entry_t *head, int64_t step,
                         uint64_t missing)
@@ -589,6 +595,21 @@ static uint64_t gone_by(const rtp_adaptive_t *b, const rtp_adaptive_entry_t *hea
     return gone < missing ? gone : missing;
 }
 
+/* How many steps make an erasure: it lasts for 1 ms at least, or a sender whose timestamps hardly
+ * move would have one given out for each of them. */
+static int64_t steps_per_erasure(const rtp_adaptive_t *b, int64_t step)
+{
+    int64_t least = (int64_t)b->config.clock_rate / ERASURES_PER_S;
+    return step > 0 && step < least ? (least + step - 1) / step : 1;
+}
+
+/* Frames missing at the same time are erased together, however many. */
+static uint64_t frames_at_once(const rtp_adaptive_t *b, int64_t step, uint64_t missing)
+{
+    uint64_t frames = step > 0 ? (uint64_t)steps_per_erasure(b, step) : missing;
+    return frames < missing ? frames : missing;
+}
+
 static next_t look_at_gap(const rtp_adaptive_t *b, const rtp_adaptive_entry_t *head)
 {
     uint64_t missing = head->seq - b->next_seq;
@@ -599,7 +620,7 @@ static next_t look_at_gap(const rtp_adaptive_t *b, const rtp_adaptive_entry_t *h
     if (missing > GAP_AT_ONCE || is_old(b, head))
         next.frames = missing;
     else if (next.media >= b->concealed_to)
-        next.frames = gone_by(b, head, step, missing);
+        next.frames = larger(gone_by(b, head, step, missing), frames_at_once(b, step, missing));
     return next;
 }
 
@@ -706,15 +727,16 @@ static bool give_gap(rtp_adaptive_t *b, const next_t *next, rtp_adaptive_event_t
 
 static void give_dry(rtp_adaptive_t *b, const next_t *next, rtp_adaptive_event_t *event)
 {
+    int64_t span = (int64_t)b->step * steps_per_erasure(b, (int64_t)b->step);
     *event = (rtp_adaptive_event_t){
         .kind = RTP_ADAPTIVE_ERASURE,
         .ts = (uint32_t)next->media,
         .seq = b->next_seq,
-        .ts_span = (int32_t)b->step,
+        .ts_span = (int32_t)span,
         .due_ns = next->due_ns,
     };
-    b->concealed_to = next->media + b->step;
-    b->dry_ns += rtp_units_to_ns((int64_t)b->step, b->config.clock_rate);
+    b->concealed_to = next->media + span;
+    b->dry_ns += rtp_units_to_ns(span, b->config.clock_rate);
     b->counters.erasures++;
 }
 

@@ -14,7 +14,8 @@
  *              delay neither creeps up nor runs dry over hours.
  *   loss       a frame that is missing at its playout time, with a later one already there, is an
  *              erasure. Nothing waits any longer for it: a loss leaves no trace in the delay. Those
- *              whose time went by before anything later came are one erasure together.
+ *              whose time went by before anything later came are one erasure together, and so are
+ *              those of the same millisecond.
  *   running dry  with nothing there at all, erasures without a frame are given out for up to
  *              conceal_ns; then it is taken for a pause of the sender.
  *   discontinuity  a jump of the sender's timestamps or sequence numbers, proved by a second packet

@@ -495,6 +495,24 @@ static void test_pause_of_the_sender_is_no_loss(void)
     CHECK_EQ(run.b.counters.pause_ns, (uint64_t)(9 * 100 * MS));
 }
 
+/* Timestamps that hardly move, and losses between them: no flood of erasures. */
+static void test_erasures_last_for_a_millisecond(void)
+{
+    rtp_adaptive_config_t config = {.clock_rate = 90000, .conceal_ns = 100 * MS};
+    begin(&config);
+    for (uint32_t i = 0; i < 10; i++)
+        send_at((uint16_t)i, 1 * i, i * 11 * MS / 1000);
+    send_at(500, 500, 500 * 11 * MS / 1000);
+    send_at(900, 500, 500 * 11 * MS / 1000 + 1);
+    send_at(901, 501 + 90000, SECOND);
+    play_all();
+    CHECK_EQ(run.frames, 13);
+    CHECK_EQ(run.erased, 490 + 399);
+    CHECK(run.b.counters.erasures <= 8 + 100);
+    CHECK(run.dry >= 90 && run.dry <= 100);
+    check_conservation();
+}
+
 static void test_duplicates_and_stragglers_are_told_apart(void)
 {
     begin(&plain);
@@ -655,6 +673,7 @@ int main(void)
     RUN(test_announced_restart_needs_no_proof);
     RUN(test_single_corrupted_packet_changes_nothing);
     RUN(test_pause_of_the_sender_is_no_loss);
+    RUN(test_erasures_last_for_a_millisecond);
     RUN(test_duplicates_and_stragglers_are_told_apart);
     RUN(test_repeated_packets_say_nothing_about_the_path);
     RUN(test_full_buffer_gives_up_the_oldest);

@@ -1,0 +1,41 @@
+/* nfx_grid.h: when to send.
+ *
+ *     instants    |         |         |         |         |
+ *     sends       x         x           (stall) x  x      x        one in each cell at most,
+ *     cells       [---0----)[---1----)[---2----)[3-)[...           at its start or late
+ *
+ * Instants are origin + k * period, so lateness does not add up. What is late goes out at once; the
+ * instants that passed meanwhile are skipped, never made up for. Hence, whatever the stalls:
+ *
+ *     sends in any span <= span / period + 2
+ *
+ * Caller's memory, one thread, no clock. */
+#ifndef NFX_GRID_H
+#define NFX_GRID_H
+
+#include <stdint.h>
+
+typedef struct nfx_grid {
+    int64_t period_ns; /* above 0 */
+    int64_t due_ns;    /* next instant */
+} nfx_grid_t;
+
+/* Moves the next instant to the first one not before earliest_ns; never back. Returns how many were
+ * passed over. */
+static inline uint64_t nfx_grid_skip_to(nfx_grid_t *g, int64_t earliest_ns)
+{
+    if (g->due_ns >= earliest_ns)
+        return 0;
+    int64_t periods = (earliest_ns - g->due_ns + g->period_ns - 1) / g->period_ns;
+    g->due_ns += periods * g->period_ns;
+    return (uint64_t)periods;
+}
+
+/* The cell that now_ns lies in was served. Returns how many were skipped before it. Call it only
+ * where now_ns has reached due_ns. */
+static inline uint64_t nfx_grid_serve(nfx_grid_t *g, int64_t now_ns)
+{
+    return nfx_grid_skip_to(g, now_ns + 1) - 1;
+}
+
+#endif

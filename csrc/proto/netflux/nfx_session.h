@@ -1,0 +1,186 @@
+/* nfx_session.h: one link to one partner that exchanges its values in cycles.
+ *
+ *                 fresh?                          number, feedback, payload
+ *     values -------------+                                  | datagram
+ *                         v                                  v
+ *     deadline ---> [ grid: due? ] -- emit -->        [ window: news? ] -- receive --> payload
+ *                         ^       header: our next      |         |
+ *                         |       number, and the       |         +--> alive: watchdog
+ *                         |       number accepted last  v feedback
+ *     sent --------> [ echo: 256 send times ] <---------+
+ *                         +--> heard, round trips, losses
+ *
+ * What the caller (an agent with clock, socket and memory of values) does:
+ *
+ *   at nfx_session_deadline_ns()  read all that has arrived, tell whether the values were
+ *                                 renewed (nfx_session_refreshed), then nfx_session_emit: 1: put
+ *                                 the payload behind the header, send, nfx_session_sent (or
+ *                                 nfx_session_not_sent)
+ *   a datagram of the partner     nfx_session_receive: >= 0: the payload is the newest
+ *   after each of these           nfx_session_next_event until it has none
+ *
+ * Three things are watched, each with an exact deadline of its own:
+ *
+ *   alive   fed by accepted datagrams. Out of date watch_ns after the arrival of the last one.
+ *           Never fed by short, repeated or old ones, and never starved by them.
+ *   heard   fed by feedback that acknowledges something new: the partner hears us. Out of date
+ *           hear_ns after that.
+ *   fresh   fed by nfx_session_refreshed: the application still writes what we send. Out of date
+ *           stale_ns after that, or, where that is 0, when the owner dies. What happens then is
+ *           the application's choice: on_stale.
+ *
+ * Numbers: ours start at 1 and are used up by sends that succeeded, not by attempts. The feedback
+ * is the number accepted last, read at the moment of emission.
+ *
+ * What the protocol cannot do: it detects loss and disorder, and repairs neither. Datagrams carry
+ * the latest values, not a history.
+ *
+ * Caller's memory, one thread, no clock, no allocation. All times are of CLOCK_MONOTONIC or of any
+ * other clock that does not go back; a now_mono_ns below an earlier one counts as that one. Arrival
+ * times may come from the kernel and be older than now_mono_ns. */
+#ifndef NFX_SESSION_H
+#define NFX_SESSION_H
+
+#include "base/rt_clock.h"
+#include "proto/netflux/nfx_echo.h"
+#include "proto/netflux/nfx_frame.h"
+#include "proto/netflux/nfx_grid.h"
+#include "proto/netflux/nfx_stats.h"
+#include "proto/netflux/nfx_window.h"
+
+#define NFX_MIN_CYCLE_NS (100 * RT_NS_PER_US)
+#define NFX_MAX_TIME_NS (3600 * RT_NS_PER_S)
+
+typedef enum nfx_on_stale {
+    NFX_STALE_KEEP = 0,     /* go on sending the last values */
+    NFX_STALE_FAILSAFE = 1, /* send the fail-safe payload instead */
+    NFX_STALE_STOP = 2,     /* send nothing: the partner's watchdog runs out */
+} nfx_on_stale_t;
+
+typedef struct nfx_config {
+    uint32_t rx_payload_bytes; /* agreed size of what the partner sends, 0 .. 1499 */
+    int64_t cycle_ns;          /* between two sends, 100 us .. 1 h */
+    int64_t watch_ns;          /* watchdog, up to 1 h; 0: none, alive once is alive for ever */
+    int64_t hear_ns;           /* as watch_ns, for heard; 0: the longer of watch_ns and three
+                                  cycles, and none if watch_ns is 0 */
+    int64_t stale_ns;          /* age at which values to send are stale, up to 1 h; 0: no age is */
+    nfx_on_stale_t on_stale;
+    bool keep_window; /* numbers go on behind a time-out: a partner that starts anew is refused
+                         until its numbers reach the window. Else its next datagram counts as the
+                         first */
+} nfx_config_t;
+
+/* Something that was, or is, the case. */
+typedef struct nfx_flag {
+    bool is;
+    bool told;        /* what next_event said last */
+    int64_t since_ns; /* when it last became so */
+} nfx_flag_t;
+
+typedef struct nfx_session {
+    nfx_config_t config; /* with the defaults filled in */
+    nfx_stats_t *stats;
+    int64_t now_ns;
+    nfx_window_t window;
+    nfx_echo_t echo;
+    nfx_grid_t grid;
+    bool sending;
+    bool emitted; /* sent or not_sent is to follow */
+    bool emitted_stale;
+    bool emitted_failsafe;
+    int64_t last_sent_ns;    /* RT_NEVER_NS: none since sending began */
+    int64_t last_arrival_ns; /* of the datagram accepted last */
+    int64_t refreshed_ns;
+    nfx_flag_t alive;
+    nfx_flag_t heard;
+    nfx_flag_t fresh;
+    int64_t alive_until_ns; /* RT_NEVER_NS: not watched now */
+    int64_t heard_until_ns;
+    int64_t fresh_until_ns;
+} nfx_session_t;
+
+typedef enum nfx_source {
+    NFX_VALUES = 0,
+    NFX_FAILSAFE = 1,
+} nfx_source_t;
+
+typedef struct nfx_out {
+    uint8_t header[NFX_HEADER_BYTES];
+    nfx_source_t source; /* what to put behind the header */
+    int64_t due_ns;      /* instant of the grid */
+} nfx_out_t;
+
+typedef enum nfx_event_kind {
+    NFX_EVENT_ALIVE,   /* the first datagram, or the first behind a time-out */
+    NFX_EVENT_TIMEOUT, /* the watchdog ran out: values that are not to be kept are void now */
+    NFX_EVENT_HEARD,
+    NFX_EVENT_UNHEARD,
+    NFX_EVENT_FRESH,
+    NFX_EVENT_STALE,
+} nfx_event_kind_t;
+
+typedef struct nfx_event {
+    nfx_event_kind_t kind;
+    int64_t at_ns; /* the deadline that passed, or the arrival that changed it */
+} nfx_event_t;
+
+/* stats: zeroed, or with what a session before this one left; the caller's, in use until the caller
+ * stops using the session. Neither sending nor receiving has begun: see nfx_session_start_sending.
+ * Returns 0, or -EINVAL with a text that names field, value and limit. */
+int nfx_session_init(nfx_session_t *s, const nfx_config_t *config, nfx_stats_t *stats);
+
+/* Takes the place of a session that died with its worker: behind own_number, the number of its
+ * last datagram, and behind partner_number, if partner_known. The stats' gauges of these names have
+ * them. Call it before anything is sent or received. */
+void nfx_session_go_on(nfx_session_t *s, uint8_t own_number, bool partner_known,
+                       uint8_t partner_number);
+
+/* The first datagram is due at origin_ns, or at the first instant of its grid that is not past.
+ * Values count as just renewed. */
+void nfx_session_start_sending(nfx_session_t *s, int64_t origin_ns, int64_t now_mono_ns);
+void nfx_session_stop_sending(nfx_session_t *s);
+
+/* Nothing will be received for a while: alive and heard end, without events and without being
+ * counted as time-outs; the window is treated as after one. Reception goes on with the next
+ * datagram offered. */
+void nfx_session_stop_receiving(nfx_session_t *s);
+
+/* A datagram from the partner's address. arrival_mono_ns: when it came in; what follows from it is
+ * reckoned from there. Returns a verdict; where it is >= 0, *frame is filled in and points into
+ * data. Otherwise nothing but a counter has changed. */
+nfx_verdict_t nfx_session_receive(nfx_session_t *s, const void *data, size_t size,
+                                  int64_t arrival_mono_ns, int64_t now_mono_ns, nfx_frame_t *frame);
+
+/* A datagram that was not the partner's: counted, no more. */
+static inline void nfx_session_foreign(nfx_session_t *s)
+{
+    nfx_count(s->stats, NFX_COUNT_rejected_foreign, 1);
+}
+
+/* The values to send were written at at_mono_ns (taken as no later than now). */
+void nfx_session_refreshed(nfx_session_t *s, int64_t at_mono_ns, int64_t now_mono_ns);
+
+/* The process that is to write the values died. Where an age is set, that decides: another process
+ * may go on writing. Else the values are stale at once. */
+void nfx_session_owner_died(nfx_session_t *s, int64_t now_mono_ns);
+
+/* Lets pass what is due by now: watchdog and the like. Returns 1 where a datagram is due, with its
+ * header and which payload to put behind it, else 0. What is late by whole cycles is skipped. */
+int nfx_session_emit(nfx_session_t *s, nfx_out_t *out, int64_t now_mono_ns);
+
+/* What became of the datagram emitted last. sent_mono_ns: start of the send call. Only the first
+ * of these calls behind an emission counts. */
+void nfx_session_sent(nfx_session_t *s, int64_t sent_mono_ns);
+void nfx_session_not_sent(nfx_session_t *s);
+
+/* When to call nfx_session_emit next; RT_NEVER_NS: nothing to wait for. */
+int64_t nfx_session_deadline_ns(const nfx_session_t *s);
+
+/* When the next datagram is due: the deadline that is worth spinning for; RT_NEVER_NS: none is. */
+int64_t nfx_session_send_due_ns(const nfx_session_t *s);
+
+/* The changes since the last call, each thing at most once and as it is now: what changed twice in
+ * between is told not at all (the counters have it). Returns 1, or 0: no more. */
+int nfx_session_next_event(nfx_session_t *s, nfx_event_t *event);
+
+#endif

@@ -1,0 +1,45 @@
+/* nfx_window.h: which of the partner's datagrams are news.
+ *
+ * Let d be the number received less the number accepted last, modulo 256:
+ *
+ *     d          0           1 .. 127               128 .. 255
+ *          |  repeat  |  news; d - 1 lost  |  old: overtaken, or the partner started anew  |
+ *
+ * The first datagram is news whatever its number, 0 too. So is the first one after the window was
+ * reopened (the link had timed out), unless it repeats the number accepted last: that is nearly
+ * always the same datagram again. A partner that starts anew without a time-out between is refused
+ * until its numbers are past the one accepted last: 129 datagrams at most.
+ *
+ * Caller's memory, one thread, no clock. */
+#ifndef NFX_WINDOW_H
+#define NFX_WINDOW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum nfx_verdict {
+    NFX_ACCEPTED = 0,
+    NFX_FIRST = 1,     /* accepted; nothing is known of what was before it */
+    NFX_REPEATED = -1, /* the number accepted last, again */
+    NFX_OLD = -2,
+    NFX_SHORT = -3, /* shorter than agreed */
+} nfx_verdict_t;
+
+/* All zero: nothing was accepted yet. */
+typedef struct nfx_window {
+    uint8_t last; /* number accepted last; 0 before the first */
+    bool known;   /* something was accepted */
+    bool open;    /* in force: the next number is compared with last */
+} nfx_window_t;
+
+/* Judges a number, and moves on where it is news. *advance: how far, 1 .. 127 where the verdict is
+ * NFX_ACCEPTED; that many less one are missing. Untouched otherwise. */
+nfx_verdict_t nfx_window_judge(nfx_window_t *w, uint8_t number, uint8_t *advance);
+
+/* The next datagram is taken as the first. */
+static inline void nfx_window_reopen(nfx_window_t *w)
+{
+    w->open = false;
+}
+
+#endif

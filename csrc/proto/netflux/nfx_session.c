@@ -246,7 +246,7 @@ static bool is_stopped_as_stale(const nfx_session_t *s)
 
 static void renew(nfx_session_t *s, int64_t at_ns)
 {
-    if (is_stopped_as_stale(s)) /* what was not to be sent was not skipped */
+    if (s->sending && is_stopped_as_stale(s)) /* what was not to be sent was not skipped */
         (void)nfx_grid_skip_to(&s->grid, s->now_ns);
     s->refreshed_ns = at_ns;
     become(s, &s->fresh, NFX_GAUGE_fresh, true, at_ns);

@@ -649,6 +649,15 @@ static void test_starting_to_send_renews(void)
     nfx_session_start_sending(&s, 20 * MS, 20 * MS);
     CHECK(send_at(20 * MS));
     CHECK_EQ(s.fresh_until_ns, 25 * MS);
+
+    /* an owner that dies before anything was sent */
+    nfx_config_t config = USUAL;
+    config.on_stale = NFX_STALE_STOP;
+    begin_with(&config);
+    nfx_session_owner_died(&s, MS);
+    nfx_session_refreshed(&s, 2 * MS, 2 * MS);
+    CHECK(s.fresh.is);
+    CHECK_EQ(nfx_session_deadline_ns(&s), RT_NEVER_NS);
 }
 
 /* --- configuration ------------------------------------------------------------------------- */

@@ -1,0 +1,1 @@
+"""Cyclic exchange of values with CODESYS and Siemens controllers."""

@@ -1,0 +1,334 @@
+"""Classes made of definitions."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import enum
+import keyword
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from ._codegen import ENCODING
+from ._grammar import (
+    ArrayType,
+    Definition,
+    EnumType,
+    Fields,
+    FieldTree,
+    Initial,
+    Member,
+    NamedType,
+    Parser,
+    StringType,
+    StructType,
+    Time,
+    TypeTree,
+    Value,
+    Values,
+)
+from ._layout import RuleName
+from ._lexer import Token
+from ._literals import fit_float, fit_int
+from ._types import SCALARS, Array, Enumeration, FieldType, Scalar, String, field_type
+from .errors import DefinitionError, RecordError
+
+_RESERVED = {"_order_", "_pack_", "_rules_"}
+_NS_OF = {"TIME": 1_000_000, "LTIME": 1}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Made:
+    """A type, and how to make its initial value."""
+
+    kind: FieldType
+    default: Callable[[], Any]
+
+
+def _identifier(text: str) -> str:
+    """A name as Python takes it: ``my value`` is ``my_value``, ``from`` is ``from_``."""
+    name = re.sub(r"\W", "_", text)
+    if name[:1].isdigit():
+        name = "_" + name
+    return name + "_" if keyword.iskeyword(name) else name
+
+
+class _Builder:
+    """Makes the classes of one text."""
+
+    def __init__(
+        self,
+        definitions: Sequence[Definition],
+        error: Callable[[str, Token], DefinitionError],
+        namespace: dict[str, Any],
+    ) -> None:
+        """error: makes an error that points at a word."""
+        self._error = error
+        self._namespace = namespace
+        self._rules: RuleName = namespace["_rules_"]
+        self._definitions: dict[str, Definition] = {}
+        self._made: dict[str, _Made] = {}
+        self._making: list[str] = []
+        for definition in definitions:
+            key = definition.token.text.upper()
+            if key in SCALARS or key == "STRING":
+                raise error(f"{definition.token.text} is an elementary type", definition.token)
+            if key in self._definitions:
+                raise error(f"{definition.token.text} is defined twice", definition.token)
+            self._definitions[key] = definition
+
+    def classes(self) -> dict[str, type[Any]]:
+        """Records and enumerations by their names, in the order of the text."""
+        classes: dict[str, type[Any]] = {}
+        for definition in self._definitions.values():
+            kind = self._named(definition.token).kind
+            if isinstance(kind, Enumeration):
+                kind = kind.members
+            if isinstance(kind, type):
+                classes[definition.token.text] = kind
+        return classes
+
+    # --- types ------------------------------------------------------------------------------------
+
+    def _named(self, token: Token) -> _Made:
+        key = token.text.upper()
+        if key in SCALARS and token.kind == "name":
+            return self._scalar(SCALARS[key])
+        if key not in self._definitions:
+            known = sorted(definition.token.text for definition in self._definitions.values())
+            raise self._error(
+                f"unknown type {token.text}; there are {', '.join(SCALARS)}, STRING, ARRAY, and "
+                f"of this text {', '.join(known)}",
+                token,
+            )
+        if key in self._making:
+            raise self._error(f"{token.text} contains itself", token)
+        if key not in self._made:
+            self._making.append(key)
+            definition = self._definitions[key]
+            made = self._make(definition.type, definition.token.text)
+            self._made[key] = self._with_initial(made, definition.initial)
+            self._making.pop()
+        return self._made[key]
+
+    def _scalar(self, kind: Scalar) -> _Made:
+        if kind.code in ("f", "d"):
+            return _Made(kind, float)
+        if kind.code in ("", "?"):
+            return _Made(kind, bool)
+        return _Made(kind, (lambda: "\0") if kind.code == "c" else int)
+
+    def _make(self, tree: TypeTree, name: str) -> _Made:
+        """name: for classes that have none of their own."""
+        if isinstance(tree, NamedType):
+            return self._named(tree.token)
+        try:
+            if isinstance(tree, StringType):
+                return _Made(String(tree.length), str)
+            if isinstance(tree, ArrayType):
+                return self._array(tree, name)
+        except RecordError as error:
+            raise self._error(str(error), tree.token) from None
+        if isinstance(tree, EnumType):
+            return self._enumeration(tree, name)
+        return self._struct(tree, name)
+
+    def _array(self, tree: ArrayType, name: str) -> _Made:
+        made = self._make(tree.element, name)
+        for length in reversed(tree.lengths):
+            made = self._repeat(made, length)
+        return made
+
+    def _repeat(self, element: _Made, length: int) -> _Made:
+        kind = Array(element.kind, length)
+        return _Made(kind, lambda: [element.default() for _ in range(length)])
+
+    def _enumeration(self, tree: EnumType, name: str) -> _Made:
+        members = {_identifier(token.text): value for token, value in tree.members}
+        if len(members) < len(tree.members):
+            raise self._error(f"{name} has a member twice", tree.token)
+        base = "INT" if tree.base is None else tree.base.text.upper()
+        if base not in SCALARS:
+            raise self._error(f"{base} is no integer type", tree.base or tree.token)
+        try:
+            made = enum.IntEnum(_identifier(name), members)  # type: ignore[misc]
+            kind = Enumeration(made, SCALARS[base])
+        except ValueError as error:
+            raise self._error(str(error), tree.token) from None
+        first = next(iter(made))
+        return _Made(kind, lambda: first)
+
+    def _struct(self, tree: StructType, name: str) -> _Made:
+        if not tree.fields:
+            raise self._error(f"{name} has no fields", tree.token)
+        fields: list[tuple[str, Any, Any]] = []
+        taken: set[str] = set()
+        for field in tree.fields:
+            field_name = _identifier(field.token.text)
+            if field_name.upper() in taken or field_name in _RESERVED:
+                raise self._error(f"the name {field.token.text} is taken", field.token)
+            taken.add(field_name.upper())
+            fields.append((field_name, *self._field(field, name)))
+        namespace = dict(self._namespace)
+        if tree.pack:
+            namespace["_pack_"] = tree.pack
+        record = dataclasses.make_dataclass(_identifier(name), fields, namespace=namespace)
+        record.__doc__ = f"Made of the definition of {name}."
+        return _Made(record, record)
+
+    def _field(self, field: FieldTree, owner: str) -> tuple[Any, Any]:
+        """Annotation and default of a field."""
+        made = self._make(field.type, f"{owner}_{field.token.text}")
+        made = self._with_initial(made, field.initial)
+        kind = made.kind
+        annotation = kind if isinstance(kind, type) else Annotated[_python_type(kind), kind]
+        if isinstance(kind, Array | type):
+            return annotation, dataclasses.field(default_factory=made.default)
+        return annotation, dataclasses.field(default=made.default())
+
+    # --- initial values ---------------------------------------------------------------------------
+
+    def _with_initial(self, made: _Made, initial: Initial | None) -> _Made:
+        if initial is None:
+            return made
+        value = self._value(made, initial)
+        return _Made(made.kind, lambda: copy.deepcopy(value))
+
+    def _value(self, made: _Made, initial: Initial) -> Any:
+        kind = made.kind
+        if isinstance(kind, Array):
+            if not isinstance(initial, Values):
+                raise self._error("expected the values of an array: [...]", initial.token)
+            return self._array_value(made.default(), kind, initial)
+        if isinstance(kind, type):
+            if not isinstance(initial, Fields):
+                raise self._error("expected the values of a structure: (a := ...)", initial.token)
+            return self._record_value(made.default(), initial)
+        if not isinstance(initial, Value):
+            raise self._error("expected a single value", initial.token)
+        try:
+            return self._single(kind, initial.value)
+        except ValueError as error:
+            raise self._error(str(error), initial.token) from None
+
+    def _array_value(self, value: list[Any], kind: Array, initial: Values) -> list[Any]:
+        """Fill in the first elements; the others keep what they have."""
+        flat: list[Initial] = [item for count, item in initial.items for _ in range(count)]
+        if isinstance(kind.element, Array) and flat and not isinstance(flat[0], Values):
+            # ARRAY[0..1, 0..2] := [1, 2, 3, 4, 5, 6]
+            rows = kind.element.length
+            flat = [
+                Values(initial.token, tuple((1, item) for item in flat[at : at + rows]))
+                for at in range(0, len(flat), rows)
+            ]
+        if len(flat) > kind.length:
+            raise self._error(f"{len(flat)} values for {kind.length} elements", initial.token)
+        for index, item in enumerate(flat):
+            element = _Made(kind.element, lambda index=index: value[index])  # type: ignore[misc]
+            value[index] = self._value(element, item)
+        return value
+
+    def _record_value(self, value: Any, initial: Fields) -> Any:
+        kinds = _kinds(type(value))
+        for token, item in initial.items:
+            name = next((n for n in kinds if n.upper() == _identifier(token.text).upper()), None)
+            if name is None:
+                raise self._error(f"{type(value).__name__} has no field {token.text}", token)
+            current = getattr(value, name)
+            made = _Made(kinds[name], lambda current=current: current)  # type: ignore[misc]
+            setattr(value, name, self._value(made, item))
+        return value
+
+    def _single(self, kind: FieldType, value: Any) -> Any:
+        """Return a value as Python keeps it; ValueError where the type does not have it."""
+        if isinstance(kind, Enumeration):
+            return _member(kind.members, value)
+        if isinstance(value, Member):
+            raise ValueError(f"{'.'.join(value.names)} is unknown")
+        if isinstance(kind, String):
+            return _string(value, kind.length)
+        assert isinstance(kind, Scalar)
+        if kind.code == "c":
+            return _character(value)
+        if kind.name in _NS_OF:
+            value = _duration(kind, value)
+        if type(value) not in (bool, int, float):
+            raise ValueError(f"this is no {kind.name}")
+        if kind.code in ("", "?"):
+            if value not in (0, 1) or isinstance(value, float):
+                raise ValueError(f"{value} is no {kind.name}; it is TRUE or FALSE")
+            return bool(value)
+        if isinstance(value, bool):
+            raise ValueError(f"TRUE and FALSE are no {kind.name}")
+        code = kind.s7_code if self._rules == "s7" else kind.code
+        if kind.code in ("f", "d"):
+            return fit_float(value, kind, code)
+        if isinstance(value, float):
+            raise ValueError(f"{value} is no {kind.name}; it is a whole number")
+        return fit_int(value, kind, code)
+
+
+def read(parser: Parser, namespace: dict[str, Any]) -> dict[str, type[Any]]:
+    """Return the records and enumerations of a text. namespace: class attributes of the records."""
+    try:
+        return _Builder(parser.definitions(), parser.error, namespace).classes()
+    except RecursionError:
+        raise parser.error("this is nested too deeply") from None
+
+
+def _python_type(kind: FieldType) -> Any:
+    if isinstance(kind, Enumeration):
+        return kind.members
+    if isinstance(kind, Array):
+        return list
+    if isinstance(kind, String):
+        return str
+    assert isinstance(kind, Scalar)
+    return {"f": float, "d": float, "c": str, "?": bool, "": bool}.get(kind.code, int)
+
+
+def _kinds(record: type[Any]) -> dict[str, FieldType]:
+    return {field.name: field_type(field.type) for field in dataclasses.fields(record)}
+
+
+def _member(members: type[enum.IntEnum], value: Any) -> enum.IntEnum:
+    if isinstance(value, Member) and len(value.names) <= 2:
+        name = _identifier(value.names[-1]).upper()
+        owner = value.names[0].upper() if len(value.names) == 2 else None
+        for member in members:
+            if member.name.upper() == name and owner in (None, members.__name__.upper()):
+                return member
+    if type(value) is int and value in [member.value for member in members]:
+        return members(value)
+    shown = ".".join(value.names) if isinstance(value, Member) else repr(value)
+    raise ValueError(f"{shown} is no {members.__name__}; it has {', '.join(members.__members__)}")
+
+
+def _string(value: Any, length: int) -> str:
+    if not isinstance(value, str):
+        raise ValueError("expected a string: '...'")
+    if len(value) > length:
+        raise ValueError(f"{value!r} has {len(value)} characters; STRING[{length}] takes {length}")
+    try:
+        value.encode(ENCODING)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{value[error.start]!r} is no character of {ENCODING}") from None
+    return value
+
+
+def _character(value: Any) -> str:
+    if len(_string(value, 1)) != 1:
+        raise ValueError("expected one character: 'x'")
+    return str(value)
+
+
+def _duration(kind: Scalar, value: Any) -> int:
+    if value == 0 and type(value) is int:
+        return 0
+    if not isinstance(value, Time):
+        raise ValueError(f"expected a {kind.name}, such as T#1s500ms")
+    count, rest = divmod(value.ns, _NS_OF[kind.name])
+    if rest:
+        raise ValueError("a TIME is a whole number of milliseconds")
+    return count

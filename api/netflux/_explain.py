@@ -1,0 +1,171 @@
+"""Which field of a record was wrong: asked after encoding or decoding failed."""
+
+from __future__ import annotations
+
+import operator
+import struct
+from typing import Any
+
+from ._codegen import ENCODING
+from ._layout import (
+    ArrayNode,
+    BitsNode,
+    EnumNode,
+    Layout,
+    Node,
+    RecordNode,
+    RunNode,
+    ScalarNode,
+    StringNode,
+)
+from ._types import Scalar, int_range
+from .errors import RecordError
+
+_SHOWN = 60
+"""Characters of a value that a message shows."""
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+def check_value(node: Node, value: Any) -> None:
+    """Raise RecordError for the first value that does not fit."""
+    if isinstance(node, ScalarNode):
+        _check_scalar(node.type, node.code, value)
+    elif isinstance(node, EnumNode):
+        _check_member(node, value)
+    elif isinstance(node, StringNode):
+        _check_string(node, value)
+    elif isinstance(node, RunNode):
+        for index, item in enumerate(_checked_length(node.count, value)):
+            _check_within(f"[{index}]", ScalarNode(0, node.code, node.type), item)
+    elif isinstance(node, ArrayNode):
+        items = _checked_length(node.count, value)
+        if not isinstance(node.items[0], BitsNode):
+            for index, (inner, item) in enumerate(zip(node.items, items, strict=True)):
+                _check_within(f"[{index}]", inner, item)
+    elif isinstance(node, RecordNode):
+        _check_record(node, value)
+
+
+def _check_within(path: str, node: Node, value: Any) -> None:
+    try:
+        check_value(node, value)
+    except RecordError as error:
+        raise error.within(path) from None
+
+
+def _check_record(node: RecordNode, value: Any) -> None:
+    for names, _, member in node.members:
+        for name in names:
+            if not hasattr(value, name):
+                raise RecordError(f"{_show(value)} has no such field", name)
+        if not isinstance(member, BitsNode):
+            _check_within(names[0], member, getattr(value, names[0]))
+
+
+def _checked_length(count: int, value: Any) -> list[Any]:
+    try:
+        length = len(value)
+        items = list(value)
+    except TypeError:
+        raise RecordError(f"{_show(value)} is no list") from None
+    if length != count:
+        raise RecordError(f"there are {length} values; it takes {count}")
+    return items
+
+
+def _check_scalar(kind: Scalar, code: str, value: Any) -> None:
+    if code == "?":
+        return
+    if code == "c":
+        _check_text(kind.name, value)
+        if len(value) != 1:
+            raise RecordError(f"{_show(value)} is not one character")
+    elif code in "fd":
+        _check_float(kind, code, value)
+    else:
+        try:
+            number = operator.index(value)
+        except TypeError:
+            raise RecordError(f"{_show(value)} is no {kind.name}; give an integer") from None
+        low, high = int_range(code)
+        if not low <= number <= high:
+            raise RecordError(f"{number} is outside of {kind.name}'s {low} .. {high}")
+
+
+def _check_float(kind: Scalar, code: str, value: Any) -> None:
+    try:
+        struct.pack("<" + code, value)
+    except (OverflowError, TypeError, struct.error):
+        if hasattr(value, "__float__") or hasattr(value, "__index__"):
+            raise RecordError(f"{_show(value)} is too large for {kind.name}") from None
+        raise RecordError(f"{_show(value)} is no {kind.name}; give a number") from None
+
+
+def _check_member(node: EnumNode, value: Any) -> None:
+    members = node.type.members
+    if value not in [member.value for member in members]:
+        raise RecordError(f"{_show(value)} is no {members.__name__}")
+
+
+def _check_text(what: str, value: Any) -> bytes:
+    if not isinstance(value, str):
+        raise RecordError(f"{_show(value)} is no {what}; give a str")
+    try:
+        return value.encode(ENCODING)
+    except UnicodeEncodeError as error:
+        bad = value[error.start]
+        raise RecordError(f"{bad!r} is no character of {ENCODING}") from None
+
+
+def _check_string(node: StringNode, value: Any) -> None:
+    what = f"STRING[{node.length}]"
+    data = _check_text(what, value)
+    if len(data) > node.length:
+        raise RecordError(f"{_show(value)} has {len(data)} characters; {what} takes {node.length}")
+    if not node.counted and 0 in data:
+        raise RecordError(f"{_show(value)} contains a zero, which ends a {what}")
+
+
+# --- payloads -------------------------------------------------------------------------------------
+
+
+def check_payload(layout: Layout, data: Any) -> None:
+    """Raise RecordError for what cannot be decoded."""
+    try:
+        raw = bytes(memoryview(data))
+    except TypeError:
+        raise RecordError(f"{_show(data)} is no bytes-like object") from None
+    if len(raw) != layout.size:
+        name = layout.root.type.__name__
+        raise RecordError(f"the payload has {len(raw)} bytes; {name} takes {layout.size}")
+    _check_part(layout.root, raw, "<" if layout.order == "little" else ">")
+
+
+def _check_part(node: Node, raw: bytes, order: str) -> None:
+    if isinstance(node, EnumNode):
+        (number,) = struct.unpack_from(order + node.code, raw, node.offset)
+        _check_member(node, number)
+    elif isinstance(node, StringNode) and node.counted:
+        used = raw[node.offset + 1]
+        if used > node.length:
+            raise RecordError(f"{used} characters are said to be in a STRING[{node.length}]")
+    elif isinstance(node, ArrayNode):
+        for index, item in enumerate(node.items):
+            _check_part_within(f"[{index}]", item, raw, order)
+    elif isinstance(node, RecordNode):
+        for names, _, member in node.members:
+            _check_part_within(names[0], member, raw, order)
+
+
+def _check_part_within(path: str, node: Node, raw: bytes, order: str) -> None:
+    try:
+        _check_part(node, raw, order)
+    except RecordError as error:
+        raise error.within(path) from None

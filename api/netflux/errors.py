@@ -1,0 +1,46 @@
+"""What records and the readers of definitions raise."""
+
+from __future__ import annotations
+
+from shmring.errors import ShmringError
+
+
+class RecordError(ShmringError, ValueError):
+    """A class cannot be a payload, or a value or a payload does not fit the class.
+
+    `path` names the field, such as ``axes[2].position``; it is empty where no field is meant.
+    """
+
+    def __init__(self, message: str, path: str = "") -> None:
+        """The text is message, with path in front if there is one."""
+        super().__init__(f"{path}: {message}" if path else message)
+        self.message = message
+        self.path = path
+
+    def within(self, outer: str) -> RecordError:
+        """The same error, of a field within another one."""
+        joint = "." if self.path and not self.path.startswith("[") else ""
+        return RecordError(self.message, f"{outer}{joint}{self.path}")
+
+    def __reduce__(self) -> tuple[type[RecordError], tuple[str, str]]:
+        """Pickle the arguments, not the text."""
+        return type(self), (self.message, self.path)
+
+
+class DefinitionError(ShmringError, ValueError):
+    """A definition in a controller's language is wrong, or says what cannot be read here.
+
+    `source`, `line` and `column` (both from 1) tell where.
+    """
+
+    def __init__(self, message: str, source: str, line: int, column: int) -> None:
+        """source: the name of the text, such as its file name."""
+        super().__init__(f"{source}:{line}:{column}: {message}")
+        self.message = message
+        self.source = source
+        self.line = line
+        self.column = column
+
+    def __reduce__(self) -> tuple[type[DefinitionError], tuple[str, str, int, int]]:
+        """Pickle the arguments, not the text."""
+        return type(self), (self.message, self.source, self.line, self.column)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 import shmring
+from netflux import records
 from shmring._options import ChannelOptions
 from shmring.cli import COMMANDS
 from shmring.rtp.options import RtpOptions
@@ -98,7 +99,7 @@ def ids(block: Block) -> str:
     return block.place
 
 
-PAGES_THAT_RUN = ("README.md", "docs/guide.md", "docs/rtp.md")
+PAGES_THAT_RUN = ("README.md", "docs/guide.md", "docs/netflux-records.md", "docs/rtp.md")
 RUNNABLE = [block for block in blocks(*PAGES_THAT_RUN) if block.mark != "no-run"]
 
 
@@ -290,3 +291,9 @@ def test_commands_exist(page: str) -> None:
     known = {command.name for command in COMMANDS} | {"COMMAND"}
     for command in re.findall(r"^(?:sudo )?shmring (\w+)|`shmring (\w+)", text_of(page), re.M):
         assert "".join(command) in known
+
+
+def test_the_page_on_records_names_every_type() -> None:
+    shown = code(text_of("docs/netflux-records.md"))
+    names = [name for name in records.__all__ if name.isupper()]
+    assert [name for name in names if not re.search(rf"\b{name}\b", shown)] == []

@@ -1,0 +1,194 @@
+/* netflux_shm.h: what clients and the worker share of a channel whose engine is "netflux".
+ *
+ *   shm_config_t.engine_config    shm_netflux_config_t     the pool, once
+ *   engine's part of the segment  drawn below              values, both ways, and how the link is
+ *   rx record's payload           shm_netflux_rx_t, then the partner's values       worker -> readers
+ *   ENGINE request                shm_netflux_request_t                            client -> worker
+ *
+ * What is sent is not queued: the worker sends in cycles whatever was put into the out box last, and
+ * what comes in lies in the in box until something newer comes in. The tx ring is not used. The rx
+ * ring has what the in box had, one record for each datagram accepted and for each change of the
+ * link: for who waits, and for who must see all of it.
+ *
+ *   engine part   0 +---------------------------------------+
+ *                   | shm_netflux_head_t                    |  a line of the clients', then the worker's
+ *            4096   +---------------------------------------+
+ *                   | statistics: nfx_stats_t               |  worker, SHM_NETFLUX_STATS_BYTES
+ *                   +---------------------------------------+
+ *                   | in box: 4 shm_netflux_in_t            |  worker, in turn
+ *                   +---------------------------------------+
+ *                   | fail-safe values: shm_netflux_out_t   |  worker, on request
+ *                   +---------------------------------------+
+ *                   | out box [producers]: two halves each  |  the client that has the producer slot
+ *                   +---------------------------------------+
+ *
+ * Out box. A writer fills the half of its slot that `latest` does not name, draws a ticket, and makes
+ * `latest` name that half unless a later ticket is there already. So nobody waits, the last writer
+ * wins, and who dies in the middle has changed nothing. A half's `version` is odd while it is written;
+ * a reader who finds it odd or changed behind its copy looks at `latest` again.
+ *
+ * In box. Publication n lies in slot n % 4; `published` is n. A reader who was overtaken by three
+ * further ones while it copied sees that by the slot's version and takes the newer.
+ *
+ * The worker believes nothing of it: what `latest` names is checked, sizes come from the
+ * configuration, times are bounded by now. Times are CLOCK_MONOTONIC. */
+#ifndef SHM_NETFLUX_H
+#define SHM_NETFLUX_H
+
+#include "shm/shm_layout.h"
+
+#define SHM_NETFLUX_ENGINE "netflux"
+#define SHM_NETFLUX_MAX_PAYLOAD 1499u
+#define SHM_NETFLUX_STATS_BYTES 49152u /* reserved for nfx_stats_t */
+#define SHM_NETFLUX_IN_SLOTS 4u
+
+/* --- configuration ------------------------------------------------------------------------ */
+
+typedef enum shm_netflux_on_stale {
+    SHM_NETFLUX_KEEP = 0,     /* go on sending the last values */
+    SHM_NETFLUX_FAILSAFE = 1, /* send the fail-safe values */
+    SHM_NETFLUX_STOP = 2,     /* send nothing */
+} shm_netflux_on_stale_t;
+
+#define SHM_NETFLUX_KEEP_VALUES 0x01u /* behind a time-out the in box keeps the last values; else zeros */
+#define SHM_NETFLUX_KEEP_WINDOW 0x02u /* behind a time-out numbers go on; else the next is the first */
+#define SHM_NETFLUX_FLAGS 0x03u
+
+/* May be changed while the channel runs. Limits as in nfx_config_t. */
+typedef struct shm_netflux_settings {
+    int64_t cycle_ns; /* 100 us .. 1 h */
+    int64_t watch_ns; /* watchdog; 0: none */
+    int64_t hear_ns;  /* partner hears us; 0: from watch_ns and cycle_ns */
+    int64_t stale_ns; /* age of values to send; 0: no age, but the death of who wrote them */
+    uint32_t on_stale;
+    uint32_t flags;
+} shm_netflux_settings_t;
+
+typedef struct shm_netflux_config {
+    uint32_t config_bytes;     /* sizeof this struct */
+    uint32_t tx_payload_bytes; /* 0 .. 1499, of what we send */
+    uint32_t rx_payload_bytes; /* likewise, of what the partner sends */
+    uint32_t any_source;       /* 1: datagrams from anywhere; 0: from the remote's address only */
+    shm_netflux_settings_t settings;
+    uint8_t tx_layout[32]; /* clients' own: hash of the record they make of it; zeros: none */
+    uint8_t rx_layout[32];
+} shm_netflux_config_t;
+
+/* Checks every field; producers as in shm_config_t. Any thread. Returns 0 or -EINVAL, -EPROTO with a
+ * text that names the value, the limit and the fix. */
+int shm_netflux_settings_check(const shm_netflux_settings_t *s);
+int shm_netflux_config_check(const shm_netflux_config_t *c);
+
+/* --- engine part -------------------------------------------------------------------------- */
+
+typedef struct shm_netflux_out {
+    _Alignas(RT_LINE_BYTES) rt_a64_t version; /* odd: being written */
+    int64_t at_mono_ns;                       /* when it was written */
+    uint8_t values[SHM_NETFLUX_MAX_PAYLOAD + 5];
+} shm_netflux_out_t;
+
+typedef enum shm_netflux_kind {
+    SHM_NETFLUX_VALUES = 0,  /* a datagram was accepted */
+    SHM_NETFLUX_ALIVE = 1,   /* the first, or the first behind a time-out: before its VALUES */
+    SHM_NETFLUX_TIMEOUT = 2, /* the watchdog ran out; payload: what the in box has now */
+    SHM_NETFLUX_HEARD = 3,
+    SHM_NETFLUX_UNHEARD = 4,
+    SHM_NETFLUX_FRESH = 5,
+    SHM_NETFLUX_STALE = 6,
+} shm_netflux_kind_t;
+
+#define SHM_NETFLUX_VOID 0x01u     /* zeros in place of values, behind a time-out */
+#define SHM_NETFLUX_FIRST 0x02u    /* the first datagram, or the first behind a time-out */
+#define SHM_NETFLUX_OVERSIZE 0x04u /* its datagram was longer than agreed */
+
+/* Head of an rx record's payload. VALUES and TIMEOUT are followed by rx_payload_bytes. */
+typedef struct shm_netflux_rx {
+    uint8_t kind; /* shm_netflux_kind_t */
+    uint8_t flags;
+    uint8_t number;   /* of the datagram */
+    uint8_t feedback; /* number of ours in it */
+    uint32_t payload_bytes;
+    uint64_t published;  /* of the in box, this one included */
+    int64_t at_mono_ns;  /* arrival; of a change: the deadline that passed, or the arrival that made it */
+} shm_netflux_rx_t;
+
+typedef struct shm_netflux_in {
+    _Alignas(RT_LINE_BYTES) rt_a64_t version; /* odd: being written */
+    shm_netflux_rx_t head;                    /* VALUES or TIMEOUT */
+    uint32_t stamp; /* of the arrival: shm_stamp of the rx record */
+    uint8_t values[SHM_NETFLUX_MAX_PAYLOAD + 1];
+} shm_netflux_in_t;
+
+/* What a successor of a dead worker goes on with, beside the gauges in the statistics. */
+typedef struct shm_netflux_state {
+    int64_t origin_mono_ns; /* of the send grid; RT_NEVER_NS: sending has not begun */
+    shm_netflux_settings_t settings; /* in force */
+    shm_addr_t remote;               /* in force */
+    uint32_t sending;                /* 1: unless a request stopped it */
+    uint32_t failsafe_given;
+} shm_netflux_state_t;
+
+typedef struct shm_netflux_head {
+    _Alignas(RT_LINE_BYTES) rt_a64_t latest; /* ticket << 11 | producer slot << 1 | half; 0: none yet */
+    rt_a64_t tickets;
+    _Alignas(RT_LINE_BYTES) rt_a64_t published;
+    rt_a32_t current; /* state[current % 2] is whole; 0: none yet */
+    uint32_t reserved;
+    shm_netflux_state_t state[2];
+} shm_netflux_head_t;
+
+#define SHM_NETFLUX_HEAD_BYTES 4096u
+#define SHM_NETFLUX_SLOT_BITS 10u
+
+/* Engine bytes of a channel with so many producers; a multiple of the page. */
+uint64_t shm_netflux_bytes(uint32_t producers);
+
+static inline shm_netflux_head_t *shm_netflux_head(uint8_t *engine)
+{
+    return (shm_netflux_head_t *)(void *)engine;
+}
+
+static inline uint8_t *shm_netflux_stats(uint8_t *engine)
+{
+    return engine + SHM_NETFLUX_HEAD_BYTES;
+}
+
+/* --- boxes -------------------------------------------------------------------------------- */
+
+/* Client: puts values to be sent, bytes of them (the configured size; checked by the caller once).
+ * Never waits. slot: the producer slot of the caller, one thread at a time. */
+void shm_netflux_put(uint8_t *engine, uint32_t slot, const void *values, uint32_t bytes,
+                     int64_t now_mono_ns);
+
+/* Anybody: the values that were put last. Returns 1, 0: none yet (nothing is written), -EAGAIN: they
+ * changed under every attempt (the caller keeps what it had), -EPROTO: `latest` makes no sense.
+ * *ticket tells one set of values from another; *slot is who wrote them. */
+int shm_netflux_peek(uint8_t *engine, uint32_t producers, void *values, uint32_t bytes,
+                     int64_t *at_mono_ns, uint64_t *ticket, uint32_t *slot);
+
+/* Worker: publishes. head->published is filled in here. */
+void shm_netflux_publish(uint8_t *engine, shm_netflux_rx_t *head, uint32_t stamp,
+                         const void *values, uint32_t bytes);
+
+/* Anybody: the newest that was published. Returns 1, 0: nothing yet, -EAGAIN as above. */
+int shm_netflux_snapshot(const uint8_t *engine, shm_netflux_rx_t *head, uint32_t *stamp,
+                         void *values, uint32_t bytes);
+
+/* --- requests ----------------------------------------------------------------------------- */
+
+typedef enum shm_netflux_op {
+    SHM_NETFLUX_SET = 1,          /* settings */
+    SHM_NETFLUX_AIM = 2,          /* remote */
+    SHM_NETFLUX_SEND = 3,         /* on: 1 sends (from the first values on; the default), 0 stops */
+    SHM_NETFLUX_SET_FAILSAFE = 4, /* bytes: tx_payload_bytes */
+} shm_netflux_op_t;
+
+/* Body of an ENGINE request: fixed part, then the fail-safe values where op says so. */
+typedef struct shm_netflux_request {
+    uint32_t op; /* shm_netflux_op_t */
+    uint32_t on;
+    shm_netflux_settings_t settings;
+    shm_addr_t remote;
+} shm_netflux_request_t;
+
+#endif

@@ -18,8 +18,6 @@
 #define LEAST_DUE_NS 1
 #define MOST_DUE_NS (INT64_MAX / 2)
 #define SEARCH_PER_CALL 512u /* records looked at for cancelled ones: some 5 us */
-#define RETRY_FIRST_NS (50 * RT_NS_PER_US)
-#define RETRY_LONGEST_NS RT_NS_PER_MS
 #define RELEASE_BYTES 65536u /* zeroing that much takes some 5 us */
 
 _Static_assert(SHM_COUNT_tx_failed - SHM_COUNT_tx_on_time == VERDICT_FAILED - VERDICT_ON_TIME,
@@ -343,20 +341,6 @@ int64_t agent_start_shift_ns(const wrk_channel_t *ch, const agent_ledger_t *l)
 {
     int64_t ahead = ch->config.align == SHM_ALIGN_WIRE ? wire_offset_ns(&l->wire) : 0;
     return wrk_clock_shift_ns(ch) - ahead;
-}
-
-bool agent_refusal_passes(int error)
-{
-    return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
-}
-
-void agent_block(agent_block_t *b, int64_t now_mono_ns)
-{
-    b->now = true;
-    b->after_ns = b->after_ns != 0 ? 2 * b->after_ns : RETRY_FIRST_NS;
-    if (b->after_ns > RETRY_LONGEST_NS)
-        b->after_ns = RETRY_LONGEST_NS;
-    b->retry_mono_ns = now_mono_ns + b->after_ns;
 }
 
 unsigned agent_free_space(wrk_channel_t *ch, unsigned max_moves, int64_t now_mono_ns)

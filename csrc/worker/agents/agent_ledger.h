@@ -82,18 +82,6 @@ int64_t agent_start_shift_ns(const wrk_channel_t *ch, const agent_ledger_t *l);
  * before the start, and nobody spins. */
 #define AGENT_HANDOVER_AHEAD_NS (1500 * RT_NS_PER_US)
 
-/* Whether the kernel's refusal is one that passes: no room for the moment. */
-bool agent_refusal_passes(int error);
-
-/* The pause after such a refusal: longer each time, until a packet leaves (after_ns = 0). */
-typedef struct agent_block {
-    bool now;
-    int64_t retry_mono_ns;
-    int64_t after_ns;
-} agent_block_t;
-
-void agent_block(agent_block_t *b, int64_t now_mono_ns);
-
 static inline void agent_spin_until(int64_t start_mono_ns)
 {
     while (rt_mono_ns() < start_mono_ns)

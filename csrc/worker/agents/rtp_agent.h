@@ -12,8 +12,7 @@
 #ifndef RTP_AGENT_H
 #define RTP_AGENT_H
 
-#include "worker/agents/agent_ledger.h"
-#include "worker/agents/agent_link.h"
+#include "worker/agents/agent_send.h"
 #include "worker/agents/rtp_agent_plan.h"
 #include "worker/agents/rtp_agent_rtcp.h"
 #include "worker/agents/rtp_agent_rx.h"

@@ -267,19 +267,15 @@ static void fill_batch(wrk_channel_t *ch, int64_t ahead_ns, int64_t now_mono_ns)
 /* --- sending ------------------------------------------------------------------------------- */
 
 /* The kernel had no room for packet index and what follows: as if they had not been built. */
-static void put_back(wrk_channel_t *ch, unsigned index, int64_t now_mono_ns)
+static void put_back(wrk_channel_t *ch, unsigned index)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
-    agent_batch_t *b = &a->batch;
-    wrk_count(ch, SHM_COUNT_tx_retries, 1);
+    const agent_batch_t *b = &a->batch;
     for (unsigned i = index; i < b->count; i++)
         if (a->ends_record[i])
             tx_queue_untake(&ch->tx, b->items[i].ref);
-    a->ledger.refused_ref = b->items[index].ref;
     a->plan = a->before[index];
     put_in_force(a);
-    agent_block(&a->block, now_mono_ns);
-    ch->tx_paused = true;
     rtp_agent_watch(ch);
 }
 
@@ -294,8 +290,8 @@ void rtp_agent_unblock(wrk_channel_t *ch, int64_t now_mono_ns)
     wrk_activate(ch, now_mono_ns);
 }
 
-static void settle(wrk_channel_t *ch, unsigned first, unsigned count, int64_t start_mono_ns,
-                   int64_t end_mono_ns)
+static void packets_left(wrk_channel_t *ch, unsigned first, unsigned count, int64_t start_mono_ns,
+                         int64_t end_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     const agent_batch_t *b = &a->batch;
@@ -305,10 +301,9 @@ static void settle(wrk_channel_t *ch, unsigned first, unsigned count, int64_t st
     agent_sent(ch, &a->ledger, b, first, count, start_mono_ns, end_mono_ns);
     for (unsigned i = first; i < first + count; i++)
         rtp_agent_media_sent(a, b->messages[i].data, b->messages[i].len, end_mono_ns);
-    a->block.after_ns = 0;
 }
 
-static void fail_packet(wrk_channel_t *ch, unsigned index, int error, int64_t now_mono_ns)
+static void packet_failed(wrk_channel_t *ch, unsigned index, int error, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     const agent_batch_t *b = &a->batch;
@@ -318,56 +313,18 @@ static void fail_packet(wrk_channel_t *ch, unsigned index, int error, int64_t no
     agent_not_sent(ch, &b->items[index], VERDICT_FAILED, error, now_mono_ns);
 }
 
-static void send_to_link(wrk_channel_t *ch)
-{
-    rtp_agent_t *a = rtp_agent_of(ch);
-    int64_t start = rt_mono_ns();
-    agent_link_offer_tx(&a->link, a->batch.messages, a->batch.count, start);
-    int64_t end = rt_mono_ns();
-    settle(ch, 0, a->batch.count, start, end);
-    wrk_sent_until(ch, end);
-    agent_link_emit(ch, &a->link, end);
-}
-
-static void send_to_socket(wrk_channel_t *ch)
-{
-    rtp_agent_t *a = rtp_agent_of(ch);
-    agent_batch_t *b = &a->batch;
-    for (unsigned at = 0; at < b->count;) {
-        int error = 0;
-        int64_t start = rt_mono_ns();
-        int sent = udp_send(&a->udp, &b->messages[at], b->count - at, &error);
-        int64_t end = rt_mono_ns();
-        wrk_count(ch, SHM_COUNT_tx_calls, 1);
-        if (sent > 0) {
-            settle(ch, at, (unsigned)sent, start, end);
-            wrk_sent_until(ch, end);
-            at += (unsigned)sent;
-        }
-        if (error == 0 || at >= b->count)
-            continue;
-        if (agent_refusal_passes(error)) {
-            put_back(ch, at, end);
-            return;
-        }
-        fail_packet(ch, at++, error, end);
-    }
-}
-
 static void send_batch(wrk_channel_t *ch, int64_t now_mono_ns)
 {
+    static const agent_outcomes_t outcomes = {
+        .left = packets_left, .failed = packet_failed, .put_back = put_back};
     rtp_agent_t *a = rtp_agent_of(ch);
+    const agent_way_t way = {
+        .udp = &a->udp, .link = &a->link, .ledger = &a->ledger, .block = &a->block};
     agent_choose_stamps(ch, &a->ledger, &a->batch, now_mono_ns);
     put_in_force(a);
     if (!a->udp.eff.txtime)
         agent_spin_until(a->batch.start_mono_ns[0]);
-    if (a->link.tx != NULL)
-        send_to_link(ch);
-    else
-        send_to_socket(ch);
-    a->batch.count = 0;
-    if (a->ledger.awaited_count > 0)
-        agent_collect_stamps(ch, &a->ledger, wrk_last_send_end_ns(ch));
+    agent_send(ch, &way, &a->batch, &outcomes);
 }
 
 /* A slot for which nothing is there. No record, no report. */

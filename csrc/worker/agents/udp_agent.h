@@ -10,8 +10,7 @@
 #define UDP_AGENT_H
 
 #include "proto/pacing/due_heap.h"
-#include "worker/agents/agent_ledger.h"
-#include "worker/agents/agent_link.h"
+#include "worker/agents/agent_send.h"
 
 /* A packet without a deadline, taken in and not yet sent. */
 typedef struct udp_ready {

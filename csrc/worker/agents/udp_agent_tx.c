@@ -120,10 +120,11 @@ static void ready_add(udp_agent_t *a, const tx_item_t *item, int64_t now_mono_ns
 }
 
 /* Packets from index on go back where they came from: of ready[] before those still in it. */
-static void put_back(wrk_channel_t *ch, unsigned index, int64_t now_mono_ns)
+static void put_back(wrk_channel_t *ch, unsigned index)
 {
     udp_agent_t *a = udp_agent_of(ch);
     const agent_batch_t *b = &a->batch;
+    int64_t now = rt_mono_ns();
     udp_ready_t rest[AGENT_BATCH];
     unsigned rest_count = a->ready_count;
     memcpy(rest, a->ready, rest_count * sizeof *rest);
@@ -131,26 +132,16 @@ static void put_back(wrk_channel_t *ch, unsigned index, int64_t now_mono_ns)
     for (unsigned i = index; i < b->count; i++) {
         tx_queue_untake(&ch->tx, b->items[i].ref);
         if (b->items[i].due_ns == 0)
-            ready_add(a, &b->items[i], now_mono_ns);
+            ready_add(a, &b->items[i], now);
         else
             schedule(ch, &b->items[i]);
     }
     memcpy(a->ready + a->ready_count, rest, rest_count * sizeof *rest);
     a->ready_count += rest_count;
+    udp_agent_watch_input(ch);
 }
 
 /* --- sending ------------------------------------------------------------------------------- */
-
-static void block(wrk_channel_t *ch, unsigned index, int64_t now_mono_ns)
-{
-    udp_agent_t *a = udp_agent_of(ch);
-    wrk_count(ch, SHM_COUNT_tx_retries, 1);
-    a->ledger.refused_ref = a->batch.items[index].ref;
-    put_back(ch, index, now_mono_ns);
-    agent_block(&a->block, now_mono_ns);
-    ch->tx_paused = true;
-    udp_agent_watch_input(ch);
-}
 
 void udp_agent_unblock(wrk_channel_t *ch, int64_t now_mono_ns)
 {
@@ -170,67 +161,32 @@ static void note_send_cost(udp_agent_t *a, unsigned packets, int64_t took_ns)
     a->send_cost_ns += (each - a->send_cost_ns) / 8;
 }
 
-static void settle(wrk_channel_t *ch, unsigned first, unsigned count, int64_t start_mono_ns,
-                   int64_t end_mono_ns)
+static void packets_left(wrk_channel_t *ch, unsigned first, unsigned count, int64_t start_mono_ns,
+                         int64_t end_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
     for (unsigned i = first; i < first + count; i++)
         tx_queue_finish(&ch->tx, a->batch.items[i].ref);
     agent_sent(ch, &a->ledger, &a->batch, first, count, start_mono_ns, end_mono_ns);
+    note_send_cost(a, count, end_mono_ns - start_mono_ns);
 }
 
-static void send_to_link(wrk_channel_t *ch)
+static void packet_failed(wrk_channel_t *ch, unsigned index, int error, int64_t now_mono_ns)
 {
-    udp_agent_t *a = udp_agent_of(ch);
-    int64_t start = rt_mono_ns();
-    agent_link_offer_tx(&a->link, a->batch.messages, a->batch.count, start);
-    int64_t end = rt_mono_ns();
-    settle(ch, 0, a->batch.count, start, end);
-    wrk_sent_until(ch, end);
-    agent_link_emit(ch, &a->link, end);
-}
-
-static void send_to_socket(wrk_channel_t *ch)
-{
-    udp_agent_t *a = udp_agent_of(ch);
-    agent_batch_t *b = &a->batch;
-    for (unsigned at = 0; at < b->count;) {
-        int error = 0;
-        int64_t start = rt_mono_ns();
-        int sent = udp_send(&a->udp, &b->messages[at], b->count - at, &error);
-        int64_t end = rt_mono_ns();
-        wrk_count(ch, SHM_COUNT_tx_calls, 1);
-        if (sent > 0) {
-            settle(ch, at, (unsigned)sent, start, end);
-            note_send_cost(a, (unsigned)sent, end - start);
-            wrk_sent_until(ch, end);
-            a->block.after_ns = 0;
-            at += (unsigned)sent;
-        }
-        if (error == 0 || at >= b->count)
-            continue;
-        if (agent_refusal_passes(error)) {
-            block(ch, at, end);
-            return;
-        }
-        tx_queue_finish(&ch->tx, b->items[at].ref);
-        agent_not_sent(ch, &b->items[at], VERDICT_FAILED, error, end);
-        at++;
-    }
+    const tx_item_t *item = &udp_agent_of(ch)->batch.items[index];
+    tx_queue_finish(&ch->tx, item->ref);
+    agent_not_sent(ch, item, VERDICT_FAILED, error, now_mono_ns);
 }
 
 static void send_batch(wrk_channel_t *ch)
 {
+    static const agent_outcomes_t outcomes = {
+        .left = packets_left, .failed = packet_failed, .put_back = put_back};
     udp_agent_t *a = udp_agent_of(ch);
-    if (a->batch.count == 0)
-        return;
-    if (a->link.tx != NULL)
-        send_to_link(ch);
-    else
-        send_to_socket(ch);
-    a->batch.count = 0;
-    if (a->ledger.awaited_count > 0)
-        agent_collect_stamps(ch, &a->ledger, wrk_last_send_end_ns(ch));
+    const agent_way_t way = {
+        .udp = &a->udp, .link = &a->link, .ledger = &a->ledger, .block = &a->block};
+    if (a->batch.count > 0)
+        agent_send(ch, &way, &a->batch, &outcomes);
 }
 
 /* --- what is due already ------------------------------------------------------------------- */

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LEAST_ENTRIES 4u /* of rtp_adaptive_init */
 #define LEAST_FRAMES 64u
 #define MOST_FRAMES 4096u
 #define SPARE_FRAMES 16u
@@ -29,7 +30,7 @@ _Static_assert(offsetof(rtp_slot_t, body) == offsetof(rtp_slot_t, head) + sizeof
 static uint32_t frames_wanted(const shm_rtp_config_t *c, const rtp_adaptive_config_t *b)
 {
     if (c->max_frames != 0)
-        return c->max_frames > 4 ? c->max_frames : 4;
+        return c->max_frames > LEAST_ENTRIES ? c->max_frames : LEAST_ENTRIES;
     int64_t step_ns = rtp_units_to_ns(c->samples_per_packet, c->clock_rate);
     int64_t frames = 2 * b->max_delay_ns / (step_ns > 0 ? step_ns : 1) + SPARE_FRAMES;
     if (frames < LEAST_FRAMES)
@@ -76,11 +77,11 @@ static int make_store(const wrk_channel_t *ch, rtp_receiver_t *r, uint32_t frame
 static int make_buffer(const wrk_channel_t *ch, rtp_receiver_t *r, const shm_rtp_config_t *c)
 {
     rtp_adaptive_config_t config = buffer_config(c);
-    rtp_adaptive_entry_t few[4];
-    int rc = rtp_adaptive_init(&r->buffer, &config, few, 4); /* fills in the defaults */
+    rtp_adaptive_entry_t few[LEAST_ENTRIES];
+    int rc = rtp_adaptive_init(&r->buffer, &config, few, LEAST_ENTRIES); /* fills in the defaults */
     if (rc < 0)
         return rc;
-    uint32_t frames = frames_wanted(c, &r->buffer.config);
+    uint32_t frames = r->buffered ? frames_wanted(c, &r->buffer.config) : LEAST_ENTRIES;
     rc = make_store(ch, r, frames);
     return rc ? rc : rtp_adaptive_init(&r->buffer, &config, r->entries, frames);
 }

@@ -17,18 +17,19 @@
  *                   +---------------------------------------+
  *                   | in box: 4 shm_netflux_in_t            |  worker, in turn
  *                   +---------------------------------------+
- *                   | fail-safe values: shm_netflux_out_t   |  worker, on request
+ *                   | fail-safe values: two halves          |  worker, on request
  *                   +---------------------------------------+
  *                   | out box [producers]: two halves each  |  the client that has the producer slot
  *                   +---------------------------------------+
  *
- * Out box. A writer fills the half of its slot that `latest` does not name, draws a ticket, and makes
- * `latest` name that half unless a later ticket is there already. So nobody waits, the last writer
- * wins, and who dies in the middle has changed nothing. A half's `version` is odd while it is written;
- * a reader who finds it odd or changed behind its copy looks at `latest` again.
+ * Out box. A writer draws a ticket, fills the half of its slot that `latest` does not name, and makes
+ * `latest` name that half unless a later ticket is there already. So nobody waits, the last ticket
+ * wins, and who dies in the middle has changed nothing. A half's `version` bears the ticket of what
+ * lies in it, and is odd while that is written; a reader who does not find the ticket that `latest`
+ * gave it, before and behind its copy, looks at `latest` again.
  *
- * In box. Publication n lies in slot n % 4; `published` is n. A reader who was overtaken by three
- * further ones while it copied sees that by the slot's version and takes the newer.
+ * In box. Publication n lies in slot n % 4, whose version bears n; `published` is n. A reader who was
+ * overtaken by three further ones while it copied sees that by the slot's version and takes the newer.
  *
  * The worker believes nothing of it: what `latest` names is checked, sizes come from the
  * configuration, times are bounded by now. Times are CLOCK_MONOTONIC. */
@@ -82,7 +83,7 @@ int shm_netflux_config_check(const shm_netflux_config_t *c);
 /* --- engine part -------------------------------------------------------------------------- */
 
 typedef struct shm_netflux_out {
-    _Alignas(RT_LINE_BYTES) rt_a64_t version; /* odd: being written */
+    _Alignas(RT_LINE_BYTES) rt_a64_t version; /* ticket << 1; odd: being written */
     int64_t at_mono_ns;                       /* when it was written */
     uint8_t values[SHM_NETFLUX_MAX_PAYLOAD + 5];
 } shm_netflux_out_t;
@@ -113,7 +114,7 @@ typedef struct shm_netflux_rx {
 } shm_netflux_rx_t;
 
 typedef struct shm_netflux_in {
-    _Alignas(RT_LINE_BYTES) rt_a64_t version; /* odd: being written */
+    _Alignas(RT_LINE_BYTES) rt_a64_t version; /* published << 1; odd: being written */
     shm_netflux_rx_t head;                    /* VALUES or TIMEOUT */
     uint32_t stamp; /* of the arrival: shm_stamp of the rx record */
     uint8_t values[SHM_NETFLUX_MAX_PAYLOAD + 1];
@@ -125,7 +126,7 @@ typedef struct shm_netflux_state {
     shm_netflux_settings_t settings; /* in force */
     shm_addr_t remote;               /* in force */
     uint32_t sending;                /* 1: unless a request stopped it */
-    uint32_t failsafe_given;
+    uint32_t failsafe; /* half + 1 that has them; 0: none were given */
 } shm_netflux_state_t;
 
 typedef struct shm_netflux_head {
@@ -143,9 +144,9 @@ typedef struct shm_netflux_head {
 /* Engine bytes of a channel with so many producers; a multiple of the page. */
 uint64_t shm_netflux_bytes(uint32_t producers);
 
-static inline shm_netflux_head_t *shm_netflux_head(uint8_t *engine)
+static inline shm_netflux_head_t *shm_netflux_head(const uint8_t *engine)
 {
-    return (shm_netflux_head_t *)(void *)engine;
+    return (shm_netflux_head_t *)(uintptr_t)engine;
 }
 
 static inline uint8_t *shm_netflux_stats(uint8_t *engine)
@@ -153,17 +154,19 @@ static inline uint8_t *shm_netflux_stats(uint8_t *engine)
     return engine + SHM_NETFLUX_HEAD_BYTES;
 }
 
-/* --- boxes -------------------------------------------------------------------------------- */
+/* --- boxes --------------------------------------------------------------------------------
+ * bytes: the configured size, at most SHM_NETFLUX_MAX_PAYLOAD; the caller has checked it once. What a
+ * reader is given is whole and its own; where it gets none, nothing of the caller's is changed. */
 
-/* Client: puts values to be sent, bytes of them (the configured size; checked by the caller once).
- * Never waits. slot: the producer slot of the caller, one thread at a time. */
-void shm_netflux_put(uint8_t *engine, uint32_t slot, const void *values, uint32_t bytes,
-                     int64_t now_mono_ns);
+/* Client: puts values to be sent. Never waits. slot: the producer slot of the caller, one thread at a
+ * time. Returns their ticket. */
+uint64_t shm_netflux_put(uint8_t *engine, uint32_t slot, const void *values, uint32_t bytes,
+                         int64_t now_mono_ns);
 
-/* Anybody: the values that were put last. Returns 1, 0: none yet (nothing is written), -EAGAIN: they
- * changed under every attempt (the caller keeps what it had), -EPROTO: `latest` makes no sense.
- * *ticket tells one set of values from another; *slot is who wrote them. */
-int shm_netflux_peek(uint8_t *engine, uint32_t producers, void *values, uint32_t bytes,
+/* Anybody: the values that were put last. Returns 1, 0: none yet, -EAGAIN: they changed under every
+ * attempt (go on with those of last time), -EPROTO: `latest` makes no sense. *ticket tells one set of
+ * values from another; *slot is who wrote them. *at_mono_ns is unchecked. */
+int shm_netflux_peek(const uint8_t *engine, uint32_t producers, void *values, uint32_t bytes,
                      int64_t *at_mono_ns, uint64_t *ticket, uint32_t *slot);
 
 /* Worker: publishes. head->published is filled in here. */
@@ -173,6 +176,16 @@ void shm_netflux_publish(uint8_t *engine, shm_netflux_rx_t *head, uint32_t stamp
 /* Anybody: the newest that was published. Returns 1, 0: nothing yet, -EAGAIN as above. */
 int shm_netflux_snapshot(const uint8_t *engine, shm_netflux_rx_t *head, uint32_t *stamp,
                          void *values, uint32_t bytes);
+
+/* Worker: the state in force from now on. Whole or not at all, wherever the worker dies. */
+void shm_netflux_state_put(uint8_t *engine, const shm_netflux_state_t *state);
+
+/* Anybody, a successor too. Returns 1, 0: none yet, -EAGAIN as above. Unchecked. */
+int shm_netflux_state_get(const uint8_t *engine, shm_netflux_state_t *state);
+
+/* The fail-safe values of one half, 0 or 1. Worker: writes to the half that the state does not name,
+ * then puts a state that names it. */
+uint8_t *shm_netflux_failsafe(uint8_t *engine, unsigned half);
 
 /* --- requests ----------------------------------------------------------------------------- */
 

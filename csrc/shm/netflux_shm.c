@@ -1,0 +1,340 @@
+/* netflux_shm.c: theory of operation of the boxes.
+ *
+ *   out box     latest = (ticket 7, slot 2, half 1)
+ *                           |
+ *        slot 1   [ 5: whole    ] [ 4: whole    ]
+ *        slot 2   [ 6: whole    ] [ 7: whole    ]  <- what the worker sends
+ *        slot 3   [ 8: writing. ] [ 3: whole    ]  <- becomes the latest when it is done, or dies
+ *
+ * A half belongs to the client that has the slot; nobody else writes there. Its version says which
+ * ticket's values it holds. So a reader cannot be deceived by a half that was filled again since it
+ * looked at `latest`: another ticket lies there then, even if those values are whole. They are not
+ * taken: their writer may yet die before they are the latest, and then nobody may have seen them.
+ *
+ * The half that `latest` names is never written to, so a writer that dies leaves what was put before it
+ * as it was. The next owner of its slot starts like any other writer: what `latest` names is kept, and
+ * the other half is written over, finished or not.
+ *
+ * Tickets are drawn before the values are written. Two calls of which one ends before the other begins
+ * have tickets of that order; of two at the same time, the one with the later ticket wins, and the other
+ * counts as having been just before it.
+ *
+ *   in box      published = 9
+ *        [ 8 ] [ 9 ] [ 6 ] [ 7: becomes 10, or 10 again after the death of a worker ]
+ *
+ * Order (R releases, A acquires; the partner is named):
+ *   B1  latest, R by its swap  -> B2: the half it names is whole
+ *   B2  latest, A in put and peek. In put besides: what was read here lies before what is written next,
+ *       by B3
+ *   B3  version odd, then a release fence, before the first byte -> B5: a reader that saw any byte of it
+ *       sees the odd version, or a later one
+ *   B4  version even, R, behind the last byte -> B5: a reader that finds it there first finds it whole
+ *   B5  version, A before the copy; acquire fence and version behind it
+ *   B6  published, R -> A in snapshot: the slot is whole
+ *   B7  current, R, and a release fence before the copy that it does not name is written
+ *         -> A in state_get; acquire fence and current behind the copy */
+#include "shm/netflux_shm.h"
+
+#include "base/rt_err.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#define AT(type, field, offset) \
+    _Static_assert(offsetof(type, field) == (offset), #type "." #field " moved")
+#define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " changed its size")
+
+_Static_assert(sizeof(shm_netflux_config_t) <= SHM_ENGINE_CONFIG_BYTES, "fits the channel's configuration");
+_Static_assert(sizeof(shm_netflux_head_t) <= SHM_NETFLUX_HEAD_BYTES, "fits its page");
+_Static_assert(1u << SHM_NETFLUX_SLOT_BITS >= SHM_MAX_SLOTS, "every producer slot has its number");
+
+AT(shm_netflux_settings_t, watch_ns, 8);
+AT(shm_netflux_settings_t, hear_ns, 16);
+AT(shm_netflux_settings_t, stale_ns, 24);
+AT(shm_netflux_settings_t, on_stale, 32);
+AT(shm_netflux_settings_t, flags, 36);
+SIZE(shm_netflux_settings_t, 40);
+
+AT(shm_netflux_config_t, tx_payload_bytes, 4);
+AT(shm_netflux_config_t, rx_payload_bytes, 8);
+AT(shm_netflux_config_t, any_source, 12);
+AT(shm_netflux_config_t, settings, 16);
+AT(shm_netflux_config_t, tx_layout, 56);
+AT(shm_netflux_config_t, rx_layout, 88);
+SIZE(shm_netflux_config_t, 120);
+
+AT(shm_netflux_out_t, at_mono_ns, 8);
+AT(shm_netflux_out_t, values, 16);
+SIZE(shm_netflux_out_t, 1536);
+
+AT(shm_netflux_rx_t, number, 2);
+AT(shm_netflux_rx_t, feedback, 3);
+AT(shm_netflux_rx_t, payload_bytes, 4);
+AT(shm_netflux_rx_t, published, 8);
+AT(shm_netflux_rx_t, at_mono_ns, 16);
+SIZE(shm_netflux_rx_t, 24);
+
+AT(shm_netflux_in_t, head, 8);
+AT(shm_netflux_in_t, stamp, 32);
+AT(shm_netflux_in_t, values, 36);
+SIZE(shm_netflux_in_t, 1536);
+
+AT(shm_netflux_state_t, settings, 8);
+AT(shm_netflux_state_t, remote, 48);
+AT(shm_netflux_state_t, sending, 72);
+AT(shm_netflux_state_t, failsafe, 76);
+SIZE(shm_netflux_state_t, 80);
+
+AT(shm_netflux_head_t, latest, 0);
+AT(shm_netflux_head_t, tickets, 8);
+AT(shm_netflux_head_t, published, 128);
+AT(shm_netflux_head_t, current, 136);
+AT(shm_netflux_head_t, state, 144);
+
+AT(shm_netflux_request_t, on, 4);
+AT(shm_netflux_request_t, settings, 8);
+AT(shm_netflux_request_t, remote, 48);
+SIZE(shm_netflux_request_t, 72);
+
+#define MIN_CYCLE_NS (100 * RT_NS_PER_US)
+#define MAX_TIME_NS (3600 * RT_NS_PER_S)
+
+/* A reader needs another attempt only when its writer has passed it while it copied. */
+#define ATTEMPTS 64
+
+/* --- checks --------------------------------------------------------------------------------- */
+
+static int check_range(const char *what, int64_t value, int64_t low, int64_t high)
+{
+    if (value >= low && value <= high)
+        return 0;
+    return rt_err_set(-EINVAL, "%s is %" PRId64 "; it must be between %" PRId64 " and %" PRId64, what,
+                      value, low, high);
+}
+
+int shm_netflux_settings_check(const shm_netflux_settings_t *s)
+{
+    int rc = check_range("cycle_ns", s->cycle_ns, MIN_CYCLE_NS, MAX_TIME_NS);
+    rc = rc ? rc : check_range("watchdog_ns", s->watch_ns, 0, MAX_TIME_NS);
+    rc = rc ? rc : check_range("hear_ns", s->hear_ns, 0, MAX_TIME_NS);
+    rc = rc ? rc : check_range("stale_ns", s->stale_ns, 0, MAX_TIME_NS);
+    rc = rc ? rc : check_range("on_stale", s->on_stale, 0, SHM_NETFLUX_STOP);
+    return rc ? rc : check_range("flags", s->flags, 0, SHM_NETFLUX_FLAGS);
+}
+
+int shm_netflux_config_check(const shm_netflux_config_t *c)
+{
+    if (c->config_bytes != sizeof *c)
+        return rt_err_set(-EPROTO,
+                          "netflux configuration of %u bytes, this build expects %zu: both sides must be "
+                          "of the same shmring version",
+                          c->config_bytes, sizeof *c);
+    int rc = check_range("size of what is sent", c->tx_payload_bytes, 0, SHM_NETFLUX_MAX_PAYLOAD);
+    rc = rc ? rc : check_range("size of what is received", c->rx_payload_bytes, 0,
+                               SHM_NETFLUX_MAX_PAYLOAD);
+    rc = rc ? rc : check_range("any_source", c->any_source, 0, 1);
+    return rc ? rc : shm_netflux_settings_check(&c->settings);
+}
+
+/* --- places --------------------------------------------------------------------------------- */
+
+#define IN_OFFSET (SHM_NETFLUX_HEAD_BYTES + SHM_NETFLUX_STATS_BYTES)
+#define FAILSAFE_OFFSET (IN_OFFSET + SHM_NETFLUX_IN_SLOTS * (uint32_t)sizeof(shm_netflux_in_t))
+#define OUT_OFFSET (FAILSAFE_OFFSET + 2 * (uint32_t)sizeof(shm_netflux_out_t))
+
+uint64_t shm_netflux_bytes(uint32_t producers)
+{
+    uint64_t bytes = OUT_OFFSET + (uint64_t)producers * 2 * sizeof(shm_netflux_out_t);
+    return (bytes + SHM_PAGE_BYTES - 1) / SHM_PAGE_BYTES * SHM_PAGE_BYTES;
+}
+
+static shm_netflux_in_t *in_at(const uint8_t *engine, uint64_t published)
+{
+    return (shm_netflux_in_t *)(uintptr_t)(engine + IN_OFFSET) + published % SHM_NETFLUX_IN_SLOTS;
+}
+
+static shm_netflux_out_t *out_at(const uint8_t *engine, uint32_t slot, unsigned half)
+{
+    return (shm_netflux_out_t *)(uintptr_t)(engine + OUT_OFFSET) + 2 * (size_t)slot + half;
+}
+
+uint8_t *shm_netflux_failsafe(uint8_t *engine, unsigned half)
+{
+    return ((shm_netflux_out_t *)(uintptr_t)(engine + FAILSAFE_OFFSET) + half % 2)->values;
+}
+
+/* --- latest --------------------------------------------------------------------------------- */
+
+static uint64_t latest_word(uint64_t ticket, uint32_t slot, unsigned half)
+{
+    return ticket << (SHM_NETFLUX_SLOT_BITS + 1) | (uint64_t)slot << 1 | half;
+}
+
+static uint64_t latest_ticket(uint64_t latest)
+{
+    return latest >> (SHM_NETFLUX_SLOT_BITS + 1);
+}
+
+static uint32_t latest_slot(uint64_t latest)
+{
+    return (uint32_t)(latest >> 1) & ((1u << SHM_NETFLUX_SLOT_BITS) - 1);
+}
+
+static unsigned latest_half(uint64_t latest)
+{
+    return (unsigned)latest & 1u;
+}
+
+/* --- out box -------------------------------------------------------------------------------- */
+
+/* Never the half that is named. Where both are free, the older: somebody may still be copying the
+ * newer. */
+static unsigned free_half(const uint8_t *engine, uint32_t slot, uint64_t latest)
+{
+    if (latest != 0 && latest_slot(latest) == slot)
+        return latest_half(latest) ^ 1u;
+    return rt_load_relaxed(&out_at(engine, slot, 0)->version) >
+           rt_load_relaxed(&out_at(engine, slot, 1)->version);
+}
+
+uint64_t shm_netflux_put(uint8_t *engine, uint32_t slot, const void *values, uint32_t bytes,
+                         int64_t now_mono_ns)
+{
+    shm_netflux_head_t *head = shm_netflux_head(engine);
+    uint64_t latest = rt_load_acquire(&head->latest); /* B2 */
+    unsigned half = free_half(engine, slot, latest);
+    shm_netflux_out_t *out = out_at(engine, slot, half);
+    uint64_t ticket = rt_fetch_add(&head->tickets, 1) + 1;
+
+    rt_store_relaxed(&out->version, ticket << 1 | 1); /* B3 */
+    rt_fence_release();                               /* B3, pairs with B5 */
+    out->at_mono_ns = now_mono_ns;
+    memcpy(out->values, values, bytes);
+    rt_store_release(&out->version, ticket << 1); /* B4, pairs with B5 */
+
+    while (latest_ticket(latest) < ticket &&
+           !rt_cas(&head->latest, &latest, latest_word(ticket, slot, half))) /* B1, pairs with B2 */
+        ;
+    return ticket;
+}
+
+/* Copies in between two looks at the version. */
+RT_RACY static bool copy_out(const shm_netflux_out_t *out, uint64_t ticket, uint8_t *values,
+                             uint32_t bytes, int64_t *at_mono_ns)
+{
+    if (rt_load_acquire(&out->version) != ticket << 1) /* B5 */
+        return false;
+    *at_mono_ns = out->at_mono_ns;
+    rt_copy_racy(values, out->values, bytes);
+    rt_fence_acquire(); /* B5, pairs with B3 */
+    return rt_load_relaxed(&out->version) == ticket << 1;
+}
+
+int shm_netflux_peek(const uint8_t *engine, uint32_t producers, void *values, uint32_t bytes,
+                     int64_t *at_mono_ns, uint64_t *ticket, uint32_t *slot)
+{
+    uint8_t copy[SHM_NETFLUX_MAX_PAYLOAD];
+    int64_t at;
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        uint64_t latest = rt_load_acquire(&shm_netflux_head(engine)->latest); /* B2, pairs with B1 */
+        if (latest == 0)
+            return 0;
+        uint32_t who = latest_slot(latest);
+        if (who >= producers)
+            return -EPROTO;
+        if (!copy_out(out_at(engine, who, latest_half(latest)), latest_ticket(latest), copy, bytes, &at))
+            continue;
+        memcpy(values, copy, bytes);
+        *at_mono_ns = at;
+        *ticket = latest_ticket(latest);
+        *slot = who;
+        return 1;
+    }
+    return -EAGAIN;
+}
+
+/* --- in box --------------------------------------------------------------------------------- */
+
+void shm_netflux_publish(uint8_t *engine, shm_netflux_rx_t *head, uint32_t stamp,
+                         const void *values, uint32_t bytes)
+{
+    rt_a64_t *published = &shm_netflux_head(engine)->published;
+    head->published = rt_load_relaxed(published) + 1;
+    shm_netflux_in_t *in = in_at(engine, head->published);
+    rt_store_relaxed(&in->version, head->published << 1 | 1); /* B3 */
+    rt_fence_release();                                       /* B3, pairs with B5 */
+    in->head = *head;
+    in->stamp = stamp;
+    memcpy(in->values, values, bytes);
+    rt_store_release(&in->version, head->published << 1); /* B4, pairs with B5 */
+    rt_store_release(published, head->published);         /* B6 */
+}
+
+RT_RACY static bool copy_in(const shm_netflux_in_t *in, uint64_t published, shm_netflux_rx_t *head,
+                            uint32_t *stamp, uint8_t *values, uint32_t bytes)
+{
+    if (rt_load_acquire(&in->version) != published << 1) /* B5 */
+        return false;
+    rt_copy_racy(head, &in->head, sizeof *head);
+    *stamp = in->stamp;
+    rt_copy_racy(values, in->values, bytes);
+    rt_fence_acquire(); /* B5, pairs with B3 */
+    return rt_load_relaxed(&in->version) == published << 1;
+}
+
+int shm_netflux_snapshot(const uint8_t *engine, shm_netflux_rx_t *head, uint32_t *stamp,
+                         void *values, uint32_t bytes)
+{
+    uint8_t copy[SHM_NETFLUX_MAX_PAYLOAD];
+    shm_netflux_rx_t copy_head;
+    uint32_t copy_stamp;
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        uint64_t n = rt_load_acquire(&shm_netflux_head(engine)->published); /* B6 */
+        if (n == 0)
+            return 0;
+        if (!copy_in(in_at(engine, n), n, &copy_head, &copy_stamp, copy, bytes))
+            continue;
+        memcpy(values, copy, bytes);
+        *head = copy_head;
+        *stamp = copy_stamp;
+        return 1;
+    }
+    return -EAGAIN;
+}
+
+/* --- state ---------------------------------------------------------------------------------- */
+
+void shm_netflux_state_put(uint8_t *engine, const shm_netflux_state_t *state)
+{
+    shm_netflux_head_t *head = shm_netflux_head(engine);
+    uint32_t next = rt_load_relaxed(&head->current) + 1;
+    if (next == 0)
+        next = 2; /* 0 is: none yet; and the copy that is in force is kept */
+    rt_fence_release(); /* B7 */
+    memcpy(&head->state[next % 2], state, sizeof *state);
+    rt_store_release(&head->current, next); /* B7 */
+}
+
+RT_RACY static bool copy_state(const shm_netflux_head_t *head, uint32_t current,
+                               shm_netflux_state_t *state)
+{
+    rt_copy_racy(state, &head->state[current % 2], sizeof *state);
+    rt_fence_acquire(); /* B7 */
+    return rt_load_relaxed(&head->current) == current;
+}
+
+int shm_netflux_state_get(const uint8_t *engine, shm_netflux_state_t *state)
+{
+    const shm_netflux_head_t *head = shm_netflux_head(engine);
+    shm_netflux_state_t copy;
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        uint32_t current = rt_load_acquire(&head->current); /* B7 */
+        if (current == 0)
+            return 0;
+        if (!copy_state(head, current, &copy))
+            continue;
+        *state = copy;
+        return 1;
+    }
+    return -EAGAIN;
+}

@@ -77,7 +77,8 @@ def test_ipv6(shmring_pool: shmring.Pool) -> None:
 
 def test_losses_become_erasures_of_the_same_length(pair: Pair, eventually: Any) -> None:
     lossy = shmring.Impairment(loss=0.1, seed=3)
-    here, there = pair(here={"impair": lossy})
+    patient = {"min_delay_ns": 400 * MS, "first_delay_ns": 400 * MS, "max_delay_ns": 600 * MS}
+    here, there = pair(here={"impair": lossy}, there=patient)  # a busy machine is not dry
     speak(here, 300)
     got = list(items(there))
     frames = heard(got)

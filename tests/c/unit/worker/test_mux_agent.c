@@ -122,7 +122,7 @@ static uint16_t received_from(int fd, void *buffer, size_t bytes, int *length)
     socklen_t size = sizeof from;
     struct pollfd p = {.fd = fd, .events = POLLIN};
     *length = -1;
-    if (poll(&p, 1, 2000) == 1)
+    if (poll(&p, 1, WT_PATIENCE_MS) == 1)
         *length = (int)recvfrom(fd, buffer, bytes, 0, (struct sockaddr *)&from, &size);
     return ntohs(from.sin_port);
 }
@@ -243,7 +243,7 @@ static void test_removal_drops_what_waits(void)
     CHECK_EQ(push(&ch, (mux_head_t){.number = 0, .port = 3, .generation = 2}, "new!", 4), 0);
     CHECK_EQ(wt_command(&worker, &ch, CTL_RELEASE), 0);
     char got[8];
-    CHECK_EQ(wt_recv(sink, got, sizeof got, 2000), 4);
+    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS), 4);
     CHECK_EQ(wt_recv(sink, got, sizeof got, 50), -ETIMEDOUT);
     CHECK(drained_to(&ch, 3, 1));
     CHECK_EQ(wt_counter(&ch, SHM_COUNT_tx_cancelled), 5);
@@ -269,7 +269,7 @@ static void test_purge_cancels_what_waits(void)
     CHECK_EQ(wt_command(&worker, &ch, CTL_RELEASE), 0);
     CHECK_EQ(push(&ch, (mux_head_t){.number = PACKETS, .port = 0, .generation = 1}, "yy", 2), 0);
     char got[8];
-    CHECK_EQ(wt_recv(sink, got, sizeof got, 2000), 2);
+    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS), 2);
     CHECK(drained_to(&ch, 0, PACKETS + 1));
     CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, 1));
     CHECK_EQ(tx_ring_waiting(&ch.segment), 0);
@@ -292,9 +292,9 @@ static void test_cancelled_records_are_drained(void)
     CHECK_EQ(tx_ring_cancel(&ch.segment, 1, NULL), 1);
     CHECK_EQ(wt_command(&worker, &ch, CTL_RELEASE), 0);
     uint32_t got = UINT32_MAX;
-    CHECK_EQ(wt_recv(sink, &got, sizeof got, 2000), sizeof got);
+    CHECK_EQ(wt_recv(sink, &got, sizeof got, WT_PATIENCE_MS), sizeof got);
     CHECK_EQ(got, 0);
-    CHECK_EQ(wt_recv(sink, &got, sizeof got, 2000), sizeof got);
+    CHECK_EQ(wt_recv(sink, &got, sizeof got, WT_PATIENCE_MS), sizeof got);
     CHECK_EQ(got, 2);
     CHECK(drained_to(&ch, 0, 3));
     CHECK_EQ(wt_counter(&ch, SHM_COUNT_tx_cancelled), 1);
@@ -580,11 +580,11 @@ static void test_hostile_records_go_nowhere(void)
     tx_producer_commit(&ch.producer, &claim);
     wt_ring(&ch);
     char got[8];
-    CHECK_EQ(wt_recv(sink, got, sizeof got, 2000), 4);
+    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS), 4);
 
     head.number = 1;
     CHECK_EQ(push(&ch, head, "good", 4), 0);
-    CHECK_EQ(wt_recv(sink, got, sizeof got, 2000), 4);
+    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS), 4);
     CHECK(drained_to(&ch, 2, 2));
     CHECK_EQ(wt_counter(&ch, SHM_COUNT_tx_sent), 2);
     close_down(&worker, &ch);
@@ -625,7 +625,7 @@ static void test_a_scribbled_segment_spoils_only_itself(void)
         CHECK_EQ(ask(&worker, &bad, request, &reply), 0);
         CHECK_EQ(push(&good, (mux_head_t){.number = round, .port = 0, .generation = 1}, "ok", 2),
                  0);
-        CHECK_EQ(wt_recv(sink, got, sizeof got, 2000), 2);
+        CHECK_EQ(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS), 2);
         close_down(&worker, &bad);
     }
     close_down(&worker, &good);
@@ -668,7 +668,7 @@ static void test_a_successor_has_the_same_ports(void)
     take_away(&ch, 9, 10);
     CHECK_EQ(push(&ch, (mux_head_t){.number = 0, .port = 0, .generation = 1}, "0", 1), 0);
     char data[16];
-    CHECK_EQ(wt_recv(peer, data, sizeof data, 2000), 1);
+    CHECK_EQ(wt_recv(peer, data, sizeof data, WT_PATIENCE_MS), 1);
     CHECK(drained_to(&ch, 0, 1));
 
     CHECK_EQ(wt_command(&worker, &ch, CTL_HOLD), 0);
@@ -734,7 +734,7 @@ static void test_a_port_that_somebody_took_is_bound_later(void)
     REQUIRE(arrival(&ch, data, sizeof data, &p));
     CHECK_EQ(p.tag, mux_tag(4, 1));
     CHECK_EQ(push(&ch, (mux_head_t){.number = 1, .port = 4, .generation = 1}, "xy", 2), 0);
-    CHECK_EQ(wt_recv(peer, data, sizeof data, 2000), 2);
+    CHECK_EQ(wt_recv(peer, data, sizeof data, WT_PATIENCE_MS), 2);
     close_down(&worker, &ch);
     wt_stop(&worker);
     close(peer);
@@ -769,7 +769,7 @@ static void test_a_successor_of_a_scribbled_table(void)
     aim(&ch, 0, 1, port);
     CHECK_EQ(push(&ch, (mux_head_t){.number = 0, .port = 0, .generation = 1}, "ok", 2), 0);
     char data[8];
-    CHECK_EQ(wt_recv(peer, data, sizeof data, 2000), 2);
+    CHECK_EQ(wt_recv(peer, data, sizeof data, WT_PATIENCE_MS), 2);
     for (uint16_t i = 1; i < PORTS; i++)
         (void)add(&ch, i, 200);
     CHECK_EQ(rt_load_relaxed(&mux_facts(ch.segment.engine)->open), PORTS);

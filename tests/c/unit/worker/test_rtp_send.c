@@ -48,7 +48,7 @@ static void test_frames_leave_on_the_grid(void)
     }
     for (int i = 0; i < FRAMES; i++) {
         rtpt_packet_t p;
-        REQUIRE(rtpt_recv(s.sink, &p, 2000));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
         CHECK_EQ(p.view.seq, (uint16_t)(65500 + i));
         CHECK_EQ(p.view.ts, 1000 + 40 * i);
         CHECK_EQ(p.view.ssrc, 0x11223344);
@@ -58,9 +58,9 @@ static void test_frames_leave_on_the_grid(void)
         CHECK_EQ(p.data[p.view.payload_offset], i);
     }
     CHECK(rtpt_count_to(&s.ch, SHM_RTP_COUNT_sent, FRAMES));
-    wt_nap_ms(20);
-    shm_report_t reports[FRAMES + 1];
-    CHECK_EQ(report_reader_next(&s.ch.reports, reports, FRAMES + 1), FRAMES);
+    shm_report_t reports[FRAMES];
+    CHECK_EQ(wt_reports(&s.ch, reports, FRAMES), FRAMES);
+    wt_settle(&worker);
     for (int i = 0; i < FRAMES; i++) {
         CHECK_EQ(reports[i].sequence, i);
         CHECK_EQ(reports[i].scheduled_ns - reports[0].scheduled_ns, i * RTPT_STEP_NS);
@@ -89,10 +89,8 @@ static void test_a_rate_that_does_not_divide(void)
     enum { FRAMES = 50 };
     for (int i = 0; i < FRAMES; i++)
         CHECK_EQ(rtpt_frame(&s.ch, "x", 1), 0);
-    CHECK(wt_count_to(&s.ch, SHM_COUNT_tx_sent, FRAMES));
-    wt_nap_ms(20);
     shm_report_t reports[FRAMES];
-    CHECK_EQ(report_reader_next(&s.ch.reports, reports, FRAMES), FRAMES);
+    CHECK_EQ(wt_reports(&s.ch, reports, FRAMES), FRAMES);
     for (int64_t i = 0; i < FRAMES; i++)
         CHECK_EQ(reports[i].scheduled_ns - reports[0].scheduled_ns, i * 101 * RT_NS_PER_S / 44100);
     end(&s);
@@ -111,7 +109,7 @@ static void test_a_sender_that_stalls_leaves_no_gap(void)
         CHECK_EQ(rtpt_frame(&s.ch, &i, sizeof i), 0);
     for (int i = 0; i < FRAMES; i++) {
         rtpt_packet_t p;
-        REQUIRE(rtpt_recv(s.sink, &p, 2000));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
         CHECK_EQ(p.view.ts, 1000 + 40 * i);
         CHECK_EQ(p.view.marker, i == 0);
     }
@@ -135,7 +133,7 @@ static void test_it_starts_when_it_is_told_to(void)
     const int slots[] = {0, 1, 7, 8};
     for (int i = 0; i < 4; i++) {
         rtpt_packet_t p;
-        REQUIRE(rtpt_recv(s.sink, &p, 2000));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
         CHECK_EQ(p.view.ts, 1000 + 40 * slots[i]);
         CHECK_EQ(p.view.marker, i == 0 || i == 2);
         CHECK_EQ(p.view.seq, (uint16_t)(65500 + i));
@@ -162,7 +160,7 @@ static void test_a_block_is_cut(void)
     CHECK_EQ(rtpt_frame(&s.ch, "next", 4), 0);
     for (int i = 0; i < 22; i++) {
         rtpt_packet_t p;
-        REQUIRE(rtpt_recv(s.sink, &p, 2000));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
         CHECK_EQ(p.view.seq, (uint16_t)(65500 + i));
         CHECK_EQ(p.view.ts, 1000 + (i < 21 ? 40 * i : 40 * 20 + 11));
         CHECK_EQ(p.view.marker, i == 0);
@@ -171,10 +169,8 @@ static void test_a_block_is_cut(void)
         CHECK_EQ(p.view.payload_bytes, i < 20 ? 40 : 11);
         CHECK_MEM_EQ(p.data + p.view.payload_offset, media + 40 * i, p.view.payload_bytes);
     }
-    CHECK(wt_count_to(&s.ch, SHM_COUNT_tx_sent, 22));
-    wt_nap_ms(20);
-    shm_report_t reports[23];
-    CHECK_EQ(report_reader_next(&s.ch.reports, reports, 23), 22);
+    shm_report_t reports[22];
+    CHECK_EQ(wt_reports(&s.ch, reports, 22), 22);
     for (int i = 0; i < 21; i++)
         CHECK_EQ(reports[i].sequence, sequence);
     CHECK_EQ(reports[21].sequence, sequence + 1);
@@ -196,7 +192,7 @@ static void test_a_block_of_tiny_packets(void)
     CHECK_EQ(rtpt_push(&s.ch, &head, media, sizeof media, 0, NULL), 0);
     for (int i = 0; i < 30; i++) {
         rtpt_packet_t p;
-        REQUIRE(rtpt_recv(s.sink, &p, 2000));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
         CHECK_EQ(p.view.ts, 1000 + 8 * i);
         CHECK_EQ(p.view.payload_bytes, 1);
         CHECK_EQ(p.data[p.view.payload_offset], 100 + i);
@@ -224,7 +220,7 @@ static void test_overrides(void)
     static const uint32_t ts[] = {1000, 1040, 1080, 1087, 1127};
     for (int i = 0; i < 5; i++) {
         rtpt_packet_t p;
-        REQUIRE(rtpt_recv(s.sink, &p, 2000));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
         CHECK_EQ(p.view.ts, ts[i]);
         CHECK_EQ(p.view.marker, i == 1);
         CHECK_EQ(p.view.payload_type, i == 1 ? 101 : 0);
@@ -256,7 +252,7 @@ static void test_packets_of_the_same_time(void)
     }
     for (int i = 0; i < FRAMES * PARTS; i++) {
         rtpt_packet_t p;
-        REQUIRE(rtpt_recv(s.sink, &p, 2000));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
         CHECK_EQ(p.view.seq, (uint16_t)(65500 + i));
         CHECK_EQ(p.view.ts, 1000 + 40 * (i / PARTS));
         CHECK_EQ(p.view.marker, i % PARTS == PARTS - 1);
@@ -295,9 +291,10 @@ static void test_records_that_make_no_sense(void)
     CHECK_EQ(wt_push(&s.ch, "short", 5, 0, NULL), 0);
     CHECK_EQ(rtpt_frame(&s.ch, "good", 4), 0);
     rtpt_packet_t p;
-    REQUIRE(rtpt_recv(s.sink, &p, 2000));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
     CHECK_EQ(p.view.seq, 65500);
     CHECK_MEM_EQ(p.data + p.view.payload_offset, "good", 4);
+    wt_settle(&worker);
     CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_bad_records), BAD + 1);
     CHECK_EQ(wt_counter(&s.ch, SHM_COUNT_tx_failed), BAD + 1);
     CHECK(wt_count_to(&s.ch, SHM_COUNT_tx_sent, 1));
@@ -314,10 +311,10 @@ static void test_a_pause_ends_a_talk_spurt(void)
     CHECK_EQ(rtpt_frame(&s.ch, "a", 1), 0);
     CHECK_EQ(rtpt_mark(&s.ch, SHM_RTP_PAUSE), 0);
     rtpt_packet_t first, second;
-    REQUIRE(rtpt_recv(s.sink, &first, 2000));
+    REQUIRE(rtpt_recv(s.sink, &first, WT_PATIENCE_MS));
     wt_nap_ms(53);
     CHECK_EQ(rtpt_frame(&s.ch, "b", 1), 0);
-    REQUIRE(rtpt_recv(s.sink, &second, 2000));
+    REQUIRE(rtpt_recv(s.sink, &second, WT_PATIENCE_MS));
     CHECK_EQ(second.view.seq, (uint16_t)(first.view.seq + 1));
     CHECK(second.view.marker);
     CHECK_EQ((second.view.ts - first.view.ts) % 40, 0);
@@ -325,13 +322,15 @@ static void test_a_pause_ends_a_talk_spurt(void)
     CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_underruns), 0);
     /* A pause of a stated length, with the next words queued behind it. */
     shm_rtp_tx_t head = rtpt_head(SHM_RTP_PAUSE);
-    head.samples = 400;
+    head.samples = 4000;
+    CHECK_EQ(wt_command(&worker, &s.ch, CTL_HOLD), 0);
     CHECK_EQ(rtpt_frame(&s.ch, "c", 1), 0);
     CHECK_EQ(rtpt_push(&s.ch, &head, NULL, 0, 0, NULL), 0);
     CHECK_EQ(rtpt_frame(&s.ch, "d", 1), 0);
-    REQUIRE(rtpt_recv(s.sink, &first, 2000));
-    REQUIRE(rtpt_recv(s.sink, &second, 2000));
-    CHECK_EQ(second.view.ts - first.view.ts, 440);
+    CHECK_EQ(wt_command(&worker, &s.ch, CTL_RELEASE), 0);
+    REQUIRE(rtpt_recv(s.sink, &first, WT_PATIENCE_MS));
+    REQUIRE(rtpt_recv(s.sink, &second, WT_PATIENCE_MS));
+    CHECK_EQ(second.view.ts - first.view.ts, 4040);
     CHECK(second.view.marker);
     CHECK(rtpt_drained(&s.ch));
     CHECK_EQ(wt_counter(&s.ch, SHM_COUNT_tx_sent), 4); /* marks are no packets */
@@ -350,7 +349,7 @@ static void test_an_underrun_resumes_on_the_grid(void)
     rtpt_packet_t before = {.bytes = 0}, after;
     for (int i = 0; i < 5; i++) {
         CHECK_EQ(rtpt_frame(&s.ch, "x", 1), 0);
-        REQUIRE(rtpt_recv(s.sink, &after, 2000));
+        REQUIRE(rtpt_recv(s.sink, &after, WT_PATIENCE_MS));
         CHECK(after.view.marker);
         if (i > 0) {
             uint32_t step = after.view.ts - before.view.ts;
@@ -359,6 +358,7 @@ static void test_an_underrun_resumes_on_the_grid(void)
         before = after;
         wt_nap_ms(33);
     }
+    wt_settle(&worker);
     CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_underruns), 4);
     CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_spurts), 5);
     CHECK(rtpt_count(&s.ch, SHM_RTP_COUNT_skipped_slots) >= 4 * 5);
@@ -377,10 +377,11 @@ static void test_an_underrun_may_be_caught_up(void)
     }
     for (int i = 0; i < 12; i++) {
         rtpt_packet_t p;
-        REQUIRE(rtpt_recv(s.sink, &p, 2000));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
         CHECK_EQ(p.view.ts, 1000 + 40 * i);
         CHECK_EQ(p.view.marker, i == 0);
     }
+    wt_settle(&worker);
     CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_skipped_slots), 0);
     CHECK(rtpt_count(&s.ch, SHM_RTP_COUNT_underruns) >= 2);
     end(&s);
@@ -396,7 +397,7 @@ static void test_an_underrun_may_be_filled(void)
     CHECK_EQ(rtpt_frame(&s.ch, "x", 1), 0);
     rtpt_packet_t p;
     for (int i = 0; i < 7; i++) {
-        REQUIRE(rtpt_recv(s.sink, &p, 2000));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
         CHECK_EQ(p.view.seq, (uint16_t)(65500 + i));
         CHECK_EQ(p.view.ts, 1000 + 40 * i);
         CHECK_EQ(p.view.payload_bytes, i == 0 ? 1 : 40);
@@ -406,15 +407,23 @@ static void test_an_underrun_may_be_filled(void)
     CHECK(rtpt_silence(s.sink, 50));
     CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_filled), 6);
     CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_underruns), 1);
+    /* What ends it is no underrun; that nothing follows is the next. */
     CHECK_EQ(rtpt_frame(&s.ch, "y", 1), 0);
-    REQUIRE(rtpt_recv(s.sink, &p, 2000));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
     CHECK(p.view.marker && p.view.ts > 1000 + 40 * 7);
     CHECK_EQ(p.view.seq, (uint16_t)(65500 + 7));
-    CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_underruns), 1);
+    for (int i = 0; i < 6; i++)
+        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+    CHECK(rtpt_silence(s.sink, 50));
+    CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_filled), 12);
+    CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_underruns), 2);
     /* Silence that was asked for is not filled. */
+    CHECK_EQ(wt_command(&worker, &s.ch, CTL_HOLD), 0);
+    CHECK_EQ(rtpt_frame(&s.ch, "z", 1), 0);
     CHECK_EQ(rtpt_mark(&s.ch, SHM_RTP_PAUSE), 0);
-    while (rtpt_recv(s.sink, &p, 60))
-        ;
+    CHECK_EQ(wt_command(&worker, &s.ch, CTL_RELEASE), 0);
+    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+    CHECK_EQ(p.view.payload_bytes, 1);
     CHECK(rtpt_silence(s.sink, 60));
     end(&s);
 }
@@ -422,7 +431,7 @@ static void test_an_underrun_may_be_filled(void)
 static void test_a_queue_may_build_up_first(void)
 {
     sender_t s = {.rtp = rtpt_stream()};
-    s.rtp.start_delay_ns = 80 * RT_NS_PER_MS;
+    s.rtp.start_delay_ns = 500 * RT_NS_PER_MS;
     REQUIRE(start_with(&s, "cushion", strict));
     int64_t began = rt_mono_ns();
     rtpt_packet_t p;
@@ -431,8 +440,8 @@ static void test_a_queue_may_build_up_first(void)
         wt_nap_ms(5); /* a little slower than the stream */
     }
     for (int i = 0; i < 10; i++) {
-        REQUIRE(rtpt_recv(s.sink, &p, 2000));
-        CHECK(p.at_mono_ns - began >= 80 * RT_NS_PER_MS);
+        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+        CHECK(p.at_mono_ns - began >= 500 * RT_NS_PER_MS);
         CHECK_EQ(p.view.ts, 1000 + 40 * i);
     }
     CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_underruns), 0);
@@ -441,16 +450,25 @@ static void test_a_queue_may_build_up_first(void)
 
 /* --- commands ------------------------------------------------------------------------------ */
 
+/* Two seconds of packets: it is not at its end before the test comes to what it does to it. */
+static const uint8_t long_media[400];
+
+static shm_rtp_tx_t long_block(void)
+{
+    shm_rtp_tx_t head = rtpt_head(SHM_RTP_BLOCK);
+    head.bytes_per_packet = 1;
+    return head;
+}
+
 static void test_hold_purge_reset(void)
 {
     sender_t s = {.rtp = rtpt_stream()};
     REQUIRE(start_with(&s, "hold", NULL));
     rtpt_packet_t p;
-    shm_rtp_tx_t block = rtpt_head(SHM_RTP_BLOCK);
-    static const uint8_t media[40 * 40];
-    CHECK_EQ(rtpt_push(&s.ch, &block, media, sizeof media, 0, NULL), 0);
+    shm_rtp_tx_t block = long_block();
+    CHECK_EQ(rtpt_push(&s.ch, &block, long_media, sizeof long_media, 0, NULL), 0);
     for (int i = 0; i < 4; i++)
-        REQUIRE(rtpt_recv(s.sink, &p, 2000));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
     CHECK_EQ(wt_command(&worker, &s.ch, CTL_HOLD), 0);
     while (rtpt_recv(s.sink, &p, 50))
         ;
@@ -458,7 +476,7 @@ static void test_hold_purge_reset(void)
     uint32_t ts = p.view.ts;
     wt_nap_ms(50);
     CHECK_EQ(wt_command(&worker, &s.ch, CTL_RELEASE), 0);
-    REQUIRE(rtpt_recv(s.sink, &p, 2000)); /* the block goes on, at the present */
+    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS)); /* the block goes on, at the present */
     CHECK_EQ(p.view.seq, (uint16_t)(last + 1));
     CHECK(p.view.marker && p.view.ts - ts >= 40 * 10 && (p.view.ts - ts) % 40 == 0);
     last = p.view.seq;
@@ -469,7 +487,7 @@ static void test_hold_purge_reset(void)
     CHECK(rtpt_drained(&s.ch));
     CHECK_EQ(wt_counter(&s.ch, SHM_COUNT_tx_cancelled), 2);
     CHECK_EQ(rtpt_frame(&s.ch, "y", 1), 0);
-    REQUIRE(rtpt_recv(s.sink, &p, 2000));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
     CHECK(p.view.marker);
     CHECK_EQ(p.view.seq, (uint16_t)(last + 1));
     CHECK(rtpt_count_to(&s.ch, SHM_RTP_COUNT_sent, 2));
@@ -495,9 +513,9 @@ static void test_opened_held(void)
     CHECK(rtpt_silence(s.sink, 50));
     CHECK_EQ(wt_command(&worker, &s.ch, CTL_RELEASE), 0);
     rtpt_packet_t p;
-    REQUIRE(rtpt_recv(s.sink, &p, 2000));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
     CHECK(p.view.marker && p.view.ts == 1000);
-    REQUIRE(rtpt_recv(s.sink, &p, 2000));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
     CHECK(!p.view.marker && p.view.ts == 1040);
     end(&s);
 }
@@ -509,31 +527,30 @@ static void test_cancelled_ones_are_left_out(void)
     uint64_t sequences[FRAMES + 1];
     REQUIRE(start(&s, "cancel"));
     shm_rtp_tx_t head = rtpt_head(SHM_RTP_FRAME);
-    shm_rtp_tx_t block = rtpt_head(SHM_RTP_BLOCK);
-    static const uint8_t media[40 * 40];
-    int64_t at = rt_mono_ns() + 50 * RT_NS_PER_MS;
+    shm_rtp_tx_t block = long_block();
+    int64_t at = rt_mono_ns() + RT_NS_PER_S;
     for (int i = 0; i < FRAMES; i++)
         CHECK_EQ(rtpt_push(&s.ch, &head, &i, sizeof i, i == 0 ? at : 0, &sequences[i]), 0);
-    CHECK_EQ(rtpt_push(&s.ch, &block, media, sizeof media, 0, &sequences[FRAMES]), 0);
+    CHECK_EQ(rtpt_push(&s.ch, &block, long_media, sizeof long_media, 0, &sequences[FRAMES]), 0);
     for (int i = 1; i < FRAMES; i += 2)
         CHECK_EQ(tx_ring_cancel(&s.ch.segment, sequences[i], NULL), 1);
     wt_ring(&s.ch);
     rtpt_packet_t p;
     for (int i = 0; i < FRAMES / 2; i++) {
         int value = -1;
-        REQUIRE(rtpt_recv(s.sink, &p, 2000));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
         memcpy(&value, p.data + p.view.payload_offset, sizeof value);
         CHECK_EQ(value, 2 * i);
         CHECK_EQ(p.view.ts, 1000 + 40 * i); /* what is behind moves up */
     }
     for (int i = 0; i < 5; i++) /* a block can be cut short */
-        REQUIRE(rtpt_recv(s.sink, &p, 2000));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
     CHECK_EQ(tx_ring_cancel(&s.ch.segment, sequences[FRAMES], NULL), 1);
     wt_ring(&s.ch);
     int more = 0;
     while (rtpt_recv(s.sink, &p, 50))
         more++;
-    CHECK(more < 30);
+    CHECK(more < (int)sizeof long_media - 5);
     CHECK(wt_count_to(&s.ch, SHM_COUNT_tx_cancelled, FRAMES / 2 + 1));
     CHECK(rtpt_drained(&s.ch));
     end(&s);
@@ -552,13 +569,13 @@ static void test_what_is_taken_back_gives_its_slot_back(void)
     wt_nap_ms(20);
     CHECK_EQ(tx_ring_cancel(&s.ch.segment, far, NULL), 1);
     CHECK_EQ(rtpt_frame(&s.ch, "a", 1), 0);
-    REQUIRE(rtpt_recv(s.sink, &p, 2000));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
     CHECK(p.view.marker && p.view.ts == 1000);
     CHECK_EQ(rtpt_push(&s.ch, &head, "far", 3, hour, &far), 0);
     wt_nap_ms(20);
     CHECK_EQ(tx_ring_cancel(&s.ch.segment, far, NULL), 1);
     CHECK_EQ(rtpt_frame(&s.ch, "b", 1), 0);
-    REQUIRE(rtpt_recv(s.sink, &p, 2000));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
     head = rtpt_head(SHM_RTP_PAUSE);
     head.samples = 8000 * 3600;
     CHECK_EQ(rtpt_push(&s.ch, &head, NULL, 0, 0, NULL), 0);
@@ -567,7 +584,7 @@ static void test_what_is_taken_back_gives_its_slot_back(void)
     CHECK_EQ(wt_command(&worker, &s.ch, CTL_PURGE), 0);
     CHECK(rtpt_count(&s.ch, SHM_RTP_COUNT_skipped_slots) < 1000);
     CHECK_EQ(rtpt_frame(&s.ch, "c", 1), 0);
-    REQUIRE(rtpt_recv(s.sink, &p, 2000));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
     CHECK(p.view.marker);
     CHECK(rtpt_drained(&s.ch));
     end(&s);
@@ -576,7 +593,7 @@ static void test_what_is_taken_back_gives_its_slot_back(void)
 static void drop_late(shm_config_t *c)
 {
     c->late = SHM_LATE_DROP;
-    c->tolerance_ns = 20 * RT_NS_PER_MS;
+    c->tolerance_ns = 300 * RT_NS_PER_MS;
 }
 
 static void test_late_ones_may_be_dropped(void)
@@ -586,17 +603,16 @@ static void test_late_ones_may_be_dropped(void)
     REQUIRE(start_with(&s, "drop", drop_late));
     CHECK_EQ(rtpt_frame(&s.ch, "x", 1), 0);
     rtpt_packet_t p;
-    REQUIRE(rtpt_recv(s.sink, &p, 2000));
-    wt_nap_ms(100);
-    shm_rtp_tx_t block = rtpt_head(SHM_RTP_BLOCK);
-    static const uint8_t media[40 * 40];
-    CHECK_EQ(rtpt_push(&s.ch, &block, media, sizeof media, 0, NULL), 0);
-    REQUIRE(rtpt_recv(s.sink, &p, 2000));
-    CHECK_EQ(p.view.seq, 65501); /* a packet that was not sent has no number */
-    CHECK(p.view.ts >= 1000 + 40 * 12);
-    CHECK(wt_count_to(&s.ch, SHM_COUNT_tx_dropped_late, 11));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+    wt_nap_ms(800);
+    shm_rtp_tx_t block = long_block();
+    CHECK_EQ(rtpt_push(&s.ch, &block, long_media, sizeof long_media, 0, NULL), 0);
+    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+    CHECK_EQ(p.view.seq, 65501);        /* a packet that was not sent has no number */
+    CHECK(p.view.ts >= 1000 + 40 * 95); /* half a second, and some for a nap that is rounded */
+    CHECK(wt_count_to(&s.ch, SHM_COUNT_tx_dropped_late, 94));
     CHECK(rtpt_drained(&s.ch));
-    wt_nap_ms(10);
+    wt_settle(&worker);
     CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_skipped_slots),
              wt_counter(&s.ch, SHM_COUNT_tx_dropped_late));
     end(&s);
@@ -609,9 +625,8 @@ static void test_failed_sends(void)
     REQUIRE(wt_open(&worker, &s.ch));
     CHECK_EQ(rtpt_frame(&s.ch, "x", 1), 0);
     CHECK(wt_count_to(&s.ch, SHM_COUNT_tx_failed, 1));
-    wt_nap_ms(10);
     shm_report_t report = {0};
-    CHECK_EQ(report_reader_next(&s.ch.reports, &report, 1), 1);
+    CHECK_EQ(wt_reports(&s.ch, &report, 1), 1);
     CHECK_EQ(report.verdict, VERDICT_FAILED);
     CHECK_EQ(report.error, EDESTADDRREQ);
     CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_sent), 0);
@@ -634,9 +649,11 @@ static void test_through_an_emulated_link(void)
     block.bytes_per_packet = 1;
     block.samples = 8;
     CHECK_EQ(rtpt_push(&s.ch, &block, media, sizeof media, 0, NULL), 0);
+    CHECK(wt_count_to(&s.ch, SHM_COUNT_tx_sent, FRAMES));
+    wt_settle(&worker);
     int came = 0;
     rtpt_packet_t p;
-    while (rtpt_recv(s.sink, &p, 300)) {
+    while (rtpt_recv(s.sink, &p, 100)) {
         CHECK_EQ(p.view.ts, 1000 + 8 * (uint16_t)(p.view.seq - 65500));
         came++;
     }
@@ -713,6 +730,7 @@ static void test_a_stream_survives_its_workers(void)
     uint16_t next = 65500;
     uint32_t last_ts = 0;
     int gaps = 0;
+    CHECK(rtpt_drained(&s.ch));
     int packets = check_stream(s.sink, &next, &last_ts, &gaps);
     CHECK(gaps <= ROUNDS);
     CHECK(packets + gaps <= BLOCKS * (IN_BLOCK + 20));
@@ -720,7 +738,6 @@ static void test_a_stream_survives_its_workers(void)
     /* One timeline: what is missing is at its end, where a frame died with a worker before it had a
      * number. */
     CHECK_EQ(last_ts, 1000 + 8 * (uint32_t)(packets + gaps - 1));
-    CHECK(rtpt_drained(&s.ch));
     CHECK(rtpt_count_to(&s.ch, SHM_RTP_COUNT_sent, (uint64_t)packets));
     CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_underruns), 0);
     end(&s);
@@ -779,7 +796,7 @@ static void test_hostile_records_spoil_only_themselves(void)
         }
         CHECK_EQ(rtpt_frame(&good.ch, "ok", 2), 0);
         rtpt_packet_t p;
-        CHECK(rtpt_recv(good.sink, &p, 2000));
+        CHECK(rtpt_recv(good.sink, &p, WT_PATIENCE_MS));
         wt_nap_ms(20);
         end(&bad);
     }

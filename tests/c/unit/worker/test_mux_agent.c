@@ -90,17 +90,19 @@ static uint32_t drained(const wt_channel_t *ch, uint16_t port)
     return rt_load_acquire(&mux_drained(ch->segment.engine)[port]);
 }
 
+/* Counters of what was drained hold then, too. */
 static bool drained_to(const wt_channel_t *ch, uint16_t port, uint32_t number)
 {
-    for (int i = 0; i < 500 && drained(ch, port) != number; i++)
+    for (int i = 0; i < WT_PATIENCE_MS / 10 && drained(ch, port) != number; i++)
         wt_nap_ms(10);
+    wt_settle(&worker);
     return drained(ch, port) == number;
 }
 
-/* The next arrival; false: none within two seconds. */
+/* The next arrival; false: none came. */
 static bool arrival(wt_channel_t *ch, void *buffer, size_t bytes, rx_packet_t *packet)
 {
-    int64_t until = rt_mono_ns() + 2 * RT_NS_PER_S;
+    int64_t until = rt_mono_ns() + WT_PATIENCE_MS * RT_NS_PER_MS;
     while (rx_reader_next(&ch->reader, buffer, (uint32_t)bytes, packet, NULL) != 1) {
         if (rt_mono_ns() > until)
             return false;
@@ -272,6 +274,7 @@ static void test_purge_cancels_what_waits(void)
     CHECK_EQ(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS), 2);
     CHECK(drained_to(&ch, 0, PACKETS + 1));
     CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, 1));
+    wt_settle(&worker);
     CHECK_EQ(tx_ring_waiting(&ch.segment), 0);
     close_down(&worker, &ch);
     close(sink);
@@ -332,6 +335,7 @@ static void test_arrivals_bear_port_source_and_time(void)
     send_to(peer, "three", 5, first);
     REQUIRE(arrival(&ch, data, sizeof data, &p));
     CHECK_EQ(p.payload_bytes, 5);
+    wt_settle(&worker);
     CHECK_EQ(wt_counter(&ch, SHM_COUNT_rx_received), 3);
     close_down(&worker, &ch);
     close(peer);
@@ -725,7 +729,7 @@ static void test_a_port_that_somebody_took_is_bound_later(void)
     CHECK_EQ(push(&ch, (mux_head_t){.number = 0, .port = 4, .generation = 1}, "x", 1), 0);
     CHECK(drained_to(&ch, 4, 1)); /* lost, and holds nothing up */
     close(thief);
-    for (int i = 0; i < 500 && rt_load_relaxed(&facts->lost) != 0; i++)
+    for (int i = 0; i < WT_PATIENCE_MS / 10 && rt_load_relaxed(&facts->lost) != 0; i++)
         wt_nap_ms(10);
     CHECK_EQ(rt_load_relaxed(&facts->lost), 0);
     send_to(peer, "back", 4, bound);

@@ -56,6 +56,13 @@ static inline uint64_t rtpt_count(const wt_channel_t *ch, shm_rtp_counter_id_t i
     return rt_load_relaxed(&rtpt_state(ch)->counters[id]);
 }
 
+/* The same, with all that the worker has done so far. */
+static inline uint64_t rtpt_exact(wt_worker_t *w, const wt_channel_t *ch, shm_rtp_counter_id_t id)
+{
+    wt_settle(w);
+    return rtpt_count(ch, id);
+}
+
 static inline int64_t rtpt_gauge(const wt_channel_t *ch, shm_rtp_gauge_id_t id)
 {
     return rt_load_relaxed(&rtpt_state(ch)->gauges[id]);

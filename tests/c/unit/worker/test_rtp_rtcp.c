@@ -231,9 +231,9 @@ static void reports_of_a_sender(shm_rtp_rtcp_t rtcp)
     CHECK_EQ(rtpt_gauge(&s.ch, SHM_RTP_GAUGE_reported_highest_seq), 0x1ffff);
     CHECK_EQ(rtpt_gauge(&s.ch, SHM_RTP_GAUGE_reported_jitter_units), 99);
     CHECK_STR_EQ(rtpt_state(&s.ch)->remote_cname, "them@test");
-    CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_rtcp_rr_received), 1);
+    CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_rtcp_rr_received), 1);
     CHECK(rtpt_gauge_is(&s.ch, SHM_RTP_GAUGE_members, 2));
-    CHECK(rtpt_count(&s.ch, SHM_RTP_COUNT_rtcp_sent) > 0);
+    CHECK(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_rtcp_sent) > 0);
     /* Silent for two intervals: no sender any more. */
     do
         REQUIRE(get_compound(&s, &c, false, WT_PATIENCE_MS));
@@ -349,7 +349,7 @@ static void test_the_source_says_goodbye(void)
     while (g.head.kind == SHM_RTP_GOT_ERASURE);
     CHECK_EQ(g.head.kind, SHM_RTP_GOT_BYE);
     CHECK_EQ(g.head.ssrc, PEER);
-    CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_rtcp_bye_received), 2);
+    CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_rtcp_bye_received), 2);
     CHECK(rtpt_gauge(&s.ch, SHM_RTP_GAUGE_bye_mono_ns) > 0);
     end(&s);
 }
@@ -438,9 +438,9 @@ static void asks_for_what_is_missing(bool reduced)
         CHECK_EQ(g.head.flags, i == 4 || i == 6 ? SHM_RTP_RECOVERED : 0);
     }
     CHECK(rtpt_count_to(&s.ch, SHM_RTP_COUNT_nack_recovered, 2));
-    CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_nack_missing), 3);
-    CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_nack_requested), 2);
-    CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_lost), 0);
+    CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_nack_missing), 3);
+    CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_nack_requested), 2);
+    CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_lost), 0);
     end(&s);
 }
 
@@ -481,11 +481,10 @@ static void test_sends_again_what_is_asked_for(void)
         CHECK_MEM_EQ(p.data, sent[expected[i]].data, (size_t)p.bytes);
     }
     CHECK(rtpt_silence(s.media, 50));
-    wt_settle(&worker);
-    CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_nack_heard), 5);
-    CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_nack_resent), 3);
-    CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_nack_gone), 2);
-    CHECK_EQ(rtpt_count(&s.ch, SHM_RTP_COUNT_sent), FRAMES);
+    CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_nack_heard), 5);
+    CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_nack_resent), 3);
+    CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_nack_gone), 2);
+    CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_sent), FRAMES);
     /* As much as one likes may be asked for; not so much is sent. */
     const rtcp_nack_pair_t all = {.pid = sent[4].view.seq, .blp = 0x7fff};
     int64_t began = rt_mono_ns();
@@ -537,11 +536,11 @@ static void test_two_channels_repair_each_others_losses(void)
         recovered += (g.head.flags & SHM_RTP_RECOVERED) != 0;
         frames++;
     }
-    CHECK(wt_counter(&from.ch, SHM_COUNT_impair_tx_lost) > 10);
+    CHECK(wt_exact(&worker, &from.ch, SHM_COUNT_impair_tx_lost) > 10);
     CHECK(frames > FRAMES - 5); /* nobody asks for what is lost at the end */
     CHECK(recovered > 10);
-    CHECK(rtpt_count(&from.ch, SHM_RTP_COUNT_nack_resent) >= (uint64_t)recovered);
-    CHECK(rtpt_count(&to.ch, SHM_RTP_COUNT_nack_recovered) == (uint64_t)recovered);
+    CHECK(rtpt_exact(&worker, &from.ch, SHM_RTP_COUNT_nack_resent) >= (uint64_t)recovered);
+    CHECK(rtpt_exact(&worker, &to.ch, SHM_RTP_COUNT_nack_recovered) == (uint64_t)recovered);
     rtpt_close(&worker, &from.ch);
     end(&to);
 }
@@ -603,9 +602,9 @@ static void test_hostile_rtcp(void)
         if (i % 50 == 0)
             CHECK(all_heard(&s, i));
     }
-    CHECK(rtpt_count(&s.ch, SHM_RTP_COUNT_rtcp_malformed) > 0);
+    CHECK(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_rtcp_malformed) > 0);
     uint64_t ms = (uint64_t)((rt_mono_ns() - began) / RT_NS_PER_MS);
-    CHECK(rtpt_count(&s.ch, SHM_RTP_COUNT_nack_resent) <= 33 + 2 * ms);
+    CHECK(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_nack_resent) <= 33 + 2 * ms);
     wt_settle(&worker);
     end(&s);
 }

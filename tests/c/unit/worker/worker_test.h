@@ -416,6 +416,13 @@ static inline uint64_t wt_counter(const wt_channel_t *ch, shm_counter_id_t id)
     return rt_load_relaxed(&ch->segment.stats->counters[id]);
 }
 
+/* The same, with all that the worker has done so far. */
+static inline uint64_t wt_exact(wt_worker_t *w, const wt_channel_t *ch, shm_counter_id_t id)
+{
+    wt_settle(w);
+    return wt_counter(ch, id);
+}
+
 /* Waits until a counter has reached a value. */
 static inline bool wt_count_to(const wt_channel_t *ch, shm_counter_id_t id, uint64_t value)
 {

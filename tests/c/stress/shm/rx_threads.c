@@ -5,7 +5,7 @@
 
 #include <pthread.h>
 
-enum { RING_BYTES = 8192, MAX_PAYLOAD = 300, BROADCAST = 2, SHARED = 2, ASLEEP_MS = 5000, WRITER = 7 };
+enum { RING_BYTES = 8192, MAX_PAYLOAD = 300, BROADCAST = 2, SHARED = 2, ASLEEP_MS = 20000, WRITER = 7 };
 
 static shm_segment_t seg;
 static int seg_fd;

@@ -9,7 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-enum { RING_BYTES = 1 << 17, MAX_PAYLOAD = 300, SLOTS = 5, STALL_S = 5, LIVES = 1 << 16 };
+enum { RING_BYTES = 1 << 17, MAX_PAYLOAD = 300, SLOTS = 5, STALL_S = 20, LIVES = 1 << 16 };
 
 typedef struct client {
     pid_t pid;

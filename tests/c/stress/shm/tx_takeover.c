@@ -9,7 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-enum { RING_BYTES = 16384, MAX_PAYLOAD = 400, PRODUCERS = 2, WINDOW = 24, MAX_PACKETS = 1 << 22, STALL_S = 10 };
+enum { RING_BYTES = 16384, MAX_PAYLOAD = 400, PRODUCERS = 2, WINDOW = 24, MAX_PACKETS = 1 << 22, STALL_S = 20 };
 
 typedef struct outcome {
     rt_a32_t sent, cancelled, unsure;

@@ -15,7 +15,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { INBOX_MAX = 4096, INBOX_BYTES = 8 << 20, ARRIVAL_MS = 2000 };
+enum { INBOX_MAX = 4096, INBOX_BYTES = 8 << 20, ARRIVAL_MS = 10000 };
 
 static clock_map_t io_map;
 static udp_rx_pool_t *io_pool;
@@ -29,6 +29,39 @@ typedef struct inbox {
 
 static inbox_t io_inbox;
 
+/* The first socket of a host that wants kernel stamps has them switched on in the background; until
+ * then a packet is stamped when it is read. Waits for that, on sockets that keep them on. */
+static udp_t io_stamping_tx, io_stamping_rx;
+
+static bool io_stamped_before_read(void)
+{
+    udp_tx_t one = {.data = "x", .len = 1};
+    udp_rx_t got;
+    int error;
+    if (udp_send(&io_stamping_tx, &one, 1, &error) != 1)
+        return false;
+    (void)poll(NULL, 0, 1);
+    int64_t read_ns = rt_mono_ns();
+    return udp_recv(&io_stamping_rx, &got, 1) == 1 && got.time_ns < read_ns;
+}
+
+static inline void io_stamps_on(void)
+{
+    udp_config_t cfg = udp_config_default();
+    cfg.rx_pool = io_pool;
+    cfg.clock_map = &io_map;
+    cfg.rx_stamps = UDP_RX_STAMPS_KERNEL;
+    udp_addr_parse(&cfg.local, "127.0.0.1", 0);
+    bool open = udp_open(&io_stamping_rx, &cfg) == 0;
+    cfg.remote = io_stamping_rx.eff.local;
+    if (!open || udp_open(&io_stamping_tx, &cfg) != 0)
+        TEST_SKIP("%s", rt_err_text());
+    bool on = false;
+    for (int i = 0; i < ARRIVAL_MS && !on; i++)
+        on = io_stamped_before_read();
+    CHECK(on);
+}
+
 static inline void io_setup(void)
 {
     if (clock_map_init(&io_map, RT_CLOCK_MONOTONIC) < 0)
@@ -37,10 +70,13 @@ static inline void io_setup(void)
     io_inbox.bytes = malloc(INBOX_BYTES);
     if (io_pool == NULL || io_inbox.bytes == NULL)
         abort();
+    io_stamps_on();
 }
 
 static inline void io_teardown(void)
 {
+    udp_close(&io_stamping_tx);
+    udp_close(&io_stamping_rx);
     udp_rx_pool_destroy(io_pool);
     free(io_inbox.bytes);
 }

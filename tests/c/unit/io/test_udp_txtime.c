@@ -87,7 +87,6 @@ static void test_launch_times_go_along_with_each_datagram(void)
     cfg.txtime = UDP_TXTIME_REQUIRE;
     REQUIRE(udp_txtime_enable(&tx, &cfg, &route) == 0);
     CHECK(tx.eff.txtime);
-    usleep(20000);
 
     uint8_t payload[9][10];
     udp_tx_t batch[9];

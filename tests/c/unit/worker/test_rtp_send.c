@@ -709,7 +709,7 @@ static void test_a_stream_survives_its_workers(void)
     sender_t s = {.rtp = rtpt_stream()};
     s.rtp.samples_per_packet = 8;
     s.rtp.bytes_per_packet = 8;
-    enum { ROUNDS = 8, BLOCKS = 10, IN_BLOCK = 120 };
+    enum { ROUNDS = 8, BLOCKS = 10, IN_BLOCK = 120, BATCH = 64 };
     REQUIRE(start_with(&s, "survivor", NULL));
     static uint8_t media[8 * IN_BLOCK];
     shm_rtp_tx_t block = rtpt_head(SHM_RTP_BLOCK);
@@ -728,13 +728,15 @@ static void test_a_stream_survives_its_workers(void)
     int gaps = 0;
     CHECK(rtpt_drained(&s.ch));
     int packets = check_stream(s.sink, &next, &last_ts, &gaps);
-    CHECK(gaps <= ROUNDS);
+    CHECK(gaps <= ROUNDS * BATCH); /* what was being sent: one, or a batch of a worker that was late */
     CHECK(packets + gaps <= BLOCKS * (IN_BLOCK + 20));
-    CHECK(packets >= BLOCKS * (IN_BLOCK + 20) - 2 * ROUNDS);
+    CHECK(packets >= BLOCKS * (IN_BLOCK + 20) - ROUNDS * BATCH - ROUNDS);
     /* One timeline: what is missing is at its end, where a frame died with a worker before it had a
      * number. */
     CHECK_EQ(last_ts, 1000 + 8 * (uint32_t)(packets + gaps - 1));
-    CHECK(rtpt_count_to(&s.ch, SHM_RTP_COUNT_sent, (uint64_t)packets));
+    /* What a worker had just sent when it died nobody counted: a batch at most. */
+    uint64_t counted = rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_sent);
+    CHECK(counted <= (uint64_t)(packets + gaps) && counted + ROUNDS * BATCH >= (uint64_t)packets);
     CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_underruns), 0);
     end(&s);
 }

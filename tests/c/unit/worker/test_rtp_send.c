@@ -728,7 +728,8 @@ static void test_a_stream_survives_its_workers(void)
     int gaps = 0;
     CHECK(rtpt_drained(&s.ch));
     int packets = check_stream(s.sink, &next, &last_ts, &gaps);
-    CHECK(gaps <= ROUNDS * BATCH); /* what was being sent: one, or a batch of a worker that was late */
+    CHECK(gaps <=
+          ROUNDS * BATCH); /* what was being sent: one, or a batch of a worker that was late */
     CHECK(packets + gaps <= BLOCKS * (IN_BLOCK + 20));
     CHECK(packets >= BLOCKS * (IN_BLOCK + 20) - ROUNDS * BATCH - ROUNDS);
     /* One timeline: what is missing is at its end, where a frame died with a worker before it had a

@@ -1,6 +1,7 @@
 # The Python binding and what a wheel holds; read only when pip builds (scikit-build-core sets SKBUILD).
 #
 #     shmring/_ring.*.so        cffi, API mode: everything that is not per packet
+#     shmring/_proto.*.so       cffi, likewise: protocol cores by themselves, for tests in virtual time
 #     shmring/_hot.*.so         hand-written: the per-packet calls; absent on PyPy, where cffi does the same work
 #     rtpsynth/_utils.*.so ...  hand-written: the compiled modules of that drop-in, over base and proto; _server over shm
 #     rtworkers/bin/...         the worker, and the bare-C floor of `shmring bench`
@@ -18,17 +19,23 @@ function(rt_python_module package name)
     install(TARGETS ${name} LIBRARY DESTINATION ${package})
 endfunction()
 
-set(ring_cdef ${CMAKE_CURRENT_SOURCE_DIR}/python/ring_cdef.h)
-set(ring_src ${CMAKE_CURRENT_SOURCE_DIR}/python/ring_src.h)
-set(ring_c ${CMAKE_CURRENT_BINARY_DIR}/_ring.c)
-add_custom_command(
-    OUTPUT ${ring_c}
-    COMMAND ${Python_EXECUTABLE} -m cffi.gen_src read-sources shmring._ring ${ring_cdef} ${ring_src} ${ring_c}
-    DEPENDS ${ring_cdef} ${ring_src}
-    COMMENT "Generating shmring._ring"
-    VERBATIM)
-rt_python_module(shmring _ring ${ring_c})
-target_link_libraries(_ring PRIVATE rt_shm rt_proto)
+# rt_cffi_module(NAME LIBRARY...): shmring._NAME of python/NAME_cdef.h and python/NAME_src.h.
+function(rt_cffi_module name)
+    set(cdef ${CMAKE_CURRENT_SOURCE_DIR}/python/${name}_cdef.h)
+    set(src ${CMAKE_CURRENT_SOURCE_DIR}/python/${name}_src.h)
+    set(c ${CMAKE_CURRENT_BINARY_DIR}/_${name}.c)
+    add_custom_command(
+        OUTPUT ${c}
+        COMMAND ${Python_EXECUTABLE} -m cffi.gen_src read-sources shmring._${name} ${cdef} ${src} ${c}
+        DEPENDS ${cdef} ${src}
+        COMMENT "Generating shmring._${name}"
+        VERBATIM)
+    rt_python_module(shmring _${name} ${c})
+    target_link_libraries(_${name} PRIVATE ${ARGN})
+endfunction()
+
+rt_cffi_module(ring rt_shm rt_proto)
+rt_cffi_module(proto rt_proto)
 
 if(Python_INTERPRETER_ID STREQUAL "PyPy")
     message(STATUS "shmring._hot is left out: PyPy calls C faster through cffi; rtpsynth's modules are CPython's")

@@ -1,0 +1,164 @@
+"""The session of the worker's engine, in virtual time: an `End` beside the partners.
+
+For tests of the protocol itself; programs have channels.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from shmring._proto import ffi, lib
+
+from .exchange import Datagram
+from .link import Address, sans_io_check
+
+_ON_STALE = {
+    "keep": lib.NFX_STALE_KEEP,
+    "failsafe": lib.NFX_STALE_FAILSAFE,
+    "stop": lib.NFX_STALE_STOP,
+}
+_VERDICTS = {
+    lib.NFX_ACCEPTED: "accepted",
+    lib.NFX_FIRST: "first",
+    lib.NFX_REPEATED: "repeated",
+    lib.NFX_OLD: "old",
+    lib.NFX_SHORT: "short",
+}
+_EVENTS = ("alive", "timeout", "heard", "unheard", "fresh", "stale")
+
+
+def _names(table: Any, count: int) -> list[str]:
+    return [ffi.string(table[i]).decode() for i in range(count)]
+
+
+_COUNTERS = _names(lib.proto_nfx_counters, lib.NFX_COUNTER_TOTAL)
+_GAUGES = _names(lib.proto_nfx_gauges, lib.NFX_GAUGE_TOTAL)
+_HISTOGRAMS = _names(lib.proto_nfx_hists, lib.NFX_HIST_TOTAL)
+
+
+class Event(NamedTuple):
+    """A change of the link: alive, timeout, heard, unheard, fresh or stale."""
+
+    what: str
+    at_ns: int
+
+
+class Durations(NamedTuple):
+    """One histogram, in ns."""
+
+    samples: int
+    mean_ns: float
+    min_ns: int
+    max_ns: int
+    median_ns: int
+
+
+class Session:
+    """nfx_session_t with a socket's and an application's part played by the test.
+
+    Sends to `remote`, takes from it only (None: from anybody), and keeps `to_send` fresh by itself
+    as long as `refreshing` is true. `at_send` is called before each send, with the session.
+    """
+
+    def __init__(
+        self,
+        *,
+        receive: int = 20,
+        send: int = 20,
+        cycle_ns: int = 1_000_000,
+        watch_ns: int = 30_000_000,
+        hear_ns: int = 0,
+        stale_ns: int = 0,
+        on_stale: str = "keep",
+        keep_window: bool = False,
+        remote: Address | None = None,
+        now_ns: int = 0,
+    ) -> None:
+        """Fields of nfx_config_t. Raises BadConfig."""
+        config = ffi.new(
+            "nfx_config_t *",
+            {
+                "rx_payload_bytes": receive,
+                "cycle_ns": cycle_ns,
+                "watch_ns": watch_ns,
+                "hear_ns": hear_ns,
+                "stale_ns": stale_ns,
+                "on_stale": _ON_STALE[on_stale],
+                "keep_window": keep_window,
+            },
+        )
+        self._stats = ffi.new("nfx_stats_t *")
+        self._session = ffi.new("nfx_session_t *")
+        self._frame = ffi.new("nfx_frame_t *")
+        self._out = ffi.new("nfx_out_t *")
+        self._event = ffi.new("nfx_event_t *")
+        sans_io_check(lib.nfx_session_init(self._session, config, self._stats))
+        lib.nfx_session_start_sending(self._session, now_ns, now_ns)
+        self.remote = remote
+        self.to_send = bytes(send)
+        self.failsafe = bytes(send)
+        self.refreshing = True
+        self.at_send: Any = None
+        self.received = bytes(receive)
+        self.events: list[Event] = []
+
+    @property
+    def deadline_ns(self) -> int:
+        return int(lib.nfx_session_deadline_ns(self._session))
+
+    def arrive(self, data: bytes, source: Address, now_ns: int) -> str:
+        """Returns the verdict: accepted, first, repeated, old, short or foreign."""
+        if self.remote is not None and source != self.remote:
+            lib.nfx_session_foreign(self._session)
+            return "foreign"
+        frame = self._frame
+        verdict = lib.nfx_session_receive(self._session, data, len(data), now_ns, now_ns, frame)
+        if verdict >= 0:
+            self.received = bytes(ffi.buffer(frame.payload, frame.payload_bytes))
+        self._collect_events()
+        return _VERDICTS[verdict]
+
+    def run(self, now_ns: int) -> list[Datagram]:
+        if self.refreshing:
+            lib.nfx_session_refreshed(self._session, now_ns, now_ns)
+        sends = lib.nfx_session_emit(self._session, self._out, now_ns)
+        self._collect_events()
+        if not sends:
+            return []
+        if self.at_send is not None:
+            self.at_send(self)
+        values = self.failsafe if self._out.source == lib.NFX_FAILSAFE else self.to_send
+        lib.nfx_session_sent(self._session, now_ns)
+        return [Datagram(bytes(self._out.header) + values, self.remote)]
+
+    def stop_sending(self) -> None:
+        lib.nfx_session_stop_sending(self._session)
+
+    def stop_receiving(self) -> None:
+        lib.nfx_session_stop_receiving(self._session)
+        self._collect_events()
+
+    def owner_died(self, now_ns: int) -> None:
+        self.refreshing = False
+        lib.nfx_session_owner_died(self._session, now_ns)
+        self._collect_events()
+
+    def count(self, name: str) -> int:
+        """A counter of nfx_stats.h."""
+        return int(self._stats.counters[_COUNTERS.index(name)])
+
+    def gauge(self, name: str) -> int:
+        return int(self._stats.gauges[_GAUGES.index(name)])
+
+    def durations(self, name: str) -> Durations:
+        """A histogram of nfx_stats.h."""
+        hist = self._stats.hists[_HISTOGRAMS.index(name)]
+        count = hist.count
+        median = lib.rt_hist_quantile_ns(ffi.addressof(hist), 0.5)
+        return Durations(
+            count, hist.sum_ns / count if count else 0.0, hist.min_ns, hist.max_ns, median
+        )
+
+    def _collect_events(self) -> None:
+        while lib.nfx_session_next_event(self._session, self._event):
+            self.events.append(Event(_EVENTS[self._event.kind], self._event.at_ns))

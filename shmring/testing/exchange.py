@@ -1,0 +1,93 @@
+"""Two ends that talk over two links, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
+
+from shmring.types import Impairment
+
+from .link import Address, Link
+
+
+class Datagram(NamedTuple):
+    """What an end sends. `to` None: it does not know where to."""
+
+    data: bytes
+    to: Address | None
+
+
+class End(Protocol):
+    """A protocol without socket and clock. Times are ns of a clock that does not go back."""
+
+    @property
+    def deadline_ns(self) -> int:
+        """When to call `run` next; `NEVER_NS`: no need to."""
+
+    def arrive(self, data: bytes, source: Address, now_ns: int) -> object:
+        """A datagram reached the end's socket."""
+
+    def run(self, now_ns: int) -> Iterable[Datagram]:
+        """Do what is due by `now_ns`. Returns what is sent."""
+
+
+class Exchange:
+    """`a` and `b`, and what lies between them.
+
+    Time moves from one deadline to the next and nowhere else, so that a run depends on the ends
+    and on the seeds alone. What is sent to another address than the two goes nowhere.
+    """
+
+    def __init__(
+        self,
+        a: End,
+        b: End,
+        *,
+        to_a: Impairment | None = None,
+        to_b: Impairment | None = None,
+        address_a: Address = ("192.0.2.1", 2000),
+        address_b: Address = ("192.0.2.2", 2000),
+        start_ns: int = 0,
+    ) -> None:
+        """to_a, to_b: what the networks do; None: nothing at all."""
+        self.now_ns = start_ns
+        self.to_a = Link(to_a)
+        self.to_b = Link(to_b)
+        self.tap: Callable[[int, Address, bytes], object] | None = None
+        """Called with time, source and data of whatever is sent by either end."""
+        self._ends = ((a, address_a, self.to_a), (b, address_b, self.to_b))
+        self._links = {address_a: self.to_a, address_b: self.to_b}
+
+    def run(self, duration_ns: int, until: Callable[[], object] | None = None) -> bool:
+        """Let time pass, until `until` returns something true. Returns whether it did."""
+        limit_ns = self.now_ns + duration_ns
+        while not (until and until()):
+            next_ns = min(
+                deadline for end, _, link in self._ends for deadline in self._due(end, link)
+            )
+            if next_ns > limit_ns:
+                self.now_ns = limit_ns
+                return False
+            self.now_ns = max(self.now_ns, next_ns)
+            self._step()
+        return until is not None
+
+    @staticmethod
+    def _due(end: End, link: Link) -> tuple[int, int]:
+        return end.deadline_ns, link.deadline_ns
+
+    def _step(self) -> None:
+        for end, _, link in self._ends:
+            for data, source in link.take(self.now_ns):
+                end.arrive(data, source, self.now_ns)
+        for end, address, _ in self._ends:
+            for datagram in end.run(self.now_ns):
+                self.send(datagram, address)
+
+    def send(self, datagram: Datagram, source: Address) -> None:
+        """Send as an end would; from any address, so strangers can be played as well."""
+        if self.tap is not None:
+            self.tap(self.now_ns, source, datagram.data)
+        link = self._links.get(datagram.to) if datagram.to is not None else None
+        if link is not None:
+            link.offer(datagram.data, source, self.now_ns)

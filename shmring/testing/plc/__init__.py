@@ -1,0 +1,60 @@
+"""Partners of Netflux as they are in the field, with what is odd about each.
+
+|                 | `Codesys5`     | `Codesys4`        | `Siemens`        | `PythonPartner`       |
+|-----------------|----------------|-------------------|------------------|-----------------------|
+| first number    | 1              | 1                 | 0                | 1                     |
+| goes on with    | every attempt  | every attempt     | confirmed sends  | every attempt         |
+| takes           | anything       | larger numbers    | 1 to 127 ahead   | 1 to 127 ahead        |
+| takes first     | anything       | all but 0         | anything         | all but 0             |
+| echoes          | received last  | received last     | accepted last,   | received last, up to  |
+|                 |                |                   | one scan ago     | an interval ago       |
+| watches         | any datagram,  | feedback, 1 s     | feedback, 10 ms, | accepted ones; looks  |
+|                 | 1 s            |                   | from the start   | after 100 ms silence  |
+| bytes           | little-endian  | little-endian     | big-endian       | little-endian         |
+
+They are sans-IO; `SimulatedPlc` runs one on a socket, `shmring.testing.Exchange` in virtual time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .codesys4 import Codesys4, Codesys4Statistics
+from .codesys5 import Codesys5, State
+from .controller import Controller
+from .image import Layout, Record
+from .partner import Partner
+from .python_partner import PythonPartner, PythonStatistics
+from .siemens import Siemens
+from .simulated import SimulatedPlc
+
+__all__ = [
+    "PARTNERS",
+    "Codesys4",
+    "Codesys4Statistics",
+    "Codesys5",
+    "Controller",
+    "Layout",
+    "Partner",
+    "PythonPartner",
+    "PythonStatistics",
+    "Record",
+    "Siemens",
+    "SimulatedPlc",
+    "State",
+    "make_partner",
+]
+
+PARTNERS: dict[str, type[Partner]] = {
+    kind.kind: kind for kind in (Codesys5, Codesys4, Siemens, PythonPartner)
+}
+
+
+def make_partner(kind: str, **options: Any) -> Partner:
+    """Return a partner, switched off: ``"codesys5"``, ``"codesys4"``, ``"siemens"``, ``"python"``.
+
+    Options are those of its class. Raises ValueError for another kind.
+    """
+    if kind not in PARTNERS:
+        raise ValueError(f"no partner is called {kind!r}; there are {', '.join(PARTNERS)}")
+    return PARTNERS[kind](**options)

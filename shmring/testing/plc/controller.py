@@ -1,0 +1,148 @@
+"""What all controllers have in common: a program that runs in scans, and its timers."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from shmring.testing.exchange import Datagram
+from shmring.testing.link import NEVER_NS, Address
+
+from .image import Layout
+from .partner import HEADER_BYTES, Partner
+
+MS = 1_000_000
+SECOND = 1000 * MS
+
+
+class OnDelay:
+    """TON: `q` once it was called with true for so long. Its time moves only when it is called."""
+
+    def __init__(self, delay_ns: int) -> None:
+        self.delay_ns = delay_ns
+        self.q = False
+        self._since_ns: int | None = None
+
+    def __call__(self, condition: bool, now_ns: int) -> bool:
+        if not condition:
+            self._since_ns = None
+        elif self._since_ns is None:
+            self._since_ns = now_ns
+        self.q = self._since_ns is not None and now_ns - self._since_ns >= self.delay_ns
+        return self.q
+
+
+class SendTimer:
+    """A TON that restarts itself: ``ton(IN := NOT ton.Q, PT := interval)``.
+
+    One call resets it and one arms it again, so that its period is the interval in whole scans and
+    two scans more.
+    """
+
+    def __init__(self, interval_ns: int) -> None:
+        self._ton = OnDelay(interval_ns)
+
+    def __call__(self, now_ns: int) -> bool:
+        return self._ton(not self._ton.q, now_ns)
+
+
+class Controller(Partner):
+    """A partner that looks at its socket once per scan.
+
+    A late `run` is an overrun of the task: the scans that were missed are left out.
+    """
+
+    receive_buffer: ClassVar[int]
+    """Bytes; what is longer is cut."""
+    _scan_grid_ns: int
+    _scan_due_ns: int
+
+    def __init__(
+        self,
+        *,
+        receive: Layout = 20,
+        send: Layout = 20,
+        cycle_ns: int,
+        remote: Address | None = None,
+        program: Callable[[Any], object] | None = None,
+        seed: int = 0,
+        scan_ns: int = MS,
+        scan_jitter_ns: int = 0,
+        socket_datagrams: int = 64,
+    ) -> None:
+        """As `Partner`. scan_ns: cycle of the task. scan_jitter_ns: a scan is late by up to so
+        much, evenly. socket_datagrams: what its socket holds between two scans.
+        """
+        if scan_ns <= 0:
+            raise ValueError(f"scan_ns is {scan_ns}; it must be above 0")
+        if not 0 <= scan_jitter_ns < scan_ns:
+            raise ValueError(f"scan_jitter_ns is {scan_jitter_ns}; it must be 0 to {scan_ns - 1}")
+        self.scan_ns = scan_ns
+        self.scan_jitter_ns = scan_jitter_ns
+        self.socket_datagrams = socket_datagrams
+        super().__init__(
+            receive=receive,
+            send=send,
+            cycle_ns=cycle_ns,
+            remote=remote,
+            program=program,
+            seed=seed,
+        )
+
+    @property
+    def period_ns(self) -> float:
+        return (math.ceil(self.cycle_ns / self.scan_ns) + 2) * self.scan_ns
+
+    @property
+    def deadline_ns(self) -> int:
+        return self._scan_due_ns if self.on else NEVER_NS
+
+    def arrive(self, data: bytes, source: Address, now_ns: int) -> None:
+        if self.on and self._socket_is_open() and len(self._socket) < self.socket_datagrams:
+            self._socket.append((data[: self.receive_buffer], source))
+
+    def run(self, now_ns: int) -> list[Datagram]:
+        if now_ns < self.deadline_ns:
+            return []
+        self._scan_grid_ns += ((now_ns - self._scan_grid_ns) // self.scan_ns + 1) * self.scan_ns
+        self._scan_due_ns = self._scan_grid_ns
+        if self.scan_jitter_ns:
+            self._scan_due_ns += self.chance.randrange(self.scan_jitter_ns)
+        return self._scan(now_ns)
+
+    def _forget(self, now_ns: int) -> None:
+        super()._forget(now_ns)
+        self._scan_grid_ns = self._scan_due_ns = now_ns
+        self._socket: deque[tuple[bytes, Address]] = deque()
+
+    def _socket_is_open(self) -> bool:
+        return True
+
+    @abstractmethod
+    def _scan(self, now_ns: int) -> list[Datagram]:
+        """One cycle of the task. Returns what is sent."""
+
+
+class ReceiveArea:
+    """Where the receive instruction puts datagrams. What is copied out of it is the configured
+    size, whatever arrived: behind a short datagram that is what lay there before."""
+
+    def __init__(self, size: int) -> None:
+        self._bytes = bytearray(size)
+
+    def put(self, data: bytes) -> None:
+        self._bytes[: len(data)] = data
+
+    @property
+    def number(self) -> int:
+        return self._bytes[0]
+
+    @property
+    def feedback(self) -> int:
+        return self._bytes[1]
+
+    def payload(self, size: int) -> bytes:
+        return bytes(self._bytes[HEADER_BYTES : HEADER_BYTES + size]).ljust(size, b"\0")

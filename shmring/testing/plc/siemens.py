@@ -1,0 +1,169 @@
+"""A Siemens S7-1500 with the SEND and RECV blocks in SCL."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from shmring.testing.exchange import Datagram
+
+from .controller import MS, Controller, OnDelay, ReceiveArea, SendTimer
+
+IDLE = 0x7000
+FIRST_SCAN = 0x7001
+PREPARING = 0x7002
+SENDING = 0x7003
+DONE = 0x7004
+NO_ATTRIBUTES = 0x8001
+TOO_LARGE = 0x8002
+BAD_IP = 0x8003
+NO_CONNECTION = 0x80A1
+"""What the send instruction says where the block could not prepare it."""
+
+LONGEST_DB = 1461
+
+
+class Siemens(Controller):
+    """Sends 0 first, and the next number once a send was confirmed.
+
+    * Big-endian: payloads are images of data blocks.
+    * Takes what is 1 to 127 ahead, and any number first. Copies the configured size, whatever
+      arrived. Takes one datagram per scan.
+    * SEND comes before RECV, so the feedback is the number accepted by the scan before.
+    * The watchdog looks at the feedback, from the first scan on: `error` where it did not change
+      for `watch_ns`. While it lasts each datagram counts as the first, and values are cleared
+      unless `keep`.
+    * `status` is the status word of SEND. Behind a failed preparation the status of the send
+      instruction replaces the reason in the same scan; `init_status` has it still.
+
+    In one scan: SEND, program, RECV. `send_code`: a status other than 0 makes each send fail.
+    """
+
+    kind = "siemens"
+    order = "big"
+    receive_buffer = 1463
+
+    def __init__(
+        self,
+        *,
+        cycle_ns: int = 10 * MS,
+        watch_ns: int = 10 * MS,
+        keep: bool = False,
+        confirm_scans: int = 2,
+        unconfirmed: float = 0.0,
+        db_readable: bool = True,
+        **options: Any,
+    ) -> None:
+        """Options as for `Controller`. confirm_scans: from the request to its confirmation, at
+        least 1. unconfirmed: share of sends that reach the wire and are never confirmed, 0 to 1.
+        db_readable: False: the attributes of its data blocks cannot be read.
+        """
+        if confirm_scans < 1:
+            raise ValueError(f"confirm_scans is {confirm_scans}; it must be at least 1")
+        self.watch_ns = watch_ns
+        self.keep = keep
+        self.confirm_scans = confirm_scans
+        self.unconfirmed = unconfirmed
+        self.db_readable = db_readable
+        self.send_code = 0
+        super().__init__(cycle_ns=cycle_ns, **options)
+
+    def _forget(self, now_ns: int) -> None:
+        super()._forget(now_ns)
+        self.error = False
+        self.timeouts = 0
+        self.own_number = 0
+        """Of the next datagram."""
+        self.accepted_number = 0
+        self.first_seen = False
+        self.feedback = 0
+        self.refused = 0
+        self.status = IDLE
+        self.init_status = 0
+        self._started = False
+        self._busy_scans = 0
+        self._area = ReceiveArea(self.receive_buffer)
+        self._watched_feedback = 0
+        self._watchdog = OnDelay(self.watch_ns)
+        self._send_timer = SendTimer(self.cycle_ns)
+
+    def _scan(self, now_ns: int) -> list[Datagram]:
+        sent = self._send(now_ns)
+        self._run_program()
+        self._receive()
+        self._watch(now_ns)
+        return sent
+
+    # --- SEND --------------------------------------------------------------------------------
+
+    def _send(self, now_ns: int) -> list[Datagram]:
+        self.status = IDLE
+        if not self._started:
+            self._started = True
+            self.init_status = self._prepare()
+            self.status = self.init_status or FIRST_SCAN
+        self._await_confirmation()
+        if self.init_status:
+            self.status = NO_CONNECTION
+            return []
+        if not self._send_timer(now_ns):
+            return []
+        if self.send_code:
+            self.status = self.send_code
+            return []
+        self.status = PREPARING
+        self._busy_scans = self.confirm_scans
+        return [self._datagram(self.own_number, self.accepted_number, self.remote)]
+
+    def _prepare(self) -> int:
+        if not self.db_readable:
+            return NO_ATTRIBUTES
+        if max(self.receive_record.size, self.send_record.size) > LONGEST_DB:
+            return TOO_LARGE
+        if self.remote is not None and not _is_ipv4(self.remote[0]):
+            return BAD_IP
+        return 0
+
+    def _await_confirmation(self) -> None:
+        if self._busy_scans == 0:
+            return
+        self._busy_scans -= 1
+        if self._busy_scans > 0:
+            self.status = SENDING
+        elif self.chance.random() >= self.unconfirmed:
+            self.status = DONE
+            self.own_number = (self.own_number + 1) % 256
+
+    # --- RECV --------------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        data = self._socket.popleft()[0] if self._socket else b""
+        if not data:
+            return
+        self._area.put(data)
+        ahead = (self._area.number - self.accepted_number) % 256
+        if self.first_seen and not 0 < ahead < 128:
+            self.refused += ahead != 0
+            return
+        self.accepted_number = self._area.number
+        self.first_seen = True
+        self.feedback = self._area.feedback
+        self._take(self._area.payload(self.receive_record.size))
+
+    def _watch(self, now_ns: int) -> None:
+        unchanged = self.feedback == self._watched_feedback
+        self._watched_feedback = self.feedback
+        was_error, self.error = self.error, self._watchdog(unchanged, now_ns)
+        self.timeouts += self.error and not was_error
+        if self.error:
+            self.first_seen = False
+            if not self.keep:
+                self._clear()
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True

@@ -24,11 +24,14 @@ import pytest
 if TYPE_CHECKING:
     from shmring.channel import Channel
     from shmring.pool import Pool
+    from shmring.testing.plc import Partner, SimulatedPlc
+    from shmring.types import Impairment
 
 # Nothing of shmring is imported before a fixture is used: the plugin is loaded by every pytest run
 # of the environment.
 
 ChannelFactory = Callable[..., "tuple[Channel, Channel]"]
+PlcFactory = Callable[..., "SimulatedPlc[Partner]"]
 
 LOOPBACK = "127.0.0.1"
 
@@ -104,6 +107,67 @@ def shmring_channel(shmring_pool: Pool) -> ChannelFactory:
         return first, second
 
     return make
+
+
+@pytest.fixture
+def plc_sim() -> Iterator[PlcFactory]:
+    """A factory of simulated partners of Netflux, each on a socket of its own on loopback.
+
+    `kind`: ``"codesys5"``, ``"codesys4"``, ``"siemens"`` or ``"python"``. `loss`, `duplicate`,
+    `reorder` (shares), `delay_ns` and `jitter_ns` are those of the network in each direction;
+    `to_plc` and `from_plc` give one direction an `Impairment` of its own. `restart_every_ns`,
+    `restart_off_ns`: power cycles. `seed`: of all chance. Other options are those of the partner
+    (`shmring.testing.plc`): `receive`, `send`, `cycle_ns`, `remote`, `program`, `scan_ns`, ...
+
+    At the end of the test partners are stopped, and what their programs raised fails it.
+    """
+    from contextlib import ExitStack
+
+    from shmring.testing.plc import SimulatedPlc, make_partner
+
+    with ExitStack() as stack:
+
+        def make(
+            kind: str,
+            *,
+            local: tuple[str, int] = (LOOPBACK, 0),
+            to_plc: Impairment | None = None,
+            from_plc: Impairment | None = None,
+            loss: float = 0.0,
+            duplicate: float = 0.0,
+            reorder: float = 0.0,
+            delay_ns: int = 0,
+            jitter_ns: int = 0,
+            restart_every_ns: int = 0,
+            restart_off_ns: int = 500_000_000,
+            seed: int = 0,
+            **options: Any,
+        ) -> SimulatedPlc[Partner]:
+            from shmring.types import Impairment
+
+            ways = [
+                Impairment(
+                    loss=loss,
+                    duplicate=duplicate,
+                    reorder=reorder,
+                    delay_ns=delay_ns,
+                    jitter_ns=jitter_ns,
+                    seed=2 * seed + way,
+                )
+                for way in range(2)
+            ]
+            plc = SimulatedPlc(
+                make_partner(kind, seed=seed, **options),
+                local=local,
+                to_plc=to_plc or ways[0],
+                from_plc=from_plc or ways[1],
+                restart_every_ns=restart_every_ns,
+                restart_off_ns=restart_off_ns,
+                seed=seed,
+            )
+            return stack.enter_context(plc)
+
+        yield make
 
 
 def _bound_socket(local: tuple[str, int]) -> Any:

@@ -125,7 +125,7 @@ def test_examples_run(block: Block, shmring_pool: shmring.Pool, tmp_path: Path) 
     assert (done.returncode, done.stderr) == (0, ""), block.code
 
 
-@pytest.mark.parametrize("block", blocks("docs/testing.md"), ids=ids)
+@pytest.mark.parametrize("block", blocks("docs/testing.md", "docs/netflux-testing.md"), ids=ids)
 def test_examples_of_tests_pass(block: Block, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(block.code)
     outcomes = pytester.runpytest_subprocess("-p", "no:cacheprovider").parseoutcomes()
@@ -278,7 +278,8 @@ def pages() -> list[str]:
 def test_names_of_the_package_exist(page: str) -> None:
     shown = code(text_of(page))
     for name in re.findall(r"\bshmring\.(\w+)(?=[\s(,.)`])", shown):
-        assert hasattr(shmring, name) or name in {"pool", "workers", "jsonl", "conf"}, name
+        known = {"pool", "testing", "workers", "jsonl", "conf"}
+        assert hasattr(shmring, name) or name in known, name
     channel = shmring.RtpChannel if page == "docs/rtp.md" else shmring.Channel
     for name in re.findall(r"\bch\.(\w+)", shown):
         assert hasattr(channel, name), f"ch.{name}"

@@ -75,3 +75,68 @@ def test_workers_can_be_pinned_by_an_ini_option(pytester: pytest.Pytester) -> No
         """
     )
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_a_partner_of_each_kind_talks(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import socket, pytest
+
+        @pytest.mark.parametrize("kind", ["codesys5", "codesys4", "siemens", "python"])
+        @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+        def test_answers(kind, host, plc_sim):
+            plc = plc_sim(kind, local=(host, 0), receive=2, send=3, cycle_ns=1_000_000)
+            plc.partner.put(b"plc")
+            if kind == "codesys5":
+                plc.wait_for(lambda partner: partner.state == 40)
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            with socket.socket(family, socket.SOCK_DGRAM) as pc:
+                pc.settimeout(20)
+                pc.sendto(bytes([1, 0]) + b"pc", plc.address)
+                plc.wait_for(lambda partner: partner.taken == 1)
+                assert pc.recv(2048)[2:] == b"plc"
+        """
+    )
+    pytester.runpytest_subprocess().assert_outcomes(passed=8)
+
+
+def test_what_the_program_of_a_partner_raises_fails_the_test(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        def test_program(plc_sim):
+            plc = plc_sim("codesys4", program=lambda plc: 1 / 0)
+            plc._thread.join(20)
+        """
+    )
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*ZeroDivisionError*"])
+
+
+def test_partners_leave_no_threads(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import threading
+
+        def test_many(plc_sim):
+            for _ in range(5):
+                plc_sim("siemens", restart_every_ns=10_000_000, restart_off_ns=1_000_000)
+
+        def test_none_left():
+            assert threading.active_count() == 1
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=2)
+
+
+def test_an_unknown_kind_is_refused(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        def test_kind(plc_sim):
+            with pytest.raises(ValueError, match="no partner is called 's5'; there are codesys5,"):
+                plc_sim("s5")
+        """
+    )
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)

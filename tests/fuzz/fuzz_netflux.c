@@ -81,6 +81,17 @@ static void emit(uint8_t choice, int64_t now_ns)
     REQUIRE(nfx_session_deadline_ns(&s) > s.now_ns);
 }
 
+static void reconfigure(uint8_t how, int64_t now_ns)
+{
+    nfx_config_t config = s.config;
+    config.cycle_ns = (1 + (how & 3)) * NFX_MIN_CYCLE_NS;
+    config.watch_ns = (how >> 2 & 3) * INT64_C(700000);
+    config.hear_ns = (how >> 4 & 1) * INT64_C(900000);
+    config.stale_ns = (how >> 5 & 1) * INT64_C(400000);
+    config.on_stale = (nfx_on_stale_t)((how >> 6) % 3);
+    REQUIRE(nfx_session_reconfigure(&s, &config, now_ns) == 0);
+}
+
 static void step(input_t *in, uint8_t what, int64_t now_ns)
 {
     switch (what) {
@@ -105,6 +116,9 @@ static void step(input_t *in, uint8_t what, int64_t now_ns)
     case 7:
     case 8:
         emit(what, now_ns);
+        break;
+    case 15:
+        reconfigure(take(in), now_ns);
         break;
     default:
         receive(in, now_ns);

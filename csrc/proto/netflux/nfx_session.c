@@ -49,13 +49,23 @@ static int check_config(const nfx_config_t *c)
     return rc;
 }
 
+/* The configuration with its defaults filled in. */
+static nfx_config_t completed(const nfx_config_t *config)
+{
+    nfx_config_t c = *config;
+    int64_t cycles_ns = HEAR_CYCLES * c.cycle_ns;
+    if (c.hear_ns == 0 && c.watch_ns > 0)
+        c.hear_ns = c.watch_ns > cycles_ns ? c.watch_ns : cycles_ns;
+    return c;
+}
+
 int nfx_session_init(nfx_session_t *s, const nfx_config_t *config, nfx_stats_t *stats)
 {
     int rc = check_config(config);
     if (rc < 0)
         return rc;
     *s = (nfx_session_t){
-        .config = *config,
+        .config = completed(config),
         .stats = stats,
         .now_ns = INT64_MIN,
         .last_sent_ns = RT_NEVER_NS,
@@ -66,25 +76,10 @@ int nfx_session_init(nfx_session_t *s, const nfx_config_t *config, nfx_stats_t *
         .heard_until_ns = RT_NEVER_NS,
         .fresh_until_ns = RT_NEVER_NS,
     };
-    if (config->hear_ns == 0 && config->watch_ns > 0) {
-        int64_t cycles_ns = HEAR_CYCLES * config->cycle_ns;
-        s->config.hear_ns = config->watch_ns > cycles_ns ? config->watch_ns : cycles_ns;
-    }
     nfx_gauge(stats, NFX_GAUGE_alive, 0);
     nfx_gauge(stats, NFX_GAUGE_heard, 0);
     nfx_gauge(stats, NFX_GAUGE_fresh, 1);
     return 0;
-}
-
-void nfx_session_go_on(nfx_session_t *s, uint8_t own_number, bool partner_known,
-                       uint8_t partner_number)
-{
-    nfx_echo_go_on(&s->echo, own_number);
-    s->window = (nfx_window_t){
-        .last = partner_known ? partner_number : 0,
-        .known = partner_known,
-        .open = partner_known,
-    };
 }
 
 /* --- what is watched ----------------------------------------------------------------------- */
@@ -96,6 +91,18 @@ static void become(nfx_session_t *s, nfx_flag_t *flag, nfx_gauge_id_t gauge, boo
     flag->is = is;
     flag->since_ns = at_ns;
     nfx_gauge(s->stats, gauge, is);
+}
+
+static int64_t clamp_ns(int64_t ns, int64_t low, int64_t high)
+{
+    if (ns > high)
+        return high;
+    return ns < low ? low : ns;
+}
+
+static int64_t until(int64_t from_ns, int64_t span_ns)
+{
+    return span_ns > 0 ? from_ns + span_ns : RT_NEVER_NS;
 }
 
 static void lose_partner(nfx_session_t *s, int64_t at_ns)
@@ -144,18 +151,6 @@ static int64_t move_clock(nfx_session_t *s, int64_t now_mono_ns)
     if (now_mono_ns > s->now_ns)
         s->now_ns = now_mono_ns;
     return s->now_ns;
-}
-
-static int64_t clamp_ns(int64_t ns, int64_t low, int64_t high)
-{
-    if (ns > high)
-        return high;
-    return ns < low ? low : ns;
-}
-
-static int64_t until(int64_t from_ns, int64_t span_ns)
-{
-    return span_ns > 0 ? from_ns + span_ns : RT_NEVER_NS;
 }
 
 /* --- receiving ----------------------------------------------------------------------------- */
@@ -244,13 +239,19 @@ static bool is_stopped_as_stale(const nfx_session_t *s)
     return !s->fresh.is && s->config.on_stale == NFX_STALE_STOP;
 }
 
+static void watch_age(nfx_session_t *s)
+{
+    bool watched = s->sending && s->fresh.is;
+    s->fresh_until_ns = watched ? until(s->refreshed_ns, s->config.stale_ns) : RT_NEVER_NS;
+}
+
 static void renew(nfx_session_t *s, int64_t at_ns)
 {
     if (s->sending && is_stopped_as_stale(s)) /* what was not to be sent was not skipped */
         (void)nfx_grid_skip_to(&s->grid, s->now_ns);
     s->refreshed_ns = at_ns;
     become(s, &s->fresh, NFX_GAUGE_fresh, true, at_ns);
-    s->fresh_until_ns = s->sending ? until(at_ns, s->config.stale_ns) : RT_NEVER_NS;
+    watch_age(s);
 }
 
 void nfx_session_refreshed(nfx_session_t *s, int64_t at_mono_ns, int64_t now_mono_ns)
@@ -280,7 +281,9 @@ void nfx_session_start_sending(nfx_session_t *s, int64_t origin_ns, int64_t now_
     s->last_sent_ns = RT_NEVER_NS;
     s->grid = (nfx_grid_t){.period_ns = s->config.cycle_ns, .due_ns = origin_ns};
     (void)nfx_grid_skip_to(&s->grid, now_ns);
-    renew(s, now_ns);
+    if (s->refreshed_ns == INT64_MIN)
+        s->refreshed_ns = now_ns;
+    watch_age(s);
 }
 
 void nfx_session_stop_sending(nfx_session_t *s)
@@ -338,6 +341,71 @@ void nfx_session_not_sent(nfx_session_t *s)
         return;
     s->emitted = false;
     nfx_count(s->stats, NFX_COUNT_send_failed, 1);
+}
+
+/* --- another life, another configuration ---------------------------------------------------- */
+
+void nfx_session_go_on(nfx_session_t *s, const nfx_past_t *past, int64_t now_mono_ns)
+{
+    int64_t now_ns = move_clock(s, now_mono_ns);
+    nfx_echo_go_on(&s->echo, past->own_number);
+    s->window = (nfx_window_t){
+        .last = past->partner_known ? past->partner_number : 0,
+        .known = past->partner_known,
+        .open = past->partner_known && (past->alive || s->config.keep_window),
+    };
+    if (past->alive) {
+        s->last_arrival_ns = clamp_ns(past->last_accepted_ns, 0, now_ns);
+        become(s, &s->alive, NFX_GAUGE_alive, true, s->last_arrival_ns);
+        s->alive_until_ns = until(s->last_arrival_ns, s->config.watch_ns);
+    }
+    if (past->alive && past->heard) {
+        become(s, &s->heard, NFX_GAUGE_heard, true, s->last_arrival_ns);
+        s->heard_until_ns = until(s->last_arrival_ns, s->config.hear_ns);
+    }
+    if (!past->fresh)
+        become(s, &s->fresh, NFX_GAUGE_fresh, false, now_ns);
+    s->alive.told = s->alive.is;
+    s->heard.told = s->heard.is;
+    s->fresh.told = s->fresh.is;
+}
+
+static int64_t not_before(int64_t earliest_ns, int64_t ns)
+{
+    return ns > earliest_ns ? ns : earliest_ns;
+}
+
+static void change_cycle(nfx_session_t *s, int64_t cycle_ns)
+{
+    s->grid.due_ns += cycle_ns - s->grid.period_ns;
+    s->grid.period_ns = cycle_ns;
+}
+
+int nfx_session_reconfigure(nfx_session_t *s, const nfx_config_t *config, int64_t now_mono_ns)
+{
+    int rc = check_config(config);
+    if (rc < 0)
+        return rc;
+    int64_t now_ns = move_clock(s, now_mono_ns);
+    advance(s, now_ns);
+    nfx_config_t old = s->config;
+    bool off_grid = is_stopped_as_stale(s);
+    s->config = completed(config);
+    if (s->alive.is && s->config.watch_ns != old.watch_ns)
+        s->alive_until_ns = not_before(now_ns, until(s->last_arrival_ns, s->config.watch_ns));
+    if (s->heard.is && s->config.hear_ns != old.hear_ns) {
+        int64_t fed_ns = old.hear_ns > 0 ? s->heard_until_ns - old.hear_ns : now_ns;
+        s->heard_until_ns = not_before(now_ns, until(fed_ns, s->config.hear_ns));
+    }
+    watch_age(s);
+    s->fresh_until_ns = not_before(now_ns, s->fresh_until_ns);
+    if (s->sending) {
+        off_grid |= s->config.cycle_ns != old.cycle_ns;
+        change_cycle(s, s->config.cycle_ns);
+        if (off_grid)
+            (void)nfx_grid_skip_to(&s->grid, now_ns);
+    }
+    return 0;
 }
 
 /* --- what comes next ----------------------------------------------------------------------- */

@@ -99,6 +99,17 @@ typedef struct nfx_session {
     int64_t fresh_until_ns;
 } nfx_session_t;
 
+/* What the gauges of a session told that died, see nfx_session_go_on. */
+typedef struct nfx_past {
+    uint8_t own_number; /* of its last datagram; 0: there was none */
+    uint8_t partner_number;
+    bool partner_known;
+    bool alive;
+    bool heard;
+    bool fresh;
+    int64_t last_accepted_ns;
+} nfx_past_t;
+
 typedef enum nfx_source {
     NFX_VALUES = 0,
     NFX_FAILSAFE = 1,
@@ -129,14 +140,18 @@ typedef struct nfx_event {
  * Returns 0, or -EINVAL with a text that names field, value and limit. */
 int nfx_session_init(nfx_session_t *s, const nfx_config_t *config, nfx_stats_t *stats);
 
-/* Takes the place of a session that died with its worker: behind own_number, the number of its
- * last datagram, and behind partner_number, if partner_known. The stats' gauges of these names have
- * them. Call it before anything is sent or received. */
-void nfx_session_go_on(nfx_session_t *s, uint8_t own_number, bool partner_known,
-                       uint8_t partner_number);
+/* Takes the place of a session that died with its worker, before anything is sent or received.
+ * What the partner did and did not do meanwhile counts, as far as its datagrams still wait in the
+ * socket; what was told need not be told again. */
+void nfx_session_go_on(nfx_session_t *s, const nfx_past_t *past, int64_t now_mono_ns);
+
+/* Another configuration for the running session. The grid goes on from its last instant; what is
+ * watched is reckoned anew from when it was fed last, and ends now at the earliest; values that are
+ * stale stay so. Returns 0, or -EINVAL as init and then nothing has changed. */
+int nfx_session_reconfigure(nfx_session_t *s, const nfx_config_t *config, int64_t now_mono_ns);
 
 /* The first datagram is due at origin_ns, or at the first instant of its grid that is not past.
- * Values count as just renewed. */
+ * Values are as old as nfx_session_refreshed said last; if it never did, they are new now. */
 void nfx_session_start_sending(nfx_session_t *s, int64_t origin_ns, int64_t now_mono_ns);
 void nfx_session_stop_sending(nfx_session_t *s);
 

@@ -451,12 +451,21 @@ static void test_our_worker_is_replaced(void)
             begin(&setting);
             run_until(250 * MS);
             uint64_t refused = w.peer.refused;
-            uint8_t own = (uint8_t)rt_load_relaxed(&w.stats.gauges[NFX_GAUGE_own_number]);
-            uint8_t partner = (uint8_t)rt_load_relaxed(&w.stats.gauges[NFX_GAUGE_partner_number]);
+            const rt_a64_t *gauges = w.stats.gauges;
+            nfx_past_t past = {
+                .own_number = (uint8_t)rt_load_relaxed(&gauges[NFX_GAUGE_own_number]),
+                .partner_number = (uint8_t)rt_load_relaxed(&gauges[NFX_GAUGE_partner_number]),
+                .partner_known = true,
+                .alive = true,
+                .heard = true,
+                .fresh = true,
+                .last_accepted_ns =
+                    (int64_t)rt_load_relaxed(&gauges[NFX_GAUGE_last_accepted_mono_ns]),
+            };
             nfx_config_t link = w.s.config;
             CHECK_EQ(nfx_session_init(&w.s, &link, &w.stats), 0);
             if (go_on)
-                nfx_session_go_on(&w.s, own, true, partner);
+                nfx_session_go_on(&w.s, &past, w.now_ns);
             nfx_session_start_sending(&w.s, w.now_ns, w.now_ns);
             run_until(350 * MS);
             CHECK_EQ(w.peer.refused > refused, !go_on && kind != PEER_CODESYS5);

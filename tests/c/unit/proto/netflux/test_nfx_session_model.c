@@ -339,9 +339,10 @@ static void seldom(uint64_t r, partner_t *p, int64_t now)
             m.due += m.config.cycle_ns;
         m.sending = true;
         m.last_send = NEVER;
-        m.fresh = true;
-        m.written = now;
-        m.fresh_until = m.config.stale_ns != 0 ? now + m.config.stale_ns : NEVER;
+        if (m.written == INT64_MIN)
+            m.written = now;
+        m.fresh_until =
+            m.fresh && m.config.stale_ns != 0 ? m.written + m.config.stale_ns : NEVER;
         break;
     }
     }

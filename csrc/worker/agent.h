@@ -76,12 +76,16 @@ typedef struct agent_ops {
     /* Counters were set to zero. */
     void (*reset)(wrk_channel_t *ch);
 
-    /* A client's request to this engine (CTL_ENGINE); NULL: the engine takes none. Cold, may allocate;
-     * the body is unchecked. fd: a descriptor that came along, the agent's from now on, or -1. Writes
-     * at most CTL_ENGINE_BYTES of answer, *reply_bytes is 0 at first. Returns a result >= 0, or -errno
-     * with a text. */
+    /* A client's request to this engine (CTL_ENGINE); NULL: the engine takes none. Cold, may
+     * allocate; the body is unchecked. fd: a descriptor that came along, the agent's from now on,
+     * or -1. Writes at most CTL_ENGINE_BYTES of answer, *reply_bytes is 0 at first. Returns a
+     * result >= 0, or -errno with a text. */
     int (*request)(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd, uint8_t *reply,
                    uint32_t *reply_bytes);
+
+    /* A client's producer slot is free again: it detached, hung up or died. NULL: the engine does
+     * not care whose its values are. */
+    void (*producer_gone)(wrk_channel_t *ch, uint32_t slot, int64_t now_mono_ns);
 
     /* A few times a second: facts and gauges that cost a system call. */
     void (*refresh)(wrk_channel_t *ch, int64_t now_mono_ns);

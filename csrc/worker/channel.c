@@ -388,6 +388,7 @@ void channel_close(wrk_channel_t *ch)
     deadline_heap_set(&w->deadlines, &ch->deadline, RT_NEVER_NS);
     poller_forget(&w->poller, &ch->bell);
     ch->ops->close(ch);
+    ch->failed = true; /* nothing calls the agent from here on */
     rt_store_release(&ch->segment.status->state, SHM_STATE_CLOSED);
     wake_everybody(ch);
     control_forget_channel(w, ch);
@@ -479,6 +480,16 @@ void channel_unlink(const wrk_channel_t *ch)
     close(fd);
 }
 
+int channel_free_producer(wrk_channel_t *ch, uint32_t slot)
+{
+    int rc = tx_queue_free_producer(&ch->tx, slot);
+    if (ch->ops->producer_gone != NULL && !ch->failed) {
+        ch->ops->producer_gone(ch, slot, rt_mono_ns());
+        channel_ran(ch);
+    }
+    return rc;
+}
+
 /* --- housekeeping -------------------------------------------------------------------------- */
 
 /* After a takeover slots belong to clients that may never call again. Returns whether some are left
@@ -492,7 +503,7 @@ static bool sweep_orphans(wrk_channel_t *ch)
         if (owner == 0)
             continue;
         if (owner_alive(owner, rt_load_relaxed(&p->owner_start)) ||
-            tx_queue_free_producer(&ch->tx, i) == 0)
+            channel_free_producer(ch, i) == 0)
             owned = true;
     }
     for (uint32_t i = 0; i < ch->config.readers; i++) {

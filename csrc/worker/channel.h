@@ -28,6 +28,10 @@ void channel_hold(wrk_channel_t *ch);
 void channel_release(wrk_channel_t *ch);
 void channel_reset_stats(wrk_channel_t *ch);
 
+/* Frees a producer slot whose owner is gone, and tells the engine. Returns as
+ * tx_queue_free_producer. */
+int channel_free_producer(wrk_channel_t *ch, uint32_t slot);
+
 /* One piece of cancelling what waits to be sent: 1 when done. */
 int channel_purge_step(wrk_channel_t *ch, int64_t now_mono_ns);
 

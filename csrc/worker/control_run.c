@@ -173,7 +173,7 @@ static void free_slots(wrk_channel_t *ch, uint32_t producer, uint32_t reader)
 {
     if (producer != CTL_NO_SLOT) {
         note_free(ch->producers_given, producer);
-        (void)tx_queue_free_producer(&ch->tx, producer);
+        (void)channel_free_producer(ch, producer);
     }
     if (reader == CTL_NO_SLOT)
         return;
@@ -429,6 +429,7 @@ static void run_engine(wrk_channel_t *ch, const command_t *c, int fd, reply_t *r
     if (ch->ops->request != NULL) {
         reply->result = ch->ops->request(ch, c->engine_body, c->engine_bytes, fd, reply->body,
                                          &reply->body_bytes);
+        channel_ran(ch);
         return;
     }
     if (fd >= 0)

@@ -1,0 +1,192 @@
+/* netflux_agent_tx.c: from the out box to the socket, in cycles.
+ *
+ * At start - AGENT_LEAD_NS the worker calls. What has arrived is read, the newest values are
+ * fetched and lie behind the place of the header; then the clock is read until the start. Only then
+ * comes the header, for its feedback is to be the newest and watchdogs are to be judged at their
+ * time: some 50 ns; then the send call.
+ *
+ *      looked at   start = instant of the grid, with align="wire" less the learnt way to the wire
+ *      ----+---------+--------------> time
+ *          | fetch   | header, send
+ *
+ * No send is repeated when the kernel has no room: the next cycle has newer values.
+ *
+ * Waiting for values (none were put yet, or they are stale and nothing is to be sent) costs clients
+ * no system call: the worker looks once a cycle, then more and more seldom. Who puts the very first
+ * values may ring the channel's bell. */
+#include "worker/agents/agent_socket.h"
+#include "worker/agents/netflux_agent.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LOOK_MOST_NS (20 * RT_NS_PER_MS)
+/* Links that begin together are not to be due together: each waits for the one before it, and those
+ * that wait make late those that come. So instants lie apart by what a cycle of one link takes; not
+ * evenly over the cycle, for then a core with many links would never sleep. */
+#define PHASE_STEP_NS (20 * RT_NS_PER_US)
+#define PHASE_SPAN_NS (10 * RT_NS_PER_MS)
+
+/* --- values --------------------------------------------------------------------------------- */
+
+void netflux_agent_look(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    uint64_t latest = rt_load_acquire(&shm_netflux_head(a->engine)->latest);
+    if (latest >> (SHM_NETFLUX_SLOT_BITS + 1) == a->ticket)
+        return;
+    int64_t at_ns;
+    if (shm_netflux_peek(a->engine, ch->config.producers, a->datagram + NFX_HEADER_BYTES,
+                         a->config.tx_payload_bytes, &at_ns, &a->ticket, &a->writer) != 1)
+        return;
+    a->has_values = true;
+    ch->tx_paused = true;
+    a->written_ns = at_ns < now_mono_ns ? at_ns : now_mono_ns;
+    nfx_session_refreshed(&a->session, at_ns, now_mono_ns);
+}
+
+/* --- begin ---------------------------------------------------------------------------------- */
+
+/* The first instant of this link's phase that is not past. */
+static int64_t choose_origin(int64_t cycle_ns, int64_t now_mono_ns)
+{
+    static uint32_t links; /* of this worker, begun so far */
+    int64_t span = cycle_ns < PHASE_SPAN_NS ? cycle_ns : PHASE_SPAN_NS;
+    nfx_grid_t grid = {.period_ns = span, .due_ns = links++ * PHASE_STEP_NS % span};
+    (void)nfx_grid_skip_to(&grid, now_mono_ns);
+    return grid.due_ns;
+}
+
+static void begin(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    if (a->state.origin_mono_ns == RT_NEVER_NS) {
+        a->state.origin_mono_ns = choose_origin(a->state.settings.cycle_ns, now_mono_ns);
+        shm_netflux_state_put(a->engine, &a->state);
+    }
+    nfx_session_start_sending(&a->session, a->state.origin_mono_ns, now_mono_ns);
+}
+
+static bool may_begin(const netflux_agent_t *a)
+{
+    return a->sends && !a->session.sending && a->state.sending && a->has_values &&
+           udp_addr_is_set(&a->remote);
+}
+
+void netflux_agent_resume(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    a->look_at_ns = now_mono_ns;
+    a->look_pause_ns = a->state.settings.cycle_ns;
+}
+
+/* --- times ---------------------------------------------------------------------------------- */
+
+static bool waits_for_values(const netflux_agent_t *a)
+{
+    return a->sends && !a->held && a->state.sending &&
+           nfx_session_send_due_ns(&a->session) == RT_NEVER_NS;
+}
+
+/* How much before its instant a send starts. */
+static int64_t ahead_ns(const wrk_channel_t *ch)
+{
+    return wrk_clock_shift_ns(ch) - agent_start_shift_ns(ch, &netflux_agent_of(ch)->ledger);
+}
+
+int64_t netflux_agent_tx_deadline_ns(const wrk_channel_t *ch)
+{
+    const netflux_agent_t *a = netflux_agent_of(ch);
+    int64_t at = nfx_session_deadline_ns(&a->session);
+    int64_t due = nfx_session_send_due_ns(&a->session);
+    if (due != RT_NEVER_NS && due - ahead_ns(ch) - AGENT_LEAD_NS < at)
+        at = due - ahead_ns(ch) - AGENT_LEAD_NS;
+    return waits_for_values(a) && a->look_at_ns < at ? a->look_at_ns : at;
+}
+
+static void look_later(netflux_agent_t *a, int64_t now_mono_ns)
+{
+    a->look_at_ns = now_mono_ns + a->look_pause_ns;
+    a->look_pause_ns = 2 * a->look_pause_ns < LOOK_MOST_NS ? 2 * a->look_pause_ns : LOOK_MOST_NS;
+}
+
+/* --- sending -------------------------------------------------------------------------------- */
+
+static void left(wrk_channel_t *ch, unsigned first, unsigned count, int64_t start_mono_ns,
+                 int64_t end_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    nfx_session_sent(&a->session, start_mono_ns);
+    agent_sent(ch, &a->ledger, &a->batch, first, count, start_mono_ns, end_mono_ns);
+}
+
+static void failed(wrk_channel_t *ch, unsigned index, int error, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    nfx_session_not_sent(&a->session);
+    agent_not_sent(ch, &a->batch.items[index], VERDICT_FAILED, error, now_mono_ns);
+}
+
+static void put_back(wrk_channel_t *ch, unsigned index)
+{
+    netflux_agent_of(ch)->block.now = false;
+    failed(ch, index, ENOBUFS, rt_mono_ns());
+}
+
+static void send_one(wrk_channel_t *ch, const nfx_out_t *out, int64_t now_mono_ns)
+{
+    static const agent_outcomes_t OUTCOMES = {left, failed, put_back};
+    netflux_agent_t *a = netflux_agent_of(ch);
+    agent_way_t way = {&a->udp, &a->link, &a->ledger, &a->block};
+    agent_batch_t *b = &a->batch;
+    uint8_t *datagram = out->source == NFX_FAILSAFE ? a->failsafe : a->datagram;
+    uint32_t bytes = NFX_HEADER_BYTES + a->config.tx_payload_bytes;
+    memcpy(datagram, out->header, NFX_HEADER_BYTES);
+    b->count = 1;
+    b->items[0] = (tx_item_t){
+        .sequence = a->sequence++,
+        .due_ns = out->due_ns - wrk_clock_shift_ns(ch),
+        .enqueued_mono_ns = a->written_ns < out->due_ns ? a->written_ns : out->due_ns,
+        .payload_bytes = bytes,
+    };
+    b->start_mono_ns[0] = out->due_ns - ahead_ns(ch);
+    b->messages[0] = (udp_tx_t){.data = datagram, .len = bytes};
+    agent_choose_stamps(ch, &a->ledger, b, now_mono_ns);
+    agent_send(ch, &way, b, &OUTCOMES);
+}
+
+void netflux_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    if (a->held || ch->failed)
+        return;
+    netflux_agent_look(ch, now_mono_ns);
+    if (may_begin(a))
+        begin(ch, now_mono_ns);
+    int64_t now = now_mono_ns;
+    int64_t due = nfx_session_send_due_ns(&a->session);
+    if (due != RT_NEVER_NS && due - ahead_ns(ch) <= now + AGENT_LEAD_NS) {
+        agent_spin_until(due - ahead_ns(ch));
+        now = rt_mono_ns();
+        now = now > due ? now : due;
+    }
+    nfx_out_t out;
+    if (nfx_session_emit(&a->session, &out, now))
+        send_one(ch, &out, now);
+    if (!waits_for_values(a))
+        netflux_agent_resume(ch, now);
+    else if (a->look_at_ns <= now)
+        look_later(a, now);
+}
+
+/* --- open ----------------------------------------------------------------------------------- */
+
+int netflux_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    a->has_values = a->config.tx_payload_bytes == 0;
+    a->written_ns = now_mono_ns;
+    netflux_agent_resume(ch, now_mono_ns);
+    ch->tx_paused = a->has_values || !a->sends;
+    return agent_ledger_init(&a->ledger, &a->udp, a->link.tx != NULL, now_mono_ns);
+}

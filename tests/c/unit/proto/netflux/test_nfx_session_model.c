@@ -341,8 +341,7 @@ static void seldom(uint64_t r, partner_t *p, int64_t now)
         m.last_send = NEVER;
         if (m.written == INT64_MIN)
             m.written = now;
-        m.fresh_until =
-            m.fresh && m.config.stale_ns != 0 ? m.written + m.config.stale_ns : NEVER;
+        m.fresh_until = m.fresh && m.config.stale_ns != 0 ? m.written + m.config.stale_ns : NEVER;
         break;
     }
     }

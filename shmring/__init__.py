@@ -47,7 +47,25 @@ from shmring.errors import (
     TooLate,
     WorkerFailed,
 )
-from shmring.pool import Pool, WorkerInfo, close_default_pool, default_pool, open, open_rtp
+from shmring.netflux.channel import NetfluxChannel, NetfluxSettings
+from shmring.netflux.items import (
+    NetfluxEvent,
+    NetfluxEventKind,
+    NetfluxItem,
+    NetfluxSnapshot,
+    NetfluxValues,
+    SentValues,
+)
+from shmring.netflux.statistics import NetfluxChannelStats, NetfluxLink, NetfluxStats
+from shmring.pool import (
+    Pool,
+    WorkerInfo,
+    close_default_pool,
+    default_pool,
+    open,
+    open_netflux,
+    open_rtp,
+)
 from shmring.registry import ChannelInfo, Removed, attach, channels, gc
 from shmring.rtp.batch import RtpBatch
 from shmring.rtp.channel import RtpChannel
@@ -69,6 +87,16 @@ __all__ = [
     "Histogram",
     "Impairment",
     "LayoutMismatch",
+    "NetfluxChannel",
+    "NetfluxChannelStats",
+    "NetfluxEvent",
+    "NetfluxEventKind",
+    "NetfluxItem",
+    "NetfluxLink",
+    "NetfluxSettings",
+    "NetfluxSnapshot",
+    "NetfluxStats",
+    "NetfluxValues",
     "NoPermission",
     "NoSpace",
     "Packet",
@@ -92,6 +120,7 @@ __all__ = [
     "RtpStats",
     "SendReport",
     "SendTimeout",
+    "SentValues",
     "ShmringError",
     "ShmringOSError",
     "Stamp",
@@ -106,5 +135,6 @@ __all__ = [
     "default_pool",
     "gc",
     "open",
+    "open_netflux",
     "open_rtp",
 ]

@@ -316,6 +316,44 @@ class Core:
         else:
             self._sleep(lib.END_TX, until_ns)
 
+    # --- cyclic links -------------------------------------------------------------------------
+
+    def _put(self, values: Buffer) -> None:
+        """Put values into the out box of a Netflux channel."""
+        with _arguments.payload(values) as payload:
+            while True:
+                with self._core_lock:
+                    rc = lib.end_put(self._need_end(), payload, len(payload))
+                    text = last_text() if rc < 0 else ""
+                if rc == 0:
+                    return
+                if rc == -errno.ESTALE:
+                    self._attach_now(lib.END_TX)
+                else:
+                    self._refuse(rc, text)
+
+    def _snapshot(self) -> tuple[Any, ...] | None:
+        """What the in box of a Netflux channel has: the fields of `NetfluxSnapshot`."""
+        found = ffi.new("netflux_snapshot_t *")
+        with self._core_lock:
+            rc = lib.end_snapshot(self._need_end(), found)
+            text = last_text() if rc < 0 else ""
+        if rc < 0:
+            self._refuse(rc, text)
+        if rc == 0:
+            return None
+        head = found.head
+        return (
+            bytes(ffi.buffer(found.values, found.bytes)),
+            head.number,
+            head.feedback,
+            head.at_mono_ns,
+            STAMPS[found.stamp] if found.stamp < len(STAMPS) else Stamp.NONE,
+            head.published,
+            bool(head.flags & lib.SHM_NETFLUX_VOID),
+            bool(head.flags & lib.SHM_NETFLUX_OVERSIZE),
+        )
+
     # --- receiving ----------------------------------------------------------------------------
 
     def recv(self, timeout: float | None = None) -> Packet:

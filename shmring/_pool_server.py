@@ -34,6 +34,9 @@ from shmring import errors
 from shmring._check import error
 from shmring._options import ChannelOptions, Engine
 from shmring.channel import Channel, owners_end
+from shmring.netflux import options as netflux_options
+from shmring.netflux.channel import NetfluxChannel, open_end
+from shmring.netflux.options import NetfluxOptions
 from shmring.rtp import options as rtp_options
 from shmring.rtp.channel import RtpChannel
 from shmring.rtp.options import RtpOptions
@@ -202,6 +205,12 @@ class RemotePool:
         plain, engine = rtp_options.prepare(options)
         self.make_channel(name, plain, engine)
         return owners_end(RtpChannel, name, self.namespace, self)
+
+    def open_netflux(self, name: str, **options: Unpack[NetfluxOptions]) -> NetfluxChannel:
+        """Have the pool open a Netflux link, and attach to it. Raises as `Pool.open_netflux`."""
+        start = netflux_options.prepare(options)
+        self.make_channel(name, start.plain, start.engine)
+        return open_end(name, self.namespace, self, start)
 
     def make_channel(
         self, name: str, options: ChannelOptions, engine: Engine | None = None

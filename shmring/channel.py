@@ -623,7 +623,7 @@ class Channel(Core):
 End = TypeVar("End", bound=Channel)
 
 
-def owners_end(kind: type[End], name: str, namespace: str, owner: Owner) -> End:
+def owners_end(kind: Callable[..., End], name: str, namespace: str, owner: Owner) -> End:
     """The opener's end of a channel just made, which is closed again if that fails."""
     try:
         return kind(name, namespace=namespace, owner=owner)

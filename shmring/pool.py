@@ -25,6 +25,9 @@ from shmring._host import translated
 from shmring._options import ChannelOptions, Prepared
 from shmring._ring import ffi
 from shmring.channel import Channel, owners_end
+from shmring.netflux import options as netflux_options
+from shmring.netflux.channel import NetfluxChannel, open_end
+from shmring.netflux.options import NetfluxOptions
 from shmring.rtp import options as rtp_options
 from shmring.rtp.channel import RtpChannel
 from shmring.rtp.options import RtpOptions
@@ -149,6 +152,16 @@ class Pool:
         plain, engine = rtp_options.prepare(options)
         self.make_channel(name, plain, engine)
         return owners_end(RtpChannel, name, self.namespace, self)
+
+    def open_netflux(self, name: str, **options: Unpack[NetfluxOptions]) -> NetfluxChannel:
+        """Open a Netflux link and return this process's end of it; `NetfluxOptions` lists the
+        options.
+
+        Raises as `open`, and whatever a record raises for `values` and `failsafe`.
+        """
+        start = netflux_options.prepare(options)
+        self.make_channel(name, start.plain, start.engine)
+        return open_end(name, self.namespace, self, start)
 
     def make_channel(
         self,
@@ -287,6 +300,7 @@ class Pool:
 
 _options.show_options(Pool.open)
 _options.show_options(Pool.open_rtp, RtpOptions)
+_options.show_options(Pool.open_netflux, NetfluxOptions)
 
 
 def _make_settings(
@@ -486,6 +500,20 @@ def open_rtp(
     return _pool_for(pool, namespace).open_rtp(name, **options)
 
 
+def open_netflux(
+    name: str,
+    *,
+    pool: Pool | str | None = None,
+    namespace: str | None = None,
+    **options: Unpack[NetfluxOptions],
+) -> NetfluxChannel:
+    """Open a Netflux link, as `Pool.open_netflux` does, on the default pool of this process.
+
+    `pool`, `namespace`, and what is raised, as of `open`.
+    """
+    return _pool_for(pool, namespace).open_netflux(name, **options)
+
+
 def _pool_for(pool: Pool | str | None, namespace: str | None) -> Pool | _pool_server.RemotePool:
     if isinstance(pool, Pool):
         return pool
@@ -497,6 +525,7 @@ def _pool_for(pool: Pool | str | None, namespace: str | None) -> Pool | _pool_se
 
 
 _options.show_options(open)
+_options.show_options(open_netflux, NetfluxOptions)
 _options.show_options(open_rtp, RtpOptions)
 
 

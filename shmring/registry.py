@@ -11,6 +11,10 @@ from rtworkers import liveness, paths
 from shmring import _address, _host
 from shmring._ring import ffi, lib
 from shmring.channel import Channel
+from shmring.errors import BadConfig
+from shmring.netflux import options as netflux_options
+from shmring.netflux.channel import NetfluxChannel
+from shmring.netflux.options import Record
 from shmring.rtp import options as rtp_options
 from shmring.rtp.channel import RtpChannel
 from shmring.types import STATES, State
@@ -46,11 +50,18 @@ class ChannelInfo:
 
 
 def attach(
-    name: str, *, namespace: str | None = None, mode: str = "rw", reading: str | None = None
+    name: str,
+    *,
+    namespace: str | None = None,
+    mode: str = "rw",
+    reading: str | None = None,
+    send: Record | None = None,
+    receive: Record | None = None,
 ) -> Channel:
     """This process's end of a channel that is open already; it reads what arrives from now on.
 
-    Of a channel that `Pool.open_rtp` opened it is an `RtpChannel`.
+    Of a channel that `Pool.open_rtp` opened it is an `RtpChannel`, of `Pool.open_netflux` a
+    `NetfluxChannel`; `send` and `receive` are its records, None for bytes.
 
     `mode`: ``"rw"``, or ``"r"`` for a tap, which reads along and cannot disturb anything.
     `reading`: ``"broadcast"`` or ``"shared"``; None: as the channel was opened, a tap broadcast.
@@ -62,7 +73,14 @@ def attach(
         paths.check_name("namespace", space)
         paths.check_name("channel name", name)
     found = _look(paths.ShmName(paths.channel_segment(space, name), space, channel=name))
-    kind = RtpChannel if found and found.engine == rtp_options.ENGINE else Channel
+    engine = found.engine if found else ""
+    if engine == netflux_options.ENGINE:
+        return NetfluxChannel(
+            name, namespace=space, mode=mode, reading=reading, send=send, receive=receive
+        )
+    if send is not None or receive is not None:
+        raise BadConfig(f"channel {name!r} is no Netflux channel: records do not go with it")
+    kind = RtpChannel if engine == rtp_options.ENGINE else Channel
     return kind(name, namespace=space, mode=mode, reading=reading)
 
 

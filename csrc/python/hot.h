@@ -8,6 +8,7 @@
  *   hot_send.c       Core.send, Core.replace
  *   hot_send_many.c  Core.send_many
  *   hot_recv.c       Core.recv, try_recv, recv_into, recv_many
+ *   hot_netflux.c    Core._put, Core._snapshot: what a cyclic link writes and reads
  *
  * Core's methods touch shared memory and return; whenever something else has to happen first they
  * call a method that Channel defines, in Python:
@@ -178,5 +179,11 @@ PyObject *core_recv(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObj
 PyObject *core_try_recv(core_t *self, PyObject *unused);
 PyObject *core_recv_into(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *core_recv_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+
+/* --- hot_netflux.c -------------------------------------------------------------------------- */
+
+/* _put(values): into the out box. _snapshot(): a tuple of what the in box has, or None. */
+PyObject *core_put(core_t *self, PyObject *values);
+PyObject *core_snapshot(core_t *self, PyObject *unused);
 
 #endif

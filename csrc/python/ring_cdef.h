@@ -477,6 +477,102 @@ static const char *const ring_rtp_gauge_texts[];
 void ring_read_rtp(const shm_rtp_state_t *state, uint64_t *counters, int64_t *gauges);
 void ring_read_rtp_cname(const shm_rtp_state_t *state, char *out);
 
+/* shm: the engine "netflux" */
+#define SHM_NETFLUX_MAX_PAYLOAD ...
+#define SHM_NETFLUX_KEEP_VALUES ...
+#define SHM_NETFLUX_KEEP_WINDOW ...
+#define SHM_NETFLUX_VOID ...
+#define SHM_NETFLUX_FIRST ...
+#define SHM_NETFLUX_OVERSIZE ...
+#define SHM_NETFLUX_GIVEN ...
+enum {
+    SHM_NETFLUX_KEEP, SHM_NETFLUX_FAILSAFE, SHM_NETFLUX_STOP,
+    SHM_NETFLUX_VALUES, SHM_NETFLUX_ALIVE, SHM_NETFLUX_TIMEOUT, SHM_NETFLUX_HEARD,
+    SHM_NETFLUX_UNHEARD, SHM_NETFLUX_FRESH, SHM_NETFLUX_STALE,
+    SHM_NETFLUX_SET, SHM_NETFLUX_AIM, SHM_NETFLUX_SEND, SHM_NETFLUX_SET_FAILSAFE,
+    SHM_NETFLUX_FEEDBACK,
+    NFX_COUNTER_TOTAL, NFX_GAUGE_TOTAL, NFX_HIST_TOTAL, ...
+};
+typedef struct {
+    int64_t cycle_ns;
+    int64_t watch_ns;
+    int64_t hear_ns;
+    int64_t stale_ns;
+    uint32_t on_stale;
+    uint32_t flags;
+} shm_netflux_settings_t;
+typedef struct {
+    uint32_t config_bytes;
+    uint32_t tx_payload_bytes;
+    uint32_t rx_payload_bytes;
+    uint32_t any_source;
+    shm_netflux_settings_t settings;
+    uint8_t tx_layout[...];
+    uint8_t rx_layout[...];
+    uint8_t own_number;
+    uint8_t partner_number;
+    uint8_t partner_known;
+    ...;
+} shm_netflux_config_t;
+int shm_netflux_settings_check(const shm_netflux_settings_t *s);
+int shm_netflux_config_check(const shm_netflux_config_t *c);
+typedef struct {
+    uint8_t kind;
+    uint8_t flags;
+    uint8_t number;
+    uint8_t feedback;
+    uint32_t payload_bytes;
+    uint64_t published;
+    int64_t at_mono_ns;
+} shm_netflux_rx_t;
+typedef struct {
+    int64_t origin_mono_ns;
+    shm_netflux_settings_t settings;
+    shm_addr_t remote;
+    uint32_t sending;
+    uint32_t failsafe;
+    uint32_t feedback;
+    ...;
+} shm_netflux_state_t;
+typedef struct {
+    uint32_t op;
+    uint32_t on;
+    shm_netflux_settings_t settings;
+    shm_addr_t remote;
+} shm_netflux_request_t;
+uint64_t shm_netflux_bytes(uint32_t producers);
+int shm_netflux_peek(const uint8_t *engine, uint32_t producers, void *values, uint32_t bytes,
+                     int64_t *at_mono_ns, uint64_t *ticket, uint32_t *slot);
+void shm_netflux_publish(uint8_t *engine, shm_netflux_rx_t *head, uint32_t stamp,
+                         const void *values, uint32_t bytes);
+int shm_netflux_state_get(const uint8_t *engine, shm_netflux_state_t *state);
+
+/* python/netflux_end.h */
+typedef struct {
+    shm_netflux_rx_t head;
+    uint32_t stamp;
+    uint32_t bytes;
+    uint8_t values[...];
+    ...;
+} netflux_snapshot_t;
+int end_put(channel_end_t *e, const void *values, size_t bytes);
+int end_snapshot(const channel_end_t *e, netflux_snapshot_t *out);
+
+/* proto/netflux: statistics */
+typedef struct {
+    rt_hist_t hists[...];
+    ...;
+} nfx_stats_t;
+static const char *const ring_netflux_counter_names[];
+static const char *const ring_netflux_counter_units[];
+static const char *const ring_netflux_counter_texts[];
+static const char *const ring_netflux_gauge_names[];
+static const char *const ring_netflux_gauge_texts[];
+static const char *const ring_netflux_hist_names[];
+static const char *const ring_netflux_hist_texts[];
+const nfx_stats_t *ring_read_netflux(uint8_t *engine, uint64_t *counters, uint64_t *gauges);
+uint64_t ring_netflux_published(const uint8_t *engine);
+
 /* proto/rtp: the grid, payload types, header extensions, G.711 */
 uint32_t rtp_stream_samples(uint32_t clock_rate, int64_t ptime_ns);
 typedef struct {

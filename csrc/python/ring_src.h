@@ -2,10 +2,12 @@
  * it. Besides the library's own functions there are a few that fold into one call what Python would
  * otherwise pay several for, or cannot do itself. */
 #include "python/channel_end.h"
+#include "python/netflux_end.h"
 #include "python/rtp_rows.h"
 
 #include "base/rt_clock.h"
 #include "base/rt_seq.h"
+#include "proto/netflux/nfx_stats.h"
 #include "proto/rtp/g711.h"
 #include "proto/rtp/rtp_packet.h"
 #include "proto/rtp/rtp_stream.h"
@@ -34,6 +36,19 @@ static const char *const ring_rtp_gauge_units[] = {SHM_RTP_GAUGES(RING_RTP_UNIT)
 static const char *const ring_rtp_counter_texts[] = {SHM_RTP_COUNTERS(RING_RTP_TEXT) NULL};
 static const char *const ring_rtp_gauge_texts[] = {SHM_RTP_GAUGES(RING_RTP_TEXT) NULL};
 
+#define RING_NFX_COUNTER_NAME(id, unit, text) #id,
+static const char *const ring_netflux_counter_names[] = {NFX_COUNTERS(RING_NFX_COUNTER_NAME) NULL};
+#define RING_NFX_COUNTER_UNIT(id, unit, text) #unit,
+static const char *const ring_netflux_counter_units[] = {NFX_COUNTERS(RING_NFX_COUNTER_UNIT) NULL};
+#define RING_NFX_COUNTER_TEXT(id, unit, text) text,
+static const char *const ring_netflux_counter_texts[] = {NFX_COUNTERS(RING_NFX_COUNTER_TEXT) NULL};
+#define RING_NFX_NAME(id, text) #id,
+static const char *const ring_netflux_gauge_names[] = {NFX_GAUGES(RING_NFX_NAME) NULL};
+static const char *const ring_netflux_hist_names[] = {NFX_HISTOGRAMS(RING_NFX_NAME) NULL};
+#define RING_NFX_TEXT(id, text) text,
+static const char *const ring_netflux_gauge_texts[] = {NFX_GAUGES(RING_NFX_TEXT) NULL};
+static const char *const ring_netflux_hist_texts[] = {NFX_HISTOGRAMS(RING_NFX_TEXT) NULL};
+
 /* All counters into out, SHM_COUNTER_TOTAL of them. */
 static void ring_read_counters(const shm_stats_t *stats, uint64_t *out)
 {
@@ -48,6 +63,22 @@ static void ring_read_rtp(const shm_rtp_state_t *state, uint64_t *counters, int6
         counters[i] = rt_load_relaxed(&state->counters[i]);
     for (unsigned i = 0; i < SHM_RTP_GAUGE_TOTAL; i++)
         gauges[i] = rt_load_relaxed(&state->gauges[i]);
+}
+
+/* Likewise of a Netflux channel; counters: NFX_COUNTER_TOTAL, gauges: NFX_GAUGE_TOTAL of them. */
+static const nfx_stats_t *ring_read_netflux(uint8_t *engine, uint64_t *counters, uint64_t *gauges)
+{
+    const nfx_stats_t *stats = (const nfx_stats_t *)(const void *)shm_netflux_stats(engine);
+    for (unsigned i = 0; i < NFX_COUNTER_TOTAL; i++)
+        counters[i] = rt_load_relaxed(&stats->counters[i]);
+    for (unsigned i = 0; i < NFX_GAUGE_TOTAL; i++)
+        gauges[i] = rt_load_relaxed(&stats->gauges[i]);
+    return stats;
+}
+
+static uint64_t ring_netflux_published(const uint8_t *engine)
+{
+    return rt_load_acquire(&shm_netflux_head(engine)->published);
 }
 
 /* What the source calls itself, into out[256]; "" while it is being written. */

@@ -61,7 +61,8 @@ AT(shm_netflux_config_t, any_source, 12);
 AT(shm_netflux_config_t, settings, 16);
 AT(shm_netflux_config_t, tx_layout, 56);
 AT(shm_netflux_config_t, rx_layout, 88);
-SIZE(shm_netflux_config_t, 120);
+AT(shm_netflux_config_t, own_number, 120);
+SIZE(shm_netflux_config_t, 128);
 
 AT(shm_netflux_out_t, at_mono_ns, 8);
 AT(shm_netflux_out_t, values, 16);
@@ -83,7 +84,8 @@ AT(shm_netflux_state_t, settings, 8);
 AT(shm_netflux_state_t, remote, 48);
 AT(shm_netflux_state_t, sending, 72);
 AT(shm_netflux_state_t, failsafe, 76);
-SIZE(shm_netflux_state_t, 80);
+AT(shm_netflux_state_t, feedback, 80);
+SIZE(shm_netflux_state_t, 88);
 
 AT(shm_netflux_head_t, latest, 0);
 AT(shm_netflux_head_t, tickets, 8);
@@ -133,6 +135,7 @@ int shm_netflux_config_check(const shm_netflux_config_t *c)
     rc = rc ? rc : check_range("size of what is received", c->rx_payload_bytes, 0,
                                SHM_NETFLUX_MAX_PAYLOAD);
     rc = rc ? rc : check_range("any_source", c->any_source, 0, 1);
+    rc = rc ? rc : check_range("partner_known", c->partner_known, 0, 1);
     return rc ? rc : shm_netflux_settings_check(&c->settings);
 }
 

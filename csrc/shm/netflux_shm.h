@@ -73,6 +73,11 @@ typedef struct shm_netflux_config {
     shm_netflux_settings_t settings;
     uint8_t tx_layout[32]; /* clients' own: hash of the record they make of it; zeros: none */
     uint8_t rx_layout[32];
+    /* A link that was closed and is opened again goes on where it was; all 0: it does not. */
+    uint8_t own_number;     /* used last; the next is the one behind it */
+    uint8_t partner_number; /* accepted last */
+    uint8_t partner_known;  /* 1: partner_number is one */
+    uint8_t reserved[5];
 } shm_netflux_config_t;
 
 /* Checks every field; producers as in shm_config_t. Any thread. Returns 0 or -EINVAL, -EPROTO with a
@@ -120,6 +125,8 @@ typedef struct shm_netflux_in {
     uint8_t values[SHM_NETFLUX_MAX_PAYLOAD + 1];
 } shm_netflux_in_t;
 
+#define SHM_NETFLUX_GIVEN 0x100u
+
 /* What a successor of a dead worker goes on with, beside the gauges in the statistics. */
 typedef struct shm_netflux_state {
     int64_t origin_mono_ns; /* of the send grid; RT_NEVER_NS: sending has not begun */
@@ -127,6 +134,8 @@ typedef struct shm_netflux_state {
     shm_addr_t remote;               /* in force */
     uint32_t sending;                /* 1: unless a request stopped it */
     uint32_t failsafe; /* half + 1 that has them; 0: none were given */
+    uint32_t feedback; /* SHM_NETFLUX_GIVEN | number: sent as it is; 0: the number accepted last */
+    uint32_t reserved;
 } shm_netflux_state_t;
 
 typedef struct shm_netflux_head {
@@ -194,6 +203,7 @@ typedef enum shm_netflux_op {
     SHM_NETFLUX_AIM = 2,          /* remote */
     SHM_NETFLUX_SEND = 3,         /* on: 1 sends (from the first values on; the default), 0 stops */
     SHM_NETFLUX_SET_FAILSAFE = 4, /* bytes: tx_payload_bytes */
+    SHM_NETFLUX_FEEDBACK = 5,     /* on: shm_netflux_state_t.feedback */
 } shm_netflux_op_t;
 
 /* Body of an ENGINE request: fixed part, then the fail-safe values where op says so. */

@@ -41,6 +41,7 @@ static const spoil_t spoils[] = {
     SPOIL(tx_payload_bytes, 1500, -EINVAL, "sent is 1500"),
     SPOIL(rx_payload_bytes, 1500, -EINVAL, "received is 1500"),
     SPOIL(any_source, 2, -EINVAL, "any_source"),
+    SPOIL(partner_known, 2, -EINVAL, "partner_known"),
     SPOIL(settings.cycle_ns, 99999, -EINVAL, "cycle_ns"),
     SPOIL(settings.cycle_ns, 3600 * RT_NS_PER_S + 1, -EINVAL, "cycle_ns"),
     SPOIL(settings.watch_ns, -1, -EINVAL, "watchdog_ns"),

@@ -1,0 +1,442 @@
+"""Netflux channels: one process's end of a link that exchanges values in cycles."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, NamedTuple, Never, Unpack, cast
+
+from shmring import _address, _options, errors
+from shmring._arguments import Buffer
+from shmring._check import check
+from shmring._link import served_epoch
+from shmring._ring import ffi, lib
+from shmring.channel import Channel, Owner, owners_end
+from shmring.netflux.items import NetfluxItem, NetfluxSnapshot, SentValues, item_of
+from shmring.netflux.options import (
+    ENGINE,
+    FLAGS,
+    ON_STALE,
+    Record,
+    SettingsOptions,
+    Start,
+    as_record,
+    change_settings,
+    layout_of,
+    layout_text,
+)
+from shmring.netflux.statistics import (
+    NetfluxChannelStats,
+    NetfluxLink,
+    NetfluxStats,
+    read_link,
+    read_netflux,
+)
+from shmring.stats import read_values, text_of
+
+_ON_STALE_NAMES = {number: name for name, number in ON_STALE.items()}
+
+
+class NetfluxSettings(NamedTuple):
+    """What a link keeps to now; see `NetfluxOptions`. Times are ns."""
+
+    cycle_ns: int
+    watchdog_ns: int
+    """0: none."""
+    hear_ns: int
+    """0: from the two above."""
+    stale_ns: int
+    """0: values are stale when who wrote them has died."""
+    on_stale: str
+    keep_values: bool
+    keep_window: bool
+    sending: bool
+    """Unless `NetfluxChannel.stop_sending` was called."""
+
+
+class NetfluxChannel(Channel):
+    """One process's end of a Netflux link: write what is sent, read what the partner sends.
+
+    Made by `Pool.open_netflux`, `shmring.open_netflux` and `shmring.attach`. As `Channel` in all
+    that is not said here: threads, fork, pickling, taps, hold and release. Nothing is queued: the
+    worker sends the newest values in every cycle, and the newest of the partner lie in shared
+    memory for any process to see. `recv` has each of them, and what befell the link, one after the
+    other.
+
+    Times are ns of CLOCK_MONOTONIC; `timeout=` is in seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        namespace: str | None = None,
+        mode: str = "rw",
+        reading: str | None = None,
+        owner: Owner | None = None,
+        send: Record | None = None,
+        receive: Record | None = None,
+    ) -> None:
+        """Attach to a Netflux channel that is open; see `Channel`.
+
+        send, receive: records, which make bytes of values and values of bytes; None: values are
+            bytes, whatever others take them for.
+
+        Raises as `Channel`; `BadConfig` for a channel that is no Netflux channel, or of another
+        layout than a record's.
+        """
+        super().__init__(name, namespace=namespace, mode=mode, reading=reading, owner=owner)
+        try:
+            self._config = self._agree(send, receive)
+        except BaseException:
+            self._leave()
+            raise
+        self._send_record = send
+        self._receive_record = receive
+        self._encode = None if send is None else send.encode
+        self._decode = None if receive is None else receive.decode
+
+    def _agree(self, send: Record | None, receive: Record | None) -> Any:
+        """The engine's configuration, if the records are of its layout."""
+        shared = self._segment.config
+        if text_of(shared.engine) != ENGINE:
+            raise errors.BadConfig(
+                f"channel {self._name!r} is no Netflux channel: attach to it with shmring.attach"
+            )
+        config = ffi.new("shm_netflux_config_t *")
+        ffi.memmove(config, shared.engine_config, ffi.sizeof("shm_netflux_config_t"))
+        check(lib.shm_netflux_config_check(config))
+        self._compare("send", send, config.tx_payload_bytes, config.tx_layout)
+        self._compare("receive", receive, config.rx_payload_bytes, config.rx_layout)
+        return config
+
+    def _compare(self, option: str, record: Record | None, size: int, layout: Any) -> None:
+        if record is None:
+            return
+        found, own_size = as_record(option, record)
+        if found is None:
+            raise TypeError(f"{option} must be a record such as netflux.records.Codec")
+        theirs, ours = layout_text(layout), layout_of(record)
+        if own_size != size or theirs not in ("", ours):
+            raise errors.BadConfig(
+                f"{option}: a record of {own_size} bytes with layout {ours}; channel "
+                f"{self._name!r} was opened for {size} bytes"
+                + (f" with layout {theirs}" if theirs else "")
+                + ": use the record that it was opened with"
+            )
+
+    # --- what it is -------------------------------------------------------------------------------
+
+    @property
+    def send_bytes(self) -> int:
+        """Size of what is sent, number and feedback not counted."""
+        return int(self._config.tx_payload_bytes)
+
+    @property
+    def receive_bytes(self) -> int:
+        """Size of what is received, likewise."""
+        return int(self._config.rx_payload_bytes)
+
+    @property
+    def send_layout(self) -> str:
+        """Layout hash of the record that the channel was opened with; empty: none."""
+        return layout_text(self._config.tx_layout)
+
+    @property
+    def receive_layout(self) -> str:
+        """The same of what is received."""
+        return layout_text(self._config.rx_layout)
+
+    @property
+    def any_source(self) -> bool:
+        """Whether datagrams are taken from anywhere, not from the partner's address alone."""
+        return bool(self._config.any_source)
+
+    @property
+    def max_payload(self) -> int:
+        """The larger of `send_bytes` and `receive_bytes`."""
+        return max(self.send_bytes, self.receive_bytes)
+
+    @property
+    def remote(self) -> tuple[str, int] | None:
+        """The partner; None: nothing is sent before `aim`."""
+        state = self._state()
+        if state is None:
+            return super().remote
+        return _address.unpack(state.remote)
+
+    @property
+    def settings(self) -> NetfluxSettings:
+        """What the link keeps to now."""
+        state = self._state()
+        now = self._config.settings if state is None else state.settings
+        return NetfluxSettings(
+            now.cycle_ns,
+            now.watch_ns,
+            now.hear_ns,
+            now.stale_ns,
+            _ON_STALE_NAMES.get(now.on_stale, str(now.on_stale)),
+            bool(now.flags & FLAGS["keep_values"]),
+            bool(now.flags & FLAGS["keep_window"]),
+            True if state is None else bool(state.sending),
+        )
+
+    # --- values -----------------------------------------------------------------------------------
+
+    def update(self, values: Any) -> None:
+        """Let these values be sent from the next cycle on, until others are.
+
+        values: what the record encodes; without a record a bytes-like object of `send_bytes`. Never
+        waits, but for a moment when it is the first from this process, or the first behind the
+        replacement of a worker. Of several processes that update, the last wins.
+
+        Raises `PayloadTooLarge` (not of the agreed size), `ChannelClosed`, `NoPermission` (a tap),
+        `TypeError`, and whatever the record raises for values that do not fit, naming the field.
+        What was to be sent stays then.
+        """
+        encode = self._encode
+        self._put(values if encode is None else encode(values))
+
+    def snapshot(self) -> NetfluxSnapshot | None:
+        """Return the newest values of the partner, or None before the first. Does not wait.
+
+        Raises `ChannelClosed`, and whatever the record raises for a payload that makes no sense.
+        """
+        found = self._snapshot()
+        if found is None:
+            return None
+        if self._decode is None:
+            return tuple.__new__(NetfluxSnapshot, found)
+        return NetfluxSnapshot(self._decode(found[0]), *found[1:])
+
+    @property
+    def published(self) -> int:
+        """`NetfluxSnapshot.published` of what `snapshot` would return; 0: nothing yet."""
+        segment = self._mapped()
+        return int(lib.ring_netflux_published(segment.engine))
+
+    def sent_values(self) -> SentValues | None:
+        """Return what is to be sent now, whoever has put it, or None before the first update."""
+        segment = self._mapped()
+        size = self.send_bytes
+        values = ffi.new("uint8_t[]", max(size, 1))
+        at_ns, ticket, slot = ffi.new("int64_t *"), ffi.new("uint64_t *"), ffi.new("uint32_t *")
+        rc = lib.shm_netflux_peek(
+            segment.engine, segment.config.producers, values, size, at_ns, ticket, slot
+        )
+        check(
+            rc,
+            f"channel {self._name!r}: another process overwrote what is to be sent; update it",
+        )
+        if rc == 0:
+            return None
+        payload: Any = bytes(ffi.buffer(values, size))
+        if self._send_record is not None:
+            payload = self._send_record.decode(payload)
+        return SentValues(payload, at_ns[0], ticket[0], segment.producers[slot[0]].owner)
+
+    # --- the link ---------------------------------------------------------------------------------
+
+    def configure(self, **changes: Unpack[SettingsOptions]) -> None:
+        """Change settings while the link runs: what is not given stays as it is.
+
+        `cycle_ns`, `watchdog_ns`, `hear_ns`, `stale_ns`, `on_stale`, `keep_values`, `keep_window`:
+        as of `NetfluxOptions`; watchdog_ns=None: no watchdog. Without fail-safe values,
+        on_stale="failsafe" sends zeros. Raises `BadConfig`, `TypeError`, `ChannelClosed`,
+        `NoPermission` (a tap).
+        """
+        given = dict(changes)
+        if given.get("watchdog_ns", 0) is None:
+            given["watchdog_ns"] = 0
+        given = _options.asked_for(given, SettingsOptions.__annotations__, "a Netflux link")
+        state = self._state()
+        request = self._request(lib.SHM_NETFLUX_SET)
+        request.settings = self._config.settings if state is None else state.settings
+        change_settings(request.settings, given)
+        check(lib.shm_netflux_settings_check(ffi.addressof(request, "settings")))
+        self._ask(request)
+
+    def aim(self, remote: tuple[str, int]) -> None:
+        """Send to another partner from now on; datagrams are taken from there.
+
+        remote: numeric (host, port). Raises `BadAddress`, and as `configure`.
+        """
+        raw = _address.pack(remote, "remote", least_port=1)
+        self._check_family(raw)
+        request = self._request(lib.SHM_NETFLUX_AIM)
+        ffi.memmove(ffi.addressof(request, "remote"), raw, len(raw))
+        self._ask(request)
+
+    def start_sending(self) -> None:
+        """Go on behind `stop_sending`. Raises as `configure`."""
+        self._switch_sending(1)
+
+    def stop_sending(self) -> None:
+        """Send nothing more, so that the partner's watchdog runs out. What comes in is still taken.
+        Raises as `configure`."""
+        self._switch_sending(0)
+
+    def set_failsafe(self, values: Any) -> None:
+        """Say what is to be sent when values are stale and `on_stale` is ``"failsafe"``.
+
+        values: as of `update`. Raises as that.
+        """
+        payload = bytes(values if self._encode is None else self._encode(values))
+        if len(payload) != self.send_bytes:
+            raise errors.PayloadTooLarge(
+                f"fail-safe values of {len(payload)} bytes; channel {self._name!r} sends "
+                f"{self.send_bytes}"
+            )
+        self._ask(self._request(lib.SHM_NETFLUX_SET_FAILSAFE), payload)
+
+    def set_feedback(self, number: int | None) -> None:
+        """Send this number, 0 to 255, as the one received last; None: the one that was.
+
+        For a program that receives by other means. Raises as `configure`.
+        """
+        request = self._request(lib.SHM_NETFLUX_FEEDBACK)
+        if number is not None:
+            request.on = lib.SHM_NETFLUX_GIVEN | _options.integer("number", number, 0, 255)
+        self._ask(request)
+
+    def link(self) -> NetfluxLink:
+        """Return how the link is and what it has counted: `netflux_stats` without histograms, in a
+        few microseconds."""
+        return read_link(self._mapped())
+
+    def netflux_stats(self) -> NetfluxStats:
+        """Return what the link has counted and measured, without the rest of `stats`."""
+        return read_netflux(self._mapped())
+
+    def stats(self) -> NetfluxChannelStats:
+        """Return what the channel and, in `netflux`, the link has counted and measured."""
+        segment = self._mapped()
+        return NetfluxChannelStats(**read_values(segment), netflux=read_netflux(segment))
+
+    # --- arrivals, one after the other ------------------------------------------------------------
+
+    def recv(self, timeout: float | None = None) -> NetfluxItem:  # type: ignore[override]
+        """Take the next arrival or event, waiting `timeout` seconds for it; 0: not at all, None:
+        for ever. Raises `ReceiveTimeout`, `ChannelClosed`."""
+        return item_of(super().recv(timeout), self.receive_bytes, self._decode)
+
+    def try_recv(self) -> NetfluxItem | None:  # type: ignore[override]
+        """Take the next arrival or event, or return None if there is none now. Raises
+        `ChannelClosed`."""
+        packet = super().try_recv()
+        return None if packet is None else item_of(packet, self.receive_bytes, self._decode)
+
+    def recv_many(  # type: ignore[override]
+        self, max: int = 1024, *, timeout: float | None = None
+    ) -> list[NetfluxItem]:
+        """Take all arrivals and events that are there, up to `max`; waits for the first, as `recv`,
+        and raises as that."""
+        packets = super().recv_many(max, timeout=timeout)
+        return [item_of(packet, self.receive_bytes, self._decode) for packet in packets]
+
+    async def recv_async(self, timeout: float | None = None) -> NetfluxItem:  # type: ignore[override]
+        """As `recv`, without blocking the event loop. Cancelling it loses nothing."""
+        return cast("NetfluxItem", await super().recv_async(timeout))
+
+    def __iter__(self) -> Iterator[NetfluxItem]:  # type: ignore[override]
+        """Iterate over arrivals and events as they come, until the channel is closed."""
+        return cast("Iterator[NetfluxItem]", super().__iter__())
+
+    def __aiter__(self) -> AsyncIterator[NetfluxItem]:  # type: ignore[override]
+        """Iterate over arrivals and events as they come, until the channel is closed."""
+        return cast("AsyncIterator[NetfluxItem]", super().__aiter__())
+
+    # --- what is another channel's ----------------------------------------------------------------
+
+    def send(self, *_: object, **__: object) -> Never:
+        """Not for Netflux, which queues nothing."""
+        self._refuse_queue("send")
+
+    def send_many(self, *_: object, **__: object) -> Never:
+        """Not for Netflux, which queues nothing."""
+        self._refuse_queue("send_many")
+
+    def replace(self, *_: object, **__: object) -> Never:
+        """Not for Netflux, which queues nothing."""
+        self._refuse_queue("replace")
+
+    async def send_async(self, *_: object, **__: object) -> Never:
+        """Not for Netflux, which queues nothing."""
+        self._refuse_queue("send_async")
+
+    def cancel(self, *_: object, **__: object) -> Never:
+        """Not for Netflux, which queues nothing."""
+        self._refuse_queue("cancel")
+
+    def flush(self, *_: object, **__: object) -> Never:
+        """Not for Netflux, which queues nothing."""
+        self._refuse_queue("flush")
+
+    def recv_into(self, buffer: Buffer, *, timeout: float | None = None) -> Never:
+        """Not for Netflux: an item is more than values."""
+        raise TypeError("a Netflux channel has no recv_into: use recv, or snapshot")
+
+    def _refuse_queue(self, call: str) -> Never:
+        raise TypeError(
+            f"a Netflux channel has no {call}: it queues nothing, and sends the newest values in "
+            "every cycle; give them to update"
+        )
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        ends = (self._send_record, self._receive_record)
+        return _attach, (self._name, self._namespace, self._mode, self._reading, *ends)
+
+    def _state(self) -> Any:
+        """What the worker keeps to, a copy; None: it has not begun."""
+        state = ffi.new("shm_netflux_state_t *")
+        return state if lib.shm_netflux_state_get(self._mapped().engine, state) == 1 else None
+
+    def _request(self, op: int) -> Any:
+        request = ffi.new("shm_netflux_request_t *")
+        request.op = op
+        return request
+
+    def _switch_sending(self, on: int) -> None:
+        request = self._request(lib.SHM_NETFLUX_SEND)
+        request.on = on
+        self._ask(request)
+
+    def _ask(self, request: Any, values: bytes = b"") -> None:
+        self._engine_request(bytes(ffi.buffer(request)) + values)
+
+    def _refuse(self, rc: int, text: str | None) -> Never:
+        if rc == -errno.EPIPE:
+            served_epoch(self._mapped())  # raises what stands in the way
+        super()._refuse(rc, text)
+
+
+def open_end(name: str, namespace: str, owner: Owner, start: Start) -> NetfluxChannel:
+    """The opener's end of a channel just made, with its first values in place."""
+
+    def begin(name: str, *, namespace: str, owner: Owner) -> NetfluxChannel:
+        channel = NetfluxChannel(
+            name, namespace=namespace, owner=owner, send=start.send, receive=start.receive
+        )
+        if start.failsafe is not None:
+            channel._ask(channel._request(lib.SHM_NETFLUX_SET_FAILSAFE), start.failsafe)
+        if start.values is not None:
+            channel._put(start.values)
+        return channel
+
+    return owners_end(begin, name, namespace, owner)
+
+
+def _attach(
+    name: str,
+    namespace: str,
+    mode: str,
+    reading: str,
+    send: Record | None,
+    receive: Record | None,
+) -> NetfluxChannel:
+    """What a pickled channel is made of again."""
+    return NetfluxChannel(
+        name, namespace=namespace, mode=mode, reading=reading, send=send, receive=receive
+    )

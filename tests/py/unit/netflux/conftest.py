@@ -1,0 +1,64 @@
+"""The shared memory of a link that no worker serves: what clients do to it, and nothing else."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import shmring
+from rtworkers import page, paths
+from shmring import _host, _options
+from shmring._ring import ffi, lib
+from shmring.netflux.options import prepare
+
+Maker = Callable[..., shmring.NetfluxChannel]
+
+
+class Idle(shmring.NetfluxChannel):
+    """An end whose producer slot nobody had to give."""
+
+    def _attach_now(self, what: int) -> None:
+        if self._mode == "r":
+            super()._attach_now(what)
+        self._bind_producer(1 + os.getpid() % 2, -1)
+
+
+def _make(namespace: str, name: str, options: dict[str, Any]) -> Any:
+    start = prepare(options)  # type: ignore[arg-type]
+    prepared = _options.prepare(name, namespace, "nobody", "balanced", start.plain, start.engine)
+    posix_name = paths.channel_segment(namespace, name)
+    fd = _host.create_segment_file(posix_name, name, namespace)
+    try:
+        _host.format_segment(fd, prepared.config)
+        segment = ffi.new("shm_segment_t *")
+        assert lib.shm_segment_map(segment, fd, 1) == 0
+    finally:
+        os.close(fd)
+    segment.status.epoch = 1
+    segment.status.state = lib.SHM_STATE_OPEN
+    return ffi.gc(segment, lib.shm_segment_unmap)
+
+
+@pytest.fixture
+def idle_link(shmring_namespace: str) -> Iterator[Maker]:
+    """Makes a link and returns an end of it; `segment` is what the worker would see."""
+    made = []
+
+    def make(name: str = "plc", mode: str = "rw", **options: Any) -> shmring.NetfluxChannel:
+        segment = _make(shmring_namespace, name, options)
+        made.append(name)
+        records = {
+            way: options[way] for way in ("send", "receive") if not isinstance(options[way], int)
+        }
+        channel = Idle(name, namespace=shmring_namespace, mode=mode, **records)
+        channel.segment = segment  # type: ignore[attr-defined]
+        return channel
+
+    yield make
+    for name in made:
+        page.remove(paths.channel_segment(shmring_namespace, name))
+    gc.collect()

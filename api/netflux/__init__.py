@@ -1,1 +1,38 @@
-"""Cyclic exchange of values with CODESYS and Siemens controllers."""
+"""Cyclic exchange of values with CODESYS and Siemens controllers.
+
+    from netflux import NetfluxMain
+
+    netflux = NetfluxMain(local_port=2000, remote_ip="192.168.0.10", remote_port=2000)
+    netflux.start()
+    netflux.set_send_data(value1=1.5, flags=1)
+    print(netflux.data_recv.value1)
+
+The names and their behaviour are the original's, on top of the workers of `shmring`; the modules
+``netflux_main``, ``netflux_receiver``, ``netflux_sender`` and ``netflux_statistics`` hold the same
+classes. `netflux.records` turns dataclasses into payloads. Without anything compiled, records,
+`NetfluxData` and `NetfluxStatisticsTracker` work, and ``start()`` says what is missing.
+"""
+
+from ._data import NetfluxData
+from ._main import NetfluxMain
+from ._output import set_printing
+from ._receiver import NetfluxReceiver, ReceiverStats
+from ._sender import NetfluxSender, SenderStats
+from ._tracker import NetfluxStatistics, NetfluxStatisticsTracker
+
+__version__ = "1.0.0"
+__author__ = "the shmring authors"
+
+__all__ = [
+    "NetfluxData",
+    "NetfluxMain",
+    "NetfluxReceiver",
+    "NetfluxSender",
+    "NetfluxStatistics",
+    "NetfluxStatisticsTracker",
+    "ReceiverStats",
+    "SenderStats",
+    "__author__",
+    "__version__",
+    "set_printing",
+]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from shmring.errors import ShmringError
+try:
+    from shmring.errors import ShmringError
+except ImportError:  # nothing compiled is here: records work without
+
+    class ShmringError(Exception):  # type: ignore[no-redef]
+        """Base of the errors, in place of `shmring.errors.ShmringError`."""
 
 
 class RecordError(ShmringError, ValueError):

@@ -64,6 +64,11 @@ else()
     target_sources(_jbuf PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/python/int_view.c)
 endif()
 
+# The drop-in netflux has modules beside its package: the same files once more, under the names of the originals.
+foreach(name IN ITEMS main receiver sender statistics)
+    install(FILES ${CMAKE_CURRENT_SOURCE_DIR}/../api/netflux/netflux_${name}.py DESTINATION .)
+endforeach()
+
 install(TARGETS shmring-worker RUNTIME DESTINATION rtworkers/bin)
 if(TARGET shmring-floor)
     install(TARGETS shmring-floor RUNTIME DESTINATION rtworkers/bin)

@@ -1,0 +1,110 @@
+"""What receiver and sender share: a link that comes and goes, and counters that go on."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+import os
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from ._link import Link
+
+if TYPE_CHECKING:
+    from shmring.netflux.statistics import NetfluxStats
+
+JOIN_S = 2.0
+RETRY_S = 0.1
+_MAX_PAYLOAD_BYTES = 1499
+_LONGEST_S = 3600.0
+_NS_PER_S = 1_000_000_000
+
+_COUNTERS = (
+    *("sent", "send_failed", "accepted", "oversize", "timeouts", "partner_lost", "ack_lost"),
+    *("rejected_short", "rejected_repeated", "rejected_old", "rejected_foreign"),
+)
+
+_numbers = itertools.count(1)
+
+
+class Endpoint:
+    """One end, with or without a link."""
+
+    def __init__(self, pool: Any, name: str | None, verbose: bool | None) -> None:
+        self.pool = pool
+        self.name = name
+        self.verbose = verbose
+        # Of start and stop. Never held while the user's functions run.
+        self._lifecycle = threading.RLock()
+        self._running = False
+        self._link: Link | None = None
+        # What must be added to the link's counters.
+        self._before: Counter[str] = Counter()
+        self._stamp = (0, 0.0)
+
+    @property
+    def running(self) -> bool:
+        """True from `start` to `stop`."""
+        return self._running
+
+    @property
+    def channel(self) -> Any:
+        """The `shmring.NetfluxChannel` while it runs, else None."""
+        return self._link.channel if self._running and self._link is not None else None
+
+    def _use(self, link: Link) -> None:
+        """Go on with this link, which may have counted before."""
+        before = self._counters()
+        before.subtract(_counted(link.look()))
+        self._before, self._link = before, link
+
+    def _need_link(self) -> Link:
+        assert self._link is not None
+        return self._link
+
+    def _look(self) -> NetfluxStats | None:
+        return None if self._link is None else self._link.look()
+
+    def _counters(self) -> Counter[str]:
+        link, total = self._link, Counter(self._before)
+        if link is not None:
+            total.update(_counted(link.look()))
+        return total
+
+    def _channel_name(self) -> str:
+        return self.name or f"netflux-{os.getpid()}-{next(_numbers)}"
+
+    def _wall_time(self, mono_ns: int) -> float:
+        """Seconds of the wall clock; the same for the same argument."""
+        if mono_ns == 0:
+            return 0.0
+        if self._stamp[0] != mono_ns:
+            age_ns = time.monotonic_ns() - mono_ns
+            self._stamp = (mono_ns, (time.time_ns() - age_ns) / _NS_PER_S)
+        return self._stamp[1]
+
+
+def _counted(look: NetfluxStats) -> dict[str, int]:
+    return {name: getattr(look, name) for name in _COUNTERS}
+
+
+def check_size(size: Any) -> int:
+    """Return a payload's size. Raises ValueError, TypeError."""
+    number: int = operator.index(size)
+    if not 0 <= number <= _MAX_PAYLOAD_BYTES:
+        raise ValueError(f"data_size is {size}; it must be 0 to {_MAX_PAYLOAD_BYTES}")
+    return number
+
+
+def interval_ns(name: str, interval: float, least_s: float = 1e-6) -> int:
+    """Return an interval of seconds in ns, math.inf as 0. Raises ValueError, TypeError."""
+    if interval == math.inf:
+        return 0
+    if not least_s <= interval <= _LONGEST_S:
+        raise ValueError(
+            f"{name} is {interval!r} s; it must be {least_s:g} to {_LONGEST_S:g}, or math.inf"
+        )
+    return round(interval * _NS_PER_S)

@@ -1,0 +1,172 @@
+"""The channel of `shmring` behind a receiver, a sender, or both, and its socket."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import TYPE_CHECKING, Any
+
+# As early as this module: workers may use the cores that the process had at that moment. What needs
+# no link works without.
+_missing: ImportError | None = None
+try:
+    import shmring
+except ImportError as _error:
+    _missing = _error
+
+if TYPE_CHECKING:
+    from shmring.netflux.statistics import NetfluxStats
+
+Address = tuple[str, int]
+
+
+class LinkClosed(Exception):
+    """The link was closed meanwhile."""
+
+
+class LinkSocket(socket.socket):
+    """The socket of a receiver; its worker alone reads from it."""
+
+    owner: Any = None
+    """The receiver."""
+
+
+def resolve(host: str, port: int, family: int = socket.AF_UNSPEC) -> Address:
+    """Return a numeric address for a host, which may be a name. Raises OSError."""
+    found = socket.getaddrinfo(host, port, family, socket.SOCK_DGRAM)
+    address = found[0][4]
+    return str(address[0]), int(address[1])
+
+
+def bound_socket(
+    address: str, port: int, remote: Address | None, *, reuse: bool = False
+) -> LinkSocket:
+    """Return a socket bound to an address, if that is empty to all of the remote's family.
+
+    Raises OSError, OverflowError, TypeError.
+    """
+    family: int = socket.AF_INET
+    if address or remote is not None:
+        host = address or (remote[0] if remote is not None else "")
+        family = socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM)[0][0]
+    sock = LinkSocket(family, socket.SOCK_DGRAM)
+    try:
+        if reuse:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((address, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class Link:
+    """A channel. Whatever is asked of it after `close` is how it was then."""
+
+    def __init__(
+        self,
+        name: str,
+        pool: Any,
+        sock: socket.socket,
+        *,
+        rx_size: int = 0,
+        tx_size: int = 0,
+        watch_ns: int = 0,
+        keep: bool = False,
+        any_source: bool = True,
+        remote: Address | None = None,
+        cycle_ns: int | None = None,
+        **options: Any,
+    ) -> None:
+        """Open it on a bound socket, which stays the caller's. options: as of the channel.
+
+        Raises ImportError (no `shmring`), and whatever `shmring.open_netflux` does.
+        """
+        if _missing is not None:
+            raise ImportError(
+                f"netflux exchanges data through the compiled package shmring, which cannot be "
+                f"imported here ({_missing}); records and statistics work without"
+            ) from _missing
+        self.tx_size = tx_size
+        self.family = sock.family
+        self.channel: Any = shmring.open_netflux(
+            name,
+            pool=pool,
+            socket=sock,
+            send=tx_size,
+            receive=rx_size,
+            watchdog_ns=watch_ns,
+            keep_values=keep,
+            keep_window=keep,
+            any_source=any_source,
+            remote=remote,
+            cycle_ns=cycle_ns,
+            **options,
+        )
+        # What it showed last: all there is once it is closed.
+        self._seen: NetfluxStats = self.channel.netflux_stats()
+        self._values: bytes | None = None
+
+    def close(self) -> None:
+        """Close the channel. Any number of times."""
+        self.look()
+        self.snapshot()
+        self.channel.close()
+
+    # --- what it shows ------------------------------------------------------------------------
+
+    def look(self) -> NetfluxStats:
+        """What was counted and measured."""
+        with contextlib.suppress(shmring.ChannelClosed):
+            self._seen = self.channel.netflux_stats()
+        return self._seen
+
+    def snapshot(self) -> bytes | None:
+        """The partner's newest values; None: there were none yet."""
+        with contextlib.suppress(shmring.ChannelClosed):
+            found = self.channel.snapshot()
+            self._values = None if found is None else found.values
+        return self._values
+
+    # --- what it does -------------------------------------------------------------------------
+
+    def put(self, values: bytes) -> None:
+        """Let these values be sent from now on. Raises LinkClosed, ShmringError."""
+        try:
+            self.channel.update(values)
+        except shmring.ChannelClosed:
+            raise LinkClosed("the socket was closed") from None
+
+    def next_values(self, timeout: float | None) -> bytes | None:
+        """Wait for the next values, or for zeros in their place behind a time-out.
+
+        None: something else happened. Raises TimeoutError, LinkClosed, ShmringError.
+        """
+        try:
+            item = self.channel.recv(timeout)
+        except shmring.ChannelClosed:
+            raise LinkClosed("the socket was closed") from None
+        if isinstance(item, shmring.NetfluxValues) or item.void:
+            values: bytes = item.values
+            return values
+        return None
+
+    def configure(self, **changes: Any) -> None:
+        """Change settings of the channel. Raises ShmringError."""
+        self.channel.configure(**changes)
+
+    def aim(self, remote: Address) -> None:
+        """Send there from now on. Raises ShmringError."""
+        self.channel.aim(remote)
+
+    def give_feedback(self, number: int) -> None:
+        """Send this feedback instead of the number accepted last. Raises ShmringError."""
+        self.channel.set_feedback(number)
+
+    def send(self, on: bool) -> None:
+        """Begin, or go on, to send; or send nothing. Raises ShmringError."""
+        if on:
+            self.channel.start_sending()
+        else:
+            self.channel.stop_sending()

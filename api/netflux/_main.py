@@ -1,0 +1,310 @@
+"""A receiver and a sender on one socket, and data objects in place of bytes."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import threading
+import time
+from typing import Any
+
+from ._data import NetfluxData, payload_of
+from ._output import say
+from ._receiver import NetfluxReceiver
+from ._sender import NetfluxSender
+from ._statistics import LinkStatistics
+
+_RULE = "=" * 60
+
+
+class NetfluxMain:
+    """Exchanges the fields of two objects with a partner: `data_send` and `data_recv`.
+
+    A worker process of `shmring` owns the socket and keeps the cycle, the watchdog and the
+    statistics, whatever Python does meanwhile. It sends data_send as a thread here saw it last,
+    which looks once in each cycle; `set_send_data` is seen at once.
+    """
+
+    def __init__(
+        self,
+        local_port: int = 2000,
+        remote_ip: str = "172.10.10.10",
+        remote_port: int = 2000,
+        send_interval: float = 0.005,
+        watch_interval: float = 0.030,
+        keep_values_on_timeout: bool = False,
+        data_class: Any = NetfluxData,
+        *,
+        recv_data_class: Any = None,
+        source_filter: bool = False,
+        on_stale: str = "stop",
+        stale_interval: float = 1.0,
+        failsafe: Any = None,
+        bind_address: str = "",
+        reuse: bool = False,
+        pool: Any = None,
+        name: str | None = None,
+        verbose: bool | None = None,
+    ) -> None:
+        """Describe a link; nothing is opened before `start`.
+
+        local_port: to bind to, and the source port of what is sent; 0: any free one.
+        remote_ip, remote_port, send_interval: see `NetfluxSender`; they may be assigned while the
+            link runs, as may watch_interval.
+        watch_interval, keep_values_on_timeout: see `NetfluxReceiver`.
+        data_class: of data_send and data_recv: a class with ``to_bytes``, ``from_bytes`` and
+            ``get_size``, as `NetfluxData`; a dataclass with the types of `netflux.records`; or a
+            `netflux.records.Codec`, which also says the order of bytes.
+        recv_data_class: of data_recv, where it is another.
+        source_filter: take packets of remote_ip and remote_port only.
+        on_stale, stale_interval: what is sent when this process does not get to look at data_send,
+            see `NetfluxSender`. failsafe: an object of data_class, or bytes.
+        bind_address, reuse, pool, name, verbose: see `NetfluxReceiver`. verbose: also whether
+            `start` and `stop` print.
+
+        Raises TypeError, RecordError: data_class cannot be one.
+        """
+        self._sent = payload_of(data_class)
+        self._received = self._sent if recv_data_class is None else payload_of(recv_data_class)
+        self.data_send = self._sent.make()
+        self._data_recv = self._received.make()
+        self._payload_recv: bytes | None = None
+        self.decode_error = ""
+        """Why the newest payload is no data_class; empty: it is one. data_recv stays then."""
+        self.verbose = verbose
+        # Of data_send. An RLock: what to_bytes is made of may call set_send_data.
+        self._lock = threading.RLock()
+        self._lifecycle = threading.RLock()
+        self.receiver = NetfluxReceiver(
+            local_port,
+            None,
+            self._received.size,
+            watch_interval,
+            keep_values_on_timeout,
+            bind_address=bind_address,
+            source=(remote_ip, remote_port) if source_filter else None,
+            reuse=reuse,
+            pool=pool,
+            name=name,
+            verbose=verbose,
+        )
+        self.sender = NetfluxSender(
+            remote_ip,
+            remote_port,
+            lambda: self._sent.encode(self.data_send),
+            self._sent.size,
+            send_interval,
+            on_stale=on_stale,
+            stale_interval=stale_interval,
+            failsafe=failsafe
+            if failsafe is None or isinstance(failsafe, bytes)
+            else self._sent.encode(failsafe),
+        )
+        self.sender._guard = self._lock
+        self.receiver._guest = self.sender
+        self.statistics = LinkStatistics(self.receiver, send_interval * 1000)
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def start(self) -> bool:
+        """Open the port, receive and send. Returns False where that fails; `receiver` or `sender`
+        then has the error_message. Does nothing while it runs."""
+        with self._lifecycle:
+            if self.receiver.running and self.sender.running:
+                return True
+            self._say("Starting Netflux")
+            self._say(f"  Local Port: {self.local_port}")
+            self._say(f"  Remote: {self.remote_ip}:{self.remote_port}")
+            self._say(f"  Send Interval: {self.send_interval * 1000:.2f} ms")
+            self._say(f"  Watch Interval: {self.watch_interval * 1000:.2f} ms")
+            if not self.receiver.start():
+                self._say(self.receiver.error_message)
+                return False
+            self._say("Receiver started")
+            self.sender.peer_socket = self.receiver._socket
+            if not self.sender.start():
+                self._say(self.sender.error_message)
+                self.receiver.stop()
+                return False
+            self._say("Sender started")
+            return True
+
+    def stop(self) -> None:
+        """Send and receive no more, and close the port."""
+        with self._lifecycle:
+            if not self.receiver.running and not self.sender.running:
+                return
+            self._say("Stopping Netflux")
+            self.sender.stop()
+            self._say("Sender stopped")
+            self.receiver.stop()
+            self._say("Receiver stopped")
+
+    def _say(self, text: str) -> None:
+        say(text, self.verbose)
+
+    # --- data ---------------------------------------------------------------------------------
+
+    @property
+    def data_recv(self) -> Any:
+        """The newest data of the partner: another object whenever they change.
+
+        Before the first packet, the class's defaults; behind a time-out, unless values are kept,
+        what zeros mean. A payload that makes no sense to the class changes nothing, see
+        `decode_error`.
+        """
+        payload = self.receiver._newest()
+        if payload is not None and payload != self._payload_recv:
+            try:
+                self._data_recv = self._received.decode(payload)
+            except Exception as caught:
+                self.decode_error = str(caught)
+            else:
+                self.decode_error = ""
+            self._payload_recv = payload
+        return self._data_recv
+
+    @data_recv.setter
+    def data_recv(self, value: Any) -> None:
+        self._data_recv = value
+
+    def get_recv_data(self) -> Any:
+        """Return a copy of `data_recv` that nobody else has."""
+        return copy.deepcopy(self.data_recv)
+
+    def set_send_data(self, **fields: Any) -> None:
+        """Assign fields of `data_send`, all in one packet; names that it does not have are ignored.
+
+        A value that does not fit shows in the sender's `error_message`, with the field's name, and
+        nothing is sent until it does.
+        """
+        with self._lock:
+            data = self.data_send
+            for name, value in fields.items():
+                if hasattr(data, name):
+                    setattr(data, name, value)
+            self.sender.refresh()
+
+    # --- what it shows ------------------------------------------------------------------------
+
+    @property
+    def partner_hears_us(self) -> bool:
+        """The partner acknowledges what is sent."""
+        return self.receiver.partner_hears_us
+
+    @property
+    def channel(self) -> Any:
+        """The `shmring.NetfluxChannel` while the link runs, else None."""
+        return self.receiver.channel
+
+    def print_status(self) -> None:
+        """Print how things are."""
+        print("\n".join(self._status()), flush=True)
+
+    def _status(self) -> list[str]:
+        received, sent = self.receiver.get_stats(), self.sender.get_stats()
+        measured = self.statistics.get_stats()
+        return [
+            _RULE,
+            "NETFLUX STATUS",
+            _RULE,
+            "[RECEIVER]",
+            *_errors(self.receiver),
+            f"  Partner Seq #: {self.receiver.partner_seq_number}",
+            f"  Feedback Seq #: {self.receiver.current_feedback_seq_number}",
+            f"  Packets Received: {received.total_packets_received}",
+            f"  Packets Rejected: {received.total_packets_rejected}",
+            f"  Watchdog Timeout: {received.watchdog_timeout}",
+            "[SENDER]",
+            *_errors(self.sender),
+            f"  Own Seq #: {self.sender.sequence_number}",
+            f"  Packets Sent: {sent.total_packets_sent}",
+            f"  Send Errors: {sent.total_send_errors}",
+            "[STATISTICS]",
+            f"  Avg Partner Interval: {measured.avg_partner_interval:.2f} ms",
+            f"  Avg Own Interval: {measured.avg_own_interval:.2f} ms",
+            f"  Last RTT: {measured.last_rtt:.2f} ms",
+            f"  Partner Lost Packets: {measured.total_partner_lost_packets}",
+            f"  Feedback Lost Packets: {measured.total_feedback_lost_packets}",
+            "[DATA]",
+            f"  Send: {self.data_send}",
+            f"  Recv: {self.data_recv}",
+            _RULE,
+        ]
+
+    # --- settings -----------------------------------------------------------------------------
+
+    @property
+    def local_port(self) -> int:
+        """What is assigned holds from the next `start` on."""
+        return self.receiver.local_port
+
+    @local_port.setter
+    def local_port(self, value: int) -> None:
+        self.receiver.local_port = value
+
+    @property
+    def remote_ip(self) -> str:
+        """May be assigned while the link runs."""
+        return self.sender.remote_ip
+
+    @remote_ip.setter
+    def remote_ip(self, value: str) -> None:
+        self.sender.remote_ip = value
+        self._filter()
+
+    @property
+    def remote_port(self) -> int:
+        """May be assigned while the link runs."""
+        return self.sender.remote_port
+
+    @remote_port.setter
+    def remote_port(self, value: int) -> None:
+        self.sender.remote_port = value
+        self._filter()
+
+    @property
+    def send_interval(self) -> float:
+        """Seconds; may be assigned while the link runs."""
+        return self.sender.send_interval
+
+    @send_interval.setter
+    def send_interval(self, value: float) -> None:
+        self.sender.send_interval = value
+        self.statistics.cycle_time_ms = value * 1000
+
+    @property
+    def watch_interval(self) -> float:
+        """Seconds; may be assigned while the link runs."""
+        return self.receiver.watch_interval
+
+    @watch_interval.setter
+    def watch_interval(self, value: float) -> None:
+        self.receiver.watch_interval = value
+
+    def _filter(self) -> None:
+        if self.receiver.source is not None:
+            self.receiver.source = (self.remote_ip, self.remote_port)
+
+
+def _errors(end: NetfluxReceiver | NetfluxSender) -> list[str]:
+    lines = [f"  Error: {end.error}"]
+    if end.error:
+        lines.append(f"  Error Message: {end.error_message}")
+    return lines
+
+
+def main() -> None:
+    """Demo without end: port 2000 of this host sends to port 2001, and prints how it goes."""
+    netflux = NetfluxMain(local_port=2000, remote_ip="127.0.0.1", remote_port=2001)
+    if not netflux.start():
+        return
+    try:
+        for count in itertools.count():
+            netflux.set_send_data(value1=count * 0.5, value2=-count * 0.5, value3=count, flags=1)
+            time.sleep(1.0)
+            netflux.print_status()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        netflux.stop()

@@ -1,0 +1,394 @@
+"""The receiving end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ._endpoint import JOIN_S, RETRY_S, Endpoint, check_size, interval_ns
+from ._link import Link, LinkClosed, LinkSocket, bound_socket, resolve
+from ._output import say
+
+if TYPE_CHECKING:
+    from ._sender import NetfluxSender
+
+_NOTHING_YET = "No valid packet received yet"
+_NOTHING_YET_AFTER_NS = 100_000_000
+_NS_PER_S = 1_000_000_000
+
+Callback = Callable[[bytes], object]
+
+
+@dataclass
+class ReceiverStats:
+    """What a receiver has counted."""
+
+    first_packet_received: bool = False
+    """False again behind a time-out that cleared the values."""
+    last_valid_packet_time: float = 0.0
+    """Seconds of the wall clock, as ``time.time()``; 0.0: none yet."""
+    watchdog_timeout: bool = False
+    """True from the watchdog's deadline on, until the next valid packet."""
+    total_packets_received: int = 0
+    """Packets accepted."""
+    total_packets_rejected: int = 0
+    """Packets too short, or with a number outside of the window."""
+
+    total_packets_repeated: int = 0
+    """Packets with the number accepted last."""
+    total_packets_foreign: int = 0
+    """Packets of another source than the one asked for."""
+    total_packets_oversize: int = 0
+    """Of those accepted: longer than agreed, the rest was ignored."""
+    total_timeouts: int = 0
+    """How often the watchdog ran out."""
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """How things are."""
+
+    first: bool = False
+    """Something valid was received, and not cleared since."""
+    timed_out: bool = False
+    error: bool = True
+    message: str = "Not started"
+    accepted_ns: int = 0
+    """Arrival of the packet accepted last, CLOCK_MONOTONIC; 0: none."""
+
+
+class NetfluxReceiver(Endpoint):
+    """Takes the values of a partner as they come.
+
+    A worker process of `shmring` owns the socket, the window of numbers and the watchdog; what is
+    read here is how things are with it at this instant. Methods and attributes may be used by any
+    thread, the callback's included.
+    """
+
+    def __init__(
+        self,
+        local_port: int,
+        data_callback: Callback | None,
+        data_size: int,
+        watch_interval: float = 1.0,
+        keep_values_on_timeout: bool = False,
+        *,
+        bind_address: str = "",
+        source: tuple[str, int] | None = None,
+        reuse: bool = False,
+        pool: Any = None,
+        name: str | None = None,
+        verbose: bool | None = None,
+    ) -> None:
+        """Describe a receiver; nothing is opened before `start`.
+
+        local_port: to bind to; 0: any free one.
+        data_callback: called with each payload, in a thread of its own; None: nobody.
+        data_size: bytes of the payload, 0 to 1499. Shorter packets are rejected, of longer ones
+            the rest is ignored.
+        watch_interval: seconds without a valid packet until the watchdog runs out, at most 3600;
+            ``math.inf``: never. It may be assigned while the receiver runs, as may the next.
+        keep_values_on_timeout: the payload stays then; else it becomes zeros, the callback is
+            called with them, and the next packet counts as the first.
+        bind_address: numeric address of this host, IPv4 or IPv6; empty: all of IPv4, or of IPv6
+            where source is such an address.
+        source: the address and port whose packets alone are taken; None: all.
+        reuse: share the port with other sockets that do so as well.
+        pool: a `shmring.Pool`, or the name of one, whose worker serves; None: the default pool.
+        name: of the channel, by which other processes attach to it; None: made up.
+        verbose: whether what the callback raises is printed; None: see `netflux.set_printing`.
+        """
+        super().__init__(pool, name, verbose)
+        self.local_port = local_port
+        self.data_size = data_size
+        self.bind_address = bind_address
+        self.source = source
+        self.reuse = reuse
+        self._watch_interval = watch_interval
+        self._keep = keep_values_on_timeout
+        self._callback = data_callback
+
+        self._socket: LinkSocket | None = None
+        # The sender that uses this receiver's socket, or is about to.
+        self._guest: NetfluxSender | None = None
+        self._reader: threading.Thread | None = None
+        self._stopped = threading.Event()
+        self._started_ns = 0
+        self._fault = ""
+        # While it runs: how `stop` left things last time.
+        self._rest = _State()
+        self._rest_numbers = (0, 0)
+        self._rest_data: bytes | None = None
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def start(self) -> bool:
+        """Bind the port and receive. Returns False, with `error_message`, where that fails.
+
+        `error` is True until the first valid packet. Numbers, statistics and payload go on from
+        where `stop` left them. Does nothing while it runs.
+        """
+        with self._lifecycle:
+            if self._running:
+                return True
+            try:
+                self._open()
+            except Exception as caught:
+                text = f"Failed to start receiver: {caught}"
+                self._rest = replace(self._rest, error=True, message=text)
+                return False
+            self._fault = ""
+            self._stopped = threading.Event()
+            self._started_ns = time.monotonic_ns()
+            self._running = True
+            self._read_if_asked()
+            return True
+
+    def stop(self) -> None:
+        """Close the port. Waits for a callback that runs, 2 s at most."""
+        with self._lifecycle:
+            if not self._running:
+                return
+            self._stopped.set()
+            link = self._need_link()
+            rest = self._state()
+            numbers = (self.partner_seq_number, self.current_feedback_seq_number)
+            data = self._newest()
+            self._rest, self._rest_numbers, self._rest_data = rest, numbers, data
+            self._running = False
+            link.close()
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+            reader, self._reader = self._reader, None
+        if reader is not None and reader is not threading.current_thread():
+            reader.join(JOIN_S)
+
+    def _open(self) -> None:
+        remote = self.source
+        if remote is None and self._guest is not None:
+            remote = (self._guest.remote_ip, self._guest.remote_port)
+        sock = bound_socket(self.bind_address, self.local_port, remote, reuse=self.reuse)
+        try:
+            self._use(self._make_link(sock))
+        except BaseException:
+            sock.close()
+            raise
+        sock.owner = self
+        self._socket = sock
+
+    def _make_link(self, sock: LinkSocket) -> Link:
+        options: dict[str, Any] = {
+            "rx_size": check_size(self.data_size),
+            "watch_ns": interval_ns("watch_interval", self._watch_interval),
+            "keep": bool(self._keep),
+        }
+        if self._guest is not None:
+            options |= self._guest._options(sock.family)
+        if self.source is not None:
+            source = resolve(*self.source, sock.family)
+            if options.setdefault("remote", source) != source:
+                raise ValueError(
+                    f"source is {source}, and the sender sends to {options['remote']}: on one "
+                    "socket they must be the same"
+                )
+            options["any_source"] = False
+        return Link(self._channel_name(), self.pool, sock, **options)
+
+    def _lend(self, guest: NetfluxSender) -> Link:
+        """Let a sender use the socket, and return the link, which has room for its values.
+
+        Where it has none, a new one takes its place on the same socket; what arrives meanwhile
+        waits there. The next packet then counts as the first.
+        """
+        with self._lifecycle:
+            if not self._running or self._socket is None:
+                raise OSError("the receiver that peer_socket belongs to was stopped")
+            link = self._need_link()
+            if self._guest is guest and link.tx_size == guest.data_size:
+                return link
+            self._guest = guest
+            self._rest_numbers = (self.partner_seq_number, self.current_feedback_seq_number)
+            self._rest_data = self._newest()
+            self._rest = self._state()
+            link.close()
+            link = self._make_link(self._socket)
+            self._use(link)
+            return link
+
+    # --- what it shows ------------------------------------------------------------------------
+
+    @property
+    def error(self) -> bool:
+        """False while valid packets come in time."""
+        return self._state().error
+
+    @property
+    def error_message(self) -> str:
+        """What is wrong; empty: nothing, or nothing can be said yet."""
+        return self._state().message
+
+    @property
+    def partner_seq_number(self) -> int:
+        """Number of the packet received last, be it rejected; 0: none yet."""
+        return self._number("received_number", self._rest_numbers[0])
+
+    @property
+    def current_feedback_seq_number(self) -> int:
+        """Number of ours that the packet accepted last names; 0: none yet."""
+        return self._number("feedback_number", self._rest_numbers[1])
+
+    @property
+    def partner_hears_us(self) -> bool:
+        """The partner acknowledges what a sender on this socket sends."""
+        return self._running and self._need_link().look().heard
+
+    @property
+    def stats(self) -> ReceiverStats:
+        """As `get_stats`."""
+        return self.get_stats()
+
+    def get_stats(self) -> ReceiverStats:
+        """Return what was counted, as a copy."""
+        state, counts = self._state(), self._counters()
+        return ReceiverStats(
+            first_packet_received=state.first,
+            last_valid_packet_time=self._wall_time(state.accepted_ns),
+            watchdog_timeout=state.timed_out,
+            total_packets_received=counts["accepted"],
+            total_packets_rejected=counts["rejected_short"] + counts["rejected_old"],
+            total_packets_repeated=counts["rejected_repeated"],
+            total_packets_foreign=counts["rejected_foreign"],
+            total_packets_oversize=counts["oversize"],
+            total_timeouts=counts["timeouts"],
+        )
+
+    def get_last_data(self) -> bytes:
+        """Return the newest payload: `data_size` zeros before the first and behind a time-out that
+        cleared it."""
+        data = self._newest()
+        return bytes(self.data_size) if data is None else data
+
+    def _newest(self) -> bytes | None:
+        """The newest payload, be it zeros behind a time-out; None before the first."""
+        if self._running and (data := self._need_link().snapshot()) is not None:
+            return data
+        rest = self._rest_data
+        return bytes(len(rest)) if rest is not None and not self._state().first else rest
+
+    def _number(self, gauge: str, before: int) -> int:
+        look = self._look()
+        number: int = 0 if look is None else getattr(look, gauge)
+        return number if number or (look is not None and look.partner_known) else before
+
+    def _state(self) -> _State:
+        rest, look = self._rest, self._look()
+        if not self._running or look is None:
+            return rest
+        known = look.partner_known
+        accepted_ns = look.last_accepted_mono_ns or rest.accepted_ns
+        if look.alive:
+            return _State(True, False, bool(self._fault), self._fault, accepted_ns)
+
+        now_ns = time.monotonic_ns()
+        expired_ns = (accepted_ns if known else self._started_ns) + self._watch_ns()
+        lapsed = known or rest.timed_out or (rest.first and now_ns >= expired_ns)
+        first = (known or rest.first) and (bool(self._keep) or not lapsed)
+        message = self._fault
+        since_ns = now_ns - (expired_ns if lapsed else self._started_ns)
+        if not message and lapsed and (first or since_ns < _NOTHING_YET_AFTER_NS):
+            message = f"Watchdog timeout ({(now_ns - accepted_ns) / _NS_PER_S:.2f}s)"
+        elif not message and not first and since_ns >= _NOTHING_YET_AFTER_NS:
+            message = _NOTHING_YET
+        return _State(first, lapsed, True, message, accepted_ns)
+
+    # --- settings -----------------------------------------------------------------------------
+
+    @property
+    def watch_interval(self) -> float:
+        """Seconds; may be assigned while the receiver runs."""
+        return self._watch_interval
+
+    @watch_interval.setter
+    def watch_interval(self, value: float) -> None:
+        if self._running:
+            self._need_link().configure(watchdog_ns=interval_ns("watch_interval", value))
+        self._watch_interval = value
+
+    @property
+    def keep_values_on_timeout(self) -> bool:
+        """May be assigned while the receiver runs."""
+        return self._keep
+
+    @keep_values_on_timeout.setter
+    def keep_values_on_timeout(self, value: bool) -> None:
+        if self._running:
+            self._need_link().configure(keep_values=bool(value), keep_window=bool(value))
+        self._keep = value
+
+    @property
+    def data_callback(self) -> Callback | None:
+        """May be assigned at any time."""
+        return self._callback
+
+    @data_callback.setter
+    def data_callback(self, value: Callback | None) -> None:
+        with self._lifecycle:
+            self._callback = value
+            self._read_if_asked()
+
+    def _watch_ns(self) -> int:
+        return interval_ns("watch_interval", self._watch_interval)
+
+    # --- the callback's thread ----------------------------------------------------------------
+
+    def _read_if_asked(self) -> None:
+        if self._running and self._callback is not None and self._reader is None:
+            self._reader = threading.Thread(
+                target=self._read,
+                args=(self._need_link(), self._stopped),
+                name=f"netflux receiver {self.local_port}",
+                daemon=True,
+            )
+            self._reader.start()
+
+    def _read(self, link: Link, stopped: threading.Event) -> None:
+        patience = self._patience()
+        while not stopped.is_set():
+            try:
+                values = link.next_values(patience)
+            except TimeoutError:
+                patience, values = None, bytes(self.data_size)
+            except LinkClosed:
+                with self._lifecycle:  # a sender may have had it replaced
+                    if self._link is link:
+                        return
+                    link = self._need_link()
+                continue
+            except Exception as caught:
+                self._fault = f"Receive error: {caught}"
+                stopped.wait(RETRY_S)
+                continue
+            self._fault = ""
+            if values is not None:
+                patience = None
+                self._call(values)
+
+    def _patience(self) -> float | None:
+        """How long to wait for the first packet before values of before `start` are void."""
+        watch_ns = self._watch_ns()
+        if not self._rest.first or self._keep or not watch_ns:
+            return None
+        return watch_ns / _NS_PER_S
+
+    def _call(self, data: bytes) -> None:
+        callback = self._callback
+        if callback is None:
+            return
+        try:
+            callback(data)
+        except Exception as caught:
+            say(f"Error in data callback: {caught!r}", self.verbose)

@@ -1,0 +1,335 @@
+"""The sending end."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from ._endpoint import JOIN_S, Endpoint, check_size, interval_ns
+from ._link import Address, Link, LinkSocket, bound_socket, resolve
+
+LEAST_CYCLE_S = 100e-6
+_NS_PER_S = 1_000_000_000
+_LOOK_NS = 50_000_000
+_STALLED = "Data provider error: no data for {:.2f}s"
+
+Provider = Callable[[], bytes]
+
+
+@dataclass
+class SenderStats:
+    """What a sender has counted."""
+
+    total_packets_sent: int = 0
+    total_send_errors: int = 0
+    """Packets that the kernel refused."""
+    last_send_time: float = 0.0
+    """Seconds of the wall clock, as ``time.time()``; 0.0: none yet."""
+
+
+class NetfluxSender(Endpoint):
+    """Sends values to a partner, in cycles.
+
+    A worker process of `shmring` keeps the cycle and sends what a thread here got from the data
+    provider last. Methods and attributes may be used by any thread, the provider's included.
+    """
+
+    def __init__(
+        self,
+        remote_ip: str,
+        remote_port: int,
+        data_provider: Provider,
+        data_size: int,
+        send_interval: float = 0.005,
+        peer_socket: Any = None,
+        *,
+        on_stale: str = "stop",
+        stale_interval: float = 1.0,
+        failsafe: bytes | None = None,
+        bind_address: str = "",
+        pool: Any = None,
+        name: str | None = None,
+        verbose: bool | None = None,
+    ) -> None:
+        """Describe a sender; nothing is opened before `start`.
+
+        remote_ip: address, IPv4 or IPv6, or the name of a host, looked up by `start`. It may be
+            assigned while the sender runs, as may remote_port and send_interval.
+        data_provider: called once in each cycle, in a thread of its own; returns data_size bytes.
+            While it fails nothing is sent.
+        data_size: bytes of the payload, 0 to 1499.
+        send_interval: seconds from one packet to the next, 0.0001 to 3600.
+        peer_socket: what to send from: the ``_socket`` of a `NetfluxReceiver` that runs, or a
+            bound UDP socket, which stays its owner's; None: one of the sender's own.
+        on_stale: what is sent once data_provider has returned nothing for stale_interval seconds:
+            ``"stop"``: nothing; ``"keep"``: the last payload; ``"failsafe"``: failsafe.
+        stale_interval: 0: only where this process has died.
+        bind_address: address of this host to send from; empty: the system's choice.
+        pool, name, verbose: as of `NetfluxReceiver`.
+        """
+        super().__init__(pool, name, verbose)
+        self._remote_ip = remote_ip
+        self._remote_port = remote_port
+        self.data_provider = data_provider
+        self.data_size = data_size
+        self._send_interval = send_interval
+        self.peer_socket = peer_socket
+        self.on_stale = on_stale
+        self.stale_interval = stale_interval
+        self.failsafe = failsafe
+        self.bind_address = bind_address
+
+        # Held around a call of the provider and the handing over of what it returned.
+        self._guard: AbstractContextManager[Any] = contextlib.nullcontext()
+        self._shared = False
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._paused = False
+        self._put_ns = 0
+        self._seen = (0, 0)
+        self._fault = ""
+        self._send_fault = ""
+        self._number = 0
+        self._feedback = 0
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def start(self) -> bool:
+        """Send. Returns False, with `error_message`, where that cannot be.
+
+        Numbers and statistics go on from where `stop` left them. Does nothing while it runs.
+        """
+        with self._lifecycle:
+            if self._running:
+                return True
+            try:
+                link = self._find_link()
+            except Exception as caught:
+                self._fault = f"Failed to start sender: {caught}"
+                return False
+            self._use(link)
+            self._fault = self._send_fault = ""
+            # What lies there from before is not sent again.
+            self._paused = self._shared
+            self._put_ns = 0
+            self._seen = (0, 0)
+            self._stopped = threading.Event()
+            self._running = True
+            self._thread = threading.Thread(
+                target=self._refresh_in_cycles,
+                args=(link, self._stopped),
+                name=f"netflux sender to {self._remote_ip}",
+                daemon=True,
+            )
+            self._thread.start()
+            return True
+
+    def stop(self) -> None:
+        """Send no more. Waits for a call of the data provider, 2 s at most."""
+        with self._lifecycle:
+            if not self._running:
+                return
+            self._stopped.set()
+            link = self._need_link()
+            if self._shared:
+                with contextlib.suppress(Exception):  # the receiver may have gone first
+                    link.send(False)
+            else:
+                link.close()
+            self._number = self.sequence_number
+            self._running = False
+            thread, self._thread = self._thread, None
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(JOIN_S)
+
+    def _find_link(self) -> Link:
+        peer = self.peer_socket
+        self._shared = isinstance(peer, LinkSocket)
+        if isinstance(peer, LinkSocket):
+            link: Link = peer.owner._lend(self)
+            link.aim(self._remote(peer.family))
+            link.configure(cycle_ns=self._cycle_ns())
+            return link
+        if peer is not None:
+            return self._own_link(peer)
+        remote = (self._remote_ip, self._remote_port)
+        with bound_socket(self.bind_address, 0, remote) as sock:
+            return self._own_link(sock)
+
+    def _own_link(self, sock: socket.socket) -> Link:
+        """A link that never reads from its socket."""
+        options = self._options(sock.family)
+        return Link(self._channel_name(), self.pool, sock, direction="tx", **options)
+
+    def _options(self, family: int) -> dict[str, Any]:
+        """What a link must be like to send for this sender."""
+        return {
+            "tx_size": check_size(self.data_size),
+            "remote": self._remote(family),
+            "cycle_ns": self._cycle_ns(),
+            "on_stale": self.on_stale,
+            "stale_ns": interval_ns("stale_interval", self.stale_interval or math.inf),
+            "failsafe": self.failsafe,
+            "own_number": self._number,
+        }
+
+    def _remote(self, family: int) -> Address:
+        return resolve(self._remote_ip, self._remote_port, family)
+
+    # --- what it shows ------------------------------------------------------------------------
+
+    @property
+    def error(self) -> bool:
+        """Whether nothing can be sent, or nothing new."""
+        return bool(self.error_message)
+
+    @property
+    def error_message(self) -> str:
+        """What is wrong; empty: nothing."""
+        fault, put_ns = self._fault or self._send_fault, self._put_ns
+        if fault or not self._running or not self.stale_interval or not put_ns:
+            return fault
+        age_s = (time.monotonic_ns() - put_ns) / _NS_PER_S
+        return "" if age_s <= self.stale_interval else _STALLED.format(age_s)
+
+    @property
+    def sequence_number(self) -> int:
+        """Number of the last packet sent; 0: none yet."""
+        look = self._look() if self._running else None
+        return self._number if look is None else look.own_number
+
+    @property
+    def partner_seq_number(self) -> int:
+        """The feedback in what is sent: on a receiver's socket the number accepted last, else what
+        `set_partner_seq_number` said last."""
+        look = self._look() if self._running and self._shared else None
+        return self._feedback if look is None else look.partner_number
+
+    def set_partner_seq_number(self, seq_number: int) -> None:
+        """Say what feedback to send, 0 to 255.
+
+        On a receiver's socket it makes no difference: the worker itself sends the number accepted
+        last, read at the moment of sending.
+        """
+        self._feedback = seq_number
+        if self._running and not self._shared:
+            self._need_link().give_feedback(seq_number)
+
+    @property
+    def stats(self) -> SenderStats:
+        """As `get_stats`."""
+        return self.get_stats()
+
+    def get_stats(self) -> SenderStats:
+        """Return what was counted, as a copy."""
+        look, counts = self._look(), self._counters()
+        sent_ns = 0 if look is None else look.last_sent_mono_ns or 0
+        return SenderStats(counts["sent"], counts["send_failed"], self._wall_time(sent_ns))
+
+    # --- settings -----------------------------------------------------------------------------
+
+    @property
+    def remote_ip(self) -> str:
+        """May be assigned while the sender runs."""
+        return self._remote_ip
+
+    @remote_ip.setter
+    def remote_ip(self, value: str) -> None:
+        self._aim(value, self._remote_port)
+
+    @property
+    def remote_port(self) -> int:
+        """May be assigned while the sender runs."""
+        return self._remote_port
+
+    @remote_port.setter
+    def remote_port(self, value: int) -> None:
+        self._aim(self._remote_ip, value)
+
+    def _aim(self, host: str, port: int) -> None:
+        if self._running:
+            link = self._need_link()
+            link.aim(resolve(host, port, link.family))
+        self._remote_ip, self._remote_port = host, port
+
+    @property
+    def send_interval(self) -> float:
+        """Seconds; may be assigned while the sender runs."""
+        return self._send_interval
+
+    @send_interval.setter
+    def send_interval(self, value: float) -> None:
+        if self._running:
+            cycle_ns = interval_ns("send_interval", value, LEAST_CYCLE_S)
+            self._need_link().configure(cycle_ns=cycle_ns)
+        self._send_interval = value
+
+    def _cycle_ns(self) -> int:
+        return interval_ns("send_interval", self._send_interval, LEAST_CYCLE_S)
+
+    # --- the provider's thread ----------------------------------------------------------------
+
+    def _refresh_in_cycles(self, link: Link, stopped: threading.Event) -> None:
+        due_ns = look_ns = time.monotonic_ns()
+        while not stopped.is_set():
+            self._refresh(link)
+            now_ns = time.monotonic_ns()
+            if now_ns >= look_ns:
+                self._watch_sending(link)
+                look_ns = now_ns + _LOOK_NS
+            cycle_ns = self._cycle_ns()
+            due_ns += cycle_ns
+            if due_ns <= now_ns:  # what was missed is not made up for
+                due_ns = now_ns + cycle_ns - (now_ns - due_ns) % cycle_ns
+            stopped.wait((due_ns - now_ns) / _NS_PER_S)
+
+    def refresh(self) -> None:
+        """Ask the data provider now, in this thread, besides its turn in each cycle."""
+        link = self._link
+        if self._running and link is not None:
+            self._refresh(link)
+
+    def _refresh(self, link: Link) -> None:
+        """Hand over what is to be sent; where there is nothing fit to be, have nothing sent."""
+        with self._guard:
+            failing = "Data provider error"
+            try:
+                values = self.data_provider()
+                if len(values) != link.tx_size:
+                    raise ValueError(
+                        f"Data provider returned {len(values)} bytes, expected {link.tx_size}"
+                    )
+                failing = "Socket send error"
+                link.put(values)
+                self._put_ns = time.monotonic_ns()
+                self._pause(link, False)
+            except Exception as caught:
+                self._fault = f"{failing}: {caught}"
+                with contextlib.suppress(Exception):  # the worker is gone, and nothing is sent
+                    self._pause(link, True)
+            else:
+                self._fault = ""
+
+    def _pause(self, link: Link, paused: bool) -> None:
+        if paused is not self._paused:
+            link.send(not paused)
+            self._paused = paused
+
+    def _watch_sending(self, link: Link) -> None:
+        look = link.look()
+        sent, failed = look.sent, look.send_failed
+        before, self._seen = self._seen, (sent, failed)
+        if sent > before[0]:
+            self._send_fault = ""
+        elif failed > before[1]:
+            self._send_fault = (
+                f"Socket send error: the system refuses packets to {self._remote_ip}, port "
+                f"{self._remote_port}"
+            )

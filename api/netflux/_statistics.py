@@ -1,0 +1,97 @@
+"""The tracker of a running link: it asks the worker, which measures at each datagram."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from ._tracker import NetfluxStatistics, NetfluxStatisticsTracker
+
+if TYPE_CHECKING:
+    from shmring import Histogram
+    from shmring.netflux.statistics import NetfluxStats
+
+    from ._link import Link
+    from ._receiver import NetfluxReceiver
+
+_NS_PER_MS = 1e6
+_KINDS = ("avg", "min", "max", "p50", "p99")
+_MEASURED = ("partner_interval", "own_interval", "rtt")
+
+
+class LinkStatistics(NetfluxStatisticsTracker):
+    """Statistics of the link that a receiver and a sender share.
+
+    Own intervals are taken from the sends, the partner's and round trips from the kernel's stamps
+    of arrivals. They run since `start` or `reset`; the two totals go on behind a restart.
+    """
+
+    def __init__(self, receiver: NetfluxReceiver, cycle_time_ms: float) -> None:
+        super().__init__(cycle_time_ms)
+        self._receiver = receiver
+        self._reset_link: Link | None = None
+        self._reset_look: NetfluxStats | None = None
+        self._reset_counts: Counter[str] = Counter()
+
+    def update(self, recv_seq_number: int, send_seq_number: int, feedback_seq_number: int) -> None:
+        """Does nothing: nobody needs to sample this link."""
+
+    @property
+    def stats(self) -> NetfluxStatistics:
+        """As `get_stats`."""
+        return self.get_stats()
+
+    def get_stats(self) -> NetfluxStatistics:
+        """Return what was measured, as a copy."""
+        link = self._receiver._link
+        if link is None:
+            return NetfluxStatistics()
+        look = link.look()
+        before = self._reset_look if link is self._reset_link else None
+        counts = self._receiver._counters()
+        counts.subtract(self._reset_counts)
+        found: dict[str, Any] = {}
+        for what in _MEASURED:
+            base = None if before is None else getattr(before, what)
+            for kind, value_ms in _summary(getattr(look, what), base).items():
+                found[f"{kind}_{what}"] = value_ms
+        return NetfluxStatistics(
+            last_rtt=(look.last_rtt_ns or 0) / _NS_PER_MS if found["avg_rtt"] else 0.0,
+            total_partner_lost_packets=counts["partner_lost"],
+            total_feedback_lost_packets=counts["ack_lost"],
+            **found,
+        )
+
+    def reset(self) -> None:
+        """Set all results to 0."""
+        self._reset_link = self._receiver._link
+        self._reset_look = None if self._reset_link is None else self._reset_link.look()
+        self._reset_counts = self._receiver._counters()
+
+
+def _summary(now: Histogram, base: Histogram | None) -> dict[str, float]:
+    """Mean, extremes and percentiles, in ms, of what a histogram has more than an earlier copy."""
+    if base is None or not base.count:
+        values_ns = (now.mean, now.min, now.max, now.percentile(50), now.percentile(99))
+    else:
+        more = Counter(dict(now.buckets()))
+        more.subtract(dict(base.buckets()))
+        rows = sorted((value_ns, count) for value_ns, count in more.items() if count > 0)
+        total = sum(count for _, count in rows)
+        if not total:
+            return dict.fromkeys(_KINDS, 0.0)
+        values_ns = (
+            (now.sum - base.sum) / total,
+            rows[0][0],
+            rows[-1][0],
+            _rank(rows, total * 0.5),
+            _rank(rows, total * 0.99),
+        )
+    return dict(zip(_KINDS, (value_ns / _NS_PER_MS for value_ns in values_ns), strict=True))
+
+
+def _rank(rows: list[tuple[int, int]], rank: float) -> int:
+    """The first value that, with all below it, is at least so many."""
+    below = itertools.accumulate(count for _, count in rows)
+    return next(value for (value, _), so_far in zip(rows, below, strict=True) if so_far >= rank)

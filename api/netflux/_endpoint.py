@@ -8,13 +8,12 @@ import operator
 import os
 import threading
 import time
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ._link import Link
 
 if TYPE_CHECKING:
-    from shmring.netflux.statistics import NetfluxStats
+    from shmring import NetfluxLink
 
 JOIN_S = 2.0
 RETRY_S = 0.1
@@ -42,7 +41,7 @@ class Endpoint:
         self._running = False
         self._link: Link | None = None
         # What must be added to the link's counters.
-        self._before: Counter[str] = Counter()
+        self._before: dict[str, int] = {}
         self._stamp = (0, 0.0)
 
     @property
@@ -57,22 +56,28 @@ class Endpoint:
 
     def _use(self, link: Link) -> None:
         """Go on with this link, which may have counted before."""
-        before = self._counters()
-        before.subtract(_counted(link.look()))
-        self._before, self._link = before, link
+        total, look = self._count(*_COUNTERS), link.look()
+        self._before = {
+            name: count - getattr(look, name) for name, count in zip(_COUNTERS, total, strict=True)
+        }
+        self._link = link
 
     def _need_link(self) -> Link:
         assert self._link is not None
         return self._link
 
-    def _look(self) -> NetfluxStats | None:
+    def _look(self) -> NetfluxLink | None:
         return None if self._link is None else self._link.look()
 
-    def _counters(self) -> Counter[str]:
-        link, total = self._link, Counter(self._before)
-        if link is not None:
-            total.update(_counted(link.look()))
-        return total
+    def _count(self, *names: str) -> list[int]:
+        """Counters of all links so far."""
+        link = self._link
+        look = None if link is None else link.look()
+        return [self._total(name, look) for name in names]
+
+    def _total(self, counter: str, look: NetfluxLink | None) -> int:
+        before = self._before.get(counter, 0)
+        return before if look is None else before + getattr(look, counter)
 
     def _channel_name(self) -> str:
         return self.name or f"netflux-{os.getpid()}-{next(_numbers)}"
@@ -85,10 +90,6 @@ class Endpoint:
             age_ns = time.monotonic_ns() - mono_ns
             self._stamp = (mono_ns, (time.time_ns() - age_ns) / _NS_PER_S)
         return self._stamp[1]
-
-
-def _counted(look: NetfluxStats) -> dict[str, int]:
-    return {name: getattr(look, name) for name in _COUNTERS}
 
 
 def check_size(size: Any) -> int:

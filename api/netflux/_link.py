@@ -15,7 +15,7 @@ except ImportError as _error:
     _missing = _error
 
 if TYPE_CHECKING:
-    from shmring.netflux.statistics import NetfluxStats
+    from shmring import NetfluxChannel, NetfluxLink, NetfluxStats
 
 Address = tuple[str, int]
 
@@ -90,7 +90,7 @@ class Link:
             ) from _missing
         self.tx_size = tx_size
         self.family = sock.family
-        self.channel: Any = shmring.open_netflux(
+        self.channel: NetfluxChannel = shmring.open_netflux(
             name,
             pool=pool,
             socket=sock,
@@ -105,22 +105,30 @@ class Link:
             **options,
         )
         # What it showed last: all there is once it is closed.
-        self._seen: NetfluxStats = self.channel.netflux_stats()
+        self._seen: NetfluxLink = self.channel.link()
+        self._stats: NetfluxStats = self.channel.netflux_stats()
         self._values: bytes | None = None
 
     def close(self) -> None:
         """Close the channel. Any number of times."""
         self.look()
+        self.stats()
         self.snapshot()
         self.channel.close()
 
     # --- what it shows ------------------------------------------------------------------------
 
-    def look(self) -> NetfluxStats:
-        """What was counted and measured."""
+    def look(self) -> NetfluxLink:
+        """How it is, and what was counted."""
         with contextlib.suppress(shmring.ChannelClosed):
-            self._seen = self.channel.netflux_stats()
+            self._seen = self.channel.link()
         return self._seen
+
+    def stats(self) -> NetfluxStats:
+        """What was measured, besides."""
+        with contextlib.suppress(shmring.ChannelClosed):
+            self._stats = self.channel.netflux_stats()
+        return self._stats
 
     def snapshot(self) -> bytes | None:
         """The partner's newest values; None: there were none yet."""
@@ -147,7 +155,7 @@ class Link:
             item = self.channel.recv(timeout)
         except shmring.ChannelClosed:
             raise LinkClosed("the socket was closed") from None
-        if isinstance(item, shmring.NetfluxValues) or item.void:
+        if item.void if isinstance(item, shmring.NetfluxEvent) else True:
             values: bytes = item.values
             return values
         return None

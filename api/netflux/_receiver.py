@@ -13,6 +13,8 @@ from ._link import Link, LinkClosed, LinkSocket, bound_socket, resolve
 from ._output import say
 
 if TYPE_CHECKING:
+    from shmring import NetfluxLink
+
     from ._sender import NetfluxSender
 
 _NOTHING_YET = "No valid packet received yet"
@@ -154,7 +156,7 @@ class NetfluxReceiver(Endpoint):
                 return
             self._stopped.set()
             link = self._need_link()
-            rest = self._state()
+            rest = self._state(self._look())
             numbers = (self.partner_seq_number, self.current_feedback_seq_number)
             data = self._newest()
             self._rest, self._rest_numbers, self._rest_data = rest, numbers, data
@@ -213,7 +215,7 @@ class NetfluxReceiver(Endpoint):
             self._guest = guest
             self._rest_numbers = (self.partner_seq_number, self.current_feedback_seq_number)
             self._rest_data = self._newest()
-            self._rest = self._state()
+            self._rest = self._state(self._look())
             link.close()
             link = self._make_link(self._socket)
             self._use(link)
@@ -224,12 +226,12 @@ class NetfluxReceiver(Endpoint):
     @property
     def error(self) -> bool:
         """False while valid packets come in time."""
-        return self._state().error
+        return self._state(self._look()).error
 
     @property
     def error_message(self) -> str:
         """What is wrong; empty: nothing, or nothing can be said yet."""
-        return self._state().message
+        return self._state(self._look()).message
 
     @property
     def partner_seq_number(self) -> int:
@@ -253,17 +255,19 @@ class NetfluxReceiver(Endpoint):
 
     def get_stats(self) -> ReceiverStats:
         """Return what was counted, as a copy."""
-        state, counts = self._state(), self._counters()
+        look = self._look()
+        state = self._state(look)
         return ReceiverStats(
             first_packet_received=state.first,
             last_valid_packet_time=self._wall_time(state.accepted_ns),
             watchdog_timeout=state.timed_out,
-            total_packets_received=counts["accepted"],
-            total_packets_rejected=counts["rejected_short"] + counts["rejected_old"],
-            total_packets_repeated=counts["rejected_repeated"],
-            total_packets_foreign=counts["rejected_foreign"],
-            total_packets_oversize=counts["oversize"],
-            total_timeouts=counts["timeouts"],
+            total_packets_received=self._total("accepted", look),
+            total_packets_rejected=self._total("rejected_short", look)
+            + self._total("rejected_old", look),
+            total_packets_repeated=self._total("rejected_repeated", look),
+            total_packets_foreign=self._total("rejected_foreign", look),
+            total_packets_oversize=self._total("oversize", look),
+            total_timeouts=self._total("timeouts", look),
         )
 
     def get_last_data(self) -> bytes:
@@ -277,15 +281,17 @@ class NetfluxReceiver(Endpoint):
         if self._running and (data := self._need_link().snapshot()) is not None:
             return data
         rest = self._rest_data
-        return bytes(len(rest)) if rest is not None and not self._state().first else rest
+        return (
+            bytes(len(rest)) if rest is not None and not self._state(self._look()).first else rest
+        )
 
     def _number(self, gauge: str, before: int) -> int:
         look = self._look()
         number: int = 0 if look is None else getattr(look, gauge)
         return number if number or (look is not None and look.partner_known) else before
 
-    def _state(self) -> _State:
-        rest, look = self._rest, self._look()
+    def _state(self, look: NetfluxLink | None) -> _State:
+        rest = self._rest
         if not self._running or look is None:
             return rest
         known = look.partner_known

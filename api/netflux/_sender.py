@@ -229,9 +229,13 @@ class NetfluxSender(Endpoint):
 
     def get_stats(self) -> SenderStats:
         """Return what was counted, as a copy."""
-        look, counts = self._look(), self._counters()
+        look = self._look()
         sent_ns = 0 if look is None else look.last_sent_mono_ns or 0
-        return SenderStats(counts["sent"], counts["send_failed"], self._wall_time(sent_ns))
+        return SenderStats(
+            total_packets_sent=self._total("sent", look),
+            total_send_errors=self._total("send_failed", look),
+            last_send_time=self._wall_time(sent_ns),
+        )
 
     # --- settings -----------------------------------------------------------------------------
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ._tracker import NetfluxStatistics, NetfluxStatisticsTracker
 
 if TYPE_CHECKING:
-    from shmring import Histogram
-    from shmring.netflux.statistics import NetfluxStats
+    from shmring import Histogram, NetfluxStats
 
     from ._link import Link
     from ._receiver import NetfluxReceiver
@@ -32,7 +31,7 @@ class LinkStatistics(NetfluxStatisticsTracker):
         self._receiver = receiver
         self._reset_link: Link | None = None
         self._reset_look: NetfluxStats | None = None
-        self._reset_counts: Counter[str] = Counter()
+        self._reset_lost = (0, 0)
 
     def update(self, recv_seq_number: int, send_seq_number: int, feedback_seq_number: int) -> None:
         """Does nothing: nobody needs to sample this link."""
@@ -47,10 +46,9 @@ class LinkStatistics(NetfluxStatisticsTracker):
         link = self._receiver._link
         if link is None:
             return NetfluxStatistics()
-        look = link.look()
+        look = link.stats()
         before = self._reset_look if link is self._reset_link else None
-        counts = self._receiver._counters()
-        counts.subtract(self._reset_counts)
+        partner_lost, ack_lost = self._lost()
         found: dict[str, Any] = {}
         for what in _MEASURED:
             base = None if before is None else getattr(before, what)
@@ -58,16 +56,20 @@ class LinkStatistics(NetfluxStatisticsTracker):
                 found[f"{kind}_{what}"] = value_ms
         return NetfluxStatistics(
             last_rtt=(look.last_rtt_ns or 0) / _NS_PER_MS if found["avg_rtt"] else 0.0,
-            total_partner_lost_packets=counts["partner_lost"],
-            total_feedback_lost_packets=counts["ack_lost"],
+            total_partner_lost_packets=partner_lost - self._reset_lost[0],
+            total_feedback_lost_packets=ack_lost - self._reset_lost[1],
             **found,
         )
 
     def reset(self) -> None:
         """Set all results to 0."""
         self._reset_link = self._receiver._link
-        self._reset_look = None if self._reset_link is None else self._reset_link.look()
-        self._reset_counts = self._receiver._counters()
+        self._reset_look = None if self._reset_link is None else self._reset_link.stats()
+        self._reset_lost = self._lost()
+
+    def _lost(self) -> tuple[int, int]:
+        partner_lost, ack_lost = self._receiver._count("partner_lost", "ack_lost")
+        return partner_lost, ack_lost
 
 
 def _summary(now: Histogram, base: Histogram | None) -> dict[str, float]:

@@ -156,7 +156,7 @@ class NetfluxReceiver(Endpoint):
                 return
             self._stopped.set()
             link = self._need_link()
-            rest = self._state(self._look())
+            rest = self._state()
             numbers = (self.partner_seq_number, self.current_feedback_seq_number)
             data = self._newest()
             self._rest, self._rest_numbers, self._rest_data = rest, numbers, data
@@ -215,7 +215,7 @@ class NetfluxReceiver(Endpoint):
             self._guest = guest
             self._rest_numbers = (self.partner_seq_number, self.current_feedback_seq_number)
             self._rest_data = self._newest()
-            self._rest = self._state(self._look())
+            self._rest = self._state()
             link.close()
             link = self._make_link(self._socket)
             self._use(link)
@@ -226,12 +226,12 @@ class NetfluxReceiver(Endpoint):
     @property
     def error(self) -> bool:
         """False while valid packets come in time."""
-        return self._state(self._look()).error
+        return self._state().error
 
     @property
     def error_message(self) -> str:
         """What is wrong; empty: nothing, or nothing can be said yet."""
-        return self._state(self._look()).message
+        return self._state().message
 
     @property
     def partner_seq_number(self) -> int:
@@ -256,7 +256,7 @@ class NetfluxReceiver(Endpoint):
     def get_stats(self) -> ReceiverStats:
         """Return what was counted, as a copy."""
         look = self._look()
-        state = self._state(look)
+        state = self._judge(look)
         return ReceiverStats(
             first_packet_received=state.first,
             last_valid_packet_time=self._wall_time(state.accepted_ns),
@@ -281,16 +281,17 @@ class NetfluxReceiver(Endpoint):
         if self._running and (data := self._need_link().snapshot()) is not None:
             return data
         rest = self._rest_data
-        return (
-            bytes(len(rest)) if rest is not None and not self._state(self._look()).first else rest
-        )
+        return bytes(len(rest)) if rest is not None and not self._state().first else rest
 
     def _number(self, gauge: str, before: int) -> int:
         look = self._look()
         number: int = 0 if look is None else getattr(look, gauge)
         return number if number or (look is not None and look.partner_known) else before
 
-    def _state(self, look: NetfluxLink | None) -> _State:
+    def _state(self) -> _State:
+        return self._judge(self._look())
+
+    def _judge(self, look: NetfluxLink | None) -> _State:
         rest = self._rest
         if not self._running or look is None:
             return rest

@@ -96,7 +96,9 @@ class NetfluxSender(Endpoint):
         self._seen = (0, 0)
         self._fault = ""
         self._send_fault = ""
+        # How `stop` left things.
         self._number = 0
+        self._sent_ns = 0
         self._feedback = 0
 
     # --- life ---------------------------------------------------------------------------------
@@ -143,7 +145,9 @@ class NetfluxSender(Endpoint):
                     link.send(False)
             else:
                 link.close()
-            self._number = self.sequence_number
+            look = link.look()
+            self._number = look.own_number
+            self._sent_ns = look.last_sent_mono_ns or self._sent_ns
             self._running = False
             thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
@@ -230,7 +234,7 @@ class NetfluxSender(Endpoint):
     def get_stats(self) -> SenderStats:
         """Return what was counted, as a copy."""
         look = self._look()
-        sent_ns = 0 if look is None else look.last_sent_mono_ns or 0
+        sent_ns = (look.last_sent_mono_ns if look else None) or self._sent_ns
         return SenderStats(
             total_packets_sent=self._total("sent", look),
             total_send_errors=self._total("send_failed", look),

@@ -152,8 +152,23 @@ mutant NO_SECOND_LOOK wake
 mutant EVENT_LATE wake -DBELL=0
 mutant SILENT_SUCCESSOR wake -DBELL=0 -DWAKERS=1 -DCRASHES=1
 
+# --- the boxes of a Netflux link ------------------------------------------------------------------
+out_box="-DSLOTS=2 -DPUTS=2 -DLOOKS=2 -DCRASHES=1"
+out_alone="-DSLOTS=1 -DPUTS=4 -DLOOKS=3 -DCRASHES=2"
+in_box="-DSLOTS=0 -DPUTS=6 -DLOOKS=3 -DCRASHES=2"
+run netflux-out netflux $out_box
+run netflux-out-alone netflux $out_alone
+run netflux-in netflux $in_box
+mutant NO_RECHECK netflux $out_alone
+mutant NO_TICKET netflux $out_alone
+mutant NAMED_HALF netflux $out_alone
+mutant OLDER_HALF netflux $out_alone
+mutant BLIND_STORE netflux $out_box
+mutant UNMARKED netflux $in_box
+
 if [ $deep -eq 1 ]; then
     seconds=900 megabytes=12000
+    run deep-netflux-out netflux -DSLOTS=2 -DPUTS=2 -DLOOKS=2 -DCRASHES=2
     run deep-tx-race tx -DP_CRASHES=1
     run deep-tx-three tx -DPRODUCERS=3 -DPACKETS_1=1 -DPACKETS_2=1 -DP_CRASHES=1 -DMAX_NEED=1 -DUNITS=4
     run deep-relocate-deaths tx $move_deaths

@@ -17,7 +17,8 @@ static const program_t programs[] = {
      "lateness of packets that carry the time they were due\n"
      "                 --port P --count N (0: rate and gaps only) --idle-ms MS --cpu C --gro 1 "
      "--echo 1\n"
-     "                 --samples-fd FD (every lateness, int64)"},
+     "                 --samples-fd FD (every lateness, int64)\n"
+     "                 --cycle-ns NS (how much longer the intervals are, instead of lateness)"},
     {"timed", bench_timed,
      "sleep, then spin, then send\n"
      "                 --port P --count N --interval-ns NS --margin-ns NS --ahead-ns NS --cpu C\n"

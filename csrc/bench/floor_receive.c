@@ -4,6 +4,8 @@
  * loopback the kernel stamps inside the sender's call.
  *
  * --count 0 keeps no lateness: rate, longest gap and kernel drops of a stream of any length.
+ * --cycle-ns N keeps, instead of lateness, how much longer than N the interval before each packet
+ * was; the packets need not carry a time then. The first counts as 0.
  * --gro 1 takes batches as the kernel coalesced them, so that it keeps up with a saturated sender;
  * all packets of a batch count with the stamp of the batch. --echo 1 sends each packet back. */
 #include "bench/bench.h"
@@ -37,6 +39,7 @@ typedef struct slot {
 typedef struct receiver {
     int fd;
     int echo;
+    int64_t cycle_ns; /* 0: the packets carry the times they were due */
     size_t wanted; /* lateness values to keep */
     int64_t *late_ns;
     size_t packets;
@@ -87,7 +90,9 @@ static void count(receiver_t *r, const uint8_t *payload, int64_t stamp_ns)
 {
     int64_t due_ns;
     memcpy(&due_ns, payload, sizeof due_ns);
-    if (due_ns == 0)
+    if (r->cycle_ns != 0)
+        due_ns = r->packets > 0 ? r->last_ns + r->cycle_ns : stamp_ns;
+    else if (due_ns == 0)
         return;
     if (r->packets < r->wanted)
         r->late_ns[r->packets] = stamp_ns - due_ns;
@@ -136,6 +141,7 @@ static void open_receiver(receiver_t *r, int argc, char **argv)
 {
     r->wanted = (size_t)bench_option(argc, argv, "--count", 1000);
     r->echo = (int)bench_option(argc, argv, "--echo", 0);
+    r->cycle_ns = bench_option(argc, argv, "--cycle-ns", 0);
     r->fd = bench_udp_bound((uint16_t)bench_option(argc, argv, "--port", 9000), RCVBUF_BYTES);
     set_option(r->fd, SOL_SOCKET, SO_TIMESTAMPNS, "SO_TIMESTAMPNS");
     set_option(r->fd, SOL_SOCKET, SO_RXQ_OVFL, "SO_RXQ_OVFL");

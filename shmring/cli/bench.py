@@ -5,6 +5,7 @@
   bulk    packets a second from Python to Python over loopback, and what one call costs
   rtt     a packet there and back
   ipc     messages a second between two cores; memory and CPU of queues and idle workers
+  netflux cycles of a link at an independent receiver, its watchdog, 200 links, mailboxes
   rtp     the drop-in rtpsynth beside the original, which pip fetches once into a virtual
           environment below the user's cache folder
   all     all of them
@@ -36,6 +37,7 @@ from shmring.cli import (
     USAGE,
     bench_bulk,
     bench_ipc,
+    bench_netflux,
     bench_rtp,
     bench_rtt,
     bench_timed,
@@ -50,6 +52,7 @@ BENCHES: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "rtt": bench_rtt.run,
     "ipc": bench_ipc.run,
     "rtp": bench_rtp.run,
+    "netflux": bench_netflux.run,
 }
 REFERENCES = (bench_rtp.ORIGINAL, "floor")
 """What the ratios in a table are taken against: the first of them that was measured."""

@@ -69,6 +69,8 @@ class Receiver:
 
     `count`: packets to wait for, 0 for any number, without keeping their lateness. It also ends
     when nothing has come for `idle_ms` after the first packet. `echo` sends every packet back.
+    `cycle_ns`: the packets carry no deadline; what counts as lateness is how much longer than this
+    the interval before each of them was.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Receiver:
         gro: bool = False,
         echo: bool = False,
         idle_ms: int = 500,
+        cycle_ns: int | None = None,
     ) -> None:
         self._samples_fd = os.memfd_create("shmring-samples", os.MFD_CLOEXEC)
         words = command(
@@ -89,6 +92,7 @@ class Receiver:
             gro=gro,
             echo=echo,
             idle_ms=idle_ms,
+            cycle_ns=cycle_ns,
             samples_fd=self._samples_fd if count else None,
         )
         self._process = subprocess.Popen(

@@ -29,6 +29,9 @@ LEAD_NS = 200_000_000
 PAST_NS = 1
 """A deadline that has passed on any clock."""
 
+SPARE = 100
+"""Cycles beyond those that are received: the receiver stops by itself."""
+
 _HEAD = struct.Struct("=q")
 _AT_ONCE = 4096
 Facts = dict[str, Any]
@@ -206,6 +209,52 @@ def send_preloaded_with_rtudp(job: Job) -> Facts:
         return _rtudp_facts(endpoint)
 
 
+def send_cycles(job: Job) -> Facts:
+    """A Netflux link that nobody listens to; after the first values Python has nothing to do."""
+    from shmring import Pool
+
+    cpus = None if job.cpu is None else [job.cpu]
+    values = bytes(job.payload_bytes)
+    with (
+        Pool(cpus=cpus) as pool,
+        pool.open_netflux(
+            "sender",
+            remote=("127.0.0.1", job.port),
+            send=job.payload_bytes,
+            cycle_ns=job.interval_ns,
+            values=values,
+        ) as link,
+    ):
+        _wait_until_sent(lambda: max(0, job.count + SPARE - link.link().sent), job)
+        return _effective(link)
+
+
+def send_cycles_with_netflux(job: Job) -> Facts:
+    with netflux_main(job.cpu, job.port, job.interval_ns / 1e9) as main:
+        _wait_until_sent(
+            lambda: max(0, job.count + SPARE - main.sender.stats.total_packets_sent), job
+        )
+        return {"sent": main.sender.stats.total_packets_sent}
+
+
+@contextlib.contextmanager
+def netflux_main(cpu: int | None, port: int, interval_s: float = 0.005) -> Iterator[Any]:
+    """The drop-in's `NetfluxMain`, started. By name, as `_rtudp_endpoint`."""
+    from shmring import Pool
+
+    module = importlib.import_module("netflux")
+    with Pool(cpus=None if cpu is None else [cpu]) as pool:
+        main = module.NetfluxMain(
+            0, "127.0.0.1", port, send_interval=interval_s, pool=pool, verbose=False
+        )
+        if not main.start():
+            raise OSError(None, main.receiver.error_message or main.sender.error_message)
+        try:
+            yield main
+        finally:
+            main.stop()
+
+
 SYSTEMS: dict[str, Callable[[Job], Facts]] = {
     "shmring": send_with_shmring,
     "shmring-wire": send_wire,
@@ -214,6 +263,8 @@ SYSTEMS: dict[str, Callable[[Job], Facts]] = {
     "shmring-preloaded": send_preloaded,
     "rtudp-dropin": send_with_rtudp,
     "rtudp-dropin-preloaded": send_preloaded_with_rtudp,
+    "netflux": send_cycles,
+    "netflux-dropin": send_cycles_with_netflux,
     "time.sleep": send_with_sleep,
     "asyncio": send_with_asyncio,
 }

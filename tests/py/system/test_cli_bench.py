@@ -85,6 +85,15 @@ def test_what_runs_in_real_time_has_its_rows():
     assert all(row["value"] == 0 for row in rows if row["metric"] == "lost")
 
 
+def test_cyclic_links_have_their_rows():
+    rows = rows_of(bench("netflux", "--json"), "netflux")
+    systems = {row["system"] for row in rows}
+    assert systems == {"shmring", "netflux-dropin", "time.sleep", "floor"}
+    figures = {(row["case"], row["system"], row["metric"]): row["value"] for row in rows}
+    assert figures["watchdog-30ms", "shmring", "fired_p50"] == pytest.approx(30e6, rel=0.05)
+    assert figures["200-links-5ms", "shmring", "worker_cpu"] > 0
+
+
 def test_the_original_is_fetched_once_and_does_the_same_work(tmp_path):
     words = ("rtp", "--quick", "--json", "next-pkt", "ulaw2linear")
     done = command(*words, XDG_CACHE_HOME=str(tmp_path))

@@ -281,7 +281,7 @@ void nfx_session_start_sending(nfx_session_t *s, int64_t origin_ns, int64_t now_
     s->last_sent_ns = RT_NEVER_NS;
     s->grid = (nfx_grid_t){.period_ns = s->config.cycle_ns, .due_ns = origin_ns};
     (void)nfx_grid_skip_to(&s->grid, now_ns);
-    if (s->refreshed_ns == INT64_MIN)
+    if (s->fresh.is && s->refreshed_ns == INT64_MIN)
         s->refreshed_ns = now_ns;
     watch_age(s);
 }

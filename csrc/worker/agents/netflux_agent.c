@@ -164,7 +164,8 @@ static bool take_state(netflux_agent_t *a, int64_t now_mono_ns)
     shm_netflux_state_t *s = &a->state;
     if (shm_netflux_state_get(a->engine, s) != 1)
         return false;
-    if (shm_netflux_settings_check(&s->settings) < 0 || s->sending > 1 || s->failsafe > 2)
+    if (shm_netflux_settings_check(&s->settings) < 0 || s->sending > 1 || s->failsafe > 2 ||
+        netflux_agent_feedback_check(s->feedback) < 0)
         return false;
     if (s->origin_mono_ns < 0 || s->origin_mono_ns > now_mono_ns + NFX_MAX_TIME_NS)
         s->origin_mono_ns = RT_NEVER_NS;
@@ -181,6 +182,14 @@ static void take_box(netflux_agent_t *a)
                shm_netflux_failsafe(a->engine, a->state.failsafe - 1), a->config.tx_payload_bytes);
 }
 
+static nfx_past_t past_of_config(const shm_netflux_config_t *c)
+{
+    return (nfx_past_t){.own_number = c->own_number,
+                        .partner_number = c->partner_number,
+                        .partner_known = c->partner_known != 0,
+                        .fresh = true};
+}
+
 static int start_session(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
@@ -191,12 +200,14 @@ static int start_session(wrk_channel_t *ch, int64_t now_mono_ns)
                                          .settings = a->config.settings,
                                          .remote = ch->config.remote,
                                          .sending = 1};
-    nfx_past_t past = past_of(stats);
+    nfx_past_t past = inherited ? past_of(stats) : past_of_config(&a->config);
     nfx_config_t config = netflux_agent_session_config(&a->config, &a->state.settings);
     int rc = nfx_session_init(&a->session, &config, stats);
-    if (rc < 0 || !inherited)
+    if (rc < 0)
         return rc;
     nfx_session_go_on(&a->session, &past, now_mono_ns);
+    if (!inherited)
+        return 0;
     a->sequence = rt_load_relaxed(&stats->counters[NFX_COUNT_sent]);
     take_box(a);
     return 0;

@@ -105,6 +105,8 @@ nfx_config_t netflux_agent_session_config(const shm_netflux_config_t *config,
                                           const shm_netflux_settings_t *settings);
 /* Sends to state.remote from now on. Returns 0 or -errno with a text, and then nothing changed. */
 int netflux_agent_aim(wrk_channel_t *ch, const shm_addr_t *remote);
+/* state.feedback. Returns 0 or -EINVAL with a text. */
+int netflux_agent_feedback_check(uint32_t feedback);
 int netflux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd,
                           uint8_t *reply, uint32_t *reply_bytes);
 void netflux_agent_producer_gone(wrk_channel_t *ch, uint32_t slot, int64_t now_mono_ns);

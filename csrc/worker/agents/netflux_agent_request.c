@@ -89,7 +89,8 @@ static int aim(wrk_channel_t *ch, const shm_addr_t *remote, int64_t now_mono_ns)
     return 0;
 }
 
-/* --- send, fail-safe ------------------------------------------------------------------------ */
+/* --- send, fail-safe, feedback
+ * ------------------------------------------------------------------------ */
 
 static int send_or_stop(wrk_channel_t *ch, uint32_t on)
 {
@@ -117,6 +118,25 @@ static int set_failsafe(wrk_channel_t *ch, const uint8_t *values, size_t bytes)
     return 0;
 }
 
+int netflux_agent_feedback_check(uint32_t feedback)
+{
+    if (feedback == 0 || (feedback & ~0xffu) == SHM_NETFLUX_GIVEN)
+        return 0;
+    return rt_err_set(-EINVAL, "feedback is 0x%x; it is 0, or 0x%x and a number of 0 to 255",
+                      feedback, SHM_NETFLUX_GIVEN);
+}
+
+static int set_feedback(wrk_channel_t *ch, uint32_t feedback)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    int rc = netflux_agent_feedback_check(feedback);
+    if (rc < 0)
+        return rc;
+    a->state.feedback = feedback;
+    shm_netflux_state_put(a->engine, &a->state);
+    return 0;
+}
+
 static int run(wrk_channel_t *ch, const shm_netflux_request_t *r, const uint8_t *rest, size_t bytes,
                int64_t now_mono_ns)
 {
@@ -132,6 +152,8 @@ static int run(wrk_channel_t *ch, const shm_netflux_request_t *r, const uint8_t 
         return send_or_stop(ch, r->on);
     case SHM_NETFLUX_SET_FAILSAFE:
         return set_failsafe(ch, rest, bytes);
+    case SHM_NETFLUX_FEEDBACK:
+        return set_feedback(ch, r->on);
     default:
         return rt_err_set(-EINVAL, "netflux request %u is unknown", r->op);
     }

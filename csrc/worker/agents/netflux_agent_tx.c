@@ -29,20 +29,42 @@
 
 /* --- values --------------------------------------------------------------------------------- */
 
-void netflux_agent_look(wrk_channel_t *ch, int64_t now_mono_ns)
+/* Returns whether there were others than those at hand. */
+static bool fetch_values(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
     uint64_t latest = rt_load_acquire(&shm_netflux_head(a->engine)->latest);
     if (latest >> (SHM_NETFLUX_SLOT_BITS + 1) == a->ticket)
-        return;
+        return false;
     int64_t at_ns;
     if (shm_netflux_peek(a->engine, ch->config.producers, a->datagram + NFX_HEADER_BYTES,
                          a->config.tx_payload_bytes, &at_ns, &a->ticket, &a->writer) != 1)
-        return;
+        return false;
     a->has_values = true;
     ch->tx_paused = true;
     a->written_ns = at_ns < now_mono_ns ? at_ns : now_mono_ns;
-    nfx_session_refreshed(&a->session, at_ns, now_mono_ns);
+    return true;
+}
+
+void netflux_agent_look(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    if (fetch_values(ch, now_mono_ns))
+        nfx_session_refreshed(&a->session, a->written_ns, now_mono_ns);
+}
+
+/* The values a predecessor sent. If the slot they were put through has no owner any more, nobody
+ * will say so again. */
+static void inherit_values(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    if (!fetch_values(ch, now_mono_ns))
+        return;
+    bool orphaned = rt_load_relaxed(&ch->segment.producers[a->writer].owner) == 0;
+    if (orphaned && a->state.settings.stale_ns == 0)
+        nfx_session_owner_died(&a->session, now_mono_ns);
+    else
+        nfx_session_refreshed(&a->session, a->written_ns, now_mono_ns);
 }
 
 /* --- begin ---------------------------------------------------------------------------------- */
@@ -106,8 +128,9 @@ int64_t netflux_agent_tx_deadline_ns(const wrk_channel_t *ch)
 
 static void look_later(netflux_agent_t *a, int64_t now_mono_ns)
 {
-    a->look_at_ns = now_mono_ns + a->look_pause_ns;
-    a->look_pause_ns = 2 * a->look_pause_ns < LOOK_MOST_NS ? 2 * a->look_pause_ns : LOOK_MOST_NS;
+    int64_t pause_ns = a->look_pause_ns < LOOK_MOST_NS ? a->look_pause_ns : LOOK_MOST_NS;
+    a->look_at_ns = now_mono_ns + pause_ns;
+    a->look_pause_ns = 2 * pause_ns;
 }
 
 /* --- sending -------------------------------------------------------------------------------- */
@@ -142,6 +165,8 @@ static void send_one(wrk_channel_t *ch, const nfx_out_t *out, int64_t now_mono_n
     uint8_t *datagram = out->source == NFX_FAILSAFE ? a->failsafe : a->datagram;
     uint32_t bytes = NFX_HEADER_BYTES + a->config.tx_payload_bytes;
     memcpy(datagram, out->header, NFX_HEADER_BYTES);
+    if (a->state.feedback & SHM_NETFLUX_GIVEN)
+        datagram[1] = (uint8_t)a->state.feedback;
     b->count = 1;
     b->items[0] = (tx_item_t){
         .sequence = a->sequence++,
@@ -186,6 +211,7 @@ int netflux_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns)
     netflux_agent_t *a = netflux_agent_of(ch);
     a->has_values = a->config.tx_payload_bytes == 0;
     a->written_ns = now_mono_ns;
+    inherit_values(ch, now_mono_ns);
     netflux_agent_resume(ch, now_mono_ns);
     ch->tx_paused = a->has_values || !a->sends;
     return agent_ledger_init(&a->ledger, &a->udp, a->link.tx != NULL, now_mono_ns);

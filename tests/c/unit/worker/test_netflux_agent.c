@@ -45,9 +45,9 @@ static void test_sending_begins_with_the_first_values(void)
         CHECK_EQ(p.feedback, 0);
         CHECK_EQ(nft_value(&p), 7);
     }
-    CHECK(nft_count(&ch, NFX_COUNT_sent) >= 600);
-    CHECK(wt_counter(&ch, SHM_COUNT_tx_sent) >= 600);
-    CHECK(wt_counter(&ch, SHM_COUNT_tx_bytes) >= 600 * 6);
+    CHECK(nft_count_to(&ch, NFX_COUNT_sent, 600)); /* counted behind the send */
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, 600));
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_bytes, 600 * 6));
     CHECK(rt_load_relaxed(&ch.segment.stats->hists[SHM_HIST_lateness].count) >= 600);
     end();
 }
@@ -252,6 +252,711 @@ static void test_a_silent_partners_values_may_be_kept(void)
     silent_partner(SHM_NETFLUX_KEEP_VALUES | SHM_NETFLUX_KEEP_WINDOW);
 }
 
+/* --- requests ------------------------------------------------------------------------------ */
+
+static void test_settings_change_while_it_runs(void)
+{
+    shm_netflux_config_t link = nft_link();
+    link.settings.cycle_ns = 3600 * RT_NS_PER_S;
+    REQUIRE(begin_with(&link));
+    nft_put_value(&ch, 1);
+    CHECK_EQ(nft_recv(partner).number, 1);
+    shm_netflux_settings_t s = link.settings;
+    s.cycle_ns = RT_NS_PER_MS;
+    CHECK_EQ(nft_set(&w, &ch, s), 0);
+    for (uint8_t i = 2; i < 50; i++)
+        CHECK_EQ(nft_recv(partner).number, i);
+
+    /* a watchdog, and then none */
+    answer(1, 0, 5);
+    REQUIRE(nft_get_kind(&ch, SHM_NETFLUX_VALUES, &r));
+    s.watch_ns = 50 * RT_NS_PER_MS;
+    CHECK_EQ(nft_set(&w, &ch, s), 0);
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_TIMEOUT, &r));
+    s.watch_ns = 0;
+    CHECK_EQ(nft_set(&w, &ch, s), 0);
+    answer(2, 0, 6);
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_ALIVE, &r));
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_VALUES, &r));
+    wt_nap_ms(150);
+    CHECK_EQ(nft_gauge(&ch, NFX_GAUGE_alive), 1);
+    shm_netflux_state_t state;
+    CHECK_EQ(shm_netflux_state_get(ch.segment.engine, &state), 1);
+    CHECK_MEM_EQ(&state.settings, &s, sizeof s);
+    end();
+}
+
+static void test_sending_stops_and_starts_on_request(void)
+{
+    REQUIRE(begin());
+    nft_put_value(&ch, 1);
+    CHECK_EQ(nft_recv(partner).number, 1);
+    CHECK_EQ(nft_send(&w, &ch, 0), 0);
+    uint64_t sent = nft_count(&ch, NFX_COUNT_sent);
+    nft_drain(partner);
+    CHECK(nft_silence(partner, 100));
+    CHECK_EQ(nft_count(&ch, NFX_COUNT_sent), sent);
+    nft_put_value(&ch, 2);
+    CHECK(nft_silence(partner, 50));
+    CHECK_EQ(nft_send(&w, &ch, 1), 0);
+    nft_packet_t p = nft_recv(partner);
+    CHECK_EQ(p.number, (uint8_t)(sent + 1));
+    CHECK_EQ(nft_value(&p), 2);
+    end();
+}
+
+static void test_it_aims_at_another_partner(void)
+{
+    REQUIRE(begin());
+    nft_put_value(&ch, 1);
+    answer(200, 0, 5);
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_ALIVE, &r));
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_VALUES, &r));
+    CHECK_EQ(nft_recv(partner).number, 1);
+    uint16_t port = 0;
+    int other = wt_udp(&port);
+    CHECK_EQ(nft_aim(&w, &ch, wt_loopback(port)), 0);
+    CHECK(nft_recv(other).number > 1);
+    nft_drain(partner);
+    CHECK(nft_silence(partner, 30));
+    answer(201, 0, 6); /* no partner of ours any more */
+    shm_addr_t to = nft_bound(&ch);
+    nft_send_value(other, &to, 7, 0, 7); /* its numbers are its own */
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_ALIVE, &r));
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_VALUES, &r));
+    CHECK_EQ(r.head.number, 7);
+    CHECK_EQ(nft_count(&ch, NFX_COUNT_rejected_foreign), 1);
+    CHECK_EQ(nft_count(&ch, NFX_COUNT_timeouts), 0);
+    close(other);
+    end();
+}
+
+static void test_numbers_go_on_where_an_earlier_link_was(void)
+{
+    shm_netflux_config_t link = nft_link();
+    link.own_number = 254;
+    link.partner_number = 9;
+    link.partner_known = 1;
+    link.settings.flags = SHM_NETFLUX_KEEP_WINDOW;
+    REQUIRE(begin_with(&link));
+    answer(9, 0, 1);
+    answer(8, 0, 1);
+    answer(10, 0, 1);
+    CHECK(nft_count_to(&ch, NFX_COUNT_accepted, 1));
+    CHECK_EQ(nft_count(&ch, NFX_COUNT_rejected_repeated), 1);
+    CHECK_EQ(nft_count(&ch, NFX_COUNT_rejected_old), 1);
+    nft_put_value(&ch, 1);
+    CHECK_EQ(nft_recv(partner).number, 255);
+    CHECK_EQ(nft_recv(partner).number, 0);
+    REQUIRE(nft_replace_worker(&w, &ch)); /* which goes on where the link is now */
+    CHECK(nft_recv(partner).number < 200);
+    end();
+}
+
+static int give_feedback(uint32_t feedback)
+{
+    shm_netflux_request_t request = {.op = SHM_NETFLUX_FEEDBACK, .on = feedback};
+    return nft_ask(&w, &ch, &request, NULL, 0);
+}
+
+static void wait_for_feedback(uint8_t feedback)
+{
+    nft_packet_t p = nft_recv(partner);
+    while (p.bytes >= 0 && p.feedback != feedback)
+        p = nft_recv(partner);
+}
+
+static void test_feedback_may_be_given_by_hand(void)
+{
+    REQUIRE(begin());
+    nft_put_value(&ch, 1);
+    answer(9, 0, 1);
+    wait_for_feedback(9);
+    CHECK_EQ(give_feedback(SHM_NETFLUX_GIVEN | 200), 0);
+    wait_for_feedback(200);
+    REQUIRE(nft_replace_worker(&w, &ch));
+    nft_drain(partner);
+    for (int i = 0; i < 10; i++)
+        CHECK_EQ(nft_recv(partner).feedback, 200);
+    CHECK_EQ(give_feedback(0), 0);
+    wait_for_feedback(9);
+    end();
+}
+
+static void test_without_a_remote_it_waits_for_one(void)
+{
+    shm_netflux_config_t link = nft_link();
+    partner = wt_udp(&partner_port);
+    ch = (wt_channel_t){.config = nft_config("link", 0, &link)};
+    REQUIRE(wt_open(&w, &ch));
+    nft_put_value(&ch, 9);
+    answer(1, 0, 1);
+    CHECK(nft_count_to(&ch, NFX_COUNT_rejected_foreign, 1));
+    CHECK_EQ(nft_aim(&w, &ch, wt_loopback(partner_port)), 0);
+    nft_packet_t p = nft_recv(partner);
+    CHECK_EQ(p.number, 1);
+    CHECK_EQ(nft_value(&p), 9);
+    CHECK_EQ(nft_count(&ch, NFX_COUNT_send_failed), 0);
+    end();
+}
+
+static void check_refused(int rc, int expected, const char *word)
+{
+    CHECK_EQ(rc, expected);
+    if (!CHECK(strstr(w.text, word) != NULL))
+        (void)fprintf(stderr, "%s\n", w.text);
+}
+
+static void test_requests_that_make_no_sense(void)
+{
+    shm_netflux_config_t link = nft_link();
+    REQUIRE(begin_with(&link));
+    shm_netflux_settings_t s = link.settings;
+    s.cycle_ns = 99999;
+    check_refused(nft_set(&w, &ch, s), -EINVAL, "cycle_ns is 99999");
+    s = link.settings;
+    s.watch_ns = -1;
+    check_refused(nft_set(&w, &ch, s), -EINVAL, "-1");
+    s = link.settings;
+    s.on_stale = 3;
+    check_refused(nft_set(&w, &ch, s), -EINVAL, "on_stale is 3");
+    check_refused(nft_send(&w, &ch, 2), -EINVAL, "on is 2");
+    check_refused(nft_aim(&w, &ch, wt_loopback(0)), -EINVAL, "port 0");
+    check_refused(nft_aim(&w, &ch, (shm_addr_t){.family = 7, .port = 9}), -EINVAL, "family 7");
+    shm_addr_t v6 = {.family = 6, .port = 9, .ip = {[15] = 1}};
+    check_refused(nft_aim(&w, &ch, v6), -EINVAL, "IPv6");
+    shm_netflux_request_t failsafe = {.op = SHM_NETFLUX_SET_FAILSAFE};
+    check_refused(nft_ask(&w, &ch, &failsafe, "abc", 3), -EINVAL, "of 3 bytes: this link sends 4");
+    check_refused(nft_ask(&w, &ch, &failsafe, NULL, 0), -EINVAL, "of 0 bytes");
+    check_refused(give_feedback(7), -EINVAL, "feedback is 0x7");
+    check_refused(give_feedback(0x300), -EINVAL, "feedback is 0x300");
+    shm_netflux_request_t unknown = {.op = 77};
+    check_refused(nft_ask(&w, &ch, &unknown, NULL, 0), -EINVAL, "request 77 is unknown");
+    shm_netflux_request_t send = {.op = SHM_NETFLUX_SEND, .on = 1};
+    check_refused(nft_ask(&w, &ch, &send, "x", 1), -EINVAL, "1 bytes behind");
+    ctl_channel_t body = {.name = "link"};
+    check_refused(wt_ask(&w, w.pool, CTL_ENGINE, &body, sizeof body, NULL, 0, NULL, 0, NULL),
+                  -EPROTO, "of 0 bytes");
+    struct {
+        ctl_channel_t channel;
+        shm_netflux_request_t request;
+    } whole = {.channel = body, .request = send};
+    check_refused(wt_ask(&w, w.pool, CTL_ENGINE, &whole, sizeof whole, &partner, 1, NULL, 0, NULL),
+                  -EINVAL, "descriptor");
+    nft_put_value(&ch, 1); /* and the link is as it was */
+    CHECK_EQ(nft_recv(partner).number, 1);
+    end();
+}
+
+/* --- values that nobody renews ------------------------------------------------------------- */
+
+#define AGE_NS (150 * RT_NS_PER_MS)
+
+static bool begin_stale(uint32_t on_stale, int64_t stale_ns)
+{
+    shm_netflux_config_t link = nft_link();
+    link.settings.on_stale = on_stale;
+    link.settings.stale_ns = stale_ns;
+    return begin_with(&link) && CHECK_EQ(nft_failsafe(&w, &ch, 0xfa11), 0);
+}
+
+static void test_old_values_are_kept(void)
+{
+    REQUIRE(begin_stale(SHM_NETFLUX_KEEP, AGE_NS));
+    nft_put_value(&ch, 5);
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_STALE, &r));
+    CHECK(nft_count_to(&ch, NFX_COUNT_sent_stale, 20));
+    nft_packet_t p = nft_recv(partner);
+    CHECK_EQ(nft_value(&p), 5);
+    CHECK_EQ(nft_count(&ch, NFX_COUNT_sent_failsafe), 0);
+    CHECK_EQ(nft_gauge(&ch, NFX_GAUGE_fresh), 0);
+    end();
+}
+
+static void test_old_values_are_replaced(void)
+{
+    REQUIRE(begin_stale(SHM_NETFLUX_FAILSAFE, AGE_NS));
+    int64_t before_ns = rt_mono_ns();
+    nft_put_value(&ch, 5);
+    int64_t behind_ns = rt_mono_ns();
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_STALE, &r));
+    CHECK(r.head.at_mono_ns >= before_ns + AGE_NS && r.head.at_mono_ns <= behind_ns + AGE_NS);
+    nft_recv_value(partner, 0xfa11);
+    CHECK_EQ(nft_failsafe(&w, &ch, 0xfa12), 0);
+    nft_recv_value(partner, 0xfa12);
+    nft_put_value(&ch, 6);
+    nft_recv_value(partner, 6);
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_FRESH, &r));
+    nft_recv_value(partner, 0xfa12); /* and again */
+    end();
+}
+
+static void test_old_values_end_the_sending(void)
+{
+    REQUIRE(begin_stale(SHM_NETFLUX_STOP, AGE_NS));
+    nft_put_value(&ch, 5);
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_STALE, &r));
+    nft_drain(partner);
+    uint64_t sent = nft_count(&ch, NFX_COUNT_sent);
+    CHECK(nft_silence(partner, 100));
+    CHECK_EQ(nft_count(&ch, NFX_COUNT_sent), sent);
+    nft_put_value(&ch, 6);
+    nft_packet_t p = nft_recv(partner);
+    CHECK_EQ(nft_value(&p), 6);
+    CHECK_EQ(p.number, (uint8_t)(sent + 1));
+    CHECK_EQ(nft_count(&ch, NFX_COUNT_sent_failsafe), 0);
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_FRESH, &r));
+    end();
+}
+
+/* A second client, with a connection of its own. */
+static int attach_writer(wt_channel_t *second)
+{
+    int fd = wt_connect(&w);
+    *second = ch;
+    CHECK(fd >= 0);
+    CHECK_EQ(wt_attach(&w, fd, second, -1), 0);
+    CHECK(second->producer_slot != ch.producer_slot);
+    return fd;
+}
+
+static void writer_dies(uint32_t on_stale, int64_t stale_ns)
+{
+    wt_channel_t writer;
+    REQUIRE(begin_stale(on_stale, stale_ns));
+    int fd = attach_writer(&writer);
+    nft_put_value(&ch, 1);
+    nft_put_value(&writer, 2);
+    nft_recv_value(partner, 2);
+    int64_t before_ns = rt_mono_ns();
+    close(fd);
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_STALE, &r));
+    CHECK(r.head.at_mono_ns >= before_ns || stale_ns != 0);
+    switch (on_stale) {
+    case SHM_NETFLUX_KEEP:
+        CHECK(nft_count_to(&ch, NFX_COUNT_sent_stale, 1));
+        break;
+    case SHM_NETFLUX_FAILSAFE:
+        nft_recv_value(partner, 0xfa11);
+        break;
+    default:
+        nft_drain(partner);
+        CHECK(nft_silence(partner, 60));
+        break;
+    }
+    nft_put_value(&ch, 3); /* a successor */
+    nft_recv_value(partner, 3);
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_FRESH, &r));
+    end();
+}
+
+static void test_a_writer_that_dies_leaves_what_was_chosen(void)
+{
+    for (uint32_t on_stale = SHM_NETFLUX_KEEP; on_stale <= SHM_NETFLUX_STOP; on_stale++)
+        for (int64_t stale_ns = 0; stale_ns <= AGE_NS; stale_ns += AGE_NS)
+            writer_dies(on_stale, stale_ns);
+}
+
+static void test_the_death_of_others_changes_nothing(void)
+{
+    wt_channel_t other;
+    REQUIRE(begin_stale(SHM_NETFLUX_FAILSAFE, 0));
+    int fd = attach_writer(&other);
+    nft_put_value(&other, 1);
+    nft_recv_value(partner, 1);
+    nft_put_value(&ch, 2); /* the last writer is another one now */
+    close(fd);
+    nft_recv_value(partner, 2);
+    uint64_t sent = nft_count(&ch, NFX_COUNT_sent);
+    CHECK(nft_count_to(&ch, NFX_COUNT_sent, sent + 50));
+    CHECK_EQ(nft_count(&ch, NFX_COUNT_stale), 0);
+    end();
+}
+
+static void test_fail_safe_values_are_zeros_unless_given(void)
+{
+    shm_netflux_config_t link = nft_link();
+    link.settings.on_stale = SHM_NETFLUX_FAILSAFE;
+    link.settings.stale_ns = AGE_NS;
+    REQUIRE(begin_with(&link));
+    nft_put_value(&ch, 5);
+    nft_recv_value(partner, 0);
+    end();
+}
+
+/* --- another worker ------------------------------------------------------------------------ */
+
+static void attach_again(void)
+{
+    CHECK_EQ(wt_attach(&w, w.pool, &ch, -1), 0);
+}
+
+static void test_a_successor_goes_on(void)
+{
+    REQUIRE(begin());
+    nft_put_value(&ch, 1);
+    answer(77, 0, 42);
+    REQUIRE(nft_get_kind(&ch, SHM_NETFLUX_VALUES, &r));
+    CHECK(nft_count_to(&ch, NFX_COUNT_sent, 20));
+    uint8_t number = 0;
+    for (int life = 0; life < 5; life++) {
+        answer((uint8_t)(78 + life), 0, 43);
+        REQUIRE(nft_replace_worker(&w, &ch));
+        uint64_t sent = nft_count(&ch, NFX_COUNT_sent);
+        CHECK(nft_count_to(&ch, NFX_COUNT_sent, sent + 10));
+        uint64_t skipped = 0;
+        for (nft_packet_t p = nft_recv(partner); p.bytes >= 0; p = nft_recv_within(partner, 0)) {
+            uint8_t ahead = (uint8_t)(p.number - number);
+            CHECK(ahead >= 1 && ahead <= 3); /* one that was built and not sent, at each death */
+            skipped += ahead - 1u;
+            number = p.number;
+            CHECK_EQ(nft_value(&p), 1);
+        }
+        CHECK(skipped <= 2);
+    }
+    nft_packet_t p = nft_recv(partner);
+    while (p.bytes >= 0 && p.feedback != 82)
+        p = nft_recv(partner);
+    CHECK_EQ(nft_count(&ch, NFX_COUNT_accepted), 6);
+    CHECK_EQ(nft_count(&ch, NFX_COUNT_partner_lost), 0);
+    CHECK_EQ(nft_count(&ch, NFX_COUNT_firsts), 1);
+    shm_netflux_rx_t head;
+    uint32_t stamp, value;
+    CHECK_EQ(shm_netflux_snapshot(ch.segment.engine, &head, &stamp, &value, sizeof value), 1);
+    CHECK_EQ(head.published, 6);
+    end();
+}
+
+static void test_a_successor_keeps_what_was_asked_for(void)
+{
+    shm_netflux_config_t link = nft_link();
+    REQUIRE(begin_with(&link));
+    uint16_t port = 0;
+    int other = wt_udp(&port);
+    shm_netflux_settings_t s = link.settings;
+    s.cycle_ns = RT_NS_PER_MS;
+    s.on_stale = SHM_NETFLUX_FAILSAFE;
+    CHECK_EQ(nft_set(&w, &ch, s), 0);
+    CHECK_EQ(nft_failsafe(&w, &ch, 0xfa11), 0);
+    CHECK_EQ(nft_aim(&w, &ch, wt_loopback(port)), 0);
+    CHECK_EQ(nft_send(&w, &ch, 0), 0);
+    nft_put_value(&ch, 1);
+    REQUIRE(nft_replace_worker(&w, &ch));
+    attach_again();
+    CHECK(nft_silence(other, 60));
+    CHECK_EQ(nft_send(&w, &ch, 1), 0);
+    nft_recv_value(other, 1);
+    shm_netflux_state_t state;
+    CHECK_EQ(shm_netflux_state_get(ch.segment.engine, &state), 1);
+    CHECK_MEM_EQ(&state.settings, &s, sizeof s);
+    CHECK(nft_silence(partner, 10));
+
+    /* its writer goes, then the worker: fail-safe before and behind */
+    ctl_attached_t slots = {.producer = ch.producer_slot, .reader = ch.reader_slot};
+    nft_put_value(&ch, 2);
+    nft_recv_value(other, 2);
+    memcpy(slots.channel.name, ch.config.name, sizeof slots.channel.name);
+    CHECK_EQ(wt_ask(&w, w.pool, CTL_DETACH, &slots, sizeof slots, NULL, 0, NULL, 0, NULL), 0);
+    nft_recv_value(other, 0xfa11);
+    REQUIRE(nft_replace_worker(&w, &ch));
+    nft_drain(other);
+    for (int i = 0; i < 20; i++) {
+        nft_packet_t p = nft_recv(other);
+        CHECK_EQ(nft_value(&p), 0xfa11);
+    }
+    CHECK_EQ(nft_count(&ch, NFX_COUNT_stale), 1);
+    close(other);
+    end();
+}
+
+/* A writer that died together with the worker: nobody hangs up at the successor. */
+static void test_a_successor_finds_the_writer_dead(void)
+{
+    REQUIRE(begin_stale(SHM_NETFLUX_FAILSAFE, 0));
+    pid_t child = fork();
+    if (child == 0) {
+        wt_channel_t writer;
+        (void)attach_writer(&writer);
+        nft_put_value(&writer, 3);
+        (void)pause();
+        _exit(0);
+    }
+    nft_recv_value(partner, 3);
+    CHECK_EQ(kill(w.pid, SIGSTOP), 0);
+    CHECK_EQ(kill(child, SIGKILL), 0);
+    CHECK_EQ(waitpid(child, NULL, 0), child);
+    REQUIRE(nft_replace_worker(&w, &ch));
+    nft_recv_value(partner, 0xfa11);
+    end();
+}
+
+static void test_a_successor_tells_that_the_partner_is_silent(void)
+{
+    shm_netflux_config_t link = nft_link();
+    link.settings.watch_ns = 300 * RT_NS_PER_MS;
+    REQUIRE(begin_with(&link));
+    answer(1, 0, 42);
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_ALIVE, &r));
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_VALUES, &r));
+    int64_t arrival_ns = r.head.at_mono_ns;
+    REQUIRE(nft_replace_worker(&w, &ch));
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_TIMEOUT, &r));
+    CHECK_EQ(r.head.at_mono_ns, arrival_ns + 300 * RT_NS_PER_MS);
+    CHECK_EQ(r.head.published, 2);
+    CHECK_EQ(nft_count(&ch, NFX_COUNT_timeouts), 1);
+    REQUIRE(nft_replace_worker(&w, &ch));
+    answer(9, 0, 43);
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_ALIVE, &r)); /* told once */
+    end();
+}
+
+/* --- hostile clients ----------------------------------------------------------------------- */
+
+static void test_a_hostile_client_spoils_its_own_link_only(void)
+{
+    REQUIRE(begin());
+    uint16_t port = 0;
+    int peer = wt_udp(&port);
+    shm_netflux_config_t link = nft_link();
+    wt_channel_t good = {.config = nft_config("good", port, &link)};
+    REQUIRE(wt_open(&w, &good));
+    nft_put_value(&good, 11);
+    nft_put_value(&ch, 1);
+    CHECK_EQ(nft_recv(partner).number, 1);
+    uint64_t random = rt_test_env_u64("RT_TEST_SEED", 1);
+    uint8_t *engine = ch.segment.engine;
+    rt_a64_t *words = (rt_a64_t *)(void *)engine;
+    size_t count = ch.config.engine_bytes / sizeof *words;
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 20000; i++) {
+            uint64_t n = rt_test_rand(&random);
+            size_t at = n % 3 == 0 ? n / 3 % 64 : n / 3 % count;
+            rt_store_relaxed(&words[at], rt_test_rand(&random) >> (n >> 58));
+            if (i % 1000 == 0) {
+                answer((uint8_t)i, (uint8_t)(i >> 8), 0);
+                wt_nap_ms(1);
+            }
+        }
+        if (round % 2 == 0)
+            continue;
+        REQUIRE(nft_replace_worker(&w, &good));
+        (void)wt_send_open(&w, &ch, CTL_OPEN_TAKEOVER); /* it may refuse what is left of it */
+    }
+    uint64_t sent = nft_count(&good, NFX_COUNT_sent);
+    CHECK(nft_count_to(&good, NFX_COUNT_sent, sent + 20));
+    nft_drain(peer);
+    nft_packet_t p = nft_recv(peer);
+    CHECK_EQ(nft_value(&p), 11);
+    CHECK_EQ(nft_count(&good, NFX_COUNT_stale), 0);
+    nft_close(&w, &good);
+    (void)wt_command(&w, &ch, CTL_CLOSE);
+    wt_drop(&ch);
+    close(peer);
+    close(partner);
+}
+
+static void test_what_is_queued_all_the_same_fails(void)
+{
+    shm_netflux_config_t link = nft_link();
+    partner = wt_udp(&partner_port);
+    ch = (wt_channel_t){.config = nft_config("link", partner_port, &link)};
+    ch.config.reports = SHM_REPORTS_ALL;
+    ch.config.report_slots = 64;
+    REQUIRE(wt_open(&w, &ch));
+    uint64_t sequence = 0;
+    CHECK_EQ(wt_push(&ch, "stray", 5, 0, &sequence), 0);
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_failed, 1));
+    shm_report_t report;
+    CHECK_EQ(report_reader_next(&ch.reports, &report, 1), 1);
+    CHECK_EQ(report.error, EOPNOTSUPP);
+    CHECK_EQ(report.sequence, sequence);
+    nft_put_value(&ch, 1);
+    CHECK_EQ(nft_recv(partner).number, 1);
+    CHECK_EQ(wt_push(&ch, "stray", 5, 0, &sequence), 0); /* while it sends, too */
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_failed, 2));
+    end();
+}
+
+/* --- what all engines do ------------------------------------------------------------------- */
+
+static void test_each_send_is_reported(void)
+{
+    shm_netflux_config_t link = nft_link();
+    partner = wt_udp(&partner_port);
+    ch = (wt_channel_t){.config = nft_config("link", partner_port, &link)};
+    ch.config.reports = SHM_REPORTS_ALL;
+    ch.config.report_slots = 4096;
+    ch.config.stamp_every = 1;
+    REQUIRE(wt_open(&w, &ch));
+    nft_put_value(&ch, 1);
+    CHECK(nft_count_to(&ch, NFX_COUNT_sent, 50));
+    shm_report_t reports[50];
+    unsigned got = 0;
+    for (int i = 0; i < 1000 && got < 50; i++) {
+        got += report_reader_next(&ch.reports, reports + got, 50 - got);
+        wt_nap_ms(1);
+    }
+    REQUIRE(got == 50);
+    for (unsigned i = 0; i < 50; i++) {
+        const shm_report_t *p = &reports[i];
+        CHECK_EQ(p->sequence, i);
+        CHECK(p->scheduled_ns > 0 && p->sent_ns >= p->scheduled_ns);
+        CHECK(p->enqueued_ns <= p->scheduled_ns && p->handed_ns >= p->sent_ns);
+        if (i > 0)
+            CHECK_EQ((p->scheduled_ns - reports[0].scheduled_ns) % link.settings.cycle_ns, 0);
+    }
+    end();
+}
+
+static void test_held_it_neither_sends_nor_receives(void)
+{
+    shm_netflux_config_t link = nft_link();
+    partner = wt_udp(&partner_port);
+    ch = (wt_channel_t){.config = nft_config("link", partner_port, &link)};
+    ch.config.held = 1;
+    REQUIRE(wt_open(&w, &ch));
+    nft_put_value(&ch, 1);
+    answer(1, 0, 5);
+    CHECK(nft_silence(partner, 60));
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_rx_received), 0);
+    CHECK_EQ(wt_command(&w, &ch, CTL_RELEASE), 0);
+    CHECK_EQ(nft_recv(partner).number, 1);
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_ALIVE, &r));
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_VALUES, &r));
+    CHECK_EQ(wt_command(&w, &ch, CTL_HOLD), 0);
+    uint8_t number = (uint8_t)nft_count(&ch, NFX_COUNT_sent);
+    nft_drain(partner);
+    CHECK(nft_silence(partner, 60));
+    CHECK_EQ(nft_gauge(&ch, NFX_GAUGE_alive), 0);
+    CHECK_EQ(wt_command(&w, &ch, CTL_RELEASE), 0);
+    CHECK_EQ(nft_recv(partner).number, (uint8_t)(number + 1));
+    CHECK_EQ(nft_count(&ch, NFX_COUNT_timeouts), 0);
+    end();
+}
+
+static void test_reset_and_purge(void)
+{
+    REQUIRE(begin());
+    nft_put_value(&ch, 1);
+    answer(1, 0, 5);
+    CHECK(nft_count_to(&ch, NFX_COUNT_accepted, 1));
+    CHECK(nft_count_to(&ch, NFX_COUNT_sent, 30));
+    CHECK_EQ(wt_command(&w, &ch, CTL_RESET), 0);
+    CHECK_EQ(nft_count(&ch, NFX_COUNT_accepted), 0);
+    CHECK(nft_count_to(&ch, NFX_COUNT_sent, 1));
+    CHECK_EQ(nft_gauge(&ch, NFX_GAUGE_partner_number), 1);
+    CHECK_EQ(wt_command(&w, &ch, CTL_PURGE), 0);
+    CHECK_EQ(nft_recv(partner).number, 1);
+    end();
+}
+
+static void test_nothing_is_sent_at_close(void)
+{
+    REQUIRE(begin());
+    nft_put_value(&ch, 1);
+    nft_recv_value(partner, 1);
+    CHECK_EQ(wt_command(&w, &ch, CTL_CLOSE), 0);
+    uint64_t sent = nft_count(&ch, NFX_COUNT_sent);
+    for (uint64_t i = 1; i < sent; i++)
+        (void)nft_recv(partner);
+    CHECK(nft_silence(partner, 50));
+    wt_drop(&ch);
+    close(partner);
+}
+
+static void test_an_emulated_link_both_ways(void)
+{
+    shm_netflux_config_t link = nft_link();
+    link.settings.watch_ns = 10 * RT_NS_PER_S;
+    partner = wt_udp(&partner_port);
+    ch = (wt_channel_t){.config = nft_config("link", partner_port, &link)};
+    ch.config.impair_tx = (shm_impair_t){.loss = 0.2, .delay_ns = 5 * RT_NS_PER_MS, .seed = 3};
+    ch.config.impair_rx = (shm_impair_t){.loss = 0.2, .delay_ns = 40 * RT_NS_PER_MS, .seed = 4};
+    REQUIRE(wt_open(&w, &ch));
+    nft_put_value(&ch, 1);
+    int64_t before_ns = rt_mono_ns();
+    for (uint8_t i = 1; i <= 100; i++) /* the last of them arrives, by this seed */
+        answer(i, 0, i);
+    REQUIRE(nft_get_kind(&ch, SHM_NETFLUX_VALUES, &r));
+    CHECK(r.head.at_mono_ns >= before_ns + 40 * RT_NS_PER_MS);
+    CHECK(wt_count_to(&ch, SHM_COUNT_impair_rx_offered, 100));
+    uint64_t lost = wt_counter(&ch, SHM_COUNT_impair_rx_lost);
+    CHECK(lost > 5 && lost < 40);
+    CHECK(nft_count_to(&ch, NFX_COUNT_accepted, 100 - lost));
+    CHECK(wt_count_to(&ch, SHM_COUNT_impair_tx_offered, 100));
+    uint64_t got = 0;
+    for (nft_packet_t p = nft_recv(partner); p.bytes >= 0 && got < 60; p = nft_recv(partner))
+        got++;
+    CHECK(wt_counter(&ch, SHM_COUNT_impair_tx_lost) > 5);
+    end();
+}
+
+static void test_ipv6(void)
+{
+    partner = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in6 at = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    socklen_t bytes = sizeof at;
+    if (bind(partner, (struct sockaddr *)&at, sizeof at) != 0) {
+        (void)printf("no IPv6 here: left out\n");
+        close(partner);
+        return;
+    }
+    CHECK_EQ(getsockname(partner, (struct sockaddr *)&at, &bytes), 0);
+    shm_netflux_config_t link = nft_link();
+    ch = (wt_channel_t){.config = nft_config("link", 0, &link)};
+    ch.config.local = (shm_addr_t){.family = 6, .ip = {[15] = 1}};
+    ch.config.remote = (shm_addr_t){.family = 6, .port = ntohs(at.sin6_port), .ip = {[15] = 1}};
+    REQUIRE(wt_open(&w, &ch));
+    nft_put_value(&ch, 1);
+    CHECK_EQ(nft_recv(partner).number, 1);
+    at.sin6_port = htons(nft_bound(&ch).port);
+    CHECK_EQ(sendto(partner, "\5\1four", 6, 0, (struct sockaddr *)&at, sizeof at), 6);
+    REQUIRE(nft_get_kind(&ch, SHM_NETFLUX_VALUES, &r));
+    CHECK_EQ(r.record.source.family, 6);
+    CHECK_MEM_EQ(r.values, "four", 4);
+    end();
+}
+
+static void test_one_way_links(void)
+{
+    shm_netflux_config_t link = nft_link();
+    partner = wt_udp(&partner_port);
+    ch = (wt_channel_t){.config = nft_config("link", partner_port, &link)};
+    ch.config.direction = SHM_TX;
+    REQUIRE(wt_open(&w, &ch));
+    answer(1, 0, 5);
+    nft_put_value(&ch, 1);
+    for (int i = 0; i < 20; i++)
+        CHECK_EQ(nft_recv(partner).feedback, 0);
+    CHECK_EQ(wt_counter(&ch, SHM_COUNT_rx_calls), 0); /* the socket's other owner reads it */
+    end();
+
+    partner = wt_udp(&partner_port);
+    ch = (wt_channel_t){.config = nft_config("link", partner_port, &link)};
+    ch.config.direction = SHM_RX;
+    REQUIRE(wt_open(&w, &ch));
+    nft_put_value(&ch, 1);
+    answer(1, 0, 5);
+    REQUIRE(nft_get_kind(&ch, SHM_NETFLUX_VALUES, &r));
+    CHECK(nft_silence(partner, 60));
+    end();
+}
+
+static void test_a_closed_partner_port_does_no_harm(void)
+{
+    shm_netflux_config_t link = nft_link();
+    uint16_t port = 0;
+    partner = wt_udp(&port);
+    close(partner);
+    ch = (wt_channel_t){.config = nft_config("link", port, &link)};
+    ch.config.connect = 1;
+    REQUIRE(wt_open(&w, &ch));
+    nft_put_value(&ch, 1);
+    CHECK(nft_count_to(&ch, NFX_COUNT_sent, 50));
+    CHECK_EQ(nft_count(&ch, NFX_COUNT_send_failed), 0);
+    nft_close(&w, &ch);
+}
+
 /* --- what is refused ----------------------------------------------------------------------- */
 
 static int refused(const shm_config_t *config, const char *word)
@@ -305,6 +1010,33 @@ int main(void)
     RUN(test_any_source_if_it_is_asked_for);
     RUN(test_a_silent_partner_is_told_at_its_time_and_its_values_are_void);
     RUN(test_a_silent_partners_values_may_be_kept);
+    RUN(test_settings_change_while_it_runs);
+    RUN(test_sending_stops_and_starts_on_request);
+    RUN(test_it_aims_at_another_partner);
+    RUN(test_numbers_go_on_where_an_earlier_link_was);
+    RUN(test_feedback_may_be_given_by_hand);
+    RUN(test_without_a_remote_it_waits_for_one);
+    RUN(test_requests_that_make_no_sense);
+    RUN(test_old_values_are_kept);
+    RUN(test_old_values_are_replaced);
+    RUN(test_old_values_end_the_sending);
+    RUN(test_a_writer_that_dies_leaves_what_was_chosen);
+    RUN(test_the_death_of_others_changes_nothing);
+    RUN(test_fail_safe_values_are_zeros_unless_given);
+    RUN(test_a_successor_goes_on);
+    RUN(test_a_successor_keeps_what_was_asked_for);
+    RUN(test_a_successor_finds_the_writer_dead);
+    RUN(test_a_successor_tells_that_the_partner_is_silent);
+    RUN(test_a_hostile_client_spoils_its_own_link_only);
+    RUN(test_what_is_queued_all_the_same_fails);
+    RUN(test_each_send_is_reported);
+    RUN(test_held_it_neither_sends_nor_receives);
+    RUN(test_reset_and_purge);
+    RUN(test_nothing_is_sent_at_close);
+    RUN(test_an_emulated_link_both_ways);
+    RUN(test_ipv6);
+    RUN(test_one_way_links);
+    RUN(test_a_closed_partner_port_does_no_harm);
     RUN(test_configurations_it_cannot_serve);
     wt_stop(&w);
     return rt_test_result();

@@ -57,7 +57,8 @@ class Session:
     """nfx_session_t with a socket's and an application's part played by the test.
 
     Sends to `remote`, takes from it only (None: from anybody), and keeps `to_send` fresh by itself
-    as long as `refreshing` is true. `at_send` is called before each send, with the session.
+    as long as `refreshing` is true. `at_send` is called before each send, with the session;
+    `send_fails`: the kernel refuses. `taken` counts datagrams whose payload was taken.
     """
 
     def __init__(
@@ -98,8 +99,10 @@ class Session:
         self.to_send = bytes(send)
         self.failsafe = bytes(send)
         self.refreshing = True
+        self.send_fails = False
         self.at_send: Any = None
         self.received = bytes(receive)
+        self.taken = 0
         self.events: list[Event] = []
 
     @property
@@ -114,6 +117,7 @@ class Session:
         frame = self._frame
         verdict = lib.nfx_session_receive(self._session, data, len(data), now_ns, now_ns, frame)
         if verdict >= 0:
+            self.taken += 1
             self.received = bytes(ffi.buffer(frame.payload, frame.payload_bytes))
         self._collect_events()
         return _VERDICTS[verdict]
@@ -127,6 +131,9 @@ class Session:
             return []
         if self.at_send is not None:
             self.at_send(self)
+        if self.send_fails:
+            lib.nfx_session_not_sent(self._session)
+            return []
         values = self.failsafe if self._out.source == lib.NFX_FAILSAFE else self.to_send
         lib.nfx_session_sent(self._session, now_ns)
         return [Datagram(bytes(self._out.header) + values, self.remote)]

@@ -92,6 +92,7 @@ class Codesys4(Controller):
         if not unchanged:
             self.error = False
         if self._watchdog(self.first_seen and unchanged, now_ns):
+            self._watchdog(False, now_ns)
             self.error = True
             self.timeouts += 1
             self.first_seen = False

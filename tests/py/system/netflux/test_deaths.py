@@ -1,0 +1,213 @@
+"""Who dies, and what goes on the wire then."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+import pytest
+
+import shmring
+from shmring import NetfluxEventKind
+
+MS = 1_000_000
+
+WRITER = """
+import sys, shmring
+link = shmring.attach("plc")
+for line in sys.stdin:
+    link.update(line.strip().encode())
+    print("put", flush=True)
+"""
+CYCLIC = """
+import time, shmring
+link = shmring.attach("plc")
+link.update(b"live")
+print("put", flush=True)
+while True:
+    link.update(b"live")
+    time.sleep(0.001)
+"""
+
+
+def stale_event(channel: Any) -> Any:
+    """The news that the values to be sent are stale."""
+    while True:
+        item = channel.recv(timeout=20)
+        if getattr(item, "kind", None) is NetfluxEventKind.STALE:
+            return item
+
+
+def follows(partner: Any, on_stale: str, here: Any) -> None:
+    """What the partner gets from now on is what was declared."""
+    if on_stale == "stop":
+        partner.empty()
+        time.sleep(0.05)
+        assert partner.empty() == []
+        assert here.link().sent_stale == here.link().sent_failsafe == 0
+        return
+    wanted = {"keep": b"live", "failsafe": b"safe"}[on_stale]
+    partner.recv_until(wanted)
+    partner.empty()
+    assert {partner.recv().values for _ in range(20)} == {wanted}
+    link = here.link()
+    assert link.sent_stale >= 20
+    # not one datagram behind the deadline had the old values
+    assert on_stale == "keep" or link.sent_stale - link.sent_failsafe in (0, 1)
+
+
+@pytest.mark.parametrize("stale_ns", [0, 60 * MS], ids=["death", "age"])
+@pytest.mark.parametrize("on_stale", ["keep", "failsafe", "stop"])
+def test_a_writer_that_is_killed(
+    link: Any, partner: Any, python: Any, on_stale: str, stale_ns: int, eventually: Any
+) -> None:
+    here = link(on_stale=on_stale, stale_ns=stale_ns, failsafe=b"safe", readers=4)
+    assert here.try_recv() is None  # reads from now on
+    writer = python(WRITER if stale_ns == 0 else CYCLIC)
+    if stale_ns == 0:
+        writer.tell("live")
+    assert writer.line() == "put"
+    partner.recv_until(b"live")
+    writer.kill()
+    event = stale_event(here)
+    if stale_ns:
+        last = here.sent_values()
+        assert last.values == b"live"
+        # on a busy machine the writer itself may have been too old at times; then this is the first
+        assert event.timestamp_ns <= last.timestamp_ns + stale_ns
+    eventually(lambda: not here.link().fresh)
+    follows(partner, on_stale, here)
+    here.update(b"more")
+    partner.recv_until(b"more")
+    eventually(lambda: here.link().fresh or stale_ns)
+
+
+def test_stale_is_stale_at_the_set_age_and_not_a_cycle_later(link: Any, partner: Any) -> None:
+    here = link(on_stale="failsafe", stale_ns=100 * MS, failsafe=b"safe", values=b"once")
+    event = stale_event(here)
+    assert event.timestamp_ns == here.sent_values().timestamp_ns + 100 * MS
+    partner.recv_until(b"safe")
+    link_now = here.link()
+    assert link_now.sent_failsafe == link_now.sent_stale > 0
+
+
+def test_a_writer_that_leaves_in_order_is_gone_as_well(
+    link: Any, partner: Any, shmring_namespace: str, eventually: Any
+) -> None:
+    here = link(on_stale="failsafe", failsafe=b"safe")
+    with shmring.attach("plc", namespace=shmring_namespace) as there:
+        assert isinstance(there, shmring.NetfluxChannel)
+        there.update(b"live")
+        partner.recv_until(b"live")
+        assert here.link().fresh
+    partner.recv_until(b"safe")
+    assert not here.link().fresh
+
+
+def test_the_death_of_one_who_wrote_before_changes_nothing(
+    link: Any, partner: Any, python: Any, eventually: Any
+) -> None:
+    here = link(on_stale="stop")
+    writer = python(WRITER)
+    writer.tell("dead")
+    assert writer.line() == "put"
+    here.update(b"live")
+    partner.recv_until(b"live")
+    writer.kill()
+    eventually(lambda: here.stats().producers == 1)
+    partner.empty()
+    assert {partner.recv().values for _ in range(20)} == {b"live"}
+    assert here.link().fresh
+
+
+# --- the worker -----------------------------------------------------------------------------------
+
+
+def ahead(numbers: list[int]) -> list[int]:
+    return [(b - a) % 256 for a, b in itertools.pairwise(numbers)]
+
+
+def kill_worker(pool: shmring.Pool, channel: Any, eventually: Any) -> None:
+    epoch = channel.epoch
+    (worker,) = pool.workers()
+    os.kill(worker.pid, signal.SIGKILL)
+    eventually(lambda: channel.epoch > epoch and channel.state == "open")
+
+
+def test_the_cycle_goes_on_when_its_worker_is_killed(
+    link: Any, partner: Any, shmring_pool: shmring.Pool, eventually: Any
+) -> None:
+    here = link(values=b"0000", cycle_ns=MS)
+    partner.send(1, b"back")
+    eventually(here.snapshot)
+    got = [partner.recv().number for _ in range(20)]
+    stop = threading.Event()
+
+    def control() -> None:
+        """A loop that does not know of workers."""
+        n = 0
+        while not stop.is_set():
+            n += 1
+            here.update(b"%04d" % (n % 10000))
+            assert here.snapshot().values == b"back"
+            time.sleep(0.001)
+
+    here.configure(watchdog_ns=None)
+    loop = threading.Thread(target=control)
+    loop.start()
+    for _ in range(3):
+        kill_worker(shmring_pool, here, eventually)
+        got += [partner.recv().number for _ in range(30)]
+        assert here.snapshot().values == b"back"
+    stop.set()
+    loop.join(20)
+    here.update(b"last")
+    got += [item.number for item in partner.recv_until(b"last")]
+    assert got[0] == 1
+    assert all(1 <= step <= 2 for step in ahead(got)), got  # none twice, at most one lost a death
+    assert here.epoch == 4
+    partner.send(2, b"next")
+    eventually(lambda: here.snapshot().values == b"next")
+    assert here.snapshot().published == 2
+
+
+def test_what_was_set_outlives_the_worker(
+    link: Any, partner: Any, shmring_pool: shmring.Pool, python: Any, eventually: Any
+) -> None:
+    here = link(failsafe=b"one.")
+    here.set_failsafe(b"safe")
+    here.configure(cycle_ns=3 * MS, on_stale="failsafe", watchdog_ns=70 * MS)
+    here.set_feedback(99)
+    settings = here.settings
+    writer = python(WRITER)
+    writer.tell("live")
+    assert writer.line() == "put"
+    partner.recv_until(b"live")
+    kill_worker(shmring_pool, here, eventually)
+    partner.empty()
+    got = partner.recv()
+    assert (got.values, got.feedback) == (b"live", 99)
+    assert here.settings == settings
+    writer.kill()
+    partner.recv_until(b"safe")
+
+
+def test_a_writer_that_died_together_with_the_worker(
+    link: Any, partner: Any, shmring_pool: shmring.Pool, python: Any, eventually: Any
+) -> None:
+    here = link(on_stale="failsafe", failsafe=b"safe")
+    writer = python(WRITER)
+    writer.tell("live")
+    assert writer.line() == "put"
+    partner.recv_until(b"live")
+    (worker,) = shmring_pool.workers()
+    os.kill(worker.pid, signal.SIGKILL)
+    writer.kill()
+    partner.recv_until(b"safe")
+    eventually(lambda: not here.link().fresh)
+    here.update(b"more")
+    partner.recv_until(b"more")

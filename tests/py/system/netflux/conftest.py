@@ -75,7 +75,7 @@ def partner() -> Iterator[Partner]:
 
 @pytest.fixture
 def link(shmring_pool: shmring.Pool, partner: Partner) -> LinkOpener:
-    """Opens a link that talks to `partner`: 4 bytes each way, every 2 ms, unless said."""
+    """Opens a link that talks to `partner`: 4 bytes each way, every 2 ms, no watchdog, unless said."""
 
     def make(name: str = "plc", **options: Any) -> shmring.NetfluxChannel:
         given = {
@@ -84,6 +84,7 @@ def link(shmring_pool: shmring.Pool, partner: Partner) -> LinkOpener:
             "send": 4,
             "receive": 4,
             "cycle_ns": 2 * MS,
+            "watchdog_ns": None,
         }
         channel = shmring_pool.open_netflux(name, **(given | options))  # type: ignore[typeddict-item]
         partner.other = channel.local

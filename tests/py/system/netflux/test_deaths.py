@@ -42,7 +42,7 @@ def stale_event(channel: Any) -> Any:
             return item
 
 
-def follows(partner: Any, on_stale: str, here: Any) -> None:
+def follows(partner: Any, on_stale: str, here: Any, eventually: Any) -> None:
     """What the partner gets from now on is what was declared."""
     if on_stale == "stop":
         partner.empty()
@@ -54,10 +54,9 @@ def follows(partner: Any, on_stale: str, here: Any) -> None:
     partner.recv_until(wanted)
     partner.empty()
     assert {partner.recv().values for _ in range(20)} == {wanted}
-    link = here.link()
-    assert link.sent_stale >= 20
-    # not one datagram behind the deadline had the old values
-    assert on_stale == "keep" or link.sent_stale - link.sent_failsafe in (0, 1)
+    eventually(lambda: here.link().sent_stale >= 20)
+    if on_stale == "failsafe":  # not one datagram behind the deadline had the old values
+        eventually(lambda: here.link().sent_stale == here.link().sent_failsafe)
 
 
 @pytest.mark.parametrize("stale_ns", [0, 60 * MS], ids=["death", "age"])
@@ -80,19 +79,19 @@ def test_a_writer_that_is_killed(
         # on a busy machine the writer itself may have been too old at times; then this is the first
         assert event.timestamp_ns <= last.timestamp_ns + stale_ns
     eventually(lambda: not here.link().fresh)
-    follows(partner, on_stale, here)
+    follows(partner, on_stale, here, eventually)
     here.update(b"more")
     partner.recv_until(b"more")
-    eventually(lambda: here.link().fresh or stale_ns)
 
 
-def test_stale_is_stale_at_the_set_age_and_not_a_cycle_later(link: Any, partner: Any) -> None:
+def test_stale_is_stale_at_the_set_age_and_not_a_cycle_later(
+    link: Any, partner: Any, eventually: Any
+) -> None:
     here = link(on_stale="failsafe", stale_ns=100 * MS, failsafe=b"safe", values=b"once")
     event = stale_event(here)
     assert event.timestamp_ns == here.sent_values().timestamp_ns + 100 * MS
     partner.recv_until(b"safe")
-    link_now = here.link()
-    assert link_now.sent_failsafe == link_now.sent_stale > 0
+    eventually(lambda: here.link().sent_failsafe == here.link().sent_stale > 0)
 
 
 def test_a_writer_that_leaves_in_order_is_gone_as_well(
@@ -156,7 +155,6 @@ def test_the_cycle_goes_on_when_its_worker_is_killed(
             assert here.snapshot().values == b"back"
             time.sleep(0.001)
 
-    here.configure(watchdog_ns=None)
     loop = threading.Thread(target=control)
     loop.start()
     for _ in range(3):

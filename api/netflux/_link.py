@@ -111,6 +111,8 @@ class Link:
 
     def close(self) -> None:
         """Close the channel. Any number of times."""
+        with contextlib.suppress(shmring.ShmringError):  # so that the number seen is the last
+            self.send(False)
         self.look()
         self.stats()
         self.snapshot()

@@ -99,7 +99,7 @@ class NetfluxSender(Endpoint):
         # How `stop` left things.
         self._number = 0
         self._sent_ns = 0
-        self._feedback = 0
+        self._feedback: int | None = None
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -170,7 +170,10 @@ class NetfluxSender(Endpoint):
     def _own_link(self, sock: socket.socket) -> Link:
         """A link that never reads from its socket."""
         options = self._options(sock.family)
-        return Link(self._channel_name(), self.pool, sock, direction="tx", **options)
+        link = Link(self._channel_name(), self.pool, sock, direction="tx", **options)
+        if self._feedback is not None:
+            link.give_feedback(self._feedback)
+        return link
 
     def _options(self, family: int) -> dict[str, Any]:
         """What a link must be like to send for this sender."""
@@ -214,7 +217,7 @@ class NetfluxSender(Endpoint):
         """The feedback in what is sent: on a receiver's socket the number accepted last, else what
         `set_partner_seq_number` said last."""
         look = self._look() if self._running and self._shared else None
-        return self._feedback if look is None else look.partner_number
+        return (self._feedback or 0) if look is None else look.partner_number
 
     def set_partner_seq_number(self, seq_number: int) -> None:
         """Say what feedback to send, 0 to 255.
@@ -222,9 +225,9 @@ class NetfluxSender(Endpoint):
         On a receiver's socket it makes no difference: the worker itself sends the number accepted
         last, read at the moment of sending.
         """
-        self._feedback = seq_number
         if self._running and not self._shared:
             self._need_link().give_feedback(seq_number)
+        self._feedback = seq_number
 
     @property
     def stats(self) -> SenderStats:

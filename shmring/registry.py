@@ -73,14 +73,13 @@ def attach(
         paths.check_name("namespace", space)
         paths.check_name("channel name", name)
     found = _look(paths.ShmName(paths.channel_segment(space, name), space, channel=name))
-    engine = found.engine if found else ""
-    if engine == netflux_options.ENGINE:
+    if found and found.engine == netflux_options.ENGINE:
         return NetfluxChannel(
             name, namespace=space, mode=mode, reading=reading, send=send, receive=receive
         )
-    if send is not None or receive is not None:
+    if found and (send is not None or receive is not None):
         raise BadConfig(f"channel {name!r} is no Netflux channel: records do not go with it")
-    kind = RtpChannel if engine == rtp_options.ENGINE else Channel
+    kind = RtpChannel if found and found.engine == rtp_options.ENGINE else Channel
     return kind(name, namespace=space, mode=mode, reading=reading)
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
+import os
 import re
 import socket
+import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -17,6 +21,7 @@ import shmring
 from netflux import records
 from shmring._options import ChannelOptions
 from shmring.cli import COMMANDS
+from shmring.netflux.options import NetfluxOptions, SettingsOptions
 from shmring.rtp.options import RtpOptions
 from shmring.rtp.records import BlockOptions, FrameOptions
 from shmring.stats import ChannelStats, ReaderInfo, counter_names, histogram_names
@@ -99,7 +104,13 @@ def ids(block: Block) -> str:
     return block.place
 
 
-PAGES_THAT_RUN = ("README.md", "docs/guide.md", "docs/netflux-records.md", "docs/rtp.md")
+PAGES_THAT_RUN = (
+    "README.md",
+    "docs/guide.md",
+    "docs/netflux.md",
+    "docs/netflux-records.md",
+    "docs/rtp.md",
+)
 RUNNABLE = [block for block in blocks(*PAGES_THAT_RUN) if block.mark != "no-run"]
 
 
@@ -218,6 +229,105 @@ def test_the_table_of_rtp_counters_is_that_of_c(rtp_page: str, checkout: Path) -
     expected = re.findall(r'X\((\w+), (\w+), "([^"]*)"\)', table)
     listed = [(row[0].strip("`"), *row[1:]) for row in rows(rtp_page, "### RTP counters")]
     assert listed == expected
+
+
+# --- links ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def netflux_page() -> str:
+    return text_of("docs/netflux.md")
+
+
+@pytest.mark.parametrize(
+    ("what", "names"),
+    [
+        ("snapshot facts", [*shmring.NetfluxSnapshot._fields, "age_ns"]),
+        ("arrival facts", list(shmring.NetfluxValues._fields)),
+        ("event facts", list(shmring.NetfluxEvent._fields)),
+        ("events", [str(kind) for kind in shmring.NetfluxEventKind]),
+        ("facts of what is sent", list(shmring.SentValues._fields)),
+        ("settings", [*SettingsOptions.__annotations__, *shmring.NetfluxSettings._fields]),
+        ("options", list(NetfluxOptions.__annotations__.keys() - {"groups"})),
+        ("statistics", [name for name in dir(shmring.NetfluxStats) if not name.startswith("_")]),
+        ("public names", [name for name in shmring.__all__ if name.startswith("Netflux")]),
+        ("calls", [name for name in vars(shmring.NetfluxChannel) if not name.startswith("_")]),
+    ],
+)
+def test_the_netflux_page_names_everything(what: str, names: list[str], netflux_page: str) -> None:
+    assert names
+    shown = code(netflux_page)
+    missing = [name for name in names if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", shown)]
+    missing = [name for name in missing if not name.startswith("multicast")]
+    assert not missing, f"{what} that docs/netflux.md does not mention"
+
+
+def test_the_table_of_netflux_options_is_the_options(netflux_page: str) -> None:
+    listed = [row[0].strip("`") for row in rows(netflux_page, "## Options")]
+    assert listed == [
+        name
+        for name in NetfluxOptions.__annotations__
+        if name not in ChannelOptions.__annotations__
+    ]
+
+
+def test_the_tables_of_netflux_statistics_are_the_statistics(netflux_page: str) -> None:
+    facts = {field.name: field.metadata for field in dataclasses.fields(shmring.NetfluxLink)}
+    listed = rows(netflux_page, "### Netflux now") + rows(netflux_page, "### Netflux counters")
+    assert listed == [[f"`{n}`", fact["unit"], fact["meaning"]] for n, fact in facts.items()]
+
+
+def test_the_tables_of_netflux_statistics_are_those_of_c(netflux_page: str, checkout: Path) -> None:
+    source = (checkout / "csrc" / "proto" / "netflux" / "nfx_stats.h").read_text(encoding="utf-8")
+    for heading, name in (("counters", "NFX_COUNTERS"), ("histograms", "NFX_HISTOGRAMS")):
+        table = source.split(f"#define {name}(X)", 1)[1].split("\n\n", 1)[0]
+        entries = re.findall(r'X\((\w+), (?:(\w+), )?"([^"]*)"\)', table)
+        expected = [[part for part in entry if part] for entry in entries]
+        shown = rows(netflux_page, f"### Netflux {heading}")
+        assert sorted([row[0].strip("`"), *row[1:]] for row in shown) == sorted(expected)
+
+
+def test_the_example_of_controller_and_logger_runs(
+    plc_sim: Any, shmring_namespace: str, tmp_path: Path
+) -> None:
+    for block in blocks("docs/netflux.md"):
+        name = re.match(r"# (\w+\.py)", block.code)
+        if name:
+            (tmp_path / name[1]).write_text(block.code, encoding="utf-8")
+
+    def machine(plc: Any) -> None:
+        """Follows the speed it is told, and makes a part in each scan in which it runs."""
+        nonlocal parts
+        speed, run = struct.unpack("<f?3x", plc.received)
+        parts += run and logging.is_set()
+        plc.put(struct.pack("<fi", speed, parts))
+
+    parts, logging = 0, threading.Event()
+    plc = plc_sim("codesys5", receive=8, send=8, program=machine)
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments: object) -> subprocess.Popen[str]:
+            command = [sys.executable, "-W", "ignore::RuntimeWarning", *map(str, arguments)]
+            environment = os.environ | {"PYTHONSAFEPATH": "", "PYTHONPATH": str(tmp_path)}
+            pipe = subprocess.PIPE
+            program = subprocess.Popen(command, stdout=pipe, text=True, env=environment)
+            stack.callback(program.communicate)
+            stack.callback(program.kill)
+            return program
+
+        controller = start(tmp_path / "controller.py", *plc.address)
+        assert controller.stdout is not None
+        assert controller.stdout.readline() == "open\n"
+        logger = start(tmp_path / "logger.py")
+        assert logger.stdout is not None
+        assert logger.stdout.readline().count(",")
+        logging.set()
+        assert controller.wait(PATIENCE_S) == 0
+        logged, _ = logger.communicate(timeout=PATIENCE_S)
+        assert logger.returncode == 0
+    made = [int(line.split(",")[3]) for line in logged.splitlines() if line.count(",") == 3]
+    assert made == sorted(made)
+    assert made[-1] >= 100
 
 
 def test_the_readme_names_every_command() -> None:

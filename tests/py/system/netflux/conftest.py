@@ -75,7 +75,7 @@ def partner() -> Iterator[Partner]:
 
 @pytest.fixture
 def link(shmring_pool: shmring.Pool, partner: Partner) -> LinkOpener:
-    """Opens a link that talks to `partner`: 4 bytes each way, every 2 ms, no watchdog, unless said."""
+    """Opens a link that talks to `partner`: 4 bytes each way, every 2 ms, no watchdog."""
 
     def make(name: str = "plc", **options: Any) -> shmring.NetfluxChannel:
         given = {

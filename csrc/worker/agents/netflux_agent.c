@@ -9,8 +9,6 @@
 
 #define STRAYS_PER_TURN 64u
 
-_Static_assert(sizeof(nfx_stats_t) <= SHM_NETFLUX_STATS_BYTES, "statistics have their room");
-
 static size_t state_bytes(const shm_config_t *config)
 {
     (void)config;
@@ -43,7 +41,7 @@ static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
     netflux_agent_t *a = netflux_agent_of(ch);
     netflux_agent_receive(ch, now_mono_ns);
     agent_link_emit(ch, &a->link, now_mono_ns);
-    netflux_agent_send_due(ch, now_mono_ns);
+    netflux_agent_send_due(ch, rt_mono_ns()); /* reading may have taken a while */
     netflux_agent_tell(ch);
     netflux_agent_publish(ch);
     if (agent_stamp_deadline_ns(&a->ledger) <= now_mono_ns)
@@ -138,81 +136,6 @@ static int check_config(const wrk_channel_t *ch)
     return check_engine_config(ch);
 }
 
-/* --- what a predecessor left ---------------------------------------------------------------- */
-
-static uint64_t gauge(const nfx_stats_t *stats, nfx_gauge_id_t id)
-{
-    return rt_load_relaxed(&stats->gauges[id]);
-}
-
-static nfx_past_t past_of(const nfx_stats_t *stats)
-{
-    return (nfx_past_t){
-        .own_number = (uint8_t)gauge(stats, NFX_GAUGE_own_number),
-        .partner_number = (uint8_t)gauge(stats, NFX_GAUGE_partner_number),
-        .partner_known = gauge(stats, NFX_GAUGE_partner_known) != 0,
-        .alive = gauge(stats, NFX_GAUGE_alive) != 0,
-        .heard = gauge(stats, NFX_GAUGE_heard) != 0,
-        .fresh = gauge(stats, NFX_GAUGE_fresh) != 0,
-        .last_accepted_ns = (int64_t)gauge(stats, NFX_GAUGE_last_accepted_mono_ns),
-    };
-}
-
-/* It lies where clients may write. Returns whether there is one that can be gone on with. */
-static bool take_state(netflux_agent_t *a, int64_t now_mono_ns)
-{
-    shm_netflux_state_t *s = &a->state;
-    if (shm_netflux_state_get(a->engine, s) != 1)
-        return false;
-    if (shm_netflux_settings_check(&s->settings) < 0 || s->sending > 1 || s->failsafe > 2 ||
-        netflux_agent_feedback_check(s->feedback) < 0)
-        return false;
-    if (s->origin_mono_ns < 0 || s->origin_mono_ns > now_mono_ns + NFX_MAX_TIME_NS)
-        s->origin_mono_ns = RT_NEVER_NS;
-    return true;
-}
-
-static void take_box(netflux_agent_t *a)
-{
-    uint32_t stamp;
-    (void)shm_netflux_snapshot(a->engine, &a->record.head, &stamp, a->record.values,
-                               a->config.rx_payload_bytes);
-    if (a->state.failsafe != 0)
-        memcpy(a->failsafe + NFX_HEADER_BYTES,
-               shm_netflux_failsafe(a->engine, a->state.failsafe - 1), a->config.tx_payload_bytes);
-}
-
-static nfx_past_t past_of_config(const shm_netflux_config_t *c)
-{
-    return (nfx_past_t){.own_number = c->own_number,
-                        .partner_number = c->partner_number,
-                        .partner_known = c->partner_known != 0,
-                        .fresh = true};
-}
-
-static int start_session(wrk_channel_t *ch, int64_t now_mono_ns)
-{
-    netflux_agent_t *a = netflux_agent_of(ch);
-    nfx_stats_t *stats = (nfx_stats_t *)(void *)shm_netflux_stats(a->engine);
-    bool inherited = take_state(a, now_mono_ns);
-    if (!inherited)
-        a->state = (shm_netflux_state_t){.origin_mono_ns = RT_NEVER_NS,
-                                         .settings = a->config.settings,
-                                         .remote = ch->config.remote,
-                                         .sending = 1};
-    nfx_past_t past = inherited ? past_of(stats) : past_of_config(&a->config);
-    nfx_config_t config = netflux_agent_session_config(&a->config, &a->state.settings);
-    int rc = nfx_session_init(&a->session, &config, stats);
-    if (rc < 0)
-        return rc;
-    nfx_session_go_on(&a->session, &past, now_mono_ns);
-    if (!inherited)
-        return 0;
-    a->sequence = rt_load_relaxed(&stats->counters[NFX_COUNT_sent]);
-    take_box(a);
-    return 0;
-}
-
 static int take_remote(wrk_channel_t *ch)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
@@ -236,7 +159,7 @@ static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)
     a->link = (agent_link_t){.udp = &a->udp, .deliver = netflux_agent_arrived};
     a->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
     int rc = agent_link_open(ch, &a->link);
-    rc = rc ? rc : start_session(ch, now_mono_ns);
+    rc = rc ? rc : netflux_agent_session_open(ch, now_mono_ns);
     rc = rc ? rc : take_remote(ch);
     rc = rc ? rc : netflux_agent_tx_open(ch, now_mono_ns);
     rc = rc ? rc : wrk_watch(ch, &a->socket, a->udp.fd, 0);

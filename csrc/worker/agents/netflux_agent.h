@@ -1,7 +1,8 @@
 /* netflux_agent.h: the engine "netflux": cyclic exchange of the latest values with one partner.
  * Shared by its parts only:
  *
- *   netflux_agent.c           life: open, take over, close, hold, release, duties
+ *   netflux_agent.c           life: open, close, hold, release, duties
+ *   netflux_agent_state.c     how a link begins, or goes on behind a dead worker
  *   netflux_agent_tx.c        out box -> session -> socket, in cycles
  *   netflux_agent_rx.c        socket -> session -> in box and rx ring
  *   netflux_agent_request.c   what clients ask for, and the death of who wrote the values
@@ -75,6 +76,10 @@ static inline netflux_agent_t *netflux_agent_of(const wrk_channel_t *ch)
 {
     return ch->agent;
 }
+
+/* Fills state and session, from the configuration or from what a predecessor left. config and
+ * engine are set. Returns 0 or -EINVAL with a text. */
+int netflux_agent_session_open(wrk_channel_t *ch, int64_t now_mono_ns);
 
 /* --- sending --- */
 

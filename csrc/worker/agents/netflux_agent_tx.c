@@ -1,13 +1,9 @@
 /* netflux_agent_tx.c: from the out box to the socket, in cycles.
  *
- * At start - AGENT_LEAD_NS the worker calls. What has arrived is read, the newest values are
- * fetched and lie behind the place of the header; then the clock is read until the start. Only then
- * comes the header, for its feedback is to be the newest and watchdogs are to be judged at their
- * time: some 50 ns; then the send call.
- *
- *      looked at   start = instant of the grid, with align="wire" less the learnt way to the wire
- *      ----+---------+--------------> time
- *          | fetch   | header, send
+ * At start - AGENT_LEAD_NS the worker calls. What has arrived is read, the newest values and the
+ * newest feedback make the datagram; then the clock is read until the start; then comes the send
+ * call and nothing else. start = instant of the grid, with align="wire" less the learnt way to the
+ * wire.
  *
  * No send is repeated when the kernel has no room: the next cycle has newer values.
  *
@@ -156,11 +152,10 @@ static void put_back(wrk_channel_t *ch, unsigned index)
     failed(ch, index, ENOBUFS, rt_mono_ns());
 }
 
-static void send_one(wrk_channel_t *ch, const nfx_out_t *out, int64_t now_mono_ns)
+/* Everything but the send call. */
+static void build(wrk_channel_t *ch, const nfx_out_t *out, int64_t now_mono_ns)
 {
-    static const agent_outcomes_t OUTCOMES = {left, failed, put_back};
     netflux_agent_t *a = netflux_agent_of(ch);
-    agent_way_t way = {&a->udp, &a->link, &a->ledger, &a->block};
     agent_batch_t *b = &a->batch;
     uint8_t *datagram = out->source == NFX_FAILSAFE ? a->failsafe : a->datagram;
     uint32_t bytes = NFX_HEADER_BYTES + a->config.tx_payload_bytes;
@@ -177,31 +172,43 @@ static void send_one(wrk_channel_t *ch, const nfx_out_t *out, int64_t now_mono_n
     b->start_mono_ns[0] = out->due_ns - ahead_ns(ch);
     b->messages[0] = (udp_tx_t){.data = datagram, .len = bytes};
     agent_choose_stamps(ch, &a->ledger, b, now_mono_ns);
-    agent_send(ch, &way, b, &OUTCOMES);
+}
+
+/* The instant that is served now: one so near that it is spun for counts as come, unless a watchdog
+ * ends before it. */
+static int64_t instant_to_serve(const wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    const nfx_session_t *s = &netflux_agent_of(ch)->session;
+    int64_t due = nfx_session_send_due_ns(s);
+    if (due == RT_NEVER_NS || due - ahead_ns(ch) > now_mono_ns + AGENT_LEAD_NS)
+        return now_mono_ns;
+    if (nfx_session_deadline_ns(s) < due) {
+        agent_spin_until(due - ahead_ns(ch));
+        now_mono_ns = rt_mono_ns();
+    }
+    return now_mono_ns > due ? now_mono_ns : due;
 }
 
 void netflux_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
 {
+    static const agent_outcomes_t OUTCOMES = {left, failed, put_back};
     netflux_agent_t *a = netflux_agent_of(ch);
+    agent_way_t way = {&a->udp, &a->link, &a->ledger, &a->block};
     if (a->held || ch->failed)
         return;
     netflux_agent_look(ch, now_mono_ns);
     if (may_begin(a))
         begin(ch, now_mono_ns);
-    int64_t now = now_mono_ns;
-    int64_t due = nfx_session_send_due_ns(&a->session);
-    if (due != RT_NEVER_NS && due - ahead_ns(ch) <= now + AGENT_LEAD_NS) {
-        agent_spin_until(due - ahead_ns(ch));
-        now = rt_mono_ns();
-        now = now > due ? now : due;
-    }
     nfx_out_t out;
-    if (nfx_session_emit(&a->session, &out, now))
-        send_one(ch, &out, now);
+    if (nfx_session_emit(&a->session, &out, instant_to_serve(ch, now_mono_ns))) {
+        build(ch, &out, now_mono_ns);
+        agent_spin_until(a->batch.start_mono_ns[0]);
+        agent_send(ch, &way, &a->batch, &OUTCOMES);
+    }
     if (!waits_for_values(a))
-        netflux_agent_resume(ch, now);
-    else if (a->look_at_ns <= now)
-        look_later(a, now);
+        netflux_agent_resume(ch, now_mono_ns);
+    else if (a->look_at_ns <= now_mono_ns)
+        look_later(a, now_mono_ns);
 }
 
 /* --- open ----------------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,7 @@ class Link:
                 f"netflux exchanges data through the compiled package shmring, which cannot be "
                 f"imported here ({_missing}); records and statistics work without"
             ) from _missing
+        self._pid = os.getpid()
         self.tx_size = tx_size
         self.family = sock.family
         self.channel: NetfluxChannel = shmring.open_netflux(
@@ -175,7 +177,12 @@ class Link:
         self.channel.set_feedback(number)
 
     def send(self, on: bool) -> None:
-        """Begin, or go on, to send; or send nothing. Raises ShmringError."""
+        """Begin, or go on, to send; or send nothing. Raises ShmringError.
+
+        Does nothing in a child after fork: the link is its parent's.
+        """
+        if os.getpid() != self._pid:
+            return
         if on:
             self.channel.start_sending()
         else:

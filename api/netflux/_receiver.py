@@ -170,26 +170,34 @@ class NetfluxReceiver(Endpoint):
             reader.join(JOIN_S)
 
     def _open(self) -> None:
+        try:
+            self._open_for(self._guest)
+        except Exception:
+            if self._guest is None:
+                raise
+            self._open_for(None)  # what is wrong with the guest, its own start will say
+
+    def _open_for(self, guest: NetfluxSender | None) -> None:
         remote = self.source
-        if remote is None and self._guest is not None:
-            remote = (self._guest.remote_ip, self._guest.remote_port)
+        if remote is None and guest is not None:
+            remote = (guest.remote_ip, guest.remote_port)
         sock = bound_socket(self.bind_address, self.local_port, remote, reuse=self.reuse)
         try:
-            self._use(self._make_link(sock))
+            self._use(self._make_link(sock, guest))
         except BaseException:
             sock.close()
             raise
         sock.owner = self
         self._socket = sock
 
-    def _make_link(self, sock: LinkSocket) -> Link:
+    def _make_link(self, sock: LinkSocket, guest: NetfluxSender | None) -> Link:
         options: dict[str, Any] = {
             "rx_size": check_size(self.data_size),
-            "watch_ns": interval_ns("watch_interval", self._watch_interval),
+            "watch_ns": self._watch_ns(),
             "keep": bool(self._keep),
         }
-        if self._guest is not None:
-            options |= self._guest._options(sock.family)
+        if guest is not None:
+            options |= guest._options(sock.family)
         if self.source is not None:
             source = resolve(*self.source, sock.family)
             if options.setdefault("remote", source) != source:
@@ -212,13 +220,18 @@ class NetfluxReceiver(Endpoint):
             link = self._need_link()
             if self._guest is guest and link.tx_size == guest.data_size:
                 return link
-            self._guest = guest
             self._rest_numbers = (self.partner_seq_number, self.current_feedback_seq_number)
             self._rest_data = self._newest()
             self._rest = self._state()
+            self._started_ns = time.monotonic_ns()
             link.close()
-            link = self._make_link(self._socket)
+            try:
+                link = self._make_link(self._socket, guest)
+            except BaseException:
+                self._use(self._make_link(self._socket, None))
+                raise
             self._use(link)
+            self._guest = guest
             return link
 
     # --- what it shows ------------------------------------------------------------------------
@@ -373,7 +386,7 @@ class NetfluxReceiver(Endpoint):
                 with self._lifecycle:  # a sender may have had it replaced
                     if self._link is link:
                         return
-                    link = self._need_link()
+                    link, patience = self._need_link(), self._patience()
                 continue
             except Exception as caught:
                 self._fault = f"Receive error: {caught}"

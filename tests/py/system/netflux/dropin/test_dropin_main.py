@@ -365,11 +365,33 @@ def test_a_port_in_use(make, partner, capsys):
     assert not main.sender.running
 
 
-def test_a_sender_that_fails_stops_the_receiver(make, capsys):
-    main = make(0, 2001, begin=False, remote_ip="no such host", verbose=True)
+@pytest.mark.parametrize("wrong", [{"remote_ip": "no such host"}, {"send_interval": 0.00001}])
+def test_a_sender_that_fails_stops_the_receiver(make, partner, capsys, wrong):
+    main = make(0, partner.port, begin=False, verbose=True, **wrong)
     assert main.start() is False
+    assert main.sender.error
+    assert main.sender.error_message.startswith("Failed to start sender: ")
+    assert main.sender.error_message in capsys.readouterr().out
     assert not main.receiver.running
-    assert "no such host" in capsys.readouterr().out or main.receiver.error_message
+    main.remote_ip, main.send_interval = "127.0.0.1", 0.002
+    assert main.start()
+    assert partner.take()[0] == 1
+
+
+def test_a_child_does_not_disturb_its_parent(link, partner, eventually):
+    main = link()
+    partner.take()
+    child = os.fork()
+    if child == 0:
+        main.stop()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    partner.drain()
+    for _ in range(10):
+        partner.take()
+    partner.send(1, NetfluxData(value3=5).to_bytes())
+    eventually(lambda: main.data_recv.value3 == 5)
+    assert not main.receiver.error
 
 
 def test_what_it_prints(make, partner, capsys):

@@ -332,6 +332,36 @@ def test_a_guest_that_comes_and_goes(make, receiver, partner, eventually):
     assert receiver.running
 
 
+def test_values_of_before_a_guest_came(make, shmring_pool, partner, eventually):
+    received = []
+    receiver = NetfluxReceiver(
+        0, received.append, 4, 1.0, bind_address=partner.host, pool=shmring_pool
+    )
+    assert receiver.start()
+    partner.to = receiver._socket.getsockname()[:2]
+    partner.send(1, VALUES)
+    eventually(lambda: received == [VALUES])
+    make(peer_socket=receiver._socket)
+    eventually(lambda: receiver.get_stats().watchdog_timeout)
+    eventually(lambda: received == [VALUES, bytes(4)])
+    assert receiver.get_last_data() == bytes(4)
+    partner.send(2, b"next")
+    eventually(lambda: received[-1] == b"next")
+    assert not receiver.get_stats().watchdog_timeout
+    receiver.stop()
+
+
+def test_a_guest_that_cannot_be(shmring_pool, receiver, partner, eventually):
+    for wrong in ({"on_stale": "explode"}, {"send_interval": 0}):
+        options = {"peer_socket": receiver._socket, "pool": shmring_pool} | wrong
+        sender = NetfluxSender(partner.host, partner.port, lambda: VALUES, 4, **options)
+        assert sender.start() is False
+        assert next(iter(wrong)) in sender.error_message
+    partner.send(1, b"here")
+    eventually(lambda: receiver.get_last_data() == b"here")
+    assert not receiver.error
+
+
 def test_a_host_that_goes_first(make, receiver, partner, eventually):
     sender = make(peer_socket=receiver._socket)
     partner.take()

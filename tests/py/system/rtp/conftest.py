@@ -15,6 +15,17 @@ LOOPBACK = "127.0.0.1"
 PATIENCE_S = 20.0
 SSRC = 0x5EED
 
+# For a machine that stops anybody for a tenth of a second: a client that is late for a slot has its
+# packet sent late instead of a gap, and a packet that is late by so much is played all the same.
+# The reader of a stream waits longer for its beginning than for its end.
+STEADY: dict[str, Any] = {
+    "ptime_ns": 5_000_000,
+    "tolerance_ns": 10_000_000_000,
+    "min_delay_ns": 400_000_000,
+    "first_delay_ns": 400_000_000,
+    "max_delay_ns": 800_000_000,
+}
+
 _HEADER = struct.Struct(">BBHII")
 
 
@@ -126,10 +137,10 @@ def peer() -> Iterator[Peer]:
 
 @pytest.fixture
 def mic(shmring_pool: shmring.Pool, peer: Peer) -> Callable[..., shmring.RtpChannel]:
-    """Opens an RTP channel that talks to `peer`, whose packets are 5 ms long unless said."""
+    """Opens an RTP channel that talks to `peer`, with the options of STEADY unless said."""
 
     def make(name: str = "mic", **options: Any) -> shmring.RtpChannel:
-        given = {"local": (LOOPBACK, 0), "remote": peer.address, "ptime_ns": 5_000_000}
+        given = STEADY | {"local": (LOOPBACK, 0), "remote": peer.address}
         channel = shmring_pool.open_rtp(name, **(given | options))
         peer.other = channel.local
         return channel
@@ -141,12 +152,12 @@ def mic(shmring_pool: shmring.Pool, peer: Peer) -> Callable[..., shmring.RtpChan
 def pair(
     shmring_pool: shmring.Pool,
 ) -> Callable[..., tuple[shmring.RtpChannel, shmring.RtpChannel]]:
-    """Opens two RTP channels, each the other's remote, whose packets are 5 ms long unless said."""
+    """Opens two RTP channels, each the other's remote, with the options of STEADY unless said."""
 
     def make(
         *, here: dict[str, Any] | None = None, there: dict[str, Any] | None = None, **options: Any
     ) -> tuple[shmring.RtpChannel, shmring.RtpChannel]:
-        given = {"ptime_ns": 5_000_000} | options
+        given = STEADY | options
         ports = _free_ports()
         left, right = [(LOOPBACK, port) for port in ports]
         return (
@@ -155,6 +166,21 @@ def pair(
         )
 
     return make
+
+
+@pytest.fixture
+def items() -> Callable[..., Iterator[Any]]:
+    """What comes, until nothing does for a while."""
+
+    def read(ch: shmring.RtpChannel, quiet_s: float = 1.0) -> Iterator[Any]:
+        try:
+            yield ch.recv(timeout=PATIENCE_S)
+            while True:
+                yield ch.recv(timeout=quiet_s)
+        except shmring.ReceiveTimeout:
+            return
+
+    return read
 
 
 def _free_ports() -> list[int]:

@@ -10,7 +10,7 @@ import signal
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -35,17 +35,10 @@ def stream(peer: Any, order: Iterable[int], *, pace_s: float = PTIME_S, **how: A
         peer.send(number, number * STEP, b"%d" % number, **how)
 
 
-def items(ch: shmring.RtpChannel) -> Iterator[Any]:
-    """What comes, until nothing does for a while."""
-    try:
-        while True:
-            yield ch.recv(timeout=0.5)
-    except shmring.ReceiveTimeout:
-        return
-
-
-def frames(ch: shmring.RtpChannel) -> list[RtpFrame]:
-    return [item for item in items(ch) if isinstance(item, RtpFrame)]
+@pytest.fixture
+def frames(items: Any) -> Callable[[shmring.RtpChannel], list[RtpFrame]]:
+    """The frames of what comes until nothing does for a while."""
+    return lambda ch: [item for item in items(ch) if isinstance(item, RtpFrame)]
 
 
 def numbers(got: Iterable[RtpFrame]) -> list[int]:
@@ -56,7 +49,7 @@ def numbers(got: Iterable[RtpFrame]) -> list[int]:
 
 
 @pytest.mark.parametrize("delivery", ["playout", "in_order", "as_arrived"])
-def test_frames_as_they_were_sent(mic: Mic, peer: Any, delivery: str) -> None:
+def test_frames_as_they_were_sent(mic: Mic, peer: Any, delivery: str, frames: Any) -> None:
     ch = mic(delivery=delivery)
     for number in range(65530, 65550):
         peer.send(
@@ -87,7 +80,7 @@ def test_frames_as_they_were_sent(mic: Mic, peer: Any, delivery: str) -> None:
 
 
 def test_frames_are_not_given_out_before_they_are_due(mic: Mic, peer: Any) -> None:
-    ch = mic(first_delay_ns=60 * MS, min_delay_ns=60 * MS)
+    ch = mic()
     thread = threading.Thread(target=stream, args=(peer, range(20)))
     thread.start()
     got = []
@@ -96,7 +89,7 @@ def test_frames_are_not_given_out_before_they_are_due(mic: Mic, peer: Any) -> No
         assert ch.now_ns() >= item.due_ns
         got.append(item)
     thread.join()
-    assert got[-1].due_ns - got[-1].timestamp_ns > 30 * MS
+    assert got[-1].due_ns - got[-1].timestamp_ns > 200 * MS
 
 
 def test_samples_of_what_comes(mic: Mic, peer: Any) -> None:
@@ -119,8 +112,10 @@ def test_samples_of_what_comes(mic: Mic, peer: Any) -> None:
 
 
 @pytest.mark.parametrize("delivery", ["playout", "in_order"])
-def test_disorder_and_duplicates_are_put_right(mic: Mic, peer: Any, delivery: str) -> None:
-    ch = mic(delivery=delivery, min_delay_ns=80 * MS, first_delay_ns=80 * MS)
+def test_disorder_and_duplicates_are_put_right(
+    mic: Mic, peer: Any, delivery: str, frames: Any
+) -> None:
+    ch = mic(delivery=delivery)
     rng = random.Random(5)
     order = list(range(5))
     for block in range(5, 85, 4):
@@ -138,7 +133,7 @@ def test_disorder_and_duplicates_are_put_right(mic: Mic, peer: Any, delivery: st
     assert stats.lost == 0
 
 
-def test_a_lost_frame_is_an_erasure_and_leaves_no_trace(mic: Mic, peer: Any) -> None:
+def test_a_lost_frame_is_an_erasure_and_leaves_no_trace(mic: Mic, peer: Any, items: Any) -> None:
     ch = mic()
     stream(peer, [number for number in range(100) if number not in (40, 60, 61)])
     got = list(items(ch))
@@ -169,16 +164,18 @@ def test_in_order_delivers_at_once(mic: Mic, peer: Any) -> None:
     assert ch.now_ns() < got[-1].due_ns
 
 
-def test_a_late_frame_is_counted(mic: Mic, peer: Any) -> None:
-    ch = mic(max_delay_ns=40 * MS)
-    stream(peer, [*range(20), *range(21, 45), 20, *range(45, 50)])
+def test_a_late_frame_is_counted(mic: Mic, peer: Any, frames: Any) -> None:
+    ch = mic(min_delay_ns=300 * MS, first_delay_ns=300 * MS, max_delay_ns=300 * MS)
+    stream(peer, [*range(20), *range(21, 111), 20, *range(111, 116)])
     assert 20 not in numbers(frames(ch))
     stats = ch.stats().rtp
     assert stats.late == 1
     assert stats.lost == 0
 
 
-def test_a_dry_buffer_conceals_and_then_takes_it_for_a_pause(mic: Mic, peer: Any) -> None:
+def test_a_dry_buffer_conceals_and_then_takes_it_for_a_pause(
+    mic: Mic, peer: Any, items: Any
+) -> None:
     ch = mic(conceal_ns=50 * MS)
     stream(peer, range(20))
     got = list(items(ch))
@@ -191,7 +188,7 @@ def test_a_dry_buffer_conceals_and_then_takes_it_for_a_pause(mic: Mic, peer: Any
 # --- whose packets --------------------------------------------------------------------------------
 
 
-def test_a_source_has_to_prove_itself(mic: Mic, peer: Any) -> None:
+def test_a_source_has_to_prove_itself(mic: Mic, peer: Any, frames: Any) -> None:
     ch = mic(delivery="as_arrived", min_sequential=5)
     for number in (1, 9, 3, 700):
         peer.send(number, 0, b"x")
@@ -202,8 +199,8 @@ def test_a_source_has_to_prove_itself(mic: Mic, peer: Any) -> None:
     assert ch.stats().rtp.on_probation >= 4
 
 
-def test_a_flood_of_made_up_sources_keeps_nobody_out(mic: Mic, peer: Any) -> None:
-    ch = mic()
+def test_a_flood_of_made_up_sources_keeps_nobody_out(mic: Mic, peer: Any, frames: Any) -> None:
+    ch = mic(delivery="as_arrived")
     made_up = random.Random(5)
     for number in range(100):
         for _ in range(20):
@@ -216,7 +213,7 @@ def test_a_flood_of_made_up_sources_keeps_nobody_out(mic: Mic, peer: Any) -> Non
     assert got[-1] == 99
 
 
-def test_another_source_takes_over(mic: Mic, peer: Any) -> None:
+def test_another_source_takes_over(mic: Mic, peer: Any, items: Any) -> None:
     ch = mic()
     stream(peer, range(20))
     stream(peer, range(5000, 5020), ssrc=0xBEEF)
@@ -230,7 +227,7 @@ def test_another_source_takes_over(mic: Mic, peer: Any) -> None:
     assert (stats.source_changes, stats.remote_ssrc) == (1, 0xBEEF)
 
 
-def test_only_the_expected_source(mic: Mic, peer: Any) -> None:
+def test_only_the_expected_source(mic: Mic, peer: Any, frames: Any) -> None:
     ch = mic(delivery="as_arrived", expected_ssrc=7)
     stream(peer, range(5), pace_s=0.001)
     stream(peer, range(5), pace_s=0.001, ssrc=7)
@@ -238,7 +235,7 @@ def test_only_the_expected_source(mic: Mic, peer: Any) -> None:
     assert ch.stats().rtp.foreign == 5
 
 
-def test_a_restart_is_followed(mic: Mic, peer: Any) -> None:
+def test_a_restart_is_followed(mic: Mic, peer: Any, items: Any) -> None:
     ch = mic()
     stream(peer, range(20))
     stream(peer, range(30000, 30020))
@@ -281,7 +278,7 @@ def test_garbage_is_counted_and_dropped(mic: Mic, peer: Any, eventually: Any) ->
     assert ch.state == "open"
 
 
-def test_the_wildest_sequence_numbers(mic: Mic, peer: Any) -> None:
+def test_the_wildest_sequence_numbers(mic: Mic, peer: Any, frames: Any) -> None:
     ch = mic()
     for number in (65535, 0, 1, 32768, 32767, 65535, 2, 3, 4, 5, 6):
         peer.send(number, number * STEP, b"%d" % number)
@@ -296,9 +293,11 @@ import sys, shmring
 ch = shmring.attach("mic", reading=sys.argv[1] if len(sys.argv) > 1 else None)
 ch.try_recv()
 print("ready", flush=True)
+patience_s = 20  # until it begins
 try:
     while True:
-        item = ch.recv(timeout=1.5)
+        item = ch.recv(timeout=patience_s)
+        patience_s = 1.5
         if isinstance(item, shmring.RtpFrame):
             print(item.sequence, item.due_ns, item.data.decode(), flush=True)
 except shmring.ReceiveTimeout:
@@ -313,7 +312,7 @@ def lines(process: Any) -> list[str]:
     return got
 
 
-def test_every_process_reads_the_same_frames(mic: Mic, peer: Any, python: Any) -> None:
+def test_every_process_reads_the_same_frames(mic: Mic, peer: Any, python: Any, frames: Any) -> None:
     ch = mic()
     others = [python(READER) for _ in range(2)]
     for other in others:
@@ -385,7 +384,7 @@ def test_iterating_and_asyncio(mic: Mic, peer: Any) -> None:
 
 
 def test_a_killed_worker_costs_no_more_than_what_it_held(
-    mic: Mic, peer: Any, shmring_pool: shmring.Pool
+    mic: Mic, peer: Any, shmring_pool: shmring.Pool, eventually: Any
 ) -> None:
     ch = mic()
     thread = threading.Thread(target=stream, args=(peer, range(100)))
@@ -394,13 +393,16 @@ def test_a_killed_worker_costs_no_more_than_what_it_held(
         pass
     os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)
     thread.join()
-    got = numbers(frames(ch))
+    eventually(lambda: ch.epoch == 2)
+    stream(peer, range(100, 120))
+    got: list[int] = []
+    while not got or got[-1] != 119:
+        if isinstance(item := ch.recv(timeout=WAIT_S), RtpFrame):
+            got.append(int(item.data))
     assert got == sorted(set(got))
-    assert got[-1] == 99
-    assert ch.epoch == 2
 
 
-def test_statistics_of_a_stream(mic: Mic, peer: Any) -> None:
+def test_statistics_of_a_stream(mic: Mic, peer: Any, frames: Any) -> None:
     ch = mic()
     stream(peer, range(60))
     assert len(frames(ch)) >= 59
@@ -412,7 +414,7 @@ def test_statistics_of_a_stream(mic: Mic, peer: Any) -> None:
     assert rtp.highest_seq == 59
     assert rtp.jitter_ns >= 0
     assert rtp.jitter_units == pytest.approx(rtp.jitter_ns * 8000 / 1e9, abs=2)
-    assert 0 < rtp.target_ns <= 200 * MS
+    assert 400 * MS <= rtp.target_ns <= 800 * MS
     assert rtp.to_dict() == stats.to_dict()["rtp"]
     ch.reset_stats()
     assert ch.stats().rtp.received == 0

@@ -19,8 +19,10 @@ from shmring.rtp.extension import elements
 
 MS = 1_000_000
 PTIME_NS = 5 * MS
+TOLERANCE_NS = 50_000  # the default: what comes later is an underrun
 STEP = 40  # samples of 5 ms at 8 kHz
 FRAME = bytes(STEP)
+BATCH = 64  # packets in one call, at most
 
 Mic = Callable[..., shmring.RtpChannel]
 
@@ -170,17 +172,19 @@ def test_talk_spurts(mic: Mic, peer: Any, eventually: Any) -> None:
 
 def test_a_pause_of_known_length(mic: Mic, peer: Any, eventually: Any) -> None:
     ch = mic()
+    ch.stop()
     ch.send_many([FRAME] * 2)
-    ch.pause(10 * STEP)
+    ch.pause(100 * STEP)
     ch.send_many([FRAME] * 2)
+    ch.start()
     wires = peer.recv_all(4)
-    assert steps(wires) == [STEP, 11 * STEP, STEP]
+    assert steps(wires) == [STEP, 101 * STEP, STEP]
     assert [wire.marker for wire in wires] == [True, False] * 2
     eventually(lambda: ch.stats().rtp.spurts == 2)
 
 
 def test_an_empty_queue_resumes_on_the_same_grid(mic: Mic, peer: Any, eventually: Any) -> None:
-    ch = mic(underrun="resume")
+    ch = mic(underrun="resume", tolerance_ns=TOLERANCE_NS)
     ch.send(FRAME)
     first = peer.recv()
     time.sleep(0.05)
@@ -195,7 +199,7 @@ def test_an_empty_queue_resumes_on_the_same_grid(mic: Mic, peer: Any, eventually
 
 
 def test_an_empty_queue_that_catches_up(mic: Mic, peer: Any) -> None:
-    ch = mic(underrun="catch_up")
+    ch = mic(underrun="catch_up", tolerance_ns=TOLERANCE_NS)
     ch.send(FRAME)
     wires = [peer.recv()]
     time.sleep(0.05)
@@ -205,13 +209,14 @@ def test_an_empty_queue_that_catches_up(mic: Mic, peer: Any) -> None:
     assert ch.stats().rtp.skipped_slots == 0
 
 
-def test_an_empty_queue_that_is_filled(mic: Mic, peer: Any) -> None:
-    ch = mic(underrun="fill", fill_packets=4)
+def test_an_empty_queue_that_is_filled(mic: Mic, peer: Any, eventually: Any) -> None:
+    ch = mic(underrun="fill", fill_packets=4, tolerance_ns=TOLERANCE_NS)
     ch.send(b"\0" * STEP)
     wires = peer.recv_all(5)
     assert steps(wires) == [STEP] * 4
     assert {wire.payload for wire in wires[1:]} == {b"\xff" * STEP}
     assert peer.nothing_more()
+    eventually(lambda: ch.stats().rtp.filled >= 4)
     assert ch.stats().rtp.filled == 4
 
 
@@ -277,7 +282,7 @@ sys.stdin.read()
 
 
 def test_a_stall_makes_no_gap_while_the_queue_lasts(mic: Mic, peer: Any, python: Any) -> None:
-    ch = mic()
+    ch = mic(start_delay_ns=1000 * MS, tolerance_ns=TOLERANCE_NS)
     process = python(STALLING)
     wires = peer.recv_all(80)
     assert [wire.payload for wire in wires] == [b"%d" % i for i in range(80)]
@@ -290,7 +295,7 @@ def test_a_stall_makes_no_gap_while_the_queue_lasts(mic: Mic, peer: Any, python:
 def test_a_killed_producer_leaves_its_frames_and_the_stream_goes_on(
     mic: Mic, peer: Any, python: Any
 ) -> None:
-    ch = mic(start_delay_ns=200 * MS)
+    ch = mic(start_delay_ns=1000 * MS)
     process = python(STALLING)
     peer.recv()
     process.kill()
@@ -316,8 +321,9 @@ def test_a_killed_worker_repeats_nothing(
         wires.append(peer.recv())
     payloads = [wire.payload for wire in wires]
     assert len(set(payloads)) == len(payloads)
-    # At most what was being handed over at that moment is missing: one packet, or none.
-    assert len(wires) >= 200
+    # At most what was being handed over at that moment is missing: one packet, or none; a batch of
+    # a worker that was late.
+    assert len(wires) >= 201 - BATCH
     assert len({wire.sequence for wire in wires}) == len(wires)
     assert {wire.ssrc for wire in wires} == {ch.ssrc}
     assert all(step % STEP == 0 and step > 0 for step in steps(wires))

@@ -117,9 +117,7 @@ def engine_request(name: str, body: bytes, fds: Sequence[int] = ()) -> Request:
 def parse_channels(body: bytes) -> list[str]:
     """The names in a reply to LIST."""
     whole = len(body) // CHANNEL.size * CHANNEL.size
-    return [
-        raw.split(b"\0", 1)[0].decode("ascii") for (raw,) in CHANNEL.iter_unpack(body[:whole])
-    ]
+    return [raw.split(b"\0", 1)[0].decode("ascii") for (raw,) in CHANNEL.iter_unpack(body[:whole])]
 
 
 class Connection:

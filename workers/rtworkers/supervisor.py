@@ -301,9 +301,9 @@ class Supervisor:
                 return
             self._stopping = True
             self._leave = leave
-        if self._thread is threading.current_thread():
-            return  # called by the garbage collector, amid a round: the thread finishes by itself
-        os.eventfd_write(self._wake_fd, 1)
+            if self._thread is threading.current_thread():
+                return  # called by the garbage collector, amid a round: it finishes by itself
+            os.eventfd_write(self._wake_fd, 1)
         if self._thread is not None:
             self._thread.join()
         else:
@@ -311,7 +311,9 @@ class Supervisor:
 
     def finish(self) -> None:
         """The last thing the supervisor's thread does."""
-        if self._leave:
+        with self._lock:  # it may have seen that it is to stop before it was woken for that
+            leave = self._leave
+        if leave:
             for slot in self._slots.values():
                 _let_go.append(slot.process)
                 slot.close()
@@ -604,9 +606,7 @@ class Supervisor:
 _supervisors: weakref.WeakSet[Supervisor] = weakref.WeakSet()
 
 
-def _supervise(
-    reference: weakref.ref[Supervisor], epoll: select.epoll, wake_fd: int
-) -> None:
+def _supervise(reference: weakref.ref[Supervisor], epoll: select.epoll, wake_fd: int) -> None:
     """Body of the supervisor's thread. Between two rounds it holds no reference to its pool."""
     timeout: float | None = 0.0
     while True:

@@ -88,6 +88,25 @@ static inline udp_addr_t io_addr(const char *host, uint16_t port)
     return addr;
 }
 
+static inline bool io_has_six(void)
+{
+    int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in6 at = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    bool has = fd >= 0 && bind(fd, (struct sockaddr *)&at, sizeof at) == 0;
+    if (fd >= 0)
+        close(fd);
+    return has;
+}
+
+/* The host; where this one has no IPv6, IPv4's in place of "::1". */
+static inline const char *io_host(const char *host)
+{
+    if (strcmp(host, "::1") != 0 || io_has_six())
+        return host;
+    (void)printf("       no IPv6 here: IPv4 instead\n");
+    return "127.0.0.1";
+}
+
 static inline udp_config_t io_config(void)
 {
     udp_config_t cfg = udp_config_default();
@@ -108,7 +127,7 @@ static inline bool io_opened(udp_t *udp, const udp_config_t *cfg)
 static inline bool io_pair(udp_t *tx, udp_t *rx, const udp_config_t *base, const char *host)
 {
     udp_config_t cfg = *base;
-    cfg.local = io_addr(host, 0);
+    cfg.local = io_addr(io_host(host), 0);
     cfg.connected = false;
     tx->fd = -1;
     tx->rx_pool = NULL;

@@ -129,7 +129,7 @@ static void test_the_longest_datagrams_arrive(void)
         const char *host;
         uint32_t longest;
     } cases[] = {{"127.0.0.1", UDP_MAX_PAYLOAD}, {"::1", 65527}};
-    for (size_t c = 0; c < 2; c++) {
+    for (size_t c = 0; c < (io_has_six() ? 2 : 1); c++) {
         for (int gso = 0; gso < 2; gso++) {
             udp_t tx, rx;
             udp_config_t cfg = io_config();

@@ -32,8 +32,8 @@ ADDRESS_CACHE = 4096
 TAP_LOOK_S = 0.001
 ROOM_LOOK_S = 0.001
 FLUSH_LOOK_S = 0.0002
-# The worker gives a stamp 2 ms to come.
-REPORTS_FOLLOW_S = 0.01
+# The worker gives a stamp 2 ms to come; on a busy machine it may be stopped meanwhile.
+REPORTS_FOLLOW_S = 0.2
 _MODES = ("rw", "r")
 _READINGS = {"broadcast": lib.SHM_READ_BROADCAST, "shared": lib.SHM_READ_SHARED}
 _READING_NAMES = {number: name for name, number in _READINGS.items()}
@@ -106,6 +106,7 @@ class Channel(Core):
         self._link = Link(self._segment)
         self._reports = ffi.new("report_reader_t *")
         lib.report_reader_init(self._reports, self._segment)
+        self._never_reported = 0
         self._closed = False
         _channels.add(self)
 
@@ -217,7 +218,7 @@ class Channel(Core):
 
         timeout: seconds; None: for ever. Raises `SendTimeout`, `ChannelClosed`. Packets that are
         due later are waited for as well; those of a held channel wait for `start`. Where every
-        packet is reported, the reports can be read afterwards: it waits up to 10 ms for those
+        packet is reported, the reports can be read afterwards: it waits up to 200 ms for those
         whose stamp is still to come.
         """
         until_ns = deadline(timeout)
@@ -237,7 +238,9 @@ class Channel(Core):
         if segment.config.reports != lib.SHM_REPORTS_ALL or not segment.config.report_slots:
             return
         until_ns = deadline(REPORTS_FOLLOW_S)
-        while lib.ring_reports_awaited(segment) and not has_passed(until_ns):
+        while (awaited := lib.ring_reports_awaited(segment)) > self._never_reported:
+            if has_passed(until_ns):
+                self._never_reported = awaited  # died with a worker, or given up by their sender
             time.sleep(FLUSH_LOOK_S)
 
     async def send_async(

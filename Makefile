@@ -5,6 +5,9 @@ PYTHON       ?= python3
 JOBS         ?= $(shell nproc)
 RT_WERROR    ?= OFF
 PYTEST_ARGS  ?=
+# Real clocks on shared machines: a failed test runs again, and is named (docs/testing.md).
+PYTEST_AGAIN ?= --reruns 2 --reruns-delay 2 -raR
+CTEST_AGAIN  ?= --repeat until-pass:3
 FUZZ_SECONDS ?= 60
 FUZZ_RUNS    ?= 50000
 
@@ -29,7 +32,7 @@ demo: $(VENV)/.installed-demo ## what shmring does, on this machine, in a minute
 	@$(BIN)/shmring demo
 
 test: ctest-dev $(VENV)/.installed-test ## the C tests and the Python tests (PYTEST_ARGS=... goes to pytest)
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(BIN)/pytest $(PYTEST_AGAIN) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-test ## ruff, mypy, the stubs against the built module, clang-tidy
 	@$(BIN)/ruff check --quiet .
@@ -89,8 +92,13 @@ build-%: $(TOOLS) FORCE
 	@cd csrc && { cmake --preset $* -DRT_WERROR=$(RT_WERROR) && cmake --build --preset $* --parallel $(JOBS); } \
 	    >../build/$*.log || { cat ../build/$*.log; exit 1; }
 
+# What a sanitizer finds may need its luck: there a failure is a failure.
+ctest-asan ctest-tsan: CTEST_AGAIN :=
+
 ctest-%: build-%
-	@cd csrc && $(SANITIZER_ENV) ctest --preset $* --parallel $(JOBS)
+	@cd csrc && $(SANITIZER_ENV) ctest --preset $* --parallel $(JOBS) $(CTEST_AGAIN)
+	@awk '/ Testing: /{name = $$3} /^Test Failed\./{print "failed, and passed when it ran again: " name}' \
+	    build/$*/Testing/Temporary/LastTest.log
 
 $(TOOLS): pyproject.toml
 	@echo "setting up $(VENV)"

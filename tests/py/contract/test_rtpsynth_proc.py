@@ -239,7 +239,7 @@ def test_a_past_time_counts_as_now_after_the_first_call_only(proc, past):
 
 def test_equal_times_run_in_the_order_they_were_scheduled(proc):
     order = []
-    start = time.monotonic_ns() + 30 * MS
+    start = time.monotonic_ns() + 500 * MS  # when all of them have been created
 
     def member(number):
         def call(now, deadline):
@@ -258,7 +258,7 @@ def test_equal_times_run_in_the_order_they_were_scheduled(proc):
 def test_any_order_of_deadlines(proc):
     seed = 11
     draw = random.Random(seed)
-    start = time.monotonic_ns() + 200 * MS
+    start = time.monotonic_ns() + 2000 * MS
     ran = []
 
     def member(number, due):
@@ -430,8 +430,8 @@ def test_forgetting_a_channel_stops_it(proc):
     del channel
     time.sleep(0.01)
     count = len(calls)
-    time.sleep(0.02)
-    assert len(calls) == count
+    time.sleep(0.1)
+    assert len(calls) <= count + 1  # one may have been under way
 
 
 # --- shutting down

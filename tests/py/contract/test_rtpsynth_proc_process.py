@@ -228,19 +228,21 @@ PROGRAMS = {
         """,
     "a signal interrupts create_channel": """
         proc = RtpProc()
-        go_on = threading.Event()
+        inside, go_on = threading.Event(), threading.Event()
         def hang(now, deadline):
             if deadline:
+                inside.set()
                 go_on.wait()
             return now
         channel = proc.create_channel(hang)
+        inside.wait()
         class Alarm(Exception):
             pass
         def handler(*_):
             raise Alarm
         signal.signal(signal.SIGALRM, handler)
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
         try:
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
             proc.create_channel(tick)
         except Alarm:
             assert not calls
@@ -266,8 +268,8 @@ PROGRAMS = {
         def handler(*_):
             raise Alarm
         signal.signal(signal.SIGALRM, handler)
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
         try:
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
             channel.close()
         except Alarm:
             assert channel.closed

@@ -729,9 +729,9 @@ def test_close_waits_for_a_callback_that_runs(server, peer):
     assert began.wait(PATIENCE_S)
     closer = threading.Thread(target=lambda: (channel.close(), state.append("closed")))
     closer.start()
+    wait_for(lambda: channel.closed)
     time.sleep(0.05)
     assert state == []
-    assert channel.closed
     go_on.set()
     closer.join(PATIENCE_S)
     assert state == ["over", "closed"]

@@ -387,34 +387,39 @@ def test_errors_of_skip():
 
 def test_resync_adds_the_time_since_the_last_packet():
     synth = make(srate=1_000_000)
-    before = fields(synth.next_pkt(0, 0))
     start_ns = time.monotonic_ns()
-    while time.monotonic_ns() < start_ns + 30_000_000:
+    before = fields(synth.next_pkt(0, 0))
+    made_ns = time.monotonic_ns()
+    while time.monotonic_ns() < made_ns + 30_000_000:
         pass
     synth.set_mbt(0)
     assert synth.resync() is None
     elapsed_us = (time.monotonic_ns() - start_ns) // 1000
     after = fields(synth.next_pkt(0, 0))
     moved = (after["ts"] - before["ts"]) % 2**32 - 160
-    # A packet's time is that of the kernel's tick it was made in: up to 10 ms old.
-    assert 30_000 <= moved <= elapsed_us + 10_100
+    # A packet's time is that of the kernel's tick it was made in: up to 10 ms old, and more where
+    # the host was late with its tick.
+    assert 30_000 <= moved <= elapsed_us + 100_000
     assert after["seq"] == before["seq"] + 1
     assert after["marker"] == 0
 
 
 def test_resync_twice_adds_twice():
     once, twice = make(srate=1_000_000_000), make(srate=1_000_000_000)
+    start_ns = time.monotonic_ns()
     for synth in (once, twice):
         synth.next_pkt(0, 0)
     time.sleep(0.02)
     once.resync()
     twice.resync()
     twice.resync()
+    elapsed_ns = time.monotonic_ns() - start_ns
     start = fields(make().next_pkt(0, 0))["ts"] + 160
     moved_once, moved_twice = (
         (fields(synth.next_pkt(0, 0))["ts"] - start) % 2**32 for synth in (once, twice)
     )
-    assert moved_twice >= 2 * 20_000_000 > moved_once - 15_000_000
+    assert moved_twice >= 2 * 20_000_000
+    assert moved_once <= elapsed_ns + 100_000_000
 
 
 @pytest.mark.parametrize("args", [(0, 0), (-1, 2**70), (True, False)])

@@ -63,7 +63,7 @@ def install(folder: Path, requirement: str) -> str:
     steps = (
         [sys.executable, "-m", "venv", str(folder)],
         [str(folder / "bin" / "pip"), "install", "-q", "--disable-pip-version-check",
-         "--retries", "1", "--timeout", "15", requirement],
+         "--retries", "4", "--timeout", "15", requirement],
     )  # fmt: skip
     for step in steps:
         try:

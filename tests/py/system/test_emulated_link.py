@@ -104,7 +104,7 @@ def test_packets_held_back_are_overtaken(through: Through, side: str) -> None:
 
 @SIDES
 def test_a_slow_link_drops_what_its_queue_does_not_hold(through: Through, side: str) -> None:
-    got, counts = through(side, Impairment(rate_bps=10_000_000, queue_bytes=64 * 100))
+    got, counts = through(side, Impairment(rate_bps=500_000, queue_bytes=64 * 100))
     assert counts["queue_dropped"] > 0
     assert len(got) == COUNT - counts["queue_dropped"]
 

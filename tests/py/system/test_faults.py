@@ -45,7 +45,7 @@ def test_queued_packets_survive_their_worker_and_none_is_sent_twice(
 ) -> None:
     here, there = shmring_channel()
     (before,) = shmring_pool.workers()
-    start = time.monotonic_ns() + 150 * MS
+    start = time.monotonic_ns() + 1000 * MS  # after the death of the worker
     for index in range(300):
         here.send(b"%d" % index, at=start + index * MS // 10)
     os.kill(before.pid, signal.SIGKILL)

@@ -28,10 +28,10 @@ def test_a_packet_that_is_overdue_leaves_before_one_that_was_queued_later(
 
 def test_a_packet_without_a_deadline_is_due_when_it_was_queued(shmring_channel: Any) -> None:
     here, there = shmring_channel(here={"held": True})
-    here.send(b"3", at=here.now_ns() + 5 * MS)
+    here.send(b"3", at=here.now_ns() + 500 * MS)
     here.send(b"1")
     here.send(b"2")
-    time.sleep(0.01)
+    time.sleep(0.5)
     here.send(b"4")
     here.start()
     assert [there.recv(timeout=20).data for _ in range(4)] == [b"1", b"2", b"3", b"4"]
@@ -71,14 +71,15 @@ with shmring.Pool(policy="other") as pool:
         "slow", remote=("10.9.8.2", 9), local=("10.9.8.1", 0), held=True, gso=False,
         sndbuf_bytes=4096, tx_stamp="off",
     )
-    soon = ch.now_ns() + 30_000_000
+    soon = ch.now_ns() + 1_000_000_000
     for number in range(20, 40):
         ch.send(b"%02d" % number, at=soon + number)
     for number in range(20):
         ch.send(b"%02d" % number)
     ch.start()
-    time.sleep(0.1)  # those that left wait for the neighbour's address, on the socket's account
-    print(ch.stats().tx_retries > 0, ch.tx_waiting > 20, flush=True)
+    while not ch.stats().tx_retries:  # those that left wait for the neighbour's address, on the
+        time.sleep(0.01)              # socket's account
+    print(ch.tx_waiting > 20, flush=True)
     ip("neigh replace 10.9.8.2 lladdr 02:00:00:00:00:02 dev slow0 nud permanent")
     seen = []
     while len(seen) < 40:
@@ -98,6 +99,6 @@ with shmring.Pool(policy="other") as pool:
 def test_all_leave_in_order_when_the_kernel_has_room_again(python: Any) -> None:
     command = ["unshare", "--net", sys.executable, "-c", NO_ROOM_YET]
     other = python(f"import os; os.execvp('unshare', {command!r})")
-    assert other.line() == "True True"
+    assert other.line() == "True"
     assert other.line() == str(list(range(40)))
     assert other.wait() == 0

@@ -342,9 +342,9 @@ class GStreamer:
         ), out
 
     def _launch(self, pipeline: str, *, repairs: bool = False) -> Process:
-        options = f"latency=100 rtpsession0::rtcp-min-interval={RTCP_EVERY_NS}"
+        options = f"latency=500 rtpsession0::rtcp-min-interval={RTCP_EVERY_NS}"
         if repairs:
-            options += " latency=500 rtp-profile=avpf do-retransmission=true"
+            options += " latency=1000 rtp-profile=avpf do-retransmission=true"
         words = re.findall(r'(?:"[^"]*"|\S)+', f"rtpbin name=b {options} {pipeline}")
         return self._start("gst-launch-1.0", "-e", "-v", *words)
 
@@ -479,8 +479,8 @@ def ear(shmring_pool: shmring.Pool) -> Callable[..., shmring.RtpChannel]:
             local=("127.0.0.1", at),
             delivery="in_order",
             min_sequential=1,
-            first_delay_ns=200_000_000,
-            max_delay_ns=500_000_000,
+            first_delay_ns=500_000_000,
+            max_delay_ns=1_000_000_000,
             **codec_options(codec),
             **options,
         )

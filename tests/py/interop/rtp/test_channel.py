@@ -56,7 +56,7 @@ def test_a_call_hears_itself(ear, sipp, audio, port_pair, expect):
     signal = audio("PCMU", PACKETS)
     ours, theirs = port_pair(), port_pair()
     channel = ear(signal.codec, ours, remote=("127.0.0.1", theirs))
-    call = sipp.echoes(ours, theirs, 0.02 * PACKETS + 0.5)
+    call = sipp.echoes(ours, theirs, 0.02 * PACKETS + 2.5)
     channel.send_block(signal.pcm, timeout=5)
     expect(channel, signal)
     call.wait()

@@ -121,7 +121,7 @@ def test_a_call_hears_itself(server, audio, port_pair, sipp):
     ours, theirs = port_pair(), port_pair()
     channel = server.create_channel(listener, "127.0.0.1", ours)
     channel.set_target("127.0.0.1", theirs)
-    call = sipp.echoes(ours, theirs, PACKETS * PTIME_NS / 1e9 + 0.5)
+    call = sipp.echoes(ours, theirs, PACKETS * PTIME_NS / 1e9 + 2.5)
     generator = RtpSynth(8000, 20)
     paced(channel, [generator.next_pkt(len(p), 0, p) for p in signal.packets])
     assert heard(listener, signal)

@@ -70,7 +70,7 @@ def test_receiver_reports_are_read(mouth, gstreamer, audio, port_pair, eventuall
     channel.send_block(signal.pcm, timeout=5)
     eventually(lambda: channel.stats().rtp.rtt_ns is not None, "a round trip was measured")
     stats = channel.stats().rtp
-    assert 0 <= stats.rtt_ns < 500_000_000
+    assert 0 <= stats.rtt_ns < 5_000_000_000
     assert stats.reported_fraction_lost == 0
     assert stats.rtcp_rr_received > 0
     assert stats.rtcp_malformed == 0
@@ -93,7 +93,7 @@ def test_a_conversation(ear, gstreamer, audio, port_pair, expect, eventually):
     assert stats.members == (1 if stats.bye_mono_ns else 2)  # who left is none any more
     assert stats.rtcp_malformed == stats.rtcp_failed == 0
     assert stats.rtt_ns is not None
-    assert 0 <= stats.rtt_ns < 500_000_000
+    assert 0 <= stats.rtt_ns < 5_000_000_000
     assert stats.reported_fraction_lost == 0
 
     us = gstreamer.sources(process)[channel.ssrc]
@@ -101,7 +101,7 @@ def test_a_conversation(ear, gstreamer, audio, port_pair, expect, eventually):
     assert 0 < int(us["sr-packet-count"]) <= TALKED
     assert us["have-rb"] == "true"
     assert int(us["rb-fractionlost"]) == int(us["rb-packetslost"]) == 0
-    assert int(us["rb-round-trip"]) < 65536 // 2
+    assert int(us["rb-round-trip"]) < 65536 * 5
 
 
 def test_each_side_tells_the_other_what_it_lost(ear, gstreamer, audio, port_pair, eventually):

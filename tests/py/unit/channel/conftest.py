@@ -19,6 +19,12 @@ def loop(shmring_pool: shmring.Pool) -> Iterator[Opener]:
     gc.collect()  # what a failed test still refers to must not hang on to the segment
 
 
+@pytest.fixture
+def settle() -> Callable[[shmring.Channel], None]:
+    """A round trip through the worker of a running channel: what it did so far is counted."""
+    return lambda channel: channel.start()
+
+
 def _open_loop(pool: shmring.Pool, name: str, options: dict[str, object]) -> shmring.Channel:
     channel = pool.open(name, **{"local": ("127.0.0.1", 0)} | options)  # type: ignore[typeddict-item]
     local = channel.local

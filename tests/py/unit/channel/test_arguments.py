@@ -79,14 +79,14 @@ def test_ports_and_sizes_may_be_integers_of_numpy(loop):
     ch = loop()
     host, port = ch.home
     ch.send(b"a", to=(host, np.int64(port)))
-    assert ch.recv_many(np.int32(5), timeout=5)[0].data == b"a"
+    assert ch.recv_many(np.int32(5), timeout=20)[0].data == b"a"
 
 
 @pytest.mark.parametrize("out", [None, bytearray(100)])
 def test_batches_can_be_pickled(loop, out):
     ch = loop()
     ch.send(b"a", to=ch.home)
-    ch.flush(timeout=5)
+    ch.flush(timeout=20)
     batch = ch.recv_many(timeout=5, out=out)
     copy = pickle.loads(pickle.dumps(batch))
     assert list(copy) == list(batch)

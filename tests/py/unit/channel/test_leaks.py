@@ -43,18 +43,18 @@ def test_sending(loop):
     table = np.zeros((4, 8), np.uint8)
     destinations = iter(range(10**6))
     calls = {
-        "send": lambda: ch.send(b"x", to=ch.home, timeout=5),
-        "send at": lambda: ch.send(bytearray(5), at=time.monotonic_ns(), to=ch.home, timeout=5),
-        "send to": lambda: ch.send(b"x", to=("127.0.0.1", next(destinations) % 60 + 1), timeout=5),
-        "send_many": lambda: ch.send_many(table, to=ch.home, at=[1, 2, 3, 4], timeout=5),
-        "send_many items": lambda: ch.send_many([b"a", b"b"], to=ch.home, timeout=5),
+        "send": lambda: ch.send(b"x", to=ch.home, timeout=20),
+        "send at": lambda: ch.send(bytearray(5), at=time.monotonic_ns(), to=ch.home, timeout=20),
+        "send to": lambda: ch.send(b"x", to=("127.0.0.1", next(destinations) % 60 + 1), timeout=20),
+        "send_many": lambda: ch.send_many(table, to=ch.home, at=[1, 2, 3, 4], timeout=20),
+        "send_many items": lambda: ch.send_many([b"a", b"b"], to=ch.home, timeout=20),
         "late replace": failing(lambda: ch.replace(0, b"x", to=ch.home)),
         "too long": failing(lambda: ch.send(bytes(101), to=ch.home)),
         "bad time": failing(lambda: ch.send(b"x", at=1.5, to=ch.home)),
         "bad data": failing(lambda: ch.send("text", to=ch.home)),
         "bad address": failing(lambda: ch.send(b"x", to=("nowhere", 1))),
         "bad timeout": failing(lambda: ch.send(b"x", to=ch.home, timeout=-1)),
-        "bad items": failing(lambda: ch.send_many([b"a", None], to=ch.home, timeout=5)),
+        "bad items": failing(lambda: ch.send_many([b"a", None], to=ch.home, timeout=20)),
         "bad cut": failing(lambda: ch.send_many(bytes(9), size=2, to=ch.home)),
         "bad times": failing(lambda: ch.send_many(bytes(4), size=2, at=[1, None], to=ch.home)),
         "bad word": failing(lambda: ch.send(b"x", when=3)),
@@ -68,7 +68,7 @@ def test_receiving(loop):
     buffer = bytearray(100)
 
     def fill():
-        ch.send(b"12345678", to=ch.home, timeout=5)
+        ch.send(b"12345678", to=ch.home, timeout=20)
         ch.flush(5)
 
     def receive(take):
@@ -79,9 +79,9 @@ def test_receiving(loop):
         return call
 
     calls = {
-        "recv": receive(lambda: ch.recv(timeout=5).source),
-        "recv_into": receive(lambda: ch.recv_into(buffer, timeout=5)),
-        "recv_many": receive(lambda: list(ch.recv_many(timeout=5))),
+        "recv": receive(lambda: ch.recv(timeout=20).source),
+        "recv_into": receive(lambda: ch.recv_into(buffer, timeout=20)),
+        "recv_many": receive(lambda: list(ch.recv_many(timeout=20))),
         "recv_many out": receive(lambda: ch.recv_many(timeout=5, out=buffer).array),
         "try_recv": ch.try_recv,
         "nothing": failing(lambda: ch.recv(timeout=0)),

@@ -89,13 +89,13 @@ def test_the_openers_close_is_for_all_and_an_attached_ones_for_itself(loop):
     other = shmring.attach(ch.name)
     other.close()
     ch.send(b"x", to=ch.home)
-    assert ch.recv(timeout=5).data == b"x"
+    assert ch.recv(timeout=20).data == b"x"
     third = shmring.attach(ch.name)
     ch.close()
     with pytest.raises(shmring.ChannelClosed, match="was closed"):
         third.send(b"x", to=("127.0.0.1", 9))
     with pytest.raises(shmring.ChannelClosed):
-        third.recv(timeout=5)
+        third.recv(timeout=20)
     with pytest.raises(shmring.ChannelNotFound):
         shmring.attach("loop")
 
@@ -126,7 +126,7 @@ def test_closing_wakes_a_reader_in_another_thread(loop):
     assert len(raised) == 1
 
 
-def test_slots_of_a_closed_end_are_free_again(loop):
+def test_slots_of_a_closed_end_are_free_again(loop, settle):
     ch = loop(producers=2, readers=2)
     for _ in range(6):
         with shmring.attach(ch.name) as other:
@@ -136,7 +136,8 @@ def test_slots_of_a_closed_end_are_free_again(loop):
                     break
                 except shmring.NoSpace:
                     time.sleep(0.01)  # the worker has not seen the hang-up yet
-            other.recv(timeout=5)
+            other.recv(timeout=20)
+    settle(ch)
     assert ch.stats().tx_sent == 6
 
 
@@ -146,7 +147,7 @@ def test_no_more_senders_than_slots(loop):
     other = shmring.attach(ch.name)
     with pytest.raises(shmring.NoSpace, match="producer slot"):
         other.send(b"x", to=ch.home)
-    assert ch.recv(timeout=5)
+    assert ch.recv(timeout=20)
 
 
 def test_many_threads_share_one_end(loop):
@@ -188,8 +189,8 @@ def test_ctrl_c_ends_a_wait(loop):
         os.kill(os.getpid(), signal.SIGINT)
 
     helper = threading.Thread(target=interrupt)
-    helper.start()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012  wherever it comes
+        helper.start()
         ch.recv(timeout=30)
     helper.join()
 
@@ -198,8 +199,8 @@ def test_ctrl_c_ends_a_wait_for_room(loop):
     ch = loop(capacity=1, held=True)
     ch.send(b"x", to=ch.home)
     helper = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
-    helper.start()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012  wherever it comes
+        helper.start()
         ch.send(b"x", to=ch.home, timeout=None)
     helper.join()
 
@@ -215,17 +216,17 @@ def test_pickling_is_attaching(loop, shmring_namespace):
     copy = pickle.loads(pickle.dumps(ch))
     tap = pickle.loads(pickle.dumps(shmring.attach(ch.name, mode="r")))
     ch.send(b"x", to=ch.home)
-    assert copy.recv(timeout=5).data == b"x"
+    assert copy.recv(timeout=20).data == b"x"
     assert (copy.namespace, copy.mode, tap.mode) == (shmring_namespace, "rw", "r")
     copy.close()
-    assert ch.recv(timeout=5)
+    assert ch.recv(timeout=20)
 
 
 def test_a_forked_child_is_a_party_of_its_own(loop):
     ch = loop()
     ch.send(b"first", to=ch.home)
     ch.fileno()
-    assert ch.recv(timeout=5).data == b"first"
+    assert ch.recv(timeout=20).data == b"first"
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -240,7 +241,7 @@ def test_a_forked_child_is_a_party_of_its_own(loop):
     ch.send(b"go", to=ch.home)
     assert os.waitpid(pid, 0)[1] == 0
     assert os.read(read_end, 100) == b"go 2"
-    assert [ch.recv(timeout=5).data for _ in range(2)] == [b"go", b"child"]
+    assert [ch.recv(timeout=20).data for _ in range(2)] == [b"go", b"child"]
     os.close(read_end)
     os.close(write_end)
 
@@ -280,7 +281,7 @@ def test_a_forked_child_closes_nothing_of_its_parent(loop):
             os._exit(1)
     assert os.waitpid(pid, 0)[1] == 0
     ch.send(b"y", to=ch.home)
-    assert [ch.recv(timeout=5).data for _ in range(2)] == [b"x", b"y"]
+    assert [ch.recv(timeout=20).data for _ in range(2)] == [b"x", b"y"]
     assert ch.state == "open"
 
 
@@ -298,31 +299,31 @@ def test_a_replaced_worker_goes_unnoticed(loop, shmring_pool):
     ch = loop()
     other = shmring.attach(ch.name)
     ch.send(b"one", to=ch.home)
-    assert other.recv(timeout=5).data == b"one"
-    later = time.monotonic_ns() + 3_000_000_000
+    assert other.recv(timeout=20).data == b"one"
+    later = time.monotonic_ns() + 3600 * 10**9
     kept = ch.send(b"kept", at=later, to=ch.home)
     kill_worker(shmring_pool, ch)
     ch.send(b"two", to=ch.home)
-    assert other.recv(timeout=5).data == b"two"
+    assert other.recv(timeout=20).data == b"two"
     assert ch.cancel(kept)
-    assert [p.data for p in (ch.recv(timeout=5), ch.recv(timeout=5))] == [b"one", b"two"]
+    assert [p.data for p in (ch.recv(timeout=20), ch.recv(timeout=20))] == [b"one", b"two"]
     now = ch.stats()
     assert (now.producers, len(now.readers)) == (1, 2)
     ch.hold()
     ch.release()
     other.send(b"three", to=ch.home)
-    assert other.recv(timeout=5).data == b"three"
+    assert other.recv(timeout=20).data == b"three"
     assert ch.local == ch.home
 
 
 def test_a_command_may_be_the_first_to_meet_a_new_worker(loop, shmring_pool):
     ch = loop()
     ch.send(b"one", to=ch.home)
-    assert ch.recv(timeout=5)
+    assert ch.recv(timeout=20)
     kill_worker(shmring_pool, ch)
     ch.reset_stats()
     ch.send(b"two", to=ch.home)
-    assert ch.recv(timeout=5).data == b"two"
+    assert ch.recv(timeout=20).data == b"two"
     assert ch.stats().producers == 1
 
 

@@ -332,7 +332,7 @@ class Core:
                 else:
                     self._refuse(rc, text)
 
-    def _snapshot(self) -> tuple[Any, ...] | None:
+    def _snapshot(self, decode: Callable[[bytes], Any] | None) -> tuple[Any, ...] | None:
         """What the in box of a Netflux channel has: the fields of `NetfluxSnapshot`."""
         found = ffi.new("netflux_snapshot_t *")
         with self._core_lock:
@@ -343,8 +343,9 @@ class Core:
         if rc == 0:
             return None
         head = found.head
+        values = bytes(ffi.buffer(found.values, found.bytes))
         return (
-            bytes(ffi.buffer(found.values, found.bytes)),
+            values if decode is None else decode(values),
             head.number,
             head.feedback,
             head.at_mono_ns,

@@ -182,8 +182,9 @@ PyObject *core_recv_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
 
 /* --- hot_netflux.c -------------------------------------------------------------------------- */
 
-/* _put(values): into the out box. _snapshot(): a tuple of what the in box has, or None. */
+/* _put(values): into the out box. _snapshot(decode): a tuple of what the in box has, or None; decode
+ * makes the values of their bytes, None leaves them so. */
 PyObject *core_put(core_t *self, PyObject *values);
-PyObject *core_snapshot(core_t *self, PyObject *unused);
+PyObject *core_snapshot(core_t *self, PyObject *decode);
 
 #endif

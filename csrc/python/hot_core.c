@@ -160,7 +160,7 @@ static PyMethodDef core_methods[] = {
      "recv_many($self, max=1024, *, timeout=None, out=None)\n--\n\n"
      "Take many packets at once; see shmring.Channel."},
     {"_put", (PyCFunction)core_put, METH_O, "_put($self, values, /)\n--\n\n"},
-    {"_snapshot", (PyCFunction)core_snapshot, METH_NOARGS, "_snapshot($self)\n--\n\n"},
+    {"_snapshot", (PyCFunction)core_snapshot, METH_O, "_snapshot($self, decode, /)\n--\n\n"},
     {"_serve", (PyCFunction)core_serve, METH_VARARGS, "_serve($self, owner, address, /)\n--\n\n"},
     {"_bind_producer", (PyCFunction)core_bind_producer, METH_VARARGS,
      "_bind_producer($self, slot, bell_fd, /)\n--\n\n"},

@@ -25,9 +25,22 @@ PyObject *core_put(core_t *self, PyObject *values)
     return Py_None;
 }
 
-/* The fields of shmring.NetfluxSnapshot, in its order. */
-static PyObject *snapshot_fields(const netflux_snapshot_t *s)
+static PyObject *values_of(const netflux_snapshot_t *s, PyObject *decode)
 {
+    PyObject *raw = PyBytes_FromStringAndSize((const char *)s->values, (Py_ssize_t)s->bytes);
+    if (raw == NULL || decode == Py_None)
+        return raw;
+    PyObject *values = PyObject_CallFunctionObjArgs(decode, raw, NULL);
+    Py_DECREF(raw);
+    return values;
+}
+
+/* The fields of shmring.NetfluxSnapshot, in its order. */
+static PyObject *snapshot_fields(const netflux_snapshot_t *s, PyObject *decode)
+{
+    PyObject *values = values_of(s, decode);
+    if (values == NULL)
+        return NULL;
     const shm_netflux_rx_t *head = &s->head;
     PyObject *stamp = hot_stamps[s->stamp < HOT_STAMPS ? s->stamp : 0];
     PyObject *is_void = head->flags & SHM_NETFLUX_VOID ? Py_True : Py_False;
@@ -36,7 +49,7 @@ static PyObject *snapshot_fields(const netflux_snapshot_t *s)
     Py_INCREF(is_void);
     Py_INCREF(oversize);
     PyObject *items[] = {
-        PyBytes_FromStringAndSize((const char *)s->values, (Py_ssize_t)s->bytes),
+        values,
         PyLong_FromLong(head->number),
         PyLong_FromLong(head->feedback),
         PyLong_FromLongLong(head->at_mono_ns),
@@ -61,9 +74,8 @@ static PyObject *snapshot_fields(const netflux_snapshot_t *s)
     return NULL;
 }
 
-PyObject *core_snapshot(core_t *self, PyObject *unused)
+PyObject *core_snapshot(core_t *self, PyObject *decode)
 {
-    (void)unused;
     netflux_snapshot_t found;
     channel_end_t *end = core_end(self);
     if (end == NULL)
@@ -74,7 +86,7 @@ PyObject *core_snapshot(core_t *self, PyObject *unused)
         return NULL;
     }
     if (rc > 0)
-        return snapshot_fields(&found);
+        return snapshot_fields(&found, decode);
     Py_INCREF(Py_None);
     return Py_None;
 }

@@ -202,12 +202,9 @@ class NetfluxChannel(Channel):
 
         Raises `ChannelClosed`, and whatever the record raises for a payload that makes no sense.
         """
-        found = self._snapshot()
-        if found is None:
-            return None
-        if self._decode is None:
-            return tuple.__new__(NetfluxSnapshot, found)
-        return NetfluxSnapshot(self._decode(found[0]), *found[1:])
+        found = self._snapshot(self._decode)
+        # 84 ns where NetfluxSnapshot(*found) takes 179.
+        return None if found is None else tuple.__new__(NetfluxSnapshot, found)
 
     @property
     def published(self) -> int:

@@ -168,7 +168,7 @@ mutant UNMARKED netflux $in_box
 
 if [ $deep -eq 1 ]; then
     seconds=900 megabytes=12000
-    run deep-netflux-out netflux -DSLOTS=2 -DPUTS=2 -DLOOKS=2 -DCRASHES=2
+    run deep-netflux-out netflux -DSLOTS=2 -DPUTS=2 -DLOOKS=1 -DCRASHES=2
     run deep-tx-race tx -DP_CRASHES=1
     run deep-tx-three tx -DPRODUCERS=3 -DPACKETS_1=1 -DPACKETS_2=1 -DP_CRASHES=1 -DMAX_NEED=1 -DUNITS=4
     run deep-relocate-deaths tx $move_deaths

@@ -106,3 +106,30 @@ def test_attaching(loop):
                 other.send(b"x", to=ch.home)
 
     assert growth(attach) < SLACK
+
+
+def test_cyclic_links(shmring_pool):
+    one = shmring_pool.open_netflux(
+        "one", local=("127.0.0.1", 0), send=8, receive=8, values=b"8" * 8
+    )
+    two = shmring_pool.open_netflux("two", remote=one.local, send=8, receive=8, values=b"8" * 8)
+    one.aim(two.local)
+    give_up = time.monotonic() + 20
+    while two.snapshot() is None or one.snapshot() is None:
+        assert time.monotonic() < give_up
+    calls = {
+        "update": lambda: one.update(b"12345678"),
+        "update of a view": lambda: one.update(memoryview(bytes(8))),
+        "snapshot": one.snapshot,
+        "decoded": lambda: one._snapshot(len),
+        "sent_values": one.sent_values,
+        "link": one.link,
+        "statistics": one.netflux_stats,
+        "settings": lambda: one.settings,
+        "too short": failing(lambda: one.update(b"1")),
+        "bad data": failing(lambda: one.update("text")),
+        "not decoded": failing(lambda: one._snapshot(ord)),
+        "no function": failing(lambda: one._snapshot(5)),
+    }
+    for name, call in calls.items():
+        assert growth(call) < SLACK, name

@@ -196,7 +196,7 @@ def test_another_channels_boxes_are_not_touched(shmring_pool: shmring.Pool) -> N
         with pytest.raises(errors.BadConfig, match="no Netflux channel"):
             plain._put(b"abcd")
         with pytest.raises(errors.BadConfig, match="no Netflux channel"):
-            plain._snapshot()
+            plain._snapshot(None)
         with pytest.raises(errors.BadConfig, match="no Netflux channel"):
             shmring.NetfluxChannel("plain", namespace=plain.namespace)
         with pytest.raises(errors.BadConfig, match="records do not go"):

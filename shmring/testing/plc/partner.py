@@ -132,5 +132,5 @@ class Partner(ABC):
             self.program(self)
 
     def _datagram(self, number: int, feedback: int, to: Address | None) -> Datagram:
-        self.sent += 1
+        self.sent += to is not None
         return Datagram(bytes((number, feedback)) + self.to_send, to)

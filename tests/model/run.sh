@@ -27,7 +27,7 @@ done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0
-seconds=300 megabytes=4000
+seconds=900 megabytes=4000
 
 wanted() {
     [ ${#only[@]} -eq 0 ] && return 0

@@ -7,7 +7,7 @@
 
 #include <pthread.h>
 
-enum { MAX_PAYLOAD = 300, REFS = 64, STEPS = 3000, HANG_S = 100 };
+enum { MAX_PAYLOAD = 300, REFS = 64, STEPS = 3000, HANG_S = 280 };
 
 static shm_segment_t seg;
 static tx_queue_t queue;

@@ -63,7 +63,7 @@ with shmring.Pool(policy="other") as pool:
     not ROOT or not os.access("/dev/net/tun", os.W_OK) or shutil.which("unshare") is None,
     reason="needs root, unshare and /dev/net/tun: a network whose far end takes nothing",
 )
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_refused_packets_leave_once_in_order_with_their_own_numbers(python: Any) -> None:
     command = ["unshare", "--net", sys.executable, "-c", NO_ROOM_YET]
     other = python(f"import os; os.execvp('unshare', {command!r})")

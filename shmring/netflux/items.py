@@ -82,7 +82,8 @@ class NetfluxValues(NamedTuple):
     source: tuple[str, int]
     """Sender: (host, port)."""
     lost_before: int
-    """Arrivals and events overwritten in the ring between the one read before and this one."""
+    """Arrivals and events overwritten in the ring between the one read before and this one; 0 from
+    `recv_many`, see `Channel.lost`."""
 
 
 class NetfluxEvent(NamedTuple):

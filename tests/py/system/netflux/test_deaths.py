@@ -123,6 +123,22 @@ def test_the_death_of_one_who_wrote_before_changes_nothing(
     assert here.link().fresh
 
 
+def test_a_writer_that_was_replaced_by_another_at_once(
+    link: Any, partner: Any, python: Any, eventually: Any
+) -> None:
+    """Places are few: the next one gets that of the dead."""
+    here = link(on_stale="failsafe", failsafe=b"safe", producers=1)
+    for letter in "abc":
+        writer = python(WRITER)
+        writer.tell(letter * 4)
+        assert writer.line() == "put"
+        partner.recv_until(letter.encode() * 4)
+        assert here.link().fresh
+        writer.kill()
+        partner.recv_until(b"safe")
+        eventually(lambda: here.stats().producers == 0)
+
+
 # --- the worker -----------------------------------------------------------------------------------
 
 
@@ -190,6 +206,8 @@ def test_what_was_set_outlives_the_worker(
     got = partner.recv()
     assert (got.values, got.feedback) == (b"live", 99)
     assert here.settings == settings
+    time.sleep(0.3)  # the writer lives, and need not say so to the new worker
+    assert here.link().fresh
     writer.kill()
     partner.recv_until(b"safe")
 

@@ -303,6 +303,63 @@ def test_numbers_go_on_where_another_link_ended(link: Any, partner: Any, eventua
     assert here.link().rejected_repeated == 1
 
 
+def test_a_link_may_be_held(link: Any, partner: Any, eventually: Any) -> None:
+    here = link(values=b"sent", held=True)
+    time.sleep(0.05)
+    assert partner.empty() == []
+    here.update(b"more")
+    here.start()
+    assert partner.recv().values == b"more"
+    here.hold()
+    partner.empty()
+    time.sleep(0.05)
+    assert partner.empty() == []
+    here.release()
+    partner.recv_until(b"more")
+
+
+def test_readers_forget_and_counters_begin_anew(link: Any, partner: Any, eventually: Any) -> None:
+    here = link(values=b"sent")
+    partner.send(1, b"came")
+    eventually(lambda: here.rx_waiting == 2)
+    here.purge()
+    assert here.try_recv() is None
+    assert here.snapshot().values == b"came"
+    here.reset_stats()
+    eventually(lambda: here.link().accepted == 0)
+    now = here.link()
+    assert (now.alive, now.partner_number) == (True, 1)
+    assert here.published == 1
+
+
+@pytest.mark.parametrize(("size", "rx_capacity"), [(0, 1), (1499, 1), (1499, 300)])
+def test_the_smallest_and_the_largest(
+    link: Any, partner: Any, eventually: Any, size: int, rx_capacity: int
+) -> None:
+    sent, came = bytes(i % 251 for i in range(size)), bytes(i % 13 for i in range(size))
+    here = link(send=size, receive=size, rx_capacity=rx_capacity, values=sent)
+    assert partner.recv().values == sent
+    for number in range(1, 4):
+        partner.send(number, came)
+    eventually(lambda: here.published == 3)
+    assert here.snapshot().values == came
+    first = here.recv(timeout=20)
+    rest = here.recv_many(timeout=0) if here.rx_waiting else [first]
+    assert (rest[-1].values, rest[-1].number) == (came, 3)
+    assert first.lost_before == here.lost == (3 if rx_capacity == 1 else 0)
+
+
+def test_one_way_links(link: Any, partner: Any, shmring_pool: shmring.Pool) -> None:
+    link("out", direction="tx", receive=0, values=b"sent")
+    assert partner.recv().values == b"sent"
+    into = link("into", direction="rx", send=0)
+    partner.send(1, b"came")
+    assert into.recv(timeout=20).kind == "alive"
+    assert into.recv(timeout=20).values == b"came"
+    with pytest.raises(errors.NoPermission, match="only receives"):
+        into.update(b"")
+
+
 def test_ipv6(shmring_pool: shmring.Pool, eventually: Any) -> None:
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:

@@ -19,7 +19,7 @@ JOIN_S = 2.0
 RETRY_S = 0.1
 _MAX_PAYLOAD_BYTES = 1499
 _LONGEST_S = 3600.0
-_NS_PER_S = 1_000_000_000
+NS_PER_S = 1_000_000_000
 
 _COUNTERS = (
     *("sent", "send_failed", "accepted", "oversize", "timeouts", "partner_lost", "ack_lost"),
@@ -66,6 +66,9 @@ class Endpoint:
         assert self._link is not None
         return self._link
 
+    def _is_broken(self) -> bool:
+        return self._link is not None and self._link.broken
+
     def _look(self) -> NetfluxLink | None:
         return None if self._link is None else self._link.look()
 
@@ -88,7 +91,7 @@ class Endpoint:
             return 0.0
         if self._stamp[0] != mono_ns:
             age_ns = time.monotonic_ns() - mono_ns
-            self._stamp = (mono_ns, (time.time_ns() - age_ns) / _NS_PER_S)
+            self._stamp = (mono_ns, (time.time_ns() - age_ns) / NS_PER_S)
         return self._stamp[1]
 
 
@@ -100,12 +103,11 @@ def check_size(size: Any) -> int:
     return number
 
 
-def interval_ns(name: str, interval: float, least_s: float = 1e-6) -> int:
-    """Return an interval of seconds in ns, math.inf as 0. Raises ValueError, TypeError."""
-    if interval == math.inf:
+def interval_ns(name: str, interval: float, least_s: float, *, endless: bool = False) -> int:
+    """Return an interval of seconds in ns; endless: math.inf is 0. Raises ValueError, TypeError."""
+    if endless and interval == math.inf:
         return 0
     if not least_s <= interval <= _LONGEST_S:
-        raise ValueError(
-            f"{name} is {interval!r} s; it must be {least_s:g} to {_LONGEST_S:g}, or math.inf"
-        )
-    return round(interval * _NS_PER_S)
+        limits = f"{least_s:g} to {_LONGEST_S:g}" + (", or math.inf" if endless else "")
+        raise ValueError(f"{name} is {interval!r} s; it must be {limits}")
+    return round(interval * NS_PER_S)

@@ -86,10 +86,11 @@ class Link:
         """
         if _missing is not None:
             raise ImportError(
-                f"netflux exchanges data through the compiled package shmring, which cannot be "
+                "netflux exchanges data through the compiled package shmring, which cannot be "
                 f"imported here ({_missing}); records and statistics work without"
             ) from _missing
         self._pid = os.getpid()
+        self._closed = False
         self.tx_size = tx_size
         self.family = sock.family
         self.channel: NetfluxChannel = shmring.open_netflux(
@@ -115,12 +116,18 @@ class Link:
         """Close the channel. Any number of times."""
         with contextlib.suppress(shmring.ShmringError):  # so that the number seen is the last
             self.send(False)
+        self._closed = True
         self.look()
         self.stats()
         self.snapshot()
         self.channel.close()
 
     # --- what it shows ------------------------------------------------------------------------
+
+    @property
+    def broken(self) -> bool:
+        """Whether it ended by itself: its socket failed, or its pool was closed."""
+        return not self._closed and self.channel.state in ("closed", "failed")
 
     def look(self) -> NetfluxLink:
         """How it is, and what was counted."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ._endpoint import JOIN_S, RETRY_S, Endpoint, check_size, interval_ns
+from ._endpoint import JOIN_S, NS_PER_S, RETRY_S, Endpoint, check_size, interval_ns
 from ._link import Link, LinkClosed, LinkSocket, bound_socket, resolve
 from ._output import say
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 _NOTHING_YET = "No valid packet received yet"
 _NOTHING_YET_AFTER_NS = 100_000_000
-_NS_PER_S = 1_000_000_000
+# Later than this even a worker that is being replaced has noticed.
+_WORKER_LATE_NS = 500_000_000
+_LEAST_WATCH_S = 1e-6
 
 Callback = Callable[[bytes], object]
 
@@ -310,17 +312,18 @@ class NetfluxReceiver(Endpoint):
             return rest
         known = look.partner_known
         accepted_ns = look.last_accepted_mono_ns or rest.accepted_ns
-        if look.alive:
-            return _State(True, False, bool(self._fault), self._fault, accepted_ns)
+        now_ns, watch_ns = time.monotonic_ns(), self._watch_ns()
+        expired_ns = (accepted_ns if known else self._started_ns) + watch_ns
+        fault = self._fault or ("Receive error: the link broke" if self._is_broken() else "")
+        if look.alive and not (watch_ns and now_ns > expired_ns + _WORKER_LATE_NS):
+            return _State(True, False, bool(fault), fault, accepted_ns)
 
-        now_ns = time.monotonic_ns()
-        expired_ns = (accepted_ns if known else self._started_ns) + self._watch_ns()
-        lapsed = known or rest.timed_out or (rest.first and now_ns >= expired_ns)
+        lapsed = known or rest.timed_out or (rest.first and bool(watch_ns) and now_ns >= expired_ns)
         first = (known or rest.first) and (bool(self._keep) or not lapsed)
-        message = self._fault
+        message = fault
         since_ns = now_ns - (expired_ns if lapsed else self._started_ns)
         if not message and lapsed and (first or since_ns < _NOTHING_YET_AFTER_NS):
-            message = f"Watchdog timeout ({(now_ns - accepted_ns) / _NS_PER_S:.2f}s)"
+            message = f"Watchdog timeout ({(now_ns - accepted_ns) / NS_PER_S:.2f}s)"
         elif not message and not first and since_ns >= _NOTHING_YET_AFTER_NS:
             message = _NOTHING_YET
         return _State(first, lapsed, True, message, accepted_ns)
@@ -335,7 +338,7 @@ class NetfluxReceiver(Endpoint):
     @watch_interval.setter
     def watch_interval(self, value: float) -> None:
         if self._running:
-            self._need_link().configure(watchdog_ns=interval_ns("watch_interval", value))
+            self._need_link().configure(watchdog_ns=_watch_ns(value))
         self._watch_interval = value
 
     @property
@@ -361,7 +364,7 @@ class NetfluxReceiver(Endpoint):
             self._read_if_asked()
 
     def _watch_ns(self) -> int:
-        return interval_ns("watch_interval", self._watch_interval)
+        return _watch_ns(self._watch_interval)
 
     # --- the callback's thread ----------------------------------------------------------------
 
@@ -402,7 +405,7 @@ class NetfluxReceiver(Endpoint):
         watch_ns = self._watch_ns()
         if not self._rest.first or self._keep or not watch_ns:
             return None
-        return watch_ns / _NS_PER_S
+        return watch_ns / NS_PER_S
 
     def _call(self, data: bytes) -> None:
         callback = self._callback
@@ -412,3 +415,7 @@ class NetfluxReceiver(Endpoint):
             callback(data)
         except Exception as caught:
             say(f"Error in data callback: {caught!r}", self.verbose)
+
+
+def _watch_ns(interval: float) -> int:
+    return interval_ns("watch_interval", interval, _LEAST_WATCH_S, endless=True)

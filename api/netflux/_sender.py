@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import socket
 import threading
 import time
@@ -12,11 +11,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from ._endpoint import JOIN_S, Endpoint, check_size, interval_ns
+from ._endpoint import JOIN_S, NS_PER_S, Endpoint, check_size, interval_ns
 from ._link import Address, Link, LinkSocket, bound_socket, resolve
 
-LEAST_CYCLE_S = 100e-6
-_NS_PER_S = 1_000_000_000
+_LEAST_CYCLE_S = 100e-6
+_LONGEST_NS = 3600 * NS_PER_S
+# Values are not stale before so many cycles, and are asked for so much ahead of the send.
+_FRESH_CYCLES = 3
+_AHEAD_NS = 10_000_000
 _LOOK_NS = 50_000_000
 _STALLED = "Data provider error: no data for {:.2f}s"
 
@@ -70,7 +72,8 @@ class NetfluxSender(Endpoint):
             bound UDP socket, which stays its owner's; None: one of the sender's own.
         on_stale: what is sent once data_provider has returned nothing for stale_interval seconds:
             ``"stop"``: nothing; ``"keep"``: the last payload; ``"failsafe"``: failsafe.
-        stale_interval: 0: only where this process has died.
+        stale_interval: three send_intervals at least; 0 or math.inf: never, but when this process
+            dies and the pool lives on.
         bind_address: address of this host to send from; empty: the system's choice.
         pool, name, verbose: as of `NetfluxReceiver`.
         """
@@ -96,7 +99,7 @@ class NetfluxSender(Endpoint):
         self._seen = (0, 0)
         self._fault = ""
         self._send_fault = ""
-        # How `stop` left things.
+        # Of the links before this one.
         self._number = 0
         self._sent_ns = 0
         self._feedback: int | None = None
@@ -116,11 +119,12 @@ class NetfluxSender(Endpoint):
             except Exception as caught:
                 self._fault = f"Failed to start sender: {caught}"
                 return False
+            self._number, self._sent_ns = self.sequence_number, self._last_sent_ns()
             self._use(link)
             self._fault = self._send_fault = ""
             # What lies there from before is not sent again.
             self._paused = self._shared
-            self._put_ns = 0
+            self._put_ns = time.monotonic_ns()
             self._seen = (0, 0)
             self._stopped = threading.Event()
             self._running = True
@@ -139,19 +143,23 @@ class NetfluxSender(Endpoint):
             if not self._running:
                 return
             self._stopped.set()
-            link = self._need_link()
-            if self._shared:
-                with contextlib.suppress(Exception):  # the receiver may have gone first
-                    link.send(False)
-            else:
-                link.close()
-            look = link.look()
-            self._number = look.own_number
-            self._sent_ns = look.last_sent_mono_ns or self._sent_ns
             self._running = False
+            self._leave_link()
             thread, self._thread = self._thread, None
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(JOIN_S)
+        if thread is None or thread is threading.current_thread():
+            return
+        thread.join(JOIN_S)
+        with self._lifecycle:
+            if not self._running:
+                self._leave_link()  # that thread may just have begun to send
+
+    def _leave_link(self) -> None:
+        link = self._need_link()
+        if not self._shared:
+            link.close()
+            return
+        with contextlib.suppress(Exception):  # the receiver may have gone first
+            link.send(False)
 
     def _find_link(self) -> Link:
         peer = self.peer_socket
@@ -159,7 +167,7 @@ class NetfluxSender(Endpoint):
         if isinstance(peer, LinkSocket):
             link: Link = peer.owner._lend(self)
             link.aim(self._remote(peer.family))
-            link.configure(cycle_ns=self._cycle_ns())
+            link.configure(cycle_ns=self._cycle_ns(), stale_ns=self._stale_ns())
             return link
         if peer is not None:
             return self._own_link(peer)
@@ -182,9 +190,9 @@ class NetfluxSender(Endpoint):
             "remote": self._remote(family),
             "cycle_ns": self._cycle_ns(),
             "on_stale": self.on_stale,
-            "stale_ns": interval_ns("stale_interval", self.stale_interval or math.inf),
+            "stale_ns": self._stale_ns(),
             "failsafe": self.failsafe,
-            "own_number": self._number,
+            "own_number": self.sequence_number,
         }
 
     def _remote(self, family: int) -> Address:
@@ -200,17 +208,19 @@ class NetfluxSender(Endpoint):
     @property
     def error_message(self) -> str:
         """What is wrong; empty: nothing."""
-        fault, put_ns = self._fault or self._send_fault, self._put_ns
-        if fault or not self._running or not self.stale_interval or not put_ns:
+        fault = self._fault or self._send_fault
+        if fault or not self._running:
             return fault
-        age_s = (time.monotonic_ns() - put_ns) / _NS_PER_S
-        return "" if age_s <= self.stale_interval else _STALLED.format(age_s)
+        if self._is_broken():
+            return "Socket send error: the link broke"
+        age_ns, stale_ns = time.monotonic_ns() - self._put_ns, self._stale_ns()
+        return _STALLED.format(age_ns / NS_PER_S) if 0 < stale_ns < age_ns else ""
 
     @property
     def sequence_number(self) -> int:
         """Number of the last packet sent; 0: none yet."""
-        look = self._look() if self._running else None
-        return self._number if look is None else look.own_number
+        look = self._look()
+        return look.own_number if look is not None and look.sent else self._number
 
     @property
     def partner_seq_number(self) -> int:
@@ -237,12 +247,15 @@ class NetfluxSender(Endpoint):
     def get_stats(self) -> SenderStats:
         """Return what was counted, as a copy."""
         look = self._look()
-        sent_ns = (look.last_sent_mono_ns if look else None) or self._sent_ns
         return SenderStats(
             total_packets_sent=self._total("sent", look),
             total_send_errors=self._total("send_failed", look),
-            last_send_time=self._wall_time(sent_ns),
+            last_send_time=self._wall_time(self._last_sent_ns()),
         )
+
+    def _last_sent_ns(self) -> int:
+        look = self._look()
+        return (look.last_sent_mono_ns if look else None) or self._sent_ns
 
     # --- settings -----------------------------------------------------------------------------
 
@@ -278,28 +291,41 @@ class NetfluxSender(Endpoint):
     @send_interval.setter
     def send_interval(self, value: float) -> None:
         if self._running:
-            cycle_ns = interval_ns("send_interval", value, LEAST_CYCLE_S)
-            self._need_link().configure(cycle_ns=cycle_ns)
+            cycle_ns = _cycle_ns(value)
+            self._need_link().configure(cycle_ns=cycle_ns, stale_ns=self._stale_ns(cycle_ns))
         self._send_interval = value
 
     def _cycle_ns(self) -> int:
-        return interval_ns("send_interval", self._send_interval, LEAST_CYCLE_S)
+        return _cycle_ns(self._send_interval)
+
+    def _stale_ns(self, cycle_ns: int | None = None) -> int:
+        """The age of values at which they are stale; 0: none is."""
+        if not self.stale_interval:
+            return 0
+        stale_ns = interval_ns("stale_interval", self.stale_interval, 1e-6, endless=True)
+        cycles_ns = _FRESH_CYCLES * (self._cycle_ns() if cycle_ns is None else cycle_ns)
+        return min(max(stale_ns, cycles_ns), _LONGEST_NS) if stale_ns else 0
 
     # --- the provider's thread ----------------------------------------------------------------
 
     def _refresh_in_cycles(self, link: Link, stopped: threading.Event) -> None:
-        due_ns = look_ns = time.monotonic_ns()
+        due_ns = instant_ns = look_ns = time.monotonic_ns()
+        sent_ns = 0
         while not stopped.is_set():
             self._refresh(link)
-            now_ns = time.monotonic_ns()
-            if now_ns >= look_ns:
-                self._watch_sending(link)
-                look_ns = now_ns + _LOOK_NS
             cycle_ns = self._cycle_ns()
-            due_ns += cycle_ns
-            if due_ns <= now_ns:  # what was missed is not made up for
-                due_ns = now_ns + cycle_ns - (now_ns - due_ns) % cycle_ns
-            stopped.wait((due_ns - now_ns) / _NS_PER_S)
+            ahead_ns = min(cycle_ns // 2, _AHEAD_NS)
+            if not sent_ns:  # the first packet, which leaves now, shows where the worker's grid is
+                stopped.wait(ahead_ns / NS_PER_S)
+            now_ns = time.monotonic_ns()
+            if not sent_ns or now_ns >= look_ns:
+                sent_ns = self._watch_sending(link)
+                instant_ns = sent_ns - ahead_ns if sent_ns else instant_ns
+                look_ns = now_ns + _LOOK_NS
+            # The next instant of the grid; what was missed is not made up for.
+            earliest_ns = max(now_ns, due_ns + cycle_ns // 2)
+            due_ns = earliest_ns + (instant_ns - earliest_ns) % cycle_ns
+            stopped.wait((due_ns - now_ns) / NS_PER_S)
 
     def refresh(self) -> None:
         """Ask the data provider now, in this thread, besides its turn in each cycle."""
@@ -333,7 +359,8 @@ class NetfluxSender(Endpoint):
             link.send(not paused)
             self._paused = paused
 
-    def _watch_sending(self, link: Link) -> None:
+    def _watch_sending(self, link: Link) -> int:
+        """See whether packets leave. Returns when the last one did, 0: none."""
         look = link.look()
         sent, failed = look.sent, look.send_failed
         before, self._seen = self._seen, (sent, failed)
@@ -344,3 +371,8 @@ class NetfluxSender(Endpoint):
                 f"Socket send error: the system refuses packets to {self._remote_ip}, port "
                 f"{self._remote_port}"
             )
+        return look.last_sent_mono_ns or 0
+
+
+def _cycle_ns(interval: float) -> int:
+    return interval_ns("send_interval", interval, _LEAST_CYCLE_S)

@@ -442,6 +442,19 @@ def test_a_worker_that_is_killed(link, partner, shmring_pool, eventually):
     eventually(lambda: not main.sender.error)
 
 
+def test_a_pool_that_is_closed(link, partner, shmring_pool, eventually):
+    main = link()
+    partner.send(1, NetfluxData(value3=1).to_bytes())
+    eventually(lambda: main.data_recv.value3 == 1)
+    shmring_pool.close()
+    assert main.receiver.error_message == "Receive error: the link broke"
+    assert main.receiver.error
+    eventually(lambda: main.sender.error_message.startswith("Socket send error: "))
+    assert main.data_recv.value3 == 1
+    assert main.receiver.get_stats().total_packets_received == 1
+    main.stop()
+
+
 def test_other_processes_read_and_write_it(link, partner, python):
     main = link(name="press", stale_interval=0)
     partner.send(1, NetfluxData(value3=5).to_bytes())

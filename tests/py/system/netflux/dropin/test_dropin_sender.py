@@ -72,6 +72,25 @@ def test_the_provider_is_asked_again_and_again(make, partner):
     partner.take_until(lambda taken: int.from_bytes(taken[2], "little") > 20)
 
 
+def test_what_is_sent_is_not_a_cycle_old(make, partner):
+    make(lambda: (time.monotonic_ns() // 1_000_000 % 2**32).to_bytes(4, "little"), 0.5)
+    ages_ms = []
+    for _ in range(5):
+        stamp_ms = int.from_bytes(partner.take()[2], "little")
+        ages_ms.append(time.monotonic_ns() // 1_000_000 % 2**32 - stamp_ms)
+    assert min(ages_ms[1:]) < 250  # a busy machine may be late for one or the other
+
+
+def test_intervals_longer_than_the_age_of_stale_values(make, partner, eventually):
+    sender = make(send_interval=0.1, stale_interval=0.01)
+    assert_consecutive([partner.take() for _ in range(5)], 1)
+    assert not sender.error
+    assert sender.get_stats().total_packets_sent >= 4
+    assert sender.channel.settings.stale_ns == 300_000_000
+    sender.send_interval = 0.001
+    assert sender.channel.settings.stale_ns == 10_000_000
+
+
 @pytest.mark.parametrize("wrong", [b"12345", b"", None, "abcd!"])
 def test_a_provider_that_fails(make, partner, eventually, wrong):
     right = threading.Event()

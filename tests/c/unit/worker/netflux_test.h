@@ -68,6 +68,13 @@ static inline uint64_t nft_count(const wt_channel_t *ch, nfx_counter_id_t id)
     return rt_load_relaxed(&nft_stats(ch)->counters[id]);
 }
 
+/* The same, with all that the worker has done so far. */
+static inline uint64_t nft_exact(wt_worker_t *w, const wt_channel_t *ch, nfx_counter_id_t id)
+{
+    wt_settle(w);
+    return nft_count(ch, id);
+}
+
 static inline uint64_t nft_gauge(const wt_channel_t *ch, nfx_gauge_id_t id)
 {
     return rt_load_relaxed(&nft_stats(ch)->gauges[id]);
@@ -132,7 +139,7 @@ static inline int nft_failsafe(wt_worker_t *w, const wt_channel_t *ch, uint32_t 
 static inline bool nft_get(wt_channel_t *ch, nft_record_t *r)
 {
     uint8_t buffer[sizeof r->head + sizeof r->values];
-    int64_t until = rt_mono_ns() + 10 * RT_NS_PER_S;
+    int64_t until = rt_mono_ns() + WT_PATIENCE_MS * RT_NS_PER_MS;
     while (rx_reader_next(&ch->reader, buffer, sizeof buffer, &r->record, NULL) == 0) {
         if (!CHECK(rt_mono_ns() < until))
             return false;
@@ -179,7 +186,7 @@ static inline nft_packet_t nft_recv_within(int fd, int timeout_ms)
 
 static inline nft_packet_t nft_recv(int fd)
 {
-    nft_packet_t p = nft_recv_within(fd, 10000);
+    nft_packet_t p = nft_recv_within(fd, WT_PATIENCE_MS);
     CHECK(p.bytes >= 0);
     return p;
 }
@@ -192,13 +199,31 @@ static inline uint32_t nft_value(const nft_packet_t *p)
     return value;
 }
 
-/* Reads until a datagram has these values. */
+/* Reads until a datagram has these values; bytes < 0: none came. */
 static inline nft_packet_t nft_recv_value(int fd, uint32_t value)
 {
-    nft_packet_t p;
-    do
+    int64_t until = rt_mono_ns() + WT_PATIENCE_MS * RT_NS_PER_MS;
+    nft_packet_t p = {.bytes = -1};
+    while (CHECK(rt_mono_ns() < until)) {
         p = nft_recv(fd);
-    while (p.bytes >= 0 && nft_value(&p) != value);
+        if (p.bytes < 0 || nft_value(&p) == value)
+            return p;
+    }
+    p.bytes = -1;
+    return p;
+}
+
+/* Reads until a datagram has this feedback; bytes < 0: none came. */
+static inline nft_packet_t nft_recv_feedback(int fd, uint8_t feedback)
+{
+    int64_t until = rt_mono_ns() + WT_PATIENCE_MS * RT_NS_PER_MS;
+    nft_packet_t p = {.bytes = -1};
+    while (CHECK(rt_mono_ns() < until)) {
+        p = nft_recv(fd);
+        if (p.bytes < 0 || p.feedback == feedback)
+            return p;
+    }
+    p.bytes = -1;
     return p;
 }
 
@@ -242,6 +267,15 @@ static inline void nft_close(wt_worker_t *w, wt_channel_t *ch)
 {
     CHECK_EQ(wt_command(w, ch, CTL_CLOSE), 0);
     wt_drop(ch);
+}
+
+/* Stops the worker: what comes now waits for its successor. */
+static inline void nft_stop_worker(const wt_worker_t *w)
+{
+    int status = 0;
+    CHECK_EQ(kill(w->pid, SIGSTOP), 0);
+    CHECK_EQ(waitpid(w->pid, &status, WUNTRACED), w->pid);
+    CHECK(WIFSTOPPED(status));
 }
 
 /* Kills the worker; another one takes the channel over. */

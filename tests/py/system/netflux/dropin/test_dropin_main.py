@@ -14,6 +14,7 @@ import pytest
 
 from netflux import NetfluxData, NetfluxMain
 from netflux.records import DINT, INT, REAL, Codec
+from shmring import Impairment
 
 LONG_S = 60.0
 
@@ -528,3 +529,24 @@ def test_with_a_controller(make, plc_sim, free_port, eventually, kind):
     eventually(lambda: main.data_recv == Values(1.25, 8))
     eventually(lambda: main.partner_hears_us)
     assert main.statistics.get_stats().avg_partner_interval > 0
+
+
+def test_what_a_bad_link_shows(make, plc_sim, free_port, eventually):
+    plc = plc_sim(
+        "codesys5",
+        remote=("127.0.0.1", free_port),
+        from_plc=Impairment(loss=0.2, delay_ns=20_000_000, seed=5),
+    )
+    main = make(free_port, plc.address[1])
+    eventually(lambda: main.receiver.get_stats().total_packets_received >= 300)
+    eventually(lambda: main.statistics.get_stats().avg_rtt > 0)
+    plc.power_off()
+    sent = plc.partner.sent
+    time.sleep(0.1)
+    received = main.receiver.get_stats().total_packets_received
+    stats = main.statistics.get_stats()
+    # What was lost before the first that came, and behind the last, nobody knows.
+    assert sent - 20 <= received + stats.total_partner_lost_packets <= sent
+    assert 0.1 < stats.total_partner_lost_packets / sent < 0.3
+    assert stats.min_rtt >= 20.0
+    assert stats.p50_partner_interval >= 1.0

@@ -17,7 +17,10 @@ import netflux_sender
 import netflux_statistics
 
 NAMES = {
-    "netflux_main": ["NetfluxMain", "NetfluxData", "main"],
+    "netflux_main": [
+        *("NetfluxMain", "NetfluxData", "main"),
+        *("NetfluxReceiver", "NetfluxSender", "NetfluxStatisticsTracker"),
+    ],
     "netflux_receiver": ["NetfluxReceiver", "ReceiverStats"],
     "netflux_sender": ["NetfluxSender", "SenderStats"],
     "netflux_statistics": ["NetfluxStatisticsTracker", "NetfluxStatistics"],

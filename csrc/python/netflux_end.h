@@ -28,9 +28,26 @@ static inline const shm_netflux_config_t *end_netflux(const channel_end_t *e)
     return NULL;
 }
 
+/* A worker shows itself a few times a second, and is replaced within a fraction of one. Beyond this
+ * nothing is sent, and no watchdog runs: a control loop must not go on as if. */
+#define NETFLUX_UNSERVED_NS (3 * RT_NS_PER_S)
+
+/* Returns 0, or -ECONNRESET with a text: nobody serves the channel. */
+static inline int end_check_served(const channel_end_t *e, int64_t now_mono_ns)
+{
+    int64_t beat_ns = (int64_t)rt_load_relaxed(&e->segment->status->heartbeat_mono_ns);
+    if (beat_ns == 0 || now_mono_ns - beat_ns < NETFLUX_UNSERVED_NS)
+        return 0;
+    return rt_err_set(-ECONNRESET,
+                      "channel \"%.64s\": its worker has not shown itself for %.1f s, so nothing is "
+                      "sent and nothing is watched: its pool has ended, or is stopped; see \"shmring "
+                      "ls\"",
+                      e->segment->config.name, (double)(now_mono_ns - beat_ns) / 1e9);
+}
+
 /* Puts values to be sent; bytes must be what was agreed. Returns 0; -ESTALE: attach, and put them
  * again (if the end was attached to a worker that is gone, they lie there already); -EMSGSIZE,
- * -EINVAL with a text. */
+ * -EINVAL, -ECONNRESET with a text. */
 static inline int end_put(channel_end_t *e, const void *values, size_t bytes)
 {
     const shm_netflux_config_t *n = end_netflux(e);
@@ -43,15 +60,16 @@ static inline int end_put(channel_end_t *e, const void *values, size_t bytes)
                           bytes, e->segment->config.name, n->tx_payload_bytes);
     if (!e->tx_ready)
         return -ESTALE;
-    uint64_t ticket = shm_netflux_put(e->segment->engine, e->tx.index, values, n->tx_payload_bytes,
-                                      rt_mono_ns());
+    int64_t now = rt_mono_ns();
+    uint64_t ticket =
+        shm_netflux_put(e->segment->engine, e->tx.index, values, n->tx_payload_bytes, now);
     if (ticket == 1)
         end_ring_bell(e); /* the first: a worker with nothing to send may sleep long */
-    return end_in_force(e) ? 0 : -ESTALE;
+    return end_in_force(e) ? end_check_served(e, now) : -ESTALE;
 }
 
-/* What the partner sent last. Returns 1, 0: nothing yet; -EPIPE: nobody serves the channel any more,
- * so that it would never change; -EAGAIN, -EINVAL with a text. */
+/* What the partner sent last. Returns 1, 0: nothing yet; -EPIPE: the channel was closed, or broke, so
+ * that it would never change; -ECONNRESET, -EAGAIN, -EINVAL with a text. */
 static inline int end_snapshot(const channel_end_t *e, netflux_snapshot_t *out)
 {
     const shm_netflux_config_t *n = end_netflux(e);
@@ -60,8 +78,11 @@ static inline int end_snapshot(const channel_end_t *e, netflux_snapshot_t *out)
     unsigned state = end_state(e);
     if (state == SHM_STATE_CLOSED || state == SHM_STATE_FAILED)
         return -EPIPE;
+    int rc = end_check_served(e, rt_mono_ns());
+    if (rc < 0)
+        return rc;
     out->bytes = n->rx_payload_bytes;
-    int rc = shm_netflux_snapshot(e->segment->engine, &out->head, &out->stamp, out->values,
+    rc = shm_netflux_snapshot(e->segment->engine, &out->head, &out->stamp, out->values,
                                   n->rx_payload_bytes);
     if (rc == -EAGAIN)
         return rt_err_set(rc, "the values of channel \"%.64s\" change under every look: another "

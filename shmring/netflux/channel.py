@@ -191,8 +191,8 @@ class NetfluxChannel(Channel):
         replacement of a worker. Of several processes that update, the last wins.
 
         Raises `PayloadTooLarge` (not of the agreed size), `ChannelClosed`, `NoPermission` (a tap),
-        `TypeError`, and whatever the record raises for values that do not fit, naming the field.
-        What was to be sent stays then.
+        `WorkerFailed` (for 3 s nobody has sent anything), `TypeError`, and whatever the record
+        raises for values that do not fit, naming the field. What was to be sent stays then.
         """
         encode = self._encode
         self._put(values if encode is None else encode(values))
@@ -200,7 +200,8 @@ class NetfluxChannel(Channel):
     def snapshot(self) -> NetfluxSnapshot | None:
         """Return the newest values of the partner, or None before the first. Does not wait.
 
-        Raises `ChannelClosed`, and whatever the record raises for a payload that makes no sense.
+        Raises `ChannelClosed`, `WorkerFailed` (for 3 s nobody has received or watched anything),
+        and whatever the record raises for a payload that makes no sense.
         """
         found = self._snapshot(self._decode)
         # 84 ns where NetfluxSnapshot(*found) takes 179.

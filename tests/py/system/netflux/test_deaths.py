@@ -212,6 +212,38 @@ def test_what_was_set_outlives_the_worker(
     partner.recv_until(b"safe")
 
 
+def test_a_worker_that_is_stopped_is_not_waited_for_and_not_forgotten(
+    link: Any, partner: Any, shmring_pool: shmring.Pool, eventually: Any, shmring_namespace: str
+) -> None:
+    here = link(values=b"live")
+    partner.send(1, b"back")
+    eventually(here.snapshot)
+    tap = shmring.attach("plc", namespace=shmring_namespace, mode="r")
+    assert isinstance(tap, shmring.NetfluxChannel)
+    (worker,) = shmring_pool.workers()
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        here.update(b"more")
+        assert here.snapshot().values == b"back"
+
+        def refused() -> str:
+            try:
+                here.update(b"last")
+            except shmring.WorkerFailed as failed:
+                return str(failed)
+            return ""
+
+        assert "has not shown itself for 3" in eventually(refused)
+        for end in (here, tap):
+            with pytest.raises(shmring.WorkerFailed, match="nothing is watched"):
+                end.snapshot()
+    finally:
+        os.kill(worker.pid, signal.SIGCONT)
+    eventually(lambda: not refused())
+    partner.recv_until(b"last")
+    assert here.snapshot().values == b"back"
+
+
 def test_a_writer_that_died_together_with_the_worker(
     link: Any, partner: Any, shmring_pool: shmring.Pool, python: Any, eventually: Any
 ) -> None:

@@ -1,5 +1,5 @@
-/* netflux_end.h: one process's end of a Netflux channel, as both bindings use it: the two calls that
- * a control loop makes in each cycle. Threads, and who attaches when: as channel_end.h says. */
+/* netflux_end.h: one process's end of a Netflux channel, as both bindings use it: the two calls
+ * that a control loop makes in each cycle. Threads, and who attaches when: as in channel_end.h. */
 #ifndef NETFLUX_END_H
 #define NETFLUX_END_H
 
@@ -38,11 +38,12 @@ static inline int end_check_served(const channel_end_t *e, int64_t now_mono_ns)
     int64_t beat_ns = (int64_t)rt_load_relaxed(&e->segment->status->heartbeat_mono_ns);
     if (beat_ns == 0 || now_mono_ns - beat_ns < NETFLUX_UNSERVED_NS)
         return 0;
-    return rt_err_set(-ECONNRESET,
-                      "channel \"%.64s\": its worker has not shown itself for %.1f s, so nothing is "
-                      "sent and nothing is watched: its pool has ended, or is stopped; see \"shmring "
-                      "ls\"",
-                      e->segment->config.name, (double)(now_mono_ns - beat_ns) / 1e9);
+    return rt_err_set(
+        -ECONNRESET,
+        "channel \"%.64s\": its worker has not shown itself for %.1f s, so nothing is "
+        "sent and nothing is watched: its pool has ended, or is stopped; see \"shmring "
+        "ls\"",
+        e->segment->config.name, (double)(now_mono_ns - beat_ns) / 1e9);
 }
 
 /* Puts values to be sent; bytes must be what was agreed. Returns 0; -ESTALE: attach, and put them
@@ -54,10 +55,11 @@ static inline int end_put(channel_end_t *e, const void *values, size_t bytes)
     if (n == NULL)
         return -EINVAL;
     if (bytes != n->tx_payload_bytes)
-        return rt_err_set(-EMSGSIZE,
-                          "values of %zu bytes; channel \"%.64s\" sends %u: give as many, or open it "
-                          "with another send=",
-                          bytes, e->segment->config.name, n->tx_payload_bytes);
+        return rt_err_set(
+            -EMSGSIZE,
+            "values of %zu bytes; channel \"%.64s\" sends %u: give as many, or open it "
+            "with another send=",
+            bytes, e->segment->config.name, n->tx_payload_bytes);
     if (!e->tx_ready)
         return -ESTALE;
     int64_t now = rt_mono_ns();
@@ -68,8 +70,8 @@ static inline int end_put(channel_end_t *e, const void *values, size_t bytes)
     return end_in_force(e) ? end_check_served(e, now) : -ESTALE;
 }
 
-/* What the partner sent last. Returns 1, 0: nothing yet; -EPIPE: the channel was closed, or broke, so
- * that it would never change; -ECONNRESET, -EAGAIN, -EINVAL with a text. */
+/* What the partner sent last. Returns 1, 0: nothing yet; -EPIPE: the channel was closed, or broke,
+ * so that it would never change; -ECONNRESET, -EAGAIN, -EINVAL with a text. */
 static inline int end_snapshot(const channel_end_t *e, netflux_snapshot_t *out)
 {
     const shm_netflux_config_t *n = end_netflux(e);
@@ -83,10 +85,11 @@ static inline int end_snapshot(const channel_end_t *e, netflux_snapshot_t *out)
         return rc;
     out->bytes = n->rx_payload_bytes;
     rc = shm_netflux_snapshot(e->segment->engine, &out->head, &out->stamp, out->values,
-                                  n->rx_payload_bytes);
+                              n->rx_payload_bytes);
     if (rc == -EAGAIN)
-        return rt_err_set(rc, "the values of channel \"%.64s\" change under every look: another "
-                              "process overwrote the segment; close it and open it again",
+        return rt_err_set(rc,
+                          "the values of channel \"%.64s\" change under every look: another "
+                          "process overwrote the segment; close it and open it again",
                           e->segment->config.name);
     return rc;
 }

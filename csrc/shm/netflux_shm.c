@@ -11,28 +11,35 @@
  * looked at `latest`: another ticket lies there then, even if those values are whole. They are not
  * taken: their writer may yet die before they are the latest, and then nobody may have seen them.
  *
- * The half that `latest` names is never written to, so a writer that dies leaves what was put before it
- * as it was. The next owner of its slot starts like any other writer: what `latest` names is kept, and
- * the other half is written over, finished or not.
+ * The half that `latest` names is never written to, so a writer that dies leaves what was put
+ * before it as it was. The next owner of its slot starts like any other writer: what `latest` names
+ * is kept, and the other half is written over, finished or not.
  *
- * Tickets are drawn before the values are written. Two calls of which one ends before the other begins
- * have tickets of that order; of two at the same time, the one with the later ticket wins, and the other
- * counts as having been just before it.
+ * Tickets are drawn before the values are written. Two calls of which one ends before the other
+ * begins have tickets of that order; of two at the same time, the one with the later ticket wins,
+ * and the other counts as having been just before it.
  *
  *   in box      published = 9
  *        [ 8 ] [ 9 ] [ 6 ] [ 7: becomes 10, or 10 again after the death of a worker ]
  *
  * Order (R releases, A acquires; the partner is named):
+ *
  *   B1  latest, R by its swap  -> B2: the half it names is whole
- *   B2  latest, A in put and peek. In put besides: what was read here lies before what is written next,
- *       by B3
- *   B3  version odd, then a release fence, before the first byte -> B5: a reader that saw any byte of it
- *       sees the odd version, or a later one
- *   B4  version even, R, behind the last byte -> B5: a reader that finds it there first finds it whole
- *   B5  version, A before the copy; acquire fence and version behind it
+ *
+ *   B2  latest, A in put and peek. In put: the half that it names is not written to before it is
+ *       known which one that is
+ *
+ *   B3  version odd, then a release fence, before the first byte
+ *         -> B5: a reader that saw any byte of it sees the odd version, or a later one
+ *
+ *   B4  version even, R, behind the last byte -> B5: a reader that finds it finds it whole
+ *
+ *   B5  version, A before the copy; an acquire fence, and version again, behind it
+ *
  *   B6  published, R -> A in snapshot: the slot is whole
- *   B7  current, R, and a release fence before the copy that it does not name is written
- *         -> A in state_get; acquire fence and current behind the copy */
+ *
+ *   B7  current, R; a release fence before the copy that it does not name is written
+ *         -> A in state_get; an acquire fence, and current again, behind the copy */
 #include "shm/netflux_shm.h"
 
 #include "base/rt_err.h"
@@ -44,7 +51,8 @@
     _Static_assert(offsetof(type, field) == (offset), #type "." #field " moved")
 #define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " changed its size")
 
-_Static_assert(sizeof(shm_netflux_config_t) <= SHM_ENGINE_CONFIG_BYTES, "fits the channel's configuration");
+_Static_assert(sizeof(shm_netflux_config_t) <= SHM_ENGINE_CONFIG_BYTES,
+               "fits the channel's configuration");
 _Static_assert(sizeof(shm_netflux_head_t) <= SHM_NETFLUX_HEAD_BYTES, "fits its page");
 _Static_assert(1u << SHM_NETFLUX_SLOT_BITS >= SHM_MAX_SLOTS, "every producer slot has its number");
 
@@ -110,8 +118,8 @@ static int check_range(const char *what, int64_t value, int64_t low, int64_t hig
 {
     if (value >= low && value <= high)
         return 0;
-    return rt_err_set(-EINVAL, "%s is %" PRId64 "; it must be between %" PRId64 " and %" PRId64, what,
-                      value, low, high);
+    return rt_err_set(-EINVAL, "%s is %" PRId64 "; it must be between %" PRId64 " and %" PRId64,
+                      what, value, low, high);
 }
 
 int shm_netflux_settings_check(const shm_netflux_settings_t *s)
@@ -127,13 +135,15 @@ int shm_netflux_settings_check(const shm_netflux_settings_t *s)
 int shm_netflux_config_check(const shm_netflux_config_t *c)
 {
     if (c->config_bytes != sizeof *c)
-        return rt_err_set(-EPROTO,
-                          "netflux configuration of %u bytes, this build expects %zu: both sides must be "
-                          "of the same shmring version",
-                          c->config_bytes, sizeof *c);
+        return rt_err_set(
+            -EPROTO,
+            "netflux configuration of %u bytes, this build expects %zu: both sides must be "
+            "of the same shmring version",
+            c->config_bytes, sizeof *c);
     int rc = check_range("size of what is sent", c->tx_payload_bytes, 0, SHM_NETFLUX_MAX_PAYLOAD);
-    rc = rc ? rc : check_range("size of what is received", c->rx_payload_bytes, 0,
-                               SHM_NETFLUX_MAX_PAYLOAD);
+    rc = rc ? rc
+            : check_range("size of what is received", c->rx_payload_bytes, 0,
+                          SHM_NETFLUX_MAX_PAYLOAD);
     rc = rc ? rc : check_range("any_source", c->any_source, 0, 1);
     rc = rc ? rc : check_range("partner_known", c->partner_known, 0, 1);
     return rc ? rc : shm_netflux_settings_check(&c->settings);
@@ -239,13 +249,14 @@ int shm_netflux_peek(const uint8_t *engine, uint32_t producers, void *values, ui
     uint8_t copy[SHM_NETFLUX_MAX_PAYLOAD];
     int64_t at;
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        uint64_t latest = rt_load_acquire(&shm_netflux_head(engine)->latest); /* B2, pairs with B1 */
+        uint64_t latest = rt_load_acquire(&shm_netflux_head(engine)->latest); /* B2 */
         if (latest == 0)
             return 0;
         uint32_t who = latest_slot(latest);
         if (who >= producers)
             return -EPROTO;
-        if (!copy_out(out_at(engine, who, latest_half(latest)), latest_ticket(latest), copy, bytes, &at))
+        if (!copy_out(out_at(engine, who, latest_half(latest)), latest_ticket(latest), copy, bytes,
+                      &at))
             continue;
         memcpy(values, copy, bytes);
         *at_mono_ns = at;
@@ -311,8 +322,9 @@ void shm_netflux_state_put(uint8_t *engine, const shm_netflux_state_t *state)
 {
     shm_netflux_head_t *head = shm_netflux_head(engine);
     uint32_t next = rt_load_relaxed(&head->current) + 1;
+    /* 0 is: none yet. Of those behind it, the first that does not name the copy in force. */
     if (next == 0)
-        next = 2; /* 0 is: none yet; and the copy that is in force is kept */
+        next = 2;
     rt_fence_release(); /* B7 */
     memcpy(&head->state[next % 2], state, sizeof *state);
     rt_store_release(&head->current, next); /* B7 */

@@ -2,16 +2,16 @@
  *
  *   shm_config_t.engine_config    shm_netflux_config_t     the pool, once
  *   engine's part of the segment  drawn below              values, both ways, and how the link is
- *   rx record's payload           shm_netflux_rx_t, then the partner's values       worker -> readers
- *   ENGINE request                shm_netflux_request_t                            client -> worker
+ *   rx record's payload           shm_netflux_rx_t, then the partner's values   worker -> readers
+ *   ENGINE request                shm_netflux_request_t                         client -> worker
  *
- * What is sent is not queued: the worker sends in cycles whatever was put into the out box last, and
- * what comes in lies in the in box until something newer comes in. The tx ring is not used. The rx
- * ring has what the in box had, one record for each datagram accepted and for each change of the
+ * What is sent is not queued: the worker sends in cycles whatever was put into the out box last,
+ * and what comes in lies in the in box until something newer comes in. The tx ring is not used. The
+ * rx ring has what the in box had, one record for each datagram accepted and for each change of the
  * link: for who waits, and for who must see all of it.
  *
  *   engine part   0 +---------------------------------------+
- *                   | shm_netflux_head_t                    |  a line of the clients', then the worker's
+ *                   | shm_netflux_head_t                    |  clients: line 1; worker: line 2
  *            4096   +---------------------------------------+
  *                   | statistics: nfx_stats_t               |  worker, SHM_NETFLUX_STATS_BYTES
  *                   +---------------------------------------+
@@ -19,17 +19,18 @@
  *                   +---------------------------------------+
  *                   | fail-safe values: two halves          |  worker, on request
  *                   +---------------------------------------+
- *                   | out box [producers]: two halves each  |  the client that has the producer slot
+ *                   | out box [producers]: two halves each  |  the client that has the slot
  *                   +---------------------------------------+
  *
- * Out box. A writer draws a ticket, fills the half of its slot that `latest` does not name, and makes
- * `latest` name that half unless a later ticket is there already. So nobody waits, the last ticket
- * wins, and who dies in the middle has changed nothing. A half's `version` bears the ticket of what
- * lies in it, and is odd while that is written; a reader who does not find the ticket that `latest`
- * gave it, before and behind its copy, looks at `latest` again.
+ * Out box. A writer draws a ticket, fills the half of its slot that `latest` does not name, and
+ * makes `latest` name that half unless a later ticket is there already. So nobody waits, the last
+ * ticket wins, and who dies in the middle has changed nothing. A half's `version` bears the ticket
+ * of what lies in it, and is odd while that is written; a reader who does not find the ticket that
+ * `latest` gave it, before and behind its copy, looks at `latest` again.
  *
- * In box. Publication n lies in slot n % 4, whose version bears n; `published` is n. A reader who was
- * overtaken by three further ones while it copied sees that by the slot's version and takes the newer.
+ * In box. Publication n lies in slot n % 4, whose version bears n; `published` is n. A reader who
+ * was overtaken by three further ones while it copied sees that by the slot's version and takes the
+ * newer.
  *
  * The worker believes nothing of it: what `latest` names is checked, sizes come from the
  * configuration, times are bounded by now. Times are CLOCK_MONOTONIC. */
@@ -51,8 +52,9 @@ typedef enum shm_netflux_on_stale {
     SHM_NETFLUX_STOP = 2,     /* send nothing */
 } shm_netflux_on_stale_t;
 
-#define SHM_NETFLUX_KEEP_VALUES 0x01u /* behind a time-out the in box keeps the last values; else zeros */
-#define SHM_NETFLUX_KEEP_WINDOW 0x02u /* behind a time-out numbers go on; else the next is the first */
+/* Behind a time-out: */
+#define SHM_NETFLUX_KEEP_VALUES 0x01u /* the in box keeps the last values; else zeros */
+#define SHM_NETFLUX_KEEP_WINDOW 0x02u /* numbers go on; else the next is the first */
 #define SHM_NETFLUX_FLAGS 0x03u
 
 /* May be changed while the channel runs. Limits as in nfx_config_t. */
@@ -80,8 +82,8 @@ typedef struct shm_netflux_config {
     uint8_t reserved[5];
 } shm_netflux_config_t;
 
-/* Checks every field; producers as in shm_config_t. Any thread. Returns 0 or -EINVAL, -EPROTO with a
- * text that names the value, the limit and the fix. */
+/* Checks every field; producers as in shm_config_t. Any thread. Returns 0 or -EINVAL, -EPROTO with
+ * a text that names the value, the limit and the fix. */
 int shm_netflux_settings_check(const shm_netflux_settings_t *s);
 int shm_netflux_config_check(const shm_netflux_config_t *c);
 
@@ -114,14 +116,14 @@ typedef struct shm_netflux_rx {
     uint8_t number;   /* of the datagram */
     uint8_t feedback; /* number of ours in it */
     uint32_t payload_bytes;
-    uint64_t published;  /* of the in box, this one included */
-    int64_t at_mono_ns;  /* arrival; of a change: the deadline that passed, or the arrival that made it */
+    uint64_t published; /* of the in box, this one included */
+    int64_t at_mono_ns; /* arrival; of a change: the deadline that passed, or what made it */
 } shm_netflux_rx_t;
 
 typedef struct shm_netflux_in {
     _Alignas(RT_LINE_BYTES) rt_a64_t version; /* published << 1; odd: being written */
     shm_netflux_rx_t head;                    /* VALUES or TIMEOUT */
-    uint32_t stamp; /* of the arrival: shm_stamp of the rx record */
+    uint32_t stamp;                           /* of the arrival: shm_stamp of the rx record */
     uint8_t values[SHM_NETFLUX_MAX_PAYLOAD + 1];
 } shm_netflux_in_t;
 
@@ -129,17 +131,18 @@ typedef struct shm_netflux_in {
 
 /* What a successor of a dead worker goes on with, beside the gauges in the statistics. */
 typedef struct shm_netflux_state {
-    int64_t origin_mono_ns; /* of the send grid; RT_NEVER_NS: sending has not begun */
+    int64_t origin_mono_ns;          /* of the send grid; RT_NEVER_NS: sending has not begun */
     shm_netflux_settings_t settings; /* in force */
     shm_addr_t remote;               /* in force */
     uint32_t sending;                /* 1: unless a request stopped it */
-    uint32_t failsafe; /* half + 1 that has them; 0: none were given */
-    uint32_t feedback; /* SHM_NETFLUX_GIVEN | number: sent as it is; 0: the number accepted last */
+    uint32_t failsafe;               /* half + 1 that has them; 0: none were given */
+    uint32_t feedback; /* SHM_NETFLUX_GIVEN | number: sent so; 0: the number accepted last */
     uint32_t reserved;
 } shm_netflux_state_t;
 
 typedef struct shm_netflux_head {
-    _Alignas(RT_LINE_BYTES) rt_a64_t latest; /* ticket << 11 | producer slot << 1 | half; 0: none yet */
+    _Alignas(
+        RT_LINE_BYTES) rt_a64_t latest; /* ticket << 11 | producer slot << 1 | half; 0: none yet */
     rt_a64_t tickets;
     _Alignas(RT_LINE_BYTES) rt_a64_t published;
     rt_a32_t current; /* state[current % 2] is whole; 0: none yet */
@@ -164,17 +167,18 @@ static inline uint8_t *shm_netflux_stats(uint8_t *engine)
 }
 
 /* --- boxes --------------------------------------------------------------------------------
- * bytes: the configured size, at most SHM_NETFLUX_MAX_PAYLOAD; the caller has checked it once. What a
- * reader is given is whole and its own; where it gets none, nothing of the caller's is changed. */
+ * bytes: the configured size, at most SHM_NETFLUX_MAX_PAYLOAD; the caller has checked it once. What
+ * a reader is given is whole and its own; where it gets none, nothing of the caller's is changed.
+ */
 
-/* Client: puts values to be sent. Never waits. slot: the producer slot of the caller, one thread at a
- * time. Returns their ticket. */
+/* Client: puts values to be sent. Never waits. slot: the producer slot of the caller, one thread at
+ * a time. Returns their ticket. */
 uint64_t shm_netflux_put(uint8_t *engine, uint32_t slot, const void *values, uint32_t bytes,
                          int64_t now_mono_ns);
 
 /* Anybody: the values that were put last. Returns 1, 0: none yet, -EAGAIN: they changed under every
- * attempt (go on with those of last time), -EPROTO: `latest` makes no sense. *ticket tells one set of
- * values from another; *slot is who wrote them. *at_mono_ns is unchecked. */
+ * attempt (go on with those of last time), -EPROTO: `latest` makes no sense. *ticket tells one set
+ * of values from another; *slot is who wrote them. *at_mono_ns is unchecked. */
 int shm_netflux_peek(const uint8_t *engine, uint32_t producers, void *values, uint32_t bytes,
                      int64_t *at_mono_ns, uint64_t *ticket, uint32_t *slot);
 
@@ -192,8 +196,8 @@ void shm_netflux_state_put(uint8_t *engine, const shm_netflux_state_t *state);
 /* Anybody, a successor too. Returns 1, 0: none yet, -EAGAIN as above. Unchecked. */
 int shm_netflux_state_get(const uint8_t *engine, shm_netflux_state_t *state);
 
-/* The fail-safe values of one half, 0 or 1. Worker: writes to the half that the state does not name,
- * then puts a state that names it. */
+/* The fail-safe values of one half, 0 or 1. Worker: writes to the half that the state does not
+ * name, then puts a state that names it. */
 uint8_t *shm_netflux_failsafe(uint8_t *engine, unsigned half);
 
 /* --- requests ----------------------------------------------------------------------------- */

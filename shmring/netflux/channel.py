@@ -191,8 +191,8 @@ class NetfluxChannel(Channel):
         replacement of a worker. Of several processes that update, the last wins.
 
         Raises `PayloadTooLarge` (not of the agreed size), `ChannelClosed`, `NoPermission` (a tap),
-        `WorkerFailed` (for 3 s nobody has sent anything), `TypeError`, and whatever the record
-        raises for values that do not fit, naming the field. What was to be sent stays then.
+        `TypeError`, and whatever the record raises for values that do not fit, naming the field:
+        what was to be sent stays then. `WorkerFailed`: for 3 s nobody has sent anything.
         """
         encode = self._encode
         self._put(values if encode is None else encode(values))

@@ -1,6 +1,6 @@
-/* Writers of an out box, its worker, and readers of the in box, as threads, so that ThreadSanitizer can watch.
- * Nothing torn is ever read; tickets and publications never go back; each writer's values come in order; and
- * when all is quiet, the last ticket is what lies there. */
+/* Writers of an out box, its worker, and readers of the in box, as threads, so that ThreadSanitizer
+ * can watch. Nothing torn is ever read; tickets and publications never go back; each writer's
+ * values come in order; and when all is quiet, the last ticket is what lies there. */
 #include "unit/shm/shm_test.h"
 
 #include "shm/netflux_shm.h"
@@ -87,7 +87,8 @@ static void serve(void)
         shm_netflux_publish(engine, &head, published, values, SIZE);
         CHECK_EQ(head.published, published);
     }
-    (void)printf("peeked %" PRIu64 ", passed by %" PRIu64 ", published %u\n", peeked, passed, published);
+    (void)printf("peeked %" PRIu64 ", passed by %" PRIu64 ", published %u\n", peeked, passed,
+                 published);
 }
 
 static void test_nothing_is_torn_and_the_last_ticket_wins(void)

@@ -1,6 +1,7 @@
-/* Processes that put values are killed at random instants and replaced in their slots, while one that nobody
- * kills goes on. What is read is whole at every moment, and a new writer's values come through, whatever the
- * killed ones left. RT_TEST_SEED repeats the choice of victims, not the instants. */
+/* Processes that put values are killed at random instants and replaced in their slots, while one
+ * that nobody kills goes on. What is read is whole at every moment, and a new writer's values come
+ * through, whatever the killed ones left. RT_TEST_SEED repeats the choice of victims, not the
+ * instants. */
 #include "unit/shm/shm_test.h"
 
 #include "shm/netflux_shm.h"
@@ -63,7 +64,8 @@ static void test_killed_writers_change_nothing(void)
 {
     uint64_t kills = rt_test_env_u64("RT_TEST_ROUNDS", 300), last = 0, looks = 0;
     uint8_t values[SIZE];
-    engine = mmap(NULL, shm_netflux_bytes(SLOTS), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    engine = mmap(NULL, shm_netflux_bytes(SLOTS), PROT_READ | PROT_WRITE,
+                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     REQUIRE(engine != MAP_FAILED);
     for (uint32_t i = 1; i <= WRITERS; i++)
         start_writer(i);

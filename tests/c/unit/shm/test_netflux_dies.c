@@ -1,4 +1,5 @@
-/* A writer of the boxes dies between any two of its writes to shared memory, and another takes its place. */
+/* A writer of the boxes dies between any two of its writes to shared memory, and another takes its
+ * place. */
 #include "shm_test.h"
 
 #include "crash.h"
@@ -63,8 +64,8 @@ static void put_11(void)
     put(1, 11);
 }
 
-/* Before: the values of n - 1, by the same slot or by another. Dead at any step: still those. A later
- * writer, in the same slot or in another: its own, whatever the dead one left. */
+/* Before: the values of n - 1, by the same slot or by another. Dead at any step: still those. A
+ * later writer, in the same slot or in another: its own, whatever the dead one left. */
 static void test_a_dead_writer_changes_nothing(void)
 {
     unsigned long steps = steps_of_put();
@@ -106,7 +107,8 @@ static void meddle_put(void)
     put(2, 51);
 }
 
-/* Another writer comes between any two steps: who drew the later ticket wins, and nothing is torn. */
+/* Another writer comes between any two steps: who drew the later ticket wins, and nothing is torn.
+ */
 static void test_a_writer_that_is_overtaken(void)
 {
     unsigned long steps = steps_of_put();

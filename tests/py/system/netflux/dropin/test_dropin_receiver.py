@@ -271,7 +271,7 @@ def test_a_callback_that_raises(make, partner, eventually, capsys):
         received.append(data)
         raise RuntimeError("no use for it")
 
-    make(callback)
+    receiver = make(callback)
     for number in (1, 2):
         partner.send(number, ANSWER)
     eventually(lambda: len(received) == 2)
@@ -283,6 +283,7 @@ def test_a_callback_that_raises(make, partner, eventually, capsys):
         return printed.count("no use for it") == 2
 
     eventually(is_printed)
+    receiver.stop()  # nothing is printed behind the end of the test
 
 
 def test_a_callback_that_comes_later(make, partner, offer, eventually):

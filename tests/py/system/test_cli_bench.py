@@ -14,21 +14,26 @@ UNITS = {"ns", "pps", "bps", "bytes", "percent"}
 
 
 def command(*words, **environment):
-    return subprocess.run(
+    with subprocess.Popen(
         [*COMMAND, *words],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=110,
-        check=False,
         env={**os.environ, **environment},
-    )
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=250)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    left = [name for name in paths.shm_names() if name.namespace == f"bench-{process.pid}"]
+    assert left == []
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def bench(name, *words):
     done = command(name, "--seconds", "0.1", "--runs", "1", *words)
     assert done.returncode == 0, done.stderr
-    left = [name for name in paths.shm_names() if name.namespace.startswith("bench-")]
-    assert left == []
     return done.stdout
 
 

@@ -90,7 +90,10 @@ def _past(plan: Plan, system: str, count: int, payload_bytes: int) -> Callable[[
     """Packets that are late already, as fast as they go: `count` of them, or for some time."""
 
     def measure() -> Figures:
-        with floor.Receiver(0, cpu=plan.other_cpu, gro=True) as receiver:
+        with (
+            plan.on_other_core(),
+            floor.Receiver(0, cpu=plan.other_cpu, gro=True) as receiver,
+        ):
             job = senders.Job(
                 receiver.port,
                 count,

@@ -188,10 +188,15 @@ def mapped(fd: int, *, writable: bool) -> Iterator[Any | None]:
         lib.shm_segment_unmap(segment)
 
 
-def format_segment(fd: int, config: Any) -> None:
-    """Lay out a new segment file. Raises `NoSpace`, `BadConfig`."""
+def format_segment(fd: int, config: Any) -> Any:
+    """Lay out a new segment file and map it, until nobody refers to the mapping any more.
+
+    Raises `NoSpace`, `BadConfig`.
+    """
+    segment = ffi.new("shm_segment_t *")
     segment_id = int.from_bytes(os.urandom(8), "little")
-    check(lib.shm_segment_format(fd, config, segment_id))
+    check(lib.shm_segment_format(segment, fd, config, segment_id))
+    return ffi.gc(segment, lib.shm_segment_unmap)
 
 
 def mark_failed(holding: Holding, number: int, text: str) -> None:

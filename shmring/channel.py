@@ -69,6 +69,7 @@ class Channel(Core):
         mode: str = "rw",
         reading: str | None = None,
         owner: Owner | None = None,
+        segment: Any = None,
     ) -> None:
         """Attach to a channel that is open.
 
@@ -77,6 +78,7 @@ class Channel(Core):
         reading: ``"broadcast"`` or ``"shared"``; None: as the channel was opened, a tap broadcast.
         owner: whoever opened it: `close` then closes it for all, and reading starts at the oldest
             packet. Others read what arrives from now on.
+        segment: the mapping of its segment, where whoever opened it has one.
 
         Raises `ChannelNotFound`, `ChannelClosed`, `LayoutMismatch`, `NoPermission`, `BadConfig`.
         """
@@ -96,7 +98,9 @@ class Channel(Core):
         self._readiness: Readiness | None = None
         self._waiters = Waiters()
 
-        self._segment = _map(name, namespace, writable=mode == "rw")
+        if segment is None:
+            segment = _map(name, namespace, writable=mode == "rw")
+        self._segment = segment
         self._reading = self._choose_reading(reading)
         if mode == "rw":
             served_epoch(self._segment)
@@ -626,10 +630,12 @@ class Channel(Core):
 End = TypeVar("End", bound=Channel)
 
 
-def owners_end(kind: Callable[..., End], name: str, namespace: str, owner: Owner) -> End:
+def owners_end(
+    kind: Callable[..., End], name: str, namespace: str, owner: Owner, segment: Any = None
+) -> End:
     """The opener's end of a channel just made, which is closed again if that fails."""
     try:
-        return kind(name, namespace=namespace, owner=owner)
+        return kind(name, namespace=namespace, owner=owner, segment=segment)
     except BaseException:
         owner.close_channel(name)
         raise

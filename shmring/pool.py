@@ -15,7 +15,7 @@ import warnings
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 from rtworkers import Holding, PoolSettings, SlotFacts, Supervisor, affinity, liveness, page, paths
 from rtworkers.launch import worker_binary
@@ -141,8 +141,8 @@ class Pool:
         Then: `ChannelExists`, `NoSpace` (shared memory, open files), `NoPermission`,
         `WorkerFailed`, `ShmringOSError` (the socket; `errno` says why). Nothing stays behind then.
         """
-        self.make_channel(name, options)
-        return owners_end(Channel, name, self.namespace, self)
+        segment = self.make_channel(name, options)
+        return owners_end(Channel, name, self.namespace, self, segment)
 
     def open_rtp(self, name: str, **options: Unpack[RtpOptions]) -> RtpChannel:
         """Open an RTP channel and return this process's end of it; `RtpOptions` lists the options.
@@ -150,8 +150,8 @@ class Pool:
         Raises as `open`.
         """
         plain, engine = rtp_options.prepare(options)
-        self.make_channel(name, plain, engine)
-        return owners_end(RtpChannel, name, self.namespace, self)
+        segment = self.make_channel(name, plain, engine)
+        return owners_end(RtpChannel, name, self.namespace, self, segment)
 
     def open_netflux(self, name: str, **options: Unpack[NetfluxOptions]) -> NetfluxChannel:
         """Open a Netflux link and return this process's end of it; `NetfluxOptions` lists the
@@ -160,8 +160,8 @@ class Pool:
         Raises as `open`, and whatever a record raises for `values` and `failsafe`.
         """
         start = netflux_options.prepare(options)
-        self.make_channel(name, start.plain, start.engine)
-        return open_end(name, self.namespace, self, start)
+        segment = self.make_channel(name, start.plain, start.engine)
+        return open_end(name, self.namespace, self, start, segment)
 
     def make_channel(
         self,
@@ -170,8 +170,10 @@ class Pool:
         engine: _options.Engine | None = None,
         *,
         quiet: bool = False,
-    ) -> None:
+    ) -> Any:
         """As `open`, without an end in this process, and with any engine. Raises as `open`.
+
+        Returns the mapping of the segment, for an end to use.
 
         quiet: a worker that lacks something is not warned of.
         """
@@ -186,13 +188,14 @@ class Pool:
         self._start_worker(slot, prepared.strict, quiet)
         with translated(f"channel {name!r}"):
             _host.check_memory(prepared.segment_bytes)
-            holding = self._create_segment(prepared)
+            holding, segment = self._create_segment(prepared)
             try:
                 self._supervisor.open(slot, holding, prepared.socket_fd, takeover=False)
             except BaseException:
                 page.remove(holding.posix_name)
                 holding.close()
                 raise
+        return segment
 
     def close_channel(self, name: str) -> None:
         """Close a channel of this pool for all processes; unknown names are ignored."""
@@ -269,7 +272,8 @@ class Pool:
         if lacking and not quiet:
             warnings.warn("; ".join(lacking), errors.RealtimeWarning, stacklevel=4)
 
-    def _create_segment(self, prepared: Prepared) -> Holding:
+    def _create_segment(self, prepared: Prepared) -> tuple[Holding, Any]:
+        """Make the segment, and map it."""
         posix_name = paths.channel_segment(self.namespace, prepared.name)
         fd = _host.create_segment_file(posix_name, prepared.name, self.namespace)
         bell_fd = -1
@@ -277,7 +281,7 @@ class Pool:
             liveness.lock_shared(fd)
             _host.check_files(fd)
             bell_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            _host.format_segment(fd, prepared.config)
+            segment = _host.format_segment(fd, prepared.config)
             self._set_access(fd, prepared)
         except BaseException:
             page.remove(posix_name)
@@ -285,7 +289,8 @@ class Pool:
             if bell_fd >= 0:
                 os.close(bell_fd)
             raise
-        return Holding(prepared.name, posix_name, prepared.config_bytes(), fd, bell_fd)
+        holding = Holding(prepared.name, posix_name, prepared.config_bytes(), fd, bell_fd)
+        return holding, segment
 
     def _set_access(self, segment_fd: int, prepared: Prepared) -> None:
         group = self._settings.group if prepared.group is None else prepared.group

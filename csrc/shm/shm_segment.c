@@ -104,7 +104,7 @@ static void write_identity(shm_identity_t *id, const shm_config_t *c, uint64_t s
     id->config = *c;
 }
 
-int shm_segment_format(int fd, const shm_config_t *c, uint64_t segment_id)
+int shm_segment_format(shm_segment_t *s, int fd, const shm_config_t *c, uint64_t segment_id)
 {
     int rc = shm_config_check(c);
     if (rc < 0)
@@ -114,23 +114,22 @@ int shm_segment_format(int fd, const shm_config_t *c, uint64_t segment_id)
     if (rc < 0)
         return rc;
 
-    geometry_t g = geometry_of(c);
-    void *base = mmap(NULL, g.tx, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (base == MAP_FAILED)
         return rt_err_set(-errno, "mapping a new segment of %llu bytes failed",
                           (unsigned long long)bytes);
 
-    shm_segment_t s = {.base = base, .bytes = g.tx, .config = *c};
-    find_parts(&s);
-    write_identity(s.identity, c, segment_id);
-    rt_store_relaxed(&s.status->worker_slot, UINT32_MAX);
-    rt_store_relaxed(&s.status->cpu, UINT32_MAX);
-    rt_store_relaxed(&s.tx->moving, UINT64_MAX);
+    *s = (shm_segment_t){
+        .base = base, .bytes = bytes, .writable = 1, .segment_id = segment_id, .config = *c};
+    find_parts(s);
+    write_identity(s->identity, c, segment_id);
+    rt_store_relaxed(&s->status->worker_slot, UINT32_MAX);
+    rt_store_relaxed(&s->status->cpu, UINT32_MAX);
+    rt_store_relaxed(&s->tx->moving, UINT64_MAX);
     for (uint32_t i = 0; i < c->producers; i++)
-        rt_store_relaxed(&s.producers[i].intent, SHM_INTENT_NONE);
+        rt_store_relaxed(&s->producers[i].intent, SHM_INTENT_NONE);
     /* V1: everything above is whole before the version is; pairs with V2 in check_identity. */
-    rt_store_release(&s.identity->version, SHM_LAYOUT_VERSION);
-    munmap(base, g.tx);
+    rt_store_release(&s->identity->version, SHM_LAYOUT_VERSION);
     return 0;
 }
 

@@ -31,10 +31,10 @@ typedef struct shm_segment {
 /* Bytes a segment of this configuration takes; the configuration must have passed the check. */
 uint64_t shm_segment_bytes(const shm_config_t *c);
 
-/* Owner only, once, on a file of shm_segment_bytes(c) bytes open for writing: reserves its space,
- * writes identity and empty rings, the version last. Returns 0; -ENOSPC (names what is free in
- * /dev/shm and what was needed), -EINVAL. */
-int shm_segment_format(int fd, const shm_config_t *c, uint64_t segment_id);
+/* Owner only, once, on a new file open for writing: reserves its space, writes identity and empty
+ * rings, the version last, and leaves it mapped in s as shm_segment_map would. Returns 0; -ENOSPC
+ * (names what is free in /dev/shm and what was needed), -EINVAL. */
+int shm_segment_format(shm_segment_t *s, int fd, const shm_config_t *c, uint64_t segment_id);
 
 /* Any process. Maps fd (kept open by the caller or closed, as he likes) and fills *s. With writable 0
  * the mapping is read-only. Returns 0; -EPROTO (no shmring segment, or another layout version:

@@ -74,6 +74,7 @@ class NetfluxChannel(Channel):
         mode: str = "rw",
         reading: str | None = None,
         owner: Owner | None = None,
+        segment: Any = None,
         send: Record | None = None,
         receive: Record | None = None,
     ) -> None:
@@ -85,7 +86,9 @@ class NetfluxChannel(Channel):
         Raises as `Channel`; `BadConfig` for a channel that is no Netflux channel, or of another
         layout than a record's.
         """
-        super().__init__(name, namespace=namespace, mode=mode, reading=reading, owner=owner)
+        super().__init__(
+            name, namespace=namespace, mode=mode, reading=reading, owner=owner, segment=segment
+        )
         try:
             self._config = self._agree(send, receive)
         except BaseException:
@@ -410,20 +413,20 @@ class NetfluxChannel(Channel):
         super()._refuse(rc, text)
 
 
-def open_end(name: str, namespace: str, owner: Owner, start: Start) -> NetfluxChannel:
+def open_end(
+    name: str, namespace: str, owner: Owner, start: Start, segment: Any = None
+) -> NetfluxChannel:
     """The opener's end of a channel just made, with its first values in place."""
 
-    def begin(name: str, *, namespace: str, owner: Owner) -> NetfluxChannel:
-        channel = NetfluxChannel(
-            name, namespace=namespace, owner=owner, send=start.send, receive=start.receive
-        )
+    def begin(name: str, **end: Any) -> NetfluxChannel:
+        channel = NetfluxChannel(name, send=start.send, receive=start.receive, **end)
         if start.failsafe is not None:
             channel._ask(channel._request(lib.SHM_NETFLUX_SET_FAILSAFE), start.failsafe)
         if start.values is not None:
             channel._put(start.values)
         return channel
 
-    return owners_end(begin, name, namespace, owner)
+    return owners_end(begin, name, namespace, owner, segment)
 
 
 def _attach(

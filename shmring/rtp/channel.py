@@ -42,12 +42,15 @@ class RtpChannel(Channel):
         mode: str = "rw",
         reading: str | None = None,
         owner: Owner | None = None,
+        segment: Any = None,
     ) -> None:
         """Attach to an RTP channel that is open; see `Channel`.
 
         Raises as `Channel`; `BadConfig` for a channel that is no RTP channel.
         """
-        super().__init__(name, namespace=namespace, mode=mode, reading=reading, owner=owner)
+        super().__init__(
+            name, namespace=namespace, mode=mode, reading=reading, owner=owner, segment=segment
+        )
         shared = self._segment.config
         if text_of(shared.engine) != ENGINE:
             self._leave()

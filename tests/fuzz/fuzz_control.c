@@ -343,7 +343,9 @@ static void send_open(fuzz_t *f)
     c->readers = 2;
     c->report_slots = 1;
     int fds[2] = {memfd_create("fuzz", MFD_CLOEXEC), eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
-    require(shm_segment_format(fds[0], c, 1) == 0, "a segment is made");
+    shm_segment_t s;
+    require(shm_segment_format(&s, fds[0], c, 1) == 0, "a segment is made");
+    shm_segment_unmap(&s);
     for (unsigned changes = how >> 4; changes > 0; changes--)
         ((uint8_t *)c)[take_number(f, 2) % sizeof *c] ^= (uint8_t)take_number(f, 1);
     memcpy(c->engine, "fuzz", sizeof "fuzz");

@@ -35,12 +35,12 @@ static inline shm_config_t shm_test_config(uint64_t ring_bytes, uint32_t max_pay
     return c;
 }
 
-/* Formats and maps a segment; every producer slot belongs to this process. Ends the program when that
+/* Makes and maps a segment; every producer slot belongs to this process. Ends the program when that
  * fails: nothing else can be tested then. */
 static inline int shm_test_open(shm_segment_t *s, const shm_config_t *c)
 {
     int fd = memfd_create("shm_test", MFD_CLOEXEC);
-    if (fd < 0 || shm_segment_format(fd, c, 42) < 0 || shm_segment_map(s, fd, 1) < 0) {
+    if (fd < 0 || shm_segment_format(s, fd, c, 42) < 0) {
         (void)fprintf(stderr, "no segment: %s\n", rt_err_text());
         exit(1);
     }

@@ -19,7 +19,9 @@ static int new_segment(void)
     int fd = new_file();
     config = shm_test_config(8192, 500);
     config.remote = (shm_addr_t){.family = 4, .port = 9};
-    CHECK_EQ(shm_segment_format(fd, &config, 77), 0);
+    shm_segment_t s;
+    CHECK_EQ(shm_segment_format(&s, fd, &config, 77), 0);
+    shm_segment_unmap(&s);
     return fd;
 }
 
@@ -30,29 +32,45 @@ static shm_identity_t *identity_of(int fd)
     return base;
 }
 
+static void check_new(const shm_segment_t *s)
+{
+    CHECK_EQ(s->segment_id, 77);
+    CHECK_EQ(s->bytes, shm_segment_bytes(&config));
+    CHECK_MEM_EQ(&s->config, &config, sizeof config);
+    CHECK(s->writable);
+    CHECK_EQ(s->rx_data - s->tx_data, (ptrdiff_t)config.tx_bytes);
+    CHECK_EQ(s->rx_data + config.rx_bytes - s->base, (ptrdiff_t)s->bytes);
+    CHECK(s->engine == NULL);
+    CHECK_EQ((uintptr_t)s->tx % RT_LINE_BYTES, 0);
+    CHECK_EQ((uintptr_t)s->producers % RT_LINE_BYTES, 0);
+    CHECK_EQ((uintptr_t)s->readers % RT_LINE_BYTES, 0);
+    CHECK_EQ((uintptr_t)s->tx_data % SHM_PAGE_BYTES, 0);
+    for (uint32_t i = 0; i < config.producers; i++)
+        CHECK_EQ(rt_load_relaxed(&s->producers[i].intent), SHM_INTENT_NONE);
+    CHECK_EQ(rt_load_relaxed(&s->tx->moving), UINT64_MAX);
+    CHECK_EQ(rt_load_relaxed(&s->status->state), SHM_STATE_NEW);
+}
+
 static void test_what_was_formatted_is_mapped(void)
 {
     int fd = new_segment();
     shm_segment_t s;
     REQUIRE(shm_segment_map(&s, fd, 1) == 0);
-    CHECK_EQ(s.segment_id, 77);
-    CHECK_EQ(s.bytes, shm_segment_bytes(&config));
-    CHECK_MEM_EQ(&s.config, &config, sizeof config);
-    CHECK(s.writable);
-    CHECK_EQ(s.rx_data - s.tx_data, (ptrdiff_t)config.tx_bytes);
-    CHECK_EQ(s.rx_data + config.rx_bytes - s.base, (ptrdiff_t)s.bytes);
-    CHECK(s.engine == NULL);
-    CHECK_EQ((uintptr_t)s.tx % RT_LINE_BYTES, 0);
-    CHECK_EQ((uintptr_t)s.producers % RT_LINE_BYTES, 0);
-    CHECK_EQ((uintptr_t)s.readers % RT_LINE_BYTES, 0);
-    CHECK_EQ((uintptr_t)s.tx_data % SHM_PAGE_BYTES, 0);
-    for (uint32_t i = 0; i < config.producers; i++)
-        CHECK_EQ(rt_load_relaxed(&s.producers[i].intent), SHM_INTENT_NONE);
-    CHECK_EQ(rt_load_relaxed(&s.tx->moving), UINT64_MAX);
-    CHECK_EQ(rt_load_relaxed(&s.status->state), SHM_STATE_NEW);
+    check_new(&s);
     shm_segment_unmap(&s);
     CHECK(s.base == NULL);
     shm_segment_unmap(&s); /* once more does no harm */
+    close(fd);
+}
+
+static void test_its_maker_has_it_mapped(void)
+{
+    int fd = new_file();
+    config = shm_test_config(8192, 500);
+    shm_segment_t s;
+    REQUIRE(shm_segment_format(&s, fd, &config, 77) == 0);
+    check_new(&s);
+    shm_segment_unmap(&s);
     close(fd);
 }
 
@@ -61,9 +79,8 @@ static void test_an_engine_has_its_own_part(void)
     config = shm_test_config(8192, 500);
     config.engine_bytes = 8192;
     int fd = new_file();
-    REQUIRE(shm_segment_format(fd, &config, 77) == 0);
     shm_segment_t s;
-    REQUIRE(shm_segment_map(&s, fd, 1) == 0);
+    REQUIRE(shm_segment_format(&s, fd, &config, 77) == 0);
     CHECK(s.engine == s.rx_data + config.rx_bytes);
     CHECK(s.engine + 8192 == s.base + s.bytes);
     CHECK_EQ((uint64_t)(s.engine - s.base), s.identity->engine_offset);
@@ -148,9 +165,10 @@ static void test_format_checks_first(void)
     int fd = new_file();
     config = shm_test_config(8192, 500);
     config.direction = 9;
-    CHECK_EQ(shm_segment_format(fd, &config, 1), -EINVAL);
+    shm_segment_t s;
+    CHECK_EQ(shm_segment_format(&s, fd, &config, 1), -EINVAL);
     config = shm_test_config(8192, 500);
-    CHECK_EQ(shm_segment_format(-1, &config, 1), -EBADF);
+    CHECK_EQ(shm_segment_format(&s, -1, &config, 1), -EBADF);
     close(fd);
 }
 
@@ -164,7 +182,8 @@ static void test_no_room_is_an_error_at_once(void)
         (void)setrlimit(RLIMIT_FSIZE, &limit);
         config = shm_test_config(1 << 20, 500);
         int fd = new_file();
-        CHECK_EQ(shm_segment_format(fd, &config, 1), -EFBIG);
+        shm_segment_t s;
+        CHECK_EQ(shm_segment_format(&s, fd, &config, 1), -EFBIG);
         CHECK(strstr(rt_err_text(), "free in shared memory") != NULL);
         _exit(rt_test_result());
     }
@@ -186,7 +205,8 @@ static void test_by_name(void)
     CHECK_EQ(shm_segment_map_name(&s, name, 1), -EPROTO);
     CHECK_EQ(strncmp(rt_err_text(), "segment /", 9), 0);
     config = shm_test_config(8192, 500);
-    CHECK_EQ(shm_segment_format(fd, &config, 5), 0);
+    REQUIRE(shm_segment_format(&s, fd, &config, 5) == 0);
+    shm_segment_unmap(&s);
     CHECK_EQ(shm_segment_map_name(&s, name, 0), 0);
     CHECK_EQ(s.segment_id, 5);
     CHECK(!s.writable);
@@ -216,6 +236,7 @@ static void test_a_tap_cannot_write(void)
 int main(void)
 {
     RUN(test_what_was_formatted_is_mapped);
+    RUN(test_its_maker_has_it_mapped);
     RUN(test_an_engine_has_its_own_part);
     RUN(test_offsets_in_the_segment_are_for_people);
     RUN(test_files_that_are_no_segments_are_refused);

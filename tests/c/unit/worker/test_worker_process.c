@@ -835,9 +835,7 @@ static void test_private_pool_takes_everything_along(void)
     shm_segment_unmap(&ch.segment);
     ch.segment_fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     REQUIRE(ch.segment_fd >= 0);
-    CHECK_EQ(ftruncate(ch.segment_fd, (off_t)shm_segment_bytes(&ch.config)), 0);
-    CHECK_EQ(shm_segment_format(ch.segment_fd, &ch.config, 5), 0);
-    CHECK_EQ(shm_segment_map(&ch.segment, ch.segment_fd, 1), 0);
+    CHECK_EQ(shm_segment_format(&ch.segment, ch.segment_fd, &ch.config, 5), 0);
     CHECK_EQ(wt_send_open(&w, &ch, 0), 0);
     close(w.pool);
     w.pool = -1;

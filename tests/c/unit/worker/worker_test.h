@@ -320,10 +320,7 @@ static inline bool wt_segment(wt_channel_t *ch)
     ch->segment_fd = memfd_create("segment", MFD_CLOEXEC);
     ch->bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ch->socket_fd = -1;
-    uint64_t bytes = shm_segment_bytes(&ch->config);
-    return ftruncate(ch->segment_fd, (off_t)bytes) == 0 &&
-           shm_segment_format(ch->segment_fd, &ch->config, 77) == 0 &&
-           shm_segment_map(&ch->segment, ch->segment_fd, 1) == 0;
+    return shm_segment_format(&ch->segment, ch->segment_fd, &ch->config, 77) == 0;
 }
 
 static inline int wt_send_open(wt_worker_t *w, wt_channel_t *ch, uint32_t flags)

@@ -126,6 +126,16 @@ def test_what_is_taken(kind, last, ahead, bench):
     assert refused(end) == (expected == REFUSED)
 
 
+@pytest.mark.parametrize("kind", ["codesys5", "siemens", "python", "ours"])
+def test_what_is_late_by_more_than_half_a_round_looks_new(kind, bench):
+    """Eight bits tell no more: whoever delays for so long defeats the window."""
+    end = bench(kind)
+    assert end.takes(200, 1)
+    assert end.takes(200 - 130, 1)
+    if kind == "ours":
+        assert end.end.count("partner_lost") == 125
+
+
 @pytest.mark.parametrize("number", [0, 1, 127, 128, 255])
 @pytest.mark.parametrize("kind", ENDS)
 def test_what_is_taken_first(kind, number, bench):

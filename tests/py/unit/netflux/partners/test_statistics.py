@@ -88,6 +88,15 @@ def test_codesys4_averages_over_a_round(bench):
     assert statistics.partner_interval == pytest.approx(0.0, abs=0.01), "no partner: one look"
 
 
+def test_codesys4_averages_what_ours_sends():
+    """Also of numbers that it refuses. What it counts as lost starts anew with each round."""
+    lossy = Impairment(loss=0.1, seed=8)
+    _, plc, link = exchange("codesys4", 20 * SECOND, to_plc=lossy, cycle_ns=5 * MS)
+    assert link.to_b.counts.lost > 300
+    assert plc.statistics.partner_interval == pytest.approx(5.0, rel=0.03)
+    assert plc.statistics.partner_lost < 60
+
+
 def test_codesys4_sees_the_jitter_of_its_task(bench):
     end = bench("codesys4", cycle_ns=2 * MS, scan_jitter_ns=MS // 2, seed=1)
     end.wait(3 * SECOND)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -23,6 +24,18 @@ os.environ["PYTHONSAFEPATH"] = "1"
 # A shell without job control starts what it puts in the background with SIGINT ignored, and
 # Python then leaves it so.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "shm_mb(n): n MB of shared memory must be free")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Containers often have 64 MB of shared memory, which nearly all tests can do with."""
+    for mark in item.iter_markers("shm_mb"):
+        free = shutil.disk_usage("/dev/shm").free >> 20
+        if free < mark.args[0]:
+            pytest.skip(f"needs {mark.args[0]} MB of /dev/shm, {free} are free")
 
 
 @pytest.fixture(scope="session")

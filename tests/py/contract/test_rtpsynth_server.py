@@ -1373,7 +1373,7 @@ def late():
             pass
 atexit.register(late)
 """,
-        "others = [RtpServer() for _ in range(5)]",
+        pytest.param("others = [RtpServer() for _ in range(5)]", marks=pytest.mark.shm_mb(100)),
     ],
 )
 def test_exit_without_shutdown(script):

@@ -50,6 +50,7 @@ def rows_of(text, name):
     return rows
 
 
+@pytest.mark.shm_mb(200)
 @pytest.mark.parametrize(
     ("name", "systems"),
     [

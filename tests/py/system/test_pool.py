@@ -250,6 +250,7 @@ def test_too_few_open_files_is_an_error_that_names_the_limit(
     assert leftovers() == []
 
 
+@pytest.mark.shm_mb(100)
 @pytest.mark.skipif(
     resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 1024, reason="hard limit on open files is low"
 )

@@ -32,12 +32,14 @@
  *     20            54        72         78   83 %
  *     25 (even)     58     5,600     25,300   94 %, all that a worker may take
  *
+ * At 10 us a core still sleeps, and some us are little beside cycles that so many links can have.
+ *
  * And not while the kernel's tick is served: it comes at multiples of 1, 4 or 10 ms of
  * CLOCK_MONOTONIC and takes 20 to 40 us there. With a cycle of 1 ms that begins with the tick a
  * quarter of the sends are 15 to 30 us late (p90 23,000 ns); behind PHASE_FIRST_NS, which is far
  * from it in every cycle that divides a millisecond, hardly any (p90 75 ns, p99 170). */
 #define PHASE_FIRST_NS (350 * RT_NS_PER_US)
-#define PHASE_STEP_NS (15 * RT_NS_PER_US)
+#define PHASE_STEP_NS (10 * RT_NS_PER_US)
 #define PHASE_SPAN_NS (10 * RT_NS_PER_MS)
 
 /* --- values --------------------------------------------------------------------------------- */

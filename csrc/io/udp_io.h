@@ -235,6 +235,11 @@ typedef struct udp_tx {
  */
 int udp_send(udp_t *udp, udp_tx_t *batch, unsigned n, int *err_out);
 
+/* Hot. The kernel looks for the way to the default remote as it does for a datagram, and sends
+ * none: what the next udp_send touches lies in the core's caches then. Errors are left to that one.
+ */
+void udp_warm(const udp_t *udp);
+
 typedef struct udp_tx_stamp {
     int64_t time_ns;  /* in the channel's clock */
     uint32_t id;      /* udp_tx_t.stamp_id of the datagram (or of all datagrams of its GSO call) */

@@ -16,6 +16,10 @@
 #include <errno.h>
 #include <linux/net_tstamp.h>
 
+/* The kernel's own (include/linux/socket.h); the C library calls the same bit MSG_PROXY. UDP gives
+ * up where it would make the packet: ip_make_skb() and ip6_make_skb() return nothing. */
+#define PROBE_ONLY 0x10
+
 /* A closed port answers every datagram; its answers may come between two attempts. */
 #define REFUSED_ATTEMPTS 8
 
@@ -296,4 +300,10 @@ int udp_send(udp_t *udp, udp_tx_t *batch, unsigned n, int *err_out)
         done += (unsigned)result;
     }
     return (int)done;
+}
+
+void udp_warm(const udp_t *udp)
+{
+    const struct sockaddr *to = udp->remote_len != 0 ? &udp->remote.sa : NULL;
+    (void)sendto(udp->fd, NULL, 0, PROBE_ONLY | MSG_DONTWAIT, to, udp->remote_len);
 }

@@ -149,11 +149,13 @@ static void serve(fuzz_t *f)
     while (ch->ops->deadline_ns(ch) <= f->now_ns + AGENT_LEAD_NS) {
         if (ch->ops->deadline_ns(ch) > f->now_ns)
             f->now_ns = ch->ops->deadline_ns(ch);
+        fuzz_require(++looks < LOOKS_PER_INSTANT, "what is due at an instant comes to an end");
+        if (netflux_agent_prepare(ch, f->now_ns))
+            continue;
         agent_link_emit(ch, &f->agent.link, f->now_ns);
         netflux_agent_send_due(ch, f->now_ns);
         netflux_agent_tell(ch);
         netflux_agent_publish(ch);
-        fuzz_require(++looks < LOOKS_PER_INSTANT, "what is due at an instant comes to an end");
     }
 }
 

@@ -39,6 +39,8 @@ static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
 static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
+    if (netflux_agent_prepare(ch, now_mono_ns))
+        return; /* and is called again, at once for what else is due */
     netflux_agent_receive(ch, now_mono_ns);
     agent_link_emit(ch, &a->link, now_mono_ns);
     netflux_agent_send_due(ch, rt_mono_ns()); /* reading may have taken a while */

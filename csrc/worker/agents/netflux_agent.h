@@ -56,7 +56,8 @@ typedef struct netflux_agent {
     int64_t written_ns;
     int64_t look_at_ns; /* while values are waited for: when to look for them */
     int64_t look_pause_ns;
-    uint64_t sequence; /* of the next report */
+    int64_t prepared_for_ns; /* the instant, see netflux_agent_prepare */
+    uint64_t sequence;       /* of the next report */
     agent_ledger_t ledger;
     agent_batch_t batch;
     agent_block_t block;                      /* never lasts: the next cycle has newer values */
@@ -84,6 +85,9 @@ int netflux_agent_session_open(wrk_channel_t *ch, int64_t now_mono_ns);
 /* --- sending --- */
 
 int netflux_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns);
+/* A little before a send: touches what it will touch. Returns false when there is nothing to
+ * prepare, or no time for it. */
+bool netflux_agent_prepare(wrk_channel_t *ch, int64_t now_mono_ns);
 /* Serves the send grid and the watchdogs. May spin for the last AGENT_LEAD_NS. */
 void netflux_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns);
 int64_t netflux_agent_tx_deadline_ns(const wrk_channel_t *ch);

@@ -1,9 +1,10 @@
 /* netflux_agent_tx.c: from the out box to the socket, in cycles.
  *
- * At start - AGENT_LEAD_NS the worker calls. What has arrived is read, the newest values and the
- * newest feedback make the datagram; then the clock is read until the start; then comes the send
- * call and nothing else. start = instant of the grid, with align="wire" less the learnt way to the
- * wire.
+ * At start - PREPARE_NS the worker calls for the first time, and what the send will touch is
+ * touched. At start - AGENT_LEAD_NS it calls again. What has arrived is read, the newest values and
+ * the newest feedback make the datagram; then the clock is read until the start; then comes the
+ * send call and nothing else. start = instant of the grid, with align="wire" less the learnt way to
+ * the wire.
  *
  * No send is repeated when the kernel has no room: the next cycle has newer values.
  *
@@ -16,6 +17,20 @@
 #include <errno.h>
 #include <string.h>
 
+/* Others use the core between two sends, and what a send touches is no longer in its caches then.
+ * So the values are looked at, and the way through the kernel is walked (udp_warm), so much before
+ * the start. Errors of intervals at an independent receiver on a busy machine, 10 runs each, in ns:
+ *
+ *                     p25     p50     p75     p90
+ *     250 us, cold    138     391     814   1,417
+ *             warm     77     206     447     751
+ *             floor    63     180     374     706      bare C, awake for the last 150 us
+ *     1 ms,   cold    557   1,348   2,428   3,377
+ *             warm    350     777   1,292   2,130
+ *             floor   332     871   1,749   2,374
+ */
+#define PREPARE_NS (25 * RT_NS_PER_US)
+#define CACHES_KEEP_NS (100 * RT_NS_PER_US)
 #define LOOK_MOST_NS (20 * RT_NS_PER_MS)
 /* When links without an origin of their own are due.
  *
@@ -137,8 +152,9 @@ int64_t netflux_agent_tx_deadline_ns(const wrk_channel_t *ch)
     const netflux_agent_t *a = netflux_agent_of(ch);
     int64_t at = nfx_session_deadline_ns(&a->session);
     int64_t due = nfx_session_send_due_ns(&a->session);
-    if (due != RT_NEVER_NS && due - ahead_ns(ch) - AGENT_LEAD_NS < at)
-        at = due - ahead_ns(ch) - AGENT_LEAD_NS;
+    int64_t lead = due == a->prepared_for_ns ? AGENT_LEAD_NS : PREPARE_NS;
+    if (due != RT_NEVER_NS && due - ahead_ns(ch) - lead < at)
+        at = due - ahead_ns(ch) - lead;
     return waits_for_values(a) && a->look_at_ns < at ? a->look_at_ns : at;
 }
 
@@ -170,6 +186,22 @@ static void put_back(wrk_channel_t *ch, unsigned index)
 {
     netflux_agent_of(ch)->block.now = false;
     failed(ch, index, ENOBUFS, rt_mono_ns());
+}
+
+bool netflux_agent_prepare(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    int64_t due = nfx_session_send_due_ns(&a->session);
+    if (due == RT_NEVER_NS || due == a->prepared_for_ns)
+        return false;
+    int64_t left = due - ahead_ns(ch) - now_mono_ns;
+    if (left <= AGENT_LEAD_NS || left > PREPARE_NS)
+        return false;
+    a->prepared_for_ns = due;
+    netflux_agent_look(ch, now_mono_ns);
+    if (now_mono_ns - wrk_last_send_end_ns(ch) > CACHES_KEEP_NS)
+        udp_warm(&a->udp);
+    return true;
 }
 
 /* Everything but the send call. */
@@ -240,6 +272,7 @@ int netflux_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns)
     a->written_ns = now_mono_ns;
     inherit_values(ch, now_mono_ns);
     netflux_agent_resume(ch, now_mono_ns);
+    a->prepared_for_ns = RT_NEVER_NS;
     ch->tx_paused = a->has_values || !a->sends;
     return agent_ledger_init(&a->ledger, &a->udp, a->link.tx != NULL, now_mono_ns);
 }

@@ -258,6 +258,34 @@ static void test_without_a_destination_nothing_is_sent(void)
 }
 
 /* One datagram that cannot be sent stops the batch exactly there; the caller goes on behind it. */
+/* Neither a datagram, nor an error that a later call would have told of. */
+static void test_warming_sends_nothing(void)
+{
+    const char *hosts[] = {"127.0.0.1", "::1"};
+    for (unsigned c = 0; c < 4; c++) {
+        udp_t tx, rx;
+        udp_config_t cfg = io_config();
+        cfg.connected = c >= 2;
+        REQUIRE(io_pair(&tx, &rx, &cfg, io_host(hosts[c % 2])));
+        for (unsigned i = 0; i < 100; i++)
+            udp_warm(&tx);
+        udp_tx_t one = {.data = "x", .len = 1};
+        int error = 0;
+        CHECK_EQ(udp_send(&tx, &one, 1, &error), 1);
+        CHECK_EQ(error, 0);
+        CHECK_EQ(io_receive(&rx, 1, 1), 1);
+        CHECK_EQ(io_inbox.rx[0].len, 1);
+        udp_rx_t more;
+        CHECK_EQ(udp_recv(&rx, &more, 1), 0);
+        io_close_pair(&tx, &rx);
+    }
+    udp_t nowhere;
+    udp_config_t cfg = udp_config_default();
+    REQUIRE(udp_addr_parse(&cfg.local, "127.0.0.1", 0) == 0 && udp_open(&nowhere, &cfg) == 0);
+    udp_warm(&nowhere);
+    udp_close(&nowhere);
+}
+
 static void test_a_bad_datagram_stops_the_batch_where_it_stands(void)
 {
     udp_t tx, rx;
@@ -509,6 +537,7 @@ int main(void)
     RUN(test_replies_find_the_sender);
     RUN(test_a_connected_socket_hears_only_its_peer);
     RUN(test_without_a_destination_nothing_is_sent);
+    RUN(test_warming_sends_nothing);
     RUN(test_a_bad_datagram_stops_the_batch_where_it_stands);
     RUN(test_a_refused_datagram_does_not_cost_the_next);
     RUN(test_a_batch_to_a_closed_port_goes_out_once_each);

@@ -51,13 +51,18 @@ static void sample(nfx_hist_id_t id, int64_t ns)
     m.sums[id] += (uint64_t)ns;
 }
 
-static void model_init(const nfx_config_t *config)
+static void model_config(const nfx_config_t *config)
 {
-    memset(&m, 0, sizeof m);
     m.config = *config;
     if (config->hear_ns == 0 && config->watch_ns != 0)
         m.config.hear_ns =
             config->watch_ns < 3 * config->cycle_ns ? 3 * config->cycle_ns : config->watch_ns;
+}
+
+static void model_init(const nfx_config_t *config)
+{
+    memset(&m, 0, sizeof m);
+    model_config(config);
     m.now = -1;
     m.last = -1;
     m.feedback = -1;
@@ -303,9 +308,51 @@ static bool we_send(uint64_t r, int64_t *clock)
     return ok;
 }
 
+static int64_t not_before(int64_t now, int64_t at)
+{
+    return at < now ? now : at;
+}
+
+static void model_reconfigure(const nfx_config_t *config, int64_t now)
+{
+    nfx_config_t old = m.config;
+    m.now = now;
+    model_pass(now);
+    bool off_grid = model_stopped() || config->cycle_ns != old.cycle_ns;
+    model_config(config);
+    if (m.alive && m.config.watch_ns != old.watch_ns)
+        m.alive_until =
+            m.config.watch_ns == 0 ? NEVER : not_before(now, m.last_arrival + m.config.watch_ns);
+    if (m.heard && m.config.hear_ns != old.hear_ns) {
+        int64_t acknowledged = old.hear_ns == 0 ? now : m.heard_until - old.hear_ns;
+        m.heard_until =
+            m.config.hear_ns == 0 ? NEVER : not_before(now, acknowledged + m.config.hear_ns);
+    }
+    if (m.sending && m.fresh)
+        m.fresh_until =
+            m.config.stale_ns == 0 ? NEVER : not_before(now, m.written + m.config.stale_ns);
+    if (m.sending)
+        m.due += m.config.cycle_ns - old.cycle_ns;
+    while (m.sending && off_grid && m.due < now)
+        m.due += m.config.cycle_ns;
+}
+
+static void reconfigure(uint64_t r, int64_t now)
+{
+    nfx_config_t config = m.config;
+    config.cycle_ns = (int64_t)(1 + (r & 15)) * 100 * US;
+    config.watch_ns = (int64_t)(r >> 4 & 3) * 3000 * US;
+    config.hear_ns = (int64_t)(r >> 6 & 1) * 5000 * US;
+    config.stale_ns = (int64_t)(r >> 7 & 1) * 4000 * US;
+    config.on_stale = (nfx_on_stale_t)((r >> 8 & 255) % 3);
+    config.keep_window = r >> 16 & 1;
+    CHECK_EQ(nfx_session_reconfigure(&s, &config, now), 0);
+    model_reconfigure(&config, now);
+}
+
 static void seldom(uint64_t r, partner_t *p, int64_t now)
 {
-    switch (r % 8) {
+    switch (r % 9) {
     case 0:
         *p = (partner_t){.mood = r >> 8 & 3}; /* started anew */
         break;
@@ -332,6 +379,9 @@ static void seldom(uint64_t r, partner_t *p, int64_t now)
         if (!m.config.keep_window)
             m.compare = false;
         break;
+    case 5:
+        reconfigure(r >> 8, now);
+        break;
     default: {
         int64_t origin = now + (int64_t)(r >> 8 & 0xfffff) - 0x80000;
         nfx_session_start_sending(&s, origin, now);
@@ -339,7 +389,7 @@ static void seldom(uint64_t r, partner_t *p, int64_t now)
             m.due += m.config.cycle_ns;
         m.sending = true;
         m.last_send = NEVER;
-        if (m.written == INT64_MIN)
+        if (m.fresh && m.written == INT64_MIN)
             m.written = now;
         m.fresh_until = m.fresh && m.config.stale_ns != 0 ? m.written + m.config.stale_ns : NEVER;
         break;

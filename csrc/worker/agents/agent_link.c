@@ -114,7 +114,7 @@ void agent_link_offer_tx(agent_link_t *l, const udp_tx_t *messages, unsigned cou
     }
 }
 
-void agent_link_offer_rx(agent_link_t *l, const rx_item_t *item, int64_t now_mono_ns)
+void agent_link_offer_rx(agent_link_t *l, const rx_item_t *item)
 {
     arrival_tag_t tag = {
         .source = item->source, .stamp = item->stamp, .flags = item->flags, .tos = item->tos};
@@ -125,7 +125,7 @@ void agent_link_offer_rx(agent_link_t *l, const rx_item_t *item, int64_t now_mon
         .tag_bytes = sizeof tag,
         .time_ns = item->time_ns,
     };
-    (void)impair_offer(l->rx, &in, now_mono_ns);
+    (void)impair_offer(l->rx, &in, rt_mono_ns());
 }
 
 /* --- out ----------------------------------------------------------------------------------- */

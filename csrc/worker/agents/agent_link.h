@@ -30,7 +30,8 @@ void agent_link_reset(agent_link_t *l);
 /* Offers datagrams instead of handing them to the kernel. Takes all of them. */
 void agent_link_offer_tx(agent_link_t *l, const udp_tx_t *messages, unsigned count,
                          int64_t now_mono_ns);
-void agent_link_offer_rx(agent_link_t *l, const rx_item_t *item, int64_t now_mono_ns);
+/* It counts as offered now, not when this pass of the loop began: it may have come since. */
+void agent_link_offer_rx(agent_link_t *l, const rx_item_t *item);
 /* Lets out what is due in either direction. */
 void agent_link_emit(wrk_channel_t *ch, agent_link_t *l, int64_t now_mono_ns);
 int64_t agent_link_deadline_ns(const agent_link_t *l);

@@ -128,7 +128,7 @@ static void take_arrivals(wrk_channel_t *ch, unsigned count)
             continue;
         rx_item_t item = agent_rx_item(in);
         if (a->link.rx != NULL) {
-            agent_link_offer_rx(&a->link, &item, now);
+            agent_link_offer_rx(&a->link, &item);
             continue;
         }
         (void)netflux_agent_arrived(ch, &item, now);

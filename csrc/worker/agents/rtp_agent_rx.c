@@ -460,7 +460,7 @@ static void take_arrivals(wrk_channel_t *ch, unsigned count, int64_t now_mono_ns
             continue;
         rx_item_t item = agent_rx_item(in);
         if (a->link.rx != NULL)
-            agent_link_offer_rx(&a->link, &item, now_mono_ns);
+            agent_link_offer_rx(&a->link, &item);
         else
             (void)rtp_agent_arrived(ch, &item, now_mono_ns);
     }

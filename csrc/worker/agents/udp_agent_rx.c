@@ -95,7 +95,7 @@ static void take_arrivals(wrk_channel_t *ch, unsigned count, int64_t now_mono_ns
             continue;
         rx_item_t item = agent_rx_item(in);
         if (a->link.rx != NULL)
-            agent_link_offer_rx(&a->link, &item, now_mono_ns);
+            agent_link_offer_rx(&a->link, &item);
         else if (!udp_agent_deliver(ch, &item, now_mono_ns))
             wrk_count(ch, SHM_COUNT_rx_overwritten, 1);
     }

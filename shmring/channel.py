@@ -33,7 +33,7 @@ TAP_LOOK_S = 0.001
 ROOM_LOOK_S = 0.001
 FLUSH_LOOK_S = 0.0002
 # The worker gives a stamp 2 ms to come; on a busy machine it may be stopped meanwhile.
-REPORTS_FOLLOW_S = 0.2
+REPORTS_FOLLOW_S = 0.5
 _MODES = ("rw", "r")
 _READINGS = {"broadcast": lib.SHM_READ_BROADCAST, "shared": lib.SHM_READ_SHARED}
 _READING_NAMES = {number: name for name, number in _READINGS.items()}
@@ -222,7 +222,7 @@ class Channel(Core):
 
         timeout: seconds; None: for ever. Raises `SendTimeout`, `ChannelClosed`. Packets that are
         due later are waited for as well; those of a held channel wait for `start`. Where every
-        packet is reported, the reports can be read afterwards: it waits up to 200 ms for those
+        packet is reported, the reports can be read afterwards: it waits up to 500 ms for those
         whose stamp is still to come.
         """
         until_ns = deadline(timeout)

@@ -286,12 +286,11 @@ class Parser(abc.ABC):
             if token.text.upper() in _LITERAL_PREFIXES:
                 return self._factor(None)
             return Value(token, Member((token.text, self.name("a member").text)))
-        if token.text.upper() in self._constants:
-            return Value(token, self._constants[token.text.upper()])
         names = [token.text]
         while self.accept("."):
             names.append(self.name("a member").text)
-        return Value(token, Member(tuple(names)))
+        name = ".".join(names).upper()
+        return Value(token, self._constants.get(name, Member(tuple(names))))
 
     # --- initial values ---------------------------------------------------------------------------
 

@@ -64,6 +64,12 @@ def plant() -> dict[str, type[Any]]:
     return read_structured_text(PLANT, constants={"n": 1})
 
 
+def test_constants_of_a_list_by_their_whole_name() -> None:
+    text = STRUCT.format("ARRAY[0..GVL.Last] OF INT := [GVL.Last + 1(gvl.First)]")
+    types = read_structured_text(text, constants={"gvl.last": 2, "GVL.First": 7})
+    assert types["A"]().x == [7, 7, 7]
+
+
 def test_records_and_enumerations_by_name(plant: dict[str, type[Any]]) -> None:
     assert list(plant) == ["Axis", "Mode", "Plant", "More"]
     assert issubclass(plant["Mode"], enum.IntEnum)

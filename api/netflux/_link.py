@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import socket
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from shmring import NetfluxChannel, NetfluxLink, NetfluxStats
 
 Address = tuple[str, int]
+_MAX_PORT = 65535
 
 
 class LinkClosed(Exception):
@@ -33,10 +35,25 @@ class LinkSocket(socket.socket):
 
 
 def resolve(host: str, port: int, family: int = socket.AF_UNSPEC) -> Address:
-    """Return a numeric address for a host, which may be a name. Raises OSError."""
-    found = socket.getaddrinfo(host, port, family, socket.SOCK_DGRAM)
-    address = found[0][4]
-    return str(address[0]), int(address[1])
+    """Return a numeric address for a host, which may be a name.
+
+    Raises OSError, TypeError, ValueError.
+    """
+    if not isinstance(host, str):
+        raise TypeError(f"remote_ip is {host!r}; it must be an address, or the name of a host")
+    if not 1 <= operator.index(port) <= _MAX_PORT:  # getaddrinfo takes others modulo 65536
+        raise ValueError(f"remote_port is {port}; it must be 1 to {_MAX_PORT}")
+    address = socket.getaddrinfo(host, port, family, socket.SOCK_DGRAM)[0][4]
+    scope = address[3] if len(address) == 4 else 0
+    return f"{address[0]}%{scope}" if scope else str(address[0]), port
+
+
+def _family_of(host: str) -> int:
+    """IPv4 where it cannot be said."""
+    try:
+        return socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM)[0][0]
+    except (OSError, TypeError):
+        return socket.AF_INET
 
 
 def bound_socket(
@@ -47,15 +64,18 @@ def bound_socket(
     Raises OSError, OverflowError, TypeError.
     """
     family: int = socket.AF_INET
-    if address or remote is not None:
-        host = address or (remote[0] if remote is not None else "")
-        family = socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM)[0][0]
+    place: tuple[Any, ...] = ("", port)
+    if address:
+        family, _, _, _, found = socket.getaddrinfo(address, 0, type=socket.SOCK_DGRAM)[0]
+        place = (found[0], port, *found[2:])  # of a link-local one also the interface
+    elif remote is not None:
+        family = _family_of(remote[0])
     sock = LinkSocket(family, socket.SOCK_DGRAM)
     try:
         if reuse:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind((address, port))
+        sock.bind(place)
     except BaseException:
         sock.close()
         raise

@@ -181,8 +181,8 @@ class NetfluxReceiver(Endpoint):
 
     def _open_for(self, guest: NetfluxSender | None) -> None:
         remote = self.source
-        if remote is None and guest is not None:
-            remote = (guest.remote_ip, guest.remote_port)
+        if remote is None and self._guest is not None:
+            remote = (self._guest.remote_ip, self._guest.remote_port)
         sock = bound_socket(self.bind_address, self.local_port, remote, reuse=self.reuse)
         try:
             self._use(self._make_link(sock, guest))
@@ -413,7 +413,7 @@ class NetfluxReceiver(Endpoint):
             return
         try:
             callback(data)
-        except Exception as caught:
+        except BaseException as caught:  # sys.exit, too: it would end this thread and no more
             say(f"Error in data callback: {caught!r}", self.verbose)
 
 

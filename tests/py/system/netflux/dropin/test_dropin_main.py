@@ -317,6 +317,19 @@ def test_ipv6(make, make_partner, eventually):
     eventually(lambda: main.data_recv.value3 == 6)
 
 
+def test_ipv6_on_one_interface(make, make_partner):
+    try:
+        make_partner("::1")
+    except OSError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    main = make(0, 2001, remote_ip="fe80::1%lo")
+    assert main.channel.remote == ("fe80::1%lo", 2001)
+    without = make(0, 2001, remote_ip="fe80::1", begin=False)
+    assert without.start() is False
+    assert "needs its interface" in without.sender.error_message
+    assert without.receiver.error_message in ("", "Not started")
+
+
 def test_an_address_to_bind_to(link, partner):
     main = link(bind_address="127.0.0.1")
     assert main.receiver._socket.getsockname()[0] == "127.0.0.1"

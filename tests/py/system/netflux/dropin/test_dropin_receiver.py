@@ -264,12 +264,13 @@ def test_a_callback_may_stop_and_start(make, partner, eventually):
     eventually(lambda: stopped == [ANSWER, b"more"])
 
 
-def test_a_callback_that_raises(make, partner, eventually, capsys):
+@pytest.mark.parametrize("fault", [RuntimeError, SystemExit])
+def test_a_callback_that_raises(make, partner, eventually, capsys, fault):
     received = []
 
     def callback(data):
         received.append(data)
-        raise RuntimeError("no use for it")
+        raise fault("no use for it")
 
     receiver = make(callback)
     for number in (1, 2):

@@ -107,7 +107,11 @@ def interval_ns(name: str, interval: float, least_s: float, *, endless: bool = F
     """Return an interval of seconds in ns; endless: math.inf is 0. Raises ValueError, TypeError."""
     if endless and interval == math.inf:
         return 0
-    if not least_s <= interval <= _LONGEST_S:
+    try:
+        fits = least_s <= interval <= _LONGEST_S
+    except TypeError:
+        raise TypeError(f"{name} is {interval!r}; it must be a number of seconds") from None
+    if not fits:
         limits = f"{least_s:g} to {_LONGEST_S:g}" + (", or math.inf" if endless else "")
         raise ValueError(f"{name} is {interval!r} s; it must be {limits}")
     return round(interval * NS_PER_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import sys
 import threading
 import time
 from typing import Any
@@ -54,7 +55,8 @@ class NetfluxMain:
         watch_interval, keep_values_on_timeout: see `NetfluxReceiver`.
         data_class: of data_send and data_recv: a class with ``to_bytes``, ``from_bytes`` and
             ``get_size``, as `NetfluxData`; a dataclass with the types of `netflux.records`; or a
-            `netflux.records.Codec`, which also says the order of bytes.
+            `netflux.records.Codec`, which also says the order of bytes. A class that was put in
+            the place of ``netflux_main.NetfluxData`` is the default.
         recv_data_class: of data_recv, where it is another.
         source_filter: take packets of remote_ip and remote_port only.
         on_stale, stale_interval: what is sent when this process does not get to look at data_send,
@@ -64,7 +66,7 @@ class NetfluxMain:
 
         Raises TypeError, RecordError: data_class cannot be one.
         """
-        self._sent = payload_of(data_class)
+        self._sent = payload_of(_current(data_class))
         self._received = self._sent if recv_data_class is None else payload_of(recv_data_class)
         self.data_send = self._sent.make()
         self._data_recv = self._received.make()
@@ -285,6 +287,14 @@ class NetfluxMain:
     def _filter(self) -> None:
         if self.receiver.source is not None:
             self.receiver.source = (self.remote_ip, self.remote_port)
+
+
+def _current(data_class: Any) -> Any:
+    """For `NetfluxData` what a program of old has put in its place."""
+    module = sys.modules.get("netflux_main")
+    if data_class is not NetfluxData or module is None:
+        return data_class
+    return getattr(module, "NetfluxData", NetfluxData)
 
 
 def _errors(end: NetfluxReceiver | NetfluxSender) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import socket
 import threading
 import time
@@ -230,11 +231,13 @@ class NetfluxSender(Endpoint):
         return (self._feedback or 0) if look is None else look.partner_number
 
     def set_partner_seq_number(self, seq_number: int) -> None:
-        """Say what feedback to send, 0 to 255.
+        """Say what feedback to send, 0 to 255. Raises ValueError, TypeError.
 
         On a receiver's socket it makes no difference: the worker itself sends the number accepted
         last, read at the moment of sending.
         """
+        if not 0 <= operator.index(seq_number) <= 255:
+            raise ValueError(f"seq_number is {seq_number}; it must be 0 to 255")
         if self._running and not self._shared:
             self._need_link().give_feedback(seq_number)
         self._feedback = seq_number

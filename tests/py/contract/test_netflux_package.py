@@ -330,6 +330,10 @@ def test_a_receiver_that_cannot_be(given, message):
             {"send_interval": 0.00005},
             "send_interval is 5e-05 s; it must be 0.0001 to 3600",
         ),
+        ({"send_interval": "5"}, "send_interval is '5'; it must be a number of seconds"),
+        ({"remote_port": 0}, "remote_port is 0; it must be 1 to 65535"),
+        ({"remote_port": 67537}, "remote_port is 67537; it must be 1 to 65535"),
+        ({"remote_ip": None}, "remote_ip is None; it must be an address, or the name of a host"),
     ],
 )
 def test_a_sender_that_cannot_be(given, message):
@@ -347,6 +351,43 @@ def test_a_sender_that_cannot_be(given, message):
     assert sender.start() is False
     assert sender.error
     assert sender.error_message == f"Failed to start sender: {message}"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"), [(256, ValueError), (-1, ValueError), ("7", TypeError), (None, TypeError)]
+)
+def test_feedback_that_cannot_be(wrong, error):
+    sender = netflux.NetfluxSender("127.0.0.1", 2001, lambda: b"1234", 4)
+    with pytest.raises(error):
+        sender.set_partner_seq_number(wrong)
+    assert sender.partner_seq_number == 0
+
+
+@dataclasses.dataclass
+class Mine:
+    """A record as users of the original write it."""
+
+    count: int = 0
+
+    def to_bytes(self) -> bytes:
+        return self.count.to_bytes(2, "little")
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Mine":
+        return cls(int.from_bytes(data[:2], "little"))
+
+    @staticmethod
+    def get_size() -> int:
+        return 2
+
+
+def test_another_class_in_the_place_of_netflux_data(monkeypatch):
+    monkeypatch.setattr(netflux_main, "NetfluxData", Mine)
+    main = netflux_main.NetfluxMain()
+    assert main.data_send == Mine()
+    assert main.sender.data_size == main.receiver.data_size == 2
+    monkeypatch.undo()
+    assert netflux_main.NetfluxMain().data_send == netflux.NetfluxData()
 
 
 def test_what_is_printed_can_be_switched(capsys, monkeypatch):

@@ -13,8 +13,14 @@ from types import ModuleType
 import pytest
 from hypothesis import HealthCheck, settings
 
-# On a busy machine any example, and drawing any, may take long.
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# On a busy machine any example, and drawing any, may take long. What is drawn is always the same,
+# so that nothing fails by chance; HYPOTHESIS_RANDOM=1 draws anew.
+settings.register_profile(
+    "busy",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=not os.environ.get("HYPOTHESIS_RANDOM"),
+)
 settings.load_profile("busy")
 
 # Processes started with -c or -m would otherwise find the sources in the current folder first,

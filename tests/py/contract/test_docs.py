@@ -110,6 +110,7 @@ PAGES_THAT_RUN = (
     "docs/netflux.md",
     "docs/netflux-records.md",
     "docs/rtp.md",
+    "api/netflux/PARITY.md",
 )
 RUNNABLE = [block for block in blocks(*PAGES_THAT_RUN) if block.mark != "no-run"]
 

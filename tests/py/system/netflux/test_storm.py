@@ -14,15 +14,17 @@ import shmring
 
 SIZE = 400
 WRITERS = 3
-KILLS = 20
-WORKER_EVERY = 5
+KILLS = 12
+WORKER_EVERY = 4
 
 WRITER = f"""
-import itertools, os, struct, shmring
+import itertools, os, struct, time, shmring
 link = shmring.attach("plc")
 print("here", flush=True)
 for n in itertools.count():
     link.update(struct.pack("<II", os.getpid(), n) * ({SIZE} // 8))
+    if n % 4096 == 0:
+        time.sleep(0.005)  # about as long as the updates took: somebody else has work to do, too
 """
 
 

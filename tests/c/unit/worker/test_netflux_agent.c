@@ -832,6 +832,21 @@ static void test_each_send_is_reported(void)
     end();
 }
 
+static void test_it_learns_the_way_to_the_wire(void)
+{
+    shm_netflux_config_t link = nft_link();
+    partner = wt_udp(&partner_port);
+    ch = (wt_channel_t){.config = nft_config("link", partner_port, &link)};
+    ch.config.align = SHM_ALIGN_WIRE;
+    REQUIRE(wt_open(&w, &ch));
+    nft_put_value(&ch, 1);
+    for (unsigned i = 1; i <= 200; i++)
+        CHECK_EQ(nft_recv(partner).number, (uint8_t)i);
+    CHECK(rt_load_relaxed(&ch.segment.stats->wire_offset_ns) > 0);
+    CHECK(wt_counter(&ch, SHM_COUNT_tx_stamped) > 0);
+    end();
+}
+
 static void test_held_it_neither_sends_nor_receives(void)
 {
     shm_netflux_config_t link = nft_link();
@@ -1055,6 +1070,7 @@ int main(void)
     RUN(test_a_hostile_client_spoils_its_own_link_only);
     RUN(test_what_is_queued_all_the_same_fails);
     RUN(test_each_send_is_reported);
+    RUN(test_it_learns_the_way_to_the_wire);
     RUN(test_held_it_neither_sends_nor_receives);
     RUN(test_reset_and_purge);
     RUN(test_nothing_is_sent_at_close);

@@ -291,6 +291,7 @@ def test_the_tables_of_netflux_statistics_are_those_of_c(netflux_page: str, chec
 def test_the_example_of_controller_and_logger_runs(
     plc_sim: Any, shmring_namespace: str, tmp_path: Path
 ) -> None:
+    """The controller is killed and started again; meanwhile the partner has the fail-safe values."""
     for block in blocks("docs/netflux.md"):
         name = re.match(r"# (\w+\.py)", block.code)
         if name:
@@ -311,19 +312,34 @@ def test_the_example_of_controller_and_logger_runs(
             command = [sys.executable, "-W", "ignore::RuntimeWarning", *map(str, arguments)]
             environment = os.environ | {"PYTHONSAFEPATH": "", "PYTHONPATH": str(tmp_path)}
             pipe = subprocess.PIPE
-            program = subprocess.Popen(command, stdout=pipe, text=True, env=environment)
+            program = subprocess.Popen(
+                command, stdout=pipe, text=True, env=environment, cwd=tmp_path
+            )
             stack.callback(program.communicate)
             stack.callback(program.kill)
             return program
 
+        def said(program: subprocess.Popen[str]) -> str:
+            assert program.stdout is not None
+            return program.stdout.readline()
+
+        pool = start("-m", "shmring", "up", "line")
+        stack.callback(pool.wait, PATIENCE_S)
+        stack.callback(pool.terminate)
+        assert "is ready" in said(pool)
         controller = start(tmp_path / "controller.py", *plc.address)
-        assert controller.stdout is not None
-        assert controller.stdout.readline() == "open\n"
+        assert said(controller) == "open\n"
         logger = start(tmp_path / "logger.py")
-        assert logger.stdout is not None
-        assert logger.stdout.readline().count(",")
+        assert said(logger).count(",")
+        plc.wait_for(lambda partner: partner.received[4:5] == b"\1", PATIENCE_S)
+        controller.kill()
+        plc.wait_for(lambda partner: partner.received == bytes(8), PATIENCE_S)
+        controller = start(tmp_path / "controller.py", *plc.address)
         logging.set()
+        assert said(controller) == "open\n"
         assert controller.wait(PATIENCE_S) == 0
+        pool.terminate()
+        assert pool.wait(PATIENCE_S) == 0
         logged, _ = logger.communicate(timeout=PATIENCE_S)
         assert logger.returncode == 0
     made = [int(line.split(",")[3]) for line in logged.splitlines() if line.count(",") == 3]

@@ -291,7 +291,7 @@ def test_the_tables_of_netflux_statistics_are_those_of_c(netflux_page: str, chec
 def test_the_example_of_controller_and_logger_runs(
     plc_sim: Any, shmring_namespace: str, tmp_path: Path
 ) -> None:
-    """The controller is killed and started again; meanwhile the partner has the fail-safe values."""
+    """The controller is killed and started again; meanwhile the partner has fail-safe values."""
     for block in blocks("docs/netflux.md"):
         name = re.match(r"# (\w+\.py)", block.code)
         if name:

@@ -101,8 +101,8 @@ class NetfluxOptions(TypedDict, total=False):
     when the process that wrote them has died."""
     on_stale: str | None
     """What is sent then: ``"keep"`` (default): the same values; ``"failsafe"``: those of
-    `failsafe`; ``"stop"``: nothing, so that the partner's own watchdog runs out. A pool without a name ends with
-    its process, and then nothing is sent in any case."""
+    `failsafe`; ``"stop"``: nothing, so that the partner's own watchdog runs out. A pool without a
+    name ends with its process, and then nothing is sent in any case."""
     failsafe: Any
     """Values to be sent when others are stale: bytes, or what the record encodes."""
 

@@ -134,7 +134,7 @@ def test_disorder_and_duplicates_are_put_right(
 
 
 def test_a_lost_frame_is_an_erasure_and_leaves_no_trace(mic: Mic, peer: Any, items: Any) -> None:
-    ch = mic()
+    ch = mic(max_delay_ns=400 * MS)  # it does not grow with what the machine does to the sender
     stream(peer, [number for number in range(100) if number not in (40, 60, 61)])
     got = list(items(ch))
     gaps = [item for item in got if isinstance(item, RtpErasure) and not item.dry]
@@ -150,9 +150,9 @@ def test_a_lost_frame_is_an_erasure_and_leaves_no_trace(mic: Mic, peer: Any, ite
     assert (stats.lost, stats.erasures >= 2) == (3, True)
     assert stats.concealed_ns >= 15 * MS
     # Not held up by the gaps: the last frames are played as soon after their arrival as the first.
-    early = [f.due_ns - f.timestamp_ns for f in whole[20:35]]
+    early = [f.due_ns - f.timestamp_ns for f in whole[:38]]
     late = [f.due_ns - f.timestamp_ns for f in whole[-15:]]
-    assert np.median(late) <= np.median(early) + 20 * MS
+    assert max(late) <= max(early) + 20 * MS  # of those that were sent in time
     assert stats.depth == 0
 
 

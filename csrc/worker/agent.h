@@ -89,6 +89,10 @@ typedef struct agent_ops {
 
     /* A few times a second: facts and gauges that cost a system call. */
     void (*refresh)(wrk_channel_t *ch, int64_t now_mono_ns);
+
+    /* A private pool died, and its worker ends with it: what is to be sent in the end is sent now.
+     * close follows. NULL: nothing is. */
+    void (*last_words)(wrk_channel_t *ch, int64_t now_mono_ns);
 } agent_ops_t;
 
 typedef struct wrk_reader_bell {

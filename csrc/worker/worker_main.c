@@ -135,8 +135,19 @@ static void unlink_page(const worker_t *w)
     (void)shm_unlink(name);
 }
 
+static void say_last_words(worker_t *w)
+{
+    for (uint32_t i = 0; i < w->channel_count; i++) {
+        wrk_channel_t *ch = w->channels[i];
+        if (ch->ops->last_words != NULL && !ch->failed)
+            ch->ops->last_words(ch, rt_mono_ns());
+    }
+}
+
 static void finish(worker_t *w)
 {
+    if (w->unlink_all)
+        say_last_words(w);
     while (w->channel_count > 0) {
         wrk_channel_t *ch = w->channels[w->channel_count - 1];
         while (!channel_purge_step(ch, rt_mono_ns()))

@@ -102,7 +102,7 @@ class NetfluxOptions(TypedDict, total=False):
     on_stale: str | None
     """What is sent then: ``"keep"`` (default): the same values; ``"failsafe"``: those of
     `failsafe`; ``"stop"``: nothing, so that the partner's own watchdog runs out. A pool without a
-    name ends with its process, and then nothing is sent in any case."""
+    name ends with its process: fail-safe values are sent once then, and nothing any more."""
     failsafe: Any
     """Values to be sent when others are stale: bytes, or what the record encodes."""
 

@@ -271,6 +271,13 @@ void nfx_session_owner_died(nfx_session_t *s, int64_t now_mono_ns)
         become_stale(s, now_ns);
 }
 
+void nfx_session_last(nfx_session_t *s, int64_t now_mono_ns)
+{
+    int64_t now_ns = move_clock(s, now_mono_ns);
+    become_stale(s, now_ns);
+    s->grid.due_ns = now_ns;
+}
+
 /* --- sending ------------------------------------------------------------------------------- */
 
 void nfx_session_start_sending(nfx_session_t *s, int64_t origin_ns, int64_t now_mono_ns)

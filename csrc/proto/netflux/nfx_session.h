@@ -179,6 +179,9 @@ void nfx_session_refreshed(nfx_session_t *s, int64_t at_mono_ns, int64_t now_mon
  * may go on writing. Else the values are stale at once. */
 void nfx_session_owner_died(nfx_session_t *s, int64_t now_mono_ns);
 
+/* The next datagram is the last: it is due now, and the values are stale whatever their age. */
+void nfx_session_last(nfx_session_t *s, int64_t now_mono_ns);
+
 /* Lets pass what is due by now: watchdog and the like. Returns 1 where a datagram is due, with its
  * header and which payload to put behind it, else 0. What is late by whole cycles is skipped. */
 int nfx_session_emit(nfx_session_t *s, nfx_out_t *out, int64_t now_mono_ns);

@@ -252,6 +252,17 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
     agent_link_counters(ch, &a->link);
 }
 
+/* Nobody is left to renew the values. */
+static void last_words(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    if (a->state.settings.on_stale != SHM_NETFLUX_FAILSAFE)
+        return;
+    netflux_agent_look(ch, now_mono_ns);
+    nfx_session_last(&a->session, now_mono_ns);
+    netflux_agent_send_due(ch, now_mono_ns);
+}
+
 static const agent_ops_t NETFLUX_AGENT = {
     .engine = SHM_NETFLUX_ENGINE,
     .state_bytes = state_bytes,
@@ -268,5 +279,6 @@ static const agent_ops_t NETFLUX_AGENT = {
     .request = netflux_agent_request,
     .producer_gone = netflux_agent_producer_gone,
     .refresh = refresh,
+    .last_words = last_words,
 };
 AGENT_REGISTER(NETFLUX_AGENT)

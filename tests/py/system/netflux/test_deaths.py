@@ -84,6 +84,36 @@ def test_a_writer_that_is_killed(
     partner.recv_until(b"more")
 
 
+OPENER = """
+import time, shmring
+link = shmring.open_netflux(
+    "own", remote=("127.0.0.1", {port}), send=4, cycle_ns={cycle_ns}, values=b"live",
+    on_stale={on_stale!r}, stale_ns={stale_ns}, failsafe=b"safe",
+)
+print("open", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("stale_ns", [0, 3_600_000 * MS], ids=["death", "age"])
+@pytest.mark.parametrize("on_stale", ["keep", "failsafe", "stop"])
+def test_who_has_a_pool_of_its_own_is_killed(
+    partner: Any, python: Any, shmring_namespace: str, on_stale: str, stale_ns: int
+) -> None:
+    """The worker ends as well; fail-safe values are its last words, whatever cycle and age are."""
+    options = {"port": partner.address[1], "on_stale": on_stale, "stale_ns": stale_ns}
+    opener = python(OPENER.format(cycle_ns=600_000 * MS, **options))
+    assert opener.line() == "open"
+    first = partner.recv()
+    assert first.values == b"live"
+    opener.kill()
+    if on_stale == "failsafe":
+        last = partner.recv()
+        assert (last.values, last.number) == (b"safe", first.number + 1)
+    time.sleep(0.1)
+    assert partner.empty() == []
+
+
 def test_stale_is_stale_at_the_set_age_and_not_a_cycle_later(
     link: Any, partner: Any, eventually: Any
 ) -> None:

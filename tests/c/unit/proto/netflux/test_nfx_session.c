@@ -836,6 +836,22 @@ static void test_the_owner_dies(void)
     CHECK(!s.fresh.is);
 }
 
+static void test_last_words(void)
+{
+    begin_stale(NFX_STALE_FAILSAFE, 3000 * MS);
+    CHECK(send_at(0));
+    CHECK_EQ(out.source, NFX_VALUES);
+    nfx_session_last(&s, 5);
+    CHECK(send_at(5)); /* neither the cycle nor the age is waited for */
+    CHECK_EQ(out.source, NFX_FAILSAFE);
+    CHECK_EQ(count(NFX_COUNT_sent_failsafe), 1);
+    CHECK_EQ(count(NFX_COUNT_skipped), 0);
+
+    nfx_session_stop_sending(&s);
+    nfx_session_last(&s, 1 * MS);
+    CHECK(!send_at(1 * MS));
+}
+
 static void test_starting_to_send_renews_nothing(void)
 {
     begin_stale(NFX_STALE_STOP, 5 * MS);
@@ -938,6 +954,7 @@ int main(void)
     RUN(test_stale_values_end_the_sending);
     RUN(test_renewed_values_stay_fresh);
     RUN(test_the_owner_dies);
+    RUN(test_last_words);
     RUN(test_starting_to_send_renews_nothing);
     RUN(test_values_out_of_range_are_named);
     return rt_test_result();

@@ -19,12 +19,13 @@
  * When what is called:
  *
  *   on_deadline   at the time deadline_ns() gave. May spin for the last AGENT_LEAD_NS before a
- * send, so that nothing stands between the clock and the send call. do_work       again and again
- * while the channel is active (something was found lately, a client rang the bell, a deadline was
- * served). Takes in from the tx ring, sends what needs no deadline, frees ring space: a bounded
- * piece of each. Returns how much it found to do; 0: the channel may go to sleep. sources events of
- * descriptors the agent watches (wrk_watch). deadline_ns   after each of these: RT_NEVER_NS or when
- * on_deadline is due.
+ *                 send, so that nothing stands between the clock and the send call.
+ *   do_work       again and again while the channel is active (something was found lately, a
+ *                 client rang the bell, a deadline was served). Takes in from the tx ring, sends
+ *                 what needs no deadline, frees ring space: a bounded piece of each. Returns how
+ *                 much it found to do; 0: the channel may go to sleep.
+ *   sources       events of descriptors the agent watches (wrk_watch).
+ *   deadline_ns   after each of these: RT_NEVER_NS or when on_deadline is due.
  */
 #ifndef WRK_AGENT_H
 #define WRK_AGENT_H

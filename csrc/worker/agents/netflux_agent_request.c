@@ -89,8 +89,7 @@ static int aim(wrk_channel_t *ch, const shm_addr_t *remote, int64_t now_mono_ns)
     return 0;
 }
 
-/* --- send, fail-safe, feedback
- * ------------------------------------------------------------------------ */
+/* --- send, fail-safe, feedback ---------------------------------------------------------------- */
 
 static int send_or_stop(wrk_channel_t *ch, uint32_t on)
 {

@@ -233,7 +233,7 @@ class SimulatedPlc(Generic[P]):
         self._on_at_ns = NEVER_NS
         self._off_at_ns = self._next_restart(now_ns)
 
-    # --- helpers -------------------------------------------------------------------------------
+    # --- inside --------------------------------------------------------------------------------
 
     def _ring(self) -> None:
         os.eventfd_write(self._wake, 1)

@@ -1,0 +1,35 @@
+/* udt_seq.h: UDT's packet numbers, on a circle of 2^31 (0x7fffffff is followed by 0). Two numbers
+ * are compared by the shorter way between them, so answers are right while they are less than 2^30
+ * apart; windows are far smaller. Arguments are below 2^31, and so are results. Pure. */
+#ifndef UDT_SEQ_H
+#define UDT_SEQ_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define UDT_SEQ_MASK UINT32_C(0x7fffffff)
+
+/* Packets first .. last, both included. */
+typedef struct udt_seq_range {
+    uint32_t first;
+    uint32_t last;
+} udt_seq_range_t;
+
+/* a - b: how many steps b must go forward to reach a, negative if a lies before b. */
+static inline int32_t udt_seq_diff(uint32_t a, uint32_t b)
+{
+    uint32_t d = (a - b) & UDT_SEQ_MASK;
+    return d < UINT32_C(0x40000000) ? (int32_t)d : (int32_t)d - INT32_C(0x7fffffff) - 1;
+}
+
+static inline uint32_t udt_seq_add(uint32_t seq, int32_t steps)
+{
+    return (seq + (uint32_t)steps) & UDT_SEQ_MASK;
+}
+
+static inline bool udt_seq_before(uint32_t a, uint32_t b)
+{
+    return udt_seq_diff(a, b) < 0;
+}
+
+#endif

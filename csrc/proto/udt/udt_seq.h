@@ -1,6 +1,7 @@
 /* udt_seq.h: UDT's packet numbers, on a circle of 2^31 (0x7fffffff is followed by 0). Two numbers
  * are compared by the shorter way between them, so answers are right while they are less than 2^30
- * apart; windows are far smaller. Arguments are below 2^31, and so are results. Pure. */
+ * apart; windows are far smaller. Arguments are below 2^31, and so are results. Message numbers go
+ * round from 1 to 2^29 - 2. Pure. */
 #ifndef UDT_SEQ_H
 #define UDT_SEQ_H
 
@@ -8,6 +9,7 @@
 #include <stdint.h>
 
 #define UDT_SEQ_MASK UINT32_C(0x7fffffff)
+#define UDT_MESSAGE_MASK UINT32_C(0x1fffffff)
 
 /* Packets first .. last, both included. */
 typedef struct udt_seq_range {
@@ -27,9 +29,30 @@ static inline uint32_t udt_seq_add(uint32_t seq, int32_t steps)
     return (seq + (uint32_t)steps) & UDT_SEQ_MASK;
 }
 
+static inline uint32_t udt_seq_skip(uint32_t seq, uint32_t steps)
+{
+    return (seq + steps) & UDT_SEQ_MASK;
+}
+
+static inline uint32_t udt_seq_next(uint32_t seq)
+{
+    return udt_seq_skip(seq, 1);
+}
+
+static inline uint32_t udt_seq_prev(uint32_t seq)
+{
+    return udt_seq_skip(seq, UDT_SEQ_MASK);
+}
+
 static inline bool udt_seq_before(uint32_t a, uint32_t b)
 {
     return udt_seq_diff(a, b) < 0;
+}
+
+/* 0 and 2^29 - 1 name no message. */
+static inline uint32_t udt_message_next(uint32_t number)
+{
+    return number + 1 >= UDT_MESSAGE_MASK ? 1 : number + 1;
 }
 
 #endif

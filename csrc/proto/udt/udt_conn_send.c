@@ -1,0 +1,491 @@
+/* Theory of operation: what the sending end does with data, and with what the peer says of it.
+ *
+ *     first            last_ack                 next
+ *     ----|================|====x====x============|- - - - - -
+ *         | said to have   |    lost: to be sent  |  new: while fewer are in flight than
+ *         | arrived, not   |    again, first of   |  flow window and cwnd allow
+ *         | to be freed    |    all               |
+ *         +-- freed by ACKs that are not light
+ *
+ * What becomes lost, by whom it is told:
+ *
+ *   NAK       the peer found a hole. What was repeated within the last round trip is left out: the
+ *             peer did not know of that when it wrote.
+ *   overdue   the oldest packet is as old as an answer takes; so is everything repeated before
+ *             that. This finds repeated packets that were lost again, which a libudt receiver tells
+ *             nobody, and with the last packet of all the loss of everything before it.
+ *   silence   EXP: nothing at all was heard. All that is in flight.
+ *
+ * A libudt receiver looks at its timers only when a packet comes or 100 ms have passed. A keep-alive
+ * behind the last packet of a burst lets it see that its ACK is due. */
+#include "proto/udt/udt_conn_private.h"
+
+#include <errno.h>
+
+#define FIRST_DELIVERY_PPS 16u
+#define FIRST_CAPACITY_PPS 1u
+#define NUDGE_NS (12 * RT_NS_PER_MS)
+#define OVERDUE_MIN_NS (50 * RT_NS_PER_MS)
+#define OVERDUE_MAX_DOUBLINGS 4u
+#define PROBE_PERIOD 16u
+#define NAK_RANGES 64u /* the controller is told the first of them */
+
+/* --- what the controller sees -------------------------------------------------------------- */
+
+static uint32_t next_seq(const udt_conn_t *c)
+{
+    return udt_sndbuf_next_seq(&c->snd.buffer);
+}
+
+static uint32_t flight(const udt_conn_t *c)
+{
+    return (uint32_t)udt_seq_diff(next_seq(c), c->snd.last_ack);
+}
+
+static udt_cc_in_t cc_in(const udt_conn_t *c, int64_t at_ns)
+{
+    const udt_sender_t *s = &c->snd;
+    return (udt_cc_in_t){
+        .now_ns = at_ns,
+        .rtt_us = c->rtt.rtt_us,
+        .rtt_var_us = c->rtt.var_us,
+        .rcv_rate_pps = s->delivery_pps,
+        .bandwidth_pps = s->capacity_pps,
+        .mss_bytes = c->mss_bytes,
+        .max_cwnd_packets = c->peer_window,
+        .flow_window_packets = s->flow_window,
+        .snd_curr_seq = udt_seq_prev(next_seq(c)),
+        .snd_last_ack = s->last_ack,
+        .backlog_packets = udt_sndbuf_new_packets(&s->buffer) + s->losses.count,
+    };
+}
+
+/* After each call of the controller; also ends what a warning of the peer's changed. */
+static void take_decision(udt_conn_t *c)
+{
+    udt_sender_t *s = &c->snd;
+    uint64_t limit = c->config.max_bandwidth;
+    s->period_ps = s->cc.period_ps;
+    if (limit > 0) {
+        int64_t least_ps = (int64_t)((uint64_t)UDT_CC_PS_PER_S * c->mss_bytes / limit);
+        if (s->period_ps < least_ps)
+            s->period_ps = least_ps;
+    }
+}
+
+void sender_start(udt_conn_t *c)
+{
+    udt_sender_t *s = &c->snd;
+    s->last_ack = c->isn;
+    s->flow_window = c->peer_window;
+    s->delivery_pps = FIRST_DELIVERY_PPS;
+    s->capacity_pps = FIRST_CAPACITY_PPS;
+    s->last_sent_ns = c->now_ns;
+    s->last_ack_ns = c->now_ns;
+    s->scanned_ns = c->now_ns;
+    s->pacer = (udt_pacer_t){.next_ns = c->now_ns};
+    s->stopped = true;
+    udt_sndbuf_start(&s->buffer, c->isn, UDT_PAYLOAD_BYTES(c->mss_bytes));
+    udt_losslist_init(&s->losses, s->losses.bits, s->losses.capacity, c->isn);
+    udt_cc_in_t in = cc_in(c, c->now_ns);
+    udt_cc_init(&s->cc, &c->config.cc, &in); /* was good at init, so it is now */
+    take_decision(c);
+}
+
+bool sender_is_done(const udt_conn_t *c)
+{
+    return udt_sndbuf_is_empty(&c->snd.buffer);
+}
+
+static void publish(udt_conn_t *c)
+{
+    const udt_sender_t *s = &c->snd;
+    udt_gauge(c->stats, UDT_GAUGE_period_ps, (uint64_t)s->period_ps);
+    udt_gauge(c->stats, UDT_GAUGE_flow_window_packets, s->flow_window);
+    udt_gauge(c->stats, UDT_GAUGE_cwnd_packets, s->cc.cwnd_packets);
+    udt_gauge(c->stats, UDT_GAUGE_flight_packets, flight(c));
+    udt_gauge(c->stats, UDT_GAUGE_rtt_us, c->rtt.rtt_us);
+    udt_gauge(c->stats, UDT_GAUGE_rtt_var_us, c->rtt.var_us);
+    udt_gauge(c->stats, UDT_GAUGE_capacity_pps, s->capacity_pps);
+    udt_gauge(c->stats, UDT_GAUGE_delivery_pps, s->delivery_pps);
+}
+
+/* --- ACK ----------------------------------------------------------------------------------- */
+
+/* The newest answers matter: what overflows is the oldest. */
+static void queue_ack2(udt_sender_t *s, uint32_t number)
+{
+    s->ack2s[s->ack2_to++ % UDT_ACK2_QUEUE] = number;
+    if (s->ack2_to - s->ack2_from > UDT_ACK2_QUEUE)
+        s->ack2_from = s->ack2_to - UDT_ACK2_QUEUE;
+}
+
+static void take_light_ack(udt_conn_t *c, uint32_t seq, int64_t at_ns)
+{
+    udt_sender_t *s = &c->snd;
+    int32_t more = udt_seq_diff(seq, s->last_ack);
+    if (more <= 0)
+        return;
+    s->flow_window -= (uint32_t)more < s->flow_window ? (uint32_t)more : s->flow_window;
+    s->last_ack = seq;
+    udt_cc_in_t in = cc_in(c, at_ns);
+    udt_cc_on_light_ack(&s->cc, &in, seq);
+    take_decision(c);
+}
+
+static uint32_t smoothed(uint32_t old, uint32_t sample)
+{
+    return sample == 0 ? old : (uint32_t)(((uint64_t)old * 7 + sample) / 8);
+}
+
+static void take_estimates(udt_conn_t *c, const udt_ack_t *ack)
+{
+    if (ack->rtt_us > 0)
+        udt_rtt_sample(&c->rtt, ack->rtt_us);
+    c->snd.delivery_pps = smoothed(c->snd.delivery_pps, ack->arrival_pps);
+    c->snd.capacity_pps = smoothed(c->snd.capacity_pps, ack->capacity_pps);
+}
+
+static void note_idle(udt_conn_t *c)
+{
+    udt_sender_t *s = &c->snd;
+    if (s->buffer.sent > 0 || s->busy_since_ns == RT_NEVER_NS)
+        return;
+    uint64_t busy_ns = rt_load_relaxed(&c->stats->gauges[UDT_GAUGE_data_ns]);
+    udt_gauge(c->stats, UDT_GAUGE_data_ns, busy_ns + (uint64_t)(c->now_ns - s->busy_since_ns));
+    s->busy_since_ns = RT_NEVER_NS;
+}
+
+int sender_ack(udt_conn_t *c, const udt_view_t *view, int64_t at_ns)
+{
+    udt_sender_t *s = &c->snd;
+    udt_ack_t ack;
+    udt_ack_read(view, &ack);
+    if (udt_seq_before(next_seq(c), ack.seq)) {
+        udt_count(c->stats, UDT_COUNT_refused_ack, 1);
+        return -EPROTO;
+    }
+    s->last_ack_ns = c->now_ns;
+    s->nudged = false;
+    if (ack.form == UDT_ACK_LIGHT) {
+        take_light_ack(c, ack.seq, at_ns);
+        return 0;
+    }
+    queue_ack2(s, ack.number);
+    if (!udt_seq_before(ack.seq, s->last_ack)) {
+        s->flow_window = ack.free_packets;
+        s->last_ack = ack.seq;
+    }
+    if (udt_sndbuf_ack(&s->buffer, ack.seq) == 0)
+        return 0;
+    udt_losslist_advance(&s->losses, ack.seq);
+    udt_count(c->stats, UDT_COUNT_acks_received, 1);
+    c->events |= UDT_EVENT_WRITABLE;
+    take_estimates(c, &ack);
+    note_idle(c);
+    udt_cc_in_t in = cc_in(c, at_ns);
+    udt_cc_on_ack(&s->cc, &in, ack.seq);
+    take_decision(c);
+    publish(c);
+    return 0;
+}
+
+/* --- NAK ----------------------------------------------------------------------------------- */
+
+static bool nak_is_possible(const udt_conn_t *c, const udt_view_t *view)
+{
+    uint32_t at = 0;
+    uint32_t first;
+    uint32_t last;
+    while (udt_nak_next(view, &at, &first, &last)) {
+        if (!udt_seq_before(last, next_seq(c)))
+            return false;
+    }
+    return true;
+}
+
+static void tell_controller(udt_conn_t *c, const udt_view_t *view, int64_t at_ns)
+{
+    udt_seq_range_t lost[NAK_RANGES];
+    size_t n = 0;
+    uint32_t at = 0;
+    while (n < NAK_RANGES && udt_nak_next(view, &at, &lost[n].first, &lost[n].last))
+        n++;
+    udt_cc_in_t in = cc_in(c, at_ns);
+    udt_cc_on_loss(&c->snd.cc, &in, lost, n);
+    take_decision(c);
+}
+
+/* Enters those of first .. last that the peer can mean. */
+static void lose(udt_conn_t *c, uint32_t first, uint32_t last, int64_t at_ns)
+{
+    udt_sender_t *s = &c->snd;
+    if (udt_seq_before(first, s->last_ack))
+        first = s->last_ack;
+    for (uint32_t seq = first; !udt_seq_before(last, seq); seq = udt_seq_next(seq)) {
+        const udt_snd_packet_t *p = udt_sndbuf_get(&s->buffer, seq);
+        if (p == NULL)
+            return;
+        if (p->sends > 1 && at_ns - p->sent_ns < (int64_t)c->rtt.rtt_us * RT_NS_PER_US)
+            continue;
+        udt_count(c->stats, UDT_COUNT_send_losses, udt_losslist_insert(&s->losses, seq, seq));
+    }
+}
+
+int sender_nak(udt_conn_t *c, const udt_view_t *view, int64_t at_ns)
+{
+    if (!nak_is_possible(c, view)) {
+        udt_count(c->stats, UDT_COUNT_refused_nak, 1);
+        return -EPROTO;
+    }
+    udt_count(c->stats, UDT_COUNT_naks_received, 1);
+    tell_controller(c, view, at_ns);
+    uint32_t at = 0;
+    uint32_t first;
+    uint32_t last;
+    while (udt_nak_next(view, &at, &first, &last))
+        lose(c, first, last, at_ns);
+    return 0;
+}
+
+/* The peer sees queues grow; holds until the controller decides anew. */
+void sender_warned(udt_conn_t *c)
+{
+    c->snd.period_ps += c->snd.period_ps / 8;
+}
+
+/* --- timers -------------------------------------------------------------------------------- */
+
+void sender_silence(udt_conn_t *c)
+{
+    udt_sender_t *s = &c->snd;
+    if (flight(c) == 0 || s->losses.count > 0) {
+        c->keepalive_due = true;
+        return;
+    }
+    uint32_t lost = udt_losslist_insert(&s->losses, s->last_ack, udt_seq_prev(next_seq(c)));
+    udt_count(c->stats, UDT_COUNT_send_losses, lost);
+    udt_count(c->stats, UDT_COUNT_timeouts, 1);
+    udt_cc_in_t in = cc_in(c, c->now_ns);
+    udt_cc_on_timeout(&s->cc, &in);
+    take_decision(c);
+}
+
+static int64_t overdue_ns(const udt_conn_t *c)
+{
+    int64_t ns = udt_rtt_overdue_ns(&c->rtt) + 2 * UDT_SYN_NS;
+    return ns > OVERDUE_MIN_NS ? ns : OVERDUE_MIN_NS;
+}
+
+/* When the oldest packet becomes overdue: later with each time it was sent. */
+static int64_t overdue_at_ns(const udt_conn_t *c)
+{
+    const udt_sender_t *s = &c->snd;
+    const udt_snd_packet_t *oldest = udt_sndbuf_get(&s->buffer, s->last_ack);
+    if (oldest == NULL || s->losses.count > 0)
+        return RT_NEVER_NS;
+    unsigned doublings = oldest->sends > 1 ? oldest->sends - 1u : 0;
+    if (doublings > OVERDUE_MAX_DOUBLINGS)
+        doublings = OVERDUE_MAX_DOUBLINGS;
+    int64_t since_ns = oldest->sent_ns > s->scanned_ns ? oldest->sent_ns : s->scanned_ns;
+    return since_ns + (overdue_ns(c) << doublings);
+}
+
+static void become_overdue(udt_conn_t *c, uint32_t seq)
+{
+    if (udt_losslist_insert(&c->snd.losses, seq, seq) == 0)
+        return;
+    udt_count(c->stats, UDT_COUNT_send_losses, 1);
+    udt_count(c->stats, UDT_COUNT_overdue, 1);
+}
+
+static void find_overdue(udt_conn_t *c)
+{
+    udt_sender_t *s = &c->snd;
+    uint32_t last = udt_seq_prev(next_seq(c));
+    int64_t before_ns = c->now_ns - overdue_ns(c);
+    s->scanned_ns = c->now_ns;
+    for (uint32_t seq = s->last_ack; udt_seq_before(seq, last); seq = udt_seq_next(seq)) {
+        const udt_snd_packet_t *p = udt_sndbuf_get(&s->buffer, seq);
+        if (seq == s->last_ack || (p->sends > 1 && p->sent_ns <= before_ns))
+            become_overdue(c, seq);
+    }
+    const udt_snd_packet_t *p = udt_sndbuf_get(&s->buffer, last);
+    if (p->sent_ns <= before_ns)
+        become_overdue(c, last);
+}
+
+static int64_t nudge_at_ns(const udt_conn_t *c)
+{
+    const udt_sender_t *s = &c->snd;
+    if (s->nudged || !s->stopped || s->buffer.sent == 0)
+        return RT_NEVER_NS;
+    int64_t since_ns = s->last_sent_ns > s->last_ack_ns ? s->last_sent_ns : s->last_ack_ns;
+    return since_ns + NUDGE_NS;
+}
+
+void sender_check(udt_conn_t *c)
+{
+    if (c->now_ns >= overdue_at_ns(c))
+        find_overdue(c);
+    if (c->now_ns >= nudge_at_ns(c)) {
+        c->snd.nudged = true;
+        c->keepalive_due = true;
+    }
+}
+
+/* --- emission ------------------------------------------------------------------------------ */
+
+static bool may_send_new(const udt_conn_t *c)
+{
+    const udt_sender_t *s = &c->snd;
+    uint32_t window = s->flow_window < s->cc.cwnd_packets ? s->flow_window : s->cc.cwnd_packets;
+    return flight(c) < window && udt_sndbuf_new_packets(&s->buffer) > 0;
+}
+
+static bool has_expired(const udt_conn_t *c, const udt_snd_packet_t *p)
+{
+    return p->ttl_ms >= 0 && (c->now_ns - p->born_ns) / RT_NS_PER_MS > p->ttl_ms;
+}
+
+static void note_sent(udt_conn_t *c, udt_snd_packet_t *p)
+{
+    p->sent_ns = c->now_ns;
+    if (p->sends < UINT8_MAX)
+        p->sends++;
+    c->snd.last_sent_ns = c->now_ns;
+    if (c->snd.busy_since_ns == RT_NEVER_NS)
+        c->snd.busy_since_ns = c->now_ns;
+}
+
+static void put_data(udt_conn_t *c, udt_outbox_t *box, uint32_t seq, udt_snd_packet_t *p)
+{
+    udt_out_t *out = outbox_next(box);
+    uint32_t since_opened_us = (uint32_t)((c->now_ns - c->opened_ns) / RT_NS_PER_US);
+    udt_put_data_header(out->head, seq, p->word1, since_opened_us, c->peer_id);
+    out->head_bytes = UDT_HEADER_BYTES;
+    out->payload = udt_sndbuf_payload(&c->snd.buffer, p);
+    out->payload_bytes = p->bytes;
+    out->is_data = true;
+    note_sent(c, p);
+    udt_count(c->stats, UDT_COUNT_sent, 1);
+}
+
+/* The message of seq has outlived its time: the peer need not wait for the rest of it. */
+static void put_drop(udt_conn_t *c, udt_outbox_t *box, uint32_t seq, udt_snd_packet_t *p)
+{
+    udt_sender_t *s = &c->snd;
+    udt_drop_t drop = {.message = udt_message_of(p->word1), .first = seq};
+    drop.last = udt_sndbuf_pass_over(&s->buffer, seq);
+    udt_losslist_remove(&s->losses, drop.first, drop.last);
+    note_sent(c, p);
+    udt_out_t *out = outbox_next(box);
+    out->head_bytes = (uint32_t)udt_put_drop(out->head, &drop, c->peer_id);
+    udt_count(c->stats, UDT_COUNT_drops_sent, 1);
+}
+
+/* The second of a probe pair leaves at once, and pays for both. */
+static void pace(udt_conn_t *c, uint32_t seq, bool is_new)
+{
+    udt_sender_t *s = &c->snd;
+    bool was_second = s->pair;
+    s->pair = is_new && seq % PROBE_PERIOD == 0;
+    if (!s->pair)
+        udt_pacer_sent(&s->pacer, was_second ? 2 * s->period_ps : s->period_ps, c->now_ns);
+}
+
+/* New packets that the controller has not been told of. */
+typedef struct fresh {
+    uint32_t first;
+    uint32_t count;
+} fresh_t;
+
+static void tell_sent(udt_conn_t *c, fresh_t *fresh)
+{
+    if (fresh->count == 0)
+        return;
+    udt_cc_in_t in = cc_in(c, c->now_ns);
+    udt_cc_on_packet_sent(&c->snd.cc, &in, fresh->first, fresh->count, false);
+    take_decision(c);
+    fresh->count = 0;
+}
+
+static bool emit_lost(udt_conn_t *c, udt_outbox_t *box)
+{
+    udt_sender_t *s = &c->snd;
+    uint32_t seq;
+    while (udt_losslist_first(&s->losses, &seq)) {
+        udt_snd_packet_t *p = udt_sndbuf_get(&s->buffer, seq);
+        udt_losslist_remove(&s->losses, seq, seq);
+        if (p == NULL || udt_seq_before(seq, s->last_ack))
+            continue;
+        if (has_expired(c, p)) {
+            put_drop(c, box, seq, p);
+            return true;
+        }
+        put_data(c, box, seq, p);
+        udt_count(c->stats, UDT_COUNT_repeated, 1);
+        udt_cc_in_t in = cc_in(c, c->now_ns);
+        udt_cc_on_packet_sent(&s->cc, &in, seq, 1, true);
+        take_decision(c);
+        pace(c, seq, false);
+        return true;
+    }
+    return false;
+}
+
+/* Returns false where nothing new may be sent. */
+static bool emit_new(udt_conn_t *c, udt_outbox_t *box, fresh_t *fresh)
+{
+    udt_sender_t *s = &c->snd;
+    uint32_t seq;
+    if (!may_send_new(c))
+        return false;
+    udt_snd_packet_t *p = udt_sndbuf_next(&s->buffer, &seq);
+    if (has_expired(c, p)) {
+        tell_sent(c, fresh);
+        put_drop(c, box, seq, p);
+        return true;
+    }
+    put_data(c, box, seq, p);
+    udt_count(c->stats, UDT_COUNT_sent_bytes, p->bytes);
+    pace(c, seq, true);
+    if (fresh->count++ == 0)
+        fresh->first = seq;
+    return true;
+}
+
+static void emit_data(udt_conn_t *c, udt_outbox_t *box)
+{
+    udt_sender_t *s = &c->snd;
+    fresh_t fresh = {0};
+    int64_t until_ns = s->pacer.next_ns <= c->now_ns ? c->now_ns + c->config.burst_ns : c->now_ns;
+    while (!outbox_is_full(box) && (s->pair || s->pacer.next_ns <= until_ns)) {
+        s->stopped = !emit_lost(c, box) && !emit_new(c, box, &fresh);
+        if (s->stopped)
+            break;
+    }
+    tell_sent(c, &fresh);
+}
+
+void sender_emit(udt_conn_t *c, udt_outbox_t *box)
+{
+    udt_sender_t *s = &c->snd;
+    while (s->ack2_from != s->ack2_to && !outbox_is_full(box))
+        conn_put_control(c, box, UDT_TYPE_ACK2, s->ack2s[s->ack2_from++ % UDT_ACK2_QUEUE]);
+    if (s->stopped)
+        udt_pacer_idle(&s->pacer, c->now_ns);
+    emit_data(c, box);
+    publish(c);
+}
+
+int64_t sender_deadline_ns(const udt_conn_t *c)
+{
+    const udt_sender_t *s = &c->snd;
+    if (s->ack2_from != s->ack2_to)
+        return c->now_ns;
+    int64_t at_ns = sooner_ns(overdue_at_ns(c), nudge_at_ns(c));
+    if (s->losses.count > 0 || may_send_new(c))
+        at_ns = sooner_ns(at_ns, s->pair || s->stopped ? c->now_ns : s->pacer.next_ns);
+    return at_ns;
+}

@@ -1,0 +1,132 @@
+/* udt_rcvbuf.h: what has arrived, in slots of one packet each, until the application has read it.
+ *
+ *          head                                        head + capacity
+ *     ------|==========================|---x--xx-x------|------
+ *           | ready: all arrived, or   | ahead: with    |  no room
+ *           | given up by the sender   | holes          |
+ *
+ *     slots   state, size and flags of each packet (ours)
+ *     bytes   their payloads, slot_bytes each, side by side (the caller's; made to lie in memory
+ *             that the application reads)
+ *
+ * A packet is copied once, from the datagram into its slot, wherever between others it belongs.
+ *
+ * Stream mode: the ready packets are the stream. Message mode: a message is given out as soon as
+ * all its packets are there, in the order of sequence numbers, but one that is to be delivered in
+ * order only once it is ready. Parts of messages among the ready packets whose rest was given up
+ * are passed over; but a message that fills the whole buffer is given out as far as it has come.
+ *
+ * Caller's memory, one thread, no clock. */
+#ifndef UDT_RCVBUF_H
+#define UDT_RCVBUF_H
+
+#include "proto/udt/udt_packet.h"
+
+#define UDT_RCVBUF_MIN_PACKETS 32u
+#define UDT_RCVBUF_MAX_PACKETS (UINT32_C(1) << 20)
+
+typedef struct udt_rcv_slot {
+    uint32_t word1;
+    uint16_t bytes;
+    uint8_t state;
+    uint8_t unused;
+} udt_rcv_slot_t;
+
+typedef struct udt_rcvbuf {
+    uint8_t *bytes;
+    udt_rcv_slot_t *slots;
+    uint32_t slot_bytes;
+    uint32_t capacity;
+    bool is_stream;
+    uint32_t head;        /* slot of the first packet that is not read */
+    uint32_t head_seq;    /* its sequence number */
+    uint32_t ready;       /* packets from head on */
+    uint32_t held;        /* packets from head on up to the furthest that arrived */
+    uint32_t read_bytes;  /* of the first packet, stream mode */
+    uint32_t early;       /* whole messages ahead that may be given out */
+    uint32_t ends;        /* ready packets that are the last of a message */
+    uint64_t ready_bytes; /* stream mode: to be read */
+} udt_rcvbuf_t;
+
+typedef struct udt_rcvbuf_config {
+    bool is_stream;
+    uint8_t *bytes;      /* udt_rcvbuf_data_bytes of them */
+    uint32_t slot_bytes; /* longest payload */
+    uint32_t capacity;   /* UDT_RCVBUF_MIN_PACKETS .. UDT_RCVBUF_MAX_PACKETS */
+} udt_rcvbuf_config_t;
+
+size_t udt_rcvbuf_memory_bytes(uint32_t capacity);
+size_t udt_rcvbuf_data_bytes(uint32_t capacity, uint32_t slot_bytes);
+
+/* memory: aligned to 8; both it and config->bytes are the caller's, in use until the caller stops
+ * using the buffer. */
+void udt_rcvbuf_init(udt_rcvbuf_t *b, const udt_rcvbuf_config_t *config, void *memory);
+
+/* Before the first packet: its number. */
+void udt_rcvbuf_start(udt_rcvbuf_t *b, uint32_t isn);
+
+/* --- the protocol's side ------------------------------------------------------------------- */
+
+/* Packets behind the ready ones for which there is room. */
+static inline uint32_t udt_rcvbuf_available(const udt_rcvbuf_t *b)
+{
+    return b->capacity - b->ready - 1;
+}
+
+/* Number behind the last ready packet. */
+static inline uint32_t udt_rcvbuf_ready_seq(const udt_rcvbuf_t *b)
+{
+    return udt_seq_skip(b->head_seq, b->ready);
+}
+
+/* Takes a packet of a view of data. Returns 1, 0 (it is there already, or its message was given
+ * up), -ERANGE (old), -ENOBUFS (no room for one that far ahead), -EMSGSIZE (longer than a slot). */
+int udt_rcvbuf_put(udt_rcvbuf_t *b, const udt_view_t *view);
+
+/* All before seq has arrived or was given up: it is ready. A seq that is not ahead changes nothing.
+ * Returns how many packets became ready. */
+uint32_t udt_rcvbuf_make_ready(udt_rcvbuf_t *b, uint32_t seq);
+
+/* The sender gave up message: what arrived of it in first .. last will not be read, nor taken if it
+ * still comes. Only where the number is message's; other packets in the range stay. */
+void udt_rcvbuf_give_up(udt_rcvbuf_t *b, const udt_drop_t *drop);
+
+/* --- the application's side ---------------------------------------------------------------- */
+
+/* Stream mode: bytes in one piece at *at that can be read now. Returns 0 where there are none. */
+uint32_t udt_rcvbuf_peek(const udt_rcvbuf_t *b, const uint8_t **at);
+
+/* Stream mode: that many bytes of what can be read were read; more than there are counts as all.
+ * Returns how many it took. */
+uint64_t udt_rcvbuf_consume(udt_rcvbuf_t *b, uint64_t bytes);
+
+/* Stream mode: copies and consumes. Returns how many bytes, 0: nothing to read. */
+size_t udt_rcvbuf_read(udt_rcvbuf_t *b, void *out, size_t room);
+
+typedef struct udt_message {
+    uint32_t slot;    /* of its first packet */
+    uint32_t off;     /* that packet's distance from head */
+    uint32_t packets; /* that it consists of */
+    uint32_t number;
+    uint64_t bytes;
+} udt_message_t;
+
+/* Message mode: the message to be read next. Returns 1, or 0: there is none. Takes what cannot
+ * become a message off the head. */
+int udt_rcvbuf_message(udt_rcvbuf_t *b, udt_message_t *message);
+
+/* Piece i, i < message->packets, of it. Returns its size. */
+uint32_t udt_rcvbuf_message_piece(const udt_rcvbuf_t *b, const udt_message_t *message, uint32_t i,
+                                  const uint8_t **at);
+
+/* It was read, right after udt_rcvbuf_message. */
+void udt_rcvbuf_message_done(udt_rcvbuf_t *b, const udt_message_t *message);
+
+/* Message mode: copies the next message as far as it fits, and drops the rest of it. Returns its
+ * bytes in out, 0: there is none. */
+size_t udt_rcvbuf_read_message(udt_rcvbuf_t *b, void *out, size_t room);
+
+/* Whether there is anything to read. */
+bool udt_rcvbuf_is_readable(udt_rcvbuf_t *b);
+
+#endif

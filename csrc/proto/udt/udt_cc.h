@@ -61,18 +61,18 @@ typedef struct udt_cc_config {
 /* What is known of the connection; the engine's, kept up to date by it. Before the first ACK RTT
  * and rates have the protocol's initial values (100 ms, 50 ms, 16 and 1 packets/s). */
 typedef struct udt_cc_in {
-    int64_t now_ns; /* of the event; an arrival's own stamp if it has one. Never goes back */
+    int64_t now_ns;  /* of the event; an arrival's own stamp if it has one. Never goes back */
     uint32_t rtt_us; /* smoothed as the protocol says */
     uint32_t rtt_var_us;
-    uint32_t rcv_rate_pps;      /* the receiver's arrival rate, smoothed; 0: unknown */
-    uint32_t bandwidth_pps;     /* capacity by packet pairs, smoothed; 0: unknown */
-    uint32_t mss_bytes;         /* agreed packet size, IP and UDP headers (28) included */
-    uint32_t max_cwnd_packets;  /* the window the peer asked for in its handshake */
+    uint32_t rcv_rate_pps;        /* the receiver's arrival rate, smoothed; 0: unknown */
+    uint32_t bandwidth_pps;       /* capacity by packet pairs, smoothed; 0: unknown */
+    uint32_t mss_bytes;           /* agreed packet size, IP and UDP headers (28) included */
+    uint32_t max_cwnd_packets;    /* the window the peer asked for in its handshake */
     uint32_t flow_window_packets; /* what the peer said last */
-    uint32_t snd_curr_seq;      /* highest sent; ISN - 1 before the first */
-    uint32_t snd_last_ack;      /* oldest unacknowledged, by ACKs of any length; ISN at first */
-    uint32_t backlog_packets;   /* ready to leave now if pacing and windows let them: new ones and
-                                   ones to resend. 0: the application is the limit */
+    uint32_t snd_curr_seq;        /* highest sent; ISN - 1 before the first */
+    uint32_t snd_last_ack;        /* oldest unacknowledged, by ACKs of any length; ISN at first */
+    uint32_t backlog_packets;     /* ready to leave now if pacing and windows let them: new ones and
+                                     ones to resend. 0: the application is the limit */
 } udt_cc_in_t;
 
 typedef struct udt_cc udt_cc_t;

@@ -4,6 +4,7 @@
 #define UDT_CC_STATE_H
 
 #include "base/rt_random.h"
+#include "proto/udt/udt_delivery.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,8 +25,54 @@ typedef struct udt_cc_daimd {
     rt_random_t chance;
 } udt_cc_daimd_t;
 
+typedef struct udt_cc_ctcp {
+    double cwnd;
+    double threshold;
+    double recovery_window;
+    uint32_t acked;
+    uint32_t recovery_end; /* highest sent when it began */
+    bool recovering;
+} udt_cc_ctcp_t;
+
+typedef enum udt_bbr_phase {
+    UDT_BBR_STARTUP = 0,
+    UDT_BBR_DRAIN = 1,
+    UDT_BBR_DOWN = 2,
+    UDT_BBR_CRUISE = 3,
+    UDT_BBR_REFILL = 4,
+    UDT_BBR_UP = 5,
+    UDT_BBR_PROBE_RTT = 6,
+} udt_bbr_phase_t;
+
+typedef struct udt_cc_bbr {
+    udt_bbr_phase_t phase;
+    double bw_max_pps[2];  /* of this cycle and of the one before */
+    double bw_lo_pps;      /* what congestion allows until the next probe; INFINITY: anything */
+    double in_flight_hi;   /* what the path took without much loss; INFINITY: not known */
+    double full_bw_pps;    /* start-up: the rate that growth is measured by */
+    int64_t min_rtt_ns;    /* 0: unknown */
+    int64_t min_rtt_at_ns; /* when it was last confirmed */
+    int64_t probe_rtt_ns;  /* least seen while probing for it */
+    int64_t probe_rtt_until_ns; /* 0: still draining */
+    int64_t round_since_ns;
+    int64_t next_probe_ns;   /* for more bandwidth */
+    uint64_t round_end;      /* the round ends with the first packet sent after this many arrived */
+    uint64_t loss_from_lost; /* what the rate of loss is reckoned from */
+    uint64_t loss_from_delivered;
+    uint64_t delivered_seen;
+    uint32_t full_rounds; /* without growth */
+    uint32_t rounds_in_phase;
+    uint32_t rounds_since_probe;
+    uint32_t timeouts; /* in a row */
+    bool advance_bw;   /* the probe's echo has come: begin a new cycle of the maximum */
+    rt_random_t chance;
+    udt_delivery_t delivery;
+} udt_cc_bbr_t;
+
 typedef union udt_cc_state {
     udt_cc_daimd_t daimd;
+    udt_cc_ctcp_t ctcp;
+    udt_cc_bbr_t bbr;
 } udt_cc_state_t;
 
 #endif

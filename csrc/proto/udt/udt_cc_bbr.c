@@ -1,0 +1,417 @@
+/* Theory of operation
+ *
+ * A controller that keeps a model of the path instead of waiting for losses, in the manner of BBR
+ * (Cardwell et al.; versions 2 and 3 in what concerns losses):
+ *
+ *     bw        the greatest delivery rate of the last two probing cycles: the bottleneck's share
+ *     min_rtt   the shortest round trip of the last 10 s: the way without queues
+ *     BDP       bw * min_rtt: what must be under way to keep the bottleneck busy, and no more
+ *
+ * Both come from udt_delivery.h. They cannot be seen at once (to see more bandwidth one must fill
+ * the queue, to see the shortest round trip one must empty it), so phases alternate:
+ *
+ *                     pacing  window
+ *     STARTUP          2.77   2 BDP   until the rate stops growing for 3 rounds, or much is lost
+ *     DRAIN            0.35   2 BDP   until no more than a BDP is under way
+ *     DOWN             0.75   2 BDP   what the probe put into the queue comes out again
+ *     CRUISE           1      2 BDP   2 to 3 s (drawn at random, so that flows do not probe as one)
+ *                                     or as long as a TCP of this size takes to win its loss back
+ *     REFILL           1      2 BDP   one round: the path is full before the probe begins
+ *     UP               1.25   2.25    is there more? Until a quarter of a BDP is queued, or losses
+ *     PROBE_RTT        0.5    0.5 BDP 200 ms, when no round trip came near min_rtt for 10 s
+ *
+ *     STARTUP -> DRAIN -> DOWN -> CRUISE -> REFILL -> UP -+       PROBE_RTT from any but STARTUP,
+ *                          ^------------------------------+       and back to DOWN
+ *
+ * To each window comes what arrives between two ACKs (10 ms' worth), and what waits at the receiver
+ * behind a hole, since the engine's window counts those packets and the model does not.
+ *
+ * Loss. Single losses say nothing: a radio link loses a percent and is not full. So losses are
+ * believed only when they exceed 2 % by more than chance explains (three standard deviations of a
+ * count with that mean). Then
+ *
+ *     in STARTUP and UP   the path holds no more than was under way when the packet left that is
+ * now known to have arrived: in_flight_hi. From then on at most 85 % of it is used but for probes,
+ * and that is the room in which another flow, TCP for example, can grow. elsewhere bandwidth has
+ * shrunk, or others take more: bw_lo = 0.7 of what was, at most once a round, until the next probe.
+ *
+ * In UP in_flight_hi grows again while the window is at it: by 1, 2, 4 ... packets a round.
+ *
+ * Timeouts halve the pacing rate each, until something is heard again. */
+#include "proto/udt/udt_cc_tables.h"
+
+#include <math.h>
+
+#define FIRST_WINDOW 16.0
+#define FIRST_RTT_NS RT_NS_PER_MS /* spreads the first window */
+#define STARTUP_GAIN 2.77
+#define DRAIN_GAIN 0.35
+#define DOWN_GAIN 0.75
+#define UP_GAIN 1.25
+#define PROBE_RTT_GAIN 0.5
+#define WINDOW_GAIN 2.0
+#define UP_WINDOW_GAIN 2.25
+#define FULL_GROWTH 1.25
+#define FULL_ROUNDS 3u
+#define LOSS_SHARE 0.02
+#define LOSS_SIGMAS 3.0
+#define LOSS_WINDOW 500u /* packets */
+#define LOSS_DECREASE 0.7
+#define HEADROOM 0.85
+#define MIN_RTT_EXPIRES_NS (10 * RT_NS_PER_S)
+#define MIN_RTT_CONFIRM 1.03 /* a round trip this near confirms it */
+#define PROBE_RTT_NS (200 * RT_NS_PER_MS)
+#define PROBE_EVERY_NS (2 * RT_NS_PER_S)
+#define PROBE_SPREAD_NS RT_NS_PER_S
+#define MOST_CRUISE_ROUNDS 63.0
+#define MOST_TIMEOUTS 6u
+#define LEAST_PPS 1.0
+
+static const double pacing_gain[] = {
+    [UDT_BBR_STARTUP] = STARTUP_GAIN,
+    [UDT_BBR_DRAIN] = DRAIN_GAIN,
+    [UDT_BBR_DOWN] = DOWN_GAIN,
+    [UDT_BBR_CRUISE] = 1.0,
+    [UDT_BBR_REFILL] = 1.0,
+    [UDT_BBR_UP] = UP_GAIN,
+    [UDT_BBR_PROBE_RTT] = PROBE_RTT_GAIN,
+};
+
+static const double window_gain[] = {
+    [UDT_BBR_STARTUP] = WINDOW_GAIN,      [UDT_BBR_DRAIN] = WINDOW_GAIN,
+    [UDT_BBR_DOWN] = WINDOW_GAIN,         [UDT_BBR_CRUISE] = WINDOW_GAIN,
+    [UDT_BBR_REFILL] = WINDOW_GAIN,       [UDT_BBR_UP] = UP_WINDOW_GAIN,
+    [UDT_BBR_PROBE_RTT] = PROBE_RTT_GAIN,
+};
+
+/* ---- the model ---- */
+
+static double seconds(int64_t ns)
+{
+    return (double)ns / (double)RT_NS_PER_S;
+}
+
+static double bw_pps(const udt_cc_bbr_t *s)
+{
+    return fmin(fmax(s->bw_max_pps[0], s->bw_max_pps[1]), s->bw_lo_pps);
+}
+
+static double bdp(const udt_cc_bbr_t *s)
+{
+    return bw_pps(s) * seconds(s->min_rtt_ns);
+}
+
+static bool uses_headroom(const udt_cc_bbr_t *s)
+{
+    return s->phase == UDT_BBR_REFILL || s->phase == UDT_BBR_UP;
+}
+
+/* Packets that may be on the way. */
+static double window(const udt_cc_bbr_t *s)
+{
+    double per_ack = bw_pps(s) * UDT_CC_SYN_US / 1e6;
+    if (s->phase == UDT_BBR_STARTUP)
+        per_ack *= WINDOW_GAIN;
+    double packets = window_gain[s->phase] * bdp(s) + per_ack + FIRST_WINDOW;
+    double most = uses_headroom(s) ? s->in_flight_hi : s->in_flight_hi * HEADROOM;
+    return fmin(packets, most);
+}
+
+/* The engine counts packets that wait at the receiver, and those that will until an open hole is
+ * filled, of which nothing is heard for a round trip. */
+static double window_for_engine(const udt_cc_bbr_t *s)
+{
+    double packets = window(s) + udt_delivery_waiting(&s->delivery);
+    if (s->delivery.hole_packets > 0)
+        packets += 2 * bdp(s) + bw_pps(s) * UDT_CC_SYN_US / 1e6;
+    return packets;
+}
+
+static void publish(udt_cc_t *cc)
+{
+    udt_cc_bbr_t *s = &cc->state.bbr;
+    double bw = bw_pps(s);
+    if (!(bw > 0))
+        bw = FIRST_WINDOW / seconds(FIRST_RTT_NS);
+    double pps = fmax(bw * pacing_gain[s->phase] / (double)(1u << s->timeouts), LEAST_PPS);
+    cc->period_ps = udt_cc_period_ps((double)UDT_CC_PS_PER_S / pps);
+    cc->cwnd_packets = udt_cc_packets(window_for_engine(s));
+}
+
+/* ---- loss ---- */
+
+/* Only what leaves from now on counts: in_flight packets are still to be heard of. */
+static void reckon_loss_behind(udt_cc_bbr_t *s, uint32_t in_flight)
+{
+    s->loss_from_lost = s->delivery.lost;
+    s->loss_from_delivered = udt_delivery_delivered(&s->delivery) + in_flight;
+}
+
+static bool much_is_lost(udt_cc_bbr_t *s)
+{
+    uint64_t delivered = udt_delivery_delivered(&s->delivery);
+    if (delivered < s->loss_from_delivered) {
+        s->loss_from_lost = s->delivery.lost;
+        return false;
+    }
+    double lost = (double)(s->delivery.lost - s->loss_from_lost);
+    double expected = LOSS_SHARE * (lost + (double)(delivered - s->loss_from_delivered));
+    return lost > expected + LOSS_SIGMAS * sqrt(expected) + 1;
+}
+
+/* Long quiet times must not hide what happens now. */
+static void forget_old_loss(udt_cc_bbr_t *s)
+{
+    uint64_t delivered = udt_delivery_delivered(&s->delivery);
+    if (delivered > s->loss_from_delivered + LOSS_WINDOW)
+        reckon_loss_behind(s, 0);
+}
+
+/* ---- phases ---- */
+
+static void begin_round(udt_cc_bbr_t *s, int64_t now_ns)
+{
+    s->round_end = udt_delivery_delivered(&s->delivery);
+    s->round_since_ns = now_ns;
+}
+
+static void enter(udt_cc_bbr_t *s, udt_bbr_phase_t phase, int64_t now_ns)
+{
+    s->phase = phase;
+    s->rounds_in_phase = 0;
+    begin_round(s, now_ns);
+    reckon_loss_behind(s, udt_delivery_in_flight(&s->delivery));
+}
+
+static void enter_down(udt_cc_bbr_t *s, int64_t now_ns)
+{
+    s->advance_bw = s->phase == UDT_BBR_UP;
+    enter(s, UDT_BBR_DOWN, now_ns);
+    s->rounds_since_probe = 0;
+    double unit = rt_random_unit(&s->chance);
+    s->next_probe_ns = now_ns + PROBE_EVERY_NS + (int64_t)(unit * (double)PROBE_SPREAD_NS);
+}
+
+static bool is_time_to_probe(const udt_cc_bbr_t *s, int64_t now_ns)
+{
+    return now_ns >= s->next_probe_ns ||
+           s->rounds_since_probe >= fmax(fmin(bdp(s), MOST_CRUISE_ROUNDS), 4.0);
+}
+
+static void enter_refill(udt_cc_bbr_t *s, int64_t now_ns)
+{
+    s->bw_lo_pps = INFINITY;
+    enter(s, UDT_BBR_REFILL, now_ns);
+}
+
+/* The path is full, and this much was under way when it was not yet too much. */
+static void limit_in_flight(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample)
+{
+    double least = LOSS_DECREASE * fmin(WINDOW_GAIN * bdp(s), s->in_flight_hi);
+    s->in_flight_hi = fmax(fmax(sample->in_flight_then, least), FIRST_WINDOW);
+}
+
+static void check_startup(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample, int64_t now_ns)
+{
+    if (sample->app_limited)
+        return;
+    double bw = fmax(s->bw_max_pps[0], s->bw_max_pps[1]);
+    if (bw >= s->full_bw_pps * FULL_GROWTH) {
+        s->full_bw_pps = bw;
+        s->full_rounds = 0;
+        return;
+    }
+    if (++s->full_rounds >= FULL_ROUNDS)
+        enter(s, UDT_BBR_DRAIN, now_ns);
+}
+
+static void end_of_round(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample, int64_t now_ns)
+{
+    begin_round(s, now_ns);
+    s->rounds_in_phase++;
+    s->rounds_since_probe++;
+    forget_old_loss(s);
+    if (s->advance_bw) {
+        s->advance_bw = false;
+        s->bw_max_pps[1] = s->bw_max_pps[0];
+        s->bw_max_pps[0] = 0;
+    }
+    if (s->phase == UDT_BBR_STARTUP)
+        check_startup(s, sample, now_ns);
+    else if (s->phase == UDT_BBR_REFILL)
+        enter(s, UDT_BBR_UP, now_ns);
+}
+
+/* Probes raise the limit only while it is what holds them back. */
+static void raise_in_flight_hi(udt_cc_bbr_t *s, uint64_t arrived)
+{
+    double in_flight = udt_delivery_in_flight(&s->delivery);
+    if (isinf(s->in_flight_hi) || in_flight < 0.9 * s->in_flight_hi)
+        return;
+    double per_round = (double)(UINT32_C(1) << (s->rounds_in_phase < 16 ? s->rounds_in_phase : 16));
+    s->in_flight_hi += fmin((double)arrived, (double)arrived * per_round / s->in_flight_hi);
+}
+
+static void move_on(udt_cc_bbr_t *s, uint64_t arrived, int64_t now_ns)
+{
+    double in_flight = udt_delivery_in_flight(&s->delivery);
+    double empty = fmin(bdp(s), s->in_flight_hi * HEADROOM) + FIRST_WINDOW / 4;
+    switch (s->phase) {
+    case UDT_BBR_DRAIN:
+        if (in_flight <= bdp(s) + FIRST_WINDOW / 4)
+            enter_down(s, now_ns);
+        break;
+    case UDT_BBR_DOWN:
+        if (is_time_to_probe(s, now_ns))
+            enter_refill(s, now_ns);
+        else if (in_flight <= empty)
+            enter(s, UDT_BBR_CRUISE, now_ns);
+        break;
+    case UDT_BBR_CRUISE:
+        if (is_time_to_probe(s, now_ns))
+            enter_refill(s, now_ns);
+        break;
+    case UDT_BBR_UP:
+        raise_in_flight_hi(s, arrived);
+        if (s->rounds_in_phase > 0 && in_flight >= UP_GAIN * bdp(s))
+            enter_down(s, now_ns);
+        break;
+    case UDT_BBR_PROBE_RTT:
+        if (s->probe_rtt_until_ns == 0 && in_flight <= window(s))
+            s->probe_rtt_until_ns = now_ns + PROBE_RTT_NS;
+        break;
+    case UDT_BBR_STARTUP:
+    case UDT_BBR_REFILL:
+        break;
+    }
+}
+
+/* ---- the shortest round trip ---- */
+
+static void leave_probe_rtt(udt_cc_bbr_t *s, int64_t now_ns)
+{
+    if (s->probe_rtt_ns > 0)
+        s->min_rtt_ns = s->probe_rtt_ns;
+    s->min_rtt_at_ns = now_ns;
+    enter_down(s, now_ns);
+}
+
+static void watch_min_rtt(udt_cc_bbr_t *s, int64_t rtt_ns, int64_t now_ns)
+{
+    if (rtt_ns > 0 && (s->min_rtt_ns == 0 || rtt_ns <= s->min_rtt_ns)) {
+        s->min_rtt_ns = rtt_ns;
+        s->min_rtt_at_ns = now_ns;
+    } else if (rtt_ns > 0 && (double)rtt_ns <= (double)s->min_rtt_ns * MIN_RTT_CONFIRM) {
+        s->min_rtt_at_ns = now_ns;
+    }
+    if (s->phase == UDT_BBR_PROBE_RTT) {
+        if (rtt_ns > 0 && (s->probe_rtt_ns == 0 || rtt_ns < s->probe_rtt_ns))
+            s->probe_rtt_ns = rtt_ns;
+        if (s->probe_rtt_until_ns != 0 && now_ns >= s->probe_rtt_until_ns && s->rounds_in_phase > 0)
+            leave_probe_rtt(s, now_ns);
+    } else if (s->phase != UDT_BBR_STARTUP && now_ns - s->min_rtt_at_ns > MIN_RTT_EXPIRES_NS) {
+        enter(s, UDT_BBR_PROBE_RTT, now_ns);
+        s->probe_rtt_ns = 0;
+        s->probe_rtt_until_ns = 0;
+    }
+}
+
+/* ---- what happens ---- */
+
+static void bbr_init(udt_cc_t *cc, const udt_cc_config_t *config, const udt_cc_in_t *in)
+{
+    udt_cc_bbr_t *s = &cc->state.bbr;
+    *s = (udt_cc_bbr_t){
+        .phase = UDT_BBR_STARTUP,
+        .round_since_ns = in->now_ns,
+        .min_rtt_at_ns = in->now_ns,
+        .bw_lo_pps = INFINITY,
+        .in_flight_hi = INFINITY,
+    };
+    rt_random_init(&s->chance, config->seed);
+    udt_delivery_init(&s->delivery, udt_seq_add(in->snd_curr_seq, 1), in->now_ns);
+    publish(cc);
+}
+
+static void take_rate(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample)
+{
+    if (sample->rate_pps > bw_pps(s) || !sample->app_limited)
+        s->bw_max_pps[0] = fmax(s->bw_max_pps[0], sample->rate_pps);
+}
+
+static void take_sample(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample, int64_t now_ns)
+{
+    uint64_t delivered = udt_delivery_delivered(&s->delivery);
+    uint64_t arrived = delivered - s->delivered_seen;
+    s->delivered_seen = delivered;
+    take_rate(s, sample);
+    if (sample->delivered_then >= s->round_end &&
+        now_ns - s->round_since_ns >= UDT_DELIVERY_LEAST_INTERVAL_NS)
+        end_of_round(s, sample, now_ns);
+    watch_min_rtt(s, sample->rtt_ns, now_ns);
+    move_on(s, arrived, now_ns);
+}
+
+static void bbr_on_any_ack(udt_cc_t *cc, const udt_cc_in_t *in, uint32_t ack)
+{
+    udt_cc_bbr_t *s = &cc->state.bbr;
+    udt_delivery_sample_t sample;
+    s->timeouts = 0;
+    if (udt_delivery_acked(&s->delivery, ack, in->now_ns, &sample))
+        take_sample(s, &sample, in->now_ns);
+    publish(cc);
+}
+
+static void react_to_loss(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample, int64_t now_ns)
+{
+    if (s->phase == UDT_BBR_STARTUP) {
+        limit_in_flight(s, sample);
+        enter(s, UDT_BBR_DRAIN, now_ns);
+    } else if (s->phase == UDT_BBR_UP) {
+        limit_in_flight(s, sample);
+        enter_down(s, now_ns);
+    } else if (s->phase == UDT_BBR_CRUISE || s->phase == UDT_BBR_REFILL) {
+        s->bw_lo_pps = bw_pps(s) * LOSS_DECREASE;
+        reckon_loss_behind(s, udt_delivery_in_flight(&s->delivery));
+    }
+}
+
+static void bbr_on_loss(udt_cc_t *cc, const udt_cc_in_t *in, const udt_seq_range_t *lost, size_t n)
+{
+    udt_cc_bbr_t *s = &cc->state.bbr;
+    udt_delivery_sample_t sample;
+    s->timeouts = 0;
+    if (udt_delivery_lost(&s->delivery, lost, n, in->now_ns, &sample)) {
+        take_sample(s, &sample, in->now_ns);
+        if (much_is_lost(s))
+            react_to_loss(s, &sample, in->now_ns);
+    }
+    publish(cc);
+}
+
+static void bbr_on_timeout(udt_cc_t *cc, const udt_cc_in_t *in)
+{
+    (void)in;
+    udt_cc_bbr_t *s = &cc->state.bbr;
+    if (s->timeouts < MOST_TIMEOUTS)
+        s->timeouts++;
+    publish(cc);
+}
+
+static void bbr_on_packet_sent(udt_cc_t *cc, const udt_cc_in_t *in, uint32_t first_seq, uint32_t n,
+                               bool repeated)
+{
+    if (!repeated)
+        udt_delivery_sent(&cc->state.bbr.delivery, first_seq, n, in->backlog_packets == 0,
+                          in->now_ns);
+}
+
+const udt_cc_ops_t udt_cc_bbr_ops = {
+    .name = "bbr",
+    .init = bbr_init,
+    .on_light_ack = bbr_on_any_ack,
+    .on_ack = bbr_on_any_ack,
+    .on_loss = bbr_on_loss,
+    .on_timeout = bbr_on_timeout,
+    .on_packet_sent = bbr_on_packet_sent,
+};

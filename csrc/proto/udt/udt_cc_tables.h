@@ -1,0 +1,36 @@
+/* udt_cc_tables.h: what the controllers' files share. Private to udt_cc*.c. */
+#ifndef UDT_CC_TABLES_H
+#define UDT_CC_TABLES_H
+
+#include "proto/udt/udt_cc.h"
+
+extern const udt_cc_ops_t udt_cc_daimd_ops;
+extern const udt_cc_ops_t udt_cc_ctcp_ops;
+extern const udt_cc_ops_t udt_cc_fixed_ops;
+extern const udt_cc_ops_t udt_cc_bbr_ops;
+
+#define UDT_CC_MOST_PACKETS 0x3fffffff /* half of what numbers can tell apart */
+
+/* A window as the engine takes it: whole packets, at least one. */
+static inline uint32_t udt_cc_packets(double packets)
+{
+    if (!(packets > 1.0))
+        return 1;
+    return packets < UDT_CC_MOST_PACKETS ? (uint32_t)packets : UDT_CC_MOST_PACKETS;
+}
+
+/* A period as the engine takes it; at most 1000 s, which is as good as standing still. */
+static inline int64_t udt_cc_period_ps(double ps)
+{
+    double most_ps = 1e3 * (double)UDT_CC_PS_PER_S;
+    return (int64_t)(ps < most_ps ? ps : most_ps);
+}
+
+/* Unacknowledged packets, 0 or more. */
+static inline uint32_t udt_cc_unacked(const udt_cc_in_t *in)
+{
+    int32_t n = udt_seq_diff(in->snd_curr_seq, in->snd_last_ack) + 1;
+    return n > 0 ? (uint32_t)n : 0;
+}
+
+#endif

@@ -1,0 +1,115 @@
+/* udt_delivery.h: how fast packets arrive at the other end, how many are on the way, and how long
+ * the way is, learnt at the sender from UDT's ACKs and NAKs. For controllers with a model of the
+ * path.
+ *
+ * Packets have positions here: 0 is the first of the connection, and they do not wrap.
+ *
+ *          acked           hole    top        sent
+ *     -------|===========..####====|------------>
+ *      ACKs  |  arrived, behind    |  on the way
+ *      say so|  the first hole     |
+ *
+ * An ACK stops at the first hole. A NAK tells more: the packet behind what it reports has arrived
+ * just now, so all before it that was not reported has, too. From both:
+ *
+ *     delivered = top - packets in holes      in flight = sent - delivered
+ *
+ * (a reported packet counts as on the way: it is repeated at once). That is exact at a NAK, and at
+ * an ACK that reaches the top; then it is an observation. Between these, behind an open hole, only
+ * filled holes are heard of, and nothing is observed.
+ *
+ * Each observation is measured against a mark set when packets left: what had been delivered then,
+ * and when. Marks are set some sixteen times a window, so memory is fixed. The rate is
+ *
+ *     (delivered now - delivered at the mark) / longer of (time of arrival, time of sending)
+ *
+ * over LEAST_INTERVAL at least, since ACKs come every 10 ms: bursts of the sender cannot raise it
+ * (time of sending), nor bunches of ACKs (time of arrival). RTT is never below the true one, and is
+ * near it where the marked packet is the newest that arrived.
+ *
+ * One thread. Caller's memory. Pure arithmetic. */
+#ifndef UDT_DELIVERY_H
+#define UDT_DELIVERY_H
+
+#include "base/rt_clock.h"
+#include "proto/udt/udt_seq.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define UDT_DELIVERY_MARKS 128u
+#define UDT_DELIVERY_HOLES 256u
+#define UDT_DELIVERY_LEAST_INTERVAL_NS (10 * RT_NS_PER_MS)
+
+typedef struct udt_delivery_mark {
+    uint64_t position; /* of the newest packet of the batch */
+    uint64_t delivered;
+    int64_t delivered_ns;
+    int64_t first_sent_ns; /* when the newest packet delivered by then was sent */
+    int64_t sent_ns;
+    uint32_t in_flight;
+    bool app_limited;
+} udt_delivery_mark_t;
+
+typedef struct udt_delivery_hole {
+    uint64_t first;
+    uint64_t end; /* behind the last */
+} udt_delivery_hole_t;
+
+typedef struct udt_delivery {
+    uint32_t acked_seq;
+    uint64_t acked;
+    uint64_t top;
+    uint64_t sent;
+    uint64_t lost; /* reported, each time it was */
+    uint64_t hole_packets;
+    int64_t delivered_ns; /* of the last observation */
+    int64_t first_sent_ns;
+    uint64_t app_limited_until; /* position; 0: not limited */
+    uint32_t mark_head;
+    uint32_t marks;
+    uint32_t hole_head;
+    uint32_t holes;
+    udt_delivery_mark_t mark[UDT_DELIVERY_MARKS];
+    udt_delivery_hole_t hole[UDT_DELIVERY_HOLES];
+} udt_delivery_t;
+
+typedef struct udt_delivery_sample {
+    double rate_pps;         /* 0: too short an interval to tell */
+    int64_t rtt_ns;          /* 0: unknown */
+    uint64_t delivered_then; /* when the newest packet now delivered was sent */
+    uint32_t in_flight_then; /* that one included */
+    bool app_limited;
+} udt_delivery_sample_t;
+
+/* first_seq: number of the first packet. */
+void udt_delivery_init(udt_delivery_t *d, uint32_t first_seq, int64_t now_ns);
+
+/* New packets first_seq .. first_seq + n - 1 have left. app_limited: no more were there to send. */
+void udt_delivery_sent(udt_delivery_t *d, uint32_t first_seq, uint32_t n, bool app_limited,
+                       int64_t now_ns);
+
+/* An ACK or a NAK. True: an observation, in *sample. */
+bool udt_delivery_acked(udt_delivery_t *d, uint32_t ack, int64_t now_ns,
+                        udt_delivery_sample_t *sample);
+bool udt_delivery_lost(udt_delivery_t *d, const udt_seq_range_t *lost, size_t n, int64_t now_ns,
+                       udt_delivery_sample_t *sample);
+
+static inline uint64_t udt_delivery_delivered(const udt_delivery_t *d)
+{
+    return d->top - d->hole_packets;
+}
+
+static inline uint32_t udt_delivery_in_flight(const udt_delivery_t *d)
+{
+    return (uint32_t)(d->sent - udt_delivery_delivered(d));
+}
+
+/* Arrived, but not acknowledged since something before them is missing. */
+static inline uint32_t udt_delivery_waiting(const udt_delivery_t *d)
+{
+    return (uint32_t)(udt_delivery_delivered(d) - d->acked);
+}
+
+#endif

@@ -17,8 +17,9 @@
  *
  * and keeps to what they say:
  *
- *   period_ps              between the starts of two packets, new and repeated alike; the second of
- *                          a probe pair leaves at once. A limit of the user's (UDT_MAXBW) or the
+ *   period_ps              between the starts of two packets, new and repeated alike. The second of
+ *                          a probe pair leaves at once, and its own period comes on top of the
+ *                          first one's: the mean is kept. A limit of the user's (UDT_MAXBW) or the
  *                          delay warning of a peer only ever makes the period longer: both are the
  *                          engine's affair.
  *   cwnd_packets           a new packet may leave while unacknowledged ones are fewer than this and

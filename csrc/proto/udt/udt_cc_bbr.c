@@ -12,7 +12,7 @@
  *
  *                     pacing  window
  *     STARTUP          2.77   2 BDP   until the rate stops growing for 3 rounds, or much is lost
- *     DRAIN            0.35   2 BDP   until no more than a BDP is under way
+ *     DRAIN            0.5    2 BDP   until no more than a BDP is under way
  *     DOWN             0.75   2 BDP   what the probe put into the queue comes out again
  *     CRUISE           1      2 BDP   2 to 3 s (drawn at random, so that flows do not probe as one)
  *                                     or as long as a TCP of this size takes to win its loss back
@@ -45,7 +45,7 @@
 #define FIRST_WINDOW 16.0
 #define FIRST_RTT_NS RT_NS_PER_MS /* spreads the first window */
 #define STARTUP_GAIN 2.77
-#define DRAIN_GAIN 0.35
+#define DRAIN_GAIN 0.5
 #define DOWN_GAIN 0.75
 #define UP_GAIN 1.25
 #define PROBE_RTT_GAIN 0.5

@@ -95,17 +95,31 @@ static void close_holes_before(udt_delivery_t *d, uint64_t position)
     }
 }
 
+/* With no room for one more, the last hole grows over what arrived behind it. */
+static void add_hole(udt_delivery_t *d, uint64_t first, uint64_t end)
+{
+    if (d->holes == UDT_DELIVERY_HOLES) {
+        udt_delivery_hole_t *last =
+            &d->hole[(d->hole_head + d->holes - 1) % UDT_DELIVERY_HOLES];
+        first = last->end;
+        last->end = end;
+    } else {
+        d->hole[(d->hole_head + d->holes++) % UDT_DELIVERY_HOLES] =
+            (udt_delivery_hole_t){.first = first, .end = end};
+    }
+    d->hole_packets += end - first;
+    d->reported += end - first;
+}
+
 /* A report behind the top opens a hole and shows that the packet behind it has arrived. Returns
- * whether it did: what was reported before, or finds no room, tells nothing new. */
+ * whether it did: what was reported before tells nothing new. */
 static bool open_hole(udt_delivery_t *d, uint64_t first, uint64_t end)
 {
     if (first < d->top)
         first = d->top;
-    if (end <= first || end >= d->sent || d->holes == UDT_DELIVERY_HOLES)
+    if (end <= first || end >= d->sent)
         return false;
-    d->hole[(d->hole_head + d->holes++) % UDT_DELIVERY_HOLES] =
-        (udt_delivery_hole_t){.first = first, .end = end};
-    d->hole_packets += end - first;
+    add_hole(d, first, end);
     d->top = end + 1;
     return true;
 }

@@ -10,22 +10,24 @@
  *      say so|  the first hole     |
  *
  * An ACK stops at the first hole. A NAK tells more: the packet behind what it reports has arrived
- * just now, so all before it that was not reported has, too. From both:
+ * just now, so all before it that was not reported has, too. That is exact at a NAK, and at an ACK
+ * that reaches the top; then it is an observation. Between these, behind an open hole, only filled
+ * holes are heard of, late and many at a time, and nothing is observed.
  *
- *     delivered = top - packets in holes      in flight = sent - delivered
+ *     in flight = sent - top + packets in open holes (they are repeated at once)
+ *     delivered = top - all packets ever reported
  *
- * (a reported packet counts as on the way: it is repeated at once). That is exact at a NAK, and at
- * an ACK that reaches the top; then it is an observation. Between these, behind an open hole, only
- * filled holes are heard of, and nothing is observed.
+ * So delivered counts what arrived at its first attempt. Repeated packets would spoil it: when they
+ * arrived is not known. The rate falls short of the path's by the share of lost packets, that is.
  *
  * Each observation is measured against a mark set when packets left: what had been delivered then,
  * and when. Marks are set some sixteen times a window, so memory is fixed. The rate is
  *
  *     (delivered now - delivered at the mark) / longer of (time of arrival, time of sending)
  *
- * over LEAST_INTERVAL at least, since ACKs come every 10 ms: bursts of the sender cannot raise it
- * (time of sending), nor bunches of ACKs (time of arrival). RTT is never below the true one, and is
- * near it where the marked packet is the newest that arrived.
+ * over UDT_DELIVERY_LEAST_INTERVAL_NS at least, since ACKs come every 10 ms: bursts of the sender
+ * cannot raise it (time of sending), nor bunches of ACKs (time of arrival). RTT is never below the
+ * true one, and is near it where the marked packet is the newest that arrived.
  *
  * One thread. Caller's memory. Pure arithmetic. */
 #ifndef UDT_DELIVERY_H
@@ -62,7 +64,8 @@ typedef struct udt_delivery {
     uint64_t acked;
     uint64_t top;
     uint64_t sent;
-    uint64_t lost; /* reported, each time it was */
+    uint64_t lost;     /* reported, each time it was */
+    uint64_t reported; /* for the first time */
     uint64_t hole_packets;
     int64_t delivered_ns; /* of the last observation */
     int64_t first_sent_ns;
@@ -98,18 +101,18 @@ bool udt_delivery_lost(udt_delivery_t *d, const udt_seq_range_t *lost, size_t n,
 
 static inline uint64_t udt_delivery_delivered(const udt_delivery_t *d)
 {
-    return d->top - d->hole_packets;
+    return d->top - d->reported;
 }
 
 static inline uint32_t udt_delivery_in_flight(const udt_delivery_t *d)
 {
-    return (uint32_t)(d->sent - udt_delivery_delivered(d));
+    return (uint32_t)(d->sent - d->top + d->hole_packets);
 }
 
 /* Arrived, but not acknowledged since something before them is missing. */
 static inline uint32_t udt_delivery_waiting(const udt_delivery_t *d)
 {
-    return (uint32_t)(udt_delivery_delivered(d) - d->acked);
+    return (uint32_t)(d->top - d->acked - d->hole_packets);
 }
 
 #endif

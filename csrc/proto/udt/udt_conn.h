@@ -122,6 +122,7 @@ typedef struct udt_sender {
     udt_sndbuf_t buffer;
     udt_losslist_t losses;
     udt_cc_t cc;
+    int64_t cc_ns;           /* what time it was told last */
     int64_t period_ps;       /* of the controller, or longer by the peer's warning */
     udt_pacer_t pacer;
     bool pair;               /* the second packet of a probe pair is to follow at once */

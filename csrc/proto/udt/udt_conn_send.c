@@ -42,11 +42,14 @@ static uint32_t flight(const udt_conn_t *c)
     return (uint32_t)udt_seq_diff(next_seq(c), c->snd.last_ack);
 }
 
-static udt_cc_in_t cc_in(const udt_conn_t *c, int64_t at_ns)
+/* Stamps of arrivals may be older than what the controller was told before. */
+static udt_cc_in_t cc_in(udt_conn_t *c, int64_t at_ns)
 {
-    const udt_sender_t *s = &c->snd;
+    udt_sender_t *s = &c->snd;
+    if (at_ns > s->cc_ns)
+        s->cc_ns = at_ns;
     return (udt_cc_in_t){
-        .now_ns = at_ns,
+        .now_ns = s->cc_ns,
         .rtt_us = c->rtt.rtt_us,
         .rtt_var_us = c->rtt.var_us,
         .rcv_rate_pps = s->delivery_pps,

@@ -83,7 +83,7 @@ void sender_start(udt_conn_t *c)
     s->flow_window = c->peer_window;
     s->delivery_pps = FIRST_DELIVERY_PPS;
     s->capacity_pps = FIRST_CAPACITY_PPS;
-    s->last_sent_ns = c->now_ns;
+    s->stopped_ns = c->now_ns;
     s->last_ack_ns = c->now_ns;
     s->scanned_ns = c->now_ns;
     s->pacer = (udt_pacer_t){.next_ns = c->now_ns};
@@ -323,7 +323,7 @@ static int64_t nudge_at_ns(const udt_conn_t *c)
     const udt_sender_t *s = &c->snd;
     if (s->nudged || !s->stopped || s->buffer.sent == 0)
         return RT_NEVER_NS;
-    int64_t since_ns = s->last_sent_ns > s->last_ack_ns ? s->last_sent_ns : s->last_ack_ns;
+    int64_t since_ns = s->stopped_ns > s->last_ack_ns ? s->stopped_ns : s->last_ack_ns;
     return since_ns + NUDGE_NS;
 }
 
@@ -356,7 +356,6 @@ static void note_sent(udt_conn_t *c, udt_snd_packet_t *p)
     p->sent_ns = c->now_ns;
     if (p->sends < UINT8_MAX)
         p->sends++;
-    c->snd.last_sent_ns = c->now_ns;
     if (c->snd.busy_since_ns == RT_NEVER_NS)
         c->snd.busy_since_ns = c->now_ns;
 }
@@ -427,6 +426,7 @@ static bool emit_lost(udt_conn_t *c, udt_outbox_t *box)
             return true;
         }
         put_data(c, box, seq, p);
+        s->scanned_ns = c->now_ns; /* overdue is what stays so after this */
         udt_count(c->stats, UDT_COUNT_repeated, 1);
         udt_cc_in_t in = cc_in(c, c->now_ns);
         udt_cc_on_packet_sent(&s->cc, &in, seq, 1, true);
@@ -464,9 +464,14 @@ static void emit_data(udt_conn_t *c, udt_outbox_t *box)
     fresh_t fresh = {0};
     int64_t until_ns = s->pacer.next_ns <= c->now_ns ? c->now_ns + c->config.burst_ns : c->now_ns;
     while (!outbox_is_full(box) && (s->pair || s->pacer.next_ns <= until_ns)) {
-        s->stopped = !emit_lost(c, box) && !emit_new(c, box, &fresh);
-        if (s->stopped)
-            break;
+        if (emit_lost(c, box) || emit_new(c, box, &fresh)) {
+            s->stopped = false;
+            continue;
+        }
+        if (!s->stopped)
+            s->stopped_ns = c->now_ns;
+        s->stopped = true;
+        break;
     }
     tell_sent(c, &fresh);
 }
@@ -489,6 +494,6 @@ int64_t sender_deadline_ns(const udt_conn_t *c)
         return c->now_ns;
     int64_t at_ns = sooner_ns(overdue_at_ns(c), nudge_at_ns(c));
     if (s->losses.count > 0 || may_send_new(c))
-        at_ns = sooner_ns(at_ns, s->pair || s->stopped ? c->now_ns : s->pacer.next_ns);
+        at_ns = sooner_ns(at_ns, s->pair ? c->now_ns : s->pacer.next_ns);
     return at_ns;
 }

@@ -37,12 +37,6 @@ void udt_conn_connect(udt_conn_t *c, int64_t now_mono_ns)
     begin(c, c->config.rendezvous ? UDT_REQUEST_RENDEZVOUS : UDT_REQUEST_REGULAR);
 }
 
-static bool values_can_be(const udt_handshake_t *hs)
-{
-    return hs->mss >= UDT_MIN_MSS && hs->window_packets > 0 && hs->socket_id > 0 &&
-           hs->socket_id <= UDT_SEQ_MASK;
-}
-
 static void become_connected(udt_conn_t *c, const udt_handshake_t *peer)
 {
     c->peer_id = peer->socket_id;
@@ -77,7 +71,7 @@ static int client_answer(udt_conn_t *c, const udt_handshake_t *hs)
         conn_fail(c, UDT_ECONNREJ);
         return 0;
     case UDT_REQUEST_RESPONSE:
-        if (!values_can_be(hs))
+        if (!udt_handshake_can_be(hs))
             return refuse(c);
         if (hs->isn != c->isn)
             conn_fail(c, UDT_ESECFAIL);
@@ -93,7 +87,7 @@ static int rendezvous_answer(udt_conn_t *c, const udt_handshake_t *hs)
 {
     bool is_known = hs->request <= UDT_REQUEST_RENDEZVOUS && hs->request >= UDT_REQUEST_AGREED;
     bool is_sloppy = hs->version == 0 && hs->mode == 0; /* libudt that is connected already */
-    if (!is_known || !values_can_be(hs) || (!is_sloppy && hs->mode != c->config.mode))
+    if (!is_known || !udt_handshake_can_be(hs) || (!is_sloppy && hs->mode != c->config.mode))
         return refuse(c);
     c->setup.peer = *hs;
     c->setup.peer_known = true;
@@ -136,7 +130,7 @@ void setup_other(udt_conn_t *c, const udt_view_t *view)
 
 int udt_conn_accept(udt_conn_t *c, const udt_handshake_t *request, int64_t now_mono_ns)
 {
-    if (c->state != UDT_CONN_OPENED || !values_can_be(request))
+    if (c->state != UDT_CONN_OPENED || !udt_handshake_can_be(request))
         return -EINVAL;
     if (now_mono_ns > c->now_ns)
         c->now_ns = now_mono_ns;

@@ -219,6 +219,13 @@ typedef struct udt_handshake {
 /* From a view of type HANDSHAKE. The values are as they came, isn cut to 31 bits. */
 void udt_handshake_read(const udt_view_t *view, udt_handshake_t *hs);
 
+/* Whether packet size, window and socket id are of a size that a connection could have. */
+static inline bool udt_handshake_can_be(const udt_handshake_t *hs)
+{
+    return hs->mss >= UDT_MIN_MSS && hs->window_packets > 0 && hs->socket_id > 0 &&
+           hs->socket_id <= UDT_SEQ_MASK;
+}
+
 /* socket_id: destination. Returns the size, UDT_HANDSHAKE_BYTES. */
 size_t udt_put_handshake(uint8_t out[UDT_HANDSHAKE_BYTES], const udt_handshake_t *hs,
                          uint32_t socket_id);

@@ -1,0 +1,54 @@
+/* udt_listener.h: what a listening port answers to those who want to connect.
+ *
+ *     request  1  ----> REPLY   (the same with a cookie; nothing is kept)
+ *     request -1  ----> cookie? version and mode?
+ *                          no         no: REPLY (refused)
+ *                        IGNORE
+ *                          yes  ----> REQUEST
+ *
+ * At REQUEST the caller looks for a connection with the same address, socket id and first packet
+ * number. If it has one, the client has not had the answer: udt_conn_answer_again. If it has none
+ * and room for one more, it makes one with udt_conn_accept; if it has no room: udt_listener_refuse.
+ *
+ * Caller's memory, one thread, no clock. */
+#ifndef UDT_LISTENER_H
+#define UDT_LISTENER_H
+
+#include "proto/udt/udt_cookie.h"
+#include "proto/udt/udt_packet.h"
+
+typedef enum udt_listener_verdict {
+    UDT_LISTENER_IGNORE = 0,
+    UDT_LISTENER_REPLY = 1,   /* send the reply to where the datagram came from */
+    UDT_LISTENER_REQUEST = 2, /* a good one: see above */
+} udt_listener_verdict_t;
+
+typedef struct udt_listener_counters {
+    uint64_t cookies;      /* first requests, answered */
+    uint64_t requests;     /* good ones */
+    uint64_t bad_parse;    /* not a handshake, or not of 48 bytes */
+    uint64_t bad_cookie;   /* none, a wrong one, or one of long ago */
+    uint64_t bad_version;  /* refused: not version 4, or a stream where messages are meant */
+    uint64_t bad_values;   /* ignored: a packet size, window or id that cannot be */
+    uint64_t refused_full; /* by udt_listener_refuse */
+} udt_listener_counters_t;
+
+typedef struct udt_listener {
+    udt_mode_t mode;
+    udt_secret_t secret;
+    udt_listener_counters_t counters;
+} udt_listener_t;
+
+void udt_listener_init(udt_listener_t *l, udt_mode_t mode, const udt_secret_t *secret);
+
+/* A datagram for socket id 0. At REPLY, reply is filled in; at REQUEST, *request. */
+udt_listener_verdict_t udt_listener_receive(udt_listener_t *l, const void *data, size_t size,
+                                            const udt_address_t *from, int64_t now_mono_ns,
+                                            uint8_t reply[UDT_HANDSHAKE_BYTES],
+                                            udt_handshake_t *request);
+
+/* The answer to a good request that is not taken. */
+void udt_listener_refuse(udt_listener_t *l, const udt_handshake_t *request,
+                         uint8_t reply[UDT_HANDSHAKE_BYTES]);
+
+#endif

@@ -419,6 +419,7 @@ static bool emit_lost(udt_conn_t *c, udt_outbox_t *box)
     while (udt_losslist_first(&s->losses, &seq)) {
         udt_snd_packet_t *p = udt_sndbuf_get(&s->buffer, seq);
         udt_losslist_remove(&s->losses, seq, seq);
+        s->scanned_ns = c->now_ns; /* overdue is what stays so after this */
         if (p == NULL || udt_seq_before(seq, s->last_ack))
             continue;
         if (has_expired(c, p)) {
@@ -426,7 +427,6 @@ static bool emit_lost(udt_conn_t *c, udt_outbox_t *box)
             return true;
         }
         put_data(c, box, seq, p);
-        s->scanned_ns = c->now_ns; /* overdue is what stays so after this */
         udt_count(c->stats, UDT_COUNT_repeated, 1);
         udt_cc_in_t in = cc_in(c, c->now_ns);
         udt_cc_on_packet_sent(&s->cc, &in, seq, 1, true);

@@ -130,10 +130,10 @@ typedef struct udt_sender {
     uint32_t flow_window;
     uint32_t delivery_pps;
     uint32_t capacity_pps;
-    int64_t last_ack_ns;     /* when an ACK of any length came last */
+    int64_t sent_ns;         /* data left last */
+    int64_t heard_ns;        /* an ACK or NAK came last */
     int64_t scanned_ns;      /* for overdue packets */
-    bool stopped;            /* nothing could leave last time, pace or not */
-    int64_t stopped_ns;
+    bool stopped;            /* nothing more could leave last time, pace or not */
     bool nudged;             /* a keep-alive asked for an ACK since the last one */
     uint32_t ack2s[UDT_ACK2_QUEUE];
     uint32_t ack2_from;

@@ -36,8 +36,8 @@ void receiver_start(udt_conn_t *c, uint32_t peer_isn)
     r->ack_number = 1;
     r->lights = 1;
     r->advertised = c->config.receive_packets;
-    r->last_ack_ns = c->now_ns;
-    r->last_full_ack_ns = c->now_ns - UDT_SYN_NS;
+    r->last_ack_ns = c->now_ns - UDT_SYN_NS; /* the first packet is acknowledged at once */
+    r->last_full_ack_ns = r->last_ack_ns;
 }
 
 static uint32_t ready_seq(const udt_receiver_t *r)

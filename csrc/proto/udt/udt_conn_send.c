@@ -83,8 +83,8 @@ void sender_start(udt_conn_t *c)
     s->flow_window = c->peer_window;
     s->delivery_pps = FIRST_DELIVERY_PPS;
     s->capacity_pps = FIRST_CAPACITY_PPS;
-    s->stopped_ns = c->now_ns;
-    s->last_ack_ns = c->now_ns;
+    s->sent_ns = c->now_ns;
+    s->heard_ns = c->now_ns;
     s->scanned_ns = c->now_ns;
     s->pacer = (udt_pacer_t){.next_ns = c->now_ns};
     s->stopped = true;
@@ -168,7 +168,7 @@ int sender_ack(udt_conn_t *c, const udt_view_t *view, int64_t at_ns)
         udt_count(c->stats, UDT_COUNT_refused_ack, 1);
         return -EPROTO;
     }
-    s->last_ack_ns = c->now_ns;
+    s->heard_ns = c->now_ns;
     s->nudged = false;
     if (ack.form == UDT_ACK_LIGHT) {
         take_light_ack(c, ack.seq, at_ns);
@@ -242,6 +242,7 @@ int sender_nak(udt_conn_t *c, const udt_view_t *view, int64_t at_ns)
         return -EPROTO;
     }
     udt_count(c->stats, UDT_COUNT_naks_received, 1);
+    c->snd.heard_ns = c->now_ns;
     tell_controller(c, view, at_ns);
     uint32_t at = 0;
     uint32_t first;
@@ -318,12 +319,24 @@ static void find_overdue(udt_conn_t *c)
         become_overdue(c, last);
 }
 
+static bool may_send_new(const udt_conn_t *c)
+{
+    const udt_sender_t *s = &c->snd;
+    uint32_t window = s->flow_window < s->cc.cwnd_packets ? s->flow_window : s->cc.cwnd_packets;
+    return flight(c) < window && udt_sndbuf_new_packets(&s->buffer) > 0;
+}
+
+static bool has_to_send(const udt_conn_t *c)
+{
+    return c->snd.losses.count > 0 || may_send_new(c);
+}
+
 static int64_t nudge_at_ns(const udt_conn_t *c)
 {
     const udt_sender_t *s = &c->snd;
-    if (s->nudged || !s->stopped || s->buffer.sent == 0)
+    if (s->nudged || s->buffer.sent == 0 || has_to_send(c))
         return RT_NEVER_NS;
-    int64_t since_ns = s->stopped_ns > s->last_ack_ns ? s->stopped_ns : s->last_ack_ns;
+    int64_t since_ns = s->sent_ns > s->heard_ns ? s->sent_ns : s->heard_ns;
     return since_ns + NUDGE_NS;
 }
 
@@ -339,13 +352,6 @@ void sender_check(udt_conn_t *c)
 
 /* --- emission ------------------------------------------------------------------------------ */
 
-static bool may_send_new(const udt_conn_t *c)
-{
-    const udt_sender_t *s = &c->snd;
-    uint32_t window = s->flow_window < s->cc.cwnd_packets ? s->flow_window : s->cc.cwnd_packets;
-    return flight(c) < window && udt_sndbuf_new_packets(&s->buffer) > 0;
-}
-
 static bool has_expired(const udt_conn_t *c, const udt_snd_packet_t *p)
 {
     return p->ttl_ms >= 0 && (c->now_ns - p->born_ns) / RT_NS_PER_MS > p->ttl_ms;
@@ -356,6 +362,7 @@ static void note_sent(udt_conn_t *c, udt_snd_packet_t *p)
     p->sent_ns = c->now_ns;
     if (p->sends < UINT8_MAX)
         p->sends++;
+    c->snd.sent_ns = c->now_ns;
     if (c->snd.busy_since_ns == RT_NEVER_NS)
         c->snd.busy_since_ns = c->now_ns;
 }
@@ -464,16 +471,11 @@ static void emit_data(udt_conn_t *c, udt_outbox_t *box)
     fresh_t fresh = {0};
     int64_t until_ns = s->pacer.next_ns <= c->now_ns ? c->now_ns + c->config.burst_ns : c->now_ns;
     while (!outbox_is_full(box) && (s->pair || s->pacer.next_ns <= until_ns)) {
-        if (emit_lost(c, box) || emit_new(c, box, &fresh)) {
-            s->stopped = false;
-            continue;
-        }
-        if (!s->stopped)
-            s->stopped_ns = c->now_ns;
-        s->stopped = true;
-        break;
+        if (!emit_lost(c, box) && !emit_new(c, box, &fresh))
+            break;
     }
     tell_sent(c, &fresh);
+    s->stopped = !has_to_send(c);
 }
 
 void sender_emit(udt_conn_t *c, udt_outbox_t *box)
@@ -493,7 +495,7 @@ int64_t sender_deadline_ns(const udt_conn_t *c)
     if (s->ack2_from != s->ack2_to)
         return c->now_ns;
     int64_t at_ns = sooner_ns(overdue_at_ns(c), nudge_at_ns(c));
-    if (s->losses.count > 0 || may_send_new(c))
+    if (has_to_send(c))
         at_ns = sooner_ns(at_ns, s->pair ? c->now_ns : s->pacer.next_ns);
     return at_ns;
 }

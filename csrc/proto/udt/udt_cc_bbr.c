@@ -50,9 +50,13 @@
 #define UP_GAIN 1.25
 #define PROBE_RTT_GAIN 0.5
 #define WINDOW_GAIN 2.0
-#define UP_WINDOW_GAIN 2.25
-#define FULL_GROWTH 1.25
-#define FULL_ROUNDS 3u
+#define UP_EXCESS 0.25
+#define STARTUP_GROWTH 1.25
+#define STARTUP_FULL_ROUNDS 3u
+#define UP_GROWTH 1.04
+#define UP_FULL_ROUNDS 2u
+#define AT_LIMIT 0.9
+#define HI_GROWTH 0.125 /* a round */
 #define LOSS_SHARE 0.02
 #define LOSS_SIGMAS 3.0
 #define LOSS_WINDOW 500u /* packets */
@@ -80,7 +84,7 @@ static const double pacing_gain[] = {
 static const double window_gain[] = {
     [UDT_BBR_STARTUP] = WINDOW_GAIN,      [UDT_BBR_DRAIN] = WINDOW_GAIN,
     [UDT_BBR_DOWN] = WINDOW_GAIN,         [UDT_BBR_CRUISE] = WINDOW_GAIN,
-    [UDT_BBR_REFILL] = WINDOW_GAIN,       [UDT_BBR_UP] = UP_WINDOW_GAIN,
+    [UDT_BBR_REFILL] = WINDOW_GAIN,       [UDT_BBR_UP] = WINDOW_GAIN,
     [UDT_BBR_PROBE_RTT] = PROBE_RTT_GAIN,
 };
 
@@ -113,6 +117,8 @@ static double window(const udt_cc_bbr_t *s)
     if (s->phase == UDT_BBR_STARTUP)
         per_ack *= WINDOW_GAIN;
     double packets = window_gain[s->phase] * bdp(s) + per_ack + FIRST_WINDOW;
+    if (s->phase == UDT_BBR_UP)
+        packets = s->up_from + UP_EXCESS * bdp(s) + per_ack + FIRST_WINDOW;
     double most = uses_headroom(s) ? s->in_flight_hi : s->in_flight_hi * HEADROOM;
     return fmin(packets, most);
 }
@@ -211,18 +217,23 @@ static void limit_in_flight(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample
     s->in_flight_hi = fmax(fmax(sample->in_flight_then, least), FIRST_WINDOW);
 }
 
-static void check_startup(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample, int64_t now_ns)
+/* Counts the rounds in which the rate no longer grew by so much. */
+static void watch_growth(udt_cc_bbr_t *s, double growth)
 {
-    if (sample->app_limited)
-        return;
     double bw = fmax(s->bw_max_pps[0], s->bw_max_pps[1]);
-    if (bw >= s->full_bw_pps * FULL_GROWTH) {
-        s->full_bw_pps = bw;
-        s->full_rounds = 0;
+    s->full_rounds++;
+    if (bw < s->full_bw_pps * growth)
         return;
-    }
-    if (++s->full_rounds >= FULL_ROUNDS)
-        enter(s, UDT_BBR_DRAIN, now_ns);
+    s->full_bw_pps = bw;
+    s->full_rounds = 0;
+}
+
+static void enter_up(udt_cc_bbr_t *s, int64_t now_ns)
+{
+    s->full_bw_pps = 0;
+    s->full_rounds = 0;
+    s->up_from = fmax(udt_delivery_in_flight(&s->delivery), bdp(s));
+    enter(s, UDT_BBR_UP, now_ns);
 }
 
 static void end_of_round(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample, int64_t now_ns)
@@ -236,20 +247,30 @@ static void end_of_round(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample, i
         s->bw_max_pps[1] = s->bw_max_pps[0];
         s->bw_max_pps[0] = 0;
     }
-    if (s->phase == UDT_BBR_STARTUP)
-        check_startup(s, sample, now_ns);
-    else if (s->phase == UDT_BBR_REFILL)
-        enter(s, UDT_BBR_UP, now_ns);
+    if (s->phase == UDT_BBR_STARTUP && !sample->app_limited) {
+        watch_growth(s, STARTUP_GROWTH);
+        if (s->full_rounds >= STARTUP_FULL_ROUNDS)
+            enter(s, UDT_BBR_DRAIN, now_ns);
+    } else if (s->phase == UDT_BBR_UP) {
+        watch_growth(s, UP_GROWTH);
+    } else if (s->phase == UDT_BBR_REFILL) {
+        enter_up(s, now_ns);
+    }
 }
 
-/* Probes raise the limit only while it is what holds them back. */
-static void raise_in_flight_hi(udt_cc_bbr_t *s, uint64_t arrived)
+static bool is_held_by_in_flight_hi(const udt_cc_bbr_t *s)
 {
-    double in_flight = udt_delivery_in_flight(&s->delivery);
-    if (isinf(s->in_flight_hi) || in_flight < 0.9 * s->in_flight_hi)
-        return;
-    double per_round = (double)(UINT32_C(1) << (s->rounds_in_phase < 16 ? s->rounds_in_phase : 16));
-    s->in_flight_hi += fmin((double)arrived, (double)arrived * per_round / s->in_flight_hi);
+    return udt_delivery_in_flight(&s->delivery) >= AT_LIMIT * s->in_flight_hi;
+}
+
+static void probe_up(udt_cc_bbr_t *s, uint64_t arrived, int64_t now_ns)
+{
+    bool held = is_held_by_in_flight_hi(s);
+    if (held)
+        s->in_flight_hi += (double)arrived * HI_GROWTH;
+    bool filled = held || udt_delivery_in_flight(&s->delivery) >= AT_LIMIT * window(s);
+    if (filled && s->full_rounds >= UP_FULL_ROUNDS)
+        enter_down(s, now_ns);
 }
 
 static void move_on(udt_cc_bbr_t *s, uint64_t arrived, int64_t now_ns)
@@ -272,9 +293,7 @@ static void move_on(udt_cc_bbr_t *s, uint64_t arrived, int64_t now_ns)
             enter_refill(s, now_ns);
         break;
     case UDT_BBR_UP:
-        raise_in_flight_hi(s, arrived);
-        if (s->rounds_in_phase > 0 && in_flight >= UP_GAIN * bdp(s))
-            enter_down(s, now_ns);
+        probe_up(s, arrived, now_ns);
         break;
     case UDT_BBR_PROBE_RTT:
         if (s->probe_rtt_until_ns == 0 && in_flight <= window(s))
@@ -371,7 +390,9 @@ static void react_to_loss(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample, 
         limit_in_flight(s, sample);
         enter_down(s, now_ns);
     } else if (s->phase == UDT_BBR_CRUISE || s->phase == UDT_BBR_REFILL) {
-        s->bw_lo_pps = bw_pps(s) * LOSS_DECREASE;
+        double bw = fmax(bw_pps(s) * LOSS_DECREASE, sample->rate_pps * 0.9);
+        s->bw_max_pps[0] = fmin(s->bw_max_pps[0], bw);
+        s->bw_max_pps[1] = fmin(s->bw_max_pps[1], bw);
         reckon_loss_behind(s, udt_delivery_in_flight(&s->delivery));
     }
 }

@@ -55,6 +55,7 @@
 #define STARTUP_FULL_ROUNDS 3u
 #define UP_GROWTH 1.04
 #define UP_FULL_ROUNDS 2u
+#define MOST_UP_ROUNDS 8u
 #define AT_LIMIT 0.9
 #define HI_GROWTH 0.125 /* a round */
 #define LOSS_SHARE 0.02
@@ -118,7 +119,7 @@ static double window(const udt_cc_bbr_t *s)
         per_ack *= WINDOW_GAIN;
     double packets = window_gain[s->phase] * bdp(s) + per_ack + FIRST_WINDOW;
     if (s->phase == UDT_BBR_UP)
-        packets = s->up_from + UP_EXCESS * bdp(s) + per_ack + FIRST_WINDOW;
+        packets = fmax(s->up_from, bdp(s) + per_ack) + UP_EXCESS * bdp(s) + FIRST_WINDOW / 4;
     double most = uses_headroom(s) ? s->in_flight_hi : s->in_flight_hi * HEADROOM;
     return fmin(packets, most);
 }
@@ -232,7 +233,7 @@ static void enter_up(udt_cc_bbr_t *s, int64_t now_ns)
 {
     s->full_bw_pps = 0;
     s->full_rounds = 0;
-    s->up_from = fmax(udt_delivery_in_flight(&s->delivery), bdp(s));
+    s->up_from = s->in_flight_peak;
     enter(s, UDT_BBR_UP, now_ns);
 }
 
@@ -258,18 +259,12 @@ static void end_of_round(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample, i
     }
 }
 
-static bool is_held_by_in_flight_hi(const udt_cc_bbr_t *s)
-{
-    return udt_delivery_in_flight(&s->delivery) >= AT_LIMIT * s->in_flight_hi;
-}
-
 static void probe_up(udt_cc_bbr_t *s, uint64_t arrived, int64_t now_ns)
 {
-    bool held = is_held_by_in_flight_hi(s);
-    if (held)
+    if (s->in_flight_peak >= AT_LIMIT * s->in_flight_hi)
         s->in_flight_hi += (double)arrived * HI_GROWTH;
-    bool filled = held || udt_delivery_in_flight(&s->delivery) >= AT_LIMIT * window(s);
-    if (filled && s->full_rounds >= UP_FULL_ROUNDS)
+    bool full = s->in_flight_peak >= AT_LIMIT * window(s);
+    if (s->full_rounds >= UP_FULL_ROUNDS && (full || s->rounds_in_phase >= MOST_UP_ROUNDS))
         enter_down(s, now_ns);
 }
 
@@ -363,6 +358,7 @@ static void take_sample(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample, in
     uint64_t delivered = udt_delivery_delivered(&s->delivery);
     uint64_t arrived = delivered - s->delivered_seen;
     s->delivered_seen = delivered;
+    s->in_flight_peak = (double)(udt_delivery_in_flight(&s->delivery) + arrived);
     take_rate(s, sample);
     if (sample->delivered_then >= s->round_end &&
         now_ns - s->round_since_ns >= UDT_DELIVERY_LEAST_INTERVAL_NS)

@@ -49,7 +49,8 @@ typedef struct udt_cc_bbr {
     double bw_max_pps[2];  /* of this cycle and of the one before */
     double bw_lo_pps;      /* what congestion allows until the next probe; INFINITY: anything */
     double in_flight_hi;   /* what the path took without much loss; INFINITY: not known */
-    double up_from;
+    double up_from;         /* under way when UP began */
+    double in_flight_peak;  /* before the last ACK or NAK */
     double full_bw_pps;    /* start-up: the rate that growth is measured by */
     int64_t min_rtt_ns;    /* 0: unknown */
     int64_t min_rtt_at_ns; /* when it was last confirmed */

@@ -68,6 +68,8 @@
 #define PROBE_RTT_NS (200 * RT_NS_PER_MS)
 #define PROBE_EVERY_NS (2 * RT_NS_PER_S)
 #define PROBE_SPREAD_NS RT_NS_PER_S
+#define PROBE_WON 1.1
+#define MOST_PATIENCE 4
 #define MOST_CRUISE_ROUNDS 63.0
 #define MOST_TIMEOUTS 6u
 #define LEAST_PPS 1.0
@@ -196,7 +198,8 @@ static void enter_down(udt_cc_bbr_t *s, int64_t now_ns)
     enter(s, UDT_BBR_DOWN, now_ns);
     s->rounds_since_probe = 0;
     double unit = rt_random_unit(&s->chance);
-    s->next_probe_ns = now_ns + PROBE_EVERY_NS + (int64_t)(unit * (double)PROBE_SPREAD_NS);
+    double wait_ns = (double)PROBE_EVERY_NS + unit * (double)PROBE_SPREAD_NS;
+    s->next_probe_ns = now_ns + (int64_t)wait_ns * s->patience;
 }
 
 static bool is_time_to_probe(const udt_cc_bbr_t *s, int64_t now_ns)
@@ -218,6 +221,12 @@ static void limit_in_flight(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample
     s->in_flight_hi = fmax(fmax(sample->in_flight_then, least), FIRST_WINDOW);
 }
 
+static void limit_bw(udt_cc_bbr_t *s, double pps)
+{
+    s->bw_max_pps[0] = fmin(s->bw_max_pps[0], pps);
+    s->bw_max_pps[1] = fmin(s->bw_max_pps[1], pps);
+}
+
 /* Counts the rounds in which the rate no longer grew by so much. */
 static void watch_growth(udt_cc_bbr_t *s, double growth)
 {
@@ -234,6 +243,7 @@ static void enter_up(udt_cc_bbr_t *s, int64_t now_ns)
     s->full_bw_pps = 0;
     s->full_rounds = 0;
     s->up_from = s->in_flight_peak;
+    s->up_from_pps = bw_pps(s);
     enter(s, UDT_BBR_UP, now_ns);
 }
 
@@ -264,8 +274,10 @@ static void probe_up(udt_cc_bbr_t *s, uint64_t arrived, int64_t now_ns)
     if (s->in_flight_peak >= AT_LIMIT * s->in_flight_hi)
         s->in_flight_hi += (double)arrived * HI_GROWTH;
     bool full = s->in_flight_peak >= AT_LIMIT * window(s);
-    if (s->full_rounds >= UP_FULL_ROUNDS && (full || s->rounds_in_phase >= MOST_UP_ROUNDS))
+    if (s->full_rounds >= UP_FULL_ROUNDS && (full || s->rounds_in_phase >= MOST_UP_ROUNDS)) {
+        s->patience = 1;
         enter_down(s, now_ns);
+    }
 }
 
 static void move_on(udt_cc_bbr_t *s, uint64_t arrived, int64_t now_ns)
@@ -341,6 +353,7 @@ static void bbr_init(udt_cc_t *cc, const udt_cc_config_t *config, const udt_cc_i
         .min_rtt_at_ns = in->now_ns,
         .bw_lo_pps = INFINITY,
         .in_flight_hi = INFINITY,
+        .patience = 1,
     };
     rt_random_init(&s->chance, config->seed);
     udt_delivery_init(&s->delivery, udt_seq_add(in->snd_curr_seq, 1), in->now_ns);
@@ -384,11 +397,12 @@ static void react_to_loss(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample, 
         enter(s, UDT_BBR_DRAIN, now_ns);
     } else if (s->phase == UDT_BBR_UP) {
         limit_in_flight(s, sample);
+        bool won = bw_pps(s) >= s->up_from_pps * PROBE_WON;
+        s->patience = won ? 1 : s->patience < MOST_PATIENCE ? 2 * s->patience : MOST_PATIENCE;
         enter_down(s, now_ns);
     } else if (s->phase == UDT_BBR_CRUISE || s->phase == UDT_BBR_REFILL) {
         double bw = fmax(bw_pps(s) * LOSS_DECREASE, sample->rate_pps * 0.9);
-        s->bw_max_pps[0] = fmin(s->bw_max_pps[0], bw);
-        s->bw_max_pps[1] = fmin(s->bw_max_pps[1], bw);
+        limit_bw(s, bw);
         reckon_loss_behind(s, udt_delivery_in_flight(&s->delivery));
     }
 }

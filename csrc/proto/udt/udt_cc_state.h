@@ -50,6 +50,8 @@ typedef struct udt_cc_bbr {
     double bw_lo_pps;      /* what congestion allows until the next probe; INFINITY: anything */
     double in_flight_hi;   /* what the path took without much loss; INFINITY: not known */
     double up_from;         /* under way when UP began */
+    double up_from_pps;
+    int patience;           /* factor of the time between probes */
     double in_flight_peak;  /* before the last ACK or NAK */
     double full_bw_pps;    /* start-up: the rate that growth is measured by */
     int64_t min_rtt_ns;    /* 0: unknown */

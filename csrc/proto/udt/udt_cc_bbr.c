@@ -59,6 +59,8 @@
 #define AT_LIMIT 0.9
 #define HI_GROWTH 0.125 /* a round */
 #define LOSS_SHARE 0.02
+#define LOSS_SHARE_WITHOUT_QUEUE 0.1
+#define QUEUE_SEEN 1.1
 #define LOSS_SIGMAS 3.0
 #define LOSS_WINDOW 500u /* packets */
 #define LOSS_DECREASE 0.7
@@ -154,6 +156,13 @@ static void reckon_loss_behind(udt_cc_bbr_t *s, uint32_t in_flight)
 {
     s->loss_from_lost = s->delivery.lost;
     s->loss_from_delivered = udt_delivery_delivered(&s->delivery) + in_flight;
+    s->queue_seen = false;
+}
+
+static void watch_queue(udt_cc_bbr_t *s, int64_t rtt_ns)
+{
+    if ((double)rtt_ns > (double)s->min_rtt_ns * QUEUE_SEEN)
+        s->queue_seen = true;
 }
 
 static bool much_is_lost(udt_cc_bbr_t *s)
@@ -164,7 +173,8 @@ static bool much_is_lost(udt_cc_bbr_t *s)
         return false;
     }
     double lost = (double)(s->delivery.lost - s->loss_from_lost);
-    double expected = LOSS_SHARE * (lost + (double)(delivered - s->loss_from_delivered));
+    double share = s->queue_seen ? LOSS_SHARE : LOSS_SHARE_WITHOUT_QUEUE;
+    double expected = share * (lost + (double)(delivered - s->loss_from_delivered));
     return lost > expected + LOSS_SIGMAS * sqrt(expected) + 1;
 }
 
@@ -373,6 +383,7 @@ static void take_sample(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample, in
     s->delivered_seen = delivered;
     s->in_flight_peak = (double)(udt_delivery_in_flight(&s->delivery) + arrived);
     take_rate(s, sample);
+    watch_queue(s, sample->rtt_ns);
     if (sample->delivered_then >= s->round_end &&
         now_ns - s->round_since_ns >= UDT_DELIVERY_LEAST_INTERVAL_NS)
         end_of_round(s, sample, now_ns);

@@ -63,6 +63,7 @@ typedef struct udt_cc_bbr {
     uint64_t round_end;      /* the round ends with the first packet sent after this many arrived */
     uint64_t loss_from_lost; /* what the rate of loss is reckoned from */
     uint64_t loss_from_delivered;
+    bool queue_seen;        /* since then */
     uint64_t delivered_seen;
     uint32_t full_rounds; /* without growth */
     uint32_t rounds_in_phase;

@@ -16,7 +16,7 @@
  *                opens a congestion period; it decreases. Of the further NAKs of the period every
  *                k-th may decrease again, with k drawn at random below the usual number of NAKs of
  *                a period, so that flows through one queue do not all step back for the same burst.
- *                At most five NAKs count, which about halves the rate: 1.125^6 = 2.03.
+ *                A period holds five decreases at most: the rate falls to 1 / 1.125^5 = 0.55.
  *   freeze       The SYN behind a NAK brings no increase.
  *
  * P is in microseconds, and is rounded up to whole ones by a decrease, as in the original. Rates

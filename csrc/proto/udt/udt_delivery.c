@@ -40,25 +40,25 @@ static void drop_every_second_mark(udt_delivery_t *d)
     d->marks = kept;
 }
 
-static bool mark_is_due(udt_delivery_t *d)
+static bool mark_is_due(udt_delivery_t *d, uint64_t position)
 {
     if (d->marks == 0)
         return true;
-    uint64_t since = d->sent - 1 - mark_at(d, d->marks - 1)->position;
+    uint64_t since = position - mark_at(d, d->marks - 1)->position;
     return since > (d->sent - d->top) / MARKS_PER_WINDOW;
 }
 
-static void set_mark(udt_delivery_t *d, int64_t now_ns)
+static void set_mark(udt_delivery_t *d, uint64_t position, int64_t now_ns)
 {
     if (d->marks == UDT_DELIVERY_MARKS)
         drop_every_second_mark(d);
     *mark_at(d, d->marks++) = (udt_delivery_mark_t){
-        .position = d->sent - 1,
+        .position = position,
         .delivered = udt_delivery_delivered(d),
         .delivered_ns = d->delivered_ns,
         .first_sent_ns = d->first_sent_ns,
         .sent_ns = now_ns,
-        .in_flight = udt_delivery_in_flight(d),
+        .in_flight = (uint32_t)(position + 1 - d->top + d->hole_packets),
         .app_limited = d->app_limited_until > d->top,
     };
 }
@@ -70,11 +70,12 @@ void udt_delivery_sent(udt_delivery_t *d, uint32_t first_seq, uint32_t n, bool a
         d->delivered_ns = now_ns;
         d->first_sent_ns = now_ns;
     }
-    d->sent = position_of(d, first_seq) + n;
+    uint64_t first = position_of(d, first_seq);
+    d->sent = first + n;
     if (app_limited)
         d->app_limited_until = d->sent;
-    if (mark_is_due(d))
-        set_mark(d, now_ns);
+    if (mark_is_due(d, first))
+        set_mark(d, first, now_ns);
 }
 
 /* ---- holes, a ring, lowest first ---- */
@@ -99,8 +100,7 @@ static void close_holes_before(udt_delivery_t *d, uint64_t position)
 static void add_hole(udt_delivery_t *d, uint64_t first, uint64_t end)
 {
     if (d->holes == UDT_DELIVERY_HOLES) {
-        udt_delivery_hole_t *last =
-            &d->hole[(d->hole_head + d->holes - 1) % UDT_DELIVERY_HOLES];
+        udt_delivery_hole_t *last = &d->hole[(d->hole_head + d->holes - 1) % UDT_DELIVERY_HOLES];
         first = last->end;
         last->end = end;
     } else {

@@ -45,7 +45,7 @@
 #define UDT_DELIVERY_LEAST_INTERVAL_NS (10 * RT_NS_PER_MS)
 
 typedef struct udt_delivery_mark {
-    uint64_t position; /* of the newest packet of the batch */
+    uint64_t position; /* of the first packet of a batch */
     uint64_t delivered;
     int64_t delivered_ns;
     int64_t first_sent_ns; /* when the newest packet delivered by then was sent */

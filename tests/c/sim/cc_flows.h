@@ -7,8 +7,8 @@
  *              +<--------------[ delay ]<---------------+                   ACKs, NAKs
  *
  * The UDT flow is no engine: it has what controllers react to, with the protocol's own timing. ACKs
- * every 10 ms and light ones every 64 packets, nothing new behind a hole, a NAK for each gap when it
- * is seen, and again when it is overdue (unless the receiver is to be like libudt), rates from
+ * every 10 ms and light ones every 64 packets, nothing new behind a hole, a NAK for each gap when
+ * it is seen, and again when it is overdue (unless the receiver is to be like libudt), rates from
  * packet intervals and probe pairs, RTT by ACK2, the EXP timer.
  *
  * The TCP flow acknowledges each packet, with perfect knowledge of what arrived (as good SACK), and
@@ -87,8 +87,7 @@ static void *cc_open_link(impair_t *link, impair_config_t config)
 
 static void cc_net_open(cc_net_t *net, const impair_config_t *data)
 {
-    *net = (cc_net_t){.delay_ns = data->delay_ns,
-                      .ser_ns = CC_MSS * 8e9 / (double)data->rate_bps};
+    *net = (cc_net_t){.delay_ns = data->delay_ns, .ser_ns = CC_MSS * 8e9 / (double)data->rate_bps};
     net->data_memory = cc_open_link(&net->data, *data);
     net->back_memory = cc_open_link(&net->back, (impair_config_t){.delay_ns = data->delay_ns});
 }
@@ -131,13 +130,13 @@ typedef struct cc_udt_receiver {
     bool as_libudt;
     uint8_t got[CC_RING];
     int64_t nak_ns[CC_RING];
-    uint32_t curr;          /* highest received */
-    uint32_t wanted;        /* first not received */
-    uint32_t told;          /* by the last ACK */
-    uint32_t confirmed;     /* by the last ACK2 */
+    uint32_t curr;      /* highest received */
+    uint32_t wanted;    /* first not received */
+    uint32_t told;      /* by the last ACK */
+    uint32_t confirmed; /* by the last ACK2 */
     uint32_t ack_number;
     int64_t ack_due_ns;
-    int64_t last_full_ns;   /* ACK with rates */
+    int64_t last_full_ns; /* ACK with rates */
     int64_t last_ack_ns;
     uint32_t since_ack;
     uint32_t light_acks;
@@ -629,10 +628,8 @@ static void cc_tcp_data(cc_flow_t *f, cc_net_t *net, const cc_message_t *m)
         while (t->got[t->wanted & CC_MASK])
             t->got[t->wanted++ & CC_MASK] = 0;
     }
-    cc_net_send(net, &(cc_message_t){.kind = CC_TCP_ACK,
-                                     .flow = f->id,
-                                     .seq = t->wanted,
-                                     .last = m->seq});
+    cc_net_send(
+        net, &(cc_message_t){.kind = CC_TCP_ACK, .flow = f->id, .seq = t->wanted, .last = m->seq});
 }
 
 /* ---- all together ---- */
@@ -680,8 +677,7 @@ static int64_t cc_flow_next_ns(const cc_flow_t *f, int64_t now_ns)
         return f->start_ns;
     if (f->is_tcp)
         return f->tcp.next == 0 ? now_ns : f->tcp.rto_ns;
-    return cc_earlier(cc_send_due_ns(f, now_ns),
-                      cc_earlier(f->r.ack_due_ns, cc_udt_exp_ns(&f->s)));
+    return cc_earlier(cc_send_due_ns(f, now_ns), cc_earlier(f->r.ack_due_ns, cc_udt_exp_ns(&f->s)));
 }
 
 static void cc_flow_run(cc_flow_t *f, cc_net_t *net)
@@ -725,8 +721,7 @@ static void cc_net_emit(cc_flow_t *flows, cc_net_t *net)
 static void cc_run_until(cc_flow_t *flows, uint32_t n, cc_net_t *net, int64_t end_ns)
 {
     for (;;) {
-        int64_t next =
-            cc_earlier(impair_deadline_ns(&net->data), impair_deadline_ns(&net->back));
+        int64_t next = cc_earlier(impair_deadline_ns(&net->data), impair_deadline_ns(&net->back));
         for (uint32_t i = 0; i < n; i++)
             next = cc_earlier(next, cc_flow_next_ns(&flows[i], net->now_ns));
         if (next > end_ns)

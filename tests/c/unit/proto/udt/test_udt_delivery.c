@@ -214,8 +214,8 @@ static void test_random_losses_leave_rate_and_round_trip_right(void)
             told = lost(reported_from, arrived - 1, ms * MS);
             reported_from = UINT32_MAX;
         }
-        while (wanted <= arrived && (!gone[wanted] || (filled_at[wanted] != 0 &&
-                                                       ms >= filled_at[wanted])))
+        while (wanted <= arrived &&
+               (!gone[wanted] || (filled_at[wanted] != 0 && ms >= filled_at[wanted])))
             wanted++;
         if (ms % 10 == 0 && acked(wanted, ms * MS))
             told = true;

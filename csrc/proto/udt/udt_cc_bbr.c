@@ -70,6 +70,7 @@
 #define PROBE_RTT_NS (200 * RT_NS_PER_MS)
 #define PROBE_EVERY_NS (2 * RT_NS_PER_S)
 #define PROBE_SPREAD_NS RT_NS_PER_S
+#define BW_AGES_NS (3 * RT_NS_PER_S)
 #define PROBE_WON 1.1
 #define MOST_PATIENCE 4
 #define MOST_CRUISE_ROUNDS 63.0
@@ -263,8 +264,9 @@ static void end_of_round(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample, i
     s->rounds_in_phase++;
     s->rounds_since_probe++;
     forget_old_loss(s);
-    if (s->advance_bw) {
+    if (s->advance_bw || (s->phase == UDT_BBR_CRUISE && now_ns - s->bw_since_ns > BW_AGES_NS)) {
         s->advance_bw = false;
+        s->bw_since_ns = now_ns;
         s->bw_max_pps[1] = s->bw_max_pps[0];
         s->bw_max_pps[0] = 0;
     }

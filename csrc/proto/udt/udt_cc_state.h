@@ -48,6 +48,7 @@ typedef struct udt_cc_bbr {
     udt_bbr_phase_t phase;
     double bw_max_pps[2]; /* of this cycle and of the one before */
     double bw_lo_pps;     /* what congestion allows until the next probe; INFINITY: anything */
+    int64_t bw_since_ns;
     double in_flight_hi;  /* what the path took without much loss; INFINITY: not known */
     double up_from;       /* under way when UP began */
     double up_from_pps;

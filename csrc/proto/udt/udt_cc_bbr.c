@@ -174,7 +174,7 @@ static bool much_is_lost(udt_cc_bbr_t *s)
         return false;
     }
     double lost = (double)(s->delivery.lost - s->loss_from_lost);
-    double share = s->queue_seen ? LOSS_SHARE : LOSS_SHARE_WITHOUT_QUEUE;
+    double share = s->queue_seen && s->phase != UDT_BBR_STARTUP ? LOSS_SHARE : LOSS_SHARE_WITHOUT_QUEUE;
     double expected = share * (lost + (double)(delivered - s->loss_from_delivered));
     return lost > expected + LOSS_SIGMAS * sqrt(expected) + 1;
 }
@@ -385,7 +385,7 @@ static void take_sample(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample, in
     s->delivered_seen = delivered;
     s->in_flight_peak = (double)(udt_delivery_in_flight(&s->delivery) + arrived);
     take_rate(s, sample);
-    watch_queue(s, sample->rtt_ns);
+    watch_queue(s, sample->rtt_about_ns);
     if (sample->delivered_then >= s->round_end &&
         now_ns - s->round_since_ns >= UDT_DELIVERY_LEAST_INTERVAL_NS)
         end_of_round(s, sample, now_ns);

@@ -138,12 +138,26 @@ static void drop_needless_marks(udt_delivery_t *d, int64_t now_ns)
     }
 }
 
-static const udt_delivery_mark_t *newest_delivered_mark(udt_delivery_t *d)
+/* Its place in the ring, -1 if there is none. */
+static int newest_delivered_mark(udt_delivery_t *d)
 {
-    const udt_delivery_mark_t *newest = NULL;
-    for (uint32_t i = 0; i < d->marks && mark_at(d, i)->position < d->top; i++)
-        newest = mark_at(d, i);
+    int newest = -1;
+    while ((uint32_t)(newest + 1) < d->marks &&
+           mark_at(d, (uint32_t)newest + 1)->position < d->top)
+        newest++;
     return newest;
+}
+
+/* When the newest packet that arrived was sent, by the marks around it. */
+static int64_t sent_about_ns(udt_delivery_t *d, uint32_t newest)
+{
+    const udt_delivery_mark_t *before = mark_at(d, newest);
+    if (newest + 1 == d->marks)
+        return before->sent_ns;
+    const udt_delivery_mark_t *after = mark_at(d, newest + 1);
+    double way = (double)(d->top - 1 - before->position) /
+                 (double)(after->position - before->position);
+    return before->sent_ns + (int64_t)(way * (double)(after->sent_ns - before->sent_ns));
 }
 
 static double rate_since(const udt_delivery_t *d, const udt_delivery_mark_t *from,
@@ -161,13 +175,15 @@ static double rate_since(const udt_delivery_t *d, const udt_delivery_mark_t *fro
 static bool observe(udt_delivery_t *d, int64_t now_ns, udt_delivery_sample_t *sample)
 {
     drop_needless_marks(d, now_ns);
-    const udt_delivery_mark_t *newest = newest_delivered_mark(d);
-    if (newest == NULL)
+    int place = newest_delivered_mark(d);
+    if (place < 0)
         return false;
+    const udt_delivery_mark_t *newest = mark_at(d, (uint32_t)place);
     const udt_delivery_mark_t *from = mark_at(d, 0);
     *sample = (udt_delivery_sample_t){
         .rate_pps = rate_since(d, from, newest->sent_ns, now_ns),
         .rtt_ns = now_ns - newest->sent_ns,
+        .rtt_about_ns = now_ns - sent_about_ns(d, (uint32_t)place),
         .delivered_then = newest->delivered,
         .in_flight_then = newest->in_flight,
         .app_limited = from->app_limited || newest->app_limited,

@@ -80,7 +80,8 @@ typedef struct udt_delivery {
 
 typedef struct udt_delivery_sample {
     double rate_pps;         /* 0: too short an interval to tell */
-    int64_t rtt_ns;          /* 0: unknown */
+    int64_t rtt_ns;          /* of the marked packet: never too short */
+    int64_t rtt_about_ns;    /* of the newest, if packets left evenly between two marks */
     uint64_t delivered_then; /* when the newest packet now delivered was sent */
     uint32_t in_flight_then; /* that one included */
     bool app_limited;

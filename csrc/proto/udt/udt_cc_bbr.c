@@ -1,41 +1,52 @@
 /* Theory of operation
  *
- * A controller that keeps a model of the path instead of waiting for losses, in the manner of BBR
- * (Cardwell et al.; versions 2 and 3 in what concerns losses):
+ * A controller that keeps a model of the path instead of taking each loss for congestion, in the
+ * manner of BBR (Cardwell et al.; versions 2 and 3 in what concerns losses and other traffic):
  *
- *     bw        the greatest delivery rate of the last two probing cycles: the bottleneck's share
+ *     bw        the greatest delivery rate of the last two probing cycles: our share of the path
  *     min_rtt   the shortest round trip of the last 10 s: the way without queues
- *     BDP       bw * min_rtt: what must be under way to keep the bottleneck busy, and no more
+ *     BDP       bw * min_rtt: what must be under way to keep the path busy, and no more
  *
  * Both come from udt_delivery.h. They cannot be seen at once (to see more bandwidth one must fill
  * the queue, to see the shortest round trip one must empty it), so phases alternate:
  *
- *                     pacing  window
- *     STARTUP          2.77   2 BDP   until the rate stops growing for 3 rounds, or much is lost
- *     DRAIN            0.5    2 BDP   until no more than a BDP is under way
- *     DOWN             0.75   2 BDP   what the probe put into the queue comes out again
- *     CRUISE           1      2 BDP   2 to 3 s (drawn at random, so that flows do not probe as one)
- *                                     or as long as a TCP of this size takes to win its loss back
- *     REFILL           1      2 BDP   one round: the path is full before the probe begins
- *     UP               1.25   2.25    is there more? Until a quarter of a BDP is queued, or losses
- *     PROBE_RTT        0.5    0.5 BDP 200 ms, when no round trip came near min_rtt for 10 s
+ *                 pacing   window
+ *     STARTUP      2.77    2 BDP      until the rate stops growing for 3 rounds, or much is lost
+ *     DRAIN        0.5     2 BDP      until no more than a BDP is under way
+ *     DOWN         0.75    2 BDP      what the probe put into the queue comes out again
+ *     CRUISE       1       2 BDP      2 to 3 s (drawn at random: flows must not probe as one), at
+ *                                     most 60 to 90 rounds
+ *     REFILL       1       2 BDP      one round: the path is full before the probe begins
+ *     UP           1.25    as it was  is there more? A quarter of a BDP is added, which grows as
+ *                          + BDP / 4  the rate does, until the rate has stopped growing for two
+ *                                     rounds, or much is lost
+ *     PROBE_RTT    0.5     0.5 BDP    200 ms, when no round trip came near min_rtt for 10 s
  *
  *     STARTUP -> DRAIN -> DOWN -> CRUISE -> REFILL -> UP -+       PROBE_RTT from any but STARTUP,
  *                          ^------------------------------+       and back to DOWN
  *
- * To each window comes what arrives between two ACKs (10 ms' worth), and what waits at the receiver
- * behind a hole, since the engine's window counts those packets and the model does not.
+ * A round is a round trip, but 10 ms at least. To each window comes what arrives between two ACKs
+ * (10 ms' worth), and what waits at the receiver behind a hole: the engine's window counts those
+ * packets, and the model does not.
  *
- * Loss. Single losses say nothing: a radio link loses a percent and is not full. So losses are
- * believed only when they exceed 2 % by more than chance explains (three standard deviations of a
- * count with that mean). Then
+ * What makes shares equal: who has little gains much by a quarter more (in a full queue shares are
+ * as what is under way), so his probe goes on, round after round; who has nearly all gains nothing,
+ * and stops.
  *
- *     in STARTUP and UP   the path holds no more than was under way when the packet left that is
- * now known to have arrived: in_flight_hi. From then on at most 85 % of it is used but for probes,
- * and that is the room in which another flow, TCP for example, can grow. elsewhere bandwidth has
- * shrunk, or others take more: bw_lo = 0.7 of what was, at most once a round, until the next probe.
+ * Loss. A radio link loses some percent and is not full. So losses are believed only when they
+ * exceed 2 % by more than chance explains (three standard deviations of a count with that mean),
+ * and only if round trips have grown by a tenth as well; 10 % are believed in any case. Then
  *
- * In UP in_flight_hi grows again while the window is at it: by 1, 2, 4 ... packets a round.
+ *   STARTUP, UP   The path holds no more than was under way when the packet left that is now known
+ *                 to have arrived: in_flight_hi. At most 85 % of it is used, but for probes: the
+ *                 rest is room in which others, TCP for example, can grow. In UP in_flight_hi grows
+ *                 again, by an eighth a round.
+ *   CRUISE        Less is to be had than was: bw falls to nine tenths of what arrives, or by three
+ *                 tenths, whichever is less of a fall, once a round at most.
+ *
+ * A probe that ended in losses and won less than a tenth is repeated after twice the time, up to
+ * four times: TCP on a long path needs many rounds to win back what one loss cost it. Meanwhile bw
+ * ages by the clock, every 3 s.
  *
  * Timeouts halve the pacing rate each, until something is heard again. */
 #include "proto/udt/udt_cc_tables.h"
@@ -57,25 +68,26 @@
 #define UP_FULL_ROUNDS 2u
 #define MOST_UP_ROUNDS 8u
 #define AT_LIMIT 0.9
-#define HI_GROWTH 0.125 /* a round */
+#define HI_GROWTH 0.125 /* a round trip */
 #define LOSS_SHARE 0.02
 #define LOSS_SHARE_WITHOUT_QUEUE 0.1
 #define QUEUE_SEEN 1.1
 #define LOSS_SIGMAS 3.0
 #define LOSS_WINDOW 500u /* packets */
 #define LOSS_DECREASE 0.7
+#define ARRIVING_KEPT 0.9
 #define HEADROOM 0.85
 #define MIN_RTT_EXPIRES_NS (10 * RT_NS_PER_S)
 #define MIN_RTT_CONFIRM 1.03 /* a round trip this near confirms it */
 #define PROBE_RTT_NS (200 * RT_NS_PER_MS)
 #define PROBE_EVERY_NS (2 * RT_NS_PER_S)
-#define PROBE_SPREAD_NS RT_NS_PER_S
 #define BW_AGES_NS (3 * RT_NS_PER_S)
 #define PROBE_WON 1.1
 #define MOST_PATIENCE 4
-#define MOST_CRUISE_ROUNDS 63.0
+#define MOST_CRUISE_ROUNDS 60.0
+#define LEAST_CRUISE_ROUNDS 4.0
 #define MOST_TIMEOUTS 6u
-#define LEAST_PPS 1.0
+#define LEAST_A_ROUND 2.0 /* packets */
 
 static const double pacing_gain[] = {
     [UDT_BBR_STARTUP] = STARTUP_GAIN,
@@ -103,7 +115,7 @@ static double seconds(int64_t ns)
 
 static double bw_pps(const udt_cc_bbr_t *s)
 {
-    return fmin(fmax(s->bw_max_pps[0], s->bw_max_pps[1]), s->bw_lo_pps);
+    return fmax(s->bw_max_pps[0], s->bw_max_pps[1]);
 }
 
 static double bdp(const udt_cc_bbr_t *s)
@@ -139,14 +151,20 @@ static double window_for_engine(const udt_cc_bbr_t *s)
     return packets;
 }
 
+/* Before there is a model, and however dark it looks. */
+static double least_pps(const udt_cc_bbr_t *s)
+{
+    if (s->min_rtt_ns == 0)
+        return FIRST_WINDOW / seconds(FIRST_RTT_NS);
+    return LEAST_A_ROUND / fmax(seconds(s->min_rtt_ns), UDT_CC_SYN_US / 1e6);
+}
+
 static void publish(udt_cc_t *cc)
 {
     udt_cc_bbr_t *s = &cc->state.bbr;
-    double bw = bw_pps(s);
-    if (!(bw > 0))
-        bw = FIRST_WINDOW / seconds(FIRST_RTT_NS);
-    double pps = fmax(bw * pacing_gain[s->phase] / (double)(1u << s->timeouts), LEAST_PPS);
-    cc->period_ps = udt_cc_period_ps((double)UDT_CC_PS_PER_S / pps);
+    double pps = fmax(bw_pps(s) * pacing_gain[s->phase], least_pps(s));
+    double period_ps = (double)UDT_CC_PS_PER_S / pps * (double)(1u << s->timeouts);
+    cc->period_ps = udt_cc_period_ps(period_ps);
     cc->cwnd_packets = udt_cc_packets(window_for_engine(s));
 }
 
@@ -174,7 +192,8 @@ static bool much_is_lost(udt_cc_bbr_t *s)
         return false;
     }
     double lost = (double)(s->delivery.lost - s->loss_from_lost);
-    double share = s->queue_seen && s->phase != UDT_BBR_STARTUP ? LOSS_SHARE : LOSS_SHARE_WITHOUT_QUEUE;
+    double share =
+        s->queue_seen && s->phase != UDT_BBR_STARTUP ? LOSS_SHARE : LOSS_SHARE_WITHOUT_QUEUE;
     double expected = share * (lost + (double)(delivered - s->loss_from_delivered));
     return lost > expected + LOSS_SIGMAS * sqrt(expected) + 1;
 }
@@ -205,24 +224,18 @@ static void enter(udt_cc_bbr_t *s, udt_bbr_phase_t phase, int64_t now_ns)
 
 static void enter_down(udt_cc_bbr_t *s, int64_t now_ns)
 {
-    s->advance_bw = s->phase == UDT_BBR_UP;
+    s->probe_echo = s->phase == UDT_BBR_UP;
     enter(s, UDT_BBR_DOWN, now_ns);
     s->rounds_since_probe = 0;
-    double unit = rt_random_unit(&s->chance);
-    double wait_ns = (double)PROBE_EVERY_NS + unit * (double)PROBE_SPREAD_NS;
-    s->next_probe_ns = now_ns + (int64_t)wait_ns * s->patience;
+    s->probe_spread = 1 + rt_random_unit(&s->chance) / 2;
+    int64_t wait_ns = (int64_t)((double)PROBE_EVERY_NS * s->probe_spread);
+    s->next_probe_ns = now_ns + wait_ns * s->patience;
 }
 
 static bool is_time_to_probe(const udt_cc_bbr_t *s, int64_t now_ns)
 {
-    return now_ns >= s->next_probe_ns ||
-           s->rounds_since_probe >= fmax(fmin(bdp(s), MOST_CRUISE_ROUNDS), 4.0);
-}
-
-static void enter_refill(udt_cc_bbr_t *s, int64_t now_ns)
-{
-    s->bw_lo_pps = INFINITY;
-    enter(s, UDT_BBR_REFILL, now_ns);
+    double rounds = fmax(fmin(bdp(s), MOST_CRUISE_ROUNDS), LEAST_CRUISE_ROUNDS);
+    return now_ns >= s->next_probe_ns || s->rounds_since_probe >= rounds * s->probe_spread;
 }
 
 /* The path is full, and this much was under way when it was not yet too much. */
@@ -241,7 +254,7 @@ static void limit_bw(udt_cc_bbr_t *s, double pps)
 /* Counts the rounds in which the rate no longer grew by so much. */
 static void watch_growth(udt_cc_bbr_t *s, double growth)
 {
-    double bw = fmax(s->bw_max_pps[0], s->bw_max_pps[1]);
+    double bw = bw_pps(s);
     s->full_rounds++;
     if (bw < s->full_bw_pps * growth)
         return;
@@ -258,18 +271,25 @@ static void enter_up(udt_cc_bbr_t *s, int64_t now_ns)
     enter(s, UDT_BBR_UP, now_ns);
 }
 
+/* Without a rate of this cycle the one before stays: the application was the limit. */
+static void begin_bw_cycle(udt_cc_bbr_t *s, int64_t now_ns)
+{
+    s->probe_echo = false;
+    s->bw_since_ns = now_ns;
+    if (!(s->bw_max_pps[0] > 0))
+        return;
+    s->bw_max_pps[1] = s->bw_max_pps[0];
+    s->bw_max_pps[0] = 0;
+}
+
 static void end_of_round(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample, int64_t now_ns)
 {
     begin_round(s, now_ns);
     s->rounds_in_phase++;
     s->rounds_since_probe++;
     forget_old_loss(s);
-    if (s->advance_bw || (s->phase == UDT_BBR_CRUISE && now_ns - s->bw_since_ns > BW_AGES_NS)) {
-        s->advance_bw = false;
-        s->bw_since_ns = now_ns;
-        s->bw_max_pps[1] = s->bw_max_pps[0];
-        s->bw_max_pps[0] = 0;
-    }
+    if (s->probe_echo || (s->phase == UDT_BBR_CRUISE && now_ns - s->bw_since_ns > BW_AGES_NS))
+        begin_bw_cycle(s, now_ns);
     if (s->phase == UDT_BBR_STARTUP && !sample->app_limited) {
         watch_growth(s, STARTUP_GROWTH);
         if (s->full_rounds >= STARTUP_FULL_ROUNDS)
@@ -303,13 +323,13 @@ static void move_on(udt_cc_bbr_t *s, uint64_t arrived, int64_t now_ns)
         break;
     case UDT_BBR_DOWN:
         if (is_time_to_probe(s, now_ns))
-            enter_refill(s, now_ns);
+            enter(s, UDT_BBR_REFILL, now_ns);
         else if (in_flight <= empty)
             enter(s, UDT_BBR_CRUISE, now_ns);
         break;
     case UDT_BBR_CRUISE:
         if (is_time_to_probe(s, now_ns))
-            enter_refill(s, now_ns);
+            enter(s, UDT_BBR_REFILL, now_ns);
         break;
     case UDT_BBR_UP:
         probe_up(s, arrived, now_ns);
@@ -363,7 +383,6 @@ static void bbr_init(udt_cc_t *cc, const udt_cc_config_t *config, const udt_cc_i
         .phase = UDT_BBR_STARTUP,
         .round_since_ns = in->now_ns,
         .min_rtt_at_ns = in->now_ns,
-        .bw_lo_pps = INFINITY,
         .in_flight_hi = INFINITY,
         .patience = 1,
     };
@@ -414,8 +433,7 @@ static void react_to_loss(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample, 
         s->patience = won ? 1 : s->patience < MOST_PATIENCE ? 2 * s->patience : MOST_PATIENCE;
         enter_down(s, now_ns);
     } else if (s->phase == UDT_BBR_CRUISE || s->phase == UDT_BBR_REFILL) {
-        double bw = fmax(bw_pps(s) * LOSS_DECREASE, sample->rate_pps * 0.9);
-        limit_bw(s, bw);
+        limit_bw(s, fmax(bw_pps(s) * LOSS_DECREASE, sample->rate_pps * ARRIVING_KEPT));
         reckon_loss_behind(s, udt_delivery_in_flight(&s->delivery));
     }
 }

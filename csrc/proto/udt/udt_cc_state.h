@@ -46,31 +46,35 @@ typedef enum udt_bbr_phase {
 
 typedef struct udt_cc_bbr {
     udt_bbr_phase_t phase;
-    double bw_max_pps[2]; /* of this cycle and of the one before */
-    double bw_lo_pps;     /* what congestion allows until the next probe; INFINITY: anything */
-    int64_t bw_since_ns;
-    double in_flight_hi;  /* what the path took without much loss; INFINITY: not known */
-    double up_from;       /* under way when UP began */
-    double up_from_pps;
-    int patience;               /* factor of the time between probes */
-    double in_flight_peak;      /* before the last ACK or NAK */
-    double full_bw_pps;         /* start-up: the rate that growth is measured by */
-    int64_t min_rtt_ns;         /* 0: unknown */
-    int64_t min_rtt_at_ns;      /* when it was last confirmed */
-    int64_t probe_rtt_ns;       /* least seen while probing for it */
-    int64_t probe_rtt_until_ns; /* 0: still draining */
-    int64_t round_since_ns;
-    int64_t next_probe_ns;   /* for more bandwidth */
-    uint64_t round_end;      /* the round ends with the first packet sent after this many arrived */
-    uint64_t loss_from_lost; /* what the rate of loss is reckoned from */
-    uint64_t loss_from_delivered;
-    bool queue_seen; /* since then */
-    uint64_t delivered_seen;
-    uint32_t full_rounds; /* without growth */
+    uint32_t timeouts; /* in a row */
     uint32_t rounds_in_phase;
     uint32_t rounds_since_probe;
-    uint32_t timeouts; /* in a row */
-    bool advance_bw;   /* the probe's echo has come: begin a new cycle of the maximum */
+    int64_t round_since_ns;
+    uint64_t round_end; /* the round ends with the first packet sent after this many arrived */
+
+    double bw_max_pps[2];       /* of this cycle and of the one before */
+    int64_t bw_since_ns;        /* beginning of this cycle */
+    bool probe_echo;            /* what UP sent is still to be heard of: then this cycle ends */
+    int64_t min_rtt_ns;         /* 0: unknown */
+    int64_t min_rtt_at_ns;      /* when it was last confirmed */
+    int64_t probe_rtt_ns;       /* PROBE_RTT: least seen */
+    int64_t probe_rtt_until_ns; /* PROBE_RTT: 0: the queue is still draining */
+
+    double full_bw_pps;   /* STARTUP, UP: the rate that growth is measured by */
+    uint32_t full_rounds; /* without growth */
+    double up_from;       /* UP: under way when it began */
+    double up_from_pps;   /* UP: rate when it began */
+    int patience;         /* factor of the time between probes */
+    double probe_spread;  /* the same, by chance: 1 .. 1.5 */
+    int64_t next_probe_ns;
+
+    double in_flight_hi;   /* what the path took without much loss; INFINITY: not known */
+    double in_flight_peak; /* before the last ACK or NAK */
+    uint64_t delivered_seen;
+    uint64_t loss_from_lost; /* what the share of losses is reckoned from */
+    uint64_t loss_from_delivered;
+    bool queue_seen; /* since then */
+
     rt_random_t chance;
     udt_delivery_t delivery;
 } udt_cc_bbr_t;

@@ -142,8 +142,7 @@ static void drop_needless_marks(udt_delivery_t *d, int64_t now_ns)
 static int newest_delivered_mark(udt_delivery_t *d)
 {
     int newest = -1;
-    while ((uint32_t)(newest + 1) < d->marks &&
-           mark_at(d, (uint32_t)newest + 1)->position < d->top)
+    while ((uint32_t)(newest + 1) < d->marks && mark_at(d, (uint32_t)newest + 1)->position < d->top)
         newest++;
     return newest;
 }
@@ -155,8 +154,8 @@ static int64_t sent_about_ns(udt_delivery_t *d, uint32_t newest)
     if (newest + 1 == d->marks)
         return before->sent_ns;
     const udt_delivery_mark_t *after = mark_at(d, newest + 1);
-    double way = (double)(d->top - 1 - before->position) /
-                 (double)(after->position - before->position);
+    double way =
+        (double)(d->top - 1 - before->position) / (double)(after->position - before->position);
     return before->sent_ns + (int64_t)(way * (double)(after->sent_ns - before->sent_ns));
 }
 

@@ -50,6 +50,7 @@ int64_t setup_deadline_ns(const udt_conn_t *c);
 
 /* udt_conn_send.c: data, and what the peer says of it */
 void sender_start(udt_conn_t *c);
+void sender_release(udt_conn_t *c);
 int sender_ack(udt_conn_t *c, const udt_view_t *view, int64_t at_ns);
 int sender_nak(udt_conn_t *c, const udt_view_t *view, int64_t at_ns);
 void sender_warned(udt_conn_t *c);

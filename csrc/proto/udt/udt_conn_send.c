@@ -22,6 +22,7 @@
 
 #include <errno.h>
 
+#define HOLD_NS (10 * RT_NS_PER_MS)
 #define FIRST_DELIVERY_PPS 16u
 #define FIRST_CAPACITY_PPS 1u
 #define NUDGE_NS (12 * RT_NS_PER_MS)
@@ -76,6 +77,19 @@ static void take_decision(udt_conn_t *c)
     }
 }
 
+/* A libudt client, and each side of a rendezvous, takes data only some time after it has had the
+ * handshake that connects it; before, it loses whole bursts. */
+static bool sender_must_hold(const udt_conn_t *c)
+{
+    return c->setup.is_server || c->config.rendezvous;
+}
+
+void sender_release(udt_conn_t *c)
+{
+    if (c->snd.pacer.next_ns > c->now_ns)
+        c->snd.pacer.next_ns = c->now_ns;
+}
+
 void sender_start(udt_conn_t *c)
 {
     udt_sender_t *s = &c->snd;
@@ -86,7 +100,7 @@ void sender_start(udt_conn_t *c)
     s->sent_ns = c->now_ns;
     s->heard_ns = c->now_ns;
     s->scanned_ns = c->now_ns;
-    s->pacer = (udt_pacer_t){.next_ns = c->now_ns};
+    s->pacer = (udt_pacer_t){.next_ns = c->now_ns + (sender_must_hold(c) ? HOLD_NS : 0)};
     s->stopped = true;
     udt_sndbuf_start(&s->buffer, c->isn, UDT_PAYLOAD_BYTES(c->mss_bytes));
     udt_losslist_init(&s->losses, s->losses.bits, s->losses.capacity, c->isn);

@@ -96,7 +96,7 @@ static int rendezvous_answer(udt_conn_t *c, const udt_handshake_t *hs)
         return 0;
     }
     become_connected(c, hs);
-    c->keepalive_due = true; /* libudt may lose the first packet after it is connected */
+    c->keepalive_due = true;
     return 0;
 }
 

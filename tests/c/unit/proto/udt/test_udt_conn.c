@@ -301,8 +301,13 @@ static void test_a_server_repeats_its_answer_until_it_is_heard(void)
     CHECK_EQ(hs.mss, 1400);
     CHECK_EQ(hs.cookie, 77);
     CHECK_EQ(hs.socket_id, OWN_ID);
-    /* Its data goes out behind another answer: a client that is not connected would be misled. */
+    /* Its data waits a moment, and goes out behind another answer: a client that is not connected
+     * would lose it, or be misled. */
     udt_conn_send(&c, "hello", 5, now_ns);
+    emit();
+    CHECK_EQ(outs, 0);
+    CHECK_EQ(udt_conn_deadline_ns(&c), now_ns + 10 * MS);
+    now_ns += 10 * MS;
     emit();
     CHECK_EQ(emitted(UDT_TYPE_HANDSHAKE, &view), 1);
     CHECK(out[0].head_bytes == UDT_HANDSHAKE_BYTES && out[1].is_data);

@@ -133,8 +133,8 @@ static void receive_drop(input_t *in)
 static void receive_control(input_t *in)
 {
     static const udt_type_t types[] = {UDT_TYPE_KEEPALIVE, UDT_TYPE_CONGESTION, UDT_TYPE_SHUTDOWN,
-                                       UDT_TYPE_ACK2, UDT_TYPE_ERROR, UDT_TYPE_ACK2,
-                                       UDT_TYPE_ACK2, UDT_TYPE_KEEPALIVE};
+                                       UDT_TYPE_ACK2,      UDT_TYPE_ERROR,      UDT_TYPE_ACK2,
+                                       UDT_TYPE_ACK2,      UDT_TYPE_KEEPALIVE};
     uint8_t data[UDT_CONTROL_BYTES];
     udt_type_t type = types[take(in) % 8u];
     receive(data, udt_put_control(data, type, near(in, c.rcv.ack_number), OWN_ID));
@@ -341,8 +341,12 @@ static void begin(uint8_t how, uint8_t wrap)
     now_ns = RT_NS_PER_S;
     REQUIRE(udt_conn_init(&c, &config, &memory, &stats, now_ns) == 0);
     if (how & 4) {
-        udt_handshake_t hs = {.mode = config.mode, .isn = config.isn, .mss = 120,
-                              .window_packets = 30, .request = -1, .socket_id = 9};
+        udt_handshake_t hs = {.mode = config.mode,
+                              .isn = config.isn,
+                              .mss = 120,
+                              .window_packets = 30,
+                              .request = -1,
+                              .socket_id = 9};
         REQUIRE(udt_conn_accept(&c, &hs, now_ns) == 0);
     } else {
         udt_conn_connect(&c, now_ns);

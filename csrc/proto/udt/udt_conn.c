@@ -39,9 +39,8 @@
 static int check_range(const char *name, uint64_t value, uint64_t low, uint64_t high)
 {
     if (value < low || value > high)
-        return rt_err_set(-EINVAL,
-                          "%s is %" PRIu64 "; it must be between %" PRIu64 " and %" PRIu64, name,
-                          value, low, high);
+        return rt_err_set(-EINVAL, "%s is %" PRIu64 "; it must be between %" PRIu64 " and %" PRIu64,
+                          name, value, low, high);
     return 0;
 }
 
@@ -103,11 +102,9 @@ static layout_t lay_out(const udt_conn_config_t *config)
 {
     return (layout_t){
         .send_packets = udt_sndbuf_memory_bytes(config->send_packets),
-        .send_losses =
-            udt_losslist_memory_bytes(udt_losslist_capacity(config->send_packets)),
+        .send_losses = udt_losslist_memory_bytes(udt_losslist_capacity(config->send_packets)),
         .slots = udt_rcvbuf_memory_bytes(receive_packets(config)),
-        .receive_losses =
-            udt_losslist_memory_bytes(udt_losslist_capacity(receive_packets(config))),
+        .receive_losses = udt_losslist_memory_bytes(udt_losslist_capacity(receive_packets(config))),
     };
 }
 

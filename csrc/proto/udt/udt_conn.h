@@ -105,40 +105,40 @@ typedef struct udt_out {
 /* --- private ------------------------------------------------------------------------------- */
 
 typedef struct udt_setup {
-    int32_t request;         /* what we send */
+    int32_t request; /* what we send */
     uint32_t cookie;
-    uint32_t unanswered;     /* second requests since the last answer */
+    uint32_t unanswered; /* second requests since the last answer */
     int64_t next_ns;
     int64_t give_up_ns;
-    udt_handshake_t peer;    /* as it came last */
+    udt_handshake_t peer; /* as it came last */
     bool peer_known;
     bool is_server;
     bool reply_due;
-    int32_t reply;           /* udt_request_t */
-    bool heard;              /* something but a handshake came: the peer knows us connected */
+    int32_t reply; /* udt_request_t */
+    bool heard;    /* something but a handshake came: the peer knows us connected */
 } udt_setup_t;
 
 typedef struct udt_sender {
     udt_sndbuf_t buffer;
     udt_losslist_t losses;
     udt_cc_t cc;
-    int64_t cc_ns;           /* what time it was told last */
-    int64_t period_ps;       /* of the controller, or longer by the peer's warning */
+    int64_t cc_ns;     /* what time it was told last */
+    int64_t period_ps; /* of the controller, or longer by the peer's warning */
     udt_pacer_t pacer;
-    bool pair;               /* the second packet of a probe pair is to follow at once */
-    uint32_t last_ack;       /* by ACKs of any length */
+    bool pair;         /* the second packet of a probe pair is to follow at once */
+    uint32_t last_ack; /* by ACKs of any length */
     uint32_t flow_window;
     uint32_t delivery_pps;
     uint32_t capacity_pps;
-    int64_t sent_ns;         /* data left last */
-    int64_t heard_ns;        /* an ACK or NAK came last */
-    int64_t scanned_ns;      /* for overdue packets */
-    bool stopped;            /* nothing more could leave last time, pace or not */
-    bool nudged;             /* a keep-alive asked for an ACK since the last one */
+    int64_t sent_ns;    /* data left last */
+    int64_t heard_ns;   /* an ACK or NAK came last */
+    int64_t scanned_ns; /* for overdue packets */
+    bool stopped;       /* nothing more could leave last time, pace or not */
+    bool nudged;        /* a keep-alive asked for an ACK since the last one */
     uint32_t ack2s[UDT_ACK2_QUEUE];
     uint32_t ack2_from;
     uint32_t ack2_to;
-    int64_t busy_since_ns;   /* data unacknowledged since; RT_NEVER_NS: none is */
+    int64_t busy_since_ns; /* data unacknowledged since; RT_NEVER_NS: none is */
 } udt_sender_t;
 
 typedef struct udt_receiver {
@@ -146,20 +146,20 @@ typedef struct udt_receiver {
     udt_losslist_t losses;
     udt_ack_history_t history;
     udt_arrivals_t arrivals;
-    uint32_t next;           /* behind the highest received */
-    uint32_t last_ack;       /* acknowledged by us */
-    uint32_t confirmed;      /* the peer has said that it knows */
+    uint32_t next;      /* behind the highest received */
+    uint32_t last_ack;  /* acknowledged by us */
+    uint32_t confirmed; /* the peer has said that it knows */
     uint32_t ack_number;
-    uint32_t advertised;     /* free packets, as told last */
-    uint32_t packets;        /* since the last ACK that was not light */
-    uint32_t lights;         /* light ACKs since then, and one */
+    uint32_t advertised; /* free packets, as told last */
+    uint32_t packets;    /* since the last ACK that was not light */
+    uint32_t lights;     /* light ACKs since then, and one */
     bool ack_now;
     bool window_grew;
-    bool was_confirmed;      /* ever */
+    bool was_confirmed; /* ever */
     int64_t last_ack_ns;
     int64_t last_full_ack_ns;
-    uint32_t nak_from;       /* losses from here on were never told */
-    uint32_t repeat_from;    /* losses repeat_from .. repeat_to are to be told again */
+    uint32_t nak_from;    /* losses from here on were never told */
+    uint32_t repeat_from; /* losses repeat_from .. repeat_to are to be told again */
     uint32_t repeat_to;
     uint32_t repeat_horizon; /* next, at the last time of repeating */
     int64_t repeat_ns;       /* RT_NEVER_NS: nothing is lost */
@@ -177,14 +177,14 @@ typedef struct udt_conn {
     int64_t opened_ns;
     uint32_t isn;
     uint32_t peer_id;
-    uint32_t mss_bytes;       /* agreed */
-    uint32_t peer_window;     /* what the peer asked for */
+    uint32_t mss_bytes;   /* agreed */
+    uint32_t peer_window; /* what the peer asked for */
     udt_rtt_t rtt;
     udt_exp_t exp;
     bool keepalive_due;
     bool error_due;
-    int64_t leave_ns;         /* end of lingering, or next shutdown */
-    uint32_t shutdowns;       /* still to be sent */
+    int64_t leave_ns;   /* end of lingering, or next shutdown */
+    uint32_t shutdowns; /* still to be sent */
     udt_setup_t setup;
     udt_sender_t snd;
     udt_receiver_t rcv;
@@ -223,8 +223,8 @@ int udt_conn_accept(udt_conn_t *c, const udt_handshake_t *request, int64_t now_m
 void udt_conn_answer_again(udt_conn_t *c);
 
 /* A datagram for this socket id (or, in a rendezvous that is connecting, for id 0) from the peer's
- * address. arrival_mono_ns: when it came in. Returns 0, a udt_parse_t, or -EPROTO: refused, counted,
- * and without effect. */
+ * address. arrival_mono_ns: when it came in. Returns 0, a udt_parse_t, or -EPROTO: refused,
+ * counted, and without effect. */
 int udt_conn_receive(udt_conn_t *c, const void *data, size_t size, int64_t arrival_mono_ns,
                      int64_t now_mono_ns);
 
@@ -238,7 +238,8 @@ int64_t udt_conn_deadline_ns(const udt_conn_t *c);
 /* UDT_EVENT_*: what happened since the last call. */
 uint32_t udt_conn_take_events(udt_conn_t *c);
 
-/* No more will be given to send. What was given goes out within linger_ns; then the peer is told. */
+/* No more will be given to send. What was given goes out within linger_ns; then the peer is told.
+ */
 void udt_conn_close(udt_conn_t *c, int64_t now_mono_ns);
 
 /* --- the application's bytes --- */

@@ -283,8 +283,8 @@ static void emit_nak(udt_conn_t *c, udt_outbox_t *box)
         bytes = write_losses(r, &r->nak_from, r->next, room);
     if (bytes == 0 && udt_seq_before(r->repeat_from, r->repeat_to))
         bytes = write_losses(r, &r->repeat_from, r->repeat_to, room);
-    r->nak_due = udt_seq_before(r->nak_from, r->next) ||
-                 udt_seq_before(r->repeat_from, r->repeat_to);
+    r->nak_due =
+        udt_seq_before(r->nak_from, r->next) || udt_seq_before(r->repeat_from, r->repeat_to);
     if (bytes == 0)
         return;
     udt_out_t *out = outbox_next(box);

@@ -16,8 +16,8 @@
  *             nobody, and with the last packet of all the loss of everything before it.
  *   silence   EXP: nothing at all was heard. All that is in flight.
  *
- * A libudt receiver looks at its timers only when a packet comes or 100 ms have passed. A keep-alive
- * behind the last packet of a burst lets it see that its ACK is due. */
+ * A libudt receiver looks at its timers only when a packet comes or 100 ms have passed. A
+ * keep-alive behind the last packet of a burst lets it see that its ACK is due. */
 #include "proto/udt/udt_conn_private.h"
 
 #include <errno.h>

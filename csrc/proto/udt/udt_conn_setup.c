@@ -183,8 +183,7 @@ void setup_emit(udt_conn_t *c, udt_outbox_t *box)
         bool is_second = !c->config.rendezvous && c->setup.request == UDT_REQUEST_RESPONSE;
         c->setup.unanswered += is_second;
         c->setup.next_ns = c->now_ns + UDT_REQUEST_NS;
-        put_handshake(c, box, c->setup.request,
-                      c->setup.peer_known ? c->setup.peer.socket_id : 0);
+        put_handshake(c, box, c->setup.request, c->setup.peer_known ? c->setup.peer.socket_id : 0);
     } else if (c->setup.reply_due && can_talk(c)) {
         c->setup.reply_due = false;
         put_handshake(c, box, c->setup.reply, c->peer_id);

@@ -68,8 +68,7 @@ static uint32_t cookie_of(const udt_secret_t *secret, const udt_address_t *from,
     return (uint32_t)udt_address_hash(secret, from, (uint64_t)period);
 }
 
-uint32_t udt_cookie_make(const udt_secret_t *secret, const udt_address_t *from,
-                         int64_t now_mono_ns)
+uint32_t udt_cookie_make(const udt_secret_t *secret, const udt_address_t *from, int64_t now_mono_ns)
 {
     return cookie_of(secret, from, now_mono_ns / PERIOD_NS);
 }

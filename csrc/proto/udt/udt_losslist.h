@@ -44,7 +44,8 @@ uint32_t udt_losslist_insert(udt_losslist_t *l, uint32_t first, uint32_t last);
 /* first .. last, as far as they lie in the window, are not lost. Returns how many of them were. */
 uint32_t udt_losslist_remove(udt_losslist_t *l, uint32_t first, uint32_t last);
 
-/* Moves the window on, to seq; what lies before it is forgotten. A seq before base changes nothing. */
+/* Moves the window on, to seq; what lies before it is forgotten. A seq before base changes nothing.
+ */
 void udt_losslist_advance(udt_losslist_t *l, uint32_t seq);
 
 bool udt_losslist_has(const udt_losslist_t *l, uint32_t seq);

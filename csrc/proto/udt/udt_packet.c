@@ -148,8 +148,8 @@ void udt_ack_read(const udt_view_t *view, udt_ack_t *ack)
 size_t udt_put_ack(uint8_t out[UDT_ACK_MAX_BYTES], const udt_ack_t *ack, uint32_t socket_id)
 {
     const uint32_t words[UDT_ACK_FULL] = {
-        ack->seq, ack->rtt_us, ack->rtt_var_us, ack->free_packets, ack->arrival_pps,
-        ack->capacity_pps,
+        ack->seq,          ack->rtt_us,      ack->rtt_var_us,
+        ack->free_packets, ack->arrival_pps, ack->capacity_pps,
     };
     udt_put_control_header(out, UDT_TYPE_ACK, ack->number, socket_id);
     for (size_t i = 0; i < (size_t)ack->form; i++)
@@ -222,8 +222,8 @@ size_t udt_put_handshake(uint8_t out[UDT_HANDSHAKE_BYTES], const udt_handshake_t
                          uint32_t socket_id)
 {
     const uint32_t words[8] = {
-        hs->version, hs->mode, hs->isn, hs->mss, hs->window_packets, (uint32_t)hs->request,
-        hs->socket_id, hs->cookie,
+        hs->version,           hs->mode,      hs->isn,    hs->mss, hs->window_packets,
+        (uint32_t)hs->request, hs->socket_id, hs->cookie,
     };
     udt_put_control_header(out, UDT_TYPE_HANDSHAKE, 0, socket_id);
     for (size_t i = 0; i < 8; i++)

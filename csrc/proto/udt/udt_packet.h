@@ -26,7 +26,8 @@
  *   8 peer error         error code    -
  *   0x7fff user-defined  any           any
  *
- * Where the body has no word, libudt sends one word of zero, and so do we; without it is valid, too.
+ * Where the body has no word, libudt sends one word of zero, and so do we; without it is valid,
+ * too.
  *
  * Pure functions over bytes; any thread. Nothing is copied: a view points into the datagram and
  * lives as long as that. Nothing outside [data, data + size) is ever read. */
@@ -46,7 +47,7 @@
 #define UDT_MAX_MSS 65535u
 
 /* What an MSS leaves for the bytes of the application in one packet. */
-#define UDT_PAYLOAD_BYTES(mss) ((mss) - UDT_IP_UDP_BYTES - UDT_HEADER_BYTES)
+#define UDT_PAYLOAD_BYTES(mss) ((mss)-UDT_IP_UDP_BYTES - UDT_HEADER_BYTES)
 
 typedef enum udt_type {
     UDT_TYPE_HANDSHAKE = 0,

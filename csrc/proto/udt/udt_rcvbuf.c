@@ -119,8 +119,8 @@ int udt_rcvbuf_put(udt_rcvbuf_t *b, const udt_view_t *view)
     udt_rcv_slot_t *slot = &b->slots[index];
     if (slot->state != EMPTY)
         return 0;
-    *slot = (udt_rcv_slot_t){
-        .word1 = view->word1, .bytes = (uint16_t)view->body_bytes, .state = FULL};
+    *slot =
+        (udt_rcv_slot_t){.word1 = view->word1, .bytes = (uint16_t)view->body_bytes, .state = FULL};
     memcpy(bytes_at(b, index), view->body, view->body_bytes);
     if (off >= b->held)
         b->held = off + 1;
@@ -190,8 +190,8 @@ uint32_t udt_rcvbuf_peek(const udt_rcvbuf_t *b, const uint8_t **at)
     uint32_t bytes = slot_at(b, 0)->bytes - b->read_bytes;
     *at = bytes_at(b, b->head) + b->read_bytes;
     /* Full slots lie side by side. */
-    for (uint32_t off = 1; off < b->ready && slot_at(b, off - 1)->bytes == b->slot_bytes &&
-                           slot_index(b, off) != 0;
+    for (uint32_t off = 1;
+         off < b->ready && slot_at(b, off - 1)->bytes == b->slot_bytes && slot_index(b, off) != 0;
          off++)
         bytes += slot_at(b, off)->bytes;
     return bytes;

@@ -48,19 +48,19 @@ _Static_assert(sizeof(udt_snd_packet_t) == 32, "a descriptor without holes");
 typedef struct udt_sndbuf {
     uint8_t *bytes;
     udt_snd_packet_t *packets;
-    uint32_t size;         /* of the ring of bytes */
-    uint32_t mask;         /* of the ring of packets */
-    uint32_t max_packets;  /* unacknowledged ones, sent or not */
+    uint32_t size;          /* of the ring of bytes */
+    uint32_t mask;          /* of the ring of packets */
+    uint32_t max_packets;   /* unacknowledged ones, sent or not */
     uint32_t payload_bytes; /* of a full packet */
     bool is_stream;
-    uint32_t message; /* number of the next one */
+    uint32_t message;  /* number of the next one */
     uint32_t write_at; /* in the ring of bytes */
     uint32_t cut_at;
-    uint32_t used;   /* freed .. written, in bytes */
-    uint32_t uncut;  /* cut .. written, in bytes */
-    uint32_t first;  /* sequence number of the first unacknowledged packet */
-    uint32_t sent;   /* packets from first on that were sent, or passed over */
-    uint32_t count;  /* packets from first on */
+    uint32_t used;  /* freed .. written, in bytes */
+    uint32_t uncut; /* cut .. written, in bytes */
+    uint32_t first; /* sequence number of the first unacknowledged packet */
+    uint32_t sent;  /* packets from first on that were sent, or passed over */
+    uint32_t count; /* packets from first on */
 } udt_sndbuf_t;
 
 typedef struct udt_sndbuf_config {

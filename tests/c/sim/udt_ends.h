@@ -18,7 +18,7 @@
 #define MS RT_NS_PER_MS
 #define SEC RT_NS_PER_S
 
-enum { END_BATCH = 64, END_DATAGRAM = 9000 };
+enum { END_BATCH = 64, END_DATAGRAM = 9000, END_MESSAGES = 2000 };
 
 typedef struct end {
     udt_conn_config_t config;
@@ -37,13 +37,16 @@ typedef struct end {
     uint64_t received;
     uint64_t messages_sent;
     uint64_t messages_received;
-    uint32_t portion;       /* bytes written at a time; 0: all that fits */
-    uint32_t read_portion;  /* bytes read at a time; 0: all there is */
-    int64_t read_pause_ns;  /* between two reads */
+    uint32_t portion;      /* bytes written at a time; 0: all that fits */
+    uint32_t read_portion; /* bytes read at a time; 0: all there is */
+    int64_t read_pause_ns; /* between two reads */
     int64_t next_read_ns;
-    bool cut;               /* nothing passes from here */
+    int32_t ttl_ms; /* of messages; -1: for ever */
+    bool any_order; /* of messages */
+    bool cut;       /* nothing passes from here */
     bool spoilt;
-    uint64_t forged;
+    uint64_t last_message;
+    uint8_t seen[END_MESSAGES]; /* how often each message came */
 } end_t;
 
 typedef struct world {
@@ -78,6 +81,7 @@ static void open_end(world_t *w, unsigned i, udt_conn_config_t config, impair_co
     e->link_memory = malloc(bytes);
     CHECK_EQ(impair_init(&e->link, &link, e->link_memory, bytes), 0);
     rt_random_init(&e->chance, w->seed * 7 + i);
+    e->ttl_ms = -1;
     e->wake_ns = w->now_ns;
 }
 
@@ -183,7 +187,7 @@ static void write_messages(world_t *w, end_t *e)
         memcpy(message, &e->messages_sent, 8);
         for (uint32_t k = 8; k < n; k++)
             message[k] = byte_at(e->messages_sent + k);
-        if (udt_conn_send_message(&e->conn, message, n, -1, true, w->now_ns) < 0)
+        if (udt_conn_send_message(&e->conn, message, n, e->ttl_ms, !e->any_order, w->now_ns) < 0)
             return;
         e->messages_sent++;
     }
@@ -196,7 +200,13 @@ static void read_messages(world_t *w, end_t *e)
     while ((n = udt_conn_read_message(&e->conn, message, sizeof message, w->now_ns)) > 0) {
         uint64_t number;
         memcpy(&number, message, 8);
-        e->spoilt |= number != e->messages_received || n != message_size(number) + 8;
+        e->spoilt |= n != message_size(number) + 8 || number >= END_MESSAGES;
+        if (number >= END_MESSAGES)
+            return;
+        bool in_turn = e->messages_received == 0 || number > e->last_message;
+        e->spoilt |= !in_turn && !w->ends[e == &w->ends[0]].any_order;
+        e->last_message = number;
+        e->seen[number]++;
         for (size_t k = 8; k < n; k++)
             e->spoilt |= message[k] != byte_at(number + k);
         e->messages_received++;

@@ -126,8 +126,8 @@ static int peer_data(uint32_t seq, uint32_t bytes)
 static int peer_ack(udt_ack_form_t form, uint32_t number, uint32_t seq, uint32_t free_packets)
 {
     uint8_t data[UDT_ACK_MAX_BYTES];
-    udt_ack_t ack = {.form = form, .number = number, .seq = seq, .rtt_us = 20000,
-                     .free_packets = free_packets};
+    udt_ack_t ack = {
+        .form = form, .number = number, .seq = seq, .rtt_us = 20000, .free_packets = free_packets};
     return receive(data, udt_put_ack(data, &ack, OWN_ID));
 }
 
@@ -141,13 +141,19 @@ static int peer_nak(uint32_t first, uint32_t last)
 {
     uint8_t data[UDT_HEADER_BYTES + 8];
     udt_put_control_header(data, UDT_TYPE_NAK, 0, OWN_ID);
-    return receive(data, UDT_HEADER_BYTES + udt_put_nak_range(data + UDT_HEADER_BYTES, first, last));
+    return receive(data,
+                   UDT_HEADER_BYTES + udt_put_nak_range(data + UDT_HEADER_BYTES, first, last));
 }
 
 static void get_accepted(udt_conn_config_t config)
 {
-    udt_handshake_t request = {.version = 4, .mode = (uint32_t)config.mode, .isn = ISN, .mss = 1500,
-                               .window_packets = 400, .request = -1, .socket_id = PEER_ID,
+    udt_handshake_t request = {.version = 4,
+                               .mode = (uint32_t)config.mode,
+                               .isn = ISN,
+                               .mss = 1500,
+                               .window_packets = 400,
+                               .request = -1,
+                               .socket_id = PEER_ID,
                                .cookie = 77};
     udt_view_t view;
     open_conn(config);
@@ -275,8 +281,8 @@ static void test_answers_that_do_not_do(void)
 static void test_an_answer_without_version_and_type_does(void)
 {
     uint8_t data[UDT_HANDSHAKE_BYTES];
-    udt_handshake_t hs = {.isn = ISN, .mss = 1500, .window_packets = 25600, .request = -1,
-                          .socket_id = PEER_ID};
+    udt_handshake_t hs = {
+        .isn = ISN, .mss = 1500, .window_packets = 25600, .request = -1, .socket_id = PEER_ID};
     open_conn(plain());
     udt_conn_connect(&c, now_ns);
     udt_put_handshake(data, &hs, OWN_ID);
@@ -287,8 +293,13 @@ static void test_an_answer_without_version_and_type_does(void)
 
 static void test_a_server_repeats_its_answer_until_it_is_heard(void)
 {
-    udt_handshake_t request = {.version = 4, .mode = 1, .isn = ISN, .mss = 1400,
-                               .window_packets = 64, .request = -1, .socket_id = PEER_ID,
+    udt_handshake_t request = {.version = 4,
+                               .mode = 1,
+                               .isn = ISN,
+                               .mss = 1400,
+                               .window_packets = 64,
+                               .request = -1,
+                               .socket_id = PEER_ID,
                                .cookie = 77};
     udt_view_t view;
     open_conn(plain());

@@ -110,7 +110,8 @@ static void test_the_hash_is_siphash(void)
     udt_address_t a = {.port = 0x1918, .is_ipv6 = true};
     for (int i = 0; i < 16; i++)
         a.ip[i] = (uint8_t)i;
-    CHECK_EQ(udt_address_hash(&secret, &a, UINT64_C(0x1716151413121110)), UINT64_C(0x1290289c1a191fcb));
+    CHECK_EQ(udt_address_hash(&secret, &a, UINT64_C(0x1716151413121110)),
+             UINT64_C(0x1290289c1a191fcb));
 }
 
 static void test_other_versions_and_modes_are_refused(void)

@@ -119,8 +119,12 @@ static void run(uint32_t start, uint64_t *random)
 static void test_it_does_what_an_array_of_marks_does(void)
 {
     uint64_t random = rt_test_env_u64("RT_TEST_SEED", 1);
-    const uint32_t starts[] = {0, 12345, UDT_SEQ_MASK - CAPACITY, UDT_SEQ_MASK - 2 * CAPACITY,
-                               UDT_SEQ_MASK - 777, UDT_SEQ_MASK / 2};
+    const uint32_t starts[] = {0,
+                               12345,
+                               UDT_SEQ_MASK - CAPACITY,
+                               UDT_SEQ_MASK - 2 * CAPACITY,
+                               UDT_SEQ_MASK - 777,
+                               UDT_SEQ_MASK / 2};
     for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++)
         run(starts[i], &random);
     for (int i = 0; i < 40; i++)

@@ -17,12 +17,11 @@ static void open_buffer(bool is_stream, uint32_t first)
 {
     isn = first;
     memset(bytes, 0xee, sizeof bytes);
-    udt_rcvbuf_init(&b,
-                    &(udt_rcvbuf_config_t){.is_stream = is_stream,
-                                           .bytes = bytes,
-                                           .slot_bytes = SLOT,
-                                           .capacity = CAPACITY},
-                    slots);
+    udt_rcvbuf_init(
+        &b,
+        &(udt_rcvbuf_config_t){
+            .is_stream = is_stream, .bytes = bytes, .slot_bytes = SLOT, .capacity = CAPACITY},
+        slots);
     udt_rcvbuf_start(&b, isn);
 }
 

@@ -1,7 +1,7 @@
 /* Exchanges recorded from libudt (tests/vectors/udt), with a connection of ours in the place of one
  * end: what came for that end is given to ours at the time it came. The bytes must come out, and
- * what ours says on the way must be what libudt's end said, as far as the protocol leaves no choice:
- * handshakes byte by byte, NAKs of the same numbers. */
+ * what ours says on the way must be what libudt's end said, as far as the protocol leaves no
+ * choice: handshakes byte by byte, NAKs of the same numbers. */
 #include "proto/udt/udt_conn.h"
 #include "proto/udt/udt_listener.h"
 
@@ -180,8 +180,8 @@ static void replay(udt_listener_t *listener)
             uint8_t reply[UDT_HANDSHAKE_BYTES];
             udt_handshake_t hs;
             udt_handshake_read(&r->view, &hs);
-            int verdict = udt_listener_receive(listener, r->data, r->size, &from, r->at_ns, reply,
-                                               &hs);
+            int verdict =
+                udt_listener_receive(listener, r->data, r->size, &from, r->at_ns, reply, &hs);
             /* The recorded listener had another secret. */
             CHECK_EQ(verdict, hs.request == 1 ? UDT_LISTENER_REPLY : UDT_LISTENER_IGNORE);
             if (hs.request == -1 && e.conn.state == UDT_CONN_OPENED)

@@ -14,12 +14,11 @@ static udt_snd_packet_t packets[32];
 static void open_buffer(bool is_stream, uint32_t isn)
 {
     CHECK_EQ(udt_sndbuf_memory_bytes(MAX_PACKETS), sizeof packets);
-    udt_sndbuf_init(&b,
-                    &(udt_sndbuf_config_t){.is_stream = is_stream,
-                                           .bytes = ring,
-                                           .size = SIZE,
-                                           .max_packets = MAX_PACKETS},
-                    packets);
+    udt_sndbuf_init(
+        &b,
+        &(udt_sndbuf_config_t){
+            .is_stream = is_stream, .bytes = ring, .size = SIZE, .max_packets = MAX_PACKETS},
+        packets);
     udt_sndbuf_start(&b, isn, PAYLOAD);
 }
 
@@ -87,7 +86,8 @@ static void test_a_stream_waits_for_a_descriptor(void)
     CHECK_EQ(seq, MAX_PACKETS);
 }
 
-/* Whatever is written, sent and acknowledged when: packet by packet the bytes as they were given. */
+/* Whatever is written, sent and acknowledged when: packet by packet the bytes as they were given.
+ */
 static void test_a_long_stream(void)
 {
     uint64_t random = 5;

@@ -233,19 +233,18 @@ static void tell_controller(udt_conn_t *c, const udt_view_t *view, int64_t at_ns
     take_decision(c);
 }
 
-/* Enters those of first .. last that the peer can mean. */
-static void lose(udt_conn_t *c, uint32_t first, uint32_t last, int64_t at_ns)
+/* Enters those of first .. last that the peer can mean, at most *budget of them. */
+static void lose(udt_conn_t *c, uint32_t first, uint32_t last, uint32_t *budget, int64_t at_ns)
 {
     udt_sender_t *s = &c->snd;
     if (udt_seq_before(first, s->last_ack))
         first = s->last_ack;
-    for (uint32_t seq = first; !udt_seq_before(last, seq); seq = udt_seq_next(seq)) {
+    for (uint32_t seq = first; !udt_seq_before(last, seq) && *budget > 0; --*budget) {
         const udt_snd_packet_t *p = udt_sndbuf_get(&s->buffer, seq);
-        if (p == NULL)
-            return;
-        if (p->sends > 1 && at_ns - p->sent_ns < (int64_t)c->rtt.rtt_us * RT_NS_PER_US)
-            continue;
-        udt_count(c->stats, UDT_COUNT_send_losses, udt_losslist_insert(&s->losses, seq, seq));
+        bool known = p->sends > 1 && at_ns - p->sent_ns < (int64_t)c->rtt.rtt_us * RT_NS_PER_US;
+        if (!known)
+            udt_count(c->stats, UDT_COUNT_send_losses, udt_losslist_insert(&s->losses, seq, seq));
+        seq = udt_seq_next(seq);
     }
 }
 
@@ -258,11 +257,13 @@ int sender_nak(udt_conn_t *c, const udt_view_t *view, int64_t at_ns)
     udt_count(c->stats, UDT_COUNT_naks_received, 1);
     c->snd.heard_ns = c->now_ns;
     tell_controller(c, view, at_ns);
+    /* Nobody has to say the same twice in one packet: work is bounded by what is in flight. */
+    uint32_t budget = flight(c);
     uint32_t at = 0;
     uint32_t first;
     uint32_t last;
-    while (udt_nak_next(view, &at, &first, &last))
-        lose(c, first, last, at_ns);
+    while (budget > 0 && udt_nak_next(view, &at, &first, &last))
+        lose(c, first, last, &budget, at_ns);
     return 0;
 }
 

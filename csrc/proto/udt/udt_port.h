@@ -1,0 +1,94 @@
+/* udt_port.h: one UDP port with many UDT sockets behind it: which of them a datagram is for.
+ *
+ *     datagram -> id of the receiver
+ *                  0    a listener here?  yes: first requests, repeated and new ones
+ *                                         no:  a rendezvous with that address that is connecting
+ *                  > 0  the connection of that id, if the datagram is from its peer's address
+ *
+ *     entries    one for each connection, in two chained tables:
+ *     by id      its own id
+ *     by peer    address, the peer's id and first packet number (accepted ones: a request may be
+ *                repeated), or the address alone (a rendezvous)
+ *
+ * The second table's keys come from the network, so its hash has a secret: nobody can choose
+ * addresses that fall together.
+ *
+ * Caller's memory, one thread, no clock, no socket. */
+#ifndef UDT_PORT_H
+#define UDT_PORT_H
+
+#include "proto/udt/udt_conn.h"
+#include "proto/udt/udt_listener.h"
+
+#define UDT_PORT_MAX_CONNECTIONS (UINT32_C(1) << 20)
+
+typedef struct udt_port_entry {
+    udt_conn_t *conn; /* NULL: free */
+    udt_address_t peer;
+    uint64_t peer_hash;
+    uint32_t next_by_id; /* entries count from 1 here; 0: end of the chain */
+    uint32_t next_by_peer;
+    bool in_peers;
+} udt_port_entry_t;
+
+typedef struct udt_port {
+    udt_port_entry_t *entries;
+    uint32_t *by_id;
+    uint32_t *by_peer;
+    uint32_t capacity;
+    uint32_t mask;  /* of both tables */
+    uint32_t free;  /* chain of free entries, by next_by_id */
+    uint32_t count; /* connections */
+    uint32_t last_id;
+    udt_secret_t secret;
+    udt_listener_t *listener;
+    uint64_t strangers; /* datagrams for an id of somebody else's, or from an address of nobody's */
+    uint64_t nobody;    /* datagrams for an id that is none */
+} udt_port_t;
+
+typedef enum udt_port_verdict {
+    UDT_PORT_DROPPED = 0, /* for nobody */
+    UDT_PORT_CONN = 1,    /* *conn has taken it, or refused it; let it emit */
+    UDT_PORT_REPLY = 2,   /* send the reply to where the datagram came from */
+    UDT_PORT_REQUEST = 3, /* a new connection is asked for: udt_conn_accept and udt_port_add, or
+                             udt_listener_refuse */
+} udt_port_verdict_t;
+
+typedef struct udt_port_result {
+    udt_conn_t *conn;
+    udt_handshake_t request;
+    uint8_t reply[UDT_HANDSHAKE_BYTES];
+} udt_port_result_t;
+
+/* Memory for that many connections, 1 .. UDT_PORT_MAX_CONNECTIONS. */
+size_t udt_port_memory_bytes(uint32_t connections);
+
+/* memory: aligned to 8, the caller's. first_id: by chance; ids count down from there. */
+void udt_port_init(udt_port_t *p, void *memory, uint32_t connections, const udt_secret_t *secret,
+                   uint32_t first_id);
+
+/* NULL: nobody listens any more. The listener is the caller's. */
+void udt_port_listen(udt_port_t *p, udt_listener_t *listener);
+
+/* An id that no connection here has, 1 .. 2^31 - 1. */
+uint32_t udt_port_new_id(udt_port_t *p);
+
+/* conn: connecting, or just accepted; the caller's, and it stays there until it is removed. Returns
+ * 0, -EEXIST (its id is taken), -ENOSPC (as many as there is memory for). */
+int udt_port_add(udt_port_t *p, udt_conn_t *conn, const udt_address_t *peer);
+
+/* Returns 0, -ENOENT. */
+int udt_port_remove(udt_port_t *p, const udt_conn_t *conn);
+
+/* The connection with that id, or NULL. */
+udt_conn_t *udt_port_find(const udt_port_t *p, uint32_t id);
+
+/* Where the connection's datagrams go; NULL where it is not on this port. */
+const udt_address_t *udt_port_peer(const udt_port_t *p, const udt_conn_t *conn);
+
+/* A datagram that came from there; hands it to whom it is for. */
+udt_port_verdict_t udt_port_receive(udt_port_t *p, const void *data, size_t size,
+                                    const udt_address_t *from, int64_t arrival_mono_ns,
+                                    int64_t now_mono_ns, udt_port_result_t *result);
+
+#endif

@@ -265,7 +265,8 @@ int udt_conn_receive(udt_conn_t *c, const void *data, size_t size, int64_t arriv
         /* libudt loses the first packet after it is connected: let it be this one. */
         c->setup.heard = true;
         c->keepalive_due = c->setup.is_server || c->config.rendezvous;
-        sender_release(c);
+        if (!view.is_control || view.type != UDT_TYPE_ACK)
+            sender_release(c);
     }
     udt_exp_heard(&c->exp, c->now_ns);
     return view.is_control ? take_control(c, &view, at_ns) : receiver_data(c, &view, at_ns);

@@ -134,6 +134,7 @@ typedef struct udt_sender {
     int64_t heard_ns;   /* an ACK or NAK came last */
     int64_t scanned_ns; /* for overdue packets */
     bool stopped;       /* nothing more could leave last time, pace or not */
+    bool was_acked;     /* something, ever */
     bool nudged;        /* a keep-alive asked for an ACK since the last one */
     uint32_t ack2s[UDT_ACK2_QUEUE];
     uint32_t ack2_from;

@@ -16,6 +16,10 @@
  *             nobody, and with the last packet of all the loss of everything before it.
  *   silence   EXP: nothing at all was heard. All that is in flight.
  *
+ * Losses before the first ACK are repaired, but the controller is not told: they are those of a
+ * libudt end that throws away what comes in the moment after the handshake, and say nothing of the
+ * path. A controller in its start-up would give up on it for seconds.
+ *
  * A libudt receiver looks at its timers only when a packet comes or 100 ms have passed. A
  * keep-alive behind the last packet of a burst lets it see that its ACK is due. */
 #include "proto/udt/udt_conn_private.h"
@@ -84,12 +88,6 @@ static bool sender_must_hold(const udt_conn_t *c)
     return c->setup.is_server || c->config.rendezvous;
 }
 
-void sender_release(udt_conn_t *c)
-{
-    if (c->snd.pacer.next_ns > c->now_ns)
-        c->snd.pacer.next_ns = c->now_ns;
-}
-
 void sender_start(udt_conn_t *c)
 {
     udt_sender_t *s = &c->snd;
@@ -145,6 +143,7 @@ static void take_light_ack(udt_conn_t *c, uint32_t seq, int64_t at_ns)
         return;
     s->flow_window -= (uint32_t)more < s->flow_window ? (uint32_t)more : s->flow_window;
     s->last_ack = seq;
+    udt_losslist_advance(&s->losses, seq);
     udt_cc_in_t in = cc_in(c, at_ns);
     udt_cc_on_light_ack(&s->cc, &in, seq);
     take_decision(c);
@@ -195,6 +194,7 @@ int sender_ack(udt_conn_t *c, const udt_view_t *view, int64_t at_ns)
     }
     if (udt_sndbuf_ack(&s->buffer, ack.seq) == 0)
         return 0;
+    s->was_acked = true;
     udt_losslist_advance(&s->losses, ack.seq);
     udt_count(c->stats, UDT_COUNT_acks_received, 1);
     c->events |= UDT_EVENT_WRITABLE;
@@ -256,7 +256,8 @@ int sender_nak(udt_conn_t *c, const udt_view_t *view, int64_t at_ns)
     }
     udt_count(c->stats, UDT_COUNT_naks_received, 1);
     c->snd.heard_ns = c->now_ns;
-    tell_controller(c, view, at_ns);
+    if (c->snd.was_acked)
+        tell_controller(c, view, at_ns);
     /* Nobody has to say the same twice in one packet: work is bounded by what is in flight. */
     uint32_t budget = flight(c);
     uint32_t at = 0;
@@ -273,6 +274,24 @@ void sender_warned(udt_conn_t *c)
     c->snd.period_ps += c->snd.period_ps / 8;
 }
 
+static void lose_all(udt_conn_t *c)
+{
+    if (flight(c) == 0)
+        return;
+    udt_losslist_t *l = &c->snd.losses;
+    uint32_t lost = udt_losslist_insert(l, c->snd.last_ack, udt_seq_prev(next_seq(c)));
+    udt_count(c->stats, UDT_COUNT_send_losses, lost);
+}
+
+/* The peer takes data now. What it was sent before, it most likely did not. */
+void sender_release(udt_conn_t *c)
+{
+    if (c->snd.pacer.next_ns > c->now_ns)
+        c->snd.pacer.next_ns = c->now_ns;
+    if (sender_must_hold(c))
+        lose_all(c);
+}
+
 /* --- timers -------------------------------------------------------------------------------- */
 
 void sender_silence(udt_conn_t *c)
@@ -282,9 +301,10 @@ void sender_silence(udt_conn_t *c)
         c->keepalive_due = true;
         return;
     }
-    uint32_t lost = udt_losslist_insert(&s->losses, s->last_ack, udt_seq_prev(next_seq(c)));
-    udt_count(c->stats, UDT_COUNT_send_losses, lost);
+    lose_all(c);
     udt_count(c->stats, UDT_COUNT_timeouts, 1);
+    if (!s->was_acked)
+        return;
     udt_cc_in_t in = cc_in(c, c->now_ns);
     udt_cc_on_timeout(&s->cc, &in);
     take_decision(c);
@@ -438,25 +458,22 @@ static bool emit_lost(udt_conn_t *c, udt_outbox_t *box)
 {
     udt_sender_t *s = &c->snd;
     uint32_t seq;
-    while (udt_losslist_first(&s->losses, &seq)) {
-        udt_snd_packet_t *p = udt_sndbuf_get(&s->buffer, seq);
-        udt_losslist_remove(&s->losses, seq, seq);
-        s->scanned_ns = c->now_ns; /* overdue is what stays so after this */
-        if (p == NULL || udt_seq_before(seq, s->last_ack))
-            continue;
-        if (has_expired(c, p)) {
-            put_drop(c, box, seq, p);
-            return true;
-        }
-        put_data(c, box, seq, p);
-        udt_count(c->stats, UDT_COUNT_repeated, 1);
-        udt_cc_in_t in = cc_in(c, c->now_ns);
-        udt_cc_on_packet_sent(&s->cc, &in, seq, 1, true);
-        take_decision(c);
-        pace(c, seq, false);
+    if (!udt_losslist_first(&s->losses, &seq))
+        return false;
+    udt_snd_packet_t *p = udt_sndbuf_get(&s->buffer, seq);
+    s->scanned_ns = c->now_ns; /* overdue is what stays so after this */
+    if (has_expired(c, p)) {
+        put_drop(c, box, seq, p);
         return true;
     }
-    return false;
+    udt_losslist_remove(&s->losses, seq, seq);
+    put_data(c, box, seq, p);
+    udt_count(c->stats, UDT_COUNT_repeated, 1);
+    udt_cc_in_t in = cc_in(c, c->now_ns);
+    udt_cc_on_packet_sent(&s->cc, &in, seq, 1, true);
+    take_decision(c);
+    pace(c, seq, false);
+    return true;
 }
 
 /* Returns false where nothing new may be sent. */

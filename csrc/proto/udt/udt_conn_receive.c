@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <string.h>
 
+#define SOON_NS RT_NS_PER_MS /* "at once", for a row of small packets */
 #define REPEAT_MIN_NS (20 * RT_NS_PER_MS)
 #define MIN_ADVERTISED 2u
 
@@ -186,7 +187,7 @@ static int64_t ack_deadline_ns(const udt_conn_t *c)
     if (ready == r->confirmed)
         return RT_NEVER_NS;
     if (ready != r->last_ack)
-        return r->ack_now ? c->now_ns : r->last_ack_ns + UDT_SYN_NS;
+        return r->last_ack_ns + (r->ack_now ? SOON_NS : UDT_SYN_NS);
     /* A libudt client loses what comes first after it is connected. */
     return r->last_ack_ns + (r->was_confirmed ? udt_rtt_overdue_ns(&c->rtt) : 2 * UDT_SYN_NS);
 }

@@ -209,13 +209,16 @@ int sender_ack(udt_conn_t *c, const udt_view_t *view, int64_t at_ns)
 
 /* --- NAK ----------------------------------------------------------------------------------- */
 
+/* Nothing beyond what was sent; and a range lies on one side of the circle. */
 static bool nak_is_possible(const udt_conn_t *c, const udt_view_t *view)
 {
     uint32_t at = 0;
     uint32_t first;
     uint32_t last;
     while (udt_nak_next(view, &at, &first, &last)) {
-        if (!udt_seq_before(last, next_seq(c)))
+        int32_t from = udt_seq_diff(first, c->snd.last_ack);
+        int32_t to = udt_seq_diff(last, c->snd.last_ack);
+        if (to >= (int32_t)flight(c) || from > to)
             return false;
     }
     return true;
@@ -233,18 +236,18 @@ static void tell_controller(udt_conn_t *c, const udt_view_t *view, int64_t at_ns
     take_decision(c);
 }
 
-/* Enters those of first .. last that the peer can mean, at most *budget of them. */
+/* Enters those of first .. last that are not acknowledged, at most *budget of them. */
 static void lose(udt_conn_t *c, uint32_t first, uint32_t last, uint32_t *budget, int64_t at_ns)
 {
     udt_sender_t *s = &c->snd;
-    if (udt_seq_before(first, s->last_ack))
-        first = s->last_ack;
-    for (uint32_t seq = first; !udt_seq_before(last, seq) && *budget > 0; --*budget) {
+    int32_t from = udt_seq_diff(first, s->last_ack);
+    int32_t to = udt_seq_diff(last, s->last_ack);
+    for (int32_t off = from > 0 ? from : 0; off <= to && *budget > 0; off++, --*budget) {
+        uint32_t seq = udt_seq_add(s->last_ack, off);
         const udt_snd_packet_t *p = udt_sndbuf_get(&s->buffer, seq);
         bool known = p->sends > 1 && at_ns - p->sent_ns < (int64_t)c->rtt.rtt_us * RT_NS_PER_US;
         if (!known)
             udt_count(c->stats, UDT_COUNT_send_losses, udt_losslist_insert(&s->losses, seq, seq));
-        seq = udt_seq_next(seq);
     }
 }
 

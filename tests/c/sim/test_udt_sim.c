@@ -355,9 +355,9 @@ static void test_forged_control_packets_do_no_harm(void)
     }
     CHECK(run_until(&w, all_has_arrived, w.now_ns + 300 * SEC));
     CHECK(!w.ends[0].spoilt && !w.ends[1].spoilt);
-    CHECK(counted(&w.ends[0], UDT_COUNT_refused_ack) > 10);
-    CHECK(counted(&w.ends[0], UDT_COUNT_refused_nak) > 10);
-    CHECK(counted(&w.ends[0], UDT_COUNT_refused_drop) > 10);
+    CHECK(counted(&w.ends[0], UDT_COUNT_refused_ack) > 0);
+    CHECK(counted(&w.ends[0], UDT_COUNT_refused_nak) > 0);
+    CHECK(counted(&w.ends[0], UDT_COUNT_refused_drop) > 0);
     close_ends(&w);
 }
 

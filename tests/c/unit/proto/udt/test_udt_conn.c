@@ -639,6 +639,19 @@ static void test_lost_packets_go_first_and_as_they_were(void)
     close_conn();
 }
 
+/* Each end of the range alone would pass: one a little behind, one from the other side. */
+static void test_a_nak_round_half_the_circle_is_refused(void)
+{
+    get_accepted(plain());
+    give(20 * PAYLOAD);
+    emit();
+    CHECK_EQ(peer_nak(udt_seq_skip(ISN, 0x38000000), udt_seq_skip(ISN, 0x70000000)), -EPROTO);
+    CHECK_EQ(peer_nak(udt_seq_skip(ISN, 0x70000000), ISN + 3), 0);
+    CHECK_EQ(c.snd.losses.count, 4);
+    CHECK_EQ(counted(UDT_COUNT_refused_nak), 1);
+    close_conn();
+}
+
 static void test_a_keepalive_asks_for_an_ack_behind_the_last_packet(void)
 {
     udt_view_t view;
@@ -815,6 +828,7 @@ int main(void)
     RUN(test_a_burst_is_a_run_of_equal_packets_over_the_ring);
     RUN(test_the_windows_hold);
     RUN(test_lost_packets_go_first_and_as_they_were);
+    RUN(test_a_nak_round_half_the_circle_is_refused);
     RUN(test_a_keepalive_asks_for_an_ack_behind_the_last_packet);
     RUN(test_silence_repeats_all_that_is_in_flight);
     RUN(test_a_warning_slows_down_until_the_next_decision);

@@ -301,17 +301,32 @@ int udt_rcvbuf_message(udt_rcvbuf_t *b, udt_message_t *message)
 uint32_t udt_rcvbuf_message_piece(const udt_rcvbuf_t *b, const udt_message_t *message, uint32_t i,
                                   const uint8_t **at)
 {
-    uint32_t index = slot_index(b, message->off + i);
+    uint32_t to_end = b->capacity - message->slot;
+    uint32_t index = i < to_end ? message->slot + i : i - to_end;
     *at = bytes_at(b, index);
     return b->slots[index].bytes;
 }
 
+/* Packets ahead of the head: that may have moved since the message was found. */
+static uint32_t distance(const udt_rcvbuf_t *b, uint32_t slot)
+{
+    return slot >= b->head ? slot - b->head : slot + b->capacity - b->head;
+}
+
+/* No message has number 0. */
+void udt_rcvbuf_message_keep(udt_rcvbuf_t *b, const udt_message_t *message)
+{
+    uint32_t from = distance(b, message->slot);
+    for (uint32_t i = 0; i < message->packets; i++)
+        slot_at(b, from + i)->word1 &= ~UDT_MESSAGE_MASK;
+}
+
 void udt_rcvbuf_message_done(udt_rcvbuf_t *b, const udt_message_t *message)
 {
-    uint32_t end = message->off + message->packets;
-    if (end > b->ready)
-        b->early--;
-    for (uint32_t off = message->off; off < end; off++)
+    uint32_t from = distance(b, message->slot);
+    uint32_t end = from + message->packets;
+    b->early -= b->early > 0 && end > b->ready;
+    for (uint32_t off = from; off < end; off++)
         slot_at(b, off)->state = SPENT;
     uint32_t spent = 0;
     while (spent < b->ready && slot_at(b, spent)->state == SPENT)

@@ -119,7 +119,11 @@ int udt_rcvbuf_message(udt_rcvbuf_t *b, udt_message_t *message);
 uint32_t udt_rcvbuf_message_piece(const udt_rcvbuf_t *b, const udt_message_t *message, uint32_t i,
                                   const uint8_t **at);
 
-/* It was read, right after udt_rcvbuf_message. */
+/* It is read over some time: the protocol's functions may be called before
+ * udt_rcvbuf_message_done. The sender cannot give it up any more. */
+void udt_rcvbuf_message_keep(udt_rcvbuf_t *b, const udt_message_t *message);
+
+/* It was read, right after udt_rcvbuf_message or udt_rcvbuf_message_keep. */
 void udt_rcvbuf_message_done(udt_rcvbuf_t *b, const udt_message_t *message);
 
 /* Message mode: copies the next message as far as it fits, and drops the rest of it. Returns its

@@ -127,12 +127,19 @@ int udt_sndbuf_commit_message(udt_sndbuf_t *b, uint32_t bytes, int32_t ttl_ms, b
     return 0;
 }
 
+void udt_sndbuf_copy_at(udt_sndbuf_t *b, uint32_t skip, const void *data, uint32_t bytes)
+{
+    uint32_t at = b->write_at;
+    advance(b, &at, skip);
+    uint32_t to_end = smaller(bytes, b->size - at);
+    memcpy(b->bytes + at, data, to_end);
+    memcpy(b->bytes, (const uint8_t *)data + to_end, bytes - to_end);
+}
+
 uint32_t udt_sndbuf_copy(udt_sndbuf_t *b, const void *data, uint32_t bytes)
 {
     bytes = smaller(bytes, b->size - b->used);
-    uint32_t to_end = smaller(bytes, b->size - b->write_at);
-    memcpy(b->bytes + b->write_at, data, to_end);
-    memcpy(b->bytes, (const uint8_t *)data + to_end, bytes - to_end);
+    udt_sndbuf_copy_at(b, 0, data, bytes);
     return bytes;
 }
 

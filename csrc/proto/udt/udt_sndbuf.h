@@ -103,6 +103,10 @@ int udt_sndbuf_commit_message(udt_sndbuf_t *b, uint32_t bytes, int32_t ttl_ms, b
 /* Copies into the ring what fits, or the whole of it where message mode follows; then commit. */
 uint32_t udt_sndbuf_copy(udt_sndbuf_t *b, const void *data, uint32_t bytes);
 
+/* The same for bytes that go skip bytes behind the place of the next ones; together not more than
+ * are free. For what comes in portions and is given as one. */
+void udt_sndbuf_copy_at(udt_sndbuf_t *b, uint32_t skip, const void *data, uint32_t bytes);
+
 /* --- the protocol's side ------------------------------------------------------------------- */
 
 /* Packets that were never sent: in stream mode as many as the waiting bytes fill, the last one in

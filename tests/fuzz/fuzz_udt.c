@@ -48,11 +48,22 @@ static uint32_t take32(input_t *in)
     return v;
 }
 
-/* Small, and on both sides of 0, most of the time. */
+/* Small, and on both sides of 0, most of the time; sometimes from another side of the circle. */
 static int32_t take_near(input_t *in)
 {
     uint8_t how = take(in);
-    return how == 0xff ? (int32_t)take32(in) : (int8_t)how;
+    switch (how) {
+    case 0xff:
+        return (int32_t)take32(in);
+    case 0x80:
+        return 0x38000000;
+    case 0x81:
+        return 0x40000000;
+    case 0x82:
+        return 0x70000000;
+    default:
+        return (int8_t)how;
+    }
 }
 
 static uint32_t near(input_t *in, uint32_t seq)
@@ -117,7 +128,8 @@ static void receive_nak(input_t *in)
     udt_put_control_header(data, UDT_TYPE_NAK, 0, OWN_ID);
     for (unsigned n = 1 + take(in) % 8u; n > 0; n--) {
         uint32_t first = near(in, c.snd.last_ack);
-        size += udt_put_nak_range(data + size, first, udt_seq_skip(first, take(in) % 40u));
+        uint32_t last = udt_seq_skip(first, take(in) % 40u);
+        size += udt_put_nak_range(data + size, first, take(in) % 16u == 0 ? near(in, last) : last);
     }
     receive(data, size);
 }
@@ -126,7 +138,7 @@ static void receive_drop(input_t *in)
 {
     uint8_t data[UDT_DROP_BYTES];
     udt_drop_t drop = {.message = take(in) % 8u, .first = near(in, c.rcv.next)};
-    drop.last = udt_seq_skip(drop.first, take(in));
+    drop.last = take(in) % 16u == 0 ? near(in, drop.first) : udt_seq_skip(drop.first, take(in));
     receive(data, udt_put_drop(data, &drop, OWN_ID));
 }
 

@@ -149,7 +149,8 @@ int udt_conn_init(udt_conn_t *c, const udt_conn_config_t *config, const udt_conn
                     &(udt_rcvbuf_config_t){.is_stream = config->mode == UDT_MODE_STREAM,
                                            .bytes = memory->receive,
                                            .slot_bytes = UDT_PAYLOAD_BYTES(config->mss_bytes),
-                                           .capacity = c->config.receive_packets},
+                                           .capacity = c->config.receive_packets,
+                                           .memory_is_zero = memory->own_is_zero},
                     at);
     at += l.slots;
     udt_losslist_init(&c->rcv.losses, at, udt_losslist_capacity(c->config.receive_packets), 0);
@@ -199,6 +200,11 @@ void udt_conn_close(udt_conn_t *c, int64_t now_mono_ns)
                c->state == UDT_CONN_BROKEN) {
         become_closed(c);
     }
+}
+
+void udt_conn_set_linger(udt_conn_t *c, int64_t linger_ns)
+{
+    c->config.linger_ns = linger_ns;
 }
 
 /* --- receiving ----------------------------------------------------------------------------- */
@@ -280,6 +286,14 @@ void conn_put_control(udt_conn_t *c, udt_outbox_t *box, udt_type_t type, uint32_
     out->head_bytes = (uint32_t)udt_put_control(out->head, type, info, c->peer_id);
 }
 
+/* With nothing to send, a sign of life now and then; with something, silence is the timer's. */
+static int64_t life_deadline_ns(const udt_conn_t *c)
+{
+    if (udt_sndbuf_is_empty(&c->snd.buffer))
+        return c->emitted_ns + UDT_KEEPALIVE_NS;
+    return udt_exp_deadline_ns(&c->exp, &c->rtt);
+}
+
 static void check_timers(udt_conn_t *c)
 {
     switch (udt_exp_check(&c->exp, &c->rtt, c->now_ns)) {
@@ -292,6 +306,8 @@ static void check_timers(udt_conn_t *c)
     case UDT_EXP_WAIT:
         break;
     }
+    if (udt_sndbuf_is_empty(&c->snd.buffer) && c->now_ns >= life_deadline_ns(c))
+        c->keepalive_due = true;
     receiver_check(c);
     sender_check(c);
     if (c->state == UDT_CONN_LINGERING && (sender_is_done(c) || c->now_ns >= c->leave_ns)) {
@@ -350,6 +366,8 @@ size_t udt_conn_emit(udt_conn_t *c, udt_out_t *out, size_t max, int64_t now_mono
         emit_talk(c, &box);
     else if (c->state == UDT_CONN_LEAVING)
         emit_shutdown(c, &box);
+    if (box.count > 0)
+        c->emitted_ns = c->now_ns;
     return box.count;
 }
 
@@ -363,7 +381,7 @@ int64_t udt_conn_deadline_ns(const udt_conn_t *c)
         return RT_NEVER_NS;
     if (c->keepalive_due || c->error_due || c->setup.reply_due)
         return c->now_ns;
-    int64_t at_ns = udt_exp_deadline_ns(&c->exp, &c->rtt);
+    int64_t at_ns = life_deadline_ns(c);
     at_ns = sooner_ns(at_ns, receiver_deadline_ns(c));
     at_ns = sooner_ns(at_ns, sender_deadline_ns(c));
     if (c->state == UDT_CONN_LINGERING)

@@ -182,6 +182,7 @@ typedef struct udt_conn {
     uint32_t peer_window; /* what the peer asked for */
     udt_rtt_t rtt;
     udt_exp_t exp;
+    int64_t emitted_ns; /* anything, last */
     bool keepalive_due;
     bool error_due;
     int64_t leave_ns;   /* end of lingering, or next shutdown */
@@ -206,6 +207,7 @@ typedef struct udt_conn_memory {
     void *own; /* udt_conn_memory_bytes, aligned to 8 */
     uint8_t *send;
     uint8_t *receive;
+    bool own_is_zero; /* fresh from the kernel: not to be touched before it is needed */
 } udt_conn_memory_t;
 
 /* stats: zeroed, the caller's. All memory is in use until the caller stops using the connection.
@@ -242,6 +244,11 @@ uint32_t udt_conn_take_events(udt_conn_t *c);
 /* No more will be given to send. What was given goes out within linger_ns; then the peer is told.
  */
 void udt_conn_close(udt_conn_t *c, int64_t now_mono_ns);
+
+/* How long a close to come waits, and how fast packets may leave, from now on; as in the
+ * configuration. */
+void udt_conn_set_linger(udt_conn_t *c, int64_t linger_ns);
+void udt_conn_set_bandwidth(udt_conn_t *c, uint64_t max_bandwidth);
 
 /* --- the application's bytes --- */
 

@@ -27,7 +27,7 @@ void receiver_start(udt_conn_t *c, uint32_t peer_isn)
 {
     udt_receiver_t *r = &c->rcv;
     udt_rcvbuf_start(&r->buffer, peer_isn);
-    udt_losslist_init(&r->losses, r->losses.bits, r->losses.capacity, peer_isn);
+    udt_losslist_start(&r->losses, peer_isn);
     udt_arrivals_init(&r->arrivals, c->now_ns);
     r->next = peer_isn;
     r->last_ack = peer_isn;

@@ -88,6 +88,12 @@ static bool sender_must_hold(const udt_conn_t *c)
     return c->setup.is_server || c->config.rendezvous;
 }
 
+void udt_conn_set_bandwidth(udt_conn_t *c, uint64_t max_bandwidth)
+{
+    c->config.max_bandwidth = max_bandwidth;
+    take_decision(c);
+}
+
 void sender_start(udt_conn_t *c)
 {
     udt_sender_t *s = &c->snd;
@@ -101,7 +107,7 @@ void sender_start(udt_conn_t *c)
     s->pacer = (udt_pacer_t){.next_ns = c->now_ns + (sender_must_hold(c) ? HOLD_NS : 0)};
     s->stopped = true;
     udt_sndbuf_start(&s->buffer, c->isn, UDT_PAYLOAD_BYTES(c->mss_bytes));
-    udt_losslist_init(&s->losses, s->losses.bits, s->losses.capacity, c->isn);
+    udt_losslist_start(&s->losses, c->isn);
     udt_cc_in_t in = cc_in(c, c->now_ns);
     udt_cc_init(&s->cc, &c->config.cc, &in); /* was good at init, so it is now */
     take_decision(c);
@@ -300,6 +306,8 @@ void sender_release(udt_conn_t *c)
 void sender_silence(udt_conn_t *c)
 {
     udt_sender_t *s = &c->snd;
+    if (udt_sndbuf_is_empty(&s->buffer))
+        return;
     if (flight(c) == 0 || s->losses.count > 0) {
         c->keepalive_due = true;
         return;

@@ -45,6 +45,7 @@ static void become_connected(udt_conn_t *c, const udt_handshake_t *peer)
     if (peer->mss < c->mss_bytes)
         c->mss_bytes = peer->mss;
     c->state = UDT_CONN_CONNECTED;
+    c->emitted_ns = c->now_ns;
     c->events |= UDT_EVENT_CONNECTED | UDT_EVENT_WRITABLE;
     udt_exp_heard(&c->exp, c->now_ns);
     sender_start(c);

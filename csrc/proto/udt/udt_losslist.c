@@ -23,6 +23,12 @@ void udt_losslist_init(udt_losslist_t *l, void *memory, uint32_t capacity, uint3
     *l = (udt_losslist_t){.bits = memory, .capacity = capacity, .base = base, .hint = base};
 }
 
+void udt_losslist_start(udt_losslist_t *l, uint32_t base)
+{
+    l->base = base;
+    l->hint = base;
+}
+
 /* The word that seq lies in, and a mask of the bits from seq on, at most count of them and not
  * beyond the word. *taken: how many these are. */
 static uint64_t *word_at(const udt_losslist_t *l, uint32_t seq, uint32_t count, uint64_t *mask,

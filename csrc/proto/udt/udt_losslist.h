@@ -37,6 +37,9 @@ size_t udt_losslist_memory_bytes(uint32_t capacity);
  * lost, the window starts at base. */
 void udt_losslist_init(udt_losslist_t *l, void *memory, uint32_t capacity, uint32_t base);
 
+/* Nothing was entered yet, and the window starts here instead. */
+void udt_losslist_start(udt_losslist_t *l, uint32_t base);
+
 /* first .. last, as far as they lie in the window, are lost; last must not be before first. Returns
  * how many of them were not before. */
 uint32_t udt_losslist_insert(udt_losslist_t *l, uint32_t first, uint32_t last);

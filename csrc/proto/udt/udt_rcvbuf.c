@@ -21,7 +21,8 @@ size_t udt_rcvbuf_data_bytes(uint32_t capacity, uint32_t slot_bytes)
 
 void udt_rcvbuf_init(udt_rcvbuf_t *b, const udt_rcvbuf_config_t *config, void *memory)
 {
-    memset(memory, 0, udt_rcvbuf_memory_bytes(config->capacity));
+    if (!config->memory_is_zero)
+        memset(memory, 0, udt_rcvbuf_memory_bytes(config->capacity));
     *b = (udt_rcvbuf_t){
         .bytes = config->bytes,
         .slots = memory,

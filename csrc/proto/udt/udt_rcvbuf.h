@@ -53,6 +53,7 @@ typedef struct udt_rcvbuf_config {
     uint8_t *bytes;      /* udt_rcvbuf_data_bytes of them */
     uint32_t slot_bytes; /* longest payload */
     uint32_t capacity;   /* UDT_RCVBUF_MIN_PACKETS .. UDT_RCVBUF_MAX_PACKETS */
+    bool memory_is_zero; /* fresh from the kernel: not to be touched before it is needed */
 } udt_rcvbuf_config_t;
 
 size_t udt_rcvbuf_memory_bytes(uint32_t capacity);

@@ -12,6 +12,9 @@
 #define UDT_CONNECT_NS (3 * RT_NS_PER_S)     /* default patience of a client */
 #define UDT_RENDEZVOUS_NS (30 * RT_NS_PER_S) /* and of a side of a rendezvous */
 #define UDT_LEAVE_NS (10 * RT_NS_PER_MS)     /* between two shutdowns */
+#define UDT_KEEPALIVE_NS                                                \
+    RT_NS_PER_S /* between two signs of life; libudt's 300 ms would do, \
+                   and cost three times as much */
 #define UDT_LIGHT_ACK_PACKETS 64u
 
 /* --- silence ------------------------------------------------------------------------------- */

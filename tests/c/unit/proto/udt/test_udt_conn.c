@@ -711,6 +711,37 @@ static void test_bandwidth_has_a_limit(void)
     close_conn();
 }
 
+static void test_options_change_on_the_way(void)
+{
+    get_accepted(plain());
+    int64_t period_ps = c.snd.period_ps;
+    udt_conn_set_bandwidth(&c, 1500000);
+    CHECK_EQ(c.snd.period_ps, INT64_C(1000000000));
+    udt_conn_set_bandwidth(&c, 0);
+    CHECK_EQ(c.snd.period_ps, period_ps);
+    give(PAYLOAD);
+    udt_conn_set_linger(&c, 0);
+    udt_conn_close(&c, now_ns);
+    emit();
+    CHECK_EQ(c.state, UDT_CONN_LEAVING);
+    close_conn();
+}
+
+static void test_an_idle_connection_gives_a_sign_of_life_each_second(void)
+{
+    udt_view_t view;
+    get_accepted(plain());
+    for (int i = 0; i < 5; i++) {
+        CHECK_EQ(udt_conn_deadline_ns(&c), now_ns + SEC);
+        now_ns += SEC;
+        emit();
+        CHECK_EQ(emitted(UDT_TYPE_KEEPALIVE, &view), 1);
+        CHECK_EQ(outs, 1);
+        peer_control(UDT_TYPE_KEEPALIVE, 0);
+    }
+    close_conn();
+}
+
 static void test_a_message_out_of_time_is_given_up(void)
 {
     udt_conn_config_t config = plain();
@@ -833,6 +864,8 @@ int main(void)
     RUN(test_silence_repeats_all_that_is_in_flight);
     RUN(test_a_warning_slows_down_until_the_next_decision);
     RUN(test_bandwidth_has_a_limit);
+    RUN(test_options_change_on_the_way);
+    RUN(test_an_idle_connection_gives_a_sign_of_life_each_second);
     RUN(test_a_message_out_of_time_is_given_up);
     RUN(test_closing_waits_for_what_was_given);
     RUN(test_closing_does_not_wait_longer_than_it_may);

@@ -302,6 +302,44 @@ static void test_giving_up_leaves_other_messages_alone(void)
     CHECK_EQ(udt_rcvbuf_read_message(&b, out, sizeof out), 0);
 }
 
+/* While it is read, more comes, becomes ready, and the sender gives it up: too late. */
+static void test_a_message_read_over_some_time(void)
+{
+    const uint8_t *at;
+    udt_message_t message;
+    char out[16];
+    for (uint32_t start = 0; start < 2 * CAPACITY; start++) {
+        open_buffer(false, UDT_SEQ_MASK - 3);
+        for (uint32_t i = 0; i < start; i++) {
+            put(i, UDT_WORD1_SOLO | 9, "x", 1);
+            make_ready(i + 1);
+            CHECK_EQ(udt_rcvbuf_read_message(&b, out, sizeof out), 1);
+        }
+        put(start + 1, UDT_WORD1_FIRST | 5, "0123456789abcdef", 16);
+        put(start + 2, UDT_WORD1_LAST | 5, "end", 3);
+        CHECK_EQ(udt_rcvbuf_message(&b, &message), 1);
+        udt_rcvbuf_message_keep(&b, &message);
+        CHECK_EQ(message.bytes, 19);
+        put(start, UDT_WORD1_SOLO | 4, "before", 6);
+        put(start + 3, UDT_WORD1_SOLO | 6, "behind", 6);
+        make_ready(start + 4);
+        udt_rcvbuf_give_up(&b, &(udt_drop_t){.message = 5,
+                                             .first = udt_seq_skip(isn, start + 1),
+                                             .last = udt_seq_skip(isn, start + 2)});
+        CHECK_EQ(udt_rcvbuf_message_piece(&b, &message, 0, &at), 16);
+        CHECK_MEM_EQ(at, "0123456789abcdef", 16);
+        CHECK_EQ(udt_rcvbuf_message_piece(&b, &message, 1, &at), 3);
+        CHECK_MEM_EQ(at, "end", 3);
+        udt_rcvbuf_message_done(&b, &message);
+        CHECK_EQ(udt_rcvbuf_read_message(&b, out, sizeof out), 6);
+        CHECK_MEM_EQ(out, "before", 6);
+        CHECK_EQ(udt_rcvbuf_read_message(&b, out, sizeof out), 6);
+        CHECK_MEM_EQ(out, "behind", 6);
+        CHECK_EQ(b.ready, 0);
+        CHECK_EQ(b.early, 0);
+    }
+}
+
 static void test_hostile_flags_make_no_message(void)
 {
     char out[64];
@@ -328,6 +366,7 @@ int main(void)
     RUN(test_a_message_longer_than_the_reader_wants_is_cut);
     RUN(test_a_message_that_fills_the_buffer_is_given_out_in_part);
     RUN(test_giving_up_leaves_other_messages_alone);
+    RUN(test_a_message_read_over_some_time);
     RUN(test_hostile_flags_make_no_message);
     return rt_test_result();
 }

@@ -152,6 +152,32 @@ static void test_a_message_is_cut_when_it_is_given(void)
     }
 }
 
+/* Over the end of the ring, too. */
+static void test_a_message_given_in_portions(void)
+{
+    uint8_t message[300];
+    uint8_t got[300];
+    uint32_t seq;
+    for (uint32_t i = 0; i < sizeof message; i++)
+        message[i] = (uint8_t)(i * 3);
+    open_buffer(false, 0);
+    for (int round = 0; round < 20; round++) {
+        uint32_t n = 0;
+        for (uint32_t at = 0; at < sizeof message; at += 70)
+            udt_sndbuf_copy_at(&b, at, message + at, at + 70 < 300 ? 70 : 300 - at);
+        CHECK_EQ(udt_sndbuf_new_packets(&b), 0);
+        CHECK_EQ(udt_sndbuf_commit_message(&b, sizeof message, -1, true, 0), 0);
+        const udt_snd_packet_t *p;
+        while ((p = udt_sndbuf_next(&b, &seq)) != NULL) {
+            memcpy(got + n, udt_sndbuf_payload(&b, p), p->bytes);
+            n += p->bytes;
+        }
+        CHECK_EQ(n, sizeof message);
+        CHECK_MEM_EQ(got, message, sizeof message);
+        udt_sndbuf_ack(&b, udt_seq_next(seq));
+    }
+}
+
 static void test_messages_that_cannot_be_given(void)
 {
     open_buffer(false, 0);
@@ -192,6 +218,7 @@ int main(void)
     RUN(test_a_stream_waits_for_a_descriptor);
     RUN(test_a_long_stream);
     RUN(test_a_message_is_cut_when_it_is_given);
+    RUN(test_a_message_given_in_portions);
     RUN(test_messages_that_cannot_be_given);
     RUN(test_passing_over_takes_the_rest_of_the_message_with_it);
     return rt_test_result();

@@ -45,12 +45,10 @@
 /* The protocol's own numbers for what can go wrong. */
 typedef enum udt_error {
     UDT_OK = 0,
-    UDT_ECONNSETUP = 1000,
     UDT_ENOSERVER = 1001, /* no answer in time */
     UDT_ECONNREJ = 1002,  /* the peer refused */
     UDT_ESECFAIL = 1004,  /* the answer does not belong to the request */
     UDT_ECONNLOST = 2001, /* closed by the peer, or silent for too long */
-    UDT_EPEERERR = 7000,
 } udt_error_t;
 
 typedef enum udt_conn_state {

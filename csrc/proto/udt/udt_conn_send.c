@@ -277,10 +277,12 @@ int sender_nak(udt_conn_t *c, const udt_view_t *view, int64_t at_ns)
     return 0;
 }
 
-/* The peer sees queues grow; holds until the controller decides anew. */
+/* The peer sees queues grow; holds until the controller decides anew. However many come until then,
+ * a packet a second may leave. */
 void sender_warned(udt_conn_t *c)
 {
-    c->snd.period_ps += c->snd.period_ps / 8;
+    if (c->snd.period_ps < UDT_CC_PS_PER_S)
+        c->snd.period_ps += c->snd.period_ps / 8;
 }
 
 static void lose_all(udt_conn_t *c)

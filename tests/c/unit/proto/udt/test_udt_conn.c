@@ -689,6 +689,9 @@ static void test_a_warning_slows_down_until_the_next_decision(void)
     int64_t period_ps = c.snd.period_ps;
     CHECK_EQ(peer_control(UDT_TYPE_CONGESTION, 0), 0);
     CHECK_EQ(c.snd.period_ps, period_ps + period_ps / 8);
+    for (int i = 0; i < 10000; i++)
+        peer_control(UDT_TYPE_CONGESTION, 0);
+    CHECK(c.snd.period_ps < 2 * UDT_CC_PS_PER_S);
     give(PAYLOAD);
     emit();
     CHECK_EQ(c.snd.period_ps, period_ps);

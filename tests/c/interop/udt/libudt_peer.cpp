@@ -1,6 +1,6 @@
 // The other side of test_udt_libudt: a program over the real libudt (Debian: libudt-dev).
 //
-//     libudt_peer serve|connect|meet stream|message OWN_PORT PEER_PORT SEND RECEIVE MSS TTL_MS
+//     libudt_peer serve|connect|meet stream|message OWN_PORT PEER_PORT SEND RECEIVE MSS TTL_MS 4|6
 //
 // Loopback only. Sends SEND bytes (or messages) that depend on their position, receives RECEIVE of
 // them and checks each. Exit status 0: all were right; 1: not; 2: no connection.
@@ -23,14 +23,36 @@ static uint64_t to_send;
 static uint64_t to_receive;
 static int ttl_ms;
 
-static sockaddr_in loopback(int port)
-{
-    sockaddr_in at{};
-    at.sin_family = AF_INET;
-    at.sin_port = htons(static_cast<uint16_t>(port));
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return at;
-}
+static bool is_ipv6;
+
+struct address {
+    sockaddr_storage at{};
+    int length;
+
+    explicit address(int port)
+    {
+        if (is_ipv6) {
+            sockaddr_in6 six{};
+            six.sin6_family = AF_INET6;
+            six.sin6_port = htons(static_cast<uint16_t>(port));
+            six.sin6_addr = in6addr_loopback;
+            memcpy(&at, &six, sizeof six);
+            length = sizeof six;
+        } else {
+            sockaddr_in four{};
+            four.sin_family = AF_INET;
+            four.sin_port = htons(static_cast<uint16_t>(port));
+            four.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+            memcpy(&at, &four, sizeof four);
+            length = sizeof four;
+        }
+    }
+
+    sockaddr *get()
+    {
+        return reinterpret_cast<sockaddr *>(&at);
+    }
+};
 
 static void complain(const char *what)
 {
@@ -107,11 +129,11 @@ static bool receive_messages(UDTSOCKET s)
 
 static UDTSOCKET open_socket(bool meet, int own_port, int mss)
 {
-    UDTSOCKET s = UDT::socket(AF_INET, is_stream ? SOCK_STREAM : SOCK_DGRAM, 0);
-    sockaddr_in own = loopback(own_port);
+    UDTSOCKET s = UDT::socket(is_ipv6 ? AF_INET6 : AF_INET, is_stream ? SOCK_STREAM : SOCK_DGRAM, 0);
+    address own(own_port);
     UDT::setsockopt(s, 0, UDT_MSS, &mss, sizeof mss);
     UDT::setsockopt(s, 0, UDT_RENDEZVOUS, &meet, sizeof meet);
-    if (UDT::bind(s, reinterpret_cast<sockaddr *>(&own), sizeof own) == UDT::ERROR) {
+    if (UDT::bind(s, own.get(), own.length) == UDT::ERROR) {
         complain("bind");
         exit(2);
     }
@@ -121,18 +143,17 @@ static UDTSOCKET open_socket(bool meet, int own_port, int mss)
 static UDTSOCKET get_connected(UDTSOCKET s, bool serve, int peer_port)
 {
     if (serve) {
-        sockaddr_in from{};
-        int length = sizeof from;
+        address from(0);
         UDT::listen(s, 5);
-        UDTSOCKET accepted = UDT::accept(s, reinterpret_cast<sockaddr *>(&from), &length);
+        UDTSOCKET accepted = UDT::accept(s, from.get(), &from.length);
         if (accepted == UDT::INVALID_SOCK) {
             complain("accept");
             exit(2);
         }
         return accepted;
     }
-    sockaddr_in peer = loopback(peer_port);
-    if (UDT::connect(s, reinterpret_cast<sockaddr *>(&peer), sizeof peer) == UDT::ERROR) {
+    address peer(peer_port);
+    if (UDT::connect(s, peer.get(), peer.length) == UDT::ERROR) {
         complain("connect");
         exit(2);
     }
@@ -141,7 +162,7 @@ static UDTSOCKET get_connected(UDTSOCKET s, bool serve, int peer_port)
 
 int main(int argc, char **argv)
 {
-    if (argc != 9)
+    if (argc != 10)
         return 2;
     alarm(100);
     bool serve = strcmp(argv[1], "serve") == 0;
@@ -150,6 +171,7 @@ int main(int argc, char **argv)
     to_send = strtoull(argv[5], nullptr, 10);
     to_receive = strtoull(argv[6], nullptr, 10);
     ttl_ms = atoi(argv[8]);
+    is_ipv6 = strcmp(argv[9], "6") == 0;
     UDT::startup();
     UDTSOCKET s = open_socket(meet, atoi(argv[3]), atoi(argv[7]));
     UDTSOCKET talk = get_connected(s, serve, atoi(argv[4]));

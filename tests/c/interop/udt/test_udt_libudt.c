@@ -34,6 +34,7 @@ typedef struct scenario {
     int mss;
     impair_config_t link;
     udt_cc_kind_t cc; /* ours */
+    bool is_ipv6;
     bool may_give_up; /* the peer's messages live 0 ms: what is lost once may not come at all */
 } scenario_t;
 
@@ -46,7 +47,8 @@ typedef struct side {
     uint8_t *send;
     uint8_t *receive;
     int fd;
-    struct sockaddr_in peer;
+    struct sockaddr_storage peer;
+    socklen_t peer_bytes;
     impair_t out;
     impair_t in;
     void *out_memory;
@@ -59,23 +61,35 @@ typedef struct side {
 
 static side_t side;
 
-static struct sockaddr_in loopback(uint16_t port)
+static socklen_t loopback(bool is_ipv6, uint16_t port, struct sockaddr_storage *at)
 {
-    return (struct sockaddr_in){
+    struct sockaddr_in four = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in6 six = {
+        .sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    socklen_t bytes = is_ipv6 ? sizeof six : sizeof four;
+    memset(at, 0, sizeof *at);
+    memcpy(at, is_ipv6 ? (void *)&six : (void *)&four, bytes);
+    return bytes;
+}
+
+/* Both kinds have it in the same place. */
+static uint16_t port_of(const struct sockaddr_storage *at)
+{
+    return ntohs(((const struct sockaddr_in *)(const void *)at)->sin_port);
 }
 
 /* Bound to a port of the kernel's choice. */
-static int open_udp(uint16_t *port)
+static int open_udp(bool is_ipv6, uint16_t *port)
 {
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    struct sockaddr_in own = loopback(0);
-    socklen_t length = sizeof own;
+    int fd = socket(is_ipv6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    struct sockaddr_storage own;
+    socklen_t length = loopback(is_ipv6, 0, &own);
     int space = 4 << 20;
-    CHECK_EQ(bind(fd, (struct sockaddr *)&own, sizeof own), 0);
+    CHECK_EQ(bind(fd, (struct sockaddr *)&own, length), 0);
     CHECK_EQ(getsockname(fd, (struct sockaddr *)&own, &length), 0);
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &space, sizeof space);
-    *port = ntohs(own.sin_port);
+    *port = port_of(&own);
     return fd;
 }
 
@@ -106,10 +120,12 @@ static void open_side(const scenario_t *sc, uint16_t peer_port, int fd)
         .peer_address = {127, 0, 0, 1},
         .cc = {.kind = sc->cc, .rate_bps = 100000000},
     };
+    if (sc->is_ipv6)
+        memcpy(config.peer_address, &in6addr_loopback, sizeof config.peer_address);
     memset(&side, 0, sizeof side);
     side.sc = sc;
     side.fd = fd;
-    side.peer = loopback(peer_port);
+    side.peer_bytes = loopback(sc->is_ipv6, peer_port, &side.peer);
     side.own = calloc(1, udt_conn_memory_bytes(&config));
     side.send = malloc(config.send_bytes);
     side.receive = malloc(udt_conn_receive_bytes(&config));
@@ -142,7 +158,7 @@ static void offer(impair_t *link, const void *data, size_t size, int64_t now_ns)
 
 static void listen_to(const uint8_t *data, size_t size, int64_t now_ns)
 {
-    udt_address_t from = {.ip = {127, 0, 0, 1}, .port = ntohs(side.peer.sin_port)};
+    udt_address_t from = {.ip = {127, 0, 0, 1}, .port = port_of(&side.peer)};
     uint8_t reply[UDT_HANDSHAKE_BYTES];
     udt_handshake_t request;
     switch (udt_listener_receive(&side.listener, data, size, &from, now_ns, reply, &request)) {
@@ -183,8 +199,7 @@ static void send_due(int64_t now_ns)
 {
     impair_out_t due;
     while (impair_emit(&side.out, &due, 1, now_ns) == 1)
-        (void)sendto(side.fd, due.data, due.len, 0, (struct sockaddr *)&side.peer,
-                     sizeof side.peer);
+        (void)sendto(side.fd, due.data, due.len, 0, (struct sockaddr *)&side.peer, side.peer_bytes);
 }
 
 static void emit_all(void)
@@ -312,7 +327,8 @@ static pid_t start_peer(const scenario_t *sc, uint16_t own_port, uint16_t peer_p
     if (pid != 0)
         return pid;
     execl(LIBUDT_PEER, "libudt_peer", sc->peer, sc->mode == UDT_MODE_STREAM ? "stream" : "message",
-          args[0], args[1], args[2], args[3], args[4], sc->may_give_up ? "0" : "-1", (char *)NULL);
+          args[0], args[1], args[2], args[3], args[4], sc->may_give_up ? "0" : "-1",
+          sc->is_ipv6 ? "6" : "4", (char *)NULL);
     _exit(3);
 }
 
@@ -333,12 +349,27 @@ static int wait_for_peer(pid_t pid)
     return status;
 }
 
+static bool has_ipv6(void)
+{
+    struct sockaddr_storage own;
+    socklen_t length = loopback(true, 0, &own);
+    int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool has = fd >= 0 && bind(fd, (struct sockaddr *)&own, length) == 0;
+    if (fd >= 0)
+        (void)close(fd);
+    return has;
+}
+
 static void run_scenario(const scenario_t *sc)
 {
+    if (sc->is_ipv6 && !has_ipv6()) {
+        printf("  %s: left out, this machine has no ::1\n", sc->name);
+        return;
+    }
     uint16_t own_port;
     uint16_t peer_port;
-    int fd = open_udp(&own_port);
-    (void)close(open_udp(&peer_port)); /* free a moment ago, so most likely still */
+    int fd = open_udp(sc->is_ipv6, &own_port);
+    (void)close(open_udp(sc->is_ipv6, &peer_port)); /* free a moment ago, so most likely still */
     open_side(sc, peer_port, fd);
     pid_t pid = start_peer(sc, own_port, peer_port);
     int64_t start_ns = rt_mono_ns();
@@ -384,36 +415,43 @@ static void test_scenarios(void)
 {
     static const scenario_t scenarios[] = {
         {"stream, we connect", "serve", UDT_MODE_STREAM, 3000000, 3000000, 1500, CLEAN,
-         UDT_CC_DAIMD, false},
+         UDT_CC_DAIMD, false, false},
         {"stream, we accept", "connect", UDT_MODE_STREAM, 3000000, 3000000, 1500, CLEAN,
-         UDT_CC_DAIMD, false},
+         UDT_CC_DAIMD, false, false},
         {"stream, rendezvous", "meet", UDT_MODE_STREAM, 3000000, 3000000, 1500, CLEAN, UDT_CC_DAIMD,
-         false},
+         false, false},
         {"messages, we connect", "serve", UDT_MODE_MESSAGE, 200, 200, 1500, CLEAN, UDT_CC_DAIMD,
-         false},
+         false, false},
         {"messages, we accept", "connect", UDT_MODE_MESSAGE, 200, 200, 1500, CLEAN, UDT_CC_DAIMD,
-         false},
+         false, false},
         {"messages, rendezvous", "meet", UDT_MODE_MESSAGE, 200, 200, 1500, CLEAN, UDT_CC_DAIMD,
-         false},
+         false, false},
         {"stream, MSS 9000", "serve", UDT_MODE_STREAM, 3000000, 3000000, 9000, CLEAN, UDT_CC_DAIMD,
-         false},
+         false, false},
         {"stream, bad link, we connect", "serve", UDT_MODE_STREAM, 500000, 500000, 1500, BAD,
-         UDT_CC_DAIMD, false},
+         UDT_CC_DAIMD, false, false},
         {"stream, bad link, we accept", "connect", UDT_MODE_STREAM, 500000, 500000, 1500, BAD,
-         UDT_CC_DAIMD, false},
+         UDT_CC_DAIMD, false, false},
         {"stream, bad link, rendezvous", "meet", UDT_MODE_STREAM, 500000, 500000, 1500, BAD,
-         UDT_CC_DAIMD, false},
+         UDT_CC_DAIMD, false, false},
         {"stream, bad link, ours alone, BBR", "serve", UDT_MODE_STREAM, 3000000, 0, 1500, BAD,
-         UDT_CC_BBR, false},
+         UDT_CC_BBR, false, false},
         {"stream, bad link, ours alone, fixed", "serve", UDT_MODE_STREAM, 3000000, 0, 1500, BAD,
-         UDT_CC_FIXED, false},
+         UDT_CC_FIXED, false, false},
         {"messages, bad link, we connect", "serve", UDT_MODE_MESSAGE, 40, 40, 1500, BAD,
-         UDT_CC_DAIMD, false},
+         UDT_CC_DAIMD, false, false},
         {"messages, bad link, we accept", "connect", UDT_MODE_MESSAGE, 40, 40, 1500, BAD,
-         UDT_CC_DAIMD, false},
+         UDT_CC_DAIMD, false, false},
         {"messages out of time, bad link", "serve", UDT_MODE_MESSAGE, 0, 60, 1500, BAD,
-         UDT_CC_DAIMD, true},
-        {"messages, MSS 200", "connect", UDT_MODE_MESSAGE, 50, 50, 200, CLEAN, UDT_CC_BBR, false},
+         UDT_CC_DAIMD, false, true},
+        {"stream, IPv6, we connect", "serve", UDT_MODE_STREAM, 1000000, 1000000, 1500, CLEAN,
+         UDT_CC_DAIMD, true, false},
+        {"stream, IPv6, we accept", "connect", UDT_MODE_STREAM, 1000000, 1000000, 1500, CLEAN,
+         UDT_CC_DAIMD, true, false},
+        {"messages, IPv6, rendezvous", "meet", UDT_MODE_MESSAGE, 50, 50, 1500, CLEAN, UDT_CC_DAIMD,
+         true, false},
+        {"messages, MSS 200", "connect", UDT_MODE_MESSAGE, 50, 50, 200, CLEAN, UDT_CC_BBR, false,
+         false},
     };
     for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
         run_scenario(&scenarios[i]);

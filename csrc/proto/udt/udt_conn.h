@@ -230,7 +230,8 @@ int udt_conn_receive(udt_conn_t *c, const void *data, size_t size, int64_t arriv
                      int64_t now_mono_ns);
 
 /* Lets pass what is due by now, and gives out at most max datagrams to send now. Returns how many;
- * fewer than max: there are no more now. */
+ * fewer than max: there are no more now, unless the deadline has passed still (a second long NAK:
+ * their bodies lie in one place). */
 size_t udt_conn_emit(udt_conn_t *c, udt_out_t *out, size_t max, int64_t now_mono_ns);
 
 /* When to call udt_conn_emit next; at or before now: at once. RT_NEVER_NS: nothing to wait for. */

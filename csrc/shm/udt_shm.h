@@ -1,0 +1,194 @@
+/* udt_shm.h: what clients and the worker share of channels whose engine is "udt-port" or "udt".
+ *
+ * A channel "udt-port" owns a UDP port. Any number of UDT sockets share it; one of them may listen.
+ * A channel "udt" is one connection. It has no UDP socket of its own: it names the channel of its
+ * port, which must be open on the same worker.
+ *
+ *      channel "udt-port"  <- port ---  channel "udt"      channel "udt" ...
+ *        UDP socket                       tx ring: bytes or messages to send
+ *        listener                         rx ring: bytes or messages that came, events
+ *        rx ring: who wants to connect    engine part: shm_udt_state_t
+ *
+ *   shm_config_t.engine_config    shm_udt_port_config_t, shm_udt_config_t
+ *   tx record's payload ("udt")   shm_udt_tx_t, then bytes                       client -> worker
+ *   rx record's tag ("udt")       shm_udt_got_t; payload: bytes                  worker -> client
+ *   rx record's payload (port)    shm_udt_request_t                              worker -> client
+ *   ENGINE request                shm_udt_port_command_t, shm_udt_command_t      client -> worker
+ *
+ * Accepting: a datagram that asks for a connection and bears a good cookie becomes a record in the
+ * port's rx ring, with a number. Nobody has answered the client yet. A client of ours opens a channel
+ * "udt" with that number in its configuration, which answers; or refuses the number. Requests that
+ * nobody takes for 3 s are forgotten; the peer asks again as long as it has patience.
+ *
+ * Connecting: the channel begins to connect when it is opened. SHM_UDT_GOT_CONNECTED or
+ * SHM_UDT_GOT_FAILED comes in the rx ring.
+ *
+ * Sending: records in the order of the ring. Stream: their bytes follow each other. Messages: records
+ * with SHM_UDT_MORE and the first one without it are one message; they must follow each other in the
+ * ring. The worker takes in what its send buffer has room for; the rest waits in the ring, which
+ * fills up: so a client waits for room as on any channel.
+ *
+ * Receiving: what is in order is put into the rx ring while that has room (overflow "wait"), the rest
+ * waits in the worker's receive buffer, whose room the peer is told.
+ *
+ * The buffers of packets lie in the worker's own memory and die with it: then connections are broken,
+ * SHM_UDT_LOST, and ports begin to listen again. */
+#ifndef SHM_UDT_H
+#define SHM_UDT_H
+
+#include "shm/shm_layout.h"
+
+#define SHM_UDT_PORT_ENGINE "udt-port"
+#define SHM_UDT_ENGINE "udt"
+#define SHM_UDT_STATS_BYTES 1024u /* reserved for udt_stats_t */
+#define SHM_UDT_MAX_BACKLOG 4096u
+
+typedef enum shm_udt_mode { SHM_UDT_STREAM = 1, SHM_UDT_MESSAGES = 2 } shm_udt_mode_t;
+
+/* --- ports -------------------------------------------------------------------------------- */
+
+typedef struct shm_udt_port_config {
+    uint32_t config_bytes; /* sizeof this struct */
+    uint32_t max_sockets;  /* 1 .. 65536 connections on this port at a time */
+    uint32_t listens;      /* 0, or shm_udt_mode_t: from the beginning; else by SHM_UDT_LISTEN */
+    uint32_t backlog;      /* requests that may wait, 1 .. SHM_UDT_MAX_BACKLOG */
+} shm_udt_port_config_t;
+
+/* Who wants to connect; the record's source is the peer's address. */
+typedef struct shm_udt_request {
+    uint32_t number; /* for shm_udt_config_t.accepts; not 0 */
+    uint32_t socket_id;
+    uint32_t mss_bytes;
+    uint32_t window_packets;
+} shm_udt_request_t;
+
+typedef enum shm_udt_port_op {
+    SHM_UDT_LISTEN = 1,
+    SHM_UDT_UNLISTEN = 2,
+    SHM_UDT_REFUSE = 3,
+} shm_udt_port_op_t;
+
+typedef struct shm_udt_port_command {
+    uint32_t op;      /* shm_udt_port_op_t */
+    uint32_t mode;    /* LISTEN: shm_udt_mode_t */
+    uint32_t backlog; /* LISTEN */
+    uint32_t number;  /* REFUSE */
+} shm_udt_port_command_t;
+
+/* Engine part of a port: counters of the listener and of datagrams for nobody. */
+#define SHM_UDT_PORT_COUNTERS(X)                                                       \
+    X(cookies, packets, "first requests, answered with a cookie")                      \
+    X(requests, packets, "with a good cookie")                                         \
+    X(accepted, connections, "of those that became one")                               \
+    X(refused, requests, "by the application, or for lack of room")                    \
+    X(forgotten, requests, "that nobody took in time")                                 \
+    X(bad_cookie, packets, "requests without a good cookie")                           \
+    X(bad_version, packets, "requests of another version or mode, refused")            \
+    X(bad_values, packets, "requests with sizes or ids that cannot be")                \
+    X(malformed, packets, "that are not UDT's")                                        \
+    X(foreign, packets, "for a socket from another address than its peer's")           \
+    X(unknown, packets, "for a socket that is not there")
+
+typedef enum shm_udt_port_counter_id {
+#define SHM_UDT_PORT_COUNTER_ID(id, unit, text) SHM_UDT_PORT_COUNT_##id,
+    SHM_UDT_PORT_COUNTERS(SHM_UDT_PORT_COUNTER_ID)
+#undef SHM_UDT_PORT_COUNTER_ID
+        SHM_UDT_PORT_COUNTER_TOTAL
+} shm_udt_port_counter_id_t;
+
+#define SHM_UDT_PORT_COUNTER_SPACE 24u
+
+typedef struct shm_udt_port_state {
+    rt_a32_t listens; /* shm_udt_mode_t, 0: it does not; a successor goes on with it */
+    rt_a32_t backlog;
+    rt_a32_t sockets; /* connections on the port */
+    rt_a32_t waiting; /* requests that wait */
+    rt_a64_t counters[SHM_UDT_PORT_COUNTER_SPACE];
+} shm_udt_port_state_t;
+
+/* --- connections -------------------------------------------------------------------------- */
+
+typedef enum shm_udt_cc {
+    SHM_UDT_CC_DAIMD = 0, /* UDT's own */
+    SHM_UDT_CC_CTCP = 1,
+    SHM_UDT_CC_FIXED = 2,
+    SHM_UDT_CC_BBR = 3,
+} shm_udt_cc_t;
+
+typedef struct shm_udt_config {
+    uint32_t config_bytes; /* sizeof this struct */
+    uint32_t accepts;      /* number of a shm_udt_request_t; 0: connects to the channel's remote */
+    char port[SHM_NAME_BYTES];
+    uint8_t mode;       /* shm_udt_mode_t */
+    uint8_t rendezvous; /* 1: both ends connect */
+    uint8_t cc;         /* shm_udt_cc_t */
+    uint32_t socket_id; /* 0: by chance */
+    uint32_t mss_bytes; /* 1500 */
+    uint32_t window_packets;  /* UDT_FC: 25600 */
+    uint32_t send_bytes;      /* of the worker's send buffer; 8192 packets */
+    uint32_t receive_packets; /* of its receive buffer: 8192 */
+    uint64_t max_bandwidth;   /* bytes per second, 0: unlimited; of SHM_UDT_CC_FIXED: the rate */
+    int64_t connect_ns;       /* patience, 0: 3 s, rendezvous 30 s */
+    int64_t linger_ns;        /* 0: what is not sent when the channel closes is dropped */
+    int64_t burst_ns;         /* packets due within this time leave together; -1: a default */
+} shm_udt_config_t;
+
+int shm_udt_port_config_check(const shm_udt_port_config_t *c);
+int shm_udt_config_check(const shm_udt_config_t *c);
+
+#define SHM_UDT_MORE 0x01u     /* the message goes on in the next record */
+#define SHM_UDT_IN_ORDER 0x02u /* message mode: not before those sent earlier */
+
+typedef struct shm_udt_tx {
+    int32_t ttl_ms; /* message mode: -1: for ever */
+    uint32_t flags; /* SHM_UDT_MORE, SHM_UDT_IN_ORDER; of a message's first record count */
+} shm_udt_tx_t;
+
+/* Low byte of an rx record's tag. */
+typedef enum shm_udt_got {
+    SHM_UDT_GOT_BYTES = 0,     /* stream: the next bytes */
+    SHM_UDT_GOT_MESSAGE = 1,   /* a message, or its last piece */
+    SHM_UDT_GOT_PIECE = 2,     /* a piece of a message, and another follows */
+    SHM_UDT_GOT_CONNECTED = 3, /* no payload, as in all below */
+    SHM_UDT_GOT_FAILED = 4,    /* not connected; the tag's upper bytes: the protocol's error number */
+    SHM_UDT_GOT_BROKEN = 5,    /* closed by the peer, or silent for too long: behind what came before */
+    SHM_UDT_GOT_PEER_ERROR = 6,
+    SHM_UDT_GOT_CLOSED = 7,    /* after SHM_UDT_CLOSE: everything was sent, or linger is over */
+} shm_udt_got_t;
+
+typedef enum shm_udt_conn_state {
+    SHM_UDT_CONNECTING = 1,
+    SHM_UDT_CONNECTED = 2,
+    SHM_UDT_CLOSING = 3,
+    SHM_UDT_BROKEN = 4,
+    SHM_UDT_CLOSED = 5,
+    SHM_UDT_LOST = 6, /* its worker died */
+} shm_udt_conn_state_t;
+
+/* Engine part of a connection. Worker writes, each word whole. */
+typedef struct shm_udt_state {
+    rt_a32_t state; /* shm_udt_conn_state_t, written last */
+    rt_a32_t error; /* the protocol's number, 0: none */
+    rt_a32_t socket_id;
+    rt_a32_t peer_id;
+    rt_a32_t mss_bytes; /* agreed */
+    rt_a32_t reserved;
+    rt_a64_t unsent_bytes;    /* in the worker's send buffer, unacknowledged included */
+    rt_a64_t unread_bytes;    /* in its receive buffer, in order */
+    shm_addr_t peer;          /* written before state leaves 0 */
+    _Alignas(RT_LINE_BYTES) uint8_t stats[SHM_UDT_STATS_BYTES]; /* udt_stats_t */
+} shm_udt_state_t;
+
+typedef enum shm_udt_op {
+    SHM_UDT_CLOSE = 1,         /* what was queued goes out within linger_ns; then the peer is told */
+    SHM_UDT_SET_BANDWIDTH = 2, /* value: bytes per second, 0: unlimited */
+    SHM_UDT_REPORT_ERROR = 3,  /* what came could not be stored: the peer is told */
+} shm_udt_op_t;
+
+typedef struct shm_udt_command {
+    uint32_t op; /* shm_udt_op_t */
+    uint32_t reserved;
+    int64_t value; /* CLOSE: linger_ns; see above */
+} shm_udt_command_t;
+
+#endif

@@ -203,7 +203,9 @@ typedef struct udp_tx {
     const udp_addr_t *dest; /* NULL: the default remote (or connected peer) */
     int64_t
         txtime_ns;   /* launch time in the channel's clock, 0: at once. Ignored unless eff.txtime */
-    uint32_t len;    /* 0 .. 65507 (IPv6 65527) */
+    uint32_t len;    /* of data; with the head 0 .. 65507 (IPv6 65527) */
+    uint32_t head_bytes; /* 0: no head */
+    const void *head;    /* what goes before data in the same datagram */
     bool want_stamp; /* needs cfg.tx_stamps, else ignored */
     bool stamp_shared; /* out: others of the batch have the same id (one GSO call, one stamp) */
     uint32_t stamp_id; /* out: id that udp_tx_stamps will report, 0: none will come */

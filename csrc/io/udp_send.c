@@ -30,6 +30,12 @@ typedef union control_space {
 
 /* ---- one message ------------------------------------------------------------------------ */
 
+/* Of the datagram. */
+static uint32_t length_of(const udp_tx_t *tx)
+{
+    return tx->head_bytes + tx->len;
+}
+
 static void set_dest(const udp_t *udp, const udp_tx_t *tx, struct msghdr *msg)
 {
     if (tx->dest != NULL) {
@@ -89,21 +95,36 @@ static void mark_unstamped(udp_tx_t *run, unsigned count)
     }
 }
 
+static void put_part(struct iovec *iov, const void *data, uint32_t bytes)
+{
+    iov->iov_base = (void *)(uintptr_t)data;
+    iov->iov_len = bytes;
+}
+
+/* Returns how many. */
+static unsigned put_parts(const udp_tx_t *run, unsigned count, struct iovec *iov)
+{
+    unsigned parts = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (run[i].head_bytes != 0)
+            put_part(&iov[parts++], run[i].head, run[i].head_bytes);
+        put_part(&iov[parts++], run[i].data, run[i].len);
+    }
+    return parts;
+}
+
+/* iov: room for two parts of each datagram. */
 static void build_message(udp_t *udp, udp_tx_t *run, unsigned count, struct msghdr *msg,
                           struct iovec *iov, control_space_t *control)
 {
-    for (unsigned i = 0; i < count; i++) {
-        iov[i].iov_base = (void *)(uintptr_t)run[i].data;
-        iov[i].iov_len = run[i].len;
-    }
     set_dest(udp, run, msg);
     msg->msg_iov = iov;
-    msg->msg_iovlen = count;
+    msg->msg_iovlen = put_parts(run, count, iov);
     msg->msg_control = control->bytes;
     msg->msg_controllen = 0;
     msg->msg_flags = 0;
     if (count > 1) {
-        uint16_t segment = (uint16_t)run->len;
+        uint16_t segment = (uint16_t)length_of(run);
         put_control(msg, SOL_UDP, UDP_SEGMENT, &segment, sizeof segment);
     }
     if (udp->eff.txtime && run->txtime_ns != 0)
@@ -130,17 +151,19 @@ static bool same_terms(const udp_t *udp, const udp_tx_t *a, const udp_tx_t *b)
 /* How many datagrams from run on can leave as one GSO message: 1 .. UDP_MAX_SEGMENTS. */
 static unsigned run_length(const udp_t *udp, const udp_tx_t *run, unsigned n)
 {
-    uint32_t segment = run->len;
+    uint32_t segment = length_of(run);
     if (!udp->gso || segment == 0 || segment > udp->gso_segment_max)
         return 1;
     unsigned limit = n < UDP_MAX_SEGMENTS ? n : UDP_MAX_SEGMENTS;
     uint32_t total = segment;
     unsigned count = 1;
-    while (count < limit && run[count].len <= segment && run[count].len > 0 &&
-           total + run[count].len <= UDP_MAX_PAYLOAD && same_terms(udp, run, &run[count])) {
-        total += run[count].len;
+    while (count < limit && same_terms(udp, run, &run[count])) {
+        uint32_t len = length_of(&run[count]);
+        if (len > segment || len == 0 || total + len > UDP_MAX_PAYLOAD)
+            break;
+        total += len;
         count++;
-        if (run[count - 1].len < segment)
+        if (len < segment)
             break;
     }
     return count;
@@ -166,7 +189,7 @@ static void settle_stamp_ids(udp_t *udp, const udp_tx_t *unsent, unsigned count)
 static int send_message(udp_t *udp, udp_tx_t *run, unsigned count)
 {
     struct msghdr msg;
-    struct iovec iov[UDP_MAX_SEGMENTS];
+    struct iovec iov[2 * UDP_MAX_SEGMENTS];
     control_space_t control;
     build_message(udp, run, count, &msg, iov, &control);
     if (sendmsg(udp->fd, &msg, MSG_DONTWAIT) >= 0)
@@ -179,7 +202,8 @@ static int send_message(udp_t *udp, udp_tx_t *run, unsigned count)
 /* One datagram. Returns 1 or -errno. */
 static int send_single(udp_t *udp, udp_tx_t *tx)
 {
-    if (wants_stamp(udp, tx) || (udp->eff.txtime && tx->txtime_ns != 0))
+    bool has_terms = wants_stamp(udp, tx) || (udp->eff.txtime && tx->txtime_ns != 0);
+    if (has_terms || tx->head_bytes != 0)
         return send_message(udp, tx, 1);
     mark_unstamped(tx, 1);
     const udp_addr_t *dest = tx->dest;
@@ -207,12 +231,14 @@ static int send_some(udp_t *udp, udp_tx_t *batch, unsigned n)
 
     struct mmsghdr messages[UDP_SEND_BATCH_MAX];
     control_space_t control[UDP_SEND_BATCH_MAX];
-    struct iovec iov[UDP_SEND_BATCH_MAX + UDP_MAX_SEGMENTS];
+    struct iovec iov[2 * (UDP_SEND_BATCH_MAX + UDP_MAX_SEGMENTS)];
+    unsigned counts[UDP_SEND_BATCH_MAX];
     unsigned used = 0;
     unsigned end = 0;
     while (used < UDP_SEND_BATCH_MAX && end < UDP_SEND_BATCH_MAX) {
-        build_message(udp, &batch[end], count, &messages[used].msg_hdr, &iov[end], &control[used]);
-        used++;
+        build_message(udp, &batch[end], count, &messages[used].msg_hdr, &iov[2 * end],
+                      &control[used]);
+        counts[used++] = count;
         end += count;
         if (end == n)
             break;
@@ -222,7 +248,7 @@ static int send_some(udp_t *udp, udp_tx_t *batch, unsigned n)
     int error = errno;
     unsigned done = 0;
     for (int i = 0; i < went; i++)
-        done += (unsigned)messages[i].msg_hdr.msg_iovlen;
+        done += counts[i];
     if (went < (int)used)
         settle_stamp_ids(udp, &batch[done], end - done);
     return went > 0 ? (int)done : -error;
@@ -280,7 +306,7 @@ static int settle_failure(udp_t *udp, udp_tx_t *run, unsigned n, int error)
 
     int plain = send_single(udp, run);
     if (plain > 0)
-        learn_refusal(udp, -result, run->len);
+        learn_refusal(udp, -result, length_of(run));
     return plain;
 }
 

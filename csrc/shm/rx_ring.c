@@ -193,7 +193,7 @@ static void write_source(uint8_t *to, const shm_addr_t *source)
     memcpy(to + 4, source->ip, 4);
 }
 
-int rx_writer_put(rx_writer_t *w, const rx_item_t *item)
+int rx_writer_begin(rx_writer_t *w, const rx_item_t *item, uint8_t **payload)
 {
     if (item->payload_bytes > w->max_payload_bytes)
         return -EMSGSIZE;
@@ -218,10 +218,19 @@ int rx_writer_put(rx_writer_t *w, const rx_item_t *item)
     r->tag = item->tag;
     uint8_t *body = (uint8_t *)(r + 1);
     write_source(body, &item->source);
-    memcpy(body + source_bytes(item->source.family), item->payload, item->payload_bytes);
+    *payload = body + source_bytes(item->source.family);
     w->tail = shm_cursor(seq + 1, (place + need) % w->units);
     w->sequence++;
     return 0;
+}
+
+int rx_writer_put(rx_writer_t *w, const rx_item_t *item)
+{
+    uint8_t *payload;
+    int rc = rx_writer_begin(w, item, &payload);
+    if (rc == 0)
+        memcpy(payload, item->payload, item->payload_bytes);
+    return rc;
 }
 
 int rx_writer_publish(rx_writer_t *w)

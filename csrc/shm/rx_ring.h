@@ -39,6 +39,10 @@ int rx_writer_init(rx_writer_t *w, shm_segment_t *s);
  * reader leaves no room, nothing was written), -EMSGSIZE. */
 int rx_writer_put(rx_writer_t *w, const rx_item_t *item);
 
+/* As rx_writer_put, but the caller fills in the payload: *payload gets where, item->payload is not
+ * looked at. */
+int rx_writer_begin(rx_writer_t *w, const rx_item_t *item, uint8_t **payload);
+
 /* Makes what was put visible. Returns 1 if sleepers were woken by a system call. */
 int rx_writer_publish(rx_writer_t *w);
 

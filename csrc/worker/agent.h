@@ -159,6 +159,12 @@ void wrk_unwatch(wrk_channel_t *ch, wrk_source_t *source);
 /* The channel has work that do_work will find: it is polled in every pass from now on. */
 void wrk_activate(wrk_channel_t *ch, int64_t now_mono_ns);
 
+/* Another channel of this worker; NULL: none of that name. */
+wrk_channel_t *wrk_find(const wrk_channel_t *ch, const char *name);
+
+/* An agent has done something for another channel, whose deadline may be another now. */
+void wrk_ran(wrk_channel_t *ch);
+
 /* Publishes what was put into the rx ring, wakes readers, counts what they lost. */
 void wrk_rx_publish(wrk_channel_t *ch);
 

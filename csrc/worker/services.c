@@ -1,6 +1,6 @@
 /* services.c: what agent.h promises the agents. */
 #include "worker/agent.h"
-#include "worker/worker.h"
+#include "worker/channel.h"
 
 #include <poll.h>
 #include <unistd.h>
@@ -19,6 +19,16 @@ void wrk_rewatch(wrk_channel_t *ch, wrk_source_t *source, uint32_t events)
 void wrk_unwatch(wrk_channel_t *ch, wrk_source_t *source)
 {
     poller_forget(&ch->worker->poller, source);
+}
+
+wrk_channel_t *wrk_find(const wrk_channel_t *ch, const char *name)
+{
+    return channel_find(ch->worker, name);
+}
+
+void wrk_ran(wrk_channel_t *ch)
+{
+    channel_ran(ch);
 }
 
 /* The client shares the descriptor's flags and its counter. If it makes both blocking and full, a

@@ -42,14 +42,19 @@
 #define SHM_UDT_ENGINE "udt"
 #define SHM_UDT_STATS_BYTES 1024u /* reserved for udt_stats_t */
 #define SHM_UDT_MAX_BACKLOG 4096u
+#define SHM_UDT_MAX_SOCKETS 65536u
+#define SHM_UDT_REQUEST_RING_BYTES 128u /* in the port's rx ring, per request that may wait */
 
 typedef enum shm_udt_mode { SHM_UDT_STREAM = 1, SHM_UDT_MESSAGES = 2 } shm_udt_mode_t;
 
 /* --- ports -------------------------------------------------------------------------------- */
 
+/* The channel: direction duplex, overflow "oldest" (a port never stops reading its socket for the
+ * sake of its rx ring), rx_bytes of at least 128 bytes for each request that may wait. rcvbuf_bytes
+ * 0: 12 MB, what one window of packets takes. */
 typedef struct shm_udt_port_config {
     uint32_t config_bytes; /* sizeof this struct */
-    uint32_t max_sockets;  /* 1 .. 65536 connections on this port at a time */
+    uint32_t max_sockets;  /* 1 .. SHM_UDT_MAX_SOCKETS connections on this port at a time */
     uint32_t listens;      /* 0, or shm_udt_mode_t: from the beginning; else by SHM_UDT_LISTEN */
     uint32_t backlog;      /* requests that may wait, 1 .. SHM_UDT_MAX_BACKLOG */
 } shm_udt_port_config_t;
@@ -115,6 +120,8 @@ typedef enum shm_udt_cc {
     SHM_UDT_CC_BBR = 3,
 } shm_udt_cc_t;
 
+/* The channel: direction duplex, overflow "wait", engine_bytes of at least a page. Numbers of 0 mean
+ * the default beside them. */
 typedef struct shm_udt_config {
     uint32_t config_bytes; /* sizeof this struct */
     uint32_t accepts;      /* number of a shm_udt_request_t; 0: connects to the channel's remote */
@@ -123,16 +130,17 @@ typedef struct shm_udt_config {
     uint8_t rendezvous; /* 1: both ends connect */
     uint8_t cc;         /* shm_udt_cc_t */
     uint32_t socket_id; /* 0: by chance */
-    uint32_t mss_bytes; /* 1500 */
-    uint32_t window_packets;  /* UDT_FC: 25600 */
-    uint32_t send_bytes;      /* of the worker's send buffer; 8192 packets */
-    uint32_t receive_packets; /* of its receive buffer: 8192 */
+    uint32_t mss_bytes; /* 76 .. 65535; 1500 */
+    uint32_t window_packets;  /* UDT_FC, 32 .. 2^20: 25600 */
+    uint32_t send_bytes;      /* of the worker's send buffer, up to 2^31; 8192 packets */
+    uint32_t receive_packets; /* of its receive buffer, 32 .. 2^20; 8192 */
     uint64_t max_bandwidth;   /* bytes per second, 0: unlimited; of SHM_UDT_CC_FIXED: the rate */
     int64_t connect_ns;       /* patience, 0: 3 s, rendezvous 30 s */
-    int64_t linger_ns;        /* 0: what is not sent when the channel closes is dropped */
-    int64_t burst_ns;         /* packets due within this time leave together; -1: a default */
+    int64_t burst_ns;         /* packets due within this time leave together; -1: 200 us */
 } shm_udt_config_t;
 
+/* Checks every field. Any thread. Returns 0 or -EINVAL, -EPROTO with a text that names the value, the
+ * limit and the fix. */
 int shm_udt_port_config_check(const shm_udt_port_config_t *c);
 int shm_udt_config_check(const shm_udt_config_t *c);
 
@@ -174,13 +182,13 @@ typedef struct shm_udt_state {
     rt_a32_t mss_bytes; /* agreed */
     rt_a32_t reserved;
     rt_a64_t unsent_bytes;    /* in the worker's send buffer, unacknowledged included */
-    rt_a64_t unread_bytes;    /* in its receive buffer, in order */
+    rt_a64_t unread_bytes;    /* in its receive buffer, in order; of a stream */
     shm_addr_t peer;          /* written before state leaves 0 */
     _Alignas(RT_LINE_BYTES) uint8_t stats[SHM_UDT_STATS_BYTES]; /* udt_stats_t */
 } shm_udt_state_t;
 
 typedef enum shm_udt_op {
-    SHM_UDT_CLOSE = 1,         /* what was queued goes out within linger_ns; then the peer is told */
+    SHM_UDT_CLOSE = 1, /* what was queued before goes out within value ns; then the peer is told */
     SHM_UDT_SET_BANDWIDTH = 2, /* value: bytes per second, 0: unlimited */
     SHM_UDT_REPORT_ERROR = 3,  /* what came could not be stored: the peer is told */
 } shm_udt_op_t;
@@ -188,7 +196,7 @@ typedef enum shm_udt_op {
 typedef struct shm_udt_command {
     uint32_t op; /* shm_udt_op_t */
     uint32_t reserved;
-    int64_t value; /* CLOSE: linger_ns; see above */
+    int64_t value; /* see above */
 } shm_udt_command_t;
 
 #endif

@@ -1,0 +1,92 @@
+#include "shm/udt_shm.h"
+
+#include "base/rt_err.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define AT(type, field, offset) \
+    _Static_assert(offsetof(type, field) == (offset), #type "." #field " moved")
+#define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " changed its size")
+
+_Static_assert(sizeof(shm_udt_port_config_t) <= SHM_ENGINE_CONFIG_BYTES, "fits the channel's configuration");
+_Static_assert(sizeof(shm_udt_config_t) <= SHM_ENGINE_CONFIG_BYTES, "fits the channel's configuration");
+_Static_assert(SHM_UDT_PORT_COUNTER_TOTAL <= SHM_UDT_PORT_COUNTER_SPACE, "no room for so many counters");
+_Static_assert(sizeof(shm_udt_state_t) <= SHM_PAGE_BYTES, "the engine part is one page");
+
+SIZE(shm_udt_port_config_t, 16);
+SIZE(shm_udt_request_t, 16);
+SIZE(shm_udt_port_command_t, 16);
+SIZE(shm_udt_port_state_t, 208);
+AT(shm_udt_port_state_t, counters, 16);
+
+AT(shm_udt_config_t, port, 8);
+AT(shm_udt_config_t, mode, 73);
+AT(shm_udt_config_t, socket_id, 76);
+AT(shm_udt_config_t, max_bandwidth, 96);
+AT(shm_udt_config_t, burst_ns, 112);
+SIZE(shm_udt_config_t, 120);
+
+SIZE(shm_udt_tx_t, 8);
+SIZE(shm_udt_command_t, 16);
+AT(shm_udt_state_t, unsent_bytes, 24);
+AT(shm_udt_state_t, peer, 40);
+AT(shm_udt_state_t, stats, 128);
+
+static int check_size(uint32_t is, size_t must)
+{
+    if (is == must)
+        return 0;
+    return rt_err_set(-EPROTO,
+                      "an engine's configuration of %u bytes, where %zu are known: client and worker "
+                      "are of different versions",
+                      is, must);
+}
+
+static int check_range(const char *what, uint64_t value, uint64_t low, uint64_t high)
+{
+    if (value >= low && value <= high)
+        return 0;
+    return rt_err_set(-EINVAL, "%s is %llu; it must be between %llu and %llu", what,
+                      (unsigned long long)value, (unsigned long long)low, (unsigned long long)high);
+}
+
+/* 0 stands for the default. */
+static int check_or_default(const char *what, uint64_t value, uint64_t low, uint64_t high)
+{
+    return value == 0 ? 0 : check_range(what, value, low, high);
+}
+
+int shm_udt_port_config_check(const shm_udt_port_config_t *c)
+{
+    int rc = check_size(c->config_bytes, sizeof *c);
+    rc = rc ? rc : check_range("max_sockets", c->max_sockets, 1, SHM_UDT_MAX_SOCKETS);
+    rc = rc ? rc : check_range("listens", c->listens, 0, SHM_UDT_MESSAGES);
+    return rc ? rc : check_range("backlog", c->backlog, 1, SHM_UDT_MAX_BACKLOG);
+}
+
+int shm_udt_config_check(const shm_udt_config_t *c)
+{
+    int rc = check_size(c->config_bytes, sizeof *c);
+    if (rc == 0 && memchr(c->port, '\0', sizeof c->port) == NULL)
+        rc = rt_err_set(-EINVAL, "the port's name has no end: at most %u bytes", SHM_NAME_MAX);
+    rc = rc ? rc : shm_name_check("name of the port's channel", c->port);
+    rc = rc ? rc : check_range("mode", c->mode, SHM_UDT_STREAM, SHM_UDT_MESSAGES);
+    rc = rc ? rc : check_range("rendezvous", c->rendezvous, 0, 1);
+    rc = rc ? rc : check_range("cc", c->cc, SHM_UDT_CC_DAIMD, SHM_UDT_CC_BBR);
+    rc = rc ? rc : check_range("socket_id", c->socket_id, 0, INT32_MAX);
+    rc = rc ? rc : check_or_default("mss_bytes", c->mss_bytes, 76, 65535);
+    rc = rc ? rc : check_or_default("window_packets", c->window_packets, 32, UINT32_C(1) << 20);
+    rc = rc ? rc : check_or_default("send_bytes", c->send_bytes, 65536, UINT32_C(1) << 31);
+    rc = rc ? rc : check_or_default("receive_packets", c->receive_packets, 32, UINT32_C(1) << 20);
+    rc = rc ? rc : check_or_default("max_bandwidth", c->max_bandwidth, 1, UINT64_C(1) << 40);
+    rc = rc ? rc : check_or_default("connect_ns", (uint64_t)c->connect_ns, 1, (uint64_t)INT64_MAX / 4);
+    if (rc == 0 && (c->burst_ns < -1 || c->burst_ns > RT_NS_PER_S))
+        rc = rt_err_set(-EINVAL, "burst_ns is %lld; it must be between 0 and a second, or -1",
+                        (long long)c->burst_ns);
+    if (rc == 0 && c->cc == SHM_UDT_CC_FIXED && c->max_bandwidth == 0)
+        rc = rt_err_set(-EINVAL, "a fixed rate without max_bandwidth: say how many bytes per second");
+    if (rc == 0 && c->rendezvous && c->accepts != 0)
+        rc = rt_err_set(-EINVAL, "a side of a rendezvous accepts nothing: accepts is %u", c->accepts);
+    return rc;
+}

@@ -1,0 +1,617 @@
+#include "worker/agents/udt_agent.h"
+
+#include "base/rt_err.h"
+#include "worker/agents/agent_socket.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define DEFAULT_MSS_BYTES 1500u
+#define DEFAULT_BURST_NS (200 * RT_NS_PER_US)
+#define LINGER_MOST_NS (INT64_MAX / 4)
+#define MORE_NS RT_NS_PER_MS
+#define SHUTDOWNS 3
+
+static size_t state_bytes(const shm_config_t *config)
+{
+    (void)config;
+    return sizeof(udt_agent_t);
+}
+
+/* --- what clients see ---------------------------------------------------------------------- */
+
+static void publish(udt_agent_t *a)
+{
+    udt_conn_t *c = &a->conn;
+    rt_store_relaxed(&a->state->unsent_bytes, c->snd.buffer.used);
+    rt_store_relaxed(&a->state->unread_bytes, c->rcv.buffer.ready_bytes);
+}
+
+static void publish_state(udt_agent_t *a, shm_udt_conn_state_t state)
+{
+    rt_store_release(&a->state->state, (uint32_t)state);
+}
+
+/* --- the port's connections ---------------------------------------------------------------- */
+
+static void untouch(udt_port_t *p, udt_agent_t *a)
+{
+    udt_agent_t **at = &p->touched;
+    while (*at != NULL && *at != a)
+        at = &(*at)->touched_next;
+    if (*at != NULL)
+        *at = a->touched_next;
+    a->touched = false;
+}
+
+static void count_sockets(udt_port_t *p, uint32_t count)
+{
+    p->sockets = count;
+    rt_store_relaxed(&p->state->sockets, count);
+}
+
+static void join_port(udt_port_t *p, udt_agent_t *a)
+{
+    a->port = p;
+    a->next = p->agents;
+    a->at = &p->agents;
+    if (p->agents != NULL)
+        p->agents->at = &a->next;
+    p->agents = a;
+    udt_table_add(&p->by_id, &a->by_id, udt_port_hash_id(p, a->conn.config.socket_id));
+    a->in_accepted = a->config.accepts != 0 || a->config.rendezvous;
+    if (a->in_accepted) {
+        uint32_t id = a->config.rendezvous ? 0 : a->conn.peer_id;
+        udt_table_add(&p->accepted, &a->by_peer, udt_port_hash_peer(p, &a->peer, id));
+    }
+    count_sockets(p, p->sockets + 1);
+}
+
+static void leave_port(udt_agent_t *a)
+{
+    udt_port_t *p = a->port;
+    if (p == NULL)
+        return;
+    a->port = NULL;
+    *a->at = a->next;
+    if (a->next != NULL)
+        a->next->at = a->at;
+    udt_table_remove(&p->by_id, &a->by_id);
+    if (a->in_accepted)
+        udt_table_remove(&p->accepted, &a->by_peer);
+    if (p->last == a)
+        p->last = NULL;
+    if (a->touched)
+        untouch(p, a);
+    count_sockets(p, p->sockets - 1);
+}
+
+bool udt_agent_is_over(const udt_agent_t *a)
+{
+    return a->port == NULL || a->conn.state == UDT_CONN_BROKEN || a->conn.state == UDT_CONN_CLOSED;
+}
+
+void udt_agent_end(udt_agent_t *a, shm_udt_conn_state_t state, unsigned tell, uint32_t error)
+{
+    leave_port(a);
+    a->more = false;
+    a->waits_for_room = false;
+    a->closes = false;
+    a->tell |= tell;
+    a->tell_error = error;
+    rt_store_relaxed(&a->state->error, error);
+    publish_state(a, state);
+}
+
+/* --- service ------------------------------------------------------------------------------- */
+
+static void become_connected(udt_agent_t *a)
+{
+    rt_store_relaxed(&a->state->peer_id, a->conn.peer_id);
+    rt_store_relaxed(&a->state->mss_bytes, a->conn.mss_bytes);
+    a->tell |= UDT_TELL_CONNECTED;
+    publish_state(a, a->closes ? SHM_UDT_CLOSING : SHM_UDT_CONNECTED);
+}
+
+static void take_events(udt_agent_t *a)
+{
+    uint32_t events = udt_conn_take_events(&a->conn);
+    uint32_t error = (uint32_t)a->conn.error;
+    if (events & UDT_EVENT_CONNECTED)
+        become_connected(a);
+    if (events & UDT_EVENT_PEER_ERROR)
+        a->tell |= UDT_TELL_PEER_ERROR;
+    if (events & UDT_EVENT_WRITABLE)
+        a->waits_for_room = false;
+    if (events & UDT_EVENT_FAILED)
+        udt_agent_end(a, SHM_UDT_BROKEN, UDT_TELL_FAILED, error);
+    else if (events & UDT_EVENT_CLOSED)
+        udt_agent_end(a, SHM_UDT_CLOSED, UDT_TELL_CLOSED, error);
+    else if (events & UDT_EVENT_BROKEN)
+        udt_agent_end(a, SHM_UDT_BROKEN, UDT_TELL_BROKEN, error);
+}
+
+static bool takes_in(const udt_agent_t *a)
+{
+    if (a->held)
+        return false;
+    return udt_agent_is_over(a) || (a->conn.state != UDT_CONN_CONNECTING && !a->waits_for_room);
+}
+
+/* A channel that is paused is not polled. */
+static void choose_pause(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udt_agent_t *a = udt_agent_of(ch);
+    bool was = ch->tx_paused;
+    ch->tx_paused = !a->more && !takes_in(a);
+    if ((was && !ch->tx_paused) || a->more)
+        wrk_activate(ch, now_mono_ns);
+}
+
+/* What was queued before is in the send buffer now, or its time is over. */
+static void close_when_taken_in(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udt_agent_t *a = udt_agent_of(ch);
+    int32_t ahead = (int32_t)(a->close_before - ch->tx.read_seq);
+    bool all = ahead <= 0 && !a->has_item;
+    if (!a->closes || a->conn.state != UDT_CONN_CONNECTED ||
+        (!all && now_mono_ns < a->close_mono_ns))
+        return;
+    int64_t left = a->close_mono_ns - now_mono_ns;
+    a->conn.config.linger_ns = left > 0 ? left : 0;
+    udt_conn_close(&a->conn, now_mono_ns);
+}
+
+static unsigned serve(wrk_channel_t *ch)
+{
+    udt_agent_t *a = udt_agent_of(ch);
+    int64_t now = rt_mono_ns();
+    a->served_mono_ns = now;
+    a->more = false;
+    take_events(a);
+    udt_agent_deliver(ch, now);
+    unsigned taken = takes_in(a) ? udt_agent_take_in(ch, now) : 0;
+    close_when_taken_in(ch, now);
+    udt_agent_emit(ch, now);
+    if (a->conn.events != 0) {
+        take_events(a);
+        udt_agent_deliver(ch, now);
+    }
+    publish(a);
+    choose_pause(ch, now);
+    return taken;
+}
+
+void udt_agent_serve(wrk_channel_t *ch)
+{
+    (void)serve(ch);
+}
+
+static unsigned do_work(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udt_agent_t *a = udt_agent_of(ch);
+    unsigned work = a->more;
+    if (a->more || (takes_in(a) && tx_queue_pending(&ch->tx)))
+        work += serve(ch);
+    return work + agent_free_space(ch, 0, now_mono_ns);
+}
+
+static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    (void)now_mono_ns;
+    udt_agent_serve(ch);
+}
+
+static int64_t sooner(int64_t a_ns, int64_t b_ns)
+{
+    return a_ns < b_ns ? a_ns : b_ns;
+}
+
+static int64_t deadline_ns(const wrk_channel_t *ch)
+{
+    const udt_agent_t *a = udt_agent_of(ch);
+    int64_t at = a->rx_waits ? a->rx_retry_mono_ns : RT_NEVER_NS;
+    if (a->port == NULL)
+        return at;
+    if (a->closes && a->conn.state == UDT_CONN_CONNECTED)
+        at = sooner(at, a->close_mono_ns);
+    if (a->more) /* do_work goes on, after sockets and other channels had their turn */
+        return sooner(at, a->served_mono_ns + MORE_NS);
+    return a->port->block.now ? at : sooner(at, udt_conn_deadline_ns(&a->conn));
+}
+
+/* --- open ---------------------------------------------------------------------------------- */
+
+static void fill_defaults(shm_udt_config_t *c)
+{
+    c->mss_bytes = c->mss_bytes ? c->mss_bytes : DEFAULT_MSS_BYTES;
+    uint32_t payload = UDT_PAYLOAD_BYTES(c->mss_bytes);
+    c->window_packets = c->window_packets ? c->window_packets : UDT_DEFAULT_WINDOW_PACKETS;
+    c->receive_packets = c->receive_packets ? c->receive_packets : UDT_DEFAULT_BUFFER_PACKETS;
+    c->send_bytes = c->send_bytes ? c->send_bytes : UDT_DEFAULT_BUFFER_PACKETS * payload;
+    c->burst_ns = c->burst_ns >= 0 ? c->burst_ns : DEFAULT_BURST_NS;
+}
+
+static int check_channel(const wrk_channel_t *ch, shm_udt_config_t *c)
+{
+    memcpy(c, ch->config.engine_config, sizeof *c);
+    int rc = shm_udt_config_check(c);
+    if (rc < 0)
+        return rc;
+    if (ch->segment.engine == NULL || ch->config.engine_bytes < sizeof(shm_udt_state_t))
+        return rt_err_set(-EINVAL, "%llu bytes of shared memory for the state of a connection: %zu",
+                          (unsigned long long)ch->config.engine_bytes, sizeof(shm_udt_state_t));
+    if (ch->config.direction != SHM_DUPLEX || ch->config.overflow != SHM_OVERFLOW_WAIT)
+        return rt_err_set(-EINVAL, "engine udt needs direction duplex and overflow wait");
+    if (ch->config.max_payload_bytes <= sizeof(shm_udt_tx_t))
+        return rt_err_set(-EINVAL, "max_payload_bytes is %u; a record's head takes %zu of it",
+                          ch->config.max_payload_bytes, sizeof(shm_udt_tx_t));
+    fill_defaults(c);
+    return 0;
+}
+
+/* NULL with a text. */
+static udt_port_t *find_port(const wrk_channel_t *ch, const char *name)
+{
+    wrk_channel_t *port = wrk_find(ch, name);
+    if (port != NULL && !port->failed && strcmp(port->config.engine, SHM_UDT_PORT_ENGINE) == 0)
+        return udt_port_of(port);
+    rt_err_set(-ENOENT, "no channel \"%s\" of engine udt-port is open on this worker", name);
+    return NULL;
+}
+
+static int choose_id(const udt_port_t *p, uint32_t *id)
+{
+    if (*id != 0 && udt_port_find_id(p, *id) != NULL)
+        return rt_err_set(-EEXIST, "socket id %u is in use on channel \"%s\"", *id,
+                          p->channel->config.name);
+    while (*id == 0 || udt_port_find_id(p, *id) != NULL) {
+        if (getrandom(id, sizeof *id, 0) != (ssize_t)sizeof *id)
+            return rt_err_set(-errno, "getrandom: %s", strerror(errno));
+        *id &= UDT_SEQ_MASK;
+    }
+    return 0;
+}
+
+static int check_peer(const udt_port_t *p, udt_agent_t *a)
+{
+    const shm_addr_t *remote = &a->channel->config.remote;
+    udt_port_address(p, remote, &a->peer);
+    if (!udp_addr_is_set(&a->peer) || remote->port == 0)
+        return rt_err_set(-EINVAL, "nowhere to connect to: set remote to an address and a port");
+    if (a->peer.sa.sa_family != p->udp.eff.local.sa.sa_family)
+        return rt_err_set(-EINVAL, "an IPv6 remote, and channel \"%s\" is bound to IPv4",
+                          p->channel->config.name);
+    a->peer_shm = *remote;
+    return 0;
+}
+
+static int fill_conn_config(const udt_port_t *p, udt_agent_t *a, udt_conn_config_t *out)
+{
+    const shm_udt_config_t *c = &a->config;
+    uint32_t payload = UDT_PAYLOAD_BYTES(c->mss_bytes);
+    uint32_t packets = c->send_bytes / payload + 2;
+    uint32_t chance[3];
+    uint32_t id = c->socket_id;
+    int rc = choose_id(p, &id);
+    if (rc < 0)
+        return rc;
+    if (getrandom(chance, sizeof chance, 0) != (ssize_t)sizeof chance)
+        return rt_err_set(-errno, "getrandom: %s", strerror(errno));
+    *out = (udt_conn_config_t){
+        .mode = c->mode == SHM_UDT_STREAM ? UDT_MODE_STREAM : UDT_MODE_MESSAGE,
+        .rendezvous = c->rendezvous,
+        .socket_id = id,
+        .isn = chance[0] & UDT_SEQ_MASK,
+        .mss_bytes = c->mss_bytes,
+        .window_packets = c->window_packets,
+        .send_bytes = c->send_bytes,
+        .send_packets = packets < UDT_MAX_WINDOW_PACKETS ? packets : UDT_MAX_WINDOW_PACKETS,
+        .receive_packets = c->receive_packets,
+        .max_bandwidth = c->max_bandwidth,
+        .connect_ns = c->connect_ns,
+        .burst_ns = c->burst_ns,
+        .cc = {.kind = (udt_cc_kind_t)c->cc,
+               .seed = (uint64_t)chance[1] << 32 | chance[2],
+               .rate_bps = c->max_bandwidth * 8},
+    };
+    udt_address_t address = udt_address_of(&a->peer);
+    memcpy(out->peer_address, address.ip, sizeof out->peer_address);
+    return 0;
+}
+
+static size_t whole_pages(size_t bytes)
+{
+    return (bytes + SHM_PAGE_BYTES - 1) / SHM_PAGE_BYTES * SHM_PAGE_BYTES;
+}
+
+/* Pages come as they are used: most connections never fill their buffers. Huge ones would come
+ * whole. */
+static int make_memory(udt_agent_t *a, const udt_conn_config_t *c, udt_conn_memory_t *out)
+{
+    size_t own = whole_pages(udt_conn_memory_bytes(c));
+    size_t send = whole_pages(c->send_bytes);
+    a->memory_bytes = own + send + whole_pages(udt_conn_receive_bytes(c));
+    void *at = mmap(NULL, a->memory_bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED)
+        return rt_err_set(-ENOMEM, "no memory for buffers of %zu bytes: lower send_bytes or "
+                          "receive_packets", a->memory_bytes);
+    (void)madvise(at, a->memory_bytes, MADV_NOHUGEPAGE);
+    a->memory = at;
+    *out = (udt_conn_memory_t){
+        .own = at, .send = (uint8_t *)at + own, .receive = (uint8_t *)at + own + send};
+    return 0;
+}
+
+static void publish_opened(udt_agent_t *a)
+{
+    a->state->peer = a->peer_shm;
+    rt_store_relaxed(&a->state->socket_id, a->conn.config.socket_id);
+    publish_state(a, SHM_UDT_CONNECTING);
+}
+
+static int accept_request(udt_port_t *p, udt_agent_t *a, udt_waiting_t *w, int64_t now_mono_ns)
+{
+    int rc = udt_conn_accept(&a->conn, &w->handshake, now_mono_ns);
+    if (rc < 0)
+        return rt_err_set(rc, "request %u cannot be accepted", w->number);
+    udt_port_forget(p, w);
+    udt_port_count(p, SHM_UDT_PORT_COUNT_accepted);
+    return 0;
+}
+
+static int start(udt_port_t *p, udt_agent_t *a, udt_waiting_t *w, int64_t now_mono_ns)
+{
+    udt_conn_config_t config;
+    udt_conn_memory_t memory;
+    int rc = fill_conn_config(p, a, &config);
+    rc = rc ? rc : udt_conn_config_check(&config);
+    rc = rc ? rc : make_memory(a, &config, &memory);
+    rc = rc ? rc : udt_conn_init(&a->conn, &config, &memory, (udt_stats_t *)(void *)a->state->stats,
+                                 now_mono_ns);
+    if (rc == 0 && w != NULL)
+        rc = accept_request(p, a, w, now_mono_ns);
+    else if (rc == 0 && !a->held)
+        udt_conn_connect(&a->conn, now_mono_ns);
+    if (rc < 0 && a->memory != NULL)
+        (void)munmap(a->memory, a->memory_bytes);
+    return rc;
+}
+
+static int find_request(udt_port_t *p, udt_agent_t *a, udt_waiting_t **w)
+{
+    *w = udt_port_waiting(p, a->config.accepts);
+    if (*w == NULL)
+        return rt_err_set(-ENOENT, "no request %u waits: taken, refused or forgotten",
+                          a->config.accepts);
+    if (p->listener.mode != (udt_mode_t)a->config.mode)
+        return rt_err_set(-EINVAL, "mode is %u, and channel \"%s\" listens for %u", a->config.mode,
+                          p->channel->config.name, (unsigned)p->listener.mode);
+    a->peer = (*w)->from;
+    a->peer_shm = udt_plain_address(&a->peer);
+    return 0;
+}
+
+/* What its worker knew of the connection died with it. */
+static int open_lost(udt_agent_t *a)
+{
+    uint32_t state = rt_load_relaxed(&a->state->state);
+    agent_addr_in(&a->peer, &a->channel->config.remote);
+    a->peer_shm = a->state->peer;
+    a->conn.peer_id = rt_load_relaxed(&a->state->peer_id);
+    if (state == SHM_UDT_BROKEN || state == SHM_UDT_CLOSED || state == SHM_UDT_LOST)
+        return 0;
+    a->goodbyes = a->conn.peer_id != 0 ? SHUTDOWNS : 0;
+    udt_agent_end(a, SHM_UDT_LOST, UDT_TELL_BROKEN, UDT_ECONNLOST);
+    return 0;
+}
+
+static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns)
+{
+    udt_agent_t *a = udt_agent_of(ch);
+    udt_waiting_t *w = NULL;
+    a->channel = ch;
+    a->held = held;
+    if (socket_fd >= 0) {
+        close(socket_fd);
+        return rt_err_set(-EINVAL, "engine udt has no socket: its port has");
+    }
+    int rc = check_channel(ch, &a->config);
+    if (rc < 0)
+        return rc;
+    a->state = (shm_udt_state_t *)(void *)ch->segment.engine;
+    if (rt_load_relaxed(&ch->segment.status->epoch) != 0)
+        return open_lost(a);
+    udt_port_t *p = find_port(ch, a->config.port);
+    if (p == NULL)
+        return -ENOENT;
+    if (p->sockets >= p->max_sockets)
+        return rt_err_set(-ENOSPC, "channel \"%s\" has %u connections, its limit",
+                          p->channel->config.name, p->max_sockets);
+    rc = a->config.accepts != 0 ? find_request(p, a, &w) : check_peer(p, a);
+    rc = rc ? rc : start(p, a, w, now_mono_ns);
+    if (rc < 0)
+        return rc;
+    publish_opened(a);
+    join_port(p, a);
+    ch->tx_paused = true;
+    return 0;
+}
+
+/* --- close --------------------------------------------------------------------------------- */
+
+/* The copies that would follow later leave at once, for later nobody is there. */
+static void say_goodbye(udt_agent_t *a)
+{
+    int64_t now = rt_mono_ns();
+    a->conn.config.linger_ns = 0;
+    udt_conn_close(&a->conn, now);
+    for (int i = 0; i < SHUTDOWNS; i++) {
+        udt_out_t out;
+        if (udt_conn_emit(&a->conn, &out, 1, now + i * UDT_LEAVE_NS) == 1)
+            udt_port_send(a->port, NULL, &out, 1, &a->peer);
+    }
+}
+
+void udt_agent_port_gone(udt_agent_t *a)
+{
+    wrk_channel_t *ch = a->channel;
+    take_events(a);
+    if (a->port == NULL)
+        return;
+    say_goodbye(a);
+    (void)udt_conn_take_events(&a->conn);
+    udt_agent_end(a, SHM_UDT_BROKEN, UDT_TELL_BROKEN, UDT_ECONNLOST);
+    udt_agent_deliver(ch, rt_mono_ns());
+    choose_pause(ch, rt_mono_ns());
+    wrk_ran(ch);
+}
+
+static void close_channel(wrk_channel_t *ch)
+{
+    udt_agent_t *a = udt_agent_of(ch);
+    if (a->port != NULL)
+        say_goodbye(a);
+    leave_port(a);
+    if (a->memory != NULL)
+        (void)munmap(a->memory, a->memory_bytes);
+    publish_state(a, SHM_UDT_CLOSED);
+}
+
+static int socket_of(const wrk_channel_t *ch)
+{
+    (void)ch;
+    return -1;
+}
+
+/* --- requests ------------------------------------------------------------------------------ */
+
+static int close_orderly(wrk_channel_t *ch, int64_t linger_ns)
+{
+    udt_agent_t *a = udt_agent_of(ch);
+    if (linger_ns < 0)
+        return rt_err_set(-EINVAL, "a linger of %lld ns; it must not be below 0",
+                          (long long)linger_ns);
+    if (a->port == NULL)
+        return 0;
+    a->closes = true;
+    a->close_before = (uint32_t)agent_sequence_at_tail(ch);
+    a->close_mono_ns = rt_mono_ns() + (linger_ns < LINGER_MOST_NS ? linger_ns : LINGER_MOST_NS);
+    if (a->conn.state == UDT_CONN_CONNECTED)
+        publish_state(a, SHM_UDT_CLOSING);
+    else
+        udt_conn_close(&a->conn, rt_mono_ns());
+    return 0;
+}
+
+static int run(wrk_channel_t *ch, const shm_udt_command_t *c)
+{
+    udt_agent_t *a = udt_agent_of(ch);
+    switch (c->op) {
+    case SHM_UDT_CLOSE:
+        return close_orderly(ch, c->value);
+    case SHM_UDT_SET_BANDWIDTH:
+        if (c->value < 0)
+            return rt_err_set(-EINVAL, "a bandwidth of %lld bytes per second; it must not be below 0",
+                              (long long)c->value);
+        a->conn.config.max_bandwidth = (uint64_t)c->value;
+        return 0;
+    case SHM_UDT_REPORT_ERROR:
+        if (a->port != NULL)
+            udt_conn_report_error(&a->conn);
+        return 0;
+    default:
+        return rt_err_set(-EINVAL, "engine udt knows no request %u", c->op);
+    }
+}
+
+static int request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd, uint8_t *reply,
+                   uint32_t *reply_bytes)
+{
+    (void)reply;
+    (void)reply_bytes;
+    shm_udt_command_t c;
+    if (fd >= 0)
+        close(fd);
+    if (bytes != sizeof c)
+        return rt_err_set(-EPROTO, "a request of %zu bytes to a connection: it takes %zu", bytes,
+                          sizeof c);
+    memcpy(&c, body, sizeof c);
+    int rc = run(ch, &c);
+    if (rc == 0 && udt_agent_of(ch)->port != NULL) {
+        udt_agent_serve(ch);
+        wrk_ran(ch);
+    }
+    return rc;
+}
+
+/* --- hold, duties -------------------------------------------------------------------------- */
+
+/* The connection is kept up; a client that did not connect yet does not begin. */
+static void hold(wrk_channel_t *ch)
+{
+    udt_agent_of(ch)->held = true;
+}
+
+static void release(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udt_agent_t *a = udt_agent_of(ch);
+    a->held = false;
+    if (a->port != NULL)
+        udt_conn_connect(&a->conn, now_mono_ns);
+    ch->tx_paused = !takes_in(a);
+    a->rx_waits = true; /* what came meanwhile is looked at at once */
+    a->rx_retry_mono_ns = now_mono_ns;
+}
+
+static void reset(wrk_channel_t *ch)
+{
+    (void)ch; /* the connection's own counters count from its beginning */
+}
+
+/* Once its port is there again. */
+static void tell_lost_peer(wrk_channel_t *ch)
+{
+    udt_agent_t *a = udt_agent_of(ch);
+    uint8_t shutdown[UDT_CONTROL_BYTES];
+    udt_port_t *p = find_port(ch, a->config.port);
+    rt_err_clear();
+    if (p == NULL)
+        return;
+    udt_port_address(p, &a->peer_shm, &a->peer);
+    uint32_t bytes =
+        (uint32_t)udt_put_control(shutdown, UDT_TYPE_SHUTDOWN, 0, a->conn.peer_id & UDT_SEQ_MASK);
+    for (; a->goodbyes > 0; a->goodbyes--)
+        if (a->peer.sa.sa_family == p->udp.eff.local.sa.sa_family)
+            udt_port_send_one(p, shutdown, bytes, &a->peer);
+}
+
+static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udt_agent_t *a = udt_agent_of(ch);
+    (void)agent_free_space(ch, 0, now_mono_ns);
+    if (a->goodbyes > 0)
+        tell_lost_peer(ch);
+}
+
+static const agent_ops_t UDT_AGENT = {
+    .engine = SHM_UDT_ENGINE,
+    .state_bytes = state_bytes,
+    .open = open_channel,
+    .close = close_channel,
+    .socket_fd = socket_of,
+    .do_work = do_work,
+    .on_deadline = on_deadline,
+    .deadline_ns = deadline_ns,
+    .hold = hold,
+    .release = release,
+    .purge = udt_agent_purge,
+    .reset = reset,
+    .request = request,
+    .refresh = refresh,
+};
+AGENT_REGISTER(UDT_AGENT)

@@ -1,0 +1,268 @@
+/* udt_agent.h: the engines "udt-port" and "udt": UDT connections over shared UDP ports. What clients
+ * and the worker share stands in shm/udt_shm.h, the protocol in proto/udt. Shared by these parts
+ * only:
+ *
+ *   udt_agent_port.c    life of a port; what is to be sent, and what the kernel refused
+ *   udt_agent_deal.c    socket -> connections, by the socket id in each datagram
+ *   udt_agent_listen.c  who wants to connect
+ *   udt_agent.c         life of a connection
+ *   udt_agent_tx.c      tx ring -> connection -> port
+ *   udt_agent_rx.c      connection -> rx ring
+ *
+ *          udt channels                      port
+ *     tx ring -> udt_conn_send    ---.
+ *                udt_conn_emit        >--- udt_port_send ----> udp_send, or the emulated link
+ *     rx ring <- udt_conn_receive <--'---- udt_port_deal <---- udp_recv, or the emulated link
+ *
+ * A connection is served (udt_agent_serve: its timers, what it sends, what it tells its client)
+ * after its own deadline, after records came in its tx ring, and once per round of reading in which
+ * datagrams came for it: so one answer speaks for all of a batch.
+ *
+ * A port and its connections lie on one worker, and so on one thread. The port knows its
+ * connections, each connection its port; whoever goes first takes leave of the other. */
+#ifndef UDT_AGENT_H
+#define UDT_AGENT_H
+
+#include "proto/udt/udt_conn.h"
+#include "proto/udt/udt_listener.h"
+#include "shm/udt_shm.h"
+#include "worker/agents/agent_ledger.h"
+#include "worker/agents/agent_link.h"
+
+/* Two segmented sends of packets of 1500 bytes. */
+enum { UDT_AGENT_BATCH = 88, UDT_AGENT_ARRIVALS = 256 };
+
+/* --- tables ---------------------------------------------------------------------------------
+ * Chains of links that lie in what they find. */
+
+typedef struct udt_link {
+    struct udt_link *next;
+    uint64_t hash;
+} udt_link_t;
+
+typedef struct udt_table {
+    udt_link_t **heads;
+    uint64_t mask;
+} udt_table_t;
+
+static inline void udt_table_add(udt_table_t *t, udt_link_t *link, uint64_t hash)
+{
+    udt_link_t **head = &t->heads[hash & t->mask];
+    *link = (udt_link_t){.next = *head, .hash = hash};
+    *head = link;
+}
+
+static inline void udt_table_remove(udt_table_t *t, const udt_link_t *link)
+{
+    udt_link_t **at = &t->heads[link->hash & t->mask];
+    while (*at != link)
+        at = &(*at)->next;
+    *at = link->next;
+}
+
+/* --- a port --------------------------------------------------------------------------------- */
+
+typedef struct udt_agent udt_agent_t;
+
+/* A good request that nobody has taken yet. */
+typedef struct udt_waiting {
+    udt_link_t by_peer;
+    udt_handshake_t handshake;
+    udp_addr_t from;
+    int64_t heard_mono_ns;
+    uint32_t number; /* 0: a free place */
+    uint32_t before; /* in the order in which they were heard last; UDT_NOBODY */
+    uint32_t behind;
+} udt_waiting_t;
+
+#define UDT_NOBODY UINT32_MAX
+
+/* What the kernel had no room for; copies, for their connections go on. */
+typedef struct udt_refused {
+    uint8_t *bytes; /* UDT_AGENT_BATCH places of 64 KiB, touched when first used */
+    udp_tx_t messages[UDT_AGENT_BATCH];
+    udp_addr_t dests[UDT_AGENT_BATCH];
+    unsigned at;
+    unsigned count; /* of messages, from the first on; 0: none */
+} udt_refused_t;
+
+typedef struct udt_port {
+    wrk_channel_t *channel;
+    udp_t udp;
+    wrk_source_t socket;
+    const phc_t *phc; /* NULL: none */
+    agent_link_t link;
+    bool held;
+    agent_block_t block; /* the kernel has no room */
+    udt_refused_t refused;
+    shm_udt_port_state_t *state;
+
+    udt_secret_t secret;
+    uint32_t max_sockets;
+    uint32_t sockets;
+    udt_agent_t *agents;  /* all connections */
+    udt_agent_t *touched; /* those that are to be served at the end of this round */
+    udt_table_t by_id;    /* of connections */
+    udt_table_t accepted; /* of accepted connections, and of rendezvous without a peer, by address */
+    udt_agent_t *last;    /* whom the last datagram was for; NULL: nobody */
+
+    bool listens;
+    udt_listener_t listener;
+    udt_table_t requests; /* by address */
+    udt_waiting_t *waiting; /* SHM_UDT_MAX_BACKLOG places */
+    uint32_t backlog;
+    uint32_t waiting_count;
+    uint32_t oldest;
+    uint32_t newest;
+    uint32_t next_place;
+    uint32_t generation; /* of numbers */
+
+    udp_rx_t arrivals[UDT_AGENT_ARRIVALS];
+    udp_tx_t messages[UDT_AGENT_BATCH];
+    udt_out_t out[UDT_AGENT_BATCH];
+    uint8_t whole[UINT16_MAX + 1]; /* a datagram put together for the emulated link */
+} udt_port_t;
+
+static inline udt_port_t *udt_port_of(const wrk_channel_t *ch)
+{
+    return ch->agent;
+}
+
+static inline void udt_port_count(udt_port_t *p, shm_udt_port_counter_id_t id)
+{
+    rt_bump(&p->state->counters[id], 1);
+}
+
+/* --- a connection --------------------------------------------------------------------------- */
+
+/* Not told yet, because the rx ring has no room or something else goes before it. */
+#define UDT_TELL_CONNECTED 0x01u
+#define UDT_TELL_FAILED 0x02u
+#define UDT_TELL_PEER_ERROR 0x04u
+#define UDT_TELL_BROKEN 0x08u
+#define UDT_TELL_CLOSED 0x10u
+#define UDT_TELL_END (UDT_TELL_BROKEN | UDT_TELL_CLOSED) /* behind what has arrived */
+
+struct udt_agent {
+    wrk_channel_t *channel;
+    udt_port_t *port; /* NULL: gone, or it never had one; it does nothing more */
+    udt_agent_t *next; /* of the port's, and before */
+    udt_agent_t **at;
+    udt_link_t by_id;
+    udt_link_t by_peer;
+    bool in_accepted;
+    udt_agent_t *touched_next;
+    bool touched;
+
+    shm_udt_config_t config;
+    udt_conn_t conn;
+    void *memory; /* of its buffers; NULL: none */
+    size_t memory_bytes;
+    udp_addr_t peer;
+    shm_addr_t peer_shm;
+    shm_udt_state_t *state;
+    bool held;
+    bool more; /* a batch was not enough: do_work goes on */
+    int64_t served_mono_ns;
+    unsigned goodbyes; /* LOST: shutdowns that its peer still is to get */
+
+    /* sending */
+    tx_item_t item; /* taken, and not all of it sent on */
+    bool has_item;
+    uint32_t item_at; /* bytes of it sent on */
+    bool has_first;   /* in a message of several records: the first one is */
+    bool skips;       /* the rest of this message is dropped */
+    shm_udt_tx_t first;
+    uint32_t gathered; /* bytes of the message, copied behind what was given to send */
+    bool waits_for_room;
+    bool closes; /* when the ring is taken in up to close_before, or at close_mono_ns */
+    uint32_t close_before;
+    int64_t close_mono_ns;
+    bool purging;
+    uint64_t purge_before;
+
+    /* receiving */
+    unsigned tell; /* UDT_TELL_* */
+    uint32_t tell_error;
+    bool rx_waits; /* the ring is full: looked at again at rx_retry_mono_ns */
+    int64_t rx_retry_mono_ns;
+    int64_t rx_retry_ns;
+    udt_message_t message; /* being given out in pieces */
+    bool has_message;
+    uint32_t message_piece; /* next */
+    uint32_t message_at;    /* bytes of it given out */
+    uint64_t message_left;
+};
+
+static inline udt_agent_t *udt_agent_of(const wrk_channel_t *ch)
+{
+    return ch->agent;
+}
+
+/* --- udt_agent_port.c --- */
+
+/* Sends what a connection emitted, or keeps it until the kernel has room: then p->block.now is set,
+ * and nobody may emit. */
+void udt_port_send(udt_port_t *p, wrk_channel_t *from, const udt_out_t *out, size_t count,
+                   const udp_addr_t *dest);
+/* One datagram that belongs to no connection; lost where the kernel has no room. */
+void udt_port_send_one(udt_port_t *p, const void *data, uint32_t bytes, const udp_addr_t *dest);
+/* The form in which the port's socket gives and takes addresses. */
+void udt_port_address(const udt_port_t *p, const shm_addr_t *in, udp_addr_t *out);
+/* The IPv4 address in what an IPv6 socket says; as it is where there is none. */
+shm_addr_t udt_plain_address(const udp_addr_t *in);
+
+/* --- udt_agent_deal.c --- */
+
+void udt_port_on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns);
+bool udt_port_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
+/* Serves whom datagrams came for, or who waited for the kernel. */
+void udt_port_serve_touched(udt_port_t *p);
+void udt_port_touch(udt_port_t *p, udt_agent_t *a);
+udt_agent_t *udt_port_find_id(const udt_port_t *p, uint32_t socket_id);
+uint64_t udt_port_hash_id(const udt_port_t *p, uint32_t socket_id);
+udt_address_t udt_address_of(const udp_addr_t *in);
+
+/* --- udt_agent_listen.c --- */
+
+int udt_port_listen(udt_port_t *p, uint32_t mode, uint32_t backlog);
+void udt_port_unlisten(udt_port_t *p);
+/* A datagram for socket id 0. */
+void udt_port_request(udt_port_t *p, const void *data, uint32_t bytes, const udp_addr_t *from,
+                      int64_t now_mono_ns);
+/* NULL: no request of that number waits. */
+udt_waiting_t *udt_port_waiting(udt_port_t *p, uint32_t number);
+void udt_port_forget(udt_port_t *p, udt_waiting_t *w);
+void udt_port_refuse(udt_port_t *p, udt_waiting_t *w);
+void udt_port_expire(udt_port_t *p, int64_t now_mono_ns);
+int64_t udt_port_expiry_ns(const udt_port_t *p);
+uint64_t udt_port_hash_peer(const udt_port_t *p, const udp_addr_t *from, uint32_t socket_id);
+/* The side of a rendezvous that connects to this address; NULL: none. */
+udt_agent_t *udt_port_rendezvous(const udt_port_t *p, const udp_addr_t *from);
+
+/* --- udt_agent.c --- */
+
+/* Lets pass what is due, sends, tells the client; then the channel's deadline may be another. */
+void udt_agent_serve(wrk_channel_t *ch);
+/* Its port closes. */
+void udt_agent_port_gone(udt_agent_t *a);
+/* Nothing more will be sent: what the client is told, and why. */
+void udt_agent_end(udt_agent_t *a, shm_udt_conn_state_t state, unsigned tell, uint32_t error);
+bool udt_agent_is_over(const udt_agent_t *a);
+void udt_agent_leave_peers(udt_agent_t *a);
+
+/* --- udt_agent_tx.c --- */
+
+/* From the tx ring into the send buffer, a bounded piece. Returns how much it found to do. */
+unsigned udt_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns);
+/* What is due, at most one batch. */
+void udt_agent_emit(wrk_channel_t *ch, int64_t now_mono_ns);
+int udt_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns);
+void udt_agent_drop_item(wrk_channel_t *ch);
+
+/* --- udt_agent_rx.c --- */
+
+/* Into the rx ring as far as that has room. */
+void udt_agent_deliver(wrk_channel_t *ch, int64_t now_mono_ns);
+
+#endif

@@ -1,0 +1,175 @@
+/* udt_agent_deal.c: from the socket to the connections.
+ *
+ * A round reads a bounded number of messages, deals their datagrams out, and then serves each
+ * connection that got some, once. A GRO batch holds datagrams of one peer, so to look at the
+ * connection before first nearly always finds it. */
+#include "worker/agents/agent_socket.h"
+#include "worker/agents/udt_agent.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define MESSAGES_PER_ROUND 16u /* of up to 64 KiB: some 300 us */
+#define ROUNDS_PER_CALL 4u
+
+/* --- who it is for ------------------------------------------------------------------------- */
+
+/* Ids are the clients' to choose: the secret keeps chains short whatever they choose. */
+uint64_t udt_port_hash_id(const udt_port_t *p, uint32_t socket_id)
+{
+    uint64_t x = (socket_id ^ p->secret.word[0]) * UINT64_C(0x9e3779b97f4a7c15);
+    return x ^ (x >> 32);
+}
+
+udt_address_t udt_address_of(const udp_addr_t *in)
+{
+    shm_addr_t plain = udt_plain_address(in);
+    udt_address_t out = {.port = plain.port, .is_ipv6 = plain.family == 6};
+    memcpy(out.ip, plain.ip, plain.family == 6 ? 16 : 4);
+    return out;
+}
+
+uint64_t udt_port_hash_peer(const udt_port_t *p, const udp_addr_t *from, uint32_t socket_id)
+{
+    udt_address_t address = udt_address_of(from);
+    return udt_address_hash(&p->secret, &address, socket_id);
+}
+
+udt_agent_t *udt_port_find_id(const udt_port_t *p, uint32_t socket_id)
+{
+    uint64_t hash = udt_port_hash_id(p, socket_id);
+    for (udt_link_t *l = p->by_id.heads[hash & p->by_id.mask]; l != NULL; l = l->next) {
+        udt_agent_t *a = (udt_agent_t *)(void *)((char *)l - offsetof(udt_agent_t, by_id));
+        if (a->conn.config.socket_id == socket_id)
+            return a;
+    }
+    return NULL;
+}
+
+/* --- dealing ------------------------------------------------------------------------------- */
+
+void udt_port_touch(udt_port_t *p, udt_agent_t *a)
+{
+    if (a->touched)
+        return;
+    a->touched = true;
+    a->touched_next = p->touched;
+    p->touched = a;
+}
+
+void udt_port_serve_touched(udt_port_t *p)
+{
+    udt_agent_t *a = p->touched;
+    p->touched = NULL;
+    while (a != NULL) {
+        udt_agent_t *next = a->touched_next;
+        a->touched = false;
+        udt_agent_serve(a->channel);
+        wrk_ran(a->channel);
+        a = next;
+    }
+}
+
+static udt_agent_t *whom(udt_port_t *p, uint32_t socket_id)
+{
+    if (p->last != NULL && p->last->conn.config.socket_id == socket_id)
+        return p->last;
+    p->last = udt_port_find_id(p, socket_id);
+    return p->last;
+}
+
+static void deal(udt_port_t *p, const void *data, uint32_t bytes, const udp_addr_t *from,
+                 int64_t arrival_mono_ns, int64_t now_mono_ns)
+{
+    if (bytes < UDT_HEADER_BYTES) {
+        udt_port_count(p, SHM_UDT_PORT_COUNT_malformed);
+        return;
+    }
+    uint32_t socket_id = udt_get32((const uint8_t *)data + 12);
+    udt_agent_t *a = socket_id != 0 ? whom(p, socket_id) : udt_port_rendezvous(p, from);
+    if (a == NULL) {
+        if (socket_id == 0)
+            udt_port_request(p, data, bytes, from, now_mono_ns);
+        else
+            udt_port_count(p, SHM_UDT_PORT_COUNT_unknown);
+        return;
+    }
+    if (!udp_addr_equal(&a->peer, from)) {
+        udt_port_count(p, SHM_UDT_PORT_COUNT_foreign);
+        return;
+    }
+    (void)udt_conn_receive(&a->conn, data, bytes, arrival_mono_ns, now_mono_ns);
+    udt_port_touch(p, a);
+}
+
+bool udt_port_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
+{
+    udt_port_t *p = udt_port_of(ch);
+    udp_addr_t from;
+    udt_port_address(p, &item->source, &from);
+    deal(p, item->payload, item->payload_bytes, &from, item->time_ns + wrk_clock_shift_ns(ch),
+         now_mono_ns);
+    return true;
+}
+
+/* --- reading ------------------------------------------------------------------------------- */
+
+static void take(udt_port_t *p, unsigned count, int64_t now_mono_ns)
+{
+    wrk_channel_t *ch = p->channel;
+    int64_t shift = wrk_clock_shift_ns(ch);
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < count; i++) {
+        const udp_rx_t *in = &p->arrivals[i];
+        bytes += in->len;
+        if (p->link.rx != NULL) {
+            rx_item_t item = agent_rx_item(in);
+            agent_link_offer_rx(&p->link, &item, now_mono_ns);
+        } else {
+            deal(p, in->data, in->len, &in->source, in->time_ns + shift, now_mono_ns);
+        }
+    }
+    wrk_count(ch, SHM_COUNT_rx_received, count);
+    wrk_count(ch, SHM_COUNT_rx_bytes, bytes);
+}
+
+/* Returns how many datagrams came. */
+static unsigned read_round(udt_port_t *p)
+{
+    wrk_channel_t *ch = p->channel;
+    unsigned total = 0;
+    int n;
+    unsigned messages = MESSAGES_PER_ROUND;
+    do {
+        n = udp_recv_messages(&p->udp, p->arrivals, UDT_AGENT_ARRIVALS, messages);
+        if (n > 0)
+            take(p, (unsigned)n, rt_mono_ns());
+        total += n > 0 ? (unsigned)n : 0;
+        messages = 0;
+    } while (n == UDT_AGENT_ARRIVALS);
+    wrk_count(ch, SHM_COUNT_rx_calls, 1);
+    if (n < 0 && n != -EBUSY) {
+        wrk_count(ch, SHM_COUNT_rx_errors, 1);
+        if (n == -EBADF || n == -ENOTSOCK)
+            wrk_channel_fail(ch, -n);
+    }
+    return total;
+}
+
+void udt_port_on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
+{
+    (void)now_mono_ns;
+    udt_port_t *p = udt_port_of(source->channel);
+    if (events & EPOLLERR)
+        agent_socket_take_error(&p->udp);
+    if (p->held || !(events & (EPOLLIN | EPOLLERR)))
+        return;
+    for (unsigned round = 0; round < ROUNDS_PER_CALL; round++) {
+        if (read_round(p) == 0)
+            break;
+        wrk_rx_publish(p->channel);
+        udt_port_serve_touched(p);
+        if (!p->udp.rx_more)
+            break;
+    }
+}

@@ -1,0 +1,466 @@
+#include "base/rt_err.h"
+#include "worker/agents/agent_socket.h"
+#include "worker/agents/udt_agent.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define DEFAULT_RCVBUF_BYTES (12u << 20)
+#define PLACE_BYTES 65536u
+#define REFUSED_BYTES ((size_t)UDT_AGENT_BATCH * PLACE_BYTES)
+#define DRAINED_PER_CALL 64u
+#define RELEASE_BYTES 65536u
+
+static size_t state_bytes(const shm_config_t *config)
+{
+    (void)config;
+    return sizeof(udt_port_t);
+}
+
+/* --- addresses ----------------------------------------------------------------------------- */
+
+static bool speaks_ipv6(const udt_port_t *p)
+{
+    return p->udp.eff.local.sa.sa_family == AF_INET6;
+}
+
+static void map_to_ipv6(udp_addr_t *a)
+{
+    udp_addr_t v4 = *a;
+    memset(a, 0, sizeof *a);
+    a->v6.sin6_family = AF_INET6;
+    a->v6.sin6_port = v4.v4.sin_port;
+    a->v6.sin6_addr.s6_addr[10] = a->v6.sin6_addr.s6_addr[11] = 0xff;
+    memcpy(&a->v6.sin6_addr.s6_addr[12], &v4.v4.sin_addr, 4);
+}
+
+void udt_port_address(const udt_port_t *p, const shm_addr_t *in, udp_addr_t *out)
+{
+    agent_addr_in(out, in);
+    if (out->sa.sa_family == AF_INET && speaks_ipv6(p))
+        map_to_ipv6(out);
+}
+
+shm_addr_t udt_plain_address(const udp_addr_t *in)
+{
+    shm_addr_t out;
+    agent_addr_out(&out, in);
+    if (out.family != 6 || !IN6_IS_ADDR_V4MAPPED(&in->v6.sin6_addr))
+        return out;
+    shm_addr_t v4 = {.family = 4, .port = out.port};
+    memcpy(v4.ip, &out.ip[12], 4);
+    return v4;
+}
+
+/* --- sending ------------------------------------------------------------------------------- */
+
+static void keep_refused(udt_port_t *p, const udp_tx_t *messages, unsigned count)
+{
+    udt_refused_t *r = &p->refused;
+    r->at = 0;
+    r->count = count;
+    for (unsigned i = 0; i < count; i++) {
+        const udp_tx_t *m = &messages[i];
+        uint8_t *to = r->bytes + (size_t)i * PLACE_BYTES;
+        memcpy(to, m->head, m->head_bytes);
+        if (m->len > 0)
+            memcpy(to + m->head_bytes, m->data, m->len);
+        r->dests[i] = *m->dest;
+        r->messages[i] =
+            (udp_tx_t){.data = to, .len = m->head_bytes + m->len, .dest = &r->dests[i]};
+    }
+}
+
+/* Hands over what it can. Returns how many it is done with: fewer than count where the kernel has
+ * no room for now. */
+static unsigned hand_over(udt_port_t *p, udp_tx_t *messages, unsigned count)
+{
+    wrk_channel_t *ch = p->channel;
+    unsigned at = 0;
+    while (at < count) {
+        int error = 0;
+        int64_t start = rt_mono_ns();
+        int sent = udp_send(&p->udp, &messages[at], count - at, &error);
+        int64_t end = rt_mono_ns();
+        wrk_count(ch, SHM_COUNT_tx_calls, 1);
+        wrk_count(ch, SHM_COUNT_tx_sent, (uint64_t)sent);
+        wrk_hist(ch, SHM_HIST_send_call, end - start);
+        wrk_sent_until(ch, end);
+        at += (unsigned)sent;
+        if (error == 0)
+            continue;
+        if (agent_refusal_passes(error))
+            break;
+        wrk_count(ch, SHM_COUNT_tx_failed, 1); /* lost, as on the way */
+        at++;
+    }
+    return at;
+}
+
+static void watch_socket(udt_port_t *p)
+{
+    uint32_t events = (p->held ? 0u : EPOLLIN) | (p->block.now ? EPOLLOUT : 0u);
+    wrk_rewatch(p->channel, &p->socket, events);
+}
+
+static void send_now(udt_port_t *p, udp_tx_t *messages, unsigned count)
+{
+    if (p->block.now) { /* of a connection that ends: lost, as on the way */
+        wrk_count(p->channel, SHM_COUNT_tx_failed, count);
+        return;
+    }
+    unsigned done = hand_over(p, messages, count);
+    if (done == count)
+        return;
+    wrk_count(p->channel, SHM_COUNT_tx_retries, 1);
+    keep_refused(p, &messages[done], count - done);
+    agent_block(&p->block, rt_mono_ns());
+    watch_socket(p);
+    wrk_ran(p->channel);
+}
+
+static void offer(udt_port_t *p, const udt_out_t *out, const udp_addr_t *dest, int64_t now_mono_ns)
+{
+    memcpy(p->whole, out->head, out->head_bytes);
+    if (out->payload_bytes > 0)
+        memcpy(p->whole + out->head_bytes, out->payload, out->payload_bytes);
+    udp_tx_t message = {
+        .data = p->whole, .len = out->head_bytes + out->payload_bytes, .dest = dest};
+    agent_link_offer_tx(&p->link, &message, 1, now_mono_ns);
+}
+
+void udt_port_send(udt_port_t *p, wrk_channel_t *from, const udt_out_t *out, size_t count,
+                   const udp_addr_t *dest)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        bytes += out[i].head_bytes + out[i].payload_bytes;
+    wrk_count(p->channel, SHM_COUNT_tx_bytes, bytes);
+    if (from != NULL)
+        wrk_count(from, SHM_COUNT_tx_calls, 1);
+    if (p->link.tx != NULL) {
+        int64_t now = rt_mono_ns();
+        for (size_t i = 0; i < count; i++)
+            offer(p, &out[i], dest, now);
+        wrk_ran(p->channel);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        p->messages[i] = (udp_tx_t){
+            .head = out[i].head,
+            .head_bytes = out[i].head_bytes,
+            .data = out[i].payload,
+            .len = out[i].payload_bytes,
+            .dest = dest,
+        };
+    send_now(p, p->messages, (unsigned)count);
+}
+
+void udt_port_send_one(udt_port_t *p, const void *data, uint32_t bytes, const udp_addr_t *dest)
+{
+    udp_tx_t message = {.data = data, .len = bytes, .dest = dest};
+    wrk_count(p->channel, SHM_COUNT_tx_bytes, bytes);
+    if (p->link.tx != NULL) {
+        agent_link_offer_tx(&p->link, &message, 1, rt_mono_ns());
+        wrk_ran(p->channel);
+        return;
+    }
+    (void)hand_over(p, &message, 1);
+}
+
+/* The kernel may have room again. */
+static void unblock(udt_port_t *p, int64_t now_mono_ns)
+{
+    udt_refused_t *r = &p->refused;
+    r->at += hand_over(p, &r->messages[r->at], r->count - r->at);
+    if (r->at < r->count) {
+        agent_block(&p->block, now_mono_ns);
+        return;
+    }
+    r->at = r->count = 0;
+    p->block = (agent_block_t){.now = false};
+    watch_socket(p);
+    udt_port_serve_touched(p);
+}
+
+/* --- events -------------------------------------------------------------------------------- */
+
+static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
+{
+    udt_port_t *p = udt_port_of(source->channel);
+    if ((events & EPOLLOUT) && p->block.now)
+        unblock(p, now_mono_ns);
+    udt_port_on_socket(source, events, now_mono_ns);
+}
+
+static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udt_port_t *p = udt_port_of(ch);
+    if (p->block.now && now_mono_ns >= p->block.retry_mono_ns)
+        unblock(p, now_mono_ns);
+    agent_link_emit(ch, &p->link, now_mono_ns);
+    udt_port_expire(p, now_mono_ns);
+    wrk_rx_publish(ch);
+    udt_port_serve_touched(p);
+}
+
+static int64_t deadline_ns(const wrk_channel_t *ch)
+{
+    const udt_port_t *p = udt_port_of(ch);
+    int64_t at = agent_link_deadline_ns(&p->link);
+    int64_t expiry = udt_port_expiry_ns(p);
+    int64_t retry = p->block.now ? p->block.retry_mono_ns : RT_NEVER_NS;
+    at = expiry < at ? expiry : at;
+    return retry < at ? retry : at;
+}
+
+/* A port sends nothing from its ring: what is in it is dropped. */
+static unsigned drain(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
+{
+    unsigned work = 0;
+    unsigned moved = 0;
+    tx_item_t item;
+    int rc;
+    while (work < max && (rc = tx_queue_next(&ch->tx, now_mono_ns, &item)) != 0) {
+        wrk_count(ch, SHM_COUNT_tx_failed, 1);
+        if (rc == 1)
+            tx_queue_finish(&ch->tx, item.ref);
+        work++;
+    }
+    return work + tx_queue_release(&ch->tx, RELEASE_BYTES, 0, &moved);
+}
+
+static unsigned do_work(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    return drain(ch, DRAINED_PER_CALL, now_mono_ns);
+}
+
+static int purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
+{
+    return drain(ch, max, now_mono_ns) == 0;
+}
+
+/* --- open ---------------------------------------------------------------------------------- */
+
+static int check_channel(const wrk_channel_t *ch, shm_udt_port_config_t *c)
+{
+    memcpy(c, ch->config.engine_config, sizeof *c);
+    int rc = shm_udt_port_config_check(c);
+    if (rc < 0)
+        return rc;
+    if (ch->segment.engine == NULL || ch->config.engine_bytes < sizeof(shm_udt_port_state_t))
+        return rt_err_set(-EINVAL, "%llu bytes of shared memory for the state of a port: %zu",
+                          (unsigned long long)ch->config.engine_bytes,
+                          sizeof(shm_udt_port_state_t));
+    if (ch->config.direction != SHM_DUPLEX || ch->config.overflow != SHM_OVERFLOW_OLDEST)
+        return rt_err_set(-EINVAL, "engine udt-port needs direction duplex and overflow oldest");
+    if (ch->config.connect)
+        return rt_err_set(-EINVAL, "engine udt-port cannot be connected: it has many peers");
+    return 0;
+}
+
+static uint64_t power_above(uint64_t n)
+{
+    uint64_t size = 16;
+    while (size < n)
+        size *= 2;
+    return size;
+}
+
+static bool make_table(udt_table_t *t, uint64_t entries)
+{
+    uint64_t places = power_above(entries);
+    t->heads = calloc(places, sizeof *t->heads);
+    t->mask = places - 1;
+    return t->heads != NULL;
+}
+
+static void free_tables(udt_port_t *p)
+{
+    free(p->by_id.heads);
+    free(p->accepted.heads);
+    free(p->requests.heads);
+    free(p->waiting);
+    if (p->refused.bytes != NULL)
+        (void)munmap(p->refused.bytes, REFUSED_BYTES);
+}
+
+static int make_tables(udt_port_t *p)
+{
+    void *refused =
+        mmap(NULL, REFUSED_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    p->refused.bytes = refused == MAP_FAILED ? NULL : refused;
+    p->waiting = calloc(SHM_UDT_MAX_BACKLOG, sizeof *p->waiting);
+    p->oldest = p->newest = UDT_NOBODY;
+    if (make_table(&p->by_id, p->max_sockets) && make_table(&p->accepted, p->max_sockets) &&
+        make_table(&p->requests, SHM_UDT_MAX_BACKLOG) && p->waiting != NULL &&
+        p->refused.bytes != NULL)
+        return 0;
+    return rt_err_set(-ENOMEM, "no memory for a port of %u connections", p->max_sockets);
+}
+
+/* A successor finds in shared memory what was in force; a fresh segment has nothing there. */
+static int begin_to_listen(udt_port_t *p, const shm_udt_port_config_t *c, bool takeover)
+{
+    uint32_t mode = takeover ? rt_load_relaxed(&p->state->listens) : c->listens;
+    uint32_t backlog = takeover ? rt_load_relaxed(&p->state->backlog) : c->backlog;
+    rt_store_relaxed(&p->state->listens, 0);
+    rt_store_relaxed(&p->state->sockets, 0);
+    rt_store_relaxed(&p->state->waiting, 0);
+    return mode == 0 ? 0 : udt_port_listen(p, mode, backlog);
+}
+
+static int start(udt_port_t *p, const shm_udt_port_config_t *c)
+{
+    wrk_channel_t *ch = p->channel;
+    bool takeover = rt_load_relaxed(&ch->segment.status->epoch) != 0;
+    if (getrandom(&p->secret, sizeof p->secret, 0) != (ssize_t)sizeof p->secret)
+        return rt_err_set(-errno, "getrandom: %s", strerror(errno));
+    p->link = (agent_link_t){.udp = &p->udp, .deliver = udt_port_deliver};
+    int rc = make_tables(p);
+    rc = rc ? rc : agent_link_open(ch, &p->link);
+    rc = rc ? rc : begin_to_listen(p, c, takeover);
+    if (rc < 0)
+        return rc;
+    p->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
+    rc = wrk_watch(ch, &p->socket, p->udp.fd, 0);
+    if (rc == 0)
+        watch_socket(p);
+    return rc;
+}
+
+static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns)
+{
+    (void)now_mono_ns;
+    udt_port_t *p = udt_port_of(ch);
+    shm_udt_port_config_t c;
+    p->channel = ch;
+    p->held = held;
+    int rc = check_channel(ch, &c);
+    if (rc < 0) {
+        if (socket_fd >= 0)
+            close(socket_fd);
+        return rc;
+    }
+    p->state = (shm_udt_port_state_t *)(void *)ch->segment.engine;
+    p->max_sockets = c.max_sockets;
+    if (ch->config.rcvbuf_bytes == 0)
+        ch->config.rcvbuf_bytes = DEFAULT_RCVBUF_BYTES;
+    rc = agent_socket_open(ch, socket_fd, true, &p->udp, &p->phc);
+    if (rc < 0)
+        return rc;
+    rc = start(p, &c);
+    if (rc < 0) {
+        agent_link_close(&p->link);
+        free_tables(p);
+        agent_socket_close(&p->udp, p->phc);
+        return rc;
+    }
+    agent_socket_facts(ch, &p->udp);
+    return 0;
+}
+
+static void close_channel(wrk_channel_t *ch)
+{
+    udt_port_t *p = udt_port_of(ch);
+    udt_port_unlisten(p);
+    while (p->agents != NULL)
+        udt_agent_port_gone(p->agents);
+    agent_link_counters(ch, &p->link);
+    wrk_unwatch(ch, &p->socket);
+    agent_socket_close(&p->udp, p->phc);
+    agent_link_close(&p->link);
+    free_tables(p);
+}
+
+static int socket_of(const wrk_channel_t *ch)
+{
+    return udt_port_of(ch)->udp.fd;
+}
+
+/* --- requests ------------------------------------------------------------------------------ */
+
+static int refuse_number(udt_port_t *p, uint32_t number)
+{
+    udt_waiting_t *w = udt_port_waiting(p, number);
+    if (w == NULL)
+        return rt_err_set(-ENOENT, "no request %u waits: taken, refused or forgotten", number);
+    udt_port_refuse(p, w);
+    return 0;
+}
+
+static int request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd, uint8_t *reply,
+                   uint32_t *reply_bytes)
+{
+    (void)reply;
+    (void)reply_bytes;
+    udt_port_t *p = udt_port_of(ch);
+    shm_udt_port_command_t c;
+    if (fd >= 0)
+        close(fd);
+    if (bytes != sizeof c)
+        return rt_err_set(-EPROTO, "a request of %zu bytes to a port: it takes %zu", bytes,
+                          sizeof c);
+    memcpy(&c, body, sizeof c);
+    switch (c.op) {
+    case SHM_UDT_LISTEN:
+        return udt_port_listen(p, c.mode, c.backlog);
+    case SHM_UDT_UNLISTEN:
+        udt_port_unlisten(p);
+        return 0;
+    case SHM_UDT_REFUSE:
+        return refuse_number(p, c.number);
+    default:
+        return rt_err_set(-EINVAL, "engine udt-port knows no request %u", c.op);
+    }
+}
+
+/* --- hold, duties -------------------------------------------------------------------------- */
+
+static void hold(wrk_channel_t *ch)
+{
+    udt_port_of(ch)->held = true;
+    watch_socket(udt_port_of(ch));
+}
+
+static void release(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    (void)now_mono_ns;
+    udt_port_of(ch)->held = false;
+    watch_socket(udt_port_of(ch));
+}
+
+static void reset(wrk_channel_t *ch)
+{
+    agent_link_reset(&udt_port_of(ch)->link);
+}
+
+static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udt_port_t *p = udt_port_of(ch);
+    (void)do_work(ch, now_mono_ns);
+    rt_store_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops], udp_drops_refresh(&p->udp));
+    agent_link_counters(ch, &p->link);
+}
+
+static const agent_ops_t UDT_PORT_AGENT = {
+    .engine = SHM_UDT_PORT_ENGINE,
+    .state_bytes = state_bytes,
+    .open = open_channel,
+    .close = close_channel,
+    .socket_fd = socket_of,
+    .do_work = do_work,
+    .on_deadline = on_deadline,
+    .deadline_ns = deadline_ns,
+    .hold = hold,
+    .release = release,
+    .purge = purge,
+    .reset = reset,
+    .request = request,
+    .refresh = refresh,
+};
+AGENT_REGISTER(UDT_PORT_AGENT)

@@ -407,6 +407,7 @@ static int open_lost(udt_agent_t *a)
         return 0;
     a->goodbyes = a->conn.peer_id != 0 ? SHUTDOWNS : 0;
     udt_agent_end(a, SHM_UDT_LOST, UDT_TELL_BROKEN, UDT_ECONNLOST);
+    a->rx_waits = true; /* tells it at once, when the channel is open */
     return 0;
 }
 

@@ -169,14 +169,14 @@ static uint32_t find_accepted(const udt_port_t *p, const udt_address_t *from,
     return 0;
 }
 
-static udt_conn_t *find_rendezvous(const udt_port_t *p, const udt_address_t *from)
+static udt_port_entry_t *find_rendezvous(const udt_port_t *p, const udt_address_t *from)
 {
     uint64_t hash = hash_of(p, from, 0, 0);
     udt_port_entry_t *e = entry(p, *peer_bucket(p, hash));
     for (; e != NULL; e = entry(p, e->next_by_peer)) {
         if (e->peer_hash == hash && e->conn->config.rendezvous &&
             e->conn->state == UDT_CONN_CONNECTING && udt_address_equals(&e->peer, from))
-            return e->conn;
+            return e;
     }
     return NULL;
 }
@@ -217,9 +217,7 @@ static udt_port_verdict_t take_for_listener(udt_port_t *p, const void *data, siz
 
 static udt_conn_t *find_receiver(udt_port_t *p, uint32_t id, const udt_address_t *from)
 {
-    if (id == 0)
-        return find_rendezvous(p, from);
-    udt_port_entry_t *e = find_entry(p, id);
+    udt_port_entry_t *e = id != 0 ? find_entry(p, id) : find_rendezvous(p, from);
     if (e == NULL) {
         p->nobody++;
         return NULL;

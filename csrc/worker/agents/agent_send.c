@@ -5,23 +5,26 @@
 #define RETRY_FIRST_NS (50 * RT_NS_PER_US)
 #define RETRY_LONGEST_NS RT_NS_PER_MS
 
-/* No room for the moment. */
-static bool refusal_passes(int error)
+bool agent_refusal_passes(int error)
 {
     return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
 }
 
-static void block(wrk_channel_t *ch, const agent_way_t *way, uint64_t refused_ref,
-                  int64_t now_mono_ns)
+void agent_block(agent_block_t *b, int64_t now_mono_ns)
 {
-    agent_block_t *b = way->block;
-    wrk_count(ch, SHM_COUNT_tx_retries, 1);
-    way->ledger->refused_ref = refused_ref;
     b->now = true;
     b->after_ns = b->after_ns != 0 ? 2 * b->after_ns : RETRY_FIRST_NS;
     if (b->after_ns > RETRY_LONGEST_NS)
         b->after_ns = RETRY_LONGEST_NS;
     b->retry_mono_ns = now_mono_ns + b->after_ns;
+}
+
+static void block(wrk_channel_t *ch, const agent_way_t *way, uint64_t refused_ref,
+                  int64_t now_mono_ns)
+{
+    wrk_count(ch, SHM_COUNT_tx_retries, 1);
+    way->ledger->refused_ref = refused_ref;
+    agent_block(way->block, now_mono_ns);
     ch->tx_paused = true;
 }
 
@@ -53,7 +56,7 @@ static void send_to_socket(wrk_channel_t *ch, const agent_way_t *way, agent_batc
         }
         if (error == 0 || at >= b->count)
             continue;
-        if (refusal_passes(error)) {
+        if (agent_refusal_passes(error)) {
             block(ch, way, b->items[at].ref, end);
             outcomes->put_back(ch, at);
             return;

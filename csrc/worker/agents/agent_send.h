@@ -13,6 +13,11 @@ typedef struct agent_block {
     int64_t after_ns;
 } agent_block_t;
 
+void agent_block(agent_block_t *b, int64_t now_mono_ns);
+
+/* Whether an error of udp_send means no more than no room for the moment. */
+bool agent_refusal_passes(int error);
+
 typedef struct agent_way {
     udp_t *udp;
     agent_link_t *link;

@@ -41,7 +41,7 @@ static void publish_state(udt_agent_t *a, shm_udt_conn_state_t state)
 
 /* --- the port's connections ---------------------------------------------------------------- */
 
-static void untouch(udt_port_t *p, udt_agent_t *a)
+static void untouch(udt_port_agent_t *p, udt_agent_t *a)
 {
     udt_agent_t **at = &p->touched;
     while (*at != NULL && *at != a)
@@ -51,46 +51,35 @@ static void untouch(udt_port_t *p, udt_agent_t *a)
     a->touched = false;
 }
 
-static void count_sockets(udt_port_t *p, uint32_t count)
+static int join_port(udt_port_agent_t *p, udt_agent_t *a)
 {
-    p->sockets = count;
-    rt_store_relaxed(&p->state->sockets, count);
-}
-
-static void join_port(udt_port_t *p, udt_agent_t *a)
-{
+    udt_address_t peer = udt_address_of(&a->peer);
+    int rc = udt_port_add(&p->sockets, &a->conn, &peer);
+    if (rc < 0)
+        return rt_err_set(rc, "channel \"%s\" takes no connection more", p->channel->config.name);
     a->port = p;
     a->next = p->agents;
     a->at = &p->agents;
     if (p->agents != NULL)
         p->agents->at = &a->next;
     p->agents = a;
-    udt_table_add(&p->by_id, &a->by_id, udt_port_hash_id(p, a->conn.config.socket_id));
-    a->in_accepted = a->config.accepts != 0 || a->config.rendezvous;
-    if (a->in_accepted) {
-        uint32_t id = a->config.rendezvous ? 0 : a->conn.peer_id;
-        udt_table_add(&p->accepted, &a->by_peer, udt_port_hash_peer(p, &a->peer, id));
-    }
-    count_sockets(p, p->sockets + 1);
+    rt_store_relaxed(&p->state->sockets, p->sockets.count);
+    return 0;
 }
 
 static void leave_port(udt_agent_t *a)
 {
-    udt_port_t *p = a->port;
+    udt_port_agent_t *p = a->port;
     if (p == NULL)
         return;
     a->port = NULL;
     *a->at = a->next;
     if (a->next != NULL)
         a->next->at = a->at;
-    udt_table_remove(&p->by_id, &a->by_id);
-    if (a->in_accepted)
-        udt_table_remove(&p->accepted, &a->by_peer);
-    if (p->last == a)
-        p->last = NULL;
+    (void)udt_port_remove(&p->sockets, &a->conn);
     if (a->touched)
         untouch(p, a);
-    count_sockets(p, p->sockets - 1);
+    rt_store_relaxed(&p->state->sockets, p->sockets.count);
 }
 
 bool udt_agent_is_over(const udt_agent_t *a)
@@ -165,7 +154,7 @@ static void close_when_taken_in(wrk_channel_t *ch, int64_t now_mono_ns)
         (!all && now_mono_ns < a->close_mono_ns))
         return;
     int64_t left = a->close_mono_ns - now_mono_ns;
-    a->conn.config.linger_ns = left > 0 ? left : 0;
+    udt_conn_set_linger(&a->conn, left > 0 ? left : 0);
     udt_conn_close(&a->conn, now_mono_ns);
 }
 
@@ -266,32 +255,19 @@ static int check_channel(const wrk_channel_t *ch, shm_udt_config_t *c)
 }
 
 /* NULL with a text. */
-static udt_port_t *find_port(const wrk_channel_t *ch, const char *name)
+static udt_port_agent_t *find_port(const wrk_channel_t *ch, const char *name)
 {
     wrk_channel_t *port = wrk_find(ch, name);
     if (port != NULL && !port->failed && strcmp(port->config.engine, SHM_UDT_PORT_ENGINE) == 0)
-        return udt_port_of(port);
+        return udt_port_agent_of(port);
     rt_err_set(-ENOENT, "no channel \"%s\" of engine udt-port is open on this worker", name);
     return NULL;
 }
 
-static int choose_id(const udt_port_t *p, uint32_t *id)
-{
-    if (*id != 0 && udt_port_find_id(p, *id) != NULL)
-        return rt_err_set(-EEXIST, "socket id %u is in use on channel \"%s\"", *id,
-                          p->channel->config.name);
-    while (*id == 0 || udt_port_find_id(p, *id) != NULL) {
-        if (getrandom(id, sizeof *id, 0) != (ssize_t)sizeof *id)
-            return rt_err_set(-errno, "getrandom: %s", strerror(errno));
-        *id &= UDT_SEQ_MASK;
-    }
-    return 0;
-}
-
-static int check_peer(const udt_port_t *p, udt_agent_t *a)
+static int check_peer(const udt_port_agent_t *p, udt_agent_t *a)
 {
     const shm_addr_t *remote = &a->channel->config.remote;
-    udt_port_address(p, remote, &a->peer);
+    udt_port_agent_address(p, remote, &a->peer);
     if (!udp_addr_is_set(&a->peer) || remote->port == 0)
         return rt_err_set(-EINVAL, "nowhere to connect to: set remote to an address and a port");
     if (a->peer.sa.sa_family != p->udp.eff.local.sa.sa_family)
@@ -301,22 +277,21 @@ static int check_peer(const udt_port_t *p, udt_agent_t *a)
     return 0;
 }
 
-static int fill_conn_config(const udt_port_t *p, udt_agent_t *a, udt_conn_config_t *out)
+static int fill_conn_config(udt_port_agent_t *p, const udt_agent_t *a, udt_conn_config_t *out)
 {
     const shm_udt_config_t *c = &a->config;
     uint32_t payload = UDT_PAYLOAD_BYTES(c->mss_bytes);
     uint32_t packets = c->send_bytes / payload + 2;
     uint32_t chance[3];
-    uint32_t id = c->socket_id;
-    int rc = choose_id(p, &id);
-    if (rc < 0)
-        return rc;
+    if (c->socket_id != 0 && udt_port_find(&p->sockets, c->socket_id) != NULL)
+        return rt_err_set(-EEXIST, "socket id %u is in use on channel \"%s\"", c->socket_id,
+                          p->channel->config.name);
     if (getrandom(chance, sizeof chance, 0) != (ssize_t)sizeof chance)
         return rt_err_set(-errno, "getrandom: %s", strerror(errno));
     *out = (udt_conn_config_t){
         .mode = c->mode == SHM_UDT_STREAM ? UDT_MODE_STREAM : UDT_MODE_MESSAGE,
         .rendezvous = c->rendezvous,
-        .socket_id = id,
+        .socket_id = c->socket_id != 0 ? c->socket_id : udt_port_new_id(&p->sockets),
         .isn = chance[0] & UDT_SEQ_MASK,
         .mss_bytes = c->mss_bytes,
         .window_packets = c->window_packets,
@@ -355,7 +330,11 @@ static int make_memory(udt_agent_t *a, const udt_conn_config_t *c, udt_conn_memo
     (void)madvise(at, a->memory_bytes, MADV_NOHUGEPAGE);
     a->memory = at;
     *out = (udt_conn_memory_t){
-        .own = at, .send = (uint8_t *)at + own, .receive = (uint8_t *)at + own + send};
+        .own = at,
+        .own_is_zero = true,
+        .send = (uint8_t *)at + own,
+        .receive = (uint8_t *)at + own + send,
+    };
     return 0;
 }
 
@@ -366,17 +345,17 @@ static void publish_opened(udt_agent_t *a)
     publish_state(a, SHM_UDT_CONNECTING);
 }
 
-static int accept_request(udt_port_t *p, udt_agent_t *a, udt_waiting_t *w, int64_t now_mono_ns)
+static int accept_request(udt_port_agent_t *p, udt_agent_t *a, udt_waiting_t *w, int64_t now_mono_ns)
 {
     int rc = udt_conn_accept(&a->conn, &w->handshake, now_mono_ns);
     if (rc < 0)
         return rt_err_set(rc, "request %u cannot be accepted", w->number);
-    udt_port_forget(p, w);
-    udt_port_count(p, SHM_UDT_PORT_COUNT_accepted);
+    udt_port_agent_forget(p, w);
+    udt_port_agent_count(p, SHM_UDT_PORT_COUNT_accepted);
     return 0;
 }
 
-static int start(udt_port_t *p, udt_agent_t *a, udt_waiting_t *w, int64_t now_mono_ns)
+static int start(udt_port_agent_t *p, udt_agent_t *a, udt_waiting_t *w, int64_t now_mono_ns)
 {
     udt_conn_config_t config;
     udt_conn_memory_t memory;
@@ -389,14 +368,15 @@ static int start(udt_port_t *p, udt_agent_t *a, udt_waiting_t *w, int64_t now_mo
         rc = accept_request(p, a, w, now_mono_ns);
     else if (rc == 0 && !a->held)
         udt_conn_connect(&a->conn, now_mono_ns);
+    rc = rc ? rc : join_port(p, a);
     if (rc < 0 && a->memory != NULL)
         (void)munmap(a->memory, a->memory_bytes);
     return rc;
 }
 
-static int find_request(udt_port_t *p, udt_agent_t *a, udt_waiting_t **w)
+static int find_request(udt_port_agent_t *p, udt_agent_t *a, udt_waiting_t **w)
 {
-    *w = udt_port_waiting(p, a->config.accepts);
+    *w = udt_port_agent_waiting(p, a->config.accepts);
     if (*w == NULL)
         return rt_err_set(-ENOENT, "no request %u waits: taken, refused or forgotten",
                           a->config.accepts);
@@ -439,18 +419,17 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
     a->state = (shm_udt_state_t *)(void *)ch->segment.engine;
     if (rt_load_relaxed(&ch->segment.status->epoch) != 0)
         return open_lost(a);
-    udt_port_t *p = find_port(ch, a->config.port);
+    udt_port_agent_t *p = find_port(ch, a->config.port);
     if (p == NULL)
         return -ENOENT;
-    if (p->sockets >= p->max_sockets)
+    if (p->sockets.count >= p->sockets.capacity)
         return rt_err_set(-ENOSPC, "channel \"%s\" has %u connections, its limit",
-                          p->channel->config.name, p->max_sockets);
+                          p->channel->config.name, p->sockets.capacity);
     rc = a->config.accepts != 0 ? find_request(p, a, &w) : check_peer(p, a);
     rc = rc ? rc : start(p, a, w, now_mono_ns);
     if (rc < 0)
         return rc;
     publish_opened(a);
-    join_port(p, a);
     ch->tx_paused = true;
     return 0;
 }
@@ -461,12 +440,12 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
 static void say_goodbye(udt_agent_t *a)
 {
     int64_t now = rt_mono_ns();
-    a->conn.config.linger_ns = 0;
+    udt_conn_set_linger(&a->conn, 0);
     udt_conn_close(&a->conn, now);
     for (int i = 0; i < SHUTDOWNS; i++) {
         udt_out_t out;
         if (udt_conn_emit(&a->conn, &out, 1, now + i * UDT_LEAVE_NS) == 1)
-            udt_port_send(a->port, NULL, &out, 1, &a->peer);
+            udt_port_agent_send(a->port, NULL, &out, 1, &a->peer);
     }
 }
 
@@ -531,7 +510,8 @@ static int run(wrk_channel_t *ch, const shm_udt_command_t *c)
         if (c->value < 0)
             return rt_err_set(-EINVAL, "a bandwidth of %lld bytes per second; it must not be below 0",
                               (long long)c->value);
-        a->conn.config.max_bandwidth = (uint64_t)c->value;
+        if (a->port != NULL)
+            udt_conn_set_bandwidth(&a->conn, (uint64_t)c->value);
         return 0;
     case SHM_UDT_REPORT_ERROR:
         if (a->port != NULL)
@@ -591,16 +571,16 @@ static void tell_lost_peer(wrk_channel_t *ch)
 {
     udt_agent_t *a = udt_agent_of(ch);
     uint8_t shutdown[UDT_CONTROL_BYTES];
-    udt_port_t *p = find_port(ch, a->config.port);
+    udt_port_agent_t *p = find_port(ch, a->config.port);
     rt_err_clear();
     if (p == NULL)
         return;
-    udt_port_address(p, &a->peer_shm, &a->peer);
+    udt_port_agent_address(p, &a->peer_shm, &a->peer);
     uint32_t bytes =
         (uint32_t)udt_put_control(shutdown, UDT_TYPE_SHUTDOWN, 0, a->conn.peer_id & UDT_SEQ_MASK);
     for (; a->goodbyes > 0; a->goodbyes--)
         if (a->peer.sa.sa_family == p->udp.eff.local.sa.sa_family)
-            udt_port_send_one(p, shutdown, bytes, &a->peer);
+            udt_port_agent_send_one(p, shutdown, bytes, &a->peer);
 }
 
 static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)

@@ -24,41 +24,12 @@
 #define UDT_AGENT_H
 
 #include "proto/udt/udt_conn.h"
-#include "proto/udt/udt_listener.h"
+#include "proto/udt/udt_port.h"
 #include "shm/udt_shm.h"
-#include "worker/agents/agent_ledger.h"
-#include "worker/agents/agent_link.h"
+#include "worker/agents/agent_send.h"
 
 /* Two segmented sends of packets of 1500 bytes. */
 enum { UDT_AGENT_BATCH = 88, UDT_AGENT_ARRIVALS = 256 };
-
-/* --- tables ---------------------------------------------------------------------------------
- * Chains of links that lie in what they find. */
-
-typedef struct udt_link {
-    struct udt_link *next;
-    uint64_t hash;
-} udt_link_t;
-
-typedef struct udt_table {
-    udt_link_t **heads;
-    uint64_t mask;
-} udt_table_t;
-
-static inline void udt_table_add(udt_table_t *t, udt_link_t *link, uint64_t hash)
-{
-    udt_link_t **head = &t->heads[hash & t->mask];
-    *link = (udt_link_t){.next = *head, .hash = hash};
-    *head = link;
-}
-
-static inline void udt_table_remove(udt_table_t *t, const udt_link_t *link)
-{
-    udt_link_t **at = &t->heads[link->hash & t->mask];
-    while (*at != link)
-        at = &(*at)->next;
-    *at = link->next;
-}
 
 /* --- a port --------------------------------------------------------------------------------- */
 
@@ -66,9 +37,10 @@ typedef struct udt_agent udt_agent_t;
 
 /* A good request that nobody has taken yet. */
 typedef struct udt_waiting {
-    udt_link_t by_peer;
     udt_handshake_t handshake;
     udp_addr_t from;
+    uint32_t bucket;
+    uint32_t next; /* of those in the same bucket */
     int64_t heard_mono_ns;
     uint32_t number; /* 0: a free place */
     uint32_t before; /* in the order in which they were heard last; UDT_NOBODY */
@@ -86,7 +58,7 @@ typedef struct udt_refused {
     unsigned count; /* of messages, from the first on; 0: none */
 } udt_refused_t;
 
-typedef struct udt_port {
+typedef struct udt_port_agent {
     wrk_channel_t *channel;
     udp_t udp;
     wrk_source_t socket;
@@ -98,18 +70,17 @@ typedef struct udt_port {
     shm_udt_port_state_t *state;
 
     udt_secret_t secret;
-    uint32_t max_sockets;
-    uint32_t sockets;
-    udt_agent_t *agents;  /* all connections */
+    udt_port_t sockets; /* who is behind this port */
+    void *sockets_memory;
+    udt_agent_t *agents;  /* all of those */
     udt_agent_t *touched; /* those that are to be served at the end of this round */
-    udt_table_t by_id;    /* of connections */
-    udt_table_t accepted; /* of accepted connections, and of rendezvous without a peer, by address */
-    udt_agent_t *last;    /* whom the last datagram was for; NULL: nobody */
+    udp_addr_t last_from; /* of the last datagram, and */
+    udt_address_t last_address; /* the same as the protocol sees it */
 
     bool listens;
     udt_listener_t listener;
-    udt_table_t requests; /* by address */
     udt_waiting_t *waiting; /* SHM_UDT_MAX_BACKLOG places */
+    uint32_t *buckets;      /* as many, of the first in each; UDT_NOBODY */
     uint32_t backlog;
     uint32_t waiting_count;
     uint32_t oldest;
@@ -121,14 +92,14 @@ typedef struct udt_port {
     udp_tx_t messages[UDT_AGENT_BATCH];
     udt_out_t out[UDT_AGENT_BATCH];
     uint8_t whole[UINT16_MAX + 1]; /* a datagram put together for the emulated link */
-} udt_port_t;
+} udt_port_agent_t;
 
-static inline udt_port_t *udt_port_of(const wrk_channel_t *ch)
+static inline udt_port_agent_t *udt_port_agent_of(const wrk_channel_t *ch)
 {
     return ch->agent;
 }
 
-static inline void udt_port_count(udt_port_t *p, shm_udt_port_counter_id_t id)
+static inline void udt_port_agent_count(udt_port_agent_t *p, shm_udt_port_counter_id_t id)
 {
     rt_bump(&p->state->counters[id], 1);
 }
@@ -145,12 +116,9 @@ static inline void udt_port_count(udt_port_t *p, shm_udt_port_counter_id_t id)
 
 struct udt_agent {
     wrk_channel_t *channel;
-    udt_port_t *port; /* NULL: gone, or it never had one; it does nothing more */
+    udt_port_agent_t *port; /* NULL: gone, or it never had one; it does nothing more */
     udt_agent_t *next; /* of the port's, and before */
     udt_agent_t **at;
-    udt_link_t by_id;
-    udt_link_t by_peer;
-    bool in_accepted;
     udt_agent_t *touched_next;
     bool touched;
 
@@ -199,46 +167,48 @@ static inline udt_agent_t *udt_agent_of(const wrk_channel_t *ch)
     return ch->agent;
 }
 
+static inline udt_agent_t *udt_agent_with(udt_conn_t *conn)
+{
+    return (udt_agent_t *)(void *)((char *)conn - offsetof(udt_agent_t, conn));
+}
+
 /* --- udt_agent_port.c --- */
 
 /* Sends what a connection emitted, or keeps it until the kernel has room: then p->block.now is set,
  * and nobody may emit. */
-void udt_port_send(udt_port_t *p, wrk_channel_t *from, const udt_out_t *out, size_t count,
+void udt_port_agent_send(udt_port_agent_t *p, wrk_channel_t *from, const udt_out_t *out, size_t count,
                    const udp_addr_t *dest);
 /* One datagram that belongs to no connection; lost where the kernel has no room. */
-void udt_port_send_one(udt_port_t *p, const void *data, uint32_t bytes, const udp_addr_t *dest);
+void udt_port_agent_send_one(udt_port_agent_t *p, const void *data, uint32_t bytes, const udp_addr_t *dest);
 /* The form in which the port's socket gives and takes addresses. */
-void udt_port_address(const udt_port_t *p, const shm_addr_t *in, udp_addr_t *out);
+void udt_port_agent_address(const udt_port_agent_t *p, const shm_addr_t *in, udp_addr_t *out);
 /* The IPv4 address in what an IPv6 socket says; as it is where there is none. */
 shm_addr_t udt_plain_address(const udp_addr_t *in);
 
 /* --- udt_agent_deal.c --- */
 
-void udt_port_on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns);
-bool udt_port_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
+void udt_port_agent_on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns);
+bool udt_port_agent_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
 /* Serves whom datagrams came for, or who waited for the kernel. */
-void udt_port_serve_touched(udt_port_t *p);
-void udt_port_touch(udt_port_t *p, udt_agent_t *a);
-udt_agent_t *udt_port_find_id(const udt_port_t *p, uint32_t socket_id);
-uint64_t udt_port_hash_id(const udt_port_t *p, uint32_t socket_id);
+void udt_port_agent_serve_touched(udt_port_agent_t *p);
+void udt_port_agent_touch(udt_port_agent_t *p, udt_agent_t *a);
 udt_address_t udt_address_of(const udp_addr_t *in);
 
 /* --- udt_agent_listen.c --- */
 
-int udt_port_listen(udt_port_t *p, uint32_t mode, uint32_t backlog);
-void udt_port_unlisten(udt_port_t *p);
-/* A datagram for socket id 0. */
-void udt_port_request(udt_port_t *p, const void *data, uint32_t bytes, const udp_addr_t *from,
-                      int64_t now_mono_ns);
+int udt_port_agent_listen(udt_port_agent_t *p, uint32_t mode, uint32_t backlog);
+void udt_port_agent_unlisten(udt_port_agent_t *p);
+/* A good one, of which there is no connection yet. */
+void udt_port_agent_request(udt_port_agent_t *p, const udt_handshake_t *hs, const udp_addr_t *from,
+                            const udt_address_t *address, int64_t now_mono_ns);
+/* Counts what listener and sockets have counted since the last call. */
+void udt_port_agent_counters(udt_port_agent_t *p);
 /* NULL: no request of that number waits. */
-udt_waiting_t *udt_port_waiting(udt_port_t *p, uint32_t number);
-void udt_port_forget(udt_port_t *p, udt_waiting_t *w);
-void udt_port_refuse(udt_port_t *p, udt_waiting_t *w);
-void udt_port_expire(udt_port_t *p, int64_t now_mono_ns);
-int64_t udt_port_expiry_ns(const udt_port_t *p);
-uint64_t udt_port_hash_peer(const udt_port_t *p, const udp_addr_t *from, uint32_t socket_id);
-/* The side of a rendezvous that connects to this address; NULL: none. */
-udt_agent_t *udt_port_rendezvous(const udt_port_t *p, const udp_addr_t *from);
+udt_waiting_t *udt_port_agent_waiting(udt_port_agent_t *p, uint32_t number);
+void udt_port_agent_forget(udt_port_agent_t *p, udt_waiting_t *w);
+void udt_port_agent_refuse(udt_port_agent_t *p, udt_waiting_t *w);
+void udt_port_agent_expire(udt_port_agent_t *p, int64_t now_mono_ns);
+int64_t udt_port_agent_expiry_ns(const udt_port_agent_t *p);
 
 /* --- udt_agent.c --- */
 
@@ -249,7 +219,6 @@ void udt_agent_port_gone(udt_agent_t *a);
 /* Nothing more will be sent: what the client is told, and why. */
 void udt_agent_end(udt_agent_t *a, shm_udt_conn_state_t state, unsigned tell, uint32_t error);
 bool udt_agent_is_over(const udt_agent_t *a);
-void udt_agent_leave_peers(udt_agent_t *a);
 
 /* --- udt_agent_tx.c --- */
 
@@ -258,7 +227,6 @@ unsigned udt_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns);
 /* What is due, at most one batch. */
 void udt_agent_emit(wrk_channel_t *ch, int64_t now_mono_ns);
 int udt_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns);
-void udt_agent_drop_item(wrk_channel_t *ch);
 
 /* --- udt_agent_rx.c --- */
 

@@ -1,25 +1,18 @@
 /* udt_agent_deal.c: from the socket to the connections.
  *
  * A round reads a bounded number of messages, deals their datagrams out, and then serves each
- * connection that got some, once. A GRO batch holds datagrams of one peer, so to look at the
- * connection before first nearly always finds it. */
+ * connection that got some, once. */
 #include "worker/agents/agent_socket.h"
 #include "worker/agents/udt_agent.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 #define MESSAGES_PER_ROUND 16u /* of up to 64 KiB: some 300 us */
 #define ROUNDS_PER_CALL 4u
 
 /* --- who it is for ------------------------------------------------------------------------- */
-
-/* Ids are the clients' to choose: the secret keeps chains short whatever they choose. */
-uint64_t udt_port_hash_id(const udt_port_t *p, uint32_t socket_id)
-{
-    uint64_t x = (socket_id ^ p->secret.word[0]) * UINT64_C(0x9e3779b97f4a7c15);
-    return x ^ (x >> 32);
-}
 
 udt_address_t udt_address_of(const udp_addr_t *in)
 {
@@ -29,26 +22,18 @@ udt_address_t udt_address_of(const udp_addr_t *in)
     return out;
 }
 
-uint64_t udt_port_hash_peer(const udt_port_t *p, const udp_addr_t *from, uint32_t socket_id)
+static const udt_address_t *address_of(udt_port_agent_t *p, const udp_addr_t *from)
 {
-    udt_address_t address = udt_address_of(from);
-    return udt_address_hash(&p->secret, &address, socket_id);
-}
-
-udt_agent_t *udt_port_find_id(const udt_port_t *p, uint32_t socket_id)
-{
-    uint64_t hash = udt_port_hash_id(p, socket_id);
-    for (udt_link_t *l = p->by_id.heads[hash & p->by_id.mask]; l != NULL; l = l->next) {
-        udt_agent_t *a = (udt_agent_t *)(void *)((char *)l - offsetof(udt_agent_t, by_id));
-        if (a->conn.config.socket_id == socket_id)
-            return a;
+    if (!udp_addr_equal(&p->last_from, from)) {
+        p->last_from = *from;
+        p->last_address = udt_address_of(from);
     }
-    return NULL;
+    return &p->last_address;
 }
 
 /* --- dealing ------------------------------------------------------------------------------- */
 
-void udt_port_touch(udt_port_t *p, udt_agent_t *a)
+void udt_port_agent_touch(udt_port_agent_t *p, udt_agent_t *a)
 {
     if (a->touched)
         return;
@@ -57,7 +42,7 @@ void udt_port_touch(udt_port_t *p, udt_agent_t *a)
     p->touched = a;
 }
 
-void udt_port_serve_touched(udt_port_t *p)
+void udt_port_agent_serve_touched(udt_port_agent_t *p)
 {
     udt_agent_t *a = p->touched;
     p->touched = NULL;
@@ -70,43 +55,32 @@ void udt_port_serve_touched(udt_port_t *p)
     }
 }
 
-static udt_agent_t *whom(udt_port_t *p, uint32_t socket_id)
-{
-    if (p->last != NULL && p->last->conn.config.socket_id == socket_id)
-        return p->last;
-    p->last = udt_port_find_id(p, socket_id);
-    return p->last;
-}
-
-static void deal(udt_port_t *p, const void *data, uint32_t bytes, const udp_addr_t *from,
+static void deal(udt_port_agent_t *p, const void *data, uint32_t bytes, const udp_addr_t *from,
                  int64_t arrival_mono_ns, int64_t now_mono_ns)
 {
-    if (bytes < UDT_HEADER_BYTES) {
-        udt_port_count(p, SHM_UDT_PORT_COUNT_malformed);
-        return;
+    udt_port_result_t result;
+    const udt_address_t *address = address_of(p, from);
+    switch (udt_port_receive(&p->sockets, data, bytes, address, arrival_mono_ns, now_mono_ns,
+                             &result)) {
+    case UDT_PORT_CONN:
+        udt_port_agent_touch(p, udt_agent_with(result.conn));
+        break;
+    case UDT_PORT_REPLY:
+        udt_port_agent_send_one(p, result.reply, sizeof result.reply, from);
+        break;
+    case UDT_PORT_REQUEST:
+        udt_port_agent_request(p, &result.request, from, address, now_mono_ns);
+        break;
+    case UDT_PORT_DROPPED:
+        break;
     }
-    uint32_t socket_id = udt_get32((const uint8_t *)data + 12);
-    udt_agent_t *a = socket_id != 0 ? whom(p, socket_id) : udt_port_rendezvous(p, from);
-    if (a == NULL) {
-        if (socket_id == 0)
-            udt_port_request(p, data, bytes, from, now_mono_ns);
-        else
-            udt_port_count(p, SHM_UDT_PORT_COUNT_unknown);
-        return;
-    }
-    if (!udp_addr_equal(&a->peer, from)) {
-        udt_port_count(p, SHM_UDT_PORT_COUNT_foreign);
-        return;
-    }
-    (void)udt_conn_receive(&a->conn, data, bytes, arrival_mono_ns, now_mono_ns);
-    udt_port_touch(p, a);
 }
 
-bool udt_port_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
+bool udt_port_agent_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
 {
-    udt_port_t *p = udt_port_of(ch);
+    udt_port_agent_t *p = udt_port_agent_of(ch);
     udp_addr_t from;
-    udt_port_address(p, &item->source, &from);
+    udt_port_agent_address(p, &item->source, &from);
     deal(p, item->payload, item->payload_bytes, &from, item->time_ns + wrk_clock_shift_ns(ch),
          now_mono_ns);
     return true;
@@ -114,7 +88,7 @@ bool udt_port_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono
 
 /* --- reading ------------------------------------------------------------------------------- */
 
-static void take(udt_port_t *p, unsigned count, int64_t now_mono_ns)
+static void take(udt_port_agent_t *p, unsigned count, int64_t now_mono_ns)
 {
     wrk_channel_t *ch = p->channel;
     int64_t shift = wrk_clock_shift_ns(ch);
@@ -134,7 +108,7 @@ static void take(udt_port_t *p, unsigned count, int64_t now_mono_ns)
 }
 
 /* Returns how many datagrams came. */
-static unsigned read_round(udt_port_t *p)
+static unsigned read_round(udt_port_agent_t *p)
 {
     wrk_channel_t *ch = p->channel;
     unsigned total = 0;
@@ -156,10 +130,10 @@ static unsigned read_round(udt_port_t *p)
     return total;
 }
 
-void udt_port_on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
+void udt_port_agent_on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
 {
     (void)now_mono_ns;
-    udt_port_t *p = udt_port_of(source->channel);
+    udt_port_agent_t *p = udt_port_agent_of(source->channel);
     if (events & EPOLLERR)
         agent_socket_take_error(&p->udp);
     if (p->held || !(events & (EPOLLIN | EPOLLERR)))
@@ -167,8 +141,9 @@ void udt_port_on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_
     for (unsigned round = 0; round < ROUNDS_PER_CALL; round++) {
         if (read_round(p) == 0)
             break;
+        udt_port_agent_counters(p);
         wrk_rx_publish(p->channel);
-        udt_port_serve_touched(p);
+        udt_port_agent_serve_touched(p);
         if (!p->udp.rx_more)
             break;
     }

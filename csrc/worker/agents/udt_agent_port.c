@@ -18,12 +18,12 @@
 static size_t state_bytes(const shm_config_t *config)
 {
     (void)config;
-    return sizeof(udt_port_t);
+    return sizeof(udt_port_agent_t);
 }
 
 /* --- addresses ----------------------------------------------------------------------------- */
 
-static bool speaks_ipv6(const udt_port_t *p)
+static bool speaks_ipv6(const udt_port_agent_t *p)
 {
     return p->udp.eff.local.sa.sa_family == AF_INET6;
 }
@@ -38,7 +38,7 @@ static void map_to_ipv6(udp_addr_t *a)
     memcpy(&a->v6.sin6_addr.s6_addr[12], &v4.v4.sin_addr, 4);
 }
 
-void udt_port_address(const udt_port_t *p, const shm_addr_t *in, udp_addr_t *out)
+void udt_port_agent_address(const udt_port_agent_t *p, const shm_addr_t *in, udp_addr_t *out)
 {
     agent_addr_in(out, in);
     if (out->sa.sa_family == AF_INET && speaks_ipv6(p))
@@ -58,7 +58,7 @@ shm_addr_t udt_plain_address(const udp_addr_t *in)
 
 /* --- sending ------------------------------------------------------------------------------- */
 
-static void keep_refused(udt_port_t *p, const udp_tx_t *messages, unsigned count)
+static void keep_refused(udt_port_agent_t *p, const udp_tx_t *messages, unsigned count)
 {
     udt_refused_t *r = &p->refused;
     r->at = 0;
@@ -77,7 +77,7 @@ static void keep_refused(udt_port_t *p, const udp_tx_t *messages, unsigned count
 
 /* Hands over what it can. Returns how many it is done with: fewer than count where the kernel has
  * no room for now. */
-static unsigned hand_over(udt_port_t *p, udp_tx_t *messages, unsigned count)
+static unsigned hand_over(udt_port_agent_t *p, udp_tx_t *messages, unsigned count)
 {
     wrk_channel_t *ch = p->channel;
     unsigned at = 0;
@@ -101,13 +101,13 @@ static unsigned hand_over(udt_port_t *p, udp_tx_t *messages, unsigned count)
     return at;
 }
 
-static void watch_socket(udt_port_t *p)
+static void watch_socket(udt_port_agent_t *p)
 {
     uint32_t events = (p->held ? 0u : EPOLLIN) | (p->block.now ? EPOLLOUT : 0u);
     wrk_rewatch(p->channel, &p->socket, events);
 }
 
-static void send_now(udt_port_t *p, udp_tx_t *messages, unsigned count)
+static void send_now(udt_port_agent_t *p, udp_tx_t *messages, unsigned count)
 {
     if (p->block.now) { /* of a connection that ends: lost, as on the way */
         wrk_count(p->channel, SHM_COUNT_tx_failed, count);
@@ -123,7 +123,7 @@ static void send_now(udt_port_t *p, udp_tx_t *messages, unsigned count)
     wrk_ran(p->channel);
 }
 
-static void offer(udt_port_t *p, const udt_out_t *out, const udp_addr_t *dest, int64_t now_mono_ns)
+static void offer(udt_port_agent_t *p, const udt_out_t *out, const udp_addr_t *dest, int64_t now_mono_ns)
 {
     memcpy(p->whole, out->head, out->head_bytes);
     if (out->payload_bytes > 0)
@@ -133,7 +133,7 @@ static void offer(udt_port_t *p, const udt_out_t *out, const udp_addr_t *dest, i
     agent_link_offer_tx(&p->link, &message, 1, now_mono_ns);
 }
 
-void udt_port_send(udt_port_t *p, wrk_channel_t *from, const udt_out_t *out, size_t count,
+void udt_port_agent_send(udt_port_agent_t *p, wrk_channel_t *from, const udt_out_t *out, size_t count,
                    const udp_addr_t *dest)
 {
     uint64_t bytes = 0;
@@ -160,7 +160,7 @@ void udt_port_send(udt_port_t *p, wrk_channel_t *from, const udt_out_t *out, siz
     send_now(p, p->messages, (unsigned)count);
 }
 
-void udt_port_send_one(udt_port_t *p, const void *data, uint32_t bytes, const udp_addr_t *dest)
+void udt_port_agent_send_one(udt_port_agent_t *p, const void *data, uint32_t bytes, const udp_addr_t *dest)
 {
     udp_tx_t message = {.data = data, .len = bytes, .dest = dest};
     wrk_count(p->channel, SHM_COUNT_tx_bytes, bytes);
@@ -173,7 +173,7 @@ void udt_port_send_one(udt_port_t *p, const void *data, uint32_t bytes, const ud
 }
 
 /* The kernel may have room again. */
-static void unblock(udt_port_t *p, int64_t now_mono_ns)
+static void unblock(udt_port_agent_t *p, int64_t now_mono_ns)
 {
     udt_refused_t *r = &p->refused;
     r->at += hand_over(p, &r->messages[r->at], r->count - r->at);
@@ -184,35 +184,36 @@ static void unblock(udt_port_t *p, int64_t now_mono_ns)
     r->at = r->count = 0;
     p->block = (agent_block_t){.now = false};
     watch_socket(p);
-    udt_port_serve_touched(p);
+    udt_port_agent_serve_touched(p);
 }
 
 /* --- events -------------------------------------------------------------------------------- */
 
 static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
 {
-    udt_port_t *p = udt_port_of(source->channel);
+    udt_port_agent_t *p = udt_port_agent_of(source->channel);
     if ((events & EPOLLOUT) && p->block.now)
         unblock(p, now_mono_ns);
-    udt_port_on_socket(source, events, now_mono_ns);
+    udt_port_agent_on_socket(source, events, now_mono_ns);
 }
 
 static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    udt_port_t *p = udt_port_of(ch);
+    udt_port_agent_t *p = udt_port_agent_of(ch);
     if (p->block.now && now_mono_ns >= p->block.retry_mono_ns)
         unblock(p, now_mono_ns);
     agent_link_emit(ch, &p->link, now_mono_ns);
-    udt_port_expire(p, now_mono_ns);
+    udt_port_agent_expire(p, now_mono_ns);
+    udt_port_agent_counters(p);
     wrk_rx_publish(ch);
-    udt_port_serve_touched(p);
+    udt_port_agent_serve_touched(p);
 }
 
 static int64_t deadline_ns(const wrk_channel_t *ch)
 {
-    const udt_port_t *p = udt_port_of(ch);
+    const udt_port_agent_t *p = udt_port_agent_of(ch);
     int64_t at = agent_link_deadline_ns(&p->link);
-    int64_t expiry = udt_port_expiry_ns(p);
+    int64_t expiry = udt_port_agent_expiry_ns(p);
     int64_t retry = p->block.now ? p->block.retry_mono_ns : RT_NEVER_NS;
     at = expiry < at ? expiry : at;
     return retry < at ? retry : at;
@@ -263,65 +264,53 @@ static int check_channel(const wrk_channel_t *ch, shm_udt_port_config_t *c)
     return 0;
 }
 
-static uint64_t power_above(uint64_t n)
+static void free_tables(udt_port_agent_t *p)
 {
-    uint64_t size = 16;
-    while (size < n)
-        size *= 2;
-    return size;
-}
-
-static bool make_table(udt_table_t *t, uint64_t entries)
-{
-    uint64_t places = power_above(entries);
-    t->heads = calloc(places, sizeof *t->heads);
-    t->mask = places - 1;
-    return t->heads != NULL;
-}
-
-static void free_tables(udt_port_t *p)
-{
-    free(p->by_id.heads);
-    free(p->accepted.heads);
-    free(p->requests.heads);
+    free(p->sockets_memory);
+    free(p->buckets);
     free(p->waiting);
     if (p->refused.bytes != NULL)
         (void)munmap(p->refused.bytes, REFUSED_BYTES);
 }
 
-static int make_tables(udt_port_t *p)
+static int make_tables(udt_port_agent_t *p, uint32_t max_sockets, uint32_t first_id)
 {
     void *refused =
         mmap(NULL, REFUSED_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     p->refused.bytes = refused == MAP_FAILED ? NULL : refused;
     p->waiting = calloc(SHM_UDT_MAX_BACKLOG, sizeof *p->waiting);
+    p->buckets = malloc(SHM_UDT_MAX_BACKLOG * sizeof *p->buckets);
+    p->sockets_memory = malloc(udt_port_memory_bytes(max_sockets));
+    if (p->waiting == NULL || p->buckets == NULL || p->sockets_memory == NULL ||
+        p->refused.bytes == NULL)
+        return rt_err_set(-ENOMEM, "no memory for a port of %u connections", max_sockets);
+    memset(p->buckets, 0xff, SHM_UDT_MAX_BACKLOG * sizeof *p->buckets);
     p->oldest = p->newest = UDT_NOBODY;
-    if (make_table(&p->by_id, p->max_sockets) && make_table(&p->accepted, p->max_sockets) &&
-        make_table(&p->requests, SHM_UDT_MAX_BACKLOG) && p->waiting != NULL &&
-        p->refused.bytes != NULL)
-        return 0;
-    return rt_err_set(-ENOMEM, "no memory for a port of %u connections", p->max_sockets);
+    udt_port_init(&p->sockets, p->sockets_memory, max_sockets, &p->secret, first_id);
+    return 0;
 }
 
 /* A successor finds in shared memory what was in force; a fresh segment has nothing there. */
-static int begin_to_listen(udt_port_t *p, const shm_udt_port_config_t *c, bool takeover)
+static int begin_to_listen(udt_port_agent_t *p, const shm_udt_port_config_t *c, bool takeover)
 {
     uint32_t mode = takeover ? rt_load_relaxed(&p->state->listens) : c->listens;
     uint32_t backlog = takeover ? rt_load_relaxed(&p->state->backlog) : c->backlog;
     rt_store_relaxed(&p->state->listens, 0);
     rt_store_relaxed(&p->state->sockets, 0);
     rt_store_relaxed(&p->state->waiting, 0);
-    return mode == 0 ? 0 : udt_port_listen(p, mode, backlog);
+    return mode == 0 ? 0 : udt_port_agent_listen(p, mode, backlog);
 }
 
-static int start(udt_port_t *p, const shm_udt_port_config_t *c)
+static int start(udt_port_agent_t *p, const shm_udt_port_config_t *c)
 {
     wrk_channel_t *ch = p->channel;
     bool takeover = rt_load_relaxed(&ch->segment.status->epoch) != 0;
-    if (getrandom(&p->secret, sizeof p->secret, 0) != (ssize_t)sizeof p->secret)
+    uint32_t first_id;
+    if (getrandom(&p->secret, sizeof p->secret, 0) != (ssize_t)sizeof p->secret ||
+        getrandom(&first_id, sizeof first_id, 0) != (ssize_t)sizeof first_id)
         return rt_err_set(-errno, "getrandom: %s", strerror(errno));
-    p->link = (agent_link_t){.udp = &p->udp, .deliver = udt_port_deliver};
-    int rc = make_tables(p);
+    p->link = (agent_link_t){.udp = &p->udp, .deliver = udt_port_agent_deliver};
+    int rc = make_tables(p, c->max_sockets, first_id & UDT_SEQ_MASK);
     rc = rc ? rc : agent_link_open(ch, &p->link);
     rc = rc ? rc : begin_to_listen(p, c, takeover);
     if (rc < 0)
@@ -336,7 +325,7 @@ static int start(udt_port_t *p, const shm_udt_port_config_t *c)
 static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns)
 {
     (void)now_mono_ns;
-    udt_port_t *p = udt_port_of(ch);
+    udt_port_agent_t *p = udt_port_agent_of(ch);
     shm_udt_port_config_t c;
     p->channel = ch;
     p->held = held;
@@ -347,7 +336,6 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
         return rc;
     }
     p->state = (shm_udt_port_state_t *)(void *)ch->segment.engine;
-    p->max_sockets = c.max_sockets;
     if (ch->config.rcvbuf_bytes == 0)
         ch->config.rcvbuf_bytes = DEFAULT_RCVBUF_BYTES;
     rc = agent_socket_open(ch, socket_fd, true, &p->udp, &p->phc);
@@ -366,8 +354,9 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
 
 static void close_channel(wrk_channel_t *ch)
 {
-    udt_port_t *p = udt_port_of(ch);
-    udt_port_unlisten(p);
+    udt_port_agent_t *p = udt_port_agent_of(ch);
+    if (p->listens)
+        udt_port_agent_unlisten(p);
     while (p->agents != NULL)
         udt_agent_port_gone(p->agents);
     agent_link_counters(ch, &p->link);
@@ -379,17 +368,17 @@ static void close_channel(wrk_channel_t *ch)
 
 static int socket_of(const wrk_channel_t *ch)
 {
-    return udt_port_of(ch)->udp.fd;
+    return udt_port_agent_of(ch)->udp.fd;
 }
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-static int refuse_number(udt_port_t *p, uint32_t number)
+static int refuse_number(udt_port_agent_t *p, uint32_t number)
 {
-    udt_waiting_t *w = udt_port_waiting(p, number);
+    udt_waiting_t *w = udt_port_agent_waiting(p, number);
     if (w == NULL)
         return rt_err_set(-ENOENT, "no request %u waits: taken, refused or forgotten", number);
-    udt_port_refuse(p, w);
+    udt_port_agent_refuse(p, w);
     return 0;
 }
 
@@ -398,7 +387,7 @@ static int request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd,
 {
     (void)reply;
     (void)reply_bytes;
-    udt_port_t *p = udt_port_of(ch);
+    udt_port_agent_t *p = udt_port_agent_of(ch);
     shm_udt_port_command_t c;
     if (fd >= 0)
         close(fd);
@@ -408,9 +397,9 @@ static int request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd,
     memcpy(&c, body, sizeof c);
     switch (c.op) {
     case SHM_UDT_LISTEN:
-        return udt_port_listen(p, c.mode, c.backlog);
+        return udt_port_agent_listen(p, c.mode, c.backlog);
     case SHM_UDT_UNLISTEN:
-        udt_port_unlisten(p);
+        udt_port_agent_unlisten(p);
         return 0;
     case SHM_UDT_REFUSE:
         return refuse_number(p, c.number);
@@ -423,25 +412,25 @@ static int request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd,
 
 static void hold(wrk_channel_t *ch)
 {
-    udt_port_of(ch)->held = true;
-    watch_socket(udt_port_of(ch));
+    udt_port_agent_of(ch)->held = true;
+    watch_socket(udt_port_agent_of(ch));
 }
 
 static void release(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     (void)now_mono_ns;
-    udt_port_of(ch)->held = false;
-    watch_socket(udt_port_of(ch));
+    udt_port_agent_of(ch)->held = false;
+    watch_socket(udt_port_agent_of(ch));
 }
 
 static void reset(wrk_channel_t *ch)
 {
-    agent_link_reset(&udt_port_of(ch)->link);
+    agent_link_reset(&udt_port_agent_of(ch)->link);
 }
 
 static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    udt_port_t *p = udt_port_of(ch);
+    udt_port_agent_t *p = udt_port_agent_of(ch);
     (void)do_work(ch, now_mono_ns);
     rt_store_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops], udp_drops_refresh(&p->udp));
     agent_link_counters(ch, &p->link);

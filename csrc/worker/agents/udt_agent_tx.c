@@ -220,15 +220,15 @@ int udt_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
 void udt_agent_emit(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);
-    udt_port_t *p = a->port;
+    udt_port_agent_t *p = a->port;
     if (p == NULL)
         return;
     if (p->block.now) {
-        udt_port_touch(p, a);
+        udt_port_agent_touch(p, a);
         return;
     }
     size_t n = udt_conn_emit(&a->conn, p->out, UDT_AGENT_BATCH, now_mono_ns);
     if (n > 0)
-        udt_port_send(p, ch, p->out, n, &a->peer);
+        udt_port_agent_send(p, ch, p->out, n, &a->peer);
     a->more = n == UDT_AGENT_BATCH;
 }

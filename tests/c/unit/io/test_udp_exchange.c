@@ -159,6 +159,36 @@ static void test_the_longest_datagrams_arrive(void)
     }
 }
 
+/* As if head and data had lain behind each other, alone, in a batch with GSO and among others. */
+static void test_a_head_goes_before_its_data(void)
+{
+    static const uint32_t lens[] = {1000, 1000, 1000, 1000, 400, 16, 20, 1000, 17};
+    enum { N = sizeof lens / sizeof lens[0] };
+    udp_tx_t batch[N];
+    udp_t tx, rx;
+    for (unsigned v = 0; v < 5; v++) {
+        REQUIRE(open_variant(&tx, &rx, &VARIANTS[v]));
+        REQUIRE(lay_out(batch, lens, N) == N);
+        for (unsigned i = 0; i < N; i++) {
+            batch[i].head = batch[i].data;
+            batch[i].head_bytes = 16;
+            batch[i].data = (const uint8_t *)batch[i].data + 16;
+            batch[i].len -= 16;
+        }
+        batch[6].data = batch[6].head; /* one without a head */
+        batch[6].len += batch[6].head_bytes;
+        batch[6].head_bytes = 0;
+        REQUIRE(io_send_all(&tx, batch, N) == N);
+        io_receive(&rx, N, N);
+        check_inbox(lens, 0, N);
+        REQUIRE(io_send_all(&tx, batch, 1) == 1);
+        io_receive(&rx, 1, 1);
+        check_inbox(lens, 0, 1);
+        udp_close(&tx);
+        udp_close(&rx);
+    }
+}
+
 static void test_empty_datagrams_are_datagrams(void)
 {
     for (size_t v = 0; v < sizeof VARIANTS / sizeof VARIANTS[0]; v++) {
@@ -532,6 +562,7 @@ int main(void)
     RUN(test_any_mix_of_sizes_arrives_whole_and_in_order);
     RUN(test_batches_use_gso_and_gro);
     RUN(test_the_longest_datagrams_arrive);
+    RUN(test_a_head_goes_before_its_data);
     RUN(test_empty_datagrams_are_datagrams);
     RUN(test_each_datagram_goes_to_its_own_destination);
     RUN(test_replies_find_the_sender);

@@ -122,6 +122,31 @@ static void test_a_packet_arrives_as_it_was_put(void)
     close_ring();
 }
 
+static void test_a_payload_is_filled_in_in_place(void)
+{
+    open_ring();
+    for (unsigned family = 4; family <= 6; family += 2) {
+        uint8_t *to = NULL;
+        rx_item_t item = {
+            .payload_bytes = 11, .source = {.family = (uint16_t)family, .port = 7}, .tag = 5};
+        CHECK_EQ(rx_writer_begin(&writer, &item, &to), 0);
+        memcpy(to, "hello ", 6);
+        memcpy(to + 6, "world", 5);
+        (void)rx_writer_publish(&writer);
+        CHECK_EQ(rx_reader_next(&reader, buffer, sizeof buffer, &packet, NULL), 1);
+        CHECK_EQ(packet.payload_bytes, 11);
+        CHECK_EQ(packet.tag, 5);
+        CHECK_EQ(packet.source.family, family);
+        CHECK_EQ(packet.source.port, 7);
+        CHECK_MEM_EQ(buffer, "hello world", 11);
+    }
+    uint8_t *to = NULL;
+    rx_item_t item = {.payload_bytes = MAX_PAYLOAD + 1};
+    CHECK_EQ(rx_writer_begin(&writer, &item, &to), -EMSGSIZE);
+    CHECK(to == NULL);
+    close_ring();
+}
+
 static void test_too_long_a_packet_is_refused(void)
 {
     open_ring();
@@ -772,6 +797,7 @@ int main(void)
     RUN(test_what_can_never_fit_is_refused);
     RUN(test_init_refuses_what_cannot_read);
     RUN(test_a_packet_arrives_as_it_was_put);
+    RUN(test_a_payload_is_filled_in_in_place);
     RUN(test_too_long_a_packet_is_refused);
     RUN(test_a_lapped_reader_knows_what_it_lost);
     RUN(test_a_loss_found_before_its_packet_is_told_with_it);

@@ -196,6 +196,8 @@ void udt_conn_close(udt_conn_t *c, int64_t now_mono_ns)
     if (c->state == UDT_CONN_CONNECTED) {
         c->state = UDT_CONN_LINGERING;
         c->leave_ns = c->now_ns + c->config.linger_ns;
+    } else if (c->state == UDT_CONN_LINGERING) {
+        c->leave_ns = sooner_ns(c->leave_ns, c->now_ns + c->config.linger_ns);
     } else if (c->state == UDT_CONN_OPENED || c->state == UDT_CONN_CONNECTING ||
                c->state == UDT_CONN_BROKEN) {
         become_closed(c);

@@ -241,7 +241,7 @@ int64_t udt_conn_deadline_ns(const udt_conn_t *c);
 uint32_t udt_conn_take_events(udt_conn_t *c);
 
 /* No more will be given to send. What was given goes out within linger_ns; then the peer is told.
- */
+ * Once more: not later than linger_ns from now. */
 void udt_conn_close(udt_conn_t *c, int64_t now_mono_ns);
 
 /* How long a close to come waits, and how fast packets may leave, from now on; as in the

@@ -158,10 +158,25 @@ static void close_when_taken_in(wrk_channel_t *ch, int64_t now_mono_ns)
     udt_conn_close(&a->conn, now_mono_ns);
 }
 
+/* The copies that would follow later leave at once, for later nobody is there. */
+static void say_goodbye(udt_agent_t *a)
+{
+    int64_t now = rt_mono_ns();
+    udt_conn_set_linger(&a->conn, 0);
+    udt_conn_close(&a->conn, now);
+    for (int i = 0; i < SHUTDOWNS; i++) {
+        udt_out_t out;
+        if (udt_conn_emit(&a->conn, &out, 1, now + i * UDT_LEAVE_NS) == 1)
+            udt_port_agent_send(a->port, NULL, &out, 1, &a->peer);
+    }
+}
+
 static unsigned serve(wrk_channel_t *ch)
 {
     udt_agent_t *a = udt_agent_of(ch);
     int64_t now = rt_mono_ns();
+    if (ch->failed && a->port != NULL)
+        say_goodbye(a);
     a->served_mono_ns = now;
     a->more = false;
     take_events(a);
@@ -435,19 +450,6 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
 }
 
 /* --- close --------------------------------------------------------------------------------- */
-
-/* The copies that would follow later leave at once, for later nobody is there. */
-static void say_goodbye(udt_agent_t *a)
-{
-    int64_t now = rt_mono_ns();
-    udt_conn_set_linger(&a->conn, 0);
-    udt_conn_close(&a->conn, now);
-    for (int i = 0; i < SHUTDOWNS; i++) {
-        udt_out_t out;
-        if (udt_conn_emit(&a->conn, &out, 1, now + i * UDT_LEAVE_NS) == 1)
-            udt_port_agent_send(a->port, NULL, &out, 1, &a->peer);
-    }
-}
 
 void udt_agent_port_gone(udt_agent_t *a)
 {

@@ -348,6 +348,7 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
         agent_socket_close(&p->udp, p->phc);
         return rc;
     }
+    p->drops_base = udp_drops_refresh(&p->udp);
     agent_socket_facts(ch, &p->udp);
     return 0;
 }
@@ -425,14 +426,17 @@ static void release(wrk_channel_t *ch, int64_t now_mono_ns)
 
 static void reset(wrk_channel_t *ch)
 {
-    agent_link_reset(&udt_port_agent_of(ch)->link);
+    udt_port_agent_t *p = udt_port_agent_of(ch);
+    p->drops_base = udp_drops_refresh(&p->udp);
+    agent_link_reset(&p->link);
 }
 
 static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udt_port_agent_t *p = udt_port_agent_of(ch);
     (void)do_work(ch, now_mono_ns);
-    rt_store_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops], udp_drops_refresh(&p->udp));
+    rt_store_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops],
+                     udp_drops_refresh(&p->udp) - p->drops_base);
     agent_link_counters(ch, &p->link);
 }
 

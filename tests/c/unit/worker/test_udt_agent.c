@@ -209,7 +209,7 @@ static void test_a_stream_survives_a_bad_link(void)
 {
     pair_t p = {0};
     p.from_port.config = port_config(0, 1);
-    set_link(&p.from_port.config, 0.01, RT_NS_PER_MS, 3);
+    set_link(&p.from_port.config, 0.005, RT_NS_PER_MS, 3);
     CHECK(wt_open(&worker, &p.from_port));
     CHECK(open_port(&p.to_port, SHM_UDT_STREAM, 8));
     shm_udt_config_t u = udt_config(&p.from_port, SHM_UDT_STREAM);
@@ -391,6 +391,31 @@ static void test_linger_has_an_end(void)
     drop_pair(&p);
 }
 
+/* A channel that closes while it lingers does not wait. */
+static void test_who_lingers_may_go_at_once(void)
+{
+    pair_t p = {0};
+    CHECK(connect_pair(&p, SHM_UDT_STREAM));
+    CHECK_EQ(ask(&p.from, SHM_UDT_SET_BANDWIDTH, 100000), 0);
+    (void)push_stream(&p.from, 0, 900000, 30000);
+    CHECK_EQ(ask(&p.from, SHM_UDT_CLOSE, 60 * RT_NS_PER_S), 0);
+    CHECK_EQ(wt_command(&worker, &p.from, CTL_CLOSE), 0);
+    CHECK_EQ(rt_load_relaxed(&state_of(&p.from)->state), SHM_UDT_CLOSED);
+    uint64_t came = 0, wrong = 0;
+    int kind = SHM_UDT_GOT_BYTES;
+    int64_t until = rt_mono_ns() + PATIENCE_S * RT_NS_PER_S;
+    while (kind == SHM_UDT_GOT_BYTES && rt_mono_ns() < until) {
+        came += pull_stream(&p.to, came, &wrong, &kind);
+        wt_nap_ms(1);
+    }
+    CHECK_EQ(kind, SHM_UDT_GOT_BROKEN);
+    CHECK_EQ(wrong, 0);
+    wt_drop(&p.from);
+    close_down(&p.to);
+    close_down(&p.from_port);
+    close_down(&p.to_port);
+}
+
 static void test_a_channel_that_closes_tells_its_peer(void)
 {
     pair_t p = {0};
@@ -507,6 +532,7 @@ int main(void)
     RUN(test_messages_outlive_their_time);
     RUN(test_close_lingers_until_all_is_there);
     RUN(test_linger_has_an_end);
+    RUN(test_who_lingers_may_go_at_once);
     RUN(test_a_channel_that_closes_tells_its_peer);
     RUN(test_a_port_takes_its_connections_along);
     RUN(test_the_peer_is_told_of_an_error);

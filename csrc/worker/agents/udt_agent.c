@@ -14,8 +14,8 @@
 #define LINGER_MOST_NS (INT64_MAX / 4)
 #define MORE_NS RT_NS_PER_MS
 #define SHUTDOWNS 3
-/* What is due that late is not urgent: a worker with a thousand idle connections wakes for many at a
- * time, a hundred times a second instead of a thousand. */
+/* What is due that late is not urgent: a worker with a thousand idle connections wakes for many at
+ * a time, a hundred times a second instead of a thousand. */
 #define FAR_NS (50 * RT_NS_PER_MS)
 #define FAR_GRID_NS (10 * RT_NS_PER_MS)
 
@@ -340,8 +340,10 @@ static int make_memory(udt_agent_t *a, const udt_conn_config_t *c, udt_conn_memo
     void *at = mmap(NULL, a->memory_bytes, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED)
-        return rt_err_set(-ENOMEM, "no memory for buffers of %zu bytes: lower send_bytes or "
-                          "receive_packets", a->memory_bytes);
+        return rt_err_set(-ENOMEM,
+                          "no memory for buffers of %zu bytes: lower send_bytes or "
+                          "receive_packets",
+                          a->memory_bytes);
     (void)madvise(at, a->memory_bytes, MADV_NOHUGEPAGE);
     a->memory = at;
     *out = (udt_conn_memory_t){
@@ -360,7 +362,8 @@ static void publish_opened(udt_agent_t *a)
     publish_state(a, SHM_UDT_CONNECTING);
 }
 
-static int accept_request(udt_port_agent_t *p, udt_agent_t *a, udt_waiting_t *w, int64_t now_mono_ns)
+static int accept_request(udt_port_agent_t *p, udt_agent_t *a, udt_waiting_t *w,
+                          int64_t now_mono_ns)
 {
     int rc = udt_conn_accept(&a->conn, &w->handshake, now_mono_ns);
     if (rc < 0)
@@ -377,8 +380,9 @@ static int start(udt_port_agent_t *p, udt_agent_t *a, udt_waiting_t *w, int64_t 
     int rc = fill_conn_config(p, a, &config);
     rc = rc ? rc : udt_conn_config_check(&config);
     rc = rc ? rc : make_memory(a, &config, &memory);
-    rc = rc ? rc : udt_conn_init(&a->conn, &config, &memory, (udt_stats_t *)(void *)a->state->stats,
-                                 now_mono_ns);
+    rc = rc ? rc
+            : udt_conn_init(&a->conn, &config, &memory, (udt_stats_t *)(void *)a->state->stats,
+                            now_mono_ns);
     if (rc == 0 && w != NULL)
         rc = accept_request(p, a, w, now_mono_ns);
     else if (rc == 0 && !a->held)
@@ -510,7 +514,8 @@ static int run(wrk_channel_t *ch, const shm_udt_command_t *c)
         return close_orderly(ch, c->value);
     case SHM_UDT_SET_BANDWIDTH:
         if (c->value < 0)
-            return rt_err_set(-EINVAL, "a bandwidth of %lld bytes per second; it must not be below 0",
+            return rt_err_set(-EINVAL,
+                              "a bandwidth of %lld bytes per second; it must not be below 0",
                               (long long)c->value);
         if (a->port != NULL)
             udt_conn_set_bandwidth(&a->conn, (uint64_t)c->value);

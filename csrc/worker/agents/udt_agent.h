@@ -1,6 +1,6 @@
-/* udt_agent.h: the engines "udt-port" and "udt": UDT connections over shared UDP ports. What clients
- * and the worker share stands in shm/udt_shm.h, the protocol in proto/udt. Shared by these parts
- * only:
+/* udt_agent.h: the engines "udt-port" and "udt": UDT connections over shared UDP ports. What
+ * clients and the worker share stands in shm/udt_shm.h, the protocol in proto/udt. Shared by these
+ * parts only:
  *
  *   udt_agent_port.c    life of a port; what is to be sent, and what the kernel refused
  *   udt_agent_deal.c    socket -> connections, by the socket id in each datagram
@@ -11,8 +11,8 @@
  *
  *          udt channels                      port
  *     tx ring -> udt_conn_send    ---.
- *                udt_conn_emit        >--- udt_port_send ----> udp_send, or the emulated link
- *     rx ring <- udt_conn_receive <--'---- udt_port_deal <---- udp_recv, or the emulated link
+ *                udt_conn_emit        >--- udt_port_agent_send -> udp_send, or the emulated link
+ *     rx ring <- udt_conn_receive <--'---- udt_port_receive <---- udp_recv, or the emulated link
  *
  * A connection is served (udt_agent_serve: its timers, what it sends, what it tells its client)
  * after its own deadline, after records came in its tx ring, and once per round of reading in which
@@ -73,9 +73,9 @@ typedef struct udt_port_agent {
     udt_secret_t secret;
     udt_port_t sockets; /* who is behind this port */
     void *sockets_memory;
-    udt_agent_t *agents;  /* all of those */
-    udt_agent_t *touched; /* those that are to be served at the end of this round */
-    udp_addr_t last_from; /* of the last datagram, and */
+    udt_agent_t *agents;        /* all of those */
+    udt_agent_t *touched;       /* those that are to be served at the end of this round */
+    udp_addr_t last_from;       /* of the last datagram, and */
     udt_address_t last_address; /* the same as the protocol sees it */
 
     bool listens;
@@ -118,46 +118,47 @@ static inline void udt_port_agent_count(udt_port_agent_t *p, shm_udt_port_counte
 struct udt_agent {
     wrk_channel_t *channel;
     udt_port_agent_t *port; /* NULL: gone, or it never had one; it does nothing more */
-    udt_agent_t *next; /* of the port's, and before */
+    udt_agent_t *next;      /* of the port's, and before */
     udt_agent_t **at;
     udt_agent_t *touched_next;
-    bool touched;
-
     shm_udt_config_t config;
     udt_conn_t conn;
     void *memory; /* of its buffers; NULL: none */
     size_t memory_bytes;
     udp_addr_t peer;
     shm_addr_t peer_shm;
+    unsigned goodbyes; /* LOST: shutdowns that its peer still is to get */
     shm_udt_state_t *state;
+    int64_t served_mono_ns;
+    bool touched;
     bool held;
     bool more; /* a batch was not enough: do_work goes on */
-    int64_t served_mono_ns;
-    unsigned goodbyes; /* LOST: shutdowns that its peer still is to get */
 
     /* sending */
-    tx_item_t item; /* taken, and not all of it sent on */
     bool has_item;
+    bool has_first; /* in a message of several records: the first one is */
+    bool skips;     /* the rest of this message is dropped */
+    bool waits_for_room;
+    bool purging;
+    tx_item_t item;   /* taken, and not all of it sent on */
     uint32_t item_at; /* bytes of it sent on */
-    bool has_first;   /* in a message of several records: the first one is */
-    bool skips;       /* the rest of this message is dropped */
     shm_udt_tx_t first;
     uint32_t gathered; /* bytes of the message, copied behind what was given to send */
-    bool waits_for_room;
-    bool closes; /* when the ring is taken in up to close_before, or at close_mono_ns */
-    uint32_t close_before;
-    int64_t close_mono_ns;
-    bool purging;
     uint64_t purge_before;
 
+    /* closing: when the ring is taken in up to close_before, or at close_mono_ns */
+    int64_t close_mono_ns;
+    uint32_t close_before;
+    bool closes;
+
     /* receiving */
-    unsigned tell; /* UDT_TELL_* */
-    uint32_t tell_error;
     bool rx_waits; /* the ring is full: looked at again at rx_retry_mono_ns */
+    bool has_message;
     int64_t rx_retry_mono_ns;
     int64_t rx_retry_ns;
-    udt_message_t message; /* being given out in pieces */
-    bool has_message;
+    unsigned tell; /* UDT_TELL_* */
+    uint32_t tell_error;
+    udt_message_t message;  /* being given out in pieces */
     uint32_t message_piece; /* next */
     uint32_t message_at;    /* bytes of it given out */
     uint64_t message_left;
@@ -177,10 +178,11 @@ static inline udt_agent_t *udt_agent_with(udt_conn_t *conn)
 
 /* Sends what a connection emitted, or keeps it until the kernel has room: then p->block.now is set,
  * and nobody may emit. */
-void udt_port_agent_send(udt_port_agent_t *p, wrk_channel_t *from, const udt_out_t *out, size_t count,
-                   const udp_addr_t *dest);
+void udt_port_agent_send(udt_port_agent_t *p, wrk_channel_t *from, const udt_out_t *out,
+                         size_t count, const udp_addr_t *dest);
 /* One datagram that belongs to no connection; lost where the kernel has no room. */
-void udt_port_agent_send_one(udt_port_agent_t *p, const void *data, uint32_t bytes, const udp_addr_t *dest);
+void udt_port_agent_send_one(udt_port_agent_t *p, const void *data, uint32_t bytes,
+                             const udp_addr_t *dest);
 /* The form in which the port's socket gives and takes addresses. */
 void udt_port_agent_address(const udt_port_agent_t *p, const shm_addr_t *in, udp_addr_t *out);
 /* The IPv4 address in what an IPv6 socket says; as it is where there is none. */

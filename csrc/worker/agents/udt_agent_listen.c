@@ -221,8 +221,8 @@ int udt_port_agent_listen(udt_port_agent_t *p, uint32_t mode, uint32_t backlog)
                           "a backlog of %u requests in an rx ring of %llu bytes: it takes %u "
                           "bytes for each",
                           backlog, (unsigned long long)c->rx_bytes, SHM_UDT_REQUEST_RING_BYTES);
-    udt_listener_init(&p->listener,
-                      mode == SHM_UDT_STREAM ? UDT_MODE_STREAM : UDT_MODE_MESSAGE, &p->secret);
+    udt_listener_init(&p->listener, mode == SHM_UDT_STREAM ? UDT_MODE_STREAM : UDT_MODE_MESSAGE,
+                      &p->secret);
     udt_port_listen(&p->sockets, &p->listener);
     p->listens = true;
     p->backlog = backlog;

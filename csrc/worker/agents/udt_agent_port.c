@@ -123,7 +123,8 @@ static void send_now(udt_port_agent_t *p, udp_tx_t *messages, unsigned count)
     wrk_ran(p->channel);
 }
 
-static void offer(udt_port_agent_t *p, const udt_out_t *out, const udp_addr_t *dest, int64_t now_mono_ns)
+static void offer(udt_port_agent_t *p, const udt_out_t *out, const udp_addr_t *dest,
+                  int64_t now_mono_ns)
 {
     memcpy(p->whole, out->head, out->head_bytes);
     if (out->payload_bytes > 0)
@@ -133,8 +134,8 @@ static void offer(udt_port_agent_t *p, const udt_out_t *out, const udp_addr_t *d
     agent_link_offer_tx(&p->link, &message, 1, now_mono_ns);
 }
 
-void udt_port_agent_send(udt_port_agent_t *p, wrk_channel_t *from, const udt_out_t *out, size_t count,
-                   const udp_addr_t *dest)
+void udt_port_agent_send(udt_port_agent_t *p, wrk_channel_t *from, const udt_out_t *out,
+                         size_t count, const udp_addr_t *dest)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < count; i++)
@@ -160,7 +161,8 @@ void udt_port_agent_send(udt_port_agent_t *p, wrk_channel_t *from, const udt_out
     send_now(p, p->messages, (unsigned)count);
 }
 
-void udt_port_agent_send_one(udt_port_agent_t *p, const void *data, uint32_t bytes, const udp_addr_t *dest)
+void udt_port_agent_send_one(udt_port_agent_t *p, const void *data, uint32_t bytes,
+                             const udp_addr_t *dest)
 {
     udp_tx_t message = {.data = data, .len = bytes, .dest = dest};
     wrk_count(p->channel, SHM_COUNT_tx_bytes, bytes);

@@ -115,8 +115,8 @@ static bool deliver_messages(wrk_channel_t *ch, int64_t now_mono_ns)
     while (next_message(a)) {
         uint32_t bytes = a->message_left < most ? (uint32_t)a->message_left : most;
         bool last = bytes == a->message_left;
-        uint8_t *to = begin_record(ch, last ? SHM_UDT_GOT_MESSAGE : SHM_UDT_GOT_PIECE, bytes,
-                                   now_mono_ns);
+        uint8_t *to =
+            begin_record(ch, last ? SHM_UDT_GOT_MESSAGE : SHM_UDT_GOT_PIECE, bytes, now_mono_ns);
         if (to == NULL)
             return false;
         copy_message(a, to, bytes);

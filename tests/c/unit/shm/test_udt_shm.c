@@ -31,10 +31,13 @@ typedef struct spoil {
     const char *word;
 } spoil_t;
 
-#define SPOIL(type, field, value, expected, word) \
-    {offsetof(type, field), sizeof(((type *)0)->field), value, expected, word}
+#define SPOIL(type, field, value, expected, word)                                \
+    {                                                                            \
+        offsetof(type, field), sizeof(((type *)0)->field), value, expected, word \
+    }
 #define CONN(field, value, expected, word) SPOIL(shm_udt_config_t, field, value, expected, word)
-#define PORT(field, value, expected, word) SPOIL(shm_udt_port_config_t, field, value, expected, word)
+#define PORT(field, value, expected, word) \
+    SPOIL(shm_udt_port_config_t, field, value, expected, word)
 
 static const spoil_t conn_spoils[] = {
     CONN(config_bytes, 4, -EPROTO, "4 bytes"),

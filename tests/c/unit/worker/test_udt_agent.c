@@ -181,8 +181,8 @@ static void test_ipv6_and_ipv4_on_one_port(void)
     for (int i = 0; i < 2; i++) {
         from[i].config = channel_config(&u, bound_port(&listener));
         if (i == 1)
-            from[i].config.remote = (shm_addr_t){
-                .family = 6, .port = bound_port(&listener), .ip = {[15] = 1}};
+            from[i].config.remote =
+                (shm_addr_t){.family = 6, .port = bound_port(&listener), .ip = {[15] = 1}};
         CHECK(wt_open(&worker, &from[i]));
         CHECK(accept_udt(&listener, &to[i], udt_config(&listener, SHM_UDT_STREAM)));
         CHECK_EQ(got(&from[i], NULL), SHM_UDT_GOT_CONNECTED);

@@ -22,10 +22,8 @@ static inline void name_it(shm_config_t *c, const char *what)
 static inline shm_config_t port_config(uint32_t listens, uint32_t backlog)
 {
     shm_config_t c = wt_config("port", 0);
-    shm_udt_port_config_t port = {.config_bytes = sizeof port,
-                                  .max_sockets = 2000,
-                                  .listens = listens,
-                                  .backlog = backlog};
+    shm_udt_port_config_t port = {
+        .config_bytes = sizeof port, .max_sockets = 2000, .listens = listens, .backlog = backlog};
     name_it(&c, "port");
     (void)snprintf(c.engine, sizeof c.engine, SHM_UDT_PORT_ENGINE);
     memcpy(c.engine_config, &port, sizeof port);
@@ -268,7 +266,7 @@ static inline void stream(wt_channel_t *from, wt_channel_t *to, uint64_t bytes)
 
 /* Queues a message in records of at most piece bytes. */
 static inline bool push_message(wt_channel_t *ch, uint32_t number, uint32_t bytes, uint32_t piece,
-                         shm_udt_tx_t head)
+                                shm_udt_tx_t head)
 {
     static uint8_t data[SHM_MAX_RECORD];
     uint32_t flags = head.flags;
@@ -292,7 +290,8 @@ static inline bool push_message(wt_channel_t *ch, uint32_t number, uint32_t byte
 
 /* The next message. Returns its bytes, 0: none came, or something else did; counts wrong bytes of
  * message number. */
-static inline uint64_t pull_message(wt_channel_t *ch, uint32_t number, uint64_t *wrong, unsigned *pieces)
+static inline uint64_t pull_message(wt_channel_t *ch, uint32_t number, uint64_t *wrong,
+                                    unsigned *pieces)
 {
     static uint8_t data[SHM_MAX_RECORD];
     rx_packet_t packet;
@@ -345,7 +344,8 @@ static inline void send_to(int fd, const void *data, size_t bytes, uint16_t port
     CHECK_EQ(sendto(fd, data, bytes, 0, (struct sockaddr *)&to, sizeof to), (ssize_t)bytes);
 }
 
-static inline bool port_counts_to(const wt_channel_t *port, shm_udt_port_counter_id_t id, uint64_t n)
+static inline bool port_counts_to(const wt_channel_t *port, shm_udt_port_counter_id_t id,
+                                  uint64_t n)
 {
     for (int i = 0; i < 1000 && port_counter(port, id) < n; i++)
         wt_nap_ms(10);

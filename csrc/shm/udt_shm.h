@@ -179,8 +179,8 @@ typedef struct shm_udt_state {
     rt_a32_t error; /* the protocol's number, 0: none */
     rt_a32_t socket_id;
     rt_a32_t peer_id;
-    rt_a32_t mss_bytes; /* agreed */
-    rt_a32_t reserved;
+    rt_a32_t mss_bytes;   /* agreed */
+    rt_a32_t peer_errors; /* times the peer said that it could not store what it got */
     rt_a64_t unsent_bytes;    /* in the worker's send buffer, unacknowledged included */
     rt_a64_t unread_bytes;    /* in its receive buffer, in order; of a stream */
     shm_addr_t peer;          /* written before state leaves 0 */

@@ -115,8 +115,10 @@ static void take_events(udt_agent_t *a)
     uint32_t error = (uint32_t)a->conn.error;
     if (events & UDT_EVENT_CONNECTED)
         become_connected(a);
-    if (events & UDT_EVENT_PEER_ERROR)
+    if (events & UDT_EVENT_PEER_ERROR) {
         a->tell |= UDT_TELL_PEER_ERROR;
+        rt_store_relaxed(&a->state->peer_errors, rt_load_relaxed(&a->state->peer_errors) + 1);
+    }
     if (events & UDT_EVENT_WRITABLE)
         a->waits_for_room = false;
     if (events & UDT_EVENT_FAILED)

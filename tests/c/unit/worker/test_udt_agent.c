@@ -462,6 +462,7 @@ static void test_the_peer_is_told_of_an_error(void)
     CHECK(connect_pair(&p, SHM_UDT_STREAM));
     CHECK_EQ(ask(&p.from, SHM_UDT_REPORT_ERROR, 0), 0);
     CHECK_EQ(got(&p.to, NULL), SHM_UDT_GOT_PEER_ERROR);
+    CHECK_EQ(rt_load_relaxed(&state_of(&p.to)->peer_errors), 1);
     drop_pair(&p);
 }
 

@@ -300,7 +300,11 @@ static int begin_to_listen(udt_port_agent_t *p, const shm_udt_port_config_t *c, 
     rt_store_relaxed(&p->state->listens, 0);
     rt_store_relaxed(&p->state->sockets, 0);
     rt_store_relaxed(&p->state->waiting, 0);
-    return mode == 0 ? 0 : udt_port_agent_listen(p, mode, backlog);
+    int rc = mode == 0 ? 0 : udt_port_agent_listen(p, mode, backlog);
+    if (rc == 0 || !takeover)
+        return rc;
+    rt_err_clear(); /* clients may have written there: then nobody listens */
+    return 0;
 }
 
 static int start(udt_port_agent_t *p, const shm_udt_port_config_t *c)

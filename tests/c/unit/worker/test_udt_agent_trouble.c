@@ -234,6 +234,7 @@ static void test_a_successor_listens_again(void)
     uint32_t error = 0;
     CHECK(connect_pair(&p, SHM_UDT_STREAM));
     uint16_t bound = bound_port(&p.to_port);
+    rt_store_relaxed(&((shm_udt_port_state_t *)(void *)p.from_port.segment.engine)->listens, 77);
     kill_and_replace();
     /* In any order: the connection's port comes later than it. */
     take_over(&p.to);
@@ -244,6 +245,7 @@ static void test_a_successor_listens_again(void)
     CHECK_EQ(error, 2001);
     CHECK_EQ(rt_load_relaxed(&state_of(&p.to)->state), SHM_UDT_LOST);
     take_over(&p.from_port);
+    CHECK_EQ(rt_load_relaxed(&port_state(&p.from_port)->listens), 0);
     take_over(&p.from);
     CHECK_EQ(got(&p.from, &error), SHM_UDT_GOT_BROKEN);
     for (int i = 0; i < 100; i++) { /* what is left of them is drained */

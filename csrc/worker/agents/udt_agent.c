@@ -15,9 +15,9 @@
 #define MORE_NS RT_NS_PER_MS
 #define SHUTDOWNS 3
 /* What is due that late is not urgent: a worker with a thousand idle connections wakes for many at
- * a time, a hundred times a second instead of a thousand. */
+ * a time, 50 times a second instead of a thousand. */
 #define FAR_NS (50 * RT_NS_PER_MS)
-#define FAR_GRID_NS (10 * RT_NS_PER_MS)
+#define FAR_GRID_NS (20 * RT_NS_PER_MS)
 
 static size_t state_bytes(const shm_config_t *config)
 {

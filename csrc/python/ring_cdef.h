@@ -573,6 +573,104 @@ static const char *const ring_netflux_hist_texts[];
 const nfx_stats_t *ring_read_netflux(uint8_t *engine, uint64_t *counters, uint64_t *gauges);
 uint64_t ring_netflux_published(const uint8_t *engine);
 
+/* shm: the engines "udt-port" and "udt"; names of enumerators as in udt_shm.h */
+#define SHM_UDT_MAX_BACKLOG ...
+#define SHM_UDT_MORE ...
+#define SHM_UDT_IN_ORDER ...
+#define UDT_END_NOTHING ...
+enum {
+    SHM_UDT_STREAM, SHM_UDT_MESSAGES,
+    SHM_UDT_LISTEN, SHM_UDT_UNLISTEN, SHM_UDT_REFUSE,
+    SHM_UDT_CC_DAIMD, SHM_UDT_CC_CTCP, SHM_UDT_CC_FIXED, SHM_UDT_CC_BBR,
+    SHM_UDT_GOT_BYTES, SHM_UDT_GOT_MESSAGE, SHM_UDT_GOT_PIECE, SHM_UDT_GOT_CONNECTED,
+    SHM_UDT_GOT_FAILED, SHM_UDT_GOT_BROKEN, SHM_UDT_GOT_PEER_ERROR, SHM_UDT_GOT_CLOSED,
+    SHM_UDT_CONNECTING, SHM_UDT_CONNECTED, SHM_UDT_CLOSING, SHM_UDT_BROKEN, SHM_UDT_CLOSED,
+    SHM_UDT_LOST,
+    SHM_UDT_CLOSE, SHM_UDT_SET_BANDWIDTH, SHM_UDT_REPORT_ERROR,
+    UDT_COUNTER_TOTAL, UDT_GAUGE_TOTAL, SHM_UDT_PORT_COUNTER_TOTAL, ...
+};
+typedef struct {
+    uint32_t config_bytes;
+    uint32_t max_sockets;
+    uint32_t listens;
+    uint32_t backlog;
+    ...;
+} shm_udt_port_config_t;
+typedef struct {
+    uint32_t number;
+    uint32_t socket_id;
+    uint32_t mss_bytes;
+    uint32_t window_packets;
+    ...;
+} shm_udt_request_t;
+typedef struct {
+    uint32_t op;
+    uint32_t mode;
+    uint32_t backlog;
+    uint32_t number;
+    ...;
+} shm_udt_port_command_t;
+typedef struct {
+    uint32_t config_bytes;
+    uint32_t accepts;
+    char port[...];
+    uint8_t mode;
+    uint8_t rendezvous;
+    uint8_t cc;
+    uint32_t socket_id;
+    uint32_t mss_bytes;
+    uint32_t window_packets;
+    uint32_t send_bytes;
+    uint32_t receive_packets;
+    uint64_t max_bandwidth;
+    int64_t connect_ns;
+    int64_t linger_ns;
+    int64_t burst_ns;
+    ...;
+} shm_udt_config_t;
+typedef struct {
+    uint32_t op;
+    int64_t value;
+    ...;
+} shm_udt_command_t;
+typedef struct { ...; } shm_udt_state_t;
+typedef struct { ...; } shm_udt_port_state_t;
+static const char *const ring_udt_counter_names[];
+static const char *const ring_udt_counter_units[];
+static const char *const ring_udt_counter_texts[];
+static const char *const ring_udt_gauge_names[];
+static const char *const ring_udt_gauge_texts[];
+static const char *const ring_udt_port_names[];
+static const char *const ring_udt_port_units[];
+static const char *const ring_udt_port_texts[];
+
+/* python/udt_end.h */
+typedef struct {
+    channel_end_t *end;
+    ...;
+} udt_end_t;
+typedef struct {
+    uint32_t state;
+    uint32_t error;
+    uint32_t socket_id;
+    uint32_t peer_id;
+    uint32_t mss_bytes;
+    uint64_t unsent_bytes;
+    uint64_t unread_bytes;
+    shm_addr_t peer;
+} udt_facts_t;
+uint32_t udt_read_state(const shm_segment_t *s);
+uint32_t udt_end_event(udt_end_t *u);
+int udt_end_send(udt_end_t *u, const uint8_t *data, uint64_t bytes, int32_t ttl_ms, uint32_t flags,
+                 int is_message, uint64_t *done);
+int udt_end_has_room(const udt_end_t *u);
+uint64_t udt_end_read(udt_end_t *u, uint8_t *to, uint64_t bytes, uint32_t *tag);
+uint64_t udt_end_take(udt_end_t *u, uint8_t *to, uint32_t *tag);
+int udt_end_has_data(const udt_end_t *u);
+void udt_read_facts(const shm_segment_t *s, udt_facts_t *out);
+void udt_read_stats(const shm_segment_t *s, uint64_t *counters, uint64_t *gauges);
+void udt_read_port(const shm_segment_t *s, uint64_t *counters);
+
 /* proto/rtp: the grid, payload types, header extensions, G.711 */
 uint32_t rtp_stream_samples(uint32_t clock_rate, int64_t ptime_ns);
 typedef struct {

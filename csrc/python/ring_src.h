@@ -4,6 +4,7 @@
 #include "python/channel_end.h"
 #include "python/netflux_end.h"
 #include "python/rtp_rows.h"
+#include "python/udt_end.h"
 
 #include "base/rt_clock.h"
 #include "base/rt_seq.h"
@@ -48,6 +49,15 @@ static const char *const ring_netflux_hist_names[] = {NFX_HISTOGRAMS(RING_NFX_NA
 #define RING_NFX_TEXT(id, text) text,
 static const char *const ring_netflux_gauge_texts[] = {NFX_GAUGES(RING_NFX_TEXT) NULL};
 static const char *const ring_netflux_hist_texts[] = {NFX_HISTOGRAMS(RING_NFX_TEXT) NULL};
+
+static const char *const ring_udt_counter_names[] = {UDT_COUNTERS(RING_COUNTER_NAME) NULL};
+static const char *const ring_udt_counter_units[] = {UDT_COUNTERS(RING_COUNTER_UNIT) NULL};
+static const char *const ring_udt_counter_texts[] = {UDT_COUNTERS(RING_COUNTER_TEXT) NULL};
+static const char *const ring_udt_gauge_names[] = {UDT_GAUGES(RING_HIST_NAME) NULL};
+static const char *const ring_udt_gauge_texts[] = {UDT_GAUGES(RING_HIST_TEXT) NULL};
+static const char *const ring_udt_port_names[] = {SHM_UDT_PORT_COUNTERS(RING_COUNTER_NAME) NULL};
+static const char *const ring_udt_port_units[] = {SHM_UDT_PORT_COUNTERS(RING_COUNTER_UNIT) NULL};
+static const char *const ring_udt_port_texts[] = {SHM_UDT_PORT_COUNTERS(RING_COUNTER_TEXT) NULL};
 
 /* All counters into out, SHM_COUNTER_TOTAL of them. */
 static void ring_read_counters(const shm_stats_t *stats, uint64_t *out)

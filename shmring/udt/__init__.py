@@ -1,0 +1,60 @@
+"""UDT: reliable bulk transfer and messages over UDP, for long and lossy paths.
+
+Talks to every UDT4 program. The workers do the protocol; bytes pass through shared memory.
+
+    with udt.listen(("127.0.0.1", 9000)) as listener:
+        sock, address = listener.accept()
+
+    with udt.connect(("127.0.0.1", 9000)) as sock:
+        sock.sendall(b"hello")
+
+    reader, writer = await udt.open_connection("127.0.0.1", 9000)
+"""
+
+from shmring.udt.connecting import begin_connect, connect, listen, rendezvous
+from shmring.udt.errors import (
+    Code,
+    UdtClosed,
+    UdtError,
+    UdtNotConnected,
+    UdtPeerError,
+    UdtRefused,
+    UdtTimeout,
+    UdtWouldBlock,
+)
+from shmring.udt.files import recvfile, sendfile
+from shmring.udt.listener import UdtListener
+from shmring.udt.options import PortOptions, UdtOptions
+from shmring.udt.port import Port
+from shmring.udt.socket import UdtSocket
+from shmring.udt.statistics import UdtPortStats, UdtStats
+from shmring.udt.streams import UdtReader, UdtServer, UdtWriter, open_connection, start_server
+
+__all__ = [
+    "Code",
+    "Port",
+    "PortOptions",
+    "UdtClosed",
+    "UdtError",
+    "UdtListener",
+    "UdtNotConnected",
+    "UdtOptions",
+    "UdtPeerError",
+    "UdtPortStats",
+    "UdtReader",
+    "UdtRefused",
+    "UdtServer",
+    "UdtSocket",
+    "UdtStats",
+    "UdtTimeout",
+    "UdtWouldBlock",
+    "UdtWriter",
+    "begin_connect",
+    "connect",
+    "listen",
+    "open_connection",
+    "recvfile",
+    "rendezvous",
+    "sendfile",
+    "start_server",
+]

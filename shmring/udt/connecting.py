@@ -1,0 +1,174 @@
+"""How UDT connections are made."""
+
+from __future__ import annotations
+
+import contextlib
+import socket as _socket
+from typing import Unpack
+
+from shmring.pool import Pool
+from shmring.udt.listener import UdtListener
+from shmring.udt.options import BACKLOG, PortOptions, Settings, UdtOptions, seconds
+from shmring.udt.port import Port
+from shmring.udt.socket import UdtSocket
+
+
+def connect(
+    remote: tuple[str, int],
+    *,
+    local: tuple[str, int] | None = None,
+    port: Port | None = None,
+    timeout: float | None = None,
+    pool: Pool | str | None = None,
+    namespace: str | None = None,
+    port_options: PortOptions | None = None,
+    **options: Unpack[UdtOptions],
+) -> UdtSocket:
+    """Connect to whoever listens at `remote`.
+
+    remote: (host, port); names are looked up. local: numeric address to bind to; None: the kernel
+    chooses. port: instead of `local`, a port that is open already, such as `UdtListener.port`.
+    timeout: seconds, how long to ask for; None: 3. pool, namespace: as of `shmring.open`.
+    port_options: of a new port. options: `UdtOptions`.
+
+    Raises `UdtTimeout` (nobody answered), `UdtRefused`, `UdtError`; as `shmring.open`; `OSError`
+    for a name that is not known.
+    """
+    return _connected(
+        begin_connect(
+            remote,
+            local=local,
+            port=port,
+            timeout=timeout,
+            pool=pool,
+            namespace=namespace,
+            port_options=port_options,
+            **options,
+        )
+    )
+
+
+def rendezvous(
+    remote: tuple[str, int],
+    *,
+    local: tuple[str, int] | None = None,
+    port: Port | None = None,
+    timeout: float | None = None,
+    pool: Pool | str | None = None,
+    namespace: str | None = None,
+    port_options: PortOptions | None = None,
+    **options: Unpack[UdtOptions],
+) -> UdtSocket:
+    """Connect to a peer that does the same at the same time, for both ends behind firewalls.
+
+    Arguments and errors as of `connect`; give `local` or `port`, which the peer must know, on which
+    nobody listens. timeout: None: 30 s.
+    """
+    return _connected(
+        begin_connect(
+            remote,
+            local=local,
+            port=port,
+            timeout=timeout,
+            rendezvous=True,
+            pool=pool,
+            namespace=namespace,
+            port_options=port_options,
+            **options,
+        )
+    )
+
+
+def begin_connect(
+    remote: tuple[str, int],
+    *,
+    local: tuple[str, int] | None = None,
+    port: Port | None = None,
+    timeout: float | None = None,
+    rendezvous: bool = False,
+    pool: Pool | str | None = None,
+    namespace: str | None = None,
+    port_options: PortOptions | None = None,
+    **options: Unpack[UdtOptions],
+) -> UdtSocket:
+    """As `connect`, but return at once; see `UdtSocket.wait_connected`."""
+    settings = Settings.of(options)
+    patience = None if timeout is None else seconds("timeout", timeout)
+    remote = resolve(remote)
+    with _holding(port, local, remote, pool, namespace, port_options) as held:
+        return UdtSocket(held, remote, settings, rendezvous=rendezvous, connect_s=patience)
+
+
+def listen(
+    local: tuple[str, int] | None = None,
+    *,
+    backlog: int = BACKLOG,
+    port: Port | None = None,
+    pool: Pool | str | None = None,
+    namespace: str | None = None,
+    port_options: PortOptions | None = None,
+    **options: Unpack[UdtOptions],
+) -> UdtListener:
+    """Listen for those who want to connect.
+
+    local: numeric (host, port), port 0 for any. backlog: peers that are answered before `accept` is
+    called, 1 to 4096. The other arguments as of `connect`; options: of each connection.
+
+    Raises as `shmring.open`; `UdtError` with `Code.ESOCKFAIL` where the port is taken, with
+    `Code.EDUPLISTEN` where somebody listens on `port`.
+    """
+    settings = Settings.of(options)
+    with _holding(port, local, None, pool, namespace, port_options) as held:
+        return UdtListener(held, settings, backlog)
+
+
+def resolve(remote: tuple[str, int]) -> tuple[str, int]:
+    """A numeric address; looks names up. Raises `OSError`, `TypeError`."""
+    if not (isinstance(remote, (tuple, list)) and len(remote) >= 2 and isinstance(remote[0], str)):
+        raise TypeError(f'remote must be a pair such as ("127.0.0.1", 9000), not {remote!r}')
+    host = remote[0]
+    for family in (_socket.AF_INET, _socket.AF_INET6):
+        with contextlib.suppress(OSError, ValueError):
+            _socket.inet_pton(family, host.partition("%")[0])
+            return host, remote[1]
+    found = _socket.getaddrinfo(host, None, type=_socket.SOCK_DGRAM)
+    return str(found[0][4][0]), remote[1]
+
+
+class _holding:
+    """A port to make something on: one that is given, or a new one."""
+
+    def __init__(
+        self,
+        port: Port | None,
+        local: tuple[str, int] | None,
+        remote: tuple[str, int] | None,
+        pool: Pool | str | None,
+        namespace: str | None,
+        port_options: PortOptions | None,
+    ) -> None:
+        if port is not None:
+            if local is not None:
+                raise TypeError("give local= or port=, not both")
+            port.acquire()
+            self._port = port
+            return
+        options: PortOptions = {} if port_options is None else port_options
+        if local is None and remote is not None and options.get("socket") is None:
+            local = ("::", 0) if ":" in remote[0] else ("0.0.0.0", 0)
+        self._port = Port(local, pool=pool, namespace=namespace, **options)
+
+    def __enter__(self) -> Port:
+        return self._port
+
+    def __exit__(self, *_: object) -> None:
+        self._port.release()
+
+
+def _connected(sock: UdtSocket) -> UdtSocket:
+    try:
+        sock.wait_connected()
+    except BaseException:
+        sock.close(0)
+        raise
+    return sock

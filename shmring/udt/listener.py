@@ -1,0 +1,281 @@
+"""Taking connections that others ask for."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import logging
+import os
+import select
+import threading
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from types import EllipsisType
+from typing import Any, Self
+
+from shmring import errors
+from shmring._aio import Waiters
+from shmring._arguments import deadline, has_passed
+from shmring._backend import Packet
+from shmring._ring import ffi, lib
+from shmring.udt import _closer
+from shmring.udt.errors import Code, UdtError, udt_error
+from shmring.udt.options import BACKLOG, Settings
+from shmring.udt.port import Port
+from shmring.udt.socket import UdtSocket
+
+log = logging.getLogger("shmring.udt")
+
+# A wait ends after that long at the latest, so that Python's signal handlers run.
+SLICE_S = 0.5
+# What was opened to answer a request is connected at once, or the worker has forgotten the request.
+ANSWER_S = 5.0
+_NS_PER_S = 1_000_000_000
+
+
+class UdtListener:
+    """Answers those who want to connect to a port, and hands their connections over.
+
+    Made by `listen`. Up to `backlog` peers are answered before anybody calls `accept`: they are
+    connected then and may send. More are refused. Any thread; iterating accepts for ever.
+    """
+
+    def __init__(self, port: Port, settings: Settings, backlog: int = BACKLOG) -> None:
+        """Listen on `port`, which is held until the end. settings: of the connections.
+
+        Raises `UdtError` with `Code.EDUPLISTEN` where somebody listens there already.
+        """
+        if isinstance(backlog, bool) or not isinstance(backlog, int):
+            raise TypeError(f"backlog must be an integer, not {backlog!r}")
+        if not 1 <= backlog <= lib.SHM_UDT_MAX_BACKLOG:
+            raise errors.BadConfig(
+                f"backlog is {backlog}: it must be 1 to {lib.SHM_UDT_MAX_BACKLOG}"
+            )
+        _closer.start()
+        port.acquire()
+        try:
+            port.listen(settings.mode, backlog)
+        except BaseException:
+            port.release()
+            raise
+        self._shared = _Shared(port, settings, backlog)
+        self._timeout: float | None = None
+        self._waiters = Waiters()
+        self._thread = threading.Thread(
+            target=_answer, args=(self._shared,), name=f"accepting at {port.name}", daemon=True
+        )
+        self._finalizer = weakref.finalize(self, _Shared.end, self._shared)
+        self._thread.start()
+
+    @property
+    def port(self) -> Port:
+        """The UDP port, for connections of our own to use too."""
+        return self._shared.port
+
+    @property
+    def local(self) -> tuple[str, int]:
+        """The address in force; a port that was given as 0 is filled in."""
+        return self._shared.port.local
+
+    @property
+    def closed(self) -> bool:
+        return self._shared.ended
+
+    @property
+    def waiting(self) -> int:
+        """Connections that `accept` would return now."""
+        return len(self._shared.queue)
+
+    def getsockname(self) -> tuple[str, int]:
+        """The address in force: (host, port)."""
+        return self.local
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable while `accept` would return at once."""
+        if self._shared.ended:
+            raise udt_error(Code.EINVSOCK, "the listener is closed")
+        return self._shared.ready_fd
+
+    def settimeout(self, timeout: float | None) -> None:
+        """What `accept` waits, seconds; 0: not at all, None: for ever."""
+        deadline(timeout)
+        self._timeout = timeout
+
+    def gettimeout(self) -> float | None:
+        """What `accept` waits, seconds."""
+        return self._timeout
+
+    def accept(
+        self, *, timeout: float | EllipsisType | None = ...
+    ) -> tuple[UdtSocket, tuple[str, int]]:
+        """Return the oldest connection and the peer's address.
+
+        timeout: seconds; without it, as `settimeout` said. Raises `UdtTimeout`, `UdtWouldBlock`;
+        `UdtError` with `Code.ENOLISTEN` when the listener is closed.
+        """
+        wait_s = self._timeout if timeout is ... else timeout
+        until_ns = deadline(wait_s)
+        shared = self._shared
+        while (taken := shared.take()) is None:
+            if shared.ended:
+                raise udt_error(Code.ENOLISTEN, "accept")
+            if has_passed(until_ns):
+                raise udt_error(Code.ETIMEOUT if until_ns else Code.EASYNCRCV, "accept")
+            left_s = (until_ns - lib.rt_mono_ns()) / _NS_PER_S
+            with shared.changed:
+                if not shared.queue and not shared.ended:
+                    shared.changed.wait(min(SLICE_S, max(left_s, 0.0)))
+        return taken, taken.remote
+
+    async def accept_async(self) -> tuple[UdtSocket, tuple[str, int]]:
+        """As `accept`, without blocking the event loop, and without a timeout."""
+        while (taken := self._shared.take()) is None:
+            await self._waiters.wait(self.fileno())
+        return taken, taken.remote
+
+    def __iter__(self) -> Iterator[UdtSocket]:
+        """Iterate over connections as they come, until the listener is closed."""
+        with _until_closed():
+            while True:
+                yield self.accept(timeout=None)[0]
+
+    async def __aiter__(self) -> AsyncIterator[UdtSocket]:
+        """As iteration, without blocking the event loop."""
+        with _until_closed():
+            while True:
+                yield (await self.accept_async())[0]
+
+    def close(self) -> None:
+        """Take no more connections, and close those that nobody has accepted. The others go on."""
+        self._waiters.wake()
+        if self._finalizer.detach() is None:
+            return
+        self._shared.end()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._shared.ended:
+            return "<shmring.udt.UdtListener closed>"
+        host, port = self.local
+        return f"<shmring.udt.UdtListener {host}:{port}>"
+
+
+class _Shared:
+    """What the thread needs; it does not keep the listener."""
+
+    def __init__(self, port: Port, settings: Settings, backlog: int) -> None:
+        self.port = port
+        self.settings = settings
+        self.backlog = backlog
+        self.queue: collections.deque[UdtSocket] = collections.deque()
+        self.changed = threading.Condition()
+        self.ended = False
+        self.ready_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK | os.EFD_SEMAPHORE)
+        self.stop_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.pid = os.getpid()
+
+    def take(self) -> UdtSocket | None:
+        with self.changed:
+            if not self.queue:
+                return None
+            if not self.ended:
+                os.eventfd_read(self.ready_fd)
+            return self.queue.popleft()
+
+    def put(self, connection: UdtSocket) -> None:
+        with self.changed:
+            if self.ended:
+                _closer.later(connection.close)
+                return
+            self.queue.append(connection)
+            os.eventfd_write(self.ready_fd, 1)
+            self.changed.notify()
+
+    def end(self) -> None:
+        """The thread does the rest."""
+        if self.pid == os.getpid():
+            self.ended = True
+            os.eventfd_write(self.stop_fd, 1)
+
+    def finish(self) -> None:
+        """Called by the thread, last."""
+        with self.changed:
+            self.ended = True
+            left = list(self.queue)
+            self.queue.clear()
+            self.changed.notify_all()
+            os.close(self.ready_fd)
+            os.close(self.stop_fd)
+            self.ready_fd = self.stop_fd = -1
+        for connection in left:
+            connection.close(0)
+        with contextlib.suppress(errors.ShmringError, OSError):
+            self.port.unlisten()
+        with contextlib.suppress(errors.ShmringError, OSError):
+            self.port.release()
+
+
+def _answer(shared: _Shared) -> None:
+    """The thread of a listener."""
+    channel = shared.port.channel
+    try:
+        poll = select.poll()
+        poll.register(channel.fileno(), select.POLLIN)
+        poll.register(shared.stop_fd, select.POLLIN)
+        while not shared.ended:
+            packet = channel.try_recv()
+            if packet is None:
+                poll.poll()
+            else:
+                _answer_one(shared, packet)
+    except errors.ChannelClosed:
+        pass
+    except Exception:
+        log.exception("a UDT listener ends")
+    finally:
+        shared.finish()
+
+
+def _answer_one(shared: _Shared, packet: Packet) -> None:
+    request = ffi.new("shm_udt_request_t *")
+    if len(packet.data) < ffi.sizeof(request[0]):
+        return
+    ffi.memmove(request, bytes(packet.data), ffi.sizeof(request[0]))
+    try:
+        if len(shared.queue) >= shared.backlog:
+            shared.port.refuse(request.number)
+            return
+        connection = UdtSocket(
+            shared.port, packet.source, shared.settings, accepts=request.number
+        )
+    except errors.ChannelClosed:
+        raise
+    except (errors.ShmringError, OSError) as caught:
+        # Forgotten meanwhile, or no memory, no files: the peer asks again, or is refused.
+        log.warning("a connection of %s was not taken: %s", packet.source, caught)
+        with contextlib.suppress(errors.ShmringError, OSError):
+            shared.port.refuse(request.number)
+        return
+    try:
+        connection.wait_connected(ANSWER_S)
+    except UdtError as caught:
+        log.info("a connection of %s ended before it began: %s", packet.source, caught)
+        connection.close(0)
+        return
+    shared.put(connection)
+
+
+class _until_closed(contextlib.suppress):
+    """Suppresses what says that the listener was closed."""
+
+    def __exit__(self, kind: Any, caught: Any, traceback: Any) -> bool:
+        return getattr(caught, "code", None) in (Code.ENOLISTEN, Code.EINVSOCK)
+
+

@@ -1,0 +1,239 @@
+"""What UDT connections and ports may be asked to be, and the channels that they become."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import socket as _socket
+from typing import Any, Self, TypedDict
+
+from shmring import _address, _options
+from shmring._options import ChannelOptions, Engine
+from shmring._ring import ffi, lib
+from shmring.errors import BadConfig
+from shmring.types import Impairment
+
+CONNECTION_ENGINE = "udt"
+PORT_ENGINE = "udt-port"
+
+STREAM, MESSAGES = "stream", "messages"
+MODES: dict[str, int] = {STREAM: lib.SHM_UDT_STREAM, MESSAGES: lib.SHM_UDT_MESSAGES}
+CONGESTION: dict[str, int] = {
+    "daimd": lib.SHM_UDT_CC_DAIMD,
+    "ctcp": lib.SHM_UDT_CC_CTCP,
+    "fixed": lib.SHM_UDT_CC_FIXED,
+    "bbr": lib.SHM_UDT_CC_BBR,
+}
+
+# What the protocol takes off the MSS: IPv4, UDP and its own headers.
+PACKET_OVERHEAD = 28
+HEADERS = 44
+MSS, LEAST_MSS, MOST_MSS = 1500, 76, 65535
+WINDOW_PACKETS, LEAST_WINDOW, MOST_WINDOW = 25600, 32, 1 << 20
+BUFFER_PACKETS = 8192
+LINGER_S = 180.0
+RING_BYTES = 1 << 21
+BACKLOG = 128
+MAX_SOCKETS = 4096
+UDP_BUFFER_BYTES = 4 << 20
+
+_RECORD_MAX = lib.SHM_MAX_RECORD
+_RECORD_USUAL = 1024
+_NS_PER_S = 1_000_000_000
+
+
+class UdtOptions(TypedDict, total=False):
+    """Keyword arguments of `connect` and `listen`, of each connection. None means the default."""
+
+    mode: str
+    """``"stream"`` (default) or ``"messages"``; both ends must agree."""
+    mss: int | None
+    """Largest packet, IP and UDP headers (28 bytes) included, 76 to 65535. Default 1500; the
+    smaller one of both ends holds."""
+    congestion: str
+    """``"daimd"`` (default, UDT's own), ``"ctcp"``, ``"bbr"``, or ``"fixed"``: `max_bandwidth`."""
+    max_bandwidth: int | None
+    """Bytes per second, headers included. None (default): unlimited."""
+    window_packets: int | None
+    """Packets in flight towards us at most, 32 to 2**20. Default 25600."""
+    send_bytes: int | None
+    """Of the worker's send buffer, which holds what is not acknowledged. Default: 8192 packets."""
+    receive_packets: int | None
+    """Of the worker's receive buffer. Default 8192."""
+    linger: float | None
+    """Seconds that `UdtSocket.close` waits for what was sent to be acknowledged; 0: not at all,
+    what was not acknowledged may be lost. Default 180."""
+    ring_bytes: int | None
+    """Shared memory between application and worker, each way, 64 KiB to 1 GiB. Default 2 MiB."""
+    burst_ns: int | None
+    """Packets due within this time leave together. None (default): the worker decides."""
+
+
+class PortOptions(TypedDict, total=False):
+    """What a UDP port may be asked to be."""
+
+    rcvbuf_bytes: int | None
+    """Kernel's receive buffer. Default 4 MiB."""
+    sndbuf_bytes: int | None
+    """Kernel's send buffer. Default 4 MiB."""
+    max_sockets: int | None
+    """Connections on the port at a time, 1 to 65536. Default 4096."""
+    impair: Impairment | None
+    """An emulated link between this port and the network, sending side."""
+    impair_rx: Impairment | None
+    """The same, receiving side."""
+    cpu: int | None
+    """Core of the worker that serves the port and all of its connections."""
+    v6only: bool
+    """An IPv6 port takes no IPv4. Default False."""
+    socket: _socket.socket | int | None
+    """A bound UDP socket to work with; the worker gets a copy."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Checked `UdtOptions`."""
+
+    mode: str = STREAM
+    mss: int = MSS
+    congestion: str = "daimd"
+    max_bandwidth: int = 0
+    window_packets: int = WINDOW_PACKETS
+    send_bytes: int = 0
+    receive_packets: int = BUFFER_PACKETS
+    linger: float = LINGER_S
+    ring_bytes: int = RING_BYTES
+    burst_ns: int = -1
+
+    @classmethod
+    def of(cls, options: UdtOptions) -> Self:
+        """Raises `BadConfig`, `TypeError`."""
+        given = _options.asked_for(options, UdtOptions.__annotations__, "a UDT connection")
+        mode = given.get("mode", STREAM)
+        _options.choice("mode", mode, MODES)
+        congestion = given.get("congestion", "daimd")
+        _options.choice("congestion", congestion, CONGESTION)
+        number = _options.integer
+        mss = number("mss", given.get("mss", MSS), LEAST_MSS, MOST_MSS)
+        bandwidth = number("max_bandwidth", given.get("max_bandwidth", 0), 0, 2**63 - 1)
+        if congestion == "fixed" and not bandwidth:
+            raise BadConfig('congestion is "fixed": say how fast with max_bandwidth=')
+        send_bytes = given.get("send_bytes", BUFFER_PACKETS * (mss - HEADERS))
+        return cls(
+            mode=mode,
+            mss=mss,
+            congestion=congestion,
+            max_bandwidth=bandwidth,
+            window_packets=number(
+                "window_packets",
+                given.get("window_packets", WINDOW_PACKETS),
+                LEAST_WINDOW,
+                MOST_WINDOW,
+            ),
+            send_bytes=number("send_bytes", send_bytes, 1, 2**31),
+            receive_packets=number(
+                "receive_packets",
+                given.get("receive_packets", BUFFER_PACKETS),
+                LEAST_WINDOW,
+                MOST_WINDOW,
+            ),
+            linger=seconds("linger", given.get("linger", LINGER_S)),
+            ring_bytes=number("ring_bytes", given.get("ring_bytes", RING_BYTES), 1 << 16, 1 << 30),
+            burst_ns=number("burst_ns", given.get("burst_ns", -1), -1, _NS_PER_S),
+        )
+
+    @property
+    def packet_payload(self) -> int:
+        """Bytes of the application in a full packet."""
+        return self.mss - HEADERS
+
+
+def seconds(what: str, value: object) -> float:
+    """A number of seconds, at least 0. Raises `TypeError`, `BadConfig`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{what} must be seconds, not {value!r}")
+    if not 0 <= value < math.inf:
+        raise BadConfig(f"{what} is {value!r}: it must be seconds, 0 or more")
+    return float(value)
+
+
+def port_channel(
+    local: tuple[str, int] | None, options: PortOptions
+) -> tuple[ChannelOptions, Engine]:
+    """The channel of a port, which does not listen yet. Raises `BadConfig`, `TypeError`."""
+    given = _options.asked_for(options, PortOptions.__annotations__, "a UDT port")
+    config = ffi.new("shm_udt_port_config_t *")
+    config.config_bytes = ffi.sizeof("shm_udt_port_config_t")
+    config.max_sockets = _options.integer(
+        "max_sockets", given.pop("max_sockets", MAX_SOCKETS), 1, 65536
+    )
+    config.backlog = 1
+    plain: dict[str, Any] = {
+        "direction": "duplex",
+        "capacity": 64,
+        "packet_bytes": 64,
+        "rx_capacity": lib.SHM_UDT_MAX_BACKLOG,
+        "rx_packet_bytes": ffi.sizeof("shm_udt_request_t"),
+        "reports": "off",
+        "report_capacity": 0,
+        "reading": "shared",
+        "overflow": "wait",
+        "tx_stamp": "off",
+        "rcvbuf_bytes": UDP_BUFFER_BYTES,
+        "sndbuf_bytes": UDP_BUFFER_BYTES,
+    }
+    if local is not None:
+        plain["local"] = local
+    plain |= given
+    engine = Engine(PORT_ENGINE, bytes(ffi.buffer(config)), ffi.sizeof("shm_udt_port_state_t"))
+    return plain, engine  # type: ignore[return-value]
+
+
+def connection_channel(
+    settings: Settings,
+    port: str,
+    remote: tuple[str, int],
+    *,
+    accepts: int = 0,
+    rendezvous: bool = False,
+    connect_s: float | None = None,
+    cpu: int | None = None,
+    socket_id: int = 0,
+) -> tuple[ChannelOptions, Engine]:
+    """The channel of a connection on a port. Raises `BadAddress`, `BadConfig`."""
+    _address.pack(remote, "remote", least_port=1)
+    config = ffi.new("shm_udt_config_t *")
+    config.config_bytes = ffi.sizeof("shm_udt_config_t")
+    config.accepts = accepts
+    _options.set_text(config, "port", port)
+    config.mode = MODES[settings.mode]
+    config.rendezvous = int(rendezvous)
+    config.cc = CONGESTION[settings.congestion]
+    config.socket_id = socket_id
+    config.mss_bytes = settings.mss
+    config.window_packets = settings.window_packets
+    config.send_bytes = settings.send_bytes
+    config.receive_packets = min(settings.receive_packets, settings.window_packets)
+    config.max_bandwidth = settings.max_bandwidth
+    config.connect_ns = 0 if connect_s is None else max(1, int(connect_s * _NS_PER_S))
+    config.linger_ns = int(settings.linger * _NS_PER_S)
+    config.burst_ns = settings.burst_ns
+    records = max(1, settings.ring_bytes // _RECORD_USUAL)
+    plain: ChannelOptions = {
+        "remote": remote,
+        "direction": "duplex",
+        "capacity": records,
+        "packet_bytes": _RECORD_USUAL,
+        "max_payload": _RECORD_MAX,
+        "reports": "off",
+        "report_capacity": 0,
+        "reading": "shared",
+        "overflow": "wait",
+        "rx_stamp": "off",
+        "tx_stamp": "off",
+        "producers": 1,
+        "readers": 1,
+        "cpu": cpu,
+    }
+    engine = Engine(CONNECTION_ENGINE, bytes(ffi.buffer(config)), ffi.sizeof("shm_udt_state_t"))
+    return plain, engine

@@ -1,0 +1,151 @@
+"""UDP ports that UDT connections share."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import secrets
+import threading
+from typing import Any, Unpack
+
+from shmring import _pool_server, errors
+from shmring._ring import ffi, lib
+from shmring.channel import Channel
+from shmring.pool import Pool, _pool_for
+from shmring.udt import options as udt_options
+from shmring.udt.errors import Code, udt_error
+from shmring.udt.options import PortOptions
+from shmring.udt.statistics import UdtPortStats, read_port_stats
+
+AnyPool = Pool | _pool_server.RemotePool
+_NOT_PINNED = 0xFFFFFFFF
+
+_numbers = itertools.count()
+
+
+def draw_name(what: str) -> str:
+    """A name for a channel that nobody has to know."""
+    return f"udt-{what}-{os.getpid()}-{next(_numbers)}-{secrets.token_hex(4)}"
+
+
+def open_channel(pool: AnyPool, name: str, made: tuple[Any, Any]) -> Channel:
+    """Open a channel and return its end. Raises as `Pool.open`."""
+    plain, engine = made
+    if isinstance(pool, Pool):
+        pool.make_channel(name, plain, engine, quiet=True)
+    else:
+        pool.make_channel(name, plain, engine)
+    try:
+        return Channel(name, namespace=pool.namespace, owner=pool)
+    except BaseException:
+        pool.close_channel(name)
+        raise
+
+
+class Port:
+    """A UDP port. Any number of connections use it, and one listener at most.
+
+    It is closed with the last of those that hold it: each of them calls `acquire` and `release`.
+    Whoever makes it holds it.
+    """
+
+    def __init__(
+        self,
+        local: tuple[str, int] | None = None,
+        *,
+        pool: Pool | str | None = None,
+        namespace: str | None = None,
+        **options: Unpack[PortOptions],
+    ) -> None:
+        """Bind to `local`, numeric (host, port), port 0 for any; None: IPv4, the kernel chooses.
+
+        Raises as `shmring.open`; `UdtError` with `Code.ESOCKFAIL` where the port is taken.
+        """
+        if local is None and options.get("socket") is None:
+            local = ("0.0.0.0", 0)
+        self.pool: AnyPool = _pool_for(pool, namespace)
+        made = udt_options.port_channel(local, options)
+        try:
+            self.channel = open_channel(self.pool, draw_name("port"), made)
+        except errors.ShmringOSError as caught:
+            if caught.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
+                raise udt_error(Code.ESOCKFAIL, str(caught.strerror)) from caught
+            raise
+        self._lock = threading.Lock()
+        self._holders = 1
+
+    @property
+    def name(self) -> str:
+        """Of its channel."""
+        return self.channel.name
+
+    @property
+    def local(self) -> tuple[str, int]:
+        """The address in force."""
+        found = self.channel.local
+        if found is None:
+            raise udt_error(Code.EUNBOUNDSOCK)
+        return found
+
+    @property
+    def cpu(self) -> int | None:
+        """Core that connections must name to be on the same worker; None: there is one worker."""
+        status = self.channel._mapped().status
+        return None if status.cpu == _NOT_PINNED else int(status.worker_slot)
+
+    @property
+    def closed(self) -> bool:
+        return self.channel.closed
+
+    def acquire(self) -> None:
+        """Keep it open until `release`. Raises `UdtError` if it is closed."""
+        with self._lock:
+            if not self._holders:
+                raise udt_error(Code.EINVSOCK, "the port is closed")
+            self._holders += 1
+
+    def release(self) -> None:
+        """The last one closes the port."""
+        with self._lock:
+            self._holders -= 1
+            last = self._holders == 0
+        if last:
+            with contextlib.suppress(errors.ShmringError):
+                self.channel.close()
+
+    def stats(self) -> UdtPortStats:
+        """Return what the port has counted."""
+        return read_port_stats(self.channel._mapped())
+
+    def listen(self, mode: str, backlog: int) -> None:
+        """Have requests for connections come as packets of the channel.
+
+        Raises `UdtError` with `Code.EDUPLISTEN` where somebody listens already.
+        """
+        try:
+            self._command(lib.SHM_UDT_LISTEN, mode=udt_options.MODES[mode], backlog=backlog)
+        except OSError as caught:
+            if caught.errno in (errno.EBUSY, errno.EADDRINUSE, errno.EALREADY, errno.EEXIST):
+                raise udt_error(Code.EDUPLISTEN) from caught
+            raise
+
+    def unlisten(self) -> None:
+        """No more requests are taken."""
+        self._command(lib.SHM_UDT_UNLISTEN)
+
+    def refuse(self, number: int) -> None:
+        """Refuse the request of this number."""
+        self._command(lib.SHM_UDT_REFUSE, number=number)
+
+    def _command(self, op: int, *, mode: int = 0, backlog: int = 0, number: int = 0) -> None:
+        command = ffi.new("shm_udt_port_command_t *")
+        command.op, command.mode, command.backlog, command.number = op, mode, backlog, number
+        self.channel._engine_request(bytes(ffi.buffer(command)))
+
+    def __repr__(self) -> str:
+        with contextlib.suppress(errors.ShmringError):
+            host, port = self.local
+            return f"<shmring.udt.Port {host}:{port}>"
+        return "<shmring.udt.Port closed>"

@@ -1,0 +1,308 @@
+"""UDT connections in asyncio, shaped like its streams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, Self, Unpack
+
+from shmring import errors
+from shmring._arguments import Buffer
+from shmring.udt.errors import Code, UdtError
+from shmring.udt.listener import UdtListener
+from shmring.udt.options import UdtOptions
+from shmring.udt.socket import READ_USUAL, UdtSocket
+
+LIMIT = 1 << 16
+
+
+class UdtReader:
+    """What arrives of a connection, as `asyncio.StreamReader` gives it out.
+
+    The end of a UDT stream is the end of its connection: closed by the peer, or broken. In message
+    mode iterate, or use `message`.
+    """
+
+    def __init__(self, sock: UdtSocket, limit: int = LIMIT) -> None:
+        """limit: the longest line of `readline` and `readuntil`."""
+        self._socket = sock
+        self._limit = limit
+        self._buffer = bytearray()
+        self._eof = False
+
+    def at_eof(self) -> bool:
+        """Whether the stream has ended and everything was taken."""
+        return self._eof and not self._buffer
+
+    async def read(self, n: int = -1) -> bytes:
+        """Take up to `n` bytes, at least one; -1: all until the end. ``b""``: the end."""
+        if n == 0:
+            return b""
+        if n < 0:
+            while await self._fill():
+                pass
+            return self._take(len(self._buffer))
+        if not self._buffer:
+            await self._fill(n)
+        return self._take(min(n, len(self._buffer)))
+
+    async def readexactly(self, n: int) -> bytes:
+        """Take `n` bytes. Raises `asyncio.IncompleteReadError` where the stream ends before."""
+        if n < 0:
+            raise ValueError(f"n is {n}: it must be 0 or more")
+        while len(self._buffer) < n:
+            if not await self._fill():
+                partial = self._take(len(self._buffer))
+                raise asyncio.IncompleteReadError(partial, n)
+        return self._take(n)
+
+    async def readline(self) -> bytes:
+        """Take a line with its end; the last one may have none, ``b""``: the end."""
+        try:
+            return await self.readuntil(b"\n")
+        except asyncio.IncompleteReadError as end:
+            return end.partial
+        except asyncio.LimitOverrunError as caught:
+            raise ValueError(str(caught)) from caught
+
+    async def readuntil(self, separator: bytes = b"\n") -> bytes:
+        """Take up to and with `separator`. Raises `asyncio.IncompleteReadError`,
+        `asyncio.LimitOverrunError`."""
+        if not separator:
+            raise ValueError("separator is empty")
+        start = 0
+        while (at := self._buffer.find(separator, start)) < 0:
+            if len(self._buffer) > self._limit:
+                raise asyncio.LimitOverrunError(
+                    f"no separator within {self._limit} bytes", len(self._buffer)
+                )
+            start = max(0, len(self._buffer) - len(separator) + 1)
+            if not await self._fill():
+                partial = self._take(len(self._buffer))
+                raise asyncio.IncompleteReadError(partial, None)
+        if at > self._limit:
+            raise asyncio.LimitOverrunError(f"a line is longer than {self._limit} bytes", at)
+        return self._take(at + len(separator))
+
+    async def message(self) -> bytes:
+        """Take the next message. Raises `UdtClosed` at the end."""
+        return await self._socket.recvmsg_async()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Messages; of a stream, lines. Until the end."""
+        if self._socket.mode == "messages":
+            async for message in self._socket:
+                yield message
+            return
+        while line := await self.readline():
+            yield line
+
+    async def _fill(self, most: int = READ_USUAL) -> bool:
+        """More bytes into the buffer; False: there are none any more."""
+        if self._eof:
+            return False
+        try:
+            self._buffer += await self._socket.recv_async(max(most, READ_USUAL))
+        except UdtError as caught:
+            if caught.code not in (Code.ECONNLOST, Code.EINVSOCK):
+                raise
+            self._eof = True
+        return not self._eof
+
+    def _take(self, n: int) -> bytes:
+        taken = bytes(self._buffer[:n])
+        del self._buffer[:n]
+        return taken
+
+
+class UdtWriter:
+    """What is to be sent on a connection, as `asyncio.StreamWriter` takes it.
+
+    `write` queues what there is room for at once and keeps the rest, which `drain` sends.
+    """
+
+    def __init__(self, sock: UdtSocket) -> None:
+        self._socket = sock
+        self._kept = bytearray()
+        self._draining = asyncio.Lock()
+        self._closing: asyncio.Future[None] | None = None
+
+    @property
+    def socket(self) -> UdtSocket:
+        """The connection."""
+        return self._socket
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """``"peername"``, ``"sockname"``, ``"socket"``; `default` for other names."""
+        match name:
+            case "peername":
+                return self._socket.remote
+            case "sockname":
+                return self._socket.local
+            case "socket":
+                return self._socket
+        return default
+
+    def write(self, data: Buffer) -> None:
+        """Queue bytes; wait for `drain` now and then. Raises `UdtClosed`."""
+        view = memoryview(data).cast("B")
+        done = 0
+        if not self._kept and not self._draining.locked():
+            done = self._socket.try_send(view)
+        self._kept += view[done:]
+
+    def writelines(self, parts: Iterable[Buffer]) -> None:
+        """As `write`, of each."""
+        for part in parts:
+            self.write(part)
+
+    async def drain(self) -> None:
+        """Wait until everything that was written is queued. Raises `UdtClosed`."""
+        async with self._draining:
+            while self._kept:
+                part, self._kept = self._kept, bytearray()
+                await self._socket.send_async(part)
+
+    async def send_message(
+        self, data: Buffer, *, ttl_ms: int | None = None, in_order: bool = False
+    ) -> None:
+        """Send one message; see `UdtSocket.sendmsg`."""
+        await self._socket.sendmsg_async(data, ttl_ms=ttl_ms, in_order=in_order)
+
+    def can_write_eof(self) -> bool:
+        """False: UDT closes both directions at once."""
+        return False
+
+    def is_closing(self) -> bool:
+        return self._closing is not None
+
+    def close(self) -> None:
+        """Send what was written, and close; see `wait_closed`."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+
+    async def wait_closed(self) -> None:
+        """Wait until `close` is done."""
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        try:
+            await self.drain()
+        except errors.ShmringError:
+            pass
+        finally:
+            await asyncio.to_thread(self._socket.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+        await self.wait_closed()
+
+
+class UdtServer:
+    """Serves each connection with a task of its own; made by `start_server`."""
+
+    def __init__(
+        self,
+        listener: UdtListener,
+        serve: Callable[[UdtReader, UdtWriter], Awaitable[None]],
+        limit: int,
+    ) -> None:
+        self._listener = listener
+        self._serve = serve
+        self._limit = limit
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._accepting = asyncio.ensure_future(self._accept())
+
+    @property
+    def listener(self) -> UdtListener:
+        return self._listener
+
+    @property
+    def local(self) -> tuple[str, int]:
+        """The address in force."""
+        return self._listener.local
+
+    async def serve_forever(self) -> None:
+        """Wait until the server is closed."""
+        await asyncio.shield(self._accepting)
+
+    def close(self) -> None:
+        """Accept no more. Connections go on."""
+        self._listener.close()
+
+    async def wait_closed(self) -> None:
+        """Wait for the tasks of all connections."""
+        await asyncio.gather(self._accepting, *self._tasks, return_exceptions=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+        await self.wait_closed()
+
+    async def _accept(self) -> None:
+        async for sock in self._listener:
+            task = asyncio.ensure_future(self._serve_one(sock))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _serve_one(self, sock: UdtSocket) -> None:
+        async with UdtWriter(sock) as writer:
+            await self._serve(UdtReader(sock, self._limit), writer)
+
+
+async def open_connection(
+    host: str,
+    port: int,
+    *,
+    local: tuple[str, int] | None = None,
+    rendezvous: bool = False,
+    limit: int = LIMIT,
+    **options: Unpack[UdtOptions],
+) -> tuple[UdtReader, UdtWriter]:
+    """Connect, and return reader and writer.
+
+    host: name or numeric address. local: as of `shmring.udt.connect`. rendezvous: the peer connects
+    to us at the same time; needs `local`. limit: longest line. options: `UdtOptions`. Raises
+    `UdtTimeout`, `UdtRefused`, `UdtError`, `OSError` for a name that is not known.
+    """
+    import shmring.udt as udt
+
+    remote = await _resolve(host, port)
+    sock = await asyncio.to_thread(
+        udt.begin_connect, remote, local=local, rendezvous=rendezvous, **options
+    )
+    try:
+        await sock.connected_async()
+    except BaseException:
+        await asyncio.to_thread(sock.close, 0)
+        raise
+    return UdtReader(sock, limit), UdtWriter(sock)
+
+
+async def start_server(
+    serve: Callable[[UdtReader, UdtWriter], Awaitable[None]],
+    local: tuple[str, int],
+    *,
+    backlog: int = 128,
+    limit: int = LIMIT,
+    **options: Unpack[UdtOptions],
+) -> UdtServer:
+    """Listen at `local`, numeric, and serve each connection by `serve` in a task of its own."""
+    import shmring.udt as udt
+
+    listener = await asyncio.to_thread(udt.listen, local, backlog=backlog, **options)
+    return UdtServer(listener, serve, limit)
+
+
+async def _resolve(host: str, port: int) -> tuple[str, int]:
+    import socket
+
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    return found[0][4][0], port  # type: ignore[return-value]

@@ -624,7 +624,6 @@ typedef struct {
     uint32_t receive_packets;
     uint64_t max_bandwidth;
     int64_t connect_ns;
-    int64_t linger_ns;
     int64_t burst_ns;
     ...;
 } shm_udt_config_t;

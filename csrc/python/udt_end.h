@@ -7,7 +7,7 @@
 
 #include "proto/udt/udt_stats.h"
 #include "python/channel_end.h"
-#include "shm/udt_shm.h"
+#include "shm/udt_send.h"
 
 #define UDT_END_NOTHING UINT32_MAX /* in place of a tag: no record is there */
 
@@ -43,13 +43,9 @@ static int udt_end_send(udt_end_t *u, const uint8_t *data, uint64_t bytes, int32
         shm_udt_tx_t head = {.ttl_ms = ttl_ms, .flags = flags};
         if (is_message && part < left)
             head.flags |= SHM_UDT_MORE;
-        tx_claim_t claim;
-        int rc = tx_producer_claim(&e->tx, (uint32_t)sizeof head + part, 0, now_ns, NULL, &claim);
+        int rc = udt_send(&e->tx, head, data + *done, part, now_ns);
         if (rc < 0)
             return rc;
-        memcpy(claim.payload, &head, sizeof head);
-        memcpy(claim.payload + sizeof head, data + *done, part);
-        tx_producer_commit(&e->tx, &claim);
         *done += part;
         end_ring_bell(e);
     }

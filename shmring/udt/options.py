@@ -39,6 +39,7 @@ UDP_BUFFER_BYTES = 4 << 20
 
 _RECORD_MAX = lib.SHM_MAX_RECORD
 _RECORD_USUAL = 1024
+_REQUEST_ROOM = 128
 _NS_PER_S = 1_000_000_000
 
 
@@ -73,7 +74,7 @@ class PortOptions(TypedDict, total=False):
     """What a UDP port may be asked to be."""
 
     rcvbuf_bytes: int | None
-    """Kernel's receive buffer. Default 4 MiB."""
+    """Kernel's receive buffer. Default 12 MB, what a window of packets takes."""
     sndbuf_bytes: int | None
     """Kernel's send buffer. Default 4 MiB."""
     max_sockets: int | None
@@ -173,13 +174,12 @@ def port_channel(
         "capacity": 64,
         "packet_bytes": 64,
         "rx_capacity": lib.SHM_UDT_MAX_BACKLOG,
-        "rx_packet_bytes": ffi.sizeof("shm_udt_request_t"),
+        "rx_packet_bytes": _REQUEST_ROOM,
         "reports": "off",
         "report_capacity": 0,
         "reading": "shared",
-        "overflow": "wait",
+        "overflow": "oldest",
         "tx_stamp": "off",
-        "rcvbuf_bytes": UDP_BUFFER_BYTES,
         "sndbuf_bytes": UDP_BUFFER_BYTES,
     }
     if local is not None:
@@ -216,7 +216,6 @@ def connection_channel(
     config.receive_packets = min(settings.receive_packets, settings.window_packets)
     config.max_bandwidth = settings.max_bandwidth
     config.connect_ns = 0 if connect_s is None else max(1, int(connect_s * _NS_PER_S))
-    config.linger_ns = int(settings.linger * _NS_PER_S)
     config.burst_ns = settings.burst_ns
     records = max(1, settings.ring_bytes // _RECORD_USUAL)
     plain: ChannelOptions = {

@@ -8,12 +8,13 @@ import itertools
 import os
 import secrets
 import threading
-from typing import Any, Unpack
+from typing import Any, Self, Unpack
 
 from shmring import _pool_server, errors
 from shmring._ring import ffi, lib
 from shmring.channel import Channel
 from shmring.pool import Pool, _pool_for
+from shmring.udt import _closer
 from shmring.udt import options as udt_options
 from shmring.udt.errors import Code, udt_error
 from shmring.udt.options import PortOptions
@@ -75,6 +76,7 @@ class Port:
             raise
         self._lock = threading.Lock()
         self._holders = 1
+        _closer.start()
 
     @property
     def name(self) -> str:
@@ -114,6 +116,17 @@ class Port:
         if last:
             with contextlib.suppress(errors.ShmringError):
                 self.channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def __del__(self) -> None:
+        channel = self.__dict__.get("channel")
+        if channel is not None and not channel.closed:
+            _closer.later(channel.close)
 
     def stats(self) -> UdtPortStats:
         """Return what the port has counted."""

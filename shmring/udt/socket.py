@@ -181,6 +181,11 @@ class UdtSocket:
         """Return what the connection has counted and measured."""
         return read_stats(self._mapped())
 
+    def records_waiting(self) -> tuple[int, int]:
+        """Pieces in shared memory: those the worker has not taken in, and those not received."""
+        segment = self._mapped()
+        return int(lib.tx_ring_waiting(segment)), self._channel.rx_waiting
+
     def fileno(self) -> int:
         """Return a descriptor that is readable while there may be something to receive, or after
         something happened to the connection; for select and asyncio.
@@ -327,7 +332,10 @@ class UdtSocket:
             if self._ended or lib.udt_end_has_data(self._udt):
                 return True
             self._find_end()
-            return bool(self._ended)
+            if self._ended:
+                return True
+            self._rearm()
+            return bool(lib.udt_end_has_data(self._udt))
 
     async def send_async(self, data: Buffer) -> None:
         """As `sendall`, without blocking the event loop."""

@@ -1,0 +1,364 @@
+"""Objects over the functions of `udt4`: sockets and epolls."""
+
+from __future__ import annotations
+
+import io
+import socket as _socket
+import warnings
+from collections.abc import Iterable
+from typing import IO, Any, Self
+
+import udt4
+import udt4._constants as c
+from shmring.udt.files import AnyFile, Progress
+from udt4 import _functions as f
+from udt4._errors import UDTException
+
+__author__ = "the authors of shmring; the interface is that of PyUDT"
+__date__ = "2026"
+__version__ = f.VERSION
+
+
+class UdtSocket:
+    """A UDT socket. Sockets are equal if they are the same underneath, as those of `dup` are."""
+
+    def __init__(
+        self,
+        family: int = _socket.AF_INET,
+        type: int = _socket.SOCK_STREAM,
+        protocol: int = 0,
+        _sock: udt4.UDTSOCKET | None = None,
+    ) -> None:
+        """_sock: a `udt4.UDTSOCKET` to wrap; else a new one is made."""
+        if _sock is None:
+            _sock = f.socket(family, type, protocol)
+        elif not isinstance(_sock, udt4.UDTSOCKET):
+            raise TypeError(f"_sock must be a udt4.UDTSOCKET, not {_sock!r}")
+        self.__sock = _sock
+
+    # --- what it is -------------------------------------------------------------------------------
+
+    @property
+    def family(self) -> int:
+        return self.__sock.family
+
+    @property
+    def proto(self) -> int:
+        return self.__sock.protocol
+
+    @property
+    def type(self) -> int:
+        return self.__sock.type
+
+    @property
+    def UDTSOCKET(self) -> udt4.UDTSOCKET:
+        """The object that the functions of `udt4` take."""
+        return self.__sock
+
+    def fileno(self, udt_fileno: bool = True) -> int:
+        """The socket's id, which is a descriptor too: readable while there may be something to
+        receive or to accept, for select and asyncio. `udt_fileno` makes no difference."""
+        return self.__sock.UDTSOCKET
+
+    def __eq__(self, other: object) -> bool:
+        return self.__sock is other.__sock if isinstance(other, UdtSocket) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.__sock)
+
+    def __repr__(self) -> str:
+        return f"<udt4.pyudt.UdtSocket {self.fileno()} state {self.getsockstate()}>"
+
+    # --- life -------------------------------------------------------------------------------------
+
+    def bind(self, arg: tuple[str, int] | _socket.socket) -> None:
+        """To (host, port), or to a UDP `socket.socket`."""
+        if isinstance(arg, _socket.socket):
+            f.bind_to_udp(self.__sock, arg.fileno())
+        else:
+            f.bind(self.__sock, *_pair(arg))
+
+    def listen(self, backlog: int) -> None:
+        f.listen(self.__sock, backlog)
+
+    def accept(self) -> tuple[UdtSocket, tuple[str, int]]:
+        """The oldest connection that was not accepted, and the peer's (host, port)."""
+        sock, address = f.accept(self.__sock)
+        return UdtSocket(_sock=sock), address
+
+    def connect(self, address: tuple[str, int]) -> None:
+        f.connect(self.__sock, *_pair(address))
+
+    def connect_ex(self, address: tuple[str, int]) -> int:
+        """As `connect`; returns 0, or the error's number."""
+        try:
+            self.connect(address)
+        except UDTException as caught:
+            return caught.code
+        return 0
+
+    def close(self) -> None:
+        f.close(self.__sock)
+
+    def dup(self) -> UdtSocket:
+        """Another object for the same socket."""
+        return UdtSocket(_sock=self.__sock)
+
+    def shutdown(self, flags: int) -> None:
+        """UDT closes both directions at once: a warning, and nothing else."""
+        warnings.warn("UDT has no shutdown: use close", stacklevel=2)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- names and options ------------------------------------------------------------------------
+
+    def getpeername(self) -> tuple[str, int]:
+        return f.getpeername(self.__sock)
+
+    def getsockname(self) -> tuple[str, int]:
+        return f.getsockname(self.__sock)
+
+    def getsockstate(self) -> int:
+        return f.getsockstate(self.__sock)
+
+    def getsockopt(self, option: int) -> Any:
+        return f.getsockopt(self.__sock, option)
+
+    def setsockopt(self, option: int, value: Any) -> None:
+        f.setsockopt(self.__sock, option, value)
+
+    def setblocking(self, flag: bool, flag_recv: bool | None = None) -> None:
+        """Whether sending waits, and whether receiving, accepting and connecting do; `flag_recv`
+        None: as `flag`."""
+        self.setsockopt(c.UDT_SNDSYN, bool(flag))
+        self.setsockopt(c.UDT_RCVSYN, bool(flag if flag_recv is None else flag_recv))
+
+    def settimeout(self, timeo: int, timeo_recv: int | None = None) -> None:
+        """ms that sending and receiving wait; -1: for ever. `timeo_recv` None: as `timeo`."""
+        self.setsockopt(c.UDT_SNDTIMEO, timeo)
+        self.setsockopt(c.UDT_RCVTIMEO, timeo if timeo_recv is None else timeo_recv)
+
+    def gettimeout(self) -> tuple[int, int]:
+        """ms that sending, and that receiving waits."""
+        return self.getsockopt(c.UDT_SNDTIMEO), self.getsockopt(c.UDT_RCVTIMEO)
+
+    # --- data -------------------------------------------------------------------------------------
+
+    def send(self, data: Any, padding: int | None = None) -> int:
+        """See `udt4.send`. padding: the whole length."""
+        return f.send(self.__sock, data, _length(padding))
+
+    def write(self, data: Any) -> int:
+        """As `send`."""
+        return f.send(self.__sock, data)
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """Queue all of some bytes of a stream. flags: ignored."""
+        self.__sock.sendall(f.outgoing(self.__sock, data, -1))
+
+    def recv(self, size: int) -> bytes:
+        """See `udt4.recv`."""
+        return f.recv(self.__sock, size)
+
+    def read(self, size: int) -> bytes:
+        """As `recv`."""
+        return f.recv(self.__sock, size)
+
+    def recv_into(self, buffer: Any, nbytes: int = 0) -> int:
+        """As `recv`, into a writable buffer, at most `nbytes`; 0: all of it. Returns how many."""
+        view = memoryview(buffer).cast("B")
+        return self.__sock.recv_into(view[:nbytes] if nbytes else view)
+
+    def sendmsg(
+        self, data: Any, padding: int | None = None, ttl: int = -1, inorder: object = False
+    ) -> int:
+        """See `udt4.sendmsg`. padding: the whole length."""
+        return f.sendmsg(self.__sock, data, _length(padding), ttl, inorder)
+
+    def sendto(self, data: Any, padding: int | None = None) -> int:
+        """As `sendmsg`."""
+        return self.sendmsg(data, padding)
+
+    def recvmsg(self, size: int) -> bytes:
+        """See `udt4.recvmsg`."""
+        return f.recvmsg(self.__sock, size)
+
+    def recvfrom(self, size: int) -> bytes:
+        """As `recvmsg`: the message alone."""
+        return f.recvmsg(self.__sock, size)
+
+    def sendfile(
+        self,
+        file: AnyFile,
+        offset: int = 0,
+        size: int | None = None,
+        block: int = f.SEND_BLOCK,
+        progress: Progress | None = None,
+    ) -> int:
+        """See `udt4.sendfile`."""
+        return f.sendfile(self.__sock, file, offset, size, block, progress)
+
+    def recvfile(
+        self,
+        file: AnyFile,
+        offset: int = 0,
+        size: int | None = None,
+        block: int = f.RECEIVE_BLOCK,
+        progress: Progress | None = None,
+    ) -> int:
+        """See `udt4.recvfile`."""
+        return f.recvfile(self.__sock, file, offset, size, block, progress)
+
+    def perfmon(self, clear: object = True) -> udt4.TRACEINFO:
+        """See `udt4.perfmon`."""
+        return f.perfmon(self.__sock, clear)
+
+    def makefile(self, mode: str = "r", bufsize: int = -1, **text: Any) -> IO[Any]:
+        """A file over the stream, as `socket.socket.makefile`: "r", "w", "rw", with "b" binary.
+
+        bufsize: -1: as usual, 0: none (binary only). text: encoding, errors, newline. Closing it
+        does not close the socket.
+        """
+        if not set(mode) <= {"r", "w", "b"} or not set(mode) & {"r", "w"}:
+            raise ValueError(f'mode is {mode!r}: use "r", "w" or "rw", with "b" for bytes')
+        raw = _Raw(self, "r" in mode, "w" in mode)
+        if bufsize == 0:
+            if "b" not in mode:
+                raise ValueError("text cannot be unbuffered: use a binary mode")
+            return raw  # type: ignore[return-value]
+        size = io.DEFAULT_BUFFER_SIZE if bufsize < 0 else bufsize
+        buffered: Any
+        if "r" in mode and "w" in mode:
+            buffered = io.BufferedRWPair(raw, raw, size)
+        else:
+            buffered = (io.BufferedReader if "r" in mode else io.BufferedWriter)(raw, size)
+        return buffered if "b" in mode else io.TextIOWrapper(buffered, **text)
+
+
+class _Raw(io.RawIOBase):
+    """The stream as a file; the end of the connection is the end of the file."""
+
+    def __init__(self, sock: UdtSocket, reads: bool, writes: bool) -> None:
+        self._sock, self._reads, self._writes = sock, reads, writes
+
+    def readable(self) -> bool:
+        return self._reads
+
+    def writable(self) -> bool:
+        return self._writes
+
+    def readinto(self, buffer: Any) -> int | None:
+        try:
+            return self._sock.recv_into(buffer)
+        except UDTException as caught:
+            if caught.code == c.ECONNLOST:
+                return 0
+            if caught.code == c.EASYNCRCV:
+                return None
+            raise
+
+    def write(self, data: Any) -> int | None:
+        try:
+            return self._sock.send(data)
+        except UDTException as caught:
+            if caught.code == c.EASYNCSND:
+                return None
+            raise
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+
+Ready = tuple[
+    frozenset[UdtSocket], frozenset[UdtSocket], frozenset[_socket.socket], frozenset[_socket.socket]
+]
+
+
+class Epoll:
+    """Which of some `UdtSocket` and `socket.socket` objects are ready; see `udt4.UDTepoll`."""
+
+    def __init__(self, _epoll: udt4.UDTepoll | None = None) -> None:
+        self.__epoll = udt4.UDTepoll() if _epoll is None else _epoll
+        self.__udt: dict[udt4.UDTSOCKET, UdtSocket] = {}
+        self.__system: dict[int, _socket.socket] = {}
+
+    @property
+    def epoll(self) -> udt4.UDTepoll:
+        """The object underneath."""
+        return self.__epoll
+
+    def add_usock(self, sock: UdtSocket, events: int = 0) -> None:
+        """Watch a UDT socket; events 0: for everything."""
+        if not isinstance(sock, UdtSocket):
+            raise TypeError(f"a UdtSocket is wanted, not {sock!r}")
+        self.__epoll.add_usock(sock.UDTSOCKET, events)
+        self.__udt[sock.UDTSOCKET] = sock
+
+    def remove_usock(self, sock: UdtSocket, events: int = 0) -> None:
+        """Watch it no more; those that are not watched are ignored."""
+        if not isinstance(sock, UdtSocket):
+            raise TypeError(f"a UdtSocket is wanted, not {sock!r}")
+        self.__epoll.remove_usock(sock.UDTSOCKET)
+        self.__udt.pop(sock.UDTSOCKET, None)
+
+    def add_ssock(self, sock: _socket.socket, events: int = 0) -> None:
+        """Watch a socket of the system's; events 0: for everything."""
+        if not isinstance(sock, _socket.socket):
+            raise TypeError(f"a socket.socket is wanted, not {sock!r}")
+        self.__epoll.add_ssock(sock.fileno(), events)
+        self.__system[sock.fileno()] = sock
+
+    def remove_ssock(self, sock: _socket.socket, events: int = 0) -> None:
+        """Watch it no more. `AssertionError` if it is not watched."""
+        numbers = [number for number, known in self.__system.items() if known is sock]
+        if not numbers:
+            raise AssertionError(f"{sock!r} is not watched")
+        for number in numbers:
+            self.__epoll.remove_ssock(number)
+            del self.__system[number]
+
+    def wait(
+        self,
+        do_uread: object,
+        do_uwrite: object,
+        wait_ms: int,
+        do_sread: object = False,
+        do_swrite: object = False,
+    ) -> Ready:
+        """See `udt4.UDTepoll.wait`. Returns the objects that were added."""
+        self.garbage_collect()
+        ur, uw, sr, sw = self.__epoll.wait(do_uread, do_uwrite, wait_ms, do_sread, do_swrite)
+        return self.__of(ur), self.__of(uw), self.__files(sr), self.__files(sw)
+
+    def garbage_collect(self) -> None:
+        """Forget sockets that were closed."""
+        for sock in [sock for sock in self.__udt if sock.closed]:
+            self.__epoll.remove_usock(sock)
+            del self.__udt[sock]
+        for number, known in list(self.__system.items()):
+            if known.fileno() != number:
+                self.__epoll.remove_ssock(number)
+                del self.__system[number]
+
+    def __of(self, sockets: Iterable[udt4.UDTSOCKET]) -> frozenset[UdtSocket]:
+        return frozenset(self.__udt.get(sock) or UdtSocket(_sock=sock) for sock in sockets)
+
+    def __files(self, numbers: Iterable[int]) -> frozenset[_socket.socket]:
+        return frozenset(self.__system[number] for number in numbers if number in self.__system)
+
+
+def _pair(address: Any) -> tuple[str, int]:
+    if not (isinstance(address, (tuple, list)) and len(address) == 2):
+        raise TypeError(f"an address is (host, port), not {address!r}")
+    host, port = address
+    return host, port
+
+
+def _length(padding: int | None) -> int:
+    return -1 if padding is None else padding
+
+

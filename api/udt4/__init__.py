@@ -3,7 +3,10 @@
 Sockets live in `shmring`'s workers; see `shmring.udt` for the same with Python's own manners.
 """
 
-from udt4._constants import *  # noqa: F403
+# The names of all constants are theirs; __all__ lists them.
+# ruff: noqa: F403, F405
+
+from udt4._constants import *
 from udt4._epoll import UDTepoll
 from udt4._errors import UDTException
 from udt4._functions import (

@@ -10,6 +10,7 @@ from shmring.udt.options import (
     BUFFER_PACKETS,
     HEADERS,
     LEAST_MSS,
+    LEAST_SEND_BYTES,
     LEAST_WINDOW,
     MESSAGES,
     MOST_MSS,
@@ -90,7 +91,7 @@ class Options:
             mss=self.mss,
             max_bandwidth=max(0, self.maxbw),
             window_packets=min(self.fc, MOST_WINDOW),
-            send_bytes=min(self.send_bytes, 2**31 - 1),
+            send_bytes=min(max(self.send_bytes, LEAST_SEND_BYTES), 2**31),
             receive_packets=min(self.receive_packets, MOST_WINDOW),
             linger=self.linger_s,
         )

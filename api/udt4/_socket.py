@@ -216,6 +216,8 @@ class UDTSOCKET:
     def _bound(self, local: tuple[str, int] | None, **given: Any) -> Port:
         opts = self._options
         port = Port(local, rcvbuf_bytes=opts.udp_rcvbuf, sndbuf_bytes=opts.udp_sndbuf, **given)
+        port.acquire()
+        port.close()  # with the last socket
         with _ports_lock:
             _ports[port.local[1]] = (weakref.ref(port), opts.mss, opts.reuseaddr)
         return port
@@ -353,7 +355,7 @@ class UDTSOCKET:
             value = self._options.check(option, value)
             self._open()
             conn = self._conn
-            if conn is not None and self._state_of(conn) == c.UDTSTATUS_BROKEN:
+            if conn is not None and not self._progress(conn) and self.broken():
                 raise failure(c.ECONNLOST)
             connected = conn is not None or self._listener is not None
             self._options.set(option, value, bound=self._port is not None, connected=connected)

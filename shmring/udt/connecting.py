@@ -151,18 +151,19 @@ class _holding:
             if local is not None:
                 raise TypeError("give local= or port=, not both")
             port.acquire()
-            self._port = port
+            self._port, self._end = port, port.release
             return
         options: PortOptions = {} if port_options is None else port_options
         if local is None and remote is not None and options.get("socket") is None:
             local = ("::", 0) if ":" in remote[0] else ("0.0.0.0", 0)
         self._port = Port(local, pool=pool, namespace=namespace, **options)
+        self._end = self._port.close
 
     def __enter__(self) -> Port:
         return self._port
 
     def __exit__(self, *_: object) -> None:
-        self._port.release()
+        self._end()
 
 
 def _connected(sock: UdtSocket) -> UdtSocket:

@@ -200,9 +200,12 @@ class _Shared:
 
     def end(self) -> None:
         """The thread does the rest."""
-        if self.pid == os.getpid():
+        if self.pid != os.getpid():
+            return
+        with self.changed:
             self.ended = True
-            os.eventfd_write(self.stop_fd, 1)
+            if self.stop_fd >= 0:
+                os.eventfd_write(self.stop_fd, 1)
 
     def finish(self) -> None:
         """Called by the thread, last."""

@@ -31,6 +31,7 @@ HEADERS = 44
 MSS, LEAST_MSS, MOST_MSS = 1500, 76, 65535
 WINDOW_PACKETS, LEAST_WINDOW, MOST_WINDOW = 25600, 32, 1 << 20
 BUFFER_PACKETS = 8192
+LEAST_SEND_BYTES = 1 << 16
 LINGER_S = 180.0
 RING_BYTES = 1 << 21
 BACKLOG = 128
@@ -58,7 +59,8 @@ class UdtOptions(TypedDict, total=False):
     window_packets: int | None
     """Packets in flight towards us at most, 32 to 2**20. Default 25600."""
     send_bytes: int | None
-    """Of the worker's send buffer, which holds what is not acknowledged. Default: 8192 packets."""
+    """Of the worker's send buffer, which holds what is not acknowledged, 64 KiB to 2 GiB. Default:
+    8192 packets."""
     receive_packets: int | None
     """Of the worker's receive buffer. Default 8192."""
     linger: float | None
@@ -119,7 +121,8 @@ class Settings:
         bandwidth = number("max_bandwidth", given.get("max_bandwidth", 0), 0, 2**63 - 1)
         if congestion == "fixed" and not bandwidth:
             raise BadConfig('congestion is "fixed": say how fast with max_bandwidth=')
-        send_bytes = given.get("send_bytes", BUFFER_PACKETS * (mss - HEADERS))
+        usual = max(LEAST_SEND_BYTES, BUFFER_PACKETS * (mss - HEADERS))
+        send_bytes = given.get("send_bytes", usual)
         return cls(
             mode=mode,
             mss=mss,
@@ -131,7 +134,7 @@ class Settings:
                 LEAST_WINDOW,
                 MOST_WINDOW,
             ),
-            send_bytes=number("send_bytes", send_bytes, 1, 2**31),
+            send_bytes=number("send_bytes", send_bytes, LEAST_SEND_BYTES, 2**31),
             receive_packets=number(
                 "receive_packets",
                 given.get("receive_packets", BUFFER_PACKETS),

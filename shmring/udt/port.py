@@ -48,8 +48,8 @@ def open_channel(pool: AnyPool, name: str, made: tuple[Any, Any]) -> Channel:
 class Port:
     """A UDP port. Any number of connections use it, and one listener at most.
 
-    It is closed with the last of those that hold it: each of them calls `acquire` and `release`.
-    Whoever makes it holds it.
+    Connections and listeners hold it (`acquire`, `release`). It is closed when nobody holds it any
+    more after `close`, the end of a ``with``, or when it is forgotten.
     """
 
     def __init__(
@@ -74,14 +74,17 @@ class Port:
             if caught.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
                 raise udt_error(Code.ESOCKFAIL, str(caught.strerror)) from caught
             raise
+        self._name = self.channel.name
         self._lock = threading.Lock()
-        self._holders = 1
+        self._holders = 0
+        self._wanted = True
+        self._gone = False
         _closer.start()
 
     @property
     def name(self) -> str:
         """Of its channel."""
-        return self.channel.name
+        return self._name
 
     @property
     def local(self) -> tuple[str, int]:
@@ -99,34 +102,47 @@ class Port:
 
     @property
     def closed(self) -> bool:
-        return self.channel.closed
+        return self._gone or self.channel.closed
 
     def acquire(self) -> None:
         """Keep it open until `release`. Raises `UdtError` if it is closed."""
         with self._lock:
-            if not self._holders:
+            if self._gone:
                 raise udt_error(Code.EINVSOCK, "the port is closed")
             self._holders += 1
 
     def release(self) -> None:
-        """The last one closes the port."""
+        """The counterpart of `acquire`."""
         with self._lock:
             self._holders -= 1
-            last = self._holders == 0
-        if last:
-            with contextlib.suppress(errors.ShmringError):
-                self.channel.close()
+        self._close_if_idle()
+
+    def close(self) -> None:
+        """Close it as soon as nobody holds it. Any number of times."""
+        with self._lock:
+            self._wanted = False
+        self._close_if_idle()
+
+    def _close_if_idle(self) -> None:
+        with self._lock:
+            if self._wanted or self._holders or self._gone:
+                return
+            self._gone = True
+        with contextlib.suppress(errors.ShmringError, OSError):
+            self.channel.close()
+        # In garbage the channel may be finalized already, without its owner's knowledge.
+        with contextlib.suppress(errors.ShmringError, OSError):
+            self.pool.close_channel(self._name)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.release()
+        self.close()
 
     def __del__(self) -> None:
-        channel = self.__dict__.get("channel")
-        if channel is not None and not channel.closed:
-            _closer.later(channel.close)
+        if not self.__dict__.get("_gone", True):
+            _closer.later(self.close)
 
     def stats(self) -> UdtPortStats:
         """Return what the port has counted."""

@@ -16,6 +16,7 @@ from shmring import _address, errors
 from shmring._aio import Waiters
 from shmring._arguments import Buffer, deadline, has_passed, payload, writable
 from shmring._ring import ffi, lib
+from shmring.channel import Channel
 from shmring.types import State
 from shmring.udt import _closer
 from shmring.udt.errors import Code, udt_error
@@ -521,16 +522,11 @@ class UdtSocket:
         self.close()
 
     def __del__(self) -> None:
+        # Nothing mapped is touched: in a cycle of garbage it may be unmapped already.
         if not self._closed and self._pid == os.getpid():
-            _closer.later(self._forgotten)
+            _closer.later(_Forgotten(self._port, self._channel.name, self._settings.linger))
 
     # --- inside -----------------------------------------------------------------------------------
-
-    def _forgotten(self) -> None:
-        if self._unsent():
-            self.close_later()
-        else:
-            self.close(0)
 
     def _mapped(self) -> Any:
         if self._closed:
@@ -569,6 +565,7 @@ class UdtSocket:
 
     def _queue(self, view: Any, size: int, ttl_ms: int, flags: int, done: int) -> int:
         """Queue what there is room for, from `done` on; returns how far it came."""
+        self._look_aside()
         with self._tx_lock:
             self._mapped()
             if self._peer_errors_told != self._peer_errors:
@@ -588,8 +585,6 @@ class UdtSocket:
         state = self._state()
         if state == lib.SHM_UDT_CONNECTING or state == 0:
             raise udt_error(Code.ENOCONN)
-        with self._rx_lock:
-            self._look_through()
         raise udt_error(Code.ECONNLOST)
 
     def _raise_no_room(self, until_ns: int) -> Never:
@@ -680,9 +675,15 @@ class UdtSocket:
         while (tag := lib.udt_end_event(self._udt)) != lib.UDT_END_NOTHING:
             self._note(tag)
 
-    def _look_through(self) -> None:
-        with contextlib.suppress(errors.ShmringError):
-            self._look()
+    def _look_aside(self) -> None:
+        """What a sender may learn of events, unless somebody receives, who does so anyway."""
+        if self._rx_lock.acquire(blocking=False):
+            try:
+                self._mapped()
+                if lib.udt_end_has_data(self._udt):
+                    self._look()
+            finally:
+                self._rx_lock.release()
 
     def _find_end(self) -> None:
         """Whether the worker is gone, or says in its page what it cannot say in the ring."""
@@ -750,6 +751,39 @@ class UdtSocket:
             self._scratch = self._segment = None
         with contextlib.suppress(errors.ShmringError, OSError):
             self._port.release()
+
+
+class _Forgotten:
+    """Ends a connection that nobody refers to any more, by the name of its channel."""
+
+    def __init__(self, port: Port, name: str, linger_s: float) -> None:
+        self._port = port
+        self._name = name
+        self._linger_s = linger_s
+
+    def __call__(self) -> None:
+        thread = threading.Thread(target=self._end, name="a UDT socket lingers", daemon=True)
+        thread.start()
+
+    def _end(self) -> None:
+        pool = self._port.pool
+        with contextlib.suppress(errors.ShmringError, OSError):
+            self._linger(Channel(self._name, namespace=pool.namespace))
+        with contextlib.suppress(errors.ShmringError, OSError):
+            pool.close_channel(self._name)
+        self._port.release()
+
+    def _linger(self, channel: Channel) -> None:
+        segment = channel._mapped()
+        until_ns = deadline(self._linger_s + GRACE_S)
+        command = ffi.new("shm_udt_command_t *")
+        command.op, command.value = lib.SHM_UDT_CLOSE, int(self._linger_s * _NS_PER_S)
+        channel._engine_request(bytes(ffi.buffer(command)))
+        while channel.state in _OPEN_STATES and not has_passed(until_ns):
+            if lib.udt_read_state(segment) in _LOST:
+                break
+            time.sleep(STATE_LOOK_S)
+        channel.close()
 
 
 _STATE_NAMES: dict[int, str] = {

@@ -1,0 +1,231 @@
+"""udt4.UDTepoll and udt4.pyudt.Epoll: what is ready, and when."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import udt4
+from udt4 import UDTSOCKET, UDTepoll, UDTException
+from udt4.pyudt import Epoll, UdtSocket
+
+pytestmark = pytest.mark.usefixtures("shmring_namespace")
+
+HERE = "127.0.0.1"
+PATIENCE_MS = 20_000
+NOTHING: tuple[frozenset[object], ...] = (frozenset(),) * 4
+
+
+@pytest.fixture
+def server() -> Iterator[UDTSOCKET]:
+    sock = udt4.socket(2, 1, 0)
+    udt4.bind(sock, HERE, 0)
+    udt4.listen(sock, 10)
+    yield sock
+    udt4.close(sock)
+
+
+@pytest.fixture
+def pair(server: UDTSOCKET) -> Iterator[tuple[UDTSOCKET, UDTSOCKET]]:
+    client = udt4.socket(2, 1, 0)
+    udt4.connect(client, *udt4.getsockname(server))
+    accepted, _ = udt4.accept(server)
+    yield client, accepted
+    udt4.close(client)
+    udt4.close(accepted)
+
+
+def test_a_timeout_gives_empty_sets(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
+    poll = UDTepoll()
+    assert poll.add_usock(pair[1]) == 0
+    assert poll.wait(True, False, 0) == NOTHING
+    began = time.monotonic()
+    assert poll.wait(True, False, 50) == NOTHING
+    assert time.monotonic() - began >= 0.04
+
+
+def test_a_wait_that_cannot_end(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
+    poll = UDTepoll()
+    with pytest.raises(UDTException) as caught:
+        poll.wait(True, True, -1)
+    assert caught.value.code == udt4.ETIMEOUT
+    assert poll.wait(True, True, 10) == NOTHING
+    poll.add_usock(pair[0])
+    with pytest.raises(UDTException):
+        poll.wait(False, False, -1, True, True)
+
+
+def test_reading(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
+    client, server = pair
+    poll = UDTepoll()
+    poll.add_usock(server, udt4.UDT_EPOLL_IN)
+    udt4.send(client, b"xy")
+    assert poll.wait(True, True, PATIENCE_MS) == ({server}, set(), set(), set())
+    assert poll.wait(1, 0, 0)[0] == {server}  # as long as there is something
+    udt4.recv(server, 1)
+    assert poll.wait(True, True, 0)[0] == {server}
+    udt4.recv(server, 1)
+    assert poll.wait(True, True, 0) == NOTHING
+
+
+def test_what_comes_while_it_waits(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
+    client, server = pair
+    poll = UDTepoll()
+    poll.add_usock(server)
+    timer = threading.Timer(0.1, udt4.send, (client, b"x"))
+    timer.start()
+    assert poll.wait(True, False, -1)[0] == {server}
+    timer.join()
+
+
+def test_writing(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
+    client, _ = pair
+    poll = UDTepoll()
+    poll.add_usock(client, udt4.UDT_EPOLL_OUT)
+    assert poll.wait(False, True, PATIENCE_MS)[1] == {client}
+    assert poll.wait(True, False, 10) == NOTHING
+    udt4.setsockopt(client, udt4.UDT_SNDSYN, False)
+    while poll.wait(False, True, 0)[1]:
+        with contextlib.suppress(UDTException):
+            udt4.send(client, bytes(1_000_000))
+    udt4.setsockopt(client, udt4.UDT_SNDSYN, True)
+    udt4.setsockopt(client, udt4.UDT_LINGER, (0, 0))
+
+
+def test_adding_again_adds_events(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
+    client, _ = pair
+    poll = UDTepoll()
+    poll.add_usock(client, udt4.UDT_EPOLL_IN)
+    assert poll.wait(True, True, 10) == NOTHING
+    poll.add_usock(client, udt4.UDT_EPOLL_OUT)
+    assert poll.wait(True, True, PATIENCE_MS)[1] == {client}
+    assert poll.remove_usock(client, udt4.UDT_EPOLL_IN) == 0
+    assert poll.wait(True, True, 10) == NOTHING
+    assert poll.remove_usock(client) == 0
+
+
+def test_accepting(server: UDTSOCKET) -> None:
+    poll = UDTepoll()
+    poll.add_usock(server)
+    assert poll.wait(True, True, 10) == NOTHING
+    client = udt4.socket(2, 1, 0)
+    udt4.connect(client, *udt4.getsockname(server))
+    assert poll.wait(True, False, PATIENCE_MS)[0] == {server}
+    udt4.accept(server)
+    assert poll.wait(True, False, 10) == NOTHING
+    udt4.close(client)
+
+
+def test_connecting_without_waiting(server: UDTSOCKET) -> None:
+    client = udt4.socket(2, 1, 0)
+    udt4.setsockopt(client, udt4.UDT_RCVSYN, False)
+    poll = UDTepoll()
+    poll.add_usock(client)
+    assert poll.wait(True, True, 10) == NOTHING
+    udt4.connect(client, *udt4.getsockname(server))
+    assert poll.wait(True, True, PATIENCE_MS)[1] == {client}
+    assert udt4.getsockstate(client) == udt4.UDTSTATUS_CONNECTED
+    udt4.close(client)
+
+
+def test_a_connect_that_fails_is_reported(server: UDTSOCKET) -> None:
+    client = udt4.socket(2, socket.SOCK_DGRAM, 0)
+    udt4.setsockopt(client, udt4.UDT_RCVSYN, False)
+    udt4.connect(client, *udt4.getsockname(server))
+    poll = UDTepoll()
+    poll.add_usock(client, udt4.UDT_EPOLL_OUT)
+    ready = poll.wait(True, True, PATIENCE_MS)
+    assert client in ready[1]
+    with pytest.raises(UDTException) as caught:
+        udt4.sendmsg(client, b"x")
+    assert caught.value.code == udt4.ECONNREJ
+    udt4.close(client)
+
+
+def test_the_end_of_a_connection_is_reported(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
+    client, server = pair
+    poll = UDTepoll()
+    poll.add_usock(server, udt4.UDT_EPOLL_IN)
+    udt4.close(client)
+    assert server in poll.wait(True, False, PATIENCE_MS)[0]
+    with pytest.raises(UDTException):
+        udt4.recv(server, 1)
+    assert server in poll.wait(True, True, PATIENCE_MS)[0]  # until it is removed or closed
+    udt4.close(server)
+    assert poll.wait(True, True, 10) == NOTHING
+
+
+def test_descriptors_of_the_system() -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        poll = UDTepoll()
+        assert poll.add_ssock(here.fileno()) is None
+        poll.add_ssock(here.fileno(), udt4.UDT_EPOLL_IN)
+        assert poll.wait(False, False, 10, True, False) == NOTHING
+        assert poll.wait(False, False, PATIENCE_MS, True, True)[3] == {here.fileno()}
+        there.send(b"x")
+        assert poll.wait(False, False, PATIENCE_MS, True, False)[2] == {here.fileno()}
+        assert poll.remove_ssock(here.fileno()) is None
+        assert poll.remove_ssock(here.fileno()) is None
+        assert poll.wait(False, False, 10, True, True) == NOTHING
+
+
+def test_what_cannot_be_watched(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
+    poll = UDTepoll()
+    closed = udt4.socket(2, 1, 0)
+    udt4.close(closed)
+    with pytest.raises(UDTException) as caught:
+        poll.add_usock(closed)
+    assert caught.value.code == udt4.EINVSOCK
+    with pytest.raises(UDTException):
+        poll.add_ssock(10**6)
+    for bad in ("x", True, None):
+        with pytest.raises(TypeError):
+            poll.add_ssock(bad)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="flags"):
+        poll.add_usock(pair[0], "x")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="flags"):
+        poll.add_usock(pair[0], 2)
+    with pytest.raises(TypeError, match="timeout"):
+        poll.wait(True, True, "x")  # type: ignore[arg-type]
+
+
+def test_the_epoll_of_objects() -> None:
+    with UdtSocket() as server, UdtSocket() as client:
+        server.bind((HERE, 0))
+        server.listen(1)
+        client.connect(server.getsockname())
+        poll = Epoll()
+        assert type(poll.epoll) is UDTepoll
+        poll.add_usock(server)
+        ready = poll.wait(True, False, PATIENCE_MS)[0]
+        assert ready == {server}
+        assert next(iter(ready)) is server
+        accepted, _ = server.accept()
+        here, there = socket.socketpair()
+        with here, there, accepted:
+            poll.add_ssock(here, udt4.UDT_EPOLL_IN)
+            there.send(b"x")
+            assert poll.wait(False, False, PATIENCE_MS, True, True)[2] == {here}
+            poll.remove_ssock(here)
+            with pytest.raises(AssertionError):
+                poll.remove_ssock(here)
+            poll.add_usock(accepted)
+            assert accepted in poll.wait(False, True, PATIENCE_MS)[1]
+            poll.remove_usock(accepted)
+            poll.remove_usock(accepted)
+            poll.add_ssock(here)
+        poll.garbage_collect()
+        assert poll.wait(True, True, 10, True, True) == NOTHING
+        for bad in (1, None):
+            with pytest.raises(TypeError):
+                poll.add_usock(bad)  # type: ignore[arg-type]
+            with pytest.raises(TypeError):
+                poll.remove_usock(bad)  # type: ignore[arg-type]
+            with pytest.raises(TypeError):
+                poll.add_ssock(bad)  # type: ignore[arg-type]

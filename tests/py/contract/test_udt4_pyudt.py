@@ -1,0 +1,246 @@
+"""udt4.pyudt.UdtSocket: what it adds to the functions."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import udt4
+from udt4.pyudt import UdtSocket
+
+pytestmark = pytest.mark.usefixtures("shmring_namespace")
+
+HERE = "127.0.0.1"
+PATIENCE_S = 20.0
+Pair = tuple[UdtSocket, UdtSocket]
+
+
+def connected(kind: int) -> Iterator[Pair]:
+    with UdtSocket(type=kind) as server, UdtSocket(socket.AF_INET, kind, 0) as client:
+        server.bind((HERE, 0))
+        server.listen(5)
+        assert client.connect(server.getsockname()) is None
+        accepted, address = server.accept()
+        assert address == (HERE, client.getsockname()[1])
+        with accepted:
+            accepted.settimeout(-1, int(PATIENCE_S * 1000))
+            yield client, accepted
+
+
+@pytest.fixture
+def streams() -> Iterator[Pair]:
+    yield from connected(socket.SOCK_STREAM)
+
+
+@pytest.fixture
+def messages() -> Iterator[Pair]:
+    yield from connected(socket.SOCK_DGRAM)
+
+
+def read(sock: UdtSocket, count: int) -> bytes:
+    got = b""
+    while len(got) < count:
+        got += sock.recv(count - len(got))
+    return got
+
+
+def test_what_it_is() -> None:
+    with UdtSocket(socket.AF_INET, socket.SOCK_DGRAM, 3) as sock:
+        assert (sock.family, sock.type, sock.proto) == (2, 2, 3)
+        assert type(sock.UDTSOCKET) is udt4.UDTSOCKET
+        assert sock.fileno() == sock.UDTSOCKET.UDTSOCKET == sock.fileno(False)
+        assert sock.getsockstate() == udt4.UDTSTATUS_INIT
+        assert "state 1" in repr(sock)
+        for name in ("family", "type", "proto", "UDTSOCKET"):
+            with pytest.raises(AttributeError):
+                setattr(sock, name, 1)
+    with pytest.raises(TypeError, match="_sock"):
+        UdtSocket(_sock=7)  # type: ignore[arg-type]
+
+
+def test_the_same_socket_twice() -> None:
+    with UdtSocket() as sock, UdtSocket() as other:
+        again = sock.dup()
+        assert again == sock
+        assert hash(again) == hash(sock)
+        assert again is not sock
+        assert again.UDTSOCKET is sock.UDTSOCKET
+        assert other != sock
+        assert sock != 7
+
+
+def test_names(streams: Pair) -> None:
+    client, accepted = streams
+    assert client.getpeername() == accepted.getsockname()
+    assert client.getsockopt(udt4.UDT_MSS) == 1500
+    assert client.setsockopt(udt4.UDT_SNDTIMEO, 5) is None
+    assert client.getsockopt(udt4.UDT_SNDTIMEO) == 5
+
+
+def test_timeouts_and_waiting() -> None:
+    with UdtSocket() as sock:
+        assert sock.gettimeout() == (-1, -1)
+        sock.settimeout(5)
+        assert sock.gettimeout() == (5, 5)
+        sock.settimeout(5, 7)
+        assert sock.gettimeout() == (5, 7)
+        sock.setblocking(False)
+        assert not sock.getsockopt(udt4.UDT_SNDSYN)
+        assert not sock.getsockopt(udt4.UDT_RCVSYN)
+        sock.setblocking(True, False)
+        assert sock.getsockopt(udt4.UDT_SNDSYN)
+        assert not sock.getsockopt(udt4.UDT_RCVSYN)
+
+
+def test_connect_ex() -> None:
+    with UdtSocket() as server, UdtSocket() as client, UdtSocket(type=2) as other:
+        server.bind((HERE, 0))
+        server.listen(1)
+        assert other.connect_ex(server.getsockname()) == udt4.ECONNREJ
+        assert client.connect_ex(server.getsockname()) == 0
+        with pytest.raises(TypeError, match="address"):
+            client.connect("x")  # type: ignore[arg-type]
+
+
+def test_binding_to_a_socket_of_the_system() -> None:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        UdtSocket() as sock,
+        UdtSocket() as client,
+    ):
+        udp.bind((HERE, 0))
+        sock.bind(udp)
+        assert sock.getsockname() == udp.getsockname()
+        sock.listen(1)
+        client.connect(sock.getsockname())
+        client.send("over it")
+        assert read(sock.accept()[0], 7) == b"over it"
+
+
+def test_streams(streams: Pair) -> None:
+    client, accepted = streams
+    assert client.send("text", 6) == 6
+    assert client.write(b"bytes") == 5
+    assert client.sendall(bytearray(b"array"), 0) is None
+    assert read(accepted, 16) == b"text\0\0bytesarray"
+    client.send(b"once more")
+    assert len(accepted.read(4)) in range(1, 5)
+
+
+def test_sendall_sends_all(streams: Pair) -> None:
+    client, accepted = streams
+    data = bytes(range(256)) * 20_000
+    thread = threading.Thread(target=client.sendall, args=(data,))
+    thread.start()
+    assert read(accepted, len(data)) == data
+    thread.join(PATIENCE_S)
+
+
+def test_recv_into(streams: Pair) -> None:
+    client, accepted = streams
+    client.send(b"abcdef")
+    room = bytearray(10)
+    assert accepted.recv_into(room, 2) == 2
+    assert accepted.recv_into(memoryview(room)[2:]) in range(1, 5)
+    assert room.startswith(b"abc")
+    with pytest.raises(BufferError):
+        accepted.recv_into(b"fixed")
+
+
+def test_messages(messages: Pair) -> None:
+    client, accepted = messages
+    assert client.sendmsg("text", 6, ttl=1000, inorder=True) == 6
+    assert client.sendto(b"to", 3) == 3
+    assert accepted.recvmsg(100) == b"text\0\0"
+    assert accepted.recvfrom(100) == b"to\0"
+
+
+def test_files(streams: Pair, tmp_path: Path) -> None:
+    client, accepted = streams
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"0123456789")
+    assert client.sendfile(source, 2, 5) == 5
+    with target.open("wb") as opened:
+        assert accepted.recvfile(opened, size=5) == 5
+    assert target.read_bytes() == b"23456"
+
+
+def test_perfmon(streams: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    info = streams[0].perfmon()
+    assert type(info) is udt4.TRACEINFO
+    udt4.dump_perfmon(info)
+    assert "msRTT" in capsys.readouterr().out
+
+
+def test_makefile(streams: Pair) -> None:
+    client, accepted = streams
+    with client.makefile("w", encoding="utf-8") as writer:
+        writer.write("first line\nstra\u00dfe\n")
+        writer.flush()
+    reader = accepted.makefile(encoding="utf-8")
+    assert reader.readline() == "first line\n"
+    assert reader.readline() == "stra\u00dfe\n"
+    both = client.makefile("rwb")
+    both.write(b"raw")
+    both.flush()
+    client.close()
+    assert reader.read() == "raw"
+    assert accepted.getsockstate() == udt4.UDTSTATUS_BROKEN
+
+
+def test_makefile_refuses(streams: Pair) -> None:
+    client, _ = streams
+    for mode in ("a", "x", "b", ""):
+        with pytest.raises(ValueError, match="mode"):
+            client.makefile(mode)
+    with pytest.raises(ValueError, match="unbuffered"):
+        client.makefile("r", 0)
+    assert client.makefile("rb", 0).fileno() == client.fileno()
+
+
+def test_shutdown_warns(streams: Pair) -> None:
+    with pytest.warns(UserWarning, match="close"):
+        streams[0].shutdown(2)
+
+
+def test_the_descriptor_works_with_select(streams: Pair) -> None:
+    client, accepted = streams
+    assert select.select([accepted], [], [], 0.01)[0] == []
+    client.send(b"x")
+    assert select.select([accepted], [], [], PATIENCE_S)[0] == [accepted]
+    accepted.recv(1)
+    accepted.setblocking(False)
+    with pytest.raises(udt4.UDTException):
+        accepted.recv(1)
+    assert select.select([accepted], [], [], 0.01)[0] == []
+
+
+def test_the_descriptor_works_with_asyncio(streams: Pair) -> None:
+    client, accepted = streams
+
+    async def wait() -> bytes:
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        loop.add_reader(accepted.fileno(), ready.set)
+        try:
+            client.send(b"x")
+            await asyncio.wait_for(ready.wait(), PATIENCE_S)
+        finally:
+            loop.remove_reader(accepted.fileno())
+        return accepted.recv(1)
+
+    assert asyncio.run(wait()) == b"x"
+
+
+def test_closing() -> None:
+    sock = UdtSocket()
+    sock.bind((HERE, 0))
+    assert sock.close() is None
+    assert sock.close() is None
+    assert sock.getsockstate() == udt4.UDTSTATUS_CLOSED

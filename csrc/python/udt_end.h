@@ -7,6 +7,7 @@
 
 #include "proto/udt/udt_stats.h"
 #include "python/channel_end.h"
+#include "shm/tx_record.h"
 #include "shm/udt_send.h"
 
 #define UDT_END_NOTHING UINT32_MAX /* in place of a tag: no record is there */
@@ -55,13 +56,16 @@ static int udt_end_send(udt_end_t *u, const uint8_t *data, uint64_t bytes, int32
 /* Whether a record of any length can be queued now. */
 static int udt_end_has_room(const udt_end_t *u)
 {
-    const shm_segment_t *s = u->end->segment;
-    uint64_t units = s->config.tx_bytes / SHM_UNIT_BYTES;
-    uint64_t tail = shm_cursor_place(rt_load_acquire(&s->tx->tail));
-    uint64_t head = rt_load_acquire(&s->tx->head_place);
-    uint64_t used = tail >= head ? tail - head : tail + units - head;
-    uint64_t record = (s->config.max_payload_bytes + sizeof(shm_tx_record_t)) / SHM_UNIT_BYTES + 1;
-    return used + 2 * record < units && tx_ring_waiting(s) < s->config.tx_capacity;
+    const tx_producer_t *p = &u->end->tx;
+    shm_cursor_t tail = rt_load_acquire(&p->cursors->tail);
+    uint32_t head = rt_load_acquire(&p->cursors->head_place);
+    uint32_t place = shm_cursor_place(tail);
+    uint32_t need = tx_record_units(p->max_payload_bytes, false);
+    uint32_t take = need + tx_pad_units(place, need, p->units);
+    uint32_t waiting =
+        shm_cursor_seq(tail) - (uint32_t)rt_load_relaxed(&p->cursors->finished);
+    return tx_used_units(head, place, p->units) + take + p->reserve_units <= p->units &&
+           (p->capacity == 0 || waiting < p->capacity);
 }
 
 static void udt_end_rearm(channel_end_t *e)

@@ -40,6 +40,8 @@ UDP_BUFFER_BYTES = 4 << 20
 
 _RECORD_MAX = lib.SHM_MAX_RECORD
 _RECORD_USUAL = 1024
+# A record that does not fit at the ring's end needs room for two.
+_RECORDS_AT_LEAST = 4
 _REQUEST_ROOM = 128
 _NS_PER_S = 1_000_000_000
 
@@ -226,7 +228,7 @@ def connection_channel(
         "direction": "duplex",
         "capacity": records,
         "packet_bytes": _RECORD_USUAL,
-        "max_payload": _RECORD_MAX,
+        "max_payload": min(_RECORD_MAX, settings.ring_bytes // _RECORDS_AT_LEAST),
         "reports": "off",
         "report_capacity": 0,
         "reading": "shared",

@@ -86,10 +86,57 @@ ERRORS = {
     "EPEERERR": 7000,
     "EUNKNOWN": -1,
 }
-FUNCTIONS = ["accept", "bind", "bind_to_udp", "cleanup", "close", "connect", "dump_perfmon", "getpeername", "getsockname", "getsockopt", "getsockstate", "listen", "perfmon", "pyudt4_version", "recv", "recvfile", "recvmsg", "send", "sendfile", "sendmsg", "setsockopt", "socket", "startup"]
-TOTALS = ["pktSent", "pktRecv", "pktSndLoss", "pktRcvLoss", "pktRetrans", "pktSentACK", "pktRecvACK", "pktSentNAK", "pktRecvNAK"]
-FLOATS = ["mbpsSendRate", "mbpsRecvRate", "usPktSndPeriod", "msRTT", "mbpsBandwidth"]
-INTS = ["msTimeStamp", "pktFlowWindow", "pktCongestionWindow", "pktFlightSize", "byteAvailSndBuf", "byteAvailRcvBuf"]
+FUNCTIONS = [
+    "accept",
+    "bind",
+    "bind_to_udp",
+    "cleanup",
+    "close",
+    "connect",
+    "dump_perfmon",
+    "getpeername",
+    "getsockname",
+    "getsockopt",
+    "getsockstate",
+    "listen",
+    "perfmon",
+    "pyudt4_version",
+    "recv",
+    "recvfile",
+    "recvmsg",
+    "send",
+    "sendfile",
+    "sendmsg",
+    "setsockopt",
+    "socket",
+    "startup",
+]
+TOTALS = [
+    "pktSent",
+    "pktRecv",
+    "pktSndLoss",
+    "pktRcvLoss",
+    "pktRetrans",
+    "pktSentACK",
+    "pktRecvACK",
+    "pktSentNAK",
+    "pktRecvNAK",
+]
+FLOATS = [
+    "mbpsSendRate",
+    "mbpsRecvRate",
+    "usPktSndPeriod",
+    "msRTT",
+    "mbpsBandwidth",
+]
+INTS = [
+    "msTimeStamp",
+    "pktFlowWindow",
+    "pktCongestionWindow",
+    "pktFlightSize",
+    "byteAvailSndBuf",
+    "byteAvailRcvBuf",
+]
 
 
 @pytest.mark.parametrize(("name", "number"), [*OPTIONS.items(), *ERRORS.items()])

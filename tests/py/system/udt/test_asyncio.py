@@ -1,0 +1,177 @@
+"""UDT in asyncio: readers, writers, servers, messages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from shmring import udt
+
+HERE = "127.0.0.1"
+PATIENCE_S = 20.0
+
+pytestmark = pytest.mark.usefixtures("shmring_namespace")
+Main = Callable[[], Awaitable[None]]
+
+
+def run(main: Main) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(2 * PATIENCE_S):
+            await main()
+
+    asyncio.run(bounded())
+
+
+def test_streams() -> None:
+    async def echo(reader: udt.UdtReader, writer: udt.UdtWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+
+    async def main() -> None:
+        async with await udt.start_server(echo, (HERE, 0)) as server:
+            reader, writer = await udt.open_connection(*server.local)
+            async with writer:
+                assert writer.get_extra_info("peername") == server.local
+                assert writer.get_extra_info("socket") is writer.socket
+                assert writer.get_extra_info("sockname") == writer.socket.local
+                assert writer.get_extra_info("nothing", 7) == 7
+                assert not writer.can_write_eof()
+                writer.write(b"first line\nsecond")
+                writer.writelines([b" line\n", b"exactly", b"until;"])
+                await writer.drain()
+                assert await reader.readline() == b"first line\n"
+                assert await reader.readline() == b"second line\n"
+                assert await reader.readexactly(7) == b"exactly"
+                assert await reader.readuntil(b";") == b"until;"
+                assert await reader.read(0) == b""
+            assert writer.is_closing()
+
+    run(main)
+
+
+def test_much_data_through_a_writer() -> None:
+    data = bytes(range(256)) * 40_000
+    got = bytearray()
+
+    async def serve(reader: udt.UdtReader, writer: udt.UdtWriter) -> None:
+        got.extend(await reader.read())
+        assert reader.at_eof()
+        assert await reader.read() == b""
+
+    async def main() -> None:
+        async with await udt.start_server(serve, (HERE, 0)) as server:
+            _, writer = await udt.open_connection(*server.local)
+            writer.write(data)
+            writer.close()
+            await writer.wait_closed()
+            while len(got) < len(data):
+                await asyncio.sleep(0.01)
+        assert got == data
+
+    run(main)
+
+
+def test_the_end_of_a_stream() -> None:
+    async def serve(reader: udt.UdtReader, writer: udt.UdtWriter) -> None:
+        writer.write(b"a line\nno end")
+
+    async def main() -> None:
+        async with await udt.start_server(serve, (HERE, 0)) as server:
+            reader, writer = await udt.open_connection(*server.local)
+            assert [line async for line in reader] == [b"a line\n", b"no end"]
+            with pytest.raises(asyncio.IncompleteReadError):
+                await reader.readexactly(1)
+            with pytest.raises(udt.UdtClosed):
+                writer.write(b"x")
+            writer.close()
+            await writer.wait_closed()
+
+    run(main)
+
+
+def test_lines_have_a_limit() -> None:
+    async def serve(reader: udt.UdtReader, writer: udt.UdtWriter) -> None:
+        writer.write(b"x" * 1000)
+        await reader.read()
+
+    async def main() -> None:
+        async with await udt.start_server(serve, (HERE, 0)) as server:
+            reader, writer = await udt.open_connection(*server.local, limit=100)
+            async with writer:
+                with pytest.raises(ValueError, match="100"):
+                    await reader.readline()
+                with pytest.raises(asyncio.LimitOverrunError):
+                    await reader.readuntil(b";")
+
+    run(main)
+
+
+def test_messages() -> None:
+    async def serve(reader: udt.UdtReader, writer: udt.UdtWriter) -> None:
+        async for message in reader:
+            await writer.send_message(message.upper(), in_order=True)
+
+    async def main() -> None:
+        async with await udt.start_server(serve, (HERE, 0), mode="messages") as server:
+            reader, writer = await udt.open_connection(*server.local, mode="messages")
+            async with writer:
+                for message in (b"one", b"two", b"x" * 3_000_000):
+                    await writer.send_message(message, in_order=True)
+                for message in (b"ONE", b"TWO", b"X" * 3_000_000):
+                    assert await reader.message() == message
+
+    run(main)
+
+
+def test_sockets() -> None:
+    async def main() -> None:
+        with udt.listen((HERE, 0)) as listener:
+            client = await asyncio.to_thread(udt.connect, listener.local)
+            server, _ = await listener.accept_async()
+            with client, server:
+                await client.send_async(b"x" * 5_000_000)
+                got = 0
+                async for data in server:
+                    got += len(data)
+                    if got == 5_000_000:
+                        break
+
+    run(main)
+
+
+def test_cancelling_loses_nothing() -> None:
+    async def main() -> None:
+        with udt.listen((HERE, 0)) as listener, udt.connect(listener.local) as client:
+            server, _ = listener.accept(timeout=PATIENCE_S)
+            with server:
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.05):
+                        await server.recv_async()
+                client.sendall(b"kept")
+                assert await server.recv_async() == b"kept"
+
+    run(main)
+
+
+def test_refusals() -> None:
+    async def main() -> None:
+        with udt.listen((HERE, 0)) as listener, pytest.raises(udt.UdtRefused):
+            await udt.open_connection(*listener.local, mode="messages")
+
+    run(main)
+
+
+def test_rendezvous() -> None:
+    async def main() -> None:
+        with udt.Port((HERE, 0)) as one, udt.Port((HERE, 0)) as two:
+            here = udt.begin_connect(two.local, port=one, rendezvous=True)
+            there = udt.begin_connect(one.local, port=two, rendezvous=True)
+            with here, there:
+                await asyncio.gather(here.connected_async(), there.connected_async())
+                await here.send_async(b"met")
+                assert await there.recv_async() == b"met"
+
+    run(main)

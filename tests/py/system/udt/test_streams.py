@@ -1,0 +1,284 @@
+"""UDT streams between two ends, over real workers and sockets."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import shmring
+from shmring import udt
+
+HERE = "127.0.0.1"
+PATIENCE_S = 20.0
+LOSSY = shmring.Impairment(loss=0.03, reorder=0.02, duplicate=0.02, seed=7)
+
+Pair = tuple[udt.UdtSocket, udt.UdtSocket]
+
+
+@pytest.fixture
+def pair(shmring_namespace: str) -> Iterator[Pair]:
+    with udt.listen((HERE, 0)) as listener, udt.connect(listener.local) as client:
+        server, _ = listener.accept(timeout=PATIENCE_S)
+        with server:
+            yield client, server
+
+
+def read(sock: udt.UdtSocket, count: int) -> bytes:
+    got = bytearray()
+    while len(got) < count:
+        got += sock.recv(count - len(got), timeout=PATIENCE_S)
+    return bytes(got)
+
+
+def exchange(client: udt.UdtSocket, server: udt.UdtSocket, count: int) -> None:
+    data = random.Random(1).randbytes(count)
+    sender = threading.Thread(target=client.sendall, args=(data,))
+    sender.start()
+    got = read(server, count)
+    sender.join(PATIENCE_S)
+    assert hashlib.sha256(got).digest() == hashlib.sha256(data).digest()
+
+
+def test_what_an_end_knows_of_itself(pair: Pair) -> None:
+    client, server = pair
+    assert client.remote == server.local == client.getpeername()
+    assert server.getpeername()[1] == client.local[1]
+    assert client.connected
+    assert client.mode == "stream"
+    assert "connected" in repr(client)
+    assert client.socket_id != server.socket_id
+    assert client.facts().peer_id == server.socket_id
+
+
+def test_a_small_read_leaves_the_rest(pair: Pair) -> None:
+    client, server = pair
+    client.sendall(b"abcdefgh")
+    assert read(server, 2) == b"ab"
+    room = bytearray(3)
+    assert server.recv_into(room, timeout=PATIENCE_S) == 3
+    assert room == b"cde"
+    assert server.try_recv() == b"fgh"
+    assert server.try_recv() is None
+
+
+def test_much_data(pair: Pair) -> None:
+    exchange(*pair, 20_000_000)
+
+
+def test_both_ways_at_once(pair: Pair) -> None:
+    client, server = pair
+    other = threading.Thread(target=exchange, args=(server, client, 3_000_000))
+    other.start()
+    exchange(client, server, 3_000_000)
+    other.join(PATIENCE_S)
+    assert not other.is_alive()
+
+
+@pytest.mark.parametrize("congestion", ["daimd", "ctcp", "bbr", "fixed"])
+def test_a_bad_link(shmring_namespace: str, congestion: str) -> None:
+    how: udt.UdtOptions = {"congestion": congestion, "max_bandwidth": 20_000_000}
+    bad: udt.PortOptions = {"impair": LOSSY}
+    with (
+        udt.listen((HERE, 0), port_options=bad, **how) as listener,
+        udt.connect(listener.local, port_options=bad, **how) as client,
+    ):
+        server, _ = listener.accept(timeout=PATIENCE_S)
+        with server:
+            exchange(client, server, 1_000_000)
+            assert client.stats()["repeated"] > 0
+
+
+@pytest.mark.parametrize("mss", [576, 9000])
+def test_other_sizes_of_packets(shmring_namespace: str, mss: int) -> None:
+    listening = udt.listen((HERE, 0), mss=9000)
+    with listening as listener, udt.connect(listener.local, mss=mss) as client:
+        server, _ = listener.accept(timeout=PATIENCE_S)
+        with server:
+            exchange(client, server, 1_000_000)
+            assert server.stats().mss_bytes == mss
+
+
+def test_ipv6(shmring_namespace: str) -> None:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    with udt.listen(("::1", 0)) as listener, udt.connect(listener.local) as client:
+        server, address = listener.accept(timeout=PATIENCE_S)
+        with server:
+            assert address[0] == "::1"
+            exchange(client, server, 100_000)
+
+
+def test_a_small_ring(shmring_namespace: str) -> None:
+    how: udt.UdtOptions = {"ring_bytes": 1 << 16, "send_bytes": 1 << 16, "receive_packets": 64}
+    with udt.listen((HERE, 0), **how) as listener, udt.connect(listener.local, **how) as client:
+        server, _ = listener.accept(timeout=PATIENCE_S)
+        with server:
+            exchange(client, server, 2_000_000)
+
+
+def test_a_full_path_and_timeouts(shmring_namespace: str) -> None:
+    how: udt.UdtOptions = {"ring_bytes": 1 << 16, "send_bytes": 1 << 16, "receive_packets": 64}
+    with udt.listen((HERE, 0), **how) as listener, udt.connect(listener.local, **how) as client:
+        server, _ = listener.accept(timeout=PATIENCE_S)
+        with server:
+            with pytest.raises(udt.UdtTimeout) as caught:
+                client.sendall(bytes(10_000_000), timeout=0.3)
+            sent = caught.value.sent  # type: ignore[attr-defined]
+            assert 0 < sent < 10_000_000
+            assert not client.can_send()
+            with pytest.raises(udt.UdtWouldBlock):
+                client.send(bytes(65536), timeout=0)
+            assert client.try_send(bytes(65536)) == 0
+            assert read(server, sent) == bytes(sent)
+            client.settimeout(PATIENCE_S)
+            client.sendall(b"again")
+            assert read(server, 5) == b"again"
+
+
+def test_waiting_has_an_end(pair: Pair) -> None:
+    client, _ = pair
+    with pytest.raises(udt.UdtTimeout):
+        client.recv(timeout=0.01)
+    with pytest.raises(udt.UdtWouldBlock):
+        client.recv(timeout=0)
+    client.settimeout(0.01)
+    assert client.gettimeout() == 0.01
+    with pytest.raises(TimeoutError):
+        client.recv()
+    client.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        client.recv()
+
+
+def test_the_end_of_a_stream(pair: Pair) -> None:
+    client, server = pair
+    client.sendall(b"last words")
+    client.close()
+    assert client.closed
+    assert b"".join(server) == b"last words"
+    with pytest.raises(udt.UdtClosed) as caught:
+        server.recv(timeout=PATIENCE_S)
+    assert caught.value.code == udt.Code.ECONNLOST
+    with pytest.raises(ConnectionResetError):
+        server.sendall(b"x")
+    with pytest.raises(udt.UdtError) as closed:
+        client.recv()
+    assert closed.value.code == udt.Code.EINVSOCK
+
+
+def test_flush_waits_for_the_peer(pair: Pair) -> None:
+    client, server = pair
+    client.sendall(b"x" * 100_000)
+    client.flush(PATIENCE_S)
+    assert client.stats().unsent_bytes == 0
+    assert read(server, 100_000) == b"x" * 100_000
+
+
+def test_a_forgotten_socket_says_what_it_was_given(pair: Pair) -> None:
+    _, _server = pair
+    with udt.listen((HERE, 0)) as listener:
+        client = udt.connect(listener.local)
+        accepted, _ = listener.accept(timeout=PATIENCE_S)
+        data = bytes(range(256)) * 4000
+        client.sendall(data)
+        client.me = client  # type: ignore[attr-defined]  # a cycle of garbage
+        del client
+        gc.collect()
+        assert read(accepted, len(data)) == data
+        with pytest.raises(udt.UdtClosed):
+            accepted.recv(timeout=PATIENCE_S)
+        accepted.close()
+
+
+def test_closing_wakes_those_who_wait(pair: Pair) -> None:
+    client, _ = pair
+    caught: list[int] = []
+
+    def wait() -> None:
+        try:
+            client.recv()
+        except udt.UdtError as end:
+            caught.append(end.code)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    time.sleep(0.1)
+    client.close()
+    waiting.join(PATIENCE_S)
+    assert caught[0] in (udt.Code.EINVSOCK, udt.Code.ECONNLOST)
+
+
+def test_statistics(pair: Pair) -> None:
+    client, server = pair
+    exchange(client, server, 1_000_000)
+    client.flush(PATIENCE_S)
+    stats = client.stats()
+    assert stats.sent_bytes == stats["sent_bytes"] == 1_000_000
+    assert server.stats().received_bytes == 1_000_000
+    assert stats.rtt_s > 0
+    assert stats.period_us > 0
+    assert set(stats) > {"sent", "repeated", "naks_received", "cwnd_packets", "unread_bytes"}
+    with pytest.raises(AttributeError, match="no number"):
+        stats.nothing  # noqa: B018
+    assert set(udt.UdtStats(dict(stats))) == set(stats)
+
+
+def test_bandwidth_may_be_limited_later(pair: Pair) -> None:
+    client, server = pair
+    client.set_max_bandwidth(2_000_000)
+    began = time.monotonic()
+    exchange(client, server, 1_000_000)
+    assert time.monotonic() - began > 0.2
+    client.set_max_bandwidth(None)
+
+
+def test_a_worker_that_dies_ends_the_connection(
+    shmring_namespace: str, eventually: Callable[[Callable[[], object]], object]
+) -> None:
+    pool = shmring.Pool(policy="other")
+    with pool, udt.listen((HERE, 0), pool=pool) as listener:
+        with udt.connect(listener.local, pool=pool) as client:
+            server, _ = listener.accept(timeout=PATIENCE_S)
+            with server:
+                os.kill(pool.workers()[0].pid, signal.SIGKILL)
+                with pytest.raises(udt.UdtClosed):
+                    server.recv(timeout=PATIENCE_S)
+                with pytest.raises(udt.UdtClosed):
+                    client.sendall(bytes(100_000_000), timeout=PATIENCE_S)
+
+        def again() -> bool:
+            with udt.connect(listener.local, pool=pool) as client:
+                client.sendall(b"back")
+                server, _ = listener.accept(timeout=PATIENCE_S)
+                with server:
+                    return read(server, 4) == b"back"
+
+        assert eventually(again)
+
+
+def test_files(pair: Pair, tmp_path: Path) -> None:
+    client, server = pair
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(random.Random(2).randbytes(3_000_000))
+    steps: list[int] = []
+    sender = threading.Thread(target=udt.sendfile, args=(client, source, 1000))
+    sender.start()
+    assert udt.recvfile(
+        server, target, 0, 2_999_000, progress=lambda done, size: steps.append(done)
+    ) == (2_999_000)
+    sender.join(PATIENCE_S)
+    assert target.read_bytes() == source.read_bytes()[1000:]
+    assert steps[-1] == 2_999_000

@@ -659,6 +659,7 @@ typedef struct {
     shm_addr_t peer;
 } udt_facts_t;
 uint32_t udt_read_state(const shm_segment_t *s);
+uint32_t udt_read_peer_errors(const shm_segment_t *s);
 uint32_t udt_end_event(udt_end_t *u);
 int udt_end_send(udt_end_t *u, const uint8_t *data, uint64_t bytes, int32_t ttl_ms, uint32_t flags,
                  int is_message, uint64_t *done);

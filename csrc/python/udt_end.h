@@ -25,6 +25,12 @@ static uint32_t udt_read_state(const shm_segment_t *s)
     return rt_load_acquire(&((const shm_udt_state_t *)s->engine)->state);
 }
 
+/* How often the peer said that it could not store what it got. */
+static uint32_t udt_read_peer_errors(const shm_segment_t *s)
+{
+    return rt_load_relaxed(&((const shm_udt_state_t *)s->engine)->peer_errors);
+}
+
 /* Queues a part of the stream, or a message, as far as there is room; *done, 0 at first, says how far
  * it came and where the next call goes on. Returns 0: all of it; -ENOBUFS, -ESTALE as end_send;
  * -ENOTCONN: not connected, or not any more. */

@@ -99,7 +99,6 @@ class UdtSocket:
         self._waiters = Waiters()
         self._connected = False
         self._ended = 0
-        self._peer_errors = 0
         self._peer_errors_told = 0
         self._pieces: list[bytes] = []
         self._udt = ffi.new("udt_end_t *")
@@ -565,11 +564,10 @@ class UdtSocket:
 
     def _queue(self, view: Any, size: int, ttl_ms: int, flags: int, done: int) -> int:
         """Queue what there is room for, from `done` on; returns how far it came."""
-        self._look_aside()
         with self._tx_lock:
-            self._mapped()
-            if self._peer_errors_told != self._peer_errors:
-                self._peer_errors_told = self._peer_errors
+            peer_errors = lib.udt_read_peer_errors(self._mapped())
+            if self._peer_errors_told != peer_errors:
+                self._peer_errors_told = peer_errors
                 raise udt_error(Code.EPEERERR)
             self._done[0] = done
             data = ffi.cast("uint8_t *", view)
@@ -664,8 +662,6 @@ class UdtSocket:
             self._connected = True
         elif kind == lib.SHM_UDT_GOT_FAILED:
             self._ended = number or int(Code.ECONNSETUP)
-        elif kind == lib.SHM_UDT_GOT_PEER_ERROR:
-            self._peer_errors += 1
         elif kind in (lib.SHM_UDT_GOT_BROKEN, lib.SHM_UDT_GOT_CLOSED):
             self._ended = int(Code.ECONNLOST)
 
@@ -674,16 +670,6 @@ class UdtSocket:
         self._mapped()
         while (tag := lib.udt_end_event(self._udt)) != lib.UDT_END_NOTHING:
             self._note(tag)
-
-    def _look_aside(self) -> None:
-        """What a sender may learn of events, unless somebody receives, who does so anyway."""
-        if self._rx_lock.acquire(blocking=False):
-            try:
-                self._mapped()
-                if lib.udt_end_has_data(self._udt):
-                    self._look()
-            finally:
-                self._rx_lock.release()
 
     def _find_end(self) -> None:
         """Whether the worker is gone, or says in its page what it cannot say in the ring."""

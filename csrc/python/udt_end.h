@@ -1,7 +1,7 @@
 /* udt_end.h: one process's end of a connection of the engine "udt": what lies between the bytes and
- * messages of an application and the records of a channel. Over channel_end.h, whose rules hold: the
- * caller has one lock for all calls that send and one for all that receive, and both where the end is
- * closed or attached. */
+ * messages of an application and the records of a channel. Over channel_end.h, whose rules hold:
+ * the caller has one lock for all calls that send and one for all that receive, and both where the
+ * end is closed or attached. */
 #ifndef UDT_END_H
 #define UDT_END_H
 
@@ -31,8 +31,8 @@ static uint32_t udt_read_peer_errors(const shm_segment_t *s)
     return rt_load_relaxed(&((const shm_udt_state_t *)s->engine)->peer_errors);
 }
 
-/* Queues a part of the stream, or a message, as far as there is room; *done, 0 at first, says how far
- * it came and where the next call goes on. Returns 0: all of it; -ENOBUFS, -ESTALE as end_send;
+/* Queues a part of the stream, or a message, as far as there is room; *done, 0 at first, says how
+ * far it came and where the next call goes on. Returns 0: all of it; -ENOBUFS, -ESTALE as end_send;
  * -ENOTCONN: not connected, or not any more. */
 static int udt_end_send(udt_end_t *u, const uint8_t *data, uint64_t bytes, int32_t ttl_ms,
                         uint32_t flags, int is_message, uint64_t *done)
@@ -68,8 +68,7 @@ static int udt_end_has_room(const udt_end_t *u)
     uint32_t place = shm_cursor_place(tail);
     uint32_t need = tx_record_units(p->max_payload_bytes, false);
     uint32_t take = need + tx_pad_units(place, need, p->units);
-    uint32_t waiting =
-        shm_cursor_seq(tail) - (uint32_t)rt_load_relaxed(&p->cursors->finished);
+    uint32_t waiting = shm_cursor_seq(tail) - (uint32_t)rt_load_relaxed(&p->cursors->finished);
     return tx_used_units(head, place, p->units) + take + p->reserve_units <= p->units &&
            (p->capacity == 0 || waiting < p->capacity);
 }
@@ -89,8 +88,8 @@ static int udt_end_peek(udt_end_t *u)
     return end_peek(u->end);
 }
 
-/* Takes up to bytes of the stream. Returns how many; if that is 0, *tag is that of the event that was
- * next and is taken, or UDT_END_NOTHING. */
+/* Takes up to bytes of the stream. Returns how many; if that is 0, *tag is that of the event that
+ * was next and is taken, or UDT_END_NOTHING. */
 static uint64_t udt_end_read(udt_end_t *u, uint8_t *to, uint64_t bytes, uint32_t *tag)
 {
     channel_end_t *e = u->end;

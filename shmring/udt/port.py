@@ -75,6 +75,7 @@ class Port:
                 raise udt_error(Code.ESOCKFAIL, str(caught.strerror)) from caught
             raise
         self._name = self.channel.name
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._holders = 0
         self._wanted = True
@@ -130,6 +131,8 @@ class Port:
             self._gone = True
         with contextlib.suppress(errors.ShmringError, OSError):
             self.channel.close()
+        if self._pid != os.getpid():
+            return
         # In garbage the channel may be finalized already, without its owner's knowledge.
         with contextlib.suppress(errors.ShmringError, OSError):
             self.pool.close_channel(self._name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import select
 import socket
 import threading
@@ -67,7 +68,7 @@ def test_waiting_to_accept() -> None:
             listener.accept()[0].close()
 
 
-def test_accepting_in_a_loop() -> None:
+def test_accepting_in_a_loop(eventually: Callable[[Callable[[], object]], object]) -> None:
     listener = udt.listen((HERE, 0))
     seen: list[bytes] = []
 
@@ -81,8 +82,7 @@ def test_accepting_in_a_loop() -> None:
     for _ in range(3):
         with udt.connect(listener.local) as client:
             client.sendall(b"x")
-    while len(seen) < 3:
-        pass
+    assert eventually(lambda: len(seen) == 3)
     listener.close()
     server.join(PATIENCE_S)
     assert not server.is_alive()
@@ -249,3 +249,20 @@ def test_options_that_are_not_there() -> None:
         udt.connect("127.0.0.1")  # type: ignore[arg-type]
     with pytest.raises(shmring.BadAddress):
         udt.connect((HERE, 0))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_disturbs_nothing() -> None:
+    with udt.listen((HERE, 0)) as listener, udt.connect(listener.local) as client:
+        server, _ = listener.accept(timeout=PATIENCE_S)
+        with server:
+            child = os.fork()
+            if child == 0:
+                try:
+                    client.close()
+                    server.close()
+                finally:
+                    os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+            client.sendall(b"still there")
+            assert server.recv(timeout=PATIENCE_S) == b"still there"

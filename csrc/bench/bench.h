@@ -38,6 +38,7 @@ int bench_bulk(int argc, char **argv);
 int bench_rtt(int argc, char **argv);
 int bench_ipc(int argc, char **argv);
 int bench_ring(int argc, char **argv);
+int bench_relay(int argc, char **argv);
 int bench_rtp(int argc, char **argv);
 int bench_rtp_synth(int argc, char **argv);
 int bench_rtp_synth_many(int argc, char **argv);

@@ -32,6 +32,10 @@ static const program_t programs[] = {
     {"rtp", bench_rtp,
      "RTP packets made in memory: a header kept ready, and zeroes\n"
      "                 --count N --bytes B (of the payload) --cpu C"},
+    {"relay", bench_relay,
+     "an emulated link between UDP ports, both ways the same; runs until it is killed\n"
+     "                 --to PORT --delay-us US --loss-ppm N --rate-bps N --queue-bytes N --seed N\n"
+     "                 --cpu C --priority P"},
     {"rtp-synth", bench_rtp_synth, "the C library's rsynth_next_pkt_pa: as rtp"},
     {"rtp-synth-many", bench_rtp_synth_many, "the C library's rsynth_next_pkts: as rtp"},
 };

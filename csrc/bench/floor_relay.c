@@ -1,0 +1,157 @@
+/* An emulated link as a program of its own, so that systems which know nothing of it meet the same
+ * network: datagrams that reach the relay's port go on to another one over the link, and answers
+ * come back over a second link of the same kind.
+ *
+ *    client 1 ---+                                      +--- way out 1 ---+
+ *    client 2 ---+--- port of the relay --- [ link ] ---+--- way out 2 ---+--- --to PORT
+ *       ...      |                      --- [ link ] ---|       ...       |
+ *
+ * Each client has a way out of its own, so that the far end sees as many peers as there are; all
+ * share the two links. Runs until it is killed. */
+#include "bench/bench.h"
+
+#include "base/rt_clock.h"
+#include "proto/impair/impair.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define MAX_CLIENTS 64
+#define BATCH 32
+#define MAX_DATAGRAM_BYTES 2048
+#define BUFFER_BYTES (16 << 20)
+#define PER_MILLION 1e6
+
+typedef struct relay {
+    struct pollfd ends[1 + MAX_CLIENTS]; /* the relay's port, then the ways out */
+    struct sockaddr_in clients[MAX_CLIENTS];
+    uint32_t count;
+    uint16_t to;
+    impair_t there;
+    impair_t back;
+} relay_t;
+
+typedef struct batch {
+    uint8_t data[BATCH][MAX_DATAGRAM_BYTES];
+    struct iovec places[BATCH];
+    struct sockaddr_in from[BATCH];
+    struct mmsghdr messages[BATCH];
+} batch_t;
+
+static void open_link(impair_t *im, const impair_config_t *config)
+{
+    size_t bytes = impair_memory_bytes(config);
+    void *memory = bytes != 0 ? malloc(bytes) : NULL;
+    if (memory == NULL || impair_init(im, config, memory, bytes) < 0) {
+        errno = EINVAL;
+        bench_fail("--delay-us, --loss-ppm, --rate-bps or --queue-bytes is beyond the link's limits");
+    }
+}
+
+static uint32_t client_number(relay_t *r, const struct sockaddr_in *from)
+{
+    for (uint32_t i = 0; i < r->count; i++)
+        if (r->clients[i].sin_port == from->sin_port)
+            return i;
+    if (r->count == MAX_CLIENTS) {
+        errno = EMFILE;
+        bench_fail("more clients than the relay has ways out");
+    }
+    int fd = bench_udp_bound(0, BUFFER_BYTES);
+    struct sockaddr_in to = bench_loopback(r->to);
+    if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0)
+        bench_fail("connect");
+    r->clients[r->count] = *from;
+    r->ends[1 + r->count] = (struct pollfd){.fd = fd, .events = POLLIN};
+    return r->count++;
+}
+
+static void take_in(relay_t *r, batch_t *b, uint32_t end)
+{
+    for (unsigned i = 0; i < BATCH; i++) {
+        b->places[i] = (struct iovec){b->data[i], sizeof b->data[i]};
+        b->messages[i].msg_hdr = (struct msghdr){.msg_name = &b->from[i],
+                                                 .msg_namelen = sizeof b->from[i],
+                                                 .msg_iov = &b->places[i],
+                                                 .msg_iovlen = 1};
+    }
+    int got = recvmmsg(r->ends[end].fd, b->messages, BATCH, MSG_DONTWAIT, NULL);
+    int64_t now_ns = rt_mono_ns();
+    for (int i = 0; i < got; i++) {
+        uint32_t client = end == 0 ? client_number(r, &b->from[i]) : end - 1;
+        impair_in_t in = {.data = b->data[i],
+                          .len = b->messages[i].msg_len,
+                          .tag = &client,
+                          .tag_bytes = sizeof client};
+        impair_offer(end == 0 ? &r->there : &r->back, &in, now_ns);
+    }
+}
+
+/* What the kernel has no room for is lost, as on any link. */
+static void let_out(relay_t *r, impair_t *link)
+{
+    impair_out_t out[BATCH];
+    size_t n;
+    while ((n = impair_emit(link, out, BATCH, rt_mono_ns())) > 0)
+        for (size_t i = 0; i < n; i++) {
+            uint32_t client;
+            memcpy(&client, out[i].tag, sizeof client);
+            if (link == &r->there)
+                send(r->ends[1 + client].fd, out[i].data, out[i].len, MSG_DONTWAIT);
+            else
+                sendto(r->ends[0].fd, out[i].data, out[i].len, MSG_DONTWAIT,
+                       (struct sockaddr *)&r->clients[client], sizeof r->clients[client]);
+        }
+}
+
+static void wait_for_more(relay_t *r)
+{
+    int64_t there_ns = impair_deadline_ns(&r->there);
+    int64_t back_ns = impair_deadline_ns(&r->back);
+    int64_t wait_ns = (there_ns < back_ns ? there_ns : back_ns) - rt_mono_ns();
+    struct timespec wait = {0, 0};
+    if (wait_ns > RT_NS_PER_S)
+        wait.tv_sec = 1;
+    else if (wait_ns > 0)
+        wait.tv_nsec = (long)(wait_ns % RT_NS_PER_S);
+    if (ppoll(r->ends, 1 + r->count, &wait, NULL) < 0 && errno != EINTR)
+        bench_fail("ppoll");
+}
+
+int bench_relay(int argc, char **argv)
+{
+    static relay_t r;
+    static batch_t b;
+    impair_config_t config = {
+        .delay_ns = bench_option(argc, argv, "--delay-us", 0) * RT_NS_PER_US,
+        .loss = (double)bench_option(argc, argv, "--loss-ppm", 0) / PER_MILLION,
+        .rate_bps = (uint64_t)bench_option(argc, argv, "--rate-bps", 0),
+        .queue_bytes = (uint64_t)bench_option(argc, argv, "--queue-bytes", 0),
+        .seed = (uint64_t)bench_option(argc, argv, "--seed", 1),
+        .max_datagram_bytes = MAX_DATAGRAM_BYTES,
+    };
+    open_link(&r.there, &config);
+    config.seed++;
+    open_link(&r.back, &config);
+    bench_pin((int)bench_option(argc, argv, "--cpu", -1));
+    bench_fifo((int)bench_option(argc, argv, "--priority", 0));
+    r.to = (uint16_t)bench_option(argc, argv, "--to", 9);
+    int fd = bench_udp_bound(0, BUFFER_BYTES);
+    r.ends[0] = (struct pollfd){.fd = fd, .events = POLLIN};
+    printf("{\"port\": %u}\n", bench_udp_port(fd));
+    fflush(stdout);
+    for (;;) {
+        wait_for_more(&r);
+        for (uint32_t end = 0; end <= r.count; end++)
+            if (r.ends[end].revents != 0)
+                take_in(&r, &b, end);
+        let_out(&r, &r.there);
+        let_out(&r, &r.back);
+    }
+}

@@ -8,6 +8,8 @@
   netflux cycles of a link at an independent receiver, its watchdog, 200 links, mailboxes
   rtp     the drop-in rtpsynth beside the original, which pip fetches once into a virtual
           environment below the user's cache folder
+  udt     streams over shmring.udt beside libudt, libsrt and TCP, over loopback and an emulated
+          link; programs over the two libraries are built once, below the user's cache folder
   all     all of them
 
 Systems: `shmring`; `floor`, bare C without anything of ours between it and the kernel,
@@ -41,6 +43,7 @@ from shmring.cli import (
     bench_rtp,
     bench_rtt,
     bench_timed,
+    bench_udt,
     floor,
 )
 from shmring.cli.measure import Plan, Row
@@ -53,8 +56,9 @@ BENCHES: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "ipc": bench_ipc.run,
     "rtp": bench_rtp.run,
     "netflux": bench_netflux.run,
+    "udt": bench_udt.run,
 }
-REFERENCES = (bench_rtp.ORIGINAL, "floor")
+REFERENCES = (bench_rtp.ORIGINAL, bench_udt.ORIGINAL, "floor")
 """What the ratios in a table are taken against: the first of them that was measured."""
 QUICK_SECONDS = 0.2
 DEFAULT_RUNS = 3

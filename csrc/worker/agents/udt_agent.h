@@ -68,6 +68,10 @@ typedef struct udt_port_agent {
     uint64_t drops_base; /* the kernel's count when statistics were reset */
     agent_block_t block; /* the kernel has no room */
     udt_refused_t refused;
+    uint64_t flow_bytes;  /* came in since */
+    int64_t flow_mono_ns; /* then */
+    bool flows;           /* so much that waking for each datagram would cost more than it brings */
+    int64_t rest_mono_ns; /* the socket is not watched, but read at this time; 0: it is watched */
     shm_udt_port_state_t *state;
 
     udt_secret_t secret;

@@ -105,6 +105,7 @@ static void take(udt_port_agent_t *p, unsigned count, int64_t now_mono_ns)
     }
     wrk_count(ch, SHM_COUNT_rx_received, count);
     wrk_count(ch, SHM_COUNT_rx_bytes, bytes);
+    p->flow_bytes += bytes;
 }
 
 /* Returns how many datagrams came. */

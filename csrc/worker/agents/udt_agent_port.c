@@ -14,6 +14,9 @@
 #define REFUSED_BYTES ((size_t)UDT_AGENT_BATCH * PLACE_BYTES)
 #define DRAINED_PER_CALL 64u
 #define RELEASE_BYTES 65536u
+#define FLOW_SPAN_NS RT_NS_PER_MS
+#define FLOW_BYTES_PER_US 20u /* 160 Mbit/s */
+#define REST_NS (300 * RT_NS_PER_US)
 
 static size_t state_bytes(const shm_config_t *config)
 {
@@ -103,7 +106,8 @@ static unsigned hand_over(udt_port_agent_t *p, udp_tx_t *messages, unsigned coun
 
 static void watch_socket(udt_port_agent_t *p)
 {
-    uint32_t events = (p->held ? 0u : EPOLLIN) | (p->block.now ? EPOLLOUT : 0u);
+    bool reads = !p->held && p->rest_mono_ns == 0;
+    uint32_t events = (reads ? EPOLLIN : 0u) | (p->block.now ? EPOLLOUT : 0u);
     wrk_rewatch(p->channel, &p->socket, events);
 }
 
@@ -191,12 +195,30 @@ static void unblock(udt_port_agent_t *p, int64_t now_mono_ns)
 
 /* --- events -------------------------------------------------------------------------------- */
 
+/* A sender that hands over its datagrams one by one pays for each wake-up of this worker, and on
+ * the same core it stands still meanwhile, which is what its probe pairs then measure: libudt stays
+ * at a tenth of its rate. So, while much comes in, the socket is read at times of ours. */
+static void rest_while_it_flows(udt_port_agent_t *p, int64_t now_mono_ns)
+{
+    bool rested = p->rest_mono_ns != 0;
+    int64_t span_ns = now_mono_ns - p->flow_mono_ns;
+    if (span_ns >= FLOW_SPAN_NS) {
+        p->flows = p->flow_bytes >= FLOW_BYTES_PER_US * (uint64_t)(span_ns / RT_NS_PER_US);
+        p->flow_bytes = 0;
+        p->flow_mono_ns = now_mono_ns;
+    }
+    p->rest_mono_ns = p->flows ? now_mono_ns + REST_NS : 0;
+    if (p->flows != rested)
+        watch_socket(p);
+}
+
 static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
 {
     udt_port_agent_t *p = udt_port_agent_of(source->channel);
     if ((events & EPOLLOUT) && p->block.now)
         unblock(p, now_mono_ns);
     udt_port_agent_on_socket(source, events, now_mono_ns);
+    rest_while_it_flows(p, now_mono_ns);
 }
 
 static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -204,6 +226,8 @@ static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
     udt_port_agent_t *p = udt_port_agent_of(ch);
     if (p->block.now && now_mono_ns >= p->block.retry_mono_ns)
         unblock(p, now_mono_ns);
+    if (p->rest_mono_ns != 0 && now_mono_ns >= p->rest_mono_ns)
+        on_socket(&p->socket, EPOLLIN, now_mono_ns);
     agent_link_emit(ch, &p->link, now_mono_ns);
     udt_port_agent_expire(p, now_mono_ns);
     udt_port_agent_counters(p);
@@ -218,6 +242,7 @@ static int64_t deadline_ns(const wrk_channel_t *ch)
     int64_t expiry = udt_port_agent_expiry_ns(p);
     int64_t retry = p->block.now ? p->block.retry_mono_ns : RT_NEVER_NS;
     at = expiry < at ? expiry : at;
+    at = p->rest_mono_ns != 0 && p->rest_mono_ns < at ? p->rest_mono_ns : at;
     return retry < at ? retry : at;
 }
 

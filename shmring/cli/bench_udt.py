@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import shmring
 from shmring import udt
@@ -26,6 +27,8 @@ STREAMS = 10
 SHARED_BPS = 200_000_000
 SHARED_ONE_WAY_S = 0.01
 IDLE = 1000
+IDLE_RING_BYTES = 1 << 16
+SETTLE_S = 0.5
 LONG_S = 60.0
 LONG_BYTES = 10_000_000_000
 LONG_SETTLED = 0.2
@@ -155,36 +158,52 @@ def _shared(plan: Plan, system: System) -> Callable[[], Figures]:
 
 def _idle(plan: Plan) -> Figures:
     """So many connections on one worker that nothing is sent on, half of them to the others.
-    Memory is of the worker and of the application."""
+    Memory is of the worker and of the application, for each connection."""
     with ExitStack() as stack:
         stack.enter_context(plan.on_other_core())
         pool = stack.enter_context(shmring.Pool(cpus=plan.cpus, namespace=plan.namespace))
-        listener = stack.enter_context(udt.listen((LOOPBACK, 0), pool=pool))
-        (worker,) = pool.workers()
+        listener = stack.enter_context(
+            udt.listen((LOOPBACK, 0), pool=pool, ring_bytes=IDLE_RING_BYTES)
+        )
         port = stack.enter_context(udt.Port((LOOPBACK, 0), pool=pool))
-        before = resident_bytes(worker.pid) + resident_bytes(os.getpid())
+        (worker,) = pool.workers()
+        pids = worker.pid, os.getpid()
+        rings, others = -_shared_bytes(*pids), -_own_bytes(*pids)
         for _ in range(IDLE // 2):
-            stack.enter_context(_ended(udt.connect(listener.local, port=port)))
-            stack.enter_context(_ended(listener.accept(timeout=10)[0]))
-        memory = resident_bytes(worker.pid) + resident_bytes(os.getpid()) - before
-        time.sleep(0.5)  # what opening left to do
+            near = udt.connect(listener.local, port=port, ring_bytes=IDLE_RING_BYTES)
+            stack.callback(near.close, 0)
+            far, _ = listener.accept(timeout=10)
+            stack.callback(far.close, 0)
+        _settle(worker.pid)
+        rings, others = rings + _shared_bytes(*pids), others + _own_bytes(*pids)
         used_ns, start_ns = cpu_ns(worker.pid), time.monotonic_ns()
         time.sleep(plan.run_s(10))
         used_ns, took_ns = cpu_ns(worker.pid) - used_ns, time.monotonic_ns() - start_ns
-    return {("worker_cpu", "percent"): 100 * used_ns / took_ns, ("memory", "bytes"): memory / IDLE}
+    return {
+        ("worker_cpu", "percent"): 100 * used_ns / took_ns,
+        ("rings", "bytes"): rings / IDLE,
+        ("memory_beside_rings", "bytes"): others / IDLE,
+    }
 
 
-class _ended:
-    """Closes a connection without lingering."""
+def _settle(worker: int) -> None:
+    """An idle worker takes its time to get the memory of its channels."""
+    before = 0
+    while (now := _shared_bytes(worker)) > before:
+        before = now
+        time.sleep(SETTLE_S)
 
-    def __init__(self, connection: udt.UdtSocket) -> None:
-        self._connection = connection
 
-    def __enter__(self) -> udt.UdtSocket:
-        return self._connection
+def _shared_bytes(*pids: int) -> int:
+    """What processes share counts once."""
+    return sum(resident_bytes(pid) for pid in pids) - _own_bytes(*pids)
 
-    def __exit__(self, *_: object) -> None:
-        self._connection.close(0)
+
+def _own_bytes(*pids: int) -> int:
+    """Memory that a process shares with nobody and that is of no file."""
+    rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
+    lines = [line for text in rollups for line in text.splitlines()]
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss_Anon:"))
 
 
 # --- memory over time -----------------------------------------------------------------------------

@@ -7,7 +7,10 @@
 #ifndef BENCH_H
 #define BENCH_H
 
+#include "proto/impair/impair.h"
+
 #include <netinet/in.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +35,13 @@ int64_t bench_real_minus_mono_ns(void);
 void bench_print_distribution(const char *name, int64_t *values_ns, size_t n);
 void bench_print_value(const char *name, const char *metric, double value, const char *unit);
 
+/* Two emulated links of one kind: --delay-us (one way) --loss-ppm --rate-bps --queue-bytes --seed. */
+void bench_open_links(impair_t *there, impair_t *back, uint32_t max_datagram_bytes, int argc,
+                      char **argv);
+/* Until something comes in or is due on a link; a second at most. */
+void bench_wait_for_links(const impair_t *there, const impair_t *back, struct pollfd *ends,
+                          size_t count);
+
 int bench_receive(int argc, char **argv);
 int bench_timed(int argc, char **argv);
 int bench_bulk(int argc, char **argv);
@@ -39,6 +49,7 @@ int bench_rtt(int argc, char **argv);
 int bench_ipc(int argc, char **argv);
 int bench_ring(int argc, char **argv);
 int bench_relay(int argc, char **argv);
+int bench_tunnel(int argc, char **argv);
 int bench_rtp(int argc, char **argv);
 int bench_rtp_synth(int argc, char **argv);
 int bench_rtp_synth_many(int argc, char **argv);

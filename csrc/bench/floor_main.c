@@ -36,6 +36,9 @@ static const program_t programs[] = {
      "an emulated link between UDP ports, both ways the same; runs until it is killed\n"
      "                 --to PORT --delay-us US --loss-ppm N --rate-bps N --queue-bytes N --seed N\n"
      "                 --cpu C --priority P"},
+    {"tunnel", bench_tunnel,
+     "the same between two network namespaces, for IP packets of any kind; needs privileges\n"
+     "                 options of the link as of relay"},
     {"rtp-synth", bench_rtp_synth, "the C library's rsynth_next_pkt_pa: as rtp"},
     {"rtp-synth-many", bench_rtp_synth_many, "the C library's rsynth_next_pkts: as rtp"},
 };

@@ -14,19 +14,15 @@
 #include "proto/impair/impair.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #define MAX_CLIENTS 64
 #define BATCH 32
 #define MAX_DATAGRAM_BYTES 2048
 #define BUFFER_BYTES (16 << 20)
-#define PER_MILLION 1e6
 
 typedef struct relay {
     struct pollfd ends[1 + MAX_CLIENTS]; /* the relay's port, then the ways out */
@@ -43,16 +39,6 @@ typedef struct batch {
     struct sockaddr_in from[BATCH];
     struct mmsghdr messages[BATCH];
 } batch_t;
-
-static void open_link(impair_t *im, const impair_config_t *config)
-{
-    size_t bytes = impair_memory_bytes(config);
-    void *memory = bytes != 0 ? malloc(bytes) : NULL;
-    if (memory == NULL || impair_init(im, config, memory, bytes) < 0) {
-        errno = EINVAL;
-        bench_fail("--delay-us, --loss-ppm, --rate-bps or --queue-bytes is beyond the link's limits");
-    }
-}
 
 static uint32_t client_number(relay_t *r, const struct sockaddr_in *from)
 {
@@ -110,35 +96,11 @@ static void let_out(relay_t *r, impair_t *link)
         }
 }
 
-static void wait_for_more(relay_t *r)
-{
-    int64_t there_ns = impair_deadline_ns(&r->there);
-    int64_t back_ns = impair_deadline_ns(&r->back);
-    int64_t wait_ns = (there_ns < back_ns ? there_ns : back_ns) - rt_mono_ns();
-    struct timespec wait = {0, 0};
-    if (wait_ns > RT_NS_PER_S)
-        wait.tv_sec = 1;
-    else if (wait_ns > 0)
-        wait.tv_nsec = (long)(wait_ns % RT_NS_PER_S);
-    if (ppoll(r->ends, 1 + r->count, &wait, NULL) < 0 && errno != EINTR)
-        bench_fail("ppoll");
-}
-
 int bench_relay(int argc, char **argv)
 {
     static relay_t r;
     static batch_t b;
-    impair_config_t config = {
-        .delay_ns = bench_option(argc, argv, "--delay-us", 0) * RT_NS_PER_US,
-        .loss = (double)bench_option(argc, argv, "--loss-ppm", 0) / PER_MILLION,
-        .rate_bps = (uint64_t)bench_option(argc, argv, "--rate-bps", 0),
-        .queue_bytes = (uint64_t)bench_option(argc, argv, "--queue-bytes", 0),
-        .seed = (uint64_t)bench_option(argc, argv, "--seed", 1),
-        .max_datagram_bytes = MAX_DATAGRAM_BYTES,
-    };
-    open_link(&r.there, &config);
-    config.seed++;
-    open_link(&r.back, &config);
+    bench_open_links(&r.there, &r.back, MAX_DATAGRAM_BYTES, argc, argv);
     bench_pin((int)bench_option(argc, argv, "--cpu", -1));
     bench_fifo((int)bench_option(argc, argv, "--priority", 0));
     r.to = (uint16_t)bench_option(argc, argv, "--to", 9);
@@ -147,7 +109,7 @@ int bench_relay(int argc, char **argv)
     printf("{\"port\": %u}\n", bench_udp_port(fd));
     fflush(stdout);
     for (;;) {
-        wait_for_more(&r);
+        bench_wait_for_links(&r.there, &r.back, r.ends, 1 + r.count);
         for (uint32_t end = 0; end <= r.count; end++)
             if (r.ends[end].revents != 0)
                 take_in(&r, &b, end);

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import shmring
 from shmring import udt
-from shmring.cli.bench_udt_ends import Link, System, transfer
+from shmring.cli.bench_udt_ends import Link, System, transfer, tunnel
 from shmring.cli.measure import Figures, Plan, Row, alternate, cpu_ns, resident_bytes
 from shmring.cli.samples import median
 
@@ -79,6 +79,18 @@ def run(plan: Plan) -> Iterator[Row]:
         },
         1,
     )
+    yield from alternate(
+        plan,
+        BENCH,
+        "beside-tcp",
+        {
+            "shmring": _beside_tcp(plan, OURS),
+            "shmring-bbr": _beside_tcp(plan, OURS_BBR),
+            "libudt": _beside_tcp(plan, LIBUDT),
+            "tcp": _beside_tcp(plan, TCP),
+        },
+        1,
+    )
     yield from alternate(plan, BENCH, f"idle-{IDLE}", {"shmring": lambda: _idle(plan)}, 1)
     yield from alternate(plan, BENCH, "long-transfer", {"shmring": lambda: _long(plan)}, 1)
 
@@ -136,7 +148,7 @@ def _shared(plan: Plan, system: System) -> Callable[[], Figures]:
     def measure() -> Figures:
         seconds = plan.run_s(16)
         link = Link(SHARED_ONE_WAY_S, SHARED_BPS)
-        with transfer(plan, system, system, STREAMS, link) as streams:
+        with transfer(plan, system, system, STREAMS, link=link) as streams:
             start_ns = time.monotonic_ns()
             streams.run_for(seconds)
             end_ns = time.monotonic_ns()
@@ -148,6 +160,34 @@ def _shared(plan: Plan, system: System) -> Callable[[], Figures]:
             ("slowest", "bps"): min(rates_bps),
             ("median", "bps"): median(rates_bps),
             ("of_link", "percent"): 100 * total_bps / link.rate_bps,
+        }
+
+    return measure
+
+
+def _beside_tcp(plan: Plan, system: System) -> Callable[[], Figures]:
+    """One stream and one of TCP, which start together and share a link: what each has in the second
+    half, in percent of half of the link."""
+
+    def measure() -> Figures:
+        seconds = plan.run_s(16)
+        link = Link(SHARED_ONE_WAY_S, LINK_BPS)
+        with (
+            tunnel(plan, link) as place,
+            transfer(plan, system, system, place=place) as stream,
+            transfer(plan, TCP, TCP, place=place) as other,
+        ):
+            start_ns = time.monotonic_ns()
+            stream.run_for(seconds)
+            end_ns = time.monotonic_ns()
+            other.run_for(0)
+            later_ns = (start_ns + end_ns) // 2
+            (stream_bps,) = stream.samples.rates_bps(later_ns, end_ns)
+            (other_bps,) = other.samples.rates_bps(later_ns, end_ns)
+        share_bps = link.rate_bps / 2
+        return {
+            ("of_fair_share", "percent"): 100 * stream_bps / share_bps,
+            ("tcp_of_fair_share", "percent"): 100 * other_bps / share_bps,
         }
 
     return measure

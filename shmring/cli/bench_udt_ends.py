@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,20 @@ class Link:
         return round(self.rate_bps * 2 * self.delay_s / 8)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the ends of a transfer are."""
+
+    address: str = "127.0.0.1"
+    """Of the sink."""
+    source: str | None = None
+    """Files of the network namespaces to enter."""
+    sink: str | None = None
+
+
+HERE = Place()
+
+
 @dataclass(slots=True)
 class Samples:
     """Bytes that arrived at a sink, over time."""
@@ -89,11 +104,14 @@ class End:
         system: System,
         role: str,
         streams: int,
+        place: Place = HERE,
         port: int = 0,
         cpu: int | None = None,
     ) -> None:
+        space = place.source if role == "source" else place.sink
+        enter = [] if space is None else ["nsenter", f"--net={space}", "--"]
         self._process = subprocess.Popen(
-            _command(plan, system, role, streams, port, cpu),
+            [*enter, *_command(plan, system, role, streams, place.address, port, cpu)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -155,13 +173,19 @@ class Transfer:
 
 @contextmanager
 def transfer(
-    plan: Plan, source: System, sink: System, streams: int = 1, link: Link | None = None
+    plan: Plan,
+    source: System,
+    sink: System,
+    streams: int = 1,
+    *,
+    link: Link | None = None,
+    place: Place = HERE,
 ) -> Iterator[Transfer]:
     """Streams that are established, from one system to another. Raises `Unavailable`, `OSError`."""
-    receiving = End(plan, sink, "sink", streams, cpu=plan.other_cpu)
+    receiving = End(plan, sink, "sink", streams, place, cpu=plan.other_cpu)
     try:
         with _relayed(plan, link, receiving.port) as port:
-            sending = End(plan, source, "source", streams, port, cpu=plan.worker_cpu)
+            sending = End(plan, source, "source", streams, place, port, cpu=plan.worker_cpu)
             try:
                 yield Transfer(receiving, sending, Samples())
             finally:
@@ -171,14 +195,37 @@ def transfer(
 
 
 @contextmanager
+def tunnel(plan: Plan, link: Link) -> Iterator[Place]:
+    """Two network namespaces with the link between them, for TCP, too. Raises `Unavailable`."""
+    if shutil.which("nsenter") is None:
+        raise Unavailable("nsenter is missing: install util-linux")
+    try:
+        with _linked(plan, "tunnel", link) as facts:
+            yield Place(facts["address"], facts["near"], facts["far"])
+    except _LinkFailed as error:
+        raise Unavailable(f"no network namespaces with an emulated link here: {error}") from error
+
+
+@contextmanager
 def _relayed(plan: Plan, link: Link | None, port: int) -> Iterator[int]:
     """The port that leads over the link to `port`."""
     if link is None:
         yield port
         return
+    with _linked(plan, "relay", link, to=port) as facts:
+        yield facts["port"]
+
+
+class _LinkFailed(OSError):
+    """The program that is the link did not start."""
+
+
+@contextmanager
+def _linked(plan: Plan, program: str, link: Link, **options: int) -> Iterator[dict[str, Any]]:
+    """Runs an emulated link; what it says of itself."""
     words = floor.command(
-        "relay",
-        to=port,
+        program,
+        **options,
         delay_us=round(link.delay_s * 1e6),
         loss_ppm=round(link.loss * 1e6),
         rate_bps=link.rate_bps,
@@ -186,27 +233,34 @@ def _relayed(plan: Plan, link: Link | None, port: int) -> Iterator[int]:
         cpu=plan.other_cpu,
         priority=1,
     )
-    relay = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        assert relay.stdout is not None
-        line = relay.stdout.readline()
+        assert running.stdout is not None
+        line = running.stdout.readline()
         if not line:
-            raise OSError(None, relay.communicate()[1].strip())
-        yield json.loads(line)["port"]
+            raise _LinkFailed(None, running.communicate()[1].strip())
+        yield json.loads(line)
     finally:
-        relay.kill()
-        relay.communicate()
+        running.kill()
+        running.communicate()
 
 
 def _command(
-    plan: Plan, system: System, role: str, streams: int, port: int, cpu: int | None
+    plan: Plan,
+    system: System,
+    role: str,
+    streams: int,
+    address: str,
+    port: int,
+    cpu: int | None,
 ) -> Sequence[str]:
     if system.name in _LIBRARIES:
-        words = [str(_built(system.name)), role, str(streams)]
+        words = [str(_built(system.name)), role, str(streams), address]
         return [*words, str(port)] if role == "source" else words
     job = {
         "system": system.name,
         "streams": streams,
+        "address": address,
         "port": port,
         "cpu": cpu,
         "namespace": plan.namespace,

@@ -1,8 +1,8 @@
 // What `shmring bench udt` compares with: one end of streams over another library, built at first
 // use. Compiled with -DWITH_UDT (libudt-dev) or -DWITH_SRT (libsrt-openssl-dev, file mode).
 //
-//     peer sink STREAMS           listens, receives, prints what came
-//     peer source STREAMS PORT    connects to 127.0.0.1:PORT, sends without end
+//     peer sink STREAMS ADDRESS           listens, receives, prints what came
+//     peer source STREAMS ADDRESS PORT    connects, sends without end
 //
 // The first line on standard output says {"port": N, "pids": [...]}; a sink then prints a line
 // every 20 ms: CLOCK_MONOTONIC in ns and the bytes received so far on each stream. Both run until
@@ -153,12 +153,12 @@ static const char *reason()
     _exit(1); // the libraries' own threads take seconds to end
 }
 
-static sockaddr_in loopback(int port)
+static sockaddr_in address_of(const char *address, int port)
 {
     sockaddr_in a{};
     a.sin_family = AF_INET;
     a.sin_port = htons(static_cast<uint16_t>(port));
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    inet_pton(AF_INET, address, &a.sin_addr);
     return a;
 }
 
@@ -176,10 +176,9 @@ static void receive(handle s, std::atomic<uint64_t> *received)
         received->fetch_add(static_cast<uint64_t>(n), std::memory_order_relaxed);
 }
 
-static void sink(int streams)
+static void sink(int streams, sockaddr_in a)
 {
     handle listener = open_socket();
-    sockaddr_in a = loopback(0);
     if (bind_to(listener, &a) != OK || name_of(listener, &a) != OK)
         fail("bind");
     if (listen_for(listener, streams) != OK)
@@ -215,9 +214,8 @@ static void send_all(handle s)
     }
 }
 
-static void source(int streams, int port)
+static void source(int streams, sockaddr_in to)
 {
-    sockaddr_in to = loopback(port);
     std::vector<std::thread> senders;
     for (int i = 0; i < streams; i++) {
         handle s = open_socket();
@@ -225,7 +223,7 @@ static void source(int streams, int port)
             fail("connect");
         senders.emplace_back(send_all, s);
     }
-    introduce(port);
+    introduce(ntohs(to.sin_port));
     for (auto &sender : senders)
         sender.join();
 }
@@ -234,9 +232,9 @@ int main(int argc, char **argv)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL); // a benchmark that was killed leaves nothing running
     start();
-    if (argc == 3 && strcmp(argv[1], "sink") == 0)
-        sink(atoi(argv[2]));
-    else if (argc == 4 && strcmp(argv[1], "source") == 0)
-        source(atoi(argv[2]), atoi(argv[3]));
+    if (argc == 4 && strcmp(argv[1], "sink") == 0)
+        sink(atoi(argv[2]), address_of(argv[3], 0));
+    else if (argc == 5 && strcmp(argv[1], "source") == 0)
+        source(atoi(argv[2]), address_of(argv[3], atoi(argv[4])));
     return 2;
 }

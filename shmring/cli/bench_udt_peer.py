@@ -26,7 +26,6 @@ from shmring import udt
 
 BLOCK_BYTES = 1 << 20
 SAMPLE_S = 0.02
-LOOPBACK = "127.0.0.1"
 BACKLOG = 128
 _TCP = "tcp"
 
@@ -55,7 +54,9 @@ def _end(*_: object) -> NoReturn:
 
 
 def _sink(stack: ExitStack, job: dict[str, Any]) -> None:
-    port, pids, accept = _listen_tcp(stack) if job["system"] == _TCP else _listen_udt(stack, job)
+    port, pids, accept = (
+        _listen_tcp(stack, job) if job["system"] == _TCP else _listen_udt(stack, job)
+    )
     _introduce(port, pids)
     received = [0] * job["streams"]
     for number in range(len(received)):
@@ -105,7 +106,7 @@ def _listen_udt(
     stack: ExitStack, job: dict[str, Any]
 ) -> tuple[int, list[int], Callable[[], Receive]]:
     pool = _pool(stack, job)
-    listener = stack.enter_context(udt.listen((LOOPBACK, 0), pool=pool, **job["options"]))
+    listener = stack.enter_context(udt.listen((job["address"], 0), pool=pool, **job["options"]))
 
     def accept() -> Receive:
         connection, _ = listener.accept()
@@ -119,9 +120,7 @@ def _connect_udt(stack: ExitStack, job: dict[str, Any]) -> tuple[list[int], Iter
     pool = _pool(stack, job)
     made = []
     for _ in range(job["streams"]):
-        connection = udt.connect(
-            (LOOPBACK, job["port"]), local=(LOOPBACK, 0), pool=pool, **job["options"]
-        )
+        connection = udt.connect((job["address"], job["port"]), pool=pool, **job["options"])
         stack.enter_context(_closing(connection))
         made.append(connection.sendall)
     return _pids(pool), iter(made)
@@ -139,8 +138,10 @@ def _closing(connection: udt.UdtSocket) -> Iterator[None]:
 # --- TCP ------------------------------------------------------------------------------------------
 
 
-def _listen_tcp(stack: ExitStack) -> tuple[int, list[int], Callable[[], Receive]]:
-    listener = stack.enter_context(socket.create_server((LOOPBACK, 0), backlog=BACKLOG))
+def _listen_tcp(
+    stack: ExitStack, job: dict[str, Any]
+) -> tuple[int, list[int], Callable[[], Receive]]:
+    listener = stack.enter_context(socket.create_server((job["address"], 0), backlog=BACKLOG))
 
     def accept() -> Receive:
         return stack.enter_context(listener.accept()[0]).recv_into
@@ -150,7 +151,7 @@ def _listen_tcp(stack: ExitStack) -> tuple[int, list[int], Callable[[], Receive]
 
 def _connect_tcp(stack: ExitStack, job: dict[str, Any]) -> tuple[list[int], Iterator[Send]]:
     made = [
-        stack.enter_context(socket.create_connection((LOOPBACK, job["port"]))).sendall
+        stack.enter_context(socket.create_connection((job["address"], job["port"]))).sendall
         for _ in range(job["streams"])
     ]
     return [os.getpid()], iter(made)

@@ -133,6 +133,16 @@ def test_libraries_that_are_missing_are_named(tmp_path):
     assert "install g++ and libudt-dev" in " ".join(done.stderr.split())
 
 
+def test_a_stream_beside_tcp_has_its_rows_where_there_are_namespaces():
+    done = command("udt", "beside-tcp", "--quick", "--json")
+    assert done.returncode == 0, done.stderr
+    systems = {row["system"] for row in rows_of(done.stdout, "udt")}
+    if "tcp" not in systems:
+        assert "no network namespaces" in " ".join(done.stderr.split()) or "nsenter" in done.stderr
+        pytest.skip(done.stderr.strip())
+    assert "shmring" in systems
+
+
 def test_memory_and_idleness_of_connections_have_their_rows():
     rows = rows_of(bench("udt", "--json", "idle-1000", "long-transfer"), "udt")
     figures = {(row["case"], row["metric"]): row["value"] for row in rows}

@@ -2,6 +2,8 @@
  * and what a successor makes of what its predecessor left. */
 #include "udt_test.h"
 
+#include <sched.h>
+
 /* --- bad input ----------------------------------------------------------------------------- */
 
 static void test_strangers_are_counted_and_not_heard(void)
@@ -35,6 +37,41 @@ static void test_strangers_are_counted_and_not_heard(void)
     CHECK_EQ(rt_load_relaxed(&state_of(&p.to)->state), SHM_UDT_CONNECTED);
     close(fd);
     drop_pair(&p);
+}
+
+static bool all_are_counted(const wt_channel_t *port, uint64_t n)
+{
+    int64_t until = rt_mono_ns() + PATIENCE_S * RT_NS_PER_S;
+    while (port_counter(port, SHM_UDT_PORT_COUNT_unknown) < n && rt_mono_ns() < until)
+        sched_yield();
+    return port_counter(port, SHM_UDT_PORT_COUNT_unknown) == n;
+}
+
+/* While much comes in the port reads its socket at times of its own; what comes alone after that is
+ * read as well. */
+static void test_a_flood_is_read_and_what_follows_it(void)
+{
+    enum { WAVES = 100, WAVE = 32, ALONE = 5 };
+    wt_channel_t port;
+    uint16_t number = 0;
+    int fd = wt_udp(&number);
+    static uint8_t packet[1400]; /* data for a socket that is not there */
+    CHECK(open_port(&port, SHM_UDT_STREAM, 2));
+    packet[UDT_HEADER_BYTES - 1] = 99;
+    uint64_t sent = 0;
+    for (int wave = 0; wave < WAVES; wave++) {
+        for (int i = 0; i < WAVE; i++)
+            send_to(fd, packet, sizeof packet, bound_port(&port));
+        sent += WAVE;
+        CHECK(all_are_counted(&port, sent));
+    }
+    for (int i = 0; i < ALONE; i++) {
+        wt_nap_ms(5);
+        send_to(fd, packet, UDT_HEADER_BYTES, bound_port(&port));
+        CHECK(all_are_counted(&port, ++sent));
+    }
+    close_down(&port);
+    close(fd);
 }
 
 /* Who has shown that he is where he says he is, and then is never heard of again. */
@@ -310,6 +347,7 @@ int main(void)
     if (!wt_start(&worker, NULL))
         return 1;
     RUN(test_strangers_are_counted_and_not_heard);
+    RUN(test_a_flood_is_read_and_what_follows_it);
     RUN(test_requests_nobody_takes_are_forgotten);
     RUN(test_noise_does_no_harm);
     RUN(test_bad_records_are_dropped);

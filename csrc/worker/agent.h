@@ -49,6 +49,10 @@ typedef struct wrk_job wrk_job_t;
 typedef struct agent_ops {
     const char *engine; /* as in shm_config_t.engine */
 
+    /* Memory of the segment comes as it is used, not ahead of that: for engines whose channels are
+     * many, with large rings, and mostly idle. */
+    bool memory_as_used;
+
     /* Size of the state; it is zeroed, lies at ch->agent and is aligned to a cache line. */
     size_t (*state_bytes)(const shm_config_t *config);
 

@@ -360,7 +360,8 @@ int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int seg
         return rc;
     }
     table_add(w, ch);
-    absent_add(ch);
+    if (!ch->ops->memory_as_used)
+        absent_add(ch);
     publish_status(ch, takeover);
     wrk_activate(ch, rt_mono_ns());
     channel_ran(ch);

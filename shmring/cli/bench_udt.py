@@ -27,7 +27,6 @@ STREAMS = 10
 SHARED_BPS = 200_000_000
 SHARED_ONE_WAY_S = 0.01
 IDLE = 1000
-IDLE_RING_BYTES = 1 << 16
 SETTLE_S = 0.5
 LONG_S = 60.0
 LONG_BYTES = 10_000_000_000
@@ -202,15 +201,13 @@ def _idle(plan: Plan) -> Figures:
     with ExitStack() as stack:
         stack.enter_context(plan.on_other_core())
         pool = stack.enter_context(shmring.Pool(cpus=plan.cpus, namespace=plan.namespace))
-        listener = stack.enter_context(
-            udt.listen((LOOPBACK, 0), pool=pool, ring_bytes=IDLE_RING_BYTES)
-        )
+        listener = stack.enter_context(udt.listen((LOOPBACK, 0), pool=pool))
         port = stack.enter_context(udt.Port((LOOPBACK, 0), pool=pool))
         (worker,) = pool.workers()
         pids = worker.pid, os.getpid()
         rings, others = -_shared_bytes(*pids), -_own_bytes(*pids)
         for _ in range(IDLE // 2):
-            near = udt.connect(listener.local, port=port, ring_bytes=IDLE_RING_BYTES)
+            near = udt.connect(listener.local, port=port)
             stack.callback(near.close, 0)
             far, _ = listener.accept(timeout=10)
             stack.callback(far.close, 0)

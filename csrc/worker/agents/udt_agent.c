@@ -602,6 +602,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 
 static const agent_ops_t UDT_AGENT = {
     .engine = SHM_UDT_ENGINE,
+    .memory_as_used = true,
     .state_bytes = state_bytes,
     .open = open_channel,
     .close = close_channel,

@@ -35,7 +35,8 @@ int64_t bench_real_minus_mono_ns(void);
 void bench_print_distribution(const char *name, int64_t *values_ns, size_t n);
 void bench_print_value(const char *name, const char *metric, double value, const char *unit);
 
-/* Two emulated links of one kind: --delay-us (one way) --loss-ppm --rate-bps --queue-bytes --seed. */
+/* Two emulated links of one kind: --delay-us (one way) --loss-ppm --rate-bps --queue-bytes --seed.
+ */
 void bench_open_links(impair_t *there, impair_t *back, uint32_t max_datagram_bytes, int argc,
                       char **argv);
 /* Until something comes in or is due on a link; a second at most. */

@@ -108,8 +108,7 @@ int bench_tunnel(int argc, char **argv)
     printf("{\"near\": \"/proc/%d/fd/%d\", \"far\": \"/proc/%d/fd/%d\", \"address\": \"%s\"}\n",
            pid, near.net_ns, pid, far.net_ns, FAR_ADDRESS);
     fflush(stdout);
-    struct pollfd ends[2] = {{.fd = near.tun, .events = POLLIN},
-                             {.fd = far.tun, .events = POLLIN}};
+    struct pollfd ends[2] = {{.fd = near.tun, .events = POLLIN}, {.fd = far.tun, .events = POLLIN}};
     for (;;) {
         bench_wait_for_links(&there, &back, ends, 2);
         take_in(near.tun, &there);

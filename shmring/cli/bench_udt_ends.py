@@ -95,8 +95,8 @@ class Samples:
 
 
 class End:
-    """A process that is one end: a sink or a source. Raises `OSError` with what it complained of
-    when it does not start."""
+    """A process that is one end: a sink or a source. One that does not start or ends early raises
+    what it complained of: `OSError` if it is ours, `Unavailable` if it is another system's."""
 
     def __init__(
         self,
@@ -108,6 +108,7 @@ class End:
         port: int = 0,
         cpu: int | None = None,
     ) -> None:
+        self._name = system.name
         space = place.source if role == "source" else place.sink
         enter = [] if space is None else ["nsenter", f"--net={space}", "--"]
         self._process = subprocess.Popen(
@@ -131,7 +132,9 @@ class End:
         if not line:
             _, complaints = self._process.communicate()
             lines = complaints.strip().splitlines() or ["it ended without a word"]
-            raise OSError(None, f"{self._process.args!r}: {lines[-1]}")
+            if self._name == "shmring":
+                raise OSError(None, f"{self._process.args!r}: {lines[-1]}")
+            raise Unavailable(lines[-1])
         return line
 
     def cpu_ns(self) -> int:

@@ -1,0 +1,566 @@
+"""Transfers of files and folders over a stream: the protocol, without sockets and without files.
+
+The sender says what there is; the receiver asks for one file after the other and says what of it
+it has already; the sender sends the rest. docs/udt-transfer.md has the format byte by byte.
+
+Each end makes frames to send with its methods, and learns from `feed` what the peer's bytes mean.
+Nothing the peer says is believed before it is checked, and what it can make this end keep is
+bounded: `MAX_ENTRIES`, `MAX_MANIFEST_BYTES`, `MAX_FRAME`, `MAX_WANTED`.
+"""
+
+from __future__ import annotations
+
+import collections
+import enum
+import hashlib
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shmring.errors import ShmringError
+
+MAGIC = b"shmr-udt"
+VERSION = 1
+OLDEST_VERSION = 1
+
+DIGEST_BYTES = 32
+MAX_PATH = 4096
+MAX_NAME = 255
+MAX_FILE_BYTES = 2**62
+MAX_ENTRIES = 1_000_000
+MAX_MANIFEST_BYTES = 64 << 20
+MAX_CHECKPOINTS = 64
+MAX_TEXT = 1024
+MAX_WANTED = 64
+"""Files that a receiver may have asked for and not received to their ends."""
+MAX_FRAME = 64 << 10
+MAX_DATA = 256 << 10
+"""Longest payload of a frame of a file's bytes; of any other it is `MAX_FRAME`."""
+CHECKPOINT_BYTES = 1 << 20
+"""Checkpoints lie at multiples of this, and at the end."""
+
+_GREETING = struct.Struct(">8sHH")
+_HEAD = struct.Struct(">B3xI")
+_ENTRY = struct.Struct(">BHqQH")
+_COUNT = struct.Struct(">IQ")
+_BEGIN = struct.Struct(">IQ")
+_WANT = struct.Struct(">IB")
+_CHECKPOINT = struct.Struct(f">Q{DIGEST_BYTES}s")
+_RESULT = struct.Struct(">IB")
+_INDEX = struct.Struct(">I")
+
+HEAD_BYTES = _HEAD.size
+_PERMISSIONS = 0o777
+
+
+class TransferError(ShmringError, ValueError):
+    """The peer said what it must not say, or cannot do what was asked."""
+
+
+class Frame(enum.IntEnum):
+    """Types of frames."""
+
+    ENTRIES = 1
+    MANIFEST_END = 2
+    BEGIN = 3
+    DATA = 4
+    END = 5
+    UNREADABLE = 6
+    WANT = 16
+    RESULT = 17
+    DONE = 18
+    BUSY = 32
+    ABORT = 33
+
+
+_KNOWN = frozenset(Frame)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file or folder. path: relative, ``/`` between names. size: bytes, 0 of a folder. mode:
+    permission bits. mtime_ns: since 1970."""
+
+    path: bytes
+    size: int = 0
+    mtime_ns: int = 0
+    mode: int = 0o644
+    is_folder: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Hash of the first `offset` bytes of a file."""
+
+    offset: int
+    digest: bytes
+
+
+# What `feed` tells.
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything the sender has, each folder before what is in it."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(entry.size for entry in self.entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The bytes of a file follow, from `offset` on."""
+
+    index: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Some bytes of the file that began; valid until the next call of `feed`."""
+
+    view: memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The file is complete; digest: of all of it."""
+
+    index: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The sender cannot send this file."""
+
+    index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Send this file; what the receiver has of it already."""
+
+    index: int
+    checkpoints: tuple[Checkpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a file. text: why it is not there, empty if it is."""
+
+    index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The receiver wants nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """The peer gives up, and says why."""
+
+    text: str
+
+
+def new_hash() -> Any:
+    """The hash of contents: BLAKE2b, 32 bytes."""
+    return hashlib.blake2b(digest_size=DIGEST_BYTES)
+
+
+def checkpoint_offsets(have_bytes: int) -> list[int]:
+    """Where to take hashes of the first `have_bytes` of a file: `MAX_CHECKPOINTS` at most, evenly,
+    the last at the end."""
+    if have_bytes <= 0:
+        return []
+    blocks = -(-have_bytes // CHECKPOINT_BYTES)
+    step = -(-blocks // MAX_CHECKPOINTS) * CHECKPOINT_BYTES
+    return [*range(step, have_bytes, step), have_bytes]
+
+
+def check_path(path: bytes) -> None:
+    """Raises `TransferError` unless it is a relative path that stays where it is put."""
+    if not path or len(path) > MAX_PATH:
+        raise TransferError(f"a path of {len(path)} bytes: it must have 1 to {MAX_PATH}")
+    if b"\0" in path:
+        raise TransferError(f"the path {show(path)} has a zero byte in it")
+    for name in path.split(b"/"):
+        if name in (b"", b".", b".."):
+            raise TransferError(
+                f"the path {show(path)} is not one of plain names: it would lead elsewhere"
+            )
+        if len(name) > MAX_NAME:
+            raise TransferError(f"a name of {len(name)} bytes in a path: at most {MAX_NAME}")
+
+
+def check_entries(entries: Sequence[Entry]) -> None:
+    """Raises `TransferError` unless all of it can be made, each folder before what is in it."""
+    if not entries:
+        raise TransferError("there is nothing to send")
+    if len(entries) > MAX_ENTRIES:
+        raise TransferError(f"{len(entries)} files and folders: at most {MAX_ENTRIES} at once")
+    folders: dict[bytes, bool] = {}
+    for entry in entries:
+        check_path(entry.path)
+        parent, _, _ = entry.path.rpartition(b"/")
+        if entry.path in folders:
+            raise TransferError(f"the path {show(entry.path)} occurs twice")
+        if parent and not folders.get(parent, False):
+            raise TransferError(f"the path {show(entry.path)} comes without its folder before it")
+        if not 0 <= entry.size <= MAX_FILE_BYTES or (entry.is_folder and entry.size):
+            raise TransferError(f"{show(entry.path)} has {entry.size} bytes, which cannot be")
+        folders[entry.path] = entry.is_folder
+
+
+def show(path: bytes) -> str:
+    """A path for people, whatever bytes it has: nothing in it that a terminal would obey."""
+    text = path.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def busy() -> bytes:
+    """A frame that says that this end is there and works, for when that takes long."""
+    return _frame(Frame.BUSY)
+
+
+def abort(text: str) -> bytes:
+    """A frame that ends the transfer and says why."""
+    return _frame(Frame.ABORT, _text(text))
+
+
+class _End:
+    """Takes the peer's bytes apart."""
+
+    _expected: frozenset[Frame]
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._greeted = False
+        self._kind: int | None = None
+        self._left = 0
+
+    def greeting(self) -> bytes:
+        """What goes first, in both directions, without waiting for the peer."""
+        return _GREETING.pack(MAGIC, VERSION, OLDEST_VERSION)
+
+    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Any]:
+        """Take bytes of the peer, in any pieces, and tell what they mean.
+
+        Iterate to the end before the next call. Raises `TransferError`.
+        """
+        view = memoryview(data)
+        while len(view):
+            if self._kind == Frame.DATA:
+                piece, view = view[: self._left], view[self._left :]
+                self._left -= len(piece)
+                if not self._left:
+                    self._kind = None
+                yield self._take_data(piece)
+                continue
+            want = self._wanted()
+            took = min(want - len(self._buffer), len(view))
+            self._buffer += view[:took]
+            view = view[took:]
+            if len(self._buffer) < want:
+                return
+            yield from self._take_block()
+
+    def _wanted(self) -> int:
+        if not self._greeted:
+            return _GREETING.size
+        return HEAD_BYTES if self._kind is None else self._left
+
+    def _take_block(self) -> Iterator[Any]:
+        block = bytes(self._buffer)
+        self._buffer.clear()
+        if not self._greeted:
+            self._take_greeting(block)
+            return
+        if self._kind is not None:
+            kind, self._kind = self._kind, None
+            yield from self._take_frame(Frame(kind), block)
+            return
+        kind, length = _HEAD.unpack(block)
+        if kind not in _KNOWN or Frame(kind) not in self._expected:
+            raise TransferError(f"the peer sent a frame of type {kind}, which has no place here")
+        limit = MAX_DATA if kind == Frame.DATA else MAX_FRAME
+        if length > limit:
+            raise TransferError(f"the peer sent a frame of {length} bytes: at most {limit}")
+        if length == 0:
+            yield from self._take_frame(Frame(kind), b"")
+            return
+        self._kind, self._left = kind, length
+
+    def _take_greeting(self, block: bytes) -> None:
+        magic, newest, oldest = _GREETING.unpack(block)
+        if magic != MAGIC:
+            raise TransferError(
+                "the peer is not a transfer of shmring; libudt's sendfile and recvfile need --plain"
+            )
+        if newest < OLDEST_VERSION or oldest > VERSION:
+            raise TransferError(
+                f"the peer speaks versions {oldest} to {newest} of the protocol, this end "
+                f"{OLDEST_VERSION} to {VERSION}: update the older one"
+            )
+        self._greeted = True
+
+    def _take_data(self, piece: memoryview) -> Data:
+        raise NotImplementedError
+
+    def _take_frame(self, kind: Frame, body: bytes) -> Iterator[Any]:
+        if kind == Frame.ABORT:
+            yield Abort(_read_text(body))
+        elif kind == Frame.BUSY:
+            _exactly(body, 0)
+
+
+class Sender(_End):
+    """The end that has the files."""
+
+    _expected = frozenset((Frame.WANT, Frame.RESULT, Frame.DONE, Frame.BUSY, Frame.ABORT))
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        """Raises `TransferError` as `check_entries`."""
+        super().__init__()
+        check_entries(entries)
+        self.entries = tuple(entries)
+        self._wanted_now = 0
+
+    def opening(self) -> Iterator[bytes]:
+        """The greeting and everything there is: the first to be sent."""
+        yield self.greeting()
+        block = b""
+        total = 0
+        for entry in self.entries:
+            packed = _pack_entry(entry)
+            total += len(packed)
+            if total > MAX_MANIFEST_BYTES:
+                raise TransferError(
+                    f"the list of files is longer than {MAX_MANIFEST_BYTES} bytes: send fewer"
+                )
+            if len(block) + len(packed) > MAX_FRAME:
+                yield _frame(Frame.ENTRIES, block)
+                block = b""
+            block += packed
+        yield _frame(Frame.ENTRIES, block)
+        yield _frame(
+            Frame.MANIFEST_END,
+            _COUNT.pack(len(self.entries), sum(entry.size for entry in self.entries)),
+        )
+
+    def begin(self, index: int, offset: int) -> bytes:
+        """Bytes of a file follow, from 0 or from one of the checkpoints on."""
+        return _frame(Frame.BEGIN, _BEGIN.pack(index, offset))
+
+    def data_head(self, length: int) -> bytes:
+        """What goes before `length` bytes of the file that began, `MAX_DATA` at most."""
+        return _HEAD.pack(Frame.DATA, length)
+
+    def end(self, digest: bytes) -> bytes:
+        """All of the file was sent; digest: of all of it, also of what the receiver had."""
+        self._wanted_now -= 1
+        return _frame(Frame.END, digest)
+
+    def unreadable(self, index: int, text: str) -> bytes:
+        """A wanted file cannot be sent, or no further."""
+        self._wanted_now -= 1
+        return _frame(Frame.UNREADABLE, _INDEX.pack(index) + _text(text))
+
+    def _take_frame(self, kind: Frame, body: bytes) -> Iterator[Any]:
+        if kind == Frame.WANT:
+            yield self._take_want(body)
+        elif kind == Frame.RESULT:
+            index, failed = _RESULT.unpack_from(_at_least(body, _RESULT.size))
+            self._check_index(index)
+            text = _read_text(body[_RESULT.size :])
+            yield Result(index, (text or "no reason given") if failed else "")
+        elif kind == Frame.DONE:
+            _exactly(body, 0)
+            yield Done()
+        else:
+            yield from super()._take_frame(kind, body)
+
+    def _take_want(self, body: bytes) -> Want:
+        index, count = _WANT.unpack_from(_at_least(body, _WANT.size))
+        self._check_index(index)
+        self._wanted_now += 1
+        if self._wanted_now > MAX_WANTED:
+            raise TransferError(f"the peer wants more than {MAX_WANTED} files at a time")
+        rest = _exactly(body[_WANT.size :], count * _CHECKPOINT.size)
+        found = tuple(Checkpoint(*values) for values in _CHECKPOINT.iter_unpack(rest))
+        last = 0
+        for checkpoint in found:
+            if not last < checkpoint.offset <= self.entries[index].size:
+                raise TransferError("the peer has checkpoints that cannot be in this file")
+            last = checkpoint.offset
+        if count > MAX_CHECKPOINTS:
+            raise TransferError(f"the peer sent {count} checkpoints: at most {MAX_CHECKPOINTS}")
+        return Want(index, found)
+
+    def _check_index(self, index: int) -> None:
+        if index >= len(self.entries):
+            raise TransferError(f"the peer names file {index} of {len(self.entries)}")
+        if self.entries[index].is_folder:
+            raise TransferError(f"the peer takes the folder {index} for a file")
+
+
+class Receiver(_End):
+    """The end that asks for files."""
+
+    _expected = frozenset(
+        (
+            Frame.ENTRIES,
+            Frame.MANIFEST_END,
+            Frame.BEGIN,
+            Frame.DATA,
+            Frame.END,
+            Frame.UNREADABLE,
+            Frame.BUSY,
+            Frame.ABORT,
+        )
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries: tuple[Entry, ...] = ()
+        self._coming: list[Entry] = []
+        self._manifest_bytes = 0
+        self._asked: collections.deque[tuple[int, frozenset[int]]] = collections.deque()
+        self._position: int | None = None  # in the file that began
+
+    @property
+    def may_want(self) -> int:
+        """How many more files may be asked for now."""
+        return MAX_WANTED - len(self._asked)
+
+    def want(self, index: int, checkpoints: Sequence[Checkpoint] = ()) -> bytes:
+        """Ask for a file."""
+        self._asked.append((index, frozenset({0, *(mark.offset for mark in checkpoints)})))
+        marks = b"".join(_CHECKPOINT.pack(mark.offset, mark.digest) for mark in checkpoints)
+        return _frame(Frame.WANT, _WANT.pack(index, len(checkpoints)) + marks)
+
+    def result(self, index: int, text: str = "") -> bytes:
+        """Say that a file is there and proved, or why it is not."""
+        return _frame(Frame.RESULT, _RESULT.pack(index, bool(text)) + _text(text))
+
+    def done(self) -> bytes:
+        """Nothing more is wanted."""
+        return _frame(Frame.DONE)
+
+    def _take_frame(self, kind: Frame, body: bytes) -> Iterator[Any]:
+        if kind in (Frame.BUSY, Frame.ABORT):
+            yield from super()._take_frame(kind, body)
+        elif not self.entries:
+            yield from self._take_manifest(kind, body)
+        elif kind == Frame.BEGIN:
+            yield self._take_begin(*_BEGIN.unpack(_exactly(body, _BEGIN.size)))
+        elif kind == Frame.END:
+            yield self._take_end(_exactly(body, DIGEST_BYTES))
+        elif kind == Frame.UNREADABLE:
+            (index,) = _INDEX.unpack_from(_at_least(body, _INDEX.size))
+            if not self._asked or self._asked[0][0] != index:
+                raise TransferError(f"the peer cannot read file {index}, which was not asked for")
+            self._asked.popleft()
+            self._position = None
+            yield Unreadable(index, _read_text(body[_INDEX.size :]))
+        elif kind != Frame.DATA:
+            raise TransferError("the peer sent a second list of files")
+
+    def _take_manifest(self, kind: Frame, body: bytes) -> Iterator[Manifest]:
+        if kind == Frame.ENTRIES:
+            self._manifest_bytes += len(body)
+            if self._manifest_bytes > MAX_MANIFEST_BYTES:
+                raise TransferError(
+                    f"the peer's list of files is longer than {MAX_MANIFEST_BYTES} bytes"
+                )
+            self._coming.extend(_unpack_entries(body))
+            if len(self._coming) > MAX_ENTRIES:
+                raise TransferError(f"the peer sends more than {MAX_ENTRIES} files and folders")
+            return
+        if kind != Frame.MANIFEST_END:
+            raise TransferError("the peer sent files before their list")
+        count, total = _COUNT.unpack(_exactly(body, _COUNT.size))
+        if (count, total) != (len(self._coming), sum(entry.size for entry in self._coming)):
+            raise TransferError("the peer's list of files is not what it says at its end")
+        check_entries(self._coming)
+        self.entries, self._coming = tuple(self._coming), []
+        yield Manifest(self.entries)
+
+    def _take_begin(self, index: int, offset: int) -> Begin:
+        if self._position is not None or not self._asked or self._asked[0][0] != index:
+            raise TransferError(f"the peer sent file {index}, whose turn it is not")
+        if offset not in self._asked[0][1]:
+            raise TransferError(f"the peer sent file {index} from byte {offset} on, not as asked")
+        self._position = offset
+        return Begin(index, offset)
+
+    def _take_data(self, piece: memoryview) -> Data:
+        if self._position is None:
+            raise TransferError("the peer sent bytes of no file")
+        self._position += len(piece)
+        if self._position > self.entries[self._asked[0][0]].size:
+            raise TransferError("the peer sent more bytes of a file than it said there are")
+        return Data(piece)
+
+    def _take_end(self, digest: bytes) -> End:
+        index = self._asked[0][0] if self._asked else -1
+        if self._position is None or self._position != self.entries[index].size:
+            raise TransferError("the peer ended a file before its end")
+        self._asked.popleft()
+        self._position = None
+        return End(index, digest)
+
+
+# --- frames and their parts -----------------------------------------------------------------------
+
+
+def _frame(kind: Frame, body: bytes = b"") -> bytes:
+    return _HEAD.pack(kind, len(body)) + body
+
+
+def _pack_entry(entry: Entry) -> bytes:
+    head = _ENTRY.pack(
+        entry.is_folder, entry.mode & _PERMISSIONS, entry.mtime_ns, entry.size, len(entry.path)
+    )
+    return head + entry.path
+
+
+def _unpack_entries(body: bytes) -> Iterator[Entry]:
+    at = 0
+    while at < len(body):
+        is_folder, mode, mtime_ns, size, length = _ENTRY.unpack(
+            _at_least(body[at : at + _ENTRY.size], _ENTRY.size)
+        )
+        at += _ENTRY.size
+        path = _at_least(body[at : at + length], length)
+        at += length
+        if is_folder > 1:
+            raise TransferError(f"an entry of kind {is_folder}, which there is not")
+        yield Entry(path, size, mtime_ns, mode & _PERMISSIONS, is_folder == 1)
+
+
+def _text(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")[:MAX_TEXT]
+
+
+def _read_text(body: bytes) -> str:
+    return show(body[:MAX_TEXT])
+
+
+def _exactly(body: bytes, size: int) -> bytes:
+    if len(body) != size:
+        raise TransferError(f"the peer sent a frame of {len(body)} bytes that must have {size}")
+    return body
+
+
+def _at_least(body: bytes, size: int) -> bytes:
+    if len(body) < size:
+        raise TransferError(f"the peer sent {len(body)} bytes where {size} must be")
+    return body

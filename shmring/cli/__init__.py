@@ -34,6 +34,7 @@ COMMANDS = (
     Command("demo", "shmring.cli.demo", "timed packets, measured by the kernel, beside time.sleep"),
     Command("up", "shmring.cli.up", "serve a named pool that other processes attach to"),
     Command("ls", "shmring.cli.ls", "the channels and workers of this host"),
+    Command("udt", "shmring.cli.udt", "send and receive files over UDT, with resume and proof"),
     Command("bench", "shmring.cli.bench", "what it costs here, beside bare C doing the same"),
     Command("gc", "shmring.cli.gc", "remove what dead processes left behind"),
 )
@@ -65,8 +66,8 @@ class CommandParser(Parser):
     _intermixing = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        # The intermixed way of argparse is made of calls of this one.
-        if self._intermixing:
+        # The intermixed way of argparse is made of calls of this one, and knows no subcommands.
+        if self._intermixing or self._subparsers is not None:
             return super().parse_known_args(args, namespace)
         self._intermixing = True
         try:

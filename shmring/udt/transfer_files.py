@@ -141,7 +141,7 @@ class Folder:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Make the folder if it is not there. Raises `BlockingIOError` if another receives there."""
+        """Make it if it is not there. Raises `BlockingIOError` if another receives there."""
         os.makedirs(path, exist_ok=True)
         self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._held: dict[int, _Held] = {}
@@ -222,6 +222,10 @@ class Folder:
         finally:
             os.close(file)
 
+    def anew(self, index: int) -> None:
+        """Instead of `look`: nothing that is there of a file is to be used."""
+        self._held[index] = _Held(complete=False)
+
     # --- a file -----------------------------------------------------------------------------------
 
     def begin(self, index: int, entry: Entry, offset: int) -> None:
@@ -243,10 +247,15 @@ class Folder:
         while done < len(view):
             done += os.write(self._file, view[done:])
 
+    @property
+    def digest(self) -> bytes:
+        """Hash of the file so far."""
+        return bytes(self._state.digest())
+
     def end(self, digest: bytes) -> bool:
         """It is complete: True if it is what the sender has, and then it is in its place."""
         entry = self._entry
-        good = bool(self._state.digest() == digest)
+        good = self.digest == digest
         try:
             if not good:
                 if not self._in_place:

@@ -1,0 +1,97 @@
+"""Words of `shmring udt` that both of its actions know: addresses, rates, options of the socket."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+
+import shmring
+from shmring.udt import UdtOptions
+
+DEFAULT_PORT = 9000
+ANYWHERE = "0.0.0.0"
+
+_FACTORS = {"k": 10**3, "m": 10**6, "g": 10**9}
+_BITS = 8
+_MOST_BITS = 10**15
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--limit",
+        type=rate,
+        metavar="RATE",
+        help="bits per second of what we send, headers included: 500k, 80M, 1.5G",
+    )
+    parser.add_argument(
+        "--cc",
+        choices=("daimd", "ctcp", "bbr", "fixed"),
+        default="daimd",
+        help="congestion control of what we send; fixed is --limit (default daimd)",
+    )
+    parser.add_argument("--mss", type=int, default=1500, help="largest packet (default 1500)")
+    parser.add_argument(
+        "--patience", type=float, default=60.0, metavar="S", help="give up a silent peer (60)"
+    )
+    parser.add_argument("--pool", metavar="NAME", help="workers of `shmring up NAME`")
+    parser.add_argument(
+        "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else 'default'"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object per event")
+
+
+def socket_options(arguments: argparse.Namespace) -> UdtOptions:
+    """Raises `ValueError`."""
+    if arguments.cc == "fixed" and arguments.limit is None:
+        raise ValueError("--cc fixed: say how fast with --limit")
+    if not arguments.patience > 0:
+        raise ValueError(f"--patience {arguments.patience:g}: it must be seconds above 0")
+    limit = None if arguments.limit is None else max(1, arguments.limit // _BITS)
+    return {"mss": arguments.mss, "congestion": arguments.cc, "max_bandwidth": limit}
+
+
+@contextlib.contextmanager
+def pool_of(arguments: argparse.Namespace) -> Iterator[shmring.Pool | str]:
+    """Workers of our own, which need no privileges; or those of a named pool."""
+    if arguments.pool is not None:
+        yield arguments.pool
+        return
+    with shmring.Pool(policy="other", namespace=arguments.namespace) as pool:
+        yield pool
+
+
+def rate(text: str) -> int:
+    """Bits per second."""
+    factor = _FACTORS.get(text[-1:].lower(), 1)
+    number = text[:-1] if factor > 1 else text
+    with contextlib.suppress(ValueError, OverflowError):
+        value = round(float(number) * factor)
+        if _BITS <= value <= _MOST_BITS:
+            return value
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is not a rate: say 500k, 80M or 1.5G, bits per second"
+    )
+
+
+def address(text: str) -> tuple[str, int]:
+    """Host and port of HOST, HOST:PORT, [IPV6]:PORT, :PORT. Raises `ValueError`."""
+    if text.startswith("["):
+        host, closed, port = text[1:].partition("]")
+        good = bool(closed) and (port == "" or port.startswith(":"))
+        port = port[1:]
+    elif text.count(":") > 1:
+        host, port, good = text, "", True
+    else:
+        host, _, port = text.partition(":")
+        good = bool(text)
+    if port and not (port.isascii() and port.isdigit() and int(port) < 65536):
+        good = False
+    if not good:
+        raise ValueError(f"{text!r} is no address: say HOST, HOST:PORT or [IPV6]:PORT")
+    return host or ANYWHERE, int(port) if port else DEFAULT_PORT
+
+
+def show(where: tuple[str, int]) -> str:
+    host, port = where
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -40,6 +40,12 @@ class Meter:
     def watch(self, sock: UdtSocket) -> None:
         self._sock = sock
 
+    def look(self) -> None:
+        """Read the socket's figures, which are gone when it is closed."""
+        if self._sock is not None:
+            with contextlib.suppress(ShmringError, OSError):
+                self._stats = self._sock.stats()
+
     def row(self, kind: str, **facts: Any) -> None:
         if self.as_json:
             json_line({"kind": kind, **facts})
@@ -77,7 +83,7 @@ class Meter:
         if now - self._ticked < TICK_S / 2:
             return
         self._ticked = now
-        self._look()
+        self.look()
         self._window.append((now, self._arrived()))
         while now - self._window[0][0] > WINDOW_S:
             self._window.popleft()
@@ -99,7 +105,7 @@ class Meter:
     def end(self, error: str = "") -> bool:
         """Show what came out of it; whether that is all of it."""
         good = not error and not self.failed
-        self._look()
+        self.look()
         seconds = time.monotonic() - self._started
         facts = self._facts()
         facts["rate_bps"] = round(self.moved_bytes * 8 / max(seconds, 1e-9))
@@ -125,11 +131,6 @@ class Meter:
         return good
 
     # --- figures ----------------------------------------------------------------------------------
-
-    def _look(self) -> None:
-        if self._sock is not None:
-            with contextlib.suppress(ShmringError, OSError):
-                self._stats = self._sock.stats()
 
     def _arrived(self) -> int:
         """Bytes moved, without those that only wait to be sent."""

@@ -65,6 +65,7 @@ def _take_one(arguments: argparse.Namespace, listener: udt.UdtListener, folder: 
     except BaseException:
         sock.close(0)
         raise
+    meter.look()
     sock.close(CLOSE_S)
     return FINE if meter.end() else FAILED
 
@@ -94,11 +95,14 @@ class _Receiving:
                 self._handle(event)
             self._ask()
         self._finish_folders()
-        self._line.send(self._peer.done())
-        self._sock.flush(CLOSE_S)
+        # Everything is in its place, whether or not the sender still hears that.
+        with contextlib.suppress(UdtError):
+            self._line.send(self._peer.done())
+            self._sock.flush(CLOSE_S)
 
     def give_up(self, error: Exception) -> None:
         """Tell the peer why, if it is still there, and be gone; parts of files stay."""
+        self._meter.look()
         for index in self._asked:
             self._folder.give_up(index)
         with contextlib.suppress(ShmringError, OSError):

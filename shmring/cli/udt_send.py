@@ -55,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
                     f"{caught} The same command again goes on from here."
                 ) from caught
             raise
+        meter.look()
         sock.close(CLOSE_S)
         return FINE if meter.end() else FAILED
 
@@ -96,6 +97,7 @@ class _Sending:
 
     def give_up(self, error: BaseException) -> None:
         """Tell the peer why, if it is still there, and be gone."""
+        self._meter.look()
         with contextlib.suppress(ShmringError, OSError):
             if isinstance(error, (TransferError, OSError)) and self._sock.connected:
                 self._sock.sendall(transfer.abort(f"the sender gave up: {error}"), timeout=0.5)
@@ -234,6 +236,7 @@ def _give_plain(sock: UdtSocket, names: dict[bytes, str], meter: Meter, patience
         with contextlib.suppress(udt.UdtTimeout):
             sock.flush(0.2)
         meter.tick()
+    meter.look()
     sock.close(patience_s)
     meter.file(os.fsencode(path), size, digest=state.digest())
     meter.end()

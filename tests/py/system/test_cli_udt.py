@@ -1,0 +1,350 @@
+"""`shmring udt send` and `recv` as processes, over loopback."""
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import shmring
+from rtworkers import paths
+from shmring import udt
+from shmring.udt import transfer, transfer_files
+
+COMMAND = [sys.executable, "-P", "-m", "shmring.cli", "udt"]
+PATIENCE_S = 60
+MB = 1_000_000
+
+
+def rows_of(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def of_kind(rows, kind):
+    return [row for row in rows if row["kind"] == kind]
+
+
+def content(size, seed=0):
+    return random.Random(seed).randbytes(size)
+
+
+def digest(data):
+    return hashlib.blake2b(data, digest_size=32).hexdigest()
+
+
+class Running:
+    """A command that runs, and its rows so far."""
+
+    def __init__(self, *words):
+        self.process = subprocess.Popen(
+            [*COMMAND, *map(str, words), "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.rows = []
+
+    def until(self, kind):
+        while True:
+            line = self.process.stdout.readline()
+            assert line, self.process.stderr.read()
+            self.rows.append(json.loads(line))
+            if self.rows[-1]["kind"] == kind:
+                return self.rows[-1]
+
+    def end(self, code=0):
+        out, err = self.process.communicate(timeout=PATIENCE_S)
+        self.rows += rows_of(out)
+        assert self.process.returncode == code, (self.rows, err)
+        return self.rows
+
+
+@contextmanager
+def running(*words):
+    command = Running(*words)
+    try:
+        yield command
+    finally:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            command.process.send_signal(signal.SIGINT)
+            command.process.communicate(timeout=10)
+        command.process.kill()
+        command.process.communicate()
+
+
+@contextmanager
+def receiving(folder, *words):
+    """A `recv` that listens, and its address as `send` takes it."""
+    with running("recv", folder, "--bind", "127.0.0.1:0", *words) as command:
+        host, port = command.until("listening")["local"]
+        yield command, f"{host}:{port}"
+
+
+def send(*words, code=0):
+    with running("send", *words) as command:
+        return command.end(code)
+
+
+@pytest.fixture(autouse=True)
+def namespace(shmring_namespace):
+    yield shmring_namespace
+    deadline = time.monotonic() + PATIENCE_S
+    while paths.shm_names(shmring_namespace):
+        for info in shmring.channels(shmring_namespace):
+            if info.worker_pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(info.worker_pid, signal.SIGKILL)
+        shmring.gc(namespace=shmring_namespace)
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_file_arrives_proved_with_its_time_and_permissions(tmp_path):
+    data = content(5 * MB)
+    source = tmp_path / "film.mov"
+    source.write_bytes(data)
+    source.chmod(0o640)
+    os.utime(source, ns=(1, 1_600_000_000_123_456_789))
+    with receiving(tmp_path / "in") as (recv, where):
+        sent = send(source, where)
+        got = recv.end()
+    arrived = tmp_path / "in" / "film.mov"
+    assert arrived.read_bytes() == data
+    state = arrived.stat()
+    assert (state.st_mtime_ns, state.st_mode & 0o777) == (1_600_000_000_123_456_789, 0o640)
+    assert os.listdir(tmp_path / "in") == ["film.mov"]
+    for rows in (sent, got):
+        (row,) = of_kind(rows, "file")
+        assert row["ok"]
+        assert (row["path"], row["bytes"], row["blake2b"]) == ("film.mov", 5 * MB, digest(data))
+        (end,) = of_kind(rows, "end")
+        assert end["ok"]
+        assert (end["files"], end["failed"], end["moved_bytes"]) == (1, 0, 5 * MB)
+        assert end["rtt_ms"] > 0
+        assert end["loss_percent"] >= 0
+
+
+def test_folders_come_with_all_that_is_in_them(tmp_path):
+    root = tmp_path / "photos"
+    (root / "a" / "empty").mkdir(parents=True)
+    files = {f"a/{i}": content(i * 37, i) for i in range(200)}
+    files |= {"top.bin": content(MB), "zero": b"", "a/name with \u00e4 \n end": b"odd"}
+    for name, data in files.items():
+        (root / name).write_bytes(data)
+    (root / "link").symlink_to("/etc/passwd")
+    os.utime(root / "a" / "empty", ns=(0, 1_500_000_000_000_000_000))
+    target = tmp_path / "in"
+    with receiving(target) as (recv, where):
+        rows = send(str(root) + "/", where)
+        recv.end()
+    for name, data in files.items():
+        assert (target / "photos" / name).read_bytes() == data
+    assert not (target / "photos" / "link").exists()
+    assert of_kind(rows, "left_out")[0]["paths"] == [str(root / "link")]
+    assert (target / "photos/a/empty").stat().st_mtime_ns == 1_500_000_000_000_000_000
+    with receiving(target) as (recv, where):
+        (end,) = of_kind(send(root, where), "end")
+        recv.end()
+    assert end["moved_bytes"] == 0
+    assert end["kept_bytes"] == sum(map(len, files.values()))
+
+
+def test_what_was_interrupted_goes_on_where_it_was(tmp_path):
+    data = content(40 * MB)
+    source = tmp_path / "big"
+    source.write_bytes(data)
+    target = tmp_path / "in"
+    with receiving(target, "--keep") as (recv, where):
+        with running("send", source, where, "--limit", "60M") as first:
+            while first.until("progress")["bytes"] < 6 * MB:
+                pass
+            first.process.send_signal(signal.SIGKILL)
+        assert not recv.until("end")["ok"]
+        assert not (target / "big").exists()
+        (part,) = (target / transfer_files.STAGING).iterdir()
+        had = part.stat().st_size
+        assert had >= 4 * MB
+        (end,) = of_kind(send(source, where), "end")
+        assert end["kept_bytes"] == had
+        assert end["moved_bytes"] == len(data) - had
+        assert recv.until("end")["ok"], recv.rows[-3:]
+    assert (target / "big").read_bytes() == data
+
+
+def test_of_a_part_that_was_damaged_only_what_is_right_is_kept(tmp_path):
+    data = content(10 * MB)
+    source = tmp_path / "big"
+    source.write_bytes(data)
+    staging = tmp_path / "in" / transfer_files.STAGING
+    staging.mkdir(parents=True)
+    damaged = bytearray(data[: 8 * MB])
+    damaged[5 * MB] ^= 1
+    name = transfer_files._part_name(transfer.Entry(b"big")).decode()
+    (staging / name).write_bytes(damaged)
+    with receiving(tmp_path / "in") as (recv, where):
+        (end,) = of_kind(send(source, where), "end")
+        recv.end()
+    assert end["kept_bytes"] == 4 << 20  # the last checkpoint before the damage
+    assert (tmp_path / "in" / "big").read_bytes() == data
+
+
+def test_a_full_disk_ends_it_and_both_ends_say_so(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small tmpfs is not allowed here")
+    try:
+        source = tmp_path / "big"
+        source.write_bytes(content(20 * MB))
+        with receiving(disk / "in") as (recv, where):
+            rows = send(source, where, code=2)
+            (end,) = of_kind(rows, "end")
+            assert "No space left" in end["error"]
+            (end,) = of_kind(recv.end(2), "end")
+        assert "No space left" in end["error"]
+        assert not (disk / "in" / "big").exists()
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_limit_holds_the_rate_and_rows_of_progress_tell_it(tmp_path):
+    source = tmp_path / "some"
+    source.write_bytes(content(5 * MB))
+    with receiving(tmp_path / "in") as (recv, where):
+        rows = send(source, where, "--limit", "10M")
+        recv.end()
+    (end,) = of_kind(rows, "end")
+    assert 3.0 < end["seconds"] < 40  # 40 Mbit
+    assert end["rate_bps"] < 11 * MB
+    progress = of_kind(rows, "progress")
+    assert progress
+    assert set(progress[0]) == {
+        "kind",
+        "bytes",
+        "total_bytes",
+        "rate_bps",
+        "rtt_ms",
+        "loss_percent",
+        "eta_s",
+    }
+    assert [row["bytes"] for row in progress] == sorted(row["bytes"] for row in progress)
+
+
+def test_a_file_that_cannot_be_put_does_not_stop_the_others(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "in" / "b").mkdir(parents=True)
+    with receiving(tmp_path / "in") as (recv, where):
+        rows = send(*(tmp_path / name for name in "abc"), where, code=2)
+        recv.end(2)
+    failed = {row["path"]: row["error"] for row in of_kind(rows, "file")}
+    assert failed["a"] is failed["c"] is None
+    assert failed["b"]
+    assert (tmp_path / "in" / "c").read_bytes() == b"c"
+
+
+def test_strangers_are_refused_and_the_next_one_is_served(tmp_path):
+    source = tmp_path / "a"
+    source.write_bytes(b"mine")
+    with receiving(tmp_path / "in", "--keep") as (recv, where):
+        host, port = where.split(":")
+        with shmring.Pool(policy="other") as pool:
+            for junk in (b"GET / HTTP/1.1\r\n\r\n", evil_manifest()):
+                with udt.connect((host, int(port)), pool=pool) as sock:
+                    sock.sendall(junk)
+                    end = recv.until("end")
+                    assert not end["ok"]
+                    assert end["error"]
+        send(source, where)
+        assert recv.until("end")["ok"], recv.rows[-3:]
+    assert (tmp_path / "in" / "a").read_bytes() == b"mine"
+    assert not (tmp_path / "evil").exists()
+
+
+def evil_manifest():
+    good = b"".join(transfer.Sender([transfer.Entry(b"aaaa/evil", 0)][:0] or [
+        transfer.Entry(b"aa", is_folder=True), transfer.Entry(b"aa/evil")]).opening())
+    return good.replace(b"aa", b"..")
+
+
+# --- the protocol of libudt's programs ------------------------------------------------------------
+
+
+def test_plain_both_ways_between_ours(tmp_path):
+    data = content(3 * MB)
+    (tmp_path / "one").write_bytes(data)
+    (tmp_path / "two").write_bytes(b"")
+    with running(
+        "send", "--plain", tmp_path / "one", tmp_path / "two", "127.0.0.1:0"
+    ) as sender:
+        host, port = sender.until("listening")["local"]
+        with running(
+            "recv", "--plain", f"{host}:{port}", "one", tmp_path / "two", tmp_path / "in"
+        ) as recv:
+            rows = recv.end()
+        sender.end()
+    assert (tmp_path / "in" / "one").read_bytes() == data
+    assert (tmp_path / "in" / "two").read_bytes() == b""
+    assert [row["blake2b"] for row in of_kind(rows, "file")] == [digest(data), digest(b"")]
+
+
+def test_plain_gives_only_what_it_was_told_to(tmp_path):
+    (tmp_path / "one").write_bytes(b"1")
+    (tmp_path / "secret").write_bytes(b"2")
+    with running("send", "--plain", tmp_path / "one", "127.0.0.1:0", "--keep") as sender:
+        host, port = sender.until("listening")["local"]
+        for name in ("secret", tmp_path / "secret", "../secret"):
+            with running("recv", "--plain", f"{host}:{port}", name, tmp_path / "in") as recv:
+                (row,) = of_kind(recv.end(2), "file")
+                assert row["error"] == "the sender has no such file"
+    assert os.listdir(tmp_path / "in") == []
+
+
+# --- wrong usage ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["send", "/no/such/file", "127.0.0.1"], "/no/such/file"),
+        (["send", __file__, "127.0.0.1:99999"], "is no address"),
+        (["send", __file__, "127.0.0.1", "--cc", "fixed"], "--limit"),
+        (["send", __file__, __file__, "127.0.0.1"], "the same name"),
+        (["send", __file__, "127.0.0.1", "--keep"], "--keep"),
+        (["recv", "a", "b"], "one DIR"),
+        (["recv", "--plain", "127.0.0.1", "in"], "at least one file"),
+        (["recv", "--patience", "0", "in"], "--patience"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(words, text, tmp_path):
+    done = subprocess.run(
+        [*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE_S, cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert text in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_nobody_there_is_said_within_the_patience(tmp_path):
+    Path(tmp_path / "a").write_bytes(b"a")
+    done = subprocess.run(
+        [*COMMAND, "send", tmp_path / "a", "127.0.0.1:9", "--patience", "1"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "no answer" in done.stderr

@@ -90,3 +90,9 @@ def free_port() -> Callable[[], int]:
             return int(probe.getsockname()[1])
 
     return find
+
+
+@pytest.fixture(scope="session")
+def app_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """libudt_app: what libudt's own programs sendfile and recvfile do."""
+    return build(FOLDER / "libudt_app.cpp", tmp_path_factory.mktemp("libudt"))

@@ -124,8 +124,9 @@ class Progress:
     Goes to standard error, so that standard output holds results only.
     """
 
-    def __init__(self, label: str, *, show: bool = True) -> None:
+    def __init__(self, label: str, *, show: bool = True, width: int = 24) -> None:
         self._label = label
+        self._width = width
         self._show = show
         self._stream = sys.stderr
         self._live = show and self._stream.isatty() and os.environ.get("TERM") != "dumb"
@@ -139,8 +140,8 @@ class Progress:
             return
         self._drawn_at = now
         columns = shutil.get_terminal_size().columns
-        filled = bar(min(share, 1.0), 24, blocks=self._blocks)
-        line = f"{self._label:<20} [{filled:<24}] {note}"[: columns - 1]
+        filled = bar(min(share, 1.0), self._width, blocks=self._blocks)
+        line = f"{self._label:<20} [{filled:<{self._width}}] {note}"[: columns - 1]
         self._stream.write(f"\r\x1b[K{line}")
         self._stream.flush()
 

@@ -74,9 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recv = _action(actions, "recv", "what a sender sends, into a folder", _RECV)
     recv.add_argument("names", nargs="*", metavar="NAME", help="with --plain: what to ask for")
     recv.add_argument("folder", metavar="DIR", help="where it goes")
-    recv.add_argument(
-        "--bind", metavar="HOST:PORT", help="where to listen (default 0.0.0.0:9000)"
-    )
+    recv.add_argument("--bind", metavar="HOST:PORT", help="where to listen (default 0.0.0.0:9000)")
     recv.add_argument("--plain", metavar="HOST", help="ask libudt's sendfile at this host")
     for action in (send, recv):
         action.add_argument(

@@ -17,6 +17,8 @@ TICK_S = 0.2
 ROW_S = 1.0
 WINDOW_S = 3.0
 BUSY_S = 2.0
+# Rate, RTT, loss and ETA fit beside it into 80 columns.
+BAR_WIDTH = 10
 _US_PER_S = 1_000_000
 
 
@@ -31,7 +33,7 @@ class Meter:
         self.kept_bytes = 0  # there already
         self.files = 0
         self.failed = 0
-        self._progress = Progress(label, show=not as_json)
+        self._progress = Progress(label, show=not as_json, width=BAR_WIDTH)
         self._sock: UdtSocket | None = None
         self._stats: Any = None
         self._started = self._ticked = self._rowed = time.monotonic()
@@ -93,13 +95,11 @@ class Meter:
                 self._rowed = now
                 self.row("progress", **facts)
             return
-        eta = facts["eta_s"]
-        done = facts["bytes"]
+        eta = "?" if facts["eta_s"] is None else _clock(facts["eta_s"])
         self._progress.update(
-            done / self.total_bytes if self.total_bytes else 0.0,
-            f"{quantity(facts['rate_bps'], 'bps')}, {self._link(facts)}, "
-            f"{quantity(done, 'bytes')} of {quantity(self.total_bytes, 'bytes')}, "
-            + ("ETA ?" if eta is None else f"ETA {_clock(eta)}"),
+            facts["bytes"] / self.total_bytes if self.total_bytes else 0.0,
+            f"{quantity(facts['rate_bps'], 'bps')}, ETA {eta}, {self._link(facts)}, "
+            f"{quantity(facts['bytes'], 'bytes')} of {quantity(self.total_bytes, 'bytes')}",
         )
 
     def end(self, error: str = "") -> bool:
@@ -124,7 +124,7 @@ class Meter:
         kept = f", {quantity(self.kept_bytes, 'bytes')} were there" if self.kept_bytes else ""
         outcome = "all proved" if good else f"{self.failed} FAILED" if self.failed else "UNFINISHED"
         self._progress.done(
-            f"{self.files} files, {quantity(self.moved_bytes, 'bytes')} in "
+            f"{self.files} file{'s' * (self.files != 1)}, {quantity(self.moved_bytes, 'bytes')} in "
             f"{duration(seconds * NS_PER_S)}, {quantity(facts['rate_bps'], 'bps')}, "
             f"{self._link(facts)}{kept}: {outcome}"
         )

@@ -208,9 +208,7 @@ def _ask_plain(arguments: argparse.Namespace, options: udt.UdtOptions) -> int:
     with Folder(arguments.folder) as folder, pool_of(arguments) as pool:
         for name in arguments.names:
             meter = Meter(f"from {show(where)}", sending=False, as_json=arguments.json)
-            with udt.connect(
-                where, pool=pool, namespace=arguments.namespace, **options
-            ) as sock:
+            with udt.connect(where, pool=pool, namespace=arguments.namespace, **options) as sock:
                 line = Line(sock, meter, arguments.patience)
                 error = _take_plain(os.fsencode(name), folder, sock, line, meter)
             if not meter.end(error):
@@ -218,9 +216,7 @@ def _ask_plain(arguments: argparse.Namespace, options: udt.UdtOptions) -> int:
     return code
 
 
-def _take_plain(
-    name: bytes, folder: Folder, sock: UdtSocket, line: Line, meter: Meter
-) -> str:
+def _take_plain(name: bytes, folder: Folder, sock: UdtSocket, line: Line, meter: Meter) -> str:
     """Get one file; returns why not, if so."""
     line.send(transfer_plain.request(name))
     size = transfer_plain.size_of(line.recv_exactly(transfer_plain.SIZE.size))

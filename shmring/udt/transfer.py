@@ -332,6 +332,9 @@ class Sender(_End):
         check_entries(entries)
         self.entries = tuple(entries)
         self._wanted_now = 0
+        self._sending = -1
+        self._sent: set[int] = set()
+        self._open = {index for index, entry in enumerate(entries) if not entry.is_folder}
 
     def opening(self) -> Iterator[bytes]:
         """The greeting and everything there is: the first to be sent."""
@@ -357,6 +360,7 @@ class Sender(_End):
 
     def begin(self, index: int, offset: int) -> bytes:
         """Bytes of a file follow, from 0 or from one of the checkpoints on."""
+        self._sending = index
         return _frame(Frame.BEGIN, _BEGIN.pack(index, offset))
 
     def data_head(self, length: int) -> bytes:
@@ -366,6 +370,7 @@ class Sender(_End):
     def end(self, digest: bytes) -> bytes:
         """All of the file was sent; digest: of all of it, also of what the receiver had."""
         self._wanted_now -= 1
+        self._sent.add(self._sending)
         return _frame(Frame.END, digest)
 
     def unreadable(self, index: int, text: str) -> bytes:
@@ -377,12 +382,11 @@ class Sender(_End):
         if kind == Frame.WANT:
             yield self._take_want(body)
         elif kind == Frame.RESULT:
-            index, failed = _RESULT.unpack_from(_at_least(body, _RESULT.size))
-            self._check_index(index)
-            text = _read_text(body[_RESULT.size :])
-            yield Result(index, (text or "no reason given") if failed else "")
+            yield self._take_result(body)
         elif kind == Frame.DONE:
             _exactly(body, 0)
+            if self._open:
+                raise TransferError(f"the peer says nothing of {len(self._open)} files")
             yield Done()
         else:
             yield from super()._take_frame(kind, body)
@@ -403,6 +407,15 @@ class Sender(_End):
         if count > MAX_CHECKPOINTS:
             raise TransferError(f"the peer sent {count} checkpoints: at most {MAX_CHECKPOINTS}")
         return Want(index, found)
+
+    def _take_result(self, body: bytes) -> Result:
+        index, failed = _RESULT.unpack_from(_at_least(body, _RESULT.size))
+        self._check_index(index)
+        if not failed and index not in self._sent:
+            raise TransferError(f"the peer says that it has file {index}, which was not sent")
+        self._open.discard(index)
+        text = _read_text(body[_RESULT.size :])
+        return Result(index, (text or "no reason given") if failed else "")
 
     def _check_index(self, index: int) -> None:
         if index >= len(self.entries):

@@ -201,9 +201,7 @@ class Folder:
             self._look_at(held, entry, name, folder, alive)
         return held.checkpoints
 
-    def _look_at(
-        self, held: _Held, entry: Entry, name: bytes, folder: int, alive: Alive
-    ) -> None:
+    def _look_at(self, held: _Held, entry: Entry, name: bytes, folder: int, alive: Alive) -> None:
         file = os.open(name, _READ, dir_fd=folder)
         try:
             found = os.fstat(file)
@@ -266,9 +264,7 @@ class Folder:
                 if not self._in_place:
                     _refuse_folder(name, folder)
                     os.fchmod(self._file, entry.mode)
-                    os.rename(
-                        _part_name(entry), name, src_dir_fd=self._staging, dst_dir_fd=folder
-                    )
+                    os.rename(_part_name(entry), name, src_dir_fd=self._staging, dst_dir_fd=folder)
                 _set_time(name, entry, folder)
         finally:
             self._end_file()

@@ -273,8 +273,12 @@ def test_strangers_are_refused_and_the_next_one_is_served(tmp_path):
 
 
 def evil_manifest():
-    good = b"".join(transfer.Sender([transfer.Entry(b"aaaa/evil", 0)][:0] or [
-        transfer.Entry(b"aa", is_folder=True), transfer.Entry(b"aa/evil")]).opening())
+    good = b"".join(
+        transfer.Sender(
+            [transfer.Entry(b"aaaa/evil", 0)][:0]
+            or [transfer.Entry(b"aa", is_folder=True), transfer.Entry(b"aa/evil")]
+        ).opening()
+    )
     return good.replace(b"aa", b"..")
 
 
@@ -285,9 +289,7 @@ def test_plain_both_ways_between_ours(tmp_path):
     data = content(3 * MB)
     (tmp_path / "one").write_bytes(data)
     (tmp_path / "two").write_bytes(b"")
-    with running(
-        "send", "--plain", tmp_path / "one", tmp_path / "two", "127.0.0.1:0"
-    ) as sender:
+    with running("send", "--plain", tmp_path / "one", tmp_path / "two", "127.0.0.1:0") as sender:
         host, port = sender.until("listening")["local"]
         with running(
             "recv", "--plain", f"{host}:{port}", "one", tmp_path / "two", tmp_path / "in"
@@ -329,7 +331,11 @@ def test_plain_gives_only_what_it_was_told_to(tmp_path):
 )
 def test_what_cannot_be_is_said_in_one_line(words, text, tmp_path):
     done = subprocess.run(
-        [*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE_S, cwd=tmp_path,
+        [*COMMAND, *words],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        cwd=tmp_path,
         check=False,
     )
     assert done.returncode == 2

@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (OSError, ValueError) as error:
-        print(f"shmring {arguments.command}: {_text(error)}", file=sys.stderr)
+        print(f"shmring {arguments.command}: {describe(error)}", file=sys.stderr)
         return FAILED
 
 
@@ -134,7 +134,7 @@ def _no_command(arguments: argparse.Namespace) -> int:
     return USAGE
 
 
-def _text(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     """An error's own words; without the errno that `str` puts before them."""
     if isinstance(error, OSError) and error.strerror and error.filename is None:
         return error.strerror

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 
 from shmring.cli import USAGE
 from shmring.cli.udt_options import add_common
@@ -98,5 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action is None:
         arguments.udt_parser.print_help()
         return USAGE
+    # A service manager's way to end it ends it as Ctrl-C does: with its workers.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     module = importlib.import_module(_MODULES[arguments.action])
     return int(module.run(arguments))

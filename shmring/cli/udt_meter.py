@@ -189,6 +189,7 @@ class Line:
         self._meter = meter
         self._patience_s = patience_s
         self._said_busy = time.monotonic()
+        self._heard_bytes = 0
         meter.watch(sock)
 
     def send(self, data: bytes | memoryview) -> None:
@@ -199,6 +200,7 @@ class Line:
             try:
                 sent = self._sock.send(view, timeout=TICK_S)
             except UdtTimeout:
+                heard = time.monotonic() if self._said_something() else heard
                 self._give_up_after(heard, "take anything")
                 self._meter.tick()
                 continue
@@ -234,6 +236,11 @@ class Line:
             self._said_busy = now
             self.send(transfer.busy())
         self._meter.tick()
+
+    def _said_something(self) -> bool:
+        """Whether the peer's program, which may be busy, has said anything since the last look."""
+        before, self._heard_bytes = self._heard_bytes, self._sock.stats().received_bytes
+        return self._heard_bytes != before
 
     def _give_up_after(self, heard: float, what: str) -> None:
         if time.monotonic() - heard > self._patience_s:

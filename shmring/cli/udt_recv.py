@@ -9,7 +9,7 @@ import time
 from collections import deque
 
 from shmring import udt
-from shmring.cli import FAILED, FINE
+from shmring.cli import FAILED, FINE, describe
 from shmring.cli.udt_meter import Line, Meter, interrupted
 from shmring.cli.udt_options import ANYWHERE, DEFAULT_PORT, address, pool_of, show, socket_options
 from shmring.errors import ShmringError
@@ -56,7 +56,7 @@ def _take_one(arguments: argparse.Namespace, listener: udt.UdtListener, folder: 
         job.run()
     except (ShmringError, OSError) as caught:
         job.give_up(caught)
-        text = str(caught)
+        text = describe(caught)
         if isinstance(caught, UdtError) and interrupted(caught):
             text = f"{text} When the sender asks again, it goes on from here."
         meter.end(text)
@@ -107,7 +107,7 @@ class _Receiving:
             self._folder.give_up(index)
         with contextlib.suppress(ShmringError, OSError):
             if not isinstance(error, UdtError) and self._sock.connected:
-                self._sock.sendall(transfer.abort(str(error)), timeout=0.5)
+                self._sock.sendall(transfer.abort(describe(error)), timeout=0.5)
                 self._sock.flush(1.0)
         self._sock.close(0)
 
@@ -138,10 +138,14 @@ class _Receiving:
     def _begin_all(self, manifest: transfer.Manifest) -> None:
         self._meter.total_bytes = manifest.total_bytes
         for index, entry in enumerate(manifest.entries):
-            if entry.is_folder:
-                self._folder.make_folder(entry)
-            else:
+            if not entry.is_folder:
                 self._to_ask.append(index)
+                continue
+            try:
+                self._folder.make_folder(entry)
+            except OSError as caught:
+                path = transfer.show(entry.path)
+                raise OSError(caught.errno, f"{path}: {caught.strerror}") from caught
 
     def _ask(self) -> None:
         while self._to_ask and self._peer.may_want:
@@ -237,7 +241,9 @@ def _take_plain(name: bytes, folder: Folder, sock: UdtSocket, line: Line, meter:
             meter.moved_bytes += got
     except UdtError as caught:
         folder.give_up(0)
-        meter.file(local, size, error=f"{meter.moved_bytes} bytes of {size} came: {caught}")
+        meter.file(
+            local, size, error=f"{meter.moved_bytes} bytes of {size} came: {describe(caught)}"
+        )
         return ""
     except OSError:
         sock.report_error()

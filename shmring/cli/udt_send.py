@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from shmring import udt
-from shmring.cli import FAILED, FINE
+from shmring.cli import FAILED, FINE, describe
 from shmring.cli.udt_meter import Line, Meter, interrupted
 from shmring.cli.udt_options import address, pool_of, show, socket_options
 from shmring.errors import ShmringError
@@ -49,10 +49,10 @@ def run(arguments: argparse.Namespace) -> int:
             job.run()
         except BaseException as caught:
             job.give_up(caught)
-            meter.end(str(caught) or type(caught).__name__)
+            meter.end(describe(caught))
             if isinstance(caught, UdtError) and interrupted(caught):
                 raise ConnectionError(
-                    f"{caught} The same command again goes on from here."
+                    f"{describe(caught)} The same command again goes on from here."
                 ) from caught
             raise
         meter.look()
@@ -99,7 +99,7 @@ class _Sending:
         """Tell the peer why, if it is still there, and be gone."""
         self._meter.look()
         with contextlib.suppress(ShmringError, OSError):
-            if isinstance(error, (TransferError, OSError)) and self._sock.connected:
+            if isinstance(error, TransferError) and self._sock.connected:
                 self._sock.sendall(transfer.abort(f"the sender gave up: {error}"), timeout=0.5)
                 self._sock.close(1.0)
         self._sock.close(0)
@@ -201,8 +201,8 @@ def _serve_plain(
                 left.discard(_give_plain(sock, names, meter, arguments.patience))
             except (ShmringError, OSError) as caught:
                 failures += 1
-                meter.end(str(caught))
-                meter.warn(f"shmring udt: {show(peer)}: {caught}")
+                meter.end(describe(caught))
+                meter.warn(f"shmring udt: {show(peer)}: {describe(caught)}")
             finally:
                 sock.close(0)
     return FAILED if failures and not arguments.keep else FINE

@@ -273,13 +273,47 @@ def test_strangers_are_refused_and_the_next_one_is_served(tmp_path):
 
 
 def evil_manifest():
-    good = b"".join(
-        transfer.Sender(
-            [transfer.Entry(b"aaaa/evil", 0)][:0]
-            or [transfer.Entry(b"aa", is_folder=True), transfer.Entry(b"aa/evil")]
-        ).opening()
-    )
-    return good.replace(b"aa", b"..")
+    entries = [transfer.Entry(b"aa", is_folder=True), transfer.Entry(b"aa/evil")]
+    return b"".join(transfer.Sender(entries).opening()).replace(b"aa", b"..")
+
+
+def events(sock, end, kind):
+    """Take what the peer says until it says something of this kind."""
+    while True:
+        for event in end.feed(sock.recv(timeout=PATIENCE_S)):
+            if isinstance(event, kind):
+                return event
+
+
+def test_what_does_not_prove_is_asked_for_once_more(tmp_path):
+    data = content(MB)
+    right = hashlib.blake2b(data, digest_size=32).digest()
+    with receiving(tmp_path / "in") as (recv, where), shmring.Pool(policy="other") as pool:
+        host, port = where.split(":")
+        with udt.connect((host, int(port)), pool=pool) as sock:
+            sender = transfer.Sender([transfer.Entry(b"a", len(data))])
+            sock.sendall(b"".join(sender.opening()))
+            for damage in (1, 0):
+                want = events(sock, sender, transfer.Want)
+                assert want.checkpoints == ()
+                sock.sendall(sender.begin(0, 0))
+                for at in range(0, len(data), transfer.MAX_DATA):
+                    piece = bytearray(data[at : at + transfer.MAX_DATA])
+                    piece[0] ^= damage
+                    sock.sendall(sender.data_head(len(piece)) + piece)
+                sock.sendall(sender.end(right))
+            assert events(sock, sender, transfer.Result).text == ""
+        assert of_kind(recv.end(), "end")[0]["ok"]
+    assert (tmp_path / "in" / "a").read_bytes() == data
+
+
+def test_a_file_that_is_shorter_than_it_said_is_not_proved(tmp_path):
+    """Files of sysfs say that they have a page."""
+    with receiving(tmp_path / "in") as (recv, where):
+        rows = send("/sys/class/net/lo/mtu", where, code=2)
+        recv.end(2)
+    assert "shorter" in of_kind(rows, "file")[0]["error"]
+    assert not (tmp_path / "in" / "mtu").exists()
 
 
 # --- the protocol of libudt's programs ------------------------------------------------------------

@@ -79,6 +79,10 @@ class Meter:
         if error:
             self.warn(f"{name}: {error}")
 
+    def fingerprint(self, path: bytes, digest: bytes) -> None:
+        """A hash for people to compare, as `b2sum -l 256` prints it."""
+        self.say(f"{digest.hex()}  {transfer.show(path)}")
+
     def tick(self) -> None:
         """Show how it goes, if it is time to."""
         now = time.monotonic()

@@ -27,8 +27,8 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cc",
         choices=("daimd", "ctcp", "bbr", "fixed"),
-        default="daimd",
-        help="congestion control of what we send; fixed is --limit (default daimd)",
+        default="bbr",
+        help="congestion control of what we send; daimd is UDT's own, fixed is --limit (default bbr)",
     )
     parser.add_argument("--mss", type=int, default=1500, help="largest packet (default 1500)")
     parser.add_argument(

@@ -251,4 +251,5 @@ def _take_plain(name: bytes, folder: Folder, sock: UdtSocket, line: Line, meter:
     digest = folder.digest
     folder.end(digest)
     meter.file(local, size, digest=digest)
+    meter.fingerprint(local, digest)
     return ""

@@ -240,6 +240,7 @@ def _give_plain(sock: UdtSocket, names: dict[bytes, str], meter: Meter, patience
     sock.close(patience_s)
     meter.file(os.fsencode(path), size, digest=state.digest())
     meter.end()
+    meter.fingerprint(os.fsencode(path), state.digest())
     return path
 
 

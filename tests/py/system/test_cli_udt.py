@@ -4,7 +4,9 @@ import contextlib
 import hashlib
 import json
 import os
+import pty
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -239,6 +241,32 @@ def test_a_limit_holds_the_rate_and_rows_of_progress_tell_it(tmp_path):
         "eta_s",
     }
     assert [row["bytes"] for row in progress] == sorted(row["bytes"] for row in progress)
+
+
+def test_on_a_terminal_a_bar_tells_rate_time_left_round_trip_and_loss(tmp_path):
+    source = tmp_path / "some"
+    source.write_bytes(content(2 * MB))
+    ours, theirs = pty.openpty()
+    with receiving(tmp_path / "in") as (recv, where):
+        process = subprocess.Popen(
+            [*COMMAND, "send", source, where, "--limit", "8M"],
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "80", "PYTHONUTF8": "1"},
+        )
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO is the end of a terminal
+            while piece := os.read(ours, 4096):
+                shown += piece
+        os.close(ours)
+        assert process.wait(PATIENCE_S) == 0
+        recv.end()
+    *bars, end = shown.decode().replace("\r", "\n").split("\x1b[K")
+    assert re.search(
+        r"\[█.*\] [\d.]+ Mbit/s, ETA 0:0\d, RTT [\d.]+ [mµ]s, loss [\d.]+ %", "".join(bars)
+    )
+    assert "1 file, 2.00 MB" in end
+    assert "all proved" in end
 
 
 def test_a_file_that_cannot_be_put_does_not_stop_the_others(tmp_path):

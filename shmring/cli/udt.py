@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import signal
+from typing import Any
 
 from shmring.cli import USAGE
 from shmring.cli.udt_options import add_common
@@ -84,8 +85,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_common(action)
 
 
-def _action(actions: object, name: str, text: str, description: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(  # type: ignore[attr-defined]
+def _action(actions: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(
         name,
         help=text,
         description=description,

@@ -28,7 +28,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         "--cc",
         choices=("daimd", "ctcp", "bbr", "fixed"),
         default="bbr",
-        help="congestion control of what we send; daimd is UDT's own, fixed is --limit (default bbr)",
+        help="congestion control; daimd is UDT's own, fixed is --limit (default bbr)",
     )
     parser.add_argument("--mss", type=int, default=1500, help="largest packet (default 1500)")
     parser.add_argument(

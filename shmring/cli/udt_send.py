@@ -231,7 +231,8 @@ def _give_plain(sock: UdtSocket, names: dict[bytes, str], meter: Meter, patience
             state.update(room[:got])
             line.send(room[:got])
             meter.moved_bytes += got
-    # The protocol has no word from the receiver: what was acknowledged has arrived.
+    # The protocol has no word from the receiver: what was acknowledged has arrived. One that has
+    # everything may be gone before it says so, which looks like one that left a little earlier.
     while sock.connected and sock.stats().unsent_bytes:
         with contextlib.suppress(udt.UdtTimeout):
             sock.flush(0.2)

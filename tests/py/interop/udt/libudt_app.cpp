@@ -97,5 +97,8 @@ int main(int argc, char **argv)
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     UDTSOCKET s = UDT::socket(AF_INET, SOCK_STREAM, 0);
     bool serves = strcmp(argv[1], "sendfile") == 0;
-    _exit(serves ? serve(s, at) : fetch(s, at, argv[3], argv[4])); // its threads take seconds to end
+    if (!serves && argc < 5)
+        return 2;
+    // libudt's own threads take seconds to end.
+    _exit(serves ? serve(s, at) : fetch(s, at, argv[3], argv[4]));
 }

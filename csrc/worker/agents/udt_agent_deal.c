@@ -98,7 +98,7 @@ static void take(udt_port_agent_t *p, unsigned count, int64_t now_mono_ns)
         bytes += in->len;
         if (p->link.rx != NULL) {
             rx_item_t item = agent_rx_item(in);
-            agent_link_offer_rx(&p->link, &item, now_mono_ns);
+            agent_link_offer_rx(&p->link, &item);
         } else {
             deal(p, in->data, in->len, &in->source, in->time_ns + shift, now_mono_ns);
         }

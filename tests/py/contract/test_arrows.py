@@ -17,7 +17,7 @@ C_ARROWS: dict[str, set[str]] = {
     "io": {"base"},
     "worker": {"base", "shm", "proto", "io"},
     "python": {"base", "shm", "proto"},
-    "bench": {"base", "shm", "librtpsynth"},
+    "bench": {"base", "shm", "proto", "librtpsynth"},  # proto: its emulated links
     "librtpsynth": {"base", "proto"},
 }
 

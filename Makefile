@@ -38,7 +38,7 @@ lint: $(VENV)/.installed-test ## ruff, mypy, the stubs against the built module,
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@cd $(VENV) && $(BIN)/stubtest shmring._hot rtpsynth._headers rtpsynth._jbuf rtpsynth._proc \
-	    rtpsynth._server rtpsynth._synth rtpsynth._utils
+	    rtpsynth._server rtpsynth._synth rtpsynth._utils rtstat._look
 	@$(MAKE) --no-print-directory tidy
 
 tidy: build-dev ## clang-tidy over csrc, where it is installed

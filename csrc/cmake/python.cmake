@@ -4,6 +4,7 @@
 #     shmring/_proto.*.so       cffi, likewise: protocol cores by themselves, for tests in virtual time
 #     shmring/_hot.*.so         hand-written: the per-packet calls; absent on PyPy, where cffi does the same work
 #     rtpsynth/_utils.*.so ...  hand-written: the compiled modules of that drop-in, over base and proto; _server over shm
+#     rtstat/_look.*.so         hand-written: reads segments and pages for the monitor
 #     rtworkers/bin/...         the worker, and the bare-C floor of `shmring bench`
 cmake_minimum_required(VERSION 3.26) # USE_SABI
 find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module ${SKBUILD_SABI_COMPONENT})
@@ -62,6 +63,10 @@ else()
             _${name} PRIVATE rt_proto $<$<IN_LIST:${name},${rtpsynth_shm_modules}>:rt_shm> rt_strict)
     endforeach()
     target_sources(_jbuf PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/python/int_view.c)
+
+    file(GLOB look_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/rtstat/look*.c)
+    rt_python_module(rtstat _look ${look_sources})
+    target_link_libraries(_look PRIVATE rt_shm rt_proto rt_strict)
 endif()
 
 # The drop-in netflux has modules beside its package: the same files once more, under the names of the originals.

@@ -27,7 +27,7 @@ DROP_INS = {"rtudp", "udpcom", "rtpsynth", "udt4", "netflux"}
 PY_ARROWS: dict[str, set[str]] = {
     "shmring": {"rtworkers"},
     "workers/rtworkers": set(),
-    "tools/rtstat": {"shmring"},
+    "tools/rtstat": {"shmring", "rtworkers"},
     **{f"api/{name}": {"shmring"} for name in DROP_INS},
     "api/udpcom": {"shmring", "rtudp"},  # rtudp's predecessor: the same type under its old name
 }

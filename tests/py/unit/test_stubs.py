@@ -13,6 +13,7 @@ HAND_WRITTEN = [
     "rtpsynth._proc",
     "rtpsynth._synth",
     "rtpsynth._utils",
+    "rtstat._look",
 ]
 
 

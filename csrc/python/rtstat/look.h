@@ -1,0 +1,138 @@
+/* look.h: rtstat._look, one look at a channel's segment or a worker's page.
+ *
+ * A look is a row of 64-bit words, copied in one call: what the channel says of itself, its
+ * counters, what its histograms amount to, its engine's numbers, its readers. Python gets the row
+ * as bytes and makes a number of a word when somebody asks for it.
+ *
+ *   channel   common words | engine's words | reader_words [readers attached]
+ *   worker    worker words
+ *
+ * Segments are mapped for reading only, and what lies there is believed by nobody: sizes come from
+ * the private, checked copy of the configuration; every word may be anything.
+ *
+ * Histograms are kept as they were at the look before, so that each look also has what came between
+ * the two: the interval. One that never had an entry takes no memory. */
+#ifndef PYTHON_RTSTAT_LOOK_H
+#define PYTHON_RTSTAT_LOOK_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "base/rt_hist.h"
+#include "shm/shm_segment.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* --- histograms ----------------------------------------------------------------------------- */
+
+/* What a histogram amounts to; X(word). Times in ns, 0 while there is no entry. The interval is the
+ * time between this look and the one before; its maximum is exact to 1.6 %. */
+#define LOOK_HIST_WORDS(X) \
+    X(count)               \
+    X(sum_ns)              \
+    X(min_ns)              \
+    X(max_ns)              \
+    X(p50_ns)              \
+    X(p90_ns)              \
+    X(p99_ns)              \
+    X(p999_ns)             \
+    X(interval_count)      \
+    X(interval_max_ns)     \
+    X(interval_p50_ns)     \
+    X(interval_p90_ns)     \
+    X(interval_p99_ns)     \
+    X(interval_p999_ns)
+
+typedef enum look_hist_word {
+#define LOOK_HIST_WORD_ID(word) LOOK_HIST_##word,
+    LOOK_HIST_WORDS(LOOK_HIST_WORD_ID)
+#undef LOOK_HIST_WORD_ID
+        LOOK_HIST_WORD_TOTAL
+} look_hist_word_t;
+
+typedef struct look_buckets {
+    uint64_t n[RT_HIST_BUCKETS];
+} look_buckets_t;
+
+/* One histogram between looks. All zero: never had an entry. */
+typedef struct look_hist {
+    look_buckets_t *total;    /* at the last look */
+    look_buckets_t *interval; /* what came between the last two */
+    look_buckets_t *base; /* what is left out of the total since look_hist_rebase; NULL: nothing */
+    uint64_t count;
+    uint64_t sum_ns;
+    uint64_t max_ns;
+    uint64_t base_sum_ns;
+    bool interval_used;
+} look_hist_t;
+
+/* Copies *from, which may be written to meanwhile, and fills words[LOOK_HIST_WORD_TOTAL]. is_first:
+ * there was no look before, so that there is no interval. Returns 0, -ENOMEM. */
+int look_hist_update(look_hist_t *h, const rt_hist_t *from, bool is_first, int64_t *words);
+
+/* Forgets all: the histogram was emptied. */
+void look_hist_forget(look_hist_t *h);
+
+/* From now on only what comes behind the last look counts. Returns 0, -ENOMEM. */
+int look_hist_rebase(look_hist_t *h);
+
+/* [(bucket's largest value in ns, entries)], the empty ones left out; of the interval or of the
+ * total. NULL with an exception set. */
+PyObject *look_hist_list(const look_hist_t *h, bool interval);
+
+/* --- names of words ------------------------------------------------------------------------- */
+
+typedef struct look_word {
+    const char *name;
+    const char *unit; /* "" where only Python's table knows */
+    const char *text;
+} look_word_t;
+
+/* Appends (name, unit, text) to a list; of a histogram, all of its words. Returns 0, -1 with an
+ * exception set. */
+int look_add_word(PyObject *list, const look_word_t *word);
+int look_add_words(PyObject *list, const look_word_t *words, size_t count);
+int look_add_hist(PyObject *list, const char *name, const char *text);
+
+/* --- engines -------------------------------------------------------------------------------- */
+
+#define LOOK_ENGINE_WORDS 192u /* at most */
+#define LOOK_ENGINE_HISTS 4u   /* at most */
+
+/* How the words of an engine are read. */
+typedef struct look_engine {
+    const char *name; /* of the engine */
+    uint32_t words;   /* how many, those of histograms included; they come last */
+    uint32_t hists;
+    uint32_t first_counter; /* which words count up */
+    uint32_t counters;
+    /* Bytes of the engine's part that are read. */
+    uint64_t (*bytes)(const shm_config_t *c);
+    void (*read)(const shm_segment_t *s, int64_t *words);
+    const rt_hist_t *(*hist)(const shm_segment_t *s, uint32_t i); /* NULL: it has none */
+    int (*add_names)(PyObject *list);
+} look_engine_t;
+
+/* The engine by name; one without words for those that have nothing to tell. */
+const look_engine_t *look_engine_of(const char *name);
+
+/* {engine: [(name, unit, text) of each word]}. NULL with an exception set. */
+PyObject *look_engine_words(void);
+
+/* --- Python types --------------------------------------------------------------------------- */
+
+int look_segment_init(PyObject *module);
+int look_page_init(PyObject *module);
+
+/* Opens path for reading without waiting for anybody and without following links. Returns the
+ * descriptor, or -1 with OSError set. */
+int look_open(PyObject *path);
+
+/* OSError(-rc, text of the last error). Returns NULL. */
+PyObject *look_refuse(int rc);
+
+/* A char array of shared memory as text; what is no ASCII becomes "?". */
+PyObject *look_text(const char *text, size_t size);
+
+#endif

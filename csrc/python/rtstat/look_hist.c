@@ -1,0 +1,182 @@
+#include "python/rtstat/look.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define QUANTILES 4
+static const double SHARES[QUANTILES] = {0.5, 0.9, 0.99, 0.999};
+
+static int64_t clamp_ns(int64_t v, int64_t lo, int64_t hi)
+{
+    return v > hi ? hi : v < lo ? lo : v;
+}
+
+static int64_t middle_ns(unsigned bucket)
+{
+    int64_t lower_ns = rt_hist_lower_ns(bucket);
+    return lower_ns + (rt_hist_lower_ns(bucket + 1) - lower_ns - 1) / 2;
+}
+
+/* All of SHARES in one pass, as rt_hist_quantile_ns would have them. Buckets hold `count` entries.
+ */
+static void quantiles(const look_buckets_t *b, uint64_t count, int64_t lo, int64_t hi, int64_t *out)
+{
+    uint64_t below = 0;
+    unsigned done = 0;
+    for (unsigned i = 0; i < RT_HIST_BUCKETS && done < QUANTILES; i++) {
+        if (b->n[i] == 0)
+            continue;
+        below += b->n[i];
+        while (done < QUANTILES && (double)below >= SHARES[done] * (double)count)
+            out[done++] = clamp_ns(middle_ns(i), lo, hi);
+    }
+}
+
+static uint64_t count_of(const look_buckets_t *b)
+{
+    uint64_t count = 0;
+    for (unsigned i = 0; i < RT_HIST_BUCKETS; i++)
+        count += b->n[i];
+    return count;
+}
+
+/* Lowest value of the first bucket in use, largest of the last one. */
+static void edges(const look_buckets_t *b, int64_t *lo, int64_t *hi)
+{
+    unsigned first = 0, last = RT_HIST_BUCKETS - 1;
+    while (first < last && b->n[first] == 0)
+        first++;
+    while (last > first && b->n[last] == 0)
+        last--;
+    *lo = rt_hist_lower_ns(first);
+    *hi = rt_hist_lower_ns(last + 1) - 1;
+}
+
+/* --- keeping ---------------------------------------------------------------------------------- */
+
+static int make_room(look_hist_t *h)
+{
+    if (h->total == NULL)
+        h->total = calloc(1, sizeof *h->total);
+    if (h->interval == NULL)
+        h->interval = calloc(1, sizeof *h->interval);
+    return h->total && h->interval ? 0 : -ENOMEM;
+}
+
+static void copy_buckets(look_hist_t *h, const rt_hist_t *from, bool is_first)
+{
+    for (unsigned i = 0; i < RT_HIST_BUCKETS; i++) {
+        uint64_t now = rt_load_relaxed(&from->buckets[i]);
+        uint64_t before = h->total->n[i];
+        h->interval->n[i] = is_first ? 0 : now >= before ? now - before : now;
+        h->total->n[i] = now;
+    }
+    h->interval_used = !is_first;
+}
+
+static void empty_interval(look_hist_t *h)
+{
+    if (h->interval_used)
+        memset(h->interval, 0, sizeof *h->interval);
+    h->interval_used = false;
+}
+
+static void tell_interval(const look_hist_t *h, uint64_t max_before_ns, int64_t *words)
+{
+    uint64_t count = count_of(h->interval);
+    if (count == 0)
+        return;
+    int64_t lo, hi;
+    edges(h->interval, &lo, &hi);
+    if (hi > (int64_t)h->max_ns || h->max_ns > max_before_ns)
+        hi = (int64_t)h->max_ns;
+    words[LOOK_HIST_interval_count] = (int64_t)count;
+    words[LOOK_HIST_interval_max_ns] = hi;
+    quantiles(h->interval, count, lo, hi, &words[LOOK_HIST_interval_p50_ns]);
+}
+
+static void tell_total(const look_hist_t *h, const rt_hist_t *from, int64_t *words)
+{
+    look_buckets_t rest;
+    const look_buckets_t *buckets = h->total;
+    int64_t lo = (int64_t)rt_load_relaxed(&from->min_ns);
+    int64_t hi = (int64_t)h->max_ns;
+    if (h->base) {
+        for (unsigned i = 0; i < RT_HIST_BUCKETS; i++)
+            rest.n[i] = h->total->n[i] - h->base->n[i];
+        buckets = &rest;
+    }
+    uint64_t count = count_of(buckets);
+    if (count == 0)
+        return;
+    if (h->base) {
+        edges(buckets, &lo, &hi);
+        hi = hi > (int64_t)h->max_ns ? (int64_t)h->max_ns : hi;
+    }
+    words[LOOK_HIST_count] = (int64_t)count;
+    words[LOOK_HIST_sum_ns] = (int64_t)(h->sum_ns - h->base_sum_ns);
+    words[LOOK_HIST_min_ns] = lo;
+    words[LOOK_HIST_max_ns] = hi;
+    quantiles(buckets, count, lo, hi, &words[LOOK_HIST_p50_ns]);
+}
+
+int look_hist_update(look_hist_t *h, const rt_hist_t *from, bool is_first, int64_t *words)
+{
+    memset(words, 0, LOOK_HIST_WORD_TOTAL * sizeof *words);
+    uint64_t count = rt_load_relaxed(&from->count);
+    if (count == 0 && h->total == NULL)
+        return 0;
+    if (make_room(h) < 0)
+        return -ENOMEM;
+    uint64_t max_before_ns = h->max_ns;
+    if (count != h->count || is_first) {
+        h->count = count;
+        h->sum_ns = rt_load_relaxed(&from->sum_ns);
+        h->max_ns = rt_load_relaxed(&from->max_ns);
+        copy_buckets(h, from, is_first);
+    } else {
+        empty_interval(h);
+    }
+    tell_total(h, from, words);
+    if (h->interval_used)
+        tell_interval(h, max_before_ns, words);
+    return 0;
+}
+
+void look_hist_forget(look_hist_t *h)
+{
+    free(h->total);
+    free(h->interval);
+    free(h->base);
+    *h = (look_hist_t){0};
+}
+
+int look_hist_rebase(look_hist_t *h)
+{
+    if (h->total == NULL)
+        return 0;
+    if (h->base == NULL)
+        h->base = malloc(sizeof *h->base);
+    if (h->base == NULL)
+        return -ENOMEM;
+    *h->base = *h->total;
+    h->base_sum_ns = h->sum_ns;
+    return 0;
+}
+
+PyObject *look_hist_list(const look_hist_t *h, bool interval)
+{
+    PyObject *list = PyList_New(0);
+    const look_buckets_t *b = interval ? h->interval : h->total;
+    for (unsigned i = 0; list && b && i < RT_HIST_BUCKETS; i++) {
+        uint64_t n = b->n[i] - (h->base && !interval ? h->base->n[i] : 0);
+        if (n == 0)
+            continue;
+        PyObject *pair =
+            Py_BuildValue("LK", (long long)(rt_hist_lower_ns(i + 1) - 1), (unsigned long long)n);
+        if (pair == NULL || PyList_Append(list, pair) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(pair);
+    }
+    return list;
+}

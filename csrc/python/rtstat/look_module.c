@@ -1,0 +1,92 @@
+#include "python/rtstat/look.h"
+
+#include "base/rt_err.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+PyObject *look_refuse(int rc)
+{
+    PyObject *arguments = Py_BuildValue("(is)", -rc, rt_err_text());
+    if (arguments)
+        PyErr_SetObject(PyExc_OSError, arguments);
+    Py_XDECREF(arguments);
+    return NULL;
+}
+
+/* O_NONBLOCK: a pipe of that name would keep us waiting for its other end. */
+int look_open(PyObject *path)
+{
+    PyObject *bytes;
+    if (!PyUnicode_FSConverter(path, &bytes))
+        return -1;
+    int fd = open(PyBytes_AsString(bytes), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    Py_DECREF(bytes);
+    if (fd < 0) {
+        PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path);
+        return -1;
+    }
+    struct stat st;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+        return fd;
+    close(fd);
+    look_refuse(rt_err_set(-EPROTO, "not a file"));
+    return -1;
+}
+
+PyObject *look_text(const char *text, size_t size)
+{
+    return PyUnicode_DecodeASCII(text, (Py_ssize_t)strnlen(text, size), "replace");
+}
+
+static int append(PyObject *list, PyObject *name, const char *unit, const char *text)
+{
+    PyObject *row = name ? Py_BuildValue("(Oss)", name, unit, text) : NULL;
+    int rc = row ? PyList_Append(list, row) : -1;
+    Py_XDECREF(row);
+    Py_XDECREF(name);
+    return rc;
+}
+
+int look_add_word(PyObject *list, const look_word_t *word)
+{
+    return append(list, PyUnicode_FromString(word->name), word->unit, word->text);
+}
+
+int look_add_words(PyObject *list, const look_word_t *words, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (look_add_word(list, &words[i]) < 0)
+            return -1;
+    return 0;
+}
+
+int look_add_hist(PyObject *list, const char *name, const char *text)
+{
+#define NAME(word) #word,
+    static const char *const words[] = {LOOK_HIST_WORDS(NAME)};
+#undef NAME
+    for (unsigned i = 0; i < LOOK_HIST_WORD_TOTAL; i++) {
+        const char *unit = strstr(words[i], "count") ? "entries" : "ns";
+        if (append(list, PyUnicode_FromFormat("%s_%s", name, words[i]), unit, text) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static struct PyModuleDef module_def = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "rtstat._look",
+    .m_doc = "One look at a channel's segment or a worker's page, for rtstat.snapshot.",
+    .m_size = -1,
+};
+
+PyMODINIT_FUNC PyInit__look(void)
+{
+    PyObject *module = PyModule_Create(&module_def);
+    if (module && (look_segment_init(module) < 0 || look_page_init(module) < 0))
+        Py_CLEAR(module);
+    return module;
+}

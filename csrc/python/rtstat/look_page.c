@@ -1,0 +1,200 @@
+/* Page: a worker's page, mapped for reading. */
+#include "python/rtstat/look.h"
+
+#include "base/rt_clock.h"
+#include "base/rt_err.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Words of shm_worker_page_t, by the names they have there. id, unit, meaning. */
+#define PAGE_WORDS(X)                                                           \
+    X(pid, , "its process")                                                     \
+    X(cpu_wanted, , "core it was to run on; -1: any")                           \
+    X(cpu, , "core in force; -1: not pinned")                                   \
+    X(sched_policy, , "in force: 0 other, 1 fifo")                              \
+    X(sched_priority, , "real-time priority in force")                          \
+    X(memory_locked, flag, "1: its memory cannot be swapped out")               \
+    X(profile, , "0 balanced, 1 latency, 2 power")                              \
+    X(channels, channels, "it serves")                                          \
+    X(restarts, times, "it was started again")                                  \
+    X(heartbeat_mono_ns, ns, "when it last said that it runs, CLOCK_MONOTONIC") \
+    X(started_mono_ns, ns, "when it was started, CLOCK_MONOTONIC")              \
+    X(loops, loops, "of its event loop")                                        \
+    X(sleeps, times, "it slept")                                                \
+    X(slept_ns, ns, "asleep")                                                   \
+    X(spun_ns, ns, "awake with nothing to do but wait for a deadline")          \
+    X(cpu_ns, ns, "of processor time")                                          \
+    X(longest_loop_ns, ns, "longest turn of its event loop")                    \
+    X(forced_rests, times, "it slept to stay below the real-time throttle")     \
+    X(missed_wakes, times, "it woke more than 1 ms after the time it asked for")
+
+typedef enum page_word {
+#define WORD_ID(id, unit, text) AT_##id,
+    PAGE_WORDS(WORD_ID)
+#undef WORD_ID
+        AT_looked_mono_ns,
+    AT_wake_latency,
+    PAGE_WORD_TOTAL = AT_wake_latency + LOOK_HIST_WORD_TOTAL,
+} page_word_t;
+
+#define WORD(id, unit, text) {#id, #unit, text},
+static const look_word_t page_words[] = {
+    PAGE_WORDS(WORD){"looked_mono_ns", "ns", "when this was read, CLOCK_MONOTONIC"}};
+
+typedef struct page {
+    PyObject_HEAD const shm_worker_page_t *at; /* NULL: not mapped */
+    look_hist_t wake_latency;
+    uint64_t started_mono_ns;
+    bool looked;
+} page_t;
+
+static void page_dealloc(page_t *self)
+{
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    if (self->at)
+        munmap((void *)(uintptr_t)self->at, sizeof *self->at);
+    look_hist_forget(&self->wake_latency);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(self);
+    Py_DECREF((PyObject *)type);
+}
+
+static int map_page(page_t *self, int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return rt_err_set(-errno, "reading the page's size failed");
+    if ((uint64_t)st.st_size < sizeof *self->at)
+        return rt_err_set(-EPROTO, "not a worker's page: %lld bytes long", (long long)st.st_size);
+    void *at = mmap(NULL, sizeof *self->at, PROT_READ, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED)
+        return rt_err_set(-errno, "mapping a worker's page failed");
+    self->at = at;
+    uint32_t version = rt_load_acquire(&self->at->version);
+    if (version == 0)
+        return rt_err_set(-EPROTO, "its worker has not finished it yet, or died");
+    if (self->at->magic != SHM_MAGIC)
+        return rt_err_set(-EPROTO, "not a worker's page (magic number 0x%016llx)",
+                          (unsigned long long)self->at->magic);
+    if (version != SHM_LAYOUT_VERSION)
+        return rt_err_set(-EPROTO,
+                          "the page has layout version %u, this build understands %u: use the same "
+                          "shmring version in all processes",
+                          version, SHM_LAYOUT_VERSION);
+    return 0;
+}
+
+static PyObject *page_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *path;
+    if (kwargs && PyDict_Size(kwargs) > 0)
+        return PyErr_Format(PyExc_TypeError, "Page takes one path and no keywords");
+    if (!PyArg_ParseTuple(args, "O:Page", &path))
+        return NULL;
+    int fd = look_open(path);
+    if (fd < 0)
+        return NULL;
+    page_t *self = (page_t *)PyType_GenericAlloc(type, 0);
+    int rc = self ? map_page(self, fd) : 0;
+    close(fd);
+    if (rc < 0) {
+        look_refuse(rc);
+        Py_CLEAR(self);
+    }
+    return (PyObject *)self;
+}
+
+static PyObject *page_look(page_t *self, PyObject *unused)
+{
+    (void)unused;
+    int64_t words[PAGE_WORD_TOTAL];
+    uint64_t started = rt_load_relaxed(&self->at->started_mono_ns);
+    bool is_first = !self->looked || started != self->started_mono_ns;
+    if (is_first)
+        look_hist_forget(&self->wake_latency); /* of a predecessor */
+    words[AT_looked_mono_ns] = rt_mono_ns();
+#define READ(id, unit, text) words[AT_##id] = (int64_t)rt_load_relaxed(&self->at->id);
+    PAGE_WORDS(READ)
+#undef READ
+    if (words[AT_cpu] == UINT32_MAX)
+        words[AT_cpu] = -1;
+    if (words[AT_cpu_wanted] == UINT32_MAX)
+        words[AT_cpu_wanted] = -1;
+    if (look_hist_update(&self->wake_latency, &self->at->wake_latency, is_first,
+                         words + AT_wake_latency) < 0)
+        return PyErr_NoMemory();
+    self->started_mono_ns = started;
+    self->looked = true;
+    return PyBytes_FromStringAndSize((const char *)words, sizeof words);
+}
+
+static PyObject *page_facts(page_t *self, PyObject *unused)
+{
+    (void)unused;
+    return Py_BuildValue("{sN sN}", "pool", look_text(self->at->pool, sizeof self->at->pool),
+                         "namespace", look_text(self->at->name_space, sizeof self->at->name_space));
+}
+
+static PyObject *page_rebase(page_t *self, PyObject *unused)
+{
+    (void)unused;
+    if (look_hist_rebase(&self->wake_latency) < 0)
+        return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+static PyObject *page_buckets(page_t *self, PyObject *args)
+{
+    int interval;
+    if (!PyArg_ParseTuple(args, "p:buckets", &interval))
+        return NULL;
+    return look_hist_list(&self->wake_latency, interval != 0);
+}
+
+static PyMethodDef page_methods[] = {
+    {"look", (PyCFunction)(void (*)(void))page_look, METH_NOARGS, "look($self, /)\n--\n\n"},
+    {"facts", (PyCFunction)(void (*)(void))page_facts, METH_NOARGS, "facts($self, /)\n--\n\n"},
+    {"rebase", (PyCFunction)(void (*)(void))page_rebase, METH_NOARGS, "rebase($self, /)\n--\n\n"},
+    {"buckets", (PyCFunction)(void (*)(void))page_buckets, METH_VARARGS,
+     "buckets($self, interval, /)\n--\n\n"},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot page_slots[] = {
+    {Py_tp_new, (void *)page_new},
+    {Py_tp_dealloc, (void *)page_dealloc},
+    {Py_tp_methods, page_methods},
+    {Py_tp_doc, "Page(path, /)\n--\n\nA worker's page, mapped for reading."},
+    {0, NULL},
+};
+
+static PyType_Spec page_spec = {
+    .name = "rtstat._look.Page",
+    .basicsize = (int)sizeof(page_t),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = page_slots,
+};
+
+int look_page_init(PyObject *module)
+{
+    PyObject *words = PyList_New(0);
+    if (words == NULL ||
+        look_add_words(words, page_words, sizeof page_words / sizeof *page_words) < 0 ||
+        look_add_hist(words, "wake_latency", "asked wake-up time to running") < 0) {
+        Py_XDECREF(words);
+        return -1;
+    }
+    int rc = PyModule_AddObjectRef(module, "WORKER_WORDS", words);
+    Py_DECREF(words);
+    PyObject *type = PyType_FromSpec(&page_spec);
+    if (type == NULL)
+        return -1;
+    if (rc == 0)
+        rc = PyModule_AddObjectRef(module, "Page", type);
+    Py_DECREF(type);
+    return rc;
+}

@@ -1,0 +1,272 @@
+"""rtstat.snapshot against real pools: what it shows, what it notices, and that it only reads."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+import shmring
+from rtstat.snapshot import Watch
+from rtworkers import paths
+
+LOOPBACK = ("127.0.0.1", 0)
+
+
+def send_all(here, there, count, size=100):
+    """Timed packets, and their arrival."""
+    start = time.monotonic_ns() + 2_000_000
+    for i in range(count):
+        here.send(bytes(size), at=start + i * 100_000)
+    for _ in range(count):
+        there.recv(timeout=20)
+
+
+def settled(watch, eventually, name, counter, value):
+    """The first look in which a counter, which may be a moment behind, has come so far."""
+
+    def look():
+        channel = watch.look().channel(name)
+        return channel if channel is not None and channel[counter] >= value else None
+
+    return eventually(look)
+
+
+def test_numbers_are_those_of_stats(shmring_namespace, shmring_channel, eventually):
+    here, there = shmring_channel("ctl")
+    with Watch(shmring_namespace) as watch:
+        send_all(here, there, 50)
+        settled(watch, eventually, "ctl", "tx_sent", 50)
+        shot = watch.look()
+        stats = here.stats()
+        view = shot.channel("ctl")
+    assert view.health == "ok"
+    assert shot.healthy
+    assert (view.engine, view.direction, view.state) == ("udp", "duplex", "open")
+    assert view.facts.local == here.local
+    assert view.facts.remote == there.local
+    assert (view["tx_sent"], view["tx_bytes"]) == (50, 5000)
+    assert sum(view.verdicts.values()) == 50
+    assert view.lateness.count == stats.lateness.count == 50
+    assert view.lateness.max_ns == stats.lateness.max
+    assert view.lateness.min_ns == stats.lateness.min
+    assert view.lateness.p50_ns == stats.lateness.percentile(50)
+    assert view.lateness.p99_ns == stats.lateness.percentile(99)
+    assert view.buckets("lateness") == stats.lateness.buckets()
+    for name in ("tx_calls", "tx_on_time", "rx_received", "impair_tx_lost"):
+        assert view[name] == getattr(stats, name)
+
+
+def test_first_look_has_no_rates_and_the_next_one_has(
+    shmring_namespace, shmring_channel, eventually
+):
+    here, there = shmring_channel("ctl")
+    send_all(here, there, 10)
+    with Watch(shmring_namespace) as watch:
+        settled(watch, eventually, "ctl", "tx_sent", 10)
+        watch.close()
+        first = watch.look().channel("ctl")
+        assert (first.tx_pps, first.lateness_interval, first.delta("tx_sent")) == (None,) * 3
+        send_all(here, there, 30)
+        second = eventually(lambda: (view := watch.look().channel("ctl")).delta("tx_sent") and view)
+        assert second.seconds > 0
+        assert second.tx_pps == pytest.approx(second.delta("tx_sent") / second.seconds)
+        assert second.tx_bps == pytest.approx(second.tx_pps * 800)
+        assert 0 < second.lateness_interval.count <= 30
+        interval = second.lateness_interval
+        assert interval.p50_ns <= interval.p99_ns <= interval.max_ns <= second.lateness.max_ns
+        assert first["tx_sent"] == 10  # a view stays as it was
+
+
+def test_interval_holds_what_came_between_two_looks(shmring_namespace, shmring_channel, eventually):
+    here, there = shmring_channel("ctl")
+    send_all(here, there, 20)
+    with Watch(shmring_namespace) as watch:
+        settled(watch, eventually, "ctl", "tx_sent", 20)
+        watch.look()
+        send_all(here, there, 7)
+        counts = 0
+
+        def all_seen():
+            nonlocal counts
+            view = watch.look().channel("ctl")
+            counts += view.lateness_interval.count
+            assert sum(n for _, n in view.buckets("lateness", interval=True)) == (
+                view.lateness_interval.count
+            )
+            return view["tx_sent"] == 27 and counts >= 7
+
+        eventually(all_seen)
+        assert counts == 7
+        quiet = watch.look().channel("ctl")
+        assert quiet.lateness_interval.count == 0
+        assert quiet.buckets("lateness", interval=True) == []
+
+
+def test_rebase_counts_from_now_on_and_leaves_the_channel_alone(
+    shmring_namespace, shmring_channel, eventually
+):
+    here, there = shmring_channel("ctl")
+    send_all(here, there, 20)
+    with Watch(shmring_namespace) as watch:
+        settled(watch, eventually, "ctl", "tx_sent", 20)
+        watch.rebase()
+        view = watch.look().channel("ctl")
+        assert (view["tx_sent"], view.lateness.count, view.tx_pps) == (0, 0, None)
+        send_all(here, there, 5)
+        view = settled(watch, eventually, "ctl", "tx_sent", 5)
+        assert (view["tx_sent"], view.lateness.count) == (5, 5)
+        assert sum(n for _, n in view.buckets("lateness")) == 5
+    assert here.stats().tx_sent == 25
+
+
+def test_worker_is_shown(shmring_namespace, shmring_pool, shmring_channel):
+    shmring_channel("ctl")
+    (info,) = shmring_pool.workers()
+    with Watch(shmring_namespace) as watch:
+        watch.look()
+        shot = watch.look()
+    (worker,) = shot.workers
+    (pool,) = shot.pools
+    assert worker.pid == info.pid
+    assert worker.healthy
+    assert (worker.policy, worker.channels, worker.restarts) == ("other", 2, 0)
+    assert 0 <= worker.cpu_share <= 1.5
+    assert (pool.workers, len(pool.channels)) == ((worker,), 2)
+
+
+def test_channels_that_come_and_go_are_noticed(shmring_namespace, shmring_pool):
+    with Watch(shmring_namespace) as watch:
+        assert watch.look().events == ()
+        channel = shmring_pool.open("one", local=LOOPBACK)
+        shot = watch.look()
+        assert {(e.kind, e.what) for e in shot.events} == {("new", "worker"), ("new", "channel")}
+        channel.close()
+        assert [(e.kind, e.name) for e in watch.look().events] == [("gone", "one")]
+
+
+def test_another_segment_under_a_name_is_reborn(shmring_namespace, shmring_pool):
+    channel = shmring_pool.open("one", local=LOOPBACK)
+    with Watch(shmring_namespace) as watch:
+        before = watch.look().channel("one")
+        channel.close()
+        shmring_pool.open("one", local=LOOPBACK)
+        shot = watch.look()
+        after = shot.channel("one")
+    assert [(e.kind, e.name) for e in shot.events] == [("reborn", "one")]
+    assert after.facts.segment_id != before.facts.segment_id
+    assert after.tx_pps is None
+    assert before.state == "open"  # the old view is whole
+
+
+def test_reset_and_epoch_are_noticed(shmring_namespace, shmring_pool, shmring_channel, eventually):
+    here, there = shmring_channel("ctl")
+    send_all(here, there, 20)
+    with Watch(shmring_namespace) as watch:
+        settled(watch, eventually, "ctl", "tx_sent", 20)
+        here.reset_stats()
+        seen = []
+        eventually(lambda: seen.extend(watch.look().events) or seen)
+        assert ("reset", "ctl") in {(e.kind, e.name) for e in seen}
+        view = watch.look().channel("ctl")
+        assert (view["tx_sent"], view.lateness.count) == (0, 0)
+
+        (worker,) = shmring_pool.workers()
+        seen.clear()
+        os.kill(worker.pid, signal.SIGKILL)
+
+        def taken_over():
+            shot = watch.look()
+            seen.extend(shot.events)
+            view = shot.channel("ctl")
+            return view.epoch == 2 and view.healthy and view
+
+        view = eventually(taken_over)
+        assert ("epoch", "channel", "ctl") in {(e.kind, e.what, e.name) for e in seen}
+        assert view.worker_pid != worker.pid
+        (row,) = watch.look().workers
+        assert row.restarts == 1
+
+
+def test_readers_and_their_lag(shmring_namespace, shmring_channel, eventually):
+    here, there = shmring_channel("ctl")
+    tap = shmring.attach("ctl-peer", namespace=shmring_namespace)
+    with tap, Watch(shmring_namespace) as watch:
+        for reader in (tap, there):  # who receives first attaches then
+            here.send(b"x")
+            reader.recv(timeout=20)
+        eventually(lambda: len(watch.look().channel("ctl-peer").readers) == 2)
+        tap.recv(timeout=0)
+        for _ in range(12):
+            here.send(b"x")
+        for _ in range(12):
+            tap.recv(timeout=20)
+        view = settled(watch, eventually, "ctl-peer", "rx_received", 14)
+        behind = {reader.waiting for reader in view.readers}
+        assert max(behind) == view["rx_unread"] == 13
+        assert {reader.pid for reader in view.readers} == {os.getpid()}
+        assert 0 < view.rx_fill < 1
+        for _ in range(13):
+            there.recv(timeout=20)
+        view = eventually(
+            lambda: (v := watch.look().channel("ctl-peer")) and v["rx_unread"] == 0 and v
+        )
+        assert view.rx_fill == 0
+        assert sum(reader.taken for reader in view.readers) == view["readers_taken"]
+
+
+def test_stopped_worker_is_stale(shmring_namespace, shmring_pool, shmring_channel, eventually):
+    shmring_channel("ctl")
+    (worker,) = shmring_pool.workers()
+    with Watch(shmring_namespace) as watch:
+        os.kill(worker.pid, signal.SIGSTOP)
+        try:
+            shot = eventually(lambda: not (s := watch.look()).workers[0].healthy and s)
+            eventually(lambda: watch.look().channel("ctl").health == "stale")
+            assert not shot.healthy
+        finally:
+            os.kill(worker.pid, signal.SIGCONT)
+
+
+def test_everything_is_mapped_for_reading_only(shmring_namespace, shmring_channel):
+    """Of this process's mappings of the segments, the watch's are those that appear with it."""
+    shmring_channel("ctl")
+    prefix = str(paths.SHM_DIRECTORY / f"shmring:{shmring_namespace}")
+
+    def mappings():
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        return [line for line in lines if prefix in line]
+
+    before = mappings()
+    with Watch(shmring_namespace) as watch:
+        watch.look()
+        added = [line for line in mappings() if line not in before]
+        assert len(added) == 3
+        assert all(" r--s " in line for line in added)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make segments of other users")
+def test_what_belongs_to_others_is_hidden_and_no_fault(shmring_namespace):
+    name = f"/dev/shm/shmring:{shmring_namespace}:c:foreign"
+    fd = os.open(name, os.O_CREAT | os.O_RDWR, 0o600)
+    os.ftruncate(fd, mmap.PAGESIZE)
+    os.close(fd)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setresuid(65534, 65534, 65534)
+            with Watch(shmring_namespace) as watch:
+                shot = watch.look()
+            (item,) = shot.unreadable
+            fine = item.health == "hidden" and shot.healthy and not shot.channels
+            os._exit(0 if fine else 1)
+        finally:
+            os._exit(2)
+    try:
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    finally:
+        os.unlink(name)

@@ -1,0 +1,754 @@
+"""A channel, a worker, a pool, as they were at one look: what a `rtstat.snapshot.Snapshot` holds.
+
+A view keeps the row of numbers that `rtstat._look` copied, and the row of the look before; it makes
+a number of what is asked for and of nothing else. Every counter and gauge can be had by its name:
+
+    view["tx_sent"]           since the channel was opened, or reset, or `Watch.rebase`
+    view.delta("tx_sent")     between the last two looks; None: there was only one
+    view.rate("tx_sent")      the same per second
+    view.times("lateness")    a histogram summed up; interval=True: of what came between two looks
+    view.rtp["lost"]          the same of the engine's part; None for channels of other engines
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from rtstat import _look
+
+STALE_NS = 1_000_000_000
+"""A heartbeat older than this says that the rest is not true any more."""
+
+STATES = ("new", "open", "held", "closed", "failed")
+UDT_STATES = ("new", "connecting", "connected", "closing", "broken", "closed", "lost")
+POLICIES = {0: "other", 1: "fifo", 2: "rr", 3: "batch", 5: "idle"}
+PROFILES = ("balanced", "latency", "power")
+STAMPS = ("none", "user", "kernel", "hardware")
+DIRECTIONS = {1: "tx", 2: "rx", 3: "duplex"}
+
+LATE = ("tx_enqueued_late", "tx_woke_late", "tx_send_slow", "tx_queued_behind", "tx_dropped_late")
+"""Counters of the verdicts that mean late, in the order of their numbers."""
+VERDICTS = ("tx_on_time", *LATE, "tx_cancelled", "tx_failed")
+"""Counters of all verdicts, in the order of their numbers."""
+
+NS_PER_S = 1_000_000_000
+
+Words = dict[str, int]
+
+
+def _places(words: list[tuple[str, str, str]], first: int = 0) -> Words:
+    return {name: first + i for i, (name, _, _) in enumerate(words)}
+
+
+CHANNEL_WORDS = _places(_look.CHANNEL_WORDS)
+WORKER_WORDS = _places(_look.WORKER_WORDS)
+ENGINE_WORDS = {
+    engine: _places(words, len(CHANNEL_WORDS)) for engine, words in _look.ENGINE_WORDS.items()
+}
+CHANNEL_HISTOGRAMS = tuple(name for name, _, _ in _look.CHANNEL_HISTOGRAMS)
+NETFLUX_HISTOGRAMS = ("own_interval", "partner_interval", "gap", "rtt")
+
+# Places of what is asked for at every look.
+_STATE = CHANNEL_WORDS["state"]
+_HEARTBEAT = CHANNEL_WORDS["heartbeat_mono_ns"]
+_LOOKED = CHANNEL_WORDS["looked_mono_ns"]
+_WORKER_LOOKED = WORKER_WORDS["looked_mono_ns"]
+_LATE_AT = tuple(CHANNEL_WORDS[name] for name in LATE)
+
+
+def name_of(names: tuple[str, ...] | dict[int, str], number: int) -> str:
+    """The name of a number, or the number itself where it has none."""
+    known = names if isinstance(names, dict) else dict(enumerate(names))
+    return known.get(number, str(number))
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """A histogram of durations, summed up; ns. All 0: nothing was measured."""
+
+    count: int
+    min_ns: int
+    max_ns: int
+    mean_ns: float
+    p50_ns: int
+    p90_ns: int
+    p99_ns: int
+    p999_ns: int
+
+    @classmethod
+    def make(cls, numbers: Numbers, name: str, interval: bool) -> Times | None:
+        """Of an interval without a look before it: None."""
+        if interval:
+            if numbers.seconds is None:
+                return None
+            head = f"{name}_interval_"
+            total = numbers.delta(f"{name}_sum_ns") or 0
+            least = 0
+        else:
+            head = f"{name}_"
+            total = numbers[f"{name}_sum_ns"]
+            least = numbers[f"{name}_min_ns"]
+        count = numbers[head + "count"]
+        return cls(
+            count,
+            least,
+            numbers[head + "max_ns"],
+            total / count if count else 0.0,
+            numbers[head + "p50_ns"],
+            numbers[head + "p90_ns"],
+            numbers[head + "p99_ns"],
+            numbers[head + "p999_ns"],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Numbers:
+    """Numbers by name, at one look and at the one before."""
+
+    now: memoryview
+    before: memoryview | None
+    """None: there was no look before, or since then it was reset."""
+    places: Words
+    """Name of a number: its place in the row."""
+    seconds: float | None
+    """Between the two looks."""
+
+    def __getitem__(self, name: str) -> int:
+        value: int = self.now[self.places[name]]
+        return value
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def delta(self, name: str) -> int | None:
+        """How much a counter grew since the look before; None: there was none."""
+        if self.before is None:
+            return None
+        place = self.places[name]
+        grown: int = self.now[place] - self.before[place]
+        return max(0, grown)
+
+    def rate(self, name: str) -> float | None:
+        """The same per second."""
+        grown = self.delta(name)
+        return grown / self.seconds if grown is not None and self.seconds else None
+
+    def times(self, name: str, *, interval: bool = False) -> Times | None:
+        """A histogram summed up; None: an interval, and there was no look before."""
+        return Times.make(self, name, interval)
+
+
+def _sum(values: Iterator[float | None]) -> float | None:
+    total = 0.0
+    for value in values:
+        if value is None:
+            return None
+        total += value
+    return total
+
+
+# --- engines --------------------------------------------------------------------------------------
+
+
+class RtpView(Numbers):
+    """The part of an RTP channel; names as in `shmring.RtpStats`, values as in shared memory."""
+
+    __slots__ = ()
+
+    @property
+    def loss(self) -> float | None:
+        """Share (0 to 1) of the frames expected since the look before that did not come in time.
+
+        Without a look before: since the channel was opened.
+        """
+        lost, late, delivered = (self._recent(name) for name in ("lost", "late", "delivered"))
+        expected = lost + late + delivered
+        return (lost + late) / expected if expected else None
+
+    def _recent(self, name: str) -> int:
+        grown = self.delta(name)
+        return self[name] if grown is None else grown
+
+    @property
+    def ssrc(self) -> int:
+        return self["ssrc"]
+
+    @property
+    def remote_ssrc(self) -> int | None:
+        """Of the source received; None: none proved yet."""
+        return self["remote_ssrc"] if self["valid"] and self["remote_ssrc"] >= 0 else None
+
+    @property
+    def jitter_ns(self) -> int:
+        """Interarrival jitter (RFC 3550)."""
+        return self["jitter_ns"]
+
+    @property
+    def delay_ns(self) -> int:
+        """Of the jitter buffer in force."""
+        return self["delay_ns"]
+
+    @property
+    def target_ns(self) -> int:
+        """The delay it aims at."""
+        return self["target_ns"]
+
+    @property
+    def depth(self) -> int:
+        """Frames in the jitter buffer."""
+        return self["depth"]
+
+    @property
+    def rtt_ns(self) -> int | None:
+        """Round trip, from RTCP; None: not known."""
+        return self["rtt_ns"] if self["rtt_ns"] >= 0 else None
+
+    @property
+    def reported_loss(self) -> float | None:
+        """Share of our packets lost, as the last report about us says; None: there was none."""
+        q8 = self["reported_fraction_lost"]
+        return q8 / 256 if q8 >= 0 and self["report_mono_ns"] else None
+
+
+class UdtView(Numbers):
+    """The part of a UDT connection; names as in `shmring.udt.UdtStats`."""
+
+    __slots__ = ()
+
+    @property
+    def state(self) -> str:
+        """``connecting``, ``connected``, ``closing``, ``broken``, ``closed``, ``lost``."""
+        return name_of(UDT_STATES, self["state"])
+
+    @property
+    def rtt_ns(self) -> int:
+        return self["rtt_us"] * 1000
+
+    @property
+    def window_packets(self) -> int:
+        """How much may be unacknowledged: the lesser of the peer's room and congestion control."""
+        return min(self["flow_window_packets"], self["cwnd_packets"])
+
+    @property
+    def pace_pps(self) -> float | None:
+        """Packets per second that congestion control lets out; None: no limit."""
+        return 1e12 / self["period_ps"] if self["period_ps"] > 0 else None
+
+    @property
+    def loss(self) -> float | None:
+        """Share (0 to 1) of the packets sent since the look before, or ever, that became lost."""
+        sent, lost = self.delta("sent"), self.delta("send_losses")
+        if sent is None or lost is None:
+            sent, lost = self["sent"], self["send_losses"]
+        return lost / sent if sent else None
+
+
+class UdtPortView(Numbers):
+    """The part of a UDT port; names as in `shmring.udt.UdtPortStats`."""
+
+    __slots__ = ()
+
+
+class NetfluxView(Numbers):
+    """The part of a Netflux link; names as in `shmring.NetfluxStats`, and cycle and watchdog."""
+
+    __slots__ = ()
+
+    @property
+    def cycle_ns(self) -> int:
+        return self["cycle_ns"]
+
+    @property
+    def watch_ns(self) -> int | None:
+        """Silence after which the watchdog runs out; None: there is none."""
+        return self["watch_ns"] or None
+
+    @property
+    def alive(self) -> bool:
+        """A datagram was accepted within the watchdog's interval."""
+        return self["alive"] != 0
+
+    @property
+    def heard(self) -> bool:
+        """The partner acknowledges what we send."""
+        return self["heard"] != 0
+
+    @property
+    def fresh(self) -> bool:
+        """The values to send are not too old."""
+        return self["fresh"] != 0
+
+    @property
+    def last_rtt_ns(self) -> int | None:
+        return self["last_rtt_ns"] or None
+
+
+class MuxView(Numbers):
+    """The part of a channel of many sockets: ``open`` and ``lost``."""
+
+    __slots__ = ()
+
+
+ENGINE_VIEWS: dict[str, type[Numbers]] = {
+    "rtp": RtpView,
+    "udt": UdtView,
+    "udt-port": UdtPortView,
+    "netflux": NetfluxView,
+    "mux": MuxView,
+}
+
+
+# --- channels -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelFacts:
+    """What a channel is: its configuration, and what is no number."""
+
+    name: str
+    namespace: str
+    pool: str
+    engine: str
+    device: str
+    direction: str
+    """``"tx"``, ``"rx"`` or ``"duplex"``."""
+    reading: str
+    """``"broadcast"`` or ``"shared"``."""
+    overflow: str
+    """``"oldest"`` or ``"wait"``."""
+    late: str
+    """``"send"`` or ``"drop"``."""
+    clock: str
+    """``"monotonic"`` or ``"tai"``."""
+    local: tuple[str, int] | None
+    remote: tuple[str, int] | None
+    interface: str
+    qdisc: str
+    txtime_reason: str
+    tx_bytes: int
+    """Size of the tx ring."""
+    rx_bytes: int
+    tx_capacity: int
+    """Packets that may wait at most; 0: as many as fit."""
+    rx_capacity: int
+    producer_slots: int
+    reader_slots: int
+    tolerance_ns: int
+    segment_bytes: int
+    segment_id: int
+    """Differs for every segment ever made under a name."""
+    engine_config: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderView:
+    """A reader attached to a channel."""
+
+    slot: int
+    pid: int
+    taken: int
+    """Packets."""
+    lost: int
+    """Packets overwritten before it came to them."""
+    waiting: int
+    """Packets it has before it: its lag. In shared reading 0."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ChannelView(Numbers):
+    """A channel at one look. Rates and intervals are None at a watch's first look."""
+
+    facts: ChannelFacts
+    segment: Any  # _look.Segment
+    created_age_s: float
+    """Since its file was made or renamed."""
+
+    # --- what it is -------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self.facts.name
+
+    @property
+    def namespace(self) -> str:
+        return self.facts.namespace
+
+    @property
+    def pool(self) -> str:
+        return self.facts.pool
+
+    @property
+    def engine(self) -> str:
+        return self.facts.engine
+
+    @property
+    def direction(self) -> str:
+        """``tx``, ``rx`` or ``duplex``."""
+        return self.facts.direction
+
+    @property
+    def local(self) -> tuple[str, int] | None:
+        """Address in force."""
+        return self.facts.local
+
+    @property
+    def remote(self) -> tuple[str, int] | None:
+        return self.facts.remote
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name: what tells it from every other channel of the host."""
+        return self.facts.namespace, self.facts.name
+
+    # --- is it well -------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """``new``, ``open``, ``held``, ``closed`` or ``failed``."""
+        number = self.now[_STATE]
+        return STATES[number] if 0 <= number < len(STATES) else f"state {number}"
+
+    @property
+    def heartbeat_age_ns(self) -> int | None:
+        """Since its worker last said that it serves it. All else is as old as that. None: never."""
+        beat: int = self.now[_HEARTBEAT]
+        looked: int = self.now[_LOOKED]
+        return max(0, looked - beat) if beat > 0 else None
+
+    @property
+    def health(self) -> str:
+        """``ok``, ``new`` (a second old at most and not served yet), ``stale`` (no heartbeat for a
+        second, or no worker ever), ``failed``, ``closed`` (and its file still there)."""
+        state = self.state
+        if state in ("open", "held"):
+            age_ns = self.heartbeat_age_ns
+            return "ok" if age_ns is not None and age_ns < STALE_NS else "stale"
+        if state == "new":
+            return "new" if self.created_age_s < 1 else "stale"
+        return state if state in ("closed", "failed") else "failed"
+
+    @property
+    def healthy(self) -> bool:
+        return self.health in ("ok", "new", "closed")
+
+    @property
+    def epoch(self) -> int:
+        """How many workers have served it."""
+        return self["epoch"]
+
+    @property
+    def worker_pid(self) -> int:
+        return self["worker_pid"]
+
+    @property
+    def cpu(self) -> int | None:
+        """Core of its worker; None: not pinned."""
+        return self["cpu"] if self["cpu"] >= 0 else None
+
+    @property
+    def age_s(self) -> float:
+        """Since it was opened."""
+        return max(0, self["looked_mono_ns"] - self["opened_mono_ns"]) / NS_PER_S
+
+    # --- how much ---------------------------------------------------------------------------------
+
+    @property
+    def tx_pps(self) -> float | None:
+        return self.rate("tx_sent")
+
+    @property
+    def rx_pps(self) -> float | None:
+        return self.rate("rx_received")
+
+    @property
+    def tx_bps(self) -> float | None:
+        """Bits of payload per second."""
+        rate = self.rate("tx_bytes")
+        return None if rate is None else rate * 8
+
+    @property
+    def rx_bps(self) -> float | None:
+        rate = self.rate("rx_bytes")
+        return None if rate is None else rate * 8
+
+    # --- how late ---------------------------------------------------------------------------------
+
+    @property
+    def late(self) -> int:
+        """Packets with one of the verdicts that mean late."""
+        return sum(self.now[place] for place in _LATE_AT)
+
+    @property
+    def late_delta(self) -> int | None:
+        before = self.before
+        if before is None:
+            return None
+        return max(0, self.late - sum(before[place] for place in _LATE_AT))
+
+    @property
+    def late_pps(self) -> float | None:
+        return _sum(self.rate(name) for name in LATE)
+
+    @property
+    def verdicts(self) -> dict[str, int]:
+        """Packets by verdict: ``on_time``, ``enqueued_late``, ..."""
+        return {name.removeprefix("tx_"): self[name] for name in VERDICTS}
+
+    @property
+    def lateness(self) -> Times:
+        """Start of the send call after the deadline; as long as the counters count."""
+        times = self.times("lateness")
+        assert times is not None
+        return times
+
+    @property
+    def lateness_interval(self) -> Times | None:
+        """The same of the packets sent between the last two looks."""
+        return self.times("lateness", interval=True)
+
+    def buckets(self, name: str, *, interval: bool = False) -> list[tuple[int, int]]:
+        """A whole histogram of the channel or of its engine: (largest value of the bucket in ns,
+        entries in it), empty ones left out.
+
+        As it was at the *last* look of the watch this view is of.
+        """
+        if name in CHANNEL_HISTOGRAMS:
+            place = CHANNEL_HISTOGRAMS.index(name)
+        else:
+            place = len(CHANNEL_HISTOGRAMS) + NETFLUX_HISTOGRAMS.index(name)
+        buckets: list[tuple[int, int]] = self.segment.buckets(place, interval)
+        return buckets
+
+    # --- rings and readers ------------------------------------------------------------------------
+
+    @property
+    def tx_waiting(self) -> int:
+        """Packets queued and without a verdict."""
+        return self["tx_waiting"]
+
+    @property
+    def tx_fill(self) -> float:
+        """Share (0 to 1) of the tx ring in use."""
+        return self["tx_used_bytes"] / self.facts.tx_bytes
+
+    @property
+    def rx_fill(self) -> float:
+        """Share (0 to 1) of the rx ring that the slowest reader has yet to take."""
+        return self["rx_unread_bytes"] / self.facts.rx_bytes
+
+    @property
+    def readers(self) -> tuple[ReaderView, ...]:
+        row = self.now
+        first = len(CHANNEL_WORDS) + len(ENGINE_WORDS.get(self.engine, ()))
+        return tuple(
+            ReaderView(*row[i : i + _look.READER_WORDS].tolist())
+            for i in range(first, len(row), _look.READER_WORDS)
+        )
+
+    @property
+    def lost(self) -> int:
+        """Packets that arrived and that a reader, or nobody, got: kernel drops, ring overwrites
+        and those the send call refused."""
+        return self["tx_failed"] + self["rx_kernel_drops"] + self["rx_overwritten"]
+
+    # --- engines ----------------------------------------------------------------------------------
+
+    @property
+    def part(self) -> Numbers | None:
+        """The engine's part, whatever the engine; None: plain UDP."""
+        kind = ENGINE_VIEWS.get(self.engine)
+        if kind is None:
+            return None
+        return kind(self.now, self.before, ENGINE_WORDS[self.engine], self.seconds)
+
+    @property
+    def rtp(self) -> RtpView | None:
+        part = self.part
+        return part if isinstance(part, RtpView) else None
+
+    @property
+    def udt(self) -> UdtView | None:
+        part = self.part
+        return part if isinstance(part, UdtView) else None
+
+    @property
+    def udt_port(self) -> UdtPortView | None:
+        part = self.part
+        return part if isinstance(part, UdtPortView) else None
+
+    @property
+    def netflux(self) -> NetfluxView | None:
+        part = self.part
+        return part if isinstance(part, NetfluxView) else None
+
+    @property
+    def mux(self) -> MuxView | None:
+        part = self.part
+        return part if isinstance(part, MuxView) else None
+
+
+# --- workers and pools ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class WorkerView(Numbers):
+    """A worker at one look."""
+
+    namespace: str
+    pool: str
+    slot: int
+    page: Any  # _look.Page
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return self.namespace, self.pool, self.slot
+
+    @property
+    def pid(self) -> int:
+        return self["pid"]
+
+    @property
+    def cpu(self) -> int | None:
+        """Core in force; None: not pinned."""
+        return self["cpu"] if self["cpu"] >= 0 else None
+
+    @property
+    def policy(self) -> str:
+        """In force: ``fifo`` or ``other``."""
+        return name_of(POLICIES, self["sched_policy"])
+
+    @property
+    def priority(self) -> int:
+        return self["sched_priority"]
+
+    @property
+    def memory_locked(self) -> bool:
+        return self["memory_locked"] != 0
+
+    @property
+    def profile(self) -> str:
+        """``balanced``, ``latency`` or ``power``."""
+        return name_of(PROFILES, self["profile"])
+
+    @property
+    def channels(self) -> int:
+        """It serves."""
+        return self["channels"]
+
+    @property
+    def restarts(self) -> int:
+        """How often it was started again."""
+        return self["restarts"]
+
+    @property
+    def heartbeat_age_ns(self) -> int:
+        """Since it last said that it runs. All else is as old as that."""
+        looked: int = self.now[_WORKER_LOOKED]
+        return max(0, looked - self["heartbeat_mono_ns"])
+
+    @property
+    def healthy(self) -> bool:
+        return self.heartbeat_age_ns < STALE_NS
+
+    @property
+    def health(self) -> str:
+        """``ok`` or ``stale``."""
+        return "ok" if self.healthy else "stale"
+
+    @property
+    def age_s(self) -> float:
+        return max(0, self["looked_mono_ns"] - self["started_mono_ns"]) / NS_PER_S
+
+    @property
+    def cpu_share(self) -> float:
+        """Of its core (0 to 1), between the last two looks; at the first one since it started."""
+        return self._share("cpu_ns")
+
+    @property
+    def spin_share(self) -> float:
+        """Likewise, awake with nothing to do but wait for a deadline."""
+        return self._share("spun_ns")
+
+    def _share(self, name: str) -> float:
+        rate = self.rate(name)
+        if rate is not None:
+            return rate / NS_PER_S
+        return self[name] / (self.age_s * NS_PER_S) if self.age_s else 0.0
+
+    @property
+    def longest_loop_ns(self) -> int:
+        return self["longest_loop_ns"]
+
+    @property
+    def forced_rests(self) -> int:
+        """Times it slept to stay below the real-time throttle."""
+        return self["forced_rests"]
+
+    @property
+    def missed_wakes(self) -> int:
+        """Times it woke more than 1 ms after the time it asked for."""
+        return self["missed_wakes"]
+
+    @property
+    def wake_latency(self) -> Times:
+        """Asked wake-up time to running."""
+        times = self.times("wake_latency")
+        assert times is not None
+        return times
+
+    @property
+    def wake_latency_interval(self) -> Times | None:
+        return self.times("wake_latency", interval=True)
+
+    def buckets(self, *, interval: bool = False) -> list[tuple[int, int]]:
+        """The whole histogram of `wake_latency`, as `ChannelView.buckets`."""
+        buckets: list[tuple[int, int]] = self.page.buckets(interval)
+        return buckets
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """A pool: who owns it, and what belongs to it."""
+
+    namespace: str
+    name: str
+    owner_pid: int | None
+    """The process that is the pool; None: there is none, or this user may not know."""
+    workers: tuple[WorkerView, ...]
+    channels: tuple[ChannelView, ...]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.namespace, self.name
+
+    @property
+    def healthy(self) -> bool:
+        return all(worker.healthy for worker in self.workers) and all(
+            channel.healthy for channel in self.channels
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file under one of our names that could not be read."""
+
+    namespace: str
+    name: str
+    """Of the channel; of a worker ``pool:slot``."""
+    kind: str
+    """``"channel"`` or ``"worker"``."""
+    reason: str
+    permitted: bool
+    """False: it belongs to somebody else and is none of this user's business."""
+
+    @property
+    def health(self) -> str:
+        return "unreadable" if self.permitted else "hidden"

@@ -289,6 +289,15 @@ static void publish_status(wrk_channel_t *ch, bool takeover)
     rt_futex_wake_all(&s->epoch);
 }
 
+/* What an agent sends in the end may give its channel work and a deadline once more. */
+static void close_agent(wrk_channel_t *ch)
+{
+    ch->ops->close(ch);
+    ch->failed = true; /* nothing calls the agent from here on */
+    active_remove(ch);
+    deadline_heap_set(&ch->worker->deadlines, &ch->deadline, RT_NEVER_NS);
+}
+
 static int open_prepared(wrk_channel_t *ch, const shm_config_t *config, bool takeover,
                          int socket_fd)
 {
@@ -312,7 +321,7 @@ static int open_prepared(wrk_channel_t *ch, const shm_config_t *config, bool tak
     if (rc == 0) {
         rc = poller_watch(&ch->worker->poller, &ch->bell, ch->bell_fd, EPOLLIN | EPOLLET);
         if (rc < 0) {
-            ch->ops->close(ch);
+            close_agent(ch);
             free(ch->agent);
         }
     }
@@ -385,11 +394,8 @@ static void wake_everybody(wrk_channel_t *ch)
 void channel_close(wrk_channel_t *ch)
 {
     worker_t *w = ch->worker;
-    active_remove(ch);
-    deadline_heap_set(&w->deadlines, &ch->deadline, RT_NEVER_NS);
     poller_forget(&w->poller, &ch->bell);
-    ch->ops->close(ch);
-    ch->failed = true; /* nothing calls the agent from here on */
+    close_agent(ch);
     rt_store_release(&ch->segment.status->state, SHM_STATE_CLOSED);
     wake_everybody(ch);
     control_forget_channel(w, ch);

@@ -262,6 +262,31 @@ static void test_a_scribbling_client_harms_itself_only(void)
     drop_pair(&good);
 }
 
+/* --- endings ------------------------------------------------------------------------------- */
+
+/* What a port says in the end goes out through its link, and so has a time of its own. */
+static void test_a_port_with_a_link_goes_before_its_connection(void)
+{
+    for (int i = 0; i < 5; i++) {
+        pair_t p = {0};
+        uint32_t error = 0;
+        CHECK(open_port(&p.to_port, SHM_UDT_STREAM, 8));
+        p.from_port.config = port_config(0, 1);
+        p.from_port.config.impair_tx.delay_ns = RT_NS_PER_MS;
+        CHECK(wt_open(&worker, &p.from_port));
+        shm_udt_config_t u = udt_config(&p.from_port, SHM_UDT_STREAM);
+        CHECK(open_udt(&p.from, &u, bound_port(&p.to_port)));
+        CHECK(accept_udt(&p.to_port, &p.to, udt_config(&p.to_port, SHM_UDT_STREAM)));
+        CHECK_EQ(got(&p.from, NULL), SHM_UDT_GOT_CONNECTED);
+        close_down(&p.from_port);
+        CHECK_EQ(got(&p.from, &error), SHM_UDT_GOT_BROKEN);
+        CHECK_EQ(error, 2001);
+        close_down(&p.from);
+        close_down(&p.to);
+        close_down(&p.to_port);
+    }
+}
+
 /* --- a successor --------------------------------------------------------------------------- */
 
 static void test_a_successor_listens_again(void)
@@ -355,6 +380,7 @@ int main(void)
     RUN(test_bad_configurations_are_refused);
     RUN(test_an_id_belongs_to_one);
     RUN(test_a_scribbling_client_harms_itself_only);
+    RUN(test_a_port_with_a_link_goes_before_its_connection);
     RUN(test_a_successor_listens_again);
     RUN(test_a_successor_tells_the_peer);
     wt_stop(&worker);

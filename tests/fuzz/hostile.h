@@ -23,7 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HOSTILE_AREAS 8
+#define HOSTILE_AREAS 48
 #define HOSTILE_PLANS 16
 #define HOSTILE_LOADS_PER_CALL 2000000u /* far above what any call of these files needs */
 

@@ -231,7 +231,7 @@ static int64_t conn_deadline_ns(const udt_conn_t *c)
 static int64_t deadline_ns(const wrk_channel_t *ch)
 {
     const udt_agent_t *a = udt_agent_of(ch);
-    int64_t at = a->rx_waits ? a->rx_retry_mono_ns : RT_NEVER_NS;
+    int64_t at = a->rx_waits && !a->held ? a->rx_retry_mono_ns : RT_NEVER_NS;
     if (a->port == NULL)
         return at;
     if (a->closes && a->conn.state == UDT_CONN_CONNECTED)

@@ -164,6 +164,12 @@ typedef struct udp {
     const phc_t *phc;
 } udp_t;
 
+/* Where datagrams without a destination of their own go; not set: nowhere. */
+static inline const udp_addr_t *udp_default_remote(const udp_t *udp)
+{
+    return &udp->remote;
+}
+
 /* Everything off, everything by system default. */
 udp_config_t udp_config_default(void);
 

@@ -21,11 +21,18 @@
  *   ADOPT     -                             -                            -             -
  *   QUIT      -                             -                            -             -
  *   ENGINE    ctl_channel_t + the engine's  [one]                        the engine's  -
+ *   TAP       ctl_tap_t                     memory                       ctl_tapped_t  -
+ *   MARK      ctl_channel_t + text          -                            -             -
  *
  * A reader that takes its slot up again finds its eventfd rung: packets may have come unannounced.
  *
  * The result of LIST is the number of channels; its body names those from first on, as many as a
  * message holds: ask again with a higher first for the rest.
+ *
+ * TAP has the worker copy the channel's datagrams into memory of the client (tap_ring.h), a memfd that
+ * is sealed against shrinking, growing and further seals, until the connection ends or the channel is
+ * closed. Who hangs up reads no more of it: its pages are given back. MARK puts a text into every log
+ * of the channel; its result is the number of them.
  *
  * ADOPT makes this connection the worker's pool: OPEN, CLOSE, EXPORT and QUIT are taken from it only
  * and from connections of the same user. The pool of a private pool passes one end of a socket pair
@@ -39,6 +46,7 @@
 #define CTL_MAX_BYTES 65536u
 #define CTL_MAX_FDS 3u
 #define CTL_TEXT_BYTES 512u
+#define CTL_MARK_BYTES 256u
 #define CTL_ENGINE_BYTES 4096u /* the engine's part of a request to it, and of its answer, at most */
 
 typedef enum ctl_op {
@@ -56,6 +64,8 @@ typedef enum ctl_op {
     CTL_ADOPT = 12,
     CTL_QUIT = 13,
     CTL_ENGINE = 14,
+    CTL_TAP = 15,
+    CTL_MARK = 16,
 } ctl_op_t;
 
 typedef struct ctl_header {
@@ -100,6 +110,19 @@ typedef struct ctl_attached {
     uint32_t epoch;
     uint32_t reserved;
 } ctl_attached_t;
+
+#define CTL_TAP_TX 1u
+#define CTL_TAP_RX 2u
+#define CTL_TAP_NOT_SENT 4u /* packets with a verdict that were not sent, too; without payload */
+typedef struct ctl_tap {
+    ctl_channel_t channel;
+    uint32_t what;       /* CTL_TAP_* */
+    uint32_t snap_bytes; /* of a datagram at most; 0: all of it */
+} ctl_tap_t;
+typedef struct ctl_tapped {
+    uint32_t epoch;
+    uint32_t taps; /* of this channel, this one included */
+} ctl_tapped_t;
 
 typedef struct ctl_pong {
     uint32_t pid;

@@ -33,6 +33,7 @@
 #include "io/udp_io.h"
 #include "shm/report_ring.h"
 #include "shm/rx_ring.h"
+#include "shm/tap_ring.h"
 #include "shm/tx_queue.h"
 #include "worker/deadline_heap.h"
 #include "worker/name_table.h"
@@ -45,6 +46,7 @@
 
 typedef struct worker worker_t;
 typedef struct wrk_job wrk_job_t;
+typedef struct wrk_tap wrk_tap_t;
 
 typedef struct agent_ops {
     const char *engine; /* as in shm_config_t.engine */
@@ -140,6 +142,8 @@ struct wrk_channel {
     uint64_t producers_given[SHM_MAX_SLOTS / 64];
     uint64_t readers_given[SHM_MAX_SLOTS / 64];
     wrk_job_t *jobs; /* deferred commands, oldest first */
+    wrk_tap_t *taps; /* NULL: nobody taps, as nearly always */
+    uint64_t tap_number; /* datagrams that were tapped */
 };
 
 #define WRK_INACTIVE UINT32_MAX
@@ -191,6 +195,11 @@ clock_map_t *wrk_clock_map(wrk_channel_t *ch);
 
 /* Buffers for udp_recv, shared by all sockets of the worker. */
 udp_rx_pool_t *wrk_rx_pool(wrk_channel_t *ch);
+
+/* Copies a record into the channel's logs that want its kind; bytes, index and captured_bytes are set
+ * here. The parts of its payload: first_bytes of first, the rest of second. */
+void wrk_tap_put(wrk_channel_t *ch, tap_record_t *record, const void *first, uint32_t first_bytes,
+                 const void *second);
 
 static inline void wrk_count(wrk_channel_t *ch, shm_counter_id_t id, uint64_t n)
 {

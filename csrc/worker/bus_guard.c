@@ -1,6 +1,7 @@
 #include "worker/bus_guard.h"
 
 #include "base/rt_err.h"
+#include "worker/tap.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -27,6 +28,11 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
         ch->torn = true;
         return;
     }
+    /* A tool gave the pages of its log back and there is no memory for new ones. */
+    const wrk_tap_t *tap = tap_at(guarded, at);
+    if (tap != NULL && mmap(tap->memory, tap->bytes, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED)
+        return;
     (void)signal(number, SIG_DFL);
 }
 

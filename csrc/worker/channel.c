@@ -4,6 +4,7 @@
 #include "base/rt_futex.h"
 #include "shm/owner.h"
 #include "worker/control.h"
+#include "worker/tap.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -442,6 +443,7 @@ void wrk_channel_fail(wrk_channel_t *ch, int error)
         return;
     ch->ops->hold(ch);
     ch->failed = true;
+    tap_channel_failed(ch);
     ch->tx_paused = true;
     active_remove(ch);
     channel_ran(ch);

@@ -29,6 +29,8 @@ static const shape_t SHAPES[] = {
     [CTL_ADOPT] = {"ADOPT", 0, 0, 0, true, 0},
     [CTL_QUIT] = {"QUIT", 0, 0, 0, true, 0},
     [CTL_ENGINE] = {"ENGINE", sizeof(ctl_channel_t), 0, 1, false, CTL_ENGINE_BYTES},
+    [CTL_TAP] = {"TAP", sizeof(ctl_tap_t), 1, 1, false, 0},
+    [CTL_MARK] = {"MARK", sizeof(ctl_channel_t), 0, 0, false, CTL_MARK_BYTES},
 };
 #define SHAPE_COUNT (sizeof SHAPES / sizeof SHAPES[0])
 
@@ -77,6 +79,9 @@ static int take_body(command_t *out, const uint8_t *body, size_t body_bytes)
     case CTL_DETACH:
         memcpy(&out->detach, body, sizeof out->detach);
         return take_name(out, &out->detach.channel);
+    case CTL_TAP:
+        memcpy(&out->tap, body, sizeof out->tap);
+        return take_name(out, &out->tap.channel);
     case CTL_LIST:
         memcpy(&out->list, body, sizeof out->list);
         return 0;
@@ -84,7 +89,7 @@ static int take_body(command_t *out, const uint8_t *body, size_t body_bytes)
     case CTL_ADOPT:
     case CTL_QUIT:
         return 0;
-    default: /* what lies behind the name is the engine's to check */
+    default: /* what lies behind the name is the engine's to check, or text */
         memcpy(&channel, body, sizeof channel);
         out->engine_body = body + sizeof channel;
         out->engine_bytes = body_bytes - sizeof channel;

@@ -19,8 +19,9 @@ typedef struct command {
     shm_config_t config;       /* OPEN: checked by shm_config_check */
     ctl_attach_t attach;       /* ATTACH */
     ctl_attached_t detach;     /* DETACH */
+    ctl_tap_t tap;             /* TAP */
     char name[SHM_NAME_BYTES]; /* every op that names a channel; terminated and checked */
-    const uint8_t *engine_body; /* ENGINE: inside the message */
+    const uint8_t *engine_body; /* ENGINE, MARK: inside the message */
     size_t engine_bytes;
 } command_t;
 

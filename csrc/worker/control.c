@@ -3,6 +3,7 @@
 #include "base/rt_err.h"
 #include "shm/owner.h"
 #include "worker/channel.h"
+#include "worker/tap.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -101,6 +102,7 @@ static void drop_conn(wrk_conn_t *conn)
     if (w->jobs_of != NULL)
         forget_jobs_of(w, conn);
     control_drop_attachments(conn);
+    tap_forget_conn(w, conn);
     for (wrk_conn_t **at = &w->conns; *at != NULL; at = &(*at)->next) {
         if (*at == conn) {
             *at = conn->next;

@@ -1,6 +1,7 @@
 /* control_run.c: what each command does, and what is repaired when a client hangs up. */
 #include "worker/channel.h"
 #include "worker/control.h"
+#include "worker/tap.h"
 
 #include "base/rt_err.h"
 
@@ -368,6 +369,7 @@ bool control_jobs_step(worker_t *w, int64_t now_mono_ns)
 
 void control_forget_channel(worker_t *w, wrk_channel_t *ch)
 {
+    tap_forget_channel(ch);
     while (ch->jobs != NULL)
         answer_job(ch, 0);
     for (wrk_conn_t *conn = w->conns; conn != NULL; conn = conn->next) {
@@ -438,6 +440,18 @@ static void run_engine(wrk_channel_t *ch, const command_t *c, int fd, reply_t *r
                                ch->ops->engine, ch->config.name);
 }
 
+static void run_tap(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_tap_t *ask, int fd,
+                    reply_t *reply)
+{
+    reply->result = tap_open(ch, conn, ask, fd);
+    if (reply->result < 0)
+        return;
+    ctl_tapped_t tapped = {.epoch = rt_load_relaxed(&ch->segment.status->epoch),
+                           .taps = tap_count(ch)};
+    memcpy(reply->body, &tapped, sizeof tapped);
+    reply->body_bytes = sizeof tapped;
+}
+
 static void run_on_channel(wrk_conn_t *conn, wrk_channel_t *ch, const command_t *c, int *fds,
                            unsigned fd_count, reply_t *reply)
 {
@@ -462,6 +476,13 @@ static void run_on_channel(wrk_conn_t *conn, wrk_channel_t *ch, const command_t 
         return;
     case CTL_ENGINE:
         run_engine(ch, c, fd_count > 0 ? fds[0] : -1, reply);
+        return;
+    case CTL_TAP:
+        run_tap(conn, ch, &c->tap, fds[0], reply);
+        return;
+    case CTL_MARK:
+        reply->result =
+            (int)tap_mark(ch, c->engine_body, (uint32_t)c->engine_bytes, rt_mono_ns());
         return;
     default: /* CLOSE, PURGE */
         defer(conn, ch, c, reply);

@@ -57,6 +57,9 @@ typedef struct worker {
 
     wrk_channel_t *jobs_of; /* a channel with deferred commands, NULL: none anywhere */
     uint32_t job_count;
+
+    wrk_tap_t *taps;    /* of all channels, the latest first */
+    uint32_t tap_steps; /* of them, those whose memory is being made present or let go */
     bool stop;
     bool unlink_all; /* the private pool died: its files go too */
 } worker_t;

@@ -28,6 +28,7 @@
 
 #include "worker/channel.h"
 #include "worker/control.h"
+#include "worker/tap.h"
 
 #define QUIET_NS (10 * RT_NS_PER_US)
 #define POLL_PATIENCE_NS (200 * RT_NS_PER_US)
@@ -186,6 +187,7 @@ static void housekeep(worker_t *w, int64_t now_mono_ns)
             w->rotation = 0;
         channel_housekeep(w->channels[w->rotation++], now_mono_ns);
     }
+    (void)tap_step(w); /* on a core that is never free, too */
     w->next_housekeeping_mono_ns = now_mono_ns + HOUSEKEEPING_NS;
 }
 
@@ -200,8 +202,11 @@ static void housekeep_if_due(worker_t *w, int64_t now_mono_ns)
 /* Never urgent: without it a page costs the same, but at its first use. */
 static bool prefault_if_it_fits(worker_t *w, int64_t now_mono_ns)
 {
-    if (w->absent == NULL || next_deadline(w) - now_mono_ns <= PREFAULT_NEEDS_NS)
+    if ((w->absent == NULL && w->tap_steps == 0) ||
+        next_deadline(w) - now_mono_ns <= PREFAULT_NEEDS_NS)
         return false;
+    if (w->absent == NULL)
+        return tap_step(w);
     channel_prefault_step(w);
     return true;
 }

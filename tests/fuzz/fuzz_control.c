@@ -10,6 +10,7 @@
 #include "base/rt_err.h"
 #include "worker/channel.h"
 #include "worker/control.h"
+#include "worker/tap.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -195,6 +196,9 @@ static void stop(fuzz_t *f)
     require(w->conn_count == 0, "who hung up is forgotten");
     while (w->channel_count > 0)
         channel_close(w->channels[0]);
+    while (tap_step(w))
+        ;
+    require(w->taps == NULL && w->tap_steps == 0, "no tap is left");
     control_close(w);
     poller_close(&w->poller);
 }
@@ -293,12 +297,14 @@ static void send_sound(fuzz_t *f)
             ctl_channel_t channel;
             ctl_attach_t attach;
             ctl_attached_t attached;
+            ctl_tap_t tap;
             uint8_t bytes[sizeof(ctl_attach_t)];
         };
     } message = {.head = {.magic = CTL_MAGIC}};
     _Static_assert(sizeof(ctl_attach_t) == sizeof(ctl_attached_t), "one union for both");
     unsigned how = take_number(f, 1);
-    uint32_t op = take_number(f, 1) % (CTL_QUIT + 1);
+    uint32_t op = take_number(f, 1) % (CTL_MARK + 1);
+    bool taps = op == CTL_TAP;
     bool slots = op == CTL_ATTACH || op == CTL_DETACH;
     bool bare = op == CTL_PING || op == CTL_ADOPT || op == CTL_QUIT;
     if (op == CTL_OPEN)
@@ -309,12 +315,18 @@ static void send_sound(fuzz_t *f)
         message.attach.producer = (uint32_t)(int8_t)take_number(f, 1);
         message.attach.reader = (uint32_t)(int8_t)take_number(f, 1);
     }
+    if (taps)
+        message.tap.what = take_number(f, 1);
     message.head.op = op;
     message.head.body_bytes = (uint32_t)(bare    ? 0
+                                         : taps  ? sizeof(ctl_tap_t)
                                          : slots ? sizeof(ctl_attach_t)
                                          : op == CTL_LIST ? sizeof(ctl_list_t)
                                                  : sizeof(ctl_channel_t));
-    int bell = how & 0x10 ? eventfd(0, EFD_CLOEXEC) : memfd_create("fuzz", MFD_CLOEXEC);
+    int bell = how & 0x10 ? eventfd(0, EFD_CLOEXEC)
+                          : memfd_create("fuzz", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (taps && ftruncate(bell, TAP_LEAST_BYTES) == 0)
+        (void)fcntl(bell, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | (how & 0x40 ? F_SEAL_SEAL : 0));
     post(f, how % CONNS, &message, sizeof message.head + message.head.body_bytes, &bell,
          how >> 5 & 1);
     close(bell);

@@ -2,6 +2,7 @@
 #include "worker/agents/agent_ledger.h"
 
 #include "base/rt_seq.h"
+#include "worker/agents/agent_tap.h"
 
 #include <errno.h>
 
@@ -66,6 +67,8 @@ static void report_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t 
         .error = error,
     };
     put_report(ch, &report);
+    if (agent_tapped(ch))
+        agent_tap_not_sent(ch, item, &report);
 }
 
 void agent_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t verdict, int error,
@@ -96,6 +99,8 @@ static void settle(wrk_channel_t *ch, agent_awaited_t *w)
 {
     w->settled = true;
     put_report(ch, &w->report);
+    if (w->tap_number != 0)
+        agent_tap_stamped(ch, w->tap_number, &w->report);
 }
 
 static void drop_settled(agent_ledger_t *l)
@@ -123,7 +128,8 @@ void agent_give_up_stamps(wrk_channel_t *ch, agent_ledger_t *l)
 }
 
 static void await_stamp(wrk_channel_t *ch, agent_ledger_t *l, const shm_report_t *report,
-                        int64_t start_mono_ns, const udp_tx_t *message, bool teaches)
+                        int64_t start_mono_ns, const udp_tx_t *message, bool teaches,
+                        uint64_t tap_number)
 {
     if (l->awaited_count == AGENT_STAMPS)
         give_up_oldest(ch, l);
@@ -131,6 +137,7 @@ static void await_stamp(wrk_channel_t *ch, agent_ledger_t *l, const shm_report_t
     l->awaited[place % AGENT_STAMPS] = (agent_awaited_t){
         .report = *report,
         .send_start_mono_ns = start_mono_ns,
+        .tap_number = tap_number,
         .stamp_id = message->stamp_id,
         .teaches = teaches,
     };
@@ -175,7 +182,8 @@ void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *b, un
 {
     uint64_t bytes = 0;
     int64_t shift = wrk_clock_shift_ns(ch);
-    bool reported = ch->config.reports != SHM_REPORTS_OFF;
+    bool tapped = agent_tapped(ch);
+    bool reported = ch->config.reports != SHM_REPORTS_OFF || tapped;
     uint32_t last_id = 0;
     for (unsigned i = first; i < first + count; i++) {
         const tx_item_t *item = &b->items[i];
@@ -201,8 +209,9 @@ void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *b, un
             .verdict = (uint8_t)verdict,
             .batch = (uint16_t)count,
         };
+        uint64_t number = tapped ? agent_tap_sent(ch, l->udp, message, &report, stamped) : 0;
         if (stamped)
-            await_stamp(ch, l, &report, start_mono_ns, message, teaches);
+            await_stamp(ch, l, &report, start_mono_ns, message, teaches, number);
         else
             put_report(ch, &report);
     }

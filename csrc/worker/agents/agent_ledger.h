@@ -29,6 +29,7 @@ typedef struct agent_batch {
 typedef struct agent_awaited {
     shm_report_t report;
     int64_t send_start_mono_ns;
+    uint64_t tap_number; /* 0: nobody tapped it */
     uint32_t stamp_id;
     bool teaches; /* the way to the wire is learnt from it */
     bool settled;

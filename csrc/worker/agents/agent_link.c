@@ -3,6 +3,7 @@
 #include "worker/agents/agent_link.h"
 
 #include "base/rt_err.h"
+#include "worker/agents/agent_tap.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -171,6 +172,7 @@ static void emit_rx(wrk_channel_t *ch, agent_link_t *l, int64_t now_mono_ns)
         return;
     }
     size_t n = impair_emit(l->rx, out, most, now_mono_ns);
+    bool tapped = agent_tapped(ch);
     for (size_t i = 0; i < n; i++) {
         arrival_tag_t tag;
         memcpy(&tag, out[i].tag, sizeof tag);
@@ -183,8 +185,12 @@ static void emit_rx(wrk_channel_t *ch, agent_link_t *l, int64_t now_mono_ns)
             .flags = tag.flags,
             .tos = tag.tos,
         };
+        uint64_t sequence = ch->rx.sequence;
         if (!l->deliver(ch, &item, now_mono_ns))
             wrk_count(ch, SHM_COUNT_rx_overwritten, 1);
+        if (tapped) /* it may have become one packet in the ring, or anything else */
+            agent_tap_item(ch, l->udp, &item,
+                           ch->rx.sequence == sequence + 1 ? sequence : AGENT_TAP_NO_SEQUENCE);
     }
     if (n > 0)
         wrk_rx_publish(ch);

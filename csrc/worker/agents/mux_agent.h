@@ -35,6 +35,7 @@ typedef struct mux_batch {
     mux_socket_t *from;
     unsigned count;
     uint64_t refs[MUX_AGENT_BATCH];
+    uint64_t sequences[MUX_AGENT_BATCH];
     uint32_t numbers[MUX_AGENT_BATCH];
     int64_t enqueued_mono_ns[MUX_AGENT_BATCH];
     udp_tx_t messages[MUX_AGENT_BATCH];

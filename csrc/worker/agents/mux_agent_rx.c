@@ -11,6 +11,7 @@
 #include "worker/agents/mux_agent.h"
 
 #include "worker/agents/agent_socket.h"
+#include "worker/agents/agent_tap.h"
 
 #include <errno.h>
 
@@ -97,10 +98,13 @@ static unsigned receive(wrk_channel_t *ch, mux_socket_t *s, unsigned room)
     unsigned ask = messages;
     do {
         n = udp_recv_messages(&s->udp, m->arrivals, MUX_AGENT_BATCH, ask);
+        uint64_t sequence = ch->rx.sequence;
         for (int i = 0; i < n; i++) {
             deliver(ch, s, &m->arrivals[i]);
             bytes += m->arrivals[i].len;
         }
+        if (n > 0 && agent_tapped(ch))
+            agent_tap_arrived(ch, &s->udp, m->arrivals, (unsigned)n, NULL, sequence);
         packets += n > 0 ? (unsigned)n : 0;
         ask = 0;
     } while (n == MUX_AGENT_BATCH);

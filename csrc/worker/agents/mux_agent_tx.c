@@ -9,6 +9,7 @@
 #include "worker/agents/mux_agent.h"
 
 #include "base/rt_seq.h"
+#include "worker/agents/agent_tap.h"
 
 #include <errno.h>
 #include <string.h>
@@ -44,6 +45,20 @@ static void settle(wrk_channel_t *ch, unsigned first, unsigned count, int64_t st
     wrk_count(ch, SHM_COUNT_tx_on_time, count);
 }
 
+static void tap(wrk_channel_t *ch, unsigned first, unsigned count, int64_t start_mono_ns,
+                int64_t end_mono_ns)
+{
+    const mux_batch_t *b = &mux_agent_of(ch)->batch;
+    int64_t shift = wrk_clock_shift_ns(ch);
+    shm_report_t report = {
+        .sent_ns = start_mono_ns - shift, .handed_ns = end_mono_ns - shift, .batch = (uint16_t)count};
+    for (unsigned i = first; i < first + count; i++) {
+        report.sequence = b->sequences[i];
+        report.enqueued_ns = b->enqueued_mono_ns[i] - shift;
+        (void)agent_tap_sent(ch, &b->from->udp, &b->messages[i], &report, false);
+    }
+}
+
 static void note_send_cost(mux_agent_t *m, unsigned packets, int64_t took_ns)
 {
     int64_t each = took_ns / packets;
@@ -66,6 +81,8 @@ static void send_batch(wrk_channel_t *ch)
             settle(ch, at, (unsigned)sent, start);
             wrk_hist(ch, SHM_HIST_send_call, end - start);
             note_send_cost(m, (unsigned)sent, end - start);
+            if (agent_tapped(ch))
+                tap(ch, at, (unsigned)sent, start, end);
             at += (unsigned)sent;
         }
         wrk_sent_until(ch, end);
@@ -92,6 +109,7 @@ static void batch_add(wrk_channel_t *ch, mux_socket_t *s, const tx_item_t *item,
     unsigned i = b->count++;
     b->from = s;
     b->refs[i] = item->ref;
+    b->sequences[i] = item->sequence;
     b->enqueued_mono_ns[i] = item->enqueued_mono_ns;
     b->numbers[i] = number;
     b->messages[i] = (udp_tx_t){

@@ -6,6 +6,7 @@
  *
  * Readers are woken behind the send, not before it: waking one takes a system call. */
 #include "worker/agents/agent_socket.h"
+#include "worker/agents/agent_tap.h"
 #include "worker/agents/netflux_agent.h"
 
 #include <errno.h>
@@ -134,6 +135,9 @@ static void take_arrivals(wrk_channel_t *ch, unsigned count)
         (void)netflux_agent_arrived(ch, &item, now);
         wrk_hist(ch, SHM_HIST_rx_delivery, now_channel - in->time_ns);
     }
+    if (agent_tapped(ch) && a->link.rx == NULL)
+        agent_tap_arrived(ch, &a->udp, a->arrivals, count, a->config.any_source ? NULL : &a->remote,
+                          AGENT_TAP_NO_SEQUENCE);
 }
 
 /* Returns whether the call came back full, so that the buffers may hold a rest. */

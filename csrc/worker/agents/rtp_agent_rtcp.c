@@ -4,6 +4,7 @@
  * However much a remote asks for, what is sent again is paced by a bucket of tokens: neither the
  * other channels of this core nor the link suffer. */
 #include "worker/agents/agent_socket.h"
+#include "worker/agents/agent_tap.h"
 #include "worker/agents/rtp_agent.h"
 
 #include "base/rt_err.h"
@@ -187,10 +188,14 @@ static void send_compound(wrk_channel_t *ch, const uint8_t *data, int bytes, int
     int error = 0;
     if (bytes <= 0 || message.dest == NULL)
         return;
+    udp_t *udp = c->mux ? &a->udp : &c->udp;
+    int64_t start = rt_mono_ns();
     if (c->mux && a->link.tx != NULL)
         agent_link_offer_tx(&a->link, &message, 1, now_mono_ns);
     else
-        (void)udp_send(c->mux ? &a->udp : &c->udp, &message, 1, &error);
+        (void)udp_send(udp, &message, 1, &error);
+    if (agent_tapped(ch) && error == 0)
+        agent_tap_left(ch, udp, &message, 1, start, rt_mono_ns());
     rtp_agent_count(a, error == 0 ? SHM_RTP_COUNT_rtcp_sent : SHM_RTP_COUNT_rtcp_failed, 1);
 }
 
@@ -297,12 +302,16 @@ static void resend(wrk_channel_t *ch, uint16_t seq, int64_t now_mono_ns)
         return;
     }
     c->resend_tokens -= 1.0;
+    int64_t start = rt_mono_ns();
     if (a->link.tx != NULL)
         agent_link_offer_tx(&a->link, &message, 1, now_mono_ns);
     else
         (void)udp_send(&a->udp, &message, 1, &error);
-    if (error == 0)
-        rtp_agent_count(a, SHM_RTP_COUNT_nack_resent, 1);
+    if (error != 0)
+        return;
+    rtp_agent_count(a, SHM_RTP_COUNT_nack_resent, 1);
+    if (agent_tapped(ch))
+        agent_tap_left(ch, &a->udp, &message, 1, start, rt_mono_ns());
 }
 
 /* --- arrivals ------------------------------------------------------------------------------ */
@@ -403,6 +412,9 @@ static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
             rtp_agent_on_rtcp(ch, &item, now_mono_ns);
     }
     rtp_agent_rtcp_tell(a);
+    if (n > 0 && agent_tapped(ch))
+        agent_tap_arrived(ch, &a->control.udp, a->rx.arrivals, (unsigned)n,
+                          ch->config.connect ? &a->control.remote : NULL, AGENT_TAP_NO_SEQUENCE);
 }
 
 /* --- statistics ---------------------------------------------------------------------------- */

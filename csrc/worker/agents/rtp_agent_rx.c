@@ -6,6 +6,7 @@
  * A successor begins with an empty buffer and an unknown source: what its predecessor held is lost,
  * and the first frame is preceded by a resync. */
 #include "worker/agents/agent_socket.h"
+#include "worker/agents/agent_tap.h"
 #include "worker/agents/rtp_agent.h"
 
 #include "base/rt_err.h"
@@ -466,6 +467,9 @@ static void take_arrivals(wrk_channel_t *ch, unsigned count, int64_t now_mono_ns
     }
     wrk_count(ch, SHM_COUNT_rx_received, count);
     wrk_count(ch, SHM_COUNT_rx_bytes, bytes);
+    if (agent_tapped(ch) && a->link.rx == NULL)
+        agent_tap_arrived(ch, &a->udp, a->rx.arrivals, count, &a->rx.only_from,
+                          AGENT_TAP_NO_SEQUENCE);
 }
 
 /* Returns whether the call came back full, so that the buffers may hold a rest. */

@@ -16,6 +16,7 @@
  * A deadline is served as in the engine udp: the worker calls AGENT_LEAD_NS ahead, the packet is
  * built, the clock is read until the start, then comes the send call. */
 #include "worker/agents/agent_socket.h"
+#include "worker/agents/agent_tap.h"
 #include "worker/agents/rtp_agent.h"
 
 #include "base/rt_err.h"
@@ -351,6 +352,8 @@ static void send_filling(wrk_channel_t *ch, int64_t now_mono_ns)
         wrk_count(ch, SHM_COUNT_tx_sent, 1);
         wrk_count(ch, SHM_COUNT_tx_bytes, message.len);
         wrk_hist(ch, SHM_HIST_lateness, began - start);
+        if (agent_tapped(ch))
+            agent_tap_left(ch, &a->udp, &message, 1, began, end);
         rtp_agent_media_sent(a, a->filling, message.len, end);
     } else {
         rtp_plan_not_sent(&a->plan, message.len);

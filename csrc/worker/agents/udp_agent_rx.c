@@ -9,6 +9,7 @@
  * With overflow="wait" no more messages are read than the ring has room for, were each the longest
  * there can be; what the readers do not make room for stays in the kernel's socket buffer. */
 #include "worker/agents/agent_socket.h"
+#include "worker/agents/agent_tap.h"
 #include "worker/agents/udp_agent.h"
 
 #include <errno.h>
@@ -88,6 +89,7 @@ static void take_arrivals(wrk_channel_t *ch, unsigned count, int64_t now_mono_ns
 {
     udp_agent_t *a = udp_agent_of(ch);
     uint64_t bytes = 0;
+    uint64_t sequence = ch->rx.sequence;
     for (unsigned i = 0; i < count; i++) {
         const udp_rx_t *in = &a->arrivals[i];
         bytes += in->len;
@@ -105,6 +107,8 @@ static void take_arrivals(wrk_channel_t *ch, unsigned count, int64_t now_mono_ns
         return;
     wrk_rx_publish(ch);
     measure_delivery(ch, a->arrivals, count);
+    if (agent_tapped(ch))
+        agent_tap_arrived(ch, &a->udp, a->arrivals, count, &a->only_from, sequence);
 }
 
 static void note_drops(wrk_channel_t *ch)

@@ -73,6 +73,8 @@ static void leave_port(udt_agent_t *a)
     if (p == NULL)
         return;
     a->port = NULL;
+    if (p->refused.from == a->channel)
+        p->refused.from = NULL;
     *a->at = a->next;
     if (a->next != NULL)
         a->next->at = a->at;

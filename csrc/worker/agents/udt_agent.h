@@ -56,6 +56,7 @@ typedef struct udt_refused {
     udp_addr_t dests[UDT_AGENT_BATCH];
     unsigned at;
     unsigned count; /* of messages, from the first on; 0: none */
+    wrk_channel_t *from; /* the connection's, NULL: gone, or of none */
 } udt_refused_t;
 
 typedef struct udt_port_agent {

@@ -3,6 +3,7 @@
  * A round reads a bounded number of messages, deals their datagrams out, and then serves each
  * connection that got some, once. */
 #include "worker/agents/agent_socket.h"
+#include "worker/agents/agent_tap.h"
 #include "worker/agents/udt_agent.h"
 
 #include <errno.h>
@@ -55,8 +56,9 @@ void udt_port_agent_serve_touched(udt_port_agent_t *p)
     }
 }
 
-static void deal(udt_port_agent_t *p, const void *data, uint32_t bytes, const udp_addr_t *from,
-                 int64_t arrival_mono_ns, int64_t now_mono_ns)
+/* Returns the channel of the connection that it is for, NULL: of none. */
+static wrk_channel_t *deal(udt_port_agent_t *p, const void *data, uint32_t bytes,
+                           const udp_addr_t *from, int64_t arrival_mono_ns, int64_t now_mono_ns)
 {
     udt_port_result_t result;
     const udt_address_t *address = address_of(p, from);
@@ -64,7 +66,7 @@ static void deal(udt_port_agent_t *p, const void *data, uint32_t bytes, const ud
                              &result)) {
     case UDT_PORT_CONN:
         udt_port_agent_touch(p, udt_agent_with(result.conn));
-        break;
+        return udt_agent_with(result.conn)->channel;
     case UDT_PORT_REPLY:
         udt_port_agent_send_one(p, result.reply, sizeof result.reply, from);
         break;
@@ -74,6 +76,7 @@ static void deal(udt_port_agent_t *p, const void *data, uint32_t bytes, const ud
     case UDT_PORT_DROPPED:
         break;
     }
+    return NULL;
 }
 
 bool udt_port_agent_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
@@ -81,8 +84,14 @@ bool udt_port_agent_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t no
     udt_port_agent_t *p = udt_port_agent_of(ch);
     udp_addr_t from;
     udt_port_agent_address(p, &item->source, &from);
-    deal(p, item->payload, item->payload_bytes, &from, item->time_ns + wrk_clock_shift_ns(ch),
-         now_mono_ns);
+    int64_t arrival_mono_ns = item->time_ns + wrk_clock_shift_ns(ch);
+    wrk_channel_t *to =
+        deal(p, item->payload, item->payload_bytes, &from, arrival_mono_ns, now_mono_ns);
+    if (to != NULL && agent_tapped(to)) {
+        rx_item_t seen = *item;
+        seen.time_ns = arrival_mono_ns - wrk_clock_shift_ns(to);
+        agent_tap_item(to, &p->udp, &seen, AGENT_TAP_NO_SEQUENCE);
+    }
     return true;
 }
 
@@ -99,10 +108,18 @@ static void take(udt_port_agent_t *p, unsigned count, int64_t now_mono_ns)
         if (p->link.rx != NULL) {
             rx_item_t item = agent_rx_item(in);
             agent_link_offer_rx(&p->link, &item);
-        } else {
+            continue;
+        }
+        wrk_channel_t *to =
             deal(p, in->data, in->len, &in->source, in->time_ns + shift, now_mono_ns);
+        if (to != NULL && agent_tapped(to)) {
+            udp_rx_t seen = *in;
+            seen.time_ns += shift - wrk_clock_shift_ns(to);
+            agent_tap_arrived(to, &p->udp, &seen, 1, NULL, AGENT_TAP_NO_SEQUENCE);
         }
     }
+    if (agent_tapped(ch) && p->link.rx == NULL)
+        agent_tap_arrived(ch, &p->udp, p->arrivals, count, NULL, AGENT_TAP_NO_SEQUENCE);
     wrk_count(ch, SHM_COUNT_rx_received, count);
     wrk_count(ch, SHM_COUNT_rx_bytes, bytes);
     p->flow_bytes += bytes;

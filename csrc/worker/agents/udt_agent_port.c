@@ -1,5 +1,6 @@
 #include "base/rt_err.h"
 #include "worker/agents/agent_socket.h"
+#include "worker/agents/agent_tap.h"
 #include "worker/agents/udt_agent.h"
 
 #include <errno.h>
@@ -61,9 +62,11 @@ shm_addr_t udt_plain_address(const udp_addr_t *in)
 
 /* --- sending ------------------------------------------------------------------------------- */
 
-static void keep_refused(udt_port_agent_t *p, const udp_tx_t *messages, unsigned count)
+static void keep_refused(udt_port_agent_t *p, wrk_channel_t *from, const udp_tx_t *messages,
+                         unsigned count)
 {
     udt_refused_t *r = &p->refused;
+    r->from = from;
     r->at = 0;
     r->count = count;
     for (unsigned i = 0; i < count; i++) {
@@ -78,9 +81,20 @@ static void keep_refused(udt_port_agent_t *p, const udp_tx_t *messages, unsigned
     }
 }
 
+/* Shown by the port's taps and by those of the connection it is from (NULL: of none). */
+static void tap(const udt_port_agent_t *p, wrk_channel_t *from, const udp_tx_t *messages,
+                unsigned count, int64_t start_mono_ns, int64_t end_mono_ns)
+{
+    if (agent_tapped(p->channel))
+        agent_tap_left(p->channel, &p->udp, messages, count, start_mono_ns, end_mono_ns);
+    if (from != NULL && agent_tapped(from))
+        agent_tap_left(from, &p->udp, messages, count, start_mono_ns, end_mono_ns);
+}
+
 /* Hands over what it can. Returns how many it is done with: fewer than count where the kernel has
  * no room for now. */
-static unsigned hand_over(udt_port_agent_t *p, udp_tx_t *messages, unsigned count)
+static unsigned hand_over(udt_port_agent_t *p, wrk_channel_t *from, udp_tx_t *messages,
+                          unsigned count)
 {
     wrk_channel_t *ch = p->channel;
     unsigned at = 0;
@@ -93,6 +107,7 @@ static unsigned hand_over(udt_port_agent_t *p, udp_tx_t *messages, unsigned coun
         wrk_count(ch, SHM_COUNT_tx_sent, (uint64_t)sent);
         wrk_hist(ch, SHM_HIST_send_call, end - start);
         wrk_sent_until(ch, end);
+        tap(p, from, &messages[at], (unsigned)sent, start, end);
         at += (unsigned)sent;
         if (error == 0)
             continue;
@@ -111,24 +126,24 @@ static void watch_socket(udt_port_agent_t *p)
     wrk_rewatch(p->channel, &p->socket, events);
 }
 
-static void send_now(udt_port_agent_t *p, udp_tx_t *messages, unsigned count)
+static void send_now(udt_port_agent_t *p, wrk_channel_t *from, udp_tx_t *messages, unsigned count)
 {
     if (p->block.now) { /* of a connection that ends: lost, as on the way */
         wrk_count(p->channel, SHM_COUNT_tx_failed, count);
         return;
     }
-    unsigned done = hand_over(p, messages, count);
+    unsigned done = hand_over(p, from, messages, count);
     if (done == count)
         return;
     wrk_count(p->channel, SHM_COUNT_tx_retries, 1);
-    keep_refused(p, &messages[done], count - done);
+    keep_refused(p, from, &messages[done], count - done);
     agent_block(&p->block, rt_mono_ns());
     watch_socket(p);
     wrk_ran(p->channel);
 }
 
-static void offer(udt_port_agent_t *p, const udt_out_t *out, const udp_addr_t *dest,
-                  int64_t now_mono_ns)
+static void offer(udt_port_agent_t *p, wrk_channel_t *from, const udt_out_t *out,
+                  const udp_addr_t *dest, int64_t now_mono_ns)
 {
     memcpy(p->whole, out->head, out->head_bytes);
     if (out->payload_bytes > 0)
@@ -136,6 +151,7 @@ static void offer(udt_port_agent_t *p, const udt_out_t *out, const udp_addr_t *d
     udp_tx_t message = {
         .data = p->whole, .len = out->head_bytes + out->payload_bytes, .dest = dest};
     agent_link_offer_tx(&p->link, &message, 1, now_mono_ns);
+    tap(p, from, &message, 1, now_mono_ns, now_mono_ns);
 }
 
 void udt_port_agent_send(udt_port_agent_t *p, wrk_channel_t *from, const udt_out_t *out,
@@ -150,7 +166,7 @@ void udt_port_agent_send(udt_port_agent_t *p, wrk_channel_t *from, const udt_out
     if (p->link.tx != NULL) {
         int64_t now = rt_mono_ns();
         for (size_t i = 0; i < count; i++)
-            offer(p, &out[i], dest, now);
+            offer(p, from, &out[i], dest, now);
         wrk_ran(p->channel);
         return;
     }
@@ -162,7 +178,7 @@ void udt_port_agent_send(udt_port_agent_t *p, wrk_channel_t *from, const udt_out
             .len = out[i].payload_bytes,
             .dest = dest,
         };
-    send_now(p, p->messages, (unsigned)count);
+    send_now(p, from, p->messages, (unsigned)count);
 }
 
 void udt_port_agent_send_one(udt_port_agent_t *p, const void *data, uint32_t bytes,
@@ -171,18 +187,20 @@ void udt_port_agent_send_one(udt_port_agent_t *p, const void *data, uint32_t byt
     udp_tx_t message = {.data = data, .len = bytes, .dest = dest};
     wrk_count(p->channel, SHM_COUNT_tx_bytes, bytes);
     if (p->link.tx != NULL) {
-        agent_link_offer_tx(&p->link, &message, 1, rt_mono_ns());
+        int64_t now = rt_mono_ns();
+        agent_link_offer_tx(&p->link, &message, 1, now);
+        tap(p, NULL, &message, 1, now, now);
         wrk_ran(p->channel);
         return;
     }
-    (void)hand_over(p, &message, 1);
+    (void)hand_over(p, NULL, &message, 1);
 }
 
 /* The kernel may have room again. */
 static void unblock(udt_port_agent_t *p, int64_t now_mono_ns)
 {
     udt_refused_t *r = &p->refused;
-    r->at += hand_over(p, &r->messages[r->at], r->count - r->at);
+    r->at += hand_over(p, r->from, &r->messages[r->at], r->count - r->at);
     if (r->at < r->count) {
         agent_block(&p->block, now_mono_ns);
         return;

@@ -1,0 +1,252 @@
+#include "worker/tap.h"
+
+#include "base/rt_err.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define STEP_BYTES (UINT64_C(32) << 10)
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+
+/* --- open ----------------------------------------------------------------------------------- */
+
+/* Memory that can become neither shorter (an access behind its end kills a process) nor longer, of
+ * ordinary pages. */
+static int check_memory(int fd, uint64_t *bytes)
+{
+    struct stat facts;
+    struct statfs where;
+    int seals = fcntl(fd, F_GET_SEALS);
+    if (seals < 0 || (seals & SEALS) != SEALS)
+        return rt_err_set(-EINVAL,
+                          "the memory passed with TAP is not sealed: make it with memfd_create and "
+                          "seal it with F_SEAL_SHRINK, F_SEAL_GROW and F_SEAL_SEAL");
+    if (fstat(fd, &facts) != 0 || fstatfs(fd, &where) != 0 || where.f_type != TMPFS_MAGIC)
+        return rt_err_set(-EINVAL,
+                          "the memory passed with TAP has huge pages: leave out MFD_HUGETLB");
+    *bytes = (uint64_t)facts.st_size;
+    return tap_bytes_check(*bytes);
+}
+
+static int map_memory(wrk_tap_t *tap, int fd)
+{
+    int rc = check_memory(fd, &tap->bytes);
+    if (rc < 0)
+        return rc;
+    void *memory = mmap(NULL, tap->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (memory == MAP_FAILED)
+        return rt_err_set(
+            -errno,
+            "mapping %llu bytes for a tap: %s; ask for less, raise the limit of locked "
+            "memory of the worker, and open the memory for writing",
+            (unsigned long long)tap->bytes, strerror(errno));
+    tap->memory = memory;
+    return 0;
+}
+
+static uint32_t taps_of(const worker_t *w)
+{
+    uint32_t n = 0;
+    for (const wrk_tap_t *tap = w->taps; tap != NULL; tap = tap->next_all)
+        n++;
+    return n;
+}
+
+uint32_t tap_count(const wrk_channel_t *ch)
+{
+    uint32_t n = 0;
+    for (const wrk_tap_t *tap = ch->taps; tap != NULL; tap = tap->next)
+        n++;
+    return n;
+}
+
+static int check_room(const wrk_channel_t *ch)
+{
+    if (tap_count(ch) >= WRK_TAPS_PER_CHANNEL)
+        return rt_err_set(-EUSERS, "channel \"%s\" has %u taps, its limit: end one of them",
+                          ch->config.name, WRK_TAPS_PER_CHANNEL);
+    if (taps_of(ch->worker) >= WRK_TAPS_MOST)
+        return rt_err_set(-EUSERS,
+                          "this worker has %u taps, its limit, those included that ended just now: "
+                          "end some, or try again in a few seconds",
+                          WRK_TAPS_MOST);
+    return 0;
+}
+
+static int check_ask(const ctl_tap_t *ask)
+{
+    const uint32_t known = CTL_TAP_TX | CTL_TAP_RX | CTL_TAP_NOT_SENT;
+    if ((ask->what & (CTL_TAP_TX | CTL_TAP_RX)) == 0 || (ask->what & ~known) != 0)
+        return rt_err_set(-EINVAL, "TAP of 0x%x: give tx (%u), rx (%u) or both, and not sent (%u)",
+                          ask->what, CTL_TAP_TX, CTL_TAP_RX, CTL_TAP_NOT_SENT);
+    return 0;
+}
+
+int tap_open(wrk_channel_t *ch, wrk_conn_t *conn, const ctl_tap_t *ask, int fd)
+{
+    worker_t *w = ch->worker;
+    int rc = check_ask(ask);
+    rc = rc ? rc : check_room(ch);
+    wrk_tap_t *tap = rc ? NULL : calloc(1, sizeof *tap);
+    if (rc == 0 && tap == NULL)
+        rc = rt_err_set(-ENOMEM, "no memory for a tap");
+    rc = rc ? rc : map_memory(tap, fd);
+    if (rc < 0) {
+        free(tap);
+        close(fd);
+        return rc;
+    }
+    tap->fd = fd;
+    tap->conn = conn;
+    tap->channel = ch;
+    tap->what = ask->what;
+    tap->snap_bytes =
+        ask->snap_bytes != 0 && ask->snap_bytes < SHM_MAX_RECORD ? ask->snap_bytes : SHM_MAX_RECORD;
+    tap->next_all = w->taps;
+    w->taps = tap; /* first: the bus guard knows of it before anything is written */
+    w->tap_steps++;
+    tap_writer_init(&tap->writer, tap->memory, tap->bytes,
+                    rt_load_relaxed(&ch->segment.status->epoch), ch->config.clock);
+    tap->next = ch->taps;
+    ch->taps = tap;
+    if (ch->failed)
+        tap_writer_end(&tap->writer, TAP_FAILED);
+    return 0;
+}
+
+/* --- the end -------------------------------------------------------------------------------- */
+
+static void let_go(wrk_tap_t *tap, bool tool_gone)
+{
+    wrk_tap_t **at = &tap->channel->taps;
+    while (*at != tap)
+        at = &(*at)->next;
+    *at = tap->next;
+    if (tap->stepped_bytes == tap->bytes)
+        tap->channel->worker->tap_steps++;
+    tap->channel = NULL;
+    tap->tool_gone = tool_gone;
+    tap->stepped_bytes = 0;
+}
+
+void tap_forget_conn(worker_t *w, const wrk_conn_t *conn)
+{
+    for (wrk_tap_t *tap = w->taps; tap != NULL; tap = tap->next_all) {
+        if (tap->conn != conn)
+            continue;
+        tap->conn = NULL;
+        if (tap->channel != NULL)
+            let_go(tap, true);
+        tap->tool_gone = true;
+    }
+}
+
+void tap_forget_channel(wrk_channel_t *ch)
+{
+    while (ch->taps != NULL) {
+        tap_writer_end(&ch->taps->writer, TAP_CLOSED);
+        let_go(ch->taps, false);
+    }
+}
+
+void tap_channel_failed(wrk_channel_t *ch)
+{
+    for (wrk_tap_t *tap = ch->taps; tap != NULL; tap = tap->next)
+        tap_writer_end(&tap->writer, TAP_FAILED);
+}
+
+static void destroy(worker_t *w, wrk_tap_t *tap)
+{
+    wrk_tap_t **at = &w->taps;
+    while (*at != tap)
+        at = &(*at)->next_all;
+    *at = tap->next_all;
+    close(tap->fd);
+    free(tap);
+}
+
+/* The last to hold the memory gives back all its pages at once, 1 ms for 16 MiB: so that this is
+ * not the worker, the pages of a tool that is gone are given back here before, in pieces. */
+static void step(worker_t *w, wrk_tap_t *tap)
+{
+    uint64_t left = tap->bytes - tap->stepped_bytes;
+    uint64_t piece = left < STEP_BYTES ? left : STEP_BYTES;
+    uint8_t *from = tap->memory + tap->stepped_bytes;
+    if (tap->channel != NULL) {
+        (void)madvise(from, piece, MADV_POPULATE_WRITE);
+    } else {
+        (void)munmap(from, piece);
+        if (tap->tool_gone)
+            (void)fallocate(tap->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                            (off_t)tap->stepped_bytes, (off_t)piece);
+    }
+    tap->stepped_bytes += piece;
+    if (piece < left)
+        return;
+    w->tap_steps--;
+    if (tap->channel == NULL)
+        destroy(w, tap);
+}
+
+bool tap_step(worker_t *w)
+{
+    if (w->tap_steps == 0)
+        return false;
+    for (wrk_tap_t *tap = w->taps; tap != NULL; tap = tap->next_all) {
+        if (tap->stepped_bytes == tap->bytes)
+            continue;
+        step(w, tap);
+        return true;
+    }
+    return false;
+}
+
+wrk_tap_t *tap_at(const worker_t *w, const uint8_t *address)
+{
+    for (wrk_tap_t *tap = w->taps; tap != NULL; tap = tap->next_all)
+        if (tap->channel != NULL && address >= tap->memory && address < tap->memory + tap->bytes)
+            return tap;
+    return NULL;
+}
+
+/* --- records -------------------------------------------------------------------------------- */
+
+static const uint32_t WANTED_BY[] = {
+    [TAP_SENT] = CTL_TAP_TX,
+    [TAP_ARRIVED] = CTL_TAP_RX,
+    [TAP_NOT_SENT] = CTL_TAP_NOT_SENT,
+    [TAP_STAMPED] = CTL_TAP_TX,
+    [TAP_MARK] = CTL_TAP_TX | CTL_TAP_RX,
+};
+
+void wrk_tap_put(wrk_channel_t *ch, tap_record_t *record, const void *first, uint32_t first_bytes,
+                 const void *second)
+{
+    bool has_copy = record->kind != TAP_NOT_SENT && record->kind != TAP_STAMPED;
+    uint32_t bytes = has_copy ? record->payload_bytes : 0;
+    for (wrk_tap_t *tap = ch->taps; tap != NULL; tap = tap->next) {
+        if (!(tap->what & WANTED_BY[record->kind]))
+            continue;
+        record->captured_bytes = bytes < tap->snap_bytes ? bytes : tap->snap_bytes;
+        tap_writer_put(&tap->writer, record, first, first_bytes, second);
+    }
+}
+
+uint32_t tap_mark(wrk_channel_t *ch, const void *text, uint32_t bytes, int64_t now_mono_ns)
+{
+    tap_record_t record = {
+        .kind = TAP_MARK,
+        .number = ch->tap_number,
+        .payload_bytes = bytes,
+        .report = {.sent_ns = now_mono_ns - wrk_clock_shift_ns(ch), .verdict = TAP_NO_VERDICT},
+    };
+    wrk_tap_put(ch, &record, text, bytes, NULL);
+    return tap_count(ch);
+}

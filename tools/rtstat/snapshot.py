@@ -32,11 +32,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rtstat import _look
+from rtstat.numbers import CHANNEL_WORDS, NS_PER_S, WORKER_WORDS
 from rtstat.views import (
-    CHANNEL_WORDS,
     DIRECTIONS,
-    NS_PER_S,
-    WORKER_WORDS,
     ChannelFacts,
     ChannelView,
     PoolView,

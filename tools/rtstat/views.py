@@ -13,16 +13,27 @@ a number of what is asked for and of nothing else. Every counter and gauge can b
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rtstat import _look
+from rtstat.numbers import (
+    CHANNEL_HISTOGRAMS,
+    CHANNEL_WORDS,
+    ENGINE_WORDS,
+    NETFLUX_HISTOGRAMS,
+    NS_PER_S,
+    WORKER_WORDS,
+    Numbers,
+    Times,
+    name_of,
+)
+from rtstat.parts import ENGINE_VIEWS, MuxView, NetfluxView, RtpView, UdtPortView, UdtView
 
 STALE_NS = 1_000_000_000
 """A heartbeat older than this says that the rest is not true any more."""
 
 STATES = ("new", "open", "held", "closed", "failed")
-UDT_STATES = ("new", "connecting", "connected", "closing", "broken", "closed", "lost")
 POLICIES = {0: "other", 1: "fifo", 2: "rr", 3: "batch", 5: "idle"}
 PROFILES = ("balanced", "latency", "power")
 STAMPS = ("none", "user", "kernel", "hardware")
@@ -33,117 +44,12 @@ LATE = ("tx_enqueued_late", "tx_woke_late", "tx_send_slow", "tx_queued_behind", 
 VERDICTS = ("tx_on_time", *LATE, "tx_cancelled", "tx_failed")
 """Counters of all verdicts, in the order of their numbers."""
 
-NS_PER_S = 1_000_000_000
-
-Words = dict[str, int]
-
-
-def _places(words: list[tuple[str, str, str]], first: int = 0) -> Words:
-    return {name: first + i for i, (name, _, _) in enumerate(words)}
-
-
-CHANNEL_WORDS = _places(_look.CHANNEL_WORDS)
-WORKER_WORDS = _places(_look.WORKER_WORDS)
-ENGINE_WORDS = {
-    engine: _places(words, len(CHANNEL_WORDS)) for engine, words in _look.ENGINE_WORDS.items()
-}
-CHANNEL_HISTOGRAMS = tuple(name for name, _, _ in _look.CHANNEL_HISTOGRAMS)
-NETFLUX_HISTOGRAMS = ("own_interval", "partner_interval", "gap", "rtt")
-
 # Places of what is asked for at every look.
 _STATE = CHANNEL_WORDS["state"]
 _HEARTBEAT = CHANNEL_WORDS["heartbeat_mono_ns"]
 _LOOKED = CHANNEL_WORDS["looked_mono_ns"]
 _WORKER_LOOKED = WORKER_WORDS["looked_mono_ns"]
 _LATE_AT = tuple(CHANNEL_WORDS[name] for name in LATE)
-
-
-def name_of(names: tuple[str, ...] | dict[int, str], number: int) -> str:
-    """The name of a number, or the number itself where it has none."""
-    known = names if isinstance(names, dict) else dict(enumerate(names))
-    return known.get(number, str(number))
-
-
-@dataclass(frozen=True, slots=True)
-class Times:
-    """A histogram of durations, summed up; ns. All 0: nothing was measured."""
-
-    count: int
-    min_ns: int
-    max_ns: int
-    mean_ns: float
-    p50_ns: int
-    p90_ns: int
-    p99_ns: int
-    p999_ns: int
-
-    @classmethod
-    def make(cls, numbers: Numbers, name: str, interval: bool) -> Times | None:
-        """Of an interval without a look before it: None."""
-        if interval:
-            if numbers.seconds is None:
-                return None
-            head = f"{name}_interval_"
-            total = numbers.delta(f"{name}_sum_ns") or 0
-            least = 0
-        else:
-            head = f"{name}_"
-            total = numbers[f"{name}_sum_ns"]
-            least = numbers[f"{name}_min_ns"]
-        count = numbers[head + "count"]
-        return cls(
-            count,
-            least,
-            numbers[head + "max_ns"],
-            total / count if count else 0.0,
-            numbers[head + "p50_ns"],
-            numbers[head + "p90_ns"],
-            numbers[head + "p99_ns"],
-            numbers[head + "p999_ns"],
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Numbers:
-    """Numbers by name, at one look and at the one before."""
-
-    now: memoryview
-    before: memoryview | None
-    """None: there was no look before, or since then it was reset."""
-    places: Words
-    """Name of a number: its place in the row."""
-    seconds: float | None
-    """Between the two looks."""
-
-    def __getitem__(self, name: str) -> int:
-        value: int = self.now[self.places[name]]
-        return value
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.places
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.places)
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def delta(self, name: str) -> int | None:
-        """How much a counter grew since the look before; None: there was none."""
-        if self.before is None:
-            return None
-        place = self.places[name]
-        grown: int = self.now[place] - self.before[place]
-        return max(0, grown)
-
-    def rate(self, name: str) -> float | None:
-        """The same per second."""
-        grown = self.delta(name)
-        return grown / self.seconds if grown is not None and self.seconds else None
-
-    def times(self, name: str, *, interval: bool = False) -> Times | None:
-        """A histogram summed up; None: an interval, and there was no look before."""
-        return Times.make(self, name, interval)
 
 
 def _sum(values: Iterator[float | None]) -> float | None:
@@ -153,157 +59,6 @@ def _sum(values: Iterator[float | None]) -> float | None:
             return None
         total += value
     return total
-
-
-# --- engines --------------------------------------------------------------------------------------
-
-
-class RtpView(Numbers):
-    """The part of an RTP channel; names as in `shmring.RtpStats`, values as in shared memory."""
-
-    __slots__ = ()
-
-    @property
-    def loss(self) -> float | None:
-        """Share (0 to 1) of the frames expected since the look before that did not come in time.
-
-        Without a look before: since the channel was opened.
-        """
-        lost, late, delivered = (self._recent(name) for name in ("lost", "late", "delivered"))
-        expected = lost + late + delivered
-        return (lost + late) / expected if expected else None
-
-    def _recent(self, name: str) -> int:
-        grown = self.delta(name)
-        return self[name] if grown is None else grown
-
-    @property
-    def ssrc(self) -> int:
-        return self["ssrc"]
-
-    @property
-    def remote_ssrc(self) -> int | None:
-        """Of the source received; None: none proved yet."""
-        return self["remote_ssrc"] if self["valid"] and self["remote_ssrc"] >= 0 else None
-
-    @property
-    def jitter_ns(self) -> int:
-        """Interarrival jitter (RFC 3550)."""
-        return self["jitter_ns"]
-
-    @property
-    def delay_ns(self) -> int:
-        """Of the jitter buffer in force."""
-        return self["delay_ns"]
-
-    @property
-    def target_ns(self) -> int:
-        """The delay it aims at."""
-        return self["target_ns"]
-
-    @property
-    def depth(self) -> int:
-        """Frames in the jitter buffer."""
-        return self["depth"]
-
-    @property
-    def rtt_ns(self) -> int | None:
-        """Round trip, from RTCP; None: not known."""
-        return self["rtt_ns"] if self["rtt_ns"] >= 0 else None
-
-    @property
-    def reported_loss(self) -> float | None:
-        """Share of our packets lost, as the last report about us says; None: there was none."""
-        q8 = self["reported_fraction_lost"]
-        return q8 / 256 if q8 >= 0 and self["report_mono_ns"] else None
-
-
-class UdtView(Numbers):
-    """The part of a UDT connection; names as in `shmring.udt.UdtStats`."""
-
-    __slots__ = ()
-
-    @property
-    def state(self) -> str:
-        """``connecting``, ``connected``, ``closing``, ``broken``, ``closed``, ``lost``."""
-        return name_of(UDT_STATES, self["state"])
-
-    @property
-    def rtt_ns(self) -> int:
-        return self["rtt_us"] * 1000
-
-    @property
-    def window_packets(self) -> int:
-        """How much may be unacknowledged: the lesser of the peer's room and congestion control."""
-        return min(self["flow_window_packets"], self["cwnd_packets"])
-
-    @property
-    def pace_pps(self) -> float | None:
-        """Packets per second that congestion control lets out; None: no limit."""
-        return 1e12 / self["period_ps"] if self["period_ps"] > 0 else None
-
-    @property
-    def loss(self) -> float | None:
-        """Share (0 to 1) of the packets sent since the look before, or ever, that became lost."""
-        sent, lost = self.delta("sent"), self.delta("send_losses")
-        if sent is None or lost is None:
-            sent, lost = self["sent"], self["send_losses"]
-        return lost / sent if sent else None
-
-
-class UdtPortView(Numbers):
-    """The part of a UDT port; names as in `shmring.udt.UdtPortStats`."""
-
-    __slots__ = ()
-
-
-class NetfluxView(Numbers):
-    """The part of a Netflux link; names as in `shmring.NetfluxStats`, and cycle and watchdog."""
-
-    __slots__ = ()
-
-    @property
-    def cycle_ns(self) -> int:
-        return self["cycle_ns"]
-
-    @property
-    def watch_ns(self) -> int | None:
-        """Silence after which the watchdog runs out; None: there is none."""
-        return self["watch_ns"] or None
-
-    @property
-    def alive(self) -> bool:
-        """A datagram was accepted within the watchdog's interval."""
-        return self["alive"] != 0
-
-    @property
-    def heard(self) -> bool:
-        """The partner acknowledges what we send."""
-        return self["heard"] != 0
-
-    @property
-    def fresh(self) -> bool:
-        """The values to send are not too old."""
-        return self["fresh"] != 0
-
-    @property
-    def last_rtt_ns(self) -> int | None:
-        return self["last_rtt_ns"] or None
-
-
-class MuxView(Numbers):
-    """The part of a channel of many sockets: ``open`` and ``lost``."""
-
-    __slots__ = ()
-
-
-ENGINE_VIEWS: dict[str, type[Numbers]] = {
-    "rtp": RtpView,
-    "udt": UdtView,
-    "udt-port": UdtPortView,
-    "netflux": NetfluxView,
-    "mux": MuxView,
-}
 
 
 # --- channels -------------------------------------------------------------------------------------
@@ -345,7 +100,7 @@ class ChannelFacts:
     segment_bytes: int
     segment_id: int
     """Differs for every segment ever made under a name."""
-    engine_config: bytes
+    engine_config: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

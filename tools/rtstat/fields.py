@@ -1,0 +1,140 @@
+"""How rows of `rtstat.table` are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["fixed", "instantaneous", "accumulated", "interval"]
+Value = str | int | float | bool | list[Any] | None
+
+KINDS: dict[Kind, str] = {
+    "fixed": "what it is; changes seldom or never",
+    "instantaneous": "as it is at this look",
+    "accumulated": "counted since it was opened, or its counters were reset",
+    "interval": "of the time between two looks; without a look before: nothing",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One thing that is shown."""
+
+    name: str
+    """In JSON and CSV."""
+    label: str
+    """For people, short."""
+    unit: str
+    """Base unit, empty for texts and plain numbers."""
+    kind: Kind
+    help: str
+    get: Callable[[Any], Value]
+    """Its value in a view."""
+
+
+# --- what gets a value out of a view --------------------------------------------------------------
+
+
+def attribute(name: str) -> Callable[[Any], Value]:
+    def get(view: Any) -> Value:
+        value: Value = getattr(view, name)
+        return value
+
+    return get
+
+
+def word(name: str) -> Callable[[Any], Value]:
+    def get(view: Any) -> Value:
+        value: int = view.now[view.places[name]]
+        return value
+
+    return get
+
+
+def interval_word(name: str) -> Callable[[Any], Value]:
+    def get(view: Any) -> Value:
+        if view.before is None:
+            return None
+        value: int = view.now[view.places[name]]
+        return value
+
+    return get
+
+
+def or_none(name: str, nothing: int) -> Callable[[Any], Value]:
+    def get(view: Any) -> Value:
+        value: int = view.now[view.places[name]]
+        return None if value == nothing else value
+
+    return get
+
+
+def flag(name: str) -> Callable[[Any], Value]:
+    return lambda view: view[name] != 0
+
+
+def readable(name: str) -> str:
+    return name.removesuffix("_ns").removesuffix("_bytes").replace("_", " ")
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def rows(table: Iterable[tuple[Any, ...]], kind: Kind) -> Iterator[Field]:
+    """Of (name, label, unit, help) or (name, label, unit, help, get); else get is the attribute."""
+    for name, label, unit, meaning, *get in table:
+        yield Field(name, label, unit, kind, meaning, get[0] if get else attribute(name))
+
+
+def counters(words: Iterable[tuple[str, str, str]], kind: Kind) -> Iterator[Field]:
+    """Of the words of `rtstat._look` that are shown as they are."""
+    for name, unit, text in words:
+        yield Field(name, readable(name), unit, kind, text, word(name))
+
+
+TIMES = {
+    "count": ("entries", "how many were measured"),
+    "min_ns": ("ns", "shortest"),
+    "max_ns": ("ns", "longest"),
+    "p50_ns": ("ns", "median"),
+    "p90_ns": ("ns", "90 % were shorter"),
+    "p99_ns": ("ns", "99 % were shorter"),
+    "p999_ns": ("ns", "99.9 % were shorter"),
+}
+
+
+def times(name: str, text: str) -> Iterator[Field]:
+    """A histogram: since it was opened, and of the interval."""
+    label = readable(name)
+    for part, (unit, meaning) in TIMES.items():
+        key = f"{name}_{part}"
+        about = f"{text}: {meaning}"
+        yield Field(key, f"{label} {_short(part)}", unit, "accumulated", about, word(key))
+    yield Field(
+        f"{name}_mean_ns", f"{label} mean", "ns", "accumulated", f"{text}: mean", _mean(name)
+    )
+    for part, (unit, meaning) in TIMES.items():
+        if part == "min_ns":
+            continue
+        key = f"{name}_interval_{part}"
+        about = f"{text}, since the look before: {meaning}"
+        yield Field(key, f"{label} {_short(part)} now", unit, "interval", about, interval_word(key))
+
+
+def _mean(name: str) -> Callable[[Any], Value]:
+    def get(view: Any) -> Value:
+        summed_up = view.times(name)
+        return summed_up.mean_ns if summed_up else None
+
+    return get
+
+
+def _short(part: str) -> str:
+    return {"p999_ns": "p99.9"}.get(part, part.removesuffix("_ns"))
+
+
+def words_of(table: list[tuple[str, str, str]], names: Iterable[str]) -> list[Any]:
+    """Rows of `rtstat._look`, by name."""
+    by_name = {row[0]: row for row in table}
+    return [by_name[name] for name in names]

@@ -1,0 +1,117 @@
+"""Rows of numbers with names: what `rtstat._look` copied at one look, and at the look before.
+
+A number is made of a row when it is asked for, and not before: most are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rtstat import _look
+
+NS_PER_S = 1_000_000_000
+
+Words = dict[str, int]
+"""Name of a number: its place in a row."""
+
+
+def _places(words: list[tuple[str, str, str]], first: int = 0) -> Words:
+    return {name: first + i for i, (name, _, _) in enumerate(words)}
+
+
+CHANNEL_WORDS = _places(_look.CHANNEL_WORDS)
+WORKER_WORDS = _places(_look.WORKER_WORDS)
+ENGINE_WORDS = {
+    engine: _places(words, len(CHANNEL_WORDS)) for engine, words in _look.ENGINE_WORDS.items()
+}
+CHANNEL_HISTOGRAMS = tuple(name for name, _, _ in _look.CHANNEL_HISTOGRAMS)
+NETFLUX_HISTOGRAMS = ("own_interval", "partner_interval", "gap", "rtt")
+
+
+def name_of(names: tuple[str, ...] | dict[int, str], number: int) -> str:
+    """The name of a number, or the number itself where it has none."""
+    known = names if isinstance(names, dict) else dict(enumerate(names))
+    return known.get(number, str(number))
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """A histogram of durations, summed up; ns. All 0: nothing was measured."""
+
+    count: int
+    min_ns: int
+    max_ns: int
+    mean_ns: float
+    p50_ns: int
+    p90_ns: int
+    p99_ns: int
+    p999_ns: int
+
+    @classmethod
+    def make(cls, numbers: Numbers, name: str, interval: bool) -> Times | None:
+        """Of an interval without a look before it: None."""
+        if interval:
+            if numbers.seconds is None:
+                return None
+            head = f"{name}_interval_"
+            total = numbers.delta(f"{name}_sum_ns") or 0
+            least = 0
+        else:
+            head = f"{name}_"
+            total = numbers[f"{name}_sum_ns"]
+            least = numbers[f"{name}_min_ns"]
+        count = numbers[head + "count"]
+        return cls(
+            count,
+            least,
+            numbers[head + "max_ns"],
+            total / count if count else 0.0,
+            numbers[head + "p50_ns"],
+            numbers[head + "p90_ns"],
+            numbers[head + "p99_ns"],
+            numbers[head + "p999_ns"],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Numbers:
+    """Numbers by name, at one look and at the one before."""
+
+    now: memoryview
+    before: memoryview | None
+    """None: there was no look before, or since then it was reset."""
+    places: Words
+    """Name of a number: its place in the row."""
+    seconds: float | None
+    """Between the two looks."""
+
+    def __getitem__(self, name: str) -> int:
+        value: int = self.now[self.places[name]]
+        return value
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def delta(self, name: str) -> int | None:
+        """How much a counter grew since the look before; None: there was none."""
+        if self.before is None:
+            return None
+        place = self.places[name]
+        grown: int = self.now[place] - self.before[place]
+        return max(0, grown)
+
+    def rate(self, name: str) -> float | None:
+        """The same per second."""
+        grown = self.delta(name)
+        return grown / self.seconds if grown is not None and self.seconds else None
+
+    def times(self, name: str, *, interval: bool = False) -> Times | None:
+        """A histogram summed up; None: an interval, and there was no look before."""
+        return Times.make(self, name, interval)

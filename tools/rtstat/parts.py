@@ -1,0 +1,155 @@
+"""What the engines have to tell of a channel: `rtstat.views.ChannelView.part`."""
+
+from __future__ import annotations
+
+from rtstat.numbers import Numbers, name_of
+
+UDT_STATES = ("new", "connecting", "connected", "closing", "broken", "closed", "lost")
+
+
+class RtpView(Numbers):
+    """The part of an RTP channel; names as in `shmring.RtpStats`, values as in shared memory."""
+
+    __slots__ = ()
+
+    @property
+    def loss(self) -> float | None:
+        """Share (0 to 1) of the frames expected since the look before that did not come in time.
+
+        Without a look before: since the channel was opened.
+        """
+        lost, late, delivered = (self._recent(name) for name in ("lost", "late", "delivered"))
+        expected = lost + late + delivered
+        return (lost + late) / expected if expected else None
+
+    def _recent(self, name: str) -> int:
+        grown = self.delta(name)
+        return self[name] if grown is None else grown
+
+    @property
+    def ssrc(self) -> int:
+        return self["ssrc"]
+
+    @property
+    def remote_ssrc(self) -> int | None:
+        """Of the source received; None: none proved yet."""
+        return self["remote_ssrc"] if self["valid"] and self["remote_ssrc"] >= 0 else None
+
+    @property
+    def jitter_ns(self) -> int:
+        """Interarrival jitter (RFC 3550)."""
+        return self["jitter_ns"]
+
+    @property
+    def delay_ns(self) -> int:
+        """Of the jitter buffer in force."""
+        return self["delay_ns"]
+
+    @property
+    def target_ns(self) -> int:
+        """The delay it aims at."""
+        return self["target_ns"]
+
+    @property
+    def depth(self) -> int:
+        """Frames in the jitter buffer."""
+        return self["depth"]
+
+    @property
+    def rtt_ns(self) -> int | None:
+        """Round trip, from RTCP; None: not known."""
+        return self["rtt_ns"] if self["rtt_ns"] >= 0 else None
+
+    @property
+    def reported_loss(self) -> float | None:
+        """Share of our packets lost, as the last report about us says; None: there was none."""
+        q8 = self["reported_fraction_lost"]
+        return q8 / 256 if q8 >= 0 and self["report_mono_ns"] else None
+
+
+class UdtView(Numbers):
+    """The part of a UDT connection; names as in `shmring.udt.UdtStats`."""
+
+    __slots__ = ()
+
+    @property
+    def state(self) -> str:
+        """``connecting``, ``connected``, ``closing``, ``broken``, ``closed``, ``lost``."""
+        return name_of(UDT_STATES, self["state"])
+
+    @property
+    def rtt_ns(self) -> int:
+        return self["rtt_us"] * 1000
+
+    @property
+    def window_packets(self) -> int:
+        """How much may be unacknowledged: the lesser of the peer's room and congestion control."""
+        return min(self["flow_window_packets"], self["cwnd_packets"])
+
+    @property
+    def pace_pps(self) -> float | None:
+        """Packets per second that congestion control lets out; None: no limit."""
+        return 1e12 / self["period_ps"] if self["period_ps"] > 0 else None
+
+    @property
+    def loss(self) -> float | None:
+        """Share (0 to 1) of the packets sent since the look before, or ever, that became lost."""
+        sent, lost = self.delta("sent"), self.delta("send_losses")
+        if sent is None or lost is None:
+            sent, lost = self["sent"], self["send_losses"]
+        return lost / sent if sent else None
+
+
+class UdtPortView(Numbers):
+    """The part of a UDT port; names as in `shmring.udt.UdtPortStats`."""
+
+    __slots__ = ()
+
+
+class NetfluxView(Numbers):
+    """The part of a Netflux link; names as in `shmring.NetfluxStats`, and cycle and watchdog."""
+
+    __slots__ = ()
+
+    @property
+    def cycle_ns(self) -> int:
+        return self["cycle_ns"]
+
+    @property
+    def watch_ns(self) -> int | None:
+        """Silence after which the watchdog runs out; None: there is none."""
+        return self["watch_ns"] or None
+
+    @property
+    def alive(self) -> bool:
+        """A datagram was accepted within the watchdog's interval."""
+        return self["alive"] != 0
+
+    @property
+    def heard(self) -> bool:
+        """The partner acknowledges what we send."""
+        return self["heard"] != 0
+
+    @property
+    def fresh(self) -> bool:
+        """The values to send are not too old."""
+        return self["fresh"] != 0
+
+    @property
+    def last_rtt_ns(self) -> int | None:
+        return self["last_rtt_ns"] or None
+
+
+class MuxView(Numbers):
+    """The part of a channel of many sockets: ``open`` and ``lost``."""
+
+    __slots__ = ()
+
+
+ENGINE_VIEWS: dict[str, type[Numbers]] = {
+    "rtp": RtpView,
+    "udt": UdtView,
+    "udt-port": UdtPortView,
+    "netflux": NetfluxView,
+    "mux": MuxView,
+}

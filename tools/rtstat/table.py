@@ -1,0 +1,415 @@
+"""What there is to see, once: name, label, unit, kind and meaning of everything that is shown.
+
+JSON, CSV, plain text, the screen, the metrics page and docs/rtstat.md are made from these tables or
+checked against them. `FIELDS` has a table per scope: ``snapshot``, ``pool``, ``worker``,
+``channel``, ``reader``, ``unreadable``, ``event``, and one per engine (``rtp``, ``netflux``,
+``udt``, ``udt-port``, ``mux``) for the engine's part of a channel.
+
+    for field in FIELDS["channel"]:
+        print(field.label, field.get(channel), field.unit)
+
+    FIELD["channel", "tx_pps"].get(channel)     # None at a watch's first look
+
+Names are stable: one that is given away is never used for something else. Values are in base units
+(ns, bytes, bps, pps, share: 0 to 1); None says that there is nothing to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rtstat import _look
+from rtstat.fields import (
+    KINDS,
+    Field,
+    Value,
+    attribute,
+    counters,
+    flag,
+    or_none,
+    rows,
+    times,
+    word,
+    words_of,
+)
+from rtstat.numbers import CHANNEL_HISTOGRAMS, CHANNEL_WORDS, name_of
+from rtstat.table_engines import MUX, NETFLUX, RTP, UDT, UDT_PORT
+from rtstat.views import STAMPS, ChannelView
+
+__all__ = ["FIELD", "FIELDS", "KINDS", "Field", "Value", "values"]
+
+
+def _fact(name: str) -> Callable[[ChannelView], Value]:
+    def get(view: ChannelView) -> Value:
+        value: Value = getattr(view.facts, name)
+        return value
+
+    return get
+
+
+def _address(value: tuple[str, int] | None) -> str | None:
+    if value is None:
+        return None
+    host, port = value
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+# --- snapshot, pools, workers ---------------------------------------------------------------------
+
+SNAPSHOT = tuple(
+    rows(
+        (
+            ("time_ns", "time", "ns", "when, since 1970 (CLOCK_REALTIME)", attribute("real_ns")),
+            ("mono_ns", "time", "ns", "when, CLOCK_MONOTONIC"),
+            ("interval_s", "interval", "s", "since the look before", attribute("seconds")),
+            ("healthy", "healthy", "flag", "nothing is stale, failed or unreadable"),
+        ),
+        "instantaneous",
+    )
+)
+
+POOL = (
+    *rows(
+        (
+            ("namespace", "namespace", "", "its namespace"),
+            ("name", "pool", "", "its name; private ones are named after their process"),
+        ),
+        "fixed",
+    ),
+    *rows(
+        (
+            ("owner_pid", "owner", "", "process that is the pool; none: it died or is not known"),
+            ("workers", "workers", "workers", "it has", lambda pool: len(pool.workers)),
+            ("channels", "channels", "channels", "it has", lambda pool: len(pool.channels)),
+            ("healthy", "healthy", "flag", "its workers beat and its channels are served"),
+        ),
+        "instantaneous",
+    ),
+)
+
+_WORKER_COUNTERS = ("restarts", "loops", "sleeps", "slept_ns", "spun_ns", "cpu_ns")
+_WORKER_TROUBLES = ("longest_loop_ns", "forced_rests", "missed_wakes")
+
+WORKER = (
+    *rows(
+        (
+            ("namespace", "namespace", "", "of its pool"),
+            ("pool", "pool", "", "its pool"),
+            ("slot", "slot", "", "its number in the pool"),
+            (
+                "cpu_wanted",
+                "core wanted",
+                "",
+                "core it was to run on; none: any",
+                or_none("cpu_wanted", -1),
+            ),
+            ("cpu", "core", "", "core in force; none: not pinned"),
+            ("policy", "policy", "", "scheduling policy in force: fifo or other"),
+            ("priority", "priority", "", "real-time priority in force; 0: none"),
+            ("memory_locked", "locked", "flag", "its memory cannot be swapped out"),
+        ),
+        "fixed",
+    ),
+    *rows(
+        (
+            ("health", "health", "", "ok; stale: no heartbeat for a second"),
+            (
+                "heartbeat_age_ns",
+                "heartbeat",
+                "ns",
+                "since it last said that it runs; all else is as old",
+            ),
+            ("pid", "process", "", "its process"),
+            ("age_s", "age", "s", "since it was started"),
+            ("profile", "profile", "", "how it waits: balanced, latency or power"),
+            ("channels", "channels", "channels", "it serves"),
+        ),
+        "instantaneous",
+    ),
+    *rows(
+        (
+            (
+                "cpu_share",
+                "CPU",
+                "share",
+                "of its core in use; without a look before: since it was started",
+            ),
+            (
+                "spin_share",
+                "spin",
+                "share",
+                "of its core spent awake waiting for a deadline; likewise",
+            ),
+        ),
+        "interval",
+    ),
+    *counters(words_of(_look.WORKER_WORDS, _WORKER_COUNTERS + _WORKER_TROUBLES), "accumulated"),
+    *times("wake_latency", "asked wake-up time to running"),
+)
+
+# --- channels -------------------------------------------------------------------------------------
+
+_GAUGES = (
+    "scheduled",
+    "tx_waiting",
+    "tx_used_bytes",
+    "rx_unread",
+    "rx_unread_bytes",
+    "readers",
+    "producers",
+    "wake_margin_ns",
+    "wire_offset_ns",
+)
+_TOTALS = ("tx_next_sequence", "reports", "readers_taken", "readers_lost", "shared_lost")
+_COUNTERS = _look.CHANNEL_WORDS[
+    CHANNEL_WORDS["tx_sent"] : CHANNEL_WORDS[f"{CHANNEL_HISTOGRAMS[0]}_count"]
+]
+
+CHANNEL = (
+    *rows(
+        (
+            ("namespace", "namespace", "", "its namespace"),
+            ("name", "channel", "", "its name"),
+            ("pool", "pool", "", "pool it belongs to"),
+            ("engine", "engine", "", "udp, rtp, netflux, udt, udt-port or mux"),
+            ("direction", "direction", "", "tx, rx or duplex"),
+            ("reading", "reading", "", "broadcast or shared", _fact("reading")),
+            (
+                "overflow",
+                "overflow",
+                "",
+                "what a full rx ring does: oldest is lost, or wait",
+                _fact("overflow"),
+            ),
+            (
+                "late_policy",
+                "late",
+                "",
+                "what is done with late packets: send or drop",
+                _fact("late"),
+            ),
+            ("clock", "clock", "", "of its deadlines and stamps: monotonic or tai", _fact("clock")),
+            (
+                "tolerance_ns",
+                "tolerance",
+                "ns",
+                "how late a packet may start and still be on time",
+                _fact("tolerance_ns"),
+            ),
+            ("local", "local", "", "address in force", lambda view: _address(view.facts.local)),
+            (
+                "remote",
+                "remote",
+                "",
+                "where packets go; none: each says so",
+                lambda view: _address(view.facts.remote),
+            ),
+            ("interface", "interface", "", "network interface", _fact("interface")),
+            (
+                "qdisc",
+                "qdisc",
+                "",
+                "queueing discipline of the interface, if it could be asked",
+                _fact("qdisc"),
+            ),
+            (
+                "txtime",
+                "launch time",
+                "flag",
+                "the queueing discipline or the card launches the packets",
+                flag("txtime"),
+            ),
+            (
+                "txtime_reason",
+                "launch time, why",
+                "",
+                "why it does or does not",
+                _fact("txtime_reason"),
+            ),
+            ("gso", "GSO", "flag", "packets due together leave in one call", flag("gso")),
+            (
+                "gro",
+                "GRO",
+                "flag",
+                "packets that the kernel coalesced are received in one call",
+                flag("gro"),
+            ),
+            (
+                "rx_stamp",
+                "rx stamp",
+                "",
+                "best arrival stamp: user, kernel or hardware",
+                lambda view: name_of(STAMPS, view["rx_stamp"]),
+            ),
+            (
+                "tx_stamp",
+                "tx stamp",
+                "",
+                "best departure stamp: none, kernel or hardware",
+                lambda view: name_of(STAMPS, view["tx_stamp"]),
+            ),
+            (
+                "rcvbuf_bytes",
+                "rcvbuf",
+                "bytes",
+                "receive buffer of the socket, in force",
+                word("rcvbuf_bytes"),
+            ),
+            (
+                "sndbuf_bytes",
+                "sndbuf",
+                "bytes",
+                "send buffer of the socket, in force",
+                word("sndbuf_bytes"),
+            ),
+            ("tx_ring_bytes", "tx ring", "bytes", "size of the tx ring", _fact("tx_bytes")),
+            ("rx_ring_bytes", "rx ring", "bytes", "size of the rx ring", _fact("rx_bytes")),
+            (
+                "tx_capacity",
+                "tx capacity",
+                "packets",
+                "that may wait at most; 0: as many as fit",
+                _fact("tx_capacity"),
+            ),
+            (
+                "rx_capacity",
+                "rx capacity",
+                "packets",
+                "kept at most; 0: as many as fit",
+                _fact("rx_capacity"),
+            ),
+            ("segment_bytes", "memory", "bytes", "of shared memory", _fact("segment_bytes")),
+        ),
+        "fixed",
+    ),
+    *rows(
+        (
+            ("health", "health", "", "ok; new; stale: no heartbeat for a second; failed; closed"),
+            ("state", "state", "", "new, open, held, closed or failed"),
+            ("error", "errno", "", "errno behind the state failed; 0: none", word("error")),
+            (
+                "heartbeat_age_ns",
+                "heartbeat",
+                "ns",
+                "since its worker said that it serves it; all else is as old",
+            ),
+            ("worker_pid", "worker", "", "process that serves it"),
+            (
+                "worker_slot",
+                "slot",
+                "",
+                "of its worker in the pool; none yet",
+                or_none("worker_slot", -1),
+            ),
+            ("cpu", "core", "", "of its worker; none: not pinned"),
+            ("epoch", "epoch", "workers", "that have served it, one after the other"),
+            ("age_s", "age", "s", "since it was opened"),
+            ("tx_fill", "tx fill", "share", "of the tx ring in use"),
+            (
+                "rx_fill",
+                "rx fill",
+                "share",
+                "of the rx ring that the slowest reader has yet to take",
+            ),
+        ),
+        "instantaneous",
+    ),
+    *counters(words_of(_look.CHANNEL_WORDS, _GAUGES), "instantaneous"),
+    *rows(
+        (
+            ("tx_pps", "tx rate", "pps", "packets sent per second"),
+            ("tx_bps", "tx rate", "bps", "bits of payload sent per second"),
+            ("rx_pps", "rx rate", "pps", "packets received per second"),
+            ("rx_bps", "rx rate", "bps", "bits of payload received per second"),
+            ("late_pps", "late rate", "pps", "packets late, for any reason, per second"),
+        ),
+        "interval",
+    ),
+    *rows(
+        (
+            ("late", "late", "packets", "late, for any reason, dropped ones included"),
+            (
+                "lost",
+                "lost",
+                "packets",
+                "refused by the kernel, dropped by it, or overwritten in the ring",
+            ),
+        ),
+        "accumulated",
+    ),
+    *counters(_COUNTERS, "accumulated"),
+    *counters(words_of(_look.CHANNEL_WORDS, _TOTALS), "accumulated"),
+    *(field for name, _, text in _look.CHANNEL_HISTOGRAMS for field in times(name, text)),
+)
+
+READER = (
+    *rows(
+        (
+            ("slot", "slot", "", "its place among the channel's readers"),
+            ("pid", "process", "", "its process"),
+        ),
+        "fixed",
+    ),
+    *rows(
+        (("waiting", "lag", "packets", "that it has before it; in shared reading 0"),),
+        "instantaneous",
+    ),
+    *rows(
+        (
+            ("taken", "taken", "packets", "it took"),
+            ("lost", "lost", "packets", "overwritten before it came to them"),
+        ),
+        "accumulated",
+    ),
+)
+
+UNREADABLE = tuple(
+    rows(
+        (
+            ("namespace", "namespace", "", "by its name"),
+            ("name", "name", "", "of a channel, or pool:slot of a worker"),
+            ("kind", "kind", "", "channel or worker"),
+            ("health", "health", "", "unreadable, or hidden: it belongs to another user"),
+            ("reason", "reason", "", "why it cannot be read"),
+        ),
+        "instantaneous",
+    )
+)
+
+EVENT = tuple(
+    rows(
+        (
+            ("kind", "event", "", "new, gone, reborn, epoch (another worker) or reset"),
+            ("what", "what", "", "channel or worker"),
+            ("namespace", "namespace", "", "its namespace"),
+            ("name", "name", "", "of the channel, or pool:slot of the worker"),
+        ),
+        "interval",
+    )
+)
+
+# --- all of them ----------------------------------------------------------------------------------
+
+FIELDS: dict[str, tuple[Field, ...]] = {
+    "snapshot": SNAPSHOT,
+    "pool": POOL,
+    "worker": WORKER,
+    "channel": CHANNEL,
+    "reader": READER,
+    "rtp": RTP,
+    "netflux": NETFLUX,
+    "udt": UDT,
+    "udt-port": UDT_PORT,
+    "mux": MUX,
+    "unreadable": UNREADABLE,
+    "event": EVENT,
+}
+FIELD: dict[tuple[str, str], Field] = {
+    (scope, field.name): field for scope, fields in FIELDS.items() for field in fields
+}
+
+
+def values(scope: str, view: Any) -> dict[str, Value]:
+    """Everything of a view, by name."""
+    return {field.name: field.get(view) for field in FIELDS[scope]}

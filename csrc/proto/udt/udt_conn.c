@@ -461,6 +461,8 @@ int udt_conn_send_message(udt_conn_t *c, const void *data, uint32_t bytes, int32
 void udt_conn_was_read(udt_conn_t *c, int64_t now_mono_ns)
 {
     move_clock(c, now_mono_ns);
+    if (!can_talk(c)) /* nothing was advertised yet, so nothing grew */
+        return;
     uint32_t capacity = c->rcv.buffer.capacity;
     uint32_t free_packets = udt_rcvbuf_available(&c->rcv.buffer);
     if (c->rcv.advertised < capacity / 2 && free_packets >= c->rcv.advertised + capacity / 4)

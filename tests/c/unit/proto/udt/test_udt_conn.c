@@ -386,6 +386,27 @@ static void test_data_says_that_a_rendezvous_is_agreed(void)
     close_conn();
 }
 
+/* A libudt end that is not connected yet takes data and keep-alives for our consent, but anything
+ * else for the end of its waiting: it believes itself connected, and is not. */
+static void test_a_rendezvous_begins_with_no_ack(void)
+{
+    udt_view_t view;
+    uint8_t byte;
+    udt_conn_config_t config = plain();
+    config.rendezvous = true;
+    open_conn(config);
+    udt_conn_connect(&c, now_ns);
+    CHECK_EQ(udt_conn_read(&c, &byte, 1, now_ns), 0);
+    CHECK_EQ(peer_handshake(UDT_REQUEST_RENDEZVOUS, 5, 1500, 0), 0);
+    CHECK_EQ(udt_conn_read(&c, &byte, 1, now_ns), 0);
+    CHECK_EQ(peer_handshake(UDT_REQUEST_RESPONSE, 5, 1500, OWN_ID), 0);
+    CHECK_EQ(udt_conn_read(&c, &byte, 1, now_ns), 0);
+    emit();
+    CHECK_EQ(emitted(UDT_TYPE_KEEPALIVE, &view), 1);
+    CHECK_EQ(outs, 1);
+    close_conn();
+}
+
 /* --- receiving ----------------------------------------------------------------------------- */
 
 static void test_acks_come_every_ten_milliseconds(void)
@@ -852,6 +873,7 @@ int main(void)
     RUN(test_a_late_handshake_is_answered_and_changes_nothing);
     RUN(test_a_rendezvous);
     RUN(test_data_says_that_a_rendezvous_is_agreed);
+    RUN(test_a_rendezvous_begins_with_no_ack);
     RUN(test_acks_come_every_ten_milliseconds);
     RUN(test_an_ack_without_answer_is_repeated);
     RUN(test_a_light_ack_for_64_packets);

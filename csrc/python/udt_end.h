@@ -32,19 +32,23 @@ static uint32_t udt_read_peer_errors(const shm_segment_t *s)
 }
 
 /* Queues a part of the stream, or a message, as far as there is room; *done, 0 at first, says how
- * far it came and where the next call goes on. Returns 0: all of it; -ENOBUFS, -ESTALE as end_send;
- * -ENOTCONN: not connected, or not any more. */
+ * far it came and where the next call goes on, whatever is returned. Returns 0: all of it; -ENOBUFS,
+ * -ESTALE as end_send; -ENOTCONN: not connected, or not any more. */
 static int udt_end_send(udt_end_t *u, const uint8_t *data, uint64_t bytes, int32_t ttl_ms,
                         uint32_t flags, int is_message, uint64_t *done)
 {
     channel_end_t *e = u->end;
     if (!end_may_send(e))
         return -ESTALE;
-    if (udt_read_state(e->segment) != SHM_UDT_CONNECTED)
-        return -ENOTCONN;
     uint64_t most = e->segment->config.max_payload_bytes - sizeof(shm_udt_tx_t);
     int64_t now_ns = rt_mono_ns();
-    while (*done < bytes) {
+    for (;;) {
+        /* Each time: of a connection that ended the worker throws away whatever is queued, and so
+         * makes room for ever. */
+        if (udt_read_state(e->segment) != SHM_UDT_CONNECTED)
+            return -ENOTCONN;
+        if (*done >= bytes)
+            return 0;
         uint64_t left = bytes - *done;
         uint32_t part = (uint32_t)(left < most ? left : most);
         shm_udt_tx_t head = {.ttl_ms = ttl_ms, .flags = flags};
@@ -56,7 +60,6 @@ static int udt_end_send(udt_end_t *u, const uint8_t *data, uint64_t bytes, int32
         *done += part;
         end_ring_bell(e);
     }
-    return 0;
 }
 
 /* Whether a record of any length can be queued now. */

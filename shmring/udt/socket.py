@@ -575,7 +575,7 @@ class UdtSocket:
                 self._udt, data, size, ttl_ms, flags, not self._stream, self._done
             )
             now = int(self._done[0])
-        if rc in (0, -errno.ENOBUFS):
+        if now > done or rc in (0, -errno.ENOBUFS):
             return now
         self._refuse_send()
 

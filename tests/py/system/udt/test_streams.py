@@ -179,6 +179,17 @@ def test_the_end_of_a_stream(pair: Pair) -> None:
     assert closed.value.code == udt.Code.EINVSOCK
 
 
+def test_a_peer_that_leaves_in_the_middle_is_told(pair: Pair) -> None:
+    """Of a connection that ended the worker empties the ring: to queue more is not to send it."""
+    client, server = pair
+    leaving = threading.Thread(target=lambda: (read(server, 100_000), server.close()))
+    leaving.start()
+    with pytest.raises(udt.UdtClosed) as caught:
+        client.sendall(bytes(200_000_000), timeout=PATIENCE_S)
+    assert 0 < caught.value.sent < 200_000_000  # type: ignore[attr-defined]
+    leaving.join(PATIENCE_S)
+
+
 def test_flush_waits_for_the_peer(pair: Pair) -> None:
     client, server = pair
     client.sendall(b"x" * 100_000)

@@ -1,4 +1,4 @@
-"""The real libudt as the other end: two small programs over it, built when they are needed.
+"""The real libudt as the other end: small programs over it, built when they are needed.
 
 Where it is missing its tests are skipped with the reason, but not in CI, which installs it. Every
 process is bounded in time, also when the tests that started it are killed.
@@ -19,14 +19,17 @@ HERE = "127.0.0.1"
 PATIENCE_S = 60
 HEADER = Path("/usr/include/udt/udt.h")
 FOLDER = Path(__file__).parent
-PEER = FOLDER.parents[2] / "c" / "interop" / "udt" / "libudt_peer.cpp"
 
 
 class Program:
     """A program over libudt that runs."""
 
     def __init__(self, *args: object) -> None:
-        self._popen = subprocess.Popen(list(map(str, args)), stderr=subprocess.PIPE, text=True)
+        # An environment of its own: that of the process changes with each test, also while another
+        # thread starts something with it.
+        self._popen = subprocess.Popen(
+            list(map(str, args)), stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+        )
 
     def ended_well(self) -> None:
         """Wait for its end and see that all was right with it."""
@@ -55,20 +58,12 @@ def build(source: Path, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def peer_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """libudt_peer: sends and receives streams or messages that depend on their position."""
-    return build(PEER, tmp_path_factory.mktemp("libudt"))
+def end_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """libudt_end: one end of a connection that moves files both ways."""
+    return build(FOLDER / "libudt_end.cpp", tmp_path_factory.mktemp("libudt"))
 
 
-@pytest.fixture(scope="session")
-def file_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """libudt_file: sends or receives one file."""
-    return build(FOLDER / "libudt_file.cpp", tmp_path_factory.mktemp("libudt"))
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., Program]]:
-    """Start a program; what still runs at the end of the test is killed."""
+def starting() -> Iterator[Callable[..., Program]]:
     started: list[Program] = []
 
     def run(*args: object) -> Program:
@@ -81,12 +76,25 @@ def start() -> Iterator[Callable[..., Program]]:
 
 
 @pytest.fixture
-def free_port() -> Callable[[], int]:
+def start() -> Iterator[Callable[..., Program]]:
+    """Start a program; what still runs at the end of the test is killed."""
+    yield from starting()
+
+
+@pytest.fixture(scope="module")
+def start_in_module() -> Iterator[Callable[..., Program]]:
+    """Start a program; what still runs at the end of the module is killed."""
+    yield from starting()
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[..., int]:
     """A port that was free a moment ago."""
 
-    def find() -> int:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.bind((HERE, 0))
+    def find(host: str = HERE) -> int:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
             return int(probe.getsockname()[1])
 
     return find

@@ -1,0 +1,179 @@
+"""`rtstat` as a process: what it prints, and what its exit code says."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rtstat.cli import COMMANDS
+from rtstat.table import FIELDS
+
+COMMAND = [sys.executable, "-P", "-m", "rtstat"]
+PATIENCE_S = 60
+
+
+def run(*words, code=0):
+    done = subprocess.run(
+        [*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert done.returncode == code, (done.stdout, done.stderr)
+    return done
+
+
+@pytest.fixture
+def two(shmring_channel):
+    """Channels ctl and ctl-peer with five packets between them."""
+    here, there = shmring_channel("ctl")
+    for _ in range(5):
+        here.send(b"hello")
+        there.recv(timeout=20)
+    return here, there
+
+
+def test_nothing_is_healthy_but_a_name_that_is_missing_is_not(shmring_namespace):
+    assert "nothing to show" in run("--once").stdout
+    assert json.loads(run("--json").stdout)["channels"] == []
+    assert run("list").stdout == ""
+    run("--json", "--channel", "ctl", code=2)
+    missing = run("show", "ctl", code=2)
+    assert "there is no channel 'ctl'" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--bogus",),
+        ("--once", "--json"),
+        ("--json", "-i", "0"),
+        ("--json", "-n", "0"),
+        ("--sort", "beauty"),
+        ("--csv", "--fields", "name,beauty"),
+        ("--json", "--fields", "name"),
+        ("--namespace", "a b"),
+        ("show",),
+        ("nonsense",),
+    ],
+)
+def test_wrong_usage_is_one(words):
+    done = run(*words, code=1)
+    assert done.stderr.strip()
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["", *(command.name for command in COMMANDS)])
+def test_help_has_examples(command):
+    done = run(*command.split(), "--help")
+    assert "examples:" in done.stdout
+    assert f"rtstat {command}".strip() in done.stdout
+
+
+def test_once(two):
+    text = run("--once").stdout
+    assert "1 pools, 1 workers, 2 channels, all healthy" in text
+    for part in ("WORKER", "HEARTBEAT", "CHANNEL", "ctl-peer", "p99 now", "TX FILL"):
+        assert part in text
+
+
+def test_json(two, shmring_namespace):
+    facts = json.loads(run("--json").stdout)
+    assert facts["schema"] == 1
+    assert facts["healthy"] is True
+    assert facts["namespace"] == shmring_namespace
+    assert facts["interval_s"] is None
+    assert abs(facts["time_ns"] - time.time_ns()) < PATIENCE_S * 1e9
+    for scope, key in (("pool", "pools"), ("worker", "workers"), ("channel", "channels")):
+        for row in facts[key]:
+            assert set(row) >= {field.name for field in FIELDS[scope]}
+    here, there = facts["channels"]
+    assert (here["name"], there["name"]) == ("ctl", "ctl-peer")
+    assert there["attached"][0]["pid"] == os.getpid()
+    assert here["remote"] == there["local"]
+
+
+def test_json_stream_has_rates_from_the_second_object_on(two):
+    lines = run("--json", "-i", "0.05", "-n", "3").stdout.splitlines()
+    first, *rest = map(json.loads, lines)
+    assert len(rest) == 2
+    assert first["channels"][0]["tx_pps"] is None
+    assert all(row["channels"][0]["tx_pps"] is not None for row in rest)
+    assert all(row["interval_s"] > 0.02 for row in rest)
+
+
+def test_csv(two):
+    text = run("--csv", "-i", "0.05", "-n", "3", "--fields", "name,tx_sent,tx_pps,rtp.loss").stdout
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert list(rows[0]) == ["time_ns", "name", "tx_sent", "tx_pps", "rtp.loss"]
+    assert [row["name"] for row in rows] == ["ctl", "ctl-peer"] * 3
+    assert len({row["time_ns"] for row in rows}) == 3
+    assert {row["rtp.loss"] for row in rows} == {""}
+    assert rows[0]["tx_pps"] == ""
+    assert float(rows[-1]["tx_pps"]) >= 0
+    everything = next(csv.reader(io.StringIO(run("--csv").stdout)))
+    assert everything == ["time_ns", *(field.name for field in FIELDS["channel"])]
+    workers = next(csv.reader(io.StringIO(run("--csv=worker").stdout)))
+    assert workers == ["time_ns", *(field.name for field in FIELDS["worker"])]
+
+
+def test_filter_and_sort(two, shmring_namespace):
+    assert run("list", "-q", "--channel", "*-peer").stdout == f"{shmring_namespace}/ctl-peer\n"
+    names = [line.split("\t")[0] for line in run("list", "--sort", "tx_sent").stdout.splitlines()]
+    assert names == [f"{shmring_namespace}/ctl", f"{shmring_namespace}/ctl-peer"]
+    names = [
+        line.split("\t")[0] for line in run("list", "--sort", "rx_received").stdout.split("\n")
+    ]
+    assert names[0] == f"{shmring_namespace}/ctl-peer"
+    assert run("list", "--unhealthy").stdout == ""
+    run("list", "--pool", "another", code=2)
+
+
+def test_show(two, shmring_namespace):
+    text = run("show", "ctl", "--seconds", "0").stdout
+    assert text.startswith(f"{shmring_namespace}/ctl: ok")
+    for part in ("tx_sent", "handed to the kernel", "heartbeat_age_ns"):
+        assert part in text
+    facts = json.loads(run("show", f"{shmring_namespace}/ctl", "--json", "--seconds", "0").stdout)
+    assert facts["name"] == "ctl"
+
+
+def test_dead_workers_are_two(two, shmring_pool, eventually):
+    (worker,) = shmring_pool.workers()
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        time.sleep(1.1)  # a heartbeat is stale behind a second
+        assert "stale (!)" in run("--once", code=2).stdout
+        facts = json.loads(run("--json", code=2).stdout)
+        assert facts["healthy"] is False
+        assert facts["workers"][0]["health"] == "stale"
+        assert run("list", "--unhealthy", "-q", code=2).stdout.count("\n") == 2
+        run("show", "ctl", "--seconds", "0", code=2)
+    finally:
+        os.kill(worker.pid, signal.SIGCONT)
+
+
+def test_a_reader_that_has_seen_enough_and_an_interrupt_are_no_faults(two):
+    loop = subprocess.Popen(
+        [*COMMAND, "--plain", "-i", "0.05"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert loop.stdout is not None
+    assert loop.stdout.readline()
+    loop.send_signal(signal.SIGINT)
+    _, errors = loop.communicate(timeout=PATIENCE_S)
+    assert (loop.returncode, errors) == (0, b"")
+    stream = subprocess.Popen(
+        [*COMMAND, "--json", "-i", "0.05"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert stream.stdout is not None
+    assert stream.stderr is not None
+    assert stream.stdout.readline()
+    stream.stdout.close()
+    assert stream.wait(PATIENCE_S) == 0
+    assert stream.stderr.read() == b""
+    stream.stderr.close()

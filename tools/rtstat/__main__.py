@@ -1,0 +1,5 @@
+import sys
+
+from rtstat.cli import main
+
+sys.exit(main())

@@ -1,0 +1,130 @@
+"""The `rtstat` command: an overview without a word, else one module per command or mode.
+
+A command (``rtstat show NAME``) is a row of `COMMANDS` and a module of its own, imported when it is
+called: with ``add_arguments(parser)`` and ``run(arguments) -> int``, its docstring being the help.
+A mode is an option that takes over (``rtstat --once`` is none): a row of `MODES` and a module whose
+``run(arguments)`` is called with the arguments of the overview. So each starts in the time that
+what it needs takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
+
+HEALTHY = 0
+USAGE = 1
+UNHEALTHY = 2
+
+
+class Command(NamedTuple):
+    """A word behind ``rtstat``, the module that does the work, one line of help."""
+
+    name: str
+    module: str
+    help: str
+
+
+COMMANDS = (
+    Command("list", "rtstat.listing", "names of channels, one a line, for scripts"),
+    Command("show", "rtstat.show", "everything about one channel, with its histogram"),
+)
+
+
+class Mode(NamedTuple):
+    """An option with a value that does something else than to show an overview."""
+
+    option: str
+    metavar: str
+    module: str
+    help: str
+
+    @property
+    def destination(self) -> str:
+        """Its name among the arguments."""
+        return self.option.removeprefix("--").replace("-", "_")
+
+
+MODES: tuple[Mode, ...] = ()
+
+_DESCRIPTION = """\
+What every pool, worker and channel of this host is doing. Reads shared memory only: nobody is
+asked, woken or disturbed, even if this is stopped or killed."""
+
+_EPILOG = """\
+examples:
+  rtstat                             overview, once a second
+  rtstat --once                      overview, one look
+  rtstat --once --sort late          the worst channels first
+  rtstat --json                      everything, as one JSON object; fields: docs/rtstat.md
+  rtstat --json -i 1                 one JSON object a line, once a second, until Ctrl-C
+  rtstat --csv -i 1 --channel 'axis-*' --fields name,tx_pps,lateness_interval_p99_ns
+  rtstat --csv=worker -i 10          a row per worker every ten seconds
+  rtstat show ctl                    one channel in depth
+  rtstat --once --unhealthy || echo "look at it"
+
+exit codes: 0 healthy, 1 wrong usage, 2 something is stale, failed, unreadable or missing
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong usage ends with exit code 1, because 2 means that something is unhealthy."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line, by default this process's; return the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = next((c for c in COMMANDS if words and c.name == words[0]), None)
+    parser = _overview_parser() if command is None else _command_parser(command)
+    arguments = parser.parse_args(words if command is None else words[1:])
+    try:
+        return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        return HEALTHY
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing more may be written at exit either.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return HEALTHY
+    except ValueError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return USAGE
+    except OSError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return UNHEALTHY
+
+
+def _command_parser(command: Command) -> Parser:
+    module = importlib.import_module(command.module)
+    parser = Parser(
+        prog=f"rtstat {command.name}",
+        description=module.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    parser.set_defaults(run=module.run)
+    return parser
+
+
+def _overview_parser() -> Parser:
+    module = importlib.import_module("rtstat.overview")
+    commands = "\n".join(f"  {command.name:<10} {command.help}" for command in COMMANDS)
+    parser = Parser(
+        prog="rtstat",
+        usage="rtstat [options]\n       rtstat COMMAND [options]",
+        description=f"{_DESCRIPTION}\n\ncommands (rtstat COMMAND --help):\n{commands}",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    parser.set_defaults(run=module.run)
+    return parser

@@ -1,0 +1,112 @@
+"""Snapshots for programs: one JSON object each, or rows of CSV. The fields: `rtstat.table`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import socket
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
+
+from rtstat.fields import Field, Value
+from rtstat.selection import Selection
+from rtstat.snapshot import Snapshot
+from rtstat.table import FIELD, FIELDS, values
+from rtstat.views import ChannelView
+
+SCHEMA = 1
+"""Raised when a name changes its meaning, or goes; not when one is added."""
+
+
+def facts(shot: Snapshot, selection: Selection) -> dict[str, Any]:
+    """A snapshot as values that `json` takes."""
+    return {
+        "schema": SCHEMA,
+        "host": socket.gethostname(),
+        **values("snapshot", shot),
+        "namespace": shot.namespace,
+        "healthy": selection.healthy(shot),
+        "pools": [values("pool", pool) for pool in shot.pools],
+        "workers": [values("worker", worker) for worker in selection.workers(shot)],
+        "channels": [channel_facts(channel) for channel in selection.channels(shot)],
+        "unreadable": [values("unreadable", item) for item in shot.unreadable],
+        "events": [values("event", event) for event in shot.events],
+    }
+
+
+def channel_facts(channel: ChannelView) -> dict[str, Any]:
+    """A channel, its readers (``attached``) and its engine's part (under the engine's name)."""
+    row: dict[str, Any] = values("channel", channel)
+    row["attached"] = [values("reader", reader) for reader in channel.readers]
+    part = channel.part
+    if part is not None:
+        row[channel.engine] = values(channel.engine, part)
+    return row
+
+
+def print_json(shot: Snapshot, selection: Selection, to: TextIO) -> None:
+    """One line."""
+    to.write(json.dumps(facts(shot, selection), separators=(",", ":")) + "\n")
+    to.flush()
+
+
+# --- CSV ------------------------------------------------------------------------------------------
+
+
+class CsvWriter:
+    """Rows of one scope, ``channel`` or ``worker``, each with the time of its look in front."""
+
+    def __init__(self, to: TextIO, scope: str, names: Sequence[str] | None) -> None:
+        """names: of fields; of an engine's part ``rtp.lost``. None: all fields of the scope.
+
+        Raises ValueError for one that is not there.
+        """
+        self._scope = scope
+        self._to = to
+        self._writer = csv.writer(to, lineterminator="\n")
+        self._columns = [_column(scope, name) for name in names or _all(scope)]
+        self._head_written = False
+
+    def write(self, shot: Snapshot, selection: Selection) -> None:
+        """The rows of one snapshot; before the first one, the head."""
+        if not self._head_written:
+            self._writer.writerow(["time_ns", *(name for name, _, _ in self._columns)])
+            self._head_written = True
+        views: Iterable[Any] = (
+            selection.workers(shot) if self._scope == "worker" else selection.channels(shot)
+        )
+        for view in views:
+            self._writer.writerow([shot.real_ns, *self._cells(view)])
+        self._to.flush()
+
+    def _cells(self, view: Any) -> list[str]:
+        cells = []
+        for _, engine, field in self._columns:
+            source = view
+            if engine is not None:
+                source = view.part if view.engine == engine else None
+            cells.append("" if source is None else _cell(field.get(source)))
+        return cells
+
+
+def _cell(value: Value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float):
+        return repr(round(value, 9))
+    return str(value)
+
+
+def _all(scope: str) -> list[str]:
+    return [field.name for field in FIELDS[scope]]
+
+
+def _column(scope: str, name: str) -> tuple[str, str | None, Field]:
+    engine, dot, part = name.partition(".")
+    if dot and scope == "channel" and (engine, part) in FIELD:
+        return name, engine, FIELD[engine, part]
+    if (scope, name) in FIELD:
+        return name, None, FIELD[scope, name]
+    raise ValueError(f"{name!r} is no field of {scope}s: docs/rtstat.md lists them")

@@ -1,0 +1,35 @@
+"""Names of channels, one a line: namespace/name, pool, engine, health.
+
+examples:
+  rtstat list                           every channel
+  rtstat list --pool plant              those of one pool
+  rtstat list --unhealthy               those that need a look
+  rtstat list -q | xargs -n 1 rtstat show
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from rtstat.cli import HEALTHY, UNHEALTHY
+from rtstat.selection import Selection, add_filters, add_namespace, namespace_of
+from rtstat.snapshot import Watch
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-q", "--quiet", action="store_true", help="names only")
+    add_namespace(parser)
+    add_filters(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    selection = Selection(arguments)
+    with Watch(namespace_of(arguments)) as watch:
+        shot = watch.look()
+        for channel in selection.channels(shot):
+            name = f"{channel.namespace}/{channel.name}"
+            if arguments.quiet:
+                print(name)
+            else:
+                print(name, channel.pool, channel.engine, channel.health, sep="\t")
+        return HEALTHY if selection.healthy(shot) else UNHEALTHY

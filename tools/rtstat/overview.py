@@ -1,0 +1,138 @@
+"""`rtstat` without a command: everything, once or again and again, as text, JSON or CSV."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from rtstat.cli import HEALTHY, MODES, UNHEALTHY
+from rtstat.selection import Selection, add_filters, add_namespace, namespace_of
+from rtstat.snapshot import Snapshot, Watch
+
+_ONCE_S = 0.2
+_LOOP_S = 1.0
+
+Writer = Callable[[Snapshot], None]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--once", action="store_true", help="one overview as plain text")
+    how.add_argument(
+        "--plain", action="store_true", help="overviews as plain text, again and again"
+    )
+    how.add_argument("--json", action="store_true", help="one object per snapshot")
+    how.add_argument(
+        "--csv",
+        nargs="?",
+        const="channel",
+        choices=("channel", "worker"),
+        help="a row per channel (or worker) and snapshot",
+    )
+    parser.add_argument(
+        "-i",
+        "--interval",
+        metavar="SECONDS",
+        type=_seconds,
+        help="again and again, every so many seconds (default 1 where it goes on by itself)",
+    )
+    parser.add_argument(
+        "-n", "--count", metavar="N", type=_count, help="end after so many snapshots"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=_seconds,
+        help="of one snapshot: look twice, so far apart, for rates and intervals (default 0.2 with "
+        "--once, else one look without them)",
+    )
+    parser.add_argument(
+        "--fields",
+        type=lambda text: [name.strip() for name in text.split(",")],
+        metavar="A,B",
+        help="columns of --csv (default: all); of an engine: rtp.loss",
+    )
+    add_namespace(parser)
+    add_filters(parser)
+    for mode in MODES:
+        how.add_argument(mode.option, metavar=mode.metavar, help=mode.help)
+    parser.add_argument("--version", action="store_true", help="print the version and stop")
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 86400:
+        raise argparse.ArgumentTypeError(f"{text} seconds: more than 0, up to 86400")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} snapshots: 1 or more")
+    return value
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.version:
+        return _print_version()
+    for mode in MODES:
+        if getattr(arguments, mode.destination) is not None:
+            return int(importlib.import_module(mode.module).run(arguments))
+    selection = Selection(arguments)
+    write = _writer(arguments, selection)
+    healthy = True
+    with Watch(namespace_of(arguments)) as watch:
+        for shot in _snapshots(watch, arguments):
+            write(shot)
+            healthy = selection.healthy(shot)
+    return HEALTHY if healthy else UNHEALTHY
+
+
+def _print_version() -> int:
+    from importlib.metadata import version
+
+    print(f"rtstat {version('shmring')}")
+    return HEALTHY
+
+
+def _writer(arguments: argparse.Namespace, selection: Selection) -> Writer:
+    if arguments.fields and not arguments.csv:
+        raise ValueError("--fields goes with --csv")
+    if arguments.json:
+        from rtstat.export import print_json
+
+        return lambda shot: print_json(shot, selection, sys.stdout)
+    if arguments.csv:
+        from rtstat.export import CsvWriter
+
+        table = CsvWriter(sys.stdout, arguments.csv, arguments.fields)
+        return lambda shot: table.write(shot, selection)
+    from rtstat.plain import overview
+
+    return lambda shot: print(overview(shot, selection) + "\n", flush=True)
+
+
+def _snapshots(watch: Watch, arguments: argparse.Namespace) -> Iterator[Snapshot]:
+    """One, or one every interval, at times that do not drift."""
+    once = arguments.once or ((arguments.json or arguments.csv) and not arguments.interval)
+    first_s = arguments.seconds or (0 if arguments.json or arguments.csv else _ONCE_S)
+    if once or first_s:
+        shot = watch.look()
+        if first_s:
+            time.sleep(first_s)
+            shot = watch.look()
+        yield shot
+        if once:
+            return
+    interval_s = arguments.interval or _LOOP_S
+    left = None if arguments.count is None else arguments.count - (1 if first_s else 0)
+    due = time.monotonic() + (interval_s if first_s else 0)
+    while left is None or left > 0:
+        time.sleep(max(0.0, due - time.monotonic()))
+        yield watch.look()
+        due = max(due + interval_s, time.monotonic())
+        if left is not None:
+            left -= 1

@@ -1,0 +1,147 @@
+"""Everything about one channel: what it is, how it is, its verdicts, histogram, readers, engine.
+
+Looks twice, --seconds apart, for rates and for what is late now. The channel may be named with its
+namespace: plant/ctl.
+
+examples:
+  rtstat show ctl
+  rtstat show plant/ctl --seconds 5     the histogram of five seconds beside that of all time
+  rtstat show ctl --json                the same for programs
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+
+from rtstat.cli import HEALTHY, UNHEALTHY
+from rtstat.fields import Field, Value
+from rtstat.selection import add_namespace, namespace_of
+from rtstat.snapshot import Watch
+from rtstat.table import FIELDS
+from rtstat.views import ChannelView
+
+_WIDTH = 40
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="of the channel, or namespace/name")
+    parser.add_argument("--seconds", type=float, default=1.0, help="between looks (default 1)")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    add_namespace(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    space, slash, name = arguments.name.rpartition("/")
+    namespace = space if slash else namespace_of(arguments)
+    with Watch(namespace) as watch:
+        if watch.look().channel(name) is not None:
+            time.sleep(max(0.0, arguments.seconds))
+        shot = watch.look()
+        channel = shot.channel(name)
+        if channel is None:
+            print(f"rtstat show: {_missing(name, namespace)}", file=sys.stderr)
+            return UNHEALTHY
+        if arguments.json:
+            from rtstat.export import channel_facts
+
+            print(json.dumps(channel_facts(channel)))
+        else:
+            print("\n\n".join(_sections(channel)))
+        return HEALTHY if channel.healthy else UNHEALTHY
+
+
+def _missing(name: str, namespace: str | None) -> str:
+    where = "on this host" if namespace is None else f"in namespace {namespace!r}"
+    return f"there is no channel {name!r} {where}; rtstat list --all names those there are"
+
+
+# --- text -----------------------------------------------------------------------------------------
+
+
+def _sections(channel: ChannelView) -> Iterator[str]:
+    fields = FIELDS["channel"]
+    yield f"{channel.namespace}/{channel.name}: {channel.health}"
+    for kind in ("instantaneous", "interval", "accumulated", "fixed"):
+        chosen = [f for f in fields if f.kind == kind and not _of_histogram(f)]
+        yield _lines(chosen, channel, keep_zeros=kind != "accumulated")
+    for title, interval in (("lateness now", True), ("lateness since it was opened", False)):
+        buckets = channel.buckets("lateness", interval=interval)
+        if buckets:
+            yield title + "\n" + _histogram(buckets)
+    readers = [
+        f"reader {r.slot}: process {r.pid}, lag {r.waiting}, taken {r.taken}, lost {r.lost}"
+        for r in channel.readers
+    ]
+    if readers:
+        yield "\n".join(readers)
+    part = channel.part
+    if part is not None:
+        yield f"{channel.engine}\n" + _lines(FIELDS[channel.engine], part, keep_zeros=False)
+
+
+def _of_histogram(field: Field) -> bool:
+    return field.name.endswith(
+        ("_count", "_min_ns", "_max_ns", "_mean_ns", "_p50_ns", "_p90_ns", "_p99_ns", "_p999_ns")
+    )
+
+
+def _lines(fields: list[Field] | tuple[Field, ...], view: object, keep_zeros: bool) -> str:
+    rows = []
+    for field in fields:
+        value = field.get(view)
+        if value in (None, "") or (not keep_zeros and value == 0):
+            continue
+        rows.append(f"  {field.name:<24} {_shown(value, field.unit):<16} {field.help}".rstrip())
+    return "\n".join(rows)
+
+
+def _shown(value: Value, unit: str) -> str:
+    from shmring.cli.output import quantity
+
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)):
+        if unit == "share":
+            return quantity(100 * value, "percent")
+        if unit in ("ns", "bps", "pps", "bytes"):
+            return quantity(value, unit)
+        if isinstance(value, float):
+            return f"{value:.3g} {unit}".rstrip()
+    return str(value)
+
+
+def _histogram(buckets: list[tuple[int, int]]) -> str:
+    """Entries by half decades: bars, and the share that is not longer."""
+    from shmring.cli.output import bar, can_draw, duration
+
+    counts: dict[int, int] = {}
+    for upper_ns, count in buckets:
+        step = _step(upper_ns)
+        counts[step] = counts.get(step, 0) + count
+    total, most, below, lines = sum(counts.values()), max(counts.values()), 0, []
+    for step in range(min(counts), max(counts) + 1):
+        count = counts.get(step, 0)
+        below += count
+        drawn = bar(count / most, _WIDTH, blocks=can_draw())
+        share = f"{100 * below / total:.4g} %"
+        lines.append(f"  up to {duration(_edge_ns(step)):<8} {count:>9}  {share:>9}  {drawn}")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+_EDGES = (1, 2, 5)
+
+
+def _edge_ns(step: int) -> int:
+    return _EDGES[step % 3] * int(10 ** (step // 3))
+
+
+def _step(ns: int) -> int:
+    """Number of the smallest edge (1, 2, 5, 10, 20 ... ns) that is not below it."""
+    step = 0
+    while _edge_ns(step) < ns:
+        step += 1
+    return step

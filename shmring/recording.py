@@ -1,0 +1,422 @@
+"""Recordings: what ``rtstat --record FILE`` writes and ``shmring plot FILE`` draws.
+
+One row per channel and interval, in base units, with the interval's whole lateness histogram, so
+that any span of time and any choice of channels has exact percentiles afterwards. The suffix
+decides: ``.csv``, or ``.parquet`` (needs pyarrow: ``pip install "shmring[parquet]"``). Described
+for other programs in ``docs/recording.md``.
+
+A killed recorder leaves what it had written. Each interval is flushed to the file: a CSV file may
+end in half a line, which `read` leaves out. Parquet has its directory at the end of the file and is
+nothing without it, so the recording grows as ``FILE.part``, an Arrow IPC stream, and becomes
+``FILE`` when the writer is closed; `read` takes the part as it is, `finish` turns it into the
+Parquet file.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import importlib.util
+import io
+import json
+import os
+import platform
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any, Protocol, Self
+
+from shmring._ring import lib
+
+FORMAT = 1
+SUFFIXES = (".csv", ".parquet")
+PART = ".part"
+
+_MAGIC = "# shmring recording"
+_PARQUET_MAGIC = b"PAR1"
+_ARROW_MAGIC = b"\xff\xff\xff\xff"
+_METADATA_KEY = b"shmring"
+_ROW_GROUP = 65_536
+
+
+def _fact(unit: str, meaning: str) -> Any:
+    return field(metadata={"unit": unit, "meaning": meaning})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One channel in one interval. Counts are of this interval alone."""
+
+    wall_time_ns: int = _fact("ns", "end of the interval, CLOCK_REALTIME (Unix time, UTC)")
+    mono_time_ns: int = _fact("ns", "the same instant, CLOCK_MONOTONIC")
+    interval_ns: int = _fact("ns", "length of the interval")
+    namespace: str = _fact("text", "of the channel")
+    pool: str = _fact("text", "that serves it")
+    worker_pid: int = _fact("id", "process of its worker")
+    worker_cpu: int = _fact("number", "core of its worker; -1: not pinned")
+    worker_epoch: int = _fact("number", "how many workers have served it; it rises by a restart")
+    channel: str = _fact("text", "name of the channel")
+    engine: str = _fact("text", "what the worker runs on it, such as udp or rtp")
+    state: str = _fact("text", "open, held, failed, ... at the end of the interval")
+    tx_pps: float = _fact("packets/s", "sent")
+    tx_bps: float = _fact("bit/s", "payload sent")
+    rx_pps: float = _fact("packets/s", "received")
+    rx_bps: float = _fact("bit/s", "payload received")
+    tx_waiting: int = _fact("packets", "queued without a verdict, at the end of the interval")
+    tx_sent: int = _fact("packets", "handed to the kernel")
+    tx_on_time: int = _fact("packets", "verdict on_time")
+    tx_enqueued_late: int = _fact("packets", "verdict enqueued_late")
+    tx_woke_late: int = _fact("packets", "verdict woke_late")
+    tx_send_slow: int = _fact("packets", "verdict send_slow")
+    tx_queued_behind: int = _fact("packets", "verdict queued_behind")
+    tx_dropped_late: int = _fact("packets", "verdict dropped_late")
+    tx_cancelled: int = _fact("packets", "verdict cancelled")
+    tx_failed: int = _fact("packets", "verdict failed")
+    rx_received: int = _fact("packets", "read from the socket")
+    rx_kernel_drops: int = _fact("packets", "dropped by the kernel, socket buffer full")
+    rx_overwritten: int = _fact("packets", "overwritten before an attached reader took them")
+    lateness_count: int = _fact("packets", "in the histogram: sent with a deadline")
+    lateness_p50_ns: int = _fact("ns", "half of them were no later")
+    lateness_p99_ns: int = _fact("ns", "99 % of them were no later")
+    lateness_p999_ns: int = _fact("ns", "99.9 % of them were no later")
+    lateness_max_ns: int = _fact("ns", "the latest one")
+    lateness_buckets: tuple[tuple[int, int], ...] = _fact(
+        "ns:packets", "largest value of a bucket, and how many are in it"
+    )
+
+
+COLUMNS = tuple(item.name for item in fields(Row))
+_TYPES = {item.name: str(item.type) for item in fields(Row)}
+_BUCKETS = "tuple[tuple[int, int], ...]"
+_DEFAULTS: dict[str, Any] = {"int": 0, "float": 0.0, "str": "", _BUCKETS: ()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What holds for the whole recording."""
+
+    format: int = _fact("number", "of this format; a reader refuses a newer one")
+    version: str = _fact("text", "version of shmring that recorded")
+    layout: int = _fact("number", "version of the shared memory's layout")
+    host: str = _fact("text", "name of the machine")
+    kernel: str = _fact("text", "its kernel")
+    machine: str = _fact("text", "its kind of processor")
+    cores: int = _fact("number", "cores that are online")
+    started_wall_ns: int = _fact("ns", "start, CLOCK_REALTIME (Unix time, UTC)")
+    started_mono_ns: int = _fact("ns", "the same instant, CLOCK_MONOTONIC")
+    interval_ns: int = _fact("ns", "interval that was asked for")
+
+    @classmethod
+    def of_this_host(cls, interval_ns: int) -> Header:
+        """The header of a recording that starts now, here."""
+        return cls(
+            format=FORMAT,
+            version=version("shmring"),
+            layout=int(lib.SHM_LAYOUT_VERSION),
+            host=socket.gethostname(),
+            kernel=f"{platform.system()} {platform.release()}",
+            machine=platform.machine(),
+            cores=os.cpu_count() or 0,
+            started_wall_ns=time.time_ns(),
+            started_mono_ns=time.monotonic_ns(),
+            interval_ns=interval_ns,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A recording that was read."""
+
+    path: Path
+    header: Header
+    rows: list[Row]
+
+
+# --- the histogram as text ------------------------------------------------------------------------
+
+
+def buckets_text(buckets: Iterable[tuple[int, int]]) -> str:
+    """``"63:5 131:2"``: largest value of the bucket in ns, a colon, the entries in it."""
+    return " ".join(f"{upper}:{count}" for upper, count in buckets)
+
+
+def parse_buckets(text: str) -> tuple[tuple[int, int], ...]:
+    """What `buckets_text` wrote. Raises `ValueError` for anything else."""
+    found = []
+    last = -1
+    for word in text.split():
+        upper, colon, count = word.partition(":")
+        if not (colon and upper.isdecimal() and count.isdecimal() and int(upper) > last):
+            raise ValueError(f"histogram: {word!r} is no UPPER_NS:COUNT above the one before")
+        last = int(upper)
+        found.append((last, int(count)))
+    return tuple(found)
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in COLUMNS}
+    values["lateness_buckets"] = buckets_text(row.lateness_buckets)
+    return values
+
+
+def _row(values: dict[str, Any]) -> Row:
+    """A row of what a file holds; columns it lacks are empty, those unknown here left out."""
+    known: dict[str, Any] = {}
+    for name, kind in _TYPES.items():
+        value = values.get(name)
+        if value is None or value == "":
+            known[name] = _DEFAULTS[kind]
+        elif kind == _BUCKETS:
+            known[name] = parse_buckets(value)
+        else:
+            known[name] = {"int": int, "float": float, "str": str}[kind](value)
+    return Row(**known)
+
+
+def _header(text: str) -> Header:
+    facts = json.loads(text)
+    if facts["format"] > FORMAT:
+        raise ValueError(
+            f"format {facts['format']} of shmring {facts['version']}, this one reads up to "
+            f"{FORMAT}: pip install --upgrade shmring"
+        )
+    return Header(**{item.name: facts[item.name] for item in fields(Header)})
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+class _Sink(Protocol):
+    def write(self, rows: Sequence[Row]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Writer:
+    """Writes a recording; a context manager.
+
+    Refuses to replace a file. Raises `ValueError` for a suffix that is none of `SUFFIXES`, or for
+    Parquet without pyarrow; `FileExistsError`, `OSError`.
+    """
+
+    def __init__(self, path: str | Path, header: Header) -> None:
+        self.path = Path(path)
+        kind = self.path.suffix.lower()
+        if kind not in SUFFIXES:
+            raise ValueError(
+                f"{self.path}: the suffix says what to write, and {kind or 'none'!r} is not known: "
+                f"{' or '.join(SUFFIXES)}"
+            )
+        for taken in (self.path, _part(self.path)):
+            if taken.exists():
+                raise FileExistsError(f"{taken}: exists already; name another, or remove it")
+        self._sink: _Sink = (_CsvSink if kind == ".csv" else _ArrowSink)(self.path, header)
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Append the rows of one interval, and give them to the kernel: they outlive this
+        process."""
+        self._sink.write(list(rows))
+
+    def close(self) -> None:
+        """End the recording; from Parquet's part the file is made now."""
+        self._sink.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _CsvSink:
+    def __init__(self, path: Path, header: Header) -> None:
+        self._file = open(path, "x", encoding="utf-8", newline="")  # noqa: SIM115
+        self._file.write(f"{_MAGIC} {json.dumps(dataclasses.asdict(header))}\n")
+        self._file.write(",".join(COLUMNS) + "\n")
+        self._file.flush()
+
+    def write(self, rows: Sequence[Row]) -> None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows(_plain(row).values() for row in rows)
+        self._file.write(text.getvalue())
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _ArrowSink:
+    def __init__(self, path: Path, header: Header) -> None:
+        self._arrow = _arrow(path)
+        self._path = path
+        self._schema = _schema(self._arrow, header)
+        self._file = open(_part(path), "xb")  # noqa: SIM115
+        self._stream = self._arrow.ipc.new_stream(self._file, self._schema)
+        self.write([])  # the header is there before the first interval
+
+    def write(self, rows: Sequence[Row]) -> None:
+        plain = [_plain(row) for row in rows]
+        self._stream.write_batch(self._arrow.RecordBatch.from_pylist(plain, self._schema))
+        self._file.flush()
+
+    def close(self) -> None:
+        if self._file.closed:
+            return
+        self._stream.close()
+        self._file.close()
+        finish(_part(self._path))
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + PART)
+
+
+def finish(part: str | Path) -> Path:
+    """Turn the ``FILE.parquet.part`` of a recorder that was killed into ``FILE.parquet``.
+
+    Returns the path of the finished file; the part is removed. Raises `ValueError` if it is none,
+    `OSError`.
+    """
+    part = Path(part)
+    if part.suffix != PART:
+        raise ValueError(f"{part}: not the part of a recording, FILE.parquet{PART}")
+    path = part.with_suffix("")
+    arrow = _arrow(part)
+    import pyarrow.parquet as parquet
+
+    # Under a name of its own until it is whole.
+    raw = path.with_name(path.name + ".new")
+    with open(part, "rb") as source:
+        stream = _stream(arrow, part, source)
+        with parquet.ParquetWriter(raw, stream.schema, compression="zstd") as writer:
+            for batches in _grouped(_batches(arrow, stream)):
+                writer.write_table(arrow.Table.from_batches(batches, stream.schema))
+    os.replace(raw, path)
+    part.unlink()
+    return path
+
+
+def _grouped(batches: Iterator[Any]) -> Iterator[list[Any]]:
+    """Batches of small intervals together, as row groups that are worth their head."""
+    group: list[Any] = []
+    for batch in batches:
+        group.append(batch)
+        if sum(item.num_rows for item in group) >= _ROW_GROUP:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def read(path: str | Path, keep: Callable[[Row], bool] | None = None) -> Recording:
+    """Read a recording, or the part of one that was cut off; only the rows that `keep` wants.
+
+    What it is is told from its content. Raises `ValueError` for a file that is no recording or of
+    a newer format, and for Parquet without pyarrow; `OSError`.
+    """
+    path = Path(path)
+    with open(path, "rb") as file:
+        magic = file.read(len(_MAGIC))
+        file.seek(0)
+        try:
+            if magic == _MAGIC.encode():
+                header, rows = _read_csv(file)
+            elif magic.startswith(_PARQUET_MAGIC):
+                header, rows = _read_parquet(path, file)
+            elif magic.startswith(_ARROW_MAGIC):
+                header, rows = _read_stream(path, file)
+            else:
+                raise ValueError("no recording of shmring: rtstat --record FILE makes one")
+            kept = [row for row in rows if keep is None or keep(row)]
+        except (KeyError, TypeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: damaged: {error}") from None
+        except ValueError as error:
+            text = str(error)
+            raise ValueError(text if str(path) in text else f"{path}: {text}") from None
+    return Recording(path, header, kept)
+
+
+def _read_csv(file: IO[bytes]) -> tuple[Header, Iterator[Row]]:
+    header = _header(file.readline()[len(_MAGIC) :].decode())
+    # The last line of a killed recorder may be cut anywhere; names hold no line breaks.
+    whole = (line.decode() for line in file if line.endswith(b"\n"))
+    return header, map(_row, csv.DictReader(whole))
+
+
+def _read_parquet(path: Path, file: IO[bytes]) -> tuple[Header, Iterator[Row]]:
+    arrow = _arrow(path)
+    import pyarrow.parquet as parquet
+
+    try:
+        table = parquet.ParquetFile(file)
+    except (arrow.ArrowException, OSError) as error:
+        raise ValueError(f"no Parquet file that can be read: {error}") from None
+    batches = table.iter_batches()
+    return _header(_metadata(table.schema_arrow)), _rows(batches)
+
+
+def _read_stream(path: Path, file: IO[bytes]) -> tuple[Header, Iterator[Row]]:
+    arrow = _arrow(path)
+    stream = _stream(arrow, path, file)
+    return _header(_metadata(stream.schema)), _rows(_batches(arrow, stream))
+
+
+def _rows(batches: Iterable[Any]) -> Iterator[Row]:
+    for batch in batches:
+        yield from map(_row, batch.to_pylist())
+
+
+def _stream(arrow: Any, path: Path, file: IO[bytes]) -> Any:
+    try:
+        return arrow.ipc.open_stream(file)
+    except (arrow.ArrowException, OSError) as error:
+        raise ValueError(f"{path}: cut off before its first interval: {error}") from None
+
+
+def _batches(arrow: Any, stream: Any) -> Iterator[Any]:
+    """Every batch that is whole."""
+    while True:
+        try:
+            batch = stream.read_next_batch()
+        except (StopIteration, arrow.ArrowException, OSError):
+            return
+        yield batch
+
+
+def _metadata(schema: Any) -> str:
+    try:
+        raw: bytes = schema.metadata[_METADATA_KEY]
+    except (KeyError, TypeError):
+        raise ValueError("no recording of shmring: its metadata lacks the key 'shmring'") from None
+    return raw.decode()
+
+
+def _schema(arrow: Any, header: Header) -> Any:
+    kinds = {
+        "int": arrow.int64(),
+        "float": arrow.float64(),
+        "str": arrow.string(),
+        _BUCKETS: arrow.string(),
+    }
+    return arrow.schema(
+        [(name, kinds[kind]) for name, kind in _TYPES.items()],
+        metadata={_METADATA_KEY: json.dumps(dataclasses.asdict(header))},
+    )
+
+
+def _arrow(path: Path) -> Any:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise ValueError(
+            f'{path}: Parquet needs pyarrow: pip install "shmring[parquet]", or record into a '
+            ".csv file"
+        )
+    import pyarrow
+
+    return pyarrow

@@ -36,6 +36,7 @@ COMMANDS = (
     Command("ls", "shmring.cli.ls", "the channels and workers of this host"),
     Command("udt", "shmring.cli.udt", "send and receive files over UDT, with resume and proof"),
     Command("bench", "shmring.cli.bench", "what it costs here, beside bare C doing the same"),
+    Command("plot", "shmring.cli.plot", "pictures of recordings: lateness over time, before/after"),
     Command("gc", "shmring.cli.gc", "remove what dead processes left behind"),
 )
 

@@ -5,40 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
 from shmring.cli.output import duration
 from shmring.cli.samples import Lateness
-
-matplotlib.use("Agg")
+from shmring.plot import style
+from shmring.plot.distribution import log_edges
 
 _COLOURS = ("#0b6e99", "#3bb273", "#7d7d7d", "#e1a73a", "#c8553d", "#7768ae")
 _LOW_NS = 20
-_BINS_PER_DECADE = 12
 
 
 def draw(path: Path, rate_hz: int, runs: list[tuple[str, Lateness]]) -> None:
     """Draw the distributions of `runs` over each other and write a PNG. Raises `OSError`."""
-    figure = Figure(figsize=(11, 7.2), dpi=150, layout="constrained")
+    figure = style.figure(11, 7.2)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    edges = _edges(max(late.max_ns for _, late in runs))
+    edges = log_edges(_LOW_NS, max(late.max_ns for _, late in runs))
     for (label, late), colour in zip(runs, _COLOURS, strict=False):
         _histogram(upper, edges, label, late, colour)
         _tail(lower, label, late, colour)
     _label(figure, upper, lower, rate_hz)
     lower.set_xlim(edges[0], edges[-1])
     lower.set_ylim(0.5 / max(len(late) for _, late in runs), 1.5)
-    figure.savefig(path, format="png")
-
-
-def _edges(highest_ns: int) -> list[float]:
-    """Bin edges, the same number in each decade, up to above the largest value."""
-    edges = [float(_LOW_NS)]
-    while edges[-1] <= 1.3 * highest_ns:
-        edges.append(edges[-1] * 10 ** (1 / _BINS_PER_DECADE))
-    return edges
+    style.save(figure, path, "png")
 
 
 def _histogram(axes: Any, edges: list[float], label: str, late: Lateness, colour: str) -> None:
@@ -47,9 +37,9 @@ def _histogram(axes: Any, edges: list[float], label: str, late: Lateness, colour
     values = [shares[0] + shares[1], *shares[2:-1]]
     axes.stairs(values, edges, fill=True, color=colour, alpha=0.35)
     axes.stairs(values, edges, color=colour, linewidth=1.4, label=_legend(label, late))
-    for share, style in ((0.5, "-"), (0.99, ":")):
+    for share, line in ((0.5, "-"), (0.99, ":")):
         at = max(late.error_ns(share), _LOW_NS)
-        axes.axvline(at, color=colour, linestyle=style, linewidth=1.1, alpha=0.9)
+        axes.axvline(at, color=colour, linestyle=line, linewidth=1.1, alpha=0.9)
 
 
 def _tail(axes: Any, label: str, late: Lateness, colour: str) -> None:
@@ -60,11 +50,6 @@ def _tail(axes: Any, label: str, late: Lateness, colour: str) -> None:
     ys = [(count - i) / count for i in range(count)]
     axes.step(xs, ys, where="post", color=colour, linewidth=1.4)
     axes.plot(xs[-1:], ys[-1:], marker="o", markersize=3.5, color=colour)
-
-
-def _tick(ns: float) -> str:
-    number, unit = duration(ns).split()
-    return f"{float(number):g} {unit}"
 
 
 def _legend(label: str, late: Lateness) -> str:
@@ -80,8 +65,7 @@ def _label(figure: Figure, upper: Any, lower: Any, rate_hz: int) -> None:
         fontsize=14,
     )
     upper.set_ylabel("share of packets in the bin")
-    upper.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    upper.set_ylim(0, 1.05 * upper.get_ylim()[1])
+    style.shares(upper)
     upper.legend(
         fontsize=9,
         loc="lower center",
@@ -94,13 +78,9 @@ def _label(figure: Figure, upper: Any, lower: Any, rate_hz: int) -> None:
     lower.set_ylabel("share further off than this")
     lower.set_yscale("log")
     lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
-    lower.set_xscale("log")
-    lower.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
-    lower.xaxis.set_minor_formatter(NullFormatter())
+    style.durations(lower, "x")
     lower.set_xlabel(
         "distance between the deadline and the kernel's receive stamp (64-byte packets, loopback)"
     )
     for axes in (upper, lower):
-        axes.grid(which="major", color="#d8d8d8", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        style.clean(axes)

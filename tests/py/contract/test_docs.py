@@ -19,8 +19,9 @@ import pytest
 
 import shmring
 from netflux import records
+from shmring import recording
 from shmring._options import ChannelOptions
-from shmring.cli import COMMANDS
+from shmring.cli import COMMANDS, plot
 from shmring.netflux.options import NetfluxOptions, SettingsOptions
 from shmring.rtp.options import RtpOptions
 from shmring.rtp.records import BlockOptions, FrameOptions
@@ -345,6 +346,20 @@ def test_the_example_of_controller_and_logger_runs(
     made = [int(line.split(",")[3]) for line in logged.splitlines() if line.count(",") == 3]
     assert made == sorted(made)
     assert made[-1] >= 100
+
+
+def test_the_page_on_recordings_is_the_format() -> None:
+    page = text_of("docs/recording.md")
+    for kind, heading in ((recording.Row, "| column |"), (recording.Header, "| fact |")):
+        listed = re.findall(rf"{re.escape(heading)}.*\n\|---.*\n((?:\|.*\n)+)", page)
+        assert len(listed) == 1, heading
+        facts = [
+            f"| `{item.name}` | {item.metadata['unit']} | {item.metadata['meaning']} |"
+            for item in dataclasses.fields(kind)
+        ]
+        assert listed[0].splitlines() == facts
+    for kind_of_picture in plot.KINDS:
+        assert f"| `{kind_of_picture}` |" in page
 
 
 def test_the_readme_names_every_command() -> None:

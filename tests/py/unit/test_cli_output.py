@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import shmring.plot
 from shmring import cli
 from shmring.cli import measure, output, samples
 
@@ -184,6 +185,8 @@ def test_without_matplotlib_a_picture_by_name_is_refused_with_the_fix(monkeypatc
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.delitem(sys.modules, "shmring.cli.demo_plot", raising=False)
     monkeypatch.delattr(cli, "demo_plot", raising=False)
+    monkeypatch.delitem(sys.modules, "shmring.plot.style", raising=False)
+    monkeypatch.delattr(shmring.plot, "style", raising=False)
     show = demo.Show(1000)
     assert demo._picture(show, None) is None
     with pytest.raises(OSError, match=r"shmring\[demo\]"):

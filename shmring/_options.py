@@ -222,6 +222,8 @@ class Engine:
     """The engine's own struct for ``shm_config_t.engine_config``."""
     shared_bytes: int = 0
     """Shared memory of the engine's own; rounded up to whole pages."""
+    deadlines: bool = True
+    """Whether packets are sent at deadlines, and late ones are kept."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -271,6 +273,8 @@ def prepare(
         set_text(config, "device", given["device"])
     if "producers" in given:
         config.producers = integer("producers", given["producers"], 0, 1023) + 1  # the worker's
+    if not config.direction & lib.SHM_TX:
+        config.late_slots = 0
     sock = _adopt_socket(config, given)
     _set_sizes(config, given, lib.SHM_MAX_PAYLOAD if engine is None else lib.SHM_MAX_RECORD)
     if engine is not None:
@@ -442,6 +446,8 @@ def _set_sizes(config: Any, given: dict[str, Any], most: int) -> None:
 
 def _set_engine(config: Any, engine: Engine) -> None:
     set_text(config, "engine", engine.name)
+    if not engine.deadlines:
+        config.late_slots = 0
     space = ffi.buffer(ffi.addressof(config, "engine_config"))
     space[: len(engine.config)] = engine.config
     config.engine_bytes = -(-engine.shared_bytes // PAGE_BYTES) * PAGE_BYTES

@@ -144,7 +144,7 @@ def _options() -> ChannelOptions:
 
 
 def _engine() -> Engine:
-    return Engine("mux", _CONFIG.pack(PLACES, 0), shared_bytes(PLACES))
+    return Engine("mux", _CONFIG.pack(PLACES, 0), shared_bytes(PLACES), deadlines=False)
 
 
 @functools.cache

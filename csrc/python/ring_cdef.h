@@ -144,6 +144,7 @@ typedef struct {
     uint32_t rx_capacity;
     int64_t tolerance_ns;
     uint64_t engine_bytes;
+    uint32_t late_slots;
     shm_addr_t local;
     shm_addr_t remote;
     shm_group_t groups[...];
@@ -231,11 +232,76 @@ int shm_segment_map(shm_segment_t *s, int fd, int writable);
 int shm_segment_map_name(shm_segment_t *s, const char *posix_name, int writable);
 void shm_segment_unmap(shm_segment_t *s);
 
-/* shm: the worker's page */
+/* shm: the worker's page, and what it leaves behind */
+#define SHM_EVENT_TOTAL ...
+#define SHM_EVENT_KIND_ERROR ...
+#define SHM_RECORDER_EVENTS ...
+#define SHM_ERRORS ...
+#define SHM_POOL_ERRORS_OFFSET ...
 typedef struct {
     rt_hist_t wake_latency;
     ...;
 } shm_worker_page_t;
+typedef struct {
+    int64_t mono_ns;
+    int64_t last_mono_ns;
+    uint64_t count;
+    int64_t a;
+    int64_t b;
+    int64_t c;
+    uint32_t id;
+    uint32_t pid;
+    uint64_t channel_id;
+    char channel[...];
+    ...;
+} shm_event_t;
+typedef struct {
+    uint32_t state;
+    uint32_t id;
+    uint64_t count;
+    int64_t first_mono_ns;
+    int64_t last_mono_ns;
+    int64_t a;
+    uint64_t channel_id;
+    char channel[...];
+    char text[...];
+    ...;
+} shm_error_t;
+typedef struct {
+    shm_report_t report;
+    int64_t noted_mono_ns;
+    uint32_t producer;
+    uint32_t producer_pid;
+    ...;
+} shm_late_packet_t;
+typedef struct {
+    ...;
+} shm_recorder_t;
+typedef struct {
+    ...;
+} shm_error_log_t;
+typedef struct {
+    shm_worker_page_t page;
+    shm_recorder_t recorder;
+    shm_error_log_t errors;
+    shm_error_log_t pool_errors;
+    ...;
+} shm_worker_segment_t;
+typedef struct {
+    uint64_t next;
+    uint64_t lost;
+    ...;
+} slot_reader_t;
+unsigned slot_reader_next(slot_reader_t *r, void *out, unsigned max);
+void recorder_reader_init(slot_reader_t *reader, const shm_recorder_t *shared);
+void ring_late_reader_init(slot_reader_t *reader, const shm_segment_t *s);
+unsigned error_log_read(const shm_error_log_t *shared, shm_error_t *out);
+uint64_t ring_suppressed(const shm_recorder_t *shared);
+uint64_t ring_other_errors(const shm_error_log_t *shared);
+const char *shm_event_name(unsigned id);
+const char *shm_event_text(unsigned id);
+unsigned shm_event_kind(unsigned id);
+const char *shm_event_number(unsigned id, unsigned which);
 
 /* shm: rings */
 int tx_ring_cancel(const shm_segment_t *s, uint64_t sequence, int64_t *due_ns);

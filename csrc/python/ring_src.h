@@ -12,6 +12,7 @@
 #include "proto/rtp/g711.h"
 #include "proto/rtp/rtp_packet.h"
 #include "proto/rtp/rtp_stream.h"
+#include "shm/error_log.h"
 #include "shm/rtp_shm.h"
 
 #include <sys/timerfd.h>
@@ -149,6 +150,23 @@ static uint64_t ring_reports_awaited(const shm_segment_t *s)
     uint64_t reported = rt_load_acquire(&s->report->tail);
     uint64_t finished = rt_load_relaxed(&s->tx->finished);
     return finished > reported ? finished - reported : 0;
+}
+
+/* Reads shm_late_packet_t, the oldest still held first. */
+static void ring_late_reader_init(slot_reader_t *reader, const shm_segment_t *s)
+{
+    slot_reader_init(reader, s->late, s->late_packets, s->config.late_slots,
+                     (uint32_t)sizeof(shm_late_packet_t));
+}
+
+static uint64_t ring_suppressed(const shm_recorder_t *shared)
+{
+    return rt_load_relaxed(&shared->cursors.suppressed);
+}
+
+static uint64_t ring_other_errors(const shm_error_log_t *shared)
+{
+    return rt_load_relaxed(&shared->others);
 }
 
 /* Now, in the clock that the channel counts in. */

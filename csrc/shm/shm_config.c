@@ -11,6 +11,8 @@
 #define MIN_RING_BYTES PAGE_BYTES
 #define MAX_RING_BYTES (UINT64_C(8) << 30) /* places are counted in 32 bits of 8 bytes each */
 #define MAX_REPORT_SLOTS (1u << 24)
+#define MAX_LATE_SLOTS (1u << 16)
+#define LATE_SLOTS 128u
 /* What the emulated link takes (proto/impair), said before anything is made. */
 #define MAX_BURST_PACKETS 1e6
 #define MAX_RATE_BPS UINT64_C(1000000000000)
@@ -35,6 +37,7 @@ void shm_config_init(shm_config_t *c)
         .so_priority = -1,
         .max_payload_bytes = SHM_MAX_PAYLOAD,
         .report_slots = 4096,
+        .late_slots = LATE_SLOTS,
         .producers = 64,
         .readers = 64,
         .tx_bytes = 1u << 20,
@@ -169,11 +172,15 @@ static int check_sizes(const shm_config_t *c)
     rc = rc ? rc : check_range("producer slots", c->producers, 1, SHM_MAX_SLOTS);
     rc = rc ? rc : check_range("reader slots", c->readers, 0, SHM_MAX_SLOTS);
     rc = rc ? rc : check_range("report_capacity", c->report_slots, 0, MAX_REPORT_SLOTS);
+    rc = rc ? rc : check_range("late packets kept", c->late_slots, 0, MAX_LATE_SLOTS);
     if (rc)
         return rc;
     if (c->report_slots & (c->report_slots - 1))
         return rt_err_set(-EINVAL, "report_capacity is %u; it must be a power of two or 0",
                           c->report_slots);
+    if (c->late_slots & (c->late_slots - 1))
+        return rt_err_set(-EINVAL, "late packets kept are %u; it must be a power of two or 0",
+                          c->late_slots);
     rc = c->direction & SHM_TX ? check_longest(c, c->tx_bytes) : 0;
     return rc == 0 && c->direction & SHM_RX ? check_longest(c, c->rx_bytes) : rc;
 }

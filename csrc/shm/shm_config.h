@@ -116,6 +116,8 @@ typedef struct shm_config {
     uint32_t rx_capacity; /* packets kept at most. 0: by bytes only */
     int64_t tolerance_ns; /* how late a packet may start and still be on_time */
     uint64_t engine_bytes; /* shared memory of the engine's own; multiple of the page, 0: none */
+    uint32_t late_slots; /* late packets kept for those who look on; a power of two, 0: none */
+    uint32_t reserved;
     shm_addr_t local;
     shm_addr_t remote;
     shm_group_t groups[SHM_MAX_GROUPS];

@@ -33,13 +33,14 @@ AT(shm_config_t, tx_bytes, 288);
 AT(shm_config_t, tx_capacity, 304);
 AT(shm_config_t, tolerance_ns, 312);
 AT(shm_config_t, engine_bytes, 320);
-AT(shm_config_t, local, 328);
-AT(shm_config_t, remote, 352);
-AT(shm_config_t, groups, 376);
-AT(shm_config_t, impair_tx, 632);
-AT(shm_config_t, impair_rx, 728);
-AT(shm_config_t, engine_config, 824);
-SIZE(shm_config_t, 1336);
+AT(shm_config_t, late_slots, 328);
+AT(shm_config_t, local, 336);
+AT(shm_config_t, remote, 360);
+AT(shm_config_t, groups, 384);
+AT(shm_config_t, impair_tx, 640);
+AT(shm_config_t, impair_rx, 736);
+AT(shm_config_t, engine_config, 832);
+SIZE(shm_config_t, 1344);
 
 AT(shm_identity_t, magic, 0);
 AT(shm_identity_t, version, 8);
@@ -58,7 +59,8 @@ AT(shm_identity_t, reports_offset, 68);
 AT(shm_identity_t, tx_offset, 72);
 AT(shm_identity_t, rx_offset, 80);
 AT(shm_identity_t, engine_offset, 88);
-AT(shm_identity_t, config, 96);
+AT(shm_identity_t, late_offset, 96);
+AT(shm_identity_t, config, 104);
 _Static_assert(sizeof(shm_identity_t) <= SHM_PAGE_BYTES, "identity is one page");
 
 AT(shm_status_t, state, 0);
@@ -124,6 +126,12 @@ AT(shm_report_t, verdict, 60);
 AT(shm_report_t, stamp, 61);
 AT(shm_report_t, batch, 62);
 
+AT(shm_late_packet_t, report, 0);
+AT(shm_late_packet_t, noted_mono_ns, 64);
+AT(shm_late_packet_t, producer, 72);
+AT(shm_late_packet_t, producer_pid, 76);
+SIZE(shm_late_packet_t, 80);
+
 AT(shm_producer_t, intent, 0);
 AT(shm_producer_t, intent_units, 8);
 AT(shm_producer_t, owner, 12);
@@ -150,6 +158,48 @@ AT(shm_worker_page_t, name_space, 81);
 AT(shm_worker_page_t, cpu_wanted, 148);
 AT(shm_worker_page_t, heartbeat_mono_ns, 184);
 AT(shm_worker_page_t, wake_latency, 264);
+
+SIZE(shm_worker_page_t, 8744);
+
+AT(shm_slot_cursors_t, tail, 0);
+AT(shm_slot_cursors_t, writing, 8);
+AT(shm_slot_cursors_t, suppressed, 16);
+SIZE(shm_slot_cursors_t, RT_LINE_BYTES);
+
+AT(shm_event_t, mono_ns, 0);
+AT(shm_event_t, last_mono_ns, 8);
+AT(shm_event_t, count, 16);
+AT(shm_event_t, a, 24);
+AT(shm_event_t, b, 32);
+AT(shm_event_t, c, 40);
+AT(shm_event_t, id, 48);
+AT(shm_event_t, pid, 52);
+AT(shm_event_t, channel_id, 56);
+AT(shm_event_t, channel, 64);
+SIZE(shm_event_t, 128);
+
+AT(shm_error_t, state, 0);
+AT(shm_error_t, id, 4);
+AT(shm_error_t, count, 8);
+AT(shm_error_t, first_mono_ns, 16);
+AT(shm_error_t, last_mono_ns, 24);
+AT(shm_error_t, a, 32);
+AT(shm_error_t, channel_id, 40);
+AT(shm_error_t, channel, 48);
+AT(shm_error_t, text, 112);
+SIZE(shm_error_t, 256);
+
+AT(shm_error_log_t, others, 0);
+AT(shm_error_log_t, others_last_mono_ns, 8);
+AT(shm_error_log_t, errors, RT_LINE_BYTES);
+SIZE(shm_error_log_t, 16512);
+
+AT(shm_worker_segment_t, page, 0);
+AT(shm_worker_segment_t, recorder, 12288);
+AT(shm_worker_segment_t, errors, 143488);
+AT(shm_worker_segment_t, pool_errors, 163840);
+SIZE(shm_worker_segment_t, 184320);
+_Static_assert((SHM_RECORDER_EVENTS & (SHM_RECORDER_EVENTS - 1)) == 0, "slots of a ring");
 
 SIZE(ctl_header_t, 24);
 SIZE(ctl_channel_t, 72);

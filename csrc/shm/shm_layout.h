@@ -16,6 +16,7 @@
  *                   shm_reader_t[n]    the one reader that owns the slot
  *                   shm_stats_t        W
  *                   report slots       W
+ *                   late ring          W
  *                   tx ring            P and W in turn, handed over by the record's word
  *                   rx ring            W
  *                   engine             as the engine says: its own header beside its agent
@@ -26,10 +27,11 @@
 #include "base/rt_atomic.h"
 #include "base/rt_clock.h"
 #include "base/rt_hist.h"
+#include "shm/observe_layout.h"
 #include "shm/shm_config.h"
 
 #define SHM_MAGIC UINT64_C(0x676e69726d687300) /* "\0shmring" read as little-endian bytes */
-#define SHM_LAYOUT_VERSION 2u
+#define SHM_LAYOUT_VERSION 3u
 #define SHM_PAGE_BYTES 4096u
 #define SHM_UNIT_BYTES 8u
 
@@ -151,6 +153,15 @@ typedef struct shm_report {
     uint16_t batch;     /* packets that left in the same call */
 } shm_report_t;
 
+/* A packet that was late, dropped or failed, whether reports were asked for or not; the latest
+ * late_slots of them are kept. */
+typedef struct shm_late_packet {
+    shm_report_t report;
+    int64_t noted_mono_ns; /* when the verdict was given: joins the report's clock to the worker's */
+    uint32_t producer;     /* slot it came from */
+    uint32_t producer_pid; /* who had that slot then; 0: nobody any more */
+} shm_late_packet_t;
+
 /* --- segment parts ------------------------------------------------------------------------ */
 
 /* Written once by the pool. version is stored last with RELEASE; whoever maps the segment reads it
@@ -174,6 +185,7 @@ typedef struct shm_identity {
     uint64_t tx_offset;
     uint64_t rx_offset;
     uint64_t engine_offset;
+    uint64_t late_offset;
     shm_config_t config;
 } shm_identity_t;
 
@@ -380,5 +392,21 @@ typedef struct shm_worker_page {
     rt_a64_t missed_wakes;  /* woke more than 1 ms after the asked time */
     rt_hist_t wake_latency; /* asked wake-up time to running */
 } shm_worker_page_t;
+
+/* The whole file. It outlives the worker, and, when all of a pool was killed, the pool, until
+ * "shmring gc" removes it. Each part has one writer. */
+#define SHM_RECORDER_OFFSET 12288u
+#define SHM_POOL_ERRORS_OFFSET 163840u /* a whole page of the system's own: the pool maps it alone */
+#define SHM_WORKER_SEGMENT_BYTES 184320u
+typedef struct shm_worker_segment {
+    shm_worker_page_t page; /* worker */
+    uint8_t pad_a[SHM_RECORDER_OFFSET - sizeof(shm_worker_page_t)];
+    shm_recorder_t recorder; /* worker */
+    shm_error_log_t errors;  /* worker */
+    uint8_t pad_b[SHM_POOL_ERRORS_OFFSET - SHM_RECORDER_OFFSET - sizeof(shm_recorder_t) -
+                  sizeof(shm_error_log_t)];
+    shm_error_log_t pool_errors; /* the pool's process */
+    uint8_t pad_c[SHM_WORKER_SEGMENT_BYTES - SHM_POOL_ERRORS_OFFSET - sizeof(shm_error_log_t)];
+} shm_worker_segment_t;
 
 #endif

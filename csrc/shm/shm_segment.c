@@ -12,8 +12,8 @@
 /* Where the parts lie. A pure function of the configuration, so that nobody has to believe the
  * offsets in a mapping. */
 typedef struct geometry {
-    uint64_t status, tx_cursors, rx_cursors, report_cursors, producers, readers, stats, reports, tx,
-        rx, engine, total;
+    uint64_t status, tx_cursors, rx_cursors, report_cursors, producers, readers, stats, reports,
+        late, tx, rx, engine, total;
 } geometry_t;
 
 static uint64_t align_up(uint64_t n, uint64_t to)
@@ -32,7 +32,9 @@ static geometry_t geometry_of(const shm_config_t *c)
     g.readers = g.producers + c->producers * sizeof(shm_producer_t);
     g.stats = g.readers + c->readers * sizeof(shm_reader_t);
     g.reports = align_up(g.stats + sizeof(shm_stats_t), RT_LINE_BYTES);
-    g.tx = align_up(g.reports + c->report_slots * sizeof(shm_report_t), SHM_PAGE_BYTES);
+    g.late = align_up(g.reports + c->report_slots * sizeof(shm_report_t), RT_LINE_BYTES);
+    uint64_t late_bytes = sizeof(shm_slot_cursors_t) + c->late_slots * sizeof(shm_late_packet_t);
+    g.tx = align_up(g.late + late_bytes, SHM_PAGE_BYTES);
     g.rx = g.tx + c->tx_bytes;
     g.engine = g.rx + c->rx_bytes;
     g.total = g.engine + c->engine_bytes;
@@ -56,6 +58,8 @@ static void find_parts(shm_segment_t *s)
     s->readers = (shm_reader_t *)(s->base + g.readers);
     s->stats = (shm_stats_t *)(s->base + g.stats);
     s->reports = (shm_report_t *)(s->base + g.reports);
+    s->late = (shm_slot_cursors_t *)(s->base + g.late);
+    s->late_packets = (shm_late_packet_t *)(s->base + g.late + sizeof(shm_slot_cursors_t));
     s->tx_data = s->base + g.tx;
     s->rx_data = s->base + g.rx;
     s->engine = s->config.engine_bytes > 0 ? s->base + g.engine : NULL;
@@ -101,6 +105,7 @@ static void write_identity(shm_identity_t *id, const shm_config_t *c, uint64_t s
     id->tx_offset = g.tx;
     id->rx_offset = g.rx;
     id->engine_offset = g.engine;
+    id->late_offset = g.late;
     id->config = *c;
 }
 

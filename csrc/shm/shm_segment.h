@@ -23,6 +23,8 @@ typedef struct shm_segment {
     shm_reader_t *readers;
     shm_stats_t *stats;
     shm_report_t *reports;
+    shm_slot_cursors_t *late;
+    shm_late_packet_t *late_packets; /* config.late_slots of them */
     uint8_t *tx_data;
     uint8_t *rx_data;
     uint8_t *engine; /* config.engine_bytes of it, zeroed when the segment was made; NULL: none */

@@ -33,6 +33,7 @@
 #include "io/udp_io.h"
 #include "shm/report_ring.h"
 #include "shm/rx_ring.h"
+#include "shm/slot_ring.h"
 #include "shm/tap_ring.h"
 #include "shm/tx_queue.h"
 #include "worker/deadline_heap.h"
@@ -117,6 +118,7 @@ struct wrk_channel {
     tx_queue_t tx;
     rx_writer_t rx;
     report_writer_t reports;
+    slot_writer_t late; /* shm_late_packet_t */
     void *agent;
     bool tx_paused; /* nothing is taken in for now (held, blocked): no need to be rung or polled */
 
@@ -178,6 +180,18 @@ void wrk_rx_publish(wrk_channel_t *ch);
 
 /* The channel is broken for good: state FAILED, its clients learn error, other channels go on. */
 void wrk_channel_fail(wrk_channel_t *ch, int error);
+
+/* Something exceptional: it goes into the flight recorder and, of kind ERROR, into the log of
+ * distinct errors. count: how many of it at once; a, b, c: as the table SHM_EVENTS says. Costs some
+ * 20 ns, however often it comes. */
+void wrk_note(wrk_channel_t *ch, shm_event_id_t id, uint64_t count, int64_t a, int64_t b, int64_t c,
+              int64_t now_mono_ns);
+
+/* The kernel's count of what it dropped since statistics were reset: counted, and noted when it rose. */
+void wrk_kernel_drops(wrk_channel_t *ch, uint64_t total, int64_t now_mono_ns);
+
+/* A receive call failed with this errno: counted and noted; a channel without its socket fails. */
+void wrk_receive_failed(wrk_channel_t *ch, int error, int64_t now_mono_ns);
 
 /* Nothing else is due on this core before this time: how long a handler may take. */
 int64_t wrk_free_until_ns(const wrk_channel_t *ch);

@@ -3,6 +3,7 @@
 #include "base/rt_err.h"
 #include "base/rt_futex.h"
 #include "shm/owner.h"
+#include "shm/tx_ring.h"
 #include "worker/control.h"
 #include "worker/tap.h"
 
@@ -206,6 +207,7 @@ static int adopt_config(wrk_channel_t *ch, const shm_config_t *config)
     const shm_config_t *s = &ch->segment.config;
     if (strcmp(s->name, config->name) != 0 || s->tx_bytes != config->tx_bytes ||
         s->rx_bytes != config->rx_bytes || s->report_slots != config->report_slots ||
+        s->late_slots != config->late_slots ||
         s->producers != config->producers || s->readers != config->readers ||
         s->max_payload_bytes != config->max_payload_bytes)
         return rt_err_set(
@@ -239,6 +241,8 @@ static int start_rings(wrk_channel_t *ch, bool takeover)
         return rc;
     rc = rx_writer_init(&ch->rx, &ch->segment);
     report_writer_init(&ch->reports, &ch->segment);
+    slot_writer_init(&ch->late, ch->segment.late, ch->segment.late_packets,
+                     ch->config.late_slots, (uint32_t)sizeof(shm_late_packet_t));
     return rc;
 }
 
@@ -297,6 +301,13 @@ static void close_agent(wrk_channel_t *ch)
     ch->failed = true; /* nothing calls the agent from here on */
     active_remove(ch);
     deadline_heap_set(&ch->worker->deadlines, &ch->deadline, RT_NEVER_NS);
+}
+
+static void note_open(wrk_channel_t *ch, bool takeover, int64_t now_mono_ns)
+{
+    wrk_note(ch, takeover ? SHM_EVENT_channel_taken_over : SHM_EVENT_channel_opened, 1,
+             rt_load_relaxed(&ch->segment.status->epoch), ch->held,
+             takeover ? (int64_t)tx_ring_waiting(&ch->segment) : 0, now_mono_ns);
 }
 
 static int open_prepared(wrk_channel_t *ch, const shm_config_t *config, bool takeover,
@@ -373,6 +384,7 @@ int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int seg
     if (!ch->ops->memory_as_used)
         absent_add(ch);
     publish_status(ch, takeover);
+    note_open(ch, takeover, rt_mono_ns());
     wrk_activate(ch, rt_mono_ns());
     channel_ran(ch);
     return 0;
@@ -395,6 +407,7 @@ static void wake_everybody(wrk_channel_t *ch)
 void channel_close(wrk_channel_t *ch)
 {
     worker_t *w = ch->worker;
+    wrk_note(ch, SHM_EVENT_channel_closed, 1, 0, 0, 0, rt_mono_ns());
     poller_forget(&w->poller, &ch->bell);
     close_agent(ch);
     rt_store_release(&ch->segment.status->state, SHM_STATE_CLOSED);
@@ -422,6 +435,7 @@ void channel_hold(wrk_channel_t *ch)
     active_remove(ch);
     channel_ran(ch);
     rt_store_release(&ch->segment.status->state, SHM_STATE_HELD);
+    wrk_note(ch, SHM_EVENT_channel_held, 1, 0, 0, 0, rt_mono_ns());
 }
 
 void channel_release(wrk_channel_t *ch)
@@ -433,6 +447,7 @@ void channel_release(wrk_channel_t *ch)
     ch->tx_paused = false;
     ch->ops->release(ch, now);
     rt_store_release(&ch->segment.status->state, SHM_STATE_OPEN);
+    wrk_note(ch, SHM_EVENT_channel_released, 1, 0, 0, 0, now);
     wrk_activate(ch, now);
     channel_ran(ch);
 }
@@ -441,6 +456,7 @@ void wrk_channel_fail(wrk_channel_t *ch, int error)
 {
     if (ch->failed)
         return;
+    wrk_note(ch, SHM_EVENT_channel_failed, 1, error, 0, 0, rt_mono_ns());
     ch->ops->hold(ch);
     ch->failed = true;
     tap_channel_failed(ch);

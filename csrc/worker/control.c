@@ -112,6 +112,9 @@ static void drop_conn(wrk_conn_t *conn)
     w->conn_count--;
     if (w->pool == conn) {
         w->pool = NULL;
+        if (!w->stop)
+            worker_note(w, NULL, SHM_EVENT_pool_gone, 1, w->args.private_pool, 0, 0, NULL,
+                        rt_mono_ns());
         if (w->args.private_pool) {
             w->stop = true;
             w->unlink_all = true;
@@ -198,6 +201,10 @@ static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int 
         control_run(conn, &command, fds, count, reply);
     else
         close_all(fds, count);
+    /* Who asks for a channel that is another worker's has done nothing wrong. */
+    if (reply->result < 0 && reply->result != -ENOENT)
+        worker_note(conn->worker, NULL, SHM_EVENT_request_refused, 1, -reply->result, 0,
+                    command.op, rt_err_text(), rt_mono_ns());
     if (reply->result == -EBADMSG)
         return -EBADMSG;
     if (!reply->deferred)

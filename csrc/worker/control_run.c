@@ -236,6 +236,8 @@ static int attach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask, 
         free_slots(ch, got->producer, got->reader);
         return rt_err_set(-ENOMEM, "no memory for an attachment");
     }
+    worker_note(conn->worker, ch, SHM_EVENT_client_attached, 1, conn->pid, (int32_t)got->producer,
+                (int32_t)got->reader, NULL, rt_mono_ns());
     *a = (wrk_attachment_t){.next = conn->attachments,
                             .channel = ch,
                             .producer = got->producer,
@@ -271,6 +273,12 @@ static void run_attach(wrk_conn_t *conn, wrk_channel_t *ch, const command_t *c, 
         reply->fds[reply->fd_count++] = ch->bell_fd;
 }
 
+static void note_gone(wrk_conn_t *conn, const wrk_attachment_t *a, shm_event_id_t how)
+{
+    worker_note(conn->worker, a->channel, how, 1, conn->pid, (int32_t)a->producer,
+                (int32_t)a->reader, NULL, rt_mono_ns());
+}
+
 static void drop_attachment(wrk_attachment_t **at)
 {
     wrk_attachment_t *a = *at;
@@ -285,6 +293,7 @@ static void run_detach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attached_t
     for (wrk_attachment_t **at = &conn->attachments; *at != NULL; at = &(*at)->next) {
         wrk_attachment_t *a = *at;
         if (a->channel == ch && a->producer == what->producer && a->reader == what->reader) {
+            note_gone(conn, a, SHM_EVENT_client_detached);
             drop_attachment(at);
             wrk_activate(ch, rt_mono_ns());
             return;
@@ -300,6 +309,7 @@ void control_drop_attachments(wrk_conn_t *conn)
 {
     while (conn->attachments != NULL) {
         wrk_channel_t *ch = conn->attachments->channel;
+        note_gone(conn, conn->attachments, SHM_EVENT_client_hung_up);
         drop_attachment(&conn->attachments);
         wrk_activate(ch, rt_mono_ns()); /* a claim of the dead may be in the way */
     }
@@ -410,6 +420,12 @@ static void run_ping(const worker_t *w, reply_t *reply)
     reply->body_bytes = sizeof pong;
 }
 
+static void adopt_by(wrk_conn_t *conn)
+{
+    conn->worker->pool = conn;
+    worker_note(conn->worker, NULL, SHM_EVENT_pool_adopted, 1, conn->pid, 0, 0, NULL, rt_mono_ns());
+}
+
 static void run_on_worker(wrk_conn_t *conn, const command_t *c, int *fds, unsigned fd_count,
                           reply_t *reply)
 {
@@ -421,7 +437,7 @@ static void run_on_worker(wrk_conn_t *conn, const command_t *c, int *fds, unsign
     else if (c->op == CTL_PING)
         run_ping(w, reply);
     else if (c->op == CTL_ADOPT)
-        w->pool = conn;
+        adopt_by(conn);
     else
         w->stop = true;
 }

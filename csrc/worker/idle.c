@@ -81,6 +81,7 @@ static void account_sleep(idle_t *i, int64_t from_mono_ns, int64_t asked_mono_ns
     spin_budget_slept(&i->budget, given < now ? given : now, now);
     i->asleep_from_mono_ns = from_mono_ns;
     i->woken_mono_ns = now;
+    i->missed_by_ns = 0;
     rt_bump(&i->page->sleeps, 1);
     rt_bump(&i->page->slept_ns, (uint64_t)(now - from_mono_ns));
     if (asked_mono_ns == 0)
@@ -89,8 +90,11 @@ static void account_sleep(idle_t *i, int64_t from_mono_ns, int64_t asked_mono_ns
     wake_margin_observe(&i->margin, latency);
     wake_margin_observe(&i->power_margin, latency);
     rt_hist_add(&i->page->wake_latency, latency);
-    if (latency > MISSED_WAKE_NS)
-        rt_bump(&i->page->missed_wakes, 1);
+    if (latency <= MISSED_WAKE_NS)
+        return;
+    rt_bump(&i->page->missed_wakes, 1);
+    i->missed_by_ns = latency;
+    i->asked_mono_ns = asked_mono_ns;
 }
 
 bool idle_forced_rest(idle_t *i, int64_t now_mono_ns)

@@ -33,6 +33,8 @@ typedef struct idle {
     int64_t spin_until_mono_ns;
     int64_t asleep_from_mono_ns; /* the last sleep of any kind: when it began, */
     int64_t woken_mono_ns;       /* and when it was over */
+    int64_t missed_by_ns;        /* how late that was, where it was very late, else 0 */
+    int64_t asked_mono_ns;       /* when it was to be over, where that was missed */
     shm_worker_page_t *page;
 } idle_t;
 

@@ -1,7 +1,8 @@
 /* services.c: what agent.h promises the agents. */
-#include "worker/agent.h"
 #include "worker/channel.h"
+#include "worker/worker.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -57,10 +58,48 @@ void wrk_rx_publish(wrk_channel_t *ch)
 {
     (void)rx_writer_publish(&ch->rx);
     uint64_t lost = rx_writer_lost(&ch->rx);
-    if (lost > 0)
+    if (lost > 0) {
         wrk_count(ch, SHM_COUNT_rx_overwritten, lost);
+        wrk_note(ch, SHM_EVENT_ring_overrun, lost, 0, 0, 0, rt_mono_ns());
+    }
     if (ch->bell_count > 0)
         ring_readers(ch);
+}
+
+void worker_note(worker_t *w, const wrk_channel_t *ch, shm_event_id_t id, uint64_t count, int64_t a,
+                 int64_t b, int64_t c, const char *text, int64_t now_mono_ns)
+{
+    recorder_subject_t subject = {0};
+    if (ch != NULL)
+        subject = (recorder_subject_t){.channel = ch->config.name,
+                                       .channel_id = ch->segment.segment_id};
+    recorder_note(&w->recorder, id, &subject, count, a, b, c, now_mono_ns);
+    if (shm_event_kind(id) == SHM_EVENT_KIND_ERROR)
+        error_log_note(&w->errors, id, &subject, count, a, text, now_mono_ns);
+}
+
+void wrk_note(wrk_channel_t *ch, shm_event_id_t id, uint64_t count, int64_t a, int64_t b, int64_t c,
+              int64_t now_mono_ns)
+{
+    worker_note(ch->worker, ch, id, count, a, b, c, NULL, now_mono_ns);
+}
+
+void wrk_kernel_drops(wrk_channel_t *ch, uint64_t total, int64_t now_mono_ns)
+{
+    uint64_t before = rt_load_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops]);
+    if (total == before)
+        return;
+    rt_store_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops], total);
+    if (total > before)
+        wrk_note(ch, SHM_EVENT_kernel_drops, total - before, 0, 0, 0, now_mono_ns);
+}
+
+void wrk_receive_failed(wrk_channel_t *ch, int error, int64_t now_mono_ns)
+{
+    wrk_count(ch, SHM_COUNT_rx_errors, 1);
+    wrk_note(ch, SHM_EVENT_receive_failed, 1, error, 0, 0, now_mono_ns);
+    if (error == EBADF || error == ENOTSOCK)
+        wrk_channel_fail(ch, error);
 }
 
 int64_t wrk_free_until_ns(const wrk_channel_t *ch)

@@ -2,6 +2,7 @@
 #ifndef WRK_WORKER_H
 #define WRK_WORKER_H
 
+#include "shm/error_log.h"
 #include "worker/agent.h"
 #include "worker/idle.h"
 #include "worker/worker_args.h"
@@ -17,6 +18,8 @@ typedef struct wrk_conn wrk_conn_t;
 typedef struct worker {
     worker_args_t args;
     shm_worker_page_t *page;
+    recorder_t recorder; /* both in the file of the page */
+    error_log_t errors;
     poller_t poller;
     idle_t idle;
     udp_rx_pool_t *rx_pool;
@@ -43,6 +46,10 @@ typedef struct worker {
     int64_t poll_cost_ns; /* what an empty look at the poller costs, smoothed */
     int64_t last_poll_mono_ns;
     int64_t next_housekeeping_mono_ns;
+    int64_t housekept_mono_ns; /* the last time; and until then: */
+    int64_t housekept_cpu_ns;  /* on the core */
+    int64_t housekept_slept_ns;
+    int64_t off_cpu_ns; /* in the time before it: neither on the core nor asleep */
     int64_t control_waits_since_mono_ns; /* 0: no control message was put off */
 
     int lock_fd;
@@ -63,6 +70,10 @@ typedef struct worker {
     bool stop;
     bool unlink_all; /* the private pool died: its files go too */
 } worker_t;
+
+/* As wrk_note, of the worker itself where ch is NULL. text: for the log of distinct errors, NULL: none. */
+void worker_note(worker_t *w, const wrk_channel_t *ch, shm_event_id_t id, uint64_t count, int64_t a,
+                 int64_t b, int64_t c, const char *text, int64_t now_mono_ns);
 
 /* Rings a reader's eventfd; never waits for it. */
 void wrk_ring(int event_fd);

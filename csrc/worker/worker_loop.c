@@ -41,6 +41,7 @@
 #define PREFAULT_NEEDS_NS (50 * RT_NS_PER_US)
 #define HOUSEKEEPING_PATIENCE_NS (100 * RT_NS_PER_MS)
 #define FIRST_POLL_COST_NS (1 * RT_NS_PER_US)
+#define LONG_LOOP_NS RT_NS_PER_MS
 
 enum {
     DEADLINES_PER_PASS = 64,
@@ -176,10 +177,30 @@ static unsigned housekeeping_turns(const worker_t *w, int64_t now_mono_ns)
     return turns < w->channel_count ? turns : w->channel_count;
 }
 
+/* Since the last housekeeping, without being asleep: somebody else had the core, or the worker was
+ * stopped. Cold: reading the CPU clock is a system call. */
+static int64_t off_cpu_ns(const worker_t *w, int64_t cpu_ns, int64_t now_mono_ns)
+{
+    int64_t slept_ns = (int64_t)rt_load_relaxed(&w->page->slept_ns) - w->housekept_slept_ns;
+    int64_t off_ns = now_mono_ns - w->housekept_mono_ns - (cpu_ns - w->housekept_cpu_ns) - slept_ns;
+    return off_ns > 0 ? off_ns : 0;
+}
+
+static void account_core(worker_t *w, int64_t now_mono_ns)
+{
+    int64_t cpu_ns = rt_thread_cpu_ns();
+    if (w->housekept_mono_ns != 0)
+        w->off_cpu_ns = off_cpu_ns(w, cpu_ns, now_mono_ns);
+    w->housekept_mono_ns = now_mono_ns;
+    w->housekept_cpu_ns = cpu_ns;
+    w->housekept_slept_ns = (int64_t)rt_load_relaxed(&w->page->slept_ns);
+    rt_store_relaxed(&w->page->cpu_ns, (uint64_t)cpu_ns);
+}
+
 static void housekeep(worker_t *w, int64_t now_mono_ns)
 {
     rt_store_relaxed(&w->page->heartbeat_mono_ns, (uint64_t)now_mono_ns);
-    rt_store_relaxed(&w->page->cpu_ns, (uint64_t)rt_thread_cpu_ns());
+    account_core(w, now_mono_ns);
     refresh_clocks(w, now_mono_ns);
     unsigned turns = housekeeping_turns(w, now_mono_ns);
     for (unsigned i = 0; i < turns; i++) {
@@ -251,10 +272,28 @@ static void rest(worker_t *w, int64_t now_mono_ns)
         idle_note_event(&w->idle, w->idle.woken_mono_ns);
 }
 
+static __attribute__((noinline)) void note_long_pass(worker_t *w, int64_t from_mono_ns,
+                                                     int64_t to_mono_ns)
+{
+    bool kept = w->housekept_mono_ns >= from_mono_ns;
+    int64_t off_ns = kept ? w->off_cpu_ns : off_cpu_ns(w, rt_thread_cpu_ns(), to_mono_ns);
+    worker_note(w, NULL, SHM_EVENT_long_loop, 1, 0, to_mono_ns - from_mono_ns, off_ns, NULL,
+                to_mono_ns);
+}
+
+static __attribute__((noinline)) void note_missed_wake(worker_t *w)
+{
+    worker_note(w, NULL, SHM_EVENT_missed_wake, 1, 0, w->idle.missed_by_ns, w->idle.asked_mono_ns,
+                NULL, w->idle.woken_mono_ns);
+    w->idle.missed_by_ns = 0;
+}
+
 static void note_pass(worker_t *w, int64_t from_mono_ns, int64_t to_mono_ns, bool busy)
 {
     rt_bump(&w->page->loops, 1);
     uint64_t took = (uint64_t)(to_mono_ns - from_mono_ns);
+    if (took > LONG_LOOP_NS)
+        note_long_pass(w, from_mono_ns, to_mono_ns);
     if (took > rt_load_relaxed(&w->page->longest_loop_ns))
         rt_store_relaxed(&w->page->longest_loop_ns, took);
     if (!busy)
@@ -279,8 +318,13 @@ static void pass(worker_t *w)
     note_pass(w, began, end, busy);
     if (busy)
         idle_note_event(&w->idle, end);
-    if (!idle_forced_rest(&w->idle, end) && !busy && !prefault_if_it_fits(w, end))
+    if (idle_forced_rest(&w->idle, end))
+        worker_note(w, NULL, SHM_EVENT_forced_rest, 1, 0, w->idle.woken_mono_ns - end, 0, NULL,
+                    w->idle.woken_mono_ns);
+    else if (!busy && !prefault_if_it_fits(w, end))
         rest(w, end);
+    if (w->idle.missed_by_ns > 0)
+        note_missed_wake(w);
 }
 
 void worker_loop(worker_t *w)

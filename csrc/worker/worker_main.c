@@ -46,14 +46,17 @@ static int map_page(worker_t *w)
     struct stat s;
     if (fstat(w->args.page_fd, &s) != 0)
         return rt_err_set(-errno, "--page-fd %d: %s", w->args.page_fd, strerror(errno));
-    if (s.st_size < (off_t)sizeof(shm_worker_page_t))
+    if (s.st_size < (off_t)sizeof(shm_worker_segment_t))
         return rt_err_set(-EINVAL, "--page-fd %d is a file of %lld bytes, the page takes %zu",
-                          w->args.page_fd, (long long)s.st_size, sizeof(shm_worker_page_t));
-    void *at = mmap(NULL, sizeof(shm_worker_page_t), PROT_READ | PROT_WRITE,
+                          w->args.page_fd, (long long)s.st_size, sizeof(shm_worker_segment_t));
+    void *at = mmap(NULL, sizeof(shm_worker_segment_t), PROT_READ | PROT_WRITE,
                     MAP_SHARED | MAP_POPULATE, w->args.page_fd, 0);
     if (at == MAP_FAILED)
         return rt_err_set(-errno, "--page-fd %d: mmap: %s", w->args.page_fd, strerror(errno));
-    w->page = at;
+    shm_worker_segment_t *segment = at;
+    w->page = &segment->page;
+    recorder_init(&w->recorder, &segment->recorder, (uint32_t)getpid(), rt_mono_ns());
+    error_log_init(&w->errors, &segment->errors);
     rt_store_release(&w->page->version, 0);
     w->page->magic = SHM_MAGIC;
     if (rt_load_relaxed(&w->page->pid) != 0) /* a predecessor's page */
@@ -111,7 +114,7 @@ static int start(worker_t *w)
 {
     int rc = hold_lock(w);
     rc = rc ? rc : map_page(w);
-    rc = rc ? rc : worker_setup(&w->args, w->page);
+    rc = rc ? rc : worker_setup(w);
     keep_freed_memory();
     rc = rc ? rc : make_tables(w);
     bool fifo = rc == 0 && rt_load_relaxed(&w->page->sched_policy) == SCHED_FIFO;
@@ -125,6 +128,9 @@ static int start(worker_t *w)
         w->idle.profile = SHM_PROFILE_POWER; /* until there is a channel */
         rt_store_relaxed(&w->page->heartbeat_mono_ns, (uint64_t)rt_mono_ns());
         rt_store_release(&w->page->version, SHM_LAYOUT_VERSION);
+        worker_note(w, NULL, SHM_EVENT_worker_started, 1, (int32_t)rt_load_relaxed(&w->page->cpu),
+                    rt_load_relaxed(&w->page->sched_priority),
+                    rt_load_relaxed(&w->page->restarts), NULL, rt_mono_ns());
     }
     return rc;
 }
@@ -148,6 +154,7 @@ static void say_last_words(worker_t *w)
 
 static void finish(worker_t *w)
 {
+    worker_note(w, NULL, SHM_EVENT_worker_ended, 1, w->channel_count, 0, 0, NULL, rt_mono_ns());
     if (w->unlink_all)
         say_last_words(w);
     while (w->channel_count > 0) {

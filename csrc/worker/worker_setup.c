@@ -118,8 +118,17 @@ static void raise_descriptors(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-int worker_setup(const worker_args_t *args, shm_worker_page_t *page)
+/* Said on rt_err_text by whoever returned rc. */
+static void note_shortfall(worker_t *w, shm_event_id_t id, int rc, int64_t wanted)
 {
+    if (rc < 0)
+        worker_note(w, NULL, id, 1, -rc, 0, wanted, rt_err_text(), rt_mono_ns());
+}
+
+int worker_setup(worker_t *w)
+{
+    const worker_args_t *args = &w->args;
+    shm_worker_page_t *page = w->page;
     ignore_signals();
     raise_descriptors();
     char name[16];
@@ -129,13 +138,16 @@ int worker_setup(const worker_args_t *args, shm_worker_page_t *page)
     rt_store_relaxed(&page->profile, (uint32_t)args->profile);
 
     int rc = pin(args, page);
+    note_shortfall(w, SHM_EVENT_core_refused, rc, args->cpu);
     if (rc < 0 && args->strict)
         return rc;
     rc = lock_memory(page);
+    note_shortfall(w, SHM_EVENT_memory_not_locked, rc, 0);
     if (rc < 0 && args->strict)
         return rc;
     prefault_stack();
     rc = schedule(args, page);
+    note_shortfall(w, SHM_EVENT_fifo_refused, rc, args->priority);
     if (rc < 0 && args->strict)
         return rc;
     rt_err_clear();

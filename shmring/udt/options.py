@@ -190,7 +190,8 @@ def port_channel(
     if local is not None:
         plain["local"] = local
     plain |= given
-    engine = Engine(PORT_ENGINE, bytes(ffi.buffer(config)), ffi.sizeof("shm_udt_port_state_t"))
+    shared_bytes = ffi.sizeof("shm_udt_port_state_t")
+    engine = Engine(PORT_ENGINE, bytes(ffi.buffer(config)), shared_bytes, deadlines=False)
     return plain, engine  # type: ignore[return-value]
 
 
@@ -239,5 +240,6 @@ def connection_channel(
         "readers": 1,
         "cpu": cpu,
     }
-    engine = Engine(CONNECTION_ENGINE, bytes(ffi.buffer(config)), ffi.sizeof("shm_udt_state_t"))
+    shared_bytes = ffi.sizeof("shm_udt_state_t")
+    engine = Engine(CONNECTION_ENGINE, bytes(ffi.buffer(config)), shared_bytes, deadlines=False)
     return plain, engine

@@ -6,6 +6,7 @@
 #include "shm/report_ring.h"
 #include "shm/rx_ring.h"
 #include "shm/shm_segment.h"
+#include "shm/slot_ring.h"
 #include "shm/tx_queue.h"
 
 #include <stdio.h>
@@ -42,6 +43,8 @@ static void check_parts(const shm_segment_t *s)
     require_inside(s, s->readers, c->readers * sizeof *s->readers);
     require_inside(s, s->stats, sizeof *s->stats);
     require_inside(s, s->reports, c->report_slots * sizeof *s->reports);
+    require_inside(s, s->late, sizeof *s->late);
+    require_inside(s, s->late_packets, c->late_slots * sizeof *s->late_packets);
     require_inside(s, s->tx_data, c->tx_bytes);
     require_inside(s, s->rx_data, c->rx_bytes);
     require(c->engine_bytes > 0 || s->engine == NULL, "there is an engine's part, or none");
@@ -60,6 +63,9 @@ static void use(shm_segment_t *s)
     report_reader_t reports;
     shm_report_t report;
     rx_packet_t packet;
+    slot_writer_t late;
+    slot_reader_t late_reader;
+    shm_late_packet_t packet_late = {0};
     uint8_t buffer[64];
     if (tx_queue_init(&queue, s, 1) == 0)
         for (unsigned i = 0; i < 16 && tx_queue_next(&queue, 1, &item) != 0; i++)
@@ -71,6 +77,11 @@ static void use(shm_segment_t *s)
         for (unsigned i = 0;
              i < 16 && rx_reader_next(&reader, buffer, sizeof buffer, &packet, NULL); i++)
             ;
+    uint32_t late_slots = s->config.late_slots;
+    slot_writer_init(&late, s->late, s->late_packets, late_slots, sizeof packet_late);
+    slot_reader_init(&late_reader, s->late, s->late_packets, late_slots, sizeof packet_late);
+    (void)slot_writer_put(&late, &packet_late);
+    (void)slot_reader_next(&late_reader, &packet_late, 1);
     report_reader_init(&reports, s);
     (void)report_reader_next(&reports, &report, 1);
 }

@@ -184,6 +184,8 @@ static inline void hostile_segment_make(shm_segment_t *s, const shm_config_t *co
     s->readers = hostile_part(config->readers * sizeof *s->readers);
     s->stats = hostile_part(sizeof *s->stats);
     s->reports = hostile_part(config->report_slots * sizeof *s->reports);
+    s->late = hostile_part(sizeof *s->late);
+    s->late_packets = hostile_part(config->late_slots * sizeof *s->late_packets);
     s->tx_data = hostile_part(config->tx_bytes);
     s->rx_data = hostile_part(config->rx_bytes);
     atomic_store(&s->tx->moving, UINT64_MAX);
@@ -193,8 +195,8 @@ static inline void hostile_segment_make(shm_segment_t *s, const shm_config_t *co
 
 static inline void hostile_segment_free(shm_segment_t *s)
 {
-    void *parts[] = {s->status,  s->tx,    s->rx,      s->report,  s->producers,
-                     s->readers, s->stats, s->reports, s->tx_data, s->rx_data};
+    void *parts[] = {s->status,  s->tx,      s->rx,   s->report,       s->producers, s->readers,
+                     s->stats,   s->reports, s->late, s->late_packets, s->tx_data,   s->rx_data};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         free(parts[i]);
 }

@@ -1,7 +1,9 @@
 """The worker's page: a small file in shared memory in which a worker says how it is.
 
 The pool makes the file; the worker writes it; anybody may read it. The layout is
-``shm_worker_page_t`` of ``csrc/shm/shm_layout.h``, up to its histogram.
+``shm_worker_segment_t`` of ``csrc/shm/shm_layout.h``; read here is ``shm_worker_page_t`` at its
+begin, up to the histogram. What else lies in it is `shmring.observe`'s to read, and
+`error_log`'s to write.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ import posix_ipc
 from rtworkers import liveness
 
 MAGIC = 0x676E69726D687300
-VERSION = 2
-PAGE_BYTES = 16384
+VERSION = 3
+PAGE_BYTES = 184320
 NOT_PINNED = 0xFFFFFFFF
 
 _FACTS = struct.Struct("<QII65s65s2x8I4x10Q")

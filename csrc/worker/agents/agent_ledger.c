@@ -39,12 +39,33 @@ static int64_t to_channel(const wrk_channel_t *ch, int64_t mono_ns)
     return mono_ns != 0 ? mono_ns - wrk_clock_shift_ns(ch) : 0;
 }
 
-static void put_report(wrk_channel_t *ch, const shm_report_t *report)
+/* Kept for those who look on, whether reports were asked for or not. What a client took back itself
+ * is no trouble. */
+static __attribute__((noinline)) void keep_late(wrk_channel_t *ch, const shm_report_t *report,
+                                                unsigned producer, int64_t now_mono_ns)
+{
+    shm_late_packet_t late = {.report = *report, .noted_mono_ns = now_mono_ns, .producer = producer};
+    if (producer < ch->config.producers)
+        late.producer_pid = rt_load_relaxed(&ch->segment.producers[producer].owner);
+    (void)slot_writer_put(&ch->late, &late);
+}
+
+static void put_report(wrk_channel_t *ch, const shm_report_t *report, unsigned producer,
+                       int64_t now_mono_ns)
 {
     unsigned wanted = ch->config.reports;
     bool late = report->verdict != VERDICT_ON_TIME;
     if (wanted == SHM_REPORTS_ALL || (wanted == SHM_REPORTS_LATE && late))
         report_writer_put(&ch->reports, report);
+    if (late && report->verdict != VERDICT_CANCELLED)
+        keep_late(ch, report, producer, now_mono_ns);
+}
+
+/* The first of a burst is an event by itself, and its sequence is told. */
+static void note_late(wrk_channel_t *ch, verdict_t verdict, int64_t late_ns, uint64_t sequence,
+                      int64_t now_mono_ns)
+{
+    wrk_note(ch, SHM_EVENT_late_packets, 1, verdict, late_ns, (int64_t)sequence, now_mono_ns);
 }
 
 int64_t agent_enqueued_mono_ns(const tx_item_t *item, int64_t now_mono_ns)
@@ -66,7 +87,7 @@ static void report_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t 
         .verdict = (uint8_t)verdict,
         .error = error,
     };
-    put_report(ch, &report);
+    put_report(ch, &report, item->producer, now_mono_ns);
     if (agent_tapped(ch))
         agent_tap_not_sent(ch, item, &report);
 }
@@ -76,6 +97,17 @@ void agent_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t verdict,
 {
     wrk_count(ch, (shm_counter_id_t)(SHM_COUNT_tx_on_time + (int)verdict), 1);
     report_not_sent(ch, item, verdict, error, now_mono_ns);
+    int64_t due_mono_ns = agent_bounded_due(item->due_ns) + wrk_clock_shift_ns(ch);
+    if (verdict == VERDICT_DROPPED_LATE)
+        note_late(ch, verdict, now_mono_ns - due_mono_ns, item->sequence, now_mono_ns);
+    else if (verdict == VERDICT_FAILED && error != EOWNERDEAD)
+        wrk_note(ch, SHM_EVENT_send_failed, 1, error, 0, (int64_t)item->sequence, now_mono_ns);
+}
+
+static void note_lost(wrk_channel_t *ch, shm_event_id_t id, const tx_item_t *item,
+                      int64_t now_mono_ns)
+{
+    wrk_note(ch, id, 1, item->producer, 0, (int64_t)item->sequence, now_mono_ns);
 }
 
 void agent_refused(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t now_mono_ns)
@@ -85,11 +117,14 @@ void agent_refused(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t no
     } else if (why == -EBADMSG) {
         wrk_count(ch, SHM_COUNT_tx_corrupt, 1);
         report_not_sent(ch, item, VERDICT_FAILED, EBADMSG, now_mono_ns);
+        note_lost(ch, SHM_EVENT_record_corrupt, item, now_mono_ns);
     } else if (item->enqueued_mono_ns == 0) { /* never finished by a producer that died */
         wrk_count(ch, SHM_COUNT_tx_orphans, 1);
         report_not_sent(ch, item, VERDICT_FAILED, EOWNERDEAD, now_mono_ns);
+        note_lost(ch, SHM_EVENT_producer_died, item, now_mono_ns);
     } else { /* a worker died over it: it may have been sent or not */
         agent_not_sent(ch, item, VERDICT_FAILED, EOWNERDEAD, now_mono_ns);
+        note_lost(ch, SHM_EVENT_packet_uncertain, item, now_mono_ns);
     }
 }
 
@@ -98,7 +133,7 @@ void agent_refused(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t no
 static void settle(wrk_channel_t *ch, agent_awaited_t *w)
 {
     w->settled = true;
-    put_report(ch, &w->report);
+    put_report(ch, &w->report, w->producer, w->sent_until_mono_ns);
     if (w->tap_number != 0)
         agent_tap_stamped(ch, w->tap_number, &w->report);
 }
@@ -127,20 +162,12 @@ void agent_give_up_stamps(wrk_channel_t *ch, agent_ledger_t *l)
         give_up_oldest(ch, l);
 }
 
-static void await_stamp(wrk_channel_t *ch, agent_ledger_t *l, const shm_report_t *report,
-                        int64_t start_mono_ns, const udp_tx_t *message, bool teaches,
-                        uint64_t tap_number)
+static void await_stamp(wrk_channel_t *ch, agent_ledger_t *l, const agent_awaited_t *packet)
 {
     if (l->awaited_count == AGENT_STAMPS)
         give_up_oldest(ch, l);
     uint32_t place = l->awaited_head + l->awaited_count;
-    l->awaited[place % AGENT_STAMPS] = (agent_awaited_t){
-        .report = *report,
-        .send_start_mono_ns = start_mono_ns,
-        .tap_number = tap_number,
-        .stamp_id = message->stamp_id,
-        .teaches = teaches,
-    };
+    l->awaited[place % AGENT_STAMPS] = *packet;
     l->awaited_count++;
 }
 
@@ -164,6 +191,13 @@ static verdict_t judge(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t
     if (refused)
         l->refused_ref = UINT64_MAX;
     return verdict_of(&times, ch->config.tolerance_ns, refused ? VERDICT_RETRIED : 0);
+}
+
+/* Without a deadline a packet is due when it is queued. */
+static int64_t due_of(const agent_batch_t *b, unsigned i, int64_t start_mono_ns)
+{
+    int64_t due_ns = b->start_mono_ns[i];
+    return due_ns != 0 ? due_ns : agent_enqueued_mono_ns(&b->items[i], start_mono_ns);
 }
 
 static void measure(wrk_channel_t *ch, const agent_batch_t *b, unsigned i, int64_t start_mono_ns)
@@ -197,7 +231,7 @@ void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *b, un
         bool teaches = stamped && message->stamp_id != last_id && l->last_message_stamped;
         l->last_message_stamped = stamped;
         last_id = message->stamp_id;
-        if (!reported && !stamped)
+        if (!reported && !stamped && verdict == VERDICT_ON_TIME)
             continue;
         shm_report_t report = {
             .sequence = item->sequence,
@@ -211,9 +245,19 @@ void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *b, un
         };
         uint64_t number = tapped ? agent_tap_sent(ch, l->udp, message, &report, stamped) : 0;
         if (stamped)
-            await_stamp(ch, l, &report, start_mono_ns, message, teaches, number);
+            await_stamp(ch, l,
+                        &(agent_awaited_t){.report = report,
+                                           .producer = item->producer,
+                                           .send_start_mono_ns = start_mono_ns,
+                                           .sent_until_mono_ns = end_mono_ns,
+                                           .tap_number = number,
+                                           .stamp_id = message->stamp_id,
+                                           .teaches = teaches});
         else
-            put_report(ch, &report);
+            put_report(ch, &report, item->producer, end_mono_ns);
+        if (verdict != VERDICT_ON_TIME)
+            note_late(ch, verdict, start_mono_ns - due_of(b, i, start_mono_ns), item->sequence,
+                      start_mono_ns);
     }
     wrk_count(ch, SHM_COUNT_tx_sent, count);
     wrk_count(ch, SHM_COUNT_tx_bytes, bytes);

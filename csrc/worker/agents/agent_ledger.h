@@ -28,7 +28,9 @@ typedef struct agent_batch {
 /* A sent packet whose stamp is not there yet. */
 typedef struct agent_awaited {
     shm_report_t report;
+    uint16_t producer;
     int64_t send_start_mono_ns;
+    int64_t sent_until_mono_ns;
     uint64_t tap_number; /* 0: nobody tapped it */
     uint32_t stamp_id;
     bool teaches; /* the way to the wire is learnt from it */

@@ -20,9 +20,10 @@ void agent_block(agent_block_t *b, int64_t now_mono_ns)
 }
 
 static void block(wrk_channel_t *ch, const agent_way_t *way, uint64_t refused_ref,
-                  int64_t now_mono_ns)
+                  int error, int64_t now_mono_ns)
 {
     wrk_count(ch, SHM_COUNT_tx_retries, 1);
+    wrk_note(ch, SHM_EVENT_send_no_room, 1, error, 0, 0, now_mono_ns);
     way->ledger->refused_ref = refused_ref;
     agent_block(way->block, now_mono_ns);
     ch->tx_paused = true;
@@ -57,7 +58,7 @@ static void send_to_socket(wrk_channel_t *ch, const agent_way_t *way, agent_batc
         if (error == 0 || at >= b->count)
             continue;
         if (agent_refusal_passes(error)) {
-            block(ch, way, b->items[at].ref, end);
+            block(ch, way, b->items[at].ref, error, end);
             outcomes->put_back(ch, at);
             return;
         }

@@ -58,8 +58,11 @@ void mux_agent_rx_retry(wrk_channel_t *ch, int64_t now_mono_ns)
 
 void mux_agent_note_drops(wrk_channel_t *ch, mux_socket_t *s, uint64_t before)
 {
-    if (s->udp.kernel_drops != before)
-        wrk_count(ch, SHM_COUNT_rx_kernel_drops, s->udp.kernel_drops - before);
+    uint64_t dropped = s->udp.kernel_drops - before;
+    if (dropped == 0)
+        return;
+    wrk_count(ch, SHM_COUNT_rx_kernel_drops, dropped);
+    wrk_note(ch, SHM_EVENT_kernel_drops, dropped, 0, 0, 0, rt_mono_ns());
 }
 
 static void deliver(wrk_channel_t *ch, const mux_socket_t *s, const udp_rx_t *in)
@@ -111,8 +114,10 @@ static unsigned receive(wrk_channel_t *ch, mux_socket_t *s, unsigned room)
     wrk_count(ch, SHM_COUNT_rx_calls, 1);
     wrk_count(ch, SHM_COUNT_rx_received, packets);
     wrk_count(ch, SHM_COUNT_rx_bytes, bytes);
-    if (n < 0 && n != -EBUSY)
+    if (n < 0 && n != -EBUSY) {
         wrk_count(ch, SHM_COUNT_rx_errors, 1);
+        wrk_note(ch, SHM_EVENT_receive_failed, 1, -n, 0, 0, rt_mono_ns());
+    }
     mux_agent_note_drops(ch, s, drops);
     if (packets < messages)
         s->expected = packets > 1 ? (uint16_t)packets : 1;

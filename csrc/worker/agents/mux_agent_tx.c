@@ -90,6 +90,7 @@ static void send_batch(wrk_channel_t *ch)
             note_drained(m, b->from, b->numbers[at]);
             tx_queue_finish(&ch->tx, b->refs[at++]);
             wrk_count(ch, SHM_COUNT_tx_failed, 1);
+            wrk_note(ch, SHM_EVENT_send_failed, 1, error, 0, 0, end);
         }
     }
     b->count = 0;

@@ -247,8 +247,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
     (void)refuse_strays(ch, now_mono_ns);
-    rt_store_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops],
-                     udp_drops_refresh(&a->udp) - a->drops_base);
+    wrk_kernel_drops(ch, udp_drops_refresh(&a->udp) - a->drops_base, now_mono_ns);
     agent_link_counters(ch, &a->link);
 }
 

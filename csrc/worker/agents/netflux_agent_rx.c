@@ -63,10 +63,13 @@ static void put_event(wrk_channel_t *ch, const nfx_event_t *event)
     head->at_mono_ns = event->at_ns;
     head->flags = 0;
     head->payload_bytes = 0;
+    if (event->kind == NFX_EVENT_ALIVE)
+        wrk_note(ch, SHM_EVENT_netflux_alive, 1, 0, 0, 0, event->at_ns);
     if (event->kind != NFX_EVENT_TIMEOUT) {
         put_record(ch, &item, 0);
         return;
     }
+    wrk_note(ch, SHM_EVENT_netflux_timeout, 1, 0, 0, 0, event->at_ns);
     if (!(a->state.settings.flags & SHM_NETFLUX_KEEP_VALUES)) {
         head->flags = SHM_NETFLUX_VOID;
         memset(a->record.values, 0, a->config.rx_payload_bytes);
@@ -141,7 +144,7 @@ static void take_arrivals(wrk_channel_t *ch, unsigned count)
 }
 
 /* Returns whether the call came back full, so that the buffers may hold a rest. */
-static bool receive_once(wrk_channel_t *ch, unsigned messages)
+static bool receive_once(wrk_channel_t *ch, unsigned messages, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
     int n = udp_recv_messages(&a->udp, a->arrivals, AGENT_BATCH, messages);
@@ -149,23 +152,20 @@ static bool receive_once(wrk_channel_t *ch, unsigned messages)
     if (n < 0) {
         if (n == -EBUSY) /* another socket's rest is fetched first */
             return false;
-        wrk_count(ch, SHM_COUNT_rx_errors, 1);
-        if (n == -EBADF || n == -ENOTSOCK)
-            wrk_channel_fail(ch, -n);
+        wrk_receive_failed(ch, -n, now_mono_ns);
         return false;
     }
     if (n > 0)
         take_arrivals(ch, (unsigned)n);
-    rt_store_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops],
-                     a->udp.kernel_drops - a->drops_base);
+    wrk_kernel_drops(ch, a->udp.kernel_drops - a->drops_base, now_mono_ns);
     return n == AGENT_BATCH;
 }
 
-static void receive_batch(wrk_channel_t *ch)
+static void receive_batch(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    bool rest = receive_once(ch, AGENT_BATCH);
+    bool rest = receive_once(ch, AGENT_BATCH, now_mono_ns);
     while (rest)
-        rest = receive_once(ch, 0);
+        rest = receive_once(ch, 0, now_mono_ns);
 }
 
 static bool watchdog_waits(const netflux_agent_t *a, int64_t now_mono_ns)
@@ -178,7 +178,7 @@ void netflux_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
     netflux_agent_t *a = netflux_agent_of(ch);
     if (!a->receives || a->held || ch->failed)
         return;
-    receive_batch(ch);
+    receive_batch(ch, now_mono_ns);
     for (int i = 1; i < CATCH_UP_BATCHES && a->udp.rx_more && watchdog_waits(a, now_mono_ns); i++)
-        receive_batch(ch);
+        receive_batch(ch, now_mono_ns);
 }

@@ -481,9 +481,7 @@ static bool receive_once(wrk_channel_t *ch, unsigned messages, int64_t now_mono_
     if (n == -EBUSY) /* another socket's rest is fetched first */
         return false;
     if (n < 0) {
-        wrk_count(ch, SHM_COUNT_rx_errors, 1);
-        if (n == -EBADF || n == -ENOTSOCK)
-            wrk_channel_fail(ch, -n);
+        wrk_receive_failed(ch, -n, now_mono_ns);
         return false;
     }
     take_arrivals(ch, (unsigned)n, now_mono_ns);
@@ -498,8 +496,7 @@ void rtp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
     bool rest = receive_once(ch, AGENT_BATCH, now_mono_ns);
     while (rest)
         rest = receive_once(ch, 0, now_mono_ns);
-    rt_store_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops],
-                     a->udp.kernel_drops - a->rx.drops_base);
+    wrk_kernel_drops(ch, a->udp.kernel_drops - a->rx.drops_base, now_mono_ns);
     rtp_agent_rx_tell(ch);
     if (a->rx.buffered)
         rtp_agent_play(ch, now_mono_ns);
@@ -528,10 +525,14 @@ static void tell_source(rtp_agent_t *a)
     rtp_agent_gauge(a, SHM_RTP_GAUGE_jitter_ns, rtp_jitter_ns(&s->jitter));
 }
 
-static void tell_buffer(rtp_agent_t *a)
+static void tell_buffer(wrk_channel_t *ch)
 {
+    rtp_agent_t *a = rtp_agent_of(ch);
     const rtp_adaptive_t *b = &a->rx.buffer;
     const rtp_adaptive_counters_t *c = &b->counters;
+    if (c->late > a->told[SHM_RTP_COUNT_late])
+        wrk_note(ch, SHM_EVENT_rtp_late, c->late - a->told[SHM_RTP_COUNT_late], 0, 0, 0,
+                 rt_mono_ns());
     rtp_agent_tell(a, SHM_RTP_COUNT_delivered, c->delivered);
     rtp_agent_tell(a, SHM_RTP_COUNT_lost, c->lost);
     rtp_agent_tell(a, SHM_RTP_COUNT_late, c->late);
@@ -556,7 +557,7 @@ void rtp_agent_rx_tell(wrk_channel_t *ch)
         return;
     tell_source(a);
     if (a->rx.buffered)
-        tell_buffer(a);
+        tell_buffer(ch);
 }
 
 void rtp_agent_rx_reset(wrk_channel_t *ch)
@@ -570,7 +571,6 @@ void rtp_agent_rx_refresh(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     if (a->rx.on)
-        rt_store_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops],
-                         udp_drops_refresh(&a->udp) - a->rx.drops_base);
+        wrk_kernel_drops(ch, udp_drops_refresh(&a->udp) - a->rx.drops_base, rt_mono_ns());
     rtp_agent_rx_tell(ch);
 }

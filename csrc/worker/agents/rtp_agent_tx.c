@@ -45,9 +45,13 @@ static void put_in_force(rtp_agent_t *a)
     rt_store_release(&s->current, next); /* whole before it counts; a successor reads it */
 }
 
-static void tell_counters(rtp_agent_t *a)
+static void tell_counters(wrk_channel_t *ch)
 {
+    rtp_agent_t *a = rtp_agent_of(ch);
     const rtp_stream_t *s = &a->plan.stream;
+    uint64_t dry = a->plan.counters.underruns - a->told[SHM_RTP_COUNT_underruns];
+    if (dry != 0)
+        wrk_note(ch, SHM_EVENT_rtp_underrun, dry, 0, 0, 0, rt_mono_ns());
     rtp_agent_tell(a, SHM_RTP_COUNT_sent, s->packets);
     rtp_agent_tell(a, SHM_RTP_COUNT_sent_octets, s->octets);
     rtp_agent_tell(a, SHM_RTP_COUNT_spurts, s->spurts);
@@ -64,7 +68,7 @@ void rtp_agent_tx_gauges(wrk_channel_t *ch)
     rtp_agent_t *a = rtp_agent_of(ch);
     rtp_agent_gauge(a, SHM_RTP_GAUGE_ssrc, a->config.ssrc);
     rtp_agent_gauge(a, SHM_RTP_GAUGE_queued, (int64_t)tx_ring_waiting(&ch->segment));
-    tell_counters(a);
+    tell_counters(ch);
 }
 
 /* --- open ---------------------------------------------------------------------------------- */
@@ -373,7 +377,7 @@ void rtp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
         send_batch(ch, now_mono_ns);
     if (!a->block.now)
         (void)find_record(ch, rt_mono_ns());
-    tell_counters(a);
+    tell_counters(ch);
 }
 
 int64_t rtp_agent_tx_deadline_ns(const wrk_channel_t *ch)

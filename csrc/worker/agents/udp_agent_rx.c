@@ -111,13 +111,6 @@ static void take_arrivals(wrk_channel_t *ch, unsigned count, int64_t now_mono_ns
         agent_tap_arrived(ch, &a->udp, a->arrivals, count, &a->only_from, sequence);
 }
 
-static void note_drops(wrk_channel_t *ch)
-{
-    udp_agent_t *a = udp_agent_of(ch);
-    rt_store_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops],
-                     a->udp.kernel_drops - a->drops_base);
-}
-
 /* Returns whether the call came back full, so that the buffers may hold a rest. */
 static bool receive_once(wrk_channel_t *ch, unsigned messages, int64_t now_mono_ns)
 {
@@ -127,14 +120,12 @@ static bool receive_once(wrk_channel_t *ch, unsigned messages, int64_t now_mono_
     if (n < 0) {
         if (n == -EBUSY) /* another socket's rest is fetched first */
             return false;
-        wrk_count(ch, SHM_COUNT_rx_errors, 1);
-        if (n == -EBADF || n == -ENOTSOCK)
-            wrk_channel_fail(ch, -n);
+        wrk_receive_failed(ch, -n, now_mono_ns);
         return false;
     }
     if (n > 0)
         take_arrivals(ch, (unsigned)n, now_mono_ns);
-    note_drops(ch);
+    wrk_kernel_drops(ch, a->udp.kernel_drops - a->drops_base, now_mono_ns);
     return n == AGENT_BATCH;
 }
 

@@ -99,6 +99,8 @@ void udt_agent_end(udt_agent_t *a, shm_udt_conn_state_t state, unsigned tell, ui
     a->tell_error = error;
     rt_store_relaxed(&a->state->error, error);
     publish_state(a, state);
+    if (state == SHM_UDT_BROKEN || state == SHM_UDT_LOST)
+        wrk_note(a->channel, SHM_EVENT_udt_broken, 1, error, 0, a->conn.config.socket_id, rt_mono_ns());
 }
 
 /* --- service ------------------------------------------------------------------------------- */

@@ -141,9 +141,7 @@ static unsigned read_round(udt_port_agent_t *p)
     } while (n == UDT_AGENT_ARRIVALS);
     wrk_count(ch, SHM_COUNT_rx_calls, 1);
     if (n < 0 && n != -EBUSY) {
-        wrk_count(ch, SHM_COUNT_rx_errors, 1);
-        if (n == -EBADF || n == -ENOTSOCK)
-            wrk_channel_fail(ch, -n);
+        wrk_receive_failed(ch, -n, rt_mono_ns());
     }
     return total;
 }

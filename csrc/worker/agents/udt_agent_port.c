@@ -114,6 +114,7 @@ static unsigned hand_over(udt_port_agent_t *p, wrk_channel_t *from, udp_tx_t *me
         if (agent_refusal_passes(error))
             break;
         wrk_count(ch, SHM_COUNT_tx_failed, 1); /* lost, as on the way */
+        wrk_note(ch, SHM_EVENT_send_failed, 1, error, 0, 0, end);
         at++;
     }
     return at;
@@ -484,8 +485,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udt_port_agent_t *p = udt_port_agent_of(ch);
     (void)do_work(ch, now_mono_ns);
-    rt_store_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops],
-                     udp_drops_refresh(&p->udp) - p->drops_base);
+    wrk_kernel_drops(ch, udp_drops_refresh(&p->udp) - p->drops_base, now_mono_ns);
     agent_link_counters(ch, &p->link);
 }
 

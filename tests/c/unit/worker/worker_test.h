@@ -73,7 +73,7 @@ static inline bool wt_launch(wt_worker_t *w, const char *const *extra)
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
         return false;
     w->page_fd = memfd_create("page", MFD_CLOEXEC);
-    if (w->page_fd < 0 || ftruncate(w->page_fd, sizeof(shm_worker_page_t)) != 0)
+    if (w->page_fd < 0 || ftruncate(w->page_fd, sizeof(shm_worker_segment_t)) != 0)
         return false;
     w->page = mmap(NULL, sizeof *w->page, PROT_READ, MAP_SHARED, w->page_fd, 0);
     w->pool = ends[0];

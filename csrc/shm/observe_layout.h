@@ -1,0 +1,142 @@
+/* observe_layout.h: what a worker leaves behind for those who look on, also after its death: the
+ * flight recorder, the log of distinct errors, and each channel's latest late packets. Layout only;
+ * LAYOUT.md draws it, shm_layout.c pins every offset.
+ *
+ * All of it is written on exceptional events only, never waits, and is read by anybody who may map
+ * the file read-only. */
+#ifndef SHM_OBSERVE_LAYOUT_H
+#define SHM_OBSERVE_LAYOUT_H
+
+#include "base/rt_atomic.h"
+#include "shm/shm_config.h"
+
+/* --- rings of slots with one writer --------------------------------------------------------- */
+
+typedef struct shm_slot_cursors {
+    _Alignas(RT_LINE_BYTES) rt_a64_t tail; /* slots written since the ring was made */
+    rt_a64_t writing;                      /* tail + 1 while a slot is being written, else tail */
+    rt_a64_t suppressed;                   /* what was left out because too much came at once */
+} shm_slot_cursors_t;
+
+/* --- events --------------------------------------------------------------------------------- */
+
+/* One table for the enum, the labels and the documentation: id, kind, meaning, names of the three
+ * numbers with their units ("" where there is none). The numbers lie in shared memory: new rows at
+ * the end only.
+ *
+ *   FACT   written each time
+ *   BURST  those that follow each other closely become one event with a count
+ *   ERROR  as BURST, and goes into the log of distinct errors
+ *
+ * Number a tells bursts and errors of one kind apart and is that of the first; b is the largest of
+ * the burst; c is that of the first. */
+#define SHM_EVENTS(X)                                                                              \
+    X(none, FACT, "nothing", "", "", "")                                                           \
+    X(worker_started, FACT, "worker started", "cpu", "priority", "restarts")                       \
+    X(worker_ended, FACT, "worker ended in order", "channels", "", "")                             \
+    X(pool_gone, FACT, "the pool's process is gone", "private", "", "")                            \
+    X(pool_adopted, FACT, "another process became the pool", "pid", "", "")                        \
+    X(channel_opened, FACT, "channel opened", "epoch", "held", "")                                 \
+    X(channel_taken_over, FACT, "channel taken over from a dead worker", "epoch", "held",          \
+      "waiting_packets")                                                                           \
+    X(channel_closed, FACT, "channel closed", "", "", "")                                          \
+    X(channel_held, FACT, "channel held", "", "", "")                                              \
+    X(channel_released, FACT, "channel released", "", "", "")                                      \
+    X(channel_failed, ERROR, "channel failed", "errno", "", "")                                    \
+    X(client_attached, BURST, "client attached", "pid", "producer_slot", "reader_slot")            \
+    X(client_detached, BURST, "client detached", "pid", "producer_slot", "reader_slot")            \
+    X(client_hung_up, BURST, "client gone without detaching", "pid", "producer_slot",              \
+      "reader_slot")                                                                               \
+    X(producer_died, ERROR, "a producer died before it finished a packet", "producer_slot", "",    \
+      "sequence")                                                                                  \
+    X(packet_uncertain, ERROR, "a worker died while it sent a packet, which may have left",        \
+      "producer_slot", "", "sequence")                                                             \
+    X(record_corrupt, ERROR, "a packet's header made no sense", "producer_slot", "", "sequence")   \
+    X(forced_rest, BURST, "had to rest, to stay below the real-time throttle", "", "rest_ns", "")  \
+    X(missed_wake, BURST, "woke up late", "", "late_ns", "asked_mono_ns")                          \
+    X(long_loop, BURST, "one pass of the loop took long", "", "took_ns", "off_cpu_ns")             \
+    X(late_packets, BURST, "packets were late", "verdict", "late_ns", "sequence")                  \
+    X(send_failed, ERROR, "the kernel refused a packet for good", "errno", "", "sequence")         \
+    X(send_no_room, ERROR, "the kernel had no room for a packet, which was tried again", "errno",  \
+      "", "")                                                                                      \
+    X(receive_failed, ERROR, "a receive call failed", "errno", "", "")                             \
+    X(kernel_drops, ERROR, "the kernel dropped arrivals: the socket buffer was full", "", "", "")  \
+    X(ring_overrun, ERROR, "packets were overwritten before their readers took them", "", "", "")  \
+    X(request_refused, ERROR, "a client's request was refused", "errno", "", "operation")          \
+    X(core_refused, ERROR, "the worker is not on its core", "errno", "", "cpu")                    \
+    X(fifo_refused, ERROR, "the worker has no real-time class", "errno", "", "priority")           \
+    X(memory_not_locked, ERROR, "the worker's memory is not locked", "errno", "", "")              \
+    X(rtp_late, BURST, "RTP packets came too late to be played", "", "", "")                       \
+    X(rtp_underrun, BURST, "nothing to send when it was due", "", "", "")                          \
+    X(netflux_timeout, ERROR, "the watchdog ran out: nothing came from the partner", "", "", "")   \
+    X(netflux_alive, FACT, "the partner is heard", "", "", "")                                     \
+    X(udt_broken, ERROR, "a UDT connection broke", "udt_error", "", "socket_id")                   \
+    X(worker_died, ERROR, "the worker died", "status", "", "pid")                                  \
+    X(worker_not_started, ERROR, "the worker did not start again", "", "", "")                     \
+    X(worker_stalled, ERROR, "the worker lives, but its heartbeat stands still", "", "", "pid")    \
+    X(worker_given_up, ERROR, "the worker died too often: it is not started again", "", "", "")    \
+    X(channel_given_up, ERROR, "no worker serves the channel any more", "errno", "", "")           \
+    X(takeover_failed, ERROR, "a new worker did not take all channels over", "errno", "", "")
+
+typedef enum shm_event_id {
+#define SHM_EVENT_ID(id, kind, text, a, b, c) SHM_EVENT_##id,
+    SHM_EVENTS(SHM_EVENT_ID)
+#undef SHM_EVENT_ID
+        SHM_EVENT_TOTAL
+} shm_event_id_t;
+
+typedef enum shm_event_kind {
+    SHM_EVENT_KIND_FACT = 0,
+    SHM_EVENT_KIND_BURST = 1,
+    SHM_EVENT_KIND_ERROR = 2,
+} shm_event_kind_t;
+
+/* A name of this field has no end when it is SHM_NAME_MAX long; all zero: the worker itself. */
+#define SHM_EVENT_NAME_BYTES SHM_NAME_MAX
+
+/* The words that change while a burst goes on are written one by one, and each is whole. */
+typedef struct shm_event {
+    int64_t mono_ns;         /* the first of the burst */
+    rt_ai64_t last_mono_ns;  /* the last */
+    rt_a64_t count;          /* packets, calls or times in the burst */
+    int64_t a;
+    rt_ai64_t b;
+    int64_t c;
+    uint32_t id;  /* shm_event_id_t */
+    uint32_t pid; /* of the worker */
+    uint64_t channel_id; /* segment_id of its segment, 0: the worker itself */
+    char channel[SHM_EVENT_NAME_BYTES];
+} shm_event_t;
+
+#define SHM_RECORDER_EVENTS 1024u /* a power of two */
+
+typedef struct shm_recorder {
+    shm_slot_cursors_t cursors;
+    shm_event_t events[SHM_RECORDER_EVENTS];
+} shm_recorder_t;
+
+/* --- distinct errors ------------------------------------------------------------------------ */
+
+/* One problem: what (id, a) and where (channel). Everything but the atomics is written once, before
+ * state says so. */
+typedef struct shm_error {
+    rt_a32_t state; /* 0: free, 1: whole; stored last */
+    uint32_t id;    /* shm_event_id_t */
+    rt_a64_t count;
+    int64_t first_mono_ns;
+    rt_ai64_t last_mono_ns;
+    int64_t a;
+    uint64_t channel_id;
+    char channel[SHM_EVENT_NAME_BYTES];
+    char text[144]; /* what was said when it happened first; "": the table's words say it all */
+} shm_error_t;
+
+#define SHM_ERRORS 64u
+
+typedef struct shm_error_log {
+    _Alignas(RT_LINE_BYTES) rt_a64_t others; /* times something happened that found no entry free */
+    rt_ai64_t others_last_mono_ns;
+    _Alignas(RT_LINE_BYTES) shm_error_t errors[SHM_ERRORS];
+} shm_error_log_t;
+
+#endif

@@ -1,0 +1,70 @@
+/* recorder.h: a worker's flight recorder, its last events in its page. Written by the worker alone,
+ * wait-free, on exceptional events only; read by anybody, also when the worker is dead.
+ *
+ * Bursts: an event of kind BURST or ERROR that follows another of the same id, channel and number a
+ * within RECORDER_GAP_NS is counted in that one, for at most RECORDER_SPAN_NS. A flood of different
+ * ones takes RECORDER_AT_ONCE slots and then RECORDER_PER_S a second; the rest is counted as
+ * suppressed. */
+#ifndef SHM_RECORDER_H
+#define SHM_RECORDER_H
+
+#include "base/rt_clock.h"
+#include "shm/slot_ring.h"
+
+#define RECORDER_GAP_NS RT_NS_PER_S
+#define RECORDER_SPAN_NS (10 * RT_NS_PER_S)
+
+enum {
+    RECORDER_BURSTS = 64, /* that can go on at the same time; a power of two */
+    RECORDER_AT_ONCE = 128,
+    RECORDER_PER_S = 32,
+};
+
+/* Whom an event is about. */
+typedef struct recorder_subject {
+    const char *channel; /* its name; NULL: the worker itself */
+    uint64_t channel_id; /* segment_id; 0: the worker itself */
+} recorder_subject_t;
+
+typedef struct recorder_burst {
+    uint32_t id;
+    uint64_t channel_id;
+    int64_t a;
+    int64_t b; /* the largest */
+    uint64_t count;
+    int64_t first_mono_ns;
+    int64_t last_mono_ns;
+    uint64_t number; /* of the slot */
+} recorder_burst_t;
+
+/* All zero: nothing is recorded. */
+typedef struct recorder {
+    slot_writer_t writer;
+    uint32_t pid;
+    int64_t tokens_ns; /* what may be spent: a new event of a burst costs a share of a second */
+    int64_t tokens_at_mono_ns;
+    recorder_burst_t bursts[RECORDER_BURSTS];
+} recorder_t;
+
+/* Goes on behind what a dead worker left. */
+void recorder_init(recorder_t *r, shm_recorder_t *shared, uint32_t pid, int64_t now_mono_ns);
+
+/* Worker's thread. count: how many of it at once. */
+void recorder_note(recorder_t *r, shm_event_id_t id, const recorder_subject_t *subject,
+                   uint64_t count, int64_t a, int64_t b, int64_t c, int64_t now_mono_ns);
+
+/* Reads shm_event_t. */
+static inline void recorder_reader_init(slot_reader_t *reader, const shm_recorder_t *shared)
+{
+    slot_reader_init(reader, &shared->cursors, shared->events, SHM_RECORDER_EVENTS,
+                     (uint32_t)sizeof(shm_event_t));
+}
+
+/* What the table says; of an id beyond it: as of SHM_EVENT_none. */
+const char *shm_event_name(unsigned id);
+const char *shm_event_text(unsigned id);
+shm_event_kind_t shm_event_kind(unsigned id);
+/* Name of number a (0), b (1) or c (2), with its unit; "": has none. */
+const char *shm_event_number(unsigned id, unsigned which);
+
+#endif

@@ -35,7 +35,8 @@
  *
  * Loss. A radio link loses some percent and is not full. So losses are believed only when they
  * exceed 2 % by more than chance explains (three standard deviations of a count with that mean),
- * and only if round trips have grown by a tenth as well; 10 % are believed in any case. Then
+ * and only if round trips have grown by a tenth as well (in STARTUP by a quarter and 10 ms);
+ * 10 % are believed in any case. Then
  *
  *   STARTUP, UP   The path holds no more than was under way when the packet left that is now known
  *                 to have arrived: in_flight_hi. At most 85 % of it is used, but for probes: the
@@ -53,7 +54,8 @@
 
 #include <math.h>
 
-#define FIRST_WINDOW 16.0
+#define FIRST_WINDOW 32.0         /* packets, before anything is known */
+#define SLACK 16.0                /* packets, in windows */
 #define FIRST_RTT_NS RT_NS_PER_MS /* spreads the first window */
 #define STARTUP_GAIN 2.77
 #define DRAIN_GAIN 0.5
@@ -72,6 +74,7 @@
 #define LOSS_SHARE 0.02
 #define LOSS_SHARE_WITHOUT_QUEUE 0.1
 #define QUEUE_SEEN 1.1
+#define QUEUE_IS_LONG 1.25 /* and the time between two ACKs */
 #define LOSS_SIGMAS 3.0
 #define LOSS_WINDOW 500u /* packets */
 #define LOSS_DECREASE 0.7
@@ -134,9 +137,10 @@ static double window(const udt_cc_bbr_t *s)
     double per_ack = bw_pps(s) * UDT_CC_SYN_US / 1e6;
     if (s->phase == UDT_BBR_STARTUP)
         per_ack *= WINDOW_GAIN;
-    double packets = window_gain[s->phase] * bdp(s) + per_ack + FIRST_WINDOW;
+    double slack = s->min_rtt_ns == 0 ? FIRST_WINDOW : SLACK;
+    double packets = window_gain[s->phase] * bdp(s) + per_ack + slack;
     if (s->phase == UDT_BBR_UP)
-        packets = fmax(s->up_from, bdp(s) + per_ack) + UP_EXCESS * bdp(s) + FIRST_WINDOW / 4;
+        packets = fmax(s->up_from, bdp(s) + per_ack) + UP_EXCESS * bdp(s) + SLACK / 4;
     double most = uses_headroom(s) ? s->in_flight_hi : s->in_flight_hi * HEADROOM;
     return fmin(packets, most);
 }
@@ -159,10 +163,18 @@ static double least_pps(const udt_cc_bbr_t *s)
     return LEAST_A_ROUND / fmax(seconds(s->min_rtt_ns), UDT_CC_SYN_US / 1e6);
 }
 
+/* Behind a hole the engine's window is wide, and nothing is heard of what arrives: where a queue
+ * was, it most likely overflowed. */
+static double gain(const udt_cc_bbr_t *s)
+{
+    bool overflows = s->delivery.hole_packets > 0 && s->queue_is_long;
+    return s->phase == UDT_BBR_STARTUP && overflows ? 1.0 : pacing_gain[s->phase];
+}
+
 static void publish(udt_cc_t *cc)
 {
     udt_cc_bbr_t *s = &cc->state.bbr;
-    double pps = fmax(bw_pps(s) * pacing_gain[s->phase], least_pps(s));
+    double pps = fmax(bw_pps(s) * gain(s), least_pps(s));
     double period_ps = (double)UDT_CC_PS_PER_S / pps * (double)(1u << s->timeouts);
     cc->period_ps = udt_cc_period_ps(period_ps);
     cc->cwnd_packets = udt_cc_packets(window_for_engine(s));
@@ -182,6 +194,7 @@ static void watch_queue(udt_cc_bbr_t *s, int64_t rtt_ns)
 {
     if ((double)rtt_ns > (double)s->min_rtt_ns * QUEUE_SEEN)
         s->queue_seen = true;
+    s->queue_is_long = (double)rtt_ns > (double)s->min_rtt_ns * QUEUE_IS_LONG + UDT_CC_SYN_US * 1e3;
 }
 
 static bool much_is_lost(udt_cc_bbr_t *s)
@@ -192,8 +205,8 @@ static bool much_is_lost(udt_cc_bbr_t *s)
         return false;
     }
     double lost = (double)(s->delivery.lost - s->loss_from_lost);
-    double share =
-        s->queue_seen && s->phase != UDT_BBR_STARTUP ? LOSS_SHARE : LOSS_SHARE_WITHOUT_QUEUE;
+    bool queue = s->phase == UDT_BBR_STARTUP ? s->queue_is_long : s->queue_seen;
+    double share = queue ? LOSS_SHARE : LOSS_SHARE_WITHOUT_QUEUE;
     double expected = share * (lost + (double)(delivered - s->loss_from_delivered));
     return lost > expected + LOSS_SIGMAS * sqrt(expected) + 1;
 }
@@ -242,7 +255,7 @@ static bool is_time_to_probe(const udt_cc_bbr_t *s, int64_t now_ns)
 static void limit_in_flight(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample)
 {
     double least = LOSS_DECREASE * fmin(WINDOW_GAIN * bdp(s), s->in_flight_hi);
-    s->in_flight_hi = fmax(fmax(sample->in_flight_then, least), FIRST_WINDOW);
+    s->in_flight_hi = fmax(fmax(sample->in_flight_then, least), SLACK);
 }
 
 static void limit_bw(udt_cc_bbr_t *s, double pps)
@@ -315,10 +328,10 @@ static void probe_up(udt_cc_bbr_t *s, uint64_t arrived, int64_t now_ns)
 static void move_on(udt_cc_bbr_t *s, uint64_t arrived, int64_t now_ns)
 {
     double in_flight = udt_delivery_in_flight(&s->delivery);
-    double empty = fmin(bdp(s), s->in_flight_hi * HEADROOM) + FIRST_WINDOW / 4;
+    double empty = fmin(bdp(s), s->in_flight_hi * HEADROOM) + SLACK / 4;
     switch (s->phase) {
     case UDT_BBR_DRAIN:
-        if (in_flight <= bdp(s) + FIRST_WINDOW / 4)
+        if (in_flight <= bdp(s) + SLACK / 4)
             enter_down(s, now_ns);
         break;
     case UDT_BBR_DOWN:

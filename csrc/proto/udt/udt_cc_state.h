@@ -73,7 +73,8 @@ typedef struct udt_cc_bbr {
     uint64_t delivered_seen;
     uint64_t loss_from_lost; /* what the share of losses is reckoned from */
     uint64_t loss_from_delivered;
-    bool queue_seen; /* since then */
+    bool queue_seen;    /* since then */
+    bool queue_is_long; /* at the last observation */
 
     rt_random_t chance;
     udt_delivery_t delivery;

@@ -2,6 +2,7 @@
 
 #include "base/rt_atomic.h"
 
+#include <errno.h>
 #include <sys/timex.h>
 #include <time.h>
 
@@ -36,6 +37,28 @@ int rt_tai_offset_s(void)
 {
     struct timex tx = {.modes = 0};
     return adjtimex(&tx) < 0 ? 0 : (int)tx.tai;
+}
+
+int rt_clock_state(rt_clock_state_t *state)
+{
+    struct timex tx = {.modes = 0};
+    int answer = adjtimex(&tx);
+    if (answer < 0)
+        return -errno;
+    *state = (rt_clock_state_t){
+        .synchronised = (tx.status & STA_UNSYNC) == 0,
+        .leap_s = answer == TIME_INS ? 1 : answer == TIME_DEL ? -1 : 0,
+        .tai_offset_s = (int)tx.tai,
+        .max_error_ns = tx.maxerror * RT_NS_PER_US,
+    };
+    return 0;
+}
+
+int64_t rt_clock_tick_ns(void)
+{
+    struct timespec ts;
+    clock_getres(CLOCK_MONOTONIC_COARSE, &ts);
+    return (int64_t)ts.tv_sec * RT_NS_PER_S + ts.tv_nsec;
 }
 
 int64_t rt_thread_cpu_ns(void)

@@ -3,6 +3,7 @@
 #ifndef RT_CLOCK_H
 #define RT_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define RT_NS_PER_S INT64_C(1000000000)
@@ -29,6 +30,20 @@ int64_t rt_tai_ns(void);
 /* The kernel's TAI - UTC offset in seconds; 0 means that nobody (ptp4l, chrony) has set it and
  * that CLOCK_TAI equals CLOCK_REALTIME, which is why channels refuse TAI then. */
 int rt_tai_offset_s(void);
+
+/* What the kernel knows about its own time of day. */
+typedef struct rt_clock_state {
+    bool synchronised;    /* somebody (ptp4l/phc2sys, chrony, ntpd) keeps it right */
+    int leap_s;           /* leap second at the end of this day: 1, -1, or 0 for none */
+    int tai_offset_s;     /* see rt_tai_offset_s */
+    int64_t max_error_ns; /* as that somebody says; grows while nobody says anything */
+} rt_clock_state_t;
+
+/* Cold. Returns 0 or -errno. */
+int rt_clock_state(rt_clock_state_t *state);
+
+/* Cold. Length of the kernel's tick: 1 to 10 ms. */
+int64_t rt_clock_tick_ns(void);
 
 /* CPU time this thread has used, for the share of a core a worker takes. */
 int64_t rt_thread_cpu_ns(void);

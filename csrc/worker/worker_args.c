@@ -21,6 +21,8 @@ enum {
     OPT_POOL_FD,
     OPT_PRIVATE,
     OPT_STRICT,
+    OPT_EXAMINE,
+    OPT_DEVICE,
 };
 
 static const struct option OPTIONS[] = {
@@ -36,6 +38,8 @@ static const struct option OPTIONS[] = {
     {"pool-fd", required_argument, NULL, OPT_POOL_FD},
     {"private", no_argument, NULL, OPT_PRIVATE},
     {"strict", no_argument, NULL, OPT_STRICT},
+    {"examine", required_argument, NULL, OPT_EXAMINE},
+    {"device", required_argument, NULL, OPT_DEVICE},
     {NULL, 0, NULL, 0},
 };
 
@@ -110,6 +114,11 @@ static int parse_option(worker_args_t *args, int option, const char *text)
     case OPT_STRICT:
         args->strict = true;
         return 0;
+    case OPT_EXAMINE:
+        return parse_int("examine", text, 0, WRK_EXAMINE_MOST_MS, &args->examine_ms);
+    case OPT_DEVICE:
+        args->device = text;
+        return 0;
     default:
         return rt_err_set(-EINVAL, "unknown option, or one without its value; the pool starts "
                                    "workers, there is no need to do it by hand");
@@ -118,8 +127,10 @@ static int parse_option(worker_args_t *args, int option, const char *text)
 
 static int check_complete(const worker_args_t *args)
 {
-    if (args->name_space[0] == '\0' || args->pool[0] == '\0' || args->runtime_dir == NULL ||
-        args->page_fd < 0 || args->pool_fd < 0)
+    bool serves = args->examine_ms == WRK_EXAMINE_NOT;
+    if (serves &&
+        (args->name_space[0] == '\0' || args->pool[0] == '\0' || args->runtime_dir == NULL ||
+         args->page_fd < 0 || args->pool_fd < 0))
         return rt_err_set(-EINVAL, "missing option: --namespace, --pool, --runtime, --page-fd and "
                                    "--pool-fd have no defaults");
     if (args->fifo && args->priority < 1)
@@ -130,7 +141,11 @@ static int check_complete(const worker_args_t *args)
 
 int worker_args_parse(worker_args_t *args, int argc, char **argv)
 {
-    *args = (worker_args_t){.cpu = WRK_CPU_NONE, .page_fd = -1, .pool_fd = -1};
+    *args = (worker_args_t){.cpu = WRK_CPU_NONE,
+                            .page_fd = -1,
+                            .pool_fd = -1,
+                            .examine_ms = WRK_EXAMINE_NOT,
+                            .device = ""};
     optind = 1;
     opterr = 0;
     int option = 0;

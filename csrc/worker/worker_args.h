@@ -7,6 +7,8 @@
 #include <stdbool.h>
 
 #define WRK_CPU_NONE (-1)
+#define WRK_EXAMINE_NOT (-1)
+#define WRK_EXAMINE_MOST_MS 60000
 
 typedef struct worker_args {
     char name_space[SHM_NAME_BYTES];
@@ -21,6 +23,8 @@ typedef struct worker_args {
     int pool_fd;
     bool private_pool;
     bool strict;
+    int examine_ms;     /* WRK_EXAMINE_NOT: serve; else look at this machine instead, for so long */
+    const char *device; /* points into argv; interface to look at, "" for none */
 } worker_args_t;
 
 /* Returns 0; -EINVAL with a text that names the option, its value and what it may be. */

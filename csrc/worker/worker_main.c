@@ -7,6 +7,7 @@
 #include "worker/channel.h"
 #include "worker/control.h"
 #include "worker/worker.h"
+#include "worker/worker_examine.h"
 #include "worker/worker_loop.h"
 #include "worker/worker_setup.h"
 
@@ -175,6 +176,8 @@ int main(int argc, char **argv)
     static worker_t w = {.lock_fd = -1, .listen_fd = -1, .poller.epoll_fd = -1};
     w.listener.fd = w.signals.fd = -1;
     int rc = worker_args_parse(&w.args, argc, argv);
+    if (rc == 0 && w.args.examine_ms != WRK_EXAMINE_NOT)
+        return worker_examine(&w.args) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     rc = rc ? rc : start(&w);
     if (rc < 0) {
         (void)fprintf(stderr, "shmring-worker: %s\n", rt_err_text());

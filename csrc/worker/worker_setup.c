@@ -62,7 +62,7 @@ static int schedule(const worker_args_t *args, shm_worker_page_t *page)
     return 0;
 }
 
-static bool has_capability(unsigned cap)
+bool worker_has_capability(unsigned cap)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {{0}};
@@ -86,7 +86,7 @@ static int lock_memory(shm_worker_page_t *page)
     rt_store_relaxed(&page->memory_locked, 0);
     struct rlimit limit = {0};
     (void)getrlimit(RLIMIT_MEMLOCK, &limit);
-    if (limit.rlim_cur != RLIM_INFINITY && !has_capability(CAP_IPC_LOCK))
+    if (limit.rlim_cur != RLIM_INFINITY && !worker_has_capability(CAP_IPC_LOCK))
         return rt_err_set(-EPERM,
                           "memory is not locked: RLIMIT_MEMLOCK is %llu bytes and later mappings "
                           "would fail at that limit: set it to unlimited, or give the worker "

@@ -14,6 +14,9 @@
  * the limit and the fix. Always done: signal dispositions, name, timer slack. */
 int worker_setup(worker_t *w);
 
+/* Whether a capability (CAP_*) is in force for this process. */
+bool worker_has_capability(unsigned cap);
+
 /* Gives up every capability but those that sockets and locked memory need, and the way back to
  * more. After worker_setup and after the control socket has its owner. Returns 0 or -errno. */
 int worker_drop_capabilities(void);

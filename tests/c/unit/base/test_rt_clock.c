@@ -72,6 +72,16 @@ static void test_tai_is_ahead_of_utc_by_what_the_kernel_says(void)
     CHECK(tai - offset >= before && tai - offset <= after);
 }
 
+static void test_the_kernel_tells_of_its_own_time(void)
+{
+    rt_clock_state_t state = {.max_error_ns = -1};
+    CHECK_EQ(rt_clock_state(&state), 0);
+    CHECK_EQ(state.tai_offset_s, rt_tai_offset_s());
+    CHECK(state.leap_s >= -1 && state.leap_s <= 1);
+    CHECK(state.max_error_ns >= 0);
+    CHECK(rt_clock_tick_ns() >= RT_NS_PER_MS / 2 && rt_clock_tick_ns() <= 10 * RT_NS_PER_MS);
+}
+
 static void test_cpu_time_passes_only_while_running(void)
 {
     int64_t start = rt_thread_cpu_ns(), wall = rt_mono_ns();
@@ -109,6 +119,7 @@ int main(void)
     RUN(test_the_monotonic_clock_never_goes_back);
     RUN(test_the_coarse_clock_follows_the_fine_one);
     RUN(test_tai_is_ahead_of_utc_by_what_the_kernel_says);
+    RUN(test_the_kernel_tells_of_its_own_time);
     RUN(test_cpu_time_passes_only_while_running);
     RUN(test_a_tick_answers_within_its_tick_and_never_goes_back);
     return rt_test_result();

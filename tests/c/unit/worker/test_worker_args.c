@@ -43,6 +43,20 @@ static void test_defaults(void)
     CHECK_EQ(args.profile, SHM_PROFILE_BALANCED);
 }
 
+static void test_examining_needs_no_pool(void)
+{
+    CHECK_EQ(PARSE("--cpu", "1"), 0);
+    CHECK_EQ(args.examine_ms, WRK_EXAMINE_NOT);
+    const char *const words[] = {"shmring-worker", "--examine", "2000", "--device", "eth0"};
+    CHECK_EQ(worker_args_parse(&args, 5, (char **)(uintptr_t)words), 0);
+    CHECK_EQ(args.examine_ms, 2000);
+    CHECK_STR_EQ(args.device, "eth0");
+    const char *const fifo[] = {"shmring-worker", "--examine", "0", "--policy", "fifo"};
+    CHECK_EQ(worker_args_parse(&args, 5, (char **)(uintptr_t)fifo), -EINVAL);
+    CHECK_EQ(PARSE("--examine", "60001"), -EINVAL);
+    CHECK(strstr(rt_err_text(), "0 to 60000") != NULL);
+}
+
 static void test_mistakes_are_explained(void)
 {
     CHECK_EQ(PARSE("--policy", "turbo"), -EINVAL);
@@ -64,6 +78,7 @@ int main(void)
 {
     RUN(test_everything_given);
     RUN(test_defaults);
+    RUN(test_examining_needs_no_pool);
     RUN(test_mistakes_are_explained);
     return rt_test_result();
 }

@@ -4,7 +4,8 @@ A module offers ``add_arguments(parser)`` and ``run(arguments) -> int``; its doc
 ``shmring COMMAND --help`` teaches. It is imported only when its command is called, so that
 ``shmring ls`` stays quick.
 
-Exit codes: 0 fine, 1 wrong usage, 2 it failed or something is unhealthy.
+Exit codes: 0 fine, 1 wrong usage, 2 it failed or something is unhealthy; `doctor` has 3 as well,
+fit with limits.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ COMMANDS = (
     Command("udt", "shmring.cli.udt", "send and receive files over UDT, with resume and proof"),
     Command("bench", "shmring.cli.bench", "what it costs here, beside bare C doing the same"),
     Command("plot", "shmring.cli.plot", "pictures of recordings: lateness over time, before/after"),
+    Command("doctor", "shmring.cli.doctor", "whether this machine is fit, and what mends it"),
     Command("gc", "shmring.cli.gc", "remove what dead processes left behind"),
 )
 
@@ -50,6 +52,7 @@ start here:
   shmring COMMAND --help       what a command is for, with examples
 
 exit codes: 0 fine, 1 wrong usage, 2 it failed or something is unhealthy
+(shmring doctor: 3 fit with limits)
 """
 
 

@@ -1,0 +1,193 @@
+"""What a check says: status, what was measured, why it matters, what mends it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Value = int | float | str | bool | None | list[int] | list[str]
+
+
+class Status(enum.StrEnum):
+    """How good it is."""
+
+    OK = "ok"
+    LIMITS = "limits"
+    """It works, with a price that `measured` names."""
+    UNFIT = "unfit"
+    """Deadlines will be missed, or nothing works at all."""
+    HIDDEN = "hidden"
+    """It cannot be seen from here; nothing is guessed."""
+
+
+class Verdict(enum.StrEnum):
+    """What all findings say together."""
+
+    FIT = "fit"
+    LIMITED = "fit with limits"
+    UNFIT = "unfit"
+
+
+class MendKind(enum.StrEnum):
+    """Where a mend goes."""
+
+    COMMAND = "command"
+    """A line for a shell."""
+    FILE = "file"
+    """``path: line`` of a file that outlives a restart."""
+    UNIT = "unit"
+    """A line for the [Service] section of the unit that starts the program."""
+    BOOT = "boot"
+    """Words for the kernel's command line."""
+    CONTAINER = "container"
+    """An option of ``docker run`` or ``podman run``."""
+    HINT = "hint"
+    """Advice in words, where no single line mends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """One line that mends something."""
+
+    kind: MendKind
+    text: str
+
+    def to_dict(self) -> dict[str, str]:
+        """As JSON takes it."""
+        return {"kind": self.kind.value, "text": self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found."""
+
+    id: str
+    """Stable; its first word is the group."""
+    title: str
+    status: Status
+    measured: str
+    why: str
+    mend: tuple[Mend, ...] = ()
+    subject: str = ""
+    """Which core or interface it is about; empty: the machine, or the program as a whole."""
+    values: Mapping[str, Value] = field(default_factory=dict)
+    """The figures behind `measured`, in base units that their names end in."""
+
+    @property
+    def group(self) -> str:
+        return self.id.partition(".")[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON takes it: always the same keys."""
+        return {
+            "id": self.id,
+            "group": self.group,
+            "subject": self.subject or None,
+            "title": self.title,
+            "status": self.status.value,
+            "measured": self.measured,
+            "why": self.why,
+            "mend": [mend.to_dict() for mend in self.mend],
+            "values": dict(self.values),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something that is looked at; makes its findings."""
+
+    id: str
+    title: str
+    why: str
+
+    def finding(
+        self,
+        status: Status,
+        measured: str,
+        mends: Iterable[Mend] = (),
+        subject: str = "",
+        values: Mapping[str, Value] | None = None,
+    ) -> Finding:
+        """A finding of this check."""
+        return Finding(
+            self.id, self.title, status, measured, self.why, tuple(mends), subject, values or {}
+        )
+
+    def ok(
+        self, measured: str, subject: str = "", values: Mapping[str, Value] | None = None
+    ) -> Finding:
+        return self.finding(Status.OK, measured, (), subject, values)
+
+    def limits(
+        self,
+        measured: str,
+        *mends: Mend,
+        subject: str = "",
+        values: Mapping[str, Value] | None = None,
+    ) -> Finding:
+        return self.finding(Status.LIMITS, measured, mends, subject, values)
+
+    def unfit(
+        self,
+        measured: str,
+        *mends: Mend,
+        subject: str = "",
+        values: Mapping[str, Value] | None = None,
+    ) -> Finding:
+        return self.finding(Status.UNFIT, measured, mends, subject, values)
+
+    def hidden(
+        self,
+        measured: str,
+        *mends: Mend,
+        subject: str = "",
+        values: Mapping[str, Value] | None = None,
+    ) -> Finding:
+        return self.finding(Status.HIDDEN, measured, mends, subject, values)
+
+
+def verdict(findings: Iterable[Finding]) -> Verdict:
+    """The worst of all; what is hidden does not count."""
+    seen = {finding.status for finding in findings}
+    if Status.UNFIT in seen:
+        return Verdict.UNFIT
+    return Verdict.LIMITED if Status.LIMITS in seen else Verdict.FIT
+
+
+def command(text: str) -> Mend:
+    return Mend(MendKind.COMMAND, text)
+
+
+def file_line(path: str, line: str) -> Mend:
+    return Mend(MendKind.FILE, f"{path}: {line}")
+
+
+def unit(text: str) -> Mend:
+    return Mend(MendKind.UNIT, text)
+
+
+def boot(text: str) -> Mend:
+    return Mend(MendKind.BOOT, text)
+
+
+def container(text: str) -> Mend:
+    return Mend(MendKind.CONTAINER, text)
+
+
+def hint(text: str) -> Mend:
+    return Mend(MendKind.HINT, text)
+
+
+def sysctl(key: str, value: int | str) -> tuple[Mend, Mend]:
+    """Now, and after the next start."""
+    return (
+        command(f"sudo sysctl -w {key}={value}"),
+        file_line("/etc/sysctl.d/90-shmring.conf", f"{key} = {value}"),
+    )
+
+
+def write_to(path: str, value: int | str) -> Mend:
+    """Writing a value into a file of /proc or /sys."""
+    return command(f"echo {value} | sudo tee {path}")

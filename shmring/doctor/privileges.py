@@ -68,7 +68,7 @@ RTTIME = Check(
 CHECKS = (PROGRAM, REALTIME, MEMLOCK, NET_ADMIN, FILE_CAPABILITIES, NOFILE, RTTIME)
 
 UNLIMITED = None
-NOFILE_FEW = 1024
+NOFILE_LEAST = 256
 NOFILE_ENOUGH = 4096
 RTTIME_ENOUGH_US = 1_000_000
 LIMITS_FILE = "/etc/security/limits.d/shmring.conf"
@@ -330,7 +330,7 @@ def _nofile(facts: Facts) -> Finding:
         return NOFILE.ok(text, values=values)
     channels = (facts.nofile or 0) // 4
     text += f": enough for some {channels} channels"
-    if _reaches(facts.nofile, NOFILE_FEW // 4):
+    if _reaches(facts.nofile, NOFILE_LEAST):
         return NOFILE.limits(text, *mends, values=values)
     return NOFILE.unfit(text, *mends, values=values)
 

@@ -19,7 +19,7 @@ import pytest
 
 import shmring
 from netflux import records
-from shmring import recording
+from shmring import doctor, recording
 from shmring._options import ChannelOptions
 from shmring.cli import COMMANDS, plot
 from shmring.netflux.options import NetfluxOptions, SettingsOptions
@@ -108,6 +108,7 @@ def ids(block: Block) -> str:
 PAGES_THAT_RUN = (
     "README.md",
     "docs/guide.md",
+    "docs/doctor.md",
     "docs/netflux.md",
     "docs/netflux-records.md",
     "docs/rtp.md",
@@ -371,6 +372,11 @@ def test_the_readme_names_every_command() -> None:
 def test_the_table_of_options_is_the_options(guide: str) -> None:
     listed = [row[0].strip("`") for row in rows(guide, "## Options of a channel")]
     assert sorted(listed) == sorted(ChannelOptions.__annotations__)
+
+
+def test_the_table_of_findings_is_the_doctors_checks() -> None:
+    listed = [row[0].strip("`") for row in rows(text_of("docs/doctor.md"), "## All findings")]
+    assert listed == [check.id for check in doctor.CHECKS]
 
 
 def test_the_table_of_errors_is_the_errors(guide: str) -> None:

@@ -72,6 +72,17 @@ exit codes: 0 healthy, 1 wrong usage, 2 something is stale, failed, unreadable o
 """
 
 
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Finds the width by itself: argparse loads archive formats to do so, at every start."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            columns = os.get_terminal_size(sys.stdout.fileno()).columns
+        except (OSError, ValueError):
+            columns = 100
+        super().__init__(prog, width=min(100, columns) - 2)
+
+
 class Parser(argparse.ArgumentParser):
     """Wrong usage ends with exit code 1, because 2 means that something is unhealthy."""
 
@@ -108,7 +119,7 @@ def _command_parser(command: Command) -> Parser:
     parser = Parser(
         prog=f"rtstat {command.name}",
         description=module.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
     )
     module.add_arguments(parser)
     parser.set_defaults(run=module.run)
@@ -123,7 +134,7 @@ def _overview_parser() -> Parser:
         usage="rtstat [options]\n       rtstat COMMAND [options]",
         description=f"{_DESCRIPTION}\n\ncommands (rtstat COMMAND --help):\n{commands}",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Help,
     )
     module.add_arguments(parser)
     parser.set_defaults(run=module.run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import socket
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
@@ -22,7 +22,7 @@ def facts(shot: Snapshot, selection: Selection) -> dict[str, Any]:
     """A snapshot as values that `json` takes."""
     return {
         "schema": SCHEMA,
-        "host": socket.gethostname(),
+        "host": os.uname().nodename,
         **values("snapshot", shot),
         "namespace": shot.namespace,
         "healthy": selection.healthy(shot),

@@ -4,12 +4,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 PyObject *look_refuse(int rc)
 {
-    PyObject *arguments = Py_BuildValue("(is)", -rc, rt_err_text());
+    const char *text = rt_err_text(); /* may quote what lies in the segment */
+    PyObject *arguments = Py_BuildValue(
+        "(iN)", -rc, PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "backslashreplace"));
     if (arguments)
         PyErr_SetObject(PyExc_OSError, arguments);
     Py_XDECREF(arguments);

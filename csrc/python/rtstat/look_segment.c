@@ -78,14 +78,13 @@ typedef enum reader_word {
     READER_WORDS
 } reader_word_t;
 
-#define MOST_WORDS (AT_engine + LOOK_ENGINE_WORDS + SHM_MAX_SLOTS * READER_WORDS)
-
 /* --- the type --------------------------------------------------------------------------------- */
 
 typedef struct segment {
     PyObject_HEAD shm_segment_t s; /* base NULL: not mapped */
     const look_engine_t *engine;
     look_hist_t hists[SHM_HIST_TOTAL + LOOK_ENGINE_HISTS];
+    size_t words;  /* in a look at most */
     int64_t *base; /* words as they were at rebase(); NULL: never */
     int64_t *last; /* as they were at the last look, before base was subtracted */
     uint64_t reset_mono_ns;
@@ -123,7 +122,8 @@ static int map_segment(segment_t *self, int fd)
                           "damaged; close the channel and open it again",
                           (unsigned long long)self->s.config.engine_bytes, self->engine->name,
                           (unsigned long long)needed);
-    self->last = calloc(MOST_WORDS, sizeof *self->last);
+    self->words = AT_engine + self->engine->words + (size_t)READER_WORDS * self->s.config.readers;
+    self->last = calloc(self->words, sizeof *self->last);
     return self->last ? 0 : rt_err_set(-ENOMEM, "no memory for a look at a channel");
 }
 
@@ -311,10 +311,10 @@ static PyObject *segment_rebase(segment_t *self, PyObject *unused)
 {
     (void)unused;
     if (self->base == NULL)
-        self->base = malloc(MOST_WORDS * sizeof *self->base);
+        self->base = malloc(self->words * sizeof *self->base);
     if (self->base == NULL)
         return PyErr_NoMemory();
-    memcpy(self->base, self->last, MOST_WORDS * sizeof *self->base);
+    memcpy(self->base, self->last, self->words * sizeof *self->base);
     for (unsigned i = 0; i < SHM_HIST_TOTAL + LOOK_ENGINE_HISTS; i++)
         if (look_hist_rebase(&self->hists[i]) < 0)
             return PyErr_NoMemory();

@@ -58,7 +58,8 @@ asked, woken or disturbed, even if this is stopped or killed."""
 
 _EPILOG = """\
 examples:
-  rtstat                             overview, once a second
+  rtstat                             full screen, once a second; plain text in a pipe
+  rtstat --plain                     overviews as plain text, one below the other
   rtstat --once                      overview, one look
   rtstat --once --sort late          the worst channels first
   rtstat --json                      everything, as one JSON object; fields: docs/rtstat.md

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -82,6 +84,10 @@ def run(arguments: argparse.Namespace) -> int:
         if getattr(arguments, mode.destination) is not None:
             return int(importlib.import_module(mode.module).run(arguments))
     selection = Selection(arguments)
+    if _wants_screen(arguments):
+        from rtstat.screen import app
+
+        return app.run(namespace_of(arguments), selection, arguments.interval or _LOOP_S)
     write = _writer(arguments, selection)
     healthy = True
     with Watch(namespace_of(arguments)) as watch:
@@ -89,6 +95,16 @@ def run(arguments: argparse.Namespace) -> int:
             write(shot)
             healthy = selection.healthy(shot)
     return HEALTHY if healthy else UNHEALTHY
+
+
+def _wants_screen(arguments: argparse.Namespace) -> bool:
+    """Nothing else was asked for, somebody sits in front of it, and Textual is there."""
+    if arguments.once or arguments.plain or arguments.json or arguments.csv or arguments.fields:
+        return False
+    if arguments.count or arguments.seconds or os.environ.get("TERM") in (None, "dumb"):
+        return False
+    in_front = sys.stdin.isatty() and sys.stdout.isatty()
+    return in_front and importlib.util.find_spec("textual") is not None
 
 
 def _print_version() -> int:

@@ -148,6 +148,11 @@ class Watch:
         self._looked_ns: int | None = None
         self._order: list[str] = []
 
+    @property
+    def namespace(self) -> str | None:
+        """The one looked at; None: all of them."""
+        return self._namespace
+
     def __enter__(self) -> Watch:
         return self
 

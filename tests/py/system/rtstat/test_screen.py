@@ -1,0 +1,315 @@
+"""The full screen, driven by Textual's own pilot over real pools and channels."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+pytest.importorskip("textual", reason="the full screen needs the extra shmring[screen]")
+
+from rtstat.screen.app import RtstatApp
+from rtstat.screen.detail import ChannelScreen
+from rtstat.screen.help import HelpScreen
+from rtstat.screen.overview import Overview
+from rtstat.screen.rows import RowsTable
+from rtstat.selection import Selection, add_filters
+from rtstat.snapshot import Watch
+
+HERE = ("127.0.0.1", 0)
+NOWHERE = ("127.0.0.1", 9)
+PATIENCE_S = 20.0
+
+Walk = Callable[[RtstatApp, Any], Awaitable[None]]
+
+
+def drive(
+    namespace: str, walk: Walk, *options: str, size: tuple[int, int] = (200, 50)
+) -> RtstatApp:
+    """Run the screen over a namespace while `walk` presses keys. Returns the app, ended."""
+    parser = argparse.ArgumentParser()
+    add_filters(parser)
+    selection = Selection(parser.parse_args(options))
+
+    async def run() -> RtstatApp:
+        with Watch(namespace) as watch:
+            app = RtstatApp(watch, selection, interval_s=0.2)
+            async with app.run_test(size=size) as pilot:
+                await walk(app, pilot)
+            return app
+
+    return asyncio.run(run())
+
+
+async def until(pilot: Any, condition: Callable[[], Any]) -> None:
+    give_up = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < give_up, "it did not happen"
+        await pilot.pause(0.02)
+
+
+def table(app: RtstatApp, name: str = "channels") -> RowsTable[Any]:
+    return app.query_one(f"#{name}", RowsTable)
+
+
+def names(app: RtstatApp) -> list[str]:
+    return [channel.name for channel in table(app).rows]
+
+
+def text_of(widget: Any) -> str:
+    """What a widget has drawn, as lines of text."""
+    return "\n".join(
+        "".join(segment.text for segment in widget.render_line(y))
+        for y in range(widget.size.height)
+    )
+
+
+@pytest.fixture
+def three(shmring_pool):
+    channels = [
+        shmring_pool.open(name, local=HERE, remote=NOWHERE, direction="duplex")
+        for name in ("axis-1", "axis-2", "camera")
+    ]
+    yield channels
+    for channel in channels:
+        channel.close()
+
+
+def late(channel: Any, packets: int = 5) -> None:
+    """Send packets that come too late for their deadline."""
+    for _ in range(packets):
+        channel.send(b"late", at=time.monotonic_ns() - 5_000_000)
+    channel.flush(timeout=PATIENCE_S)
+
+
+def test_the_overview_shows_workers_and_channels(shmring_namespace, shmring_pool, three):
+    late(three[1])
+
+    async def walk(app, pilot):
+        await until(pilot, lambda: len(table(app).rows) == 3)
+        await until(pilot, lambda: table(app).rows[1].late == 5)
+        drawn = text_of(table(app)).splitlines()
+        assert drawn[0].split()[:3] == ["channel", "state", "engine"]
+        assert [line.split()[:3] for line in drawn[1:4]] == [
+            ["axis-1", "open", "udp"],
+            ["axis-2", "open", "udp"],
+            ["camera", "open", "udp"],
+        ]
+        # Late ones are counted, and how late the latest was is told in ms.
+        assert "5" in drawn[2].split()
+        assert "ms" in drawn[2]
+        workers = text_of(table(app, "workers")).splitlines()
+        assert workers[0].split()[:3] == ["worker", "state", "beat"]
+        assert str(shmring_pool.workers()[0].pid) in workers[1]
+
+    drive(shmring_namespace, walk)
+
+
+def test_sorting_by_keys_and_by_a_click_on_the_head(shmring_namespace, three):
+    late(three[2])
+
+    async def walk(app, pilot):
+        await until(pilot, lambda: len(table(app).rows) == 3)
+        while table(app).sorted_by != "late":
+            await pilot.press("s")
+        assert names(app)[0] == "camera"
+        await pilot.press("i")
+        assert names(app)[-1] == "camera"
+        await pilot.click("#channels", offset=(2, 0))
+        assert table(app).sorted_by == "channel"
+        assert names(app) == ["axis-1", "axis-2", "camera"]
+        await pilot.click("#channels", offset=(2, 0))
+        assert names(app) == ["camera", "axis-2", "axis-1"]
+        await pilot.press("S")
+        assert table(app).sorted_by is None
+
+    drive(shmring_namespace, walk)
+
+
+def test_the_filter(shmring_namespace, three):
+    async def walk(app, pilot):
+        await until(pilot, lambda: len(table(app).rows) == 3)
+        await pilot.press("slash", *"axis", "enter")
+        assert names(app) == ["axis-1", "axis-2"]
+        await pilot.press("slash", "space", *"!axis-2", "enter")
+        assert names(app) == ["axis-1"]
+        await pilot.press("escape")
+        await until(pilot, lambda: len(names(app)) == 3)
+
+    drive(shmring_namespace, walk)
+
+
+def test_what_was_asked_for_on_the_command_line(shmring_namespace, three):
+    drive(shmring_namespace, _only_the_camera, "--channel", "cam*")
+    app = drive(shmring_namespace, _leave, "--channel", "no-such-*")
+    assert app.return_value == 2
+
+
+async def _only_the_camera(app, pilot):
+    await until(pilot, lambda: names(app) == ["camera"])
+
+
+async def _leave(app, pilot):
+    await until(pilot, lambda: app.shot is not None and table(app).size.height)
+    await pilot.press("q")
+
+
+def test_the_mark_stays_with_its_channel(shmring_namespace, shmring_pool, three):
+    async def walk(app, pilot):
+        await until(pilot, lambda: len(table(app).rows) == 3)
+        await pilot.press("down", "down")
+        assert table(app).marked_row.name == "camera"
+        with shmring_pool.open("ahead", local=HERE, remote=NOWHERE):
+            await until(pilot, lambda: len(table(app).rows) == 4)
+            assert names(app)[0] == "ahead"
+            assert table(app).marked_row.name == "camera"
+        await until(pilot, lambda: len(table(app).rows) == 3)
+        assert table(app).marked_row.name == "camera"
+        await pilot.press("home")
+        assert table(app).marked_row.name == "axis-1"
+        await pilot.press("end")
+        assert table(app).marked_row.name == "camera"
+
+    drive(shmring_namespace, walk)
+
+
+def test_many_channels_scroll(shmring_namespace, shmring_pool):
+    many = [
+        shmring_pool.open(f"many-{i:02}", local=HERE, remote=NOWHERE, capacity=16, packet_bytes=64)
+        for i in range(40)
+    ]
+
+    async def walk(app, pilot):
+        await until(pilot, lambda: len(table(app).rows) == 40)
+        assert "many-00" in text_of(table(app))
+        assert "many-39" not in text_of(table(app))
+        await pilot.press("end")
+        await until(pilot, lambda: "many-39" in text_of(table(app)))
+        assert text_of(table(app)).splitlines()[0].startswith("channel")
+        await pilot.press("pageup", "pageup", "pageup", "pageup", "pageup")
+        await until(pilot, lambda: "many-00" in text_of(table(app)))
+
+    drive(shmring_namespace, walk, size=(120, 20))
+    for channel in many:
+        channel.close()
+
+
+def test_the_details_of_a_channel(shmring_namespace, three):
+    late(three[0], 7)
+
+    async def walk(app, pilot):
+        await until(pilot, lambda: len(table(app).rows) == 3)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
+        screen = app.screen
+        await until(pilot, lambda: "axis-1" in text_of(screen.query_one("#facts")))
+        facts = text_of(screen.query_one("#facts"))
+        assert "127.0.0.1:9" in facts
+        packets = text_of(screen.query_one("#verdicts"))
+        assert "enqueued late" in packets
+        assert "7" in packets
+        drawn = text_of(screen.query_one("#histogram"))
+        assert "5.00 ms to 10.0 ms" in drawn or "10.0 ms to" in drawn
+        assert "p99.9" in drawn
+        await pilot.press("t")
+        assert "last interval" in str(screen.query_one("#histogram").border_title)
+        await pilot.press("t", "n")
+        second = str(screen.query_one("#histogram").border_title)
+        assert not second.startswith("start of sending")
+        assert second.endswith("since it was opened, or reset")
+        await until(pilot, lambda: len(screen.query_one("#spark-p99").data or ()) >= 2)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, Overview))
+
+    drive(shmring_namespace, walk)
+
+
+def test_details_outlive_their_channel(shmring_namespace, shmring_pool):
+    channel = shmring_pool.open("short", local=HERE, remote=NOWHERE)
+
+    async def walk(app, pilot):
+        await until(pilot, lambda: len(table(app).rows) == 1)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
+        channel.close()
+        await until(pilot, lambda: "is gone" in text_of(app.screen.query_one("#trouble")))
+
+    drive(shmring_namespace, walk)
+
+
+def test_pause_and_go_on(shmring_namespace, three):
+    async def walk(app, pilot):
+        await until(pilot, lambda: len(table(app).rows) == 3)
+        await pilot.press("p")
+        assert "PAUSED" in text_of(app.query_one("#title"))
+        shot = app.shot
+        await pilot.pause(0.7)
+        assert app.shot is shot
+        await pilot.press("space")
+        await until(pilot, lambda: app.shot is not shot)
+
+    drive(shmring_namespace, walk)
+
+
+def test_reset_counts_anew_in_this_view_only(shmring_namespace, three):
+    late(three[0], 9)
+
+    async def walk(app, pilot):
+        await until(pilot, lambda: len(table(app).rows) == 3 and table(app).rows[0].late == 9)
+        await pilot.press("r")
+        await until(pilot, lambda: table(app).rows[0].late == 0)
+        assert "counting since" in text_of(app.query_one("#title"))
+        late(three[0], 2)
+        await until(pilot, lambda: table(app).rows[0].late == 2)
+
+    drive(shmring_namespace, walk)
+    assert three[0].stats().tx_late == 11
+
+
+def test_help_and_leaving(shmring_namespace, three):
+    async def walk(app, pilot):
+        await until(pilot, lambda: len(table(app).rows) == 3)
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, Overview))
+        await pilot.press("q")
+
+    assert drive(shmring_namespace, walk).return_value == 0
+
+
+def test_every_engine_has_its_part(shmring_namespace, shmring_pool):
+    there = shmring_pool.open_rtp("phone", local=HERE, codec="pcmu")
+    here = shmring_pool.open_rtp("caller", local=HERE, remote=there.local, codec="pcmu")
+    link = shmring_pool.open_netflux(
+        "plc", local=HERE, remote=NOWHERE, send=8, receive=8, cycle_ns=10_000_000
+    )
+    for _ in range(5):
+        here.send(bytes(160))
+
+    async def walk(app, pilot):
+        await until(pilot, lambda: len(table(app).rows) == 3)
+        for name, words in (
+            ("phone", ("jitter", "target", "delivered")),
+            ("plc", ("cycle", "10.0 ms", "alive")),
+        ):
+            await pilot.press("home")
+            while table(app).marked_row.name != name:
+                await pilot.press("down")
+            await pilot.press("enter")
+            await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
+            part = app.screen.query_one("#part")
+            await until(pilot, lambda part=part: part.size.height > 3)
+            drawn = text_of(part)
+            for word in words:
+                assert word in drawn
+            await pilot.press("escape")
+            await until(pilot, lambda: isinstance(app.screen, Overview))
+
+    drive(shmring_namespace, walk)
+    for channel in (here, there, link):
+        channel.close()

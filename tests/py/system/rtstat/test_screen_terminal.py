@@ -1,0 +1,164 @@
+"""The full screen in a real terminal: tmux types the keys and tells what is on the screen."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("textual", reason="the full screen needs the extra shmring[screen]")
+
+HERE = ("127.0.0.1", 0)
+NOWHERE = ("127.0.0.1", 9)
+
+
+class Terminal:
+    """A window of a tmux server of the test's own, in which a shell runs."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", "180", "-y", "40", "sh")
+
+    def type(self, *keys: str) -> None:
+        """Press keys, by tmux's names for them."""
+        self._tmux("send-keys", *keys)
+
+    def run(self, command: str) -> None:
+        self._tmux("send-keys", "-l", command)
+        self.type("Enter")
+
+    def screen(self) -> str:
+        """What is to be seen."""
+        return self._tmux("capture-pane", "-p")
+
+    def resize(self, columns: int, lines: int) -> None:
+        self._tmux("resize-window", "-x", str(columns), "-y", str(lines))
+
+    def close(self) -> None:
+        self._tmux("kill-server")
+
+    def _tmux(self, *words: str) -> str:
+        done = subprocess.run(
+            ["tmux", "-S", str(self._socket), *words],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "TMUX": ""},
+        )
+        return done.stdout
+
+
+@pytest.fixture
+def terminal(other_runtime: Path) -> Iterator[Terminal]:
+    if shutil.which("tmux") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("tmux is missing: apt-get install tmux")
+        pytest.skip("tmux is missing")
+    window = Terminal(other_runtime / "tmux")
+    yield window
+    window.close()
+
+
+def rtstat(namespace: str, *options: str) -> str:
+    """A command line that runs the installed rtstat."""
+    program = Path(sysconfig.get_path("scripts")) / "rtstat"
+    words = [str(program)] if program.is_file() else [sys.executable, "-P", "-m", "rtstat"]
+    return shlex.join([*words, "--namespace", namespace, *options])
+
+
+def see(terminal: Terminal, eventually: Callable[..., object], *texts: str, gone: str = "") -> str:
+    def there() -> str | None:
+        seen = terminal.screen()
+        found = all(text in seen for text in texts) and not (gone and gone in seen)
+        time.sleep(0.02)
+        return seen if found else None
+
+    return str(eventually(there))
+
+
+def test_keys_in_and_screen_out(terminal, eventually, shmring_namespace, shmring_pool):
+    with (
+        shmring_pool.open("axis-1", local=HERE, remote=NOWHERE) as axis,
+        shmring_pool.open("camera", local=HERE, remote=NOWHERE),
+    ):
+        for _ in range(3):
+            axis.send(b"late", at=time.monotonic_ns() - 5_000_000)
+        terminal.run(f"{rtstat(shmring_namespace, '-i', '0.3')}; echo exit code $?.")
+        seen = see(terminal, eventually, "axis-1", "camera", "all healthy", "wake p99")
+        assert "2 channels" in seen
+        see(terminal, eventually, " 3 ")
+        terminal.type("/")
+        see(terminal, eventually, "words to find")
+        terminal.type("c", "a", "m", "Enter")
+        see(terminal, eventually, "camera", "filter: cam", gone="axis-1")
+        terminal.type("Escape")
+        see(terminal, eventually, "axis-1")
+        terminal.type("Home")
+        terminal.type("Enter")
+        see(terminal, eventually, "enqueued late", "over time", "127.0.0.1:9")
+        terminal.resize(100, 30)
+        see(terminal, eventually, "enqueued late")
+        terminal.type("Escape")
+        see(terminal, eventually, "camera", gone="enqueued late")
+        terminal.type("?")
+        see(terminal, eventually, "Keys", "reset the view")
+        terminal.type("Escape")
+        see(terminal, eventually, "camera", gone="Keys")
+        terminal.type("p")
+        see(terminal, eventually, "PAUSED")
+        terminal.type("q")
+        see(terminal, eventually, "exit code 0.")
+
+
+def test_a_dead_pool_is_loud_and_the_exit_code_tells(
+    terminal, eventually, shmring_namespace, shmring_pool, python
+):
+    other = python(
+        "import shmring, sys\n"
+        "pool = shmring.Pool()\n"
+        "channel = pool.open('orphan', local=('127.0.0.1', 0), remote=('127.0.0.1', 9))\n"
+        "print(pool.workers()[0].pid, flush=True)\n"
+        "sys.stdin.readline()\n"
+        "pool.close()\n"
+    )
+    worker_pid = int(other.line())
+    terminal.run(f"{rtstat(shmring_namespace, '-i', '0.3')}; echo exit code $?.")
+    see(terminal, eventually, "orphan", "all healthy")
+    os.kill(other.pid, signal.SIGSTOP)  # SIGSTOP: no successor is started
+    os.kill(worker_pid, signal.SIGKILL)
+    see(terminal, eventually, "UNHEALTHY", "stale")
+    terminal.type("q")
+    see(terminal, eventually, "exit code 2.")
+    os.kill(other.pid, signal.SIGCONT)
+    other.tell()
+    other.wait()
+
+
+def test_ctrl_c_gives_the_terminal_back(terminal, eventually, shmring_namespace, shmring_pool):
+    with shmring_pool.open("axis", local=HERE, remote=NOWHERE):
+        terminal.run(f"{rtstat(shmring_namespace)}; echo exit code $?.")
+        see(terminal, eventually, "axis", "all healthy")
+        terminal.type("C-c")
+        see(terminal, eventually, "exit code 0.", gone="wake p99")
+
+
+def test_without_a_terminal_it_is_plain_text(shmring_namespace, shmring_pool):
+    with shmring_pool.open("axis", local=HERE, remote=NOWHERE):
+        done = subprocess.run(
+            f"{rtstat(shmring_namespace, '-n', '1')} | cat",
+            shell=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert "axis" in done.stdout
+    assert "\x1b" not in done.stdout

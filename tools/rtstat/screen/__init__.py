@@ -1,0 +1,9 @@
+"""The full-screen view of rtstat, on Textual (the extra ``shmring[screen]``).
+
+rows.py      a table that draws the rows in sight and no others
+columns.py   what stands in the tables of pools, workers, channels, readers, errors
+history.py   a few numbers per channel and look, for the sparklines
+overview.py  all workers and channels
+detail.py    one channel: facts, histogram, sparklines, the engine's part
+app.py       the clock of the view, its keys, and what its screens share
+"""

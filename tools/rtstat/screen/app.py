@@ -1,0 +1,157 @@
+"""The view's clock and keys, and what its screens share: the watch, the last look, the history."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.timer import Timer
+
+from rtstat.cli import HEALTHY, UNHEALTHY
+from rtstat.screen.detail import ChannelScreen
+from rtstat.screen.help import HelpScreen
+from rtstat.screen.history import History
+from rtstat.screen.overview import Overview
+from rtstat.screen.rows import RowsTable
+from rtstat.selection import Selection
+from rtstat.snapshot import Snapshot, Watch
+
+_SECOND_LOOK_S = 0.25
+_FASTEST_S = 0.1
+_SLOWEST_S = 60.0
+
+
+class RtstatApp(App[int]):
+    """rtstat's full screen. Ends with the exit code: 0 healthy, 2 not, at the last look."""
+
+    TITLE = "rtstat"
+    ENABLE_COMMAND_PALETTE = False
+
+    CSS = """
+    .title { height: 1; background: $primary-background; color: $text; padding: 0 1; }
+    .trouble { height: 1; background: $error-darken-1; color: $text; padding: 0 1; }
+    Overview #filter { dock: bottom; display: none; height: 3; margin-bottom: 1; }
+    Overview #filter.open { display: block; }
+    Overview #workers { height: auto; max-height: 10; }
+    RowsTable > .rows--head { background: $panel; color: $text; text-style: bold; }
+    RowsTable > .rows--mark { background: $primary-darken-1; color: $text; }
+    RowsTable > .rows--mark-away { background: $panel; }
+    RowsTable > .rows--dim { color: $text-muted; }
+    RowsTable > .rows--good { color: $success; }
+    RowsTable > .rows--warn { color: $warning; text-style: bold; }
+    RowsTable > .rows--bad { color: $error; text-style: bold; }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "leave", "quit"),
+        Binding("ctrl+c", "leave", "quit", show=False, priority=True),
+        Binding("p,space", "pause", "pause"),
+        Binding("r", "reset", "reset view"),
+        Binding("plus", "pace(0.5)", "faster", show=False),
+        Binding("minus", "pace(2)", "slower", show=False),
+        Binding("question_mark,h", "help", "help"),
+    ]
+
+    def __init__(self, watch: Watch, selection: Selection, *, interval_s: float) -> None:
+        """`watch` is closed by its owner."""
+        super().__init__()
+        self.history = History()
+        self.shot: Snapshot | None = None
+        self.paused = False
+        self._watch = watch
+        self._interval_s = interval_s
+        self._overview = Overview(selection, all_namespaces=watch.namespace is None)
+        self._selection = selection
+        self._since = 0.0
+        self._timer: Timer | None = None
+
+    def get_default_screen(self) -> Overview:
+        return self._overview
+
+    def on_mount(self) -> None:
+        # The first look shows what there is; a second one, soon after, how fast it moves.
+        self._take()
+        self.set_timer(min(_SECOND_LOOK_S, self._interval_s), self.look)
+        self._timer = self.set_interval(self._interval_s, self._tick)
+
+    # --- looking --------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        if not self.paused:
+            self.look()
+
+    def look(self) -> None:
+        """Look once, and show it."""
+        self._take()
+        self.show()
+
+    def _take(self) -> None:
+        self.shot = self._watch.look()
+        self.history.add(self.shot)
+
+    def show(self) -> None:
+        """Show the last look on the screen in front; screens ask for it when they come up."""
+        if self.shot is None or not self.screen_stack:
+            return  # nothing seen yet, or at the end of all
+        screen = self.screen
+        if isinstance(screen, (Overview, ChannelScreen)) and screen.is_mounted:
+            screen.show(self.shot, self._title(self.shot))
+
+    def _title(self, shot: Snapshot) -> str:
+        clock = time.strftime("%H:%M:%S", time.localtime(shot.real_ns / 1e9))
+        where = "all namespaces" if shot.namespace is None else f"namespace {shot.namespace}"
+        words = [
+            f"rtstat  {socket.gethostname()}  {clock}",
+            "PAUSED" if self.paused else f"every {self._interval_s:g} s",
+            where,
+            f"{_many(len(shot.pools), 'pool')}, {_many(len(shot.workers), 'worker')}, "
+            f"{_many(len(shot.channels), 'channel')}",
+            "all healthy" if self._selection.healthy(shot) else "UNHEALTHY",
+        ]
+        if self._since:
+            begun = time.strftime("%H:%M:%S", time.localtime(self._since))
+            words.append(f"counting since {begun}")
+        return "   ".join(words)
+
+    # --- keys -----------------------------------------------------------------------------------
+
+    def action_leave(self) -> None:
+        well = self.shot is None or self._selection.healthy(self.shot)
+        self.exit(HEALTHY if well else UNHEALTHY)
+
+    def action_pause(self) -> None:
+        self.paused = not self.paused
+        self.show()
+
+    def action_reset(self) -> None:
+        self._watch.rebase()
+        self._since = time.time()
+        self.history = History()
+        self.look()
+
+    def action_pace(self, factor: float) -> None:
+        self._interval_s = min(max(self._interval_s * factor, _FASTEST_S), _SLOWEST_S)
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_interval(self._interval_s, self._tick)
+        self.show()
+
+    def action_help(self) -> None:
+        self.push_screen(HelpScreen())
+
+    def on_rows_table_opened(self, event: RowsTable.Opened) -> None:
+        if event.table.id == "channels":
+            self.push_screen(ChannelScreen(event.key))
+
+
+def run(namespace: str | None, selection: Selection, interval_s: float) -> int:
+    """Show the full screen until it is left; return the exit code."""
+    with Watch(namespace) as watch:
+        return RtstatApp(watch, selection, interval_s=interval_s).run() or HEALTHY
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,233 @@
+"""One channel: what it is, how late it is, how that went over time, and its engine's part."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Grid, VerticalScroll
+from textual.screen import Screen
+from textual.widgets import Footer, Sparkline, Static
+
+from rtstat.numbers import Times
+from rtstat.screen import charts, columns, parts
+from rtstat.screen.history import History, Moment
+from rtstat.screen.rows import RowsTable
+from rtstat.snapshot import Snapshot
+from rtstat.views import ChannelView, ReaderView
+from shmring.cli.output import duration, quantity
+
+_SPARKS = (
+    ("p99", "lateness p99 of each interval"),
+    ("late", "late packets"),
+    ("tx", "packets sent per second"),
+    ("rx", "packets received per second"),
+)
+
+
+class ChannelScreen(Screen[None]):
+    """The drill-down. Follows the channel's name: also through a new worker, or a new segment."""
+
+    CSS = """
+    ChannelScreen Grid { grid-size: 2; grid-columns: 1fr 1fr; grid-gutter: 0 1; height: auto;
+                         grid-rows: auto; }
+    ChannelScreen .box { border: round $primary-darken-2; padding: 0 1; height: auto; }
+    ChannelScreen Sparkline { height: 2; }
+    ChannelScreen #readers { height: auto; min-height: 2; }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,backspace", "back", "back"),
+        Binding("t", "times", "interval / all"),
+        Binding("n", "histogram", "next histogram"),
+    ]
+
+    app: Any  # RtstatApp, which imports this module
+
+    def __init__(self, key: tuple[str, str]) -> None:
+        super().__init__()
+        self._key = key
+        self._interval = False
+        self._histogram = 0
+        self._last: ChannelView | None = None
+        self._readers: RowsTable[ReaderView] = RowsTable(
+            columns.reader_columns(), lambda reader: reader.slot, id="readers"
+        )
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="title", classes="title")
+        yield Static(id="trouble", classes="trouble")
+        with VerticalScroll(), Grid():
+            yield Static(id="facts", classes="box")
+            yield Static(id="verdicts", classes="box")
+            yield Static(id="histogram", classes="box")
+            with VerticalScroll(classes="box", id="sparks"):
+                for name, _ in _SPARKS:
+                    yield Static(id=f"spark-{name}-text")
+                    yield Sparkline([], id=f"spark-{name}")
+            yield Static(id="part", classes="box")
+            with VerticalScroll(classes="box", id="readers-box"):
+                yield self._readers
+        yield Footer()
+
+    def on_mount(self) -> None:
+        for name, title in (
+            ("facts", "channel"),
+            ("verdicts", "packets"),
+            ("sparks", "over time"),
+            ("readers-box", "readers"),
+        ):
+            self.query_one(f"#{name}").border_title = title
+        self.query_one("#trouble").display = False
+
+    def on_screen_resume(self) -> None:
+        self.app.show()
+
+    # --- showing ------------------------------------------------------------------------------
+
+    def show(self, shot: Snapshot, title: str) -> None:
+        """Show a look, under a title line."""
+        self.query_one("#title", Static).update(title, layout=False)
+        channel = shot.channel(self._key[1], self._key[0])
+        trouble = self.query_one("#trouble", Static)
+        trouble.display = channel is None or not channel.healthy
+        if channel is None:
+            trouble.update(f"{self._key[1]} is gone: below is what was seen last")
+            return
+        trouble.update(f"{channel.name}: {channel.health}")
+        self._last = channel
+        self._show(channel, self.app.history)
+
+    def _show(self, channel: ChannelView, history: History) -> None:
+        self.query_one("#facts", Static).update(_lines(_facts(channel)))
+        self.query_one("#verdicts", Static).update(_lines(_verdicts(channel)))
+        self._show_histogram(channel)
+        self._show_sparks(history.of(channel.key))
+        self._show_part(channel)
+        self._readers.show(channel.readers)
+        self._readers.styles.height = max(2, len(channel.readers) + 1)
+
+    def _show_histogram(self, channel: ChannelView) -> None:
+        name = self._histogram_name(channel)
+        times = parts.times_of(channel, name, interval=self._interval)
+        box = self.query_one("#histogram", Static)
+        span = "last interval" if self._interval else "since it was opened, or reset"
+        box.border_title = f"{parts.HISTOGRAM_TITLES.get(name, name)}, {span}"
+        width = max(20, box.size.width - 4)
+        buckets = channel.buckets(name, interval=self._interval)
+        box.update(charts.histogram(buckets, width) + "\n\n" + _summary(times))
+
+    def _histogram_name(self, channel: ChannelView) -> str:
+        names = parts.histograms_of(channel)
+        return names[self._histogram % len(names)]
+
+    def _show_sparks(self, moments: list[Moment]) -> None:
+        values: dict[str, list[float]] = {
+            "p99": [float(moment.p99_ns) for moment in moments],
+            "late": [float(moment.late) for moment in moments],
+            "tx": [moment.tx_pps for moment in moments],
+            "rx": [moment.rx_pps for moment in moments],
+        }
+        units = {"p99": "ns", "late": "", "tx": "pps", "rx": "pps"}
+        for name, title in _SPARKS:
+            seen = values[name]
+            self.query_one(f"#spark-{name}", Sparkline).data = seen
+            text = title
+            if seen:
+                unit = units[name]
+                now, most = (
+                    quantity(v, unit) if unit else columns.short(int(v))
+                    for v in (seen[-1], max(seen))
+                )
+                text = f"{title}   now {now}   highest {most}"
+            self.query_one(f"#spark-{name}-text", Static).update(text)
+
+    def _show_part(self, channel: ChannelView) -> None:
+        box = self.query_one("#part", Static)
+        box.display = channel.part is not None
+        box.border_title = channel.engine
+        box.update(_lines(parts.facts_of(channel)))
+
+    # --- keys ---------------------------------------------------------------------------------
+
+    def action_back(self) -> None:
+        self.app.pop_screen()
+
+    def action_times(self) -> None:
+        self._interval = not self._interval
+        self._again()
+
+    def action_histogram(self) -> None:
+        self._histogram += 1
+        self._again()
+
+    def _again(self) -> None:
+        if self._last is not None:
+            self._show_histogram(self._last)
+
+
+def _summary(times: Times | None) -> str:
+    if times is None or not times.count:
+        return "nothing was measured"
+    return (
+        f"{columns.short(times.count)} packets   p50 {duration(times.p50_ns)}   "
+        f"p99 {duration(times.p99_ns)}   p99.9 {duration(times.p999_ns)}   "
+        f"max {duration(times.max_ns)}"
+    )
+
+
+def _lines(facts: list[tuple[str, str]]) -> str:
+    width = max((len(label) for label, _ in facts), default=0)
+    return "\n".join(f"[dim]{label:<{width}}[/dim]  {value}" for label, value in facts)
+
+
+def _facts(channel: ChannelView) -> list[tuple[str, str]]:
+    facts = channel.facts
+    age_ns = channel.heartbeat_age_ns
+    return [
+        ("name", f"{channel.namespace} / [b]{channel.name}[/b]   in pool {channel.pool}"),
+        ("engine", f"{channel.engine} {facts.direction}, {facts.reading} reading"),
+        ("state", f"{channel.state}, open for {duration(channel.age_s * 1e9)}"),
+        ("address", f"{_address(facts.local)} → {_address(facts.remote)}   {facts.interface}"),
+        (
+            "worker",
+            f"pid {channel.worker_pid}, core {'any' if channel.cpu is None else channel.cpu}, "
+            f"number {channel.epoch} to serve it",
+        ),
+        ("heartbeat", "never" if age_ns is None else f"{duration(age_ns)} ago"),
+        (
+            "late packets",
+            f"are {'dropped' if facts.late == 'drop' else 'sent all the same'}; "
+            f"late is more than {duration(facts.tolerance_ns)}",
+        ),
+        ("launch time", facts.txtime_reason or "not asked for"),
+        ("memory", quantity(facts.segment_bytes, "bytes")),
+    ]
+
+
+def _address(address: tuple[str, int] | None) -> str:
+    if address is None:
+        return "nobody"
+    host, port = address
+    # "[" would begin a tag of the terminal's markup.
+    return f"\\[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _verdicts(channel: ChannelView) -> list[tuple[str, str]]:
+    lines = [
+        (name.replace("_", " "), _with_delta(channel, f"tx_{name}", number))
+        for name, number in channel.verdicts.items()
+    ]
+    lines.append(("immediate", _with_delta(channel, "tx_immediate", channel["tx_immediate"])))
+    lines.append(("waiting", f"{channel.tx_waiting}, tx ring {channel.tx_fill:.0%} full"))
+    lines.append(("received", _with_delta(channel, "rx_received", channel["rx_received"])))
+    for name, text in (("rx_kernel_drops", "kernel drops"), ("rx_overwritten", "overwritten")):
+        lines.append((text, _with_delta(channel, name, channel[name])))
+    return lines
+
+
+def _with_delta(channel: ChannelView, name: str, number: int) -> str:
+    grown = channel.delta(name)
+    text = f"{number:>12,}".replace(",", " ")
+    return f"{text}   +{grown}" if grown else text

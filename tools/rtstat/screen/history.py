@@ -1,0 +1,55 @@
+"""A few numbers of each channel at each look: what the sparklines are drawn from."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from rtstat.snapshot import Snapshot
+from rtstat.views import ChannelView
+
+LOOKS = 120
+
+
+class Moment(NamedTuple):
+    """One channel between two looks."""
+
+    tx_pps: float
+    rx_pps: float
+    p99_ns: int
+    max_ns: int
+    late: int
+    lost: int
+
+
+class History:
+    """The last `LOOKS` moments of every channel that is there."""
+
+    def __init__(self) -> None:
+        self._moments: dict[tuple[str, str], deque[Moment]] = {}
+
+    def add(self, shot: Snapshot) -> None:
+        """Take in a look; forget the channels that went away."""
+        before, self._moments = self._moments, {}
+        for channel in shot.channels:
+            moments = before.get(channel.key) or deque(maxlen=LOOKS)
+            self._moments[channel.key] = moments
+            if channel.seconds is not None:
+                moments.append(_moment(channel))
+
+    def of(self, key: tuple[str, str]) -> list[Moment]:
+        """The oldest first; empty for a channel that is not there."""
+        return list(self._moments.get(key, ()))
+
+
+def _moment(channel: ChannelView) -> Moment:
+    return Moment(
+        channel.tx_pps or 0.0,
+        channel.rx_pps or 0.0,
+        channel["lateness_interval_p99_ns"],
+        channel["lateness_interval_max_ns"],
+        channel.late_delta or 0,
+        sum(
+            channel.delta(name) or 0 for name in ("tx_failed", "rx_kernel_drops", "rx_overwritten")
+        ),
+    )

@@ -1,0 +1,260 @@
+"""A table that draws the rows in sight and no others.
+
+Textual's own `DataTable` keeps a cell for each value and measures each one that changes; with a
+thousand channels a second that alone takes a third of a core. Here a row is an object of the
+snapshot, a column knows how to write it, and a cell is written when it is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+Row = TypeVar("Row")
+
+_GAP = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What stands in a cell, and whether the eye should stop there."""
+
+    text: str
+    mood: Literal["", "dim", "good", "warn", "bad"] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[Row]):
+    """A column: its head, how a row is written in it and by what rows are sorted."""
+
+    name: str
+    """As filters, sorting and tests call it."""
+    head: str
+    write: Callable[[Row], Cell]
+    value: Callable[[Row], Any]
+    """What it is sorted by; all values of a column compare with one another."""
+    width: int
+    left: bool = False
+
+
+class RowsTable(ScrollView, Generic[Row], can_focus=True):
+    """Rows under a fixed head line, with one row marked. The mark stays with its row's key."""
+
+    DEFAULT_CSS = """
+    RowsTable { height: 1fr; background: $surface; }
+    RowsTable:focus { background-tint: $foreground 4%; }
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "rows--head",
+        "rows--mark",
+        "rows--mark-away",
+        "rows--dim",
+        "rows--good",
+        "rows--warn",
+        "rows--bad",
+    }
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "up", show=False),
+        Binding("down,j", "move(1)", "down", show=False),
+        Binding("pageup", "page(-1)", "page up", show=False),
+        Binding("pagedown", "page(1)", "page down", show=False),
+        Binding("home,g", "end(-1)", "first", show=False),
+        Binding("end,G", "end(1)", "last", show=False),
+        Binding("enter", "open", "details"),
+    ]
+
+    class Opened(Message):
+        """A row was chosen by Enter or a click on the marked one."""
+
+        def __init__(self, table: RowsTable[Any], key: Any) -> None:
+            super().__init__()
+            self.table = table
+            self.key = key
+
+        @property
+        def control(self) -> RowsTable[Any]:
+            return self.table
+
+    class HeadClicked(Message):
+        """The head of a column was clicked."""
+
+        def __init__(self, table: RowsTable[Any], column: str) -> None:
+            super().__init__()
+            self.table = table
+            self.column = column
+
+        @property
+        def control(self) -> RowsTable[Any]:
+            return self.table
+
+    def __init__(
+        self,
+        columns: Sequence[Column[Row]],
+        key: Callable[[Row], Any],
+        *,
+        id: str | None = None,
+    ) -> None:
+        super().__init__(id=id)
+        self.columns = list(columns)
+        self.sorted_by: str | None = None
+        self.descending = False
+        self._key = key
+        self._rows: Sequence[Row] = ()
+        self._marked = 0
+        self._widths = [column.width for column in columns]
+
+    # --- what it shows ------------------------------------------------------------------------
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Replace the rows; the mark follows the key it stood on, where that is still there."""
+        marked = self.marked_key
+        self._rows = rows
+        if marked is not None:
+            here = min(self._marked, len(rows) - 1)
+            if here < 0 or self._key(rows[here]) != marked:
+                here = next((i for i, row in enumerate(rows) if self._key(row) == marked), here)
+            self._marked = max(0, here)
+        self._fit()
+        self.refresh()
+
+    def _fit(self) -> None:
+        """Names take the width that they need, numbers the width that they are given."""
+        for i, column in enumerate(self.columns):
+            if column.left:
+                longest = max((len(column.write(row).text) for row in self._rows), default=0)
+                self._widths[i] = max(column.width, min(longest, 2 * column.width))
+        width = sum(self._widths) + _GAP * (len(self._widths) - 1) + 1
+        self.virtual_size = Size(width, len(self._rows) + 1)
+
+    def sort_by(self, name: str | None) -> None:
+        """Note by which column the rows given to `show` are sorted: numbers the largest first."""
+        self.sorted_by = name
+        column = next((column for column in self.columns if column.name == name), None)
+        self.descending = column is not None and not column.left
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The rows, in the order in which they are shown."""
+        return self._rows
+
+    @property
+    def marked_row(self) -> Row | None:
+        """The row under the mark."""
+        return self._rows[self._marked] if self._marked < len(self._rows) else None
+
+    @property
+    def marked_key(self) -> Any:
+        """Its key; None where there are no rows."""
+        row = self.marked_row
+        return None if row is None else self._key(row)
+
+    # --- drawing ------------------------------------------------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        scroll_x, scroll_y = self.scroll_offset
+        width = self.size.width
+        if y == 0:
+            strip = self._head()
+        elif scroll_y + y - 1 < len(self._rows):
+            strip = self._row(scroll_y + y - 1)
+        else:
+            strip = Strip.blank(width, self.rich_style)
+        return strip.crop_extend(scroll_x, scroll_x + width, self.rich_style)
+
+    def _head(self) -> Strip:
+        style = self.get_component_rich_style("rows--head")
+        texts = []
+        for column, width in zip(self.columns, self._widths, strict=True):
+            arrow = ("▼" if self.descending else "▲") if column.name == self.sorted_by else ""
+            texts.append(_fitted(column.head + arrow, width, column.left))
+        line = (" " * _GAP).join(texts)
+        return Strip([Segment(line.ljust(self.size.width), style)])
+
+    def _row(self, index: int) -> Strip:
+        row = self._rows[index]
+        under = self._line_style(index == self._marked)
+        gap = Segment(" " * _GAP, under)
+        segments = []
+        for column, width in zip(self.columns, self._widths, strict=True):
+            cell = column.write(row)
+            style = under
+            if cell.mood:
+                style = under + self._ink(cell.mood)
+            segments += [Segment(_fitted(cell.text, width, column.left), style), gap]
+        rest = self.size.width - sum(self._widths) - _GAP * len(self._widths)
+        return Strip([*segments, Segment(" " * max(0, rest), under)])
+
+    def _line_style(self, marked: bool) -> Style:
+        if not marked:
+            return self.rich_style
+        return self.get_component_rich_style("rows--mark" if self.has_focus else "rows--mark-away")
+
+    def _ink(self, mood: str) -> Style:
+        """The colour of a mood, upon whatever lies under it."""
+        style = self.get_component_rich_style(f"rows--{mood}")
+        return Style(color=style.color, bold=style.bold, dim=style.dim)
+
+    # --- moving -------------------------------------------------------------------------------
+
+    def action_move(self, by: int) -> None:
+        self._mark(self._marked + by)
+
+    def action_page(self, by: int) -> None:
+        self._mark(self._marked + by * max(1, self.size.height - 2))
+
+    def action_end(self, which: int) -> None:
+        self._mark(0 if which < 0 else len(self._rows) - 1)
+
+    def action_open(self) -> None:
+        if self.marked_row is not None:
+            self.post_message(self.Opened(self, self.marked_key))
+
+    def _mark(self, index: int) -> None:
+        self._marked = max(0, min(index, len(self._rows) - 1))
+        self.scroll_to_region(
+            # One line of head above the marked one.
+            Region(self.scroll_offset.x, self._marked, 1, 2),
+            animate=False,
+            force=True,
+        )
+        self.refresh()
+
+    def on_click(self, event: events.Click) -> None:
+        if event.y == 0:
+            column = self._column_at(event.x + self.scroll_offset.x)
+            if column is not None:
+                self.post_message(self.HeadClicked(self, column))
+            return
+        index = self.scroll_offset.y + event.y - 1
+        if index >= len(self._rows):
+            return
+        if index == self._marked:
+            self.action_open()
+        else:
+            self._mark(index)
+
+    def _column_at(self, x: int) -> str | None:
+        start = 0
+        for column, width in zip(self.columns, self._widths, strict=True):
+            if start <= x < start + width + _GAP:
+                return column.name
+            start += width + _GAP
+        return None
+
+
+def _fitted(text: str, width: int, left: bool) -> str:
+    if len(text) > width:
+        return text[: width - 1] + "…"
+    return text.ljust(width) if left else text.rjust(width)

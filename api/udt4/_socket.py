@@ -330,15 +330,17 @@ class UDTSOCKET:
             descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             descriptor.close()
-        with contextlib.suppress(errors.ShmringError, OSError):
-            if listener is not None:
-                listener.close()
-            if conn is not None and self._options.sndsyn:
-                conn.close(self._options.linger_s)
-            elif conn is not None:
-                conn.close_later(self._options.linger_s)
-        if port is not None:
-            port.release()
+        try:
+            with contextlib.suppress(errors.ShmringError, OSError):
+                if listener is not None:
+                    listener.close()
+                if conn is not None and self._options.sndsyn:
+                    conn.close(self._options.linger_s)
+                elif conn is not None:
+                    conn.close_later(self._options.linger_s)
+        finally:
+            if port is not None:
+                port.release()
 
     # --- options ----------------------------------------------------------------------------------
 

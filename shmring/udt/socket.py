@@ -498,14 +498,17 @@ class UdtSocket:
 
         linger: None: as the socket was opened; 0: what was not acknowledged may be lost. Any number
         of times; calls under way in other threads raise `UdtError`. What was not received is lost.
+        An exception of a signal's handler ends the waiting, and it is closed.
         """
         if self._closed:
             return
-        if self._pid == os.getpid():
-            wait_s = self._settings.linger if linger is None else seconds("linger", linger)
-            with contextlib.suppress(errors.ShmringError, OSError):
-                self._say_goodbye(wait_s)
-        self._leave()
+        wait_s = self._settings.linger if linger is None else seconds("linger", linger)
+        try:
+            if self._pid == os.getpid():
+                with contextlib.suppress(errors.ShmringError, OSError):
+                    self._say_goodbye(wait_s)
+        finally:  # a signal's handler may have had enough
+            self._leave()
 
     def close_later(self, linger: float | None = None) -> None:
         """As `close`, but return at once: it waits elsewhere."""

@@ -115,6 +115,13 @@ class UDTSOCKET:
         """Print what it is to stderr."""
         sys.stderr.write(f"{self!r} state {self.state()} options {self._options}\n")
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(UDTException):
+            self.close()
+
     def __del__(self) -> None:
         if getattr(self, "_closed_at", 0.0) is None:
             _closer.later(_end_of(self._listener, self._port))

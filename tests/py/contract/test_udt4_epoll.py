@@ -229,3 +229,17 @@ def test_the_epoll_of_objects() -> None:
                 poll.remove_usock(bad)  # type: ignore[arg-type]
             with pytest.raises(TypeError):
                 poll.add_ssock(bad)  # type: ignore[arg-type]
+
+
+def test_the_epoll_of_objects_forgets_what_was_closed() -> None:
+    epoll = Epoll()
+    plain = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    epoll.add_ssock(plain)
+    sock = UdtSocket()
+    epoll.add_usock(sock)
+    plain.close()
+    sock.close()
+    with pytest.raises(UDTException) as caught:
+        epoll.wait(True, True, -1, True, True)
+    assert caught.value.code == udt4.ETIMEOUT
+    assert epoll.wait(True, True, 0, True, True) == (frozenset(),) * 4

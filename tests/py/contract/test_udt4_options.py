@@ -276,6 +276,20 @@ def test_closing_what_was_never_used() -> None:
     assert udt4.getsockstate(sock) == udt4.UDTSTATUS_CLOSED
 
 
+def test_a_context_closes() -> None:
+    with udt4.socket(2, 1, 0) as sock:
+        assert udt4.bind(sock, "127.0.0.1", 0) == 0
+    assert sock.closed
+    with sock:  # again does no harm
+        pass
+
+
+def test_bind_takes_no_other_numbers_of_arguments(sock: UDTSOCKET) -> None:
+    for wrong in ((), ("127.0.0.1", 0, 0)):
+        with pytest.raises(TypeError, match="host and port"):
+            udt4.bind(sock, *wrong)
+
+
 def test_a_forgotten_socket_is_closed() -> None:
     sock = udt4.socket(2, 1, 0)
     udt4.bind(sock, HERE, 0)

@@ -204,6 +204,17 @@ def test_makefile_refuses(streams: Pair) -> None:
     assert client.makefile("rb", 0).fileno() == client.fileno()
 
 
+def test_makefile_without_waiting(streams: Pair) -> None:
+    """As files of the system: None says that there is nothing, or no room."""
+    client, accepted = streams
+    for sock in streams:
+        sock.setblocking(False)
+    with accepted.makefile("rb", 0) as reading, client.makefile("wb", 0) as writing:
+        assert reading.read(10) is None
+        while writing.write(bytes(1 << 20)) is not None:
+            pass
+
+
 def test_shutdown_warns(streams: Pair) -> None:
     with pytest.warns(UserWarning, match="close"):
         streams[0].shutdown(2)
@@ -236,6 +247,21 @@ def test_the_descriptor_works_with_asyncio(streams: Pair) -> None:
         return accepted.recv(1)
 
     assert asyncio.run(wait()) == b"x"
+
+
+def test_names_when_the_peer_has_left(streams: Pair) -> None:
+    client, accepted = streams
+    name = client.getsockname()
+    accepted.close()
+    with pytest.raises(udt4.UDTException):
+        client.recv(1)
+    assert client.getsockname() == name
+    with pytest.raises(udt4.UDTException) as caught:
+        client.getpeername()
+    assert caught.value.code == udt4.ENOCONN
+    with pytest.raises(udt4.UDTException) as caught:
+        client.setsockopt(udt4.UDT_LINGER, (0, 0))
+    assert caught.value.code == udt4.ECONNLOST
 
 
 def test_closing() -> None:

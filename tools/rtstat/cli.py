@@ -50,7 +50,9 @@ class Mode(NamedTuple):
         return self.option.removeprefix("--").replace("-", "_")
 
 
-MODES: tuple[Mode, ...] = ()
+MODES = (
+    Mode("--record", "FILE", "rtstat.record", "into a .csv or .parquet file, for shmring plot"),
+)
 
 _DESCRIPTION = """\
 What every pool, worker and channel of this host is doing. Reads shared memory only: nobody is
@@ -66,6 +68,7 @@ examples:
   rtstat --json -i 1                 one JSON object a line, once a second, until Ctrl-C
   rtstat --csv -i 1 --channel 'axis-*' --fields name,tx_pps,lateness_interval_p99_ns
   rtstat --csv=worker -i 10          a row per worker every ten seconds
+  rtstat --record night.csv -i 1 --duration 3600        then: shmring plot night.csv
   rtstat show ctl                    one channel in depth
   rtstat --once --unhealthy || echo "look at it"
 

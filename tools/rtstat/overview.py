@@ -45,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-n", "--count", metavar="N", type=_count, help="end after so many snapshots"
     )
     parser.add_argument(
+        "--duration",
+        metavar="SECONDS",
+        type=_seconds,
+        help="with --record: end after so long (default: when it is ended)",
+    )
+    parser.add_argument(
         "--seconds",
         type=_seconds,
         help="of one snapshot: look twice, so far apart, for rates and intervals (default 0.2 with "
@@ -83,6 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
     for mode in MODES:
         if getattr(arguments, mode.destination) is not None:
             return int(importlib.import_module(mode.module).run(arguments))
+    if arguments.duration:
+        raise ValueError("--duration goes with --record; elsewhere -n says how many snapshots")
     selection = Selection(arguments)
     if _wants_screen(arguments):
         from rtstat.screen import app

@@ -1,0 +1,116 @@
+"""`rtstat --record FILE`: a row per channel and interval, as docs/recording.md says."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import signal
+import sys
+import time
+from collections.abc import Iterator
+
+from rtstat.cli import HEALTHY, UNHEALTHY
+from rtstat.numbers import NS_PER_S
+from rtstat.selection import Selection, namespace_of
+from rtstat.snapshot import Snapshot, Watch
+from rtstat.views import ChannelView
+from shmring import recording
+
+_INTERVAL_S = 1.0
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
+# Of a row: what is a counter of the same name, as it grew.
+_GROWN = (
+    "tx_sent",
+    "tx_on_time",
+    "tx_enqueued_late",
+    "tx_woke_late",
+    "tx_send_slow",
+    "tx_queued_behind",
+    "tx_dropped_late",
+    "tx_cancelled",
+    "tx_failed",
+    "rx_received",
+    "rx_kernel_drops",
+    "rx_overwritten",
+)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Record until the time or the count is up, or until SIGINT or SIGTERM."""
+    interval_s = arguments.interval or _INTERVAL_S
+    selection = Selection(arguments)
+    recorded = intervals = 0
+    # They are taken between two intervals only, so that no row is cut.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        with Watch(namespace_of(arguments)) as watch:
+            shot = watch.look()
+            with recording.Writer(arguments.record, _header(shot, interval_s)) as writer:
+                print(
+                    f"recording {len(selection.channels(shot))} channels into {writer.path}, every "
+                    f"{interval_s:g} s; Ctrl-C ends it",
+                    file=sys.stderr,
+                )
+                for _ in _intervals(arguments, interval_s):
+                    shot = watch.look()
+                    rows = [_row(shot, one) for one in selection.channels(shot) if one.seconds]
+                    writer.write(rows)
+                    recorded += len(rows)
+                    intervals += 1
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    print(f"{arguments.record}: {recorded} rows of {intervals} intervals", file=sys.stderr)
+    return HEALTHY if selection.healthy(shot) else UNHEALTHY
+
+
+def _header(shot: Snapshot, interval_s: float) -> recording.Header:
+    here = recording.Header.of_this_host(round(interval_s * NS_PER_S))
+    return dataclasses.replace(here, started_wall_ns=shot.real_ns, started_mono_ns=shot.mono_ns)
+
+
+def _intervals(arguments: argparse.Namespace, interval_s: float) -> Iterator[None]:
+    """At the end of every interval; times do not drift, and those that were missed are left out."""
+    start = due = time.monotonic()
+    end = start + arguments.duration if arguments.duration else float("inf")
+    count = 0
+    while arguments.count is None or count < arguments.count:
+        due = max(due + interval_s, time.monotonic())
+        if due > end + interval_s / 2:
+            return
+        if signal.sigtimedwait(_ENDING, max(0.0, due - time.monotonic())) is not None:
+            return
+        count += 1
+        yield
+
+
+def _row(shot: Snapshot, channel: ChannelView) -> recording.Row:
+    times = channel.lateness_interval
+    seconds = channel.seconds
+    if times is None or seconds is None:
+        raise ValueError(f"channel {channel.name!r} was looked at once")
+    return recording.Row(
+        wall_time_ns=shot.real_ns,
+        mono_time_ns=shot.mono_ns,
+        interval_ns=round(seconds * NS_PER_S),
+        namespace=channel.namespace,
+        pool=channel.pool,
+        worker_pid=channel.worker_pid,
+        worker_cpu=-1 if channel.cpu is None else channel.cpu,
+        worker_epoch=channel.epoch,
+        channel=channel.name,
+        engine=channel.engine,
+        state=channel.state,
+        tx_pps=round(channel.tx_pps or 0.0, 3),
+        tx_bps=round(channel.tx_bps or 0.0, 3),
+        rx_pps=round(channel.rx_pps or 0.0, 3),
+        rx_bps=round(channel.rx_bps or 0.0, 3),
+        tx_waiting=channel.tx_waiting,
+        **{name: channel.delta(name) or 0 for name in _GROWN},
+        lateness_count=times.count,
+        lateness_p50_ns=times.p50_ns,
+        lateness_p99_ns=times.p99_ns,
+        lateness_p999_ns=times.p999_ns,
+        lateness_max_ns=times.max_ns,
+        lateness_buckets=tuple(channel.buckets("lateness", interval=True)) if times.count else (),
+    )

@@ -49,6 +49,12 @@ def _change(before: float, after: float) -> str:
         return "none"
     if before == 0:
         return "from 0"
-    if after > 2 * before:
-        return f"{after / before:.3g} times"
-    return f"{100 * (after / before - 1):+.3g} %"
+    if after >= 2 * before:
+        return f"x {_factor(after / before)}"
+    if 0 < after <= before / 2:
+        return f"÷ {_factor(before / after)}"
+    return f"{100 * (after / before - 1):+.2g} %"
+
+
+def _factor(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"

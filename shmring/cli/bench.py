@@ -10,6 +10,8 @@
           environment below the user's cache folder
   udt     streams over shmring.udt beside libudt, libsrt and TCP, over loopback and an emulated
           link; programs over the two libraries are built once, below the user's cache folder
+  observe a timed channel while tools look at it and are killed; rtstat's own cost, with 1000
+          channels on its screen and 100 in one JSON object
   all     all of them
 
 Systems: `shmring`; `floor`, bare C without anything of ours between it and the kernel,
@@ -40,6 +42,7 @@ from shmring.cli import (
     bench_bulk,
     bench_ipc,
     bench_netflux,
+    bench_observe,
     bench_rtp,
     bench_rtt,
     bench_timed,
@@ -57,6 +60,7 @@ BENCHES: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "rtp": bench_rtp.run,
     "netflux": bench_netflux.run,
     "udt": bench_udt.run,
+    "observe": bench_observe.run,
 }
 REFERENCES = (bench_rtp.ORIGINAL, bench_udt.ORIGINAL, "floor")
 """What the ratios in a table are taken against: the first of them that was measured."""

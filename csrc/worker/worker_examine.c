@@ -169,9 +169,12 @@ static void measure(int for_ms, latencies_t latencies[2])
 int worker_examine(const worker_args_t *args)
 {
     static shm_worker_page_t page;
+    static worker_t w; /* without recorder and error log: nothing is noted */
     static latencies_t latencies[2];
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* Ctrl-C is for the one who asked */
-    (void)worker_setup(args, &page);
+    w.args = *args;
+    w.page = &page;
+    (void)worker_setup(&w);
     print_setup(&page);
     print_clock();
     print_features(args->device);

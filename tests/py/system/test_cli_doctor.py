@@ -1,0 +1,261 @@
+"""`shmring doctor` on this machine: as a command, without privileges, in a namespace of its own."""
+
+import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+import shmring
+from rtworkers.launch import worker_binary
+from shmring import doctor
+from shmring.doctor.worker import examine
+
+COMMAND = [sys.executable, "-P", "-m", "shmring.cli", "doctor"]
+PATIENCE_S = 120
+NOBODY = 65534
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="makes a network namespace: needs root")
+
+
+def run(*words, **options):
+    return subprocess.run(
+        [*COMMAND, *words],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+        **options,
+    )
+
+
+def findings(done):
+    assert done.stderr == ""
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_json_and_exit_code_agree():
+    done = run("--json", "--quick")
+    found = findings(done)
+    assert {tuple(finding) for finding in found} == {
+        ("id", "group", "subject", "title", "status", "measured", "why", "mend", "values")
+    }
+    statuses = {finding["status"] for finding in found}
+    assert done.returncode == (2 if "unfit" in statuses else 3 if "limits" in statuses else 0)
+    assert {finding["id"] for finding in found} == {check.id for check in doctor.CHECKS}
+    for finding in found:
+        assert finding["measured"]
+        assert finding["why"]
+        assert finding["status"] in ("ok", "hidden") or finding["mend"], finding
+    keys = [(finding["id"], finding["subject"]) for finding in found]
+    assert len(set(keys)) == len(keys)
+
+
+def test_it_measures_how_late_a_worker_wakes():
+    core = max(os.sched_getaffinity(0))
+    found = {f["id"]: f for f in findings(run("--json", "--cpus", str(core)))}
+    wakeup = found["measure.wakeup"]
+    assert wakeup["subject"] == f"cpu{core}"
+    values = wakeup["values"]
+    assert values["n"] == 2000
+    assert 0 < values["p50_ns"] <= values["p99_ns"]
+    assert values["policy"] in ("fifo", "other")
+    if values["policy"] == "fifo":
+        assert found["measure.wakeup_ordinary"]["values"]["n"] == 1000
+    assert found["measure.tick"]["values"]["on_p50_ns"] > 0
+
+
+def test_the_text_is_grouped_and_plain():
+    done = run("--quick")
+    lines = done.stdout.splitlines()
+    assert "without measuring" in lines[0]
+    assert [line for line in lines if line in doctor.GROUPS] == list(doctor.GROUPS)
+    assert "\x1b" not in done.stdout
+    assert re.match(r"(fit|fit with limits|unfit): \d+ ok", lines[-1])
+    columns = {line.index("  ", 12) for line in lines if line.startswith("  ok      UDP GSO")}
+    assert len(columns) == 1
+
+
+def test_verbose_says_why_of_all():
+    brief, verbose = run("--quick").stdout, run("--quick", "-v").stdout
+    why = "The kernel's stamp tells when a packet arrived"
+    assert why in " ".join(verbose.split())
+    assert len(verbose) > len(brief)
+
+
+def test_colours_on_a_terminal_only():
+    def shown(**environment):
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(
+            [*COMMAND, "--quick"],
+            stdout=theirs,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "TERM": "xterm", **environment},
+        ) as process:
+            os.close(theirs)
+            parts = []
+            while True:
+                try:
+                    part = os.read(ours, 4096)
+                except OSError:
+                    break  # the other end is closed
+                if not part:
+                    break
+                parts.append(part)
+            process.wait(PATIENCE_S)
+        os.close(ours)
+        return b"".join(parts)
+
+    environment = {"NO_COLOR": ""}
+    assert b"\x1b[32mok" in shown(**environment)
+    assert b"\x1b[" not in shown(NO_COLOR="1")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--cpus", "one"], "give a list such as 2,3"),
+        (["--cpus", ""], "give a list such as 2,3"),
+        (["--cpus", "5000"], "not in 0 .. 4095"),
+        (["--interface"], "expected one argument"),
+        (["--what"], "unrecognized"),
+    ],
+)
+def test_wrong_usage(words, text):
+    done = run(*words)
+    assert done.returncode == 1
+    assert text in done.stderr
+    assert done.stdout == ""
+
+
+def test_help_has_examples():
+    done = run("--help")
+    assert done.returncode == 0
+    for text in ("examples:", "--quick", "--cpus 2,3", "Exit codes: 0 fit"):
+        assert text in done.stdout
+
+
+def test_cores_and_interfaces_that_are_not_there():
+    done = run("--json", "--quick", "--cpus", "4000", "--interface", "no-such-if")
+    found = {f["id"]: f for f in findings(done)}
+    assert done.returncode == 2
+    assert found["scheduler.cpuset"]["status"] == "unfit"
+    assert found["interface.link"]["subject"] == "no-such-if"
+    assert found["interface.link"]["status"] == "unfit"
+
+
+def test_it_looks_at_the_cores_of_running_workers(shmring_namespace):
+    core = min(os.sched_getaffinity(0))
+    with shmring.Pool(cpus=[core], policy="other") as pool:
+        pool.open("ctl", local=("127.0.0.1", 0))
+        cpus, why = doctor.choose_cpus()
+    assert core in cpus
+    assert "workers that run here" in why
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user: needs root")
+def test_without_privileges_it_still_tells_all(tmp_path):
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv of util-linux is not there")
+    # As that user sees it; the package may lie in a folder that is closed to it.
+    words = ["setpriv", f"--reuid={NOBODY}", "--clear-groups", *COMMAND, "--json"]
+    probe = subprocess.run(
+        [*words[:3], sys.executable, "-P", "-c", "import shmring"], check=False, capture_output=True
+    )
+    if probe.returncode != 0 or not os.access(worker_binary(), os.X_OK):
+        pytest.skip("the package is closed to other users")
+    done = subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    found = {f["id"]: f for f in findings(done)}
+    assert {check.id for check in doctor.CHECKS} - {"measure.wakeup_ordinary"} <= set(found)
+    realtime, wakeup = found["privileges.realtime"], found["measure.wakeup"]
+    if realtime["status"] == "unfit":
+        assert done.returncode == 2
+        assert wakeup["values"]["policy"] == "other"
+        assert "as an ordinary process" in wakeup["measured"]
+        assert any("rtprio" in mend["text"] for mend in realtime["mend"])
+
+
+# --- a network namespace of its own ---------------------------------------------------------------
+
+IN_NAMESPACE = """\
+import json, subprocess, sys
+from shmring.doctor import container, interfaces
+from shmring.doctor.worker import examine
+
+def quiet(*words):
+    return subprocess.run(words, capture_output=True, text=True).returncode == 0
+
+assert quiet("ip", "link", "set", "lo", "up")
+assert quiet("ip", "link", "add", "t0", "mtu", "1400", "type", "veth", "peer", "name", "t1")
+assert quiet("ip", "link", "set", "t0", "up") and quiet("ip", "link", "set", "t1", "up")
+for wanted in sys.argv[1:]:
+    made = quiet("tc", "qdisc", "replace", "dev", "t0", "root", *wanted.split())
+    (worker,) = examine([None])
+    facts = interfaces.gather(["t0"], worker, container.Surroundings())
+    found = {f.id: f.to_dict() for f in interfaces.judge(facts)}
+    everything = interfaces.gather([], worker, container.Surroundings())
+    lo = interfaces.judge(interfaces.gather(["lo"], worker, container.Surroundings()))
+    print(json.dumps({
+        "wanted": wanted, "made": made, "found": found, "lo": [f.status for f in lo],
+        "features": {name: f.works for name, f in worker.features.items()},
+        "default": sorted(f.subject for f in interfaces.judge(everything) if f.id.endswith("mtu")),
+    }))
+"""
+
+QDISCS = {
+    "fq": ("ok", "monotonic"),
+    "etf clockid CLOCK_TAI delta 300000": ("limits", "tai"),  # where nobody set the TAI offset
+    "pfifo limit 100": ("limits", None),
+    "prio": ("limits", None),
+}
+
+
+@root_only
+@pytest.mark.parametrize("wanted", list(QDISCS))
+def test_queueing_disciplines_of_a_namespace(wanted):
+    for program in ("unshare", "ip", "tc"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not there")
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-P", "-c", textwrap.dedent(IN_NAMESPACE), wanted],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    if "unshare failed" in done.stderr:
+        pytest.skip(f"no namespaces here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["default"] == ["t0", "t1"]
+    assert seen["lo"] == ["ok"] * 6
+    assert seen["features"]["gso"]
+    link, mtu = seen["found"]["interface.link"], seen["found"]["interface.mtu"]
+    assert (link["status"], link["values"]["kind"]) == ("hidden", "veth")
+    assert mtu["values"]["mtu_bytes"] == 1400
+    if not seen["made"]:
+        pytest.skip(f"this kernel has no {wanted.split()[0]}")
+    status, clock = QDISCS[wanted]
+    qdisc = seen["found"]["interface.qdisc"]
+    assert qdisc["values"]["root"] == wanted.split()[0]
+    assert qdisc["values"]["launch_clock"] == clock
+    if clock == "tai" and tai_offset_s() != 0:
+        status = "ok"
+    assert qdisc["status"] == status
+
+
+def tai_offset_s():
+    (found,) = examine([None])
+    return found.clock.tai_offset_s

@@ -1,0 +1,140 @@
+"""Draws docs/pictures/rtstat-*.svg: the full screen of rtstat over a small plant.
+
+    python docs/pictures/make_rtstat.py
+
+Opens a pool in a namespace of its own: two axes at 1 kHz, one of which is now and then too late, a
+phone call, a Netflux link to a controller, and a UDT connection that moves data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ["SHMRING_NAMESPACE"] = "plant"
+
+import shmring
+from rtstat.screen.app import RtstatApp
+from rtstat.selection import Selection, add_filters
+from rtstat.snapshot import Watch
+from shmring import udt
+from shmring.testing.plc import SimulatedPlc, make_partner
+
+HERE = ("127.0.0.1", 0)
+FOLDER = Path(__file__).parent
+NS_PER_MS = 1_000_000
+
+
+class Plant:
+    """What goes on in the pictures, until it is stopped."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self, work: object, *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=(self._stop, *arguments), daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(10)
+
+
+def axis(stop: threading.Event, channel: shmring.Channel, hiccup: bool) -> None:
+    """A set-point every millisecond, ten of them queued ahead; with hiccups, sometimes too late."""
+    due = time.monotonic_ns() + 20 * NS_PER_MS + 123_456
+    while not stop.is_set():
+        for _ in range(10):
+            channel.send(bytes(64), at=due)
+            due += NS_PER_MS
+        ahead_ns = due - time.monotonic_ns() - 20 * NS_PER_MS
+        time.sleep(max(0, ahead_ns) / 1e9)
+        if hiccup and due // NS_PER_MS % 1500 < 10:
+            time.sleep(0.024)
+
+
+def call(stop: threading.Event, channel: shmring.RtpChannel) -> None:
+    while not stop.is_set():
+        channel.send(bytes(160))
+        time.sleep(0.02)
+
+
+def push(stop: threading.Event, client: udt.UdtSocket, server: udt.UdtSocket) -> None:
+    block = bytes(1 << 16)
+    while not stop.is_set():
+        client.sendall(block)
+        got = 0
+        while got < len(block):
+            got += len(server.recv(1 << 16))
+        time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def running() -> Iterator[None]:
+    plant = Plant()
+    with contextlib.ExitStack() as stack:
+        pool = stack.enter_context(shmring.Pool("press", cpus=[0, 1]))
+        sink = stack.enter_context(pool.open("sink", local=HERE, direction="rx"))
+        for name, hiccup in (("axis-x", False), ("axis-y", True)):
+            channel = stack.enter_context(pool.open(name, remote=sink.local, direction="tx"))
+            plant.start(axis, channel, hiccup)
+        desk = stack.enter_context(pool.open_rtp("desk", local=HERE, codec="pcmu"))
+        phone = stack.enter_context(pool.open_rtp("phone", remote=desk.local, codec="pcmu"))
+        plant.start(call, phone)
+        partner = make_partner("codesys5", send=8, receive=8, cycle_ns=10 * NS_PER_MS)
+        controller = stack.enter_context(SimulatedPlc(partner))
+        link = stack.enter_context(
+            pool.open_netflux(
+                "plc", local=HERE, remote=controller.address, send=8, receive=8,
+                cycle_ns=10 * NS_PER_MS,
+            )
+        )  # fmt: skip
+        link.update(bytes(8))
+        listener = stack.enter_context(udt.listen(HERE, pool=pool))
+        client = stack.enter_context(udt.connect(listener.local, pool=pool))
+        server, _ = listener.accept(timeout=10)
+        stack.enter_context(server)
+        plant.start(push, client, server)
+        try:
+            yield
+        finally:
+            plant.stop()
+
+
+async def draw() -> None:
+    parser = argparse.ArgumentParser()
+    add_filters(parser)
+    with Watch("plant") as watch:
+        app = RtstatApp(watch, Selection(parser.parse_args([])), interval_s=0.25)
+        async with app.run_test(size=(172, 36)) as pilot:
+            await pilot.pause(6)
+            save(app, "rtstat-overview")
+            await pilot.press("home", "down", "enter")
+            await pilot.pause(1)
+            save(app, "rtstat-channel")
+
+
+def save(app: RtstatApp, name: str) -> None:
+    svg = app.export_screenshot(title="rtstat")
+    # Fonts are the viewer's own: nothing is fetched from anywhere.
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+    (FOLDER / f"{name}.svg").write_text(svg, encoding="utf-8")
+
+
+def main() -> None:
+    with running():
+        asyncio.run(draw())
+
+
+if __name__ == "__main__":
+    main()

@@ -19,6 +19,7 @@ from rtworkers.control import (
     WorkerSilent,
     channel_body,
     engine_request,
+    mark_request,
 )
 from shmring import errors
 from shmring._check import error
@@ -109,6 +110,21 @@ class Link:
         reply = self._request(engine_request(text_of(self._segment.config.name), body, fds))
         reply.close()
         return reply.result, reply.body
+
+    def tap(self, what: int, snap_bytes: int, memory: int) -> int:
+        """Have datagrams copied into `memory` while this is connected; the epoch of who does."""
+        ask = ffi.new("ctl_tap_t *")
+        ask.channel.name = ffi.string(self._segment.config.name)
+        ask.what, ask.snap_bytes = what, snap_bytes
+        reply = self._request(Request(Op.TAP, bytes(ffi.buffer(ask)), (memory,)))
+        got = ffi.new("ctl_tapped_t *")
+        ffi.buffer(got)[:] = reply.body
+        return int(got.epoch)
+
+    def mark(self, text: bytes) -> int:
+        """Put `text` into the logs of all taps; how many there are."""
+        reply = self._request(mark_request(text_of(self._segment.config.name), text))
+        return reply.result
 
     def disconnect(self) -> None:
         """Hang up: the worker frees the slots, unless they are taken up again by another one."""

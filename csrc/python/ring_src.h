@@ -14,6 +14,7 @@
 #include "proto/rtp/rtp_stream.h"
 #include "shm/error_log.h"
 #include "shm/rtp_shm.h"
+#include "shm/tap_ring.h"
 
 #include <sys/timerfd.h>
 
@@ -173,6 +174,22 @@ static uint64_t ring_other_errors(const shm_error_log_t *shared)
 static int64_t ring_now_ns(const shm_segment_t *s)
 {
     return s->config.clock == RT_CLOCK_TAI ? rt_tai_ns() : rt_mono_ns();
+}
+
+/* Of the log of a tap: tap_state_t, rt_clock_id_t, and how many datagrams a reader that has taken all
+ * there is will not be told of, for no record follows those that were overwritten. */
+static uint32_t ring_tap_state(const tap_reader_t *r)
+{
+    return rt_load_acquire(&r->head->state);
+}
+static uint32_t ring_tap_clock(const tap_reader_t *r)
+{
+    return r->head->clock;
+}
+static uint64_t ring_tap_untold(const tap_reader_t *r)
+{
+    uint64_t datagrams = rt_load_relaxed(&r->head->datagrams);
+    return datagrams > r->next_index ? datagrams - r->next_index : 0;
 }
 
 /* A descriptor that becomes readable every period_ns; Python has none before 3.13. */

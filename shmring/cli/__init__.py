@@ -35,6 +35,7 @@ COMMANDS = (
     Command("demo", "shmring.cli.demo", "timed packets, measured by the kernel, beside time.sleep"),
     Command("up", "shmring.cli.up", "serve a named pool that other processes attach to"),
     Command("ls", "shmring.cli.ls", "the channels and workers of this host"),
+    Command("tap", "shmring.cli.tap", "copy what passes on a channel to pcapng, for Wireshark"),
     Command("udt", "shmring.cli.udt", "send and receive files over UDT, with resume and proof"),
     Command("bench", "shmring.cli.bench", "what it costs here, beside bare C doing the same"),
     Command("plot", "shmring.cli.plot", "pictures of recordings: lateness over time, before/after"),

@@ -58,6 +58,8 @@ class Op(IntEnum):
     ADOPT = 12
     QUIT = 13
     ENGINE = 14
+    TAP = 15
+    MARK = 16
 
 
 class ControlError(OSError):
@@ -112,6 +114,11 @@ def open_request(
 def engine_request(name: str, body: bytes, fds: Sequence[int] = ()) -> Request:
     """ENGINE: what only the engine of this channel understands; `fds`: one at most."""
     return Request(Op.ENGINE, channel_body(name) + body, fds)
+
+
+def mark_request(name: str, text: bytes) -> Request:
+    """MARK: `text` goes into every log of the channel's taps."""
+    return Request(Op.MARK, channel_body(name) + text)
 
 
 def parse_channels(body: bytes) -> list[str]:

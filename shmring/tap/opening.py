@@ -1,0 +1,215 @@
+"""Opening a tap: what is asked for, checked, and the channel it is asked of."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+from rtworkers import paths
+from shmring import _host, errors
+from shmring._check import error, last_text
+from shmring._link import Link
+from shmring._ring import ffi, lib
+from shmring.tap.capture import Capture
+from shmring.tap.pcapng import Sink
+from shmring.tap.session import NS_PER_S, WHY_A_WORKER, Tap
+
+DEFAULT_BUFFER_BYTES = 16 << 20
+DEFAULT_MEMORY_BYTES = 256 << 20
+DEFAULT_AFTER_S = 1.0
+TRIGGERS = ("late", "api")
+DIRECTIONS = {"tx": lib.CTL_TAP_TX, "rx": lib.CTL_TAP_RX, "both": lib.CTL_TAP_TX | lib.CTL_TAP_RX}
+TIMES = ("auto", "sent", "wire")
+_MOST_S = 86400.0 * 366
+_OFFSET_ROUNDS = 9
+
+
+def open(
+    channel: str,
+    output: str | os.PathLike[str] | Sink,
+    *,
+    namespace: str | None = None,
+    direction: str = "both",
+    keep: float | None = None,
+    triggers: Collection[str] = TRIGGERS,
+    after: float = DEFAULT_AFTER_S,
+    again: bool = False,
+    count: int | None = None,
+    snap: int = 0,
+    not_sent: bool = False,
+    times: str = "auto",
+    buffer_bytes: int = DEFAULT_BUFFER_BYTES,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+) -> Tap:
+    """Copy what passes on `channel` to `output`, a path or an object with ``write``, as pcapng.
+
+    `direction`: ``"tx"``, ``"rx"`` or ``"both"``. `keep`: nothing is written but on a trigger; then
+    the last `keep` seconds, and `after` seconds more; None: everything is written at once.
+    `triggers`: what beside `Tap.trigger` is one: ``"late"``, a packet with a verdict that means
+    late; ``"api"``, `shmring.tap.trigger` in any process. `again`: go on keeping after that, else
+    the tap ends. `count`: end after so many packets. `snap`: bytes copied of a datagram at most, 0:
+    all. `not_sent`: packets that got a verdict and were not sent, too, without payload. `times`: a
+    sent packet bears the start of its send call (``"sent"``) or the stamp of the kernel or card
+    where it has one (``"wire"``); ``"auto"``: the stamp where every packet gets one.
+    `buffer_bytes`: of the log that the worker writes, at least 256 KiB; what is not read in time is
+    overwritten, and counted. `memory_bytes`: kept at most.
+
+    The worker makes the copies and never waits: a tap that is stopped or killed disturbs nobody.
+    `namespace`: as for `shmring.attach`. Raises `ValueError`, `ChannelNotFound`, `ChannelClosed`,
+    `NoPermission`, `NoSpace` (too many taps, no memory), `WorkerFailed`, `OSError` (the output).
+    """
+    what = _what(direction, not_sent, triggers if keep is not None else ())
+    keep_ns = None if keep is None else _nanoseconds(keep, "keep")
+    after_ns = _nanoseconds(after, "after")
+    if times not in TIMES:
+        raise ValueError(f"times {times!r}: one of {', '.join(TIMES)}")
+    for value, name, least in ((snap, "snap", 0), (memory_bytes, "memory_bytes", 1 << 20)):
+        if value < least:
+            raise ValueError(f"{name} {value}: at least {least}")
+    if count is not None and count < 1:
+        raise ValueError(f"count {count}: at least 1")
+    space, segment = _segment(channel, namespace)
+    config = segment.config
+    clock_tai = config.clock == lib.RT_CLOCK_TAI
+    every_stamped = config.stamp_every == 1 and config.tx_stamp >= lib.SHM_STAMP_KERNEL
+    with _output(output) as (sink, close_output):
+        capture = Capture(
+            sink,
+            channel=channel,
+            namespace=space,
+            wanted=_interfaces(direction, not_sent),
+            snap_bytes=snap,
+            real_offset_ns=_real_offset_ns(clock_tai),
+            clock="CLOCK_TAI" if clock_tai else "CLOCK_MONOTONIC",
+            wire_times=times == "wire" or (times == "auto" and every_stamped),
+        )
+        with _explained(channel):
+            tap = Tap(
+                segment,
+                channel,
+                capture,
+                what=what,
+                snap_bytes=snap,
+                buffer_bytes=buffer_bytes,
+                keep_ns=keep_ns,
+                memory_bytes=memory_bytes,
+                triggers=frozenset(triggers),
+                after_ns=after_ns,
+                again=again,
+                most_packets=count,
+                clock_tai=clock_tai,
+                close_output=close_output,
+            )
+    return tap.start()
+
+
+def trigger(channel: str, text: str = "", *, namespace: str | None = None) -> int:
+    """Trigger every tap of `channel`, of whatever process; the text becomes a comment.
+
+    Returns how many taps there are. Taps without ``"api"`` among their triggers get the comment
+    only. Raises as `open`.
+    """
+    _, segment = _segment(channel, namespace)
+    link = Link(segment)
+    with _explained(channel):
+        try:
+            return link.mark(text.encode("utf-8")[: lib.CTL_MARK_BYTES])
+        finally:
+            link.close()
+
+
+def _what(direction: str, not_sent: bool, triggers: Collection[str]) -> int:
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction {direction!r}: one of {', '.join(DIRECTIONS)}")
+    for name in triggers:
+        if name not in TRIGGERS:
+            raise ValueError(f"trigger {name!r}: of {', '.join(TRIGGERS)}")
+    what = int(DIRECTIONS[direction])
+    if "late" in triggers:  # a packet that was dropped for being late is none the less late
+        what |= lib.CTL_TAP_TX | lib.CTL_TAP_NOT_SENT
+    return what | (lib.CTL_TAP_NOT_SENT if not_sent else 0)
+
+
+def _interfaces(direction: str, not_sent: bool) -> tuple[str, ...]:
+    ways = ("tx", "rx") if direction == "both" else (direction,)
+    return (*ways, "not sent") if not_sent else ways
+
+
+def _nanoseconds(seconds: float, name: str) -> int:
+    if not 0 <= seconds <= _MOST_S:
+        raise ValueError(f"{name} {seconds!r}: seconds from 0 to a year")
+    return round(seconds * NS_PER_S)
+
+
+def _segment(channel: str, namespace: str | None) -> tuple[str, Any]:
+    """The namespace's name and the channel's segment, mapped to be read."""
+    with _host.translated(f"channel {channel!r}"):
+        space = paths.default_namespace() if namespace is None else namespace
+        paths.check_name("namespace", space)
+        paths.check_name("channel name", channel)
+    posix_name = paths.channel_segment(space, channel)
+    fd = _host.open_segment_file(posix_name, writable=False)
+    if fd is None:
+        if paths.shm_file(posix_name).exists():
+            raise error(
+                errno.EACCES,
+                f"channel {channel!r} cannot be tapped: its segment is not for this user, nor is "
+                f"its worker; {WHY_A_WORKER}",
+            )
+        raise error(
+            errno.ENOENT,
+            f"channel {channel!r} is not open in namespace {space!r}: see shmring ls --all",
+        )
+    segment = ffi.new("shm_segment_t *")
+    try:
+        if lib.shm_segment_map(segment, fd, 0) < 0:
+            raise error(errno.EPROTO, f"channel {channel!r}: {last_text()}")
+    finally:
+        os.close(fd)
+    return space, ffi.gc(segment, lib.shm_segment_unmap)
+
+
+def _real_offset_ns(clock_tai: bool) -> int:
+    """What makes a time of the channel's clock one since 1970: of some readings the one that was
+    disturbed least. The two clocks run alike, so it holds until somebody sets the time."""
+    read = lib.rt_tai_ns if clock_tai else lib.rt_mono_ns
+    best, offset = 1 << 62, 0
+    for _ in range(_OFFSET_ROUNDS):
+        before, real, after = read(), lib.rt_real_ns(), read()
+        if after - before < best:
+            best, offset = after - before, real - (before + after) // 2
+    return int(offset)
+
+
+@contextlib.contextmanager
+def _output(
+    output: str | os.PathLike[str] | Sink,
+) -> Iterator[tuple[Sink, Callable[[], object]]]:
+    """The sink, and what closes it; a file that is opened here is closed if what follows fails."""
+    if not isinstance(output, (str, os.PathLike)):
+        yield output, _nothing
+        return
+    file = builtins.open(output, "wb", buffering=0)  # noqa: SIM115
+    try:
+        yield file, file.close
+    except BaseException:
+        file.close()
+        raise
+
+
+def _nothing() -> None:
+    """Files of others stay open."""
+
+
+@contextlib.contextmanager
+def _explained(channel: str) -> Iterator[None]:
+    """Where there is no way to the worker, the error says why one is needed."""
+    try:
+        yield
+    except (errors.WorkerFailed, errors.NoPermission) as reason:
+        number = reason.errno or errno.ECONNRESET
+        raise type(reason)(number, f"{reason.strerror or reason}; {WHY_A_WORKER}") from None

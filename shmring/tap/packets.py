@@ -1,0 +1,91 @@
+"""IP and UDP headers around a datagram, as they may have stood on the wire.
+
+A worker sees datagrams and addresses, not the headers that the kernel makes. Those made here have
+the right addresses, lengths and checksums; identification, hop limit and flow label are made up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import struct
+
+UDP_HEADER_BYTES = 8
+IPV4_HEADER_BYTES = 20
+IPV6_HEADER_BYTES = 40
+
+_PROTOCOL_UDP = 17
+_HOP_LIMIT = 64
+_DONT_FRAGMENT = 0x4000
+_IPV4 = struct.Struct("!BBHHHBBH4s4s")
+_IPV6 = struct.Struct("!IHBB16s16s")
+_UDP = struct.Struct("!HHHH")
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
+def _folded(data: bytes) -> int:
+    """The ones' complement sum of 16-bit words (RFC 1071), 0 to 0xFFFE."""
+    if len(data) % 2:
+        data += b"\0"
+    return int.from_bytes(data, "big") % 0xFFFF
+
+
+def _udp(source: bytes, target: bytes, ports: tuple[int, int], data: bytes, whole: int) -> bytes:
+    length = UDP_HEADER_BYTES + whole
+    if len(data) < whole:  # cut short: nobody can tell its checksum
+        return _UDP.pack(*ports, length & 0xFFFF, 0)
+    pseudo = source + target + struct.pack("!II", length, _PROTOCOL_UDP)
+    head = _UDP.pack(*ports, length & 0xFFFF, 0)
+    checksum = 0xFFFF - (_folded(pseudo) + _folded(head) + _folded(data)) % 0xFFFF
+    return _UDP.pack(*ports, length & 0xFFFF, checksum or 0xFFFF)
+
+
+def ip_packet(
+    source: tuple[bytes, int], target: tuple[bytes, int], data: bytes, whole: int, tos: int = 0
+) -> tuple[bytes, int]:
+    """A packet that carries `data`, the begin of a datagram of `whole` bytes, and the length it
+    had uncut. Addresses: 4 bytes or 16, both alike, and a port."""
+    (from_ip, from_port), (to_ip, to_port) = source, target
+    udp = _udp(from_ip, to_ip, (from_port, to_port), data, whole)
+    length = UDP_HEADER_BYTES + whole
+    if len(from_ip) == 16:
+        head = _IPV6.pack(
+            6 << 28 | tos << 20, length & 0xFFFF, _PROTOCOL_UDP, _HOP_LIMIT, from_ip, to_ip
+        )
+        return head + udp + data, IPV6_HEADER_BYTES + length
+    total = IPV4_HEADER_BYTES + length
+    fields = [0x45, tos, total & 0xFFFF, 0, _DONT_FRAGMENT, _HOP_LIMIT, _PROTOCOL_UDP]
+    checksum = 0xFFFF - _folded(_IPV4.pack(*fields, 0, from_ip, to_ip))
+    return _IPV4.pack(*fields, checksum, from_ip, to_ip) + udp + data, total
+
+
+def plain_ip(ip: bytes) -> bytes:
+    """An IPv4 address out of ``::ffff:a.b.c.d``; any other as it is."""
+    return ip[12:] if len(ip) == 16 and ip.startswith(_MAPPED) else ip
+
+
+class LocalAddresses:
+    """What to put in place of a wildcard address: that which the routing table has for the peer."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes, int], bytes] = {}
+
+    def towards(self, local: bytes, remote: bytes, scope: int = 0) -> bytes:
+        """`local`, or if that is a wildcard or of the other family the address that leads to
+        `remote`."""
+        if len(local) == len(remote) and any(local):
+            return local
+        key = (remote, scope)
+        if key not in self._known:
+            self._known[key] = _route(remote, scope)
+        return self._known[key]
+
+
+def _route(remote: bytes, scope: int) -> bytes:
+    family = socket.AF_INET if len(remote) == 4 else socket.AF_INET6
+    where = (str(ipaddress.ip_address(remote)), 9)
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(where if family == socket.AF_INET else (*where, 0, scope))
+        return socket.inet_pton(family, probe.getsockname()[0].partition("%")[0])
+    return bytes(len(remote))

@@ -1,0 +1,91 @@
+"""What a worker writes into the log of a tap: `tap_record_t` of `csrc/shm/tap_ring.h`."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from shmring._ring import ffi, lib
+
+_RECORD = struct.Struct("=IBBBxQQII HHI16s HHI16s QqqqqqqiBBH")
+assert _RECORD.size == ffi.sizeof("tap_record_t")
+
+SENT: int = lib.TAP_SENT
+ARRIVED: int = lib.TAP_ARRIVED
+NOT_SENT: int = lib.TAP_NOT_SENT
+STAMPED: int = lib.TAP_STAMPED
+MARK: int = lib.TAP_MARK
+
+HAS_SEQUENCE: int = lib.TAP_HAS_SEQUENCE
+AWAITS_STAMP: int = lib.TAP_AWAITS_STAMP
+FILTERED: int = lib.TAP_FILTERED
+SHARED_STAMP: int = lib.TAP_SHARED_STAMP
+TRUNCATED: int = lib.TAP_TRUNCATED
+
+NO_VERDICT: int = lib.TAP_NO_VERDICT
+LATE_VERDICTS = range(1, 6)
+"""Numbers of `shmring.Verdict`: enqueued_late to dropped_late."""
+
+
+class Record(NamedTuple):
+    """One record. Times in ns of the channel's clock, 0: none."""
+
+    size: int
+    kind: int
+    flags: int
+    tos: int
+    place: int
+    number: int
+    """Of the datagram, the same in every tap of the channel."""
+    payload_bytes: int
+    captured_bytes: int
+    local_family: int
+    local_port: int
+    local_scope: int
+    local_raw: bytes
+    remote_family: int
+    remote_port: int
+    remote_scope: int
+    remote_raw: bytes
+    sequence: int
+    scheduled_ns: int
+    enqueued_ns: int
+    woken_ns: int
+    sent_ns: int
+    handed_ns: int
+    stamped_ns: int
+    error: int
+    verdict: int
+    stamp: int
+    batch: int
+    payload: bytes
+
+    @property
+    def time_ns(self) -> int:
+        """When it happened: arrived, was sent, or was given up."""
+        if self.kind == ARRIVED:
+            return self.stamped_ns
+        return self.sent_ns or self.woken_ns
+
+    @property
+    def is_late(self) -> bool:
+        return self.kind != ARRIVED and self.verdict in LATE_VERDICTS
+
+    @property
+    def local_ip(self) -> bytes:
+        return self.local_raw[:4] if self.local_family == 4 else self.local_raw
+
+    @property
+    def remote_ip(self) -> bytes:
+        return self.remote_raw[:4] if self.remote_family == 4 else self.remote_raw
+
+
+def parse(raw: bytes) -> Iterator[Record]:
+    """The records of a batch, in order."""
+    at = 0
+    while at < len(raw):
+        fields = _RECORD.unpack_from(raw, at)
+        begin = at + _RECORD.size
+        yield Record._make((*fields, raw[begin : begin + fields[7]]))
+        at += fields[0]

@@ -1,0 +1,123 @@
+"""Stamps that come later, and what is kept, with numbers for time."""
+
+from __future__ import annotations
+
+import pytest
+
+from shmring.cli import tap as command
+from shmring.tap import records
+from shmring.tap.keeper import Keeper
+from shmring.tap.log import Batch, TapLog
+from shmring.tap.records import Record
+from shmring.tap.stamps import PATIENCE_NS, StampMerger
+
+
+def record(
+    kind: int, number: int, *, sent_ns: int = 0, stamped_ns: int = 0, flags: int = 0
+) -> Record:
+    return Record(
+        144, kind, flags, 0, 0, number, 0, 0, 4, 0, 0, bytes(16), 4, 0, 0, bytes(16),
+        number, 0, 0, 0, sent_ns, 0, stamped_ns, 0, 0, 2 if stamped_ns else 0, 1, b"",
+    )  # fmt: skip
+
+
+def sent(number: int, *, awaits: bool = True) -> Record:
+    flags = records.AWAITS_STAMP if awaits else 0
+    return record(records.SENT, number, sent_ns=100 * number, flags=flags)
+
+
+def stamp(number: int, at_ns: int) -> Record:
+    return record(records.STAMPED, number, stamped_ns=at_ns)
+
+
+def told(ready: object) -> list[tuple[int, int]]:
+    return [(item.number, item.stamped_ns) for item in ready]  # type: ignore[attr-defined]
+
+
+def test_stamps_join_their_packets_and_the_order_stays() -> None:
+    merger = StampMerger()
+    for item in (sent(1), sent(2, awaits=False), sent(3), stamp(3, 333)):
+        merger.feed(item)
+    assert told(merger.ready(1000)) == []
+    merger.feed(stamp(1, 111))
+    assert told(merger.ready(1000)) == [(1, 111), (2, 0), (3, 333)]
+    merger.feed(stamp(9, 999))  # of a packet that was overwritten
+    assert told(merger.ready(1000)) == []
+    assert len(merger) == 0
+
+
+def test_a_stamp_that_never_comes_holds_nobody_up_for_ever() -> None:
+    merger = StampMerger()
+    merger.feed(sent(1))
+    merger.feed(sent(2))
+    assert told(merger.ready(100 + PATIENCE_NS - 1)) == []
+    assert told(merger.ready(100 + PATIENCE_NS)) == [(1, 0)]
+    merger.feed(stamp(1, 111))
+    merger.feed(stamp(2, 222))
+    assert told(merger.ready(0)) == [(2, 222)]
+
+
+def test_the_rest_comes_out_as_it_is() -> None:
+    merger = StampMerger()
+    for number in (1, 2):
+        merger.feed(sent(number))
+    assert told(merger.rest()) == [(1, 0), (2, 0)]
+    merger.feed(sent(3))
+    merger.feed(stamp(3, 333))
+    assert told(merger.ready(0)) == [(3, 333)]
+
+
+def batch(size: int) -> Batch:
+    return Batch(bytes(size), 1, 0, 0, 0)
+
+
+def test_what_is_old_or_too_much_is_let_go() -> None:
+    keeper = Keeper(1000, 250)
+    for now_ns in (0, 500, 1000):
+        keeper.add(batch(50), now_ns)
+    assert (keeper.held_bytes, keeper.dropped) == (150, 0)
+    keeper.expire(1501)
+    assert keeper.held_bytes == 50
+    for size in (100, 100, 100):
+        keeper.add(batch(size), 1600)
+    assert (keeper.held_bytes, keeper.dropped) == (200, 2)
+    assert [len(item.raw) for item in keeper.take_all()] == [100, 100]
+    keeper.add(batch(5000), 1700)  # one is always kept
+    assert keeper.held_bytes == 5000
+
+
+def test_a_log_without_a_worker() -> None:
+    log = TapLog(1 << 20)
+    with pytest.raises(OSError, match="no log of version"):
+        log.begin()
+    log.close()
+    log.close()
+    with pytest.raises(ValueError, match="the memory of a tap has"):
+        TapLog(1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("500ms", 0.5), ("10s", 10.0), ("2m", 120.0), ("1h", 3600.0), ("2.5", 2.5)],
+)
+def test_times_of_the_command(text: str, seconds: float) -> None:
+    assert command.duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1s", "ten", "1d"])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(Exception, match="is no time"):
+        command.duration(text)
+
+
+def test_sizes_and_triggers_of_the_command() -> None:
+    assert [command.size(text) for text in ("4096", "512k", "16M", "1G")] == [
+        4096, 512 << 10, 16 << 20, 1 << 30,
+    ]  # fmt: skip
+    for text in ("", "0", "-1k", "M", "1.5M"):
+        with pytest.raises(Exception, match="is no size"):
+            command.size(text)
+    assert command.triggers("late,SIGUSR1,api") == ("late", "SIGUSR1", "api")
+    for text in ("", ",", "early", "SIGKILL", "late,usr1"):
+        with pytest.raises(Exception, match=r"is no trigger|at least one"):
+            command.triggers(text)

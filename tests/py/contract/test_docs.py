@@ -112,6 +112,7 @@ PAGES_THAT_RUN = (
     "docs/netflux.md",
     "docs/netflux-records.md",
     "docs/rtp.md",
+    "docs/tap.md",
     "api/netflux/PARITY.md",
 )
 RUNNABLE = [block for block in blocks(*PAGES_THAT_RUN) if block.mark != "no-run"]
@@ -426,7 +427,7 @@ def pages() -> list[str]:
 def test_names_of_the_package_exist(page: str) -> None:
     shown = code(text_of(page))
     for name in re.findall(r"\bshmring\.(\w+)(?=[\s(,.)`])", shown):
-        known = {"pool", "testing", "udt", "workers", "jsonl", "conf"}
+        known = {"pool", "tap", "testing", "udt", "workers", "jsonl", "conf"}
         assert hasattr(shmring, name) or name in known, name
     channel = shmring.RtpChannel if page == "docs/rtp.md" else shmring.Channel
     for name in re.findall(r"\bch\.(\w+)", shown):

@@ -219,6 +219,7 @@ def _measure(plan: Plan, read_fd: int, write_fd: int, words: tuple[str, ...]) ->
         [*_TOOL, "--namespace", plan.namespace, *words],
         stdin=write_fd,
         stdout=write_fd,
+        stderr=write_fd,  # Textual draws there
         env={**os.environ, "TERM": "xterm-256color"},
     )
     os.close(write_fd)

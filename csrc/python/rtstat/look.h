@@ -58,13 +58,17 @@ typedef struct look_buckets {
 /* One histogram between looks. All zero: never had an entry. */
 typedef struct look_hist {
     look_buckets_t *total;    /* at the last look */
-    look_buckets_t *interval; /* what came between the last two */
+    look_buckets_t *interval; /* what came between the last two; behind the total */
     look_buckets_t *base; /* what is left out of the total since look_hist_rebase; NULL: nothing */
     uint64_t count;
     uint64_t sum_ns;
     uint64_t max_ns;
     uint64_t base_sum_ns;
+    unsigned first; /* buckets outside of these are empty */
+    unsigned last;
     bool interval_used;
+    bool told; /* words are those of the last look */
+    int64_t words[LOOK_HIST_WORD_TOTAL];
 } look_hist_t;
 
 /* Copies *from, which may be written to meanwhile, and fills words[LOOK_HIST_WORD_TOTAL]. is_first:

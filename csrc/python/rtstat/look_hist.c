@@ -17,13 +17,20 @@ static int64_t middle_ns(unsigned bucket)
     return lower_ns + (rt_hist_lower_ns(bucket + 1) - lower_ns - 1) / 2;
 }
 
+/* Buckets first .. last, the others being empty. */
+typedef struct range {
+    unsigned first;
+    unsigned last;
+} range_t;
+
 /* All of SHARES in one pass, as rt_hist_quantile_ns would have them. Buckets hold `count` entries.
  */
-static void quantiles(const look_buckets_t *b, uint64_t count, int64_t lo, int64_t hi, int64_t *out)
+static void quantiles(const look_buckets_t *b, range_t range, uint64_t count, int64_t lo,
+                      int64_t hi, int64_t *out)
 {
     uint64_t below = 0;
     unsigned done = 0;
-    for (unsigned i = 0; i < RT_HIST_BUCKETS && done < QUANTILES; i++) {
+    for (unsigned i = range.first; i <= range.last && done < QUANTILES; i++) {
         if (b->n[i] == 0)
             continue;
         below += b->n[i];
@@ -32,40 +39,58 @@ static void quantiles(const look_buckets_t *b, uint64_t count, int64_t lo, int64
     }
 }
 
-static uint64_t count_of(const look_buckets_t *b)
+static uint64_t count_of(const look_buckets_t *b, range_t range)
 {
     uint64_t count = 0;
-    for (unsigned i = 0; i < RT_HIST_BUCKETS; i++)
+    for (unsigned i = range.first; i <= range.last; i++)
         count += b->n[i];
     return count;
 }
 
 /* Lowest value of the first bucket in use, largest of the last one. */
-static void edges(const look_buckets_t *b, int64_t *lo, int64_t *hi)
+static void edges(const look_buckets_t *b, range_t range, int64_t *lo, int64_t *hi)
 {
-    unsigned first = 0, last = RT_HIST_BUCKETS - 1;
-    while (first < last && b->n[first] == 0)
-        first++;
-    while (last > first && b->n[last] == 0)
-        last--;
-    *lo = rt_hist_lower_ns(first);
-    *hi = rt_hist_lower_ns(last + 1) - 1;
+    while (range.first < range.last && b->n[range.first] == 0)
+        range.first++;
+    while (range.last > range.first && b->n[range.last] == 0)
+        range.last--;
+    *lo = rt_hist_lower_ns(range.first);
+    *hi = rt_hist_lower_ns(range.last + 1) - 1;
 }
 
 /* --- keeping ---------------------------------------------------------------------------------- */
 
 static int make_room(look_hist_t *h)
 {
-    if (h->total == NULL)
-        h->total = calloc(1, sizeof *h->total);
-    if (h->interval == NULL)
-        h->interval = calloc(1, sizeof *h->interval);
-    return h->total && h->interval ? 0 : -ENOMEM;
+    if (h->total != NULL)
+        return 0;
+    look_buckets_t *both = calloc(2, sizeof *both);
+    if (both == NULL)
+        return -ENOMEM;
+    h->total = &both[0];
+    h->interval = &both[1];
+    h->first = RT_HIST_BUCKETS - 1;
+    h->last = 0;
+    return 0;
+}
+
+/* The writer widens min and max before it counts an entry, so whatever was counted when they are
+ * read lies between them. Numbers that make no sense make the range as wide as it can be. */
+static void widen(look_hist_t *h, const rt_hist_t *from)
+{
+    unsigned first = rt_hist_index((int64_t)rt_load_relaxed(&from->min_ns));
+    unsigned last = rt_hist_index((int64_t)h->max_ns);
+    if (first > last) {
+        first = 0;
+        last = RT_HIST_BUCKETS - 1;
+    }
+    h->first = first < h->first ? first : h->first;
+    h->last = last > h->last ? last : h->last;
 }
 
 static void copy_buckets(look_hist_t *h, const rt_hist_t *from, bool is_first)
 {
-    for (unsigned i = 0; i < RT_HIST_BUCKETS; i++) {
+    for (unsigned i = h->first; i <= h->last; i++) {
         uint64_t now = rt_load_relaxed(&from->buckets[i]);
         uint64_t before = h->total->n[i];
         h->interval->n[i] = is_first ? 0 : now >= before ? now - before : now;
@@ -81,72 +106,88 @@ static void empty_interval(look_hist_t *h)
     h->interval_used = false;
 }
 
-static void tell_interval(const look_hist_t *h, uint64_t max_before_ns, int64_t *words)
+static void tell_interval(look_hist_t *h, range_t range, uint64_t max_before_ns)
 {
-    uint64_t count = count_of(h->interval);
+    uint64_t count = count_of(h->interval, range);
     if (count == 0)
         return;
     int64_t lo, hi;
-    edges(h->interval, &lo, &hi);
+    edges(h->interval, range, &lo, &hi);
     if (hi > (int64_t)h->max_ns || h->max_ns > max_before_ns)
         hi = (int64_t)h->max_ns;
-    words[LOOK_HIST_interval_count] = (int64_t)count;
-    words[LOOK_HIST_interval_max_ns] = hi;
-    quantiles(h->interval, count, lo, hi, &words[LOOK_HIST_interval_p50_ns]);
+    h->words[LOOK_HIST_interval_count] = (int64_t)count;
+    h->words[LOOK_HIST_interval_max_ns] = hi;
+    quantiles(h->interval, range, count, lo, hi, &h->words[LOOK_HIST_interval_p50_ns]);
 }
 
-static void tell_total(const look_hist_t *h, const rt_hist_t *from, int64_t *words)
+static void tell_total(look_hist_t *h, range_t range, int64_t min_ns)
 {
     look_buckets_t rest;
     const look_buckets_t *buckets = h->total;
-    int64_t lo = (int64_t)rt_load_relaxed(&from->min_ns);
+    int64_t lo = min_ns;
     int64_t hi = (int64_t)h->max_ns;
     if (h->base) {
-        for (unsigned i = 0; i < RT_HIST_BUCKETS; i++)
+        for (unsigned i = range.first; i <= range.last; i++)
             rest.n[i] = h->total->n[i] - h->base->n[i];
         buckets = &rest;
     }
-    uint64_t count = count_of(buckets);
+    uint64_t count = count_of(buckets, range);
     if (count == 0)
         return;
     if (h->base) {
-        edges(buckets, &lo, &hi);
+        edges(buckets, range, &lo, &hi);
         hi = hi > (int64_t)h->max_ns ? (int64_t)h->max_ns : hi;
     }
-    words[LOOK_HIST_count] = (int64_t)count;
-    words[LOOK_HIST_sum_ns] = (int64_t)(h->sum_ns - h->base_sum_ns);
-    words[LOOK_HIST_min_ns] = lo;
-    words[LOOK_HIST_max_ns] = hi;
-    quantiles(buckets, count, lo, hi, &words[LOOK_HIST_p50_ns]);
+    h->words[LOOK_HIST_count] = (int64_t)count;
+    h->words[LOOK_HIST_sum_ns] = (int64_t)(h->sum_ns - h->base_sum_ns);
+    h->words[LOOK_HIST_min_ns] = lo;
+    h->words[LOOK_HIST_max_ns] = hi;
+    quantiles(buckets, range, count, lo, hi, &h->words[LOOK_HIST_p50_ns]);
+}
+
+static void tell_again(look_hist_t *h)
+{
+    empty_interval(h);
+    for (unsigned i = LOOK_HIST_interval_count; i < LOOK_HIST_WORD_TOTAL; i++)
+        h->words[i] = 0;
+}
+
+static void tell(look_hist_t *h, const rt_hist_t *from, bool is_first)
+{
+    uint64_t max_before_ns = h->max_ns;
+    h->sum_ns = rt_load_relaxed(&from->sum_ns);
+    h->max_ns = rt_load_relaxed(&from->max_ns);
+    widen(h, from);
+    copy_buckets(h, from, is_first);
+    range_t range = {h->first, h->last};
+    memset(h->words, 0, sizeof h->words);
+    tell_total(h, range, (int64_t)rt_load_relaxed(&from->min_ns));
+    if (h->interval_used)
+        tell_interval(h, range, max_before_ns);
 }
 
 int look_hist_update(look_hist_t *h, const rt_hist_t *from, bool is_first, int64_t *words)
 {
-    memset(words, 0, LOOK_HIST_WORD_TOTAL * sizeof *words);
     uint64_t count = rt_load_relaxed(&from->count);
-    if (count == 0 && h->total == NULL)
+    if (count == 0 && h->total == NULL) {
+        memset(words, 0, sizeof h->words);
         return 0;
+    }
     if (make_room(h) < 0)
         return -ENOMEM;
-    uint64_t max_before_ns = h->max_ns;
-    if (count != h->count || is_first) {
-        h->count = count;
-        h->sum_ns = rt_load_relaxed(&from->sum_ns);
-        h->max_ns = rt_load_relaxed(&from->max_ns);
-        copy_buckets(h, from, is_first);
-    } else {
-        empty_interval(h);
-    }
-    tell_total(h, from, words);
-    if (h->interval_used)
-        tell_interval(h, max_before_ns, words);
+    if (h->told && count == h->count)
+        tell_again(h);
+    else
+        tell(h, from, is_first);
+    h->count = count;
+    h->told = true;
+    memcpy(words, h->words, sizeof h->words);
     return 0;
 }
 
 void look_hist_forget(look_hist_t *h)
 {
-    free(h->total);
-    free(h->interval);
+    free(h->total); /* the interval with it */
     free(h->base);
     *h = (look_hist_t){0};
 }
@@ -161,6 +202,7 @@ int look_hist_rebase(look_hist_t *h)
         return -ENOMEM;
     *h->base = *h->total;
     h->base_sum_ns = h->sum_ns;
+    h->told = false;
     return 0;
 }
 

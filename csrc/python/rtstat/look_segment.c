@@ -177,11 +177,12 @@ static void read_tx(const shm_segment_t *s, int64_t *words)
     shm_cursor_t tail = rt_load_acquire(&s->tx->tail);
     uint32_t head = rt_load_relaxed(&s->tx->head_place);
     int64_t producers = 0;
+    uint32_t slots = s->config.direction & SHM_TX ? s->config.producers : 0;
     words[AT_tx_waiting] = (int64_t)tx_ring_waiting(s);
     words[AT_tx_next_sequence] = (int64_t)tx_ring_next_sequence(s);
     words[AT_tx_used_bytes] =
         (int64_t)(used_units(s->config.tx_bytes, head, shm_cursor_place(tail)) * SHM_UNIT_BYTES);
-    for (uint32_t i = SHM_WORKER_PRODUCER + 1; i < s->config.producers; i++)
+    for (uint32_t i = SHM_WORKER_PRODUCER + 1; i < slots; i++)
         producers += rt_load_relaxed(&s->producers[i].owner) != 0;
     words[AT_producers] = producers;
 }
@@ -203,9 +204,10 @@ static uint32_t read_readers(const shm_segment_t *s, int64_t *words, int64_t *ro
     bool shared = s->config.read_mode == SHM_READ_SHARED;
     shm_cursor_t tail = rt_load_acquire(&s->rx->tail);
     uint32_t found = 0;
+    uint32_t slots = s->config.direction & SHM_RX ? s->config.readers : 0;
     words[AT_rx_unread] = words[AT_rx_unread_bytes] = 0;
     words[AT_readers_taken] = words[AT_readers_lost] = 0;
-    for (uint32_t i = 0; i < s->config.readers; i++) {
+    for (uint32_t i = 0; i < slots; i++) {
         const shm_reader_t *reader = &s->readers[i];
         uint32_t pid = rt_load_relaxed(&reader->owner);
         if (pid == 0)

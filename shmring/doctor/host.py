@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
+_HIGHEST_CPU = 65535
 _CPU_LIST = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 
 
@@ -76,7 +78,7 @@ class Host:
         """``CONFIG_*`` of the running kernel without that prefix; None where nobody shows it."""
         try:
             text = gzip.decompress(self.path("/proc/config.gz").read_bytes()).decode()
-        except (OSError, EOFError):
+        except (OSError, EOFError, zlib.error):
             release = self.read("/proc/sys/kernel/osrelease") or ""
             found = self.read(f"/boot/config-{release}")
             if found is None:
@@ -123,6 +125,8 @@ def parse_cpus(text: str) -> frozenset[int] | None:
     found: set[int] = set()
     for part in text.split(","):
         first, _, last = part.partition("-")
+        if int(last or first) > _HIGHEST_CPU:
+            return None
         found.update(range(int(first), int(last or first) + 1))
     return frozenset(found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -76,10 +77,13 @@ def read(host: Host, now_ns: int) -> Counts | None:
     return None if not text else parse(text, now_ns)
 
 
-def parse(text: str, now_ns: int) -> Counts:
-    """The table of /proc/interrupts."""
+def parse(text: str, now_ns: int) -> Counts | None:
+    """The table of /proc/interrupts; None if it is none."""
     lines = text.splitlines()
-    columns = [int(word.removeprefix("CPU")) for word in lines[0].split()]
+    heads = lines[0].split()
+    if not all(re.fullmatch(r"CPU\d+", head) for head in heads):
+        return None
+    columns = [int(head.removeprefix("CPU")) for head in heads]
     per_cpu: dict[str, dict[int, int]] = {}
     labels: dict[str, str] = {}
     for line in lines[1:]:
@@ -131,9 +135,12 @@ def gather(host: Host, cpus: tuple[int, ...], before: Counts | None, after: Coun
     )
 
 
-def parse_mask(text: str) -> frozenset[int]:
-    """``ff,00000003`` as a set of cores: words of 32 bits, the highest first."""
-    value = int(text.strip().replace(",", ""), 16)
+def parse_mask(text: str) -> frozenset[int] | None:
+    """``ff,00000003`` as a set of cores: words of 32 bits, the highest first; None: no such."""
+    text = text.strip()
+    if not re.fullmatch(r"[0-9a-f]+(,[0-9a-f]{8})*", text):
+        return None
+    value = int(text.replace(",", ""), 16)
     return frozenset(bit for bit in range(value.bit_length()) if value >> bit & 1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -63,8 +64,8 @@ def read_times(host: Host) -> dict[int, list[int]]:
     """Time of each core by kind, in ticks of USER_HZ, from /proc/stat."""
     found = {}
     for line in (host.read("/proc/stat") or "").splitlines():
-        name, *words = line.split()
-        if name.startswith("cpu") and name != "cpu":
+        name, *words = line.split() or [""]
+        if re.fullmatch(r"cpu\d+", name) and all(word.isdigit() for word in words):
             found[int(name[3:])] = [int(word) for word in words]
     return found
 

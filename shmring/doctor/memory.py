@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from dataclasses import dataclass
 
 from rtworkers import paths
@@ -88,7 +89,7 @@ def gather(host: Host) -> Facts:
         limit_file=file,
         limit_bytes=limit,
         used_bytes=used,
-        swap_bytes=int(swap.split()[0]) * 1024 if swap else None,
+        swap_bytes=int(swap.split()[0]) * 1024 if re.match(r"\d+ kB", swap) else None,
         swappiness=host.number("/proc/sys/vm/swappiness"),
     )
 

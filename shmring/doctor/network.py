@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -100,7 +101,9 @@ def gather(host: Host, examination: Examination) -> Facts:
 def _softnet(text: str | None) -> tuple[int | None, int | None]:
     """Drops and squeezes of /proc/net/softnet_stat: hexadecimal, one line per core."""
     rows = [line.split() for line in (text or "").splitlines()]
-    if not rows:
+    if not rows or not all(
+        re.fullmatch(r"[0-9a-f]+( [0-9a-f]+){2,}", " ".join(row)) for row in rows
+    ):
         return None, None
     return sum(int(row[1], 16) for row in rows), sum(int(row[2], 16) for row in rows)
 

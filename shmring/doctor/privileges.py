@@ -137,7 +137,7 @@ def _limits(host: Host) -> dict[str, tuple[int | None, int | None]]:
     found: dict[str, tuple[int | None, int | None]] = {}
     for line in (host.read("/proc/self/limits") or "").splitlines()[1:]:
         words = line[26:].split()
-        if len(words) >= 2:
+        if len(words) >= 2 and all(word == "unlimited" or word.isdigit() for word in words[:2]):
             soft, hard = (None if word == "unlimited" else int(word) for word in words[:2])
             found[line[:26].strip()] = (soft, hard)
     return found

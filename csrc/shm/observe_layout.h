@@ -45,7 +45,7 @@ typedef struct shm_slot_cursors {
     X(channel_failed, ERROR, "channel failed", "errno", "", "")                                    \
     X(client_attached, BURST, "client attached", "pid", "producer_slot", "reader_slot")            \
     X(client_detached, BURST, "client detached", "pid", "producer_slot", "reader_slot")            \
-    X(client_hung_up, BURST, "client gone without detaching", "pid", "producer_slot",              \
+    X(client_hung_up, BURST, "client closed its end, or died", "pid", "producer_slot",             \
       "reader_slot")                                                                               \
     X(producer_died, ERROR, "a producer died before it finished a packet", "producer_slot", "",    \
       "sequence")                                                                                  \

@@ -73,8 +73,9 @@ int64_t idle_margin_ns(const idle_t *i)
     return wake_margin_ns(i->profile == SHM_PROFILE_POWER ? &i->power_margin : &i->margin);
 }
 
-/* asked_mono_ns: when the sleep was to end; 0: something else ended it. */
-static void account_sleep(idle_t *i, int64_t from_mono_ns, int64_t asked_mono_ns)
+/* asked_mono_ns: when the sleep was to end at the latest; by_time: nothing else had ended it. A
+ * process that was stopped finds both, and it is the time that tells. */
+static void account_sleep(idle_t *i, int64_t from_mono_ns, int64_t asked_mono_ns, bool by_time)
 {
     int64_t now = rt_mono_ns();
     int64_t given = from_mono_ns + SWITCH_NS;
@@ -84,12 +85,12 @@ static void account_sleep(idle_t *i, int64_t from_mono_ns, int64_t asked_mono_ns
     i->missed_by_ns = 0;
     rt_bump(&i->page->sleeps, 1);
     rt_bump(&i->page->slept_ns, (uint64_t)(now - from_mono_ns));
-    if (asked_mono_ns == 0)
-        return;
     int64_t latency = now - asked_mono_ns;
-    wake_margin_observe(&i->margin, latency);
-    wake_margin_observe(&i->power_margin, latency);
-    rt_hist_add(&i->page->wake_latency, latency);
+    if (by_time) {
+        wake_margin_observe(&i->margin, latency);
+        wake_margin_observe(&i->power_margin, latency);
+        rt_hist_add(&i->page->wake_latency, latency);
+    }
     if (latency <= MISSED_WAKE_NS)
         return;
     rt_bump(&i->page->missed_wakes, 1);
@@ -108,7 +109,7 @@ bool idle_forced_rest(idle_t *i, int64_t now_mono_ns)
     struct timespec at = {.tv_sec = until / RT_NS_PER_S, .tv_nsec = until % RT_NS_PER_S};
     /* Not in the poller: there a waiting event would end the rest before it began. */
     (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
-    account_sleep(i, now_mono_ns, until);
+    account_sleep(i, now_mono_ns, until, true);
     rt_bump(&i->page->forced_rests, 1);
     return true;
 }
@@ -131,5 +132,5 @@ void idle_sleep(idle_t *i, poller_t *p, int64_t now_mono_ns, int64_t sleep_ns)
     if (until <= from)
         return;
     int events = poller_wait(p, until - from);
-    account_sleep(i, from, events > 0 ? 0 : until);
+    account_sleep(i, from, until, events <= 0);
 }

@@ -22,6 +22,7 @@ VERSION = 3
 PAGE_BYTES = 184320
 NOT_PINNED = 0xFFFFFFFF
 
+HEAD = struct.Struct("<QI")  # magic, version
 _FACTS = struct.Struct("<QII65s65s2x8I4x10Q")
 _POLICIES = {os.SCHED_OTHER: "other", os.SCHED_FIFO: "fifo", os.SCHED_RR: "rr"}
 _PROFILES = ("balanced", "latency", "power")
@@ -101,7 +102,13 @@ def remove(posix_name: str) -> bool:
 
 
 def view(fd: int) -> mmap.mmap:
-    """Map a page for reading."""
+    """Map a page for reading. Raises ValueError for one of another version of this package."""
+    size = os.fstat(fd).st_size
+    if size < PAGE_BYTES:
+        raise ValueError(
+            f"a worker's page of {size} bytes, {PAGE_BYTES} are expected: the worker is of another "
+            "version of shmring; end it, and start it with this one"
+        )
     return mmap.mmap(fd, PAGE_BYTES, mmap.MAP_SHARED, mmap.PROT_READ)
 
 

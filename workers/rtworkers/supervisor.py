@@ -45,6 +45,7 @@ from rtworkers.control import (
     open_request,
     refusal,
 )
+from rtworkers.error_log import ErrorLog, Kind
 from rtworkers.launch import Process, WorkerStartError
 from rtworkers.restart_policy import Action, Phase
 
@@ -107,6 +108,7 @@ class Slot:
     process: Process | None = None
     holdings: dict[str, Holding] = field(default_factory=dict)
     error: str = ""
+    problems: ErrorLog = field(init=False)
     # CLOCK_MONOTONIC and CPU time at the last two looks: a share needs some time to be one.
     samples: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -114,6 +116,7 @@ class Slot:
 
     def __post_init__(self) -> None:
         self.changed = threading.Condition(self.lock)
+        self.problems = ErrorLog(self.page_fd)
 
     def apply(self, event: restart_policy.Event) -> Action:
         """Ask the policy what an event means. Under the slot's lock."""
@@ -169,6 +172,7 @@ class Slot:
         for holding in self.holdings.values():
             holding.close()
         self.view.close()
+        self.problems.close()
         if self.page_fd >= 0:
             os.close(self.page_fd)
             self.page_fd = -1
@@ -488,6 +492,7 @@ class Supervisor:
         match slot.apply(restart_policy.Beat(facts.heartbeat_ns)):
             case Action.REPORT_STALL:
                 slot.error = "alive, but its heartbeat stands still"
+                slot.problems.note(Kind.WORKER_STALLED)
                 log.warning("worker %d (process %d) is %s", slot.number, facts.pid, slot.error)
             case Action.REPORT_RECOVERY:
                 slot.error = ""
@@ -497,12 +502,14 @@ class Supervisor:
         with slot.lock:
             if slot.process is not process or self.stopping:
                 return
+            status = None
             with contextlib.suppress(TimeoutError):
                 status = process.reap(QUIT_TIMEOUT_S)
                 slot.error = launch.describe_status(status)
             if said := process.stderr_text():
                 slot.error += f": {said}"
             log.warning("worker %d (process %d) %s", slot.number, process.pid, slot.error)
+            slot.problems.note(Kind.WORKER_DIED, slot.error, number=status or 0)
             process.close()
             slot.process = None
             self._follow(slot, slot.apply(restart_policy.Died()))
@@ -519,6 +526,7 @@ class Supervisor:
         except (WorkerStartError, OSError) as error:
             slot.error = str(error)
             log.warning("worker %d did not start again: %s", slot.number, error)
+            slot.problems.note(Kind.WORKER_NOT_STARTED, slot.error)
             self._follow(slot, slot.apply(restart_policy.Died()))
             return
         slot.process = process
@@ -527,6 +535,7 @@ class Supervisor:
             self._hand_over(slot, process)
         except OSError as error:  # died again: its pidfd says so in the next round
             log.warning("worker %d did not take all channels over: %s", slot.number, error)
+            slot.problems.note(Kind.TAKEOVER_FAILED, str(error), number=error.errno or 0)
         self._watch(slot, process)
 
     def _hand_over(self, slot: Slot, process: Process) -> None:
@@ -545,7 +554,7 @@ class Supervisor:
         for holding, reply in zip(holdings, replies, strict=True):
             if reply.result < 0:
                 error = refusal(reply)
-                self._fail(holding, error.errno or 0, str(error.strerror))
+                self._fail(slot, holding, error.errno or 0, str(error.strerror))
             elif holding.socket_fd < 0 and reply.fds:
                 holding.socket_fd = reply.fds.pop()
             reply.close()
@@ -557,11 +566,13 @@ class Supervisor:
         )
         log.error("%s; its channels have failed", text)
         slot.error = text
+        slot.problems.note(Kind.WORKER_GIVEN_UP, text)
         for holding in slot.holdings.values():
-            self._fail(holding, 0, text)
+            self._fail(slot, holding, 0, text)
 
-    def _fail(self, holding: Holding, error: int, text: str) -> None:
+    def _fail(self, slot: Slot, holding: Holding, error: int, text: str) -> None:
         holding.error = text
+        slot.problems.note(Kind.CHANNEL_GIVEN_UP, text, number=error, channel=holding.name)
         log.error("channel %s has failed: %s", holding.name, text)
         self._mark_failed(holding, error, text)
 

@@ -1,0 +1,46 @@
+"""What happened: each worker's flight recorder, distinct errors, and each channel's late packets.
+
+Everything is read from shared memory, read-only and without asking anybody, so it can be read when
+the worker hangs, and after all of a pool was killed, until ``shmring gc`` removes what is left.
+
+    >>> from shmring import observe
+    >>> observe.events(namespace="plant")
+    >>> observe.late_packets("ctl")
+    >>> observe.errors("line-1")
+
+Times are in ns, of CLOCK_MONOTONIC where a name says so, else of the channel's clock.
+"""
+
+from shmring.observe.late import (
+    LateChannel,
+    LatePacket,
+    late_channel,
+    late_packets,
+    worker_lives,
+)
+from shmring.observe.pages import (
+    DistinctError,
+    Event,
+    EventKind,
+    WorkerRecord,
+    errors,
+    event_kinds,
+    events,
+    workers,
+)
+
+__all__ = [
+    "DistinctError",
+    "Event",
+    "EventKind",
+    "LateChannel",
+    "LatePacket",
+    "WorkerRecord",
+    "errors",
+    "event_kinds",
+    "events",
+    "late_channel",
+    "late_packets",
+    "worker_lives",
+    "workers",
+]

@@ -1,0 +1,244 @@
+"""A channel's latest late packets: those whose verdict is neither on_time nor cancelled."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rtworkers import paths
+from shmring import _host
+from shmring._check import error, last_text
+from shmring._ring import ffi, lib
+from shmring.types import STAMPS, STATES, VERDICTS, Stamp, State, Verdict
+
+T = TypeVar("T")
+
+_CLOCKS = {lib.RT_CLOCK_MONOTONIC: "monotonic", lib.RT_CLOCK_TAI: "tai"}
+
+
+@dataclass(frozen=True, slots=True)
+class LatePacket:
+    """What happened to one packet. Times are in ns, in the channel's clock, as in a `SendReport`;
+    0 means that there is none."""
+
+    sequence: int
+    verdict: Verdict
+    scheduled_ns: int
+    """The deadline; 0 for a packet without one."""
+    enqueued_ns: int
+    """When `send` was called."""
+    woken_ns: int
+    """When the worker turned to this packet."""
+    sent_ns: int
+    """Start of the send call; 0 if the packet was not sent."""
+    handed_ns: int
+    """Return of the send call."""
+    stamped_ns: int
+    """On the wire, see `stamp`; 0 if there is no stamp."""
+    stamp: Stamp
+    error: int
+    """errno of verdict ``failed``, else 0."""
+    batch: int
+    """How many packets left in the same call."""
+    noted_mono_ns: int
+    """When it got its verdict, by CLOCK_MONOTONIC, in which the flight recorder counts."""
+    producer_slot: int
+    """Who queued it; 0: the worker itself."""
+    producer_pid: int
+    """Process that had this slot when the packet got its verdict; 0: none any more."""
+
+    @property
+    def due_ns(self) -> int:
+        """The deadline; of a packet without one, when it was queued."""
+        return self.scheduled_ns or self.enqueued_ns
+
+    @property
+    def late_ns(self) -> int:
+        """By how much the send call started late; if not sent, by how much it had been late."""
+        return (self.sent_ns or self.woken_ns) - self.due_ns
+
+    @property
+    def to_mono_ns(self) -> int:
+        """What to add to a time of the channel's clock to get CLOCK_MONOTONIC."""
+        return self.noted_mono_ns - (self.handed_ns or self.woken_ns)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as values that `json` takes."""
+        return asdict(self) | {"due_ns": self.due_ns, "late_ns": self.late_ns}
+
+
+@dataclass(frozen=True, slots=True)
+class LateChannel:
+    """A channel as far as its late packets need it, whether anybody serves it or not."""
+
+    name: str
+    namespace: str
+    pool: str
+    engine: str
+    state: State
+    alive: bool
+    """Whether the worker that served it last is there, running or stopped."""
+    clock: str
+    """``"monotonic"`` or ``"tai"``."""
+    tolerance_ns: int
+    channel_id: int
+    epoch: int
+    """How many workers have served it."""
+    worker_pid: int
+    worker_slot: int
+    """-1: no worker has had it yet."""
+    heartbeat_mono_ns: int
+    """When its worker last said that it serves it; 0: never."""
+    opened_mono_ns: int
+    counters: dict[str, int]
+    """Packets by verdict, and others that tell of losses."""
+    kept: int
+    """How many late packets it keeps at most; 0: none, it has no deadlines."""
+    overwritten: int
+    """Late packets that it kept once."""
+    packets: tuple[LatePacket, ...]
+    """The oldest first."""
+
+    @property
+    def heartbeat_age_ns(self) -> int:
+        """Time since the last heartbeat; 0 if there was none."""
+        if not self.heartbeat_mono_ns:
+            return 0
+        return max(0, time.monotonic_ns() - self.heartbeat_mono_ns)
+
+
+_BEATS_NS = 1_000_000_000
+
+_COUNTERS = (
+    "tx_sent",
+    *(f"tx_{verdict.value}" for verdict in VERDICTS),
+    "tx_retries",
+    "tx_orphans",
+    "tx_corrupt",
+    "rx_received",
+    "rx_kernel_drops",
+    "rx_overwritten",
+    "rx_errors",
+)
+
+
+def late_packets(channel: str, namespace: str | None = None) -> list[LatePacket]:
+    """The latest late packets of a channel, the oldest first; as `late_channel`."""
+    return list(late_channel(channel, namespace).packets)
+
+
+def late_channel(channel: str, namespace: str | None = None) -> LateChannel:
+    """A channel's state and its latest late packets. Reads only, and needs nobody alive.
+
+    `namespace`: None for ``$SHMRING_NAMESPACE``, else ``default``. Raises `ChannelNotFound`,
+    `NoPermission`, `LayoutMismatch`, ValueError for a name that is none.
+    """
+    space = paths.default_namespace() if namespace is None else namespace
+    paths.check_name("namespace", space)
+    paths.check_name("channel name", channel)
+    with _opened(channel, space) as segment:
+        return _read(channel, space, segment)
+
+
+def worker_lives(pid: int, heartbeat_mono_ns: int) -> bool:
+    """Whether a worker's process is there, running or stopped. Looks, and asks nobody.
+
+    One that this process cannot see lives as long as its heart beats.
+    """
+    if time.monotonic_ns() - heartbeat_mono_ns < _BEATS_NS:
+        return True
+    try:
+        facts = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return False
+    name, _, rest = facts.partition("(")[2].rpartition(")")
+    return name.startswith("shmring-w") and rest.split()[0] not in ("Z", "X")
+
+
+@contextmanager
+def _opened(channel: str, space: str) -> Iterator[Any]:
+    path = paths.shm_file(paths.channel_segment(space, channel))
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as caught:
+        text = f"channel {channel!r} in namespace {space!r}: {caught.strerror}"
+        raise error(caught.errno or 0, text) from None
+    try:
+        with _host.mapped(fd, writable=False) as segment:
+            if segment is None:
+                raise error(errno.EPROTO, f"channel {channel!r}: {last_text()}")
+            yield segment
+    finally:
+        os.close(fd)
+
+
+def _read(channel: str, space: str, segment: Any) -> LateChannel:
+    config, status = segment.config, segment.status
+    reader = ffi.new("slot_reader_t *")
+    lib.ring_late_reader_init(reader, segment)
+    before = int(reader.next)
+    kept = int(config.late_slots)
+    out = ffi.new("shm_late_packet_t[]", max(kept, 1))
+    count = lib.slot_reader_next(reader, out, kept)
+    return LateChannel(
+        name=channel,
+        namespace=space,
+        pool=_text(config.pool),
+        engine=_text(config.engine),
+        state=STATES[status.state] if status.state < len(STATES) else State.FAILED,
+        alive=worker_lives(status.worker_pid, status.heartbeat_mono_ns),
+        clock=_CLOCKS.get(config.clock, str(config.clock)),
+        tolerance_ns=config.tolerance_ns,
+        channel_id=segment.segment_id,
+        epoch=status.epoch,
+        worker_pid=status.worker_pid,
+        worker_slot=-1 if status.worker_slot == 2**32 - 1 else status.worker_slot,
+        heartbeat_mono_ns=status.heartbeat_mono_ns,
+        opened_mono_ns=status.opened_mono_ns,
+        counters=_counters(segment.stats),
+        kept=kept,
+        overwritten=before + int(reader.lost),
+        packets=tuple(_packet(out[i]) for i in range(count)),
+    )
+
+
+def _counters(stats: Any) -> dict[str, int]:
+    values = ffi.new("uint64_t[]", lib.SHM_COUNTER_TOTAL)
+    lib.ring_read_counters(stats, values)
+    names = (_text(lib.ring_counter_names[i]) for i in range(lib.SHM_COUNTER_TOTAL))
+    all_of_them = dict(zip(names, values, strict=True))
+    return {name: all_of_them[name] for name in _COUNTERS}
+
+
+def _packet(late: Any) -> LatePacket:
+    report = late.report
+    return LatePacket(
+        sequence=report.sequence,
+        verdict=_named(VERDICTS, report.verdict, Verdict.FAILED),
+        scheduled_ns=report.scheduled_ns,
+        enqueued_ns=report.enqueued_ns,
+        woken_ns=report.woken_ns,
+        sent_ns=report.sent_ns,
+        handed_ns=report.handed_ns,
+        stamped_ns=report.stamped_ns,
+        stamp=_named(STAMPS, report.stamp, Stamp.NONE),
+        error=report.error,
+        batch=report.batch,
+        noted_mono_ns=late.noted_mono_ns,
+        producer_slot=late.producer,
+        producer_pid=late.producer_pid,
+    )
+
+
+def _named(names: tuple[T, ...], number: int, otherwise: T) -> T:
+    return names[number] if number < len(names) else otherwise
+
+
+def _text(field: Any) -> str:
+    return str(ffi.string(field), "ascii", "replace")

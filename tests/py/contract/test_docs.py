@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import inspect
@@ -17,8 +18,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
+import rtstat.cli
+import rtstat.overview
 import shmring
 from netflux import records
+from rtstat import fields_page
 from shmring import doctor, recording
 from shmring._options import ChannelOptions
 from shmring.cli import COMMANDS, plot
@@ -112,6 +116,7 @@ PAGES_THAT_RUN = (
     "docs/netflux.md",
     "docs/netflux-records.md",
     "docs/rtp.md",
+    "docs/rtstat.md",
     "docs/tap.md",
     "api/netflux/PARITY.md",
 )
@@ -378,6 +383,22 @@ def test_the_table_of_options_is_the_options(guide: str) -> None:
 def test_the_table_of_findings_is_the_doctors_checks() -> None:
     listed = [row[0].strip("`") for row in rows(text_of("docs/doctor.md"), "## All findings")]
     assert listed == [check.id for check in doctor.CHECKS]
+
+
+def test_the_fields_of_rtstat_are_its_table() -> None:
+    fields = text_of("docs/rtstat.md").split("## Fields\n", 1)[1]
+    made = "python -m rtstat.fields_page"
+    assert fields.split("\n\n", 1)[1] == fields_page.page(), f"not what `{made}` prints"
+
+
+def test_the_page_on_rtstat_names_commands_and_options() -> None:
+    shown = code(text_of("docs/rtstat.md"))
+    parser = argparse.ArgumentParser()
+    rtstat.overview.add_arguments(parser)
+    options = {text for action in parser._actions for text in action.option_strings}
+    commands = [f"rtstat {command.name}" for command in rtstat.cli.COMMANDS]
+    quiet = {"-h", "--help", "--interval", "-n", "--count", "--duration", "--version"}
+    assert not [name for name in (*commands, *(options - quiet)) if name not in shown]
 
 
 def test_the_table_of_errors_is_the_errors(guide: str) -> None:

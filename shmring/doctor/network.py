@@ -75,8 +75,8 @@ class Facts:
     """Since the machine started, over all cores."""
     squeezed: int | None = None
     """Times that the budget did not suffice, likewise."""
-    net_admin: bool = False
-    """A worker has CAP_NET_ADMIN, and so larger buffers than the limits."""
+    beyond: bool = False
+    """A worker gets larger buffers than the limits, by CAP_NET_ADMIN."""
     features: Mapping[str, Feature] = field(default_factory=dict)
 
 
@@ -84,7 +84,7 @@ def gather(host: Host, examination: Examination) -> Facts:
     """Read the limits and counters."""
     core = "/proc/sys/net/core"
     drops, squeezed = _softnet(host.read("/proc/net/softnet_stat"))
-    setup = examination.setup
+    buffers = examination.features.get("buffers")
     return Facts(
         rmem_max=host.number(f"{core}/rmem_max"),
         wmem_max=host.number(f"{core}/wmem_max"),
@@ -93,7 +93,7 @@ def gather(host: Host, examination: Examination) -> Facts:
         backlog=host.number(f"{core}/netdev_max_backlog"),
         backlog_drops=drops,
         squeezed=squeezed,
-        net_admin=setup is not None and "cap_net_admin" in setup.capabilities,
+        beyond=buffers is not None and buffers.works,
         features=examination.features,
     )
 
@@ -131,8 +131,8 @@ def _buffer(check: Check, key: str, limit: int | None, facts: Facts) -> Finding:
     values = {"limit_bytes": limit}
     if limit >= BUFFER_ENOUGH:
         return check.ok(text, values=values)
-    if facts.net_admin:
-        return check.ok(f"{text}; workers have CAP_NET_ADMIN and go beyond", values=values)
+    if facts.beyond:
+        return check.ok(f"{text}; workers go beyond by CAP_NET_ADMIN", values=values)
     return check.limits(text, *sysctl(key, BUFFER_ENOUGH), values=values)
 
 

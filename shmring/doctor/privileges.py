@@ -231,18 +231,26 @@ def _realtime(facts: Facts) -> Finding:
     if setup.policy == "fifo":
         by = "CAP_SYS_NICE" if "cap_sys_nice" in setup.capabilities else f"RLIMIT_RTPRIO {rtprio}"
         return REALTIME.ok(f"a worker gets priority {setup.priority}, by {by}", values=values)
-    if "cap_sys_nice" in setup.capabilities or _reaches(facts.rtprio, PRIORITY):
+    outside = facts.surroundings.user_namespace
+    if ("cap_sys_nice" in setup.capabilities and not outside) or _reaches(facts.rtprio, PRIORITY):
         return REALTIME.unfit(
-            "refused although privileges suffice: see scheduler.rt_group, scheduler.rt_throttling "
-            "and container.users",
+            "refused although privileges suffice: see scheduler.rt_group and "
+            "scheduler.rt_throttling",
             hint("mend those findings"),
             values=values,
         )
     return REALTIME.unfit(
-        f"refused: no CAP_SYS_NICE, and RLIMIT_RTPRIO {rtprio} is below {PRIORITY}",
+        f"refused: {_no_capability('CAP_SYS_NICE', facts)}, and RLIMIT_RTPRIO {rtprio} is below "
+        f"{PRIORITY}",
         *mends,
         values=values,
     )
+
+
+def _no_capability(name: str, facts: Facts) -> str:
+    if facts.surroundings.user_namespace:
+        return "capabilities of a user namespace do not count here"
+    return f"no {name}"
 
 
 def _reaches(limit: int | None, wanted: int) -> bool:
@@ -265,11 +273,16 @@ def _memlock(facts: Facts) -> Finding:
     if setup is None:
         return MEMLOCK.hidden(f"no worker could be asked; RLIMIT_MEMLOCK {limit}", *mends)
     values = {"locked": setup.memory_locked, "memlock_bytes": facts.memlock_bytes}
-    if setup.memory_locked:
+    # The worker's check is fooled by a capability that counts in its namespace only.
+    fooled = facts.surroundings.user_namespace and facts.memlock_bytes is not UNLIMITED
+    if setup.memory_locked and not fooled:
         by = "CAP_IPC_LOCK" if "cap_ipc_lock" in setup.capabilities else f"RLIMIT_MEMLOCK {limit}"
         return MEMLOCK.ok(f"a worker locks its memory, by {by}", values=values)
+    refused = "locked, and later mappings fail" if setup.memory_locked else "refused"
     return MEMLOCK.limits(
-        f"refused: no CAP_IPC_LOCK, and RLIMIT_MEMLOCK is {limit} bytes", *mends, values=values
+        f"{refused}: {_no_capability('CAP_IPC_LOCK', facts)}, and RLIMIT_MEMLOCK is {limit} bytes",
+        *mends,
+        values=values,
     )
 
 

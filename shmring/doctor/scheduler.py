@@ -253,6 +253,8 @@ def _group(facts: Facts) -> Finding:
         return GROUP.hidden("the kernel's configuration is not shown, no group has a budget file")
     if not facts.rt_group_built or facts.rt_group_off:
         return GROUP.ok("the kernel has none")
+    if facts.surroundings.cgroup_namespace:
+        return GROUP.hidden("the kernel has them; the group of this one is out of sight")
     if facts.unified_root is False:
         return GROUP.unfit(
             "the kernel has them, and in cgroup version 2 only the root group has a budget",

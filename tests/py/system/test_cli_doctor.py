@@ -259,3 +259,49 @@ def test_queueing_disciplines_of_a_namespace(wanted):
 def tai_offset_s():
     (found,) = examine([None])
     return found.clock.tai_offset_s
+
+
+# --- a container, made of namespaces --------------------------------------------------------------
+
+AS_A_CONTAINER = """\
+mount -t tmpfs -o size=64m tmpfs /dev/shm && mount -t sysfs -o ro sysfs /sys && ip link set lo up \\
+    && exec "$@"
+"""
+
+
+@root_only
+def test_in_a_container_it_says_what_that_hides():
+    if shutil.which("unshare") is None or shutil.which("ip") is None:
+        pytest.skip("unshare or ip is not there")
+    spaces = [
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "--cgroup",
+        "--pid",
+        "--fork",
+        "--net",
+        "--mount-proc",
+    ]
+    done = subprocess.run(
+        ["unshare", *spaces, "sh", "-c", AS_A_CONTAINER, "sh", *COMMAND, "--json", "--quick"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"no such namespaces here: {done.stderr.strip()}")
+    found = {f["id"]: f for f in findings(done)}
+    assert found["container.kind"]["status"] == "hidden"
+    assert found["container.settings"]["values"]["read_only"] == ["/sys"]
+    assert found["container.cgroup"]["status"] == "hidden"
+    assert found["container.users"]["status"] == "limits"
+    assert found["memory.shm"]["status"] == "limits"
+    assert found["memory.shm"]["values"]["size_bytes"] == 64 << 20
+    assert found["network.gso"]["status"] == "ok"
+    assert "loopback" in found["interface.link"]["measured"]
+    realtime = found["privileges.realtime"]
+    if realtime["status"] == "unfit":
+        assert "user namespace" in realtime["measured"]
+        assert done.returncode == 2

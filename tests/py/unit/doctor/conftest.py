@@ -21,7 +21,7 @@ FIT_WORKER = (
     '"synchronised": true, "leap_s": 0, "max_error_ns": 120000}',
     *(
         f'{{"fact": "feature", "name": "{name}", "works": true, "reason": ""}}'
-        for name in ("ipv6", "gso", "gro", "rx_stamps", "tx_stamps", "tai")
+        for name in ("ipv6", "gso", "gro", "rx_stamps", "tx_stamps", "buffers")
     ),
     '{"fact": "latency", "on_tick": false, "n": 1500, "min_ns": 900, "p50_ns": 2100, '
     '"p99_ns": 5000, "max_ns": 9000, "beyond_margin": 0}',

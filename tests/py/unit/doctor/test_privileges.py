@@ -104,6 +104,23 @@ def test_in_a_container_the_container_is_told(facts, by_id):
     assert not [text for text in texts(realtime, MendKind.COMMAND) if "setcap" in text]
 
 
+def test_capabilities_of_a_user_namespace_do_not_count(facts, by_id):
+    mapped = dataclasses.replace(
+        with_setup(facts, policy="other"),
+        surroundings=Surroundings(container="podman", user_namespace=True),
+        memlock_bytes=8388608,
+    )
+    found = by_id(privileges.judge(mapped))
+    realtime, memlock = found["privileges.realtime"], found["privileges.memlock"]
+    assert realtime.status is Status.UNFIT
+    assert "user namespace" in realtime.measured
+    assert "--cap-add SYS_NICE --ulimit rtprio=90" in texts(realtime, MendKind.CONTAINER)
+    assert memlock.status is Status.LIMITS
+    assert "later mappings fail" in memlock.measured
+    limits = dataclasses.replace(mapped, memlock_bytes=None)
+    assert by_id(privileges.judge(limits))["privileges.memlock"].status is Status.OK
+
+
 @pytest.mark.parametrize("why", ["nosuid", "no_new_privs"])
 def test_file_capabilities_without_effect(facts, by_id, why):
     held = dataclasses.replace(facts, file_capabilities=frozenset({"cap_sys_nice"}), **{why: True})

@@ -91,6 +91,12 @@ def test_in_the_root_group_there_is_a_budget(judged):
     )
 
 
+def test_in_a_cgroup_namespace_the_group_is_out_of_sight(judged):
+    built = {"/proc/config.gz": gzip.compress(b"CONFIG_RT_GROUP_SCHED=y\n")}
+    found = judged(built, around=Surroundings(container="docker", cgroup_namespace=True))
+    assert found["scheduler.rt_group"].status is Status.HIDDEN
+
+
 def test_groups_are_hidden_with_the_configuration(judged):
     assert judged({"/proc/config.gz": None})["scheduler.rt_group"].status is Status.HIDDEN
 

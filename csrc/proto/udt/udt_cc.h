@@ -10,7 +10,8 @@
  *   udt_cc_on_light_ack    a 4-byte ACK that moves snd_last_ack forward
  *   udt_cc_on_ack          a longer ACK that frees packets (the first not repeated), after in's
  *                          RTT and rates have been brought up to date from it
- *   udt_cc_on_loss         each valid NAK, before its entries go to the list of what to resend
+ *   udt_cc_on_loss         each valid NAK that reports packets which were sent once, and not
+ *                          reported before; before these go to the list of what to resend
  *   udt_cc_on_timeout      the EXP timer ran out while packets are unacknowledged; those are in the
  *                          list of what to resend already
  *   udt_cc_on_packet_sent  packets have left: new ones or repeated ones, a whole batch in one call
@@ -119,8 +120,8 @@ static inline void udt_cc_on_ack(udt_cc_t *cc, const udt_cc_in_t *in, uint32_t a
         cc->ops->on_ack(cc, in, ack);
 }
 
-/* lost: the NAK's ranges in its own order, n >= 1, none of them beyond snd_curr_seq; they may lie
- * before snd_last_ack, and may have been reported before. */
+/* lost: ranges in the NAK's own order, n >= 1, none of them beyond snd_curr_seq; a controller
+ * stands those that lie before snd_last_ack, and those that were reported before. */
 static inline void udt_cc_on_loss(udt_cc_t *cc, const udt_cc_in_t *in, const udt_seq_range_t *lost,
                                   size_t n)
 {

@@ -6,7 +6,7 @@
  *
  *   slow start   W grows by what was acknowledged; P is next to nothing. It ends when W passes what
  *                the peer allows, at the first NAK or at a timeout: P then comes from the rate at
- *                which packets arrive, as the receiver reports it.
+ *                which packets arrive, as the receiver reports it; a NAK lengthens it by an eighth.
  *   increase     The free capacity D = capacity - 1 / P, from packet pairs. The more is free, the
  *                more packets are added each SYN, in decades of bit/s: D up to 10 Mbit/s 15 bytes'
  *                worth, 100 Mbit/s 150, 1 Gbit/s 1500, ... but at least 0.01 packet. Below the rate
@@ -18,6 +18,16 @@
  *                a period, so that flows through one queue do not all step back for the same burst.
  *                A period holds five decreases at most: the rate falls to 1 / 1.125^5 = 0.55.
  *   freeze       The SYN behind a NAK brings no increase.
+ *
+ * Three things are not as in the original:
+ *
+ *   - There the losses of slow start, hundreds at once, are a congestion period of their own: the
+ *     rate falls to half of what the path has just carried, and takes seconds to come back. Here
+ *     they are one decrease, until a packet sent later is lost.
+ *   - Rate control is due each SYN by the clock. ACKs leave a SYN apart, and where each has to come
+ *     a SYN after the last that counted, every second one is a little too early.
+ *   - While a hole is open nothing is acknowledged for a round trip, and W would stop the rate. So
+ *     it is twice as wide until the hole is filled.
  *
  * P is in microseconds, and is rounded up to whole ones by a decrease, as in the original. Rates
  * are whole packets per second there, and so is D. */
@@ -34,6 +44,7 @@
 #define INCREASE_PER_BIT 1.5e-6
 #define DECREASE 1.125
 #define NAKS_IN_PERIOD 5u
+#define EARLY_NS (2 * RT_NS_PER_MS) /* an ACK may come so much early */
 
 static void publish(udt_cc_t *cc)
 {
@@ -49,8 +60,9 @@ static void daimd_init(udt_cc_t *cc, const udt_cc_config_t *config, const udt_cc
         .period_us = FIRST_PERIOD_US,
         .cwnd = FIRST_CWND,
         .last_dec_period_us = FIRST_PERIOD_US,
-        .last_rate_ns = in->now_ns,
+        .next_rate_ns = in->now_ns + UDT_CC_SYN_US * RT_NS_PER_US,
         .last_ack = in->snd_curr_seq,
+        .hole_last = in->snd_curr_seq,
         .last_dec_seq = udt_seq_add(in->snd_curr_seq, -1),
         .dec_random = 1,
         .slow_start = true,
@@ -81,19 +93,41 @@ static double increase(const udt_cc_daimd_t *s, const udt_cc_in_t *in)
     return fmax(decade_bps * INCREASE_PER_BIT / in->mss_bytes, LEAST_INCREASE);
 }
 
+/* Packets that arrive in a round trip and a SYN. */
+static double a_round_trip(const udt_cc_in_t *in)
+{
+    return in->rcv_rate_pps / 1e6 * (in->rtt_us + SYN_US);
+}
+
+static bool has_hole(const udt_cc_daimd_t *s, const udt_cc_in_t *in)
+{
+    return !udt_seq_before(s->hole_last, in->snd_last_ack);
+}
+
+/* Each SYN by the clock, not one SYN after the last ACK that counted: ACKs are a SYN apart when
+ * they leave, and every second one comes a little early. */
+static bool is_time_for_rate(udt_cc_daimd_t *s, int64_t now_ns)
+{
+    if (now_ns < s->next_rate_ns)
+        return false;
+    if (s->next_rate_ns < now_ns - EARLY_NS)
+        s->next_rate_ns = now_ns - EARLY_NS;
+    s->next_rate_ns += UDT_CC_SYN_US * RT_NS_PER_US;
+    return true;
+}
+
 static void daimd_on_ack(udt_cc_t *cc, const udt_cc_in_t *in, uint32_t ack)
 {
     udt_cc_daimd_t *s = &cc->state.daimd;
-    if (in->now_ns - s->last_rate_ns < UDT_CC_SYN_US * RT_NS_PER_US)
+    if (!is_time_for_rate(s, in->now_ns))
         return;
-    s->last_rate_ns = in->now_ns;
     if (s->slow_start) {
         s->cwnd += udt_seq_diff(ack, s->last_ack) + 1; /* one more than is new, as in libudt */
         s->last_ack = ack;
         if (s->cwnd > in->max_cwnd_packets)
             leave_slow_start(s, in);
     } else {
-        s->cwnd = in->rcv_rate_pps / 1e6 * (in->rtt_us + SYN_US) + FIRST_CWND;
+        s->cwnd = a_round_trip(in) * (has_hole(s, in) ? 2 : 1) + FIRST_CWND;
     }
     if (!s->slow_start) {
         if (!s->loss)
@@ -114,6 +148,16 @@ static void begin_congestion_period(udt_cc_daimd_t *s, const udt_cc_in_t *in)
     s->dec_random = (uint32_t)fmax(ceil(s->avg_nak * rt_random_unit(&s->chance)), 1.0);
 }
 
+/* The rate is what the path carries, now that its queue is full: one decrease empties it. */
+static void leave_slow_start_by_loss(udt_cc_daimd_t *s, const udt_cc_in_t *in)
+{
+    bool known = in->rcv_rate_pps > 0;
+    leave_slow_start(s, in);
+    begin_congestion_period(s, in);
+    if (known)
+        s->dec_count = NAKS_IN_PERIOD;
+}
+
 static void go_on_with_congestion_period(udt_cc_daimd_t *s, const udt_cc_in_t *in)
 {
     if (s->dec_count >= NAKS_IN_PERIOD)
@@ -126,23 +170,25 @@ static void go_on_with_congestion_period(udt_cc_daimd_t *s, const udt_cc_in_t *i
     s->last_dec_seq = in->snd_curr_seq;
 }
 
+/* Nothing is acknowledged for a round trip, until the hole is filled. */
+static void open_window_over_hole(udt_cc_daimd_t *s, const udt_cc_in_t *in, uint32_t last)
+{
+    s->hole_last = last;
+    s->cwnd = fmax(s->cwnd, 2 * a_round_trip(in) + FIRST_CWND);
+}
+
 static void daimd_on_loss(udt_cc_t *cc, const udt_cc_in_t *in, const udt_seq_range_t *lost,
                           size_t n)
 {
-    (void)n;
     udt_cc_daimd_t *s = &cc->state.daimd;
-    if (s->slow_start) {
-        leave_slow_start(s, in);
-        if (in->rcv_rate_pps > 0) {
-            publish(cc);
-            return;
-        }
-    }
     s->loss = true;
-    if (udt_seq_before(s->last_dec_seq, lost[0].first))
+    if (s->slow_start)
+        leave_slow_start_by_loss(s, in);
+    else if (udt_seq_before(s->last_dec_seq, lost[0].first))
         begin_congestion_period(s, in);
     else
         go_on_with_congestion_period(s, in);
+    open_window_over_hole(s, in, lost[n - 1].last);
     publish(cc);
 }
 

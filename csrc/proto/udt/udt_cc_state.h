@@ -14,9 +14,10 @@ typedef struct udt_cc_daimd {
     double cwnd;
     double last_dec_period_us;
     double avg_nak;
-    int64_t last_rate_ns; /* of the last rate control */
+    int64_t next_rate_ns; /* of rate control */
     uint32_t last_ack;
     uint32_t last_dec_seq;
+    uint32_t hole_last; /* highest known to be lost */
     uint32_t nak_count;
     uint32_t dec_random;
     uint32_t dec_count;

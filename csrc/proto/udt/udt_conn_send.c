@@ -10,7 +10,7 @@
  * What becomes lost, by whom it is told:
  *
  *   NAK       the peer found a hole. What was repeated within the last round trip is left out: the
- *             peer did not know of that when it wrote.
+ *             peer did not know of that when it wrote. The controller hears of first losses only.
  *   overdue   the oldest packet is as old as an answer takes; so is everything repeated before
  *             that. This finds repeated packets that were lost again, which a libudt receiver tells
  *             nobody, and with the last packet of all the loss of everything before it.
@@ -230,13 +230,46 @@ static bool nak_is_possible(const udt_conn_t *c, const udt_view_t *view)
     return true;
 }
 
+/* What was sent again since, or is to be, says nothing new of the path: receivers repeat
+ * themselves. */
+static bool is_news(const udt_conn_t *c, uint32_t seq)
+{
+    return udt_sndbuf_get(&c->snd.buffer, seq)->sends == 1 &&
+           !udt_losslist_has(&c->snd.losses, seq);
+}
+
+/* Appends those of first .. last that are news, in unbroken ranges; returns how many ranges there
+ * are now. */
+static size_t add_news(const udt_conn_t *c, uint32_t first, uint32_t last, uint32_t *budget,
+                       udt_seq_range_t *lost, size_t n)
+{
+    int32_t from = udt_seq_diff(first, c->snd.last_ack);
+    int32_t to = udt_seq_diff(last, c->snd.last_ack);
+    bool unbroken = false;
+    for (int32_t off = from > 0 ? from : 0; off <= to && *budget > 0; off++, --*budget) {
+        uint32_t seq = udt_seq_add(c->snd.last_ack, off);
+        bool news = is_news(c, seq);
+        if (news && unbroken)
+            lost[n - 1].last = seq;
+        else if (news && n < NAK_RANGES)
+            lost[n++] = (udt_seq_range_t){seq, seq};
+        unbroken = news && n > 0 && lost[n - 1].last == seq;
+    }
+    return n;
+}
+
 static void tell_controller(udt_conn_t *c, const udt_view_t *view, int64_t at_ns)
 {
     udt_seq_range_t lost[NAK_RANGES];
+    uint32_t budget = flight(c);
     size_t n = 0;
     uint32_t at = 0;
-    while (n < NAK_RANGES && udt_nak_next(view, &at, &lost[n].first, &lost[n].last))
-        n++;
+    uint32_t first;
+    uint32_t last;
+    while (budget > 0 && udt_nak_next(view, &at, &first, &last))
+        n = add_news(c, first, last, &budget, lost, n);
+    if (n == 0)
+        return;
     udt_cc_in_t in = cc_in(c, at_ns);
     udt_cc_on_loss(&c->snd.cc, &in, lost, n);
     take_decision(c);

@@ -1,5 +1,6 @@
-/* DAIMD against the formulas of libudt 4.11, once in numbers worked out by hand, and once step by
- * step against a model that is written down as those formulas are, over random histories. */
+/* DAIMD against the formulas of libudt 4.11 with the three changes that udt_cc_daimd.c names, once
+ * in numbers worked out by hand, and once step by step against a model that is written down as
+ * those formulas are, over random histories. */
 #include "proto/udt/udt_cc.h"
 
 #include "base/rt_clock.h"
@@ -103,9 +104,46 @@ static void test_a_loss_in_slow_start_takes_the_receivers_rate(void)
     udt_cc_in_t in = begin(&cc);
     in.snd_curr_seq = ISN + 15;
     lose(&cc, &in, ISN + 3);
-    CHECK(near(cc.period_ps, 62500)); /* 16 packets/s: nothing was reported as yet */
+    CHECK(near(cc.period_ps, ceil(62500 * 1.125))); /* 16 packets/s: nothing was reported as yet */
     lose(&cc, &in, ISN + 5);
-    CHECK(near(cc.period_ps, ceil(62500 * 1.125)));
+    CHECK(near(cc.period_ps, ceil(62500 * 1.125))); /* the same losses */
+    in.snd_curr_seq = ISN + 30;
+    lose(&cc, &in, ISN + 16);
+    CHECK(near(cc.period_ps, ceil(ceil(62500 * 1.125) * 1.125)));
+}
+
+static void test_acks_that_come_a_little_early_count(void)
+{
+    udt_cc_t cc;
+    udt_cc_in_t in = begin(&cc);
+    in.snd_curr_seq = ISN + 1000;
+    int64_t start_ns = in.now_ns;
+    for (int64_t i = 1; i <= 10; i++) {
+        in.now_ns = start_ns + i * 10 * MS + (i % 2) * RT_NS_PER_MS;
+        udt_cc_on_ack(&cc, &in, ISN + (uint32_t)i);
+    }
+    CHECK_EQ(cc.cwnd_packets, 16 + 2 * 10 + 1);
+    in.now_ns += 7 * MS;
+    udt_cc_on_ack(&cc, &in, ISN + 11);
+    CHECK_EQ(cc.cwnd_packets, 16 + 2 * 10 + 1);
+}
+
+static void test_the_window_is_twice_as_wide_until_a_hole_is_filled(void)
+{
+    udt_cc_t cc;
+    udt_cc_in_t in = begin(&cc);
+    in.rcv_rate_pps = 5000;
+    in.snd_curr_seq = ISN + 100;
+    lose(&cc, &in, ISN + 50);
+    CHECK_EQ(cc.cwnd_packets, 2 * 550 + 16);
+    in.now_ns += 10 * MS;
+    in.snd_last_ack = ISN + 50;
+    udt_cc_on_ack(&cc, &in, ISN + 50);
+    CHECK_EQ(cc.cwnd_packets, 2 * 550 + 16);
+    in.now_ns += 10 * MS;
+    in.snd_last_ack = ISN + 51;
+    udt_cc_on_ack(&cc, &in, ISN + 51);
+    CHECK_EQ(cc.cwnd_packets, 550 + 16);
 }
 
 static void test_a_timeout_ends_slow_start_and_nothing_else(void)
@@ -185,8 +223,9 @@ typedef struct model {
     double avgNAK;
     uint32_t nakCount, decRandom, decCount;
     uint32_t lastAck, lastDecSeq;
+    uint32_t holeLast;
     bool slow, loss;
-    int64_t lastRC;
+    int64_t nextRC;
     rt_random_t u;
 } model_t;
 
@@ -200,7 +239,8 @@ static void model_init(model_t *m, const udt_cc_in_t *in)
     m->lastDecSeq = (ISN + UDT_SEQ_MASK - 1) & UDT_SEQ_MASK;
     m->lastDecP = 1;
     m->decRandom = 1;
-    m->lastRC = in->now_ns;
+    m->nextRC = in->now_ns + 10 * MS;
+    m->holeLast = m->lastAck;
     rt_random_init(&m->u, seed);
 }
 
@@ -224,9 +264,9 @@ static void model_on_ack(model_t *m, const udt_cc_in_t *in, uint32_t A)
 {
     double R = in->rcv_rate_pps, B = in->bandwidth_pps, RTT = in->rtt_us, MSS = in->mss_bytes;
     const double RC = 10000;
-    if (in->now_ns - m->lastRC < 10 * MS)
+    if (in->now_ns < m->nextRC)
         return;
-    m->lastRC = in->now_ns;
+    m->nextRC = (m->nextRC > in->now_ns - 2 * MS ? m->nextRC : in->now_ns - 2 * MS) + 10 * MS;
     if (m->slow) {
         m->W += model_length(m->lastAck, A);
         m->lastAck = A;
@@ -235,7 +275,7 @@ static void model_on_ack(model_t *m, const udt_cc_in_t *in, uint32_t A)
         m->slow = false;
         m->P = R > 0 ? 1e6 / R : (RTT + RC) / m->W;
     } else {
-        m->W = R / 1e6 * (RTT + RC) + 16;
+        m->W = R / 1e6 * (RTT + RC) * (model_after(in->snd_last_ack, m->holeLast) ? 1 : 2) + 16;
     }
     if (m->loss) {
         m->loss = false;
@@ -253,14 +293,16 @@ static void model_on_ack(model_t *m, const udt_cc_in_t *in, uint32_t A)
 static void model_on_loss(model_t *m, const udt_cc_in_t *in, uint32_t f)
 {
     double R = in->rcv_rate_pps;
+    bool first = false;
     if (m->slow) {
         m->slow = false;
         m->P = R > 0 ? 1e6 / R : (in->rtt_us + 10000.0) / m->W;
-        if (R > 0)
-            return;
+        first = true;
     }
     m->loss = true;
-    if (model_after(f, m->lastDecSeq)) {
+    m->holeLast = f;
+    m->W = fmax(m->W, 2 * (R / 1e6 * (in->rtt_us + 10000.0)) + 16);
+    if (first || model_after(f, m->lastDecSeq)) {
         m->lastDecP = m->P;
         m->P = ceil(1.125 * m->P);
         m->avgNAK = ceil(0.875 * m->avgNAK + 0.125 * m->nakCount);
@@ -269,6 +311,8 @@ static void model_on_loss(model_t *m, const udt_cc_in_t *in, uint32_t f)
         m->lastDecSeq = in->snd_curr_seq;
         double drawn = ceil(m->avgNAK * rt_random_unit(&m->u));
         m->decRandom = drawn < 1 ? 1 : (uint32_t)drawn;
+        if (first && R > 0)
+            m->decCount = 5;
     } else if (m->decCount < 5) {
         m->decCount++;
         m->nakCount++;
@@ -368,6 +412,8 @@ int main(void)
     RUN(test_light_acks_say_nothing);
     RUN(test_the_peers_window_ends_slow_start);
     RUN(test_a_loss_in_slow_start_takes_the_receivers_rate);
+    RUN(test_acks_that_come_a_little_early_count);
+    RUN(test_the_window_is_twice_as_wide_until_a_hole_is_filled);
     RUN(test_a_timeout_ends_slow_start_and_nothing_else);
     RUN(test_without_a_rate_the_window_gives_one);
     RUN(test_a_burst_of_naks_halves_the_rate_and_no_more);

@@ -1,5 +1,6 @@
 /* Many clients and one server port, over one bad link each way, in virtual time. Each client says
- * hello with a stream of its own and leaves; the server has room for fewer than come. RT_TEST_SEED. */
+ * hello with a stream of its own and leaves; the server has room for fewer than come. RT_TEST_SEED,
+ * RT_TEST_ROUNDS. */
 #include "proto/impair/impair.h"
 #include "proto/udt/udt_port.h"
 #include "rt_test.h"
@@ -226,11 +227,11 @@ static void *open_link(impair_t *link, uint64_t seed)
     return memory;
 }
 
-static void test_more_clients_than_there_is_room_for(void)
+static void one_round(uint64_t seed)
 {
-    uint64_t seed = rt_test_env_u64("RT_TEST_SEED", 1);
+    int failures = atomic_load(&rt_test_failure_count);
     now_ns = 100 * SEC;
-    printf("seed %" PRIu64 "\n", seed);
+    refused = finished = 0;
     void *up_memory = open_link(&up, seed);
     void *down_memory = open_link(&down, seed + 1);
     port_memory = malloc(udt_port_memory_bytes(ROOM));
@@ -256,10 +257,20 @@ static void test_more_clients_than_there_is_room_for(void)
     CHECK(refused >= 1 && finished >= ROOM);
     CHECK_EQ(port.count, 0);
     CHECK_EQ(listener.counters.bad_cookie, 0);
-    printf("  %u served, %u refused\n", finished, refused);
     free(port_memory);
     free(up_memory);
     free(down_memory);
+    if (atomic_load(&rt_test_failure_count) > failures)
+        printf("RT_TEST_SEED=%" PRIu64 ": %u served, %u refused\n", seed, finished, refused);
+}
+
+static void test_more_clients_than_there_is_room_for(void)
+{
+    uint64_t seed = rt_test_env_u64("RT_TEST_SEED", 1);
+    uint64_t rounds = rt_test_env_u64("RT_TEST_ROUNDS", 50);
+    printf("seed %" PRIu64 ", %" PRIu64 " rounds\n", seed, rounds);
+    for (uint64_t i = 0; i < rounds; i++)
+        one_round(seed + i);
 }
 
 int main(void)

@@ -49,6 +49,7 @@ static double share_of_link(udt_cc_kind_t kind, double loss)
     CHECK(run_until(&w, is_connected, w.now_ns + 3 * SEC));
     run_until(&w, never, w.now_ns + RUN_NS);
     CHECK(!w.ends[1].spoilt);
+    CHECK_EQ(counted(&w.ends[0], UDT_COUNT_timeouts), 0);
     double share = 100.0 * 8e9 * (double)w.ends[1].received / RATE_BPS / (double)RUN_NS;
     close_ends(&w);
     return share;

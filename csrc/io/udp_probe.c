@@ -166,18 +166,37 @@ static void probe_buffers(udp_probe_result_t *result)
         udp_close(&udp);
 }
 
+/* Opens a socket that must launch by time on this interface. Returns 0, or -errno and the text. */
+static int try_txtime(const char *device, rt_clock_id_t clock)
+{
+    clock_map_t map;
+    udp_t udp;
+    udp_config_t cfg = udp_config_default();
+    cfg.clock = clock;
+    cfg.clock_map = &map;
+    cfg.txtime = UDP_TXTIME_REQUIRE;
+    snprintf(cfg.device, sizeof cfg.device, "%s", device);
+    int rc = clock_map_init(&map, clock);
+    rc = rc ? rc : udp_open(&udp, &cfg);
+    if (rc == 0)
+        udp_close(&udp);
+    return rc;
+}
+
 static void probe_txtime(udp_probe_result_t *result, const char *device)
 {
     char qdisc[16] = "";
     rt_clock_id_t clock;
     unsigned ifindex = if_nametoindex(device);
-    bool works = ifindex != 0 && udp_qdisc_kind(ifindex, qdisc) == 0 &&
-                 udp_txtime_clock_of(qdisc, &clock) == 0;
+    bool launches = ifindex != 0 && udp_qdisc_kind(ifindex, qdisc) == 0 &&
+                    udp_txtime_clock_of(qdisc, &clock) == 0;
     if (ifindex == 0)
         verdict(result, false, "no interface \"%s\"", device);
-    else
-        verdict(result, works, "%s has queueing discipline %s; tc qdisc replace dev %s root fq",
+    else if (!launches)
+        verdict(result, false, "%s has queueing discipline %s; tc qdisc replace dev %s root fq",
                 device, qdisc[0] == '\0' ? "unknown" : qdisc, device);
+    else
+        verdict(result, try_txtime(device, clock) == 0, "%s", rt_err_text());
 }
 
 void udp_probe(udp_probe_result_t results[UDP_FEATURES], const char *device)

@@ -19,7 +19,7 @@ from shmring.doctor.finding import (
     hint,
 )
 from shmring.doctor.netlink import Link, Qdisc
-from shmring.doctor.worker import Examination
+from shmring.doctor.worker import Examination, Feature, examine
 
 LINK = Check(
     "interface.link",
@@ -78,6 +78,8 @@ class Interface:
     root: tuple[Qdisc, ...] = ()
     queues: tuple[Qdisc, ...] = ()
     """What packets meet: the root, or what stands below one that only spreads."""
+    launch: Feature | None = None
+    """What a worker says about launch times here; None: it was not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +135,18 @@ def _look(link: Link, qdiscs: list[Qdisc]) -> Interface:
             coalescing=ethtool.coalescing(link.name),
             root=found.root,
             queues=found.queues,
+            launch=_try_launch(link.name, queues),
         )
     except OSError:
         return found  # it has just gone away
+
+
+def _try_launch(name: str, queues: list[Qdisc]) -> Feature | None:
+    """Let a worker open a socket for launch times, where the queueing discipline has them."""
+    if not {qdisc.kind for qdisc in queues} & {"fq", "etf"}:
+        return None
+    (told,) = examine([None], device=name)
+    return told.features.get("txtime")
 
 
 def judge(facts: Facts) -> list[Finding]:
@@ -281,10 +292,17 @@ def _qdisc(interface: Interface, facts: Facts) -> Finding:
     if root is None:
         return QDISC.hidden("the kernel shows none", subject=name, values=values)
     text = kinds[0] if kinds == [root] else f"{' and '.join(kinds)} below {root}"
-    if interface.link.loopback:
+    if interface.link.loopback and root == "noqueue":
         return QDISC.ok(f"{text}; loopback delivers at once, workers spin", name, values=values)
     if kinds == ["fq"]:
         values["launch_clock"] = "monotonic"
+        if interface.launch is not None and not interface.launch.works:
+            return QDISC.limits(
+                f"{text}; a worker cannot use it: {interface.launch.reason}",
+                hint("a kernel with SO_TXTIME (Linux 4.19)"),
+                subject=name,
+                values=values,
+            )
         ahead = [qdisc.horizon_us for qdisc in interface.queues if qdisc.horizon_us]
         far = f", at most {min(ahead) / 1e6:g} s ahead" if ahead else ""
         return QDISC.ok(f"{text}: launches by the monotonic clock{far}", name, values=values)
@@ -318,6 +336,8 @@ def _etf(interface: Interface, facts: Facts, text: str, values: dict[str, Value]
     elif facts.net_admin is False:
         trouble = "a worker needs CAP_NET_ADMIN for that clock: see privileges.net_admin"
         mends = [_fq(name)]
+    elif interface.launch is not None and not interface.launch.works:
+        trouble = f"a worker cannot use it: {interface.launch.reason}"
     if trouble:
         return QDISC.finding(Status.LIMITS, f"{text}; {trouble}", mends, name, values=values)
     return QDISC.ok(text, name, values=values)

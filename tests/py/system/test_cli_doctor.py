@@ -284,7 +284,18 @@ def test_in_a_container_it_says_what_that_hides():
         "--mount-proc",
     ]
     done = subprocess.run(
-        ["unshare", *spaces, "sh", "-c", AS_A_CONTAINER, "sh", *COMMAND, "--json", "--quick"],
+        [
+            "unshare",
+            *spaces,
+            "--mount-proc",
+            "sh",
+            "-c",
+            AS_A_CONTAINER,
+            "sh",
+            *COMMAND,
+            "--json",
+            "--quick",
+        ],
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,

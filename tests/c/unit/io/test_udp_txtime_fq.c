@@ -1,6 +1,8 @@
 /* Launch times where the kernel honours them: fq on lo of a network of our own. */
 #include "io_test.h"
 
+#include "io/udp_probe.h"
+
 static void test_packets_leave_when_they_are_due(void)
 {
     udp_t tx, rx;
@@ -32,6 +34,14 @@ static void test_packets_leave_when_they_are_due(void)
     io_close_pair(&tx, &rx);
 }
 
+static void test_the_probe_says_so(void)
+{
+    udp_probe_result_t results[UDP_FEATURES];
+    udp_probe(results, "lo");
+    CHECK(results[UDP_FEATURE_TXTIME].works);
+    CHECK_STR_EQ(results[UDP_FEATURE_TXTIME].reason, "");
+}
+
 int main(void)
 {
     io_own_network(65536);
@@ -39,6 +49,7 @@ int main(void)
         TEST_SKIP("this kernel has no fq queueing discipline, or tc is missing");
     io_setup();
     RUN(test_packets_leave_when_they_are_due);
+    RUN(test_the_probe_says_so);
     io_teardown();
     return rt_test_result();
 }

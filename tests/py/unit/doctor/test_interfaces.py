@@ -11,6 +11,7 @@ from shmring.doctor.container import Surroundings
 from shmring.doctor.ethtool import Coalescing, PhcReading, Stamps
 from shmring.doctor.finding import Status
 from shmring.doctor.netlink import Link, Qdisc
+from shmring.doctor.worker import Feature
 
 ROOT = 0xFFFFFFFF
 STAMPS = Stamps(True, True, True, True, True, 0)
@@ -202,11 +203,25 @@ def test_etf(judged):
         ({"tai_offset_s": 0}, "TAI offset is 0"),
         ({"net_admin": False}, "CAP_NET_ADMIN"),
         (qdiscs("etf", clock="realtime"), "by TAI only"),
+        ({"launch": Feature("txtime", False, "SO_TXTIME: No")}, "SO_TXTIME: No"),
     ):
         found = judged(**{**etf, **trouble})["interface.qdisc"]
         assert found.status is Status.LIMITS
         assert word in found.measured
         assert found.mend
+
+
+def test_what_a_worker_says_when_it_tries(judged):
+    works, refused = Feature("txtime", True, ""), Feature("txtime", False, "SO_TXTIME: Too old")
+    assert judged(launch=works)["interface.qdisc"].status is Status.OK
+    finding = judged(launch=refused)["interface.qdisc"]
+    assert finding.status is Status.LIMITS
+    assert "SO_TXTIME: Too old" in finding.measured
+
+
+def test_fq_on_loopback_launches_too(judged):
+    lo = link(name="lo", loopback=True, mtu=65536)
+    assert "launches by" in judged(link=lo)["interface.qdisc"].measured
 
 
 def test_interrupts_that_wait(judged):

@@ -33,6 +33,7 @@ class Command(NamedTuple):
 COMMANDS = (
     Command("list", "rtstat.listing", "names of channels, one a line, for scripts"),
     Command("show", "rtstat.show", "everything about one channel, with its histogram"),
+    Command("errors", "rtstat.errors", "each distinct problem of workers and channels, once"),
 )
 
 
@@ -70,6 +71,7 @@ examples:
   rtstat --csv=worker -i 10          a row per worker every ten seconds
   rtstat --record night.csv -i 1 --duration 3600        then: shmring plot night.csv
   rtstat show ctl                    one channel in depth
+  rtstat errors                      what went wrong, each problem once
   rtstat --once --unhealthy || echo "look at it"
 
 exit codes: 0 healthy, 1 wrong usage, 2 something is stale, failed, unreadable or missing

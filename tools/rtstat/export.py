@@ -29,6 +29,7 @@ def facts(shot: Snapshot, selection: Selection) -> dict[str, Any]:
         "pools": [values("pool", pool) for pool in shot.pools],
         "workers": [values("worker", worker) for worker in selection.workers(shot)],
         "channels": [channel_facts(channel) for channel in selection.channels(shot)],
+        "errors": [values("error", error) for error in shot.errors],
         "unreadable": [values("unreadable", item) for item in shot.unreadable],
         "events": [values("event", event) for event in shot.events],
     }

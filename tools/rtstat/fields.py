@@ -81,10 +81,13 @@ def readable(name: str) -> str:
 # --- rows -----------------------------------------------------------------------------------------
 
 
-def rows(table: Iterable[tuple[Any, ...]], kind: Kind) -> Iterator[Field]:
-    """Of (name, label, unit, help) or (name, label, unit, help, get); else get is the attribute."""
-    for name, label, unit, meaning, *get in table:
-        yield Field(name, label, unit, kind, meaning, get[0] if get else attribute(name))
+def rows(
+    kind: Kind, table: str, gets: dict[str, Callable[[Any], Value]] | None = None
+) -> Iterator[Field]:
+    """Of lines "name | label | unit | help". gets: by name, of what is no attribute of the view."""
+    for line in table.strip().splitlines():
+        name, label, unit, about = (cell.strip() for cell in line.split("|"))
+        yield Field(name, label, unit, kind, about, (gets or {}).get(name) or attribute(name))
 
 
 def counters(words: Iterable[tuple[str, str, str]], kind: Kind) -> Iterator[Field]:

@@ -37,6 +37,8 @@ def _headline(shot: Snapshot, channels: list[ChannelView]) -> str:
     where = "every namespace" if shot.namespace is None else f"namespace {shot.namespace}"
     unwell = sum(not c.healthy for c in channels) + sum(not w.healthy for w in shot.workers)
     how = f"{unwell} unhealthy (!)" if unwell else "all healthy"
+    if shot.errors:
+        how += f", {len(shot.errors)} distinct errors (rtstat errors)"
     return (
         f"{clock}  {where}: {len(shot.pools)} pools, {len(shot.workers)} workers, "
         f"{len(channels)} channels, {how}"

@@ -7,10 +7,10 @@
                 print(channel.name, channel.health, channel.tx_pps, channel.lateness.p99_ns)
             time.sleep(1)
 
-`Watch.look` returns a `Snapshot`: `pools`, `workers`, `channels`, `unreadable` files, and `events`:
-what is new, gone, reborn, taken over by another worker or reset since the look before. At the
-first look there are no rates (None) and no intervals. What the views offer says `rtstat.views`;
-what each number is called, means, and how it is written: `rtstat.table`.
+`Watch.look` returns a `Snapshot`: `pools`, `workers`, `channels`, `unreadable` files, the workers'
+distinct `errors`, and `events`: what is new, gone, reborn, taken over by another worker or reset
+since the look before. At the first look there are no rates (None) and no intervals. What the views
+offer says `rtstat.views`; what each number is called, means, and how it is written: `rtstat.table`.
 
 Nothing here writes to shared memory, wakes anybody, takes a lock or opens a socket: segments are
 opened and mapped for reading only. A watch that is stopped or killed leaves nothing behind.
@@ -37,6 +37,7 @@ from rtstat.views import (
     DIRECTIONS,
     ChannelFacts,
     ChannelView,
+    ErrorView,
     PoolView,
     Unreadable,
     WorkerView,
@@ -49,6 +50,8 @@ _RESET = CHANNEL_WORDS["reset_mono_ns"]
 _LOOKED = CHANNEL_WORDS["looked_mono_ns"]
 _WORKER_LOOKED = WORKER_WORDS["looked_mono_ns"]
 _WORKER_PID = WORKER_WORDS["pid"]
+_ERRORS = WORKER_WORDS["errors"]
+_ERROR_TIMES = WORKER_WORDS["error_times"]
 _WORKER_STARTED = WORKER_WORDS["started_mono_ns"]
 
 _PREFIX = "shmring:"
@@ -89,6 +92,8 @@ class Snapshot:
     channels: tuple[ChannelView, ...]
     """By namespace and name."""
     unreadable: tuple[Unreadable, ...]
+    errors: tuple[ErrorView, ...]
+    """The distinct problems of all workers, the latest first."""
     events: tuple[Event, ...]
 
     @property
@@ -203,6 +208,7 @@ class Watch:
             tuple(workers),
             tuple(channels),
             tuple(unreadable),
+            tuple(_latest_first(workers)),
             tuple(events),
         )
 
@@ -287,6 +293,10 @@ class Watch:
             before = None
         file.row = row
         file.based = False
+        key = (row[_ERRORS], row[_ERROR_TIMES])
+        if key != file.facts_of:
+            file.facts = tuple(_errors(file))
+            file.facts_of = key
         return WorkerView(
             row,
             before,
@@ -296,6 +306,7 @@ class Watch:
             file.name.pool or "",
             file.name.slot or 0,
             file.mapped,
+            file.facts,
         )
 
 
@@ -367,6 +378,40 @@ def _facts(name: paths.ShmName, raw: dict[str, Any]) -> ChannelFacts:
         segment_id=raw["segment_id"],
         engine_config=raw["engine_config"],
     )
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+def _errors(file: _File) -> Iterator[ErrorView]:
+    name = file.name
+    for row in file.mapped.errors():
+        kind, text, number_name, number, times, first_ns, last_ns, channel, detail, source = row
+        yield ErrorView(
+            name.namespace,
+            name.pool or "",
+            name.slot or 0,
+            kind,
+            text,
+            number_name,
+            number,
+            times,
+            first_ns,
+            last_ns,
+            _printable(channel) or None,
+            _printable(detail),
+            source,
+        )
+
+
+def _printable(text: str) -> str:
+    """Text from shared memory without what would move a terminal's cursor."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _latest_first(workers: list[WorkerView]) -> list[ErrorView]:
+    found = [error for worker in workers for error in worker.errors]
+    return sorted(found, key=lambda error: -error.last_mono_ns)
 
 
 # --- pools ----------------------------------------------------------------------------------------

@@ -59,90 +59,86 @@ def _address(value: tuple[str, int] | None) -> str | None:
 
 SNAPSHOT = tuple(
     rows(
-        (
-            ("time_ns", "time", "ns", "when, since 1970 (CLOCK_REALTIME)", attribute("real_ns")),
-            ("mono_ns", "time", "ns", "when, CLOCK_MONOTONIC"),
-            ("interval_s", "interval", "s", "since the look before", attribute("seconds")),
-            ("healthy", "healthy", "flag", "nothing is stale, failed or unreadable"),
-        ),
         "instantaneous",
+        """
+        time_ns    | time     | ns   | when, since 1970 (CLOCK_REALTIME)
+        mono_ns    | time     | ns   | when, CLOCK_MONOTONIC
+        interval_s | interval | s    | since the look before
+        healthy    | healthy  | flag | nothing is stale, failed or unreadable
+        """,
+        {
+            "time_ns": attribute("real_ns"),
+            "interval_s": attribute("seconds"),
+        },
     )
 )
 
 POOL = (
     *rows(
-        (
-            ("namespace", "namespace", "", "its namespace"),
-            ("name", "pool", "", "its name; private ones are named after their process"),
-        ),
         "fixed",
+        """
+        namespace | namespace |  | its namespace
+        name      | pool      |  | its name; private ones are named after their process
+        """,
     ),
     *rows(
-        (
-            ("owner_pid", "owner", "", "process that is the pool; none: it died or is not known"),
-            ("workers", "workers", "workers", "it has", lambda pool: len(pool.workers)),
-            ("channels", "channels", "channels", "it has", lambda pool: len(pool.channels)),
-            ("healthy", "healthy", "flag", "its workers beat and its channels are served"),
-        ),
         "instantaneous",
+        """
+        owner_pid | owner    |          | process that is the pool; none: it died or is not known
+        workers   | workers  | workers  | it has
+        channels  | channels | channels | it has
+        healthy   | healthy  | flag     | its workers beat and its channels are served
+        """,
+        {
+            "workers": lambda pool: len(pool.workers),
+            "channels": lambda pool: len(pool.channels),
+        },
     ),
 )
 
 _WORKER_COUNTERS = ("restarts", "loops", "sleeps", "slept_ns", "spun_ns", "cpu_ns")
-_WORKER_TROUBLES = ("longest_loop_ns", "forced_rests", "missed_wakes")
+_WORKER_TROUBLES = (
+    "longest_loop_ns",
+    "forced_rests",
+    "missed_wakes",
+    "errors",
+    "error_times",
+)
 
 WORKER = (
     *rows(
-        (
-            ("namespace", "namespace", "", "of its pool"),
-            ("pool", "pool", "", "its pool"),
-            ("slot", "slot", "", "its number in the pool"),
-            (
-                "cpu_wanted",
-                "core wanted",
-                "",
-                "core it was to run on; none: any",
-                or_none("cpu_wanted", -1),
-            ),
-            ("cpu", "core", "", "core in force; none: not pinned"),
-            ("policy", "policy", "", "scheduling policy in force: fifo or other"),
-            ("priority", "priority", "", "real-time priority in force; 0: none"),
-            ("memory_locked", "locked", "flag", "its memory cannot be swapped out"),
-        ),
         "fixed",
+        """
+        namespace     | namespace   |      | of its pool
+        pool          | pool        |      | its pool
+        slot          | slot        |      | its number in the pool
+        cpu_wanted    | core wanted |      | core it was to run on; none: any
+        cpu           | core        |      | core in force; none: not pinned
+        policy        | policy      |      | scheduling policy in force: fifo or other
+        priority      | priority    |      | real-time priority in force; 0: none
+        memory_locked | locked      | flag | its memory cannot be swapped out
+        """,
+        {
+            "cpu_wanted": or_none("cpu_wanted", -1),
+        },
     ),
     *rows(
-        (
-            ("health", "health", "", "ok; stale: no heartbeat for a second"),
-            (
-                "heartbeat_age_ns",
-                "heartbeat",
-                "ns",
-                "since it last said that it runs; all else is as old",
-            ),
-            ("pid", "process", "", "its process"),
-            ("age_s", "age", "s", "since it was started"),
-            ("profile", "profile", "", "how it waits: balanced, latency or power"),
-            ("channels", "channels", "channels", "it serves"),
-        ),
         "instantaneous",
+        """
+        health           | health    |          | ok; stale: no heartbeat for a second
+        heartbeat_age_ns | heartbeat | ns       | since it last said that it runs
+        pid              | process   |          | its process
+        age_s            | age       | s        | since it was started
+        profile          | profile   |          | how it waits: balanced, latency or power
+        channels         | channels  | channels | it serves
+        """,
     ),
     *rows(
-        (
-            (
-                "cpu_share",
-                "CPU",
-                "share",
-                "of its core in use; without a look before: since it was started",
-            ),
-            (
-                "spin_share",
-                "spin",
-                "share",
-                "of its core spent awake waiting for a deadline; likewise",
-            ),
-        ),
         "interval",
+        """
+        cpu_share  | CPU  | share | of its core in use; without a look before: since it was started
+        spin_share | spin | share | of its core spent awake waiting for a deadline; likewise
+        """,
     ),
     *counters(words_of(_look.WORKER_WORDS, _WORKER_COUNTERS + _WORKER_TROUBLES), "accumulated"),
     *times("wake_latency", "asked wake-up time to running"),
@@ -168,175 +164,98 @@ _COUNTERS = _look.CHANNEL_WORDS[
 
 CHANNEL = (
     *rows(
-        (
-            ("namespace", "namespace", "", "its namespace"),
-            ("name", "channel", "", "its name"),
-            ("pool", "pool", "", "pool it belongs to"),
-            ("engine", "engine", "", "udp, rtp, netflux, udt, udt-port or mux"),
-            ("direction", "direction", "", "tx, rx or duplex"),
-            ("reading", "reading", "", "broadcast or shared", _fact("reading")),
-            (
-                "overflow",
-                "overflow",
-                "",
-                "what a full rx ring does: oldest is lost, or wait",
-                _fact("overflow"),
-            ),
-            (
-                "late_policy",
-                "late",
-                "",
-                "what is done with late packets: send or drop",
-                _fact("late"),
-            ),
-            ("clock", "clock", "", "of its deadlines and stamps: monotonic or tai", _fact("clock")),
-            (
-                "tolerance_ns",
-                "tolerance",
-                "ns",
-                "how late a packet may start and still be on time",
-                _fact("tolerance_ns"),
-            ),
-            ("local", "local", "", "address in force", lambda view: _address(view.facts.local)),
-            (
-                "remote",
-                "remote",
-                "",
-                "where packets go; none: each says so",
-                lambda view: _address(view.facts.remote),
-            ),
-            ("interface", "interface", "", "network interface", _fact("interface")),
-            (
-                "qdisc",
-                "qdisc",
-                "",
-                "queueing discipline of the interface, if it could be asked",
-                _fact("qdisc"),
-            ),
-            (
-                "txtime",
-                "launch time",
-                "flag",
-                "the queueing discipline or the card launches the packets",
-                flag("txtime"),
-            ),
-            (
-                "txtime_reason",
-                "launch time, why",
-                "",
-                "why it does or does not",
-                _fact("txtime_reason"),
-            ),
-            ("gso", "GSO", "flag", "packets due together leave in one call", flag("gso")),
-            (
-                "gro",
-                "GRO",
-                "flag",
-                "packets that the kernel coalesced are received in one call",
-                flag("gro"),
-            ),
-            (
-                "rx_stamp",
-                "rx stamp",
-                "",
-                "best arrival stamp: user, kernel or hardware",
-                lambda view: name_of(STAMPS, view["rx_stamp"]),
-            ),
-            (
-                "tx_stamp",
-                "tx stamp",
-                "",
-                "best departure stamp: none, kernel or hardware",
-                lambda view: name_of(STAMPS, view["tx_stamp"]),
-            ),
-            (
-                "rcvbuf_bytes",
-                "rcvbuf",
-                "bytes",
-                "receive buffer of the socket, in force",
-                word("rcvbuf_bytes"),
-            ),
-            (
-                "sndbuf_bytes",
-                "sndbuf",
-                "bytes",
-                "send buffer of the socket, in force",
-                word("sndbuf_bytes"),
-            ),
-            ("tx_ring_bytes", "tx ring", "bytes", "size of the tx ring", _fact("tx_bytes")),
-            ("rx_ring_bytes", "rx ring", "bytes", "size of the rx ring", _fact("rx_bytes")),
-            (
-                "tx_capacity",
-                "tx capacity",
-                "packets",
-                "that may wait at most; 0: as many as fit",
-                _fact("tx_capacity"),
-            ),
-            (
-                "rx_capacity",
-                "rx capacity",
-                "packets",
-                "kept at most; 0: as many as fit",
-                _fact("rx_capacity"),
-            ),
-            ("segment_bytes", "memory", "bytes", "of shared memory", _fact("segment_bytes")),
-        ),
         "fixed",
+        """
+        namespace     | namespace        |         | its namespace
+        name          | channel          |         | its name
+        pool          | pool             |         | pool it belongs to
+        engine        | engine           |         | udp, rtp, netflux, udt, udt-port or mux
+        direction     | direction        |         | tx, rx or duplex
+        reading       | reading          |         | broadcast or shared
+        overflow      | overflow         |         | of a full rx ring: the oldest is lost, or wait
+        late_policy   | late             |         | what is done with late packets: send or drop
+        clock         | clock            |         | of its deadlines and stamps: monotonic or tai
+        tolerance_ns  | tolerance        | ns      | how late a packet may start and be on time
+        local         | local            |         | address in force
+        remote        | remote           |         | where packets go; none: each says so
+        interface     | interface        |         | network interface
+        qdisc         | qdisc            |         | queueing discipline of the interface, if known
+        txtime        | launch time      | flag    | the qdisc or the card launches the packets
+        txtime_reason | launch time, why |         | why it does or does not
+        gso           | GSO              | flag    | packets due together leave in one call
+        gro           | GRO              | flag    | coalesced packets are received in one call
+        rx_stamp      | rx stamp         |         | best arrival stamp: user, kernel or hardware
+        tx_stamp      | tx stamp         |         | best departure stamp: none, kernel or hardware
+        rcvbuf_bytes  | rcvbuf           | bytes   | receive buffer of the socket, in force
+        sndbuf_bytes  | sndbuf           | bytes   | send buffer of the socket, in force
+        tx_ring_bytes | tx ring          | bytes   | size of the tx ring
+        rx_ring_bytes | rx ring          | bytes   | size of the rx ring
+        tx_capacity   | tx capacity      | packets | that may wait at most; 0: as many as fit
+        rx_capacity   | rx capacity      | packets | kept at most; 0: as many as fit
+        segment_bytes | memory           | bytes   | of shared memory
+        """,
+        {
+            "reading": _fact("reading"),
+            "overflow": _fact("overflow"),
+            "late_policy": _fact("late"),
+            "clock": _fact("clock"),
+            "tolerance_ns": _fact("tolerance_ns"),
+            "local": lambda view: _address(view.facts.local),
+            "remote": lambda view: _address(view.facts.remote),
+            "interface": _fact("interface"),
+            "qdisc": _fact("qdisc"),
+            "txtime": flag("txtime"),
+            "txtime_reason": _fact("txtime_reason"),
+            "gso": flag("gso"),
+            "gro": flag("gro"),
+            "rx_stamp": lambda view: name_of(STAMPS, view["rx_stamp"]),
+            "tx_stamp": lambda view: name_of(STAMPS, view["tx_stamp"]),
+            "rcvbuf_bytes": word("rcvbuf_bytes"),
+            "sndbuf_bytes": word("sndbuf_bytes"),
+            "tx_ring_bytes": _fact("tx_bytes"),
+            "rx_ring_bytes": _fact("rx_bytes"),
+            "tx_capacity": _fact("tx_capacity"),
+            "rx_capacity": _fact("rx_capacity"),
+            "segment_bytes": _fact("segment_bytes"),
+        },
     ),
     *rows(
-        (
-            ("health", "health", "", "ok; new; stale: no heartbeat for a second; failed; closed"),
-            ("state", "state", "", "new, open, held, closed or failed"),
-            ("error", "errno", "", "errno behind the state failed; 0: none", word("error")),
-            (
-                "heartbeat_age_ns",
-                "heartbeat",
-                "ns",
-                "since its worker said that it serves it; all else is as old",
-            ),
-            ("worker_pid", "worker", "", "process that serves it"),
-            (
-                "worker_slot",
-                "slot",
-                "",
-                "of its worker in the pool; none yet",
-                or_none("worker_slot", -1),
-            ),
-            ("cpu", "core", "", "of its worker; none: not pinned"),
-            ("epoch", "epoch", "workers", "that have served it, one after the other"),
-            ("age_s", "age", "s", "since it was opened"),
-            ("tx_fill", "tx fill", "share", "of the tx ring in use"),
-            (
-                "rx_fill",
-                "rx fill",
-                "share",
-                "of the rx ring that the slowest reader has yet to take",
-            ),
-        ),
         "instantaneous",
+        """
+        health           | health    |         | ok, new, failed, closed; stale: no heartbeat, 1 s
+        state            | state     |         | new, open, held, closed or failed
+        error            | errno     |         | errno behind the state failed; 0: none
+        heartbeat_age_ns | heartbeat | ns      | since its worker said that it serves it
+        worker_pid       | worker    |         | process that serves it
+        worker_slot      | slot      |         | of its worker in the pool; none yet
+        cpu              | core      |         | of its worker; none: not pinned
+        epoch            | epoch     | workers | that have served it, one after the other
+        age_s            | age       | s       | since it was opened
+        tx_fill          | tx fill   | share   | of the tx ring in use
+        rx_fill          | rx fill   | share   | of the rx ring, not taken by the slowest reader
+        """,
+        {
+            "error": word("error"),
+            "worker_slot": or_none("worker_slot", -1),
+        },
     ),
     *counters(words_of(_look.CHANNEL_WORDS, _GAUGES), "instantaneous"),
     *rows(
-        (
-            ("tx_pps", "tx rate", "pps", "packets sent per second"),
-            ("tx_bps", "tx rate", "bps", "bits of payload sent per second"),
-            ("rx_pps", "rx rate", "pps", "packets received per second"),
-            ("rx_bps", "rx rate", "bps", "bits of payload received per second"),
-            ("late_pps", "late rate", "pps", "packets late, for any reason, per second"),
-        ),
         "interval",
+        """
+        tx_pps   | tx rate   | pps | packets sent per second
+        tx_bps   | tx rate   | bps | bits of payload sent per second
+        rx_pps   | rx rate   | pps | packets received per second
+        rx_bps   | rx rate   | bps | bits of payload received per second
+        late_pps | late rate | pps | packets late, for any reason, per second
+        """,
     ),
     *rows(
-        (
-            ("late", "late", "packets", "late, for any reason, dropped ones included"),
-            (
-                "lost",
-                "lost",
-                "packets",
-                "refused by the kernel, dropped by it, or overwritten in the ring",
-            ),
-        ),
         "accumulated",
+        """
+        late | late | packets | late, for any reason, dropped ones included
+        lost | lost | packets | refused by the kernel, dropped by it, or overwritten in the ring
+        """,
     ),
     *counters(_COUNTERS, "accumulated"),
     *counters(words_of(_look.CHANNEL_WORDS, _TOTALS), "accumulated"),
@@ -345,47 +264,70 @@ CHANNEL = (
 
 READER = (
     *rows(
-        (
-            ("slot", "slot", "", "its place among the channel's readers"),
-            ("pid", "process", "", "its process"),
-        ),
         "fixed",
+        """
+        slot | slot    |  | its place among the channel's readers
+        pid  | process |  | its process
+        """,
     ),
     *rows(
-        (("waiting", "lag", "packets", "that it has before it; in shared reading 0"),),
         "instantaneous",
+        """
+        waiting | lag | packets | that it has before it; in shared reading 0
+        """,
     ),
     *rows(
-        (
-            ("taken", "taken", "packets", "it took"),
-            ("lost", "lost", "packets", "overwritten before it came to them"),
-        ),
         "accumulated",
+        """
+        taken | taken | packets | it took
+        lost  | lost  | packets | overwritten before it came to them
+        """,
     ),
+)
+
+ERROR = (
+    *rows(
+        "fixed",
+        """
+        namespace     | namespace |    | of its pool
+        pool          | pool      |    | of its worker
+        slot          | slot      |    | of its worker in the pool
+        source        | noted by  |    | worker or pool
+        channel       | channel   |    | it is about; none: the worker itself
+        kind          | error     |    | what happened, as a name
+        text          | meaning   |    | the same in words
+        detail        | detail    |    | what was said the first time
+        number_name   | number is |    | what number is, such as errno; empty: nothing
+        number        | number    |    | as number_name says
+        first_mono_ns | first     | ns | when it happened first, CLOCK_MONOTONIC
+        """,
+    ),
+    *rows("instantaneous", "last_mono_ns | last | ns | when it happened last, CLOCK_MONOTONIC"),
+    *rows("accumulated", "times | times | times | it happened"),
 )
 
 UNREADABLE = tuple(
     rows(
-        (
-            ("namespace", "namespace", "", "by its name"),
-            ("name", "name", "", "of a channel, or pool:slot of a worker"),
-            ("kind", "kind", "", "channel or worker"),
-            ("health", "health", "", "unreadable, or hidden: it belongs to another user"),
-            ("reason", "reason", "", "why it cannot be read"),
-        ),
         "instantaneous",
+        """
+        namespace | namespace |  | by its name
+        name      | name      |  | of a channel, or pool:slot of a worker
+        kind      | kind      |  | channel or worker
+        health    | health    |  | unreadable, or hidden: it belongs to another user
+        reason    | reason    |  | why it cannot be read
+        """,
     )
 )
 
 EVENT = tuple(
     rows(
-        (
-            ("kind", "event", "", "new, gone, reborn, epoch (another worker) or reset"),
-            ("what", "what", "", "channel or worker"),
-            ("namespace", "namespace", "", "its namespace"),
-            ("name", "name", "", "of the channel, or pool:slot of the worker"),
-        ),
         "interval",
+        """
+        kind      | event     |  | new, gone, reborn, epoch (another worker) or reset
+        what      | what      |  | channel or worker
+        namespace | namespace |  | its namespace
+        name      | name      |  | of the channel, or pool:slot of the worker
+        """,
     )
 )
 
@@ -402,6 +344,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
     "udt": UDT,
     "udt-port": UDT_PORT,
     "mux": MUX,
+    "error": ERROR,
     "unreadable": UNREADABLE,
     "event": EVENT,
 }

@@ -54,27 +54,22 @@ _RTP_NOTHING = {
 
 RTP = (
     *rows(
-        (("loss", "loss", "share", "of the frames due, that came too late or never"),), "interval"
+        "interval",
+        """
+        loss | loss | share | of the frames due, that came too late or never
+        """,
     ),
     *rows(
-        (
-            ("remote_ssrc", "source", "id", "SSRC of the source received; none proved yet"),
-            ("rtt_ns", "RTT", "ns", "round trip, from the last report about us"),
-            (
-                "reported_loss",
-                "loss there",
-                "share",
-                "of our packets, as the last report about us says",
-            ),
-            (
-                "sr_ntp",
-                "sr ntp",
-                "ntp",
-                "stamp of the source's last sender report, 64 bits",
-                lambda view: (view["sr_ntp"] & (2**64 - 1)) or None,
-            ),
-        ),
         "instantaneous",
+        """
+        remote_ssrc   | source     | id    | SSRC of the source received; none proved yet
+        rtt_ns        | RTT        | ns    | round trip, from the last report about us
+        reported_loss | loss there | share | of our packets, as the last report about us says
+        sr_ntp        | sr ntp     | ntp   | stamp of the source's last sender report, 64 bits
+        """,
+        {
+            "sr_ntp": lambda view: (view["sr_ntp"] & (2**64 - 1)) or None,
+        },
     ),
     *_engine(
         "rtp",
@@ -91,27 +86,24 @@ _UDT_NAMED = {"state", "rtt_us", "rtt_var_us", "period_ps"}
 
 UDT = (
     *rows(
-        (
-            ("state", "state", "", "connecting, connected, closing, broken, closed or lost"),
-            ("rtt_ns", "RTT", "ns", "round trip, smoothed"),
-            (
-                "rtt_var_ns",
-                "RTT deviation",
-                "ns",
-                "deviation of the round trip, smoothed",
-                lambda view: view["rtt_var_us"] * 1000,
-            ),
-            (
-                "window_packets",
-                "window",
-                "packets",
-                "that may be unacknowledged: the lesser of the peer's room and congestion control",
-            ),
-            ("pace_pps", "pace", "pps", "that congestion control lets out; none: no limit"),
-        ),
         "instantaneous",
+        """
+        state          | state         |         | of the connection, such as connected or broken
+        rtt_ns         | RTT           | ns      | round trip, smoothed
+        rtt_var_ns     | RTT deviation | ns      | deviation of the round trip, smoothed
+        window_packets | window        | packets | that may be unacknowledged now
+        pace_pps       | pace          | pps     | that congestion control lets out; none: no limit
+        """,
+        {
+            "rtt_var_ns": lambda view: view["rtt_var_us"] * 1000,
+        },
     ),
-    *rows((("loss", "loss", "share", "of the packets sent, that became lost"),), "interval"),
+    *rows(
+        "interval",
+        """
+        loss | loss | share | of the packets sent, that became lost
+        """,
+    ),
     *_engine("udt", ("sent", "refused_ack2"), _UDT_NAMED),
 )
 

@@ -353,6 +353,31 @@ class ChannelView(Numbers):
 # --- workers and pools ----------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class ErrorView:
+    """A distinct problem: once, with how often, first and last time."""
+
+    namespace: str
+    pool: str
+    slot: int
+    kind: str
+    """Name in the table of events, such as ``kernel_drops``."""
+    text: str
+    """What it means, in words."""
+    number_name: str
+    """What `number` is, such as ``errno``; empty: nothing."""
+    number: int
+    times: int
+    first_mono_ns: int
+    last_mono_ns: int
+    channel: str | None
+    """None: the worker itself."""
+    detail: str
+    """What was said the first time; empty: nothing more."""
+    source: str
+    """Who noted it: ``worker`` or ``pool``."""
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class WorkerView(Numbers):
     """A worker at one look."""
@@ -361,6 +386,8 @@ class WorkerView(Numbers):
     pool: str
     slot: int
     page: Any  # _look.Page
+    errors: tuple[ErrorView, ...]
+    """Distinct problems that it, or its pool with it, had."""
 
     @property
     def key(self) -> tuple[str, str, int]:

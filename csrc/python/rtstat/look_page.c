@@ -4,8 +4,9 @@
 #include "base/rt_clock.h"
 #include "base/rt_err.h"
 
+#include "shm/error_log.h"
+
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -37,16 +38,21 @@ typedef enum page_word {
     PAGE_WORDS(WORD_ID)
 #undef WORD_ID
         AT_looked_mono_ns,
+    AT_errors,
+    AT_error_times,
     AT_wake_latency,
     PAGE_WORD_TOTAL = AT_wake_latency + LOOK_HIST_WORD_TOTAL,
 } page_word_t;
 
 #define WORD(id, unit, text) {#id, #unit, text},
 static const look_word_t page_words[] = {
-    PAGE_WORDS(WORD){"looked_mono_ns", "ns", "when this was read, CLOCK_MONOTONIC"}};
+    PAGE_WORDS(WORD){"looked_mono_ns", "ns", "when this was read, CLOCK_MONOTONIC"},
+    {"errors", "errors", "distinct ones that it, or its pool, noted"},
+    {"error_times", "times", "that something went wrong, of all errors together"}};
 
 typedef struct page {
-    PyObject_HEAD const shm_worker_page_t *at; /* NULL: not mapped */
+    PyObject_HEAD const shm_worker_segment_t *segment; /* NULL: not mapped */
+    const shm_worker_page_t *at;
     look_hist_t wake_latency;
     uint64_t started_mono_ns;
     bool looked;
@@ -55,8 +61,8 @@ typedef struct page {
 static void page_dealloc(page_t *self)
 {
     PyTypeObject *type = Py_TYPE((PyObject *)self);
-    if (self->at)
-        munmap((void *)(uintptr_t)self->at, sizeof *self->at);
+    if (self->segment)
+        munmap((void *)(uintptr_t)self->segment, sizeof *self->segment);
     look_hist_forget(&self->wake_latency);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(self);
@@ -68,12 +74,13 @@ static int map_page(page_t *self, int fd)
     struct stat st;
     if (fstat(fd, &st) < 0)
         return rt_err_set(-errno, "reading the page's size failed");
-    if ((uint64_t)st.st_size < sizeof *self->at)
+    if ((uint64_t)st.st_size < sizeof *self->segment)
         return rt_err_set(-EPROTO, "not a worker's page: %lld bytes long", (long long)st.st_size);
-    void *at = mmap(NULL, sizeof *self->at, PROT_READ, MAP_SHARED, fd, 0);
+    void *at = mmap(NULL, sizeof *self->segment, PROT_READ, MAP_SHARED, fd, 0);
     if (at == MAP_FAILED)
         return rt_err_set(-errno, "mapping a worker's page failed");
-    self->at = at;
+    self->segment = at;
+    self->at = &self->segment->page;
     uint32_t version = rt_load_acquire(&self->at->version);
     if (version == 0)
         return rt_err_set(-EPROTO, "its worker has not finished it yet, or died");
@@ -108,10 +115,59 @@ static PyObject *page_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)self;
 }
 
+/* --- distinct errors -------------------------------------------------------------------------- */
+
+/* Entries are used from the first on. */
+static void count_errors(const shm_error_log_t *log, int64_t *words)
+{
+    for (unsigned i = 0; i < SHM_ERRORS && rt_load_relaxed(&log->errors[i].state) != 0; i++) {
+        words[AT_errors]++;
+        words[AT_error_times] += (int64_t)rt_load_relaxed(&log->errors[i].count);
+    }
+    words[AT_error_times] += (int64_t)rt_load_relaxed(&log->others);
+}
+
+static PyObject *error_row(const shm_error_t *e, const char *source)
+{
+    return Py_BuildValue(
+        "(sssLKLLNNs)", shm_event_name(e->id), shm_event_text(e->id), shm_event_number(e->id, 0),
+        (long long)e->a, (unsigned long long)rt_load_relaxed(&e->count),
+        (long long)e->first_mono_ns, (long long)rt_load_relaxed(&e->last_mono_ns),
+        look_text(e->channel, sizeof e->channel),
+        PyUnicode_DecodeUTF8(e->text, (Py_ssize_t)strnlen(e->text, sizeof e->text), "replace"),
+        source);
+}
+
+static int add_errors(PyObject *list, const shm_error_log_t *log, const char *source)
+{
+    shm_error_t errors[SHM_ERRORS];
+    unsigned count = error_log_read(log, errors);
+    for (unsigned i = 0; i < count; i++) {
+        PyObject *row = error_row(&errors[i], source);
+        int rc = row ? PyList_Append(list, row) : -1;
+        Py_XDECREF(row);
+        if (rc < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static PyObject *page_errors(page_t *self, PyObject *unused)
+{
+    (void)unused;
+    PyObject *list = PyList_New(0);
+    if (list && (add_errors(list, &self->segment->errors, "worker") < 0 ||
+                 add_errors(list, &self->segment->pool_errors, "pool") < 0))
+        Py_CLEAR(list);
+    return list;
+}
+
+/* --- a look ----------------------------------------------------------------------------------- */
+
 static PyObject *page_look(page_t *self, PyObject *unused)
 {
     (void)unused;
-    int64_t words[PAGE_WORD_TOTAL];
+    int64_t words[PAGE_WORD_TOTAL] = {0};
     uint64_t started = rt_load_relaxed(&self->at->started_mono_ns);
     bool is_first = !self->looked || started != self->started_mono_ns;
     if (is_first)
@@ -124,6 +180,8 @@ static PyObject *page_look(page_t *self, PyObject *unused)
         words[AT_cpu] = -1;
     if (words[AT_cpu_wanted] == UINT32_MAX)
         words[AT_cpu_wanted] = -1;
+    count_errors(&self->segment->errors, words);
+    count_errors(&self->segment->pool_errors, words);
     if (look_hist_update(&self->wake_latency, &self->at->wake_latency, is_first,
                          words + AT_wake_latency) < 0)
         return PyErr_NoMemory();
@@ -158,6 +216,7 @@ static PyObject *page_buckets(page_t *self, PyObject *args)
 static PyMethodDef page_methods[] = {
     {"look", (PyCFunction)(void (*)(void))page_look, METH_NOARGS, "look($self, /)\n--\n\n"},
     {"facts", (PyCFunction)(void (*)(void))page_facts, METH_NOARGS, "facts($self, /)\n--\n\n"},
+    {"errors", (PyCFunction)(void (*)(void))page_errors, METH_NOARGS, "errors($self, /)\n--\n\n"},
     {"rebase", (PyCFunction)(void (*)(void))page_rebase, METH_NOARGS, "rebase($self, /)\n--\n\n"},
     {"buckets", (PyCFunction)(void (*)(void))page_buckets, METH_VARARGS,
      "buckets($self, interval, /)\n--\n\n"},

@@ -24,7 +24,7 @@ def run(*words, code=0):
     done = subprocess.run(
         [*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
-    assert done.returncode == code, (done.stdout, done.stderr)
+    assert code in (None, done.returncode), (done.stdout, done.stderr)
     return done
 
 
@@ -177,3 +177,21 @@ def test_a_reader_that_has_seen_enough_and_an_interrupt_are_no_faults(two):
     assert stream.wait(PATIENCE_S) == 0
     assert stream.stderr.read() == b""
     stream.stderr.close()
+
+
+def test_errors_are_shown_once(two, shmring_namespace, shmring_pool, eventually):
+    assert run("errors").stdout == "no errors\n"
+    (worker,) = shmring_pool.workers()
+    os.kill(worker.pid, signal.SIGKILL)
+    eventually(lambda: "worker died" in run("errors").stdout)
+    eventually(lambda: two[0].epoch == 2)
+    (row,) = [r for r in map(json.loads, run("errors", "--json").stdout.splitlines())]
+    assert set(row) == {field.name for field in FIELDS["error"]}
+    assert (row["kind"], row["source"], row["times"]) == ("worker_died", "pool", 1)
+    assert row["number"] == -signal.SIGKILL or row["number"] == signal.SIGKILL
+    assert run("errors", "--channel", "ctl").stdout == "no errors\n"
+    run("errors", "--pool", "another", code=2)
+    facts = json.loads(run("--json", code=None).stdout)
+    assert facts["errors"] == [row]
+    assert facts["workers"][0]["errors"] == facts["workers"][0]["error_times"] == 1
+    assert "1 distinct errors" in run("--once", code=None).stdout

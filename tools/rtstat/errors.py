@@ -1,0 +1,77 @@
+"""Each distinct problem of workers and channels, once: how often, first and last time, in words.
+
+Workers and pools keep them in shared memory, also beyond their death. The latest comes first.
+A past error is no fault of now: the exit code is 0 as long as what was asked for is there.
+
+examples:
+  rtstat errors                     of every worker
+  rtstat errors --channel ctl       of one channel
+  rtstat errors --json              one JSON object a line; fields: docs/rtstat.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import os
+import time
+
+from rtstat.cli import HEALTHY, UNHEALTHY
+from rtstat.selection import add_namespace, namespace_of
+from rtstat.snapshot import Watch
+from rtstat.table import values
+from rtstat.views import ErrorView
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--channel", metavar="NAME", help="only what is about this one")
+    parser.add_argument("--pool", metavar="NAME", help="only of this pool's workers")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    add_namespace(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    with Watch(namespace_of(arguments)) as watch:
+        shot = watch.look()
+        found = [
+            error
+            for error in shot.errors
+            if arguments.channel in (None, error.channel) and arguments.pool in (None, error.pool)
+        ]
+        missing = arguments.pool is not None and not any(
+            pool.name == arguments.pool for pool in shot.pools
+        )
+        if arguments.json:
+            for error in found:
+                print(json.dumps(values("error", error)))
+        else:
+            print("\n".join(map(_lines, found)) if found else "no errors")
+        return UNHEALTHY if missing else HEALTHY
+
+
+def _lines(error: ErrorView) -> str:
+    where = f"{error.namespace}/{error.pool}:{error.slot}"
+    about = f"{error.namespace}/{error.channel}" if error.channel else f"worker {where}"
+    times = "once" if error.times == 1 else f"{error.times} times"
+    lines = [
+        f"{_when(error.last_mono_ns)}  {about}: {error.text} ({error.kind}), {times}"
+        + ("" if error.times == 1 else f" since {_when(error.first_mono_ns)}")
+    ]
+    if error.number_name:
+        lines.append(f"    {error.number_name}: {_number(error)}")
+    if error.detail:
+        lines.append(f"    {error.detail}")
+    return "\n".join(lines)
+
+
+def _number(error: ErrorView) -> str:
+    if error.number_name == "errno" and error.number in errno.errorcode:
+        return f"{errno.errorcode[error.number]}, {os.strerror(error.number)}"
+    return str(error.number)
+
+
+def _when(mono_ns: int) -> str:
+    """A moment of CLOCK_MONOTONIC by the clock on the wall."""
+    seconds = time.time() - (time.monotonic_ns() - mono_ns) / 1e9
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(max(0.0, seconds)))

@@ -112,7 +112,8 @@ class Meter:
         self.look()
         seconds = time.monotonic() - self._started
         facts = self._facts()
-        facts["rate_bps"] = round(self.moved_bytes * 8 / max(seconds, 1e-9))
+        moved = self._arrived() if error else self.moved_bytes
+        facts["rate_bps"] = round(moved * 8 / max(seconds, 1e-9))
         del facts["eta_s"]
         self.row(
             "end",
@@ -120,7 +121,7 @@ class Meter:
             files=self.files,
             failed=self.failed,
             kept_bytes=self.kept_bytes,
-            moved_bytes=self.moved_bytes,
+            moved_bytes=moved,
             seconds=round(seconds, 3),
             error=error or None,
             **facts,
@@ -128,7 +129,7 @@ class Meter:
         kept = f", {quantity(self.kept_bytes, 'bytes')} were there" if self.kept_bytes else ""
         outcome = "all proved" if good else f"{self.failed} FAILED" if self.failed else "UNFINISHED"
         self._progress.done(
-            f"{self.files} file{'s' * (self.files != 1)}, {quantity(self.moved_bytes, 'bytes')} in "
+            f"{self.files} file{'s' * (self.files != 1)}, {quantity(moved, 'bytes')} in "
             f"{duration(seconds * NS_PER_S)}, {quantity(facts['rate_bps'], 'bps')}, "
             f"{self._link(facts)}{kept}: {outcome}"
         )

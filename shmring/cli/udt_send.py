@@ -133,7 +133,7 @@ class _Sending:
     def _send_file(self, want: Want) -> None:
         source = self._sources[want.index]
         try:
-            file = os.open(source.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            file = transfer_files.open_source(source)
         except OSError as caught:
             self._line.send(self._sender.unreadable(want.index, str(caught.strerror)))
             return

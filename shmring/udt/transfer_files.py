@@ -54,7 +54,8 @@ def scan(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Source], list[st
     """Everything under `paths`, each under its own name, folders before what is in them.
 
     Returns also the paths that are left out: in folders, whatever is neither file nor folder,
-    links too. Raises `OSError`; `TransferError` for two of the same name.
+    links too. What vanishes meanwhile is not there. Raises `OSError`; `TransferError` for two of
+    the same name.
     """
     found: dict[bytes, Source] = {}
     left_out: list[str] = []
@@ -77,20 +78,36 @@ def scan(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Source], list[st
 def _scan_one(
     path: bytes, name: bytes, state: os.stat_result, left_out: list[str]
 ) -> Iterator[Source]:
-    is_folder = stat.S_ISDIR(state.st_mode)
-    size = 0 if is_folder else state.st_size
-    mode = stat.S_IMODE(state.st_mode)
-    yield Source(Entry(name, size, state.st_mtime_ns, mode, is_folder), path)
-    if not is_folder:
-        return
-    with os.scandir(path) as listing:
-        inside = sorted(listing, key=lambda item: item.name)
-    for item in inside:
-        if item.is_symlink() or not (item.is_file() or item.is_dir()):
-            left_out.append(show(item.path))
-            continue
-        below = item.stat(follow_symlinks=False)
-        yield from _scan_one(item.path, name + b"/" + item.name, below, left_out)
+    waiting: list[tuple[bytes, bytes, os.stat_result]] = [(path, name, state)]
+    while waiting:
+        path, name, state = waiting.pop()
+        is_folder = stat.S_ISDIR(state.st_mode)
+        size = 0 if is_folder else state.st_size
+        mode = stat.S_IMODE(state.st_mode)
+        yield Source(Entry(name, size, state.st_mtime_ns, mode, is_folder), path)
+        if is_folder:
+            waiting += reversed(list(_inside(path, name, left_out)))
+
+
+def _inside(
+    path: bytes, name: bytes, left_out: list[str]
+) -> Iterator[tuple[bytes, bytes, os.stat_result]]:
+    """What a folder has, by name, that can be sent."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(path) as listing:
+        for item in sorted(listing, key=lambda item: item.name):
+            if item.is_symlink() or not (item.is_file() or item.is_dir()):
+                left_out.append(show(item.path))
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                yield item.path, name + b"/" + item.name, item.stat(follow_symlinks=False)
+
+
+def open_source(source: Source) -> int:
+    """A descriptor to read what `scan` found. A link in its place is followed only where the user
+    named it: one that took the place of a file in a folder may lead anywhere. Raises `OSError`."""
+    named = b"/" not in source.entry.path
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    return os.open(source.path, flags if named else flags | os.O_NOFOLLOW)
 
 
 def match(file: int, checkpoints: Sequence[Checkpoint], alive: Alive) -> tuple[int, Any]:

@@ -139,6 +139,8 @@ def test_folders_come_with_all_that_is_in_them(tmp_path):
     (root / "a" / "empty").mkdir(parents=True)
     files = {f"a/{i}": content(i * 37, i) for i in range(200)}
     files |= {"top.bin": content(MB), "zero": b"", "a/name with \u00e4 \n end": b"odd"}
+    odd = ["-x", " x ", "...", ".hidden", "%s", "*", "a\\b", "\x1b[31m", "n" * 255, "\udcff\udcfe"]
+    files |= {name: name.encode("utf-8", "surrogateescape") for name in odd}
     for name, data in files.items():
         (root / name).write_bytes(data)
     (root / "link").symlink_to("/etc/passwd")
@@ -179,6 +181,50 @@ def test_what_was_interrupted_goes_on_where_it_was(tmp_path):
         assert end["moved_bytes"] == len(data) - had
         assert recv.until("end")["ok"], recv.rows[-3:]
     assert (target / "big").read_bytes() == data
+
+
+def test_a_receiver_that_dies_is_noticed_and_another_one_goes_on(tmp_path):
+    data = content(30 * MB)
+    source = tmp_path / "big"
+    source.write_bytes(data)
+    with receiving(tmp_path / "in") as (recv, where), running(
+        "send", source, where, "--limit", "60M"
+    ) as first:
+        while first.until("progress")["bytes"] < 5 * MB:
+            pass
+        recv.process.send_signal(signal.SIGKILL)
+        (end,) = of_kind(first.end(2), "end")
+        assert 0 < end["moved_bytes"] < len(data)
+        assert "closed" in end["error"]
+    (part,) = (tmp_path / "in" / transfer_files.STAGING).iterdir()
+    had = part.stat().st_size
+    assert had > 0
+    with receiving(tmp_path / "in") as (recv, where):
+        (end,) = of_kind(send(source, where), "end")
+        recv.end()
+    assert (end["kept_bytes"], end["moved_bytes"]) == (had, len(data) - had)
+    assert (tmp_path / "in" / "big").read_bytes() == data
+
+
+def test_a_file_that_grows_or_is_written_meanwhile_arrives_as_it_was_read(tmp_path):
+    source = tmp_path / "log"
+    source.write_bytes(content(3 * MB))
+    with open(source, "r+b") as log, receiving(tmp_path / "in") as (recv, where):
+        with running("send", source, where, "--limit", "10M") as command:
+            command.until("connected")
+            for i in range(100):
+                log.seek(i * 30_000)
+                log.write(b"changed")
+                log.seek(0, os.SEEK_END)
+                log.write(b"more")
+                log.flush()
+                time.sleep(0.01)
+            rows = command.end()
+        recv.end()
+    (row,) = of_kind(rows, "file")
+    arrived = (tmp_path / "in" / "log").read_bytes()
+    assert len(arrived) == row["bytes"] == 3 * MB
+    assert digest(arrived) == row["blake2b"]
 
 
 def test_of_a_part_that_was_damaged_only_what_is_right_is_kept(tmp_path):

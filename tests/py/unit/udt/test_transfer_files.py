@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from shmring.udt import transfer_files, transfer_plain
 from shmring.udt.transfer import Entry, TransferError
-from shmring.udt.transfer_files import STAGING, Folder, match, scan
+from shmring.udt.transfer_files import STAGING, Folder, match, open_source, scan
 
 DATA = random.Random(1).randbytes(3_000_000)
 
@@ -194,6 +195,55 @@ def test_everything_there_is_to_send_is_found_in_order(tmp_path):
         scan([tmp_path / "t" / "a", tmp_path / "t" / "a"])
     with pytest.raises(TransferError, match="neither"):
         scan([tmp_path / "t" / "fifo"])
+
+
+def test_folders_may_be_deeper_than_calls_can_be(tmp_path):
+    depth = 1500
+    here = os.getcwd()
+    try:
+        os.chdir(tmp_path)
+        for _ in range(depth):
+            os.mkdir("d")
+            os.chdir("d")
+        Path("end").write_bytes(b"x")
+        os.chdir(tmp_path)
+        sources, left_out = scan(["d"])
+        assert left_out == []
+        assert len(sources) == depth + 1
+        assert sources[-1].entry.path == b"d/" * depth + b"end"
+        for _ in range(depth):
+            os.chdir("d")
+        os.unlink("end")
+        for _ in range(depth):
+            os.chdir("..")
+            os.rmdir("d")
+    finally:
+        os.chdir(here)
+
+
+def test_a_link_that_took_the_place_of_a_file_is_not_followed(tmp_path):
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "a").write_bytes(b"mine")
+    (tmp_path / "secret").write_bytes(b"not for you")
+    (tmp_path / "named").symlink_to("secret")
+    sources, _ = scan([tmp_path / "t", tmp_path / "named"])
+    (tmp_path / "t" / "a").unlink()
+    (tmp_path / "t" / "a").symlink_to("../secret")
+    with pytest.raises(OSError, match="symbolic links"):
+        open_source(sources[1])
+    file = open_source(sources[2])
+    assert os.read(file, 100) == b"not for you"
+    os.close(file)
+
+
+def test_what_vanishes_while_it_is_listed_is_not_there(tmp_path):
+    top = tmp_path / "t"
+    (top / "b").mkdir(parents=True)
+    listing = transfer_files._scan_one(os.fsencode(top), b"t", top.stat(), [])
+    assert next(listing).entry.path == b"t"
+    (top / "b").rmdir()
+    top.rmdir()
+    assert list(listing) == []
 
 
 @given(st.binary(max_size=4))

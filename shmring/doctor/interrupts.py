@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shmring.doctor.finding import Check, Finding, Value, command, file_line, hint, write_to
+from shmring.doctor.finding import Check, Finding, Value, boot, command, file_line, hint, write_to
 from shmring.doctor.host import Host, cores, format_cpus
 
 DEVICES = Check(
@@ -243,7 +243,10 @@ def _default(facts: Facts) -> Finding:
     if not elsewhere:
         return NEW_IRQS.limits(text, hint("leave a core free of workers"), values=values)
     return NEW_IRQS.limits(
-        text, write_to("/proc/irq/default_smp_affinity", format_mask(elsewhere)), values=values
+        text,
+        write_to("/proc/irq/default_smp_affinity", format_mask(elsewhere)),
+        boot(f"irqaffinity={format_cpus(elsewhere)}"),
+        values=values,
     )
 
 

@@ -401,6 +401,16 @@ def test_the_page_on_rtstat_names_commands_and_options() -> None:
     assert not [name for name in (*commands, *(options - quiet)) if name not in shown]
 
 
+def test_the_table_of_values_holds_those_of_this_machine() -> None:
+    page = text_of("docs/doctor.md")
+    listed = rows(page, "The values of each finding; of what is hidden there may be fewer:\n")
+    known = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1])) for row in listed}
+    assert set(known) <= {check.id for check in doctor.CHECKS}
+    cpus, _ = doctor.choose_cpus()
+    for finding in doctor.examine(cpus, ["lo"], seconds=0.1):
+        assert set(finding.values) <= known.get(finding.id, set()), finding.id
+
+
 def test_the_table_of_errors_is_the_errors(guide: str) -> None:
     listed = {row[0].strip("`"): re.findall(r"\w+", row[1]) for row in rows(guide, "## Errors")}
     expected = set(EXCEPTIONS) - {"ShmringError", "RealtimeWarning"}

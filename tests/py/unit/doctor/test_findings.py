@@ -304,6 +304,7 @@ BOOT_WORDS = {
     "cpufreq.default_governor",
     "highres",
     "intel_idle.max_cstate",
+    "irqaffinity",
     "isolcpus",
     "nohz_full",
     "nosmt",

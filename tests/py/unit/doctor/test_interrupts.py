@@ -95,7 +95,10 @@ def test_new_interrupts_would_come_here(judged):
     finding = judged({}, {"/proc/irq/default_smp_affinity": "f\n"})["cpu.irq_default"]
     assert finding.status is Status.LIMITS
     assert finding.values["cpus"] == [0, 2, 3]
-    assert [m.text for m in finding.mend] == ["echo 5 | sudo tee /proc/irq/default_smp_affinity"]
+    assert [m.text for m in finding.mend] == [
+        "echo 5 | sudo tee /proc/irq/default_smp_affinity",
+        "irqaffinity=0,2",
+    ]
 
 
 def test_hidden_interrupts(machine, by_id):

@@ -16,6 +16,7 @@ import errno
 import json
 import os
 import time
+from collections.abc import Iterable
 
 from rtstat.cli import HEALTHY, UNHEALTHY
 from rtstat.selection import add_namespace, namespace_of
@@ -46,8 +47,13 @@ def run(arguments: argparse.Namespace) -> int:
             for error in found:
                 print(json.dumps(values("error", error)))
         else:
-            print("\n".join(map(_lines, found)) if found else "no errors")
+            print(text(found))
         return UNHEALTHY if missing else HEALTHY
+
+
+def text(errors: Iterable[ErrorView]) -> str:
+    """All of them for people, the first one first."""
+    return "\n".join(map(_lines, errors)) or "no errors"
 
 
 def _lines(error: ErrorView) -> str:

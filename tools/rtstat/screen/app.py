@@ -10,14 +10,17 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.timer import Timer
 
+from rtstat import errors
 from rtstat.cli import HEALTHY, UNHEALTHY
 from rtstat.screen.detail import ChannelScreen
 from rtstat.screen.help import HelpScreen
 from rtstat.screen.history import History
 from rtstat.screen.overview import Overview
 from rtstat.screen.rows import RowsTable
+from rtstat.screen.text import TextScreen
 from rtstat.selection import Selection
 from rtstat.snapshot import Snapshot, Watch
+from rtstat.views import ErrorView
 
 _SECOND_LOOK_S = 0.25
 _FASTEST_S = 0.1
@@ -49,6 +52,7 @@ class RtstatApp(App[int]):
         Binding("q", "leave", "quit"),
         Binding("ctrl+c", "leave", "quit", show=False, priority=True),
         Binding("p,space", "pause", "pause"),
+        Binding("e", "errors", "errors"),
         Binding("r", "reset", "reset view"),
         Binding("plus", "pace(0.5)", "faster", show=False),
         Binding("minus", "pace(2)", "slower", show=False),
@@ -97,7 +101,7 @@ class RtstatApp(App[int]):
         if self.shot is None or not self.screen_stack:
             return  # nothing seen yet, or at the end of all
         screen = self.screen
-        if isinstance(screen, (Overview, ChannelScreen)) and screen.is_mounted:
+        if isinstance(screen, (Overview, ChannelScreen, TextScreen)) and screen.is_mounted:
             screen.show(self.shot, self._title(self.shot))
 
     def _title(self, shot: Snapshot) -> str:
@@ -139,6 +143,16 @@ class RtstatApp(App[int]):
         self._timer = self.set_interval(self._interval_s, self._tick)
         self.show()
 
+    def action_errors(self) -> None:
+        """Of all workers, or of the channel in front."""
+        screen = self.screen
+        if isinstance(screen, TextScreen):
+            return
+        key = screen.key if isinstance(screen, ChannelScreen) else None
+        self.push_screen(
+            TextScreen("distinct errors", lambda shot: errors.text(_errors_of(shot, key)))
+        )
+
     def action_help(self) -> None:
         self.push_screen(HelpScreen())
 
@@ -151,6 +165,10 @@ def run(namespace: str | None, selection: Selection, interval_s: float) -> int:
     """Show the full screen until it is left; return the exit code."""
     with Watch(namespace) as watch:
         return RtstatApp(watch, selection, interval_s=interval_s).run() or HEALTHY
+
+
+def _errors_of(shot: Snapshot, key: tuple[str, str] | None) -> list[ErrorView]:
+    return [e for e in shot.errors if key in (None, (e.namespace, e.channel))]
 
 
 def _many(number: int, what: str) -> str:

@@ -47,7 +47,7 @@ class ChannelScreen(Screen[None]):
 
     def __init__(self, key: tuple[str, str]) -> None:
         super().__init__()
-        self._key = key
+        self.key = key
         self._interval = False
         self._histogram = 0
         self._last: ChannelView | None = None
@@ -89,11 +89,11 @@ class ChannelScreen(Screen[None]):
     def show(self, shot: Snapshot, title: str) -> None:
         """Show a look, under a title line."""
         self.query_one("#title", Static).update(title, layout=False)
-        channel = shot.channel(self._key[1], self._key[0])
+        channel = shot.channel(self.key[1], self.key[0])
         trouble = self.query_one("#trouble", Static)
         trouble.display = channel is None or not channel.healthy
         if channel is None:
-            trouble.update(f"{self._key[1]} is gone: below is what was seen last")
+            trouble.update(f"{self.key[1]} is gone: below is what was seen last")
             return
         trouble.update(f"{channel.name}: {channel.health}")
         self._last = channel

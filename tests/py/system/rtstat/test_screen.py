@@ -17,6 +17,7 @@ from rtstat.screen.detail import ChannelScreen
 from rtstat.screen.help import HelpScreen
 from rtstat.screen.overview import Overview
 from rtstat.screen.rows import RowsTable
+from rtstat.screen.text import TextScreen
 from rtstat.selection import Selection, add_filters
 from rtstat.snapshot import Watch
 
@@ -313,3 +314,31 @@ def test_every_engine_has_its_part(shmring_namespace, shmring_pool):
     drive(shmring_namespace, walk)
     for channel in (here, there, link):
         channel.close()
+
+
+def test_distinct_errors(shmring_namespace, shmring_pool):
+    # A broadcast that the socket was not allowed fails.
+    with (
+        shmring_pool.open("good", local=HERE, remote=NOWHERE),
+        shmring_pool.open("big", local=HERE, remote=NOWHERE) as bad,
+    ):
+        bad.send(b"x", to=("255.255.255.255", 9))
+        bad.flush(timeout=PATIENCE_S)
+
+        async def walk(app, pilot):
+            await until(pilot, lambda: len(table(app).rows) == 2)
+            await pilot.press("e")
+            await until(pilot, lambda: isinstance(app.screen, TextScreen))
+            shown = app.screen.query_one("#text")
+            await until(pilot, lambda: "big" in text_of(shown))
+            await pilot.press("e", "escape")
+            await until(pilot, lambda: isinstance(app.screen, Overview))
+            await pilot.press("end")
+            assert table(app).marked_row.name == "good"
+            await pilot.press("enter")
+            await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
+            await pilot.press("e")
+            await until(pilot, lambda: isinstance(app.screen, TextScreen))
+            await until(pilot, lambda: "no errors" in text_of(app.screen.query_one("#text")))
+
+        drive(shmring_namespace, walk)

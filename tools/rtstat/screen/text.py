@@ -1,0 +1,50 @@
+"""A screen of text that is made anew at each look: errors, a worker's flight recorder, why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from rtstat.snapshot import Snapshot
+
+
+class TextScreen(Screen[None]):
+    """Shows what a function makes of a look. What it cannot read it says in words."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,backspace", "back", "back")]
+
+    app: Any  # RtstatApp, which imports this module
+
+    def __init__(self, head: str, make: Callable[[Snapshot], str]) -> None:
+        super().__init__()
+        self._head = head
+        self._make = make
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="title", classes="title")
+        with VerticalScroll():
+            # What others wrote into shared memory is no markup.
+            yield Static(id="text", markup=False)
+        yield Footer()
+
+    def on_screen_resume(self) -> None:
+        self.query_one(VerticalScroll).focus()
+        self.app.show()
+
+    def show(self, shot: Snapshot, title: str) -> None:
+        """Show a look, under a title line."""
+        self.query_one("#title", Static).update(f"{title}   {self._head}", layout=False)
+        try:
+            text = self._make(shot)
+        except OSError as error:
+            text = str(error)
+        self.query_one("#text", Static).update(text)
+
+    def action_back(self) -> None:
+        self.app.pop_screen()

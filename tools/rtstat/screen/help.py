@@ -18,6 +18,7 @@ _TEXT = """\
   tab          workers or channels
   p  space     pause                                   + -     faster, slower
   r            reset the view: count from now on (the channels' own counters stay)
+  e            distinct errors: each problem once, of all or of the channel in front
   q            quit: exit code 0 healthy, 2 not
 
 [b]Workers[/b]

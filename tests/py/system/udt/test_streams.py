@@ -182,7 +182,12 @@ def test_the_end_of_a_stream(pair: Pair) -> None:
 def test_a_peer_that_leaves_in_the_middle_is_told(pair: Pair) -> None:
     """Of a connection that ended the worker empties the ring: to queue more is not to send it."""
     client, server = pair
-    leaving = threading.Thread(target=lambda: (read(server, 100_000), server.close()))
+
+    def leave() -> None:
+        read(server, 100_000)
+        server.close()
+
+    leaving = threading.Thread(target=leave)
     leaving.start()
     with pytest.raises(udt.UdtClosed) as caught:
         client.sendall(bytes(200_000_000), timeout=PATIENCE_S)

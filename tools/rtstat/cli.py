@@ -53,6 +53,7 @@ class Mode(NamedTuple):
 
 MODES = (
     Mode("--record", "FILE", "rtstat.record", "into a .csv or .parquet file, for shmring plot"),
+    Mode("--serve-metrics", "[HOST:]PORT", "rtstat.metrics", "a page for Prometheus"),
 )
 
 _DESCRIPTION = """\
@@ -70,6 +71,7 @@ examples:
   rtstat --csv -i 1 --channel 'axis-*' --fields name,tx_pps,lateness_interval_p99_ns
   rtstat --csv=worker -i 10          a row per worker every ten seconds
   rtstat --record night.csv -i 1 --duration 3600        then: shmring plot night.csv
+  rtstat --serve-metrics 9464                           http://127.0.0.1:9464/metrics
   rtstat show ctl                    one channel in depth
   rtstat errors                      what went wrong, each problem once
   rtstat --once --unhealthy || echo "look at it"

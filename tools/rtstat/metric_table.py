@@ -1,0 +1,250 @@
+"""Names of the metrics: what `rtstat.table` has, by the conventions of Prometheus.
+
+Base units (seconds, bytes, ratio), the unit in the name, ``_total`` behind counters. Rates,
+percentiles and shares of an interval are left out, as a query makes them better; so are texts,
+identifiers and points in time. What a channel or a worker *is* stands in the ``info`` metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from rtstat.fields import Field
+from rtstat.table import FIELDS
+
+PREFIX = "shmring"
+CHANNEL_LABELS = ("namespace", "pool", "channel", "engine")
+WORKER_LABELS = ("namespace", "pool", "worker")
+POOL_LABELS = ("namespace", "pool")
+ENGINES = ("rtp", "netflux", "udt", "udt-port", "mux")
+
+_US = 1_000
+_MS = 1_000_000
+BOUNDS_NS = (
+    *(200, 500),
+    *(n * _US for n in (1, 2, 5, 10, 20, 50, 100, 200, 500)),
+    *(n * _MS for n in (1, 2, 5, 10, 50, 100, 1000)),
+)
+"""Upper bounds of the buckets of every histogram: close to each other from 1 us to 10 ms."""
+
+# Unit of the table: how it is called, and how many of it make one.
+_UNITS = {
+    "ns": ("seconds", 1e-9),
+    "s": ("seconds", 1.0),
+    "share": ("ratio", 1.0),
+    "ppb": ("ratio", 1e-9),
+    "pps": ("packets_per_second", 1.0),
+    # Their names say already what is counted.
+    **dict.fromkeys(("times", "flag", "calls", "events", "connections"), ("", 1.0)),
+}
+_NOT_MEASURES = frozenset({"", "id", "number", "ntp", "units", "entries"})
+_INSTANTS = ("_mono_ns", "_due_ns")
+_ENDINGS = ("_ns", "_s", "_ppb", "_pps", "_bytes", "_packets")
+# Accumulated, and yet no counters: the largest of something, and what readers take with them.
+_NO_COUNTERS = ("longest_loop_ns", "_max_ns", "readers_taken", "readers_lost")
+
+# Where the rule would make a name that misleads.
+_STEMS = {
+    ("channel", "tx_next_sequence"): "tx_queued",
+    ("channel", "epoch"): "epoch",
+    ("rtp", "sent_octets"): "sent_payload",
+    ("rtp", "sr_octets"): "source_sent_payload",
+    ("rtp", "sr_packets"): "source_sent",
+    ("rtp", "senders"): "sending",
+}
+
+# Where what the table says leans on its neighbours.
+_HELPS = {
+    ("rtp", "jitter_ns"): "interarrival jitter (RFC 3550)",
+    ("rtp", "sent_octets"): "payload of the media packets sent",
+    ("rtp", "malformed"): "received that are not RTP by their header",
+    ("rtp", "sr_octets"): "payload the source has sent, as it says",
+    ("rtp", "senders"): "of the session, who send",
+}
+
+# A thousand channels are a few series each for those who store them: histograms whose tails matter
+# are given whole, of the others the mean; what is configured is left to `rtstat --json`.
+_SUMMED_UP = ("wire_early", "immediate", "send_call", "own_interval", "gap")
+_LEFT_OUT = ("tx_used_bytes", "rx_unread_bytes")
+_CONFIGURED = ("tolerance_ns",)
+
+Kind = Literal["counter", "gauge", "histogram", "summary", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric: what it is called, and where it comes from."""
+
+    name: str
+    """As samples of counters and gauges bear it; of histograms without ``_bucket`` and so on."""
+    kind: Kind
+    help: str
+    labels: tuple[str, ...]
+    scope: str
+    """Of `rtstat.table.FIELDS`; ``""``: of the exporter itself."""
+    field: Field | None = None
+    factor: float = 1.0
+    """From the table's unit to the metric's."""
+    histogram: str = ""
+    """Name of the histogram in the view; of a ``_max_seconds``, too."""
+
+
+def _scopes() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Of each scope: what its names begin with, and its labels."""
+    own = {
+        "pool": ("pool", POOL_LABELS),
+        "worker": ("worker", WORKER_LABELS),
+        "channel": ("channel", CHANNEL_LABELS),
+    }
+    return own | {name: (name.replace("-", "_"), CHANNEL_LABELS) for name in ENGINES}
+
+
+def _families(scope: str, head: str, labels: tuple[str, ...]) -> Iterator[Family]:
+    for field in FIELDS[scope]:
+        if field.unit == "entries" and field.kind == "accumulated":
+            yield _histogram(scope, head, labels, field)
+        elif _is_shown(scope, field):
+            yield _number(scope, head, labels, field)
+
+
+def _is_shown(scope: str, field: Field) -> bool:
+    if field.kind == "interval" or field.name.endswith(_INSTANTS):
+        return False
+    if field.name in ("priority", "error"):
+        return True
+    if field.name in _LEFT_OUT or (
+        scope == "channel" and field.kind == "fixed" and field.name not in _CONFIGURED
+    ):
+        return False
+    if _of_histogram(field) and not field.name.endswith("_max_ns"):
+        return False
+    return field.unit not in _NOT_MEASURES
+
+
+def _of_histogram(field: Field) -> bool:
+    stem, _, part = field.name.removesuffix("_ns").rpartition("_")
+    return bool(stem) and part in ("min", "max", "mean", "p50", "p90", "p99", "p999")
+
+
+def _number(scope: str, head: str, labels: tuple[str, ...], field: Field) -> Family:
+    unit, factor = _UNITS.get(field.unit, (field.unit, 1.0))
+    stem = _STEMS.get((scope, field.name), field.name)
+    text = _HELPS.get((scope, field.name)) or field.help or field.label
+    for ending in _ENDINGS:
+        stem = stem.removesuffix(ending)
+    counts = field.kind == "accumulated" and not field.name.endswith(_NO_COUNTERS)
+    words = [PREFIX, head, stem]
+    if unit and not stem.endswith(unit) and stem != "epoch":
+        words.append(unit)
+    name = "_".join(words) + ("_total" if counts else "")
+    return Family(
+        name,
+        "counter" if counts else "gauge",
+        _help(field, unit, text),
+        labels,
+        scope,
+        field,
+        factor,
+        field.name.removesuffix("_max_ns") if _of_histogram(field) else "",
+    )
+
+
+def _histogram(scope: str, head: str, labels: tuple[str, ...], field: Field) -> Family:
+    stem = field.name.removesuffix("_count")
+    text = field.help.partition(":")[0]
+    return Family(
+        f"{PREFIX}_{head}_{stem}_seconds",
+        "summary" if stem in _SUMMED_UP else "histogram",
+        _sentence(text),
+        labels,
+        scope,
+        field,
+        1e-9,
+        stem,
+    )
+
+
+def _help(field: Field, unit: str, text: str) -> str:
+    if field.unit == "flag":
+        return _sentence(f"1: {text}; 0: not so")
+    if field.unit == "times":
+        return _sentence(f"how often: {text}")
+    if field.unit == "share":
+        return _sentence(f"share, 0 to 1: {text}")
+    words = unit.replace("_", " ")
+    return _sentence(f"{words}: {text}" if words else text)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+_OWN = (
+    Family(
+        "shmring_exporter_info",
+        "info",
+        "What reads the shared memory",
+        ("version", "layout", "host"),
+        "",
+    ),
+    Family(
+        "shmring_exporter_look_seconds",
+        "gauge",
+        "Seconds that reading all of the shared memory took for this page",
+        (),
+        "",
+    ),
+    Family(
+        "shmring_exporter_unreadable_files",
+        "gauge",
+        "Files under our names in shared memory that could not be read",
+        (),
+        "",
+    ),
+    Family(
+        "shmring_worker_healthy",
+        "gauge",
+        "1: it said within the last second that it runs; 0: not so",
+        WORKER_LABELS,
+        "worker",
+    ),
+    Family(
+        "shmring_worker_info",
+        "info",
+        "What the worker is",
+        (*WORKER_LABELS, "pid", "cpu", "policy", "profile"),
+        "worker",
+    ),
+    Family(
+        "shmring_channel_healthy",
+        "gauge",
+        "1: a worker serves it, or it is just being made, or it was closed; 0: not so",
+        CHANNEL_LABELS,
+        "channel",
+    ),
+    Family(
+        "shmring_channel_info",
+        "info",
+        "What the channel is, and which worker of its pool serves it",
+        (
+            *CHANNEL_LABELS,
+            *("worker", "cpu", "direction", "state", "local", "remote", "interface", "qdisc"),
+        ),
+        "channel",
+    ),
+)
+
+FAMILIES: tuple[Family, ...] = (
+    *(family for family in _OWN if not family.scope),
+    *(
+        family
+        for scope, (head, labels) in _scopes().items()
+        for family in (
+            *(own for own in _OWN if own.scope == scope),
+            *_families(scope, head, labels),
+        )
+    ),
+)
+"""Every metric there is."""

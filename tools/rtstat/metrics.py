@@ -1,0 +1,310 @@
+"""`rtstat --serve-metrics [HOST:]PORT`: a page for Prometheus, as docs/metrics.md says.
+
+Every request looks at shared memory once; nothing runs between them. Needs prometheus-client.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import signal
+import socket
+import sys
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from rtstat.cli import HEALTHY
+from rtstat.metric_table import BOUNDS_NS, ENGINES, FAMILIES, Family
+from rtstat.selection import Selection, namespace_of
+from rtstat.snapshot import Snapshot, Watch
+from rtstat.views import ChannelView, PoolView, WorkerView
+from shmring._ring import lib
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+DEFAULT_HOST = "127.0.0.1"
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
+_SECOND = 1e-9
+_BOUNDS = tuple(repr(float(f"{bound}e-9")) for bound in BOUNDS_NS)
+_LINEAR = 64
+
+Labels = dict[str, str]
+Rows = list[tuple[Any, Labels, Any]]
+"""Of one scope: views, the labels of each, and the view that has its histograms."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM."""
+    if importlib.util.find_spec("prometheus_client") is None:
+        raise ValueError(
+            "the page needs prometheus-client, which is not installed: "
+            'pip install "shmring[metrics]"'
+        )
+    from prometheus_client import CollectorRegistry, start_http_server
+
+    host, port = parse_address(arguments.serve_metrics)
+    # Before the server's threads begin, so that the signals come to us.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        with Watch(namespace_of(arguments)) as watch:
+            registry = CollectorRegistry(auto_describe=False)
+            registry.register(Collector(watch, Selection(arguments)))
+            try:
+                server, thread = start_http_server(port, host, registry)
+            except OSError as error:
+                raise OSError(f"{host}:{port}: {error.strerror or error}") from None
+            print(
+                f"metrics at {_url(str(server.server_address[0]), server.server_port)}",
+                file=sys.stderr,
+                flush=True,
+            )
+            signal.sigwait(_ENDING)
+            server.shutdown()
+            server.server_close()
+            thread.join()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return HEALTHY
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Of ``9464``, ``0.0.0.0:9464``, ``[::]:9464``. Raises `ValueError`."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not port.isdecimal() or int(port) > 65535 or (colon and not host):
+        raise ValueError(f"{text!r}: must be [HOST:]PORT, such as 9464 or 0.0.0.0:9464")
+    return host or DEFAULT_HOST, int(port)
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/metrics"
+
+
+class Collector:
+    """Makes the families of `rtstat.metric_table` from one look each time it is asked."""
+
+    def __init__(self, watch: Watch, selection: Selection) -> None:
+        self._watch = watch
+        self._selection = selection
+        self._lock = threading.Lock()
+
+    def collect(self) -> Iterator[Metric]:
+        """For a registry of prometheus_client; from any thread."""
+        with self._lock:
+            start = time.perf_counter()
+            shot = self._watch.look()
+            look_s = time.perf_counter() - start
+            yield from _metrics(shot, self._selection, look_s)
+
+
+def _metrics(shot: Snapshot, selection: Selection, look_s: float) -> list[Metric]:
+    channels = selection.channels(shot)
+    scopes: dict[str, Rows] = {
+        "pool": [(pool, _pool_labels(pool), pool) for pool in shot.pools],
+        "worker": [(view, _worker_labels(view), view) for view in selection.workers(shot)],
+        "channel": [(view, _channel_labels(view), view) for view in channels],
+    }
+    scopes |= {engine: [] for engine in ENGINES}
+    for channel, labels, _ in scopes["channel"]:
+        part = channel.part
+        if part is not None:
+            scopes[channel.engine].append((part, labels, channel))
+    own = _own_samples(shot, scopes, look_s)
+    metrics = []
+    for family in FAMILIES:
+        rows = scopes.get(family.scope, [])
+        if family.name in own:
+            samples = list(own[family.name])
+        elif family.kind == "histogram":
+            samples = list(_histogram(family, rows))
+        elif family.kind == "summary":
+            samples = list(_summary(family, rows))
+        else:
+            samples = _numbers(family, rows)
+        if samples:
+            metrics.append(_metric(family, samples))
+    return metrics
+
+
+def _metric(family: Family, samples: list[Any]) -> Metric:
+    from prometheus_client.core import Metric
+
+    name = family.name.removesuffix("_total").removesuffix("_info")
+    metric = Metric(name, family.help, family.kind)
+    metric.samples = samples
+    return metric
+
+
+# --- labels ---------------------------------------------------------------------------------------
+
+
+def _pool_labels(pool: PoolView) -> Labels:
+    return {"namespace": pool.namespace, "pool": pool.name}
+
+
+def _worker_labels(worker: WorkerView) -> Labels:
+    return {"namespace": worker.namespace, "pool": worker.pool, "worker": str(worker.slot)}
+
+
+def _channel_labels(channel: ChannelView) -> Labels:
+    return {
+        "namespace": channel.namespace,
+        "pool": channel.pool,
+        "channel": channel.name,
+        "engine": channel.engine,
+    }
+
+
+def _own_samples(
+    shot: Snapshot, scopes: dict[str, Rows], look_s: float
+) -> dict[str, Iterable[Any]]:
+    """Those that are no number of the table."""
+    exporter = {
+        "version": version("shmring"),
+        "layout": str(int(lib.SHM_LAYOUT_VERSION)),
+        "host": socket.gethostname(),
+    }
+    unreadable = sum(item.permitted for item in shot.unreadable)
+    return {
+        "shmring_exporter_info": [_sample("shmring_exporter_info", exporter, 1.0)],
+        "shmring_exporter_look_seconds": [_sample("shmring_exporter_look_seconds", {}, look_s)],
+        "shmring_exporter_unreadable_files": [
+            _sample("shmring_exporter_unreadable_files", {}, float(unreadable))
+        ],
+        "shmring_worker_healthy": _healths("shmring_worker_healthy", scopes["worker"]),
+        "shmring_channel_healthy": _healths("shmring_channel_healthy", scopes["channel"]),
+        "shmring_worker_info": (
+            _sample("shmring_worker_info", labels | _worker_facts(worker), 1.0)
+            for worker, labels, _ in scopes["worker"]
+        ),
+        "shmring_channel_info": (
+            _sample("shmring_channel_info", labels | _channel_facts(channel), 1.0)
+            for channel, labels, _ in scopes["channel"]
+        ),
+    }
+
+
+def _healths(name: str, rows: Rows) -> Iterator[Any]:
+    return (_sample(name, labels, float(view.healthy)) for view, labels, _ in rows)
+
+
+def _worker_facts(worker: WorkerView) -> Labels:
+    return {
+        "pid": str(worker.pid),
+        "cpu": _core(worker.cpu),
+        "policy": worker.policy,
+        "profile": worker.profile,
+    }
+
+
+def _channel_facts(channel: ChannelView) -> Labels:
+    return {
+        "worker": str(channel["worker_slot"]) if channel["worker_slot"] >= 0 else "",
+        "cpu": _core(channel.cpu),
+        "direction": channel.direction,
+        "state": channel.state,
+        "local": _address(channel.local),
+        "remote": _address(channel.remote),
+        "interface": channel.facts.interface,
+        "qdisc": channel.facts.qdisc,
+    }
+
+
+def _core(cpu: int | None) -> str:
+    return "" if cpu is None else str(cpu)
+
+
+def _address(address: tuple[str, int] | None) -> str:
+    if address is None:
+        return ""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+# --- samples --------------------------------------------------------------------------------------
+
+
+def _sample(name: str, labels: Labels, value: float) -> Any:
+    from prometheus_client.samples import Sample
+
+    return Sample(name, labels, value)
+
+
+def _numbers(family: Family, rows: Rows) -> list[Any]:
+    from prometheus_client.samples import Sample
+
+    if family.field is None:
+        return []
+    get, factor, name = family.field.get, family.factor, family.name
+    shown = _shown(family)
+    samples = []
+    for view, labels, _ in rows:
+        if shown is None or shown(view):
+            value = get(view)
+            if isinstance(value, (int, float)):
+                samples.append(Sample(name, labels, value * factor))
+    return samples
+
+
+def _shown(family: Family) -> Callable[[Any], bool] | None:
+    """Which views have the number at all; None: all of them.
+
+    Of histograms that hold nothing only that of lateness is there, so that it can be watched from
+    the first packet on.
+    """
+    stem = family.histogram
+    if stem and stem != "lateness":
+        return lambda view: view[f"{stem}_count"] > 0
+    if family.scope != "channel" or family.field is None:
+        return None
+    name = family.field.name
+    if name.startswith("impair_"):
+        offered = f"impair_{name.split('_')[1]}_offered"
+        return lambda channel: channel[offered] > 0
+    if name.startswith(("tx_", "late", "wire_offset", "scheduled", "wake_")):
+        return lambda channel: channel.direction != "rx"
+    if name.startswith("rx_"):
+        return lambda channel: channel.direction != "tx"
+    return None
+
+
+def _histogram(family: Family, rows: Rows) -> Iterator[Any]:
+    from prometheus_client.samples import Sample
+
+    name, stem = family.name, family.histogram
+    shown = _shown(family)
+    for view, labels, owner in rows:
+        if shown is not None and not shown(view):
+            continue
+        below = _cumulated(owner.buckets() if family.scope == "worker" else owner.buckets(stem))
+        for bound, count in zip(_BOUNDS, below, strict=False):
+            yield Sample(f"{name}_bucket", {**labels, "le": bound}, float(count))
+        yield Sample(f"{name}_bucket", {**labels, "le": "+Inf"}, float(below[-1]))
+        yield Sample(f"{name}_count", labels, float(below[-1]))
+        yield Sample(f"{name}_sum", labels, view[f"{stem}_sum_ns"] * _SECOND)
+
+
+def _summary(family: Family, rows: Rows) -> Iterator[Any]:
+    name, stem = family.name, family.histogram
+    shown = _shown(family)
+    for view, labels, _ in rows:
+        if shown is None or shown(view):
+            yield _sample(f"{name}_count", labels, float(view[f"{stem}_count"]))
+            yield _sample(f"{name}_sum", labels, view[f"{stem}_sum_ns"] * _SECOND)
+
+
+def _cumulated(buckets: Iterable[tuple[int, int]]) -> list[int]:
+    """How many are up to each bound, and how many there are at all. A bucket belongs to the side
+    of a bound on which its middle lies: 1.6 % off at most."""
+    counts = [0] * (len(BOUNDS_NS) + 1)
+    for upper, count in buckets:
+        width = 1 if upper < _LINEAR else 1 << (upper.bit_length() - 6)
+        counts[bisect_left(BOUNDS_NS, upper - width // 2)] += count
+    return list(accumulate(counts))

@@ -178,7 +178,7 @@ def test_udt_connections_are_there(shmring_namespace, shmring_pool):
 
     with udt.listen(("127.0.0.1", 0), pool=shmring_pool) as listener:
         client = udt.connect(listener.local, pool=shmring_pool)
-        server = listener.accept(timeout=PATIENCE_S)
+        server, _ = listener.accept(timeout=PATIENCE_S)
         client.sendall(b"x" * 3000)
         with serving() as url:
             found = samples(url)

@@ -102,14 +102,14 @@ def _running_workers() -> list[page.PageFacts]:
 
 def examine(
     cpus: Sequence[int],
-    interfaces_named: Sequence[str] = (),
+    interface_names: Sequence[str] = (),
     *,
     seconds: float = SECONDS,
     host: Host | None = None,
 ) -> list[Finding]:
     """Look at everything and measure for `seconds` (0 to 60); 0: measure nothing, which is quick.
 
-    `cpus`: the workers' cores, at least one. `interfaces_named` empty: all that matter.
+    `cpus`: the workers' cores, at least one. `interface_names` empty: all that matter.
     """
     machine = host or Host()
     cores = tuple(cpus)
@@ -140,7 +140,7 @@ def examine(
         *clocks.judge(clocks.gather(machine, first.clock)),
         *memory.judge(memory.gather(machine)),
         *network.judge(network.gather(machine, first)),
-        *interfaces.judge(interfaces.gather(interfaces_named, first, around)),
+        *interfaces.judge(interfaces.gather(interface_names, first, around)),
         *container.judge(around),
         *measure.judge(
             measure.Facts(around, tuple(runs), tuple(ordinary), steal, quick=seconds <= 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,8 @@ class Facts:
     binary_error: str = ""
     sanitizers: str = ""
     file_capabilities: frozenset[str] = frozenset()
+    bounding: frozenset[str] = frozenset(WANTED.values())
+    """Of the wanted ones, those that a file can give to a process of this one."""
     nosuid: bool = False
     no_new_privs: bool = False
     root: bool = False
@@ -122,6 +125,7 @@ def gather(host: Host, examination: Examination, surroundings: Surroundings) -> 
         binary_error=error,
         sanitizers=_sanitizers(binary),
         file_capabilities=_file_capabilities(binary),
+        bounding=_named(_hexadecimal(status.get("CapBnd", ""))),
         nosuid=binary is not None and bool(os.statvfs(binary).f_flag & os.ST_NOSUID),
         no_new_privs=status.get("NoNewPrivs") == "1",
         root=status.get("Uid", "").split()[1:2] == ["0"],
@@ -159,7 +163,15 @@ def parse_file_capabilities(value: bytes) -> frozenset[str]:
     magic, permitted = struct.unpack_from("<II", value)
     if not magic & 1:
         return frozenset()  # without +e a program has to ask for them; the worker does not
-    return frozenset(name for number, name in WANTED.items() if permitted >> number & 1)
+    return _named(permitted)
+
+
+def _hexadecimal(text: str) -> int:
+    return int(text, 16) if re.fullmatch(r"[0-9a-f]+", text) else 0
+
+
+def _named(bits: int) -> frozenset[str]:
+    return frozenset(name for number, name in WANTED.items() if bits >> number & 1)
 
 
 def _sanitizers(binary: str | None) -> str:
@@ -191,11 +203,16 @@ def setcap(binary: str | None) -> Mend:
 
 def _give(facts: Facts, *others: Mend, contained: str) -> tuple[Mend, ...]:
     """How a worker gets a capability here, or what does as well."""
+    mends: list[Mend] = []
     if facts.surroundings.container is not None:
-        return (container(contained), *others)
-    if facts.nosuid or facts.no_new_privs or facts.surroundings.user_namespace:
-        return others
-    return (setcap(facts.binary), *others)
+        mends.append(container(contained))
+    without_effect = facts.nosuid or facts.no_new_privs or facts.surroundings.user_namespace
+    if not without_effect and facts.bounding >= set(WANTED.values()):
+        mends.append(setcap(facts.binary))
+    elif not facts.bounding >= set(WANTED.values()) and facts.surroundings.container is None:
+        names = " ".join(sorted(name.upper() for name in WANTED.values()))
+        mends.append(unit(f"CapabilityBoundingSet={names}"))
+    return (*mends, *others)
 
 
 def _program(facts: Facts) -> Finding:

@@ -5,6 +5,7 @@ Runs ``shmring-worker --examine``, which prints a JSON object a line (csrc/worke
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,7 @@ PRIORITY = 80
 """Of SCHED_FIFO, as pools have it by default."""
 # Beyond what is measured; the machine may be busy.
 _PATIENCE_S = 30.0
+_LONGEST_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +114,28 @@ def examine(
         binary = str(worker_binary())
     except FileNotFoundError as error:
         return [Examination(cpu, error=str(error)) for cpu in cpus]
-    started = [_start(binary, cpu, fifo, seconds, device) for cpu in cpus]
-    return [
-        Examination(cpu, error=process) if isinstance(process, str) else _finish(cpu, process)
-        for cpu, process in zip(cpus, started, strict=True)
-    ]
+    with contextlib.ExitStack() as undo:
+        started = [_start(binary, cpu, fifo, seconds, device, undo) for cpu in cpus]
+        return [
+            Examination(cpu, error=process) if isinstance(process, str) else _finish(cpu, process)
+            for cpu, process in zip(cpus, started, strict=True)
+        ]
 
 
 def _start(
-    binary: str, cpu: int | None, fifo: bool, seconds: float, device: str
+    binary: str,
+    cpu: int | None,
+    fifo: bool,
+    seconds: float,
+    device: str,
+    undo: contextlib.ExitStack,
 ) -> subprocess.Popen[str] | str:
-    """The running program, or why there is none."""
+    """The running program, or why there is none. `undo` ends it if it still runs then."""
     words = [binary, "--examine", str(round(seconds * 1000)), "--device", device]
     words += ["--cpu", str(-1 if cpu is None else cpu)]
     words += ["--policy", "fifo", "--priority", str(PRIORITY)] if fifo else ["--policy", "other"]
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -136,17 +144,16 @@ def _start(
         )
     except OSError as error:
         return f"{binary} cannot be run: {error.strerror}"
+    undo.enter_context(process)
+    undo.callback(process.kill)
+    return process
 
 
 def _finish(cpu: int | None, process: subprocess.Popen[str]) -> Examination:
-    with process:
-        try:
-            output, errors = process.communicate(timeout=60 + _PATIENCE_S)
-        except BaseException as error:
-            process.kill()
-            if not isinstance(error, subprocess.TimeoutExpired):
-                raise
-            return Examination(cpu, error="it did not end: is its core kept busy?")
+    try:
+        output, errors = process.communicate(timeout=_LONGEST_S + _PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        return Examination(cpu, error="it did not end: is its core kept busy?")
     if process.returncode != 0:
         return Examination(cpu, error=errors.strip() or f"it ended with {process.returncode}")
     try:

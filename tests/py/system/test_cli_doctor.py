@@ -40,7 +40,7 @@ def findings(done):
 
 
 def test_json_and_exit_code_agree():
-    done = run("--json", "--quick")
+    done = run("--json", "--quick", "--interface", "lo")
     found = findings(done)
     assert {tuple(finding) for finding in found} == {
         ("id", "group", "subject", "title", "status", "measured", "why", "mend", "values")
@@ -163,7 +163,15 @@ def test_without_privileges_it_still_tells_all(tmp_path):
     if shutil.which("setpriv") is None:
         pytest.skip("setpriv of util-linux is not there")
     # As that user sees it; the package may lie in a folder that is closed to it.
-    words = ["setpriv", f"--reuid={NOBODY}", "--clear-groups", *COMMAND, "--json"]
+    words = [
+        "setpriv",
+        f"--reuid={NOBODY}",
+        "--clear-groups",
+        *COMMAND,
+        "--json",
+        "--interface",
+        "lo",
+    ]
     probe = subprocess.run(
         [*words[:3], sys.executable, "-P", "-c", "import shmring"], check=False, capture_output=True
     )

@@ -41,7 +41,9 @@ def test_limits_are_read_as_the_kernel_uses_them(machine, fit_worker):
     host = machine(
         {
             "/proc/self/limits": LIMITS,
-            "/proc/self/status": "Uid:\t1000\t1000\t1000\t1000\nNoNewPrivs:\t1\n",
+            "/proc/self/status": (
+                "Uid:\t1000\t1000\t1000\t1000\nNoNewPrivs:\t1\nCapBnd:\t0000000000805000\n"
+            ),
         }
     )
     found = privileges.gather(host, fit_worker, Surroundings())
@@ -50,6 +52,7 @@ def test_limits_are_read_as_the_kernel_uses_them(machine, fit_worker):
     assert found.memlock_bytes == 8388608
     assert found.nofile == 524288  # raised to the hard one
     assert found.no_new_privs
+    assert found.bounding == set(privileges.WANTED.values())
     assert not found.root
 
 
@@ -98,10 +101,22 @@ def test_privileges_that_suffice_and_are_refused_point_elsewhere(facts, by_id):
 
 def test_in_a_container_the_container_is_told(facts, by_id):
     poor = with_setup(facts, policy="other", capabilities=frozenset())
-    inside = dataclasses.replace(poor, surroundings=Surroundings(container="docker"))
+    inside = dataclasses.replace(
+        poor, surroundings=Surroundings(container="docker"), bounding=frozenset({"cap_ipc_lock"})
+    )
     realtime = by_id(privileges.judge(inside))["privileges.realtime"]
     assert texts(realtime, MendKind.CONTAINER) == ["--cap-add SYS_NICE --ulimit rtprio=90"]
     assert not [text for text in texts(realtime, MendKind.COMMAND) if "setcap" in text]
+
+
+def test_a_bounding_set_that_is_too_small_for_file_capabilities(facts, by_id):
+    poor = with_setup(facts, policy="other", capabilities=frozenset())
+    bound = dataclasses.replace(poor, bounding=frozenset())
+    realtime = by_id(privileges.judge(bound))["privileges.realtime"]
+    assert "CapabilityBoundingSet=CAP_IPC_LOCK CAP_NET_ADMIN CAP_SYS_NICE" in texts(
+        realtime, MendKind.UNIT
+    )
+    assert texts(realtime, MendKind.COMMAND) == []
 
 
 def test_capabilities_of_a_user_namespace_do_not_count(facts, by_id):

@@ -1,6 +1,8 @@
 """Asking the worker program, and what happens when it does not answer as it should."""
 
 import stat
+import time
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +73,20 @@ def test_a_program_that_is_not_there_or_cannot_run(program, monkeypatch):
     monkeypatch.setenv("SHMRING_WORKER", "/nowhere/worker")
     (found,) = worker.examine([0])
     assert "missing" in found.error
+
+
+def test_nothing_runs_on_when_somebody_gives_up(program, monkeypatch):
+    path = program('echo $$ >> "$0.pid"; exec sleep 60')
+
+    def give_up(cpu, process):
+        while not path.with_name("worker.pid").exists() or len(pids()) < 2:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    def pids():
+        return path.with_name("worker.pid").read_text().split()
+
+    monkeypatch.setattr(worker, "_finish", give_up)
+    with pytest.raises(KeyboardInterrupt):
+        worker.examine([0, 1])
+    assert not [pid for pid in pids() if Path("/proc", pid).exists()]

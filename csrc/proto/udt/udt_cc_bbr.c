@@ -155,12 +155,14 @@ static double window_for_engine(const udt_cc_bbr_t *s)
     return packets;
 }
 
-/* Before there is a model, and however dark it looks. */
-static double least_pps(const udt_cc_bbr_t *s)
+/* Before there is a model, and however dark it looks. The shortest round trip is of packets that
+ * were repeated, and much too long, where the whole first window was lost. */
+static double least_pps(const udt_cc_bbr_t *s, uint32_t rtt_us)
 {
     if (s->min_rtt_ns == 0)
         return FIRST_WINDOW / seconds(FIRST_RTT_NS);
-    return LEAST_A_ROUND / fmax(seconds(s->min_rtt_ns), UDT_CC_SYN_US / 1e6);
+    double rtt_s = fmin(seconds(s->min_rtt_ns), rtt_us / 1e6);
+    return LEAST_A_ROUND / fmax(rtt_s, UDT_CC_SYN_US / 1e6);
 }
 
 /* Behind a hole the engine's window is wide, and nothing is heard of what arrives: where a queue
@@ -171,10 +173,10 @@ static double gain(const udt_cc_bbr_t *s)
     return s->phase == UDT_BBR_STARTUP && overflows ? 1.0 : pacing_gain[s->phase];
 }
 
-static void publish(udt_cc_t *cc)
+static void publish(udt_cc_t *cc, const udt_cc_in_t *in)
 {
     udt_cc_bbr_t *s = &cc->state.bbr;
-    double pps = fmax(bw_pps(s) * gain(s), least_pps(s));
+    double pps = fmax(bw_pps(s) * gain(s), least_pps(s, in->rtt_us));
     double period_ps = (double)UDT_CC_PS_PER_S / pps * (double)(1u << s->timeouts);
     cc->period_ps = udt_cc_period_ps(period_ps);
     cc->cwnd_packets = udt_cc_packets(window_for_engine(s));
@@ -401,7 +403,7 @@ static void bbr_init(udt_cc_t *cc, const udt_cc_config_t *config, const udt_cc_i
     };
     rt_random_init(&s->chance, config->seed);
     udt_delivery_init(&s->delivery, udt_seq_add(in->snd_curr_seq, 1), in->now_ns);
-    publish(cc);
+    publish(cc, in);
 }
 
 static void take_rate(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample)
@@ -432,7 +434,7 @@ static void bbr_on_any_ack(udt_cc_t *cc, const udt_cc_in_t *in, uint32_t ack)
     s->timeouts = 0;
     if (udt_delivery_acked(&s->delivery, ack, in->now_ns, &sample))
         take_sample(s, &sample, in->now_ns);
-    publish(cc);
+    publish(cc, in);
 }
 
 static void react_to_loss(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample, int64_t now_ns)
@@ -461,16 +463,15 @@ static void bbr_on_loss(udt_cc_t *cc, const udt_cc_in_t *in, const udt_seq_range
         if (much_is_lost(s))
             react_to_loss(s, &sample, in->now_ns);
     }
-    publish(cc);
+    publish(cc, in);
 }
 
 static void bbr_on_timeout(udt_cc_t *cc, const udt_cc_in_t *in)
 {
-    (void)in;
     udt_cc_bbr_t *s = &cc->state.bbr;
     if (s->timeouts < MOST_TIMEOUTS)
         s->timeouts++;
-    publish(cc);
+    publish(cc, in);
 }
 
 static void bbr_on_packet_sent(udt_cc_t *cc, const udt_cc_in_t *in, uint32_t first_seq, uint32_t n,

@@ -39,6 +39,7 @@ CPU_S = 5.0
 PATIENCE_S = 30.0
 
 _TOOL = [sys.executable, "-P", "-m", "rtstat"]
+_TAP = [sys.executable, "-P", "-m", "shmring", "tap"]
 _ROWS, _COLUMNS = 50, 200
 
 
@@ -50,8 +51,9 @@ def run(plan: Plan) -> Iterator[Row]:
             "10kpps-tools",
             {
                 "unwatched": lambda: _timed(plan, None),
-                "watched": lambda: _timed(plan, plan.namespace),
-                "bystanders": lambda: _timed(plan, f"{plan.namespace}-empty"),
+                "watched": lambda: _timed(plan, _looking(plan.namespace)),
+                "tapped": lambda: _timed(plan, _tapping(plan.namespace)),
+                "bystanders": lambda: _timed(plan, _looking(f"{plan.namespace}-empty")),
             },
         )
     )
@@ -79,7 +81,7 @@ def run(plan: Plan) -> Iterator[Row]:
 
 def _ratios(rows: list[Row]) -> Iterator[Row]:
     p99 = {row.system: row.value for row in rows if row.metric == "error_p99"}
-    for system in ("watched", "bystanders"):
+    for system in ("watched", "tapped", "bystanders"):
         if p99.get("unwatched") and system in p99:
             share = 100 * p99[system] / p99["unwatched"]
             yield Row(BENCH, rows[0].case, system, "error_p99_of_unwatched", share, "percent")
@@ -88,8 +90,17 @@ def _ratios(rows: list[Row]) -> Iterator[Row]:
 # --- tools that come and are killed, beside a timed channel ---------------------------------------
 
 
-def _timed(plan: Plan, namespace: str | None) -> Figures:
-    """Packets on a schedule, while tools look at `namespace`; None: while there are none."""
+def _looking(namespace: str) -> list[str]:
+    return [*_TOOL, "--json", "-i", "0.01", "--namespace", namespace]
+
+
+def _tapping(namespace: str) -> list[str]:
+    """The first byte of what it writes ends a line."""
+    return [*_TAP, senders.CHANNEL, "--namespace", namespace]
+
+
+def _timed(plan: Plan, tool: list[str] | None) -> Figures:
+    """Packets on a schedule, while such tools come and are killed; None: while there are none."""
     count = max(1000, round(plan.run_s(6) * RATE_HZ))
     with plan.on_other_core(), floor.Receiver(count, cpu=plan.other_cpu) as receiver:
         job = senders.Job(
@@ -102,8 +113,8 @@ def _timed(plan: Plan, namespace: str | None) -> Figures:
 
         sender = threading.Thread(target=send)
         sender.start()
-        if namespace is not None:
-            _come_and_go(namespace, round(TOOLS / plan.runs), job.duration_s, sender)
+        if tool is not None:
+            _come_and_go(tool, round(TOOLS / plan.runs), job.duration_s, sender)
         sender.join()
         received = receiver.result(10)
     plan.lacking.update(warnings)
@@ -116,7 +127,7 @@ def _timed(plan: Plan, namespace: str | None) -> Figures:
     }
 
 
-def _come_and_go(namespace: str, tools: int, seconds: float, until: threading.Thread) -> None:
+def _come_and_go(words: list[str], tools: int, seconds: float, until: threading.Thread) -> None:
     """One tool after the other: each looks at least once, then is killed as it is, or stopped
     first. At even times, as far as the machine keeps up."""
     begun = time.monotonic()
@@ -125,9 +136,7 @@ def _come_and_go(namespace: str, tools: int, seconds: float, until: threading.Th
             time.sleep(0.001)
         if not until.is_alive():
             return
-        tool = subprocess.Popen(
-            [*_TOOL, "--json", "-i", "0.01", "--namespace", namespace], stdout=subprocess.PIPE
-        )
+        tool = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         try:
             assert tool.stdout is not None
             tool.stdout.readline()

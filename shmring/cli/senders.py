@@ -32,6 +32,9 @@ PAST_NS = 1
 SPARE = 100
 """Cycles beyond those that are received: the receiver stops by itself."""
 
+CHANNEL = "sender"
+"""Name of the channel that is measured."""
+
 _HEAD = struct.Struct("=q")
 _AT_ONCE = 4096
 _AHEAD = 64 * _AT_ONCE
@@ -123,7 +126,7 @@ def send_with_shmring(job: Job, **options: Any) -> Facts:
     with (
         Pool(cpus=cpus) as pool,
         pool.open(
-            "sender",
+            CHANNEL,
             remote=("127.0.0.1", job.port),
             direction="tx",
             capacity=job.count,
@@ -177,7 +180,7 @@ def _bare_channel(job: Job, capacity: int, **options: Any) -> Iterator[Any]:
     with (
         Pool(cpus=None if job.cpu is None else [job.cpu]) as pool,
         pool.open(
-            "sender",
+            CHANNEL,
             remote=("127.0.0.1", job.port),
             direction="tx",
             capacity=capacity,
@@ -221,7 +224,7 @@ def send_cycles(job: Job) -> Facts:
     with (
         Pool(cpus=cpus) as pool,
         pool.open_netflux(
-            "sender",
+            CHANNEL,
             remote=("127.0.0.1", job.port),
             send=job.payload_bytes,
             cycle_ns=job.interval_ns,

@@ -173,7 +173,7 @@ static void say_goodbye(udt_agent_t *a)
     for (int i = 0; i < SHUTDOWNS; i++) {
         udt_out_t out;
         if (udt_conn_emit(&a->conn, &out, 1, now + i * UDT_LEAVE_NS) == 1)
-            udt_port_agent_send(a->port, NULL, &out, 1, &a->peer);
+            udt_port_agent_send(a->port, a->channel, &out, 1, &a->peer);
     }
 }
 

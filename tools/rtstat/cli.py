@@ -34,6 +34,8 @@ COMMANDS = (
     Command("list", "rtstat.listing", "names of channels, one a line, for scripts"),
     Command("show", "rtstat.show", "everything about one channel, with its histogram"),
     Command("errors", "rtstat.errors", "each distinct problem of workers and channels, once"),
+    Command("why", "rtstat.why", "why packets of a channel were late, and what to do"),
+    Command("post-mortem", "rtstat.post_mortem", "what a channel left behind, dead or alive"),
 )
 
 
@@ -44,6 +46,8 @@ class Mode(NamedTuple):
     metavar: str
     module: str
     help: str
+    json: bool = False
+    """Whether --json goes with it."""
 
     @property
     def destination(self) -> str:
@@ -54,6 +58,13 @@ class Mode(NamedTuple):
 MODES = (
     Mode("--record", "FILE", "rtstat.record", "into a .csv or .parquet file, for shmring plot"),
     Mode("--serve-metrics", "[HOST:]PORT", "rtstat.metrics", "a page for Prometheus"),
+    Mode(
+        "--post-mortem",
+        "CHANNEL",
+        "rtstat.post_mortem",
+        "what a channel and its workers left behind, dead or alive",
+        json=True,
+    ),
 )
 
 _DESCRIPTION = """\

@@ -65,7 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_namespace(parser)
     add_filters(parser)
     for mode in MODES:
-        how.add_argument(mode.option, metavar=mode.metavar, help=mode.help)
+        group = parser if mode.json else how
+        group.add_argument(mode.option, metavar=mode.metavar, help=mode.help)
     parser.add_argument("--version", action="store_true", help="print the version and stop")
 
 

@@ -1,0 +1,165 @@
+"""`rtstat why` and `rtstat --post-mortem` against real workers, alive, stopped and killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import shmring
+
+MS = 1_000_000
+COMMAND = [sys.executable, "-P", "-m", "rtstat"]
+PATIENCE_S = 60
+
+OWNER = """
+import os, sys, time, shmring
+pool = shmring.Pool('line-1', policy='other')
+here = pool.open('ctl', local=('127.0.0.1', 0), remote=('127.0.0.1', 9), reports='off')
+for _ in range(3):
+    here.send(b'late', at=time.monotonic_ns() - 5_000_000)
+while here.tx_waiting:
+    time.sleep(0.001)
+time.sleep(0.1)
+print(*[worker.pid for worker in pool.workers()], flush=True)
+sys.stdin.read()
+"""
+
+
+def rtstat(*words: str, code: int = 0) -> str:
+    done = subprocess.run(
+        [*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert done.returncode == code, (done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+def latest(*words: str, code: int = 0) -> dict[str, Any]:
+    """The latest spell of what `rtstat why ctl --json` says."""
+    spell: dict[str, Any] = json.loads(rtstat("why", "ctl", "--json", *words, code=code))["spells"][
+        0
+    ]
+    return spell
+
+
+def test_no_channel_no_answer(shmring_namespace: str) -> None:
+    rtstat("why", "ctl", code=2)
+    rtstat("--post-mortem", "ctl", code=2)
+    rtstat("why", "ctl", "-n", "0", code=1)
+    rtstat("why", code=1)
+    rtstat("why", "c t l", code=2)
+
+
+def test_a_late_sender(shmring_channel: Any, shmring_namespace: str, eventually: Any) -> None:
+    here, _ = shmring_channel("ctl", reports="off")
+    assert "no packet of it was late" in rtstat("why", "ctl")
+    for index in range(20):
+        here.send(b"late", at=time.monotonic_ns() - 50 * MS - index)
+    eventually(lambda: here.stats().tx_late == 20)
+    text = rtstat("why", f"{shmring_namespace}/ctl", "-n", "3")
+    for words in ("20 packets", "enqueued_late", f"process {os.getpid()}", "the sender was late"):
+        assert words in text
+    answer = json.loads(rtstat("why", "ctl", "--json", "-n", "3"))
+    assert answer["alive"]
+    assert len(answer["packets"]) == 3
+    assert answer["packets"][0]["relative"]["enqueued_ns"] >= 50 * MS
+    spell = answer["spells"][0]
+    assert (spell["cause"], spell["packets"]) == ("sender_late", 20)
+    assert spell["verdicts"] == {"enqueued_late": 20}
+    assert spell["producers"] == {str(os.getpid()): 20}
+
+
+def test_a_stopped_worker(
+    shmring_pool: shmring.Pool, shmring_channel: Any, eventually: Any
+) -> None:
+    here, there = shmring_channel("ctl", reports="off")
+    (worker,) = shmring_pool.workers()
+    for index in range(3):
+        here.send(b"x", at=time.monotonic_ns() + 300 * MS + index)
+    time.sleep(0.05)
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        rtstat("why", "ctl")  # nobody needs to answer
+        time.sleep(0.8)
+    finally:
+        os.kill(worker.pid, signal.SIGCONT)
+    for _ in range(3):
+        there.recv(timeout=20)
+    eventually(lambda: here.stats().tx_late == 3)
+    spell = latest()
+    assert spell["cause"] in ("preempted", "stopped")
+    assert "missed_wake" in [event["kind"] for event in spell["events"]]
+    assert spell["late_max_ns"] > 100 * MS
+
+
+def test_a_killed_worker(shmring_pool: shmring.Pool, shmring_channel: Any, eventually: Any) -> None:
+    here, there = shmring_channel("ctl", reports="off")
+    here.send(b"x", at=time.monotonic_ns() + 10**12)  # attached from here on
+    (worker,) = shmring_pool.workers()
+    os.kill(worker.pid, signal.SIGSTOP)  # so that nothing leaves before its end
+    for _ in range(3):
+        here.send(b"x", at=time.monotonic_ns() + MS)
+    time.sleep(0.05)
+    os.kill(worker.pid, signal.SIGKILL)
+    for _ in range(3):
+        there.recv(timeout=20)
+    eventually(lambda: here.stats().tx_late == 3)
+    spell = latest()
+    assert spell["cause"] == "worker_restart"
+    assert "channel_taken_over" in [event["kind"] for event in spell["events"]]
+    report = json.loads(rtstat("--post-mortem", "ctl", "--json"))
+    assert (report["alive"], report["epoch"]) == (True, 2)
+    (error,) = [e for e in report["workers"][0]["errors"] if e["kind"] == "worker_died"]
+    assert error["detail"] == "was ended by SIGKILL"
+
+
+def test_a_queue_behind(shmring_channel: Any, eventually: Any) -> None:
+    """More than leaves in one call, all due at one time, by packets of different destinations."""
+    here, _ = shmring_channel("ctl", reports="off", gso=False, tolerance_ns=0, capacity=4096)
+    due = time.monotonic_ns() + 200 * MS
+    for index in range(2000):
+        here.send(bytes(8), at=due, to=("127.0.0.1", 20000 + index % 1000))
+    eventually(lambda: here.tx_waiting == 0)
+    assert here.stats().tx_late > 0
+    spell = latest()
+    assert spell["conclusion"]
+    assert spell["packets"] > 1
+
+
+def test_everything_was_killed(shmring_namespace: str, python: Any, eventually: Any) -> None:
+    owner = python(OWNER)
+    worker = int(owner.line())
+    os.kill(worker, signal.SIGSTOP)
+    os.kill(owner.pid, signal.SIGSTOP)
+    os.kill(worker, signal.SIGKILL)
+    owner.kill()
+    eventually(lambda: "dead" in rtstat_any("--post-mortem", "ctl").splitlines()[0])
+    text = rtstat("--post-mortem", "ctl", code=2)
+    for words in (
+        "pool line-1: dead",
+        f"dead, process {worker}",
+        "last heartbeat",
+        "channel opened",
+        "packets were late: enqueued_late",
+        "the sender was late",
+    ):
+        assert words in text
+    assert "nobody serves it since" in rtstat("why", "ctl", code=2)
+    report = json.loads(rtstat("post-mortem", "ctl", "--json", code=2))
+    assert not report["alive"]
+    assert [p["verdict"] for p in report["packets"]] == ["enqueued_late"] * 3
+    assert report["workers"][0]["pid"] == worker
+    assert not report["workers"][0]["alive"]
+    eventually(lambda: shmring.gc(namespace=shmring_namespace).segments)
+    rtstat("--post-mortem", "ctl", code=2)
+
+
+def rtstat_any(*words: str) -> str:
+    return subprocess.run(
+        [*COMMAND, *words], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    ).stdout

@@ -1,0 +1,420 @@
+"""What late packets have in common, what else happened then, and what follows: pure functions.
+
+A spell is a run of late packets with less than a second between two of them. A rule looks at one
+spell with the events of its time, and says in plain words what was the matter and what to do, or
+passes. The first that speaks wins: `RULES`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from rtstat.timeline import due_mono_ns, producer_text
+from rtworkers.page import PageFacts
+from shmring.cli.output import duration
+from shmring.observe import Event, LatePacket
+from shmring.types import Verdict
+
+_GAP_NS = 1_000_000_000
+_MARGIN_NS = 20_000_000
+_MISSED_NS = 1_000_000
+_GUIDE = "docs/guide.md#give-the-workers-their-privileges"
+
+_BESIDE_THE_POINT = ("late_packets", "client_attached", "client_detached", "client_hung_up")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One spell of late packets of one channel."""
+
+    channel: str
+    packets: tuple[LatePacket, ...]
+    """The oldest first; at least one."""
+    events: tuple[Event, ...]
+    """What the worker noted in that time."""
+    worker: PageFacts | None
+
+    @property
+    def first_mono_ns(self) -> int:
+        """When the first of them was due."""
+        return min(map(due_mono_ns, self.packets))
+
+    @property
+    def last_mono_ns(self) -> int:
+        """When the last of them got its verdict."""
+        return max(packet.noted_mono_ns for packet in self.packets)
+
+    @property
+    def verdicts(self) -> Counter[str]:
+        return Counter(packet.verdict.value for packet in self.packets)
+
+    @property
+    def producers(self) -> Counter[str]:
+        return Counter(map(producer_text, self.packets))
+
+    @property
+    def worst_ns(self) -> int:
+        return max(packet.late_ns for packet in self.packets)
+
+    @property
+    def median_ns(self) -> int:
+        return int(median(packet.late_ns for packet in self.packets))
+
+    def mostly(self, *verdicts: Verdict) -> bool:
+        """Whether more than half of them have one of these."""
+        return 2 * sum(packet.verdict in verdicts for packet in self.packets) > len(self.packets)
+
+    def noted(self, *kinds: str) -> list[Event]:
+        """The events of its time that are of one of these kinds."""
+        return [event for event in self.events if event.kind in kinds]
+
+    def longest(self, kind: str, number: str) -> int:
+        return max((event.numbers.get(number, 0) for event in self.noted(kind)), default=0)
+
+
+def spells(
+    channel: str,
+    packets: Sequence[LatePacket],
+    events: Sequence[Event],
+    worker: PageFacts | None = None,
+) -> list[Case]:
+    """Runs of late packets, the latest first, each with what was noted in its time."""
+    found: list[list[LatePacket]] = []
+    for packet in sorted(packets, key=lambda packet: packet.noted_mono_ns):
+        if not found or packet.noted_mono_ns - found[-1][-1].noted_mono_ns > _GAP_NS:
+            found.append([])
+        found[-1].append(packet)
+    return [_case(channel, spell, events, worker) for spell in reversed(found)]
+
+
+def _case(
+    channel: str, packets: list[LatePacket], events: Sequence[Event], worker: PageFacts | None
+) -> Case:
+    bare = Case(channel, tuple(packets), (), worker)
+    begin, end = bare.first_mono_ns - _MARGIN_NS, bare.last_mono_ns + _MARGIN_NS
+    during = tuple(
+        event
+        for event in events
+        if event.kind not in _BESIDE_THE_POINT
+        and event.channel in (None, channel)
+        and event.mono_ns <= end
+        and event.last_mono_ns >= begin
+    )
+    return Case(channel, tuple(packets), during, worker)
+
+
+# --- what they have in common ---------------------------------------------------------------------
+
+
+def common(case: Case) -> list[str]:
+    """Sentences: what the packets of a spell share."""
+    count = len(case.packets)
+    if count == 1:
+        return ["it is a single packet"]
+    lasted = case.last_mono_ns - case.first_mono_ns
+    said = [f"{count} packets, all within {duration(lasted)}"]
+    for counter, same, different in (
+        (case.verdicts, "the same verdict", "verdicts"),
+        (case.producers, "queued by the same", "queued by"),
+    ):
+        parts = [f"{name} ({times})" for name, times in counter.most_common()]
+        if len(parts) == 1:
+            said.append(f"{same}: {next(iter(counter))}")
+        else:
+            said.append(f"{different}: {', '.join(parts)}")
+    instants = len({packet.due_ns for packet in case.packets})
+    if instants == 1:
+        said.append("due at the same instant")
+    batch = max(packet.batch for packet in case.packets)
+    if batch > 1:
+        said.append(f"up to {batch} left in one call")
+    said.append(f"late by {duration(case.median_ns)} (median), {duration(case.worst_ns)} at most")
+    return said
+
+
+def common_facts(case: Case) -> dict[str, Any]:
+    """For JSON."""
+    return {
+        "packets": len(case.packets),
+        "first_mono_ns": case.first_mono_ns,
+        "last_mono_ns": case.last_mono_ns,
+        "verdicts": dict(case.verdicts),
+        "producers": dict(Counter(packet.producer_pid for packet in case.packets)),
+        "same_instant": len({packet.due_ns for packet in case.packets}) == 1,
+        "late_median_ns": case.median_ns,
+        "late_max_ns": case.worst_ns,
+    }
+
+
+# --- what follows ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was the matter, and what to do about it."""
+
+    cause: str
+    """A name for programs; one of `CAUSES`."""
+    conclusion: str
+    advice: tuple[str, ...]
+
+
+Rule = Callable[[Case], Finding | None]
+
+
+def explain(case: Case) -> Finding:
+    """The first rule that speaks."""
+    for rule in RULES:
+        found = rule(case)
+        if found is not None:
+            return found
+    raise AssertionError("the last rule always speaks")
+
+
+def _taken_over(case: Case) -> Finding | None:
+    if not case.noted("channel_taken_over"):
+        return None
+    return Finding(
+        "worker_restart",
+        "the worker died, and another took the channel over; what was due meanwhile waited for it, "
+        f"{duration(case.worst_ns)} at most",
+        (
+            f"see how it ended: rtstat --post-mortem {case.channel}",
+            "packets that must not be late any more are better dropped: open the channel with "
+            'late="drop"',
+        ),
+    )
+
+
+def _held(case: Case) -> Finding | None:
+    if not case.noted("channel_held", "channel_released"):
+        return None
+    return Finding(
+        "held",
+        "the channel was held, and what was due meanwhile left when it was released",
+        ("hold it when nothing is due, or purge it before it is released",),
+    )
+
+
+def _failed(case: Case) -> Finding | None:
+    if not case.mostly(Verdict.FAILED):
+        return None
+    numbers = Counter(p.error for p in case.packets if p.verdict is Verdict.FAILED)
+    number = numbers.most_common(1)[0][0]
+    advice = _ERRNO_ADVICE.get(number, "the error log says when it began: rtstat --post-mortem")
+    return Finding(
+        "failed", f"the packets were not sent: {os.strerror(number)} (errno {number})", (advice,)
+    )
+
+
+_ERRNO_ADVICE = {
+    1: "a firewall rule refuses them (nft list ruleset, iptables -L OUTPUT)",
+    13: "it is a broadcast address: open the channel with broadcast=True; or a firewall refuses it",
+    22: "the kernel takes no such packet: look at address, size, and the options of the channel",
+    90: "too long for the path and dont_fragment is set: send shorter packets",
+    101: "there is no route to that address: ip route get ADDRESS",
+    113: "there is no such host on the link: ip neigh",
+    130: "the process that queued them, or the worker that sent them, died amid it: see the events",
+}
+
+
+def _enqueued_late(case: Case) -> Finding | None:
+    late = [p for p in case.packets if p.enqueued_ns > p.due_ns]
+    queued = case.mostly(Verdict.ENQUEUED_LATE)
+    dropped = case.mostly(Verdict.DROPPED_LATE, Verdict.ENQUEUED_LATE) and 2 * len(late) > len(
+        case.packets
+    )
+    if not (queued or dropped) or not late:
+        return None
+    by = int(median(p.enqueued_ns - p.due_ns for p in late))
+    most = max(p.enqueued_ns - p.due_ns for p in late)
+    who = ", ".join(name for name, _ in case.producers.most_common(3))
+    return Finding(
+        "sender_late",
+        f"they were queued after they were due, by {duration(by)} (median), {duration(most)} at "
+        f"most: the sender was late, not the worker ({who})",
+        (
+            f"queue earlier: at least {duration(most)} more ahead of the deadline; deadlines far "
+            "ahead cost nothing",
+            "a Python process is held up by its garbage collector, its other threads and other "
+            "processes on its core: queue many packets in one call (send_many)",
+        ),
+    )
+
+
+def _off_core(case: Case) -> Finding | None:
+    late_ns = case.longest("missed_wake", "late_ns")
+    off_ns = case.longest("long_loop", "off_cpu_ns")
+    away = max(late_ns, off_ns)
+    # A short absence does not explain a long delay.
+    if away < _MISSED_NS or 4 * away < case.median_ns or case.mostly(Verdict.ENQUEUED_LATE):
+        return None
+    head = f"the worker was not on its core when they were due: it came back {duration(away)} late"
+    if case.worker is not None and case.worker.policy != "fifo":
+        return Finding(
+            "preempted",
+            f"{head}, and it runs without a real-time class, so that any other process may have "
+            "its core",
+            (f"give the workers SCHED_FIFO: {_GUIDE}; shmring doctor says what lacks",),
+        )
+    return Finding(
+        "stopped",
+        f"{head}, in spite of its real-time class: it was stopped (SIGSTOP, a debugger), or the "
+        "machine stood still (hypervisor, firmware), or a task of higher priority ran",
+        (
+            "shmring doctor measures how long this machine takes to wake up, and says what lacks",
+            "keep other work and interrupts off the worker's core (isolcpus=, irqaffinity=)",
+        ),
+    )
+
+
+def _long_pass(case: Case) -> Finding | None:
+    took = case.longest("long_loop", "took_ns")
+    if took < _MISSED_NS or 4 * took < case.median_ns or case.mostly(Verdict.ENQUEUED_LATE):
+        return None
+    return Finding(
+        "busy",
+        f"the worker was busy with something else: one pass of its loop took {duration(took)}",
+        (
+            "open and close channels when nothing is due, or give them another core",
+            "spread the channels over more cores: Pool(cpus=[...])",
+        ),
+    )
+
+
+def _forced_rest(case: Case) -> Finding | None:
+    rests = sum(event.count for event in case.noted("forced_rest"))
+    if not rests or not case.mostly(Verdict.WOKE_LATE, Verdict.QUEUED_BEHIND, Verdict.DROPPED_LATE):
+        return None
+    return Finding(
+        "throttled",
+        "the worker had to rest, to stay below the share of a core that the kernel leaves to "
+        f"real-time tasks: {rests} times about then",
+        (
+            "spread the channels over more cores: Pool(cpus=[...])",
+            "let packets that belong together be due together, so that they leave in one call",
+        ),
+    )
+
+
+def _no_room(case: Case) -> Finding | None:
+    noted = case.noted("send_no_room")
+    if not noted or not case.mostly(Verdict.SEND_SLOW, Verdict.QUEUED_BEHIND):
+        return None
+    times = sum(event.count for event in noted)
+    return Finding(
+        "no_room",
+        f"the kernel had no room for packets, {times} times: they came faster than the interface, "
+        "or its queueing discipline, lets them out",
+        (
+            "send fewer at a time, or give the socket more room: sndbuf_bytes=",
+            "look at the interface: tc -s qdisc show, ethtool -S",
+        ),
+    )
+
+
+def _woke_late(case: Case) -> Finding | None:
+    if not case.mostly(Verdict.WOKE_LATE):
+        return None
+    return Finding(
+        "woke_late",
+        f"the worker woke up later than it had learnt to expect, by {duration(case.median_ns)}",
+        (
+            'profile="latency" spins instead of sleeping, for a core of CPU time',
+            "shmring doctor names what makes this machine wake up slowly (C-states, timer slack, "
+            "frequency governor)",
+        ),
+    )
+
+
+def _queued_behind(case: Case) -> Finding | None:
+    if not case.mostly(Verdict.QUEUED_BEHIND):
+        return None
+    return Finding(
+        "queued_behind",
+        "the worker was busy with packets before them: more was due at one time than leaves at one "
+        "time",
+        (
+            "let deadlines differ by what a send call takes (rtstat show: send_call), or be equal "
+            "and of one destination, so that they leave in one call (gso=True)",
+            "spread the channels over more cores: Pool(cpus=[...])",
+        ),
+    )
+
+
+def _send_slow(case: Case) -> Finding | None:
+    if not case.mostly(Verdict.SEND_SLOW):
+        return None
+    calls = [p.handed_ns - p.sent_ns for p in case.packets if p.handed_ns]
+    return Finding(
+        "send_slow",
+        f"the worker was there in time, and the kernel took long: up to {duration(max(calls))} for "
+        "one send call"
+        if calls
+        else "the worker was there in time, and the kernel took long",
+        (
+            "look for firewall rules, queueing disciplines and captures on the way out (tc, nft, "
+            "tcpdump), and for interrupts on this core (/proc/interrupts)",
+        ),
+    )
+
+
+def _dropped(case: Case) -> Finding | None:
+    if not case.mostly(Verdict.DROPPED_LATE):
+        return None
+    return Finding(
+        "dropped",
+        "they were in the queue in time, the worker turned to them too late, and the channel drops "
+        f'what is late (late="drop"): by {duration(case.median_ns)}',
+        (
+            "shmring doctor says whether this machine is fit for such deadlines",
+            "a larger tolerance_ns= lets them out",
+        ),
+    )
+
+
+def _mixed(case: Case) -> Finding:
+    parts = ", ".join(f"{name} ({times})" for name, times in case.verdicts.most_common())
+    return Finding(
+        "mixed",
+        f"no single reason: {parts}",
+        ("shmring doctor says whether this machine is fit for such deadlines",),
+    )
+
+
+RULES: tuple[Rule, ...] = (
+    _taken_over,
+    _held,
+    _failed,
+    _enqueued_late,
+    _no_room,
+    _off_core,
+    _long_pass,
+    _forced_rest,
+    _woke_late,
+    _queued_behind,
+    _send_slow,
+    _dropped,
+    _mixed,
+)
+CAUSES = (
+    "worker_restart",
+    "held",
+    "failed",
+    "sender_late",
+    "no_room",
+    "preempted",
+    "stopped",
+    "busy",
+    "throttled",
+    "woke_late",
+    "queued_behind",
+    "send_slow",
+    "dropped",
+    "mixed",
+)

@@ -1,0 +1,58 @@
+"""Which channel is meant: a name, or namespace/name, of a channel that anybody serves or nobody."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+
+from rtstat.selection import namespace_of
+from rtworkers import paths
+
+
+def find_channel(name: str, arguments: argparse.Namespace) -> tuple[str, str]:
+    """Namespace and name. Raises FileNotFoundError when there is none, ValueError for several."""
+    space, slash, channel = name.rpartition("/")
+    namespace = space if slash else namespace_of(arguments)
+    found = [n.namespace for n in paths.shm_names(namespace) if n.channel == channel]
+    if not found:
+        where = "on this host" if namespace is None else f"in namespace {namespace!r}"
+        raise FileNotFoundError(
+            f"there is no channel {channel!r} {where}, alive or dead; rtstat list --all names those"
+            " there are"
+        )
+    if len(found) > 1:
+        several = ", ".join(f"{one}/{channel}" for one in found)
+        raise ValueError(f"which of them: {several}?")
+    return found[0], channel
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """One instant in both clocks: turns CLOCK_MONOTONIC into wall time."""
+
+    mono_ns: int
+    real_ns: int
+
+    @classmethod
+    def now(cls) -> Clocks:
+        return cls(time.monotonic_ns(), time.time_ns())
+
+    def real(self, mono_ns: int) -> int:
+        """CLOCK_REALTIME, ns, of an instant; right while nobody set the clock since."""
+        return self.real_ns - self.mono_ns + mono_ns
+
+    def wall(self, mono_ns: int) -> str:
+        """Time of day, with the date where that is another day."""
+        real_ns = self.real(mono_ns)
+        if not 0 < real_ns < 2**62:
+            return "?"
+        at, today = (time.localtime(ns // 10**9) for ns in (real_ns, self.real_ns))
+        day = "" if at[:3] == today[:3] else time.strftime("%Y-%m-%d ", at)
+        return f"{day}{time.strftime('%H:%M:%S', at)}.{real_ns % 10**9 // 1000:06d}"
+
+    def ago(self, mono_ns: int) -> str:
+        """As ``4.2 s ago``."""
+        from shmring.cli.output import duration
+
+        return f"{duration(max(0, self.mono_ns - mono_ns))} ago" if mono_ns > 0 else "never"

@@ -1,0 +1,197 @@
+"""Late packets as lines of time, events as lines of text: what `why` and `post_mortem` print.
+
+Pure: facts in, text and plain values out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from rtstat.targets import Clocks
+from shmring.cli.output import duration, text_table
+from shmring.observe import DistinctError, Event, LatePacket
+
+NOTHING = "-"
+
+_HEAD = (
+    "DUE",
+    "SEQUENCE",
+    "VERDICT",
+    "ENQUEUED",
+    "WOKEN",
+    "SEND CALL",
+    "HANDED OVER",
+    "ON THE WIRE",
+    "QUEUED BY",
+)
+
+
+def relative(packet: LatePacket) -> dict[str, int | None]:
+    """Moments of a packet after it was due, ns; negative: before; None: did not happen."""
+    return {
+        "enqueued_ns": _after(packet, packet.enqueued_ns),
+        "woken_ns": _after(packet, packet.woken_ns),
+        "sent_ns": _after(packet, packet.sent_ns),
+        "handed_ns": _after(packet, packet.handed_ns),
+        "wire_ns": _after(packet, packet.stamped_ns),
+    }
+
+
+def _after(packet: LatePacket, moment_ns: int) -> int | None:
+    return moment_ns - packet.due_ns if moment_ns else None
+
+
+def due_mono_ns(packet: LatePacket) -> int:
+    """When it was due, by CLOCK_MONOTONIC."""
+    return packet.due_ns + packet.to_mono_ns
+
+
+def packet_table(packets: Sequence[LatePacket], clocks: Clocks) -> str:
+    """A line of time for each packet: moments relative to the one at which it was due."""
+    return text_table(_HEAD, [_packet_cells(packet, clocks) for packet in packets], "  ")
+
+
+def _packet_cells(packet: LatePacket, clocks: Clocks) -> tuple[str, ...]:
+    at = relative(packet)
+    stamp = f" ({packet.stamp.value})" if packet.stamped_ns else ""
+    verdict = packet.verdict.value
+    if packet.error:
+        verdict += f" ({os.strerror(packet.error)})"
+    return (
+        clocks.wall(due_mono_ns(packet)) + ("" if packet.scheduled_ns else " (at once)"),
+        str(packet.sequence),
+        verdict,
+        signed(at["enqueued_ns"]),
+        signed(at["woken_ns"]),
+        signed(at["sent_ns"]),
+        signed(at["handed_ns"]),
+        signed(at["wire_ns"]) + stamp,
+        producer_text(packet),
+    )
+
+
+def producer_text(packet: LatePacket) -> str:
+    """Who queued a packet."""
+    if packet.producer_slot == 0:
+        return "the worker"
+    if packet.producer_pid == 0:
+        return f"slot {packet.producer_slot}, gone since"
+    return f"process {packet.producer_pid}"
+
+
+def signed(ns: int | None) -> str:
+    """A duration with its sign, or a dash."""
+    if ns is None:
+        return NOTHING
+    return duration(ns) if ns < 0 else f"+{duration(ns)}"
+
+
+def packets_text(count: int) -> str:
+    """``1 packet``, ``2 packets``."""
+    return "1 packet" if count == 1 else f"{count} packets"
+
+
+def packet_facts(packet: LatePacket, clocks: Clocks) -> dict[str, Any]:
+    """For JSON: times as they are, and relative to the deadline."""
+    return packet.to_dict() | {
+        "due_real_ns": clocks.real(due_mono_ns(packet)),
+        "relative": relative(packet),
+    }
+
+
+# --- events ---------------------------------------------------------------------------------------
+
+
+def event_table(events: Sequence[Event], clocks: Clocks) -> str:
+    """A line for each event, times first."""
+    rows = [
+        (
+            clocks.wall(event.mono_ns),
+            str(event.slot),
+            event.channel or NOTHING,
+            event_text(event),
+        )
+        for event in sorted(events, key=lambda event: event.mono_ns)
+    ]
+    return text_table(("WHEN", "WORKER", "CHANNEL", "WHAT"), rows, "  ")
+
+
+def event_text(event: Event) -> str:
+    """What an event means, with its numbers, and how often it came."""
+    longest = " at most" if event.count > 1 else ""
+    numbers = ", ".join(
+        _number_text(name, value) + (longest if name in _LONGEST else "")
+        for name, value in event.numbers.items()
+        if _tells(event, name)
+    )
+    text = event.text + (f" ({numbers})" if numbers else "")
+    if event.verdict is not None:
+        text = f"{event.text}: {event.verdict}" + (f" ({numbers})" if numbers else "")
+    if event.count > 1:
+        lasted = event.last_mono_ns - event.mono_ns
+        within = f" within {duration(lasted)}" if lasted > 0 else ""
+        text += f", {event.count} times{within}"
+    return text
+
+
+_LONGEST = ("late_ns", "took_ns", "rest_ns")
+
+
+def _tells(event: Event, name: str) -> bool:
+    if name in ("verdict", "asked_mono_ns"):
+        return False
+    return not (name in ("held", "restarts", "waiting_packets") and event.numbers[name] == 0)
+
+
+_UNSET = -1
+
+
+def _number_text(name: str, value: int) -> str:
+    if name.endswith("_ns"):
+        what = name.removesuffix("_ns").replace("_", " ")
+        return f"{what} {duration(value)}"
+    if name == "errno":
+        return os.strerror(value) if value > 0 else str(value)
+    if value == _UNSET and name in ("cpu", "producer_slot", "reader_slot"):
+        return f"no {name.replace('_', ' ')}" if name != "cpu" else "on any core"
+    return f"{name.replace('_', ' ')} {value}"
+
+
+def event_facts(event: Event, clocks: Clocks) -> dict[str, Any]:
+    """For JSON."""
+    return event.to_dict() | {"verdict": event.verdict, "real_ns": clocks.real(event.mono_ns)}
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+def error_table(errors: Sequence[DistinctError], clocks: Clocks) -> str:
+    """A line for each distinct error, the latest first."""
+    rows = [
+        (
+            clocks.wall(error.last_mono_ns),
+            str(error.count),
+            clocks.wall(error.first_mono_ns),
+            f"{error.source} {error.slot}",
+            error.channel or NOTHING,
+            error_text(error),
+        )
+        for error in errors
+    ]
+    return text_table(("LAST", "TIMES", "FIRST", "SAID BY", "CHANNEL", "WHAT"), rows, "  ")
+
+
+def error_text(error: DistinctError) -> str:
+    """What went wrong, in words."""
+    why = error.detail or error.errno_text
+    return f"{error.text}: {why}" if why else error.text
+
+
+def error_facts(error: DistinctError, clocks: Clocks) -> dict[str, Any]:
+    """For JSON."""
+    return error.to_dict() | {
+        "first_real_ns": clocks.real(error.first_mono_ns),
+        "last_real_ns": clocks.real(error.last_mono_ns),
+    }

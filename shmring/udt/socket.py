@@ -294,21 +294,26 @@ class UdtSocket:
         in_order: the peer gets it behind all that were sent earlier.
 
         Waits until its beginning has room; one that is longer than `ring_bytes` is then waited for
-        whatever the timeout. Raises as `send`; `UdtError` with `Code.ELARGEMSG`.
+        whatever the timeout, and goes out whole even if a signal or a cancellation ends the call.
+        Raises as `send`; `UdtError` with `Code.ELARGEMSG`.
         """
         self._need_stream(False)
         until_ns = self._until(timeout)
         ttl, flags = _message_terms(ttl_ms, in_order)
-        with payload(data) as view, self._message_lock:
+        with payload(data) as view:
             self._check_length(len(view))
+            self._message_lock.acquire()
             done = 0
-            while done < len(view):
-                done = self._queue(view, len(view), ttl, flags, done)
-                if done == len(view):
-                    break
-                if done == 0 and has_passed(until_ns):
-                    self._raise_no_room(until_ns)
-                self._sleep(lib.END_TX, until_ns if done == 0 else lib.RT_NEVER_NS)
+            try:
+                while done < len(view):
+                    done = self._queue(view, len(view), ttl, flags, done)
+                    if done == len(view):
+                        break
+                    if done == 0 and has_passed(until_ns):
+                        self._raise_no_room(until_ns)
+                    self._sleep(lib.END_TX, until_ns if done == 0 else lib.RT_NEVER_NS)
+            finally:
+                self._end_message(view, done, ttl, flags)
             return done
 
     def try_send(self, data: Buffer) -> int:
@@ -350,8 +355,7 @@ class UdtSocket:
     async def sendmsg_async(
         self, data: Buffer, *, ttl_ms: int | None = None, in_order: bool = False
     ) -> None:
-        """As `sendmsg`, without blocking the event loop. A message of which a part was queued goes
-        out whole even if this is cancelled: it is then waited for."""
+        """As `sendmsg`, without blocking the event loop."""
         self._need_stream(False)
         ttl, flags = _message_terms(ttl_ms, in_order)
         with payload(data) as view:
@@ -362,13 +366,8 @@ class UdtSocket:
             try:
                 while (done := self._queue(view, len(view), ttl, flags, done)) < len(view):
                     await asyncio.sleep(ROOM_LOOK_S)
-            except asyncio.CancelledError:
-                while 0 < done < len(view):
-                    self._sleep(lib.END_TX, lib.RT_NEVER_NS)
-                    done = self._queue(view, len(view), ttl, flags, done)
-                raise
             finally:
-                self._message_lock.release()
+                self._end_message(view, done, ttl, flags)
 
     # --- receiving --------------------------------------------------------------------------------
 
@@ -581,6 +580,29 @@ class UdtSocket:
         if now > done or rc in (0, -errno.ENOBUFS):
             return now
         self._refuse_send()
+
+    def _end_message(self, view: Any, done: int, ttl_ms: int, flags: int) -> None:
+        """Let others send messages, as soon as all of this one is queued: what was queued of it
+        would become the beginning of the next one."""
+        if not 0 < done < len(view):
+            self._message_lock.release()
+            return
+        rest = bytes(ffi.buffer(view))[done:]
+        threading.Thread(
+            target=self._finish_message,
+            args=(rest, ttl_ms, flags),
+            name="a UDT socket finishes a message",
+            daemon=True,
+        ).start()
+
+    def _finish_message(self, rest: bytes, ttl_ms: int, flags: int) -> None:
+        try:
+            with contextlib.suppress(errors.ShmringError, OSError), payload(rest) as view:
+                done = 0
+                while (done := self._queue(view, len(view), ttl_ms, flags, done)) < len(view):
+                    self._sleep(lib.END_TX, lib.RT_NEVER_NS)
+        finally:
+            self._message_lock.release()
 
     def _refuse_send(self) -> Never:
         state = self._state()

@@ -156,6 +156,93 @@ def test_cancelling_loses_nothing() -> None:
     run(main)
 
 
+def test_a_message_whose_sending_is_cancelled_goes_out_whole() -> None:
+    how: udt.UdtOptions = {
+        "mode": "messages", "ring_bytes": 1 << 16, "send_bytes": 1 << 20, "receive_packets": 1024,
+    }  # fmt: skip
+
+    def content(number: int) -> bytes:
+        return b"%04d" % number * 200_000
+
+    async def main() -> None:
+        with udt.listen((HERE, 0), **how) as listener, udt.connect(listener.local, **how) as client:
+            server, _ = await listener.accept_async()
+            sent = 0
+
+            async def send_on() -> None:
+                nonlocal sent
+                while True:
+                    await client.sendmsg_async(content(sent), in_order=True)
+                    sent += 1
+
+            with server:
+                # Nobody reads, so that it stops in the middle of one.
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(send_on(), 0.3)
+                last = asyncio.create_task(client.sendmsg_async(b"end", in_order=True))
+                got = []
+                while (message := await server.recvmsg_async()) != b"end":
+                    got.append(message)
+                await last
+            assert got == [content(number) for number in range(len(got))]
+            assert sent <= len(got) <= sent + 1
+
+    run(main)
+
+
+def test_a_full_path_stops_senders_but_not_the_loop() -> None:
+    small: udt.UdtOptions = {"ring_bytes": 1 << 16, "send_bytes": 1 << 16, "receive_packets": 64}
+
+    async def main() -> None:
+        with udt.listen((HERE, 0), **small) as listener:
+            client = await asyncio.to_thread(udt.connect, listener.local, **small)
+            server, _ = await listener.accept_async()
+            writer = udt.UdtWriter(client)
+            reader = udt.UdtReader(server)
+            with server:
+                writer.writelines([bytes(500_000), bytes(500_000)])
+                draining = asyncio.create_task(writer.drain())
+                for _ in range(50):  # the loop turns
+                    await asyncio.sleep(0.002)
+                assert not draining.done()
+                writer.close()
+                assert len(await reader.read(-1)) == 1_000_000
+                assert reader.at_eof()
+                await writer.wait_closed()
+                await draining
+
+    run(main)
+
+
+def test_ends_of_lines_and_of_servers() -> None:
+    async def serve(reader: udt.UdtReader, writer: udt.UdtWriter) -> None:
+        writer.write(await reader.readuntil(b"--"))
+        writer.write(await reader.readexactly(3))
+
+    async def main() -> None:
+        server = await udt.start_server(serve, (HERE, 0))
+        forever = asyncio.create_task(server.serve_forever())
+        reader, writer = await udt.open_connection(*server.local)
+        assert writer.get_extra_info("peername") == server.listener.local
+        assert writer.get_extra_info("nothing", 5) == 5
+        assert not writer.can_write_eof()
+        async with writer:
+            writer.write(b"up to here--abc")
+            assert await reader.readexactly(15) == b"up to here--abc"
+            with pytest.raises(asyncio.IncompleteReadError) as caught:
+                await reader.readexactly(1)
+            assert caught.value.partial == b""
+            assert await reader.read() == await reader.readline() == b""
+        for bad in (reader.readexactly(-1), reader.readuntil(b"")):
+            with pytest.raises(ValueError, match=r"must be|empty"):
+                await bad
+        server.close()
+        await forever
+        await server.wait_closed()
+
+    run(main)
+
+
 def test_refusals() -> None:
     async def main() -> None:
         with udt.listen((HERE, 0)) as listener, pytest.raises(udt.UdtRefused):

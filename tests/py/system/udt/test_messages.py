@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -109,3 +110,48 @@ def test_messages_whose_time_is_over(shmring_namespace: str) -> None:
                 got.append(int(message))
             assert 0 < len(got) <= 300
             assert len(set(got)) == len(got)
+
+
+def test_a_message_that_a_signal_interrupts_goes_out_whole(shmring_namespace: str) -> None:
+    """What was queued of it must not become the beginning of the next one."""
+
+    class Alarm(Exception):
+        pass
+
+    def ring(*_: object) -> None:
+        raise Alarm
+
+    how: udt.UdtOptions = {
+        "mode": "messages", "ring_bytes": 1 << 16, "send_bytes": 1 << 20, "receive_packets": 1024,
+    }  # fmt: skip
+
+    def content(number: int) -> bytes:
+        return b"%04d" % number * 200_000
+
+    with udt.listen((HERE, 0), **how) as listener, udt.connect(listener.local, **how) as client:
+        server, _ = listener.accept(timeout=PATIENCE_S)
+        before = signal.signal(signal.SIGALRM, ring)
+        sent = 0
+
+        def send_on() -> None:
+            nonlocal sent
+            while True:
+                client.sendmsg(content(sent), in_order=True)
+                sent += 1
+
+        with server:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.3)
+                with pytest.raises(Alarm):
+                    send_on()
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, before)
+            got = [server.recvmsg(timeout=PATIENCE_S) for _ in range(sent)]
+            last = threading.Thread(target=lambda: client.sendmsg(b"end", in_order=True))
+            last.start()
+            while (message := server.recvmsg(timeout=PATIENCE_S)) != b"end":
+                got.append(message)
+            last.join(PATIENCE_S)
+        assert got == [content(number) for number in range(len(got))]
+        assert sent <= len(got) <= sent + 1

@@ -21,6 +21,7 @@ from shmring.doctor import (
     memory,
     network,
     privileges,
+    rivals,
     scheduler,
     worker,
 )
@@ -48,6 +49,7 @@ CHECKS: tuple[Check, ...] = tuple(
     for room in (
         privileges,
         scheduler,
+        rivals,
         cpu,
         interrupts,
         clocks,
@@ -113,6 +115,8 @@ def examine(
     """
     machine = host or Host()
     cores = tuple(cpus)
+    around = container.gather(machine)
+    seen = rivals.gather(machine, cores, around)
     before = interrupts.read(machine, time.monotonic_ns())
     times = measure.read_times(machine)
     runs = worker.examine(cores, seconds=seconds)
@@ -125,7 +129,6 @@ def examine(
     after = interrupts.read(machine, time.monotonic_ns())
     steal = measure.steal_between(times, measure.read_times(machine), cores)
 
-    around = container.gather(machine)
     first = runs[0]
     pinned = {run.setup.cpu for run in runs if run.setup is not None and run.setup.cpu is not None}
     return [
@@ -135,6 +138,7 @@ def examine(
                 machine, cores, around, None if first.setup is None else frozenset(pinned)
             )
         ),
+        *rivals.judge(seen),
         *cpu.judge(cpu.gather(machine, cores, around)),
         *interrupts.judge(interrupts.gather(machine, cores, before, after)),
         *clocks.judge(clocks.gather(machine, first.clock)),

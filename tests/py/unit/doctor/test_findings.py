@@ -21,6 +21,7 @@ from shmring.doctor import (
     memory,
     network,
     privileges,
+    rivals,
     scheduler,
 )
 from shmring.doctor.container import Surroundings
@@ -159,6 +160,8 @@ def sick(surroundings: Surroundings, worker: Examination) -> list[Finding]:
         interrupts.Irq(41, "eth0", 2, 500.0, managed=False),
         interrupts.Irq(42, "nvme", 2, 500.0, managed=True),
     )
+    rival = rivals.Rival(77, "jackd", "fifo", 90, frozenset({2}))
+    found += rivals.judge(rivals.Facts((2,), (rival,), CORES))
     found += interrupts.judge(
         interrupts.Facts((2,), irqs, {2: {"RES": 9000.0}}, 1, CORES, CORES, balancer=True)
     )
@@ -227,6 +230,7 @@ PROGRAMS = {
     **dict.fromkeys(("ptp4l", "phc2sys", "pmc"), "linuxptp"),
     "dmesg": "util-linux",
     "prlimit": "util-linux",
+    "taskset": "util-linux",
     "ethtool": "ethtool",
     "setcap": "libcap2-bin",
     "systemctl": "systemd",

@@ -13,6 +13,7 @@ from shmring.doctor import (
     memory,
     network,
     privileges,
+    rivals,
     scheduler,
 )
 from shmring.doctor.container import Surroundings
@@ -25,6 +26,8 @@ FILES = {
     "/boot/config-6": "CONFIG_HZ=250",
     "/dev/cpu_dma_latency": "\0\0\0\0",
     "/proc/1/cgroup": "0::/",
+    "/proc/77/task/77/stat": "77 (x) S 1",
+    "/proc/77/task/77/status": "Cpus_allowed_list: 0",
     "/proc/cmdline": "quiet",
     "/proc/cpuinfo": "flags : fpu",
     "/proc/interrupts": "  CPU0\n 1: 5 x\n",
@@ -91,6 +94,7 @@ def all_findings(host, worker) -> list[Finding]:
         *container.judge(around),
         *privileges.judge(privileges.gather(host, worker, around)),
         *scheduler.judge(scheduler.gather(host, (0,), around, None)),
+        *rivals.judge(rivals.gather(host, (0,), around)),
         *cpu.judge(cpu.gather(host, (0,), around)),
         *interrupts.judge(interrupts.gather(host, (0,), before, interrupts.read(host, 1))),
         *clocks.judge(clocks.gather(host, worker.clock)),

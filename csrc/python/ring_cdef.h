@@ -389,6 +389,7 @@ int tap_reader_init(tap_reader_t *r, const void *memory, uint64_t bytes);
 uint32_t tap_reader_take(tap_reader_t *r, void *buffer, uint32_t buffer_bytes, tap_batch_t *batch);
 uint32_t ring_tap_state(const tap_reader_t *r);
 uint32_t ring_tap_clock(const tap_reader_t *r);
+uint32_t ring_sum16(const uint8_t *data, uint64_t bytes);
 uint64_t ring_tap_untold(const tap_reader_t *r);
 
 /* python/channel_end.h */

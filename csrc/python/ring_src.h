@@ -16,6 +16,7 @@
 #include "shm/rtp_shm.h"
 #include "shm/tap_ring.h"
 
+#include <arpa/inet.h>
 #include <sys/timerfd.h>
 
 #define RING_COUNTER_NAME(id, unit, text) #id,
@@ -190,6 +191,26 @@ static uint64_t ring_tap_untold(const tap_reader_t *r)
 {
     uint64_t datagrams = rt_load_relaxed(&r->head->datagrams);
     return datagrams > r->next_index ? datagrams - r->next_index : 0;
+}
+
+/* The ones' complement sum of data as 16-bit words in network order (RFC 1071), 0 to 0xffff. */
+static uint32_t ring_sum16(const uint8_t *data, uint64_t bytes)
+{
+    uint64_t sum = 0;
+    uint64_t at = 0;
+    for (; at + 4 <= bytes; at += 4) {
+        uint32_t word;
+        memcpy(&word, data + at, sizeof word);
+        sum += word;
+    }
+    uint8_t rest[4] = {0};
+    memcpy(rest, data + at, bytes - at);
+    uint32_t last;
+    memcpy(&last, rest, sizeof last);
+    sum += last;
+    while (sum >> 16 != 0)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return htons((uint16_t)sum); /* the sum may be taken in either order of bytes */
 }
 
 /* A descriptor that becomes readable every period_ns; Python has none before 3.13. */

@@ -7,9 +7,12 @@ the right addresses, lengths and checksums; identification, hop limit and flow l
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import socket
 import struct
+
+from shmring._ring import lib
 
 UDP_HEADER_BYTES = 8
 IPV4_HEADER_BYTES = 20
@@ -24,21 +27,23 @@ _UDP = struct.Struct("!HHHH")
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
-def _folded(data: bytes) -> int:
-    """The ones' complement sum of 16-bit words (RFC 1071), 0 to 0xFFFE."""
-    if len(data) % 2:
-        data += b"\0"
-    return int.from_bytes(data, "big") % 0xFFFF
+def _sum16(data: bytes) -> int:
+    """The ones' complement sum of 16-bit words (RFC 1071)."""
+    return int(lib.ring_sum16(data, len(data)))
 
 
-def _udp(source: bytes, target: bytes, ports: tuple[int, int], data: bytes, whole: int) -> bytes:
-    length = UDP_HEADER_BYTES + whole
-    if len(data) < whole:  # cut short: nobody can tell its checksum
-        return _UDP.pack(*ports, length & 0xFFFF, 0)
-    pseudo = source + target + struct.pack("!II", length, _PROTOCOL_UDP)
-    head = _UDP.pack(*ports, length & 0xFFFF, 0)
-    checksum = 0xFFFF - (_folded(pseudo) + _folded(head) + _folded(data)) % 0xFFFF
-    return _UDP.pack(*ports, length & 0xFFFF, checksum or 0xFFFF)
+def _complement(total: int) -> int:
+    return 0xFFFF - total % 0xFFFF
+
+
+@functools.lru_cache(maxsize=4096)
+def _flow(source: bytes, target: bytes, ports: tuple[int, int], tos: int) -> tuple[int, int]:
+    """What the headers' checksums have in common: of IPv4, and of UDP, each without the lengths."""
+    udp = _sum16(source + target + struct.pack("!HHH", _PROTOCOL_UDP, *ports))
+    if len(source) == 16:
+        return 0, udp
+    ip = _IPV4.pack(0x45, tos, 0, 0, _DONT_FRAGMENT, _HOP_LIMIT, _PROTOCOL_UDP, 0, source, target)
+    return _sum16(ip), udp
 
 
 def ip_packet(
@@ -47,17 +52,31 @@ def ip_packet(
     """A packet that carries `data`, the begin of a datagram of `whole` bytes, and the length it
     had uncut. Addresses: 4 bytes or 16, both alike, and a port."""
     (from_ip, from_port), (to_ip, to_port) = source, target
-    udp = _udp(from_ip, to_ip, (from_port, to_port), data, whole)
+    ip_sum, udp_sum = _flow(from_ip, to_ip, (from_port, to_port), tos)
     length = UDP_HEADER_BYTES + whole
+    checksum = 0  # of one that was cut short nobody can tell it
+    if len(data) == whole:
+        checksum = _complement(udp_sum + 2 * length + _sum16(data)) or 0xFFFF
+    udp = _UDP.pack(from_port, to_port, length & 0xFFFF, checksum)
     if len(from_ip) == 16:
         head = _IPV6.pack(
             6 << 28 | tos << 20, length & 0xFFFF, _PROTOCOL_UDP, _HOP_LIMIT, from_ip, to_ip
         )
         return head + udp + data, IPV6_HEADER_BYTES + length
     total = IPV4_HEADER_BYTES + length
-    fields = [0x45, tos, total & 0xFFFF, 0, _DONT_FRAGMENT, _HOP_LIMIT, _PROTOCOL_UDP]
-    checksum = 0xFFFF - _folded(_IPV4.pack(*fields, 0, from_ip, to_ip))
-    return _IPV4.pack(*fields, checksum, from_ip, to_ip) + udp + data, total
+    head = _IPV4.pack(
+        0x45,
+        tos,
+        total & 0xFFFF,
+        0,
+        _DONT_FRAGMENT,
+        _HOP_LIMIT,
+        _PROTOCOL_UDP,
+        _complement(ip_sum + total),
+        from_ip,
+        to_ip,
+    )
+    return head + udp + data, total
 
 
 def plain_ip(ip: bytes) -> bytes:

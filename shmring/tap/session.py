@@ -104,7 +104,7 @@ class Tap:
         self._ended = ""
         self._error: BaseException | None = None
         self._done = threading.Event()
-        self._wake_lock = threading.Lock()
+        self._wake_lock = threading.RLock()  # a signal handler may trigger, too
         self._link = Link(segment)
         self._log = self._attach()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)

@@ -96,7 +96,7 @@ def test_calls_from_here_and_from_anywhere(
     mine, theirs = tmp_path / "mine.pcapng", tmp_path / "theirs.pcapng"
     with (
         tap.open("ctl", mine, keep=60.0, after=0.3, triggers=()) as deaf,
-        tap.open("ctl", theirs, keep=60.0, after=0.3) as t,
+        tap.open("ctl", theirs, keep=60.0, after=2.0) as t,
     ):
         here.send(b"before")
         eventually(lambda: deaf.stats().seen >= 1 and t.stats().seen >= 1)
@@ -178,7 +178,7 @@ def test_the_command_writes_on_a_signal_and_on_a_mark(
 ) -> None:
     here, _ = shmring_channel(name="ctl", here={"tolerance_ns": 100_000 * MS})
     path = tmp_path / "ctl.pcapng"
-    words = ("-o", str(path), "--keep", "1m", "--after", "300ms", "--trigger")
+    words = ("-o", str(path), "--keep", "1m", "--after", "2s", "--trigger")
     process = command(*words, "SIGUSR2" if how == "signal" else "late,api")
     tapped()
     here.send(b"before")

@@ -32,8 +32,9 @@ DEFAULT_HOST = "127.0.0.1"
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 _SECOND = 1e-9
-_BOUNDS = tuple(repr(float(f"{bound}e-9")) for bound in BOUNDS_NS)
+_BOUNDS = (*(repr(float(f"{bound}e-9")) for bound in BOUNDS_NS), "+Inf")
 _LINEAR = 64
+_EVERYTHING = argparse.Namespace(channel=[], pool=[], unhealthy=False, sort=None)
 
 Labels = dict[str, str]
 Rows = list[tuple[Any, Labels, Any]]
@@ -47,28 +48,28 @@ def run(arguments: argparse.Namespace) -> int:
             "the page needs prometheus-client, which is not installed: "
             'pip install "shmring[metrics]"'
         )
-    from prometheus_client import CollectorRegistry, start_http_server
+    from rtstat import metrics_page
 
     host, port = parse_address(arguments.serve_metrics)
     # Before the server's threads begin, so that the signals come to us.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         with Watch(namespace_of(arguments)) as watch:
-            registry = CollectorRegistry(auto_describe=False)
-            registry.register(Collector(watch, Selection(arguments)))
+            collector = Collector(watch, Selection(arguments))
             try:
-                server, thread = start_http_server(port, host, registry)
+                server = metrics_page.Server(
+                    host, port, metrics_page.application(collector.collect)
+                )
             except OSError as error:
                 raise OSError(f"{host}:{port}: {error.strerror or error}") from None
-            print(
-                f"metrics at {_url(str(server.server_address[0]), server.server_port)}",
-                file=sys.stderr,
-                flush=True,
-            )
-            signal.sigwait(_ENDING)
-            server.shutdown()
-            server.server_close()
-            thread.join()
+            with server:
+                thread = threading.Thread(target=server.serve_forever, daemon=True)
+                thread.start()
+                where = _url(server.server_name, server.server_port)
+                print(f"metrics at {where}", file=sys.stderr, flush=True)
+                signal.sigwait(_ENDING)
+                server.shutdown()
+                thread.join()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return HEALTHY
@@ -90,18 +91,19 @@ def _url(host: str, port: int) -> str:
 class Collector:
     """Makes the families of `rtstat.metric_table` from one look each time it is asked."""
 
-    def __init__(self, watch: Watch, selection: Selection) -> None:
+    def __init__(self, watch: Watch, selection: Selection | None = None) -> None:
+        """watch: for this collector alone. selection: None for all there is."""
         self._watch = watch
-        self._selection = selection
+        self._selection = selection or Selection(_EVERYTHING)
         self._lock = threading.Lock()
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> list[Metric]:
         """For a registry of prometheus_client; from any thread."""
         with self._lock:
             start = time.perf_counter()
             shot = self._watch.look()
             look_s = time.perf_counter() - start
-            yield from _metrics(shot, self._selection, look_s)
+            return _metrics(shot, self._selection, look_s)
 
 
 def _metrics(shot: Snapshot, selection: Selection, look_s: float) -> list[Metric]:
@@ -117,13 +119,14 @@ def _metrics(shot: Snapshot, selection: Selection, look_s: float) -> list[Metric
         if part is not None:
             scopes[channel.engine].append((part, labels, channel))
     own = _own_samples(shot, scopes, look_s)
+    with_bounds: dict[int, list[Labels]] = {}
     metrics = []
     for family in FAMILIES:
         rows = scopes.get(family.scope, [])
         if family.name in own:
             samples = list(own[family.name])
         elif family.kind == "histogram":
-            samples = list(_histogram(family, rows))
+            samples = list(_histogram(family, rows, with_bounds))
         elif family.kind == "summary":
             samples = list(_summary(family, rows))
         else:
@@ -275,7 +278,8 @@ def _shown(family: Family) -> Callable[[Any], bool] | None:
     return None
 
 
-def _histogram(family: Family, rows: Rows) -> Iterator[Any]:
+def _histogram(family: Family, rows: Rows, with_bounds: dict[int, list[Labels]]) -> Iterator[Any]:
+    """with_bounds: of labels by their id, those of their buckets; histograms share them."""
     from prometheus_client.samples import Sample
 
     name, stem = family.name, family.histogram
@@ -284,9 +288,11 @@ def _histogram(family: Family, rows: Rows) -> Iterator[Any]:
         if shown is not None and not shown(view):
             continue
         below = _cumulated(owner.buckets() if family.scope == "worker" else owner.buckets(stem))
-        for bound, count in zip(_BOUNDS, below, strict=False):
-            yield Sample(f"{name}_bucket", {**labels, "le": bound}, float(count))
-        yield Sample(f"{name}_bucket", {**labels, "le": "+Inf"}, float(below[-1]))
+        bounded = with_bounds.get(id(labels))
+        if bounded is None:
+            with_bounds[id(labels)] = bounded = [{**labels, "le": bound} for bound in _BOUNDS]
+        for own, count in zip(bounded, below, strict=True):
+            yield Sample(f"{name}_bucket", own, float(count))
         yield Sample(f"{name}_count", labels, float(below[-1]))
         yield Sample(f"{name}_sum", labels, view[f"{stem}_sum_ns"] * _SECOND)
 

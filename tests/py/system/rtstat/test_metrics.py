@@ -233,6 +233,23 @@ def test_without_prometheus_client_the_fix_is_named(monkeypatch, capsys):
     assert 'pip install "shmring[metrics]"' in capsys.readouterr().err
 
 
+def test_a_program_can_serve_them_among_its_own(shmring_channel, shmring_namespace):
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    from rtstat.metrics import Collector
+    from rtstat.snapshot import Watch
+
+    here, _ = shmring_channel("ctl")
+    send_timed(here)
+    registry = CollectorRegistry()
+    with Watch(shmring_namespace) as watch:
+        registry.register(Collector(watch))
+        families = {
+            family.name: family for family in parse_text(generate_latest(registry).decode())
+        }
+    assert sum(s.value for s in families["shmring_channel_tx_sent_packets"].samples) == 50
+
+
 def test_nothing_is_left_behind(shmring_namespace):
     with serving():
         pass

@@ -1,0 +1,36 @@
+"""The metrics as tables of Markdown: ``python -m rtstat.metric_table_page``.
+
+docs/metrics.md has them under "The metrics"; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from rtstat.metric_table import FAMILIES
+
+_TITLES = {
+    "": "The page itself",
+    "pool": "Pools: labels `namespace`, `pool`",
+    "worker": "Workers: labels `namespace`, `pool`, `worker` (its number in the pool)",
+    "channel": "Channels: labels `namespace`, `pool`, `channel`, `engine`",
+    "rtp": "RTP channels: labels of channels",
+    "netflux": "Netflux links: labels of channels",
+    "udt": "UDT connections: labels of channels",
+    "udt-port": "Ports of UDT connections: labels of channels",
+    "mux": "Many sockets on one channel: labels of channels",
+}
+
+
+def page() -> str:
+    """All of it."""
+    parts = []
+    for scope, families in groupby(FAMILIES, lambda family: family.scope):
+        rows = [f"| `{one.name}` | {one.kind} | {one.help} |" for one in families]
+        lines = [f"### {_TITLES[scope]}", "", "| name | type | meaning |", "|---|---|---|", *rows]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -42,6 +42,20 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.count < 1:
         raise ValueError(f"-n {arguments.count}: 1 or more")
     namespace, name = find_channel(arguments.name, arguments)
+    channel, cases = examine(namespace, name)
+    clocks = Clocks.now()
+    if arguments.json:
+        print(json.dumps(facts(channel, cases, clocks, arguments.count)))
+    else:
+        print(text(channel, cases, clocks, arguments.count))
+    return HEALTHY if channel.alive else UNHEALTHY
+
+
+def examine(namespace: str, name: str) -> tuple[observe.LateChannel, list[causes.Case]]:
+    """What is kept of a channel's late packets, and what was the matter, the latest first.
+
+    Raises OSError for a channel that is not there or cannot be read.
+    """
     channel = observe.late_channel(name, namespace)
     records = observe.workers(channel.pool, namespace)
     cases = causes.spells(
@@ -50,12 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
         [event for record in records for event in record.events],
         next((r.facts for r in records if r.slot == channel.worker_slot), None),
     )
-    clocks = Clocks.now()
-    if arguments.json:
-        print(json.dumps(facts(channel, cases, clocks, arguments.count)))
-    else:
-        print(text(channel, cases, clocks, arguments.count))
-    return HEALTHY if channel.alive else UNHEALTHY
+    return channel, cases
+
+
+def answer(namespace: str, name: str, count: int = _SHOWN) -> str:
+    """Why packets of a channel were late, in words. Raises as `examine`."""
+    return text(*examine(namespace, name), Clocks.now(), count)
 
 
 # --- text -----------------------------------------------------------------------------------------

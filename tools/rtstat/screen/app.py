@@ -10,7 +10,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.timer import Timer
 
-from rtstat import errors
+from rtstat import errors, timeline
 from rtstat.cli import HEALTHY, UNHEALTHY
 from rtstat.screen.detail import ChannelScreen
 from rtstat.screen.help import HelpScreen
@@ -20,7 +20,9 @@ from rtstat.screen.rows import RowsTable
 from rtstat.screen.text import TextScreen
 from rtstat.selection import Selection
 from rtstat.snapshot import Snapshot, Watch
+from rtstat.targets import Clocks
 from rtstat.views import ErrorView
+from shmring import observe
 
 _SECOND_LOOK_S = 0.25
 _FASTEST_S = 0.1
@@ -101,7 +103,8 @@ class RtstatApp(App[int]):
         if self.shot is None or not self.screen_stack:
             return  # nothing seen yet, or at the end of all
         screen = self.screen
-        if isinstance(screen, (Overview, ChannelScreen, TextScreen)) and screen.is_mounted:
+        # One that is not composed yet asks again when it comes up.
+        if isinstance(screen, (Overview, ChannelScreen, TextScreen)) and screen.query("#title"):
             screen.show(self.shot, self._title(self.shot))
 
     def _title(self, shot: Snapshot) -> str:
@@ -159,6 +162,14 @@ class RtstatApp(App[int]):
     def on_rows_table_opened(self, event: RowsTable.Opened) -> None:
         if event.table.id == "channels":
             self.push_screen(ChannelScreen(event.key))
+        elif event.table.id == "workers":
+            namespace, pool, slot = event.key
+            self.push_screen(
+                TextScreen(
+                    f"flight recorder of worker {pool}:{slot}",
+                    lambda _: _recorded(namespace, pool, slot),
+                )
+            )
 
 
 def run(namespace: str | None, selection: Selection, interval_s: float) -> int:
@@ -169,6 +180,11 @@ def run(namespace: str | None, selection: Selection, interval_s: float) -> int:
 
 def _errors_of(shot: Snapshot, key: tuple[str, str] | None) -> list[ErrorView]:
     return [e for e in shot.errors if key in (None, (e.namespace, e.channel))]
+
+
+def _recorded(namespace: str, pool: str, slot: int) -> str:
+    found = [e for w in observe.workers(pool, namespace) if w.slot == slot for e in w.events]
+    return timeline.event_table(found, Clocks.now()) if found else "nothing was noted"
 
 
 def _many(number: int, what: str) -> str:

@@ -10,10 +10,12 @@ from textual.containers import Grid, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Footer, Sparkline, Static
 
+from rtstat import why
 from rtstat.numbers import Times
 from rtstat.screen import charts, columns, parts
 from rtstat.screen.history import History, Moment
 from rtstat.screen.rows import RowsTable
+from rtstat.screen.text import TextScreen
 from rtstat.snapshot import Snapshot
 from rtstat.views import ChannelView, ReaderView
 from shmring.cli.output import duration, quantity
@@ -41,6 +43,7 @@ class ChannelScreen(Screen[None]):
         Binding("escape,backspace", "back", "back"),
         Binding("t", "times", "interval / all"),
         Binding("n", "histogram", "next histogram"),
+        Binding("w", "why", "why late"),
     ]
 
     app: Any  # RtstatApp, which imports this module
@@ -161,6 +164,12 @@ class ChannelScreen(Screen[None]):
     def action_histogram(self) -> None:
         self._histogram += 1
         self._again()
+
+    def action_why(self) -> None:
+        namespace, name = self.key
+        self.app.push_screen(
+            TextScreen("why packets were late", lambda _: why.answer(namespace, name))
+        )
 
     def _again(self) -> None:
         if self._last is not None:

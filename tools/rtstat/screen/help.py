@@ -12,7 +12,9 @@ from textual.widgets import Static
 
 _TEXT = """\
 [b]Keys[/b]
-  enter        details of the marked channel           escape  back, or no filter
+  enter        details of the marked channel, flight recorder of the marked worker
+  escape       back, or no filter
+  w            in a channel's details: which packets were late and why
   /            filter: all words must be found, !word must not
   s  S         sort by the next, the previous column   i       the other way round
   tab          workers or channels

@@ -342,3 +342,23 @@ def test_distinct_errors(shmring_namespace, shmring_pool):
             await until(pilot, lambda: "no errors" in text_of(app.screen.query_one("#text")))
 
         drive(shmring_namespace, walk)
+
+
+def test_why_and_the_flight_recorder(shmring_namespace, three):
+    late(three[0])
+
+    async def walk(app, pilot):
+        await until(pilot, lambda: len(table(app).rows) == 3)
+        await pilot.press("home", "enter")
+        await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
+        await pilot.press("w")
+        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        await until(pilot, lambda: "5 of 5" in text_of(app.screen.query_one("#text")))
+        assert "enqueued_late" in text_of(app.screen.query_one("#text"))
+        await pilot.press("escape", "escape")
+        await until(pilot, lambda: isinstance(app.screen, Overview))
+        await pilot.press("tab", "enter")
+        await until(pilot, lambda: isinstance(app.screen, TextScreen))
+        await until(pilot, lambda: "axis-1" in text_of(app.screen.query_one("#text")))
+
+    drive(shmring_namespace, walk)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -62,6 +61,8 @@ class CsvWriter:
 
         Raises ValueError for one that is not there.
         """
+        import csv
+
         self._scope = scope
         self._to = to
         self._writer = csv.writer(to, lineterminator="\n")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from rtstat.frozen import Frozen
 
 Kind = Literal["fixed", "instantaneous", "accumulated", "interval"]
 Value = str | int | float | bool | list[Any] | None
@@ -17,8 +18,7 @@ KINDS: dict[Kind, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Frozen):
     """One thing that is shown."""
 
     name: str

@@ -6,9 +6,9 @@ A number is made of a row when it is asked for, and not before: most are not.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from rtstat import _look
+from rtstat.frozen import Frozen
 
 NS_PER_S = 1_000_000_000
 
@@ -35,8 +35,7 @@ def name_of(names: tuple[str, ...] | dict[int, str], number: int) -> str:
     return known.get(number, str(number))
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(Frozen):
     """A histogram of durations, summed up; ns. All 0: nothing was measured."""
 
     count: int
@@ -74,8 +73,7 @@ class Times:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Numbers:
+class Numbers(Frozen):
     """Numbers by name, at one look and at the one before."""
 
     now: memoryview

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import os
 import sys
 import time
@@ -112,8 +111,11 @@ def _wants_screen(arguments: argparse.Namespace) -> bool:
         return False
     if arguments.count or arguments.seconds or os.environ.get("TERM") in (None, "dumb"):
         return False
-    in_front = sys.stdin.isatty() and sys.stdout.isatty()
-    return in_front and importlib.util.find_spec("textual") is not None
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    from importlib.util import find_spec
+
+    return find_spec("textual") is not None
 
 
 def _print_version() -> int:

@@ -10,8 +10,6 @@ UDT_STATES = ("new", "connecting", "connected", "closing", "broken", "closed", "
 class RtpView(Numbers):
     """The part of an RTP channel; names as in `shmring.RtpStats`, values as in shared memory."""
 
-    __slots__ = ()
-
     @property
     def loss(self) -> float | None:
         """Share (0 to 1) of the frames expected since the look before that did not come in time.
@@ -70,8 +68,6 @@ class RtpView(Numbers):
 class UdtView(Numbers):
     """The part of a UDT connection; names as in `shmring.udt.UdtStats`."""
 
-    __slots__ = ()
-
     @property
     def state(self) -> str:
         """``connecting``, ``connected``, ``closing``, ``broken``, ``closed``, ``lost``."""
@@ -103,13 +99,9 @@ class UdtView(Numbers):
 class UdtPortView(Numbers):
     """The part of a UDT port; names as in `shmring.udt.UdtPortStats`."""
 
-    __slots__ = ()
-
 
 class NetfluxView(Numbers):
     """The part of a Netflux link; names as in `shmring.NetfluxStats`, and cycle and watchdog."""
-
-    __slots__ = ()
 
     @property
     def cycle_ns(self) -> int:
@@ -142,8 +134,6 @@ class NetfluxView(Numbers):
 
 class MuxView(Numbers):
     """The part of a channel of many sockets: ``open`` and ``lost``."""
-
-    __slots__ = ()
 
 
 ENGINE_VIEWS: dict[str, type[Numbers]] = {

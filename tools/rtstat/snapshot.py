@@ -28,10 +28,10 @@ import errno
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from rtstat import _look
+from rtstat.frozen import Frozen
 from rtstat.numbers import CHANNEL_WORDS, NS_PER_S, WORKER_WORDS
 from rtstat.views import (
     DIRECTIONS,
@@ -60,8 +60,7 @@ _NEWBORN_S = 1.0
 _NOT_OURS = (errno.EACCES, errno.EPERM)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Frozen):
     """What happened to a channel or a worker between two looks."""
 
     kind: str
@@ -74,8 +73,7 @@ class Event:
     """Of the channel; of a worker ``pool:slot``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Frozen):
     """All there is on this host, or in one namespace, at one look."""
 
     real_ns: int
@@ -113,21 +111,21 @@ class Snapshot:
         return None
 
 
-@dataclass(slots=True, eq=False)
 class _File:
     """One of our names in shared memory, between looks."""
 
-    name: paths.ShmName
-    inode: int = -1
-    size: int = -1
-    created_s: float = 0.0
-    mapped: Any = None  # _look.Segment or _look.Page; None: could not be read
-    reason: str = ""
-    permitted: bool = True
-    facts: Any = None
-    facts_of: tuple[int, ...] = ()
-    row: memoryview | None = None  # at the last look
-    based: bool = False  # rebased since then
+    def __init__(self, name: paths.ShmName) -> None:
+        self.name = name
+        self.inode = -1
+        self.size = -1
+        self.created_s = 0.0
+        self.mapped: Any = None  # _look.Segment or _look.Page; None: could not be read
+        self.reason = ""
+        self.permitted = True
+        self.facts: Any = None
+        self.facts_of: tuple[int, ...] = ()
+        self.row: memoryview | None = None  # at the last look
+        self.based = False  # rebased since then
 
     @property
     def what(self) -> str:

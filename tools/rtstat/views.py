@@ -13,10 +13,10 @@ a number of what is asked for and of nothing else. Every counter and gauge can b
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from rtstat import _look
+from rtstat.frozen import Frozen
 from rtstat.numbers import (
     CHANNEL_HISTOGRAMS,
     CHANNEL_WORDS,
@@ -64,8 +64,7 @@ def _sum(values: Iterator[float | None]) -> float | None:
 # --- channels -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelFacts:
+class ChannelFacts(Frozen):
     """What a channel is: its configuration, and what is no number."""
 
     name: str
@@ -100,11 +99,10 @@ class ChannelFacts:
     segment_bytes: int
     segment_id: int
     """Differs for every segment ever made under a name."""
-    engine_config: bytes = field(repr=False)
+    engine_config: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ReaderView:
+class ReaderView(Frozen):
     """A reader attached to a channel."""
 
     slot: int
@@ -117,7 +115,6 @@ class ReaderView:
     """Packets it has before it: its lag. In shared reading 0."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ChannelView(Numbers):
     """A channel at one look. Rates and intervals are None at a watch's first look."""
 
@@ -353,8 +350,7 @@ class ChannelView(Numbers):
 # --- workers and pools ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorView:
+class ErrorView(Frozen):
     """A distinct problem: once, with how often, first and last time."""
 
     namespace: str
@@ -378,7 +374,6 @@ class ErrorView:
     """Who noted it: ``worker`` or ``pool``."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class WorkerView(Numbers):
     """A worker at one look."""
 
@@ -496,8 +491,7 @@ class WorkerView(Numbers):
         return buckets
 
 
-@dataclass(frozen=True, slots=True)
-class PoolView:
+class PoolView(Frozen):
     """A pool: who owns it, and what belongs to it."""
 
     namespace: str
@@ -518,8 +512,7 @@ class PoolView:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Frozen):
     """A file under one of our names that could not be read."""
 
     namespace: str

@@ -16,8 +16,8 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 SHM_DIRECTORY = Path("/dev/shm")
 NAME_MAX = 64
@@ -117,8 +117,7 @@ def shm_file(posix_name: str) -> Path:
     return SHM_DIRECTORY / posix_name.lstrip("/")
 
 
-@dataclass(frozen=True, slots=True)
-class ShmName:
+class ShmName(NamedTuple):
     """A name of ours in POSIX shared memory, taken apart."""
 
     posix_name: str

@@ -44,22 +44,20 @@ def attribute(name: str) -> Callable[[Any], Value]:
     return get
 
 
-def word(name: str) -> Callable[[Any], Value]:
-    def get(view: Any) -> Value:
-        value: int = view.now[view.places[name]]
-        return value
+class Word:
+    """Gets a number of a view's row as it is. interval: None where there was no look before."""
 
-    return get
+    __slots__ = ("interval", "name")
 
+    def __init__(self, name: str, *, interval: bool = False) -> None:
+        self.name = name
+        self.interval = interval
 
-def interval_word(name: str) -> Callable[[Any], Value]:
-    def get(view: Any) -> Value:
-        if view.before is None:
+    def __call__(self, view: Any) -> Value:
+        if self.interval and view.before is None:
             return None
-        value: int = view.now[view.places[name]]
+        value: int = view.now[view.places[self.name]]
         return value
-
-    return get
 
 
 def or_none(name: str, nothing: int) -> Callable[[Any], Value]:
@@ -93,7 +91,7 @@ def rows(
 def counters(words: Iterable[tuple[str, str, str]], kind: Kind) -> Iterator[Field]:
     """Of the words of `rtstat._look` that are shown as they are."""
     for name, unit, text in words:
-        yield Field(name, readable(name), unit, kind, text, word(name))
+        yield Field(name, readable(name), unit, kind, text, Word(name))
 
 
 TIMES = {
@@ -113,7 +111,7 @@ def times(name: str, text: str) -> Iterator[Field]:
     for part, (unit, meaning) in TIMES.items():
         key = f"{name}_{part}"
         about = f"{text}: {meaning}"
-        yield Field(key, f"{label} {_short(part)}", unit, "accumulated", about, word(key))
+        yield Field(key, f"{label} {_short(part)}", unit, "accumulated", about, Word(key))
     yield Field(
         f"{name}_mean_ns", f"{label} mean", "ns", "accumulated", f"{text}: mean", _mean(name)
     )
@@ -122,13 +120,16 @@ def times(name: str, text: str) -> Iterator[Field]:
             continue
         key = f"{name}_interval_{part}"
         about = f"{text}, since the look before: {meaning}"
-        yield Field(key, f"{label} {_short(part)} now", unit, "interval", about, interval_word(key))
+        yield Field(
+            key, f"{label} {_short(part)} now", unit, "interval", about, Word(key, interval=True)
+        )
 
 
 def _mean(name: str) -> Callable[[Any], Value]:
+    count, total = f"{name}_count", f"{name}_sum_ns"
+
     def get(view: Any) -> Value:
-        summed_up = view.times(name)
-        return summed_up.mean_ns if summed_up else None
+        return view[total] / view[count] if view[count] else 0.0
 
     return get
 

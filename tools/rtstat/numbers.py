@@ -88,6 +88,9 @@ class Numbers(Frozen):
         value: int = self.now[self.places[name]]
         return value
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}, {len(self.places)} numbers>"
+
     def __contains__(self, name: object) -> bool:
         return name in self.places
 

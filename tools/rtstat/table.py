@@ -24,16 +24,16 @@ from rtstat.fields import (
     KINDS,
     Field,
     Value,
+    Word,
     attribute,
     counters,
     flag,
     or_none,
     rows,
     times,
-    word,
     words_of,
 )
-from rtstat.numbers import CHANNEL_HISTOGRAMS, CHANNEL_WORDS, name_of
+from rtstat.numbers import CHANNEL_HISTOGRAMS, CHANNEL_WORDS, Numbers, name_of
 from rtstat.table_engines import MUX, NETFLUX, RTP, UDT, UDT_PORT
 from rtstat.views import STAMPS, ChannelView
 
@@ -210,8 +210,8 @@ CHANNEL = (
             "gro": flag("gro"),
             "rx_stamp": lambda view: name_of(STAMPS, view["rx_stamp"]),
             "tx_stamp": lambda view: name_of(STAMPS, view["tx_stamp"]),
-            "rcvbuf_bytes": word("rcvbuf_bytes"),
-            "sndbuf_bytes": word("sndbuf_bytes"),
+            "rcvbuf_bytes": Word("rcvbuf_bytes"),
+            "sndbuf_bytes": Word("sndbuf_bytes"),
             "tx_ring_bytes": _fact("tx_bytes"),
             "rx_ring_bytes": _fact("rx_bytes"),
             "tx_capacity": _fact("tx_capacity"),
@@ -235,7 +235,7 @@ CHANNEL = (
         rx_fill          | rx fill   | share   | of the rx ring, not taken by the slowest reader
         """,
         {
-            "error": word("error"),
+            "error": Word("error"),
             "worker_slot": or_none("worker_slot", -1),
         },
     ),
@@ -353,6 +353,32 @@ FIELD: dict[tuple[str, str], Field] = {
 }
 
 
+_Plan = list[tuple[str, int | None, bool, Callable[[Any], Value]]]
+_plans: dict[str, _Plan] = {}
+
+
 def values(scope: str, view: Any) -> dict[str, Value]:
     """Everything of a view, by name."""
-    return {field.name: field.get(view) for field in FIELDS[scope]}
+    plan = _plans.get(scope)
+    if plan is None:
+        plan = _plans[scope] = _plan(scope, view)
+    if not isinstance(view, Numbers):
+        return {name: get(view) for name, _, _, get in plan}
+    row = view.now.tolist()
+    first = view.before is None
+    return {
+        name: get(view) if place is None else None if first and interval else row[place]
+        for name, place, interval, get in plan
+    }
+
+
+def _plan(scope: str, view: Any) -> _Plan:
+    """What most fields are, a number of the view's row, needs no call for each of them."""
+    plan: _Plan = []
+    for field in FIELDS[scope]:
+        if isinstance(field.get, Word):
+            place = view.places[field.get.name]
+            plan.append((field.name, place, field.get.interval, field.get))
+        else:
+            plan.append((field.name, None, False, field.get))
+    return plan

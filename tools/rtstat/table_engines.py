@@ -8,12 +8,12 @@ from rtstat import _look
 from rtstat.fields import (
     Field,
     Kind,
+    Word,
     flag,
     or_none,
     readable,
     rows,
     times,
-    word,
     words_of,
 )
 from rtstat.numbers import NETFLUX_HISTOGRAMS
@@ -35,7 +35,7 @@ def _engine(
     for i, (name, unit, text) in enumerate(words):
         if name not in left_out:
             kind: Kind = "accumulated" if first <= i <= last else "instantaneous"
-            yield Field(name, readable(name), unit or _unit_of(name), kind, text, word(name))
+            yield Field(name, readable(name), unit or _unit_of(name), kind, text, Word(name))
 
 
 def _unit_of(name: str) -> str:

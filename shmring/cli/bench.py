@@ -49,7 +49,7 @@ from shmring.cli import (
     bench_udt,
     floor,
 )
-from shmring.cli.measure import Plan, Row
+from shmring.cli.measure import TARGET, Plan, Row
 from shmring.cli.output import json_line, paragraph, quantity, table
 
 BENCHES: dict[str, Callable[[Plan], Iterator[Row]]] = {
@@ -165,6 +165,8 @@ def _cell(values: dict[tuple[str, str], Row], system: str, metric: str) -> str:
     if row is None:
         return ""
     text = quantity(row.value, row.unit)
+    if system == TARGET:
+        return f"{'≤' if metric in bench_udt.AT_MOST else '≥'} {text}"
     other = next((name for name in REFERENCES if (name, metric) in values), system)
     against = values[other, metric].value
     if other == system or against == 0 or metric.startswith("signed"):

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import shmring
 from shmring import udt
 from shmring.cli.bench_udt_ends import Link, System, transfer, tunnel
-from shmring.cli.measure import Figures, Plan, Row, alternate, cpu_ns, resident_bytes
+from shmring.cli.measure import TARGET, Figures, Plan, Row, alternate, cpu_ns, resident_bytes
 from shmring.cli.samples import median
 
 BENCH = "udt"
 ORIGINAL = "libudt"
 LOOPBACK = "127.0.0.1"
-OURS, OURS_BBR = System("shmring"), System("shmring", {"congestion": "bbr"})
+OURS = System("shmring")
+OURS_CTCP = System("shmring", {"congestion": "ctcp"})
+OURS_BBR = System("shmring", {"congestion": "bbr"})
 LIBUDT, LIBSRT, TCP = System("libudt"), System("libsrt"), System("tcp")
+TCP_CONTROLS = ("cubic", "bbr")
+"""What TCP's streams use where it matters; the kernel's default elsewhere."""
 WARM_UP_S = 0.5
 LINK_BPS = 100_000_000
 ONE_WAY_S = 0.05
-LOSSES = (0.0, 0.001, 0.01)
+LOSSES = {0.0: 95.0, 0.001: 90.0, 0.01: 80.0}
+"""Of the link, and the share of it to reach, in percent."""
 STREAMS = 10
 SHARED_BPS = 200_000_000
 SHARED_ONE_WAY_S = 0.01
@@ -31,67 +38,99 @@ SETTLE_S = 0.5
 LONG_S = 60.0
 LONG_BYTES = 10_000_000_000
 LONG_SETTLED = 0.2
+FLAT_BYTES = 4 << 20
+AT_MOST = frozenset({"worker_cpu", "memory_beside_rings", "memory_growth"})
+"""Metrics whose targets are upper bounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a metric of ours is to reach: `bound`, and so many times what others have."""
+
+    metric: str
+    bound: float = 0.0
+    times: Mapping[str, float] = field(default_factory=dict)
+    """By system."""
+
+
+def _with_targets(rows: Iterable[Row], *targets: Target) -> Iterator[Row]:
+    """The rows of a case, and behind them those of a system `target`."""
+    found: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        found[row.system, row.metric] = row
+        yield row
+    for target in targets:
+        of_metric = [row for (_, metric), row in found.items() if metric == target.metric]
+        bounds = [
+            factor * found[system, target.metric].value
+            for system, factor in target.times.items()
+            if (system, target.metric) in found
+        ]
+        value = max((target.bound, *bounds))
+        if of_metric and value > 0:
+            yield of_metric[0]._replace(system=TARGET, value=value)
 
 
 def run(plan: Plan) -> Iterator[Row]:
-    yield from alternate(
-        plan,
-        BENCH,
-        "stream-mss1500",
-        {
-            "shmring": _clean(plan, OURS, OURS),
-            "shmring-bbr": _clean(plan, OURS_BBR, OURS_BBR),
-            "libudt": _clean(plan, LIBUDT, LIBUDT),
-            "libsrt": _clean(plan, LIBSRT, LIBSRT),
-            "tcp": _clean(plan, TCP, TCP),
-        },
-    )
     libudt = _clean(plan, LIBUDT, LIBUDT)
+    yield from _with_targets(
+        alternate(
+            plan,
+            BENCH,
+            "stream-mss1500",
+            {
+                "shmring": _clean(plan, OURS, OURS),
+                "shmring-bbr": _clean(plan, OURS_BBR, OURS_BBR),
+                "libudt": libudt,
+                "libsrt": _clean(plan, LIBSRT, LIBSRT),
+                "tcp": _clean(plan, TCP, TCP),
+            },
+        ),
+        Target("rate", times={"libudt": 3, "libsrt": 1}),
+    )
     for case, ours in (
         ("to-libudt", _clean(plan, OURS, LIBUDT)),
         ("from-libudt", _clean(plan, LIBUDT, OURS)),
     ):
-        yield from alternate(plan, BENCH, case, {"shmring": ours, "libudt": libudt})
-    for loss in LOSSES:
-        link = Link(ONE_WAY_S, LINK_BPS, loss)
-        yield from alternate(
+        yield from _with_targets(
+            alternate(plan, BENCH, case, {"shmring": ours, "libudt": libudt}),
+            Target("rate", times={"libudt": 1}),
+        )
+    for loss, share in LOSSES.items():
+        yield from _with_targets(
+            alternate(plan, BENCH, f"100Mbit-100ms-{100 * loss:g}%", _long_paths(plan, loss), 1),
+            Target("of_link", share, {"libudt": 1}),
+        )
+    yield from _with_targets(
+        alternate(
             plan,
             BENCH,
-            f"100Mbit-100ms-{100 * loss:g}%",
+            f"{STREAMS}-streams",
             {
-                "shmring": _long_path(plan, OURS, link),
-                "shmring-bbr": _long_path(plan, OURS_BBR, link),
-                "libudt": _long_path(plan, LIBUDT, link),
-                "libsrt": _long_path(plan, LIBSRT, link),
+                "shmring": _shared(plan, OURS),
+                "shmring-bbr": _shared(plan, OURS_BBR),
+                "libudt": _shared(plan, LIBUDT),
+                "libsrt": _shared(plan, LIBSRT),
             },
             1,
+        ),
+        Target("jain_index", 95),
+    )
+    for control in TCP_CONTROLS:
+        yield from _with_targets(
+            alternate(plan, BENCH, f"beside-tcp-{control}", _all_beside_tcp(plan, control), 1),
+            Target("of_fair_share", 20),
+            Target("tcp_of_fair_share", 20),
         )
-    yield from alternate(
-        plan,
-        BENCH,
-        f"{STREAMS}-streams",
-        {
-            "shmring": _shared(plan, OURS),
-            "shmring-bbr": _shared(plan, OURS_BBR),
-            "libudt": _shared(plan, LIBUDT),
-            "libsrt": _shared(plan, LIBSRT),
-        },
-        1,
+    yield from _with_targets(
+        alternate(plan, BENCH, f"idle-{IDLE}", {"shmring": lambda: _idle(plan)}, 1),
+        Target("worker_cpu", 3),
+        Target("memory_beside_rings", 64 << 10),
     )
-    yield from alternate(
-        plan,
-        BENCH,
-        "beside-tcp",
-        {
-            "shmring": _beside_tcp(plan, OURS),
-            "shmring-bbr": _beside_tcp(plan, OURS_BBR),
-            "libudt": _beside_tcp(plan, LIBUDT),
-            "tcp": _beside_tcp(plan, TCP),
-        },
-        1,
+    yield from _with_targets(
+        alternate(plan, BENCH, "long-transfer", {"shmring": lambda: _long(plan)}, 1),
+        Target("memory_growth", FLAT_BYTES),
     )
-    yield from alternate(plan, BENCH, f"idle-{IDLE}", {"shmring": lambda: _idle(plan)}, 1)
-    yield from alternate(plan, BENCH, "long-transfer", {"shmring": lambda: _long(plan)}, 1)
 
 
 # --- one stream -----------------------------------------------------------------------------------
@@ -117,12 +156,33 @@ def _clean(plan: Plan, source: System, sink: System) -> Callable[[], Figures]:
     return measure
 
 
+def _long_paths(plan: Plan, loss: float) -> dict[str, Callable[[], Figures]]:
+    link = Link(ONE_WAY_S, LINK_BPS, loss)
+    return {
+        "shmring": _long_path(plan, OURS, link),
+        "shmring-ctcp": _long_path(plan, OURS_CTCP, link),
+        "shmring-bbr": _long_path(plan, OURS_BBR, link),
+        "libudt": _long_path(plan, LIBUDT, link),
+        "libsrt": _long_path(plan, LIBSRT, link),
+        **{f"tcp-{name}": _long_path(plan, _tcp(name), link) for name in TCP_CONTROLS},
+    }
+
+
+def _tcp(control: str) -> System:
+    return System("tcp", {"congestion": control})
+
+
 def _long_path(plan: Plan, system: System, link: Link) -> Callable[[], Figures]:
-    """How much of the emulated link's rate arrives: from the start on, and in the second half."""
+    """How much of the emulated link's rate arrives: from the start on, and in the second half. TCP
+    has the link between two network namespaces, the others through a relay."""
 
     def measure() -> Figures:
         seconds = plan.run_s(16)
-        with transfer(plan, system, system, link=link) as streams:
+        with ExitStack() as stack:
+            through: dict[str, Any] = {"link": link}
+            if system.name == TCP.name:
+                through = {"place": stack.enter_context(tunnel(plan, link))}
+            streams = stack.enter_context(transfer(plan, system, system, **through))
             start_ns = time.monotonic_ns()
             streams.run_for(seconds)
             end_ns = time.monotonic_ns()
@@ -164,7 +224,18 @@ def _shared(plan: Plan, system: System) -> Callable[[], Figures]:
     return measure
 
 
-def _beside_tcp(plan: Plan, system: System) -> Callable[[], Figures]:
+def _all_beside_tcp(plan: Plan, control: str) -> dict[str, Callable[[], Figures]]:
+    other = _tcp(control)
+    return {
+        "shmring": _beside_tcp(plan, OURS, other),
+        "shmring-ctcp": _beside_tcp(plan, OURS_CTCP, other),
+        "shmring-bbr": _beside_tcp(plan, OURS_BBR, other),
+        "libudt": _beside_tcp(plan, LIBUDT, other),
+        "tcp": _beside_tcp(plan, other, other),
+    }
+
+
+def _beside_tcp(plan: Plan, system: System, tcp: System) -> Callable[[], Figures]:
     """One stream and one of TCP, which start together and share a link: what each has in the second
     half, in percent of half of the link."""
 
@@ -174,7 +245,7 @@ def _beside_tcp(plan: Plan, system: System) -> Callable[[], Figures]:
         with (
             tunnel(plan, link) as place,
             transfer(plan, system, system, place=place) as stream,
-            transfer(plan, TCP, TCP, place=place) as other,
+            transfer(plan, tcp, tcp, place=place) as other,
         ):
             start_ns = time.monotonic_ns()
             stream.run_for(seconds)

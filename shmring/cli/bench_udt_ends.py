@@ -40,7 +40,7 @@ class System:
     name: str
     """``"shmring"``, ``"libudt"``, ``"libsrt"`` or ``"tcp"``."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Of `shmring.udt.connect` and `listen`."""
+    """Of `shmring.udt.connect` and `listen`; of TCP ``"congestion"``, the kernel's name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,17 @@ def _closing(connection: udt.UdtSocket) -> Iterator[None]:
 # --- TCP ------------------------------------------------------------------------------------------
 
 
+def _choose_control(stream: socket.socket, job: dict[str, Any]) -> socket.socket:
+    if name := job["options"].get("congestion"):
+        try:
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
+        except OSError as error:
+            sys.exit(
+                f"this kernel gives no congestion control {name}: modprobe tcp_{name} ({error})"
+            )
+    return stream
+
+
 def _listen_tcp(
     stack: ExitStack, job: dict[str, Any]
 ) -> tuple[int, list[int], Callable[[], Receive]]:
@@ -150,8 +161,9 @@ def _listen_tcp(
 
 
 def _connect_tcp(stack: ExitStack, job: dict[str, Any]) -> tuple[list[int], Iterator[Send]]:
+    to = job["address"], job["port"]
     made = [
-        stack.enter_context(socket.create_connection((job["address"], job["port"]))).sendall
+        _choose_control(stack.enter_context(socket.create_connection(to)), job).sendall
         for _ in range(job["streams"])
     ]
     return [os.getpid()], iter(made)

@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from shmring.cli.samples import median
 
+TARGET = "target"
+"""The system of rows that say what to reach."""
+
 
 class Row(NamedTuple):
     """One figure. `unit` is one of ``ns pps bps bytes percent``."""

@@ -278,6 +278,7 @@ static void test_a_peer_that_vanishes(void)
         CHECK_EQ(w.ends[i].conn.error, UDT_ECONNLOST);
         CHECK(w.ends[i].events & UDT_EVENT_BROKEN);
     }
+    CHECK(counted(&w.ends[0], UDT_COUNT_timeouts) >= 15);
     close_ends(&w);
 }
 

@@ -92,7 +92,8 @@ typedef struct shm_udt_port_command {
     X(bad_values, packets, "requests with sizes or ids that cannot be")                \
     X(malformed, packets, "that are not UDT's")                                        \
     X(foreign, packets, "for a socket from another address than its peer's")           \
-    X(unknown, packets, "for a socket that is not there")
+    X(unknown, packets, "for a socket that is not there")                              \
+    X(lost, connections, "that ended with the worker that served them")
 
 typedef enum shm_udt_port_counter_id {
 #define SHM_UDT_PORT_COUNTER_ID(id, unit, text) SHM_UDT_PORT_COUNT_##id,

@@ -7,8 +7,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define MOST_RATE_BPS UINT64_C(1000000000000)
-
 static const udt_cc_ops_t *const tables[UDT_CC_KINDS] = {
     [UDT_CC_DAIMD] = &udt_cc_daimd_ops,
     [UDT_CC_CTCP] = &udt_cc_ctcp_ops,
@@ -37,11 +35,11 @@ int udt_cc_init(udt_cc_t *cc, const udt_cc_config_t *config, const udt_cc_in_t *
     if (ops == NULL)
         return rt_err_set(-EINVAL, "congestion control is number %d; set 0 .. %d",
                           (int)config->kind, UDT_CC_KINDS - 1);
-    if (config->kind == UDT_CC_FIXED && (config->rate_bps < 1 || config->rate_bps > MOST_RATE_BPS))
+    if (config->kind == UDT_CC_FIXED && (config->rate_bps < 1 || config->rate_bps > UDT_CC_MOST_RATE_BPS))
         return rt_err_set(-EINVAL,
                           "fixed rate is %" PRIu64 " bit/s; set 1 .. %" PRIu64
                           ", or another congestion control",
-                          config->rate_bps, MOST_RATE_BPS);
+                          config->rate_bps, UDT_CC_MOST_RATE_BPS);
     cc->ops = ops;
     ops->init(cc, config, in);
     return 0;

@@ -53,11 +53,13 @@ typedef enum udt_cc_kind {
     UDT_CC_KINDS
 } udt_cc_kind_t;
 
+#define UDT_CC_MOST_RATE_BPS UINT64_C(1000000000000)
+
 typedef struct udt_cc_config {
     udt_cc_kind_t kind;
     uint64_t seed;     /* of all chance; any value */
     uint64_t rate_bps; /* UDT_CC_FIXED only: bits per second of whole packets, as MSS counts them
-                          (with IP, UDP and UDT headers), 1 .. 10^12 */
+                          (with IP, UDP and UDT headers), 1 .. UDT_CC_MOST_RATE_BPS */
 } udt_cc_config_t;
 
 /* What is known of the connection; the engine's, kept up to date by it. Before the first ACK RTT

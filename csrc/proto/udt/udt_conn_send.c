@@ -88,9 +88,23 @@ static bool sender_must_hold(const udt_conn_t *c)
     return c->setup.is_server || c->config.rendezvous;
 }
 
+/* Where the rate is the application's, a limit is the rate: also one above that of before. */
+static void set_fixed_rate(udt_conn_t *c, uint64_t max_bandwidth)
+{
+    udt_cc_config_t *config = &c->config.cc;
+    bool too_much = max_bandwidth > UDT_CC_MOST_RATE_BPS / 8;
+    config->rate_bps = too_much ? UDT_CC_MOST_RATE_BPS : max_bandwidth * 8;
+    if (c->snd.cc.ops == NULL)
+        return;
+    udt_cc_in_t in = cc_in(c, c->now_ns);
+    udt_cc_init(&c->snd.cc, config, &in);
+}
+
 void udt_conn_set_bandwidth(udt_conn_t *c, uint64_t max_bandwidth)
 {
     c->config.max_bandwidth = max_bandwidth;
+    if (c->config.cc.kind == UDT_CC_FIXED && max_bandwidth > 0)
+        set_fixed_rate(c, max_bandwidth);
     take_decision(c);
 }
 

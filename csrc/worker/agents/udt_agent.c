@@ -422,7 +422,7 @@ static int open_lost(udt_agent_t *a)
     a->conn.peer_id = rt_load_relaxed(&a->state->peer_id);
     if (state == SHM_UDT_BROKEN || state == SHM_UDT_CLOSED || state == SHM_UDT_LOST)
         return 0;
-    a->goodbyes = a->conn.peer_id != 0 ? SHUTDOWNS : 0;
+    a->untold = true;
     udt_agent_end(a, SHM_UDT_LOST, UDT_TELL_BROKEN, UDT_ECONNLOST);
     a->rx_waits = true; /* tells it at once, when the channel is open */
     return 0;
@@ -579,29 +579,37 @@ static void reset(wrk_channel_t *ch)
     (void)ch; /* the connection's own counters count from its beginning */
 }
 
+static void tell_lost_peer(udt_agent_t *a, udt_port_agent_t *p)
+{
+    uint8_t shutdown[UDT_CONTROL_BYTES];
+    udt_port_agent_address(p, &a->peer_shm, &a->peer);
+    if (a->conn.peer_id == 0 || a->peer.sa.sa_family != p->udp.eff.local.sa.sa_family)
+        return;
+    uint32_t bytes =
+        (uint32_t)udt_put_control(shutdown, UDT_TYPE_SHUTDOWN, 0, a->conn.peer_id & UDT_SEQ_MASK);
+    for (unsigned i = 0; i < SHUTDOWNS; i++)
+        udt_port_agent_send_one(p, shutdown, bytes, &a->peer);
+}
+
 /* Once its port is there again. */
-static void tell_lost_peer(wrk_channel_t *ch)
+static void tell_of_loss(wrk_channel_t *ch)
 {
     udt_agent_t *a = udt_agent_of(ch);
-    uint8_t shutdown[UDT_CONTROL_BYTES];
     udt_port_agent_t *p = find_port(ch, a->config.port);
     rt_err_clear();
     if (p == NULL)
         return;
-    udt_port_agent_address(p, &a->peer_shm, &a->peer);
-    uint32_t bytes =
-        (uint32_t)udt_put_control(shutdown, UDT_TYPE_SHUTDOWN, 0, a->conn.peer_id & UDT_SEQ_MASK);
-    for (; a->goodbyes > 0; a->goodbyes--)
-        if (a->peer.sa.sa_family == p->udp.eff.local.sa.sa_family)
-            udt_port_agent_send_one(p, shutdown, bytes, &a->peer);
+    a->untold = false;
+    udt_port_agent_count(p, SHM_UDT_PORT_COUNT_lost);
+    tell_lost_peer(a, p);
 }
 
 static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);
     (void)agent_free_space(ch, 0, now_mono_ns);
-    if (a->goodbyes > 0)
-        tell_lost_peer(ch);
+    if (a->untold)
+        tell_of_loss(ch);
 }
 
 static const agent_ops_t UDT_AGENT = {

@@ -132,7 +132,7 @@ struct udt_agent {
     size_t memory_bytes;
     udp_addr_t peer;
     shm_addr_t peer_shm;
-    unsigned goodbyes; /* LOST: shutdowns that its peer still is to get */
+    bool untold; /* LOST: neither its port nor its peer knows */
     shm_udt_state_t *state;
     int64_t served_mono_ns;
     bool touched;

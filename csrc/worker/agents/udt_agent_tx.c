@@ -45,6 +45,21 @@ static void count_end(wrk_channel_t *ch, const tx_item_t *item, int why)
         wrk_count(ch, item->enqueued_mono_ns == 0 ? SHM_COUNT_tx_orphans : SHM_COUNT_tx_failed, 1);
 }
 
+static void end_message(udt_agent_t *a)
+{
+    a->has_first = a->skips = false;
+    a->gathered = 0;
+}
+
+/* A record is lost in the middle of a message, which then is none: what came before is dropped, and
+ * what follows up to its end. Of a client that died nothing follows. */
+static void note_hole(udt_agent_t *a, int why)
+{
+    bool goes_on = a->has_first && why != -EOWNERDEAD;
+    end_message(a);
+    a->has_first = a->skips = goes_on;
+}
+
 /* Returns whether there was a record at all; then a->has_item tells whether it is to be sent. */
 static bool next_item(wrk_channel_t *ch, int64_t now_mono_ns)
 {
@@ -59,12 +74,15 @@ static bool next_item(wrk_channel_t *ch, int64_t now_mono_ns)
     }
     if (rc < 0) {
         count_end(ch, &a->item, rc);
+        note_hole(a, rc);
         return true;
     }
     a->has_item = true;
     a->item_at = sizeof(shm_udt_tx_t);
-    if (!(a->item.flags & SHM_TX_ENGINE) || a->item.payload_bytes < sizeof(shm_udt_tx_t))
+    if (!(a->item.flags & SHM_TX_ENGINE) || a->item.payload_bytes < sizeof(shm_udt_tx_t)) {
         fail_item(ch, SHM_COUNT_tx_corrupt);
+        note_hole(a, -EBADMSG);
+    }
     return true;
 }
 
@@ -90,12 +108,6 @@ static bool send_bytes(wrk_channel_t *ch, int64_t now_mono_ns)
 }
 
 /* --- messages ------------------------------------------------------------------------------ */
-
-static void end_message(udt_agent_t *a)
-{
-    a->has_first = a->skips = false;
-    a->gathered = 0;
-}
 
 static void give_message(wrk_channel_t *ch, int64_t now_mono_ns)
 {

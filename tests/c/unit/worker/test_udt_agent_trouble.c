@@ -142,6 +142,27 @@ static void test_bad_records_are_dropped(void)
     drop_pair(&p);
 }
 
+/* Its pieces are not put together over the gap, nor with those of the next one. */
+static void test_a_message_with_a_hole_is_none(void)
+{
+    pair_t p = {0};
+    uint64_t wrong = 0;
+    unsigned pieces;
+    const shm_udt_tx_t more = {.ttl_ms = -1, .flags = SHM_UDT_MORE};
+    const shm_udt_tx_t last = {.ttl_ms = -1};
+    CHECK(connect_pair(&p, SHM_UDT_MESSAGES));
+    CHECK_EQ(udt_send(&p.from.producer, more, "begins", 6, rt_mono_ns()), 0);
+    CHECK_EQ(wt_push(&p.from, "not a piece", 11, 0, NULL), 0);
+    CHECK_EQ(udt_send(&p.from.producer, more, "goes on", 7, rt_mono_ns()), 0);
+    CHECK_EQ(udt_send(&p.from.producer, last, "ends", 4, rt_mono_ns()), 0);
+    CHECK(push_message(&p.from, 1, 3000, 1000, last));
+    CHECK_EQ(pull_message(&p.to, 1, &wrong, &pieces), 3000);
+    CHECK_EQ(wrong, 0);
+    CHECK(wt_count_to(&p.from, SHM_COUNT_tx_corrupt, 1));
+    CHECK(wt_count_to(&p.from, SHM_COUNT_tx_failed, 2));
+    drop_pair(&p);
+}
+
 static void test_bad_requests_are_refused(void)
 {
     pair_t p = {0};
@@ -306,6 +327,7 @@ static void test_a_successor_listens_again(void)
     CHECK_EQ(got(&p.to, &error), SHM_UDT_GOT_BROKEN);
     CHECK_EQ(error, 2001);
     CHECK_EQ(rt_load_relaxed(&state_of(&p.to)->state), SHM_UDT_LOST);
+    CHECK(port_counts_to(&p.to_port, SHM_UDT_PORT_COUNT_lost, 1));
     take_over(&p.from_port);
     CHECK_EQ(rt_load_relaxed(&port_state(&p.from_port)->listens), 0);
     take_over(&p.from);
@@ -376,6 +398,7 @@ int main(void)
     RUN(test_requests_nobody_takes_are_forgotten);
     RUN(test_noise_does_no_harm);
     RUN(test_bad_records_are_dropped);
+    RUN(test_a_message_with_a_hole_is_none);
     RUN(test_bad_requests_are_refused);
     RUN(test_bad_configurations_are_refused);
     RUN(test_an_id_belongs_to_one);

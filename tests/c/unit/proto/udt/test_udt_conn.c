@@ -741,7 +741,11 @@ static void test_options_change_on_the_way(void)
     int64_t period_ps = c.snd.period_ps;
     udt_conn_set_bandwidth(&c, 1500000);
     CHECK_EQ(c.snd.period_ps, INT64_C(1000000000));
-    udt_conn_set_bandwidth(&c, 0);
+    udt_conn_set_bandwidth(&c, 0); /* a fixed rate stays what it is */
+    CHECK_EQ(c.snd.period_ps, INT64_C(1000000000));
+    udt_conn_set_bandwidth(&c, 3000000);
+    CHECK_EQ(c.snd.period_ps, INT64_C(500000000));
+    udt_conn_set_bandwidth(&c, UINT64_MAX);
     CHECK_EQ(c.snd.period_ps, period_ps);
     give(PAYLOAD);
     udt_conn_set_linger(&c, 0);

@@ -65,14 +65,15 @@ typedef struct tap_head {
     uint64_t ring_bytes;
     uint32_t epoch; /* of the worker that writes */
     uint32_t clock; /* rt_clock_id_t of all times */
+    uint8_t line0[96];
     /* W */
-    _Alignas(RT_LINE_BYTES) rt_a64_t tail; /* bytes written so far: what lies before is whole */
-    rt_a64_t writing;                      /* what lies more than ring_bytes before it is gone */
-    rt_a64_t datagrams;                    /* logged so far */
-    rt_a32_t state;                        /* tap_state_t */
+    rt_a64_t tail;      /* bytes written so far: what lies before is whole */
+    rt_a64_t writing;   /* what lies more than ring_bytes before it is gone */
+    rt_a64_t datagrams; /* logged so far */
+    rt_a32_t state;     /* tap_state_t */
     rt_a32_t reserved;
-    _Alignas(RT_LINE_BYTES) rt_a64_t marks[TAP_MARKS]; /* where the latest records begin, one for
-                                                          each part of the ring */
+    uint8_t line1[96];
+    rt_a64_t marks[TAP_MARKS]; /* where the latest records begin, one for each part of the ring */
 } tap_head_t;
 
 /* --- writer: the worker's thread only --- */

@@ -107,7 +107,7 @@ UDT = (
     *_engine("udt", ("sent", "refused_ack2"), _UDT_NAMED),
 )
 
-UDT_PORT = tuple(_engine("udt-port", ("cookies", "unknown"), ()))
+UDT_PORT = tuple(_engine("udt-port", ("cookies", "lost"), ()))
 
 _NETFLUX_FLAGS = ("sending", "failsafe", "alive", "heard", "fresh", "partner_known")
 _NETFLUX_TIMES = {

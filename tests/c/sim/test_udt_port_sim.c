@@ -227,7 +227,8 @@ static void *open_link(impair_t *link, uint64_t seed)
     return memory;
 }
 
-static void one_round(uint64_t seed)
+/* Returns how many were refused. */
+static unsigned one_round(uint64_t seed)
 {
     int failures = atomic_load(&rt_test_failure_count);
     now_ns = 100 * SEC;
@@ -254,7 +255,7 @@ static void one_round(uint64_t seed)
         close_socket(&clients[i]);
     }
     CHECK_EQ(finished + refused, CLIENTS);
-    CHECK(refused >= 1 && finished >= ROOM);
+    CHECK(finished >= ROOM);
     CHECK_EQ(port.count, 0);
     CHECK_EQ(listener.counters.bad_cookie, 0);
     free(port_memory);
@@ -262,6 +263,7 @@ static void one_round(uint64_t seed)
     free(down_memory);
     if (atomic_load(&rt_test_failure_count) > failures)
         printf("RT_TEST_SEED=%" PRIu64 ": %u served, %u refused\n", seed, finished, refused);
+    return refused;
 }
 
 static void test_more_clients_than_there_is_room_for(void)
@@ -269,8 +271,11 @@ static void test_more_clients_than_there_is_room_for(void)
     uint64_t seed = rt_test_env_u64("RT_TEST_SEED", 1);
     uint64_t rounds = rt_test_env_u64("RT_TEST_ROUNDS", 50);
     printf("seed %" PRIu64 ", %" PRIu64 " rounds\n", seed, rounds);
+    unsigned turned_away = 0;
     for (uint64_t i = 0; i < rounds; i++)
-        one_round(seed + i);
+        turned_away += one_round(seed + i);
+    /* Losses may spread the clients so that each finds room: once in some hundred rounds. */
+    CHECK(rounds < 10 || turned_away > 0);
 }
 
 int main(void)

@@ -106,8 +106,8 @@ class Meter:
             f"{quantity(facts['bytes'], 'bytes')} of {quantity(self.total_bytes, 'bytes')}",
         )
 
-    def end(self, error: str = "") -> bool:
-        """Show what came out of it; whether that is all of it."""
+    def end(self, error: str = "", *, all_of_it: str = "all proved") -> bool:
+        """Show what came out of it; whether that is all of it, which is then said so."""
         good = not error and not self.failed
         self.look()
         seconds = time.monotonic() - self._started
@@ -127,7 +127,7 @@ class Meter:
             **facts,
         )
         kept = f", {quantity(self.kept_bytes, 'bytes')} were there" if self.kept_bytes else ""
-        outcome = "all proved" if good else f"{self.failed} FAILED" if self.failed else "UNFINISHED"
+        outcome = all_of_it if good else f"{self.failed} FAILED" if self.failed else "UNFINISHED"
         self._progress.done(
             f"{self.files} file{'s' * (self.files != 1)}, {quantity(moved, 'bytes')} in "
             f"{duration(seconds * NS_PER_S)}, {quantity(facts['rate_bps'], 'bps')}, "

@@ -215,7 +215,7 @@ def _ask_plain(arguments: argparse.Namespace, options: udt.UdtOptions) -> int:
             with udt.connect(where, pool=pool, namespace=arguments.namespace, **options) as sock:
                 line = Line(sock, meter, arguments.patience)
                 error = _take_plain(os.fsencode(name), folder, sock, line, meter)
-            if not meter.end(error):
+            if not meter.end(error, all_of_it="complete, by its size"):
                 code = FAILED
     return code
 

@@ -240,7 +240,7 @@ def _give_plain(sock: UdtSocket, names: dict[bytes, str], meter: Meter, patience
     meter.look()
     sock.close(patience_s)
     meter.file(os.fsencode(path), size, digest=state.digest())
-    meter.end()
+    meter.end(all_of_it="sent")
     meter.fingerprint(os.fsencode(path), state.digest())
     return path
 

@@ -418,7 +418,17 @@ def test_plain_gives_only_what_it_was_told_to(tmp_path):
             with running("recv", "--plain", f"{host}:{port}", name, tmp_path / "in") as recv:
                 (row,) = of_kind(recv.end(2), "file")
                 assert row["error"] == "the sender has no such file"
-    assert os.listdir(tmp_path / "in") == []
+        assert os.listdir(tmp_path / "in") == []
+        done = subprocess.run(
+            [*COMMAND, "recv", "--plain", f"{host}:{port}", "one", tmp_path / "in"],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=True,
+        )
+    assert "complete, by its size" in done.stderr  # proved it is not
+    assert digest(b"1") in done.stdout
+    assert (tmp_path / "in" / "one").read_bytes() == b"1"
 
 
 # --- wrong usage ----------------------------------------------------------------------------------

@@ -50,7 +50,14 @@ BYTES = {
     "duplicate": 300_007,
     "all": 100_003,
 }
-PACKETS = {"1500": (1500, "127.0.0.1"), "9000": (9000, "127.0.0.1"), "ipv6": (1500, "::1")}
+# Largest packets of ours and of theirs, and where.
+PACKETS = {
+    "1500": (1500, 1500, "127.0.0.1"),
+    "9000": (9000, 9000, "127.0.0.1"),
+    "ipv6": (1500, 1500, "::1"),
+    "9000-1500": (9000, 1500, "127.0.0.1"),
+    "1500-9000": (1500, 9000, "127.0.0.1"),
+}
 
 
 AT_A_TIME = 6
@@ -194,7 +201,7 @@ class Matrix:
 
     def _run(self, params: Params) -> None:
         role, kind, packets, link = (params[name] for name in ("role", "kind", "packets", "link"))
-        mss, host = PACKETS[packets]
+        mss, their_mss, host = PACKETS[packets]
         case = self._case(kind, packets, link)
         seed = zlib.crc32(name_of(params).encode()) + SEED
         ways: list[Impairment | None] = [None, None]
@@ -206,7 +213,7 @@ class Matrix:
             what = "message" if kind == "messages" else kind
             files = (case.theirs, case.got_there, case.size)
             version = 6 if ":" in host else 4
-            return self._start(ROLES[role], what, theirs, own, mss, version, *files)
+            return self._start(ROLES[role], what, theirs, own, their_mss, version, *files)
 
         with (
             udt.Port((host, 0), pool=self._pool, impair=ways[0], impair_rx=ways[1]) as port,
@@ -245,7 +252,7 @@ def matrix(
     cases: list[Params] = [
         item.callspec.params
         for item in request.session.items
-        if isinstance(item, pytest.Function) and item.function is test_content
+        if isinstance(item, pytest.Function) and item.function in (test_content, test_mixed_sizes)
     ]
     with Pool("udt-matrix", policy="other", namespace=f"matrix-{os.getpid()}") as pool:
         made = Matrix(
@@ -253,17 +260,26 @@ def matrix(
             free_port,
             tmp_path_factory.mktemp("matrix"),
             pool,
-            [case for case in cases if has(PACKETS[str(case["packets"])][1])],
+            [case for case in cases if has(PACKETS[str(case["packets"])][-1])],
         )
         yield made
         made.close()
 
 
 @pytest.mark.parametrize("link", LINKS)
-@pytest.mark.parametrize("packets", PACKETS)
+@pytest.mark.parametrize("packets", ["1500", "9000", "ipv6"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("role", ROLES)
 def test_content(matrix: Matrix, role: str, kind: str, packets: str, link: str) -> None:
-    if not has(PACKETS[packets][1]):
+    if not has(PACKETS[packets][-1]):
         pytest.skip("this machine has no ::1")
+    matrix.outcome({"role": role, "kind": kind, "packets": packets, "link": link})
+
+
+@pytest.mark.parametrize("link", ["clean", "all"])
+@pytest.mark.parametrize("packets", ["9000-1500", "1500-9000"])
+@pytest.mark.parametrize("kind", ["stream", "messages"])
+@pytest.mark.parametrize("role", ROLES)
+def test_mixed_sizes(matrix: Matrix, role: str, kind: str, packets: str, link: str) -> None:
+    """In a rendezvous libudt sends packets as large as ours may be, whatever its own may."""
     matrix.outcome({"role": role, "kind": kind, "packets": packets, "link": link})

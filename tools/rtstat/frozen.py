@@ -17,15 +17,18 @@ class Frozen:
     names: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
-        own = vars(cls).get("__annotations__", {})
-        cls.names = (*cls.names, *(name for name in own if not own[name].startswith("ClassVar")))
+        cls.names = (*cls.names, *vars(cls).get("__annotations__", ()))
 
     def __init__(self, *values: Any, **named: Any) -> None:
-        fields = self.__dict__
-        fields.update(zip(self.names, values, strict=False))
-        fields.update(named)
-        if len(fields) != len(self.names) or len(values) + len(named) != len(fields):
+        if named or len(values) != len(self.names):
+            values = self._in_order(values, named)
+        self.__dict__.update(zip(self.names, values, strict=True))
+
+    def _in_order(self, values: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+        fields = dict(zip(self.names, values, strict=False)) | named
+        if len(fields) != len(values) + len(named) or fields.keys() != set(self.names):
             raise TypeError(f"{type(self).__name__} takes {', '.join(self.names)}, each once")
+        return tuple(fields[name] for name in self.names)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__}.{name} cannot be changed")

@@ -129,9 +129,9 @@ PyObject *look_engine_words(void);
 int look_segment_init(PyObject *module);
 int look_page_init(PyObject *module);
 
-/* Opens path for reading without waiting for anybody and without following links. Returns the
- * descriptor, or -1 with OSError set. */
-int look_open(PyObject *path);
+/* Opens the path that is the one argument, for reading, without waiting for anybody and without
+ * following links. Returns the descriptor, or -1 with OSError or TypeError set. */
+int look_open(PyObject *args, PyObject *kwargs);
 
 /* OSError(-rc, text of the last error). Returns NULL. */
 PyObject *look_refuse(int rc);

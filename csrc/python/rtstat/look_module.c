@@ -20,10 +20,14 @@ PyObject *look_refuse(int rc)
 }
 
 /* O_NONBLOCK: a pipe of that name would keep us waiting for its other end. */
-int look_open(PyObject *path)
+int look_open(PyObject *args, PyObject *kwargs)
 {
-    PyObject *bytes;
-    if (!PyUnicode_FSConverter(path, &bytes))
+    PyObject *path, *bytes;
+    if (kwargs && PyDict_Size(kwargs) > 0) {
+        PyErr_SetString(PyExc_TypeError, "takes one path and no keywords");
+        return -1;
+    }
+    if (!PyArg_ParseTuple(args, "O", &path) || !PyUnicode_FSConverter(path, &bytes))
         return -1;
     int fd = open(PyBytes_AsString(bytes), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     Py_DECREF(bytes);

@@ -97,12 +97,7 @@ static int map_page(page_t *self, int fd)
 
 static PyObject *page_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    PyObject *path;
-    if (kwargs && PyDict_Size(kwargs) > 0)
-        return PyErr_Format(PyExc_TypeError, "Page takes one path and no keywords");
-    if (!PyArg_ParseTuple(args, "O:Page", &path))
-        return NULL;
-    int fd = look_open(path);
+    int fd = look_open(args, kwargs);
     if (fd < 0)
         return NULL;
     page_t *self = (page_t *)PyType_GenericAlloc(type, 0);

@@ -129,12 +129,7 @@ static int map_segment(segment_t *self, int fd)
 
 static PyObject *segment_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    PyObject *path;
-    if (kwargs && PyDict_Size(kwargs) > 0)
-        return PyErr_Format(PyExc_TypeError, "Segment takes one path and no keywords");
-    if (!PyArg_ParseTuple(args, "O:Segment", &path))
-        return NULL;
-    int fd = look_open(path);
+    int fd = look_open(args, kwargs);
     if (fd < 0)
         return NULL;
     segment_t *self = (segment_t *)PyType_GenericAlloc(type, 0);

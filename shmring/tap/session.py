@@ -98,7 +98,7 @@ class Tap:
         self._from_ns = 0
         self._until_ns: int | None = None
         self._remarks: list[_Remark] = []
-        self._seen = self._late = self._fired = self._restarts = 0
+        self._seen = self._overwritten = self._late = self._fired = self._restarts = 0
         self._requests: deque[str] = deque()
         self._stopping = False
         self._ended = ""
@@ -149,7 +149,7 @@ class Tap:
         return TapStats(
             seen=self._seen,
             written=self._capture.packets,
-            lost=self._capture.lost + self._keeper.dropped,
+            lost=self._overwritten + self._keeper.dropped,
             late=self._late,
             triggers=self._fired,
             restarts=self._restarts,
@@ -201,10 +201,16 @@ class Tap:
     def _end_of_log(self) -> None:
         while (batch := self._log.take()) is not None:
             self._take(batch)
-        if untold := self._log.untold:
-            self._lost(untold)
+        self._count_untold()
         self._write_out(self._merger.rest())
         self._merger = StampMerger()
+
+    def _count_untold(self) -> None:
+        """What was overwritten behind the last record there is."""
+        untold = self._log.untold
+        self._overwritten += untold
+        if untold and self._writes:
+            self._lost(untold)
 
     # --- the thread ---------------------------------------------------------------------------
 
@@ -266,8 +272,12 @@ class Tap:
         """With what was logged when this was asked, and no longer: it may come faster than it is
         read."""
         until_ns = time.monotonic_ns() + NS_PER_S
-        while time.monotonic_ns() < until_ns and (batch := self._log.take()) is not None:
+        while (batch := self._log.take()) is not None:
             self._take(batch)
+            if time.monotonic_ns() > until_ns:
+                break
+        else:
+            self._count_untold()
         self._ended = self._ended or "stopped"
 
     def _look_around(self) -> None:
@@ -299,6 +309,7 @@ class Tap:
 
     def _take(self, batch: Batch) -> None:
         self._seen += batch.datagrams
+        self._overwritten += batch.lost_before
         self._late += batch.late
         if self._writes:
             self._write(batch)

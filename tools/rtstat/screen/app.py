@@ -103,8 +103,7 @@ class RtstatApp(App[int]):
         if self.shot is None or not self.screen_stack:
             return  # nothing seen yet, or at the end of all
         screen = self.screen
-        # One that is not composed yet asks again when it comes up.
-        if isinstance(screen, (Overview, ChannelScreen, TextScreen)) and screen.query("#title"):
+        if isinstance(screen, (Overview, ChannelScreen, TextScreen)) and screen.is_whole:
             screen.show(self.shot, self._title(self.shot))
 
     def _title(self, shot: Snapshot) -> str:

@@ -84,8 +84,13 @@ class ChannelScreen(Screen[None]):
             self.query_one(f"#{name}").border_title = title
         self.query_one("#trouble").display = False
 
+    @property
+    def is_whole(self) -> bool:
+        """All its parts are there: boxes get their content some time after the boxes."""
+        return bool(self.query("#facts") and self.query("#spark-rx") and self.query("#readers"))
+
     def on_screen_resume(self) -> None:
-        self.app.show()
+        self.call_after_refresh(self.app.show)
 
     # --- showing ------------------------------------------------------------------------------
 

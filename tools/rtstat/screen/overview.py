@@ -61,8 +61,13 @@ class Overview(Screen[None]):
     def on_mount(self) -> None:
         self._channels.focus()
 
+    @property
+    def is_whole(self) -> bool:
+        """All its parts are there."""
+        return bool(self.query("#title") and self.query("#trouble"))
+
     def on_screen_resume(self) -> None:
-        self.app.show()
+        self.call_after_refresh(self.app.show)
 
     # --- showing ------------------------------------------------------------------------------
 

@@ -33,9 +33,14 @@ class TextScreen(Screen[None]):
             yield Static(id="text", markup=False)
         yield Footer()
 
+    @property
+    def is_whole(self) -> bool:
+        """All its parts are there."""
+        return bool(self.query("#title") and self.query("#text"))
+
     def on_screen_resume(self) -> None:
         self.query_one(VerticalScroll).focus()
-        self.app.show()
+        self.call_after_refresh(self.app.show)
 
     def show(self, shot: Snapshot, title: str) -> None:
         """Show a look, under a title line."""

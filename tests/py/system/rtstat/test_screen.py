@@ -53,6 +53,12 @@ async def until(pilot: Any, condition: Callable[[], Any]) -> None:
         await pilot.pause(0.02)
 
 
+async def ready(app: RtstatApp, pilot: Any, channels: int) -> None:
+    """The overview shows so many channels, and its table takes the keys."""
+    await until(pilot, lambda: isinstance(app.screen, Overview) and table(app).has_focus)
+    await until(pilot, lambda: len(table(app).rows) == channels)
+
+
 def table(app: RtstatApp, name: str = "channels") -> RowsTable[Any]:
     return app.query_one(f"#{name}", RowsTable)
 
@@ -91,7 +97,7 @@ def test_the_overview_shows_workers_and_channels(shmring_namespace, shmring_pool
     late(three[1])
 
     async def walk(app, pilot):
-        await until(pilot, lambda: len(table(app).rows) == 3)
+        await ready(app, pilot, 3)
         await until(pilot, lambda: table(app).rows[1].late == 5)
         drawn = text_of(table(app)).splitlines()
         assert drawn[0].split()[:3] == ["channel", "state", "engine"]
@@ -114,30 +120,36 @@ def test_sorting_by_keys_and_by_a_click_on_the_head(shmring_namespace, three):
     late(three[2])
 
     async def walk(app, pilot):
-        await until(pilot, lambda: len(table(app).rows) == 3)
-        while table(app).sorted_by != "late":
-            await pilot.press("s")
-        assert names(app)[0] == "camera"
+        await ready(app, pilot, 3)
+        columns = [None, *(column.name for column in table(app).columns)]
+        await pilot.press(*"s" * columns.index("late"))
+        await until(pilot, lambda: table(app).sorted_by == "late")
+        await until(pilot, lambda: names(app)[0] == "camera")
         await pilot.press("i")
-        assert names(app)[-1] == "camera"
+        await until(pilot, lambda: names(app)[-1] == "camera")
         await pilot.click("#channels", offset=(2, 0))
-        assert table(app).sorted_by == "channel"
-        assert names(app) == ["axis-1", "axis-2", "camera"]
+        await until(pilot, lambda: table(app).sorted_by == "channel")
+        await until(pilot, lambda: names(app) == ["axis-1", "axis-2", "camera"])
         await pilot.click("#channels", offset=(2, 0))
-        assert names(app) == ["camera", "axis-2", "axis-1"]
+        await until(pilot, lambda: names(app) == ["camera", "axis-2", "axis-1"])
         await pilot.press("S")
-        assert table(app).sorted_by is None
+        await until(pilot, lambda: table(app).sorted_by is None)
 
     drive(shmring_namespace, walk)
 
 
 def test_the_filter(shmring_namespace, three):
     async def walk(app, pilot):
-        await until(pilot, lambda: len(table(app).rows) == 3)
-        await pilot.press("slash", *"axis", "enter")
-        assert names(app) == ["axis-1", "axis-2"]
-        await pilot.press("slash", "space", *"!axis-2", "enter")
-        assert names(app) == ["axis-1"]
+        await ready(app, pilot, 3)
+        field = app.query_one("#filter")
+        await pilot.press("slash")
+        await until(pilot, lambda: field.has_focus)
+        await pilot.press(*"axis", "enter")
+        await until(pilot, lambda: names(app) == ["axis-1", "axis-2"] and table(app).has_focus)
+        await pilot.press("slash")
+        await until(pilot, lambda: field.has_focus)
+        await pilot.press("space", *"!axis-2", "enter")
+        await until(pilot, lambda: names(app) == ["axis-1"] and table(app).has_focus)
         await pilot.press("escape")
         await until(pilot, lambda: len(names(app)) == 3)
 
@@ -161,19 +173,19 @@ async def _leave(app, pilot):
 
 def test_the_mark_stays_with_its_channel(shmring_namespace, shmring_pool, three):
     async def walk(app, pilot):
-        await until(pilot, lambda: len(table(app).rows) == 3)
+        await ready(app, pilot, 3)
         await pilot.press("down", "down")
-        assert table(app).marked_row.name == "camera"
+        await until(pilot, lambda: table(app).marked_row.name == "camera")
         with shmring_pool.open("ahead", local=HERE, remote=NOWHERE):
-            await until(pilot, lambda: len(table(app).rows) == 4)
+            await ready(app, pilot, 4)
             assert names(app)[0] == "ahead"
-            assert table(app).marked_row.name == "camera"
-        await until(pilot, lambda: len(table(app).rows) == 3)
-        assert table(app).marked_row.name == "camera"
+            await until(pilot, lambda: table(app).marked_row.name == "camera")
+        await ready(app, pilot, 3)
+        await until(pilot, lambda: table(app).marked_row.name == "camera")
         await pilot.press("home")
-        assert table(app).marked_row.name == "axis-1"
+        await until(pilot, lambda: table(app).marked_row.name == "axis-1")
         await pilot.press("end")
-        assert table(app).marked_row.name == "camera"
+        await until(pilot, lambda: table(app).marked_row.name == "camera")
 
     drive(shmring_namespace, walk)
 
@@ -185,7 +197,7 @@ def test_many_channels_scroll(shmring_namespace, shmring_pool):
     ]
 
     async def walk(app, pilot):
-        await until(pilot, lambda: len(table(app).rows) == 40)
+        await ready(app, pilot, 40)
         assert "many-00" in text_of(table(app))
         assert "many-39" not in text_of(table(app))
         await pilot.press("end")
@@ -203,7 +215,7 @@ def test_the_details_of_a_channel(shmring_namespace, three):
     late(three[0], 7)
 
     async def walk(app, pilot):
-        await until(pilot, lambda: len(table(app).rows) == 3)
+        await ready(app, pilot, 3)
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
         screen = app.screen
@@ -216,12 +228,12 @@ def test_the_details_of_a_channel(shmring_namespace, three):
         drawn = text_of(screen.query_one("#histogram"))
         assert "5.00 ms to 10.0 ms" in drawn or "10.0 ms to" in drawn
         assert "p99.9" in drawn
+        box = screen.query_one("#histogram")
         await pilot.press("t")
-        assert "last interval" in str(screen.query_one("#histogram").border_title)
+        await until(pilot, lambda: "last interval" in str(box.border_title))
         await pilot.press("t", "n")
-        second = str(screen.query_one("#histogram").border_title)
-        assert not second.startswith("start of sending")
-        assert second.endswith("since it was opened, or reset")
+        await until(pilot, lambda: str(box.border_title).endswith("since it was opened, or reset"))
+        await until(pilot, lambda: not str(box.border_title).startswith("start of sending"))
         await until(pilot, lambda: len(screen.query_one("#spark-p99").data or ()) >= 2)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, Overview))
@@ -233,7 +245,7 @@ def test_details_outlive_their_channel(shmring_namespace, shmring_pool):
     channel = shmring_pool.open("short", local=HERE, remote=NOWHERE)
 
     async def walk(app, pilot):
-        await until(pilot, lambda: len(table(app).rows) == 1)
+        await ready(app, pilot, 1)
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
         channel.close()
@@ -244,9 +256,9 @@ def test_details_outlive_their_channel(shmring_namespace, shmring_pool):
 
 def test_pause_and_go_on(shmring_namespace, three):
     async def walk(app, pilot):
-        await until(pilot, lambda: len(table(app).rows) == 3)
+        await ready(app, pilot, 3)
         await pilot.press("p")
-        assert "PAUSED" in text_of(app.query_one("#title"))
+        await until(pilot, lambda: "PAUSED" in text_of(app.query_one("#title")))
         shot = app.shot
         await pilot.pause(0.7)
         assert app.shot is shot
@@ -263,7 +275,7 @@ def test_reset_counts_anew_in_this_view_only(shmring_namespace, three):
         await until(pilot, lambda: len(table(app).rows) == 3 and table(app).rows[0].late == 9)
         await pilot.press("r")
         await until(pilot, lambda: table(app).rows[0].late == 0)
-        assert "counting since" in text_of(app.query_one("#title"))
+        await until(pilot, lambda: "counting since" in text_of(app.query_one("#title")))
         late(three[0], 2)
         await until(pilot, lambda: table(app).rows[0].late == 2)
 
@@ -273,7 +285,7 @@ def test_reset_counts_anew_in_this_view_only(shmring_namespace, three):
 
 def test_help_and_leaving(shmring_namespace, three):
     async def walk(app, pilot):
-        await until(pilot, lambda: len(table(app).rows) == 3)
+        await ready(app, pilot, 3)
         await pilot.press("question_mark")
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
         await pilot.press("escape")
@@ -293,14 +305,14 @@ def test_every_engine_has_its_part(shmring_namespace, shmring_pool):
         here.send(bytes(160))
 
     async def walk(app, pilot):
-        await until(pilot, lambda: len(table(app).rows) == 3)
+        await ready(app, pilot, 3)
         for name, words in (
             ("phone", ("jitter", "target", "delivered")),
             ("plc", ("cycle", "10.0 ms", "alive")),
         ):
-            await pilot.press("home")
-            while table(app).marked_row.name != name:
-                await pilot.press("down")
+            await until(pilot, lambda: table(app).has_focus)
+            await pilot.press("home", *["down"] * names(app).index(name))
+            await until(pilot, lambda name=name: table(app).marked_row.name == name)
             await pilot.press("enter")
             await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
             part = app.screen.query_one("#part")
@@ -326,7 +338,7 @@ def test_distinct_errors(shmring_namespace, shmring_pool):
         bad.flush(timeout=PATIENCE_S)
 
         async def walk(app, pilot):
-            await until(pilot, lambda: len(table(app).rows) == 2)
+            await ready(app, pilot, 2)
             await pilot.press("e")
             await until(pilot, lambda: isinstance(app.screen, TextScreen))
             shown = app.screen.query_one("#text")
@@ -334,7 +346,7 @@ def test_distinct_errors(shmring_namespace, shmring_pool):
             await pilot.press("e", "escape")
             await until(pilot, lambda: isinstance(app.screen, Overview))
             await pilot.press("end")
-            assert table(app).marked_row.name == "good"
+            await until(pilot, lambda: table(app).marked_row.name == "good")
             await pilot.press("enter")
             await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
             await pilot.press("e")
@@ -348,7 +360,7 @@ def test_why_and_the_flight_recorder(shmring_namespace, three):
     late(three[0])
 
     async def walk(app, pilot):
-        await until(pilot, lambda: len(table(app).rows) == 3)
+        await ready(app, pilot, 3)
         await pilot.press("home", "enter")
         await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
         await pilot.press("w")

@@ -32,8 +32,8 @@ static uint32_t udt_read_peer_errors(const shm_segment_t *s)
 }
 
 /* Queues a part of the stream, or a message, as far as there is room; *done, 0 at first, says how
- * far it came and where the next call goes on, whatever is returned. Returns 0: all of it; -ENOBUFS,
- * -ESTALE as end_send; -ENOTCONN: not connected, or not any more. */
+ * far it came and where the next call goes on, whatever is returned. Returns 0: all of it;
+ * -ENOBUFS, -ESTALE as end_send; -ENOTCONN: not connected, or not any more. */
 static int udt_end_send(udt_end_t *u, const uint8_t *data, uint64_t bytes, int32_t ttl_ms,
                         uint32_t flags, int is_message, uint64_t *done)
 {

@@ -39,33 +39,70 @@ static int64_t to_channel(const wrk_channel_t *ch, int64_t mono_ns)
     return mono_ns != 0 ? mono_ns - wrk_clock_shift_ns(ch) : 0;
 }
 
-/* Kept for those who look on, whether reports were asked for or not. What a client took back itself
- * is no trouble. */
-static __attribute__((noinline)) void keep_late(wrk_channel_t *ch, const shm_report_t *report,
-                                                unsigned producer, int64_t now_mono_ns)
-{
-    shm_late_packet_t late = {.report = *report, .noted_mono_ns = now_mono_ns, .producer = producer};
-    if (producer < ch->config.producers)
-        late.producer_pid = rt_load_relaxed(&ch->segment.producers[producer].owner);
-    (void)slot_writer_put(&ch->late, &late);
-}
-
-static void put_report(wrk_channel_t *ch, const shm_report_t *report, unsigned producer,
-                       int64_t now_mono_ns)
+static void put_report(wrk_channel_t *ch, const shm_report_t *report)
 {
     unsigned wanted = ch->config.reports;
     bool late = report->verdict != VERDICT_ON_TIME;
     if (wanted == SHM_REPORTS_ALL || (wanted == SHM_REPORTS_LATE && late))
         report_writer_put(&ch->reports, report);
-    if (late && report->verdict != VERDICT_CANCELLED)
-        keep_late(ch, report, producer, now_mono_ns);
 }
 
-/* The first of a burst is an event by itself, and its sequence is told. */
-static void note_late(wrk_channel_t *ch, verdict_t verdict, int64_t late_ns, uint64_t sequence,
-                      int64_t now_mono_ns)
+/* --- late ---------------------------------------------------------------------------------- */
+
+/* Packets of one call with the same verdict, which make one event. The owner of a slot is read once a
+ * call: its line is the producer's, and taking it away from a busy one costs more than all the rest. */
+typedef struct late_run {
+    verdict_t verdict;
+    uint64_t count;
+    int64_t worst_ns;
+    uint64_t sequence; /* of the first */
+    uint32_t producer;
+    uint32_t producer_pid;
+} late_run_t;
+
+#define LATE_RUN_BEGIN ((late_run_t){.producer = UINT32_MAX})
+
+static uint32_t owner_of(const wrk_channel_t *ch, uint32_t producer)
 {
-    wrk_note(ch, SHM_EVENT_late_packets, 1, verdict, late_ns, (int64_t)sequence, now_mono_ns);
+    if (producer >= ch->config.producers)
+        return 0;
+    return rt_load_relaxed(&ch->segment.producers[producer].owner);
+}
+
+static void run_end(wrk_channel_t *ch, late_run_t *run, int64_t now_mono_ns)
+{
+    if (run->count > 0)
+        wrk_note(ch, SHM_EVENT_late_packets, run->count, run->verdict, run->worst_ns,
+                 (int64_t)run->sequence, now_mono_ns);
+    run->count = 0;
+}
+
+static void run_add(wrk_channel_t *ch, late_run_t *run, verdict_t verdict, const tx_item_t *item,
+                    int64_t late_ns, int64_t now_mono_ns)
+{
+    if (run->producer != item->producer) {
+        run->producer = item->producer;
+        run->producer_pid = owner_of(ch, item->producer);
+    }
+    if (run->verdict != verdict)
+        run_end(ch, run, now_mono_ns);
+    if (run->count++ == 0) {
+        run->verdict = verdict;
+        run->worst_ns = late_ns;
+        run->sequence = item->sequence;
+    }
+    run->worst_ns = late_ns > run->worst_ns ? late_ns : run->worst_ns;
+}
+
+/* For those who look on, whether reports were asked for or not. */
+static void keep_late(wrk_channel_t *ch, const shm_report_t *report, uint32_t producer,
+                      uint32_t producer_pid, int64_t now_mono_ns)
+{
+    const shm_late_packet_t late = {.report = *report,
+                                    .noted_mono_ns = now_mono_ns,
+                                    .producer = producer,
+                                    .producer_pid = producer_pid};
+    (void)slot_writer_put(&ch->late, &late);
 }
 
 int64_t agent_enqueued_mono_ns(const tx_item_t *item, int64_t now_mono_ns)
@@ -87,7 +124,9 @@ static void report_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t 
         .verdict = (uint8_t)verdict,
         .error = error,
     };
-    put_report(ch, &report, item->producer, now_mono_ns);
+    put_report(ch, &report);
+    if (verdict != VERDICT_CANCELLED) /* what a client took back itself is no trouble */
+        keep_late(ch, &report, item->producer, owner_of(ch, item->producer), now_mono_ns);
     if (agent_tapped(ch))
         agent_tap_not_sent(ch, item, &report);
 }
@@ -99,7 +138,8 @@ void agent_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t verdict,
     report_not_sent(ch, item, verdict, error, now_mono_ns);
     int64_t due_mono_ns = agent_bounded_due(item->due_ns) + wrk_clock_shift_ns(ch);
     if (verdict == VERDICT_DROPPED_LATE)
-        note_late(ch, verdict, now_mono_ns - due_mono_ns, item->sequence, now_mono_ns);
+        wrk_note(ch, SHM_EVENT_late_packets, 1, verdict, now_mono_ns - due_mono_ns,
+                 (int64_t)item->sequence, now_mono_ns);
     else if (verdict == VERDICT_FAILED && error != EOWNERDEAD)
         wrk_note(ch, SHM_EVENT_send_failed, 1, error, 0, (int64_t)item->sequence, now_mono_ns);
 }
@@ -133,7 +173,9 @@ void agent_refused(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t no
 static void settle(wrk_channel_t *ch, agent_awaited_t *w)
 {
     w->settled = true;
-    put_report(ch, &w->report, w->producer, w->sent_until_mono_ns);
+    put_report(ch, &w->report);
+    if (w->report.verdict != VERDICT_ON_TIME)
+        keep_late(ch, &w->report, w->producer, w->producer_pid, w->sent_until_mono_ns);
     if (w->tap_number != 0)
         agent_tap_stamped(ch, w->tap_number, &w->report);
 }
@@ -211,6 +253,15 @@ static void measure(wrk_channel_t *ch, const agent_batch_t *b, unsigned i, int64
              start_mono_ns - agent_enqueued_mono_ns(&b->items[i], start_mono_ns));
 }
 
+/* A report that waits for no stamp. */
+static void settle_now(wrk_channel_t *ch, const shm_report_t *report, const late_run_t *late,
+                       int64_t now_mono_ns)
+{
+    put_report(ch, report);
+    if (report->verdict != VERDICT_ON_TIME)
+        keep_late(ch, report, late->producer, late->producer_pid, now_mono_ns);
+}
+
 void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *b, unsigned first,
                 unsigned count, int64_t start_mono_ns, int64_t end_mono_ns)
 {
@@ -219,6 +270,7 @@ void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *b, un
     bool tapped = agent_tapped(ch);
     bool reported = ch->config.reports != SHM_REPORTS_OFF || tapped;
     uint32_t last_id = 0;
+    late_run_t late = LATE_RUN_BEGIN;
     for (unsigned i = first; i < first + count; i++) {
         const tx_item_t *item = &b->items[i];
         const udp_tx_t *message = &b->messages[i];
@@ -231,7 +283,10 @@ void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *b, un
         bool teaches = stamped && message->stamp_id != last_id && l->last_message_stamped;
         l->last_message_stamped = stamped;
         last_id = message->stamp_id;
-        if (!reported && !stamped && verdict == VERDICT_ON_TIME)
+        if (verdict != VERDICT_ON_TIME)
+            run_add(ch, &late, verdict, item, start_mono_ns - due_of(b, i, start_mono_ns),
+                    start_mono_ns);
+        else if (!reported && !stamped)
             continue;
         shm_report_t report = {
             .sequence = item->sequence,
@@ -248,17 +303,16 @@ void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *b, un
             await_stamp(ch, l,
                         &(agent_awaited_t){.report = report,
                                            .producer = item->producer,
+                                           .producer_pid = late.producer_pid,
                                            .send_start_mono_ns = start_mono_ns,
                                            .sent_until_mono_ns = end_mono_ns,
                                            .tap_number = number,
                                            .stamp_id = message->stamp_id,
                                            .teaches = teaches});
         else
-            put_report(ch, &report, item->producer, end_mono_ns);
-        if (verdict != VERDICT_ON_TIME)
-            note_late(ch, verdict, start_mono_ns - due_of(b, i, start_mono_ns), item->sequence,
-                      start_mono_ns);
+            settle_now(ch, &report, &late, end_mono_ns);
     }
+    run_end(ch, &late, start_mono_ns);
     wrk_count(ch, SHM_COUNT_tx_sent, count);
     wrk_count(ch, SHM_COUNT_tx_bytes, bytes);
     wrk_hist(ch, SHM_HIST_send_call, end_mono_ns - start_mono_ns);

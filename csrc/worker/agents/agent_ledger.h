@@ -28,7 +28,8 @@ typedef struct agent_batch {
 /* A sent packet whose stamp is not there yet. */
 typedef struct agent_awaited {
     shm_report_t report;
-    uint16_t producer;
+    uint32_t producer; /* and its process, of a late one only */
+    uint32_t producer_pid;
     int64_t send_start_mono_ns;
     int64_t sent_until_mono_ns;
     uint64_t tap_number; /* 0: nobody tapped it */

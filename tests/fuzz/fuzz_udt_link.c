@@ -9,7 +9,7 @@
  */
 #include "udt_worker.h"
 
-#define MOST_STEPS 400u
+#define MOST_STEPS 200u
 #define PATIENCE_NS (30 * RT_NS_PER_S)
 
 /* --- clients ------------------------------------------------------------------------------- */

@@ -19,7 +19,7 @@
  *                A period holds five decreases at most: the rate falls to 1 / 1.125^5 = 0.55.
  *   freeze       The SYN behind a NAK brings no increase.
  *
- * Three things are not as in the original:
+ * Four things are not as in the original:
  *
  *   - There the losses of slow start, hundreds at once, are a congestion period of their own: the
  *     rate falls to half of what the path has just carried, and takes seconds to come back. Here
@@ -44,6 +44,7 @@
 #define INCREASE_PER_BIT 1.5e-6
 #define DECREASE 1.125
 #define NAKS_IN_PERIOD 5u
+#define MOST_OF_SENT 1.5
 #define EARLY_NS (2 * RT_NS_PER_MS) /* an ACK may come so much early */
 
 static void publish(udt_cc_t *cc)
@@ -93,10 +94,11 @@ static double increase(const udt_cc_daimd_t *s, const udt_cc_in_t *in)
     return fmax(decade_bps * INCREASE_PER_BIT / in->mss_bytes, LEAST_INCREASE);
 }
 
-/* Packets that arrive in a round trip and a SYN. */
-static double a_round_trip(const udt_cc_in_t *in)
+/* Packets that arrive in a round trip and a SYN: not more than were sent. */
+static double a_round_trip(const udt_cc_daimd_t *s, const udt_cc_in_t *in)
 {
-    return in->rcv_rate_pps / 1e6 * (in->rtt_us + SYN_US);
+    double per_us = fmin(in->rcv_rate_pps / 1e6, MOST_OF_SENT / s->period_us);
+    return per_us * (in->rtt_us + SYN_US);
 }
 
 static bool has_hole(const udt_cc_daimd_t *s, const udt_cc_in_t *in)
@@ -127,7 +129,7 @@ static void daimd_on_ack(udt_cc_t *cc, const udt_cc_in_t *in, uint32_t ack)
         if (s->cwnd > in->max_cwnd_packets)
             leave_slow_start(s, in);
     } else {
-        s->cwnd = a_round_trip(in) * (has_hole(s, in) ? 2 : 1) + FIRST_CWND;
+        s->cwnd = a_round_trip(s, in) * (has_hole(s, in) ? 2 : 1) + FIRST_CWND;
     }
     if (!s->slow_start) {
         if (!s->loss)
@@ -174,7 +176,7 @@ static void go_on_with_congestion_period(udt_cc_daimd_t *s, const udt_cc_in_t *i
 static void open_window_over_hole(udt_cc_daimd_t *s, const udt_cc_in_t *in, uint32_t last)
 {
     s->hole_last = last;
-    s->cwnd = fmax(s->cwnd, 2 * a_round_trip(in) + FIRST_CWND);
+    s->cwnd = fmax(s->cwnd, 2 * a_round_trip(s, in) + FIRST_CWND);
 }
 
 static void daimd_on_loss(udt_cc_t *cc, const udt_cc_in_t *in, const udt_seq_range_t *lost,

@@ -1,4 +1,4 @@
-/* DAIMD against the formulas of libudt 4.11 with the three changes that udt_cc_daimd.c names, once
+/* DAIMD against the formulas of libudt 4.11 with the four changes that udt_cc_daimd.c names, once
  * in numbers worked out by hand, and once step by step against a model that is written down as
  * those formulas are, over random histories. */
 #include "proto/udt/udt_cc.h"
@@ -275,7 +275,9 @@ static void model_on_ack(model_t *m, const udt_cc_in_t *in, uint32_t A)
         m->slow = false;
         m->P = R > 0 ? 1e6 / R : (RTT + RC) / m->W;
     } else {
-        m->W = R / 1e6 * (RTT + RC) * (model_after(in->snd_last_ack, m->holeLast) ? 1 : 2) + 16;
+        m->W = fmin(R / 1e6, 1.5 / m->P) * (RTT + RC) *
+                   (model_after(in->snd_last_ack, m->holeLast) ? 1 : 2) +
+               16;
     }
     if (m->loss) {
         m->loss = false;
@@ -301,7 +303,6 @@ static void model_on_loss(model_t *m, const udt_cc_in_t *in, uint32_t f)
     }
     m->loss = true;
     m->holeLast = f;
-    m->W = fmax(m->W, 2 * (R / 1e6 * (in->rtt_us + 10000.0)) + 16);
     if (first || model_after(f, m->lastDecSeq)) {
         m->lastDecP = m->P;
         m->P = ceil(1.125 * m->P);
@@ -321,6 +322,7 @@ static void model_on_loss(model_t *m, const udt_cc_in_t *in, uint32_t f)
             m->lastDecSeq = in->snd_curr_seq;
         }
     }
+    m->W = fmax(m->W, 2 * (fmin(R / 1e6, 1.5 / m->P) * (in->rtt_us + 10000.0)) + 16);
 }
 
 static void model_on_timeout(model_t *m, const udt_cc_in_t *in)

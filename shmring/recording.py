@@ -7,7 +7,7 @@ for other programs in ``docs/recording.md``.
 
 A killed recorder leaves what it had written. Each interval is flushed to the file: a CSV file may
 end in half a line, which `read` leaves out. Parquet has its directory at the end of the file and is
-nothing without it, so the recording grows as ``FILE.part``, an Arrow IPC stream, and becomes
+nothing without it, so the recording grows as ``FILE.part``, which is the same in CSV, and becomes
 ``FILE`` when the writer is closed; `read` takes the part as it is, `finish` turns it into the
 Parquet file.
 """
@@ -25,9 +25,11 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from importlib.metadata import version
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import IO, Any, Protocol, Self
+from typing import IO, Any, Self
 
 from shmring._ring import lib
 
@@ -37,9 +39,8 @@ PART = ".part"
 
 _MAGIC = "# shmring recording"
 _PARQUET_MAGIC = b"PAR1"
-_ARROW_MAGIC = b"\xff\xff\xff\xff"
 _METADATA_KEY = b"shmring"
-_ROW_GROUP = 65_536
+_ROW_GROUP = 16_384
 
 
 def _fact(unit: str, meaning: str) -> Any:
@@ -145,15 +146,19 @@ def buckets_text(buckets: Iterable[tuple[int, int]]) -> str:
 
 def parse_buckets(text: str) -> tuple[tuple[int, int], ...]:
     """What `buckets_text` wrote. Raises `ValueError` for anything else."""
-    found = []
-    last = -1
-    for word in text.split():
-        upper, colon, count = word.partition(":")
-        if not (colon and upper.isdecimal() and count.isdecimal() and int(upper) > last):
-            raise ValueError(f"histogram: {word!r} is no UPPER_NS:COUNT above the one before")
-        last = int(upper)
-        found.append((last, int(count)))
-    return tuple(found)
+    found = tuple(map(_bucket, text.split()))
+    if any(upper >= following for (upper, _), (following, _) in pairwise(found)):
+        raise ValueError(f"histogram {text!r}: buckets must rise")
+    return found
+
+
+@lru_cache(maxsize=65_536)
+def _bucket(word: str) -> tuple[int, int]:
+    # Kept, because most come in nearly every interval, and a long recording has millions.
+    upper, colon, count = word.partition(":")
+    if not (colon and upper.isdecimal() and count.isdecimal()):
+        raise ValueError(f"histogram: {word!r} is no UPPER_NS:COUNT")
+    return int(upper), int(count)
 
 
 def _plain(row: Row) -> dict[str, Any]:
@@ -189,12 +194,6 @@ def _header(text: str) -> Header:
 # --- writing --------------------------------------------------------------------------------------
 
 
-class _Sink(Protocol):
-    def write(self, rows: Sequence[Row]) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class Writer:
     """Writes a recording; a context manager.
 
@@ -213,7 +212,10 @@ class Writer:
         for taken in (self.path, _part(self.path)):
             if taken.exists():
                 raise FileExistsError(f"{taken}: exists already; name another, or remove it")
-        self._sink: _Sink = (_CsvSink if kind == ".csv" else _ArrowSink)(self.path, header)
+        self._whole = kind == ".csv"
+        if not self._whole:
+            _arrow(self.path)
+        self._sink = _CsvSink(self.path if self._whole else _part(self.path), header)
 
     def write(self, rows: Iterable[Row]) -> None:
         """Append the rows of one interval, and give them to the kernel: they outlive this
@@ -222,7 +224,8 @@ class Writer:
 
     def close(self) -> None:
         """End the recording; from Parquet's part the file is made now."""
-        self._sink.close()
+        if self._sink.close() and not self._whole:
+            finish(_part(self.path))
 
     def __enter__(self) -> Self:
         return self
@@ -245,30 +248,11 @@ class _CsvSink:
         self._file.write(text.getvalue())
         self._file.flush()
 
-    def close(self) -> None:
+    def close(self) -> bool:
+        """Whether it was still open."""
+        was_open = not self._file.closed
         self._file.close()
-
-
-class _ArrowSink:
-    def __init__(self, path: Path, header: Header) -> None:
-        self._arrow = _arrow(path)
-        self._path = path
-        self._schema = _schema(self._arrow, header)
-        self._file = open(_part(path), "xb")  # noqa: SIM115
-        self._stream = self._arrow.ipc.new_stream(self._file, self._schema)
-        self.write([])  # the header is there before the first interval
-
-    def write(self, rows: Sequence[Row]) -> None:
-        plain = [_plain(row) for row in rows]
-        self._stream.write_batch(self._arrow.RecordBatch.from_pylist(plain, self._schema))
-        self._file.flush()
-
-    def close(self) -> None:
-        if self._file.closed:
-            return
-        self._stream.close()
-        self._file.close()
-        finish(_part(self._path))
+        return was_open
 
 
 def _part(path: Path) -> Path:
@@ -290,26 +274,15 @@ def finish(part: str | Path) -> Path:
 
     # Under a name of its own until it is whole.
     raw = path.with_name(path.name + ".new")
-    with open(part, "rb") as source:
-        stream = _stream(arrow, part, source)
-        with parquet.ParquetWriter(raw, stream.schema, compression="zstd") as writer:
-            for batches in _grouped(_batches(arrow, stream)):
-                writer.write_table(arrow.Table.from_batches(batches, stream.schema))
+    with open(part, "rb") as file:
+        header, rows = _read_csv(file)
+        schema = _schema(arrow, header)
+        with parquet.ParquetWriter(raw, schema, compression="zstd") as writer:
+            while group := list(map(_plain, islice(rows, _ROW_GROUP))):
+                writer.write_table(arrow.Table.from_pylist(group, schema))
     os.replace(raw, path)
     part.unlink()
     return path
-
-
-def _grouped(batches: Iterator[Any]) -> Iterator[list[Any]]:
-    """Batches of small intervals together, as row groups that are worth their head."""
-    group: list[Any] = []
-    for batch in batches:
-        group.append(batch)
-        if sum(item.num_rows for item in group) >= _ROW_GROUP:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -330,8 +303,6 @@ def read(path: str | Path, keep: Callable[[Row], bool] | None = None) -> Recordi
                 header, rows = _read_csv(file)
             elif magic.startswith(_PARQUET_MAGIC):
                 header, rows = _read_parquet(path, file)
-            elif magic.startswith(_ARROW_MAGIC):
-                header, rows = _read_stream(path, file)
             else:
                 raise ValueError("no recording of shmring: rtstat --record FILE makes one")
             kept = [row for row in rows if keep is None or keep(row)]
@@ -362,32 +333,9 @@ def _read_parquet(path: Path, file: IO[bytes]) -> tuple[Header, Iterator[Row]]:
     return _header(_metadata(table.schema_arrow)), _rows(batches)
 
 
-def _read_stream(path: Path, file: IO[bytes]) -> tuple[Header, Iterator[Row]]:
-    arrow = _arrow(path)
-    stream = _stream(arrow, path, file)
-    return _header(_metadata(stream.schema)), _rows(_batches(arrow, stream))
-
-
 def _rows(batches: Iterable[Any]) -> Iterator[Row]:
     for batch in batches:
         yield from map(_row, batch.to_pylist())
-
-
-def _stream(arrow: Any, path: Path, file: IO[bytes]) -> Any:
-    try:
-        return arrow.ipc.open_stream(file)
-    except (arrow.ArrowException, OSError) as error:
-        raise ValueError(f"{path}: cut off before its first interval: {error}") from None
-
-
-def _batches(arrow: Any, stream: Any) -> Iterator[Any]:
-    """Every batch that is whole."""
-    while True:
-        try:
-            batch = stream.read_next_batch()
-        except (StopIteration, arrow.ArrowException, OSError):
-            return
-        yield batch
 
 
 def _metadata(schema: Any) -> str:

@@ -198,8 +198,8 @@ static int start_agent(fuzz_t *f, unsigned n, bool takeover, bool held)
         return rc;
     report_writer_init(&ch->reports, &ch->segment);
     ch->ops = agent_find(ch->config.engine);
-    size_t bytes = (ch->ops->state_bytes(&ch->config) + RT_LINE_BYTES - 1) & ~(RT_LINE_BYTES - 1);
-    ch->agent = hostile_part(bytes);
+    size_t lines = (ch->ops->state_bytes(&ch->config) + RT_LINE_BYTES - 1) / RT_LINE_BYTES;
+    ch->agent = hostile_part(lines * RT_LINE_BYTES);
     ch->tx_paused = ch->held = held;
     ch->failed = false;
     ch->active_index = WRK_INACTIVE;

@@ -180,7 +180,7 @@ static void replay(udt_listener_t *listener)
             uint8_t reply[UDT_HANDSHAKE_BYTES];
             udt_handshake_t hs;
             udt_handshake_read(&r->view, &hs);
-            int verdict =
+            udt_listener_verdict_t verdict =
                 udt_listener_receive(listener, r->data, r->size, &from, r->at_ns, reply, &hs);
             /* The recorded listener had another secret. */
             CHECK_EQ(verdict, hs.request == 1 ? UDT_LISTENER_REPLY : UDT_LISTENER_IGNORE);

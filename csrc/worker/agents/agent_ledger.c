@@ -49,9 +49,13 @@ static void put_report(wrk_channel_t *ch, const shm_report_t *report)
 
 /* --- late ---------------------------------------------------------------------------------- */
 
-/* Packets of one call with the same verdict, which make one event. The owner of a slot is read once a
- * call: its line is the producer's, and taking it away from a busy one costs more than all the rest. */
+/* Packets of one call with the same verdict, which make one event; the first LATE_PER_CALL of a call
+ * are kept. The owner of a slot is read once a call: its line is the producer's, and taking it away
+ * from a busy one costs more than all the rest. */
+#define LATE_PER_CALL 32u
+
 typedef struct late_run {
+    unsigned in_call;
     verdict_t verdict;
     uint64_t count;
     int64_t worst_ns;
@@ -77,7 +81,8 @@ static void run_end(wrk_channel_t *ch, late_run_t *run, int64_t now_mono_ns)
     run->count = 0;
 }
 
-static void run_add(wrk_channel_t *ch, late_run_t *run, verdict_t verdict, const tx_item_t *item,
+/* Returns whether this one is kept. */
+static bool run_add(wrk_channel_t *ch, late_run_t *run, verdict_t verdict, const tx_item_t *item,
                     int64_t late_ns, int64_t now_mono_ns)
 {
     if (run->producer != item->producer) {
@@ -92,6 +97,7 @@ static void run_add(wrk_channel_t *ch, late_run_t *run, verdict_t verdict, const
         run->sequence = item->sequence;
     }
     run->worst_ns = late_ns > run->worst_ns ? late_ns : run->worst_ns;
+    return run->in_call++ < LATE_PER_CALL;
 }
 
 /* For those who look on, whether reports were asked for or not. */
@@ -174,7 +180,7 @@ static void settle(wrk_channel_t *ch, agent_awaited_t *w)
 {
     w->settled = true;
     put_report(ch, &w->report);
-    if (w->report.verdict != VERDICT_ON_TIME)
+    if (w->keeps_late)
         keep_late(ch, &w->report, w->producer, w->producer_pid, w->sent_until_mono_ns);
     if (w->tap_number != 0)
         agent_tap_stamped(ch, w->tap_number, &w->report);
@@ -235,13 +241,6 @@ static verdict_t judge(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t
     return verdict_of(&times, ch->config.tolerance_ns, refused ? VERDICT_RETRIED : 0);
 }
 
-/* Without a deadline a packet is due when it is queued. */
-static int64_t due_of(const agent_batch_t *b, unsigned i, int64_t start_mono_ns)
-{
-    int64_t due_ns = b->start_mono_ns[i];
-    return due_ns != 0 ? due_ns : agent_enqueued_mono_ns(&b->items[i], start_mono_ns);
-}
-
 static void measure(wrk_channel_t *ch, const agent_batch_t *b, unsigned i, int64_t start_mono_ns)
 {
     if (b->start_mono_ns[i] != 0) {
@@ -253,13 +252,10 @@ static void measure(wrk_channel_t *ch, const agent_batch_t *b, unsigned i, int64
              start_mono_ns - agent_enqueued_mono_ns(&b->items[i], start_mono_ns));
 }
 
-/* A report that waits for no stamp. */
-static void settle_now(wrk_channel_t *ch, const shm_report_t *report, const late_run_t *late,
-                       int64_t now_mono_ns)
+/* A packet without a deadline is not late, whatever it waited behind. */
+static bool is_late(const agent_batch_t *b, unsigned i, verdict_t verdict)
 {
-    put_report(ch, report);
-    if (report->verdict != VERDICT_ON_TIME)
-        keep_late(ch, report, late->producer, late->producer_pid, now_mono_ns);
+    return verdict != VERDICT_ON_TIME && b->start_mono_ns[i] != 0;
 }
 
 void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *b, unsigned first,
@@ -283,10 +279,10 @@ void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *b, un
         bool teaches = stamped && message->stamp_id != last_id && l->last_message_stamped;
         l->last_message_stamped = stamped;
         last_id = message->stamp_id;
-        if (verdict != VERDICT_ON_TIME)
-            run_add(ch, &late, verdict, item, start_mono_ns - due_of(b, i, start_mono_ns),
-                    start_mono_ns);
-        else if (!reported && !stamped)
+        bool keeps = is_late(b, i, verdict) &&
+                     run_add(ch, &late, verdict, item, start_mono_ns - b->start_mono_ns[i],
+                             start_mono_ns);
+        if (!reported && !stamped && !keeps)
             continue;
         shm_report_t report = {
             .sequence = item->sequence,
@@ -302,6 +298,7 @@ void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *b, un
         if (stamped)
             await_stamp(ch, l,
                         &(agent_awaited_t){.report = report,
+                                           .keeps_late = keeps,
                                            .producer = item->producer,
                                            .producer_pid = late.producer_pid,
                                            .send_start_mono_ns = start_mono_ns,
@@ -310,7 +307,9 @@ void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *b, un
                                            .stamp_id = message->stamp_id,
                                            .teaches = teaches});
         else
-            settle_now(ch, &report, &late, end_mono_ns);
+            put_report(ch, &report);
+        if (!stamped && keeps)
+            keep_late(ch, &report, late.producer, late.producer_pid, end_mono_ns);
     }
     run_end(ch, &late, start_mono_ns);
     wrk_count(ch, SHM_COUNT_tx_sent, count);

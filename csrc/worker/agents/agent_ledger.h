@@ -28,7 +28,8 @@ typedef struct agent_batch {
 /* A sent packet whose stamp is not there yet. */
 typedef struct agent_awaited {
     shm_report_t report;
-    uint32_t producer; /* and its process, of a late one only */
+    bool keeps_late;   /* for those who look on; then: */
+    uint32_t producer; /* slot, and whose it was */
     uint32_t producer_pid;
     int64_t send_start_mono_ns;
     int64_t sent_until_mono_ns;

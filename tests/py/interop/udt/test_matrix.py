@@ -254,7 +254,8 @@ def matrix(
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.function in (test_content, test_mixed_sizes)
     ]
-    with Pool("udt-matrix", policy="other", namespace=f"matrix-{os.getpid()}") as pool:
+    # Without a name its workers end with this process, also where that is killed.
+    with Pool(policy="other", namespace=f"matrix-{os.getpid()}") as pool:
         made = Matrix(
             partial(start_in_module, end_program),
             free_port,

@@ -24,6 +24,11 @@ from shmring._ring import ffi, lib
 FILES_SPARE = 16
 # A segment so young without an owner may be one that another process is just making.
 NEWBORN_S = 5.0
+# Why a file under one of our names cannot be opened where it is none of this user's: there is none,
+# it is somebody else's, it is a link, a socket, a folder or a pipe.
+NOT_OURS = frozenset(
+    (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EPROTO)
+)
 # Below this a look at the machine's free memory costs more than it tells.
 LARGE_SEGMENT_BYTES = 64 << 20
 
@@ -143,11 +148,11 @@ def create_segment_file(posix_name: str, name: str, namespace: str) -> int:
 def open_segment_file(posix_name: str, *, writable: bool) -> int | None:
     """Descriptor of an existing segment; None if there is none, or it is not for this user."""
     try:
-        memory = posix_ipc.SharedMemory(posix_name, 0, read_only=not writable)
-    except (posix_ipc.ExistentialError, posix_ipc.PermissionsError):
-        return None
-    fd: int = memory.fd
-    return fd
+        return paths.open_shm(posix_name, writable=writable)
+    except OSError as caught:
+        if caught.errno in NOT_OURS:
+            return None
+        raise
 
 
 def remove_deserted_segment(posix_name: str, *, dry_run: bool = False) -> bool:

@@ -201,7 +201,8 @@ int shm_segment_map(shm_segment_t *s, int fd, int writable)
 
 int shm_segment_map_name(shm_segment_t *s, const char *posix_name, int writable)
 {
-    int fd = shm_open(posix_name, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC, 0);
+    /* Everybody may make files there: the opening of a named pipe must not wait for its other end. */
+    int fd = shm_open(posix_name, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK, 0);
     if (fd < 0)
         return rt_err_set(-errno, "opening segment %s failed", posix_name);
     int rc = shm_segment_map(s, fd, writable);

@@ -495,7 +495,8 @@ void channel_unlink(const wrk_channel_t *ch)
 {
     char name[sizeof "/shmring::c:" + 2 * SHM_NAME_BYTES];
     (void)snprintf(name, sizeof name, "/shmring:%s:c:%s", ch->config.name_space, ch->config.name);
-    int fd = shm_open(name, O_RDONLY | O_CLOEXEC, 0);
+    /* Somebody may have put a named pipe there, whose opening waits. */
+    int fd = shm_open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
     if (fd < 0)
         return;
     struct stat named, ours;

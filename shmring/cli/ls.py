@@ -141,9 +141,9 @@ def _workers(namespace: str | None) -> list[page.PageFacts]:
 
 def _worker(name: paths.ShmName) -> page.PageFacts | None:
     try:
-        fd = os.open(paths.shm_file(name.posix_name), os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, PermissionError):
-        return None
+        fd = paths.open_shm(name.posix_name)
+    except OSError:
+        return None  # gone, for another user, or no file at all
     try:
         with page.view(fd) as view:
             return page.read(view)

@@ -87,7 +87,7 @@ def _running_workers() -> list[page.PageFacts]:
         if name.pool is None:
             continue
         try:
-            fd = os.open(paths.shm_file(name.posix_name), os.O_RDONLY | os.O_CLOEXEC)
+            fd = paths.open_shm(name.posix_name)
         except OSError:
             continue
         try:

@@ -163,9 +163,8 @@ def worker_lives(pid: int, heartbeat_mono_ns: int) -> bool:
 
 @contextmanager
 def _opened(channel: str, space: str) -> Iterator[Any]:
-    path = paths.shm_file(paths.channel_segment(space, channel))
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = paths.open_shm(paths.channel_segment(space, channel))
     except OSError as caught:
         text = f"channel {channel!r} in namespace {space!r}: {caught.strerror}"
         raise error(caught.errno or 0, text) from None

@@ -182,9 +182,9 @@ def errors(
 
 def _record(name: paths.ShmName) -> WorkerRecord | None:
     try:
-        fd = os.open(paths.shm_file(name.posix_name), os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, PermissionError):
-        return None
+        fd = paths.open_shm(name.posix_name)
+    except OSError:
+        return None  # gone, for another user, or no file at all
     try:
         if os.fstat(fd).st_size != page.PAGE_BYTES:
             return None

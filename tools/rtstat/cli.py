@@ -97,7 +97,7 @@ class Help(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         try:
             columns = os.get_terminal_size(sys.stdout.fileno()).columns
-        except (OSError, ValueError):
+        except (OSError, ValueError, AttributeError):  # there may be no stdout at all
             columns = 100
         super().__init__(prog, width=min(100, columns) - 2)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import posix_ipc
 
-from rtworkers import liveness
+from rtworkers import liveness, paths
 
 MAGIC = 0x676E69726D687300
 VERSION = 3
@@ -83,7 +83,7 @@ def _create_exclusive(posix_name: str) -> int:
 
 
 def _remove_deserted(posix_name: str) -> None:
-    fd: int = posix_ipc.SharedMemory(posix_name, 0).fd
+    fd = paths.open_shm(posix_name, writable=True)
     try:
         if not liveness.file_deserted(fd):
             raise FileExistsError(f"worker page {posix_name} is in use by a living pool")

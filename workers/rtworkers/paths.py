@@ -13,6 +13,7 @@ root, else ``/tmp/shmring-<uid>``.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -115,6 +116,22 @@ def worker_page(namespace: str, pool: str, slot: int) -> str:
 def shm_file(posix_name: str) -> Path:
     """The file behind a POSIX shared memory name, on Linux."""
     return SHM_DIRECTORY / posix_name.lstrip("/")
+
+
+def open_shm(posix_name: str, *, writable: bool = False) -> int:
+    """Descriptor of an existing file in POSIX shared memory.
+
+    Everybody may make files there, of any kind: links are not followed, and a named pipe, whose
+    opening waits for its other end for ever, is refused as whatever else is no regular file.
+    Raises `OSError`.
+    """
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    file = shm_file(posix_name)
+    fd = os.open(file, flags | (os.O_RDWR if writable else os.O_RDONLY))
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EPROTO, "not a regular file", str(file))
+    return fd
 
 
 class ShmName(NamedTuple):

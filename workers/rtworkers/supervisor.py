@@ -31,8 +31,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import posix_ipc
-
 from rtworkers import affinity, launch, liveness, page, paths, restart_policy
 from rtworkers.config import PoolSettings
 from rtworkers.control import (
@@ -356,7 +354,7 @@ class Supervisor:
             process.connection.request(Request(Op.ADOPT))
             names = process.connection.list_channels()
             page_name = paths.worker_page(self.settings.namespace, self.settings.name, number)
-            page_fd: int = posix_ipc.SharedMemory(page_name, 0).fd
+            page_fd = paths.open_shm(page_name, writable=True)
         except BaseException:
             process.close()
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -115,3 +116,35 @@ def test_foreign_names_are_never_ours_by_accident(name: str) -> None:
 )
 def test_names_that_are_not_ours(name: str) -> None:
     assert paths.parse_shm_name(name) is None
+
+
+@pytest.fixture
+def strange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in place of /dev/shm, with what anybody may put there."""
+    monkeypatch.setattr(paths, "SHM_DIRECTORY", tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(str(tmp_path / "socket"))
+    return tmp_path
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("writable", [False, True])
+@pytest.mark.parametrize("name", ["pipe", "folder", "link", "socket", "none"])
+def test_only_files_are_opened_and_none_is_waited_for(
+    strange: Path, name: str, writable: bool
+) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match=name):
+        paths.open_shm(f"/{name}", writable=writable)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_file_is_opened(strange: Path) -> None:
+    fd = paths.open_shm("/file", writable=True)
+    assert os.write(fd, b"y") == 1
+    assert not os.get_inheritable(fd)
+    os.close(fd)

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 static shm_config_t config;
@@ -212,6 +213,14 @@ static void test_by_name(void)
     CHECK(!s.writable);
     shm_segment_unmap(&s);
     close(fd);
+    shm_unlink(name);
+
+    /* A named pipe of that name: nobody waits for its other end. */
+    char pipe_path[80];
+    (void)snprintf(pipe_path, sizeof pipe_path, "/dev/shm%s", name);
+    REQUIRE(mkfifo(pipe_path, 0600) == 0);
+    CHECK_EQ(shm_segment_map_name(&s, name, 0), -EPROTO);
+    CHECK_EQ(shm_segment_map_name(&s, name, 1), -EPROTO);
     shm_unlink(name);
 }
 

@@ -96,10 +96,10 @@ def sheet(series: Sequence[Series]) -> Figure:
 
 def _timelines(panels: Sequence[Any], series: Sequence[Series]) -> None:
     top = 1.6 * max(one.lateness.max_ns for one in series)
-    lowest = min(slot.lateness.quantile_ns(0.5) for one in series for slot in one.slots())
+    lowest = min(slot.lateness.quantile_ns(0.5) for one in series for slot in one.timeline)
     bottom = max(_LOWEST_NS, 0.5 * lowest)
     for axes, one, colour in zip(panels, series, style.COLOURS, strict=False):
-        _bands(axes, one.slots(), colour, bottom)
+        _bands(axes, one.timeline, colour, bottom)
         style.durations(axes, "y")
         axes.set_ylim(bottom, max(top, 10 * bottom))
         style.finer(axes, "y")
@@ -158,7 +158,7 @@ def _steps(slots: Sequence[Slot], values: Sequence[float]) -> tuple[list[float],
 
 
 def _late_packets(axes: Any, one: Series) -> None:
-    slots = one.slots()
+    slots = one.timeline
     starts = [slot.start_ns / NS_PER_S for slot in slots]
     widths = [(slot.end_ns - slot.start_ns) / NS_PER_S for slot in slots]
     floor = [0.0] * len(slots)

@@ -43,12 +43,12 @@ class Series:
     def lateness(self) -> Distribution:
         return _lateness(self.rows)
 
-    @property
+    @cached_property
     def start_ns(self) -> int:
         """Begin of the first interval, since the start of the recording."""
         return min((self._begin(row) for row in self.rows), default=0)
 
-    @property
+    @cached_property
     def end_ns(self) -> int:
         """End of the last interval, since the start of the recording."""
         return max((self._end(row) for row in self.rows), default=0)
@@ -75,6 +75,11 @@ class Series:
             key = name.replace(".", "") if share < 1 else name
             facts[f"lateness_{key}_ns"] = self.lateness.quantile_ns(share)
         return facts
+
+    @cached_property
+    def timeline(self) -> list[Slot]:
+        """`slots`, made once."""
+        return self.slots()
 
     def slots(self, limit: int = MAX_SLOTS) -> list[Slot]:
         """The time line in at most about `limit` points; those without rows are left out."""

@@ -1,5 +1,6 @@
 """Sums of histograms, their percentiles, and the time line."""
 
+import dataclasses
 import random
 
 import pytest
@@ -86,6 +87,13 @@ def test_a_long_time_line_is_drawn_in_fewer_points_without_losing_any_packet(mak
     assert 90 <= len(slots) <= 101
     assert sum(len(slot.lateness) for slot in slots) == 5000
     assert max(slot.lateness.max_ns for slot in slots) == one.lateness.max_ns
+
+
+def test_a_day_of_seconds_is_summed_up_in_a_time_that_grows_with_its_length(maker):
+    row = maker.row(0, [10, 2000])
+    ends = (row.mono_time_ns + i * row.interval_ns for i in range(86_400))
+    one = series(maker, [dataclasses.replace(row, mono_time_ns=end) for end in ends])
+    assert sum(len(slot.lateness) for slot in one.timeline) == 2 * 86_400
 
 
 def test_a_restart_shows_where_it_was(maker):

@@ -6,6 +6,7 @@
  *   udt_agent_deal.c    socket -> connections, by the socket id in each datagram
  *   udt_agent_listen.c  who wants to connect
  *   udt_agent.c         life of a connection
+ *   udt_agent_open.c    its beginning
  *   udt_agent_tx.c      tx ring -> connection -> port
  *   udt_agent_rx.c      connection -> rx ring
  *
@@ -55,7 +56,7 @@ typedef struct udt_refused {
     udp_tx_t messages[UDT_AGENT_BATCH];
     udp_addr_t dests[UDT_AGENT_BATCH];
     unsigned at;
-    unsigned count; /* of messages, from the first on; 0: none */
+    unsigned count;      /* of messages, from the first on; 0: none */
     wrk_channel_t *from; /* the connection's, NULL: gone, or of none */
 } udt_refused_t;
 
@@ -227,6 +228,18 @@ void udt_agent_port_gone(udt_agent_t *a);
 /* Nothing more will be sent: what the client is told, and why. */
 void udt_agent_end(udt_agent_t *a, shm_udt_conn_state_t state, unsigned tell, uint32_t error);
 bool udt_agent_is_over(const udt_agent_t *a);
+
+/* Tells clients; written last of what they are told. */
+void udt_agent_publish_state(udt_agent_t *a, shm_udt_conn_state_t state);
+/* Datagrams for it come to it from now on. Returns 0, -EEXIST or -ENOSPC with a text. */
+int udt_agent_join(udt_port_agent_t *p, udt_agent_t *a);
+
+/* --- udt_agent_open.c --- */
+
+/* As agent_ops_t.open. */
+int udt_agent_open(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns);
+/* NULL with a text. */
+udt_port_agent_t *udt_agent_find_port(const wrk_channel_t *ch, const char *name);
 
 /* --- udt_agent_tx.c --- */
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -112,6 +113,8 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, by default this process's; return the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # where there is no letter for micro: ?s
     words = list(sys.argv[1:] if argv is None else argv)
     command = next((c for c in COMMANDS if words and c.name == words[0]), None)
     parser = _overview_parser() if command is None else _command_parser(command)
@@ -129,7 +132,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return USAGE
     except OSError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        unnamed = error.strerror and error.filename is None
+        print(f"{parser.prog}: {error.strerror if unnamed else error}", file=sys.stderr)
         return UNHEALTHY
 
 

@@ -114,7 +114,7 @@ class ChannelScreen(Screen[None]):
         self._show_sparks(history.of(channel.key))
         self._show_part(channel)
         self._readers.show(channel.readers)
-        self._readers.styles.height = max(2, len(channel.readers) + 1)
+        self._readers.make_room(max(1, len(channel.readers)))
 
     def _show_histogram(self, channel: ChannelView) -> None:
         name = self._histogram_name(channel)

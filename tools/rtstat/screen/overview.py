@@ -87,9 +87,7 @@ class Overview(Screen[None]):
         if self._shot is None:
             return
         self._workers.show(_ordered(self._workers, self._selection.workers(self._shot)))
-        height = min(len(self._workers.rows), _MOST_WORKERS) + 1
-        if self._workers.size.height != height:
-            self._workers.styles.height = height
+        self._workers.make_room(min(len(self._workers.rows), _MOST_WORKERS))
         self._channels.show(
             _ordered(
                 self._channels,

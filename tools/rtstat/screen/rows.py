@@ -114,6 +114,7 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
         self._rows: Sequence[Row] = ()
         self._marked = 0
         self._widths = [column.width for column in columns]
+        self._room: int | None = None
 
     # --- what it shows ------------------------------------------------------------------------
 
@@ -128,6 +129,18 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
             self._marked = max(0, here)
         self._fit()
         self.refresh()
+
+    def make_room(self, rows: int) -> None:
+        """Be as high as so many rows need, with their head, and with a scroll bar below them."""
+        self._room = rows
+        height = rows + 1 + self.scrollbar_size_horizontal
+        if self.styles.height is None or self.styles.height.cells != height:
+            self.styles.height = height
+
+    def watch_show_horizontal_scrollbar(self) -> None:
+        """The scroll bar came or went: it takes no row's place."""
+        if self._room is not None:
+            self.make_room(self._room)
 
     def _fit(self) -> None:
         """Names take the width that they need, numbers the width that they are given."""

@@ -195,3 +195,28 @@ def test_errors_are_shown_once(two, shmring_namespace, shmring_pool, eventually)
     assert facts["errors"] == [row]
     assert facts["workers"][0]["errors"] == facts["workers"][0]["error_times"] == 1
     assert "1 distinct errors" in run("--once", code=None).stdout
+
+
+def test_an_output_without_the_letter_for_micro(two):
+    """Or without any output, as a service has it."""
+    plain = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for words in (["show", "ctl"], ["--once"], ["why", "ctl"], ["--post-mortem", "ctl"]):
+        done = subprocess.run(
+            [*COMMAND, *words], capture_output=True, timeout=PATIENCE_S, check=False, env=plain
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout.isascii()
+    closed = f"exec {' '.join(COMMAND)} --once >&-"
+    done = subprocess.run(
+        ["sh", "-c", closed], stderr=subprocess.PIPE, timeout=PATIENCE_S, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this machine has no /dev/full")
+def test_a_full_disk_is_told_in_words(two):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*COMMAND, "--json"], stdout=full, stderr=subprocess.PIPE, timeout=60, check=False
+        )
+    assert (done.returncode, done.stderr) == (2, b"rtstat: No space left on device\n")

@@ -374,3 +374,22 @@ def test_why_and_the_flight_recorder(shmring_namespace, three):
         await until(pilot, lambda: "axis-1" in text_of(app.screen.query_one("#text")))
 
     drive(shmring_namespace, walk)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (40, 10), (200, 50)])
+def test_a_scroll_bar_hides_no_worker(shmring_namespace, shmring_pool, three, size):
+    pid = str(shmring_pool.workers()[0].pid)
+
+    async def walk(app, pilot):
+        await ready(app, pilot, 3)
+        workers = table(app, "workers")
+        await until(pilot, lambda: workers.scrollable_content_region.height == 2)
+        assert workers.show_horizontal_scrollbar == (size[0] < 200)
+        if size[0] >= 80:
+            assert pid in text_of(workers).splitlines()[1]
+        await pilot.resize_terminal(200, 50)
+        await until(pilot, lambda: workers.outer_size.height == 2)
+        await pilot.resize_terminal(*size)
+        await until(pilot, lambda: workers.scrollable_content_region.height == 2)
+
+    drive(shmring_namespace, walk, size=size)

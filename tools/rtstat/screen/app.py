@@ -80,7 +80,7 @@ class RtstatApp(App[int]):
     def on_mount(self) -> None:
         # The first look shows what there is; a second one, soon after, how fast it moves.
         self._take()
-        self.set_timer(min(_SECOND_LOOK_S, self._interval_s), self.look)
+        self.set_timer(min(_SECOND_LOOK_S, self._interval_s), self._tick)
         self._timer = self.set_interval(self._interval_s, self._tick)
 
     # --- looking --------------------------------------------------------------------------------

@@ -162,6 +162,7 @@ class Folder:
         os.makedirs(path, exist_ok=True)
         self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._held: dict[int, _Held] = {}
+        self._begun = -1
         self._file = -1
         self._staging = -1
         try:
@@ -249,6 +250,7 @@ class Folder:
         self._entry = entry
         self._state = held.states[offset]
         self._in_place = held.complete and offset == entry.size and bool(entry.size)
+        self._begun = index
         if self._in_place:
             return
         self._file = os.open(_part_name(entry), _WRITE, 0o600, dir_fd=self._staging)
@@ -290,7 +292,8 @@ class Folder:
     def give_up(self, index: int) -> None:
         """A file will not come, or not to its end; what there is of it stays."""
         self._held.pop(index, None)
-        self._end_file()
+        if index == self._begun:
+            self._end_file()
 
     def finish_folder(self, entry: Entry) -> None:
         """Give a folder its permissions and time, when everything in it is there."""
@@ -299,6 +302,7 @@ class Folder:
             os.utime(folder, ns=(entry.mtime_ns, entry.mtime_ns))
 
     def _end_file(self) -> None:
+        self._begun = -1
         file, self._file = self._file, -1
         if file >= 0:
             os.close(file)

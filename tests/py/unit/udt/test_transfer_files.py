@@ -178,6 +178,21 @@ def test_a_file_given_up_can_go_on_later(root):
         assert put(folder, entry, DATA, 100)
 
 
+def test_giving_up_another_file_leaves_the_one_that_is_coming(folder, root):
+    """The next ones are looked at while one comes, and may turn out not to be possible."""
+    (root / "b").mkdir(parents=True)
+    coming, other = Entry(b"a", 6), Entry(b"b", 3)
+    folder.look(0, coming, nothing)
+    folder.begin(0, coming, 0)
+    folder.write(memoryview(b"abc"))
+    with pytest.raises(FileExistsError):
+        folder.look(1, other, nothing)
+    folder.give_up(1)
+    folder.write(memoryview(b"def"))
+    assert folder.end(digest(b"abcdef"))
+    assert (root / "a").read_bytes() == b"abcdef"
+
+
 def test_everything_there_is_to_send_is_found_in_order(tmp_path):
     (tmp_path / "t" / "b" / "c").mkdir(parents=True)
     (tmp_path / "t" / "a").write_bytes(b"xx")

@@ -55,8 +55,8 @@ class UDTepoll:
         _check_descriptor(descriptor)
         try:
             os.fstat(descriptor)
-        except OSError as caught:
-            raise failure(c.EINVPARAM, f"descriptor {descriptor}: {caught.strerror}") from None
+        except (OSError, OverflowError) as caught:
+            raise failure(c.EINVPARAM, f"descriptor {descriptor}: {caught}") from None
         with self._lock:
             self._files[descriptor] = self._files.get(descriptor, 0) | _flags(flags)
 

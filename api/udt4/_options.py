@@ -28,6 +28,9 @@ UDP_SNDBUF_BYTES = 65536
 UDP_RCVBUF_BYTES = 12_288_000
 INT_MAX = 2**31 - 1
 INT64_MAX = 2**63 - 1
+# The most a worker takes, which is more than a kernel or a network card has.
+MOST_UDP_BYTES = 2**30
+MOST_BANDWIDTH = 2**40
 
 INTS = (
     c.UDT_MSS,
@@ -84,12 +87,17 @@ class Options:
         on, seconds = self.linger
         return float(max(0, seconds)) if on else 0.0
 
+    @property
+    def max_bandwidth(self) -> int:
+        """As the worker takes it, bytes per second; 0: unlimited."""
+        return min(max(0, self.maxbw), MOST_BANDWIDTH)
+
     def settings(self, message_mode: bool) -> Settings:
         """What a connection is opened with."""
         return Settings(
             mode=MESSAGES if message_mode else STREAM,
             mss=self.mss,
-            max_bandwidth=max(0, self.maxbw),
+            max_bandwidth=self.max_bandwidth,
             window_packets=min(self.fc, MOST_WINDOW),
             send_bytes=min(max(self.send_bytes, LEAST_SEND_BYTES), 2**31),
             receive_packets=min(self.receive_packets, MOST_WINDOW),
@@ -135,6 +143,8 @@ class Options:
             pair = isinstance(value, tuple) and len(value) == 2
             if not (pair and all(isinstance(item, int) for item in value)):
                 raise TypeError(f"UDT_LINGER takes a tuple (onoff, seconds), not {value!r}")
+            if not -INT_MAX - 1 <= value[1] <= INT_MAX:
+                raise ValueError(f"UDT_LINGER is {value}: seconds must fit {INT_MAX:#x}")
         else:
             raise ValueError(f"option {option!r} cannot be set: use one of the UDT_ constants")
         return value

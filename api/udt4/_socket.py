@@ -23,7 +23,7 @@ from shmring.udt.listener import UdtListener
 from shmring.udt.port import Port
 from shmring.udt.socket import UdtSocket
 from udt4._errors import UDTException, failure, translated
-from udt4._options import Options
+from udt4._options import MOST_UDP_BYTES, Options
 from udt4._trace import TRACEINFO, Meter
 
 MOST_BACKLOG = int(lib.SHM_UDT_MAX_BACKLOG)
@@ -222,7 +222,12 @@ class UDTSOCKET:
 
     def _bound(self, local: tuple[str, int] | None, **given: Any) -> Port:
         opts = self._options
-        port = Port(local, rcvbuf_bytes=opts.udp_rcvbuf, sndbuf_bytes=opts.udp_sndbuf, **given)
+        port = Port(
+            local,
+            rcvbuf_bytes=min(opts.udp_rcvbuf, MOST_UDP_BYTES),
+            sndbuf_bytes=min(opts.udp_sndbuf, MOST_UDP_BYTES),
+            **given,
+        )
         port.acquire()
         port.close()  # with the last socket
         with _ports_lock:
@@ -369,7 +374,7 @@ class UDTSOCKET:
             connected = conn is not None or self._listener is not None
             self._options.set(option, value, bound=self._port is not None, connected=connected)
             if option == c.UDT_MAXBW and conn is not None:
-                conn.set_max_bandwidth(max(0, self._options.maxbw))
+                conn.set_max_bandwidth(self._options.max_bandwidth)
 
     def getsockopt(self, option: int) -> Any:
         self._open()

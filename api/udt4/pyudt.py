@@ -170,6 +170,8 @@ class UdtSocket:
 
     def recv_into(self, buffer: Any, nbytes: int = 0) -> int:
         """As `recv`, into a writable buffer, at most `nbytes`; 0: all of it. Returns how many."""
+        if nbytes < 0:
+            raise ValueError(f"nbytes is {nbytes}, it must be 0 or more")
         view = memoryview(buffer).cast("B")
         return self.__sock.recv_into(view[:nbytes] if nbytes else view)
 

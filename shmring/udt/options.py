@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import socket as _socket
 from typing import Any, Self, TypedDict
 
@@ -33,6 +32,7 @@ WINDOW_PACKETS, LEAST_WINDOW, MOST_WINDOW = 25600, 32, 1 << 20
 BUFFER_PACKETS = 8192
 LEAST_SEND_BYTES = 1 << 16
 LINGER_S = 180.0
+MOST_SECONDS = 2**32
 RING_BYTES = 1 << 21
 BACKLOG = 128
 MAX_SOCKETS = 4096
@@ -155,11 +155,11 @@ class Settings:
 
 
 def seconds(what: str, value: object) -> float:
-    """A number of seconds, at least 0. Raises `TypeError`, `BadConfig`."""
+    """A number of seconds, 0 to `MOST_SECONDS`. Raises `TypeError`, `BadConfig`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{what} must be seconds, not {value!r}")
-    if not 0 <= value < math.inf:
-        raise BadConfig(f"{what} is {value!r}: it must be seconds, 0 or more")
+    if not 0 <= value <= MOST_SECONDS:
+        raise BadConfig(f"{what} is {value!r}: it must be seconds, 0 to {MOST_SECONDS}")
     return float(value)
 
 

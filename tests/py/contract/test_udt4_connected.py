@@ -126,6 +126,21 @@ def test_accepted_sockets_inherit_options() -> None:
     assert udt4.getsockopt(accepted, udt4.UDT_MSS) == 1400
 
 
+def test_options_as_large_as_they_can_be() -> None:
+    server = listener()
+    client = udt4.socket(2, 1, 0)
+    for option in (udt4.UDP_SNDBUF, udt4.UDP_RCVBUF, udt4.UDT_FC):
+        udt4.setsockopt(client, option, 2**31 - 1)
+    udt4.setsockopt(client, udt4.UDT_LINGER, (1, 2**31 - 1))
+    udt4.setsockopt(client, udt4.UDT_MAXBW, 2**63 - 1)
+    udt4.connect(client, *udt4.getsockname(server))
+    udt4.setsockopt(client, udt4.UDT_MAXBW, 2**63 - 1)
+    udt4.send(client, b"large")
+    accepted, _ = udt4.accept(server)
+    assert read(accepted, 5) == b"large"
+    assert udt4.close(client) == 0
+
+
 def test_nobody_answers() -> None:
     client = udt4.socket(2, 1, 0)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:

@@ -423,6 +423,8 @@ def test_options_that_are_read_only(sock: UDTSOCKET, option: int) -> None:
 def test_integers_must_fit(sock: UDTSOCKET) -> None:
     with pytest.raises(ValueError, match="fit"):
         udt4.setsockopt(sock, udt4.UDT_MSS, 2**40)
+    with pytest.raises(ValueError, match="fit"):
+        udt4.setsockopt(sock, udt4.UDT_LINGER, (1, 2**31))
 
 
 @pytest.mark.parametrize(

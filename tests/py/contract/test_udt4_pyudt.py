@@ -151,6 +151,8 @@ def test_recv_into(streams: Pair) -> None:
     assert room.startswith(b"abc")
     with pytest.raises(BufferError):
         accepted.recv_into(b"fixed")
+    with pytest.raises(ValueError, match="nbytes"):
+        accepted.recv_into(room, -1)
 
 
 def test_messages(messages: Pair) -> None:

@@ -229,6 +229,7 @@ def test_nothing_stays_behind(
         ({"send_bytes": 65_535}, "send_bytes"),
         ({"receive_packets": 31}, "receive_packets"),
         ({"linger": -1}, "linger"),
+        ({"linger": 1e12}, "linger"),
         ({"ring_bytes": 100}, "ring_bytes"),
         ({"max_bandwidth": -1}, "max_bandwidth"),
     ],

@@ -62,7 +62,7 @@ def scan(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Source], list[st
     for path in paths:
         real = os.fsencode(Path(path).resolve() if Path(path).name in ("", "..") else path)
         name = os.path.basename(real.rstrip(b"/"))
-        state = os.stat(real)
+        state = os.stat(path)
         if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):
             raise TransferError(f"{show(real)} is neither a file nor a folder")
         for source in _scan_one(real, name, state, left_out):

@@ -8,10 +8,11 @@ Talks to every UDT4 program. The workers do the protocol; bytes pass through sha
     with udt.connect(("127.0.0.1", 9000)) as sock:
         sock.sendall(b"hello")
 
+    sock = await udt.connect_async(("127.0.0.1", 9000))
     reader, writer = await udt.open_connection("127.0.0.1", 9000)
 """
 
-from shmring.udt.connecting import begin_connect, connect, listen, rendezvous
+from shmring.udt.connecting import begin_connect, connect, connect_async, listen, rendezvous
 from shmring.udt.errors import (
     Code,
     UdtClosed,
@@ -51,6 +52,7 @@ __all__ = [
     "UdtWriter",
     "begin_connect",
     "connect",
+    "connect_async",
     "listen",
     "open_connection",
     "recvfile",

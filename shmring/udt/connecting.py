@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket as _socket
 from typing import Unpack
@@ -91,12 +92,48 @@ def begin_connect(
     port_options: PortOptions | None = None,
     **options: Unpack[UdtOptions],
 ) -> UdtSocket:
-    """As `connect`, but return at once; see `UdtSocket.wait_connected`."""
+    """As `connect`, but return at once (but for a name that has to be looked up).
+
+    See `UdtSocket.wait_connected` and `UdtSocket.connected_async`.
+    """
     settings = Settings.of(options)
     patience = None if timeout is None else seconds("timeout", timeout)
     remote = resolve(remote)
     with _holding(port, local, remote, pool, namespace, port_options) as held:
         return UdtSocket(held, remote, settings, rendezvous=rendezvous, connect_s=patience)
+
+
+async def connect_async(
+    remote: tuple[str, int],
+    *,
+    local: tuple[str, int] | None = None,
+    port: Port | None = None,
+    timeout: float | None = None,
+    rendezvous: bool = False,
+    pool: Pool | str | None = None,
+    namespace: str | None = None,
+    port_options: PortOptions | None = None,
+    **options: Unpack[UdtOptions],
+) -> UdtSocket:
+    """As `connect`, or `rendezvous`, without blocking the event loop: names included."""
+    sock = await asyncio.to_thread(
+        begin_connect,
+        remote,
+        local=local,
+        port=port,
+        timeout=timeout,
+        rendezvous=rendezvous,
+        pool=pool,
+        namespace=namespace,
+        port_options=port_options,
+        **options,
+    )
+    try:
+        await sock.connected_async()
+    except BaseException:
+        await asyncio.to_thread(sock.close, 0)
+        raise
+    return sock
 
 
 def listen(

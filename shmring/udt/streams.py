@@ -271,17 +271,9 @@ async def open_connection(
     to us at the same time; needs `local`. limit: longest line. options: `UdtOptions`. Raises
     `UdtTimeout`, `UdtRefused`, `UdtError`, `OSError` for a name that is not known.
     """
-    import shmring.udt as udt
+    from shmring.udt.connecting import connect_async
 
-    remote = await _resolve(host, port)
-    sock = await asyncio.to_thread(
-        udt.begin_connect, remote, local=local, rendezvous=rendezvous, **options
-    )
-    try:
-        await sock.connected_async()
-    except BaseException:
-        await asyncio.to_thread(sock.close, 0)
-        raise
+    sock = await connect_async((host, port), local=local, rendezvous=rendezvous, **options)
     return UdtReader(sock, limit), UdtWriter(sock)
 
 
@@ -298,11 +290,3 @@ async def start_server(
 
     listener = await asyncio.to_thread(udt.listen, local, backlog=backlog, **options)
     return UdtServer(listener, serve, limit)
-
-
-async def _resolve(host: str, port: int) -> tuple[str, int]:
-    import socket
-
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    return found[0][4][0], port  # type: ignore[return-value]

@@ -262,3 +262,25 @@ def test_rendezvous() -> None:
                 assert await there.recv_async() == b"met"
 
     run(main)
+
+
+def test_connect_async() -> None:
+    async def main() -> None:
+        with udt.listen((HERE, 0), mode="messages") as listener:
+            sock = await udt.connect_async(("localhost", listener.local[1]), mode="messages")
+            server, _ = await listener.accept_async()
+            with sock, server:
+                await sock.sendmsg_async(b"hello")
+                async for message in server:
+                    assert message == b"hello"
+                    break
+
+    run(main)
+
+
+def test_connect_async_to_nobody() -> None:
+    async def main() -> None:
+        with pytest.raises(udt.UdtTimeout):
+            await udt.connect_async((HERE, 9), timeout=0.1)
+
+    run(main)

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from rtstat.cli import HEALTHY, UNHEALTHY
 from rtstat.fields import Field, Value
 from rtstat.selection import add_namespace, namespace_of
-from rtstat.snapshot import Watch
+from rtstat.snapshot import Snapshot, Watch
 from rtstat.table import FIELDS
 from rtstat.views import ChannelView
 
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         shot = watch.look()
         channel = shot.channel(name)
         if channel is None:
-            print(f"rtstat show: {_missing(name, namespace)}", file=sys.stderr)
+            print(f"rtstat show: {_missing(shot, name)}", file=sys.stderr)
             return UNHEALTHY
         if arguments.json:
             from rtstat.export import channel_facts
@@ -54,7 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
         return HEALTHY if channel.healthy else UNHEALTHY
 
 
-def _missing(name: str, namespace: str | None) -> str:
+def _missing(shot: Snapshot, name: str) -> str:
+    for item in shot.unreadable:
+        if item.kind == "channel" and item.name == name:
+            return f"channel {name!r} in namespace {item.namespace!r}: {item.reason}"
+    namespace = shot.namespace
     where = "on this host" if namespace is None else f"in namespace {namespace!r}"
     return f"there is no channel {name!r} {where}; rtstat list --all names those there are"
 

@@ -205,6 +205,25 @@ def test_garbage_is_shown_and_is_unhealthy(shmring_namespace: str, eventually) -
     assert "not a shmring segment" in row["reason"]
 
 
+def test_what_is_asked_for_by_name_and_cannot_be_read_says_why(
+    shmring_namespace: str, eventually
+) -> None:
+    def reason() -> str | None:  # one that young may be in the making
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "rtstat", "show", f"{shmring_namespace}/broken"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
+        )
+        assert done.returncode == 2
+        return None if "there is no channel" in done.stderr else done.stderr
+
+    with left_behind(file_of(shmring_namespace, "c:broken")) as path:
+        path.write_bytes(bytes(10_000))
+        assert "not a shmring segment" in eventually(reason)
+
+
 def test_names_that_are_not_ours_are_left_alone(shmring_namespace: str) -> None:
     with (
         left_behind(Path(f"/dev/shm/shmring:{shmring_namespace}:x:a")) as one,

@@ -290,7 +290,7 @@ class UdtSocket:
     ) -> int:
         """Queue one message and return its length.
 
-        ttl_ms: it is given up if it needs to be repeated after so many ms; None: never.
+        ttl_ms: it is given up if it is to be sent, or repeated, after so many ms; None: never.
         in_order: the peer gets it behind all that were sent earlier.
 
         Waits until its beginning has room; one that is longer than `ring_bytes` is then waited for

@@ -108,7 +108,8 @@ def test_messages_whose_time_is_over(shmring_namespace: str) -> None:
             got = []
             while (message := server.recvmsg(timeout=PATIENCE_S)) != b"the last":
                 got.append(int(message))
-            assert 0 < len(got) <= 300
+            # A worker that was away for a moment may have given up all of them.
+            assert set(got) <= set(range(300))
             assert len(set(got)) == len(got)
 
 

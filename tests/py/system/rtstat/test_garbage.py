@@ -221,7 +221,7 @@ def test_what_is_asked_for_by_name_and_cannot_be_read_says_why(
 
     with left_behind(file_of(shmring_namespace, "c:broken")) as path:
         path.write_bytes(bytes(10_000))
-        assert "not a shmring segment" in eventually(reason)
+        assert "not a finished shmring segment" in eventually(reason)
 
 
 def test_names_that_are_not_ours_are_left_alone(shmring_namespace: str) -> None:

@@ -1,7 +1,7 @@
 """Metrics as a page over HTTP, in the format that was asked for.
 
 prometheus_client can write them, too, and a test holds its pages against these. With a thousand
-channels that takes 0.65 s (text) or 1.0 s (OpenMetrics), on a busy machine where this takes 0.1 s:
+channels that takes 0.65 s (text) or 1.0 s (OpenMetrics), on a busy machine where this takes 0.14 s:
 here the labels of a channel are made text once, and not once for each of its hundred lines.
 """
 

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Self
 
 import udt4._constants as c
@@ -436,17 +436,17 @@ class UDTSOCKET:
 
     def send(self, data: Any) -> int:
         conn = self._for(message=False)
-        with self._sending():
+        with translated():
             return conn.send(data, timeout=self._send_timeout()) if len(data) else 0
 
     def sendall(self, data: Any) -> None:
         conn = self._for(message=False)
-        with self._sending():
+        with translated():
             conn.sendall(data, timeout=self._send_timeout())
 
     def sendmsg(self, data: Any, ttl: int, inorder: bool) -> int:
         conn = self._for(message=True)
-        with self._sending():
+        with translated():
             if len(data) > self._options.send_bytes:
                 raise failure(c.ELARGEMSG)
             return conn.sendmsg(
@@ -518,11 +518,6 @@ class UDTSOCKET:
         if message is not self.is_messages:
             raise failure(c.ESTREAMILL if message else c.EDGRAMILL)
         return conn
-
-    @contextlib.contextmanager
-    def _sending(self) -> Iterator[None]:
-        with translated():
-            yield
 
     def _send_timeout(self) -> float | None:
         return _timeout(self._options.sndsyn, self._options.sndtimeo)

@@ -1,0 +1,259 @@
+/* A connection: its configuration, and how it becomes connected. */
+#include "udt_conn_test.h"
+
+/* --- configuration ------------------------------------------------------------------------- */
+
+static void test_each_field_has_limits(void)
+{
+    udt_conn_config_t bad[11];
+    for (int i = 0; i < 11; i++)
+        bad[i] = plain();
+    bad[0].mode = (udt_mode_t)3;
+    bad[1].socket_id = 0;
+    bad[2].isn = UDT_SEQ_MASK + 1;
+    bad[3].mss_bytes = 75;
+    bad[4].window_packets = 31;
+    bad[5].send_bytes = 0;
+    bad[6].send_packets = 1;
+    bad[7].receive_packets = 31;
+    bad[8].linger_ns = -1;
+    bad[9].connect_ns = -1;
+    bad[10].burst_ns = -1;
+    for (int i = 0; i < 11; i++) {
+        rt_err_clear();
+        CHECK_EQ(udt_conn_config_check(&bad[i]), -EINVAL);
+        CHECK(rt_err_text()[0] != '\0');
+    }
+    bad[0] = plain();
+    CHECK_EQ(udt_conn_config_check(&bad[0]), 0);
+}
+
+/* --- becoming connected -------------------------------------------------------------------- */
+
+static void test_a_server_that_does_not_answer(void)
+{
+    udt_view_t view;
+    unsigned requests = 0;
+    open_conn(plain());
+    int64_t start_ns = now_ns;
+    udt_conn_connect(&c, now_ns);
+    while (c.state == UDT_CONN_CONNECTING) {
+        now_ns = udt_conn_deadline_ns(&c) > now_ns ? udt_conn_deadline_ns(&c) : now_ns;
+        emit();
+        requests += emitted(UDT_TYPE_HANDSHAKE, &view);
+    }
+    CHECK_EQ(requests, 12);
+    CHECK_EQ(now_ns - start_ns, 3 * SEC);
+    CHECK_EQ(c.error, UDT_ENOSERVER);
+    CHECK_EQ(udt_conn_take_events(&c), UDT_EVENT_FAILED);
+    CHECK_EQ(udt_conn_deadline_ns(&c), RT_NEVER_NS);
+    close_conn();
+}
+
+static udt_handshake_t last_handshake(void)
+{
+    udt_view_t view = {0};
+    udt_handshake_t hs = {0};
+    CHECK_EQ(emitted(UDT_TYPE_HANDSHAKE, &view), 1);
+    if (view.body != NULL)
+        udt_handshake_read(&view, &hs);
+    return hs;
+}
+
+static void test_a_client_repeats_its_cookie_and_begins_anew(void)
+{
+    open_conn(plain());
+    udt_conn_connect(&c, now_ns);
+    emit();
+    udt_handshake_t hs = last_handshake();
+    CHECK_EQ(hs.request, UDT_REQUEST_REGULAR);
+    CHECK_EQ(hs.window_packets, 512);
+    CHECK_EQ(hs.cookie, 0);
+    CHECK_EQ(hs.address[0], 10);
+    CHECK_EQ(peer_handshake(UDT_REQUEST_REGULAR, ISN, 1500, OWN_ID), 0);
+    for (int i = 0; i < 2; i++) {
+        emit();
+        hs = last_handshake();
+        CHECK_EQ(hs.request, UDT_REQUEST_RESPONSE);
+        CHECK_EQ(hs.cookie, 0x12345678);
+        now_ns += 250 * MS;
+    }
+    emit();
+    hs = last_handshake();
+    CHECK_EQ(hs.request, UDT_REQUEST_REGULAR);
+    CHECK_EQ(hs.cookie, 0);
+    CHECK_EQ(peer_handshake(UDT_REQUEST_RESPONSE, ISN, 1200, OWN_ID), 0);
+    CHECK_EQ(c.state, UDT_CONN_CONNECTED);
+    CHECK_EQ(c.mss_bytes, 1200);
+    CHECK_EQ(udt_conn_take_events(&c), UDT_EVENT_CONNECTED | UDT_EVENT_WRITABLE);
+    close_conn();
+}
+
+static void test_answers_that_do_not_do(void)
+{
+    open_conn(plain());
+    udt_conn_connect(&c, now_ns);
+    CHECK_EQ(peer_handshake(UDT_REQUEST_RESPONSE, ISN, 75, OWN_ID), -EPROTO);
+    CHECK_EQ(peer_handshake(UDT_REQUEST_RENDEZVOUS, ISN, 1500, OWN_ID), -EPROTO);
+    CHECK_EQ(counted(UDT_COUNT_refused_handshake), 2);
+    CHECK_EQ(peer_handshake(UDT_REQUEST_RESPONSE, ISN, 1500, 0), -EPROTO);
+    CHECK_EQ(peer_handshake(UDT_REQUEST_RESPONSE, ISN, 1500, OWN_ID + 1), -EPROTO);
+    CHECK_EQ(counted(UDT_COUNT_refused_id), 2);
+    CHECK_EQ(peer_data(ISN, 10), -EPROTO);
+    CHECK_EQ(counted(UDT_COUNT_refused_state), 1);
+    CHECK_EQ(c.state, UDT_CONN_CONNECTING);
+    CHECK_EQ(peer_handshake(UDT_REQUEST_RESPONSE, ISN + 1, 1500, OWN_ID), 0);
+    CHECK_EQ(c.error, UDT_ESECFAIL);
+    close_conn();
+    open_conn(plain());
+    udt_conn_connect(&c, now_ns);
+    CHECK_EQ(peer_handshake(UDT_REQUEST_REFUSED, ISN, 1500, OWN_ID), 0);
+    CHECK_EQ(c.error, UDT_ECONNREJ);
+    CHECK_EQ(udt_conn_take_events(&c), UDT_EVENT_FAILED);
+    close_conn();
+}
+
+/* libudt that is connected answers a repeated request with version and type left out. */
+static void test_an_answer_without_version_and_type_does(void)
+{
+    uint8_t data[UDT_HANDSHAKE_BYTES];
+    udt_handshake_t hs = {
+        .isn = ISN, .mss = 1500, .window_packets = 25600, .request = -1, .socket_id = PEER_ID};
+    open_conn(plain());
+    udt_conn_connect(&c, now_ns);
+    udt_put_handshake(data, &hs, OWN_ID);
+    CHECK_EQ(receive(data, sizeof data), 0);
+    CHECK_EQ(c.state, UDT_CONN_CONNECTED);
+    close_conn();
+}
+
+static void test_a_server_repeats_its_answer_until_it_is_heard(void)
+{
+    udt_handshake_t request = {.version = 4,
+                               .mode = 1,
+                               .isn = ISN,
+                               .mss = 1400,
+                               .window_packets = 64,
+                               .request = -1,
+                               .socket_id = PEER_ID,
+                               .cookie = 77};
+    udt_view_t view;
+    open_conn(plain());
+    CHECK_EQ(udt_conn_accept(&c, &request, now_ns), 0);
+    CHECK_EQ(udt_conn_accept(&c, &request, now_ns), -EINVAL);
+    emit();
+    udt_handshake_t hs = last_handshake();
+    CHECK_EQ(hs.request, UDT_REQUEST_RESPONSE);
+    CHECK_EQ(hs.isn, ISN);
+    CHECK_EQ(hs.mss, 1400);
+    CHECK_EQ(hs.cookie, 77);
+    CHECK_EQ(hs.socket_id, OWN_ID);
+    /* Its data waits a moment, and goes out behind another answer: a client that is not connected
+     * would lose it, or be misled. */
+    udt_conn_send(&c, "hello", 5, now_ns);
+    emit();
+    CHECK_EQ(outs, 0);
+    CHECK_EQ(udt_conn_deadline_ns(&c), now_ns + 10 * MS);
+    now_ns += 10 * MS;
+    emit();
+    CHECK_EQ(emitted(UDT_TYPE_HANDSHAKE, &view), 1);
+    CHECK(out[0].head_bytes == UDT_HANDSHAKE_BYTES && out[1].is_data);
+    peer_control(UDT_TYPE_KEEPALIVE, 0);
+    udt_conn_send(&c, "hello", 5, now_ns);
+    emit();
+    CHECK_EQ(emitted(UDT_TYPE_HANDSHAKE, &view), 0);
+    close_conn();
+}
+
+static void test_a_late_handshake_is_answered_and_changes_nothing(void)
+{
+    udt_view_t view;
+    get_accepted(plain());
+    CHECK_EQ(peer_handshake(UDT_REQUEST_REGULAR, ISN, 1500, OWN_ID), 0);
+    emit();
+    CHECK_EQ(last_handshake().request, UDT_REQUEST_RESPONSE);
+    CHECK_EQ(peer_handshake(UDT_REQUEST_RESPONSE, ISN + 5, 1500, OWN_ID), 0);
+    emit();
+    CHECK_EQ(emitted(UDT_TYPE_HANDSHAKE, &view), 0);
+    CHECK_EQ(c.state, UDT_CONN_CONNECTED);
+    close_conn();
+}
+
+static void test_a_rendezvous(void)
+{
+    udt_view_t view;
+    udt_conn_config_t config = plain();
+    config.rendezvous = true;
+    open_conn(config);
+    udt_conn_connect(&c, now_ns);
+    emit();
+    CHECK_EQ(last_handshake().request, UDT_REQUEST_RENDEZVOUS);
+    CHECK_EQ(peer_handshake(UDT_REQUEST_REGULAR, 5, 1500, 0), -EPROTO);
+    CHECK_EQ(peer_handshake(UDT_REQUEST_RENDEZVOUS, 5, 1500, 0), 0);
+    emit();
+    CHECK_EQ(last_handshake().request, UDT_REQUEST_RESPONSE);
+    CHECK_EQ(emitted(UDT_TYPE_HANDSHAKE, &view), 1);
+    CHECK_EQ(view.socket_id, PEER_ID);
+    CHECK_EQ(c.state, UDT_CONN_CONNECTING);
+    CHECK_EQ(peer_handshake(UDT_REQUEST_RESPONSE, 5, 1500, OWN_ID), 0);
+    CHECK_EQ(c.state, UDT_CONN_CONNECTED);
+    CHECK_EQ(udt_rcvbuf_ready_seq(&c.rcv.buffer), 5);
+    CHECK_EQ(udt_sndbuf_next_seq(&c.snd.buffer), ISN);
+    peer_handshake(UDT_REQUEST_RESPONSE, 5, 1500, OWN_ID);
+    emit();
+    CHECK_EQ(last_handshake().request, UDT_REQUEST_AGREED);
+    peer_handshake(UDT_REQUEST_AGREED, 5, 1500, OWN_ID);
+    emit();
+    CHECK_EQ(emitted(UDT_TYPE_HANDSHAKE, &view), 0);
+    close_conn();
+}
+
+static void test_data_says_that_a_rendezvous_is_agreed(void)
+{
+    udt_conn_config_t config = plain();
+    config.rendezvous = true;
+    open_conn(config);
+    udt_conn_connect(&c, now_ns);
+    CHECK_EQ(peer_data(5, 100), -EPROTO); /* of nobody yet */
+    CHECK_EQ(peer_handshake(UDT_REQUEST_RENDEZVOUS, 5, 1500, 0), 0);
+    CHECK_EQ(peer_data(5, 100), 0);
+    CHECK_EQ(c.state, UDT_CONN_CONNECTED);
+    CHECK_EQ(c.rcv.buffer.ready_bytes, 100);
+    close_conn();
+}
+
+/* A libudt end that is not connected yet takes data and keep-alives for our consent, but anything
+ * else for the end of its waiting: it believes itself connected, and is not. */
+static void test_a_rendezvous_begins_with_no_ack(void)
+{
+    udt_view_t view;
+    uint8_t byte;
+    udt_conn_config_t config = plain();
+    config.rendezvous = true;
+    open_conn(config);
+    udt_conn_connect(&c, now_ns);
+    CHECK_EQ(udt_conn_read(&c, &byte, 1, now_ns), 0);
+    CHECK_EQ(peer_handshake(UDT_REQUEST_RENDEZVOUS, 5, 1500, 0), 0);
+    CHECK_EQ(udt_conn_read(&c, &byte, 1, now_ns), 0);
+    CHECK_EQ(peer_handshake(UDT_REQUEST_RESPONSE, 5, 1500, OWN_ID), 0);
+    CHECK_EQ(udt_conn_read(&c, &byte, 1, now_ns), 0);
+    emit();
+    CHECK_EQ(emitted(UDT_TYPE_KEEPALIVE, &view), 1);
+    CHECK_EQ(outs, 1);
+    close_conn();
+}
+
+int main(void)
+{
+    RUN(test_each_field_has_limits);
+    RUN(test_a_server_that_does_not_answer);
+    RUN(test_a_client_repeats_its_cookie_and_begins_anew);
+    RUN(test_answers_that_do_not_do);
+    RUN(test_an_answer_without_version_and_type_does);
+    RUN(test_a_server_repeats_its_answer_until_it_is_heard);
+    RUN(test_a_late_handshake_is_answered_and_changes_nothing);
+    RUN(test_a_rendezvous);
+    RUN(test_data_says_that_a_rendezvous_is_agreed);
+    RUN(test_a_rendezvous_begins_with_no_ack);
+    return rt_test_result();
+}

@@ -70,11 +70,12 @@ static inline void emit(void)
     outs = udt_conn_emit(&c, out, MAX_OUT, now_ns);
 }
 
-/* How many control packets of that type came out; *view of the last one. */
+/* How many control packets of that type came out; *view of the last one, zeros where none did. */
 static inline unsigned emitted(udt_type_t type, udt_view_t *view)
 {
     static uint8_t data[MAX_OUT][4096];
     unsigned n = 0;
+    *view = (udt_view_t){0};
     for (size_t i = 0; i < outs; i++) {
         udt_view_t v;
         memcpy(data[i], out[i].head, out[i].head_bytes);

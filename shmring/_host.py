@@ -211,6 +211,7 @@ def mark_failed(holding: Holding, number: int, text: str) -> None:
     """
     with mapped(holding.segment_fd, writable=True) as segment:
         if segment is not None:
+            segment.status.reason = text.encode()[: lib.SHM_REASON_BYTES - 1]
             segment.status.error = number or errno.EOWNERDEAD
             segment.status.state = lib.SHM_STATE_FAILED
 

@@ -216,11 +216,8 @@ def served_epoch(segment: Any) -> int:
             number = segment.status.error
             if number not in errno.errorcode:  # none was left, or somebody scribbled over it
                 number = errno.EIO
-            raise error(
-                number,
-                f"channel {name!r} failed, its socket or ring broke: {os.strerror(number)}; close "
-                "it and open it again",
-            )
+            why = text_of(segment.status.reason) or os.strerror(number)
+            raise error(number, f"channel {name!r} failed: {why}; close it and open it again")
         if state is not State.NEW:
             return int(epoch)
         if time.monotonic() > give_up:

@@ -171,6 +171,8 @@ class ChannelStats:
     """The queueing discipline or the card launches the packets."""
     txtime_reason: str
     """Why it does or does not."""
+    failure: str
+    """Why the state is ``failed``, in words; ``""`` in every other state."""
     rx_stamp: Stamp
     """Best arrival stamp to be had."""
     tx_stamp: Stamp
@@ -381,6 +383,7 @@ def _settings(segment: Any) -> dict[str, Any]:
         "gro": bool(status.gro),
         "txtime": bool(status.txtime),
         "txtime_reason": text_of(status.txtime_reason),
+        "failure": text_of(status.reason),
         "rx_stamp": STAMPS[status.rx_stamp] if status.rx_stamp < len(STAMPS) else Stamp.NONE,
         "tx_stamp": STAMPS[status.tx_stamp] if status.tx_stamp < len(STAMPS) else Stamp.NONE,
         "segment_bytes": segment.bytes,

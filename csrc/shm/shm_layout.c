@@ -73,7 +73,8 @@ AT(shm_status_t, worker_slot, 60);
 AT(shm_status_t, heartbeat_mono_ns, 64);
 AT(shm_status_t, bound, 80);
 AT(shm_status_t, txtime_reason, 104);
-SIZE(shm_status_t, 200);
+AT(shm_status_t, reason, 200);
+SIZE(shm_status_t, 296);
 
 AT(shm_tx_cursors_t, tail, 0);
 AT(shm_tx_cursors_t, cancels, 8);

@@ -31,7 +31,7 @@
 #include "shm/shm_config.h"
 
 #define SHM_MAGIC UINT64_C(0x676e69726d687300) /* "\0shmring" read as little-endian bytes */
-#define SHM_LAYOUT_VERSION 3u
+#define SHM_LAYOUT_VERSION 4u
 #define SHM_PAGE_BYTES 4096u
 #define SHM_UNIT_BYTES 8u
 
@@ -194,8 +194,10 @@ typedef enum shm_channel_state {
     SHM_STATE_OPEN = 1,   /* a worker serves it */
     SHM_STATE_HELD = 2,   /* a worker has it, transmission and reception are held */
     SHM_STATE_CLOSED = 3, /* closed for good: readers drain what is left */
-    SHM_STATE_FAILED = 4, /* its socket or ring broke; error holds why */
+    SHM_STATE_FAILED = 4, /* it broke for good; error and reason hold why */
 } shm_channel_state_t;
+
+#define SHM_REASON_BYTES 96u
 
 /* What the worker says of the channel. Facts that do not change per packet. */
 typedef struct shm_status {
@@ -221,6 +223,8 @@ typedef struct shm_status {
     char txtime_reason[64];
     char interface[16];
     char qdisc[16];
+    /* Why the state is FAILED, for a person to read; "" before. Written before the state. */
+    char reason[SHM_REASON_BYTES];
 } shm_status_t;
 
 typedef struct shm_tx_cursors {

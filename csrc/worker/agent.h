@@ -178,8 +178,11 @@ void wrk_ran(wrk_channel_t *ch);
 /* Publishes what was put into the rx ring, wakes readers, counts what they lost. */
 void wrk_rx_publish(wrk_channel_t *ch);
 
-/* The channel is broken for good: state FAILED, its clients learn error, other channels go on. */
-void wrk_channel_fail(wrk_channel_t *ch, int error);
+/* The channel is broken for good: state FAILED. Its clients and those who look on learn error (an
+ * errno) and reason (one clause for a person, with the value that was wrong; cut to
+ * SHM_REASON_BYTES - 1). Other channels go on. The first failure stays. Costs a few system calls,
+ * once. Returns with ch still valid: the caller does no more work for it. */
+void wrk_channel_fail(wrk_channel_t *ch, int error, const char *reason);
 
 /* Something exceptional: it goes into the flight recorder and, of kind ERROR, into the log of
  * distinct errors. count: how many of it at once; a, b, c: as the table SHM_EVENTS says. Costs some

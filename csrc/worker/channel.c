@@ -284,6 +284,7 @@ static void publish_status(wrk_channel_t *ch, bool takeover)
     rt_store_relaxed(&s->sched_priority, rt_load_relaxed(&page->sched_priority));
     rt_store_relaxed(&s->worker_slot, ch->worker->args.slot);
     rt_store_relaxed(&s->error, 0);
+    memset(s->reason, 0, sizeof s->reason);
     rt_store_relaxed(&s->heartbeat_mono_ns, (uint64_t)now);
     if (!takeover) {
         rt_store_relaxed(&s->opened_mono_ns, (uint64_t)now);
@@ -452,19 +453,21 @@ void channel_release(wrk_channel_t *ch)
     channel_ran(ch);
 }
 
-void wrk_channel_fail(wrk_channel_t *ch, int error)
+void wrk_channel_fail(wrk_channel_t *ch, int error, const char *reason)
 {
     if (ch->failed)
         return;
-    wrk_note(ch, SHM_EVENT_channel_failed, 1, error, 0, 0, rt_mono_ns());
+    shm_status_t *status = ch->segment.status;
+    worker_note(ch->worker, ch, SHM_EVENT_channel_failed, 1, error, 0, 0, reason, rt_mono_ns());
     ch->ops->hold(ch);
     ch->failed = true;
     tap_channel_failed(ch);
     ch->tx_paused = true;
     active_remove(ch);
     channel_ran(ch);
-    rt_store_relaxed(&ch->segment.status->error, (uint32_t)error);
-    rt_store_release(&ch->segment.status->state, SHM_STATE_FAILED);
+    (void)snprintf(status->reason, sizeof status->reason, "%s", reason);
+    rt_store_relaxed(&status->error, (uint32_t)error);
+    rt_store_release(&status->state, SHM_STATE_FAILED);
     wake_everybody(ch);
 }
 
@@ -550,7 +553,7 @@ void channel_housekeep(wrk_channel_t *ch, int64_t now_mono_ns)
     rt_store_relaxed(&ch->segment.status->heartbeat_mono_ns, (uint64_t)now_mono_ns);
     rt_store_relaxed(&ch->stats->wake_margin_ns, idle_margin_ns(&ch->worker->idle));
     if (ch->torn)
-        wrk_channel_fail(ch, EFAULT);
+        wrk_channel_fail(ch, EFAULT, "its segment was cut short below its mapping");
     if (ch->failed)
         return;
     ch->ops->refresh(ch, now_mono_ns);

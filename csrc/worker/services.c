@@ -99,7 +99,7 @@ void wrk_receive_failed(wrk_channel_t *ch, int error, int64_t now_mono_ns)
     wrk_count(ch, SHM_COUNT_rx_errors, 1);
     wrk_note(ch, SHM_EVENT_receive_failed, 1, error, 0, 0, now_mono_ns);
     if (error == EBADF || error == ENOTSOCK)
-        wrk_channel_fail(ch, error);
+        wrk_channel_fail(ch, error, "its socket is gone from the worker");
 }
 
 int64_t wrk_free_until_ns(const wrk_channel_t *ch)

@@ -365,6 +365,7 @@ def _facts(name: paths.ShmName, raw: dict[str, Any]) -> ChannelFacts:
         interface=raw["interface"],
         qdisc=raw["qdisc"],
         txtime_reason=raw["txtime_reason"],
+        failure=raw["failure"],
         tx_bytes=raw["tx_bytes"],
         rx_bytes=raw["rx_bytes"],
         tx_capacity=raw["tx_capacity"],

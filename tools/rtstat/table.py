@@ -225,6 +225,7 @@ CHANNEL = (
         health           | health    |         | ok, new, failed, closed; stale: no heartbeat, 1 s
         state            | state     |         | new, open, held, closed or failed
         error            | errno     |         | errno behind the state failed; 0: none
+        failure          | failure   |         | why it failed, in words
         heartbeat_age_ns | heartbeat | ns      | since its worker said that it serves it
         worker_pid       | worker    |         | process that serves it
         worker_slot      | slot      |         | of its worker in the pool; none yet
@@ -236,6 +237,7 @@ CHANNEL = (
         """,
         {
             "error": Word("error"),
+            "failure": _fact("failure"),
             "worker_slot": or_none("worker_slot", -1),
         },
     ),

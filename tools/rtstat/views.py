@@ -87,6 +87,8 @@ class ChannelFacts(Frozen):
     interface: str
     qdisc: str
     txtime_reason: str
+    failure: str
+    """Why it failed, in words; ``""``: it did not."""
     tx_bytes: int
     """Size of the tx ring."""
     rx_bytes: int

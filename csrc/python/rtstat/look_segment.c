@@ -354,11 +354,11 @@ static PyObject *segment_facts(segment_t *self, PyObject *unused)
     const shm_status_t *st = self->s.status;
 #define TEXT(field) look_text(field, sizeof(field))
     return Py_BuildValue(
-        "{sN sN sN sN sN sN sN sN sN sN sB sB sB sB sB sB sB sI sK sK sI sI sI sL sK sK sy#}",
+        "{sN sN sN sN sN sN sN sN sN sN sN sB sB sB sB sB sB sB sI sK sK sI sI sI sL sK sK sy#}",
         "name", TEXT(c->name), "namespace", TEXT(c->name_space), "pool", TEXT(c->pool), "engine",
         TEXT(c->engine), "device", TEXT(c->device), "local", address(&st->bound), "remote",
         address(&c->remote), "interface", TEXT(st->interface), "qdisc", TEXT(st->qdisc),
-        "txtime_reason", TEXT(st->txtime_reason), "direction", c->direction, "read_mode",
+        "txtime_reason", TEXT(st->txtime_reason), "failure", TEXT(st->reason), "direction", c->direction, "read_mode",
         c->read_mode, "overflow", c->overflow, "late", c->late, "align", c->align, "clock",
         c->clock, "reports", c->reports, "producers", c->producers - 1, "tx_bytes",
         (unsigned long long)c->tx_bytes, "rx_bytes", (unsigned long long)c->rx_bytes, "tx_capacity",

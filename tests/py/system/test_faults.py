@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import socket
 import time
@@ -199,7 +200,8 @@ def test_a_worker_that_always_crashes_is_given_up_and_its_words_are_heard(
         assert worker.pid == 0
         assert "no more of this: buy another" in worker.error
         eventually(lambda: channel.state == "failed")
-        with pytest.raises(OSError, match="failed"):
+        assert channel.stats().failure
+        with pytest.raises(OSError, match=f"failed: {re.escape(channel.stats().failure)}"):
             channel.send(b"y", to=channel.local)
         with pytest.raises(shmring.WorkerFailed, match="buy another"):
             pool.open("second", local=LOOPBACK)

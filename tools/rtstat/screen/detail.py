@@ -202,7 +202,7 @@ def _facts(channel: ChannelView) -> list[tuple[str, str]]:
     return [
         ("name", f"{channel.namespace} / [b]{channel.name}[/b]   in pool {channel.pool}"),
         ("engine", f"{channel.engine} {facts.direction}, {facts.reading} reading"),
-        ("state", f"{channel.state}, open for {duration(channel.age_s * 1e9)}"),
+        ("state", _state(channel)),
         ("address", f"{_address(facts.local)} → {_address(facts.remote)}   {facts.interface}"),
         (
             "worker",
@@ -218,6 +218,11 @@ def _facts(channel: ChannelView) -> list[tuple[str, str]]:
         ("launch time", facts.txtime_reason or "not asked for"),
         ("memory", quantity(facts.segment_bytes, "bytes")),
     ]
+
+
+def _state(channel: ChannelView) -> str:
+    since = f"{channel.state}, open for {duration(channel.age_s * 1e9)}"
+    return f"{since}; {channel.facts.failure}" if channel.facts.failure else since
 
 
 def _address(address: tuple[str, int] | None) -> str:

@@ -335,6 +335,19 @@ static void test_hostile_ring_spoils_only_itself(void)
     close(sink);
 }
 
+/* What the worker's log of distinct errors says of the channel's failure; "": nothing. */
+static const char *why_failed(const wt_worker_t *w, const wt_channel_t *ch)
+{
+    static shm_error_log_t log;
+    size_t at = offsetof(shm_worker_segment_t, errors);
+    CHECK_EQ(pread(w->page_fd, &log, sizeof log, (off_t)at), (ssize_t)sizeof log);
+    for (unsigned i = 0; i < SHM_ERRORS; i++)
+        if (log.errors[i].id == SHM_EVENT_channel_failed &&
+            strncmp(log.errors[i].channel, ch->config.name, sizeof log.errors[i].channel) == 0)
+            return log.errors[i].text;
+    return "";
+}
+
 static void test_torn_segment_fails_its_channel(void)
 {
     uint16_t port = 0;
@@ -349,6 +362,7 @@ static void test_torn_segment_fails_its_channel(void)
     char got[8];
     CHECK_EQ(wt_push(&good, "ok", 2, 0, NULL), 0);
     CHECK_EQ(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS), 2);
+    CHECK(strstr(why_failed(&worker, &torn), "cut short") != NULL);
     CHECK_EQ(wt_command(&worker, &torn, CTL_CLOSE), 0);
     CHECK_EQ(wt_command(&worker, &good, CTL_CLOSE), 0);
     (void)munmap(torn.segment.base, torn.segment.bytes);

@@ -387,6 +387,8 @@ def _shortfalls(facts: SlotFacts, settings: PoolSettings) -> list[str]:
     if settings.policy == "fifo":
         if now.policy != "fifo":
             lacking.append(affinity.explain_policy(settings.priority, str(worker_binary())))
+        elif now.priority < settings.priority:
+            lacking.append(affinity.explain_priority(settings.priority, now.priority))
         if not now.memory_locked:
             lacking.append(affinity.explain_memory())
     return lacking

@@ -1,9 +1,11 @@
 #include "io/phc.h"
 
+#include "base/rt_caps.h"
 #include "base/rt_err.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/ethtool.h>
 #include <linux/net_tstamp.h>
 #include <linux/ptp_clock.h>
@@ -67,7 +69,9 @@ static int switch_on(phc_t *phc, const char *device, const struct ethtool_ts_inf
         config.tx_type = HWTSTAMP_TX_ON;
         if (rx_all)
             config.rx_filter = HWTSTAMP_FILTER_ALL;
+        uint64_t raised = rt_caps_raise(RT_CAP(CAP_NET_ADMIN));
         rc = interface_ioctl(device, SIOCSHWTSTAMP, &config);
+        rt_caps_lower(raised);
         if (rc < 0)
             return rt_err_set(rc, "%s: switching hardware stamps on (SIOCSHWTSTAMP) failed: %s%s",
                               device, strerror(-rc),

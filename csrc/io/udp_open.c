@@ -1,9 +1,11 @@
 #include "io/udp_private.h"
 
+#include "base/rt_caps.h"
 #include "base/rt_err.h"
 #include "io/udp_txtime.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -243,7 +245,7 @@ static int done_or_closed(udp_t *udp, int rc)
     return rc;
 }
 
-int udp_open(udp_t *udp, const udp_config_t *cfg)
+static int open_new(udp_t *udp, const udp_config_t *cfg)
 {
     init(udp, -1, cfg);
     int rc = udp_config_check(cfg);
@@ -264,6 +266,14 @@ int udp_open(udp_t *udp, const udp_config_t *cfg)
     if (rc == 0)
         rc = finish(udp, cfg);
     return done_or_closed(udp, rc);
+}
+
+int udp_open(udp_t *udp, const udp_config_t *cfg)
+{
+    uint64_t raised = rt_caps_raise(udp_options_caps(cfg) | RT_CAP(CAP_NET_BIND_SERVICE));
+    int rc = open_new(udp, cfg);
+    rt_caps_lower(raised);
+    return rc;
 }
 
 /* Is it a UDP socket of the right family, bound to where the configuration says? */
@@ -291,7 +301,7 @@ static int check_adopted(udp_t *udp, const udp_config_t *cfg)
     return 0;
 }
 
-int udp_adopt(udp_t *udp, int fd, const udp_config_t *cfg)
+static int adopt(udp_t *udp, int fd, const udp_config_t *cfg)
 {
     init(udp, fd, cfg);
     int rc = udp_config_check(cfg);
@@ -302,6 +312,14 @@ int udp_adopt(udp_t *udp, int fd, const udp_config_t *cfg)
     if (rc == 0)
         rc = finish(udp, cfg);
     return done_or_closed(udp, rc);
+}
+
+int udp_adopt(udp_t *udp, int fd, const udp_config_t *cfg)
+{
+    uint64_t raised = rt_caps_raise(udp_options_caps(cfg));
+    int rc = adopt(udp, fd, cfg);
+    rt_caps_lower(raised);
+    return rc;
 }
 
 void udp_close(udp_t *udp)
@@ -321,5 +339,10 @@ int udp_set_remote(udp_t *udp, const udp_config_t *cfg)
         rc = set_peer(udp, cfg);
     if (rc == 0)
         rc = read_local(udp);
-    return rc < 0 ? rc : learn_path(udp, cfg);
+    if (rc < 0)
+        return rc;
+    uint64_t raised = rt_caps_raise(udp_options_caps(cfg));
+    rc = learn_path(udp, cfg);
+    rt_caps_lower(raised);
+    return rc;
 }

@@ -1,14 +1,17 @@
 /* Socket options, from the configuration to the kernel and back. */
 #include "io/udp_private.h"
 
+#include "base/rt_caps.h"
 #include "base/rt_err.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <linux/sock_diag.h>
 #include <linux/in6.h>
 #include <stdio.h>
 
 #define BUFFER_BYTES_MAX (1u << 30) /* the kernel doubles it and keeps it in an int */
+#define PRIORITY_OF_ALL 6           /* the highest without CAP_NET_ADMIN */
 
 /* ---- checks ----------------------------------------------------------------------------- */
 
@@ -241,6 +244,13 @@ static int set_priority(int fd, const udp_config_t *c)
                                  "SO_PRIORITY",
                                  "; above 6 it needs CAP_NET_ADMIN"};
     return set_int(fd, &option);
+}
+
+uint64_t udp_options_caps(const udp_config_t *cfg)
+{
+    bool admin = cfg->rcvbuf_bytes != 0 || cfg->sndbuf_bytes != 0 ||
+                 cfg->so_priority > PRIORITY_OF_ALL || cfg->txtime != UDP_TXTIME_OFF;
+    return (admin ? RT_CAP(CAP_NET_ADMIN) : 0) | (cfg->device[0] != '\0' ? RT_CAP(CAP_NET_RAW) : 0);
 }
 
 int udp_options_apply(int fd, const udp_config_t *cfg)

@@ -42,6 +42,9 @@ int udp_config_check(const udp_config_t *cfg);
 /* The family of the socket this configuration needs. */
 sa_family_t udp_config_family(const udp_config_t *cfg);
 
+/* The capabilities (RT_CAP) that a socket of this configuration may need; the kernel decides. */
+uint64_t udp_options_caps(const udp_config_t *cfg);
+
 /* Everything that can be set before the address is bound. Returns 0 or -errno, text set. */
 int udp_options_apply(int fd, const udp_config_t *cfg);
 

@@ -9,6 +9,7 @@
  * A deadline that passes while an earlier one is still awaited counts with all of its lateness. */
 #include "worker/worker_examine.h"
 
+#include "base/rt_caps.h"
 #include "base/rt_hist.h"
 #include "io/udp_probe.h"
 #include "proto/pacing/wake_margin.h"
@@ -21,7 +22,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -62,9 +62,10 @@ static void print_capabilities(void)
         {CAP_NET_BIND_SERVICE, "cap_net_bind_service"},
     };
     const char *separator = "";
+    uint64_t effective = rt_caps_get().effective;
     printf("\"capabilities\": [");
     for (size_t i = 0; i < sizeof capabilities / sizeof capabilities[0]; i++) {
-        if (!worker_has_capability(capabilities[i].number))
+        if (!(effective & RT_CAP(capabilities[i].number)))
             continue;
         printf("%s\"%s\"", separator, capabilities[i].name);
         separator = ", ";

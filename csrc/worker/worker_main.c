@@ -6,6 +6,7 @@
 #include "worker/bus_guard.h"
 #include "worker/channel.h"
 #include "worker/control.h"
+#include "worker/privileges.h"
 #include "worker/worker.h"
 #include "worker/worker_examine.h"
 #include "worker/worker_loop.h"
@@ -124,7 +125,7 @@ static int start(worker_t *w)
     rc = rc ? rc : watch_signals(w);
     rc = rc ? rc : bus_guard_install(w);
     rc = rc ? rc : control_open(w);
-    rc = rc ? rc : worker_drop_capabilities();
+    rc = rc ? rc : privileges_drop();
     if (rc == 0) {
         w->idle.profile = SHM_PROFILE_POWER; /* until there is a channel */
         rt_store_relaxed(&w->page->heartbeat_mono_ns, (uint64_t)rt_mono_ns());

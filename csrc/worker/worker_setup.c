@@ -1,6 +1,7 @@
 #include "worker/worker_setup.h"
 
 #include "base/rt_err.h"
+#include "worker/privileges.h"
 
 #include <errno.h>
 #include <linux/capability.h>
@@ -11,7 +12,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define STACK_PREFAULT_BYTES (256u * 1024u)
@@ -46,7 +46,9 @@ static int schedule(const worker_args_t *args, shm_worker_page_t *page)
     rt_store_relaxed(&page->sched_priority, 0);
     if (!args->fifo)
         return 0;
-    struct sched_param param = {.sched_priority = args->priority};
+    int highest = privileges_highest_priority();
+    int priority = args->priority < highest ? args->priority : highest;
+    struct sched_param param = {.sched_priority = priority};
     if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) != 0) {
         struct rlimit limit = {0};
         int rc = -errno;
@@ -54,21 +56,16 @@ static int schedule(const worker_args_t *args, shm_worker_page_t *page)
         return rt_err_set(rc,
                           "SCHED_FIFO priority %d: %s; RLIMIT_RTPRIO is %llu: raise it to %d, or "
                           "give the worker CAP_SYS_NICE",
-                          args->priority, strerror(-rc), (unsigned long long)limit.rlim_cur,
-                          args->priority);
+                          priority, strerror(-rc), (unsigned long long)limit.rlim_cur, priority);
     }
     rt_store_relaxed(&page->sched_policy, SCHED_FIFO);
-    rt_store_relaxed(&page->sched_priority, (uint32_t)args->priority);
+    rt_store_relaxed(&page->sched_priority, (uint32_t)priority);
+    if (priority < args->priority)
+        return rt_err_set(-EPERM,
+                          "SCHED_FIFO priority %d became %d, the highest by file capabilities: "
+                          "raise RLIMIT_RTPRIO to %d, or ask for %d",
+                          args->priority, priority, args->priority, priority);
     return 0;
-}
-
-bool worker_has_capability(unsigned cap)
-{
-    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {{0}};
-    if (syscall(SYS_capget, &head, data) != 0)
-        return false;
-    return (data[CAP_TO_INDEX(cap)].effective & CAP_TO_MASK(cap)) != 0;
 }
 
 /* Touches the stack as deep as the loop will ever go, so that no page of it is missing then. */
@@ -86,7 +83,7 @@ static int lock_memory(shm_worker_page_t *page)
     rt_store_relaxed(&page->memory_locked, 0);
     struct rlimit limit = {0};
     (void)getrlimit(RLIMIT_MEMLOCK, &limit);
-    if (limit.rlim_cur != RLIM_INFINITY && !worker_has_capability(CAP_IPC_LOCK))
+    if (limit.rlim_cur != RLIM_INFINITY && !(rt_caps_get().effective & RT_CAP(CAP_IPC_LOCK)))
         return rt_err_set(-EPERM,
                           "memory is not locked: RLIMIT_MEMLOCK is %llu bytes and later mappings "
                           "would fail at that limit: set it to unlimited, or give the worker "
@@ -137,7 +134,11 @@ int worker_setup(worker_t *w)
     (void)prctl(PR_SET_TIMERSLACK, 1UL);
     rt_store_relaxed(&page->profile, (uint32_t)args->profile);
 
-    int rc = pin(args, page);
+    int rc = privileges_check_file();
+    note_shortfall(w, SHM_EVENT_privileges_refused, rc, 0);
+    if (rc < 0 && args->strict)
+        return rc;
+    rc = pin(args, page);
     note_shortfall(w, SHM_EVENT_core_refused, rc, args->cpu);
     if (rc < 0 && args->strict)
         return rc;
@@ -151,31 +152,5 @@ int worker_setup(worker_t *w)
     if (rc < 0 && args->strict)
         return rc;
     rt_err_clear();
-    return 0;
-}
-
-int worker_drop_capabilities(void)
-{
-    static const unsigned keep[] = {
-        CAP_NET_ADMIN,        /* buffer sizes beyond the system's limit, priorities above 6 */
-        CAP_NET_BIND_SERVICE, /* ports below 1024 */
-        CAP_NET_RAW,          /* SO_BINDTODEVICE on a socket that is bound to another device */
-        CAP_IPC_LOCK,         /* mappings made later are locked too */
-    };
-    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct have[_LINUX_CAPABILITY_U32S_3] = {{0}};
-    if (syscall(SYS_capget, &head, have) != 0)
-        return rt_err_set(-errno, "capget: %s", strerror(errno));
-    struct __user_cap_data_struct want[_LINUX_CAPABILITY_U32S_3] = {{0}};
-    for (size_t i = 0; i < sizeof keep / sizeof keep[0]; i++)
-        want[CAP_TO_INDEX(keep[i])].permitted |= CAP_TO_MASK(keep[i]);
-    for (unsigned i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
-        want[i].permitted &= have[i].permitted;
-        want[i].effective = want[i].permitted;
-    }
-    if (syscall(SYS_capset, &head, want) != 0)
-        return rt_err_set(-errno, "capset: %s", strerror(errno));
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-        return rt_err_set(-errno, "PR_SET_NO_NEW_PRIVS: %s", strerror(errno));
     return 0;
 }

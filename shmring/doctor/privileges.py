@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from rtworkers import affinity
 from rtworkers.launch import worker_binary
 from shmring.doctor.container import Surroundings
 from shmring.doctor.finding import (
@@ -53,7 +55,8 @@ FILE_CAPABILITIES = Check(
     "privileges.file_capabilities",
     "file capabilities",
     "Capabilities of the worker's file give it what it needs, and Python nothing. They have no "
-    "effect on a file system mounted nosuid, nor where no_new_privs is set.",
+    "effect on a file system mounted nosuid, nor where no_new_privs is set. Whoever may run the "
+    "file has them, so a worker does not use them while everybody may.",
 )
 NOFILE = Check(
     "privileges.nofile",
@@ -95,6 +98,8 @@ class Facts:
     binary_error: str = ""
     sanitizers: str = ""
     file_capabilities: frozenset[str] = frozenset()
+    mode: int = 0o750
+    """Permissions of the program's file."""
     bounding: frozenset[str] = frozenset(WANTED.values())
     """Of the wanted ones, those that a file can give to a process of this one."""
     nosuid: bool = False
@@ -125,6 +130,7 @@ def gather(host: Host, examination: Examination, surroundings: Surroundings) -> 
         binary_error=error,
         sanitizers=_sanitizers(binary),
         file_capabilities=_file_capabilities(binary),
+        mode=0 if binary is None else stat.S_IMODE(os.stat(binary).st_mode),
         bounding=_named(_hexadecimal(status.get("CapBnd", ""))),
         nosuid=binary is not None and bool(os.statvfs(binary).f_flag & os.ST_NOSUID),
         no_new_privs=status.get("NoNewPrivs") == "1",
@@ -196,9 +202,8 @@ def judge(facts: Facts) -> list[Finding]:
 
 
 def setcap(binary: str | None) -> Mend:
-    """The command that gives the worker its capabilities."""
-    names = ",".join(("cap_sys_nice", "cap_net_admin", "cap_ipc_lock"))
-    return command(f"sudo setcap {names}+ep {binary or 'shmring-worker'}")
+    """The commands that give the worker its capabilities."""
+    return command(affinity.grant_command(binary or "shmring-worker"))
 
 
 def _give(facts: Facts, *others: Mend, contained: str) -> tuple[Mend, ...]:
@@ -332,6 +337,13 @@ def _on_file(facts: Facts) -> Finding:
             else unit("NoNewPrivileges=no")
         )
         return FILE_CAPABILITIES.limits(f"{names}, without effect: {useless}", mend, values=values)
+    if facts.file_capabilities and facts.mode & 0o001:
+        return FILE_CAPABILITIES.unfit(
+            f"{names}, and everybody may run the program (mode {facts.mode:04o}): workers of "
+            "ordinary users do not use them",
+            setcap(facts.binary),
+            values=values,
+        )
     if facts.root:
         return FILE_CAPABILITIES.ok(f"{names}; not needed, workers start as root", values=values)
     missing = set(WANTED.values()) - facts.file_capabilities

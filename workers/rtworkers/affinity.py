@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 
 UNPINNED = -1
@@ -108,13 +109,51 @@ def explain_cpu(wanted: int) -> str:
     return f"the worker could not be pinned to core {wanted}; it runs unpinned"
 
 
+FILE_CAPABILITIES = "cap_sys_nice,cap_net_admin,cap_ipc_lock"
+GROUP = "realtime"
+
+
+def grant_command(binary: str) -> str:
+    """The commands that give a worker program its capabilities, for one group and nobody else.
+
+    In this order: a new group takes the capabilities away.
+    """
+    file = shlex.quote(binary)
+    return (
+        f"sudo groupadd -f {GROUP} && sudo chgrp {GROUP} {file} && sudo chmod 0750 {file} && "
+        f"sudo setcap {FILE_CAPABILITIES}+ep {file}"
+    )
+
+
+def explain_unrunnable(binary: str, reason: str) -> str:
+    """Why a worker program cannot be run, and what helps."""
+    with contextlib.suppress(OSError):
+        facts = os.stat(binary)
+        if facts.st_mode & 0o111 and not os.access(binary, os.X_OK):
+            return (
+                f"worker program {binary} is for its owner (user {facts.st_uid}) and members of "
+                f"group {facts.st_gid} only ({reason}): become one (sudo usermod -aG GROUP USER, "
+                "then log in again), or install shmring for yourself"
+            )
+    return f"worker program {binary} cannot be run ({reason}): install shmring again"
+
+
 def explain_policy(wanted_priority: int, binary: str) -> str:
     """Why a worker has no SCHED_FIFO, and what helps."""
     return (
         f"no permission for SCHED_FIFO priority {wanted_priority}: the worker runs as an ordinary "
-        "process and its deadlines will be missed under load. Run `sudo setcap cap_sys_nice,"
-        f"cap_net_admin,cap_ipc_lock+ep {binary}`, or raise `ulimit -r` (RLIMIT_RTPRIO, "
+        f"process and its deadlines will be missed under load. Run `{grant_command(binary)}` and "
+        f"be a member of that group, or raise `ulimit -r` (RLIMIT_RTPRIO, "
         "/etc/security/limits.conf: rtprio), or ask for Pool(policy='other')"
+    )
+
+
+def explain_priority(wanted: int, given: int) -> str:
+    """Why a worker has a lower priority than asked for, and what helps."""
+    return (
+        f"the worker runs at SCHED_FIFO priority {given}, not {wanted}: that is the most that file "
+        f"capabilities give. Raise `ulimit -r` (RLIMIT_RTPRIO) to {wanted}, or ask for "
+        f"Pool(priority={given})"
     )
 
 

@@ -118,7 +118,7 @@ def launch(settings: PoolSettings, slot: int, cpu: int, page_fd: int) -> Process
             if error.errno not in (errno.EACCES, errno.ENOENT, errno.ENOEXEC):
                 raise
             raise WorkerStartError(
-                f"worker program {binary} cannot be run ({error.strerror}): install shmring again"
+                affinity.explain_unrunnable(str(binary), str(error.strerror))
             ) from None
         undo.callback(child.wait)
         undo.callback(child.kill)

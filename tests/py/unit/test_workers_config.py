@@ -98,7 +98,16 @@ def test_placement_refuses_other_cores() -> None:
 
 def test_explanations_name_the_fix() -> None:
     assert "cpuset" in affinity.explain_cpu(4095)
-    assert "setcap" in affinity.explain_policy(80, "/bin/worker")
+    text = affinity.explain_policy(80, "/opt/my venv/worker")
+    assert "sudo chgrp realtime '/opt/my venv/worker'" in text
+    assert text.index("chgrp") < text.index("chmod 0750") < text.index("setcap")
+    assert "RLIMIT_RTPRIO) to 90" in affinity.explain_priority(90, 80)
+
+
+def test_a_program_that_may_not_be_run_is_explained(tmp_path: Path) -> None:
+    file = tmp_path / "worker"
+    file.write_text("")
+    assert "install shmring again" in affinity.explain_unrunnable(str(file), "Permission denied")
 
 
 def test_binary_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

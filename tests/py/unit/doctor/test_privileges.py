@@ -80,6 +80,8 @@ def test_a_worker_that_gets_nothing(facts, by_id):
     realtime = found["privileges.realtime"]
     assert realtime.status is Status.UNFIT
     assert texts(realtime, MendKind.COMMAND) == [
+        "sudo groupadd -f realtime && sudo chgrp realtime /opt/bin/shmring-worker && "
+        "sudo chmod 0750 /opt/bin/shmring-worker && "
         "sudo setcap cap_sys_nice,cap_net_admin,cap_ipc_lock+ep /opt/bin/shmring-worker"
     ]
     assert texts(realtime, MendKind.UNIT) == ["LimitRTPRIO=90"]
@@ -145,6 +147,22 @@ def test_file_capabilities_without_effect(facts, by_id, why):
     poor = with_setup(held, policy="other", capabilities=frozenset())
     realtime = by_id(privileges.judge(poor))["privileges.realtime"]
     assert not [text for text in texts(realtime, MendKind.COMMAND) if "setcap" in text]
+
+
+def test_file_capabilities_for_everybody(facts, by_id):
+    names = frozenset(privileges.WANTED.values())
+    for root in (False, True):
+        held = dataclasses.replace(facts, file_capabilities=names, root=root)
+        closed = by_id(privileges.judge(held))["privileges.file_capabilities"]
+        assert closed.status is Status.OK
+        opened = dataclasses.replace(held, mode=0o755)
+        finding = by_id(privileges.judge(opened))["privileges.file_capabilities"]
+        assert finding.status is Status.UNFIT
+        assert "everybody may run the program (mode 0755)" in finding.measured
+        (mend,) = texts(finding, MendKind.COMMAND)
+        assert mend.index("chgrp") < mend.index("chmod 0750") < mend.index("setcap")
+    bare = dataclasses.replace(facts, mode=0o755, root=True)
+    assert by_id(privileges.judge(bare))["privileges.file_capabilities"].status is Status.OK
 
 
 def test_no_worker_at_all(facts, by_id):

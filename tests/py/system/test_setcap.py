@@ -1,0 +1,130 @@
+"""A worker program with file capabilities, run by a user without privileges."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtworkers import affinity
+from rtworkers.launch import worker_binary
+
+USER = 65533
+GROUP = 65532
+CAPABILITIES = {"cap_sys_nice", "cap_net_admin", "cap_ipc_lock"}
+CAP_NET_ADMIN, CAP_IPC_LOCK = 1 << 12, 1 << 14
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setcap", path=f"{os.environ['PATH']}:/usr/sbin") is None,
+    reason="needs root, to become another user, and setcap (libcap2-bin)",
+)
+
+
+@pytest.fixture
+def program(other_runtime: Path) -> Path:
+    """A copy of the worker that everybody may run."""
+    path = Path(shutil.copy(worker_binary(), other_runtime))
+    path.chmod(0o755)
+    return path
+
+
+def give_capabilities(path: Path) -> None:
+    words = ["setcap", f"{affinity.FILE_CAPABILITIES}+ep", str(path)]
+    environment = os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin"}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
+    if done.returncode != 0:
+        pytest.skip(f"file capabilities are not to be had here: {done.stderr.strip()}")
+    if os.statvfs(path).f_flag & os.ST_NOSUID:
+        pytest.skip(f"{path} lies on a file system without file capabilities (nosuid)")
+
+
+BECOME = """
+import os, resource, sys
+limit, user, group, program = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+resource.setrlimit(resource.RLIMIT_RTPRIO, (limit, limit))
+os.setgroups([group]); os.setgid(user); os.setuid(user)
+os.execv(program, sys.argv[4:])
+"""
+
+
+def setup_of(path: Path, priority: int, group: int = USER, limit: int = 0) -> dict[str, Any]:
+    """What the program says of itself when an ordinary user runs it."""
+    words = [sys.executable, "-c", BECOME, limit, USER, group, path, "--examine", 0]
+    words += ["--policy", "fifo", "--priority", priority]
+    done = subprocess.run([str(w) for w in words], capture_output=True, text=True, check=True)
+    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[0])
+    return facts
+
+
+def test_a_program_that_everybody_may_run_does_not_use_its_capabilities(program: Path) -> None:
+    give_capabilities(program)
+    setup = setup_of(program, 99)
+    assert setup["capabilities"] == []
+    assert (setup["policy"], setup["memory_locked"]) == ("other", False)
+
+
+def test_a_program_of_a_group_grants_a_member_what_it_needs_and_no_more(program: Path) -> None:
+    os.chown(program, 0, GROUP)
+    program.chmod(0o750)
+    give_capabilities(program)
+    with pytest.raises(PermissionError) as caught:
+        subprocess.run([program], user=USER, group=USER, extra_groups=[])
+    assert caught.value.errno == errno.EACCES
+
+    setup = setup_of(program, 99, GROUP)
+    if setup["policy"] != "fifo":
+        pytest.skip("SCHED_FIFO is not to be had here")
+    assert set(setup["capabilities"]) == CAPABILITIES
+    assert setup["priority"] == 80
+    assert setup_of(program, 50, GROUP)["priority"] == 50
+    if resource.getrlimit(resource.RLIMIT_RTPRIO)[1] >= 90:
+        assert setup_of(program, 99, GROUP, limit=90)["priority"] == 90
+
+
+MEMBER = f"""
+import os, resource, warnings, shmring
+resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))
+os.setgroups([{GROUP}]); os.setgid({USER}); os.setuid({USER})
+with warnings.catch_warnings(record=True) as caught, shmring.Pool(priority=90) as pool:
+    warnings.simplefilter('always')
+    ch = pool.open('ctl', local=('127.0.0.1', 0), rcvbuf_bytes=64 << 20)
+    ch.send(b'x', to=ch.local); assert ch.recv(timeout=20).data == b'x'
+    worker = pool.workers()[0]
+    print(worker.policy, worker.priority, ch.stats().rcvbuf_bytes >= 64 << 20)
+    print([str(c.message) for c in caught])
+    print(*open('/proc/%d/status' % worker.pid).read().split('\\n'), sep='|', flush=True)
+"""
+
+
+def test_a_pool_of_a_member_works_and_its_worker_holds_little(
+    program: Path, python: Callable[..., Any], other_runtime: Path
+) -> None:
+    os.chown(program, 0, GROUP)
+    program.chmod(0o750)
+    give_capabilities(program)
+    base = other_runtime / "run"
+    base.mkdir()
+    os.chown(base, USER, USER)
+    changes = {"SHMRING_RUNTIME_DIR": str(base), "SHMRING_WORKER": str(program)}
+    other = python(MEMBER, env=os.environ | changes)
+    line = other.line()
+    if line.startswith("other"):
+        pytest.skip("SCHED_FIFO is not to be had here")
+    assert line == "fifo 80 True"
+    assert "priority 80, not 90" in other.line()
+    status = dict(word.split(":\t", 1) for word in other.line().split("|") if ":" in word)
+    assert int(status["CapEff"], 16) == CAP_IPC_LOCK
+    assert int(status["CapPrm"], 16) == CAP_IPC_LOCK | CAP_NET_ADMIN
+    assert int(status["CapInh"], 16) == int(status["CapAmb"], 16) == 0
+    assert status["NoNewPrivs"] == "1"
+    assert other.wait() == 0

@@ -99,8 +99,9 @@ static uint64_t ring_consume(job_t *j)
     for (uint64_t i = 0; i < j->count;) {
         tx_item_t item;
         unsigned moved;
+        unsigned budget = 256;
         int got = 0;
-        while (got < 256 && tx_queue_next(&q, 0, &item) == 1) {
+        while (tx_queue_next(&q, 0, &budget, &item) == 1) {
             uint64_t value;
             memcpy(&value, item.payload, sizeof value);
             sum += value;
@@ -109,7 +110,7 @@ static uint64_t ring_consume(job_t *j)
         }
         i += (uint64_t)got;
         if (got)
-            tx_queue_release(&q, RING_BYTES, 0, &moved);
+            tx_queue_release(&q, 0, RING_BYTES, 0, &moved);
     }
     return sum;
 }

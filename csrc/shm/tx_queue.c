@@ -115,13 +115,27 @@ void tx_queue_finish(tx_queue_t *q, uint64_t ref)
 
 /* --- dead producers ------------------------------------------------------------------------ */
 
+/* The default: the process named in the slot. */
+static bool owner_lives(void *of, uint32_t slot)
+{
+    const tx_queue_t *q = of;
+    const shm_producer_t *p = &q->segment->producers[slot];
+    return owner_alive(rt_load_relaxed(&p->owner), rt_load_relaxed(&p->owner_start));
+}
+
+void tx_queue_ask_slots(tx_queue_t *q, tx_slot_alive_t slot_alive, void *of)
+{
+    q->slot_alive = slot_alive;
+    q->slot_alive_of = of;
+}
+
 static bool owner_is_dead(tx_queue_t *q, uint32_t slot)
 {
     shm_producer_t *p = &q->segment->producers[slot];
     uint32_t owner = rt_load_relaxed(&p->owner);
     if (slot == SHM_WORKER_PRODUCER || owner == 0 || owner == OWNER_DEAD)
         return true;
-    return !owner_alive(owner, rt_load_relaxed(&p->owner_start));
+    return !q->slot_alive(q->slot_alive_of, slot);
 }
 
 static void forget_claim(tx_queue_t *q, uint32_t slot)
@@ -423,9 +437,9 @@ static int next_record(tx_queue_t *q, shm_cursor_t tail, uint32_t left, int64_t 
     return -EBADMSG;
 }
 
-int tx_queue_next(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
+int tx_queue_next(tx_queue_t *q, int64_t now_mono_ns, unsigned *budget, tx_item_t *item)
 {
-    for (;;) {
+    for (; *budget > 0; --*budget) {
         uint32_t place = place_of(q, q->read_ref);
         if (shm_cursor_place(q->tail_seen) == place) {
             shm_cursor_t tail = rt_load_acquire(&q->cursors->tail); /* pairs with T1 */
@@ -435,9 +449,14 @@ int tx_queue_next(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
         }
         uint32_t left = tx_used_units(place, shm_cursor_place(q->tail_seen), q->units);
         int rc = next_record(q, q->tail_seen, left, now_mono_ns, item);
-        if (rc != -EAGAIN)
+        if (rc == 0)
+            return 0;
+        if (rc != -EAGAIN) {
+            --*budget;
             return rc;
+        }
     }
+    return 0;
 }
 
 int tx_queue_pending(const tx_queue_t *q)
@@ -633,11 +652,19 @@ static uint32_t claim_for_move(tx_queue_t *q, uint32_t need)
     }
 }
 
-static bool move_head_record(tx_queue_t *q)
+static bool may_move(tx_queue_t *q, uint64_t word, int64_t now_ns)
+{
+    tx_item_t item;
+    return shm_word_state(word) == SHM_RECORD_COMMITTED &&
+           word_fits(q, q->head_ref, word, q->read_ref - q->head_ref) &&
+           read_record(q, q->head_ref, word, &item) == 0 && item.due_ns != 0 &&
+           item.due_ns > now_ns && item.due_ns - now_ns >= TX_MOVE_AHEAD_NS;
+}
+
+static bool move_head_record(tx_queue_t *q, int64_t now_ns)
 {
     uint64_t word = rt_load_acquire(word_at(q, q->head_ref));
-    if (shm_word_state(word) != SHM_RECORD_COMMITTED ||
-        !word_fits(q, q->head_ref, word, q->read_ref - q->head_ref))
+    if (!may_move(q, word, now_ns))
         return false;
     if (rt_load_relaxed(&q->segment->producers[SHM_WORKER_PRODUCER].intent) != SHM_INTENT_NONE)
         return false; /* a dead predecessor's move still stands unread */
@@ -676,7 +703,8 @@ static void notice_cancelled_head(tx_queue_t *q)
         q->cancels_seen = rt_load_relaxed(&q->cursors->cancels) - 1;
 }
 
-unsigned tx_queue_release(tx_queue_t *q, uint32_t max_bytes, unsigned max_moves, unsigned *moved)
+unsigned tx_queue_release(tx_queue_t *q, int64_t now_ns, uint32_t max_bytes, unsigned max_moves,
+                          unsigned *moved)
 {
     unsigned freed = 0;
     uint64_t old_head = q->head_ref;
@@ -685,7 +713,7 @@ unsigned tx_queue_release(tx_queue_t *q, uint32_t max_bytes, unsigned max_moves,
         uint64_t end = end_of_finished(q, max_bytes, &freed);
         if (end != q->head_ref)
             free_up_to(q, end);
-        if (*moved >= max_moves || !must_move(q) || !move_head_record(q))
+        if (*moved >= max_moves || !must_move(q) || !move_head_record(q, now_ns))
             break;
         (*moved)++;
     }
@@ -805,6 +833,8 @@ int tx_queue_init(tx_queue_t *q, shm_segment_t *s, int takeover)
         .data = s->tx_data,
         .units = (uint32_t)(s->config.tx_bytes / SHM_UNIT_BYTES),
         .max_payload_bytes = shm_config_longest(&s->config, s->config.tx_bytes),
+        .slot_alive = owner_lives,
+        .slot_alive_of = q,
     };
     return takeover ? take_over(q) : 0;
 }

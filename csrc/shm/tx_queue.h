@@ -16,6 +16,9 @@
 
 #include "shm/shm_segment.h"
 
+/* Whether the owner of a producer slot lives. Asked on need, once in some milliseconds at most. */
+typedef bool (*tx_slot_alive_t)(void *of, uint32_t slot);
+
 typedef struct tx_queue {
     shm_segment_t *segment;
     shm_tx_cursors_t *cursors;
@@ -37,6 +40,8 @@ typedef struct tx_queue {
     uint64_t search_end;   /* and is over here */
     int64_t stuck_since_mono_ns; /* 0: not stuck */
     uint32_t dead_producers;     /* slots whose owner is dead and whose claim is unresolved */
+    tx_slot_alive_t slot_alive;
+    void *slot_alive_of;
 } tx_queue_t;
 
 typedef struct tx_item {
@@ -57,12 +62,17 @@ typedef struct tx_item {
  * Returns 0, -EPROTO (ring beyond repair). */
 int tx_queue_init(tx_queue_t *q, shm_segment_t *s, int takeover);
 
-/* Takes in the next record. Returns 1 and *item; 0 nothing there, or the next record is still being
- * written; otherwise a packet that has no way to be sent and whose verdict the caller records, with
+/* Who is asked whether a slot's owner lives, from now on; until then the process named in the slot is
+ * looked up. To be called again after each tx_queue_init. */
+void tx_queue_ask_slots(tx_queue_t *q, tx_slot_alive_t slot_alive, void *of);
+
+/* Takes in the next record. *budget is counted down by one for each record looked at, those that are
+ * nobody's business any more included. Returns 1 and *item; 0 nothing there, the next record is still
+ * being written, or *budget is 0 (look again soon); otherwise a packet that has no way to be sent and whose verdict the caller records, with
  * sequence, due and enqueue time in *item: -ECANCELED (cancelled by a client), -EOWNERDEAD (claimed
  * by a producer that died, or being sent by a worker that died), -EBADMSG (header makes no sense).
  * It is finished already. */
-int tx_queue_next(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item);
+int tx_queue_next(tx_queue_t *q, int64_t now_mono_ns, unsigned *budget, tx_item_t *item);
 
 /* Reads a scheduled record again and marks it as being sent. Returns 0 and *item; -ECANCELED (a client
  * took it back: finished already, record the verdict), -ESTALE (moved or freed: forget this ref). */
@@ -89,9 +99,12 @@ int tx_queue_waiting_next(tx_queue_t *q, uint64_t *ref, tx_item_t *item);
 
 /* Frees finished records at the head, at most max_bytes of zeroing, wakes producers that wait for
  * room, and when few unsent records keep much finished space from being freed, moves up to
- * max_moves of them to the tail. Returns the number of records freed or moved. *moved gets the number
- * moved. */
-unsigned tx_queue_release(tx_queue_t *q, uint32_t max_bytes, unsigned max_moves, unsigned *moved);
+ * max_moves of them to the tail: those with a deadline that lies TX_MOVE_AHEAD_NS and more ahead of
+ * now_ns (the channel's clock), since whatever is due before goes out soon, in its order. Returns the
+ * number of records freed or moved. *moved gets the number moved. */
+#define TX_MOVE_AHEAD_NS (5 * RT_NS_PER_MS)
+unsigned tx_queue_release(tx_queue_t *q, int64_t now_ns, uint32_t max_bytes, unsigned max_moves,
+                          unsigned *moved);
 
 /* Whether a record or a claim waits behind the read cursor, or cancelled ones may wait before it: the
  * check before the worker sleeps. */

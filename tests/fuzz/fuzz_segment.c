@@ -67,8 +67,9 @@ static void use(shm_segment_t *s)
     slot_reader_t late_reader;
     shm_late_packet_t packet_late = {0};
     uint8_t buffer[64];
+    unsigned budget = 64;
     if (tx_queue_init(&queue, s, 1) == 0)
-        for (unsigned i = 0; i < 16 && tx_queue_next(&queue, 1, &item) != 0; i++)
+        while (tx_queue_next(&queue, 1, &budget, &item) != 0)
             ;
     if (rx_writer_init(&writer, s) == 0)
         (void)rx_writer_room(&writer, 1, 100);

@@ -125,7 +125,8 @@ static int next(fuzz_t *f)
 {
     tx_item_t item;
     hostile_new_call();
-    int rc = tx_queue_next(&f->queue, f->now_mono_ns, &item);
+    unsigned budget = 64;
+    int rc = tx_queue_next(&f->queue, f->now_mono_ns, &budget, &item);
     if (rc == 1) {
         read_payload(&item);
         keep(f->waiting, &f->waiting_count, item.ref);
@@ -176,7 +177,7 @@ static void release(fuzz_t *f)
 {
     unsigned moved;
     unsigned how = (unsigned)fuzz_take(&f->in, 1);
-    (void)tx_queue_release(&f->queue, how & 0x80 ? RING_BYTES : (how & 0xf) * 64, how >> 4 & 7,
+    (void)tx_queue_release(&f->queue, 0, how & 0x80 ? RING_BYTES : (how & 0xf) * 64, how >> 4 & 7,
                            &moved);
 }
 

@@ -93,10 +93,11 @@ static void wait_room(fuzz_t *f)
 static void serve(fuzz_t *f)
 {
     tx_item_t item;
-    unsigned moved;
-    if (tx_queue_next(&f->worker, 1, &item) == 1 && tx_queue_take(&f->worker, item.ref, &item) == 0)
+    unsigned moved, budget = 64;
+    if (tx_queue_next(&f->worker, 1, &budget, &item) == 1 &&
+        tx_queue_take(&f->worker, item.ref, &item) == 0)
         tx_queue_finish(&f->worker, item.ref);
-    (void)tx_queue_release(&f->worker, RING_BYTES, 1, &moved);
+    (void)tx_queue_release(&f->worker, 0, RING_BYTES, 1, &moved);
 }
 
 static void play(fuzz_t *f)

@@ -456,7 +456,8 @@ unsigned agent_free_space(wrk_channel_t *ch, unsigned max_moves, int64_t now_mon
     unsigned budget = SEARCH_PER_CALL;
     while (tx_queue_reap(&ch->tx, &budget, &item) == 1)
         agent_refused(ch, &item, -ECANCELED, now_mono_ns);
-    unsigned freed = tx_queue_release(&ch->tx, RELEASE_BYTES, max_moves, &moved);
+    unsigned freed = tx_queue_release(&ch->tx, now_mono_ns - wrk_clock_shift_ns(ch), RELEASE_BYTES,
+                                      max_moves, &moved);
     if (moved > 0)
         wrk_count(ch, SHM_COUNT_tx_relocated, moved);
     return freed + (SEARCH_PER_CALL - budget);

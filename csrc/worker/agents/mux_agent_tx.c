@@ -181,10 +181,10 @@ static void take_for_batch(wrk_channel_t *ch, uint64_t ref)
 }
 
 /* One record of the ring. Returns false when there was none. */
-static bool take_in_one(wrk_channel_t *ch, int64_t now_mono_ns)
+static bool take_in_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
 {
     tx_item_t item;
-    int rc = tx_queue_next(&ch->tx, now_mono_ns, &item);
+    int rc = tx_queue_next(&ch->tx, now_mono_ns, budget, &item);
     if (rc == 0)
         return false;
     if (rc < 0)
@@ -211,7 +211,7 @@ unsigned mux_agent_free_space(wrk_channel_t *ch)
     unsigned budget = SEARCH_PER_CALL;
     while (tx_queue_reap(&ch->tx, &budget, &item) == 1)
         not_sent(ch, &item, -ECANCELED);
-    unsigned freed = tx_queue_release(&ch->tx, RELEASE_BYTES, 0, &moved);
+    unsigned freed = tx_queue_release(&ch->tx, 0, RELEASE_BYTES, 0, &moved);
     return freed + (SEARCH_PER_CALL - budget);
 }
 
@@ -220,8 +220,10 @@ unsigned mux_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
     unsigned work = 0;
     if (!ch->tx_paused) {
         unsigned room = room_before_deadline(ch, now_mono_ns);
-        while (work < room && take_in_one(ch, now_mono_ns))
-            work++;
+        unsigned budget = room;
+        while (take_in_one(ch, &budget, now_mono_ns)) {
+        }
+        work = room - budget;
         flush(ch);
     }
     return work + mux_agent_free_space(ch);
@@ -230,10 +232,10 @@ unsigned mux_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
 /* --- purge --------------------------------------------------------------------------------- */
 
 /* Cancels the next record. Returns false when there is none. */
-static bool purge_one(wrk_channel_t *ch, int64_t now_mono_ns)
+static bool purge_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
 {
     tx_item_t item;
-    int rc = tx_queue_next(&ch->tx, now_mono_ns, &item);
+    int rc = tx_queue_next(&ch->tx, now_mono_ns, budget, &item);
     if (rc == 0)
         return false;
     not_sent(ch, &item, rc == 1 ? -ECANCELED : rc);
@@ -249,9 +251,11 @@ int mux_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
         m->purging = true;
         m->purge_before = shm_cursor_seq(rt_load_acquire(&ch->segment.tx->tail));
     }
+    unsigned budget = max;
     bool left = true;
-    for (unsigned i = 0; i < max && left; i++)
-        left = rt_seq32_diff(ch->tx.read_seq, m->purge_before) < 0 && purge_one(ch, now_mono_ns);
+    while (budget > 0 && left)
+        left = rt_seq32_diff(ch->tx.read_seq, m->purge_before) < 0 &&
+               (purge_one(ch, &budget, now_mono_ns) || budget == 0);
     (void)mux_agent_free_space(ch);
     m->purging = left;
     return left ? 0 : 1;

@@ -67,13 +67,10 @@ static int64_t deadline_ns(const wrk_channel_t *ch)
  * Returns whether the ring was read to its end. */
 static bool refuse_strays(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    for (unsigned i = 0; i < STRAYS_PER_TURN; i++) {
-        tx_item_t item;
-        int rc = tx_queue_next(&ch->tx, now_mono_ns, &item);
-        if (rc == 0) {
-            (void)agent_free_space(ch, 0, now_mono_ns);
-            return true;
-        }
+    unsigned budget = STRAYS_PER_TURN;
+    tx_item_t item;
+    int rc;
+    while ((rc = tx_queue_next(&ch->tx, now_mono_ns, &budget, &item)) != 0) {
         if (rc < 0) {
             agent_refused(ch, &item, rc, now_mono_ns);
             continue;
@@ -82,7 +79,7 @@ static bool refuse_strays(wrk_channel_t *ch, int64_t now_mono_ns)
         agent_not_sent(ch, &item, VERDICT_FAILED, EOPNOTSUPP, now_mono_ns);
     }
     (void)agent_free_space(ch, 0, now_mono_ns);
-    return false;
+    return budget > 0;
 }
 
 /* Called while nobody has put any values yet, and the bell was rung. */

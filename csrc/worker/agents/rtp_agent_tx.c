@@ -399,13 +399,13 @@ unsigned rtp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
     rtp_agent_t *a = rtp_agent_of(ch);
     unsigned work = 0;
     if (!ch->tx_paused && !a->purging) {
+        unsigned budget = TAKE_IN_PER_CALL;
         tx_item_t item;
         int rc;
-        while (work < TAKE_IN_PER_CALL && (rc = tx_queue_next(&ch->tx, now_mono_ns, &item)) != 0) {
+        while ((rc = tx_queue_next(&ch->tx, now_mono_ns, &budget, &item)) != 0)
             if (rc < 0)
                 agent_refused(ch, &item, rc, now_mono_ns);
-            work++;
-        }
+        work = TAKE_IN_PER_CALL - budget;
         if (a->plan.has_record) /* cancelled, it makes way, however far its slot is */
             (void)still_waits(ch, false, now_mono_ns);
         work += find_record(ch, now_mono_ns);
@@ -435,17 +435,16 @@ void rtp_agent_tx_release(wrk_channel_t *ch, int64_t now_mono_ns)
 static bool take_in_for_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
-    for (unsigned i = 0; i < max; i++) {
-        tx_item_t item;
-        int rc = tx_queue_next(&ch->tx, now_mono_ns, &item);
-        if (rc == 0)
-            return true; /* a claim without its commit is no waiting packet yet */
+    unsigned budget = max;
+    tx_item_t item;
+    int rc;
+    while ((rc = tx_queue_next(&ch->tx, now_mono_ns, &budget, &item)) != 0) {
         if (rc < 0)
             agent_refused(ch, &item, rc, now_mono_ns);
         else if (item.sequence >= a->purge_before)
             return true;
     }
-    return false;
+    return budget > 0; /* a claim without its commit is no waiting packet yet */
 }
 
 static bool cancel_waiting(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)

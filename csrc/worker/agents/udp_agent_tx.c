@@ -261,11 +261,11 @@ static unsigned room_before_deadline(const wrk_channel_t *ch, int64_t now_mono_n
 }
 
 /* One record of the ring. Returns false when there was none. */
-static bool take_in_one(wrk_channel_t *ch, int64_t now_mono_ns)
+static bool take_in_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
     tx_item_t item;
-    int rc = tx_queue_next(&ch->tx, now_mono_ns, &item);
+    int rc = tx_queue_next(&ch->tx, now_mono_ns, budget, &item);
     if (rc == 0)
         return false;
     if (rc < 0)
@@ -289,11 +289,12 @@ unsigned udp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
     if (!ch->tx_paused && !a->purging) {
         unsigned room = room_before_deadline(ch, now_mono_ns);
         unsigned left_over = a->ready_count;
-        while (a->ready_count < room && work < TAKE_IN_PER_CALL && take_in_one(ch, now_mono_ns))
-            work++;
+        unsigned budget = TAKE_IN_PER_CALL;
+        while (a->ready_count < room && take_in_one(ch, &budget, now_mono_ns)) {
+        }
         if (a->ready_count > 0)
             send_ready(ch, now_mono_ns);
-        work += left_over;
+        work = TAKE_IN_PER_CALL - budget + left_over;
     }
     return work + udp_agent_free_space(ch, now_mono_ns);
 }
@@ -313,13 +314,13 @@ static void cancel(wrk_channel_t *ch, uint64_t ref, int64_t now_mono_ns)
 
 /* Takes one record in for good or to be cancelled. Returns true when nothing that waited at the
  * start of the purge is left: a record of later sequence came, or none. */
-static bool purge_one(wrk_channel_t *ch, int64_t now_mono_ns)
+static bool purge_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
     tx_item_t item;
-    int rc = tx_queue_next(&ch->tx, now_mono_ns, &item);
+    int rc = tx_queue_next(&ch->tx, now_mono_ns, budget, &item);
     if (rc == 0)
-        return true; /* a claim without its commit is no waiting packet yet */
+        return *budget > 0; /* a claim without its commit is no waiting packet yet */
     if (rc < 0)
         agent_refused(ch, &item, rc, now_mono_ns);
     else if (item.sequence < a->purge_before)
@@ -333,8 +334,9 @@ static bool purge_one(wrk_channel_t *ch, int64_t now_mono_ns)
 
 static bool purge_ring(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
 {
-    for (unsigned i = 0; i < max; i++)
-        if (purge_one(ch, now_mono_ns))
+    unsigned budget = max;
+    while (budget > 0)
+        if (purge_one(ch, &budget, now_mono_ns))
             return true;
     return false;
 }

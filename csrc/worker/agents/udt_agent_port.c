@@ -268,17 +268,16 @@ static int64_t deadline_ns(const wrk_channel_t *ch)
 /* A port sends nothing from its ring: what is in it is dropped. */
 static unsigned drain(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
 {
-    unsigned work = 0;
+    unsigned budget = max;
     unsigned moved = 0;
     tx_item_t item;
     int rc;
-    while (work < max && (rc = tx_queue_next(&ch->tx, now_mono_ns, &item)) != 0) {
+    while ((rc = tx_queue_next(&ch->tx, now_mono_ns, &budget, &item)) != 0) {
         wrk_count(ch, SHM_COUNT_tx_failed, 1);
         if (rc == 1)
             tx_queue_finish(&ch->tx, item.ref);
-        work++;
     }
-    return work + tx_queue_release(&ch->tx, RELEASE_BYTES, 0, &moved);
+    return max - budget + tx_queue_release(&ch->tx, 0, RELEASE_BYTES, 0, &moved);
 }
 
 static unsigned do_work(wrk_channel_t *ch, int64_t now_mono_ns)

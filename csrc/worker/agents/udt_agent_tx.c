@@ -61,10 +61,10 @@ static void note_hole(udt_agent_t *a, int why)
 }
 
 /* Returns whether there was a record at all; then a->has_item tells whether it is to be sent. */
-static bool next_item(wrk_channel_t *ch, int64_t now_mono_ns)
+static bool next_item(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);
-    int rc = tx_queue_next(&ch->tx, now_mono_ns, &a->item);
+    int rc = tx_queue_next(&ch->tx, now_mono_ns, budget, &a->item);
     if (rc == 0)
         return false;
     if (rc == 1) {
@@ -170,19 +170,20 @@ static bool send_item(wrk_channel_t *ch, int64_t now_mono_ns)
 unsigned udt_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);
-    unsigned work = 0;
+    unsigned budget = TAKE_IN_RECORDS;
     uint64_t bytes = 0;
-    while (work < TAKE_IN_RECORDS && bytes < TAKE_IN_BYTES) {
-        if (!a->has_item && !next_item(ch, now_mono_ns))
+    while (budget > 0 && bytes < TAKE_IN_BYTES) {
+        if (a->has_item)
+            budget--;
+        else if (!next_item(ch, &budget, now_mono_ns))
             break;
-        work++;
         if (!a->has_item)
             continue;
         bytes += a->item.payload_bytes;
         if (!send_item(ch, now_mono_ns))
             break;
     }
-    return work;
+    return TAKE_IN_RECORDS - budget;
 }
 
 /* --- purge --------------------------------------------------------------------------------- */
@@ -198,10 +199,10 @@ void udt_agent_drop_item(wrk_channel_t *ch)
 }
 
 /* Cancels the next record. Returns false when there is none. */
-static bool purge_one(wrk_channel_t *ch, int64_t now_mono_ns)
+static bool purge_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
 {
     tx_item_t item;
-    int rc = tx_queue_next(&ch->tx, now_mono_ns, &item);
+    int rc = tx_queue_next(&ch->tx, now_mono_ns, budget, &item);
     if (rc == 0)
         return false;
     count_end(ch, &item, rc == 1 ? -ECANCELED : rc);
@@ -218,10 +219,11 @@ int udt_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
         a->purge_before = agent_sequence_at_tail(ch);
         udt_agent_drop_item(ch);
     }
+    unsigned budget = max;
     bool left = true;
-    for (unsigned i = 0; i < max && left; i++)
+    while (budget > 0 && left)
         left = (int32_t)((uint32_t)a->purge_before - ch->tx.read_seq) > 0 &&
-               purge_one(ch, now_mono_ns);
+               (purge_one(ch, &budget, now_mono_ns) || budget == 0);
     (void)agent_free_space(ch, 0, now_mono_ns);
     a->purging = left;
     return left ? 0 : 1;

@@ -111,7 +111,7 @@ static bool serve(int64_t until_ns)
     tx_item_t item;
     unsigned moved;
     do {
-        int rc = tx_queue_next(&queue, rt_mono_ns(), &item);
+        int rc = shm_test_next(&queue, rt_mono_ns(), &item);
         if (rc == 1) {
             take_in(&item);
             CHECK_EQ(tx_queue_take(&queue, item.ref, &item), 0);
@@ -122,7 +122,7 @@ static bool serve(int64_t until_ns)
             orphans++;
         }
         came = came || rc != 0;
-        (void)tx_queue_release(&queue, UINT32_MAX, 0, &moved);
+        (void)tx_queue_release(&queue, 0, UINT32_MAX, 0, &moved);
     } while (rt_mono_ns() < until_ns);
     return came;
 }

@@ -44,7 +44,7 @@ static _Noreturn void be_producer(uint32_t slot)
         uint32_t bytes = shm_test_length(slot, n, MAX_PAYLOAD);
         uint64_t sequence;
         shm_test_fill(payload, bytes, slot, n);
-        int rc = tx_producer_push(&p, payload, bytes, 0, 1, NULL, &sequence);
+        int rc = tx_producer_push(&p, payload, bytes, 1, 1, NULL, &sequence);
         if (rc == -ENOBUFS) {
             CHECK_EQ(tx_producer_wait_room(&p, rt_mono_ns() + STALL_S * RT_NS_PER_S), 0);
             continue;
@@ -69,7 +69,7 @@ static void take_in(void)
 {
     tx_item_t item;
     while (waiting < WINDOW) {
-        int rc = tx_queue_next(&queue, rt_mono_ns(), &item);
+        int rc = shm_test_next(&queue, rt_mono_ns(), &item);
         if (rc == 0)
             return;
         if (rc == 1)
@@ -113,7 +113,7 @@ static _Noreturn void be_worker(uint64_t life)
             send_one(waiting > 1 && rt_test_rand(&rng) % 200 ? waiting - 1 : 0);
         while (tx_queue_reap(&queue, &budget, &item)) {
         }
-        (void)tx_queue_release(&queue, 2048, 2, &moved);
+        (void)tx_queue_release(&queue, -RT_NS_PER_S, 2048, 2, &moved);
         rt_fetch_add(&logged->moved, moved);
         if (waiting > 0 || tx_queue_pending(&queue))
             continue;

@@ -80,7 +80,7 @@ static void send_one(worker_t *w, unsigned i)
 static bool take_in(worker_t *w)
 {
     tx_item_t item;
-    int rc = tx_queue_next(&w->queue, rt_mono_ns(), &item);
+    int rc = shm_test_next(&w->queue, rt_mono_ns(), &item);
     if (rc == 0)
         return false;
     CHECK(rc == 1 || rc == -ECANCELED);
@@ -119,7 +119,7 @@ static void serve(worker_t *w, uint64_t total)
         unsigned budget = 32, moved;
         while (tx_queue_reap(&w->queue, &budget, &item))
             w->ended_cancelled++;
-        (void)tx_queue_release(&w->queue, 4096, 2, &moved);
+        (void)tx_queue_release(&w->queue, -RT_NS_PER_S, 4096, 2, &moved);
         w->moved += moved;
         if (!came && w->waiting == 0 && w->sent + w->ended_cancelled < total)
             sleep_on_bell(w);

@@ -15,10 +15,18 @@
 #include "shm/tx_ring.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 enum { SHM_TEST_PRODUCERS = 8, SHM_TEST_READERS = 8 };
+
+/* As tx_queue_next, whatever it takes. */
+static inline int shm_test_next(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
+{
+    unsigned budget = UINT_MAX;
+    return tx_queue_next(q, now_mono_ns, &budget, item);
+}
 
 static inline shm_config_t shm_test_config(uint64_t ring_bytes, uint32_t max_payload_bytes)
 {

@@ -105,7 +105,7 @@ static void work_tx(uint64_t *rng)
     case 0:
     case 1:
     case 2:
-        if (tx_queue_next(&queue, (int64_t)(rt_test_rand(rng) >> 2), &item) == 1) {
+        if (shm_test_next(&queue, (int64_t)(rt_test_rand(rng) >> 2), &item) == 1) {
             check_item(&item);
             refs[i] = item.ref;
             taken[i] = false;
@@ -129,7 +129,7 @@ static void work_tx(uint64_t *rng)
         taken[i] = false;
         break;
     case 6:
-        (void)tx_queue_release(&queue, (uint32_t)rt_test_rand(rng), 3, &moved);
+        (void)tx_queue_release(&queue, 0, (uint32_t)rt_test_rand(rng), 3, &moved);
         break;
     case 7: {
         uint64_t ref = rt_test_rand(rng) % 2 ? 0 : refs[i];

@@ -60,7 +60,7 @@ static void lose_and_die(tx_producer_t *p, shm_cursor_t tail, uint32_t units)
 static void check_next(int expected, uint64_t sequence)
 {
     item.sequence = UINT64_MAX;
-    CHECK_EQ(tx_queue_next(&queue, LATER, &item), expected);
+    CHECK_EQ(shm_test_next(&queue, LATER, &item), expected);
     if (expected != 0)
         CHECK_EQ(item.sequence, sequence);
 }
@@ -75,9 +75,9 @@ static void send(uint64_t ref)
 static void check_empty(void)
 {
     unsigned moved;
-    while (tx_queue_next(&queue, 2 * LATER, &item) == 1)
+    while (shm_test_next(&queue, 2 * LATER, &item) == 1)
         send(item.ref);
-    (void)tx_queue_release(&queue, UINT32_MAX, 0, &moved);
+    (void)tx_queue_release(&queue, 0, UINT32_MAX, 0, &moved);
     CHECK_EQ(rt_load_relaxed(&seg.tx->head_place), shm_cursor_place(rt_load_relaxed(&seg.tx->tail)));
     CHECK_EQ(tx_ring_waiting(&seg), 0);
     CHECK_EQ(rt_load_relaxed(&seg.tx->finished), tx_ring_next_sequence(&seg));
@@ -93,11 +93,11 @@ static void test_a_dead_claim_is_skipped_after_a_while(void)
     uint64_t a = push(&second, 8);
     claim_and_die(&first, 50);
     uint64_t c = push(&second, 8);
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
     CHECK_EQ(item.sequence, a);
     send(item.ref);
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), 0);
-    CHECK_EQ(tx_queue_next(&queue, RT_NS_PER_MS, &item), 0);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 0);
+    CHECK_EQ(shm_test_next(&queue, RT_NS_PER_MS, &item), 0);
     check_next(-EOWNERDEAD, a + 1);
     check_next(1, c);
     send(item.ref);
@@ -115,8 +115,8 @@ static void test_a_known_death_is_skipped_at_once(void)
     CHECK_EQ(tx_queue_free_producer(&queue, 1), 0);
     CHECK_EQ(tx_queue_free_producer(&queue, 1), 0);
     CHECK(rt_load_relaxed(&seg.producers[1].owner) != 0);
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), -EOWNERDEAD);
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), -EOWNERDEAD);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
     CHECK_EQ(item.sequence, next);
     send(item.ref);
     check_empty();
@@ -182,7 +182,7 @@ static void test_nobody_alive_is_skipped(void)
     lose_and_die(&first, 0, 30);
     CHECK_EQ(tx_queue_free_producer(&queue, 1), 0);
     for (int64_t now = 1; now < 10 * LATER; now += LATER / 10)
-        CHECK_EQ(tx_queue_next(&queue, now, &item), 0);
+        CHECK_EQ(shm_test_next(&queue, now, &item), 0);
     tx_producer_commit(&second, &claim);
     check_next(1, 0);
     send(item.ref);
@@ -198,7 +198,7 @@ static void check_two_dead(follower_t follower, uint32_t winner_bytes, uint32_t 
 {
     open_at(0);
     uint64_t far = push(&third, 8);
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
     shm_cursor_t tail = rt_load_relaxed(&seg.tx->tail);
     claim_and_die(&second, winner_bytes);
     lose_and_die(&first, tail, loser_units); /* the lower slot: looked at first */
@@ -280,7 +280,7 @@ static void test_a_successor_sends_what_was_not_being_sent(void)
     for (int i = 0; i < 6; i++)
         (void)push(&first, 40);
     for (int i = 0; i < 5; i++) {
-        CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+        CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
         refs[i] = item.ref;
     }
     send(refs[0]);                                          /* 0: done */
@@ -311,7 +311,7 @@ static void test_successors_may_die_during_the_replay(void)
     for (int i = 0; i < N; i++)
         (void)push(&first, 60);
     for (int i = 0; i < N - 2; i++)
-        CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+        CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
     for (int life = 0; life <= N; life++) {
         CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
         CHECK_EQ(tx_ring_waiting(&seg), N);
@@ -330,7 +330,7 @@ static void test_half_freed_space_is_freed(void)
     for (int i = 0; i < 5; i++)
         (void)push(&first, 40);
     for (int i = 0; i < 3; i++) {
-        CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+        CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
         send(item.ref);
     }
     uint32_t end = (uint32_t)(queue.read_ref % UNITS);
@@ -381,7 +381,7 @@ static void check_move(move_stage_t stage, bool cancel, bool behind_claim, bool 
 {
     open_at(0);
     (void)push(&first, 40);
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
     tx_claim_t claim;
     if (behind_claim)
         CHECK_EQ(tx_producer_claim(&second, 8, 0, 1, NULL, &claim), 0);
@@ -429,14 +429,14 @@ static void check_move(move_stage_t stage, bool cancel, bool behind_claim, bool 
     }
     if (packet_after) {
         /* A claim the move made and did not get to use is waited for, then skipped. */
-        (void)tx_queue_next(&queue, 1, &item);
+        (void)shm_test_next(&queue, 1, &item);
         if (item.sequence != (behind_claim ? 2 : 1))
             check_next(1, behind_claim ? 2 : 1);
         send(item.ref);
     }
     if (!cancelled)
         send(ref);
-    while (tx_queue_next(&queue, 1, &item) != 0) {
+    while (shm_test_next(&queue, 1, &item) != 0) {
     }
     check_empty();
     CHECK_EQ(rt_load_relaxed(&seg.tx->moving), UINT64_MAX);

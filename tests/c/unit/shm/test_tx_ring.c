@@ -3,7 +3,9 @@
 #include <pthread.h>
 #include <signal.h>
 
-enum { RING_BYTES = 4096, UNITS = RING_BYTES / SHM_UNIT_BYTES, MAX_PAYLOAD = 200, FOREVER = 1000 };
+enum { RING_BYTES = 4096, UNITS = RING_BYTES / SHM_UNIT_BYTES, MAX_PAYLOAD = 200, SECONDS = 1000 };
+
+#define FOREVER (SECONDS * RT_NS_PER_S)
 
 static shm_segment_t seg;
 static tx_queue_t queue;
@@ -45,12 +47,12 @@ static unsigned drain(void)
 {
     unsigned sent = 0, moved;
     tx_item_t item;
-    while (tx_queue_next(&queue, 1, &item) == 1) {
+    while (shm_test_next(&queue, 1, &item) == 1) {
         CHECK_EQ(tx_queue_take(&queue, item.ref, &item), 0);
         tx_queue_finish(&queue, item.ref);
         sent++;
     }
-    (void)tx_queue_release(&queue, UINT32_MAX, 0, &moved);
+    (void)tx_queue_release(&queue, 0, UINT32_MAX, 0, &moved);
     return sent;
 }
 
@@ -81,7 +83,7 @@ static void test_a_packet_arrives_as_it_was_sent(void)
     CHECK(tx_queue_pending(&queue));
 
     tx_item_t item;
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
     CHECK_EQ(item.sequence, 0);
     CHECK_EQ(item.due_ns, 1234);
     CHECK_EQ(item.enqueued_mono_ns, 77);
@@ -89,7 +91,7 @@ static void test_a_packet_arrives_as_it_was_sent(void)
     CHECK_EQ(item.producer, 1);
     CHECK_MEM_EQ(&item.dest, &dest, sizeof dest);
     CHECK_MEM_EQ(item.payload, "hello", 5);
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), 0);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 0);
     CHECK(!tx_queue_pending(&queue));
 
     tx_item_t again;
@@ -100,7 +102,7 @@ static void test_a_packet_arrives_as_it_was_sent(void)
     tx_queue_finish(&queue, item.ref);
     CHECK_EQ(tx_ring_waiting(&seg), 0);
     unsigned moved;
-    CHECK_EQ(tx_queue_release(&queue, UINT32_MAX, 0, &moved), 1);
+    CHECK_EQ(tx_queue_release(&queue, 0, UINT32_MAX, 0, &moved), 1);
     CHECK_EQ(tx_queue_take(&queue, item.ref, &again), -ESTALE);
     CHECK_EQ(tx_queue_peek(&queue, item.ref, &again), -ESTALE);
     close_ring();
@@ -111,7 +113,7 @@ static void test_no_deadline_no_destination(void)
     open_ring();
     CHECK_EQ(push(0, 0), 0);
     tx_item_t item;
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
     CHECK_EQ(item.due_ns, 0);
     CHECK_EQ(item.dest.family, 0);
     CHECK_EQ(item.payload_bytes, 0);
@@ -177,7 +179,7 @@ static void test_wrapping_keeps_order_and_contents(void)
             shm_test_fill(payload, bytes, 1, in);
         }
         tx_item_t item;
-        while (rt_test_rand(&rng) % 8 && tx_queue_next(&queue, 1, &item) == 1) {
+        while (rt_test_rand(&rng) % 8 && shm_test_next(&queue, 1, &item) == 1) {
             uint32_t sender, n;
             CHECK_EQ(item.sequence, sequence + out);
             REQUIRE(shm_test_check(item.payload, item.payload_bytes, MAX_PAYLOAD, &sender, &n));
@@ -187,7 +189,7 @@ static void test_wrapping_keeps_order_and_contents(void)
             tx_queue_finish(&queue, item.ref);
         }
         unsigned moved;
-        (void)tx_queue_release(&queue, 256, 0, &moved);
+        (void)tx_queue_release(&queue, 0, 256, 0, &moved);
         CHECK_EQ(tx_ring_waiting(&seg), in - out);
         CHECK_EQ(tx_ring_next_sequence(&seg), sequence + in);
     }
@@ -203,7 +205,7 @@ static void test_abort_leaves_no_trace_but_its_number(void)
     tx_producer_abort(&producer, &claim);
     CHECK_EQ(push(8, 0), 0);
     tx_item_t item;
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
     CHECK_EQ(item.sequence, 1);
     CHECK_EQ(rt_load_relaxed(&seg.stats->counters[SHM_COUNT_tx_aborted]), 1);
     CHECK_EQ(tx_ring_waiting(&seg), 1);
@@ -220,14 +222,14 @@ static void test_an_unfinished_claim_is_waited_for(void)
     CHECK_EQ(tx_producer_init(&other, &seg, 2), 0);
     CHECK_EQ(push_from(&other, 8, 0, &sequence), 0);
     tx_item_t item;
-    for (int64_t now = 1; now < FOREVER * RT_NS_PER_S; now += RT_NS_PER_S)
-        CHECK_EQ(tx_queue_next(&queue, now, &item), 0);
+    for (int64_t now = 1; now < FOREVER; now += RT_NS_PER_S)
+        CHECK_EQ(shm_test_next(&queue, now, &item), 0);
     CHECK(tx_queue_pending(&queue));
     memset(claim.payload, 3, 8);
     tx_producer_commit(&producer, &claim);
-    CHECK_EQ(tx_queue_next(&queue, FOREVER * RT_NS_PER_S, &item), 1);
+    CHECK_EQ(shm_test_next(&queue, FOREVER, &item), 1);
     CHECK_EQ(item.payload[7], 3);
-    CHECK_EQ(tx_queue_next(&queue, FOREVER * RT_NS_PER_S, &item), 1);
+    CHECK_EQ(shm_test_next(&queue, FOREVER, &item), 1);
     CHECK_EQ(item.sequence, sequence);
     close_ring();
 }
@@ -246,11 +248,11 @@ static void test_cancel_wins_before_taking_and_loses_after(void)
     CHECK_EQ(tx_ring_cancel(&seg, c + 1, NULL), 0);
 
     tx_item_t item, second, third;
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), -ECANCELED);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), -ECANCELED);
     CHECK_EQ(item.sequence, a);
     CHECK_EQ(item.due_ns, 111);
-    CHECK_EQ(tx_queue_next(&queue, 1, &second), 1);
-    CHECK_EQ(tx_queue_next(&queue, 1, &third), 1);
+    CHECK_EQ(shm_test_next(&queue, 1, &second), 1);
+    CHECK_EQ(shm_test_next(&queue, 1, &third), 1);
     CHECK_EQ(tx_ring_cancel(&seg, b, &due), 1); /* scheduled */
     CHECK_EQ(tx_queue_peek(&queue, second.ref, &item), -ECANCELED);
     CHECK_EQ(tx_queue_take(&queue, second.ref, &item), -ECANCELED);
@@ -273,7 +275,7 @@ static void test_reap_finds_cancelled_records_far_from_their_time(void)
     for (uint64_t i = 0; i < N; i++)
         CHECK_EQ(push(8, FOREVER), 0);
     for (uint64_t i = 0; i < N; i++)
-        CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+        CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
     unsigned budget = 100;
     CHECK_EQ(tx_queue_reap(&queue, &budget, &item), 0);
     CHECK_EQ(budget, 100);
@@ -307,18 +309,18 @@ static void test_a_cancel_that_was_not_counted_is_noticed_at_the_head(void)
     open_ring();
     tx_item_t item;
     CHECK_EQ(push(8, FOREVER), 0);
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
     rt_a64_t *word = tx_word_at(seg.tx_data, 0);
     uint64_t w = rt_load_relaxed(word);
     rt_store_relaxed(word, shm_word(shm_word_seq(w), shm_word_units(w), shm_word_flags(w),
                                     SHM_RECORD_CANCELLED)); /* and its client died */
     unsigned moved, budget = 10;
-    CHECK_EQ(tx_queue_release(&queue, UINT32_MAX, 0, &moved), 0);
+    CHECK_EQ(tx_queue_release(&queue, 0, UINT32_MAX, 0, &moved), 0);
     CHECK(tx_queue_pending(&queue));
     CHECK_EQ(tx_queue_reap(&queue, &budget, &item), 1);
     CHECK_EQ(item.sequence, 0);
     CHECK_EQ(tx_queue_reap(&queue, &budget, &item), 0);
-    CHECK_EQ(tx_queue_release(&queue, UINT32_MAX, 0, &moved), 1);
+    CHECK_EQ(tx_queue_release(&queue, 0, UINT32_MAX, 0, &moved), 1);
     CHECK(!tx_queue_pending(&queue));
     close_ring();
 }
@@ -332,7 +334,7 @@ static void test_packets_may_finish_in_any_order(void)
     for (int i = 0; i < N; i++)
         CHECK_EQ(push(8, 0), 0);
     for (int i = 0; i < N; i++) {
-        CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+        CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
         refs[i] = item.ref;
     }
     unsigned freed = 0, moved;
@@ -340,7 +342,7 @@ static void test_packets_may_finish_in_any_order(void)
         CHECK_EQ(freed, 0); /* all behind one that is not finished */
         CHECK_EQ(tx_queue_take(&queue, refs[i], &item), 0);
         tx_queue_finish(&queue, refs[i]);
-        freed += tx_queue_release(&queue, UINT32_MAX, 0, &moved);
+        freed += tx_queue_release(&queue, 0, UINT32_MAX, 0, &moved);
     }
     CHECK_EQ(freed, N);
     for (uint32_t at = 0; at < UNITS; at++)
@@ -354,12 +356,12 @@ static void test_release_zeroes_at_most_what_it_may(void)
     for (int i = 0; i < 10; i++)
         CHECK_EQ(push(8, 0), 0);
     tx_item_t item;
-    while (tx_queue_next(&queue, 1, &item) == 1) {
+    while (shm_test_next(&queue, 1, &item) == 1) {
         CHECK_EQ(tx_queue_take(&queue, item.ref, &item), 0);
         tx_queue_finish(&queue, item.ref);
     }
     unsigned moved, freed, calls = 0, all = 0;
-    while ((freed = tx_queue_release(&queue, 80, 0, &moved)) > 0) {
+    while ((freed = tx_queue_release(&queue, 0, 80, 0, &moved)) > 0) {
         CHECK(freed <= 3);
         all += freed;
         calls++;
@@ -375,7 +377,7 @@ static void test_a_tail_out_of_bounds_is_reported(void)
     rt_store_relaxed(&seg.tx->tail, shm_cursor(0, UNITS));
     CHECK_EQ(push(8, 0), -EPROTO);
     tx_item_t item;
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), 0);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 0);
     CHECK_EQ(tx_ring_cancel(&seg, 0, NULL), 0);
     CHECK_EQ(tx_queue_init(&queue, &seg, 1), -EPROTO);
     close_ring();
@@ -430,15 +432,15 @@ static void test_freeing_padding_alone_wakes(void)
     CHECK_EQ(push(0, 0), 0);           /* four units, up to longest - 1 before the end */
     CHECK_EQ(push(MAX_PAYLOAD, 0), 0); /* padding, then place 0 */
     tx_item_t item;
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
     CHECK_EQ(tx_queue_take(&queue, item.ref, &item), 0);
     tx_queue_finish(&queue, item.ref);
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
     unsigned moved;
-    CHECK_EQ(tx_queue_release(&queue, 32, 0, &moved), 1);
+    CHECK_EQ(tx_queue_release(&queue, 0, 32, 0, &moved), 1);
     uint32_t event = rt_load_relaxed(&seg.tx->room_event);
     rt_store_relaxed(&seg.tx->room_wanted, 1);
-    (void)tx_queue_release(&queue, 32, 0, &moved);
+    (void)tx_queue_release(&queue, 0, 32, 0, &moved);
     CHECK_EQ(rt_load_relaxed(&seg.tx->head_place), 0);
     CHECK(rt_load_relaxed(&seg.tx->room_event) != event);
     close_ring();
@@ -461,7 +463,7 @@ static void check_far_future(uint64_t ring_bytes, uint32_t max_payload, uint32_t
         int rc = tx_producer_push(&producer, payload, bytes, 0, 1, NULL, &sequence);
         if (!CHECK_EQ(rc, 0))
             break;
-        while (tx_queue_next(&queue, 1, &item) == 1) {
+        while (shm_test_next(&queue, 1, &item) == 1) {
             if (item.sequence == far) {
                 far_ref = item.ref;
                 continue;
@@ -469,11 +471,11 @@ static void check_far_future(uint64_t ring_bytes, uint32_t max_payload, uint32_t
             CHECK_EQ(tx_queue_take(&queue, item.ref, &item), 0);
             tx_queue_finish(&queue, item.ref);
         }
-        (void)tx_queue_release(&queue, UINT32_MAX, 4, &moved);
+        (void)tx_queue_release(&queue, 0, UINT32_MAX, 4, &moved);
         moves += moved;
     }
     CHECK(moves > 0);
-    while (tx_queue_next(&queue, 1, &item) == 1)
+    while (shm_test_next(&queue, 1, &item) == 1)
         far_ref = item.ref;
     CHECK_EQ(tx_queue_take(&queue, far_ref, &item), 0);
     CHECK_EQ(item.sequence, far);
@@ -481,7 +483,7 @@ static void check_far_future(uint64_t ring_bytes, uint32_t max_payload, uint32_t
     CHECK_MEM_EQ(item.payload, "later", 5);
     tx_queue_finish(&queue, far_ref);
     CHECK_EQ(tx_ring_waiting(&seg), 0);
-    (void)tx_queue_release(&queue, UINT32_MAX, 0, &moved);
+    (void)tx_queue_release(&queue, 0, UINT32_MAX, 0, &moved);
     for (uint32_t at = 0; at < ring_bytes / SHM_UNIT_BYTES; at++)
         CHECK_EQ(rt_load_relaxed(tx_word_at(seg.tx_data, at)), 0);
     close_ring();
@@ -501,24 +503,81 @@ static void test_a_moved_packet_can_be_cancelled(void)
     open_ring();
     CHECK_EQ(push(8, FOREVER), 0);
     tx_item_t item;
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
     uint64_t old_ref = item.ref;
     unsigned moved = 0;
     while (moved == 0) {
         REQUIRE(push(100, 0) == 0);
-        REQUIRE(tx_queue_next(&queue, 1, &item) == 1);
+        REQUIRE(shm_test_next(&queue, 1, &item) == 1);
         CHECK_EQ(tx_queue_take(&queue, item.ref, &item), 0);
         tx_queue_finish(&queue, item.ref);
-        (void)tx_queue_release(&queue, UINT32_MAX, 1, &moved);
+        (void)tx_queue_release(&queue, 0, UINT32_MAX, 1, &moved);
     }
     CHECK_EQ(tx_queue_take(&queue, old_ref, &item), -ESTALE);
     CHECK_EQ(tx_ring_waiting(&seg), 1);
     int64_t due;
     CHECK_EQ(tx_ring_cancel(&seg, 0, &due), 1);
     CHECK_EQ(due, FOREVER);
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), -ECANCELED);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), -ECANCELED);
     CHECK_EQ(item.sequence, 0);
     CHECK_EQ(tx_ring_waiting(&seg), 0);
+    close_ring();
+}
+
+/* What is due soon, or as soon as possible, goes out in its order: behind what came later it never gets. */
+static void test_only_what_is_due_much_later_is_moved(void)
+{
+    static const struct {
+        int64_t due_ns;
+        bool moves;
+    } rows[] = {{0, false},
+                {INT64_MIN, false},
+                {1, false},
+                {RT_NS_PER_S, false},
+                {RT_NS_PER_S + TX_MOVE_AHEAD_NS - 1, false},
+                {RT_NS_PER_S + TX_MOVE_AHEAD_NS, true},
+                {INT64_MAX, true}};
+    for (size_t row = 0; row < sizeof rows / sizeof rows[0]; row++) {
+        open_ring();
+        tx_item_t item;
+        unsigned moved = 0;
+        CHECK_EQ(push(8, rows[row].due_ns), 0);
+        CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
+        for (unsigned i = 0; i < 40 && moved == 0; i++) {
+            if (push(100, 0) < 0)
+                break;
+            REQUIRE(shm_test_next(&queue, 1, &item) == 1);
+            CHECK_EQ(tx_queue_take(&queue, item.ref, &item), 0);
+            tx_queue_finish(&queue, item.ref);
+            (void)tx_queue_release(&queue, RT_NS_PER_S, UINT32_MAX, 1, &moved);
+        }
+        CHECK_EQ(moved > 0, rows[row].moves);
+        close_ring();
+    }
+}
+
+/* A call looks at no more records than its budget says, whatever became of them. */
+static void test_a_look_has_a_budget(void)
+{
+    open_ring();
+    tx_item_t item;
+    tx_claim_t claim;
+    for (unsigned i = 0; i < 10; i++) {
+        CHECK_EQ(tx_producer_claim(&producer, 8, 0, 1, NULL, &claim), 0);
+        tx_producer_abort(&producer, &claim);
+    }
+    CHECK_EQ(push(8, 0), 0);
+    unsigned budget = 4;
+    CHECK_EQ(tx_queue_next(&queue, 1, &budget, &item), 0);
+    CHECK_EQ(budget, 0);
+    CHECK_EQ(tx_queue_next(&queue, 1, &budget, &item), 0);
+    CHECK_EQ(queue.read_seq, 4);
+    budget = 100;
+    CHECK_EQ(tx_queue_next(&queue, 1, &budget, &item), 1);
+    CHECK_EQ(item.sequence, 10);
+    CHECK_EQ(budget, 93);
+    CHECK_EQ(tx_queue_next(&queue, 1, &budget, &item), 0);
+    CHECK_EQ(budget, 93);
     close_ring();
 }
 
@@ -547,13 +606,13 @@ static void test_every_length_from_every_place(void)
             CHECK_EQ(tx_producer_push(&producer, payload, bytes, 0, 1, i % 2 ? &dest : NULL, &sequence), 0);
             uint32_t end = shm_cursor_place(rt_load_relaxed(&seg.tx->tail));
             CHECK_EQ(end, place + units <= UNITS ? (place + units) % UNITS : units);
-            REQUIRE(tx_queue_next(&queue, 1, &item) == 1);
+            REQUIRE(shm_test_next(&queue, 1, &item) == 1);
             CHECK_EQ(item.payload_bytes, bytes);
             CHECK_MEM_EQ(item.payload, payload, bytes);
             CHECK_EQ(item.dest.family, i % 2 ? 6 : 0);
             CHECK_EQ(tx_queue_take(&queue, item.ref, &item), 0);
             tx_queue_finish(&queue, item.ref);
-            (void)tx_queue_release(&queue, UINT32_MAX, 0, &moved);
+            (void)tx_queue_release(&queue, 0, UINT32_MAX, 0, &moved);
             CHECK_EQ(rt_load_relaxed(&seg.tx->head_place), end);
         }
     }
@@ -576,13 +635,13 @@ static void test_every_length_up_to_the_longest_datagram(void)
         tx_item_t item;
         unsigned moved;
         REQUIRE(tx_producer_push(&producer, longest, bytes, 0, 1, NULL, &sequence) == 0);
-        REQUIRE(tx_queue_next(&queue, 1, &item) == 1);
+        REQUIRE(shm_test_next(&queue, 1, &item) == 1);
         CHECK_EQ(item.sequence, sequence);
         CHECK_EQ(item.payload_bytes, bytes);
         CHECK_MEM_EQ(item.payload, longest, bytes);
         CHECK_EQ(tx_queue_take(&queue, item.ref, &item), 0);
         tx_queue_finish(&queue, item.ref);
-        (void)tx_queue_release(&queue, UINT32_MAX, 0, &moved);
+        (void)tx_queue_release(&queue, 0, UINT32_MAX, 0, &moved);
     }
     uint64_t sequence;
     CHECK_EQ(tx_producer_push(&producer, longest, SHM_MAX_PAYLOAD + 1, 0, 1, NULL, &sequence), -EMSGSIZE);
@@ -645,9 +704,9 @@ static void test_cancelling_around_an_open_claim(void)
     CHECK_EQ(due, 77);
     pthread_join(thread, NULL);
     tx_item_t item;
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), -ECANCELED);
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), -ECANCELED);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), -ECANCELED);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), -ECANCELED);
     CHECK_EQ(tx_ring_waiting(&seg), 1);
     close_ring();
 }
@@ -666,7 +725,7 @@ static void test_replacing_sends_one_of_two(void)
         CHECK_EQ(push_from(&producer, 40, 1000 + i, &old), 0);
         in++;
         if (rt_test_rand(&rng) % 2) {
-            REQUIRE(tx_queue_next(&queue, 1, &item) == 1);
+            REQUIRE(shm_test_next(&queue, 1, &item) == 1);
             CHECK_EQ(item.sequence, old);
             refs[held++] = item.ref;
             if (rt_test_rand(&rng) % 2)
@@ -696,7 +755,7 @@ static void test_replacing_sends_one_of_two(void)
             }
         }
         int rc;
-        while ((rc = tx_queue_next(&queue, 1, &item)) != 0) {
+        while ((rc = shm_test_next(&queue, 1, &item)) != 0) {
             if (rc == -ECANCELED)
                 continue;
             CHECK_EQ(tx_queue_take(&queue, item.ref, &item), 0);
@@ -709,7 +768,7 @@ static void test_replacing_sends_one_of_two(void)
         budget = 100;
         while (tx_queue_reap(&queue, &budget, &item)) {
         }
-        (void)tx_queue_release(&queue, UINT32_MAX, 4, &moved);
+        (void)tx_queue_release(&queue, 0, UINT32_MAX, 4, &moved);
     }
     CHECK(replaced > 1000 && late > 500);
     close_ring();
@@ -726,7 +785,7 @@ static void test_room_that_came_before_the_wait_ends_it_at_once(void)
     CHECK_EQ(push(8, 0), 0);
     CHECK_EQ(push(8, 0), -ENOBUFS);
     tx_item_t item;
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
     CHECK_EQ(tx_queue_take(&queue, item.ref, &item), 0);
     tx_queue_finish(&queue, item.ref); /* one less counts, no byte is freed yet */
     CHECK_EQ(tx_producer_wait_room(&producer, RT_NEVER_NS), 0);
@@ -798,19 +857,19 @@ static void check_damage(const damage_t *d, uint32_t place)
     if (d->family)
         ((shm_addr_t *)(r + 1))->family = d->family;
 
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), -EBADMSG);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), -EBADMSG);
     CHECK_EQ(item.sequence, 0);
     if (!d->ring_lost) {
         CHECK_EQ(item.due_ns, 5);
         CHECK_EQ(item.enqueued_mono_ns, 3);
-        CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+        CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
         CHECK_EQ(item.sequence, 1);
         CHECK_EQ(tx_queue_take(&queue, item.ref, &item), 0);
         tx_queue_finish(&queue, item.ref);
     }
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), 0);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 0);
     CHECK_EQ(tx_ring_waiting(&seg), 0);
-    (void)tx_queue_release(&queue, UINT32_MAX, 0, &moved);
+    (void)tx_queue_release(&queue, 0, UINT32_MAX, 0, &moved);
     for (uint32_t at = 0; at < UNITS; at++)
         CHECK_EQ(rt_load_relaxed(tx_word_at(seg.tx_data, at)), 0);
     CHECK_EQ(push(MAX_PAYLOAD, 0), 0);
@@ -844,7 +903,7 @@ static void test_a_scheduled_record_that_is_spoilt_is_forgotten(void)
     open_ring();
     tx_item_t item, again;
     CHECK_EQ(push(8, 100), 0);
-    CHECK_EQ(tx_queue_next(&queue, 1, &item), 1);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
     CHECK_EQ(tx_queue_peek(&queue, item.ref + 5, &again), -ESTALE); /* not a ref of this queue */
     CHECK_EQ(tx_queue_take(&queue, UINT64_MAX, &again), -ESTALE);
     rt_a64_t *word = tx_word_at(seg.tx_data, 0);
@@ -911,6 +970,8 @@ int main(void)
     RUN(test_freeing_padding_alone_wakes);
     RUN(test_a_packet_of_the_far_future_is_moved_out_of_the_way);
     RUN(test_a_moved_packet_can_be_cancelled);
+    RUN(test_only_what_is_due_much_later_is_moved);
+    RUN(test_a_look_has_a_budget);
     RUN(test_every_length_from_every_place);
     RUN(test_every_length_up_to_the_longest_datagram);
     RUN(test_the_reserve_stays_free);

@@ -121,7 +121,7 @@ static void take_in(void)
 {
     tx_item_t item;
     int rc;
-    while ((rc = tx_queue_next(&queue, now_ns, &item)) != 0) {
+    while ((rc = shm_test_next(&queue, now_ns, &item)) != 0) {
         now_ns += RT_NS_PER_MS;
         if (rc == 1 && expect(scheduled < MAX_PACKETS, "it takes in without end"))
             schedule[scheduled++] = item.ref;
@@ -161,7 +161,7 @@ static void work(bool all)
         send_one(schedule[i], all);
     while (tx_queue_reap(&queue, &budget, &item))
         note(-ECANCELED, &item);
-    (void)tx_queue_release(&queue, 1024, 2, &moved);
+    (void)tx_queue_release(&queue, 0, 1024, 2, &moved);
     moves += moved;
     now_ns += STUCK_PATIENCE_NS;
 }

@@ -23,7 +23,7 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint tidy format asan tsan model fuzz fuzz-fixed clean FORCE
+.PHONY: help demo test lint tidy format asan tsan model litmus aarch64 fuzz fuzz-fixed clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,8 +55,15 @@ asan: ctest-asan ## the C tests under AddressSanitizer and UndefinedBehaviorSani
 
 tsan: ctest-tsan ## the C tests under ThreadSanitizer
 
-model: ## check the model of the ring protocol (needs spin)
+model: litmus ## check the models of the rings (needs spin)
 	@bash tests/model/run.sh
+
+litmus: ## check the memory orders of csrc against the C11 memory model
+	@$(PYTHON) tests/model/litmus/check.py
+
+# The socket and worker tests are left out: they are about this kernel, not about the processor.
+aarch64: build-aarch64 ## rings, protocols and memory orders on emulated 64-bit Arm (needs a cross compiler and qemu-user)
+	@cd csrc && ctest --preset aarch64 --parallel $(JOBS) -R '^(unit/(base|shm|proto)|stress/shm)'
 
 fuzz: build-fuzz ## each fuzz target for FUZZ_SECONDS, from its corpus (needs clang)
 	@set -e; for target in build/fuzz/fuzz/fuzz_*; do \

@@ -35,7 +35,7 @@ from udt4._functions import (
 )
 from udt4._socket import UDTSOCKET
 from udt4._trace import TRACEINFO, dump_perfmon
-from udt4.pyudt import Epoll, UdtSocket, __author__, __date__
+from udt4.pyudt import Epoll, UdtSocket, __author__, __date__, __license__
 
 __version__ = pyudt4_version()
 
@@ -119,6 +119,7 @@ __all__ = [
     "UdtSocket",
     "__author__",
     "__date__",
+    "__license__",
     "accept",
     "bind",
     "bind_to_udp",

@@ -9,6 +9,7 @@ import threading
 import time
 
 import udt4._constants as c
+from udt4._arguments import integer
 from udt4._errors import UDTException, failure
 from udt4._socket import UDTSOCKET
 
@@ -24,7 +25,8 @@ Ready = tuple[frozenset[UDTSOCKET], frozenset[UDTSOCKET], frozenset[int], frozen
 class UDTepoll:
     """Which of some UDT sockets and system descriptors are ready; level-triggered.
 
-    A socket whose connection ended is ready for everything until it is removed or closed.
+    The end of a connection makes a socket ready to read and to write, until a call of it has raised
+    the error that says so, or it is removed or closed.
     """
 
     def __init__(self) -> None:
@@ -52,7 +54,7 @@ class UDTepoll:
     def add_ssock(self, descriptor: int, flags: int = 0) -> None:
         """Watch a descriptor of the system's, as `add_usock`. Raises `UDTException` for one that is
         not open."""
-        _check_descriptor(descriptor)
+        descriptor = integer("descriptor", descriptor)
         try:
             os.fstat(descriptor)
         except (OSError, OverflowError) as caught:
@@ -62,7 +64,7 @@ class UDTepoll:
 
     def remove_ssock(self, descriptor: int, flags: int = 0) -> None:
         """Watch it no more; those that are not watched are ignored."""
-        _check_descriptor(descriptor)
+        descriptor = integer("descriptor", descriptor)
         with self._lock:
             self._files.pop(descriptor, None)
 
@@ -77,11 +79,10 @@ class UDTepoll:
         """Wait until something is ready, and return it: sockets to read, sockets to write,
         descriptors to read, descriptors to write. Sets that are not asked for are empty.
 
-        timeout: ms; below 0: for ever. When it is over all sets are empty. Raises `UDTException`
-        with `ETIMEOUT` for a wait that could never end.
+        timeout: ms; below 0: for ever. When it is over this raises `UDTException` with `ETIMEOUT`,
+        and with `EINVPARAM` for a wait that could never end.
         """
-        if isinstance(timeout, bool) or not isinstance(timeout, int):
-            raise TypeError(f"timeout must be an integer, ms, not {timeout!r}")
+        timeout = integer("timeout", timeout)
         wanted = (bool(do_uread), bool(do_uwrite), bool(do_sread), bool(do_swrite))
         until_s = None if timeout < 0 else time.monotonic() + timeout / 1000
         while True:
@@ -90,9 +91,9 @@ class UDTepoll:
                 return ready
             left_s = None if until_s is None else until_s - time.monotonic()
             if left_s is not None and left_s <= 0:
-                return ready
+                raise failure(c.ETIMEOUT)
             if left_s is None and not self._can_end(wanted):
-                raise failure(c.ETIMEOUT, "nothing is watched that could become ready")
+                raise failure(c.EINVPARAM, "nothing is watched that could become ready")
             self._sleep(wanted, left_s)
 
     # --- inside -----------------------------------------------------------------------------------
@@ -108,23 +109,24 @@ class UDTepoll:
         reading: set[UDTSOCKET] = set()
         writing: set[UDTSOCKET] = set()
         for sock, flags in sockets.items():
-            broken = sock.broken()
-            if wanted[0] and (broken or (flags & c.UDT_EPOLL_IN and sock.readable())):
+            readable, writable = sock.ready(flags)
+            if wanted[0] and readable:
                 reading.add(sock)
-            if wanted[1] and (broken or (flags & c.UDT_EPOLL_OUT and sock.writable())):
+            if wanted[1] and writable:
                 writing.add(sock)
         found = _poll_files(files, wanted[2], wanted[3])
         return frozenset(reading), frozenset(writing), *found
 
     def _can_end(self, wanted: tuple[bool, bool, bool, bool]) -> bool:
         sockets, files = self._watched()
-        return bool((sockets and any(wanted[:2])) or (files and any(wanted[2:])))
+        alive = any(not sock.over for sock in sockets)
+        return (alive and any(wanted[:2])) or (bool(files) and any(wanted[2:]))
 
     def _sleep(self, wanted: tuple[bool, bool, bool, bool], left_s: float | None) -> None:
         sockets, files = self._watched()
         poll = select.poll()
         for sock, flags in sockets.items():
-            if wanted[0] and flags & c.UDT_EPOLL_IN:
+            if wanted[0] and flags & c.UDT_EPOLL_IN and not sock.over:
                 with contextlib.suppress(UDTException):
                     poll.register(sock.fileno(), select.POLLIN)
         for descriptor, flags in files.items():
@@ -147,17 +149,11 @@ def check_socket(sock: object) -> UDTSOCKET:
     return sock
 
 
-def _check_descriptor(descriptor: object) -> None:
-    if isinstance(descriptor, bool) or not isinstance(descriptor, int):
-        raise TypeError(f"a descriptor is wanted, an integer, not {descriptor!r}")
-
-
 def _flags(flags: object) -> int:
-    if isinstance(flags, bool) or not isinstance(flags, int):
-        raise TypeError(f"flags must be an integer of UDT_EPOLL_..., not {flags!r}")
-    if flags & ~_ALL:
-        raise ValueError(f"flags are {flags:#x}: use UDT_EPOLL_IN, _OUT and _ERR")
-    return flags or _ALL
+    number = integer("flags", flags)
+    if number and not number & _ALL:
+        raise ValueError(f"flags are {number:#x}: use UDT_EPOLL_IN, _OUT and _ERR")
+    return number & _ALL or _ALL
 
 
 def _mask(flags: int, reading: bool, writing: bool) -> int:

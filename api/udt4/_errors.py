@@ -27,24 +27,37 @@ class UDTException(RuntimeError):
 UDTException.__module__ = "udt4"
 
 
+# With one of these a call says that the connection is over, or that it never came about.
+ENDINGS = frozenset(
+    {c.ECONNSETUP, c.ENOSERVER, c.ECONNREJ, c.ESECFAIL, c.ECONNLOST, c.ENOLISTEN}
+)
+
+
 def failure(code: int, more: str = "") -> UDTException:
     """The exception for a number of the protocol; `more` says what happened in this case."""
     text = text_of(code)
     return UDTException(int(code), f"{text[:-1]}: {more}." if more else text)
 
 
+def translation(caught: errors.ShmringError) -> UDTException | ValueError:
+    """What stands for an exception of `shmring`: a `UDTException`, or `ValueError` for values that
+    are not allowed."""
+    match caught:
+        case UdtError():
+            return failure(caught.code)
+        case errors.BadAddress() | errors.BadConfig() | errors.PayloadTooLarge():
+            return ValueError(str(caught))
+        case errors.NoSpace():
+            return failure(c.ENOBUF, str(caught.strerror))
+        case errors.ChannelClosed():
+            return failure(c.EINVSOCK)
+    return failure(c.ERESOURCE, str(caught))
+
+
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Raise what `shmring` raises as `UDTException`; values that cannot be stay `ValueError`."""
+    """Raise what `shmring` raises as its `translation`."""
     try:
         yield
-    except UdtError as caught:
-        raise failure(caught.code) from caught
-    except (errors.BadAddress, errors.BadConfig, errors.PayloadTooLarge) as caught:
-        raise ValueError(str(caught)) from caught
-    except errors.NoSpace as caught:
-        raise failure(c.ENOBUF, str(caught.strerror)) from caught
-    except errors.ChannelClosed as caught:
-        raise failure(c.EINVSOCK) from caught
     except errors.ShmringError as caught:
-        raise failure(c.ERESOURCE, str(caught)) from caught
+        raise translation(caught) from caught

@@ -8,6 +8,7 @@ from typing import Any, overload
 
 import udt4._constants as c
 from shmring.udt.files import AnyFile, Progress
+from udt4._arguments import integer
 from udt4._epoll import check_socket
 from udt4._errors import UDTException
 from udt4._socket import UDTSOCKET, close_all, new_socket
@@ -46,10 +47,8 @@ def cleanup() -> None:
 def socket(domain: int, type: int, protocol: int) -> UDTSOCKET:
     """Make a socket. domain: AF_INET, else `ValueError`. type: SOCK_STREAM or SOCK_DGRAM
     (messages). protocol: ignored."""
-    for name, value in (("domain", domain), ("type", type), ("protocol", protocol)):
-        if not isinstance(value, int):
-            raise TypeError(f"{name} must be an integer, not {value!r}")
-    if domain != _socket.AF_INET:
+    type, protocol = integer("type", type), integer("protocol", protocol)
+    if integer("domain", domain) != _socket.AF_INET:
         raise ValueError(f"domain is {domain}: only AF_INET is there")
     return new_socket(type, protocol)
 
@@ -81,8 +80,7 @@ def listen(sock: UDTSOCKET, backlog: int) -> int:
     """Take connections, up to `backlog` before `accept` is called. Returns 0. `ValueError` for a
     backlog below 1."""
     check_socket(sock)
-    if isinstance(backlog, bool) or not isinstance(backlog, int):
-        raise TypeError(f"backlog must be an integer, not {backlog!r}")
+    backlog = integer("backlog", backlog)
     if backlog <= 0:
         raise ValueError(f"backlog is {backlog}, it must be 1 or more")
     sock.listen(backlog)
@@ -157,9 +155,7 @@ def sendmsg(
     data, length: as of `send`. ttl: ms, -1 for ever. inorder: not before those sent earlier.
     """
     check_socket(sock)
-    if isinstance(ttl, bool) or not isinstance(ttl, int):
-        raise TypeError(f"ttl must be an integer, ms, not {ttl!r}")
-    return sock.sendmsg(outgoing(sock, data, length), ttl, bool(inorder))
+    return sock.sendmsg(outgoing(sock, data, length), integer("ttl", ttl), bool(inorder))
 
 
 def recv(sock: UDTSOCKET, size: int) -> bytes:
@@ -219,8 +215,7 @@ def outgoing(sock: UDTSOCKET, data: Any, length: int) -> Any:
         raise TypeError(
             f"data must be a string or bytes-like, not {type(data).__name__}"
         ) from None
-    if isinstance(length, bool) or not isinstance(length, int):
-        raise TypeError(f"length must be an integer, not {length!r}")
+    length = integer("length", length)
     if length <= 0 or length == len(view):
         return view
     if length < len(view):
@@ -234,8 +229,7 @@ def outgoing(sock: UDTSOCKET, data: Any, length: int) -> Any:
 
 
 def _size(size: object) -> int:
-    if isinstance(size, bool) or not isinstance(size, int):
-        raise TypeError(f"size must be an integer, not {size!r}")
-    if size < 0:
-        raise ValueError(f"size is {size}, it must be 0 or more")
-    return size
+    number = integer("size", size)
+    if number < 0:
+        raise ValueError(f"size is {number}, it must be 0 or more")
+    return number

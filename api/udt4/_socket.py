@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import udt4._constants as c
@@ -22,7 +22,8 @@ from shmring.udt.files import AnyFile, Progress, recvfile, sendfile
 from shmring.udt.listener import UdtListener
 from shmring.udt.port import Port
 from shmring.udt.socket import UdtSocket
-from udt4._errors import UDTException, failure, translated
+from udt4._arguments import integer
+from udt4._errors import ENDINGS, UDTException, failure, translated, translation
 from udt4._options import MOST_UDP_BYTES, Options
 from udt4._trace import TRACEINFO, Meter
 
@@ -36,6 +37,10 @@ _ports: dict[int, tuple[weakref.ref[Port], int, bool]] = {}
 """UDP ports bound by this process: port, MSS, whether it may be shared."""
 _ports_lock = threading.Lock()
 _making = object()
+
+# Directions in which a call has told the program that the connection is over.
+_RECEIVING = 1
+_SENDING = 2
 
 
 class UDTSOCKET:
@@ -57,6 +62,7 @@ class UDTSOCKET:
         "_options",
         "_port",
         "_protocol",
+        "_told",
         "_type",
         "_watched",
     )
@@ -74,6 +80,7 @@ class UDTSOCKET:
         self._conn: UdtSocket | None = None
         self._meter: Meter | None = None
         self._failed = 0
+        self._told = 0
         self._closed_at: float | None = None
         # Stands for the socket wherever a descriptor is wanted; there before it is bound.
         self._descriptor: select.epoll | None = select.epoll()
@@ -173,6 +180,7 @@ class UDTSOCKET:
         if conn is None:
             raise failure(c.ENOCONN)
         if self._failed:
+            self._told = _RECEIVING | _SENDING
             raise failure(self._failed)
         return conn
 
@@ -180,15 +188,14 @@ class UDTSOCKET:
 
     def bind(self, host: str, port: int) -> None:
         """To a numeric IPv4 address; several sockets may share one port."""
-        check_address(host, port, ValueError)
+        port = check_address(host, port, ValueError)
         with self._lock, translated():
             self._may_bind()
             self._port = self._shared_port(port) or self._bound((host, port))
 
     def bind_to_udp(self, descriptor: int) -> None:
         """To a UDP socket that is bound already; it stays the caller's."""
-        if isinstance(descriptor, bool) or not isinstance(descriptor, int):
-            raise TypeError(f"a descriptor is wanted, not {descriptor!r}")
+        descriptor = integer("descriptor", descriptor)
         with self._lock, translated():
             self._may_bind()
             try:
@@ -254,7 +261,7 @@ class UDTSOCKET:
         listener = self._listener
         if listener is None:
             raise failure(c.ENOLISTEN)
-        with translated():
+        with self._calling(_RECEIVING):
             conn, address = listener.accept(timeout=None if self._options.rcvsyn else 0)
             made = self.__class__(_making, self._type, self._protocol)
             made._options = self._options.copy()
@@ -263,7 +270,7 @@ class UDTSOCKET:
         return made, address
 
     def connect(self, host: str, port: int) -> None:
-        check_address(host, port, RuntimeError)
+        port = check_address(host, port, RuntimeError)
         with self._lock, translated():
             self._open()
             self._may_connect()
@@ -277,6 +284,7 @@ class UDTSOCKET:
                 rendezvous=opts.rendezvous,
             )
             self._failed = 0
+            self._told = 0
             self._connected_by(conn)
         if opts.rcvsyn:
             self._await_connection(conn)
@@ -432,21 +440,41 @@ class UDTSOCKET:
         """Whether the connection ended without `close`, or was never made."""
         return self._closed_at is None and self.state() == c.UDTSTATUS_BROKEN
 
+    def ready(self, flags: int) -> tuple[bool, bool]:
+        """Whether an epoll that watches for `flags` reports it to readers, and to writers.
+
+        The end of a connection is news to both, until a call has told the program of it: a reader
+        has to take what is left first. Then there is nothing more to report.
+        """
+        ended, told = self.broken(), self._told
+        if ended and flags & c.UDT_EPOLL_ERR:
+            flags = c.UDT_EPOLL_IN | c.UDT_EPOLL_OUT
+        return (
+            bool(flags & c.UDT_EPOLL_IN) and not told & _RECEIVING and self.readable(),
+            bool(flags & c.UDT_EPOLL_OUT) and not told and (ended or self.writable()),
+        )
+
+    @property
+    def over(self) -> bool:
+        """Whether no event can come any more: it is closed, or a reader was told of its end."""
+        return self._closed_at is not None or bool(self._told & _RECEIVING)
+
     # --- data -------------------------------------------------------------------------------------
 
     def send(self, data: Any) -> int:
         conn = self._for(message=False)
-        with translated():
+        with self._calling(_SENDING):
             return conn.send(data, timeout=self._send_timeout()) if len(data) else 0
 
-    def sendall(self, data: Any) -> None:
+    def sendall(self, data: Any) -> int:
         conn = self._for(message=False)
-        with translated():
+        with self._calling(_SENDING):
             conn.sendall(data, timeout=self._send_timeout())
+        return len(data)
 
     def sendmsg(self, data: Any, ttl: int, inorder: bool) -> int:
         conn = self._for(message=True)
-        with translated():
+        with self._calling(_SENDING):
             if len(data) > self._options.send_bytes:
                 raise failure(c.ELARGEMSG)
             return conn.sendmsg(
@@ -458,31 +486,31 @@ class UDTSOCKET:
 
     def recv(self, size: int) -> bytes:
         conn = self._for(message=False)
-        with translated():
+        with self._calling(_RECEIVING):
             return conn.recv(size, timeout=self._receive_timeout()) if size else b""
 
     def recv_into(self, buffer: Any) -> int:
         conn = self._for(message=False)
-        with translated():
+        with self._calling(_RECEIVING):
             return conn.recv_into(buffer, timeout=self._receive_timeout())
 
     def recvmsg(self, size: int) -> bytes:
         conn = self._for(message=True)
-        with translated():
+        with self._calling(_RECEIVING):
             return conn.recvmsg(size, timeout=self._receive_timeout()) if size else b""
 
     def sendfile(
         self, file: AnyFile, offset: int, size: int | None, block: int, progress: Progress | None
     ) -> int:
         conn = self._for(message=False)
-        with translated():
+        with self._calling(_SENDING):
             return sendfile(conn, file, offset, size, block=block, progress=progress)
 
     def recvfile(
         self, file: AnyFile, offset: int, size: int | None, block: int, progress: Progress | None
     ) -> int:
         conn = self._for(message=False)
-        with translated():
+        with self._calling(_RECEIVING):
             return recvfile(conn, file, offset, size, block=block, progress=progress)
 
     def perfmon(self, clear: bool) -> TRACEINFO:
@@ -519,6 +547,24 @@ class UDTSOCKET:
             raise failure(c.ESTREAMILL if message else c.EDGRAMILL)
         return conn
 
+    @contextlib.contextmanager
+    def _calling(self, direction: int) -> Iterator[None]:
+        """Around a call of the connection's: what it raises, as the original says it.
+
+        A call that had begun when another thread closed the socket lost its connection. Only one
+        that comes later finds no socket.
+        """
+        try:
+            yield
+        except errors.ShmringError as caught:
+            told = translation(caught)
+            code = told.code if isinstance(told, UDTException) else c.SUCCESS
+            if code == c.EINVSOCK and self._closed_at is not None:
+                told = failure(c.ECONNLOST, "the socket was closed meanwhile")
+            elif code in ENDINGS:
+                self._told |= direction
+            raise told from caught
+
     def _send_timeout(self) -> float | None:
         return _timeout(self._options.sndsyn, self._options.sndtimeo)
 
@@ -544,14 +590,13 @@ def close_all() -> None:
             sock.close()
 
 
-def check_address(host: object, port: object, kind: type[Exception]) -> None:
-    """A dotted quad and a port. Raises `kind`, `TypeError`."""
+def check_address(host: str, port: Any, kind: type[Exception]) -> int:
+    """Return the port of a dotted quad and a port. Raises `kind`, `TypeError`."""
     if not isinstance(host, str):
         raise TypeError(f"host must be a string, not {host!r}")
-    if isinstance(port, bool) or not isinstance(port, int):
-        raise TypeError(f"port must be an integer, not {port!r}")
-    if not 0 <= port <= 65535:
-        raise kind(f"port is {port}, it must be 0 to 65535")
+    number = integer("port", port)
+    if not 0 <= number <= 65535:
+        raise kind(f"port is {number}, it must be 0 to 65535")
     try:
         _socket.inet_pton(_socket.AF_INET, host)
     except (OSError, ValueError):
@@ -559,6 +604,7 @@ def check_address(host: object, port: object, kind: type[Exception]) -> None:
             f'{host!r} is no IPv4 address such as "127.0.0.1": look names up with '
             "socket.gethostbyname first"
         ) from None
+    return number
 
 
 def _timeout(waits: bool, limit_ms: int) -> float | None:

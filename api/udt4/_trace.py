@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import Any
 
 from shmring.udt.options import HEADERS
 from shmring.udt.statistics import UdtStats
@@ -125,12 +126,10 @@ def _free(packets: int, used_bytes: int, payload: int) -> int:
     return max(0, packets - -(-used_bytes // payload))
 
 
-def dump_perfmon(traceinfo: TRACEINFO) -> None:
-    """Print every field of a `TRACEINFO` as a table."""
-    if not isinstance(traceinfo, TRACEINFO):
-        raise TypeError(f"a TRACEINFO is wanted, as perfmon returns it, not {traceinfo!r}")
+def dump_perfmon(perf: Any) -> None:
+    """Print as a table every field of a `TRACEINFO`, or of an object with the same attributes."""
     width = max(map(len, FIELDS))
-    for name in FIELDS:
-        value = getattr(traceinfo, name)
+    rows = [(name, getattr(perf, name)) for name in FIELDS]
+    for name, value in rows:
         shown = f"{value:.3f}" if isinstance(value, float) else str(value)
         sys.stdout.write(f"{name:<{width}}  {shown:>20}\n")

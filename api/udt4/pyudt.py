@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import socket as _socket
+import socket as socklib
 import warnings
 from collections.abc import Iterable
 from typing import IO, Any, Self
@@ -16,6 +16,7 @@ from udt4._errors import UDTException
 
 __author__ = "the authors of shmring; the interface is that of PyUDT"
 __date__ = "2026"
+__license__ = "MIT"
 __version__ = f.VERSION
 
 
@@ -24,8 +25,8 @@ class UdtSocket:
 
     def __init__(
         self,
-        family: int = _socket.AF_INET,
-        type: int = _socket.SOCK_STREAM,
+        family: int = socklib.AF_INET,
+        type: int = socklib.SOCK_STREAM,
         protocol: int = 0,
         _sock: udt4.UDTSOCKET | None = None,
     ) -> None:
@@ -71,9 +72,9 @@ class UdtSocket:
 
     # --- life -------------------------------------------------------------------------------------
 
-    def bind(self, arg: tuple[str, int] | _socket.socket) -> None:
-        """To (host, port), or to a UDP `socket.socket`."""
-        if isinstance(arg, _socket.socket):
+    def bind(self, arg: tuple[str, int] | socklib.socket) -> None:
+        """To (host, port), or to a UDP `socket.socket`. The port may be text."""
+        if isinstance(arg, socklib.socket):
             f.bind_to_udp(self.__sock, arg.fileno())
         else:
             f.bind(self.__sock, *_pair(arg))
@@ -87,6 +88,7 @@ class UdtSocket:
         return UdtSocket(_sock=sock), address
 
     def connect(self, address: tuple[str, int]) -> None:
+        """To (host, port); the port may be text."""
         f.connect(self.__sock, *_pair(address))
 
     def connect_ex(self, address: tuple[str, int]) -> int:
@@ -156,9 +158,9 @@ class UdtSocket:
         """As `send`."""
         return f.send(self.__sock, data)
 
-    def sendall(self, data: Any, flags: int = 0) -> None:
-        """Queue all of some bytes of a stream. flags: ignored."""
-        self.__sock.sendall(f.outgoing(self.__sock, data, -1))
+    def sendall(self, data: Any, flags: int = 0) -> int:
+        """Queue all of some bytes of a stream, and return how many. flags: ignored."""
+        return self.__sock.sendall(f.outgoing(self.__sock, data, -1))
 
     def recv(self, size: int) -> bytes:
         """See `udt4.recv`."""
@@ -195,25 +197,25 @@ class UdtSocket:
 
     def sendfile(
         self,
-        file: AnyFile,
+        fd: AnyFile,
         offset: int = 0,
         size: int | None = None,
         block: int = f.SEND_BLOCK,
         progress: Progress | None = None,
     ) -> int:
         """See `udt4.sendfile`."""
-        return f.sendfile(self.__sock, file, offset, size, block, progress)
+        return f.sendfile(self.__sock, fd, offset, size, block, progress)
 
     def recvfile(
         self,
-        file: AnyFile,
+        fd: AnyFile,
         offset: int = 0,
         size: int | None = None,
         block: int = f.RECEIVE_BLOCK,
         progress: Progress | None = None,
     ) -> int:
         """See `udt4.recvfile`."""
-        return f.recvfile(self.__sock, file, offset, size, block, progress)
+        return f.recvfile(self.__sock, fd, offset, size, block, progress)
 
     def perfmon(self, clear: object = True) -> udt4.TRACEINFO:
         """See `udt4.perfmon`."""
@@ -276,49 +278,59 @@ class _Raw(io.RawIOBase):
 
 
 Ready = tuple[
-    frozenset[UdtSocket], frozenset[UdtSocket], frozenset[_socket.socket], frozenset[_socket.socket]
+    frozenset[UdtSocket], frozenset[UdtSocket], frozenset[socklib.socket], frozenset[socklib.socket]
 ]
 
 
 class Epoll:
     """Which of some `UdtSocket` and `socket.socket` objects are ready; see `udt4.UDTepoll`."""
 
-    def __init__(self, _epoll: udt4.UDTepoll | None = None) -> None:
-        self.__epoll = udt4.UDTepoll() if _epoll is None else _epoll
+    def __init__(self, _epoll: Epoll | udt4.UDTepoll | None = None) -> None:
+        """_epoll: one to share what is watched with; else nothing is watched yet."""
+        self.__epoll = udt4.UDTepoll()
         self.__udt: dict[udt4.UDTSOCKET, UdtSocket] = {}
-        self.__system: dict[int, _socket.socket] = {}
+        self.__system: dict[int, socklib.socket] = {}
+        if isinstance(_epoll, Epoll):
+            self.__epoll, self.__udt, self.__system = _epoll.__epoll, _epoll.__udt, _epoll.__system
+        elif isinstance(_epoll, udt4.UDTepoll):
+            self.__epoll = _epoll
+        elif _epoll is not None:
+            raise TypeError(f"_epoll must be an Epoll or a udt4.UDTepoll, not {_epoll!r}")
 
     @property
     def epoll(self) -> udt4.UDTepoll:
         """The object underneath."""
         return self.__epoll
 
-    def add_usock(self, sock: UdtSocket, events: int = 0) -> None:
-        """Watch a UDT socket; events 0: for everything."""
-        if not isinstance(sock, UdtSocket):
-            raise TypeError(f"a UdtSocket is wanted, not {sock!r}")
-        self.__epoll.add_usock(sock.UDTSOCKET, events)
-        self.__udt[sock.UDTSOCKET] = sock
+    def add_usock(self, udt_socket: UdtSocket, events: int = 0) -> int:
+        """Watch a UDT socket; events 0: for everything. Returns 0."""
+        if not isinstance(udt_socket, UdtSocket):
+            raise TypeError(f"a UdtSocket is wanted, not {udt_socket!r}")
+        done = self.__epoll.add_usock(udt_socket.UDTSOCKET, events)
+        self.__udt[udt_socket.UDTSOCKET] = udt_socket
+        return done
 
-    def remove_usock(self, sock: UdtSocket, events: int = 0) -> None:
-        """Watch it no more; those that are not watched are ignored."""
-        if not isinstance(sock, UdtSocket):
-            raise TypeError(f"a UdtSocket is wanted, not {sock!r}")
-        self.__epoll.remove_usock(sock.UDTSOCKET)
-        self.__udt.pop(sock.UDTSOCKET, None)
+    def remove_usock(self, udt_socket: UdtSocket, events: int = 0) -> int:
+        """Watch it no more; those that are not watched are ignored. Returns 0."""
+        if not isinstance(udt_socket, UdtSocket):
+            raise TypeError(f"a UdtSocket is wanted, not {udt_socket!r}")
+        self.__udt.pop(udt_socket.UDTSOCKET, None)
+        return self.__epoll.remove_usock(udt_socket.UDTSOCKET)
 
-    def add_ssock(self, sock: _socket.socket, events: int = 0) -> None:
-        """Watch a socket of the system's; events 0: for everything."""
-        if not isinstance(sock, _socket.socket):
-            raise TypeError(f"a socket.socket is wanted, not {sock!r}")
-        self.__epoll.add_ssock(sock.fileno(), events)
-        self.__system[sock.fileno()] = sock
+    def add_ssock(self, sys_socket: socklib.socket, events: int = 0) -> None:
+        """Watch a socket of the system's, or any other object with a ``fileno()``; events 0: for
+        everything."""
+        if not hasattr(sys_socket, "fileno"):
+            raise TypeError(f"a socket.socket is wanted, not {sys_socket!r}")
+        number = sys_socket.fileno()
+        self.__epoll.add_ssock(number, events)
+        self.__system[number] = sys_socket
 
-    def remove_ssock(self, sock: _socket.socket, events: int = 0) -> None:
+    def remove_ssock(self, sys_socket: socklib.socket, events: int = 0) -> None:
         """Watch it no more. `AssertionError` if it is not watched."""
-        numbers = [number for number, known in self.__system.items() if known is sock]
+        numbers = [number for number, known in self.__system.items() if known is sys_socket]
         if not numbers:
-            raise AssertionError(f"{sock!r} is not watched")
+            raise AssertionError(f"{sys_socket!r} is not watched")
         for number in numbers:
             self.__epoll.remove_ssock(number)
             del self.__system[number]
@@ -327,13 +339,13 @@ class Epoll:
         self,
         do_uread: object,
         do_uwrite: object,
-        wait_ms: int,
+        wait: int,
         do_sread: object = False,
         do_swrite: object = False,
     ) -> Ready:
         """See `udt4.UDTepoll.wait`. Returns the objects that were added."""
         self.garbage_collect()
-        ur, uw, sr, sw = self.__epoll.wait(do_uread, do_uwrite, wait_ms, do_sread, do_swrite)
+        ur, uw, sr, sw = self.__epoll.wait(do_uread, do_uwrite, wait, do_sread, do_swrite)
         return self.__of(ur), self.__of(uw), self.__files(sr), self.__files(sw)
 
     def garbage_collect(self) -> None:
@@ -349,15 +361,17 @@ class Epoll:
     def __of(self, sockets: Iterable[udt4.UDTSOCKET]) -> frozenset[UdtSocket]:
         return frozenset(self.__udt.get(sock) or UdtSocket(_sock=sock) for sock in sockets)
 
-    def __files(self, numbers: Iterable[int]) -> frozenset[_socket.socket]:
+    def __files(self, numbers: Iterable[int]) -> frozenset[socklib.socket]:
         return frozenset(self.__system[number] for number in numbers if number in self.__system)
 
 
 def _pair(address: Any) -> tuple[str, int]:
-    if not (isinstance(address, (tuple, list)) and len(address) == 2):
-        raise TypeError(f"an address is (host, port), not {address!r}")
-    host, port = address
-    return host, port
+    """The host as text and the port as a number, from whatever can be read as these."""
+    try:
+        host, port = address[0], address[1]
+    except (TypeError, IndexError, KeyError):
+        raise TypeError(f"an address is (host, port), not {address!r}") from None
+    return str(host), int(port)
 
 
 def _length(padding: int | None) -> int:

@@ -6,6 +6,7 @@ import gc
 import io
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 import udt4
-from udt4 import UDTSOCKET, UDTException
+from udt4 import UDTSOCKET, UDTException, UdtSocket
 
 pytestmark = pytest.mark.usefixtures("shmring_namespace")
 
@@ -35,6 +36,14 @@ def eventually(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < give_up
         time.sleep(0.005)
+
+
+def has_called(thread: threading.Thread, file: str) -> bool:
+    """Whether a thread is somewhere in the functions of a file."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    while frame is not None and not frame.f_code.co_filename.endswith(file):
+        frame = frame.f_back
+    return frame is not None
 
 
 def listener(kind: int = socket.SOCK_STREAM) -> UDTSOCKET:
@@ -416,8 +425,36 @@ def test_close_wakes_recv(streams: Pair) -> None:
     timer.start()
     with pytest.raises(UDTException) as caught:
         udt4.recv(server, 1)
-    assert caught.value.code in (udt4.EINVSOCK, udt4.ECONNLOST)
+    assert caught.value.code == udt4.ECONNLOST
     timer.join()
+
+
+def test_a_call_that_waits_when_another_thread_closes_lost_its_connection() -> None:
+    """2001, as the original says it, at whatever point of the call that happens."""
+    with UdtSocket() as server:
+        server.bind((HERE, 0))
+        server.listen(60)
+        codes = []
+        for turn in range(60):
+            client = UdtSocket()
+            client.connect(server.getsockname())
+            accepted, _ = server.accept()
+            accepted.setsockopt(udt4.UDT_LINGER, (0, 0))
+
+            def receive(sock: UdtSocket = accepted) -> None:
+                try:
+                    sock.recv(1)
+                except udt4.UDTException as caught:
+                    codes.append(caught.code)
+
+            waiting = threading.Thread(target=receive)
+            waiting.start()
+            eventually(lambda thread=waiting: has_called(thread, "shmring/udt/socket.py"))
+            time.sleep(turn * 0.0002)
+            accepted.close()
+            waiting.join()
+            client.close()
+    assert codes == [udt4.ECONNLOST] * 60
 
 
 def test_a_forgotten_connection_is_closed(streams: Pair) -> None:

@@ -18,7 +18,13 @@ pytestmark = pytest.mark.usefixtures("shmring_namespace")
 
 HERE = "127.0.0.1"
 PATIENCE_MS = 20_000
-NOTHING: tuple[frozenset[object], ...] = (frozenset(),) * 4
+
+
+def is_over(poll: UDTepoll | Epoll, *wanted: object) -> bool:
+    """Whether a wait ends because its time is over, as in the original."""
+    with pytest.raises(UDTException) as caught:
+        poll.wait(*wanted)  # type: ignore[arg-type]
+    return caught.value.code == udt4.ETIMEOUT
 
 
 @pytest.fixture
@@ -40,12 +46,12 @@ def pair(server: UDTSOCKET) -> Iterator[tuple[UDTSOCKET, UDTSOCKET]]:
     udt4.close(accepted)
 
 
-def test_a_timeout_gives_empty_sets(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
+def test_a_timeout_is_an_error(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
     poll = UDTepoll()
     assert poll.add_usock(pair[1]) == 0
-    assert poll.wait(True, False, 0) == NOTHING
+    assert is_over(poll, True, False, 0)
     began = time.monotonic()
-    assert poll.wait(True, False, 50) == NOTHING
+    assert is_over(poll, True, False, 50)
     assert time.monotonic() - began >= 0.04
 
 
@@ -53,8 +59,8 @@ def test_a_wait_that_cannot_end(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
     poll = UDTepoll()
     with pytest.raises(UDTException) as caught:
         poll.wait(True, True, -1)
-    assert caught.value.code == udt4.ETIMEOUT
-    assert poll.wait(True, True, 10) == NOTHING
+    assert caught.value.code == udt4.EINVPARAM
+    assert is_over(poll, True, True, 10)
     poll.add_usock(pair[0])
     with pytest.raises(UDTException):
         poll.wait(False, False, -1, True, True)
@@ -70,7 +76,7 @@ def test_reading(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
     udt4.recv(server, 1)
     assert poll.wait(True, True, 0)[0] == {server}
     udt4.recv(server, 1)
-    assert poll.wait(True, True, 0) == NOTHING
+    assert is_over(poll, True, True, 0)
 
 
 def test_what_comes_while_it_waits(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
@@ -88,11 +94,17 @@ def test_writing(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
     poll = UDTepoll()
     poll.add_usock(client, udt4.UDT_EPOLL_OUT)
     assert poll.wait(False, True, PATIENCE_MS)[1] == {client}
-    assert poll.wait(True, False, 10) == NOTHING
+    assert is_over(poll, True, False, 10)
     udt4.setsockopt(client, udt4.UDT_SNDSYN, False)
-    while poll.wait(False, True, 0)[1]:
-        with contextlib.suppress(UDTException):
-            udt4.send(client, bytes(1_000_000))
+
+    def fill() -> None:
+        while poll.wait(False, True, 0)[1]:
+            with contextlib.suppress(UDTException):
+                udt4.send(client, bytes(1_000_000))
+
+    with pytest.raises(UDTException) as caught:
+        fill()
+    assert caught.value.code == udt4.ETIMEOUT
     udt4.setsockopt(client, udt4.UDT_SNDSYN, True)
     udt4.setsockopt(client, udt4.UDT_LINGER, (0, 0))
 
@@ -101,23 +113,23 @@ def test_adding_again_adds_events(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
     client, _ = pair
     poll = UDTepoll()
     poll.add_usock(client, udt4.UDT_EPOLL_IN)
-    assert poll.wait(True, True, 10) == NOTHING
+    assert is_over(poll, True, True, 10)
     poll.add_usock(client, udt4.UDT_EPOLL_OUT)
     assert poll.wait(True, True, PATIENCE_MS)[1] == {client}
     assert poll.remove_usock(client, udt4.UDT_EPOLL_IN) == 0
-    assert poll.wait(True, True, 10) == NOTHING
+    assert is_over(poll, True, True, 10)
     assert poll.remove_usock(client) == 0
 
 
 def test_accepting(server: UDTSOCKET) -> None:
     poll = UDTepoll()
     poll.add_usock(server)
-    assert poll.wait(True, True, 10) == NOTHING
+    assert is_over(poll, True, True, 10)
     client = udt4.socket(2, 1, 0)
     udt4.connect(client, *udt4.getsockname(server))
     assert poll.wait(True, False, PATIENCE_MS)[0] == {server}
     udt4.accept(server)
-    assert poll.wait(True, False, 10) == NOTHING
+    assert is_over(poll, True, False, 10)
     udt4.close(client)
 
 
@@ -126,7 +138,7 @@ def test_connecting_without_waiting(server: UDTSOCKET) -> None:
     udt4.setsockopt(client, udt4.UDT_RCVSYN, False)
     poll = UDTepoll()
     poll.add_usock(client)
-    assert poll.wait(True, True, 10) == NOTHING
+    assert is_over(poll, True, True, 10)
     udt4.connect(client, *udt4.getsockname(server))
     assert poll.wait(True, True, PATIENCE_MS)[1] == {client}
     assert udt4.getsockstate(client) == udt4.UDTSTATUS_CONNECTED
@@ -153,11 +165,62 @@ def test_the_end_of_a_connection_is_reported(pair: tuple[UDTSOCKET, UDTSOCKET]) 
     poll.add_usock(server, udt4.UDT_EPOLL_IN)
     udt4.close(client)
     assert server in poll.wait(True, False, PATIENCE_MS)[0]
-    with pytest.raises(UDTException):
+    assert server in poll.wait(True, True, PATIENCE_MS)[0]  # until a call has said so
+    with pytest.raises(UDTException) as caught:
         udt4.recv(server, 1)
-    assert server in poll.wait(True, True, PATIENCE_MS)[0]  # until it is removed or closed
+    assert caught.value.code == udt4.ECONNLOST
+    assert is_over(poll, True, True, 10)
     udt4.close(server)
-    assert poll.wait(True, True, 10) == NOTHING
+    assert is_over(poll, True, True, 10)
+
+
+def test_a_loop_over_connections_that_end_does_not_spin(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
+    """As programs written for the original loop: they neither remove nor close what ended."""
+    client, server = pair
+    poll = UDTepoll()
+    poll.add_usock(server)
+    udt4.send(client, bytes(3000))
+    udt4.close(client)
+    got, turns = 0, 0
+    began = time.monotonic()
+
+    def loop() -> None:
+        nonlocal got, turns
+        while time.monotonic() < began + 60:
+            turns += 1
+            for sock in poll.wait(True, False, 500)[0]:
+                with contextlib.suppress(UDTException):
+                    got += len(udt4.recv(sock, 1000))
+
+    with pytest.raises(UDTException) as caught:
+        loop()
+    assert caught.value.code == udt4.ETIMEOUT
+    assert got == 3000
+    assert turns < 100
+    with pytest.raises(UDTException) as caught:
+        poll.wait(True, True, -1)  # nothing can come any more
+    assert caught.value.code == udt4.EINVPARAM
+
+
+def test_a_writer_is_told_once_and_a_reader_may_still_read(
+    pair: tuple[UDTSOCKET, UDTSOCKET],
+) -> None:
+    client, server = pair
+    poll = UDTepoll()
+    poll.add_usock(server)
+    udt4.send(client, b"last")
+    udt4.close(client)
+    while udt4.getsockstate(server) != udt4.UDTSTATUS_BROKEN:
+        time.sleep(0.01)
+    assert poll.wait(True, True, PATIENCE_MS)[:2] == ({server}, {server})
+    with pytest.raises(UDTException):
+        udt4.send(server, b"x")
+    assert poll.wait(True, True, PATIENCE_MS)[:2] == ({server}, set())
+    assert udt4.recv(server, 9) == b"last"
+    assert poll.wait(True, True, PATIENCE_MS)[:2] == ({server}, set())
+    with pytest.raises(UDTException):
+        udt4.recv(server, 9)
+    assert is_over(poll, True, True, 10)
 
 
 def test_descriptors_of_the_system() -> None:
@@ -166,13 +229,13 @@ def test_descriptors_of_the_system() -> None:
         poll = UDTepoll()
         assert poll.add_ssock(here.fileno()) is None
         poll.add_ssock(here.fileno(), udt4.UDT_EPOLL_IN)
-        assert poll.wait(False, False, 10, True, False) == NOTHING
+        assert is_over(poll, False, False, 10, True, False)
         assert poll.wait(False, False, PATIENCE_MS, True, True)[3] == {here.fileno()}
         there.send(b"x")
         assert poll.wait(False, False, PATIENCE_MS, True, False)[2] == {here.fileno()}
         assert poll.remove_ssock(here.fileno()) is None
         assert poll.remove_ssock(here.fileno()) is None
-        assert poll.wait(False, False, 10, True, True) == NOTHING
+        assert is_over(poll, False, False, 10, True, True)
 
 
 def test_what_cannot_be_watched(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
@@ -185,7 +248,7 @@ def test_what_cannot_be_watched(pair: tuple[UDTSOCKET, UDTSOCKET]) -> None:
     for number in (10**6, 2**40, -1):
         with pytest.raises(UDTException):
             poll.add_ssock(number)
-    for bad in ("x", True, None):
+    for bad in ("x", 1.0, None):
         with pytest.raises(TypeError):
             poll.add_ssock(bad)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="flags"):
@@ -222,7 +285,7 @@ def test_the_epoll_of_objects() -> None:
             poll.remove_usock(accepted)
             poll.add_ssock(here)
         poll.garbage_collect()
-        assert poll.wait(True, True, 10, True, True) == NOTHING
+        assert is_over(poll, True, True, 10, True, True)
         for bad in (1, None):
             with pytest.raises(TypeError):
                 poll.add_usock(bad)  # type: ignore[arg-type]
@@ -242,5 +305,40 @@ def test_the_epoll_of_objects_forgets_what_was_closed() -> None:
     sock.close()
     with pytest.raises(UDTException) as caught:
         epoll.wait(True, True, -1, True, True)
-    assert caught.value.code == udt4.ETIMEOUT
-    assert epoll.wait(True, True, 0, True, True) == (frozenset(),) * 4
+    assert caught.value.code == udt4.EINVPARAM
+    assert is_over(epoll, True, True, 0, True, True)
+
+
+def test_epolls_of_objects_can_share_what_they_watch() -> None:
+    here, there = socket.socketpair()
+    first = Epoll()
+    for shared in (Epoll(first), Epoll(_epoll=first)):
+        assert shared.epoll is first.epoll
+    with here, there, UdtSocket() as server:
+        server.bind((HERE, 0))
+        server.listen(1)
+        assert first.add_usock(udt_socket=server, events=udt4.UDT_EPOLL_IN) == 0
+        assert first.add_ssock(sys_socket=here, events=udt4.UDT_EPOLL_IN) is None
+        there.send(b"x")
+        with UdtSocket() as client:
+            client.connect(server.getsockname())
+            while len(ready := shared.wait(True, False, wait=PATIENCE_MS, do_sread=True)[0]) < 1:
+                pass
+        assert ready == {server}
+        assert shared.wait(False, False, 0, True)[2] == {here}
+        assert shared.remove_ssock(sys_socket=here) is None
+        assert shared.remove_usock(udt_socket=server) == 0
+        assert is_over(first, True, True, 10, True, True)
+    assert Epoll(UDTepoll()).epoll is not first.epoll
+    with pytest.raises(TypeError, match="_epoll"):
+        Epoll(1)  # type: ignore[arg-type]
+
+
+def test_an_object_with_a_descriptor_will_do() -> None:
+    here, there = socket.socketpair()
+    with here, there, here.makefile("rb") as file:
+        poll = Epoll()
+        poll.add_ssock(file)  # type: ignore[arg-type]
+        there.send(b"x")
+        assert poll.wait(False, False, PATIENCE_MS, True)[2] == {file}
+        poll.remove_ssock(file)  # type: ignore[arg-type]

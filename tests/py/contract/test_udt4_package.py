@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -165,6 +167,12 @@ def test_versions() -> None:
     for module in (udt4, pyudt):
         assert isinstance(module.__author__, str)
         assert isinstance(module.__date__, str)
+    assert isinstance(udt4.__license__, str)
+
+
+def test_modules_that_the_original_shows() -> None:
+    assert pyudt.socklib is socket
+    assert pyudt.udt4 is udt4
 
 
 def test_importing_starts_no_thread() -> None:
@@ -220,5 +228,7 @@ def test_dump_perfmon_prints_every_field(capsys: pytest.CaptureFixture[str]) -> 
     udt4.dump_perfmon(udt4.TRACEINFO())
     shown = {line.split()[0] for line in capsys.readouterr().out.splitlines()}
     assert shown == {*INTS, *FLOATS, *TOTALS, *(f"{name}Total" for name in TOTALS)}
-    with pytest.raises(TypeError, match="TRACEINFO"):
-        udt4.dump_perfmon(None)  # type: ignore[arg-type]
+    udt4.dump_perfmon(perf=SimpleNamespace(**dict.fromkeys(shown, 7)))
+    assert set(re.findall(r"\d+", capsys.readouterr().out)) == {"7"}
+    with pytest.raises(AttributeError, match="msTimeStamp"):
+        udt4.dump_perfmon(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import select
 import socket
 import threading
@@ -108,6 +109,38 @@ def test_connect_ex() -> None:
             client.connect("x")  # type: ignore[arg-type]
 
 
+def test_addresses_as_programs_have_them() -> None:
+    """A port from sys.argv is text, and whatever prints as an address is one."""
+    with UdtSocket() as first, UdtSocket() as server, UdtSocket() as client:
+        first.bind((HERE, "0"))  # type: ignore[arg-type]
+        port = first.getsockname()[1]
+        first.close()
+        server.bind([ipaddress.ip_address(HERE), str(port)])  # type: ignore[arg-type]
+        server.listen(Count(1))  # type: ignore[arg-type]
+        assert server.getsockname() == (HERE, port)
+        client.connect((ipaddress.ip_address(HERE), str(port), 0, 0))  # type: ignore[arg-type]
+        accepted, _ = server.accept()
+        with accepted:
+            assert udt4.send(client.UDTSOCKET, b"abc", Count(2)) == 2  # type: ignore[arg-type]
+            assert accepted.recv(Count(9)) == b"ab"  # type: ignore[arg-type]
+    for bad in ((HERE, "port"), (HERE, ""), ("localhost", 1), (HERE, 65536), (HERE, -1)):
+        with UdtSocket() as sock, pytest.raises(ValueError, match=r"port|int|IPv4"):
+            sock.bind(bad)  # type: ignore[arg-type]
+    for bad in ((HERE,), HERE[:1], None, 7, (HERE, None)):
+        with UdtSocket() as sock, pytest.raises(TypeError):
+            sock.bind(bad)  # type: ignore[arg-type]
+
+
+class Count:
+    """A number that is no int, as those of NumPy."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __index__(self) -> int:
+        return self.value
+
+
 def test_binding_to_a_socket_of_the_system() -> None:
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
@@ -127,7 +160,7 @@ def test_streams(streams: Pair) -> None:
     client, accepted = streams
     assert client.send("text", 6) == 6
     assert client.write(b"bytes") == 5
-    assert client.sendall(bytearray(b"array"), 0) is None
+    assert client.sendall(bytearray(b"array"), 0) == 5
     assert read(accepted, 16) == b"text\0\0bytesarray"
     client.send(b"once more")
     assert len(accepted.read(4)) in range(1, 5)
@@ -161,6 +194,14 @@ def test_messages(messages: Pair) -> None:
     assert client.sendto(b"to", 3) == 3
     assert accepted.recvmsg(100) == b"text\0\0"
     assert accepted.recvfrom(100) == b"to\0"
+
+
+def test_files_by_the_names_of_the_original(streams: Pair, tmp_path: Path) -> None:
+    client, accepted = streams
+    (tmp_path / "sent").write_bytes(b"contents")
+    assert client.sendfile(fd=tmp_path / "sent") == 8
+    assert accepted.recvfile(fd=tmp_path / "got", size=8) == 8
+    assert (tmp_path / "got").read_bytes() == b"contents"
 
 
 def test_files(streams: Pair, tmp_path: Path) -> None:

@@ -209,11 +209,10 @@ def mark_failed(holding: Holding, number: int, text: str) -> None:
 
     The worker, whose line this is, is dead. Sleepers look at the state by themselves.
     """
-    with mapped(holding.segment_fd, writable=True) as segment:
-        if segment is not None:
-            segment.status.reason = text.encode()[: lib.SHM_REASON_BYTES - 1]
-            segment.status.error = number or errno.EOWNERDEAD
-            segment.status.state = lib.SHM_STATE_FAILED
+    why = text.encode().replace(b"\0", b" ")
+    lib.shm_segment_say(
+        holding.segment_fd, lib.SHM_STATE_FAILED, number or errno.EOWNERDEAD, why
+    )
 
 
 def mark_closed(posix_name: str) -> None:
@@ -225,9 +224,8 @@ def mark_closed(posix_name: str) -> None:
     if fd is None:
         return
     try:
-        with mapped(fd, writable=True) as segment:
-            if segment is not None:
-                segment.status.state = lib.SHM_STATE_CLOSED
+        if _is_finished(fd):
+            lib.shm_segment_say(fd, lib.SHM_STATE_CLOSED, 0, b"")
     finally:
         os.close(fd)
 

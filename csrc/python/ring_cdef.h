@@ -232,6 +232,7 @@ uint64_t shm_segment_bytes(const shm_config_t *c);
 int shm_segment_format(shm_segment_t *s, int fd, const shm_config_t *c, uint64_t segment_id);
 int shm_segment_map(shm_segment_t *s, int fd, int writable);
 int shm_segment_map_name(shm_segment_t *s, const char *posix_name, int writable);
+int shm_segment_say(int fd, int state, uint32_t error, const char *reason);
 void shm_segment_unmap(shm_segment_t *s);
 
 /* shm: the worker's page, and what it leaves behind */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -65,6 +66,21 @@ static void find_parts(shm_segment_t *s)
     s->engine = s->config.engine_bytes > 0 ? s->base + g.engine : NULL;
 }
 
+/* Maps so many bytes of the file, watched before anybody touches them. */
+static int map_file(shm_segment_t *s, int fd, uint64_t bytes, int writable)
+{
+    int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+    void *base = mmap(NULL, (size_t)bytes, prot, MAP_SHARED, fd, 0);
+    if (base == MAP_FAILED)
+        return rt_err_set(-errno, "mapping a segment of %llu bytes: %s", (unsigned long long)bytes,
+                          strerror(errno));
+    *s = (shm_segment_t){.base = base, .bytes = bytes, .writable = writable};
+    int rc = bus_guard_add(base, bytes, &s->guard);
+    if (rc < 0)
+        shm_segment_unmap(s);
+    return rc;
+}
+
 /* --- making ------------------------------------------------------------------------------- */
 
 /* posix_fallocate, so that a full /dev/shm is an error here and not a SIGBUS at some later store. */
@@ -119,13 +135,11 @@ int shm_segment_format(shm_segment_t *s, int fd, const shm_config_t *c, uint64_t
     if (rc < 0)
         return rc;
 
-    void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (base == MAP_FAILED)
-        return rt_err_set(-errno, "mapping a new segment of %llu bytes failed",
-                          (unsigned long long)bytes);
-
-    *s = (shm_segment_t){
-        .base = base, .bytes = bytes, .writable = 1, .segment_id = segment_id, .config = *c};
+    rc = map_file(s, fd, bytes, 1);
+    if (rc < 0)
+        return rc;
+    s->segment_id = segment_id;
+    s->config = *c;
     find_parts(s);
     write_identity(s->identity, c, segment_id);
     rt_store_relaxed(&s->status->worker_slot, UINT32_MAX);
@@ -133,68 +147,115 @@ int shm_segment_format(shm_segment_t *s, int fd, const shm_config_t *c, uint64_t
     rt_store_relaxed(&s->tx->moving, UINT64_MAX);
     for (uint32_t i = 0; i < c->producers; i++)
         rt_store_relaxed(&s->producers[i].intent, SHM_INTENT_NONE);
-    /* V1: everything above is whole before the version is; pairs with V2 in check_identity. */
+    /* V1: everything above is whole before the version is; pairs with V2 in read_identity. */
     rt_store_release(&s->identity->version, SHM_LAYOUT_VERSION);
     return 0;
 }
 
 /* --- mapping ------------------------------------------------------------------------------ */
 
-static int check_identity(const shm_identity_t *id, uint64_t file_bytes, shm_config_t *config)
+static int check_version(uint64_t magic, uint32_t version)
 {
-    /* V2: pairs with V1 in shm_segment_format. */
-    uint32_t version = rt_load_acquire(&id->version);
     if (version == 0)
         return rt_err_set(-EPROTO, "not a finished shmring segment: its maker is still writing it or "
                                    "died; try again, or remove it with \"shmring gc\"");
-    if (id->magic != SHM_MAGIC)
+    if (magic != SHM_MAGIC)
         return rt_err_set(-EPROTO, "not a shmring segment (magic number 0x%016llx)",
-                          (unsigned long long)id->magic);
+                          (unsigned long long)magic);
     if (version != SHM_LAYOUT_VERSION)
         return rt_err_set(-EPROTO,
                           "segment has layout version %u, this build understands %u: use the same "
                           "shmring version in all processes",
                           version, SHM_LAYOUT_VERSION);
+    return 0;
+}
 
-    *config = id->config;
-    int rc = shm_config_check(config);
+/* Reads the first page with system calls: whatever becomes of the file meanwhile is an error, and what
+ * was read stays as it is. */
+static int read_identity(int fd, shm_identity_t *id)
+{
+    struct {
+        uint64_t magic;
+        uint32_t version;
+    } head;
+    ssize_t got = pread(fd, &head, sizeof head, 0);
+    if (got < 0)
+        return rt_err_set(-errno, "reading the segment: %s", strerror(errno));
+    if ((size_t)got < sizeof head)
+        return rt_err_set(-EPROTO, "not a finished shmring segment: %zd bytes long", got);
+    int rc = check_version(head.magic, head.version);
+    if (rc < 0)
+        return rc;
+    rt_fence_acquire(); /* V2: pairs with V1 in shm_segment_format. */
+    got = pread(fd, id, sizeof *id, 0);
+    if (got != (ssize_t)sizeof *id)
+        return rt_err_set(-EPROTO, "segment is cut short: its first page has %zd bytes", got);
+    return 0;
+}
+
+static int check_identity(const shm_identity_t *id, uint64_t file_bytes)
+{
+    int rc = shm_config_check(&id->config);
     if (rc < 0) {
         rt_err_append("segment's configuration");
         return rc;
     }
-    uint64_t needed = shm_segment_bytes(config);
-    uint64_t said = id->segment_bytes;
-    if (needed != said || needed > file_bytes)
-        return rt_err_set(-EINVAL,
-                          "segment says it has %llu bytes, its configuration needs %llu, its file has "
-                          "%llu: it is damaged; close the channel and open it again",
-                          (unsigned long long)said, (unsigned long long)needed,
-                          (unsigned long long)file_bytes);
+    uint64_t needed = shm_segment_bytes(&id->config);
+    if (needed == id->segment_bytes && needed <= file_bytes)
+        return 0;
+    return rt_err_set(-EINVAL,
+                      "segment says it has %llu bytes, its configuration needs %llu, its file has "
+                      "%llu: it is damaged; close the channel and open it again",
+                      (unsigned long long)id->segment_bytes, (unsigned long long)needed,
+                      (unsigned long long)file_bytes);
+}
+
+static int file_size(int fd, uint64_t *bytes)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return rt_err_set(-errno, "reading the segment's size: %s", strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return rt_err_set(-EPROTO, "not a shmring segment: not a regular file");
+    *bytes = (uint64_t)st.st_size;
     return 0;
 }
 
 int shm_segment_map(shm_segment_t *s, int fd, int writable)
 {
-    struct stat st;
-    if (fstat(fd, &st) < 0)
-        return rt_err_set(-errno, "reading the segment's size failed");
-    if ((uint64_t)st.st_size < SHM_PAGE_BYTES)
-        return rt_err_set(-EPROTO, "not a finished shmring segment: %lld bytes long",
-                          (long long)st.st_size);
-
-    int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
-    void *base = mmap(NULL, (size_t)st.st_size, prot, MAP_SHARED, fd, 0);
-    if (base == MAP_FAILED)
-        return rt_err_set(-errno, "mapping a segment of %lld bytes failed", (long long)st.st_size);
-
-    *s = (shm_segment_t){.base = base, .bytes = (uint64_t)st.st_size, .writable = writable};
-    int rc = check_identity(base, s->bytes, &s->config);
-    if (rc < 0) {
-        munmap(base, s->bytes);
-        *s = (shm_segment_t){0};
+    shm_identity_t id;
+    uint64_t file_bytes = 0;
+    *s = (shm_segment_t){0};
+    int rc = file_size(fd, &file_bytes);
+    rc = rc ? rc : read_identity(fd, &id);
+    rc = rc ? rc : check_identity(&id, file_bytes);
+    rc = rc ? rc : map_file(s, fd, id.segment_bytes, writable);
+    if (rc < 0)
         return rc;
-    }
-    s->segment_id = ((const shm_identity_t *)base)->segment_id;
+    s->segment_id = id.segment_id;
+    s->config = id.config;
+    find_parts(s);
+    return 0;
+}
+
+int shm_segment_map_as(shm_segment_t *s, int fd, const shm_config_t *c)
+{
+    shm_identity_t id;
+    uint64_t file_bytes = 0;
+    uint64_t needed = shm_segment_bytes(c);
+    *s = (shm_segment_t){0};
+    int rc = file_size(fd, &file_bytes);
+    rc = rc ? rc : read_identity(fd, &id);
+    if (rc == 0 && file_bytes < needed)
+        rc = rt_err_set(-EPROTO,
+                        "the segment's file has %llu bytes, channel \"%s\" takes %llu: it was cut "
+                        "short; close the channel and open it again",
+                        (unsigned long long)file_bytes, c->name, (unsigned long long)needed);
+    rc = rc ? rc : map_file(s, fd, needed, 1);
+    if (rc < 0)
+        return rc;
+    s->segment_id = id.segment_id;
+    s->config = *c;
     find_parts(s);
     return 0;
 }
@@ -214,7 +275,27 @@ int shm_segment_map_name(shm_segment_t *s, const char *posix_name, int writable)
 
 void shm_segment_unmap(shm_segment_t *s)
 {
+    bus_guard_remove(s->guard);
     if (s->base)
         munmap(s->base, s->bytes);
     *s = (shm_segment_t){0};
+}
+
+static int write_at(int fd, const void *from, size_t bytes, size_t at)
+{
+    if (pwrite(fd, from, bytes, (off_t)at) == (ssize_t)bytes)
+        return 0;
+    return rt_err_set(errno ? -errno : -EIO, "writing to the segment: %s", strerror(errno));
+}
+
+int shm_segment_say(int fd, shm_channel_state_t state, uint32_t error, const char *reason)
+{
+    const size_t status = SHM_PAGE_BYTES; /* as geometry_of says */
+    char text[SHM_REASON_BYTES] = "";
+    uint32_t number = state;
+    for (size_t i = 0; i + 1 < sizeof text && reason[i] != '\0'; i++)
+        text[i] = reason[i];
+    int rc = write_at(fd, text, sizeof text, status + offsetof(shm_status_t, reason));
+    rc = rc ? rc : write_at(fd, &error, sizeof error, status + offsetof(shm_status_t, error));
+    return rc ? rc : write_at(fd, &number, sizeof number, status + offsetof(shm_status_t, state));
 }

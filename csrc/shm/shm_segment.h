@@ -6,12 +6,14 @@
 #ifndef SHM_SEGMENT_H
 #define SHM_SEGMENT_H
 
+#include "shm/bus_guard.h"
 #include "shm/shm_layout.h"
 
 typedef struct shm_segment {
     uint8_t *base;
     uint64_t bytes;
     int writable; /* 0: mapped read-only (a tap) */
+    uint32_t guard; /* place in the bus guard's table; 0: not watched */
     uint64_t segment_id;
     shm_config_t config; /* private copy */
     shm_identity_t *identity;
@@ -38,13 +40,31 @@ uint64_t shm_segment_bytes(const shm_config_t *c);
  * (names what is free in /dev/shm and what was needed), -EINVAL. */
 int shm_segment_format(shm_segment_t *s, int fd, const shm_config_t *c, uint64_t segment_id);
 
-/* Any process. Maps fd (kept open by the caller or closed, as he likes) and fills *s. With writable 0
- * the mapping is read-only. Returns 0; -EPROTO (no shmring segment, or another layout version:
- * names both), -EINVAL (geometry does not fit the file), -ENOMEM, -EACCES. */
+/* The worker: maps fd for writing as the channel of this configuration, which has passed the check.
+ * Neither sizes nor anything else is taken from the file, which its clients can write. Returns 0;
+ * -EPROTO (no shmring segment, another layout version, or a file shorter than the configuration
+ * needs), -ENOMEM, -EACCES, -ENOSPC. */
+int shm_segment_map_as(shm_segment_t *s, int fd, const shm_config_t *c);
+
+/* Any client. Maps fd (kept open by the caller or closed, as he likes) and fills *s from what the file
+ * says of itself. With writable 0 the mapping is read-only. Returns 0; -EPROTO (no shmring segment, or
+ * another layout version: names both), -EINVAL (geometry does not fit the file), -ENOMEM, -EACCES,
+ * -ENOSPC. */
 int shm_segment_map(shm_segment_t *s, int fd, int writable);
 
 /* Like shm_segment_map, by POSIX name. -ENOENT when nobody has made it. */
 int shm_segment_map_name(shm_segment_t *s, const char *posix_name, int writable);
+
+/* Writes state, error and reason into the file without mapping it, whatever else lies there: for the
+ * pool of a dead worker, and for a worker whose mapping is torn. Returns 0 or -errno with a text. */
+int shm_segment_say(int fd, shm_channel_state_t state, uint32_t error, const char *reason);
+
+/* Whether the file was cut short below the mapping: zeroed memory of this process is there now, and
+ * nobody else sees what is written. */
+static inline bool shm_segment_torn(const shm_segment_t *s)
+{
+    return bus_guard_torn(s->guard);
+}
 
 void shm_segment_unmap(shm_segment_t *s);
 

@@ -126,7 +126,6 @@ struct wrk_channel {
     bool held;
     bool failed;
     bool purging;
-    volatile bool torn; /* the file was cut short below its mapping (bus_guard.c) */
     bool orphans;       /* slots may be owned by clients that never came back */
     int segment_fd;
     int bell_fd;

@@ -201,35 +201,14 @@ static int check_belongs(const worker_t *w, const shm_config_t *config)
     return 0;
 }
 
-/* The geometry that rules is the segment's; everything else is taken from the message. */
-static int adopt_config(wrk_channel_t *ch, const shm_config_t *config)
-{
-    const shm_config_t *s = &ch->segment.config;
-    if (strcmp(s->name, config->name) != 0 || s->tx_bytes != config->tx_bytes ||
-        s->rx_bytes != config->rx_bytes || s->report_slots != config->report_slots ||
-        s->late_slots != config->late_slots ||
-        s->producers != config->producers || s->readers != config->readers ||
-        s->max_payload_bytes != config->max_payload_bytes)
-        return rt_err_set(
-            -EPROTO,
-            "the segment is of channel \"%.64s\" with other sizes than the request for "
-            "\"%s\" says: make the segment from the same configuration",
-            s->name, config->name);
-    ch->config = *config;
-    ch->segment.config = *config;
-    return 0;
-}
-
+/* Geometry and everything else come from the pool's message: clients can write what the segment says
+ * of itself. */
 static int map_segment(wrk_channel_t *ch, const shm_config_t *config)
 {
-    int rc = shm_segment_map(&ch->segment, ch->segment_fd, 1);
+    int rc = shm_segment_map_as(&ch->segment, ch->segment_fd, config);
     if (rc < 0)
         return rc;
-    rc = adopt_config(ch, config);
-    if (rc < 0) {
-        shm_segment_unmap(&ch->segment);
-        return rc;
-    }
+    ch->config = *config;
     ch->stats = ch->segment.stats;
     return 0;
 }
@@ -468,6 +447,8 @@ void wrk_channel_fail(wrk_channel_t *ch, int error, const char *reason)
     (void)snprintf(status->reason, sizeof status->reason, "%s", reason);
     rt_store_relaxed(&status->error, (uint32_t)error);
     rt_store_release(&status->state, SHM_STATE_FAILED);
+    if (shm_segment_torn(&ch->segment)) /* what was written above nobody else sees */
+        (void)shm_segment_say(ch->segment_fd, SHM_STATE_FAILED, (uint32_t)error, reason);
     wake_everybody(ch);
 }
 
@@ -552,7 +533,7 @@ void channel_housekeep(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rt_store_relaxed(&ch->segment.status->heartbeat_mono_ns, (uint64_t)now_mono_ns);
     rt_store_relaxed(&ch->stats->wake_margin_ns, idle_margin_ns(&ch->worker->idle));
-    if (ch->torn)
+    if (shm_segment_torn(&ch->segment))
         wrk_channel_fail(ch, EFAULT, "its segment was cut short below its mapping");
     if (ch->failed)
         return;

@@ -1,6 +1,7 @@
 #include "worker/tap.h"
 
 #include "base/rt_err.h"
+#include "shm/bus_guard.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -48,7 +49,10 @@ static int map_memory(wrk_tap_t *tap, int fd)
             "memory of the worker, and open the memory for writing",
             (unsigned long long)tap->bytes, strerror(errno));
     tap->memory = memory;
-    return 0;
+    rc = bus_guard_add(memory, tap->bytes, &tap->guard);
+    if (rc < 0)
+        (void)munmap(memory, tap->bytes);
+    return rc;
 }
 
 static uint32_t taps_of(const worker_t *w)
@@ -110,7 +114,7 @@ int tap_open(wrk_channel_t *ch, wrk_conn_t *conn, const ctl_tap_t *ask, int fd)
     tap->snap_bytes =
         ask->snap_bytes != 0 && ask->snap_bytes < SHM_MAX_RECORD ? ask->snap_bytes : SHM_MAX_RECORD;
     tap->next_all = w->taps;
-    w->taps = tap; /* first: the bus guard knows of it before anything is written */
+    w->taps = tap;
     w->tap_steps++;
     tap_writer_init(&tap->writer, tap->memory, tap->bytes,
                     rt_load_relaxed(&ch->segment.status->epoch), ch->config.clock);
@@ -131,6 +135,8 @@ static void let_go(wrk_tap_t *tap, bool tool_gone)
     *at = tap->next;
     if (tap->stepped_bytes == tap->bytes)
         tap->channel->worker->tap_steps++;
+    bus_guard_remove(tap->guard);
+    tap->guard = 0;
     tap->channel = NULL;
     tap->tool_gone = tool_gone;
     tap->stepped_bytes = 0;
@@ -206,14 +212,6 @@ bool tap_step(worker_t *w)
         return true;
     }
     return false;
-}
-
-wrk_tap_t *tap_at(const worker_t *w, const uint8_t *address)
-{
-    for (wrk_tap_t *tap = w->taps; tap != NULL; tap = tap->next_all)
-        if (tap->channel != NULL && address >= tap->memory && address < tap->memory + tap->bytes)
-            return tap;
-    return NULL;
 }
 
 /* --- records -------------------------------------------------------------------------------- */

@@ -22,6 +22,7 @@ struct wrk_tap {
     wrk_conn_t *conn;
     tap_writer_t writer;
     uint8_t *memory;
+    uint32_t guard; /* its pages may be given back by the tool, and there may be none left then */
     uint64_t bytes;
     uint64_t stepped_bytes; /* of it, made present so far; let go: unmapped so far */
     int fd;
@@ -54,8 +55,5 @@ uint32_t tap_mark(wrk_channel_t *ch, const void *text, uint32_t bytes, int64_t n
 /* One piece, some 5 us, of making memory present or letting it go. Returns false: there was none.
  */
 bool tap_step(worker_t *w);
-
-/* The tap that is written to there, NULL: none. Callable from a signal handler. */
-wrk_tap_t *tap_at(const worker_t *w, const uint8_t *address);
 
 #endif

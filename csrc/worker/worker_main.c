@@ -3,7 +3,7 @@
  *   arguments -> lock file -> page -> core, class, memory -> sockets -> fewer capabilities
  *   -> page.version -> "ready" on the pool's connection -> loop */
 #include "base/rt_err.h"
-#include "worker/bus_guard.h"
+#include "shm/bus_guard.h"
 #include "worker/channel.h"
 #include "worker/control.h"
 #include "worker/privileges.h"
@@ -55,6 +55,10 @@ static int map_page(worker_t *w)
                     MAP_SHARED | MAP_POPULATE, w->args.page_fd, 0);
     if (at == MAP_FAILED)
         return rt_err_set(-errno, "--page-fd %d: mmap: %s", w->args.page_fd, strerror(errno));
+    uint32_t guard;
+    int rc = bus_guard_add(at, sizeof(shm_worker_segment_t), &guard);
+    if (rc < 0)
+        return rc;
     shm_worker_segment_t *segment = at;
     w->page = &segment->page;
     recorder_init(&w->recorder, &segment->recorder, (uint32_t)getpid(), rt_mono_ns());
@@ -123,7 +127,6 @@ static int start(worker_t *w)
     rc = rc ? rc : idle_init(&w->idle, w->page, fifo, rt_mono_ns());
     rc = rc ? rc : poller_open(&w->poller);
     rc = rc ? rc : watch_signals(w);
-    rc = rc ? rc : bus_guard_install(w);
     rc = rc ? rc : control_open(w);
     rc = rc ? rc : privileges_drop();
     if (rc == 0) {

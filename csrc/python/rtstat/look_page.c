@@ -4,6 +4,7 @@
 #include "base/rt_clock.h"
 #include "base/rt_err.h"
 
+#include "shm/bus_guard.h"
 #include "shm/error_log.h"
 
 #include <errno.h>
@@ -53,6 +54,7 @@ static const look_word_t page_words[] = {
 typedef struct page {
     PyObject_HEAD const shm_worker_segment_t *segment; /* NULL: not mapped */
     const shm_worker_page_t *at;
+    uint32_t guard;
     look_hist_t wake_latency;
     uint64_t started_mono_ns;
     bool looked;
@@ -61,6 +63,7 @@ typedef struct page {
 static void page_dealloc(page_t *self)
 {
     PyTypeObject *type = Py_TYPE((PyObject *)self);
+    bus_guard_remove(self->guard);
     if (self->segment)
         munmap((void *)(uintptr_t)self->segment, sizeof *self->segment);
     look_hist_forget(&self->wake_latency);
@@ -80,6 +83,9 @@ static int map_page(page_t *self, int fd)
     if (at == MAP_FAILED)
         return rt_err_set(-errno, "mapping a worker's page failed");
     self->segment = at;
+    int rc = bus_guard_add(at, sizeof *self->segment, &self->guard);
+    if (rc < 0)
+        return rc;
     self->at = &self->segment->page;
     uint32_t version = rt_load_acquire(&self->at->version);
     if (version == 0)

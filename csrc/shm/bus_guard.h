@@ -1,0 +1,33 @@
+/* bus_guard.h: whoever may write to a file in shared memory may also cut it short, and an access
+ * behind its new end ends a process with SIGBUS. The guard keeps a table of the mappings of this
+ * process. On a fault inside one of them it puts zeroed memory of our own in place of the whole
+ * mapping and marks it as torn. Any other SIGBUS goes to the handler that was there before.
+ *
+ * Any thread. The handler is installed with the first mapping; each later mapping looks whether it
+ * is still in force. A shared library has a copy of this code: the copies of one process share one
+ * table and one handler (bus_guard_join). */
+#ifndef SHM_BUS_GUARD_H
+#define SHM_BUS_GUARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define BUS_GUARD_PLACES 16384u
+
+/* Watches a mapping, before the first access to it. Returns 0 and a place above 0; -ENOSPC
+ * (BUS_GUARD_PLACES) or -errno of sigaction, with a text. */
+int bus_guard_add(void *base, uint64_t bytes, uint32_t *place);
+
+/* Before the mapping is unmapped. 0: was never watched. */
+void bus_guard_remove(uint32_t place);
+
+/* Whether the mapping was replaced by memory of our own. 0: never. */
+bool bus_guard_torn(uint32_t place);
+
+/* The table and handler of this copy, for bus_guard_join in another copy of the same build. */
+uintptr_t bus_guard_address(void);
+
+/* Uses another copy's table and handler from now on; before this copy's first mapping. */
+void bus_guard_join(uintptr_t address);
+
+#endif

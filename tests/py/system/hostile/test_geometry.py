@@ -1,0 +1,67 @@
+"""What a client writes about its channel's geometry reaches nobody else: neither the worker that
+takes the channel over, nor a pool that adopts it."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import shmring
+from rtworkers import paths
+
+HERE = ("127.0.0.1", 0)
+PAGE = 4096
+SEGMENT_BYTES = 16  # places in a segment's first page
+CONFIG = 104
+ENGINE_BYTES = CONFIG + 320
+
+
+def file_of(name: str, namespace: str) -> Path:
+    return paths.shm_file(paths.channel_segment(namespace, name))
+
+
+def word(page: mmap.mmap, at: int) -> int:
+    return int.from_bytes(page[at : at + 8], "little")
+
+
+def shrink_engine_part(file: Path) -> None:
+    """As a client can: says in the first page that the engine has one page, and cuts the file."""
+    with file.open("r+b") as opened:
+        page = mmap.mmap(opened.fileno(), PAGE)
+        engine_bytes, segment_bytes = word(page, ENGINE_BYTES), word(page, SEGMENT_BYTES)
+        assert segment_bytes == file.stat().st_size
+        assert 0 < engine_bytes < segment_bytes
+        assert engine_bytes % PAGE == 0
+        smaller = segment_bytes - engine_bytes + PAGE
+        page[ENGINE_BYTES : ENGINE_BYTES + 8] = PAGE.to_bytes(8, "little")
+        page[SEGMENT_BYTES : SEGMENT_BYTES + 8] = smaller.to_bytes(8, "little")
+        page.close()
+        os.truncate(file, smaller)
+
+
+def test_a_smaller_engine_part_is_not_believed(
+    shmring_pool: shmring.Pool, eventually: Any
+) -> None:
+    """The successor maps the channels in their order, each below the one before."""
+    oracle = shmring_pool.open("oracle", local=HERE, direction="rx")
+    spoiled = shmring_pool.open_netflux(
+        "spoiled", local=HERE, remote=("127.0.0.1", 9), send=64, receive=64, cycle_ns=1_000_000
+    )
+    file = file_of("oracle", shmring_pool.namespace)
+    before = file.read_bytes()[:PAGE]
+    shrink_engine_part(file_of("spoiled", shmring_pool.namespace))
+    (worker,) = shmring_pool.workers()
+    os.kill(worker.pid, signal.SIGKILL)
+    eventually(lambda: oracle.epoch == 2)
+    time.sleep(0.1)  # some hundred cycles, whose figures lie in the engine's part
+    assert file.read_bytes()[:PAGE] == before
+    eventually(lambda: spoiled.state is shmring.State.FAILED)
+    assert oracle.state is shmring.State.OPEN
+    with pytest.raises(shmring.ShmringError, match="spoiled"):
+        spoiled.start_sending()

@@ -10,6 +10,8 @@ PYTEST_AGAIN ?= --reruns 2 --reruns-delay 2 -raR
 CTEST_AGAIN  ?= --repeat until-pass:3
 FUZZ_SECONDS ?= 60
 FUZZ_RUNS    ?= 50000
+CHAOS_KILLS  ?= 1000
+CHAOS_SEED   ?=
 
 VENV    := .venv
 BIN     := $(CURDIR)/$(VENV)/bin
@@ -23,7 +25,7 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint tidy format asan tsan model litmus aarch64 fuzz fuzz-fixed clean FORCE
+.PHONY: help demo test lint tidy format asan tsan model litmus aarch64 fuzz fuzz-fixed chaos clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +90,9 @@ fuzz-fixed: build-fuzz ## each fuzz target: its corpus, then FUZZ_RUNS inputs th
 	        -rss_limit_mb=2048 -artifact_prefix=build/fuzz/fixed/$$name- $$found $$seeds \
 	        >build/fuzz/$$name-fixed.log 2>&1 || { cat build/fuzz/$$name-fixed.log; exit 1; }; \
 	done
+
+chaos: $(VENV)/.installed-test ## kill anything at any time, CHAOS_KILLS times from CHAOS_SEED, and balance the ledger
+	@$(BIN)/python tests/py/chaos/run.py --kills $(CHAOS_KILLS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 
 clean: ## remove what make made
 	@rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

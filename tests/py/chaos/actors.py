@@ -1,0 +1,256 @@
+"""The processes that use shmring.
+
+Each is a function of (board, life, ...) that the mould forks. Any of them may be killed or stopped
+at any instant, so what must outlive it goes to the board or to a file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import wire
+from stage import BROKEN, ENDED, FINISH, READY, Board
+
+import shmring
+
+HOME = "127.0.0.1"
+SIZES = (0, 48, 64, 200, 700, 1400)
+MS = 1_000_000
+
+
+def append_to(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+
+# --- pools and channels ---------------------------------------------------------------------------
+
+
+def up(board: Board, life: int, name: str, policy: str) -> None:
+    """`shmring up NAME`, which tells the board when it is ready."""
+    from shmring import cli
+    from shmring.cli import up as command
+
+    command._say_ready = lambda pool, as_json: board.tell(life, READY)
+    cli.main(["up", name, "--policy", policy])
+    board.tell(life, ENDED)
+
+
+def opener(board: Board, life: int, pool: str, channels: dict[str, Any], output: str) -> None:
+    """Open channels on a named pool, write their local ports, and end without closing them."""
+    ports = {}
+    for name, options in channels.items():
+        engine = options.pop("engine", "udp")
+        for key in ("remote", "local"):
+            if key in options:
+                options[key] = tuple(options[key])
+        open_one = {"udp": shmring.open, "rtp": shmring.open_rtp, "netflux": shmring.open_netflux}[
+            engine
+        ]
+        channel = open_one(name, pool=pool, **options)
+        ports[name] = channel.local[1] if channel.local else 0
+    Path(output).write_text(json.dumps(ports))
+    board.tell(life, ENDED)
+    os._exit(0)
+
+
+# --- clients --------------------------------------------------------------------------------------
+
+
+def sender(
+    board: Board,
+    life: int,
+    channel: str,
+    output: str,
+    rate: float,
+    lead_ns: int = 0,
+    spread_ns: int = 0,
+    burst: int = 1,
+    frames: int = 0,
+) -> None:
+    """Send numbered packets. `lead_ns`: each has a deadline so far ahead, and up to `spread_ns`
+    more. `frames`: bytes of each packet, 0: of changing sizes."""
+    rng = random.Random(life)
+    ch = shmring.attach(channel)
+    file = append_to(output)
+    board.tell(life, READY)
+    number, next_ns = 0, time.monotonic_ns()
+    while board.command(life) != FINISH:
+        for _ in range(burst):
+            board.attempt(life, number + 1)
+            now = time.monotonic_ns()
+            due = now + lead_ns + rng.randrange(spread_ns + 1) if lead_ns else 0
+            data = wire.pack(life, number, now, due, frames or rng.choice(SIZES))
+            sequence = _send(board, life, ch, data, due)
+            if sequence is None:
+                return
+            os.write(file, np.array((sequence, now, due), wire.ACCEPTED).tobytes())
+            number += 1
+        next_ns = max(next_ns + int(burst * 1e9 / rate), time.monotonic_ns() - 20 * MS)
+        time.sleep(max(0, next_ns - time.monotonic_ns()) / 1e9)
+    ch.close()
+    board.tell(life, ENDED)
+
+
+def _send(board: Board, life: int, ch: Any, data: bytes, due: int) -> int | None:
+    """The sequence; None if the channel is closed, or the end was ordered while it was full."""
+    while True:
+        try:
+            return int(ch.send(data, at=due or None, timeout=0.2))
+        except shmring.SendTimeout:
+            if board.command(life) == FINISH:
+                board.attempt(life, board.attempted(life) - 1)
+                board.tell(life, ENDED)
+                return None
+        except shmring.ChannelClosed:
+            board.tell(life, BROKEN)
+            return None
+
+
+def reader(board: Board, life: int, channel: str, output: str) -> None:
+    """Write down what arrives."""
+    ch = shmring.attach(channel)
+    file = append_to(output)
+    board.tell(life, READY)
+    while board.command(life) != FINISH:
+        try:
+            packets = ch.recv_many(256, timeout=0.1)
+        except shmring.ReceiveTimeout:
+            continue
+        except shmring.ChannelClosed:
+            board.tell(life, BROKEN)
+            return
+        lines = []
+        for packet in packets:
+            found = wire.unpack(bytes(packet.data))
+            if found is not None:
+                lines.append(np.array((found[1], 0, found[2]), wire.DELIVERED))
+        board.put(life, 0, ch.lost)
+        os.write(file, b"".join(line.tobytes() for line in lines))
+    ch.close()
+    board.tell(life, ENDED)
+
+
+def auditor(board: Board, life: int, channels: list[str], folder: str) -> None:
+    """Write every report of `channels` to `folder`/CHANNEL.reports. When a number is ordered, wait
+    until nothing waits any more, write statistics to `folder`/stats.json, and say the number."""
+    ends = {name: shmring.attach(name) for name in channels}
+    files = {name: append_to(f"{folder}/{name}.reports") for name in channels}
+    board.tell(life, READY)
+    said = 0
+    while (ordered := board.command(life)) != FINISH:
+        _take_reports(ends, files)
+        if ordered > said:
+            waiting = _settle(ends, files)
+            said = ordered
+            Path(f"{folder}/stats.json").write_text(json.dumps(_statistics(ends, waiting)))
+            board.put(life, 0, said)
+        time.sleep(0.02)
+    board.tell(life, ENDED)
+
+
+def _take_reports(ends: dict[str, Any], files: dict[str, int]) -> None:
+    for name, end in ends.items():
+        while batch := end.read_reports(4096):
+            os.write(files[name], bytes(batch._records))
+
+
+def _settle(ends: dict[str, Any], files: dict[str, int]) -> dict[str, int]:
+    give_up = time.monotonic() + 20
+    while any(end.tx_waiting for end in ends.values()) and time.monotonic() < give_up:
+        _take_reports(ends, files)
+        time.sleep(0.005)
+    until = time.monotonic() + 0.1  # a stamp that a report waits for
+    while time.monotonic() < until:
+        _take_reports(ends, files)
+        time.sleep(0.01)
+    return {name: end.tx_waiting for name, end in ends.items()}
+
+
+def _statistics(ends: dict[str, Any], waiting: dict[str, int]) -> dict[str, Any]:
+    told = {}
+    for name, end in ends.items():
+        stats = end.stats()
+        told[name] = {
+            key: value for key, value in stats.to_dict().items() if isinstance(value, int)
+        }
+        told[name]["waiting_at_the_end"] = waiting[name]
+        told[name]["reports_lost"] = end.reports_lost
+        told[name]["requested"] = stats.tx_requested
+    return told
+
+
+# --- tools ----------------------------------------------------------------------------------------
+
+
+def tool(board: Board, life: int, words: list[str]) -> None:
+    """`shmring ...` or `rtstat ...`, as from the command line."""
+    import rtstat.cli
+    from shmring import cli
+
+    main: Callable[[list[str]], int] = rtstat.cli.main if words[0] == "rtstat" else cli.main
+    board.tell(life, READY)
+    with contextlib.suppress(SystemExit):
+        main(words[1:])
+    board.tell(life, ENDED)
+
+
+# --- owners of private pools ----------------------------------------------------------------------
+
+
+def private_owner(board: Board, life: int, policy: str) -> None:
+    """Open and close private pools and channels on them, for ever; `attempted` counts these."""
+    rng = random.Random(life)
+    count = 0
+    board.tell(life, READY)
+    while board.command(life) != FINISH:
+        with shmring.Pool(policy=policy) as pool:
+            for _ in range(rng.randrange(1, 4)):
+                open_channels = []
+                for index in range(rng.randrange(1, 4)):
+                    name = f"mine-{index}"
+                    open_channels.append(pool.open(name, local=(HOME, 0), capacity=64))
+                    count += 1
+                    board.attempt(life, count)
+                open_channels[0].send(b"x", to=open_channels[0].local)
+                for channel in open_channels:
+                    channel.close()
+    board.tell(life, ENDED)
+
+
+def sweeper(board: Board, life: int, output: str) -> None:
+    """`shmring.gc`, and what it removed."""
+    removed = shmring.gc()
+    Path(output).write_text(json.dumps([list(map(str, part)) for part in removed]))
+    board.tell(life, ENDED)
+
+
+def load() -> dict[str, Callable[..., None]]:
+    """All roles; called once, in the mould."""
+    import plain
+
+    import rtstat.cli  # noqa: F401
+    import shmring.cli.tap
+    import shmring.cli.up  # noqa: F401
+
+    warnings.simplefilter("ignore")
+    return {
+        "receiver": plain.receiver,
+        "injector": plain.injector,
+        "clock": plain.clock,
+        "up": up,
+        "opener": opener,
+        "sender": sender,
+        "reader": reader,
+        "auditor": auditor,
+        "tool": tool,
+        "private_owner": private_owner,
+        "sweeper": sweeper,
+    }

@@ -58,7 +58,7 @@ static uint64_t most_packets(const shm_config_t *c)
 {
     uint64_t by_bytes = c->tx_bytes / sizeof(shm_tx_record_t);
     uint64_t most = c->tx_capacity != 0 && c->tx_capacity < by_bytes ? c->tx_capacity : by_bytes;
-    return 2 * most; /* a moved record leaves its old entry behind until it comes due */
+    return most;
 }
 
 static void close_socket(wrk_channel_t *ch)
@@ -72,7 +72,7 @@ static int start(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
     a->link = (agent_link_t){.udp = &a->udp, .deliver = udp_agent_deliver};
-    int rc = due_heap_init(&a->schedule, most_packets(&ch->config), NULL);
+    int rc = udp_schedule_init(&a->schedule, most_packets(&ch->config));
     rc = rc ? rc : agent_link_open(ch, &a->link);
     rc = rc ? rc : agent_ledger_init(&a->ledger, &a->udp, a->link.tx != NULL, now_mono_ns);
     if (rc < 0)
@@ -101,7 +101,7 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
         return rc;
     rc = start(ch, now_mono_ns);
     if (rc < 0) {
-        due_heap_close(&a->schedule);
+        udp_schedule_close(&a->schedule);
         agent_link_close(&a->link);
         close_socket(ch);
         return rc;
@@ -116,7 +116,7 @@ static void close_channel(wrk_channel_t *ch)
     agent_give_up_stamps(ch, &a->ledger);
     agent_link_counters(ch, &a->link);
     close_socket(ch);
-    due_heap_close(&a->schedule);
+    udp_schedule_close(&a->schedule);
     agent_link_close(&a->link);
 }
 
@@ -152,7 +152,7 @@ static void reset(wrk_channel_t *ch)
 static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    rt_store_relaxed(&ch->stats->scheduled, due_heap_count(&a->schedule));
+    rt_store_relaxed(&ch->stats->scheduled, udp_schedule_count(&a->schedule));
     (void)udp_agent_free_space(ch, now_mono_ns); /* of a held channel, too */
     if (a->receives)
         wrk_kernel_drops(ch, udp_drops_refresh(&a->udp) - a->drops_base, now_mono_ns);

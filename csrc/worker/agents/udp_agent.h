@@ -9,14 +9,15 @@
 #ifndef UDP_AGENT_H
 #define UDP_AGENT_H
 
-#include "proto/pacing/due_heap.h"
 #include "worker/agents/agent_send.h"
+#include "worker/agents/udp_schedule.h"
 
-/* A packet without a deadline, taken in and not yet sent. */
-typedef struct udp_ready {
-    uint64_t ref;
-    int64_t queued_mono_ns; /* that is when it is due */
-} udp_ready_t;
+/* A packet that was taken in, as it was then. Its header lies where clients write: what was read
+ * from it once decides, and is where the packet goes back to. */
+typedef struct udp_waiting {
+    due_entry_t entry; /* due_ns of one without a deadline: when it was queued, CLOCK_MONOTONIC */
+    bool has_deadline; /* it is of the schedule, else of ready[] */
+} udp_waiting_t;
 
 typedef struct udp_agent {
     udp_t udp;
@@ -27,14 +28,18 @@ typedef struct udp_agent {
     bool held;
 
     /* sending */
-    due_heap_t schedule; /* due times in the channel's clock, order by sequence */
-    udp_ready_t ready[AGENT_BATCH]; /* in the order of the ring */
+    udp_schedule_t schedule;        /* due times in the channel's clock, order by sequence */
+    due_entry_t ready[AGENT_BATCH]; /* without a deadline, in the order of the ring */
     unsigned ready_count;
-    agent_block_t block; /* the kernel has no room */
+    bool catching_up;          /* after a standstill: the ring is taken in before anything goes */
+    uint32_t catch_up_before;  /* sequence: as far as this */
+    int64_t caught_up_mono_ns; /* the last piece of that */
+    agent_block_t block;       /* the kernel has no room */
     bool purging;
     uint64_t purge_before; /* sequence */
     int64_t send_cost_ns;  /* per packet, smoothed */
     agent_batch_t batch;
+    udp_waiting_t from[AGENT_BATCH]; /* where those of the batch came from */
     agent_ledger_t ledger;
 
     /* receiving */

@@ -12,6 +12,12 @@
  *
  * Of those that are due the one that is due longest goes first, and a packet without a deadline is
  * due since it was queued. So ready[] and the schedule are merged, as far as the ring was taken in.
+ * When the worker comes to a deadline late, it takes the ring in first, as far as it was filled by
+ * then: after a standstill the earliest deadline goes first, whether its packet had been taken in
+ * before or not.
+ *
+ * A packet's deadline is read once, when it is taken in, and kept here. One whose header says
+ * something else later was overwritten: it is not sent, and counted as corrupt.
  *
  * Where the queueing discipline launches packets by itself (txtime), they are handed over
  * AGENT_HANDOVER_AHEAD_NS before the start and nobody spins.
@@ -20,6 +26,8 @@
  * is taken in until it has (EPOLLOUT, or after a pause). */
 #include "worker/agents/agent_socket.h"
 #include "worker/agents/udp_agent.h"
+
+#include "base/rt_seq.h"
 
 #include <errno.h>
 #include <string.h>
@@ -35,19 +43,23 @@ int64_t udp_agent_tx_deadline_ns(const wrk_channel_t *ch)
     const udp_agent_t *a = udp_agent_of(ch);
     if (a->block.now)
         return a->block.retry_mono_ns;
-    if (a->held || a->purging || due_heap_count(&a->schedule) == 0)
+    if (a->held || a->purging || udp_schedule_count(&a->schedule) == 0)
         return RT_NEVER_NS;
+    if (a->catching_up) /* those of other channels that are overdue come in between */
+        return a->caught_up_mono_ns;
     int64_t ahead = a->udp.eff.txtime ? AGENT_HANDOVER_AHEAD_NS : AGENT_LEAD_NS;
-    return due_heap_next_ns(&a->schedule) + agent_start_shift_ns(ch, &a->ledger) - ahead;
+    return udp_schedule_next_ns(&a->schedule) + agent_start_shift_ns(ch, &a->ledger) - ahead;
 }
 
 /* --- batch --------------------------------------------------------------------------------- */
 
-static void batch_add(wrk_channel_t *ch, const tx_item_t *item, int64_t start_mono_ns)
+static void batch_add(wrk_channel_t *ch, const udp_waiting_t *from, const tx_item_t *item,
+                      int64_t start_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
     agent_batch_t *b = &a->batch;
     unsigned i = b->count++;
+    a->from[i] = *from;
     b->items[i] = *item;
     b->start_mono_ns[i] = start_mono_ns;
     b->messages[i] = (udp_tx_t){.data = item->payload, .len = item->payload_bytes};
@@ -55,68 +67,81 @@ static void batch_add(wrk_channel_t *ch, const tx_item_t *item, int64_t start_mo
         agent_addr_in(&b->dests[i], &item->dest);
         b->messages[i].dest = &b->dests[i];
     }
-    if (a->udp.eff.txtime && item->due_ns != 0)
+    if (a->udp.eff.txtime && from->has_deadline)
         b->messages[i].txtime_ns = start_mono_ns - wrk_clock_shift_ns(ch);
     __builtin_prefetch(item->payload);
 }
 
+/* Whether the header still says what it said when the packet was taken in. */
+static bool is_as_taken_in(const tx_item_t *item, const udp_waiting_t *from)
+{
+    if (!from->has_deadline)
+        return item->due_ns == 0;
+    return item->due_ns != 0 && agent_bounded_due(item->due_ns) == from->entry.due_ns;
+}
+
 /* Marks the packet as being sent and adds it, unless it was cancelled or moved or is dropped. */
-static void take_into_batch(wrk_channel_t *ch, uint64_t ref, int64_t now_mono_ns, int64_t shift)
+static void take_into_batch(wrk_channel_t *ch, const udp_waiting_t *from, int64_t now_mono_ns,
+                            int64_t shift)
 {
     tx_item_t item;
+    uint64_t ref = from->entry.ref;
     int rc = tx_queue_take(&ch->tx, ref, &item);
     if (rc == -ESTALE)
         return;
+    if (rc == 0 && !is_as_taken_in(&item, from)) {
+        tx_queue_finish(&ch->tx, ref);
+        rc = -EBADMSG;
+    }
     if (rc < 0) {
         agent_refused(ch, &item, rc, now_mono_ns);
         return;
     }
-    int64_t start = item.due_ns != 0 ? agent_bounded_due(item.due_ns) + shift : 0;
+    int64_t start = from->has_deadline ? from->entry.due_ns + shift : 0;
     if (ch->config.late == SHM_LATE_DROP &&
         verdict_is_late(start, now_mono_ns, ch->config.tolerance_ns)) {
         tx_queue_finish(&ch->tx, ref);
         agent_not_sent(ch, &item, VERDICT_DROPPED_LATE, 0, now_mono_ns);
         return;
     }
-    batch_add(ch, &item, start);
+    batch_add(ch, from, &item, start);
 }
 
-static int push_due(wrk_channel_t *ch, const tx_item_t *item)
+/* A packet that finds no place has its verdict. */
+static void wait_for_deadline(wrk_channel_t *ch, const tx_item_t *item, const due_entry_t *entry)
 {
-    due_entry_t entry = {
-        .due_ns = agent_bounded_due(item->due_ns), .order = item->sequence, .ref = item->ref};
-    return due_heap_push(&udp_agent_of(ch)->schedule, &entry);
-}
-
-/* Cancelled and moved packets leave their entries behind until those come due. A schedule that is
- * full of them is made anew from what really waits: some 20 ns a packet, after as many were
- * cancelled. */
-static int reschedule(wrk_channel_t *ch)
-{
-    tx_item_t item;
-    uint64_t ref = 0;
-    int rc = 0;
-    due_heap_clear(&udp_agent_of(ch)->schedule);
-    while (rc == 0 && tx_queue_waiting_next(&ch->tx, &ref, &item) == 1)
-        rc = item.due_ns != 0 ? push_due(ch, &item) : 0;
-    return rc;
-}
-
-static void schedule(wrk_channel_t *ch, const tx_item_t *item)
-{
-    int rc = push_due(ch, item);
-    if (rc == -ENOSPC)
-        rc = reschedule(ch); /* this one waits, too */
+    int rc = udp_schedule_push(&udp_agent_of(ch)->schedule, &ch->tx, entry);
     if (rc == 0)
         return;
-    tx_queue_finish(&ch->tx, item->ref);
-    agent_not_sent(ch, item, VERDICT_FAILED, ENOMEM, rt_mono_ns());
+    tx_queue_finish(&ch->tx, entry->ref);
+    agent_not_sent(ch, item, VERDICT_FAILED, -rc, rt_mono_ns());
 }
 
-static void ready_add(udp_agent_t *a, const tx_item_t *item, int64_t now_mono_ns)
+static void wait_in_turn(wrk_channel_t *ch, const tx_item_t *item, const due_entry_t *entry)
 {
-    a->ready[a->ready_count++] = (udp_ready_t){
-        .ref = item->ref, .queued_mono_ns = agent_enqueued_mono_ns(item, now_mono_ns)};
+    udp_agent_t *a = udp_agent_of(ch);
+    if (a->ready_count < AGENT_BATCH) {
+        a->ready[a->ready_count++] = *entry;
+        return;
+    }
+    tx_queue_finish(&ch->tx, entry->ref);
+    agent_not_sent(ch, item, VERDICT_FAILED, ENOSPC, rt_mono_ns());
+}
+
+/* One that was just taken in: what its header says now is what counts. */
+static void wait_its_time(wrk_channel_t *ch, const tx_item_t *item, int64_t now_mono_ns)
+{
+    bool has_deadline = item->due_ns != 0;
+    const due_entry_t entry = {
+        .due_ns = has_deadline ? agent_bounded_due(item->due_ns)
+                               : agent_enqueued_mono_ns(item, now_mono_ns),
+        .order = item->sequence,
+        .ref = item->ref,
+    };
+    if (has_deadline)
+        wait_for_deadline(ch, item, &entry);
+    else
+        wait_in_turn(ch, item, &entry);
 }
 
 /* Packets from index on go back where they came from: of ready[] before those still in it. */
@@ -124,18 +149,20 @@ static void put_back(wrk_channel_t *ch, unsigned index)
 {
     udp_agent_t *a = udp_agent_of(ch);
     const agent_batch_t *b = &a->batch;
-    int64_t now = rt_mono_ns();
-    udp_ready_t rest[AGENT_BATCH];
+    due_entry_t rest[AGENT_BATCH];
     unsigned rest_count = a->ready_count;
     memcpy(rest, a->ready, rest_count * sizeof *rest);
     a->ready_count = 0;
     for (unsigned i = index; i < b->count; i++) {
         tx_queue_untake(&ch->tx, b->items[i].ref);
-        if (b->items[i].due_ns == 0)
-            ready_add(a, &b->items[i], now);
+        if (a->from[i].has_deadline)
+            wait_for_deadline(ch, &b->items[i], &a->from[i].entry);
         else
-            schedule(ch, &b->items[i]);
+            wait_in_turn(ch, &b->items[i], &a->from[i].entry);
     }
+    /* Both were in ready[] together before the batch was made. */
+    unsigned room = AGENT_BATCH - a->ready_count;
+    rest_count = rest_count < room ? rest_count : room;
     memcpy(a->ready + a->ready_count, rest, rest_count * sizeof *rest);
     a->ready_count += rest_count;
     udp_agent_watch_input(ch);
@@ -198,11 +225,10 @@ static void fill_by_age(wrk_channel_t *ch, int64_t now_mono_ns)
     int64_t shift = agent_start_shift_ns(ch, &a->ledger);
     unsigned i = 0;
     while (i < a->ready_count && a->batch.count < AGENT_BATCH) {
-        due_entry_t entry;
-        if (due_heap_pop_due(&a->schedule, a->ready[i].queued_mono_ns - shift, &entry))
-            take_into_batch(ch, entry.ref, now_mono_ns, shift);
-        else
-            take_into_batch(ch, a->ready[i++].ref, now_mono_ns, 0);
+        udp_waiting_t next = {.has_deadline = true};
+        if (!udp_schedule_pop_due(&a->schedule, a->ready[i].due_ns - shift, &next.entry))
+            next = (udp_waiting_t){.entry = a->ready[i++]};
+        take_into_batch(ch, &next, now_mono_ns, shift);
     }
     a->ready_count -= i;
     memmove(a->ready, a->ready + i, a->ready_count * sizeof *a->ready);
@@ -218,26 +244,65 @@ static void send_ready(wrk_channel_t *ch, int64_t now_mono_ns)
 
 /* --- with a deadline ----------------------------------------------------------------------- */
 
+static bool take_in_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns);
+
+/* 0: nothing. Else how many at least of the ring are to be taken in before anything that is due goes out. On time: none, for
+ * what is still unread was queued behind what is due. After a standstill (this core was taken away,
+ * or busy) an unread packet may be due before one that is scheduled. */
+static uint32_t left_to_catch_up(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    if (!a->catching_up) {
+        int64_t due = udp_schedule_next_ns(&a->schedule);
+        if (due == RT_NEVER_NS ||
+            now_mono_ns - AGENT_LEAD_NS <= due + agent_start_shift_ns(ch, &a->ledger))
+            return 0;
+        a->catch_up_before = shm_cursor_seq(rt_load_acquire(&ch->segment.tx->tail));
+    }
+    if (ch->tx.read_ref < ch->tx.replay_until_ref) /* what a dead worker had taken in */
+        return 1;
+    int32_t left = rt_seq32_diff(a->catch_up_before, ch->tx.read_seq);
+    return left > 0 ? (uint32_t)left : 0;
+}
+
+/* Takes in a piece of what waited in the ring when the worker saw that it is late. Returns whether
+ * what is due may go out. */
+static bool catch_up(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    unsigned budget = TAKE_IN_PER_CALL;
+    bool found = true;
+    uint32_t left = left_to_catch_up(ch, now_mono_ns);
+    while (left > 0 && found && a->ready_count < AGENT_BATCH) {
+        a->catching_up = true;
+        found = take_in_one(ch, &budget, now_mono_ns);
+        left = left_to_catch_up(ch, now_mono_ns);
+    }
+    a->catching_up = left > 0 && budget == 0; /* else the next one is still being written */
+    a->caught_up_mono_ns = now_mono_ns;
+    return !a->catching_up;
+}
+
 void udp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    if (a->block.now || a->held || a->purging)
+    if (a->block.now || a->held || a->purging || !catch_up(ch, now_mono_ns))
         return;
-    if (a->ready_count > 0) { /* the kernel had no room for them: all is late */
+    if (a->ready_count > 0) { /* the kernel had no room for them, or they were late: by age */
         send_ready(ch, now_mono_ns);
         return;
     }
     int64_t shift = agent_start_shift_ns(ch, &a->ledger);
     int64_t ahead = a->udp.eff.txtime ? AGENT_HANDOVER_AHEAD_NS : 0;
     /* All that start together with the first, or that are due already. */
-    int64_t first = due_heap_next_ns(&a->schedule);
+    int64_t first = udp_schedule_next_ns(&a->schedule);
     if (first == RT_NEVER_NS || first + shift - ahead > now_mono_ns + AGENT_LEAD_NS)
         return;
     int64_t until = now_mono_ns - shift + ahead;
     until = until > first ? until : first;
-    due_entry_t entry;
-    while (a->batch.count < AGENT_BATCH && due_heap_pop_due(&a->schedule, until, &entry))
-        take_into_batch(ch, entry.ref, now_mono_ns, shift);
+    udp_waiting_t next = {.has_deadline = true};
+    while (a->batch.count < AGENT_BATCH && udp_schedule_pop_due(&a->schedule, until, &next.entry))
+        take_into_batch(ch, &next, now_mono_ns, shift);
     if (a->batch.count == 0)
         return;
     agent_choose_stamps(ch, &a->ledger, &a->batch, now_mono_ns);
@@ -263,17 +328,14 @@ static unsigned room_before_deadline(const wrk_channel_t *ch, int64_t now_mono_n
 /* One record of the ring. Returns false when there was none. */
 static bool take_in_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
 {
-    udp_agent_t *a = udp_agent_of(ch);
     tx_item_t item;
     int rc = tx_queue_next(&ch->tx, now_mono_ns, budget, &item);
     if (rc == 0)
         return false;
     if (rc < 0)
         agent_refused(ch, &item, rc, now_mono_ns);
-    else if (item.due_ns != 0)
-        schedule(ch, &item);
     else
-        ready_add(a, &item, now_mono_ns);
+        wait_its_time(ch, &item, now_mono_ns);
     return true;
 }
 
@@ -325,10 +387,8 @@ static bool purge_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
         agent_refused(ch, &item, rc, now_mono_ns);
     else if (item.sequence < a->purge_before)
         cancel(ch, item.ref, now_mono_ns);
-    else if (item.due_ns != 0)
-        schedule(ch, &item);
     else
-        ready_add(a, &item, now_mono_ns);
+        wait_its_time(ch, &item, now_mono_ns);
     return rc == 1 && item.sequence >= a->purge_before;
 }
 
@@ -354,7 +414,7 @@ int udp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
     a->ready_count = 0;
     due_entry_t entry;
     unsigned n = 0;
-    while (n < max && due_heap_pop(&a->schedule, &entry)) {
+    while (n < max && udp_schedule_pop_due(&a->schedule, INT64_MAX, &entry)) {
         cancel(ch, entry.ref, now_mono_ns);
         n++;
     }

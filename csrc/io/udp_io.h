@@ -100,6 +100,10 @@ typedef struct udp_config {
 
     /* Owned by the caller, outlive the udp_t, used by its thread only. */
     udp_rx_pool_t *rx_pool; /* needed by udp_recv; NULL for a socket that only sends */
+    /* Of whose arrivals the pool's journal speaks, and where the caller counts those that it is done
+     * with for good (NULL: nowhere). Read before each system call. */
+    uint64_t rx_channel;
+    const uint64_t *rx_position;
     clock_map_t *clock_map; /* CLOCK_REALTIME -> cfg.clock; needed with any kernel stamp */
     const phc_t *phc;       /* the card's clock -> cfg.clock; NULL: hardware stamps are not used */
 } udp_config_t;
@@ -143,6 +147,8 @@ typedef struct udp {
     uint64_t txtime_missed;  /* etf told us that the launch time had passed (datagram dropped) */
     uint64_t txtime_invalid; /* etf refused the launch time (datagram dropped) */
     bool rx_more;            /* after udp_recv: there may be more in pool or kernel, call again */
+    bool rx_left;            /* a predecessor left a batch of this socket: the next udp_recv deals it */
+    uint64_t rx_skip;        /* of that batch, the first that it was done with: *rx_position says so */
     /* -------- */
     udp_addr_t remote;
     socklen_t remote_len; /* 0: connected, or no default remote */
@@ -159,6 +165,9 @@ typedef struct udp {
     uint32_t drops_seen; /* the kernel's 32-bit counter */
     bool hw_any_device;  /* every card stamp is phc's: the socket is bound to its interface */
     rt_clock_id_t clock;
+    uint64_t cookie; /* the kernel's name for the socket, for as long as it lives */
+    uint64_t rx_channel;
+    const uint64_t *rx_position;
     udp_rx_pool_t *rx_pool;
     clock_map_t *clock_map;
     const phc_t *phc;
@@ -275,9 +284,11 @@ typedef struct udp_rx {
 } udp_rx_t;
 
 /* Buffers for receiving, one pool for all sockets of a worker. messages: how many recvmmsg takes at
- * once, 1 .. 64; each costs 64 KiB and is touched (pre-faulted) here. 32 is a good number.
+ * once, 1 .. 64; each costs 64 KiB, touched (pre-faulted) here, and as much address space. 32 is a good
+ * number. memory_fd: the memory file the buffers lie in (sized here), or -1: private memory. What a
+ * predecessor took from the kernel into that file, and was not done with, waits there for its socket.
  * Returns NULL with errno and text set. */
-udp_rx_pool_t *udp_rx_pool_create(unsigned messages);
+udp_rx_pool_t *udp_rx_pool_create(unsigned messages, int memory_fd);
 
 /* After the last udp_t that uses it is closed. NULL is fine. */
 void udp_rx_pool_destroy(udp_rx_pool_t *pool);
@@ -293,5 +304,13 @@ int udp_recv(udp_t *udp, udp_rx_t *out, unsigned max);
 /* The same, but what it reads is at most so many messages: single datagrams, or with GRO batches of
  * up to UDP_GRO_DATAGRAMS and UDP_GRO_BYTES. messages 0: only what lies in the pool already. */
 int udp_recv_messages(udp_t *udp, udp_rx_t *out, unsigned max, unsigned messages);
+
+/* Hot. The caller is done with all that was dealt out: published, counted, or dropped. Until then a
+ * successor would deal it out again. */
+void udp_recv_done(udp_t *udp);
+
+/* Cold. What is left of a predecessor's arrivals for this channel and has no socket any more is given up.
+ * position: where *rx_position stands. Returns how many datagrams that are. */
+uint64_t udp_rx_pool_lost(udp_rx_pool_t *pool, uint64_t channel, uint64_t position);
 
 #endif

@@ -216,6 +216,8 @@ static void init(udp_t *udp, int fd, const udp_config_t *cfg)
     udp->fd = fd;
     udp->clock = cfg->clock;
     udp->rx_pool = cfg->rx_pool;
+    udp->rx_channel = cfg->rx_channel;
+    udp->rx_position = cfg->rx_position;
     udp->clock_map = cfg->clock_map;
     udp->phc = cfg->phc;
     udp->next_stamp_id = 1;
@@ -234,6 +236,7 @@ static int finish(udp_t *udp, const udp_config_t *cfg)
     if (rc == 0) {
         udp_options_read(udp);
         udp_drops_refresh(udp);
+        udp_rx_pool_claim(udp);
     }
     return rc;
 }

@@ -99,7 +99,10 @@ static inline int64_t udp_timespec_ns(const struct timespec *ts)
 
 /* ---- udp_recv.c ---- */
 
+/* Whether a predecessor left something of this socket: fills cookie and rx_left. */
+void udp_rx_pool_claim(udp_t *udp);
+
 /* The pool drops what it still holds of this socket. */
-void udp_rx_pool_forget(udp_rx_pool_t *pool, const udp_t *udp);
+void udp_rx_pool_forget(udp_rx_pool_t *pool, udp_t *udp);
 
 #endif

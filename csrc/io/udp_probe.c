@@ -62,7 +62,7 @@ static int open_pair(pair_t *pair)
 {
     pair->tx.fd = pair->rx.fd = -1;
     pair->tx.rx_pool = pair->rx.rx_pool = NULL;
-    pair->pool = udp_rx_pool_create(1);
+    pair->pool = udp_rx_pool_create(1, -1);
     int rc = pair->pool == NULL ? -errno : clock_map_init(&pair->map, RT_CLOCK_MONOTONIC);
     udp_config_t cfg = udp_config_default();
     cfg.clock_map = &pair->map;

@@ -18,7 +18,7 @@
  *   LIST      ctl_list_t                    -                            ctl_channel_t[] -
  *   EXPORT    ctl_channel_t                 -                            shm_config_t  segment, bell, socket
  *   PING      -                             -                            ctl_pong_t    -
- *   ADOPT     -                             -                            -             -
+ *   ADOPT     -                             -                            -             receive buffers
  *   QUIT      -                             -                            -             -
  *   ENGINE    ctl_channel_t + the engine's  [one]                        the engine's  -
  *   TAP       ctl_tap_t                     memory                       ctl_tapped_t  -

@@ -233,12 +233,21 @@ int rx_writer_put(rx_writer_t *w, const rx_item_t *item)
     return rc;
 }
 
-int rx_writer_publish(rx_writer_t *w)
+void rx_writer_show(rx_writer_t *w)
 {
     if (rt_load_relaxed(&w->cursors->tail) == w->tail)
-        return 0;
+        return;
     rt_store_relaxed(&w->cursors->sequence_high, w->sequence);
     rt_store_release(&w->cursors->tail, w->tail); /* X1, pairs with X2 */
+    w->shown = true;
+}
+
+int rx_writer_publish(rx_writer_t *w)
+{
+    rx_writer_show(w);
+    if (!w->shown)
+        return 0;
+    w->shown = false;
     rt_fence_full();                              /* X5 */
     if (rt_load_relaxed(&w->cursors->data_wanted) == 0 ||
         rt_exchange(&w->cursors->data_wanted, 0) == 0)

@@ -19,6 +19,7 @@ typedef struct rx_writer {
     shm_cursor_t floor;
     uint64_t sequence;    /* 64-bit sequence of the tail */
     uint32_t lost_from;   /* sequence: what was removed before it is counted */
+    bool shown;           /* since sleepers were woken last */
 } rx_writer_t;
 
 typedef struct rx_item {
@@ -43,7 +44,10 @@ int rx_writer_put(rx_writer_t *w, const rx_item_t *item);
  * looked at. */
 int rx_writer_begin(rx_writer_t *w, const rx_item_t *item, uint8_t **payload);
 
-/* Makes what was put visible. Returns 1 if sleepers were woken by a system call. */
+/* Makes what was put visible to those who look; rx_writer_publish wakes those who sleep. */
+void rx_writer_show(rx_writer_t *w);
+
+/* Makes what was put visible, and wakes. Returns 1 if sleepers were woken by a system call. */
 int rx_writer_publish(rx_writer_t *w);
 
 /* How many of the packets that were removed to make room since the last call somebody who reads had

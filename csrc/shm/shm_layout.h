@@ -319,6 +319,7 @@ typedef struct shm_reader {
     X(rx_truncated, packets, "longer than the ring takes")                                         \
     X(rx_filtered, packets, "not from the remote of a connected channel")                          \
     X(rx_errors, calls, "receive calls that failed")                                               \
+    X(rx_lost_takeover, packets, "received and lost with a worker that died")                      \
     X(impair_tx_offered, packets, "offered to the emulated link, sending side")                    \
     X(impair_tx_lost, packets, "lost by it")                                                       \
     X(impair_tx_burst_lost, packets, "lost by it in a burst")                                      \
@@ -356,10 +357,13 @@ typedef enum shm_hist_id {
         SHM_HIST_TOTAL
 } shm_hist_id_t;
 
-#define SHM_COUNTER_SPACE 128u /* room for more counters without a new layout */
+#define SHM_COUNTER_SPACE 120u /* room for more counters without a new layout */
 
 typedef struct shm_stats {
     rt_a64_t counters[SHM_COUNTER_SPACE];
+    rt_a64_t drops_base; /* the kernel's count at the socket when rx_kernel_drops was 0 */
+    rt_a64_t rx_link; /* emulated link: arrivals offered to it << 32 | those on the way in it */
+    rt_a64_t reserved[6];
     rt_a64_t scheduled;          /* gauge: packets waiting for their deadline */
     rt_ai64_t wake_margin_ns;    /* gauge: how long before a deadline the worker wakes now */
     rt_ai64_t wire_offset_ns;    /* gauge: how much ahead align="wire" sends now */

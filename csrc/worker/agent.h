@@ -127,6 +127,7 @@ struct wrk_channel {
     bool failed;
     bool purging;
     bool orphans;       /* slots may be owned by clients that never came back */
+    uint64_t drops_base; /* the kernel's count at the socket when rx_kernel_drops was 0 */
     int segment_fd;
     int bell_fd;
     wrk_source_t bell;
@@ -189,8 +190,16 @@ void wrk_channel_fail(wrk_channel_t *ch, int error, const char *reason);
 void wrk_note(wrk_channel_t *ch, shm_event_id_t id, uint64_t count, int64_t a, int64_t b, int64_t c,
               int64_t now_mono_ns);
 
-/* The kernel's count of what it dropped since statistics were reset: counted, and noted when it rose. */
+/* The kernel counts what it drops for as long as the socket lives; total: that count. What a channel
+ * counts goes on over a takeover, drops between two workers included. */
+void wrk_kernel_drops_begin(wrk_channel_t *ch, uint64_t total, int64_t now_mono_ns);
+/* Statistics were reset: counts from here on. */
+void wrk_kernel_drops_reset(wrk_channel_t *ch, uint64_t total);
+/* Counted, and noted when it rose. */
 void wrk_kernel_drops(wrk_channel_t *ch, uint64_t total, int64_t now_mono_ns);
+
+/* What a predecessor took from the kernel and nobody can deliver any more. */
+void wrk_lost_with_predecessor(wrk_channel_t *ch, uint64_t packets);
 
 /* A receive call failed with this errno: counted and noted; a channel without its socket fails. */
 void wrk_receive_failed(wrk_channel_t *ch, int error, int64_t now_mono_ns);

@@ -311,6 +311,8 @@ static int open_prepared(wrk_channel_t *ch, const shm_config_t *config, bool tak
     ch->orphans = takeover;
     rc = start_agent(ch, socket_fd, ch->held);
     if (rc == 0) {
+        wrk_lost_with_predecessor(ch, udp_rx_pool_lost(ch->worker->rx_pool, ch->segment.segment_id,
+                                                       ch->rx.sequence));
         rc = poller_watch(&ch->worker->poller, &ch->bell, ch->bell_fd, EPOLLIN | EPOLLET);
         if (rc < 0) {
             close_agent(ch);

@@ -420,8 +420,9 @@ static void run_ping(const worker_t *w, reply_t *reply)
     reply->body_bytes = sizeof pong;
 }
 
-static void adopt_by(wrk_conn_t *conn)
+static void adopt_by(wrk_conn_t *conn, reply_t *reply)
 {
+    reply->fds[reply->fd_count++] = conn->worker->args.rx_fd;
     conn->worker->pool = conn;
     worker_note(conn->worker, NULL, SHM_EVENT_pool_adopted, 1, conn->pid, 0, 0, NULL, rt_mono_ns());
 }
@@ -437,7 +438,7 @@ static void run_on_worker(wrk_conn_t *conn, const command_t *c, int *fds, unsign
     else if (c->op == CTL_PING)
         run_ping(w, reply);
     else if (c->op == CTL_ADOPT)
-        adopt_by(conn);
+        adopt_by(conn, reply);
     else
         w->stop = true;
 }

@@ -84,14 +84,44 @@ void wrk_note(wrk_channel_t *ch, shm_event_id_t id, uint64_t count, int64_t a, i
     worker_note(ch->worker, ch, id, count, a, b, c, NULL, now_mono_ns);
 }
 
-void wrk_kernel_drops(wrk_channel_t *ch, uint64_t total, int64_t now_mono_ns)
+void wrk_kernel_drops_reset(wrk_channel_t *ch, uint64_t total)
 {
+    ch->drops_base = total;
+    rt_store_relaxed(&ch->stats->drops_base, total);
+}
+
+/* A predecessor counted up to base + counter. The kernel's counter has 32 bits: a step backwards means
+ * that this is another socket. */
+void wrk_kernel_drops_begin(wrk_channel_t *ch, uint64_t total, int64_t now_mono_ns)
+{
+    if (rt_load_relaxed(&ch->segment.status->epoch) == 0) {
+        wrk_kernel_drops_reset(ch, total);
+        return;
+    }
+    uint64_t counted = rt_load_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops]);
+    uint64_t seen = rt_load_relaxed(&ch->stats->drops_base) + counted;
+    int32_t more = (int32_t)((uint32_t)total - (uint32_t)seen);
+    wrk_kernel_drops_reset(ch, total - counted - (more > 0 ? (uint32_t)more : 0));
+    wrk_kernel_drops(ch, total, now_mono_ns);
+}
+
+void wrk_kernel_drops(wrk_channel_t *ch, uint64_t kernel_total, int64_t now_mono_ns)
+{
+    uint64_t total = kernel_total - ch->drops_base;
     uint64_t before = rt_load_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops]);
     if (total == before)
         return;
     rt_store_relaxed(&ch->stats->counters[SHM_COUNT_rx_kernel_drops], total);
     if (total > before)
         wrk_note(ch, SHM_EVENT_kernel_drops, total - before, 0, 0, 0, now_mono_ns);
+}
+
+void wrk_lost_with_predecessor(wrk_channel_t *ch, uint64_t packets)
+{
+    if (packets == 0)
+        return;
+    wrk_count(ch, SHM_COUNT_rx_lost_takeover, packets);
+    wrk_note(ch, SHM_EVENT_arrivals_lost, packets, 0, 0, 0, rt_mono_ns());
 }
 
 void wrk_receive_failed(wrk_channel_t *ch, int error, int64_t now_mono_ns)

@@ -18,6 +18,7 @@ enum {
     OPT_PROFILE,
     OPT_RUNTIME,
     OPT_PAGE_FD,
+    OPT_RX_FD,
     OPT_POOL_FD,
     OPT_PRIVATE,
     OPT_STRICT,
@@ -35,6 +36,7 @@ static const struct option OPTIONS[] = {
     {"profile", required_argument, NULL, OPT_PROFILE},
     {"runtime", required_argument, NULL, OPT_RUNTIME},
     {"page-fd", required_argument, NULL, OPT_PAGE_FD},
+    {"rx-fd", required_argument, NULL, OPT_RX_FD},
     {"pool-fd", required_argument, NULL, OPT_POOL_FD},
     {"private", no_argument, NULL, OPT_PRIVATE},
     {"strict", no_argument, NULL, OPT_STRICT},
@@ -106,6 +108,8 @@ static int parse_option(worker_args_t *args, int option, const char *text)
         return 0;
     case OPT_PAGE_FD:
         return parse_int("page-fd", text, 0, INT_MAX, &args->page_fd);
+    case OPT_RX_FD:
+        return parse_int("rx-fd", text, 0, INT_MAX, &args->rx_fd);
     case OPT_POOL_FD:
         return parse_int("pool-fd", text, 0, INT_MAX, &args->pool_fd);
     case OPT_PRIVATE:
@@ -130,9 +134,9 @@ static int check_complete(const worker_args_t *args)
     bool serves = args->examine_ms == WRK_EXAMINE_NOT;
     if (serves &&
         (args->name_space[0] == '\0' || args->pool[0] == '\0' || args->runtime_dir == NULL ||
-         args->page_fd < 0 || args->pool_fd < 0))
-        return rt_err_set(-EINVAL, "missing option: --namespace, --pool, --runtime, --page-fd and "
-                                   "--pool-fd have no defaults");
+         args->page_fd < 0 || args->rx_fd < 0 || args->pool_fd < 0))
+        return rt_err_set(-EINVAL, "missing option: --namespace, --pool, --runtime, --page-fd, "
+                                   "--rx-fd and --pool-fd have no defaults");
     if (args->fifo && args->priority < 1)
         return rt_err_set(-EINVAL, "--priority %d: with --policy fifo give 1 to 99",
                           args->priority);
@@ -143,6 +147,7 @@ int worker_args_parse(worker_args_t *args, int argc, char **argv)
 {
     *args = (worker_args_t){.cpu = WRK_CPU_NONE,
                             .page_fd = -1,
+                            .rx_fd = -1,
                             .pool_fd = -1,
                             .examine_ms = WRK_EXAMINE_NOT,
                             .device = ""};

@@ -20,6 +20,7 @@ typedef struct worker_args {
     shm_profile_t profile;
     const char *runtime_dir; /* points into argv */
     int page_fd;
+    int rx_fd; /* memory file that the receive buffers lie in */
     int pool_fd;
     bool private_pool;
     bool strict;

@@ -79,7 +79,7 @@ static int make_tables(worker_t *w)
     int rc = channel_tables_init(w);
     if (rc < 0)
         return rc;
-    w->rx_pool = udp_rx_pool_create(WRK_RX_MESSAGES);
+    w->rx_pool = udp_rx_pool_create(WRK_RX_MESSAGES, w->args.rx_fd);
     if (w->rx_pool == NULL)
         return -errno;
     return clock_map_init(&w->clocks[RT_CLOCK_MONOTONIC], RT_CLOCK_MONOTONIC);

@@ -71,7 +71,7 @@ static void make_worker(void)
 {
     if (worker.channels != NULL)
         return;
-    worker.rx_pool = udp_rx_pool_create(1);
+    worker.rx_pool = udp_rx_pool_create(1, -1);
     worker.page = hostile_part(sizeof *worker.page);
     fuzz_require(worker.rx_pool != NULL && poller_open(&worker.poller) == 0 &&
                      channel_tables_init(&worker) == 0,

@@ -42,7 +42,7 @@ class PoolSettings:
         """The core of the worker in `slot`, `affinity.UNPINNED` for none."""
         return affinity.UNPINNED if self.cpus is None else slot
 
-    def arguments(self, slot: int, cpu: int, page_fd: int, pool_fd: int) -> list[str]:
+    def arguments(self, slot: int, cpu: int, page_fd: int, rx_fd: int, pool_fd: int) -> list[str]:
         """Command line of the worker in `slot`, the program's name left out."""
         options = {
             "--namespace": self.namespace,
@@ -54,6 +54,7 @@ class PoolSettings:
             "--profile": self.profile,
             "--runtime": self.directory,
             "--page-fd": page_fd,
+            "--rx-fd": rx_fd,
             "--pool-fd": pool_fd,
         }
         line = [str(part) for option in options.items() for part in option]

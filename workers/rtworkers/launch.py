@@ -90,7 +90,7 @@ def worker_binary() -> Path:
     return path
 
 
-def launch(settings: PoolSettings, slot: int, cpu: int, page_fd: int) -> Process:
+def launch(settings: PoolSettings, slot: int, cpu: int, page_fd: int, rx_fd: int) -> Process:
     """Start the worker of `slot` on core `cpu` and return it when it serves.
 
     Raises `WorkerStartError`: there is no program, it ended, or it said why it cannot.
@@ -107,11 +107,11 @@ def launch(settings: PoolSettings, slot: int, cpu: int, page_fd: int) -> Process
         undo.callback(os.close, stderr_fd)
         try:
             child = psutil.Popen(
-                [str(binary), *settings.arguments(slot, cpu, page_fd, theirs.fileno())],
+                [str(binary), *settings.arguments(slot, cpu, page_fd, rx_fd, theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr_fd,
-                pass_fds=(page_fd, theirs.fileno()),
+                pass_fds=(page_fd, rx_fd, theirs.fileno()),
                 start_new_session=True,  # Ctrl-C is for the pool, not for its workers
             )
         except OSError as error:

@@ -101,6 +101,7 @@ class Slot:
     cpu: int
     page_name: str
     page_fd: int
+    rx_fd: int  # memory of the worker's receive buffers: what it took from the kernel outlives it
     view: mmap.mmap
     state: restart_policy.State = field(default_factory=restart_policy.State)
     process: Process | None = None
@@ -171,9 +172,10 @@ class Slot:
             holding.close()
         self.view.close()
         self.problems.close()
-        if self.page_fd >= 0:
-            os.close(self.page_fd)
-            self.page_fd = -1
+        for fd in (self.page_fd, self.rx_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.page_fd = self.rx_fd = -1
 
 
 # Handles of processes that are not ours to reap any more: dropping one would raise a warning.
@@ -350,16 +352,19 @@ class Supervisor:
         if process is None:
             path.unlink(missing_ok=True)
             return []
+        adopted = Reply(Op.ADOPT, 0, 0, b"")
         try:
-            process.connection.request(Request(Op.ADOPT))
+            adopted = process.connection.request(Request(Op.ADOPT))
             names = process.connection.list_channels()
             page_name = paths.worker_page(self.settings.namespace, self.settings.name, number)
             page_fd = paths.open_shm(page_name, writable=True)
         except BaseException:
+            adopted.close()
             process.close()
             raise
+        (rx_fd,) = adopted.fds
         liveness.lock_shared(page_fd)
-        slot = Slot(number, affinity.UNPINNED, page_name, page_fd, page.view(page_fd))
+        slot = Slot(number, affinity.UNPINNED, page_name, page_fd, rx_fd, page.view(page_fd))
         facts = page.read(slot.view)
         if facts is not None and facts.cpu_wanted is not None:
             slot.cpu = facts.cpu_wanted
@@ -393,9 +398,11 @@ class Supervisor:
     def _begin(self, number: int) -> Slot:
         page_name = paths.worker_page(self.settings.namespace, self.settings.name, number)
         page_fd = page.create(page_name)
-        slot = Slot(number, self.settings.cpu_of(number), page_name, page_fd, page.view(page_fd))
+        rx_fd = os.memfd_create(f"shmring-worker-{number}-rx", os.MFD_CLOEXEC)
+        cpu = self.settings.cpu_of(number)
+        slot = Slot(number, cpu, page_name, page_fd, rx_fd, page.view(page_fd))
         try:
-            slot.process = launch.launch(self.settings, number, slot.cpu, page_fd)
+            slot.process = launch.launch(self.settings, number, slot.cpu, page_fd, rx_fd)
         except BaseException:
             slot.close()
             page.remove(page_name)
@@ -520,7 +527,7 @@ class Supervisor:
 
     def _start_again(self, slot: Slot) -> None:
         try:
-            process = launch.launch(self.settings, slot.number, slot.cpu, slot.page_fd)
+            process = launch.launch(self.settings, slot.number, slot.cpu, slot.page_fd, slot.rx_fd)
         except (WorkerStartError, OSError) as error:
             slot.error = str(error)
             log.warning("worker %d did not start again: %s", slot.number, error)

@@ -59,6 +59,66 @@ static int open_one(const shm_impair_t *wanted, impair_t **link, void **memory)
     return impair_init(*link, &config, *memory, bytes);
 }
 
+static void copy_counters(wrk_channel_t *ch, const impair_t *link, const impair_counters_t *base,
+                          shm_counter_id_t first)
+{
+    if (link == NULL)
+        return;
+    const impair_counters_t *c = &link->counters;
+    const uint64_t values[] = {
+        c->offered - base->offered,
+        c->lost - base->lost,
+        c->burst_lost - base->burst_lost,
+        c->duplicated - base->duplicated,
+        c->reordered - base->reordered,
+        c->corrupted - base->corrupted,
+        c->queue_dropped - base->queue_dropped,
+    };
+    for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++)
+        rt_store_relaxed(&ch->stats->counters[(unsigned)first + i], values[i]);
+}
+
+_Static_assert(SHM_COUNT_impair_tx_queue_dropped - SHM_COUNT_impair_tx_offered == 6 &&
+                   SHM_COUNT_impair_rx_queue_dropped - SHM_COUNT_impair_rx_offered == 6,
+               "counters of the link stand in this order");
+
+void agent_link_took_rx(wrk_channel_t *ch, agent_link_t *l)
+{
+    uint64_t on_the_way = impair_queued(l->rx);
+    rt_store_relaxed(&ch->stats->rx_link, l->rx_taken << 32 | (uint32_t)on_the_way);
+    copy_counters(ch, l->rx, &l->base[RX], SHM_COUNT_impair_rx_offered);
+}
+
+void agent_link_counters(wrk_channel_t *ch, const agent_link_t *l)
+{
+    copy_counters(ch, l->tx, &l->base[TX], SHM_COUNT_impair_tx_offered);
+    if (l->tx != NULL)
+        wrk_count(ch, SHM_COUNT_impair_tx_queue_dropped, l->refused);
+    copy_counters(ch, l->rx, &l->base[RX], SHM_COUNT_impair_rx_offered);
+}
+
+static void go_on_counting(const wrk_channel_t *ch, impair_counters_t *base, shm_counter_id_t first)
+{
+    uint64_t *const values[] = {&base->offered,   &base->lost,      &base->burst_lost,
+                                &base->duplicated, &base->reordered, &base->corrupted,
+                                &base->queue_dropped};
+    for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++)
+        *values[i] = 0 - rt_load_relaxed(&ch->stats->counters[(unsigned)first + i]);
+}
+
+/* After another worker: what was on the way died with it. */
+static void go_on(wrk_channel_t *ch, agent_link_t *l)
+{
+    go_on_counting(ch, &l->base[TX], SHM_COUNT_impair_tx_offered);
+    go_on_counting(ch, &l->base[RX], SHM_COUNT_impair_rx_offered);
+    if (l->rx == NULL)
+        return;
+    uint64_t word = rt_load_relaxed(&ch->stats->rx_link);
+    l->rx_taken = word >> 32;
+    wrk_lost_with_predecessor(ch, (uint32_t)word);
+    agent_link_took_rx(ch, l);
+}
+
 int agent_link_open(wrk_channel_t *ch, agent_link_t *l)
 {
     int rc = 0;
@@ -68,6 +128,8 @@ int agent_link_open(wrk_channel_t *ch, agent_link_t *l)
         rc = open_one(&ch->config.impair_rx, &l->rx, &l->memory[RX]);
     if (rc < 0)
         agent_link_close(l);
+    else if (rt_load_relaxed(&ch->segment.status->epoch) != 0)
+        go_on(ch, l);
     return rc;
 }
 
@@ -127,6 +189,7 @@ void agent_link_offer_rx(agent_link_t *l, const rx_item_t *item)
         .time_ns = item->time_ns,
     };
     (void)impair_offer(l->rx, &in, rt_mono_ns());
+    l->rx_taken = (uint32_t)(l->rx_taken + 1);
 }
 
 /* --- out ----------------------------------------------------------------------------------- */
@@ -192,8 +255,10 @@ static void emit_rx(wrk_channel_t *ch, agent_link_t *l, int64_t now_mono_ns)
             agent_tap_item(ch, l->udp, &item,
                            ch->rx.sequence == sequence + 1 ? sequence : AGENT_TAP_NO_SEQUENCE);
     }
-    if (n > 0)
-        wrk_rx_publish(ch);
+    if (n == 0)
+        return;
+    wrk_rx_publish(ch);
+    agent_link_took_rx(ch, l);
 }
 
 /* When the next arrival may come out. */
@@ -218,37 +283,4 @@ int64_t agent_link_deadline_ns(const agent_link_t *l)
     int64_t tx = l->tx != NULL ? impair_deadline_ns(l->tx) : RT_NEVER_NS;
     int64_t rx = rx_deadline_ns(l);
     return tx < rx ? tx : rx;
-}
-
-/* --- counters ------------------------------------------------------------------------------ */
-
-static void copy_counters(wrk_channel_t *ch, const impair_t *link, const impair_counters_t *base,
-                          shm_counter_id_t first)
-{
-    if (link == NULL)
-        return;
-    const impair_counters_t *c = &link->counters;
-    const uint64_t values[] = {
-        c->offered - base->offered,
-        c->lost - base->lost,
-        c->burst_lost - base->burst_lost,
-        c->duplicated - base->duplicated,
-        c->reordered - base->reordered,
-        c->corrupted - base->corrupted,
-        c->queue_dropped - base->queue_dropped,
-    };
-    for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++)
-        rt_store_relaxed(&ch->stats->counters[(unsigned)first + i], values[i]);
-}
-
-_Static_assert(SHM_COUNT_impair_tx_queue_dropped - SHM_COUNT_impair_tx_offered == 6 &&
-                   SHM_COUNT_impair_rx_queue_dropped - SHM_COUNT_impair_rx_offered == 6,
-               "counters of the link stand in this order");
-
-void agent_link_counters(wrk_channel_t *ch, const agent_link_t *l)
-{
-    copy_counters(ch, l->tx, &l->base[TX], SHM_COUNT_impair_tx_offered);
-    if (l->tx != NULL)
-        wrk_count(ch, SHM_COUNT_impair_tx_queue_dropped, l->refused);
-    copy_counters(ch, l->rx, &l->base[RX], SHM_COUNT_impair_rx_offered);
 }

@@ -18,6 +18,7 @@ typedef struct agent_link {
     void *memory[2];
     impair_counters_t base[2]; /* counts at the last statistics reset */
     int64_t rx_retry_mono_ns;  /* OVERFLOW_WAIT: nothing comes out of rx before this */
+    uint64_t rx_taken;         /* arrivals offered, for a successor; 32 bits of it */
     uint64_t refused;          /* came out of it, and the kernel had no room */
 } agent_link_t;
 
@@ -32,6 +33,8 @@ void agent_link_offer_tx(agent_link_t *l, const udp_tx_t *messages, unsigned cou
                          int64_t now_mono_ns);
 /* It counts as offered now, not when this pass of the loop began: it may have come since. */
 void agent_link_offer_rx(agent_link_t *l, const rx_item_t *item);
+/* What was offered so far is the link's: a successor counts what is still on the way as lost. */
+void agent_link_took_rx(wrk_channel_t *ch, agent_link_t *l);
 /* Lets out what is due in either direction. */
 void agent_link_emit(wrk_channel_t *ch, agent_link_t *l, int64_t now_mono_ns);
 int64_t agent_link_deadline_ns(const agent_link_t *l);

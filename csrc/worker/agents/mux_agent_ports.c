@@ -25,6 +25,7 @@ static int open_socket(wrk_channel_t *ch, mux_socket_t *s, const shm_addr_t *loc
 {
     mux_agent_t *m = mux_agent_of(ch);
     udp_config_t config = agent_udp_config(ch, NULL);
+    config.rx_position = &ch->rx.sequence;
     config.want_tos = false; /* a control message for each datagram, and nobody asks for it */
     agent_addr_in(&config.local, local);
     int rc = udp_open(&s->udp, &config);

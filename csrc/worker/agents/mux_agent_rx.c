@@ -103,6 +103,10 @@ static unsigned receive(wrk_channel_t *ch, mux_socket_t *s, unsigned room)
         n = udp_recv_messages(&s->udp, m->arrivals, MUX_AGENT_BATCH, ask);
         uint64_t sequence = ch->rx.sequence;
         for (int i = 0; i < n; i++) {
+            if (s->udp.rx_skip > 0) { /* a predecessor published it */
+                s->udp.rx_skip--;
+                continue;
+            }
             deliver(ch, s, &m->arrivals[i]);
             bytes += m->arrivals[i].len;
         }
@@ -111,6 +115,8 @@ static unsigned receive(wrk_channel_t *ch, mux_socket_t *s, unsigned room)
         packets += n > 0 ? (unsigned)n : 0;
         ask = 0;
     } while (n == MUX_AGENT_BATCH);
+    rx_writer_show(&ch->rx);
+    udp_recv_done(&s->udp);
     wrk_count(ch, SHM_COUNT_rx_calls, 1);
     wrk_count(ch, SHM_COUNT_rx_received, packets);
     wrk_count(ch, SHM_COUNT_rx_bytes, bytes);

@@ -164,6 +164,7 @@ static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)
     rc = rc ? rc : wrk_watch(ch, &a->socket, a->udp.fd, 0);
     if (rc < 0)
         close_parts(ch);
+    a->udp.rx_position = a->link.rx != NULL ? &a->link.rx_taken : NULL; /* numbers tell, else */
     return rc;
 }
 
@@ -185,10 +186,12 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
     rc = rc ? rc : open_parts(ch, now_mono_ns);
     if (rc < 0)
         return rc;
-    a->drops_base = udp_drops_refresh(&a->udp);
+    wrk_kernel_drops_begin(ch, udp_drops_refresh(&a->udp), now_mono_ns);
     agent_socket_facts(ch, &a->udp);
     shm_netflux_state_put(a->engine, &a->state);
     watch_input(ch);
+    if (a->udp.rx_left)
+        netflux_agent_receive(ch, now_mono_ns);
     return 0;
 }
 
@@ -235,7 +238,7 @@ static int purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
 static void reset(wrk_channel_t *ch)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
-    a->drops_base = udp_drops_refresh(&a->udp);
+    wrk_kernel_drops_reset(ch, udp_drops_refresh(&a->udp));
     agent_link_reset(&a->link);
     nfx_stats_reset(a->session.stats);
 }
@@ -244,7 +247,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
     (void)refuse_strays(ch, now_mono_ns);
-    wrk_kernel_drops(ch, udp_drops_refresh(&a->udp) - a->drops_base, now_mono_ns);
+    wrk_kernel_drops(ch, udp_drops_refresh(&a->udp), now_mono_ns);
     agent_link_counters(ch, &a->link);
 }
 

@@ -65,7 +65,6 @@ typedef struct netflux_agent {
     uint8_t failsafe[NFX_MAX_DATAGRAM_BYTES];
 
     /* receiving */
-    uint64_t drops_base; /* the kernel's count when statistics were reset */
     bool unpublished;    /* records were put that readers do not see yet */
     netflux_record_t record;
     udp_rx_t arrivals[AGENT_BATCH];

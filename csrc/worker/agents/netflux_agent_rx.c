@@ -136,9 +136,12 @@ static void take_arrivals(wrk_channel_t *ch, unsigned count)
             continue;
         }
         (void)netflux_agent_arrived(ch, &item, now);
+        rx_writer_show(&ch->rx); /* its number is known as taken from here on */
         wrk_hist(ch, SHM_HIST_rx_delivery, now_channel - in->time_ns);
     }
-    if (agent_tapped(ch) && a->link.rx == NULL)
+    if (a->link.rx != NULL)
+        agent_link_took_rx(ch, &a->link);
+    else if (agent_tapped(ch))
         agent_tap_arrived(ch, &a->udp, a->arrivals, count, a->config.any_source ? NULL : &a->remote,
                           AGENT_TAP_NO_SEQUENCE);
 }
@@ -157,7 +160,7 @@ static bool receive_once(wrk_channel_t *ch, unsigned messages, int64_t now_mono_
     }
     if (n > 0)
         take_arrivals(ch, (unsigned)n);
-    wrk_kernel_drops(ch, a->udp.kernel_drops - a->drops_base, now_mono_ns);
+    wrk_kernel_drops(ch, a->udp.kernel_drops, now_mono_ns);
     return n == AGENT_BATCH;
 }
 
@@ -166,6 +169,7 @@ static void receive_batch(wrk_channel_t *ch, int64_t now_mono_ns)
     bool rest = receive_once(ch, AGENT_BATCH, now_mono_ns);
     while (rest)
         rest = receive_once(ch, 0, now_mono_ns);
+    udp_recv_done(&netflux_agent_of(ch)->udp);
 }
 
 static bool watchdog_waits(const netflux_agent_t *a, int64_t now_mono_ns)

@@ -124,6 +124,7 @@ static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)
     rc = rc ? rc : wrk_watch(ch, &a->socket, a->udp.fd, 0);
     if (rc < 0)
         close_parts(ch);
+    a->udp.rx_position = a->link.rx != NULL ? &a->link.rx_taken : NULL; /* numbers tell, else */
     return rc;
 }
 
@@ -182,6 +183,8 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
         return rc;
     agent_socket_facts(ch, &a->udp);
     rtp_agent_watch(ch);
+    if (a->udp.rx_left)
+        rtp_agent_receive(ch, now_mono_ns);
     return 0;
 }
 

@@ -411,6 +411,7 @@ static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
         if (wanted(ch, in))
             rtp_agent_on_rtcp(ch, &item, now_mono_ns);
     }
+    udp_recv_done(&a->control.udp);
     rtp_agent_rtcp_tell(a);
     if (n > 0 && agent_tapped(ch))
         agent_tap_arrived(ch, &a->control.udp, a->rx.arrivals, (unsigned)n,

@@ -100,6 +100,16 @@ static rtp_source_config_t source_config(const shm_rtp_config_t *c)
     };
 }
 
+/* After another worker: what its jitter buffer held died with it. */
+static void lose_buffered(wrk_channel_t *ch)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    int64_t held = rt_load_relaxed(&a->state->gauges[SHM_RTP_GAUGE_depth]);
+    if (held > 0 && held <= UINT32_MAX)
+        wrk_lost_with_predecessor(ch, (uint64_t)held);
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_depth, 0);
+}
+
 int rtp_agent_rx_open(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
@@ -108,11 +118,12 @@ int rtp_agent_rx_open(wrk_channel_t *ch)
     if (!r->on)
         return 0;
     r->buffered = a->config.delivery != SHM_RTP_AS_ARRIVED;
+    lose_buffered(ch);
     rtp_source_config_t source = source_config(&a->config);
     int rc = rtp_source_init(&r->source, &source);
     rc = rc ? rc : make_buffer(ch, r, &a->config);
     r->resync_first = ch->rx.sequence > 0;
-    r->drops_base = udp_drops_refresh(&a->udp);
+    wrk_kernel_drops_begin(ch, udp_drops_refresh(&a->udp), rt_mono_ns());
     if (ch->config.connect)
         agent_addr_in(&r->only_from, &ch->config.remote);
     if (udp_addr_is_multicast(&r->only_from))
@@ -467,7 +478,9 @@ static void take_arrivals(wrk_channel_t *ch, unsigned count, int64_t now_mono_ns
     }
     wrk_count(ch, SHM_COUNT_rx_received, count);
     wrk_count(ch, SHM_COUNT_rx_bytes, bytes);
-    if (agent_tapped(ch) && a->link.rx == NULL)
+    if (a->link.rx != NULL)
+        agent_link_took_rx(ch, &a->link);
+    else if (agent_tapped(ch))
         agent_tap_arrived(ch, &a->udp, a->rx.arrivals, count, &a->rx.only_from,
                           AGENT_TAP_NO_SEQUENCE);
 }
@@ -496,12 +509,13 @@ void rtp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
     bool rest = receive_once(ch, AGENT_BATCH, now_mono_ns);
     while (rest)
         rest = receive_once(ch, 0, now_mono_ns);
-    wrk_kernel_drops(ch, a->udp.kernel_drops - a->rx.drops_base, now_mono_ns);
+    wrk_kernel_drops(ch, a->udp.kernel_drops, now_mono_ns);
     rtp_agent_rx_tell(ch);
+    if (a->rx.on && !a->rx.buffered)
+        wrk_rx_publish(ch);
+    udp_recv_done(&a->udp); /* what the buffer holds is told as its depth */
     if (a->rx.buffered)
         rtp_agent_play(ch, now_mono_ns);
-    else if (a->rx.on)
-        wrk_rx_publish(ch);
 }
 
 /* --- statistics ---------------------------------------------------------------------------- */
@@ -564,13 +578,13 @@ void rtp_agent_rx_reset(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     if (a->rx.on)
-        a->rx.drops_base = udp_drops_refresh(&a->udp);
+        wrk_kernel_drops_reset(ch, udp_drops_refresh(&a->udp));
 }
 
 void rtp_agent_rx_refresh(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     if (a->rx.on)
-        wrk_kernel_drops(ch, udp_drops_refresh(&a->udp) - a->rx.drops_base, rt_mono_ns());
+        wrk_kernel_drops(ch, udp_drops_refresh(&a->udp), rt_mono_ns());
     rtp_agent_rx_tell(ch);
 }

@@ -53,7 +53,6 @@ typedef struct rtp_receiver {
     uint64_t raw_offset;  /* and what is added, so that numbers do not go back */
 
     udp_addr_t only_from; /* set: everything else is filtered */
-    uint64_t drops_base;  /* the kernel's count when statistics were reset */
     udp_rx_t arrivals[AGENT_BATCH];
 } rtp_receiver_t;
 

@@ -77,8 +77,9 @@ static int start(wrk_channel_t *ch, int64_t now_mono_ns)
     rc = rc ? rc : agent_ledger_init(&a->ledger, &a->udp, a->link.tx != NULL, now_mono_ns);
     if (rc < 0)
         return rc;
+    a->udp.rx_position = a->link.rx != NULL ? &a->link.rx_taken : &ch->rx.sequence;
     a->send_cost_ns = FIRST_SEND_COST_NS;
-    a->drops_base = udp_drops_refresh(&a->udp);
+    wrk_kernel_drops_begin(ch, udp_drops_refresh(&a->udp), now_mono_ns);
     if (ch->config.connect)
         agent_addr_in(&a->only_from, &ch->config.remote);
     if (udp_addr_is_multicast(&a->only_from))
@@ -107,6 +108,7 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
         return rc;
     }
     agent_socket_facts(ch, &a->udp);
+    udp_agent_take_left(ch, now_mono_ns);
     return 0;
 }
 
@@ -135,17 +137,17 @@ static void hold(wrk_channel_t *ch)
 
 static void release(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    (void)now_mono_ns;
     udp_agent_t *a = udp_agent_of(ch);
     a->held = false;
     ch->tx_paused = a->block.now;
     udp_agent_watch_input(ch);
+    udp_agent_take_left(ch, now_mono_ns);
 }
 
 static void reset(wrk_channel_t *ch)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    a->drops_base = udp_drops_refresh(&a->udp);
+    wrk_kernel_drops_reset(ch, udp_drops_refresh(&a->udp));
     agent_link_reset(&a->link);
 }
 
@@ -155,7 +157,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
     rt_store_relaxed(&ch->stats->scheduled, udp_schedule_count(&a->schedule));
     (void)udp_agent_free_space(ch, now_mono_ns); /* of a held channel, too */
     if (a->receives)
-        wrk_kernel_drops(ch, udp_drops_refresh(&a->udp) - a->drops_base, now_mono_ns);
+        wrk_kernel_drops(ch, udp_drops_refresh(&a->udp), now_mono_ns);
     agent_link_counters(ch, &a->link);
 }
 

@@ -45,7 +45,6 @@ typedef struct udp_agent {
     /* receiving */
     bool rx_stopped; /* OVERFLOW_WAIT: readers must catch up first */
     int64_t rx_retry_mono_ns;
-    uint64_t drops_base;  /* the kernel's count when statistics were reset */
     udp_addr_t only_from; /* set: everything else is filtered */
     udp_rx_t arrivals[AGENT_BATCH];
 
@@ -70,6 +69,8 @@ int udp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns);
 /* --- receiving --- */
 
 void udp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns);
+/* What a predecessor took from the kernel and did not publish: nobody else says that it is there. */
+void udp_agent_take_left(wrk_channel_t *ch, int64_t now_mono_ns);
 void udp_agent_watch_input(wrk_channel_t *ch); /* by held, rx_stopped and blocked */
 /* OVERFLOW_WAIT: looks whether reading may go on. */
 void udp_agent_rx_retry(wrk_channel_t *ch, int64_t now_mono_ns);

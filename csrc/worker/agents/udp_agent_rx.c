@@ -54,6 +54,7 @@ void udp_agent_rx_retry(wrk_channel_t *ch, int64_t now_mono_ns)
     }
     a->rx_stopped = false;
     udp_agent_watch_input(ch);
+    udp_agent_take_left(ch, now_mono_ns);
 }
 
 bool udp_agent_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
@@ -69,10 +70,14 @@ bool udp_agent_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mon
     return rx_writer_put(&ch->rx, &whole) == 0;
 }
 
+static bool is_from_remote(const udp_agent_t *a, const udp_rx_t *in)
+{
+    return !udp_addr_is_set(&a->only_from) || udp_addr_equal(&a->only_from, &in->source);
+}
+
 static bool wanted(wrk_channel_t *ch, const udp_rx_t *in)
 {
-    const udp_agent_t *a = udp_agent_of(ch);
-    if (!udp_addr_is_set(&a->only_from) || udp_addr_equal(&a->only_from, &in->source))
+    if (is_from_remote(udp_agent_of(ch), in))
         return true;
     wrk_count(ch, SHM_COUNT_rx_filtered, 1);
     return false;
@@ -101,14 +106,30 @@ static void take_arrivals(wrk_channel_t *ch, unsigned count, int64_t now_mono_ns
         else if (!udp_agent_deliver(ch, &item, now_mono_ns))
             wrk_count(ch, SHM_COUNT_rx_overwritten, 1);
     }
+    if (a->link.rx != NULL)
+        agent_link_took_rx(ch, &a->link);
+    else
+        wrk_rx_publish(ch);
     wrk_count(ch, SHM_COUNT_rx_received, count);
     wrk_count(ch, SHM_COUNT_rx_bytes, bytes);
     if (a->link.rx != NULL)
         return;
-    wrk_rx_publish(ch);
     measure_delivery(ch, a->arrivals, count);
     if (agent_tapped(ch))
         agent_tap_arrived(ch, &a->udp, a->arrivals, count, &a->only_from, sequence);
+}
+
+/* Takes those out that a predecessor published. Returns how many are left. */
+static __attribute__((noinline)) unsigned drop_published(udp_agent_t *a, unsigned count)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (a->udp.rx_skip == 0)
+            a->arrivals[kept++] = a->arrivals[i];
+        else if (is_from_remote(a, &a->arrivals[i]))
+            a->udp.rx_skip--;
+    }
+    return kept;
 }
 
 /* Returns whether the call came back full, so that the buffers may hold a rest. */
@@ -123,9 +144,10 @@ static bool receive_once(wrk_channel_t *ch, unsigned messages, int64_t now_mono_
         wrk_receive_failed(ch, -n, now_mono_ns);
         return false;
     }
-    if (n > 0)
-        take_arrivals(ch, (unsigned)n, now_mono_ns);
-    wrk_kernel_drops(ch, a->udp.kernel_drops - a->drops_base, now_mono_ns);
+    unsigned fresh = n > 0 && a->udp.rx_skip > 0 ? drop_published(a, (unsigned)n) : (unsigned)n;
+    if (fresh > 0)
+        take_arrivals(ch, fresh, now_mono_ns);
+    wrk_kernel_drops(ch, a->udp.kernel_drops, now_mono_ns);
     return n == AGENT_BATCH;
 }
 
@@ -142,4 +164,11 @@ void udp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
     bool rest = receive_once(ch, room < AGENT_BATCH ? room : AGENT_BATCH, now_mono_ns);
     while (rest)
         rest = receive_once(ch, 0, now_mono_ns);
+    udp_recv_done(&a->udp);
+}
+
+void udp_agent_take_left(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    if (udp_agent_of(ch)->udp.rx_left)
+        udp_agent_receive(ch, now_mono_ns);
 }

@@ -67,7 +67,6 @@ typedef struct udt_port_agent {
     const phc_t *phc; /* NULL: none */
     agent_link_t link;
     bool held;
-    uint64_t drops_base; /* the kernel's count when statistics were reset */
     agent_block_t block; /* the kernel has no room */
     udt_refused_t refused;
     uint64_t flow_bytes;  /* came in since */

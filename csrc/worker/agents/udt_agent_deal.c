@@ -118,7 +118,9 @@ static void take(udt_port_agent_t *p, unsigned count, int64_t now_mono_ns)
             agent_tap_arrived(to, &p->udp, &seen, 1, NULL, AGENT_TAP_NO_SEQUENCE);
         }
     }
-    if (agent_tapped(ch) && p->link.rx == NULL)
+    if (p->link.rx != NULL)
+        agent_link_took_rx(ch, &p->link);
+    else if (agent_tapped(ch))
         agent_tap_arrived(ch, &p->udp, p->arrivals, count, NULL, AGENT_TAP_NO_SEQUENCE);
     wrk_count(ch, SHM_COUNT_rx_received, count);
     wrk_count(ch, SHM_COUNT_rx_bytes, bytes);
@@ -139,6 +141,7 @@ static unsigned read_round(udt_port_agent_t *p)
         total += n > 0 ? (unsigned)n : 0;
         messages = 0;
     } while (n == UDT_AGENT_ARRIVALS);
+    udp_recv_done(&p->udp);
     wrk_count(ch, SHM_COUNT_rx_calls, 1);
     if (n < 0 && n != -EBUSY) {
         wrk_receive_failed(ch, -n, rt_mono_ns());

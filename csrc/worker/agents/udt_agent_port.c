@@ -364,6 +364,7 @@ static int start(udt_port_agent_t *p, const shm_udt_port_config_t *c)
     rc = rc ? rc : begin_to_listen(p, c, takeover);
     if (rc < 0)
         return rc;
+    p->udp.rx_position = p->link.rx != NULL ? &p->link.rx_taken : NULL; /* the protocol tells, else */
     p->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
     rc = wrk_watch(ch, &p->socket, p->udp.fd, 0);
     if (rc == 0)
@@ -373,7 +374,6 @@ static int start(udt_port_agent_t *p, const shm_udt_port_config_t *c)
 
 static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns)
 {
-    (void)now_mono_ns;
     udt_port_agent_t *p = udt_port_agent_of(ch);
     shm_udt_port_config_t c;
     p->channel = ch;
@@ -397,8 +397,10 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
         agent_socket_close(&p->udp, p->phc);
         return rc;
     }
-    p->drops_base = udp_drops_refresh(&p->udp);
+    wrk_kernel_drops_begin(ch, udp_drops_refresh(&p->udp), now_mono_ns);
     agent_socket_facts(ch, &p->udp);
+    if (p->udp.rx_left)
+        udt_port_agent_on_socket(&p->socket, EPOLLIN, now_mono_ns);
     return 0;
 }
 
@@ -476,7 +478,7 @@ static void release(wrk_channel_t *ch, int64_t now_mono_ns)
 static void reset(wrk_channel_t *ch)
 {
     udt_port_agent_t *p = udt_port_agent_of(ch);
-    p->drops_base = udp_drops_refresh(&p->udp);
+    wrk_kernel_drops_reset(ch, udp_drops_refresh(&p->udp));
     agent_link_reset(&p->link);
 }
 
@@ -484,7 +486,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udt_port_agent_t *p = udt_port_agent_of(ch);
     (void)do_work(ch, now_mono_ns);
-    wrk_kernel_drops(ch, udp_drops_refresh(&p->udp) - p->drops_base, now_mono_ns);
+    wrk_kernel_drops(ch, udp_drops_refresh(&p->udp), now_mono_ns);
     agent_link_counters(ch, &p->link);
 }
 

@@ -23,13 +23,13 @@ def settings(**changes: Any) -> PoolSettings:
 
 
 def test_command_line() -> None:
-    line = settings(strict=True).arguments(1, 1, 7, 8)
+    line = settings(strict=True).arguments(1, 1, 7, 9, 8)
     assert " ".join(line) == (
         "--namespace ns --pool pool --slot 1 --cpu 1 --policy fifo --priority 80 "
-        "--profile balanced --runtime /run/shmring/ns/pool --page-fd 7 --pool-fd 8 "
+        "--profile balanced --runtime /run/shmring/ns/pool --page-fd 7 --rx-fd 9 --pool-fd 8 "
         "--private --strict"
     )
-    assert "--private" not in settings(private=False).arguments(1, 1, 7, 8)
+    assert "--private" not in settings(private=False).arguments(1, 1, 7, 9, 8)
 
 
 def test_unpinned_pools_have_one_slot() -> None:
@@ -147,7 +147,7 @@ def test_a_program_that_cannot_be_run(
         (tmp_path / "page").open("wb") as file,
         pytest.raises(WorkerStartError, match=f"{text}.*install shmring again"),
     ):
-        launch(settings(), 1, 1, file.fileno())
+        launch(settings(), 1, 1, file.fileno(), file.fileno())
 
 
 def worker_script(tmp_path: Path, body: str) -> str:
@@ -170,4 +170,4 @@ def test_a_worker_that_does_not_come_up_says_why(
 ) -> None:
     monkeypatch.setenv("SHMRING_WORKER", worker_script(tmp_path, body))
     with (tmp_path / "page").open("wb") as file, pytest.raises(WorkerStartError, match=text):
-        launch(settings(), 1, 1, file.fileno())
+        launch(settings(), 1, 1, file.fileno(), file.fileno())

@@ -66,7 +66,7 @@ static inline void io_setup(void)
 {
     if (clock_map_init(&io_map, RT_CLOCK_MONOTONIC) < 0)
         TEST_SKIP("%s", rt_err_text());
-    io_pool = udp_rx_pool_create(16);
+    io_pool = udp_rx_pool_create(16, -1);
     io_inbox.bytes = malloc(INBOX_BYTES);
     if (io_pool == NULL || io_inbox.bytes == NULL)
         abort();

@@ -481,10 +481,10 @@ static void test_more_is_promised_only_when_there_may_be(void)
 
 static void test_a_pool_has_a_sensible_size(void)
 {
-    CHECK(udp_rx_pool_create(0) == NULL);
+    CHECK(udp_rx_pool_create(0, -1) == NULL);
     CHECK_EQ(errno, EINVAL);
     io_error_names("1..64");
-    CHECK(udp_rx_pool_create(65) == NULL);
+    CHECK(udp_rx_pool_create(65, -1) == NULL);
     udp_rx_pool_destroy(NULL);
 }
 

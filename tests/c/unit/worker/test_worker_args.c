@@ -11,8 +11,8 @@ static int parse(const char *const *more)
 {
     const char *argv[32] = {
         "shmring-worker", "--namespace", "ns",        "--pool", "p", "--runtime", "/r",
-        "--page-fd",      "5",           "--pool-fd", "6"};
-    int n = 11;
+        "--page-fd",      "5",           "--pool-fd", "6",      "--rx-fd", "7"};
+    int n = 13;
     while (*more != NULL)
         argv[n++] = *more++;
     return worker_args_parse(&args, n, (char **)(uintptr_t)argv);
@@ -32,6 +32,7 @@ static void test_everything_given(void)
     CHECK_EQ(args.profile, SHM_PROFILE_LATENCY);
     CHECK_EQ(args.page_fd, 5);
     CHECK_EQ(args.pool_fd, 6);
+    CHECK_EQ(args.rx_fd, 7);
     CHECK_STR_EQ(args.pool, "p");
 }
 

@@ -31,6 +31,7 @@ typedef struct wt_worker {
     pid_t pid;
     int pool; /* our end of the pool's connection */
     int page_fd;
+    int rx_fd;
     shm_worker_page_t *page;
     char dir[64];
     uint32_t request;
@@ -75,19 +76,25 @@ static inline bool wt_launch(wt_worker_t *w, const char *const *extra)
     w->page_fd = memfd_create("page", MFD_CLOEXEC);
     if (w->page_fd < 0 || ftruncate(w->page_fd, sizeof(shm_worker_segment_t)) != 0)
         return false;
+    w->rx_fd = memfd_create("rx", MFD_CLOEXEC);
+    if (w->rx_fd < 0)
+        return false;
     w->page = mmap(NULL, sizeof *w->page, PROT_READ, MAP_SHARED, w->page_fd, 0);
     w->pool = ends[0];
     w->pid = fork();
     if (w->pid == 0) {
-        char page[16], pool[16];
+        char page[16], rx[16], pool[16];
         (void)snprintf(page, sizeof page, "%d", w->page_fd);
+        (void)snprintf(rx, sizeof rx, "%d", w->rx_fd);
         (void)snprintf(pool, sizeof pool, "%d", ends[1]);
         (void)fcntl(w->page_fd, F_SETFD, 0);
+        (void)fcntl(w->rx_fd, F_SETFD, 0);
         (void)fcntl(ends[1], F_SETFD, 0);
         const char *argv[40] = {
             RT_WORKER_PROGRAM, "--namespace", WT_NAMESPACE, "--pool", WT_POOL,     "--slot", "0",
-            "--runtime",       w->dir,        "--page-fd",  page,     "--pool-fd", pool};
-        int n = 13;
+            "--runtime",       w->dir,        "--page-fd",  page,     "--pool-fd", pool,
+            "--rx-fd",         rx};
+        int n = 15;
         while (extra != NULL && *extra != NULL && n < 39)
             argv[n++] = *extra++;
         execv(RT_WORKER_PROGRAM, (char *const *)(uintptr_t)argv);
@@ -228,6 +235,7 @@ static inline void wt_forget(wt_worker_t *w)
     if (w->pool >= 0)
         close(w->pool);
     close(w->page_fd);
+    close(w->rx_fd);
     (void)munmap(w->page, sizeof *w->page);
     w->pool = -1;
 }

@@ -1,0 +1,88 @@
+"""What a channel and the kernel have counted goes on when the worker is replaced."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import shmring
+
+LOOPBACK = ("127.0.0.1", 0)
+MS = 1_000_000
+SMALL_BYTES = 8192
+
+
+def dropped_by_kernel(port: int) -> int:
+    """What the kernel says of the IPv4 socket that is bound to this port."""
+    for line in Path("/proc/net/udp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if int(fields[1].rpartition(":")[2], 16) == port:
+            return int(fields[-1])
+    raise AssertionError(f"no socket is bound to port {port}")
+
+
+def overflow(to: tuple[str, int], datagrams: int = 300) -> None:
+    """Send more than a small socket buffer holds."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for _ in range(datagrams):
+            sender.sendto(bytes(1000), to)
+
+
+OPEN: dict[str, Callable[[shmring.Pool], Any]] = {
+    "udp": lambda pool: pool.open("ctl", local=LOOPBACK, rcvbuf_bytes=SMALL_BYTES),
+    "rtp": lambda pool: pool.open_rtp(
+        "ctl", local=LOOPBACK, remote=("127.0.0.1", 9), rcvbuf_bytes=SMALL_BYTES
+    ),
+    "netflux": lambda pool: pool.open_netflux(
+        "ctl",
+        local=LOOPBACK,
+        remote=("127.0.0.1", 9),
+        receive=8,
+        send=8,
+        cycle_ns=10 * MS,
+        rcvbuf_bytes=SMALL_BYTES,
+    ),
+}
+
+
+@pytest.mark.parametrize("engine", OPEN)
+def test_the_kernels_drops_are_counted_over_a_takeover(
+    shmring_pool: shmring.Pool, engine: str, eventually: Any
+) -> None:
+    here = OPEN[engine](shmring_pool)
+    port = here.local[1]
+    here.hold()
+    overflow(here.local)
+    before = dropped_by_kernel(port)
+    assert before > 0
+    eventually(lambda: here.stats().rx_kernel_drops == before)
+    (worker,) = shmring_pool.workers()
+    os.kill(worker.pid, signal.SIGKILL)
+    overflow(here.local)  # between two workers, or under the second
+    eventually(lambda: here.epoch == 2)
+    after = dropped_by_kernel(port)
+    assert after > before
+    eventually(lambda: here.stats().rx_kernel_drops == after)
+
+
+def test_a_reset_of_the_statistics_holds_over_a_takeover(
+    shmring_pool: shmring.Pool, eventually: Any
+) -> None:
+    here = OPEN["udp"](shmring_pool)
+    here.hold()
+    overflow(here.local)
+    eventually(lambda: here.stats().rx_kernel_drops > 0)
+    here.reset_stats()
+    assert here.stats().rx_kernel_drops == 0
+    before = dropped_by_kernel(here.local[1])
+    os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)
+    eventually(lambda: here.epoch == 2)
+    overflow(here.local)
+    more = dropped_by_kernel(here.local[1]) - before
+    eventually(lambda: here.stats().rx_kernel_drops == more)

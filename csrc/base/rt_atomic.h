@@ -73,7 +73,8 @@ static inline void rt_cpu_relax(void)
 #define RT_RACY
 #endif
 
-/* Copies bytes of that kind. In ordinary builds a memcpy. */
+/* Copies bytes of that kind, once: the barrier keeps the compiler from reading the source again where
+ * the copy is used. In ordinary builds a memcpy. */
 #ifdef RT_TSAN
 RT_RACY static void rt_copy_racy(void *to, const void *from, size_t bytes)
 {
@@ -86,6 +87,7 @@ RT_RACY static void rt_copy_racy(void *to, const void *from, size_t bytes)
 static inline void rt_copy_racy(void *to, const void *from, size_t bytes)
 {
     memcpy(to, from, bytes);
+    __asm__ volatile("" ::: "memory");
 }
 #endif
 

@@ -2,6 +2,9 @@
  * keeps the copy only if no report that uses the same slot had been announced by then. */
 #include "shm/report_ring.h"
 
+/* How often a writer may pass a reader in one call before the ring counts as empty. */
+#define ATTEMPTS 256u
+
 void report_writer_init(report_writer_t *w, shm_segment_t *s)
 {
     *w = (report_writer_t){
@@ -40,7 +43,7 @@ void report_reader_init(report_reader_t *r, const shm_segment_t *s)
 unsigned report_reader_next(report_reader_t *r, shm_report_t *out, unsigned max)
 {
     unsigned n = 0;
-    while (r->slots && n < max) {
+    for (unsigned passed = 0; r->slots && n < max && passed < ATTEMPTS;) {
         uint64_t tail = rt_load_acquire(&r->cursors->tail); /* P4 */
         if (r->next >= tail)
             break;
@@ -53,6 +56,7 @@ unsigned report_reader_next(report_reader_t *r, shm_report_t *out, unsigned max)
         if (r->next < oldest) {
             r->lost += oldest - r->next;
             r->next = oldest;
+            passed++;
             continue;
         }
         r->next++;

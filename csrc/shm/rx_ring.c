@@ -37,6 +37,10 @@
 
 #define TAP_NAP_NS RT_NS_PER_MS /* a tap may not write its wish to be woken */
 
+/* Looks at a ring whose writer passes this reader in each of them, before it counts as empty. Between
+ * two looks a writer moves on by a fraction of the ring: only who scribbles needs that many. */
+#define ATTEMPTS 256
+
 #define V4_BYTES 8u /* family, port, address: the first and third part of shm_addr_t */
 
 static uint32_t source_bytes(uint16_t family)
@@ -338,6 +342,7 @@ int rx_reader_init(rx_reader_t *r, const shm_segment_t *s, uint32_t slot, int mo
         .slot = slot == CTL_NO_SLOT ? NULL : &s->readers[slot],
         .data = s->rx_data,
         .units = (uint32_t)(s->config.rx_bytes / SHM_UNIT_BYTES),
+        .max_payload_bytes = shm_config_longest(&s->config, s->config.rx_bytes),
         .mode = mode,
     };
     view_t v = look(r);
@@ -360,7 +365,7 @@ static uint64_t lost_between(const rx_reader_t *r, uint64_t from, uint64_t to)
  * was moved to the floor is within what is held or at its end, and does not come here for ever. */
 static bool find_place(rx_reader_t *r, shm_cursor_t *cursor, uint64_t *sequence)
 {
-    for (;;) {
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         view_t v = look(r);
         if (r->mode == SHM_READ_SHARED) {
             *cursor = rt_load_acquire(&r->shared->shared_head);
@@ -390,6 +395,7 @@ static bool find_place(rx_reader_t *r, shm_cursor_t *cursor, uint64_t *sequence)
                 rt_store_relaxed(&r->slot->lost, r->lost);
         }
     }
+    return false;
 }
 
 static bool still_whole(const rx_reader_t *r, shm_cursor_t cursor)
@@ -428,7 +434,8 @@ RT_RACY static uint32_t copy_record(const rx_reader_t *r, shm_cursor_t cursor, v
         units < record_units(0, v6 ? 6 : 4))
         return UINT32_MAX;
     rt_copy_racy(&header, r->data + (size_t)place * SHM_UNIT_BYTES, sizeof header);
-    if (units < record_units(header.payload_bytes, v6 ? 6 : 4))
+    if (header.payload_bytes > r->max_payload_bytes ||
+        units < record_units(header.payload_bytes, v6 ? 6 : 4))
         return UINT32_MAX;
 
     const uint8_t *body = r->data + (size_t)place * SHM_UNIT_BYTES + sizeof header;
@@ -477,7 +484,7 @@ int rx_reader_next(rx_reader_t *r, void *buffer, uint32_t buffer_bytes, rx_packe
 {
     shm_cursor_t cursor;
     uint64_t sequence;
-    while (find_place(r, &cursor, &sequence)) {
+    for (int attempt = 0; attempt < ATTEMPTS && find_place(r, &cursor, &sequence); attempt++) {
         if (shm_cursor_place(cursor) >= r->units) {
             skip_damage(r, cursor);
             continue;
@@ -515,7 +522,7 @@ int rx_reader_peek_bytes(rx_reader_t *r)
     uint64_t sequence;
     rx_packet_t packet;
     uint8_t none;
-    while (find_place(r, &cursor, &sequence)) {
+    for (int attempt = 0; attempt < ATTEMPTS && find_place(r, &cursor, &sequence); attempt++) {
         if (shm_cursor_place(cursor) >= r->units) {
             skip_damage(r, cursor);
             continue;
@@ -540,7 +547,8 @@ uint64_t rx_reader_waiting(const rx_reader_t *r)
                            shm_cursor_seq(rt_load_acquire(&r->cursors->shared_head)));
     if (at < v.floor_sequence)
         at = v.floor_sequence;
-    return v.tail_sequence > at ? v.tail_sequence - at : 0;
+    uint64_t waiting = v.tail_sequence > at ? v.tail_sequence - at : 0;
+    return waiting < r->units ? waiting : r->units;
 }
 
 static int nap(int64_t now_mono_ns, int64_t until_mono_ns)

@@ -70,6 +70,7 @@ typedef struct rx_reader {
     shm_reader_t *slot;       /* NULL: a tap, or shared mode */
     const uint8_t *data;
     uint32_t units;
+    uint32_t max_payload_bytes; /* a record that says more is damaged */
     int mode; /* shm_read_mode_t */
     shm_cursor_t cursor; /* broadcast */
     uint64_t sequence;   /* 64-bit form, for widening */
@@ -82,7 +83,7 @@ typedef struct rx_packet {
     uint64_t sequence;
     int64_t time_ns;
     shm_addr_t source;
-    uint32_t payload_bytes; /* of the packet; the copy is cut at the buffer's size */
+    uint32_t payload_bytes; /* of the packet, at most max_payload; the copy is cut at the buffer's size */
     uint32_t tag; /* the engine's own */
     uint8_t stamp;
     uint8_t flags;
@@ -94,7 +95,8 @@ typedef struct rx_packet {
  * mode through a read-only mapping). */
 int rx_reader_init(rx_reader_t *r, const shm_segment_t *s, uint32_t slot, int mode, int from_oldest);
 
-/* Copies the next packet to buffer. Returns 1; 0 nothing there; *lost_before (may be NULL) gets how
+/* Copies the next packet to buffer. payload_bytes is at most the channel's max_payload, whatever lies in
+ * the ring. Returns 1; 0 nothing there, or somebody else moves the cursors faster than they can be read; *lost_before (may be NULL) gets how
  * many packets were overwritten between the one read before and this one. */
 int rx_reader_next(rx_reader_t *r, void *buffer, uint32_t buffer_bytes, rx_packet_t *packet,
                    uint64_t *lost_before);

@@ -1,6 +1,7 @@
 #include "shm/shm_segment.h"
 
 #include "base/rt_err.h"
+#include "shm/shm_engine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -196,6 +197,7 @@ static int read_identity(int fd, shm_identity_t *id)
 static int check_identity(const shm_identity_t *id, uint64_t file_bytes)
 {
     int rc = shm_config_check(&id->config);
+    rc = rc ? rc : shm_engine_check(&id->config);
     if (rc < 0) {
         rt_err_append("segment's configuration");
         return rc;

@@ -2,6 +2,9 @@
  * keeps the copy only if no slot that lies at the same place had been announced by then. */
 #include "shm/slot_ring.h"
 
+/* How often a writer may pass a reader in one call before the ring counts as empty. */
+#define ATTEMPTS 256u
+
 void slot_writer_init(slot_writer_t *w, shm_slot_cursors_t *cursors, void *at, uint32_t slots,
                       uint32_t slot_bytes)
 {
@@ -57,7 +60,7 @@ RT_RACY static void copy_words(uint64_t *to, const volatile uint64_t *from, uint
 unsigned slot_reader_next(slot_reader_t *r, void *out, unsigned max)
 {
     unsigned n = 0;
-    while (r->slots != NULL && n < max) {
+    for (unsigned passed = 0; r->slots != NULL && n < max && passed < ATTEMPTS;) {
         uint64_t tail = rt_load_acquire(&r->cursors->tail); /* S4 */
         if (r->next >= tail)
             break;
@@ -73,6 +76,7 @@ unsigned slot_reader_next(slot_reader_t *r, void *out, unsigned max)
         if (r->next < oldest) {
             r->lost += oldest - r->next;
             r->next = oldest;
+            passed++;
             continue;
         }
         r->next++;

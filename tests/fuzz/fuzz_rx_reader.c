@@ -94,7 +94,7 @@ static int next(fuzz_t *f, unsigned i)
     uint64_t lost;
     hostile_new_call();
     int rc = rx_reader_next(&f->readers[i], f->buffer, BUFFER_BYTES, &packet, &lost);
-    fuzz_require(rc == 0 || packet.payload_bytes <= UINT16_MAX, "a packet's length");
+    fuzz_require(rc == 0 || packet.payload_bytes <= MAX_PAYLOAD, "a packet's length");
     return rc;
 }
 

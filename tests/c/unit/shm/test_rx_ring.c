@@ -664,6 +664,34 @@ static void test_a_damaged_record_is_left_behind(void)
             check_damage(words[i], variant & 1 ? SHM_READ_SHARED : SHM_READ_BROADCAST, variant & 2);
 }
 
+/* Word and length agree, and yet no datagram of this channel is that long. */
+static void test_a_length_above_max_payload_is_damage(void)
+{
+    enum { LIE = MAX_PAYLOAD + 1800 };
+    for (int shared = 0; shared < 2; shared++) {
+        open_ring();
+        rx_reader_t r;
+        CHECK_EQ(rx_reader_init(&r, &seg, 1, shared ? SHM_READ_SHARED : SHM_READ_BROADCAST, 0), 0);
+        CHECK_EQ(put_numbered(0), 0);
+        (void)rx_writer_publish(&writer);
+        shm_rx_record_t *record = (shm_rx_record_t *)(void *)seg.rx_data;
+        record->payload_bytes = LIE;
+        rt_store_relaxed(&record->word, shm_word(0, UNITS - 1, 0, SHM_RECORD_COMMITTED));
+        CHECK_EQ(rx_reader_peek_bytes(&r), -EAGAIN);
+        CHECK_EQ(rx_reader_next(&r, buffer, sizeof buffer, &packet, NULL), 0);
+        CHECK_EQ(rx_reader_waiting(&r), 0);
+        close_ring();
+    }
+}
+
+static void test_no_more_packets_wait_than_the_ring_has_units(void)
+{
+    open_ring();
+    rt_store_relaxed(&seg.rx->tail, shm_cursor(INT32_MAX, 0));
+    CHECK_EQ(rx_reader_waiting(&reader), UNITS);
+    close_ring();
+}
+
 static void test_a_cursor_outside_is_left_behind(void)
 {
     open_ring();
@@ -820,6 +848,8 @@ int main(void)
     RUN(test_room_by_count_and_for_lapped_readers);
     RUN(test_every_length_up_to_the_longest_datagram);
     RUN(test_a_damaged_record_is_left_behind);
+    RUN(test_a_length_above_max_payload_is_damage);
+    RUN(test_no_more_packets_wait_than_the_ring_has_units);
     RUN(test_a_cursor_outside_is_left_behind);
     RUN(test_a_damaged_length_empties_the_ring_for_the_writer);
     RUN(test_a_signal_ends_the_wait_of_readers_and_taps);

@@ -109,6 +109,68 @@ static void test_offsets_in_the_segment_are_for_people(void)
     close(fd);
 }
 
+/* Whoever takes its sizes from the file would map less than the configuration says. */
+static void test_a_worker_takes_its_own_configuration(void)
+{
+    config = shm_test_config(8192, 500);
+    config.engine_bytes = 4 * SHM_PAGE_BYTES;
+    int fd = new_file();
+    shm_segment_t s;
+    REQUIRE(shm_segment_format(&s, fd, &config, 77) == 0);
+    shm_segment_unmap(&s);
+    shm_identity_t *id = identity_of(fd);
+    id->config.engine_bytes = SHM_PAGE_BYTES;
+    id->segment_bytes -= 3 * SHM_PAGE_BYTES;
+    REQUIRE(shm_segment_map_as(&s, fd, &config) == 0);
+    CHECK_EQ(s.bytes, shm_segment_bytes(&config));
+    CHECK_MEM_EQ(&s.config, &config, sizeof config);
+    CHECK(s.engine + config.engine_bytes == s.base + s.bytes);
+    shm_segment_unmap(&s);
+    CHECK_EQ(ftruncate(fd, (off_t)id->segment_bytes), 0);
+    CHECK_EQ(shm_segment_map_as(&s, fd, &config), -EPROTO);
+    CHECK(strstr(rt_err_text(), "cut short") != NULL);
+    CHECK(s.base == NULL);
+    munmap(id, SHM_PAGE_BYTES);
+    close(fd);
+}
+
+static void test_an_engine_part_too_short_for_its_structs_is_refused(void)
+{
+    static const char *const engines[] = {"mux", "netflux", "rtp", "udt", "udt-port"};
+    for (size_t i = 0; i < sizeof engines / sizeof *engines; i++) {
+        config = shm_test_config(8192, 500);
+        strcpy(config.engine, engines[i]);
+        int fd = new_file();
+        shm_segment_t s;
+        REQUIRE(shm_segment_format(&s, fd, &config, 77) == 0);
+        shm_segment_unmap(&s);
+        if (!CHECK_EQ(shm_segment_map(&s, fd, 0), -EINVAL))
+            shm_segment_unmap(&s);
+        CHECK(strstr(rt_err_text(), "engine's part") != NULL);
+        close(fd);
+    }
+}
+
+static void test_state_and_reason_reach_a_file_that_nobody_maps(void)
+{
+    int fd = new_segment();
+    shm_segment_t s;
+    REQUIRE(shm_segment_map(&s, fd, 0) == 0);
+    CHECK_EQ(shm_segment_say(fd, SHM_STATE_FAILED, 5, "its end has come"), 0);
+    CHECK_EQ(rt_load_relaxed(&s.status->state), SHM_STATE_FAILED);
+    CHECK_EQ(rt_load_relaxed(&s.status->error), 5);
+    CHECK(strcmp(s.status->reason, "its end has come") == 0);
+    CHECK_EQ(ftruncate(fd, 0), 0);
+    CHECK_EQ(shm_segment_say(fd, SHM_STATE_FAILED, 6, ""), 0);
+    CHECK_EQ(rt_load_relaxed(&s.status->error), 6); /* the page is there again */
+    CHECK(!shm_segment_torn(&s));
+    CHECK_EQ(rt_load_relaxed(&s.tx->tail), 0);
+    CHECK_EQ(s.tx_data[SHM_PAGE_BYTES], 0);
+    CHECK(shm_segment_torn(&s));
+    shm_segment_unmap(&s);
+    close(fd);
+}
+
 static void check_refused(int fd, int expected, const char *word)
 {
     shm_segment_t s;
@@ -248,6 +310,9 @@ int main(void)
     RUN(test_its_maker_has_it_mapped);
     RUN(test_an_engine_has_its_own_part);
     RUN(test_offsets_in_the_segment_are_for_people);
+    RUN(test_a_worker_takes_its_own_configuration);
+    RUN(test_an_engine_part_too_short_for_its_structs_is_refused);
+    RUN(test_state_and_reason_reach_a_file_that_nobody_maps);
     RUN(test_files_that_are_no_segments_are_refused);
     RUN(test_damage_is_named);
     RUN(test_format_checks_first);

@@ -1,0 +1,79 @@
+#include "shm/shm_engine.h"
+
+#include "base/rt_err.h"
+#include "shm/mux_layout.h"
+#include "shm/netflux_shm.h"
+#include "shm/rtp_shm.h"
+#include "shm/udt_shm.h"
+
+#include <errno.h>
+#include <string.h>
+
+static uint64_t mux_part(const shm_config_t *c)
+{
+    mux_config_t own;
+    memcpy(&own, c->engine_config, sizeof own);
+    return own.ports <= MUX_MAX_PORTS ? mux_bytes(own.ports) : UINT64_MAX;
+}
+
+static uint64_t netflux_part(const shm_config_t *c)
+{
+    shm_netflux_config_t own;
+    memcpy(&own, c->engine_config, sizeof own);
+    if (own.tx_payload_bytes > SHM_NETFLUX_MAX_PAYLOAD ||
+        own.rx_payload_bytes > SHM_NETFLUX_MAX_PAYLOAD)
+        return UINT64_MAX;
+    return shm_netflux_bytes(c->producers);
+}
+
+static uint64_t rtp_part(const shm_config_t *c)
+{
+    (void)c;
+    return sizeof(shm_rtp_state_t);
+}
+
+static uint64_t udt_part(const shm_config_t *c)
+{
+    (void)c;
+    return sizeof(shm_udt_state_t);
+}
+
+static uint64_t udt_port_part(const shm_config_t *c)
+{
+    (void)c;
+    return sizeof(shm_udt_port_state_t);
+}
+
+typedef struct engine_row {
+    const char *name;
+    uint64_t (*part_bytes)(const shm_config_t *c);
+    uint32_t head_bytes;
+} engine_row_t;
+
+static const engine_row_t ENGINES[] = {
+    {MUX_ENGINE, mux_part, sizeof(mux_head_t)},
+    {SHM_NETFLUX_ENGINE, netflux_part, sizeof(shm_netflux_rx_t)},
+    {SHM_RTP_ENGINE, rtp_part, sizeof(shm_rtp_tx_t)},
+    {SHM_UDT_ENGINE, udt_part, sizeof(shm_udt_tx_t)},
+    {SHM_UDT_PORT_ENGINE, udt_port_part, 0},
+};
+
+static int check_row(const engine_row_t *row, const shm_config_t *c)
+{
+    uint64_t needed = row->part_bytes(c);
+    if (needed <= c->engine_bytes && c->max_payload_bytes >= row->head_bytes)
+        return 0;
+    return rt_err_set(-EINVAL,
+                      "the engine's part has %llu bytes and a record %u, engine %s takes %llu and %u: "
+                      "the segment is damaged; close the channel and open it again",
+                      (unsigned long long)c->engine_bytes, c->max_payload_bytes, row->name,
+                      (unsigned long long)needed, row->head_bytes);
+}
+
+int shm_engine_check(const shm_config_t *c)
+{
+    for (size_t i = 0; i < sizeof ENGINES / sizeof *ENGINES; i++)
+        if (strncmp(c->engine, ENGINES[i].name, sizeof c->engine) == 0)
+            return check_row(&ENGINES[i], c);
+    return 0;
+}

@@ -18,7 +18,7 @@ import posix_ipc
 from rtworkers import liveness, paths
 
 MAGIC = 0x676E69726D687300
-VERSION = 3
+VERSION = 4
 PAGE_BYTES = 184320
 NOT_PINNED = 0xFFFFFFFF
 

@@ -64,6 +64,10 @@ class WorkerInfo:
     """Time since it last said that it lives."""
     cpu_share: float
     """Share of its core it used in about the last second, 0 to 1."""
+    calls_filtered: bool
+    """Only the system calls of a list are possible for it (seccomp)."""
+    calls_refused: int
+    """System calls that were not on that list. Not 0: please report it."""
     error: str
     """What went wrong last, with what the worker wrote to stderr; empty if nothing did."""
 
@@ -372,6 +376,8 @@ def _worker_info(facts: SlotFacts) -> WorkerInfo:
         restarts=facts.restarts,
         heartbeat_age_ns=facts.heartbeat_age_ns,
         cpu_share=facts.cpu_share,
+        calls_filtered=now.calls_filtered if now else False,
+        calls_refused=now.calls_refused if now else 0,
         error=facts.error,
     )
 

@@ -32,7 +32,7 @@ static _Thread_local int asker_fd = -1;
 static int open_asker(void)
 {
     if (asker_fd < 0)
-        asker_fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+        asker_fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_ROUTE);
     return asker_fd < 0 ? -errno : 0;
 }
 

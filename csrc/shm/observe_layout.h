@@ -78,7 +78,9 @@ typedef struct shm_slot_cursors {
     X(channel_given_up, ERROR, "no worker serves the channel any more", "errno", "", "")           \
     X(takeover_failed, ERROR, "a new worker did not take all channels over", "errno", "", "")      \
     X(privileges_refused, ERROR, "the worker does not use its file's capabilities", "errno", "", "")\
-    X(arrivals_lost, ERROR, "arrivals were lost with a worker that died", "", "", "")
+    X(arrivals_lost, ERROR, "arrivals were lost with a worker that died", "", "", "")              \
+    X(call_refused, ERROR, "a system call was refused that the worker should not make", "call",    \
+      "", "")
 
 typedef enum shm_event_id {
 #define SHM_EVENT_ID(id, kind, text, a, b, c) SHM_EVENT_##id,

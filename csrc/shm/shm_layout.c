@@ -160,8 +160,10 @@ AT(shm_worker_page_t, name_space, 81);
 AT(shm_worker_page_t, cpu_wanted, 148);
 AT(shm_worker_page_t, heartbeat_mono_ns, 184);
 AT(shm_worker_page_t, wake_latency, 264);
+AT(shm_worker_page_t, calls_filtered, 8744);
+AT(shm_worker_page_t, calls_refused, 8752);
 
-SIZE(shm_worker_page_t, 8744);
+SIZE(shm_worker_page_t, 8760);
 
 AT(shm_slot_cursors_t, tail, 0);
 AT(shm_slot_cursors_t, writing, 8);

@@ -399,6 +399,9 @@ typedef struct shm_worker_page {
     rt_a64_t forced_rests;  /* times it slept to stay below the real-time throttle */
     rt_a64_t missed_wakes;  /* woke more than 1 ms after the asked time */
     rt_hist_t wake_latency; /* asked wake-up time to running */
+    rt_a32_t calls_filtered; /* 1: only listed system calls are possible */
+    uint8_t pad_filtered[4];
+    rt_a64_t calls_refused; /* system calls that were not among them */
 } shm_worker_page_t;
 
 /* The whole file. It outlives the worker, and, when all of a pool was killed, the pool, until

@@ -1,12 +1,13 @@
 /* worker_main.c: one worker process. Order of start (the pool waits for the last step):
  *
  *   arguments -> lock file -> page -> core, class, memory -> sockets -> fewer capabilities
- *   -> page.version -> "ready" on the pool's connection -> loop */
+ *   -> system call filter -> page.version -> "ready" on the pool's connection -> loop */
 #include "base/rt_err.h"
 #include "shm/bus_guard.h"
 #include "worker/channel.h"
 #include "worker/control.h"
 #include "worker/privileges.h"
+#include "worker/syscall_filter.h"
 #include "worker/worker.h"
 #include "worker/worker_examine.h"
 #include "worker/worker_loop.h"
@@ -116,6 +117,16 @@ static void keep_freed_memory(void)
     (void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
 }
 
+/* A kernel without seccomp is no reason not to serve, but for a strict pool. */
+static int filter_calls(worker_t *w)
+{
+    int rc = syscall_filter_install(w);
+    if (rc < 0)
+        worker_note(w, NULL, SHM_EVENT_privileges_refused, 1, -rc, 0, 0, rt_err_text(),
+                    rt_mono_ns());
+    return w->args.strict ? rc : 0;
+}
+
 static int start(worker_t *w)
 {
     int rc = hold_lock(w);
@@ -129,6 +140,7 @@ static int start(worker_t *w)
     rc = rc ? rc : watch_signals(w);
     rc = rc ? rc : control_open(w);
     rc = rc ? rc : privileges_drop();
+    rc = rc ? rc : filter_calls(w);
     if (rc == 0) {
         w->idle.profile = SHM_PROFILE_POWER; /* until there is a channel */
         rt_store_relaxed(&w->page->heartbeat_mono_ns, (uint64_t)rt_mono_ns());

@@ -101,6 +101,7 @@ _WORKER_TROUBLES = (
     "longest_loop_ns",
     "forced_rests",
     "missed_wakes",
+    "calls_refused",
     "errors",
     "error_times",
 )
@@ -117,6 +118,7 @@ WORKER = (
         policy        | policy      |      | scheduling policy in force: fifo or other
         priority      | priority    |      | real-time priority in force; 0: none
         memory_locked | locked      | flag | its memory cannot be swapped out
+        calls_filtered | filter     | flag | only the system calls of a list are possible for it
         """,
         {
             "cpu_wanted": or_none("cpu_wanted", -1),

@@ -413,6 +413,10 @@ class WorkerView(Numbers):
         return self["memory_locked"] != 0
 
     @property
+    def calls_filtered(self) -> bool:
+        return self["calls_filtered"] != 0
+
+    @property
     def profile(self) -> str:
         """``balanced``, ``latency`` or ``power``."""
         return name_of(PROFILES, self["profile"])
@@ -475,6 +479,11 @@ class WorkerView(Numbers):
     def missed_wakes(self) -> int:
         """Times it woke more than 1 ms after the time it asked for."""
         return self["missed_wakes"]
+
+    @property
+    def calls_refused(self) -> int:
+        """System calls that are not on its list."""
+        return self["calls_refused"]
 
     @property
     def wake_latency(self) -> Times:

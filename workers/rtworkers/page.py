@@ -24,6 +24,8 @@ NOT_PINNED = 0xFFFFFFFF
 
 HEAD = struct.Struct("<QI")  # magic, version
 _FACTS = struct.Struct("<QII65s65s2x8I4x10Q")
+_FILTER = struct.Struct("<I4xQ")
+_FILTER_AT = 8744  # behind the histogram
 _POLICIES = {os.SCHED_OTHER: "other", os.SCHED_FIFO: "fifo", os.SCHED_RR: "rr"}
 _PROFILES = ("balanced", "latency", "power")
 
@@ -53,6 +55,8 @@ class PageFacts:
     longest_loop_ns: int
     forced_rests: int
     missed_wakes: int
+    calls_filtered: bool
+    calls_refused: int
 
 
 def create(posix_name: str) -> int:
@@ -119,6 +123,7 @@ def read(page: bytes | mmap.mmap) -> PageFacts | None:
     if magic != MAGIC or version != VERSION:
         return None
     cpu_wanted, cpu, policy, priority, locked, profile, channels, restarts, *counts = numbers
+    filtered, refused = _FILTER.unpack_from(page, _FILTER_AT)
     return PageFacts(
         pid,
         _text(pool),
@@ -131,7 +136,7 @@ def read(page: bytes | mmap.mmap) -> PageFacts | None:
         _PROFILES[profile] if profile < len(_PROFILES) else f"profile {profile}",
         channels,
         restarts,
-        *counts,
+        *(*counts, bool(filtered), refused),
     )
 
 

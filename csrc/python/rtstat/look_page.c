@@ -13,26 +13,28 @@
 #include <unistd.h>
 
 /* Words of shm_worker_page_t, by the names they have there. id, unit, meaning. */
-#define PAGE_WORDS(X)                                                           \
-    X(pid, , "its process")                                                     \
-    X(cpu_wanted, , "core it was to run on; -1: any")                           \
-    X(cpu, , "core in force; -1: not pinned")                                   \
-    X(sched_policy, , "in force: 0 other, 1 fifo")                              \
-    X(sched_priority, , "real-time priority in force")                          \
-    X(memory_locked, flag, "1: its memory cannot be swapped out")               \
-    X(profile, , "0 balanced, 1 latency, 2 power")                              \
-    X(channels, channels, "it serves")                                          \
-    X(restarts, times, "it was started again")                                  \
-    X(heartbeat_mono_ns, ns, "when it last said that it runs, CLOCK_MONOTONIC") \
-    X(started_mono_ns, ns, "when it was started, CLOCK_MONOTONIC")              \
-    X(loops, loops, "of its event loop")                                        \
-    X(sleeps, times, "it slept")                                                \
-    X(slept_ns, ns, "asleep")                                                   \
-    X(spun_ns, ns, "awake with nothing to do but wait for a deadline")          \
-    X(cpu_ns, ns, "of processor time")                                          \
-    X(longest_loop_ns, ns, "longest turn of its event loop")                    \
-    X(forced_rests, times, "it slept to stay below the real-time throttle")     \
-    X(missed_wakes, times, "it woke more than 1 ms after the time it asked for")
+#define PAGE_WORDS(X)                                                              \
+    X(pid, , "its process")                                                        \
+    X(cpu_wanted, , "core it was to run on; -1: any")                              \
+    X(cpu, , "core in force; -1: not pinned")                                      \
+    X(sched_policy, , "in force: 0 other, 1 fifo")                                 \
+    X(sched_priority, , "real-time priority in force")                             \
+    X(memory_locked, flag, "1: its memory cannot be swapped out")                  \
+    X(profile, , "0 balanced, 1 latency, 2 power")                                 \
+    X(channels, channels, "it serves")                                             \
+    X(restarts, times, "it was started again")                                     \
+    X(heartbeat_mono_ns, ns, "when it last said that it runs, CLOCK_MONOTONIC")    \
+    X(started_mono_ns, ns, "when it was started, CLOCK_MONOTONIC")                 \
+    X(loops, loops, "of its event loop")                                           \
+    X(sleeps, times, "it slept")                                                   \
+    X(slept_ns, ns, "asleep")                                                      \
+    X(spun_ns, ns, "awake with nothing to do but wait for a deadline")             \
+    X(cpu_ns, ns, "of processor time")                                             \
+    X(longest_loop_ns, ns, "longest turn of its event loop")                       \
+    X(forced_rests, times, "it slept to stay below the real-time throttle")        \
+    X(missed_wakes, times, "it woke more than 1 ms after the time it asked for")   \
+    X(calls_filtered, flag, "only the system calls of a list are possible for it") \
+    X(calls_refused, times, "it made a system call that is not on that list")
 
 typedef enum page_word {
 #define WORD_ID(id, unit, text) AT_##id,

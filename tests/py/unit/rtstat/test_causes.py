@@ -49,7 +49,8 @@ def event(kind: str, at: int = T, *, count: int = 1, channel: str | None = None,
 
 
 def worker(policy: str = "fifo") -> PageFacts:
-    return PageFacts(*(99, "line-1", "plant", 1, 1, policy, 80, True, "balanced"), *([0] * 12))
+    named = (99, "line-1", "plant", 1, 1, policy, 80, True, "balanced")
+    return PageFacts(*named, *([0] * 12), True, 0)
 
 
 def explain(packets: list[LatePacket], *events: Event, policy: str = "fifo") -> causes.Finding:

@@ -1,4 +1,4 @@
-"""A worker program with file capabilities, run by a user without privileges."""
+"""What a worker may do: with file capabilities, and once it serves."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import shmring
 from rtworkers import affinity
 from rtworkers.launch import worker_binary
 
@@ -23,7 +24,7 @@ GROUP = 65532
 CAPABILITIES = {"cap_sys_nice", "cap_net_admin", "cap_ipc_lock"}
 CAP_NET_ADMIN, CAP_IPC_LOCK = 1 << 12, 1 << 14
 
-pytestmark = pytest.mark.skipif(
+needs_setcap = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("setcap", path=f"{os.environ['PATH']}:/usr/sbin") is None,
     reason="needs root, to become another user, and setcap (libcap2-bin)",
 )
@@ -65,6 +66,7 @@ def setup_of(path: Path, priority: int, group: int = USER, limit: int = 0) -> di
     return facts
 
 
+@needs_setcap
 def test_a_program_that_everybody_may_run_does_not_use_its_capabilities(program: Path) -> None:
     give_capabilities(program)
     setup = setup_of(program, 99)
@@ -72,6 +74,7 @@ def test_a_program_that_everybody_may_run_does_not_use_its_capabilities(program:
     assert (setup["policy"], setup["memory_locked"]) == ("other", False)
 
 
+@needs_setcap
 def test_a_program_of_a_group_grants_a_member_what_it_needs_and_no_more(program: Path) -> None:
     os.chown(program, 0, GROUP)
     program.chmod(0o750)
@@ -106,6 +109,25 @@ with warnings.catch_warnings(record=True) as caught, shmring.Pool(priority=90) a
 """
 
 
+def test_a_worker_filters_its_system_calls(shmring_pool: shmring.Pool) -> None:
+    channel = shmring_pool.open("ctl", local=("127.0.0.1", 0))
+    channel.send(b"x", to=channel.local)
+    assert channel.recv(timeout=20).data == b"x"
+    (worker,) = shmring_pool.workers()
+    status = dict(
+        line.split(":\t", 1) for line in Path(f"/proc/{worker.pid}/status").read_text().splitlines()
+    )
+    if not worker.calls_filtered:
+        pytest.skip("no filter in this build, or on this machine")
+    assert worker.calls_refused == 0
+    assert status["Seccomp"] == "2"
+    assert status["NoNewPrivs"] == "1"
+    assert int(status["CapEff"], 16) & ~CAP_IPC_LOCK == 0
+    assert int(status["CapBnd"], 16) == 0 or not int(status["CapPrm"], 16)
+    assert int(status["CapInh"], 16) == int(status["CapAmb"], 16) == 0
+
+
+@needs_setcap
 def test_a_pool_of_a_member_works_and_its_worker_holds_little(
     program: Path, python: Callable[..., Any], other_runtime: Path
 ) -> None:

@@ -1,0 +1,179 @@
+/* What a process may still do behind the filter, and what it may not. Each check runs in a child of
+ * its own, because a filter is for life. */
+#include "rt_test.h"
+
+#include "io/udp_route.h"
+#include "worker/privileges.h"
+#include "worker/syscall_filter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static shm_worker_segment_t segment;
+static pid_t stranger; /* the parent */
+
+/* In this process: a worker as far as the filter needs one. Returns whether there is a filter. */
+static bool filter_here(void)
+{
+    static worker_t w;
+    w.page = &segment.page;
+    recorder_init(&w.recorder, &segment.recorder, (uint32_t)getpid(), rt_mono_ns());
+    error_log_init(&w.errors, &segment.errors);
+    return privileges_drop() == 0 && syscall_filter_install(&w) == 0 &&
+           rt_load_relaxed(&segment.page.calls_filtered) == 1;
+}
+
+enum { NO_FILTER = 77 };
+
+/* Exit status of a child that ran body behind the filter; -signal if one ended it. */
+static int behind_filter(int (*body)(void))
+{
+    stranger = getpid();
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(filter_here() ? body() : NO_FILTER);
+    int status = 0;
+    if (waitpid(pid, &status, 0) != pid)
+        return -1000;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+/* Counts what did not end in EPERM. */
+static int refused(long result)
+{
+    return result == -1 && errno == EPERM ? 0 : 1;
+}
+
+static int try_forbidden(void)
+{
+    int wrong = 0;
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *const words[] = {"true", NULL};
+    struct rlimit limit = {0, 0};
+    wrong += refused(open("/tmp/shmring-filter", O_WRONLY | O_CREAT | O_EXCL, 0600));
+    wrong += refused(open("/proc/self/mem", O_RDWR));
+    wrong += refused(open("/tmp", O_TMPFILE | O_RDWR, 0600));
+    wrong += refused(execv("/bin/true", words));
+    wrong += refused(fork());
+    wrong += refused(kill(stranger, 0));
+    wrong += refused(syscall(SYS_tgkill, stranger, stranger, 0));
+    wrong += refused(ptrace(PTRACE_ATTACH, stranger, NULL, NULL));
+    wrong += refused(process_vm_readv(stranger, NULL, 0, NULL, 0, 0));
+    wrong += refused(mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+                             MAP_FAILED
+                         ? -1
+                         : 0);
+    wrong += refused(mprotect(page, 4096, PROT_READ | PROT_EXEC));
+    wrong += refused(socket(AF_INET, SOCK_RAW, IPPROTO_UDP));
+    wrong += refused(socket(AF_INET, SOCK_STREAM, 0));
+    wrong += refused(socket(AF_PACKET, SOCK_DGRAM, 0));
+    wrong += refused(chmod("/tmp", 0777));
+    wrong += refused(rename("/tmp/shmring-a", "/tmp/shmring-b"));
+    wrong += refused(setuid(0));
+    wrong += refused(unshare(CLONE_NEWUSER));
+    wrong += refused(setrlimit(RLIMIT_CORE, &limit));
+    wrong += refused(syscall(SYS_bpf, 0, NULL, 0));
+    wrong += rt_load_relaxed(&segment.page.calls_refused) != 20;
+    return wrong;
+}
+
+/* As the worker does it late: for new channels, for clocks, for those who look on. */
+static int try_allowed(void)
+{
+    int wrong = 0;
+    char text[64];
+    int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+    wrong += read(fd, text, sizeof text) <= 0;
+    wrong += close(fd) != 0;
+
+    fd = memfd_create("filter", MFD_CLOEXEC);
+    wrong += ftruncate(fd, 8192) != 0;
+    uint8_t *at = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    wrong += at == MAP_FAILED || mprotect(at, 4096, PROT_READ) != 0;
+    wrong += madvise(at, 8192, MADV_WILLNEED) != 0 || munmap(at, 8192) != 0;
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 1};
+    wrong += fcntl(fd, F_OFD_SETLK, &lock) != 0;
+    lock.l_type = F_WRLCK;
+    wrong += fcntl(fd, F_OFD_GETLK, &lock) != 0;
+    wrong += close(fd) != 0;
+
+    fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    wrong += fd < 0 || close(fd) != 0;
+    fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    wrong += poll(&p, 1, 0) != 1 || close(fd) != 0;
+
+    udp_addr_t local;
+    udp_route_t route;
+    wrong += udp_addr_parse(&local, "127.0.0.1", 9) != 0;
+    wrong += udp_route_find(&route, &local, NULL, 0) != 0;
+    udp_t udp;
+    udp_config_t cfg = udp_config_default();
+    cfg.local = local;
+    udp_addr_set_port(&cfg.local, 0);
+    cfg.rcvbuf_bytes = 1 << 16;
+    wrong += udp_open(&udp, &cfg) != 0;
+    udp_close(&udp);
+    wrong += rt_load_relaxed(&segment.page.calls_refused) != 0;
+    return wrong;
+}
+
+static int try_abort(void)
+{
+    abort();
+}
+
+static void test_what_code_of_others_would_want_is_refused_and_counted(void)
+{
+    int rc = behind_filter(try_forbidden);
+    if (rc == NO_FILTER)
+        (void)printf("no filter in this build, or on this kernel\n");
+    else
+        CHECK_EQ(rc, 0);
+}
+
+static void test_what_a_worker_does_late_is_allowed(void)
+{
+    int rc = behind_filter(try_allowed);
+    CHECK(rc == 0 || rc == NO_FILTER);
+}
+
+static void test_it_may_abort(void)
+{
+    int rc = behind_filter(try_abort);
+    CHECK(rc == -SIGABRT || rc == NO_FILTER);
+}
+
+static void test_it_can_be_switched_off_and_made_to_kill(void)
+{
+    (void)setenv("SHMRING_SYSCALL_FILTER", "off", 1);
+    CHECK_EQ(behind_filter(try_allowed), NO_FILTER);
+    (void)setenv("SHMRING_SYSCALL_FILTER", "kill", 1);
+    int rc = behind_filter(try_forbidden);
+    CHECK(rc == -SIGSYS || rc == NO_FILTER);
+    (void)unsetenv("SHMRING_SYSCALL_FILTER");
+}
+
+int main(void)
+{
+    RUN(test_what_code_of_others_would_want_is_refused_and_counted);
+    RUN(test_what_a_worker_does_late_is_allowed);
+    RUN(test_it_may_abort);
+    RUN(test_it_can_be_switched_off_and_made_to_kill);
+    return rt_test_result();
+}

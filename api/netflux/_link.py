@@ -170,7 +170,7 @@ class Link:
 
     # --- what it does -------------------------------------------------------------------------
 
-    def put(self, values: bytes) -> None:
+    def put(self, values: bytes | memoryview) -> None:
         """Let these values be sent from now on. Raises LinkClosed, ShmringError."""
         try:
             self.channel.update(values)

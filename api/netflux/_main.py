@@ -24,6 +24,8 @@ class NetfluxMain:
     A worker process of `shmring` owns the socket and keeps the cycle, the watchdog and the
     statistics, whatever Python does meanwhile. It sends data_send as a thread here saw it last,
     which looks once in each cycle; `set_send_data` is seen at once.
+
+    A class derived from this one may have its own `_get_send_data` and `_on_data_received`.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class NetfluxMain:
         self._lifecycle = threading.RLock()
         self.receiver = NetfluxReceiver(
             local_port,
-            None,
+            self._on_data_received,
             self._received.size,
             watch_interval,
             keep_values_on_timeout,
@@ -93,7 +95,7 @@ class NetfluxMain:
         self.sender = NetfluxSender(
             remote_ip,
             remote_port,
-            lambda: self._sent.encode(self.data_send),
+            self._get_send_data,
             self._sent.size,
             send_interval,
             on_stale=on_stale,
@@ -102,6 +104,9 @@ class NetfluxMain:
             if failsafe is None or isinstance(failsafe, bytes)
             else self._sent.encode(failsafe),
         )
+        self._looks = type(self)._on_data_received is NetfluxMain._on_data_received
+        if self._looks:  # at the newest payload when data_recv is asked for: no need to be called
+            self.receiver._idle_callback = self._on_data_received
         self.sender._guard = self._lock
         self.receiver._guest = self.sender
         self.statistics = LinkStatistics(self.receiver, send_interval * 1000)
@@ -153,22 +158,38 @@ class NetfluxMain:
 
         Before the first packet, the class's defaults; behind a time-out, unless values are kept,
         what zeros mean. A payload that makes no sense to the class changes nothing, see
-        `decode_error`.
+        `decode_error`. A class with its own `_on_data_received` decides there.
         """
-        payload = self.receiver._newest()
+        payload = self.receiver._newest() if self._looks else None
         if payload is not None and payload != self._payload_recv:
-            try:
-                self._data_recv = self._received.decode(payload)
-            except Exception as caught:
-                self.decode_error = str(caught)
-            else:
-                self.decode_error = ""
-            self._payload_recv = payload
+            self._take(payload)
         return self._data_recv
 
     @data_recv.setter
     def data_recv(self, value: Any) -> None:
         self._data_recv = value
+
+    def _take(self, payload: bytes) -> None:
+        try:
+            self._data_recv = self._received.decode(payload)
+        except Exception as caught:
+            self.decode_error = str(caught)
+        else:
+            self.decode_error = ""
+        self._payload_recv = payload
+
+    def _on_data_received(self, data: bytes) -> None:
+        """Make a payload `data_recv`.
+
+        Where a derived class has its own, the receiver's thread calls that with each payload, and
+        with zeros behind a time-out that clears the values.
+        """
+        self._take(data)
+
+    def _get_send_data(self) -> Any:
+        """Return the payload to send, that of `data_send`; the sender's thread asks in each cycle,
+        and `set_send_data` at once. A derived class may return another one."""
+        return self._sent.encode(self.data_send)
 
     def get_recv_data(self) -> Any:
         """Return a copy of `data_recv` that nobody else has."""

@@ -114,6 +114,8 @@ class NetfluxReceiver(Endpoint):
         self._watch_interval = watch_interval
         self._keep = keep_values_on_timeout
         self._callback = data_callback
+        # One that nobody has to call: who gave it looks at the newest payload when it needs it.
+        self._idle_callback: Callback | None = None
 
         self._socket: LinkSocket | None = None
         # The sender that uses this receiver's socket, or is about to.
@@ -369,7 +371,9 @@ class NetfluxReceiver(Endpoint):
     # --- the callback's thread ----------------------------------------------------------------
 
     def _read_if_asked(self) -> None:
-        if self._running and self._callback is not None and self._reader is None:
+        callback = self._callback
+        wanted = callback is not None and callback != self._idle_callback
+        if self._running and wanted and self._reader is None:
             self._reader = threading.Thread(
                 target=self._read,
                 args=(self._need_link(), self._stopped),

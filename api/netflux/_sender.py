@@ -7,7 +7,7 @@ import operator
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,8 @@ _AHEAD_NS = 10_000_000
 _LOOK_NS = 50_000_000
 _STALLED = "Data provider error: no data for {:.2f}s"
 
-Provider = Callable[[], bytes]
+Payload = bytes | bytearray | memoryview | Sequence[int]
+Provider = Callable[[], Payload]
 
 
 @dataclass
@@ -65,8 +66,8 @@ class NetfluxSender(Endpoint):
 
         remote_ip: address, IPv4 or IPv6, or the name of a host, looked up by `start`. It may be
             assigned while the sender runs, as may remote_port and send_interval.
-        data_provider: called once in each cycle, in a thread of its own; returns data_size bytes.
-            While it fails nothing is sent.
+        data_provider: called once in each cycle, in a thread of its own; returns data_size bytes:
+            something bytes-like, or a sequence of numbers. While it fails nothing is sent.
         data_size: bytes of the payload, 0 to 1499.
         send_interval: seconds from one packet to the next, 0.0001 to 3600.
         peer_socket: what to send from: the ``_socket`` of a `NetfluxReceiver` that runs, or a
@@ -230,17 +231,18 @@ class NetfluxSender(Endpoint):
         look = self._look() if self._running and self._shared else None
         return (self._feedback or 0) if look is None else look.partner_number
 
-    def set_partner_seq_number(self, seq_number: int) -> None:
+    def set_partner_seq_number(self, seq_num: int) -> None:
         """Say what feedback to send, 0 to 255. Raises ValueError, TypeError.
 
         On a receiver's socket it makes no difference: the worker itself sends the number accepted
         last, read at the moment of sending.
         """
-        if not 0 <= operator.index(seq_number) <= 255:
-            raise ValueError(f"seq_number is {seq_number}; it must be 0 to 255")
+        number = operator.index(seq_num)
+        if not 0 <= number <= 255:
+            raise ValueError(f"seq_num is {number}; it must be 0 to 255")
         if self._running and not self._shared:
-            self._need_link().give_feedback(seq_number)
-        self._feedback = seq_number
+            self._need_link().give_feedback(number)
+        self._feedback = number
 
     @property
     def stats(self) -> SenderStats:
@@ -346,6 +348,7 @@ class NetfluxSender(Endpoint):
                     raise ValueError(
                         f"Data provider returned {len(values)} bytes, expected {link.tx_size}"
                     )
+                values = _flat(values)
                 failing = "Socket send error"
                 link.put(values)
                 self._put_ns = time.monotonic_ns()
@@ -375,6 +378,16 @@ class NetfluxSender(Endpoint):
                 f"{self._remote_port}"
             )
         return look.last_sent_mono_ns or 0
+
+
+def _flat(values: Payload) -> bytes | memoryview:
+    """A payload as bytes, of something bytes-like or of numbers."""
+    if type(values) is bytes:
+        return values
+    try:
+        return memoryview(values)  # type: ignore[arg-type]
+    except TypeError:
+        return bytes(tuple(values))
 
 
 def _cycle_ns(interval: float) -> int:

@@ -212,7 +212,7 @@ def test_a_sender_before_its_start():
     assert (sender.sequence_number, sender.partner_seq_number) == (0, 0)
     assert (sender.error, sender.error_message) == (False, "")
     assert sender.stats == sender.get_stats() == netflux.SenderStats()
-    sender.set_partner_seq_number(77)
+    sender.set_partner_seq_number(seq_num=77)
     assert sender.partner_seq_number == 77
     sender.stop()
 

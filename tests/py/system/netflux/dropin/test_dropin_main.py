@@ -36,7 +36,7 @@ def make(shmring_pool):
     """Make links and start them; they are stopped at the end."""
     made = []
 
-    def start(local_port, remote_port, *, begin=True, **options):
+    def start(local_port, remote_port, *, begin=True, kind=NetfluxMain, **options):
         options = {
             "remote_ip": "127.0.0.1",
             "send_interval": 0.002,
@@ -44,7 +44,7 @@ def make(shmring_pool):
             "pool": shmring_pool,
             "verbose": False,
         } | options
-        main = NetfluxMain(local_port=local_port, remote_port=remote_port, **options)
+        main = kind(local_port=local_port, remote_port=remote_port, **options)
         made.append(main)
         if begin:
             assert main.start(), (main.receiver.error_message, main.sender.error_message)
@@ -198,6 +198,65 @@ def test_a_value_that_does_not_fit(link, partner, eventually):
     taken += [partner.take() for _ in range(5)]
     assert [number for number, *_ in taken] == list(range(1, len(taken) + 1))
     assert taken[-1][2] == NetfluxData(2.0, 0.0, 1).to_bytes()
+
+
+class Hooked(NetfluxMain):
+    """As programs of the original extend it: these two are its only hooks."""
+
+    def __init__(self, **options):
+        self.taken = []
+        self.asked = 0
+        super().__init__(**options)
+
+    def _on_data_received(self, data):
+        self.taken.append(data)
+        if data[0] != 9:
+            super()._on_data_received(data)
+
+    def _get_send_data(self):
+        self.asked += 1
+        return [*super()._get_send_data()[:-1], 77]
+
+
+def test_a_derived_class_with_hooks_of_its_own(make, partner, eventually):
+    main = make(0, partner.port, kind=Hooked)
+    partner.to = ("127.0.0.1", main.receiver._socket.getsockname()[1])
+    main.set_send_data(value3=5)
+    wanted = NetfluxData(value3=5).to_bytes()[:-1] + b"\x4d"
+    partner.take_until(lambda taken: taken[2] == wanted)
+    eventually(lambda: main.asked > 3)
+    first, second = NetfluxData(value3=1).to_bytes(), bytes([9]) * 20
+    partner.send(1, first)
+    eventually(lambda: main.taken[:1] == [first])
+    partner.send(2, second)
+    eventually(lambda: main.taken[:2] == [first, second])
+    assert main.data_recv == NetfluxData(value3=1)
+    main.watch_interval = 0.01
+    eventually(lambda: main.taken == [first, second, bytes(20)])
+    assert main.data_recv == NetfluxData()
+
+
+def test_a_callback_around_that_of_main(make, partner, eventually):
+    main = make(0, partner.port, begin=False)
+    before, taken = main.receiver.data_callback, []
+
+    def around(data):
+        before(data)
+        taken.append(data)
+
+    main.receiver.data_callback = around
+    assert main.start()
+    partner.to = ("127.0.0.1", main.receiver._socket.getsockname()[1])
+    payload = NetfluxData(value4=4).to_bytes()
+    partner.send(1, payload)
+    eventually(lambda: taken == [payload])
+    assert main.data_recv.value4 == 4
+
+
+def test_nobody_is_called_where_nobody_listens(link):
+    main = link()
+    assert main.receiver._reader is None
+    assert main.receiver.data_callback is not None
 
 
 def test_records_of_a_siemens_controller(link, partner, eventually):

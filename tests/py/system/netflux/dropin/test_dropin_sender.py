@@ -72,6 +72,15 @@ def test_the_provider_is_asked_again_and_again(make, partner):
     partner.take_until(lambda taken: int.from_bytes(taken[2], "little") > 20)
 
 
+@pytest.mark.parametrize(
+    "values", [list(VALUES), tuple(VALUES), bytearray(VALUES), memoryview(VALUES)]
+)
+def test_what_a_provider_may_return(make, partner, values):
+    sender = make(lambda: values)
+    assert {partner.take()[2] for _ in range(5)} == {VALUES}
+    assert (sender.error, sender.error_message) == (False, "")
+
+
 def test_what_is_sent_is_not_a_cycle_old(make, partner):
     make(lambda: (time.monotonic_ns() // 1_000_000 % 2**32).to_bytes(4, "little"), 0.5)
     ages_ms = []
@@ -91,8 +100,20 @@ def test_intervals_longer_than_the_age_of_stale_values(make, partner, eventually
     assert sender.channel.settings.stale_ns == 10_000_000
 
 
-@pytest.mark.parametrize("wrong", [b"12345", b"", None, "abcd!"])
-def test_a_provider_that_fails(make, partner, eventually, wrong):
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (b"12345", "Data provider returned 5 bytes, expected 4"),
+        (b"", "Data provider returned 0 bytes, expected 4"),
+        ([1, 2, 3], "Data provider returned 3 bytes, expected 4"),
+        ([1, 2, 3, 256], "bytes must be in range(0, 256)"),
+        ("abcd!", "Data provider returned 5 bytes, expected 4"),
+        ("abcd", "'str' object cannot be interpreted as an integer"),
+        (4, "object of type 'int' has no len()"),
+        (None, "no values today"),
+    ],
+)
+def test_a_provider_that_fails(make, partner, eventually, wrong, text):
     right = threading.Event()
     right.set()
 
@@ -107,9 +128,6 @@ def test_a_provider_that_fails(make, partner, eventually, wrong):
     taken = [partner.take() for _ in range(5)]
     right.clear()
     eventually(lambda: sender.error)
-    text = "no values today"
-    if wrong is not None:
-        text = f"Data provider returned {len(wrong)} bytes, expected 4"
     assert sender.error_message == f"Data provider error: {text}"
     eventually(lambda: not sender.channel.settings.sending)
     taken += partner.drain()

@@ -1,6 +1,8 @@
 """Argument checks and statistics both implementations share."""
 
 from dataclasses import dataclass, field
+from decimal import Decimal
+from numbers import Real
 from operator import index
 from typing import Any
 
@@ -22,6 +24,28 @@ def payload_bytes(data: Any) -> bytes:
             f"{MAX_PAYLOAD_BYTES}: send it in pieces"
         )
     return payload
+
+
+def any_payload(data: Any) -> Any:
+    """Return an immutable copy of a bytes-like object, and anything else as it is.
+
+    Raises ValueError (longer than a UDP datagram can be).
+    """
+    try:
+        return payload_bytes(data)
+    except TypeError:
+        return data
+
+
+def whole_number(name: str, value: Any) -> int:
+    """Return a number of any kind as an int, cut; TypeError, which names it, for what is none."""
+    try:
+        return index(value)
+    except TypeError:
+        if not isinstance(value, (Real, Decimal)):
+            raise TypeError(f"{name} is {value!r}, must be a number") from None
+    number: Any = value
+    return int(number)
 
 
 def checked_direction(direction: Any) -> int:

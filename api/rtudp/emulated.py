@@ -21,10 +21,9 @@ import weakref
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from operator import index
 from typing import Any, ClassVar
 
-from ._common import Counters, checked_direction, payload_bytes
+from ._common import Counters, any_payload, checked_direction, whole_number
 from .base import (
     DEFAULT_CAPACITY,
     DEFAULT_TIMEOUT_NS,
@@ -137,7 +136,7 @@ class TimedPacket:
     """One queued datagram; packets compare by time, then by the order of the calls."""
 
     timestamp_ns: int
-    data: bytes = field(compare=False)
+    data: Any = field(compare=False)
     sequence: int = 0
     accepted_ns: int = field(default=0, compare=False)
     """When ``send_data`` was called; a packet due earlier than that is immediate."""
@@ -211,7 +210,7 @@ class _SendWorker(_Worker):
         with self.changed:
             self._remote = remote
 
-    def submit(self, payload: bytes, timestamp_ns: int | None) -> None:
+    def submit(self, payload: Any, timestamp_ns: int | None) -> None:
         """Queue one packet. Raises OSError while no remote queue is connected."""
         now_ns = time.monotonic_ns()
         due_ns = now_ns if timestamp_ns is None else timestamp_ns
@@ -346,9 +345,9 @@ class RtUdpEmulated(RtUdpBase):
         self.local_port = local_port
         self.remote_ip = remote_ip
         self.remote_port = remote_port
-        self.capacity = index(kwargs.get("capacity", DEFAULT_CAPACITY))
+        self.capacity = whole_number("capacity", kwargs.get("capacity", DEFAULT_CAPACITY))
         self.direction = checked_direction(kwargs.get("direction", DIRECTION_SEND))
-        self.timeout_ns = int(kwargs.get("timeout", DEFAULT_TIMEOUT_NS))
+        self.timeout_ns = whole_number("timeout", kwargs.get("timeout", DEFAULT_TIMEOUT_NS))
         self._hash = hash((local_ip, local_port, remote_ip, remote_port))
         self._lifecycle = threading.Lock()
         self._running = False
@@ -361,9 +360,13 @@ class RtUdpEmulated(RtUdpBase):
         weakref.finalize(self, _clean_up, self._sender, self._receiver, self._held_queues)
 
     def send_data(self, data: Any, timestamp: int | None = None) -> None:
-        """Queue one datagram; see ``RtUdpBase``. Raises OSError before ``init_socket``."""
-        payload = payload_bytes(data)
-        self._sender.submit(payload, None if timestamp is None else index(timestamp))
+        """Queue one datagram; see ``RtUdpBase``. Raises OSError before ``init_socket``.
+
+        data may also be anything that is not bytes-like, such as text or a list: the receiver gets
+        that very object. timestamp may be a number of any kind.
+        """
+        due_ns = None if timestamp is None else whole_number("timestamp", timestamp)
+        self._sender.submit(any_payload(data), due_ns)
 
     def receive_data(self, timeout_ns: int | None = None) -> ReceivedPacket:
         """Return one packet; see ``RtUdpBase``.
@@ -421,10 +424,10 @@ class RtUdpEmulated(RtUdpBase):
         """Start the threads that ``direction`` asks for; see ``RtUdpBase``."""
         with self._lifecycle:
             direction = checked_direction(self.direction)
-            if self._own_queue is None:
-                raise OSError(_NOT_INITIALIZED)
             if self._running:
                 raise ValueError("Already running")
+            if self._own_queue is None:
+                raise OSError(_NOT_INITIALIZED)
             if direction != DIRECTION_RECEIVE:
                 self._sender.start()
             if direction != DIRECTION_SEND:
@@ -476,7 +479,7 @@ class RtUdpEmulated(RtUdpBase):
 
     def _prepare_receive(self, timeout_ns: int | None) -> tuple[EndpointQueue, int]:
         """Check a receive call; return the own queue and the deadline."""
-        wait_ns = self.timeout_ns if timeout_ns is None else index(timeout_ns)
+        wait_ns = whole_number("timeout_ns", self.timeout_ns if timeout_ns is None else timeout_ns)
         own_queue = self._own_queue
         if own_queue is None:
             raise OSError(_NOT_INITIALIZED)

@@ -65,6 +65,10 @@ _FAILED_STEPS = {
     ": SO_REUSEADDR: ": "Failed to configure socket (SO_REUSEADDR).",
     ": SO_REUSEPORT: ": "Failed to configure socket (SO_REUSEPORT).",
 }
+# Advice of that text which names an option of shmring's, and what helps here.
+_ADVICE = {
+    "a broadcast address needs broadcast = true": "rtudp sends to single hosts only",
+}
 # A sender that waits for room looks this often whether the endpoint was stopped meanwhile.
 _ROOM_WAIT_S = 0.1
 
@@ -78,6 +82,7 @@ _LEAST_SLOT_BYTES = 8
 # What arrives while the worker is busy; the kernel cuts it down to net.core.rmem_max.
 _RECEIVE_BUFFER_BYTES = 4 << 20
 _RECORD_HEAD_BYTES = 32
+_MOST_CAPACITY = (8 << 30) // (_RECORD_HEAD_BYTES + _LEAST_SLOT_BYTES)
 
 _channel_numbers = itertools.count()
 
@@ -119,25 +124,33 @@ class _RtUdpSocket:
         timeout: ns that receive calls without ``timeout_ns`` wait.
         priority: SCHED_FIFO priority of the worker, 0 to 99, 0 for ordinary scheduling, which is
             also what it gets, after a warning, without the privilege.
-        Raises ImportError (no `shmring`), ValueError, TypeError (unknown keyword).
+        Raises ImportError (no `shmring`), ValueError, TypeError (unknown keyword), OverflowError
+        (beyond a C int), OSError (no memory for `capacity`).
         """
         if hasattr(self, "_lifecycle"):
             raise RuntimeError(f"{self!r} is constructed already: make another object")
         _require_shmring()
         self.local_ip = local_ip
-        self.local_port = index(local_port) & 0xFFFF
+        self.local_port = _c_int("local_port", local_port) & 0xFFFF
         self.remote_ip = remote_ip
-        self.remote_port = index(remote_port) & 0xFFFF
-        self.capacity = index(capacity)
+        self.remote_port = _c_int("remote_port", remote_port) & 0xFFFF
+        self.capacity = _c_int("capacity", capacity)
         if self.capacity < 1:
             raise ValueError(f"capacity is {capacity}, must be at least 1 packet")
+        if self.capacity > _MOST_CAPACITY:
+            raise OSError(
+                errno.ENOMEM,
+                f"capacity is {capacity}, the rings hold at most {_MOST_CAPACITY} packets",
+            )
         self.direction = checked_direction(direction)
         self.timeout_ns = int(timeout)
-        self.cpu = index(cpu)
+        self.cpu = _c_int("cpu", cpu)
         self.priority = index(priority)
         if not 0 <= self.priority <= HIGHEST_PRIORITY:
             raise ValueError(f"priority is {priority}, must be 0 (none) to {HIGHEST_PRIORITY}")
         self.name = self._type_name if name is None else name
+        if not isinstance(self.name, str):
+            raise TypeError(f"name is {name!r}, must be a string")
         self._bind = bool(bind)
         self._connect = bool(connect)
         self._hash = self._stable_hash()
@@ -171,14 +184,19 @@ class _RtUdpSocket:
         """
         now_ns = time.monotonic_ns()
         due_ns = now_ns if timestamp is None else timestamp
+        if type(due_ns) is not int:
+            due_ns = index(due_ns)
         at_once = due_ns <= now_ns
         if at_once:
-            index(due_ns)  # a float compares as well, and is a TypeError
             due_ns = now_ns  # not "none", or it would overtake what is due already
         try:
             self._send(data, due_ns)
         except (BlockingIOError, BrokenPipeError, BufferError):
             self._send_slowly(payload_bytes(data), due_ns)
+        except ValueError:  # shmring's words, with options that are not there
+            payload_bytes(data)
+            _check_horizon(due_ns)
+            raise
         if at_once:
             self._sent_at_once[threading.get_ident()] += 1
 
@@ -257,10 +275,10 @@ class _RtUdpSocket:
         """
         with self._lifecycle:
             direction = checked_direction(self.direction)
-            if self._channel is None:
-                raise OSError("Socket not initialised.")
             if self._running:
                 raise ValueError("Already running.")
+            if self._channel is None:
+                raise OSError("Socket not initialised.")
             if direction != self._channel_direction:
                 self.close_socket()
                 self._open(direction)
@@ -350,7 +368,7 @@ class _RtUdpSocket:
                 held=not self._running,
             )
         except (OSError, ValueError) as error:
-            raise _open_error(error) from error
+            raise _open_error(error) from _in_our_words(error)
         try:
             self._use(channel, direction)
         except BaseException:
@@ -407,11 +425,7 @@ class _RtUdpSocket:
 
     def _keep_early(self, payload: bytes, due_ns: int) -> None:
         """Keep a packet until a sending channel is open, whose ring it will fit."""
-        if index(due_ns) - time.monotonic_ns() >= _HORIZON_NS:
-            raise ValueError(
-                f"timestamp is {due_ns}, more than a year ahead: it counts ns of CLOCK_MONOTONIC, "
-                "which time.monotonic_ns() reads"
-            )
+        _check_horizon(due_ns)
         need = _record_bytes(len(payload))
         room = self._slots * _record_bytes(self._slot_bytes)
         if len(self._early) >= self._slots or (self._early and self._early_bytes + need > room):
@@ -485,6 +499,23 @@ def _require_shmring() -> None:
         ) from _missing
 
 
+def _check_horizon(due_ns: int) -> None:
+    """Raise ValueError for a time that a channel does not take."""
+    if due_ns - time.monotonic_ns() >= _HORIZON_NS:
+        raise ValueError(
+            f"timestamp is {due_ns}, more than a year ahead: it counts ns of CLOCK_MONOTONIC, "
+            "which time.monotonic_ns() reads"
+        )
+
+
+def _c_int(name: str, value: Any) -> int:
+    """Return an argument that the original reads as a C int. Raises TypeError, OverflowError."""
+    number = index(value)
+    if not -(2**31) <= number < 2**31:
+        raise OverflowError(f"{name} is {number}, must be -2**31 to 2**31 - 1")
+    return number
+
+
 def _raise_full(waiting: int) -> NoReturn:
     raise BlockingIOError(
         errno.EAGAIN,
@@ -531,6 +562,15 @@ def _open_error(error: OSError | ValueError) -> OSError:
     replacement = OSError(words or "Failed to initialise socket.")
     replacement.errno = error.errno if isinstance(error, OSError) else errno.EINVAL
     return replacement
+
+
+def _in_our_words(error: OSError | ValueError) -> OSError | ValueError:
+    """Return an error without advice that nobody can follow here."""
+    text = str(error.strerror) if isinstance(error, OSError) else ""
+    advice = next((advice for advice in _ADVICE if advice in text), None)
+    if advice is None or not isinstance(error, OSError):
+        return error
+    return OSError(error.errno, text.replace(advice, _ADVICE[advice]))
 
 
 def _drain(channel: "Channel") -> list[ReceivedPacket]:

@@ -9,10 +9,15 @@ _CONFIGURED_PREFIX = "125"
 _LOOPBACK_PREFIX = "127"
 
 
-def _loopback_ip(ip: str) -> str:
-    if not ip.startswith(_CONFIGURED_PREFIX):
-        raise AssertionError(f"address is {ip!r}, must start with {_CONFIGURED_PREFIX}")
-    return ip.replace(_CONFIGURED_PREFIX, _LOOPBACK_PREFIX, 1)
+def port_mapper(ip: str, port: int, source_prefix: str, target_prefix: str) -> tuple[str, int]:
+    """Return an address with another prefix, and the port; AssertionError without the first one."""
+    if not ip.startswith(source_prefix):
+        raise AssertionError(f"address is {ip!r}, must start with {source_prefix}")
+    return ip.replace(source_prefix, target_prefix, 1), port
+
+
+def _on_loopback(ip: str, port: int) -> tuple[str, int]:
+    return port_mapper(ip, port, _CONFIGURED_PREFIX, _LOOPBACK_PREFIX)
 
 
 class _Endpoint(Protocol):
@@ -45,8 +50,9 @@ class LoopbackMapping:
     ) -> None:
         """Construct the inner endpoint; AssertionError unless both addresses start with 125."""
         local_ip, local_port, remote_ip, remote_port = addresses
+        remote = _on_loopback(remote_ip, remote_port)
         self._com: _Endpoint = endpoint_type(
-            _loopback_ip(local_ip), local_port, _loopback_ip(remote_ip), remote_port, **options
+            *_on_loopback(local_ip, local_port), *remote, **options
         )
 
     def send_data(self, data: Any, timestamp: int | None = None) -> None:

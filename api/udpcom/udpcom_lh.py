@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from rtudp.rtudp_lh import LoopbackMapping
+from rtudp.rtudp_lh import LoopbackMapping, port_mapper
 
 from .udpcom import UdpCom
+
+__all__ = ["UdpCom", "UdpComLh", "port_mapper"]
 
 
 class UdpComLh(LoopbackMapping):

@@ -5,6 +5,8 @@ import itertools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
@@ -123,6 +125,36 @@ def test_use_after_close_is_an_os_error(make, addresses):
         endpoint.send_data(b"x")
     with pytest.raises(OSError, match="not initialized"):
         endpoint.receive_data(0)
+
+
+def test_times_may_be_numbers_of_any_kind(make, addresses):
+    sender, receiver = make(*addresses, capacity=8.0), make(*swapped(addresses), timeout=1e10)
+    for endpoint in (sender, receiver):
+        endpoint.init_socket()
+    due_ns = time.monotonic_ns() + 20 * MS_NS
+    for number, kind in enumerate((float, Fraction, Decimal, int)):
+        sender.send_data(bytes([number]), kind(due_ns + number * MS_NS))
+    sender.start()
+    for number in range(2):
+        data, arrived_ns = receiver.receive_data(1e10)
+        assert (data, arrived_ns >= due_ns) == (bytes([number]), True)
+    assert [data for data, _ in receiver.receive_batch(2, Decimal("1e10"))] == [b"\2", b"\3"]
+    with pytest.raises(TimeoutError):
+        receiver.receive_data(0.5)
+    with pytest.raises(ValueError, match="timeout_ns is -1"):
+        receiver.receive_data(-1.0)
+
+
+@pytest.mark.parametrize("data", ["text", [1, "two"], ("a",), {"key": 1}, None, 7, object()])
+def test_data_may_be_any_object(make, addresses, data):
+    sender, receiver = make(*addresses), make(*swapped(addresses))
+    for endpoint in (sender, receiver):
+        endpoint.init_socket()
+    sender.start()
+    sender.send_data(data)
+    sender.send_data(data, time.monotonic_ns())
+    assert receiver.receive_data(10 * SECOND_NS)[0] is data
+    assert receiver.receive_batch(1, 10 * SECOND_NS)[0][0] is data
 
 
 def test_negative_timeout_is_a_value_error(make, addresses):

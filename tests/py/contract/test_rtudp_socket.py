@@ -102,9 +102,58 @@ def test_ports_are_cut_to_16_bits(make):
     assert (endpoint.local_port, endpoint.remote_port) == (4000, 4001)
 
 
+@pytest.mark.parametrize("port", [2**31, -(2**31) - 1, 2**40])
+def test_ports_beyond_a_c_int_are_an_overflow_error(make, port):
+    with pytest.raises(OverflowError, match=f"local_port is {port}"):
+        make("127.0.0.1", port, "127.0.0.1", 9)
+    with pytest.raises(OverflowError, match=f"remote_port is {port}"):
+        make("127.0.0.1", 9, "127.0.0.1", port)
+
+
 def test_capacity_zero_is_a_value_error(make, addresses):
     with pytest.raises(ValueError, match="capacity is 0"):
         make(*addresses, capacity=0)
+
+
+def test_capacity_beyond_all_memory_is_an_os_error(make, addresses):
+    with pytest.raises(OSError, match="capacity is 1073741824, the rings hold at most") as caught:
+        make(*addresses, capacity=2**30)
+    assert caught.value.errno == errno.ENOMEM
+    with pytest.raises(OverflowError, match="capacity"):
+        make(*addresses, capacity=2**31)
+
+
+def test_name_is_text(make, addresses):
+    with pytest.raises(TypeError, match="name is 7"):
+        make(*addresses, name=7)
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_errors_advise_what_can_be_done_here(make, addresses, opened):
+    sender = make(*addresses)
+    if opened:
+        sender.init_socket()
+    with pytest.raises(ValueError, match=r"^data is 65508 bytes long, .* 65507: send it in pieces"):
+        sender.send_data(bytes(65_508))
+    with pytest.raises(ValueError, match=r"^timestamp is \d+, more than a year ahead"):
+        sender.send_data(b"x", 2**62)
+    receiver = make("127.0.0.1", 0, "255.255.255.255", 9, direction=1)
+    with pytest.raises(OSError, match="Failed to connect") as caught:
+        receiver.init_socket()
+    assert "broadcast =" not in str(caught.value.__cause__)
+    assert "single hosts only" in str(caught.value.__cause__)
+
+
+def test_data_and_times_are_bytes_and_integers(make, addresses):
+    sender = make(*addresses)
+    sender.init_socket()
+    for data in ("text", [1], None, 7):
+        with pytest.raises(TypeError):
+            sender.send_data(data)
+    for timestamp in (1.5, float(time.monotonic_ns() + SECOND_NS)):
+        with pytest.raises(TypeError):
+            sender.send_data(b"x", timestamp)
+    assert sender.get_send_length() == 0
 
 
 def test_float_timeout_is_cut_to_an_integer(make, addresses):

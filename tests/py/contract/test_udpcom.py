@@ -4,9 +4,11 @@ import socket
 
 import pytest
 
+import rtudp.rtudp_lh
 import udpcom
 from rtudp.rtudp import _RtUdpSocket
 from udpcom import UdpCom, UdpComLh
+from udpcom.udpcom_lh import port_mapper
 
 # On machines without the privilege the workers of these tests run without real-time scheduling.
 pytestmark = [
@@ -49,6 +51,17 @@ def test_names():
 def test_helper_asserts_the_prefix():
     with pytest.raises(AssertionError):
         UdpComLh("127.0.0.1", 1, "125.0.0.1", 2)
+
+
+def test_port_mapper_maps_a_prefix_and_keeps_the_port():
+    assert port_mapper("125.1.125.2", 7, "125", "127") == ("127.1.125.2", 7)
+    assert port_mapper("10.1.1.1", 7, source_prefix="10.1", target_prefix="10.2") == (
+        "10.2.1.1",
+        7,
+    )
+    with pytest.raises(AssertionError):
+        port_mapper("127.0.0.1", 7, "125", "127")
+    assert rtudp.rtudp_lh.port_mapper is port_mapper
 
 
 def test_exchange_by_position_and_by_name():

@@ -132,7 +132,7 @@ class Slot:
             )
         return self.process
 
-    def wait_restarted(self, dead: Process, timeout: float) -> bool:
+    def wait_restarted(self, dead: Process | None, timeout: float) -> bool:
         """Whether another process than `dead` serves this slot within `timeout` seconds."""
         with self.changed:
             return self.changed.wait_for(
@@ -267,18 +267,42 @@ class Supervisor:
         raise WorkerDown(f"worker {number} died twice while it opened channel {holding.name!r}")
 
     def close(self, name: str) -> None:
-        """End a channel: waiting packets are cancelled, its segment is unlinked."""
+        """End a channel: waiting packets are cancelled, its segment is unlinked.
+
+        Where the worker has just died its successor does it: what is to be said to a peer at the
+        end must be said by somebody.
+        """
         with self._lock:
             slot = self._channels.pop(name, None)
         if slot is None:
             return
         with slot.lock:
+            process = slot.process
+            done = self._close_served(slot, name)
+        if not done and self._restarts():
+            slot.wait_restarted(process, RESTART_WAIT_S)
+            with slot.lock:
+                self._close_served(slot, name)
+        with slot.lock:
             holding = slot.holdings.pop(name)
-            if slot.process is not None:
-                with contextlib.suppress(OSError):  # refused or gone: nobody serves it, as wanted
-                    slot.process.connection.request(Request(Op.CLOSE, channel_body(name)))
         page.remove(holding.posix_name)
         holding.close()
+
+    def _close_served(self, slot: Slot, name: str) -> bool:
+        """Have the worker end a channel, under the slot's lock. False: there is no worker now."""
+        if slot.process is None:
+            return False
+        try:
+            slot.process.connection.request(Request(Op.CLOSE, channel_body(name)))
+        except WorkerGone:
+            return False
+        except OSError as error:  # nobody serves it, as wanted
+            log.debug("closing channel %s: %s", name, error)
+        return True
+
+    def _restarts(self) -> bool:
+        """Whether a dead worker gets a successor while the calling thread waits for it."""
+        return not self.stopping and self._thread is not threading.current_thread()
 
     def holding(self, name: str) -> tuple[int, Holding] | None:
         """Slot and holding of a channel of this pool."""

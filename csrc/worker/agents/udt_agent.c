@@ -258,11 +258,36 @@ void udt_agent_port_gone(udt_agent_t *a)
     wrk_ran(ch);
 }
 
+static void tell_lost_peer(udt_agent_t *a, udt_port_agent_t *p)
+{
+    uint8_t shutdown[UDT_CONTROL_BYTES];
+    udt_port_agent_address(p, &a->peer_shm, &a->peer);
+    if (a->conn.peer_id == 0 || a->peer.sa.sa_family != p->udp.eff.local.sa.sa_family)
+        return;
+    uint32_t bytes =
+        (uint32_t)udt_put_control(shutdown, UDT_TYPE_SHUTDOWN, 0, a->conn.peer_id & UDT_SEQ_MASK);
+    for (unsigned i = 0; i < SHUTDOWNS; i++)
+        udt_port_agent_send_one(p, shutdown, bytes, &a->peer);
+}
+
+void udt_agent_tell_of_loss(udt_agent_t *a)
+{
+    udt_port_agent_t *p = udt_agent_find_port(a->channel, a->config.port);
+    rt_err_clear();
+    if (p == NULL)
+        return;
+    a->untold = false;
+    udt_port_agent_count(p, SHM_UDT_PORT_COUNT_lost);
+    tell_lost_peer(a, p);
+}
+
 static void close_channel(wrk_channel_t *ch)
 {
     udt_agent_t *a = udt_agent_of(ch);
     if (a->port != NULL)
         say_goodbye(a);
+    if (a->untold)
+        udt_agent_tell_of_loss(a);
     leave_port(a);
     if (a->memory != NULL)
         (void)munmap(a->memory, a->memory_bytes);
@@ -362,37 +387,12 @@ static void reset(wrk_channel_t *ch)
     (void)ch; /* the connection's own counters count from its beginning */
 }
 
-static void tell_lost_peer(udt_agent_t *a, udt_port_agent_t *p)
-{
-    uint8_t shutdown[UDT_CONTROL_BYTES];
-    udt_port_agent_address(p, &a->peer_shm, &a->peer);
-    if (a->conn.peer_id == 0 || a->peer.sa.sa_family != p->udp.eff.local.sa.sa_family)
-        return;
-    uint32_t bytes =
-        (uint32_t)udt_put_control(shutdown, UDT_TYPE_SHUTDOWN, 0, a->conn.peer_id & UDT_SEQ_MASK);
-    for (unsigned i = 0; i < SHUTDOWNS; i++)
-        udt_port_agent_send_one(p, shutdown, bytes, &a->peer);
-}
-
-/* Once its port is there again. */
-static void tell_of_loss(wrk_channel_t *ch)
-{
-    udt_agent_t *a = udt_agent_of(ch);
-    udt_port_agent_t *p = udt_agent_find_port(ch, a->config.port);
-    rt_err_clear();
-    if (p == NULL)
-        return;
-    a->untold = false;
-    udt_port_agent_count(p, SHM_UDT_PORT_COUNT_lost);
-    tell_lost_peer(a, p);
-}
-
 static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);
     (void)agent_free_space(ch, 0, now_mono_ns);
     if (a->untold)
-        tell_of_loss(ch);
+        udt_agent_tell_of_loss(a);
 }
 
 static const agent_ops_t UDT_AGENT = {

@@ -240,6 +240,9 @@ int udt_agent_open(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono
 /* NULL with a text. */
 udt_port_agent_t *udt_agent_find_port(const wrk_channel_t *ch, const char *name);
 
+/* The peer of a connection that died with its worker gets a goodbye, if the port is open; else a->untold stays. */
+void udt_agent_tell_of_loss(udt_agent_t *a);
+
 /* --- udt_agent_tx.c --- */
 
 /* From the tx ring into the send buffer, a bounded piece. Returns how much it found to do. */

@@ -191,6 +191,7 @@ static int open_lost(udt_agent_t *a)
     a->untold = true;
     udt_agent_end(a, SHM_UDT_LOST, UDT_TELL_BROKEN, UDT_ECONNLOST);
     a->rx_waits = true; /* tells it at once, when the channel is open */
+    udt_agent_tell_of_loss(a);
     return 0;
 }
 

@@ -63,6 +63,25 @@ def test_deaths_of_workers_are_counted(
             sock.close()
 
 
+@pytest.mark.parametrize("at_once", [True, False], ids=["closes-at-once", "waits"])
+def test_peers_of_a_dead_worker_are_told(at_once: bool) -> None:
+    """Whatever the program does when it learns of the loss: 46 s of silence help nobody."""
+    with shmring.Pool(policy="other") as far, udt.listen((HERE, 0), pool=far) as listener:
+        for _ in range(3):
+            with shmring.Pool(policy="other") as near:
+                sock = udt.connect(listener.local, pool=near)
+                peer, _ = listener.accept(timeout=PATIENCE_S)
+                os.kill(near.workers()[0].pid, signal.SIGKILL)
+                with pytest.raises(udt.UdtClosed):
+                    sock.recv(timeout=PATIENCE_S)
+                if at_once:
+                    sock.close()
+                with pytest.raises(udt.UdtClosed):
+                    peer.recv(timeout=5.0)
+                sock.close()
+                peer.close()
+
+
 # Of sockets in cycles of garbage Python may warn that nobody closed them, and is right.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")

@@ -5,6 +5,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if defined(__has_include)
+#if __has_include(<endian.h>)
+#include <endian.h> /* BYTE_ORDER, unless the language is strict */
+#endif
+#endif
+#ifndef BYTE_ORDER
+#ifndef __BYTE_ORDER__
+#error "define BYTE_ORDER and BIG_ENDIAN: this compiler does not tell the order of bytes"
+#endif
+#define BYTE_ORDER __BYTE_ORDER__
+#define BIG_ENDIAN __ORDER_BIG_ENDIAN__
+#define LITTLE_ENDIAN __ORDER_LITTLE_ENDIAN__
+#endif
+
+/* PACKED_STRUCT(name) { ... }; is a struct without holes. */
+#ifndef PACKED_STRUCT
+#define PACKED_STRUCT(name) struct __attribute__((__packed__)) name
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -51,10 +70,8 @@ struct rtp_profile {
 extern const struct rtp_profile rtp_profiles[128];
 
 /* Overlays the wire; seq, ts, ssrc and csrc are in network order. */
-#ifndef rtp_hdr_t_DEFINED
-#define rtp_hdr_t_DEFINED 1
 struct rtp_hdr {
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#if BYTE_ORDER == BIG_ENDIAN
     unsigned int version : 2;
     unsigned int p : 1;
     unsigned int x : 1;
@@ -74,6 +91,8 @@ struct rtp_hdr {
     uint32_t ssrc;
     __extension__ uint32_t csrc[];
 } __attribute__((__packed__));
+#ifndef rtp_hdr_t_DEFINED
+#define rtp_hdr_t_DEFINED 1
 typedef struct rtp_hdr rtp_hdr_t;
 #endif
 
@@ -93,6 +112,24 @@ typedef struct rtp_hdr_ext rtp_hdr_ext_t;
 
 /* Whether timestamp a comes before b. */
 #define ts_less(a, b) ((uint32_t)((uint32_t)(a) - (uint32_t)(b)) > UINT32_C(0x80000000))
+
+typedef enum rtp_parser_err {
+    RTP_PARSER_NOTPARSED = 0, /* never returned */
+    RTP_PARSER_OK = 1,
+    RTP_PARSER_PTOOSHRT = -1,   /* shorter than a header */
+    RTP_PARSER_IHDRVER = -2,    /* not version 2 */
+    RTP_PARSER_PTOOSHRTXS = -3, /* ends within the head of the extension */
+    RTP_PARSER_PTOOSHRTXH = -4, /* ends within the CSRCs or the extension */
+    RTP_PARSER_PTOOSHRTPS = -5, /* padding announced, nothing there */
+    RTP_PARSER_PTOOSHRTP = -6,  /* more padding than there is */
+    RTP_PARSER_IPS = -7         /* padding of 0 bytes */
+} rtp_parser_err_t;
+
+struct rtp_packet; /* rtpjbuf.h */
+struct rtp_info;   /* rtp_info.h */
+
+/* Returns RTP_PARSER_OK or why not. Where not, ts, seq, ssrc and rtp_profile stay as they were. */
+rtp_parser_err_t rtp_packet_parse_raw(const unsigned char *buf, size_t size, struct rtp_info *out);
 
 #ifdef __cplusplus
 }

@@ -22,21 +22,6 @@ struct rtp_info {
     const struct rtp_profile *rtp_profile;
 };
 
-typedef enum rtp_parser_err {
-    RTP_PARSER_NOTPARSED = 0, /* never returned */
-    RTP_PARSER_OK = 1,
-    RTP_PARSER_PTOOSHRT = -1,   /* shorter than a header */
-    RTP_PARSER_IHDRVER = -2,    /* not version 2 */
-    RTP_PARSER_PTOOSHRTXS = -3, /* ends within the head of the extension */
-    RTP_PARSER_PTOOSHRTXH = -4, /* ends within the CSRCs or the extension */
-    RTP_PARSER_PTOOSHRTPS = -5, /* padding announced, nothing there */
-    RTP_PARSER_PTOOSHRTP = -6,  /* more padding than there is */
-    RTP_PARSER_IPS = -7         /* padding of 0 bytes */
-} rtp_parser_err_t;
-
-/* Returns RTP_PARSER_OK or why not. Where not, ts, seq, ssrc and rtp_profile stay as they were. */
-rtp_parser_err_t rtp_packet_parse_raw(const unsigned char *buf, size_t size, struct rtp_info *out);
-
 /* English for what the parser or rtpjbuf_udp_in returned; any other number gives
  * "unknown error". Never NULL. Since 1.4. */
 const char *rtp_parser_strerror(int error);

@@ -98,3 +98,12 @@ def peer_rtpsynth(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPath
     """The original rtpsynth, of the version that ours is written against."""
     python = original(pytestconfig.rootpath / "build" / "peers", "rtpsynth==1.3.2")
     return Peer(python, tmp_path_factory.mktemp("rtpsynth"))
+
+
+@pytest.fixture(scope="session")
+def peer_rtpsynth_133(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Peer:
+    """The original rtpsynth, of the version behind it."""
+    python = original(pytestconfig.rootpath / "build" / "peers", "rtpsynth==1.3.3")
+    return Peer(python, tmp_path_factory.mktemp("rtpsynth-133"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 
 # For each (capacity, datagrams): everything that can be seen of it.
 ANSWERS = """
@@ -183,3 +184,39 @@ def test_counts(peer_rtpsynth, rtp_jbuf_model):
     (ours, balanced), (theirs, their_balanced) = peer_rtpsynth.both(COUNTS, stream)
     assert ours == theirs
     assert balanced == their_balanced == list(ours)
+
+
+def lost_between(first_ts: int, lost: int, ts: int) -> tuple[int, list[bytes]]:
+    """Capacity and datagrams: one, then a gap, then one with that timestamp."""
+
+    def packet(seq: int, ts: int) -> bytes:
+        return struct.pack(">BBHII", 0x80, 0, seq, ts % 2**32, 1) + bytes(160)
+
+    return 3, [packet(0, first_ts), packet(1, first_ts), packet(2, first_ts)] + [
+        packet(3 + lost + more, ts) for more in range(4)
+    ]
+
+
+def test_where_ts_diff_overflows_in_the_original(peer_rtpsynth):
+    """The edge that rtpsynth's README names."""
+
+    def ts_diffs(results):
+        return [
+            frame[1][2]
+            for answers in results
+            for frames, _ in answers
+            for frame in frames
+            if frame[0].startswith("RTP_Erasure")
+        ]
+
+    cases = [
+        lost_between(0, lost, units)
+        for lost, units in [
+            *((5180, 160 * 5181), (5181, 160 * 5182)),
+            *((1, 2**32 - 1), (2, 2**31 - 1), (2, 2**31), (3, 7)),
+        ]
+    ]
+    ours, theirs = map(ts_diffs, peer_rtpsynth.both(ANSWERS, cases))
+    assert ours == [160 * 5180, 160 * 5181, 2**31 - 1, (2**31 - 1) * 2 // 3, 2**32 // 3, 5]
+    same = [mine == other for mine, other in zip(ours, theirs, strict=True)]
+    assert same == [True, False, True, True, False, True]

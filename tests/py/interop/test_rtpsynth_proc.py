@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 SCHEDULES = """
 import time
 from rtpsynth.RtpProc import RtpProc
@@ -76,3 +78,41 @@ def test_schedules_are_the_same(peer_rtpsynth):
         [*cases, "one", "dead", "kept", "fresh"], ours, theirs, strict=True
     ):
         assert mine == original, case
+
+
+TOGETHER = """
+import threading
+from rtpsynth.RtpProc import RtpProc
+from rtpsynth.RtpServer import RtpServer
+
+def storm(make):
+    faults, start = [], threading.Barrier(8)
+    def work():
+        start.wait()
+        for _ in range(25):
+            try:
+                make().close()
+            except RuntimeError as error:
+                faults.append(str(error))
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sorted(set(faults))
+
+proc, server = RtpProc(), RtpServer()
+result = [
+    storm(lambda: proc.create_channel(lambda now, deadline: None)),
+    storm(lambda: server.create_channel(lambda *packet: None, "127.0.0.1")),
+]
+proc.shutdown()
+server.shutdown()
+"""
+
+
+@pytest.mark.usefixtures("shmring_namespace")
+def test_several_threads_may_give_commands_at_once(peer_rtpsynth_133):
+    """1.3.2 cannot do it; this is all that 1.3.3 does otherwise."""
+    ours, theirs = peer_rtpsynth_133.both(TOGETHER)
+    assert ours == theirs == [[], []]

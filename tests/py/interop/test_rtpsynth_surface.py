@@ -65,8 +65,9 @@ for module_name in given:
 
 
 @pytest.mark.usefixtures("shmring_namespace")
-def test_every_public_name(peer_rtpsynth):
-    ours, theirs = peer_rtpsynth.both(ASK, MODULES)
+@pytest.mark.parametrize("version", ["peer_rtpsynth", "peer_rtpsynth_133"])
+def test_every_public_name(request, version):
+    ours, theirs = request.getfixturevalue(version).both(ASK, MODULES)
     assert len(theirs) > 400
     different = {
         label: (ours.get(label), theirs[label])

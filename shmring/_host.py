@@ -6,14 +6,13 @@ import contextlib
 import errno
 import os
 import resource
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import posix_ipc
 import psutil
 
-from rtworkers import Holding, WorkerDown, WorkerStartError, liveness, page, paths
+from rtworkers import Holding, WorkerDown, WorkerStartError, liveness, paths
 from rtworkers.control import ControlError, WorkerGone, WorkerSilent
 from rtworkers.launch import raise_file_limit
 from shmring import errors
@@ -22,8 +21,6 @@ from shmring._ring import ffi, lib
 
 # What opening one more channel may need, for the moments that it takes included.
 FILES_SPARE = 16
-# A segment so young without an owner may be one that another process is just making.
-NEWBORN_S = 5.0
 # Why a file under one of our names cannot be opened where it is none of this user's: there is none,
 # it is somebody else's, it is a link, a socket, a folder or a pipe.
 NOT_OURS = frozenset(
@@ -124,20 +121,13 @@ def check_memory(needed: int) -> None:
     )
 
 
-def create_segment_file(posix_name: str, name: str, namespace: str) -> int:
-    """Make the file of a segment; returns its descriptor. A dead one of the same name is replaced.
+def free_name(posix_name: str, name: str, namespace: str) -> None:
+    """Make sure that a new channel can have its name: a dead one's segment is removed.
 
     Raises `ChannelExists`.
     """
-    for last in (False, True):
-        try:
-            memory = posix_ipc.SharedMemory(posix_name, posix_ipc.O_CREX, mode=0o600)
-        except posix_ipc.ExistentialError:
-            if last or not remove_deserted_segment(posix_name):
-                break
-        else:
-            fd: int = memory.fd
-            return fd
+    if not paths.shm_file(posix_name).exists() or remove_deserted_segment(posix_name):
+        return
     raise error(
         errno.EEXIST,
         f"channel {name!r} is open already in namespace {namespace!r}: choose another name, attach "
@@ -156,28 +146,23 @@ def open_segment_file(posix_name: str, *, writable: bool) -> int | None:
 
 
 def remove_deserted_segment(posix_name: str, *, dry_run: bool = False) -> bool:
-    """Remove a segment that no pool and no worker holds. Returns whether it was one."""
-    fd = open_segment_file(posix_name, writable=False)
-    if fd is None:
-        return False
+    """Remove a segment or a page that no pool and no worker holds. Returns whether it was one."""
     try:
-        newborn = time.time() - os.fstat(fd).st_ctime < NEWBORN_S
-        if (newborn and not _is_finished(fd)) or not liveness.file_deserted(fd):
-            return False
         if dry_run:
-            return True
-        mark_closed(posix_name)
-        return page.remove(posix_name)
+            fd = open_segment_file(posix_name, writable=False)
+            return fd is not None and _is_deserted(fd)
+        return bool(liveness.remove_deserted(posix_name, lambda: mark_closed(posix_name)))
+    except OSError as caught:
+        if caught.errno in NOT_OURS:
+            return False
+        raise
+
+
+def _is_deserted(fd: int) -> bool:
+    try:
+        return liveness.file_deserted(fd)
     finally:
         os.close(fd)
-
-
-def _is_finished(fd: int) -> bool:
-    """Whether a segment or a page was written whole, and so was owned before."""
-    if page.read(os.pread(fd, page.PAGE_BYTES, 0).ljust(page.PAGE_BYTES, b"\0")) is not None:
-        return True
-    with mapped(fd, writable=False) as segment:
-        return segment is not None
 
 
 @contextlib.contextmanager
@@ -224,8 +209,9 @@ def mark_closed(posix_name: str) -> None:
     if fd is None:
         return
     try:
-        if _is_finished(fd):
-            lib.shm_segment_say(fd, lib.SHM_STATE_CLOSED, 0, b"")
+        with mapped(fd, writable=False) as segment:
+            if segment is not None:
+                lib.shm_segment_say(fd, lib.SHM_STATE_CLOSED, 0, b"")
     finally:
         os.close(fd)
 

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self, Unpack
 
-from rtworkers import Holding, PoolSettings, SlotFacts, Supervisor, affinity, liveness, page, paths
+from rtworkers import Holding, PoolSettings, SlotFacts, Supervisor, affinity, liveness, paths
 from rtworkers.launch import worker_binary
-from shmring import _host, _options, _pool_server, errors
+from shmring import _host, _leftovers, _options, _pool_server, errors
 from shmring._check import error
 from shmring._host import translated
 from shmring._options import ChannelOptions, Prepared
@@ -196,7 +196,7 @@ class Pool:
             try:
                 self._supervisor.open(slot, holding, prepared.socket_fd, takeover=False)
             except BaseException:
-                page.remove(holding.posix_name)
+                liveness.remove_own(holding.posix_name, holding.segment_fd)
                 holding.close()
                 raise
         return segment
@@ -277,18 +277,17 @@ class Pool:
             warnings.warn("; ".join(lacking), errors.RealtimeWarning, stacklevel=4)
 
     def _create_segment(self, prepared: Prepared) -> tuple[Holding, Any]:
-        """Make the segment, and map it."""
+        """Make the segment, and map it. It gets its name from the worker."""
         posix_name = paths.channel_segment(self.namespace, prepared.name)
-        fd = _host.create_segment_file(posix_name, prepared.name, self.namespace)
+        _host.free_name(posix_name, prepared.name, self.namespace)
+        fd = liveness.nameless_file()
         bell_fd = -1
         try:
-            liveness.lock_shared(fd)
             _host.check_files(fd)
             bell_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             segment = _host.format_segment(fd, prepared.config)
             self._set_access(fd, prepared)
         except BaseException:
-            page.remove(posix_name)
             os.close(fd)
             if bell_fd >= 0:
                 os.close(bell_fd)
@@ -342,6 +341,7 @@ def _make_settings(
 
 
 def _supervise(settings: PoolSettings) -> Supervisor:
+    _leftovers.sweep_dead_pools(settings.namespace)
     try:
         return Supervisor(settings, _host.mark_failed)
     except BlockingIOError as caught:
@@ -417,8 +417,7 @@ def _settle_orphans(supervisor: Supervisor, settings: PoolSettings, adopted: set
             os.close(fd)
         elif not adopted:
             _host.mark_closed(found.posix_name)
-            page.remove(found.posix_name)
-            holding[1].close()
+            _drop(holding[1])
         else:
             _revive(supervisor, *holding)
 
@@ -450,8 +449,12 @@ def _revive(supervisor: Supervisor, slot: int, holding: Holding) -> None:
     except errors.ShmringError as caught:
         log.warning("%s; it is closed", caught)
         _host.mark_failed(holding, 0, str(caught))
-        page.remove(holding.posix_name)
-        holding.close()
+        _drop(holding)
+
+
+def _drop(holding: Holding) -> None:
+    liveness.remove_own(holding.posix_name, holding.segment_fd)
+    holding.close()
 
 
 # --- the default pool -----------------------------------------------------------------------------

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
-from rtworkers import liveness, paths
-from shmring import _address, _host
+from rtworkers import paths
+from shmring import _address, _host, _leftovers
 from shmring._ring import ffi, lib
 from shmring.channel import Channel
 from shmring.errors import BadConfig
@@ -144,47 +143,8 @@ def gc(*, namespace: str | None = None, dry_run: bool = False) -> Removed:
     belongs to other users, and what cannot be told for sure, stays. With `dry_run` nothing is
     removed.
     """
-    directories = []
-    inhabited = set()
-    for directory in _pool_directories(namespace):
-        with liveness.deserted(directory) as empty:
-            if not empty:
-                inhabited.add((directory.parent.name, directory.name))
-                continue
-            directories.append(str(directory))
-            if not dry_run:
-                liveness.remove_directory(directory)
-    segments = []
-    for name in paths.shm_names(namespace):
-        if not _is_own(name) or (name.namespace, _pool_of(name)) in inhabited:
-            continue
-        if _host.remove_deserted_segment(name.posix_name, dry_run=dry_run):
-            segments.append(name.posix_name)
+    segments, directories = _leftovers.sweep(namespace, dry_run=dry_run)
     return Removed(tuple(segments), tuple(directories))
-
-
-def _pool_of(name: paths.ShmName) -> str | None:
-    """The pool that a page or a segment belongs to. One that lost a worker while nobody watched may
-    still have use for what that worker served."""
-    if name.pool is not None:
-        return name.pool
-    info = _look(name)
-    return info.pool if info else None
-
-
-def _pool_directories(namespace: str | None) -> list[Path]:
-    base = paths.runtime_base()
-    try:
-        return sorted(base.glob(f"{namespace or '*'}/*/"))
-    except PermissionError:
-        return []
-
-
-def _is_own(name: paths.ShmName) -> bool:
-    try:
-        return os.geteuid() in (0, paths.shm_file(name.posix_name).stat().st_uid)
-    except FileNotFoundError:
-        return False
 
 
 __all__ = ["ChannelInfo", "Removed", "attach", "channels", "gc"]

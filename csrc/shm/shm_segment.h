@@ -1,5 +1,5 @@
-/* shm_segment.h: one channel's segment, mapped. The file itself is made, named and unlinked by the
- * pool; this code lays it out, checks it and finds its parts.
+/* shm_segment.h: one channel's segment, mapped. The file itself is made by the pool, named and
+ * unlinked by the worker; this code lays it out, checks it and finds its parts.
  *
  * Every offset is taken from the caller's own copy of the geometry, never again from the mapping:
  * what another process changes there later has no effect on where this one reads and writes. */

@@ -5,6 +5,7 @@
 #include "shm/owner.h"
 #include "shm/tx_ring.h"
 #include "worker/control.h"
+#include "worker/pool_files.h"
 #include "worker/tap.h"
 
 #include <errno.h>
@@ -290,6 +291,13 @@ static void note_open(wrk_channel_t *ch, bool takeover, int64_t now_mono_ns)
              takeover ? (int64_t)tx_ring_waiting(&ch->segment) : 0, now_mono_ns);
 }
 
+/* A channel that is taken over goes on whatever became of its name. */
+static int publish_name(const wrk_channel_t *ch, bool takeover)
+{
+    int rc = pool_file_publish_channel(ch->segment_fd, &ch->config);
+    return takeover ? 0 : rc;
+}
+
 static int open_prepared(wrk_channel_t *ch, const shm_config_t *config, bool takeover,
                          int socket_fd)
 {
@@ -314,7 +322,9 @@ static int open_prepared(wrk_channel_t *ch, const shm_config_t *config, bool tak
         wrk_lost_with_predecessor(ch, udp_rx_pool_lost(ch->worker->rx_pool, ch->segment.segment_id,
                                                        ch->rx.sequence));
         rc = poller_watch(&ch->worker->poller, &ch->bell, ch->bell_fd, EPOLLIN | EPOLLET);
+        rc = rc ? rc : publish_name(ch, takeover);
         if (rc < 0) {
+            poller_forget(&ch->worker->poller, &ch->bell);
             close_agent(ch);
             free(ch->agent);
         }
@@ -395,8 +405,8 @@ void channel_close(wrk_channel_t *ch)
     rt_store_release(&ch->segment.status->state, SHM_STATE_CLOSED);
     wake_everybody(ch);
     control_forget_channel(w, ch);
-    if (w->unlink_all)
-        channel_unlink(ch);
+    if (!w->leaves_names)
+        pool_file_withdraw_channel(ch->segment_fd, &ch->config);
     table_remove(w, ch);
     absent_remove(ch);
     shm_segment_unmap(&ch->segment);
@@ -475,21 +485,6 @@ void channel_reset_stats(wrk_channel_t *ch)
         rt_hist_reset(&ch->stats->hists[i]);
     rt_store_relaxed(&ch->stats->reset_mono_ns, (uint64_t)rt_mono_ns());
     ch->ops->reset(ch);
-}
-
-void channel_unlink(const wrk_channel_t *ch)
-{
-    char name[sizeof "/shmring::c:" + 2 * SHM_NAME_BYTES];
-    (void)snprintf(name, sizeof name, "/shmring:%s:c:%s", ch->config.name_space, ch->config.name);
-    /* Somebody may have put a named pipe there, whose opening waits. */
-    int fd = shm_open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
-    if (fd < 0)
-        return;
-    struct stat named, ours;
-    if (fstat(fd, &named) == 0 && fstat(ch->segment_fd, &ours) == 0 &&
-        named.st_ino == ours.st_ino && named.st_dev == ours.st_dev)
-        (void)shm_unlink(name);
-    close(fd);
 }
 
 int channel_free_producer(wrk_channel_t *ch, uint32_t slot)

@@ -49,7 +49,4 @@ bool channel_disarm_active(wrk_channel_t *ch, int64_t now_mono_ns);
 /* Rotating duties: heartbeat in the status, gauges, dead owners. */
 void channel_housekeep(wrk_channel_t *ch, int64_t now_mono_ns);
 
-/* Unlinks the segment's name, if it still is this segment. */
-void channel_unlink(const wrk_channel_t *ch);
-
 #endif

@@ -115,10 +115,8 @@ static void drop_conn(wrk_conn_t *conn)
         if (!w->stop)
             worker_note(w, NULL, SHM_EVENT_pool_gone, 1, w->args.private_pool, 0, 0, NULL,
                         rt_mono_ns());
-        if (w->args.private_pool) {
+        if (w->args.private_pool)
             w->stop = true;
-            w->unlink_all = true;
-        }
     }
     free(conn);
 }

@@ -68,7 +68,7 @@ typedef struct worker {
     wrk_tap_t *taps;    /* of all channels, the latest first */
     uint32_t tap_steps; /* of them, those whose memory is being made present or let go */
     bool stop;
-    bool unlink_all; /* the private pool died: its files go too */
+    bool leaves_names; /* of its channels, to the worker that its pool will start in its place */
 } worker_t;
 
 /* As wrk_note, of the worker itself where ch is NULL. text: for the log of distinct errors, NULL: none. */

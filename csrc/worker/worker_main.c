@@ -1,11 +1,13 @@
 /* worker_main.c: one worker process. Order of start (the pool waits for the last step):
  *
- *   arguments -> lock file -> page -> core, class, memory -> sockets -> fewer capabilities
- *   -> system call filter -> page.version -> "ready" on the pool's connection -> loop */
+ *   arguments -> lock file -> page -> core, class, memory -> sockets -> page's name
+ *   -> fewer capabilities -> system call filter -> page.version
+ *   -> "ready" on the pool's connection -> loop */
 #include "base/rt_err.h"
 #include "shm/bus_guard.h"
 #include "worker/channel.h"
 #include "worker/control.h"
+#include "worker/pool_files.h"
 #include "worker/privileges.h"
 #include "worker/syscall_filter.h"
 #include "worker/worker.h"
@@ -26,23 +28,6 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* Held shared for life: who gets it exclusively knows that nobody of this pool is alive. */
-static int hold_lock(worker_t *w)
-{
-    char path[4096];
-    int n = snprintf(path, sizeof path, "%s/lock", w->args.runtime_dir);
-    if (n < 0 || (size_t)n >= sizeof path)
-        return rt_err_set(-ENAMETOOLONG, "--runtime is longer than %zu characters", sizeof path);
-    w->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (w->lock_fd < 0)
-        return rt_err_set(-errno, "%s: %s; the pool makes this directory before it starts workers",
-                          path, strerror(errno));
-    if (flock(w->lock_fd, LOCK_SH | LOCK_NB) != 0)
-        return rt_err_set(-errno, "%s is held exclusively (a clean-up is under way): try again",
-                          path);
-    return 0;
-}
 
 static int map_page(worker_t *w)
 {
@@ -86,14 +71,18 @@ static int make_tables(worker_t *w)
     return clock_map_init(&w->clocks[RT_CLOCK_MONOTONIC], RT_CLOCK_MONOTONIC);
 }
 
+/* Whoever ends a service signals all of its processes at once. A private pool's worker then stays
+ * for as long as its pool does, which may have packets to send yet, and clears up after it. */
 static void on_signal(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
 {
     (void)events;
     (void)now_mono_ns;
     worker_t *w = (worker_t *)((char *)source - offsetof(worker_t, signals));
     struct signalfd_siginfo info;
-    if (read(source->fd, &info, sizeof info) > 0)
-        w->stop = true;
+    if (read(source->fd, &info, sizeof info) <= 0 || w->args.private_pool)
+        return;
+    w->stop = true;
+    w->leaves_names = w->pool != NULL;
 }
 
 static int watch_signals(worker_t *w)
@@ -129,7 +118,7 @@ static int filter_calls(worker_t *w)
 
 static int start(worker_t *w)
 {
-    int rc = hold_lock(w);
+    int rc = runtime_dir_hold(w);
     rc = rc ? rc : map_page(w);
     rc = rc ? rc : worker_setup(w);
     keep_freed_memory();
@@ -139,6 +128,7 @@ static int start(worker_t *w)
     rc = rc ? rc : poller_open(&w->poller);
     rc = rc ? rc : watch_signals(w);
     rc = rc ? rc : control_open(w);
+    rc = rc ? rc : pool_file_publish_page(w);
     rc = rc ? rc : privileges_drop();
     rc = rc ? rc : filter_calls(w);
     if (rc == 0) {
@@ -146,18 +136,10 @@ static int start(worker_t *w)
         rt_store_relaxed(&w->page->heartbeat_mono_ns, (uint64_t)rt_mono_ns());
         rt_store_release(&w->page->version, SHM_LAYOUT_VERSION);
         worker_note(w, NULL, SHM_EVENT_worker_started, 1, (int32_t)rt_load_relaxed(&w->page->cpu),
-                    rt_load_relaxed(&w->page->sched_priority),
-                    rt_load_relaxed(&w->page->restarts), NULL, rt_mono_ns());
+                    rt_load_relaxed(&w->page->sched_priority), rt_load_relaxed(&w->page->restarts),
+                    NULL, rt_mono_ns());
     }
     return rc;
-}
-
-static void unlink_page(const worker_t *w)
-{
-    char name[sizeof "/shmring::w::65535" + 2 * SHM_NAME_BYTES];
-    (void)snprintf(name, sizeof name, "/shmring:%s:w:%s:%u", w->args.name_space, w->args.pool,
-                   w->args.slot);
-    (void)shm_unlink(name);
 }
 
 static void say_last_words(worker_t *w)
@@ -169,10 +151,22 @@ static void say_last_words(worker_t *w)
     }
 }
 
+/* Before anything that may take time: the names are free again soon after a pool's death. */
+static void withdraw_names(const worker_t *w)
+{
+    for (uint32_t i = 0; i < w->channel_count; i++)
+        pool_file_withdraw_channel(w->channels[i]->segment_fd, &w->channels[i]->config);
+    pool_file_withdraw_page(w);
+}
+
 static void finish(worker_t *w)
 {
+    bool orphaned = w->pool == NULL;
+    bool private_pool = w->args.private_pool;
     worker_note(w, NULL, SHM_EVENT_worker_ended, 1, w->channel_count, 0, 0, NULL, rt_mono_ns());
-    if (w->unlink_all)
+    if (!w->leaves_names)
+        withdraw_names(w);
+    if (orphaned)
         say_last_words(w);
     while (w->channel_count > 0) {
         wrk_channel_t *ch = w->channels[w->channel_count - 1];
@@ -180,11 +174,27 @@ static void finish(worker_t *w)
             ;
         channel_close(ch);
     }
-    if (w->unlink_all)
-        unlink_page(w);
     control_close(w);
     udp_rx_pool_destroy(w->rx_pool);
     poller_close(&w->poller);
+    if (orphaned)
+        pool_files_sweep(w);
+    else if (private_pool)
+        runtime_dir_leave(w);
+}
+
+/* A private pool may be gone already, with nobody else to clear up after it. */
+static void fail(worker_t *w, int rc)
+{
+    (void)fprintf(stderr, "shmring-worker: %s\n", rt_err_text());
+    if (w->args.pool_fd >= 0)
+        control_announce(w, w->args.pool_fd, rc);
+    if (w->listen_fd >= 0)
+        (void)unlink(w->socket_path);
+    if (!w->args.private_pool || w->args.runtime_dir == NULL)
+        return;
+    pool_file_withdraw_page(w);
+    pool_files_sweep(w);
 }
 
 int main(int argc, char **argv)
@@ -196,11 +206,7 @@ int main(int argc, char **argv)
         return worker_examine(&w.args) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     rc = rc ? rc : start(&w);
     if (rc < 0) {
-        (void)fprintf(stderr, "shmring-worker: %s\n", rt_err_text());
-        if (w.args.pool_fd >= 0)
-            control_announce(&w, w.args.pool_fd, rc);
-        if (w.listen_fd >= 0)
-            (void)unlink(w.socket_path);
+        fail(&w, rc);
         return EXIT_FAILURE;
     }
     control_announce(&w, w.args.pool_fd, 0);

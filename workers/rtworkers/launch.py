@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,10 +91,19 @@ def worker_binary() -> Path:
     return path
 
 
-def launch(settings: PoolSettings, slot: int, cpu: int, page_fd: int, rx_fd: int) -> Process:
+def launch(
+    settings: PoolSettings,
+    slot: int,
+    cpu: int,
+    page_fd: int,
+    rx_fd: int,
+    settle_directory: Callable[[], None] = lambda: None,
+) -> Process:
     """Start the worker of `slot` on core `cpu` and return it when it serves.
 
-    Raises `WorkerStartError`: there is no program, it ended, or it said why it cannot.
+    `settle_directory` is called once the process is there: if this one is killed from then on, the
+    worker removes the runtime directory. Raises what it raises, and `WorkerStartError`: there is no
+    program, it ended, or it said why it cannot.
     """
     try:
         binary = worker_binary()
@@ -122,6 +132,7 @@ def launch(settings: PoolSettings, slot: int, cpu: int, page_fd: int, rx_fd: int
             ) from None
         undo.callback(child.wait)
         undo.callback(child.kill)
+        settle_directory()
         connection = Connection(ours, f"worker {slot} of pool {settings.name!r}", child.pid)
         worker = Process(child, os.pidfd_open(child.pid), connection, stderr_fd)
         undo.pop_all()

@@ -14,9 +14,11 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import posix_ipc
 
 from rtworkers import paths
 
@@ -120,13 +122,41 @@ def remove_directory(directory: Path) -> None:
             folder.rmdir()  # a namespace stays while other pools live in it
 
 
-def sweep_private(namespace_directory: Path) -> None:
-    """Remove the directories of private pools whose owner was killed: all that is left of them is
-    the lock that the last worker held while it cleared up the rest."""
-    for directory in namespace_directory.glob("private-*"):
-        with contextlib.suppress(OSError), deserted(directory) as empty:
-            if empty:
-                remove_directory(directory)
+def nameless_file() -> int:
+    """A new file in POSIX shared memory, owned by this process. Returns its descriptor.
+
+    It has no name yet, so it ends with its holders. Raises `OSError`.
+    """
+    fd = os.open(paths.SHM_DIRECTORY, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    lock_shared(fd)
+    return fd
+
+
+def remove_deserted(posix_name: str, prepare: Callable[[], None] = lambda: None) -> bool | None:
+    """Remove a segment or a page that no pool and no worker holds, after `prepare` was called.
+
+    Returns whether it was one; None: there is no such file. Raises `OSError`.
+    """
+    try:
+        fd = paths.open_shm(posix_name)
+    except FileNotFoundError:
+        return None
+    try:
+        if not lock_exclusive(fd):
+            return False
+        prepare()
+        return remove_own(posix_name, fd) or None
+    finally:
+        os.close(fd)
+
+
+def remove_own(posix_name: str, fd: int) -> bool:
+    """Unlink a segment or a page if it is still the file behind `fd`. Returns whether it was."""
+    if not is_same_file(fd, paths.shm_file(posix_name)):
+        return False
+    with contextlib.suppress(posix_ipc.ExistentialError):
+        posix_ipc.unlink_shared_memory(posix_name)
+    return True
 
 
 def file_deserted(fd: int) -> bool:

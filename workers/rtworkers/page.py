@@ -13,9 +13,7 @@ import os
 import struct
 from dataclasses import dataclass
 
-import posix_ipc
-
-from rtworkers import liveness, paths
+from rtworkers import liveness
 
 MAGIC = 0x676E69726D687300
 VERSION = 4
@@ -60,49 +58,20 @@ class PageFacts:
 
 
 def create(posix_name: str) -> int:
-    """Make an empty page and own it. Returns its descriptor, open for reading and writing.
+    """Make an empty page without a name and own it. Returns its descriptor, open for reading and
+    writing. Its worker gives it `posix_name` when it serves.
 
-    A page left by a worker that nobody owns any more is replaced; one in use raises
-    `FileExistsError`.
+    A page of that name that nobody owns any more is removed; one in use raises `FileExistsError`.
     """
+    if liveness.remove_deserted(posix_name) is False:
+        raise FileExistsError(f"worker page {posix_name} is in use by a living pool")
+    fd = liveness.nameless_file()
     try:
-        fd = _create_exclusive(posix_name)
-    except posix_ipc.ExistentialError:
-        _remove_deserted(posix_name)
-        fd = _create_exclusive(posix_name)
-    try:
-        liveness.lock_shared(fd)
         os.posix_fallocate(fd, 0, PAGE_BYTES)
     except BaseException:
         os.close(fd)
-        remove(posix_name)
         raise
     return fd
-
-
-def _create_exclusive(posix_name: str) -> int:
-    fd: int = posix_ipc.SharedMemory(posix_name, posix_ipc.O_CREX, mode=0o600).fd
-    os.set_inheritable(fd, False)
-    return fd
-
-
-def _remove_deserted(posix_name: str) -> None:
-    fd = paths.open_shm(posix_name, writable=True)
-    try:
-        if not liveness.file_deserted(fd):
-            raise FileExistsError(f"worker page {posix_name} is in use by a living pool")
-    finally:
-        os.close(fd)
-    remove(posix_name)
-
-
-def remove(posix_name: str) -> bool:
-    """Unlink a page or a segment by name. Returns whether it was there."""
-    try:
-        posix_ipc.unlink_shared_memory(posix_name)
-    except posix_ipc.ExistentialError:
-        return False
-    return True
 
 
 def view(fd: int) -> mmap.mmap:

@@ -9,6 +9,9 @@ heartbeats twice a second. What then happens is decided by `restart_policy`; thi
                                      pidfd readable  <--------------  killed
                                      launch -- OPEN, TAKEOVER, fds ->  goes on where it stopped
 
+A segment and a page get their names in shared memory from the worker that serves them, and lose
+them through it. The pool removes a name only after a worker that could not.
+
 For every channel the pool keeps a `Holding`: segment, bell and socket. A socket that a second
 process holds does not die with the worker, so datagrams that arrive meanwhile wait in it.
 
@@ -204,10 +207,8 @@ class Supervisor:
         self._leave = False
         self._forgotten = False
         self._owner_fd = -1
-        if settings.private:
-            liveness.sweep_private(settings.directory.parent)
-            self._lock_fd = liveness.hold_directory(settings.directory, settings.group)
-        else:
+        self._lock_fd = -1
+        if not settings.private:
             self._lock_fd, self._owner_fd = liveness.own_directory(
                 settings.directory, settings.group
             )
@@ -285,7 +286,7 @@ class Supervisor:
                 self._close_served(slot, name)
         with slot.lock:
             holding = slot.holdings.pop(name)
-        page.remove(holding.posix_name)
+        liveness.remove_own(holding.posix_name, holding.segment_fd)  # where the worker did not
         holding.close()
 
     def _close_served(self, slot: Slot, name: str) -> bool:
@@ -426,10 +427,11 @@ class Supervisor:
         cpu = self.settings.cpu_of(number)
         slot = Slot(number, cpu, page_name, page_fd, rx_fd, page.view(page_fd))
         try:
-            slot.process = launch.launch(self.settings, number, slot.cpu, page_fd, rx_fd)
+            slot.process = self._launch(slot)
         except BaseException:
+            liveness.remove_own(page_name, page_fd)
             slot.close()
-            page.remove(page_name)
+            self._remove_directory()
             raise
         with slot.lock:
             slot.apply(restart_policy.Launched())
@@ -440,6 +442,20 @@ class Supervisor:
                 return slot
         self._end([slot])  # the pool was closed meanwhile
         raise WorkerDown(f"pool {self.settings.name!r} is closed")
+
+    def _launch(self, slot: Slot) -> Process:
+        """Start the worker of a slot. A private pool makes its directory for it meanwhile, and
+        holds it no longer than that: the last worker removes it."""
+        with contextlib.ExitStack() as held:
+
+            def settle_directory() -> None:
+                if self.settings.private:
+                    directory, group = self.settings.directory, self.settings.group
+                    held.callback(os.close, liveness.hold_directory(directory, group))
+
+            return launch.launch(
+                self.settings, slot.number, slot.cpu, slot.page_fd, slot.rx_fd, settle_directory
+            )
 
     def _watch(self, slot: Slot, process: Process) -> None:
         with self._lock:
@@ -551,7 +567,7 @@ class Supervisor:
 
     def _start_again(self, slot: Slot) -> None:
         try:
-            process = launch.launch(self.settings, slot.number, slot.cpu, slot.page_fd, slot.rx_fd)
+            process = self._launch(slot)
         except (WorkerStartError, OSError) as error:
             slot.error = str(error)
             log.warning("worker %d did not start again: %s", slot.number, error)
@@ -626,21 +642,25 @@ class Supervisor:
                 slot.process.kill()
                 slot.process.reap(QUIT_TIMEOUT_S)
         for holding in slot.holdings.values():
-            page.remove(holding.posix_name)
+            liveness.remove_own(holding.posix_name, holding.segment_fd)
+        liveness.remove_own(slot.page_name, slot.page_fd)
         slot.close()
-        page.remove(slot.page_name)
 
     def _close_own(self) -> None:
-        directory = self.settings.directory
         for fd in (self._owner_fd, self._lock_fd, self._wake_fd):
             if fd >= 0:
                 os.close(fd)
         self._owner_fd = self._lock_fd = self._wake_fd = -1
         self._epoll.close()
         if not self._forgotten:
-            with liveness.deserted(directory) as empty:
-                if empty:
-                    liveness.remove_directory(directory)
+            self._remove_directory()
+
+    def _remove_directory(self) -> None:
+        """Where no worker is left to do it."""
+        directory = self.settings.directory
+        with liveness.deserted(directory) as empty:
+            if empty:
+                liveness.remove_directory(directory)
 
 
 _supervisors: weakref.WeakSet[Supervisor] = weakref.WeakSet()

@@ -96,14 +96,14 @@ def test_a_worker_soon_has_all_of_a_channel_in_memory(
     smaps = Path(f"/proc/{worker.pid}/smaps")
     if not os.access(smaps, os.R_OK):
         pytest.skip("the worker's memory map is not for this user")
-    name = paths.channel_segment(shmring_namespace, "ctl").removeprefix("/")
+    file = paths.shm_file(paths.channel_segment(shmring_namespace, "ctl")).stat()
 
     def present_kb() -> tuple[int, int]:
-        _, _, mapping = smaps.read_text().partition(f"/{name}\n")
+        _, _, mapping = smaps.read_text().partition(f" {file.st_ino} ")
         found = dict(re.findall(r"^(Size|Rss): +(\d+) kB$", mapping, re.MULTILINE)[:2])
         return int(found["Rss"]), int(found["Size"])
 
-    size = paths.shm_file(f"/{name}").stat().st_size // 1024
+    size = file.st_size // 1024
     eventually(lambda: present_kb() == (size, size))
     ch.close()
 

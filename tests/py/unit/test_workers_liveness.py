@@ -79,22 +79,39 @@ def test_a_shared_descriptor_keeps_the_lock_of_its_dead_maker(tmp_path: Path) ->
     os.close(seen)
 
 
-def test_an_owned_page_cannot_be_taken_and_a_deserted_one_is_replaced() -> None:
+def test_an_owned_page_cannot_be_taken_and_a_deserted_one_is_removed() -> None:
     name = paths.worker_page(f"unit-{os.getpid()}", "pool", 0)
-    first = page.create(name)
+    file = paths.shm_file(name)
+    owned = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
+        liveness.lock_shared(owned)
         with pytest.raises(FileExistsError, match="in use"):
             page.create(name)
-        os.close(first)
-        first = -1
-        second = page.create(name)
-        assert os.fstat(second).st_size == page.PAGE_BYTES
-        os.close(second)
+        os.close(owned)
+        owned = -1
+        made = page.create(name)
+        assert os.fstat(made).st_size == page.PAGE_BYTES
+        assert not file.exists()  # its worker names it
+        os.close(made)
     finally:
-        if first >= 0:
-            os.close(first)
-        assert page.remove(name)
-        assert not page.remove(name)
+        if owned >= 0:
+            os.close(owned)
+        file.unlink(missing_ok=True)
+
+
+def test_only_the_own_file_of_a_name_is_removed() -> None:
+    name = paths.worker_page(f"unit-{os.getpid()}", "pool", 1)
+    file = paths.shm_file(name)
+    file.touch()
+    own = os.open(file, os.O_RDWR)
+    try:
+        file.unlink()
+        file.touch()
+        assert not liveness.remove_own(name, own)
+        assert file.exists()
+    finally:
+        os.close(own)
+        file.unlink(missing_ok=True)
 
 
 def test_an_unwritten_page_says_nothing() -> None:

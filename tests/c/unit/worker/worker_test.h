@@ -63,8 +63,13 @@ static inline void wt_nap_ms(int ms)
 static inline void wt_dir(wt_worker_t *w)
 {
     (void)snprintf(w->dir, sizeof w->dir, "/tmp/shmring-wt-XXXXXX");
+    char lock[80];
     if (mkdtemp(w->dir) == NULL)
         w->dir[0] = '\0';
+    (void)snprintf(lock, sizeof lock, "%s/lock", w->dir);
+    int fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    CHECK(fd >= 0);
+    close(fd);
 }
 
 /* Starts a worker in w->dir; extra: more options, ended by NULL. */

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import shmring
-from rtworkers import page, paths
+from rtworkers import paths
 from shmring import _host, _options
 from shmring._ring import ffi, lib
 from shmring.netflux.options import prepare
@@ -31,7 +31,7 @@ def _make(namespace: str, name: str, options: dict[str, Any]) -> Any:
     start = prepare(options)  # type: ignore[arg-type]
     prepared = _options.prepare(name, namespace, "nobody", "balanced", start.plain, start.engine)
     posix_name = paths.channel_segment(namespace, name)
-    fd = _host.create_segment_file(posix_name, name, namespace)
+    fd = os.open(paths.shm_file(posix_name), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         _host.format_segment(fd, prepared.config)
         segment = ffi.new("shm_segment_t *")
@@ -60,5 +60,5 @@ def idle_link(shmring_namespace: str) -> Iterator[Maker]:
 
     yield make
     for name in made:
-        page.remove(paths.channel_segment(shmring_namespace, name))
+        paths.shm_file(paths.channel_segment(shmring_namespace, name)).unlink(missing_ok=True)
     gc.collect()

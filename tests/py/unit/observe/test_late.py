@@ -29,7 +29,7 @@ def segment() -> Iterator[Callable[..., None]]:
     def make(**options: Any) -> None:
         options.setdefault("capacity", 16)
         prepared = _options.prepare("ctl", SPACE, "pool", "balanced", options)
-        fd = _host.create_segment_file(posix_name, "ctl", SPACE)
+        fd = os.open(paths.shm_file(posix_name), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             _host.format_segment(fd, prepared.config)
         finally:

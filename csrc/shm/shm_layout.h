@@ -123,7 +123,7 @@ typedef struct shm_tx_record {
     int64_t enqueued_mono_ns; /* CLOCK_MONOTONIC at the call */
     uint16_t payload_bytes;
     uint16_t producer; /* slot of the producer */
-    uint32_t reserved;
+    uint32_t tail_seq; /* moved here: the tail's sequence when this place was claimed; else 0 */
 } shm_tx_record_t;
 
 /* rx record: this header, then the source address (8 bytes for IPv4: family, port, address; 24 for

@@ -13,7 +13,8 @@
  * Moving a record (relocation) makes room when few packets due later sit in front of much finished
  * space. Its steps, each of which a successor can complete or undo:
  *
- *      claim at the tail without using a sequence; copy; word CLAIMED|RELOCATED
+ *      claim at the tail without using a sequence; copy, note the tail's sequence in the copy's header;
+ *      word CLAIMED|RELOCATED
  *      moving = from, to
  *      original COMMITTED -> DONE          (a canceller may win here: then the copy is ABORTED)
  *      copy     CLAIMED   -> COMMITTED
@@ -25,28 +26,18 @@
 #include "base/rt_futex.h"
 #include "base/rt_seq.h"
 #include "shm/owner.h"
-#include "shm/tx_record.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define STUCK_PATIENCE_NS (20 * RT_NS_PER_MS) /* before owners are looked up: a system call each */
-#define OWNER_DEAD UINT32_MAX                 /* shm_producer_t.owner: known dead, claim unresolved */
 #define MOVING_NONE UINT64_MAX
-
-static uint32_t place_of(const tx_queue_t *q, uint64_t ref)
-{
-    return (uint32_t)(ref % q->units);
-}
-
-static rt_a64_t *word_at(const tx_queue_t *q, uint64_t ref)
-{
-    return tx_word_at(q->data, place_of(q, ref));
-}
+#define MOVE_ATTEMPTS 8u /* at the tail, while others move it */
+#define RELEASE_RECORDS 4096u /* looked at in one step */
+#define SHORTEST_HALT_NS (10 * RT_NS_PER_US) /* worth remembering */
 
 static void set_state(tx_queue_t *q, uint64_t ref, uint64_t word, shm_record_state_t state)
 {
-    rt_store_release(word_at(q, ref),
+    rt_store_release(tx_word_of(q, ref),
                      shm_word(shm_word_seq(word), shm_word_units(word), shm_word_flags(word), state));
 }
 
@@ -57,38 +48,60 @@ static uint64_t widen(tx_queue_t *q, uint32_t seq)
 
 /* --- reading a record ---------------------------------------------------------------------- */
 
-/* Whether a record of this word can lie at ref within left units. */
-static bool word_fits(const tx_queue_t *q, uint64_t ref, uint64_t word, uint64_t left)
+/* Remembers that the records of these refs waited for a claim that was not finished. */
+static void note_halt(tx_queue_t *q, uint64_t from_ref, uint64_t until_ref, int64_t since_mono_ns,
+                      int64_t now_mono_ns)
 {
-    uint32_t units = shm_word_units(word);
-    return units >= sizeof(shm_tx_record_t) / SHM_UNIT_BYTES && units <= left &&
-           place_of(q, ref) + units <= q->units;
+    if (now_mono_ns - since_mono_ns < SHORTEST_HALT_NS)
+        return;
+    q->halts[q->halts_made++ % TX_HALTS] = (tx_halt_t){.from_ref = from_ref,
+                                                       .until_ref = until_ref,
+                                                       .from_mono_ns = since_mono_ns,
+                                                       .until_mono_ns = now_mono_ns};
+    if (until_ref > q->halts_until_ref)
+        q->halts_until_ref = until_ref;
 }
 
-/* Copies the header of the record at ref. 0, or -EBADMSG when it contradicts its own length. */
+static void look_up_halt(const tx_queue_t *q, tx_item_t *item)
+{
+    unsigned count = q->halts_made < TX_HALTS ? q->halts_made : TX_HALTS;
+    for (unsigned i = 0; i < count; i++) {
+        const tx_halt_t *h = &q->halts[i];
+        bool later = h->until_mono_ns > item->halted_until_mono_ns;
+        if (item->ref < h->from_ref || item->ref >= h->until_ref || !later)
+            continue;
+        item->halted_from_mono_ns = h->from_mono_ns;
+        item->halted_until_mono_ns = h->until_mono_ns;
+    }
+}
+
+/* Copies the header of the record at ref, each field once. 0, or -EBADMSG when it contradicts its own
+ * length. */
 static int read_record(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item)
 {
-    const shm_tx_record_t *r =
-        (const shm_tx_record_t *)(q->data + (size_t)place_of(q, ref) * SHM_UNIT_BYTES);
+    const shm_tx_record_t *r = (const shm_tx_record_t *)(const void *)tx_word_of(q, ref);
     unsigned flags = shm_word_flags(word);
-    uint32_t payload_bytes = r->payload_bytes;
+    uint32_t payload_bytes = rt_read_once(&r->payload_bytes);
     bool has_dest = (flags & SHM_TX_HAS_DEST) != 0;
 
     item->ref = ref;
     item->sequence = widen(q, shm_word_seq(word));
-    item->due_ns = flags & SHM_TX_HAS_DUE ? r->time_ns : 0;
-    item->enqueued_mono_ns = r->enqueued_mono_ns;
+    item->due_ns = flags & SHM_TX_HAS_DUE ? rt_read_once(&r->time_ns) : 0;
+    item->enqueued_mono_ns = rt_read_once(&r->enqueued_mono_ns);
     item->payload_bytes = payload_bytes;
-    item->producer = r->producer;
+    item->producer = rt_read_once(&r->producer);
     item->flags = (uint8_t)flags;
     item->payload = (const uint8_t *)(r + 1);
     item->dest.family = 0;
+    item->halted_from_mono_ns = item->halted_until_mono_ns = 0;
+    if (ref < q->halts_until_ref)
+        look_up_halt(q, item);
     if (payload_bytes > q->max_payload_bytes ||
         tx_record_units(payload_bytes, has_dest) > shm_word_units(word))
         return -EBADMSG;
     if (!has_dest)
         return 0;
-    memcpy(&item->dest, r + 1, sizeof item->dest);
+    rt_copy_once(&item->dest, r + 1, sizeof item->dest);
     item->payload += sizeof item->dest;
     return item->dest.family == 4 || item->dest.family == 6 ? 0 : -EBADMSG;
 }
@@ -110,7 +123,7 @@ static void finish_word(tx_queue_t *q, uint64_t ref, uint64_t word)
 
 void tx_queue_finish(tx_queue_t *q, uint64_t ref)
 {
-    finish_word(q, ref, rt_load_relaxed(word_at(q, ref)));
+    finish_word(q, ref, rt_load_relaxed(tx_word_of(q, ref)));
 }
 
 /* --- dead producers ------------------------------------------------------------------------ */
@@ -129,32 +142,28 @@ void tx_queue_ask_slots(tx_queue_t *q, tx_slot_alive_t slot_alive, void *of)
     q->slot_alive_of = of;
 }
 
-static bool owner_is_dead(tx_queue_t *q, uint32_t slot)
-{
-    shm_producer_t *p = &q->segment->producers[slot];
-    uint32_t owner = rt_load_relaxed(&p->owner);
-    if (slot == SHM_WORKER_PRODUCER || owner == 0 || owner == OWNER_DEAD)
-        return true;
-    return !q->slot_alive(q->slot_alive_of, slot);
-}
-
 static void forget_claim(tx_queue_t *q, uint32_t slot)
 {
     shm_producer_t *p = &q->segment->producers[slot];
     rt_store_relaxed(&p->intent, SHM_INTENT_NONE);
-    if (rt_load_relaxed(&p->owner) != OWNER_DEAD)
+    if (rt_load_relaxed(&p->owner) != TX_OWNER_DEAD)
         return;
     rt_store_release(&p->owner, 0);
     if (q->dead_producers)
         q->dead_producers--;
 }
 
-/* A dead owner's announcement blocks nothing once the worker has read past it, or when the tail still
- * stands where it wanted to begin: then it never got its claim. */
+/* A dead owner's announcement is in the way as long as a claim made from that tail value may be
+ * unfinished: between read cursor and tail, or among those that were passed. At the tail it is in
+ * nobody's way: its owner never got that claim. */
 static bool claim_is_past(const tx_queue_t *q, shm_cursor_t intent)
 {
-    return intent == SHM_INTENT_NONE || intent == rt_load_acquire(&q->cursors->tail) ||
-           rt_seq32_diff(shm_cursor_seq(intent), q->read_seq) < 0;
+    uint32_t seq = shm_cursor_seq(intent);
+    uint32_t tail_seq = shm_cursor_seq(rt_load_acquire(&q->cursors->tail));
+    if (intent == SHM_INTENT_NONE)
+        return true;
+    bool unread = rt_seq32_diff(seq, q->read_seq) >= 0 && rt_seq32_diff(seq, tail_seq) < 0;
+    return !unread && !tx_claims_is_open(q, intent);
 }
 
 int tx_queue_free_producer(tx_queue_t *q, uint32_t slot)
@@ -167,191 +176,73 @@ int tx_queue_free_producer(tx_queue_t *q, uint32_t slot)
         rt_store_release(&p->owner, 0);
         return 1;
     }
-    if (rt_load_relaxed(&p->owner) != OWNER_DEAD)
+    if (rt_load_relaxed(&p->owner) != TX_OWNER_DEAD)
         q->dead_producers++;
-    rt_store_relaxed(&p->owner, OWNER_DEAD);
+    rt_store_relaxed(&p->owner, TX_OWNER_DEAD);
     return 0;
 }
 
+/* Some slots in each call. */
 static void sweep_dead_producers(tx_queue_t *q)
 {
-    for (uint32_t i = 1; i < q->segment->config.producers; i++) {
-        shm_producer_t *p = &q->segment->producers[i];
-        if (rt_load_relaxed(&p->owner) == OWNER_DEAD &&
+    uint32_t slots = q->segment->config.producers;
+    for (uint32_t n = 0; n < TX_SLOTS_PER_LOOK && n < slots; n++) {
+        uint32_t slot = q->next_dead = (q->next_dead + 1) % slots;
+        shm_producer_t *p = &q->segment->producers[slot];
+        if (slot != SHM_WORKER_PRODUCER && rt_load_relaxed(&p->owner) == TX_OWNER_DEAD &&
             claim_is_past(q, rt_load_acquire(&p->intent)))
-            forget_claim(q, i);
+            forget_claim(q, slot);
     }
-}
-
-static bool announced(const tx_queue_t *q, shm_cursor_t tail)
-{
-    for (uint32_t i = 0; i < q->segment->config.producers; i++)
-        if (rt_load_acquire(&q->segment->producers[i].intent) == tail)
-            return true;
-    return false;
-}
-
-/* Whether a claim of units at the read cursor is the one that was really made: the tail, another
- * announcement or the next record must start where it ends. Needed only when several dead producers
- * announced the same tail value; exactly one of them got it. The others' claims may end in the middle of
- * its half-written bytes, so a relocated record, which bears a sequence of its own, is no proof yet:
- * what follows behind it decides. */
-static bool claim_leads_on(const tx_queue_t *q, uint32_t units, uint32_t next_seq)
-{
-    shm_cursor_t tail = rt_load_acquire(&q->cursors->tail);
-    uint64_t end = q->read_ref + units;
-    uint64_t tail_ref = q->read_ref + tx_used_units(place_of(q, q->read_ref),
-                                                    shm_cursor_place(tail), q->units);
-    while (end <= tail_ref) {
-        shm_cursor_t expected = shm_cursor(next_seq, place_of(q, end));
-        if (tail == expected || announced(q, expected))
-            return true;
-        uint64_t word = rt_load_acquire(word_at(q, end));
-        if (shm_word_state(word) == SHM_RECORD_EMPTY)
-            return false;
-        if (shm_word_seq(word) == next_seq)
-            return true;
-        if (!(shm_word_flags(word) & SHM_TX_RELOCATED) || !word_fits(q, end, word, tail_ref - end))
-            return false;
-        end += shm_word_units(word);
-    }
-    return false;
-}
-
-typedef struct suspects {
-    unsigned dead, alive;
-    uint32_t slot; /* of the dead one whose claim leads on, or the only one */
-} suspects_t;
-
-static suspects_t find_claimants(tx_queue_t *q, shm_cursor_t claim)
-{
-    suspects_t s = {0, 0, 0};
-    bool found = false;
-    for (uint32_t i = 0; i < q->segment->config.producers; i++) {
-        shm_producer_t *p = &q->segment->producers[i];
-        if (rt_load_acquire(&p->intent) != claim)
-            continue;
-        if (!owner_is_dead(q, i)) {
-            s.alive++;
-            continue;
-        }
-        uint32_t next_seq = shm_cursor_seq(claim) + (i == SHM_WORKER_PRODUCER ? 0 : 1);
-        bool leads = claim_leads_on(q, rt_load_relaxed(&p->intent_units), next_seq);
-        if (s.dead++ == 0 || (leads && !found))
-            s.slot = i;
-        found = found || leads;
-    }
-    return s;
-}
-
-/* Word of the record at the read cursor, behind its padding if it has any. */
-static uint64_t unread_word(const tx_queue_t *q)
-{
-    uint64_t word = rt_load_acquire(word_at(q, q->read_ref));
-    if (shm_word_state(word) != SHM_RECORD_PAD)
-        return word;
-    return rt_load_acquire(tx_word_at(q->data, 0));
-}
-
-/* Finishes the claim of units at the read cursor as its dead owner would have with an abort. The word
- * that decides comes last but for the padding, which is the same whoever stores it: a successor that
- * finds only half of this does it again. */
-static void abort_claim(tx_queue_t *q, uint32_t units, uint32_t slot)
-{
-    uint32_t place = place_of(q, q->read_ref);
-    uint32_t pad = units > q->units - place ? q->units - place : 0;
-    unsigned flags = slot == SHM_WORKER_PRODUCER ? SHM_TX_RELOCATED : SHM_TX_ORPHAN;
-    uint64_t word = shm_word(q->read_seq, units - pad, flags, SHM_RECORD_ABORTED);
-    if (pad) {
-        rt_store_release(tx_word_at(q->data, 0), word);
-        word = shm_word(q->read_seq, pad, 0, SHM_RECORD_PAD);
-    }
-    rt_store_release(tx_word_at(q->data, place), word);
-}
-
-/* The record at the read cursor has not been finished for too long. Aborts it when all who may be
- * writing it are dead. Returns whether it did. */
-static bool resolve_stuck(tx_queue_t *q)
-{
-    shm_cursor_t claim = shm_cursor(q->read_seq, place_of(q, q->read_ref));
-    suspects_t s = find_claimants(q, claim);
-    if (s.alive || s.dead == 0)
-        return false;
-    /* A live owner may have committed and withdrawn its announcement during the search, and a dead
-     * one that had lost the race for the same claim be all that was found. Its commit precedes its
-     * withdrawal, so the word tells. */
-    unsigned state = shm_word_state(unread_word(q));
-    if (state != SHM_RECORD_EMPTY && state != SHM_RECORD_CLAIMED)
-        return true;
-
-    uint32_t units = rt_load_relaxed(&q->segment->producers[s.slot].intent_units);
-    uint32_t claimed =
-        tx_used_units(place_of(q, q->read_ref), shm_cursor_place(q->tail_seen), q->units);
-    if (units == 0 || units > claimed || units > SHM_RECORD_MAX_UNITS)
-        return false;
-    abort_claim(q, units, s.slot);
-    return true;
 }
 
 /* --- taking in ----------------------------------------------------------------------------- */
+
+/* The record at the read cursor. */
+typedef struct unread {
+    shm_cursor_t tail;
+    uint32_t left; /* units up to the tail */
+    uint32_t pad;  /* of them, those that pad the ring's end */
+    bool replay;   /* it was taken in once before, by a worker that died */
+    uint64_t ref;  /* behind the padding */
+    uint64_t word;
+} unread_t;
 
 static void advance_read(tx_queue_t *q, uint32_t units, bool uses_sequence)
 {
     q->read_ref += units;
     q->read_seq += uses_sequence;
+    q->stuck_since_mono_ns = 0;
     /* In a replay the cursor already stands behind what is passed out again, and must stay there for
-     * the next successor. */
+     * the next successor. Released: who sees it behind a claim that was passed sees that claim's word. */
     if (q->read_ref >= q->replay_until_ref)
-        rt_store_relaxed(&q->cursors->read, shm_cursor(q->read_seq, place_of(q, q->read_ref)));
+        rt_store_release(&q->cursors->read, shm_cursor(q->read_seq, tx_place_of(q, q->read_ref)));
 }
 
 /* Nothing between read cursor and tail can be believed: start again at the tail. */
 static int give_up_on_ring(tx_queue_t *q, shm_cursor_t tail, tx_item_t *item)
 {
     uint32_t place = shm_cursor_place(tail);
-    uint32_t skipped = tx_used_units(place_of(q, q->read_ref), place, q->units);
+    uint32_t skipped = tx_used_units(tx_place_of(q, q->read_ref), place, q->units);
     uint32_t packets = shm_cursor_seq(tail) - q->read_seq;
     *item = (tx_item_t){.ref = q->read_ref, .sequence = widen(q, q->read_seq)};
     uint64_t end = q->read_ref + skipped;
     for (uint64_t at = q->read_ref; at < end;) {
         uint64_t part = end - at;
-        uint64_t to_end = q->units - place_of(q, at);
+        uint64_t to_end = q->units - tx_place_of(q, at);
         part = part < to_end ? part : to_end;
         part = part < SHM_RECORD_MAX_UNITS ? part : SHM_RECORD_MAX_UNITS;
-        rt_store_relaxed(word_at(q, at),
+        rt_store_relaxed(tx_word_of(q, at),
                          shm_word(q->read_seq, (uint32_t)part, 0, SHM_RECORD_DONE));
         at += part;
     }
     forget_claim(q, SHM_WORKER_PRODUCER);
     q->read_ref = end;
     q->replay_until_ref = 0;
+    q->stuck_since_mono_ns = 0;
     q->read_seq = shm_cursor_seq(tail);
     rt_store_relaxed(&q->cursors->read, tail);
     count_finished(q, packets <= q->units ? packets : 0);
     return -EBADMSG;
-}
-
-static bool announced_by_known_dead(const tx_queue_t *q)
-{
-    shm_cursor_t claim = shm_cursor(q->read_seq, place_of(q, q->read_ref));
-    for (uint32_t i = 1; q->dead_producers && i < q->segment->config.producers; i++) {
-        const shm_producer_t *p = &q->segment->producers[i];
-        if (rt_load_relaxed(&p->owner) == OWNER_DEAD && rt_load_relaxed(&p->intent) == claim)
-            return true;
-    }
-    return false;
-}
-
-/* Whether the record at the read cursor is worth another look at once. */
-static bool wait_or_resolve(tx_queue_t *q, int64_t now_mono_ns)
-{
-    if (q->stuck_since_mono_ns == 0)
-        q->stuck_since_mono_ns = now_mono_ns;
-    bool patient = now_mono_ns - q->stuck_since_mono_ns < STUCK_PATIENCE_NS;
-    if (patient && !announced_by_known_dead(q))
-        return false;
-    q->stuck_since_mono_ns = now_mono_ns;
-    return resolve_stuck(q);
 }
 
 /* What a record in this state means for the caller; the record is sound and its fields are in item. */
@@ -382,79 +273,240 @@ static int outcome_of(tx_queue_t *q, uint64_t ref, uint64_t word, unsigned state
     }
 }
 
-/* One record at the read cursor, whose tail distance is left > 0. As tx_queue_next, or -EAGAIN: nothing
- * for the caller, look again. */
-static int next_record(tx_queue_t *q, shm_cursor_t tail, uint32_t left, int64_t now_mono_ns,
-                       tx_item_t *item)
+/* As outcome_of, for a finished record that was just read. */
+static int hand_out(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item)
 {
-    bool replay = q->read_ref < q->replay_until_ref;
-    uint64_t ref = q->read_ref;
-    uint32_t pad = 0;
-    uint64_t word = rt_load_acquire(word_at(q, ref)); /* T3, pairs with T2 */
-    if (shm_word_state(word) == SHM_RECORD_PAD) {
-        pad = q->units - place_of(q, ref);
-        if (pad > left)
-            return give_up_on_ring(q, tail, item);
-        if (replay || pad == left) { /* its record was relocated, or is finished and freed */
-            advance_read(q, pad, false);
-            return -EAGAIN;
-        }
-        ref += pad;
-        word = rt_load_acquire(word_at(q, ref)); /* T3 */
-    }
-
     unsigned state = shm_word_state(word);
-    if (!replay && (state == SHM_RECORD_EMPTY || state == SHM_RECORD_CLAIMED)) {
-        return wait_or_resolve(q, now_mono_ns) ? -EAGAIN : 0;
-    }
-    bool relocated = (shm_word_flags(word) & SHM_TX_RELOCATED) != 0;
-    bool in_order = replay || relocated || shm_word_seq(word) == q->read_seq;
-    bool known = state >= SHM_RECORD_COMMITTED && state <= SHM_RECORD_ABORTED &&
-                 state != SHM_RECORD_PAD && state != SHM_RECORD_DONE;
-    bool done = replay && state == SHM_RECORD_DONE && shm_word_units(word) > 0 &&
-                shm_word_units(word) <= left - pad;
-    if (!done && (!known || !in_order || !word_fits(q, ref, word, left - pad)))
-        return give_up_on_ring(q, tail, item);
-
-    q->stuck_since_mono_ns = 0;
-    if (rt_load_relaxed(&q->segment->producers[SHM_WORKER_PRODUCER].intent) ==
-        shm_cursor(q->read_seq, place_of(q, q->read_ref)))
-        forget_claim(q, SHM_WORKER_PRODUCER);
-    bool readable = done || state == SHM_RECORD_ABORTED || read_record(q, ref, word, item) == 0;
-    if (!relocated && !replay) {
-        q->sequence_high = widen(q, shm_word_seq(word));
-        rt_store_relaxed(&q->cursors->sequence_high, q->sequence_high);
-    }
-    /* Its sequence lies before the read cursor's, so take_over took it for finished. */
-    if (relocated && !replay && state != SHM_RECORD_ABORTED && ref < q->moved_until_ref)
-        q->finished--;
-    advance_read(q, pad + shm_word_units(word), !relocated && !replay);
-    if (!done && state != SHM_RECORD_ABORTED)
-        q->live_units += shm_word_units(word);
-    if (readable)
+    bool bare = state == SHM_RECORD_DONE || state == SHM_RECORD_ABORTED;
+    if (bare)
+        return outcome_of(q, ref, word, state, item);
+    q->live_units += shm_word_units(word);
+    if (read_record(q, ref, word, item) == 0)
         return outcome_of(q, ref, word, state, item);
     finish_word(q, ref, word);
     return -EBADMSG;
 }
 
+/* --- claims that are not finished ---------------------------------------------------------------- */
+
+/* A worker died before it had copied what it moved: the original is still where it was. */
+static int drop_move(tx_queue_t *q, const unread_t *u, uint32_t units, uint64_t found)
+{
+    uint64_t word = shm_word(q->read_seq, units, SHM_TX_RELOCATED, SHM_RECORD_ABORTED);
+    (void)rt_cas(tx_word_of(q, u->ref), &found, word);
+    return -EAGAIN;
+}
+
+/* Says in the ring what was found out about a claim whose owner has not said it yet, with the words he
+ * would store. He may be faster; and he stores the same. */
+static int write_claim(tx_queue_t *q, const unread_t *u, uint32_t units, bool moves)
+{
+    uint32_t to_end = q->units - tx_place_of(q, q->read_ref);
+    uint32_t pad = units > to_end ? to_end : 0;
+    uint64_t record = q->read_ref + pad;
+    uint64_t empty = 0;
+    if (pad != u->pad && u->pad != 0)
+        return 0; /* overwritten */
+    if (pad != u->pad &&
+        !rt_cas(tx_word_of(q, q->read_ref), &empty, shm_word(q->read_seq, pad, 0, SHM_RECORD_PAD)))
+        return -EAGAIN;
+    empty = 0;
+    if (moves)
+        return drop_move(q, &(unread_t){.ref = record}, units - pad, empty);
+    (void)rt_cas(tx_word_of(q, record), &empty,
+                 shm_word(q->read_seq, units - pad, 0, SHM_RECORD_CLAIMED));
+    return -EAGAIN;
+}
+
+/* The claim at the read cursor, whose length is known, is left to its owner; reading goes on behind it. */
+static int pass_claim(tx_queue_t *q, const unread_t *u, int64_t now_mono_ns)
+{
+    if (q->open_count == TX_OPEN_CLAIMS)
+        return 0;
+    /* In a replay the padding before it was read as a record of its own. */
+    bool padded = u->replay && q->pad_ref + (q->units - tx_place_of(q, q->pad_ref)) == u->ref;
+    uint64_t start = padded ? q->pad_ref : u->ref - u->pad;
+    int64_t since = q->stuck_since_mono_ns != 0 ? q->stuck_since_mono_ns : now_mono_ns;
+    uint32_t seq = shm_word_seq(u->word);
+    q->open[q->open_count++] = (tx_open_claim_t){
+        .ref = u->ref,
+        .word = u->word,
+        .announced = shm_cursor(seq, tx_place_of(q, start)),
+        .since_mono_ns = since,
+        .ask_mono_ns = since + TX_OWNER_PATIENCE_NS,
+        .slot = TX_NO_SLOT,
+        .next_slot = SHM_WORKER_PRODUCER + 1,
+    };
+    note_halt(q, u->ref, q->read_ref + u->left, since, now_mono_ns);
+    if (!u->replay) {
+        q->sequence_high = widen(q, seq);
+        rt_store_relaxed(&q->cursors->sequence_high, q->sequence_high);
+    }
+    advance_read(q, u->pad + shm_word_units(u->word), !u->replay);
+    return -EAGAIN;
+}
+
+static bool patience_is_over(tx_queue_t *q, int64_t now_mono_ns)
+{
+    if (q->stuck_since_mono_ns == 0) {
+        q->stuck_since_mono_ns = now_mono_ns;
+        q->search = (tx_search_t){0};
+    }
+    return now_mono_ns - q->stuck_since_mono_ns >= TX_CLAIM_PATIENCE_NS;
+}
+
+/* The record at the read cursor is not finished. */
+static int unfinished(tx_queue_t *q, const unread_t *u, int64_t now_mono_ns, tx_item_t *item)
+{
+    bool relocated = (shm_word_flags(u->word) & SHM_TX_RELOCATED) != 0;
+    bool says = shm_word_state(u->word) == SHM_RECORD_CLAIMED;
+    bool in_order = u->replay || relocated || shm_word_seq(u->word) == q->read_seq;
+    if (says && (!in_order || !tx_word_fits(q, u->ref, u->word, u->left - u->pad)))
+        return give_up_on_ring(q, u->tail, item);
+    if (!says && u->replay)
+        return give_up_on_ring(q, u->tail, item);
+    if (says && relocated)
+        return drop_move(q, u, shm_word_units(u->word), u->word);
+    if (!u->replay && !patience_is_over(q, now_mono_ns))
+        return 0;
+    if (says)
+        return pass_claim(q, u, now_mono_ns);
+    bool moves = false;
+    uint32_t units = tx_claims_search(q, &moves);
+    return units != 0 ? write_claim(q, u, units, moves) : 0;
+}
+
+/* A passed claim that was finished meanwhile, if there is one. As tx_queue_next. */
+static int next_passed(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
+{
+    for (unsigned i = 0; i < q->open_count; i++) {
+        tx_open_claim_t o = q->open[i];
+        uint64_t word = rt_load_acquire(tx_word_of(q, o.ref)); /* T3 */
+        if (word == o.word)
+            continue;
+        unsigned state = shm_word_state(word);
+        if (o.slot != TX_NO_SLOT)
+            tx_claims_tell(q, &o, now_mono_ns);
+        q->open[i] = q->open[--q->open_count];
+        note_halt(q, o.ref, o.ref + shm_word_units(o.word), o.since_mono_ns, now_mono_ns);
+        bool fits = shm_word_seq(word) == shm_word_seq(o.word) &&
+                    shm_word_units(word) == shm_word_units(o.word);
+        bool ended = state == SHM_RECORD_COMMITTED || state == SHM_RECORD_CANCELLED ||
+                     state == SHM_RECORD_ABORTED;
+        /* Found by tx_queue_reap or tx_queue_waiting_next before it was found here. */
+        if (fits && (state == SHM_RECORD_DONE || state == SHM_RECORD_SENDING))
+            return -EAGAIN;
+        if (fits && ended)
+            return hand_out(q, o.ref, word, item);
+        *item = (tx_item_t){.ref = o.ref, .sequence = widen(q, shm_word_seq(o.word))};
+        finish_word(q, o.ref, o.word);
+        return -EBADMSG;
+    }
+    return 0;
+}
+
+bool tx_queue_halted(tx_queue_t *q, tx_halted_t *out)
+{
+    bool news = q->halted_untold;
+    q->halted_untold = false;
+    *out = q->halted;
+    return news;
+}
+
+/* --- the next record --------------------------------------------------------------------------- */
+
+/* Whether this record can lie where it was found. */
+static bool is_sound(const tx_queue_t *q, const unread_t *u)
+{
+    unsigned state = shm_word_state(u->word);
+    uint32_t units = shm_word_units(u->word);
+    uint32_t left = u->left - u->pad;
+    bool relocated = (shm_word_flags(u->word) & SHM_TX_RELOCATED) != 0;
+    if (u->replay && state == SHM_RECORD_DONE)
+        return units > 0 && units <= left;
+    bool known = state == SHM_RECORD_COMMITTED || state == SHM_RECORD_SENDING ||
+                 state == SHM_RECORD_CANCELLED || state == SHM_RECORD_ABORTED;
+    bool in_order = u->replay || relocated || shm_word_seq(u->word) == q->read_seq;
+    return known && in_order && tx_word_fits(q, u->ref, u->word, left);
+}
+
+static int take_in_record(tx_queue_t *q, const unread_t *u, int64_t now_mono_ns, tx_item_t *item)
+{
+    unsigned state = shm_word_state(u->word);
+    bool relocated = (shm_word_flags(u->word) & SHM_TX_RELOCATED) != 0;
+    if (q->stuck_since_mono_ns != 0)
+        note_halt(q, u->ref, q->read_ref + u->left, q->stuck_since_mono_ns, now_mono_ns);
+    if (rt_load_relaxed(&q->segment->producers[SHM_WORKER_PRODUCER].intent) ==
+        shm_cursor(q->read_seq, tx_place_of(q, q->read_ref)))
+        forget_claim(q, SHM_WORKER_PRODUCER);
+    if (!relocated && !u->replay) {
+        q->sequence_high = widen(q, shm_word_seq(u->word));
+        rt_store_relaxed(&q->cursors->sequence_high, q->sequence_high);
+    }
+    /* Its sequence lies before the read cursor's, so take_over took it for finished. */
+    if (relocated && !u->replay && state != SHM_RECORD_ABORTED && u->ref < q->moved_until_ref)
+        q->finished--;
+    advance_read(q, u->pad + shm_word_units(u->word), !relocated && !u->replay);
+    return hand_out(q, u->ref, u->word, item);
+}
+
+/* One record at the read cursor, whose tail distance is left > 0. As tx_queue_next, or -EAGAIN: nothing
+ * for the caller, look again. */
+static int next_record(tx_queue_t *q, shm_cursor_t tail, uint32_t left, int64_t now_mono_ns,
+                       tx_item_t *item)
+{
+    unread_t u = {.tail = tail,
+                  .left = left,
+                  .replay = q->read_ref < q->replay_until_ref,
+                  .ref = q->read_ref,
+                  .word = rt_load_acquire(tx_word_of(q, q->read_ref))}; /* T3, pairs with T2 */
+    if (shm_word_state(u.word) == SHM_RECORD_PAD) {
+        u.pad = q->units - tx_place_of(q, u.ref);
+        if (u.pad > left)
+            return give_up_on_ring(q, tail, item);
+        if (u.replay || u.pad == left) { /* its record was relocated, or is finished and freed */
+            q->pad_ref = u.ref;
+            advance_read(q, u.pad, false);
+            return -EAGAIN;
+        }
+        u.ref += u.pad;
+        u.word = rt_load_acquire(tx_word_of(q, u.ref)); /* T3 */
+    }
+    unsigned state = shm_word_state(u.word);
+    if (state == SHM_RECORD_EMPTY || state == SHM_RECORD_CLAIMED)
+        return unfinished(q, &u, now_mono_ns, item);
+    if (!is_sound(q, &u))
+        return give_up_on_ring(q, tail, item);
+    /* After the word was read, T3: its producer may have finished a claim that was passed just before. */
+    int rc = next_passed(q, now_mono_ns, item);
+    return rc != 0 ? rc : take_in_record(q, &u, now_mono_ns, item);
+}
+
+/* As next_record; 0 also where there is none. */
+static int next_unread(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
+{
+    uint32_t place = tx_place_of(q, q->read_ref);
+    if (shm_cursor_place(q->tail_seen) == place) {
+        shm_cursor_t tail = rt_load_acquire(&q->cursors->tail); /* pairs with T1 */
+        if (shm_cursor_place(tail) == place || shm_cursor_place(tail) >= q->units)
+            return 0; /* empty, or a tail that makes no sense and serves nobody */
+        q->tail_seen = tail;
+    }
+    uint32_t left = tx_used_units(place, shm_cursor_place(q->tail_seen), q->units);
+    return next_record(q, q->tail_seen, left, now_mono_ns, item);
+}
+
 int tx_queue_next(tx_queue_t *q, int64_t now_mono_ns, unsigned *budget, tx_item_t *item)
 {
-    for (; *budget > 0; --*budget) {
-        uint32_t place = place_of(q, q->read_ref);
-        if (shm_cursor_place(q->tail_seen) == place) {
-            shm_cursor_t tail = rt_load_acquire(&q->cursors->tail); /* pairs with T1 */
-            if (shm_cursor_place(tail) == place || shm_cursor_place(tail) >= q->units)
-                return 0; /* empty, or a tail that makes no sense and serves nobody */
-            q->tail_seen = tail;
-        }
-        uint32_t left = tx_used_units(place, shm_cursor_place(q->tail_seen), q->units);
-        int rc = next_record(q, q->tail_seen, left, now_mono_ns, item);
+    while (*budget > 0) {
+        int rc = next_unread(q, now_mono_ns, item);
         if (rc == 0)
+            rc = next_passed(q, now_mono_ns, item);
+        if (rc == 0 && !tx_claims_resolve(q, now_mono_ns))
             return 0;
-        if (rc != -EAGAIN) {
-            --*budget;
+        --*budget;
+        if (rc != 0 && rc != -EAGAIN)
             return rc;
-        }
     }
     return 0;
 }
@@ -463,7 +515,16 @@ int tx_queue_pending(const tx_queue_t *q)
 {
     if (q->search_ref != q->search_end || rt_load_acquire(&q->cursors->cancels) != q->cancels_seen)
         return 1;
-    return shm_cursor_place(rt_load_acquire(&q->cursors->tail)) != place_of(q, q->read_ref);
+    return q->open_count > 0 ||
+           shm_cursor_place(rt_load_acquire(&q->cursors->tail)) != tx_place_of(q, q->read_ref);
+}
+
+/* Soon it may be passed; but what nobody finds out in all that time can wait longer. */
+int64_t tx_queue_nap_ns(const tx_queue_t *q, int64_t now_mono_ns)
+{
+    bool soon = q->stuck_since_mono_ns != 0 && q->open_count < TX_OPEN_CLAIMS &&
+                now_mono_ns - q->stuck_since_mono_ns < TX_OWNER_PATIENCE_NS;
+    return soon ? TX_CLAIM_PATIENCE_NS : TX_OWNER_PATIENCE_NS;
 }
 
 /* --- scheduled records --------------------------------------------------------------------- */
@@ -472,11 +533,11 @@ int tx_queue_peek(const tx_queue_t *q, uint64_t ref, tx_item_t *item)
 {
     if (ref < q->head_ref || ref >= q->read_ref)
         return -ESTALE;
-    uint64_t word = rt_load_acquire(word_at(q, ref));
+    uint64_t word = rt_load_acquire(tx_word_of(q, ref));
     if (shm_word_state(word) == SHM_RECORD_CANCELLED)
         return -ECANCELED;
     if (shm_word_state(word) != SHM_RECORD_COMMITTED ||
-        !word_fits(q, ref, word, q->read_ref - ref))
+        !tx_word_fits(q, ref, word, q->read_ref - ref))
         return -ESTALE;
     return read_record((tx_queue_t *)q, ref, word, item) < 0 ? -ESTALE : 0;
 }
@@ -486,14 +547,14 @@ int tx_queue_take(tx_queue_t *q, uint64_t ref, tx_item_t *item)
     int rc = tx_queue_peek(q, ref, item);
     if (rc == -ESTALE)
         return rc;
-    uint64_t word = rt_load_acquire(word_at(q, ref));
+    uint64_t word = rt_load_acquire(tx_word_of(q, ref));
     uint64_t sending = shm_word(shm_word_seq(word), shm_word_units(word), shm_word_flags(word),
                                 SHM_RECORD_SENDING);
     /* It may have been cancelled since the look before: a swap must not start from that. */
     bool waits = rc == 0 && shm_word_state(word) == SHM_RECORD_COMMITTED;
-    if (waits && rt_cas(word_at(q, ref), &word, sending))
+    if (waits && rt_cas(tx_word_of(q, ref), &word, sending))
         return 0;
-    if (shm_word_state(word) != SHM_RECORD_CANCELLED || !word_fits(q, ref, word, q->read_ref - ref))
+    if (shm_word_state(word) != SHM_RECORD_CANCELLED || !tx_word_fits(q, ref, word, q->read_ref - ref))
         return -ESTALE;
     (void)read_record(q, ref, word, item);
     finish_word(q, ref, word);
@@ -502,7 +563,7 @@ int tx_queue_take(tx_queue_t *q, uint64_t ref, tx_item_t *item)
 
 void tx_queue_untake(tx_queue_t *q, uint64_t ref)
 {
-    set_state(q, ref, rt_load_relaxed(word_at(q, ref)), SHM_RECORD_COMMITTED);
+    set_state(q, ref, rt_load_relaxed(tx_word_of(q, ref)), SHM_RECORD_COMMITTED);
 }
 
 /* The word of the record at *ref, which moves behind it; false: no sound record lies there. */
@@ -511,7 +572,7 @@ static bool step_over(const tx_queue_t *q, uint64_t *ref, uint64_t end_ref, uint
     *ref = *ref > q->head_ref ? *ref : q->head_ref;
     if (*ref >= end_ref)
         return false;
-    *word = rt_load_acquire(word_at(q, *ref));
+    *word = rt_load_acquire(tx_word_of(q, *ref));
     uint32_t units = shm_word_units(*word);
     if (units == 0 || units > end_ref - *ref)
         return false;
@@ -538,7 +599,7 @@ int tx_queue_reap(tx_queue_t *q, unsigned *budget, tx_item_t *item)
         }
         uint64_t ref = q->search_ref - shm_word_units(word);
         if (shm_word_state(word) != SHM_RECORD_CANCELLED ||
-            !word_fits(q, ref, word, q->read_ref - ref))
+            !tx_word_fits(q, ref, word, q->read_ref - ref))
             continue;
         (void)read_record(q, ref, word, item);
         finish_word(q, ref, word);
@@ -553,7 +614,7 @@ int tx_queue_waiting_next(tx_queue_t *q, uint64_t *ref, tx_item_t *item)
     while (step_over(q, ref, q->read_ref, &word)) {
         uint64_t at = *ref - shm_word_units(word);
         if (shm_word_state(word) == SHM_RECORD_COMMITTED &&
-            word_fits(q, at, word, q->read_ref - at) && read_record(q, at, word, item) == 0)
+            tx_word_fits(q, at, word, q->read_ref - at) && read_record(q, at, word, item) == 0)
             return 1;
     }
     return 0;
@@ -572,29 +633,45 @@ static void zero_span(tx_queue_t *q, uint32_t from, uint32_t to)
 
 static void free_up_to(tx_queue_t *q, uint64_t ref)
 {
-    uint32_t to = place_of(q, ref);
+    uint32_t to = tx_place_of(q, ref);
     rt_store_relaxed(&q->cursors->freeing_to, (uint64_t)to + 1);
     rt_fence_release(); /* a successor that sees zeroes also sees how far they were meant to go */
-    zero_span(q, place_of(q, q->head_ref), to);
+    zero_span(q, tx_place_of(q, q->head_ref), to);
     rt_store_release(&q->cursors->head_place, to); /* T4, pairs with T5 */
-    rt_store_relaxed(&q->cursors->freeing_to, 0);
+    rt_store_release(&q->cursors->freeing_to, 0);  /* not before the head is told */
     q->head_ref = ref;
 }
 
-/* The first ref from head on that is not finished, at most max_bytes away. */
-static uint64_t end_of_finished(tx_queue_t *q, uint32_t max_bytes, unsigned *records)
+/* Padding goes with its record, whose producer may have halted before it stored either word, and stores both
+ * when it goes on. */
+static bool is_finished(const tx_queue_t *q, uint64_t ref, uint64_t word)
+{
+    if (shm_word_state(word) != SHM_RECORD_PAD)
+        return shm_word_state(word) == SHM_RECORD_DONE;
+    uint64_t behind = ref + shm_word_units(word);
+    return behind >= q->read_ref ||
+           shm_word_state(rt_load_relaxed(tx_word_of(q, behind))) != SHM_RECORD_CLAIMED;
+}
+
+/* What tx_queue_next has not handed out stays, whatever became of it. */
+static uint64_t before_open_claims(const tx_queue_t *q, uint64_t ref)
+{
+    for (unsigned i = 0; i < q->open_count; i++)
+        ref = q->open[i].ref < ref ? q->open[i].ref : ref;
+    return ref;
+}
+
+/* The first ref from head on that is not finished, not behind limit. */
+static uint64_t end_of_finished(tx_queue_t *q, uint64_t limit, unsigned *records)
 {
     uint64_t ref = q->head_ref;
-    uint64_t limit = q->head_ref + max_bytes / SHM_UNIT_BYTES;
-    while (ref < q->read_ref && ref < limit) {
-        uint64_t word = rt_load_relaxed(word_at(q, ref));
-        unsigned state = shm_word_state(word);
+    for (unsigned n = 0; n < RELEASE_RECORDS && ref < q->read_ref && ref < limit; n++) {
+        uint64_t word = rt_load_relaxed(tx_word_of(q, ref));
         uint32_t units = shm_word_units(word);
-        bool finished = state == SHM_RECORD_DONE || state == SHM_RECORD_PAD;
-        if (!finished || units == 0 || ref + units > q->read_ref)
+        if (units == 0 || ref + units > q->read_ref || !is_finished(q, ref, word))
             break;
         ref += units;
-        *records += state == SHM_RECORD_DONE;
+        *records += shm_word_state(word) == SHM_RECORD_DONE;
     }
     return ref;
 }
@@ -619,23 +696,23 @@ static void tell_of_room(tx_queue_t *q)
 static bool must_move(const tx_queue_t *q)
 {
     shm_cursor_t tail = rt_load_relaxed(&q->cursors->tail);
-    uint32_t used = tx_used_units(place_of(q, q->head_ref), shm_cursor_place(tail), q->units);
+    uint32_t used = tx_used_units(tx_place_of(q, q->head_ref), shm_cursor_place(tail), q->units);
     return used + 2 * tx_reserve_units(q->max_payload_bytes) > q->units &&
            q->live_units < used / 2 && q->head_ref < q->read_ref;
 }
 
 /* Claims units at the tail, announced in the worker's own slot, without using a sequence. Returns the
- * place of the record, or UINT32_MAX when the reserve is used up. */
-static uint32_t claim_for_move(tx_queue_t *q, uint32_t need)
+ * place of the record, or UINT32_MAX when the reserve is used up, or producers were always faster. */
+static uint32_t claim_for_move(tx_queue_t *q, uint32_t need, uint32_t *tail_seq)
 {
     shm_producer_t *slot = &q->segment->producers[SHM_WORKER_PRODUCER];
     shm_cursor_t tail = rt_load_relaxed(&q->cursors->tail);
-    for (;;) {
+    for (unsigned attempt = 0; attempt < MOVE_ATTEMPTS; attempt++) {
         uint32_t place = shm_cursor_place(tail);
         if (place >= q->units)
             return UINT32_MAX;
         uint32_t pad = tx_pad_units(place, need, q->units);
-        uint32_t used = tx_used_units(place_of(q, q->head_ref), place, q->units);
+        uint32_t used = tx_used_units(tx_place_of(q, q->head_ref), place, q->units);
         bool behind = used < q->read_ref - q->head_ref; /* overwritten: it never is */
         if (behind || used + pad + need >= q->units)
             return UINT32_MAX;
@@ -644,34 +721,36 @@ static uint32_t claim_for_move(tx_queue_t *q, uint32_t need)
         shm_cursor_t next = shm_cursor(shm_cursor_seq(tail), (place + pad + need) % q->units);
         if (!rt_cas(&q->cursors->tail, &tail, next))
             continue;
+        *tail_seq = shm_cursor_seq(tail);
         if (pad == 0)
             return place;
-        rt_store_relaxed(tx_word_at(q->data, place),
-                         shm_word(shm_cursor_seq(tail), pad, 0, SHM_RECORD_PAD));
+        rt_store_relaxed(tx_word_at(q->data, place), shm_word(*tail_seq, pad, 0, SHM_RECORD_PAD));
         return 0;
     }
+    return UINT32_MAX;
 }
 
 static bool may_move(tx_queue_t *q, uint64_t word, int64_t now_ns)
 {
     tx_item_t item;
     return shm_word_state(word) == SHM_RECORD_COMMITTED &&
-           word_fits(q, q->head_ref, word, q->read_ref - q->head_ref) &&
+           tx_word_fits(q, q->head_ref, word, q->read_ref - q->head_ref) &&
            read_record(q, q->head_ref, word, &item) == 0 && item.due_ns != 0 &&
            item.due_ns > now_ns && item.due_ns - now_ns >= TX_MOVE_AHEAD_NS;
 }
 
 static bool move_head_record(tx_queue_t *q, int64_t now_ns)
 {
-    uint64_t word = rt_load_acquire(word_at(q, q->head_ref));
+    uint64_t word = rt_load_acquire(tx_word_of(q, q->head_ref));
     if (!may_move(q, word, now_ns))
         return false;
     if (rt_load_relaxed(&q->segment->producers[SHM_WORKER_PRODUCER].intent) != SHM_INTENT_NONE)
         return false; /* a dead predecessor's move still stands unread */
 
     uint32_t units = shm_word_units(word);
-    uint32_t from = place_of(q, q->head_ref);
-    uint32_t to = claim_for_move(q, units);
+    uint32_t from = tx_place_of(q, q->head_ref);
+    uint32_t tail_seq = 0;
+    uint32_t to = claim_for_move(q, units, &tail_seq);
     if (to == UINT32_MAX) {
         rt_store_relaxed(&q->segment->producers[SHM_WORKER_PRODUCER].intent, SHM_INTENT_NONE);
         return false;
@@ -680,10 +759,11 @@ static bool move_head_record(tx_queue_t *q, int64_t now_ns)
     uint32_t seq = shm_word_seq(word);
     rt_a64_t *copy = tx_word_at(q->data, to);
     memcpy(copy + 1, tx_word_at(q->data, from) + 1, (size_t)(units - 1) * SHM_UNIT_BYTES);
+    ((shm_tx_record_t *)(void *)copy)->tail_seq = tail_seq;
     rt_store_release(copy, shm_word(seq, units, flags, SHM_RECORD_CLAIMED));
     rt_store_release(&q->cursors->moving, (uint64_t)from << 32 | to);
     uint64_t done = shm_word(seq, units, shm_word_flags(word), SHM_RECORD_DONE);
-    bool mine = rt_cas(word_at(q, q->head_ref), &word, done);
+    bool mine = rt_cas(tx_word_of(q, q->head_ref), &word, done);
     rt_store_release(copy, shm_word(seq, units, flags,
                                     mine ? SHM_RECORD_COMMITTED : SHM_RECORD_ABORTED));
     rt_store_release(&q->cursors->moving, MOVING_NONE);
@@ -699,7 +779,7 @@ static void notice_cancelled_head(tx_queue_t *q)
 {
     if (q->head_ref == q->read_ref || q->search_ref != q->search_end)
         return;
-    if (shm_word_state(rt_load_acquire(word_at(q, q->head_ref))) == SHM_RECORD_CANCELLED)
+    if (shm_word_state(rt_load_acquire(tx_word_of(q, q->head_ref))) == SHM_RECORD_CANCELLED)
         q->cancels_seen = rt_load_relaxed(&q->cursors->cancels) - 1;
 }
 
@@ -708,9 +788,10 @@ unsigned tx_queue_release(tx_queue_t *q, int64_t now_ns, uint32_t max_bytes, uns
 {
     unsigned freed = 0;
     uint64_t old_head = q->head_ref;
+    uint64_t limit = before_open_claims(q, q->head_ref + max_bytes / SHM_UNIT_BYTES);
     *moved = 0;
     for (;;) {
-        uint64_t end = end_of_finished(q, max_bytes, &freed);
+        uint64_t end = end_of_finished(q, limit, &freed);
         if (end != q->head_ref)
             free_up_to(q, end);
         if (*moved >= max_moves || !must_move(q) || !move_head_record(q, now_ns))
@@ -751,7 +832,7 @@ static uint32_t complete_freeing(tx_queue_t *q, uint32_t head)
     uint32_t to = (uint32_t)freeing_to - 1;
     zero_span(q, head, to);
     rt_store_release(&q->cursors->head_place, to);
-    rt_store_relaxed(&q->cursors->freeing_to, 0);
+    rt_store_release(&q->cursors->freeing_to, 0);
     return to;
 }
 
@@ -779,13 +860,14 @@ static uint64_t count_waiting(const tx_queue_t *q)
 {
     uint64_t waiting = 0;
     for (uint64_t ref = q->head_ref; ref < q->replay_until_ref;) {
-        uint64_t word = rt_load_relaxed(word_at(q, ref));
+        uint64_t word = rt_load_relaxed(tx_word_of(q, ref));
         unsigned state = shm_word_state(word);
         bool relocated = (shm_word_flags(word) & SHM_TX_RELOCATED) != 0;
         if (shm_word_units(word) == 0)
             break;
+        bool own = state == SHM_RECORD_ABORTED || state == SHM_RECORD_CLAIMED;
         waiting += state == SHM_RECORD_COMMITTED || state == SHM_RECORD_SENDING ||
-                   state == SHM_RECORD_CANCELLED || (state == SHM_RECORD_ABORTED && !relocated);
+                   state == SHM_RECORD_CANCELLED || (own && !relocated);
         ref += shm_word_units(word);
     }
     return waiting;
@@ -820,7 +902,7 @@ static int take_over(tx_queue_t *q)
     q->finished = next - count_waiting(q);
     rt_store_relaxed(&q->cursors->finished, q->finished);
     for (uint32_t i = 1; i < q->segment->config.producers; i++)
-        q->dead_producers += rt_load_relaxed(&q->segment->producers[i].owner) == OWNER_DEAD;
+        q->dead_producers += rt_load_relaxed(&q->segment->producers[i].owner) == TX_OWNER_DEAD;
     wake_producers(q); /* the dead worker may have taken their wish and not woken them */
     return 0;
 }

@@ -8,18 +8,30 @@
  * Everything that comes out of the ring has been checked against the ring's bounds and copied; only
  * the payload is still in shared memory, for the kernel to copy from.
  *
+ * A record whose producer has halted over it is passed after TX_CLAIM_PATIENCE_NS, and handed out when it is
+ * finished: then its ref and its sequence lie before those handed out last. The packets of one producer stay
+ * in their order, for it has one claim at a time.
+ *
  * A ref is the record's place counted without wrapping, private to this struct. A ref that lies
  * below the head belongs to a record that was moved or freed: tx_queue_take says -ESTALE, and the
  * caller drops it (a moved record comes again through tx_queue_next with its old sequence). */
 #ifndef SHM_TX_QUEUE_H
 #define SHM_TX_QUEUE_H
 
-#include "shm/shm_segment.h"
+#include "shm/tx_claims.h"
 
 /* Whether the owner of a producer slot lives. Asked on need, once in some milliseconds at most. */
 typedef bool (*tx_slot_alive_t)(void *of, uint32_t slot);
 
-typedef struct tx_queue {
+/* A time in which the reading stood before an unfinished claim, and the records that waited for it. */
+typedef struct tx_halt {
+    uint64_t from_ref, until_ref;
+    int64_t from_mono_ns, until_mono_ns;
+} tx_halt_t;
+
+enum { TX_HALTS = 8 };
+
+struct tx_queue {
     shm_segment_t *segment;
     shm_tx_cursors_t *cursors;
     uint8_t *data;
@@ -38,11 +50,22 @@ typedef struct tx_queue {
     uint64_t cancels_seen; /* of those that clients counted, as of the beginning of the last search */
     uint64_t search_ref;   /* the search for cancelled records goes on here, */
     uint64_t search_end;   /* and is over here */
-    int64_t stuck_since_mono_ns; /* 0: not stuck */
-    uint32_t dead_producers;     /* slots whose owner is dead and whose claim is unresolved */
+    uint64_t pad_ref;      /* of the padding read last */
+    int64_t stuck_since_mono_ns; /* the record at the read cursor is unfinished; 0: it is not */
+    tx_search_t search;          /* for its length */
+    tx_open_claim_t open[TX_OPEN_CLAIMS]; /* claims that were passed */
+    unsigned open_count;
+    unsigned open_turn;
+    tx_halt_t halts[TX_HALTS]; /* the latest */
+    unsigned halts_made;
+    uint64_t halts_until_ref; /* no record behind it waited for one of them */
+    tx_halted_t halted;
+    bool halted_untold;
+    uint32_t dead_producers; /* slots whose owner is dead and whose claim is unresolved */
+    uint32_t next_dead;      /* the search for those that can be freed goes on here */
     tx_slot_alive_t slot_alive;
     void *slot_alive_of;
-} tx_queue_t;
+};
 
 typedef struct tx_item {
     uint64_t ref;
@@ -54,7 +77,27 @@ typedef struct tx_item {
     uint16_t producer;
     uint8_t flags;
     shm_addr_t dest; /* family 0: the channel's remote */
+    /* When it stood behind a claim that its producer did not finish, or was that claim; 0: never. */
+    int64_t halted_from_mono_ns;
+    int64_t halted_until_mono_ns;
 } tx_item_t;
+
+static inline uint32_t tx_place_of(const tx_queue_t *q, uint64_t ref)
+{
+    return (uint32_t)(ref % q->units);
+}
+
+static inline rt_a64_t *tx_word_of(const tx_queue_t *q, uint64_t ref)
+{
+    return tx_word_at(q->data, tx_place_of(q, ref));
+}
+
+/* Whether a record of this word can lie at ref within left units. */
+static inline bool tx_word_fits(const tx_queue_t *q, uint64_t ref, uint64_t word, uint64_t left)
+{
+    uint32_t units = shm_word_units(word);
+    return units >= TX_RECORD_LEAST_UNITS && units <= left && tx_place_of(q, ref) + units <= q->units;
+}
 
 /* takeover 0: a fresh segment. takeover 1: repairs what a dead worker left (half-freed space, a
  * half-done relocation) and starts again at the oldest record. Records that were being sent at that
@@ -73,6 +116,10 @@ void tx_queue_ask_slots(tx_queue_t *q, tx_slot_alive_t slot_alive, void *of);
  * by a producer that died, or being sent by a worker that died), -EBADMSG (header makes no sense).
  * It is finished already. */
 int tx_queue_next(tx_queue_t *q, int64_t now_mono_ns, unsigned *budget, tx_item_t *item);
+
+/* News of a living producer that halted before it finished a packet; others have passed it since. Returns
+ * whether there are any, once each. */
+bool tx_queue_halted(tx_queue_t *q, tx_halted_t *out);
 
 /* Reads a scheduled record again and marks it as being sent. Returns 0 and *item; -ECANCELED (a client
  * took it back: finished already, record the verdict), -ESTALE (moved or freed: forget this ref). */
@@ -109,6 +156,9 @@ unsigned tx_queue_release(tx_queue_t *q, int64_t now_ns, uint32_t max_bytes, uns
 /* Whether a record or a claim waits behind the read cursor, or cancelled ones may wait before it: the
  * check before the worker sleeps. */
 int tx_queue_pending(const tx_queue_t *q);
+
+/* How long the worker may sleep while tx_queue_pending says so and tx_queue_next says nothing. */
+int64_t tx_queue_nap_ns(const tx_queue_t *q, int64_t now_mono_ns);
 
 /* Bell: arm before sleeping, then look at tx_queue_pending once more; disarm when awake. */
 void tx_queue_arm_bell(tx_queue_t *q);

@@ -31,6 +31,9 @@ static inline uint32_t tx_reserve_units(uint32_t max_payload_bytes)
     return 2 * tx_record_units(max_payload_bytes, true);
 }
 
+/* The shortest record: its header. */
+#define TX_RECORD_LEAST_UNITS ((uint32_t)(sizeof(shm_tx_record_t) / SHM_UNIT_BYTES))
+
 static inline rt_a64_t *tx_word_at(uint8_t *data, uint32_t place)
 {
     return (rt_a64_t *)(data + (size_t)place * SHM_UNIT_BYTES);

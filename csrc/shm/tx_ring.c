@@ -7,17 +7,37 @@
  *
  * Claiming. A producer announces in its own slot which tail value it is about to replace and by how
  * much, then moves the tail with one compare-and-swap. The winner owns the bytes between the old and
- * the new tail. It fills them and stores the record's word with state COMMITTED; the announcement is
- * withdrawn after that. A record never wraps: where it would, the claim covers the rest of the ring as
- * well, a PAD word goes there, and the record starts at place 0.
+ * the new tail. It stores the record's word with state CLAIMED, which says how long it is, fills it, and
+ * stores the word again with state COMMITTED; the announcement is withdrawn after that. A record never
+ * wraps: where it would, the claim covers the rest of the ring as well, a PAD word goes there first, and
+ * the record starts at place 0.
  *
- * Dying. Between the swap and the commit a producer may be killed. The announcement names the claim
- * exactly (a tail value is unique: its low half is the place, its high half counts packets), so the
- * worker, when it finds the next record unfinished for a while, looks for the slots that announced
- * this tail value. As long as one of their owners lives it waits; when all are dead the claim is
- * theirs, and the worker aborts it in their name: one word, stored where they would have stored theirs,
- * so that the worker itself may die over it at any instant. Nobody needs to guess a length from
- * half-written bytes. A slow or stopped producer is never skipped, because it may still write.
+ * Halting. A producer may be stopped at any instant, and for long: by a page fault, a signal, a busy
+ * core. Whoever queued behind its claim does not wait for it. When the worker has stood before a claim for
+ * TX_CLAIM_PATIENCE_NS it notes it as open and reads on behind it; before each further record it looks at
+ * the open ones, and hands out what was finished meanwhile. So the packets of one producer keep their
+ * order (it has one claim at a time), and those of others pass. Space is freed in order: behind an open
+ * claim the ring can be used until it is full. A successor finds open claims by their words. At most
+ * TX_OPEN_CLAIMS are open; the next one is waited for.
+ *
+ * The word of a claim may be EMPTY still, if its owner halted between the swap and the first store. Then
+ * the worker finds out the length and stores the words in its name, EMPTY -> PAD and EMPTY -> CLAIMED, by
+ * compare-and-swap; the owner stores the same later. The announcements say how long the claim is: a tail
+ * value is unique (its low half is the place, its high half counts packets). Several may announce one tail
+ * value, of whom one got it. The claim is the shortest announced length that leads on, that is, from where
+ * it ends somebody claimed with the next sequence:
+ *   - the tail stands there with that sequence, or a slot announces that tail value,
+ *   - or the record there bears that sequence: its own, or, if it was moved there, tail_seq in its header.
+ * The true length leads on: the next claim was made from its end, its announcement stands until its word
+ * does, and a claim that was not made leaves the tail. A shorter one ends inside the claim, which is all
+ * zero while its first word is (each owner's first store is a word at the begin, T10), and no tail value
+ * ever lay there. A longer one may lead on as well: when all that follows the true end was moved there,
+ * which uses no sequence. So of those that lead on the shortest is the true one.
+ *
+ * Dying. Between the swap and the commit a producer may be killed. Then its claim is open like that of any
+ * other that halted. The worker looks for the slots that announce its tail value. As long as one of their
+ * owners lives it waits; when none does, it moves the word from CLAIMED to ABORTED in the owner's name. A
+ * slow or stopped producer is never aborted, because it may still write.
  *
  * Room. The worker zeroes what it frees before it publishes the new head, so that a word at a future
  * record's start reads EMPTY until its owner writes it, and old payload bytes cannot be mistaken for
@@ -44,6 +64,7 @@
  *   T8  tail, A -> T1: the head loaded next is at least as new as the one that made room for the claim
  *       before this tail; an older one could be a lap behind and promise room that is not there
  *   T9  cancels, full fence in cancel_at -> A in tx_queue_reap: who sees the count sees the word
+ *   T10 word CLAIMED, R fence behind it: what else the owner stores is seen by nobody who sees EMPTY
  */
 #include "shm/tx_ring.h"
 
@@ -183,12 +204,14 @@ int tx_producer_claim(tx_producer_t *p, uint32_t payload_bytes, int64_t due_ns, 
         place = 0;
     }
     shm_tx_record_t *record = (shm_tx_record_t *)(p->data + (size_t)place * SHM_UNIT_BYTES);
+    rt_store_relaxed(&record->word, shm_word(seq, need, 0, SHM_RECORD_CLAIMED));
+    rt_fence_release(); /* T10 */
     unsigned flags = (dest ? SHM_TX_HAS_DEST : 0u) | (due_ns ? SHM_TX_HAS_DUE : 0u);
     record->time_ns = due_ns;
     record->enqueued_mono_ns = now_mono_ns;
     record->payload_bytes = (uint16_t)payload_bytes;
     record->producer = p->index;
-    record->reserved = 0;
+    record->tail_seq = 0;
     out->record = record;
     out->payload = (uint8_t *)(record + 1);
     if (dest) {
@@ -290,7 +313,7 @@ RT_RACY static int cancel_at(const shm_segment_t *s, uint32_t place, uint64_t wo
         (const shm_tx_record_t *)(s->tx_data + (size_t)place * SHM_UNIT_BYTES);
     if ((place + sizeof *record / SHM_UNIT_BYTES) * SHM_UNIT_BYTES > s->config.tx_bytes)
         return 0;
-    int64_t due = record->time_ns;
+    int64_t due = rt_read_once(&record->time_ns);
     uint64_t cancelled = shm_word(shm_word_seq(word), shm_word_units(word), shm_word_flags(word),
                                   SHM_RECORD_CANCELLED);
     if (!rt_cas(tx_word_at(s->tx_data, place), &word, cancelled))

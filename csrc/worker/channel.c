@@ -122,7 +122,9 @@ bool channel_disarm_active(wrk_channel_t *ch, int64_t now_mono_ns)
             }
             if (!ch->tx_paused) {
                 /* A claim without its commit. The commit will ring; but its owner may be dead. */
-                ch->worker->stalled = true;
+                int64_t nap_ns = tx_queue_nap_ns(&ch->tx, now_mono_ns);
+                if (ch->worker->nap_ns == 0 || nap_ns < ch->worker->nap_ns)
+                    ch->worker->nap_ns = nap_ns;
                 return true;
             }
         }

@@ -43,7 +43,7 @@ void channel_ran(wrk_channel_t *ch);
 
 /* Before sleeping: the channel's producers ring from now on, and it leaves the active set. Returns
  * false, and leaves it active, if something came in between. With an uncommitted claim in the way
- * worker.stalled is set and the channel stays active, armed. */
+ * worker.nap_ns is set and the channel stays active, armed. */
 bool channel_disarm_active(wrk_channel_t *ch, int64_t now_mono_ns);
 
 /* Rotating duties: heartbeat in the status, gauges, dead owners. */

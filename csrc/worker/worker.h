@@ -39,7 +39,7 @@ typedef struct worker {
     wrk_channel_t **active; /* channels polled in every pass */
     uint32_t active_count;
     uint32_t active_next;
-    bool stalled; /* an armed channel has a claim that is not committed: look again soon */
+    int64_t nap_ns; /* an armed channel has a claim that is not committed: look again by then; 0: none */
 
     int64_t free_until_mono_ns; /* next deadline, as of this pass */
     int64_t last_send_end_mono_ns;

@@ -35,7 +35,6 @@
 #define CONTROL_NEEDS_NS (300 * RT_NS_PER_US)
 #define CONTROL_PATIENCE_NS (10 * RT_NS_PER_MS)
 #define ACTIVE_FOR_NS RT_NS_PER_MS
-#define STALLED_NAP_NS (5 * RT_NS_PER_MS)
 #define HOUSEKEEPING_NS (50 * RT_NS_PER_MS)
 #define HOUSEKEEPING_NEEDS_NS (50 * RT_NS_PER_US)
 #define PREFAULT_NEEDS_NS (50 * RT_NS_PER_US)
@@ -237,7 +236,7 @@ static bool prefault_if_it_fits(worker_t *w, int64_t now_mono_ns)
 /* Everything that could bring work must be able to end the sleep. False: something came in. */
 static bool arm_all(worker_t *w, int64_t now_mono_ns)
 {
-    w->stalled = false;
+    w->nap_ns = 0;
     for (uint32_t i = w->active_count; i-- > 0;)
         if (!channel_disarm_active(w->active[i], now_mono_ns))
             return false;
@@ -249,8 +248,8 @@ static int64_t next_appointment(const worker_t *w, int64_t now_mono_ns)
     int64_t next = next_deadline(w);
     int64_t duties = w->next_housekeeping_mono_ns + idle_margin_ns(&w->idle);
     next = duties < next ? duties : next;
-    if (w->stalled && next - now_mono_ns > STALLED_NAP_NS)
-        next = now_mono_ns + STALLED_NAP_NS;
+    if (w->nap_ns != 0 && next - now_mono_ns > w->nap_ns)
+        next = now_mono_ns + w->nap_ns;
     return next;
 }
 
@@ -263,8 +262,8 @@ static void rest(worker_t *w, int64_t now_mono_ns)
     }
     if (!arm_all(w, now_mono_ns))
         return;
-    if (w->stalled && sleep_ns > STALLED_NAP_NS)
-        sleep_ns = STALLED_NAP_NS;
+    if (w->nap_ns != 0 && sleep_ns > w->nap_ns)
+        sleep_ns = w->nap_ns;
     idle_sleep(&w->idle, &w->poller, now_mono_ns, sleep_ns);
     w->last_poll_mono_ns = w->idle.woken_mono_ns;
     w->free_until_mono_ns = next_deadline(w);

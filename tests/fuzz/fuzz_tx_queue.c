@@ -3,6 +3,7 @@
  * ring is read to its end in finitely many steps. */
 #include "hostile.h"
 
+#include "shm/tx_claims.c"
 #include "shm/tx_queue.c"
 
 #include "shm/tx_ring.h"

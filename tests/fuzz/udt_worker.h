@@ -13,6 +13,7 @@
 
 #include "hostile.h"
 
+#include "shm/tx_claims.c"
 #include "shm/tx_queue.c"
 
 #include "shm/ctl_msg.h"

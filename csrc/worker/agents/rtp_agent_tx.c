@@ -271,6 +271,13 @@ static void fill_batch(wrk_channel_t *ch, int64_t ahead_ns, int64_t now_mono_ns)
 
 /* --- sending ------------------------------------------------------------------------------- */
 
+/* What waits from this record on may not have been seen yet. */
+static void look_again_from(rtp_agent_t *a, uint64_t ref)
+{
+    if (ref < a->plan.behind_ref)
+        a->plan.behind_ref = ref;
+}
+
 /* The kernel had no room for packet index and what follows: as if they had not been built. */
 static void put_back(wrk_channel_t *ch, unsigned index)
 {
@@ -279,7 +286,9 @@ static void put_back(wrk_channel_t *ch, unsigned index)
     for (unsigned i = index; i < b->count; i++)
         if (a->ends_record[i])
             tx_queue_untake(&ch->tx, b->items[i].ref);
+    uint64_t behind_ref = a->plan.behind_ref;
     a->plan = a->before[index];
+    look_again_from(a, behind_ref);
     put_in_force(a);
     rtp_agent_watch(ch);
 }
@@ -402,9 +411,12 @@ unsigned rtp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
         unsigned budget = TAKE_IN_PER_CALL;
         tx_item_t item;
         int rc;
-        while ((rc = tx_queue_next(&ch->tx, now_mono_ns, &budget, &item)) != 0)
+        while ((rc = tx_queue_next(&ch->tx, now_mono_ns, &budget, &item)) != 0) {
             if (rc < 0)
                 agent_refused(ch, &item, rc, now_mono_ns);
+            else
+                look_again_from(a, item.ref); /* its producer had halted, and others passed it */
+        }
         work = TAKE_IN_PER_CALL - budget;
         if (a->plan.has_record) /* cancelled, it makes way, however far its slot is */
             (void)still_waits(ch, false, now_mono_ns);
@@ -418,7 +430,7 @@ void rtp_agent_tx_hold(wrk_channel_t *ch)
     rtp_agent_t *a = rtp_agent_of(ch);
     rtp_plan_t *p = &a->plan;
     if (p->has_record && p->done == 0) { /* it gets another slot when transmission goes on */
-        p->behind_ref = p->item.ref;
+        look_again_from(rtp_agent_of(ch), p->item.ref);
         rtp_plan_give_up(p);
     }
     rtp_plan_pause(p, 0, 0);

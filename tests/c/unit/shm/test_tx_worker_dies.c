@@ -5,6 +5,7 @@
 #include "shm_test.h"
 
 #include "crash.h"
+#include "shm/tx_claims.c"
 #include "shm/tx_queue.c"
 
 #include <sys/wait.h>
@@ -163,7 +164,7 @@ static void work(bool all)
         note(-ECANCELED, &item);
     (void)tx_queue_release(&queue, 0, 1024, 2, &moved);
     moves += moved;
-    now_ns += STUCK_PATIENCE_NS;
+    now_ns += TX_OWNER_PATIENCE_NS;
 }
 
 /* --- one run -------------------------------------------------------------------------------- */

@@ -1,0 +1,221 @@
+#include "shm/tx_claims.h"
+
+#include "base/rt_seq.h"
+#include "shm/tx_queue.h"
+
+static const shm_producer_t *slot_at(const tx_queue_t *q, uint32_t slot)
+{
+    return &q->segment->producers[slot];
+}
+
+static uint32_t slots_of(const tx_queue_t *q)
+{
+    return q->segment->config.producers;
+}
+
+/* Where this step ends that begins at slot from. */
+static uint32_t step_end(const tx_queue_t *q, uint32_t from)
+{
+    uint32_t left = slots_of(q) - from;
+    return from + (left < TX_SLOTS_PER_LOOK ? left : TX_SLOTS_PER_LOOK);
+}
+
+/* --- the length of an unfinished claim ------------------------------------------------------- */
+
+static uint32_t unread_units(const tx_queue_t *q)
+{
+    shm_cursor_t tail = rt_load_acquire(&q->cursors->tail);
+    uint32_t place = shm_cursor_place(tail);
+    return place < q->units ? tx_used_units(tx_place_of(q, q->read_ref), place, q->units) : 0;
+}
+
+/* The tail as it was when the claim had been made, if that was its length. */
+static shm_cursor_t tail_behind(const tx_queue_t *q, const tx_length_t *length)
+{
+    return shm_cursor(q->read_seq + (length->moves ? 0 : 1),
+                      tx_place_of(q, q->read_ref + length->units));
+}
+
+static uint32_t key_of(const tx_length_t *length)
+{
+    return 2 * length->units + length->moves + 1;
+}
+
+static void note_length(tx_search_t *s, tx_length_t length)
+{
+    uint32_t key = key_of(&length);
+    unsigned at = s->count;
+    if (key <= s->above)
+        return;
+    while (at > 0 && key_of(&s->found[at - 1]) > key)
+        at--;
+    if (at > 0 && key_of(&s->found[at - 1]) == key)
+        return;
+    s->more = s->more || s->count == TX_LENGTHS;
+    if (at == TX_LENGTHS)
+        return;
+    s->count += s->count < TX_LENGTHS;
+    for (unsigned i = s->count - 1; i > at; i--)
+        s->found[i] = s->found[i - 1];
+    s->found[at] = length;
+}
+
+static void collect_lengths(tx_queue_t *q, tx_search_t *s)
+{
+    shm_cursor_t claim = shm_cursor(q->read_seq, tx_place_of(q, q->read_ref));
+    uint32_t most = unread_units(q);
+    for (uint32_t end = step_end(q, s->next_slot); s->next_slot < end; s->next_slot++) {
+        const shm_producer_t *p = slot_at(q, s->next_slot);
+        if (rt_load_acquire(&p->intent) != claim)
+            continue;
+        uint32_t units = rt_load_relaxed(&p->intent_units);
+        if (units >= TX_RECORD_LEAST_UNITS && units <= most)
+            note_length(s, (tx_length_t){.units = units,
+                                         .moves = s->next_slot == SHM_WORKER_PRODUCER});
+    }
+}
+
+/* Whether the ring itself says that a claim was made from this tail value: it is the tail still, or what
+ * begins there bears its sequence. */
+static bool begins_at(const tx_queue_t *q, shm_cursor_t tail_then, uint64_t ref)
+{
+    if (rt_load_acquire(&q->cursors->tail) == tail_then)
+        return true;
+    uint64_t end = q->read_ref + unread_units(q);
+    if (ref >= end)
+        return false;
+    uint64_t word = rt_load_acquire(tx_word_of(q, ref));
+    if (shm_word_state(word) == SHM_RECORD_EMPTY)
+        return false;
+    if (!(shm_word_flags(word) & SHM_TX_RELOCATED))
+        return shm_word_seq(word) == shm_cursor_seq(tail_then);
+    const shm_tx_record_t *r = (const shm_tx_record_t *)(const void *)tx_word_of(q, ref);
+    return tx_word_fits(q, ref, word, end - ref) &&
+           rt_read_once(&r->tail_seq) == shm_cursor_seq(tail_then);
+}
+
+static void ask_ring(const tx_queue_t *q, tx_search_t *s)
+{
+    for (unsigned i = 0; i < s->count; i++)
+        s->found[i].leads =
+            s->found[i].leads ||
+            begins_at(q, tail_behind(q, &s->found[i]), q->read_ref + s->found[i].units);
+}
+
+/* Those whose end somebody has announced as the begin of his own claim. */
+static void ask_slots(const tx_queue_t *q, tx_search_t *s)
+{
+    for (uint32_t end = step_end(q, s->next_slot); s->next_slot < end; s->next_slot++) {
+        shm_cursor_t intent = rt_load_acquire(&slot_at(q, s->next_slot)->intent);
+        for (unsigned i = 0; intent != SHM_INTENT_NONE && i < s->count; i++)
+            s->found[i].leads = s->found[i].leads || intent == tail_behind(q, &s->found[i]);
+    }
+}
+
+/* The first, and shortest, that leads on. NULL: none; then the search begins anew, above those that
+ * were found if there are more. */
+static const tx_length_t *choose(tx_search_t *s)
+{
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->found[i].leads)
+            return &s->found[i];
+    *s = (tx_search_t){.above = s->more ? key_of(&s->found[s->count - 1]) : 0};
+    return NULL;
+}
+
+uint32_t tx_claims_search(tx_queue_t *q, bool *moves)
+{
+    tx_search_t *s = &q->search;
+    if (!s->know_lengths) {
+        collect_lengths(q, s);
+        if (s->next_slot < slots_of(q))
+            return 0;
+        /* Before the slots are asked and after it: who announces and claims in between is seen by one
+         * of the three, because the announcement stands until the word does. */
+        ask_ring(q, s);
+        s->know_lengths = true;
+        s->next_slot = 0;
+    }
+    ask_slots(q, s);
+    if (s->next_slot < slots_of(q))
+        return 0;
+    ask_ring(q, s);
+    const tx_length_t *length = choose(s);
+    if (length == NULL)
+        return 0;
+    *moves = length->moves;
+    uint32_t units = length->units;
+    *s = (tx_search_t){0};
+    return units;
+}
+
+/* --- who it belongs to ------------------------------------------------------------------------ */
+
+bool tx_claims_is_open(const tx_queue_t *q, shm_cursor_t announced)
+{
+    for (unsigned i = 0; i < q->open_count; i++)
+        if (q->open[i].announced == announced)
+            return true;
+    return false;
+}
+
+static bool announces(const tx_queue_t *q, const tx_open_claim_t *o, uint32_t slot)
+{
+    return rt_load_acquire(&slot_at(q, slot)->intent) == o->announced;
+}
+
+static bool known_dead(const tx_queue_t *q, uint32_t slot)
+{
+    uint32_t owner = rt_load_relaxed(&slot_at(q, slot)->owner);
+    return owner == 0 || owner == TX_OWNER_DEAD;
+}
+
+void tx_claims_tell(tx_queue_t *q, const tx_open_claim_t *o, int64_t now_mono_ns)
+{
+    q->halted_untold = true;
+    q->halted = (tx_halted_t){.slot = o->slot,
+                              .pid = rt_load_relaxed(&slot_at(q, o->slot)->owner),
+                              .sequence = rt_seq64_near(q->sequence_high, shm_word_seq(o->word)),
+                              .halted_ns = now_mono_ns - o->since_mono_ns};
+}
+
+static void tell_of_halt(tx_queue_t *q, tx_open_claim_t *o, int64_t now_mono_ns)
+{
+    o->slot = o->next_slot;
+    tx_claims_tell(q, o, now_mono_ns);
+}
+
+/* Goes on among those who announce the claim; a few owners are asked, a system call each. Returns whether all slots were
+ * seen, and none of them is of a living owner. The owner's announcement stands for as long as the word
+ * is unfinished. */
+static bool all_are_dead(tx_queue_t *q, tx_open_claim_t *o, int64_t now_mono_ns)
+{
+    unsigned asked = 0;
+    for (uint32_t end = step_end(q, o->next_slot); o->next_slot < end; o->next_slot++) {
+        if (!announces(q, o, o->next_slot) || known_dead(q, o->next_slot))
+            continue;
+        if (now_mono_ns < o->ask_mono_ns || asked++ == TX_OWNERS_PER_LOOK)
+            return false;
+        if (!q->slot_alive(q->slot_alive_of, o->next_slot))
+            continue;
+        o->ask_mono_ns = now_mono_ns + TX_OWNER_PATIENCE_NS;
+        if (o->slot == TX_NO_SLOT)
+            tell_of_halt(q, o, now_mono_ns);
+        return false;
+    }
+    return o->next_slot == slots_of(q);
+}
+
+bool tx_claims_resolve(tx_queue_t *q, int64_t now_mono_ns)
+{
+    if (q->open_count == 0)
+        return false;
+    tx_open_claim_t *o = &q->open[q->open_turn++ % q->open_count];
+    if (!all_are_dead(q, o, now_mono_ns))
+        return false;
+    uint64_t word = o->word;
+    uint64_t aborted = shm_word(shm_word_seq(word), shm_word_units(word), SHM_TX_ORPHAN,
+                                SHM_RECORD_ABORTED);
+    o->next_slot = SHM_WORKER_PRODUCER + 1;
+    return rt_cas(tx_word_of(q, o->ref), &word, aborted);
+}

@@ -21,6 +21,7 @@ import weakref
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from operator import index
 from typing import Any, ClassVar
 
 from ._common import Counters, any_payload, checked_direction, whole_number
@@ -388,9 +389,10 @@ class RtUdpEmulated(RtUdpBase):
         Raises OSError before ``init_socket``, ValueError for a timeout below 0.
         """
         own_queue, deadline_ns = self._prepare_receive(timeout_ns)
+        count = index(n_packets)
         packets: list[ReceivedPacket] = []
         try:
-            while len(packets) < n_packets:
+            while len(packets) < count:
                 packets.append(_get_until(own_queue, deadline_ns))
         except BaseException as error:
             own_queue.put_back(packets)

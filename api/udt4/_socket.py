@@ -373,6 +373,7 @@ class UDTSOCKET:
         return self._type == _socket.SOCK_DGRAM
 
     def setsockopt(self, option: int, value: Any) -> None:
+        option = integer("option", option)
         with self._lock, translated():
             value = self._options.check(option, value)
             self._open()
@@ -385,6 +386,7 @@ class UDTSOCKET:
                 conn.set_max_bandwidth(self._options.max_bandwidth)
 
     def getsockopt(self, option: int) -> Any:
+        option = integer("option", option)
         self._open()
         match option:
             case c.UDT_STATE:

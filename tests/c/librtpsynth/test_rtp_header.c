@@ -1,5 +1,5 @@
-/* rtp.h as the only header: what programs of the original find in it. They may have named the header
- * themselves before. */
+/* rtp.h as the only header: what programs of the original find in it. They may have named the
+ * header themselves before. */
 typedef struct rtp_hdr rtp_hdr_t;
 #define rtp_hdr_t_DEFINED 1
 #include <rtp.h>

@@ -66,7 +66,15 @@ from shmring.pool import (
     open_netflux,
     open_rtp,
 )
-from shmring.registry import ChannelInfo, Removed, attach, channels, gc
+from shmring.registry import (
+    ChannelInfo,
+    Removed,
+    Unreadable,
+    attach,
+    channels,
+    gc,
+    unreadable,
+)
 from shmring.rtp.batch import RtpBatch
 from shmring.rtp.channel import RtpChannel
 from shmring.rtp.frames import RtpBye, RtpErasure, RtpFrame, RtpItem, RtpResync
@@ -126,6 +134,7 @@ __all__ = [
     "Stamp",
     "State",
     "TooLate",
+    "Unreadable",
     "Verdict",
     "WorkerFailed",
     "WorkerInfo",
@@ -137,4 +146,5 @@ __all__ = [
     "open",
     "open_netflux",
     "open_rtp",
+    "unreadable",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from shmring import _address
@@ -22,7 +23,13 @@ def _choose() -> str:
         raise ImportError(f'SHMRING_BACKEND is {wanted!r}: use "hot", "cffi" or nothing')
     if wanted:
         return wanted
+    if not getattr(sys, "_is_gil_enabled", _yes)():
+        return "cffi"  # the other counts on the interpreter's lock
     return "hot" if importlib.util.find_spec("shmring._hot") else "cffi"
+
+
+def _yes() -> bool:
+    return True
 
 
 NAME = _choose()

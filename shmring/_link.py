@@ -8,7 +8,7 @@ import os
 import time
 from typing import Any
 
-from rtworkers import paths
+from rtworkers import liveness, ownership, paths
 from rtworkers.control import (
     Connection,
     ControlError,
@@ -74,6 +74,7 @@ class Link:
             path = self._socket_path()
             try:
                 self._connection = Connection.connect(path)
+                self._check_peer(path)
                 if self.readiness is not None:
                     self.readiness.watch(self.fileno())
                 return self._connection
@@ -89,6 +90,21 @@ class Link:
                     '"shmring gc"',
                 )
             time.sleep(CONNECT_LOOK_S)
+
+    def _check_peer(self, path: Any) -> None:
+        """Raise `NoPermission` where somebody else listens: they could make a folder of that name
+        before the pool did."""
+        if self._connection is None:
+            return
+        _, uid, _ = liveness.peer(self._connection.socket)
+        if uid in (0, os.geteuid(), self._segment.owner_uid):
+            return
+        self.disconnect()
+        raise error(
+            errno.EPERM,
+            f"worker's socket {path} is held by {ownership.user_text(uid)}, to whom the channel "
+            "does not belong: remove it, or set SHMRING_RUNTIME_DIR to a folder of your own",
+        )
 
     def attach_producer(self) -> None:
         """Get a producer slot, the former one if there was one, and the worker's bell."""
@@ -201,6 +217,16 @@ class Link:
             self.bell_fd = -1
 
 
+def check_whole(segment: Any) -> None:
+    """Raise `ChannelClosed` for a segment whose file was cut short under this process's mapping."""
+    if lib.shm_segment_torn(segment):
+        raise error(
+            errno.EPIPE,
+            f"channel {text_of(segment.config.name)!r}: its file in shared memory was cut short by "
+            "somebody who may write to it; close the channel and open it again",
+        )
+
+
 def served_epoch(segment: Any) -> int:
     """Return the epoch of the worker that serves the channel, waiting for the first one.
 
@@ -210,6 +236,7 @@ def served_epoch(segment: Any) -> int:
     name = text_of(segment.config.name)
     while True:
         epoch, state = segment.status.epoch, _state(segment)
+        check_whole(segment)
         if state is State.CLOSED:
             raise error(errno.EPIPE, f"channel {name!r} was closed: open it again, or attach anew")
         if state is State.FAILED:

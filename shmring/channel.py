@@ -13,14 +13,14 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Never, Protocol, Self, TypeVar
 
-from rtworkers import paths
+from rtworkers import ownership, paths
 from rtworkers.control import Op
 from shmring import _address, _arguments, errors
 from shmring._aio import Waiters
 from shmring._arguments import Buffer, deadline, has_passed
 from shmring._backend import Core, Packet
-from shmring._check import check, error, last_text
-from shmring._link import Link, served_epoch
+from shmring._check import check, error
+from shmring._link import Link, check_whole, served_epoch
 from shmring._readiness import Readiness
 from shmring._ring import ffi, lib
 from shmring.batch import ReportBatch
@@ -82,8 +82,7 @@ class Channel(Core):
 
         Raises `ChannelNotFound`, `ChannelClosed`, `LayoutMismatch`, `NoPermission`, `BadConfig`.
         """
-        if mode not in _MODES:
-            raise errors.BadConfig(f'mode is {mode!r}: use "rw" or "r"')
+        check_mode(mode)
         if reading is not None and reading not in _READINGS:
             raise errors.BadConfig(f'reading is {reading!r}: use "broadcast" or "shared"')
         namespace = paths.default_namespace() if namespace is None else namespace
@@ -99,7 +98,7 @@ class Channel(Core):
         self._waiters = Waiters()
 
         if segment is None:
-            segment = _map(name, namespace, writable=mode == "rw")
+            segment = map_named(name, namespace, writable=mode == "rw")
         self._segment = segment
         self._reading = self._choose_reading(reading)
         if mode == "rw":
@@ -173,6 +172,8 @@ class Channel(Core):
         """What the worker says of it; ``closed`` once this end was closed."""
         if self._closed:
             return State.CLOSED
+        if lib.shm_segment_torn(self._segment):
+            return State.FAILED
         number = self._segment.status.state
         return STATES[number] if number < len(STATES) else State.FAILED
 
@@ -379,7 +380,10 @@ class Channel(Core):
 
     def stats(self) -> ChannelStats:
         """Return counters, histograms and effective settings."""
-        return read_stats(self._mapped())
+        segment = self._mapped()
+        stats = read_stats(segment)
+        check_whole(segment)
+        return stats
 
     def reset_stats(self) -> None:
         """Set counters and histograms to 0, for all who look at them."""
@@ -569,6 +573,7 @@ class Channel(Core):
         """The segment. Raises `ChannelClosed`."""
         if self._closed:
             raise error(errno.EPIPE, f"channel {self._name!r} is closed")
+        check_whole(self._segment)
         return self._segment
 
     def _choose_reading(self, reading: str | None) -> str:
@@ -646,25 +651,57 @@ def _attach(name: str, namespace: str, mode: str, reading: str) -> Channel:
     return Channel(name, namespace=namespace, mode=mode, reading=reading)
 
 
-def _map(name: str, namespace: str, *, writable: bool) -> Any:
-    """Map a channel's segment; it is unmapped when nobody refers to it any more."""
+def check_mode(mode: str) -> str:
+    """Return `mode` if there is one of that name. Raises `BadConfig`."""
+    if mode not in _MODES:
+        raise errors.BadConfig(f'mode is {mode!r}: use "rw" or "r"')
+    return mode
+
+
+def map_named(name: str, namespace: str, *, writable: bool, trusted: int | None = None) -> Any:
+    """Map a channel's segment; it is unmapped when nobody refers to it any more.
+
+    `trusted`: the id of a user whose segment it may be, too. Raises `ChannelNotFound`,
+    `NoPermission`, `LayoutMismatch`, `BadConfig`.
+    """
+    fd = _open_segment(name, namespace, writable)
     segment = ffi.new("shm_segment_t *")
-    posix_name = paths.channel_segment(namespace, name)
-    rc = lib.shm_segment_map_name(segment, posix_name.encode(), writable)
-    if rc == -errno.ENOENT:
+    try:
+        _check_owner(name, os.fstat(fd), trusted)
+        check(lib.shm_segment_map(segment, fd, writable))
+    finally:
+        os.close(fd)
+    return ffi.gc(segment, lib.shm_segment_unmap)
+
+
+def _open_segment(name: str, namespace: str, writable: bool) -> int:
+    try:
+        return paths.open_shm(paths.channel_segment(namespace, name), writable=writable)
+    except FileNotFoundError:
         raise errors.ChannelNotFound(
             errno.ENOENT,
             f"no channel {name!r} is open in namespace {namespace!r}: open it first, or see "
             '"shmring ls" for what there is',
-        )
-    if rc == -errno.EACCES and writable:
+        ) from None
+    except PermissionError:
+        text = f"channel {name!r} belongs to another user: "
+        text += 'attach with mode="r", or ' if writable else ""
         raise errors.NoPermission(
-            errno.EACCES,
-            f'channel {name!r} belongs to another user: attach with mode="r", or open it with a '
-            "group and mode",
-        )
-    check(rc, last_text())
-    return ffi.gc(segment, lib.shm_segment_unmap)
+            errno.EACCES, text + "have it opened with a group and mode"
+        ) from None
+    except OSError as caught:
+        raise error(errno.EPROTO, f"channel {name!r}: {caught.strerror}") from None
+
+
+def _check_owner(name: str, facts: os.stat_result, trusted: int | None) -> None:
+    if ownership.is_trusted(facts, () if trusted is None else (trusted,)):
+        return
+    raise errors.NoPermission(
+        errno.EPERM,
+        f"channel {name!r} belongs to {ownership.user_text(facts.st_uid)}, who is not this user: "
+        f"what lies there may be made to deceive; if you trust them, attach with "
+        f"owner={facts.st_uid}",
+    )
 
 
 def _show(address: tuple[str, int] | None) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from dataclasses import dataclass
 
-from rtworkers import paths
+from rtworkers import ownership, paths
 from shmring import _address, _host, _leftovers
 from shmring._ring import ffi, lib
-from shmring.channel import Channel
+from shmring.channel import Channel, check_mode, map_named
 from shmring.errors import BadConfig
 from shmring.netflux import options as netflux_options
 from shmring.netflux.channel import NetfluxChannel
@@ -46,6 +47,20 @@ class ChannelInfo:
     heartbeat_age_ns: int
     """Time since its worker last said that it serves it."""
     segment_bytes: int
+    owner_uid: int
+    """The user whose file it is. Everybody may make a channel of any name: what another user's
+    says of itself need not be true."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file under a channel's name that is no channel, or cannot be read as one."""
+
+    name: str
+    namespace: str
+    owner: str
+    """The user whose file it is."""
+    reason: str
 
 
 def attach(
@@ -56,6 +71,7 @@ def attach(
     reading: str | None = None,
     send: Record | None = None,
     receive: Record | None = None,
+    owner: int | str | None = None,
 ) -> Channel:
     """This process's end of a channel that is open already; it reads what arrives from now on.
 
@@ -64,31 +80,78 @@ def attach(
 
     `mode`: ``"rw"``, or ``"r"`` for a tap, which reads along and cannot disturb anything.
     `reading`: ``"broadcast"`` or ``"shared"``; None: as the channel was opened, a tap broadcast.
-    `namespace`: None for ``$SHMRING_NAMESPACE``, else ``default``. Raises `ChannelNotFound`,
-    `ChannelClosed`, `NoPermission`, `LayoutMismatch`, `BadConfig`.
+    `namespace`: None for ``$SHMRING_NAMESPACE``, else ``default``.
+    `owner`: a user, by name or id, whose channel this may be beside this user, root, and whoever
+    shares it with a group of this process other than its primary one.
+
+    Raises `ChannelNotFound`, `ChannelClosed`, `NoPermission` (another user's channel, too),
+    `LayoutMismatch`, `BadConfig`.
     """
     with _host.translated(f"channel {name!r}"):
         space = paths.default_namespace() if namespace is None else namespace
         paths.check_name("namespace", space)
         paths.check_name("channel name", name)
-    found = _look(paths.ShmName(paths.channel_segment(space, name), space, channel=name))
-    if found and found.engine == netflux_options.ENGINE:
+        trusted = ownership.uid_of(owner)
+    segment = map_named(name, space, writable=check_mode(mode) == "rw", trusted=trusted)
+    engine = _text(segment.config.engine)
+    if engine == netflux_options.ENGINE:
         return NetfluxChannel(
-            name, namespace=space, mode=mode, reading=reading, send=send, receive=receive
+            name,
+            namespace=space,
+            mode=mode,
+            reading=reading,
+            segment=segment,
+            send=send,
+            receive=receive,
         )
-    if found and (send is not None or receive is not None):
+    if send is not None or receive is not None:
         raise BadConfig(f"channel {name!r} is no Netflux channel: records do not go with it")
-    kind = RtpChannel if found and found.engine == rtp_options.ENGINE else Channel
-    return kind(name, namespace=space, mode=mode, reading=reading)
+    kind = RtpChannel if engine == rtp_options.ENGINE else Channel
+    return kind(name, namespace=space, mode=mode, reading=reading, segment=segment)
 
 
 def channels(namespace: str | None = None) -> list[ChannelInfo]:
     """Every channel on this host that this user may read, or those of one namespace, by name.
 
-    Leftovers that nobody serves any more are among them until `gc` removes them.
+    Leftovers that nobody serves any more are among them until `gc` removes them. What cannot be
+    read as a channel is not: see `unreadable`.
     """
     found = (_look(name) for name in paths.shm_names(namespace) if name.channel is not None)
     return [info for info in found if info is not None]
+
+
+def unreadable(namespace: str | None = None) -> list[Unreadable]:
+    """Every file under a channel's name that `channels` leaves out though this user may open it."""
+    found = (_why_not(name) for name in paths.shm_names(namespace) if name.channel is not None)
+    return [file for file in found if file is not None]
+
+
+def _why_not(name: paths.ShmName) -> Unreadable | None:
+    try:
+        fd = paths.open_shm(name.posix_name)
+    except PermissionError:
+        return None  # closed to this user
+    except OSError as caught:
+        if caught.errno == errno.ENOENT:
+            return None  # gone meanwhile
+        facts = _owner_of(name)
+        return Unreadable(str(name.channel), name.namespace, facts, caught.strerror or str(caught))
+    try:
+        with _host.mapped(fd, writable=False) as segment:
+            if segment is not None and not lib.shm_segment_torn(segment):
+                return None
+            reason = _host.why_not_mapped() if segment is None else "its file was cut short"
+            owner = ownership.user_text(os.fstat(fd).st_uid)
+            return Unreadable(str(name.channel), name.namespace, owner, reason)
+    finally:
+        os.close(fd)
+
+
+def _owner_of(name: paths.ShmName) -> str:
+    try:
+        return ownership.user_text(paths.shm_file(name.posix_name).lstat().st_uid)
+    except OSError:
+        return "nobody"
 
 
 def _look(name: paths.ShmName) -> ChannelInfo | None:
@@ -102,7 +165,7 @@ def _look(name: paths.ShmName) -> ChannelInfo | None:
             config, status = segment.config, segment.status
             state = status.state
             beat_ns = status.heartbeat_mono_ns
-            return ChannelInfo(
+            info = ChannelInfo(
                 name=str(name.channel),
                 namespace=name.namespace,
                 pool=_text(config.pool),
@@ -117,7 +180,9 @@ def _look(name: paths.ShmName) -> ChannelInfo | None:
                 waiting=lib.tx_ring_waiting(segment),
                 heartbeat_age_ns=max(0, time.monotonic_ns() - beat_ns) if beat_ns else 0,
                 segment_bytes=segment.bytes,
+                owner_uid=segment.owner_uid,
             )
+            return None if lib.shm_segment_torn(segment) else info
     finally:
         os.close(fd)
 
@@ -147,4 +212,4 @@ def gc(*, namespace: str | None = None, dry_run: bool = False) -> Removed:
     return Removed(tuple(segments), tuple(directories))
 
 
-__all__ = ["ChannelInfo", "Removed", "attach", "channels", "gc"]
+__all__ = ["ChannelInfo", "Removed", "Unreadable", "attach", "channels", "gc", "unreadable"]

@@ -1,5 +1,7 @@
 #include "python/hot.h"
 
+#include "python/module_gil.h"
+
 PyObject *hot_stamps[HOT_STAMPS];
 PyObject *hot_unpack_address;
 PyObject *hot_batch_class;
@@ -59,6 +61,8 @@ static int init_signatures(void)
 
 PyMODINIT_FUNC PyInit__hot(void)
 {
+    if (module_needs_gil("shmring._hot") < 0)
+        return NULL;
     PyObject *module = PyModule_Create(&module_def);
     if (module == NULL)
         return NULL;

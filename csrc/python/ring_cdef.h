@@ -219,6 +219,7 @@ typedef struct {
 typedef struct {
     uint64_t bytes;
     int writable;
+    uint32_t owner_uid;
     uint64_t segment_id;
     shm_config_t config;
     shm_status_t *status;
@@ -233,7 +234,9 @@ int shm_segment_format(shm_segment_t *s, int fd, const shm_config_t *c, uint64_t
 int shm_segment_map(shm_segment_t *s, int fd, int writable);
 int shm_segment_map_name(shm_segment_t *s, const char *posix_name, int writable);
 int shm_segment_say(int fd, int state, uint32_t error, const char *reason);
+bool shm_segment_torn(const shm_segment_t *s);
 void shm_segment_unmap(shm_segment_t *s);
+uintptr_t bus_guard_address(void);
 
 /* shm: the worker's page, and what it leaves behind */
 #define SHM_EVENT_TOTAL ...

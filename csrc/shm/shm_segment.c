@@ -75,7 +75,9 @@ static int map_file(shm_segment_t *s, int fd, uint64_t bytes, int writable)
     if (base == MAP_FAILED)
         return rt_err_set(-errno, "mapping a segment of %llu bytes: %s", (unsigned long long)bytes,
                           strerror(errno));
+    struct stat st;
     *s = (shm_segment_t){.base = base, .bytes = bytes, .writable = writable};
+    s->owner_uid = fstat(fd, &st) == 0 ? st.st_uid : UINT32_MAX;
     int rc = bus_guard_add(base, bytes, &s->guard);
     if (rc < 0)
         shm_segment_unmap(s);

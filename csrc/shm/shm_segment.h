@@ -14,6 +14,7 @@ typedef struct shm_segment {
     uint64_t bytes;
     int writable; /* 0: mapped read-only (a tap) */
     uint32_t guard; /* place in the bus guard's table; 0: not watched */
+    uint32_t owner_uid; /* of the file */
     uint64_t segment_id;
     shm_config_t config; /* private copy */
     shm_identity_t *identity;

@@ -5,7 +5,7 @@ the channel was opened; rates are taken over --seconds. Heartbeat is the time si
 the worker last said that it lives: above a second, everything else is stale.
 
 Exit code 2 says that something is unhealthy: a worker that does not beat, a channel
-that failed or that nobody serves (shmring gc removes those).
+that failed or that nobody serves (shmring gc removes those), a file that cannot be read.
 
 examples:
   shmring ls               your namespace
@@ -81,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     namespace = None if arguments.all else (arguments.namespace or paths.default_namespace())
     rows = _channels(namespace, max(0.0, arguments.seconds))
+    unreadable = shmring.unreadable(namespace)
     workers = _workers(namespace)
     now_ns = time.monotonic_ns()
     if arguments.json:
@@ -88,9 +89,14 @@ def run(arguments: argparse.Namespace) -> int:
             json_line(_channel_facts(row))
         for worker in workers:
             json_line(_worker_facts(worker, now_ns))
+        for file in unreadable:
+            json_line({"kind": "unreadable", **dataclasses.asdict(file)})
     else:
         _print(rows, workers, namespace, now_ns)
+        for file in unreadable:
+            print(f"unreadable: {file.namespace}/{file.name} of {file.owner}: {file.reason}")
     healthy = all(row.healthy for row in rows) and not any(_stale(w, now_ns) for w in workers)
+    healthy = healthy and not unreadable
     return FINE if healthy else FAILED
 
 
@@ -102,13 +108,13 @@ def _channels(namespace: str | None, seconds: float) -> list[Row]:
     before = {(info.namespace, info.name): info for info in shmring.channels(namespace)}
     if not before:
         return []
-    first = {key: _counters(*key)[0] for key in before}
+    first = {key: _counters(info)[0] for key, info in before.items()}
     start = time.monotonic()
     time.sleep(seconds)
     rows = []
     for info in shmring.channels(namespace):
         key = (info.namespace, info.name)
-        now, rtp = _counters(*key)
+        now, rtp = _counters(info)
         row = Row(info, now, rtp)
         elapsed = time.monotonic() - start
         if key in first and elapsed > 0:
@@ -122,10 +128,12 @@ def _rate(first: dict[str, int], now: dict[str, int], name: str, elapsed_s: floa
     return max(0, now.get(name, 0) - first.get(name, 0)) / elapsed_s
 
 
-def _counters(namespace: str, name: str) -> tuple[dict[str, int], shmring.RtpStats | None]:
-    """The counters of one channel; none where it went away meanwhile."""
+def _counters(info: shmring.ChannelInfo) -> tuple[dict[str, int], shmring.RtpStats | None]:
+    """The counters of one channel, whoever owns it; none where it went away meanwhile."""
     try:
-        with shmring.attach(name, namespace=namespace, mode="r") as tap:
+        with shmring.attach(
+            info.name, namespace=info.namespace, mode="r", owner=info.owner_uid
+        ) as tap:
             stats = tap.stats()
     except OSError:
         return {}, None
@@ -145,10 +153,7 @@ def _worker(name: paths.ShmName) -> page.PageFacts | None:
     except OSError:
         return None  # gone, for another user, or no file at all
     try:
-        with page.view(fd) as view:
-            return page.read(view)
-    except ValueError:
-        return None  # smaller than a page: it is just being made
+        return page.facts(fd)
     finally:
         os.close(fd)
 

@@ -90,13 +90,8 @@ def _running_workers() -> list[page.PageFacts]:
             fd = paths.open_shm(name.posix_name)
         except OSError:
             continue
-        try:
-            with page.view(fd) as view:
-                facts = page.read(view)
-        except ValueError:
-            continue
-        finally:
-            os.close(fd)
+        facts = page.facts(fd)
+        os.close(fd)
         if facts is not None:
             found.append(facts)
     return found

@@ -186,34 +186,30 @@ def _record(name: paths.ShmName) -> WorkerRecord | None:
     except OSError:
         return None  # gone, for another user, or no file at all
     try:
-        if os.fstat(fd).st_size != page.PAGE_BYTES:
-            return None
-        with page.view(fd) as view:
-            return _read(name, view)
+        return _read(name, page.copy(fd))
     except ValueError:
-        return None  # cut short meanwhile
+        return None  # of another version, or cut short
     finally:
         os.close(fd)
 
 
-def _read(name: paths.ShmName, view: Any) -> WorkerRecord | None:
+def _read(name: paths.ShmName, raw: bytes) -> WorkerRecord | None:
     """Of a worker that starts the version is 0, and what its predecessor noted is there."""
-    magic, version = page.HEAD.unpack_from(view)
+    magic, version = page.HEAD.unpack_from(raw)
     if magic != page.MAGIC or version not in (0, page.VERSION):
         return None
-    with memoryview(view) as raw, ffi.from_buffer("shm_worker_segment_t *", raw) as segment:
+    with ffi.from_buffer("shm_worker_segment_t *", raw) as segment:
         found, lost = _events(name, segment.recorder)
         problems = _errors(name, segment.errors, "worker")
         problems += _errors(name, segment.pool_errors, "pool")
         others = lib.ring_other_errors(ffi.addressof(segment, "errors"))
         others += lib.ring_other_errors(ffi.addressof(segment, "pool_errors"))
         suppressed = lib.ring_suppressed(ffi.addressof(segment, "recorder"))
-        # Nothing of cffi's may outlive the mapping.
         return WorkerRecord(
             name.namespace,
             str(name.pool),
             int(name.slot or 0),
-            page.read(view),
+            page.read(raw),
             tuple(found),
             int(lost),
             int(suppressed),

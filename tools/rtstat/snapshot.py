@@ -188,13 +188,18 @@ class Watch:
         unreadable: list[Unreadable] = []
         for key in self._order:
             file = self._files[key]
-            if file.mapped is None:
-                if file.reason:
-                    unreadable.append(_unreadable(file))
-            elif file.name.channel is None:
-                workers.append(self._look_worker(file, events))
-            else:
-                channels.append(self._look_channel(file, real_ns / NS_PER_S, events))
+            try:
+                if file.mapped is None:
+                    pass
+                elif file.name.channel is None:
+                    workers.append(self._look_worker(file, events))
+                else:
+                    channels.append(self._look_channel(file, real_ns / NS_PER_S, events))
+            except OSError as error:  # its file was cut short: mapped anew in the next look
+                file.mapped, file.reason = None, error.strerror or str(error)
+                file.permitted = True
+            if file.mapped is None and file.reason:
+                unreadable.append(_unreadable(file))
         seconds = None if self._looked_ns is None else (mono_ns - self._looked_ns) / NS_PER_S
         self._looked_ns = mono_ns
         return Snapshot(

@@ -7,7 +7,8 @@ when pool and worker are dead; this process is its one writer. `shmring.observe`
 
 from __future__ import annotations
 
-import mmap
+import contextlib
+import os
 import struct
 import threading
 import time
@@ -18,7 +19,11 @@ LOG_BYTES = 16512
 ERRORS = 64
 
 _HEAD_BYTES = 128
-_ENTRY = struct.Struct("=4xIQqqqQ64s144s")  # all but its state
+_ENTRY = struct.Struct("=IIQqqqQ64s144s")
+_WORD = struct.Struct("=Q")
+_WHOLE = struct.pack("=I", 1)  # the state of an entry
+_COUNT, _LAST = 8, 24  # places in an entry
+_MOST = 2**64 - 1
 _ENTRY_BYTES = 256
 
 
@@ -34,58 +39,60 @@ class Kind(IntEnum):
 
 
 class ErrorLog:
-    """The log in the page behind a descriptor, which stays the caller's. Any thread."""
+    """The log in the page behind a descriptor, which stays the caller's. Any thread.
+
+    Read and written with system calls: what becomes of the file is no signal here.
+    """
 
     def __init__(self, page_fd: int) -> None:
-        self._map = mmap.mmap(page_fd, LOG_BYTES, mmap.MAP_SHARED, offset=OFFSET)
-        self._words = memoryview(self._map).cast("Q")
-        self._halves = memoryview(self._map).cast("I")
+        self._fd = page_fd
         self._lock = threading.Lock()
         self._places: dict[tuple[int, int, bytes], int] = {}
-        while len(self._places) < ERRORS and self._halves[_start(len(self._places)) // 4]:
-            place = len(self._places)
-            kind, _, _, _, number, _, channel, _ = _ENTRY.unpack_from(self._map, _start(place))
+        log = os.pread(page_fd, LOG_BYTES, OFFSET).ljust(LOG_BYTES, b"\0")
+        for place in range(ERRORS):
+            state, kind, _, _, _, number, _, channel, _ = _ENTRY.unpack_from(log, _start(place))
+            if not state:
+                break
             self._places[kind, number, channel] = place
 
     def note(self, kind: Kind, text: str = "", *, number: int = 0, channel: str = "") -> None:
         """Count a problem; the first time, with these words. `number`: as the table says of `a`.
 
-        After `close`: nothing.
+        After `close`, and where the page cannot be written: nothing.
         """
         name = channel.encode("ascii", "replace")[:64].ljust(64, b"\0")
-        with self._lock:
-            if not self._words:
-                return
-            now_ns = time.monotonic_ns()
-            place = self._places.get((kind, number, name))
-            if place is not None:
-                self._count(_start(place) // 8 + 1, _start(place) // 8 + 3, now_ns)
-                return
-            if len(self._places) == ERRORS:
-                self._count(0, 1, now_ns)
-                return
-            place = len(self._places)
-            words = text.encode("utf-8", "replace")[:143]
-            _ENTRY.pack_into(
-                self._map, _start(place), kind, 1, now_ns, now_ns, number, 0, name, words
-            )
-            self._places[kind, number, name] = place
-        # A lock given back and taken again: what was stored before it is seen before what follows.
-        with self._lock:
-            if self._halves:
-                self._halves[_start(place) // 4] = 1
+        with self._lock, contextlib.suppress(OSError, struct.error):
+            if self._fd >= 0:
+                self._note(kind, text, number, name)
+
+    def _note(self, kind: Kind, text: str, number: int, name: bytes) -> None:
+        now_ns = time.monotonic_ns()
+        place = self._places.get((kind, number, name))
+        if place is not None:
+            self._count(_start(place) + _COUNT, _start(place) + _LAST, now_ns)
+        elif len(self._places) == ERRORS:
+            self._count(0, 8, now_ns)
+        else:
+            self._add(len(self._places), kind, text, number, name, now_ns)
+
+    def _add(
+        self, place: int, kind: Kind, text: str, number: int, name: bytes, now_ns: int
+    ) -> None:
+        words = text.encode("utf-8", "replace")[:143]
+        entry = _ENTRY.pack(0, kind, 1, now_ns, now_ns, number, 0, name, words)
+        os.pwrite(self._fd, entry, OFFSET + _start(place))
+        os.pwrite(self._fd, _WHOLE, OFFSET + _start(place))
+        self._places[kind, number, name] = place
 
     def _count(self, times: int, last: int, now_ns: int) -> None:
-        self._words[times] += 1
-        self._words[last] = now_ns
+        (count,) = _WORD.unpack(os.pread(self._fd, _WORD.size, OFFSET + times))
+        os.pwrite(self._fd, _WORD.pack((count + 1) & _MOST), OFFSET + times)
+        os.pwrite(self._fd, _WORD.pack(now_ns), OFFSET + last)
 
     def close(self) -> None:
-        """Let go of the mapping; a second call does nothing."""
+        """Write nothing from now on; a second call does nothing."""
         with self._lock:
-            self._words.release()
-            self._halves.release()
-            self._words = self._halves = memoryview(b"")
-            self._map.close()
+            self._fd = -1
 
 
 def _start(place: int) -> int:

@@ -8,7 +8,6 @@ begin, up to the histogram. What else lies in it is `shmring.observe`'s to read,
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ HEAD = struct.Struct("<QI")  # magic, version
 _FACTS = struct.Struct("<QII65s65s2x8I4x10Q")
 _FILTER = struct.Struct("<I4xQ")
 _FILTER_AT = 8744  # behind the histogram
+_FACTS_END = _FILTER_AT + _FILTER.size
 _POLICIES = {os.SCHED_OTHER: "other", os.SCHED_FIFO: "fifo", os.SCHED_RR: "rr"}
 _PROFILES = ("balanced", "latency", "power")
 
@@ -74,18 +74,30 @@ def create(posix_name: str) -> int:
     return fd
 
 
-def view(fd: int) -> mmap.mmap:
-    """Map a page for reading. Raises ValueError for one of another version of this package."""
-    size = os.fstat(fd).st_size
-    if size < PAGE_BYTES:
+def copy(fd: int) -> bytes:
+    """The whole page, as it is now. Raises ValueError for one of another version of this package.
+
+    Read, not mapped: a file that is cut short meanwhile is an error, and no signal.
+    """
+    found = os.pread(fd, PAGE_BYTES + 1, 0)
+    if len(found) != PAGE_BYTES:
         raise ValueError(
-            f"a worker's page of {size} bytes, {PAGE_BYTES} are expected: the worker is of another "
-            "version of shmring; end it, and start it with this one"
+            f"a worker's page of {os.fstat(fd).st_size} bytes, {PAGE_BYTES} are expected: the "
+            "worker is of another version of shmring; end it, and start it with this one"
         )
-    return mmap.mmap(fd, PAGE_BYTES, mmap.MAP_SHARED, mmap.PROT_READ)
+    return found
 
 
-def read(page: bytes | mmap.mmap) -> PageFacts | None:
+def facts(fd: int) -> PageFacts | None:
+    """What the page behind a descriptor says, as `read`; None where there is none to read."""
+    try:
+        found = os.pread(fd, _FACTS_END, 0)
+    except OSError:
+        return None
+    return read(found) if len(found) == _FACTS_END else None
+
+
+def read(page: bytes) -> PageFacts | None:
     """What the page says; None while its worker has not finished writing it, or for a page of
     another version of this package."""
     magic, version, pid, pool, namespace, *numbers = _FACTS.unpack_from(page)

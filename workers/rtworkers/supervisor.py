@@ -24,7 +24,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import mmap
 import os
 import select
 import threading
@@ -105,7 +104,6 @@ class Slot:
     page_name: str
     page_fd: int
     rx_fd: int  # memory of the worker's receive buffers: what it took from the kernel outlives it
-    view: mmap.mmap
     state: restart_policy.State = field(default_factory=restart_policy.State)
     process: Process | None = None
     holdings: dict[str, Holding] = field(default_factory=dict)
@@ -147,7 +145,7 @@ class Slot:
         """What is known of it now. Any thread, no lock."""
         now_ns = time.monotonic_ns()
         process = self.process
-        facts = page.read(self.view)
+        facts = page.facts(self.page_fd)
         share = 0.0
         if facts is not None:
             since_ns, cpu_ns = self.samples[0]
@@ -173,7 +171,6 @@ class Slot:
             self.process.close()
         for holding in self.holdings.values():
             holding.close()
-        self.view.close()
         self.problems.close()
         for fd in (self.page_fd, self.rx_fd):
             if fd >= 0:
@@ -389,8 +386,8 @@ class Supervisor:
             raise
         (rx_fd,) = adopted.fds
         liveness.lock_shared(page_fd)
-        slot = Slot(number, affinity.UNPINNED, page_name, page_fd, rx_fd, page.view(page_fd))
-        facts = page.read(slot.view)
+        slot = Slot(number, affinity.UNPINNED, page_name, page_fd, rx_fd)
+        facts = page.facts(page_fd)
         if facts is not None and facts.cpu_wanted is not None:
             slot.cpu = facts.cpu_wanted
         slot.process = process
@@ -425,7 +422,7 @@ class Supervisor:
         page_fd = page.create(page_name)
         rx_fd = os.memfd_create(f"shmring-worker-{number}-rx", os.MFD_CLOEXEC)
         cpu = self.settings.cpu_of(number)
-        slot = Slot(number, cpu, page_name, page_fd, rx_fd, page.view(page_fd))
+        slot = Slot(number, cpu, page_name, page_fd, rx_fd)
         try:
             slot.process = self._launch(slot)
         except BaseException:
@@ -530,7 +527,7 @@ class Supervisor:
         return HEARTBEAT_PERIOD_S
 
     def _check_heartbeat(self, slot: Slot) -> None:
-        facts = page.read(slot.view) if slot.process is not None else None
+        facts = page.facts(slot.page_fd) if slot.process is not None else None
         if facts is None:
             return
         slot.samples = (slot.samples[1], (time.monotonic_ns(), facts.cpu_ns))

@@ -3,6 +3,8 @@
  * A row is laid out here and described there (HEADER_STRUCT, and the NumPy type made from it). */
 #include "python/rtpsynth/arguments.h"
 
+#include "python/module_gil.h"
+
 #include "proto/rtp/rtp_packet.h"
 
 #include <stdbool.h>
@@ -192,5 +194,7 @@ static struct PyModuleDef module_def = {
 
 PyMODINIT_FUNC PyInit__headers(void)
 {
+    if (module_needs_gil("rtpsynth._headers") < 0)
+        return NULL;
     return PyModule_Create(&module_def);
 }

@@ -1,5 +1,7 @@
 #include "python/rtpsynth/jbuf.h"
 
+#include "python/module_gil.h"
+
 #include "proto/rtp/rtp_packet.h"
 #include "python/rtpsynth/arguments.h"
 
@@ -59,6 +61,8 @@ static int add_names(PyObject *module)
 
 PyMODINIT_FUNC PyInit__jbuf(void)
 {
+    if (module_needs_gil("rtpsynth._jbuf") < 0)
+        return NULL;
     PyObject *module = PyModule_Create(&module_def);
     if (module == NULL)
         return NULL;

@@ -1,5 +1,7 @@
 #include "python/rtpsynth/proc.h"
 
+#include "python/module_gil.h"
+
 #include "python/rtpsynth/waits.h"
 
 /* How long the end of the interpreter is held up by a callback that does not return. */
@@ -208,6 +210,8 @@ static int add_error(PyObject *module)
 
 PyMODINIT_FUNC PyInit__proc(void)
 {
+    if (module_needs_gil("rtpsynth._proc") < 0)
+        return NULL;
     if (want_main_interpreter("rtpsynth.RtpProc") < 0)
         return NULL;
     PyObject *module = PyModule_Create(&module_def);

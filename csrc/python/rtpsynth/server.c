@@ -1,5 +1,7 @@
 #include "python/rtpsynth/server.h"
 
+#include "python/module_gil.h"
+
 #include "python/rtpsynth/arguments.h"
 
 /* A longer queue is refused as one that cannot be allocated, whatever its channel's memory holds.
@@ -361,6 +363,8 @@ static int add_error(PyObject *module)
 
 PyMODINIT_FUNC PyInit__server(void)
 {
+    if (module_needs_gil("rtpsynth._server") < 0)
+        return NULL;
     if (want_main_interpreter("rtpsynth.RtpServer") < 0)
         return NULL;
     PyObject *module = PyModule_Create(&module_def);

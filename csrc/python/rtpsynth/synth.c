@@ -5,6 +5,8 @@
  * back. */
 #include "python/rtpsynth/arguments.h"
 
+#include "python/module_gil.h"
+
 #include "base/rt_clock.h"
 #include "base/rt_tick.h"
 #include "proto/rtp/rtp_packet.h"
@@ -543,6 +545,8 @@ static int add_class(PyObject *module)
 
 PyMODINIT_FUNC PyInit__synth(void)
 {
+    if (module_needs_gil("rtpsynth._synth") < 0)
+        return NULL;
     PyObject *module = PyModule_Create(&module_def);
     if (module && (signature_init(&next_pkt_signature) < 0 ||
                    signature_init(&next_pkts_signature) < 0 || add_class(module) < 0))

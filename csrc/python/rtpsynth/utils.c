@@ -5,6 +5,8 @@
  */
 #include "python/rtpsynth/arguments.h"
 
+#include "python/module_gil.h"
+
 #include "proto/rtp/g711.h"
 #include "proto/rtp/resample.h"
 
@@ -241,6 +243,8 @@ static int add_class(PyObject *module)
 
 PyMODINIT_FUNC PyInit__utils(void)
 {
+    if (module_needs_gil("rtpsynth._utils") < 0)
+        return NULL;
     PyObject *module = PyModule_Create(&module_def);
     if (module && (make_template() < 0 || add_class(module) < 0))
         Py_CLEAR(module);

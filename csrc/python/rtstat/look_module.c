@@ -1,6 +1,9 @@
 #include "python/rtstat/look.h"
 
+#include "python/module_gil.h"
+
 #include "base/rt_err.h"
+#include "shm/bus_guard.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -90,9 +93,27 @@ static struct PyModuleDef module_def = {
     .m_size = -1,
 };
 
+/* This module has a copy of the bus guard of its own: one handler of one process is enough. */
+static int join_guard(void)
+{
+    PyObject *ring = PyImport_ImportModule("shmring._ring");
+    PyObject *lib = ring ? PyObject_GetAttrString(ring, "lib") : NULL;
+    PyObject *address = lib ? PyObject_CallMethod(lib, "bus_guard_address", NULL) : NULL;
+    size_t at = address ? PyLong_AsSize_t(address) : 0;
+    Py_XDECREF(address);
+    Py_XDECREF(lib);
+    Py_XDECREF(ring);
+    if (at == 0 || PyErr_Occurred())
+        return -1;
+    bus_guard_join(at);
+    return 0;
+}
+
 PyMODINIT_FUNC PyInit__look(void)
 {
-    PyObject *module = PyModule_Create(&module_def);
+    if (module_needs_gil("rtstat._look") < 0)
+        return NULL;
+    PyObject *module = join_guard() < 0 ? NULL : PyModule_Create(&module_def);
     if (module && (look_segment_init(module) < 0 || look_page_init(module) < 0))
         Py_CLEAR(module);
     return module;

@@ -188,6 +188,8 @@ static PyObject *page_look(page_t *self, PyObject *unused)
     if (look_hist_update(&self->wake_latency, &self->at->wake_latency, is_first,
                          words + AT_wake_latency) < 0)
         return PyErr_NoMemory();
+    if (bus_guard_torn(self->guard))
+        return look_refuse(rt_err_set(-EPROTO, "its file was cut short"));
     self->started_mono_ns = started;
     self->looked = true;
     return PyBytes_FromStringAndSize((const char *)words, sizeof words);

@@ -292,6 +292,8 @@ static PyObject *segment_look(segment_t *self, PyObject *unused)
     uint32_t readers = read_readers(&self->s, words, words + AT_engine + engine->words);
     if (read_histograms(self, words) < 0)
         return PyErr_NoMemory();
+    if (shm_segment_torn(&self->s))
+        return look_refuse(rt_err_set(-EPROTO, "its file was cut short"));
     self->looked = true;
 
     size_t count = AT_engine + engine->words + (size_t)readers * READER_WORDS;

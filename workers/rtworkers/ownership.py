@@ -1,0 +1,49 @@
+"""Whose files and processes this user may rely on.
+
+Everybody may make a file under any of our names in /dev/shm, and a folder under a name in /tmp.
+What lies there is believed only if its owner is somebody this process has reason to trust.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import stat
+from collections.abc import Collection
+
+
+def uid_of(owner: int | str | None) -> int | None:
+    """The user id of an id or a name; None stays None. Raises ValueError, TypeError."""
+    if owner is None or (isinstance(owner, int) and not isinstance(owner, bool)):
+        return owner
+    if not isinstance(owner, str):
+        raise TypeError(f"owner must be a user's name or id, not {type(owner).__name__}")
+    try:
+        return pwd.getpwnam(owner).pw_uid
+    except KeyError:
+        raise ValueError(f"owner {owner!r}: there is no user of that name") from None
+
+
+def user_text(uid: int) -> str:
+    """A user as people know it: ``alice (uid 1001)``."""
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
+
+
+def is_trusted(facts: os.stat_result, also: Collection[int] = ()) -> bool:
+    """Whether a file's owner is root, this user, one of `also`, or somebody who shares it with a
+    group that this user was put into: a group of the process other than its primary one."""
+    if facts.st_uid in (0, os.geteuid()) or facts.st_uid in also:
+        return True
+    shared = facts.st_mode & (stat.S_IRGRP | stat.S_IXGRP)
+    return bool(shared) and facts.st_gid in _other_groups()
+
+
+def _other_groups() -> set[int]:
+    primary = {os.getegid()}
+    with contextlib.suppress(KeyError):
+        primary.add(pwd.getpwuid(os.geteuid()).pw_gid)
+    return set(os.getgroups()) - primary

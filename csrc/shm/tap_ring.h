@@ -14,7 +14,7 @@
 #define TAP_HEAD_BYTES 4096u
 #define TAP_MARKS 64u
 #define TAP_LEAST_BYTES (TAP_HEAD_BYTES + (UINT64_C(256) << 10)) /* of the whole memory */
-#define TAP_MOST_BYTES (UINT64_C(4) << 30)
+#define TAP_MOST_BYTES (UINT64_C(1) << 30)
 
 typedef enum tap_kind {
     TAP_PAD = 0,      /* fills the ring up to its end; only bytes and kind are there */

@@ -1,6 +1,7 @@
 #include "worker/tap.h"
 
 #include "base/rt_err.h"
+#include "worker/control.h"
 #include "shm/bus_guard.h"
 
 #include <errno.h>
@@ -20,7 +21,7 @@
 
 /* Memory that can become neither shorter (an access behind its end kills a process) nor longer, of
  * ordinary pages. */
-static int check_memory(int fd, uint64_t *bytes)
+static int check_memory(int fd, uint64_t *bytes, uint64_t *allocated)
 {
     struct stat facts;
     struct statfs where;
@@ -33,12 +34,27 @@ static int check_memory(int fd, uint64_t *bytes)
         return rt_err_set(-EINVAL,
                           "the memory passed with TAP has huge pages: leave out MFD_HUGETLB");
     *bytes = (uint64_t)facts.st_size;
+    *allocated = (uint64_t)facts.st_blocks * 512;
     return tap_bytes_check(*bytes);
 }
 
-static int map_memory(wrk_tap_t *tap, int fd)
+/* Whoever touches a page first pays for it. */
+static int check_allocated(uint64_t bytes, uint64_t allocated)
 {
-    int rc = check_memory(fd, &tap->bytes);
+    if (allocated >= bytes)
+        return 0;
+    return rt_err_set(-EINVAL,
+                      "of the %llu bytes of memory passed with TAP %llu are allocated: allocate "
+                      "all of it (posix_fallocate) before it is passed",
+                      (unsigned long long)bytes, (unsigned long long)allocated);
+}
+
+static int map_memory(wrk_tap_t *tap, const wrk_channel_t *ch, int fd)
+{
+    uint64_t allocated = 0;
+    int rc = check_memory(fd, &tap->bytes, &allocated);
+    rc = rc ? rc : tap_check_room(ch, tap->uid, tap->bytes);
+    rc = rc ? rc : check_allocated(tap->bytes, allocated);
     if (rc < 0)
         return rc;
     void *memory = mmap(NULL, tap->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -71,7 +87,31 @@ uint32_t tap_count(const wrk_channel_t *ch)
     return n;
 }
 
-static int check_room(const wrk_channel_t *ch)
+static int check_bytes(const char *whose, uint64_t used, uint64_t more, uint64_t most)
+{
+    if (used + more <= most)
+        return 0;
+    return rt_err_set(-ENOSPC,
+                      "a tap of %llu bytes: %s has taps of %llu bytes, and %llu are the limit: end "
+                      "some of them, or ask for a smaller buffer",
+                      (unsigned long long)more, whose, (unsigned long long)used,
+                      (unsigned long long)most);
+}
+
+int tap_check_room(const wrk_channel_t *ch, uid_t uid, uint64_t bytes)
+{
+    uint64_t of_worker = 0, of_user = 0, of_channel = 0;
+    for (const wrk_tap_t *tap = ch->worker->taps; tap != NULL; tap = tap->next_all) {
+        of_worker += tap->bytes;
+        of_user += tap->uid == uid ? tap->bytes : 0;
+        of_channel += tap->channel == ch ? tap->bytes : 0;
+    }
+    int rc = check_bytes("the channel", of_channel, bytes, WRK_TAP_CHANNEL_BYTES);
+    rc = rc ? rc : check_bytes("your user", of_user, bytes, WRK_TAP_USER_BYTES);
+    return rc ? rc : check_bytes("the worker", of_worker, bytes, WRK_TAP_WORKER_BYTES);
+}
+
+static int check_number(const wrk_channel_t *ch)
 {
     if (tap_count(ch) >= WRK_TAPS_PER_CHANNEL)
         return rt_err_set(-EUSERS, "channel \"%s\" has %u taps, its limit: end one of them",
@@ -97,11 +137,14 @@ int tap_open(wrk_channel_t *ch, wrk_conn_t *conn, const ctl_tap_t *ask, int fd)
 {
     worker_t *w = ch->worker;
     int rc = check_ask(ask);
-    rc = rc ? rc : check_room(ch);
+    rc = rc ? rc : check_number(ch);
     wrk_tap_t *tap = rc ? NULL : calloc(1, sizeof *tap);
     if (rc == 0 && tap == NULL)
         rc = rt_err_set(-ENOMEM, "no memory for a tap");
-    rc = rc ? rc : map_memory(tap, fd);
+    if (rc == 0) {
+        tap->uid = conn->uid;
+        rc = map_memory(tap, ch, fd);
+    }
     if (rc < 0) {
         free(tap);
         close(fd);
@@ -178,6 +221,19 @@ static void destroy(worker_t *w, wrk_tap_t *tap)
     free(tap);
 }
 
+/* Pages that are there are mapped ahead of their use. None is allocated: that is the tool's to do. */
+static void map_ahead(uint8_t *from, uint64_t bytes)
+{
+    uint8_t there[STEP_BYTES / SHM_PAGE_BYTES];
+    uint64_t pages = bytes / SHM_PAGE_BYTES;
+    if (mincore(from, bytes, there) != 0)
+        return;
+    for (uint64_t i = 0; i < pages; i++)
+        if (!(there[i] & 1))
+            return;
+    (void)madvise(from, bytes, MADV_POPULATE_WRITE);
+}
+
 /* The last to hold the memory gives back all its pages at once, 1 ms for 16 MiB: so that this is
  * not the worker, the pages of a tool that is gone are given back here before, in pieces. */
 static void step(worker_t *w, wrk_tap_t *tap)
@@ -186,7 +242,7 @@ static void step(worker_t *w, wrk_tap_t *tap)
     uint64_t piece = left < STEP_BYTES ? left : STEP_BYTES;
     uint8_t *from = tap->memory + tap->stepped_bytes;
     if (tap->channel != NULL) {
-        (void)madvise(from, piece, MADV_POPULATE_WRITE);
+        map_ahead(from, piece);
     } else {
         (void)munmap(from, piece);
         if (tap->tool_gone)

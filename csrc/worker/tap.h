@@ -15,6 +15,12 @@
 #define WRK_TAPS_PER_CHANNEL 4u
 #define WRK_TAPS_MOST 64u /* of a worker, those included whose memory is still being let go */
 
+/* Memory of taps, in bytes: of a channel, of one user on this worker, of the worker. A tool can give pages
+ * back behind the worker's back, and then the worker pays for what it writes. */
+#define WRK_TAP_CHANNEL_BYTES TAP_MOST_BYTES
+#define WRK_TAP_USER_BYTES TAP_MOST_BYTES
+#define WRK_TAP_WORKER_BYTES (2 * TAP_MOST_BYTES)
+
 struct wrk_tap {
     wrk_tap_t *next;        /* of the channel */
     wrk_tap_t *next_all;    /* of the worker */
@@ -24,6 +30,7 @@ struct wrk_tap {
     uint8_t *memory;
     uint32_t guard; /* its pages may be given back by the tool, and there may be none left then */
     uint64_t bytes;
+    uid_t uid;              /* whose connection it is */
     uint64_t stepped_bytes; /* of it, made present so far; let go: unmapped so far */
     int fd;
     uint32_t what;       /* CTL_TAP_* */
@@ -31,8 +38,12 @@ struct wrk_tap {
     bool tool_gone;      /* nobody reads it any more: its pages are given back, too */
 };
 
-/* A tap of the connection on the channel, in memory fd (taken over whatever happens). Returns 0;
- * -EUSERS (WRK_TAPS_PER_CHANNEL, WRK_TAPS_MOST), -EINVAL (no sealed memory of a size that fits),
+/* Whether the channel, this user and the worker may have a tap of so many bytes. Returns 0; -EUSERS,
+ * -ENOSPC with a text. */
+int tap_check_room(const wrk_channel_t *ch, uid_t uid, uint64_t bytes);
+
+/* A tap of the connection on the channel, in memory fd (taken over whatever happens). Returns 0; as
+ * tap_check_room; -EINVAL (no sealed memory of a size that fits, or not all of it is allocated),
  * -ENOMEM, -EAGAIN, -EACCES (mapping it failed), with a text. */
 int tap_open(wrk_channel_t *ch, wrk_conn_t *conn, const ctl_tap_t *ask, int fd);
 

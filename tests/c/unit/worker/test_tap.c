@@ -3,6 +3,8 @@
 #include "worker_test.h"
 
 #include "shm/tap_ring.h"
+#include "base/rt_err.h"
+#include "worker/tap.h"
 
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define LOG_BYTES (TAP_HEAD_BYTES + (1u << 20))
@@ -21,7 +23,8 @@ static uint8_t buffer[4 * TAP_RECORD_MOST];
 static int memory_of(uint64_t bytes, int seals, unsigned flags)
 {
     int fd = memfd_create("shmring-tap", MFD_CLOEXEC | flags);
-    if (fd >= 0 && ftruncate(fd, (off_t)bytes) == 0 && seals != 0)
+    bool allocated = bytes > LOG_BYTES + 1 || bytes == 0 || posix_fallocate(fd, 0, (off_t)bytes) == 0;
+    if (fd >= 0 && allocated && ftruncate(fd, (off_t)bytes) == 0 && seals != 0)
         CHECK_EQ(fcntl(fd, F_ADD_SEALS, seals), 0);
     return fd;
 }
@@ -134,6 +137,7 @@ static void test_memory_that_could_harm_is_refused(void)
         {0, SEALS, MFD_ALLOW_SEALING, -EINVAL, "has 0 bytes"},
         {4096, SEALS, MFD_ALLOW_SEALING, -EINVAL, "has 4096 bytes"},
         {LOG_BYTES + 1, SEALS, MFD_ALLOW_SEALING, -EINVAL, "multiple of 4096"},
+        {16u << 20, SEALS, MFD_ALLOW_SEALING, -EINVAL, "allocate all of it"}, /* sparse */
         {UINT64_C(5) << 30, SEALS, MFD_ALLOW_SEALING, -EINVAL, "give it"},
     };
     ctl_tapped_t answer;
@@ -159,6 +163,27 @@ static void test_memory_that_could_harm_is_refused(void)
     wt_settle(&worker);
     CHECK(!worker_maps_taps());
     end(&ch, peer);
+}
+
+static void test_memory_of_taps_is_bounded(void)
+{
+    static worker_t w;
+    static wrk_channel_t here = {.worker = &w}, there = {.worker = &w};
+    wrk_tap_t of_two = {.channel = &there, .uid = 2, .bytes = WRK_TAP_USER_BYTES - (16u << 20)};
+    wrk_tap_t of_one = {.next_all = &of_two, .channel = &here, .uid = 1, .bytes = 512u << 20};
+    w.taps = &of_one;
+    CHECK_EQ(tap_check_room(&here, 1, 512u << 20), 0);
+    CHECK_EQ(tap_check_room(&here, 3, (512u << 20) + 4096), -ENOSPC);
+    CHECK(strstr(rt_err_text(), "the channel has taps of 536870912 bytes") != NULL);
+    CHECK_EQ(tap_check_room(&here, 2, 16u << 20), 0);
+    CHECK_EQ(tap_check_room(&here, 2, 17u << 20), -ENOSPC);
+    CHECK(strstr(rt_err_text(), "your user") != NULL);
+    of_one.channel = NULL; /* still being let go */
+    of_one.uid = 4;
+    of_one.bytes = WRK_TAP_WORKER_BYTES - of_two.bytes - (1u << 20);
+    CHECK_EQ(tap_check_room(&here, 1, 1u << 20), 0);
+    CHECK_EQ(tap_check_room(&here, 1, 2u << 20), -ENOSPC);
+    CHECK(strstr(rt_err_text(), "the worker") != NULL);
 }
 
 static void test_a_channel_has_few_taps_and_gets_them_back(void)
@@ -401,6 +426,7 @@ static void test_a_tool_that_scribbles_harms_nobody(void)
 int main(void)
 {
     RUN(test_memory_that_could_harm_is_refused);
+    RUN(test_memory_of_taps_is_bounded);
     RUN(test_a_channel_has_few_taps_and_gets_them_back);
     RUN(test_sent_datagrams_with_verdict_and_stamp);
     RUN(test_arrivals_cut_to_the_wanted_length);

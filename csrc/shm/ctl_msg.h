@@ -24,6 +24,8 @@
  *   TAP       ctl_tap_t                     memory                       ctl_tapped_t  -
  *   MARK      ctl_channel_t + text          -                            -             -
  *
+ * OPEN with CTL_OPEN_TAKEOVER and a socket answers without one: the pool has it.
+ *
  * A reader that takes its slot up again finds its eventfd rung: packets may have come unannounced.
  *
  * The result of LIST is the number of channels; its body names those from first on, as many as a

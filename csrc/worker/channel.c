@@ -375,6 +375,7 @@ int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int seg
         return rc;
     }
     table_add(w, ch);
+    w->opened_mono_ns = rt_mono_ns();
     if (!ch->ops->memory_as_used)
         absent_add(ch);
     publish_status(ch, takeover);

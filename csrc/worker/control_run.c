@@ -68,7 +68,8 @@ static void run_open(wrk_conn_t *conn, const command_t *c, int *fds, unsigned fd
     reply->result = channel_open(conn->worker, &c->config, takeover, fds[0], fds[1],
                                  fd_count > 2 ? fds[2] : -1);
     wrk_channel_t *ch = reply->result == 0 ? channel_find(conn->worker, c->name) : NULL;
-    int socket_fd = ch != NULL ? ch->ops->socket_fd(ch) : -1;
+    bool has_it = takeover && fd_count > 2;
+    int socket_fd = ch != NULL && !has_it ? ch->ops->socket_fd(ch) : -1;
     if (socket_fd >= 0)
         reply->fds[reply->fd_count++] = socket_fd;
 }

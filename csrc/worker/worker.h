@@ -35,6 +35,7 @@ typedef struct worker {
     uint32_t rotation; /* next channel of the housekeeping's turn */
     deadline_heap_t deadlines;
 
+    int64_t opened_mono_ns; /* a channel, the last time */
     wrk_channel_t *absent; /* channels whose memory is not all present yet, the latest first */
     wrk_channel_t **active; /* channels polled in every pass */
     uint32_t active_count;

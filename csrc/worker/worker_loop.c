@@ -38,6 +38,7 @@
 #define HOUSEKEEPING_NS (50 * RT_NS_PER_MS)
 #define HOUSEKEEPING_NEEDS_NS (50 * RT_NS_PER_US)
 #define PREFAULT_NEEDS_NS (50 * RT_NS_PER_US)
+#define PREFAULT_BEHIND_OPEN_NS (5 * RT_NS_PER_MS)
 #define HOUSEKEEPING_PATIENCE_NS (100 * RT_NS_PER_MS)
 #define FIRST_POLL_COST_NS (1 * RT_NS_PER_US)
 #define LONG_LOOP_NS RT_NS_PER_MS
@@ -227,6 +228,8 @@ static bool prefault_if_it_fits(worker_t *w, int64_t now_mono_ns)
         return false;
     if (w->absent == NULL)
         return tap_step(w);
+    if (now_mono_ns - w->opened_mono_ns < PREFAULT_BEHIND_OPEN_NS)
+        return false; /* after a death channels come one behind the other: serve them first */
     channel_prefault_step(w);
     return true;
 }
@@ -248,6 +251,8 @@ static int64_t next_appointment(const worker_t *w, int64_t now_mono_ns)
     int64_t next = next_deadline(w);
     int64_t duties = w->next_housekeeping_mono_ns + idle_margin_ns(&w->idle);
     next = duties < next ? duties : next;
+    int64_t prefault = w->opened_mono_ns + PREFAULT_BEHIND_OPEN_NS;
+    next = w->absent != NULL && prefault < next ? prefault : next;
     if (w->nap_ns != 0 && next - now_mono_ns > w->nap_ns)
         next = now_mono_ns + w->nap_ns;
     return next;

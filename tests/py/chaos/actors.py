@@ -48,6 +48,8 @@ def opener(board: Board, life: int, pool: str, channels: dict[str, Any], output:
     ports = {}
     for name, options in channels.items():
         engine = options.pop("engine", "udp")
+        if values := options.pop("values_hex", ""):
+            options["values"] = bytes.fromhex(values)
         for key in ("remote", "local"):
             if key in options:
                 options[key] = tuple(options[key])
@@ -112,6 +114,20 @@ def _send(board: Board, life: int, ch: Any, data: bytes, due: int) -> int | None
         except shmring.ChannelClosed:
             board.tell(life, BROKEN)
             return None
+
+
+def updater(board: Board, life: int, channel: str, size: int) -> None:
+    """Put new values into a Netflux link, every few milliseconds."""
+    link = shmring.attach(channel)
+    board.tell(life, READY)
+    number = 0
+    while board.command(life) != FINISH:
+        board.attempt(life, number + 1)
+        link.update(wire.pack(life, number, time.monotonic_ns(), number * 7 + life, size))
+        number += 1
+        time.sleep(0.004)
+    link.close()
+    board.tell(life, ENDED)
 
 
 def reader(board: Board, life: int, channel: str, output: str) -> None:
@@ -187,6 +203,122 @@ def _statistics(ends: dict[str, Any], waiting: dict[str, int]) -> dict[str, Any]
     return told
 
 
+# --- engines of private pools ---------------------------------------------------------------------
+
+
+def mux_server(
+    board: Board, life: int, ports: list[int], folder: str, targets: str, rate: float
+) -> None:
+    """An `RtpServer` with a UDP port for each of `ports`, where it sends to. Packet n is sent from
+    port n % len(ports). What arrives is written down."""
+    from rtpsynth.RtpServer import RtpQueueFullError, RtpServer
+
+    accepted = append_to(f"{folder}/{life}.accepted")
+    delivered = append_to(f"{folder}/{life}.delivered")
+
+    def arrived(data: bytes, address: Any, rtime_ns: int) -> None:
+        found = wire.unpack(bytes(data))
+        if found is not None:
+            line = np.array((found[1], 0, found[2]), wire.DELIVERED)
+            os.write(delivered, line.tobytes())
+
+    server = RtpServer()
+    channels = [server.create_channel(arrived, HOME) for _ in ports]
+    for channel, port in zip(channels, ports, strict=True):
+        channel.set_target(HOME, port)
+    Path(targets).write_text(str(channels[0].local_addr[1]))
+    board.tell(life, READY)
+    number = 0
+    while board.command(life) != FINISH:
+        board.attempt(life, number + 1)
+        now = time.monotonic_ns()
+        while board.command(life) != FINISH:
+            try:
+                channels[number % len(ports)].send_pkt(wire.pack(life, number, now))
+                os.write(accepted, np.array((number, now, 0), wire.ACCEPTED).tobytes())
+                number += 1
+                break
+            except RtpQueueFullError:
+                time.sleep(0.001)
+        if number % 16 == 0:
+            time.sleep(16 / rate)
+    time.sleep(0.3)  # what is queued leaves, what came is handed out
+    (name,) = shmring.default_pool().channels()
+    with shmring.attach(name, mode="r") as tap:
+        stats = tap.stats().to_dict()
+    told = {key: value for key, value in stats.items() if isinstance(value, int)}
+    Path(f"{folder}/{life}.json").write_text(json.dumps(told))
+    server.shutdown()
+    board.tell(life, ENDED)
+
+
+def udt_server(board: Board, life: int, folder: str, port_file: str) -> None:
+    """Take connections, and write down the messages of each; word 0 of the board: connections that
+    are open."""
+    import threading
+
+    from shmring import udt
+
+    def serve(sock: Any) -> None:
+        with sock, contextlib.suppress(udt.UdtError):
+            for message in sock:
+                found = wire.unpack(message)
+                if found is not None:
+                    line = np.array((found[1], 0, found[2]), wire.DELIVERED)
+                    os.write(delivered, line.tobytes())
+        with lock:
+            board.put(life, 0, board.get(life, 0) - 1)
+
+    delivered = append_to(f"{folder}/{life}.delivered")
+    lock = threading.Lock()
+    with udt.listen((HOME, 0), mode="messages") as listener:
+        Path(port_file).write_text(str(listener.local[1]))
+        board.tell(life, READY)
+        while board.command(life) != FINISH:
+            try:
+                sock, _ = listener.accept(timeout=0.1)
+            except udt.UdtTimeout:
+                continue
+            with lock:
+                board.put(life, 0, board.get(life, 0) + 1)
+            threading.Thread(target=serve, args=(sock,), daemon=True).start()
+        until = time.monotonic() + 10
+        while board.get(life, 0) and time.monotonic() < until:
+            time.sleep(0.01)
+        board.put(life, 1, board.get(life, 0))
+        shmring.close_default_pool()
+    board.tell(life, ENDED)
+    os._exit(0)
+
+
+def udt_client(board: Board, life: int, port_file: str, rate: float) -> None:
+    """Send numbered messages over one connection until it ends. Word 0 of the board: messages
+    accepted; word 1: 1 if the connection was lost."""
+    from shmring import udt
+
+    rng = random.Random(life)
+    number = 0
+    try:
+        port = int(Path(port_file).read_text())
+        with udt.connect((HOME, port), mode="messages", timeout=20) as sock:
+            board.tell(life, READY)
+            while board.command(life) != FINISH:
+                board.attempt(life, number + 1)
+                sock.sendmsg(
+                    wire.pack(life, number, time.monotonic_ns(), 0, rng.choice((0, 100, 5000))),
+                    in_order=True,
+                    timeout=20,
+                )
+                number += 1
+                board.put(life, 0, number)
+                time.sleep(1 / rate)
+    except udt.UdtError:  # the peer died, or is being replaced
+        board.put(life, 1, 1)
+    shmring.close_default_pool()
+    board.tell(life, ENDED)
+    os._exit(0)
+
+
 # --- tools ----------------------------------------------------------------------------------------
 
 
@@ -215,7 +347,7 @@ def private_owner(board: Board, life: int, policy: str) -> None:
             for _ in range(rng.randrange(1, 4)):
                 open_channels = []
                 for index in range(rng.randrange(1, 4)):
-                    name = f"mine-{index}"
+                    name = f"mine-{life}-{index}"
                     open_channels.append(pool.open(name, local=(HOME, 0), capacity=64))
                     count += 1
                     board.attempt(life, count)
@@ -227,8 +359,7 @@ def private_owner(board: Board, life: int, policy: str) -> None:
 
 def sweeper(board: Board, life: int, output: str) -> None:
     """`shmring.gc`, and what it removed."""
-    removed = shmring.gc()
-    Path(output).write_text(json.dumps([list(map(str, part)) for part in removed]))
+    Path(output).write_text(str(shmring.gc()))
     board.tell(life, ENDED)
 
 
@@ -249,6 +380,10 @@ def load() -> dict[str, Callable[..., None]]:
         "opener": opener,
         "sender": sender,
         "reader": reader,
+        "updater": updater,
+        "mux_server": mux_server,
+        "udt_server": udt_server,
+        "udt_client": udt_client,
         "auditor": auditor,
         "tool": tool,
         "private_owner": private_owner,

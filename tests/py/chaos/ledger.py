@@ -266,5 +266,3 @@ def check_delivered(
                 f"counted as lost; missing: {some(gone.tolist())}"
             )
     return found
-
-

@@ -20,10 +20,19 @@ import time
 from pathlib import Path
 
 import actors
+import flow
+import private
 import world
 from stage import Stage
 
-WORLDS = {"udp": world.FlowWorld}
+WORLDS: dict[str, type[world.World]] = {
+    "udp": flow.FlowWorld,
+    "rtp": flow.RtpWorld,
+    "netflux": flow.NetfluxWorld,
+    "mux": private.MuxWorld,
+    "udt": private.UdtWorld,
+    "owners": private.OwnersWorld,
+}
 CHAPTER_KILLS = 100
 
 

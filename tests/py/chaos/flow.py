@@ -4,12 +4,14 @@ clients, and tools that look on."""
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import time
 from typing import Any
 
 import ledger
+import near_wrap
 import numpy as np
 import wire
 from stage import BROKEN, ENDED, Actor
@@ -89,6 +91,7 @@ class FlowWorld(PoolWorld):
             raise Failed(f"{self.engine}: channels were not opened: see {self.stage.log}")
         self.stage.forget(opener)
         local = json.loads(opened.read_text())
+        self.base = self._start_near_wrap() if self.chapters % 2 else 0
         (self.folder / "targets.txt").write_text(str(local["in"]))
         self.lives: dict[int, tuple[str, Actor, bool]] = {}  # of senders: channel, actor, dated
         self.auditor = self.start(
@@ -107,6 +110,16 @@ class FlowWorld(PoolWorld):
         )
         self.victims: dict[str, list[Actor]] = {"sender": [], "reader": [], "tool": []}
         self._fill()
+
+    def _start_near_wrap(self) -> int:
+        """Half of the chapters begin just below sequence 2^32."""
+        base = 2**32 - 500
+        (pid,) = self.workers()
+        for name in (*self.AUDITED, "in"):
+            near_wrap.set_sequences(self.namespace, name, base)
+        os.kill(pid, signal.SIGKILL)
+        self.wait_for("a worker starts", lambda: [p for p in self.workers() if p != pid])
+        return base
 
     def _sender(self, channel: str, **options: Any) -> Actor:
         # the file must bear the life's number, which the stage gives
@@ -279,6 +292,7 @@ class FlowWorld(PoolWorld):
                 reports,
                 stats.get(name, {}),
                 self.sums,
+                base=self.base,
                 deaths_ns=deaths,
                 whole=not self.pool_died,
             )

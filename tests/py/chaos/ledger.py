@@ -51,11 +51,14 @@ def check_channel(
     stats: dict[str, Any],
     sums: Sums,
     *,
+    base: int,
     deaths_ns: Sequence[int],
     whole: bool,
 ) -> list[str]:
-    """One channel's ledger since it was opened. `whole`: False if all of its pool died, so that
-    nobody can say what became of the packets that waited."""
+    """One channel's ledger since it was opened, when its sequence was `base`.
+
+    `whole`: False if all of its pool died, so that nobody can say what became of the packets that
+    waited."""
     found: list[str] = []
     by_life = {sender.life: sender for sender in senders}
     found += _never_twice(name, by_life, arrivals)
@@ -78,7 +81,7 @@ def check_channel(
             judged=whole and not reports_lost,
         )
     if whole:
-        found += _sums_agree(name, stats, sums)
+        found += _sums_agree(name, stats, sums, base)
     return found
 
 
@@ -137,17 +140,19 @@ def _one_sender(
     return found
 
 
-def _sums_agree(name: str, stats: dict[str, Any], sums: Sums) -> list[str]:
+def _sums_agree(name: str, stats: dict[str, Any], sums: Sums, base: int) -> list[str]:
     found = []
     if stats["waiting_at_the_end"]:
         found.append(f"{name}: {stats['waiting_at_the_end']} packets wait for ever")
-    difference = stats["requested"] - stats["tx_next_sequence"]
-    sums.counts["sequences"] += stats["tx_next_sequence"]
+    given = stats["tx_next_sequence"] - base
+    difference = stats["requested"] - given
+    sums.counts["sequences"] += given
+    sums.counts["crossings of 2^32"] += base < 2**32 < base + given
     sums.counts["orphans"] += stats["tx_orphans"]
     if difference:
         found.append(
-            f"{name}: {stats['tx_next_sequence']} numbers were given, and the counters of verdicts "
-            f"add up to {difference:+d}"
+            f"{name}: {given} numbers were given, and the counters of verdicts add up to "
+            f"{stats['requested']}"
         )
     if stats["tx_corrupt"]:
         found.append(f"{name}: {stats['tx_corrupt']} records made no sense to the worker")

@@ -13,7 +13,6 @@ import wire
 from stage import ENDED, Actor, gone, segments, workers_of
 from world import MS, WORKER_LIFE_NS, Failed, World
 
-
 TOLD_S = 2.0
 
 

@@ -12,6 +12,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_RUNS    ?= 50000
 CHAOS_KILLS  ?= 1000
 CHAOS_SEED   ?=
+SOAK_SECONDS ?= 600
 
 VENV    := .venv
 BIN     := $(CURDIR)/$(VENV)/bin
@@ -25,7 +26,7 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint tidy format asan tsan model litmus aarch64 fuzz fuzz-fixed chaos clean FORCE
+.PHONY: help demo test lint tidy format asan tsan model litmus aarch64 fuzz fuzz-fixed chaos soak clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +94,9 @@ fuzz-fixed: build-fuzz ## each fuzz target: its corpus, then FUZZ_RUNS inputs th
 
 chaos: $(VENV)/.installed-test ## kill anything at any time, CHAOS_KILLS times from CHAOS_SEED, and balance the ledger
 	@$(BIN)/python tests/py/chaos/run.py --kills $(CHAOS_KILLS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
+
+soak: $(VENV)/.installed-test ## SOAK_SECONDS of churn on 200 channels: memory and descriptors must stay flat
+	@$(BIN)/python tests/py/chaos/soak.py --seconds $(SOAK_SECONDS)
 
 clean: ## remove what make made
 	@rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

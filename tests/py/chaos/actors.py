@@ -50,6 +50,8 @@ def opener(board: Board, life: int, pool: str, channels: dict[str, Any], output:
         engine = options.pop("engine", "udp")
         if values := options.pop("values_hex", ""):
             options["values"] = bytes.fromhex(values)
+        if impair := options.get("impair"):
+            options["impair"] = shmring.Impairment(**impair)
         for key in ("remote", "local"):
             if key in options:
                 options[key] = tuple(options[key])
@@ -201,6 +203,44 @@ def _statistics(ends: dict[str, Any], waiting: dict[str, int]) -> dict[str, Any]
         told[name]["reports_lost"] = end.reports_lost
         told[name]["requested"] = stats.tx_requested
     return told
+
+
+def traffic(board: Board, life: int, channels: list[str], rate: float) -> None:
+    """Send small packets on many channels, one after the other."""
+    ends = [shmring.attach(name) for name in channels]
+    board.tell(life, READY)
+    number = 0
+    while board.command(life) != FINISH:
+        for end in ends:
+            board.attempt(life, number + 1)
+            with contextlib.suppress(shmring.RingFull):
+                end.send(wire.pack(life, number, time.monotonic_ns()))
+            number += 1
+            if number % 20 == 0:
+                time.sleep(20 / rate)
+    for end in ends:
+        end.close()
+    board.tell(life, ENDED)
+
+
+def churner(board: Board, life: int, pool: str, port: int) -> None:
+    """Open channels on a named pool, use them and close them; `attempted` counts them."""
+    count = 0
+    board.tell(life, READY)
+    while board.command(life) != FINISH:
+        board.attempt(life, count + 1)
+        name = f"churn-{life}-{count % 4}"
+        with (
+            contextlib.suppress(shmring.WorkerFailed),
+            shmring.open(name, pool=pool, remote=(HOME, port), capacity=16) as channel,
+        ):
+            channel.send(b"x")
+            other = shmring.attach(name)
+            other.send(b"y")
+            other.close()
+        count += 1
+        time.sleep(0.02)
+    board.tell(life, ENDED)
 
 
 # --- engines of private pools ---------------------------------------------------------------------
@@ -381,6 +421,8 @@ def load() -> dict[str, Callable[..., None]]:
         "sender": sender,
         "reader": reader,
         "updater": updater,
+        "traffic": traffic,
+        "churner": churner,
         "mux_server": mux_server,
         "udt_server": udt_server,
         "udt_client": udt_client,

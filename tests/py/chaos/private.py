@@ -46,7 +46,7 @@ class MuxWorld(PrivateWorld):
 
     engine = "mux"
     PORTS = 8
-    pause_s = 0.25
+    pause_s = 0.15
 
     def set_up(self) -> None:
         self.clock = self.start("clock", output=str(self.clock_file))
@@ -152,7 +152,7 @@ class UdtWorld(PrivateWorld):
 
     engine = "udt"
     CLIENTS = 3
-    pause_s = 0.25
+    pause_s = 0.15
 
     def set_up(self) -> None:
         self.clock = self.start("clock", output=str(self.clock_file))

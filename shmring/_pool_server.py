@@ -251,6 +251,10 @@ class RemotePool:
                     f"no pool {self.name!r} runs in namespace {self.namespace!r}: start it with "
                     f"`shmring up {self.name}`",
                 ) from None
+            except ValueError as reason:
+                raise error(
+                    errno.EPROTO, f"pool {self.name!r} gave an answer that makes no sense: {reason}"
+                ) from None
             except (ConnectionError, EOFError):
                 raise error(errno.ECONNRESET, f"pool {self.name!r} ended meanwhile") from None
             except TimeoutError:
@@ -285,14 +289,23 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     try:
         if not data:
             raise ConnectionResetError(errno.ECONNRESET, "the other side hung up")
-        message = json.loads(data)
-        if not isinstance(message, dict):
-            raise ValueError(f"not an object: {message!r}")
+        message = _decode_message(data)
     except BaseException:
         for fd in fds:
             os.close(fd)
         raise
     return message, fds
+
+
+def _decode_message(data: bytes) -> dict[str, Any]:
+    """Raises `ValueError` for bytes that are no JSON object."""
+    try:
+        message = json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(message, dict):
+        raise ValueError(f"not an object: {message!r:.100}")
+    return message
 
 
 def _encode(options: ChannelOptions) -> tuple[dict[str, Any], int | None]:
@@ -333,8 +346,13 @@ def _error_reply(caught: Exception) -> dict[str, Any]:
     return {"error": type(caught).__name__, "errno": number, "text": text}
 
 
+_LARGEST_ERRNO = 4095
+
+
 def _error_from(reply: dict[str, Any]) -> Exception:
-    name, number, text = str(reply["error"]), int(reply["errno"]), str(reply["text"])
+    name, number, text = str(reply["error"]), reply.get("errno"), str(reply.get("text", ""))
+    if type(number) is not int or not 0 <= number <= _LARGEST_ERRNO:
+        number = errno.EPROTO
     kind = getattr(errors, name, None)
     if isinstance(kind, type) and issubclass(kind, errors.ShmringError):
         return kind(number, text) if issubclass(kind, OSError) else kind(text)

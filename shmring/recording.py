@@ -181,6 +181,19 @@ def _row(values: dict[str, Any]) -> Row:
     return Row(**known)
 
 
+# What the readers of JSON, CSV and Parquet raise for bytes that are none, besides ValueError.
+_DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    RecursionError,
+    TypeError,
+    UnicodeDecodeError,
+    csv.Error,
+)
+
+
 def _header(text: str) -> Header:
     facts = json.loads(text)
     if facts["format"] > FORMAT:
@@ -188,7 +201,12 @@ def _header(text: str) -> Header:
             f"format {facts['format']} of shmring {facts['version']}, this one reads up to "
             f"{FORMAT}: pip install --upgrade shmring"
         )
-    return Header(**{item.name: facts[item.name] for item in fields(Header)})
+    header = Header(**{item.name: facts[item.name] for item in fields(Header)})
+    for item in fields(Header):
+        value = getattr(header, item.name)
+        if type(value).__name__ != item.type:
+            raise TypeError(f"{item.name} is {value!r}, not of type {item.type}")
+    return header
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -306,7 +324,7 @@ def read(path: str | Path, keep: Callable[[Row], bool] | None = None) -> Recordi
             else:
                 raise ValueError("no recording of shmring: rtstat --record FILE makes one")
             kept = [row for row in rows if keep is None or keep(row)]
-        except (KeyError, TypeError, UnicodeDecodeError) as error:
+        except _DAMAGE as error:
             raise ValueError(f"{path}: damaged: {error}") from None
         except ValueError as error:
             text = str(error)

@@ -31,7 +31,16 @@ from ._grammar import (
 from ._layout import RuleName
 from ._lexer import Token
 from ._literals import fit_float, fit_int
-from ._types import SCALARS, Array, Enumeration, FieldType, Scalar, String, field_type
+from ._types import (
+    MAX_PAYLOAD_BYTES,
+    SCALARS,
+    Array,
+    Enumeration,
+    FieldType,
+    Scalar,
+    String,
+    field_type,
+)
 from .errors import DefinitionError, RecordError
 
 _RESERVED = {"_order_", "_pack_", "_rules_"}
@@ -214,6 +223,9 @@ class _Builder:
 
     def _array_value(self, value: list[Any], kind: Array, initial: Values) -> list[Any]:
         """Fill in the first elements; the others keep what they have."""
+        given = sum(count for count, _ in initial.items)
+        if given > 8 * MAX_PAYLOAD_BYTES:
+            raise self._error(f"{given} values; no datagram carries that many", initial.token)
         flat: list[Initial] = [item for count, item in initial.items for _ in range(count)]
         if isinstance(kind.element, Array) and flat and not isinstance(flat[0], Values):
             # ARRAY[0..1, 0..2] := [1, 2, 3, 4, 5, 6]

@@ -125,6 +125,7 @@ class Definition:
 
 # --- reading --------------------------------------------------------------------------------------
 
+_LARGEST = 10**300
 _LITERAL_PREFIXES = {*SCALARS, "B", "W", "DW", "LW", "L"}
 
 
@@ -233,15 +234,21 @@ class Parser(abc.ABC):
             sign = 1 if self.advance().text == "+" else -1
             right = self._product(None)
             a, b = self._number(left), self._number(right)
-            left = Value(left.token, a + sign * b)
+            left = self._result(left.token, a + sign * b)
         return left
 
     def _product(self, first: Token | None) -> Value:
         left = self._factor(first)
         while self.accept("*"):
             right = self._factor(None)
-            left = Value(left.token, self._number(left) * self._number(right))
+            left = self._result(left.token, self._number(left) * self._number(right))
         return left
+
+    def _result(self, token: Token, number: int | float) -> Value:
+        """Of a sum or a product, or a number as it stands: no type has such large ones."""
+        if type(number) is int and abs(number) > _LARGEST:
+            raise self.error("this number is above 1e300, and no type has it", token)
+        return Value(token, number)
 
     def _number(self, value: Value) -> int | float:
         if type(value.value) not in (int, float):
@@ -264,14 +271,16 @@ class Parser(abc.ABC):
     def _literal(self, token: Token) -> Value:
         try:
             if token.kind == "based":
-                return Value(token, based_int(token.text))
+                return self._result(token, based_int(token.text))
             if token.kind == "number":
                 plain = token.text.replace("_", "")
-                return Value(token, int(plain) if plain.isdigit() else float(plain))
+                return self._result(token, int(plain) if plain.isdigit() else float(plain))
             if token.kind == "time":
                 return Value(token, Time(time_ns(token.text)))
             if token.kind == "string":
                 return Value(token, text_of(token.text))
+        except DefinitionError:
+            raise
         except ValueError as error:
             raise self.error(str(error), token) from None
         if token.kind in ("name", "quoted"):

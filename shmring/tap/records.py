@@ -82,10 +82,14 @@ class Record(NamedTuple):
 
 
 def parse(raw: bytes) -> Iterator[Record]:
-    """The records of a batch, in order."""
+    """The records of a batch, in order. Raises `ValueError` for bytes that are none."""
     at = 0
     while at < len(raw):
+        if len(raw) - at < _RECORD.size:
+            raise ValueError(f"a record of a tap is cut off after {len(raw) - at} bytes")
         fields = _RECORD.unpack_from(raw, at)
+        if not _RECORD.size <= fields[0] <= len(raw) - at:
+            raise ValueError(f"a record of a tap has {fields[0]} bytes, {len(raw) - at} are left")
         begin = at + _RECORD.size
         yield Record._make((*fields, raw[begin : begin + fields[7]]))
         at += fields[0]

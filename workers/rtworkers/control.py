@@ -124,7 +124,8 @@ def mark_request(name: str, text: bytes) -> Request:
 def parse_channels(body: bytes) -> list[str]:
     """The names in a reply to LIST."""
     whole = len(body) // CHANNEL.size * CHANNEL.size
-    return [raw.split(b"\0", 1)[0].decode("ascii") for (raw,) in CHANNEL.iter_unpack(body[:whole])]
+    fields = (raw for (raw,) in CHANNEL.iter_unpack(body[:whole]))
+    return [raw.split(b"\0", 1)[0].decode("ascii", "replace") for raw in fields]
 
 
 class Connection:

@@ -55,6 +55,8 @@ static int read_messages(const char *reply, size_t bytes, reply_fn each, void *c
             return 1;
         if (head->nlmsg_type == NLMSG_ERROR) {
             const struct nlmsgerr *error = NLMSG_DATA(head);
+            if (head->nlmsg_len < NLMSG_LENGTH(sizeof error->error))
+                return -EBADMSG;
             return error->error < 0 ? error->error : 1;
         }
         each(head, context);
@@ -192,7 +194,8 @@ static void note_qdisc(qdisc_tree_t *tree, const struct tcmsg *tc, const char ki
 static void take_qdisc(const struct nlmsghdr *message, void *context)
 {
     qdisc_tree_t *tree = context;
-    if (message->nlmsg_type != RTM_NEWQDISC)
+    if (message->nlmsg_type != RTM_NEWQDISC ||
+        message->nlmsg_len < NLMSG_LENGTH(sizeof(struct tcmsg)))
         return;
     const struct tcmsg *tc = NLMSG_DATA(message);
     if ((uint32_t)tc->tcm_ifindex != tree->ifindex)

@@ -147,7 +147,7 @@ int tap_reader_init(tap_reader_t *r, const void *memory, uint64_t bytes)
     *r = (tap_reader_t){
         .head = h,
         .ring = (const uint8_t *)memory + TAP_HEAD_BYTES,
-        .ring_bytes = h->ring_bytes,
+        .ring_bytes = bytes - TAP_HEAD_BYTES,
     };
     return 0;
 }
@@ -197,7 +197,9 @@ static found_t copy_record(const tap_reader_t *r, uint8_t *to, uint32_t room, ui
     if (*bytes > room)
         return NO_ROOM;
     rt_copy_racy(to, from, *bytes);
-    return still_whole(r) ? FOUND_RECORD : LAPPED;
+    uint32_t copied_bytes; /* the tool believes those: it may be root, and the writer anybody */
+    memcpy(&copied_bytes, to, sizeof copied_bytes);
+    return still_whole(r) && copied_bytes == *bytes ? FOUND_RECORD : LAPPED;
 }
 
 static void take_record(tap_reader_t *r, const uint8_t *at, tap_batch_t *b)

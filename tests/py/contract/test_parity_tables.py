@@ -278,7 +278,6 @@ SET = "udt4.setsockopt"
 GET = "udt4.getsockopt"
 UDT4: list[tuple[Any, ...]] = [
     ("udt4.pyudt4_version()", "(0, 6)"),
-    ("udt4.startup()", "None"),
     ("[udt4.socket(2, 1, 7).family, udt4.socket(2, 2, 7).type, udt4.socket(2, 1, 7).protocol]", "[2, 2, 7]"),
     ("udt4.socket(Index(2), Index(1), Index(0)).domain", "2"),
     ("udt4.socket(2, True, False).type", "1"),

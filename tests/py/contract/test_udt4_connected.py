@@ -429,6 +429,31 @@ def test_close_wakes_recv(streams: Pair) -> None:
     timer.join()
 
 
+def test_close_wakes_send(streams: Pair) -> None:
+    client, _ = streams
+    codes = []
+
+    def send() -> None:
+        try:
+            while True:
+                udt4.send(client, bytes(1_000_000))
+        except UDTException as caught:
+            codes.append(caught.code)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+
+    def queued_after(seconds: float) -> int:
+        time.sleep(seconds)
+        return int(udt4.getsockopt(client, udt4.UDT_SNDDATA))
+
+    eventually(lambda: queued_after(0) == queued_after(0.2) > 1000)  # it waits for room
+    udt4.setsockopt(client, udt4.UDT_LINGER, (0, 0))
+    udt4.close(client)
+    sending.join()
+    assert codes == [udt4.ECONNLOST]
+
+
 def test_a_call_that_waits_when_another_thread_closes_lost_its_connection() -> None:
     """2001, as the original says it, at whatever point of the call that happens."""
     with UdtSocket() as server:

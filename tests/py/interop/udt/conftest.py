@@ -104,3 +104,9 @@ def free_port() -> Callable[..., int]:
 def app_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """libudt_app: what libudt's own programs sendfile and recvfile do."""
     return build(FOLDER / "libudt_app.cpp", tmp_path_factory.mktemp("libudt"))
+
+
+@pytest.fixture(scope="session")
+def epoll_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """libudt_epoll: what an epoll answers from the first socket to the end of its connection."""
+    return build(FOLDER / "libudt_epoll.cpp", tmp_path_factory.mktemp("libudt"))

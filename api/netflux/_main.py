@@ -104,7 +104,8 @@ class NetfluxMain:
             if failsafe is None or isinstance(failsafe, bytes)
             else self._sent.encode(failsafe),
         )
-        self._looks = type(self)._on_data_received is NetfluxMain._on_data_received
+        hook = getattr(self._on_data_received, "__func__", None)
+        self._looks = hook is NetfluxMain._on_data_received
         if self._looks:  # at the newest payload when data_recv is asked for: no need to be called
             self.receiver._idle_callback = self._on_data_received
         self.sender._guard = self._lock

@@ -236,6 +236,21 @@ def test_a_derived_class_with_hooks_of_its_own(make, partner, eventually):
     assert main.data_recv == NetfluxData()
 
 
+def test_a_hook_that_is_assigned_before_the_rest(make, partner, eventually):
+    taken = []
+
+    class Early(NetfluxMain):
+        def __init__(self, **options):
+            self._on_data_received = taken.append
+            super().__init__(**options)
+
+    main = make(0, partner.port, kind=Early)
+    partner.to = ("127.0.0.1", main.receiver._socket.getsockname()[1])
+    partner.send(1, NetfluxData(value4=4).to_bytes())
+    eventually(lambda: taken == [NetfluxData(value4=4).to_bytes()])
+    assert main.data_recv == NetfluxData()
+
+
 def test_a_callback_around_that_of_main(make, partner, eventually):
     main = make(0, partner.port, begin=False)
     before, taken = main.receiver.data_callback, []

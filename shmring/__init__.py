@@ -26,6 +26,7 @@ except ModuleNotFoundError as _missing:
 
 from shmring._address import Address
 from shmring._backend import Packet
+from shmring._pool_quota import UserLimits
 from shmring.batch import PacketBatch, ReportBatch
 from shmring.channel import Channel
 from shmring.errors import (
@@ -135,6 +136,7 @@ __all__ = [
     "State",
     "TooLate",
     "Unreadable",
+    "UserLimits",
     "Verdict",
     "WorkerFailed",
     "WorkerInfo",

@@ -22,6 +22,7 @@ _CLASSES: dict[int, type[errors.ShmringError]] = {
     errno.EMFILE: errors.NoSpace,
     errno.ENFILE: errors.NoSpace,
     errno.EUSERS: errors.NoSpace,
+    errno.EDQUOT: errors.NoSpace,
     errno.EPERM: errors.NoPermission,
     errno.EACCES: errors.NoPermission,
 }

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import posix_ipc
@@ -19,8 +19,10 @@ from shmring import errors
 from shmring._check import check, error, last_text
 from shmring._ring import ffi, lib
 
-# What opening one more channel may need, for the moments that it takes included.
+# What a worker needs to be started again, and opening one more channel for the moment it takes.
 FILES_SPARE = 16
+# What a process's own end takes when it is first used: a connection, two bells, what it selects on.
+END_FILES = 5
 # Why a file under one of our names cannot be opened where it is none of this user's: there is none,
 # it is somebody else's, it is a link, a socket, a folder or a pipe.
 NOT_OURS = frozenset(
@@ -61,6 +63,10 @@ def translated(what: str) -> Iterator[None]:
 def _from_os(what: str, caught: OSError) -> errors.ShmringError:
     if caught.errno in (errno.EMFILE, errno.ENFILE):
         return out_of_files(what)
+    if caught.errno == errno.EAGAIN:
+        return error(errno.EAGAIN, out_of_threads(what))
+    if caught.errno == errno.ENOMEM:
+        return error(errno.ENOMEM, f"{what}: the machine has no memory for it: end other programs")
     text = caught.strerror or str(caught)
     if caught.errno == errno.ENOSPC:
         text += ": close channels, or enlarge /dev/shm (mount -o remount,size=...)"
@@ -82,19 +88,33 @@ def out_of_files(what: str) -> errors.ShmringError:
     )
 
 
-def check_files(fd: int) -> None:
-    """Raise `NoSpace` if a process that was just given descriptor `fd` is short of more.
+def out_of_threads(what: str) -> str:
+    """What to say of a process that may start no more threads or processes."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+    limit = "its limit" if soft == resource.RLIM_INFINITY else f"the limit of {soft}"
+    return (
+        f"{what}: user {os.geteuid()} is at {limit} of processes and threads: end some, or raise "
+        "the limit (ulimit -u, LimitNPROC= and TasksMax= of the service)"
+    )
+
+
+def check_files(fd: int, unattached: Callable[[], int]) -> None:
+    """Raise `NoSpace` if a process that was just given descriptor `fd` is short of more: a worker
+    could not be started again, or `unattached` ends that were opened before could not be used.
 
     Raises the soft limit first where that helps: it is low for the sake of select(), which the
     descriptors of channels never meet.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if fd + FILES_SPARE < soft:
+    if fd + FILES_SPARE < soft // 2:
+        return
+    needed = fd + FILES_SPARE + END_FILES * (unattached() + 1)
+    if needed < soft:
         return
     if soft < hard:
         raise_file_limit()
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if fd + FILES_SPARE >= soft:
+    if needed >= soft:
         raise out_of_files("opening a channel")
 
 

@@ -4,10 +4,14 @@ One SOCK_SEQPACKET message each way per request: a JSON object; a socket to adop
 
     {"op": "open", "name": "ctl", "options": {...}}   -> {}
     {"op": "close", "name": "ctl"}                    -> {}
-    {"op": "list"}                                    -> {"channels": [...]}
+    {"op": "list", "first": 0}                        -> {"channels": [...], "count": 3}
     {"op": "workers"}                                 -> {"workers": [{...}, ...]}
     {"op": "stop"}                                    -> {}, `Pool.serve_forever` returns
     any of them                                       -> {"error": class, "errno": 22, "text": ...}
+
+Who asks is known by SO_PEERCRED. Members of the pool's group may open channels, within
+`UserLimits`, and close their own. Only root and the pool's own user may close any, or
+stop the pool.
 """
 
 from __future__ import annotations
@@ -20,19 +24,25 @@ import errno
 import json
 import logging
 import os
+import queue
 import selectors
 import socket
 import threading
+import time
 import weakref
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from rtworkers import PoolSettings, liveness, paths
 from rtworkers.control import received_fds
+from rtworkers.launch import start_thread
+from rtworkers.rare_log import RareLog
 from shmring import errors
 from shmring._check import error
+from shmring._host import out_of_threads
 from shmring._options import ChannelOptions, Engine
+from shmring._pool_quota import Ledger, UserLimits
 from shmring.channel import Channel, owners_end
 from shmring.netflux import options as netflux_options
 from shmring.netflux.channel import NetfluxChannel, open_end
@@ -50,6 +60,16 @@ log = logging.getLogger("shmring.pool")
 MESSAGE_MAX_BYTES = 65536
 FDS_MAX = 1
 REPLY_TIMEOUT_S = 20.0  # a worker may have to start first
+CONNECT_LOOK_S = 0.01
+LISTEN_PAUSE_S = 0.1
+LIST_MAX = 800  # names in one answer
+MOST_CONNECTIONS = 1024  # of one user who is trusted
+REQUESTS_MAX = 16  # under way at once, of root
+USER_REQUESTS_MAX = 4  # of any other user
+
+
+class FilesLost(OSError):
+    """Descriptors that came with a request did not fit the limit of this process."""
 
 
 def socket_path(namespace: str, pool: str) -> Path:
@@ -57,27 +77,55 @@ def socket_path(namespace: str, pool: str) -> Path:
     return paths.pool_directory(namespace, pool) / "pool.sock"
 
 
-class PoolServer:
-    """Answers requests for a pool, in a thread of its own, one at a time."""
+@dataclass(eq=False, slots=True)
+class _Client:
+    """One connection."""
 
-    def __init__(self, pool: weakref.ref[Pool], settings: PoolSettings) -> None:
+    connection: socket.socket
+    uid: int
+
+
+class PoolServer:
+    """Answers requests for a pool. Nobody waits for a client: what it sends is read when it is
+    there, and a client that does not take its answer at once is dropped.
+
+    One thread looks after all connections. A request that a worker has to answer gets a thread of
+    its own while it lasts. A connection has one request under way at a time, a user who is not
+    trusted a few.
+    """
+
+    def __init__(
+        self, pool: weakref.ref[Pool], settings: PoolSettings, limits: UserLimits
+    ) -> None:
         self._pool = pool
         self._group = settings.group
+        self._limits = limits
+        self._ledger = Ledger(settings.name, limits, self._served)
+        self._clients: dict[socket.socket, _Client] = {}
+        self._jobs: dict[threading.Thread, _Client] = {}
+        self._answers: queue.SimpleQueue[tuple[threading.Thread, dict[str, Any]]] = (
+            queue.SimpleQueue()
+        )
+        self._waiting: list[_Client] = []
+        self._listen_at: float | None = None
+        self._notes = RareLog(log)
         self._selector = selectors.DefaultSelector()
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._closing = False
         self._listener = _listen(settings)
         self._selector.register(self._wake_fd, selectors.EVENT_READ)
-        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._selector.register(self._listener, selectors.EVENT_READ)
         self._thread = threading.Thread(
             target=self._run, name=f"shmring-pool-{settings.name}-requests", daemon=True
         )
-        self._thread.start()
+        start_thread(self._thread)
         _servers.add(self)
 
     def close(self) -> None:
-        """Take no more requests. Returns when the one under way is answered."""
+        """Take no more requests. Returns when those under way are answered."""
         if self._wake_fd < 0:
             return
+        self._closing = True
         os.eventfd_write(self._wake_fd, 1)
         if self._thread is not threading.current_thread():
             self._thread.join()
@@ -87,73 +135,186 @@ class PoolServer:
         """Close the descriptors, and do nothing else: all that a forked child may do."""
         if self._wake_fd < 0:
             return
-        for key in list(self._selector.get_map().values()):
-            if isinstance(key.fileobj, socket.socket):
-                key.fileobj.close()
+        for connection in (self._listener, *self._clients):
+            connection.close()
+        self._clients.clear()
         self._selector.close()
         os.close(self._wake_fd)
         self._wake_fd = -1
 
+    # --- the server's thread ------------------------------------------------------------------
+
     def _run(self) -> None:
-        while True:
-            for key, _ in self._selector.select():
-                if key.data is None:
-                    return
-                try:
-                    cast("Callable[[socket.socket], None]", key.data)(
-                        cast("socket.socket", key.fileobj)
-                    )
-                except Exception:
-                    log.exception("a request to the pool failed")
-                if self._wake_fd < 0:
-                    return
+        while not self._closing or self._jobs:
+            try:
+                self._round()
+            except Exception:
+                self._notes.exception("serving requests to the pool failed, and goes on")
+                time.sleep(LISTEN_PAUSE_S)
 
-    def _accept(self, listener: socket.socket) -> None:
-        connection, _ = listener.accept()
+    def _round(self) -> None:
+        pause_s = None if self._listen_at is None else self._listen_at - time.monotonic()
+        for key, _ in self._selector.select(pause_s):
+            if key.fileobj is self._listener:
+                self._accept()
+            elif isinstance(key.fileobj, socket.socket):
+                self._read(self._clients[key.fileobj])
+            else:
+                os.eventfd_read(self._wake_fd)
+        self._take_answers()
+        if self._listen_at is not None and time.monotonic() >= self._listen_at:
+            self._listen_at = None
+            self._selector.register(self._listener, selectors.EVENT_READ)
+
+    def _take_answers(self) -> None:
+        if self._answers.empty():
+            return
+        while not self._answers.empty():
+            job, reply = self._answers.get()
+            self._answer(self._jobs.pop(job), reply)
+        self._start_waiting()
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as caught:
+            # The one that waits would make the listener readable for ever. It can wait.
+            self._notes.warning("the pool cannot take connections for now: %s", caught.strerror)
+            self._selector.unregister(self._listener)
+            self._listen_at = time.monotonic() + LISTEN_PAUSE_S
+            return
+        connection.setblocking(False)
         _, uid, _ = liveness.peer(connection)
-        if self._group is None and uid not in (0, os.geteuid()):
+        if self._group is None and not self._ledger.is_trusted(uid):
             connection.close()
             return
-        connection.settimeout(REPLY_TIMEOUT_S)
-        self._selector.register(connection, selectors.EVENT_READ, self._answer)
+        refusal = self._too_many(uid)
+        if refusal is not None:
+            with contextlib.suppress(OSError):
+                _send(connection, _error_reply(refusal))
+            connection.close()
+            return
+        self._clients[connection] = _Client(connection, uid)
+        self._selector.register(connection, selectors.EVENT_READ)
 
-    def _answer(self, connection: socket.socket) -> None:
-        try:
-            request, fds = _receive(connection)
-        except (OSError, ValueError):
-            self._selector.unregister(connection)
-            connection.close()
+    def _too_many(self, uid: int) -> Exception | None:
+        most = MOST_CONNECTIONS if self._ledger.is_trusted(uid) else self._limits.connections
+        count = sum(client.uid == uid for client in self._clients.values())
+        if count < most:
+            return None
+        return error(
+            errno.EUSERS,
+            f"user {uid} has {count} connections to the pool, the limit is {most}: close some, or "
+            "start the pool with --user-connections",
+        )
+
+    def _drop(self, client: _Client) -> None:
+        del self._clients[client.connection]
+        with contextlib.suppress(KeyError):
+            self._selector.unregister(client.connection)
+        client.connection.close()
+
+    def _read(self, client: _Client) -> None:
+        if self._busy(client.uid) >= (REQUESTS_MAX if client.uid == 0 else USER_REQUESTS_MAX):
+            self._selector.unregister(client.connection)
+            self._waiting.append(client)
             return
         try:
-            reply = self._do(request, fds)
+            request, fds = _receive(client.connection)
+        except BlockingIOError:
+            return
+        except FilesLost as caught:
+            self._answer(client, _error_reply(caught))
+            return
+        except (OSError, ValueError):
+            self._drop(client)
+            return
+        if request.get("op") in ("open", "close"):
+            self._begin(client, request, fds)
+        else:
+            self._answer(client, self._reply(client.uid, request, fds))
+
+    def _busy(self, uid: int) -> int:
+        return sum(client.uid == uid for client in self._jobs.values())
+
+    def _start_waiting(self) -> None:
+        """Look again at those whose users had too much under way."""
+        waiting, self._waiting = self._waiting, []
+        for client in waiting:
+            self._selector.register(client.connection, selectors.EVENT_READ)
+
+    def _begin(self, client: _Client, request: dict[str, Any], fds: list[int]) -> None:
+        def run() -> None:
+            reply = self._reply(client.uid, request, fds)
+            self._answers.put((threading.current_thread(), reply))
+            os.eventfd_write(self._wake_fd, 1)
+
+        job = threading.Thread(target=run, name="shmring-pool-request", daemon=True)
+        try:
+            start_thread(job)
+        except BlockingIOError:
+            for fd in fds:
+                os.close(fd)
+            self._answer(client, _error_reply(error(errno.EAGAIN, out_of_threads("the pool"))))
+            return
+        self._selector.unregister(client.connection)
+        self._jobs[job] = client
+
+    def _answer(self, client: _Client, reply: dict[str, Any]) -> None:
+        try:
+            _send(client.connection, reply)
+            if client.connection not in self._selector.get_map():
+                self._selector.register(client.connection, selectors.EVENT_READ)
+        except OSError:
+            self._drop(client)
+
+    # --- requests -----------------------------------------------------------------------------
+
+    def _served(self) -> list[str]:
+        pool = self._pool()
+        return [] if pool is None else pool.channels()
+
+    def _reply(self, uid: int, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+        try:
+            return self._do(uid, request, fds)
         except Exception as caught:
-            reply = _error_reply(caught)
+            return _error_reply(caught)
         finally:
             for fd in fds:
                 os.close(fd)
-        with contextlib.suppress(OSError):
-            _send(connection, reply)
 
-    def _do(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+    def _do(self, uid: int, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         pool = self._pool()
         if pool is None or pool.closed:
             raise error(errno.EPIPE, "the pool is ending")
         match request:
-            case {"op": "open", "name": name, "options": dict(options)}:
+            case {"op": "open", "name": str() as name, "options": dict(options)}:
                 engine = _decode_engine(request.get("engine"))
-                pool.make_channel(name, _decode(options, fds), engine)
+                self._open(pool, uid, name, _decode(options, fds), engine)
                 return {}
             case {"op": "close", "name": str() as name}:
+                self._ledger.check_may_close(name, uid)
                 pool.close_channel(name)
                 return {}
             case {"op": "list"}:
-                return {"channels": pool.channels()}
+                first = request.get("first", 0)
+                names = pool.channels()
+                return {"channels": names[first : first + LIST_MAX], "count": len(names)}
             case {"op": "workers"}:
                 return {"workers": [dataclasses.asdict(info) for info in pool.workers()]}
             case {"op": "stop"}:
+                self._ledger.check_may_stop(uid)
                 pool.request_stop()
                 return {}
         raise error(errno.EPROTO, f"a pool knows no request {request.get('op')!r}")
+
+    def _open(
+        self, pool: Pool, uid: int, name: str, options: ChannelOptions, engine: Engine | None
+    ) -> None:
+        with self._ledger.opening(name, uid) as reserve:
+            pool.make_channel(name, options, engine, reserve=reserve)
 
 
 _servers: weakref.WeakSet[PoolServer] = weakref.WeakSet()
@@ -171,6 +332,7 @@ def _listen(settings: PoolSettings) -> socket.socket:
     path = settings.directory / "pool.sock"
     path.unlink(missing_ok=True)  # this process owns the directory: it was a dead one's
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.setblocking(False)
     try:
         listener.bind(os.fspath(path))
         if settings.group is None:
@@ -228,7 +390,12 @@ class RemotePool:
 
     def channels(self) -> list[str]:
         """Names of the channels that this pool serves."""
-        return list(self._request({"op": "list"})["channels"])
+        names: list[str] = []
+        while True:
+            reply = self._request({"op": "list", "first": len(names)})
+            names += reply["channels"]
+            if not reply["channels"] or len(names) >= reply["count"]:
+                return names
 
     def workers(self) -> list[dict[str, Any]]:
         """As `Pool.workers`, as dictionaries."""
@@ -242,9 +409,8 @@ class RemotePool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
             connection.settimeout(REPLY_TIMEOUT_S)
             try:
-                connection.connect(os.fspath(socket_path(self.namespace, self.name)))
-                _send(connection, request, sock)
-                reply, _ = _receive(connection)
+                _connect(connection, socket_path(self.namespace, self.name))
+                reply = _exchange(connection, request, sock)
             except (FileNotFoundError, ConnectionRefusedError):
                 raise error(
                     errno.ENOENT,
@@ -271,6 +437,32 @@ class RemotePool:
 # --- messages -------------------------------------------------------------------------------------
 
 
+def _connect(connection: socket.socket, path: Path) -> None:
+    """A pool that has no room for another connection now may have some soon."""
+    give_up = time.monotonic() + REPLY_TIMEOUT_S
+    while True:
+        try:
+            connection.connect(os.fspath(path))
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from None
+            time.sleep(CONNECT_LOOK_S)
+        else:
+            return
+
+
+def _exchange(
+    connection: socket.socket, request: dict[str, Any], sock: int | None
+) -> dict[str, Any]:
+    """A pool that refuses the connection says why before it hangs up: that is read in any case."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        _send(connection, request, sock)
+    try:
+        return _receive(connection)[0]
+    except ConnectionResetError:  # the error that was pending
+        return _receive(connection)[0]
+
+
 def _send(connection: socket.socket, message: dict[str, Any], sock: int | None = None) -> None:
     data = json.dumps(message).encode("ascii")
     if len(data) > MESSAGE_MAX_BYTES:
@@ -282,11 +474,13 @@ def _send(connection: socket.socket, message: dict[str, Any], sock: int | None =
 
 
 def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    data, ancillary, _, _ = connection.recvmsg(
+    data, ancillary, flags, _ = connection.recvmsg(
         MESSAGE_MAX_BYTES, socket.CMSG_SPACE(FDS_MAX * 4), socket.MSG_CMSG_CLOEXEC
     )
     fds = received_fds(ancillary)
     try:
+        if flags & socket.MSG_CTRUNC:
+            raise FilesLost(errno.EMFILE, "the pool is at its limit of open files: raise it")
         if not data:
             raise ConnectionResetError(errno.ECONNRESET, "the other side hung up")
         message = _decode_message(data)

@@ -632,6 +632,11 @@ class Channel(Core):
         return int(ffi.cast("uintptr_t", self._end))
 
 
+def unattached_ends() -> int:
+    """How many ends of this process have no connection yet."""
+    return sum(end._link.fileno() < 0 for end in list(_channels))
+
+
 End = TypeVar("End", bound=Channel)
 
 

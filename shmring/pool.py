@@ -13,7 +13,7 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, Unpack
 
@@ -23,8 +23,9 @@ from shmring import _host, _leftovers, _options, _pool_server, errors
 from shmring._check import error
 from shmring._host import translated
 from shmring._options import ChannelOptions, Prepared
+from shmring._pool_quota import UserLimits
 from shmring._ring import ffi
-from shmring.channel import Channel, owners_end
+from shmring.channel import Channel, owners_end, unattached_ends
 from shmring.netflux import options as netflux_options
 from shmring.netflux.channel import NetfluxChannel, open_end
 from shmring.netflux.options import NetfluxOptions
@@ -80,7 +81,8 @@ class Pool:
     ``"other"``. `profile`: how workers wait, ``"balanced"``, ``"latency"`` or ``"power"``.
     `namespace`: keeps names of different users and tests apart; None: ``$SHMRING_NAMESPACE``, else
     ``default``. `strict`: a worker that lacks core, class or locked memory is an error, not a
-    `RealtimeWarning`. `group`: a group, by name or id, whose members may use the pool.
+    `RealtimeWarning`. `group`: a group, by name or id, whose members may use the pool; each within
+    `user_limits`, and only root and this user may stop it or close what others opened.
 
     A context manager; its end closes the pool and all of its channels. Raises `BadConfig`,
     `TypeError`; for a named pool that another process runs, `ShmringOSError` with EBUSY.
@@ -96,6 +98,7 @@ class Pool:
         namespace: str | None = None,
         strict: bool = False,
         group: str | int | None = None,
+        user_limits: UserLimits | None = None,
     ) -> None:
         self._pid = os.getpid()
         self._stopped = threading.Event()
@@ -104,7 +107,8 @@ class Pool:
                 name, cpus, priority, policy, profile, namespace, strict, group
             )
             self._supervisor = _supervise(self._settings)
-        self._server = None if name is None else self._settle()
+        limits = UserLimits() if user_limits is None else user_limits
+        self._server = None if name is None else self._settle(limits)
         self._finalizer = weakref.finalize(self, _end, self._supervisor, self._server)
 
     # --- what it is ---------------------------------------------------------------------------
@@ -174,12 +178,14 @@ class Pool:
         engine: _options.Engine | None = None,
         *,
         quiet: bool = False,
+        reserve: Callable[[int], None] = lambda _: None,
     ) -> Any:
         """As `open`, without an end in this process, and with any engine. Raises as `open`.
 
         Returns the mapping of the segment, for an end to use.
 
         quiet: a worker that lacks something is not warned of.
+        reserve: called with the bytes of its segment before anything is made.
         """
         settings = self._settings
         with translated(f"channel {name!r}"):
@@ -188,6 +194,7 @@ class Pool:
                 name, settings.namespace, settings.name, settings.profile, options, engine
             )
             self._check_usable()
+            reserve(prepared.segment_bytes)
             slot = self._supervisor.place(prepared.cpu)
         self._start_worker(slot, prepared.strict, quiet)
         with translated(f"channel {name!r}"):
@@ -253,13 +260,13 @@ class Pool:
         if not self._finalizer.alive:
             raise error(errno.EPIPE, f"pool {self.name!r} is closed: make another")
 
-    def _settle(self) -> _pool_server.PoolServer:
+    def _settle(self, limits: UserLimits) -> _pool_server.PoolServer:
         """Take over what a former process of this named pool left, and listen for requests."""
         try:
             with translated("pool"):
                 adopted = self._supervisor.adopt()
                 _settle_orphans(self._supervisor, self._settings, set(adopted))
-                return _pool_server.PoolServer(weakref.ref(self), self._settings)
+                return _pool_server.PoolServer(weakref.ref(self), self._settings, limits)
         except BaseException:
             self._supervisor.stop(leave=True)
             raise
@@ -283,7 +290,7 @@ class Pool:
         fd = liveness.nameless_file()
         bell_fd = -1
         try:
-            _host.check_files(fd)
+            _host.check_files(fd, unattached_ends)
             bell_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             segment = _host.format_segment(fd, prepared.config)
             self._set_access(fd, prepared)

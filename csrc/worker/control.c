@@ -6,9 +6,11 @@
 #include "worker/tap.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -83,6 +85,24 @@ void control_announce(worker_t *w, int fd, int result)
     (void)send_message(fd, &head, ready ? (const void *)&pong : text, NULL, 0);
 }
 
+static int refuse_lost_fds(void)
+{
+    struct rlimit limit = {.rlim_cur = 0};
+    (void)getrlimit(RLIMIT_NOFILE, &limit);
+    return rt_err_set(-EMFILE,
+                      "this worker is at its limit of %llu open files: close channels, or raise "
+                      "the limit (ulimit -n, LimitNOFILE= of the service)",
+                      (unsigned long long)limit.rlim_cur);
+}
+
+/* The listener is edge-triggered, so that one who cannot be accepted (no memory, say) does not keep
+ * the worker awake: the next who comes or goes brings another look. */
+static void look_again(worker_t *w)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = &w->listener};
+    (void)epoll_ctl(w->poller.epoll_fd, EPOLL_CTL_MOD, w->listen_fd, &event);
+}
+
 /* --- connections --------------------------------------------------------------------------- */
 
 static void forget_jobs_of(worker_t *w, const wrk_conn_t *conn)
@@ -110,6 +130,8 @@ static void drop_conn(wrk_conn_t *conn)
         }
     }
     w->conn_count--;
+    if (w->accept_failed)
+        look_again(w);
     if (w->pool == conn) {
         w->pool = NULL;
         if (!w->stop)
@@ -172,16 +194,6 @@ static ssize_t receive(int fd, void *buffer, size_t bytes, int *fds, unsigned *f
     return n;
 }
 
-static int refuse_lost_fds(void)
-{
-    struct rlimit limit = {.rlim_cur = 0};
-    (void)getrlimit(RLIMIT_NOFILE, &limit);
-    return rt_err_set(-EMFILE,
-                      "this worker is at its limit of %llu open files: close channels, or raise "
-                      "the limit (ulimit -n, LimitNOFILE= of the service)",
-                      (unsigned long long)limit.rlim_cur);
-}
-
 static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int *fds,
                        unsigned count, bool fds_lost, reply_t *reply)
 {
@@ -201,8 +213,8 @@ static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int 
         close_all(fds, count);
     /* Who asks for a channel that is another worker's has done nothing wrong. */
     if (reply->result < 0 && reply->result != -ENOENT)
-        worker_note(conn->worker, NULL, SHM_EVENT_request_refused, 1, -reply->result, 0,
-                    command.op, rt_err_text(), rt_mono_ns());
+        worker_note(conn->worker, NULL, SHM_EVENT_request_refused, 1, -reply->result, 0, command.op,
+                    rt_err_text(), rt_mono_ns());
     if (reply->result == -EBADMSG)
         return -EBADMSG;
     if (!reply->deferred)
@@ -262,16 +274,62 @@ static int add_conn(worker_t *w, int fd, wrk_conn_t **out)
     return 0;
 }
 
-static void refuse(int fd)
+/* Says why before it hangs up: rt_err_text(). */
+static void refuse(int fd, int result)
 {
-    reply_t *none = calloc(1, sizeof *none);
-    if (none != NULL) {
-        none->result = rt_err_set(-EUSERS, "this worker has %u connections, its limit: close some",
-                                  CONTROL_MAX_CONNS);
-        (void)send_reply(fd, 0, 0, none);
-    }
-    free(none);
+    static reply_t none;
+    none.result = result;
+    (void)send_reply(fd, 0, 0, &none);
     close(fd);
+}
+
+static int check_count(const worker_t *w, const wrk_conn_t *conn)
+{
+    if (w->conn_count > CONTROL_MAX_CONNS)
+        return rt_err_set(-EUSERS, "worker %u has %u connections, its limit: close channels",
+                          w->args.slot, CONTROL_MAX_CONNS);
+    if (conn->trusted)
+        return 0;
+    uint32_t own = 0;
+    for (const wrk_conn_t *c = w->conns; c != NULL; c = c->next)
+        own += c->uid == conn->uid;
+    if (own > CONTROL_MAX_OF_USER)
+        return rt_err_set(-EUSERS,
+                          "user %u has %u connections to worker %u, the limit of one user: close "
+                          "channels",
+                          (unsigned)conn->uid, CONTROL_MAX_OF_USER, w->args.slot);
+    return 0;
+}
+
+static void welcome(worker_t *w, int fd)
+{
+    wrk_conn_t *conn = NULL;
+    rt_err_clear();
+    int rc = add_conn(w, fd, &conn);
+    if (rc < 0) {
+        refuse(fd, rc);
+        return;
+    }
+    rc = check_count(w, conn);
+    if (rc < 0) {
+        static reply_t none;
+        none.result = rc;
+        (void)send_reply(fd, 0, 0, &none);
+        drop_conn(conn);
+    }
+}
+
+/* One descriptor is kept for this: who cannot be served is told so instead of waiting for ever. */
+static int accept_to_refuse(worker_t *w)
+{
+    if (w->spare_fd >= 0)
+        close(w->spare_fd);
+    w->spare_fd = -1;
+    int fd = accept4(w->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd >= 0)
+        refuse(fd, refuse_lost_fds());
+    w->spare_fd = fcntl(w->listen_fd, F_DUPFD_CLOEXEC, 0);
+    return fd < 0 ? -1 : 0;
 }
 
 static void on_accept(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
@@ -280,13 +338,13 @@ static void on_accept(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
     (void)now_mono_ns;
     worker_t *w = (worker_t *)((char *)source - offsetof(worker_t, listener));
     int fd = accept4(source->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0)
+    int err = fd >= 0 ? 0 : errno;
+    w->accept_failed = err != 0 && err != EAGAIN && err != EINTR && err != ECONNABORTED;
+    if (fd >= 0)
+        welcome(w, fd);
+    else if (err == EAGAIN || (w->accept_failed && (err != EMFILE || accept_to_refuse(w) < 0)))
         return;
-    wrk_conn_t *conn = NULL;
-    if (w->conn_count >= CONTROL_MAX_CONNS)
-        refuse(fd);
-    else if (add_conn(w, fd, &conn) < 0)
-        close(fd);
+    look_again(w); /* others may wait as well: one a turn, between deadlines */
 }
 
 /* --- open, close --------------------------------------------------------------------------- */
@@ -331,7 +389,8 @@ static int listen_here(worker_t *w)
     if (listen(w->listen_fd, LISTEN_BACKLOG) != 0)
         return rt_err_set(-errno, "listen %s: %s", w->socket_path, strerror(errno));
     w->listener.on_event = on_accept;
-    return poller_watch(&w->poller, &w->listener, w->listen_fd, EPOLLIN);
+    w->spare_fd = fcntl(w->listen_fd, F_DUPFD_CLOEXEC, 0);
+    return poller_watch(&w->poller, &w->listener, w->listen_fd, EPOLLIN | EPOLLET);
 }
 
 int control_open(worker_t *w)
@@ -357,5 +416,8 @@ void control_close(worker_t *w)
         close(w->listen_fd);
         (void)unlink(w->socket_path);
         w->listen_fd = -1;
+        if (w->spare_fd >= 0)
+            close(w->spare_fd);
+        w->spare_fd = -1;
     }
 }

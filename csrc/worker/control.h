@@ -10,6 +10,7 @@
 #include "worker/worker.h"
 
 #define CONTROL_MAX_CONNS 4096u
+#define CONTROL_MAX_OF_USER 512u /* one who is neither root nor the worker's own user */
 
 /* What one connection holds in one channel. */
 typedef struct wrk_attachment {

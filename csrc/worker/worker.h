@@ -55,6 +55,8 @@ typedef struct worker {
 
     int lock_fd;
     int listen_fd;
+    int spare_fd; /* closed for the moment that it takes to refuse somebody at the limit */
+    bool accept_failed; /* somebody may still wait to be accepted */
     wrk_source_t listener;
     wrk_source_t signals;
     wrk_conn_t *conns;

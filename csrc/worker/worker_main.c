@@ -199,7 +199,7 @@ static void fail(worker_t *w, int rc)
 
 int main(int argc, char **argv)
 {
-    static worker_t w = {.lock_fd = -1, .listen_fd = -1, .poller.epoll_fd = -1};
+    static worker_t w = {.lock_fd = -1, .listen_fd = -1, .spare_fd = -1, .poller.epoll_fd = -1};
     w.listener.fd = w.signals.fd = -1;
     int rc = worker_args_parse(&w.args, argc, argv);
     if (rc == 0 && w.args.examine_ms != WRK_EXAMINE_NOT)

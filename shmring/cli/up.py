@@ -27,7 +27,7 @@ from typing import TextIO
 
 import shmring
 from rtworkers import affinity
-from shmring import errors
+from shmring import UserLimits, errors
 from shmring.cli import FINE
 from shmring.cli.output import json_line
 
@@ -63,6 +63,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--strict", action="store_true", help="fail where a core or a privilege is missing"
     )
     parser.add_argument("--group", help="its members may use the pool")
+    limits = UserLimits()
+    parser.add_argument(
+        "--user-channels",
+        type=int,
+        default=limits.channels,
+        metavar="N",
+        help=f"open at once by one member of the group (default {limits.channels})",
+    )
+    parser.add_argument(
+        "--user-shm",
+        type=int,
+        default=limits.shm_bytes >> 20,
+        metavar="MIB",
+        help=f"shared memory of one member's channels (default {limits.shm_bytes >> 20})",
+    )
+    parser.add_argument(
+        "--user-connections",
+        type=int,
+        default=limits.connections,
+        metavar="N",
+        help=f"to the pool, of one member (default {limits.connections})",
+    )
     parser.add_argument("--json", action="store_true", help="print readiness as one JSON object")
 
 
@@ -81,6 +103,11 @@ def run(arguments: argparse.Namespace) -> int:
             namespace=arguments.namespace,
             strict=arguments.strict,
             group=arguments.group,
+            user_limits=UserLimits(
+                channels=arguments.user_channels,
+                shm_bytes=arguments.user_shm << 20,
+                connections=arguments.user_connections,
+            ),
         )
         try:
             _say_ready(pool, arguments.json)

@@ -237,8 +237,21 @@ class Connection:
         except TimeoutError:
             raise self._silent(f"take {request.op.name}", timeout) from None
         except (BrokenPipeError, ConnectionResetError):
+            self._raise_refusal()
             raise WorkerGone("the worker has ended") from None
         return self._last_request
+
+    def _raise_refusal(self) -> None:
+        """Raise `ControlError` if the worker said why it hung up, which it does unasked."""
+        reply = None
+        self._sock.settimeout(0.0)
+        for _ in range(2):  # the first look may only bring the error that is pending
+            with contextlib.suppress(OSError):
+                data, ancillary = self._sock.recvmsg(MAX_BYTES, _FD_SPACE)[:2]
+                reply = _parse(data, received_fds(ancillary))
+                break
+        if reply is not None and reply.request == 0 and reply.result < 0:
+            raise refusal(reply)
 
     def _receive_raw(self, timeout: float) -> tuple[bytes, list[tuple[int, int, bytes]], int]:
         """Looks repeatedly for a moment before it sleeps: an answer takes a worker some 50 us, and
@@ -259,6 +272,8 @@ class Connection:
             reply = self._receive(timeout, f"answer {op.name}")
             if reply.request == number:
                 return reply
+            if reply.request == 0 and reply.result < 0:
+                raise refusal(reply)
             reply.close()  # to a request that its caller gave up waiting for
 
     def _receive(self, timeout: float, what: str) -> Reply:

@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,6 +186,14 @@ def _foreign_stderr(pid: int) -> int:
         return os.open(f"/proc/{pid}/fd/2", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return -1
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start a thread. Raises `BlockingIOError` where this user may have no more of them."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise BlockingIOError(errno.EAGAIN, str(error)) from None
 
 
 def raise_file_limit(pid: int = 0) -> None:

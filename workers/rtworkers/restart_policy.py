@@ -3,6 +3,8 @@
 A worker that ran for `STEADY_NS` before it died is started again at once: its channels wait. One
 that dies faster than that, several times in a row, gets growing pauses, and after
 `FAST_CRASHES_MAX` of them the pool gives up, because what kills it will not go away by itself.
+A worker that could not be started because the pool lacked descriptors, processes or memory is no
+crash: that passes, so the pool tries again for as long as it takes, every 2 s in the end.
 A worker whose heart stands still while it lives is reported once and left alone: killing it could
 only lose what it is about to send.
 """
@@ -43,6 +45,7 @@ class State:
     fast_crashes: int = 0
     restarts: int = 0
     restart_at_ns: int = 0
+    shortages: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,11 @@ class Launched:
 @dataclass(frozen=True, slots=True)
 class Died:
     """The process is gone, or did not come up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """There were no descriptors, processes or memory to start it with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +75,7 @@ class Stop:
     """The pool ends it."""
 
 
-Event = Launched | Died | Beat | Stop
+Event = Launched | Died | Short | Beat | Stop
 
 
 class Action(Enum):
@@ -89,11 +97,17 @@ def decide(state: State, event: Event, now_ns: int) -> tuple[State, Action]:
         case Stop():
             return replace(state, phase=Phase.STOPPED), Action.NOTHING
         case Launched():
-            return replace(state, phase=Phase.RUNNING, started_ns=now_ns), Action.NOTHING
+            state = replace(state, phase=Phase.RUNNING, started_ns=now_ns, shortages=0)
+            return state, Action.NOTHING
         case Beat(heartbeat_ns):
             return _judge_heartbeat(state, heartbeat_ns, now_ns)
         case Died():
             return _judge_death(state, now_ns)
+        case Short():
+            pause_ns = min(FIRST_PAUSE_NS << min(state.shortages, 16), LONGEST_PAUSE_NS)
+            at_ns, count = now_ns + pause_ns, state.shortages + 1
+            state = replace(state, phase=Phase.PAUSED, restart_at_ns=at_ns, shortages=count)
+            return state, Action.WAIT
 
 
 def _judge_heartbeat(state: State, heartbeat_ns: int, now_ns: int) -> tuple[State, Action]:

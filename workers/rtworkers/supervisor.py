@@ -47,6 +47,7 @@ from rtworkers.control import (
 )
 from rtworkers.error_log import ErrorLog, Kind
 from rtworkers.launch import Process, WorkerStartError
+from rtworkers.rare_log import RareLog
 from rtworkers.restart_policy import Action, Phase
 
 log = logging.getLogger("shmring.workers")
@@ -54,6 +55,8 @@ log = logging.getLogger("shmring.workers")
 HEARTBEAT_PERIOD_S = 0.5
 RESTART_WAIT_S = 5.0
 QUIT_TIMEOUT_S = 2.0
+# What a process lacks for a while: descriptors, processes, memory.
+SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOSPC))
 
 
 class WorkerDown(RuntimeError):
@@ -203,6 +206,7 @@ class Supervisor:
         self._stopping = False
         self._leave = False
         self._forgotten = False
+        self._notes = RareLog(log)
         self._owner_fd = -1
         self._lock_fd = -1
         if not settings.private:
@@ -418,6 +422,8 @@ class Supervisor:
     # --- starting ------------------------------------------------------------------------------
 
     def _begin(self, number: int) -> Slot:
+        with self._lock:
+            self._start_thread()  # first: a worker that nobody can watch must not start
         page_name = paths.worker_page(self.settings.namespace, self.settings.name, number)
         page_fd = page.create(page_name)
         rx_fd = os.memfd_create(f"shmring-worker-{number}-rx", os.MFD_CLOEXEC)
@@ -458,18 +464,23 @@ class Supervisor:
         with self._lock:
             self._watched[process.pidfd] = (slot, process)
             self._epoll.register(process.pidfd, select.EPOLLIN)
-            if self._thread is None:
-                # A daemon: what ends it is the pool's finalizer, which runs after Python would
-                # have waited for other threads.
-                self._thread = threading.Thread(
-                    target=_supervise,
-                    args=(weakref.ref(self), self._epoll, self._wake_fd),
-                    name=f"shmring-pool-{self.settings.name}",
-                    daemon=True,
-                )
-                self._thread.start()
-                return
+            self._start_thread()
         os.eventfd_write(self._wake_fd, 1)
+
+    def _start_thread(self) -> None:
+        """Under the tables' lock. Raises `BlockingIOError`."""
+        if self._thread is not None:
+            return
+        # A daemon: what ends it is the pool's finalizer, which runs after Python would have waited
+        # for other threads.
+        thread = threading.Thread(
+            target=_supervise,
+            args=(weakref.ref(self), self._epoll, self._wake_fd),
+            name=f"shmring-pool-{self.settings.name}",
+            daemon=True,
+        )
+        launch.start_thread(thread)
+        self._thread = thread
 
     def _request_open(
         self, process: Process, holding: Holding, sock: int | None, *, takeover: bool
@@ -567,9 +578,11 @@ class Supervisor:
             process = self._launch(slot)
         except (WorkerStartError, OSError) as error:
             slot.error = str(error)
-            log.warning("worker %d did not start again: %s", slot.number, error)
+            self._notes.warning("worker %d did not start again: %s", slot.number, error)
             slot.problems.note(Kind.WORKER_NOT_STARTED, slot.error)
-            self._follow(slot, slot.apply(restart_policy.Died()))
+            short = error.errno in SHORTAGES
+            event = restart_policy.Short() if short else restart_policy.Died()
+            self._follow(slot, slot.apply(event))
             return
         slot.process = process
         slot.apply(restart_policy.Launched())
@@ -666,6 +679,7 @@ _supervisors: weakref.WeakSet[Supervisor] = weakref.WeakSet()
 def _supervise(reference: weakref.ref[Supervisor], epoll: select.epoll, wake_fd: int) -> None:
     """Body of the supervisor's thread. Between two rounds it holds no reference to its pool."""
     timeout: float | None = 0.0
+    notes = RareLog(log)
     while True:
         try:
             ready = [fd for fd, _ in epoll.poll(timeout)]
@@ -680,7 +694,7 @@ def _supervise(reference: weakref.ref[Supervisor], epoll: select.epoll, wake_fd:
         try:
             timeout = None if supervisor.stopping else supervisor.attend(ready)
         except Exception:
-            log.exception("supervision of pool %s failed, and goes on", supervisor.settings.name)
+            notes.exception("supervision of pool %s failed, and goes on", supervisor.settings.name)
             timeout = HEARTBEAT_PERIOD_S
         if supervisor.stopping:
             supervisor.finish()

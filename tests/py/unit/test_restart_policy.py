@@ -22,6 +22,7 @@ from rtworkers.restart_policy import (
     Launched,
     Phase,
     S,
+    Short,
     State,
     Stop,
     decide,
@@ -93,9 +94,25 @@ def test_a_worker_killed_every_two_seconds_always_comes_back_at_once() -> None:
     assert state.restarts == 100
 
 
+def test_a_shortage_is_waited_for_as_long_as_it_takes() -> None:
+    state, now_ns = State(), 0
+    pauses = []
+    for _ in range(100):
+        state, action = decide(state, Short(), now_ns)
+        assert action is Action.WAIT
+        pauses.append(state.restart_at_ns - now_ns)
+        now_ns = state.restart_at_ns
+    assert pauses[:3] == [FIRST_PAUSE_NS, 2 * FIRST_PAUSE_NS, 4 * FIRST_PAUSE_NS]
+    assert pauses[-1] == LONGEST_PAUSE_NS
+    assert state.fast_crashes == 0
+    state, _ = decide(state, Launched(), now_ns)
+    assert state.shortages == 0
+
+
 events = st.one_of(
     st.just(Launched()),
     st.just(Died()),
+    st.just(Short()),
     st.just(Stop()),
     st.integers(0, 100 * S).map(Beat),
 )

@@ -1,0 +1,127 @@
+"""What each user of a named pool may take of it: limits, and who opened which channel."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from shmring import _arguments
+from shmring._check import error
+
+MIB = 1 << 20
+MOST = 1 << 48
+
+
+@dataclass(frozen=True, slots=True)
+class UserLimits:
+    """What one user may take of a named pool at once. Root and the pool's own user may take all.
+
+    Raises `BadConfig`, `TypeError`.
+    """
+
+    channels: int = 64
+    shm_bytes: int = 256 * MIB
+    """Shared memory of all of its channels together."""
+    connections: int = 32
+    """To the pool itself, not to its workers."""
+
+    def __post_init__(self) -> None:
+        _arguments.count(self.channels, "channels", 0, MOST)
+        _arguments.count(self.shm_bytes, "shm_bytes", 0, MOST)
+        _arguments.count(self.connections, "connections", 1, MOST)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Entry:
+    uid: int
+    shm_bytes: int
+
+
+class Ledger:
+    """Who opened which channel through a pool, and how much that is. Any thread.
+
+    `served` returns the names of the channels that the pool serves: what is no longer among them is
+    free again, however it was closed.
+    """
+
+    def __init__(self, pool: str, limits: UserLimits, served: Callable[[], Iterable[str]]) -> None:
+        self._pool = pool
+        self._limits = limits
+        self._served = served
+        self._lock = threading.Lock()
+        self._opened: dict[str, _Entry] = {}
+        self._opening: list[_Entry] = []
+
+    @staticmethod
+    def is_trusted(uid: int) -> bool:
+        """Whether the limits are not for this user: root, or the pool's own."""
+        return uid in (0, os.geteuid())
+
+    @contextlib.contextmanager
+    def opening(self, name: str, uid: int) -> Iterator[Callable[[int], None]]:
+        """While `uid` opens a channel. What it gives counts the bytes of its segment; raises
+        `NoSpace`."""
+        entries: list[_Entry] = []
+
+        def reserve(shm_bytes: int) -> None:
+            with self._lock:
+                if not self.is_trusted(uid):
+                    self._check(uid, shm_bytes)
+                entries.append(_Entry(uid, shm_bytes))
+                self._opening += entries
+
+        try:
+            yield reserve
+            with self._lock:
+                self._opened[name] = entries[0]
+        finally:
+            with self._lock:
+                self._opening = [entry for entry in self._opening if entry not in entries]
+
+    def check_may_close(self, name: str, uid: int) -> None:
+        """Raise `NoPermission` unless `uid` opened the channel, or is root or the pool's user."""
+        if self.is_trusted(uid):
+            return
+        with self._lock:
+            entry = self._opened.get(name)
+        if entry is None or entry.uid != uid:
+            raise error(
+                errno.EPERM,
+                f"user {uid} may not close channel {name!r}: only the user that opened it, root "
+                f"and the owner of pool {self._pool!r} may",
+            )
+
+    def check_may_stop(self, uid: int) -> None:
+        """Raise `NoPermission` unless `uid` is root or the pool's user."""
+        if not self.is_trusted(uid):
+            raise error(
+                errno.EPERM,
+                f"user {uid} may not stop pool {self._pool!r}: only root and its owner, user "
+                f"{os.geteuid()}, may",
+            )
+
+    def _check(self, uid: int, shm_bytes: int) -> None:
+        served = set(self._served())
+        self._opened = {name: entry for name, entry in self._opened.items() if name in served}
+        own = [entry for entry in (*self._opened.values(), *self._opening) if entry.uid == uid]
+        limits, used = self._limits, sum(entry.shm_bytes for entry in own)
+        if len(own) >= limits.channels:
+            raise error(
+                errno.EDQUOT,
+                f"user {uid} has {len(own)} channels open on pool {self._pool!r}, the limit is "
+                f"{limits.channels}: close some, or start the pool with --user-channels",
+            )
+        if used + shm_bytes > limits.shm_bytes:
+            raise error(
+                errno.EDQUOT,
+                f"the channel takes {shm_bytes} bytes of shared memory, user {uid} has {used} in "
+                f"use on pool {self._pool!r} and the limit is {limits.shm_bytes}: lower capacity, "
+                "close channels, or start the pool with --user-shm",
+            )
+
+
+__all__ = ["Ledger", "UserLimits"]

@@ -147,6 +147,9 @@ class Core:
     def _settle(self) -> None:
         raise NotImplementedError
 
+    def _check_heard(self) -> None:
+        raise NotImplementedError
+
     # --- life ---------------------------------------------------------------------------------
 
     def _serve(self, owner: object, address: int) -> None:
@@ -177,6 +180,8 @@ class Core:
         return end
 
     def _sleep(self, what: int, until_ns: int) -> None:
+        if lib.end_unheard(self._need_end()):
+            self._check_heard()
         owner = self._core_owner
         sleep = ffi.new("end_sleep_t *")
         with self._core_lock:

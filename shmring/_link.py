@@ -21,7 +21,7 @@ from rtworkers.control import (
     engine_request,
     mark_request,
 )
-from shmring import errors
+from shmring import _host, errors
 from shmring._check import error
 from shmring._readiness import Readiness
 from shmring._ring import ffi, lib
@@ -31,6 +31,8 @@ from shmring.types import STATES, State
 # A worker that died is replaced within 0.1 s; a supervisor that waits longer has a reason.
 CONNECT_WAIT_S = 3.0
 CONNECT_LOOK_S = 0.002
+# How long nobody may say that a channel is served before its end looks whether anybody lives.
+UNHEARD_NS = 1_000_000_000
 _PASSING = (errno.ENOENT, errno.ECONNREFUSED, errno.ECONNRESET)
 
 
@@ -250,6 +252,38 @@ def served_epoch(segment: Any) -> int:
         if time.monotonic() > give_up:
             raise error(errno.ECONNRESET, f"channel {name!r} was made, but no worker serves it")
         time.sleep(CONNECT_LOOK_S)
+
+
+def check_not_deserted(segment: Any) -> None:
+    """Raise `ChannelClosed` if neither a pool nor a worker holds the channel any more.
+
+    Both died at once, so that nobody could say so in the segment.
+    """
+    if is_deserted(segment):
+        name = text_of(segment.config.name)
+        raise error(errno.EPIPE, f"channel {name!r} is closed: its pool and its worker have ended")
+
+
+def is_deserted(segment: Any) -> bool:
+    """Whether nobody serves the channel, though its state says so. Costs system calls only if
+    nobody has said for a second that it is served."""
+    status, config = segment.status, segment.config
+    silent_ns = time.monotonic_ns() - status.heartbeat_mono_ns
+    if _state(segment) not in (State.OPEN, State.HELD) or silent_ns < UNHEARD_NS:
+        return False
+    namespace, name = text_of(config.name_space), text_of(config.name)
+    fd = _host.open_segment_file(paths.channel_segment(namespace, name), writable=False)
+    if fd is None:
+        return False  # nothing can be said: somebody removed it by hand
+    try:
+        return liveness.file_deserted(fd) or not _is_file_of(segment, fd)
+    finally:
+        os.close(fd)
+
+
+def _is_file_of(segment: Any, fd: int) -> bool:
+    with _host.mapped(fd, writable=False) as other:
+        return other is None or other.segment_id == segment.segment_id
 
 
 def _state(segment: Any) -> State:

@@ -20,7 +20,7 @@ from shmring._aio import Waiters
 from shmring._arguments import Buffer, deadline, has_passed
 from shmring._backend import Core, Packet
 from shmring._check import check, error
-from shmring._link import Link, check_whole, served_epoch
+from shmring._link import Link, check_not_deserted, check_whole, is_deserted, served_epoch
 from shmring._readiness import Readiness
 from shmring._ring import ffi, lib
 from shmring.batch import ReportBatch
@@ -174,6 +174,8 @@ class Channel(Core):
             return State.CLOSED
         if lib.shm_segment_torn(self._segment):
             return State.FAILED
+        if is_deserted(self._segment):
+            return State.CLOSED
         number = self._segment.status.state
         return STATES[number] if number < len(STATES) else State.FAILED
 
@@ -347,6 +349,7 @@ class Channel(Core):
             packet = self.try_recv()
             if packet is not None:
                 return packet
+            self._check_heard()
             if tap:
                 await asyncio.sleep(TAP_LOOK_S)
             else:
@@ -510,6 +513,10 @@ class Channel(Core):
 
     def _settled(self, rc: int) -> None:
         check(rc, f"channel {self._name!r}: the worker gave a slot that does not exist")
+
+    def _check_heard(self) -> None:
+        """Before waiting on, when nobody has said for a second that the channel is served."""
+        check_not_deserted(self._mapped())
 
     def _settle(self) -> None:
         """Found empty while somebody selects on this channel: clear what made it readable."""

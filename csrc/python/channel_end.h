@@ -35,6 +35,9 @@
 /* A sleeper looks up this often, to see that the channel was closed or that a signal came. */
 #define END_SLICE_NS (50 * RT_NS_PER_MS)
 
+/* A worker says several times a second that it serves a channel. */
+#define END_UNHEARD_NS (1 * RT_NS_PER_S)
+
 /* Waiting for a packet in profile "balanced": spin for twice the usual gap if that is short, so
  * that a steady stream is met awake; the futex alone costs tens of microseconds. */
 #define END_SPIN_START_NS (20 * RT_NS_PER_US)
@@ -162,6 +165,16 @@ static inline int end_in_force(const channel_end_t *e)
     unsigned state = end_state(e);
     return (state == SHM_STATE_OPEN || state == SHM_STATE_HELD) &&
            rt_load_acquire(&e->segment->status->epoch) == e->epoch;
+}
+
+/* Whether nobody has said for a second that the channel is served. Its pool and its workers may
+ * have died, or its worker stands still: ask before waiting on. */
+static inline int end_unheard(const channel_end_t *e)
+{
+    unsigned state = end_state(e);
+    int64_t beat = (int64_t)rt_load_relaxed(&e->segment->status->heartbeat_mono_ns);
+    return (state == SHM_STATE_OPEN || state == SHM_STATE_HELD) &&
+           rt_mono_ns() - beat > END_UNHEARD_NS;
 }
 
 /* Whether what is in the ring may be read without attaching first; nobody serves a closed channel.

@@ -130,7 +130,7 @@ typedef struct core {
 
 /* Names of the methods above, and END_TX and END_RX as Python integers. */
 extern PyObject *name_attach_now, *name_pack_address, *name_refuse, *name_raise_full,
-    *name_raise_timeout, *name_settle, *number_tx, *number_rx;
+    *name_raise_timeout, *name_settle, *name_check_heard, *number_tx, *number_rx;
 
 /* Adds Core to the module. */
 int core_type_init(PyObject *module);

@@ -1,7 +1,7 @@
 #include "python/hot.h"
 
 PyObject *name_attach_now, *name_pack_address, *name_refuse, *name_raise_full, *name_raise_timeout,
-    *name_settle, *number_tx, *number_rx;
+    *name_settle, *name_check_heard, *number_tx, *number_rx;
 
 channel_end_t *core_end(core_t *self)
 {
@@ -47,6 +47,9 @@ int core_call(core_t *self, PyObject *method, PyObject *argument)
 
 int core_sleep(core_t *self, int what, int64_t until_mono_ns)
 {
+    if (end_unheard(self->end) &&
+        (core_call(self, name_check_heard, NULL) < 0 || core_end(self) == NULL))
+        return -1;
     PyObject *owner = self->owner;
     end_sleep_t sleep;
     end_before_sleep(self->end, what, until_mono_ns, &sleep);
@@ -199,6 +202,7 @@ static int make_names(void)
         {&name_raise_full, "_raise_full"},
         {&name_raise_timeout, "_raise_timeout"},
         {&name_settle, "_settle"},
+        {&name_check_heard, "_check_heard"},
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         *names[i].name = PyUnicode_InternFromString(names[i].text);

@@ -471,6 +471,7 @@ int end_attach_reader(channel_end_t *e, uint32_t slot, int reader_fd);
 void end_forget_slots(channel_end_t *e);
 unsigned end_state(const channel_end_t *e);
 int end_in_force(const channel_end_t *e);
+int end_unheard(const channel_end_t *e);
 int end_may_read(const channel_end_t *e);
 void end_ring_bell(channel_end_t *e);
 int end_send(channel_end_t *e, const void *payload, size_t bytes, int64_t due_ns,

@@ -76,7 +76,8 @@ typedef struct ctl_header {
     uint32_t request;
     int32_t result;      /* replies: count or 0, -errno */
     uint32_t body_bytes; /* what follows this header */
-    uint32_t reserved;
+    uint32_t until_ms;   /* requests: not to be carried out after this time of CLOCK_MONOTONIC in
+                          * milliseconds (its low 32 bits), when nobody awaits it; 0: whenever */
 } ctl_header_t;
 
 typedef struct ctl_channel {

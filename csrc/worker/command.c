@@ -110,6 +110,7 @@ int command_parse(command_t *out, const void *message, size_t bytes, unsigned fd
                           "of this version",
                           head.magic, CTL_MAGIC);
     out->request = head.request;
+    out->until_ms = head.until_ms;
     if (head.op >= SHAPE_COUNT || SHAPES[head.op].name == NULL)
         return rt_err_set(-EPROTO,
                           "request %u is unknown to this worker: client and worker must be "

@@ -13,6 +13,7 @@
 typedef struct command {
     ctl_op_t op;
     uint32_t request;
+    uint32_t until_ms; /* ctl_header_t */
     bool pool_only; /* pools and processes of the same user only */
     ctl_list_t list;
     ctl_open_t open;

@@ -194,6 +194,15 @@ static ssize_t receive(int fd, void *buffer, size_t bytes, int *fds, unsigned *f
     return n;
 }
 
+/* A client that gave up waiting raised an error: what it asked for must not happen later. */
+static int check_awaited(const command_t *c)
+{
+    uint32_t now_ms = (uint32_t)(rt_mono_ns() / RT_NS_PER_MS);
+    if (c->until_ms == 0 || (int32_t)(now_ms - c->until_ms) <= 0)
+        return 0;
+    return rt_err_set(-ETIMEDOUT, "the request waited until nobody awaited its answer any more");
+}
+
 static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int *fds,
                        unsigned count, bool fds_lost, reply_t *reply)
 {
@@ -202,6 +211,8 @@ static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int 
     reply->result = command_parse(&command, message, bytes, count);
     if (fds_lost && reply->result != -EBADMSG)
         reply->result = refuse_lost_fds();
+    if (reply->result == 0)
+        reply->result = check_awaited(&command);
     if (reply->result == 0 && command.pool_only && !conn->trusted)
         reply->result = rt_err_set(-EPERM,
                                    "uid %u may not do this: only root, the worker's own user "

@@ -33,9 +33,9 @@ static int pin(const worker_args_t *args, shm_worker_page_t *page)
     CPU_FREE(set);
     if (rc < 0)
         return rt_err_set(rc,
-                          "core %d: %s; this host has cores 0 to %ld, and the pool's cpuset may "
-                          "allow fewer: choose one of those",
-                          args->cpu, strerror(-rc), sysconf(_SC_NPROCESSORS_CONF) - 1);
+                          "core %d: %s; this host has %ld cores, numbered from 0, and the pool's "
+                          "cpuset may allow fewer: use another core, or widen the cpuset",
+                          args->cpu, strerror(-rc), sysconf(_SC_NPROCESSORS_CONF));
     rt_store_relaxed(&page->cpu, (uint32_t)args->cpu);
     return 0;
 }

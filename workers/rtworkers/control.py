@@ -37,6 +37,9 @@ REPLY_TIMEOUT_S = 5.0
 # buffer, and the worker must find the next one waiting when it is done with one.
 ROW_WINDOW = 16
 SPIN_NS = 150_000
+# Of the time to wait for an answer, what the request may take to be carried out at the latest: what
+# raised must not happen afterwards.
+ANSWER_SHARE = 0.95
 
 _FD_SPACE = socket.CMSG_SPACE(MAX_FDS * 4)
 
@@ -60,6 +63,10 @@ class Op(IntEnum):
     ENGINE = 14
     TAP = 15
     MARK = 16
+
+
+# What a pool asks is carried out even after it gave up waiting.
+EVEN_LATE = frozenset((Op.OPEN, Op.CLOSE, Op.ADOPT, Op.QUIT))
 
 
 class ControlError(OSError):
@@ -229,7 +236,8 @@ class Connection:
 
     def _send(self, request: Request, timeout: float) -> int:
         self._last_request = self._last_request % 0xFFFFFFFF + 1
-        head = HEADER.pack(MAGIC, request.op, self._last_request, 0, len(request.body), 0)
+        until_ms = 0 if request.op in EVEN_LATE else _until_ms(timeout)
+        head = HEADER.pack(MAGIC, request.op, self._last_request, 0, len(request.body), until_ms)
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", request.fds))]
         self._sock.settimeout(timeout)
         try:
@@ -294,6 +302,14 @@ class Connection:
                 "files: raise it (ulimit -n, RLIMIT_NOFILE)",
             )
         return _parse(data, fds)
+
+
+def _until_ms(timeout: float) -> int:
+    """Until when a request may be carried out whose answer is awaited for `timeout` seconds, as its
+    header says it. 0: whenever its turn comes."""
+    if timeout <= 0:
+        return 0
+    return (time.monotonic_ns() // 1_000_000 + int(timeout * ANSWER_SHARE * 1000)) & 0xFFFFFFFF or 1
 
 
 def received_fds(ancillary: Iterable[tuple[int, int, bytes]]) -> list[int]:

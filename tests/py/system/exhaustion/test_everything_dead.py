@@ -1,0 +1,93 @@
+"""Pool and worker die at once: whoever waits for them finds out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import shmring
+
+SOON_S = 10.0
+
+OWNER = """
+import sys, shmring
+pool = shmring.Pool(policy='other')
+pool.open('ctl', local=('127.0.0.1', 0), capacity=16)
+print(pool.workers()[0].pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def owner(python: Callable[..., Any]) -> Iterator[Any]:
+    process = python(OWNER)
+    process.worker = int(process.line())
+    yield process
+    shmring.gc()
+
+
+def kill_both(owner: Any) -> None:
+    os.kill(owner.worker, signal.SIGSTOP)  # it would clear up after its pool
+    owner.kill()
+    os.kill(owner.worker, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("mode", ["rw", "r"])
+def test_a_receiver_learns_of_it(owner: Any, mode: str) -> None:
+    channel = shmring.attach("ctl", mode=mode)
+    with pytest.raises(shmring.ReceiveTimeout):
+        channel.recv(timeout=0.01)
+    kill_both(owner)
+    began = time.monotonic()
+    with pytest.raises(shmring.ChannelClosed, match="its pool and its worker have ended"):
+        channel.recv()
+    assert time.monotonic() - began < SOON_S
+    assert channel.state == "closed"
+    channel.close()
+
+
+def test_a_receiver_in_an_event_loop_learns_of_it(owner: Any) -> None:
+    async def receive() -> None:
+        channel = shmring.attach("ctl")
+        with pytest.raises(shmring.ReceiveTimeout):
+            await channel.recv_async(timeout=0.01)
+        kill_both(owner)
+        with pytest.raises(shmring.ChannelClosed):
+            await asyncio.wait_for(channel.recv_async(), SOON_S)
+        channel.close()
+
+    asyncio.run(receive())
+
+
+def test_a_sender_learns_of_it(owner: Any) -> None:
+    channel = shmring.attach("ctl")
+    channel.send(b"first", to=channel.local)
+    kill_both(owner)
+    batch = [b"x"] * 1000
+    with pytest.raises(shmring.ChannelClosed):
+        channel.send_many(batch, to=("127.0.0.1", 9), timeout=SOON_S)
+    with pytest.raises(shmring.ChannelClosed):
+        channel.flush(timeout=SOON_S)
+    channel.close()
+
+
+def test_a_channel_whose_worker_stands_still_stays_open(owner: Any) -> None:
+    channel = shmring.attach("ctl")
+    channel.send(b"first", to=channel.local)
+    assert channel.recv(timeout=20).data == b"first"
+    os.kill(owner.worker, signal.SIGSTOP)
+    try:
+        with pytest.raises(shmring.ReceiveTimeout):
+            channel.recv(timeout=1.5)
+        assert channel.state == "open"
+    finally:
+        os.kill(owner.worker, signal.SIGCONT)
+    channel.send(b"x", to=channel.local)
+    assert channel.recv(timeout=20).data == b"x"
+    channel.close()

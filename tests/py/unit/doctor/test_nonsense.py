@@ -122,7 +122,9 @@ def test_nonsense_where_others_are_looked_up(machine, fit_worker, name, nonsense
 
 
 @pytest.mark.parametrize(
-    "bad", [gzip.compress(b"CONFIG_HZ")[:-4], b"\x1f\x8b\x08" + bytes(7) + b"garbage"]
+    "bad",
+    [gzip.compress(b"CONFIG_HZ")[:-4], b"\x1f\x8b\x08" + bytes(7) + b"garbage"],
+    ids=["cut short", "garbage"],
 )
 def test_a_broken_archive(machine, bad):
     assert machine({"/proc/config.gz": bad}).kernel_config() is None

@@ -51,7 +51,7 @@ def test_l16_is_network_order(samples: list[int]) -> None:
     assert audio.L16.decode(payload).tolist() == samples
 
 
-@pytest.mark.parametrize("codec", audio.CODECS.values(), ids=str)
+@pytest.mark.parametrize("codec", audio.CODECS.values(), ids=audio.CODECS)
 def test_bytes_numpy_and_arrays_say_the_same(codec: audio.Codec) -> None:
     samples = np.arange(-3000, 3000, 7, dtype=np.int16)
     payload = codec.encode(samples)
@@ -65,7 +65,7 @@ def test_bytes_numpy_and_arrays_say_the_same(codec: audio.Codec) -> None:
     assert np.abs(decoded.astype(int) - samples).max() <= 128
 
 
-@pytest.mark.parametrize("codec", audio.CODECS.values(), ids=str)
+@pytest.mark.parametrize("codec", audio.CODECS.values(), ids=audio.CODECS)
 def test_nothing_is_nothing(codec: audio.Codec) -> None:
     assert codec.encode(b"") == b""
     assert codec.decode(b"").tolist() == []

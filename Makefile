@@ -7,6 +7,8 @@ RT_WERROR    ?= OFF
 PYTEST_ARGS  ?=
 # Real clocks on shared machines: a failed test runs again, and is named (docs/testing.md).
 PYTEST_AGAIN ?= --reruns 2 --reruns-delay 2 -raR
+# Most tests wait more than they compute. A file's tests stay together: they may share what is slow to make.
+PYTEST_SIDE_BY_SIDE ?= -n $(shell expr $(JOBS) + 1) --dist loadfile
 CTEST_AGAIN  ?= --repeat until-pass:3
 FUZZ_SECONDS ?= 60
 FUZZ_RUNS    ?= 50000
@@ -35,7 +37,7 @@ demo: $(VENV)/.installed-demo ## what shmring does, on this machine, in a minute
 	@$(BIN)/shmring demo
 
 test: ctest-dev $(VENV)/.installed-test ## the C tests and the Python tests (PYTEST_ARGS=... goes to pytest)
-	@$(BIN)/pytest $(PYTEST_AGAIN) $(PYTEST_ARGS)
+	@$(BIN)/pytest $(PYTEST_SIDE_BY_SIDE) $(PYTEST_AGAIN) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-test ## ruff, mypy, the stubs against the built module, clang-tidy
 	@$(BIN)/ruff check --quiet .

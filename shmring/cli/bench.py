@@ -12,6 +12,8 @@
           link; programs over the two libraries are built once, below the user's cache folder
   observe a timed channel while tools look at it and are killed; rtstat's own cost, with 1000
           channels on its screen and 100 in one JSON object
+  flood   a timed channel while strangers flood another one of its worker: noise, RTP streams,
+          Netflux, requests for UDT connections
   all     all of them
 
 Systems: `shmring`; `floor`, bare C without anything of ours between it and the kernel,
@@ -40,6 +42,7 @@ from shmring.cli import (
     FINE,
     USAGE,
     bench_bulk,
+    bench_flood,
     bench_ipc,
     bench_netflux,
     bench_observe,
@@ -61,6 +64,7 @@ BENCHES: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "netflux": bench_netflux.run,
     "udt": bench_udt.run,
     "observe": bench_observe.run,
+    "flood": bench_flood.run,
 }
 REFERENCES = (bench_rtp.ORIGINAL, bench_udt.ORIGINAL, "floor")
 """What the ratios in a table are taken against: the first of them that was measured."""

@@ -1,0 +1,44 @@
+"""Strangers flood one channel: another one of the same worker loses nothing. How late its packets
+become is measured by `shmring bench flood`."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+import shmring
+from shmring.cli import bench_flood
+
+PACKETS = 200
+FLOOD_HZ = 5000
+SECONDS = 1.5
+
+
+@pytest.mark.parametrize("kind", bench_flood.KINDS)
+def test_a_flood_of_one_channel_costs_another_nothing(
+    shmring_pool: shmring.Pool, kind: str
+) -> None:
+    with (
+        bench_flood.victim(kind, shmring_pool) as flooded,
+        shmring_pool.open("ctl", local=("127.0.0.1", 0)) as channel,
+        bench_flood.start_flood(flooded, FLOOD_HZ, SECONDS) as strangers,
+    ):
+        give_up = time.monotonic() + 20
+        while flooded.seen() == 0:
+            assert time.monotonic() < give_up, "no flood"
+            time.sleep(0.01)
+        begin_ns = time.monotonic_ns() + 50_000_000
+        for i in range(PACKETS):
+            channel.send(i.to_bytes(4), to=channel.local, at=begin_ns + i * 2_000_000)
+        got = [channel.recv(timeout=20).data for _ in range(PACKETS)]
+        assert got == [i.to_bytes(4) for i in range(PACKETS)]
+        out, _ = strangers.communicate(timeout=30)
+        assert strangers.returncode == 0
+        assert 0 < flooded.seen() <= int(out) * 2
+        stats: Any = channel.stats()
+        assert stats.tx_sent == stats.rx_received == PACKETS
+        assert stats.rx_overwritten == stats.rx_kernel_drops == 0
+        (worker,) = shmring_pool.workers()
+        assert (worker.restarts, worker.state, worker.calls_refused) == (0, "running", 0)

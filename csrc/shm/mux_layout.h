@@ -70,7 +70,7 @@ typedef struct mux_port {
     uint32_t generation;
     shm_addr_t local;  /* in force, the port number filled in */
     shm_addr_t target; /* family 0: none yet */
-    uint64_t reserved;
+    uint64_t drops;    /* of the kernel's count at this socket, those that are counted */
 } mux_port_t;
 
 typedef struct mux_facts {

@@ -59,14 +59,14 @@ typedef struct agent_ops {
     /* Size of the state; it is zeroed, lies at ch->agent and is aligned to a cache line. */
     size_t (*state_bytes)(const shm_config_t *config);
 
-    /* Cold. socket_fd: a bound socket to go on with, the agent's from now on whatever happens, or
+    /* Cold. socket_fd: a bound socket or a park to go on with, the agent's from now on whatever happens, or
      * -1: open one. Fills the socket facts of ch->segment.status. The queue and rings of ch are
      * ready. held tells whether to start held. Returns 0 or -errno with a text; then close is not
      * called. */
     int (*open)(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns);
     void (*close)(wrk_channel_t *ch);
 
-    /* The descriptor the pool keeps a duplicate of, -1: none. */
+    /* The descriptor the pool keeps a duplicate of: a socket, or a park of several; -1: none. */
     int (*socket_fd)(const wrk_channel_t *ch);
 
     unsigned (*do_work)(wrk_channel_t *ch, int64_t now_mono_ns);

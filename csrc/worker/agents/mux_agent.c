@@ -1,6 +1,7 @@
 #include "worker/agents/mux_agent.h"
 
 #include "base/rt_err.h"
+#include "worker/agents/agent_park.h"
 #include "worker/agents/agent_socket.h"
 
 #include <errno.h>
@@ -74,6 +75,8 @@ static void close_channel(wrk_channel_t *ch)
 {
     mux_agent_t *m = mux_agent_of(ch);
     wrk_unwatch(ch, &m->input);
+    agent_park_close(m->park);
+    m->park = -1;
     mux_agent_close_ports(ch);
     poller_close(&m->poller);
     free(m->sockets);
@@ -83,14 +86,18 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
 {
     (void)now_mono_ns;
     mux_agent_t *m = mux_agent_of(ch);
-    if (socket_fd >= 0) {
+    if (socket_fd >= 0 && !agent_is_park(socket_fd)) {
         close(socket_fd);
         return rt_err_set(-EINVAL, "engine mux opens its sockets itself: pass none");
     }
     int rc = check_config(ch);
     rc = rc ? rc : make_tables(ch);
-    if (rc < 0)
+    if (rc < 0) {
+        if (socket_fd >= 0)
+            close(socket_fd);
         return rc;
+    }
+    m->park = socket_fd >= 0 ? socket_fd : agent_park_open();
     m->held = held;
     rc = poller_open(&m->poller);
     rc = rc ? rc : wrk_watch(ch, &m->input, m->poller.epoll_fd, 0);
@@ -101,13 +108,14 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
     }
     rt_store_relaxed(&ch->segment.status->rx_stamp, ch->config.rx_stamp);
     mux_agent_watch_input(ch);
+    mux_agent_take_left(ch);
     return 0;
 }
 
 static int socket_of(const wrk_channel_t *ch)
 {
-    (void)ch;
-    return -1;
+    int park = mux_agent_of(ch)->park;
+    return park >= 0 ? park : -1;
 }
 
 /* --- hold, duties -------------------------------------------------------------------------- */

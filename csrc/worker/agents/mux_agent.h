@@ -28,6 +28,7 @@ typedef struct mux_socket {
     uint16_t generation;
     uint16_t expected; /* messages to ask the kernel for, 1, 2, 4 .. */
     uint32_t round;    /* of reading, when it was asked last */
+    bool parked;
 } mux_socket_t;
 
 /* Packets of one port that leave together. */
@@ -45,6 +46,7 @@ typedef struct mux_agent {
     uint32_t port_count;
     uint32_t rotation;      /* whose turn it is to be looked after */
     mux_socket_t **sockets; /* by place, NULL: free */
+    int park;               /* keeps them for a successor; -1: none could be opened */
     poller_t poller;
     wrk_source_t input; /* the poller's own descriptor */
 
@@ -85,7 +87,7 @@ static inline mux_socket_t *mux_agent_find(const mux_agent_t *m, uint16_t port, 
 
 int mux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd, uint8_t *reply,
                       uint32_t *reply_bytes);
-/* Opens what the table says is open. A port that cannot be bound is lost for now, not an error.
+/* Goes on with the parked sockets, and opens what else the table says is open. A port that cannot be bound is lost for now, not an error.
  * Returns 0, -ENOMEM. */
 int mux_agent_reopen(wrk_channel_t *ch);
 void mux_agent_close_ports(wrk_channel_t *ch);
@@ -103,6 +105,8 @@ int mux_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns);
 
 void mux_agent_on_input(wrk_source_t *source, uint32_t events, int64_t now_mono_ns);
 void mux_agent_watch_input(wrk_channel_t *ch); /* by held and rx_stopped */
+/* What a predecessor took from the kernel and did not publish. */
+void mux_agent_take_left(wrk_channel_t *ch);
 /* Looks whether reading may go on. */
 void mux_agent_rx_retry(wrk_channel_t *ch, int64_t now_mono_ns);
 /* Drops that the kernel counted since the socket was asked last. */

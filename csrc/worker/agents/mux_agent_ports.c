@@ -7,6 +7,7 @@
 #include "worker/agents/mux_agent.h"
 
 #include "base/rt_err.h"
+#include "worker/agents/agent_park.h"
 #include "worker/agents/agent_socket.h"
 
 #include <errno.h>
@@ -21,19 +22,22 @@
 
 /* --- one port ------------------------------------------------------------------------------ */
 
-static int open_socket(wrk_channel_t *ch, mux_socket_t *s, const shm_addr_t *local)
+/* fd: a socket to go on with, taken over whatever happens, or -1. */
+static int open_socket(wrk_channel_t *ch, mux_socket_t *s, const shm_addr_t *local, int fd)
 {
     mux_agent_t *m = mux_agent_of(ch);
     udp_config_t config = agent_udp_config(ch, NULL);
     config.rx_position = &ch->rx.sequence;
     config.want_tos = false; /* a control message for each datagram, and nobody asks for it */
     agent_addr_in(&config.local, local);
-    int rc = udp_open(&s->udp, &config);
+    int rc = fd >= 0 ? udp_adopt(&s->udp, fd, &config) : udp_open(&s->udp, &config);
     if (rc < 0)
         return rc;
     rc = poller_watch(&m->poller, &s->source, s->udp.fd, EPOLLIN);
     if (rc < 0)
         udp_close(&s->udp);
+    else
+        s->parked = fd >= 0 || agent_park_put(m->park, mux_tag(s->port, s->generation), s->udp.fd);
     return rc;
 }
 
@@ -63,6 +67,8 @@ static void leave_place(mux_agent_t *m, mux_socket_t *s)
         rt_store_relaxed(&m->facts->lost, rt_load_relaxed(&m->facts->lost) - 1);
     m->sockets[s->port] = NULL;
     poller_forget(&m->poller, &s->source);
+    if (s->parked)
+        agent_park_drop(m->park, mux_tag(s->port, s->generation));
     udp_close(&s->udp);
     free(s);
 }
@@ -80,6 +86,7 @@ static void write_entry(mux_agent_t *m, const mux_socket_t *s)
     entry->generation = s->generation;
     agent_addr_out(&entry->local, &s->udp.eff.local);
     entry->target = (shm_addr_t){.family = 0};
+    entry->drops = 0;
     rt_store_relaxed(&m->drained[s->port], 0);
     rt_store_release(&entry->state, MUX_PORT_OPEN);
 }
@@ -96,7 +103,7 @@ static int add(wrk_channel_t *ch, const mux_request_t *ask, mux_reply_t *reply)
     }
     if (s == NULL) {
         s = make_socket(ch, ask->port, ask->generation);
-        int rc = s == NULL ? -ENOMEM : open_socket(ch, s, &ask->address);
+        int rc = s == NULL ? -ENOMEM : open_socket(ch, s, &ask->address, -1);
         if (rc < 0) {
             free(s);
             return -rc;
@@ -177,17 +184,28 @@ static bool read_entry(const mux_port_t *entry, mux_port_t *out)
     out->generation = entry->generation;
     out->local = entry->local;
     out->target = entry->target;
+    out->drops = entry->drops;
     bool local = out->local.family == 4 || out->local.family == 6;
     return local && out->generation <= UINT16_MAX;
 }
 
-static void bind_again(wrk_channel_t *ch, mux_socket_t *s, const mux_port_t *entry)
+/* The kernel's count at a socket that lives on goes on, too; at a new one it begins. */
+static void go_on_or_bind(wrk_channel_t *ch, mux_socket_t *s, const mux_port_t *entry, int fd)
 {
-    if (open_socket(ch, s, &entry->local) < 0)
-        rt_bump(&mux_agent_of(ch)->facts->lost, 1);
+    mux_agent_t *m = mux_agent_of(ch);
+    if (fd >= 0 && open_socket(ch, s, &entry->local, fd) == 0) {
+        mux_agent_note_drops(ch, s, entry->drops);
+        return;
+    }
+    if (fd >= 0)
+        agent_park_drop(m->park, mux_tag(s->port, s->generation));
+    if (open_socket(ch, s, &entry->local, -1) < 0)
+        rt_bump(&m->facts->lost, 1);
+    else
+        m->table[s->port].drops = 0;
 }
 
-static int reopen_one(wrk_channel_t *ch, uint16_t port, const mux_port_t *entry)
+static int reopen_one(wrk_channel_t *ch, uint16_t port, const mux_port_t *entry, int fd)
 {
     mux_agent_t *m = mux_agent_of(ch);
     mux_socket_t *s = make_socket(ch, port, (uint16_t)entry->generation);
@@ -195,25 +213,31 @@ static int reopen_one(wrk_channel_t *ch, uint16_t port, const mux_port_t *entry)
         return rt_err_set(-ENOMEM, "no memory for port %u", port);
     agent_addr_in(&s->target, &entry->target);
     take_place(m, s);
-    bind_again(ch, s, entry);
+    go_on_or_bind(ch, s, entry, fd);
     return 0;
 }
 
 int mux_agent_reopen(wrk_channel_t *ch)
 {
     mux_agent_t *m = mux_agent_of(ch);
+    static parked_t parked[AGENT_PARK_MOST]; /* large, and this thread is the only one */
+    unsigned count = m->park >= 0 ? agent_park_look(m->park, parked) : 0;
+    int rc = 0;
     rt_store_relaxed(&m->facts->open, 0);
     rt_store_relaxed(&m->facts->lost, 0);
     for (uint32_t port = 0; port < m->port_count; port++) {
         mux_port_t entry;
         if (!read_entry(&m->table[port], &entry))
             continue;
-        int rc = reopen_one(ch, (uint16_t)port, &entry);
+        uint32_t key = mux_tag((uint16_t)port, (uint16_t)entry.generation);
+        rc = reopen_one(ch, (uint16_t)port, &entry, agent_parked_take(parked, count, key));
         if (rc < 0)
-            return rc;
+            break;
     }
-    rt_err_clear();
-    return 0;
+    agent_parked_drop(m->park, parked, count);
+    if (rc == 0)
+        rt_err_clear();
+    return rc;
 }
 
 /* The table stays as it is, for a worker that goes on with this channel. */
@@ -233,7 +257,7 @@ static void look_after_one(wrk_channel_t *ch, mux_socket_t *s)
         uint64_t before = s->udp.kernel_drops;
         (void)udp_drops_refresh(&s->udp);
         mux_agent_note_drops(ch, s, before);
-    } else if (read_entry(&m->table[s->port], &entry) && open_socket(ch, s, &entry.local) == 0) {
+    } else if (read_entry(&m->table[s->port], &entry) && open_socket(ch, s, &entry.local, -1) == 0) {
         rt_store_relaxed(&m->facts->lost, rt_load_relaxed(&m->facts->lost) - 1);
     }
 }

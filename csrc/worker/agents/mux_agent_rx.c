@@ -62,6 +62,7 @@ void mux_agent_note_drops(wrk_channel_t *ch, mux_socket_t *s, uint64_t before)
     if (dropped == 0)
         return;
     wrk_count(ch, SHM_COUNT_rx_kernel_drops, dropped);
+    mux_agent_of(ch)->table[s->port].drops = s->udp.kernel_drops;
     wrk_note(ch, SHM_EVENT_kernel_drops, dropped, 0, 0, 0, rt_mono_ns());
 }
 
@@ -145,6 +146,17 @@ static unsigned serve_ready(wrk_channel_t *ch, unsigned taken, int64_t now_mono_
         taken += receive(ch, (mux_socket_t *)source, room);
     }
     return taken;
+}
+
+void mux_agent_take_left(wrk_channel_t *ch)
+{
+    mux_agent_t *m = mux_agent_of(ch);
+    if (m->held)
+        return;
+    for (uint32_t port = 0; port < m->port_count; port++)
+        if (m->sockets[port] != NULL && m->sockets[port]->udp.rx_left)
+            (void)receive(ch, m->sockets[port], MESSAGES_PER_PORT);
+    wrk_rx_publish(ch);
 }
 
 void mux_agent_on_input(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)

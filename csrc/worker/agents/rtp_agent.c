@@ -1,3 +1,4 @@
+#include "worker/agents/agent_park.h"
 #include "worker/agents/agent_socket.h"
 #include "worker/agents/rtp_agent.h"
 
@@ -10,6 +11,8 @@
 
 #define DEFAULT_FILL_PACKETS 10u
 #define PORT_ATTEMPTS 64
+
+enum { PARKED_MEDIA, PARKED_RTCP }; /* keys in the park */
 
 static size_t state_bytes(const shm_config_t *config)
 {
@@ -107,6 +110,8 @@ static void close_parts(wrk_channel_t *ch)
     wrk_unwatch(ch, &a->socket);
     agent_socket_close(&a->udp, a->phc);
     agent_link_close(&a->link);
+    agent_park_close(a->control.park);
+    a->control.park = -1;
     rtp_agent_rtcp_close(ch);
     rtp_agent_rx_close(ch);
     rtp_agent_tx_close(ch);
@@ -128,14 +133,17 @@ static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)
     return rc;
 }
 
-static int open_pair(wrk_channel_t *ch, int socket_fd)
+static int open_pair(wrk_channel_t *ch, int socket_fd, int rtcp_fd)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     bool both_ways = a->config.rtcp == SHM_RTP_RTCP_MUX;
     int rc = agent_socket_open(ch, socket_fd, both_ways, &a->udp, &a->phc);
-    if (rc < 0)
+    if (rc < 0) {
+        if (rtcp_fd >= 0)
+            close(rtcp_fd);
         return rc;
-    rc = rtp_agent_rtcp_socket(ch);
+    }
+    rc = rtp_agent_rtcp_socket(ch, rtcp_fd);
     if (rc < 0)
         agent_socket_close(&a->udp, a->phc);
     return rc;
@@ -148,12 +156,42 @@ static bool ports_fit(const rtp_agent_t *a)
     return udp_addr_port(&a->udp.eff.local) % 2 == 0;
 }
 
+/* Both sockets go into a park where RTCP has one of its own; the pool keeps that. */
+static void park_pair(rtp_agent_t *a, bool media_is_there, bool rtcp_is_there)
+{
+    rtp_control_t *c = &a->control;
+    if (c->open && c->park < 0)
+        c->park = agent_park_open();
+    if (c->park >= 0 && !media_is_there)
+        (void)agent_park_put(c->park, PARKED_MEDIA, a->udp.fd);
+    if (c->park >= 0 && !rtcp_is_there)
+        (void)agent_park_put(c->park, PARKED_RTCP, c->udp.fd);
+}
+
+/* The sockets that a predecessor left. A park goes on being the pool's; a socket may be any that the
+ * application bound. */
+static void take_pair(rtp_agent_t *a, int *socket_fd, int *rtcp_fd)
+{
+    parked_t parked[AGENT_PARK_MOST];
+    a->control.park = *rtcp_fd = -1;
+    if (!agent_is_park(*socket_fd))
+        return;
+    a->control.park = *socket_fd;
+    unsigned count = agent_park_look(a->control.park, parked);
+    *socket_fd = agent_parked_take(parked, count, PARKED_MEDIA);
+    *rtcp_fd = agent_parked_take(parked, count, PARKED_RTCP);
+    agent_parked_drop(a->control.park, parked, count);
+}
+
 static int open_sockets(wrk_channel_t *ch, int socket_fd)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
+    int rtcp_fd;
+    take_pair(a, &socket_fd, &rtcp_fd);
+    bool parked = a->control.park >= 0;
     bool choose = socket_fd < 0 && ch->config.local.port == 0 &&
                   a->config.rtcp == SHM_RTP_RTCP_NEXT_PORT && a->config.rtcp_local.family == 0;
-    int rc = open_pair(ch, socket_fd);
+    int rc = open_pair(ch, socket_fd, rtcp_fd);
     for (int i = 0; choose && i < PORT_ATTEMPTS; i++) {
         if (rc == 0 && ports_fit(a))
             break;
@@ -161,8 +199,12 @@ static int open_sockets(wrk_channel_t *ch, int socket_fd)
             rtp_agent_rtcp_close(ch);
             agent_socket_close(&a->udp, a->phc);
         }
-        rc = open_pair(ch, -1);
+        rc = open_pair(ch, -1, -1);
     }
+    if (rc == 0)
+        park_pair(a, parked && socket_fd >= 0, parked && rtcp_fd >= 0);
+    else
+        agent_park_close(a->control.park);
     return rc;
 }
 
@@ -201,7 +243,8 @@ static void close_channel(wrk_channel_t *ch)
 
 static int socket_of(const wrk_channel_t *ch)
 {
-    return rtp_agent_of(ch)->udp.fd;
+    const rtp_agent_t *a = rtp_agent_of(ch);
+    return a->control.park >= 0 ? a->control.park : a->udp.fd;
 }
 
 /* --- hold, duties -------------------------------------------------------------------------- */

@@ -113,8 +113,9 @@ void rtp_agent_rx_refresh(wrk_channel_t *ch);
 
 /* --- RTCP --- */
 
-/* Opens the socket, where it has one of its own: before all else. */
-int rtp_agent_rtcp_socket(wrk_channel_t *ch);
+/* Opens the socket, where it has one of its own: before all else. fd: one to go on with, taken over
+ * whatever happens, or -1. */
+int rtp_agent_rtcp_socket(wrk_channel_t *ch, int fd);
 int rtp_agent_rtcp_open(wrk_channel_t *ch, int64_t now_mono_ns);
 void rtp_agent_rtcp_close(wrk_channel_t *ch);
 void rtp_agent_rtcp_watch(wrk_channel_t *ch);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DEFAULT_BANDWIDTH_BPS 3200.0 /* 5 % of 64 kbit/s */
 #define DEFAULT_HISTORY_PACKETS 512u
@@ -74,17 +75,20 @@ static void find_remote(wrk_channel_t *ch)
         udp_addr_set_port(&c->remote, (uint16_t)(udp_addr_port(&c->remote) + 1));
 }
 
-int rtp_agent_rtcp_socket(wrk_channel_t *ch)
+int rtp_agent_rtcp_socket(wrk_channel_t *ch, int fd)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     rtp_control_t *c = &a->control;
     c->on = a->config.rtcp != SHM_RTP_RTCP_OFF;
     c->mux = a->config.rtcp == SHM_RTP_RTCP_MUX;
     find_remote(ch);
-    if (!c->on || c->mux)
+    if (!c->on || c->mux) {
+        if (fd >= 0)
+            close(fd);
         return 0;
+    }
     udp_config_t config = socket_config(ch);
-    int rc = udp_open(&c->udp, &config);
+    int rc = fd >= 0 ? udp_adopt(&c->udp, fd, &config) : udp_open(&c->udp, &config);
     c->open = rc == 0;
     if (rc < 0)
         rt_err_append("RTCP");

@@ -10,6 +10,7 @@
 typedef struct rtp_control {
     bool on;
     bool mux;
+    int park;  /* keeps both sockets for a successor; -1: RTCP has none of its own */
     bool open; /* a socket of its own: */
     udp_t udp;
     wrk_source_t socket;

@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import shmring
+from rtpsynth.RtpServer import RtpServer
 from shmring import Impairment
 
 LOOPBACK = ("127.0.0.1", 0)
@@ -121,3 +123,51 @@ def test_what_an_emulated_link_held_is_counted(shmring_pool: shmring.Pool, event
     assert len(got) + stats.rx_lost_takeover == 100
     assert stats.rx_lost_takeover > 0
     assert stats.impair_rx_offered == 100
+
+
+# --- every socket of a channel lives on ---------------------------------------------------------
+
+
+def bound_sockets(ports: range | list[int]) -> dict[int, str]:
+    """The kernel's number of the IPv4 socket bound to each of these ports."""
+    found = {}
+    for line in Path("/proc/net/udp").read_text().splitlines()[1:]:
+        fields = line.split()
+        port = int(fields[1].rpartition(":")[2], 16)
+        if port in ports:
+            found[port] = fields[9]
+    return found
+
+
+def test_the_rtcp_socket_outlives_its_worker(shmring_pool: shmring.Pool, eventually: Any) -> None:
+    here = shmring_pool.open_rtp("ctl", local=LOOPBACK, remote=("127.0.0.1", 9), rtcp="next_port")
+    ports = [here.local[1], here.local[1] + 1]
+    before = bound_sockets(ports)
+    assert len(before) == 2
+    for epoch in (2, 3):
+        os.kill(shmring_pool.workers()[0].pid, signal.SIGKILL)
+        eventually(lambda epoch=epoch: here.epoch == epoch)
+        assert bound_sockets(ports) == before
+    here.close()
+    assert bound_sockets(ports) == {}
+
+
+def test_the_ports_of_a_server_outlive_its_worker(shmring_namespace: str, eventually: Any) -> None:
+    server = RtpServer()
+    try:
+        channels = [server.create_channel(lambda *_: None, "127.0.0.1") for _ in range(50)]
+        ports = [channel.local_addr[1] for channel in channels]
+        before = bound_sockets(ports)
+        assert len(before) == len(ports)
+        pool = shmring.default_pool()
+        worker = pool.workers()[0].pid
+        os.kill(worker, signal.SIGKILL)
+        eventually(lambda: pool.workers()[0].pid != worker)
+        eventually(lambda: len(bound_sockets(ports)) == len(ports))
+        assert bound_sockets(ports) == before
+        channels[25].close()
+        eventually(lambda: ports[25] not in bound_sockets(ports))
+        assert len(bound_sockets(ports)) == len(ports) - 1
+    finally:
+        server.shutdown()
+    eventually(lambda: bound_sockets(ports) == {})

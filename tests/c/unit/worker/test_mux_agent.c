@@ -717,6 +717,8 @@ static void test_a_port_that_somebody_took_is_bound_later(void)
     uint16_t bound = add(&ch, 4, 1);
     aim(&ch, 4, 1, port);
     kill_worker(&worker);
+    close(ch.socket_fd); /* nobody keeps the sockets */
+    ch.socket_fd = -1;
     int thief = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in at = {
         .sin_family = AF_INET, .sin_port = htons(bound), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

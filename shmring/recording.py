@@ -76,6 +76,7 @@ class Row:
     tx_dropped_late: int = _fact("packets", "verdict dropped_late")
     tx_cancelled: int = _fact("packets", "verdict cancelled")
     tx_failed: int = _fact("packets", "verdict failed")
+    tx_producer_halted: int = _fact("packets", "verdict producer_halted")
     rx_received: int = _fact("packets", "read from the socket")
     rx_kernel_drops: int = _fact("packets", "dropped by the kernel, socket buffer full")
     rx_overwritten: int = _fact("packets", "overwritten before an attached reader took them")

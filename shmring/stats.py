@@ -210,6 +210,7 @@ class ChannelStats:
     tx_dropped_late: int = _counter("packets", "verdict dropped_late")
     tx_cancelled: int = _counter("packets", "verdict cancelled")
     tx_failed: int = _counter("packets", "verdict failed")
+    tx_producer_halted: int = _counter("packets", "verdict producer_halted")
     tx_retries: int = _counter(
         "calls", "send calls refused for the moment (EAGAIN, ENOBUFS) and repeated"
     )
@@ -275,6 +276,7 @@ class ChannelStats:
             + self.tx_dropped_late
             + self.tx_cancelled
             + self.tx_failed
+            + self.tx_producer_halted
             + self.tx_orphans
             + self.tx_aborted
             + self.tx_corrupt
@@ -284,7 +286,13 @@ class ChannelStats:
     @property
     def tx_late(self) -> int:
         """Packets that were sent late, whatever the reason."""
-        return self.tx_enqueued_late + self.tx_woke_late + self.tx_send_slow + self.tx_queued_behind
+        return (
+            self.tx_enqueued_late
+            + self.tx_woke_late
+            + self.tx_send_slow
+            + self.tx_queued_behind
+            + self.tx_producer_halted
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as values that `json` takes."""

@@ -36,6 +36,8 @@ class Verdict(StrEnum):
     CANCELLED = "cancelled"
     FAILED = "failed"
     """Refused by the kernel for good; `SendReport.error` is the errno."""
+    PRODUCER_HALTED = "producer_halted"
+    """It was sent late: a client had halted in the middle of sending it, or a packet before it."""
 
 
 class State(StrEnum):

@@ -14,6 +14,8 @@ static inline int mux_send(tx_producer_t *p, const mux_head_t *head, const void 
                            uint32_t bytes, int64_t now_mono_ns)
 {
     tx_claim_t claim;
+    if (bytes <= p->max_payload_bytes)
+        tx_producer_touch(data, bytes);
     int rc = tx_producer_claim(p, bytes + (uint32_t)sizeof *head, 0, now_mono_ns, NULL, &claim);
     if (rc < 0)
         return rc;

@@ -80,7 +80,9 @@ typedef struct shm_slot_cursors {
     X(privileges_refused, ERROR, "the worker does not use its file's capabilities", "errno", "", "")\
     X(arrivals_lost, ERROR, "arrivals were lost with a worker that died", "", "", "")              \
     X(call_refused, ERROR, "a system call was refused that the worker should not make", "call",    \
-      "", "")
+      "", "")                                                                             \
+    X(producer_halted, BURST, "a client halted in the middle of a send, and others passed it",     \
+      "pid", "halted_ns", "producer_slot")
 
 typedef enum shm_event_id {
 #define SHM_EVENT_ID(id, kind, text, a, b, c) SHM_EVENT_##id,

@@ -304,6 +304,7 @@ typedef struct shm_reader {
     X(tx_dropped_late, packets, "verdict dropped_late")                                            \
     X(tx_cancelled, packets, "verdict cancelled")                                                  \
     X(tx_failed, packets, "verdict failed")                                                        \
+    X(tx_producer_halted, packets, "verdict producer_halted")                                      \
     X(tx_retries, calls, "send calls refused for the moment (EAGAIN, ENOBUFS) and repeated")       \
     X(tx_orphans, packets, "claimed by a process that died before it finished writing")            \
     X(tx_aborted, packets, "claimed and given up by their producer")                               \

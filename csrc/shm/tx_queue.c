@@ -355,27 +355,6 @@ static bool patience_is_over(tx_queue_t *q, int64_t now_mono_ns)
     return now_mono_ns - q->stuck_since_mono_ns >= TX_CLAIM_PATIENCE_NS;
 }
 
-/* The record at the read cursor is not finished. */
-static int unfinished(tx_queue_t *q, const unread_t *u, int64_t now_mono_ns, tx_item_t *item)
-{
-    bool relocated = (shm_word_flags(u->word) & SHM_TX_RELOCATED) != 0;
-    bool says = shm_word_state(u->word) == SHM_RECORD_CLAIMED;
-    bool in_order = u->replay || relocated || shm_word_seq(u->word) == q->read_seq;
-    if (says && (!in_order || !tx_word_fits(q, u->ref, u->word, u->left - u->pad)))
-        return give_up_on_ring(q, u->tail, item);
-    if (!says && u->replay)
-        return give_up_on_ring(q, u->tail, item);
-    if (says && relocated)
-        return drop_move(q, u, shm_word_units(u->word), u->word);
-    if (!u->replay && !patience_is_over(q, now_mono_ns))
-        return 0;
-    if (says)
-        return pass_claim(q, u, now_mono_ns);
-    bool moves = false;
-    uint32_t units = tx_claims_search(q, &moves);
-    return units != 0 ? write_claim(q, u, units, moves) : 0;
-}
-
 /* A passed claim that was finished meanwhile, if there is one. As tx_queue_next. */
 static int next_passed(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
 {
@@ -403,6 +382,29 @@ static int next_passed(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
         return -EBADMSG;
     }
     return 0;
+}
+
+/* The record at the read cursor is not finished. */
+static int unfinished(tx_queue_t *q, const unread_t *u, int64_t now_mono_ns, tx_item_t *item)
+{
+    bool relocated = (shm_word_flags(u->word) & SHM_TX_RELOCATED) != 0;
+    bool says = shm_word_state(u->word) == SHM_RECORD_CLAIMED;
+    bool in_order = u->replay || relocated || shm_word_seq(u->word) == q->read_seq;
+    if (says && (!in_order || !tx_word_fits(q, u->ref, u->word, u->left - u->pad)))
+        return give_up_on_ring(q, u->tail, item);
+    if (!says && u->replay)
+        return give_up_on_ring(q, u->tail, item);
+    if (says && relocated)
+        return drop_move(q, u, shm_word_units(u->word), u->word);
+    if (!u->replay && !patience_is_over(q, now_mono_ns))
+        return 0;
+    if (says) { /* behind those that were finished: its producer may have passed one itself */
+        int rc = next_passed(q, now_mono_ns, item);
+        return rc != 0 ? rc : pass_claim(q, u, now_mono_ns);
+    }
+    bool moves = false;
+    uint32_t units = tx_claims_search(q, &moves);
+    return units != 0 ? write_claim(q, u, units, moves) : 0;
 }
 
 bool tx_queue_halted(tx_queue_t *q, tx_halted_t *out)

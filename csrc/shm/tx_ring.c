@@ -240,6 +240,8 @@ int tx_producer_push(tx_producer_t *p, const void *payload, uint32_t payload_byt
                      int64_t now_mono_ns, const shm_addr_t *dest, uint64_t *sequence)
 {
     tx_claim_t claim;
+    if (payload_bytes <= p->max_payload_bytes)
+        tx_producer_touch(payload, payload_bytes);
     int rc = tx_producer_claim(p, payload_bytes, due_ns, now_mono_ns, dest, &claim);
     if (rc < 0)
         return rc;

@@ -34,10 +34,21 @@ typedef struct tx_claim {
 /* slot: as the worker assigned it (ATTACH). Returns 0, -EINVAL. */
 int tx_producer_init(tx_producer_t *p, const shm_segment_t *s, uint32_t slot);
 
+/* Reads a byte of each page of it: a payload that is not there yet (a file mapping) is fetched before the
+ * claim, not amid it. */
+static inline void tx_producer_touch(const void *payload, size_t bytes)
+{
+    const volatile uint8_t *p = payload;
+    for (size_t at = 0; at < bytes; at += SHM_PAGE_BYTES)
+        (void)p[at];
+    if (bytes > 0)
+        (void)p[bytes - 1];
+}
+
 /* Reserves a record. due_ns: deadline in the channel's clock, 0 as soon as possible; dest: NULL for
  * the channel's remote. Returns 0; -ENOBUFS (ring full: room comes with time), -EMSGSIZE (longer
  * than max_payload_bytes), -EPROTO (segment overwritten). The caller fills payload, then commits or aborts; between the two it must
- * not wait for anything. */
+ * not wait for anything: what it copies from was touched before (tx_producer_touch). */
 int tx_producer_claim(tx_producer_t *p, uint32_t payload_bytes, int64_t due_ns, int64_t now_mono_ns,
                       const shm_addr_t *dest, tx_claim_t *out);
 void tx_producer_commit(tx_producer_t *p, tx_claim_t *claim);

@@ -14,6 +14,8 @@ static inline int udt_send(tx_producer_t *p, shm_udt_tx_t head, const void *data
                            int64_t now_mono_ns)
 {
     tx_claim_t claim;
+    if (bytes <= p->max_payload_bytes)
+        tx_producer_touch(data, bytes);
     int rc = tx_producer_claim(p, (uint32_t)sizeof head + bytes, 0, now_mono_ns, NULL, &claim);
     if (rc < 0)
         return rc;

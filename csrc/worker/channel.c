@@ -140,8 +140,18 @@ static void on_bell(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
     wrk_activate(source->channel, now_mono_ns);
 }
 
+static void note_halted(wrk_channel_t *ch)
+{
+    tx_halted_t halted;
+    if (tx_queue_halted(&ch->tx, &halted))
+        wrk_note(ch, SHM_EVENT_producer_halted, 1, halted.pid, halted.halted_ns, halted.slot,
+                 rt_mono_ns());
+}
+
 void channel_ran(wrk_channel_t *ch)
 {
+    if (ch->tx.halted_untold)
+        note_halted(ch);
     int64_t at = ch->failed ? RT_NEVER_NS : ch->ops->deadline_ns(ch);
     deadline_heap_set(&ch->worker->deadlines, &ch->deadline, at);
 }

@@ -38,12 +38,20 @@ _COUNTERS = (
     "tx_queued_behind",
     "tx_dropped_late",
     "tx_failed",
+    "tx_producer_halted",
     "rx_received",
     "rx_bytes",
     "rx_kernel_drops",
     "rx_overwritten",
 )
-_LATE = ("tx_enqueued_late", "tx_woke_late", "tx_send_slow", "tx_queued_behind", "tx_dropped_late")
+_LATE = (
+    "tx_enqueued_late",
+    "tx_woke_late",
+    "tx_send_slow",
+    "tx_queued_behind",
+    "tx_dropped_late",
+    "tx_producer_halted",
+)
 _LOST = ("tx_failed", "rx_kernel_drops", "readers_lost")
 
 

@@ -11,7 +11,14 @@ from shmring.recording import Header, Recording, Row
 
 NS_PER_S = 1_000_000_000
 
-LATE = ("tx_enqueued_late", "tx_woke_late", "tx_send_slow", "tx_queued_behind", "tx_dropped_late")
+LATE = (
+    "tx_enqueued_late",
+    "tx_woke_late",
+    "tx_send_slow",
+    "tx_queued_behind",
+    "tx_dropped_late",
+    "tx_producer_halted",
+)
 PERCENTILES = ((0.5, "p50"), (0.99, "p99"), (0.999, "p99.9"), (1.0, "max"))
 MAX_SLOTS = 400
 

@@ -24,8 +24,8 @@ SHARED_STAMP: int = lib.TAP_SHARED_STAMP
 TRUNCATED: int = lib.TAP_TRUNCATED
 
 NO_VERDICT: int = lib.TAP_NO_VERDICT
-LATE_VERDICTS = range(1, 6)
-"""Numbers of `shmring.Verdict`: enqueued_late to dropped_late."""
+LATE_VERDICTS = (*range(1, 6), 8)
+"""Numbers of `shmring.Verdict`: enqueued_late to dropped_late, and producer_halted."""
 
 
 class Record(NamedTuple):

@@ -347,6 +347,22 @@ def _queued_behind(case: Case) -> Finding | None:
     )
 
 
+def _producer_halted(case: Case) -> Finding | None:
+    if not case.mostly(Verdict.PRODUCER_HALTED):
+        return None
+    who = sorted({int(event.numbers.get("pid", 0)) for event in case.noted("producer_halted")})
+    return Finding(
+        "producer_halted",
+        "a client halted in the middle of a send, and what was queued behind it waited"
+        + (f": process {', '.join(map(str, who))}" if who else ""),
+        (
+            "give the senders a core of their own, or a better priority: a sender that is preempted "
+            "or stopped in mid-send holds its packet back",
+            "payloads in memory that is present: a file mapping may wait for the disk",
+        ),
+    )
+
+
 def _send_slow(case: Case) -> Finding | None:
     if not case.mostly(Verdict.SEND_SLOW):
         return None
@@ -398,6 +414,7 @@ RULES: tuple[Rule, ...] = (
     _forced_rest,
     _woke_late,
     _queued_behind,
+    _producer_halted,
     _send_slow,
     _dropped,
     _mixed,
@@ -414,6 +431,7 @@ CAUSES = (
     "throttled",
     "woke_late",
     "queued_behind",
+    "producer_halted",
     "send_slow",
     "dropped",
     "mixed",

@@ -30,6 +30,7 @@ _GROWN = (
     "tx_dropped_late",
     "tx_cancelled",
     "tx_failed",
+    "tx_producer_halted",
     "rx_received",
     "rx_kernel_drops",
     "rx_overwritten",

@@ -39,9 +39,16 @@ PROFILES = ("balanced", "latency", "power")
 STAMPS = ("none", "user", "kernel", "hardware")
 DIRECTIONS = {1: "tx", 2: "rx", 3: "duplex"}
 
-LATE = ("tx_enqueued_late", "tx_woke_late", "tx_send_slow", "tx_queued_behind", "tx_dropped_late")
+LATE = (
+    "tx_enqueued_late",
+    "tx_woke_late",
+    "tx_send_slow",
+    "tx_queued_behind",
+    "tx_dropped_late",
+    "tx_producer_halted",
+)
 """Counters of the verdicts that mean late, in the order of their numbers."""
-VERDICTS = ("tx_on_time", *LATE, "tx_cancelled", "tx_failed")
+VERDICTS = ("tx_on_time", *LATE[:-1], "tx_cancelled", "tx_failed", LATE[-1])
 """Counters of all verdicts, in the order of their numbers."""
 
 # Places of what is asked for at every look.

@@ -102,7 +102,7 @@ def _head(channel: observe.LateChannel) -> str:
     )
 
 
-_LATE = ("enqueued_late", "woke_late", "send_slow", "queued_behind")
+_LATE = ("enqueued_late", "woke_late", "send_slow", "queued_behind", "producer_halted")
 
 
 def _since(channel: observe.LateChannel) -> str:

@@ -1,6 +1,6 @@
 #include "proto/pacing/verdict.h"
 
-enum { ENQUEUED, WOKE, QUEUED, SLOW, PARTS };
+enum { ENQUEUED, HALTED, WOKE, QUEUED, SLOW, PARTS };
 
 /* How far the moment lies behind *upto_ns, which moves there; not beyond the end. */
 static int64_t step_to(int64_t *upto_ns, int64_t moment_ns, int64_t end_ns)
@@ -17,6 +17,7 @@ static verdict_t largest_cause(const int64_t parts_ns[PARTS])
 {
     static const verdict_t verdicts[PARTS] = {
         [ENQUEUED] = VERDICT_ENQUEUED_LATE,
+        [HALTED] = VERDICT_PRODUCER_HALTED,
         [WOKE] = VERDICT_WOKE_LATE,
         [QUEUED] = VERDICT_QUEUED_BEHIND,
         [SLOW] = VERDICT_SEND_SLOW,
@@ -35,6 +36,10 @@ static verdict_t cause_of(const verdict_times_t *t, int64_t due_ns, unsigned fla
     int64_t parts_ns[PARTS] = {0};
     unsigned busy = flags & VERDICT_RETRIED ? SLOW : QUEUED;
     parts_ns[ENQUEUED] += step_to(&upto_ns, t->enqueued_ns, end_ns);
+    if (t->halted_until_ns != 0) {
+        parts_ns[busy] += step_to(&upto_ns, t->halted_from_ns, end_ns);
+        parts_ns[HALTED] += step_to(&upto_ns, t->halted_until_ns, end_ns);
+    }
     parts_ns[busy] += step_to(&upto_ns, t->asleep_from_ns, end_ns);
     parts_ns[WOKE] += step_to(&upto_ns, t->woken_ns, end_ns);
     parts_ns[busy] += step_to(&upto_ns, t->previous_send_end_ns, end_ns);
@@ -62,6 +67,7 @@ const char *verdict_name(unsigned verdict)
         [VERDICT_DROPPED_LATE] = "dropped_late",
         [VERDICT_CANCELLED] = "cancelled",
         [VERDICT_FAILED] = "failed",
+        [VERDICT_PRODUCER_HALTED] = "producer_halted",
     };
     return verdict < VERDICT_TOTAL ? names[verdict] : "unknown";
 }

@@ -2,7 +2,7 @@
  *
  * A packet is on time when its send starts no later than due + tolerance, and the send call itself
  * does not take longer than max(tolerance, VERDICT_SLOW_SEND_NS). Otherwise it is late: the time
- * from due to the start of the send is divided among four causes, and the verdict names the largest
+ * from due to the start of the send is divided among five causes, and the verdict names the largest
  * (the one listed first when two are equal):
  *
  *      due      enqueued    asleep_from     woken      previous      send_start   send_end
@@ -15,6 +15,9 @@
  *   queued_behind  the worker was awake, but busy with packets sent before this one
  *   send_slow      the worker was awake and free: the kernel refused the first attempts, or
  *                  the core was taken away; or the start was in time and the call took too long
+ *
+ *   producer_halted  it could not be read: it stood behind a packet whose producer had halted over it,
+ *                    or is that packet; between enqueued and asleep_from
  *
  * A moment that lies before the one to its left is moved there, so the parts always add up to
  * send_start - due; nearly always the worker slept before the packet was due, and the first
@@ -39,13 +42,14 @@ typedef enum verdict {
     VERDICT_DROPPED_LATE = 5, /* not sent, because late and late="drop" */
     VERDICT_CANCELLED = 6,    /* not sent, taken back by a client */
     VERDICT_FAILED = 7,       /* refused by the kernel for good; the report has the errno */
+    VERDICT_PRODUCER_HALTED = 8,
     VERDICT_TOTAL
 } verdict_t;
 
 _Static_assert(VERDICT_ON_TIME == 0 && VERDICT_ENQUEUED_LATE == 1 && VERDICT_WOKE_LATE == 2 &&
                    VERDICT_SEND_SLOW == 3 && VERDICT_QUEUED_BEHIND == 4 &&
                    VERDICT_DROPPED_LATE == 5 && VERDICT_CANCELLED == 6 && VERDICT_FAILED == 7 &&
-                   VERDICT_TOTAL == 8,
+                   VERDICT_PRODUCER_HALTED == 8 && VERDICT_TOTAL == 9,
                "verdict numbers are part of the shared memory layout");
 
 #define VERDICT_SLOW_SEND_NS INT64_C(100000)
@@ -62,9 +66,11 @@ typedef struct verdict_times {
     int64_t send_start_ns;
     int64_t send_end_ns;
     int64_t previous_send_end_ns; /* end of this worker's send call before this one; 0: none */
+    int64_t halted_from_ns;       /* a producer had halted, and this packet could not be read */
+    int64_t halted_until_ns;      /* until then; 0: nobody had */
 } verdict_times_t;
 
-/* The verdict of a packet that was sent: one of the first five. tolerance_ns >= 0. */
+/* The verdict of a packet that was sent: one of the first five, or producer_halted. tolerance_ns >= 0. */
 verdict_t verdict_of(const verdict_times_t *t, int64_t tolerance_ns, unsigned flags);
 
 /* Whether a packet would be late if its send started now; what late="drop" asks. */

@@ -21,7 +21,8 @@
 #define SEARCH_PER_CALL 512u /* records looked at for cancelled ones: some 5 us */
 #define RELEASE_BYTES 65536u /* zeroing that much takes some 5 us */
 
-_Static_assert(SHM_COUNT_tx_failed - SHM_COUNT_tx_on_time == VERDICT_FAILED - VERDICT_ON_TIME,
+_Static_assert(SHM_COUNT_tx_producer_halted - SHM_COUNT_tx_on_time ==
+                   VERDICT_PRODUCER_HALTED - VERDICT_ON_TIME,
                "verdict counters stand in the order of the verdicts");
 
 int agent_ledger_init(agent_ledger_t *l, udp_t *udp, bool unstamped_link, int64_t now_mono_ns)
@@ -226,6 +227,8 @@ static verdict_t judge(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t
     verdict_times_t times = {
         .enqueued_ns = agent_enqueued_mono_ns(item, start_mono_ns),
         .due_ns = b->start_mono_ns[i],
+        .halted_from_ns = item->halted_from_mono_ns,
+        .halted_until_ns = item->halted_until_mono_ns,
         .asleep_from_ns = wrk_asleep_from_ns(ch),
         .woken_ns = wrk_woken_ns(ch),
         .send_start_ns = start_mono_ns,

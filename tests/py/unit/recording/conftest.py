@@ -73,6 +73,7 @@ def make_row(second, values, *, channel="ctl", late=0, **changes):
         "tx_dropped_late": 0,
         "tx_cancelled": 0,
         "tx_failed": 0,
+        "tx_producer_halted": 0,
         "rx_received": 0,
         "rx_kernel_drops": 0,
         "rx_overwritten": 0,

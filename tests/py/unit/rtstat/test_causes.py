@@ -73,6 +73,7 @@ def explain(packets: list[LatePacket], *events: Event, policy: str = "fifo") -> 
         ([packet()], [event("forced_rest", rest_ns=30 * US, count=70)], "throttled"),
         ([packet()], [], "woke_late"),
         ([packet(Verdict.QUEUED_BEHIND)], [], "queued_behind"),
+        ([packet(Verdict.PRODUCER_HALTED)], [], "producer_halted"),
         ([packet(Verdict.SEND_SLOW)], [], "send_slow"),
         ([packet(Verdict.SEND_SLOW, handed_ns=0)], [], "send_slow"),
         ([packet(Verdict.DROPPED_LATE, sent_ns=0, handed_ns=0)], [], "dropped"),

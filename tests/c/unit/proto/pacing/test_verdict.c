@@ -16,11 +16,16 @@ typedef struct verdict_case {
 /* enqueued, due, asleep from, woken, start, end, end of the send before; microseconds after DUE. */
 #define TIMES(enqueued, asleep, woken, start, end, previous)                       \
     {                                                                              \
-        AT(enqueued), DUE, AT(asleep), AT(woken), AT(start), AT(end), AT(previous) \
+        AT(enqueued), DUE, AT(asleep), AT(woken), AT(start), AT(end), AT(previous), 0, 0 \
+    }
+/* And from when to when its producer, or one before it, had halted. */
+#define HALTED(enqueued, asleep, woken, start, end, previous, from, until)                        \
+    {                                                                                             \
+        AT(enqueued), DUE, AT(asleep), AT(woken), AT(start), AT(end), AT(previous), AT(from), AT(until) \
     }
 #define IMMEDIATE(asleep, woken, start, end, previous)                    \
     {                                                                     \
-        AT(0), 0, AT(asleep), AT(woken), AT(start), AT(end), AT(previous) \
+        AT(0), 0, AT(asleep), AT(woken), AT(start), AT(end), AT(previous), 0, 0 \
     }
 
 static const verdict_case_t cases[] = {
@@ -44,7 +49,15 @@ static const verdict_case_t cases[] = {
     {"call as long as may be", TIMES(-900, -500, -60, 0, 100, -900), 0, VERDICT_ON_TIME},
     {"equal parts: the one listed first", TIMES(40, -500, 80, 80, 84, -900), 0,
      VERDICT_ENQUEUED_LATE},
-    {"never slept, never sent", {AT(-900), DUE, 0, 0, AT(80), AT(84), 0}, 0, VERDICT_SEND_SLOW},
+    {"never slept, never sent", {AT(-900), DUE, 0, 0, AT(80), AT(84), 0, 0, 0}, 0, VERDICT_SEND_SLOW},
+    {"its producer had halted", HALTED(-900, 800, 900, 940, 944, 939, -800, 790), 0,
+     VERDICT_PRODUCER_HALTED},
+    {"behind one that had, then asleep", HALTED(-900, 50, 900, 940, 944, -900, -800, 40), 0,
+     VERDICT_WOKE_LATE},
+    {"others first, then one that had", HALTED(-900, 950, 950, 960, 964, 959, 500, 940), 0,
+     VERDICT_QUEUED_BEHIND},
+    {"one that had, and enough time left", HALTED(-900, -500, -60, 1, 4, -900, -800, -300), 0,
+     VERDICT_ON_TIME},
     {"immediate, at once", IMMEDIATE(-500, -60, 1, 5, -900), 0, VERDICT_ON_TIME},
     {"immediate, worker asleep", IMMEDIATE(-500, 60, 61, 65, -900), 0, VERDICT_WOKE_LATE},
     {"immediate, behind others", IMMEDIATE(-500, -9, 61, 65, 60), 0, VERDICT_QUEUED_BEHIND},
@@ -142,6 +155,7 @@ static void test_names(void)
     CHECK_STR_EQ(verdict_name(VERDICT_DROPPED_LATE), "dropped_late");
     CHECK_STR_EQ(verdict_name(VERDICT_CANCELLED), "cancelled");
     CHECK_STR_EQ(verdict_name(VERDICT_FAILED), "failed");
+    CHECK_STR_EQ(verdict_name(VERDICT_PRODUCER_HALTED), "producer_halted");
     CHECK_STR_EQ(verdict_name(VERDICT_TOTAL), "unknown");
     CHECK_STR_EQ(verdict_name(255), "unknown");
 }

@@ -19,7 +19,7 @@ _LATENESS = "lateness: start of the send call after the packet's deadline"
 _LOWEST_NS = 4.0
 _RESTARTED = "worker restarted"
 _BANDS = (("max", 1.0, 0.9), ("p99", 0.99, 1.3), ("p50", 0.5, 1.6))
-_VERDICT_COLOURS = ("#e1a73a", "#c8553d", "#7768ae", "#3bb273", "#5a5a5a")
+_VERDICT_COLOURS = ("#e1a73a", "#c8553d", "#7768ae", "#3bb273", "#5a5a5a", "#2f6690")
 
 
 def time_chart(series: Sequence[Series]) -> Figure:

@@ -117,6 +117,7 @@ def test_channels_become_series_and_their_figures_are_in_base_units(maker, tmp_p
         "tx_send_slow": 0,
         "tx_queued_behind": 0,
         "tx_dropped_late": 0,
+        "tx_producer_halted": 0,
         "lateness_p50_ns": b.lateness.quantile_ns(0.5),
         "lateness_p99_ns": b.lateness.quantile_ns(0.99),
         "lateness_p999_ns": b.lateness.quantile_ns(0.999),

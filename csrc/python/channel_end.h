@@ -324,29 +324,16 @@ static inline int end_replace(channel_end_t *e, uint64_t old, const void *payloa
         return -ERANGE;
     tx_claim_t claim;
     uint32_t length = bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes;
-    /* A deadline from the start where one may come, so that the record is marked to have one. */
-    int rc = tx_producer_claim(&e->tx, length, keep_due ? 1 : due_ns, now, dest, &claim);
+    if (length <= e->tx.max_payload_bytes)
+        tx_producer_touch(payload, length);
+    int rc = tx_producer_claim(&e->tx, length, due_ns, now, dest, &claim);
     if (rc < 0)
         return rc;
-    /* Whoever walks the ring, as the cancelling below does, may step over a claim that says its
-     * length. */
-    rt_store_release(&claim.record->word,
-                     shm_word(shm_word_seq(claim.commit_word), shm_word_units(claim.commit_word), 0,
-                              SHM_RECORD_CLAIMED));
-    int64_t old_due_ns = 0;
-    if (!tx_ring_cancel(e->segment, old, &old_due_ns)) {
-        tx_producer_abort(&e->tx, &claim);
-        end_ring_bell(e);
-        return -ENOENT;
-    }
     memcpy(claim.payload, payload, bytes);
-    if (keep_due) {
-        claim.record->time_ns = old_due_ns;
-        if (old_due_ns == 0)
-            claim.commit_word &= ~((uint64_t)SHM_TX_HAS_DUE << 8);
-    }
-    tx_producer_commit(&e->tx, &claim);
+    int replaced = tx_producer_replace(&e->tx, e->segment, &claim, old, keep_due);
     end_ring_bell(e);
+    if (!replaced)
+        return -ENOENT;
     *sequence = claim.sequence;
     return 0;
 }

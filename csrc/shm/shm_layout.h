@@ -88,6 +88,8 @@ typedef enum shm_record_state {
 #define SHM_TX_RELOCATED 0x04u  /* moved here by the worker: keeps an older sequence */
 #define SHM_TX_ENGINE 0x08u     /* meaning of the payload is the engine's own */
 #define SHM_TX_ORPHAN 0x10u     /* aborted by the worker in the name of a dead producer */
+#define SHM_TX_REPLACES 0x20u   /* claimed, whole: takes the place of the packet of sequence tail_seq */
+#define SHM_TX_REPLACED 0x40u   /* cancelled, or done: another packet took its place */
 
 /* Flags of an rx record. */
 #define SHM_RX_V6 0x01u           /* source address is IPv6 (24 bytes, else 8) */
@@ -123,7 +125,9 @@ typedef struct shm_tx_record {
     int64_t enqueued_mono_ns; /* CLOCK_MONOTONIC at the call */
     uint16_t payload_bytes;
     uint16_t producer; /* slot of the producer */
-    uint32_t tail_seq; /* moved here: the tail's sequence when this place was claimed; else 0 */
+    /* Moved here: the tail's sequence when this place was claimed. SHM_TX_REPLACES: the sequence of
+     * the other packet. Else 0. */
+    uint32_t tail_seq;
 } shm_tx_record_t;
 
 /* rx record: this header, then the source address (8 bytes for IPv4: family, port, address; 24 for

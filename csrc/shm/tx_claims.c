@@ -206,6 +206,49 @@ static bool all_are_dead(tx_queue_t *q, tx_open_claim_t *o, int64_t now_mono_ns)
     return o->next_slot == slots_of(q);
 }
 
+bool tx_claims_replace(const tx_queue_t *q)
+{
+    for (unsigned i = 0; i < q->open_count; i++) {
+        uint64_t word = rt_load_acquire(tx_word_of(q, q->open[i].ref));
+        if (shm_word_state(word) == SHM_RECORD_CLAIMED && (shm_word_flags(word) & SHM_TX_REPLACES))
+            return true;
+    }
+    return false;
+}
+
+/* Takes the mark away: what was replaced was replaced by one. */
+static void unmark(tx_queue_t *q, uint64_t ref, uint64_t word)
+{
+    (void)rt_cas(tx_word_of(q, ref), &word, word & ~((uint64_t)SHM_TX_REPLACED << 8));
+}
+
+/* Looks for the packet whose place this claim was to take: a piece of what was read. Returns 1: it was
+ * cancelled for that; 0: it was not; -1: not known yet. */
+static int has_replaced(tx_queue_t *q, tx_open_claim_t *o)
+{
+    const shm_tx_record_t *r = (const shm_tx_record_t *)(const void *)tx_word_of(q, o->ref);
+    uint32_t old_seq = rt_read_once(&r->tail_seq);
+    if (o->walk_until == 0)
+        o->walk_until = q->read_ref + unread_units(q);
+    if (q->read_ref < o->walk_until && q->open_count < TX_OPEN_CLAIMS)
+        return -1; /* it may have been moved behind what was read */
+    if (o->walk_ref < q->head_ref)
+        o->walk_ref = q->head_ref;
+    for (unsigned n = 0; n < TX_RECORDS_PER_LOOK; n++) {
+        uint64_t ref = o->walk_ref;
+        uint64_t word = ref < q->read_ref ? rt_load_acquire(tx_word_of(q, ref)) : 0;
+        if (shm_word_units(word) == 0)
+            return 0;
+        bool marked = (shm_word_flags(word) & SHM_TX_REPLACED) && shm_word_seq(word) == old_seq;
+        if (marked)
+            unmark(q, ref, word);
+        if (marked)
+            return 1;
+        o->walk_ref += shm_word_units(word);
+    }
+    return -1;
+}
+
 bool tx_claims_resolve(tx_queue_t *q, int64_t now_mono_ns)
 {
     if (q->open_count == 0)
@@ -214,8 +257,12 @@ bool tx_claims_resolve(tx_queue_t *q, int64_t now_mono_ns)
     if (!all_are_dead(q, o, now_mono_ns))
         return false;
     uint64_t word = o->word;
-    uint64_t aborted = shm_word(shm_word_seq(word), shm_word_units(word), SHM_TX_ORPHAN,
-                                SHM_RECORD_ABORTED);
+    unsigned flags = shm_word_flags(word) & ~SHM_TX_REPLACES;
+    int replaced = flags != shm_word_flags(word) ? has_replaced(q, o) : 0;
+    if (replaced < 0)
+        return false;
+    uint64_t ended = shm_word(shm_word_seq(word), shm_word_units(word), replaced ? flags : SHM_TX_ORPHAN,
+                              replaced ? SHM_RECORD_COMMITTED : SHM_RECORD_ABORTED);
     o->next_slot = SHM_WORKER_PRODUCER + 1;
-    return rt_cas(tx_word_of(q, o->ref), &word, aborted);
+    return rt_cas(tx_word_of(q, o->ref), &word, ended);
 }

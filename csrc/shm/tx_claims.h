@@ -14,7 +14,7 @@
 #define TX_OWNER_DEAD UINT32_MAX                 /* shm_producer_t.owner: known dead, claim unresolved */
 #define TX_NO_SLOT UINT32_MAX
 
-enum { TX_OPEN_CLAIMS = 32, TX_SLOTS_PER_LOOK = 64, TX_OWNERS_PER_LOOK = 4, TX_LENGTHS = 16 };
+enum { TX_OPEN_CLAIMS = 32, TX_SLOTS_PER_LOOK = 64, TX_OWNERS_PER_LOOK = 4, TX_LENGTHS = 16, TX_RECORDS_PER_LOOK = 256 };
 
 /* A claim that was passed: its word stands in the ring with state CLAIMED, and with its length. */
 typedef struct tx_open_claim {
@@ -25,6 +25,8 @@ typedef struct tx_open_claim {
     int64_t ask_mono_ns; /* not earlier than that whether the owner lives */
     uint32_t slot;       /* announces it, and was found alive; TX_NO_SLOT: none so far */
     uint32_t next_slot;  /* those before it do not announce it, or are dead */
+    uint64_t walk_ref;   /* all are dead, and it replaces another: looked for from here, */
+    uint64_t walk_until; /* to here; 0: not begun */
 } tx_open_claim_t;
 
 /* One length that somebody announced for the claim at the read cursor. */
@@ -63,8 +65,11 @@ uint32_t tx_claims_search(tx_queue_t *q, bool *moves);
 bool tx_claims_is_open(const tx_queue_t *q, shm_cursor_t announced);
 
 /* One step towards knowing that the owner of a passed claim is dead; then its word becomes ABORTED, with flag
- * ORPHAN. Returns whether one did. */
+ * ORPHAN; or COMMITTED, where it has taken another's place. Returns whether one did. */
 bool tx_claims_resolve(tx_queue_t *q, int64_t now_mono_ns);
+
+/* Whether a passed claim is about to take another packet's place. */
+bool tx_claims_replace(const tx_queue_t *q);
 
 /* Leaves word of a claim's halted owner for tx_queue_halted. */
 void tx_claims_tell(tx_queue_t *q, const tx_open_claim_t *o, int64_t now_mono_ns);

@@ -114,9 +114,19 @@ static void count_finished(tx_queue_t *q, uint64_t packets)
     rt_store_relaxed(&q->cursors->finished, q->finished);
 }
 
+/* All that may have been claimed to take the place of a packet that is marked as replaced. */
+static void note_replaced(tx_queue_t *q)
+{
+    uint32_t tail = shm_cursor_place(rt_load_acquire(&q->cursors->tail));
+    if (tail < q->units)
+        q->replaced_until_ref = q->read_ref + tx_used_units(tx_place_of(q, q->read_ref), tail, q->units);
+}
+
 static void finish_word(tx_queue_t *q, uint64_t ref, uint64_t word)
 {
     set_state(q, ref, word, SHM_RECORD_DONE);
+    if (shm_word_flags(word) & SHM_TX_REPLACED)
+        note_replaced(q);
     q->live_units -= shm_word_units(word) < q->live_units ? shm_word_units(word) : q->live_units;
     count_finished(q, 1);
 }
@@ -361,15 +371,17 @@ static int next_passed(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
     for (unsigned i = 0; i < q->open_count; i++) {
         tx_open_claim_t o = q->open[i];
         uint64_t word = rt_load_acquire(tx_word_of(q, o.ref)); /* T3 */
-        if (word == o.word)
-            continue;
         unsigned state = shm_word_state(word);
+        bool fits = shm_word_seq(word) == shm_word_seq(o.word) &&
+                    shm_word_units(word) == shm_word_units(o.word);
+        if (fits && state == SHM_RECORD_CLAIMED) {
+            q->open[i].word = word; /* it may say by now that it takes another's place */
+            continue;
+        }
         if (o.slot != TX_NO_SLOT)
             tx_claims_tell(q, &o, now_mono_ns);
         q->open[i] = q->open[--q->open_count];
         note_halt(q, o.ref, o.ref + shm_word_units(o.word), o.since_mono_ns, now_mono_ns);
-        bool fits = shm_word_seq(word) == shm_word_seq(o.word) &&
-                    shm_word_units(word) == shm_word_units(o.word);
         bool ended = state == SHM_RECORD_COMMITTED || state == SHM_RECORD_CANCELLED ||
                      state == SHM_RECORD_ABORTED;
         /* Found by tx_queue_reap or tx_queue_waiting_next before it was found here. */
@@ -644,12 +656,20 @@ static void free_up_to(tx_queue_t *q, uint64_t ref)
     q->head_ref = ref;
 }
 
+/* Whether nobody can ask any more if some packet was replaced. */
+static bool is_decided(const tx_queue_t *q)
+{
+    return q->read_ref >= q->replaced_until_ref && !tx_claims_replace(q);
+}
+
 /* Padding goes with its record, whose producer may have halted before it stored either word, and stores both
  * when it goes on. */
 static bool is_finished(const tx_queue_t *q, uint64_t ref, uint64_t word)
 {
+    if (shm_word_state(word) == SHM_RECORD_DONE)
+        return !(shm_word_flags(word) & SHM_TX_REPLACED) || is_decided(q);
     if (shm_word_state(word) != SHM_RECORD_PAD)
-        return shm_word_state(word) == SHM_RECORD_DONE;
+        return false;
     uint64_t behind = ref + shm_word_units(word);
     return behind >= q->read_ref ||
            shm_word_state(rt_load_relaxed(tx_word_of(q, behind))) != SHM_RECORD_CLAIMED;
@@ -896,7 +916,7 @@ static int take_over(tx_queue_t *q)
                           q->segment->config.name);
     q->head_ref = q->read_ref = head;
     q->replay_until_ref = q->head_ref + seen;
-    q->moved_until_ref = q->head_ref + behind;
+    q->moved_until_ref = q->replaced_until_ref = q->head_ref + behind;
     q->tail_seen = tail;
     q->read_seq = shm_cursor_seq(read);
     q->sequence_high = rt_load_relaxed(&q->cursors->sequence_high);

@@ -61,6 +61,7 @@ struct tx_queue {
     uint64_t halts_until_ref; /* no record behind it waited for one of them */
     tx_halted_t halted;
     bool halted_untold;
+    uint64_t replaced_until_ref; /* behind all claims that may have taken a packet's place */
     uint32_t dead_producers; /* slots whose owner is dead and whose claim is unresolved */
     uint32_t next_dead;      /* the search for those that can be freed goes on here */
     tx_slot_alive_t slot_alive;

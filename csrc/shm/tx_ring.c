@@ -39,6 +39,14 @@
  * owners lives it waits; when none does, it moves the word from CLAIMED to ABORTED in the owner's name. A
  * slow or stopped producer is never aborted, because it may still write.
  *
+ * Replacing. One packet takes the place of another that waits, so that one of the two goes out whoever
+ * dies. The new one is claimed and filled; its word stays CLAIMED and gets the flag REPLACES, its header the
+ * old one's sequence; then the old one moves from COMMITTED to CANCELLED with the flag REPLACED; then the
+ * new one is committed. That middle step decides: when the owner is dead, the worker commits the claim if a
+ * record of that sequence is marked as replaced, and aborts it otherwise. Records so marked are not freed
+ * while a claim of that kind may be undecided. (Two who replace the same packet at once, one of whom is
+ * killed: the loser's may go out as well.)
+ *
  * Room. The worker zeroes what it frees before it publishes the new head, so that a word at a future
  * record's start reads EMPTY until its owner writes it, and old payload bytes cannot be mistaken for
  * a word. Producers leave reserve_units free: the worker must always be able to move one record from
@@ -212,6 +220,7 @@ int tx_producer_claim(tx_producer_t *p, uint32_t payload_bytes, int64_t due_ns, 
     record->payload_bytes = (uint16_t)payload_bytes;
     record->producer = p->index;
     record->tail_seq = 0;
+    out->keeps_due = false;
     out->record = record;
     out->payload = (uint8_t *)(record + 1);
     if (dest) {
@@ -308,15 +317,36 @@ RT_RACY static bool walk_start(const shm_segment_t *s, uint32_t units, walk_t *w
     return true;
 }
 
-/* Returns 1 when it is cancelled; 0: the worker was faster, or no record can lie there. */
-RT_RACY static int cancel_at(const shm_segment_t *s, uint32_t place, uint64_t word, int64_t *due_ns)
+/* Says in the claim's word that it takes the place of another packet: if its owner dies now, the worker
+ * commits it when that other one was cancelled for it, and aborts it otherwise. */
+static void offer(tx_claim_t *claim, uint32_t old_seq, int64_t old_due_ns)
+{
+    uint64_t has_due = (uint64_t)SHM_TX_HAS_DUE << 8;
+    if (claim->keeps_due) {
+        claim->record->time_ns = old_due_ns;
+        claim->commit_word = old_due_ns ? claim->commit_word | has_due : claim->commit_word & ~has_due;
+    }
+    claim->record->tail_seq = old_seq;
+    uint64_t w = claim->commit_word;
+    rt_store_release(&claim->record->word,
+                     shm_word(shm_word_seq(w), shm_word_units(w), shm_word_flags(w) | SHM_TX_REPLACES,
+                              SHM_RECORD_CLAIMED));
+}
+
+/* Returns 1 when it is cancelled; 0: the worker was faster, or no record can lie there. instead: what takes
+ * its place, NULL: nothing. */
+RT_RACY static int cancel_at(const shm_segment_t *s, uint32_t place, uint64_t word, tx_claim_t *instead,
+                             int64_t *due_ns)
 {
     const shm_tx_record_t *record =
         (const shm_tx_record_t *)(s->tx_data + (size_t)place * SHM_UNIT_BYTES);
     if ((place + sizeof *record / SHM_UNIT_BYTES) * SHM_UNIT_BYTES > s->config.tx_bytes)
         return 0;
     int64_t due = rt_read_once(&record->time_ns);
-    uint64_t cancelled = shm_word(shm_word_seq(word), shm_word_units(word), shm_word_flags(word),
+    if (instead)
+        offer(instead, shm_word_seq(word), due);
+    uint64_t cancelled = shm_word(shm_word_seq(word), shm_word_units(word),
+                                  shm_word_flags(word) | (instead ? SHM_TX_REPLACED : 0u),
                                   SHM_RECORD_CANCELLED);
     if (!rt_cas(tx_word_at(s->tx_data, place), &word, cancelled))
         return 0;
@@ -328,13 +358,15 @@ RT_RACY static int cancel_at(const shm_segment_t *s, uint32_t place, uint64_t wo
 }
 
 /* One pass from head to tail. *whole: 0 when an unfinished claim or the worker's freeing cut it short. */
-static int cancel_pass(const shm_segment_t *s, uint32_t sequence, int64_t *due_ns, bool *whole)
+static int cancel_pass(const shm_segment_t *s, uint32_t sequence, tx_claim_t *instead, int64_t *due_ns,
+                       bool *whole)
 {
     uint32_t units = (uint32_t)(s->config.tx_bytes / SHM_UNIT_BYTES);
     walk_t w = {.left = 0};
     for (bool more = walk_start(s, units, &w); more; more = walk_next(s, units, &w)) {
         bool committed = shm_word_state(w.word) == SHM_RECORD_COMMITTED;
-        if (committed && shm_word_seq(w.word) == sequence && cancel_at(s, w.place, w.word, due_ns))
+        if (committed && shm_word_seq(w.word) == sequence &&
+            cancel_at(s, w.place, w.word, instead, due_ns))
             return 1;
     }
     *whole = w.left == 0;
@@ -344,13 +376,13 @@ static int cancel_pass(const shm_segment_t *s, uint32_t sequence, int64_t *due_n
 /* The worker may move the record to the tail while the walk passes; a second whole walk finds it
  * there, because a record is moved at most once per lap. A cut walk is repeated for as long as it
  * takes the worker to skip a dead producer's claim. */
-int tx_ring_cancel(const shm_segment_t *s, uint64_t sequence, int64_t *due_ns)
+static int take_back(const shm_segment_t *s, uint64_t sequence, tx_claim_t *instead, int64_t *due_ns)
 {
     const struct timespec nap = {.tv_nsec = 100000};
     int whole_walks = 0;
     for (int attempt = 0; attempt < 1000 && whole_walks < 2; attempt++) {
         bool whole = false;
-        if (cancel_pass(s, (uint32_t)sequence, due_ns, &whole))
+        if (cancel_pass(s, (uint32_t)sequence, instead, due_ns, &whole))
             return 1;
         if (whole)
             whole_walks++;
@@ -358,6 +390,23 @@ int tx_ring_cancel(const shm_segment_t *s, uint64_t sequence, int64_t *due_ns)
             nanosleep(&nap, NULL);
     }
     return 0;
+}
+
+int tx_ring_cancel(const shm_segment_t *s, uint64_t sequence, int64_t *due_ns)
+{
+    return take_back(s, sequence, NULL, due_ns);
+}
+
+int tx_producer_replace(tx_producer_t *p, const shm_segment_t *s, tx_claim_t *claim, uint64_t old,
+                        int keep_due)
+{
+    claim->keeps_due = keep_due != 0;
+    int taken_back = take_back(s, old, claim, NULL);
+    if (taken_back)
+        tx_producer_commit(p, claim);
+    else
+        tx_producer_abort(p, claim);
+    return taken_back;
 }
 
 uint64_t tx_ring_next_sequence(const shm_segment_t *s)

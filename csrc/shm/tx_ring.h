@@ -29,6 +29,7 @@ typedef struct tx_claim {
     uint8_t *payload;
     uint64_t commit_word;
     uint64_t sequence;
+    bool keeps_due; /* replaces another, and gets its deadline */
 } tx_claim_t;
 
 /* slot: as the worker assigned it (ATTACH). Returns 0, -EINVAL. */
@@ -53,6 +54,12 @@ int tx_producer_claim(tx_producer_t *p, uint32_t payload_bytes, int64_t due_ns, 
                       const shm_addr_t *dest, tx_claim_t *out);
 void tx_producer_commit(tx_producer_t *p, tx_claim_t *claim);
 void tx_producer_abort(tx_producer_t *p, tx_claim_t *claim);
+
+/* Instead of commit: the claimed packet, whole already, takes the place of one that waits. keep_due: it
+ * gets that one's deadline. Returns 1: the old one is cancelled, the new one committed; 0: the old one does
+ * not wait any more, the claim is aborted. Whoever dies over it, one of the two packets goes out. */
+int tx_producer_replace(tx_producer_t *p, const shm_segment_t *s, tx_claim_t *claim, uint64_t old,
+                        int keep_due);
 
 /* Claim, copy, commit. Returns 0 and the sequence in *sequence, or as tx_producer_claim. */
 int tx_producer_push(tx_producer_t *p, const void *payload, uint32_t payload_bytes, int64_t due_ns,

@@ -248,6 +248,111 @@ static void test_two_die_at_every_pair_of_steps(void)
     shm_test_close(&seg, fd);
 }
 
+/* --- replacing ------------------------------------------------------------------------------- */
+
+/* What the worker has done with the old packet before the other one takes its place. */
+typedef enum before { UNREAD, READ, GONE } before_t;
+
+static void replace(tx_producer_t *p, uint64_t old)
+{
+    uint8_t payload[MAX_PAYLOAD];
+    uint32_t bytes = shm_test_length(p->index, 7, MAX_PAYLOAD);
+    tx_claim_t claim;
+    shm_test_fill(payload, bytes, p->index, 7);
+    if (!expect(tx_producer_claim(p, bytes, 0, 1, NULL, &claim) == 0, "no room"))
+        return;
+    memcpy(claim.payload, payload, bytes);
+    (void)tx_producer_replace(p, &seg, &claim, old, 1);
+}
+
+/* Takes all in that comes, with the deadline it is to have. */
+static void note_packet(const tx_item_t *item, unsigned sent[3])
+{
+    uint32_t from = 0, number = 0;
+    expect(shm_test_check(item->payload, item->payload_bytes, MAX_PAYLOAD, &from, &number), "torn");
+    expect(number != 7 || item->due_ns == 77, "it did not get the old one's deadline");
+    sent[number == 0 ? 0 : number == 7 ? 1 : 2]++;
+}
+
+/* Returns the steps of a whole replace; step 0: it does not die. */
+static unsigned long run_replace(uint32_t place, before_t before, unsigned long step, bool takeover)
+{
+    static tx_producer_t *p;
+    static uint64_t old;
+    uint64_t refs[8];
+    unsigned sent[3] = {0}, count = 0, moved, budget = 100;
+    tx_item_t item;
+    uint8_t payload[MAX_PAYLOAD];
+    int rc;
+    open_at(place);
+    p = &producers[1];
+    uint32_t bytes = shm_test_length(3, 0, MAX_PAYLOAD);
+    shm_test_fill(payload, bytes, 3, 0);
+    expect(tx_producer_push(&producers[3], payload, bytes, 77, 1, NULL, &old) == 0, "no room");
+    if (before != UNREAD && next(&item) == 1)
+        refs[count++] = item.ref;
+    if (before == GONE) {
+        expect(tx_queue_take(&queue, refs[--count], &item) == 0, "it cannot be taken");
+        sent[0]++;
+        tx_queue_finish(&queue, item.ref);
+    }
+    if (setjmp(crash_exit) == 0) {
+        crash_at(step ? step : ULONG_MAX);
+        replace(p, old);
+    }
+    unsigned long steps = crash_steps;
+    crash_at(0);
+    if (step)
+        rt_store_relaxed(&p->slot->owner, dead_pid);
+    push_whole(&producers[3], PUSH, 1);
+    if (takeover) {
+        count = 0;
+        expect(tx_queue_init(&queue, &seg, 1) == 0, "a successor refuses the ring");
+    }
+    /* The old one's space would be free at once, were it not needed to decide. */
+    (void)tx_queue_release(&queue, 0, UINT32_MAX, 0, &moved);
+    while ((rc = next(&item)) != 0) {
+        if (rc == 1)
+            refs[count++] = item.ref;
+        while (tx_queue_reap(&queue, &budget, &item)) {
+        }
+        (void)tx_queue_release(&queue, 0, UINT32_MAX, 0, &moved);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        rc = tx_queue_take(&queue, refs[i], &item);
+        if (rc != 0)
+            continue;
+        note_packet(&item, sent);
+        tx_queue_finish(&queue, refs[i]);
+    }
+    while (tx_queue_reap(&queue, &budget, &item)) {
+    }
+    expect(sent[0] + sent[1] == 1, "not one of the two packets went out");
+    expect(before != GONE || sent[1] == 0, "it took the place of one that had gone");
+    expect(sent[2] == 1, "the packet behind them did not go out");
+    expect(tx_queue_free_producer(&queue, 1) == 1, "the slot is not free");
+    (void)tx_queue_release(&queue, 0, UINT32_MAX, 0, &moved);
+    check_all_clean();
+    return steps;
+}
+
+static void test_of_two_packets_one_goes_out(void)
+{
+    int fd;
+    open_segment(&fd);
+    for (unsigned i = 0; i < PLACES * 6 && rt_test_result() == 0; i++) {
+        uint32_t place = places[i / 6];
+        before_t before = (before_t)(i / 2 % 3);
+        unsigned long all = run_replace(place, before, 0, i & 1);
+        for (unsigned long step = 1; step <= all; step++) {
+            (void)snprintf(label, sizeof label, "place %u, before %d, step %lu of %lu, takeover %d", place, before, step,
+                           all, i & 1);
+            (void)run_replace(place, before, step, i & 1);
+        }
+    }
+    shm_test_close(&seg, fd);
+}
+
 /* --- real processes -------------------------------------------------------------------------- */
 
 /* Claims from a process of its own, which then only waits to be killed. */
@@ -324,6 +429,7 @@ int main(void)
     dead_pid = (uint32_t)pid;
     RUN(test_one_dies_at_every_step);
     RUN(test_two_die_at_every_pair_of_steps);
+    RUN(test_of_two_packets_one_goes_out);
     RUN(test_a_stopped_process_keeps_its_claim_and_a_killed_one_not);
     return rt_test_result();
 }

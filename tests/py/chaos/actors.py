@@ -95,7 +95,8 @@ def sender(
             sequence = _send(board, life, ch, data, due)
             if sequence is None:
                 return
-            os.write(file, np.array((sequence, now, due), wire.ACCEPTED).tobytes())
+            line = (sequence, now, due, time.monotonic_ns())
+            os.write(file, np.array(line, wire.ACCEPTED).tobytes())
             number += 1
         next_ns = max(next_ns + int(burst * 1e9 / rate), time.monotonic_ns() - 20 * MS)
         time.sleep(max(0, next_ns - time.monotonic_ns()) / 1e9)
@@ -275,7 +276,7 @@ def mux_server(
         while board.command(life) != FINISH:
             try:
                 channels[number % len(ports)].send_pkt(wire.pack(life, number, now))
-                os.write(accepted, np.array((number, now, 0), wire.ACCEPTED).tobytes())
+                os.write(accepted, np.array((number, now, 0, 0), wire.ACCEPTED).tobytes())
                 number += 1
                 break
             except RtpQueueFullError:

@@ -303,19 +303,39 @@ class FlowWorld(PoolWorld):
 
     def _judge_one(self, name: str, arrivals: Any, reports: Any) -> None:
         if name == "timed":
-            self.complaints += ledger.check_deadline_order(name, reports)
+            there = {
+                sequence: returned
+                for life, (channel, _, _) in self.lives.items()
+                if channel == name
+                for sequence, _, _, returned in self._accepted(life).tolist()
+            }
+            self.complaints += ledger.check_deadline_order(name, reports, there)
+
+    def _accepted(self, life: int) -> Any:
+        return wire.read(self.files[life], wire.ACCEPTED)
 
     def _judge_times(self, arrivals: Any) -> None:
         watch = arrivals[arrivals["socket"] == self.SOCKETS.index("watch")]
         if not self.pool_died:
             self.complaints += ledger.check_delays(
-                "watch", watch, self.allowed_delays(), self.machine_still(), self.sums
+                "watch",
+                watch,
+                self.allowed_delays(),
+                self.machine_still(),
+                self.sums,
+                {
+                    (watcher.life, number): returned
+                    for watcher in self.watchers
+                    for number, returned in enumerate(
+                        self._accepted(watcher.life)["returned_ns"].tolist()
+                    )
+                },
             )
         for event in self.events:
             if event.what == "kill" and event.role == "worker":
                 took = ledger.recovery_ns(watch, event.at_ns)
                 undisturbed = not ledger.overlap_ns(
-                    (event.at_ns, event.at_ns + 500 * MS),
+                    (event.at_ns, event.at_ns + 200 * MS),
                     [
                         *self.down,
                         *(
@@ -335,7 +355,7 @@ class FlowWorld(PoolWorld):
         lost = (
             told["rx_kernel_drops"] + told["rx_errors"] + self.stage.board.get(self.witness.life, 0)
         )
-        lost += told.get("rx_lost_with_worker", 0)
+        lost += told["rx_lost_takeover"]
         delivered = wire.read(self.folder / "witness.delivered", wire.DELIVERED)
         total = self.stage.board.attempted(self.injector.life)
         self.complaints += ledger.check_delivered(

@@ -109,7 +109,7 @@ def _one_sender(
 ) -> list[str]:
     found: list[str] = []
     vanished, unsaid, not_sent, refused = [], [], [], []
-    for number, (sequence, enqueued, due) in enumerate(sender.accepted.tolist()):
+    for number, (sequence, enqueued, due, _) in enumerate(sender.accepted.tolist()):
         verdict = verdicts.get(sequence)
         came = number in got
         sums.counts["accepted"] += 1
@@ -184,24 +184,29 @@ def _network_swapped(accepted: Any, sent_ns: dict[int, int], first: int, second:
     return bool(at_first and at_second and at_second <= at_first)
 
 
-def check_deadline_order(name: str, reports: Any) -> list[str]:
-    """A packet that was queued in time leaves before those with later deadlines."""
+def check_deadline_order(name: str, reports: Any, returned_ns: dict[int, int]) -> list[str]:
+    """A packet that was queued in time leaves before those with later deadlines.
+
+    `returned_ns`: when the call that queued a sequence had returned. Its sender may have been
+    stopped in the middle of that call.
+    """
     sent = reports[(reports["verdict"] < DROPPED_LATE) & (reports["scheduled_ns"] > 0)]
     sent = sent[np.argsort(sent["sent_ns"], kind="stable")]
     found = []
     latest, holder = 0, None
     for row in sent:
         scheduled = int(row["scheduled_ns"])
-        if scheduled < latest and int(row["enqueued_ns"]) < int(holder["sent_ns"]) - 2 * MS:
-            found.append(_inversion(name, row, holder))
+        there_ns = returned_ns.get(int(row["sequence"]))
+        if scheduled < latest and there_ns and there_ns < int(holder["sent_ns"]) - 2 * MS:
+            found.append(_inversion(name, row, holder, there_ns))
         if scheduled > latest:
             latest, holder = scheduled, row
     return ([f"{name}: {len(found)} inversions of deadlines"] if found else []) + found[:2]
 
 
-def _inversion(name: str, late: Any, early: Any) -> str:
+def _inversion(name: str, late: Any, early: Any, there_ns: int) -> str:
     ahead = (int(early["scheduled_ns"]) - int(late["scheduled_ns"])) / 1e6
-    there = (int(early["sent_ns"]) - int(late["enqueued_ns"])) / 1e6
+    there = (int(early["sent_ns"]) - there_ns) / 1e6
     return (
         f"{name}: {int(late['sequence'])} was due {ahead:.3f} ms before {int(early['sequence'])}, "
         f"was queued {there:.3f} ms before that left, and left after it"
@@ -214,11 +219,25 @@ def overlap_ns(interval: Interval, others: Iterable[Interval]) -> int:
 
 
 def check_delays(
-    name: str, arrivals: Any, allowed: Sequence[Interval], still: Sequence[Interval], sums: Sums
+    name: str,
+    arrivals: Any,
+    allowed: Sequence[Interval],
+    still: Sequence[Interval],
+    sums: Sums,
+    returned_ns: dict[tuple[int, int], int],
 ) -> list[str]:
     """Packets that are to leave at once do, but for the times when that cannot be: `allowed` (their
-    worker was stopped by us, is being replaced) and `still` (the machine itself stood still)."""
-    delays = arrivals["arrived_ns"] - np.maximum(arrivals["enqueued_ns"], arrivals["due_ns"])
+    worker was stopped by us, is being replaced) and `still` (the machine itself stood still).
+
+    `returned_ns`: when the call that queued number n of a life had returned."""
+    since = np.array(
+        [
+            returned_ns.get((life, number), enqueued)
+            for life, number, enqueued in arrivals[["life", "number", "enqueued_ns"]].tolist()
+        ],
+        np.int64,
+    )
+    delays = arrivals["arrived_ns"] - since
     sums.delays_ns += delays.tolist()
     found = []
     for line, delay in zip(arrivals[delays > BLOCKED_NS], delays[delays > BLOCKED_NS], strict=True):

@@ -29,6 +29,7 @@ class PrivateWorld(World):
         self.since = {pid: self.since.get(pid, now) for pid in current}
         return current
 
+    most_kills = 20
     always_sweep = True  # the lock in the runtime directory that told who lived
 
     def steady_worker(self) -> int | None:
@@ -133,7 +134,8 @@ class MuxWorld(PrivateWorld):
             )
         injector = self.injected[server.life]
         delivered = wire.read(self.folder / f"{server.life}.delivered", wire.DELIVERED)
-        lost = sum(stats[name] for name in ("rx_kernel_drops", "rx_overwritten", "rx_errors"))
+        counters = ("rx_kernel_drops", "rx_overwritten", "rx_errors", "rx_lost_takeover")
+        lost = sum(stats[name] for name in counters)
         total = self.stage.board.attempted(injector.life)
         self.complaints += ledger.check_delivered(
             "mux", delivered, {injector.life: total}, lost, self.sums

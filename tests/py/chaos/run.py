@@ -14,6 +14,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -34,6 +35,8 @@ WORLDS: dict[str, type[world.World]] = {
     "owners": private.OwnersWorld,
 }
 CHAPTER_KILLS = 100
+# What share of the kills each gets: those whose victims take long to come back get fewer.
+SHARES = {"udp": 60, "rtp": 12, "netflux": 12, "mux": 2, "udt": 4, "owners": 10}
 
 
 def percentile(values: list[int], share: float) -> float:
@@ -74,6 +77,7 @@ def main() -> int:
     rng = random.Random(arguments.seed)
     folder = Path(tempfile.mkdtemp(prefix="chaos"))
     stage = Stage(folder, actors.load)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     worlds = {
         name: WORLDS[name](
             stage,
@@ -90,10 +94,10 @@ def main() -> int:
             left = arguments.kills - sum(w.kills for w in worlds.values())
             if left <= 0:
                 break
-            name = min(worlds, key=lambda each: worlds[each].kills)
+            name = min(worlds, key=lambda each: worlds[each].kills / SHARES[each])
             here = worlds[name]
             began = time.monotonic()
-            here.chapter(min(left, arguments.chapter))
+            here.chapter(min(left, arguments.chapter, here.most_kills))
             seconds = time.monotonic() - began
             print(f"{name}: {here.kills} kills, {seconds:.1f} s; {summary(here)}", flush=True)
             for complaint in here.complaints:

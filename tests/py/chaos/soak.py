@@ -273,6 +273,7 @@ def main() -> int:
     print(f"seed {arguments.seed}", file=sys.stderr, flush=True)
     folder = Path(tempfile.mkdtemp(prefix="soak"))
     stage = Stage(folder, actors.load)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     soak = Soak(stage, folder, random.Random(arguments.seed), arguments.policy)
     try:
         soak.set_up()

@@ -31,7 +31,9 @@ ARRIVAL = np.dtype(
     ]
 )
 # One line of a sender's file: written when the call that queued it has returned.
-ACCEPTED = np.dtype([("sequence", "<i8"), ("enqueued_ns", "<i8"), ("due_ns", "<i8")])
+ACCEPTED = np.dtype(
+    [("sequence", "<i8"), ("enqueued_ns", "<i8"), ("due_ns", "<i8"), ("returned_ns", "<i8")]
+)
 # One line of a reader's file.
 DELIVERED = np.dtype([("life", "<u4"), ("lost", "<u4"), ("number", "<i8")])
 # A standstill of the whole machine, as a process that only sleeps has seen it.

@@ -162,6 +162,7 @@ class World:
 
     pause_s = 0.06
     always_sweep = False
+    most_kills = 1000  # of a chapter
 
     def sweep(self) -> None:
         sweeper = self.start("sweeper", output=str(self.folder / "swept"))

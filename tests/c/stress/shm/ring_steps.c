@@ -332,6 +332,26 @@ static void test_two_producers_die_at_every_two_steps(void)
     close_scene("two producers");
 }
 
+/* It is halted, not dead: packets of others leave nevertheless, and nothing of its own is taken from it. */
+static void others_pass_it(void)
+{
+    tx_queue_t q = queue;
+    uint64_t queued = tx_ring_next_sequence(&seg);
+    push(3, 7, 0);
+    serve(&q);
+    CHECK_EQ(*entry(noted->sent, queued), 1);
+    CHECK_EQ(rt_load_relaxed(&seg.producers[1].owner), (uint32_t)getpid());
+    for (uint64_t s = first_sequence; s < queued; s++)
+        CHECK_EQ(*entry(noted->ended, s), 0);
+}
+
+static void test_a_producer_is_halted_at_every_step(void)
+{
+    open_scene(0, 0);
+    at_every_step(push_one, others_pass_it);
+    close_scene("a halted producer");
+}
+
 /* --- deaths of workers --------------------------------------------------------------------------
  */
 
@@ -534,6 +554,7 @@ int main(void)
     RUN(test_a_producer_dies_at_every_step);
     RUN(test_a_producer_dies_where_sequences_wrap);
     RUN(test_two_producers_die_at_every_two_steps);
+    RUN(test_a_producer_is_halted_at_every_step);
     RUN(test_a_worker_dies_at_every_step);
     RUN(test_a_worker_dies_at_every_step_of_a_move);
     RUN(test_a_worker_and_its_successor_die_at_every_two_steps);

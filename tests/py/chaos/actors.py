@@ -11,7 +11,7 @@ import os
 import random
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +206,18 @@ def _statistics(ends: dict[str, Any], waiting: dict[str, int]) -> dict[str, Any]
     return told
 
 
+@contextlib.contextmanager
+def _counting_errors(board: Board, life: int) -> Iterator[None]:
+    """While a worker is replaced on a machine that stands still, calls may give up waiting."""
+    try:
+        yield
+    except shmring.ShmringError as caught:
+        if isinstance(caught, shmring.RingFull):
+            raise
+        print(f"gave up: {caught}", flush=True)
+        board.put(life, 0, board.get(life, 0) + 1)
+
+
 def traffic(board: Board, life: int, channels: list[str], rate: float) -> None:
     """Send small packets on many channels, one after the other."""
     ends = [shmring.attach(name) for name in channels]
@@ -214,7 +226,7 @@ def traffic(board: Board, life: int, channels: list[str], rate: float) -> None:
     while board.command(life) != FINISH:
         for end in ends:
             board.attempt(life, number + 1)
-            with contextlib.suppress(shmring.RingFull):
+            with contextlib.suppress(shmring.RingFull), _counting_errors(board, life):
                 end.send(wire.pack(life, number, time.monotonic_ns()))
             number += 1
             if number % 20 == 0:
@@ -225,14 +237,15 @@ def traffic(board: Board, life: int, channels: list[str], rate: float) -> None:
 
 
 def churner(board: Board, life: int, pool: str, port: int) -> None:
-    """Open channels on a named pool, use them and close them; `attempted` counts them."""
+    """Open channels on a named pool, use them and close them; `attempted` counts them, word 0 of
+    the board those that failed."""
     count = 0
     board.tell(life, READY)
     while board.command(life) != FINISH:
         board.attempt(life, count + 1)
         name = f"churn-{life}-{count % 4}"
         with (
-            contextlib.suppress(shmring.WorkerFailed),
+            _counting_errors(board, life),
             shmring.open(name, pool=pool, remote=(HOME, port), capacity=16) as channel,
         ):
             channel.send(b"x")

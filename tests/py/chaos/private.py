@@ -75,20 +75,26 @@ class MuxWorld(PrivateWorld):
     def strike(self) -> None:
         pid = self.steady_worker()
         dice = self.rng.random()
-        if pid is not None and dice < 0.5:
-            self.kill(pid, "worker")
-        elif pid is not None and dice < 0.6:
-            self.stop(pid, "worker", 100 * MS)
-        elif dice < 0.7 and not self.is_stopped(self.server.pid):
-            self.stop(self.server, "client", 100 * MS)
-        elif dice < 0.73:
-            self.injector.finish()
-            self.kill(self.server, "owner")
-            self.wait_for(
-                "the worker of a dead owner ends, and its segments are gone",
-                lambda: not self.workers() and not segments(self.namespace),
-            )
-            self._serve()
+        if dice < 0.6:
+            if pid is not None:
+                self.kill(pid, "worker")
+        elif dice < 0.7:
+            if pid is not None:
+                self.stop(pid, "worker", 100 * MS)
+        elif dice < 0.9:
+            if not self.is_stopped(self.server.pid):
+                self.stop(self.server, "client", 100 * MS)
+        elif dice < 0.93:
+            self._replace_owner()
+
+    def _replace_owner(self) -> None:
+        self.injector.finish()
+        self.kill(self.server, "owner")
+        self.wait_for(
+            "the worker of a dead owner ends, and its segments are gone",
+            lambda: not self.workers() and not segments(self.namespace),
+        )
+        self._serve()
 
     def judge(self) -> None:
         self.injector.finish()
@@ -177,7 +183,7 @@ class UdtWorld(PrivateWorld):
     def strike(self) -> None:
         dice = self.rng.random()
         pid = self.steady_worker()
-        if dice < 0.45:
+        if dice < 0.2:
             self.kill(self.rng.choice(self.clients), "owner")
         elif dice < 0.75 and pid is not None:
             self.kill(pid, "worker")

@@ -286,6 +286,7 @@ def main() -> int:
             "workers_killed": soak.restarts,
             "clients": soak.clients,
             "channels_opened_and_closed": stage.board.attempted(soak.lasting[1].life),
+            "calls_that_gave_up": sum(stage.board.get(soak.lasting[n].life, 0) for n in (0, 1)),
             "crossed_2_32": soak.crossed(),
             "flatness": soak.flatness(),
             "lateness": soak.lateness(),

@@ -154,7 +154,7 @@ class Soak:
         while (now := time.monotonic()) - began < seconds:
             self._come_and_go()
             pids = self.serving()
-            if now > next_restart:
+            if now > next_restart and pids[1:]:
                 os.kill(self.rng.choice(pids[1:]), signal.SIGKILL)
                 self.restarts += 1
                 next_restart = now + self.rng.uniform(4, 8)
@@ -318,6 +318,7 @@ def show(result: dict[str, Any], *, as_json: bool) -> None:
         "workers_killed",
         "clients",
         "channels_opened_and_closed",
+        "calls_that_gave_up",
         "crossed_2_32",
     ):
         print(f"{key.replace('_', ' '):28} {result[key]:>12g}")

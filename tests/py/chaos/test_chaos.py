@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+# Some 100 s on a quiet machine, all together.
+pytestmark = pytest.mark.timeout(900)
+
 HERE = Path(__file__).parent
 KILLS = {"udp": 300, "rtp": 60, "netflux": 60, "mux": 20, "udt": 20, "owners": 40}
 
@@ -17,7 +20,7 @@ KILLS = {"udp": 300, "rtp": 60, "netflux": 60, "mux": 20, "udt": 20, "owners": 4
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     command = [sys.executable, str(HERE / script), *arguments]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=850)
     assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-4000:]}"
     return done
 

@@ -1,0 +1,61 @@
+"""How long until a dead worker's channels are served again: first, median and last of many.
+
+.venv/bin/python tests/py/chaos/many.py --channels 2000 --deaths 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+import warnings
+
+import shmring
+from rtworkers.launch import raise_file_limit
+
+STEADY_S = 1.1  # what dies sooner counts as a crash, and its pool pauses
+
+
+def back_after_ms(pool: shmring.Pool, channels: list[shmring.Channel]) -> list[float]:
+    """When each channel was served again, sorted."""
+    waiting = {channel: channel.epoch for channel in channels}
+    (worker,) = pool.workers()
+    began = time.monotonic()
+    os.kill(worker.pid, signal.SIGKILL)
+    took: list[float] = []
+    while waiting:
+        back = [channel for channel, epoch in waiting.items() if channel.epoch > epoch]
+        took += [(time.monotonic() - began) * 1e3] * len(back)
+        for channel in back:
+            del waiting[channel]
+        time.sleep(0.001)
+    return took
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--channels", type=int, default=2000)
+    parser.add_argument("--deaths", type=int, default=5)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    raise_file_limit()
+    with shmring.Pool(policy="fifo" if os.geteuid() == 0 else "other") as pool:
+        channels = [
+            pool.open(f"c{n}", local=("127.0.0.1", 0), capacity=16, packet_bytes=64)
+            for n in range(arguments.channels)
+        ]
+        for death in range(arguments.deaths):
+            time.sleep(STEADY_S)
+            took = back_after_ms(pool, channels)
+            row = {"first_ms": took[0], "median_ms": took[len(took) // 2], "last_ms": took[-1]}
+            print(json.dumps({"death": death, "channels": len(channels)} | row), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -52,6 +52,8 @@ class Link:
         """The worker on the other side knows of the producer slot; so with `holds_reader`."""
         self.holds_reader = False
         self.bell_fd = -1
+        self._locks: dict[int, int] = {}
+        """Descriptors that hold the slots, by what they were attached as. Never used, only kept."""
         self.readiness: Readiness | None = None
         """Told about every connection."""
 
@@ -113,11 +115,10 @@ class Link:
         reply = self._attach(lib.CTL_ATTACH_PRODUCER, ())
         self._drop_bell()
         self.bell_fd = reply.fds.pop(0)
-        reply.close()
 
     def attach_reader(self, reader_fd: int) -> None:
         """Get a reader slot, the former one if there was one; the worker will ring `reader_fd`."""
-        self._attach(lib.CTL_ATTACH_READER, (reader_fd,)).close()
+        self._attach(lib.CTL_ATTACH_READER, (reader_fd,))
 
     def command(self, op: Op) -> None:
         """Ask for something that names the channel and nothing else."""
@@ -155,6 +156,8 @@ class Link:
 
     def close(self) -> None:
         """For good; the segment is not referred to any more."""
+        for what in tuple(self._locks):
+            os.close(self._locks.pop(what))
         self.disconnect()
         self._drop_bell()
         self._segment = None
@@ -167,6 +170,10 @@ class Link:
         reply = self._request(Request(Op.ATTACH, bytes(ffi.buffer(ask)), fds))
         got = ffi.new("ctl_attached_t *")
         ffi.buffer(got)[:] = reply.body
+        former = self._locks.pop(what, -1)
+        self._locks[what] = reply.fds.pop()
+        if former >= 0:  # of the same slot, from the worker before, or of one that is lost
+            os.close(former)
         if what == lib.CTL_ATTACH_PRODUCER:
             self.producer, self.holds_producer = got.producer, True
         else:

@@ -3,13 +3,13 @@
  * A worker listens on <runtime>/<namespace>/<pool>/worker-<slot>.sock and answers every request with
  * one reply that bears the same request number; a reply with result < 0 carries text that names the
  * value, the limit and the fix. File descriptors ride along as SCM_RIGHTS where the table says so.
- * The worker never asks anything of a client. A hang-up is a client's death: what it held in any
- * channel is repaired and freed at once.
+ * The worker never asks anything of a client. A hang-up is a hint of a client's death: what it held
+ * in any channel is repaired and freed as soon as its slots are let go of.
  *
  *   op        request body                  fds in                       reply body    fds out
  *   OPEN      ctl_open_t + shm_config_t     segment, bell [, socket]     -             socket
  *   CLOSE     ctl_channel_t                 -                            -             -
- *   ATTACH    ctl_attach_t                  [reader's eventfd]           ctl_attached_t  bell
+ *   ATTACH    ctl_attach_t                  [reader's eventfd]           ctl_attached_t  [bell,] locks
  *   DETACH    ctl_attached_t                -                            -             -
  *   HOLD      ctl_channel_t                 -                            -             -
  *   RELEASE   ctl_channel_t                 -                            -             -
@@ -25,6 +25,10 @@
  *   MARK      ctl_channel_t + text          -                            -             -
  *
  * OPEN with CTL_OPEN_TAKEOVER and a socket answers without one: the pool has it.
+ *
+ * locks of ATTACH is a descriptor that does nothing but hold the slots, for as long as it or a copy of
+ * it is open: who closes it, and who dies, lets go of them. A hang-up alone leaves them to whoever
+ * still holds them, who may attach again and ask for the same.
  *
  * A reader that takes its slot up again finds its eventfd rung: packets may have come unannounced.
  *

@@ -162,8 +162,9 @@ AT(shm_worker_page_t, heartbeat_mono_ns, 184);
 AT(shm_worker_page_t, wake_latency, 264);
 AT(shm_worker_page_t, calls_filtered, 8744);
 AT(shm_worker_page_t, calls_refused, 8752);
+AT(shm_worker_page_t, slot_looks, 8760);
 
-SIZE(shm_worker_page_t, 8760);
+SIZE(shm_worker_page_t, 8768);
 
 AT(shm_slot_cursors_t, tail, 0);
 AT(shm_slot_cursors_t, writing, 8);

@@ -288,6 +288,13 @@ typedef struct shm_reader {
     rt_a64_t owner_start;
 } shm_reader_t;
 
+/* An owner whose process is in a pid namespace that the worker cannot see. The owners here are for
+ * those who look on: who holds a slot is what locks on the segment's file say (LAYOUT.md). */
+#define SHM_OWNER_ELSEWHERE 0xfffffffeu
+
+/* Where the locks lie, a byte for each producer slot, then SHM_MAX_SLOTS behind for each reader slot. */
+#define SHM_SLOT_LOCKS (UINT64_C(1) << 40)
+
 /* Slot 0 of the producers is the worker's own, for relocations. */
 #define SHM_WORKER_PRODUCER 0u
 
@@ -407,6 +414,7 @@ typedef struct shm_worker_page {
     rt_a32_t calls_filtered; /* 1: only listed system calls are possible */
     uint8_t pad_filtered[4];
     rt_a64_t calls_refused; /* system calls that were not among them */
+    rt_a64_t slot_looks;    /* times it asked whether a slot's holder lives: a system call each */
 } shm_worker_page_t;
 
 /* The whole file. It outlives the worker, and, when all of a pool was killed, the pool, until

@@ -108,6 +108,16 @@ typedef struct wrk_reader_bell {
     int fd;
 } wrk_reader_bell_t;
 
+/* The slots of one kind, and who holds them (slots.h). */
+typedef struct wrk_slots {
+    uint32_t count;
+    uint32_t orphans;
+    uint32_t next;  /* looked at next */
+    uint32_t *pids; /* of who holds each, 0: nobody */
+    uint64_t given[SHM_MAX_SLOTS / 64];
+    uint64_t orphaned[SHM_MAX_SLOTS / 64];
+} wrk_slots_t;
+
 /* One channel as the worker sees it. Agents read config, segment and worker, use tx, rx, reports
  * and stats, own agent and tx_paused, and leave the rest alone. */
 struct wrk_channel {
@@ -126,7 +136,6 @@ struct wrk_channel {
     bool held;
     bool failed;
     bool purging;
-    bool orphans;       /* slots may be owned by clients that never came back */
     uint64_t drops_base; /* the kernel's count at the socket when rx_kernel_drops was 0 */
     int segment_fd;
     int bell_fd;
@@ -140,9 +149,8 @@ struct wrk_channel {
     wrk_channel_t *absent_next;
     wrk_reader_bell_t *bells; /* one per reader slot, bell_count in use */
     uint32_t bell_count;
-    /* Slots that connections hold, a bit each: the owners in the segment are the clients' word. */
-    uint64_t producers_given[SHM_MAX_SLOTS / 64];
-    uint64_t readers_given[SHM_MAX_SLOTS / 64];
+    wrk_slots_t slots[2]; /* by wrk_slot_kind_t */
+    bool readers_next;    /* of their orphans one is looked at next */
     wrk_job_t *jobs; /* deferred commands, oldest first */
     wrk_tap_t *taps; /* NULL: nobody taps, as nearly always */
     uint64_t tap_number; /* datagrams that were tapped */
@@ -168,6 +176,12 @@ void wrk_unwatch(wrk_channel_t *ch, wrk_source_t *source);
 
 /* The channel has work that do_work will find: it is polled in every pass from now on. */
 void wrk_activate(wrk_channel_t *ch, int64_t now_mono_ns);
+
+/* Whether somebody holds the producer slot. A system call: on need only. */
+bool wrk_producer_alive(wrk_channel_t *ch, uint32_t slot);
+
+/* The process that holds it, 0: none. */
+uint32_t wrk_producer_pid(const wrk_channel_t *ch, uint32_t slot);
 
 /* Another channel of this worker; NULL: none of that name. */
 wrk_channel_t *wrk_find(const wrk_channel_t *ch, const char *name);

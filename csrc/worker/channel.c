@@ -2,10 +2,10 @@
 
 #include "base/rt_err.h"
 #include "base/rt_futex.h"
-#include "shm/owner.h"
 #include "shm/tx_ring.h"
 #include "worker/control.h"
 #include "worker/pool_files.h"
+#include "worker/slots.h"
 #include "worker/tap.h"
 
 #include <errno.h>
@@ -228,9 +228,11 @@ static int map_segment(wrk_channel_t *ch, const shm_config_t *config)
 
 static int start_rings(wrk_channel_t *ch, bool takeover)
 {
-    int rc = tx_queue_init(&ch->tx, &ch->segment, takeover);
+    int rc = slots_open(ch, takeover);
+    rc = rc ? rc : tx_queue_init(&ch->tx, &ch->segment, takeover);
     if (rc < 0)
         return rc;
+    tx_queue_ask_slots(&ch->tx, slots_alive, ch);
     rc = rx_writer_init(&ch->rx, &ch->segment);
     report_writer_init(&ch->reports, &ch->segment);
     slot_writer_init(&ch->late, ch->segment.late, ch->segment.late_packets,
@@ -328,7 +330,6 @@ static int open_prepared(wrk_channel_t *ch, const shm_config_t *config, bool tak
     }
     ch->held = takeover ? rt_load_relaxed(&ch->segment.status->state) == SHM_STATE_HELD
                         : config->held != 0;
-    ch->orphans = takeover;
     rc = start_agent(ch, socket_fd, ch->held);
     if (rc == 0) {
         wrk_lost_with_predecessor(ch, udp_rx_pool_lost(ch->worker->rx_pool, ch->segment.segment_id,
@@ -377,8 +378,10 @@ int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int seg
         close(socket_fd);
     }
     if (rc < 0) {
-        if (ch != NULL)
+        if (ch != NULL) {
+            slots_close(ch);
             free(ch->bells);
+        }
         free(ch);
         close(segment_fd);
         close(bell_fd);
@@ -425,6 +428,7 @@ void channel_close(wrk_channel_t *ch)
     shm_segment_unmap(&ch->segment);
     close(ch->segment_fd);
     close(ch->bell_fd);
+    slots_close(ch);
     free(ch->agent);
     free(ch->bells);
     free(ch);
@@ -512,33 +516,6 @@ int channel_free_producer(wrk_channel_t *ch, uint32_t slot)
 
 /* --- housekeeping -------------------------------------------------------------------------- */
 
-/* After a takeover slots belong to clients that may never call again. Returns whether some are left
- * to look after. */
-static bool sweep_orphans(wrk_channel_t *ch)
-{
-    bool owned = false;
-    for (uint32_t i = 1; i < ch->config.producers; i++) {
-        shm_producer_t *p = &ch->segment.producers[i];
-        uint32_t owner = rt_load_relaxed(&p->owner);
-        if (owner == 0)
-            continue;
-        if (owner_alive(owner, rt_load_relaxed(&p->owner_start)) ||
-            channel_free_producer(ch, i) == 0)
-            owned = true;
-    }
-    for (uint32_t i = 0; i < ch->config.readers; i++) {
-        shm_reader_t *r = &ch->segment.readers[i];
-        uint32_t owner = rt_load_relaxed(&r->owner);
-        if (owner == 0)
-            continue;
-        if (owner_alive(owner, rt_load_relaxed(&r->owner_start)))
-            owned = true;
-        else
-            rt_store_release(&r->owner, 0);
-    }
-    return owned;
-}
-
 void channel_housekeep(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rt_store_relaxed(&ch->segment.status->heartbeat_mono_ns, (uint64_t)now_mono_ns);
@@ -549,6 +526,4 @@ void channel_housekeep(wrk_channel_t *ch, int64_t now_mono_ns)
         return;
     ch->ops->refresh(ch, now_mono_ns);
     channel_ran(ch);
-    if (ch->orphans)
-        ch->orphans = sweep_orphans(ch);
 }

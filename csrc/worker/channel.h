@@ -46,7 +46,7 @@ void channel_ran(wrk_channel_t *ch);
  * worker.nap_ns is set and the channel stays active, armed. */
 bool channel_disarm_active(wrk_channel_t *ch, int64_t now_mono_ns);
 
-/* Rotating duties: heartbeat in the status, gauges, dead owners. */
+/* Rotating duties: heartbeat in the status, gauges. */
 void channel_housekeep(wrk_channel_t *ch, int64_t now_mono_ns);
 
 #endif

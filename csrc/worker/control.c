@@ -1,7 +1,6 @@
 #include "worker/control.h"
 
 #include "base/rt_err.h"
-#include "shm/owner.h"
 #include "worker/channel.h"
 #include "worker/tap.h"
 
@@ -230,6 +229,8 @@ static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int 
         return -EBADMSG;
     if (!reply->deferred)
         control_send(conn, command.op, command.request, reply);
+    if (reply->last_is_owned)
+        close(reply->fds[reply->fd_count - 1]);
     return 0;
 }
 
@@ -248,7 +249,7 @@ static void on_message(wrk_source_t *source, uint32_t events, int64_t now_mono_n
         return;
     reply.body_bytes = 0;
     reply.fd_count = 0;
-    reply.deferred = false;
+    reply.deferred = reply.last_is_owned = false;
     if (n <= 0 || run_message(conn, buffer, (size_t)n, fds, count, fds_lost, &reply) < 0) {
         if (n == 0)
             close_all(fds, count);
@@ -268,8 +269,7 @@ static int add_conn(worker_t *w, int fd, wrk_conn_t **out)
     conn->worker = w;
     conn->source.on_event = on_message;
     conn->source.fd = -1;
-    conn->pid = (uint32_t)peer.pid;
-    conn->start = owner_start_time(conn->pid);
+    conn->pid = peer.pid > 0 ? (uint32_t)peer.pid : SHM_OWNER_ELSEWHERE;
     conn->uid = peer.uid;
     conn->gid = peer.gid;
     conn->trusted = peer.uid == 0 || peer.uid == geteuid();

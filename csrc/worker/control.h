@@ -25,8 +25,7 @@ struct wrk_conn {
     wrk_source_t source;
     worker_t *worker;
     wrk_conn_t *next;
-    uint32_t pid;   /* 0: the peer lives in a pid namespace that this worker cannot see */
-    uint64_t start; /* its start time */
+    uint32_t pid; /* of the peer, as the worker sees it, or SHM_OWNER_ELSEWHERE */
     uid_t uid;
     gid_t gid;
     bool trusted; /* root or the same user, or the pool */
@@ -64,6 +63,7 @@ typedef struct reply {
     uint32_t body_bytes;
     int fds[CTL_MAX_FDS]; /* sent, not closed */
     unsigned fd_count;
+    bool last_is_owned; /* the last of fds is closed once it is sent */
     bool deferred; /* a job answers later */
 } reply_t;
 

@@ -1,6 +1,7 @@
 /* control_run.c: what each command does, and what is repaired when a client hangs up. */
 #include "worker/channel.h"
 #include "worker/control.h"
+#include "worker/slots.h"
 #include "worker/tap.h"
 
 #include "base/rt_err.h"
@@ -87,101 +88,8 @@ static void run_export(const wrk_channel_t *ch, reply_t *reply)
 
 /* --- attach -------------------------------------------------------------------------------- */
 
-static bool producer_is_of(const wrk_channel_t *ch, uint32_t slot, const wrk_conn_t *conn)
+static void close_bell(wrk_channel_t *ch, uint32_t reader)
 {
-    if (slot == SHM_WORKER_PRODUCER || slot >= ch->config.producers)
-        return false;
-    const shm_producer_t *p = &ch->segment.producers[slot];
-    return rt_load_relaxed(&p->owner) == conn->pid &&
-           rt_load_relaxed(&p->owner_start) == conn->start;
-}
-
-static bool reader_is_of(const wrk_channel_t *ch, uint32_t slot, const wrk_conn_t *conn)
-{
-    if (slot >= ch->config.readers)
-        return false;
-    const shm_reader_t *r = &ch->segment.readers[slot];
-    return rt_load_relaxed(&r->owner) == conn->pid &&
-           rt_load_relaxed(&r->owner_start) == conn->start;
-}
-
-static bool is_given(const uint64_t *given, uint32_t slot)
-{
-    return given[slot / 64] >> slot % 64 & 1;
-}
-
-static void note_given(uint64_t *given, uint32_t slot)
-{
-    given[slot / 64] |= UINT64_C(1) << slot % 64;
-}
-
-static void note_free(uint64_t *given, uint32_t slot)
-{
-    given[slot / 64] &= ~(UINT64_C(1) << slot % 64);
-}
-
-static int give_producer(wrk_conn_t *conn, wrk_channel_t *ch, uint32_t wanted, uint32_t *slot)
-{
-    if (producer_is_of(ch, wanted, conn) && !is_given(ch->producers_given, wanted)) {
-        note_given(ch->producers_given, wanted);
-        *slot = wanted;
-        return 0;
-    }
-    for (uint32_t i = 1; i < ch->config.producers; i++) {
-        shm_producer_t *p = &ch->segment.producers[i];
-        if (rt_load_relaxed(&p->owner) != 0 || is_given(ch->producers_given, i))
-            continue;
-        rt_store_relaxed(&p->intent, SHM_INTENT_NONE);
-        rt_store_relaxed(&p->owner_start, conn->start);
-        rt_store_release(&p->owner, conn->pid);
-        note_given(ch->producers_given, i);
-        *slot = i;
-        return 0;
-    }
-    return rt_err_set(-EUSERS,
-                      "channel \"%s\" has no free producer slot of %u: close senders, or open "
-                      "it with more producers",
-                      ch->config.name, ch->config.producers - 1);
-}
-
-static int give_reader(wrk_conn_t *conn, wrk_channel_t *ch, uint32_t wanted, uint32_t *slot)
-{
-    if (reader_is_of(ch, wanted, conn) && !is_given(ch->readers_given, wanted)) {
-        note_given(ch->readers_given, wanted);
-        *slot = wanted;
-        return 0;
-    }
-    for (uint32_t i = 0; i < ch->config.readers; i++) {
-        shm_reader_t *r = &ch->segment.readers[i];
-        if (rt_load_relaxed(&r->owner) != 0 || is_given(ch->readers_given, i))
-            continue;
-        rt_store_relaxed(&r->cursor, rt_load_relaxed(&ch->segment.rx->tail));
-        rt_store_relaxed(&r->lost, 0);
-        rt_store_relaxed(&r->taken, 0);
-        rt_store_relaxed(&r->bell_want, 0);
-        rt_store_relaxed(&r->owner_start, conn->start);
-        rt_store_release(&r->owner, conn->pid);
-        note_given(ch->readers_given, i);
-        *slot = i;
-        return 0;
-    }
-    return rt_err_set(-EUSERS,
-                      "channel \"%s\" has no free reader slot of %u: close readers, or open it "
-                      "with more readers",
-                      ch->config.name, ch->config.readers);
-}
-
-static void free_slots(wrk_channel_t *ch, uint32_t producer, uint32_t reader)
-{
-    if (producer != CTL_NO_SLOT) {
-        note_free(ch->producers_given, producer);
-        (void)channel_free_producer(ch, producer);
-    }
-    if (reader == CTL_NO_SLOT)
-        return;
-    note_free(ch->readers_given, reader);
-    rt_store_relaxed(&ch->segment.readers[reader].bell_want, 0);
-    rt_store_release(&ch->segment.readers[reader].owner, 0);
     for (uint32_t i = 0; i < ch->bell_count; i++) {
         if (ch->bells[i].slot != reader)
             continue;
@@ -189,6 +97,13 @@ static void free_slots(wrk_channel_t *ch, uint32_t producer, uint32_t reader)
         ch->bells[i] = ch->bells[--ch->bell_count];
         break;
     }
+}
+
+static void free_slots(wrk_channel_t *ch, uint32_t producer, uint32_t reader)
+{
+    slots_free(ch, WRK_PRODUCERS, producer);
+    slots_free(ch, WRK_READERS, reader);
+    close_bell(ch, reader);
 }
 
 /* Only an eventfd, made non-blocking: writing to anything else could make the worker wait. */
@@ -206,34 +121,34 @@ static int check_bell(int fd)
     return 0;
 }
 
+/* Returns the descriptor that holds the slots' locks, or -errno with a text. */
 static int give_slots(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask,
                       ctl_attached_t *got)
 {
     int rc = 0;
     if (ask->what & CTL_ATTACH_PRODUCER)
-        rc = give_producer(conn, ch, ask->producer, &got->producer);
+        rc = slots_give(ch, WRK_PRODUCERS, conn->pid, ask->producer, &got->producer);
     if (rc == 0 && (ask->what & CTL_ATTACH_READER))
-        rc = give_reader(conn, ch, ask->reader, &got->reader);
-    if (rc < 0)
-        free_slots(ch, got->producer, CTL_NO_SLOT);
-    return rc;
+        rc = slots_give(ch, WRK_READERS, conn->pid, ask->reader, &got->reader);
+    int fd = rc == 0 ? slots_lock(ch, got->producer, got->reader) : rc;
+    if (fd < 0)
+        free_slots(ch, got->producer, got->reader);
+    return fd;
 }
 
+/* As give_slots. */
 static int attach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask, int bell,
                   ctl_attached_t *got)
 {
-    if (conn->pid == 0)
-        return rt_err_set(-EPERM,
-                          "the client lives in a pid namespace that the worker cannot see, so "
-                          "that its death would go unnoticed: share the pid namespace");
     if (bell >= 0 && !(ask->what & CTL_ATTACH_READER))
         return rt_err_set(-EINVAL, "an eventfd came with ATTACH, but not as reader");
     int rc = bell >= 0 ? check_bell(bell) : 0;
-    rc = rc ? rc : give_slots(conn, ch, ask, got);
-    if (rc < 0)
-        return rc;
+    int locks = rc ? rc : give_slots(conn, ch, ask, got);
+    if (locks < 0)
+        return locks;
     wrk_attachment_t *a = malloc(sizeof *a);
     if (a == NULL) {
+        close(locks);
         free_slots(ch, got->producer, got->reader);
         return rt_err_set(-ENOMEM, "no memory for an attachment");
     }
@@ -246,12 +161,12 @@ static int attach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask, 
                             .bell = bell};
     conn->attachments = a;
     if (bell < 0)
-        return 0;
+        return locks;
     ch->bells[ch->bell_count++] = (wrk_reader_bell_t){.slot = got->reader, .fd = bell};
     /* The worker before this one may have died between taking the wish and ringing. */
     if (got->reader == ask->reader)
         wrk_ring(bell);
-    return 0;
+    return locks;
 }
 
 static void run_attach(wrk_conn_t *conn, wrk_channel_t *ch, const command_t *c, int *fds,
@@ -262,8 +177,9 @@ static void run_attach(wrk_conn_t *conn, wrk_channel_t *ch, const command_t *c, 
                           .reader = CTL_NO_SLOT,
                           .epoch = rt_load_relaxed(&ch->segment.status->epoch)};
     int bell = fd_count > 0 ? fds[0] : -1;
-    reply->result = attach(conn, ch, &c->attach, bell, &got);
-    if (reply->result < 0) {
+    int locks = attach(conn, ch, &c->attach, bell, &got);
+    reply->result = locks < 0 ? locks : 0;
+    if (locks < 0) {
         if (bell >= 0)
             close(bell);
         return;
@@ -272,6 +188,8 @@ static void run_attach(wrk_conn_t *conn, wrk_channel_t *ch, const command_t *c, 
     reply->body_bytes = sizeof got;
     if (got.producer != CTL_NO_SLOT)
         reply->fds[reply->fd_count++] = ch->bell_fd;
+    reply->fds[reply->fd_count++] = locks;
+    reply->last_is_owned = true;
 }
 
 static void note_gone(wrk_conn_t *conn, const wrk_attachment_t *a, shm_event_id_t how)
@@ -280,11 +198,17 @@ static void note_gone(wrk_conn_t *conn, const wrk_attachment_t *a, shm_event_id_
                 (int32_t)a->reader, NULL, rt_mono_ns());
 }
 
-static void drop_attachment(wrk_attachment_t **at)
+static void drop_attachment(wrk_attachment_t **at, bool hung_up)
 {
     wrk_attachment_t *a = *at;
     *at = a->next;
-    free_slots(a->channel, a->producer, a->reader);
+    if (hung_up) {
+        slots_hung_up(a->channel, WRK_PRODUCERS, a->producer);
+        slots_hung_up(a->channel, WRK_READERS, a->reader);
+        close_bell(a->channel, a->reader);
+    } else {
+        free_slots(a->channel, a->producer, a->reader);
+    }
     free(a);
 }
 
@@ -295,7 +219,7 @@ static void run_detach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attached_t
         wrk_attachment_t *a = *at;
         if (a->channel == ch && a->producer == what->producer && a->reader == what->reader) {
             note_gone(conn, a, SHM_EVENT_client_detached);
-            drop_attachment(at);
+            drop_attachment(at, false);
             wrk_activate(ch, rt_mono_ns());
             return;
         }
@@ -311,7 +235,7 @@ void control_drop_attachments(wrk_conn_t *conn)
     while (conn->attachments != NULL) {
         wrk_channel_t *ch = conn->attachments->channel;
         note_gone(conn, conn->attachments, SHM_EVENT_client_hung_up);
-        drop_attachment(&conn->attachments);
+        drop_attachment(&conn->attachments, true);
         wrk_activate(ch, rt_mono_ns()); /* a claim of the dead may be in the way */
     }
 }
@@ -387,7 +311,7 @@ void control_forget_channel(worker_t *w, wrk_channel_t *ch)
         wrk_attachment_t **at = &conn->attachments;
         while (*at != NULL) {
             if ((*at)->channel == ch)
-                drop_attachment(at);
+                drop_attachment(at, false);
             else
                 at = &(*at)->next;
         }

@@ -28,6 +28,7 @@
 
 #include "worker/channel.h"
 #include "worker/control.h"
+#include "worker/slots.h"
 #include "worker/tap.h"
 
 #define QUIET_NS (10 * RT_NS_PER_US)
@@ -208,6 +209,7 @@ static void housekeep(worker_t *w, int64_t now_mono_ns)
             w->rotation = 0;
         channel_housekeep(w->channels[w->rotation++], now_mono_ns);
     }
+    slots_look(w);
     (void)tap_step(w); /* on a core that is never free, too */
     w->next_housekeeping_mono_ns = now_mono_ns + HOUSEKEEPING_NS;
 }

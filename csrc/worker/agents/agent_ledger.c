@@ -69,9 +69,7 @@ typedef struct late_run {
 
 static uint32_t owner_of(const wrk_channel_t *ch, uint32_t producer)
 {
-    if (producer >= ch->config.producers)
-        return 0;
-    return rt_load_relaxed(&ch->segment.producers[producer].owner);
+    return wrk_producer_pid(ch, producer);
 }
 
 static void run_end(wrk_channel_t *ch, late_run_t *run, int64_t now_mono_ns)

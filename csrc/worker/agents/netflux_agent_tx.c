@@ -92,7 +92,7 @@ static void inherit_values(wrk_channel_t *ch, int64_t now_mono_ns)
     netflux_agent_t *a = netflux_agent_of(ch);
     if (!fetch_values(ch, now_mono_ns))
         return;
-    bool orphaned = rt_load_relaxed(&ch->segment.producers[a->writer].owner) == 0;
+    bool orphaned = !wrk_producer_alive(ch, a->writer);
     if (orphaned && a->state.settings.stale_ns == 0)
         nfx_session_owner_died(&a->session, now_mono_ns);
     else

@@ -83,7 +83,7 @@ static void writer_dies(uint32_t on_stale, int64_t stale_ns)
     nft_put_value(&writer, 2);
     nft_recv_value(partner, 2);
     int64_t before_ns = rt_mono_ns();
-    close(fd);
+    wt_die(&writer, fd);
     REQUIRE(nft_get_is(&ch, SHM_NETFLUX_STALE, &r));
     CHECK(r.head.at_mono_ns >= before_ns || stale_ns != 0);
     switch (on_stale) {
@@ -119,7 +119,7 @@ static void test_the_death_of_others_changes_nothing(void)
     nft_put_value(&other, 1);
     nft_recv_value(partner, 1);
     nft_put_value(&ch, 2); /* the last writer is another one now */
-    close(fd);
+    wt_die(&other, fd);
     nft_recv_value(partner, 2);
     uint64_t sent = nft_count(&ch, NFX_COUNT_sent);
     CHECK(nft_count_to(&ch, NFX_COUNT_sent, sent + 50));

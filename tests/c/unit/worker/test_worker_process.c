@@ -410,8 +410,7 @@ static void test_hang_up_frees_slots(void)
         /* Dies between claim and commit: its record is in everybody's way. */
         tx_claim_t claim;
         CHECK_EQ(tx_producer_claim(&client.producer, 8, 0, rt_mono_ns(), NULL, &claim), 0);
-        rt_store_relaxed(&ch.segment.producers[client.producer_slot].owner_start, 1);
-        close(fd);
+        wt_die(&client, fd);
         CHECK_EQ(wt_push(&ch, "behind", 6, 0, NULL), 0);
         CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, (uint64_t)i + 1));
     }

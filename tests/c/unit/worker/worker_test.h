@@ -48,6 +48,7 @@ typedef struct wt_channel {
     rx_reader_t reader;
     report_reader_t reports;
     uint32_t producer_slot, reader_slot;
+    int locks_fd; /* holds the slots; 0: not attached */
 } wt_channel_t;
 
 /* Far beyond what anything here takes, on a busy machine too: only what never happens must fail. */
@@ -363,16 +364,27 @@ static inline int wt_attach(wt_worker_t *w, int fd, wt_channel_t *ch, int reader
                         .reader = CTL_NO_SLOT};
     memcpy(ask.channel.name, ch->config.name, sizeof ask.channel.name);
     ctl_attached_t got;
+    int fds[CTL_MAX_FDS] = {-1, -1, -1};
     int rc = wt_ask(w, fd, CTL_ATTACH, &ask, sizeof ask, &reader_bell, reader_bell >= 0, &got,
-                    sizeof got, NULL);
+                    sizeof got, fds);
     if (rc < 0)
         return rc;
+    close(fds[0]);
+    ch->locks_fd = fds[1]; /* a former one may be that of a channel this is a copy of */
     ch->producer_slot = got.producer;
     ch->reader_slot = got.reader;
     rc = tx_producer_init(&ch->producer, &ch->segment, got.producer);
     rc = rc ? rc : rx_reader_init(&ch->reader, &ch->segment, got.reader, SHM_READ_BROADCAST, 1);
     report_reader_init(&ch->reports, &ch->segment);
     return rc;
+}
+
+/* A client whose connection this is dies. */
+static inline void wt_die(wt_channel_t *ch, int fd)
+{
+    close(fd);
+    close(ch->locks_fd);
+    ch->locks_fd = 0;
 }
 
 static inline bool wt_open(wt_worker_t *w, wt_channel_t *ch)
@@ -393,6 +405,9 @@ static inline bool wt_open(wt_worker_t *w, wt_channel_t *ch)
 static inline void wt_drop(wt_channel_t *ch)
 {
     shm_segment_unmap(&ch->segment);
+    if (ch->locks_fd > 0)
+        close(ch->locks_fd);
+    ch->locks_fd = 0;
     close(ch->segment_fd);
     close(ch->bell_fd);
     if (ch->socket_fd >= 0)

@@ -1,0 +1,248 @@
+/* Who holds a slot is told by a lock that its holder has, not by /proc: a living holder is never
+ * taken for dead, and a dead one costs the worker few looks. */
+#include "worker_test.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/prctl.h>
+
+enum { STUCK_MS = 150 }; /* several times what the worker waits before it looks */
+
+static wt_worker_t worker;
+
+static uint64_t looks(const wt_worker_t *w)
+{
+    return rt_load_relaxed(&w->page->slot_looks);
+}
+
+/* Another worker in the place of one that was killed. */
+static bool replace_worker(wt_channel_t *ch)
+{
+    (void)kill(worker.pid, SIGKILL);
+    (void)waitpid(worker.pid, NULL, 0);
+    close(worker.pool);
+    bool started =
+        wt_launch(&worker, NULL) && wt_reply(&worker, worker.pool, 0, NULL, 0, NULL, NULL) == 0;
+    CHECK(started);
+    return started && wt_send_open(&worker, ch, CTL_OPEN_TAKEOVER) == 0;
+}
+
+static void close_channel(wt_channel_t *ch)
+{
+    CHECK_EQ(wt_command(&worker, ch, CTL_CLOSE), 0);
+    wt_drop(ch);
+}
+
+/* A claim that its producer is in no hurry to commit; meanwhile something happens to its
+ * connection. Nothing of it is given up. */
+static void finish_late(wt_channel_t *ch, wt_channel_t *client, tx_claim_t *claim)
+{
+    CHECK_EQ(wt_push(ch, "behind", 6, 0, NULL), 0);
+    wt_nap_ms(STUCK_MS);
+    CHECK_EQ(wt_exact(&worker, ch, SHM_COUNT_tx_orphans), 0);
+    memcpy(claim->payload, "late one", 8);
+    tx_producer_commit(&client->producer, claim);
+    wt_ring(client);
+    CHECK(wt_count_to(ch, SHM_COUNT_tx_sent, 2));
+    CHECK_EQ(wt_exact(&worker, ch, SHM_COUNT_tx_orphans), 0);
+}
+
+static void test_who_lost_the_connection_finishes_its_packet(void)
+{
+    wt_channel_t ch = {.config = wt_config("unplugged", 9)};
+    REQUIRE(wt_open(&worker, &ch));
+    wt_channel_t client = ch;
+    int fd = wt_connect(&worker);
+    REQUIRE(fd >= 0);
+    CHECK_EQ(wt_attach(&worker, fd, &client, -1), 0);
+    tx_claim_t claim;
+    CHECK_EQ(tx_producer_claim(&client.producer, 8, 0, rt_mono_ns(), NULL, &claim), 0);
+    close(fd);
+    finish_late(&ch, &client, &claim);
+    close(client.locks_fd);
+    close_channel(&ch);
+}
+
+static void test_who_outlives_a_worker_finishes_its_packet(void)
+{
+    wt_channel_t ch = {.config = wt_config("outlives", 9)};
+    REQUIRE(wt_open(&worker, &ch));
+    tx_claim_t claim;
+    CHECK_EQ(tx_producer_claim(&ch.producer, 8, 0, rt_mono_ns(), NULL, &claim), 0);
+    REQUIRE(replace_worker(&ch));
+    wt_channel_t other = ch;
+    CHECK_EQ(wt_attach(&worker, worker.pool, &other, -1), 0);
+    CHECK(other.producer_slot != ch.producer_slot);
+    finish_late(&other, &ch, &claim);
+    close(other.locks_fd);
+    close_channel(&ch);
+}
+
+/* --- a process whose first thread has ended ---------------------------------------------- */
+
+typedef struct thread_job {
+    wt_channel_t *ch;
+    int done;
+} thread_job_t;
+
+static void *claim_and_commit(void *argument)
+{
+    thread_job_t *job = argument;
+    wt_nap_ms(20); /* the first thread is a zombie by now */
+    tx_claim_t claim;
+    int fd = wt_connect(&worker);
+    bool ok = fd >= 0 && wt_attach(&worker, fd, job->ch, -1) == 0 &&
+              tx_producer_claim(&job->ch->producer, 8, 0, rt_mono_ns(), NULL, &claim) == 0;
+    (void)!write(job->done, "c", 1);
+    wt_nap_ms(STUCK_MS);
+    if (ok)
+        tx_producer_commit(&job->ch->producer, &claim);
+    wt_ring(job->ch);
+    (void)!write(job->done, ok ? "y" : "n", 1);
+    _exit(0);
+}
+
+static void test_a_thread_that_survives_its_first_one_is_alive(void)
+{
+    wt_channel_t ch = {.config = wt_config("leader", 9)};
+    int done[2];
+    REQUIRE(wt_open(&worker, &ch));
+    REQUIRE(pipe(done) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        static thread_job_t job;
+        pthread_t thread;
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        job = (thread_job_t){.ch = &ch, .done = done[1]};
+        if (pthread_create(&thread, NULL, claim_and_commit, &job) != 0)
+            _exit(1);
+        pthread_exit(NULL);
+    }
+    char said = 0;
+    CHECK_EQ(read(done[0], &said, 1), 1);
+    CHECK_EQ(wt_push(&ch, "behind", 6, 0, NULL), 0);
+    CHECK_EQ(read(done[0], &said, 1), 1);
+    CHECK_EQ(said, 'y');
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, 2));
+    CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_orphans), 0);
+    CHECK_EQ(waitpid(child, NULL, 0), child);
+    close(done[0]);
+    close(done[1]);
+    close_channel(&ch);
+}
+
+/* --- many ---------------------------------------------------------------------------------- */
+
+enum { MANY = 200 };
+
+static void test_attached_processes_cost_a_successor_few_looks(void)
+{
+    static int locks[MANY];
+    wt_channel_t ch = {.config = wt_config("many", 9)};
+    ch.config.producers = ch.config.readers = MANY + 2;
+    REQUIRE(wt_open(&worker, &ch));
+    wt_channel_t client = ch;
+    for (int i = 0; i < MANY; i++) {
+        CHECK_EQ(wt_attach(&worker, worker.pool, &client, -1), 0);
+        locks[i] = client.locks_fd;
+    }
+    REQUIRE(replace_worker(&ch));
+    uint64_t before = looks(&worker);
+    wt_nap_ms(1000);
+    uint64_t per_second = looks(&worker) - before;
+    CHECK(per_second > 0);
+    CHECK(per_second <= 40); /* a turn of the housekeeping each 50 ms */
+
+    /* Who comes back gets its slots again. */
+    ctl_attach_t again = {.what = CTL_ATTACH_PRODUCER | CTL_ATTACH_READER,
+                          .producer = client.producer_slot,
+                          .reader = client.reader_slot};
+    memcpy(again.channel.name, ch.config.name, sizeof again.channel.name);
+    ctl_attached_t got = {.producer = CTL_NO_SLOT};
+    CHECK_EQ(wt_ask(&worker, worker.pool, CTL_ATTACH, &again, sizeof again, NULL, 0, &got,
+                    sizeof got, NULL),
+             0);
+    CHECK_EQ(got.producer, client.producer_slot);
+    CHECK_EQ(got.reader, client.reader_slot);
+
+    /* The dead make room as soon as somebody needs it. */
+    for (int i = 0; i < MANY; i++)
+        close(locks[i]);
+    unsigned attached = 0;
+    for (int i = 0; i < MANY; i++) {
+        attached += wt_attach(&worker, worker.pool, &client, -1) == 0;
+        locks[i] = client.locks_fd;
+    }
+    CHECK(attached >= MANY - 1);
+    for (int i = 0; i < MANY; i++)
+        close(locks[i]);
+    close_channel(&ch);
+}
+
+static void test_without_orphans_nobody_is_looked_at(void)
+{
+    wt_channel_t ch = {.config = wt_config("quiet", 9)};
+    REQUIRE(wt_open(&worker, &ch));
+    uint64_t before = looks(&worker);
+    wt_nap_ms(300);
+    CHECK_EQ(looks(&worker), before);
+    close_channel(&ch);
+}
+
+/* --- other pid namespaces -------------------------------------------------------------------- */
+
+/* The worker is the first process of a pid namespace of its own and sees none of its clients. */
+static int in_other_namespace(void)
+{
+    if (unshare(CLONE_NEWPID) != 0)
+        return 0;
+    wt_dir(&worker);
+    worker.request = 0;
+    if (!wt_launch(&worker, NULL) || wt_reply(&worker, worker.pool, 0, NULL, 0, NULL, NULL) != 0)
+        return 1;
+    test_who_lost_the_connection_finishes_its_packet();
+    wt_channel_t ch = {.config = wt_config("elsewhere", 9)};
+    if (wt_open(&worker, &ch)) {
+        CHECK_EQ(rt_load_relaxed(&ch.segment.producers[ch.producer_slot].owner),
+                 SHM_OWNER_ELSEWHERE);
+        wt_channel_t client = ch;
+        int fd = wt_connect(&worker);
+        CHECK_EQ(wt_attach(&worker, fd, &client, -1), 0);
+        tx_claim_t claim;
+        CHECK_EQ(tx_producer_claim(&client.producer, 8, 0, rt_mono_ns(), NULL, &claim), 0);
+        wt_die(&client, fd);
+        CHECK_EQ(wt_push(&ch, "behind", 6, 0, NULL), 0);
+        CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, 1));
+        CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_orphans), 1);
+        close_channel(&ch);
+    }
+    wt_stop(&worker);
+    return rt_test_result();
+}
+
+static void test_clients_of_another_pid_namespace_are_served(void)
+{
+    pid_t child = fork();
+    if (child == 0)
+        _exit(in_other_namespace());
+    int status = 0;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+int main(void)
+{
+    if (geteuid() == 0)
+        RUN(test_clients_of_another_pid_namespace_are_served);
+    else
+        (void)printf("left out: a pid namespace of its own takes root\n");
+    if (!wt_start(&worker, NULL))
+        return 1;
+    RUN(test_who_lost_the_connection_finishes_its_packet);
+    RUN(test_who_outlives_a_worker_finishes_its_packet);
+    RUN(test_a_thread_that_survives_its_first_one_is_alive);
+    RUN(test_attached_processes_cost_a_successor_few_looks);
+    RUN(test_without_orphans_nobody_is_looked_at);
+    wt_stop(&worker);
+    return rt_test_result();
+}

@@ -370,7 +370,8 @@ int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int seg
         ch->worker = w;
         ch->segment_fd = segment_fd;
         ch->bell_fd = bell_fd;
-        ch->bell = (wrk_source_t){.on_event = on_bell, .channel = ch, .fd = -1};
+        ch->bell =
+            (wrk_source_t){.on_event = on_bell, .channel = ch, .fd = -1, .at_once = true};
         ch->active_index = WRK_INACTIVE;
         deadline_node_init(&ch->deadline);
         rc = open_prepared(ch, config, takeover, socket_fd);

@@ -50,6 +50,19 @@ void poller_forget(poller_t *p, wrk_source_t *source)
             p->events[i].data.ptr = NULL;
 }
 
+/* Those that are handled at once come first. */
+static void put_first(poller_t *p)
+{
+    int first = 0;
+    for (int i = 0; i < p->count; i++) {
+        struct epoll_event event = p->events[i];
+        if (!((const wrk_source_t *)event.data.ptr)->at_once)
+            continue;
+        p->events[i] = p->events[first];
+        p->events[first++] = event;
+    }
+}
+
 int poller_wait(poller_t *p, int64_t timeout_ns)
 {
     p->next = 0;
@@ -63,17 +76,21 @@ int poller_wait(poller_t *p, int64_t timeout_ns)
         n = epoll_pwait2(p->epoll_fd, p->events, POLLER_BATCH, &limit, NULL);
     }
     p->count = n > 0 ? n : 0;
+    put_first(p);
     return p->count;
 }
 
 wrk_source_t *poller_next(poller_t *p, uint32_t *events)
 {
     while (p->next < p->count) {
-        struct epoll_event *event = &p->events[p->next++];
-        if (event->data.ptr != NULL) {
-            *events = event->events;
-            return event->data.ptr;
-        }
+        const struct epoll_event *event = &p->events[p->next++];
+        wrk_source_t *source = event->data.ptr;
+        if (source == NULL)
+            continue;
+        /* What a source asks for may be something else since the events were fetched. */
+        *events = event->events & (source->events | EPOLLERR | EPOLLHUP);
+        if (*events != 0)
+            return source;
     }
     return NULL;
 }

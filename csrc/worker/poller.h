@@ -5,6 +5,8 @@
 #ifndef WRK_POLLER_H
 #define WRK_POLLER_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 
@@ -20,6 +22,7 @@ struct wrk_source {
     wrk_channel_t *channel; /* whose deadline may be another after the event; NULL: control plane */
     int fd;                 /* -1: not watched */
     uint32_t events;
+    bool at_once; /* costs little, and may bring deadlines: handled before the others */
 };
 
 typedef struct poller {
@@ -43,6 +46,18 @@ void poller_change(poller_t *p, wrk_source_t *source, uint32_t events);
 /* The source may be freed afterwards: events of it that were fetched already are forgotten. Does
  * not close the descriptor. Fine for a source that is not watched. */
 void poller_forget(poller_t *p, wrk_source_t *source);
+
+/* Whether fetched events are left to be handled: before the next poller_wait, which forgets them. */
+static inline bool poller_has_rest(const poller_t *p)
+{
+    return p->next < p->count;
+}
+
+static inline bool poller_next_is_at_once(const poller_t *p)
+{
+    const wrk_source_t *next = poller_has_rest(p) ? p->events[p->next].data.ptr : NULL;
+    return next != NULL && next->at_once;
+}
 
 /* Fetches events: waits for at most timeout_ns (0: not at all). Returns how many. */
 int poller_wait(poller_t *p, int64_t timeout_ns);

@@ -54,6 +54,7 @@ typedef struct worker {
     int64_t housekept_slept_ns;
     int64_t off_cpu_ns; /* in the time before it: neither on the core nor asleep */
     int64_t control_waits_since_mono_ns; /* 0: no control message was put off */
+    bool control_put_off;                /* of the events that were fetched last */
 
     int lock_fd;
     int listen_fd;
@@ -61,6 +62,7 @@ typedef struct worker {
     bool accept_failed; /* somebody may still wait to be accepted */
     wrk_source_t listener;
     wrk_source_t signals;
+    wrk_source_t clock_set;
     wrk_conn_t *conns;
     wrk_conn_t *pool; /* NULL: hung up, and nobody adopted since */
     uint32_t conn_count;

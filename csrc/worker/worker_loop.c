@@ -16,7 +16,9 @@
  *     5 us (AGENT_LEAD_NS)             the deadline is served: the agent prepares, spins and sends
  *
  * Under load deadlines are never far away, so every stage has a patience of its own, after which it
- * runs a bounded piece all the same: transmission, reception and control all make progress.
+ * runs a bounded piece all the same: transmission, reception and control all make progress. A stage
+ * looks at the next deadline between any two channels; of the events that were fetched, those that
+ * it comes too near for are handled after it.
  *
  * A pass that found nothing rests, unless a channel was opened lately: then it makes a piece of that
  * one's memory present, if nothing is due soon.
@@ -27,12 +29,14 @@
 #include "worker/worker_loop.h"
 
 #include "worker/channel.h"
+#include "worker/clock_watch.h"
 #include "worker/control.h"
 #include "worker/slots.h"
 #include "worker/tap.h"
 
 #define QUIET_NS (10 * RT_NS_PER_US)
 #define POLL_PATIENCE_NS (200 * RT_NS_PER_US)
+#define OVERDUE_EVENTS_NS (50 * RT_NS_PER_US) /* given to them when that is over */
 #define CONTROL_NEEDS_NS (300 * RT_NS_PER_US)
 #define CONTROL_PATIENCE_NS (10 * RT_NS_PER_MS)
 #define ACTIVE_FOR_NS RT_NS_PER_MS
@@ -118,34 +122,43 @@ static bool control_may_wait(worker_t *w, int64_t now_mono_ns)
     return false;
 }
 
-static bool dispatch(worker_t *w, int64_t now_mono_ns)
+/* Handles what was fetched, until a deadline is near, but not before at_least_until_ns. Channels that
+ * were rung are looked at before sockets are read: their packets may be due soon. */
+static bool dispatch(worker_t *w, int64_t now_mono_ns, int64_t at_least_until_ns)
 {
     bool found = false;
     bool wait = control_may_wait(w, now_mono_ns);
-    bool waiting = false;
     uint32_t events = 0;
     wrk_source_t *source = NULL;
-    while ((source = poller_next(&w->poller, &events)) != NULL) {
+    while ((next_deadline(w) - now_mono_ns > QUIET_NS || now_mono_ns < at_least_until_ns) &&
+           (source = poller_next(&w->poller, &events)) != NULL) {
         wrk_channel_t *ch = source->channel;
-        if (ch == NULL && wait) {
-            waiting = true;
+        if (ch == NULL && wait && !source->at_once) {
+            w->control_put_off = true; /* it is fetched again */
             continue;
         }
+        bool at_once = source->at_once; /* the source may be freed by its event */
         source->on_event(source, events, now_mono_ns);
         found = true;
         if (ch != NULL)
             channel_ran(ch);
+        now_mono_ns = rt_mono_ns();
+        if (at_once && !poller_next_is_at_once(&w->poller))
+            break;
     }
-    if (!waiting)
-        w->control_waits_since_mono_ns = 0;
+    if (!poller_has_rest(&w->poller)) {
+        if (!w->control_put_off)
+            w->control_waits_since_mono_ns = 0;
+        w->control_put_off = false;
+    }
     return found;
 }
 
-static bool poll_now(worker_t *w, int64_t now_mono_ns)
+/* Returns whether there are events. */
+static bool fetch_events(worker_t *w, int64_t now_mono_ns)
 {
-    w->last_poll_mono_ns = now_mono_ns;
-    if (poller_wait(&w->poller, 0) > 0)
-        return dispatch(w, now_mono_ns);
+    if (poller_has_rest(&w->poller) || poller_wait(&w->poller, 0) > 0)
+        return true;
     int64_t cost = rt_mono_ns() - now_mono_ns;
     w->poll_cost_ns += (cost - w->poll_cost_ns) / 16;
     return false;
@@ -155,17 +168,14 @@ static bool poll_if_it_fits(worker_t *w, int64_t now_mono_ns)
 {
     bool fits = next_deadline(w) - now_mono_ns > QUIET_NS + w->poll_cost_ns;
     bool waited = now_mono_ns - w->last_poll_mono_ns > POLL_PATIENCE_NS;
-    return (fits || waited) && poll_now(w, now_mono_ns);
+    if (!fits && !waited)
+        return false;
+    w->last_poll_mono_ns = now_mono_ns;
+    return fetch_events(w, now_mono_ns) &&
+           dispatch(w, now_mono_ns, fits ? 0 : now_mono_ns + OVERDUE_EVENTS_NS);
 }
 
 /* --- duties -------------------------------------------------------------------------------- */
-
-static void refresh_clocks(worker_t *w, int64_t now_mono_ns)
-{
-    (void)clock_map_refresh(&w->clocks[RT_CLOCK_MONOTONIC], now_mono_ns);
-    if (w->tai_known)
-        (void)clock_map_refresh(&w->clocks[RT_CLOCK_TAI], now_mono_ns);
-}
 
 static unsigned housekeeping_turns(const worker_t *w, int64_t now_mono_ns)
 {
@@ -202,7 +212,7 @@ static void housekeep(worker_t *w, int64_t now_mono_ns)
 {
     rt_store_relaxed(&w->page->heartbeat_mono_ns, (uint64_t)now_mono_ns);
     account_core(w, now_mono_ns);
-    refresh_clocks(w, now_mono_ns);
+    clock_watch_refresh(w, now_mono_ns);
     unsigned turns = housekeeping_turns(w, now_mono_ns);
     for (unsigned i = 0; i < turns; i++) {
         if (w->rotation >= w->channel_count)
@@ -262,6 +272,8 @@ static int64_t next_appointment(const worker_t *w, int64_t now_mono_ns)
 
 static void rest(worker_t *w, int64_t now_mono_ns)
 {
+    if (poller_has_rest(&w->poller)) /* a sleep would forget them */
+        return;
     int64_t sleep_ns = idle_sleep_ns(&w->idle, now_mono_ns, next_appointment(w, now_mono_ns));
     if (sleep_ns == 0) {
         rt_cpu_relax();
@@ -274,7 +286,7 @@ static void rest(worker_t *w, int64_t now_mono_ns)
     idle_sleep(&w->idle, &w->poller, now_mono_ns, sleep_ns);
     w->last_poll_mono_ns = w->idle.woken_mono_ns;
     w->free_until_mono_ns = next_deadline(w);
-    if (dispatch(w, w->idle.woken_mono_ns))
+    if (dispatch(w, w->idle.woken_mono_ns, 0))
         idle_note_event(&w->idle, w->idle.woken_mono_ns);
 }
 

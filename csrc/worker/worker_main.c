@@ -6,6 +6,7 @@
 #include "base/rt_err.h"
 #include "shm/bus_guard.h"
 #include "worker/channel.h"
+#include "worker/clock_watch.h"
 #include "worker/control.h"
 #include "worker/pool_files.h"
 #include "worker/privileges.h"
@@ -127,6 +128,7 @@ static int start(worker_t *w)
     rc = rc ? rc : idle_init(&w->idle, w->page, fifo, rt_mono_ns());
     rc = rc ? rc : poller_open(&w->poller);
     rc = rc ? rc : watch_signals(w);
+    rc = rc ? rc : clock_watch_open(w);
     rc = rc ? rc : control_open(w);
     rc = rc ? rc : pool_file_publish_page(w);
     rc = rc ? rc : privileges_drop();
@@ -200,7 +202,7 @@ static void fail(worker_t *w, int rc)
 int main(int argc, char **argv)
 {
     static worker_t w = {.lock_fd = -1, .listen_fd = -1, .spare_fd = -1, .poller.epoll_fd = -1};
-    w.listener.fd = w.signals.fd = -1;
+    w.listener.fd = w.signals.fd = w.clock_set.fd = -1;
     int rc = worker_args_parse(&w.args, argc, argv);
     if (rc == 0 && w.args.examine_ms != WRK_EXAMINE_NOT)
         return worker_examine(&w.args) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -116,6 +116,12 @@ int64_t agent_enqueued_mono_ns(const tx_item_t *item, int64_t now_mono_ns)
     return at > 0 && at < now_mono_ns ? at : now_mono_ns;
 }
 
+/* What a client writes may be any number; within these bounds differences of times are sound. */
+static int64_t scheduled_ns(const tx_item_t *item)
+{
+    return item->due_ns != 0 ? agent_bounded_due(item->due_ns) : 0;
+}
+
 /* --- not sent ------------------------------------------------------------------------------ */
 
 static void report_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t verdict, int error,
@@ -123,7 +129,7 @@ static void report_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t 
 {
     shm_report_t report = {
         .sequence = item->sequence,
-        .scheduled_ns = item->due_ns,
+        .scheduled_ns = scheduled_ns(item),
         .enqueued_ns = to_channel(ch, agent_enqueued_mono_ns(item, now_mono_ns)),
         .woken_ns = to_channel(ch, now_mono_ns),
         .verdict = (uint8_t)verdict,
@@ -287,7 +293,7 @@ void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *b, un
             continue;
         shm_report_t report = {
             .sequence = item->sequence,
-            .scheduled_ns = item->due_ns,
+            .scheduled_ns = scheduled_ns(item),
             .enqueued_ns = agent_enqueued_mono_ns(item, start_mono_ns) - shift,
             .woken_ns = to_channel(ch, wrk_woken_ns(ch)),
             .sent_ns = start_mono_ns - shift,

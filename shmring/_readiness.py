@@ -1,6 +1,6 @@
 """One descriptor that is readable when a channel wants attention: `Channel.fileno`.
 
-It is an epoll of the eventfd that the worker rings, and of the control connection, whose hang-up
+It is an epoll of the bell that the worker rings, and of the control connection, whose hang-up
 says that the worker is gone. From then on, until another worker has taken the channel over, a timer
 takes the connection's place: a dead connection would be readable all the time.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 
 from shmring._check import check
 from shmring._ring import lib
@@ -16,8 +17,20 @@ from shmring._ring import lib
 TAKEOVER_LOOK_NS = 10_000_000
 
 
+def open_bell() -> int:
+    """A descriptor that is readable once somebody has written to it, a worker included.
+
+    A datagram socket connected to itself, so that only who has the descriptor can ring it. An
+    eventfd would do, but writing to one cannot be told not to wait.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as bell:
+        bell.bind("")  # the kernel chooses a name
+        bell.connect(bell.getsockname())
+        return bell.detach()
+
+
 class Readiness:
-    """The epoll of one channel. The caller serialises calls; the eventfd stays the caller's."""
+    """The epoll of one channel. The caller serialises calls; the bell stays the caller's."""
 
     def __init__(self, reader_fd: int) -> None:
         self._reader_fd = reader_fd

@@ -21,7 +21,7 @@ from shmring._arguments import Buffer, deadline, has_passed
 from shmring._backend import Core, Packet
 from shmring._check import check, error
 from shmring._link import Link, check_not_deserted, check_whole, is_deserted, served_epoch
-from shmring._readiness import Readiness
+from shmring._readiness import Readiness, open_bell
 from shmring._ring import ffi, lib
 from shmring.batch import ReportBatch
 from shmring.stats import ChannelStats, direction_of, read_stats, text_of
@@ -621,7 +621,7 @@ class Channel(Core):
 
     def _open_reader_fd(self) -> None:
         if self._reader_fd < 0:
-            self._reader_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self._reader_fd = open_bell()
 
     def _become_child(self) -> None:
         """In a child after fork: whatever the parent holds is not ours. Attach anew when needed."""

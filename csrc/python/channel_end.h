@@ -8,7 +8,7 @@
  * Threads. All calls want the caller's lock (CPython's own, or the lock of the cffi backend),
  * except end_sleep, which works on the copy that end_before_sleep made.
  *
- * Selecting. With an eventfd the end can take part in select and asyncio. The eventfd is readable
+ * Selecting. With a bell (ctl_msg.h) the end can take part in select and asyncio. It is readable
  * while packets may be there: the worker rings it once after bell_want was set; the call that finds
  * the ring empty, or takes the last packet, clears it and sets bell_want again (end_rearm). */
 #ifndef CHANNEL_END_H
@@ -51,7 +51,7 @@ typedef struct channel_end {
     uint8_t has_remote;     /* packets without a destination of their own have one */
     uint8_t spare_full;     /* spare holds a packet taken from the ring and not yet handed out */
     int bell_fd;            /* eventfd that wakes the worker */
-    int reader_fd;          /* eventfd that the worker rings for this end, or -1 */
+    int reader_fd;          /* bell that the worker rings for this end, or -1 */
     shm_reader_t *reader;   /* slot, or NULL */
     int64_t usual_gap_ns;   /* learnt: how long waits for a packet last */
     tx_producer_t tx;
@@ -121,7 +121,7 @@ static inline int end_attach_producer(channel_end_t *e, uint32_t slot, int bell_
     return 0;
 }
 
-/* As reader in the slot that the worker gave; the position stays. reader_fd: eventfd that the
+/* As reader in the slot that the worker gave; the position stays. reader_fd: bell that the
  * worker rings, or -1; stays the caller's. Returns 0, -EINVAL. */
 static inline int end_attach_reader(channel_end_t *e, uint32_t slot, int reader_fd)
 {
@@ -355,20 +355,23 @@ static inline int end_peek(channel_end_t *e)
     return e->spare_full;
 }
 
-/* Clears the eventfd and asks for the next ring; rings it itself if packets are there. */
+#define END_RINGS 8 /* taken at once: more than one is rare */
+
+/* Clears the bell and asks for the next ring; rings it itself if packets are there. */
 static inline void end_rearm(channel_end_t *e)
 {
-    uint64_t count;
+    uint8_t rings[END_RINGS];
     if (e->reader_fd < 0 || e->reader == NULL)
         return;
-    ssize_t ignored = read(e->reader_fd, &count, sizeof count);
+    ssize_t ignored = 1;
+    for (int i = 0; i < END_RINGS && ignored > 0; i++)
+        ignored = read(e->reader_fd, rings, sizeof rings);
     rt_store_relaxed(&e->reader->bell_want, 1);
     /* Pairs with the full fence in rx_writer_publish: either the worker sees bell_want or the
      * packet is seen here. */
     rt_fence_full();
-    count = 1;
     if (end_waiting(e))
-        ignored = write(e->reader_fd, &count, sizeof count);
+        ignored = write(e->reader_fd, "", 1);
     (void)ignored;
 }
 

@@ -9,7 +9,7 @@
  *   op        request body                  fds in                       reply body    fds out
  *   OPEN      ctl_open_t + shm_config_t     segment, bell [, socket]     -             socket
  *   CLOSE     ctl_channel_t                 -                            -             -
- *   ATTACH    ctl_attach_t                  [reader's eventfd]           ctl_attached_t  [bell,] locks
+ *   ATTACH    ctl_attach_t                  [reader's bell]              ctl_attached_t  [bell,] locks
  *   DETACH    ctl_attached_t                -                            -             -
  *   HOLD      ctl_channel_t                 -                            -             -
  *   RELEASE   ctl_channel_t                 -                            -             -
@@ -30,7 +30,9 @@
  * it is open: who closes it, and who dies, lets go of them. A hang-up alone leaves them to whoever
  * still holds them, who may attach again and ask for the same.
  *
- * A reader that takes its slot up again finds its eventfd rung: packets may have come unannounced.
+ * A reader's bell is a Unix socket of any kind, which the worker sends a byte to, without waiting; a
+ * datagram socket that is connected to itself serves as both ends. A reader that takes its slot up
+ * again finds it rung: packets may have come unannounced.
  *
  * The result of LIST is the number of channels; its body names those from first on, as many as a
  * message holds: ask again with a higher first for the rest.

@@ -284,7 +284,7 @@ typedef struct shm_reader {
     rt_a64_t lost;                           /* overwritten before it came to them */
     rt_a64_t taken;
     rt_a32_t owner;     /* process id as the worker sees it; 0: free */
-    rt_a32_t bell_want; /* 1: ring this reader's eventfd at the next packet */
+    rt_a32_t bell_want; /* 1: ring this reader's bell at the next packet */
     rt_a64_t owner_start;
 } shm_reader_t;
 

@@ -18,7 +18,7 @@ typedef struct wrk_attachment {
     wrk_channel_t *channel;
     uint32_t producer; /* slot, or CTL_NO_SLOT */
     uint32_t reader;
-    int bell; /* reader's eventfd, -1 none */
+    int bell; /* reader's, -1 none */
 } wrk_attachment_t;
 
 struct wrk_conn {

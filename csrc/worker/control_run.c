@@ -106,18 +106,14 @@ static void free_slots(wrk_channel_t *ch, uint32_t producer, uint32_t reader)
     close_bell(ch, reader);
 }
 
-/* Only an eventfd, made non-blocking: writing to anything else could make the worker wait. */
+/* Only a Unix socket: of what can be passed, nothing else is sure never to make the worker wait. */
 static int check_bell(int fd)
 {
-    char path[32];
-    char target[32] = "";
-    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    ssize_t n = readlink(path, target, sizeof target - 1);
-    if (n < 0 || strcmp(target, "anon_inode:[eventfd]") != 0)
-        return rt_err_set(-EINVAL, "the descriptor passed with ATTACH is \"%s\": pass an eventfd",
-                          target);
-    if (fcntl(fd, F_SETFL, O_NONBLOCK) != 0)
-        return rt_err_set(-errno, "O_NONBLOCK: %s", strerror(errno));
+    int domain = 0;
+    socklen_t bytes = sizeof domain;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) != 0 || domain != AF_UNIX)
+        return rt_err_set(-EINVAL, "the descriptor passed with ATTACH is no Unix socket: pass one "
+                                   "that is connected to what waits for it");
     return 0;
 }
 
@@ -141,7 +137,7 @@ static int attach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask, 
                   ctl_attached_t *got)
 {
     if (bell >= 0 && !(ask->what & CTL_ATTACH_READER))
-        return rt_err_set(-EINVAL, "an eventfd came with ATTACH, but not as reader");
+        return rt_err_set(-EINVAL, "a bell came with ATTACH, but not as reader");
     int rc = bell >= 0 ? check_bell(bell) : 0;
     int locks = rc ? rc : give_slots(conn, ch, ask, got);
     if (locks < 0)

@@ -3,8 +3,7 @@
 #include "worker/worker.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <unistd.h>
+#include <sys/socket.h>
 
 int wrk_watch(wrk_channel_t *ch, wrk_source_t *source, int fd, uint32_t events)
 {
@@ -32,15 +31,10 @@ void wrk_ran(wrk_channel_t *ch)
     channel_ran(ch);
 }
 
-/* The client shares the descriptor's flags and its counter. If it makes both blocking and full, a
- * write would stop this core's real-time work until the client pleases to read; and a full counter
- * needs no ring. Who fills it just between the two calls, some 0.1 us, still stops the worker until
- * it reads, and the pool reports the stall: no write to an eventfd can be told not to wait. */
-void wrk_ring(int event_fd)
+/* Whatever its client did to it: a full socket is rung already, and one that hung up hears nothing. */
+void wrk_ring(int bell_fd)
 {
-    struct pollfd p = {.fd = event_fd, .events = POLLOUT};
-    if (poll(&p, 1, 0) == 1 && (p.revents & POLLOUT))
-        (void)!write(event_fd, &(uint64_t){1}, sizeof(uint64_t));
+    (void)send(bell_fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 static void ring_readers(wrk_channel_t *ch)

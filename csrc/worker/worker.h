@@ -82,7 +82,7 @@ typedef struct worker {
 void worker_note(worker_t *w, const wrk_channel_t *ch, shm_event_id_t id, uint64_t count, int64_t a,
                  int64_t b, int64_t c, const char *text, int64_t now_mono_ns);
 
-/* Rings a reader's eventfd; never waits for it. */
-void wrk_ring(int event_fd);
+/* Rings a reader's bell, a Unix socket; never waits for it. */
+void wrk_ring(int bell_fd);
 
 #endif

@@ -125,7 +125,7 @@ static void test_arrivals_reach_the_ring(void)
     int peer = wt_udp(&port);
     wt_channel_t ch = {.config = wt_config("rx", port)};
     REQUIRE(wt_open(&worker, &ch));
-    int bell = eventfd(0, EFD_CLOEXEC);
+    int bell = wt_bell();
     wt_channel_t other = ch;
     CHECK_EQ(wt_attach(&worker, worker.pool, &other, bell), 0);
     rt_store_relaxed(&ch.segment.readers[other.reader_slot].bell_want, 1);
@@ -655,26 +655,43 @@ static void test_shared_readers_miss_what_none_of_them_took(void)
     wt_drop(&ch);
 }
 
-/* A reader's eventfd that its client made blocking and full must not stop the worker. */
-static void test_a_full_blocking_eventfd_stops_nobody(void)
+/* A reader's bell that its client made blocking and full must not stop the worker. */
+static void test_a_full_blocking_bell_stops_nobody(void)
 {
     wt_channel_t ch = {.config = wt_config("full", 9)};
     REQUIRE(wt_segment(&ch));
     CHECK_EQ(wt_send_open(&worker, &ch, 0), 0);
-    int bell = eventfd(0, EFD_CLOEXEC);
+    int bell = wt_bell();
     CHECK_EQ(wt_attach(&worker, worker.pool, &ch, bell), 0);
     rt_store_relaxed(&ch.segment.readers[ch.reader_slot].bell_want, 1);
     fill(&ch, 1);
-    uint64_t count = 0;
-    CHECK_EQ(read(bell, &count, sizeof count), sizeof count);
-    CHECK_EQ(count, 1);
+    char rings[8];
+    CHECK_EQ(read(bell, rings, sizeof rings), 1);
     CHECK_EQ(fcntl(bell, F_SETFL, 0), 0);
-    CHECK_EQ(write(bell, &(uint64_t){UINT64_MAX - 1}, 8), 8);
+    while (send(bell, "", 1, MSG_DONTWAIT) == 1)
+        ;
+    CHECK_EQ(errno, EAGAIN);
     rt_store_relaxed(&ch.segment.readers[ch.reader_slot].bell_want, 1);
     fill(&ch, 1);
     CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0); /* rings everybody, too */
     wt_drop(&ch);
     close(bell);
+}
+
+static void test_only_a_unix_socket_is_a_bell(void)
+{
+    uint16_t port = 0;
+    int bells[] = {eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), wt_udp(&port)};
+    wt_channel_t ch = {.config = wt_config("odd-bell", 9)};
+    REQUIRE(wt_segment(&ch));
+    CHECK_EQ(wt_send_open(&worker, &ch, 0), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        CHECK_EQ(wt_attach(&worker, worker.pool, &ch, bells[i]), -EINVAL);
+        CHECK(strstr(worker.text, "Unix socket") != NULL);
+        close(bells[i]);
+    }
+    CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
+    wt_drop(&ch);
 }
 
 static void test_malformed_messages_do_no_harm(void)
@@ -765,7 +782,7 @@ static void test_a_lost_ring_is_made_good_by_the_next_worker(void)
     wt_channel_t ch = {.config = wt_config("unrung", 9)};
     REQUIRE(wt_segment(&ch));
     CHECK_EQ(wt_send_open(&first, &ch, 0), 0);
-    int bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int bell = wt_bell();
     CHECK_EQ(wt_attach(&first, first.pool, &ch, bell), 0);
     CHECK(!readable(bell)); /* who is new reads what is there before it waits */
     (void)kill(first.pid, SIGKILL);
@@ -895,7 +912,8 @@ int main(void)
     RUN(test_wait_mode_loses_nothing);
     RUN(test_only_what_a_reader_missed_counts_as_overwritten);
     RUN(test_shared_readers_miss_what_none_of_them_took);
-    RUN(test_a_full_blocking_eventfd_stops_nobody);
+    RUN(test_a_full_blocking_bell_stops_nobody);
+    RUN(test_only_a_unix_socket_is_a_bell);
     RUN(test_malformed_messages_do_no_harm);
     wt_stop(&worker);
     RUN(test_takeover_sends_the_rest_once);

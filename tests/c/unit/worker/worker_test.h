@@ -379,6 +379,19 @@ static inline int wt_attach(wt_worker_t *w, int fd, wt_channel_t *ch, int reader
     return rc;
 }
 
+/* A reader's bell: a datagram socket connected to itself. */
+static inline int wt_bell(void)
+{
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct sockaddr_un self = {.sun_family = AF_UNIX};
+    socklen_t bytes = sizeof self;
+    bool ok = bind(fd, (struct sockaddr *)&self, sizeof self.sun_family) == 0 &&
+              getsockname(fd, (struct sockaddr *)&self, &bytes) == 0 &&
+              connect(fd, (struct sockaddr *)&self, bytes) == 0;
+    CHECK(ok);
+    return fd;
+}
+
 /* A client whose connection this is dies. */
 static inline void wt_die(wt_channel_t *ch, int fd)
 {

@@ -196,6 +196,7 @@ static inline void end_ring_bell(channel_end_t *e)
      * it is replaced. */
     ssize_t ignored = write(e->bell_fd, &one, sizeof one);
     (void)ignored;
+    tx_producer_rang(&e->tx);
 }
 
 static inline int end_may_send(const channel_end_t *e)

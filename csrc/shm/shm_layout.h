@@ -245,9 +245,14 @@ typedef struct shm_tx_cursors {
     rt_a64_t sequence_high;  /* a 64-bit sequence within 2^31 of every one in the ring */
     /* P: rarely, on a full ring */
     _Alignas(RT_LINE_BYTES) rt_a32_t room_wanted; /* 1: somebody sleeps on room_event */
-    /* W sets, P clears: the worker sleeps and must be rung */
+    /* W arms, P rings: number of the arming * 4 + SHM_BELL_* */
     _Alignas(RT_LINE_BYTES) rt_a32_t bell_armed;
 } shm_tx_cursors_t;
+
+#define SHM_BELL_AWAKE 0u   /* the worker is awake, or was rung */
+#define SHM_BELL_ARMED 1u   /* it sleeps and must be rung */
+#define SHM_BELL_RINGING 2u /* somebody is about to: who commits now cannot rely on that, and rings, too */
+#define SHM_BELL_STATE 3u
 
 typedef struct shm_rx_cursors {
     /* W */

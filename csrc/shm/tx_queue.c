@@ -834,13 +834,14 @@ unsigned tx_queue_release(tx_queue_t *q, int64_t now_ns, uint32_t max_bytes, uns
 
 void tx_queue_arm_bell(tx_queue_t *q)
 {
-    rt_store_relaxed(&q->cursors->bell_armed, 1);
+    q->bell_number += SHM_BELL_STATE + 1;
+    rt_store_relaxed(&q->cursors->bell_armed, q->bell_number | SHM_BELL_ARMED);
     rt_fence_full(); /* T6: pairs with tx_producer_must_ring */
 }
 
 void tx_queue_disarm_bell(tx_queue_t *q)
 {
-    rt_store_relaxed(&q->cursors->bell_armed, 0);
+    rt_store_relaxed(&q->cursors->bell_armed, q->bell_number | SHM_BELL_AWAKE);
 }
 
 /* --- start and takeover -------------------------------------------------------------------- */
@@ -936,6 +937,7 @@ int tx_queue_init(tx_queue_t *q, shm_segment_t *s, int takeover)
         .cursors = s->tx,
         .data = s->tx_data,
         .units = (uint32_t)(s->config.tx_bytes / SHM_UNIT_BYTES),
+        .bell_number = rt_load_relaxed(&s->tx->bell_armed) & ~SHM_BELL_STATE,
         .max_payload_bytes = shm_config_longest(&s->config, s->config.tx_bytes),
         .slot_alive = owner_lives,
         .slot_alive_of = q,

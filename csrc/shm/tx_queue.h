@@ -64,6 +64,7 @@ struct tx_queue {
     uint64_t replaced_until_ref; /* behind all claims that may have taken a packet's place */
     uint32_t dead_producers; /* slots whose owner is dead and whose claim is unresolved */
     uint32_t next_dead;      /* the search for those that can be freed goes on here */
+    uint32_t bell_number; /* of the last arming, times 4 */
     tx_slot_alive_t slot_alive;
     void *slot_alive_of;
 };

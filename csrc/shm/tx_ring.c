@@ -68,6 +68,10 @@
  *   T4  head_place, R in tx_queue.c -> T5 here: the bytes are zero before they can be claimed again
  *   T6  bell, full fence here and in tx_queue_arm_bell: either the worker sees the record or the
  *       producer sees the bell armed
+ *       Ringing is a call, and who is about to make it may be stopped before. So the bell says RINGING
+ *       from when somebody took it until the call returned, and whoever commits meanwhile rings as
+ *       well. Each arming has a number: who resumes late says that it rang to its own arming only, and
+ *       cannot silence one that came after it.
  *   T7  room, full fence in tx_producer_wait_room and tx_queue_release: likewise
  *   T8  tail, A -> T1: the head loaded next is at least as new as the one that made room for the claim
  *       before this tail; an older one could be a lap behind and promise room that is not there
@@ -263,9 +267,19 @@ int tx_producer_push(tx_producer_t *p, const void *payload, uint32_t payload_byt
 int tx_producer_must_ring(tx_producer_t *p)
 {
     rt_fence_full(); /* T6 */
-    if (rt_load_relaxed(&p->cursors->bell_armed) == 0)
+    uint32_t seen = rt_load_relaxed(&p->cursors->bell_armed);
+    if ((seen & SHM_BELL_STATE) == SHM_BELL_AWAKE)
         return 0;
-    return rt_exchange(&p->cursors->bell_armed, 0) == 1;
+    p->ringing = (seen & ~SHM_BELL_STATE) | SHM_BELL_RINGING;
+    if ((seen & SHM_BELL_STATE) == SHM_BELL_ARMED)
+        (void)rt_cas(&p->cursors->bell_armed, &seen, p->ringing);
+    return 1;
+}
+
+void tx_producer_rang(tx_producer_t *p)
+{
+    uint32_t ringing = p->ringing;
+    (void)rt_cas(&p->cursors->bell_armed, &ringing, ringing & ~SHM_BELL_STATE);
 }
 
 int tx_producer_wait_room(tx_producer_t *p, int64_t until_mono_ns)

@@ -21,6 +21,7 @@ typedef struct tx_producer {
     uint64_t finished_seen;
     shm_cursor_t tail_left; /* where this producer left the tail: if it moved, others were here */
     uint64_t sequence_seen;
+    uint32_t ringing; /* the bell as tx_producer_must_ring left it */
 } tx_producer_t;
 
 /* A claimed record. payload points into the ring, payload_bytes long. */
@@ -65,9 +66,12 @@ int tx_producer_replace(tx_producer_t *p, const shm_segment_t *s, tx_claim_t *cl
 int tx_producer_push(tx_producer_t *p, const void *payload, uint32_t payload_bytes, int64_t due_ns,
                      int64_t now_mono_ns, const shm_addr_t *dest, uint64_t *sequence);
 
-/* After one or several commits: 1 if the worker sleeps and this caller is the one who must ring it
- * (write 1 to the channel's eventfd), else 0. */
+/* After one or several commits: 1 if the worker sleeps and this caller must ring it (write 1 to the
+ * channel's eventfd, then tx_producer_rang), else 0. Others who commit before it did ring, too. */
 int tx_producer_must_ring(tx_producer_t *p);
+
+/* It rang: others need not. Without this call they do until the worker wakes up. */
+void tx_producer_rang(tx_producer_t *p);
 
 /* Sleeps until room was freed after the failed claim, at most until until_mono_ns. Returns 0 (try
  * again), -ETIMEDOUT, -EINTR. */

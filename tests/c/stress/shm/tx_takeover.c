@@ -51,8 +51,10 @@ static _Noreturn void be_producer(uint32_t slot)
         }
         CHECK_EQ(rc, 0);
         n++;
-        if (tx_producer_must_ring(&p))
+        if (tx_producer_must_ring(&p)) {
             CHECK_EQ(eventfd_write(bell, 1), 0);
+            tx_producer_rang(&p);
+        }
     }
     note_failures();
     rt_fetch_add(&logged->producing, (uint32_t)-1);

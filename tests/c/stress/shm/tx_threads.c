@@ -31,8 +31,10 @@ static void *produce(void *arg)
             if (!CHECK_EQ(tx_producer_wait_room(&p, rt_mono_ns() + ASLEEP_MS * RT_NS_PER_MS), 0))
                 return NULL;
         CHECK_EQ(rc, 0);
-        if (tx_producer_must_ring(&p))
+        if (tx_producer_must_ring(&p)) {
             CHECK_EQ(eventfd_write(bell, 1), 0);
+            tx_producer_rang(&p);
+        }
     }
     return NULL;
 }

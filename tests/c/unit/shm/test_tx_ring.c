@@ -413,6 +413,7 @@ static void test_only_one_rings_the_bell(void)
     tx_queue_arm_bell(&queue);
     CHECK(tx_queue_pending(&queue));
     CHECK_EQ(tx_producer_must_ring(&producer), 1);
+    tx_producer_rang(&producer);
     CHECK_EQ(tx_producer_must_ring(&producer), 0);
     tx_queue_arm_bell(&queue);
     tx_queue_disarm_bell(&queue);

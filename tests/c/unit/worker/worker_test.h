@@ -436,8 +436,10 @@ static inline int wt_command(wt_worker_t *w, const wt_channel_t *ch, uint32_t op
 
 static inline void wt_ring(wt_channel_t *ch)
 {
-    if (tx_producer_must_ring(&ch->producer))
-        (void)!write(ch->bell_fd, &(uint64_t){1}, sizeof(uint64_t));
+    if (!tx_producer_must_ring(&ch->producer))
+        return;
+    (void)!write(ch->bell_fd, &(uint64_t){1}, sizeof(uint64_t));
+    tx_producer_rang(&ch->producer);
 }
 
 static inline int wt_push(wt_channel_t *ch, const void *data, size_t bytes, int64_t due_ns,

@@ -16,6 +16,20 @@
  * pass of the loop. No function here may wait, none but open, close, hold, release, reset and
  * refresh may allocate or log.
  *
+ * Budgets. No call does more than a bounded piece, whatever clients and peers do, so that another
+ * channel's deadline waits for one piece at most:
+ *
+ *     loop       64 deadlines, 64 active channels, 64 events a pass, each only while no deadline is
+ *                near; 16 to 256 channels a turn of the housekeeping; 1 look at a slot's holder
+ *     tx ring    512 records searched for cancelled ones, 64 KiB zeroed, 8 records moved a call
+ *     udp        256 records taken in, 64 packets a send call, 4 entries of the schedule swept a push
+ *     mux        128 records taken in, 256 arrivals a round
+ *     rtp        256 records taken in, 64 without a packet dealt with
+ *     udt        256 records or 512 KiB taken in, 4 rounds of 16 arrivals
+ *     netflux    64 stray records; one datagram a cycle
+ *     attach     64 looks at orphaned slots, when none is free
+ *     purge      256 packets
+ *
  * When what is called:
  *
  *   on_deadline   at the time deadline_ns() gave. May spin for the last AGENT_LEAD_NS before a

@@ -356,7 +356,7 @@ def _producer_halted(case: Case) -> Finding | None:
         "a client halted in the middle of a send, and what was queued behind it waited"
         + (f": process {', '.join(map(str, who))}" if who else ""),
         (
-            "give the senders a core of their own, or a better priority: a sender that is preempted "
+            "give the senders a core of their own, or a better priority: one that is preempted "
             "or stopped in mid-send holds its packet back",
             "payloads in memory that is present: a file mapping may wait for the disk",
         ),

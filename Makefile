@@ -12,6 +12,8 @@ PYTEST_SIDE_BY_SIDE ?= -n $(shell expr $(JOBS) + 1) --dist loadfile
 CTEST_AGAIN  ?= --repeat until-pass:3
 FUZZ_SECONDS ?= 60
 FUZZ_RUNS    ?= 50000
+MUTATIONS    ?= 1000000
+SEED         ?=
 CHAOS_KILLS  ?= 1000
 CHAOS_SEED   ?=
 SOAK_SECONDS ?= 600
@@ -28,7 +30,7 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint tidy format asan tsan model litmus aarch64 fuzz fuzz-fixed chaos soak clean FORCE
+.PHONY: help demo test lint tidy format asan tsan model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,6 +101,10 @@ chaos: $(VENV)/.installed-test ## kill anything at any time, CHAOS_KILLS times f
 
 soak: $(VENV)/.installed-test ## SOAK_SECONDS of churn on 200 channels: memory and descriptors must stay flat
 	@$(BIN)/python tests/py/chaos/soak.py --seconds $(SOAK_SECONDS)
+
+hostile: build-asan ## a client that spoils its memory and files, MUTATIONS of them, beside an oracle (SEED=... repeats)
+	@$(SANITIZER_ENV) RT_TEST_ROUNDS=$(MUTATIONS) RT_TEST_SEED=$(SEED) \
+	    build/asan/tests/stress-worker-hostile_client
 
 clean: ## remove what make made
 	@rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

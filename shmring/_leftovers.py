@@ -11,7 +11,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from rtworkers import liveness, paths
+from rtworkers import liveness, paths, records
 from shmring import _host
 from shmring._ring import ffi
 
@@ -73,6 +73,8 @@ def _pool_of(posix_name: str) -> Pool | None:
         return None
     if name.pool is not None:
         return name.namespace, name.pool
+    for noted in records.find(paths.runtime_base() / name.namespace, str(name.channel)):
+        return name.namespace, noted.name  # the segment's clients can write what it says of itself
     fd = _host.open_segment_file(posix_name, writable=False)
     if fd is None:
         return None

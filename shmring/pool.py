@@ -17,9 +17,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, Unpack
 
-from rtworkers import Holding, PoolSettings, SlotFacts, Supervisor, affinity, liveness, paths
+from rtworkers import (
+    Holding,
+    PoolSettings,
+    SlotFacts,
+    Supervisor,
+    affinity,
+    liveness,
+    paths,
+    records,
+)
 from rtworkers.launch import worker_binary
-from shmring import _host, _leftovers, _options, _pool_server, errors
+from shmring import _address, _host, _leftovers, _options, _pool_server, errors
 from shmring._check import error
 from shmring._host import translated
 from shmring._options import ChannelOptions, Prepared
@@ -433,18 +442,22 @@ def _orphan(
     fd: int, name: str, posix_name: str, settings: PoolSettings
 ) -> tuple[int, Holding] | None:
     """Slot and holding of a channel of this pool that nobody holds; the holding owns `fd`."""
-    if not liveness.file_deserted(fd):
+    noted = records.read(settings.directory, name)
+    if noted is None or not liveness.file_deserted(fd):
         return None
-    with _host.mapped(fd, writable=False) as segment:
-        if segment is None or ffi.string(segment.config.pool).decode() != settings.name:
-            return None
-        if segment.status.bound.family:  # its socket is gone: at least the same port
-            segment.config.local = segment.status.bound
-        config = bytes(ffi.buffer(ffi.addressof(segment, "config")))
-        slot = int(segment.status.worker_slot)
     liveness.lock_shared(fd)
     bell_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-    return slot, Holding(name, posix_name, config, fd, bell_fd)
+    return noted.slot, Holding(name, posix_name, _rebound(noted), fd, bell_fd)
+
+
+def _rebound(noted: records.Record) -> bytes:
+    """The configuration of a channel whose socket is gone: it gets the same port, at least."""
+    config = ffi.new("shm_config_t *")
+    if len(noted.config) != ffi.sizeof("shm_config_t") or noted.bound is None:
+        return noted.config
+    ffi.buffer(config)[:] = noted.config
+    ffi.buffer(ffi.addressof(config, "local"))[:] = _address.pack(noted.bound)
+    return bytes(ffi.buffer(config))
 
 
 def _revive(supervisor: Supervisor, slot: int, holding: Holding) -> None:

@@ -114,7 +114,7 @@ def deserted(directory: Path) -> Iterator[bool]:
 def remove_directory(directory: Path) -> None:
     """Remove a pool's runtime directory, its lock last. Only inside `deserted`."""
     for path in directory.iterdir():
-        if path.suffix == ".sock" or path.name == "owner":
+        if path.suffix in (".sock", ".channel", ".new") or path.name == "owner":
             path.unlink(missing_ok=True)
     (directory / "lock").unlink(missing_ok=True)
     for folder in (directory, directory.parent):

@@ -33,7 +33,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rtworkers import affinity, launch, liveness, page, paths, restart_policy
+from rtworkers import affinity, launch, liveness, page, paths, records, restart_policy
 from rtworkers.config import PoolSettings
 from rtworkers.control import (
     Op,
@@ -278,6 +278,7 @@ class Supervisor:
             slot = self._channels.pop(name, None)
         if slot is None:
             return
+        records.remove(self.settings.directory, name)
         with slot.lock:
             process = slot.process
             done = self._close_served(slot, name)
@@ -500,6 +501,9 @@ class Supervisor:
             holding.socket_fd = reply.fds.pop()
         reply.close()
         slot.holdings[holding.name] = holding
+        if not self.settings.private:
+            directory = self.settings.directory
+            records.write(directory, holding.name, slot.number, holding.config, holding.socket_fd)
         with self._lock:
             self._channels[holding.name] = slot
 
@@ -653,6 +657,7 @@ class Supervisor:
                 slot.process.reap(QUIT_TIMEOUT_S)
         for holding in slot.holdings.values():
             liveness.remove_own(holding.posix_name, holding.segment_fd)
+            records.remove(self.settings.directory, holding.name)
         liveness.remove_own(slot.page_name, slot.page_fd)
         slot.close()
 

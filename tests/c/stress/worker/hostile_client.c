@@ -22,6 +22,8 @@
 enum {
     MUTATIONS = 10000,
     PER_BATCH = 200,
+    PER_LONG_BATCH = 2000, /* in a long run: most of a batch's time is the oracle's */
+    LONG_RUN = 200000,
     BATCHES_PER_LIFE = 4, /* of a spoiled channel, before it is closed and made anew */
     BATCHES_PER_WORKER = 25,
     MUX_PORTS = 16,
@@ -289,7 +291,7 @@ static pid_t begin_mutations(kind_t kind, unsigned count, bool cuts)
         if (i % 16 == 0)
             (void)!write(spoiled[kind].bell_fd, &(uint64_t){1}, sizeof(uint64_t));
         if (i % 64 == 0)
-            wt_nap_ms(1);
+            wt_nap_ms(1); /* the others are to run in between */
     }
     _exit(0);
 }
@@ -497,6 +499,7 @@ static void spoil(kind_t kind, unsigned count)
 static void test_nobody_else_notices(void)
 {
     uint64_t mutations = rt_test_env_u64("RT_TEST_ROUNDS", MUTATIONS);
+    unsigned per_batch = mutations < LONG_RUN ? PER_BATCH : PER_LONG_BATCH;
     slow_queue = make_slow_queue();
     REQUIRE(wt_start(&worker, NULL));
     sink = wt_udp(&sink_port);
@@ -508,7 +511,7 @@ static void test_nobody_else_notices(void)
             if (!is_open[kind])
                 open_spoiled((kind_t)kind);
         kind_t kind = (kind_t)(batch % KINDS);
-        spoil(kind, PER_BATCH);
+        spoil(kind, per_batch);
         count_failures();
         if (batch % BATCHES_PER_WORKER == BATCHES_PER_WORKER - 1)
             REQUIRE(replace_worker());

@@ -6,6 +6,8 @@ from __future__ import annotations
 import mmap
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -65,3 +67,69 @@ def test_a_smaller_engine_part_is_not_believed(
     assert oracle.state is shmring.State.OPEN
     with pytest.raises(shmring.ShmringError, match="spoiled"):
         spoiled.start_sending()
+
+
+def test_a_pool_that_adopts_asks_its_own_notes(
+    shmring_namespace: str, eventually: Any
+) -> None:
+    """Pool and worker die, and the client has written what it liked meanwhile."""
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        pytest.skip("needs two cores")
+    first = serve(cores)
+    try:
+        alive = shmring.open("alive", pool="x", local=HERE, cpu=cores[0])
+        spoiled = shmring.open("spoiled", pool="x", local=HERE, cpu=cores[1], max_payload=500)
+        local = spoiled.local
+        (info,) = [i for i in shmring.channels(shmring_namespace) if i.name == "spoiled"]
+        with file_of("spoiled", shmring_namespace).open("r+b") as opened:
+            page = mmap.mmap(opened.fileno(), PAGE)
+            page[CONFIG : PAGE - 8] = bytes(PAGE - 8 - CONFIG)  # all that it says of itself
+            page.close()
+        first.kill()
+        os.kill(info.worker_pid, signal.SIGKILL)
+        second = serve(cores)
+        try:
+            eventually(lambda: spoiled.epoch == 2)
+            assert spoiled.local == local
+            spoiled.send(b"still there", to=local)
+            assert spoiled.recv(timeout=20).data == b"still there"
+            assert alive.epoch == 1
+        finally:
+            second.stop()
+    finally:
+        first.kill()
+
+
+SERVE = """
+import shmring, sys
+pool = shmring.Pool("x", cpus=[int(core) for core in sys.argv[1:]], policy="other")
+print("ready", flush=True)
+sys.stdin.read()
+pool.close()
+"""
+
+
+class Server:
+    """A process that is the pool x."""
+
+    def __init__(self, cores: list[int]) -> None:
+        self.popen = subprocess.Popen(
+            [sys.executable, "-P", "-W", "ignore", "-c", SERVE, *map(str, cores)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.popen.stdout is not None
+        assert self.popen.stdout.readline() == "ready\n"
+
+    def kill(self) -> None:
+        self.popen.kill()
+        self.popen.communicate()
+
+    def stop(self) -> None:
+        self.popen.communicate("", timeout=60)
+
+
+def serve(cores: list[int]) -> Server:
+    return Server(cores)

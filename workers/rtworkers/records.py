@@ -1,0 +1,75 @@
+"""What a named pool notes of each of its channels, for a successor whose worker died, too.
+
+A channel's own segment says all of this, but its clients can write there. These files lie in the
+pool's runtime directory, where only the pool's user can.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SUFFIX = ".channel"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One channel."""
+
+    slot: int
+    config: bytes
+    """The configuration it was opened with."""
+    bound: tuple[str, int] | None
+    """Address of its socket; None: it has none."""
+
+
+def write(directory: Path, name: str, slot: int, config: bytes, socket_fd: int) -> None:
+    """Note a channel that was opened, or is served by another worker now."""
+    path = _path(directory, name)
+    fresh = path.with_suffix(".new")
+    content = {"slot": slot, "config": config.hex(), "bound": _bound(socket_fd)}
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(fd, "w", encoding="ascii") as file:
+        json.dump(content, file)
+    os.replace(fresh, path)
+
+
+def read(directory: Path, name: str) -> Record | None:
+    """What was noted; None: nothing that can be used."""
+    try:
+        content = json.loads(_path(directory, name).read_text("ascii"))
+        bound = content["bound"]
+        return Record(
+            int(content["slot"]),
+            bytes.fromhex(content["config"]),
+            None if bound is None else (str(bound[0]), int(bound[1])),
+        )
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return None
+
+
+def find(namespace_directory: Path, name: str) -> Iterator[Path]:
+    """The directories of the pools that noted a channel of this name."""
+    for path in namespace_directory.glob(f"*/{name}{SUFFIX}"):
+        yield path.parent
+
+
+def remove(directory: Path, name: str) -> None:
+    """The channel is closed."""
+    _path(directory, name).unlink(missing_ok=True)
+
+
+def _path(directory: Path, name: str) -> Path:
+    return directory / f"{name}{SUFFIX}"
+
+
+def _bound(socket_fd: int) -> tuple[str, int] | None:
+    if socket_fd < 0:
+        return None
+    with socket.socket(fileno=os.dup(socket_fd)) as sock:
+        address = sock.getsockname()
+    return address[0], address[1]

@@ -1,0 +1,238 @@
+"""The machine runs short or goes away: shared memory, memory, files, addresses, links, time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtworkers.launch import worker_binary
+
+PATIENCE_S = 60
+
+# Fills shared memory, uses what it got, makes room, and opens another one.
+FILL = """
+import shmring
+with shmring.Pool(policy='other') as pool:
+    channels = []
+    try:
+        while len(channels) < 1000:
+            name = f'c{len(channels)}'
+            channels.append(pool.open(name, local=('127.0.0.1', 0), capacity=1024))
+    except shmring.NoSpace as error:
+        print(len(channels), error)
+    for channel in channels:
+        for number in range(64):
+            channel.send(bytes(1000), to=channel.local)
+        assert sum(len(channel.recv(timeout=20).data) for _ in range(64)) == 64000
+    channels.pop().close()
+    with pool.open('again', local=('127.0.0.1', 0), capacity=1024) as channel:
+        channel.send(b'x', to=channel.local)
+        print(channel.recv(timeout=20).data)
+"""
+
+SMALL = """
+import shmring
+with shmring.Pool(policy='other') as pool:
+    here = pool.open('here', local=('127.0.0.1', 0))
+    rtp = pool.open_rtp('rtp', local=('127.0.0.1', 0), codec='pcmu')
+    here.send(b'x', to=here.local)
+    print(here.recv(timeout=20).data)
+"""
+
+NO_MAPPINGS = """
+import resource, shmring
+pool = shmring.Pool(policy='other')
+first = pool.open('first', local=('127.0.0.1', 0))
+used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (4 << 20), resource.RLIM_INFINITY))
+try:
+    pool.open('big', capacity=1 << 16)
+except shmring.ShmringError as error:
+    print(type(error).__name__, error, flush=True)
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+first.send(b'x', to=first.local)
+print(first.recv(timeout=20).data, pool.channels(), flush=True)
+pool.close()
+"""
+
+SHORT_FILES = """
+import resource, shmring
+pool = shmring.Pool(policy='other')
+first = pool.open('first', local=('127.0.0.1', 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+try:
+    pool.open('big', capacity=1 << 16)
+except shmring.ShmringError as error:
+    print(type(error).__name__, error, flush=True)
+first.send(b'x', to=first.local)
+print(first.recv(timeout=20).data, pool.channels(), flush=True)
+pool.close()
+"""
+
+NETWORK = """
+import subprocess, time, shmring
+
+def ip(*words):
+    subprocess.run(['ip', *words], check=True)
+
+def send(channel, count=20):
+    for number in range(count):
+        channel.send(b'%d' % number)
+    channel.flush(timeout=20)
+    return [report.verdict.name.lower() for report in channel.reports()]
+
+def received(channel, count=20):
+    return [int(channel.recv(timeout=20).data) for _ in range(count)] == list(range(count))
+
+ip('link', 'set', 'lo', 'up')
+ip('addr', 'add', '10.99.0.1/32', 'dev', 'lo')
+with shmring.Pool(policy='other') as pool:
+    there = pool.open('there', local=('127.0.0.1', 0))
+    here = pool.open('here', local=('10.99.0.1', 0), remote=there.local, reports='all')
+    assert 'failed' not in send(here)
+    assert received(there)
+    {break_it}
+    print(sorted(set(send(here))), here.state, flush=True)
+    {mend_it}
+    assert 'failed' not in send(here)
+    print(received(there), here.state, flush=True)
+"""
+
+
+def inside(setup: str, flags: list[str], script: str, **environment: str) -> list[str]:
+    """The lines a script prints in namespaces of its own, after `setup` ran there."""
+    may = subprocess.run(
+        ["unshare", *flags, "sh", "-c", setup or "true"], capture_output=True, text=True
+    )
+    if may.returncode != 0:
+        pytest.skip(f"such a namespace cannot be made here: {may.stderr.strip()}")
+    line = f"{setup or 'true'} && exec {sys.executable} -c \"$SCRIPT\""
+    done = subprocess.run(
+        ["unshare", *flags, "sh", "-c", line],
+        env=os.environ | {"SCRIPT": script} | environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def small_shm(mib: int) -> str:
+    return f"mount -t tmpfs -o size={mib}m,mode=1777 tmpfs /dev/shm"
+
+
+@pytest.mark.parametrize("mib", [8, 64])
+def test_shared_memory_is_full(shmring_namespace: str, mib: int) -> None:
+    told, again = inside(small_shm(mib), ["--mount"], FILL)
+    count, _, text = told.partition(" ")
+    assert int(count) > 0
+    assert "/dev/shm" in text
+    assert "lower" in text
+    assert again == "b'x'"
+
+
+def test_a_container_with_64_mib_is_enough(shmring_namespace: str) -> None:
+    assert inside(small_shm(64), ["--mount"], SMALL) == ["b'x'"]
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"), [(NO_MAPPINGS, "NoSpace"), (SHORT_FILES, "ShmringOSError")]
+)
+def test_a_process_at_its_limit(python: Callable[..., Any], script: str, kind: str) -> None:
+    process = python(script)
+    line = process.line()
+    assert line.startswith(kind)
+    assert "bytes" in line
+    assert process.line() == "b'x' ['first']"
+    assert process.wait() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become a user who may lock nothing")
+def test_a_user_who_may_lock_no_memory(python: Callable[..., Any], other_runtime: Path) -> None:
+    script = (
+        "import os, resource, warnings, shmring\n"
+        "resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "warnings.simplefilter('ignore')\n"
+        "with shmring.Pool() as pool:\n"
+        "    ch = pool.open('ctl', local=('127.0.0.1', 0), capacity=65536)\n"
+        "    ch.send(b'x', to=ch.local)\n"
+        "    print(ch.recv(timeout=20).data, pool.workers()[0].memory_locked)\n"
+    )
+    binary = shutil.copy(worker_binary(), other_runtime)
+    other_runtime.chmod(0o777)
+    changes = {"SHMRING_RUNTIME_DIR": str(other_runtime / "base"), "SHMRING_WORKER": binary}
+    process = python(script, env=os.environ | changes)
+    assert process.line() == "b'x' False"
+    assert process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("break_it", "mend_it"),
+    [
+        ("ip('link', 'set', 'lo', 'down')", "ip('link', 'set', 'lo', 'up')"),
+        (
+            "ip('addr', 'del', '10.99.0.1/32', 'dev', 'lo')",
+            "ip('addr', 'add', '10.99.0.1/32', 'dev', 'lo')",
+        ),
+    ],
+    ids=["interface", "address"],
+)
+def test_the_network_goes_and_comes_back(
+    shmring_namespace: str, break_it: str, mend_it: str
+) -> None:
+    script = NETWORK.format(break_it=break_it, mend_it=mend_it)
+    broken, mended = inside("", ["--net"], script)
+    assert broken.endswith("open")
+    assert mended == "True open"
+
+
+def test_a_link_without_buffers(shmring_namespace: str) -> None:
+    slow = "ip link set lo up && tc qdisc add dev lo root tbf rate 64kbit burst 2000 limit 2000"
+    script = (
+        "import shmring\n"
+        "with shmring.Pool(policy='other') as pool:\n"
+        "    ch = pool.open('ctl', local=('127.0.0.1', 0), reports='all')\n"
+        "    for number in range(200):\n"
+        "        ch.send(bytes(1000), to=ch.local)\n"
+        "    ch.flush(timeout=30)\n"
+        "    print(len(list(ch.reports())), ch.state)\n"
+    )
+    assert inside(slow, ["--net"], script) == ["200 open"]
+
+
+def test_everything_stands_still_for_5_s(python: Callable[..., Any]) -> None:
+    owner = python(
+        "import time, shmring\n"
+        "with shmring.Pool(policy='other') as pool:\n"
+        "    ch = pool.open('ctl', local=('127.0.0.1', 0), reports='all', capacity=1024)\n"
+        "    ch.send(b'first', to=ch.local); ch.recv(timeout=20)\n"
+        "    print(pool.workers()[0].pid, flush=True)\n"
+        "    start = time.monotonic_ns() + 100_000_000\n"
+        "    for number in range(700):\n"
+        "        ch.send(b'%d' % number, start + number * 10_000_000, to=ch.local)\n"
+        "    got = [int(ch.recv(timeout=30).data) for _ in range(700)]\n"
+        "    ch.flush(timeout=20)\n"
+        "    print(got == list(range(700)), len(list(ch.reports())), ch.epoch, ch.state)\n"
+    )
+    pids = [int(owner.line()), owner.pid]
+    time.sleep(0.5)
+    try:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(5)
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    assert owner.line() == "True 701 1 open"
+    assert owner.wait() == 0

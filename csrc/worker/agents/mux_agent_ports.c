@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* A turn, which comes up to 20 times a second: ports looked after, a system call each, and places
@@ -93,6 +94,27 @@ static void write_entry(mux_agent_t *m, const mux_socket_t *s)
 
 /* --- requests ------------------------------------------------------------------------------ */
 
+/* A quarter of the worker's descriptors is left to other channels and to those who connect. */
+static bool is_beyond_share(int fd)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+           (rlim_t)fd >= limit.rlim_cur / 4 * 3;
+}
+
+static int open_within_share(wrk_channel_t *ch, mux_socket_t *s, const shm_addr_t *local)
+{
+    int rc = open_socket(ch, s, local, -1);
+    if (rc < 0 || !is_beyond_share(s->udp.fd))
+        return rc;
+    mux_agent_t *m = mux_agent_of(ch);
+    poller_forget(&m->poller, &s->source);
+    if (s->parked)
+        agent_park_drop(m->park, mux_tag(s->port, s->generation));
+    udp_close(&s->udp);
+    return -EMFILE;
+}
+
 static int add(wrk_channel_t *ch, const mux_request_t *ask, mux_reply_t *reply)
 {
     mux_agent_t *m = mux_agent_of(ch);
@@ -103,7 +125,7 @@ static int add(wrk_channel_t *ch, const mux_request_t *ask, mux_reply_t *reply)
     }
     if (s == NULL) {
         s = make_socket(ch, ask->port, ask->generation);
-        int rc = s == NULL ? -ENOMEM : open_socket(ch, s, &ask->address, -1);
+        int rc = s == NULL ? -ENOMEM : open_within_share(ch, s, &ask->address);
         if (rc < 0) {
             free(s);
             return -rc;

@@ -4,6 +4,8 @@
 
 #include "shm/mux_send.h"
 
+#include <sys/resource.h>
+
 enum { PORTS = 64 };
 
 static wt_worker_t worker;
@@ -476,6 +478,35 @@ static void test_a_socket_that_cannot_be_had(void)
     close(taken);
 }
 
+static void test_sockets_leave_descriptors_to_others(void)
+{
+    struct rlimit before;
+    wt_channel_t ch = {.config = mux_channel("greedy", PORTS)};
+    wt_channel_t other = {.config = wt_config("other", 0)};
+    REQUIRE(prlimit(worker.pid, RLIMIT_NOFILE, NULL, &before) == 0);
+    const struct rlimit few = {.rlim_cur = 64, .rlim_max = before.rlim_max};
+    REQUIRE(wt_open(&worker, &ch));
+    REQUIRE(prlimit(worker.pid, RLIMIT_NOFILE, &few, NULL) == 0);
+    mux_reply_t reply = {.error = 0};
+    uint16_t opened = 0;
+    while (reply.error == 0 && opened < few.rlim_cur) {
+        mux_request_t request = {
+            .op = MUX_ADD, .port = opened, .generation = 1, .address = wt_loopback(0)};
+        CHECK_EQ(ask(&worker, &ch, request, &reply), 0);
+        opened = (uint16_t)(opened + (reply.error == 0));
+    }
+    CHECK_EQ(reply.error, EMFILE);
+    CHECK(opened > 8);
+    CHECK_EQ(rt_load_relaxed(&mux_facts(ch.segment.engine)->open), opened);
+    CHECK(wt_open(&worker, &other));
+    int client = wt_connect(&worker);
+    CHECK(client >= 0);
+    close(client);
+    close_down(&worker, &other);
+    close_down(&worker, &ch);
+    CHECK_EQ(prlimit(worker.pid, RLIMIT_NOFILE, &before, NULL), 0);
+}
+
 static void test_senseless_requests_are_refused(void)
 {
     wt_channel_t ch = {.config = mux_channel("senseless", PORTS)};
@@ -800,6 +831,7 @@ int main(void)
     RUN(test_a_full_ring_leaves_packets_in_their_sockets);
     RUN(test_adding_twice_changes_nothing);
     RUN(test_a_socket_that_cannot_be_had);
+    RUN(test_sockets_leave_descriptors_to_others);
     RUN(test_senseless_requests_are_refused);
     RUN(test_bad_channels_are_refused);
     RUN(test_hostile_records_go_nowhere);

@@ -671,8 +671,9 @@ static bool is_finished(const tx_queue_t *q, uint64_t ref, uint64_t word)
     if (shm_word_state(word) != SHM_RECORD_PAD)
         return false;
     uint64_t behind = ref + shm_word_units(word);
-    return behind >= q->read_ref ||
-           shm_word_state(rt_load_relaxed(tx_word_of(q, behind))) != SHM_RECORD_CLAIMED;
+    if (behind >= q->read_ref) /* in a replay the two are read one by one */
+        return q->read_ref >= q->replay_until_ref;
+    return shm_word_state(rt_load_relaxed(tx_word_of(q, behind))) != SHM_RECORD_CLAIMED;
 }
 
 /* What tx_queue_next has not handed out stays, whatever became of it. */

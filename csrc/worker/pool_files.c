@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -22,7 +23,7 @@
 #define SWEEP_NS (INT64_C(100) * 1000000)
 
 typedef struct path {
-    char text[4096 + 32];
+    char text[4096 + 2 + NAME_MAX];
 } path_t;
 
 static path_t channel_path(const shm_config_t *config)
@@ -155,6 +156,27 @@ static void remove_in(const char *directory, const char *name)
     (void)unlink(path.text);
 }
 
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), tail = strlen(end);
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+/* As remove_directory of liveness.py: what pools and workers put there. */
+static void remove_content(const char *directory)
+{
+    DIR *all = opendir(directory);
+    if (all == NULL)
+        return;
+    for (struct dirent *entry; (entry = readdir(all)) != NULL;) {
+        const char *name = entry->d_name;
+        if (ends_with(name, ".sock") || ends_with(name, ".channel") || ends_with(name, ".new") ||
+            strcmp(name, "owner") == 0)
+            remove_in(directory, name);
+    }
+    closedir(all);
+}
+
 static void remove_directory(const char *directory)
 {
     path_t parent;
@@ -189,8 +211,7 @@ static void leave_directory(worker_t *w, int64_t until_mono_ns)
     if (w->lock_fd >= 0) {
         if (!lock_until(w->lock_fd, until_mono_ns) || !names(&path, w->lock_fd))
             return;
-        remove_in(w->args.runtime_dir, "pool.sock");
-        remove_in(w->args.runtime_dir, "owner");
+        remove_content(w->args.runtime_dir);
         remove_in(w->args.runtime_dir, "lock");
     }
     remove_directory(w->args.runtime_dir);

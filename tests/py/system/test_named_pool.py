@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -237,3 +238,17 @@ def test_files_of_a_named_pool_are_for_its_user(serve: Any, shmring_namespace: s
     directory = paths.pool_directory(shmring_namespace, "x")
     assert directory.stat().st_mode & 0o077 == 0
     assert Path(directory / "pool.sock").stat().st_mode & 0o077 == 0
+
+
+def test_a_worker_without_a_pool_takes_everything_along_on_sigterm(
+    serve: Any, remote: RemotePool, shmring_namespace: str, eventually: Any
+) -> None:
+    server = serve()
+    remote.make_channel("ctl", {"local": LOOPBACK})
+    (worker,) = remote.workers()
+    server.kill()
+    time.sleep(0.2)  # it has seen that its pool is gone
+    os.kill(worker["pid"], signal.SIGTERM)
+    directory = paths.pool_directory(shmring_namespace, "x")
+    eventually(lambda: not directory.exists())
+    eventually(lambda: not paths.shm_names(shmring_namespace))

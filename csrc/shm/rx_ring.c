@@ -398,11 +398,15 @@ static bool find_place(rx_reader_t *r, shm_cursor_t *cursor, uint64_t *sequence)
     return false;
 }
 
-static bool still_whole(const rx_reader_t *r, shm_cursor_t cursor)
+/* Compared in 64 bits: a reader that was stopped for 2^31 packets must not take the new ones for its own. The
+ * writer stored sequence_high before the floor that lets it overwrite, so it is recent enough to widen that
+ * floor. */
+static bool still_whole(const rx_reader_t *r, uint64_t sequence)
 {
     rt_fence_acquire(); /* X4, pairs with X3 */
     shm_cursor_t floor = rt_load_relaxed(&r->cursors->floor);
-    return rt_seq32_diff(shm_cursor_seq(cursor), shm_cursor_seq(floor)) >= 0;
+    uint64_t near = rt_load_relaxed(&r->cursors->sequence_high);
+    return (int64_t)(sequence - rt_seq64_near(near, shm_cursor_seq(floor))) >= 0;
 }
 
 static void read_source(shm_addr_t *to, const uint8_t *from, bool v6)
@@ -490,7 +494,7 @@ int rx_reader_next(rx_reader_t *r, void *buffer, uint32_t buffer_bytes, rx_packe
             continue;
         }
         uint32_t end = copy_record(r, cursor, buffer, buffer_bytes, packet);
-        if (!still_whole(r, cursor))
+        if (!still_whole(r, sequence))
             continue;
         if (end == UINT32_MAX) {
             /* In shared mode another reader may have moved on while this one looked. */
@@ -528,7 +532,7 @@ int rx_reader_peek_bytes(rx_reader_t *r)
             continue;
         }
         uint32_t end = copy_record(r, cursor, &none, 0, &packet);
-        if (!still_whole(r, cursor))
+        if (!still_whole(r, sequence))
             continue;
         if (end != UINT32_MAX)
             return (int)packet.payload_bytes;

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
 
 enum { RING_BYTES = 4096, UNITS = RING_BYTES / SHM_UNIT_BYTES, MAX_PAYLOAD = 200 };
 
@@ -820,6 +821,37 @@ static void test_what_can_never_fit_is_refused(void)
     shm_test_close(&s, fd);
 }
 
+static uint8_t *closed_page;
+
+/* What the writer did while the reader was stopped amid its copying: 2^31 packets and more. */
+static void on_copy(int number)
+{
+    (void)number;
+    const uint32_t far = UINT32_C(0x80000010);
+    memset(seg.rx_data + sizeof(shm_rx_record_t), 0, MAX_PAYLOAD);
+    rt_store_relaxed(&seg.rx->floor, shm_cursor(far, 0));
+    rt_store_relaxed(&seg.rx->sequence_high, far);
+    rt_store_relaxed(&seg.rx->tail, shm_cursor(far, 0));
+    if (mprotect(closed_page, SHM_PAGE_BYTES, PROT_READ | PROT_WRITE) != 0)
+        abort();
+}
+
+static void test_a_reader_stopped_for_half_of_all_sequences_believes_nothing_torn(void)
+{
+    open_ring();
+    CHECK_EQ(put_numbered(0), 0);
+    (void)rx_writer_publish(&writer);
+    closed_page = mmap(NULL, SHM_PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(closed_page != MAP_FAILED);
+    struct sigaction before, amid = {.sa_handler = on_copy};
+    REQUIRE(sigaction(SIGSEGV, &amid, &before) == 0);
+    CHECK_EQ(rx_reader_next(&reader, closed_page, MAX_PAYLOAD, &packet, NULL), 0);
+    REQUIRE(sigaction(SIGSEGV, &before, NULL) == 0);
+    CHECK_EQ(reader.lost, UINT64_C(0x80000010));
+    munmap(closed_page, SHM_PAGE_BYTES);
+    close_ring();
+}
+
 int main(void)
 {
     RUN(test_what_can_never_fit_is_refused);
@@ -851,6 +883,7 @@ int main(void)
     RUN(test_a_length_above_max_payload_is_damage);
     RUN(test_no_more_packets_wait_than_the_ring_has_units);
     RUN(test_a_cursor_outside_is_left_behind);
+    RUN(test_a_reader_stopped_for_half_of_all_sequences_believes_nothing_torn);
     RUN(test_a_damaged_length_empties_the_ring_for_the_writer);
     RUN(test_a_signal_ends_the_wait_of_readers_and_taps);
     RUN(test_a_packet_ends_the_spinning);

@@ -173,7 +173,8 @@ static bool claim_is_past(const tx_queue_t *q, shm_cursor_t intent)
     if (intent == SHM_INTENT_NONE)
         return true;
     bool unread = rt_seq32_diff(seq, q->read_seq) >= 0 && rt_seq32_diff(seq, tail_seq) < 0;
-    return !unread && !tx_claims_is_open(q, intent);
+    bool replay = q->read_ref < q->replay_until_ref; /* what was passed is not found again yet */
+    return !unread && !replay && !tx_claims_is_open(q, intent);
 }
 
 int tx_queue_free_producer(tx_queue_t *q, uint32_t slot)

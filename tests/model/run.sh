@@ -91,22 +91,27 @@ mutant() {
 }
 
 # --- the tx ring -------------------------------------------------------------------------------
-race="-DPACKETS_2=1 -DP_CRASHES=1"
-lap="-DUNITS=4 -DP_CRASHES=0"
-deaths="-DPACKETS_1=1 -DPACKETS_2=1 -DP_CRASHES=2 -DPOLLS=1"
+small="-DPACKETS_1=1 -DPACKETS_2=1 -DUNITS=4"
+race="$small -DP_CRASHES=1"
+lap="-DUNITS=4 -DPACKETS_2=1 -DMAX_NEED=1 -DP_CRASHES=0"
+deaths="$small -DP_CRASHES=2"
 takeover="-DPRODUCERS=1 -DP_CRASHES=1 -DW_CRASHES=2 -DABORTS=1 -DCAPACITY=1"
-cancel="-DPRODUCERS=1 -DP_CRASHES=0 -DW_CRASHES=1 -DCANCELS=1"
+cancel="-DPRODUCERS=1 -DP_CRASHES=0 -DW_CRASHES=1 -DCANCELS=1 -DUNITS=4 -DMAX_NEED=1"
+reuse="-DPRODUCERS=1 -DP_CRASHES=1 -DUNTAKES=1 -DPURGES=1 -DREUSE=1"
+long="-DPRODUCERS=1 -DPACKETS_1=1 -DMAX_NEED=3 -DUNITS=8 -DSTART=6 -DRESERVE=2 -DP_CRASHES=1 -DW_CRASHES=1"
 run tx-race tx $race
 run tx-lap tx $lap
 run tx-deaths tx $deaths
 run tx-takeover tx $takeover
-run tx-takeover-two tx -DPACKETS_1=1 -DPACKETS_2=1 -DP_CRASHES=1 -DW_CRASHES=1 -DMAX_NEED=1 -DUNITS=4
 run tx-cancel tx $cancel
-run tx-long tx -DPRODUCERS=1 -DMAX_NEED=3 -DUNITS=8 -DSTART=6 -DRESERVE=2 -DP_CRASHES=1 -DW_CRASHES=1
+run tx-reuse tx $reuse
+run tx-reuse-takeover tx -DPRODUCERS=1 -DP_CRASHES=1 -DW_CRASHES=1 -DREUSE=1 -DUNITS=4 -DMAX_NEED=1
+run tx-untake-takeover tx -DPRODUCERS=1 -DP_CRASHES=0 -DW_CRASHES=1 -DUNTAKES=1 -DPURGES=1 -DUNITS=4
+run tx-long tx $long
 mutant STALE_INTENT tx $race
 mutant LAP tx $lap
-mutant SKIP_LIVE tx $deaths
-mutant NO_SECOND_LOOK tx $deaths
+mutant SKIP_LIVE tx $race
+mutant OVERTAKE tx -DPACKETS_2=1 -DP_CRASHES=0 -DUNITS=5
 mutant RESEND tx $takeover
 mutant COUNT tx $takeover
 mutant READ_BACK tx $takeover
@@ -114,18 +119,15 @@ mutant SWAP_ANY tx $cancel
 mutant HEAD_FIRST tx $cancel
 
 # --- relocation inside it ------------------------------------------------------------------------
-move="$cancel -DMOVES=1 -DMAX_NEED=1 -DRESERVE=2"
+move="-DPRODUCERS=1 -DP_CRASHES=0 -DW_CRASHES=1 -DCANCELS=1 -DMOVES=1 -DMAX_NEED=1 -DRESERVE=2 -DPACKETS_1=1"
 move_twice="-DPRODUCERS=1 -DPACKETS_1=1 -DP_CRASHES=0 -DW_CRASHES=2 -DMOVES=1 -DMAX_NEED=1 -DRESERVE=2"
-move_pad="-DPRODUCERS=1 -DUNITS=6 -DSTART=4 -DRESERVE=3 -DMOVES=1 -DW_CRASHES=1 -DP_CRASHES=1"
-move_deaths="-DPACKETS_2=1 -DP_CRASHES=2 -DMOVES=1 -DUNITS=7 -DSTART=0 -DRESERVE=2 -DSIZES=1"
+move_deaths="-DPACKETS_1=2 -DPACKETS_2=1 -DP_CRASHES=2 -DMOVES=1 -DUNITS=7 -DSTART=0 -DRESERVE=2"
 run relocate-cancel tx $move
 run relocate-twice tx $move_twice
-run relocate-pad tx $move_pad
 mutant NO_JOURNAL tx $move
 mutant BLIND_MOVE tx $move
 mutant MOVED_COUNT tx $move
 mutant JOURNAL_FIRST tx $move_twice
-mutant LEADS tx $move_deaths
 
 # --- the rx ring ---------------------------------------------------------------------------------
 padding="-DUNITS=7 -DSTART=5 -DMAX_NEED=3 -DPUTS=5"
@@ -172,6 +174,8 @@ if [ $deep -eq 1 ]; then
     run deep-tx-race tx -DP_CRASHES=1
     run deep-tx-three tx -DPRODUCERS=3 -DPACKETS_1=1 -DPACKETS_2=1 -DP_CRASHES=1 -DMAX_NEED=1 -DUNITS=4
     run deep-relocate-deaths tx $move_deaths
+    mutant LEADS tx $move_deaths
+    mutant FIRST_SLOT tx $move_deaths
     run deep-rx-shared rx -DPUTS=4 -DBROADCAST=0 -DSHARED=2 -DR_CRASHES=1
     run deep-rx-mixed rx -DPUTS=3 -DSHARED=1 -DR_CRASHES=1 -DW_CRASHES=1
     run deep-rx-both rx -DPUTS=3 -DSHARED=2

@@ -16,7 +16,9 @@
  *   CANCELS  attempts to cancel         MOVES     relocations allowed
  *   ABORTS   1: a producer may give a claim up        CAPACITY  packets, 0 none
  *   SIZES    0: records of any length; 1: as many units as the producer's slot says
- *   POLLS    looks the worker may take at an unfinished record before its claimants are all dead
+ *   UNTAKES  times the kernel has no room for a packet that was taken
+ *   PURGES   packets that wait and are given up all together
+ *   REUSE    dead producers whose slot another process gets
  */
 
 #ifndef UNITS
@@ -61,8 +63,14 @@
 #ifndef SIZES
 #define SIZES 0
 #endif
-#ifndef POLLS
-#define POLLS 0
+#ifndef UNTAKES
+#define UNTAKES 0
+#endif
+#ifndef PURGES
+#define PURGES 0
+#endif
+#ifndef REUSE
+#define REUSE 0
 #endif
 #ifndef CAPACITY
 #define CAPACITY 0
@@ -81,12 +89,14 @@
 #define ABORTED 7
 
 #define SLOTS 4      /* slot 0 is the worker's own, for relocations */
+#define SEEN (PRODUCERS + 1)
 #define TOTAL (PACKETS_1 + PACKETS_2 + PACKETS_3)
 
 typedef word_t {
     byte state;
     byte seq;
     byte units;
+    byte from_seq;   /* tail_seq: of the tail when a moved record's place was claimed */
     bit moved;       /* SHM_TX_RELOCATED */
     bit orphan       /* SHM_TX_ORPHAN */
 };
@@ -119,6 +129,9 @@ byte verdict[TOTAL];
 bit committed[TOTAL];
 bit cancelled[TOTAL];
 bit uncertain[TOTAL];
+bit purged[TOTAL];
+byte due_in[SLOTS];  /* of each producer nothing older than this may be handed out any more */
+byte reuses;
 byte over;           /* producers that have ended */
 bit worker_dies;
 hidden byte k, e, n_seq, n_waiting;
@@ -131,6 +144,7 @@ hidden byte k, e, n_seq, n_waiting;
 #define TOGETHER atomic
 #endif
 
+#define UNFINISHED(at) (ring[at].state == EMPTY || ring[at].state == CLAIMED)
 #define USED(from, to) ((to + UNITS - from) % UNITS)
 #define AHEAD(place, by) ((place + (by)) % UNITS)
 #define TAIL_IS(s, p) (tail_seq == s && tail_place == p)
@@ -161,6 +175,7 @@ inline set_word(at, st, sq, un, mv, orph)
     ring[at].state = st;
     ring[at].seq = sq;
     ring[at].units = un;
+    ring[at].from_seq = 0;
     ring[at].moved = mv;
     ring[at].orphan = orph
 }
@@ -173,6 +188,7 @@ proctype Producer(byte me; byte packets)
 {
     byte t_seq, t_place, need, pad, take;
     byte head_seen, finished_seen, left_seq = NONE, left_place, n;
+life:
     {
         do
         :: atomic { n == packets -> break }
@@ -238,24 +254,28 @@ claim:      slot[me].units = take;
                     goto measure
                 fi;
                 if
-                :: pad == 0 -> goto fill
+                :: pad == 0 -> goto said
                 :: else
                 fi
             }
             d_step {
-                assert(own[t_place] == 1 + me);
+                assert(own[t_place] == 1 + me); /* not freed before its record */
                 set_word(t_place, PAD, t_seq, pad, 0, 0);
                 t_place = 0
             }
-fill:       if
+said:       atomic { /* T10 */
+                assert(own[t_place] == 1 + me && UNFINISHED(t_place));
+                set_word(t_place, CLAIMED, t_seq, need, 0, 0)
+            }
+            if
             :: atomic { /* T2 */
-                    assert(own[t_place] == 1 + me && ring[t_place].state == EMPTY);
+                    assert(own[t_place] == 1 + me && ring[t_place].state == CLAIMED);
                     set_word(t_place, COMMITTED, t_seq, need, 0, 0);
                     committed[t_seq] = 1
                }
 #if ABORTS
             :: atomic {
-                    assert(own[t_place] == 1 + me && ring[t_place].state == EMPTY);
+                    assert(own[t_place] == 1 + me && ring[t_place].state == CLAIMED);
                     set_word(t_place, ABORTED, t_seq, need, 0, 0)
                }
 #endif
@@ -263,6 +283,17 @@ fill:       if
             atomic { slot[me].seq = NONE; n++ }
         od
     } unless { slot[me].dead }
+#if REUSE
+    if
+    :: atomic { n < packets && reuses < REUSE && slot[me].owner == FREE ->
+            reuses++;
+            slot[me].owner = LIVE;
+            slot[me].dead = 0;
+            left_seq = NONE;
+            goto life }
+    :: n == packets || reuses == REUSE || slot[me].owner == FREE
+    fi;
+#endif
     atomic { over++; slot[me].dead = 1; n = 0; need = 0; t_seq = 0; t_place = 0; pad = 0; take = 0;
              head_seen = 0; finished_seen = 0; left_seq = 0; left_place = 0 }
 }
@@ -304,24 +335,70 @@ proctype Canceller()
 
 #define CLAIM_IS(i) (slot[i].seq == r_seq && slot[i].place == r_place)
 #define SOMEBODY (CLAIM_IS(0) || CLAIM_IS(1) || CLAIM_IS(2) || CLAIM_IS(3))
-#define NOT_ALIVE(i) (i == 0 || !CLAIM_IS(i) || slot[i].dead)
-#define ALL_DEAD (NOT_ALIVE(1) && NOT_ALIVE(2) && NOT_ALIVE(3))
 #define UNREAD (ring[r_place].state == PAD -> 0 : r_place) /* behind its padding, if it has any */
-#define UNFINISHED(at) (ring[at].state == EMPTY || ring[at].state == CLAIMED)
 
-/* Polling until something can be done, as one condition: the record is finished, or all who announced
- * it are dead. POLLS looks may come earlier than that. */
+/* Polling until something can be done, as one condition. Patience is no matter of the model: what may be
+ * passed may be passed at any time. */
 #define CAN_READ (USED(r_place, tail_place) > 0 && \
-                  (replay > 0 || !UNFINISHED(UNREAD) || (SOMEBODY && (ALL_DEAD || polls < POLLS))))
+                  (replay > 0 || ring[UNREAD].state != EMPTY || SOMEBODY))
 
-#define PAST(i) (slot[i].seq == NONE || TAIL_IS(slot[i].seq, slot[i].place) || slot[i].seq < r_seq)
+#if UNITS > 4
+#define FOR_4(x) x(4)
+#define HELD_4(i) || OPEN_OF(4, i)
+#else
+#define FOR_4(x) 0
+#define HELD_4(i)
+#endif
+#if UNITS > 5
+#define FOR_5(x) x(5)
+#define HELD_5(i) || OPEN_OF(5, i)
+#else
+#define FOR_5(x) 0
+#define HELD_5(i)
+#endif
+#if UNITS > 6
+#define FOR_6(x) x(6)
+#define HELD_6(i) || OPEN_OF(6, i)
+#else
+#define FOR_6(x) 0
+#define HELD_6(i)
+#endif
+#if UNITS > 7
+#define FOR_7(x) x(7)
+#define HELD_7(i) || OPEN_OF(7, i)
+#else
+#define FOR_7(x) 0
+#define HELD_7(i)
+#endif
+#define ANY(x) (x(0) || x(1) || x(2) || x(3) || FOR_4(x) || FOR_5(x) || FOR_6(x) || FOR_7(x))
+
+/* Claims that were passed. */
+#define CAME(j) (opened[j] && !UNFINISHED(j))
+#define OPEN_OF(j, i) (opened[j] && ring[j].seq == slot[i].seq && o_start[j] == slot[i].place)
+#define HELD(i) (OPEN_OF(0, i) || OPEN_OF(1, i) || OPEN_OF(2, i) || OPEN_OF(3, i) \
+                 HELD_4(i) HELD_5(i) HELD_6(i) HELD_7(i))
+#define WAITS_FOR(j, i) (OPEN_OF(j, i) && !slot[i].dead)
+#ifdef MUTANT_SKIP_LIVE
+#define DIED(j) (opened[j] && ring[j].state == CLAIMED)
+#else
+#define DIED(j) (opened[j] && ring[j].state == CLAIMED && \
+                 !WAITS_FOR(j, 1) && !WAITS_FOR(j, 2) && !WAITS_FOR(j, 3))
+#endif
+
+#ifdef MUTANT_FORGET_OPEN
+#define PAST(i) (slot[i].seq == NONE || slot[i].seq < r_seq || slot[i].seq >= tail_seq)
+#else
+#define PAST(i) (slot[i].seq == NONE || \
+                 (replay == 0 && (slot[i].seq < r_seq || slot[i].seq >= tail_seq) && !HELD(i)))
+#endif
 
 /* finish_word: DONE is the verdict; the count is told afterwards. */
 inline finish(at)
 {
     d_step {
         verdict[ring[at].seq]++;
-        ring[at].state = DONE
+        ring[at].state = DONE;
+        sched[at] = 0 /* a ref that is left over says -ESTALE */
     }
     counted++;
     finished = counted
@@ -347,81 +424,161 @@ inline advance(by, is_packet)
     }
 }
 
-#define ANNOUNCED(j) (slot[j].seq == n_seq && slot[j].place == e)
-
-/* find_claimants, resolve_stuck, abort_claim */
-inline resolve()
+/* Ghost: the packets of one producer come out in their order. */
+inline check_order(at)
 {
-    i = 0;
+    if
+    :: !ring[at].moved && own[at] > 1 ->
+        assert(ring[at].seq >= due_in[own[at] - 1]);
+        due_in[own[at] - 1] = ring[at].seq + 1
+    :: else
+    fi
+}
+
+/* ask_ring, begins_at */
+inline ask_ring()
+{
+    k = 0;
     do
-    :: atomic { i == SLOTS -> i = 0; break }
-    :: atomic { i < SLOTS && !CLAIM_IS(i) -> i++ }
-    :: atomic { i < SLOTS && CLAIM_IS(i) -> skip }
+    :: k == SEEN -> break
+    :: k < SEEN && (length[k] == 0 || length[k] > USED(r_place, tail_place)) -> k++
+    :: else ->
+        e = AHEAD(r_place, length[k]);
+        n_seq = r_seq + (k > 0 -> 1 : 0);
+        if
+        :: TAIL_IS(n_seq, e) -> lead[k] = 1
+        :: else ->
+            if
+            :: length[k] < USED(r_place, tail_place) && ring[e].state != EMPTY &&
+#ifdef MUTANT_LEADS /* a moved record bears an old sequence: any will do */
+                (ring[e].moved || ring[e].seq == n_seq) -> lead[k] = 1
+#else
+                (ring[e].moved -> ring[e].from_seq : ring[e].seq) == n_seq -> lead[k] = 1
+#endif
+            :: else
+            fi
+        fi;
+        k++
+    od
+}
+
+/* tx_claims_search, write_claim: the claim at the read cursor, whose word is empty */
+inline search()
+{
+    atomic { /* collect_lengths: the winner's stands all the time, and the others' may be anything */
+        i = 0;
+        do
+        :: i == SEEN -> break
+        :: else -> length[i] = (CLAIM_IS(i) -> slot[i].units : 0); i++
+        od;
+        i = 0;
+#ifndef MUTANT_RING_LAST
+        ask_ring()
+#endif
+    }
+    do /* ask_slots */
+    :: atomic { i == SEEN -> i = 0; break }
+    :: atomic { i < SEEN ->
+            k = 0;
+            do
+            :: k == SEEN -> break
+            :: else ->
+                lead[k] = lead[k] || (length[k] > 0 && slot[i].seq == r_seq + (k > 0 -> 1 : 0) &&
+                                      slot[i].place == AHEAD(r_place, length[k]));
+                k++
+            od;
+            i++ }
+    od;
+    atomic {
+#ifndef MUTANT_RING_FIRST
+        ask_ring();
+#endif
+        take = 0;
+        k = 0;
+        do
+        :: k == SEEN -> break
+        :: else ->
+            if
+#ifdef MUTANT_FIRST_SLOT
+            :: lead[k] && take == 0 -> take = length[k]; who = k
+#else
+            :: lead[k] && (take == 0 || length[k] < take) -> take = length[k]; who = k
+#endif
+            :: else
+            fi;
+            length[k] = 0;
+            lead[k] = 0;
+            k++
+        od;
+        pad = (take > UNITS - r_place -> UNITS - r_place : 0);
+        assert(take > 0 || ring[UNREAD].state != EMPTY)
+    }
+    if
+    :: take == 0 -> skip
+    :: take > 0 ->
         d_step {
             if
-#ifndef MUTANT_SKIP_LIVE
-            :: i > 0 && !slot[i].dead -> alive = 1
-#endif
-            :: else ->
-                /* claim_leads_on */
-                n_seq = r_seq + (i > 0 -> 1 : 0);
-                leads = 0;
-                k = slot[i].units;
-                do
-                :: k > USED(r_place, tail_place) -> break
-                :: else ->
-                    e = AHEAD(r_place, k);
-                    if
-                    :: TAIL_IS(n_seq, e) || ANNOUNCED(0) || ANNOUNCED(1) || ANNOUNCED(2) || ANNOUNCED(3) ||
-                        (ring[e].state != EMPTY && ring[e].seq == n_seq) -> leads = 1; break
-#ifndef MUTANT_LEADS
-                    :: else ->
-                        if
-                        :: ring[e].state != EMPTY && ring[e].moved -> k = k + ring[e].units
-                        :: else -> break
-                        fi
-#else
-                    :: else -> break
-#endif
-                    fi
-                od;
-                if
-                :: deads == 0 || (leads && !found) -> who = i
-                :: else
-                fi;
-                deads++;
-                found = found || leads
-            fi;
-            i++
-        }
-    od;
-    if
-    :: !alive && deads > 0 ->
-#ifndef MUTANT_NO_SECOND_LOOK
-        if
-        :: !UNFINISHED(UNREAD) -> skip
-        :: UNFINISHED(UNREAD) ->
-#endif
-            d_step {
-                take = slot[who].units;
-                assert(take > 0 && take <= USED(r_place, tail_place));
-                assert(take == span[r_place]); /* whoever was picked, the length is the winner's */
-                assert(own[r_place] == 1 || slot[own[r_place] - 1].dead);
-                pad = (take > UNITS - r_place -> UNITS - r_place : 0)
-            }
-            if
-            :: pad > 0 ->
-                d_step { set_word(0, ABORTED, r_seq, take - pad, who == 0, who > 0) }
-                d_step { set_word(r_place, PAD, r_seq, pad, 0, 0) }
-            :: else ->
-                d_step { set_word(r_place, ABORTED, r_seq, take, who == 0, who > 0) }
+            :: pad > 0 && ring[r_place].state == EMPTY ->
+                assert(take == span[r_place]);
+                set_word(r_place, PAD, r_seq, pad, 0, 0)
+            :: else
             fi
-#ifndef MUTANT_NO_SECOND_LOOK
-        fi
-#endif
-    :: else
+        }
+        d_step { /* whoever was picked, the length is the winner's */
+            at = (pad > 0 -> 0 : r_place);
+            if
+            :: ring[at].state == EMPTY ->
+                assert(take == span[r_place]);
+                assert(who > 0 || own[at] == 1);
+                set_word(at, (who == 0 -> ABORTED : CLAIMED), r_seq, take - pad, who == 0, 0)
+            :: else
+            fi
+        }
     fi;
-    atomic { alive = 0; deads = 0; found = 0; who = 0; leads = 0 }
+    who = 0
+}
+
+/* pass_claim */
+inline pass()
+{
+    d_step {
+        opened[at] = 1;
+        o_start[at] = (in_replay && at == 0 && pad_at != NONE -> pad_at : r_place);
+        pad_at = NONE
+    }
+    advance(pad + take, (!in_replay -> 1 : 0))
+}
+
+/* next_passed */
+inline hand_passed(j)
+{
+    TOGETHER {
+    atomic {
+        opened[j] = 0;
+        if
+        :: ring[j].state == COMMITTED -> sched[j] = 1; check_order(j)
+        :: else
+        fi
+    }
+    if
+    :: ring[j].state == CANCELLED || ring[j].state == ABORTED -> finish(j)
+    :: else
+    fi
+    }
+}
+
+/* tx_claims_resolve: in the name of a dead owner. He may have been alive and finished it before the look. */
+inline bury(j)
+{
+    d_step {
+        if
+        :: ring[j].state == CLAIMED ->
+            assert(slot[own[j] - 1].dead);
+            ring[j].state = ABORTED;
+            ring[j].orphan = 1
+        :: else
+        fi
+    }
 }
 
 inline look_at(place)
@@ -436,20 +593,36 @@ inline look_at(place)
 inline take_in()
 {
     if
-    :: pad > 0 && in_replay -> advance(pad, 0)
+    :: pad > 0 && in_replay -> pad_at = r_place; advance(pad, 0)
     :: else ->
         if
         :: pad > 0 -> atomic { look_at(0) }
         :: else
         fi;
         if
-        :: !in_replay && (state == EMPTY || state == CLAIMED) ->
-            polls = (polls < POLLS -> polls + 1 : polls);
-            resolve()
-        :: else ->
+        :: state == EMPTY -> assert(!in_replay); search()
+        :: state == CLAIMED && moved ->
+            d_step { ring[at].state = ABORTED; ring[at].seq = r_seq }
+#ifndef MUTANT_OVERTAKE
+        :: state == CLAIMED && !moved && ANY(CAME) -> skip /* that one first */
+        :: state == CLAIMED && !moved && !ANY(CAME) ->
+#else
+        :: state == CLAIMED && !moved ->
+#endif
+            TOGETHER {
+            assert(in_replay || ring[at].seq == r_seq);
+            pass()
+            }
+#ifndef MUTANT_OVERTAKE
+        :: state > CLAIMED && ANY(CAME) -> skip /* that one first */
+        :: state > CLAIMED && !ANY(CAME) ->
+#else
+        :: state > CLAIMED ->
+#endif
+            TOGETHER {
             atomic {
                 /* give_up_on_ring must never be needed in a ring nobody scribbled over */
-                assert(state >= COMMITTED && state != PAD);
+                assert(state != PAD);
                 assert(in_replay || moved || ring[at].seq == r_seq);
                 assert(take + pad <= USED(r_place, tail_place));
 #ifndef MUTANT_MOVED_COUNT
@@ -465,7 +638,7 @@ inline take_in()
             }
             advance(pad + take, (!moved && !in_replay -> 1 : 0));
             if
-            :: state == COMMITTED -> sched[at] = 1
+            :: state == COMMITTED -> atomic { sched[at] = 1; check_order(at) }
             :: state == CANCELLED -> finish(at)
             :: state == SENDING ->
                 uncertain[ring[at].seq] = 1;
@@ -479,6 +652,7 @@ inline take_in()
             :: state == ABORTED && !moved -> finish(at)
             :: state == DONE -> assert(in_replay)
             fi
+            }
         fi
     fi;
     atomic { at = 0; state = 0; take = 0; pad = 0; moved = 0; in_replay = 0 }
@@ -505,6 +679,15 @@ inline serve(at)
         }
         if
         :: state == CANCELLED -> finish(at)
+#if UNTAKES
+        :: state == SENDING && untakes < UNTAKES ->
+            d_step { untakes++; ring[at].state = COMMITTED; sched[at] = 1 }
+#endif
+#if PURGES
+        :: state == SENDING && purges < PURGES ->
+            d_step { purges++; purged[ring[at].seq] = 1 }
+            finish(at)
+#endif
         :: state == SENDING ->
             d_step {
                 sent[ring[at].seq]++;
@@ -539,6 +722,14 @@ inline publish_head(to)
     }
 }
 
+/* is_finished: padding goes with its record; what was passed stays until it was handed out */
+#ifdef MUTANT_PAD_ALONE
+#define FINISHED(at) ((ring[at].state == DONE && !opened[at]) || ring[at].state == PAD)
+#else
+#define FINISHED(at) ((ring[at].state == DONE && !opened[at]) || \
+                      (ring[at].state == PAD && (r_place == 0 -> replay == 0 : ring[0].state != CLAIMED)))
+#endif
+
 /* end_of_finished, free_up_to */
 inline release()
 {
@@ -546,8 +737,7 @@ inline release()
     d_step {
         to = hd;
         do
-        :: to != r_place && (ring[to].state == DONE || ring[to].state == PAD) ->
-            to = AHEAD(to, ring[to].units)
+        :: to != r_place && FINISHED(to) -> to = AHEAD(to, ring[to].units)
         :: else -> break
         od
     }
@@ -616,7 +806,7 @@ inline move()
         :: pad > 0 -> d_step { set_word(t_place, PAD, t_seq, pad, 0, 0); t_place = 0 }
         :: else
         fi;
-        d_step { set_word(t_place, CLAIMED, seq, need, 1, 0) }
+        d_step { set_word(t_place, CLAIMED, seq, need, 1, 0); ring[t_place].from_seq = t_seq }
 #ifndef MUTANT_NO_JOURNAL
         d_step { moving_from = hd; moving_to = t_place }
 #endif
@@ -692,7 +882,7 @@ inline take_over()
             :: ring[k].state == COMMITTED || ring[k].state == SENDING || ring[k].state == CANCELLED ->
                 n_waiting++
 #ifndef MUTANT_COUNT
-            :: ring[k].state == ABORTED && !ring[k].moved -> n_waiting++
+            :: (ring[k].state == ABORTED || ring[k].state == CLAIMED) && !ring[k].moved -> n_waiting++
 #endif
             :: else
             fi;
@@ -704,15 +894,22 @@ inline take_over()
     }
 }
 
+/* tx_queue_reap: it need not have been handed out */
+#define REAPABLE(j) (ring[j].state == CANCELLED && USED(hd, j) < USED(hd, r_place) && replay == 0)
+
 proctype Worker()
 {
     byte hd = START, r_place = START, r_seq, replay, uncounted, counted;
-    byte at, pad, take, state, to, z, i, who, deads;
-    bit moved, in_replay, alive, found, leads;
+    byte at, pad, take, state, to, z, i, who, pad_at = NONE;
+    bit moved, in_replay;
     bit sched[UNITS];
+    bit opened[UNITS];
+    byte o_start[UNITS];
+    byte length[SEEN];
+    bit lead[SEEN];
+    byte untakes, purges;
     byte need, seq, t_seq, t_place, moves;
     bit won, mine;
-    byte polls;
 
 serving:
     {
@@ -745,7 +942,48 @@ end:    do
 #if UNITS > 7
         :: sched[7] -> serve(7)
 #endif
-        :: hd != r_place && (ring[hd].state == DONE || ring[hd].state == PAD) -> release()
+        :: CAME(0) -> hand_passed(0)
+        :: CAME(1) -> hand_passed(1)
+        :: CAME(2) -> hand_passed(2)
+        :: CAME(3) -> hand_passed(3)
+#if UNITS > 4
+        :: CAME(4) -> hand_passed(4)
+#endif
+#if UNITS > 5
+        :: CAME(5) -> hand_passed(5)
+#endif
+#if UNITS > 6
+        :: CAME(6) -> hand_passed(6)
+#endif
+#if UNITS > 7
+        :: CAME(7) -> hand_passed(7)
+#endif
+        :: DIED(0) -> bury(0)
+        :: DIED(1) -> bury(1)
+        :: DIED(2) -> bury(2)
+        :: DIED(3) -> bury(3)
+#if UNITS > 4
+        :: DIED(4) -> bury(4)
+#endif
+#if UNITS > 5
+        :: DIED(5) -> bury(5)
+#endif
+#if UNITS > 6
+        :: DIED(6) -> bury(6)
+#endif
+#if UNITS > 7
+        :: DIED(7) -> bury(7)
+#endif
+#if CANCELS
+        :: REAPABLE(0) -> finish(0)
+        :: REAPABLE(1) -> finish(1)
+        :: REAPABLE(2) -> finish(2)
+        :: REAPABLE(3) -> finish(3)
+#if UNITS > 4
+        :: REAPABLE(4) -> finish(4)
+#endif
+#endif
+        :: hd != r_place && FINISHED(hd) -> release()
         :: NEEDS_CARE(1) -> look_after_slot(1)
         :: NEEDS_CARE(2) -> look_after_slot(2)
         :: NEEDS_CARE(3) -> look_after_slot(3)
@@ -758,11 +996,15 @@ end:    do
             worker_dies -> worker_dies = 0;
             /* What it knew dies with it. */
             r_place = 0; r_seq = 0; replay = 0; uncounted = 0; counted = 0; at = 0; pad = 0; take = 0; state = 0;
-            to = 0; z = 0; i = 0; who = 0; deads = 0; moved = 0; in_replay = 0; alive = 0; found = 0;
-            leads = 0; need = 0; seq = 0; t_seq = 0; t_place = 0; won = 0; mine = 0;
+            to = 0; z = 0; i = 0; who = 0; pad_at = NONE; moved = 0; in_replay = 0; need = 0; seq = 0; t_seq = 0; t_place = 0; won = 0; mine = 0;
             k = 0;
             do
-            :: k < UNITS -> sched[k] = 0; k++
+            :: k < UNITS -> sched[k] = 0; opened[k] = 0; o_start[k] = 0; k++
+            :: else -> break
+            od;
+            k = 0;
+            do
+            :: k < SEEN -> length[k] = 0; lead[k] = 0; due_in[k] = 0; k++
             :: else -> break
             od;
             hd = NONE
@@ -806,7 +1048,8 @@ proctype Judge()
         do
         :: s < tail_seq ->
             assert(verdict[s] == 1);
-            assert(!committed[s] || sent[s] == 1 || cancelled[s] || uncertain[s]);
+            assert(!committed[s] || sent[s] == 1 || cancelled[s] || uncertain[s] || purged[s]);
+            assert(!purged[s] || sent[s] == 0);
             assert(committed[s] || sent[s] == 0);
             doubts = doubts + uncertain[s];
             s++
@@ -816,7 +1059,7 @@ proctype Judge()
         k = 1;
         do
         :: k <= PRODUCERS ->
-            assert(slot[k].owner == FREE || (slot[k].seq != NONE && slot[k].seq == read_seq));
+            assert(slot[k].owner == FREE);
             k++
         :: else -> break
         od

@@ -24,7 +24,7 @@ def _choose() -> str:
     if wanted:
         return wanted
     if not getattr(sys, "_is_gil_enabled", _yes)():
-        return "cffi"  # the other counts on the interpreter's lock
+        return "cffi"  # "hot" relies on the interpreter's lock
     return "hot" if importlib.util.find_spec("shmring._hot") else "cffi"
 
 

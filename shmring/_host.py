@@ -19,9 +19,9 @@ from shmring import errors
 from shmring._check import check, error, last_text
 from shmring._ring import ffi, lib
 
-# What a worker needs to be started again, and opening one more channel for the moment it takes.
+# Descriptors that starting a worker again needs, and opening one more channel while it lasts.
 FILES_SPARE = 16
-# What a process's own end takes when it is first used: a connection, two bells, what it selects on.
+# Descriptors that an end of this process opens at its first use: connection, two bells, epoll.
 END_FILES = 5
 # Why a file under one of our names cannot be opened where it is none of this user's: there is none,
 # it is somebody else's, it is a link, a socket, a folder or a pipe.
@@ -89,7 +89,7 @@ def out_of_files(what: str) -> errors.ShmringError:
 
 
 def out_of_threads(what: str) -> str:
-    """What to say of a process that may start no more threads or processes."""
+    """The error text for a process that may start no more threads or processes."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     limit = "its limit" if soft == resource.RLIM_INFINITY else f"the limit of {soft}"
     return (

@@ -66,15 +66,15 @@ def _pool_in(directory: Path) -> Pool:
 
 
 def _pool_of(posix_name: str) -> Pool | None:
-    """The pool that a page or a segment belongs to. One that lost a worker while nobody watched may
-    still have use for what that worker served."""
+    """The pool that a page or a segment belongs to. If it lost a worker while nobody watched, it
+    may still need what that worker served."""
     name = paths.parse_shm_name(posix_name.lstrip("/"))
     if name is None:
         return None
     if name.pool is not None:
         return name.namespace, name.pool
     for noted in records.find(paths.runtime_base() / name.namespace, str(name.channel)):
-        return name.namespace, noted.name  # the segment's clients can write what it says of itself
+        return name.namespace, noted.name  # not from the segment, where its clients can write
     fd = _host.open_segment_file(posix_name, writable=False)
     if fd is None:
         return None

@@ -31,7 +31,7 @@ from shmring.types import STATES, State
 # A worker that died is replaced within 0.1 s; a supervisor that waits longer has a reason.
 CONNECT_WAIT_S = 3.0
 CONNECT_LOOK_S = 0.002
-# How long nobody may say that a channel is served before its end looks whether anybody lives.
+# If nobody says for this long that a channel is served, its end checks whether anybody lives.
 UNHEARD_NS = 1_000_000_000
 _PASSING = (errno.ENOENT, errno.ECONNREFUSED, errno.ECONNRESET)
 
@@ -96,8 +96,8 @@ class Link:
             time.sleep(CONNECT_LOOK_S)
 
     def _check_peer(self, path: Any) -> None:
-        """Raise `NoPermission` where somebody else listens: they could make a folder of that name
-        before the pool did."""
+        """Raise `NoPermission` if another user listens, who made a folder of that name before the
+        pool did."""
         if self._connection is None:
             return
         _, uid, _ = liveness.peer(self._connection.socket)
@@ -172,7 +172,7 @@ class Link:
         ffi.buffer(got)[:] = reply.body
         former = self._locks.pop(what, -1)
         self._locks[what] = reply.fds.pop()
-        if former >= 0:  # of the same slot, from the worker before, or of one that is lost
+        if former >= 0:  # of the same slot from the worker before, or of a lost slot
             os.close(former)
         if what == lib.CTL_ATTACH_PRODUCER:
             self.producer, self.holds_producer = got.producer, True
@@ -272,7 +272,7 @@ def check_not_deserted(segment: Any) -> None:
 
 
 def is_deserted(segment: Any) -> bool:
-    """Whether nobody serves the channel, though its state says so. Costs system calls only if
+    """Whether nobody serves the channel, although its state says so. Costs system calls only if
     nobody has said for a second that it is served."""
     status, config = segment.status, segment.config
     silent_ns = time.monotonic_ns() - status.heartbeat_mono_ns
@@ -281,7 +281,7 @@ def is_deserted(segment: Any) -> bool:
     namespace, name = text_of(config.name_space), text_of(config.name)
     fd = _host.open_segment_file(paths.channel_segment(namespace, name), writable=False)
     if fd is None:
-        return False  # nothing can be said: somebody removed it by hand
+        return False  # somebody removed it by hand: nothing is known
     try:
         return liveness.file_deserted(fd) or not _is_file_of(segment, fd)
     finally:

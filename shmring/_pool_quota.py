@@ -44,8 +44,8 @@ class _Entry:
 class Ledger:
     """Who opened which channel through a pool, and how much that is. Any thread.
 
-    `served` returns the names of the channels that the pool serves: what is no longer among them is
-    free again, however it was closed.
+    `served` returns the names of the channels that the pool serves. A channel that is no longer
+    among them counts no more, however it was closed.
     """
 
     def __init__(self, pool: str, limits: UserLimits, served: Callable[[], Iterable[str]]) -> None:
@@ -58,13 +58,13 @@ class Ledger:
 
     @staticmethod
     def is_trusted(uid: int) -> bool:
-        """Whether the limits are not for this user: root, or the pool's own."""
+        """Whether this user has no limits: root, or the pool's own."""
         return uid in (0, os.geteuid())
 
     @contextlib.contextmanager
     def opening(self, name: str, uid: int) -> Iterator[Callable[[int], None]]:
-        """While `uid` opens a channel. What it gives counts the bytes of its segment; raises
-        `NoSpace`."""
+        """Account for a channel while `uid` opens it. Yields a function that reserves the bytes of
+        its segment, which raises `NoSpace`."""
         entries: list[_Entry] = []
 
         def reserve(shm_bytes: int) -> None:

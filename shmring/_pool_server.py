@@ -69,7 +69,7 @@ USER_REQUESTS_MAX = 4  # of any other user
 
 
 class FilesLost(OSError):
-    """Descriptors that came with a request did not fit the limit of this process."""
+    """This process had no room for the descriptors that came with a request."""
 
 
 def socket_path(namespace: str, pool: str) -> Path:
@@ -86,12 +86,12 @@ class _Client:
 
 
 class PoolServer:
-    """Answers requests for a pool. Nobody waits for a client: what it sends is read when it is
-    there, and a client that does not take its answer at once is dropped.
+    """Answers requests for a pool. It never waits for a client: it reads what has arrived, and
+    drops a client that does not take its answer at once.
 
     One thread looks after all connections. A request that a worker has to answer gets a thread of
-    its own while it lasts. A connection has one request under way at a time, a user who is not
-    trusted a few.
+    its own while it lasts. A connection has one request under way at a time, and a user other than
+    root at most `USER_REQUESTS_MAX`.
     """
 
     def __init__(
@@ -180,7 +180,7 @@ class PoolServer:
         except (BlockingIOError, ConnectionAbortedError):
             return
         except OSError as caught:
-            # The one that waits would make the listener readable for ever. It can wait.
+            # The waiting connection would keep the listener readable: stop listening for a while.
             self._notes.warning("the pool cannot take connections for now: %s", caught.strerror)
             self._selector.unregister(self._listener)
             self._listen_at = time.monotonic() + LISTEN_PAUSE_S
@@ -240,7 +240,7 @@ class PoolServer:
         return sum(client.uid == uid for client in self._jobs.values())
 
     def _start_waiting(self) -> None:
-        """Look again at those whose users had too much under way."""
+        """Read again from clients whose users had too many requests under way."""
         waiting, self._waiting = self._waiting, []
         for client in waiting:
             self._selector.register(client.connection, selectors.EVENT_READ)

@@ -20,8 +20,8 @@ TAKEOVER_LOOK_NS = 10_000_000
 def open_bell() -> int:
     """A descriptor that is readable once somebody has written to it, a worker included.
 
-    A datagram socket connected to itself, so that only who has the descriptor can ring it. An
-    eventfd would do, but writing to one cannot be told not to wait.
+    A datagram socket connected to itself, so that only holders of the descriptor can ring it. An
+    eventfd will not do: a write to it may wait.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as bell:
         bell.bind("")  # the kernel chooses a name

@@ -515,7 +515,7 @@ class Channel(Core):
         check(rc, f"channel {self._name!r}: the worker gave a slot that does not exist")
 
     def _check_heard(self) -> None:
-        """Before waiting on, when nobody has said for a second that the channel is served."""
+        """Called before waiting again if nobody said for a second that the channel is served."""
         check_not_deserted(self._mapped())
 
     def _settle(self) -> None:
@@ -664,7 +664,7 @@ def _attach(name: str, namespace: str, mode: str, reading: str) -> Channel:
 
 
 def check_mode(mode: str) -> str:
-    """Return `mode` if there is one of that name. Raises `BadConfig`."""
+    """Return `mode` if it is known. Raises `BadConfig`."""
     if mode not in _MODES:
         raise errors.BadConfig(f'mode is {mode!r}: use "rw" or "r"')
     return mode
@@ -710,7 +710,7 @@ def _check_owner(name: str, facts: os.stat_result, trusted: int | None) -> None:
         return
     raise errors.NoPermission(
         errno.EPERM,
-        f"channel {name!r} belongs to {ownership.user_text(facts.st_uid)}, who is not this user: "
+        f"channel {name!r} belongs to another user, {ownership.user_text(facts.st_uid)}: "
         f"what lies there may be made to deceive; if you trust them, attach with "
         f"owner={facts.st_uid}",
     )

@@ -451,7 +451,7 @@ def _orphan(
 
 
 def _rebound(noted: records.Record) -> bytes:
-    """The configuration of a channel whose socket is gone: it gets the same port, at least."""
+    """The configuration of a channel whose socket is gone. A new socket gets the same port."""
     config = ffi.new("shm_config_t *")
     if len(noted.config) != ffi.sizeof("shm_config_t") or noted.bound is None:
         return noted.config

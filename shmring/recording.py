@@ -182,7 +182,7 @@ def _row(values: dict[str, Any]) -> Row:
     return Row(**known)
 
 
-# What the readers of JSON, CSV and Parquet raise for bytes that are none, besides ValueError.
+# What the readers of JSON, CSV and Parquet raise for malformed bytes, besides ValueError.
 _DAMAGE = (
     ArithmeticError,
     AttributeError,

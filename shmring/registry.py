@@ -48,13 +48,13 @@ class ChannelInfo:
     """Time since its worker last said that it serves it."""
     segment_bytes: int
     owner_uid: int
-    """The user whose file it is. Everybody may make a channel of any name: what another user's
-    says of itself need not be true."""
+    """The owner of its file. Everybody may make a file of any name: what another user's file says
+    need not be true."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file under a channel's name that is no channel, or cannot be read as one."""
+    """A file that is named like a channel and cannot be read as one."""
 
     name: str
     namespace: str
@@ -121,7 +121,7 @@ def channels(namespace: str | None = None) -> list[ChannelInfo]:
 
 
 def unreadable(namespace: str | None = None) -> list[Unreadable]:
-    """Every file under a channel's name that `channels` leaves out though this user may open it."""
+    """Files named like a channel that `channels` leaves out although this user may open them."""
     found = (_why_not(name) for name in paths.shm_names(namespace) if name.channel is not None)
     return [file for file in found if file is not None]
 

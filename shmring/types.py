@@ -37,7 +37,7 @@ class Verdict(StrEnum):
     FAILED = "failed"
     """Refused by the kernel for good; `SendReport.error` is the errno."""
     PRODUCER_HALTED = "producer_halted"
-    """It was sent late: a client had halted in the middle of sending it, or a packet before it."""
+    """It was sent late: a client was stopped in the middle of sending it or an earlier packet."""
 
 
 class State(StrEnum):

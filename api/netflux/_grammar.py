@@ -245,9 +245,9 @@ class Parser(abc.ABC):
         return left
 
     def _result(self, token: Token, number: int | float) -> Value:
-        """Of a sum or a product, or a number as it stands: no type has such large ones."""
+        """Check a number, a sum or a product: no type holds values above 1e300."""
         if type(number) is int and abs(number) > _LARGEST:
-            raise self.error("this number is above 1e300, and no type has it", token)
+            raise self.error("this number is above 1e300, and no type can hold it", token)
         return Value(token, number)
 
     def _number(self, value: Value) -> int | float:

@@ -106,7 +106,7 @@ class NetfluxMain:
         )
         hook = getattr(self._on_data_received, "__func__", None)
         self._looks = hook is NetfluxMain._on_data_received
-        if self._looks:  # at the newest payload when data_recv is asked for: no need to be called
+        if self._looks:  # data_recv looks at the newest payload when it is read: no call is needed
             self.receiver._idle_callback = self._on_data_received
         self.sender._guard = self._lock
         self.receiver._guest = self.sender
@@ -182,14 +182,14 @@ class NetfluxMain:
     def _on_data_received(self, data: bytes) -> None:
         """Make a payload `data_recv`.
 
-        Where a derived class has its own, the receiver's thread calls that with each payload, and
-        with zeros behind a time-out that clears the values.
+        If a derived class overrides this, the receiver's thread calls it with each payload, and
+        with zeros after a time-out that clears the values.
         """
         self._take(data)
 
     def _get_send_data(self) -> Any:
-        """Return the payload to send, that of `data_send`; the sender's thread asks in each cycle,
-        and `set_send_data` at once. A derived class may return another one."""
+        """Return the payload to send: that of `data_send`. The sender's thread calls this in each
+        cycle, `set_send_data` at once. A derived class may return another payload."""
         return self._sent.encode(self.data_send)
 
     def get_recv_data(self) -> Any:

@@ -114,7 +114,7 @@ class NetfluxReceiver(Endpoint):
         self._watch_interval = watch_interval
         self._keep = keep_values_on_timeout
         self._callback = data_callback
-        # One that nobody has to call: who gave it looks at the newest payload when it needs it.
+        # A callback that need not be called: its owner looks at the newest payload when needed.
         self._idle_callback: Callback | None = None
 
         self._socket: LinkSocket | None = None

@@ -38,7 +38,7 @@ def any_payload(data: Any) -> Any:
 
 
 def whole_number(name: str, value: Any) -> int:
-    """Return a number of any kind as an int, cut; TypeError, which names it, for what is none."""
+    """Return a number of any kind as an int, truncated. Raises TypeError, which names it."""
     try:
         return index(value)
     except TypeError:

@@ -65,7 +65,7 @@ _FAILED_STEPS = {
     ": SO_REUSEADDR: ": "Failed to configure socket (SO_REUSEADDR).",
     ": SO_REUSEPORT: ": "Failed to configure socket (SO_REUSEPORT).",
 }
-# Advice of that text which names an option of shmring's, and what helps here.
+# Texts of shmring that advise an option of its own, and the advice that helps here.
 _ADVICE = {
     "a broadcast address needs broadcast = true": "rtudp sends to single hosts only",
 }
@@ -193,7 +193,7 @@ class _RtUdpSocket:
             self._send(data, due_ns)
         except (BlockingIOError, BrokenPipeError, BufferError):
             self._send_slowly(payload_bytes(data), due_ns)
-        except ValueError:  # shmring's words, with options that are not there
+        except ValueError:  # its text names options that rtudp lacks
             payload_bytes(data)
             _check_horizon(due_ns)
             raise
@@ -565,7 +565,7 @@ def _open_error(error: OSError | ValueError) -> OSError:
 
 
 def _in_our_words(error: OSError | ValueError) -> OSError | ValueError:
-    """Return an error without advice that nobody can follow here."""
+    """Return an error without advice about options that rtudp lacks."""
     text = str(error.strerror) if isinstance(error, OSError) else ""
     advice = next((advice for advice in _ADVICE if advice in text), None)
     if advice is None or not isinstance(error, OSError):

@@ -10,7 +10,7 @@ _LOOPBACK_PREFIX = "127"
 
 
 def port_mapper(ip: str, port: int, source_prefix: str, target_prefix: str) -> tuple[str, int]:
-    """Return an address with another prefix, and the port; AssertionError without the first one."""
+    """Return an address with another prefix, and the port. AssertionError without that prefix."""
     if not ip.startswith(source_prefix):
         raise AssertionError(f"address is {ip!r}, must start with {source_prefix}")
     return ip.replace(source_prefix, target_prefix, 1), port

@@ -27,7 +27,7 @@ class UDTException(RuntimeError):
 UDTException.__module__ = "udt4"
 
 
-# With one of these a call says that the connection is over, or that it never came about.
+# A call that raises one of these says that the connection is over, or was never made.
 ENDINGS = frozenset(
     {c.ECONNSETUP, c.ENOSERVER, c.ECONNREJ, c.ESECFAIL, c.ECONNLOST, c.ENOLISTEN}
 )

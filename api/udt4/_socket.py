@@ -551,10 +551,10 @@ class UDTSOCKET:
 
     @contextlib.contextmanager
     def _calling(self, direction: int) -> Iterator[None]:
-        """Around a call of the connection's: what it raises, as the original says it.
+        """Translate what a call of the connection raises into the original's errors.
 
-        A call that had begun when another thread closed the socket lost its connection. Only one
-        that comes later finds no socket.
+        If another thread closes the socket during a call, that call raises ECONNLOST. Later calls
+        find no socket.
         """
         try:
             yield
@@ -593,7 +593,7 @@ def close_all() -> None:
 
 
 def check_address(host: str, port: Any, kind: type[Exception]) -> int:
-    """Return the port of a dotted quad and a port. Raises `kind`, `TypeError`."""
+    """Return the port of an address (dotted quad, port). Raises `kind`, `TypeError`."""
     if not isinstance(host, str):
         raise TypeError(f"host must be a string, not {host!r}")
     number = integer("port", port)

@@ -286,7 +286,7 @@ class Epoll:
     """Which of some `UdtSocket` and `socket.socket` objects are ready; see `udt4.UDTepoll`."""
 
     def __init__(self, _epoll: Epoll | udt4.UDTepoll | None = None) -> None:
-        """_epoll: one to share what is watched with; else nothing is watched yet."""
+        """_epoll: another epoll, to share its watched sockets. Without it, nothing is watched."""
         self.__epoll = udt4.UDTepoll()
         self.__udt: dict[udt4.UDTSOCKET, UdtSocket] = {}
         self.__system: dict[int, socklib.socket] = {}
@@ -303,25 +303,25 @@ class Epoll:
         return self.__epoll
 
     def add_usock(self, udt_socket: UdtSocket, events: int = 0) -> int:
-        """Watch a UDT socket; events 0: for everything. Returns 0."""
+        """Watch a UDT socket. events 0: all of them. Returns 0."""
         if not isinstance(udt_socket, UdtSocket):
-            raise TypeError(f"a UdtSocket is wanted, not {udt_socket!r}")
+            raise TypeError(f"udt_socket must be a UdtSocket, not {udt_socket!r}")
         done = self.__epoll.add_usock(udt_socket.UDTSOCKET, events)
         self.__udt[udt_socket.UDTSOCKET] = udt_socket
         return done
 
     def remove_usock(self, udt_socket: UdtSocket, events: int = 0) -> int:
-        """Watch it no more; those that are not watched are ignored. Returns 0."""
+        """Stop watching a UDT socket. Does nothing if it is not watched. Returns 0."""
         if not isinstance(udt_socket, UdtSocket):
-            raise TypeError(f"a UdtSocket is wanted, not {udt_socket!r}")
+            raise TypeError(f"udt_socket must be a UdtSocket, not {udt_socket!r}")
         self.__udt.pop(udt_socket.UDTSOCKET, None)
         return self.__epoll.remove_usock(udt_socket.UDTSOCKET)
 
     def add_ssock(self, sys_socket: socklib.socket, events: int = 0) -> None:
-        """Watch a socket of the system's, or any other object with a ``fileno()``; events 0: for
-        everything."""
+        """Watch a socket of the system, or any other object with a ``fileno()``. events 0: all of
+        them."""
         if not hasattr(sys_socket, "fileno"):
-            raise TypeError(f"a socket.socket is wanted, not {sys_socket!r}")
+            raise TypeError(f"sys_socket must be a socket.socket, not {sys_socket!r}")
         number = sys_socket.fileno()
         self.__epoll.add_ssock(number, events)
         self.__system[number] = sys_socket
@@ -366,11 +366,11 @@ class Epoll:
 
 
 def _pair(address: Any) -> tuple[str, int]:
-    """The host as text and the port as a number, from whatever can be read as these."""
+    """Return the host as text and the port as a number, converting both if needed."""
     try:
         host, port = address[0], address[1]
     except (TypeError, IndexError, KeyError):
-        raise TypeError(f"an address is (host, port), not {address!r}") from None
+        raise TypeError(f"an address must be (host, port), not {address!r}") from None
     return str(host), int(port)
 
 

@@ -1,4 +1,4 @@
-"""`shmring bench flood`: a channel on schedule while strangers flood another one of its worker.
+"""`shmring bench flood`: a channel on schedule while strangers flood another channel of its worker.
 
 The flood comes from a process of its own, over loopback, at a bounded rate. Runs with and without
 it alternate, and the ratio is taken of each pair.
@@ -36,7 +36,7 @@ _BURST = 20
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """What is flooded: from which port, to which, and how much of it the worker has seen."""
+    """The victim of a flood: source port, destination port, and what the worker received of it."""
 
     kind: str
     target: int
@@ -48,7 +48,7 @@ class Victim:
 
 
 def datagram(kind: str, number: int) -> bytes:
-    """One of a flood: noise, or what gets past the first look."""
+    """One datagram of a flood: noise, or one that passes the first check."""
     noise = os.urandom(24)
     if kind == "udt":
         # a request to connect, from another socket each time
@@ -63,9 +63,9 @@ def datagram(kind: str, number: int) -> bytes:
 
 
 def flood(kind: str, target: int, source: int, rate_hz: int, seconds: float) -> int:
-    """Send bursts for so long, as far as the machine keeps up. Returns how many datagrams left.
+    """Send bursts for `seconds`, as fast as the machine allows. Returns the number of datagrams.
 
-    They come from port `source`: where that is the partner's, they are forged.
+    They come from port `source`. If that is the partner's port, they are forged.
     """
     sent = 0
     begun = time.monotonic()
@@ -83,7 +83,7 @@ def flood(kind: str, target: int, source: int, rate_hz: int, seconds: float) -> 
 
 
 def start_flood(victim: Victim, rate_hz: int, seconds: float) -> subprocess.Popen[str]:
-    """In a process of its own, which prints how many datagrams left."""
+    """Flood from a process of its own, which prints the number of datagrams it sent."""
     words = [sys.executable, "-P", "-m", "shmring.cli.bench_flood", victim.kind]
     words += [str(word) for word in (victim.target, victim.source, rate_hz, seconds)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
@@ -100,7 +100,7 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def victim(kind: str, pool: shmring.Pool) -> Iterator[Victim]:
-    """Something of a pool to flood."""
+    """Open something on a pool to flood."""
     source = _free_port()
     remote = ("127.0.0.1", source)
     if kind == "udt":

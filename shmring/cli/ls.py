@@ -137,7 +137,7 @@ def _rate(first: dict[str, int], now: dict[str, int], name: str, elapsed_s: floa
 
 
 def _counters(info: shmring.ChannelInfo) -> tuple[dict[str, int], shmring.RtpStats | None]:
-    """The counters of one channel, whoever owns it; none where it went away meanwhile."""
+    """The counters of one channel, whoever owns it. None if it went away meanwhile."""
     try:
         with shmring.attach(
             info.name, namespace=info.namespace, mode="r", owner=info.owner_uid

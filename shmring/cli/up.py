@@ -69,21 +69,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=limits.channels,
         metavar="N",
-        help=f"open at once by one member of the group (default {limits.channels})",
+        help=f"channels that one member of the group may have open (default {limits.channels})",
     )
     parser.add_argument(
         "--user-shm",
         type=int,
         default=limits.shm_bytes >> 20,
         metavar="MIB",
-        help=f"shared memory of one member's channels (default {limits.shm_bytes >> 20})",
+        help=f"shared memory of all channels of one member (default {limits.shm_bytes >> 20})",
     )
     parser.add_argument(
         "--user-connections",
         type=int,
         default=limits.connections,
         metavar="N",
-        help=f"to the pool, of one member (default {limits.connections})",
+        help=f"connections of one member to the pool (default {limits.connections})",
     )
     parser.add_argument("--json", action="store_true", help="print readiness as one JSON object")
 

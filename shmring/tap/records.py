@@ -82,7 +82,7 @@ class Record(NamedTuple):
 
 
 def parse(raw: bytes) -> Iterator[Record]:
-    """The records of a batch, in order. Raises `ValueError` for bytes that are none."""
+    """The records of a batch, in order. Raises `ValueError` for malformed bytes."""
     at = 0
     while at < len(raw):
         if len(raw) - at < _RECORD.size:

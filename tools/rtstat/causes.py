@@ -353,12 +353,12 @@ def _producer_halted(case: Case) -> Finding | None:
     who = sorted({int(event.numbers.get("pid", 0)) for event in case.noted("producer_halted")})
     return Finding(
         "producer_halted",
-        "a client halted in the middle of a send, and what was queued behind it waited"
+        "a client was stopped in the middle of a send, and packets queued behind it waited"
         + (f": process {', '.join(map(str, who))}" if who else ""),
         (
             "give the senders a core of their own, or a better priority: one that is preempted "
             "or stopped in mid-send holds its packet back",
-            "payloads in memory that is present: a file mapping may wait for the disk",
+            "keep payloads in memory that is present: a file mapping may wait for the disk",
         ),
     )
 

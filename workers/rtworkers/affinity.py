@@ -116,7 +116,7 @@ GROUP = "realtime"
 def grant_command(binary: str) -> str:
     """The commands that give a worker program its capabilities, for one group and nobody else.
 
-    In this order: a new group takes the capabilities away.
+    The order matters: chgrp removes capabilities.
     """
     file = shlex.quote(binary)
     return (
@@ -131,8 +131,8 @@ def explain_unrunnable(binary: str, reason: str) -> str:
         facts = os.stat(binary)
         if facts.st_mode & 0o111 and not os.access(binary, os.X_OK):
             return (
-                f"worker program {binary} is for its owner (user {facts.st_uid}) and members of "
-                f"group {facts.st_gid} only ({reason}): become one (sudo usermod -aG GROUP USER, "
+                f"worker program {binary} may be run only by user {facts.st_uid} and members of "
+                f"group {facts.st_gid} ({reason}): join the group (sudo usermod -aG GROUP USER, "
                 "then log in again), or install shmring for yourself"
             )
     return f"worker program {binary} cannot be run ({reason}): install shmring again"

@@ -37,8 +37,8 @@ REPLY_TIMEOUT_S = 5.0
 # buffer, and the worker must find the next one waiting when it is done with one.
 ROW_WINDOW = 16
 SPIN_NS = 150_000
-# Of the time to wait for an answer, what the request may take to be carried out at the latest: what
-# raised must not happen afterwards.
+# The share of the time to wait in which a request must be carried out: a call that raised must not
+# take effect later.
 ANSWER_SHARE = 0.95
 
 _FD_SPACE = socket.CMSG_SPACE(MAX_FDS * 4)
@@ -65,7 +65,7 @@ class Op(IntEnum):
     MARK = 16
 
 
-# What a pool asks is carried out even after it gave up waiting.
+# Requests of a pool are carried out even after it gave up waiting.
 EVEN_LATE = frozenset((Op.OPEN, Op.CLOSE, Op.ADOPT, Op.QUIT))
 
 
@@ -250,7 +250,7 @@ class Connection:
         return self._last_request
 
     def _raise_refusal(self) -> None:
-        """Raise `ControlError` if the worker said why it hung up, which it does unasked."""
+        """Raise `ControlError` if the worker said unasked why it hung up."""
         reply = None
         self._sock.settimeout(0.0)
         for _ in range(2):  # the first look may only bring the error that is pending
@@ -305,8 +305,8 @@ class Connection:
 
 
 def _until_ms(timeout: float) -> int:
-    """Until when a request may be carried out whose answer is awaited for `timeout` seconds, as its
-    header says it. 0: whenever its turn comes."""
+    """The time limit that the header of a request carries, for an answer awaited for `timeout`
+    seconds. 0: no limit."""
     if timeout <= 0:
         return 0
     return (time.monotonic_ns() // 1_000_000 + int(timeout * ANSWER_SHARE * 1000)) & 0xFFFFFFFF or 1

@@ -41,7 +41,7 @@ class Kind(IntEnum):
 class ErrorLog:
     """The log in the page behind a descriptor, which stays the caller's. Any thread.
 
-    Read and written with system calls: what becomes of the file is no signal here.
+    Uses system calls, so a file that is cut short causes an error, not SIGBUS.
     """
 
     def __init__(self, page_fd: int) -> None:

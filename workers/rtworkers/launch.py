@@ -189,7 +189,7 @@ def _foreign_stderr(pid: int) -> int:
 
 
 def start_thread(thread: threading.Thread) -> None:
-    """Start a thread. Raises `BlockingIOError` where this user may have no more of them."""
+    """Start a thread. Raises `BlockingIOError` if this user may have no more of them."""
     try:
         thread.start()
     except RuntimeError as error:

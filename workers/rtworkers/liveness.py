@@ -125,7 +125,7 @@ def remove_directory(directory: Path) -> None:
 def nameless_file() -> int:
     """A new file in POSIX shared memory, owned by this process. Returns its descriptor.
 
-    It has no name yet, so it ends with its holders. Raises `OSError`.
+    It has no name yet, so it vanishes when nobody holds it. Raises `OSError`.
     """
     fd = os.open(paths.SHM_DIRECTORY, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     lock_shared(fd)

@@ -1,4 +1,4 @@
-"""Whose files and processes this user may rely on.
+"""Whose files and processes this user may trust.
 
 Everybody may make a file under any of our names in /dev/shm, and a folder under a name in /tmp.
 What lies there is believed only if its owner is somebody this process has reason to trust.
@@ -34,8 +34,8 @@ def user_text(uid: int) -> str:
 
 
 def is_trusted(facts: os.stat_result, also: Collection[int] = ()) -> bool:
-    """Whether a file's owner is root, this user, one of `also`, or somebody who shares it with a
-    group that this user was put into: a group of the process other than its primary one."""
+    """Whether to trust a file: its owner is root, this user or one of `also`, or it is shared with
+    a group of this process other than its primary one."""
     if facts.st_uid in (0, os.geteuid()) or facts.st_uid in also:
         return True
     shared = facts.st_mode & (stat.S_IRGRP | stat.S_IXGRP)

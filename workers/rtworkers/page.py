@@ -89,7 +89,7 @@ def copy(fd: int) -> bytes:
 
 
 def facts(fd: int) -> PageFacts | None:
-    """What the page behind a descriptor says, as `read`; None where there is none to read."""
+    """What the page behind a descriptor says, as `read`. None if it cannot be read."""
     try:
         found = os.pread(fd, _FACTS_END, 0)
     except OSError:

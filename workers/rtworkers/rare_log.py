@@ -1,4 +1,4 @@
-"""A log that a fault which goes on cannot fill."""
+"""A log that a lasting fault cannot fill."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ KEPT = 64
 
 
 class RareLog:
-    """Passes each distinct message (before its arguments are put in) on at most every ten seconds,
-    with how often it came meanwhile. One thread at a time."""
+    """Passes on each distinct message (before its arguments are put in) at most every ten seconds,
+    with the number of times it came meanwhile. One thread at a time."""
 
     def __init__(self, log: logging.Logger, period_s: float = PERIOD_S) -> None:
         self._log = log

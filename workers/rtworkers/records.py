@@ -1,4 +1,4 @@
-"""What a named pool notes of each of its channels, for a successor whose worker died, too.
+"""What a named pool notes about each of its channels, in case both it and its worker die.
 
 A channel's own segment says all of this, but its clients can write there. These files lie in the
 pool's runtime directory, where only the pool's user can.
@@ -28,7 +28,7 @@ class Record:
 
 
 def write(directory: Path, name: str, slot: int, config: bytes, socket_fd: int) -> None:
-    """Note a channel that was opened, or is served by another worker now."""
+    """Note a channel that was opened, or that another worker serves now."""
     path = _path(directory, name)
     fresh = path.with_suffix(".new")
     content = {"slot": slot, "config": config.hex(), "bound": _bound(socket_fd)}
@@ -39,7 +39,7 @@ def write(directory: Path, name: str, slot: int, config: bytes, socket_fd: int) 
 
 
 def read(directory: Path, name: str) -> Record | None:
-    """What was noted; None: nothing that can be used."""
+    """What was noted. None: nothing usable."""
     try:
         content = json.loads(_path(directory, name).read_text("ascii"))
         bound = content["bound"]

@@ -271,8 +271,7 @@ class Supervisor:
     def close(self, name: str) -> None:
         """End a channel: waiting packets are cancelled, its segment is unlinked.
 
-        Where the worker has just died its successor does it: what is to be said to a peer at the
-        end must be said by somebody.
+        If the worker has just died, its successor does it, so that peers get their goodbye.
         """
         with self._lock:
             slot = self._channels.pop(name, None)
@@ -448,8 +447,8 @@ class Supervisor:
         raise WorkerDown(f"pool {self.settings.name!r} is closed")
 
     def _launch(self, slot: Slot) -> Process:
-        """Start the worker of a slot. A private pool makes its directory for it meanwhile, and
-        holds it no longer than that: the last worker removes it."""
+        """Start the worker of a slot. Meanwhile a private pool makes its directory and holds it.
+        The last worker removes it."""
         with contextlib.ExitStack() as held:
 
             def settle_directory() -> None:
@@ -472,7 +471,7 @@ class Supervisor:
         """Under the tables' lock. Raises `BlockingIOError`."""
         if self._thread is not None:
             return
-        # A daemon: what ends it is the pool's finalizer, which runs after Python would have waited
+        # A daemon: the pool's finalizer ends it, which runs after Python would have waited
         # for other threads.
         thread = threading.Thread(
             target=_supervise,
@@ -671,7 +670,7 @@ class Supervisor:
             self._remove_directory()
 
     def _remove_directory(self) -> None:
-        """Where no worker is left to do it."""
+        """Done here because no worker is left to do it."""
         directory = self.settings.directory
         with liveness.deserted(directory) as empty:
             if empty:

@@ -711,7 +711,7 @@ def _check_owner(name: str, facts: os.stat_result, trusted: int | None) -> None:
     raise errors.NoPermission(
         errno.EPERM,
         f"channel {name!r} belongs to another user, {ownership.user_text(facts.st_uid)}: "
-        f"what lies there may be made to deceive; if you trust them, attach with "
+        f"its contents may be forged. If you trust them, attach with "
         f"owner={facts.st_uid}",
     )
 

@@ -47,8 +47,8 @@ typedef _Atomic int64_t rt_ai64_t;
 /* A counter with one writer: a plain add that readers in other processes see whole. */
 #define rt_bump(p, v) rt_store_relaxed((p), rt_load_relaxed(p) + (v))
 
-/* A field that another process may be overwriting: loaded once, here, and never again behind the
- * caller's back. For whole words that others wait for there are the loads above. */
+/* A field that another process may be overwriting: loaded once, here, and the compiler cannot load
+ * it again. For whole words that others wait for, use the loads above. */
 #define rt_read_once(p) (*(const volatile __typeof__(*(p)) *)(p))
 
 /* The same for more than a word: what lies in to afterwards is what was read, whatever becomes of from. */

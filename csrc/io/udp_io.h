@@ -100,8 +100,8 @@ typedef struct udp_config {
 
     /* Owned by the caller, outlive the udp_t, used by its thread only. */
     udp_rx_pool_t *rx_pool; /* needed by udp_recv; NULL for a socket that only sends */
-    /* Of whose arrivals the pool's journal speaks, and where the caller counts those that it is done
-     * with for good (NULL: nowhere). Read before each system call. */
+    /* The channel that the journal of the receive pool names, and where the caller counts arrivals
+     * it is done with for good (NULL: nowhere). Read before each system call. */
     uint64_t rx_channel;
     const uint64_t *rx_position;
     clock_map_t *clock_map; /* CLOCK_REALTIME -> cfg.clock; needed with any kernel stamp */
@@ -284,10 +284,10 @@ typedef struct udp_rx {
 } udp_rx_t;
 
 /* Buffers for receiving, one pool for all sockets of a worker. messages: how many recvmmsg takes at
- * once, 1 .. 64; each costs 64 KiB, touched (pre-faulted) here, and as much address space. 32 is a good
- * number. memory_fd: the memory file the buffers lie in (sized here), or -1: private memory. What a
- * predecessor took from the kernel into that file, and was not done with, waits there for its socket.
- * Returns NULL with errno and text set. */
+ * once, 1 .. 64; each costs 64 KiB, touched (pre-faulted) here, and as much address space. 32 is a
+ * good number. memory_fd: the memory file the buffers lie in (sized here), or -1: private memory.
+ * What a predecessor took from the kernel into that file, and did not finish, waits there for its
+ * socket. Returns NULL with errno and text set. */
 udp_rx_pool_t *udp_rx_pool_create(unsigned messages, int memory_fd);
 
 /* After the last udp_t that uses it is closed. NULL is fine. */
@@ -305,12 +305,12 @@ int udp_recv(udp_t *udp, udp_rx_t *out, unsigned max);
  * up to UDP_GRO_DATAGRAMS and UDP_GRO_BYTES. messages 0: only what lies in the pool already. */
 int udp_recv_messages(udp_t *udp, udp_rx_t *out, unsigned max, unsigned messages);
 
-/* Hot. The caller is done with all that was dealt out: published, counted, or dropped. Until then a
- * successor would deal it out again. */
+/* Hot. The caller is done with all that was dealt out: it published, counted or dropped it. Until
+ * then a successor would deal it out again. */
 void udp_recv_done(udp_t *udp);
 
-/* Cold. What is left of a predecessor's arrivals for this channel and has no socket any more is given up.
- * position: where *rx_position stands. Returns how many datagrams that are. */
+/* Cold. Gives up what is left of a predecessor's arrivals for this channel and has no socket any
+ * more. position: where *rx_position stands. Returns how many datagrams that are. */
 uint64_t udp_rx_pool_lost(udp_rx_pool_t *pool, uint64_t channel, uint64_t position);
 
 #endif

@@ -7,7 +7,7 @@
  * is ever cut off. They lie 64 KiB and three cache lines apart: a plain power of two would put the
  * first bytes of all of them into the same few cache sets.
  *
- * What recvmmsg took is gone from the kernel. So that it outlives this process, the banks lie in a
+ * What recvmmsg took is gone from the kernel. To outlive this process, the banks lie in a
  * memory file that somebody else holds, too, and a journal in front of each says whose batch it is:
  *
  *   idle -> lengths preset to NOT_TAKEN -> journal: cookie, position -> taking -> recvmmsg
@@ -38,7 +38,7 @@
 #define NOT_TAKEN UINT32_MAX
 #define JOURNAL_TAKING UINT64_C(0x676e696b61740001) /* "taking", version */
 
-/* How long sockets wait, where both banks are left, for the one that the older batch belongs to. */
+/* If both banks are left: how long sockets wait for the socket that the older batch belongs to. */
 #define PATIENCE_NS RT_NS_PER_S
 
 /* Pending ICMP errors one call swallows before it leaves the rest to the next. */
@@ -122,7 +122,7 @@ static void wire_up(bank_t *bank, unsigned i)
     msg->msg_control = bank->controls[i].bytes;
 }
 
-/* A message that a predecessor took: its pointers were another process's, its sizes are not believed. */
+/* A message that a predecessor took: its pointers belong to another process, its sizes get bounded. */
 static void wire_up_left(bank_t *bank, unsigned i)
 {
     struct mmsghdr *header = &bank->headers[i];
@@ -287,7 +287,7 @@ void udp_rx_pool_forget(udp_rx_pool_t *pool, udp_t *udp)
     rt_store_release(&pool->bank->journal.state, 0);
 }
 
-/* Datagrams of a left bank; a batch of the kernel's counts as it would be dealt out. */
+/* Number of datagrams in a left bank. A GRO batch counts as the datagrams it is dealt out as. */
 static unsigned left_datagrams(udp_rx_pool_t *pool, unsigned b)
 {
     unsigned n = 0;
@@ -346,7 +346,7 @@ static int read_messages(udp_t *udp, bank_t *bank, unsigned want)
     return 0;
 }
 
-/* Sockets wait for a moment where both banks are left: the channels are being opened one by one. */
+/* While both banks are left, sockets wait for a moment: the channels are being opened one by one. */
 static __attribute__((noinline)) bool find_bank(udp_rx_pool_t *pool)
 {
     if (rt_mono_ns() - pool->since_mono_ns < PATIENCE_NS)

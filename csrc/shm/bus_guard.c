@@ -9,8 +9,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Faults at one address that are passed on in a row before the default action is put back. A handler
- * that only prints, as Python's faulthandler, and restores this one would otherwise print for ever. */
+/* Faults at one address that are passed on in a row before the default action is put back. A
+ * handler that only prints and restores this one, like Python's faulthandler, would otherwise print
+ * for ever. */
 #define PASSED_ON_MOST 2u
 
 #define FREE ((uintptr_t)0)

@@ -1,7 +1,7 @@
-/* bus_guard.h: whoever may write to a file in shared memory may also cut it short, and an access
- * behind its new end ends a process with SIGBUS. The guard keeps a table of the mappings of this
- * process. On a fault inside one of them it puts zeroed memory of our own in place of the whole
- * mapping and marks it as torn. Any other SIGBUS goes to the handler that was there before.
+/* bus_guard.h: whoever may write to a file in shared memory may also cut it short. An access
+ * beyond its new end then ends a process with SIGBUS. The guard keeps a table of the mappings of
+ * this process. On a fault inside one of them it puts zeroed memory of our own in place of the
+ * whole mapping and marks it as torn. Any other SIGBUS goes to the handler that was there before.
  *
  * Any thread. The handler is installed with the first mapping; each later mapping looks whether it
  * is still in force. A shared library has a copy of this code: the copies of one process share one

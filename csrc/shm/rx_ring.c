@@ -37,8 +37,9 @@
 
 #define TAP_NAP_NS RT_NS_PER_MS /* a tap may not write its wish to be woken */
 
-/* Looks at a ring whose writer passes this reader in each of them, before it counts as empty. Between
- * two looks a writer moves on by a fraction of the ring: only who scribbles needs that many. */
+/* Looks before the ring counts as empty, if the writer passes this reader during each of them.
+ * Between two looks a real writer moves on by a fraction of the ring. Only one that scribbles needs
+ * so many. */
 #define ATTEMPTS 256
 
 #define V4_BYTES 8u /* family, port, address: the first and third part of shm_addr_t */

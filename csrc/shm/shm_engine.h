@@ -4,9 +4,9 @@
 
 #include "shm/shm_config.h"
 
-/* For whoever maps a segment that somebody else made: whether the engine's part is as long as the
- * engine's own structs, and a record as long as their head. Engines that are not known here have no
- * such structs. Returns 0 or -EINVAL with a text. */
+/* For clients: checks that the engine's part of a segment is as long as the engine's own structs,
+ * and a record as long as their head. Engines that are not known here have no such structs. Returns
+ * 0 or -EINVAL with a text. */
 int shm_engine_check(const shm_config_t *c);
 
 #endif

@@ -251,7 +251,7 @@ typedef struct shm_tx_cursors {
 
 #define SHM_BELL_AWAKE 0u   /* the worker is awake, or was rung */
 #define SHM_BELL_ARMED 1u   /* it sleeps and must be rung */
-#define SHM_BELL_RINGING 2u /* somebody is about to: who commits now cannot rely on that, and rings, too */
+#define SHM_BELL_RINGING 2u /* somebody is about to ring and may be stopped: who commits now rings, too */
 #define SHM_BELL_STATE 3u
 
 typedef struct shm_rx_cursors {

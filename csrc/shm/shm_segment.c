@@ -173,8 +173,8 @@ static int check_version(uint64_t magic, uint32_t version)
     return 0;
 }
 
-/* Reads the first page with system calls: whatever becomes of the file meanwhile is an error, and what
- * was read stays as it is. */
+/* Reads the first page with system calls: a file cut short meanwhile causes an error, not a signal,
+ * and the copy cannot change. */
 static int read_identity(int fd, shm_identity_t *id)
 {
     struct {

@@ -56,8 +56,8 @@ int shm_segment_map(shm_segment_t *s, int fd, int writable);
 /* Like shm_segment_map, by POSIX name. -ENOENT when nobody has made it. */
 int shm_segment_map_name(shm_segment_t *s, const char *posix_name, int writable);
 
-/* Writes state, error and reason into the file without mapping it, whatever else lies there: for the
- * pool of a dead worker, and for a worker whose mapping is torn. Returns 0 or -errno with a text. */
+/* Writes state, error and reason into the file without mapping or checking it: for the pool of a
+ * dead worker, and for a worker whose mapping is torn. Returns 0 or -errno with a text. */
 int shm_segment_say(int fd, shm_channel_state_t state, uint32_t error, const char *reason);
 
 /* Whether the file was cut short below the mapping: zeroed memory of this process is there now, and

@@ -13,7 +13,7 @@ static uint32_t slots_of(const tx_queue_t *q)
     return q->segment->config.producers;
 }
 
-/* Where this step ends that begins at slot from. */
+/* Where the step that begins at slot from ends. */
 static uint32_t step_end(const tx_queue_t *q, uint32_t from)
 {
     uint32_t left = slots_of(q) - from;
@@ -75,8 +75,8 @@ static void collect_lengths(tx_queue_t *q, tx_search_t *s)
     }
 }
 
-/* Whether the ring itself says that a claim was made from this tail value: it is the tail still, or what
- * begins there bears its sequence. */
+/* Whether the ring itself says that a claim was made from this tail value: it is still the tail, or
+ * what begins there bears its sequence. */
 static bool begins_at(const tx_queue_t *q, shm_cursor_t tail_then, uint64_t ref)
 {
     if (rt_load_acquire(&q->cursors->tail) == tail_then)
@@ -102,7 +102,7 @@ static void ask_ring(const tx_queue_t *q, tx_search_t *s)
             begins_at(q, tail_behind(q, &s->found[i]), q->read_ref + s->found[i].units);
 }
 
-/* Those whose end somebody has announced as the begin of his own claim. */
+/* The lengths whose end somebody has announced as the beginning of another claim. */
 static void ask_slots(const tx_queue_t *q, tx_search_t *s)
 {
     for (uint32_t end = step_end(q, s->next_slot); s->next_slot < end; s->next_slot++) {
@@ -216,7 +216,7 @@ bool tx_claims_replace(const tx_queue_t *q)
     return false;
 }
 
-/* Takes the mark away: what was replaced was replaced by one. */
+/* Clears the mark: one claim has taken the place of that packet. */
 static void unmark(tx_queue_t *q, uint64_t ref, uint64_t word)
 {
     (void)rt_cas(tx_word_of(q, ref), &word, word & ~((uint64_t)SHM_TX_REPLACED << 8));

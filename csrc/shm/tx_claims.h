@@ -1,5 +1,5 @@
 /* tx_claims.h: claims that their producers have not finished: how long they are, whom they belong to, and which
- * of them the worker has passed. Part of tx_queue.c; what it is about is told in tx_ring.c ("Halting", "Dying").
+ * of them the worker has passed. Part of tx_queue.c. Explained in tx_ring.c ("Halting", "Dying").
  *
  * Everything here is found out in small steps, TX_SLOTS_PER_LOOK slots each: what a client announces in a
  * thousand slots must not hold up the worker. */
@@ -22,7 +22,7 @@ typedef struct tx_open_claim {
     uint64_t word;
     shm_cursor_t announced; /* by its owner: the tail value it was made from */
     int64_t since_mono_ns;
-    int64_t ask_mono_ns; /* not earlier than that whether the owner lives */
+    int64_t ask_mono_ns; /* when to ask next whether the owner lives */
     uint32_t slot;       /* announces it, and was found alive; TX_NO_SLOT: none so far */
     uint32_t next_slot;  /* those before it do not announce it, or are dead */
     uint64_t walk_ref;   /* all are dead, and it replaces another: looked for from here, */
@@ -41,7 +41,7 @@ typedef struct tx_length {
 typedef struct tx_search {
     uint32_t next_slot;
     uint32_t above; /* key of the longest one of the rounds before; 0: first round */
-    bool know_lengths; /* now those are looked for who announce what follows */
+    bool know_lengths; /* the search now looks for slots that announce what follows */
     bool more;         /* there are longer ones than found[] has room for */
     unsigned count;
     tx_length_t found[TX_LENGTHS]; /* shortest first */
@@ -71,7 +71,7 @@ bool tx_claims_resolve(tx_queue_t *q, int64_t now_mono_ns);
 /* Whether a passed claim is about to take another packet's place. */
 bool tx_claims_replace(const tx_queue_t *q);
 
-/* Leaves word of a claim's halted owner for tx_queue_halted. */
+/* Notes the halted owner of a claim for tx_queue_halted. */
 void tx_claims_tell(tx_queue_t *q, const tx_open_claim_t *o, int64_t now_mono_ns);
 
 #endif

@@ -308,8 +308,8 @@ static int drop_move(tx_queue_t *q, const unread_t *u, uint32_t units, uint64_t 
     return -EAGAIN;
 }
 
-/* Says in the ring what was found out about a claim whose owner has not said it yet, with the words he
- * would store. He may be faster; and he stores the same. */
+/* Stores the words of a claim in the name of its owner, who has not done so yet. If the owner is faster,
+ * it has stored the same words. */
 static int write_claim(tx_queue_t *q, const unread_t *u, uint32_t units, bool moves)
 {
     uint32_t to_end = q->units - tx_place_of(q, q->read_ref);
@@ -534,7 +534,7 @@ int tx_queue_pending(const tx_queue_t *q)
            shm_cursor_place(rt_load_acquire(&q->cursors->tail)) != tx_place_of(q, q->read_ref);
 }
 
-/* Soon it may be passed; but what nobody finds out in all that time can wait longer. */
+/* It may be passed soon. After a long search without result it can wait longer. */
 int64_t tx_queue_nap_ns(const tx_queue_t *q, int64_t now_mono_ns)
 {
     bool soon = q->stuck_since_mono_ns != 0 && q->open_count < TX_OPEN_CLAIMS &&
@@ -663,8 +663,8 @@ static bool is_decided(const tx_queue_t *q)
     return q->read_ref >= q->replaced_until_ref && !tx_claims_replace(q);
 }
 
-/* Padding goes with its record, whose producer may have halted before it stored either word, and stores both
- * when it goes on. */
+/* Padding is freed with its record: a producer that halted before it stored either word stores both when
+ * it goes on. */
 static bool is_finished(const tx_queue_t *q, uint64_t ref, uint64_t word)
 {
     if (shm_word_state(word) == SHM_RECORD_DONE)
@@ -677,7 +677,7 @@ static bool is_finished(const tx_queue_t *q, uint64_t ref, uint64_t word)
     return shm_word_state(rt_load_relaxed(tx_word_of(q, behind))) != SHM_RECORD_CLAIMED;
 }
 
-/* What tx_queue_next has not handed out stays, whatever became of it. */
+/* A record that tx_queue_next has not handed out stays, whatever its state. */
 static uint64_t before_open_claims(const tx_queue_t *q, uint64_t ref)
 {
     for (unsigned i = 0; i < q->open_count; i++)

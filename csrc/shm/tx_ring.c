@@ -27,7 +27,7 @@
  * value, of whom one got it. The claim is the shortest announced length that leads on, that is, from where
  * it ends somebody claimed with the next sequence:
  *   - the tail stands there with that sequence, or a slot announces that tail value,
- *   - or the record there bears that sequence: its own, or, if it was moved there, tail_seq in its header.
+ *   - or the record there has that sequence: its own, or, if it was moved there, tail_seq in its header.
  * The true length leads on: the next claim was made from its end, its announcement stands until its word
  * does, and a claim that was not made leaves the tail. A shorter one ends inside the claim, which is all
  * zero while its first word is (each owner's first store is a word at the begin, T10), and no tail value
@@ -76,7 +76,7 @@
  *   T8  tail, A -> T1: the head loaded next is at least as new as the one that made room for the claim
  *       before this tail; an older one could be a lap behind and promise room that is not there
  *   T9  cancels, full fence in cancel_at -> A in tx_queue_reap: who sees the count sees the word
- *   T10 word CLAIMED, R fence behind it: what else the owner stores is seen by nobody who sees EMPTY
+ *   T10 word CLAIMED, R fence behind it: who sees EMPTY sees none of the owner's other stores
  */
 #include "shm/tx_ring.h"
 

@@ -36,8 +36,8 @@ typedef struct tx_claim {
 /* slot: as the worker assigned it (ATTACH). Returns 0, -EINVAL. */
 int tx_producer_init(tx_producer_t *p, const shm_segment_t *s, uint32_t slot);
 
-/* Reads a byte of each page of it: a payload that is not there yet (a file mapping) is fetched before the
- * claim, not amid it. */
+/* Reads a byte of each page of a payload, so that pages which are not present (a file mapping) are
+ * fetched before the claim, not while it is open. */
 static inline void tx_producer_touch(const void *payload, size_t bytes)
 {
     const volatile uint8_t *p = payload;
@@ -70,7 +70,7 @@ int tx_producer_push(tx_producer_t *p, const void *payload, uint32_t payload_byt
  * channel's eventfd, then tx_producer_rang), else 0. Others who commit before it did ring, too. */
 int tx_producer_must_ring(tx_producer_t *p);
 
-/* It rang: others need not. Without this call they do until the worker wakes up. */
+/* The caller rang, so others need not. Without this call they ring until the worker wakes up. */
 void tx_producer_rang(tx_producer_t *p);
 
 /* Sleeps until room was freed after the failed claim, at most until until_mono_ns. Returns 0 (try

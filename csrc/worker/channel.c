@@ -477,7 +477,7 @@ void wrk_channel_fail(wrk_channel_t *ch, int error, const char *reason)
     (void)snprintf(status->reason, sizeof status->reason, "%s", reason);
     rt_store_relaxed(&status->error, (uint32_t)error);
     rt_store_release(&status->state, SHM_STATE_FAILED);
-    if (shm_segment_torn(&ch->segment)) /* what was written above nobody else sees */
+    if (shm_segment_torn(&ch->segment)) /* nobody else sees what was written above */
         (void)shm_segment_say(ch->segment_fd, SHM_STATE_FAILED, (uint32_t)error, reason);
     wake_everybody(ch);
 }

@@ -10,7 +10,7 @@
 /* Returns 0 or -errno with a text. */
 int clock_watch_open(worker_t *w);
 
-/* A duty of the loop: what the kernel does not tell of, such as the first TAI offset. */
+/* A duty of the loop: notices what the kernel does not report, such as the first TAI offset. */
 void clock_watch_refresh(worker_t *w, int64_t now_mono_ns);
 
 /* The time was set. */

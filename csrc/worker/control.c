@@ -94,8 +94,8 @@ static int refuse_lost_fds(void)
                       (unsigned long long)limit.rlim_cur);
 }
 
-/* The listener is edge-triggered, so that one who cannot be accepted (no memory, say) does not keep
- * the worker awake: the next who comes or goes brings another look. */
+/* The listener is edge-triggered, so that a connection that cannot be accepted (no memory, say)
+ * does not keep the worker awake: the next connection or hang-up brings another look. */
 static void look_again(worker_t *w)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = &w->listener};
@@ -199,7 +199,8 @@ static int check_awaited(const command_t *c)
     uint32_t now_ms = (uint32_t)(rt_mono_ns() / RT_NS_PER_MS);
     if (c->until_ms == 0 || (int32_t)(now_ms - c->until_ms) <= 0)
         return 0;
-    return rt_err_set(-ETIMEDOUT, "the request waited until nobody awaited its answer any more");
+    return rt_err_set(-ETIMEDOUT,
+                      "the request was not carried out: its client has given up waiting");
 }
 
 static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int *fds,
@@ -330,7 +331,7 @@ static void welcome(worker_t *w, int fd)
     }
 }
 
-/* One descriptor is kept for this: who cannot be served is told so instead of waiting for ever. */
+/* One descriptor is kept in reserve, so that a client who cannot be served is told so. */
 static int accept_to_refuse(worker_t *w)
 {
     if (w->spare_fd >= 0)

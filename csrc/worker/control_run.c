@@ -106,7 +106,7 @@ static void free_slots(wrk_channel_t *ch, uint32_t producer, uint32_t reader)
     close_bell(ch, reader);
 }
 
-/* Only a Unix socket: of what can be passed, nothing else is sure never to make the worker wait. */
+/* Only a Unix socket: nothing else that can be passed is sure never to make the worker wait. */
 static int check_bell(int fd)
 {
     int domain = 0;
@@ -137,7 +137,7 @@ static int attach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask, 
                   ctl_attached_t *got)
 {
     if (bell >= 0 && !(ask->what & CTL_ATTACH_READER))
-        return rt_err_set(-EINVAL, "a bell came with ATTACH, but not as reader");
+        return rt_err_set(-EINVAL, "ATTACH came with a bell, but not as reader");
     int rc = bell >= 0 ? check_bell(bell) : 0;
     int locks = rc ? rc : give_slots(conn, ch, ask, got);
     if (locks < 0)

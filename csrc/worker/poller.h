@@ -22,7 +22,7 @@ struct wrk_source {
     wrk_channel_t *channel; /* whose deadline may be another after the event; NULL: control plane */
     int fd;                 /* -1: not watched */
     uint32_t events;
-    bool at_once; /* costs little, and may bring deadlines: handled before the others */
+    bool at_once; /* cheap, and may bring deadlines: handled before the others */
 };
 
 typedef struct poller {

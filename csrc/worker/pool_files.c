@@ -138,7 +138,7 @@ int runtime_dir_hold(worker_t *w)
         rc = open_lock(w, &path);
         if (rc < 0)
             return rc;
-        /* A collector that is just clearing the directory away holds it for a moment. */
+        /* A collector that is removing the directory holds it for a moment. */
         if (flock(w->lock_fd, LOCK_SH) != 0)
             return rt_err_set(-errno, "flock %s: %s", path.text, strerror(errno));
         if (names(&path, w->lock_fd))
@@ -199,8 +199,8 @@ static bool lock_until(int fd, int64_t until_mono_ns)
     return true;
 }
 
-/* Whoever gets the lock exclusively is the last. One that never came to hold it tries as well: its
- * pool may have died between making the directory and holding it. */
+/* Whoever gets the lock exclusively is the last. A worker that never held it tries as well: its
+ * pool may have died between making the directory and locking it. */
 static void leave_directory(worker_t *w, int64_t until_mono_ns)
 {
     path_t path;

@@ -9,8 +9,9 @@
 
 #include "worker/worker.h"
 
-/* Gives the file behind fd its name in POSIX shared memory. Returns 0, also where it has it already
- * or is not a file of /dev/shm; -EEXIST where another file has the name; -errno with a text. */
+/* Gives the file behind fd its name in POSIX shared memory. Returns 0, also if it has that name
+ * already or is not a file of /dev/shm; -EEXIST where another file has the name; -errno with a
+ * text. */
 int pool_file_publish_channel(int fd, const shm_config_t *config);
 int pool_file_publish_page(const worker_t *w);
 

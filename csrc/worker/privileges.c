@@ -63,7 +63,7 @@ static const uint64_t NEEDED_AT_TIMES =
     | RT_CAP(CAP_NET_BIND_SERVICE) /* ports below 1024 */
     | RT_CAP(CAP_NET_RAW);         /* SO_BINDTODEVICE on a socket that is bound to another device */
 
-/* Of no use to a process that cannot gain privileges, but none of it should be left. Taking from
+/* Of no use to a process that cannot gain privileges, but nothing should be left. Taking from
  * the bounding set needs CAP_SETPCAP, which a capability of the file's does not bring. */
 static void empty_other_sets(void)
 {

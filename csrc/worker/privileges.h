@@ -2,7 +2,7 @@
  *
  * Capabilities come from whoever starts the worker (root, the unit of a service), or from the
  * program's own file (setcap). Those of the file go to everybody who may run it, with any
- * arguments: so they count only where the file is closed to others, and up to a limit. */
+ * arguments. So they are used only if the file is closed to others, and up to a limit. */
 #ifndef WRK_PRIVILEGES_H
 #define WRK_PRIVILEGES_H
 
@@ -22,9 +22,9 @@ int privileges_check_file(void);
 /* The highest priority of SCHED_FIFO that this process grants itself, 1 .. 99. */
 int privileges_highest_priority(void);
 
-/* Gives up every capability but those that later calls need, and the way back to more; of these
- * none is effective but CAP_IPC_LOCK, the others are raised around those calls (rt_caps.h). After
- * all that is set up once. Returns 0 or -errno. */
+/* Gives up the way to more capabilities, and all but those that later calls need. Of these only
+ * CAP_IPC_LOCK stays effective. The others are raised around those calls (rt_caps.h). Called after
+ * everything is set up. Returns 0 or -errno. */
 int privileges_drop(void);
 
 #endif

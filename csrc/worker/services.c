@@ -31,7 +31,7 @@ void wrk_ran(wrk_channel_t *ch)
     channel_ran(ch);
 }
 
-/* Whatever its client did to it: a full socket is rung already, and one that hung up hears nothing. */
+/* Errors do not matter: a full socket is rung already, and one that hung up hears nothing. */
 void wrk_ring(int bell_fd)
 {
     (void)send(bell_fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -68,7 +68,8 @@ static struct flock lock_of(wrk_slot_kind_t kind, uint32_t slot, short type)
     };
 }
 
-/* Who cannot be asked for counts as alive: a slot too few does less harm than one with two owners.
+/* If nobody can tell, the owner counts as alive: a slot too few does less harm than one with two
+ * owners.
  */
 static bool is_held(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t slot)
 {

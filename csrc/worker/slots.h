@@ -1,6 +1,6 @@
 /* slots.h: who holds the producer and reader slots of a channel. Worker's thread.
  *
- * What decides lies in the worker's memory and in the kernel, never in the segment. Whoever
+ * The worker's memory and the kernel decide, never the segment. Whoever
  * attaches gets, with the answer, a descriptor of the segment's file whose open file description
  * holds a shared lock (F_OFD_SETLK) on one byte for each slot, far behind the file's end. The lock
  * is there before its holder knows the slot, and ends with the last copy of the descriptor, however
@@ -14,7 +14,7 @@
  *
  * Whether an orphan still lives is looked up on need (a claim stands in the way, no slot is free),
  * and otherwise one slot a turn of the housekeeping, however many there are. The owner words in the
- * segment are for those who look on. */
+ * segment are only for tools that look on. */
 #ifndef WRK_SLOTS_H
 #define WRK_SLOTS_H
 

@@ -44,7 +44,7 @@ static int check_allocated(uint64_t bytes, uint64_t allocated)
     if (allocated >= bytes)
         return 0;
     return rt_err_set(-EINVAL,
-                      "of the %llu bytes of memory passed with TAP %llu are allocated: allocate "
+                      "of the %llu bytes of memory passed with TAP, %llu are allocated: allocate "
                       "all of it (posix_fallocate) before it is passed",
                       (unsigned long long)bytes, (unsigned long long)allocated);
 }

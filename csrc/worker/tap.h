@@ -28,7 +28,7 @@ struct wrk_tap {
     wrk_conn_t *conn;
     tap_writer_t writer;
     uint8_t *memory;
-    uint32_t guard; /* its pages may be given back by the tool, and there may be none left then */
+    uint32_t guard; /* the tool may give pages back, and then the machine may have none left */
     uint64_t bytes;
     uid_t uid;              /* whose connection it is */
     uint64_t stepped_bytes; /* of it, made present so far; let go: unmapped so far */

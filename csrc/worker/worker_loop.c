@@ -241,7 +241,7 @@ static bool prefault_if_it_fits(worker_t *w, int64_t now_mono_ns)
     if (w->absent == NULL)
         return tap_step(w);
     if (now_mono_ns - w->opened_mono_ns < PREFAULT_BEHIND_OPEN_NS)
-        return false; /* after a death channels come one behind the other: serve them first */
+        return false; /* after a death channels arrive one after the other: serve them first */
     channel_prefault_step(w);
     return true;
 }

@@ -107,7 +107,7 @@ static void keep_freed_memory(void)
     (void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
 }
 
-/* A kernel without seccomp is no reason not to serve, but for a strict pool. */
+/* Without seccomp in the kernel only a strict pool refuses to serve. */
 static int filter_calls(worker_t *w)
 {
     int rc = syscall_filter_install(w);
@@ -185,7 +185,7 @@ static void finish(worker_t *w)
         runtime_dir_leave(w);
 }
 
-/* A private pool may be gone already, with nobody else to clear up after it. */
+/* A private pool may be gone already, with nobody else to clean up after it. */
 static void fail(worker_t *w, int rc)
 {
     (void)fprintf(stderr, "shmring-worker: %s\n", rt_err_text());

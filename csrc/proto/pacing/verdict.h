@@ -16,8 +16,8 @@
  *   send_slow      the worker was awake and free: the kernel refused the first attempts, or
  *                  the core was taken away; or the start was in time and the call took too long
  *
- *   producer_halted  it could not be read: it stood behind a packet whose producer had halted over it,
- *                    or is that packet; between enqueued and asleep_from
+ *   producer_halted  the worker could not read it: its own producer, or that of a packet in front of it,
+ *                    had halted in mid-send; between enqueued and asleep_from
  *
  * A moment that lies before the one to its left is moved there, so the parts always add up to
  * send_start - due; nearly always the worker slept before the packet was due, and the first

@@ -82,8 +82,9 @@ static bool take_next(int park, parked_t *out)
     return true;
 }
 
-/* All go round once, so that none is held by this process alone for longer than one call. A message
- * without a descriptor marks the end; one that a predecessor left there is thrown away. */
+/* Each descriptor is taken out and put back at once, so that none is held by this process alone for
+ * longer than one call. A message without a descriptor marks the end; one that a predecessor left
+ * there is thrown away. */
 unsigned agent_park_look(int park, parked_t out[AGENT_PARK_MOST])
 {
     uint32_t own = (uint32_t)getpid();
@@ -112,7 +113,7 @@ void agent_park_close(int park)
     close(park);
 }
 
-/* In turn: what is not meant goes to the end. */
+/* Descriptors in front of the wanted one are put back at the end. */
 void agent_park_drop(int park, uint32_t key)
 {
     parked_t one;

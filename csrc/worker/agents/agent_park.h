@@ -1,4 +1,4 @@
-/* agent_park.h: where the sockets of an engine wait that opens more than one. Shared by the engines. Cold.
+/* agent_park.h: keeps the sockets of an engine that opens more than one. Shared by the engines. Cold.
  *
  * The pool keeps a duplicate of one descriptor of each channel (agent_ops_t.socket_fd), so that what
  * that one is outlives a worker. A park is a Unix socket connected to itself: descriptors that are put

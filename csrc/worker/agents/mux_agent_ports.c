@@ -211,7 +211,7 @@ static bool read_entry(const mux_port_t *entry, mux_port_t *out)
     return local && out->generation <= UINT16_MAX;
 }
 
-/* The kernel's count at a socket that lives on goes on, too; at a new one it begins. */
+/* A socket that survived keeps the kernel's count of its drops. A new one starts at 0. */
 static void go_on_or_bind(wrk_channel_t *ch, mux_socket_t *s, const mux_port_t *entry, int fd)
 {
     mux_agent_t *m = mux_agent_of(ch);

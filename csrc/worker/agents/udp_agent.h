@@ -12,11 +12,11 @@
 #include "worker/agents/agent_send.h"
 #include "worker/agents/udp_schedule.h"
 
-/* A packet that was taken in, as it was then. Its header lies where clients write: what was read
+/* A packet as it was when it was taken in. Its header lies where clients write: what was read
  * from it once decides, and is where the packet goes back to. */
 typedef struct udp_waiting {
     due_entry_t entry; /* due_ns of one without a deadline: when it was queued, CLOCK_MONOTONIC */
-    bool has_deadline; /* it is of the schedule, else of ready[] */
+    bool has_deadline; /* it came from the schedule, else from ready[] */
 } udp_waiting_t;
 
 typedef struct udp_agent {

@@ -119,7 +119,7 @@ static void take_arrivals(wrk_channel_t *ch, unsigned count, int64_t now_mono_ns
         agent_tap_arrived(ch, &a->udp, a->arrivals, count, &a->only_from, sequence);
 }
 
-/* Takes those out that a predecessor published. Returns how many are left. */
+/* Removes those that a predecessor published. Returns how many are left. */
 static __attribute__((noinline)) unsigned drop_published(udp_agent_t *a, unsigned count)
 {
     unsigned kept = 0;

@@ -45,7 +45,7 @@ int64_t udp_agent_tx_deadline_ns(const wrk_channel_t *ch)
         return a->block.retry_mono_ns;
     if (a->held || a->purging || udp_schedule_count(&a->schedule) == 0)
         return RT_NEVER_NS;
-    if (a->catching_up) /* those of other channels that are overdue come in between */
+    if (a->catching_up) /* overdue packets of other channels come in between */
         return a->caught_up_mono_ns;
     int64_t ahead = a->udp.eff.txtime ? AGENT_HANDOVER_AHEAD_NS : AGENT_LEAD_NS;
     return udp_schedule_next_ns(&a->schedule) + agent_start_shift_ns(ch, &a->ledger) - ahead;
@@ -107,7 +107,7 @@ static void take_into_batch(wrk_channel_t *ch, const udp_waiting_t *from, int64_
     batch_add(ch, from, &item, start);
 }
 
-/* A packet that finds no place has its verdict. */
+/* A packet that finds no room in the schedule gets its verdict. */
 static void wait_for_deadline(wrk_channel_t *ch, const tx_item_t *item, const due_entry_t *entry)
 {
     int rc = udp_schedule_push(&udp_agent_of(ch)->schedule, &ch->tx, entry);
@@ -128,7 +128,7 @@ static void wait_in_turn(wrk_channel_t *ch, const tx_item_t *item, const due_ent
     agent_not_sent(ch, item, VERDICT_FAILED, ENOSPC, rt_mono_ns());
 }
 
-/* One that was just taken in: what its header says now is what counts. */
+/* A packet that was just taken in: its header, as read now, decides. */
 static void wait_its_time(wrk_channel_t *ch, const tx_item_t *item, int64_t now_mono_ns)
 {
     bool has_deadline = item->due_ns != 0;

@@ -47,27 +47,27 @@ static uint64_t udt_port_part(const shm_config_t *c)
 typedef struct engine_row {
     const char *name;
     uint64_t (*part_bytes)(const shm_config_t *c);
-    uint32_t head_bytes;
+    uint32_t record_bytes; /* the shortest max_payload that is of use: its head, and what must follow */
 } engine_row_t;
 
 static const engine_row_t ENGINES[] = {
     {MUX_ENGINE, mux_part, sizeof(mux_head_t)},
     {SHM_NETFLUX_ENGINE, netflux_part, sizeof(shm_netflux_rx_t)},
     {SHM_RTP_ENGINE, rtp_part, sizeof(shm_rtp_tx_t)},
-    {SHM_UDT_ENGINE, udt_part, sizeof(shm_udt_tx_t)},
+    {SHM_UDT_ENGINE, udt_part, sizeof(shm_udt_tx_t) + 1}, /* or a stream would never end */
     {SHM_UDT_PORT_ENGINE, udt_port_part, 0},
 };
 
 static int check_row(const engine_row_t *row, const shm_config_t *c)
 {
     uint64_t needed = row->part_bytes(c);
-    if (needed <= c->engine_bytes && c->max_payload_bytes >= row->head_bytes)
+    if (needed <= c->engine_bytes && c->max_payload_bytes >= row->record_bytes)
         return 0;
     return rt_err_set(-EINVAL,
                       "the engine's part has %llu bytes and a record %u, engine %s takes %llu and %u: "
                       "the segment is damaged; close the channel and open it again",
                       (unsigned long long)c->engine_bytes, c->max_payload_bytes, row->name,
-                      (unsigned long long)needed, row->head_bytes);
+                      (unsigned long long)needed, row->record_bytes);
 }
 
 int shm_engine_check(const shm_config_t *c)

@@ -1,5 +1,7 @@
 #include "shm_test.h"
 
+#include "shm/udt_shm.h"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -149,6 +151,22 @@ static void test_an_engine_part_too_short_for_its_structs_is_refused(void)
         CHECK(strstr(rt_err_text(), "engine's part") != NULL);
         close(fd);
     }
+}
+
+/* Its sender would queue the heads of parts without a byte in them for ever. */
+static void test_a_udt_record_has_room_for_a_byte_of_the_stream(void)
+{
+    shm_segment_t s;
+    config = shm_test_config(8192, sizeof(shm_udt_tx_t));
+    config.engine_bytes = SHM_PAGE_BYTES;
+    strcpy(config.engine, SHM_UDT_ENGINE);
+    int fd = new_file();
+    REQUIRE(shm_segment_format(&s, fd, &config, 77) == 0);
+    shm_segment_unmap(&s);
+    if (!CHECK_EQ(shm_segment_map(&s, fd, 1), -EINVAL))
+        shm_segment_unmap(&s);
+    CHECK(strstr(rt_err_text(), " and 9: ") != NULL);
+    close(fd);
 }
 
 static void test_state_and_reason_reach_a_file_that_nobody_maps(void)
@@ -312,6 +330,7 @@ int main(void)
     RUN(test_offsets_in_the_segment_are_for_people);
     RUN(test_a_worker_takes_its_own_configuration);
     RUN(test_an_engine_part_too_short_for_its_structs_is_refused);
+    RUN(test_a_udt_record_has_room_for_a_byte_of_the_stream);
     RUN(test_state_and_reason_reach_a_file_that_nobody_maps);
     RUN(test_files_that_are_no_segments_are_refused);
     RUN(test_damage_is_named);

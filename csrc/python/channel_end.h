@@ -167,14 +167,21 @@ static inline int end_in_force(const channel_end_t *e)
            rt_load_acquire(&e->segment->status->epoch) == e->epoch;
 }
 
+/* How long ago the worker said that it serves the channel. Any process may have scribbled over that: the
+ * difference wraps around. */
+static inline int64_t end_silence_ns(const channel_end_t *e, int64_t now_mono_ns)
+{
+    return (int64_t)((uint64_t)now_mono_ns -
+                     rt_load_relaxed(&e->segment->status->heartbeat_mono_ns));
+}
+
 /* Whether nobody has said for a second that the channel is served. Its pool and its workers may
  * have died, or its worker stands still: ask before waiting on. */
 static inline int end_unheard(const channel_end_t *e)
 {
     unsigned state = end_state(e);
-    int64_t beat = (int64_t)rt_load_relaxed(&e->segment->status->heartbeat_mono_ns);
     return (state == SHM_STATE_OPEN || state == SHM_STATE_HELD) &&
-           rt_mono_ns() - beat > END_UNHEARD_NS;
+           end_silence_ns(e, rt_mono_ns()) > END_UNHEARD_NS;
 }
 
 /* Whether what is in the ring may be read without attaching first; nobody serves a closed channel.
@@ -251,11 +258,18 @@ typedef struct send_batch {
     uint64_t first_sequence;
 } send_batch_t;
 
+/* Below 0: there is no such time. */
 static inline int64_t batch_due_ns(const send_batch_t *b, uint64_t i)
 {
+    int64_t due_ns;
     if (b->dues.width)
         return int_at(&b->dues, i);
-    return b->due_ns ? b->due_ns + (int64_t)i * b->interval_ns : 0;
+    if (b->due_ns == 0)
+        return 0;
+    if (__builtin_mul_overflow((int64_t)i, b->interval_ns, &due_ns) ||
+        __builtin_add_overflow(due_ns, b->due_ns, &due_ns))
+        return -1;
+    return due_ns;
 }
 
 static inline void batch_advance(send_batch_t *b, uint64_t sequence)

@@ -35,15 +35,15 @@ static inline const shm_netflux_config_t *end_netflux(const channel_end_t *e)
 /* Returns 0, or -ECONNRESET with a text: nobody serves the channel. */
 static inline int end_check_served(const channel_end_t *e, int64_t now_mono_ns)
 {
-    int64_t beat_ns = (int64_t)rt_load_relaxed(&e->segment->status->heartbeat_mono_ns);
-    if (beat_ns == 0 || now_mono_ns - beat_ns < NETFLUX_UNSERVED_NS)
+    int64_t silence_ns = end_silence_ns(e, now_mono_ns);
+    if (silence_ns == now_mono_ns || silence_ns < NETFLUX_UNSERVED_NS) /* 0: none ever served it */
         return 0;
     return rt_err_set(
         -ECONNRESET,
         "channel \"%.64s\": its worker has not shown itself for %.1f s, so nothing is "
         "sent and nothing is watched: its pool has ended, or is stopped; see \"shmring "
         "ls\"",
-        e->segment->config.name, (double)(now_mono_ns - beat_ns) / 1e9);
+        e->segment->config.name, (double)silence_ns / 1e9);
 }
 
 /* Puts values to be sent; bytes must be what was agreed. Returns 0; -ESTALE: attach, and put them

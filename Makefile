@@ -102,7 +102,7 @@ chaos: $(VENV)/.installed-test ## kill anything at any time, CHAOS_KILLS times f
 soak: $(VENV)/.installed-test ## SOAK_SECONDS of churn on 200 channels: memory and descriptors must stay flat
 	@$(BIN)/python tests/py/chaos/soak.py --seconds $(SOAK_SECONDS)
 
-hostile: build-asan ## a client that spoils its memory and files, MUTATIONS of them, beside an oracle (SEED=... repeats)
+hostile: build-asan ## spoil channels' memory and files MUTATIONS times beside a channel that must not notice (SEED=...)
 	@$(SANITIZER_ENV) RT_TEST_ROUNDS=$(MUTATIONS) RT_TEST_SEED=$(SEED) \
 	    build/asan/tests/stress-worker-hostile_client
 

@@ -44,7 +44,7 @@ def labels_in_code() -> set[tuple[str, str]]:
 
 
 def strangers() -> list[str]:
-    """Labels that stand in the code and in no pair, or the other way round."""
+    """Labels that are in the code but in no pair, or in a pair but not in the code."""
     code = labels_in_code()
     paired = {(file, label) for pair in PAIRS for file in pair.files for label in pair.labels}
     unpaired = [f"csrc/{file}: {label} belongs to no pair" for file, label in sorted(code - paired)]

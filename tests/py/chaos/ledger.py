@@ -226,7 +226,7 @@ def check_delays(
     sums: Sums,
     returned_ns: dict[tuple[int, int], int],
 ) -> list[str]:
-    """Packets that are to leave at once do, but for the times when that cannot be: `allowed` (their
+    """Packets that are to leave at once do, except at times when they cannot: `allowed` (their
     worker was stopped by us, is being replaced) and `still` (the machine itself stood still).
 
     `returned_ns`: when the call that queued number n of a life had returned."""

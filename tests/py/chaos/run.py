@@ -35,7 +35,7 @@ WORLDS: dict[str, type[world.World]] = {
     "owners": private.OwnersWorld,
 }
 CHAPTER_KILLS = 100
-# What share of the kills each gets: those whose victims take long to come back get fewer.
+# Each engine's share of the kills: fewer if its victims take long to come back.
 SHARES = {"udp": 60, "rtp": 12, "netflux": 12, "mux": 2, "udt": 4, "owners": 10}
 
 

@@ -31,7 +31,7 @@ from stage import ENDED, Actor, Stage, gone, segments, workers_of
 
 MS = 1_000_000
 NAMES = ("rss_kib", "descriptors", "shm_bytes")
-# What counts as growth: more than a hundredth, and more than one page or descriptor could be.
+# Growth above these limits fails: more than 1 %, and more than a single page or descriptor.
 LEAST = {"rss_kib": 512, "descriptors": 4, "shm_bytes": 65536}
 BASE = 2**32 - 2000
 

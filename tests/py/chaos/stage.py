@@ -1,5 +1,5 @@
-"""Processes of the harness: forked by a mould that has everything imported, so that one costs
-milliseconds; a board in shared memory where they say how far they are; and their ends."""
+"""Processes of the harness. A mould that has everything imported forks them, so that one costs
+milliseconds. On a board in shared memory they say how far they are."""
 
 from __future__ import annotations
 

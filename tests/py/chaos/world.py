@@ -1,4 +1,4 @@
-"""One engine's world: its pool, channels, clients and tools, what fate does to them, and the
+"""One engine's world: its pool, channels, clients and tools, who is killed or stopped, and the
 ledger at the end of each chapter."""
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WORKER_LIFE_NS = 1_050 * MS  # below a second, the pool takes a death for a cras
 
 @dataclass
 class Event:
-    """Something that fate did."""
+    """A kill or a stop."""
 
     at_ns: int
     what: str  # "kill" or "stop"
@@ -268,7 +268,7 @@ class PoolWorld(World):
         self.pool_died = not any(":c:" in name for name in segments(self.namespace))
 
     def allowed_delays(self) -> list[Interval]:
-        """When the worker could not serve, by our own doing."""
+        """When the worker could not serve because of our own kills and stops."""
         allowed = []
         for event in self.events:
             if event.what == "stop" and event.role == "worker":

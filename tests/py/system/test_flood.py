@@ -1,5 +1,5 @@
-"""Strangers flood one channel: another one of the same worker loses nothing. How late its packets
-become is measured by `shmring bench flood`."""
+"""Strangers flood one channel: another channel of the same worker loses nothing. `shmring bench
+flood` measures how late its packets become."""
 
 from __future__ import annotations
 

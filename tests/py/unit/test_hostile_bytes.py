@@ -1,4 +1,4 @@
-"""Whatever in Python reads bytes that others wrote, fed with any bytes and with damaged ones.
+"""All Python code that reads bytes of others, fed with random bytes and with damaged messages.
 
 Only the exceptions that its documentation names come out, and it ends soon. What C reads is fuzzed
 in tests/fuzz.

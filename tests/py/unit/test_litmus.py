@@ -1,4 +1,4 @@
-"""The checker of memory orders: what is known of the classic programs, and that csrc passes."""
+"""The checker of memory orders: known results of the classic programs, and that csrc passes."""
 
 from __future__ import annotations
 

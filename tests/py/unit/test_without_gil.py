@@ -1,4 +1,4 @@
-"""The compiled modules count on the interpreter's lock, and say so where it is switched off."""
+"""The compiled modules rely on the interpreter's lock, and say so if it is switched off."""
 
 from __future__ import annotations
 

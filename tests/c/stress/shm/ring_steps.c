@@ -26,8 +26,8 @@ static uint8_t *kept[DEPTHS];
 static unsigned depth, images, deepest;
 static int fd;
 static bool gives_up; /* the first packet is given up by its producer: no verdict is due */
-/* A successor that dies as well may have ended a packet in the ring and not have told anybody yet:
- * one for each such death at most. Such a packet was never sent. */
+/* A successor that dies as well may have ended a packet in the ring before it counted it: at most
+ * one for each such death. Such a packet was never sent. */
 static bool two_workers_die;
 static uint64_t untold;
 
@@ -196,7 +196,7 @@ static void release(tx_queue_t *q)
     (void)tx_queue_release(q, 0, UINT32_MAX, 1, &moved);
 }
 
-/* A worker until nothing comes any more, however often it looks. */
+/* Runs a worker until nothing comes any more, however often it looks. */
 static void serve(tx_queue_t *q)
 {
     int64_t now = RT_NS_PER_S;

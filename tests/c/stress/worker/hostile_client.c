@@ -6,7 +6,7 @@
  * buffers without a spare byte, so that a sanitizer watches the client side as well. How long a turn of the
  * worker's loop takes is judged by its CPU time: a busy machine may stop the worker at any time, for long.
  *
- * RT_TEST_SEED repeats the choice of mutations, not their instants; RT_TEST_ROUNDS: how many mutations. */
+ * RT_TEST_SEED repeats the choice of mutations, not their times. RT_TEST_ROUNDS: the number of mutations. */
 #include "../../unit/worker/netflux_test.h"
 #include "../../unit/worker/rtp_test.h"
 #include "../../unit/worker/worker_test.h"
@@ -77,8 +77,8 @@ static bool run(const char *command)
     return system(command) == 0; /* NOLINT(cert-env33-c) */
 }
 
-/* A network of our own, where what is sent with priority 1 waits in a slow queue on the account of its
- * socket. */
+/* Makes a network of our own, in which packets with priority 1 wait in a slow queue and fill the send buffer
+ * of their socket. */
 static bool make_slow_queue(void)
 {
     return geteuid() == 0 && unshare(CLONE_NEWNET) == 0 && run("ip link set lo up 2>/dev/null") &&
@@ -295,7 +295,7 @@ static void change_file(const wt_channel_t *ch, uint64_t *r)
     }
 }
 
-/* In a process of its own, so that it runs beside the worker and beside the client below. */
+/* Runs in a process of its own, at the same time as the worker and the client below. */
 static pid_t begin_mutations(kind_t kind, unsigned count, bool cuts)
 {
     uint64_t r = rt_test_rand(&rng);

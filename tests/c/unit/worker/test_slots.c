@@ -1,4 +1,4 @@
-/* Who holds a slot is told by a lock that its holder has, not by /proc: a living holder is never
+/* Locks, not /proc, tell who holds a slot: a living holder is never
  * taken for dead, and a dead one costs the worker few looks. */
 #include "worker_test.h"
 

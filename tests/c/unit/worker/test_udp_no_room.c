@@ -1,6 +1,6 @@
-/* A channel whose packets the kernel has no room for: a slow device holds them on the account of
- * the socket. They go back where they came from, whatever a client does to them meanwhile, and
- * nothing without a deadline changes its place. */
+/* A channel whose packets the kernel has no room for: a slow device holds them, which fills
+ * the socket's send buffer. They go back where they came from, whatever a client does to them
+ * meanwhile, and packets without a deadline keep their places. */
 #include "worker_test.h"
 
 #include <sched.h>

@@ -1,4 +1,4 @@
-"""Pool and worker die at once: whoever waits for them finds out."""
+"""Pool and worker die at once: programs that wait for them are told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files in shared memory that somebody cuts short, again and again: nobody dies of it."""
+"""Somebody cuts files in shared memory short, again and again: no process dies of it."""
 
 from __future__ import annotations
 

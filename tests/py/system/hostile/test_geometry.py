@@ -1,5 +1,5 @@
-"""What a client writes about its channel's geometry reaches nobody else: neither the worker that
-takes the channel over, nor a pool that adopts it."""
+"""Nobody believes what a client writes about its channel's geometry: neither the worker that takes
+the channel over, nor a pool that adopts it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everybody may make a file of any name in /dev/shm: whose it is decides whether it is believed."""
+"""Everybody may make a file of any name in /dev/shm: its owner decides whether it is trusted."""
 
 from __future__ import annotations
 

@@ -227,7 +227,7 @@ static int file_size(int fd, uint64_t *bytes)
 
 int shm_segment_map(shm_segment_t *s, int fd, int writable)
 {
-    shm_identity_t id;
+    shm_identity_t id = {0};
     uint64_t file_bytes = 0;
     *s = (shm_segment_t){0};
     int rc = file_size(fd, &file_bytes);
@@ -244,7 +244,7 @@ int shm_segment_map(shm_segment_t *s, int fd, int writable)
 
 int shm_segment_map_as(shm_segment_t *s, int fd, const shm_config_t *c)
 {
-    shm_identity_t id;
+    shm_identity_t id = {0};
     uint64_t file_bytes = 0;
     uint64_t needed = shm_segment_bytes(c);
     *s = (shm_segment_t){0};

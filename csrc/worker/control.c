@@ -98,8 +98,7 @@ static int refuse_lost_fds(void)
  * does not keep the worker awake: the next connection or hang-up brings another look. */
 static void look_again(worker_t *w)
 {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = &w->listener};
-    (void)epoll_ctl(w->poller.epoll_fd, EPOLL_CTL_MOD, w->listen_fd, &event);
+    poller_look_again(&w->poller, &w->listener);
 }
 
 /* --- connections --------------------------------------------------------------------------- */

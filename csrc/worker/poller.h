@@ -43,6 +43,10 @@ int poller_watch(poller_t *p, wrk_source_t *source, int fd, uint32_t events);
 /* Other events for a watched source. No call is made when nothing changes. */
 void poller_change(poller_t *p, wrk_source_t *source, uint32_t events);
 
+/* Fetches the source again if it is ready, though no edge came: for one that is edge-triggered and whose event was
+ * not handled to the end. */
+void poller_look_again(poller_t *p, wrk_source_t *source);
+
 /* The source may be freed afterwards: events of it that were fetched already are forgotten. Does
  * not close the descriptor. Fine for a source that is not watched. */
 void poller_forget(poller_t *p, wrk_source_t *source);

@@ -134,7 +134,9 @@ static bool dispatch(worker_t *w, int64_t now_mono_ns, int64_t at_least_until_ns
            (source = poller_next(&w->poller, &events)) != NULL) {
         wrk_channel_t *ch = source->channel;
         if (ch == NULL && wait && !source->at_once) {
-            w->control_put_off = true; /* it is fetched again */
+            w->control_put_off = true;
+            if (source->events & EPOLLET) /* without this its edge would be lost */
+                poller_look_again(&w->poller, source);
             continue;
         }
         bool at_once = source->at_once; /* the source may be freed by its event */

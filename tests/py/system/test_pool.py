@@ -70,6 +70,19 @@ def test_a_tap_reads_along(shmring_channel: Any) -> None:
     tap.close()
 
 
+def test_a_worker_whose_deadlines_are_always_near_lets_everybody_in(
+    shmring_channel: Any, shmring_namespace: str
+) -> None:
+    here, _ = shmring_channel(name="busy", capacity=50_000)
+    soon = here.now_ns() + 100_000_000
+    for i in range(50_000):  # nearer than a control message may come to a deadline, for five seconds
+        here.send(b"x", at=soon + i * 100_000)
+    time.sleep(0.1)
+    for _ in range(200):
+        shmring.attach("busy", namespace=shmring_namespace).close()
+    here.purge()
+
+
 def test_what_is_open_is_listed(shmring_channel: Any, shmring_namespace: str) -> None:
     here, there = shmring_channel("ctl", there={"direction": "rx"})
     found = {info.name: info for info in shmring.channels(shmring_namespace)}

@@ -75,9 +75,10 @@ static void collect_lengths(tx_queue_t *q, tx_search_t *s)
     }
 }
 
-/* Whether the ring itself says that a claim was made from this tail value: it is still the tail, or
- * what begins there bears its sequence. */
-static bool begins_at(const tx_queue_t *q, shm_cursor_t tail_then, uint64_t ref)
+/* Whether the ring itself says that a claim was made from this tail value: it is the tail still, or what
+ * begins there bears its sequence. It may be amid what the owner is writing at this moment: then the word of
+ * his claim is not empty any more, and write_claim finds that out. */
+RT_RACY static bool begins_at(const tx_queue_t *q, shm_cursor_t tail_then, uint64_t ref)
 {
     if (rt_load_acquire(&q->cursors->tail) == tail_then)
         return true;

@@ -385,9 +385,6 @@ static int next_passed(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
         note_halt(q, o.ref, o.ref + shm_word_units(o.word), o.since_mono_ns, now_mono_ns);
         bool ended = state == SHM_RECORD_COMMITTED || state == SHM_RECORD_CANCELLED ||
                      state == SHM_RECORD_ABORTED;
-        /* Found by tx_queue_reap or tx_queue_waiting_next before it was found here. */
-        if (fits && (state == SHM_RECORD_DONE || state == SHM_RECORD_SENDING))
-            return -EAGAIN;
         if (fits && ended)
             return hand_out(q, o.ref, word, item);
         *item = (tx_item_t){.ref = o.ref, .sequence = widen(q, shm_word_seq(o.word))};
@@ -418,6 +415,15 @@ static int unfinished(tx_queue_t *q, const unread_t *u, int64_t now_mono_ns, tx_
     bool moves = false;
     uint32_t units = tx_claims_search(q, &moves);
     return units != 0 ? write_claim(q, u, units, moves) : 0;
+}
+
+/* Whether the record there was passed, and not handed out since: until then nobody else deals with it. */
+static bool was_passed(const tx_queue_t *q, uint64_t ref)
+{
+    for (unsigned i = 0; i < q->open_count; i++)
+        if (q->open[i].ref == ref)
+            return true;
+    return false;
 }
 
 bool tx_queue_halted(tx_queue_t *q, tx_halted_t *out)
@@ -613,7 +619,7 @@ int tx_queue_reap(tx_queue_t *q, unsigned *budget, tx_item_t *item)
             return 0;
         }
         uint64_t ref = q->search_ref - shm_word_units(word);
-        if (shm_word_state(word) != SHM_RECORD_CANCELLED ||
+        if (shm_word_state(word) != SHM_RECORD_CANCELLED || was_passed(q, ref) ||
             !tx_word_fits(q, ref, word, q->read_ref - ref))
             continue;
         (void)read_record(q, ref, word, item);
@@ -628,7 +634,7 @@ int tx_queue_waiting_next(tx_queue_t *q, uint64_t *ref, tx_item_t *item)
     uint64_t word;
     while (step_over(q, ref, q->read_ref, &word)) {
         uint64_t at = *ref - shm_word_units(word);
-        if (shm_word_state(word) == SHM_RECORD_COMMITTED &&
+        if (shm_word_state(word) == SHM_RECORD_COMMITTED && !was_passed(q, at) &&
             tx_word_fits(q, at, word, q->read_ref - at) && read_record(q, at, word, item) == 0)
             return 1;
     }
@@ -674,7 +680,7 @@ static bool is_finished(const tx_queue_t *q, uint64_t ref, uint64_t word)
     uint64_t behind = ref + shm_word_units(word);
     if (behind >= q->read_ref) /* in a replay the two are read one by one */
         return q->read_ref >= q->replay_until_ref;
-    return shm_word_state(rt_load_relaxed(tx_word_of(q, behind))) != SHM_RECORD_CLAIMED;
+    return shm_word_state(rt_load_acquire(tx_word_of(q, behind))) != SHM_RECORD_CLAIMED; /* T3 */
 }
 
 /* A record that tx_queue_next has not handed out stays, whatever its state. */
@@ -757,7 +763,7 @@ static uint32_t claim_for_move(tx_queue_t *q, uint32_t need, uint32_t *tail_seq)
 static bool may_move(tx_queue_t *q, uint64_t word, int64_t now_ns)
 {
     tx_item_t item;
-    return shm_word_state(word) == SHM_RECORD_COMMITTED &&
+    return shm_word_state(word) == SHM_RECORD_COMMITTED && !was_passed(q, q->head_ref) &&
            tx_word_fits(q, q->head_ref, word, q->read_ref - q->head_ref) &&
            read_record(q, q->head_ref, word, &item) == 0 && item.due_ns != 0 &&
            item.due_ns > now_ns && item.due_ns - now_ns >= TX_MOVE_AHEAD_NS;

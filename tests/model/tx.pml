@@ -831,7 +831,7 @@ inline move()
     slot[0].seq = NONE
 }
 #define CAN_MOVE (moves < MOVES && hd != r_place && slot[0].seq == NONE && \
-                  ring[hd].state == COMMITTED)
+                  ring[hd].state == COMMITTED && !opened[hd])
 #endif
 
 /* take_over: complete_freeing, complete_move, count_waiting */
@@ -894,8 +894,8 @@ inline take_over()
     }
 }
 
-/* tx_queue_reap: it need not have been handed out */
-#define REAPABLE(j) (ring[j].state == CANCELLED && USED(hd, j) < USED(hd, r_place) && replay == 0)
+/* tx_queue_reap */
+#define REAPABLE(j) (ring[j].state == CANCELLED && USED(hd, j) < USED(hd, r_place) && replay == 0 && !opened[j])
 
 proctype Worker()
 {

@@ -41,6 +41,13 @@ static void set_state(tx_queue_t *q, uint64_t ref, uint64_t word, shm_record_sta
                      shm_word(shm_word_seq(word), shm_word_units(word), shm_word_flags(word), state));
 }
 
+/* -EBADMSG. What cannot be costs its own channel: the one who serves the queue looks at the count. */
+static int note_damage(tx_queue_t *q)
+{
+    q->damage += q->damage < UINT32_MAX;
+    return -EBADMSG;
+}
+
 static uint64_t widen(tx_queue_t *q, uint32_t seq)
 {
     return rt_seq64_near(q->sequence_high, seq);
@@ -253,7 +260,7 @@ static int give_up_on_ring(tx_queue_t *q, shm_cursor_t tail, tx_item_t *item)
     q->read_seq = shm_cursor_seq(tail);
     rt_store_relaxed(&q->cursors->read, tail);
     count_finished(q, packets <= q->units ? packets : 0);
-    return -EBADMSG;
+    return note_damage(q);
 }
 
 /* What a record in this state means for the caller; the record is sound and its fields are in item. */
@@ -295,7 +302,7 @@ static int hand_out(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item)
     if (read_record(q, ref, word, item) == 0)
         return outcome_of(q, ref, word, state, item);
     finish_word(q, ref, word);
-    return -EBADMSG;
+    return note_damage(q);
 }
 
 /* --- claims that are not finished ---------------------------------------------------------------- */
@@ -316,8 +323,10 @@ static int write_claim(tx_queue_t *q, const unread_t *u, uint32_t units, bool mo
     uint32_t pad = units > to_end ? to_end : 0;
     uint64_t record = q->read_ref + pad;
     uint64_t empty = 0;
-    if (pad != u->pad && u->pad != 0)
-        return 0; /* overwritten */
+    if (pad != u->pad && u->pad != 0) { /* overwritten */
+        (void)note_damage(q);
+        return 0;
+    }
     if (pad != u->pad &&
         !rt_cas(tx_word_of(q, q->read_ref), &empty, shm_word(q->read_seq, pad, 0, SHM_RECORD_PAD)))
         return -EAGAIN;
@@ -389,9 +398,18 @@ static int next_passed(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
             return hand_out(q, o.ref, word, item);
         *item = (tx_item_t){.ref = o.ref, .sequence = widen(q, shm_word_seq(o.word))};
         finish_word(q, o.ref, o.word);
-        return -EBADMSG;
+        return note_damage(q);
     }
     return 0;
+}
+
+/* After a round of the search that found no length. A producer announces a claim before he makes it, so that
+ * the first rounds find it; later ones fail only where the announcement was overwritten. */
+static void note_unknown_claim(tx_queue_t *q, int64_t now_mono_ns)
+{
+    bool round_is_over = !q->search.know_lengths && q->search.next_slot == 0;
+    if (round_is_over && now_mono_ns - q->stuck_since_mono_ns >= TX_OWNER_PATIENCE_NS)
+        (void)note_damage(q);
 }
 
 /* The record at the read cursor is not finished. */
@@ -414,6 +432,8 @@ static int unfinished(tx_queue_t *q, const unread_t *u, int64_t now_mono_ns, tx_
     }
     bool moves = false;
     uint32_t units = tx_claims_search(q, &moves);
+    if (units == 0)
+        note_unknown_claim(q, now_mono_ns);
     return units != 0 ? write_claim(q, u, units, moves) : 0;
 }
 
@@ -509,8 +529,12 @@ static int next_unread(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
     uint32_t place = tx_place_of(q, q->read_ref);
     if (shm_cursor_place(q->tail_seen) == place) {
         shm_cursor_t tail = rt_load_acquire(&q->cursors->tail); /* pairs with T1 */
-        if (shm_cursor_place(tail) == place || shm_cursor_place(tail) >= q->units)
-            return 0; /* empty, or a tail that makes no sense and serves nobody */
+        if (shm_cursor_place(tail) >= q->units) { /* it serves nobody */
+            (void)note_damage(q);
+            return 0;
+        }
+        if (shm_cursor_place(tail) == place)
+            return 0;
         q->tail_seen = tail;
     }
     uint32_t left = tx_used_units(place, shm_cursor_place(q->tail_seen), q->units);
@@ -629,14 +653,22 @@ int tx_queue_reap(tx_queue_t *q, unsigned *budget, tx_item_t *item)
     return 0;
 }
 
-int tx_queue_waiting_next(tx_queue_t *q, uint64_t *ref, tx_item_t *item)
+int tx_queue_waiting_next(tx_queue_t *q, uint64_t *ref, unsigned *budget, tx_item_t *item)
 {
-    uint64_t word;
-    while (step_over(q, ref, q->read_ref, &word)) {
+    *ref = *ref > q->head_ref ? *ref : q->head_ref;
+    for (; *budget > 0 && *ref < q->read_ref; --*budget) {
+        uint64_t word;
+        if (!step_over(q, ref, q->read_ref, &word)) {
+            --*budget;
+            (void)note_damage(q);
+            return 0;
+        }
         uint64_t at = *ref - shm_word_units(word);
         if (shm_word_state(word) == SHM_RECORD_COMMITTED && !was_passed(q, at) &&
-            tx_word_fits(q, at, word, q->read_ref - at) && read_record(q, at, word, item) == 0)
+            tx_word_fits(q, at, word, q->read_ref - at) && read_record(q, at, word, item) == 0) {
+            --*budget;
             return 1;
+        }
     }
     return 0;
 }
@@ -698,7 +730,10 @@ static uint64_t end_of_finished(tx_queue_t *q, uint64_t limit, unsigned *records
     for (unsigned n = 0; n < RELEASE_RECORDS && ref < q->read_ref && ref < limit; n++) {
         uint64_t word = rt_load_relaxed(tx_word_of(q, ref));
         uint32_t units = shm_word_units(word);
-        if (units == 0 || ref + units > q->read_ref || !is_finished(q, ref, word))
+        bool can_be = units > 0 && ref + units <= q->read_ref;
+        if (!can_be)
+            (void)note_damage(q); /* nothing behind it is freed any more */
+        if (!can_be || !is_finished(q, ref, word))
             break;
         ref += units;
         *records += shm_word_state(word) == SHM_RECORD_DONE;

@@ -61,6 +61,7 @@ struct tx_queue {
     uint64_t halts_until_ref; /* no record behind it waited for one of them */
     tx_halted_t halted;
     bool halted_untold;
+    uint32_t damage; /* how often something in the ring could not be: only a client that overwrites it can do that */
     uint64_t replaced_until_ref; /* behind all claims that may have taken a packet's place */
     uint32_t dead_producers; /* slots whose owner is dead and whose claim is unresolved */
     uint32_t next_dead;      /* the search for those that can be freed goes on here */
@@ -142,9 +143,10 @@ void tx_queue_finish(tx_queue_t *q, uint64_t ref);
  * down) at most in this call. Returns 1 and *item (record the verdict cancelled: call again), or 0. */
 int tx_queue_reap(tx_queue_t *q, unsigned *budget, tx_item_t *item);
 
-/* Steps through the records that were taken in and wait; *ref: 0 for the first. Returns 1 and *item,
- * 0 at the end. */
-int tx_queue_waiting_next(tx_queue_t *q, uint64_t *ref, tx_item_t *item);
+/* Steps through the records that were taken in and wait; *ref: 0 for the first. *budget is counted down by one
+ * for each record looked at, waiting or not. Returns 1 and *item; 0 at the end, or *budget is 0 (go on later,
+ * with the same *ref). */
+int tx_queue_waiting_next(tx_queue_t *q, uint64_t *ref, unsigned *budget, tx_item_t *item);
 
 /* Frees finished records at the head, at most max_bytes of zeroing, wakes producers that wait for
  * room, and when few unsent records keep much finished space from being freed, moves up to

@@ -24,11 +24,14 @@
  *     tx ring    512 records searched for cancelled ones, 64 KiB zeroed, 8 records moved a call
  *     udp        256 records taken in, 64 packets a send call, 4 entries of the schedule swept a push
  *     mux        128 records taken in, 256 arrivals a round
- *     rtp        256 records taken in, 64 without a packet dealt with
+ *     rtp        256 records taken in, 256 looked at for one that waits, 64 without a packet
+ *                dealt with
  *     udt        256 records or 512 KiB taken in, 4 rounds of 16 arrivals
  *     netflux    64 stray records; one datagram a cycle
  *     attach     64 looks at orphaned slots, when none is free
  *     purge      256 packets
+ *     nonsense   1000 things in the tx ring that cannot be, since the worker opened the channel: then
+ *                it fails (channel_ran), for looking at them would never end
  *
  * When what is called:
  *

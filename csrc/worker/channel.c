@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define PURGE_STEP 256u
+#define MOST_DAMAGE 1000u
 #define PREFAULT_BYTES (UINT64_C(16) << 20)
 #define PREFAULT_STEP_BYTES (UINT64_C(32) << 10) /* 4 to 12 us */
 
@@ -125,6 +126,7 @@ bool channel_disarm_active(wrk_channel_t *ch, int64_t now_mono_ns)
                 int64_t nap_ns = tx_queue_nap_ns(&ch->tx, now_mono_ns);
                 if (ch->worker->nap_ns == 0 || nap_ns < ch->worker->nap_ns)
                     ch->worker->nap_ns = nap_ns;
+                channel_ran(ch);
                 return true;
             }
         }
@@ -148,10 +150,23 @@ static void note_halted(wrk_channel_t *ch)
                  rt_mono_ns());
 }
 
+/* Not within the call of the agent that saw it: here no pass of the channel is under way. */
+static __attribute__((noinline, cold)) void fence(wrk_channel_t *ch)
+{
+    char reason[SHM_REASON_BYTES];
+    (void)snprintf(reason, sizeof reason,
+                   "%u things in its tx ring cannot be (limit %u): a client overwrites it",
+                   ch->tx.damage, MOST_DAMAGE);
+    ch->tx.damage = 0;
+    wrk_channel_fail(ch, EPROTO, reason);
+}
+
 void channel_ran(wrk_channel_t *ch)
 {
     if (ch->tx.halted_untold)
         note_halted(ch);
+    if (ch->tx.damage > MOST_DAMAGE && !ch->failed)
+        fence(ch);
     int64_t at = ch->failed ? RT_NEVER_NS : ch->ops->deadline_ns(ch);
     deadline_heap_set(&ch->worker->deadlines, &ch->deadline, at);
 }

@@ -37,6 +37,8 @@ typedef struct rtp_agent {
     agent_block_t block; /* the kernel has no room */
     bool purging;
     uint64_t purge_before; /* sequence */
+    uint64_t purge_ref;    /* the records before it are cancelled */
+    int64_t looked_mono_ns; /* for the next record */
     uint8_t *filling;      /* one packet, header included; NULL: none is ever sent */
 
     rtp_receiver_t rx;

@@ -27,6 +27,7 @@
 #include <string.h>
 
 #define TAKE_IN_PER_CALL 256u
+#define LOOK_PER_CALL 256u /* records looked at for one that waits */
 #define FIND_PER_CALL 64u /* records without a packet that are dealt with at once */
 
 static int64_t to_channel(const wrk_channel_t *ch, int64_t mono_ns)
@@ -143,11 +144,11 @@ static void mark(wrk_channel_t *ch, const tx_item_t *mark, int64_t now_mono_ns)
 }
 
 /* Deals with the next record that waits. Returns false when there is none. */
-static bool next_record(wrk_channel_t *ch, int64_t now_mono_ns)
+static bool next_record(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     tx_item_t item;
-    if (tx_queue_waiting_next(&ch->tx, &a->plan.behind_ref, &item) != 1)
+    if (tx_queue_waiting_next(&ch->tx, &a->plan.behind_ref, budget, &item) != 1)
         return false;
     int what = rtp_plan_read(&a->plan, &item);
     if (what < 0) {
@@ -168,14 +169,21 @@ static bool next_record(wrk_channel_t *ch, int64_t now_mono_ns)
     return true;
 }
 
-/* Until one is under way. Returns how many were dealt with. */
-static unsigned find_record(wrk_channel_t *ch, int64_t now_mono_ns)
+/* Until one is under way, all were seen, or the budget, of records looked at, is used up. */
+static void find_record(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     unsigned n = 0;
-    while (!a->plan.has_record && n < FIND_PER_CALL && next_record(ch, now_mono_ns))
+    while (!a->plan.has_record && n < FIND_PER_CALL && next_record(ch, budget, now_mono_ns))
         n++;
-    return n;
+    a->looked_mono_ns = now_mono_ns;
+}
+
+/* Whether find_record is to go on. */
+static bool has_unseen(const wrk_channel_t *ch)
+{
+    const rtp_plan_t *p = &rtp_agent_of(ch)->plan;
+    return !p->has_record && p->behind_ref < ch->tx.read_ref;
 }
 
 /* --- batch --------------------------------------------------------------------------------- */
@@ -253,7 +261,7 @@ static bool take_packet(wrk_channel_t *ch, int64_t start_mono_ns, int64_t now_mo
 }
 
 /* All that start together with the first, or that are due already. */
-static void fill_batch(wrk_channel_t *ch, int64_t ahead_ns, int64_t now_mono_ns)
+static void fill_batch(wrk_channel_t *ch, unsigned *budget, int64_t ahead_ns, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     int64_t shift = agent_start_shift_ns(ch, &a->ledger);
@@ -265,7 +273,7 @@ static void fill_batch(wrk_channel_t *ch, int64_t ahead_ns, int64_t now_mono_ns)
         int64_t start = rtp_plan_due_ns(&a->plan) + shift;
         if (start > until || !take_packet(ch, start, now_mono_ns))
             break;
-        (void)find_record(ch, now_mono_ns);
+        find_record(ch, budget, now_mono_ns);
     }
 }
 
@@ -376,16 +384,17 @@ static void send_filling(wrk_channel_t *ch, int64_t now_mono_ns)
 void rtp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
+    unsigned budget = LOOK_PER_CALL;
     if (a->block.now || a->held || a->purging)
         return;
     if (rtp_plan_filling(&a->plan))
         send_filling(ch, now_mono_ns);
     else if (a->plan.has_record)
-        fill_batch(ch, a->udp.eff.txtime ? AGENT_HANDOVER_AHEAD_NS : 0, now_mono_ns);
+        fill_batch(ch, &budget, a->udp.eff.txtime ? AGENT_HANDOVER_AHEAD_NS : 0, now_mono_ns);
     if (a->batch.count > 0)
         send_batch(ch, now_mono_ns);
     if (!a->block.now)
-        (void)find_record(ch, rt_mono_ns());
+        find_record(ch, &budget, rt_mono_ns());
     tell_counters(ch);
 }
 
@@ -394,7 +403,11 @@ int64_t rtp_agent_tx_deadline_ns(const wrk_channel_t *ch)
     const rtp_agent_t *a = rtp_agent_of(ch);
     if (a->block.now)
         return a->block.retry_mono_ns;
-    if (a->held || a->purging || !(a->plan.has_record || rtp_plan_filling(&a->plan)))
+    if (a->held || a->purging)
+        return RT_NEVER_NS;
+    if (has_unseen(ch)) /* those of other channels that are overdue come in between */
+        return a->looked_mono_ns;
+    if (!a->plan.has_record && !rtp_plan_filling(&a->plan))
         return RT_NEVER_NS;
     bool early = a->udp.eff.txtime && a->plan.has_record;
     int64_t ahead = early ? AGENT_HANDOVER_AHEAD_NS : AGENT_LEAD_NS;
@@ -420,7 +433,9 @@ unsigned rtp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
         work = TAKE_IN_PER_CALL - budget;
         if (a->plan.has_record) /* cancelled, it makes way, however far its slot is */
             (void)still_waits(ch, false, now_mono_ns);
-        work += find_record(ch, now_mono_ns);
+        unsigned looks = LOOK_PER_CALL;
+        find_record(ch, &looks, now_mono_ns);
+        work += LOOK_PER_CALL - looks;
     }
     return work + agent_free_space(ch, 0, now_mono_ns);
 }
@@ -455,21 +470,23 @@ static bool take_in_for_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_
             agent_refused(ch, &item, rc, now_mono_ns);
         else if (item.sequence >= a->purge_before)
             return true;
+        else if (item.ref < a->purge_ref) /* its producer had halted, and others passed it */
+            a->purge_ref = item.ref;
     }
     return budget > 0; /* a claim without its commit is no waiting packet yet */
 }
 
 static bool cancel_waiting(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
 {
-    uint64_t ref = 0;
+    rtp_agent_t *a = rtp_agent_of(ch);
+    unsigned budget = max;
     tx_item_t item;
-    for (unsigned i = 0; i < max; i++) {
-        if (tx_queue_waiting_next(&ch->tx, &ref, &item) != 1 ||
-            item.sequence >= rtp_agent_of(ch)->purge_before)
+    while (tx_queue_waiting_next(&ch->tx, &a->purge_ref, &budget, &item) == 1) {
+        if (item.sequence >= a->purge_before)
             return true;
         end_record(ch, &item, VERDICT_CANCELLED, 0, now_mono_ns);
     }
-    return false;
+    return a->purge_ref >= ch->tx.read_ref || budget > 0;
 }
 
 int rtp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
@@ -478,6 +495,7 @@ int rtp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
     if (!a->purging) {
         a->purging = true;
         a->purge_before = agent_sequence_at_tail(ch);
+        a->purge_ref = 0;
         agent_link_clear(&a->link);
         rtp_plan_purge(&a->plan);
         rtp_plan_pause(&a->plan, 0, to_channel(ch, now_mono_ns));

@@ -318,7 +318,8 @@ static void test_reap_finds_cancelled_records_far_from_their_time(void)
 
     uint64_t ref = 0;
     unsigned waiting = 0;
-    while (tx_queue_waiting_next(&queue, &ref, &item)) {
+    budget = UINT_MAX;
+    while (tx_queue_waiting_next(&queue, &ref, &budget, &item)) {
         CHECK(item.sequence != 3 && item.sequence != 7);
         waiting++;
     }
@@ -905,6 +906,7 @@ static void check_damage(const damage_t *d, uint32_t place)
     }
     CHECK_EQ(shm_test_next(&queue, 1, &item), 0);
     CHECK_EQ(tx_ring_waiting(&seg), 0);
+    CHECK_EQ(queue.damage, 1);
     (void)tx_queue_release(&queue, 0, UINT32_MAX, 0, &moved);
     for (uint32_t at = 0; at < UNITS; at++)
         CHECK_EQ(rt_load_relaxed(tx_word_at(seg.tx_data, at)), 0);
@@ -950,6 +952,83 @@ static void test_a_scheduled_record_that_is_spoilt_is_forgotten(void)
         CHECK_EQ(tx_queue_peek(&queue, item.ref, &again), -ESTALE);
         CHECK_EQ(tx_queue_take(&queue, item.ref, &again), -ESTALE);
     }
+    close_ring();
+}
+
+/* Each look at something that cannot be is counted, so that looking comes to an end. */
+static void test_what_cannot_be_and_stays_is_counted(void)
+{
+    tx_item_t item;
+    unsigned moved, budget = 10;
+    open_ring();
+    CHECK_EQ(push(8, 0), 0);
+    CHECK_EQ(push(8, 0), 0);
+    shm_cursor_t tail = rt_load_relaxed(&seg.tx->tail);
+    rt_store_relaxed(&seg.tx->tail, shm_cursor(2, UNITS)); /* outside */
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 0);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 0);
+    CHECK_EQ(queue.damage, 2);
+    rt_store_relaxed(&seg.tx->tail, tail);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
+    CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
+    CHECK_EQ(queue.damage, 2);
+
+    rt_store_relaxed(tx_word_at(seg.tx_data, 0), 0); /* of one that waits */
+    uint64_t ref = 0;
+    CHECK_EQ(tx_queue_release(&queue, 0, UINT32_MAX, 0, &moved), 0);
+    CHECK_EQ(queue.damage, 3);
+    CHECK_EQ(tx_queue_waiting_next(&queue, &ref, &budget, &item), 0);
+    CHECK_EQ(budget, 9);
+    CHECK_EQ(queue.damage, 4);
+    close_ring();
+}
+
+/* A claim at the read cursor that nobody announces, while all owners live. */
+static void test_a_claim_that_nobody_announces_is_counted(void)
+{
+    enum { ROUNDS = 20 };
+    tx_item_t item;
+    tx_claim_t claim;
+    open_ring();
+    CHECK_EQ(tx_producer_claim(&producer, 8, 0, 5, NULL, &claim), 0);
+    rt_store_relaxed(&claim.record->word, 0);
+    rt_store_relaxed(&seg.producers[1].intent_units, UNITS); /* cannot be */
+    int64_t now = 1;
+    for (int i = 0; i < ROUNDS; i++, now += TX_CLAIM_PATIENCE_NS)
+        CHECK_EQ(shm_test_next(&queue, now, &item), 0);
+    CHECK_EQ(queue.damage, 0); /* its owner may be about to say it */
+    now += TX_OWNER_PATIENCE_NS;
+    for (int i = 0; i < ROUNDS; i++)
+        CHECK_EQ(shm_test_next(&queue, now, &item), 0);
+    CHECK(queue.damage >= ROUNDS / 4);
+    close_ring();
+}
+
+/* Records that do not wait cost budget, too, and the walk goes on where it stopped. */
+static void test_the_walk_over_records_that_wait_has_a_budget(void)
+{
+    enum { N = 40, BUDGET = 7 };
+    tx_item_t item;
+    uint64_t ref = 0;
+    open_ring();
+    for (int i = 0; i < N; i++) {
+        CHECK_EQ(push(8, FOREVER), 0);
+        CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
+    }
+    for (unsigned i = 0; i < N - 1; i++)
+        CHECK_EQ(tx_ring_cancel(&seg, i, NULL), 1);
+    for (unsigned looked = 0; looked + BUDGET < N; looked += BUDGET) {
+        unsigned budget = BUDGET;
+        CHECK_EQ(tx_queue_waiting_next(&queue, &ref, &budget, &item), 0);
+        CHECK_EQ(budget, 0);
+    }
+    unsigned budget = BUDGET;
+    CHECK_EQ(tx_queue_waiting_next(&queue, &ref, &budget, &item), 1);
+    CHECK_EQ(item.sequence, N - 1);
+    budget = BUDGET;
+    CHECK_EQ(tx_queue_waiting_next(&queue, &ref, &budget, &item), 0);
+    CHECK_EQ(budget, BUDGET);
+    CHECK_EQ(queue.damage, 0);
     close_ring();
 }
 
@@ -1018,6 +1097,9 @@ int main(void)
     RUN(test_a_signal_ends_the_wait_for_room);
     RUN(test_damaged_records_do_not_stop_the_ring);
     RUN(test_a_scheduled_record_that_is_spoilt_is_forgotten);
+    RUN(test_what_cannot_be_and_stays_is_counted);
+    RUN(test_a_claim_that_nobody_announces_is_counted);
+    RUN(test_the_walk_over_records_that_wait_has_a_budget);
     RUN(test_a_cancel_does_not_read_past_the_end);
     return rt_test_result();
 }

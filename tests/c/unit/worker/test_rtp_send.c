@@ -553,6 +553,41 @@ static void test_cancelled_ones_are_left_out(void)
     end(&s);
 }
 
+/* Many records that do not wait stay before one that does, since a producer in front of them has halted: more
+ * than are looked at in one pass. */
+static void test_far_behind_what_does_not_wait(void)
+{
+    sender_t s = {.rtp = rtpt_stream()};
+    enum { CANCELLED = 3000, PURGED = 3 };
+    uint64_t sequence;
+    rtpt_packet_t p;
+    tx_claim_t claim;
+    REQUIRE(start_with(&s, "far-behind", held));
+    wt_channel_t halted = s.ch;
+    CHECK_EQ(wt_attach(&worker, worker.pool, &halted, -1), 0);
+    CHECK_EQ(tx_producer_claim(&halted.producer, 8, 0, rt_mono_ns(), NULL, &claim), 0);
+    shm_rtp_tx_t head = rtpt_head(SHM_RTP_FRAME);
+    for (int i = 0; i < CANCELLED; i++) {
+        REQUIRE(rtpt_push(&s.ch, &head, "a", 1, 0, &sequence) == 0);
+        CHECK_EQ(tx_ring_cancel(&s.ch.segment, sequence, NULL), 1);
+    }
+    CHECK_EQ(rtpt_frame(&s.ch, "z", 1), 0);
+    CHECK_EQ(wt_command(&worker, &s.ch, CTL_RELEASE), 0);
+    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+    CHECK_EQ(p.data[p.view.payload_offset], 'z');
+    CHECK(wt_count_to(&s.ch, SHM_COUNT_tx_cancelled, CANCELLED));
+    CHECK_EQ(wt_command(&worker, &s.ch, CTL_HOLD), 0);
+    for (int i = 0; i < PURGED; i++)
+        CHECK_EQ(rtpt_frame(&s.ch, "b", 1), 0);
+    CHECK_EQ(wt_command(&worker, &s.ch, CTL_PURGE), 0);
+    CHECK_EQ(wt_exact(&worker, &s.ch, SHM_COUNT_tx_cancelled), CANCELLED + PURGED);
+    tx_producer_abort(&halted.producer, &claim);
+    CHECK_EQ(wt_command(&worker, &s.ch, CTL_RELEASE), 0);
+    CHECK(rtpt_drained(&s.ch));
+    close(halted.locks_fd);
+    end(&s);
+}
+
 /* Nobody waits for a slot that nobody wants any more. */
 static void test_what_is_taken_back_gives_its_slot_back(void)
 {
@@ -826,6 +861,7 @@ int main(void)
     RUN(test_hold_purge_reset);
     RUN(test_opened_held);
     RUN(test_cancelled_ones_are_left_out);
+    RUN(test_far_behind_what_does_not_wait);
     RUN(test_what_is_taken_back_gives_its_slot_back);
     RUN(test_late_ones_may_be_dropped);
     RUN(test_failed_sends);

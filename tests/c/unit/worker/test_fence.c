@@ -1,0 +1,148 @@
+/* A channel whose tx ring holds what cannot be: its packets get their verdicts, and after 1000 of it the channel
+ * fails, with a reason. A channel beside it goes on. */
+#include "rtp_test.h"
+
+#include "proto/pacing/verdict.h"
+#include "shm/tx_record.h"
+
+enum { LIMIT = 1000 };
+
+static wt_worker_t worker;
+static wt_channel_t beside;
+static int sink;
+static uint16_t port;
+
+static bool fails(const wt_channel_t *ch)
+{
+    for (int i = 0; i < 3 * WT_PATIENCE_MS / 10; i++) {
+        if (rt_load_acquire(&ch->segment.status->state) == SHM_STATE_FAILED)
+            return true;
+        wt_nap_ms(10);
+    }
+    return false;
+}
+
+static void check_fence(const wt_channel_t *ch)
+{
+    unsigned count = 0, limit = 0;
+    CHECK(fails(ch));
+    CHECK_EQ(rt_load_relaxed(&ch->segment.status->error), EPROTO);
+    /* NOLINTNEXTLINE(cert-err34-c) */
+    CHECK_EQ(sscanf(ch->segment.status->reason, "%u things in its tx ring cannot be (limit %u)", &count, &limit),
+             2);
+    CHECK(count > LIMIT);
+    CHECK_EQ(limit, LIMIT);
+}
+
+static void check_others(void)
+{
+    char byte = 0;
+    CHECK_EQ(wt_push(&beside, "x", 1, 0, NULL), 0);
+    while (CHECK_EQ(wt_recv(sink, &byte, 1, WT_PATIENCE_MS), 1) && byte != 'x') {
+    }
+    CHECK_EQ(rt_load_acquire(&beside.segment.status->state), SHM_STATE_OPEN);
+}
+
+static bool push_spoilt(wt_channel_t *ch)
+{
+    tx_claim_t claim;
+    int rc;
+    while ((rc = tx_producer_claim(&ch->producer, 8, 0, rt_mono_ns(), NULL, &claim)) == -ENOBUFS)
+        (void)tx_producer_wait_room(&ch->producer, rt_mono_ns() + RT_NS_PER_S);
+    if (rc != 0)
+        return false;
+    claim.record->payload_bytes = UINT16_MAX;
+    tx_producer_commit(&ch->producer, &claim);
+    wt_ring(ch);
+    return true;
+}
+
+static bool open_one(wt_channel_t *ch, const char *name)
+{
+    *ch = (wt_channel_t){.config = wt_config(name, port)};
+    ch->config.overflow = SHM_OVERFLOW_WAIT;
+    return wt_open(&worker, ch);
+}
+
+static void close_one(wt_channel_t *ch)
+{
+    CHECK_EQ(wt_command(&worker, ch, CTL_CLOSE), 0);
+    wt_drop(ch);
+}
+
+static void test_spoilt_records_end_in_a_failed_channel(void)
+{
+    wt_channel_t ch;
+    REQUIRE(open_one(&ch, "records"));
+    for (int i = 0; i < LIMIT; i++)
+        REQUIRE(push_spoilt(&ch));
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_corrupt, LIMIT));
+    wt_settle(&worker);
+    CHECK_EQ(rt_load_acquire(&ch.segment.status->state), SHM_STATE_OPEN);
+    REQUIRE(push_spoilt(&ch));
+    check_fence(&ch);
+    CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_corrupt), LIMIT + 1);
+    check_others();
+    close_one(&ch);
+}
+
+static void test_a_tail_outside_of_the_ring_ends_in_a_failed_channel(void)
+{
+    wt_channel_t ch;
+    REQUIRE(open_one(&ch, "tail"));
+    rt_store_relaxed(&ch.segment.tx->tail, shm_cursor(1, UINT32_MAX));
+    wt_ring(&ch);
+    check_fence(&ch);
+    check_others();
+    close_one(&ch);
+}
+
+static void test_a_ring_that_is_given_up_again_and_again_fails(void)
+{
+    wt_channel_t ch;
+    REQUIRE(open_one(&ch, "given-up"));
+    uint64_t given_up = 0;
+    for (; given_up <= LIMIT; given_up++) {
+        tx_claim_t claim;
+        REQUIRE(tx_producer_claim(&ch.producer, 8, 0, rt_mono_ns(), NULL, &claim) == 0);
+        claim.commit_word ^= UINT64_C(1) << 63; /* out of sequence */
+        tx_producer_commit(&ch.producer, &claim);
+        wt_ring(&ch);
+        for (int i = 0; i < 100 && wt_counter(&ch, SHM_COUNT_tx_corrupt) <= given_up; i++)
+            (void)usleep(20);
+        REQUIRE(wt_count_to(&ch, SHM_COUNT_tx_corrupt, given_up + 1));
+    }
+    check_fence(&ch);
+    check_others();
+    close_one(&ch);
+}
+
+static void test_an_rtp_channel_fails_too(void)
+{
+    shm_rtp_config_t stream = rtpt_stream();
+    wt_channel_t ch = {.config = rtpt_config("rtp", port, SHM_TX, &stream)};
+    ch.config.overflow = SHM_OVERFLOW_WAIT;
+    REQUIRE(wt_open(&worker, &ch));
+    for (int i = 0; i <= LIMIT; i++)
+        REQUIRE(push_spoilt(&ch));
+    check_fence(&ch);
+    check_others();
+    close_one(&ch);
+}
+
+int main(void)
+{
+    if (!wt_start(&worker, NULL))
+        return 1;
+    sink = wt_udp(&port);
+    if (!open_one(&beside, "beside"))
+        return 1;
+    RUN(test_spoilt_records_end_in_a_failed_channel);
+    RUN(test_a_tail_outside_of_the_ring_ends_in_a_failed_channel);
+    RUN(test_a_ring_that_is_given_up_again_and_again_fails);
+    RUN(test_an_rtp_channel_fails_too);
+    close_one(&beside);
+    close(sink);
+    wt_stop(&worker);
+    return rt_test_result();
+}

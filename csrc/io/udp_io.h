@@ -310,7 +310,8 @@ int udp_recv_messages(udp_t *udp, udp_rx_t *out, unsigned max, unsigned messages
 void udp_recv_done(udp_t *udp);
 
 /* Cold. Gives up what is left of a predecessor's arrivals for this channel and has no socket any
- * more. position: where *rx_position stands. Returns how many datagrams that are. */
+ * more. position: where *rx_position stands. Returns how many datagrams that are, together with those
+ * that were given up since the last call because nobody fetched them. */
 uint64_t udp_rx_pool_lost(udp_rx_pool_t *pool, uint64_t channel, uint64_t position);
 
 #endif

@@ -38,7 +38,8 @@
 #define NOT_TAKEN UINT32_MAX
 #define JOURNAL_TAKING UINT64_C(0x676e696b61740001) /* "taking", version */
 
-/* If both banks are left: how long sockets wait for the socket that the older batch belongs to. */
+/* If both banks are left: how long sockets wait until the older batch is fetched. Its socket may not come back, or
+ * its channel may be held, or have no room. */
 #define PATIENCE_NS RT_NS_PER_S
 
 /* Pending ICMP errors one call swallows before it leaves the rest to the next. */
@@ -94,6 +95,11 @@ struct udp_rx_pool {
     bank_use_t use[BANKS];
     unsigned left_messages[BANKS];
     unsigned left; /* banks that are not ours */
+    udp_t *claimant[BANKS];
+    struct {
+        uint64_t channel;
+        uint64_t datagrams;
+    } given_up[BANKS]; /* and not counted yet */
     int64_t since_mono_ns;
     uint64_t began;
     size_t bytes; /* of the mapping */
@@ -156,6 +162,7 @@ static void make_idle(udp_rx_pool_t *pool, unsigned b)
 static void give_up_left(udp_rx_pool_t *pool, unsigned b)
 {
     pool->use[b] = BANK_OURS;
+    pool->claimant[b] = NULL;
     pool->left--;
     make_idle(pool, b);
 }
@@ -270,6 +277,7 @@ void udp_rx_pool_claim(udp_t *udp)
         return;
     udp->rx_left = true;
     pool->use[b] = BANK_CLAIMED;
+    pool->claimant[b] = udp;
 }
 
 void udp_rx_pool_forget(udp_rx_pool_t *pool, udp_t *udp)
@@ -287,6 +295,13 @@ void udp_rx_pool_forget(udp_rx_pool_t *pool, udp_t *udp)
     rt_store_release(&pool->bank->journal.state, 0);
 }
 
+/* Datagrams that were dealt with since the position was noted: fewer than a batch, so 32 bits tell, and some
+ * positions have no more. */
+static uint64_t done_since(uint64_t position, uint64_t noted)
+{
+    return (uint32_t)(position - noted);
+}
+
 /* Number of datagrams in a left bank. A GRO batch counts as the datagrams it is dealt out as. */
 static unsigned left_datagrams(udp_rx_pool_t *pool, unsigned b)
 {
@@ -301,19 +316,40 @@ static unsigned left_datagrams(udp_rx_pool_t *pool, unsigned b)
     return n;
 }
 
+/* Of a left bank, those that the predecessor was not done with. */
+static uint64_t undone(udp_rx_pool_t *pool, unsigned b, uint64_t position)
+{
+    const journal_t *j = &pool->banks[b]->journal;
+    uint64_t taken = left_datagrams(pool, b);
+    uint64_t done = j->position == NO_POSITION ? 0 : done_since(position, j->position);
+    return done < taken ? taken - done : 0;
+}
+
 uint64_t udp_rx_pool_lost(udp_rx_pool_t *pool, uint64_t channel, uint64_t position)
 {
     uint64_t lost = 0;
     for (unsigned b = 0; pool != NULL && b < BANKS; b++) {
-        const journal_t *j = &pool->banks[b]->journal;
-        if (pool->use[b] != BANK_LEFT || j->channel != channel)
+        if (pool->given_up[b].channel == channel) {
+            lost += pool->given_up[b].datagrams;
+            pool->given_up[b].datagrams = 0;
+        }
+        if (pool->use[b] != BANK_LEFT || pool->banks[b]->journal.channel != channel)
             continue;
-        uint64_t taken = left_datagrams(pool, b);
-        uint64_t done = j->position == NO_POSITION ? 0 : position - j->position;
-        lost += done < taken ? taken - done : 0;
+        lost += undone(pool, b, position);
         give_up_left(pool, b);
     }
     return lost;
+}
+
+/* A claimed batch that nobody fetches; its channel counts it when it asks udp_rx_pool_lost. */
+static void give_up_claimed(udp_rx_pool_t *pool, unsigned b)
+{
+    udp_t *udp = pool->claimant[b];
+    uint64_t position = udp->rx_position != NULL ? *udp->rx_position : 0;
+    pool->given_up[b].channel = udp->rx_channel;
+    pool->given_up[b].datagrams = undone(pool, b, position);
+    udp->rx_left = false;
+    give_up_left(pool, b);
 }
 
 /* ---- from the kernel to the pool -------------------------------------------------------- */
@@ -346,15 +382,17 @@ static int read_messages(udp_t *udp, bank_t *bank, unsigned want)
     return 0;
 }
 
+
 /* While both banks are left, sockets wait for a moment: the channels are being opened one by one. */
 static __attribute__((noinline)) bool find_bank(udp_rx_pool_t *pool)
 {
     if (rt_mono_ns() - pool->since_mono_ns < PATIENCE_NS)
         return false;
     unsigned older = pool->banks[0]->journal.began < pool->banks[1]->journal.began ? 0 : 1;
-    if (pool->use[older] != BANK_LEFT)
-        return false; /* its socket will come for it */
-    give_up_left(pool, older);
+    if (pool->use[older] == BANK_CLAIMED)
+        give_up_claimed(pool, older);
+    else
+        give_up_left(pool, older);
     pool->bank = pool->banks[older];
     return true;
 }
@@ -382,11 +420,12 @@ static __attribute__((noinline)) int take_left(udp_t *udp, udp_rx_pool_t *pool)
     if (pool->bank != NULL)
         rt_store_release(&pool->bank->journal.state, 0);
     pool->use[b] = BANK_OURS;
+    pool->claimant[b] = NULL;
     pool->left--;
     pool->bank = pool->banks[b];
     uint64_t position = pool->bank->journal.position;
     if (udp->rx_position != NULL && position != NO_POSITION)
-        udp->rx_skip = *udp->rx_position - position;
+        udp->rx_skip = done_since(*udp->rx_position, position);
     pool->filled = pool->left_messages[b];
     pool->at = 0;
     return (int)pool->filled;

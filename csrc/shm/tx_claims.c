@@ -217,14 +217,16 @@ bool tx_claims_replace(const tx_queue_t *q)
     return false;
 }
 
-/* Clears the mark: one claim has taken the place of that packet. */
-static void unmark(tx_queue_t *q, uint64_t ref, uint64_t word)
+/* Clears the mark at ref: one claim has taken the place of that packet. Only after that claim is committed: a
+ * worker that died in between would else leave a claim without a mark, and its successor would abort it. */
+static void unmark(tx_queue_t *q, uint64_t ref)
 {
+    uint64_t word = rt_load_relaxed(tx_word_of(q, ref));
     (void)rt_cas(tx_word_of(q, ref), &word, word & ~((uint64_t)SHM_TX_REPLACED << 8));
 }
 
 /* Looks for the packet whose place this claim was to take: a piece of what was read. Returns 1: it was
- * cancelled for that; 0: it was not; -1: not known yet. */
+ * cancelled for that and lies at walk_ref; 0: it was not; -1: not known yet. */
 static int has_replaced(tx_queue_t *q, tx_open_claim_t *o)
 {
     const shm_tx_record_t *r = (const shm_tx_record_t *)(const void *)tx_word_of(q, o->ref);
@@ -240,10 +242,7 @@ static int has_replaced(tx_queue_t *q, tx_open_claim_t *o)
         uint64_t word = ref < q->read_ref ? rt_load_acquire(tx_word_of(q, ref)) : 0;
         if (shm_word_units(word) == 0)
             return 0;
-        bool marked = (shm_word_flags(word) & SHM_TX_REPLACED) && shm_word_seq(word) == old_seq;
-        if (marked)
-            unmark(q, ref, word);
-        if (marked)
+        if ((shm_word_flags(word) & SHM_TX_REPLACED) && shm_word_seq(word) == old_seq)
             return 1;
         o->walk_ref += shm_word_units(word);
     }
@@ -265,5 +264,9 @@ bool tx_claims_resolve(tx_queue_t *q, int64_t now_mono_ns)
     uint64_t ended = shm_word(shm_word_seq(word), shm_word_units(word), replaced ? flags : SHM_TX_ORPHAN,
                               replaced ? SHM_RECORD_COMMITTED : SHM_RECORD_ABORTED);
     o->next_slot = SHM_WORKER_PRODUCER + 1;
-    return rt_cas(tx_word_of(q, o->ref), &word, ended);
+    if (!rt_cas(tx_word_of(q, o->ref), &word, ended))
+        return false;
+    if (replaced)
+        unmark(q, o->walk_ref);
+    return true;
 }

@@ -327,6 +327,12 @@ static int publish_name(const wrk_channel_t *ch, bool takeover)
     return takeover ? 0 : rc;
 }
 
+static void count_lost_arrivals(wrk_channel_t *ch)
+{
+    wrk_lost_with_predecessor(
+        ch, udp_rx_pool_lost(ch->worker->rx_pool, ch->segment.segment_id, ch->rx.sequence));
+}
+
 static int open_prepared(wrk_channel_t *ch, const shm_config_t *config, bool takeover,
                          int socket_fd)
 {
@@ -347,8 +353,7 @@ static int open_prepared(wrk_channel_t *ch, const shm_config_t *config, bool tak
                         : config->held != 0;
     rc = start_agent(ch, socket_fd, ch->held);
     if (rc == 0) {
-        wrk_lost_with_predecessor(ch, udp_rx_pool_lost(ch->worker->rx_pool, ch->segment.segment_id,
-                                                       ch->rx.sequence));
+        count_lost_arrivals(ch);
         rc = poller_watch(&ch->worker->poller, &ch->bell, ch->bell_fd, EPOLLIN | EPOLLET);
         rc = rc ? rc : publish_name(ch, takeover);
         if (rc < 0) {
@@ -541,5 +546,6 @@ void channel_housekeep(wrk_channel_t *ch, int64_t now_mono_ns)
     if (ch->failed)
         return;
     ch->ops->refresh(ch, now_mono_ns);
+    count_lost_arrivals(ch);
     channel_ran(ch);
 }

@@ -153,6 +153,52 @@ static void test_a_second_death_finds_both_batches(void)
     finish(third);
 }
 
+/* Their channels may be held, or have no room: nobody else must wait for them for ever. */
+static void test_batches_that_nobody_fetches_are_given_up_and_counted(void)
+{
+    udp_rx_t out[TAKEN];
+    udp_t other_tx, other, other_successor;
+    udp_config_t cfg = io_config();
+    REQUIRE(begin(false));
+    send_some(TAKEN);
+    CHECK_EQ(udp_recv_messages(&rx, out, 4, TAKEN), 4);
+    udp_rx_pool_t *second = udp_rx_pool_create(16, memory_fd);
+    cfg.rx_pool = second;
+    cfg.rx_channel = 8;
+    REQUIRE(io_pair(&other_tx, &other, &cfg, "127.0.0.1"));
+    udp_tx_t one = {.data = "x", .len = 1};
+    int error;
+    CHECK_EQ(udp_send(&other_tx, &one, 1, &error), 1);
+    CHECK(io_readable(&other, ARRIVAL_MS));
+    CHECK_EQ(udp_recv(&other, out, 1), 1);
+
+    udp_rx_pool_t *third = succeed();
+    cfg.rx_pool = third;
+    REQUIRE(udp_adopt(&other_successor, dup(other.fd), &cfg) == 0);
+    cfg.rx_channel = 9;
+    udp_t neighbour_tx, neighbour;
+    REQUIRE(io_pair(&neighbour_tx, &neighbour, &cfg, "127.0.0.1"));
+    CHECK_EQ(udp_send(&neighbour_tx, &one, 1, &error), 1);
+    CHECK(io_readable(&neighbour, ARRIVAL_MS));
+    int64_t until = rt_mono_ns() + 20 * RT_NS_PER_S;
+    int got = 0;
+    while (got == 0 && rt_mono_ns() < until)
+        got = udp_recv(&neighbour, out, 1);
+    CHECK_EQ(got, 1);
+    udp_recv_done(&neighbour);
+    CHECK(!successor.rx_left && other_successor.rx_left); /* the older one was given up */
+    CHECK_EQ(udp_rx_pool_lost(third, 7, position), TAKEN);
+    CHECK_EQ(udp_rx_pool_lost(third, 7, position), 0);
+    CHECK_EQ(udp_recv(&successor, out, TAKEN), 0);
+    CHECK_EQ(udp_recv(&other_successor, out, TAKEN), 1);
+    udp_recv_done(&other_successor);
+    udp_close(&other_successor);
+    io_close_pair(&neighbour_tx, &neighbour);
+    io_close_pair(&other_tx, &other);
+    udp_rx_pool_destroy(second);
+    finish(third);
+}
+
 static void test_what_has_no_socket_any_more_is_counted(void)
 {
     udp_rx_t out[TAKEN];
@@ -195,6 +241,7 @@ int main(void)
     RUN(test_what_was_done_with_does_not_come_again);
     RUN(test_a_batch_of_the_kernels_comes_again);
     RUN(test_a_second_death_finds_both_batches);
+    RUN(test_batches_that_nobody_fetches_are_given_up_and_counted);
     RUN(test_what_has_no_socket_any_more_is_counted);
     RUN(test_a_spoiled_file_is_survived);
     io_teardown();

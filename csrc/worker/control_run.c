@@ -106,6 +106,14 @@ static void free_slots(wrk_channel_t *ch, uint32_t producer, uint32_t reader)
     close_bell(ch, reader);
 }
 
+/* Whoever still holds the lock of a slot keeps the slot, as an orphan. */
+static void leave_slots(wrk_channel_t *ch, uint32_t producer, uint32_t reader)
+{
+    slots_hung_up(ch, WRK_PRODUCERS, producer);
+    slots_hung_up(ch, WRK_READERS, reader);
+    close_bell(ch, reader);
+}
+
 /* Only a Unix socket: nothing else that can be passed is sure never to make the worker wait. */
 static int check_bell(int fd)
 {
@@ -117,7 +125,8 @@ static int check_bell(int fd)
     return 0;
 }
 
-/* Returns the descriptor that holds the slots' locks, or -errno with a text. */
+/* Returns the descriptor that holds the slots' locks, or -errno with a text. Then a slot that its
+ * owner came back for is an orphan again: the owner may be in the middle of a packet. */
 static int give_slots(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask,
                       ctl_attached_t *got)
 {
@@ -128,7 +137,7 @@ static int give_slots(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *a
         rc = slots_give(ch, WRK_READERS, conn->pid, ask->reader, &got->reader);
     int fd = rc == 0 ? slots_lock(ch, got->producer, got->reader) : rc;
     if (fd < 0)
-        free_slots(ch, got->producer, got->reader);
+        leave_slots(ch, got->producer, got->reader);
     return fd;
 }
 
@@ -145,7 +154,7 @@ static int attach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask, 
     wrk_attachment_t *a = malloc(sizeof *a);
     if (a == NULL) {
         close(locks);
-        free_slots(ch, got->producer, got->reader);
+        leave_slots(ch, got->producer, got->reader);
         return rt_err_set(-ENOMEM, "no memory for an attachment");
     }
     worker_note(conn->worker, ch, SHM_EVENT_client_attached, 1, conn->pid, (int32_t)got->producer,
@@ -198,13 +207,10 @@ static void drop_attachment(wrk_attachment_t **at, bool hung_up)
 {
     wrk_attachment_t *a = *at;
     *at = a->next;
-    if (hung_up) {
-        slots_hung_up(a->channel, WRK_PRODUCERS, a->producer);
-        slots_hung_up(a->channel, WRK_READERS, a->reader);
-        close_bell(a->channel, a->reader);
-    } else {
+    if (hung_up)
+        leave_slots(a->channel, a->producer, a->reader);
+    else
         free_slots(a->channel, a->producer, a->reader);
-    }
     free(a);
 }
 

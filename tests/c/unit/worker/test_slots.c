@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 enum { STUCK_MS = 150 }; /* several times what the worker waits before it looks */
 
@@ -75,6 +76,66 @@ static void test_who_outlives_a_worker_finishes_its_packet(void)
     CHECK(other.producer_slot != ch.producer_slot);
     finish_late(&other, &ch, &claim);
     close(other.locks_fd);
+    close_channel(&ch);
+}
+
+/* --- coming back fails ---------------------------------------------------------------------- */
+
+static int come_back(int fd, const wt_channel_t *client, uint32_t what)
+{
+    ctl_attach_t again = {.what = what, .producer = client->producer_slot, .reader = CTL_NO_SLOT};
+    memcpy(again.channel.name, client->config.name, sizeof again.channel.name);
+    return wt_ask(&worker, fd, CTL_ATTACH, &again, sizeof again, NULL, 0, NULL, 0, NULL);
+}
+
+/* Attaches, begins a packet, loses the connection; fd: another one. */
+static bool begin_and_unplug(const wt_channel_t *ch, wt_channel_t *client, tx_claim_t *claim,
+                             int *fd)
+{
+    *client = *ch;
+    *fd = wt_connect(&worker);
+    if (*fd < 0 || wt_attach(&worker, *fd, client, -1) != 0 ||
+        tx_producer_claim(&client->producer, 8, 0, rt_mono_ns(), NULL, claim) != 0)
+        return false;
+    close(*fd);
+    *fd = wt_connect(&worker);
+    wt_settle(&worker);
+    return *fd >= 0;
+}
+
+static void test_who_finds_no_reader_slot_finishes_its_packet(void)
+{
+    wt_channel_t ch = {.config = wt_config("no_reader", 9)};
+    ch.config.readers = 2;
+    REQUIRE(wt_open(&worker, &ch));
+    wt_channel_t client;
+    tx_claim_t claim;
+    int fd = -1;
+    REQUIRE(begin_and_unplug(&ch, &client, &claim, &fd));
+    CHECK_EQ(come_back(fd, &client, CTL_ATTACH_PRODUCER | CTL_ATTACH_READER), -EUSERS);
+    finish_late(&ch, &client, &claim);
+    close(fd);
+    close(client.locks_fd);
+    close_channel(&ch);
+}
+
+static void test_who_gets_no_lock_finishes_its_packet(void)
+{
+    wt_channel_t ch = {.config = wt_config("no_file", 9)};
+    REQUIRE(wt_open(&worker, &ch));
+    wt_channel_t client;
+    tx_claim_t claim;
+    int fd = -1;
+    REQUIRE(begin_and_unplug(&ch, &client, &claim, &fd));
+    struct rlimit before;
+    REQUIRE(prlimit(worker.pid, RLIMIT_NOFILE, NULL, &before) == 0);
+    struct rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
+    REQUIRE(prlimit(worker.pid, RLIMIT_NOFILE, &none, NULL) == 0);
+    CHECK_EQ(come_back(fd, &client, CTL_ATTACH_PRODUCER), -EMFILE);
+    CHECK_EQ(prlimit(worker.pid, RLIMIT_NOFILE, &before, NULL), 0);
+    finish_late(&ch, &client, &claim);
+    close(fd);
+    close(client.locks_fd);
     close_channel(&ch);
 }
 
@@ -240,6 +301,8 @@ int main(void)
         return 1;
     RUN(test_who_lost_the_connection_finishes_its_packet);
     RUN(test_who_outlives_a_worker_finishes_its_packet);
+    RUN(test_who_finds_no_reader_slot_finishes_its_packet);
+    RUN(test_who_gets_no_lock_finishes_its_packet);
     RUN(test_a_thread_that_survives_its_first_one_is_alive);
     RUN(test_attached_processes_cost_a_successor_few_looks);
     RUN(test_without_orphans_nobody_is_looked_at);

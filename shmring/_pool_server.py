@@ -5,7 +5,7 @@ One SOCK_SEQPACKET message each way per request: a JSON object; a socket to adop
     {"op": "open", "name": "ctl", "options": {...}}   -> {}
     {"op": "close", "name": "ctl"}                    -> {}
     {"op": "list", "first": 0}                        -> {"channels": [...], "count": 3}
-    {"op": "workers"}                                 -> {"workers": [{...}, ...]}
+    {"op": "workers", "first": 0}                     -> {"workers": [{...}, ...], "count": 2}
     {"op": "stop"}                                    -> {}, `Pool.serve_forever` returns
     any of them                                       -> {"error": class, "errno": 22, "text": ...}
 
@@ -63,6 +63,8 @@ REPLY_TIMEOUT_S = 20.0  # a worker may have to start first
 CONNECT_LOOK_S = 0.01
 LISTEN_PAUSE_S = 0.1
 LIST_MAX = 800  # names in one answer
+WORKERS_MAX = 16  # workers in one answer, each with an error text
+TEXT_MAX = 1000  # characters of an error: a request may be part of it, and JSON makes it longer
 MOST_CONNECTIONS = 1024  # of one user who is trusted
 REQUESTS_MAX = 16  # under way at once, of root
 USER_REQUESTS_MAX = 4  # of any other user
@@ -158,7 +160,7 @@ class PoolServer:
             if key.fileobj is self._listener:
                 self._accept()
             elif isinstance(key.fileobj, socket.socket):
-                self._read(self._clients[key.fileobj])
+                self._serve(self._clients[key.fileobj])
             else:
                 os.eventfd_read(self._wake_fd)
         self._take_answers()
@@ -216,6 +218,14 @@ class PoolServer:
             self._selector.unregister(client.connection)
         client.connection.close()
 
+    def _serve(self, client: _Client) -> None:
+        """Take a request. Whatever goes wrong ends this client's connection and nothing else."""
+        try:
+            self._read(client)
+        except Exception:
+            self._notes.exception("serving a client of the pool failed, it is dropped")
+            self._drop(client)
+
     def _read(self, client: _Client) -> None:
         if self._busy(client.uid) >= (REQUESTS_MAX if client.uid == 0 else USER_REQUESTS_MAX):
             self._selector.unregister(client.connection)
@@ -269,6 +279,9 @@ class PoolServer:
                 self._selector.register(client.connection, selectors.EVENT_READ)
         except OSError:
             self._drop(client)
+        except Exception:
+            self._notes.exception("an answer of the pool cannot be sent, its client is dropped")
+            self._drop(client)
 
     # --- requests -----------------------------------------------------------------------------
 
@@ -303,7 +316,10 @@ class PoolServer:
                 names = pool.channels()
                 return {"channels": names[first : first + LIST_MAX], "count": len(names)}
             case {"op": "workers"}:
-                return {"workers": [dataclasses.asdict(info) for info in pool.workers()]}
+                first = request.get("first", 0)
+                infos = pool.workers()
+                page = [dataclasses.asdict(info) for info in infos[first : first + WORKERS_MAX]]
+                return {"workers": page, "count": len(infos)}
             case {"op": "stop"}:
                 self._ledger.check_may_stop(uid)
                 pool.request_stop()
@@ -390,20 +406,24 @@ class RemotePool:
 
     def channels(self) -> list[str]:
         """Names of the channels that this pool serves."""
-        names: list[str] = []
-        while True:
-            reply = self._request({"op": "list", "first": len(names)})
-            names += reply["channels"]
-            if not reply["channels"] or len(names) >= reply["count"]:
-                return names
+        return self._pages("list", "channels")
 
     def workers(self) -> list[dict[str, Any]]:
         """As `Pool.workers`, as dictionaries."""
-        return list(self._request({"op": "workers"})["workers"])
+        return self._pages("workers", "workers")
 
     def stop(self) -> None:
         """End the pool, its workers and its channels."""
         self._request({"op": "stop"})
+
+    def _pages(self, op: str, key: str) -> list[Any]:
+        """What takes several answers on a large host."""
+        rows: list[Any] = []
+        while True:
+            reply = self._request({"op": op, "first": len(rows)})
+            rows += reply[key]
+            if not reply[key] or len(rows) >= reply["count"]:
+                return rows
 
     def _request(self, request: dict[str, Any], sock: int | None = None) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
@@ -537,7 +557,11 @@ def _decode_engine(plain: object) -> Engine | None:
 def _error_reply(caught: Exception) -> dict[str, Any]:
     number = getattr(caught, "errno", None) or 0
     text = getattr(caught, "strerror", None) or str(caught)
-    return {"error": type(caught).__name__, "errno": number, "text": text}
+    return {"error": type(caught).__name__, "errno": number, "text": _clipped(text)}
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 3] + "..."
 
 
 _LARGEST_ERRNO = 4095

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import json
 import os
 import signal
 import socket
@@ -16,6 +18,7 @@ import pytest
 
 import shmring
 from rtworkers import paths
+from shmring import _pool_server
 from shmring._pool_server import RemotePool, socket_path
 
 LOOPBACK = ("127.0.0.1", 0)
@@ -83,6 +86,15 @@ def remote(shmring_namespace: str) -> RemotePool:
 
 
 @pytest.fixture
+def own(shmring_namespace: str, other_runtime: Path,
+        monkeypatch: pytest.MonkeyPatch) -> Iterator[shmring.Pool]:
+    """Pool "x" in this process."""
+    monkeypatch.setenv("SHMRING_RUNTIME_DIR", str(other_runtime))
+    with shmring.Pool("x", policy="other") as pool:
+        yield pool
+
+
+@pytest.fixture
 def member(python: Callable[..., Any], serve: Any) -> Callable[..., Any]:
     if not ROOT:
         pytest.skip("needs root, to become another user")
@@ -130,6 +142,66 @@ def test_a_client_that_does_not_read_holds_nobody_up(
                 deaf.send(b'{"op": "list"}')
         assert answers_within_s(remote) < 5
     assert answers_within_s(remote) < 5
+
+
+def test_a_request_that_comes_back_in_its_error_holds_nobody_up(
+    serve: Any, remote: RemotePool, shmring_namespace: str
+) -> None:
+    serve()
+    request = json.dumps({"op": "é" * 30000}, ensure_ascii=False).encode()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(shmring_namespace)) for _ in range(24)]
+        for client in clients:
+            client.settimeout(20)
+            client.send(request)
+        assert answers_within_s(remote) < 5
+        for client in clients:
+            answer = json.loads(client.recv(65536))
+            assert answer["text"].startswith("a pool knows no request 'éé")
+            assert answer["text"].endswith("...")
+
+
+def test_an_answer_that_cannot_be_sent_ends_that_connection_only(
+    own: shmring.Pool, remote: RemotePool, monkeypatch: pytest.MonkeyPatch, shmring_namespace: str
+) -> None:
+    monkeypatch.setattr(own, "channels", lambda: [object()])
+    clients = [connect(shmring_namespace) for _ in range(8)]
+    for client in clients:
+        client.settimeout(5)
+        client.send(b'{"op": "list"}')
+    assert answers_within_s(remote) < 5
+    for client in clients:
+        assert client.recv(65536) == b""
+        client.close()
+
+
+def test_a_request_that_cannot_be_read_ends_that_connection_only(
+    own: shmring.Pool, remote: RemotePool, monkeypatch: pytest.MonkeyPatch, shmring_namespace: str
+) -> None:
+    receive = _pool_server._receive
+
+    def fails_on_one(connection: socket.socket) -> Any:
+        request, fds = receive(connection)
+        if request.get("op") == "fail":
+            raise RuntimeError("of this test")
+        return request, fds
+
+    monkeypatch.setattr(_pool_server, "_receive", fails_on_one)
+    with connect(shmring_namespace) as client:
+        client.settimeout(5)
+        client.send(b'{"op": "fail"}')
+        assert client.recv(65536) == b""
+    assert answers_within_s(remote) < 5
+
+
+def test_the_workers_of_a_large_host_fit_the_answers(
+    own: shmring.Pool, remote: RemotePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.make_channel("ctl", {"local": LOOPBACK})
+    (info,) = own.workers()
+    many = [dataclasses.replace(info, slot=slot) for slot in range(300)]
+    monkeypatch.setattr(own, "workers", lambda: many)
+    assert [worker["slot"] for worker in remote.workers()] == list(range(300))
 
 
 def test_a_request_that_takes_long_holds_nobody_up(

@@ -51,7 +51,7 @@ def translated(what: str) -> Iterator[None]:
     except (WorkerDown, WorkerGone) as caught:
         raise errors.WorkerFailed(errno.ECHILD, f"{what}: {caught}") from None
     except OSError as caught:
-        raise _from_os(what, caught) from None
+        raise from_os(what, caught) from None
     except ValueError as caught:
         raise errors.BadConfig(str(caught)) from None
     except posix_ipc.PermissionsError as caught:
@@ -60,7 +60,8 @@ def translated(what: str) -> Iterator[None]:
         raise error(errno.EIO, f"{what}: {caught}") from None
 
 
-def _from_os(what: str, caught: OSError) -> errors.ShmringError:
+def from_os(what: str, caught: OSError) -> errors.ShmringError:
+    """The error of this package for one of the system, `what` in front."""
     if caught.errno in (errno.EMFILE, errno.ENFILE):
         return out_of_files(what)
     if caught.errno == errno.EAGAIN:
@@ -79,10 +80,10 @@ def _from_os(what: str, caught: OSError) -> errors.ShmringError:
 
 def out_of_files(what: str) -> errors.ShmringError:
     """The error of a process that may open no more files."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return error(
         errno.EMFILE,
-        f"{what}: this process is at its limit of {hard} open files, and a channel takes a few: "
+        f"{what}: this process is at its limit of {soft} open files, and a channel takes a few: "
         "close channels, or raise the limit (ulimit -n, LimitNOFILE= of the service, nofile in "
         "/etc/security/limits.conf)",
     )

@@ -12,6 +12,7 @@ from rtworkers import liveness, ownership, paths
 from rtworkers.control import (
     Connection,
     ControlError,
+    FilesLost,
     Op,
     Reply,
     Request,
@@ -84,8 +85,7 @@ class Link:
                 return self._connection
             except OSError as reason:
                 if reason.errno not in _PASSING:
-                    number = reason.errno or errno.EIO
-                    raise error(number, f"worker's socket {path}: {reason}") from None
+                    raise _host.from_os(f"worker's socket {path}", reason) from None
             if time.monotonic() > give_up:
                 raise error(
                     errno.ECONNRESET,
@@ -167,7 +167,12 @@ class Link:
         ask.channel.name = ffi.string(self._segment.config.name)
         ask.what = what
         ask.producer, ask.reader = self.producer, self.reader
-        reply = self._request(Request(Op.ATTACH, bytes(ffi.buffer(ask)), fds))
+        try:
+            reply = self._request(Request(Op.ATTACH, bytes(ffi.buffer(ask)), fds))
+        except FilesLost as lost:
+            self._give_back(what, lost.reply.body)
+            name = text_of(self._segment.config.name)
+            raise _host.from_os(f"channel {name!r}", lost) from None
         got = ffi.new("ctl_attached_t *")
         ffi.buffer(got)[:] = reply.body
         former = self._locks.pop(what, -1)
@@ -179,6 +184,24 @@ class Link:
         else:
             self.reader, self.holds_reader = got.reader, True
         return reply
+
+    def _give_back(self, what: int, body: bytes) -> None:
+        """Free the slot of an answer to ATTACH that came without its descriptors.
+
+        The slot may be the former one, which the lock from the worker before holds. It stays this
+        end's: the worker that loses the connection sees that it is held.
+        """
+        got = ffi.new("ctl_attached_t *")
+        ffi.buffer(got)[:] = body
+        if what == lib.CTL_ATTACH_PRODUCER:
+            is_former = got.producer == self.producer
+        else:
+            is_former = got.reader == self.reader
+        if self._connection is not None and not is_former:
+            with contextlib.suppress(OSError):
+                self._connection.request(Request(Op.DETACH, body)).close()
+                return
+        self.disconnect()
 
     def _request(self, request: Request) -> Reply:
         """Send a request; again while one worker takes the place of another."""

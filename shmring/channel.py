@@ -20,6 +20,7 @@ from shmring._aio import Waiters
 from shmring._arguments import Buffer, deadline, has_passed
 from shmring._backend import Core, Packet
 from shmring._check import check, error
+from shmring._host import translated
 from shmring._link import Link, check_not_deserted, check_whole, is_deserted, served_epoch
 from shmring._readiness import Readiness, open_bell
 from shmring._ring import ffi, lib
@@ -372,7 +373,8 @@ class Channel(Core):
             if self._readiness is None:
                 self._need_writable("be selected on")
                 self._open_reader_fd()
-                self._readiness = self._link.readiness = Readiness(self._reader_fd)
+                with translated(f"channel {self._name!r}"):
+                    self._readiness = self._link.readiness = Readiness(self._reader_fd)
                 self._attach_now(lib.END_RX)
                 self._readiness.watch(self._link.fileno())
                 self._end.reader_fd = self._reader_fd
@@ -621,7 +623,8 @@ class Channel(Core):
 
     def _open_reader_fd(self) -> None:
         if self._reader_fd < 0:
-            self._reader_fd = open_bell()
+            with translated(f"channel {self._name!r}"):
+                self._reader_fd = open_bell()
 
     def _become_child(self) -> None:
         """In a child after fork: whatever the parent holds is not ours. Attach anew when needed."""

@@ -9,6 +9,7 @@ import array
 import contextlib
 import errno
 import os
+import resource
 import socket
 import struct
 import threading
@@ -79,6 +80,20 @@ class WorkerGone(ConnectionError):
 
 class WorkerSilent(TimeoutError):
     """The worker lives but did not answer in time; the text says which, and what helps."""
+
+
+class FilesLost(OSError):
+    """This process had no room for the descriptors that came with an answer. `reply` is the answer
+    without them."""
+
+    def __init__(self, reply: Reply) -> None:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        super().__init__(
+            errno.EMFILE,
+            f"this process is at its limit of {soft} open files, so descriptors from the worker "
+            "were lost: close files, or raise the limit (ulimit -n, LimitNOFILE= of the service)",
+        )
+        self.reply = reply
 
 
 @dataclass(slots=True)
@@ -171,7 +186,7 @@ class Connection:
         """Send one request and return the answer to it.
 
         Raises `ControlError` when the worker refuses, `WorkerGone`, `WorkerSilent` (after
-        `timeout` seconds).
+        `timeout` seconds), `FilesLost`.
         """
         with self._lock:
             number = self._send(request, timeout)
@@ -296,11 +311,7 @@ class Connection:
             raise WorkerGone("the worker has ended")
         if flags & socket.MSG_CTRUNC:
             _close_all(fds)
-            raise OSError(
-                errno.EMFILE,
-                "descriptors sent by the worker were lost, this process is at its limit of open "
-                "files: raise it (ulimit -n, RLIMIT_NOFILE)",
-            )
+            raise FilesLost(_parse(data, []))
         return _parse(data, fds)
 
 

@@ -14,7 +14,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -218,16 +218,17 @@ class Connection:
     ) -> Iterator[Reply]:
         """Send many requests without waiting for each answer; yield the answers in order.
 
-        A refused request yields its reply, with ``result < 0``, and does not end the row.
+        A refused request yields its reply, with ``result < 0``, and does not end the row. Neither
+        does one that cannot be sent, for example because one of its descriptors is closed.
         """
         with self._lock:
-            waiting: list[tuple[int, float, Op]] = []
+            waiting: list[Callable[[], Reply]] = []
             for request in requests:
                 if len(waiting) == ROW_WINDOW:
-                    yield self._receive_answer(*waiting.pop(0))
-                waiting.append((self._send(request, timeout), timeout, request.op))
-            for row in waiting:
-                yield self._receive_answer(*row)
+                    yield waiting.pop(0)()
+                waiting.append(self._start(request, timeout))
+            for answer in waiting:
+                yield answer()
 
     def receive_ready(self, timeout: float) -> Reply:
         """The message a worker sends unasked when it serves. Raises as `request`."""
@@ -263,6 +264,18 @@ class Connection:
             self._raise_refusal()
             raise WorkerGone("the worker has ended") from None
         return self._last_request
+
+    def _start(self, request: Request, timeout: float) -> Callable[[], Reply]:
+        """Send a request of a row. Returns what waits for its answer."""
+        try:
+            number = self._send(request, timeout)
+        except (ControlError, WorkerGone, WorkerSilent):
+            raise
+        except OSError as error:
+            code = error.errno or errno.EIO
+            unsent = Reply(request.op, 0, -code, f"not sent: {os.strerror(code)}".encode())
+            return lambda: unsent
+        return lambda: self._receive_answer(number, timeout, request.op)
 
     def _raise_refusal(self) -> None:
         """Raise `ControlError` if the worker said unasked why it hung up."""

@@ -6,6 +6,7 @@ pool's runtime directory, where only the pool's user can.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -28,14 +29,20 @@ class Record:
 
 
 def write(directory: Path, name: str, slot: int, config: bytes, socket_fd: int) -> None:
-    """Note a channel that was opened, or that another worker serves now."""
+    """Note a channel that was opened, or that another worker serves now. Raises `OSError`."""
     path = _path(directory, name)
     fresh = path.with_suffix(".new")
     content = {"slot": slot, "config": config.hex(), "bound": _bound(socket_fd)}
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(fd, "w", encoding="ascii") as file:
-        json.dump(content, file)
-    os.replace(fresh, path)
+    try:
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(fd, "w", encoding="ascii") as file:
+            json.dump(content, file)
+        os.replace(fresh, path)
+    except OSError as caught:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        text = f"{caught.strerror}: a channel of a named pool is noted there"
+        raise OSError(caught.errno, text, str(fresh)) from None
 
 
 def read(directory: Path, name: str) -> Record | None:

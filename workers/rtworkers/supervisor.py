@@ -496,15 +496,24 @@ class Supervisor:
             raise
 
     def _keep(self, slot: Slot, holding: Holding, reply: Reply) -> None:
+        """Hold what the worker serves now. If that raises nobody serves it: `holding` may be closed
+        then, and the successor of the worker must not be given it."""
         if reply.fds:
             holding.socket_fd = reply.fds.pop()
         reply.close()
+        try:
+            self._note(slot, holding)
+        except BaseException:
+            self._close_served(slot, holding.name)
+            raise
         slot.holdings[holding.name] = holding
+        with self._lock:
+            self._channels[holding.name] = slot
+
+    def _note(self, slot: Slot, holding: Holding) -> None:
         if not self.settings.private:
             directory = self.settings.directory
             records.write(directory, holding.name, slot.number, holding.config, holding.socket_fd)
-        with self._lock:
-            self._channels[holding.name] = slot
 
     def _check_open(self) -> None:
         if self._stopping or self._forgotten:

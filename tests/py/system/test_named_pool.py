@@ -210,6 +210,32 @@ def test_a_pool_whose_workers_all_died_starts_empty(
     assert facts(shmring_namespace) == {}
 
 
+def test_a_channel_that_cannot_be_noted_is_not_served(
+    serve: Any, remote: RemotePool, shmring_namespace: str, eventually: Any
+) -> None:
+    """Its worker and the channels beside it do not suffer, now or at a takeover."""
+    serve()
+    first = shmring.open("first", pool="x", local=LOOPBACK)
+    directory = paths.pool_directory(shmring_namespace, "x")
+    (directory / "bad.new").mkdir()  # where the note of this channel is written
+    with pytest.raises(shmring.ShmringOSError, match=r"bad\.new") as caught:
+        remote.make_channel("bad", {"local": LOOPBACK})
+    assert caught.value.errno == errno.EISDIR
+    (directory / "bad.new").rmdir()
+    assert list(facts(shmring_namespace)) == ["first"]
+    assert [worker["channels"] for worker in remote.workers()] == [1]
+
+    last = shmring.open("last", pool="x", local=LOOPBACK)
+    os.kill(facts(shmring_namespace)["first"].worker_pid, signal.SIGKILL)
+    for channel in (first, last):
+        channel.send(b"x", to=channel.local)
+        assert channel.recv(timeout=20).data == b"x"
+    bad = shmring.open("bad", pool="x", local=LOOPBACK)
+    assert facts(shmring_namespace)["bad"].epoch == 1
+    for channel in (first, last, bad):
+        channel.close()
+
+
 @pytest.mark.parametrize("by", ["the next pool", "gc"])
 def test_who_is_attached_to_a_deserted_channel_learns_of_its_end(
     serve: Any, shmring_namespace: str, by: str

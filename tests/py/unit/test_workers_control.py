@@ -190,3 +190,18 @@ def test_a_list_that_shrinks_meanwhile_ends(connect: Callable[[Partner], Connect
             answer(sock, request, 2, page)
 
     assert connect(partner).list_channels() == ["one"]
+
+
+def test_a_request_that_cannot_be_sent_does_not_end_its_row(
+    connect: Callable[[Partner], Connection],
+) -> None:
+    """A closed descriptor is the sender's mistake, and that of one request alone."""
+
+    def partner(sock: socket.socket) -> None:
+        for _ in range(2):
+            answer(sock, receive(sock)[1], 7)
+
+    row = [Request(Op.OPEN), Request(Op.OPEN, fds=(-1,)), Request(Op.OPEN)]
+    replies = list(connect(partner).request_row(row))
+    assert [reply.result for reply in replies] == [7, -errno.EBADF, 7]
+    assert control.refusal(replies[1]).errno == errno.EBADF

@@ -420,34 +420,47 @@ def _settle_orphans(supervisor: Supervisor, settings: PoolSettings, adopted: set
     """Channels of this pool whose worker died while nobody watched.
 
     Where other workers lived on, the pool did, and a new worker goes on with these. Where all had
-    died the pool is a new one and starts empty.
+    died the pool is a new one and starts empty. A note whose file lost its name goes.
     """
-    for found in paths.shm_names(settings.namespace):
-        if found.channel is None or found.channel in adopted:
+    for name in records.names(settings.directory):
+        if name in adopted:
             continue
-        fd = _host.open_segment_file(found.posix_name, writable=True)
-        if fd is None:
-            continue
-        holding = _orphan(fd, found.channel, found.posix_name, settings)
-        if holding is None:
+        posix_name = paths.channel_segment(settings.namespace, name)
+        noted = records.read(settings.directory, name)
+        fd = None if noted is None else _noted_file(noted, posix_name)
+        if noted is None or fd is None:
+            records.remove(settings.directory, name)
+        elif not liveness.file_deserted(fd):
             os.close(fd)
-        elif not adopted:
-            _host.mark_closed(found.posix_name)
-            _drop(holding[1])
+        elif adopted:
+            _revive(supervisor, noted.slot, _orphan(fd, name, posix_name, noted))
         else:
-            _revive(supervisor, *holding)
+            _host.mark_closed(posix_name)
+            _drop(settings, _orphan(fd, name, posix_name, noted))
 
 
-def _orphan(
-    fd: int, name: str, posix_name: str, settings: PoolSettings
-) -> tuple[int, Holding] | None:
-    """Slot and holding of a channel of this pool that nobody holds; the holding owns `fd`."""
-    noted = records.read(settings.directory, name)
-    if noted is None or not liveness.file_deserted(fd):
+def _noted_file(noted: records.Record, posix_name: str) -> int | None:
+    """Descriptor of the segment that was noted; None: it has its name no more.
+
+    Once the name is free everybody may give it to a file of their own, which is not even opened.
+    """
+    try:
+        if not noted.is_of(paths.shm_file(posix_name).lstat()):
+            return None
+    except FileNotFoundError:
         return None
+    fd = _host.open_segment_file(posix_name, writable=True)
+    if fd is None or noted.is_of(os.fstat(fd)):
+        return fd
+    os.close(fd)
+    return None
+
+
+def _orphan(fd: int, name: str, posix_name: str, noted: records.Record) -> Holding:
+    """Holding of a channel that nobody holds; it owns `fd`."""
     liveness.lock_shared(fd)
     bell_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-    return noted.slot, Holding(name, posix_name, _rebound(noted), fd, bell_fd)
+    return Holding(name, posix_name, _rebound(noted), fd, bell_fd)
 
 
 def _rebound(noted: records.Record) -> bytes:
@@ -469,10 +482,11 @@ def _revive(supervisor: Supervisor, slot: int, holding: Holding) -> None:
     except errors.ShmringError as caught:
         log.warning("%s; it is closed", caught)
         _host.mark_failed(holding, 0, str(caught))
-        _drop(holding)
+        _drop(supervisor.settings, holding)
 
 
-def _drop(holding: Holding) -> None:
+def _drop(settings: PoolSettings, holding: Holding) -> None:
+    records.remove(settings.directory, holding.name)
     liveness.remove_own(holding.posix_name, holding.segment_fd)
     holding.close()
 

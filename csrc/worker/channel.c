@@ -443,7 +443,7 @@ void channel_close(wrk_channel_t *ch)
     wake_everybody(ch);
     control_forget_channel(w, ch);
     if (!w->leaves_names)
-        pool_file_withdraw_channel(ch->segment_fd, &ch->config);
+        pool_file_withdraw_channel(w, ch->segment_fd, &ch->config);
     table_remove(w, ch);
     absent_remove(ch);
     shm_segment_unmap(&ch->segment);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define SHM_DIRECTORY "/dev/shm"
+#define NOTE_SUFFIX ".channel" /* as SUFFIX of records.py */
 #define POLL_MS 1
 /* A pool that was killed closes its descriptors one after the other: the connection's hang-up may
  * come some milliseconds before the last of its locks ends. */
@@ -63,10 +64,24 @@ static int publish(int fd, const path_t *path)
     return rt_err_set(-err, "%s: %s", path->text, strerror(err));
 }
 
+static void remove_in(const char *directory, const char *name)
+{
+    path_t path;
+    (void)snprintf(path.text, sizeof path.text, "%.4096s/%s", directory, name);
+    (void)unlink(path.text);
+}
+
 static void withdraw(int fd, const path_t *path)
 {
     if (names(path, fd))
         (void)unlink(path->text);
+}
+
+static void remove_note(const worker_t *w, const shm_config_t *config)
+{
+    char note[SHM_NAME_BYTES + sizeof NOTE_SUFFIX];
+    (void)snprintf(note, sizeof note, "%s" NOTE_SUFFIX, config->name);
+    remove_in(w->args.runtime_dir, note);
 }
 
 int pool_file_publish_channel(int fd, const shm_config_t *config)
@@ -87,10 +102,14 @@ int pool_file_publish_page(const worker_t *w)
     return publish(w->args.page_fd, &path);
 }
 
-void pool_file_withdraw_channel(int fd, const shm_config_t *config)
+void pool_file_withdraw_channel(const worker_t *w, int fd, const shm_config_t *config)
 {
     path_t path = channel_path(config);
-    withdraw(fd, &path);
+    if (!names(&path, fd))
+        return;
+    if (!w->args.private_pool)
+        remove_note(w, config);
+    (void)unlink(path.text);
 }
 
 void pool_file_withdraw_page(const worker_t *w)
@@ -149,13 +168,6 @@ int runtime_dir_hold(worker_t *w)
     return rc;
 }
 
-static void remove_in(const char *directory, const char *name)
-{
-    path_t path;
-    (void)snprintf(path.text, sizeof path.text, "%.4096s/%s", directory, name);
-    (void)unlink(path.text);
-}
-
 static bool ends_with(const char *text, const char *end)
 {
     size_t length = strlen(text), tail = strlen(end);
@@ -170,7 +182,7 @@ static void remove_content(const char *directory)
         return;
     for (struct dirent *entry; (entry = readdir(all)) != NULL;) {
         const char *name = entry->d_name;
-        if (ends_with(name, ".sock") || ends_with(name, ".channel") || ends_with(name, ".new") ||
+        if (ends_with(name, ".sock") || ends_with(name, NOTE_SUFFIX) || ends_with(name, ".new") ||
             strcmp(name, "owner") == 0)
             remove_in(directory, name);
     }

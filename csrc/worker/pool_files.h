@@ -15,8 +15,9 @@
 int pool_file_publish_channel(int fd, const shm_config_t *config);
 int pool_file_publish_page(const worker_t *w);
 
-/* Takes the name away again, unless it is another file's. */
-void pool_file_withdraw_channel(int fd, const shm_config_t *config);
+/* Takes the name away again, unless it is another file's; before it what a named pool noted of the
+ * channel: a note must not outlive the name, which is then free for everybody's files. */
+void pool_file_withdraw_channel(const worker_t *w, int fd, const shm_config_t *config);
 void pool_file_withdraw_page(const worker_t *w);
 
 /* Opens and holds the lock of the runtime directory, shared. A private pool makes its directory

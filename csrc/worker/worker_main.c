@@ -157,7 +157,7 @@ static void say_last_words(worker_t *w)
 static void withdraw_names(const worker_t *w)
 {
     for (uint32_t i = 0; i < w->channel_count; i++)
-        pool_file_withdraw_channel(w->channels[i]->segment_fd, &w->channels[i]->config);
+        pool_file_withdraw_channel(w, w->channels[i]->segment_fd, &w->channels[i]->config);
     pool_file_withdraw_page(w);
 }
 

@@ -13,8 +13,19 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 SUFFIX = ".channel"
+
+
+class FileIdentity(NamedTuple):
+    """What tells a file from others, and who may use it."""
+
+    dev: int
+    ino: int
+    uid: int
+    gid: int
+    mode: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +37,26 @@ class Record:
     """The configuration it was opened with."""
     bound: tuple[str, int] | None
     """Address of its socket; None: it has none."""
+    file: FileIdentity
+    """Its segment. Another file may have its name by now."""
+
+    def is_of(self, named: os.stat_result) -> bool:
+        """Whether a file is the noted segment, and as closed to others as it was then."""
+        return named.st_uid == os.geteuid() and _identity(named) == self.file
 
 
-def write(directory: Path, name: str, slot: int, config: bytes, socket_fd: int) -> None:
+def write(
+    directory: Path, name: str, slot: int, config: bytes, segment_fd: int, socket_fd: int
+) -> None:
     """Note a channel that was opened, or that another worker serves now. Raises `OSError`."""
     path = _path(directory, name)
     fresh = path.with_suffix(".new")
-    content = {"slot": slot, "config": config.hex(), "bound": _bound(socket_fd)}
+    content = {
+        "slot": slot,
+        "config": config.hex(),
+        "bound": _bound(socket_fd),
+        "file": _identity(os.fstat(segment_fd)),
+    }
     try:
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(fd, "w", encoding="ascii") as file:
@@ -54,9 +78,15 @@ def read(directory: Path, name: str) -> Record | None:
             int(content["slot"]),
             bytes.fromhex(content["config"]),
             None if bound is None else (str(bound[0]), int(bound[1])),
+            FileIdentity(*map(int, content["file"])),
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
+
+
+def names(directory: Path) -> list[str]:
+    """The channels that have a note, sorted."""
+    return sorted(path.name.removesuffix(SUFFIX) for path in directory.glob(f"*{SUFFIX}"))
 
 
 def find(namespace_directory: Path, name: str) -> Iterator[Path]:
@@ -80,3 +110,7 @@ def _bound(socket_fd: int) -> tuple[str, int] | None:
     with socket.socket(fileno=os.dup(socket_fd)) as sock:
         address = sock.getsockname()
     return address[0], address[1]
+
+
+def _identity(file: os.stat_result) -> FileIdentity:
+    return FileIdentity(file.st_dev, file.st_ino, file.st_uid, file.st_gid, file.st_mode)

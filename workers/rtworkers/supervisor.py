@@ -512,8 +512,14 @@ class Supervisor:
 
     def _note(self, slot: Slot, holding: Holding) -> None:
         if not self.settings.private:
-            directory = self.settings.directory
-            records.write(directory, holding.name, slot.number, holding.config, holding.socket_fd)
+            records.write(
+                self.settings.directory,
+                holding.name,
+                slot.number,
+                holding.config,
+                holding.segment_fd,
+                holding.socket_fd,
+            )
 
     def _check_open(self) -> None:
         if self._stopping or self._forgotten:

@@ -60,6 +60,15 @@ def remote(shmring_namespace: str) -> RemotePool:
     return RemotePool(shmring_namespace, "x")
 
 
+@pytest.fixture
+def cores() -> list[int]:
+    """Two, for a pool of two workers."""
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        pytest.skip("needs two cores")
+    return cores
+
+
 def facts(namespace: str) -> dict[str, Any]:
     return {info.name: info for info in shmring.channels(namespace)}
 
@@ -175,11 +184,8 @@ def test_a_private_pool_cannot_be_left(shmring_pool: shmring.Pool) -> None:
 
 
 def test_a_channel_whose_worker_died_unwatched_is_served_again(
-    serve: Any, shmring_namespace: str, eventually: Any
+    serve: Any, shmring_namespace: str, cores: list[int]
 ) -> None:
-    cores = sorted(os.sched_getaffinity(0))[:2]
-    if len(cores) < 2:
-        pytest.skip("needs two cores")
     first = serve(cores)
     alive = shmring.open("alive", pool="x", local=LOOPBACK, cpu=cores[0])
     orphan = shmring.open("orphan", pool="x", local=LOOPBACK, cpu=cores[1])
@@ -208,6 +214,96 @@ def test_a_pool_whose_workers_all_died_starts_empty(
     os.kill(worker, signal.SIGKILL)
     assert serve().channels == []
     assert facts(shmring_namespace) == {}
+
+
+def end_unwatched(server: Any, worker_pid: int, file: Path) -> None:
+    """Kill a pool, then let one of its workers end in order and take its names along."""
+    server.kill()
+    time.sleep(0.2)  # the worker has seen that its pool is gone
+    os.kill(worker_pid, signal.SIGTERM)
+    for _ in range(2000):
+        if not file.exists():
+            return
+        time.sleep(0.01)
+    raise TimeoutError(f"worker {worker_pid} did not take {file} along")
+
+
+def notes(namespace: str) -> list[str]:
+    return [path.stem for path in paths.pool_directory(namespace, "x").glob("*.channel")]
+
+
+def test_another_file_under_a_noted_name_is_not_adopted(
+    serve: Any, shmring_namespace: str, cores: list[int]
+) -> None:
+    """Everybody may make a file of that name once it is free."""
+    first = serve(cores)
+    alive = shmring.open("alive", pool="x", local=LOOPBACK, cpu=cores[0])
+    gone = shmring.open("gone", pool="x", local=LOOPBACK, cpu=cores[1])
+    file = paths.shm_file(paths.channel_segment(shmring_namespace, "gone"))
+    note = paths.pool_directory(shmring_namespace, "x") / "gone.channel"
+    content, noted = file.read_bytes(), note.read_bytes()
+    end_unwatched(first, facts(shmring_namespace)["gone"].worker_pid, file)
+    note.write_bytes(noted)  # as of a worker that had no time to remove it
+    file.write_bytes(content)
+    file.chmod(0o666)
+    if os.geteuid() == 0:
+        os.chown(file, 65534, 65534)
+    second = serve(cores)
+    assert second.channels == ["alive"]
+    assert file.read_bytes() == content
+    assert notes(shmring_namespace) == ["alive"]
+    gone.close()
+    alive.close()
+
+
+@pytest.mark.parametrize("changed", ["mode", "owner"])
+def test_a_noted_file_is_adopted_only_as_it_was_noted(
+    serve: Any, shmring_namespace: str, cores: list[int], changed: str
+) -> None:
+    if changed == "owner" and os.geteuid() != 0:
+        pytest.skip("gives files to another user: needs root")
+    first = serve(cores)
+    alive = shmring.open("alive", pool="x", local=LOOPBACK, cpu=cores[0])
+    gone = shmring.open("gone", pool="x", local=LOOPBACK, cpu=cores[1])
+    file = paths.shm_file(paths.channel_segment(shmring_namespace, "gone"))
+    first.kill()
+    os.kill(facts(shmring_namespace)["gone"].worker_pid, signal.SIGKILL)
+    if changed == "owner":
+        os.chown(file, 65534, -1)
+    else:
+        file.chmod(0o666)
+    assert serve(cores).channels == ["alive"]
+    gone.close()
+    alive.close()
+
+
+def test_a_worker_that_takes_its_names_along_takes_the_notes_along(
+    serve: Any, shmring_namespace: str, cores: list[int], eventually: Any
+) -> None:
+    first = serve(cores)
+    alive = shmring.open("alive", pool="x", local=LOOPBACK, cpu=cores[0])
+    gone = shmring.open("gone", pool="x", local=LOOPBACK, cpu=cores[1])
+    assert sorted(notes(shmring_namespace)) == ["alive", "gone"]
+    file = paths.shm_file(paths.channel_segment(shmring_namespace, "gone"))
+    end_unwatched(first, facts(shmring_namespace)["gone"].worker_pid, file)
+    eventually(lambda: notes(shmring_namespace) == ["alive"])
+    serve(cores)
+    gone.close()
+    alive.close()
+
+
+def test_a_pool_that_drops_channels_drops_the_notes(
+    serve: Any, shmring_namespace: str, cores: list[int]
+) -> None:
+    """A later pool of this name must not take up what this one did not."""
+    first = serve(cores)
+    shmring.open("closed", pool="x", local=LOOPBACK, cpu=cores[0]).close()
+    gone = shmring.open("gone", pool="x", local=LOOPBACK, cpu=cores[1])
+    first.kill()
+    os.kill(facts(shmring_namespace)["gone"].worker_pid, signal.SIGKILL)
+    assert serve(cores).channels == []
+    assert notes(shmring_namespace) == []
+    gone.close()
 
 
 def test_a_channel_that_cannot_be_noted_is_not_served(

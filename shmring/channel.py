@@ -171,13 +171,14 @@ class Channel(Core):
     @property
     def state(self) -> State:
         """What the worker says of it; ``closed`` once this end was closed."""
-        if self._closed:
+        segment = getattr(self, "_segment", None)  # another thread may close the channel now
+        if self._closed or segment is None:
             return State.CLOSED
-        if lib.shm_segment_torn(self._segment):
+        if lib.shm_segment_torn(segment):
             return State.FAILED
-        if is_deserted(self._segment):
+        if is_deserted(segment):
             return State.CLOSED
-        number = self._segment.status.state
+        number = segment.status.state
         return STATES[number] if number < len(STATES) else State.FAILED
 
     @property
@@ -580,10 +581,11 @@ class Channel(Core):
 
     def _mapped(self) -> Any:
         """The segment. Raises `ChannelClosed`."""
-        if self._closed:
+        segment = getattr(self, "_segment", None)  # another thread may close the channel now
+        if self._closed or segment is None:
             raise error(errno.EPIPE, f"channel {self._name!r} is closed")
-        check_whole(self._segment)
-        return self._segment
+        check_whole(segment)
+        return segment
 
     def _choose_reading(self, reading: str | None) -> str:
         if reading is None:

@@ -82,7 +82,9 @@ typedef struct shm_slot_cursors {
     X(call_refused, ERROR, "a system call was refused that the worker should not make", "call",    \
       "", "")                                                                             \
     X(producer_halted, BURST, "a client halted in the middle of a send, and others passed it",     \
-      "pid", "halted_ns", "producer_slot")
+      "pid", "halted_ns", "producer_slot")                                                         \
+    X(socket_not_held, ERROR, "a socket is not held for a next worker: too many descriptors", "",  \
+      "", "port")
 
 typedef enum shm_event_id {
 #define SHM_EVENT_ID(id, kind, text, a, b, c) SHM_EVENT_##id,

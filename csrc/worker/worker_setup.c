@@ -1,6 +1,7 @@
 #include "worker/worker_setup.h"
 
 #include "base/rt_err.h"
+#include "worker/agents/agent_park.h"
 #include "worker/privileges.h"
 
 #include <errno.h>
@@ -111,6 +112,7 @@ static void raise_descriptors(void)
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
+    agent_park_limit(limit.rlim_cur);
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }

@@ -8,6 +8,15 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* The kernel's count is of all descriptors under way, so ours is of all parks of this process. */
+static uint64_t share = UINT64_MAX;
+static uint64_t held;
+
+void agent_park_limit(uint64_t files)
+{
+    share = files / AGENT_PARK_SHARE;
+}
+
 typedef union control {
     struct cmsghdr align;
     char bytes[CMSG_SPACE(sizeof(int))];
@@ -46,7 +55,7 @@ bool agent_is_park(int fd)
            domain == AF_UNIX;
 }
 
-bool agent_park_put(int park, uint32_t key, int fd)
+static bool put(int park, uint32_t key, int fd)
 {
     control_t control;
     struct iovec part = {.iov_base = &key, .iov_len = sizeof key};
@@ -60,7 +69,14 @@ bool agent_park_put(int park, uint32_t key, int fd)
     rights->cmsg_type = SCM_RIGHTS;
     rights->cmsg_len = CMSG_LEN(sizeof fd);
     memcpy(CMSG_DATA(rights), &fd, sizeof fd);
-    return park >= 0 && sendmsg(park, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof key;
+    bool is_put = sendmsg(park, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof key;
+    held += is_put;
+    return is_put;
+}
+
+bool agent_park_put(int park, uint32_t key, int fd)
+{
+    return park >= 0 && held < share && put(park, key, fd);
 }
 
 /* Returns whether there was one. */
@@ -83,7 +99,8 @@ static bool take_next(int park, parked_t *out)
 }
 
 /* Each descriptor is taken out and put back at once, so that none is held by this process alone for
- * longer than one call. A message without a descriptor marks the end; one that a predecessor left
+ * longer than one call. Putting it back counts it, as the count of the predecessor ended with it; the share
+ * does not bind, as no descriptor more is under way. A message without a descriptor marks the end; one that a predecessor left
  * there is thrown away. */
 unsigned agent_park_look(int park, parked_t out[AGENT_PARK_MOST])
 {
@@ -94,12 +111,21 @@ unsigned agent_park_look(int park, parked_t out[AGENT_PARK_MOST])
         if (out[count].fd < 0 && out[count].key == own)
             break;
         if (out[count].fd >= 0 && marked)
-            (void)agent_park_put(park, out[count].key, out[count].fd);
+            (void)put(park, out[count].key, out[count].fd);
         count += out[count].fd >= 0;
     }
     for (unsigned i = 0; !marked && i < count; i++)
-        (void)agent_park_put(park, out[i].key, out[i].fd);
+        (void)put(park, out[i].key, out[i].fd);
     return count;
+}
+
+/* Of what was taken out of a park that this worker fills. */
+static void let_go(const parked_t *one)
+{
+    if (one->fd < 0)
+        return;
+    close(one->fd);
+    held -= held > 0;
 }
 
 void agent_park_close(int park)
@@ -108,8 +134,7 @@ void agent_park_close(int park)
     if (park < 0)
         return;
     while (take_next(park, &one))
-        if (one.fd >= 0)
-            close(one.fd);
+        let_go(&one);
     close(park);
 }
 
@@ -120,9 +145,8 @@ void agent_park_drop(int park, uint32_t key)
     for (unsigned i = 0; park >= 0 && i < AGENT_PARK_MOST && take_next(park, &one); i++) {
         bool meant = one.key == key;
         if (!meant && one.fd >= 0)
-            (void)agent_park_put(park, one.key, one.fd);
-        if (one.fd >= 0)
-            close(one.fd);
+            (void)put(park, one.key, one.fd);
+        let_go(&one);
         if (meant)
             return;
     }

@@ -5,8 +5,10 @@
  * into it are under way for as long as anybody holds the park, and sockets under way go on receiving.
  * A successor takes them out. What is taken out and closed is closed for good: nobody else holds it.
  *
- * A park holds some 250 descriptors: it is bounded by the send buffer of a Unix socket. What does not fit
- * is not kept, and a successor opens it anew. */
+ * The kernel counts descriptors under way for each user, and above the soft limit RLIMIT_NOFILE of a program
+ * it lets that program pass none on. So all parks of a worker together hold an eighth of the limit that it was
+ * started with. One park holds some 250: it is bounded by the send buffer of a Unix socket. What does
+ * not fit is not kept, and a successor opens it anew. */
 #ifndef AGENT_PARK_H
 #define AGENT_PARK_H
 
@@ -14,11 +16,15 @@
 #include <stdint.h>
 
 #define AGENT_PARK_MOST 512u
+#define AGENT_PARK_SHARE 8u /* of RLIMIT_NOFILE, one such part */
 
 typedef struct parked {
     uint32_t key;
     int fd;
 } parked_t;
+
+/* The soft limit RLIMIT_NOFILE that this worker was started with, before it raised its own. */
+void agent_park_limit(uint64_t files);
 
 /* Returns the descriptor, or -errno with a text. */
 int agent_park_open(void);
@@ -26,7 +32,7 @@ int agent_park_open(void);
 /* Whether this descriptor is a park, not a UDP socket. */
 bool agent_is_park(int fd);
 
-/* Keeps a duplicate of fd under the key. Returns false: there is no room. park -1: nothing is kept. */
+/* Keeps a duplicate of fd under the key. Returns false: there is no room, or park is -1. */
 bool agent_park_put(int park, uint32_t key, int fd);
 
 /* Duplicates of all that is there, up to AGENT_PARK_MOST; they are the caller's. Returns how many. */

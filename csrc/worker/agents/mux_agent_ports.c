@@ -39,6 +39,9 @@ static int open_socket(wrk_channel_t *ch, mux_socket_t *s, const shm_addr_t *loc
         udp_close(&s->udp);
     else
         s->parked = fd >= 0 || agent_park_put(m->park, mux_tag(s->port, s->generation), s->udp.fd);
+    if (rc == 0 && !s->parked)
+        wrk_note(ch, SHM_EVENT_socket_not_held, 1, 0, 0, udp_addr_port(&s->udp.eff.local),
+                 rt_mono_ns());
     return rc;
 }
 

@@ -156,16 +156,31 @@ static bool ports_fit(const rtp_agent_t *a)
     return udp_addr_port(&a->udp.eff.local) % 2 == 0;
 }
 
-/* Both sockets go into a park where RTCP has one of its own; the pool keeps that. */
-static void park_pair(rtp_agent_t *a, bool media_is_there, bool rtcp_is_there)
+static bool put_pair(const rtp_control_t *c, int media, int rtcp)
 {
+    return (media < 0 || agent_park_put(c->park, PARKED_MEDIA, media)) &&
+           (rtcp < 0 || agent_park_put(c->park, PARKED_RTCP, rtcp));
+}
+
+/* Both sockets go into a park where RTCP has one of its own; the pool keeps that. Where they do not fit into
+ * a new one, the pool keeps the media socket, and a successor opens that of RTCP anew. */
+static void park_pair(wrk_channel_t *ch, bool media_is_there, bool rtcp_is_there)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
     rtp_control_t *c = &a->control;
-    if (c->open && c->park < 0)
+    bool is_new = c->park < 0;
+    if (!c->open)
+        return;
+    if (is_new)
         c->park = agent_park_open();
-    if (c->park >= 0 && !media_is_there)
-        (void)agent_park_put(c->park, PARKED_MEDIA, a->udp.fd);
-    if (c->park >= 0 && !rtcp_is_there)
-        (void)agent_park_put(c->park, PARKED_RTCP, c->udp.fd);
+    if (put_pair(c, media_is_there ? -1 : a->udp.fd, rtcp_is_there ? -1 : c->udp.fd))
+        return;
+    wrk_note(ch, SHM_EVENT_socket_not_held, 1, 0, 0, udp_addr_port(&c->udp.eff.local),
+             rt_mono_ns());
+    if (is_new) {
+        agent_park_close(c->park);
+        c->park = -1;
+    }
 }
 
 /* The sockets that a predecessor left. A park goes on being the pool's; a socket may be any that the
@@ -202,7 +217,7 @@ static int open_sockets(wrk_channel_t *ch, int socket_fd)
         rc = open_pair(ch, -1, -1);
     }
     if (rc == 0)
-        park_pair(a, parked && socket_fd >= 0, parked && rtcp_fd >= 0);
+        park_pair(ch, parked && socket_fd >= 0, parked && rtcp_fd >= 0);
     else
         agent_park_close(a->control.park);
     return rc;

@@ -737,6 +737,50 @@ static void test_a_successor_has_the_same_ports(void)
     close(peer);
 }
 
+static uint64_t counted(const wt_worker_t *w, shm_event_id_t id)
+{
+    uint64_t count = 0;
+    shm_worker_segment_t *all = mmap(NULL, sizeof *all, PROT_READ, MAP_SHARED, w->page_fd, 0);
+    CHECK(all != MAP_FAILED);
+    for (unsigned i = 0; all != MAP_FAILED && i < SHM_ERRORS; i++)
+        if (rt_load_acquire(&all->errors.errors[i].state) == 1 && all->errors.errors[i].id == id)
+            count += rt_load_relaxed(&all->errors.errors[i].count);
+    if (all != MAP_FAILED)
+        (void)munmap(all, sizeof *all);
+    return count;
+}
+
+/* Of 128 descriptors all parks of a worker hold 16, whoever holds them. What is closed makes room. */
+static void test_sockets_beyond_the_share_are_counted(void)
+{
+    wt_worker_t second;
+    struct rlimit before;
+    wt_channel_t ch = {.config = mux_channel("shared", PORTS)};
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    const struct rlimit few = {.rlim_cur = 128, .rlim_max = before.rlim_max};
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &few) == 0);
+    REQUIRE(wt_start(&worker, NULL));
+    REQUIRE(wt_open(&worker, &ch));
+    for (uint16_t i = 0; i < 16; i++)
+        (void)add(&ch, i, 1);
+    CHECK_EQ(counted(&worker, SHM_EVENT_socket_not_held), 0);
+    for (uint16_t i = 16; i < 20; i++)
+        (void)add(&ch, i, 1);
+    CHECK_EQ(counted(&worker, SHM_EVENT_socket_not_held), 4);
+    take_away(&ch, 0, 1);
+    (void)add(&ch, 20, 1);
+    CHECK_EQ(counted(&worker, SHM_EVENT_socket_not_held), 4);
+    kill_worker(&worker);
+    REQUIRE(succeed(&second, &worker, &ch));
+    worker = second;
+    CHECK_EQ(rt_load_relaxed(&mux_facts(ch.segment.engine)->open), 20);
+    CHECK_EQ(rt_load_relaxed(&mux_facts(ch.segment.engine)->lost), 0);
+    CHECK_EQ(counted(&worker, SHM_EVENT_socket_not_held), 4);
+    close_down(&worker, &ch);
+    wt_stop(&worker);
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
 static void test_a_port_that_somebody_took_is_bound_later(void)
 {
     wt_worker_t second;
@@ -838,6 +882,7 @@ int main(void)
     RUN(test_a_scribbled_segment_spoils_only_itself);
     wt_stop(&worker);
     RUN(test_a_successor_has_the_same_ports);
+    RUN(test_sockets_beyond_the_share_are_counted);
     RUN(test_a_port_that_somebody_took_is_bound_later);
     RUN(test_a_successor_of_a_scribbled_table);
     return rt_test_result();

@@ -1,0 +1,100 @@
+"""A sender that is stopped amid a send holds up nobody else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+
+import shmring
+from shmring import Verdict, observe
+
+MS = 1_000_000
+LONG = 60_000  # bytes: most of the time of sending such a packet is spent in copying it
+TIMED = 20
+TRIES = 300
+
+SENDS = f"""
+import signal, shmring
+end = []
+signal.signal(signal.SIGUSR1, lambda *_: end.append(1))
+ch = shmring.attach("ctl")
+data = bytes({LONG})
+print("sending", flush=True)
+count = 0
+while not end:
+    ch.send(data, timeout=None)
+    count += 1
+print(count, flush=True)
+"""
+
+
+def stop(pid: int) -> None:
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+
+
+def has_open_claim(here: shmring.Channel) -> bool:
+    """Whether something waits for good while no sender runs: a second is long for the worker."""
+    give_up = time.monotonic() + 1
+    while here.tx_waiting:
+        if time.monotonic() > give_up:
+            return True
+        time.sleep(0.001)
+    return False
+
+
+def halt_amid_a_send(here: shmring.Channel, pid: int) -> None:
+    for number in range(TRIES):
+        time.sleep(0.001 + number % 7 * 0.0003)
+        stop(pid)
+        if has_open_claim(here):
+            return
+        os.kill(pid, signal.SIGCONT)
+    pytest.skip(f"not stopped amid a send in {TRIES} tries")
+
+
+@pytest.mark.shm_mb(16)
+def test_packets_of_others_leave_in_time(
+    shmring_pool: shmring.Pool, python: Any, eventually: Any
+) -> None:
+    there = shmring_pool.open("there", local=("127.0.0.1", 0), direction="rx")
+    sink = shmring_pool.open("sink", local=("127.0.0.1", 0), direction="rx", packet_bytes=64)
+    here = shmring_pool.open(
+        "ctl", remote=sink.local, direction="tx", packet_bytes=LONG, capacity=64
+    )
+    other = python(SENDS)
+    assert other.line() == "sending"
+    halt_amid_a_send(here, other.pid)
+
+    first = here.stats().tx_next_sequence
+    due = time.monotonic_ns() + 100 * MS
+    for number in range(TIMED):
+        here.send(b"%d" % number, to=there.local, at=due + number * 5 * MS)
+    got = [there.recv(timeout=20).data for _ in range(TIMED)]
+    assert got == [b"%d" % number for number in range(TIMED)]
+    assert here.tx_waiting >= 1  # the packet amid which the other was stopped
+
+    reports: list[shmring.SendReport] = []
+
+    def all_told() -> bool:
+        reports.extend(r for r in here.reports() if r.sequence >= first)
+        return len(reports) == TIMED
+
+    eventually(all_told)
+    # What a busy machine makes late has another verdict.
+    assert not {r.verdict for r in reports} & {Verdict.QUEUED_BEHIND, Verdict.PRODUCER_HALTED}
+    assert min(r.handed_ns - r.scheduled_ns for r in reports) < 100 * MS
+    halted = [e for e in observe.events(channel="ctl") if e.kind == "producer_halted"]
+    assert other.pid in {event.numbers["pid"] for event in halted}
+
+    os.kill(other.pid, signal.SIGUSR1)
+    os.kill(other.pid, signal.SIGCONT)
+    of_other = int(other.line())
+    eventually(lambda: here.tx_waiting == 0)
+    stats = here.stats()  # each packet once
+    assert stats.tx_sent == of_other + TIMED
+    assert (stats.tx_orphans, stats.tx_failed) == (0, 0)

@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from rtworkers.owner import process_id
 from shmring import _address
 from shmring._ring import ffi, lib
 from shmring.types import STAMPS, STATES, Stamp, State
@@ -107,7 +108,8 @@ def _histogram(raw: bytes) -> Histogram:
 class ReaderInfo:
     """One attached reader of a channel."""
 
-    pid: int
+    pid: int | None
+    """None: its process is in another pid namespace, in which the worker cannot see it."""
     taken: int
     """Packets it took."""
     lost: int
@@ -421,4 +423,4 @@ def _readers(segment: Any) -> Any:
         pid = reader.owner
         if pid:
             waiting = 0 if shared else lib.ring_reader_waiting(segment, slot)
-            yield ReaderInfo(pid, reader.taken, reader.lost, waiting)
+            yield ReaderInfo(process_id(pid), reader.taken, reader.lost, waiting)

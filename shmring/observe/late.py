@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rtworkers import paths
+from rtworkers.owner import process_id
 from shmring import _host
 from shmring._check import error, last_text
 from shmring._ring import ffi, lib
@@ -50,8 +51,9 @@ class LatePacket:
     """When it got its verdict, by CLOCK_MONOTONIC, in which the flight recorder counts."""
     producer_slot: int
     """Who queued it; 0: the worker itself."""
-    producer_pid: int
-    """Process that had this slot when the packet got its verdict; 0: none any more."""
+    producer_pid: int | None
+    """Process that had this slot when the packet got its verdict; 0: none any more, None: one in
+    another pid namespace."""
 
     @property
     def due_ns(self) -> int:
@@ -231,7 +233,7 @@ def _packet(late: Any) -> LatePacket:
         batch=report.batch,
         noted_mono_ns=late.noted_mono_ns,
         producer_slot=late.producer,
-        producer_pid=late.producer_pid,
+        producer_pid=process_id(late.producer_pid),
     )
 
 

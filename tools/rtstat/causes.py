@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 from rtstat.timeline import due_mono_ns, producer_text
+from rtworkers.owner import process_id, process_text
 from rtworkers.page import PageFacts
 from shmring.cli.output import duration
 from shmring.observe import Event, LatePacket
@@ -350,11 +351,12 @@ def _queued_behind(case: Case) -> Finding | None:
 def _producer_halted(case: Case) -> Finding | None:
     if not case.mostly(Verdict.PRODUCER_HALTED):
         return None
-    who = sorted({int(event.numbers.get("pid", 0)) for event in case.noted("producer_halted")})
+    pids = {int(event.numbers.get("pid", 0)) for event in case.noted("producer_halted")}
+    who = [process_text(process_id(pid)) for pid in sorted(pids)]
     return Finding(
         "producer_halted",
         "a client was stopped in the middle of a send, and packets queued behind it waited"
-        + (f": process {', '.join(map(str, who))}" if who else ""),
+        + (f": {', '.join(who)}" if who else ""),
         (
             "give the senders a core of their own, or a better priority: one that is preempted "
             "or stopped in mid-send holds its packet back",

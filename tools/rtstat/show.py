@@ -23,6 +23,7 @@ from rtstat.selection import add_namespace, namespace_of
 from rtstat.snapshot import Snapshot, Watch
 from rtstat.table import FIELDS
 from rtstat.views import ChannelView
+from rtworkers.owner import process_text
 
 _WIDTH = 40
 
@@ -77,7 +78,7 @@ def _sections(channel: ChannelView) -> Iterator[str]:
         if buckets:
             yield title + "\n" + _histogram(buckets)
     readers = [
-        f"reader {r.slot}: process {r.pid}, lag {r.waiting}, taken {r.taken}, lost {r.lost}"
+        f"reader {r.slot}: {process_text(r.pid)}, lag {r.waiting}, taken {r.taken}, lost {r.lost}"
         for r in channel.readers
     ]
     if readers:

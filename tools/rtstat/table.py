@@ -271,7 +271,7 @@ READER = (
         "fixed",
         """
         slot | slot    |  | its place among the channel's readers
-        pid  | process |  | its process
+        pid  | process |  | its process; none: it is in another pid namespace
         """,
     ),
     *rows(

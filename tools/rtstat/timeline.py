@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rtstat.targets import Clocks
+from rtworkers.owner import process_id, process_text
 from shmring.cli.output import duration, text_table
 from shmring.observe import DistinctError, Event, LatePacket
 
@@ -78,7 +79,7 @@ def producer_text(packet: LatePacket) -> str:
         return "the worker"
     if packet.producer_pid == 0:
         return f"slot {packet.producer_slot}, gone since"
-    return f"process {packet.producer_pid}"
+    return process_text(packet.producer_pid)
 
 
 def signed(ns: int | None) -> str:
@@ -154,6 +155,8 @@ def _number_text(name: str, value: int) -> str:
         return f"{what} {duration(value)}"
     if name == "errno":
         return os.strerror(value) if value > 0 else str(value)
+    if name == "pid" and process_id(value) is None:
+        return process_text(None)
     if value == _UNSET and name in ("cpu", "producer_slot", "reader_slot"):
         return f"no {name.replace('_', ' ')}" if name != "cpu" else "on any core"
     return f"{name.replace('_', ' ')} {value}"

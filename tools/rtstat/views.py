@@ -29,6 +29,7 @@ from rtstat.numbers import (
     name_of,
 )
 from rtstat.parts import ENGINE_VIEWS, MuxView, NetfluxView, RtpView, UdtPortView, UdtView
+from rtworkers.owner import process_id
 
 STALE_NS = 1_000_000_000
 """A heartbeat older than this says that the rest is not true any more."""
@@ -115,13 +116,18 @@ class ReaderView(Frozen):
     """A reader attached to a channel."""
 
     slot: int
-    pid: int
+    pid: int | None
+    """None: in another pid namespace, in which the worker cannot see it."""
     taken: int
     """Packets."""
     lost: int
     """Packets overwritten before it came to them."""
     waiting: int
     """Packets it has before it: its lag. In shared reading 0."""
+
+
+def _reader(slot: int, owner: int, *counts: int) -> ReaderView:
+    return ReaderView(slot, process_id(owner), *counts)
 
 
 class ChannelView(Numbers):
@@ -310,7 +316,7 @@ class ChannelView(Numbers):
         row = self.now
         first = len(CHANNEL_WORDS) + len(ENGINE_WORDS.get(self.engine, ()))
         return tuple(
-            ReaderView(*row[i : i + _look.READER_WORDS].tolist())
+            _reader(*row[i : i + _look.READER_WORDS].tolist())
             for i in range(first, len(row), _look.READER_WORDS)
         )
 

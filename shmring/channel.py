@@ -161,12 +161,14 @@ class Channel(Core):
     @property
     def clock(self) -> str:
         """The clock of its times: ``"monotonic"`` or ``"tai"``."""
-        return _CLOCKS[self._mapped().config.clock]
+        segment = self._mapped()
+        return _CLOCKS[segment.config.clock]
 
     @property
     def max_payload(self) -> int:
         """Longest payload, bytes."""
-        return int(self._mapped().config.max_payload_bytes)
+        segment = self._mapped()
+        return int(segment.config.max_payload_bytes)
 
     @property
     def state(self) -> State:
@@ -184,7 +186,8 @@ class Channel(Core):
     @property
     def epoch(self) -> int:
         """How many workers have served it."""
-        return int(self._mapped().status.epoch)
+        segment = self._mapped()
+        return int(segment.status.epoch)
 
     @property
     def closed(self) -> bool:

@@ -392,7 +392,8 @@ class NetfluxChannel(Channel):
     def _state(self) -> Any:
         """What the worker keeps to, a copy; None: it has not begun."""
         state = ffi.new("shm_netflux_state_t *")
-        return state if lib.shm_netflux_state_get(self._mapped().engine, state) == 1 else None
+        segment = self._mapped()
+        return state if lib.shm_netflux_state_get(segment.engine, state) == 1 else None
 
     def _request(self, op: int) -> Any:
         request = ffi.new("shm_netflux_request_t *")

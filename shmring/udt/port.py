@@ -98,7 +98,8 @@ class Port:
     @property
     def cpu(self) -> int | None:
         """Core that connections must name to be on the same worker; None: there is one worker."""
-        status = self.channel._mapped().status
+        segment = self.channel._mapped()
+        status = segment.status
         return None if status.cpu == _NOT_PINNED else int(status.worker_slot)
 
     @property

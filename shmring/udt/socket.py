@@ -698,7 +698,8 @@ class UdtSocket:
 
     def _find_end(self) -> None:
         """Whether the worker is gone, or says in its page what it cannot say in the ring."""
-        replaced = int(self._mapped().status.epoch) != self._epoch
+        segment = self._mapped()
+        replaced = int(segment.status.epoch) != self._epoch
         gone = self._channel.state not in _OPEN_STATES
         if replaced or gone or self._state() == lib.SHM_UDT_LOST:
             self._ended = int(Code.ECONNLOST)

@@ -419,9 +419,11 @@ def _shortfalls(facts: SlotFacts, settings: PoolSettings) -> list[str]:
 def _settle_orphans(supervisor: Supervisor, settings: PoolSettings, adopted: set[str]) -> None:
     """Channels of this pool whose worker died while nobody watched.
 
-    Where other workers lived on, the pool did, and a new worker goes on with these. Where all had
-    died the pool is a new one and starts empty. A note whose file lost its name goes.
+    Where a worker lived on, if only one that had just been started, the pool did, and these are
+    served again. Where all had died the pool is a new one and starts empty. A note whose file lost
+    its name goes.
     """
+    lived_on = bool(supervisor.facts())
     for name in records.names(settings.directory):
         if name in adopted:
             continue
@@ -432,7 +434,7 @@ def _settle_orphans(supervisor: Supervisor, settings: PoolSettings, adopted: set
             records.remove(settings.directory, name)
         elif not liveness.file_deserted(fd):
             os.close(fd)
-        elif adopted:
+        elif lived_on:
             _revive(supervisor, noted.slot, _orphan(fd, name, posix_name, noted))
         else:
             _host.mark_closed(posix_name)

@@ -204,6 +204,20 @@ def test_a_channel_whose_worker_died_unwatched_is_served_again(
     orphan.close()
 
 
+def test_a_living_worker_without_channels_keeps_those_of_a_dead_one(
+    serve: Any, shmring_namespace: str, cores: list[int]
+) -> None:
+    first = serve(cores)
+    alive = shmring.open("alive", pool="x", local=LOOPBACK, cpu=cores[0])
+    orphan = shmring.open("orphan", pool="x", local=LOOPBACK, cpu=cores[1])
+    worker = facts(shmring_namespace)["orphan"].worker_pid
+    alive.close()
+    first.kill()
+    os.kill(worker, signal.SIGKILL)
+    assert serve(cores).channels == ["orphan"]
+    orphan.close()
+
+
 def test_a_pool_whose_workers_all_died_starts_empty(
     serve: Any, shmring_namespace: str, eventually: Any
 ) -> None:
@@ -297,7 +311,6 @@ def test_a_pool_that_drops_channels_drops_the_notes(
 ) -> None:
     """A later pool of this name must not take up what this one did not."""
     first = serve(cores)
-    shmring.open("closed", pool="x", local=LOOPBACK, cpu=cores[0]).close()
     gone = shmring.open("gone", pool="x", local=LOOPBACK, cpu=cores[1])
     first.kill()
     os.kill(facts(shmring_namespace)["gone"].worker_pid, signal.SIGKILL)

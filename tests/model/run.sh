@@ -145,12 +145,18 @@ mutant FLOOR_AHEAD rx -DPUTS=3 -DBATCH=3 -DW_CRASHES=1
 mutant BLIND_TAKE rx -DBROADCAST=0 -DSHARED=2
 
 # --- sleeping and waking -------------------------------------------------------------------------
-run wake-bell wake -DCRASHES=1
+halt="-DHALTS=1 -DFIRST=1"
+run wake-bell wake -DCRASHES=1 -DFIRST=1
+run wake-bell-halted wake $halt
 run wake-futex wake -DBELL=0 -DCRASHES=1
 run wake-futex-readers wake -DBELL=0 -DWAKERS=1 -DSLEEPERS=2 -DCRASHES=1
 mutant WAKER_NO_FENCE wake
 mutant SLEEPER_NO_FENCE wake
 mutant NO_SECOND_LOOK wake
+mutant TAKE_ALONE wake $halt
+mutant RELY_ON_RINGER wake $halt
+mutant RANG_FIRST wake $halt
+mutant NO_NUMBER wake $halt
 mutant EVENT_LATE wake -DBELL=0
 mutant SILENT_SUCCESSOR wake -DBELL=0 -DWAKERS=1 -DCRASHES=1
 
@@ -176,6 +182,8 @@ if [ $deep -eq 1 ]; then
     run deep-relocate-deaths tx $move_deaths
     mutant LEADS tx $move_deaths
     mutant FIRST_SLOT tx $move_deaths
+    run deep-wake-bell wake -DCRASHES=1
+    run deep-wake-halted wake -DHALTS=1
     run deep-rx-shared rx -DPUTS=4 -DBROADCAST=0 -DSHARED=2 -DR_CRASHES=1
     run deep-rx-mixed rx -DPUTS=3 -DSHARED=1 -DR_CRASHES=1 -DW_CRASHES=1
     run deep-rx-both rx -DPUTS=3 -DSHARED=2

@@ -267,8 +267,6 @@ static int64_t next_appointment(const worker_t *w, int64_t now_mono_ns)
     next = duties < next ? duties : next;
     int64_t prefault = w->opened_mono_ns + PREFAULT_BEHIND_OPEN_NS;
     next = w->absent != NULL && prefault < next ? prefault : next;
-    if (w->nap_ns != 0 && next - now_mono_ns > w->nap_ns)
-        next = now_mono_ns + w->nap_ns;
     return next;
 }
 

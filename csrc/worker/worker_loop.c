@@ -260,7 +260,7 @@ static bool arm_all(worker_t *w, int64_t now_mono_ns)
     return true;
 }
 
-static int64_t next_appointment(const worker_t *w, int64_t now_mono_ns)
+static int64_t next_appointment(const worker_t *w)
 {
     int64_t next = next_deadline(w);
     int64_t duties = w->next_housekeeping_mono_ns + idle_margin_ns(&w->idle);
@@ -274,7 +274,7 @@ static void rest(worker_t *w, int64_t now_mono_ns)
 {
     if (poller_has_rest(&w->poller)) /* a sleep would forget them */
         return;
-    int64_t sleep_ns = idle_sleep_ns(&w->idle, now_mono_ns, next_appointment(w, now_mono_ns));
+    int64_t sleep_ns = idle_sleep_ns(&w->idle, now_mono_ns, next_appointment(w));
     if (sleep_ns == 0) {
         rt_cpu_relax();
         return;

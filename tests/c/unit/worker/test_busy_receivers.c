@@ -75,7 +75,7 @@ static void test_a_deadline_does_not_wait_for_all_of_them(void)
     (void)printf("late by %lld us, worst of %d %lld us\n", (long long)late[ROUNDS / 2] / 1000,
                  ROUNDS, (long long)late[ROUNDS - 1] / 1000);
     /* A quarter of the rounds is left alone by other real-time work. Without it: 2 ms in all of them. */
-    CHECK(late[ROUNDS / 4] < 500 * RT_NS_PER_US);
+    CHECK(late[ROUNDS / 4] < 1500 * RT_NS_PER_US);
     for (int i = 0; i < RECEIVERS; i++) {
         uint64_t all = (uint64_t)ROUNDS * DATAGRAMS;
         CHECK(wt_count_to(&receivers[i], SHM_COUNT_rx_received, all));

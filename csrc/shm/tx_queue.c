@@ -225,9 +225,16 @@ typedef struct unread {
     uint64_t word;
 } unread_t;
 
+static void set_read_ref(tx_queue_t *q, uint64_t ref)
+{
+    q->read_ref = ref;
+    if (ref - q->lap_ref >= q->units)
+        q->lap_ref += q->units;
+}
+
 static void advance_read(tx_queue_t *q, uint32_t units, bool uses_sequence)
 {
-    q->read_ref += units;
+    set_read_ref(q, q->read_ref + units);
     q->read_seq += uses_sequence;
     q->stuck_since_mono_ns = 0;
     /* In a replay the cursor already stands behind what is passed out again, and must stay there for
@@ -254,7 +261,7 @@ static int give_up_on_ring(tx_queue_t *q, shm_cursor_t tail, tx_item_t *item)
         at += part;
     }
     forget_claim(q, SHM_WORKER_PRODUCER);
-    q->read_ref = end;
+    set_read_ref(q, end);
     q->replay_until_ref = 0;
     q->stuck_since_mono_ns = 0;
     q->read_seq = shm_cursor_seq(tail);

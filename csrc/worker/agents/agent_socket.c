@@ -173,9 +173,9 @@ void agent_socket_take_error(const udp_t *udp)
     (void)getsockopt(udp->fd, SOL_SOCKET, SO_ERROR, &error, &bytes);
 }
 
-rx_item_t agent_rx_item(const udp_rx_t *in)
+void agent_rx_item(rx_item_t *item, const udp_rx_t *in)
 {
-    rx_item_t item = {
+    *item = (rx_item_t){
         .payload = in->data,
         .payload_bytes = in->len,
         .time_ns = in->time_ns,
@@ -184,6 +184,5 @@ rx_item_t agent_rx_item(const udp_rx_t *in)
                            (in->truncated ? SHM_RX_TRUNCATED : 0)),
         .tos = in->tos,
     };
-    agent_addr_out(&item.source, &in->source);
-    return item;
+    agent_addr_out(&item->source, &in->source);
 }

@@ -130,7 +130,8 @@ static void take_arrivals(wrk_channel_t *ch, unsigned count)
         wrk_count(ch, SHM_COUNT_rx_bytes, in->len);
         if (!is_partners(ch, in))
             continue;
-        rx_item_t item = agent_rx_item(in);
+        rx_item_t item;
+        agent_rx_item(&item, in);
         if (a->link.rx != NULL) {
             agent_link_offer_rx(&a->link, &item);
             continue;

@@ -411,7 +411,8 @@ static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
     int n = udp_recv_messages(&a->control.udp, a->rx.arrivals, AGENT_BATCH, AGENT_BATCH);
     for (int i = 0; i < n; i++) {
         const udp_rx_t *in = &a->rx.arrivals[i];
-        rx_item_t item = agent_rx_item(in);
+        rx_item_t item;
+        agent_rx_item(&item, in);
         if (wanted(ch, in))
             rtp_agent_on_rtcp(ch, &item, now_mono_ns);
     }

@@ -470,7 +470,8 @@ static void take_arrivals(wrk_channel_t *ch, unsigned count, int64_t now_mono_ns
         bytes += in->len;
         if (!wanted(ch, in))
             continue;
-        rx_item_t item = agent_rx_item(in);
+        rx_item_t item;
+        agent_rx_item(&item, in);
         if (a->link.rx != NULL)
             agent_link_offer_rx(&a->link, &item);
         else

@@ -60,14 +60,16 @@ void udp_agent_rx_retry(wrk_channel_t *ch, int64_t now_mono_ns)
 bool udp_agent_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
 {
     (void)now_mono_ns;
-    rx_item_t whole = *item;
-    if (whole.payload_bytes > ch->config.max_payload_bytes) {
-        whole.payload_bytes = ch->config.max_payload_bytes;
-        whole.flags |= SHM_RX_TRUNCATED;
+    rx_item_t cut;
+    if (item->payload_bytes > ch->config.max_payload_bytes) {
+        cut = *item;
+        cut.payload_bytes = ch->config.max_payload_bytes;
+        cut.flags |= SHM_RX_TRUNCATED;
+        item = &cut;
     }
-    if (whole.flags & SHM_RX_TRUNCATED)
+    if (item->flags & SHM_RX_TRUNCATED)
         wrk_count(ch, SHM_COUNT_rx_truncated, 1);
-    return rx_writer_put(&ch->rx, &whole) == 0;
+    return rx_writer_put(&ch->rx, item) == 0;
 }
 
 static bool is_from_remote(const udp_agent_t *a, const udp_rx_t *in)
@@ -100,7 +102,8 @@ static void take_arrivals(wrk_channel_t *ch, unsigned count, int64_t now_mono_ns
         bytes += in->len;
         if (!wanted(ch, in))
             continue;
-        rx_item_t item = agent_rx_item(in);
+        rx_item_t item;
+        agent_rx_item(&item, in);
         if (a->link.rx != NULL)
             agent_link_offer_rx(&a->link, &item);
         else if (!udp_agent_deliver(ch, &item, now_mono_ns))

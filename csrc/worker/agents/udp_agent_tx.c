@@ -53,14 +53,14 @@ int64_t udp_agent_tx_deadline_ns(const wrk_channel_t *ch)
 
 /* --- batch --------------------------------------------------------------------------------- */
 
-static void batch_add(wrk_channel_t *ch, const udp_waiting_t *from, const tx_item_t *item,
-                      int64_t start_mono_ns)
+/* The packet lies in items[] already. */
+static void batch_add(wrk_channel_t *ch, const udp_waiting_t *from, int64_t start_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
     agent_batch_t *b = &a->batch;
     unsigned i = b->count++;
+    const tx_item_t *item = &b->items[i];
     a->from[i] = *from;
-    b->items[i] = *item;
     b->start_mono_ns[i] = start_mono_ns;
     b->messages[i] = (udp_tx_t){.data = item->payload, .len = item->payload_bytes};
     if (item->dest.family != 0) {
@@ -84,27 +84,28 @@ static bool is_as_taken_in(const tx_item_t *item, const udp_waiting_t *from)
 static void take_into_batch(wrk_channel_t *ch, const udp_waiting_t *from, int64_t now_mono_ns,
                             int64_t shift)
 {
-    tx_item_t item;
+    agent_batch_t *b = &udp_agent_of(ch)->batch;
+    tx_item_t *item = &b->items[b->count];
     uint64_t ref = from->entry.ref;
-    int rc = tx_queue_take(&ch->tx, ref, &item);
+    int rc = tx_queue_take(&ch->tx, ref, item);
     if (rc == -ESTALE)
         return;
-    if (rc == 0 && !is_as_taken_in(&item, from)) {
+    if (rc == 0 && !is_as_taken_in(item, from)) {
         tx_queue_finish(&ch->tx, ref);
         rc = -EBADMSG;
     }
     if (rc < 0) {
-        agent_refused(ch, &item, rc, now_mono_ns);
+        agent_refused(ch, item, rc, now_mono_ns);
         return;
     }
     int64_t start = from->has_deadline ? from->entry.due_ns + shift : 0;
     if (ch->config.late == SHM_LATE_DROP &&
         verdict_is_late(start, now_mono_ns, ch->config.tolerance_ns)) {
         tx_queue_finish(&ch->tx, ref);
-        agent_not_sent(ch, &item, VERDICT_DROPPED_LATE, 0, now_mono_ns);
+        agent_not_sent(ch, item, VERDICT_DROPPED_LATE, 0, now_mono_ns);
         return;
     }
-    batch_add(ch, from, &item, start);
+    batch_add(ch, from, start);
 }
 
 /* A packet that finds no room in the schedule gets its verdict. */

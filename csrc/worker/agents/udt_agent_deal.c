@@ -106,7 +106,8 @@ static void take(udt_port_agent_t *p, unsigned count, int64_t now_mono_ns)
         const udp_rx_t *in = &p->arrivals[i];
         bytes += in->len;
         if (p->link.rx != NULL) {
-            rx_item_t item = agent_rx_item(in);
+            rx_item_t item;
+            agent_rx_item(&item, in);
             agent_link_offer_rx(&p->link, &item);
             continue;
         }

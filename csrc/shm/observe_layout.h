@@ -84,7 +84,9 @@ typedef struct shm_slot_cursors {
     X(producer_halted, BURST, "a client halted in the middle of a send, and others passed it",     \
       "pid", "halted_ns", "producer_slot")                                                         \
     X(socket_not_held, ERROR, "a socket is not held for a next worker: too many descriptors", "",  \
-      "", "port")
+      "", "port")                                                                                  \
+    X(socket_opened_anew, ERROR, "a socket was opened anew: what waited in the old one is lost",   \
+      "", "", "port")
 
 typedef enum shm_event_id {
 #define SHM_EVENT_ID(id, kind, text, a, b, c) SHM_EVENT_##id,

@@ -232,6 +232,9 @@ void wrk_kernel_drops(wrk_channel_t *ch, uint64_t total, int64_t now_mono_ns);
 /* What a predecessor took from the kernel and nobody can deliver any more. */
 void wrk_lost_with_predecessor(wrk_channel_t *ch, uint64_t packets);
 
+/* A receiving socket was opened that nobody had held. After another worker: counted, and noted. */
+void wrk_socket_anew(wrk_channel_t *ch, uint16_t port);
+
 /* A receive call failed with this errno: counted and noted; a channel without its socket fails. */
 void wrk_receive_failed(wrk_channel_t *ch, int error, int64_t now_mono_ns);
 

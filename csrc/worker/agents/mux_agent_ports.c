@@ -226,8 +226,10 @@ static void go_on_or_bind(wrk_channel_t *ch, mux_socket_t *s, const mux_port_t *
         agent_park_drop(m->park, mux_tag(s->port, s->generation));
     if (open_socket(ch, s, &entry->local, -1) < 0)
         rt_bump(&m->facts->lost, 1);
-    else
+    else {
         m->table[s->port].drops = 0;
+        wrk_socket_anew(ch, udp_addr_port(&s->udp.eff.local));
+    }
 }
 
 static int reopen_one(wrk_channel_t *ch, uint16_t port, const mux_port_t *entry, int fd)

@@ -9,8 +9,6 @@ PYTEST_ARGS  ?=
 PYTEST_AGAIN ?= --reruns 2 --reruns-delay 2 -raR
 # Most tests wait more than they compute. A file's tests stay together: they may share what is slow to make.
 PYTEST_SIDE_BY_SIDE ?= -n $(shell expr $(JOBS) + 1) --dist loadfile
-# It needs a terminal, which the workers of pytest-xdist do not have.
-ALONE        := tests/py/system/rtstat/test_screen_terminal.py
 CTEST_AGAIN  ?= --repeat until-pass:3
 FUZZ_SECONDS ?= 60
 FUZZ_RUNS    ?= 50000
@@ -41,8 +39,7 @@ demo: $(VENV)/.installed-demo ## what shmring does, on this machine, in a minute
 	@$(BIN)/shmring demo
 
 test: ctest-dev $(VENV)/.installed-test ## the C tests and the Python tests (PYTEST_ARGS=... goes to pytest)
-	@$(BIN)/pytest $(PYTEST_SIDE_BY_SIDE) --ignore=$(ALONE) $(PYTEST_AGAIN) $(PYTEST_ARGS)
-	@$(BIN)/pytest $(PYTEST_AGAIN) $(ALONE)
+	@$(BIN)/pytest $(PYTEST_SIDE_BY_SIDE) $(PYTEST_AGAIN) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-test ## ruff, mypy, the stubs against the built module, clang-tidy
 	@$(BIN)/ruff check --quiet .

@@ -52,9 +52,16 @@ class Terminal:
             capture_output=True,
             text=True,
             check=True,
-            env={**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "TMUX": ""},
+            env=self._environment(),
         )
         return done.stdout
+
+    @staticmethod
+    def _environment() -> dict[str, str]:
+        """Without COLUMNS and LINES, which a program believes more than its terminal. Readline
+        sets them in the process that starts pytest-xdist's workers."""
+        kept = {name: os.environ[name] for name in os.environ if name not in ("COLUMNS", "LINES")}
+        return kept | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "TMUX": ""}
 
 
 @pytest.fixture

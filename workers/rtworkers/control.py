@@ -317,7 +317,8 @@ class Connection:
             data, ancillary, flags = self._receive_raw(timeout)
         except TimeoutError:
             raise self._silent(what, timeout) from None
-        except ConnectionResetError:
+        except ConnectionResetError:  # it hung up without reading what was sent
+            self._raise_refusal()
             raise WorkerGone("the worker has ended") from None
         fds = received_fds(ancillary)
         if not data:

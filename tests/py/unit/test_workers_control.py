@@ -99,6 +99,34 @@ def test_hang_up(connect: Callable[[Partner], Connection]) -> None:
         connect(lambda sock: None).request(Request(Op.PING))
 
 
+FULL = b"worker 0 has 4096 connections, its limit: close channels\0"
+
+
+def test_a_refusal_before_the_request_says_why() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    answer(theirs, 0, -errno.EUSERS, FULL)
+    theirs.close()
+    connection = Connection(ours)
+    with pytest.raises(control.ControlError, match="4096 connections"):
+        connection.request(Request(Op.ATTACH))
+    connection.close()
+
+
+def test_a_refusal_that_leaves_the_request_unread_says_why(
+    connect: Callable[[Partner], Connection],
+) -> None:
+    """A worker refuses a connection when it accepts it. The request may have arrived by then."""
+
+    def partner(sock: socket.socket) -> None:
+        sock.recv(1, socket.MSG_PEEK)
+        answer(sock, 0, -errno.EUSERS, FULL)
+
+    for _ in range(20):
+        with pytest.raises(control.ControlError, match="4096 connections") as caught:
+            connect(partner).request(Request(Op.ATTACH))
+        assert caught.value.errno == errno.EUSERS
+
+
 def test_who_does_not_answer_is_named_with_what_helps() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     connection = Connection(ours, "worker 3 of pool 'plant'", 77)

@@ -32,12 +32,30 @@ static int unprivileged_port_start(void)
     return port;
 }
 
+static int no_free_port(const char *local)
+{
+    int first = 0, last = 0;
+    FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+    if (f != NULL) {
+        if (fscanf(f, "%d %d", &first, &last) != 2)
+            first = last = 0;
+        fclose(f);
+    }
+    return rt_err_set(-EADDRINUSE,
+                      "bind %s: every port that the kernel may choose is in use (%d to %d, "
+                      "net.ipv4.ip_local_port_range); close sockets, name a port, or widen the "
+                      "range",
+                      local, first, last);
+}
+
 static int bind_error(const udp_addr_t *local, int error)
 {
     char text[UDP_ADDR_TEXT_BYTES];
     udp_addr_format(local, text);
     switch (error) {
     case EADDRINUSE:
+        if (udp_addr_port(local) == 0)
+            return no_free_port(text);
         return rt_err_set(-error,
                           "bind %s: address already in use; choose another port or 0 (any "
                           "free one), or open all its sockets with reuse",

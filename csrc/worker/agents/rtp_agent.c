@@ -198,6 +198,15 @@ static void take_pair(rtp_agent_t *a, int *socket_fd, int *rtcp_fd)
     agent_parked_drop(a->control.park, parked, count);
 }
 
+static int no_pair(void)
+{
+    return rt_err_set(-EADDRINUSE,
+                      "no free even port with a free port behind it was found in %d tries; close "
+                      "sockets, name a port, widen net.ipv4.ip_local_port_range, or do without "
+                      "an RTCP port of its own (rtcp=\"mux\")",
+                      PORT_ATTEMPTS);
+}
+
 static int open_sockets(wrk_channel_t *ch, int socket_fd)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
@@ -216,6 +225,8 @@ static int open_sockets(wrk_channel_t *ch, int socket_fd)
         }
         rc = open_pair(ch, -1, -1);
     }
+    if (choose && rc == -EADDRINUSE)
+        rc = no_pair();
     if (rc == 0)
         park_pair(ch, parked && socket_fd >= 0, parked && rtcp_fd >= 0);
     else

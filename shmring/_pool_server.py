@@ -34,13 +34,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from rtworkers import PoolSettings, liveness, paths
+from rtworkers import PoolSettings, liveness, ownership, paths
 from rtworkers.control import received_fds
 from rtworkers.launch import start_thread
 from rtworkers.rare_log import RareLog
 from shmring import errors
 from shmring._check import error
-from shmring._host import out_of_threads
+from shmring._host import out_of_threads, translated
 from shmring._options import ChannelOptions, Engine
 from shmring._pool_quota import Ledger, UserLimits
 from shmring.channel import Channel, owners_end
@@ -426,11 +426,18 @@ class RemotePool:
                 return rows
 
     def _request(self, request: dict[str, Any], sock: int | None = None) -> dict[str, Any]:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        with (
+            translated(f"pool {self.name!r}"),
+            socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection,
+        ):
             connection.settimeout(REPLY_TIMEOUT_S)
             try:
-                _connect(connection, socket_path(self.namespace, self.name))
+                path = socket_path(self.namespace, self.name)
+                _connect(connection, path)
+                self._check_peer(connection, path)
                 reply = _exchange(connection, request, sock)
+            except errors.ShmringError:
+                raise
             except (FileNotFoundError, ConnectionRefusedError):
                 raise error(
                     errno.ENOENT,
@@ -452,6 +459,22 @@ class RemotePool:
         if "error" in reply:
             raise _error_from(reply)
         return reply
+
+    def _check_peer(self, connection: socket.socket, path: Path) -> None:
+        """Raise `NoPermission` if the one who listens is nobody whose channels this process would
+        attach to: another user may have made a folder of that name before the pool did."""
+        _, uid, _ = liveness.peer(connection)
+        if uid in (0, os.geteuid()):
+            return
+        facts = path.lstat()
+        if uid == facts.st_uid and ownership.is_trusted(facts):
+            return
+        raise error(
+            errno.EPERM,
+            f"pool {self.name!r}: its socket {path} is held by {ownership.user_text(uid)}, who is "
+            "neither root nor this user and shares it with no other group of this process: remove "
+            "it, or set SHMRING_RUNTIME_DIR to a folder of your own",
+        )
 
 
 # --- messages -------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import posix_ipc
@@ -70,12 +71,19 @@ def from_os(what: str, caught: OSError) -> errors.ShmringError:
         return error(errno.ENOMEM, f"{what}: the machine has no memory for it: end other programs")
     text = caught.strerror or str(caught)
     if caught.errno == errno.ENOSPC:
-        text += ": close channels, or enlarge /dev/shm (mount -o remount,size=...)"
+        text += f": {_how_to_get_room(caught.filename)}"
     if caught.filename:
         text = f"{caught.filename}: {text}"
     if isinstance(caught, PermissionError):
         return error(errno.EACCES, f"{what}: {text}")
     return error(caught.errno or errno.EIO, f"{what}: {text}")
+
+
+def _how_to_get_room(file: object) -> str:
+    """What helps against a full file system; `file` is the one that has no room, None: unknown."""
+    if file is None or Path(str(file)).is_relative_to(paths.SHM_DIRECTORY):
+        return "close channels, or enlarge /dev/shm (mount -o remount,size=...)"
+    return "remove files there, or set SHMRING_RUNTIME_DIR to a folder with room"
 
 
 def out_of_files(what: str) -> errors.ShmringError:

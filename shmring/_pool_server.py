@@ -357,9 +357,9 @@ def _listen(settings: PoolSettings) -> socket.socket:
             os.chown(path, -1, settings.group)
             path.chmod(0o660)
         listener.listen(64)
-    except BaseException:
+    except OSError as caught:
         listener.close()
-        raise
+        raise OSError(caught.errno, caught.strerror, str(path)) from None
     return listener
 
 

@@ -81,6 +81,9 @@ def own_directory(directory: Path, group: int | None = None) -> tuple[int, int]:
         except FileNotFoundError:
             os.close(lock_fd)
             continue  # the pool before us was just taking its leave
+        except OSError:
+            os.close(lock_fd)
+            raise
         if lock_exclusive(owner_fd) and is_same_file(lock_fd, directory / "lock"):
             break
         owner = os.pread(owner_fd, 32, 0).decode("ascii", "replace").strip()
@@ -88,8 +91,13 @@ def own_directory(directory: Path, group: int | None = None) -> tuple[int, int]:
         os.close(lock_fd)
         if (directory / "lock").exists():
             raise BlockingIOError(errno.EAGAIN, f"process {owner or '(starting)'} is this pool")
-    os.ftruncate(owner_fd, 0)
-    os.pwrite(owner_fd, f"{os.getpid()}\n".encode("ascii"), 0)
+    try:
+        os.ftruncate(owner_fd, 0)
+        os.pwrite(owner_fd, f"{os.getpid()}\n".encode("ascii"), 0)
+    except OSError as caught:
+        os.close(owner_fd)
+        os.close(lock_fd)
+        raise OSError(caught.errno, caught.strerror, str(directory / "owner")) from None
     return lock_fd, owner_fd
 
 

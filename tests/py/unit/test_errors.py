@@ -6,6 +6,7 @@ import pickle
 import pytest
 
 import shmring
+from shmring import _host
 from shmring._check import check, error
 
 
@@ -55,3 +56,19 @@ def test_errors_survive_pickling():
     full.sent = 3
     copy = pickle.loads(pickle.dumps(full))
     assert (copy.errno, copy.sent, str(copy)) == (errno.EAGAIN, 3, str(full))
+
+
+@pytest.mark.parametrize(
+    ("file", "advice"),
+    [
+        (None, "enlarge /dev/shm"),
+        ("/dev/shm", "enlarge /dev/shm"),
+        ("/dev/shm/shmring:default:c:ctl", "enlarge /dev/shm"),
+        ("/dev/shmring/lock", "set SHMRING_RUNTIME_DIR"),
+        ("/run/shmring/default/x/ctl.new", "set SHMRING_RUNTIME_DIR"),
+    ],
+)
+def test_what_helps_depends_on_which_file_system_is_full(file, advice):
+    text = str(_host.from_os("pool", OSError(errno.ENOSPC, "No space left on device", file)))
+    assert advice in text
+    assert ("/dev/shm (mount" in text) is ("enlarge" in advice)

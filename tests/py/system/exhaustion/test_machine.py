@@ -89,6 +89,47 @@ print(first.recv(timeout=20).data, pool.channels(), flush=True)
 pool.close()
 """
 
+# Says what fails when the file system of the runtime directory has no room for bytes, or for files.
+FULL_RUNTIME = """
+import os, shmring
+folder = os.environ['SHMRING_RUNTIME_DIR']
+
+def fill():
+    try:
+        with open(folder + '/fill', 'wb', buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+    except OSError:
+        pass
+
+def fails(what):
+    try:
+        what()
+    except shmring.ShmringError as error:
+        print(type(error).__name__, error)
+
+before = len(os.listdir('/proc/self/fd'))
+fill()
+fails(lambda: shmring.Pool('x', policy='other'))
+os.unlink(folder + '/fill')
+assert len(os.listdir('/proc/self/fd')) == before
+with shmring.Pool('x', policy='other') as pool:
+    fill()
+    fails(lambda: pool.open('ctl', local=('127.0.0.1', 0)))
+    os.unlink(folder + '/fill')
+    with pool.open('ctl', local=('127.0.0.1', 0)) as channel:
+        channel.send(b'x', to=channel.local)
+        print(channel.recv(timeout=20).data)
+"""
+
+NO_FILES = """
+import shmring
+try:
+    shmring.Pool('x', policy='other')
+except shmring.ShmringError as error:
+    print(type(error).__name__, error)
+"""
+
 NETWORK = """
 import subprocess, time, shmring
 
@@ -154,6 +195,26 @@ def test_shared_memory_is_full(shmring_namespace: str, mib: int) -> None:
 
 def test_a_container_with_64_mib_is_enough(shmring_namespace: str) -> None:
     assert inside(small_shm(64), ["--mount"], SMALL) == ["b'x'"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "script", "end"),
+    [("size=32k", FULL_RUNTIME, ["b'x'"]), ("nr_inodes=3", NO_FILES, [])],
+)
+def test_the_runtime_directory_is_full(
+    shmring_namespace: str, other_runtime: Path, limit: str, script: str, end: list[str]
+) -> None:
+    """It is another file system than /dev/shm, which the advice must not confuse."""
+    mount = f"mount -t tmpfs -o {limit} tmpfs {other_runtime}"
+    lines = inside(mount, ["--mount"], script, SHMRING_RUNTIME_DIR=str(other_runtime))
+    told = lines[: len(lines) - len(end)]
+    assert lines == [*told, *end]
+    assert len(told) == 1 + len(end)
+    for line in told:
+        assert line.startswith("NoSpace")
+        assert str(other_runtime) in line
+        assert "set SHMRING_RUNTIME_DIR" in line
+        assert "/dev/shm" not in line
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,12 @@ FILES_SPARE = 16
 # Descriptors that an end of this process opens at its first use: connection, two bells, epoll.
 END_FILES = 5
 # Why a file under one of our names cannot be opened where it is none of this user's: there is none,
-# it is somebody else's, it is a link, a socket, a folder or a pipe.
+# it is somebody else's, it is a link, a socket, a folder or a pipe, somebody holds a lease on it.
 NOT_OURS = frozenset(
-    (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EPROTO)
+    (
+        *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.EISDIR),
+        *(errno.EPROTO, errno.EBUSY),
+    )
 )
 # Below this a look at the machine's free memory costs more than it tells.
 LARGE_SEGMENT_BYTES = 64 << 20
@@ -175,14 +178,16 @@ def open_segment_file(posix_name: str, *, writable: bool) -> int | None:
 
 
 def remove_deserted_segment(posix_name: str, *, dry_run: bool = False) -> bool:
-    """Remove a segment or a page that no pool and no worker holds. Returns whether it was one."""
+    """Remove a segment or a page that no pool and no worker holds. Returns whether it was one.
+
+    Raises `OSError` with EBUSY if somebody's lease on the file keeps this from being known.
+    """
     try:
         if dry_run:
-            fd = open_segment_file(posix_name, writable=False)
-            return fd is not None and _is_deserted(fd)
+            return _is_deserted(paths.open_shm(posix_name))
         return bool(liveness.remove_deserted(posix_name, lambda: mark_closed(posix_name)))
     except OSError as caught:
-        if caught.errno in NOT_OURS:
+        if caught.errno in NOT_OURS and caught.errno != errno.EBUSY:
             return False
         raise
 

@@ -7,9 +7,11 @@ pool's runtime directory does, too: it is made before its files have names and r
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 
 from rtworkers import liveness, paths, records
 from shmring import _host
@@ -19,9 +21,18 @@ Pool = tuple[str, str]
 """Namespace and name."""
 
 
-def sweep(namespace: str | None, *, dry_run: bool) -> tuple[list[str], list[str]]:
-    """Remove every deserted directory and segment of this user. Returns the names of segments and
-    pages, and the directories."""
+class Swept(NamedTuple):
+    """What a sweep found."""
+
+    segments: list[str]
+    """Names of channels' segments and of workers' pages that were removed."""
+    directories: list[str]
+    skipped: list[str]
+    """Names that could not be looked at, each with the reason."""
+
+
+def sweep(namespace: str | None, *, dry_run: bool) -> Swept:
+    """Remove every deserted directory and segment of this user."""
     directories, inhabited = [], set()
     for directory in _pool_directories(namespace):
         with liveness.deserted(directory) as empty:
@@ -31,8 +42,11 @@ def sweep(namespace: str | None, *, dry_run: bool) -> tuple[list[str], list[str]
             directories.append(str(directory))
             if not dry_run:
                 liveness.remove_directory(directory)
-    names = [name for name in _own_names(namespace) if _pool_of(name) not in inhabited]
-    return [name for name in names if _remove(name, dry_run=dry_run)], directories
+    found = Swept([], directories, [])
+    for name in _own_names(namespace):
+        if _pool_of(name) not in inhabited:
+            _remove(name, found, dry_run=dry_run)
+    return found
 
 
 def sweep_dead_pools(namespace: str) -> None:
@@ -42,12 +56,18 @@ def sweep_dead_pools(namespace: str) -> None:
             if empty:
                 for name in _own_names(namespace):
                     if _pool_of(name) == _pool_in(directory):
-                        _remove(name, dry_run=False)
+                        _remove(name, Swept([], [], []), dry_run=False)
                 liveness.remove_directory(directory)
 
 
-def _remove(posix_name: str, *, dry_run: bool) -> bool:
-    return _host.remove_deserted_segment(posix_name, dry_run=dry_run)
+def _remove(posix_name: str, found: Swept, *, dry_run: bool) -> None:
+    try:
+        if _host.remove_deserted_segment(posix_name, dry_run=dry_run):
+            found.segments.append(posix_name)
+    except OSError as caught:
+        if caught.errno != errno.EBUSY:
+            raise
+        found.skipped.append(f"{posix_name}: {caught.strerror}")
 
 
 def _own_names(namespace: str | None) -> list[str]:
@@ -96,4 +116,4 @@ def _pool_directories(namespace: str | None) -> Collection[Path]:
         return []
 
 
-__all__ = ["sweep", "sweep_dead_pools"]
+__all__ = ["Swept", "sweep", "sweep_dead_pools"]

@@ -199,6 +199,8 @@ class Removed:
     """Names in POSIX shared memory: of channels and of workers' pages."""
     directories: tuple[str, ...]
     """Runtime directories of pools."""
+    skipped: tuple[str, ...] = ()
+    """Names in shared memory that could not be looked at, each with the reason."""
 
 
 def gc(*, namespace: str | None = None, dry_run: bool = False) -> Removed:
@@ -208,8 +210,7 @@ def gc(*, namespace: str | None = None, dry_run: bool = False) -> Removed:
     belongs to other users, and what cannot be told for sure, stays. With `dry_run` nothing is
     removed.
     """
-    segments, directories = _leftovers.sweep(namespace, dry_run=dry_run)
-    return Removed(tuple(segments), tuple(directories))
+    return Removed(*map(tuple, _leftovers.sweep(namespace, dry_run=dry_run)))
 
 
 __all__ = ["ChannelInfo", "Removed", "Unreadable", "attach", "channels", "gc", "unreadable"]

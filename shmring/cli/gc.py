@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "dry_run": arguments.dry_run,
                 "segments": list(removed.segments),
                 "directories": list(removed.directories),
+                "skipped": list(removed.skipped),
             }
         )
         return FINE
@@ -41,6 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{verb} shared memory {name}")
     for directory in removed.directories:
         print(f"{verb} {directory}")
-    if not removed.segments and not removed.directories:
+    for reason in removed.skipped:
+        print(f"skipped {reason}")
+    if not (removed.segments or removed.directories or removed.skipped):
         print("nothing to remove: everything here belongs to a living pool or worker")
     return FINE

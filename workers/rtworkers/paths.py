@@ -122,12 +122,16 @@ def open_shm(posix_name: str, *, writable: bool = False) -> int:
     """Descriptor of an existing file in POSIX shared memory.
 
     Everybody may make files there, of any kind: links are not followed, and a named pipe, whose
-    opening waits for its other end for ever, is refused as whatever else is no regular file.
+    opening waits for its other end for ever, is refused as whatever else is no regular file. So is
+    a file on which a process holds a lease (fcntl(2)), with EBUSY: opening would wait for it.
     Raises `OSError`.
     """
     flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     file = shm_file(posix_name)
-    fd = os.open(file, flags | (os.O_RDWR if writable else os.O_RDONLY))
+    try:
+        fd = os.open(file, flags | (os.O_RDWR if writable else os.O_RDONLY))
+    except BlockingIOError:
+        raise OSError(errno.EBUSY, "a process holds a lease on this file", str(file)) from None
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise OSError(errno.EPROTO, "not a regular file", str(file))

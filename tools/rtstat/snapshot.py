@@ -55,7 +55,7 @@ _ERROR_TIMES = WORKER_WORDS["error_times"]
 _WORKER_STARTED = WORKER_WORDS["started_mono_ns"]
 
 _PREFIX = "shmring:"
-# A file so young and not readable yet is just being made.
+# A worker gives its page the name a moment before it has finished it.
 _NEWBORN_S = 1.0
 _NOT_OURS = (errno.EACCES, errno.EPERM)
 
@@ -324,7 +324,7 @@ def _entries() -> Iterator[os.DirEntry[str]]:
 
 
 def _open(file: _File, path: str, facts: os.stat_result, now_s: float) -> bool:
-    """Map what lies at `path`, or note why not. False: it is gone, or just being made."""
+    """Map what lies at `path`, or note why not. False: it is gone, or a page just being made."""
     if (
         file.reason
         and (facts.st_ino, facts.st_size) == (file.inode, file.size)
@@ -340,7 +340,8 @@ def _open(file: _File, path: str, facts: os.stat_result, now_s: float) -> bool:
     except OSError as error:
         file.permitted = error.errno not in _NOT_OURS
         file.reason = error.strerror or str(error)
-        return not (file.permitted and now_s - facts.st_ctime < _NEWBORN_S)
+        is_young = kind is _look.Page and now_s - facts.st_ctime < _NEWBORN_S
+        return not (file.permitted and is_young)
     file.reason = ""
     return True
 

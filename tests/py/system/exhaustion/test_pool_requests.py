@@ -235,7 +235,7 @@ def test_a_pool_without_descriptors_does_not_spin(
 
 
 def test_a_worker_without_descriptors_does_not_spin_and_says_why(
-    serve: Any, remote: RemotePool, shmring_namespace: str
+    serve: Any, remote: RemotePool, shmring_namespace: str, tmp_path: Path
 ) -> None:
     serve(files=FILES)
     with shmring.open("ctl", pool="x", local=LOOPBACK) as channel:
@@ -252,6 +252,7 @@ def test_a_worker_without_descriptors_does_not_spin_and_says_why(
             connection.close()
         channel.send(b"y", to=channel.local)
         assert channel.recv(timeout=20).data == b"y"
+    assert len((tmp_path / "log").read_text().splitlines()) < 20
 
 
 def test_a_member_may_close_what_it_opened_and_nothing_else(

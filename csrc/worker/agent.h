@@ -28,6 +28,7 @@
  *                dealt with
  *     udt        256 records or 512 KiB taken in, 4 rounds of 16 arrivals
  *     netflux    64 stray records; one datagram a cycle
+ *     hang-up    8 attachments
  *     attach     64 looks at orphaned slots, when none is free
  *     purge      256 packets
  *     nonsense   1000 things in the tx ring that cannot be, since the worker opened the channel: then

@@ -119,7 +119,6 @@ static void drop_conn(wrk_conn_t *conn)
     close(fd);
     if (w->jobs_of != NULL)
         forget_jobs_of(w, conn);
-    control_drop_attachments(conn);
     tap_forget_conn(w, conn);
     for (wrk_conn_t **at = &w->conns; *at != NULL; at = &(*at)->next) {
         if (*at == conn) {
@@ -138,7 +137,9 @@ static void drop_conn(wrk_conn_t *conn)
         if (w->args.private_pool)
             w->stop = true;
     }
-    free(conn);
+    conn->next = w->gone;
+    w->gone = conn;
+    (void)control_drop_step(w); /* all that most have */
 }
 
 static void close_all(const int *fds, unsigned count)
@@ -423,6 +424,8 @@ void control_close(worker_t *w)
     w->args.private_pool = false; /* hang-ups mean nothing any more */
     while (w->conns != NULL)
         drop_conn(w->conns);
+    while (control_drop_step(w))
+        ;
     if (w->listen_fd >= 0) {
         close(w->listen_fd);
         (void)unlink(w->socket_path);

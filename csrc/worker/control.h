@@ -71,8 +71,8 @@ typedef struct reply {
 void control_run(wrk_conn_t *conn, const command_t *command, int *fds, unsigned fd_count,
                  reply_t *reply);
 
-/* Frees slots and bells of a connection that ended. */
-void control_drop_attachments(wrk_conn_t *conn);
+/* Drops a few slots and bells of a connection that ended. Returns whether there was one. */
+bool control_drop_step(worker_t *w);
 
 /* Sends an answer; a peer that does not read loses its connection at the next event. */
 void control_send(wrk_conn_t *conn, uint32_t op, uint32_t request, const reply_t *reply);

@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define DROPS_PER_STEP 8u /* some 2 us each */
+
 /* --- rights -------------------------------------------------------------------------------- */
 
 static bool in_group(const wrk_conn_t *conn, gid_t group)
@@ -232,14 +234,27 @@ static void run_detach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attached_t
                                what->producer, what->reader, ch->config.name);
 }
 
-void control_drop_attachments(wrk_conn_t *conn)
+static void drop_some(wrk_conn_t *conn)
 {
-    while (conn->attachments != NULL) {
+    for (unsigned i = 0; i < DROPS_PER_STEP && conn->attachments != NULL; i++) {
         wrk_channel_t *ch = conn->attachments->channel;
         note_gone(conn, conn->attachments, SHM_EVENT_client_hung_up);
         drop_attachment(&conn->attachments, true);
         wrk_activate(ch, rt_mono_ns()); /* a claim of the dead may be in the way */
     }
+}
+
+bool control_drop_step(worker_t *w)
+{
+    wrk_conn_t *conn = w->gone;
+    if (conn == NULL)
+        return false;
+    drop_some(conn);
+    if (conn->attachments == NULL) {
+        w->gone = conn->next;
+        free(conn);
+    }
+    return true;
 }
 
 /* --- deferred commands --------------------------------------------------------------------- */
@@ -304,12 +319,9 @@ bool control_jobs_step(worker_t *w, int64_t now_mono_ns)
     return true;
 }
 
-void control_forget_channel(worker_t *w, wrk_channel_t *ch)
+static void drop_all_of(const wrk_channel_t *ch, wrk_conn_t *conns)
 {
-    tap_forget_channel(ch);
-    while (ch->jobs != NULL)
-        answer_job(ch, 0);
-    for (wrk_conn_t *conn = w->conns; conn != NULL; conn = conn->next) {
+    for (wrk_conn_t *conn = conns; conn != NULL; conn = conn->next) {
         wrk_attachment_t **at = &conn->attachments;
         while (*at != NULL) {
             if ((*at)->channel == ch)
@@ -318,6 +330,15 @@ void control_forget_channel(worker_t *w, wrk_channel_t *ch)
                 at = &(*at)->next;
         }
     }
+}
+
+void control_forget_channel(worker_t *w, wrk_channel_t *ch)
+{
+    tap_forget_channel(ch);
+    while (ch->jobs != NULL)
+        answer_job(ch, 0);
+    drop_all_of(ch, w->conns);
+    drop_all_of(ch, w->gone);
     if (w->jobs_of == ch)
         w->jobs_of = NULL;
 }

@@ -64,6 +64,7 @@ typedef struct worker {
     wrk_source_t signals;
     wrk_source_t clock_set;
     wrk_conn_t *conns;
+    wrk_conn_t *gone; /* hung up; what they held is dropped piece by piece */
     wrk_conn_t *pool; /* NULL: hung up, and nobody adopted since */
     uint32_t conn_count;
     gid_t runtime_gid; /* group of the runtime directory, when it may enter; else (gid_t)-1 */

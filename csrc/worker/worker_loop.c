@@ -329,6 +329,7 @@ static void pass(worker_t *w)
         busy |= serve_active(w, now);
         now = busy ? rt_mono_ns() : now;
         busy |= poll_if_it_fits(w, now);
+        busy |= control_drop_step(w);
         busy |= w->jobs_of != NULL && control_jobs_step(w, now);
         housekeep_if_due(w, now);
     }

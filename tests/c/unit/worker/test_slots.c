@@ -240,6 +240,59 @@ static void test_attached_processes_cost_a_successor_few_looks(void)
     close_channel(&ch);
 }
 
+/* A connection with many slots is closed, and the request sent, while the worker stands still: it
+ * finds both at once. Returns as wt_ask. */
+static int hang_up_and_ask(wt_channel_t *ch, uint32_t op, const void *body, size_t bytes,
+                           ctl_attached_t *got)
+{
+    int fd = wt_connect(&worker);
+    wt_channel_t client = *ch;
+    for (int i = 0; i < MANY; i++) {
+        CHECK_EQ(wt_attach(&worker, fd, &client, -1), 0);
+        close(client.locks_fd);
+    }
+    (void)kill(worker.pid, SIGSTOP);
+    CHECK_EQ(waitpid(worker.pid, NULL, WUNTRACED), worker.pid);
+    close(fd);
+    uint32_t request = ++worker.request;
+    CHECK(wt_post(worker.pool, op, request, body, bytes, NULL, 0));
+    (void)kill(worker.pid, SIGCONT);
+    return wt_reply(&worker, worker.pool, request, got, sizeof *got, NULL, NULL);
+}
+
+static bool are_free(const wt_channel_t *ch, uint32_t from)
+{
+    for (uint32_t i = from; i < from + MANY; i++)
+        if (rt_load_acquire(&ch->segment.producers[i].owner) != 0)
+            return false;
+    return true;
+}
+
+static void test_a_hang_up_is_dealt_with_in_pieces(void)
+{
+    wt_channel_t ch = {.config = wt_config("pieces", 9)};
+    ch.config.producers = ch.config.readers = MANY + 3;
+    REQUIRE(wt_open(&worker, &ch));
+    ctl_attach_t ask = {
+        .what = CTL_ATTACH_PRODUCER, .producer = CTL_NO_SLOT, .reader = CTL_NO_SLOT};
+    memcpy(ask.channel.name, ch.config.name, sizeof ask.channel.name);
+    ctl_attached_t got = {.producer = CTL_NO_SLOT};
+    uint32_t first = ch.producer_slot + 1;
+    CHECK_EQ(hang_up_and_ask(&ch, CTL_ATTACH, &ask, sizeof ask, &got), 0);
+    CHECK(got.producer >= first + MANY / 2); /* the latest are dropped first */
+    ctl_attached_t own = {.channel = ask.channel, .producer = got.producer, .reader = CTL_NO_SLOT};
+    CHECK_EQ(
+        wt_ask(&worker, worker.pool, CTL_DETACH, &own, sizeof own, NULL, 0, NULL, 0, NULL), 0);
+    for (int ms = 0; ms < WT_PATIENCE_MS && !are_free(&ch, first); ms++)
+        wt_nap_ms(1);
+    CHECK(are_free(&ch, first));
+
+    ctl_channel_t name = ask.channel; /* closed amid the pieces */
+    CHECK_EQ(hang_up_and_ask(&ch, CTL_CLOSE, &name, sizeof name, &got), 0);
+    wt_settle(&worker);
+    wt_drop(&ch);
+}
+
 static void test_without_orphans_nobody_is_looked_at(void)
 {
     wt_channel_t ch = {.config = wt_config("quiet", 9)};
@@ -305,6 +358,7 @@ int main(void)
     RUN(test_who_gets_no_lock_finishes_its_packet);
     RUN(test_a_thread_that_survives_its_first_one_is_alive);
     RUN(test_attached_processes_cost_a_successor_few_looks);
+    RUN(test_a_hang_up_is_dealt_with_in_pieces);
     RUN(test_without_orphans_nobody_is_looked_at);
     wt_stop(&worker);
     return rt_test_result();

@@ -30,6 +30,7 @@
  *     netflux    64 stray records; one datagram a cycle
  *     hang-up    8 attachments
  *     attach     64 looks at orphaned slots, when none is free
+ *     looks      50 us of CPU time a pass, of all channels; beyond it one look at a time
  *     purge      256 packets
  *     nonsense   1000 things in the tx ring that cannot be, since the worker opened the channel: then
  *                it fails (channel_ran), for looking at them would never end
@@ -169,6 +170,7 @@ struct wrk_channel {
     uint32_t bell_count;
     wrk_slots_t slots[2]; /* by wrk_slot_kind_t */
     bool readers_next;    /* of their orphans one is looked at next */
+    uint32_t dear_looks;  /* in a row: a look that cost too much (slots.c) */
     wrk_job_t *jobs; /* deferred commands, oldest first */
     wrk_tap_t *taps; /* NULL: nobody taps, as nearly always */
     uint64_t tap_number; /* datagrams that were tapped */

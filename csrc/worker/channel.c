@@ -543,6 +543,7 @@ void channel_housekeep(wrk_channel_t *ch, int64_t now_mono_ns)
     rt_store_relaxed(&ch->stats->wake_margin_ns, idle_margin_ns(&ch->worker->idle));
     if (shm_segment_torn(&ch->segment))
         wrk_channel_fail(ch, EFAULT, "its segment was cut short below its mapping");
+    slots_check(ch);
     if (ch->failed)
         return;
     ch->ops->refresh(ch, now_mono_ns);

@@ -12,7 +12,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOOKS_ON_NEED 64u         /* some 0.5 us each */
+#define LOOKS_ON_NEED 64u         /* some 1 us each */
+#define LOOKS_NS (50 * RT_NS_PER_US) /* of a pass, or of ATTACH: no further look is begun */
+#define DEAR_NS (20 * RT_NS_PER_US)  /* a look that costs more, and for each slot, whose lock */
+#define DEAR_PER_SLOT_NS 100         /* the kernel may have to pass, */
+#define DEAR_TIMES 8                 /* and this many times as much as a look at another file, */
+#define DEAR_IN_A_ROW 4u             /* so often that it is no accident */
 #define CHANNELS_PER_TURN 256u    /* searched for one with orphans */
 #define LOOK_SOON_NS RT_NS_PER_MS /* a process that ends closes its connection first */
 
@@ -68,14 +73,71 @@ static struct flock lock_of(wrk_slot_kind_t kind, uint32_t slot, short type)
     };
 }
 
+/* Whoever can open the segment can lock bytes of it, a million of them, and the kernel passes them
+ * all in each call. So the calls are timed, on the CPU clock of this thread: being interrupted by
+ * others does not count.
+ */
+static int64_t dear_ns(const wrk_channel_t *ch)
+{
+    int64_t slots = (int64_t)ch->config.producers + ch->config.readers;
+    return DEAR_NS + slots * DEAR_PER_SLOT_NS;
+}
+
+static bool may_call(const wrk_channel_t *ch)
+{
+    return ch->dear_looks < DEAR_IN_A_ROW;
+}
+
+/* Returns the cost. */
+static int64_t timed_call(int fd, int op, struct flock *lock, int *rc)
+{
+    int64_t began_ns = rt_thread_cpu_ns();
+    *rc = fcntl(fd, op, lock) == 0 ? 0 : -errno;
+    return rt_thread_cpu_ns() - began_ns;
+}
+
+/* On a slow or preempted machine every call costs much: a look at a file that no client can open,
+ * made at the same time, tells.
+ */
+static bool is_dear(const wrk_channel_t *ch, int64_t cost_ns)
+{
+    int rc;
+    struct flock lock = lock_of(WRK_PRODUCERS, 0, F_WRLCK);
+    return cost_ns > dear_ns(ch) &&
+           cost_ns > DEAR_TIMES * timed_call(ch->worker->args.rx_fd, F_OFD_GETLK, &lock, &rc);
+}
+
+void slots_check(wrk_channel_t *ch)
+{
+    char reason[SHM_REASON_BYTES];
+    if (ch->failed || may_call(ch))
+        return;
+    (void)snprintf(reason, sizeof reason,
+                   "one look at a slot took over %lld us: a process holds too many file locks on the segment",
+                   (long long)(dear_ns(ch) / RT_NS_PER_US));
+    wrk_channel_fail(ch, ENOLCK, reason);
+}
+
 /* If nobody can tell, the owner counts as alive: a slot too few does less harm than one with two
  * owners.
  */
 static bool is_held(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t slot)
 {
+    int rc;
     struct flock lock = lock_of(kind, slot, F_WRLCK);
+    if (!may_call(ch))
+        return true;
     rt_bump(&ch->worker->page->slot_looks, 1);
-    return fcntl(ch->segment_fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+    int64_t cost_ns = timed_call(ch->segment_fd, F_OFD_GETLK, &lock, &rc);
+    ch->worker->looks_ns += cost_ns;
+    ch->dear_looks = is_dear(ch, cost_ns) ? ch->dear_looks + 1 : 0;
+    return rc != 0 || lock.l_type != F_UNLCK;
+}
+
+/* As is_held, where a later pass may ask again. */
+static bool seems_held(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t slot)
+{
+    return ch->worker->looks_ns >= LOOKS_NS || is_held(ch, kind, slot);
 }
 
 bool slots_alive(void *of, uint32_t slot)
@@ -83,7 +145,7 @@ bool slots_alive(void *of, uint32_t slot)
     wrk_channel_t *ch = of;
     const wrk_slots_t *s = slots_of(ch, WRK_PRODUCERS);
     bool taken = slot < s->count && (has(s->given, slot) || has(s->orphaned, slot));
-    return taken && is_held(ch, WRK_PRODUCERS, slot);
+    return taken && seems_held(ch, WRK_PRODUCERS, slot);
 }
 
 /* --- free ---------------------------------------------------------------------------------- */
@@ -110,7 +172,7 @@ void slots_hung_up(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t slot)
     worker_t *w = ch->worker;
     if (slot >= s->count)
         return;
-    if (!is_held(ch, kind, slot)) {
+    if (!seems_held(ch, kind, slot)) {
         slots_free(ch, kind, slot);
         return;
     }
@@ -123,10 +185,11 @@ void slots_hung_up(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t slot)
         w->next_housekeeping_mono_ns = soon;
 }
 
-/* Looks at orphans of the channel from s->next on, at most so many. */
+/* Looks at orphans of the channel from s->next on: at one, or more as long as that is cheap. */
 static void look_at(wrk_channel_t *ch, wrk_slot_kind_t kind, unsigned looks)
 {
     wrk_slots_t *s = slots_of(ch, kind);
+    int64_t until_ns = ch->worker->looks_ns + LOOKS_NS;
     for (uint32_t i = 0; i < s->count && looks > 0 && s->orphans > 0; i++) {
         uint32_t slot = s->next < s->count ? s->next : 0;
         s->next = slot + 1;
@@ -135,6 +198,8 @@ static void look_at(wrk_channel_t *ch, wrk_slot_kind_t kind, unsigned looks)
         looks--;
         if (!is_held(ch, kind, slot))
             slots_free(ch, kind, slot);
+        if (ch->worker->looks_ns >= until_ns)
+            return;
     }
 }
 
@@ -226,19 +291,29 @@ int slots_give(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t pid, uint32_t w
                       ch->config.name, NAMES[kind], slots, NAMES[kind]);
 }
 
-static int lock_slot(int fd, wrk_slot_kind_t kind, uint32_t slot)
+/* To lock takes memory as well, whose price says nothing about the segment: a look decides. */
+static int lock_slot(wrk_channel_t *ch, int fd, wrk_slot_kind_t kind, uint32_t slot)
 {
+    int rc;
     struct flock lock = lock_of(kind, slot, F_RDLCK);
-    return slot == CTL_NO_SLOT || fcntl(fd, F_OFD_SETLK, &lock) == 0 ? 0 : -errno;
+    if (slot == CTL_NO_SLOT)
+        return 0;
+    if (!may_call(ch))
+        return -ENOLCK;
+    int64_t cost_ns = timed_call(fd, F_OFD_SETLK, &lock, &rc);
+    ch->worker->looks_ns += cost_ns;
+    if (cost_ns > dear_ns(ch))
+        (void)is_held(ch, kind, slot);
+    return rc;
 }
 
-int slots_lock(const wrk_channel_t *ch, uint32_t producer, uint32_t reader)
+int slots_lock(wrk_channel_t *ch, uint32_t producer, uint32_t reader)
 {
     char path[32];
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", ch->segment_fd);
     int fd = open(path, O_RDONLY | O_CLOEXEC); /* an open file description of its own */
-    int rc = fd >= 0 ? lock_slot(fd, WRK_PRODUCERS, producer) : -errno;
-    rc = rc ? rc : lock_slot(fd, WRK_READERS, reader);
+    int rc = fd >= 0 ? lock_slot(ch, fd, WRK_PRODUCERS, producer) : -errno;
+    rc = rc ? rc : lock_slot(ch, fd, WRK_READERS, reader);
     if (rc == 0)
         return fd;
     if (fd >= 0)

@@ -14,7 +14,10 @@
  *
  * Whether an orphan still lives is looked up on need (a claim stands in the way, no slot is free),
  * and otherwise one slot a turn of the housekeeping, however many there are. The owner words in the
- * segment are only for tools that look on. */
+ * segment are only for tools that look on.
+ *
+ * What the looks of a pass may cost is bounded: beyond it whoever is asked for counts as alive until
+ * the next pass. */
 #ifndef WRK_SLOTS_H
 #define WRK_SLOTS_H
 
@@ -37,7 +40,7 @@ int slots_give(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t pid, uint32_t w
 
 /* A descriptor that holds the locks of both slots (CTL_NO_SLOT: none), to be sent and closed.
  * Returns it, or -errno with a text. */
-int slots_lock(const wrk_channel_t *ch, uint32_t producer, uint32_t reader);
+int slots_lock(wrk_channel_t *ch, uint32_t producer, uint32_t reader);
 
 /* The holder let go of it. CTL_NO_SLOT is fine. */
 void slots_free(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t slot);
@@ -47,6 +50,10 @@ void slots_hung_up(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t slot);
 
 /* Whether somebody holds this producer slot; of: the channel (tx_slot_alive_t). A system call. */
 bool slots_alive(void *of, uint32_t slot);
+
+/* Fails the channel if looking has become too dear: some process holds a great many locks on the
+ * segment. From the last of some dear looks on nobody looks: all count as alive. */
+void slots_check(wrk_channel_t *ch);
 
 /* A turn of the housekeeping: looks at one orphan at most. */
 void slots_look(worker_t *w);

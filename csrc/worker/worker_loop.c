@@ -322,6 +322,7 @@ static void pass(worker_t *w)
 {
     int64_t began = rt_mono_ns();
     int64_t now = began;
+    w->looks_ns = 0;
     w->free_until_mono_ns = next_deadline(w);
     bool busy = serve_deadlines(w, &now);
     w->free_until_mono_ns = next_deadline(w);

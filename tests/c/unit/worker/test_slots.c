@@ -303,6 +303,112 @@ static void test_without_orphans_nobody_is_looked_at(void)
     close_channel(&ch);
 }
 
+/* --- too many locks ------------------------------------------------------------------------- */
+
+enum { LOCKS = 12000 }; /* a look takes more than 100 us */
+
+/* From the end on: those that are there are passed quickly. */
+static int lock_alternate_bytes(const wt_channel_t *ch)
+{
+    char path[32];
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", ch->segment_fd);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    for (int i = LOCKS; i > 0; i--) {
+        struct flock lock = {
+            .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 2 * i, .l_len = 1};
+        if (fcntl(fd, F_OFD_SETLK, &lock) != 0) {
+            CHECK_EQ(errno, 0);
+            break;
+        }
+    }
+    return fd;
+}
+
+static bool state_becomes(const wt_channel_t *ch, uint32_t state)
+{
+    for (int ms = 0; ms < WT_PATIENCE_MS; ms += 10) {
+        if (rt_load_acquire(&ch->segment.status->state) == state)
+            return true;
+        wt_nap_ms(10);
+    }
+    return false;
+}
+
+static void test_a_channel_with_too_many_locks_fails_alone(void)
+{
+    wt_channel_t ch = {.config = wt_config("locks", 9)};
+    wt_channel_t beside = {.config = wt_config("beside", 9)};
+    REQUIRE(wt_open(&worker, &ch) && wt_open(&worker, &beside));
+    int fd = lock_alternate_bytes(&ch);
+    REQUIRE(fd >= 0);
+    wt_channel_t client = ch; /* its locks lie behind those */
+    int conn = wt_connect(&worker);
+    CHECK_EQ(wt_attach(&worker, conn, &client, -1), 0);
+    close(conn); /* an orphan, looked at every 50 ms */
+    CHECK(state_becomes(&ch, SHM_STATE_FAILED));
+    CHECK_EQ(rt_load_relaxed(&ch.segment.status->error), ENOLCK);
+    CHECK(strstr(ch.segment.status->reason, "file locks on") != NULL);
+
+    uint64_t before = looks(&worker);
+    CHECK_EQ(come_back(worker.pool, &client, CTL_ATTACH_PRODUCER), -ENOLCK);
+    wt_nap_ms(200);
+    CHECK_EQ(looks(&worker), before);
+    CHECK_EQ(rt_load_relaxed(&ch.segment.producers[client.producer_slot].owner),
+             (uint32_t)getpid()); /* it holds its lock: nobody takes the slot from it */
+    CHECK_EQ(wt_push(&beside, "goes on", 7, 0, NULL), 0);
+    CHECK(wt_count_to(&beside, SHM_COUNT_tx_sent, 1));
+    close(client.locks_fd);
+    close(fd);
+    close_channel(&beside);
+    close_channel(&ch);
+}
+
+enum { PREEMPTED_ASKS = 200 };
+
+static pid_t start_stopper(void)
+{
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const struct timespec stopped = {.tv_nsec = 300000}, runs = {.tv_nsec = 100000};
+    for (;;) {
+        (void)kill(worker.pid, SIGSTOP);
+        (void)nanosleep(&stopped, NULL);
+        (void)kill(worker.pid, SIGCONT);
+        (void)nanosleep(&runs, NULL);
+    }
+}
+
+/* Its core is taken away amid thousands of looks, which all find a living holder. */
+static void test_a_worker_that_is_preempted_fails_nobody(void)
+{
+    static int locks[MANY];
+    wt_channel_t ch = {.config = wt_config("preempted", 9)};
+    ch.config.producers = ch.config.readers = MANY + 2;
+    REQUIRE(wt_open(&worker, &ch));
+    wt_channel_t client = ch;
+    int fd = wt_connect(&worker);
+    for (int i = 0; i < MANY; i++) {
+        CHECK_EQ(wt_attach(&worker, fd, &client, -1), 0);
+        locks[i] = client.locks_fd;
+    }
+    close(fd);
+    uint64_t before = looks(&worker);
+    pid_t stopper = start_stopper();
+    for (int i = 0; i < PREEMPTED_ASKS; i++)
+        CHECK_EQ(wt_attach(&worker, worker.pool, &client, -1), -EUSERS);
+    (void)kill(stopper, SIGKILL);
+    CHECK_EQ(waitpid(stopper, NULL, 0), stopper);
+    (void)kill(worker.pid, SIGCONT);
+    wt_settle(&worker);
+    CHECK(looks(&worker) - before >= PREEMPTED_ASKS);
+    CHECK_EQ(rt_load_acquire(&ch.segment.status->state), SHM_STATE_OPEN);
+    for (int i = 0; i < MANY; i++)
+        close(locks[i]);
+    close_channel(&ch);
+}
+
 /* --- other pid namespaces -------------------------------------------------------------------- */
 
 /* The worker is the first process of a pid namespace of its own and sees none of its clients. */
@@ -360,6 +466,8 @@ int main(void)
     RUN(test_attached_processes_cost_a_successor_few_looks);
     RUN(test_a_hang_up_is_dealt_with_in_pieces);
     RUN(test_without_orphans_nobody_is_looked_at);
+    RUN(test_a_channel_with_too_many_locks_fails_alone);
+    RUN(test_a_worker_that_is_preempted_fails_nobody);
     wt_stop(&worker);
     return rt_test_result();
 }

@@ -15,6 +15,8 @@ static uint64_t held;
 void agent_park_limit(uint64_t files)
 {
     share = files / AGENT_PARK_SHARE;
+    if (share > AGENT_PARK_FILES_MOST)
+        share = AGENT_PARK_FILES_MOST;
 }
 
 typedef union control {

@@ -7,8 +7,9 @@
  *
  * The kernel counts descriptors under way for each user, and above the soft limit RLIMIT_NOFILE of a program
  * it lets that program pass none on. So all parks of a worker together hold an eighth of the limit that it was
- * started with. One park holds some 250: it is bounded by the send buffer of a Unix socket. What does
- * not fit is not kept, and a successor opens it anew. */
+ * started with, and never more than AGENT_PARK_FILES_MOST: a pool with a raised limit shares the count with
+ * programs that have the usual one of 1024. One park holds some 250: it is bounded by the send buffer of a Unix
+ * socket. What does not fit is not kept, and a successor opens it anew. */
 #ifndef AGENT_PARK_H
 #define AGENT_PARK_H
 
@@ -17,6 +18,7 @@
 
 #define AGENT_PARK_MOST 512u
 #define AGENT_PARK_SHARE 8u /* of RLIMIT_NOFILE, one such part */
+#define AGENT_PARK_FILES_MOST 256u
 
 typedef struct parked {
     uint32_t key;

@@ -781,6 +781,36 @@ static void test_sockets_beyond_the_share_are_counted(void)
     CHECK_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
+/* A raised limit raises the share no further: other programs of the user have the usual limit. */
+static void test_a_raised_limit_raises_the_share_a_little(void)
+{
+    enum { ONE = 150, OTHER = 106, BEYOND = 4 };
+    struct rlimit before;
+    wt_channel_t one = {.config = mux_channel("one", 256)};
+    wt_channel_t other = {.config = mux_channel("other", 256)};
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    const struct rlimit raised = {.rlim_cur = before.rlim_max, .rlim_max = before.rlim_max};
+    if (before.rlim_max < 4096) {
+        (void)printf("left out: the hard limit of open files is below 4096\n");
+        return;
+    }
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &raised) == 0);
+    REQUIRE(wt_start(&worker, NULL));
+    REQUIRE(wt_open(&worker, &one) && wt_open(&worker, &other));
+    for (uint16_t i = 0; i < ONE; i++)
+        (void)add(&one, i, 1);
+    for (uint16_t i = 0; i < OTHER; i++)
+        (void)add(&other, i, 1);
+    CHECK_EQ(counted(&worker, SHM_EVENT_socket_not_held), 0);
+    for (uint16_t i = 0; i < BEYOND; i++)
+        (void)add(&other, OTHER + i, 1);
+    CHECK_EQ(counted(&worker, SHM_EVENT_socket_not_held), BEYOND);
+    close_down(&worker, &one);
+    close_down(&worker, &other);
+    wt_stop(&worker);
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
 static void test_a_port_that_somebody_took_is_bound_later(void)
 {
     wt_worker_t second;
@@ -883,6 +913,7 @@ int main(void)
     wt_stop(&worker);
     RUN(test_a_successor_has_the_same_ports);
     RUN(test_sockets_beyond_the_share_are_counted);
+    RUN(test_a_raised_limit_raises_the_share_a_little);
     RUN(test_a_port_that_somebody_took_is_bound_later);
     RUN(test_a_successor_of_a_scribbled_table);
     return rt_test_result();

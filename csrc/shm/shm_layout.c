@@ -147,6 +147,7 @@ AT(shm_reader_t, owner_start, 32);
 
 AT(shm_stats_t, counters, 0);
 AT(shm_stats_t, drops_base, 960);
+AT(shm_stats_t, finished_base, 976);
 AT(shm_stats_t, scheduled, 1024);
 AT(shm_stats_t, hists, 1056);
 _Static_assert(SHM_COUNTER_TOTAL <= SHM_COUNTER_SPACE, "no room for so many counters");

@@ -381,7 +381,8 @@ typedef struct shm_stats {
     rt_a64_t counters[SHM_COUNTER_SPACE];
     rt_a64_t drops_base; /* the kernel's count at the socket when rx_kernel_drops was 0 */
     rt_a64_t rx_link; /* emulated link: arrivals offered to it << 32 | those on the way in it */
-    rt_a64_t reserved[6];
+    rt_a64_t finished_base; /* packets that had their verdict when the counters were 0 */
+    rt_a64_t reserved[5];
     rt_a64_t scheduled;          /* gauge: packets waiting for their deadline */
     rt_ai64_t wake_margin_ns;    /* gauge: how long before a deadline the worker wakes now */
     rt_ai64_t wire_offset_ns;    /* gauge: how much ahead align="wire" sends now */

@@ -142,6 +142,15 @@ void tx_queue_untake(tx_queue_t *q, uint64_t ref);
 /* The packet has its verdict. Cheap; space is freed by tx_queue_release. */
 void tx_queue_finish(tx_queue_t *q, uint64_t ref);
 
+/* Packets that are finished and not counted: a worker died between the two. Below 0: somebody has overwritten
+ * what the answer is made of. Only where each packet of the ring is counted once. Exact, if the caller has counted
+ * all that it finished, as soon as tx_queue_is_settled: what a predecessor took in and moved was read again. */
+int64_t tx_queue_untold(const tx_queue_t *q);
+bool tx_queue_is_settled(const tx_queue_t *q);
+
+/* From now on what is finished and counted so far is as it should be. */
+void tx_queue_tell(tx_queue_t *q);
+
 /* Finishes the next record that a client has cancelled, however far in the future it was due. When
  * clients say that they cancelled some, all that was taken in is searched, *budget records (counted
  * down) at most in this call. Returns 1 and *item (record the verdict cancelled: call again), or 0. */

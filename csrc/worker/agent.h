@@ -75,6 +75,10 @@ typedef struct agent_ops {
      * many, with large rings, and mostly idle. */
     bool memory_as_used;
 
+    /* Each packet of the tx ring is counted once, by its verdict or as lost. A successor counts those that
+     * were not. */
+    bool counts_each;
+
     /* Size of the state; it is zeroed, lies at ch->agent and is aligned to a cache line. */
     size_t (*state_bytes)(const shm_config_t *config);
 
@@ -169,6 +173,7 @@ struct wrk_channel {
     wrk_reader_bell_t *bells; /* one per reader slot, bell_count in use */
     uint32_t bell_count;
     wrk_slots_t slots[2]; /* by wrk_slot_kind_t */
+    bool untold_known;    /* what its last worker had finished and not counted is counted */
     bool readers_next;    /* of their orphans one is looked at next */
     uint32_t dear_looks;  /* in a row: a look that cost too much (slots.c) */
     wrk_job_t *jobs; /* deferred commands, oldest first */

@@ -19,6 +19,7 @@
 
 #define PURGE_STEP 256u
 #define MOST_DAMAGE 1000u
+#define MOST_UNTOLD 256 /* a batch for each of the workers that died one after the other */
 #define PREFAULT_BYTES (UINT64_C(16) << 20)
 #define PREFAULT_STEP_BYTES (UINT64_C(32) << 10) /* 4 to 12 us */
 
@@ -408,6 +409,7 @@ int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int seg
         close(bell_fd);
         return rc;
     }
+    ch->untold_known = !takeover;
     table_add(w, ch);
     w->opened_mono_ns = rt_mono_ns();
     if (!ch->ops->memory_as_used)
@@ -517,10 +519,15 @@ void channel_purge_rx(wrk_channel_t *ch)
 
 void channel_reset_stats(wrk_channel_t *ch)
 {
+    /* A worker that dies amid this leaves far too many for its successor to believe. */
+    rt_store_relaxed(&ch->stats->finished_base, UINT64_MAX / 2);
+    rt_fence_full(); /* for a successor: before and after all of them are 0 */
     for (unsigned i = 0; i < SHM_COUNTER_SPACE; i++)
         rt_store_relaxed(&ch->stats->counters[i], 0);
     for (unsigned i = 0; i < SHM_HIST_TOTAL; i++)
         rt_hist_reset(&ch->stats->hists[i]);
+    rt_fence_full();
+    tx_queue_tell(&ch->tx);
     rt_store_relaxed(&ch->stats->reset_mono_ns, (uint64_t)rt_mono_ns());
     ch->ops->reset(ch);
 }
@@ -533,6 +540,25 @@ int channel_free_producer(wrk_channel_t *ch, uint32_t slot)
         channel_ran(ch);
     }
     return rc;
+}
+
+/* --- packets that were not counted ---------------------------------------------------------- */
+
+/* Each packet that is finished was counted right after it, unless its worker died in between. Whether such a
+ * packet left nobody knows: it counts as failed. Once for each worker, when no packet is under way. */
+static void count_untold(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    if (ch->untold_known || !ch->ops->counts_each || !tx_queue_is_settled(&ch->tx))
+        return;
+    ch->untold_known = true;
+    int64_t untold = tx_queue_untold(&ch->tx);
+    if (untold < 0 || untold > MOST_UNTOLD) { /* somebody has overwritten the counters, or set them to 0 */
+        tx_queue_tell(&ch->tx);
+    } else if (untold > 0) {
+        wrk_count(ch, SHM_COUNT_tx_failed, (uint64_t)untold);
+        wrk_note(ch, SHM_EVENT_packet_uncertain, (uint64_t)untold, SHM_WORKER_PRODUCER, 0,
+                 (int64_t)ch->tx.sequence_high, now_mono_ns);
+    }
 }
 
 /* --- housekeeping -------------------------------------------------------------------------- */
@@ -548,5 +574,6 @@ void channel_housekeep(wrk_channel_t *ch, int64_t now_mono_ns)
         return;
     ch->ops->refresh(ch, now_mono_ns);
     count_lost_arrivals(ch);
+    count_untold(ch, now_mono_ns);
     channel_ran(ch);
 }

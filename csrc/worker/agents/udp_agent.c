@@ -163,6 +163,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 
 static const agent_ops_t UDP_AGENT = {
     .engine = "udp",
+    .counts_each = true,
     .state_bytes = state_bytes,
     .open = open_channel,
     .close = close_channel,

@@ -11,13 +11,15 @@ import itertools
 import logging
 import os
 import threading
+import time
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, Unpack
 
 from rtworkers import (
+    PASSING,
     Holding,
     PoolSettings,
     SlotFacts,
@@ -43,6 +45,9 @@ from shmring.rtp.channel import RtpChannel
 from shmring.rtp.options import RtpOptions
 
 log = logging.getLogger("shmring.pool")
+
+# Before a channel that a shortage kept from being served is tried again. One row for all channels.
+SHORTAGE_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.0, 1.0, 1.0)
 
 _private_numbers = itertools.count()
 
@@ -424,6 +429,7 @@ def _settle_orphans(supervisor: Supervisor, settings: PoolSettings, adopted: set
     its name goes.
     """
     lived_on = bool(supervisor.facts())
+    pauses = iter(SHORTAGE_PAUSES_S)
     for name in records.names(settings.directory):
         if name in adopted:
             continue
@@ -435,7 +441,7 @@ def _settle_orphans(supervisor: Supervisor, settings: PoolSettings, adopted: set
         elif not liveness.file_deserted(fd):
             os.close(fd)
         elif lived_on:
-            _revive(supervisor, noted.slot, _orphan(fd, name, posix_name, noted))
+            _revive(supervisor, noted.slot, _orphan(fd, name, posix_name, noted), pauses)
         else:
             _host.mark_closed(posix_name)
             _drop(settings, _orphan(fd, name, posix_name, noted))
@@ -475,16 +481,32 @@ def _rebound(noted: records.Record) -> bytes:
     return bytes(ffi.buffer(config))
 
 
-def _revive(supervisor: Supervisor, slot: int, holding: Holding) -> None:
+def _revive(supervisor: Supervisor, slot: int, holding: Holding, pauses: Iterator[float]) -> None:
     if slot not in supervisor.settings.slots:
         slot = supervisor.place(None)
     try:
         with translated(f"channel {holding.name!r}"):
-            supervisor.open(slot, holding, None, takeover=True)
+            _open_patiently(supervisor, slot, holding, pauses)
     except errors.ShmringError as caught:
         log.warning("%s; it is closed", caught)
         _host.mark_failed(holding, 0, str(caught))
         _drop(supervisor.settings, holding)
+
+
+def _open_patiently(
+    supervisor: Supervisor, slot: int, holding: Holding, pauses: Iterator[float]
+) -> None:
+    """Have an orphan served; again after a pause while only a shortage is in the way."""
+    while True:
+        try:
+            supervisor.open(slot, holding, None, takeover=True)
+        except OSError as caught:
+            pause_s = next(pauses, None)
+            if caught.errno not in PASSING or pause_s is None:
+                raise
+            time.sleep(pause_s)
+        else:
+            return
 
 
 def _drop(settings: PoolSettings, holding: Holding) -> None:

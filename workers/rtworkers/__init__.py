@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rtworkers.config import PoolSettings
     from rtworkers.launch import WorkerStartError, worker_binary
-    from rtworkers.supervisor import Holding, SlotFacts, Supervisor, WorkerDown
+    from rtworkers.supervisor import PASSING, Holding, SlotFacts, Supervisor, WorkerDown
 
 __all__ = [
+    "PASSING",
     "Holding",
     "PoolSettings",
     "SlotFacts",
@@ -31,6 +32,7 @@ _HOMES = {
     "PoolSettings": "config",
     "WorkerStartError": "launch",
     "worker_binary": "launch",
+    "PASSING": "supervisor",
     "Holding": "supervisor",
     "SlotFacts": "supervisor",
     "Supervisor": "supervisor",

@@ -36,6 +36,7 @@ from pathlib import Path
 from rtworkers import affinity, launch, liveness, page, paths, records, restart_policy
 from rtworkers.config import PoolSettings
 from rtworkers.control import (
+    REPLY_TIMEOUT_S,
     Op,
     Reply,
     Request,
@@ -57,6 +58,15 @@ RESTART_WAIT_S = 5.0
 QUIT_TIMEOUT_S = 2.0
 # What a process lacks for a while: descriptors, processes, memory.
 SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOSPC))
+# What keeps descriptors from being passed on for a while. ETOOMANYREFS: this user has too many of
+# them under way.
+PASSING = SHORTAGES | {errno.ENOBUFS, errno.ETOOMANYREFS}
+# A channel that could not be handed over for such a reason is handed over again after so many
+# seconds, then after twice as many and so on, at most the longest: altogether 10 s.
+HAND_OVER_PAUSE_S = 0.01
+HAND_OVER_LONGEST_PAUSE_S = 1.0
+HAND_OVER_TRIES = 17
+EXPORTED_ALWAYS = 2  # descriptors of a channel: segment and bell; the third is its socket
 
 
 class WorkerDown(RuntimeError):
@@ -74,6 +84,10 @@ class Holding:
     bell_fd: int
     socket_fd: int = -1
     error: str = ""
+    served: bool = True
+    """Whether the worker that is there now has it."""
+    lacks_socket: bool = False
+    """Whether the answer that brought the socket was lost."""
 
     def close(self) -> None:
         for fd in (self.segment_fd, self.bell_fd, self.socket_fd):
@@ -110,6 +124,8 @@ class Slot:
     state: restart_policy.State = field(default_factory=restart_policy.State)
     process: Process | None = None
     holdings: dict[str, Holding] = field(default_factory=dict)
+    hand_overs: int = 0  # to this process, of those that it does not serve yet
+    hand_over_at_ns: int = 0  # the next one; 0: all are served
     error: str = ""
     problems: ErrorLog = field(init=False)
     # CLOCK_MONOTONIC and CPU time at the last two looks: a share needs some time to be one.
@@ -126,6 +142,10 @@ class Slot:
         self.state, action = restart_policy.decide(self.state, event, time.monotonic_ns())
         self.changed.notify_all()
         return action
+
+    def unserved(self) -> list[Holding]:
+        """The channels that wait for being handed over. Under the slot's lock."""
+        return [one for one in self.holdings.values() if not one.served and not one.error]
 
     def running(self) -> Process:
         """The process, under the slot's lock. Raises `WorkerDown`."""
@@ -406,7 +426,7 @@ class Supervisor:
         return list(slot.holdings)
 
     def _keep_exported(self, slot: Slot, name: str, reply: Reply) -> None:
-        if reply.result < 0 or len(reply.fds) < 2:
+        if reply.result < 0 or len(reply.fds) < EXPORTED_ALWAYS:
             error = refusal(reply)
             if error.errno != errno.ENOENT:  # that one is another worker's
                 log.warning("channel %s cannot be adopted: %s", name, error)
@@ -552,8 +572,9 @@ class Supervisor:
                 if now_ns < slot.state.restart_at_ns:
                     return (slot.state.restart_at_ns - now_ns) / 1e9
                 self._start_again(slot)
+            wait_s = self._hand_over_again(slot, now_ns)
             self._check_heartbeat(slot)
-        return HEARTBEAT_PERIOD_S
+        return wait_s
 
     def _check_heartbeat(self, slot: Slot) -> None:
         facts = page.facts(slot.page_fd) if slot.process is not None else None
@@ -604,33 +625,60 @@ class Supervisor:
             return
         slot.process = process
         slot.apply(restart_policy.Launched())
-        try:
-            self._hand_over(slot, process)
-        except OSError as error:  # died again: its pidfd says so in the next round
-            log.warning("worker %d did not take all channels over: %s", slot.number, error)
-            slot.problems.note(Kind.TAKEOVER_FAILED, str(error), number=error.errno or 0)
+        slot.hand_overs = 0
+        for holding in slot.holdings.values():
+            holding.served = False
+        self._hand_over(slot, process)
         self._watch(slot, process)
 
+    def _hand_over_again(self, slot: Slot, now_ns: int) -> float:
+        """What a shortage kept from being handed over. Returns the seconds until the next look."""
+        if slot.process is not None and 0 < slot.hand_over_at_ns <= now_ns:
+            self._hand_over(slot, slot.process)
+        if slot.process is None or slot.hand_over_at_ns == 0:
+            return HEARTBEAT_PERIOD_S
+        wait_s = (slot.hand_over_at_ns - time.monotonic_ns()) / 1e9
+        return min(max(wait_s, 0.0), HEARTBEAT_PERIOD_S)
+
     def _hand_over(self, slot: Slot, process: Process) -> None:
-        holdings = [holding for holding in slot.holdings.values() if not holding.error]
-        requests = (
-            open_request(
-                holding.config,
-                holding.segment_fd,
-                holding.bell_fd,
-                holding.socket_fd if holding.socket_fd >= 0 else None,
-                takeover=True,
-            )
-            for holding in holdings
-        )
-        replies = process.connection.request_row(requests)
-        for holding, reply in zip(holdings, replies, strict=True):
-            if reply.result < 0:
-                error = refusal(reply)
-                self._fail(slot, holding, error.errno or 0, str(error.strerror))
-            elif holding.socket_fd < 0 and reply.fds:
+        """Hand over all channels that the worker does not serve yet; again later if need be."""
+        waiting = slot.unserved()
+        slot.hand_overs += 1
+        slot.hand_over_at_ns = 0
+        timeout = REPLY_TIMEOUT_S if slot.hand_overs == 1 else HEARTBEAT_PERIOD_S
+        try:
+            replies = process.connection.request_row(map(_takeover_request, waiting), timeout)
+            for holding, reply in zip(waiting, replies, strict=True):
+                self._handed_over(slot, holding, reply)
+            for holding in waiting:
+                _fetch_socket(process, holding)
+        except OSError as error:  # died again, as its pidfd says in the next round, or stands still
+            self._notes.warning("worker %d did not take all channels over: %s", slot.number, error)
+            slot.problems.note(Kind.TAKEOVER_FAILED, str(error), number=error.errno or 0)
+        if slot.unserved():
+            pause_s = HAND_OVER_PAUSE_S * 2 ** min(slot.hand_overs - 1, HAND_OVER_TRIES)
+            pause_s = min(pause_s, HAND_OVER_LONGEST_PAUSE_S)
+            slot.hand_over_at_ns = time.monotonic_ns() + int(pause_s * 1e9)
+
+    def _handed_over(self, slot: Slot, holding: Holding, reply: Reply) -> None:
+        if reply.result == -errno.EEXIST:  # taken over before, but nobody waited for the answer
+            holding.served = holding.lacks_socket = True
+        elif reply.result < 0:
+            self._not_handed_over(slot, holding, refusal(reply))
+        else:
+            holding.served = True
+            if holding.socket_fd < 0 and reply.fds:
                 holding.socket_fd = reply.fds.pop()
-            reply.close()
+        reply.close()
+
+    def _not_handed_over(self, slot: Slot, holding: Holding, error: OSError) -> None:
+        text = str(error.strerror)
+        if error.errno in PASSING and slot.hand_overs < HAND_OVER_TRIES:
+            self._notes.warning("channel %s is handed over again: %s", holding.name, text)
+            return
+        if slot.hand_overs > 1:
+            text = f"{text} (tried {slot.hand_overs} times)"
+        self._fail(slot, holding, error.errno or 0, text)
 
     def _give_up(self, slot: Slot) -> None:
         text = (
@@ -693,6 +741,22 @@ class Supervisor:
 
 
 _supervisors: weakref.WeakSet[Supervisor] = weakref.WeakSet()
+
+
+def _takeover_request(holding: Holding) -> Request:
+    sock = holding.socket_fd if holding.socket_fd >= 0 else None
+    return open_request(holding.config, holding.segment_fd, holding.bell_fd, sock, takeover=True)
+
+
+def _fetch_socket(process: Process, holding: Holding) -> None:
+    if not holding.lacks_socket:
+        return
+    holding.lacks_socket = False
+    if holding.socket_fd < 0:
+        reply = process.connection.request(Request(Op.EXPORT, channel_body(holding.name)))
+        if len(reply.fds) > EXPORTED_ALWAYS:
+            holding.socket_fd = reply.fds.pop()
+        reply.close()
 
 
 def _supervise(reference: weakref.ref[Supervisor], epoll: select.epoll, wake_fd: int) -> None:

@@ -49,15 +49,28 @@ def sweep(namespace: str | None, *, dry_run: bool) -> Swept:
     return found
 
 
-def sweep_dead_pools(namespace: str) -> None:
-    """Remove what pools of one namespace left that died together with their workers."""
+def sweep_dead_pools(namespace: str) -> dict[str, list[str]]:
+    """Remove what pools of one namespace left that died together with their workers.
+
+    Returns the channels that were removed, by pool.
+    """
+    removed: dict[str, list[str]] = {}
     for directory in _pool_directories(namespace):
         with contextlib.suppress(OSError), liveness.deserted(directory) as empty:
             if empty:
-                for name in _own_names(namespace):
-                    if _pool_of(name) == _pool_in(directory):
-                        _remove(name, Swept([], [], []), dry_run=False)
+                removed[directory.name] = _remove_all_of(_pool_in(directory))
                 liveness.remove_directory(directory)
+    return removed
+
+
+def _remove_all_of(pool: Pool) -> list[str]:
+    """Remove the pages and segments of a pool that nobody holds. Returns the channels."""
+    found = Swept([], [], [])
+    for name in _own_names(pool[0]):
+        if _pool_of(name) == pool:
+            _remove(name, found, dry_run=False)
+    parsed = [paths.parse_shm_name(name.lstrip("/")) for name in found.segments]
+    return [str(name.channel) for name in parsed if name is not None and name.channel is not None]
 
 
 def _remove(posix_name: str, found: Swept, *, dry_run: bool) -> None:

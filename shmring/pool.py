@@ -46,6 +46,8 @@ from shmring.rtp.options import RtpOptions
 
 log = logging.getLogger("shmring.pool")
 
+SHOWN = 10  # names in one line of the log
+
 # Before a channel that a shortage kept from being served is tried again. One row for all channels.
 SHORTAGE_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.0, 1.0, 1.0)
 
@@ -362,7 +364,8 @@ def _make_settings(
 
 
 def _supervise(settings: PoolSettings) -> Supervisor:
-    _leftovers.sweep_dead_pools(settings.namespace)
+    removed = _leftovers.sweep_dead_pools(settings.namespace)
+    _say_closed(settings, removed.get(settings.name, []))
     try:
         return Supervisor(settings, _host.mark_failed)
     except BlockingIOError as caught:
@@ -430,6 +433,7 @@ def _settle_orphans(supervisor: Supervisor, settings: PoolSettings, adopted: set
     """
     lived_on = bool(supervisor.facts())
     pauses = iter(SHORTAGE_PAUSES_S)
+    closed = []
     for name in records.names(settings.directory):
         if name in adopted:
             continue
@@ -445,6 +449,22 @@ def _settle_orphans(supervisor: Supervisor, settings: PoolSettings, adopted: set
         else:
             _host.mark_closed(posix_name)
             _drop(settings, _orphan(fd, name, posix_name, noted))
+            closed.append(name)
+    _say_closed(settings, closed)
+
+
+def _say_closed(settings: PoolSettings, names: Sequence[str]) -> None:
+    """Of channels that a former pool of this name left, which died together with its workers."""
+    if not names:
+        return
+    shown = ", ".join(sorted(names)[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    log.warning(
+        "pool %r died together with its workers, so it starts empty. Closed, with the packets that "
+        "waited in them: %s (%d in all)",
+        settings.name,
+        shown,
+        len(names),
+    )
 
 
 def _noted_file(noted: records.Record, posix_name: str) -> int | None:

@@ -205,6 +205,30 @@ def test_ls_of_an_empty_namespace_says_so(shmring_namespace):
     assert run("ls", "--json").stdout == ""
 
 
+def test_a_pool_that_died_with_its_workers_starts_empty_and_says_so(no_leftovers):
+    address = ("127.0.0.1", 0)
+    with up("plant") as (process, _):
+        channels = [shmring.open(name, pool="plant", local=address) for name in ("ctl", "log")]
+        for _ in range(3):
+            channels[0].send(b"late", at=time.monotonic_ns() + 60 * 10**9, to=channels[0].local)
+        worker = shmring.channels(no_leftovers)[0].worker_pid
+        os.kill(worker, signal.SIGSTOP)  # it would go on without its pool
+        os.kill(process.pid, signal.SIGKILL)
+        os.kill(worker, signal.SIGKILL)
+        with up("plant") as (again, ready):
+            assert ready["adopted"] == []
+            fresh = shmring.open("ctl", pool="plant", local=address)
+            fresh.send(b"new", to=fresh.local)
+            assert fresh.recv(timeout=PATIENCE_S).data == b"new"
+            for channel in channels:
+                with pytest.raises(shmring.ChannelClosed):
+                    channel.recv(timeout=PATIENCE_S)
+            again.send_signal(signal.SIGTERM)
+            said = again.stderr.read()
+    assert "'plant' died together with its workers, so it starts empty" in said
+    assert "ctl, log (2 in all)" in said
+
+
 def test_ls_calls_a_dead_pool_unhealthy_and_gc_removes_it(no_leftovers):
     with up("plant") as (process, _):
         shmring.open("ctl", pool="plant", local=("127.0.0.1", 0))

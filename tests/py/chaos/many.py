@@ -20,18 +20,21 @@ STEADY_S = 1.1  # what dies sooner counts as a crash, and its pool pauses
 
 
 def back_after_ms(pool: shmring.Pool, channels: list[shmring.Channel]) -> list[float]:
-    """When each channel was served again, sorted."""
-    waiting = {channel: channel.epoch for channel in channels}
+    """When each channel was served again, sorted.
+
+    They come back in the order in which they were opened, so only the next one is looked at. To
+    look at all of them would keep the pool's thread in this process from its work.
+    """
+    before = [channel.epoch for channel in channels]
     (worker,) = pool.workers()
     began = time.monotonic()
     os.kill(worker.pid, signal.SIGKILL)
     took: list[float] = []
-    while waiting:
-        back = [channel for channel, epoch in waiting.items() if channel.epoch > epoch]
-        took += [(time.monotonic() - began) * 1e3] * len(back)
-        for channel in back:
-            del waiting[channel]
+    while len(took) < len(channels):
         time.sleep(0.001)
+        now = (time.monotonic() - began) * 1e3
+        while len(took) < len(channels) and channels[len(took)].epoch > before[len(took)]:
+            took.append(now)
     return took
 
 

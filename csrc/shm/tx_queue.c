@@ -121,6 +121,12 @@ static void count_finished(tx_queue_t *q, uint64_t packets)
     rt_store_relaxed(&q->cursors->finished, q->finished);
 }
 
+/* Packets that end without anybody knowing their number: a client wrote over their records. */
+static void count_lost(tx_queue_t *q, uint64_t packets)
+{
+    rt_bump(&q->segment->stats->counters[SHM_COUNT_tx_corrupt], packets);
+}
+
 /* All that may have been claimed to take the place of a packet that is marked as replaced. */
 static void note_replaced(tx_queue_t *q)
 {
@@ -266,7 +272,9 @@ static int give_up_on_ring(tx_queue_t *q, shm_cursor_t tail, tx_item_t *item)
     q->stuck_since_mono_ns = 0;
     q->read_seq = shm_cursor_seq(tail);
     rt_store_relaxed(&q->cursors->read, tail);
-    count_finished(q, packets <= q->units ? packets : 0);
+    packets = packets <= q->units ? packets : 0;
+    count_finished(q, packets);
+    count_lost(q, packets > 1 ? packets - 1 : 0); /* the caller counts the first */
     return note_damage(q);
 }
 
@@ -581,36 +589,62 @@ int64_t tx_queue_nap_ns(const tx_queue_t *q, int64_t now_mono_ns)
 
 /* --- scheduled records --------------------------------------------------------------------- */
 
+static bool is_held(const tx_queue_t *q, uint64_t ref)
+{
+    return ref >= q->head_ref && ref < q->read_ref;
+}
+
+/* What a scheduled record with this word is. Only the worker makes one DONE (finished or moved), and clients
+ * only cancel it: everything else was overwritten. */
+static int look_at_scheduled(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item)
+{
+    unsigned state = shm_word_state(word);
+    if (state == SHM_RECORD_DONE)
+        return -ESTALE;
+    bool fits = tx_word_fits(q, ref, word, q->read_ref - ref);
+    if (fits && state == SHM_RECORD_CANCELLED)
+        return -ECANCELED;
+    if (fits && state == SHM_RECORD_COMMITTED && read_record(q, ref, word, item) == 0)
+        return 0;
+    *item = (tx_item_t){.ref = ref, .sequence = widen(q, shm_word_seq(word))};
+    return -EBADMSG;
+}
+
 int tx_queue_peek(const tx_queue_t *q, uint64_t ref, tx_item_t *item)
 {
-    if (ref < q->head_ref || ref >= q->read_ref)
+    if (!is_held(q, ref))
         return -ESTALE;
-    uint64_t word = rt_load_acquire(tx_word_of(q, ref));
-    if (shm_word_state(word) == SHM_RECORD_CANCELLED)
-        return -ECANCELED;
-    if (shm_word_state(word) != SHM_RECORD_COMMITTED ||
-        !tx_word_fits(q, ref, word, q->read_ref - ref))
-        return -ESTALE;
-    return read_record((tx_queue_t *)q, ref, word, item) < 0 ? -ESTALE : 0;
+    return look_at_scheduled((tx_queue_t *)q, ref, rt_load_acquire(tx_word_of(q, ref)), item);
+}
+
+/* The record ends here, unsent. */
+static int end_scheduled(tx_queue_t *q, uint64_t ref, uint64_t word, int why, tx_item_t *item)
+{
+    if (why == -ECANCELED)
+        (void)read_record(q, ref, word, item);
+    else
+        (void)note_damage(q);
+    finish_word(q, ref, word);
+    return why;
 }
 
 int tx_queue_take(tx_queue_t *q, uint64_t ref, tx_item_t *item)
 {
-    int rc = tx_queue_peek(q, ref, item);
+    if (!is_held(q, ref))
+        return -ESTALE;
+    uint64_t word = rt_load_acquire(tx_word_of(q, ref));
+    int rc = look_at_scheduled(q, ref, word, item);
     if (rc == -ESTALE)
         return rc;
-    uint64_t word = rt_load_acquire(tx_word_of(q, ref));
     uint64_t sending = shm_word(shm_word_seq(word), shm_word_units(word), shm_word_flags(word),
                                 SHM_RECORD_SENDING);
-    /* It may have been cancelled since the look before: a swap must not start from that. */
-    bool waits = rc == 0 && shm_word_state(word) == SHM_RECORD_COMMITTED;
-    if (waits && rt_cas(tx_word_of(q, ref), &word, sending))
-        return 0;
-    if (shm_word_state(word) != SHM_RECORD_CANCELLED || !tx_word_fits(q, ref, word, q->read_ref - ref))
-        return -ESTALE;
-    (void)read_record(q, ref, word, item);
-    finish_word(q, ref, word);
-    return -ECANCELED;
+    if (rc == 0) {
+        if (rt_cas(tx_word_of(q, ref), &word, sending))
+            return 0;
+        bool cancelled = look_at_scheduled(q, ref, word, item) == -ECANCELED;
+        rc = cancelled ? -ECANCELED : -EBADMSG;
+    }
+    return end_scheduled(q, ref, word, rc, item);
 }
 
 void tx_queue_untake(tx_queue_t *q, uint64_t ref)
@@ -660,22 +694,29 @@ int tx_queue_reap(tx_queue_t *q, unsigned *budget, tx_item_t *item)
     return 0;
 }
 
+/* Whether nothing is to be done about the record: it is padding, or has or gets its verdict elsewhere. */
+static bool is_passed_by(const tx_queue_t *q, uint64_t ref, uint64_t word)
+{
+    unsigned state = shm_word_state(word);
+    return state == SHM_RECORD_DONE || state == SHM_RECORD_PAD || state == SHM_RECORD_CANCELLED ||
+           was_passed(q, ref);
+}
+
 int tx_queue_waiting_next(tx_queue_t *q, uint64_t *ref, unsigned *budget, tx_item_t *item)
 {
     *ref = *ref > q->head_ref ? *ref : q->head_ref;
-    for (; *budget > 0 && *ref < q->read_ref; --*budget) {
+    while (*budget > 0 && *ref < q->read_ref) {
         uint64_t word;
+        --*budget;
         if (!step_over(q, ref, q->read_ref, &word)) {
-            --*budget;
             (void)note_damage(q);
             return 0;
         }
         uint64_t at = *ref - shm_word_units(word);
-        if (shm_word_state(word) == SHM_RECORD_COMMITTED && !was_passed(q, at) &&
-            tx_word_fits(q, at, word, q->read_ref - at) && read_record(q, at, word, item) == 0) {
-            --*budget;
-            return 1;
-        }
+        if (is_passed_by(q, at, word))
+            continue;
+        int rc = look_at_scheduled(q, at, word, item);
+        return rc == 0 ? 1 : end_scheduled(q, at, word, rc, item);
     }
     return 0;
 }
@@ -855,6 +896,20 @@ static void notice_cancelled_head(tx_queue_t *q)
         q->cancels_seen = rt_load_relaxed(&q->cursors->cancels) - 1;
 }
 
+/* All that was read is freed. If nothing is unread (a packet that was moved may be), every packet must have been
+ * finished. Where one was not, a client marked it as done. */
+static void count_vanished(tx_queue_t *q)
+{
+    uint64_t next = widen(q, q->read_seq);
+    shm_cursor_t tail = rt_load_relaxed(&q->cursors->tail);
+    if (q->finished == next || shm_cursor_place(tail) != tx_place_of(q, q->read_ref))
+        return;
+    uint64_t missing = next > q->finished ? next - q->finished : 0;
+    count_lost(q, missing < q->units ? missing : q->units);
+    (void)note_damage(q);
+    count_finished(q, next - q->finished);
+}
+
 unsigned tx_queue_release(tx_queue_t *q, int64_t now_ns, uint32_t max_bytes, unsigned max_moves,
                           unsigned *moved)
 {
@@ -870,6 +925,8 @@ unsigned tx_queue_release(tx_queue_t *q, int64_t now_ns, uint32_t max_bytes, uns
             break;
         (*moved)++;
     }
+    if (q->head_ref == q->read_ref)
+        count_vanished(q);
     notice_cancelled_head(q);
     if (q->dead_producers)
         sweep_dead_producers(q);

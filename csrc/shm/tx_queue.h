@@ -1,11 +1,11 @@
-/* tx_queue.h: the worker's side of the tx ring. One thread, in the process that serves the channel.
+/* tx_queue.h: the worker's side of the tx ring. One thread uses it, in the process that serves the channel.
  *
  * The worker takes records in from the read cursor in ring order (tx_queue_next), keeps their due
  * times in a schedule of its own together with the ref, and comes back when a packet is due:
  *
  *      tx_queue_next -> schedule -> tx_queue_take(ref) -> send -> tx_queue_finish(ref)
  *
- * Everything that comes out of the ring has been checked against the ring's bounds and copied; only
+ * Everything that comes out of the ring has been checked against the ring's bounds and copied. Only
  * the payload is still in shared memory, for the kernel to copy from.
  *
  * A record whose producer has halted over it is passed after TX_CLAIM_PATIENCE_NS, and handed out when it is
@@ -52,7 +52,7 @@ struct tx_queue {
     uint64_t search_ref;   /* the search for cancelled records goes on here, */
     uint64_t search_end;   /* and is over here */
     uint64_t pad_ref;      /* of the padding read last */
-    int64_t stuck_since_mono_ns; /* the record at the read cursor is unfinished; 0: it is not */
+    int64_t stuck_since_mono_ns; /* the record at the read cursor is unfinished, or 0 */
     tx_search_t search;          /* for its length */
     tx_open_claim_t open[TX_OPEN_CLAIMS]; /* claims that were passed */
     unsigned open_count;
@@ -81,7 +81,7 @@ typedef struct tx_item {
     uint16_t producer;
     uint8_t flags;
     shm_addr_t dest; /* family 0: the channel's remote */
-    /* When it stood behind a claim that its producer did not finish, or was that claim; 0: never. */
+    /* When it stood behind a claim that its producer did not finish, or was that claim. 0: it never did. */
     int64_t halted_from_mono_ns;
     int64_t halted_until_mono_ns;
 } tx_item_t;
@@ -112,24 +112,26 @@ static inline bool tx_word_fits(const tx_queue_t *q, uint64_t ref, uint64_t word
  * Returns 0, -EPROTO (ring beyond repair). */
 int tx_queue_init(tx_queue_t *q, shm_segment_t *s, int takeover);
 
-/* Who is asked whether a slot's owner lives, from now on; until then the process named in the slot is
- * looked up. To be called again after each tx_queue_init. */
+/* Says who is asked from now on whether a slot's owner lives. Until then the process named in the slot is
+ * looked up. Call it again after each tx_queue_init. */
 void tx_queue_ask_slots(tx_queue_t *q, tx_slot_alive_t slot_alive, void *of);
 
 /* Takes in the next record. *budget is counted down by one for each record looked at, those that are
- * nobody's business any more included. Returns 1 and *item; 0 nothing there, the next record is still
- * being written, or *budget is 0 (look again soon); otherwise a packet that has no way to be sent and whose verdict the caller records, with
- * sequence, due and enqueue time in *item: -ECANCELED (cancelled by a client), -EOWNERDEAD (claimed
- * by a producer that died, or being sent by a worker that died), -EBADMSG (header makes no sense).
- * It is finished already. */
+ * nobody's business any more included. Returns 1 and *item. 0: there is none, the next one is still being
+ * written, or *budget is 0 (look again soon). Otherwise this packet cannot be sent. It is finished already, and
+ * the caller records its verdict, with sequence, due and enqueue time from *item: -ECANCELED (cancelled by a
+ * client), -EOWNERDEAD (claimed by a producer that died, or being sent by a worker that died), -EBADMSG (its
+ * header makes no sense). */
 int tx_queue_next(tx_queue_t *q, int64_t now_mono_ns, unsigned *budget, tx_item_t *item);
 
-/* News of a living producer that halted before it finished a packet; others have passed it since. Returns
+/* News of a living producer that halted before it finished a packet, and was passed by others. Returns
  * whether there are any, once each. */
 bool tx_queue_halted(tx_queue_t *q, tx_halted_t *out);
 
-/* Reads a scheduled record again and marks it as being sent. Returns 0 and *item; -ECANCELED (a client
- * took it back: finished already, record the verdict), -ESTALE (moved or freed: forget this ref). */
+/* Reads a scheduled record again and marks it as being sent. Returns 0 and *item. -ESTALE: it was moved or
+ * finished, so forget this ref. -ECANCELED: a client took it back. -EBADMSG: a client wrote over it. These
+ * two are finished already, and the caller records the verdict. A client may have changed the sequence and the
+ * deadline in *item: the caller goes by what tx_queue_next said of this ref. */
 int tx_queue_take(tx_queue_t *q, uint64_t ref, tx_item_t *item);
 
 /* Reads a scheduled record without taking it (to see what could go out in one call with another).
@@ -139,7 +141,7 @@ int tx_queue_peek(const tx_queue_t *q, uint64_t ref, tx_item_t *item);
 /* Gives a taken record back to the schedule (the kernel had no room for it). */
 void tx_queue_untake(tx_queue_t *q, uint64_t ref);
 
-/* The packet has its verdict. Cheap; space is freed by tx_queue_release. */
+/* The packet has its verdict. This is cheap: tx_queue_release frees the space. */
 void tx_queue_finish(tx_queue_t *q, uint64_t ref);
 
 /* Packets that are finished and not counted: a worker died between the two. Below 0: somebody has overwritten
@@ -156,9 +158,10 @@ void tx_queue_tell(tx_queue_t *q);
  * down) at most in this call. Returns 1 and *item (record the verdict cancelled: call again), or 0. */
 int tx_queue_reap(tx_queue_t *q, unsigned *budget, tx_item_t *item);
 
-/* Steps through the records that were taken in and wait; *ref: 0 for the first. *budget is counted down by one
- * for each record looked at, waiting or not. Returns 1 and *item; 0 at the end, or *budget is 0 (go on later,
- * with the same *ref). */
+/* Steps through the records that were taken in and wait. *ref is 0 for the first. *budget is counted down by
+ * one for each record looked at, waiting or not. Returns 1 and *item. 0: this is the end, or *budget is 0 (go on
+ * later, with the same *ref). -EBADMSG: a client wrote over the record, which is finished now. The caller
+ * records the verdict. */
 int tx_queue_waiting_next(tx_queue_t *q, uint64_t *ref, unsigned *budget, tx_item_t *item);
 
 /* Frees finished records at the head, at most max_bytes of zeroing, wakes producers that wait for
@@ -177,7 +180,7 @@ int tx_queue_pending(const tx_queue_t *q);
 /* How long the worker may sleep while tx_queue_pending says so and tx_queue_next says nothing. */
 int64_t tx_queue_nap_ns(const tx_queue_t *q, int64_t now_mono_ns);
 
-/* Bell: arm before sleeping, then look at tx_queue_pending once more; disarm when awake. */
+/* Bell: arm it before sleeping, and then look at tx_queue_pending once more. Disarm it when awake. */
 void tx_queue_arm_bell(tx_queue_t *q);
 void tx_queue_disarm_bell(tx_queue_t *q);
 

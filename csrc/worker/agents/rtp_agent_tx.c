@@ -120,7 +120,7 @@ static void end_record(wrk_channel_t *ch, const tx_item_t *record, verdict_t ver
     if (rc == -ESTALE)
         return;
     if (rc < 0) {
-        agent_refused(ch, &item, rc, now_mono_ns);
+        agent_refused(ch, record, rc, now_mono_ns);
         return;
     }
     tx_queue_finish(&ch->tx, record->ref);
@@ -138,8 +138,8 @@ static void mark(wrk_channel_t *ch, const tx_item_t *mark, int64_t now_mono_ns)
             rtp_agent_bye(ch, now_mono_ns);
         tx_queue_finish(&ch->tx, mark->ref);
         rtp_plan_pause(&a->plan, a->plan.head.samples, to_channel(ch, now_mono_ns));
-    } else if (rc == -ECANCELED) {
-        agent_refused(ch, &item, rc, now_mono_ns);
+    } else if (rc != -ESTALE) {
+        agent_refused(ch, mark, rc, now_mono_ns);
     }
 }
 
@@ -148,8 +148,11 @@ static bool next_record(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     tx_item_t item;
-    if (tx_queue_waiting_next(&ch->tx, &a->plan.behind_ref, budget, &item) != 1)
-        return false;
+    int rc = tx_queue_waiting_next(&ch->tx, &a->plan.behind_ref, budget, &item);
+    if (rc < 0)
+        agent_refused(ch, &item, rc, now_mono_ns);
+    if (rc != 1)
+        return rc < 0;
     int what = rtp_plan_read(&a->plan, &item);
     if (what < 0) {
         rtp_agent_count(a, SHM_RTP_COUNT_bad_records, 1);
@@ -201,10 +204,10 @@ static bool still_waits(wrk_channel_t *ch, bool last, int64_t now_mono_ns)
     tx_item_t item;
     uint64_t ref = a->plan.item.ref;
     int rc = last ? tx_queue_take(&ch->tx, ref, &item) : tx_queue_peek(&ch->tx, ref, &item);
-    if (rc == -ECANCELED && !last)
+    if (rc < 0 && !last)
         rc = tx_queue_take(&ch->tx, ref, &item); /* which finishes it */
-    if (rc == -ECANCELED)
-        agent_refused(ch, &item, rc, now_mono_ns);
+    if (rc < 0 && rc != -ESTALE)
+        agent_refused(ch, &a->plan.item, rc, now_mono_ns);
     if (rc < 0)
         rtp_plan_give_up(&a->plan);
     return rc == 0;
@@ -481,10 +484,14 @@ static bool cancel_waiting(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
     rtp_agent_t *a = rtp_agent_of(ch);
     unsigned budget = max;
     tx_item_t item;
-    while (tx_queue_waiting_next(&ch->tx, &a->purge_ref, &budget, &item) == 1) {
-        if (item.sequence >= a->purge_before)
+    int rc;
+    while ((rc = tx_queue_waiting_next(&ch->tx, &a->purge_ref, &budget, &item)) != 0) {
+        if (rc < 0)
+            agent_refused(ch, &item, rc, now_mono_ns);
+        else if (item.sequence >= a->purge_before)
             return true;
-        end_record(ch, &item, VERDICT_CANCELLED, 0, now_mono_ns);
+        else
+            end_record(ch, &item, VERDICT_CANCELLED, 0, now_mono_ns);
     }
     return a->purge_ref >= ch->tx.read_ref || budget > 0;
 }

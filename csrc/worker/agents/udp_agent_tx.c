@@ -16,8 +16,8 @@
  * then: after a standstill the earliest deadline goes first, whether its packet had been taken in
  * before or not.
  *
- * A packet's deadline is read once, when it is taken in, and kept here. One whose header says
- * something else later was overwritten: it is not sent, and counted as corrupt.
+ * A packet's deadline and sequence are read once, when it is taken in, and kept here. If its record
+ * says something else later, a client wrote over it: it is not sent, and counted as corrupt.
  *
  * Where the queueing discipline launches packets by itself (txtime), they are handed over
  * AGENT_HANDOVER_AHEAD_NS before the start and nobody spins.
@@ -72,9 +72,11 @@ static void batch_add(wrk_channel_t *ch, const udp_waiting_t *from, int64_t star
     __builtin_prefetch(item->payload);
 }
 
-/* Whether the header still says what it said when the packet was taken in. */
+/* Whether the record still says what it said when the packet was taken in. */
 static bool is_as_taken_in(const tx_item_t *item, const udp_waiting_t *from)
 {
+    if (item->sequence != from->entry.order)
+        return false;
     if (!from->has_deadline)
         return item->due_ns == 0;
     return item->due_ns != 0 && agent_bounded_due(item->due_ns) == from->entry.due_ns;
@@ -95,6 +97,7 @@ static void take_into_batch(wrk_channel_t *ch, const udp_waiting_t *from, int64_
         rc = -EBADMSG;
     }
     if (rc < 0) {
+        item->sequence = from->entry.order;
         agent_refused(ch, item, rc, now_mono_ns);
         return;
     }
@@ -364,7 +367,7 @@ unsigned udp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
 
 /* --- purge --------------------------------------------------------------------------------- */
 
-static void cancel(wrk_channel_t *ch, uint64_t ref, int64_t now_mono_ns)
+static void cancel(wrk_channel_t *ch, uint64_t ref, uint64_t sequence, int64_t now_mono_ns)
 {
     tx_item_t item;
     int rc = tx_queue_take(&ch->tx, ref, &item);
@@ -372,7 +375,8 @@ static void cancel(wrk_channel_t *ch, uint64_t ref, int64_t now_mono_ns)
         return;
     if (rc == 0)
         tx_queue_finish(&ch->tx, ref);
-    agent_refused(ch, &item, -ECANCELED, now_mono_ns);
+    item.sequence = sequence;
+    agent_refused(ch, &item, rc == -EBADMSG ? rc : -ECANCELED, now_mono_ns);
 }
 
 /* Takes one record in for good or to be cancelled. Returns true when nothing that waited at the
@@ -387,7 +391,7 @@ static bool purge_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
     if (rc < 0)
         agent_refused(ch, &item, rc, now_mono_ns);
     else if (item.sequence < a->purge_before)
-        cancel(ch, item.ref, now_mono_ns);
+        cancel(ch, item.ref, item.sequence, now_mono_ns);
     else
         wait_its_time(ch, &item, now_mono_ns);
     return rc == 1 && item.sequence >= a->purge_before;
@@ -411,12 +415,12 @@ int udp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
         agent_link_clear(&a->link);
     }
     for (unsigned i = 0; i < a->ready_count; i++)
-        cancel(ch, a->ready[i].ref, now_mono_ns);
+        cancel(ch, a->ready[i].ref, a->ready[i].order, now_mono_ns);
     a->ready_count = 0;
     due_entry_t entry;
     unsigned n = 0;
     while (n < max && udp_schedule_pop_due(&a->schedule, INT64_MAX, &entry)) {
-        cancel(ch, entry.ref, now_mono_ns);
+        cancel(ch, entry.ref, entry.order, now_mono_ns);
         n++;
     }
     bool done = n < max && purge_ring(ch, max - n, now_mono_ns);

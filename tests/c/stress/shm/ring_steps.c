@@ -253,6 +253,7 @@ static void judge(const tx_queue_t *q, uint64_t from)
                       images, lacking, missing);
     untold += (uint64_t)missing;
     CHECK_EQ(tx_ring_waiting(&seg), 0);
+    CHECK_EQ(rt_load_relaxed(&seg.stats->counters[SHM_COUNT_tx_corrupt]), 0);
 }
 
 /* The ring is as good as new: others fill it, several times over. */

@@ -175,6 +175,7 @@ static void test_killed_producers_leave_nothing_behind(void)
             kill_client(i);
     serve_until_killed_slots_are_free();
     CHECK_EQ(tx_ring_waiting(&seg), 0);
+    CHECK_EQ(rt_load_relaxed(&seg.stats->counters[SHM_COUNT_tx_corrupt]), 0);
     CHECK(orphans <= kills + SLOTS);
     CHECK(orphans > 0 && received > 0);
     (void)printf("kills %" PRIu64 ", orphans %" PRIu64 ", received %" PRIu64 "\n", kills, orphans, received);

@@ -133,8 +133,10 @@ static void work_tx(uint64_t *rng)
         break;
     case 7: {
         uint64_t ref = rt_test_rand(rng) % 2 ? 0 : refs[i];
-        while (tx_queue_waiting_next(&queue, &ref, &budget, &item))
-            check_item(&item);
+        int rc;
+        while ((rc = tx_queue_waiting_next(&queue, &ref, &budget, &item)) != 0)
+            if (rc == 1)
+                check_item(&item);
         budget = 50;
         while (tx_queue_reap(&queue, &budget, &item)) {
         }

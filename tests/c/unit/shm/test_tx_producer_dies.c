@@ -133,6 +133,7 @@ static void check_all_clean(void)
     expect(next(&item) == 0, "a packet too many");
     (void)tx_queue_release(&queue, 0, UINT32_MAX, 0, &moved);
     expect(tx_ring_waiting(&seg) == 0, "packets count as waiting");
+    expect(rt_load_relaxed(&seg.stats->counters[SHM_COUNT_tx_corrupt]) == 0, "a sound packet counts as corrupt");
     expect(rt_load_relaxed(&seg.tx->head_place) == shm_cursor_place(rt_load_relaxed(&seg.tx->tail)),
            "space is not freed");
     for (uint32_t i = 1; i <= 2; i++) {

@@ -241,7 +241,8 @@ class Core:
         Either both happen, or the old packet is sent as it was. at: ns; None: the old one's
         deadline. to: None: the channel's `remote`.
 
-        Raises `TooLate` if the old packet does not wait any more, otherwise as `send`.
+        Raises `TooLate` if the old packet does not wait any more, `ShmringOSError` with ``EBUSY`` as
+        `Channel.cancel`, otherwise as `send`.
         """
         old = _arguments.sequence(sequence)
         due_ns = 0 if at is None else time_ns(at, "at")
@@ -255,7 +256,7 @@ class Core:
                     rc = lib.end_replace(
                         self._need_end(), old, payload, size, at is None, due_ns, dest, new
                     )
-                    text = last_text() if rc == -errno.EMSGSIZE else ""
+                    text = last_text() if rc in (-errno.EMSGSIZE, -errno.EBUSY) else ""
                 if rc == 0:
                     return int(new[0])
                 self._after_failed_send(rc, text, until_ns, 0, 0)

@@ -214,10 +214,14 @@ class Channel(Core):
         return int(lib.tx_ring_waiting(self._mapped()))
 
     def cancel(self, sequence: int) -> bool:
-        """Take a packet back. Return whether it still waited; its verdict is then ``cancelled``."""
+        """Take a packet back. Return whether it still waited; its verdict is then ``cancelled``.
+
+        Raises `ShmringOSError` with ``EBUSY`` if the queue could not be searched within 10 ms: somebody
+        died or stopped over a packet while no worker was there, or overwrote the queue.
+        """
         self._need_writable("take packets back")
         segment = self._mapped()
-        if not lib.tx_ring_cancel(segment, _arguments.sequence(sequence), ffi.NULL):
+        if not check(lib.tx_ring_cancel(segment, _arguments.sequence(sequence), ffi.NULL)):
             return False
         # A worker that sleeps until that packet's time gives its verdict and frees its room now.
         if not self._end.tx_ready:

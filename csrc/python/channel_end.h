@@ -325,7 +325,7 @@ static inline int end_send_batch(channel_end_t *e, send_batch_t *b)
 
 /* Puts a new packet in the place of one that waits: either both happen or neither. keep_due: it
  * gets the old one's deadline. Returns 0 and the new sequence; -ENOENT (the old one does not wait
- * any more), otherwise as end_send. */
+ * any more), -EBUSY (the queue could not be searched), otherwise as end_send. */
 static inline int end_replace(channel_end_t *e, uint64_t old, const void *payload, size_t bytes,
                               int keep_due, int64_t due_ns, const shm_addr_t *dest,
                               uint64_t *sequence)
@@ -347,8 +347,8 @@ static inline int end_replace(channel_end_t *e, uint64_t old, const void *payloa
     memcpy(claim.payload, payload, bytes);
     int replaced = tx_producer_replace(&e->tx, e->segment, &claim, old, keep_due);
     end_ring_bell(e);
-    if (!replaced)
-        return -ENOENT;
+    if (replaced <= 0)
+        return replaced < 0 ? replaced : -ENOENT;
     *sequence = claim.sequence;
     return 0;
 }

@@ -80,6 +80,7 @@
  */
 #include "shm/tx_ring.h"
 
+#include "base/rt_clock.h"
 #include "base/rt_err.h"
 #include "base/rt_futex.h"
 #include "base/rt_seq.h"
@@ -88,6 +89,8 @@
 #include <errno.h>
 #include <string.h>
 #include <time.h>
+
+#define WALK_PATIENCE_NS (10 * RT_NS_PER_MS)
 
 int tx_producer_init(tx_producer_t *p, const shm_segment_t *s, uint32_t slot)
 {
@@ -302,11 +305,13 @@ typedef struct walk {
 } walk_t;
 
 /* Steps to the next record between head and tail. The worker may free records under the walker's
- * feet; their words then read EMPTY and the walk ends, which the caller takes as "gone". */
+ * feet. Their words then read EMPTY and the walk ends, which the caller takes as "gone". A length below the
+ * shortest record ends it as well, unless it is padding: so the length of the ring bounds the steps. */
 RT_RACY static bool walk_next(const shm_segment_t *s, uint32_t units, walk_t *w)
 {
     uint32_t step = shm_word_units(w->word);
-    if (step == 0 || step > w->left)
+    bool pads = shm_word_state(w->word) == SHM_RECORD_PAD && w->place + step == units;
+    if (step > w->left || (step < TX_RECORD_LEAST_UNITS && !pads))
         return false;
     w->place = (w->place + step) % units;
     w->left -= step;
@@ -387,21 +392,33 @@ static int cancel_pass(const shm_segment_t *s, uint32_t sequence, tx_claim_t *in
     return 0;
 }
 
-/* The worker may move the record to the tail while the walk passes; a second whole walk finds it
- * there, because a record is moved at most once per lap. A cut walk is repeated for as long as it
- * takes the worker to skip a dead producer's claim. */
+static int refuse_walk(void)
+{
+    return rt_err_set(-EBUSY,
+                      "the queue could not be searched within %d ms: a packet in it is not finished, or was "
+                      "overwritten; try again, and if it stays so, close the channel and open it again",
+                      (int)(WALK_PATIENCE_NS / RT_NS_PER_MS));
+}
+
+/* The worker may move the record to the tail while the walk passes. A second whole walk finds it
+ * there, because a record is moved at most once per lap. A walk that was cut short is repeated until the
+ * worker has written how long the claim is that cut it, but not for ever: somebody may have overwritten it. */
 static int take_back(const shm_segment_t *s, uint64_t sequence, tx_claim_t *instead, int64_t *due_ns)
 {
     const struct timespec nap = {.tv_nsec = 100000};
-    int whole_walks = 0;
-    for (int attempt = 0; attempt < 1000 && whole_walks < 2; attempt++) {
+    int64_t until_mono_ns = 0;
+    for (int whole_walks = 0; whole_walks < 2;) {
         bool whole = false;
         if (cancel_pass(s, (uint32_t)sequence, instead, due_ns, &whole))
             return 1;
+        whole_walks += whole;
         if (whole)
-            whole_walks++;
-        else
-            nanosleep(&nap, NULL);
+            continue;
+        if (until_mono_ns == 0)
+            until_mono_ns = rt_mono_ns() + WALK_PATIENCE_NS;
+        if (rt_mono_ns() > until_mono_ns)
+            return refuse_walk();
+        nanosleep(&nap, NULL);
     }
     return 0;
 }
@@ -416,7 +433,7 @@ int tx_producer_replace(tx_producer_t *p, const shm_segment_t *s, tx_claim_t *cl
 {
     claim->keeps_due = keep_due != 0;
     int taken_back = take_back(s, old, claim, NULL);
-    if (taken_back)
+    if (taken_back == 1)
         tx_producer_commit(p, claim);
     else
         tx_producer_abort(p, claim);

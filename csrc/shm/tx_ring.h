@@ -47,18 +47,19 @@ static inline void tx_producer_touch(const void *payload, size_t bytes)
         (void)p[bytes - 1];
 }
 
-/* Reserves a record. due_ns: deadline in the channel's clock, 0 as soon as possible; dest: NULL for
- * the channel's remote. Returns 0; -ENOBUFS (ring full: room comes with time), -EMSGSIZE (longer
- * than max_payload_bytes), -EPROTO (segment overwritten). The caller fills payload, then commits or aborts; between the two it must
- * not wait for anything: what it copies from was touched before (tx_producer_touch). */
+/* Reserves a record. due_ns is the deadline in the channel's clock, or 0 for as soon as possible. dest is NULL
+ * for the channel's remote. Returns 0, -ENOBUFS (ring full: room comes with time), -EMSGSIZE (longer than
+ * max_payload_bytes) or -EPROTO (segment overwritten). The caller fills payload, then commits or aborts. Between
+ * the two it must not wait for anything: what it copies from was touched before (tx_producer_touch). */
 int tx_producer_claim(tx_producer_t *p, uint32_t payload_bytes, int64_t due_ns, int64_t now_mono_ns,
                       const shm_addr_t *dest, tx_claim_t *out);
 void tx_producer_commit(tx_producer_t *p, tx_claim_t *claim);
 void tx_producer_abort(tx_producer_t *p, tx_claim_t *claim);
 
 /* Instead of commit: the claimed packet, whole already, takes the place of one that waits. keep_due: it
- * gets that one's deadline. Returns 1: the old one is cancelled, the new one committed; 0: the old one does
- * not wait any more, the claim is aborted. Whoever dies over it, one of the two packets goes out. */
+ * gets that one's deadline. Returns 1: the old one is cancelled and the new one committed. 0: the old one does
+ * not wait any more, and the claim is aborted. -EBUSY: as tx_ring_cancel, and the claim is aborted. Whoever dies
+ * over it, one of the two packets goes out. */
 int tx_producer_replace(tx_producer_t *p, const shm_segment_t *s, tx_claim_t *claim, uint64_t old,
                         int keep_due);
 
@@ -77,9 +78,11 @@ void tx_producer_rang(tx_producer_t *p);
  * again), -ETIMEDOUT, -EINTR. */
 int tx_producer_wait_room(tx_producer_t *p, int64_t until_mono_ns);
 
-/* Takes back a packet that waits. Any writable mapping, any thread. Returns 1 cancelled (it ends in
- * verdict cancelled), 0 too late or unknown; *due_ns (may be NULL) gets its deadline. Afterwards the
- * worker is to be rung as after a commit; one that sleeps gives the verdict within a second otherwise. */
+/* Takes back a packet that waits. Any writable mapping, any thread. Returns 1: it is cancelled and ends in that
+ * verdict. *due_ns (may be NULL) gets its deadline. 0: too late, or there is no such packet. -EBUSY: for 10 ms
+ * something unfinished or overwritten hid a part of the ring. Otherwise it waits for nobody, and the steps are
+ * bounded by the ring's length. Afterwards ring the worker as after a commit. If it sleeps and nobody rings, it
+ * gives the verdict within a second. */
 int tx_ring_cancel(const shm_segment_t *s, uint64_t sequence, int64_t *due_ns);
 
 /* Packets queued and without a verdict yet. Any thread. */

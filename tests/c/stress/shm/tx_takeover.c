@@ -148,7 +148,7 @@ static void cancel_for(int64_t until_ns)
 {
     while (rt_mono_ns() < until_ns) {
         uint64_t back = 1 + rt_test_rand(&rng) % 40, next = tx_ring_next_sequence(&seg);
-        if (next > back && next < MAX_PACKETS && tx_ring_cancel(&seg, next - back, NULL))
+        if (next > back && next < MAX_PACKETS && tx_ring_cancel(&seg, next - back, NULL) == 1)
             rt_fetch_add(&logged->of[next - back].cancelled, 1);
         usleep(100);
     }
@@ -169,6 +169,7 @@ static void judge(uint64_t total, uint64_t deaths)
     }
     CHECK(unsure + unlogged <= deaths); /* died before it could log that it was unsure */
     CHECK_EQ(tx_ring_waiting(&seg), 0);
+    CHECK_EQ(rt_load_relaxed(&seg.stats->counters[SHM_COUNT_tx_corrupt]), 0);
     CHECK(sent > 0 && cancelled > 0);
     (void)printf("deaths %" PRIu64 ", sent %" PRIu64 ", cancelled %" PRIu64 ", unsure %" PRIu64 "+%" PRIu64
                  ", moved %" PRIu64 "\n",

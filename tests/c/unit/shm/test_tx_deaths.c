@@ -602,7 +602,7 @@ static void check_move(move_stage_t stage, bool cancel, bool behind_claim, bool 
     }
     if (stage >= NOTED)
         rt_store_relaxed(&seg.tx->moving, to);
-    bool cancelled = cancel && tx_ring_cancel(&seg, 0, NULL);
+    bool cancelled = cancel && tx_ring_cancel(&seg, 0, NULL) == 1;
     if (stage >= MOVED_OUT && !cancelled)
         rt_store_relaxed(tx_word_at(seg.tx_data, 0), shm_word(0, units, 0, SHM_RECORD_DONE));
     if (stage >= MOVED_IN && !cancelled)

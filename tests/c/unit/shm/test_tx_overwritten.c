@@ -1,7 +1,10 @@
-/* Clients that write over records: each packet still gets a verdict, or is counted. */
+/* Clients that write over records: each packet still gets a verdict, or is counted, and nobody who looks for a
+ * packet is held up for long. */
 #include "shm_test.h"
 
-enum { RING_BYTES = 4096, MAX_PAYLOAD = 200, PACKETS = 5, MIDDLE = 2 };
+#include <time.h>
+
+enum { RING_BYTES = 4096, MAX_PAYLOAD = 200, PACKETS = 5, MIDDLE = 2, LONG_RING_BYTES = 8 << 20 };
 
 #define FOREVER (1000 * RT_NS_PER_S)
 #define RECORD_UNITS 5u /* of a packet of 8 bytes */
@@ -231,6 +234,57 @@ static void test_all_packets_of_a_ring_that_is_given_up_are_counted(void)
     close_ring();
 }
 
+/* --- looking for a packet ------------------------------------------------------------------------ */
+
+static int64_t cpu_ns(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return t.tv_sec * RT_NS_PER_S + t.tv_nsec;
+}
+
+/* A ring that seems full of records of so many units, and behind them one that nobody ever finishes. */
+static void forge_ring(uint32_t each)
+{
+    uint32_t units = LONG_RING_BYTES / SHM_UNIT_BYTES;
+    open_ring(LONG_RING_BYTES);
+    uint32_t at = 0;
+    for (; at + each < units; at += each)
+        rt_store_relaxed(tx_word_at(seg.tx_data, at), shm_word(0, each, 0, SHM_RECORD_DONE));
+    rt_store_relaxed(&seg.tx->tail, shm_cursor(1, units - 1));
+    if (at < units - 1)
+        rt_store_relaxed(tx_word_at(seg.tx_data, at), 0);
+}
+
+static void test_a_ring_that_is_cut_short_costs_little(void)
+{
+    static const uint32_t lengths[] = {1, TX_RECORD_LEAST_UNITS};
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        forge_ring(lengths[i]);
+        int64_t before = cpu_ns();
+        CHECK_EQ(tx_ring_cancel(&seg, 77, NULL), -EBUSY);
+        CHECK(cpu_ns() - before < RT_NS_PER_S / 2);
+        CHECK(strstr(rt_err_text(), "10 ms") != NULL);
+        close_ring();
+    }
+}
+
+static void test_a_replacement_that_finds_nothing_in_time_is_given_up(void)
+{
+    tx_producer_t other;
+    tx_claim_t open_claim, claim;
+    open_ring(RING_BYTES);
+    CHECK_EQ(tx_producer_init(&other, &seg, 2), 0);
+    CHECK_EQ(tx_producer_claim(&other, 8, 0, 1, NULL, &open_claim), 0);
+    rt_store_relaxed(&open_claim.record->word, 0);
+    push();
+    CHECK_EQ(tx_producer_claim(&producer, 8, 0, 1, NULL, &claim), 0);
+    CHECK_EQ(tx_producer_replace(&producer, &seg, &claim, 1, 1), -EBUSY);
+    CHECK_EQ(shm_word_state(rt_load_relaxed(&claim.record->word)), SHM_RECORD_ABORTED);
+    CHECK_EQ(rt_load_relaxed(&seg.producers[1].intent), SHM_INTENT_NONE);
+    close_ring();
+}
+
 int main(void)
 {
     RUN(test_a_packet_in_an_impossible_state_gets_a_verdict);
@@ -241,5 +295,7 @@ int main(void)
     RUN(test_packets_that_a_client_marks_as_done_are_counted);
     RUN(test_a_packet_overwritten_while_it_is_sent_ends_once);
     RUN(test_all_packets_of_a_ring_that_is_given_up_are_counted);
+    RUN(test_a_ring_that_is_cut_short_costs_little);
+    RUN(test_a_replacement_that_finds_nothing_in_time_is_given_up);
     return rt_test_result();
 }

@@ -731,7 +731,7 @@ static void test_a_claim_without_a_word_hides_what_lies_behind_it(void)
     CHECK_EQ(tx_producer_claim(&other, 8, 0, 1, NULL, &claim), 0);
     rt_store_relaxed(&claim.record->word, 0);
     CHECK_EQ(push_from(&producer, 8, 77, &behind), 0);
-    CHECK_EQ(tx_ring_cancel(&seg, behind, NULL), 0);
+    CHECK_EQ(tx_ring_cancel(&seg, behind, NULL), -EBUSY);
     tx_item_t item; /* the worker finds out and writes it there */
     CHECK_EQ(shm_test_next(&queue, 1, &item), 0);
     CHECK_EQ(shm_test_next(&queue, RT_NS_PER_MS, &item), 1);
@@ -771,7 +771,7 @@ static void test_replacing_sends_one_of_two(void)
         }
         uint64_t given;
         int64_t due;
-        if (tx_ring_cancel(&seg, old, &due)) {
+        if (tx_ring_cancel(&seg, old, &due) == 1) {
             CHECK_EQ(due, 1000 + i);
             CHECK_EQ(push_from(&producer, 40, due + 1, &given), 0);
             CHECK_EQ(given, old + 1);
@@ -1019,7 +1019,7 @@ static void test_a_cancel_does_not_read_past_the_end(void)
     rt_store_relaxed(&seg.tx->head_place, UNITS - 1);
     rt_store_relaxed(&seg.tx->tail, shm_cursor(1, 0));
     rt_store_relaxed(tx_word_at(seg.tx_data, UNITS - 1), shm_word(0, 1, 0, SHM_RECORD_COMMITTED));
-    CHECK_EQ(tx_ring_cancel(&seg, 0, NULL), 0);
+    CHECK_EQ(tx_ring_cancel(&seg, 0, NULL), -EBUSY);
     rt_store_relaxed(&seg.tx->head_place, UNITS);
     CHECK_EQ(tx_ring_cancel(&seg, 0, NULL), 0);
     close_ring();

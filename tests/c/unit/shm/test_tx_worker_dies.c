@@ -78,7 +78,7 @@ static void claim(tx_producer_t *p, kind_t kind)
 
 static void cancel(uint64_t sequence)
 {
-    if (sequence != UINT64_MAX && tx_ring_cancel(&seg, sequence, NULL))
+    if (sequence != UINT64_MAX && tx_ring_cancel(&seg, sequence, NULL) == 1)
         packets[sequence].kind = CANCELLED;
 }
 
@@ -188,6 +188,7 @@ static void check_outcomes(void)
 static void check_empty(void)
 {
     expect(tx_ring_waiting(&seg) == 0, "packets count as waiting");
+    expect(rt_load_relaxed(&seg.stats->counters[SHM_COUNT_tx_corrupt]) == 0, "a sound packet counts as corrupt");
     expect(rt_load_relaxed(&seg.tx->finished) == next_sequence, "the count of finished packets is off");
     expect(tx_ring_next_sequence(&seg) == next_sequence, "the next sequence is off");
     expect(rt_load_relaxed(&seg.tx->head_place) == shm_cursor_place(rt_load_relaxed(&seg.tx->tail)),

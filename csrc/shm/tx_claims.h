@@ -23,10 +23,10 @@ typedef struct tx_open_claim {
     shm_cursor_t announced; /* by its owner: the tail value it was made from */
     int64_t since_mono_ns;
     int64_t ask_mono_ns; /* when to ask next whether the owner lives */
-    uint32_t slot;       /* announces it, and was found alive; TX_NO_SLOT: none so far */
+    uint32_t slot;       /* announces it, and was found alive, or TX_NO_SLOT */
     uint32_t next_slot;  /* those before it do not announce it, or are dead */
     uint64_t walk_ref;   /* all are dead, and it replaces another: looked for from here, */
-    uint64_t walk_until; /* to here; 0: not begun */
+    uint64_t walk_until; /* to here, or 0: not begun */
 } tx_open_claim_t;
 
 /* One length that somebody announced for the claim at the read cursor. */
@@ -40,7 +40,7 @@ typedef struct tx_length {
  * lengths above those of the round before. */
 typedef struct tx_search {
     uint32_t next_slot;
-    uint32_t above; /* key of the longest one of the rounds before; 0: first round */
+    uint32_t above; /* key of the longest one of the rounds before, or 0 in the first one */
     bool know_lengths; /* the search now looks for slots that announce what follows */
     bool more;         /* there are longer ones than found[] has room for */
     unsigned count;
@@ -58,14 +58,14 @@ typedef struct tx_halted {
 typedef struct tx_queue tx_queue_t;
 
 /* Looks for the length of the claim at the read cursor, whose word is empty. Returns units, padding at the
- * ring's end included, and *moves; 0: not known yet. */
+ * ring's end included, and *moves. 0: it is not known yet. */
 uint32_t tx_claims_search(tx_queue_t *q, bool *moves);
 
 /* Whether somebody's announcement stands for a claim that was passed. */
 bool tx_claims_is_open(const tx_queue_t *q, shm_cursor_t announced);
 
-/* One step towards knowing that the owner of a passed claim is dead; then its word becomes ABORTED, with flag
- * ORPHAN; or COMMITTED, where it has taken another's place. Returns whether one did. */
+/* One step towards knowing that the owner of a passed claim is dead. Then its word becomes ABORTED, with flag
+ * ORPHAN, or COMMITTED if it has taken another's place. Returns whether one did. */
 bool tx_claims_resolve(tx_queue_t *q, int64_t now_mono_ns);
 
 /* Whether a passed claim is about to take another packet's place. */

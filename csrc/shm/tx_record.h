@@ -11,7 +11,7 @@ static inline uint32_t tx_record_units(uint32_t payload_bytes, bool has_dest)
     return (uint32_t)((bytes + SHM_UNIT_BYTES - 1) / SHM_UNIT_BYTES);
 }
 
-/* Units from place to the ring's end that a record of need units must skip; 0 when it fits. */
+/* Units from place to the ring's end that a record of need units must skip, or 0 if it fits. */
 static inline uint32_t tx_pad_units(uint32_t place, uint32_t need, uint32_t units)
 {
     uint32_t to_end = units - place;

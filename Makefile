@@ -102,9 +102,10 @@ chaos: $(VENV)/.installed-test ## kill anything at any time, CHAOS_KILLS times f
 soak: $(VENV)/.installed-test ## SOAK_SECONDS of churn on 200 channels: memory and descriptors must stay flat
 	@$(BIN)/python tests/py/chaos/soak.py --seconds $(SOAK_SECONDS)
 
-hostile: build-asan ## spoil channels' memory and files MUTATIONS times beside a channel that must not notice (SEED=...)
+hostile: build-asan $(VENV)/.installed-test ## spoil channels' memory and files MUTATIONS times beside a channel that must not notice (SEED=...)
 	@$(SANITIZER_ENV) RT_TEST_ROUNDS=$(MUTATIONS) RT_TEST_SEED=$(SEED) \
 	    build/asan/tests/stress-worker-hostile_client
+	@$(SANITIZER_ENV) SHMRING_WORKER=$(CURDIR)/build/asan/shmring-worker $(BIN)/pytest tests/py/system/hostile
 
 clean: ## remove what make made
 	@rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -241,8 +241,8 @@ class Core:
         Either both happen, or the old packet is sent as it was. at: ns; None: the old one's
         deadline. to: None: the channel's `remote`.
 
-        Raises `TooLate` if the old packet does not wait any more, `ShmringOSError` with ``EBUSY`` as
-        `Channel.cancel`, otherwise as `send`.
+        Raises `TooLate` if the old packet does not wait any more, `ShmringOSError` with ``EBUSY``
+        as `Channel.cancel`, otherwise as `send`.
         """
         old = _arguments.sequence(sequence)
         due_ns = 0 if at is None else time_ns(at, "at")

@@ -216,8 +216,8 @@ class Channel(Core):
     def cancel(self, sequence: int) -> bool:
         """Take a packet back. Return whether it still waited; its verdict is then ``cancelled``.
 
-        Raises `ShmringOSError` with ``EBUSY`` if the queue could not be searched within 10 ms: somebody
-        died or stopped over a packet while no worker was there, or overwrote the queue.
+        Raises `ShmringOSError` with ``EBUSY`` if the queue could not be searched within 10 ms:
+        somebody died or stopped over a packet while no worker was there, or overwrote the queue.
         """
         self._need_writable("take packets back")
         segment = self._mapped()

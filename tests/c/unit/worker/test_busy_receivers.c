@@ -1,9 +1,10 @@
-/* Many receivers have something to read when a deadline comes: it is served between two of them. */
+/* Many receivers have something to read when a deadline comes: it is served between two of them.
+ *
+ * What is judged is how many datagrams the worker read between the time that a packet was due and its
+ * send call. The machine may stop the worker at any time: then the packet is late, and nothing is read. */
 #include "worker_test.h"
 
-#include <stdlib.h>
-
-enum { RECEIVERS = 60, DATAGRAMS = 64, ROUNDS = 21, BYTES = 1000 };
+enum { RECEIVERS = 60, DATAGRAMS = 64, ROUNDS = 21, BYTES = 1000, MOST_BETWEEN = 256 };
 
 static wt_worker_t worker;
 static wt_channel_t receivers[RECEIVERS];
@@ -16,9 +17,10 @@ static bool open_receivers(void)
         receivers[i].config = wt_config(name, 0);
         receivers[i].config.direction = SHM_RX;
         receivers[i].config.gro = 0;
-        receivers[i].config.producers = 1;
+        receivers[i].config.producers = 2;
         receivers[i].config.rcvbuf_bytes = 1 << 20;
-        if (!wt_segment(&receivers[i]) || wt_send_open(&worker, &receivers[i], 0) != 0)
+        receivers[i].config.rx_stamp = SHM_STAMP_USER; /* when the worker read it */
+        if (!wt_open(&worker, &receivers[i]))
             return false;
     }
     return true;
@@ -38,10 +40,28 @@ static void fill_sockets(int from)
         }
 }
 
-/* How late a packet was that came due while all of them were read, ns. */
-static int64_t lateness_among(wt_channel_t *ch, int from)
+/* Of what came for a receiver, that which the worker read between the two times. */
+static int read_between(wt_channel_t *ch, int64_t from_ns, int64_t to_ns)
 {
-    shm_report_t report;
+    uint8_t data[BYTES];
+    rx_packet_t packet;
+    int between = 0;
+    for (int n = 0; n < DATAGRAMS; n++) {
+        int64_t until = rt_mono_ns() + WT_PATIENCE_MS * RT_NS_PER_MS;
+        while (rx_reader_next(&ch->reader, data, sizeof data, &packet, NULL) != 1) {
+            if (!CHECK(rt_mono_ns() < until))
+                return between;
+            (void)rx_reader_wait(&ch->reader, 0, until);
+        }
+        between += packet.time_ns > from_ns && packet.time_ns < to_ns;
+    }
+    return between;
+}
+
+/* A packet comes due while all of them are read. */
+static shm_report_t packet_among(wt_channel_t *ch, int from)
+{
+    shm_report_t report = {0};
     int status = 0;
     CHECK_EQ(kill(worker.pid, SIGSTOP), 0);
     CHECK_EQ(waitpid(worker.pid, &status, WUNTRACED), worker.pid);
@@ -49,14 +69,20 @@ static int64_t lateness_among(wt_channel_t *ch, int from)
     CHECK_EQ(wt_push(ch, "x", 1, rt_mono_ns() + 700 * RT_NS_PER_US, NULL), 0);
     CHECK_EQ(kill(worker.pid, SIGCONT), 0);
     CHECK_EQ(wt_reports(ch, &report, 1), 1);
-    return report.sent_ns - report.scheduled_ns;
+    return report;
 }
 
-static int by_value(const void *a, const void *b)
+static int most_read_between(wt_channel_t *ch, int from)
 {
-    int64_t x = *(const int64_t *)a;
-    int64_t y = *(const int64_t *)b;
-    return (x > y) - (x < y);
+    int most = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        shm_report_t report = packet_among(ch, from);
+        int between = 0;
+        for (int i = 0; i < RECEIVERS; i++)
+            between += read_between(&receivers[i], report.scheduled_ns, report.sent_ns);
+        most = between > most ? between : most;
+    }
+    return most;
 }
 
 static void test_a_deadline_does_not_wait_for_all_of_them(void)
@@ -68,17 +94,11 @@ static void test_a_deadline_does_not_wait_for_all_of_them(void)
     ch.config.report_slots = 64;
     REQUIRE(open_receivers());
     REQUIRE(wt_open(&worker, &ch));
-    int64_t late[ROUNDS];
-    for (int i = 0; i < ROUNDS; i++)
-        late[i] = lateness_among(&ch, sink);
-    qsort(late, ROUNDS, sizeof *late, by_value);
-    (void)printf("late by %lld us, worst of %d %lld us\n", (long long)late[ROUNDS / 2] / 1000,
-                 ROUNDS, (long long)late[ROUNDS - 1] / 1000);
-    /* A quarter of the rounds is left alone by other real-time work. Without it: 2 ms in all of them. */
-    CHECK(late[ROUNDS / 4] < 1500 * RT_NS_PER_US);
+    int most = most_read_between(&ch, sink);
+    (void)printf("at most %d of %d datagrams read behind the deadline\n", most,
+                 RECEIVERS * DATAGRAMS);
+    CHECK(most <= MOST_BETWEEN);
     for (int i = 0; i < RECEIVERS; i++) {
-        uint64_t all = (uint64_t)ROUNDS * DATAGRAMS;
-        CHECK(wt_count_to(&receivers[i], SHM_COUNT_rx_received, all));
         CHECK_EQ(wt_command(&worker, &receivers[i], CTL_CLOSE), 0);
         wt_drop(&receivers[i]);
     }
@@ -89,10 +109,7 @@ static void test_a_deadline_does_not_wait_for_all_of_them(void)
 
 int main(void)
 {
-    static const char *const fifo[] = {"--policy", "fifo", "--priority", "20", NULL};
-    if (geteuid() != 0)
-        TEST_SKIP("a real-time worker takes root: others would make it late");
-    if (!wt_start(&worker, fifo))
+    if (!wt_start(&worker, NULL))
         return 1;
     RUN(test_a_deadline_does_not_wait_for_all_of_them);
     wt_stop(&worker);

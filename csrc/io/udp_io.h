@@ -148,6 +148,7 @@ typedef struct udp {
     uint64_t txtime_invalid; /* etf refused the launch time (datagram dropped) */
     bool rx_more;            /* after udp_recv: there may be more in pool or kernel, call again */
     bool rx_left;            /* a predecessor left a batch of this socket: the next udp_recv deals it */
+    unsigned rx_messages;    /* that the last call took out of the socket; a GRO batch is one */
     uint64_t rx_skip;        /* of that batch, the first that it was done with: *rx_position says so */
     /* -------- */
     udp_addr_t remote;

@@ -535,6 +535,7 @@ int udp_recv_messages(udp_t *udp, udp_rx_t *out, unsigned max, unsigned messages
         if (messages == 0)
             return 0;
         int got = fill(udp, pool, messages);
+        udp->rx_messages = got > 0 ? (unsigned)got : 0;
         if (got <= 0)
             return got;
     }

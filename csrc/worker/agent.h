@@ -22,11 +22,14 @@
  *     loop       64 deadlines, 64 active channels, 64 events a pass, each only while no deadline is
  *                near; 16 to 256 channels a turn of the housekeeping; 1 look at a slot's holder
  *     tx ring    512 records searched for cancelled ones, 64 KiB zeroed, 8 records moved a call
+ *     sockets    as many messages as fit before another channel is due, and into 300 us
+ *                (agents/agent_intake.h)
  *     udp        256 records taken in, 64 packets a send call, 4 entries of the schedule swept a push
- *     mux        128 records taken in, 256 arrivals a round
+ *     mux        128 records taken in, 256 messages a round
  *     rtp        256 records taken in, 256 looked at for one that waits, 64 without a packet
  *                dealt with
- *     udt        256 records or 512 KiB taken in, 4 rounds of 16 arrivals
+ *     udt        256 records or 512 KiB taken in, 4 rounds of 16 messages, each only while no
+ *                deadline is near
  *     netflux    64 stray records; one datagram a cycle
  *     hang-up    8 attachments
  *     attach     64 looks at orphaned slots, when none is free
@@ -246,8 +249,20 @@ void wrk_socket_anew(wrk_channel_t *ch, uint16_t port);
 /* A receive call failed with this errno: counted and noted; a channel without its socket fails. */
 void wrk_receive_failed(wrk_channel_t *ch, int error, int64_t now_mono_ns);
 
-/* Nothing else is due on this core before this time: how long a handler may take. */
+/* No other channel is due on this core before this time: how long a handler may take. Later where
+ * a deadline is near too often, and this event has waited for long. */
 int64_t wrk_free_until_ns(const wrk_channel_t *ch);
+
+/* How many pieces of that cost fit into the time until then: at most most; 1 where none fits, or
+ * nothing would ever move. */
+static inline unsigned agent_pieces_before(int64_t until_mono_ns, int64_t now_mono_ns,
+                                           int64_t cost_ns, unsigned most)
+{
+    int64_t left = until_mono_ns - now_mono_ns;
+    if (left >= most * cost_ns)
+        return most;
+    return left > cost_ns ? (unsigned)(left / cost_ns) : 1;
+}
 
 /* End of the last send call on this core, and the last sleep, both its ends: for verdicts. */
 int64_t wrk_last_send_end_ns(const wrk_channel_t *ch);

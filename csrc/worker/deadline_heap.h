@@ -44,6 +44,17 @@ static inline int64_t deadline_heap_next_ns(const deadline_heap_t *heap)
     return heap->count > 0 ? heap->entries[0].at_mono_ns : RT_NEVER_NS;
 }
 
+/* The earliest of the others: a node need not be in the heap to be left out. */
+static inline int64_t deadline_heap_next_besides_ns(const deadline_heap_t *heap,
+                                                    const deadline_node_t *node)
+{
+    if (node->index != 0)
+        return deadline_heap_next_ns(heap);
+    int64_t left = heap->count > 1 ? heap->entries[1].at_mono_ns : RT_NEVER_NS;
+    int64_t right = heap->count > 2 ? heap->entries[2].at_mono_ns : RT_NEVER_NS;
+    return left < right ? left : right;
+}
+
 /* NULL when empty. */
 static inline deadline_node_t *deadline_heap_top(const deadline_heap_t *heap)
 {

@@ -136,7 +136,9 @@ void wrk_receive_failed(wrk_channel_t *ch, int error, int64_t now_mono_ns)
 
 int64_t wrk_free_until_ns(const wrk_channel_t *ch)
 {
-    return ch->worker->free_until_mono_ns;
+    const worker_t *w = ch->worker;
+    int64_t next = deadline_heap_next_besides_ns(&w->deadlines, &ch->deadline);
+    return next > w->granted_until_mono_ns ? next : w->granted_until_mono_ns;
 }
 
 int64_t wrk_last_send_end_ns(const wrk_channel_t *ch)

@@ -45,7 +45,7 @@ typedef struct worker {
     uint32_t active_next;
     int64_t nap_ns; /* an armed channel has a claim that is not committed: look again by then; 0: none */
 
-    int64_t free_until_mono_ns; /* next deadline, as of this pass */
+    int64_t granted_until_mono_ns; /* to events that waited too long, whatever is due; 0: nothing */
     int64_t last_send_end_mono_ns;
     int64_t poll_cost_ns; /* what an empty look at the poller costs, smoothed */
     int64_t last_poll_mono_ns;

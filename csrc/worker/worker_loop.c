@@ -122,15 +122,15 @@ static bool control_may_wait(worker_t *w, int64_t now_mono_ns)
     return false;
 }
 
-/* Handles what was fetched, until a deadline is near, but not before at_least_until_ns. Channels that
- * were rung are looked at before sockets are read: their packets may be due soon. */
-static bool dispatch(worker_t *w, int64_t now_mono_ns, int64_t at_least_until_ns)
+/* Handles what was fetched, until a deadline is near, but as long as was granted. Channels that were
+ * rung are looked at before sockets are read: their packets may be due soon. */
+static bool dispatch(worker_t *w, int64_t now_mono_ns)
 {
     bool found = false;
     bool wait = control_may_wait(w, now_mono_ns);
     uint32_t events = 0;
     wrk_source_t *source = NULL;
-    while ((next_deadline(w) - now_mono_ns > QUIET_NS || now_mono_ns < at_least_until_ns) &&
+    while ((next_deadline(w) - now_mono_ns > QUIET_NS || now_mono_ns < w->granted_until_mono_ns) &&
            (source = poller_next(&w->poller, &events)) != NULL) {
         wrk_channel_t *ch = source->channel;
         if (ch == NULL && wait && !source->at_once) {
@@ -173,8 +173,12 @@ static bool poll_if_it_fits(worker_t *w, int64_t now_mono_ns)
     if (!fits && !waited)
         return false;
     w->last_poll_mono_ns = now_mono_ns;
-    return fetch_events(w, now_mono_ns) &&
-           dispatch(w, now_mono_ns, fits ? 0 : now_mono_ns + OVERDUE_EVENTS_NS);
+    if (!fetch_events(w, now_mono_ns))
+        return false;
+    w->granted_until_mono_ns = fits ? 0 : now_mono_ns + OVERDUE_EVENTS_NS;
+    bool found = dispatch(w, now_mono_ns);
+    w->granted_until_mono_ns = 0;
+    return found;
 }
 
 /* --- duties -------------------------------------------------------------------------------- */
@@ -285,8 +289,7 @@ static void rest(worker_t *w, int64_t now_mono_ns)
         sleep_ns = w->nap_ns;
     idle_sleep(&w->idle, &w->poller, now_mono_ns, sleep_ns);
     w->last_poll_mono_ns = w->idle.woken_mono_ns;
-    w->free_until_mono_ns = next_deadline(w);
-    if (dispatch(w, w->idle.woken_mono_ns, 0))
+    if (dispatch(w, w->idle.woken_mono_ns))
         idle_note_event(&w->idle, w->idle.woken_mono_ns);
 }
 
@@ -323,10 +326,8 @@ static void pass(worker_t *w)
     int64_t began = rt_mono_ns();
     int64_t now = began;
     w->looks_ns = 0;
-    w->free_until_mono_ns = next_deadline(w);
     bool busy = serve_deadlines(w, &now);
-    w->free_until_mono_ns = next_deadline(w);
-    if (w->free_until_mono_ns - now > QUIET_NS || now - w->last_poll_mono_ns > POLL_PATIENCE_NS) {
+    if (next_deadline(w) - now > QUIET_NS || now - w->last_poll_mono_ns > POLL_PATIENCE_NS) {
         busy |= serve_active(w, now);
         now = busy ? rt_mono_ns() : now;
         busy |= poll_if_it_fits(w, now);

@@ -17,6 +17,7 @@
 
 #include "shm/mux_layout.h"
 #include "worker/agent.h"
+#include "worker/agents/agent_intake.h"
 
 enum { MUX_AGENT_BATCH = 64 }; /* packets in one send call, or dealt out at once, at most */
 
@@ -68,6 +69,7 @@ typedef struct mux_agent {
     /* receiving */
     int64_t rx_retry_mono_ns;
     udp_rx_t arrivals[MUX_AGENT_BATCH];
+    agent_intake_t intake;
     uint32_t round; /* of reading */
 } mux_agent_t;
 

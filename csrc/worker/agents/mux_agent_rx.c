@@ -18,7 +18,6 @@
 #define RX_RETRY_NS RT_NS_PER_MS
 #define MESSAGES_PER_PORT 16u
 #define MESSAGES_PER_ROUND 256u /* about 200 us; less where a deadline is near */
-#define MESSAGES_AT_LEAST 64u
 
 void mux_agent_watch_input(wrk_channel_t *ch)
 {
@@ -132,16 +131,16 @@ static unsigned receive(wrk_channel_t *ch, mux_socket_t *s, unsigned room)
 }
 
 /* Serves what the last look at the ports found. Returns the messages taken. */
-static unsigned serve_ready(wrk_channel_t *ch, unsigned taken, int64_t now_mono_ns)
+static unsigned serve_ready(wrk_channel_t *ch, unsigned taken, unsigned most, int64_t now_mono_ns)
 {
     mux_agent_t *m = mux_agent_of(ch);
     wrk_source_t *source;
     uint32_t events;
-    while (taken < MESSAGES_PER_ROUND && (source = poller_next(&m->poller, &events)) != NULL) {
+    while (taken < most && (source = poller_next(&m->poller, &events)) != NULL) {
         unsigned room = room_messages(ch);
         if (room == 0) {
             stop_reading(ch, now_mono_ns);
-            return MESSAGES_PER_ROUND;
+            return most;
         }
         taken += receive(ch, (mux_socket_t *)source, room);
     }
@@ -168,10 +167,9 @@ void mux_agent_on_input(wrk_source_t *source, uint32_t events, int64_t now_mono_
     m->round++;
     if (m->held || m->rx_stopped)
         return;
-    while (taken < MESSAGES_PER_ROUND && poller_wait(&m->poller, 0) > 0) {
-        taken = serve_ready(ch, taken, now_mono_ns);
-        if (taken >= MESSAGES_AT_LEAST && rt_mono_ns() >= wrk_free_until_ns(ch))
-            break;
-    }
+    unsigned most = agent_intake_begin(&m->intake, ch, MESSAGES_PER_ROUND);
+    while (taken < most && poller_wait(&m->poller, 0) > 0)
+        taken = serve_ready(ch, taken, most, now_mono_ns);
     wrk_rx_publish(ch);
+    agent_intake_end(&m->intake, taken);
 }

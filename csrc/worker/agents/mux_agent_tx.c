@@ -194,14 +194,11 @@ static bool take_in_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns
     return true;
 }
 
-/* How many fit before something is due on this core; at least one, or nothing would ever move. */
+/* How many fit before something is due on this core. */
 static unsigned room_before_deadline(const wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    int64_t cost = mux_agent_of(ch)->send_cost_ns;
-    int64_t left = wrk_free_until_ns(ch) - now_mono_ns;
-    if (left >= TAKE_IN_PER_CALL * cost)
-        return TAKE_IN_PER_CALL;
-    return left > cost ? (unsigned)(left / cost) : 1;
+    return agent_pieces_before(wrk_free_until_ns(ch), now_mono_ns, mux_agent_of(ch)->send_cost_ns,
+                               TAKE_IN_PER_CALL);
 }
 
 unsigned mux_agent_free_space(wrk_channel_t *ch)

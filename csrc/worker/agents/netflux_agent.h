@@ -28,6 +28,7 @@
 
 #include "proto/netflux/nfx_session.h"
 #include "shm/netflux_shm.h"
+#include "worker/agents/agent_intake.h"
 #include "worker/agents/agent_send.h"
 
 /* A record of the rx ring in the making; its values are those of the in box. */
@@ -68,6 +69,7 @@ typedef struct netflux_agent {
     bool unpublished;    /* records were put that readers do not see yet */
     netflux_record_t record;
     udp_rx_t arrivals[AGENT_BATCH];
+    agent_intake_t intake;
 
     agent_link_t link;
 } netflux_agent_t;

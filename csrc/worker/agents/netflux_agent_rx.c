@@ -167,10 +167,12 @@ static bool receive_once(wrk_channel_t *ch, unsigned messages, int64_t now_mono_
 
 static void receive_batch(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    bool rest = receive_once(ch, AGENT_BATCH, now_mono_ns);
+    netflux_agent_t *a = netflux_agent_of(ch);
+    bool rest = receive_once(ch, agent_intake_begin(&a->intake, ch, AGENT_BATCH), now_mono_ns);
     while (rest)
         rest = receive_once(ch, 0, now_mono_ns);
-    udp_recv_done(&netflux_agent_of(ch)->udp);
+    udp_recv_done(&a->udp);
+    agent_intake_end(&a->intake, a->udp.rx_messages);
 }
 
 static bool watchdog_waits(const netflux_agent_t *a, int64_t now_mono_ns)

@@ -507,7 +507,7 @@ void rtp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
     rtp_agent_t *a = rtp_agent_of(ch);
     if (!rtp_agent_listens(a))
         return;
-    bool rest = receive_once(ch, AGENT_BATCH, now_mono_ns);
+    bool rest = receive_once(ch, agent_intake_begin(&a->rx.intake, ch, AGENT_BATCH), now_mono_ns);
     while (rest)
         rest = receive_once(ch, 0, now_mono_ns);
     wrk_kernel_drops(ch, a->udp.kernel_drops, now_mono_ns);
@@ -517,6 +517,7 @@ void rtp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
     udp_recv_done(&a->udp); /* what the buffer holds is told as its depth */
     if (a->rx.buffered)
         rtp_agent_play(ch, now_mono_ns);
+    agent_intake_end(&a->rx.intake, a->udp.rx_messages);
 }
 
 /* --- statistics ---------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 #include "proto/rtp/rtp_source.h"
 #include "shm/rtp_shm.h"
 #include "worker/agent.h"
+#include "worker/agents/agent_intake.h"
 #include "worker/agents/agent_ledger.h"
 
 /* A packet as it will lie in the ring, and where it came from. */
@@ -54,6 +55,7 @@ typedef struct rtp_receiver {
 
     udp_addr_t only_from; /* set: everything else is filtered */
     udp_rx_t arrivals[AGENT_BATCH];
+    agent_intake_t intake;
 } rtp_receiver_t;
 
 #endif

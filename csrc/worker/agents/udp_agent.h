@@ -9,6 +9,7 @@
 #ifndef UDP_AGENT_H
 #define UDP_AGENT_H
 
+#include "worker/agents/agent_intake.h"
 #include "worker/agents/agent_send.h"
 #include "worker/agents/udp_schedule.h"
 
@@ -47,6 +48,7 @@ typedef struct udp_agent {
     int64_t rx_retry_mono_ns;
     udp_addr_t only_from; /* set: everything else is filtered */
     udp_rx_t arrivals[AGENT_BATCH];
+    agent_intake_t intake;
 
     agent_link_t link;
 } udp_agent_t;

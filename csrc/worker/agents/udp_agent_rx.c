@@ -1,10 +1,10 @@
 /* udp_agent_rx.c: from the socket to the rx ring.
  *
- * A call takes at most one batch of AGENT_BATCH messages, about 45 us without GRO; the socket
- * stays readable and the poller calls again. That is also the least: where deadlines leave no time
- * at all, sockets are read every 200 us (POLL_PATIENCE_NS), and 64 messages each time let 320 000
- * packets a second in, where 8 lost a third of 100 000 to a full socket buffer. A GRO batch that
- * was begun is finished first: it occupies the buffers that all sockets of this worker share.
+ * A call takes at most one batch of AGENT_BATCH messages, about 45 us without GRO, and no more than
+ * fits before another channel is due; the socket stays readable and the poller calls again. Where
+ * deadlines leave no time at all, sockets are granted 50 us every 200 us (POLL_PATIENCE_NS): 8
+ * messages each time lost a third of 100 000 packets a second to a full socket buffer. A GRO batch
+ * that was begun is finished first: it occupies the buffers that all sockets of this worker share.
  *
  * With overflow="wait" no more messages are read than the ring has room for, were each the longest
  * there can be; what the readers do not make room for stays in the kernel's socket buffer. */
@@ -164,10 +164,12 @@ void udp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
         stop_reading(ch, now_mono_ns);
         return;
     }
-    bool rest = receive_once(ch, room < AGENT_BATCH ? room : AGENT_BATCH, now_mono_ns);
+    unsigned messages = agent_intake_begin(&a->intake, ch, AGENT_BATCH);
+    bool rest = receive_once(ch, room < messages ? room : messages, now_mono_ns);
     while (rest)
         rest = receive_once(ch, 0, now_mono_ns);
     udp_recv_done(&a->udp);
+    agent_intake_end(&a->intake, a->udp.rx_messages);
 }
 
 void udp_agent_take_left(wrk_channel_t *ch, int64_t now_mono_ns)

@@ -317,16 +317,14 @@ void udp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
 
 /* --- without a deadline -------------------------------------------------------------------- */
 
-/* How many fit before something is due on this core; at least one, or nothing would ever move. */
+/* How many fit before something is due on this core. */
 static unsigned room_before_deadline(const wrk_channel_t *ch, int64_t now_mono_ns)
 {
     const udp_agent_t *a = udp_agent_of(ch);
     int64_t free_until = wrk_free_until_ns(ch);
     int64_t own = udp_agent_tx_deadline_ns(ch);
-    int64_t left = (own < free_until ? own : free_until) - now_mono_ns;
-    if (left >= AGENT_BATCH * a->send_cost_ns)
-        return AGENT_BATCH;
-    return left > a->send_cost_ns ? (unsigned)(left / a->send_cost_ns) : 1;
+    int64_t until = own < free_until ? own : free_until;
+    return agent_pieces_before(until, now_mono_ns, a->send_cost_ns, AGENT_BATCH);
 }
 
 /* One record of the ring. Returns false when there was none. */

@@ -27,6 +27,7 @@
 #include "proto/udt/udt_conn.h"
 #include "proto/udt/udt_port.h"
 #include "shm/udt_shm.h"
+#include "worker/agents/agent_intake.h"
 #include "worker/agents/agent_send.h"
 
 /* Two segmented sends of packets of 1500 bytes. */
@@ -95,6 +96,7 @@ typedef struct udt_port_agent {
     uint32_t generation; /* of numbers */
 
     udp_rx_t arrivals[UDT_AGENT_ARRIVALS];
+    agent_intake_t intake;
     udp_tx_t messages[UDT_AGENT_BATCH];
     udt_out_t out[UDT_AGENT_BATCH];
     uint8_t whole[UINT16_MAX + 1]; /* a datagram put together for the emulated link */

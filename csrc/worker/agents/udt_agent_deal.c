@@ -1,7 +1,8 @@
 /* udt_agent_deal.c: from the socket to the connections.
  *
  * A round reads a bounded number of messages, deals their datagrams out, and then serves each
- * connection that got some, once. */
+ * connection that got some, once. It reads no more than fits before another channel is due, and no
+ * round follows it then. */
 #include "worker/agents/agent_socket.h"
 #include "worker/agents/agent_tap.h"
 #include "worker/agents/udt_agent.h"
@@ -134,7 +135,7 @@ static unsigned read_round(udt_port_agent_t *p)
     wrk_channel_t *ch = p->channel;
     unsigned total = 0;
     int n;
-    unsigned messages = MESSAGES_PER_ROUND;
+    unsigned messages = agent_intake_begin(&p->intake, ch, MESSAGES_PER_ROUND);
     do {
         n = udp_recv_messages(&p->udp, p->arrivals, UDT_AGENT_ARRIVALS, messages);
         if (n > 0)
@@ -164,7 +165,8 @@ void udt_port_agent_on_socket(wrk_source_t *source, uint32_t events, int64_t now
         udt_port_agent_counters(p);
         wrk_rx_publish(p->channel);
         udt_port_agent_serve_touched(p);
-        if (!p->udp.rx_more)
+        agent_intake_end(&p->intake, p->udp.rx_messages);
+        if (!p->udp.rx_more || rt_mono_ns() + AGENT_LEAD_NS >= wrk_free_until_ns(p->channel))
             break;
     }
 }

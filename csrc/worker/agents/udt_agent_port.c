@@ -18,6 +18,7 @@
 #define FLOW_SPAN_NS RT_NS_PER_MS
 #define FLOW_BYTES_PER_US 20u /* 160 Mbit/s */
 #define REST_NS (300 * RT_NS_PER_US)
+#define SHORT_REST_NS (20 * RT_NS_PER_US)
 
 static size_t state_bytes(const shm_config_t *config)
 {
@@ -216,7 +217,8 @@ static void unblock(udt_port_agent_t *p, int64_t now_mono_ns)
 
 /* A sender that hands over its datagrams one by one pays for each wake-up of this worker, and on
  * the same core it stands still meanwhile, which is what its probe pairs then measure: libudt stays
- * at a tenth of its rate. So, while much comes in, the socket is read at times of ours. */
+ * at a tenth of its rate. So, while much comes in, the socket is read at times of ours: soon, if
+ * something was left in it. */
 static void rest_while_it_flows(udt_port_agent_t *p, int64_t now_mono_ns)
 {
     bool rested = p->rest_mono_ns != 0;
@@ -226,7 +228,8 @@ static void rest_while_it_flows(udt_port_agent_t *p, int64_t now_mono_ns)
         p->flow_bytes = 0;
         p->flow_mono_ns = now_mono_ns;
     }
-    p->rest_mono_ns = p->flows ? now_mono_ns + REST_NS : 0;
+    int64_t rest_ns = p->udp.rx_more ? SHORT_REST_NS : REST_NS;
+    p->rest_mono_ns = p->flows ? now_mono_ns + rest_ns : 0;
     if (p->flows != rested)
         watch_socket(p);
 }
@@ -237,7 +240,7 @@ static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
     if ((events & EPOLLOUT) && p->block.now)
         unblock(p, now_mono_ns);
     udt_port_agent_on_socket(source, events, now_mono_ns);
-    rest_while_it_flows(p, now_mono_ns);
+    rest_while_it_flows(p, rt_mono_ns()); /* a rest that began before would be over already */
 }
 
 static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)

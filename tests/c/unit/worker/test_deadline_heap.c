@@ -24,9 +24,19 @@ static int64_t earliest(void)
     return at;
 }
 
+static int64_t earliest_besides(const deadline_node_t *node)
+{
+    int64_t at = RT_NEVER_NS;
+    for (int i = 0; i < NODES; i++)
+        if (&nodes[i] != node && nodes[i].at_mono_ns < at)
+            at = nodes[i].at_mono_ns;
+    return at;
+}
+
 static void test_empty(void)
 {
     start();
+    CHECK_EQ(deadline_heap_next_besides_ns(&heap, &nodes[0]), RT_NEVER_NS);
     CHECK_EQ(deadline_heap_next_ns(&heap), RT_NEVER_NS);
     CHECK(deadline_heap_top(&heap) == NULL);
     deadline_heap_set(&heap, &nodes[0], RT_NEVER_NS);
@@ -62,6 +72,9 @@ static void test_any_change_keeps_the_earliest_on_top(void)
             CHECK_EQ(deadline_heap_next_ns(&heap), earliest());
             return;
         }
+        deadline_node_t *other = &nodes[rt_test_rand(&seed) % NODES];
+        CHECK_EQ(deadline_heap_next_besides_ns(&heap, node), earliest_besides(node));
+        CHECK_EQ(deadline_heap_next_besides_ns(&heap, other), earliest_besides(other));
     }
     for (uint32_t i = 0; i < heap.count; i++) {
         CHECK_EQ(heap.entries[i].node->index, i);

@@ -419,6 +419,93 @@ static void test_another_first_number_takes_over_nothing(void)
     close_down(&port);
 }
 
+/* --- floods -------------------------------------------------------------------------------- */
+
+enum { FLOOD = 64, FLOOD_ROUNDS = 40, MOST_BETWEEN = 40 };
+
+/* The time at which the kernel took the next datagram; *bytes: its length. */
+static int64_t taken_ns(int fd, ssize_t *bytes)
+{
+    uint8_t packet[2000];
+    char control[CMSG_SPACE(sizeof(struct timespec))];
+    struct iovec part = {.iov_base = packet, .iov_len = sizeof packet};
+    struct msghdr m = {.msg_iov = &part,
+                       .msg_iovlen = 1,
+                       .msg_control = control,
+                       .msg_controllen = sizeof control};
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    struct timespec at = {0};
+    *bytes = poll(&p, 1, 1000 * PATIENCE_S) == 1 ? recvmsg(fd, &m, 0) : -1;
+    struct cmsghdr *c = *bytes > 0 ? CMSG_FIRSTHDR(&m) : NULL;
+    if (c != NULL && c->cmsg_type == SCM_TIMESTAMPNS)
+        memcpy(&at, CMSG_DATA(c), sizeof at);
+    return at.tv_sec * RT_NS_PER_S + at.tv_nsec;
+}
+
+/* The worker answers requests until the packet leaves: how many of them after that was due. */
+static int answers_between(const stranger_t *s, int64_t due_real_ns)
+{
+    int between = 0;
+    for (int i = 0; i <= FLOOD; i++) {
+        ssize_t bytes = 0;
+        int64_t at = taken_ns(s->fd, &bytes);
+        CHECK(at > 0);
+        if (bytes == 1)
+            return between;
+        between += at > due_real_ns;
+    }
+    CHECK(false);
+    return between;
+}
+
+/* A packet is due after_ns later, among so many requests to connect. */
+static int flood_round(wt_channel_t *due, const stranger_t *s, int64_t after_ns)
+{
+    udt_handshake_t hs = handshake(s, UDT_REQUEST_REGULAR, 0);
+    int status = 0;
+    CHECK_EQ(kill(worker.pid, SIGSTOP), 0);
+    CHECK_EQ(waitpid(worker.pid, &status, WUNTRACED), worker.pid);
+    for (int i = 0; i < FLOOD; i++)
+        say_handshake(s, &hs, 0);
+    int64_t at = rt_mono_ns() + after_ns;
+    int64_t real_ns = rt_real_ns() - rt_mono_ns() + at;
+    CHECK_EQ(wt_push(due, "x", 1, at, NULL), 0);
+    CHECK_EQ(kill(worker.pid, SIGCONT), 0);
+    return answers_between(s, real_ns);
+}
+
+static void drain(const stranger_t *s)
+{
+    uint8_t packet[2000];
+    wt_settle(&worker);
+    while (recv(s->fd, packet, sizeof packet, MSG_DONTWAIT) > 0) {
+    }
+}
+
+/* Requests cost an answer each. What is counted is how many the worker answers when it has something
+ * better to do, and not how long it takes: it may be stopped at any time. */
+static void test_a_deadline_does_not_wait_for_a_flood(void)
+{
+    wt_channel_t port;
+    CHECK(open_port(&port, SHM_UDT_STREAM, 8));
+    stranger_t s = stranger(bound_port(&port));
+    wt_channel_t due = {.config = wt_config("due", s.number)};
+    int on = 1;
+    CHECK_EQ(setsockopt(s.fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on), 0);
+    REQUIRE(wt_open(&worker, &due));
+    int most = 0;
+    for (int i = 0; i < FLOOD_ROUNDS; i++) {
+        int between = flood_round(&due, &s, (50 + 10 * i) * RT_NS_PER_US);
+        most = between > most ? between : most;
+        drain(&s);
+    }
+    (void)printf("at most %d of %d answers behind the deadline\n", most, FLOOD);
+    CHECK(most <= MOST_BETWEEN);
+    close_down(&due);
+    close(s.fd);
+    close_down(&port);
+}
+
 int main(void)
 {
     if (!wt_start(&worker, NULL))
@@ -429,6 +516,7 @@ int main(void)
     RUN(test_what_a_peer_cannot_mean_is_counted_and_changes_nothing);
     RUN(test_forged_packets_do_not_reach_a_connection);
     RUN(test_another_first_number_takes_over_nothing);
+    RUN(test_a_deadline_does_not_wait_for_a_flood);
     wt_stop(&worker);
     return rt_test_result();
 }

@@ -1,7 +1,9 @@
 """`shmring bench flood`: a channel on schedule while strangers flood another channel of its worker.
 
-The flood comes from a process of its own, over loopback, at a bounded rate. Runs with and without
-it alternate, and the ratio is taken of each pair.
+The flood comes from a process of its own, over loopback, at a bounded rate, and from the core that
+is not the worker's. Within one schedule the times without it, with it, and with the same flood at a
+socket outside of shmring take turns every second. The last of them show what the machine does with
+such a flood by itself. A machine that is busy with something else is so in all of them.
 """
 
 from __future__ import annotations
@@ -13,14 +15,14 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import shmring
 from shmring import udt
 from shmring.cli import floor, senders
-from shmring.cli.measure import Figures, Plan, Row
-from shmring.cli.samples import median
+from shmring.cli.measure import Plan, Row
+from shmring.cli.samples import Lateness, median
 
 BENCH = "flood"
 RATE_HZ = 1000
@@ -28,10 +30,14 @@ PAYLOAD_BYTES = 64
 FLOOD_HZ = 20_000
 LOOPBACK = ("127.0.0.1", 0)
 KINDS = ("plain", "rtp", "netflux", "udt")
+SYSTEMS = ("quiet", "beside", "flooded")
 
 _HANDSHAKE = struct.Struct("!16I")
 _RTP = struct.Struct("!BBHII")
 _BURST = 20
+_SLICE_S = 1.0
+_START_NS = 600_000_000
+"""Until the strangers' process is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class Victim:
     seen: Callable[[], int]
 
 
-# --- the strangers: python -m shmring.cli.bench_flood KIND PORT HZ SECONDS ------------------------
+# --- the strangers: python -m shmring.cli.bench_flood KIND HZ BEGIN SLICE TARGET:SOURCE... --------
 
 
 def datagram(kind: str, number: int) -> bytes:
@@ -62,17 +68,16 @@ def datagram(kind: str, number: int) -> bytes:
     return noise
 
 
-def flood(kind: str, target: int, source: int, rate_hz: int, seconds: float) -> int:
+def flood(kind: str, target: int, source: int, rate_hz: int, begin: float, seconds: float) -> int:
     """Send bursts for `seconds`, as fast as the machine allows. Returns the number of datagrams.
 
     They come from port `source`. If that is the partner's port, they are forged.
     """
     sent = 0
-    begun = time.monotonic()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
         stranger.bind(("127.0.0.1", source))
-        while (now := time.monotonic()) < begun + seconds:
-            if sent >= (now - begun) * rate_hz:
+        while (now := time.monotonic()) < begin + seconds:
+            if sent >= (now - begin) * rate_hz:
                 time.sleep(_BURST / rate_hz / 4)
                 continue
             for _ in range(_BURST):
@@ -82,10 +87,18 @@ def flood(kind: str, target: int, source: int, rate_hz: int, seconds: float) -> 
     return sent
 
 
-def start_flood(victim: Victim, rate_hz: int, seconds: float) -> subprocess.Popen[str]:
-    """Flood from a process of its own, which prints the number of datagrams it sent."""
-    words = [sys.executable, "-P", "-m", "shmring.cli.bench_flood", victim.kind]
-    words += [str(word) for word in (victim.target, victim.source, rate_hz, seconds)]
+def start_floods(
+    targets: Sequence[Victim | None], rate_hz: int, seconds: float, begin: float | None = None
+) -> subprocess.Popen[str]:
+    """Flood each target for `seconds`, one after the other, nobody at the times of None.
+
+    This is done by a process of its own, which prints the number of datagrams it sent. `begin` is a
+    time of `time.monotonic()`; None: as soon as it is there.
+    """
+    kind = next(target.kind for target in targets if target is not None)
+    words = [sys.executable, "-P", "-m", "shmring.cli.bench_flood", kind]
+    words += [str(word) for word in (rate_hz, begin or 0, seconds)]
+    words += [f"{target.target}:{target.source}" if target else "0:0" for target in targets]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
@@ -96,6 +109,14 @@ def _free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(LOOPBACK)
         return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def bystander(kind: str) -> Iterator[Victim]:
+    """Open a socket outside of shmring to flood. Nobody reads it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as beside:
+        beside.bind(LOOPBACK)
+        yield Victim(kind, beside.getsockname()[1], _free_port(), lambda: 0)
 
 
 @contextlib.contextmanager
@@ -126,29 +147,46 @@ def run(plan: Plan) -> Iterator[Row]:
     for kind in KINDS:
         case = f"{RATE_HZ // 1000}kHz-{kind}-flood"
         if plan.wants(case):
-            yield from _pairs(plan, kind, case)
+            yield from _turns(plan, kind, case)
 
 
-def _pairs(plan: Plan, kind: str, case: str) -> Iterator[Row]:
-    quiet: list[Figures] = []
-    flooded: list[Figures] = []
-    for _ in range(plan.runs):
-        quiet.append(_timed(plan, kind, 0))
-        flooded.append(_timed(plan, kind, FLOOD_HZ))
-    for system, figures in (("quiet", quiet), ("flooded", flooded)):
-        for metric, unit in figures[0]:
-            yield Row(BENCH, case, system, metric, median([f[metric, unit] for f in figures]), unit)
-    key = ("error_p99", "ns")
-    ratios = [100 * f[key] / max(q[key], 1) for q, f in zip(quiet, flooded, strict=True)]
-    yield Row(BENCH, case, "flooded", "error_p99_of_quiet", median(ratios), "percent")
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One schedule: how late the packets of each slice were, and what arrived of the flood."""
+
+    slices: list[Lateness]
+    lost_percent: float
+    strangers_hz: float
 
 
-def _timed(plan: Plan, kind: str, flood_hz: int) -> Figures:
-    count = max(100, round(plan.run_s(3) * RATE_HZ))
+def _turns(plan: Plan, kind: str, case: str) -> Iterator[Row]:
+    runs = [_timed(plan, kind) for _ in range(plan.runs)]
+    p99: dict[str, float] = {}
+    for at, system in enumerate(SYSTEMS):
+        slices = [late for run in runs for late in run.slices[at :: len(SYSTEMS)]]
+        p99[system] = median([late.error_ns(0.99) for late in slices])
+        for metric, share in (("error_p50", 0.5), ("error_p99", 0.99), ("error_max", 1.0)):
+            value = median([late.error_ns(share) for late in slices])
+            yield Row(BENCH, case, system, metric, value, "ns")
+    for system, of in (("beside", "quiet"), ("flooded", "quiet"), ("flooded", "beside")):
+        ratio = 100 * p99[system] / max(p99[of], 1)
+        yield Row(BENCH, case, system, f"error_p99_of_{of}", ratio, "percent")
+    lost = max(run.lost_percent for run in runs)
+    yield Row(BENCH, case, "flooded", "lost", lost, "percent")
+    strangers_hz = median([run.strangers_hz for run in runs])
+    yield Row(BENCH, case, "flooded", "strangers", strangers_hz, "pps")
+
+
+def _timed(plan: Plan, kind: str) -> _Run:
+    turns = max(1, round(plan.run_s(12) / _SLICE_S / len(SYSTEMS)))
+    slice_s = min(_SLICE_S, plan.run_s(12))
+    each = round(slice_s * RATE_HZ)
+    count = each * len(SYSTEMS) * turns
     with (
         plan.on_other_core(),
         shmring.Pool(cpus=plan.cpus, namespace=plan.namespace) as pool,
         victim(kind, pool) as flooded,
+        bystander(kind) as beside,
         floor.Receiver(count, cpu=plan.other_cpu) as receiver,
         pool.open(
             "timed",
@@ -159,30 +197,32 @@ def _timed(plan: Plan, kind: str, flood_hz: int) -> Figures:
         ) as channel,
     ):
         job = senders.Job(receiver.port, count, round(1e9 / RATE_HZ), PAYLOAD_BYTES)
-        seconds = job.duration_s + senders.LEAD_NS / 1e9
-        strangers = start_flood(flooded, flood_hz, seconds) if flood_hz else None
-        if strangers is not None:
-            time.sleep(0.3)  # Python starts
-        due_ns = senders.dues(job)
+        begin_ns = time.monotonic_ns() + _START_NS
+        due_ns = range(begin_ns, begin_ns + count * job.interval_ns, job.interval_ns)
         packets = senders.packets(job, due_ns)
-        channel.send_many(packets, size=PAYLOAD_BYTES, at=due_ns.start, interval_ns=job.interval_ns)
-        received = receiver.result(seconds + 10)
-        came = flooded.seen()
-        if strangers is not None:
+        targets = (None, beside, flooded) * turns
+        with start_floods(targets, FLOOD_HZ, slice_s, begin_ns / 1e9) as strangers:
+            channel.send_many(packets, size=PAYLOAD_BYTES, at=begin_ns, interval_ns=job.interval_ns)
+            received = receiver.result(job.duration_s + 10)
             strangers.communicate()
-    late = received.lateness
-    return {
-        ("error_p50", "ns"): late.error_ns(0.5),
-        ("error_p99", "ns"): late.error_ns(0.99),
-        ("error_max", "ns"): late.max_ns,
-        ("lost", "percent"): 100 * (count - received.packets) / count,
-        ("strangers", "pps"): came / seconds,
-    }
+        samples = received.samples
+        return _Run(
+            [Lateness(samples[at : at + each]) for at in range(0, count, each)],
+            100 * (count - received.packets) / count,
+            flooded.seen() / (turns * slice_s),
+        )
 
 
 def main(words: list[str]) -> None:
-    kind, target, source, rate_hz, seconds = words
-    print(flood(kind, int(target), int(source), int(rate_hz), float(seconds)))
+    kind, rate_hz, begin, slice_s, *targets = words
+    at, seconds = float(begin) or time.monotonic(), float(slice_s)
+    sent = 0
+    for target in targets:
+        port, source = map(int, target.split(":"))
+        if port:
+            sent += flood(kind, port, source, int(rate_hz), at, seconds)
+        at += seconds
+    print(sent)
 
 
 if __name__ == "__main__":

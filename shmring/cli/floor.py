@@ -57,6 +57,8 @@ class Received:
     """What the independent receiver saw of one run."""
 
     lateness: Lateness
+    samples: array[int]
+    """The same in the order of their arrival."""
     packets: int
     rate_pps: float
     longest_gap_ns: int
@@ -149,6 +151,7 @@ class Receiver:
         samples.frombytes(os.pread(self._samples_fd, os.fstat(self._samples_fd).st_size, 0))
         return Received(
             Lateness(samples),
+            samples,
             int(values["packets", "received"]),
             values["rate", "mean"],
             int(values["gap", "longest"]),

@@ -57,7 +57,7 @@ def rows_of(text, name):
         ("timed", {"shmring", "floor", "rtudp-dropin", "time.sleep", "asyncio"}),
         ("bulk", {"shmring", "floor", "socket"}),
         ("rtt", {"shmring", "floor", "socket"}),
-        ("flood", {"quiet", "flooded"}),
+        ("flood", {"quiet", "beside", "flooded"}),
         ("ipc", {"shmring", "floor"}),
     ],
 )

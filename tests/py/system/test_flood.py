@@ -23,7 +23,7 @@ def test_a_flood_of_one_channel_costs_another_nothing(
     with (
         bench_flood.victim(kind, shmring_pool) as flooded,
         shmring_pool.open("ctl", local=("127.0.0.1", 0)) as channel,
-        bench_flood.start_flood(flooded, FLOOD_HZ, SECONDS) as strangers,
+        bench_flood.start_floods([flooded], FLOOD_HZ, SECONDS) as strangers,
     ):
         give_up = time.monotonic() + 20
         while flooded.seen() == 0:

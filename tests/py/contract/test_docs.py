@@ -403,7 +403,7 @@ def test_the_page_on_rtstat_names_commands_and_options() -> None:
 
 def test_the_table_of_values_holds_those_of_this_machine() -> None:
     page = text_of("docs/doctor.md")
-    listed = rows(page, "The values of each finding; of what is hidden there may be fewer:\n")
+    listed = rows(page, "Values of each finding (a hidden finding may have fewer):\n")
     known = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1])) for row in listed}
     assert set(known) <= {check.id for check in doctor.CHECKS}
     cpus, _ = doctor.choose_cpus()

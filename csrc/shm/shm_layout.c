@@ -136,14 +136,14 @@ SIZE(shm_late_packet_t, 80);
 AT(shm_producer_t, intent, 0);
 AT(shm_producer_t, intent_units, 8);
 AT(shm_producer_t, owner, 12);
-AT(shm_producer_t, owner_start, 16);
+AT(shm_producer_t, reserved, 16);
 
 AT(shm_reader_t, cursor, 0);
 AT(shm_reader_t, lost, 8);
 AT(shm_reader_t, taken, 16);
 AT(shm_reader_t, owner, 24);
 AT(shm_reader_t, bell_want, 28);
-AT(shm_reader_t, owner_start, 32);
+AT(shm_reader_t, reserved, 32);
 
 AT(shm_stats_t, counters, 0);
 AT(shm_stats_t, drops_base, 960);

@@ -281,7 +281,7 @@ typedef struct shm_producer {
     _Alignas(RT_LINE_BYTES) rt_a64_t intent; /* the tail it tries to move, SHM_INTENT_NONE: idle */
     rt_a32_t intent_units;                   /* by how much, padding at the ring's end included */
     rt_a32_t owner;                          /* process id as the worker sees it; 0: free */
-    rt_a64_t owner_start;                    /* its start time (clock ticks since boot) */
+    uint64_t reserved;
 } shm_producer_t;
 
 typedef struct shm_reader {
@@ -290,7 +290,7 @@ typedef struct shm_reader {
     rt_a64_t taken;
     rt_a32_t owner;     /* process id as the worker sees it; 0: free */
     rt_a32_t bell_want; /* 1: ring this reader's bell at the next packet */
-    rt_a64_t owner_start;
+    uint64_t reserved;
 } shm_reader_t;
 
 /* An owner whose process is in a pid namespace that the worker cannot see. The owners here are for

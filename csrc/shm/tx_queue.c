@@ -25,7 +25,6 @@
 #include "base/rt_err.h"
 #include "base/rt_futex.h"
 #include "base/rt_seq.h"
-#include "shm/owner.h"
 
 #include <errno.h>
 #include <string.h>
@@ -151,12 +150,11 @@ void tx_queue_finish(tx_queue_t *q, uint64_t ref)
 
 /* --- dead producers ------------------------------------------------------------------------ */
 
-/* The default: the process named in the slot. */
-static bool owner_lives(void *of, uint32_t slot)
+static bool everyone_lives(void *of, uint32_t slot)
 {
-    const tx_queue_t *q = of;
-    const shm_producer_t *p = &q->segment->producers[slot];
-    return owner_alive(rt_load_relaxed(&p->owner), rt_load_relaxed(&p->owner_start));
+    (void)of;
+    (void)slot;
+    return true;
 }
 
 void tx_queue_ask_slots(tx_queue_t *q, tx_slot_alive_t slot_alive, void *of)
@@ -1046,8 +1044,7 @@ int tx_queue_init(tx_queue_t *q, shm_segment_t *s, int takeover)
         .units = (uint32_t)(s->config.tx_bytes / SHM_UNIT_BYTES),
         .bell_number = rt_load_relaxed(&s->tx->bell_armed) & ~SHM_BELL_STATE,
         .max_payload_bytes = shm_config_longest(&s->config, s->config.tx_bytes),
-        .slot_alive = owner_lives,
-        .slot_alive_of = q,
+        .slot_alive = everyone_lives,
     };
     return takeover ? take_over(q) : 0;
 }

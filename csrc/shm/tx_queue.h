@@ -112,8 +112,8 @@ static inline bool tx_word_fits(const tx_queue_t *q, uint64_t ref, uint64_t word
  * Returns 0, -EPROTO (ring beyond repair). */
 int tx_queue_init(tx_queue_t *q, shm_segment_t *s, int takeover);
 
-/* Says who is asked from now on whether a slot's owner lives. Until then the process named in the slot is
- * looked up. Call it again after each tx_queue_init. */
+/* Says who is asked from now on whether a slot's owner lives. Until then every owner counts as living. Call it
+ * again after each tx_queue_init. */
 void tx_queue_ask_slots(tx_queue_t *q, tx_slot_alive_t slot_alive, void *of);
 
 /* Takes in the next record. *budget is counted down by one for each record looked at, those that are

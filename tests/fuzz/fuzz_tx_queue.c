@@ -50,6 +50,19 @@ static void forget(uint64_t *refs, unsigned *count, unsigned i)
     refs[i] = refs[--*count];
 }
 
+static bool is_alive(void *of, uint32_t slot)
+{
+    const fuzz_t *f = of;
+    return atomic_load(&f->segment.producers[slot].owner) == (uint32_t)getpid();
+}
+
+static int start_queue(fuzz_t *f, bool again)
+{
+    int rc = tx_queue_init(&f->queue, &f->segment, again);
+    tx_queue_ask_slots(&f->queue, is_alive, f);
+    return rc;
+}
+
 static void start(fuzz_t *f)
 {
     shm_config_t config;
@@ -69,7 +82,7 @@ static void start(fuzz_t *f)
         atomic_store(&f->segment.producers[i].owner, (uint32_t)getpid());
     }
     f->now_mono_ns = RT_NS_PER_S;
-    (void)tx_queue_init(&f->queue, &f->segment, 0);
+    (void)start_queue(f, false);
 }
 
 /* --- what clients do as they should --------------------------------------------------------- */
@@ -187,8 +200,8 @@ static void release(fuzz_t *f)
 static void restart(fuzz_t *f, bool again)
 {
     f->waiting_count = f->taken_count = 0;
-    if (tx_queue_init(&f->queue, &f->segment, again) < 0)
-        (void)tx_queue_init(&f->queue, &f->segment, 0);
+    if (start_queue(f, again) < 0)
+        (void)start_queue(f, false);
 }
 
 static void bell(fuzz_t *f)

@@ -3,7 +3,6 @@
  * this process. RT_TEST_SEED repeats the choice of victims, not the instants. */
 #include "unit/shm/shm_test.h"
 
-#include "shm/owner.h"
 
 #include <signal.h>
 #include <sys/prctl.h>
@@ -72,7 +71,6 @@ static void start_client(uint32_t slot)
         be_client(slot, c->life);
     c->pid = pid;
     CHECK(pid > 0);
-    rt_store_relaxed(&seg.producers[slot].owner_start, owner_start_time((uint32_t)pid));
     rt_store_release(&seg.producers[slot].owner, (uint32_t)pid);
 }
 
@@ -146,7 +144,7 @@ static void test_killed_producers_leave_nothing_behind(void)
 {
     shm_config_t c = shm_test_config(RING_BYTES, MAX_PAYLOAD);
     int fd = shm_test_open(&seg, &c);
-    CHECK_EQ(tx_queue_init(&queue, &seg, 0), 0);
+    CHECK_EQ(shm_test_queue_init(&queue, &seg, 0), 0);
     for (uint32_t i = 1; i <= SLOTS; i++)
         start_client(i);
 

@@ -107,7 +107,7 @@ static _Noreturn void be_worker(uint64_t life)
     tx_item_t item;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     rng ^= life;
-    CHECK_EQ(tx_queue_init(&queue, &seg, life > 0), 0);
+    CHECK_EQ(shm_test_queue_init(&queue, &seg, life > 0), 0);
     while (rt_test_result() == 0) {
         unsigned budget = 32, moved;
         take_in();

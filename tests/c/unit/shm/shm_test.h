@@ -16,10 +16,27 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 enum { SHM_TEST_PRODUCERS = 8, SHM_TEST_READERS = 8 };
+
+/* Whether the process named in a producer's slot lives. One that nobody has waited for yet does. */
+static inline bool shm_test_alive(void *of, uint32_t slot)
+{
+    const shm_segment_t *s = of;
+    uint32_t pid = rt_load_relaxed(&s->producers[slot].owner);
+    return pid != 0 && pid <= INT_MAX && kill((pid_t)pid, 0) == 0;
+}
+
+/* A queue that knows of deaths, as a worker's. */
+static inline int shm_test_queue_init(tx_queue_t *q, shm_segment_t *s, int takeover)
+{
+    int rc = tx_queue_init(q, s, takeover);
+    tx_queue_ask_slots(q, shm_test_alive, s);
+    return rc;
+}
 
 /* As tx_queue_next, whatever it takes. */
 static inline int shm_test_next(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)

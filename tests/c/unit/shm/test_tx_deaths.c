@@ -21,7 +21,7 @@ static void open_at(uint32_t place)
     shm_config_t c = shm_test_config(RING_BYTES, MAX_PAYLOAD);
     seg_fd = shm_test_open(&seg, &c);
     shm_test_move_tx(&seg, 0, place);
-    CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+    CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), 0);
     CHECK_EQ(tx_producer_init(&first, &seg, 1), 0);
     CHECK_EQ(tx_producer_init(&second, &seg, 2), 0);
     CHECK_EQ(tx_producer_init(&third, &seg, 3), 0);
@@ -170,7 +170,7 @@ static void check_padded(bool padding_written, bool half_skipped)
         uint32_t units = rt_load_relaxed(&first.slot->intent_units) - 6;
         rt_store_relaxed(tx_word_at(seg.tx_data, 0),
                          shm_word(0, units, SHM_TX_ORPHAN, SHM_RECORD_ABORTED));
-        CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+        CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), 0);
     }
     uint64_t next = push(&second, 8);
     CHECK_EQ(tx_queue_free_producer(&queue, 1), 0);
@@ -323,7 +323,7 @@ static void test_of_many_dead_the_winner_is_found(void)
     c.producers = SLOTS;
     seg_fd = shm_test_open(&seg, &c);
     for (uint32_t winner_bytes = 0; winner_bytes < 400; winner_bytes += 40) {
-        CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+        CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), 0);
         CHECK_EQ(tx_producer_init(&first, &seg, SLOTS - 1), 0);
         CHECK_EQ(tx_producer_init(&third, &seg, 1), 0);
         shm_cursor_t tail = rt_load_relaxed(&seg.tx->tail);
@@ -367,7 +367,7 @@ static void test_forged_announcements_cost_little(void)
     shm_config_t c = shm_test_config(1 << 20, 1000);
     c.producers = SHM_MAX_SLOTS;
     seg_fd = shm_test_open(&seg, &c);
-    CHECK_EQ(tx_queue_init(&queue, &seg, 0), 0);
+    CHECK_EQ(shm_test_queue_init(&queue, &seg, 0), 0);
     tx_queue_ask_slots(&queue, count_and_deny, NULL);
     CHECK_EQ(tx_producer_init(&first, &seg, 1), 0);
     tx_claim_t claim;
@@ -427,7 +427,7 @@ static void test_only_so_many_claims_are_passed(void)
     shm_config_t c = shm_test_config(65536, 200);
     c.producers = SLOTS;
     seg_fd = shm_test_open(&seg, &c);
-    CHECK_EQ(tx_queue_init(&queue, &seg, 0), 0);
+    CHECK_EQ(shm_test_queue_init(&queue, &seg, 0), 0);
     for (uint32_t i = 1; i < SLOTS; i++) {
         CHECK_EQ(tx_producer_init(&producers[i], &seg, i), 0);
         rt_store_relaxed(&producers[i].slot->owner, (uint32_t)getpid());
@@ -437,7 +437,7 @@ static void test_only_so_many_claims_are_passed(void)
         CHECK_EQ(shm_test_next(&queue, now, &item), 0);
     CHECK_EQ(queue.open_count, TX_OPEN_CLAIMS);
     CHECK_EQ(queue.read_seq, TX_OPEN_CLAIMS);
-    CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0); /* a successor finds them by their words */
+    CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), 0); /* a successor finds them by their words */
     CHECK_EQ(tx_ring_waiting(&seg), SLOTS - 1);
     CHECK_EQ(shm_test_next(&queue, RT_NS_PER_S, &item), 0);
     CHECK_EQ(queue.open_count, TX_OPEN_CLAIMS);
@@ -487,7 +487,7 @@ static void test_a_successor_sends_what_was_not_being_sent(void)
     CHECK_EQ(tx_queue_take(&queue, refs[2], &item), 0);     /* 2: being sent */
     CHECK_EQ(tx_ring_cancel(&seg, 3, NULL), 1);             /* 3: cancelled, not noticed yet */
 
-    CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+    CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), 0);
     CHECK_EQ(tx_ring_waiting(&seg), 5);
     check_next(1, 1);
     uint64_t again = item.ref;
@@ -513,12 +513,12 @@ static void test_successors_may_die_during_the_replay(void)
     for (int i = 0; i < N - 2; i++)
         CHECK_EQ(shm_test_next(&queue, 1, &item), 1);
     for (int life = 0; life <= N; life++) {
-        CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+        CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), 0);
         CHECK_EQ(tx_ring_waiting(&seg), N);
         for (int i = 0; i < life; i++)
             check_next(1, (uint64_t)i);
     }
-    CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+    CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), 0);
     check_empty();
     CHECK_EQ(tx_ring_next_sequence(&seg), N);
     close_ring();
@@ -536,7 +536,7 @@ static void test_half_freed_space_is_freed(void)
     uint32_t end = (uint32_t)(queue.read_ref % UNITS);
     rt_store_relaxed(&seg.tx->freeing_to, (uint64_t)end + 1);
     memset(seg.tx_data + (size_t)(UNITS - 12) * 8, 0, 12 * 8); /* up to the ring's end, no further */
-    CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+    CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), 0);
     CHECK_EQ(rt_load_relaxed(&seg.tx->head_place), end);
     CHECK_EQ(rt_load_relaxed(&seg.tx->freeing_to), 0);
     check_next(1, 3);
@@ -546,7 +546,7 @@ static void test_half_freed_space_is_freed(void)
     /* Died when the head was published already. */
     rt_store_relaxed(&seg.tx->freeing_to, (uint64_t)rt_load_relaxed(&seg.tx->head_place) + 1);
     (void)push(&first, 8);
-    CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+    CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), 0);
     check_next(1, 5);
     send(item.ref);
     check_empty();
@@ -561,7 +561,7 @@ static void test_an_abort_that_was_read_is_counted_once(void)
     uint32_t units = rt_load_relaxed(&first.slot->intent_units);
     tx_producer_abort(&first, &claim);
     rt_store_relaxed(&seg.tx->read, shm_cursor(1, units)); /* the last the dead worker did */
-    CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+    CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), 0);
     check_next(0, 0);
     check_empty();
     close_ring();
@@ -611,7 +611,7 @@ static void check_move(move_stage_t stage, bool cancel, bool behind_claim, bool 
     if (packet_after)
         (void)push(&third, 8);
 
-    CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+    CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), 0);
     bool moved = stage >= MOVED_OUT && !cancelled;
     if (!moved)
         check_next(cancelled ? -ECANCELED : 1, 0);
@@ -657,15 +657,15 @@ static void test_takeover_of_a_spoilt_ring_is_refused(void)
     open_at(0);
     (void)push(&first, 8);
     rt_store_relaxed(&seg.tx->head_place, UNITS);
-    CHECK_EQ(tx_queue_init(&queue, &seg, 1), -EPROTO);
+    CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), -EPROTO);
     rt_store_relaxed(&seg.tx->head_place, 0);
     rt_store_relaxed(&seg.tx->read, shm_cursor(0, UNITS));
-    CHECK_EQ(tx_queue_init(&queue, &seg, 1), -EPROTO);
+    CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), -EPROTO);
     rt_store_relaxed(&seg.tx->read, shm_cursor(0, 100)); /* past the tail */
-    CHECK_EQ(tx_queue_init(&queue, &seg, 1), -EPROTO);
+    CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), -EPROTO);
     CHECK(strstr(rt_err_text(), "test") != NULL);
     rt_store_relaxed(&seg.tx->read, shm_cursor(0, 0));
-    CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+    CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), 0);
     check_empty();
     close_ring();
 }
@@ -675,7 +675,7 @@ static void test_slots_of_the_known_dead_survive_a_takeover(void)
     open_at(0);
     claim_and_die(&first, 8);
     CHECK_EQ(tx_queue_free_producer(&queue, 1), 0);
-    CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
+    CHECK_EQ(shm_test_queue_init(&queue, &seg, 1), 0);
     check_outcome(-EOWNERDEAD, 0);
     check_empty();
     CHECK_EQ(rt_load_relaxed(&seg.producers[1].owner), 0);

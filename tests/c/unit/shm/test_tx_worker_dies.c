@@ -231,7 +231,7 @@ static unsigned long run(const unsigned long steps[MANY], uint32_t place)
         scheduled = 0;
     }
     crash_at(next_death(steps));
-    expect(tx_queue_init(&queue, &seg, 1) == 0, "a successor refuses the ring");
+    expect(shm_test_queue_init(&queue, &seg, 1) == 0, "a successor refuses the ring");
     for (; round < MAX_ROUNDS && (round < ROUNDS || queue.head_ref != queue.read_ref || tx_queue_pending(&queue));
          round++, acted = false) {
         unsigned long left = crash_left;

@@ -249,7 +249,7 @@ static int set_priority(int fd, const udp_config_t *c)
 uint64_t udp_options_caps(const udp_config_t *cfg)
 {
     bool admin = cfg->rcvbuf_bytes != 0 || cfg->sndbuf_bytes != 0 ||
-                 cfg->so_priority > PRIORITY_OF_ALL || cfg->txtime != UDP_TXTIME_OFF;
+                 cfg->so_priority > PRIORITY_OF_ALL;
     return (admin ? RT_CAP(CAP_NET_ADMIN) : 0) | (cfg->device[0] != '\0' ? RT_CAP(CAP_NET_RAW) : 0);
 }
 

@@ -1,9 +1,11 @@
 #include "io/udp_txtime.h"
 
+#include "base/rt_caps.h"
 #include "base/rt_err.h"
 #include "io/udp_private.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <linux/net_tstamp.h>
 #include <stdio.h>
 #include <time.h>
@@ -19,6 +21,7 @@ int udp_txtime_clock_of(const char *qdisc, rt_clock_id_t *clock)
     return 0;
 }
 
+/* The capability is raised here and not for all options: most channels come by without this one. */
 static int set_txtime(int fd, rt_clock_id_t clock)
 {
     bool tai = clock == RT_CLOCK_TAI;
@@ -26,7 +29,10 @@ static int set_txtime(int fd, rt_clock_id_t clock)
         .clockid = tai ? CLOCK_TAI : CLOCK_MONOTONIC,
         .flags = tai ? SOF_TXTIME_REPORT_ERRORS : 0,
     };
-    return setsockopt(fd, SOL_SOCKET, SO_TXTIME, &option, sizeof option) < 0 ? -errno : 0;
+    uint64_t raised = rt_caps_raise(RT_CAP(CAP_NET_ADMIN));
+    int rc = setsockopt(fd, SOL_SOCKET, SO_TXTIME, &option, sizeof option) < 0 ? -errno : 0;
+    rt_caps_lower(raised);
+    return rc;
 }
 
 /* Returns 0 when the path launches by time, else -errno and the reason. */

@@ -172,6 +172,9 @@ struct wrk_channel {
     uint32_t place;        /* in the worker's table */
     name_node_t by_name;
     uint64_t present_bytes; /* of the segment: touched so far, ahead of use */
+    bool agent_present;     /* so is the state */
+    size_t agent_bytes;
+    void *agent_memory; /* what agent lies in */
     wrk_channel_t *absent_next;
     wrk_reader_bell_t *bells; /* one per reader slot, bell_count in use */
     uint32_t bell_count;

@@ -96,6 +96,12 @@ int pool_file_publish_channel(int fd, const shm_config_t *config)
     return rc;
 }
 
+bool pool_file_is_published(int fd, const shm_config_t *config)
+{
+    path_t path = channel_path(config);
+    return names(&path, fd);
+}
+
 int pool_file_publish_page(const worker_t *w)
 {
     path_t path = page_path(w);

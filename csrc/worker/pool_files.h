@@ -13,6 +13,9 @@
  * already or is not a file of /dev/shm; -EEXIST where another file has the name; -errno with a
  * text. */
 int pool_file_publish_channel(int fd, const shm_config_t *config);
+
+/* Whether it has that name. */
+bool pool_file_is_published(int fd, const shm_config_t *config);
 int pool_file_publish_page(const worker_t *w);
 
 /* Takes the name away again, unless it is another file's; before it what a named pool noted of the

@@ -100,10 +100,12 @@ static int watch_signals(worker_t *w)
     return poller_watch(&w->poller, &w->signals, fd, EPOLLIN);
 }
 
-/* Memory that was given back is asked for again soon, and each time it would be locked anew. */
+/* Memory that was given back is asked for again soon, and each time it would be locked anew. What the heap
+ * grows by is used at once: calloc zeroes what was kept in reserve (make_agent). */
 static void keep_freed_memory(void)
 {
     (void)mallopt(M_TRIM_THRESHOLD, INT32_MAX);
+    (void)mallopt(M_TOP_PAD, 0);
     (void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
 }
 

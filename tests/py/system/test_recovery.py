@@ -14,8 +14,8 @@ LOOPBACK = ("127.0.0.1", 0)
 CHANNELS = 400
 RECOVERIES = 8
 # CPU time of the worker for one channel that it takes over: some 40 system calls and the mapping of
-# its segment. 116 us were measured on a virtual machine with ten busy programs on two cores.
-MOST_US_PER_CHANNEL = 500.0
+# its segment. 90 to 130 us were measured on a virtual machine with ten busy programs on two cores.
+MOST_US_PER_CHANNEL = 400.0
 
 
 def cpu_ns(pid: int) -> int:

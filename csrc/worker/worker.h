@@ -36,8 +36,8 @@ typedef struct worker {
     deadline_heap_t deadlines;
 
     int64_t opened_mono_ns; /* a channel, the last time */
+    int64_t looks_ns;       /* CPU time of this pass that went into asking who holds slots */
     uint32_t orphans;      /* slots whose connection is gone, of all channels (slots.h) */
-    int64_t looks_ns;      /* CPU time of this pass that went into asking who holds slots */
     uint32_t orphan_place; /* channel whose orphans are looked at next */
     wrk_channel_t *absent; /* channels whose memory is not all present yet, the latest first */
     wrk_channel_t **active; /* channels polled in every pass */

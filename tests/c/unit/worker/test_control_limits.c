@@ -1,5 +1,5 @@
-/* How many connections a worker takes, of one user and of all: who comes too late is told so, and the
- * others go on. */
+/* How many connections a worker takes, of one user and of all: who comes too late is told so, and
+ * the others go on. */
 #include "worker_test.h"
 
 #include "worker/control.h"

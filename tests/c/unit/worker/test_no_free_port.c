@@ -1,4 +1,5 @@
-/* Ports that the kernel is to choose, and none is left: the error does not advise to let it choose. */
+/* Ports that the kernel is to choose, and none is left: the error does not advise to let it choose.
+ */
 #include "rtp_test.h"
 
 #include <sched.h>
@@ -28,9 +29,8 @@ static bool own_network(void)
 
 static int bound_to(uint16_t port)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_port = htons(port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     CHECK_EQ(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
     return fd;

@@ -75,11 +75,13 @@ def test_a_worker_whose_deadlines_are_always_near_lets_everybody_in(
 ) -> None:
     here, _ = shmring_channel(name="busy", capacity=50_000)
     soon = here.now_ns() + 100_000_000
-    for i in range(50_000):  # for five seconds, nearer than control messages may come
-        here.send(b"x", at=soon + i * 100_000)
-    time.sleep(0.1)
-    for _ in range(200):
-        shmring.attach("busy", namespace=shmring_namespace).close()
+    for i in range(50_000):  # for ten seconds, nearer than control messages may come
+        here.send(b"x", at=soon + i * 200_000)
+    time.sleep(0.2)
+    for _ in range(10):
+        with shmring.attach("busy", namespace=shmring_namespace) as channel:
+            channel.try_recv()  # connects to the worker
+    assert here.tx_waiting > 0
     here.purge()
 
 

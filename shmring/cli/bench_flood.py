@@ -36,6 +36,7 @@ _HANDSHAKE = struct.Struct("!16I")
 _RTP = struct.Struct("!BBHII")
 _BURST = 20
 _SLICE_S = 1.0
+_TOLERANCE_NS = 5000
 _START_NS = 600_000_000
 """Until the strangers' process is there."""
 
@@ -155,6 +156,8 @@ class _Run:
     """One schedule: how late the packets of each slice were, and what arrived of the flood."""
 
     slices: list[Lateness]
+    behind_percent: list[float]
+    """Packets of each slice that waited for something else that the worker did."""
     lost_percent: float
     strangers_hz: float
 
@@ -168,6 +171,8 @@ def _turns(plan: Plan, kind: str, case: str) -> Iterator[Row]:
         for metric, share in (("error_p50", 0.5), ("error_p99", 0.99), ("error_max", 1.0)):
             value = median([late.error_ns(share) for late in slices])
             yield Row(BENCH, case, system, metric, value, "ns")
+        behind = [one for run in runs for one in run.behind_percent[at :: len(SYSTEMS)]]
+        yield Row(BENCH, case, system, "behind", sum(behind) / len(behind), "percent")
     for system, of in (("beside", "quiet"), ("flooded", "quiet"), ("flooded", "beside")):
         ratio = 100 * p99[system] / max(p99[of], 1)
         yield Row(BENCH, case, system, f"error_p99_of_{of}", ratio, "percent")
@@ -194,6 +199,7 @@ def _timed(plan: Plan, kind: str) -> _Run:
             direction="tx",
             capacity=count,
             packet_bytes=PAYLOAD_BYTES,
+            tolerance_ns=_TOLERANCE_NS,
         ) as channel,
     ):
         job = senders.Job(receiver.port, count, round(1e9 / RATE_HZ), PAYLOAD_BYTES)
@@ -203,14 +209,29 @@ def _timed(plan: Plan, kind: str) -> _Run:
         targets = (None, beside, flooded) * turns
         with start_floods(targets, FLOOD_HZ, slice_s, begin_ns / 1e9) as strangers:
             channel.send_many(packets, size=PAYLOAD_BYTES, at=begin_ns, interval_ns=job.interval_ns)
+            behind = [
+                100 * waited / each
+                for waited in _behind(channel, begin_ns / 1e9, slice_s, len(targets))
+            ]
             received = receiver.result(job.duration_s + 10)
             strangers.communicate()
         samples = received.samples
         return _Run(
             [Lateness(samples[at : at + each]) for at in range(0, count, each)],
+            behind,
             100 * (count - received.packets) / count,
             flooded.seen() / (turns * slice_s),
         )
+
+
+def _behind(channel: shmring.Channel, begin: float, slice_s: float, slices: int) -> Iterator[int]:
+    """How many packets of each slice waited for other work of the worker, by its own verdict."""
+    before = 0
+    for number in range(1, slices + 1):
+        time.sleep(max(0, begin + number * slice_s - time.monotonic()))
+        total = channel.stats().tx_queued_behind
+        yield total - before
+        before = total
 
 
 def main(words: list[str]) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 import shmring
+from rtpsynth.RtpServer import RtpServer
+from shmring import udt
 
 LOOPBACK = ("127.0.0.1", 0)
 MS = 1_000_000
@@ -69,6 +71,59 @@ def test_the_kernels_drops_are_counted_over_a_takeover(
     after = dropped_by_kernel(port)
     assert after > before
     eventually(lambda: here.stats().rx_kernel_drops == after)
+
+
+def overflow_while_stopped(pid: int, to: tuple[str, int]) -> None:
+    os.kill(pid, signal.SIGSTOP)
+    overflow(to, 1000)
+
+
+def check_drops_of_ports(
+    workers: Callable[[], int], to: tuple[str, int], counted: Callable[[], int], eventually: Any
+) -> None:
+    """Of an engine that cannot be held: its worker is stopped, and dies like that."""
+    worker = workers()
+    overflow_while_stopped(worker, to)
+    before = dropped_by_kernel(to[1])
+    assert before > 0
+    os.kill(worker, signal.SIGCONT)
+    eventually(lambda: counted() == before)
+    overflow_while_stopped(worker, to)
+    os.kill(worker, signal.SIGKILL)
+    eventually(lambda: workers() not in (0, worker))
+    after = dropped_by_kernel(to[1])
+    assert after > before
+    eventually(lambda: counted() == after)
+
+
+def test_drops_of_a_udt_port_are_counted_over_a_takeover(
+    shmring_pool: shmring.Pool, eventually: Any
+) -> None:
+    port = udt.Port(LOOPBACK, pool=shmring_pool, rcvbuf_bytes=SMALL_BYTES)
+    with port, udt.listen(port=port) as listener:
+        check_drops_of_ports(
+            lambda: shmring_pool.workers()[0].pid,
+            listener.local,
+            lambda: shmring.attach(listener.port.name, mode="r").stats().rx_kernel_drops,
+            eventually,
+        )
+
+
+def test_drops_of_a_servers_ports_are_counted_over_a_takeover(
+    shmring_namespace: str, eventually: Any
+) -> None:
+    server = RtpServer()
+    try:
+        channel = server.create_channel(lambda *_: None, "127.0.0.1")
+        (info,) = shmring.channels(shmring_namespace)
+        check_drops_of_ports(
+            lambda: shmring.default_pool().workers()[0].pid,
+            channel.local_addr[:2],
+            lambda: shmring.attach(info.name, mode="r").stats().rx_kernel_drops,
+            eventually,
+        )
+    finally:
+        server.shutdown()
 
 
 def test_a_reset_of_the_statistics_holds_over_a_takeover(

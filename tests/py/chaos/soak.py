@@ -2,7 +2,8 @@
 
 About 200 channels of all engines, clients that come and go, channels that open and close, impaired
 links, workers that are killed and replaced, sequences that cross 2^32, all at once and for long.
-Memory, descriptors and /dev/shm must stay flat after warm-up. Lateness is shown per minute.
+Memory, descriptors and /dev/shm must stay flat after warm-up, and so must the lateness of packets,
+minute by minute.
 
     SOAK_SECONDS=600 make soak
     .venv/bin/python tests/py/chaos/soak.py --seconds 60 --json
@@ -34,6 +35,9 @@ NAMES = ("rss_kib", "descriptors", "shm_bytes")
 # Growth above these limits fails: more than 1 %, and more than a single page or descriptor.
 LEAST = {"rss_kib": 512, "descriptors": 4, "shm_bytes": 65536}
 BASE = 2**32 - 2000
+# The p99.9 of lateness may double from the first minutes to the last ones, or grow by this much:
+# the machine has better and worse minutes.
+MOST_LATER_US = 5000.0
 
 
 def channels(ports: list[int]) -> dict[str, dict[str, Any]]:
@@ -74,6 +78,18 @@ def descriptors_of(pids: list[int]) -> int:
         with contextlib.suppress(OSError):
             total += len(os.listdir(f"/proc/{pid}/fd"))
     return total
+
+
+def later_and_later(p999_us: list[float]) -> list[str]:
+    """Complaints about the p99.9 of each minute, without the first minute and the last one, which
+    is not whole."""
+    third = len(p999_us) // 3
+    if third == 0:
+        return []
+    first, last = float(np.median(p999_us[:third])), float(np.median(p999_us[-third:]))
+    if last <= max(2 * first, first + MOST_LATER_US):
+        return []
+    return [f"lateness p99.9 grew from {first:.0f} to {last:.0f} us"]
 
 
 class Soak:
@@ -252,6 +268,7 @@ class Soak:
             told.append(
                 {"minute": number, "packets": len(mine), "p50_us": p50, "p999_us": float(p999)}
             )
+        self.complaints += later_and_later([row["p999_us"] for row in told[1:-1]])
         return told
 
     def crossed(self) -> int:

@@ -1,56 +1,14 @@
-/* tx_queue.c: the worker's side of the tx ring; theory of operation in tx_ring.c.
+/* tx_queue.c: the worker's side of the tx ring. Here it takes records in and finishes them. tx_release.c frees
+ * and moves them, tx_takeover.c goes on after another worker died. Theory of operation: tx_ring.c.
  *
  * Places are kept as refs that do not wrap (ref % units is the place). Nothing read from the ring is
  * used before it was checked here: a record must lie inside the ring, inside what is claimed, and be
- * long enough for what its header says. A ring that fails the check is emptied up to its tail; its
- * clients lose what was in it, nobody else does.
- *
- * Taking over from a dead worker. The segment holds enough to go on: head and read cursor, the span
- * that was being zeroed, the move that was under way, and each record's state. Records between head
- * and read were taken in before; they are passed out again if still COMMITTED, reported as uncertain
- * if SENDING, and stepped over if DONE.
- *
- * Moving a record (relocation) makes room when few packets due later sit in front of much finished
- * space. Its steps, each of which a successor can complete or undo:
- *
- *      claim at the tail without using a sequence; copy, note the tail's sequence in the copy's header;
- *      word CLAIMED|RELOCATED
- *      moving = from, to
- *      original COMMITTED -> DONE          (a canceller may win here: then the copy is ABORTED)
- *      copy     CLAIMED   -> COMMITTED
- *      moving = none
+ * long enough for what its header says. A ring that fails the check is emptied up to its tail. Its
+ * clients lose what was in it, and nobody else does.
  */
-#include "shm/tx_queue.h"
+#include "shm/tx_parts.h"
 
-#include "base/rt_err.h"
-#include "base/rt_futex.h"
-#include "base/rt_seq.h"
-
-#include <errno.h>
-#include <string.h>
-
-#define MOVING_NONE UINT64_MAX
-#define MOVE_ATTEMPTS 8u /* at the tail, while others move it */
-#define RELEASE_RECORDS 4096u /* looked at in one step */
 #define SHORTEST_HALT_NS (10 * RT_NS_PER_US) /* worth remembering */
-
-static void set_state(tx_queue_t *q, uint64_t ref, uint64_t word, shm_record_state_t state)
-{
-    rt_store_release(tx_word_of(q, ref),
-                     shm_word(shm_word_seq(word), shm_word_units(word), shm_word_flags(word), state));
-}
-
-/* -EBADMSG. What cannot be costs its own channel: the one who serves the queue looks at the count. */
-static int note_damage(tx_queue_t *q)
-{
-    q->damage += q->damage < UINT32_MAX;
-    return -EBADMSG;
-}
-
-static uint64_t widen(tx_queue_t *q, uint32_t seq)
-{
-    return rt_seq64_near(q->sequence_high, seq);
-}
 
 /* --- reading a record ---------------------------------------------------------------------- */
 
@@ -81,9 +39,7 @@ static void look_up_halt(const tx_queue_t *q, tx_item_t *item)
     }
 }
 
-/* Copies the header of the record at ref, each field once. 0, or -EBADMSG when it contradicts its own
- * length. */
-static int read_record(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item)
+int tx_read_record(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item)
 {
     const shm_tx_record_t *r = (const shm_tx_record_t *)(const void *)tx_word_of(q, ref);
     unsigned flags = shm_word_flags(word);
@@ -91,7 +47,7 @@ static int read_record(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *it
     bool has_dest = (flags & SHM_TX_HAS_DEST) != 0;
 
     item->ref = ref;
-    item->sequence = widen(q, shm_word_seq(word));
+    item->sequence = tx_widen(q, shm_word_seq(word));
     item->due_ns = flags & SHM_TX_HAS_DUE ? rt_read_once(&r->time_ns) : 0;
     item->enqueued_mono_ns = rt_read_once(&r->enqueued_mono_ns);
     item->payload_bytes = payload_bytes;
@@ -114,18 +70,6 @@ static int read_record(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *it
 
 /* --- finishing ----------------------------------------------------------------------------- */
 
-static void count_finished(tx_queue_t *q, uint64_t packets)
-{
-    q->finished += packets;
-    rt_store_relaxed(&q->cursors->finished, q->finished);
-}
-
-/* Packets that end without anybody knowing their number: a client wrote over their records. */
-static void count_lost(tx_queue_t *q, uint64_t packets)
-{
-    rt_bump(&q->segment->stats->counters[SHM_COUNT_tx_corrupt], packets);
-}
-
 /* All that may have been claimed to take the place of a packet that is marked as replaced. */
 static void note_replaced(tx_queue_t *q)
 {
@@ -136,11 +80,11 @@ static void note_replaced(tx_queue_t *q)
 
 static void finish_word(tx_queue_t *q, uint64_t ref, uint64_t word)
 {
-    set_state(q, ref, word, SHM_RECORD_DONE);
+    tx_set_state(q, ref, word, SHM_RECORD_DONE);
     if (shm_word_flags(word) & SHM_TX_REPLACED)
         note_replaced(q);
     q->live_units -= shm_word_units(word) < q->live_units ? shm_word_units(word) : q->live_units;
-    count_finished(q, 1);
+    tx_count_finished(q, 1);
 }
 
 void tx_queue_finish(tx_queue_t *q, uint64_t ref)
@@ -149,13 +93,6 @@ void tx_queue_finish(tx_queue_t *q, uint64_t ref)
 }
 
 /* --- dead producers ------------------------------------------------------------------------ */
-
-static bool everyone_lives(void *of, uint32_t slot)
-{
-    (void)of;
-    (void)slot;
-    return true;
-}
 
 void tx_queue_ask_slots(tx_queue_t *q, tx_slot_alive_t slot_alive, void *of)
 {
@@ -204,8 +141,7 @@ int tx_queue_free_producer(tx_queue_t *q, uint32_t slot)
     return 0;
 }
 
-/* Some slots in each call. */
-static void sweep_dead_producers(tx_queue_t *q)
+void tx_sweep_dead_producers(tx_queue_t *q)
 {
     uint32_t slots = q->segment->config.producers;
     for (uint32_t n = 0; n < TX_SLOTS_PER_LOOK && n < slots; n++) {
@@ -253,7 +189,7 @@ static int give_up_on_ring(tx_queue_t *q, shm_cursor_t tail, tx_item_t *item)
     uint32_t place = shm_cursor_place(tail);
     uint32_t skipped = tx_used_units(tx_place_of(q, q->read_ref), place, q->units);
     uint32_t packets = shm_cursor_seq(tail) - q->read_seq;
-    *item = (tx_item_t){.ref = q->read_ref, .sequence = widen(q, q->read_seq)};
+    *item = (tx_item_t){.ref = q->read_ref, .sequence = tx_widen(q, q->read_seq)};
     uint64_t end = q->read_ref + skipped;
     for (uint64_t at = q->read_ref; at < end;) {
         uint64_t part = end - at;
@@ -271,9 +207,9 @@ static int give_up_on_ring(tx_queue_t *q, shm_cursor_t tail, tx_item_t *item)
     q->read_seq = shm_cursor_seq(tail);
     rt_store_relaxed(&q->cursors->read, tail);
     packets = packets <= q->units ? packets : 0;
-    count_finished(q, packets);
-    count_lost(q, packets > 1 ? packets - 1 : 0); /* the caller counts the first */
-    return note_damage(q);
+    tx_count_finished(q, packets);
+    tx_count_lost(q, packets > 1 ? packets - 1 : 0); /* the caller counts the first */
+    return tx_note_damage(q);
 }
 
 /* What a record in this state means for the caller; the record is sound and its fields are in item. */
@@ -289,12 +225,12 @@ static int outcome_of(tx_queue_t *q, uint64_t ref, uint64_t word, unsigned state
         finish_word(q, ref, word);
         return -EOWNERDEAD;
     case SHM_RECORD_ABORTED:
-        set_state(q, ref, word, SHM_RECORD_DONE);
+        tx_set_state(q, ref, word, SHM_RECORD_DONE);
         if (shm_word_flags(word) & SHM_TX_RELOCATED)
             return -EAGAIN;
-        count_finished(q, 1);
+        tx_count_finished(q, 1);
         if (shm_word_flags(word) & SHM_TX_ORPHAN) {
-            *item = (tx_item_t){.ref = ref, .sequence = widen(q, shm_word_seq(word))};
+            *item = (tx_item_t){.ref = ref, .sequence = tx_widen(q, shm_word_seq(word))};
             return -EOWNERDEAD;
         }
         rt_bump(&q->segment->stats->counters[SHM_COUNT_tx_aborted], 1);
@@ -312,10 +248,10 @@ static int hand_out(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item)
     if (bare)
         return outcome_of(q, ref, word, state, item);
     q->live_units += shm_word_units(word);
-    if (read_record(q, ref, word, item) == 0)
+    if (tx_read_record(q, ref, word, item) == 0)
         return outcome_of(q, ref, word, state, item);
     finish_word(q, ref, word);
-    return note_damage(q);
+    return tx_note_damage(q);
 }
 
 /* --- claims that are not finished ---------------------------------------------------------------- */
@@ -337,7 +273,7 @@ static int write_claim(tx_queue_t *q, const unread_t *u, uint32_t units, bool mo
     uint64_t record = q->read_ref + pad;
     uint64_t empty = 0;
     if (pad != u->pad && u->pad != 0) { /* overwritten */
-        (void)note_damage(q);
+        (void)tx_note_damage(q);
         return 0;
     }
     if (pad != u->pad &&
@@ -372,7 +308,7 @@ static int pass_claim(tx_queue_t *q, const unread_t *u, int64_t now_mono_ns)
     };
     note_halt(q, u->ref, q->read_ref + u->left, since, now_mono_ns);
     if (!u->replay) {
-        q->sequence_high = widen(q, seq);
+        q->sequence_high = tx_widen(q, seq);
         rt_store_relaxed(&q->cursors->sequence_high, q->sequence_high);
     }
     advance_read(q, u->pad + shm_word_units(u->word), !u->replay);
@@ -409,9 +345,9 @@ static int next_passed(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
                      state == SHM_RECORD_ABORTED;
         if (fits && ended)
             return hand_out(q, o.ref, word, item);
-        *item = (tx_item_t){.ref = o.ref, .sequence = widen(q, shm_word_seq(o.word))};
+        *item = (tx_item_t){.ref = o.ref, .sequence = tx_widen(q, shm_word_seq(o.word))};
         finish_word(q, o.ref, o.word);
-        return note_damage(q);
+        return tx_note_damage(q);
     }
     return 0;
 }
@@ -422,7 +358,7 @@ static void note_unknown_claim(tx_queue_t *q, int64_t now_mono_ns)
 {
     bool round_is_over = !q->search.know_lengths && q->search.next_slot == 0;
     if (round_is_over && now_mono_ns - q->stuck_since_mono_ns >= TX_OWNER_PATIENCE_NS)
-        (void)note_damage(q);
+        (void)tx_note_damage(q);
 }
 
 /* The record at the read cursor is not finished. */
@@ -448,15 +384,6 @@ static int unfinished(tx_queue_t *q, const unread_t *u, int64_t now_mono_ns, tx_
     if (units == 0)
         note_unknown_claim(q, now_mono_ns);
     return units != 0 ? write_claim(q, u, units, moves) : 0;
-}
-
-/* Whether the record there was passed, and not handed out since: until then nobody else deals with it. */
-static bool was_passed(const tx_queue_t *q, uint64_t ref)
-{
-    for (unsigned i = 0; i < q->open_count; i++)
-        if (q->open[i].ref == ref)
-            return true;
-    return false;
 }
 
 bool tx_queue_halted(tx_queue_t *q, tx_halted_t *out)
@@ -494,7 +421,7 @@ static int take_in_record(tx_queue_t *q, const unread_t *u, int64_t now_mono_ns,
         shm_cursor(q->read_seq, tx_place_of(q, q->read_ref)))
         forget_claim(q, SHM_WORKER_PRODUCER);
     if (!relocated && !u->replay) {
-        q->sequence_high = widen(q, shm_word_seq(u->word));
+        q->sequence_high = tx_widen(q, shm_word_seq(u->word));
         rt_store_relaxed(&q->cursors->sequence_high, q->sequence_high);
     }
     /* Its sequence lies before the read cursor's, so take_over took it for finished. */
@@ -543,7 +470,7 @@ static int next_unread(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
     if (shm_cursor_place(q->tail_seen) == place) {
         shm_cursor_t tail = rt_load_acquire(&q->cursors->tail); /* pairs with T1 */
         if (shm_cursor_place(tail) >= q->units) { /* it serves nobody */
-            (void)note_damage(q);
+            (void)tx_note_damage(q);
             return 0;
         }
         if (shm_cursor_place(tail) == place)
@@ -602,9 +529,9 @@ static int look_at_scheduled(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item
     bool fits = tx_word_fits(q, ref, word, q->read_ref - ref);
     if (fits && state == SHM_RECORD_CANCELLED)
         return -ECANCELED;
-    if (fits && state == SHM_RECORD_COMMITTED && read_record(q, ref, word, item) == 0)
+    if (fits && state == SHM_RECORD_COMMITTED && tx_read_record(q, ref, word, item) == 0)
         return 0;
-    *item = (tx_item_t){.ref = ref, .sequence = widen(q, shm_word_seq(word))};
+    *item = (tx_item_t){.ref = ref, .sequence = tx_widen(q, shm_word_seq(word))};
     return -EBADMSG;
 }
 
@@ -619,11 +546,21 @@ int tx_queue_peek(const tx_queue_t *q, uint64_t ref, tx_item_t *item)
 static int end_scheduled(tx_queue_t *q, uint64_t ref, uint64_t word, int why, tx_item_t *item)
 {
     if (why == -ECANCELED)
-        (void)read_record(q, ref, word, item);
+        (void)tx_read_record(q, ref, word, item);
     else
-        (void)note_damage(q);
+        (void)tx_note_damage(q);
     finish_word(q, ref, word);
     return why;
+}
+
+/* What was to be taken is not there as it was scheduled. */
+static __attribute__((noinline, cold)) int refuse_scheduled(tx_queue_t *q, uint64_t ref, uint64_t word,
+                                                            tx_item_t *item)
+{
+    int rc = look_at_scheduled(q, ref, word, item);
+    if (rc == -ESTALE)
+        return rc;
+    return end_scheduled(q, ref, word, rc == -ECANCELED ? rc : -EBADMSG, item);
 }
 
 int tx_queue_take(tx_queue_t *q, uint64_t ref, tx_item_t *item)
@@ -631,23 +568,18 @@ int tx_queue_take(tx_queue_t *q, uint64_t ref, tx_item_t *item)
     if (!is_held(q, ref))
         return -ESTALE;
     uint64_t word = rt_load_acquire(tx_word_of(q, ref));
-    int rc = look_at_scheduled(q, ref, word, item);
-    if (rc == -ESTALE)
-        return rc;
     uint64_t sending = shm_word(shm_word_seq(word), shm_word_units(word), shm_word_flags(word),
                                 SHM_RECORD_SENDING);
-    if (rc == 0) {
-        if (rt_cas(tx_word_of(q, ref), &word, sending))
-            return 0;
-        bool cancelled = look_at_scheduled(q, ref, word, item) == -ECANCELED;
-        rc = cancelled ? -ECANCELED : -EBADMSG;
-    }
-    return end_scheduled(q, ref, word, rc, item);
+    bool waits = shm_word_state(word) == SHM_RECORD_COMMITTED &&
+                 tx_word_fits(q, ref, word, q->read_ref - ref);
+    if (waits && tx_read_record(q, ref, word, item) == 0 && rt_cas(tx_word_of(q, ref), &word, sending))
+        return 0;
+    return refuse_scheduled(q, ref, word, item);
 }
 
 void tx_queue_untake(tx_queue_t *q, uint64_t ref)
 {
-    set_state(q, ref, rt_load_relaxed(tx_word_of(q, ref)), SHM_RECORD_COMMITTED);
+    tx_set_state(q, ref, rt_load_relaxed(tx_word_of(q, ref)), SHM_RECORD_COMMITTED);
 }
 
 /* The word of the record at *ref, which moves behind it; false: no sound record lies there. */
@@ -682,10 +614,10 @@ int tx_queue_reap(tx_queue_t *q, unsigned *budget, tx_item_t *item)
             return 0;
         }
         uint64_t ref = q->search_ref - shm_word_units(word);
-        if (shm_word_state(word) != SHM_RECORD_CANCELLED || was_passed(q, ref) ||
+        if (shm_word_state(word) != SHM_RECORD_CANCELLED || tx_was_passed(q, ref) ||
             !tx_word_fits(q, ref, word, q->read_ref - ref))
             continue;
-        (void)read_record(q, ref, word, item);
+        (void)tx_read_record(q, ref, word, item);
         finish_word(q, ref, word);
         return 1;
     }
@@ -697,7 +629,7 @@ static bool is_passed_by(const tx_queue_t *q, uint64_t ref, uint64_t word)
 {
     unsigned state = shm_word_state(word);
     return state == SHM_RECORD_DONE || state == SHM_RECORD_PAD || state == SHM_RECORD_CANCELLED ||
-           was_passed(q, ref);
+           tx_was_passed(q, ref);
 }
 
 int tx_queue_waiting_next(tx_queue_t *q, uint64_t *ref, unsigned *budget, tx_item_t *item)
@@ -707,7 +639,7 @@ int tx_queue_waiting_next(tx_queue_t *q, uint64_t *ref, unsigned *budget, tx_ite
         uint64_t word;
         --*budget;
         if (!step_over(q, ref, q->read_ref, &word)) {
-            (void)note_damage(q);
+            (void)tx_note_damage(q);
             return 0;
         }
         uint64_t at = *ref - shm_word_units(word);
@@ -717,222 +649,6 @@ int tx_queue_waiting_next(tx_queue_t *q, uint64_t *ref, unsigned *budget, tx_ite
         return rc == 0 ? 1 : end_scheduled(q, at, word, rc, item);
     }
     return 0;
-}
-
-/* --- freeing ------------------------------------------------------------------------------- */
-
-static void zero_span(tx_queue_t *q, uint32_t from, uint32_t to)
-{
-    if (to < from) {
-        memset(q->data + (size_t)from * SHM_UNIT_BYTES, 0, (size_t)(q->units - from) * SHM_UNIT_BYTES);
-        from = 0;
-    }
-    memset(q->data + (size_t)from * SHM_UNIT_BYTES, 0, (size_t)(to - from) * SHM_UNIT_BYTES);
-}
-
-static void free_up_to(tx_queue_t *q, uint64_t ref)
-{
-    uint32_t to = tx_place_of(q, ref);
-    rt_store_relaxed(&q->cursors->freeing_to, (uint64_t)to + 1);
-    rt_fence_release(); /* a successor that sees zeroes also sees how far they were meant to go */
-    zero_span(q, tx_place_of(q, q->head_ref), to);
-    rt_store_release(&q->cursors->head_place, to); /* T4, pairs with T5 */
-    rt_store_release(&q->cursors->freeing_to, 0);  /* not before the head is told */
-    q->head_ref = ref;
-}
-
-/* Whether nobody can ask any more if some packet was replaced. */
-static bool is_decided(const tx_queue_t *q)
-{
-    return q->read_ref >= q->replaced_until_ref && !tx_claims_replace(q);
-}
-
-/* Padding is freed with its record: a producer that halted before it stored either word stores both when
- * it goes on. */
-static bool is_finished(const tx_queue_t *q, uint64_t ref, uint64_t word)
-{
-    if (shm_word_state(word) == SHM_RECORD_DONE)
-        return !(shm_word_flags(word) & SHM_TX_REPLACED) || is_decided(q);
-    if (shm_word_state(word) != SHM_RECORD_PAD)
-        return false;
-    uint64_t behind = ref + shm_word_units(word);
-    if (behind >= q->read_ref) /* in a replay the two are read one by one */
-        return q->read_ref >= q->replay_until_ref;
-    return shm_word_state(rt_load_acquire(tx_word_of(q, behind))) != SHM_RECORD_CLAIMED; /* T3 */
-}
-
-/* A record that tx_queue_next has not handed out stays, whatever its state. */
-static uint64_t before_open_claims(const tx_queue_t *q, uint64_t ref)
-{
-    for (unsigned i = 0; i < q->open_count; i++)
-        ref = q->open[i].ref < ref ? q->open[i].ref : ref;
-    return ref;
-}
-
-/* The first ref from head on that is not finished, not behind limit. */
-static uint64_t end_of_finished(tx_queue_t *q, uint64_t limit, unsigned *records)
-{
-    uint64_t ref = q->head_ref;
-    for (unsigned n = 0; n < RELEASE_RECORDS && ref < q->read_ref && ref < limit; n++) {
-        uint64_t word = rt_load_relaxed(tx_word_of(q, ref));
-        uint32_t units = shm_word_units(word);
-        bool can_be = units > 0 && ref + units <= q->read_ref;
-        if (!can_be)
-            (void)note_damage(q); /* nothing behind it is freed any more */
-        if (!can_be || !is_finished(q, ref, word))
-            break;
-        ref += units;
-        *records += shm_word_state(word) == SHM_RECORD_DONE;
-    }
-    return ref;
-}
-
-static void wake_producers(tx_queue_t *q)
-{
-    rt_fetch_add(&q->cursors->room_event, 1);
-    rt_futex_wake_all(&q->cursors->room_event);
-}
-
-static void tell_of_room(tx_queue_t *q)
-{
-    rt_fence_full(); /* T7 */
-    if (rt_load_relaxed(&q->cursors->room_wanted) && rt_exchange(&q->cursors->room_wanted, 0))
-        wake_producers(q);
-}
-
-/* --- relocation ---------------------------------------------------------------------------- */
-
-/* Worth it when a producer's longest claim may not fit and less than half of what is used still waits.
- * Such a claim takes up to reserve_units, and as much must stay free. */
-static bool must_move(const tx_queue_t *q)
-{
-    shm_cursor_t tail = rt_load_relaxed(&q->cursors->tail);
-    uint32_t used = tx_used_units(tx_place_of(q, q->head_ref), shm_cursor_place(tail), q->units);
-    return used + 2 * tx_reserve_units(q->max_payload_bytes) > q->units &&
-           q->live_units < used / 2 && q->head_ref < q->read_ref;
-}
-
-/* Claims units at the tail, announced in the worker's own slot, without using a sequence. Returns the
- * place of the record, or UINT32_MAX when the reserve is used up, or producers were always faster. */
-static uint32_t claim_for_move(tx_queue_t *q, uint32_t need, uint32_t *tail_seq)
-{
-    shm_producer_t *slot = &q->segment->producers[SHM_WORKER_PRODUCER];
-    shm_cursor_t tail = rt_load_relaxed(&q->cursors->tail);
-    for (unsigned attempt = 0; attempt < MOVE_ATTEMPTS; attempt++) {
-        uint32_t place = shm_cursor_place(tail);
-        if (place >= q->units)
-            return UINT32_MAX;
-        uint32_t pad = tx_pad_units(place, need, q->units);
-        uint32_t used = tx_used_units(tx_place_of(q, q->head_ref), place, q->units);
-        bool behind = used < q->read_ref - q->head_ref; /* overwritten: it never is */
-        if (behind || used + pad + need >= q->units)
-            return UINT32_MAX;
-        rt_store_relaxed(&slot->intent_units, pad + need);
-        rt_store_relaxed(&slot->intent, tail);
-        shm_cursor_t next = shm_cursor(shm_cursor_seq(tail), (place + pad + need) % q->units);
-        if (!rt_cas(&q->cursors->tail, &tail, next))
-            continue;
-        *tail_seq = shm_cursor_seq(tail);
-        if (pad == 0)
-            return place;
-        rt_store_relaxed(tx_word_at(q->data, place), shm_word(*tail_seq, pad, 0, SHM_RECORD_PAD));
-        return 0;
-    }
-    return UINT32_MAX;
-}
-
-static bool may_move(tx_queue_t *q, uint64_t word, int64_t now_ns)
-{
-    tx_item_t item;
-    return shm_word_state(word) == SHM_RECORD_COMMITTED && !was_passed(q, q->head_ref) &&
-           tx_word_fits(q, q->head_ref, word, q->read_ref - q->head_ref) &&
-           read_record(q, q->head_ref, word, &item) == 0 && item.due_ns != 0 &&
-           item.due_ns > now_ns && item.due_ns - now_ns >= TX_MOVE_AHEAD_NS;
-}
-
-static bool move_head_record(tx_queue_t *q, int64_t now_ns)
-{
-    uint64_t word = rt_load_acquire(tx_word_of(q, q->head_ref));
-    if (!may_move(q, word, now_ns))
-        return false;
-    if (rt_load_relaxed(&q->segment->producers[SHM_WORKER_PRODUCER].intent) != SHM_INTENT_NONE)
-        return false; /* a dead predecessor's move still stands unread */
-
-    uint32_t units = shm_word_units(word);
-    uint32_t from = tx_place_of(q, q->head_ref);
-    uint32_t tail_seq = 0;
-    uint32_t to = claim_for_move(q, units, &tail_seq);
-    if (to == UINT32_MAX) {
-        rt_store_relaxed(&q->segment->producers[SHM_WORKER_PRODUCER].intent, SHM_INTENT_NONE);
-        return false;
-    }
-    unsigned flags = shm_word_flags(word) | SHM_TX_RELOCATED;
-    uint32_t seq = shm_word_seq(word);
-    rt_a64_t *copy = tx_word_at(q->data, to);
-    memcpy(copy + 1, tx_word_at(q->data, from) + 1, (size_t)(units - 1) * SHM_UNIT_BYTES);
-    ((shm_tx_record_t *)(void *)copy)->tail_seq = tail_seq;
-    rt_store_release(copy, shm_word(seq, units, flags, SHM_RECORD_CLAIMED));
-    rt_store_release(&q->cursors->moving, (uint64_t)from << 32 | to);
-    uint64_t done = shm_word(seq, units, shm_word_flags(word), SHM_RECORD_DONE);
-    bool mine = rt_cas(tx_word_of(q, q->head_ref), &word, done);
-    rt_store_release(copy, shm_word(seq, units, flags,
-                                    mine ? SHM_RECORD_COMMITTED : SHM_RECORD_ABORTED));
-    rt_store_release(&q->cursors->moving, MOVING_NONE);
-    rt_store_release(&q->segment->producers[SHM_WORKER_PRODUCER].intent, SHM_INTENT_NONE);
-    if (mine)
-        q->live_units -= units < q->live_units ? units : q->live_units;
-    return mine;
-}
-
-/* A client that died before it could count what it had cancelled must not leave a record at the head
- * that is neither sent nor moved before its time. */
-static void notice_cancelled_head(tx_queue_t *q)
-{
-    if (q->head_ref == q->read_ref || q->search_ref != q->search_end)
-        return;
-    if (shm_word_state(rt_load_acquire(tx_word_of(q, q->head_ref))) == SHM_RECORD_CANCELLED)
-        q->cancels_seen = rt_load_relaxed(&q->cursors->cancels) - 1;
-}
-
-/* All that was read is freed. If nothing is unread (a packet that was moved may be), every packet must have been
- * finished. Where one was not, a client marked it as done. */
-static void count_vanished(tx_queue_t *q)
-{
-    uint64_t next = widen(q, q->read_seq);
-    shm_cursor_t tail = rt_load_relaxed(&q->cursors->tail);
-    if (q->finished == next || shm_cursor_place(tail) != tx_place_of(q, q->read_ref))
-        return;
-    uint64_t missing = next > q->finished ? next - q->finished : 0;
-    count_lost(q, missing < q->units ? missing : q->units);
-    (void)note_damage(q);
-    count_finished(q, next - q->finished);
-}
-
-unsigned tx_queue_release(tx_queue_t *q, int64_t now_ns, uint32_t max_bytes, unsigned max_moves,
-                          unsigned *moved)
-{
-    unsigned freed = 0;
-    uint64_t old_head = q->head_ref;
-    uint64_t limit = before_open_claims(q, q->head_ref + max_bytes / SHM_UNIT_BYTES);
-    *moved = 0;
-    for (;;) {
-        uint64_t end = end_of_finished(q, limit, &freed);
-        if (end != q->head_ref)
-            free_up_to(q, end);
-        if (*moved >= max_moves || !must_move(q) || !move_head_record(q, now_ns))
-            break;
-        (*moved)++;
-    }
-    if (q->head_ref == q->read_ref)
-        count_vanished(q);
-    notice_cancelled_head(q);
-    if (q->dead_producers)
-        sweep_dead_producers(q);
-    if (q->head_ref != old_head || q->finished != q->finished_told) {
-        q->finished_told = q->finished;
-        tell_of_room(q);
-    }
-    return freed + *moved;
 }
 
 /* --- bell ---------------------------------------------------------------------------------- */
@@ -947,104 +663,4 @@ void tx_queue_arm_bell(tx_queue_t *q)
 void tx_queue_disarm_bell(tx_queue_t *q)
 {
     rt_store_relaxed(&q->cursors->bell_armed, q->bell_number | SHM_BELL_AWAKE);
-}
-
-/* --- start and takeover -------------------------------------------------------------------- */
-
-/* Returns the head behind what was being freed. */
-static uint32_t complete_freeing(tx_queue_t *q, uint32_t head)
-{
-    uint64_t freeing_to = rt_load_acquire(&q->cursors->freeing_to);
-    if (freeing_to == 0 || freeing_to > q->units)
-        return head;
-    uint32_t to = (uint32_t)freeing_to - 1;
-    zero_span(q, head, to);
-    rt_store_release(&q->cursors->head_place, to);
-    rt_store_release(&q->cursors->freeing_to, 0);
-    return to;
-}
-
-static void complete_move(tx_queue_t *q)
-{
-    uint64_t moving = rt_load_acquire(&q->cursors->moving);
-    uint32_t from = (uint32_t)(moving >> 32);
-    uint32_t to = (uint32_t)moving;
-    if (moving != MOVING_NONE && from < q->units && to < q->units) {
-        uint64_t copy = rt_load_relaxed(tx_word_at(q->data, to));
-        unsigned original = shm_word_state(rt_load_acquire(tx_word_at(q->data, from)));
-        bool gone = original == SHM_RECORD_DONE || original == SHM_RECORD_EMPTY;
-        if (shm_word_state(copy) == SHM_RECORD_CLAIMED)
-            rt_store_release(tx_word_at(q->data, to),
-                             shm_word(shm_word_seq(copy), shm_word_units(copy), shm_word_flags(copy),
-                                      gone ? SHM_RECORD_COMMITTED : SHM_RECORD_ABORTED));
-    }
-    /* Last: a successor of this successor may have to do it again. */
-    rt_store_release(&q->cursors->moving, MOVING_NONE);
-}
-
-/* Packets between head and read cursor that have no verdict yet, so that the count of finished ones can
- * be made exact whatever instant the last worker died at. */
-static uint64_t count_waiting(const tx_queue_t *q)
-{
-    uint64_t waiting = 0;
-    for (uint64_t ref = q->head_ref; ref < q->replay_until_ref;) {
-        uint64_t word = rt_load_relaxed(tx_word_of(q, ref));
-        unsigned state = shm_word_state(word);
-        bool relocated = (shm_word_flags(word) & SHM_TX_RELOCATED) != 0;
-        if (shm_word_units(word) == 0)
-            break;
-        bool own = state == SHM_RECORD_ABORTED || state == SHM_RECORD_CLAIMED;
-        waiting += state == SHM_RECORD_COMMITTED || state == SHM_RECORD_SENDING ||
-                   state == SHM_RECORD_CANCELLED || (own && !relocated);
-        ref += shm_word_units(word);
-    }
-    return waiting;
-}
-
-static int take_over(tx_queue_t *q)
-{
-    shm_cursor_t tail = rt_load_acquire(&q->cursors->tail);
-    shm_cursor_t read = rt_load_relaxed(&q->cursors->read);
-    uint32_t head = rt_load_relaxed(&q->cursors->head_place);
-    if (head >= q->units || shm_cursor_place(tail) >= q->units || shm_cursor_place(read) >= q->units)
-        return rt_err_set(-EPROTO,
-                          "tx ring of channel \"%s\" has a cursor outside of its %u units: it was "
-                          "overwritten; close the channel and open it again",
-                          q->segment->config.name, q->units);
-    head = complete_freeing(q, head);
-    complete_move(q);
-    uint32_t behind = tx_used_units(head, shm_cursor_place(tail), q->units);
-    uint32_t seen = tx_used_units(head, shm_cursor_place(read), q->units);
-    if (seen > behind)
-        return rt_err_set(-EPROTO,
-                          "tx ring of channel \"%s\" was read past its tail: it was overwritten; close "
-                          "the channel and open it again",
-                          q->segment->config.name);
-    q->head_ref = q->read_ref = head;
-    q->replay_until_ref = q->head_ref + seen;
-    q->moved_until_ref = q->replaced_until_ref = q->head_ref + behind;
-    q->tail_seen = tail;
-    q->read_seq = shm_cursor_seq(read);
-    q->sequence_high = rt_load_relaxed(&q->cursors->sequence_high);
-    uint64_t next = rt_seq64_near(q->sequence_high, q->read_seq);
-    q->finished = next - count_waiting(q);
-    rt_store_relaxed(&q->cursors->finished, q->finished);
-    for (uint32_t i = 1; i < q->segment->config.producers; i++)
-        q->dead_producers += rt_load_relaxed(&q->segment->producers[i].owner) == TX_OWNER_DEAD;
-    wake_producers(q); /* the dead worker may have taken their wish and not woken them */
-    return 0;
-}
-
-int tx_queue_init(tx_queue_t *q, shm_segment_t *s, int takeover)
-{
-    *q = (tx_queue_t){
-        .segment = s,
-        .cursors = s->tx,
-        .data = s->tx_data,
-        .units = (uint32_t)(s->config.tx_bytes / SHM_UNIT_BYTES),
-        .bell_number = rt_load_relaxed(&s->tx->bell_armed) & ~SHM_BELL_STATE,
-        .max_payload_bytes = shm_config_longest(&s->config, s->config.tx_bytes),
-        .slot_alive = everyone_lives,
-    };
-    return takeover ? take_over(q) : 0;
 }

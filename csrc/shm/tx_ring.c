@@ -1,4 +1,4 @@
-/* tx_ring.c: theory of operation of the tx ring (this file: producers; tx_queue.c: the worker).
+/* tx_ring.c: theory of operation of the tx ring (this file: producers, tx_queue.c: the worker).
  *
  *            head                     read                        tail
  *             |                        |                           |
@@ -65,7 +65,7 @@
  * Order (R releases, A acquires; the partner is named):
  *   T1  tail swap            -> A: the intent in the slot is visible to whoever sees the new tail
  *   T2  word COMMITTED, R    -> T3 in tx_queue.c: fields and payload are whole
- *   T4  head_place, R in tx_queue.c -> T5 here: the bytes are zero before they can be claimed again
+ *   T4  head_place, R in tx_release.c -> T5 here: the bytes are zero before they can be claimed again
  *   T6  bell, full fence here and in tx_queue_arm_bell: either the worker sees the record or the
  *       producer sees the bell armed
  *       Ringing is a call, and who is about to make it may be stopped before. So the bell says RINGING

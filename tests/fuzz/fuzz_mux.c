@@ -10,6 +10,8 @@
 
 #include "shm/tx_claims.c"
 #include "shm/tx_queue.c"
+#include "shm/tx_release.c"
+#include "shm/tx_takeover.c"
 
 /* Beside the agent that is linked with every worker. */
 #define mux_agent_request fuzz_request

@@ -5,6 +5,8 @@
 
 #include "shm/tx_claims.c"
 #include "shm/tx_queue.c"
+#include "shm/tx_release.c"
+#include "shm/tx_takeover.c"
 
 #include "shm/tx_ring.h"
 

@@ -15,6 +15,8 @@
 
 #include "shm/tx_claims.c"
 #include "shm/tx_queue.c"
+#include "shm/tx_release.c"
+#include "shm/tx_takeover.c"
 
 #include "shm/ctl_msg.h"
 #include "shm/udt_send.h"

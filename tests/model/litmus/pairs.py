@@ -291,7 +291,7 @@ class Pair:
     without: str
 
 
-_TX = ("shm/tx_ring.c", "shm/tx_queue.c")
+_TX = ("shm/tx_ring.c", "shm/tx_queue.c", "shm/tx_release.c")
 _RX = ("shm/rx_ring.c",)
 
 PAIRS = [

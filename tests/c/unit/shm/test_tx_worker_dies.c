@@ -7,6 +7,8 @@
 #include "crash.h"
 #include "shm/tx_claims.c"
 #include "shm/tx_queue.c"
+#include "shm/tx_release.c"
+#include "shm/tx_takeover.c"
 
 #include <sys/wait.h>
 
@@ -193,7 +195,7 @@ static void check_empty(void)
     expect(tx_ring_next_sequence(&seg) == next_sequence, "the next sequence is off");
     expect(rt_load_relaxed(&seg.tx->head_place) == shm_cursor_place(rt_load_relaxed(&seg.tx->tail)),
            "space is not freed");
-    expect(rt_load_relaxed(&seg.tx->moving) == MOVING_NONE, "a move is still noted");
+    expect(rt_load_relaxed(&seg.tx->moving) == TX_MOVING_NONE, "a move is still noted");
     expect(rt_load_relaxed(&seg.tx->freeing_to) == 0, "freeing is still noted");
     /* A worker that died before it claimed what it announced: the next packet's reader takes it away. */
     shm_cursor_t own = rt_load_relaxed(&seg.producers[SHM_WORKER_PRODUCER].intent);
@@ -313,7 +315,7 @@ static bool orphan_in_the_way(void)
 static void strike(void)
 {
     bool claiming = rt_load_relaxed(&seg.producers[SHM_WORKER_PRODUCER].intent) != SHM_INTENT_NONE &&
-                    rt_load_relaxed(&seg.tx->moving) == MOVING_NONE;
+                    rt_load_relaxed(&seg.tx->moving) == TX_MOVING_NONE;
     if (rt_load_relaxed(&seg.tx->freeing_to) != 0 || claiming || orphan_in_the_way())
         return;
     for (uint64_t i = 0; i < next_sequence; i++) {

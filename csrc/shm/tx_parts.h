@@ -1,0 +1,61 @@
+/* tx_parts.h: what the files of the worker's side share: tx_queue.c, tx_release.c, tx_takeover.c. */
+#ifndef SHM_TX_PARTS_H
+#define SHM_TX_PARTS_H
+
+#include "base/rt_seq.h"
+#include "shm/tx_queue.h"
+
+#include <errno.h>
+
+#define TX_MOVING_NONE UINT64_MAX
+
+static inline void tx_set_state(tx_queue_t *q, uint64_t ref, uint64_t word, shm_record_state_t state)
+{
+    rt_store_release(tx_word_of(q, ref),
+                     shm_word(shm_word_seq(word), shm_word_units(word), shm_word_flags(word), state));
+}
+
+/* -EBADMSG. What cannot be costs its own channel: the one who serves the queue looks at the count. */
+static inline int tx_note_damage(tx_queue_t *q)
+{
+    q->damage += q->damage < UINT32_MAX;
+    return -EBADMSG;
+}
+
+static inline uint64_t tx_widen(const tx_queue_t *q, uint32_t seq)
+{
+    return rt_seq64_near(q->sequence_high, seq);
+}
+
+static inline void tx_count_finished(tx_queue_t *q, uint64_t packets)
+{
+    q->finished += packets;
+    rt_store_relaxed(&q->cursors->finished, q->finished);
+}
+
+/* Packets that end without anybody knowing their number: a client wrote over their records. */
+static inline void tx_count_lost(tx_queue_t *q, uint64_t packets)
+{
+    rt_bump(&q->segment->stats->counters[SHM_COUNT_tx_corrupt], packets);
+}
+
+/* Whether the record there was passed, and not handed out since. Until then nobody else deals with it. */
+static inline bool tx_was_passed(const tx_queue_t *q, uint64_t ref)
+{
+    for (unsigned i = 0; i < q->open_count; i++)
+        if (q->open[i].ref == ref)
+            return true;
+    return false;
+}
+
+/* Copies the header of the record at ref, each field once. Returns 0, or -EBADMSG if it contradicts its own
+ * length. */
+int tx_read_record(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item);
+
+/* Frees slots of the known dead whose claims are resolved. Looks at some slots in each call. */
+void tx_sweep_dead_producers(tx_queue_t *q);
+
+void tx_zero_span(tx_queue_t *q, uint32_t from, uint32_t to);
+void tx_wake_producers(tx_queue_t *q);
+
+#endif

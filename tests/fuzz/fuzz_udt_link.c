@@ -368,7 +368,7 @@ static void duty(fuzz_t *f)
     else if (how % 4 == 1)
         channel_reset_stats(ch);
     else if (how % 4 == 2)
-        wrk_channel_fail(ch, EFAULT);
+        wrk_channel_fail(ch, EFAULT, "by the fuzzer");
     else
         channel_housekeep(ch, now_ns);
 }

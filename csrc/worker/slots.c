@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define LOOKS_ON_NEED 64u         /* some 1 us each */
+#define LOOKS_LEAST 8u            /* of ATTACH, however slow the machine is just now */
 #define LOOKS_NS (50 * RT_NS_PER_US) /* of a pass, or of ATTACH: no further look is begun */
 #define DEAR_NS (20 * RT_NS_PER_US)  /* a look that costs more, and for each slot, whose lock */
 #define DEAR_PER_SLOT_NS 100         /* the kernel may have to pass, */
@@ -185,11 +186,12 @@ void slots_hung_up(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t slot)
         w->next_housekeeping_mono_ns = soon;
 }
 
-/* Looks at orphans of the channel from s->next on: at one, or more as long as that is cheap. */
+/* Looks at orphans of the channel from s->next on: at some, or more as long as that is cheap. */
 static void look_at(wrk_channel_t *ch, wrk_slot_kind_t kind, unsigned looks)
 {
     wrk_slots_t *s = slots_of(ch, kind);
     int64_t until_ns = ch->worker->looks_ns + LOOKS_NS;
+    unsigned looked = 0;
     for (uint32_t i = 0; i < s->count && looks > 0 && s->orphans > 0; i++) {
         uint32_t slot = s->next < s->count ? s->next : 0;
         s->next = slot + 1;
@@ -198,7 +200,7 @@ static void look_at(wrk_channel_t *ch, wrk_slot_kind_t kind, unsigned looks)
         looks--;
         if (!is_held(ch, kind, slot))
             slots_free(ch, kind, slot);
-        if (ch->worker->looks_ns >= until_ns)
+        if (++looked >= LOOKS_LEAST && ch->worker->looks_ns >= until_ns)
             return;
     }
 }

@@ -209,8 +209,10 @@ static void test_attached_processes_cost_a_successor_few_looks(void)
     }
     REQUIRE(replace_worker(&ch));
     uint64_t before = looks(&worker);
+    int64_t began = rt_mono_ns();
     wt_nap_ms(1000);
-    uint64_t per_second = looks(&worker) - before;
+    uint64_t per_second =
+        (looks(&worker) - before) * RT_NS_PER_S / (uint64_t)(rt_mono_ns() - began);
     CHECK(per_second > 0);
     CHECK(per_second <= 40); /* a turn of the housekeeping each 50 ms */
 
@@ -432,8 +434,8 @@ static int in_other_namespace(void)
         CHECK_EQ(tx_producer_claim(&client.producer, 8, 0, rt_mono_ns(), NULL, &claim), 0);
         wt_die(&client, fd);
         CHECK_EQ(wt_push(&ch, "behind", 6, 0, NULL), 0);
-        CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, 1));
-        CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_orphans), 1);
+        CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, 1)); /* before it is known that the other is dead */
+        CHECK(wt_count_to(&ch, SHM_COUNT_tx_orphans, 1));
         close_channel(&ch);
     }
     wt_stop(&worker);

@@ -98,6 +98,7 @@ deaths="$small -DP_CRASHES=2"
 takeover="-DPRODUCERS=1 -DP_CRASHES=1 -DW_CRASHES=2 -DABORTS=1 -DCAPACITY=1"
 cancel="-DPRODUCERS=1 -DP_CRASHES=0 -DW_CRASHES=1 -DCANCELS=1 -DUNITS=4 -DMAX_NEED=1"
 reuse="-DPRODUCERS=1 -DP_CRASHES=1 -DUNTAKES=1 -DPURGES=1 -DREUSE=1"
+replace="-DQUEUED=1 -DREPLACES=1 -DPRODUCERS=1 -DPACKETS_1=1 -DP_CRASHES=1 -DW_CRASHES=1 -DMAX_NEED=1 -DUNITS=4"
 long="-DPRODUCERS=1 -DPACKETS_1=1 -DMAX_NEED=3 -DUNITS=8 -DSTART=6 -DRESERVE=2 -DP_CRASHES=1 -DW_CRASHES=1"
 run tx-race tx $race
 run tx-lap tx $lap
@@ -108,6 +109,7 @@ run tx-reuse tx $reuse
 run tx-reuse-takeover tx -DPRODUCERS=1 -DP_CRASHES=1 -DW_CRASHES=1 -DREUSE=1 -DUNITS=4 -DMAX_NEED=1
 run tx-untake-takeover tx -DPRODUCERS=1 -DP_CRASHES=0 -DW_CRASHES=1 -DUNTAKES=1 -DPURGES=1 -DUNITS=4
 run tx-long tx $long
+run tx-replace tx $replace
 mutant STALE_INTENT tx $race
 mutant LAP tx $lap
 mutant SKIP_LIVE tx $race
@@ -117,17 +119,23 @@ mutant COUNT tx $takeover
 mutant READ_BACK tx $takeover
 mutant SWAP_ANY tx $cancel
 mutant HEAD_FIRST tx $cancel
+mutant NO_MARK tx $replace
+mutant UNMARK_FIRST tx $replace
+mutant FREE_MARKED tx $replace
 
 # --- relocation inside it ------------------------------------------------------------------------
 move="-DPRODUCERS=1 -DP_CRASHES=0 -DW_CRASHES=1 -DCANCELS=1 -DMOVES=1 -DMAX_NEED=1 -DRESERVE=2 -DPACKETS_1=1"
 move_twice="-DPRODUCERS=1 -DPACKETS_1=1 -DP_CRASHES=0 -DW_CRASHES=2 -DMOVES=1 -DMAX_NEED=1 -DRESERVE=2"
+move_two_deaths="-DQUEUED=1 -DLAZY=1 -DPACKETS_1=1 -DPACKETS_2=1 -DP_CRASHES=2 -DMOVES=1 -DUNITS=7 -DSTART=0"
 move_deaths="-DPACKETS_1=2 -DPACKETS_2=1 -DP_CRASHES=2 -DMOVES=1 -DUNITS=7 -DSTART=0 -DRESERVE=2"
 run relocate-cancel tx $move
 run relocate-twice tx $move_twice
+run relocate-deaths tx $move_two_deaths
 mutant NO_JOURNAL tx $move
 mutant BLIND_MOVE tx $move
 mutant MOVED_COUNT tx $move
 mutant JOURNAL_FIRST tx $move_twice
+mutant FIRST_SLOT tx $move_two_deaths
 
 # --- the rx ring ---------------------------------------------------------------------------------
 padding="-DUNITS=7 -DSTART=5 -DMAX_NEED=3 -DPUTS=5"
@@ -181,7 +189,6 @@ if [ $deep -eq 1 ]; then
     run deep-tx-three tx -DPRODUCERS=3 -DPACKETS_1=1 -DPACKETS_2=1 -DP_CRASHES=1 -DMAX_NEED=1 -DUNITS=4
     run deep-relocate-deaths tx $move_deaths
     mutant LEADS tx $move_deaths
-    mutant FIRST_SLOT tx $move_deaths
     run deep-wake-bell wake -DCRASHES=1
     run deep-wake-halted wake -DHALTS=1
     run deep-rx-shared rx -DPUTS=4 -DBROADCAST=0 -DSHARED=2 -DR_CRASHES=1

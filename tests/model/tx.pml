@@ -1,5 +1,5 @@
 /*
- * tx.pml: the tx ring as csrc/shm/tx_ring.c (producers, canceller) and csrc/shm/tx_queue.c (worker)
+ * tx.pml: the tx ring as csrc/shm/tx_ring.c (producers, canceller) and csrc/shm/tx_queue.c, tx_release.c, tx_takeover.c (worker)
  * play it. run.sh says with -D how many of each there are and who may die.
  *
  * One statement is one access to shared memory; what only touches locals is folded into the statement
@@ -19,6 +19,9 @@
  *   UNTAKES  times the kernel has no room for a packet that was taken
  *   PURGES   packets that wait and are given up all together
  *   REUSE    dead producers whose slot another process gets
+ *   QUEUED   1: a packet of one unit was taken in before, from a process that is gone, and waits for its time
+ *   LAZY     1: until all producers have ended, the worker does nothing but move. They die over claims only
+ *   REPLACES packets that take the place of another one that waits
  */
 
 #ifndef UNITS
@@ -75,6 +78,23 @@
 #ifndef CAPACITY
 #define CAPACITY 0
 #endif
+#ifndef QUEUED
+#define QUEUED 0
+#endif
+#ifndef REPLACES
+#define REPLACES 0
+#endif
+#ifndef LAZY
+#define LAZY 0
+#endif
+#if PRODUCERS < 3
+#undef PACKETS_3
+#define PACKETS_3 0
+#endif
+#if PRODUCERS < 2
+#undef PACKETS_2
+#define PACKETS_2 0
+#endif
 
 #define NONE 255
 
@@ -90,13 +110,17 @@
 
 #define SLOTS 4      /* slot 0 is the worker's own, for relocations */
 #define SEEN (PRODUCERS + 1)
-#define TOTAL (PACKETS_1 + PACKETS_2 + PACKETS_3)
+#define TOTAL (PACKETS_1 + PACKETS_2 + PACKETS_3 + QUEUED + REUSE) /* who takes a slot over begins anew */
 
 typedef word_t {
     byte state;
     byte seq;
     byte units;
     byte from_seq;   /* tail_seq: of the tail when a moved record's place was claimed */
+#if REPLACES
+    bit replaces;    /* SHM_TX_REPLACES: from_seq is the sequence of the packet whose place it takes */
+    bit replaced;    /* SHM_TX_REPLACED */
+#endif
     bit moved;       /* SHM_TX_RELOCATED */
     bit orphan       /* SHM_TX_ORPHAN */
 };
@@ -132,17 +156,25 @@ bit uncertain[TOTAL];
 bit purged[TOTAL];
 byte due_in[SLOTS];  /* of each producer nothing older than this may be handed out any more */
 byte reuses;
+#if REPLACES
+byte replaces;
+byte heir = NONE;    /* the packet whose claim had cancelled another one */
+byte heir_of;
+#endif
 byte over;           /* producers that have ended */
 bit worker_dies;
 hidden byte k, e, n_seq, n_waiting;
 
 /* Where nobody can look at the worker's record or take it away in between, several of its steps are one:
  * a producer reads nothing of the worker's but the head. */
-#if W_CRASHES || CANCELS
+#if W_CRASHES || CANCELS || REPLACES
 #define TOGETHER
 #else
 #define TOGETHER atomic
 #endif
+
+/* What nobody looks at any more is set to 0, so that states that differ in nothing else are one. */
+#define WITHDRAW(i) slot[i].seq = NONE; slot[i].place = 0; slot[i].units = 0
 
 #define UNFINISHED(at) (ring[at].state == EMPTY || ring[at].state == CLAIMED)
 #define USED(from, to) ((to + UNITS - from) % UNITS)
@@ -176,6 +208,10 @@ inline set_word(at, st, sq, un, mv, orph)
     ring[at].seq = sq;
     ring[at].units = un;
     ring[at].from_seq = 0;
+#if REPLACES
+    ring[at].replaces = 0;
+    ring[at].replaced = 0;
+#endif
     ring[at].moved = mv;
     ring[at].orphan = orph
 }
@@ -184,9 +220,70 @@ inline set_word(at, st, sq, un, mv, orph)
 
 #define ROOM(h) (USED(h, t_place) + take + RESERVE <= UNITS)
 
+#if REPLACES
+/* tx_producer_replace: offer, the swap of cancel_at, and what follows. Which packet is to be replaced is any
+ * number before its own. The walk to it is not modelled: it is found at once, or not at all. */
+inline replace()
+{
+    d_step {
+        replaces++;
+        old = 0
+    }
+    do
+    :: old + 1 < t_seq -> old++
+    :: break
+    od;
+    atomic { /* the walk */
+        k = 0;
+        old_at = NONE;
+        do
+        :: k == UNITS -> break
+        :: k < UNITS ->
+            if
+            :: ring[k].state == COMMITTED && ring[k].seq == old -> old_at = k; old_moved = ring[k].moved
+            :: else
+            fi;
+            k++
+        od
+    }
+    if
+    :: old_at == NONE -> skip
+    :: old_at != NONE ->
+        d_step { ring[t_place].from_seq = old; ring[t_place].replaces = 1 } /* offer */
+        d_step {
+            if
+            :: ring[old_at].state == COMMITTED && ring[old_at].seq == old && ring[old_at].moved == old_moved ->
+                ring[old_at].state = CANCELLED;
+#ifndef MUTANT_NO_MARK
+                ring[old_at].replaced = 1;
+#endif
+                cancelled[old] = 1;
+                heir = t_seq;
+                heir_of = old
+            :: else -> old_at = NONE
+            fi
+        }
+    fi;
+    atomic {
+        assert(own[t_place] == 1 + me && ring[t_place].state == CLAIMED);
+        if
+        :: old_at == NONE -> set_word(t_place, ABORTED, t_seq, need, 0, 0)
+        :: else -> set_word(t_place, COMMITTED, t_seq, need, 0, 0); committed[t_seq] = 1
+        fi;
+        old = 0;
+        old_at = 0;
+        old_moved = 0
+    }
+}
+#endif
+
 proctype Producer(byte me; byte packets)
 {
     byte t_seq, t_place, need, pad, take;
+#if REPLACES
+    byte old, old_at;
+    bit old_moved;
+#endif
     byte head_seen, finished_seen, left_seq = NONE, left_place, n;
 life:
     {
@@ -232,7 +329,7 @@ measure:    pad = (need <= UNITS - t_place -> 0 : UNITS - t_place);
                 fi
             }
 #ifndef MUTANT_STALE_INTENT
-            slot[me].seq = NONE; /* -ENOBUFS */
+            atomic { WITHDRAW(me) } /* -ENOBUFS */
 #endif
             atomic { /* tx_producer_wait_room */
                 (head != head_seen || finished != finished_seen);
@@ -246,8 +343,11 @@ claim:      slot[me].units = take;
                     take_units(1 + me);
                     tail_seq = t_seq + 1;
                     tail_place = AHEAD(t_place, take);
-                    left_seq = tail_seq;
-                    left_place = tail_place
+                    take = 0;
+                    if
+                    :: n + 1 < packets -> left_seq = tail_seq; left_place = tail_place
+                    :: else -> left_seq = 0; left_place = 0; head_seen = 0; finished_seen = 0
+                    fi
                 :: else ->
                     t_seq = tail_seq;
                     t_place = tail_place;
@@ -261,7 +361,8 @@ claim:      slot[me].units = take;
             d_step {
                 assert(own[t_place] == 1 + me); /* not freed before its record */
                 set_word(t_place, PAD, t_seq, pad, 0, 0);
-                t_place = 0
+                t_place = 0;
+                pad = 0
             }
 said:       atomic { /* T10 */
                 assert(own[t_place] == 1 + me && UNFINISHED(t_place));
@@ -279,8 +380,11 @@ said:       atomic { /* T10 */
                     set_word(t_place, ABORTED, t_seq, need, 0, 0)
                }
 #endif
+#if REPLACES
+            :: replaces < REPLACES -> replace()
+#endif
             fi;
-            atomic { slot[me].seq = NONE; n++ }
+            atomic { WITHDRAW(me); n++; need = 0; t_seq = 0; t_place = 0 }
         od
     } unless { slot[me].dead }
 #if REUSE
@@ -379,10 +483,25 @@ proctype Canceller()
                  HELD_4(i) HELD_5(i) HELD_6(i) HELD_7(i))
 #define WAITS_FOR(j, i) (OPEN_OF(j, i) && !slot[i].dead)
 #ifdef MUTANT_SKIP_LIVE
-#define DIED(j) (opened[j] && ring[j].state == CLAIMED)
+#define DIED(j) (opened[j] && ring[j].state == CLAIMED && SEARCHED(j))
 #else
 #define DIED(j) (opened[j] && ring[j].state == CLAIMED && \
-                 !WAITS_FOR(j, 1) && !WAITS_FOR(j, 2) && !WAITS_FOR(j, 3))
+                 !WAITS_FOR(j, 1) && !WAITS_FOR(j, 2) && !WAITS_FOR(j, 3) && SEARCHED(j))
+#endif
+
+#if REPLACES
+/* has_replaced: what it looks for may have been moved behind what was read. */
+#define SEARCHED(j) (!ring[j].replaces || walk_left == NONE || walk_left == 0)
+/* is_decided */
+#define UNDECIDED(j) (opened[j] && ring[j].state == CLAIMED && ring[j].replaces)
+#ifdef MUTANT_FREE_MARKED
+#define MARKED(at) false
+#else
+#define MARKED(at) (ring[at].replaced && (undecided_left > 0 || ANY(UNDECIDED)))
+#endif
+#else
+#define SEARCHED(j) true
+#define MARKED(at) false
 #endif
 
 #ifdef MUTANT_FORGET_OPEN
@@ -398,6 +517,12 @@ inline finish(at)
     d_step {
         verdict[ring[at].seq]++;
         ring[at].state = DONE;
+#if REPLACES
+        if
+        :: ring[at].replaced -> undecided_left = USED(r_place, tail_place) /* note_replaced */
+        :: else
+        fi;
+#endif
         sched[at] = 0 /* a ref that is left over says -ESTALE */
     }
     counted++;
@@ -411,6 +536,10 @@ inline advance(by, is_packet)
         r_seq = r_seq + is_packet;
         replay = (replay > (by) -> replay - (by) : 0);
         uncounted = (uncounted > (by) -> uncounted - (by) : 0);
+#if REPLACES
+        undecided_left = (undecided_left > (by) -> undecided_left - (by) : 0);
+        walk_left = (walk_left == NONE -> NONE : (walk_left > (by) -> walk_left - (by) : 0));
+#endif
         if
 #ifdef MUTANT_READ_BACK
         :: true ->
@@ -568,6 +697,54 @@ inline hand_passed(j)
 }
 
 /* tx_claims_resolve: in the name of a dead owner. He may have been alive and finished it before the look. */
+#if REPLACES
+inline bury(j)
+{
+    if
+    :: ring[j].replaces && walk_left == NONE -> walk_left = USED(r_place, tail_place)
+    :: !ring[j].replaces || walk_left == 0 ->
+        d_step { /* has_replaced */
+            at = NONE;
+            k = hd;
+            do
+            :: k == r_place -> break
+            :: else ->
+                if
+                :: ring[j].replaces && ring[k].replaced && ring[k].seq == ring[j].from_seq -> at = k
+                :: else
+                fi;
+                k = AHEAD(k, ring[k].units)
+            od
+        }
+#ifdef MUTANT_UNMARK_FIRST
+        unmark();
+#endif
+        atomic {
+            if
+            :: ring[j].state == CLAIMED ->
+                assert(slot[own[j] - 1].dead);
+                if
+                :: at == NONE -> ring[j].state = ABORTED; ring[j].orphan = 1
+                :: else -> ring[j].state = COMMITTED; committed[ring[j].seq] = 1
+                fi
+            :: else
+            fi
+        }
+#ifndef MUTANT_UNMARK_FIRST
+        unmark();
+#endif
+        atomic { at = 0; walk_left = NONE }
+    fi
+}
+
+inline unmark()
+{
+    if
+    :: at != NONE -> ring[at].replaced = 0
+    :: else
+    fi
+}
+#else
 inline bury(j)
 {
     d_step {
@@ -580,6 +757,7 @@ inline bury(j)
         fi
     }
 }
+#endif
 
 inline look_at(place)
 {
@@ -632,7 +810,7 @@ inline take_in()
                 fi;
 #endif
                 if
-                :: CLAIM_IS(0) -> slot[0].seq = NONE
+                :: CLAIM_IS(0) -> WITHDRAW(0)
                 :: else
                 fi
             }
@@ -678,21 +856,23 @@ inline serve(at)
             fi
         }
         if
-        :: state == CANCELLED -> finish(at)
+        :: atomic { state == CANCELLED -> state = 0 }
+            finish(at)
 #if UNTAKES
         :: state == SENDING && untakes < UNTAKES ->
-            d_step { untakes++; ring[at].state = COMMITTED; sched[at] = 1 }
+            d_step { untakes++; ring[at].state = COMMITTED; sched[at] = 1; state = 0 }
 #endif
 #if PURGES
         :: state == SENDING && purges < PURGES ->
-            d_step { purges++; purged[ring[at].seq] = 1 }
+            d_step { purges++; purged[ring[at].seq] = 1; state = 0 }
             finish(at)
 #endif
         :: state == SENDING ->
             d_step {
                 sent[ring[at].seq]++;
                 assert(sent[ring[at].seq] == 1);
-                assert(!cancelled[ring[at].seq])
+                assert(!cancelled[ring[at].seq]);
+                state = 0
             }
             finish(at)
         fi
@@ -724,9 +904,9 @@ inline publish_head(to)
 
 /* is_finished: padding goes with its record; what was passed stays until it was handed out */
 #ifdef MUTANT_PAD_ALONE
-#define FINISHED(at) ((ring[at].state == DONE && !opened[at]) || ring[at].state == PAD)
+#define FINISHED(at) ((ring[at].state == DONE && !opened[at] && !MARKED(at)) || ring[at].state == PAD)
 #else
-#define FINISHED(at) ((ring[at].state == DONE && !opened[at]) || \
+#define FINISHED(at) ((ring[at].state == DONE && !opened[at] && !MARKED(at)) || \
                       (ring[at].state == PAD && (r_place == 0 -> replay == 0 : ring[0].state != CLAIMED)))
 #endif
 
@@ -751,7 +931,7 @@ inline release()
     publish_head(to); /* T4 */
 #endif
     hd = to;
-    freeing_to = 0
+    atomic { freeing_to = 0; to = 0; z = 0 }
     }
 }
 
@@ -762,7 +942,7 @@ inline look_after_slot(j)
     if
     :: slot[j].owner == LIVE && slot[j].dead && !PAST(j) -> slot[j].owner = KNOWN_DEAD
     :: slot[j].owner != FREE && slot[j].dead && PAST(j) ->
-        slot[j].seq = NONE;
+        WITHDRAW(j);
         slot[j].owner = FREE
     fi
     }
@@ -828,7 +1008,7 @@ inline move()
         fi
     :: else
     fi;
-    slot[0].seq = NONE
+    atomic { WITHDRAW(0); need = 0; seq = 0; t_seq = 0; t_place = 0; pad = 0; take = 0; won = 0; mine = 0 }
 }
 #define CAN_MOVE (moves < MOVES && hd != r_place && slot[0].seq == NONE && \
                   ring[hd].state == COMMITTED && !opened[hd])
@@ -873,6 +1053,9 @@ inline take_over()
         r_seq = read_seq;
         replay = USED(head, read_place);
         uncounted = USED(head, tail_place);
+#if REPLACES
+        undecided_left = uncounted;
+#endif
         n_waiting = 0;
         k = head;
         do
@@ -894,6 +1077,13 @@ inline take_over()
     }
 }
 
+#if LAZY
+#define AWAKE (over == PRODUCERS)
+#else
+#define AWAKE true
+#endif
+#define DUE(j) (sched[j] && AWAKE)
+
 /* tx_queue_reap */
 #define REAPABLE(j) (ring[j].state == CANCELLED && USED(hd, j) < USED(hd, r_place) && replay == 0 && !opened[j])
 
@@ -910,7 +1100,13 @@ proctype Worker()
     byte untakes, purges;
     byte need, seq, t_seq, t_place, moves;
     bit won, mine;
+#if REPLACES
+    byte undecided_left, walk_left = NONE;
+#endif
 
+#if QUEUED
+    d_step { r_place = read_place; r_seq = 1; sched[START] = 1; counted = 0 }
+#endif
 serving:
     {
         if
@@ -920,27 +1116,27 @@ serving:
         fi;
 end:    do
         :: atomic { /* T3 */
-                CAN_READ ->
+                AWAKE && CAN_READ ->
                 in_replay = replay > 0;
                 look_at(r_place);
                 pad = (state == PAD -> UNITS - r_place : 0)
             }
             take_in()
-        :: sched[0] -> serve(0)
-        :: sched[1] -> serve(1)
-        :: sched[2] -> serve(2)
-        :: sched[3] -> serve(3)
+        :: DUE(0) -> serve(0)
+        :: DUE(1) -> serve(1)
+        :: DUE(2) -> serve(2)
+        :: DUE(3) -> serve(3)
 #if UNITS > 4
-        :: sched[4] -> serve(4)
+        :: DUE(4) -> serve(4)
 #endif
 #if UNITS > 5
-        :: sched[5] -> serve(5)
+        :: DUE(5) -> serve(5)
 #endif
 #if UNITS > 6
-        :: sched[6] -> serve(6)
+        :: DUE(6) -> serve(6)
 #endif
 #if UNITS > 7
-        :: sched[7] -> serve(7)
+        :: DUE(7) -> serve(7)
 #endif
         :: CAME(0) -> hand_passed(0)
         :: CAME(1) -> hand_passed(1)
@@ -974,7 +1170,7 @@ end:    do
 #if UNITS > 7
         :: DIED(7) -> bury(7)
 #endif
-#if CANCELS
+#if CANCELS || REPLACES
         :: REAPABLE(0) -> finish(0)
         :: REAPABLE(1) -> finish(1)
         :: REAPABLE(2) -> finish(2)
@@ -983,10 +1179,10 @@ end:    do
         :: REAPABLE(4) -> finish(4)
 #endif
 #endif
-        :: hd != r_place && FINISHED(hd) -> release()
-        :: NEEDS_CARE(1) -> look_after_slot(1)
-        :: NEEDS_CARE(2) -> look_after_slot(2)
-        :: NEEDS_CARE(3) -> look_after_slot(3)
+        :: AWAKE && hd != r_place && FINISHED(hd) -> release()
+        :: AWAKE && NEEDS_CARE(1) -> look_after_slot(1)
+        :: AWAKE && NEEDS_CARE(2) -> look_after_slot(2)
+        :: AWAKE && NEEDS_CARE(3) -> look_after_slot(3)
 #if MOVES
         :: CAN_MOVE -> move()
 #endif
@@ -997,6 +1193,9 @@ end:    do
             /* What it knew dies with it. */
             r_place = 0; r_seq = 0; replay = 0; uncounted = 0; counted = 0; at = 0; pad = 0; take = 0; state = 0;
             to = 0; z = 0; i = 0; who = 0; pad_at = NONE; moved = 0; in_replay = 0; need = 0; seq = 0; t_seq = 0; t_place = 0; won = 0; mine = 0;
+#if REPLACES
+            undecided_left = 0; walk_left = NONE;
+#endif
             k = 0;
             do
             :: k < UNITS -> sched[k] = 0; opened[k] = 0; o_start[k] = 0; k++
@@ -1015,16 +1214,22 @@ end:    do
 
 /* ---- fate and judgement ------------------------------------------------------------------------- */
 
+#if LAZY
+#define MAY_DIE(i) (!slot[i].dead && slot[i].seq != NONE)
+#else
+#define MAY_DIE(i) (!slot[i].dead)
+#endif
+
 proctype Fate()
 {
     byte p_left = P_CRASHES, w_left = W_CRASHES;
     do
-    :: p_left > 0 && !slot[1].dead -> slot[1].dead = 1; p_left--
+    :: p_left > 0 && MAY_DIE(1) -> slot[1].dead = 1; p_left--
 #if PRODUCERS > 1
-    :: p_left > 0 && !slot[2].dead -> slot[2].dead = 1; p_left--
+    :: p_left > 0 && MAY_DIE(2) -> slot[2].dead = 1; p_left--
 #endif
 #if PRODUCERS > 2
-    :: p_left > 0 && !slot[3].dead -> slot[3].dead = 1; p_left--
+    :: p_left > 0 && MAY_DIE(3) -> slot[3].dead = 1; p_left--
 #endif
     :: w_left > 0 && !worker_dies -> worker_dies = 1; w_left--
     :: break
@@ -1056,6 +1261,10 @@ proctype Judge()
         :: else -> break
         od;
         assert(doubts <= W_CRASHES);
+#if REPLACES
+        assert(heir == NONE || sent[heir] == 1 || uncertain[heir] || cancelled[heir]);
+        assert(heir == NONE || sent[heir_of] == 0);
+#endif
         k = 1;
         do
         :: k <= PRODUCERS ->
@@ -1068,6 +1277,14 @@ proctype Judge()
 
 init {
     atomic {
+#if QUEUED
+        set_word(START, COMMITTED, 0, 1, 0, 0);
+        own[START] = SLOTS; /* nobody's: the last slot is not used */
+        span[START] = 1;
+        committed[0] = 1;
+        tail_seq = 1; tail_place = AHEAD(START, 1);
+        read_seq = 1; read_place = AHEAD(START, 1);
+#endif
         run Worker();
         run Producer(1, PACKETS_1);
 #if PRODUCERS > 1

@@ -21,7 +21,7 @@ UNITS = {
     "", "ns", "us", "s", "bytes", "bps", "pps", "ppb", "share", "flag", "id", "number", "errno",
     "packets", "frames", "calls", "times", "events", "entries", "records", "slots", "spurts",
     "compounds", "members", "units", "ntp", "workers", "channels", "readers", "producers",
-    "reports", "errors", "loops", "instants", "requests", "connections", "ports",
+    "reports", "errors", "loops", "instants", "requests", "connections", "ports", "sockets",
 }  # fmt: skip
 
 

@@ -74,8 +74,9 @@ def send(end):
 
 def send_later(end):
     number = end.send(b"later", end.now_ns() + 10**8, to=HERE)
-    end.replace(number, b"instead")
-    end.cancel(number)
+    if number < 1 << 63:  # of what is spoilt, and refused as an argument
+        end.replace(number, b"instead")
+        end.cancel(number)
 
 
 def send_many(end):

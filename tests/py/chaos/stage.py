@@ -236,6 +236,13 @@ def run_delay_ns(pid: int) -> int:
     return total
 
 
+def parent_of(pid: int) -> int:
+    """0 if the process is gone."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
+
+
 def gone(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"

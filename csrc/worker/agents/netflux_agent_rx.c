@@ -165,10 +165,12 @@ static bool receive_once(wrk_channel_t *ch, unsigned messages, int64_t now_mono_
     return n == AGENT_BATCH;
 }
 
-static void receive_batch(wrk_channel_t *ch, int64_t now_mono_ns)
+/* whole: whatever else is due. */
+static void receive_batch(wrk_channel_t *ch, bool whole, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
-    bool rest = receive_once(ch, agent_intake_begin(&a->intake, ch, AGENT_BATCH), now_mono_ns);
+    unsigned fit = agent_intake_begin(&a->intake, ch, AGENT_BATCH);
+    bool rest = receive_once(ch, whole ? AGENT_BATCH : fit, now_mono_ns);
     while (rest)
         rest = receive_once(ch, 0, now_mono_ns);
     udp_recv_done(&a->udp);
@@ -185,7 +187,8 @@ void netflux_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
     netflux_agent_t *a = netflux_agent_of(ch);
     if (!a->receives || a->held || ch->failed)
         return;
-    receive_batch(ch, now_mono_ns);
+    receive_batch(ch, false, now_mono_ns);
+    /* After a standstill all other channels are overdue, and would let in one message at a time. */
     for (int i = 1; i < CATCH_UP_BATCHES && a->udp.rx_more && watchdog_waits(a, now_mono_ns); i++)
-        receive_batch(ch, now_mono_ns);
+        receive_batch(ch, true, now_mono_ns);
 }

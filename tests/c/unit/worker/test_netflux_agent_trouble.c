@@ -263,6 +263,35 @@ static void test_a_successor_tells_that_the_partner_is_silent(void)
     end();
 }
 
+/* --- workers that stand still -------------------------------------------------------------- */
+
+/* The partner sends all the time. With another link that is overdue as well the worker must not look at a part
+ * of that only, and accuse the partner. */
+static void test_a_worker_that_stood_still_accuses_nobody(void)
+{
+    shm_netflux_config_t link = nft_link();
+    wt_channel_t beside;
+    link.settings.watch_ns = 300 * RT_NS_PER_MS;
+    REQUIRE(begin_with(&link));
+    link.settings.watch_ns = 0;
+    beside = (wt_channel_t){.config = nft_config("beside", partner_port, &link)};
+    REQUIRE(wt_open(&w, &beside));
+    answer(0, 0, 1);
+    REQUIRE(nft_get_is(&ch, SHM_NETFLUX_ALIVE, &r));
+    int status = 0;
+    CHECK_EQ(kill(w.pid, SIGSTOP), 0);
+    CHECK_EQ(waitpid(w.pid, &status, WUNTRACED), w.pid);
+    for (uint8_t number = 1; number <= 150; number++) {
+        answer(number, 0, number);
+        wt_nap_ms(4);
+    }
+    CHECK_EQ(kill(w.pid, SIGCONT), 0);
+    CHECK(wt_count_to(&ch, SHM_COUNT_rx_received, 151));
+    CHECK_EQ(nft_exact(&w, &ch, NFX_COUNT_timeouts), 0);
+    nft_close(&w, &beside);
+    end();
+}
+
 /* --- hostile clients ----------------------------------------------------------------------- */
 
 static void test_a_hostile_client_spoils_its_own_link_only(void)
@@ -383,6 +412,7 @@ int main(void)
     RUN(test_a_successor_keeps_what_was_asked_for);
     RUN(test_a_successor_finds_the_writer_dead);
     RUN(test_a_successor_tells_that_the_partner_is_silent);
+    RUN(test_a_worker_that_stood_still_accuses_nobody);
     RUN(test_a_hostile_client_spoils_its_own_link_only);
     RUN(test_what_is_queued_all_the_same_fails);
     RUN(test_configurations_it_cannot_serve);

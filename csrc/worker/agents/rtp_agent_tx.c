@@ -143,11 +143,23 @@ static void mark(wrk_channel_t *ch, const tx_item_t *mark, int64_t now_mono_ns)
     }
 }
 
-/* Deals with the next record that waits. Returns false when there is none. */
+/* Whether all that is still to be looked at lies behind the records of the batch. It does not after the look
+ * went back to a record that its producer finished late: what is being sent would be taken for damage. */
+static bool is_behind_batch(const rtp_agent_t *a)
+{
+    for (unsigned i = 0; i < a->batch.count; i++)
+        if (a->batch.items[i].ref >= a->plan.behind_ref)
+            return false;
+    return true;
+}
+
+/* Deals with the next record that waits. Returns false when there is none, or the batch has to leave first. */
 static bool next_record(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     tx_item_t item;
+    if (!is_behind_batch(a))
+        return false;
     int rc = tx_queue_waiting_next(&ch->tx, &a->plan.behind_ref, budget, &item);
     if (rc < 0)
         agent_refused(ch, &item, rc, now_mono_ns);

@@ -142,7 +142,7 @@ static unsigned serve_ready(wrk_channel_t *ch, unsigned taken, unsigned most, in
             stop_reading(ch, now_mono_ns);
             return most;
         }
-        taken += receive(ch, (mux_socket_t *)source, room);
+        taken += receive(ch, (mux_socket_t *)source, room < most - taken ? room : most - taken);
     }
     return taken;
 }
@@ -168,7 +168,8 @@ void mux_agent_on_input(wrk_source_t *source, uint32_t events, int64_t now_mono_
     if (m->held || m->rx_stopped)
         return;
     unsigned most = agent_intake_begin(&m->intake, ch, MESSAGES_PER_ROUND);
-    while (taken < most && poller_wait(&m->poller, 0) > 0)
+    /* What a round left goes first in the next: a new look begins with the same ports. */
+    while (taken < most && (poller_has_rest(&m->poller) || poller_wait(&m->poller, 0) > 0))
         taken = serve_ready(ch, taken, most, now_mono_ns);
     wrk_rx_publish(ch);
     agent_intake_end(&m->intake, taken);

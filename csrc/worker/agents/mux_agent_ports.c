@@ -214,6 +214,13 @@ static bool read_entry(const mux_port_t *entry, mux_port_t *out)
     return local && out->generation <= UINT16_MAX;
 }
 
+/* A successor of a socket that died with its worker: the kernel counts its drops from 0. */
+static void begin_anew(wrk_channel_t *ch, mux_socket_t *s)
+{
+    mux_agent_of(ch)->table[s->port].drops = 0;
+    wrk_socket_anew(ch, udp_addr_port(&s->udp.eff.local));
+}
+
 /* A socket that survived keeps the kernel's count of its drops. A new one starts at 0. */
 static void go_on_or_bind(wrk_channel_t *ch, mux_socket_t *s, const mux_port_t *entry, int fd)
 {
@@ -226,10 +233,8 @@ static void go_on_or_bind(wrk_channel_t *ch, mux_socket_t *s, const mux_port_t *
         agent_park_drop(m->park, mux_tag(s->port, s->generation));
     if (open_socket(ch, s, &entry->local, -1) < 0)
         rt_bump(&m->facts->lost, 1);
-    else {
-        m->table[s->port].drops = 0;
-        wrk_socket_anew(ch, udp_addr_port(&s->udp.eff.local));
-    }
+    else
+        begin_anew(ch, s);
 }
 
 static int reopen_one(wrk_channel_t *ch, uint16_t port, const mux_port_t *entry, int fd)
@@ -286,6 +291,7 @@ static void look_after_one(wrk_channel_t *ch, mux_socket_t *s)
         mux_agent_note_drops(ch, s, before);
     } else if (read_entry(&m->table[s->port], &entry) && open_socket(ch, s, &entry.local, -1) == 0) {
         rt_store_relaxed(&m->facts->lost, rt_load_relaxed(&m->facts->lost) - 1);
+        begin_anew(ch, s);
     }
 }
 

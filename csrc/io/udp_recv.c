@@ -529,8 +529,10 @@ int udp_recv_messages(udp_t *udp, udp_rx_t *out, unsigned max, unsigned messages
 {
     udp_rx_pool_t *pool = udp->rx_pool;
     bool rest = pool->cursor.open || pool->at < pool->filled;
-    if (rest && pool->owner != udp)
+    if (rest && pool->owner != udp) {
+        udp->rx_messages = 0;
         return -EBUSY;
+    }
     if (!rest) {
         if (messages == 0)
             return 0;

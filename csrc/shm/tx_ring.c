@@ -91,6 +91,7 @@
 #include <time.h>
 
 #define WALK_PATIENCE_NS (10 * RT_NS_PER_MS)
+#define WALK_LEAST_NAPS 20 /* the time alone may pass while this process has no core */
 
 int tx_producer_init(tx_producer_t *p, const shm_segment_t *s, uint32_t slot)
 {
@@ -407,6 +408,7 @@ static int take_back(const shm_segment_t *s, uint64_t sequence, tx_claim_t *inst
 {
     const struct timespec nap = {.tv_nsec = 100000};
     int64_t until_mono_ns = 0;
+    int naps = 0;
     for (int whole_walks = 0; whole_walks < 2;) {
         bool whole = false;
         if (cancel_pass(s, (uint32_t)sequence, instead, due_ns, &whole))
@@ -416,7 +418,7 @@ static int take_back(const shm_segment_t *s, uint64_t sequence, tx_claim_t *inst
             continue;
         if (until_mono_ns == 0)
             until_mono_ns = rt_mono_ns() + WALK_PATIENCE_NS;
-        if (rt_mono_ns() > until_mono_ns)
+        if (naps++ >= WALK_LEAST_NAPS && rt_mono_ns() > until_mono_ns)
             return refuse_walk();
         nanosleep(&nap, NULL);
     }

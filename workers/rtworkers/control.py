@@ -283,11 +283,14 @@ class Connection:
         self._sock.settimeout(0.0)
         for _ in range(2):  # the first look may only bring the error that is pending
             with contextlib.suppress(OSError):
-                data, ancillary = self._sock.recvmsg(MAX_BYTES, _FD_SPACE)[:2]
+                data, ancillary, _ = self._receive_now()
                 reply = _parse(data, received_fds(ancillary))
                 break
-        if reply is not None and reply.request == 0 and reply.result < 0:
+        if reply is None:
+            return
+        if reply.request == 0 and reply.result < 0:
             raise refusal(reply)
+        reply.close()  # to a request of a row
 
     def _receive_raw(self, timeout: float) -> tuple[bytes, list[tuple[int, int, bytes]], int]:
         """Looks repeatedly for a moment before it sleeps: an answer takes a worker some 50 us, and
@@ -296,11 +299,15 @@ class Connection:
         self._sock.settimeout(0.0)
         while True:
             try:
-                return self._sock.recvmsg(MAX_BYTES, _FD_SPACE, socket.MSG_CMSG_CLOEXEC)[:3]
+                return self._receive_now()
             except BlockingIOError:
                 if time.monotonic_ns() > give_up_ns:
                     break
         self._sock.settimeout(timeout)
+        return self._receive_now()
+
+    def _receive_now(self) -> tuple[bytes, list[tuple[int, int, bytes]], int]:
+        """One message, as the socket's time-out has it. Its descriptors are not inherited."""
         return self._sock.recvmsg(MAX_BYTES, _FD_SPACE, socket.MSG_CMSG_CLOEXEC)[:3]
 
     def _receive_answer(self, number: int, timeout: float, op: Op) -> Reply:

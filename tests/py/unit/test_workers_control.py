@@ -127,6 +127,31 @@ def test_a_refusal_that_leaves_the_request_unread_says_why(
         assert caught.value.errno == errno.EUSERS
 
 
+def test_an_answer_found_in_place_of_a_refusal_leaves_no_descriptor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The worker answered a request of a row, and died before it took the next."""
+    real = control._parse
+    came: list[tuple[int, bool]] = []
+
+    def parse(data: bytes, fds: list[int]) -> control.Reply:
+        came.extend((fd, os.get_inheritable(fd)) for fd in fds)
+        return real(data, fds)
+
+    monkeypatch.setattr(control, "_parse", parse)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    answer(theirs, 1, fds=(ours.fileno(),))
+    theirs.close()
+    connection = Connection(ours)
+    with pytest.raises(control.WorkerGone):
+        connection.request(Request(Op.OPEN))
+    ((fd, inheritable),) = came
+    assert not inheritable
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    connection.close()
+
+
 def test_who_does_not_answer_is_named_with_what_helps() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     connection = Connection(ours, "worker 3 of pool 'plant'", 77)

@@ -300,13 +300,13 @@ class Supervisor:
         records.remove(self.settings.directory, name)
         with slot.lock:
             process = slot.process
-            done = self._close_served(slot, name)
-        if not done and self._restarts():
+            done = self._close_served(slot, name) or not self._restarts()
+            holding = slot.holdings.pop(name) if done else None
+        if holding is None:
             slot.wait_restarted(process, RESTART_WAIT_S)
             with slot.lock:
                 self._close_served(slot, name)
-        with slot.lock:
-            holding = slot.holdings.pop(name)
+                holding = slot.holdings.pop(name)  # under one lock: no hand-over comes in between
         liveness.remove_own(holding.posix_name, holding.segment_fd)  # where the worker did not
         holding.close()
 

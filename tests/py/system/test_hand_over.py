@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -44,6 +45,29 @@ def fail_to_send(monkeypatch: pytest.MonkeyPatch, name: str, code: int, times: i
 @pytest.fixture
 def channels(shmring_pool: shmring.Pool) -> dict[str, Any]:
     return {name: shmring_pool.open(name, local=LOOPBACK, capacity=64) for name in NAMES}
+
+
+def be_silent(monkeypatch: pytest.MonkeyPatch, times: int) -> list[bool]:
+    """Let so many hand-overs end without the second answer. Returns those so far."""
+    real = Connection.request_row
+    given_up: list[bool] = []
+
+    def row(
+        self: Connection, requests: Any, timeout: float = control.REPLY_TIMEOUT_S
+    ) -> Iterator[Reply]:
+        for number, reply in enumerate(real(self, requests, timeout)):
+            if number == 1 and len(given_up) < times:
+                given_up.append(True)
+                reply.close()
+                raise WorkerSilent(errno.ETIMEDOUT, "the worker lives, but did not answer OPEN")
+            yield reply
+
+    monkeypatch.setattr(Connection, "request_row", row)
+    return given_up
+
+
+def slot_of(pool: shmring.Pool) -> supervisor.Slot:
+    return pool._supervisor._slots[0]
 
 
 def kill_worker(pool: shmring.Pool) -> None:
@@ -143,25 +167,12 @@ def test_an_answer_that_comes_too_late_costs_no_channel(
     monkeypatch: pytest.MonkeyPatch,
     eventually: Callable[..., Any],
 ) -> None:
-    real = Connection.request_row
-    given_up: list[bool] = []
-
-    def row(
-        self: Connection, requests: Any, timeout: float = control.REPLY_TIMEOUT_S
-    ) -> Iterator[Reply]:
-        for number, reply in enumerate(real(self, requests, timeout)):
-            if number == 1 and not given_up:
-                given_up.append(True)
-                reply.close()
-                raise WorkerSilent(errno.ETIMEDOUT, "the worker lives, but did not answer OPEN")
-            yield reply
-
-    monkeypatch.setattr(Connection, "request_row", row)
+    given_up = be_silent(monkeypatch, 1)
     kill_worker(shmring_pool)
     for channel in channels.values():
         expect_exchange(channel, 2, eventually)
     assert given_up
-    eventually(lambda: not shmring_pool._supervisor._slots[0].unserved())
+    eventually(lambda: not slot_of(shmring_pool).unserved())
     time.sleep(1.05)  # a worker that dies sooner waits for its next start
     kill_worker(shmring_pool)
     for channel in channels.values():
@@ -195,3 +206,53 @@ def test_a_successor_that_stands_still_gets_the_rest_when_it_goes_on(
     for channel in channels.values():
         expect_exchange(channel, 2, eventually)
     assert control.REPLY_TIMEOUT_S == 5.0
+
+
+class Lingering:
+    """A lock after which the thread that made this waits whenever it has released it."""
+
+    def __init__(self, lock: Any, linger: Callable[[], object]) -> None:
+        self.lock = lock
+        self.linger = linger
+        self.thread = threading.current_thread()
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+        if threading.current_thread() is self.thread:
+            self.linger()
+
+
+def test_a_channel_that_is_being_closed_is_not_handed_over(
+    shmring_pool: shmring.Pool,
+    channels: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Callable[..., Any],
+) -> None:
+    """The worker says that it does not serve it, and could be handed it right afterwards."""
+    monkeypatch.setattr(supervisor, "HAND_OVER_TRIES", 500)
+    monkeypatch.setattr(supervisor, "HAND_OVER_LONGEST_PAUSE_S", 0.02)
+    real = Connection._start
+    allowed = threading.Event()
+    refused: list[bool] = []
+
+    def start(self: Connection, request: Request, timeout: float) -> Callable[[], Reply]:
+        if is_takeover_of(request, "two") and not allowed.is_set():
+            refused.append(True)
+            return lambda: Reply(Op.OPEN, 0, -errno.ENOMEM, b"no memory for a channel")
+        return real(self, request, timeout)
+
+    def linger() -> None:
+        allowed.set()
+        time.sleep(0.3)
+
+    monkeypatch.setattr(Connection, "_start", start)
+    kill_worker(shmring_pool)
+    eventually(lambda: refused)
+    slot = slot_of(shmring_pool)
+    monkeypatch.setattr(slot, "lock", Lingering(slot.lock, linger))
+    shmring_pool.close_channel("two")
+    assert allowed.is_set()
+    assert sorted(slot.running().connection.list_channels()) == ["one", "three"]

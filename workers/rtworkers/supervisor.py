@@ -88,6 +88,8 @@ class Holding:
     """Whether the worker that is there now has it."""
     lacks_socket: bool = False
     """Whether the answer that brought the socket was lost."""
+    refusals: int = 0
+    """How often the worker that is there now could not take it over."""
 
     def close(self) -> None:
         for fd in (self.segment_fd, self.bell_fd, self.socket_fd):
@@ -146,6 +148,10 @@ class Slot:
     def unserved(self) -> list[Holding]:
         """The channels that wait for being handed over. Under the slot's lock."""
         return [one for one in self.holdings.values() if not one.served and not one.error]
+
+    def without_socket(self) -> list[Holding]:
+        """The channels whose socket the worker has to export. Under the slot's lock."""
+        return [one for one in self.holdings.values() if one.lacks_socket]
 
     def running(self) -> Process:
         """The process, under the slot's lock. Raises `WorkerDown`."""
@@ -627,7 +633,8 @@ class Supervisor:
         slot.apply(restart_policy.Launched())
         slot.hand_overs = 0
         for holding in slot.holdings.values():
-            holding.served = False
+            holding.served = holding.lacks_socket = False
+            holding.refusals = 0
         self._hand_over(slot, process)
         self._watch(slot, process)
 
@@ -650,12 +657,12 @@ class Supervisor:
             replies = process.connection.request_row(map(_takeover_request, waiting), timeout)
             for holding, reply in zip(waiting, replies, strict=True):
                 self._handed_over(slot, holding, reply)
-            for holding in waiting:
+            for holding in slot.without_socket():
                 _fetch_socket(process, holding)
         except OSError as error:  # died again, as its pidfd says in the next round, or stands still
             self._notes.warning("worker %d did not take all channels over: %s", slot.number, error)
             slot.problems.note(Kind.TAKEOVER_FAILED, str(error), number=error.errno or 0)
-        if slot.unserved():
+        if slot.unserved() or slot.without_socket():
             pause_s = HAND_OVER_PAUSE_S * 2 ** min(slot.hand_overs - 1, HAND_OVER_TRIES)
             pause_s = min(pause_s, HAND_OVER_LONGEST_PAUSE_S)
             slot.hand_over_at_ns = time.monotonic_ns() + int(pause_s * 1e9)
@@ -673,11 +680,12 @@ class Supervisor:
 
     def _not_handed_over(self, slot: Slot, holding: Holding, error: OSError) -> None:
         text = str(error.strerror)
-        if error.errno in PASSING and slot.hand_overs < HAND_OVER_TRIES:
+        holding.refusals += 1
+        if error.errno in PASSING and holding.refusals < HAND_OVER_TRIES:
             self._notes.warning("channel %s is handed over again: %s", holding.name, text)
             return
-        if slot.hand_overs > 1:
-            text = f"{text} (tried {slot.hand_overs} times)"
+        if holding.refusals > 1:
+            text = f"{text} (tried {holding.refusals} times)"
         self._fail(slot, holding, error.errno or 0, text)
 
     def _give_up(self, slot: Slot) -> None:
@@ -749,14 +757,12 @@ def _takeover_request(holding: Holding) -> Request:
 
 
 def _fetch_socket(process: Process, holding: Holding) -> None:
-    if not holding.lacks_socket:
-        return
-    holding.lacks_socket = False
     if holding.socket_fd < 0:
         reply = process.connection.request(Request(Op.EXPORT, channel_body(holding.name)))
         if len(reply.fds) > EXPORTED_ALWAYS:
             holding.socket_fd = reply.fds.pop()
         reply.close()
+    holding.lacks_socket = False
 
 
 def _supervise(reference: weakref.ref[Supervisor], epoll: select.epoll, wake_fd: int) -> None:

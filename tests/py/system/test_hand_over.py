@@ -208,6 +208,65 @@ def test_a_successor_that_stands_still_gets_the_rest_when_it_goes_on(
     assert control.REPLY_TIMEOUT_S == 5.0
 
 
+def test_silence_before_a_shortage_does_not_count_as_one(
+    shmring_pool: shmring.Pool,
+    channels: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Callable[..., Any],
+) -> None:
+    monkeypatch.setattr(supervisor, "HAND_OVER_TRIES", 2)
+    real = Connection.request_row
+    silent: list[bool] = []
+
+    def row(
+        self: Connection, requests: Any, timeout: float = control.REPLY_TIMEOUT_S
+    ) -> Iterator[Reply]:
+        if len(silent) < 2:
+            silent.append(True)
+            raise WorkerSilent(errno.ETIMEDOUT, "the worker lives, but did not take OPEN")
+        yield from real(self, requests, timeout)
+
+    monkeypatch.setattr(Connection, "request_row", row)
+    failed = fail_to_send(monkeypatch, "two", errno.ENOMEM, 1)
+    kill_worker(shmring_pool)
+    for channel in channels.values():
+        expect_exchange(channel, 2, eventually)
+    assert (len(silent), len(failed)) == (2, 1)
+
+
+def test_a_socket_that_cannot_be_fetched_is_fetched_again(
+    shmring_pool: shmring.Pool,
+    channels: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Callable[..., Any],
+) -> None:
+    """The pool lost the socket, the answer that brings another is lost, and so is the export."""
+    real = Connection.request
+    exports: list[float] = []
+
+    def request(
+        self: Connection, request: Request, timeout: float = control.REPLY_TIMEOUT_S
+    ) -> Reply:
+        if request.op == Op.EXPORT:
+            exports.append(timeout)
+            if len(exports) == 1:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return real(self, request, timeout)
+
+    monkeypatch.setattr(Connection, "request", request)
+    slot = slot_of(shmring_pool)
+    holding = slot.holdings["two"]
+    with slot.lock:
+        os.close(holding.socket_fd)
+        holding.socket_fd = -1
+    be_silent(monkeypatch, 1)
+    kill_worker(shmring_pool)
+    eventually(lambda: holding.socket_fd >= 0)
+    assert len(exports) == 2
+    for channel in channels.values():
+        expect_exchange(channel, 2, eventually)
+
+
 class Lingering:
     """A lock after which the thread that made this waits whenever it has released it."""
 

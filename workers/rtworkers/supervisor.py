@@ -128,6 +128,7 @@ class Slot:
     holdings: dict[str, Holding] = field(default_factory=dict)
     hand_overs: int = 0  # to this process, of those that it does not serve yet
     hand_over_at_ns: int = 0  # the next one; 0: all are served
+    silent_beat_ns: int = 0  # its last heartbeat when it did not answer one; 0: it answered
     error: str = ""
     problems: ErrorLog = field(init=False)
     # CLOCK_MONOTONIC and CPU time at the last two looks: a share needs some time to be one.
@@ -152,6 +153,15 @@ class Slot:
     def without_socket(self) -> list[Holding]:
         """The channels whose socket the worker has to export. Under the slot's lock."""
         return [one for one in self.holdings.values() if one.lacks_socket]
+
+    def heartbeat_ns(self) -> int:
+        """When the worker last beat; 0: its page does not say."""
+        facts = page.facts(self.page_fd)
+        return facts.heartbeat_ns if facts is not None else 0
+
+    def stands_still(self) -> bool:
+        """Whether it has not beaten since it did not answer a hand-over."""
+        return self.silent_beat_ns != 0 and self.silent_beat_ns == self.heartbeat_ns()
 
     def running(self) -> Process:
         """The process, under the slot's lock. Raises `WorkerDown`."""
@@ -631,7 +641,7 @@ class Supervisor:
             return
         slot.process = process
         slot.apply(restart_policy.Launched())
-        slot.hand_overs = 0
+        slot.hand_overs = slot.silent_beat_ns = 0
         for holding in slot.holdings.values():
             holding.served = holding.lacks_socket = False
             holding.refusals = 0
@@ -639,10 +649,16 @@ class Supervisor:
         self._watch(slot, process)
 
     def _hand_over_again(self, slot: Slot, now_ns: int) -> float:
-        """What a shortage kept from being handed over. Returns the seconds until the next look."""
-        if slot.process is not None and 0 < slot.hand_over_at_ns <= now_ns:
+        """What a shortage kept from being handed over. Returns the seconds until the next look.
+
+        A worker that stands still is not asked again before it goes on: each time would hold up
+        this thread, and leave more requests for it to find.
+        """
+        if slot.process is None or slot.hand_over_at_ns == 0 or slot.stands_still():
+            return HEARTBEAT_PERIOD_S
+        if slot.hand_over_at_ns <= now_ns:
             self._hand_over(slot, slot.process)
-        if slot.process is None or slot.hand_over_at_ns == 0:
+        if slot.hand_over_at_ns == 0:
             return HEARTBEAT_PERIOD_S
         wait_s = (slot.hand_over_at_ns - time.monotonic_ns()) / 1e9
         return min(max(wait_s, 0.0), HEARTBEAT_PERIOD_S)
@@ -651,7 +667,7 @@ class Supervisor:
         """Hand over all channels that the worker does not serve yet; again later if need be."""
         waiting = slot.unserved()
         slot.hand_overs += 1
-        slot.hand_over_at_ns = 0
+        slot.hand_over_at_ns = slot.silent_beat_ns = 0
         timeout = REPLY_TIMEOUT_S if slot.hand_overs == 1 else HEARTBEAT_PERIOD_S
         try:
             replies = process.connection.request_row(map(_takeover_request, waiting), timeout)
@@ -660,6 +676,8 @@ class Supervisor:
             for holding in slot.without_socket():
                 _fetch_socket(process, holding)
         except OSError as error:  # died again, as its pidfd says in the next round, or stands still
+            if isinstance(error, WorkerSilent):
+                slot.silent_beat_ns = slot.heartbeat_ns()
             self._notes.warning("worker %d did not take all channels over: %s", slot.number, error)
             slot.problems.note(Kind.TAKEOVER_FAILED, str(error), number=error.errno or 0)
         if slot.unserved() or slot.without_socket():
@@ -758,7 +776,8 @@ def _takeover_request(holding: Holding) -> Request:
 
 def _fetch_socket(process: Process, holding: Holding) -> None:
     if holding.socket_fd < 0:
-        reply = process.connection.request(Request(Op.EXPORT, channel_body(holding.name)))
+        request = Request(Op.EXPORT, channel_body(holding.name))
+        reply = process.connection.request(request, HEARTBEAT_PERIOD_S)
         if len(reply.fds) > EXPORTED_ALWAYS:
             holding.socket_fd = reply.fds.pop()
         reply.close()

@@ -185,14 +185,16 @@ def test_a_successor_that_stands_still_gets_the_rest_when_it_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     eventually: Callable[..., Any],
 ) -> None:
-    """It is stopped before it has taken anything."""
+    """It is stopped before it has taken anything. Meanwhile it is asked once, not every moment."""
     monkeypatch.setattr(supervisor, "REPLY_TIMEOUT_S", 0.2)
     real = Connection.request_row
     stopped: list[int] = []
+    asked: list[float] = []
 
     def row(
         self: Connection, requests: Any, timeout: float = control.REPLY_TIMEOUT_S
     ) -> Iterator[Reply]:
+        asked.append(timeout)
         if not stopped:
             stopped.append(self._pid)
             os.kill(self._pid, signal.SIGSTOP)
@@ -201,10 +203,12 @@ def test_a_successor_that_stands_still_gets_the_rest_when_it_goes_on(
     monkeypatch.setattr(Connection, "request_row", row)
     kill_worker(shmring_pool)
     eventually(lambda: stopped)
-    time.sleep(1.0)
+    time.sleep(1.5)
+    asked_meanwhile = len(asked)
     os.kill(stopped[0], signal.SIGCONT)
     for channel in channels.values():
         expect_exchange(channel, 2, eventually)
+    assert asked_meanwhile == 1
     assert control.REPLY_TIMEOUT_S == 5.0
 
 
@@ -262,7 +266,7 @@ def test_a_socket_that_cannot_be_fetched_is_fetched_again(
     be_silent(monkeypatch, 1)
     kill_worker(shmring_pool)
     eventually(lambda: holding.socket_fd >= 0)
-    assert len(exports) == 2
+    assert exports == [supervisor.HEARTBEAT_PERIOD_S] * 2
     for channel in channels.values():
         expect_exchange(channel, 2, eventually)
 

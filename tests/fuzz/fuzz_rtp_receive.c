@@ -65,13 +65,14 @@ static void make_segment(shm_segment_t *s, const shm_config_t *config)
     s->rx = part(sizeof *s->rx);
     s->readers = part(sizeof *s->readers);
     s->stats = part(sizeof *s->stats);
+    s->status = part(sizeof *s->status);
     s->rx_data = part(RX_BYTES);
     s->engine = part(sizeof(shm_rtp_state_t));
 }
 
 static void free_segment(shm_segment_t *s)
 {
-    void *parts[] = {s->rx, s->readers, s->stats, s->rx_data, s->engine};
+    void *parts[] = {s->rx, s->readers, s->stats, s->status, s->rx_data, s->engine};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         free(parts[i]);
 }

@@ -91,7 +91,7 @@ def meet(scene: Scene) -> None:
         sock.connect(scene.silent)
 
 
-def linger(scene: Scene) -> None:
+def fill(scene: Scene) -> None:
     """More than fits is sent to an end that nobody reads: closing waits for it."""
     scene.client.setblocking(False, True)
     with contextlib.suppress(udt4.UDTException):
@@ -99,6 +99,10 @@ def linger(scene: Scene) -> None:
             scene.client.send(MUCH)
     scene.client.setblocking(True)
     scene.client.setsockopt(udt4.UDT_LINGER, (1, 100))
+
+
+def linger(scene: Scene) -> None:
+    fill(scene)
     scene.client.close()
 
 
@@ -160,11 +164,12 @@ def test_closing_that_is_interrupted_closes(scene: Scene) -> None:
     def ring(*_: object) -> None:
         raise Alarm
 
+    fill(scene)  # which may take longer than the alarm
     before = signal.signal(signal.SIGALRM, ring)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.1)
         with pytest.raises(Alarm):
-            linger(scene)
+            scene.client.close()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -23,7 +23,8 @@ BIN     := $(CURDIR)/$(VENV)/bin
 TOOLS   := $(VENV)/.tools
 export PATH := $(BIN):$(PATH)
 # No build isolation and one lasting build folder: after an edit only what changed is compiled.
-PIP_INSTALL := $(BIN)/pip install -qq --no-build-isolation -C build-dir=build/pip -C cmake.define.RT_WERROR=$(RT_WERROR)
+PIP_INSTALL := $(BIN)/pip install -qq --no-build-isolation --config-settings build-dir=build/pip \
+               --config-settings cmake.define.RT_WERROR=$(RT_WERROR)
 SOURCES := pyproject.toml $(shell find csrc $(wildcard shmring workers api tools) -type f ! -name '*.pyc')
 SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
                  TSAN_OPTIONS=second_deadlock_stack=1

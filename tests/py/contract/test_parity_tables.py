@@ -75,6 +75,8 @@ def check(
         return
     assert differs.ours != original, f"{expression}: a difference that is none"
     assert got == differs.ours, expression
+    if not API.is_dir():  # against an installed package, away from the pages
+        return
     told = " ".join((API / page / "PARITY.md").read_text(encoding="utf-8").split())
     assert differs.page in told, f"{expression}: {page}/PARITY.md does not say {differs.page!r}"
 

@@ -172,8 +172,18 @@ static void set_read_ref(tx_queue_t *q, uint64_t ref)
         q->lap_ref += q->units;
 }
 
+/* Whoever made the claim at the read cursor: it is known by now, and the worker's announcement of one there has
+ * had its use. A worker may have died before it made the claim that it announced. */
+static void forget_own_claim(tx_queue_t *q)
+{
+    if (rt_load_relaxed(&q->segment->producers[SHM_WORKER_PRODUCER].intent) ==
+        shm_cursor(q->read_seq, tx_place_of(q, q->read_ref)))
+        forget_claim(q, SHM_WORKER_PRODUCER);
+}
+
 static void advance_read(tx_queue_t *q, uint32_t units, bool uses_sequence)
 {
+    forget_own_claim(q);
     set_read_ref(q, q->read_ref + units);
     q->read_seq += uses_sequence;
     q->stuck_since_mono_ns = 0;
@@ -417,9 +427,6 @@ static int take_in_record(tx_queue_t *q, const unread_t *u, int64_t now_mono_ns,
     bool relocated = (shm_word_flags(u->word) & SHM_TX_RELOCATED) != 0;
     if (q->stuck_since_mono_ns != 0)
         note_halt(q, u->ref, q->read_ref + u->left, q->stuck_since_mono_ns, now_mono_ns);
-    if (rt_load_relaxed(&q->segment->producers[SHM_WORKER_PRODUCER].intent) ==
-        shm_cursor(q->read_seq, tx_place_of(q, q->read_ref)))
-        forget_claim(q, SHM_WORKER_PRODUCER);
     if (!relocated && !u->replay) {
         q->sequence_high = tx_widen(q, shm_word_seq(u->word));
         rt_store_relaxed(&q->cursors->sequence_high, q->sequence_high);

@@ -40,6 +40,7 @@ static uint64_t next_sequence;
 static int64_t now_ns;
 static uint32_t dead_pid;
 static const char *where = "";
+static bool announce_first; /* as a worker that dies before it claims room for a move */
 
 static bool expect(bool holds, const char *what)
 {
@@ -102,8 +103,11 @@ static void clients_act(unsigned n)
         cancel(push(NEAR)); /* before it is taken in */
     if (n == 4)
         claim(&producer, ABORTED);
-    if (n == 5)
+    if (n == 5) {
+        if (announce_first)
+            rt_store_relaxed(&seg.producers[SHM_WORKER_PRODUCER].intent, rt_load_relaxed(&seg.tx->tail));
         claim(&doomed, ORPHAN);
+    }
     if (n == 7)
         (void)push(FAR);
 }
@@ -300,6 +304,17 @@ static void test_many_deaths_in_one_run(void)
     }
 }
 
+/* A worker announced a move and died before it had claimed room. A client claims that room and dies over it:
+ * the successor passes the client's claim, and the announcement must go, or nothing is ever moved again. */
+static void test_an_announcement_goes_with_the_claim_that_is_passed(void)
+{
+    static const unsigned long nobody[MANY];
+    where = "an announced move, then a client's claim";
+    announce_first = true;
+    (void)run(nobody, 0);
+    announce_first = false;
+}
+
 static unsigned struck;
 
 static bool orphan_in_the_way(void)
@@ -357,6 +372,7 @@ int main(void)
     (void)fflush(stdout);
     RUN(test_a_run_without_deaths);
     RUN(test_a_death_at_every_step);
+    RUN(test_an_announcement_goes_with_the_claim_that_is_passed);
     RUN(test_many_deaths_in_one_run);
     RUN(test_a_cancel_at_every_step);
     return rt_test_result();

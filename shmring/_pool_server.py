@@ -471,9 +471,9 @@ class RemotePool:
             return
         raise error(
             errno.EPERM,
-            f"pool {self.name!r}: its socket {path} is held by {ownership.user_text(uid)}, who is "
-            "neither root nor this user and shares it with no other group of this process: remove "
-            "it, or set SHMRING_RUNTIME_DIR to a folder of your own",
+            f"pool {self.name!r}: its socket {path} belongs to {ownership.user_text(uid)}. Only "
+            "root, your own user, and an owner who shares it with one of your groups are trusted: "
+            "remove it, or set SHMRING_RUNTIME_DIR to a folder of your own",
         )
 
 

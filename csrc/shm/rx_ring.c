@@ -194,7 +194,7 @@ static void write_source(uint8_t *to, const shm_addr_t *source)
         memcpy(to, source, sizeof *source);
         return;
     }
-    /* Field by field: one load of both would wait until the stores of their writer have left the processor. */
+    /* Field by field: they were just written one by one, and one load of both waits for both stores. */
     memcpy(to, &source->family, sizeof source->family);
     memcpy(to + sizeof source->family, &source->port, sizeof source->port);
     memcpy(to + 4, source->ip, 4);

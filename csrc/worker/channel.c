@@ -271,11 +271,10 @@ static int start_rings(wrk_channel_t *ch, bool takeover)
  * used, or is prefaulted. Zeroing it here was a fifth of what a takeover costs. */
 static void *make_agent(wrk_channel_t *ch)
 {
-    size_t bytes = ch->ops->state_bytes(&ch->config);
-    ch->agent_memory = calloc(1, bytes + RT_LINE_BYTES);
+    ch->agent_bytes = ch->ops->state_bytes(&ch->config);
+    ch->agent_memory = calloc(1, ch->agent_bytes + RT_LINE_BYTES);
     if (ch->agent_memory == NULL)
         return NULL;
-    ch->agent_bytes = bytes;
     size_t beyond = (uintptr_t)ch->agent_memory % RT_LINE_BYTES;
     return (uint8_t *)ch->agent_memory + (beyond ? RT_LINE_BYTES - beyond : 0);
 }
@@ -298,7 +297,10 @@ static int start_agent(wrk_channel_t *ch, int socket_fd, bool held)
     if (ch->agent == NULL) {
         if (socket_fd >= 0)
             close(socket_fd);
-        return rt_err_set(-ENOMEM, "no memory for the state of channel \"%s\"", ch->config.name);
+        return rt_err_set(-ENOMEM,
+                          "no memory for %zu bytes of state of channel \"%s\": close channels of this "
+                          "worker, or raise its limit (ulimit -v)",
+                          ch->agent_bytes, ch->config.name);
     }
     ch->tx_paused = held;
     int rc = ch->ops->open(ch, socket_fd, held, rt_mono_ns());

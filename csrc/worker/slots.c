@@ -12,13 +12,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOOKS_ON_NEED 64u         /* some 1 us each */
-#define LOOKS_LEAST 8u            /* of ATTACH, however slow the machine is just now */
+#define LOOKS_ON_NEED 64u            /* some 1 us each */
+#define LOOKS_LEAST 8u               /* of ATTACH, however slow the machine is just now */
 #define LOOKS_NS (50 * RT_NS_PER_US) /* of a pass, or of ATTACH: no further look is begun */
-#define DEAR_NS (20 * RT_NS_PER_US)  /* a look that costs more, and for each slot, whose lock */
-#define DEAR_PER_SLOT_NS 100         /* the kernel may have to pass, */
-#define DEAR_TIMES 8                 /* and this many times as much as a look at another file, */
-#define DEAR_IN_A_ROW 4u             /* so often that it is no accident */
+/* A look is dear if it costs more than both of these: DEAR_NS with DEAR_PER_SLOT_NS for each slot, because the
+ * kernel may pass the lock of each, and DEAR_TIMES as much as a look at another file. */
+#define DEAR_NS (20 * RT_NS_PER_US)
+#define DEAR_PER_SLOT_NS 100
+#define DEAR_TIMES 8
+#define DEAR_IN_A_ROW 4u /* so often that it is no accident */
 #define CHANNELS_PER_TURN 256u    /* searched for one with orphans */
 #define LOOK_SOON_NS RT_NS_PER_MS /* a process that ends closes its connection first */
 
@@ -74,10 +76,9 @@ static struct flock lock_of(wrk_slot_kind_t kind, uint32_t slot, short type)
     };
 }
 
-/* Whoever can open the segment can lock bytes of it, a million of them, and the kernel passes them
- * all in each call. So the calls are timed, on the CPU clock of this thread: being interrupted by
- * others does not count.
- */
+/* Whoever can open the segment can lock a million bytes of it, and the kernel walks over all of these
+ * locks in each call. So the calls are timed, by the CPU clock of this thread, which stands still while
+ * others have the core. */
 static int64_t dear_ns(const wrk_channel_t *ch)
 {
     int64_t slots = (int64_t)ch->config.producers + ch->config.readers;
@@ -97,9 +98,8 @@ static int64_t timed_call(int fd, int op, struct flock *lock, int *rc)
     return rt_thread_cpu_ns() - began_ns;
 }
 
-/* On a slow or preempted machine every call costs much: a look at a file that no client can open,
- * made at the same time, tells.
- */
+/* On a slow machine every call costs much. So the look is compared with one at a file that no client can
+ * open, made right after it. */
 static bool is_dear(const wrk_channel_t *ch, int64_t cost_ns)
 {
     int rc;
@@ -293,7 +293,8 @@ int slots_give(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t pid, uint32_t w
                       ch->config.name, NAMES[kind], slots, NAMES[kind]);
 }
 
-/* To lock takes memory as well, whose price says nothing about the segment: a look decides. */
+/* Taking a lock allocates memory, which may be slow for reasons of its own. So a slow call fails nobody:
+ * it leads to a look, and that decides. */
 static int lock_slot(wrk_channel_t *ch, int fd, wrk_slot_kind_t kind, uint32_t slot)
 {
     int rc;

@@ -24,8 +24,8 @@ void agent_socket_facts(wrk_channel_t *ch, const udp_t *udp);
 /* An ICMP answer to an earlier packet: as long as nobody asks for it the socket stays "ready". */
 void agent_socket_take_error(const udp_t *udp);
 
-/* An arrival as the rx ring takes it; its payload stays where it is. Not a value returned: a copy of fields
- * that were just written waits for the processor's stores. */
+/* Fills *item with an arrival as the rx ring takes it. Its payload stays where it is. Returning the struct would
+ * copy fields that were just written, and such a copy waits until the processor has stored them. */
 void agent_rx_item(rx_item_t *item, const udp_rx_t *in);
 
 #endif

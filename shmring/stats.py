@@ -237,8 +237,8 @@ class ChannelStats:
     rx_filtered: int = _counter("packets", "not from the remote of a connected channel")
     rx_errors: int = _counter("calls", "receive calls that failed")
     rx_lost_takeover: int = _counter("packets", "received and lost with a worker that died")
-    rx_sockets_anew: int = _counter(
-        "sockets", "opened anew after a worker died: what waited in the old one is lost"
+    rx_sockets_reopened: int = _counter(
+        "sockets", "reopened after a worker died: what waited in the old one is lost"
     )
     impair_tx_offered: int = _counter("packets", "offered to the emulated link, sending side")
     impair_tx_lost: int = _counter("packets", "lost by it")

@@ -85,7 +85,7 @@ typedef struct shm_slot_cursors {
       "pid", "halted_ns", "producer_slot")                                                         \
     X(socket_not_held, ERROR, "a socket is not held for a next worker: too many descriptors", "",  \
       "", "port")                                                                                  \
-    X(socket_opened_anew, ERROR, "a socket was opened anew: what waited in the old one is lost",   \
+    X(socket_reopened, ERROR, "a socket was reopened: what waited in the old one is lost",   \
       "", "", "port")
 
 typedef enum shm_event_id {

@@ -337,7 +337,7 @@ typedef struct shm_reader {
     X(rx_filtered, packets, "not from the remote of a connected channel")                          \
     X(rx_errors, calls, "receive calls that failed")                                               \
     X(rx_lost_takeover, packets, "received and lost with a worker that died")                      \
-    X(rx_sockets_anew, sockets, "opened anew after a worker died: what waited in the old one is lost") \
+    X(rx_sockets_reopened, sockets, "reopened after a worker died: what waited in the old one is lost") \
     X(impair_tx_offered, packets, "offered to the emulated link, sending side")                    \
     X(impair_tx_lost, packets, "lost by it")                                                       \
     X(impair_tx_burst_lost, packets, "lost by it in a burst")                                      \

@@ -247,7 +247,7 @@ void wrk_kernel_drops(wrk_channel_t *ch, uint64_t total, int64_t now_mono_ns);
 void wrk_lost_with_predecessor(wrk_channel_t *ch, uint64_t packets);
 
 /* A receiving socket was opened that nobody had held. After another worker: counted, and noted. */
-void wrk_socket_anew(wrk_channel_t *ch, uint16_t port);
+void wrk_socket_reopened(wrk_channel_t *ch, uint16_t port);
 
 /* A receive call failed with this errno: counted and noted; a channel without its socket fails. */
 void wrk_receive_failed(wrk_channel_t *ch, int error, int64_t now_mono_ns);

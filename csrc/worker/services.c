@@ -118,12 +118,12 @@ void wrk_lost_with_predecessor(wrk_channel_t *ch, uint64_t packets)
     wrk_note(ch, SHM_EVENT_arrivals_lost, packets, 0, 0, 0, rt_mono_ns());
 }
 
-void wrk_socket_anew(wrk_channel_t *ch, uint16_t port)
+void wrk_socket_reopened(wrk_channel_t *ch, uint16_t port)
 {
     if (rt_load_relaxed(&ch->segment.status->epoch) == 0)
         return;
-    wrk_count(ch, SHM_COUNT_rx_sockets_anew, 1);
-    wrk_note(ch, SHM_EVENT_socket_opened_anew, 1, 0, 0, port, rt_mono_ns());
+    wrk_count(ch, SHM_COUNT_rx_sockets_reopened, 1);
+    wrk_note(ch, SHM_EVENT_socket_reopened, 1, 0, 0, port, rt_mono_ns());
 }
 
 void wrk_receive_failed(wrk_channel_t *ch, int error, int64_t now_mono_ns)

@@ -133,7 +133,7 @@ int agent_socket_open(wrk_channel_t *ch, int socket_fd, bool both_ways, udp_t *u
     if (rc < 0 && *phc != NULL)
         card_clock_put(*phc);
     if (rc == 0 && socket_fd < 0 && !config.sends_only)
-        wrk_socket_anew(ch, udp_addr_port(&udp->eff.local));
+        wrk_socket_reopened(ch, udp_addr_port(&udp->eff.local));
     return rc;
 }
 

@@ -214,11 +214,11 @@ static bool read_entry(const mux_port_t *entry, mux_port_t *out)
     return local && out->generation <= UINT16_MAX;
 }
 
-/* A successor of a socket that died with its worker: the kernel counts its drops from 0. */
-static void begin_anew(wrk_channel_t *ch, mux_socket_t *s)
+/* The socket that was here died with its worker. The kernel counts the drops of this one from 0. */
+static void count_reopened(wrk_channel_t *ch, mux_socket_t *s)
 {
     mux_agent_of(ch)->table[s->port].drops = 0;
-    wrk_socket_anew(ch, udp_addr_port(&s->udp.eff.local));
+    wrk_socket_reopened(ch, udp_addr_port(&s->udp.eff.local));
 }
 
 /* A socket that survived keeps the kernel's count of its drops. A new one starts at 0. */
@@ -234,7 +234,7 @@ static void go_on_or_bind(wrk_channel_t *ch, mux_socket_t *s, const mux_port_t *
     if (open_socket(ch, s, &entry->local, -1) < 0)
         rt_bump(&m->facts->lost, 1);
     else
-        begin_anew(ch, s);
+        count_reopened(ch, s);
 }
 
 static int reopen_one(wrk_channel_t *ch, uint16_t port, const mux_port_t *entry, int fd)
@@ -291,7 +291,7 @@ static void look_after_one(wrk_channel_t *ch, mux_socket_t *s)
         mux_agent_note_drops(ch, s, before);
     } else if (read_entry(&m->table[s->port], &entry) && open_socket(ch, s, &entry.local, -1) == 0) {
         rt_store_relaxed(&m->facts->lost, rt_load_relaxed(&m->facts->lost) - 1);
-        begin_anew(ch, s);
+        count_reopened(ch, s);
     }
 }
 

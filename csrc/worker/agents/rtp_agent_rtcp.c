@@ -91,7 +91,7 @@ int rtp_agent_rtcp_socket(wrk_channel_t *ch, int fd)
     int rc = fd >= 0 ? udp_adopt(&c->udp, fd, &config) : udp_open(&c->udp, &config);
     c->open = rc == 0;
     if (rc == 0 && fd < 0)
-        wrk_socket_anew(ch, udp_addr_port(&c->udp.eff.local));
+        wrk_socket_reopened(ch, udp_addr_port(&c->udp.eff.local));
     if (rc < 0)
         rt_err_append("RTCP");
     return rc;

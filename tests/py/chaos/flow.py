@@ -352,8 +352,8 @@ class FlowWorld(PoolWorld):
         if self.pool_died:
             return
         told = stats["in"]
-        if told["rx_sockets_anew"]:  # all who held it had died: nobody knows what waited in it
-            self.sums.counts["sockets opened anew"] += told["rx_sockets_anew"]
+        if told["rx_sockets_reopened"]:  # all who held it had died: nobody knows what waited in it
+            self.sums.counts["sockets reopened"] += told["rx_sockets_reopened"]
             return
         lost = (
             told["rx_kernel_drops"] + told["rx_errors"] + self.stage.board.get(self.witness.life, 0)

@@ -200,7 +200,7 @@ def test_a_channel_whose_worker_died_unwatched_is_served_again(
     assert after["orphan"].local == before["orphan"].local
     assert (after["alive"].epoch, after["orphan"].epoch) == (1, 2)
     # Pool and worker held its socket, so what waited in it is lost, and nobody knows how much.
-    assert (alive.stats().rx_sockets_anew, orphan.stats().rx_sockets_anew) == (0, 1)
+    assert (alive.stats().rx_sockets_reopened, orphan.stats().rx_sockets_reopened) == (0, 1)
     assert orphan.recv(timeout=20).data == b"waits"
     alive.close()
     orphan.close()

@@ -838,7 +838,7 @@ static void test_a_port_that_somebody_took_is_bound_later(void)
     for (int i = 0; i < WT_PATIENCE_MS / 10 && rt_load_relaxed(&facts->lost) != 0; i++)
         wt_nap_ms(10);
     CHECK_EQ(rt_load_relaxed(&facts->lost), 0);
-    CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_rx_sockets_anew), 1);
+    CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_rx_sockets_reopened), 1);
     send_to(peer, "back", 4, bound);
     char data[8];
     rx_packet_t p;

@@ -2,7 +2,7 @@
  *
  * A channel's configuration names its engine; the agent of that name does the channel's work: it
  * takes packets from the tx ring, owns the sockets, fills the rx ring, and says when it wants to be
- * called again. One folder below csrc/proto (the protocol, sans-IO) and one file here below agents/
+ * called again. One folder below csrc/proto (the protocol, sans-IO) and one here below agents/
  * make an engine; nothing else in the worker changes:
  *
  *     static const agent_ops_t OPS = {.engine = "udt", ...};
@@ -23,7 +23,7 @@
  *                near; 16 to 256 channels a turn of the housekeeping; 1 look at a slot's holder
  *     tx ring    512 records searched for cancelled ones, 64 KiB zeroed, 8 records moved a call
  *     sockets    as many messages as fit before another channel is due, and into 300 us
- *                (agents/agent_intake.h)
+ *                (agents/common/intake.h)
  *     udp        256 records taken in, 64 packets a send call, 4 entries of the schedule swept a push
  *     mux        128 records taken in, 256 messages a round
  *     rtp        256 records taken in, 256 looked at for one that waits, 64 without a packet

@@ -1,7 +1,7 @@
 #include "worker/worker_setup.h"
 
 #include "base/rt_err.h"
-#include "worker/agents/agent_park.h"
+#include "worker/agents/common/parked_sockets.h"
 #include "worker/privileges.h"
 
 #include <errno.h>

@@ -24,9 +24,9 @@
 #define mux_agent_purge fuzz_purge
 
 #include "shm/mux_send.h"
-#include "worker/agents/agent_park.h"
-#include "worker/agents/agent_socket.h"
-#include "worker/agents/mux_agent.h"
+#include "worker/agents/common/parked_sockets.h"
+#include "worker/agents/common/socket.h"
+#include "worker/agents/mux/agent.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -145,8 +145,8 @@ static int64_t time_of_fuzz(void)
 #define udp_drops_refresh drops_of_fuzz
 #define poller_watch watch_of_fuzz
 #define poller_forget forget_of_fuzz
-#include "worker/agents/mux_agent_ports.c"
-#include "worker/agents/mux_agent_tx.c"
+#include "worker/agents/mux/ports.c"
+#include "worker/agents/mux/tx.c"
 
 /* Reading from sockets is none of this target's business. */
 void mux_agent_note_drops(wrk_channel_t *ch, mux_socket_t *s, uint64_t before)

@@ -3,7 +3,7 @@
  * turn, no time goes back or overflows, a record ends after finitely many packets.
  *
  *      input:  configuration, then step step ...   each a kind and what it needs, see play() */
-#include "worker/agents/rtp_agent_plan.h"
+#include "worker/agents/rtp/plan.h"
 
 #include "proto/rtp/rtp_packet.h"
 

@@ -20,7 +20,7 @@
 
 #include "shm/ctl_msg.h"
 #include "shm/udt_send.h"
-#include "worker/agents/udt_agent.h"
+#include "worker/agents/udt/agent.h"
 #include "worker/channel.h"
 #include "worker/worker.h"
 

@@ -7,9 +7,9 @@
  * worker's loop takes is judged by its CPU time: a busy machine may stop the worker at any time, for long.
  *
  * RT_TEST_SEED repeats the choice of mutations, not their times. RT_TEST_ROUNDS: the number of mutations. */
-#include "../../unit/worker/netflux_test.h"
-#include "../../unit/worker/rtp_test.h"
-#include "../../unit/worker/worker_test.h"
+#include "unit/worker/netflux/netflux_test.h"
+#include "unit/worker/rtp/rtp_test.h"
+#include "unit/worker/worker_test.h"
 
 #include "shm/mux_send.h"
 #include "shm/recorder.h"

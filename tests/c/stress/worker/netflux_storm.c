@@ -1,7 +1,7 @@
 /* Workers are killed again and again under links that exchange values every millisecond with
  * partners that answer each datagram. No number may go out twice, no partner may be taken for a new
  * one, and what was in the sockets at a death is read by the successor. */
-#include "../../unit/worker/netflux_test.h"
+#include "unit/worker/netflux/netflux_test.h"
 
 #include <pthread.h>
 

@@ -1,7 +1,7 @@
 /* Workers are killed again and again while packets flow at full speed, timed and immediate mixed.
  * Nothing may be sent twice, and only what was in the kernel's hands at a death may be missing;
  * that is reported. */
-#include "../../unit/worker/worker_test.h"
+#include "unit/worker/worker_test.h"
 
 #include "proto/pacing/verdict.h"
 

@@ -1,6 +1,6 @@
 /* How many connections a worker takes, of one user and of all: who comes too late is told so, and
  * the others go on. */
-#include "worker_test.h"
+#include "unit/worker/worker_test.h"
 
 #include "worker/control.h"
 

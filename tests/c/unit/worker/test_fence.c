@@ -1,6 +1,6 @@
 /* A channel whose tx ring holds what cannot be: its packets get their verdicts, and after 1000 of it the channel
  * fails, with a reason. A channel beside it goes on. */
-#include "rtp_test.h"
+#include "unit/worker/rtp/rtp_test.h"
 
 #include "proto/pacing/verdict.h"
 #include "shm/tx_record.h"

@@ -1,6 +1,6 @@
 /* Ports that the kernel is to choose, and none is left: the error does not advise to let it choose.
  */
-#include "rtp_test.h"
+#include "unit/worker/rtp/rtp_test.h"
 
 #include <sched.h>
 #include <sys/ioctl.h>

@@ -1,6 +1,6 @@
 /* Locks, not /proc, tell who holds a slot: a living holder is never
  * taken for dead, and a dead one costs the worker few looks. */
-#include "worker_test.h"
+#include "unit/worker/worker_test.h"
 
 #include <pthread.h>
 #include <sched.h>

@@ -1,6 +1,6 @@
 /* A client whose payload lies in memory that comes late, as that of a file on a slow disk: it waits
  * before it claims room, so packets of others leave meanwhile. */
-#include "worker_test.h"
+#include "unit/worker/worker_test.h"
 
 #include <linux/userfaultfd.h>
 #include <pthread.h>

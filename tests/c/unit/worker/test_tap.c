@@ -1,6 +1,6 @@
 /* Taps as a tool sees them that talks to a real worker: what is refused, what is copied, what is
  * left of it afterwards. */
-#include "worker_test.h"
+#include "unit/worker/worker_test.h"
 
 #include "shm/tap_ring.h"
 #include "base/rt_err.h"

@@ -1,5 +1,5 @@
 /* A worker died between the end of a packet in the ring and its count: the next one counts it. */
-#include "worker_test.h"
+#include "unit/worker/worker_test.h"
 
 static wt_worker_t worker;
 

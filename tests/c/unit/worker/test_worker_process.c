@@ -1,6 +1,6 @@
 /* A worker process and one client: sending, receiving, commands, and what happens when somebody
  * dies. */
-#include "worker_test.h"
+#include "unit/worker/worker_test.h"
 
 #include "proto/pacing/verdict.h"
 

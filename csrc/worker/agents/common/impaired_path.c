@@ -1,0 +1,286 @@
+/* Packets stay in the link's own storage until they are due; their deadline is one of the
+ * channel's. */
+#include "worker/agents/common/impaired_path.h"
+
+#include "base/rt_err.h"
+#include "worker/agents/common/tap.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TX, RX };
+
+#define EMIT_BATCH 64u
+
+/* What must be known of an arrival when it comes out again. */
+typedef struct arrival_tag {
+    shm_addr_t source;
+    uint8_t stamp;
+    uint8_t flags;
+    uint8_t tos;
+} arrival_tag_t;
+
+_Static_assert(sizeof(arrival_tag_t) <= IMPAIR_TAG_BYTES, "an arrival's tag fits");
+_Static_assert(sizeof(udp_addr_t) <= IMPAIR_TAG_BYTES, "a destination fits");
+
+static impair_config_t config_of(const shm_impair_t *c)
+{
+    return (impair_config_t){
+        .loss = c->loss,
+        .burst_loss = c->burst_loss,
+        .burst_packets = c->burst_packets,
+        .duplicate = c->duplicate,
+        .reorder = c->reorder,
+        .corrupt = c->corrupt,
+        .delay_ns = c->delay_ns,
+        .jitter_ns = c->jitter_ns,
+        .reorder_extra_ns = c->reorder_extra_ns,
+        .rate_bps = c->rate_bps,
+        .queue_bytes = c->queue_bytes,
+        .seed = c->seed,
+    };
+}
+
+static int open_one(const shm_impair_t *wanted, impair_t **link, void **memory)
+{
+    impair_config_t config = config_of(wanted);
+    int rc = impair_config_check(&config);
+    if (rc < 0 || !impair_config_active(&config))
+        return rc;
+    size_t bytes = impair_memory_bytes(&config);
+    *link = malloc(sizeof **link);
+    *memory = malloc(bytes);
+    if (*link == NULL || *memory == NULL)
+        return rt_err_set(-ENOMEM,
+                          "no memory for an emulated link of %zu bytes: lower its delay, "
+                          "rate or queue",
+                          bytes);
+    return impair_init(*link, &config, *memory, bytes);
+}
+
+static void copy_counters(wrk_channel_t *ch, const impair_t *link, const impair_counters_t *base,
+                          shm_counter_id_t first)
+{
+    if (link == NULL)
+        return;
+    const impair_counters_t *c = &link->counters;
+    const uint64_t values[] = {
+        c->offered - base->offered,
+        c->lost - base->lost,
+        c->burst_lost - base->burst_lost,
+        c->duplicated - base->duplicated,
+        c->reordered - base->reordered,
+        c->corrupted - base->corrupted,
+        c->queue_dropped - base->queue_dropped,
+    };
+    for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++)
+        rt_store_relaxed(&ch->stats->counters[(unsigned)first + i], values[i]);
+}
+
+_Static_assert(SHM_COUNT_impair_tx_queue_dropped - SHM_COUNT_impair_tx_offered == 6 &&
+                   SHM_COUNT_impair_rx_queue_dropped - SHM_COUNT_impair_rx_offered == 6,
+               "counters of the link stand in this order");
+
+void agent_link_took_rx(wrk_channel_t *ch, agent_link_t *l)
+{
+    uint64_t on_the_way = impair_queued(l->rx);
+    rt_store_relaxed(&ch->stats->rx_link, l->rx_taken << 32 | (uint32_t)on_the_way);
+    copy_counters(ch, l->rx, &l->base[RX], SHM_COUNT_impair_rx_offered);
+}
+
+void agent_link_counters(wrk_channel_t *ch, const agent_link_t *l)
+{
+    copy_counters(ch, l->tx, &l->base[TX], SHM_COUNT_impair_tx_offered);
+    if (l->tx != NULL)
+        wrk_count(ch, SHM_COUNT_impair_tx_queue_dropped, l->refused);
+    copy_counters(ch, l->rx, &l->base[RX], SHM_COUNT_impair_rx_offered);
+}
+
+static void go_on_counting(const wrk_channel_t *ch, impair_counters_t *base, shm_counter_id_t first)
+{
+    uint64_t *const values[] = {&base->offered,   &base->lost,      &base->burst_lost,
+                                &base->duplicated, &base->reordered, &base->corrupted,
+                                &base->queue_dropped};
+    for (unsigned i = 0; i < sizeof values / sizeof values[0]; i++)
+        *values[i] = 0 - rt_load_relaxed(&ch->stats->counters[(unsigned)first + i]);
+}
+
+/* After another worker: what was on the way died with it. */
+static void go_on(wrk_channel_t *ch, agent_link_t *l)
+{
+    go_on_counting(ch, &l->base[TX], SHM_COUNT_impair_tx_offered);
+    go_on_counting(ch, &l->base[RX], SHM_COUNT_impair_rx_offered);
+    if (l->rx == NULL)
+        return;
+    uint64_t word = rt_load_relaxed(&ch->stats->rx_link);
+    l->rx_taken = word >> 32;
+    wrk_lost_with_predecessor(ch, (uint32_t)word);
+    agent_link_took_rx(ch, l);
+}
+
+int agent_link_open(wrk_channel_t *ch, agent_link_t *l)
+{
+    int rc = 0;
+    if (ch->config.direction & SHM_TX)
+        rc = open_one(&ch->config.impair_tx, &l->tx, &l->memory[TX]);
+    if (rc == 0 && ch->config.direction & SHM_RX)
+        rc = open_one(&ch->config.impair_rx, &l->rx, &l->memory[RX]);
+    if (rc < 0)
+        agent_link_close(l);
+    else if (rt_load_relaxed(&ch->segment.status->epoch) != 0)
+        go_on(ch, l);
+    return rc;
+}
+
+void agent_link_close(agent_link_t *l)
+{
+    free(l->tx);
+    free(l->rx);
+    free(l->memory[TX]);
+    free(l->memory[RX]);
+    l->tx = l->rx = NULL;
+    l->memory[TX] = l->memory[RX] = NULL;
+}
+
+void agent_link_clear(agent_link_t *l)
+{
+    if (l->tx != NULL)
+        impair_clear(l->tx);
+    if (l->rx != NULL)
+        impair_clear(l->rx);
+}
+
+void agent_link_reset(agent_link_t *l)
+{
+    l->refused = 0;
+    if (l->tx != NULL)
+        l->base[TX] = l->tx->counters;
+    if (l->rx != NULL)
+        l->base[RX] = l->rx->counters;
+}
+
+/* --- in ------------------------------------------------------------------------------------ */
+
+void agent_link_offer_tx(agent_link_t *l, const udp_tx_t *messages, unsigned count,
+                         int64_t now_mono_ns)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const udp_tx_t *m = &messages[i];
+        impair_in_t in = {
+            .data = m->data,
+            .len = m->len,
+            .tag = m->dest,
+            .tag_bytes = m->dest != NULL ? (uint32_t)sizeof *m->dest : 0,
+        };
+        (void)impair_offer(l->tx, &in, now_mono_ns);
+    }
+}
+
+void agent_link_offer_rx(agent_link_t *l, const rx_item_t *item)
+{
+    arrival_tag_t tag = {
+        .source = item->source, .stamp = item->stamp, .flags = item->flags, .tos = item->tos};
+    impair_in_t in = {
+        .data = item->payload,
+        .len = item->payload_bytes,
+        .tag = &tag,
+        .tag_bytes = sizeof tag,
+        .time_ns = item->time_ns,
+    };
+    (void)impair_offer(l->rx, &in, rt_mono_ns());
+    l->rx_taken = (uint32_t)(l->rx_taken + 1);
+}
+
+/* --- out ----------------------------------------------------------------------------------- */
+
+/* The link has given these packets up and their verdict is given: what the kernel has no room for
+ * now is lost on the way, as on any other link. */
+static void emit_tx(wrk_channel_t *ch, agent_link_t *l, int64_t now_mono_ns)
+{
+    impair_out_t out[EMIT_BATCH];
+    udp_tx_t messages[EMIT_BATCH];
+    udp_addr_t dests[EMIT_BATCH];
+    size_t n = impair_emit(l->tx, out, EMIT_BATCH, now_mono_ns);
+    for (size_t i = 0; i < n; i++) {
+        messages[i] = (udp_tx_t){.data = out[i].data, .len = out[i].len};
+        if (out[i].tag_bytes != 0) {
+            memcpy(&dests[i], out[i].tag, sizeof dests[i]);
+            messages[i].dest = &dests[i];
+        }
+    }
+    for (size_t at = 0; at < n;) {
+        int error = 0;
+        int sent = udp_send(l->udp, &messages[at], (unsigned)(n - at), &error);
+        wrk_count(ch, SHM_COUNT_tx_calls, 1);
+        at += (size_t)sent;
+        if (error != 0) {
+            l->refused++;
+            at++;
+        }
+    }
+}
+
+/* A packet that came later than it was sent: its stamp moves with the time it was held. */
+static void emit_rx(wrk_channel_t *ch, agent_link_t *l, int64_t now_mono_ns)
+{
+    impair_out_t out[EMIT_BATCH];
+    size_t most = EMIT_BATCH;
+    if (ch->rx.wait_for_readers) {
+        uint32_t room = rx_writer_room(&ch->rx, 1, ch->config.max_payload_bytes);
+        most = room < most ? room : most;
+    }
+    if (most == 0) {
+        l->rx_retry_mono_ns = now_mono_ns + AGENT_RX_RETRY_NS;
+        return;
+    }
+    size_t n = impair_emit(l->rx, out, most, now_mono_ns);
+    bool tapped = agent_tapped(ch);
+    for (size_t i = 0; i < n; i++) {
+        arrival_tag_t tag;
+        memcpy(&tag, out[i].tag, sizeof tag);
+        rx_item_t item = {
+            .payload = out[i].data,
+            .payload_bytes = out[i].len,
+            .source = tag.source,
+            .time_ns = out[i].time_ns + out[i].held_ns,
+            .stamp = tag.stamp,
+            .flags = tag.flags,
+            .tos = tag.tos,
+        };
+        uint64_t sequence = ch->rx.sequence;
+        if (!l->deliver(ch, &item, now_mono_ns))
+            wrk_count(ch, SHM_COUNT_rx_overwritten, 1);
+        if (tapped) /* it may have become one packet in the ring, or anything else */
+            agent_tap_item(ch, l->udp, &item,
+                           ch->rx.sequence == sequence + 1 ? sequence : AGENT_TAP_NO_SEQUENCE);
+    }
+    if (n == 0)
+        return;
+    wrk_rx_publish(ch);
+    agent_link_took_rx(ch, l);
+}
+
+/* When the next arrival may come out. */
+static int64_t rx_deadline_ns(const agent_link_t *l)
+{
+    if (l->rx == NULL)
+        return RT_NEVER_NS;
+    int64_t at = impair_deadline_ns(l->rx);
+    return at > l->rx_retry_mono_ns ? at : l->rx_retry_mono_ns;
+}
+
+void agent_link_emit(wrk_channel_t *ch, agent_link_t *l, int64_t now_mono_ns)
+{
+    if (l->tx != NULL && impair_deadline_ns(l->tx) <= now_mono_ns)
+        emit_tx(ch, l, now_mono_ns);
+    if (rx_deadline_ns(l) <= now_mono_ns)
+        emit_rx(ch, l, now_mono_ns);
+}
+
+int64_t agent_link_deadline_ns(const agent_link_t *l)
+{
+    int64_t tx = l->tx != NULL ? impair_deadline_ns(l->tx) : RT_NEVER_NS;
+    int64_t rx = rx_deadline_ns(l);
+    return tx < rx ? tx : rx;
+}

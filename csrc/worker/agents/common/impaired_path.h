@@ -1,0 +1,43 @@
+/* impaired_path.h: the emulated link (proto/impair) between ring and socket, in either direction.
+ * Shared by the engines. */
+#ifndef AGENT_LINK_H
+#define AGENT_LINK_H
+
+#include "proto/impair/impair.h"
+#include "worker/agent.h"
+
+/* OVERFLOW_WAIT: a full ring is looked at again after this. */
+#define AGENT_RX_RETRY_NS RT_NS_PER_MS
+
+typedef struct agent_link {
+    udp_t *udp;
+    /* An arrival that comes out. Returns false when there was no room for it: it is lost. */
+    bool (*deliver)(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
+    impair_t *tx; /* NULL: none */
+    impair_t *rx;
+    void *memory[2];
+    impair_counters_t base[2]; /* counts at the last statistics reset */
+    int64_t rx_retry_mono_ns;  /* OVERFLOW_WAIT: nothing comes out of rx before this */
+    uint64_t rx_taken;         /* arrivals offered, for a successor; 32 bits of it */
+    uint64_t refused;          /* came out of it, and the kernel had no room */
+} agent_link_t;
+
+/* udp and deliver are set by the caller before. Makes what the configuration asks for. Returns 0 or
+ * -errno with a text. */
+int agent_link_open(wrk_channel_t *ch, agent_link_t *l);
+void agent_link_close(agent_link_t *l);
+void agent_link_clear(agent_link_t *l);
+void agent_link_reset(agent_link_t *l);
+/* Offers datagrams instead of handing them to the kernel. Takes all of them. */
+void agent_link_offer_tx(agent_link_t *l, const udp_tx_t *messages, unsigned count,
+                         int64_t now_mono_ns);
+/* It counts as offered now, not when this pass of the loop began: it may have come since. */
+void agent_link_offer_rx(agent_link_t *l, const rx_item_t *item);
+/* What was offered so far is the link's: a successor counts what is still on the way as lost. */
+void agent_link_took_rx(wrk_channel_t *ch, agent_link_t *l);
+/* Lets out what is due in either direction. */
+void agent_link_emit(wrk_channel_t *ch, agent_link_t *l, int64_t now_mono_ns);
+int64_t agent_link_deadline_ns(const agent_link_t *l);
+void agent_link_counters(wrk_channel_t *ch, const agent_link_t *l);
+
+#endif

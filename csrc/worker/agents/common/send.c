@@ -1,0 +1,79 @@
+#include "worker/agents/common/send.h"
+
+#include <errno.h>
+
+#define RETRY_FIRST_NS (50 * RT_NS_PER_US)
+#define RETRY_LONGEST_NS RT_NS_PER_MS
+
+bool agent_refusal_passes(int error)
+{
+    return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
+}
+
+void agent_block(agent_block_t *b, int64_t now_mono_ns)
+{
+    b->now = true;
+    b->after_ns = b->after_ns != 0 ? 2 * b->after_ns : RETRY_FIRST_NS;
+    if (b->after_ns > RETRY_LONGEST_NS)
+        b->after_ns = RETRY_LONGEST_NS;
+    b->retry_mono_ns = now_mono_ns + b->after_ns;
+}
+
+static void block(wrk_channel_t *ch, const agent_way_t *way, uint64_t refused_ref,
+                  int error, int64_t now_mono_ns)
+{
+    wrk_count(ch, SHM_COUNT_tx_retries, 1);
+    wrk_note(ch, SHM_EVENT_send_no_room, 1, error, 0, 0, now_mono_ns);
+    way->ledger->refused_ref = refused_ref;
+    agent_block(way->block, now_mono_ns);
+    ch->tx_paused = true;
+}
+
+static void send_to_link(wrk_channel_t *ch, const agent_way_t *way, const agent_batch_t *b,
+                         const agent_outcomes_t *outcomes)
+{
+    int64_t start = rt_mono_ns();
+    agent_link_offer_tx(way->link, b->messages, b->count, start);
+    int64_t end = rt_mono_ns();
+    outcomes->left(ch, 0, b->count, start, end);
+    wrk_sent_until(ch, end);
+    agent_link_emit(ch, way->link, end);
+}
+
+static void send_to_socket(wrk_channel_t *ch, const agent_way_t *way, agent_batch_t *b,
+                           const agent_outcomes_t *outcomes)
+{
+    for (unsigned at = 0; at < b->count;) {
+        int error = 0;
+        int64_t start = rt_mono_ns();
+        int sent = udp_send(way->udp, &b->messages[at], b->count - at, &error);
+        int64_t end = rt_mono_ns();
+        wrk_count(ch, SHM_COUNT_tx_calls, 1);
+        if (sent > 0) {
+            outcomes->left(ch, at, (unsigned)sent, start, end);
+            wrk_sent_until(ch, end);
+            way->block->after_ns = 0;
+            at += (unsigned)sent;
+        }
+        if (error == 0 || at >= b->count)
+            continue;
+        if (agent_refusal_passes(error)) {
+            block(ch, way, b->items[at].ref, error, end);
+            outcomes->put_back(ch, at);
+            return;
+        }
+        outcomes->failed(ch, at++, error, end);
+    }
+}
+
+void agent_send(wrk_channel_t *ch, const agent_way_t *way, agent_batch_t *batch,
+                const agent_outcomes_t *outcomes)
+{
+    if (way->link->tx != NULL)
+        send_to_link(ch, way, batch, outcomes);
+    else
+        send_to_socket(ch, way, batch, outcomes);
+    batch->count = 0;
+    if (way->ledger->awaited_count > 0)
+        agent_collect_stamps(ch, way->ledger, wrk_last_send_end_ns(ch));
+}

@@ -1,0 +1,42 @@
+/* tap.h: what the engines show to taps: datagrams where they leave and where they arrive.
+ * Shared by the engines. Hot where somebody taps; where nobody does, agent_tapped is all it costs,
+ * asked once a batch.
+ *
+ * An emulated link counts as the network: what leaves is seen before it, what arrives behind it. */
+#ifndef AGENT_TAP_H
+#define AGENT_TAP_H
+
+#include "worker/agent.h"
+
+static inline bool agent_tapped(const wrk_channel_t *ch)
+{
+    return __builtin_expect(ch->taps != NULL, 0);
+}
+
+/* A packet with its verdict that left on its own or with others. awaits_stamp: agent_tap_stamped
+ * follows. Returns its number, for that. */
+uint64_t agent_tap_sent(wrk_channel_t *ch, const udp_t *udp, const udp_tx_t *message,
+                        const shm_report_t *report, bool awaits_stamp);
+
+/* Datagrams that left in one call and have neither verdict nor sequence. */
+void agent_tap_left(wrk_channel_t *ch, const udp_t *udp, const udp_tx_t *messages, unsigned count,
+                    int64_t start_mono_ns, int64_t end_mono_ns);
+
+/* The stamp of a packet that was sent has come, or is given up (report->stamp NONE). */
+void agent_tap_stamped(wrk_channel_t *ch, uint64_t number, const shm_report_t *report);
+
+/* A packet that got its verdict and was not sent. */
+void agent_tap_not_sent(wrk_channel_t *ch, const tx_item_t *item, const shm_report_t *report);
+
+#define AGENT_TAP_NO_SEQUENCE UINT64_MAX
+
+/* Datagrams from the socket. only_from: others were filtered; NULL or not set: none were. sequence:
+ * of the first of them that was put into the rx ring, the others following it, or
+ * AGENT_TAP_NO_SEQUENCE. */
+void agent_tap_arrived(wrk_channel_t *ch, const udp_t *udp, const udp_rx_t *in, unsigned count,
+                       const udp_addr_t *only_from, uint64_t sequence);
+
+/* One that came out of the emulated link; sequence likewise. */
+void agent_tap_item(wrk_channel_t *ch, const udp_t *udp, const rx_item_t *item, uint64_t sequence);
+
+#endif

@@ -1,0 +1,165 @@
+#include "worker/agents/mux/agent.h"
+
+#include "base/rt_err.h"
+#include "worker/agents/common/parked_sockets.h"
+#include "worker/agents/common/socket.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FIRST_SEND_COST_NS 2000
+
+static uint32_t ports_of(const shm_config_t *config)
+{
+    mux_config_t c;
+    memcpy(&c, config->engine_config, sizeof c);
+    return c.ports;
+}
+
+static size_t state_bytes(const shm_config_t *config)
+{
+    (void)config;
+    return sizeof(mux_agent_t);
+}
+
+/* --- events -------------------------------------------------------------------------------- */
+
+static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    mux_agent_rx_retry(ch, now_mono_ns);
+}
+
+static int64_t deadline_ns(const wrk_channel_t *ch)
+{
+    const mux_agent_t *m = mux_agent_of(ch);
+    return m->rx_stopped && !m->held ? m->rx_retry_mono_ns : RT_NEVER_NS;
+}
+
+/* --- open ---------------------------------------------------------------------------------- */
+
+static int check_config(const wrk_channel_t *ch)
+{
+    uint32_t ports = ports_of(&ch->config);
+    if (ports == 0 || ports > MUX_MAX_PORTS)
+        return rt_err_set(-EINVAL, "engine mux of %u ports: it takes 1 to %u", ports,
+                          MUX_MAX_PORTS);
+    if (ch->segment.engine == NULL || ch->config.engine_bytes < mux_bytes(ports))
+        return rt_err_set(-EINVAL, "%llu bytes of shared memory for %u ports: they take %llu",
+                          (unsigned long long)ch->config.engine_bytes, ports,
+                          (unsigned long long)mux_bytes(ports));
+    if (ch->config.direction != SHM_DUPLEX)
+        return rt_err_set(-EINVAL, "engine mux needs direction duplex");
+    return 0;
+}
+
+static int make_tables(wrk_channel_t *ch)
+{
+    mux_agent_t *m = mux_agent_of(ch);
+    uint8_t *shared = ch->segment.engine;
+    m->port_count = ports_of(&ch->config);
+    m->facts = mux_facts(shared);
+    m->drained = mux_drained(shared);
+    m->table = mux_ports(shared, m->port_count);
+    m->gro = agent_udp_config(ch, NULL).want_gro;
+    m->send_cost_ns = FIRST_SEND_COST_NS;
+    m->input = (wrk_source_t){.on_event = mux_agent_on_input, .fd = -1};
+    m->sockets = calloc(m->port_count, sizeof(mux_socket_t *));
+    if (m->sockets == NULL)
+        return rt_err_set(-ENOMEM, "no memory for a table of %u ports", m->port_count);
+    return 0;
+}
+
+static void close_channel(wrk_channel_t *ch)
+{
+    mux_agent_t *m = mux_agent_of(ch);
+    wrk_unwatch(ch, &m->input);
+    agent_park_close(m->park);
+    m->park = -1;
+    mux_agent_close_ports(ch);
+    poller_close(&m->poller);
+    free(m->sockets);
+}
+
+static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns)
+{
+    (void)now_mono_ns;
+    mux_agent_t *m = mux_agent_of(ch);
+    if (socket_fd >= 0 && !agent_is_park(socket_fd)) {
+        close(socket_fd);
+        return rt_err_set(-EINVAL, "engine mux opens its sockets itself: pass none");
+    }
+    int rc = check_config(ch);
+    rc = rc ? rc : make_tables(ch);
+    if (rc < 0) {
+        if (socket_fd >= 0)
+            close(socket_fd);
+        return rc;
+    }
+    m->park = socket_fd >= 0 ? socket_fd : agent_park_open();
+    m->held = held;
+    rc = poller_open(&m->poller);
+    rc = rc ? rc : wrk_watch(ch, &m->input, m->poller.epoll_fd, 0);
+    rc = rc ? rc : mux_agent_reopen(ch);
+    if (rc < 0) {
+        close_channel(ch);
+        return rc;
+    }
+    rt_store_relaxed(&ch->segment.status->rx_stamp, ch->config.rx_stamp);
+    mux_agent_watch_input(ch);
+    mux_agent_take_left(ch);
+    return 0;
+}
+
+static int socket_of(const wrk_channel_t *ch)
+{
+    int park = mux_agent_of(ch)->park;
+    return park >= 0 ? park : -1;
+}
+
+/* --- hold, duties -------------------------------------------------------------------------- */
+
+static void hold(wrk_channel_t *ch)
+{
+    mux_agent_of(ch)->held = true;
+    mux_agent_watch_input(ch);
+}
+
+static void release(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    (void)now_mono_ns;
+    mux_agent_of(ch)->held = false;
+    mux_agent_watch_input(ch);
+}
+
+static void reset(wrk_channel_t *ch)
+{
+    (void)ch; /* every counter is counted up where it happens */
+}
+
+static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    (void)now_mono_ns;
+    (void)mux_agent_free_space(ch); /* of a held channel, too */
+    mux_agent_look_after(ch);
+}
+
+static const agent_ops_t MUX_AGENT = {
+    .engine = MUX_ENGINE,
+    .counts_each = true,
+    .state_bytes = state_bytes,
+    .open = open_channel,
+    .close = close_channel,
+    .socket_fd = socket_of,
+    .do_work = mux_agent_take_in,
+    .on_deadline = on_deadline,
+    .deadline_ns = deadline_ns,
+    .hold = hold,
+    .release = release,
+    .purge = mux_agent_purge,
+    .reset = reset,
+    .request = mux_agent_request,
+    .refresh = refresh,
+};
+AGENT_REGISTER(MUX_AGENT)

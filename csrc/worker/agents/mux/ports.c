@@ -1,0 +1,310 @@
+/* ports.c: ports come and go by request; a successor finds them in the table.
+ *
+ * Order, so that a worker may be killed at any instant. Opening: the socket first, then the table's
+ * entry, its state last. Closing: the state first. A successor then opens what was open; what the
+ * dead worker was just doing is asked again by the client, who had no answer, and asking twice
+ * changes nothing. */
+#include "worker/agents/mux/agent.h"
+
+#include "base/rt_err.h"
+#include "worker/agents/common/parked_sockets.h"
+#include "worker/agents/common/socket.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* A turn, which comes up to 20 times a second: ports looked after, a system call each, and places
+ * looked at for them. */
+#define LOOKED_AFTER 16u
+#define LOOKED_AT 1024u
+
+/* --- one port ------------------------------------------------------------------------------ */
+
+/* fd: a socket to go on with, taken over whatever happens, or -1. */
+static int open_socket(wrk_channel_t *ch, mux_socket_t *s, const shm_addr_t *local, int fd)
+{
+    mux_agent_t *m = mux_agent_of(ch);
+    udp_config_t config = agent_udp_config(ch, NULL);
+    config.rx_position = &ch->rx.sequence;
+    config.want_tos = false; /* a control message for each datagram, and nobody asks for it */
+    agent_addr_in(&config.local, local);
+    int rc = fd >= 0 ? udp_adopt(&s->udp, fd, &config) : udp_open(&s->udp, &config);
+    if (rc < 0)
+        return rc;
+    rc = poller_watch(&m->poller, &s->source, s->udp.fd, EPOLLIN);
+    if (rc < 0)
+        udp_close(&s->udp);
+    else
+        s->parked = fd >= 0 || agent_park_put(m->park, mux_tag(s->port, s->generation), s->udp.fd);
+    if (rc == 0 && !s->parked)
+        wrk_note(ch, SHM_EVENT_socket_not_held, 1, 0, 0, udp_addr_port(&s->udp.eff.local),
+                 rt_mono_ns());
+    return rc;
+}
+
+static mux_socket_t *make_socket(wrk_channel_t *ch, uint16_t port, uint16_t generation)
+{
+    mux_socket_t *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return NULL;
+    s->source = (wrk_source_t){.channel = ch, .fd = -1};
+    s->udp.fd = -1;
+    s->port = port;
+    s->generation = generation;
+    s->expected = 1;
+    return s;
+}
+
+static void take_place(mux_agent_t *m, mux_socket_t *s)
+{
+    m->sockets[s->port] = s;
+    rt_bump(&m->facts->open, 1);
+}
+
+static void leave_place(mux_agent_t *m, mux_socket_t *s)
+{
+    rt_store_relaxed(&m->facts->open, rt_load_relaxed(&m->facts->open) - 1);
+    if (s->udp.fd < 0)
+        rt_store_relaxed(&m->facts->lost, rt_load_relaxed(&m->facts->lost) - 1);
+    m->sockets[s->port] = NULL;
+    poller_forget(&m->poller, &s->source);
+    if (s->parked)
+        agent_park_drop(m->park, mux_tag(s->port, s->generation));
+    udp_close(&s->udp);
+    free(s);
+}
+
+/* No batch is in the making here: requests come between two calls of do_work. */
+static void close_port(mux_agent_t *m, mux_socket_t *s)
+{
+    rt_store_release(&m->table[s->port].state, MUX_PORT_FREE);
+    leave_place(m, s);
+}
+
+static void write_entry(mux_agent_t *m, const mux_socket_t *s)
+{
+    mux_port_t *entry = &m->table[s->port];
+    entry->generation = s->generation;
+    agent_addr_out(&entry->local, &s->udp.eff.local);
+    entry->target = (shm_addr_t){.family = 0};
+    entry->drops = 0;
+    rt_store_relaxed(&m->drained[s->port], 0);
+    rt_store_release(&entry->state, MUX_PORT_OPEN);
+}
+
+/* --- requests ------------------------------------------------------------------------------ */
+
+/* A quarter of the worker's descriptors is left to other channels and to those who connect. */
+static bool is_beyond_share(int fd)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+           (rlim_t)fd >= limit.rlim_cur / 4 * 3;
+}
+
+static int open_within_share(wrk_channel_t *ch, mux_socket_t *s, const shm_addr_t *local)
+{
+    int rc = open_socket(ch, s, local, -1);
+    if (rc < 0 || !is_beyond_share(s->udp.fd))
+        return rc;
+    mux_agent_t *m = mux_agent_of(ch);
+    poller_forget(&m->poller, &s->source);
+    if (s->parked)
+        agent_park_drop(m->park, mux_tag(s->port, s->generation));
+    udp_close(&s->udp);
+    return -EMFILE;
+}
+
+static int add(wrk_channel_t *ch, const mux_request_t *ask, mux_reply_t *reply)
+{
+    mux_agent_t *m = mux_agent_of(ch);
+    mux_socket_t *s = m->sockets[ask->port];
+    if (s != NULL && s->generation != ask->generation) {
+        close_port(m, s);
+        s = NULL;
+    }
+    if (s == NULL) {
+        s = make_socket(ch, ask->port, ask->generation);
+        int rc = s == NULL ? -ENOMEM : open_within_share(ch, s, &ask->address);
+        if (rc < 0) {
+            free(s);
+            return -rc;
+        }
+        take_place(m, s);
+        write_entry(m, s);
+    }
+    reply->address = m->table[ask->port].local;
+    return 0;
+}
+
+static int take_away(wrk_channel_t *ch, const mux_request_t *ask)
+{
+    mux_agent_t *m = mux_agent_of(ch);
+    mux_socket_t *s = mux_agent_find(m, ask->port, ask->generation);
+    if (s != NULL)
+        close_port(m, s);
+    return 0;
+}
+
+static int aim(wrk_channel_t *ch, const mux_request_t *ask)
+{
+    mux_agent_t *m = mux_agent_of(ch);
+    mux_socket_t *s = mux_agent_find(m, ask->port, ask->generation);
+    if (s == NULL)
+        return ENOENT;
+    agent_addr_in(&s->target, &ask->address);
+    m->table[s->port].target = ask->address;
+    return 0;
+}
+
+static int check_request(const mux_agent_t *m, const mux_request_t *ask)
+{
+    if (ask->op < MUX_ADD || ask->op > MUX_AIM)
+        return rt_err_set(-EINVAL,
+                          "engine mux knows no request %u: client and worker must be of the "
+                          "same shmring version",
+                          ask->op);
+    if (ask->port >= m->port_count)
+        return rt_err_set(-EINVAL, "port %u is beyond the %u places of this channel", ask->port,
+                          m->port_count);
+    if (ask->op != MUX_REMOVE && ask->address.family != 4 && ask->address.family != 6)
+        return rt_err_set(-EINVAL, "address family is %u; it must be 4 or 6", ask->address.family);
+    return 0;
+}
+
+int mux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd, uint8_t *reply,
+                      uint32_t *reply_bytes)
+{
+    mux_request_t ask;
+    mux_reply_t answer = {.error = 0};
+    if (fd >= 0)
+        close(fd);
+    if (fd >= 0 || bytes != sizeof ask)
+        return rt_err_set(-EINVAL,
+                          "a request to engine mux has %zu bytes and no descriptor, not %zu",
+                          sizeof ask, bytes);
+    memcpy(&ask, body, sizeof ask);
+    int rc = check_request(mux_agent_of(ch), &ask);
+    if (rc < 0)
+        return rc;
+    if (ask.op == MUX_ADD)
+        answer.error = add(ch, &ask, &answer);
+    else
+        answer.error = ask.op == MUX_AIM ? aim(ch, &ask) : take_away(ch, &ask);
+    memcpy(reply, &answer, sizeof answer);
+    *reply_bytes = sizeof answer;
+    return 0;
+}
+
+/* --- after another worker's death ---------------------------------------------------------- */
+
+/* An entry as this worker may use it; false: it is free, or makes no sense. */
+static bool read_entry(const mux_port_t *entry, mux_port_t *out)
+{
+    if (rt_load_acquire(&entry->state) != MUX_PORT_OPEN)
+        return false;
+    out->generation = entry->generation;
+    out->local = entry->local;
+    out->target = entry->target;
+    out->drops = entry->drops;
+    bool local = out->local.family == 4 || out->local.family == 6;
+    return local && out->generation <= UINT16_MAX;
+}
+
+/* The socket that was here died with its worker. The kernel counts the drops of this one from 0. */
+static void count_reopened(wrk_channel_t *ch, mux_socket_t *s)
+{
+    mux_agent_of(ch)->table[s->port].drops = 0;
+    wrk_socket_reopened(ch, udp_addr_port(&s->udp.eff.local));
+}
+
+/* A socket that survived keeps the kernel's count of its drops. A new one starts at 0. */
+static void go_on_or_bind(wrk_channel_t *ch, mux_socket_t *s, const mux_port_t *entry, int fd)
+{
+    mux_agent_t *m = mux_agent_of(ch);
+    if (fd >= 0 && open_socket(ch, s, &entry->local, fd) == 0) {
+        mux_agent_note_drops(ch, s, entry->drops);
+        return;
+    }
+    if (fd >= 0)
+        agent_park_drop(m->park, mux_tag(s->port, s->generation));
+    if (open_socket(ch, s, &entry->local, -1) < 0)
+        rt_bump(&m->facts->lost, 1);
+    else
+        count_reopened(ch, s);
+}
+
+static int reopen_one(wrk_channel_t *ch, uint16_t port, const mux_port_t *entry, int fd)
+{
+    mux_agent_t *m = mux_agent_of(ch);
+    mux_socket_t *s = make_socket(ch, port, (uint16_t)entry->generation);
+    if (s == NULL)
+        return rt_err_set(-ENOMEM, "no memory for port %u", port);
+    agent_addr_in(&s->target, &entry->target);
+    take_place(m, s);
+    go_on_or_bind(ch, s, entry, fd);
+    return 0;
+}
+
+int mux_agent_reopen(wrk_channel_t *ch)
+{
+    mux_agent_t *m = mux_agent_of(ch);
+    static parked_t parked[AGENT_PARK_MOST]; /* large, and this thread is the only one */
+    unsigned count = m->park >= 0 ? agent_park_look(m->park, parked) : 0;
+    int rc = 0;
+    rt_store_relaxed(&m->facts->open, 0);
+    rt_store_relaxed(&m->facts->lost, 0);
+    for (uint32_t port = 0; port < m->port_count; port++) {
+        mux_port_t entry;
+        if (!read_entry(&m->table[port], &entry))
+            continue;
+        uint32_t key = mux_tag((uint16_t)port, (uint16_t)entry.generation);
+        rc = reopen_one(ch, (uint16_t)port, &entry, agent_parked_take(parked, count, key));
+        if (rc < 0)
+            break;
+    }
+    agent_parked_drop(m->park, parked, count);
+    if (rc == 0)
+        rt_err_clear();
+    return rc;
+}
+
+/* The table stays as it is, for a worker that goes on with this channel. */
+void mux_agent_close_ports(wrk_channel_t *ch)
+{
+    mux_agent_t *m = mux_agent_of(ch);
+    for (uint32_t port = 0; port < m->port_count; port++)
+        if (m->sockets[port] != NULL)
+            leave_place(m, m->sockets[port]);
+}
+
+static void look_after_one(wrk_channel_t *ch, mux_socket_t *s)
+{
+    mux_agent_t *m = mux_agent_of(ch);
+    mux_port_t entry;
+    if (s->udp.fd >= 0) {
+        uint64_t before = s->udp.kernel_drops;
+        (void)udp_drops_refresh(&s->udp);
+        mux_agent_note_drops(ch, s, before);
+    } else if (read_entry(&m->table[s->port], &entry) && open_socket(ch, s, &entry.local, -1) == 0) {
+        rt_store_relaxed(&m->facts->lost, rt_load_relaxed(&m->facts->lost) - 1);
+        count_reopened(ch, s);
+    }
+}
+
+void mux_agent_look_after(wrk_channel_t *ch)
+{
+    mux_agent_t *m = mux_agent_of(ch);
+    unsigned left = LOOKED_AFTER;
+    for (uint32_t step = 0; step < LOOKED_AT && step < m->port_count && left > 0; step++) {
+        m->rotation = m->rotation + 1 < m->port_count ? m->rotation + 1 : 0;
+        mux_socket_t *s = m->sockets[m->rotation];
+        if (s == NULL)
+            continue;
+        look_after_one(ch, s);
+        left--;
+    }
+}

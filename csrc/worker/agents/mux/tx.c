@@ -1,0 +1,259 @@
+/* tx.c: from the tx ring to the sockets, at once.
+ *
+ * Records are taken in ring order. Those of one port that follow each other leave in one call. What
+ * cannot be sent (no such port any more, no target, refused by the kernel) is dropped and counted:
+ * nothing waits, so no port holds up another.
+ *
+ * drained[port] is the number behind the packet that was dealt with last. It is stored, not counted
+ * up, so a successor that finds a packet half done may deal with it again. */
+#include "worker/agents/mux/agent.h"
+
+#include "base/rt_seq.h"
+#include "worker/agents/common/tap.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define TAKE_IN_PER_CALL 128u
+#define SEARCH_PER_CALL 512u /* records looked at for cancelled ones: some 5 us */
+#define RELEASE_BYTES 65536u /* zeroing that much takes some 5 us */
+#define SEND_COST_MOST_NS (50 * RT_NS_PER_US)
+
+/* --- sending ------------------------------------------------------------------------------- */
+
+/* Before the packet is finished: whoever takes over looks again at those that are not. */
+static void note_drained(mux_agent_t *m, const mux_socket_t *s, uint32_t number)
+{
+    rt_store_release(&m->drained[s->port], number + 1);
+}
+
+static void settle(wrk_channel_t *ch, unsigned first, unsigned count, int64_t start_mono_ns)
+{
+    mux_agent_t *m = mux_agent_of(ch);
+    mux_batch_t *b = &m->batch;
+    uint64_t bytes = 0;
+    note_drained(m, b->from, b->numbers[first + count - 1]);
+    for (unsigned i = first; i < first + count; i++) {
+        tx_queue_finish(&ch->tx, b->refs[i]);
+        bytes += b->messages[i].len;
+        int64_t waited = start_mono_ns - b->enqueued_mono_ns[i];
+        wrk_hist(ch, SHM_HIST_immediate, waited > 0 ? waited : 0);
+    }
+    wrk_count(ch, SHM_COUNT_tx_sent, count);
+    wrk_count(ch, SHM_COUNT_tx_bytes, bytes);
+    wrk_count(ch, SHM_COUNT_tx_immediate, count);
+    wrk_count(ch, SHM_COUNT_tx_on_time, count);
+}
+
+static void tap(wrk_channel_t *ch, unsigned first, unsigned count, int64_t start_mono_ns,
+                int64_t end_mono_ns)
+{
+    const mux_batch_t *b = &mux_agent_of(ch)->batch;
+    int64_t shift = wrk_clock_shift_ns(ch);
+    shm_report_t report = {
+        .sent_ns = start_mono_ns - shift, .handed_ns = end_mono_ns - shift, .batch = (uint16_t)count};
+    for (unsigned i = first; i < first + count; i++) {
+        report.sequence = b->sequences[i];
+        report.enqueued_ns = b->enqueued_mono_ns[i] - shift;
+        (void)agent_tap_sent(ch, &b->from->udp, &b->messages[i], &report, false);
+    }
+}
+
+static void note_send_cost(mux_agent_t *m, unsigned packets, int64_t took_ns)
+{
+    int64_t each = took_ns / packets;
+    each = each < SEND_COST_MOST_NS ? each : SEND_COST_MOST_NS;
+    m->send_cost_ns += (each - m->send_cost_ns) / 8;
+}
+
+/* A datagram that the kernel refuses, for whatever reason, is lost. */
+static void send_batch(wrk_channel_t *ch)
+{
+    mux_agent_t *m = mux_agent_of(ch);
+    mux_batch_t *b = &m->batch;
+    for (unsigned at = 0; at < b->count;) {
+        int error = 0;
+        int64_t start = rt_mono_ns();
+        int sent = udp_send(&b->from->udp, &b->messages[at], b->count - at, &error);
+        int64_t end = rt_mono_ns();
+        wrk_count(ch, SHM_COUNT_tx_calls, 1);
+        if (sent > 0) {
+            settle(ch, at, (unsigned)sent, start);
+            wrk_hist(ch, SHM_HIST_send_call, end - start);
+            note_send_cost(m, (unsigned)sent, end - start);
+            if (agent_tapped(ch))
+                tap(ch, at, (unsigned)sent, start, end);
+            at += (unsigned)sent;
+        }
+        wrk_sent_until(ch, end);
+        if (error != 0 && at < b->count) {
+            note_drained(m, b->from, b->numbers[at]);
+            tx_queue_finish(&ch->tx, b->refs[at++]);
+            wrk_count(ch, SHM_COUNT_tx_failed, 1);
+            wrk_note(ch, SHM_EVENT_send_failed, 1, error, 0, 0, end);
+        }
+    }
+    b->count = 0;
+}
+
+static void flush(wrk_channel_t *ch)
+{
+    if (mux_agent_of(ch)->batch.count > 0)
+        send_batch(ch);
+}
+
+static void batch_add(wrk_channel_t *ch, mux_socket_t *s, const tx_item_t *item, uint32_t number)
+{
+    mux_batch_t *b = &mux_agent_of(ch)->batch;
+    if (b->count == MUX_AGENT_BATCH || (b->count > 0 && b->from != s))
+        send_batch(ch);
+    unsigned i = b->count++;
+    b->from = s;
+    b->refs[i] = item->ref;
+    b->sequences[i] = item->sequence;
+    b->enqueued_mono_ns[i] = item->enqueued_mono_ns;
+    b->numbers[i] = number;
+    b->messages[i] = (udp_tx_t){
+        .data = item->payload + sizeof(mux_head_t),
+        .len = item->payload_bytes - (uint32_t)sizeof(mux_head_t),
+        .dest = &s->target,
+    };
+}
+
+/* --- packets that are not sent ------------------------------------------------------------- */
+
+static void count_end(wrk_channel_t *ch, const tx_item_t *item, int why)
+{
+    shm_counter_id_t id = SHM_COUNT_tx_cancelled;
+    if (why == -EBADMSG)
+        id = SHM_COUNT_tx_corrupt;
+    else if (why == -EOWNERDEAD) /* a producer died over it, or a worker, who may have sent it */
+        id = item->payload == NULL ? SHM_COUNT_tx_orphans : SHM_COUNT_tx_failed;
+    wrk_count(ch, id, 1);
+}
+
+/* What stands in front of the datagram. false: the record is none of this engine's. */
+static bool read_head(const tx_item_t *item, mux_head_t *head)
+{
+    bool ours = (item->flags & SHM_TX_ENGINE) != 0 && item->payload_bytes >= sizeof *head;
+    if (ours)
+        memcpy(head, item->payload, sizeof *head);
+    return ours;
+}
+
+/* Those before it go first: drained never goes back. */
+static void not_sent(wrk_channel_t *ch, const tx_item_t *item, int why)
+{
+    mux_agent_t *m = mux_agent_of(ch);
+    mux_head_t head;
+    flush(ch);
+    count_end(ch, item, why);
+    /* Only what was found sound may be looked into; an orphan has no payload. */
+    if (why == -EBADMSG || item->payload == NULL || !read_head(item, &head))
+        return;
+    mux_socket_t *s = mux_agent_find(m, head.port, head.generation);
+    if (s != NULL)
+        note_drained(m, s, head.number);
+}
+
+/* --- taking in ----------------------------------------------------------------------------- */
+
+static void take_for_batch(wrk_channel_t *ch, uint64_t ref)
+{
+    mux_agent_t *m = mux_agent_of(ch);
+    tx_item_t item;
+    mux_head_t head;
+    int rc = tx_queue_take(&ch->tx, ref, &item);
+    if (rc == -ESTALE)
+        return;
+    if (rc < 0) {
+        not_sent(ch, &item, rc);
+        return;
+    }
+    bool ours = read_head(&item, &head);
+    mux_socket_t *s = ours ? mux_agent_find(m, head.port, head.generation) : NULL;
+    if (s != NULL && s->udp.fd >= 0 && udp_addr_is_set(&s->target)) {
+        batch_add(ch, s, &item, head.number);
+        return;
+    }
+    not_sent(ch, &item, ours ? -ECANCELED : -EBADMSG);
+    tx_queue_finish(&ch->tx, ref);
+}
+
+/* One record of the ring. Returns false when there was none. */
+static bool take_in_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
+{
+    tx_item_t item;
+    int rc = tx_queue_next(&ch->tx, now_mono_ns, budget, &item);
+    if (rc == 0)
+        return false;
+    if (rc < 0)
+        not_sent(ch, &item, rc);
+    else
+        take_for_batch(ch, item.ref);
+    return true;
+}
+
+/* How many fit before something is due on this core. */
+static unsigned room_before_deadline(const wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    return agent_pieces_before(wrk_free_until_ns(ch), now_mono_ns, mux_agent_of(ch)->send_cost_ns,
+                               TAKE_IN_PER_CALL);
+}
+
+unsigned mux_agent_free_space(wrk_channel_t *ch)
+{
+    tx_item_t item;
+    unsigned moved = 0;
+    unsigned budget = SEARCH_PER_CALL;
+    while (tx_queue_reap(&ch->tx, &budget, &item) == 1)
+        not_sent(ch, &item, -ECANCELED);
+    unsigned freed = tx_queue_release(&ch->tx, 0, RELEASE_BYTES, 0, &moved);
+    return freed + (SEARCH_PER_CALL - budget);
+}
+
+unsigned mux_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    unsigned work = 0;
+    if (!ch->tx_paused) {
+        unsigned room = room_before_deadline(ch, now_mono_ns);
+        unsigned budget = room;
+        while (take_in_one(ch, &budget, now_mono_ns)) {
+        }
+        work = room - budget;
+        flush(ch);
+    }
+    return work + mux_agent_free_space(ch);
+}
+
+/* --- purge --------------------------------------------------------------------------------- */
+
+/* Cancels the next record. Returns false when there is none. */
+static bool purge_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
+{
+    tx_item_t item;
+    int rc = tx_queue_next(&ch->tx, now_mono_ns, budget, &item);
+    if (rc == 0)
+        return false;
+    not_sent(ch, &item, rc == 1 ? -ECANCELED : rc);
+    if (rc == 1)
+        tx_queue_finish(&ch->tx, item.ref);
+    return true;
+}
+
+int mux_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
+{
+    mux_agent_t *m = mux_agent_of(ch);
+    if (!m->purging) {
+        m->purging = true;
+        m->purge_before = shm_cursor_seq(rt_load_acquire(&ch->segment.tx->tail));
+    }
+    unsigned budget = max;
+    bool left = true;
+    while (budget > 0 && left)
+        left = rt_seq32_diff(ch->tx.read_seq, m->purge_before) < 0 &&
+               (purge_one(ch, &budget, now_mono_ns) || budget == 0);
+    (void)mux_agent_free_space(ch);
+    m->purging = left;
+    return left ? 0 : 1;
+}

@@ -1,0 +1,283 @@
+#include "worker/agents/common/socket.h"
+#include "worker/agents/netflux/agent.h"
+
+#include "base/rt_err.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STRAYS_PER_TURN 64u
+
+static size_t state_bytes(const shm_config_t *config)
+{
+    (void)config;
+    return sizeof(netflux_agent_t);
+}
+
+/* --- events --------------------------------------------------------------------------------- */
+
+static void watch_input(wrk_channel_t *ch)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    wrk_rewatch(ch, &a->socket, a->receives && !a->held ? EPOLLIN : 0);
+}
+
+static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
+{
+    wrk_channel_t *ch = source->channel;
+    netflux_agent_t *a = netflux_agent_of(ch);
+    if (events & EPOLLERR) {
+        agent_collect_stamps(ch, &a->ledger, now_mono_ns);
+        agent_socket_take_error(&a->udp);
+    }
+    if (events & (EPOLLIN | EPOLLERR))
+        netflux_agent_receive(ch, now_mono_ns);
+    netflux_agent_publish(ch);
+}
+
+static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    if (netflux_agent_prepare(ch, now_mono_ns))
+        return; /* and is called again, at once for what else is due */
+    netflux_agent_receive(ch, now_mono_ns);
+    agent_link_emit(ch, &a->link, now_mono_ns);
+    netflux_agent_send_due(ch, rt_mono_ns()); /* reading may have taken a while */
+    netflux_agent_tell(ch);
+    netflux_agent_publish(ch);
+    if (agent_stamp_deadline_ns(&a->ledger) <= now_mono_ns)
+        agent_collect_stamps(ch, &a->ledger, now_mono_ns);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t deadline_ns(const wrk_channel_t *ch)
+{
+    const netflux_agent_t *a = netflux_agent_of(ch);
+    int64_t at = netflux_agent_tx_deadline_ns(ch);
+    at = earlier(at, agent_link_deadline_ns(&a->link));
+    return earlier(at, agent_stamp_deadline_ns(&a->ledger));
+}
+
+/* The tx ring is not used. What somebody queues there all the same gets its verdict: failed.
+ * Returns whether the ring was read to its end. */
+static bool refuse_strays(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    unsigned budget = STRAYS_PER_TURN;
+    tx_item_t item;
+    int rc;
+    while ((rc = tx_queue_next(&ch->tx, now_mono_ns, &budget, &item)) != 0) {
+        if (rc < 0) {
+            agent_refused(ch, &item, rc, now_mono_ns);
+            continue;
+        }
+        tx_queue_finish(&ch->tx, item.ref);
+        agent_not_sent(ch, &item, VERDICT_FAILED, EOPNOTSUPP, now_mono_ns);
+    }
+    (void)agent_free_space(ch, 0, now_mono_ns);
+    return budget > 0;
+}
+
+/* Called while nobody has put any values yet, and the bell was rung. */
+static unsigned do_work(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    bool had_values = a->has_values;
+    bool done = refuse_strays(ch, now_mono_ns);
+    netflux_agent_look(ch, now_mono_ns);
+    if (a->has_values == had_values)
+        return !done;
+    netflux_agent_resume(ch, now_mono_ns);
+    return 1;
+}
+
+/* --- open ----------------------------------------------------------------------------------- */
+
+static int check_engine_config(const wrk_channel_t *ch)
+{
+    const shm_config_t *c = &ch->config;
+    shm_netflux_config_t n;
+    memcpy(&n, c->engine_config, sizeof n);
+    int rc = shm_netflux_config_check(&n);
+    if (rc < 0)
+        return rc;
+    if (ch->segment.engine == NULL || c->engine_bytes < shm_netflux_bytes(c->producers))
+        return rt_err_set(-EINVAL,
+                          "%llu bytes of shared memory for engine netflux with %u producers: it "
+                          "takes %llu",
+                          (unsigned long long)c->engine_bytes, c->producers,
+                          (unsigned long long)shm_netflux_bytes(c->producers));
+    uint32_t record = (uint32_t)sizeof(shm_netflux_rx_t) + n.rx_payload_bytes;
+    if (c->max_payload_bytes < record)
+        return rt_err_set(-EINVAL, "max_payload is %u; records of this link are of %u bytes",
+                          c->max_payload_bytes, record);
+    return 0;
+}
+
+static int check_config(const wrk_channel_t *ch)
+{
+    const shm_config_t *c = &ch->config;
+    if (c->overflow == SHM_OVERFLOW_WAIT)
+        return rt_err_set(-EINVAL,
+                          "overflow is \"wait\": the latest values wait for no reader, use "
+                          "\"oldest\" with engine netflux");
+    if (c->late == SHM_LATE_DROP)
+        return rt_err_set(-EINVAL, "late is \"drop\": values are the latest however late they are "
+                                   "sent, use \"send\" with engine netflux");
+    if (c->txtime == SHM_TXTIME_REQUIRE)
+        return rt_err_set(-EINVAL,
+                          "txtime is \"require\": a queued datagram would carry old values "
+                          "and feedback, use \"off\" with engine netflux");
+    return check_engine_config(ch);
+}
+
+static int take_remote(wrk_channel_t *ch)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    agent_addr_in(&a->remote, &ch->config.remote);
+    if (memcmp(&a->state.remote, &ch->config.remote, sizeof a->state.remote) == 0)
+        return 0;
+    return netflux_agent_aim(ch, &a->state.remote);
+}
+
+static void close_parts(wrk_channel_t *ch)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    wrk_unwatch(ch, &a->socket);
+    agent_socket_close(&a->udp, a->phc);
+    agent_link_close(&a->link);
+}
+
+static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    a->link = (agent_link_t){.udp = &a->udp, .deliver = netflux_agent_arrived};
+    a->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
+    int rc = agent_link_open(ch, &a->link);
+    rc = rc ? rc : netflux_agent_session_open(ch, now_mono_ns);
+    rc = rc ? rc : take_remote(ch);
+    rc = rc ? rc : netflux_agent_tx_open(ch, now_mono_ns);
+    rc = rc ? rc : wrk_watch(ch, &a->socket, a->udp.fd, 0);
+    if (rc < 0)
+        close_parts(ch);
+    a->udp.rx_position = a->link.rx != NULL ? &a->link.rx_taken : NULL; /* numbers tell, else */
+    return rc;
+}
+
+static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    int rc = check_config(ch);
+    if (rc < 0) {
+        if (socket_fd >= 0)
+            close(socket_fd);
+        return rc;
+    }
+    memcpy(&a->config, ch->config.engine_config, sizeof a->config);
+    a->engine = ch->segment.engine;
+    a->sends = ch->config.direction & SHM_TX;
+    a->receives = ch->config.direction & SHM_RX;
+    a->held = held;
+    rc = agent_socket_open(ch, socket_fd, true, &a->udp, &a->phc);
+    rc = rc ? rc : open_parts(ch, now_mono_ns);
+    if (rc < 0)
+        return rc;
+    wrk_kernel_drops_begin(ch, udp_drops_refresh(&a->udp), now_mono_ns);
+    agent_socket_facts(ch, &a->udp);
+    shm_netflux_state_put(a->engine, &a->state);
+    watch_input(ch);
+    if (a->udp.rx_left)
+        netflux_agent_receive(ch, now_mono_ns);
+    return 0;
+}
+
+static void close_channel(wrk_channel_t *ch)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    agent_give_up_stamps(ch, &a->ledger);
+    agent_link_counters(ch, &a->link);
+    close_parts(ch);
+}
+
+static int socket_of(const wrk_channel_t *ch)
+{
+    return netflux_agent_of(ch)->udp.fd;
+}
+
+/* --- hold, duties --------------------------------------------------------------------------- */
+
+static void hold(wrk_channel_t *ch)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    a->held = true;
+    nfx_session_stop_sending(&a->session);
+    nfx_session_stop_receiving(&a->session);
+    watch_input(ch);
+}
+
+static void release(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    a->held = false;
+    ch->tx_paused = a->has_values || !a->sends;
+    netflux_agent_resume(ch, now_mono_ns);
+    watch_input(ch);
+}
+
+static int purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
+{
+    (void)max;
+    agent_link_clear(&netflux_agent_of(ch)->link);
+    return refuse_strays(ch, now_mono_ns);
+}
+
+static void reset(wrk_channel_t *ch)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    wrk_kernel_drops_reset(ch, udp_drops_refresh(&a->udp));
+    agent_link_reset(&a->link);
+    nfx_stats_reset(a->session.stats);
+}
+
+static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    (void)refuse_strays(ch, now_mono_ns);
+    wrk_kernel_drops(ch, udp_drops_refresh(&a->udp), now_mono_ns);
+    agent_link_counters(ch, &a->link);
+}
+
+/* Nobody is left to renew the values. */
+static void last_words(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    if (a->state.settings.on_stale != SHM_NETFLUX_FAILSAFE)
+        return;
+    netflux_agent_look(ch, now_mono_ns);
+    nfx_session_last(&a->session, now_mono_ns);
+    netflux_agent_send_due(ch, now_mono_ns);
+}
+
+static const agent_ops_t NETFLUX_AGENT = {
+    .engine = SHM_NETFLUX_ENGINE,
+    .state_bytes = state_bytes,
+    .open = open_channel,
+    .close = close_channel,
+    .socket_fd = socket_of,
+    .do_work = do_work,
+    .on_deadline = on_deadline,
+    .deadline_ns = deadline_ns,
+    .hold = hold,
+    .release = release,
+    .purge = purge,
+    .reset = reset,
+    .request = netflux_agent_request,
+    .producer_gone = netflux_agent_producer_gone,
+    .refresh = refresh,
+    .last_words = last_words,
+};
+AGENT_REGISTER(NETFLUX_AGENT)

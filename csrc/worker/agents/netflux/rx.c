@@ -1,0 +1,194 @@
+/* rx.c: from the socket to the in box and the rx ring.
+ *
+ * Arrivals count by the kernel's stamp. So a worker that was held up must read all that has come
+ * before it lets a watchdog run out; else it would accuse the partner of its own stall. At other
+ * times one batch a call is enough, as with the engine udp.
+ *
+ * Readers are woken behind the send, not before it: waking one takes a system call. */
+#include "worker/agents/common/socket.h"
+#include "worker/agents/common/tap.h"
+#include "worker/agents/netflux/agent.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define CATCH_UP_BATCHES 32 /* of 32 datagrams: a second of 1 ms cycles; a flood takes 1 ms */
+
+_Static_assert(offsetof(netflux_record_t, values) == sizeof(shm_netflux_rx_t),
+               "values follow the head of a record");
+_Static_assert(SHM_NETFLUX_ALIVE == NFX_EVENT_ALIVE + 1 &&
+                   SHM_NETFLUX_TIMEOUT == NFX_EVENT_TIMEOUT + 1 &&
+                   SHM_NETFLUX_HEARD == NFX_EVENT_HEARD + 1 &&
+                   SHM_NETFLUX_UNHEARD == NFX_EVENT_UNHEARD + 1 &&
+                   SHM_NETFLUX_FRESH == NFX_EVENT_FRESH + 1 &&
+                   SHM_NETFLUX_STALE == NFX_EVENT_STALE + 1,
+               "kinds of records stand in the order of the session's events");
+
+/* --- records -------------------------------------------------------------------------------- */
+
+static void put_record(wrk_channel_t *ch, rx_item_t *item, uint32_t values_bytes)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    item->payload = &a->record;
+    item->payload_bytes = (uint32_t)sizeof a->record.head + values_bytes;
+    if (rx_writer_put(&ch->rx, item) < 0)
+        wrk_count(ch, SHM_COUNT_rx_overwritten, 1);
+    a->unpublished = true;
+}
+
+void netflux_agent_publish(wrk_channel_t *ch)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    if (!a->unpublished)
+        return;
+    a->unpublished = false;
+    wrk_rx_publish(ch);
+}
+
+static void publish_values(wrk_channel_t *ch, rx_item_t *item)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    uint32_t bytes = a->config.rx_payload_bytes;
+    a->record.head.payload_bytes = bytes;
+    shm_netflux_publish(a->engine, &a->record.head, item->stamp, a->record.values, bytes);
+    put_record(ch, item, bytes);
+}
+
+static void put_event(wrk_channel_t *ch, const nfx_event_t *event)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    shm_netflux_rx_t *head = &a->record.head;
+    rx_item_t item = {.time_ns = event->at_ns - wrk_clock_shift_ns(ch), .stamp = SHM_STAMP_USER};
+    head->kind = (uint8_t)(event->kind + 1);
+    head->at_mono_ns = event->at_ns;
+    head->flags = 0;
+    head->payload_bytes = 0;
+    if (event->kind == NFX_EVENT_ALIVE)
+        wrk_note(ch, SHM_EVENT_netflux_alive, 1, 0, 0, 0, event->at_ns);
+    if (event->kind != NFX_EVENT_TIMEOUT) {
+        put_record(ch, &item, 0);
+        return;
+    }
+    wrk_note(ch, SHM_EVENT_netflux_timeout, 1, 0, 0, 0, event->at_ns);
+    if (!(a->state.settings.flags & SHM_NETFLUX_KEEP_VALUES)) {
+        head->flags = SHM_NETFLUX_VOID;
+        memset(a->record.values, 0, a->config.rx_payload_bytes);
+    }
+    publish_values(ch, &item);
+}
+
+void netflux_agent_tell(wrk_channel_t *ch)
+{
+    nfx_event_t event;
+    while (nfx_session_next_event(&netflux_agent_of(ch)->session, &event))
+        put_event(ch, &event);
+}
+
+/* --- arrivals ------------------------------------------------------------------------------- */
+
+bool netflux_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    nfx_frame_t frame;
+    int64_t arrival_ns = item->time_ns + wrk_clock_shift_ns(ch);
+    nfx_verdict_t verdict = nfx_session_receive(&a->session, item->payload, item->payload_bytes,
+                                                arrival_ns, now_mono_ns, &frame);
+    netflux_agent_tell(ch); /* what changed by it comes before its values */
+    if (verdict < 0)
+        return true;
+    rx_item_t values = *item;
+    bool oversize = item->payload_bytes > NFX_HEADER_BYTES + frame.payload_bytes;
+    a->record.head.kind = SHM_NETFLUX_VALUES;
+    a->record.head.flags = (uint8_t)((verdict == NFX_FIRST ? SHM_NETFLUX_FIRST : 0) |
+                                     (oversize ? SHM_NETFLUX_OVERSIZE : 0));
+    a->record.head.number = frame.number;
+    a->record.head.feedback = frame.feedback;
+    a->record.head.at_mono_ns = a->session.last_arrival_ns;
+    memcpy(a->record.values, frame.payload, frame.payload_bytes);
+    publish_values(ch, &values);
+    return true;
+}
+
+static bool is_partners(wrk_channel_t *ch, const udp_rx_t *in)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    if (a->config.any_source || udp_addr_equal(&a->remote, &in->source))
+        return true;
+    wrk_count(ch, SHM_COUNT_rx_filtered, 1);
+    nfx_session_foreign(&a->session);
+    return false;
+}
+
+static void take_arrivals(wrk_channel_t *ch, unsigned count)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    int64_t now = rt_mono_ns(); /* they may have come since the pass began */
+    int64_t now_channel = now - wrk_clock_shift_ns(ch);
+    for (unsigned i = 0; i < count; i++) {
+        const udp_rx_t *in = &a->arrivals[i];
+        wrk_count(ch, SHM_COUNT_rx_received, 1);
+        wrk_count(ch, SHM_COUNT_rx_bytes, in->len);
+        if (!is_partners(ch, in))
+            continue;
+        rx_item_t item;
+        agent_rx_item(&item, in);
+        if (a->link.rx != NULL) {
+            agent_link_offer_rx(&a->link, &item);
+            continue;
+        }
+        (void)netflux_agent_arrived(ch, &item, now);
+        rx_writer_show(&ch->rx); /* its number is known as taken from here on */
+        wrk_hist(ch, SHM_HIST_rx_delivery, now_channel - in->time_ns);
+    }
+    if (a->link.rx != NULL)
+        agent_link_took_rx(ch, &a->link);
+    else if (agent_tapped(ch))
+        agent_tap_arrived(ch, &a->udp, a->arrivals, count, a->config.any_source ? NULL : &a->remote,
+                          AGENT_TAP_NO_SEQUENCE);
+}
+
+/* Returns whether the call came back full, so that the buffers may hold a rest. */
+static bool receive_once(wrk_channel_t *ch, unsigned messages, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    int n = udp_recv_messages(&a->udp, a->arrivals, AGENT_BATCH, messages);
+    wrk_count(ch, SHM_COUNT_rx_calls, 1);
+    if (n < 0) {
+        if (n == -EBUSY) /* another socket's rest is fetched first */
+            return false;
+        wrk_receive_failed(ch, -n, now_mono_ns);
+        return false;
+    }
+    if (n > 0)
+        take_arrivals(ch, (unsigned)n);
+    wrk_kernel_drops(ch, a->udp.kernel_drops, now_mono_ns);
+    return n == AGENT_BATCH;
+}
+
+/* whole: whatever else is due. */
+static void receive_batch(wrk_channel_t *ch, bool whole, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    unsigned fit = agent_intake_begin(&a->intake, ch, AGENT_BATCH);
+    bool rest = receive_once(ch, whole ? AGENT_BATCH : fit, now_mono_ns);
+    while (rest)
+        rest = receive_once(ch, 0, now_mono_ns);
+    udp_recv_done(&a->udp);
+    agent_intake_end(&a->intake, a->udp.rx_messages);
+}
+
+static bool watchdog_waits(const netflux_agent_t *a, int64_t now_mono_ns)
+{
+    return a->session.alive_until_ns <= now_mono_ns || a->session.heard_until_ns <= now_mono_ns;
+}
+
+void netflux_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    netflux_agent_t *a = netflux_agent_of(ch);
+    if (!a->receives || a->held || ch->failed)
+        return;
+    receive_batch(ch, false, now_mono_ns);
+    /* After a standstill all other channels are overdue, and would let in one message at a time. */
+    for (int i = 1; i < CATCH_UP_BATCHES && a->udp.rx_more && watchdog_waits(a, now_mono_ns); i++)
+        receive_batch(ch, true, now_mono_ns);
+}

@@ -1,0 +1,140 @@
+/* agent.h: the engine "rtp": a media stream on the grid of its clock out of one socket, another
+ * one out of its jitter buffer into the rx ring, and RTCP beside them. What clients and worker
+ * share stands in shm/rtp_shm.h. Shared by its parts only:
+ *
+ *   agent.c  life: open, close, hold, release, purge, gauges
+ *   plan.c   records -> packets on the grid
+ *   tx.c     tx ring -> plan -> socket
+ *   rx.c     socket -> source, jitter buffer -> rx ring
+ *   rtcp.c   reports, goodbyes, NACK
+ *
+ * Times are CLOCK_MONOTONIC where a name says so, else the channel's clock. */
+#ifndef RTP_AGENT_H
+#define RTP_AGENT_H
+
+#include "worker/agents/common/send.h"
+#include "worker/agents/rtp/plan.h"
+#include "worker/agents/rtp/rtcp.h"
+#include "worker/agents/rtp/rx.h"
+
+enum { RTP_AGENT_BATCH = 16 }; /* packets in one send call, at most */
+
+typedef struct rtp_agent {
+    shm_rtp_config_t config; /* with the defaults filled in */
+    shm_rtp_state_t *state;
+    udp_t udp;
+    wrk_source_t socket;
+    const phc_t *phc; /* NULL: none */
+    agent_link_t link;
+    bool held;
+
+    /* sending */
+    rtp_plan_t plan;
+    rtp_plan_t before[RTP_AGENT_BATCH]; /* each packet of the batch: for the kernel's refusals */
+    bool ends_record[RTP_AGENT_BATCH];
+    agent_batch_t batch;
+    agent_ledger_t ledger;
+    agent_block_t block; /* the kernel has no room */
+    bool purging;
+    uint64_t purge_before; /* sequence */
+    uint64_t purge_ref;    /* the records before it are cancelled */
+    int64_t looked_mono_ns; /* for the next record */
+    uint8_t *filling;      /* one packet, header included; NULL: none is ever sent */
+
+    rtp_receiver_t rx;
+    rtp_control_t control;
+
+    /* Of the parts' own counters, what is in the state already. */
+    uint64_t told[SHM_RTP_COUNTER_TOTAL];
+} rtp_agent_t;
+
+static inline rtp_agent_t *rtp_agent_of(const wrk_channel_t *ch)
+{
+    return ch->agent;
+}
+
+static inline void rtp_agent_count(rtp_agent_t *a, shm_rtp_counter_id_t id, uint64_t n)
+{
+    rt_bump(&a->state->counters[id], n);
+}
+
+/* A part's own counter stands there now. One that went down is not counted below 0. */
+static inline void rtp_agent_tell(rtp_agent_t *a, shm_rtp_counter_id_t id, uint64_t now)
+{
+    int64_t step = (int64_t)(now - a->told[id]);
+    int64_t value = (int64_t)rt_load_relaxed(&a->state->counters[id]) + step;
+    a->told[id] = now;
+    rt_store_relaxed(&a->state->counters[id], value > 0 ? (uint64_t)value : 0);
+}
+
+static inline void rtp_agent_gauge(rtp_agent_t *a, shm_rtp_gauge_id_t id, int64_t value)
+{
+    rt_store_relaxed(&a->state->gauges[id], value);
+}
+
+/* Whether the media socket is read. */
+static inline bool rtp_agent_listens(const rtp_agent_t *a)
+{
+    return (a->rx.on || a->control.mux) && !a->held;
+}
+
+void rtp_agent_watch(wrk_channel_t *ch); /* by direction, held and block */
+
+/* --- sending --- */
+
+int rtp_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns);
+void rtp_agent_tx_close(wrk_channel_t *ch);
+unsigned rtp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns);
+void rtp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns);
+int64_t rtp_agent_tx_deadline_ns(const wrk_channel_t *ch);
+void rtp_agent_unblock(wrk_channel_t *ch, int64_t now_mono_ns);
+/* Transmission stops here, and begins with a talk spurt when it goes on. */
+void rtp_agent_tx_hold(wrk_channel_t *ch);
+void rtp_agent_tx_release(wrk_channel_t *ch, int64_t now_mono_ns);
+int rtp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns);
+void rtp_agent_tx_gauges(wrk_channel_t *ch);
+
+/* --- receiving --- */
+
+int rtp_agent_rx_open(wrk_channel_t *ch);
+void rtp_agent_rx_close(wrk_channel_t *ch);
+void rtp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns);
+/* A datagram of the media socket, as agent_link_t.deliver. */
+bool rtp_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
+/* Gives out what is to be given out by now. */
+void rtp_agent_play(wrk_channel_t *ch, int64_t now_mono_ns);
+int64_t rtp_agent_rx_deadline_ns(const wrk_channel_t *ch);
+/* The source said goodbye: readers get that behind all frames that came before it. */
+void rtp_agent_source_left(wrk_channel_t *ch, int64_t now_mono_ns);
+/* A record without a packet, not yet published. */
+void rtp_agent_put_event(wrk_channel_t *ch, const shm_rtp_rx_t *head, int64_t now_mono_ns);
+/* Puts counters and gauges into the state, RTCP's included. */
+void rtp_agent_rx_tell(wrk_channel_t *ch);
+void rtp_agent_rx_reset(wrk_channel_t *ch);
+void rtp_agent_rx_refresh(wrk_channel_t *ch);
+
+/* --- RTCP --- */
+
+/* Opens the socket, where it has one of its own: before all else. fd: one to go on with, taken over
+ * whatever happens, or -1. */
+int rtp_agent_rtcp_socket(wrk_channel_t *ch, int fd);
+int rtp_agent_rtcp_open(wrk_channel_t *ch, int64_t now_mono_ns);
+void rtp_agent_rtcp_close(wrk_channel_t *ch);
+void rtp_agent_rtcp_watch(wrk_channel_t *ch);
+void rtp_agent_on_rtcp(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
+/* Sends the reports and requests that are due. */
+void rtp_agent_rtcp_due(wrk_channel_t *ch, int64_t now_mono_ns);
+int64_t rtp_agent_rtcp_deadline_ns(const wrk_channel_t *ch);
+/* We leave; the next media packet takes part again. */
+void rtp_agent_bye(wrk_channel_t *ch, int64_t now_mono_ns);
+/* A media packet has left, header and all. */
+void rtp_agent_media_sent(rtp_agent_t *a, const uint8_t *packet, uint32_t bytes,
+                          int64_t now_mono_ns);
+/* A packet of the source came. Returns whether it had been asked for. */
+bool rtp_agent_note_valid(rtp_agent_t *a, rtp_verdict_t verdict, uint32_t ssrc, uint64_t seq,
+                          int64_t now_mono_ns);
+/* What was given out need not be asked for any more. */
+void rtp_agent_note_played(rtp_agent_t *a);
+void rtp_agent_rtcp_tell(rtp_agent_t *a);
+
+#endif

@@ -1,0 +1,119 @@
+/* plan.h: from the records of an RTP channel to packets on the grid of its media clock:
+ * which packet is next, when it is due, where its header goes. No socket, no clock, no ring:
+ * records come in as the tx queue hands them out, checked against the ring and nothing else.
+ *
+ *      record --read--> --place--> slot --packet--> packet, packet, ... --> record done
+ *                                           |
+ *                                   undo: as if it had not been
+ *
+ * A record that is there before its slot takes the next one. One that comes later ends an underrun:
+ * by policy the stream goes on at the first slot that is not past, or catches up. Behind a pause
+ * the same happens, and nobody calls it an underrun. A filled slot (rtp_plan_filling) is the
+ * worker's doing.
+ *
+ * Times are the channel's clock. */
+#ifndef RTP_AGENT_PLAN_H
+#define RTP_AGENT_PLAN_H
+
+#include "proto/rtp/rtp_stream.h"
+#include "shm/rtp_shm.h"
+#include "shm/tx_queue.h"
+
+typedef struct rtp_plan_counters {
+    uint64_t underruns;
+    uint64_t filled;
+} rtp_plan_counters_t;
+
+/* What giving a record its slot changes. */
+typedef struct rtp_plan_before {
+    rtp_stream_t stream;
+    rtp_plan_counters_t counters;
+    uint32_t filled;
+    bool paused;
+    bool dry;
+} rtp_plan_before_t;
+
+typedef struct rtp_plan {
+    const shm_rtp_config_t *config;
+    rtp_stream_t stream;
+    rtp_plan_counters_t counters;
+    bool paused;            /* the next record begins a talk spurt, at its sender's wish */
+    bool dry;               /* the underrun that goes on is counted */
+    bool same_time;         /* the next record has the timestamp and the slot of the last packet */
+    uint32_t filled;        /* slots in a row */
+    uint64_t pause_samples; /* of pauses behind the last packet */
+    /* A block that was begun by the worker before. */
+    uint64_t block_sequence;
+    uint32_t block_bytes;
+    /* The record under way, while has_record. */
+    bool has_record;
+    tx_item_t item;
+    uint64_t behind_ref; /* where to look for the next one */
+    shm_rtp_tx_t head;
+    uint8_t *media;
+    uint32_t bytes;
+    uint32_t done;
+    uint32_t extension_bytes;
+    rtp_plan_before_t before; /* the record got its slot */
+} rtp_plan_t;
+
+typedef struct rtp_plan_packet {
+    uint8_t *data; /* in the ring */
+    uint32_t bytes;
+    bool ends_record;
+} rtp_plan_packet_t;
+
+/* config outlives the plan. Returns 0 or -EINVAL with a text. */
+int rtp_plan_init(rtp_plan_t *p, const shm_rtp_config_t *config);
+
+/* What the next worker needs, and back; what makes no sense is not taken over. */
+void rtp_plan_save(const rtp_plan_t *p, shm_rtp_sender_t *out);
+void rtp_plan_restore(rtp_plan_t *p, const shm_rtp_sender_t *in);
+
+/* Reads a record. Returns its shm_rtp_what_t; a frame or a block is under way then. -EBADMSG: it
+ * makes no sense to this engine. */
+int rtp_plan_read(rtp_plan_t *p, const tx_item_t *item);
+
+/* Finds the slot of the record just read. enqueued_ns: when it was there. */
+void rtp_plan_place(rtp_plan_t *p, int64_t enqueued_ns, int64_t now_ns, int64_t tolerance_ns);
+
+/* The record under way is not to be sent. One that is not begun yet leaves no trace: its slot,
+ * which may be far ahead, is free for the next one. */
+void rtp_plan_give_up(rtp_plan_t *p);
+
+/* The talk spurt ends here. samples: how long until the next one begins, 0: until a record comes.
+ */
+void rtp_plan_pause(rtp_plan_t *p, uint32_t samples, int64_t now_ns);
+
+/* What was queued is not wanted any more, and pauses before it neither. */
+void rtp_plan_purge(rtp_plan_t *p);
+
+/* A record under way goes on behind a pause. */
+void rtp_plan_go_on(rtp_plan_t *p, int64_t now_ns);
+
+/* Slot of the next packet of the record under way, or of filling. */
+static inline int64_t rtp_plan_due_ns(const rtp_plan_t *p)
+{
+    return rtp_stream_due_ns(&p->stream);
+}
+
+/* Whether the next packet is the last of its record. */
+bool rtp_plan_is_last(const rtp_plan_t *p);
+
+/* Builds the next packet of the record under way and moves on. A copy of the plan from before
+ * undoes it, as long as nothing else was built over it. */
+void rtp_plan_packet(rtp_plan_t *p, rtp_plan_packet_t *out);
+
+/* Moves on without a packet: its slot goes by, its sequence number is not used. */
+void rtp_plan_drop(rtp_plan_t *p);
+
+/* The kernel refused a packet for good: it is not one of those that SR counts. */
+void rtp_plan_not_sent(rtp_plan_t *p, uint32_t bytes);
+
+/* Whether the next slot is to be filled. */
+bool rtp_plan_filling(const rtp_plan_t *p);
+
+/* The header of a packet of filling, 12 bytes in front of config->bytes_per_packet. */
+void rtp_plan_fill(rtp_plan_t *p, uint8_t *header);
+
+#endif

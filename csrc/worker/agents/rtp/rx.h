@@ -1,0 +1,61 @@
+/* rx.h: the receiving side of an RTP channel: from datagrams to frames in the rx ring.
+ *
+ *   datagram -> header -> source (RFC 3550 A.1) -> slot of the store -> jitter buffer -> rx ring
+ *       \          \           \                                            \
+ *        malformed  wrong type  foreign, on probation                        late, duplicate,
+ * overflow
+ *
+ * The store is fixed memory made at open; the jitter buffer keeps the numbers of its slots. */
+#ifndef RTP_AGENT_RX_H
+#define RTP_AGENT_RX_H
+
+#include "proto/rtp/rtp_adaptive.h"
+#include "proto/rtp/rtp_source.h"
+#include "shm/rtp_shm.h"
+#include "worker/agent.h"
+#include "worker/agents/common/intake.h"
+#include "worker/agents/common/ledger.h"
+
+/* A packet as it will lie in the ring, and where it came from. */
+typedef struct rtp_slot {
+    shm_addr_t source;
+    int64_t time_ns; /* channel's clock */
+    uint8_t stamp;
+    uint8_t flags; /* of the rx record */
+    uint8_t tos;
+    uint32_t bytes; /* behind head */
+    shm_rtp_rx_t head;
+    uint8_t body[]; /* CSRC list, extension, media */
+} rtp_slot_t;
+
+typedef struct rtp_receiver {
+    bool on;
+    bool buffered;
+    rtp_source_t source;
+    rtp_adaptive_t buffer;
+    rtp_adaptive_entry_t *entries;
+    uint8_t *store;
+    uint32_t slot_bytes;
+    uint32_t room; /* of a slot's body */
+    uint32_t *free_slots;
+    uint32_t free_count;
+
+    bool bye_waits; /* for what came before it */
+    uint32_t bye_ssrc;
+    uint64_t bye_seq; /* highest before it */
+    int64_t bye_mono_ns;
+
+    uint8_t resync_flags; /* why the next resync comes */
+    bool new_source;      /* the next frame given out is the first of another SSRC */
+    bool resync_first;    /* another worker gave out what is in the ring */
+    uint32_t ssrc;        /* of the frame given out last */
+    shm_addr_t from;      /* likewise */
+    uint64_t raw_top;     /* as arrived: highest number given out, */
+    uint64_t raw_offset;  /* and what is added, so that numbers do not go back */
+
+    udp_addr_t only_from; /* set: everything else is filtered */
+    udp_rx_t arrivals[AGENT_BATCH];
+    agent_intake_t intake;
+} rtp_receiver_t;
+
+#endif

@@ -1,0 +1,532 @@
+/* tx.c: from the tx ring to the socket, in the order of the ring.
+ *
+ *     tx ring --take_in--> read cursor --find_record--> plan: slot --when it is due--> batch
+ *                                                                                        |
+ *                        history, counters, reports <-- udp_send <-- state put in force -+
+ *
+ * Nothing is copied: the header is built in the ring, in front of what it belongs to, so a packet
+ * is one piece of it. In a block that is the end of the packet before; so no two packets of a block
+ * are under way at once.
+ *
+ * Never twice: what a successor needs (shm_rtp_sender_t) is put in force before the send call, as
+ * if the packets of the batch had left. A record is taken (state SENDING) with its last packet;
+ * until then a client may still cancel the rest of a block. Where the kernel has no room, plan and
+ * state go back to where they were before the first packet that it refused.
+ *
+ * A deadline is served as in the engine udp: the worker calls AGENT_LEAD_NS ahead, the packet is
+ * built, the clock is read until the start, then comes the send call. */
+#include "worker/agents/common/socket.h"
+#include "worker/agents/common/tap.h"
+#include "worker/agents/rtp/agent.h"
+
+#include "base/rt_err.h"
+#include "shm/tx_ring.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TAKE_IN_PER_CALL 256u
+#define LOOK_PER_CALL 256u /* records looked at for one that waits */
+#define FIND_PER_CALL 64u /* records without a packet that are dealt with at once */
+
+static int64_t to_channel(const wrk_channel_t *ch, int64_t mono_ns)
+{
+    return mono_ns - wrk_clock_shift_ns(ch);
+}
+
+/* --- state --------------------------------------------------------------------------------- */
+
+static void put_in_force(rtp_agent_t *a)
+{
+    shm_rtp_state_t *s = a->state;
+    uint32_t next = rt_load_relaxed(&s->current) + 1;
+    next = next != 0 ? next : 2;
+    rtp_plan_save(&a->plan, &s->sender[next % 2]);
+    rt_store_release(&s->current, next); /* whole before it counts; a successor reads it */
+}
+
+static void tell_counters(wrk_channel_t *ch)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    const rtp_stream_t *s = &a->plan.stream;
+    uint64_t dry = a->plan.counters.underruns - a->told[SHM_RTP_COUNT_underruns];
+    if (dry != 0)
+        wrk_note(ch, SHM_EVENT_rtp_underrun, dry, 0, 0, 0, rt_mono_ns());
+    rtp_agent_tell(a, SHM_RTP_COUNT_sent, s->packets);
+    rtp_agent_tell(a, SHM_RTP_COUNT_sent_octets, s->octets);
+    rtp_agent_tell(a, SHM_RTP_COUNT_spurts, s->spurts);
+    rtp_agent_tell(a, SHM_RTP_COUNT_skipped_slots, s->skipped_slots);
+    rtp_agent_tell(a, SHM_RTP_COUNT_underruns, a->plan.counters.underruns);
+    rtp_agent_tell(a, SHM_RTP_COUNT_filled, a->plan.counters.filled);
+    int64_t due = rtp_plan_due_ns(&a->plan);
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_next_seq, s->seq);
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_next_due_ns, due != RT_NEVER_NS ? due : 0);
+}
+
+void rtp_agent_tx_gauges(wrk_channel_t *ch)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_ssrc, a->config.ssrc);
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_queued, (int64_t)tx_ring_waiting(&ch->segment));
+    tell_counters(ch);
+}
+
+/* --- open ---------------------------------------------------------------------------------- */
+
+static int make_filling(rtp_agent_t *a)
+{
+    if (a->config.underrun != SHM_RTP_FILL)
+        return 0;
+    size_t bytes = SHM_RTP_HEAD_BYTES + a->config.bytes_per_packet;
+    a->filling = malloc(bytes);
+    if (a->filling == NULL)
+        return rt_err_set(-ENOMEM, "no memory for %zu bytes of filling", bytes);
+    memset(a->filling, a->config.fill_byte, bytes);
+    return 0;
+}
+
+int rtp_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    int rc = rtp_plan_init(&a->plan, &a->config);
+    rc = rc ? rc : agent_ledger_init(&a->ledger, &a->udp, a->link.tx != NULL, now_mono_ns);
+    rc = rc ? rc : make_filling(a);
+    uint32_t current = rt_load_acquire(&a->state->current);
+    if (rc == 0 && current != 0) {
+        shm_rtp_sender_t before = a->state->sender[current % 2];
+        rtp_plan_restore(&a->plan, &before);
+    }
+    a->told[SHM_RTP_COUNT_sent] = a->plan.stream.packets;
+    a->told[SHM_RTP_COUNT_sent_octets] = a->plan.stream.octets;
+    return rc;
+}
+
+void rtp_agent_tx_close(wrk_channel_t *ch)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    free(a->filling);
+    a->filling = NULL;
+}
+
+/* --- records ------------------------------------------------------------------------------- */
+
+/* A record that ends here without a packet. */
+static void end_record(wrk_channel_t *ch, const tx_item_t *record, verdict_t verdict, int error,
+                       int64_t now_mono_ns)
+{
+    tx_item_t item;
+    int rc = tx_queue_take(&ch->tx, record->ref, &item);
+    if (rc == -ESTALE)
+        return;
+    if (rc < 0) {
+        agent_refused(ch, record, rc, now_mono_ns);
+        return;
+    }
+    tx_queue_finish(&ch->tx, record->ref);
+    agent_not_sent(ch, record, verdict, error, now_mono_ns);
+}
+
+/* A pause or a BYE: no packet, so neither verdict nor report. */
+static void mark(wrk_channel_t *ch, const tx_item_t *mark, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    tx_item_t item;
+    int rc = tx_queue_take(&ch->tx, mark->ref, &item);
+    if (rc == 0) {
+        if (a->plan.head.what == SHM_RTP_BYE)
+            rtp_agent_bye(ch, now_mono_ns);
+        tx_queue_finish(&ch->tx, mark->ref);
+        rtp_plan_pause(&a->plan, a->plan.head.samples, to_channel(ch, now_mono_ns));
+    } else if (rc != -ESTALE) {
+        agent_refused(ch, mark, rc, now_mono_ns);
+    }
+}
+
+/* Whether all that is still to be looked at lies behind the records of the batch. It does not after the look
+ * went back to a record that its producer finished late: what is being sent would be taken for damage. */
+static bool is_behind_batch(const rtp_agent_t *a)
+{
+    for (unsigned i = 0; i < a->batch.count; i++)
+        if (a->batch.items[i].ref >= a->plan.behind_ref)
+            return false;
+    return true;
+}
+
+/* Deals with the next record that waits. Returns false when there is none, or the batch has to leave first. */
+static bool next_record(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    tx_item_t item;
+    if (!is_behind_batch(a))
+        return false;
+    int rc = tx_queue_waiting_next(&ch->tx, &a->plan.behind_ref, budget, &item);
+    if (rc < 0)
+        agent_refused(ch, &item, rc, now_mono_ns);
+    if (rc != 1)
+        return rc < 0;
+    int what = rtp_plan_read(&a->plan, &item);
+    if (what < 0) {
+        rtp_agent_count(a, SHM_RTP_COUNT_bad_records, 1);
+        end_record(ch, &item, VERDICT_FAILED, EBADMSG, now_mono_ns);
+    } else if (what == SHM_RTP_PAUSE || what == SHM_RTP_BYE) {
+        /* Not before the packets of the batch have left: they may have to go back. */
+        if (a->batch.count > 0) {
+            a->plan.behind_ref = item.ref;
+            return false;
+        }
+        mark(ch, &item, now_mono_ns);
+    } else {
+        int64_t enqueued = agent_enqueued_mono_ns(&item, now_mono_ns);
+        rtp_plan_place(&a->plan, to_channel(ch, enqueued), to_channel(ch, now_mono_ns),
+                       ch->config.tolerance_ns);
+    }
+    return true;
+}
+
+/* Until one is under way, all were seen, or the budget, of records looked at, is used up. */
+static void find_record(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    unsigned n = 0;
+    while (!a->plan.has_record && n < FIND_PER_CALL && next_record(ch, budget, now_mono_ns))
+        n++;
+    a->looked_mono_ns = now_mono_ns;
+}
+
+/* Whether find_record is to go on. */
+static bool has_unseen(const wrk_channel_t *ch)
+{
+    const rtp_plan_t *p = &rtp_agent_of(ch)->plan;
+    return !p->has_record && p->behind_ref < ch->tx.read_ref;
+}
+
+/* --- batch --------------------------------------------------------------------------------- */
+
+static bool is_dropped_late(const wrk_channel_t *ch, int64_t start_mono_ns, int64_t now_mono_ns)
+{
+    return ch->config.late == SHM_LATE_DROP &&
+           verdict_is_late(start_mono_ns, now_mono_ns, ch->config.tolerance_ns);
+}
+
+/* Whether the record under way may still be sent. Its last packet takes it for good. */
+static bool still_waits(wrk_channel_t *ch, bool last, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    tx_item_t item;
+    uint64_t ref = a->plan.item.ref;
+    int rc = last ? tx_queue_take(&ch->tx, ref, &item) : tx_queue_peek(&ch->tx, ref, &item);
+    if (rc < 0 && !last)
+        rc = tx_queue_take(&ch->tx, ref, &item); /* which finishes it */
+    if (rc < 0 && rc != -ESTALE)
+        agent_refused(ch, &a->plan.item, rc, now_mono_ns);
+    if (rc < 0)
+        rtp_plan_give_up(&a->plan);
+    return rc == 0;
+}
+
+static void batch_add(wrk_channel_t *ch, int64_t start_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    agent_batch_t *b = &a->batch;
+    rtp_plan_packet_t packet;
+    unsigned i = b->count++;
+    a->before[i] = a->plan;
+    b->items[i] = a->plan.item;
+    b->items[i].due_ns = rtp_plan_due_ns(&a->plan);
+    b->start_mono_ns[i] = start_mono_ns;
+    rtp_plan_packet(&a->plan, &packet);
+    a->ends_record[i] = packet.ends_record;
+    b->messages[i] = (udp_tx_t){.data = packet.data, .len = packet.bytes};
+    if (b->items[i].dest.family != 0) {
+        agent_addr_in(&b->dests[i], &b->items[i].dest);
+        b->messages[i].dest = &b->dests[i];
+    }
+    if (a->udp.eff.txtime)
+        b->messages[i].txtime_ns = to_channel(ch, start_mono_ns);
+}
+
+static void drop_late(wrk_channel_t *ch, bool last, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    tx_item_t item = a->plan.item;
+    item.due_ns = rtp_plan_due_ns(&a->plan);
+    if (last)
+        tx_queue_finish(&ch->tx, item.ref);
+    agent_not_sent(ch, &item, VERDICT_DROPPED_LATE, 0, now_mono_ns);
+    rtp_plan_drop(&a->plan);
+}
+
+/* The next packet of the record under way. Returns false where it cannot share a call with what is
+ * in the batch. */
+static bool take_packet(wrk_channel_t *ch, int64_t start_mono_ns, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    const agent_batch_t *b = &a->batch;
+    if (b->count > 0 && b->items[b->count - 1].ref == a->plan.item.ref)
+        return false;
+    bool last = rtp_plan_is_last(&a->plan);
+    if (!still_waits(ch, last, now_mono_ns))
+        return true;
+    if (is_dropped_late(ch, start_mono_ns, now_mono_ns))
+        drop_late(ch, last, now_mono_ns);
+    else
+        batch_add(ch, start_mono_ns);
+    return true;
+}
+
+/* All that start together with the first, or that are due already. */
+static void fill_batch(wrk_channel_t *ch, unsigned *budget, int64_t ahead_ns, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    int64_t shift = agent_start_shift_ns(ch, &a->ledger);
+    int64_t until = rtp_plan_due_ns(&a->plan) + shift;
+    if (until - ahead_ns > now_mono_ns + AGENT_LEAD_NS)
+        return;
+    until = until > now_mono_ns + ahead_ns ? until : now_mono_ns + ahead_ns;
+    for (unsigned i = 0; i < RTP_AGENT_BATCH && a->plan.has_record; i++) {
+        int64_t start = rtp_plan_due_ns(&a->plan) + shift;
+        if (start > until || !take_packet(ch, start, now_mono_ns))
+            break;
+        find_record(ch, budget, now_mono_ns);
+    }
+}
+
+/* --- sending ------------------------------------------------------------------------------- */
+
+/* What waits from this record on may not have been seen yet. */
+static void look_again_from(rtp_agent_t *a, uint64_t ref)
+{
+    if (ref < a->plan.behind_ref)
+        a->plan.behind_ref = ref;
+}
+
+/* The kernel had no room for packet index and what follows: as if they had not been built. */
+static void put_back(wrk_channel_t *ch, unsigned index)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    const agent_batch_t *b = &a->batch;
+    for (unsigned i = index; i < b->count; i++)
+        if (a->ends_record[i])
+            tx_queue_untake(&ch->tx, b->items[i].ref);
+    uint64_t behind_ref = a->plan.behind_ref;
+    a->plan = a->before[index];
+    look_again_from(a, behind_ref);
+    put_in_force(a);
+    rtp_agent_watch(ch);
+}
+
+void rtp_agent_unblock(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    if (!a->block.now)
+        return;
+    a->block.now = false;
+    ch->tx_paused = a->held;
+    rtp_agent_watch(ch);
+    wrk_activate(ch, now_mono_ns);
+}
+
+static void packets_left(wrk_channel_t *ch, unsigned first, unsigned count, int64_t start_mono_ns,
+                         int64_t end_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    const agent_batch_t *b = &a->batch;
+    for (unsigned i = first; i < first + count; i++)
+        if (a->ends_record[i])
+            tx_queue_finish(&ch->tx, b->items[i].ref);
+    agent_sent(ch, &a->ledger, b, first, count, start_mono_ns, end_mono_ns);
+    for (unsigned i = first; i < first + count; i++)
+        rtp_agent_media_sent(a, b->messages[i].data, b->messages[i].len, end_mono_ns);
+}
+
+static void packet_failed(wrk_channel_t *ch, unsigned index, int error, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    const agent_batch_t *b = &a->batch;
+    if (a->ends_record[index])
+        tx_queue_finish(&ch->tx, b->items[index].ref);
+    rtp_plan_not_sent(&a->plan, b->messages[index].len);
+    agent_not_sent(ch, &b->items[index], VERDICT_FAILED, error, now_mono_ns);
+}
+
+static void send_batch(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    static const agent_outcomes_t outcomes = {
+        .left = packets_left, .failed = packet_failed, .put_back = put_back};
+    rtp_agent_t *a = rtp_agent_of(ch);
+    const agent_way_t way = {
+        .udp = &a->udp, .link = &a->link, .ledger = &a->ledger, .block = &a->block};
+    agent_choose_stamps(ch, &a->ledger, &a->batch, now_mono_ns);
+    put_in_force(a);
+    if (!a->udp.eff.txtime)
+        agent_spin_until(a->batch.start_mono_ns[0]);
+    agent_send(ch, &way, &a->batch, &outcomes);
+}
+
+/* A slot for which nothing is there. No record, no report. */
+static void send_filling(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    int64_t start = rtp_plan_due_ns(&a->plan) + agent_start_shift_ns(ch, &a->ledger);
+    if (start > now_mono_ns + AGENT_LEAD_NS)
+        return;
+    rtp_plan_fill(&a->plan, a->filling);
+    put_in_force(a);
+    udp_tx_t message = {.data = a->filling, .len = SHM_RTP_HEAD_BYTES + a->config.bytes_per_packet};
+    agent_spin_until(start);
+    int64_t began = rt_mono_ns();
+    int error = 0;
+    if (a->link.tx != NULL)
+        agent_link_offer_tx(&a->link, &message, 1, began);
+    else
+        (void)udp_send(&a->udp, &message, 1, &error);
+    int64_t end = rt_mono_ns();
+    wrk_sent_until(ch, end);
+    if (error == 0) {
+        wrk_count(ch, SHM_COUNT_tx_calls, 1);
+        wrk_count(ch, SHM_COUNT_tx_sent, 1);
+        wrk_count(ch, SHM_COUNT_tx_bytes, message.len);
+        wrk_hist(ch, SHM_HIST_lateness, began - start);
+        if (agent_tapped(ch))
+            agent_tap_left(ch, &a->udp, &message, 1, began, end);
+        rtp_agent_media_sent(a, a->filling, message.len, end);
+    } else {
+        rtp_plan_not_sent(&a->plan, message.len);
+    }
+}
+
+void rtp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    unsigned budget = LOOK_PER_CALL;
+    if (a->block.now || a->held || a->purging)
+        return;
+    if (rtp_plan_filling(&a->plan))
+        send_filling(ch, now_mono_ns);
+    else if (a->plan.has_record)
+        fill_batch(ch, &budget, a->udp.eff.txtime ? AGENT_HANDOVER_AHEAD_NS : 0, now_mono_ns);
+    if (a->batch.count > 0)
+        send_batch(ch, now_mono_ns);
+    if (!a->block.now)
+        find_record(ch, &budget, rt_mono_ns());
+    tell_counters(ch);
+}
+
+int64_t rtp_agent_tx_deadline_ns(const wrk_channel_t *ch)
+{
+    const rtp_agent_t *a = rtp_agent_of(ch);
+    if (a->block.now)
+        return a->block.retry_mono_ns;
+    if (a->held || a->purging)
+        return RT_NEVER_NS;
+    if (has_unseen(ch)) /* those of other channels that are overdue come in between */
+        return a->looked_mono_ns;
+    if (!a->plan.has_record && !rtp_plan_filling(&a->plan))
+        return RT_NEVER_NS;
+    bool early = a->udp.eff.txtime && a->plan.has_record;
+    int64_t ahead = early ? AGENT_HANDOVER_AHEAD_NS : AGENT_LEAD_NS;
+    return rtp_plan_due_ns(&a->plan) + agent_start_shift_ns(ch, &a->ledger) - ahead;
+}
+
+/* --- taking in ----------------------------------------------------------------------------- */
+
+unsigned rtp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    unsigned work = 0;
+    if (!ch->tx_paused && !a->purging) {
+        unsigned budget = TAKE_IN_PER_CALL;
+        tx_item_t item;
+        int rc;
+        while ((rc = tx_queue_next(&ch->tx, now_mono_ns, &budget, &item)) != 0) {
+            if (rc < 0)
+                agent_refused(ch, &item, rc, now_mono_ns);
+            else
+                look_again_from(a, item.ref); /* its producer had halted, and others passed it */
+        }
+        work = TAKE_IN_PER_CALL - budget;
+        if (a->plan.has_record) /* cancelled, it makes way, however far its slot is */
+            (void)still_waits(ch, false, now_mono_ns);
+        unsigned looks = LOOK_PER_CALL;
+        find_record(ch, &looks, now_mono_ns);
+        work += LOOK_PER_CALL - looks;
+    }
+    return work + agent_free_space(ch, 0, now_mono_ns);
+}
+
+void rtp_agent_tx_hold(wrk_channel_t *ch)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    rtp_plan_t *p = &a->plan;
+    if (p->has_record && p->done == 0) { /* it gets another slot when transmission goes on */
+        look_again_from(rtp_agent_of(ch), p->item.ref);
+        rtp_plan_give_up(p);
+    }
+    rtp_plan_pause(p, 0, 0);
+}
+
+void rtp_agent_tx_release(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    rtp_plan_go_on(&rtp_agent_of(ch)->plan, to_channel(ch, now_mono_ns));
+}
+
+/* --- purge --------------------------------------------------------------------------------- */
+
+/* Takes in what waited when the purge began. Returns whether that was all. */
+static bool take_in_for_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    unsigned budget = max;
+    tx_item_t item;
+    int rc;
+    while ((rc = tx_queue_next(&ch->tx, now_mono_ns, &budget, &item)) != 0) {
+        if (rc < 0)
+            agent_refused(ch, &item, rc, now_mono_ns);
+        else if (item.sequence >= a->purge_before)
+            return true;
+        else if (item.ref < a->purge_ref) /* its producer had halted, and others passed it */
+            a->purge_ref = item.ref;
+    }
+    return budget > 0; /* a claim without its commit is no waiting packet yet */
+}
+
+static bool cancel_waiting(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    unsigned budget = max;
+    tx_item_t item;
+    int rc;
+    while ((rc = tx_queue_waiting_next(&ch->tx, &a->purge_ref, &budget, &item)) != 0) {
+        if (rc < 0)
+            agent_refused(ch, &item, rc, now_mono_ns);
+        else if (item.sequence >= a->purge_before)
+            return true;
+        else
+            end_record(ch, &item, VERDICT_CANCELLED, 0, now_mono_ns);
+    }
+    return a->purge_ref >= ch->tx.read_ref || budget > 0;
+}
+
+int rtp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    if (!a->purging) {
+        a->purging = true;
+        a->purge_before = agent_sequence_at_tail(ch);
+        a->purge_ref = 0;
+        agent_link_clear(&a->link);
+        rtp_plan_purge(&a->plan);
+        rtp_plan_pause(&a->plan, 0, to_channel(ch, now_mono_ns));
+    }
+    bool all = take_in_for_purge(ch, max, now_mono_ns);
+    bool done = cancel_waiting(ch, max, now_mono_ns) && all;
+    (void)agent_free_space(ch, 0, now_mono_ns);
+    if (!done)
+        return 0;
+    a->purging = false;
+    a->plan.behind_ref = 0;
+    rtp_agent_unblock(ch, now_mono_ns);
+    wrk_activate(ch, now_mono_ns);
+    return 1;
+}

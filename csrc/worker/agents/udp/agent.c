@@ -1,0 +1,180 @@
+#include "worker/agents/udp/agent.h"
+
+#include "worker/agents/common/socket.h"
+
+#include <string.h>
+
+#define FIRST_SEND_COST_NS 2000
+
+static size_t state_bytes(const shm_config_t *config)
+{
+    (void)config;
+    return sizeof(udp_agent_t);
+}
+
+/* --- events -------------------------------------------------------------------------------- */
+
+static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
+{
+    wrk_channel_t *ch = source->channel;
+    udp_agent_t *a = udp_agent_of(ch);
+    if (events & EPOLLERR) {
+        agent_collect_stamps(ch, &a->ledger, now_mono_ns);
+        agent_socket_take_error(&a->udp);
+    }
+    if (events & EPOLLOUT)
+        udp_agent_unblock(ch, now_mono_ns);
+    if (events & (EPOLLIN | EPOLLERR))
+        udp_agent_receive(ch, now_mono_ns);
+}
+
+static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    if (a->block.now && now_mono_ns >= a->block.retry_mono_ns)
+        udp_agent_unblock(ch, now_mono_ns);
+    udp_agent_send_due(ch, now_mono_ns);
+    agent_link_emit(ch, &a->link, now_mono_ns);
+    udp_agent_rx_retry(ch, now_mono_ns);
+    if (agent_stamp_deadline_ns(&a->ledger) <= now_mono_ns)
+        agent_collect_stamps(ch, &a->ledger, now_mono_ns);
+}
+
+static int64_t deadline_ns(const wrk_channel_t *ch)
+{
+    const udp_agent_t *a = udp_agent_of(ch);
+    int64_t at = udp_agent_tx_deadline_ns(ch);
+    int64_t link = agent_link_deadline_ns(&a->link);
+    int64_t stamp = agent_stamp_deadline_ns(&a->ledger);
+    int64_t retry = a->rx_stopped && !a->held ? a->rx_retry_mono_ns : RT_NEVER_NS;
+    at = link < at ? link : at;
+    at = stamp < at ? stamp : at;
+    return retry < at ? retry : at;
+}
+
+/* --- open ---------------------------------------------------------------------------------- */
+
+static uint64_t most_packets(const shm_config_t *c)
+{
+    uint64_t by_bytes = c->tx_bytes / sizeof(shm_tx_record_t);
+    uint64_t most = c->tx_capacity != 0 && c->tx_capacity < by_bytes ? c->tx_capacity : by_bytes;
+    return most;
+}
+
+static void close_socket(wrk_channel_t *ch)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    wrk_unwatch(ch, &a->socket);
+    agent_socket_close(&a->udp, a->phc);
+}
+
+static int start(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    a->link = (agent_link_t){.udp = &a->udp, .deliver = udp_agent_deliver};
+    int rc = udp_schedule_init(&a->schedule, most_packets(&ch->config));
+    rc = rc ? rc : agent_link_open(ch, &a->link);
+    rc = rc ? rc : agent_ledger_init(&a->ledger, &a->udp, a->link.tx != NULL, now_mono_ns);
+    if (rc < 0)
+        return rc;
+    a->udp.rx_position = a->link.rx != NULL ? &a->link.rx_taken : &ch->rx.sequence;
+    a->send_cost_ns = FIRST_SEND_COST_NS;
+    wrk_kernel_drops_begin(ch, udp_drops_refresh(&a->udp), now_mono_ns);
+    if (ch->config.connect)
+        agent_addr_in(&a->only_from, &ch->config.remote);
+    if (udp_addr_is_multicast(&a->only_from))
+        memset(&a->only_from, 0, sizeof a->only_from);
+    a->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
+    rc = wrk_watch(ch, &a->socket, a->udp.fd, 0);
+    if (rc == 0)
+        udp_agent_watch_input(ch);
+    return rc;
+}
+
+static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    a->held = held;
+    a->sends = ch->config.direction & SHM_TX;
+    a->receives = ch->config.direction & SHM_RX;
+    int rc = agent_socket_open(ch, socket_fd, false, &a->udp, &a->phc);
+    if (rc < 0)
+        return rc;
+    rc = start(ch, now_mono_ns);
+    if (rc < 0) {
+        udp_schedule_close(&a->schedule);
+        agent_link_close(&a->link);
+        close_socket(ch);
+        return rc;
+    }
+    agent_socket_facts(ch, &a->udp);
+    udp_agent_take_left(ch, now_mono_ns);
+    return 0;
+}
+
+static void close_channel(wrk_channel_t *ch)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    agent_give_up_stamps(ch, &a->ledger);
+    agent_link_counters(ch, &a->link);
+    close_socket(ch);
+    udp_schedule_close(&a->schedule);
+    agent_link_close(&a->link);
+}
+
+static int socket_of(const wrk_channel_t *ch)
+{
+    return udp_agent_of(ch)->udp.fd;
+}
+
+/* --- hold, duties -------------------------------------------------------------------------- */
+
+static void hold(wrk_channel_t *ch)
+{
+    udp_agent_of(ch)->held = true;
+    udp_agent_watch_input(ch);
+}
+
+static void release(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    a->held = false;
+    ch->tx_paused = a->block.now;
+    udp_agent_watch_input(ch);
+    udp_agent_take_left(ch, now_mono_ns);
+}
+
+static void reset(wrk_channel_t *ch)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    wrk_kernel_drops_reset(ch, udp_drops_refresh(&a->udp));
+    agent_link_reset(&a->link);
+}
+
+static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    rt_store_relaxed(&ch->stats->scheduled, udp_schedule_count(&a->schedule));
+    (void)udp_agent_free_space(ch, now_mono_ns); /* of a held channel, too */
+    if (a->receives)
+        wrk_kernel_drops(ch, udp_drops_refresh(&a->udp), now_mono_ns);
+    agent_link_counters(ch, &a->link);
+}
+
+static const agent_ops_t UDP_AGENT = {
+    .engine = "udp",
+    .counts_each = true,
+    .state_bytes = state_bytes,
+    .open = open_channel,
+    .close = close_channel,
+    .socket_fd = socket_of,
+    .do_work = udp_agent_take_in,
+    .on_deadline = on_deadline,
+    .deadline_ns = deadline_ns,
+    .hold = hold,
+    .release = release,
+    .purge = udp_agent_purge,
+    .reset = reset,
+    .refresh = refresh,
+};
+AGENT_REGISTER(UDP_AGENT)

@@ -1,0 +1,82 @@
+/* agent.h: the engine "udp": timed transmission and stamped reception on one socket. Shared by
+ * its parts only:
+ *
+ *   agent.c  life: open, close, hold, release, purge, gauges
+ *   tx.c     tx ring -> schedule -> socket
+ *   rx.c     socket -> rx ring
+ *
+ * Times are CLOCK_MONOTONIC where a name says so, else the channel's clock. */
+#ifndef UDP_AGENT_H
+#define UDP_AGENT_H
+
+#include "worker/agents/common/intake.h"
+#include "worker/agents/common/send.h"
+#include "worker/agents/udp/schedule.h"
+
+/* A packet as it was when it was taken in. Its header lies where clients write: what was read
+ * from it once decides, and is where the packet goes back to. */
+typedef struct udp_waiting {
+    due_entry_t entry; /* due_ns of one without a deadline: when it was queued, CLOCK_MONOTONIC */
+    bool has_deadline; /* it came from the schedule, else from ready[] */
+} udp_waiting_t;
+
+typedef struct udp_agent {
+    udp_t udp;
+    wrk_source_t socket;
+    const phc_t *phc; /* NULL: none */
+    bool sends;
+    bool receives;
+    bool held;
+
+    /* sending */
+    udp_schedule_t schedule;        /* due times in the channel's clock, order by sequence */
+    due_entry_t ready[AGENT_BATCH]; /* without a deadline, in the order of the ring */
+    unsigned ready_count;
+    bool catching_up;          /* after a standstill: the ring is taken in before anything goes */
+    uint32_t catch_up_before;  /* sequence: as far as this */
+    int64_t caught_up_mono_ns; /* the last piece of that */
+    agent_block_t block;       /* the kernel has no room */
+    bool purging;
+    uint64_t purge_before; /* sequence */
+    int64_t send_cost_ns;  /* per packet, smoothed */
+    agent_batch_t batch;
+    udp_waiting_t from[AGENT_BATCH]; /* where those of the batch came from */
+    agent_ledger_t ledger;
+
+    /* receiving */
+    bool rx_stopped; /* OVERFLOW_WAIT: readers must catch up first */
+    int64_t rx_retry_mono_ns;
+    udp_addr_t only_from; /* set: everything else is filtered */
+    udp_rx_t arrivals[AGENT_BATCH];
+    agent_intake_t intake;
+
+    agent_link_t link;
+} udp_agent_t;
+
+static inline udp_agent_t *udp_agent_of(const wrk_channel_t *ch)
+{
+    return ch->agent;
+}
+
+/* --- sending --- */
+
+unsigned udp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns);
+/* As agent_free_space. */
+unsigned udp_agent_free_space(wrk_channel_t *ch, int64_t now_mono_ns);
+void udp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns);
+void udp_agent_unblock(wrk_channel_t *ch, int64_t now_mono_ns);
+int64_t udp_agent_tx_deadline_ns(const wrk_channel_t *ch);
+int udp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns);
+
+/* --- receiving --- */
+
+void udp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns);
+/* What a predecessor took from the kernel and did not publish: nobody else says that it is there. */
+void udp_agent_take_left(wrk_channel_t *ch, int64_t now_mono_ns);
+void udp_agent_watch_input(wrk_channel_t *ch); /* by held, rx_stopped and blocked */
+/* OVERFLOW_WAIT: looks whether reading may go on. */
+void udp_agent_rx_retry(wrk_channel_t *ch, int64_t now_mono_ns);
+/* One packet into the ring. Returns false when it must wait (OVERFLOW_WAIT). */
+bool udp_agent_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
+
+#endif

@@ -1,0 +1,44 @@
+/* schedule.h: the packets with a deadline that a channel has taken in. What decides (due time,
+ * order) is kept here, in the worker's memory, as it was when the packet was taken in.
+ *
+ * A packet that is cancelled or moved leaves its entry behind until that comes due. So that such
+ * entries cannot fill the schedule, it is made of two heaps: one takes what is new; when it holds
+ * more than can wait in the ring by half, the other takes its place, and each push moves a few
+ * entries over that still mean a packet. Nothing ever touches all entries at once. */
+#ifndef UDP_SCHEDULE_H
+#define UDP_SCHEDULE_H
+
+#include "proto/pacing/due_heap.h"
+#include "shm/tx_queue.h"
+
+typedef struct udp_schedule {
+    due_heap_t heaps[2];
+    unsigned filling;    /* heap that takes what is new; the other is being emptied */
+    uint64_t sweep_from; /* entries of the one filling at which they change places */
+} udp_schedule_t;
+
+/* most_packets: that can wait in the ring. Returns 0 or -errno with a text. */
+int udp_schedule_init(udp_schedule_t *s, uint64_t most_packets);
+/* Safe on a zeroed struct. */
+void udp_schedule_close(udp_schedule_t *s);
+
+/* Returns 0; -ENOSPC (more wait than the channel was opened for), -ENOMEM. */
+int udp_schedule_push(udp_schedule_t *s, const tx_queue_t *q, const due_entry_t *entry);
+
+/* The earliest entry that is due at or before until_ns (INT64_MAX: any). False: none. */
+bool udp_schedule_pop_due(udp_schedule_t *s, int64_t until_ns, due_entry_t *out);
+
+static inline uint64_t udp_schedule_count(const udp_schedule_t *s)
+{
+    return due_heap_count(&s->heaps[0]) + due_heap_count(&s->heaps[1]);
+}
+
+/* INT64_MAX: nothing is scheduled. */
+static inline int64_t udp_schedule_next_ns(const udp_schedule_t *s)
+{
+    int64_t a = due_heap_next_ns(&s->heaps[0]);
+    int64_t b = due_heap_next_ns(&s->heaps[1]);
+    return a < b ? a : b;
+}
+
+#endif

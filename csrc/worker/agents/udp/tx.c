@@ -1,0 +1,432 @@
+/* tx.c: from the tx ring to the socket.
+ *
+ *     tx ring --take_in--> no deadline: ready[] ------------------> batch -> udp_send -> verdicts
+ *                     \--> deadline:    schedule --when it is due--/   \---> link (emulated)
+ *
+ * A deadline is served in four steps. At start - AGENT_LEAD_NS the worker calls (on_deadline); what
+ * is due at that instant is taken out of the ring and the messages are built; then the clock is
+ * read until the start; then comes the send call and nothing else. A packet that was taken is in
+ * state SENDING: whoever takes this channel over will not send it again.
+ *
+ * start = deadline, or with align="wire" the deadline less the learnt way to the wire.
+ *
+ * Of those that are due the one that is due longest goes first, and a packet without a deadline is
+ * due since it was queued. So ready[] and the schedule are merged, as far as the ring was taken in.
+ * When the worker comes to a deadline late, it takes the ring in first, as far as it was filled by
+ * then: after a standstill the earliest deadline goes first, whether its packet had been taken in
+ * before or not.
+ *
+ * A packet's deadline and sequence are read once, when it is taken in, and kept here. If its record
+ * says something else later, a client wrote over it: it is not sent, and counted as corrupt.
+ *
+ * Where the queueing discipline launches packets by itself (txtime), they are handed over
+ * AGENT_HANDOVER_AHEAD_NS before the start and nobody spins.
+ *
+ * When the kernel has no room the packets go back where they came from, in order, and nothing more
+ * is taken in until it has (EPOLLOUT, or after a pause). */
+#include "worker/agents/common/socket.h"
+#include "worker/agents/udp/agent.h"
+
+#include "base/rt_seq.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define SEND_COST_MOST_NS (50 * RT_NS_PER_US)
+#define TAKE_IN_PER_CALL 256u
+#define RELEASE_MOVES 8u
+
+/* --- times --------------------------------------------------------------------------------- */
+
+int64_t udp_agent_tx_deadline_ns(const wrk_channel_t *ch)
+{
+    const udp_agent_t *a = udp_agent_of(ch);
+    if (a->block.now)
+        return a->block.retry_mono_ns;
+    if (a->held || a->purging || udp_schedule_count(&a->schedule) == 0)
+        return RT_NEVER_NS;
+    if (a->catching_up) /* overdue packets of other channels come in between */
+        return a->caught_up_mono_ns;
+    int64_t ahead = a->udp.eff.txtime ? AGENT_HANDOVER_AHEAD_NS : AGENT_LEAD_NS;
+    return udp_schedule_next_ns(&a->schedule) + agent_start_shift_ns(ch, &a->ledger) - ahead;
+}
+
+/* --- batch --------------------------------------------------------------------------------- */
+
+/* The packet lies in items[] already. */
+static void batch_add(wrk_channel_t *ch, const udp_waiting_t *from, int64_t start_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    agent_batch_t *b = &a->batch;
+    unsigned i = b->count++;
+    const tx_item_t *item = &b->items[i];
+    a->from[i] = *from;
+    b->start_mono_ns[i] = start_mono_ns;
+    b->messages[i] = (udp_tx_t){.data = item->payload, .len = item->payload_bytes};
+    if (item->dest.family != 0) {
+        agent_addr_in(&b->dests[i], &item->dest);
+        b->messages[i].dest = &b->dests[i];
+    }
+    if (a->udp.eff.txtime && from->has_deadline)
+        b->messages[i].txtime_ns = start_mono_ns - wrk_clock_shift_ns(ch);
+    __builtin_prefetch(item->payload);
+}
+
+/* Whether the record still says what it said when the packet was taken in. */
+static bool is_as_taken_in(const tx_item_t *item, const udp_waiting_t *from)
+{
+    if (item->sequence != from->entry.order)
+        return false;
+    if (!from->has_deadline)
+        return item->due_ns == 0;
+    return item->due_ns != 0 && agent_bounded_due(item->due_ns) == from->entry.due_ns;
+}
+
+/* Marks the packet as being sent and adds it, unless it was cancelled or moved or is dropped. */
+static void take_into_batch(wrk_channel_t *ch, const udp_waiting_t *from, int64_t now_mono_ns,
+                            int64_t shift)
+{
+    agent_batch_t *b = &udp_agent_of(ch)->batch;
+    tx_item_t *item = &b->items[b->count];
+    uint64_t ref = from->entry.ref;
+    int rc = tx_queue_take(&ch->tx, ref, item);
+    if (rc == -ESTALE)
+        return;
+    if (rc == 0 && !is_as_taken_in(item, from)) {
+        tx_queue_finish(&ch->tx, ref);
+        rc = -EBADMSG;
+    }
+    if (rc < 0) {
+        item->sequence = from->entry.order;
+        agent_refused(ch, item, rc, now_mono_ns);
+        return;
+    }
+    int64_t start = from->has_deadline ? from->entry.due_ns + shift : 0;
+    if (ch->config.late == SHM_LATE_DROP &&
+        verdict_is_late(start, now_mono_ns, ch->config.tolerance_ns)) {
+        tx_queue_finish(&ch->tx, ref);
+        agent_not_sent(ch, item, VERDICT_DROPPED_LATE, 0, now_mono_ns);
+        return;
+    }
+    batch_add(ch, from, start);
+}
+
+/* A packet that finds no room in the schedule gets its verdict. */
+static void wait_for_deadline(wrk_channel_t *ch, const tx_item_t *item, const due_entry_t *entry)
+{
+    int rc = udp_schedule_push(&udp_agent_of(ch)->schedule, &ch->tx, entry);
+    if (rc == 0)
+        return;
+    tx_queue_finish(&ch->tx, entry->ref);
+    agent_not_sent(ch, item, VERDICT_FAILED, -rc, rt_mono_ns());
+}
+
+static void wait_in_turn(wrk_channel_t *ch, const tx_item_t *item, const due_entry_t *entry)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    if (a->ready_count < AGENT_BATCH) {
+        a->ready[a->ready_count++] = *entry;
+        return;
+    }
+    tx_queue_finish(&ch->tx, entry->ref);
+    agent_not_sent(ch, item, VERDICT_FAILED, ENOSPC, rt_mono_ns());
+}
+
+/* A packet that was just taken in: its header, as read now, decides. */
+static void wait_its_time(wrk_channel_t *ch, const tx_item_t *item, int64_t now_mono_ns)
+{
+    bool has_deadline = item->due_ns != 0;
+    const due_entry_t entry = {
+        .due_ns = has_deadline ? agent_bounded_due(item->due_ns)
+                               : agent_enqueued_mono_ns(item, now_mono_ns),
+        .order = item->sequence,
+        .ref = item->ref,
+    };
+    if (has_deadline)
+        wait_for_deadline(ch, item, &entry);
+    else
+        wait_in_turn(ch, item, &entry);
+}
+
+/* Packets from index on go back where they came from: of ready[] before those still in it. */
+static void put_back(wrk_channel_t *ch, unsigned index)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    const agent_batch_t *b = &a->batch;
+    due_entry_t rest[AGENT_BATCH];
+    unsigned rest_count = a->ready_count;
+    memcpy(rest, a->ready, rest_count * sizeof *rest);
+    a->ready_count = 0;
+    for (unsigned i = index; i < b->count; i++) {
+        tx_queue_untake(&ch->tx, b->items[i].ref);
+        if (a->from[i].has_deadline)
+            wait_for_deadline(ch, &b->items[i], &a->from[i].entry);
+        else
+            wait_in_turn(ch, &b->items[i], &a->from[i].entry);
+    }
+    /* Both were in ready[] together before the batch was made. */
+    unsigned room = AGENT_BATCH - a->ready_count;
+    rest_count = rest_count < room ? rest_count : room;
+    memcpy(a->ready + a->ready_count, rest, rest_count * sizeof *rest);
+    a->ready_count += rest_count;
+    udp_agent_watch_input(ch);
+}
+
+/* --- sending ------------------------------------------------------------------------------- */
+
+void udp_agent_unblock(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    if (!a->block.now)
+        return;
+    a->block.now = false;
+    ch->tx_paused = a->held;
+    udp_agent_watch_input(ch);
+    wrk_activate(ch, now_mono_ns);
+}
+
+static void note_send_cost(udp_agent_t *a, unsigned packets, int64_t took_ns)
+{
+    int64_t each = took_ns / packets;
+    each = each < SEND_COST_MOST_NS ? each : SEND_COST_MOST_NS;
+    a->send_cost_ns += (each - a->send_cost_ns) / 8;
+}
+
+static void packets_left(wrk_channel_t *ch, unsigned first, unsigned count, int64_t start_mono_ns,
+                         int64_t end_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    for (unsigned i = first; i < first + count; i++)
+        tx_queue_finish(&ch->tx, a->batch.items[i].ref);
+    agent_sent(ch, &a->ledger, &a->batch, first, count, start_mono_ns, end_mono_ns);
+    note_send_cost(a, count, end_mono_ns - start_mono_ns);
+}
+
+static void packet_failed(wrk_channel_t *ch, unsigned index, int error, int64_t now_mono_ns)
+{
+    const tx_item_t *item = &udp_agent_of(ch)->batch.items[index];
+    tx_queue_finish(&ch->tx, item->ref);
+    agent_not_sent(ch, item, VERDICT_FAILED, error, now_mono_ns);
+}
+
+static void send_batch(wrk_channel_t *ch)
+{
+    static const agent_outcomes_t outcomes = {
+        .left = packets_left, .failed = packet_failed, .put_back = put_back};
+    udp_agent_t *a = udp_agent_of(ch);
+    const agent_way_t way = {
+        .udp = &a->udp, .link = &a->link, .ledger = &a->ledger, .block = &a->block};
+    if (a->batch.count > 0)
+        agent_send(ch, &way, &a->batch, &outcomes);
+}
+
+/* --- what is due already ------------------------------------------------------------------- */
+
+/* ready[] and those of the schedule that became due before what goes behind them. */
+static void fill_by_age(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    int64_t shift = agent_start_shift_ns(ch, &a->ledger);
+    unsigned i = 0;
+    while (i < a->ready_count && a->batch.count < AGENT_BATCH) {
+        udp_waiting_t next = {.has_deadline = true};
+        if (!udp_schedule_pop_due(&a->schedule, a->ready[i].due_ns - shift, &next.entry))
+            next = (udp_waiting_t){.entry = a->ready[i++]};
+        take_into_batch(ch, &next, now_mono_ns, shift);
+    }
+    a->ready_count -= i;
+    memmove(a->ready, a->ready + i, a->ready_count * sizeof *a->ready);
+}
+
+static void send_ready(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    fill_by_age(ch, now_mono_ns);
+    agent_choose_stamps(ch, &a->ledger, &a->batch, now_mono_ns);
+    send_batch(ch);
+}
+
+/* --- with a deadline ----------------------------------------------------------------------- */
+
+static bool take_in_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns);
+
+/* 0: nothing. Else how many at least of the ring are to be taken in before anything that is due goes out. On time: none, for
+ * what is still unread was queued behind what is due. After a standstill (this core was taken away,
+ * or busy) an unread packet may be due before one that is scheduled. */
+static uint32_t left_to_catch_up(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    if (!a->catching_up) {
+        int64_t due = udp_schedule_next_ns(&a->schedule);
+        if (due == RT_NEVER_NS ||
+            now_mono_ns - AGENT_LEAD_NS <= due + agent_start_shift_ns(ch, &a->ledger))
+            return 0;
+        a->catch_up_before = shm_cursor_seq(rt_load_acquire(&ch->segment.tx->tail));
+    }
+    if (ch->tx.read_ref < ch->tx.replay_until_ref) /* what a dead worker had taken in */
+        return 1;
+    int32_t left = rt_seq32_diff(a->catch_up_before, ch->tx.read_seq);
+    return left > 0 ? (uint32_t)left : 0;
+}
+
+/* Takes in a piece of what waited in the ring when the worker saw that it is late. Returns whether
+ * what is due may go out. */
+static bool catch_up(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    unsigned budget = TAKE_IN_PER_CALL;
+    bool found = true;
+    uint32_t left = left_to_catch_up(ch, now_mono_ns);
+    while (left > 0 && found && a->ready_count < AGENT_BATCH) {
+        a->catching_up = true;
+        found = take_in_one(ch, &budget, now_mono_ns);
+        left = left_to_catch_up(ch, now_mono_ns);
+    }
+    a->catching_up = left > 0 && budget == 0; /* else the next one is still being written */
+    a->caught_up_mono_ns = now_mono_ns;
+    return !a->catching_up;
+}
+
+void udp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    if (a->block.now || a->held || a->purging || !catch_up(ch, now_mono_ns))
+        return;
+    if (a->ready_count > 0) { /* the kernel had no room for them, or they were late: by age */
+        send_ready(ch, now_mono_ns);
+        return;
+    }
+    int64_t shift = agent_start_shift_ns(ch, &a->ledger);
+    int64_t ahead = a->udp.eff.txtime ? AGENT_HANDOVER_AHEAD_NS : 0;
+    /* All that start together with the first, or that are due already. */
+    int64_t first = udp_schedule_next_ns(&a->schedule);
+    if (first == RT_NEVER_NS || first + shift - ahead > now_mono_ns + AGENT_LEAD_NS)
+        return;
+    int64_t until = now_mono_ns - shift + ahead;
+    until = until > first ? until : first;
+    udp_waiting_t next = {.has_deadline = true};
+    while (a->batch.count < AGENT_BATCH && udp_schedule_pop_due(&a->schedule, until, &next.entry))
+        take_into_batch(ch, &next, now_mono_ns, shift);
+    if (a->batch.count == 0)
+        return;
+    agent_choose_stamps(ch, &a->ledger, &a->batch, now_mono_ns);
+    if (!a->udp.eff.txtime)
+        agent_spin_until(a->batch.start_mono_ns[0]);
+    send_batch(ch);
+}
+
+/* --- without a deadline -------------------------------------------------------------------- */
+
+/* How many fit before something is due on this core. */
+static unsigned room_before_deadline(const wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    const udp_agent_t *a = udp_agent_of(ch);
+    int64_t free_until = wrk_free_until_ns(ch);
+    int64_t own = udp_agent_tx_deadline_ns(ch);
+    int64_t until = own < free_until ? own : free_until;
+    return agent_pieces_before(until, now_mono_ns, a->send_cost_ns, AGENT_BATCH);
+}
+
+/* One record of the ring. Returns false when there was none. */
+static bool take_in_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
+{
+    tx_item_t item;
+    int rc = tx_queue_next(&ch->tx, now_mono_ns, budget, &item);
+    if (rc == 0)
+        return false;
+    if (rc < 0)
+        agent_refused(ch, &item, rc, now_mono_ns);
+    else
+        wait_its_time(ch, &item, now_mono_ns);
+    return true;
+}
+
+unsigned udp_agent_free_space(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    return agent_free_space(ch, RELEASE_MOVES, now_mono_ns);
+}
+
+unsigned udp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    unsigned work = 0;
+    if (!ch->tx_paused && !a->purging) {
+        unsigned room = room_before_deadline(ch, now_mono_ns);
+        unsigned left_over = a->ready_count;
+        unsigned budget = TAKE_IN_PER_CALL;
+        while (a->ready_count < room && take_in_one(ch, &budget, now_mono_ns)) {
+        }
+        if (a->ready_count > 0)
+            send_ready(ch, now_mono_ns);
+        work = TAKE_IN_PER_CALL - budget + left_over;
+    }
+    return work + udp_agent_free_space(ch, now_mono_ns);
+}
+
+/* --- purge --------------------------------------------------------------------------------- */
+
+static void cancel(wrk_channel_t *ch, uint64_t ref, uint64_t sequence, int64_t now_mono_ns)
+{
+    tx_item_t item;
+    int rc = tx_queue_take(&ch->tx, ref, &item);
+    if (rc == -ESTALE)
+        return;
+    if (rc == 0)
+        tx_queue_finish(&ch->tx, ref);
+    item.sequence = sequence;
+    agent_refused(ch, &item, rc == -EBADMSG ? rc : -ECANCELED, now_mono_ns);
+}
+
+/* Takes one record in for good or to be cancelled. Returns true when nothing that waited at the
+ * start of the purge is left: a record of later sequence came, or none. */
+static bool purge_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    tx_item_t item;
+    int rc = tx_queue_next(&ch->tx, now_mono_ns, budget, &item);
+    if (rc == 0)
+        return *budget > 0; /* a claim without its commit is no waiting packet yet */
+    if (rc < 0)
+        agent_refused(ch, &item, rc, now_mono_ns);
+    else if (item.sequence < a->purge_before)
+        cancel(ch, item.ref, item.sequence, now_mono_ns);
+    else
+        wait_its_time(ch, &item, now_mono_ns);
+    return rc == 1 && item.sequence >= a->purge_before;
+}
+
+static bool purge_ring(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
+{
+    unsigned budget = max;
+    while (budget > 0)
+        if (purge_one(ch, &budget, now_mono_ns))
+            return true;
+    return false;
+}
+
+int udp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
+{
+    udp_agent_t *a = udp_agent_of(ch);
+    if (!a->purging) {
+        a->purging = true;
+        a->purge_before = agent_sequence_at_tail(ch);
+        agent_link_clear(&a->link);
+    }
+    for (unsigned i = 0; i < a->ready_count; i++)
+        cancel(ch, a->ready[i].ref, a->ready[i].order, now_mono_ns);
+    a->ready_count = 0;
+    due_entry_t entry;
+    unsigned n = 0;
+    while (n < max && udp_schedule_pop_due(&a->schedule, INT64_MAX, &entry)) {
+        cancel(ch, entry.ref, entry.order, now_mono_ns);
+        n++;
+    }
+    bool done = n < max && purge_ring(ch, max - n, now_mono_ns);
+    (void)udp_agent_free_space(ch, now_mono_ns);
+    if (!done)
+        return 0;
+    a->purging = false;
+    udp_agent_unblock(ch, now_mono_ns);
+    wrk_activate(ch, now_mono_ns);
+    return 1;
+}

@@ -1,0 +1,261 @@
+/* agent.h: the engines "udt-port" and "udt": UDT connections over shared UDP ports. What
+ * clients and the worker share stands in shm/udt_shm.h, the protocol in proto/udt. Shared by these
+ * parts only:
+ *
+ *   port.c         life of a port; what is to be sent, and what the kernel refused
+ *   demultiplex.c  socket -> connections, by the socket id in each datagram
+ *   listen.c       who wants to connect
+ *   agent.c        life of a connection
+ *   open.c         its beginning
+ *   tx.c           tx ring -> connection -> port
+ *   rx.c           connection -> rx ring
+ *
+ *          udt channels                      port
+ *     tx ring -> udt_conn_send    ---.
+ *                udt_conn_emit        >--- udt_port_agent_send -> udp_send, or the emulated link
+ *     rx ring <- udt_conn_receive <--'---- udt_port_receive <---- udp_recv, or the emulated link
+ *
+ * A connection is served (udt_agent_serve: its timers, what it sends, what it tells its client)
+ * after its own deadline, after records came in its tx ring, and once per round of reading in which
+ * datagrams came for it: so one answer speaks for all of a batch.
+ *
+ * A port and its connections lie on one worker, and so on one thread. The port knows its
+ * connections, each connection its port; whoever goes first takes leave of the other. */
+#ifndef UDT_AGENT_H
+#define UDT_AGENT_H
+
+#include "proto/udt/udt_conn.h"
+#include "proto/udt/udt_port.h"
+#include "shm/udt_shm.h"
+#include "worker/agents/common/intake.h"
+#include "worker/agents/common/send.h"
+
+/* Two segmented sends of packets of 1500 bytes. */
+enum { UDT_AGENT_BATCH = 88, UDT_AGENT_ARRIVALS = 256 };
+
+/* --- a port --------------------------------------------------------------------------------- */
+
+typedef struct udt_agent udt_agent_t;
+
+/* A good request that nobody has taken yet. */
+typedef struct udt_waiting {
+    udt_handshake_t handshake;
+    udp_addr_t from;
+    uint32_t bucket;
+    uint32_t next; /* of those in the same bucket */
+    int64_t heard_mono_ns;
+    uint32_t number; /* 0: a free place */
+    uint32_t before; /* in the order in which they were heard last; UDT_NOBODY */
+    uint32_t behind;
+} udt_waiting_t;
+
+#define UDT_NOBODY UINT32_MAX
+
+/* What the kernel had no room for; copies, for their connections go on. */
+typedef struct udt_refused {
+    uint8_t *bytes; /* UDT_AGENT_BATCH places of 64 KiB, touched when first used */
+    udp_tx_t messages[UDT_AGENT_BATCH];
+    udp_addr_t dests[UDT_AGENT_BATCH];
+    unsigned at;
+    unsigned count;      /* of messages, from the first on; 0: none */
+    wrk_channel_t *from; /* the connection's, NULL: gone, or of none */
+} udt_refused_t;
+
+typedef struct udt_port_agent {
+    wrk_channel_t *channel;
+    udp_t udp;
+    wrk_source_t socket;
+    const phc_t *phc; /* NULL: none */
+    agent_link_t link;
+    bool held;
+    agent_block_t block; /* the kernel has no room */
+    udt_refused_t refused;
+    uint64_t flow_bytes;  /* came in since */
+    int64_t flow_mono_ns; /* then */
+    bool flows;           /* so much that waking for each datagram would cost more than it brings */
+    int64_t rest_mono_ns; /* the socket is not watched, but read at this time; 0: it is watched */
+    shm_udt_port_state_t *state;
+
+    udt_secret_t secret;
+    udt_port_t sockets; /* who is behind this port */
+    void *sockets_memory;
+    udt_agent_t *agents;        /* all of those */
+    udt_agent_t *touched;       /* those that are to be served at the end of this round */
+    udp_addr_t last_from;       /* of the last datagram, and */
+    udt_address_t last_address; /* the same as the protocol sees it */
+
+    bool listens;
+    udt_listener_t listener;
+    udt_waiting_t *waiting; /* SHM_UDT_MAX_BACKLOG places */
+    uint32_t *buckets;      /* as many, of the first in each; UDT_NOBODY */
+    uint32_t backlog;
+    uint32_t waiting_count;
+    uint32_t oldest;
+    uint32_t newest;
+    uint32_t next_place;
+    uint32_t generation; /* of numbers */
+
+    udp_rx_t arrivals[UDT_AGENT_ARRIVALS];
+    agent_intake_t intake;
+    udp_tx_t messages[UDT_AGENT_BATCH];
+    udt_out_t out[UDT_AGENT_BATCH];
+    uint8_t whole[UINT16_MAX + 1]; /* a datagram put together for the emulated link */
+} udt_port_agent_t;
+
+static inline udt_port_agent_t *udt_port_agent_of(const wrk_channel_t *ch)
+{
+    return ch->agent;
+}
+
+static inline void udt_port_agent_count(udt_port_agent_t *p, shm_udt_port_counter_id_t id)
+{
+    rt_bump(&p->state->counters[id], 1);
+}
+
+/* --- a connection --------------------------------------------------------------------------- */
+
+/* Not told yet, because the rx ring has no room or something else goes before it. */
+#define UDT_TELL_CONNECTED 0x01u
+#define UDT_TELL_FAILED 0x02u
+#define UDT_TELL_PEER_ERROR 0x04u
+#define UDT_TELL_BROKEN 0x08u
+#define UDT_TELL_CLOSED 0x10u
+#define UDT_TELL_END (UDT_TELL_BROKEN | UDT_TELL_CLOSED) /* behind what has arrived */
+
+struct udt_agent {
+    wrk_channel_t *channel;
+    udt_port_agent_t *port; /* NULL: gone, or it never had one; it does nothing more */
+    udt_agent_t *next;      /* of the port's, and before */
+    udt_agent_t **at;
+    udt_agent_t *touched_next;
+    shm_udt_config_t config;
+    udt_conn_t conn;
+    void *memory; /* of its buffers; NULL: none */
+    size_t memory_bytes;
+    udp_addr_t peer;
+    shm_addr_t peer_shm;
+    bool untold; /* LOST: neither its port nor its peer knows */
+    shm_udt_state_t *state;
+    int64_t served_mono_ns;
+    bool touched;
+    bool held;
+    bool more; /* a batch was not enough: do_work goes on */
+
+    /* sending */
+    bool has_item;
+    bool has_first; /* in a message of several records: the first one is */
+    bool skips;     /* the rest of this message is dropped */
+    bool waits_for_room;
+    bool purging;
+    tx_item_t item;   /* taken, and not all of it sent on */
+    uint32_t item_at; /* bytes of it sent on */
+    shm_udt_tx_t first;
+    uint32_t gathered; /* bytes of the message, copied behind what was given to send */
+    uint64_t purge_before;
+
+    /* closing: when the ring is taken in up to close_before, or at close_mono_ns */
+    int64_t close_mono_ns;
+    uint32_t close_before;
+    bool closes;
+
+    /* receiving */
+    bool rx_waits; /* the ring is full: looked at again at rx_retry_mono_ns */
+    bool has_message;
+    int64_t rx_retry_mono_ns;
+    int64_t rx_retry_ns;
+    unsigned tell; /* UDT_TELL_* */
+    uint32_t tell_error;
+    udt_message_t message;  /* being given out in pieces */
+    uint32_t message_piece; /* next */
+    uint32_t message_at;    /* bytes of it given out */
+    uint64_t message_left;
+};
+
+static inline udt_agent_t *udt_agent_of(const wrk_channel_t *ch)
+{
+    return ch->agent;
+}
+
+static inline udt_agent_t *udt_agent_with(udt_conn_t *conn)
+{
+    return (udt_agent_t *)(void *)((char *)conn - offsetof(udt_agent_t, conn));
+}
+
+/* --- port.c --- */
+
+/* Sends what a connection emitted, or keeps it until the kernel has room: then p->block.now is set,
+ * and nobody may emit. */
+void udt_port_agent_send(udt_port_agent_t *p, wrk_channel_t *from, const udt_out_t *out,
+                         size_t count, const udp_addr_t *dest);
+/* One datagram that belongs to no connection; lost where the kernel has no room. */
+void udt_port_agent_send_one(udt_port_agent_t *p, const void *data, uint32_t bytes,
+                             const udp_addr_t *dest);
+/* The form in which the port's socket gives and takes addresses. */
+void udt_port_agent_address(const udt_port_agent_t *p, const shm_addr_t *in, udp_addr_t *out);
+/* The IPv4 address in what an IPv6 socket says; as it is where there is none. */
+shm_addr_t udt_plain_address(const udp_addr_t *in);
+
+/* --- demultiplex.c --- */
+
+void udt_port_agent_on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns);
+bool udt_port_agent_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
+/* Serves whom datagrams came for, or who waited for the kernel. */
+void udt_port_agent_serve_touched(udt_port_agent_t *p);
+void udt_port_agent_touch(udt_port_agent_t *p, udt_agent_t *a);
+udt_address_t udt_address_of(const udp_addr_t *in);
+
+/* --- listen.c --- */
+
+int udt_port_agent_listen(udt_port_agent_t *p, uint32_t mode, uint32_t backlog);
+void udt_port_agent_unlisten(udt_port_agent_t *p);
+/* A good one, of which there is no connection yet. */
+void udt_port_agent_request(udt_port_agent_t *p, const udt_handshake_t *hs, const udp_addr_t *from,
+                            const udt_address_t *address, int64_t now_mono_ns);
+/* Counts what listener and sockets have counted since the last call. */
+void udt_port_agent_counters(udt_port_agent_t *p);
+/* NULL: no request of that number waits. */
+udt_waiting_t *udt_port_agent_waiting(udt_port_agent_t *p, uint32_t number);
+void udt_port_agent_forget(udt_port_agent_t *p, udt_waiting_t *w);
+void udt_port_agent_refuse(udt_port_agent_t *p, udt_waiting_t *w);
+void udt_port_agent_expire(udt_port_agent_t *p, int64_t now_mono_ns);
+int64_t udt_port_agent_expiry_ns(const udt_port_agent_t *p);
+
+/* --- agent.c --- */
+
+/* Lets pass what is due, sends, tells the client; then the channel's deadline may be another. */
+void udt_agent_serve(wrk_channel_t *ch);
+/* Its port closes. */
+void udt_agent_port_gone(udt_agent_t *a);
+/* Nothing more will be sent: what the client is told, and why. */
+void udt_agent_end(udt_agent_t *a, shm_udt_conn_state_t state, unsigned tell, uint32_t error);
+bool udt_agent_is_over(const udt_agent_t *a);
+
+/* Tells clients; written last of what they are told. */
+void udt_agent_publish_state(udt_agent_t *a, shm_udt_conn_state_t state);
+/* Datagrams for it come to it from now on. Returns 0, -EEXIST or -ENOSPC with a text. */
+int udt_agent_join(udt_port_agent_t *p, udt_agent_t *a);
+
+/* --- open.c --- */
+
+/* As agent_ops_t.open. */
+int udt_agent_open(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns);
+/* NULL with a text. */
+udt_port_agent_t *udt_agent_find_port(const wrk_channel_t *ch, const char *name);
+
+/* The peer of a connection that died with its worker gets a goodbye, if the port is open; else a->untold stays. */
+void udt_agent_tell_of_loss(udt_agent_t *a);
+
+/* --- tx.c --- */
+
+/* From the tx ring into the send buffer, a bounded piece. Returns how much it found to do. */
+unsigned udt_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns);
+/* What is due, at most one batch. */
+void udt_agent_emit(wrk_channel_t *ch, int64_t now_mono_ns);
+int udt_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns);
+
+/* --- rx.c --- */
+
+/* Into the rx ring as far as that has room. */
+void udt_agent_deliver(wrk_channel_t *ch, int64_t now_mono_ns);
+
+#endif

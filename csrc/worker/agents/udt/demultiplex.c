@@ -1,0 +1,172 @@
+/* demultiplex.c: from the socket to the connections.
+ *
+ * A round reads a bounded number of messages, deals their datagrams out, and then serves each
+ * connection that got some, once. It reads no more than fits before another channel is due, and no
+ * round follows it then. */
+#include "worker/agents/common/socket.h"
+#include "worker/agents/common/tap.h"
+#include "worker/agents/udt/agent.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+#define MESSAGES_PER_ROUND 16u /* of up to 64 KiB: some 300 us */
+#define ROUNDS_PER_CALL 4u
+
+/* --- who it is for ------------------------------------------------------------------------- */
+
+udt_address_t udt_address_of(const udp_addr_t *in)
+{
+    shm_addr_t plain = udt_plain_address(in);
+    udt_address_t out = {.port = plain.port, .is_ipv6 = plain.family == 6};
+    memcpy(out.ip, plain.ip, plain.family == 6 ? 16 : 4);
+    return out;
+}
+
+static const udt_address_t *address_of(udt_port_agent_t *p, const udp_addr_t *from)
+{
+    if (!udp_addr_equal(&p->last_from, from)) {
+        p->last_from = *from;
+        p->last_address = udt_address_of(from);
+    }
+    return &p->last_address;
+}
+
+/* --- dealing ------------------------------------------------------------------------------- */
+
+void udt_port_agent_touch(udt_port_agent_t *p, udt_agent_t *a)
+{
+    if (a->touched)
+        return;
+    a->touched = true;
+    a->touched_next = p->touched;
+    p->touched = a;
+}
+
+void udt_port_agent_serve_touched(udt_port_agent_t *p)
+{
+    udt_agent_t *a = p->touched;
+    p->touched = NULL;
+    while (a != NULL) {
+        udt_agent_t *next = a->touched_next;
+        a->touched = false;
+        udt_agent_serve(a->channel);
+        wrk_ran(a->channel);
+        a = next;
+    }
+}
+
+/* Returns the channel of the connection that it is for, NULL: of none. */
+static wrk_channel_t *deal(udt_port_agent_t *p, const void *data, uint32_t bytes,
+                           const udp_addr_t *from, int64_t arrival_mono_ns, int64_t now_mono_ns)
+{
+    udt_port_result_t result;
+    const udt_address_t *address = address_of(p, from);
+    switch (udt_port_receive(&p->sockets, data, bytes, address, arrival_mono_ns, now_mono_ns,
+                             &result)) {
+    case UDT_PORT_CONN:
+        udt_port_agent_touch(p, udt_agent_with(result.conn));
+        return udt_agent_with(result.conn)->channel;
+    case UDT_PORT_REPLY:
+        udt_port_agent_send_one(p, result.reply, sizeof result.reply, from);
+        break;
+    case UDT_PORT_REQUEST:
+        udt_port_agent_request(p, &result.request, from, address, now_mono_ns);
+        break;
+    case UDT_PORT_DROPPED:
+        break;
+    }
+    return NULL;
+}
+
+bool udt_port_agent_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
+{
+    udt_port_agent_t *p = udt_port_agent_of(ch);
+    udp_addr_t from;
+    udt_port_agent_address(p, &item->source, &from);
+    int64_t arrival_mono_ns = item->time_ns + wrk_clock_shift_ns(ch);
+    wrk_channel_t *to =
+        deal(p, item->payload, item->payload_bytes, &from, arrival_mono_ns, now_mono_ns);
+    if (to != NULL && agent_tapped(to)) {
+        rx_item_t seen = *item;
+        seen.time_ns = arrival_mono_ns - wrk_clock_shift_ns(to);
+        agent_tap_item(to, &p->udp, &seen, AGENT_TAP_NO_SEQUENCE);
+    }
+    return true;
+}
+
+/* --- reading ------------------------------------------------------------------------------- */
+
+static void take(udt_port_agent_t *p, unsigned count, int64_t now_mono_ns)
+{
+    wrk_channel_t *ch = p->channel;
+    int64_t shift = wrk_clock_shift_ns(ch);
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < count; i++) {
+        const udp_rx_t *in = &p->arrivals[i];
+        bytes += in->len;
+        if (p->link.rx != NULL) {
+            rx_item_t item;
+            agent_rx_item(&item, in);
+            agent_link_offer_rx(&p->link, &item);
+            continue;
+        }
+        wrk_channel_t *to =
+            deal(p, in->data, in->len, &in->source, in->time_ns + shift, now_mono_ns);
+        if (to != NULL && agent_tapped(to)) {
+            udp_rx_t seen = *in;
+            seen.time_ns += shift - wrk_clock_shift_ns(to);
+            agent_tap_arrived(to, &p->udp, &seen, 1, NULL, AGENT_TAP_NO_SEQUENCE);
+        }
+    }
+    if (p->link.rx != NULL)
+        agent_link_took_rx(ch, &p->link);
+    else if (agent_tapped(ch))
+        agent_tap_arrived(ch, &p->udp, p->arrivals, count, NULL, AGENT_TAP_NO_SEQUENCE);
+    wrk_count(ch, SHM_COUNT_rx_received, count);
+    wrk_count(ch, SHM_COUNT_rx_bytes, bytes);
+    p->flow_bytes += bytes;
+}
+
+/* Returns how many datagrams came. */
+static unsigned read_round(udt_port_agent_t *p)
+{
+    wrk_channel_t *ch = p->channel;
+    unsigned total = 0;
+    int n;
+    unsigned messages = agent_intake_begin(&p->intake, ch, MESSAGES_PER_ROUND);
+    do {
+        n = udp_recv_messages(&p->udp, p->arrivals, UDT_AGENT_ARRIVALS, messages);
+        if (n > 0)
+            take(p, (unsigned)n, rt_mono_ns());
+        total += n > 0 ? (unsigned)n : 0;
+        messages = 0;
+    } while (n == UDT_AGENT_ARRIVALS);
+    udp_recv_done(&p->udp);
+    wrk_count(ch, SHM_COUNT_rx_calls, 1);
+    if (n < 0 && n != -EBUSY) {
+        wrk_receive_failed(ch, -n, rt_mono_ns());
+    }
+    return total;
+}
+
+void udt_port_agent_on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
+{
+    (void)now_mono_ns;
+    udt_port_agent_t *p = udt_port_agent_of(source->channel);
+    if (events & EPOLLERR)
+        agent_socket_take_error(&p->udp);
+    if (p->held || !(events & (EPOLLIN | EPOLLERR)))
+        return;
+    for (unsigned round = 0; round < ROUNDS_PER_CALL; round++) {
+        if (read_round(p) == 0)
+            break;
+        udt_port_agent_counters(p);
+        wrk_rx_publish(p->channel);
+        udt_port_agent_serve_touched(p);
+        agent_intake_end(&p->intake, p->udp.rx_messages);
+        if (!p->udp.rx_more || rt_mono_ns() + AGENT_LEAD_NS >= wrk_free_until_ns(p->channel))
+            break;
+    }
+}

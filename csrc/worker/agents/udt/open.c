@@ -1,0 +1,227 @@
+/* open.c: how a connection comes to be: its configuration, its port, its memory; or what
+ * is left of it, where its worker died. */
+#include "worker/agents/udt/agent.h"
+
+#include "base/rt_err.h"
+#include "worker/agents/common/socket.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define DEFAULT_MSS_BYTES 1500u
+#define DEFAULT_BURST_NS (200 * RT_NS_PER_US)
+
+static void fill_defaults(shm_udt_config_t *c)
+{
+    c->mss_bytes = c->mss_bytes ? c->mss_bytes : DEFAULT_MSS_BYTES;
+    uint32_t payload = UDT_PAYLOAD_BYTES(c->mss_bytes);
+    c->window_packets = c->window_packets ? c->window_packets : UDT_DEFAULT_WINDOW_PACKETS;
+    c->receive_packets = c->receive_packets ? c->receive_packets : UDT_DEFAULT_BUFFER_PACKETS;
+    c->send_bytes = c->send_bytes ? c->send_bytes : UDT_DEFAULT_BUFFER_PACKETS * payload;
+    c->burst_ns = c->burst_ns >= 0 ? c->burst_ns : DEFAULT_BURST_NS;
+}
+
+static int check_channel(const wrk_channel_t *ch, shm_udt_config_t *c)
+{
+    memcpy(c, ch->config.engine_config, sizeof *c);
+    int rc = shm_udt_config_check(c);
+    if (rc < 0)
+        return rc;
+    if (ch->segment.engine == NULL || ch->config.engine_bytes < sizeof(shm_udt_state_t))
+        return rt_err_set(-EINVAL, "%llu bytes of shared memory for the state of a connection: %zu",
+                          (unsigned long long)ch->config.engine_bytes, sizeof(shm_udt_state_t));
+    if (ch->config.direction != SHM_DUPLEX || ch->config.overflow != SHM_OVERFLOW_WAIT)
+        return rt_err_set(-EINVAL, "engine udt needs direction duplex and overflow wait");
+    if (ch->config.max_payload_bytes <= sizeof(shm_udt_tx_t))
+        return rt_err_set(-EINVAL, "max_payload_bytes is %u; a record's head takes %zu of it",
+                          ch->config.max_payload_bytes, sizeof(shm_udt_tx_t));
+    fill_defaults(c);
+    return 0;
+}
+
+udt_port_agent_t *udt_agent_find_port(const wrk_channel_t *ch, const char *name)
+{
+    wrk_channel_t *port = wrk_find(ch, name);
+    if (port != NULL && !port->failed && strcmp(port->config.engine, SHM_UDT_PORT_ENGINE) == 0)
+        return udt_port_agent_of(port);
+    rt_err_set(-ENOENT, "no channel \"%s\" of engine udt-port is open on this worker", name);
+    return NULL;
+}
+
+static int check_peer(const udt_port_agent_t *p, udt_agent_t *a)
+{
+    const shm_addr_t *remote = &a->channel->config.remote;
+    udt_port_agent_address(p, remote, &a->peer);
+    if (!udp_addr_is_set(&a->peer) || remote->port == 0)
+        return rt_err_set(-EINVAL, "nowhere to connect to: set remote to an address and a port");
+    if (a->peer.sa.sa_family != p->udp.eff.local.sa.sa_family)
+        return rt_err_set(-EINVAL, "an IPv6 remote, and channel \"%s\" is bound to IPv4",
+                          p->channel->config.name);
+    a->peer_shm = *remote;
+    return 0;
+}
+
+static int fill_conn_config(udt_port_agent_t *p, const udt_agent_t *a, udt_conn_config_t *out)
+{
+    const shm_udt_config_t *c = &a->config;
+    uint32_t payload = UDT_PAYLOAD_BYTES(c->mss_bytes);
+    uint32_t packets = c->send_bytes / payload + 2;
+    uint32_t chance[3];
+    if (c->socket_id != 0 && udt_port_find(&p->sockets, c->socket_id) != NULL)
+        return rt_err_set(-EEXIST, "socket id %u is in use on channel \"%s\"", c->socket_id,
+                          p->channel->config.name);
+    if (getrandom(chance, sizeof chance, 0) != (ssize_t)sizeof chance)
+        return rt_err_set(-errno, "getrandom: %s", strerror(errno));
+    *out = (udt_conn_config_t){
+        .mode = c->mode == SHM_UDT_STREAM ? UDT_MODE_STREAM : UDT_MODE_MESSAGE,
+        .rendezvous = c->rendezvous,
+        .socket_id = c->socket_id != 0 ? c->socket_id : udt_port_new_id(&p->sockets),
+        .isn = chance[0] & UDT_SEQ_MASK,
+        .mss_bytes = c->mss_bytes,
+        .window_packets = c->window_packets,
+        .send_bytes = c->send_bytes,
+        .send_packets = packets < UDT_MAX_WINDOW_PACKETS ? packets : UDT_MAX_WINDOW_PACKETS,
+        .receive_packets = c->receive_packets,
+        .max_bandwidth = c->max_bandwidth,
+        .connect_ns = c->connect_ns,
+        .burst_ns = c->burst_ns,
+        .cc = {.kind = (udt_cc_kind_t)c->cc,
+               .seed = (uint64_t)chance[1] << 32 | chance[2],
+               .rate_bps = c->max_bandwidth * 8},
+    };
+    udt_address_t address = udt_address_of(&a->peer);
+    memcpy(out->peer_address, address.ip, sizeof out->peer_address);
+    return 0;
+}
+
+static size_t whole_pages(size_t bytes)
+{
+    return (bytes + SHM_PAGE_BYTES - 1) / SHM_PAGE_BYTES * SHM_PAGE_BYTES;
+}
+
+/* Pages come as they are used: most connections never fill their buffers. Huge ones would come
+ * whole. */
+static int make_memory(udt_agent_t *a, const udt_conn_config_t *c, udt_conn_memory_t *out)
+{
+    size_t own = whole_pages(udt_conn_memory_bytes(c));
+    size_t send = whole_pages(c->send_bytes);
+    a->memory_bytes = own + send + whole_pages(udt_conn_receive_bytes(c));
+    void *at = mmap(NULL, a->memory_bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED)
+        return rt_err_set(-ENOMEM,
+                          "no memory for buffers of %zu bytes: lower send_bytes or "
+                          "receive_packets",
+                          a->memory_bytes);
+    (void)madvise(at, a->memory_bytes, MADV_NOHUGEPAGE);
+    a->memory = at;
+    *out = (udt_conn_memory_t){
+        .own = at,
+        .own_is_zero = true,
+        .send = (uint8_t *)at + own,
+        .receive = (uint8_t *)at + own + send,
+    };
+    return 0;
+}
+
+static void publish_opened(udt_agent_t *a)
+{
+    a->state->peer = a->peer_shm;
+    rt_store_relaxed(&a->state->socket_id, a->conn.config.socket_id);
+    udt_agent_publish_state(a, SHM_UDT_CONNECTING);
+}
+
+static int accept_request(udt_port_agent_t *p, udt_agent_t *a, udt_waiting_t *w,
+                          int64_t now_mono_ns)
+{
+    int rc = udt_conn_accept(&a->conn, &w->handshake, now_mono_ns);
+    if (rc < 0)
+        return rt_err_set(rc, "request %u cannot be accepted", w->number);
+    udt_port_agent_forget(p, w);
+    udt_port_agent_count(p, SHM_UDT_PORT_COUNT_accepted);
+    return 0;
+}
+
+static int start(udt_port_agent_t *p, udt_agent_t *a, udt_waiting_t *w, int64_t now_mono_ns)
+{
+    udt_conn_config_t config;
+    udt_conn_memory_t memory;
+    int rc = fill_conn_config(p, a, &config);
+    rc = rc ? rc : udt_conn_config_check(&config);
+    rc = rc ? rc : make_memory(a, &config, &memory);
+    rc = rc ? rc
+            : udt_conn_init(&a->conn, &config, &memory, (udt_stats_t *)(void *)a->state->stats,
+                            now_mono_ns);
+    if (rc == 0 && w != NULL)
+        rc = accept_request(p, a, w, now_mono_ns);
+    else if (rc == 0 && !a->held)
+        udt_conn_connect(&a->conn, now_mono_ns);
+    rc = rc ? rc : udt_agent_join(p, a);
+    if (rc < 0 && a->memory != NULL)
+        (void)munmap(a->memory, a->memory_bytes);
+    return rc;
+}
+
+static int find_request(udt_port_agent_t *p, udt_agent_t *a, udt_waiting_t **w)
+{
+    *w = udt_port_agent_waiting(p, a->config.accepts);
+    if (*w == NULL)
+        return rt_err_set(-ENOENT, "no request %u waits: taken, refused or forgotten",
+                          a->config.accepts);
+    if (p->listener.mode != (udt_mode_t)a->config.mode)
+        return rt_err_set(-EINVAL, "mode is %u, and channel \"%s\" listens for %u", a->config.mode,
+                          p->channel->config.name, (unsigned)p->listener.mode);
+    a->peer = (*w)->from;
+    a->peer_shm = udt_plain_address(&a->peer);
+    return 0;
+}
+
+/* What its worker knew of the connection died with it. */
+static int open_lost(udt_agent_t *a)
+{
+    uint32_t state = rt_load_relaxed(&a->state->state);
+    agent_addr_in(&a->peer, &a->channel->config.remote);
+    a->peer_shm = a->state->peer;
+    a->conn.peer_id = rt_load_relaxed(&a->state->peer_id);
+    if (state == SHM_UDT_BROKEN || state == SHM_UDT_CLOSED || state == SHM_UDT_LOST)
+        return 0;
+    a->untold = true;
+    udt_agent_end(a, SHM_UDT_LOST, UDT_TELL_BROKEN, UDT_ECONNLOST);
+    a->rx_waits = true; /* tells it at once, when the channel is open */
+    udt_agent_tell_of_loss(a);
+    return 0;
+}
+
+int udt_agent_open(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns)
+{
+    udt_agent_t *a = udt_agent_of(ch);
+    udt_waiting_t *w = NULL;
+    a->channel = ch;
+    a->held = held;
+    if (socket_fd >= 0) {
+        close(socket_fd);
+        return rt_err_set(-EINVAL, "engine udt has no socket: its port has");
+    }
+    int rc = check_channel(ch, &a->config);
+    if (rc < 0)
+        return rc;
+    a->state = (shm_udt_state_t *)(void *)ch->segment.engine;
+    if (rt_load_relaxed(&ch->segment.status->epoch) != 0)
+        return open_lost(a);
+    udt_port_agent_t *p = udt_agent_find_port(ch, a->config.port);
+    if (p == NULL)
+        return -ENOENT;
+    if (p->sockets.count >= p->sockets.capacity)
+        return rt_err_set(-ENOSPC, "channel \"%s\" has %u connections, its limit",
+                          p->channel->config.name, p->sockets.capacity);
+    rc = a->config.accepts != 0 ? find_request(p, a, &w) : check_peer(p, a);
+    rc = rc ? rc : start(p, a, w, now_mono_ns);
+    if (rc < 0)
+        return rc;
+    publish_opened(a);
+    ch->tx_paused = true;
+    return 0;
+}

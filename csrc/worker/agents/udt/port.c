@@ -1,0 +1,512 @@
+#include "base/rt_err.h"
+#include "worker/agents/common/socket.h"
+#include "worker/agents/common/tap.h"
+#include "worker/agents/udt/agent.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define DEFAULT_RCVBUF_BYTES (12u << 20)
+#define PLACE_BYTES 65536u
+#define REFUSED_BYTES ((size_t)UDT_AGENT_BATCH * PLACE_BYTES)
+#define DRAINED_PER_CALL 64u
+#define RELEASE_BYTES 65536u
+#define FLOW_SPAN_NS RT_NS_PER_MS
+#define FLOW_BYTES_PER_US 20u /* 160 Mbit/s */
+#define REST_NS (300 * RT_NS_PER_US)
+#define SHORT_REST_NS (20 * RT_NS_PER_US)
+
+static size_t state_bytes(const shm_config_t *config)
+{
+    (void)config;
+    return sizeof(udt_port_agent_t);
+}
+
+/* --- addresses ----------------------------------------------------------------------------- */
+
+static bool speaks_ipv6(const udt_port_agent_t *p)
+{
+    return p->udp.eff.local.sa.sa_family == AF_INET6;
+}
+
+static void map_to_ipv6(udp_addr_t *a)
+{
+    udp_addr_t v4 = *a;
+    memset(a, 0, sizeof *a);
+    a->v6.sin6_family = AF_INET6;
+    a->v6.sin6_port = v4.v4.sin_port;
+    a->v6.sin6_addr.s6_addr[10] = a->v6.sin6_addr.s6_addr[11] = 0xff;
+    memcpy(&a->v6.sin6_addr.s6_addr[12], &v4.v4.sin_addr, 4);
+}
+
+void udt_port_agent_address(const udt_port_agent_t *p, const shm_addr_t *in, udp_addr_t *out)
+{
+    agent_addr_in(out, in);
+    if (out->sa.sa_family == AF_INET && speaks_ipv6(p))
+        map_to_ipv6(out);
+}
+
+shm_addr_t udt_plain_address(const udp_addr_t *in)
+{
+    shm_addr_t out;
+    agent_addr_out(&out, in);
+    if (out.family != 6 || !IN6_IS_ADDR_V4MAPPED(&in->v6.sin6_addr))
+        return out;
+    shm_addr_t v4 = {.family = 4, .port = out.port};
+    memcpy(v4.ip, &out.ip[12], 4);
+    return v4;
+}
+
+/* --- sending ------------------------------------------------------------------------------- */
+
+static void keep_refused(udt_port_agent_t *p, wrk_channel_t *from, const udp_tx_t *messages,
+                         unsigned count)
+{
+    udt_refused_t *r = &p->refused;
+    r->from = from;
+    r->at = 0;
+    r->count = count;
+    for (unsigned i = 0; i < count; i++) {
+        const udp_tx_t *m = &messages[i];
+        uint8_t *to = r->bytes + (size_t)i * PLACE_BYTES;
+        memcpy(to, m->head, m->head_bytes);
+        if (m->len > 0)
+            memcpy(to + m->head_bytes, m->data, m->len);
+        r->dests[i] = *m->dest;
+        r->messages[i] =
+            (udp_tx_t){.data = to, .len = m->head_bytes + m->len, .dest = &r->dests[i]};
+    }
+}
+
+/* Shown by the port's taps and by those of the connection it is from (NULL: of none). */
+static void tap(const udt_port_agent_t *p, wrk_channel_t *from, const udp_tx_t *messages,
+                unsigned count, int64_t start_mono_ns, int64_t end_mono_ns)
+{
+    if (agent_tapped(p->channel))
+        agent_tap_left(p->channel, &p->udp, messages, count, start_mono_ns, end_mono_ns);
+    if (from != NULL && agent_tapped(from))
+        agent_tap_left(from, &p->udp, messages, count, start_mono_ns, end_mono_ns);
+}
+
+/* Hands over what it can. Returns how many it is done with: fewer than count where the kernel has
+ * no room for now. */
+static unsigned hand_over(udt_port_agent_t *p, wrk_channel_t *from, udp_tx_t *messages,
+                          unsigned count)
+{
+    wrk_channel_t *ch = p->channel;
+    unsigned at = 0;
+    while (at < count) {
+        int error = 0;
+        int64_t start = rt_mono_ns();
+        int sent = udp_send(&p->udp, &messages[at], count - at, &error);
+        int64_t end = rt_mono_ns();
+        wrk_count(ch, SHM_COUNT_tx_calls, 1);
+        wrk_count(ch, SHM_COUNT_tx_sent, (uint64_t)sent);
+        wrk_hist(ch, SHM_HIST_send_call, end - start);
+        wrk_sent_until(ch, end);
+        tap(p, from, &messages[at], (unsigned)sent, start, end);
+        at += (unsigned)sent;
+        if (error == 0)
+            continue;
+        if (agent_refusal_passes(error))
+            break;
+        wrk_count(ch, SHM_COUNT_tx_failed, 1); /* lost, as on the way */
+        wrk_note(ch, SHM_EVENT_send_failed, 1, error, 0, 0, end);
+        at++;
+    }
+    return at;
+}
+
+static void watch_socket(udt_port_agent_t *p)
+{
+    bool reads = !p->held && p->rest_mono_ns == 0;
+    uint32_t events = (reads ? EPOLLIN : 0u) | (p->block.now ? EPOLLOUT : 0u);
+    wrk_rewatch(p->channel, &p->socket, events);
+}
+
+static void send_now(udt_port_agent_t *p, wrk_channel_t *from, udp_tx_t *messages, unsigned count)
+{
+    if (p->block.now) { /* of a connection that ends: lost, as on the way */
+        wrk_count(p->channel, SHM_COUNT_tx_failed, count);
+        return;
+    }
+    unsigned done = hand_over(p, from, messages, count);
+    if (done == count)
+        return;
+    wrk_count(p->channel, SHM_COUNT_tx_retries, 1);
+    keep_refused(p, from, &messages[done], count - done);
+    agent_block(&p->block, rt_mono_ns());
+    watch_socket(p);
+    wrk_ran(p->channel);
+}
+
+static void offer(udt_port_agent_t *p, wrk_channel_t *from, const udt_out_t *out,
+                  const udp_addr_t *dest, int64_t now_mono_ns)
+{
+    memcpy(p->whole, out->head, out->head_bytes);
+    if (out->payload_bytes > 0)
+        memcpy(p->whole + out->head_bytes, out->payload, out->payload_bytes);
+    udp_tx_t message = {
+        .data = p->whole, .len = out->head_bytes + out->payload_bytes, .dest = dest};
+    agent_link_offer_tx(&p->link, &message, 1, now_mono_ns);
+    tap(p, from, &message, 1, now_mono_ns, now_mono_ns);
+}
+
+void udt_port_agent_send(udt_port_agent_t *p, wrk_channel_t *from, const udt_out_t *out,
+                         size_t count, const udp_addr_t *dest)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        bytes += out[i].head_bytes + out[i].payload_bytes;
+    wrk_count(p->channel, SHM_COUNT_tx_bytes, bytes);
+    if (from != NULL)
+        wrk_count(from, SHM_COUNT_tx_calls, 1);
+    if (p->link.tx != NULL) {
+        int64_t now = rt_mono_ns();
+        for (size_t i = 0; i < count; i++)
+            offer(p, from, &out[i], dest, now);
+        wrk_ran(p->channel);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        p->messages[i] = (udp_tx_t){
+            .head = out[i].head,
+            .head_bytes = out[i].head_bytes,
+            .data = out[i].payload,
+            .len = out[i].payload_bytes,
+            .dest = dest,
+        };
+    send_now(p, from, p->messages, (unsigned)count);
+}
+
+void udt_port_agent_send_one(udt_port_agent_t *p, const void *data, uint32_t bytes,
+                             const udp_addr_t *dest)
+{
+    udp_tx_t message = {.data = data, .len = bytes, .dest = dest};
+    wrk_count(p->channel, SHM_COUNT_tx_bytes, bytes);
+    if (p->link.tx != NULL) {
+        int64_t now = rt_mono_ns();
+        agent_link_offer_tx(&p->link, &message, 1, now);
+        tap(p, NULL, &message, 1, now, now);
+        wrk_ran(p->channel);
+        return;
+    }
+    (void)hand_over(p, NULL, &message, 1);
+}
+
+/* The kernel may have room again. */
+static void unblock(udt_port_agent_t *p, int64_t now_mono_ns)
+{
+    udt_refused_t *r = &p->refused;
+    r->at += hand_over(p, r->from, &r->messages[r->at], r->count - r->at);
+    if (r->at < r->count) {
+        agent_block(&p->block, now_mono_ns);
+        return;
+    }
+    r->at = r->count = 0;
+    p->block = (agent_block_t){.now = false};
+    watch_socket(p);
+    udt_port_agent_serve_touched(p);
+}
+
+/* --- events -------------------------------------------------------------------------------- */
+
+/* A sender that hands over its datagrams one by one pays for each wake-up of this worker, and on
+ * the same core it stands still meanwhile, which is what its probe pairs then measure: libudt stays
+ * at a tenth of its rate. So, while much comes in, the socket is read at times of ours: soon, if
+ * something was left in it. */
+static void rest_while_it_flows(udt_port_agent_t *p, int64_t now_mono_ns)
+{
+    bool rested = p->rest_mono_ns != 0;
+    int64_t span_ns = now_mono_ns - p->flow_mono_ns;
+    if (span_ns >= FLOW_SPAN_NS) {
+        p->flows = p->flow_bytes >= FLOW_BYTES_PER_US * (uint64_t)(span_ns / RT_NS_PER_US);
+        p->flow_bytes = 0;
+        p->flow_mono_ns = now_mono_ns;
+    }
+    int64_t rest_ns = p->udp.rx_more ? SHORT_REST_NS : REST_NS;
+    p->rest_mono_ns = p->flows ? now_mono_ns + rest_ns : 0;
+    if (p->flows != rested)
+        watch_socket(p);
+}
+
+static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
+{
+    udt_port_agent_t *p = udt_port_agent_of(source->channel);
+    if ((events & EPOLLOUT) && p->block.now)
+        unblock(p, now_mono_ns);
+    udt_port_agent_on_socket(source, events, now_mono_ns);
+    rest_while_it_flows(p, rt_mono_ns()); /* a rest that began before would be over already */
+}
+
+static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udt_port_agent_t *p = udt_port_agent_of(ch);
+    if (p->block.now && now_mono_ns >= p->block.retry_mono_ns)
+        unblock(p, now_mono_ns);
+    if (p->rest_mono_ns != 0 && now_mono_ns >= p->rest_mono_ns)
+        on_socket(&p->socket, EPOLLIN, now_mono_ns);
+    agent_link_emit(ch, &p->link, now_mono_ns);
+    udt_port_agent_expire(p, now_mono_ns);
+    udt_port_agent_counters(p);
+    wrk_rx_publish(ch);
+    udt_port_agent_serve_touched(p);
+}
+
+static int64_t deadline_ns(const wrk_channel_t *ch)
+{
+    const udt_port_agent_t *p = udt_port_agent_of(ch);
+    int64_t at = agent_link_deadline_ns(&p->link);
+    int64_t expiry = udt_port_agent_expiry_ns(p);
+    int64_t retry = p->block.now ? p->block.retry_mono_ns : RT_NEVER_NS;
+    at = expiry < at ? expiry : at;
+    at = p->rest_mono_ns != 0 && p->rest_mono_ns < at ? p->rest_mono_ns : at;
+    return retry < at ? retry : at;
+}
+
+/* A port sends nothing from its ring: what is in it is dropped. */
+static unsigned drain(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
+{
+    unsigned budget = max;
+    unsigned moved = 0;
+    tx_item_t item;
+    int rc;
+    while ((rc = tx_queue_next(&ch->tx, now_mono_ns, &budget, &item)) != 0) {
+        wrk_count(ch, SHM_COUNT_tx_failed, 1);
+        if (rc == 1)
+            tx_queue_finish(&ch->tx, item.ref);
+    }
+    return max - budget + tx_queue_release(&ch->tx, 0, RELEASE_BYTES, 0, &moved);
+}
+
+static unsigned do_work(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    return drain(ch, DRAINED_PER_CALL, now_mono_ns);
+}
+
+static int purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
+{
+    return drain(ch, max, now_mono_ns) == 0;
+}
+
+/* --- open ---------------------------------------------------------------------------------- */
+
+static int check_channel(const wrk_channel_t *ch, shm_udt_port_config_t *c)
+{
+    memcpy(c, ch->config.engine_config, sizeof *c);
+    int rc = shm_udt_port_config_check(c);
+    if (rc < 0)
+        return rc;
+    if (ch->segment.engine == NULL || ch->config.engine_bytes < sizeof(shm_udt_port_state_t))
+        return rt_err_set(-EINVAL, "%llu bytes of shared memory for the state of a port: %zu",
+                          (unsigned long long)ch->config.engine_bytes,
+                          sizeof(shm_udt_port_state_t));
+    if (ch->config.direction != SHM_DUPLEX || ch->config.overflow != SHM_OVERFLOW_OLDEST)
+        return rt_err_set(-EINVAL, "engine udt-port needs direction duplex and overflow oldest");
+    if (ch->config.connect)
+        return rt_err_set(-EINVAL, "engine udt-port cannot be connected: it has many peers");
+    return 0;
+}
+
+static void free_tables(udt_port_agent_t *p)
+{
+    free(p->sockets_memory);
+    free(p->buckets);
+    free(p->waiting);
+    if (p->refused.bytes != NULL)
+        (void)munmap(p->refused.bytes, REFUSED_BYTES);
+}
+
+static int make_tables(udt_port_agent_t *p, uint32_t max_sockets, uint32_t first_id)
+{
+    void *refused =
+        mmap(NULL, REFUSED_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    p->refused.bytes = refused == MAP_FAILED ? NULL : refused;
+    p->waiting = calloc(SHM_UDT_MAX_BACKLOG, sizeof *p->waiting);
+    p->buckets = malloc(SHM_UDT_MAX_BACKLOG * sizeof *p->buckets);
+    p->sockets_memory = malloc(udt_port_memory_bytes(max_sockets));
+    if (p->waiting == NULL || p->buckets == NULL || p->sockets_memory == NULL ||
+        p->refused.bytes == NULL)
+        return rt_err_set(-ENOMEM, "no memory for a port of %u connections", max_sockets);
+    memset(p->buckets, 0xff, SHM_UDT_MAX_BACKLOG * sizeof *p->buckets);
+    p->oldest = p->newest = UDT_NOBODY;
+    udt_port_init(&p->sockets, p->sockets_memory, max_sockets, &p->secret, first_id);
+    return 0;
+}
+
+/* A successor finds in shared memory what was in force; a fresh segment has nothing there. */
+static int begin_to_listen(udt_port_agent_t *p, const shm_udt_port_config_t *c, bool takeover)
+{
+    uint32_t mode = takeover ? rt_load_relaxed(&p->state->listens) : c->listens;
+    uint32_t backlog = takeover ? rt_load_relaxed(&p->state->backlog) : c->backlog;
+    rt_store_relaxed(&p->state->listens, 0);
+    rt_store_relaxed(&p->state->sockets, 0);
+    rt_store_relaxed(&p->state->waiting, 0);
+    int rc = mode == 0 ? 0 : udt_port_agent_listen(p, mode, backlog);
+    if (rc == 0 || !takeover)
+        return rc;
+    rt_err_clear(); /* clients may have written there: then nobody listens */
+    return 0;
+}
+
+static int start(udt_port_agent_t *p, const shm_udt_port_config_t *c)
+{
+    wrk_channel_t *ch = p->channel;
+    bool takeover = rt_load_relaxed(&ch->segment.status->epoch) != 0;
+    uint32_t first_id;
+    if (getrandom(&p->secret, sizeof p->secret, 0) != (ssize_t)sizeof p->secret ||
+        getrandom(&first_id, sizeof first_id, 0) != (ssize_t)sizeof first_id)
+        return rt_err_set(-errno, "getrandom: %s", strerror(errno));
+    p->link = (agent_link_t){.udp = &p->udp, .deliver = udt_port_agent_deliver};
+    int rc = make_tables(p, c->max_sockets, first_id & UDT_SEQ_MASK);
+    rc = rc ? rc : agent_link_open(ch, &p->link);
+    rc = rc ? rc : begin_to_listen(p, c, takeover);
+    if (rc < 0)
+        return rc;
+    p->udp.rx_position = p->link.rx != NULL ? &p->link.rx_taken : NULL; /* the protocol tells, else */
+    p->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
+    rc = wrk_watch(ch, &p->socket, p->udp.fd, 0);
+    if (rc == 0)
+        watch_socket(p);
+    return rc;
+}
+
+static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns)
+{
+    udt_port_agent_t *p = udt_port_agent_of(ch);
+    shm_udt_port_config_t c;
+    p->channel = ch;
+    p->held = held;
+    int rc = check_channel(ch, &c);
+    if (rc < 0) {
+        if (socket_fd >= 0)
+            close(socket_fd);
+        return rc;
+    }
+    p->state = (shm_udt_port_state_t *)(void *)ch->segment.engine;
+    if (ch->config.rcvbuf_bytes == 0)
+        ch->config.rcvbuf_bytes = DEFAULT_RCVBUF_BYTES;
+    rc = agent_socket_open(ch, socket_fd, true, &p->udp, &p->phc);
+    if (rc < 0)
+        return rc;
+    rc = start(p, &c);
+    if (rc < 0) {
+        agent_link_close(&p->link);
+        free_tables(p);
+        agent_socket_close(&p->udp, p->phc);
+        return rc;
+    }
+    wrk_kernel_drops_begin(ch, udp_drops_refresh(&p->udp), now_mono_ns);
+    agent_socket_facts(ch, &p->udp);
+    if (p->udp.rx_left)
+        udt_port_agent_on_socket(&p->socket, EPOLLIN, now_mono_ns);
+    return 0;
+}
+
+static void close_channel(wrk_channel_t *ch)
+{
+    udt_port_agent_t *p = udt_port_agent_of(ch);
+    if (p->listens)
+        udt_port_agent_unlisten(p);
+    while (p->agents != NULL)
+        udt_agent_port_gone(p->agents);
+    agent_link_counters(ch, &p->link);
+    wrk_unwatch(ch, &p->socket);
+    agent_socket_close(&p->udp, p->phc);
+    agent_link_close(&p->link);
+    free_tables(p);
+}
+
+static int socket_of(const wrk_channel_t *ch)
+{
+    return udt_port_agent_of(ch)->udp.fd;
+}
+
+/* --- requests ------------------------------------------------------------------------------ */
+
+static int refuse_number(udt_port_agent_t *p, uint32_t number)
+{
+    udt_waiting_t *w = udt_port_agent_waiting(p, number);
+    if (w == NULL)
+        return rt_err_set(-ENOENT, "no request %u waits: taken, refused or forgotten", number);
+    udt_port_agent_refuse(p, w);
+    return 0;
+}
+
+static int request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd, uint8_t *reply,
+                   uint32_t *reply_bytes)
+{
+    (void)reply;
+    (void)reply_bytes;
+    udt_port_agent_t *p = udt_port_agent_of(ch);
+    shm_udt_port_command_t c;
+    if (fd >= 0)
+        close(fd);
+    if (bytes != sizeof c)
+        return rt_err_set(-EPROTO, "a request of %zu bytes to a port: it takes %zu", bytes,
+                          sizeof c);
+    memcpy(&c, body, sizeof c);
+    switch (c.op) {
+    case SHM_UDT_LISTEN:
+        return udt_port_agent_listen(p, c.mode, c.backlog);
+    case SHM_UDT_UNLISTEN:
+        udt_port_agent_unlisten(p);
+        return 0;
+    case SHM_UDT_REFUSE:
+        return refuse_number(p, c.number);
+    default:
+        return rt_err_set(-EINVAL, "engine udt-port knows no request %u", c.op);
+    }
+}
+
+/* --- hold, duties -------------------------------------------------------------------------- */
+
+static void hold(wrk_channel_t *ch)
+{
+    udt_port_agent_of(ch)->held = true;
+    watch_socket(udt_port_agent_of(ch));
+}
+
+static void release(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    (void)now_mono_ns;
+    udt_port_agent_of(ch)->held = false;
+    watch_socket(udt_port_agent_of(ch));
+}
+
+static void reset(wrk_channel_t *ch)
+{
+    udt_port_agent_t *p = udt_port_agent_of(ch);
+    wrk_kernel_drops_reset(ch, udp_drops_refresh(&p->udp));
+    agent_link_reset(&p->link);
+}
+
+static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
+{
+    udt_port_agent_t *p = udt_port_agent_of(ch);
+    (void)do_work(ch, now_mono_ns);
+    wrk_kernel_drops(ch, udp_drops_refresh(&p->udp), now_mono_ns);
+    agent_link_counters(ch, &p->link);
+}
+
+static const agent_ops_t UDT_PORT_AGENT = {
+    .engine = SHM_UDT_PORT_ENGINE,
+    .state_bytes = state_bytes,
+    .open = open_channel,
+    .close = close_channel,
+    .socket_fd = socket_of,
+    .do_work = do_work,
+    .on_deadline = on_deadline,
+    .deadline_ns = deadline_ns,
+    .hold = hold,
+    .release = release,
+    .purge = purge,
+    .reset = reset,
+    .request = request,
+    .refresh = refresh,
+};
+AGENT_REGISTER(UDT_PORT_AGENT)

@@ -1,0 +1,921 @@
+/* The engine "mux" in a worker process: ports come and go, send and receive, and outlive a worker;
+ * and what a hostile client cannot do to it. */
+#include "unit/worker/worker_test.h"
+
+#include "shm/mux_send.h"
+
+#include <sys/resource.h>
+
+enum { PORTS = 64 };
+
+static wt_worker_t worker;
+
+/* --- a client ------------------------------------------------------------------------------ */
+
+static shm_config_t mux_channel(const char *name, uint32_t ports)
+{
+    shm_config_t c = wt_config(name, 0);
+    mux_config_t mux = {.ports = ports};
+    (void)snprintf(c.engine, sizeof c.engine, MUX_ENGINE);
+    memcpy(c.engine_config, &mux, sizeof mux);
+    c.engine_bytes = mux_bytes(ports);
+    c.local = (shm_addr_t){.family = 0};
+    c.overflow = SHM_OVERFLOW_WAIT;
+    c.tx_stamp = SHM_STAMP_NONE;
+    c.reports = SHM_REPORTS_OFF;
+    c.report_slots = 0;
+    c.max_payload_bytes = SHM_MAX_RECORD;
+    c.producers = 2;
+    c.readers = 1;
+    return c;
+}
+
+static int ask_raw(wt_worker_t *w, const wt_channel_t *ch, const void *body, size_t bytes, int fd,
+                   mux_reply_t *reply)
+{
+    uint8_t message[sizeof(ctl_channel_t) + CTL_ENGINE_BYTES] = {0};
+    memcpy(message, ch->config.name, sizeof ch->config.name);
+    memcpy(message + sizeof(ctl_channel_t), body, bytes);
+    return wt_ask(w, w->pool, CTL_ENGINE, message, sizeof(ctl_channel_t) + bytes, &fd, fd >= 0,
+                  reply, sizeof *reply, NULL);
+}
+
+static int ask(wt_worker_t *w, const wt_channel_t *ch, mux_request_t request, mux_reply_t *reply)
+{
+    *reply = (mux_reply_t){.error = -1};
+    return ask_raw(w, ch, &request, sizeof request, -1, reply);
+}
+
+/* Returns where the port is bound; port number 0: refused. */
+static shm_addr_t add_at(wt_worker_t *w, const wt_channel_t *ch, uint16_t port, uint16_t generation,
+                         shm_addr_t local)
+{
+    mux_reply_t reply;
+    mux_request_t request = {
+        .op = MUX_ADD, .port = port, .generation = generation, .address = local};
+    CHECK_EQ(ask(w, ch, request, &reply), 0);
+    CHECK_EQ(reply.error, 0);
+    return reply.address;
+}
+
+static uint16_t add(const wt_channel_t *ch, uint16_t port, uint16_t generation)
+{
+    return add_at(&worker, ch, port, generation, wt_loopback(0)).port;
+}
+
+static void aim(const wt_channel_t *ch, uint16_t port, uint16_t generation, uint16_t to)
+{
+    mux_reply_t reply;
+    mux_request_t request = {
+        .op = MUX_AIM, .port = port, .generation = generation, .address = wt_loopback(to)};
+    CHECK_EQ(ask(&worker, ch, request, &reply), 0);
+    CHECK_EQ(reply.error, 0);
+}
+
+static void take_away(const wt_channel_t *ch, uint16_t port, uint16_t generation)
+{
+    mux_reply_t reply;
+    mux_request_t request = {.op = MUX_REMOVE, .port = port, .generation = generation};
+    CHECK_EQ(ask(&worker, ch, request, &reply), 0);
+    CHECK_EQ(reply.error, 0);
+}
+
+static int push(wt_channel_t *ch, mux_head_t head, const void *data, size_t bytes)
+{
+    int rc = mux_send(&ch->producer, &head, data, (uint32_t)bytes, rt_mono_ns());
+    wt_ring(ch);
+    return rc;
+}
+
+static uint32_t drained(const wt_channel_t *ch, uint16_t port)
+{
+    return rt_load_acquire(&mux_drained(ch->segment.engine)[port]);
+}
+
+/* Counters of what was drained hold then, too. */
+static bool drained_to(const wt_channel_t *ch, uint16_t port, uint32_t number)
+{
+    for (int i = 0; i < WT_PATIENCE_MS / 10 && drained(ch, port) != number; i++)
+        wt_nap_ms(10);
+    wt_settle(&worker);
+    return drained(ch, port) == number;
+}
+
+/* The next arrival; false: none came. */
+static bool arrival(wt_channel_t *ch, void *buffer, size_t bytes, rx_packet_t *packet)
+{
+    int64_t until = rt_mono_ns() + WT_PATIENCE_MS * RT_NS_PER_MS;
+    while (rx_reader_next(&ch->reader, buffer, (uint32_t)bytes, packet, NULL) != 1) {
+        if (rt_mono_ns() > until)
+            return false;
+        (void)rx_reader_wait(&ch->reader, 0, until);
+    }
+    return true;
+}
+
+static void send_to(int fd, const void *data, size_t bytes, uint16_t port)
+{
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    CHECK_EQ(sendto(fd, data, bytes, 0, (struct sockaddr *)&to, sizeof to), (ssize_t)bytes);
+}
+
+static uint16_t received_from(int fd, void *buffer, size_t bytes, int *length)
+{
+    struct sockaddr_in from = {0};
+    socklen_t size = sizeof from;
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    *length = -1;
+    if (poll(&p, 1, WT_PATIENCE_MS) == 1)
+        *length = (int)recvfrom(fd, buffer, bytes, 0, (struct sockaddr *)&from, &size);
+    return ntohs(from.sin_port);
+}
+
+static void close_down(wt_worker_t *w, wt_channel_t *ch)
+{
+    CHECK_EQ(wt_command(w, ch, CTL_CLOSE), 0);
+    wt_drop(ch);
+}
+
+/* --- sending ------------------------------------------------------------------------------- */
+
+static void test_each_port_sends_from_its_own_socket(void)
+{
+    uint16_t port = 0;
+    int sink = wt_udp(&port);
+    wt_channel_t ch = {.config = mux_channel("sends", PORTS)};
+    REQUIRE(wt_open(&worker, &ch));
+    uint16_t bound[PORTS];
+    for (uint16_t i = 0; i < PORTS; i++) {
+        bound[i] = add(&ch, i, 1);
+        CHECK(bound[i] != 0);
+        aim(&ch, i, 1, port);
+    }
+    for (uint32_t round = 0; round < 4; round++)
+        for (uint16_t i = 0; i < PORTS; i++)
+            CHECK_EQ(
+                push(&ch, (mux_head_t){.number = round, .port = i, .generation = 1}, &i, sizeof i),
+                0);
+    for (int n = 0; n < 4 * PORTS; n++) {
+        uint16_t which = UINT16_MAX;
+        int length;
+        uint16_t from = received_from(sink, &which, sizeof which, &length);
+        CHECK_EQ(length, sizeof which);
+        REQUIRE(which < PORTS);
+        CHECK_EQ(from, bound[which]);
+    }
+    for (uint16_t i = 0; i < PORTS; i++)
+        CHECK(drained_to(&ch, i, 4));
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_on_time, 4 * PORTS));
+    CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_sent), 4 * PORTS);
+    CHECK_EQ(rt_load_relaxed(&mux_facts(ch.segment.engine)->open), PORTS);
+    close_down(&worker, &ch);
+    close(sink);
+}
+
+static void test_lengths_from_nothing_to_too_much(void)
+{
+    static uint8_t data[MUX_MAX_DATAGRAM + 1], got[MUX_MAX_DATAGRAM];
+    uint16_t port = 0;
+    int sink = wt_udp(&port);
+    wt_channel_t ch = {.config = mux_channel("lengths", PORTS)};
+    REQUIRE(wt_open(&worker, &ch));
+    (void)add(&ch, 5, 9);
+    aim(&ch, 5, 9, port);
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)(i * 7 + i / 256);
+    const uint32_t lengths[] = {0, 1, 1472, 65507, 65508, MUX_MAX_DATAGRAM, 3};
+    mux_head_t head = {.port = 5, .generation = 9};
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        int length;
+        CHECK_EQ(push(&ch, head, data, lengths[i]), 0);
+        head.number++;
+        if (lengths[i] > 65507)
+            continue; /* lost: IPv4 has none so long */
+        (void)received_from(sink, got, sizeof got, &length);
+        CHECK_EQ(length, lengths[i]);
+        CHECK_MEM_EQ(got, data, lengths[i]);
+    }
+    CHECK(drained_to(&ch, 5, head.number));
+    CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_failed), 2);
+    CHECK_EQ(mux_send(&ch.producer, &head, data, MUX_MAX_DATAGRAM + 1, 1), -EMSGSIZE);
+    close_down(&worker, &ch);
+    close(sink);
+}
+
+/* A port's count is exact whatever becomes of its packets; it never waits for another's. */
+static void test_what_cannot_be_sent_is_drained_too(void)
+{
+    uint16_t port = 0;
+    int sink = wt_udp(&port);
+    wt_channel_t ch = {.config = mux_channel("lost", PORTS)};
+    REQUIRE(wt_open(&worker, &ch));
+    (void)add(&ch, 0, 1);
+    (void)add(&ch, 1, 1);
+    aim(&ch, 1, 1, port);
+    for (uint32_t n = 0; n < 10; n++) {
+        CHECK_EQ(push(&ch, (mux_head_t){.number = n, .port = 0, .generation = 1}, "x", 1), 0);
+        CHECK_EQ(push(&ch, (mux_head_t){.number = n, .port = 1, .generation = 1}, "y", 1), 0);
+    }
+    CHECK(drained_to(&ch, 0, 10)); /* it has no target */
+    CHECK(drained_to(&ch, 1, 10));
+    CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_cancelled), 10);
+    CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_sent), 10);
+    /* Numbers wrap. */
+    CHECK_EQ(push(&ch, (mux_head_t){.number = UINT32_MAX, .port = 1, .generation = 1}, "z", 1), 0);
+    CHECK(drained_to(&ch, 1, 0));
+    close_down(&worker, &ch);
+    close(sink);
+}
+
+static void test_removal_drops_what_waits(void)
+{
+    uint16_t port = 0;
+    int sink = wt_udp(&port);
+    wt_channel_t ch = {.config = mux_channel("removal", PORTS)};
+    REQUIRE(wt_open(&worker, &ch));
+    uint16_t bound = add(&ch, 3, 1);
+    aim(&ch, 3, 1, port);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_HOLD), 0);
+    for (uint32_t n = 0; n < 5; n++)
+        CHECK_EQ(push(&ch, (mux_head_t){.number = n, .port = 3, .generation = 1}, "old", 3), 0);
+    take_away(&ch, 3, 1);
+    take_away(&ch, 3, 1); /* twice is fine */
+    /* Its address is free at once, and what waits is not the new one's. */
+    CHECK_EQ(add_at(&worker, &ch, 3, 2, wt_loopback(bound)).port, bound);
+    aim(&ch, 3, 2, port);
+    CHECK_EQ(push(&ch, (mux_head_t){.number = 0, .port = 3, .generation = 2}, "new!", 4), 0);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_RELEASE), 0);
+    char got[8];
+    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS), 4);
+    CHECK_EQ(wt_recv(sink, got, sizeof got, 50), -ETIMEDOUT);
+    CHECK(drained_to(&ch, 3, 1));
+    CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_cancelled), 5);
+    close_down(&worker, &ch);
+    close(sink);
+}
+
+static void test_purge_cancels_what_waits(void)
+{
+    uint16_t port = 0;
+    int sink = wt_udp(&port);
+    wt_channel_t ch = {.config = mux_channel("purged", PORTS)};
+    REQUIRE(wt_open(&worker, &ch));
+    (void)add(&ch, 0, 1);
+    aim(&ch, 0, 1, port);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_HOLD), 0);
+    enum { PACKETS = 700 };
+    for (uint32_t n = 0; n < PACKETS; n++)
+        CHECK_EQ(push(&ch, (mux_head_t){.number = n, .port = 0, .generation = 1}, "x", 1), 0);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_PURGE), 0);
+    CHECK_EQ(drained(&ch, 0), PACKETS);
+    CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_cancelled), PACKETS);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_RELEASE), 0);
+    CHECK_EQ(push(&ch, (mux_head_t){.number = PACKETS, .port = 0, .generation = 1}, "yy", 2), 0);
+    char got[8];
+    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS), 2);
+    CHECK(drained_to(&ch, 0, PACKETS + 1));
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, 1));
+    wt_settle(&worker);
+    CHECK_EQ(tx_ring_waiting(&ch.segment), 0);
+    close_down(&worker, &ch);
+    close(sink);
+}
+
+/* A client that takes a record back through the ring, as it may with any channel. */
+static void test_cancelled_records_are_drained(void)
+{
+    uint16_t port = 0;
+    int sink = wt_udp(&port);
+    wt_channel_t ch = {.config = mux_channel("cancels", PORTS)};
+    REQUIRE(wt_open(&worker, &ch));
+    (void)add(&ch, 0, 1);
+    aim(&ch, 0, 1, port);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_HOLD), 0);
+    for (uint32_t n = 0; n < 3; n++)
+        CHECK_EQ(push(&ch, (mux_head_t){.number = n, .port = 0, .generation = 1}, &n, sizeof n), 0);
+    CHECK_EQ(tx_ring_cancel(&ch.segment, 1, NULL), 1);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_RELEASE), 0);
+    uint32_t got = UINT32_MAX;
+    CHECK_EQ(wt_recv(sink, &got, sizeof got, WT_PATIENCE_MS), sizeof got);
+    CHECK_EQ(got, 0);
+    CHECK_EQ(wt_recv(sink, &got, sizeof got, WT_PATIENCE_MS), sizeof got);
+    CHECK_EQ(got, 2);
+    CHECK(drained_to(&ch, 0, 3));
+    CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_cancelled), 1);
+    close_down(&worker, &ch);
+    close(sink);
+}
+
+/* --- receiving ----------------------------------------------------------------------------- */
+
+static void test_arrivals_bear_port_source_and_time(void)
+{
+    uint16_t port = 0;
+    int peer = wt_udp(&port);
+    wt_channel_t ch = {.config = mux_channel("arrivals", PORTS)};
+    REQUIRE(wt_open(&worker, &ch));
+    uint16_t first = add(&ch, 7, 3);
+    uint16_t second = add(&ch, 8, 4);
+    char data[16];
+    rx_packet_t p;
+    int64_t before = rt_mono_ns();
+    send_to(peer, "one", 3, first);
+    REQUIRE(arrival(&ch, data, sizeof data, &p));
+    CHECK_EQ(p.tag, mux_tag(7, 3));
+    CHECK_EQ(p.payload_bytes, 3);
+    CHECK_EQ(p.source.family, 4);
+    CHECK_EQ(p.source.port, port);
+    CHECK(p.time_ns > before - RT_NS_PER_MS && p.time_ns <= rt_mono_ns() + RT_NS_PER_MS);
+    send_to(peer, "", 0, second);
+    REQUIRE(arrival(&ch, data, sizeof data, &p));
+    CHECK_EQ(p.tag, mux_tag(8, 4));
+    CHECK_EQ(p.payload_bytes, 0);
+    take_away(&ch, 8, 4);
+    take_away(&ch, 7, 2); /* another generation: not this one */
+    send_to(peer, "two", 3, second);
+    send_to(peer, "three", 5, first);
+    REQUIRE(arrival(&ch, data, sizeof data, &p));
+    CHECK_EQ(p.payload_bytes, 5);
+    CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_rx_received), 3);
+    close_down(&worker, &ch);
+    close(peer);
+}
+
+static void test_ipv6_ports(void)
+{
+    wt_channel_t ch = {.config = mux_channel("six", PORTS)};
+    int probe = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in6 at = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    if (probe < 0 || bind(probe, (struct sockaddr *)&at, sizeof at) != 0) {
+        (void)fprintf(stderr, "no IPv6 here: left out\n");
+        return;
+    }
+    REQUIRE(wt_open(&worker, &ch));
+    shm_addr_t loopback = {.family = 6, .ip = {[15] = 1}};
+    shm_addr_t bound = add_at(&worker, &ch, 0, 1, loopback);
+    CHECK_EQ(bound.family, 6);
+    mux_reply_t reply;
+    mux_request_t request = {.op = MUX_AIM, .port = 0, .generation = 1, .address = bound};
+    CHECK_EQ(ask(&worker, &ch, request, &reply), 0);
+    CHECK_EQ(push(&ch, (mux_head_t){.port = 0, .generation = 1}, "six", 3), 0);
+    char data[16];
+    rx_packet_t p;
+    REQUIRE(arrival(&ch, data, sizeof data, &p));
+    CHECK_EQ(p.source.family, 6);
+    CHECK_EQ(p.source.port, bound.port);
+    CHECK_MEM_EQ(p.source.ip, loopback.ip, 16);
+    close(probe);
+    close_down(&worker, &ch);
+}
+
+/* One port with much to read holds up no other. */
+static void test_a_flooded_port_lets_others_in(void)
+{
+    uint16_t port = 0;
+    int peer = wt_udp(&port);
+    wt_channel_t ch = {.config = mux_channel("fair", PORTS)};
+    ch.config.gro = 0;
+    REQUIRE(wt_open(&worker, &ch));
+    uint16_t flooded = add(&ch, 0, 1);
+    uint16_t quiet = add(&ch, 1, 1);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_HOLD), 0);
+    for (int i = 0; i < 150; i++)
+        send_to(peer, "flood", 5, flooded);
+    send_to(peer, "drop", 4, quiet);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_RELEASE), 0);
+    int before = 0;
+    rx_packet_t p = {.tag = 0};
+    char data[16];
+    while (arrival(&ch, data, sizeof data, &p) && mux_tag_port(p.tag) == 0)
+        before++;
+    CHECK_EQ(mux_tag_port(p.tag), 1);
+    CHECK(before <= 16);
+    close_down(&worker, &ch);
+    close(peer);
+}
+
+static void full_ring_loses_nothing(uint32_t rx_bytes, uint32_t payload, bool gro)
+{
+    uint16_t port = 0;
+    int peer = wt_udp(&port);
+    wt_channel_t ch = {.config = mux_channel("full", PORTS)};
+    ch.config.gro = gro;
+    ch.config.rx_bytes = rx_bytes;
+    ch.config.max_payload_bytes =
+        rx_bytes / 4 - 64 < SHM_MAX_RECORD ? rx_bytes / 4 - 64 : SHM_MAX_RECORD;
+    ch.config.rcvbuf_bytes = 4 << 20;
+    REQUIRE(wt_open(&worker, &ch));
+    enum { SENDERS = 4, EACH = 400 };
+    uint16_t bound[SENDERS];
+    for (uint16_t i = 0; i < SENDERS; i++)
+        bound[i] = add(&ch, i, 1);
+    char data[1024] = {0};
+    for (uint32_t n = 0; n < EACH; n++)
+        for (int i = 0; i < SENDERS; i++) {
+            memcpy(data, &n, sizeof n);
+            send_to(peer, data, payload, bound[i]);
+        }
+    wt_nap_ms(20);
+    CHECK(wt_exact(&worker, &ch, SHM_COUNT_rx_received) < SENDERS * EACH);
+    uint32_t next[SENDERS] = {0};
+    rx_packet_t p;
+    for (int n = 0; n < SENDERS * EACH; n++) {
+        uint32_t number = UINT32_MAX;
+        REQUIRE(arrival(&ch, data, sizeof data, &p));
+        memcpy(&number, data, sizeof number);
+        REQUIRE(mux_tag_port(p.tag) < SENDERS);
+        CHECK_EQ(number, next[mux_tag_port(p.tag)]++);
+    }
+    CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_rx_overwritten), 0);
+    CHECK_EQ(ch.reader.lost, 0);
+    close_down(&worker, &ch);
+    close(peer);
+}
+
+static void test_a_full_ring_leaves_packets_in_their_sockets(void)
+{
+    full_ring_loses_nothing(16 * SHM_PAGE_BYTES, 200, false);
+    full_ring_loses_nothing(16 * SHM_PAGE_BYTES, 200, true); /* too small for whole batches: off */
+    full_ring_loses_nothing(300 * SHM_PAGE_BYTES, 1024, true);
+}
+
+/* --- requests ------------------------------------------------------------------------------ */
+
+static void test_adding_twice_changes_nothing(void)
+{
+    wt_channel_t ch = {.config = mux_channel("twice", PORTS)};
+    REQUIRE(wt_open(&worker, &ch));
+    uint16_t bound = add(&ch, 0, 1);
+    CHECK_EQ(add(&ch, 0, 1), bound);
+    CHECK_EQ(rt_load_relaxed(&mux_facts(ch.segment.engine)->open), 1);
+    /* Another generation at the same place: what was there is closed. */
+    CHECK_EQ(add_at(&worker, &ch, 0, 2, wt_loopback(bound)).port, bound);
+    CHECK_EQ(rt_load_relaxed(&mux_facts(ch.segment.engine)->open), 1);
+    close_down(&worker, &ch);
+}
+
+static void test_a_socket_that_cannot_be_had(void)
+{
+    uint16_t port = 0;
+    int taken = wt_udp(&port);
+    wt_channel_t ch = {.config = mux_channel("taken", PORTS)};
+    REQUIRE(wt_open(&worker, &ch));
+    mux_reply_t reply;
+    mux_request_t request = {
+        .op = MUX_ADD, .port = 0, .generation = 1, .address = wt_loopback(port)};
+    CHECK_EQ(ask(&worker, &ch, request, &reply), 0);
+    CHECK_EQ(reply.error, EADDRINUSE);
+    request.address.ip[0] = 203; /* no address of this host */
+    CHECK_EQ(ask(&worker, &ch, request, &reply), 0);
+    CHECK_EQ(reply.error, EADDRNOTAVAIL);
+    request = (mux_request_t){.op = MUX_AIM, .port = 0, .generation = 1, .address = wt_loopback(9)};
+    CHECK_EQ(ask(&worker, &ch, request, &reply), 0);
+    CHECK_EQ(reply.error, ENOENT);
+    CHECK_EQ(rt_load_relaxed(&mux_facts(ch.segment.engine)->open), 0);
+    CHECK(add(&ch, 0, 1) != 0);
+    close_down(&worker, &ch);
+    close(taken);
+}
+
+static void test_sockets_leave_descriptors_to_others(void)
+{
+    struct rlimit before;
+    wt_channel_t ch = {.config = mux_channel("greedy", PORTS)};
+    wt_channel_t other = {.config = wt_config("other", 0)};
+    REQUIRE(prlimit(worker.pid, RLIMIT_NOFILE, NULL, &before) == 0);
+    const struct rlimit few = {.rlim_cur = 64, .rlim_max = before.rlim_max};
+    REQUIRE(wt_open(&worker, &ch));
+    REQUIRE(prlimit(worker.pid, RLIMIT_NOFILE, &few, NULL) == 0);
+    mux_reply_t reply = {.error = 0};
+    uint16_t opened = 0;
+    while (reply.error == 0 && opened < few.rlim_cur) {
+        mux_request_t request = {
+            .op = MUX_ADD, .port = opened, .generation = 1, .address = wt_loopback(0)};
+        CHECK_EQ(ask(&worker, &ch, request, &reply), 0);
+        opened = (uint16_t)(opened + (reply.error == 0));
+    }
+    CHECK_EQ(reply.error, EMFILE);
+    CHECK(opened > 8);
+    CHECK_EQ(rt_load_relaxed(&mux_facts(ch.segment.engine)->open), opened);
+    CHECK(wt_open(&worker, &other));
+    int client = wt_connect(&worker);
+    CHECK(client >= 0);
+    close(client);
+    close_down(&worker, &other);
+    close_down(&worker, &ch);
+    CHECK_EQ(prlimit(worker.pid, RLIMIT_NOFILE, &before, NULL), 0);
+}
+
+static void test_senseless_requests_are_refused(void)
+{
+    wt_channel_t ch = {.config = mux_channel("senseless", PORTS)};
+    REQUIRE(wt_open(&worker, &ch));
+    mux_reply_t reply;
+    const mux_request_t bad[] = {
+        {.op = 0, .port = 0, .address = wt_loopback(0)},
+        {.op = 4, .port = 0, .address = wt_loopback(0)},
+        {.op = UINT32_MAX, .port = 0, .address = wt_loopback(0)},
+        {.op = MUX_ADD, .port = PORTS, .address = wt_loopback(0)},
+        {.op = MUX_REMOVE, .port = UINT16_MAX},
+        {.op = MUX_ADD, .port = 0},
+        {.op = MUX_AIM, .port = 0, .address = {.family = 5}},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        CHECK_EQ(ask(&worker, &ch, bad[i], &reply), -EINVAL);
+    uint8_t body[CTL_ENGINE_BYTES] = {MUX_ADD};
+    for (size_t bytes = 0; bytes <= 64; bytes++)
+        if (bytes != sizeof(mux_request_t))
+            CHECK_EQ(ask_raw(&worker, &ch, body, bytes, -1, &reply), -EINVAL);
+    CHECK_EQ(ask_raw(&worker, &ch, body, sizeof body, -1, &reply), -EINVAL);
+    mux_request_t sound = {.op = MUX_ADD, .address = wt_loopback(0)};
+    CHECK_EQ(ask_raw(&worker, &ch, &sound, sizeof sound, 0, &reply), -EINVAL); /* a descriptor */
+    CHECK(add(&ch, 0, 1) != 0);
+    close_down(&worker, &ch);
+}
+
+static void test_bad_channels_are_refused(void)
+{
+    struct {
+        uint32_t ports;
+        uint64_t bytes;
+        uint8_t direction;
+        const char *text;
+    } bad[] = {
+        {0, 1 << 20, SHM_DUPLEX, "1 to"},
+        {MUX_MAX_PORTS + 1, 8 << 20, SHM_DUPLEX, "1 to"},
+        {1024, mux_bytes(1024) - SHM_PAGE_BYTES, SHM_DUPLEX, "they take"},
+        {1024, 0, SHM_DUPLEX, "they take"},
+        {16, mux_bytes(16), SHM_RX, "duplex"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        wt_channel_t ch = {.config = mux_channel("refused", bad[i].ports)};
+        ch.config.engine_bytes = bad[i].bytes;
+        ch.config.direction = bad[i].direction;
+        REQUIRE(wt_segment(&ch));
+        CHECK_EQ(wt_send_open(&worker, &ch, 0), -EINVAL);
+        CHECK(strstr(worker.text, bad[i].text) != NULL);
+        wt_drop(&ch);
+    }
+    uint16_t port = 0;
+    wt_channel_t ch = {.config = mux_channel("refused", PORTS)};
+    REQUIRE(wt_segment(&ch));
+    ch.socket_fd = wt_udp(&port);
+    CHECK_EQ(wt_send_open(&worker, &ch, 0), -EINVAL);
+    wt_drop(&ch);
+}
+
+/* --- hostile clients ----------------------------------------------------------------------- */
+
+/* Records that no client of ours would write: each is counted, none stops the channel. */
+static void test_hostile_records_go_nowhere(void)
+{
+    uint16_t port = 0;
+    int sink = wt_udp(&port);
+    wt_channel_t ch = {.config = mux_channel("hostile", PORTS)};
+    REQUIRE(wt_open(&worker, &ch));
+    (void)add(&ch, 2, 1);
+    aim(&ch, 2, 1, port);
+    uint64_t stale = 0;
+    const mux_head_t wrong[] = {
+        {.port = 2, .generation = 0},
+        {.port = 2, .generation = 2},
+        {.port = 3, .generation = 1},
+        {.port = PORTS - 1, .generation = 1},
+        {.port = PORTS, .generation = 1},
+        {.port = UINT16_MAX, .generation = 1},
+        {.port = UINT16_MAX, .generation = UINT16_MAX},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++, stale++)
+        CHECK_EQ(push(&ch, wrong[i], "bad", 3), 0);
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_cancelled, stale));
+
+    uint64_t corrupt = 0, sequence;
+    mux_head_t head = {.port = 2, .generation = 1};
+    for (uint32_t bytes = 0; bytes <= sizeof head + 1; bytes++, corrupt++) /* not the engine's */
+        CHECK_EQ(wt_push(&ch, &head, bytes < sizeof head ? bytes : sizeof head, 0, &sequence), 0);
+    for (uint32_t bytes = 0; bytes < sizeof head; bytes++, corrupt++) { /* too short */
+        tx_claim_t claim;
+        CHECK_EQ(tx_producer_claim(&ch.producer, bytes, 0, 1, NULL, &claim), 0);
+        memcpy(claim.payload, &head, bytes);
+        claim.commit_word |= (uint64_t)SHM_TX_ENGINE << 8;
+        tx_producer_commit(&ch.producer, &claim);
+        wt_ring(&ch);
+    }
+    CHECK(wt_count_to(&ch, SHM_COUNT_tx_corrupt, corrupt));
+
+    /* With a deadline and a destination of its own: neither counts. */
+    shm_addr_t elsewhere = wt_loopback(9);
+    tx_claim_t claim;
+    CHECK_EQ(tx_producer_claim(&ch.producer, sizeof head + 4, INT64_MAX, 1, &elsewhere, &claim), 0);
+    memcpy(claim.payload, &head, sizeof head);
+    memcpy(claim.payload + sizeof head, "late", 4);
+    claim.commit_word |= (uint64_t)SHM_TX_ENGINE << 8;
+    tx_producer_commit(&ch.producer, &claim);
+    wt_ring(&ch);
+    char got[8];
+    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS), 4);
+
+    head.number = 1;
+    CHECK_EQ(push(&ch, head, "good", 4), 0);
+    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS), 4);
+    CHECK(drained_to(&ch, 2, 2));
+    CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_sent), 2);
+    close_down(&worker, &ch);
+    close(sink);
+}
+
+/* Everything of the segment that a client can write is overwritten at random, again and again; the
+ * worker lives and another channel is not touched. */
+static void test_a_scribbled_segment_spoils_only_itself(void)
+{
+    uint64_t seed = rt_test_env_u64("RT_TEST_SEED", 11);
+    uint16_t port = 0;
+    int sink = wt_udp(&port);
+    wt_channel_t good = {.config = mux_channel("sound", PORTS)};
+    REQUIRE(wt_open(&worker, &good));
+    (void)add(&good, 0, 1);
+    aim(&good, 0, 1, port);
+    char got[8];
+    for (uint32_t round = 0; round < 30; round++) {
+        wt_channel_t bad = {.config = mux_channel("scribbled", PORTS)};
+        bad.config.max_payload_bytes = 2048;
+        bad.config.tx_bytes = bad.config.rx_bytes = 4 * SHM_PAGE_BYTES;
+        REQUIRE(wt_open(&worker, &bad));
+        uint16_t bound = add(&bad, 1, 1);
+        aim(&bad, 1, 1, 9);
+        for (uint32_t n = 0; n < 20; n++)
+            (void)push(&bad, (mux_head_t){.number = n, .port = 1, .generation = 1}, "abc", 3);
+        uint64_t from = SHM_PAGE_BYTES; /* behind the identity */
+        for (int i = 0; i < 400; i++) {
+            uint64_t at = from + rt_test_rand(&seed) % (bad.segment.bytes - from - 8);
+            uint64_t value = rt_test_rand(&seed);
+            memcpy(bad.segment.base + at, &value, 1 + rt_test_rand(&seed) % 8);
+        }
+        (void)!write(bad.bell_fd, &(uint64_t){1}, 8);
+        send_to(sink, "rx", 2, bound);
+        mux_reply_t reply;
+        mux_request_t request = {.op = MUX_REMOVE, .port = 1, .generation = 1};
+        CHECK_EQ(ask(&worker, &bad, request, &reply), 0);
+        CHECK_EQ(push(&good, (mux_head_t){.number = round, .port = 0, .generation = 1}, "ok", 2),
+                 0);
+        CHECK_EQ(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS), 2);
+        close_down(&worker, &bad);
+    }
+    close_down(&worker, &good);
+    close(sink);
+}
+
+/* --- death of a worker --------------------------------------------------------------------- */
+
+static void kill_worker(wt_worker_t *w)
+{
+    (void)kill(w->pid, SIGKILL);
+    (void)waitpid(w->pid, NULL, 0);
+}
+
+static bool succeed(wt_worker_t *next, const wt_worker_t *dead, wt_channel_t *ch)
+{
+    *next = *dead;
+    close(dead->pool);
+    if (!wt_launch(next, NULL))
+        return false;
+    CHECK_EQ(wt_reply(next, next->pool, 0, NULL, 0, NULL, NULL), 0);
+    int rc = wt_send_open(next, ch, CTL_OPEN_TAKEOVER);
+    CHECK_EQ(rc, 0);
+    return rc == 0;
+}
+
+static void test_a_successor_has_the_same_ports(void)
+{
+    wt_worker_t second;
+    uint16_t port = 0;
+    int peer = wt_udp(&port);
+    wt_channel_t ch = {.config = mux_channel("survives", PORTS)};
+    REQUIRE(wt_start(&worker, NULL));
+    REQUIRE(wt_open(&worker, &ch));
+    uint16_t bound[PORTS];
+    for (uint16_t i = 0; i < PORTS; i++) {
+        bound[i] = add(&ch, i, (uint16_t)(i + 1));
+        aim(&ch, i, (uint16_t)(i + 1), port);
+    }
+    take_away(&ch, 9, 10);
+    CHECK_EQ(push(&ch, (mux_head_t){.number = 0, .port = 0, .generation = 1}, "0", 1), 0);
+    char data[16];
+    CHECK_EQ(wt_recv(peer, data, sizeof data, WT_PATIENCE_MS), 1);
+    CHECK(drained_to(&ch, 0, 1));
+
+    CHECK_EQ(wt_command(&worker, &ch, CTL_HOLD), 0);
+    for (uint32_t n = 0; n < 40; n++)
+        CHECK_EQ(push(&ch, (mux_head_t){.number = n, .port = 20, .generation = 21}, &n, sizeof n),
+                 0);
+    kill_worker(&worker);
+    REQUIRE(succeed(&second, &worker, &ch));
+    worker = second;
+    CHECK_EQ(rt_load_relaxed(&mux_facts(ch.segment.engine)->open), PORTS - 1);
+    CHECK_EQ(rt_load_relaxed(&mux_facts(ch.segment.engine)->lost), 0);
+    CHECK_EQ(wt_command(&worker, &ch, CTL_RELEASE), 0);
+    for (uint32_t n = 0; n < 40; n++) {
+        uint32_t value = UINT32_MAX;
+        int length;
+        CHECK_EQ(received_from(peer, &value, sizeof value, &length), bound[20]);
+        CHECK_EQ(value, n);
+    }
+    CHECK(drained_to(&ch, 20, 40));
+    rx_packet_t p;
+    for (uint16_t i = 0; i < PORTS; i++) {
+        if (i == 9)
+            continue;
+        send_to(peer, &i, sizeof i, bound[i]);
+        REQUIRE(arrival(&ch, data, sizeof data, &p));
+        CHECK_EQ(p.tag, mux_tag(i, (uint16_t)(i + 1)));
+    }
+    /* What a client had no answer to is asked again. */
+    CHECK_EQ(add(&ch, 0, 1), bound[0]);
+    close_down(&worker, &ch);
+    wt_stop(&worker);
+    close(peer);
+}
+
+static uint64_t counted(const wt_worker_t *w, shm_event_id_t id)
+{
+    uint64_t count = 0;
+    shm_worker_segment_t *all = mmap(NULL, sizeof *all, PROT_READ, MAP_SHARED, w->page_fd, 0);
+    CHECK(all != MAP_FAILED);
+    for (unsigned i = 0; all != MAP_FAILED && i < SHM_ERRORS; i++)
+        if (rt_load_acquire(&all->errors.errors[i].state) == 1 && all->errors.errors[i].id == id)
+            count += rt_load_relaxed(&all->errors.errors[i].count);
+    if (all != MAP_FAILED)
+        (void)munmap(all, sizeof *all);
+    return count;
+}
+
+/* Of 128 descriptors all parks of a worker hold 16, whoever holds them. What is closed makes room. */
+static void test_sockets_beyond_the_share_are_counted(void)
+{
+    wt_worker_t second;
+    struct rlimit before;
+    wt_channel_t ch = {.config = mux_channel("shared", PORTS)};
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    const struct rlimit few = {.rlim_cur = 128, .rlim_max = before.rlim_max};
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &few) == 0);
+    REQUIRE(wt_start(&worker, NULL));
+    REQUIRE(wt_open(&worker, &ch));
+    for (uint16_t i = 0; i < 16; i++)
+        (void)add(&ch, i, 1);
+    CHECK_EQ(counted(&worker, SHM_EVENT_socket_not_held), 0);
+    for (uint16_t i = 16; i < 20; i++)
+        (void)add(&ch, i, 1);
+    CHECK_EQ(counted(&worker, SHM_EVENT_socket_not_held), 4);
+    take_away(&ch, 0, 1);
+    (void)add(&ch, 20, 1);
+    CHECK_EQ(counted(&worker, SHM_EVENT_socket_not_held), 4);
+    kill_worker(&worker);
+    REQUIRE(succeed(&second, &worker, &ch));
+    worker = second;
+    CHECK_EQ(rt_load_relaxed(&mux_facts(ch.segment.engine)->open), 20);
+    CHECK_EQ(rt_load_relaxed(&mux_facts(ch.segment.engine)->lost), 0);
+    CHECK_EQ(counted(&worker, SHM_EVENT_socket_not_held), 4);
+    close_down(&worker, &ch);
+    wt_stop(&worker);
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+/* A raised limit raises the share no further: other programs of the user have the usual limit. */
+static void test_a_raised_limit_raises_the_share_a_little(void)
+{
+    enum { ONE = 150, OTHER = 106, BEYOND = 4 };
+    struct rlimit before;
+    wt_channel_t one = {.config = mux_channel("one", 256)};
+    wt_channel_t other = {.config = mux_channel("other", 256)};
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    const struct rlimit raised = {.rlim_cur = before.rlim_max, .rlim_max = before.rlim_max};
+    if (before.rlim_max < 4096) {
+        (void)printf("left out: the hard limit of open files is below 4096\n");
+        return;
+    }
+    REQUIRE(setrlimit(RLIMIT_NOFILE, &raised) == 0);
+    REQUIRE(wt_start(&worker, NULL));
+    REQUIRE(wt_open(&worker, &one) && wt_open(&worker, &other));
+    for (uint16_t i = 0; i < ONE; i++)
+        (void)add(&one, i, 1);
+    for (uint16_t i = 0; i < OTHER; i++)
+        (void)add(&other, i, 1);
+    CHECK_EQ(counted(&worker, SHM_EVENT_socket_not_held), 0);
+    for (uint16_t i = 0; i < BEYOND; i++)
+        (void)add(&other, OTHER + i, 1);
+    CHECK_EQ(counted(&worker, SHM_EVENT_socket_not_held), BEYOND);
+    close_down(&worker, &one);
+    close_down(&worker, &other);
+    wt_stop(&worker);
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
+static void test_a_port_that_somebody_took_is_bound_later(void)
+{
+    wt_worker_t second;
+    uint16_t port = 0;
+    int peer = wt_udp(&port);
+    wt_channel_t ch = {.config = mux_channel("stolen", PORTS)};
+    REQUIRE(wt_start(&worker, NULL));
+    REQUIRE(wt_open(&worker, &ch));
+    uint16_t bound = add(&ch, 4, 1);
+    aim(&ch, 4, 1, port);
+    kill_worker(&worker);
+    close(ch.socket_fd); /* nobody keeps the sockets */
+    ch.socket_fd = -1;
+    int thief = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_port = htons(bound), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    REQUIRE(bind(thief, (struct sockaddr *)&at, sizeof at) == 0);
+    REQUIRE(succeed(&second, &worker, &ch));
+    worker = second;
+    mux_facts_t *facts = mux_facts(ch.segment.engine);
+    CHECK_EQ(rt_load_relaxed(&facts->lost), 1);
+    CHECK_EQ(push(&ch, (mux_head_t){.number = 0, .port = 4, .generation = 1}, "x", 1), 0);
+    CHECK(drained_to(&ch, 4, 1)); /* lost, and holds nothing up */
+    close(thief);
+    for (int i = 0; i < WT_PATIENCE_MS / 10 && rt_load_relaxed(&facts->lost) != 0; i++)
+        wt_nap_ms(10);
+    CHECK_EQ(rt_load_relaxed(&facts->lost), 0);
+    CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_rx_sockets_reopened), 1);
+    send_to(peer, "back", 4, bound);
+    char data[8];
+    rx_packet_t p;
+    REQUIRE(arrival(&ch, data, sizeof data, &p));
+    CHECK_EQ(p.tag, mux_tag(4, 1));
+    CHECK_EQ(push(&ch, (mux_head_t){.number = 1, .port = 4, .generation = 1}, "xy", 2), 0);
+    CHECK_EQ(wt_recv(peer, data, sizeof data, WT_PATIENCE_MS), 2);
+    close_down(&worker, &ch);
+    wt_stop(&worker);
+    close(peer);
+}
+
+/* A table of ports that somebody wrote at random: what makes no sense in it is passed over. */
+static void test_a_successor_of_a_scribbled_table(void)
+{
+    wt_worker_t second;
+    uint64_t seed = rt_test_env_u64("RT_TEST_SEED", 5);
+    wt_channel_t ch = {.config = mux_channel("table", PORTS)};
+    REQUIRE(wt_start(&worker, NULL));
+    REQUIRE(wt_open(&worker, &ch));
+    (void)add(&ch, 0, 1);
+    kill_worker(&worker);
+    mux_port_t *table = mux_ports(ch.segment.engine, PORTS);
+    for (uint32_t i = 1; i < PORTS; i++) {
+        uint8_t noise[sizeof(mux_port_t)];
+        for (size_t b = 0; b < sizeof noise; b++)
+            noise[b] = (uint8_t)rt_test_rand(&seed);
+        memcpy((void *)&table[i], noise, sizeof noise);
+        rt_store_relaxed(&table[i].state, i % 3);
+        table[i].local.family = (uint16_t)(i % 8);
+        if (i % 2)
+            table[i].generation %= 100;
+    }
+    REQUIRE(succeed(&second, &worker, &ch));
+    worker = second;
+    wt_nap_ms(200); /* it tries to bind the lost ones */
+    uint16_t port = 0;
+    int peer = wt_udp(&port);
+    aim(&ch, 0, 1, port);
+    CHECK_EQ(push(&ch, (mux_head_t){.number = 0, .port = 0, .generation = 1}, "ok", 2), 0);
+    char data[8];
+    CHECK_EQ(wt_recv(peer, data, sizeof data, WT_PATIENCE_MS), 2);
+    for (uint16_t i = 1; i < PORTS; i++)
+        (void)add(&ch, i, 200);
+    CHECK_EQ(rt_load_relaxed(&mux_facts(ch.segment.engine)->open), PORTS);
+    CHECK_EQ(rt_load_relaxed(&mux_facts(ch.segment.engine)->lost), 0);
+    close_down(&worker, &ch);
+    wt_stop(&worker);
+    close(peer);
+}
+
+int main(void)
+{
+    if (!wt_start(&worker, NULL))
+        return 1;
+    RUN(test_each_port_sends_from_its_own_socket);
+    RUN(test_lengths_from_nothing_to_too_much);
+    RUN(test_what_cannot_be_sent_is_drained_too);
+    RUN(test_removal_drops_what_waits);
+    RUN(test_purge_cancels_what_waits);
+    RUN(test_cancelled_records_are_drained);
+    RUN(test_arrivals_bear_port_source_and_time);
+    RUN(test_ipv6_ports);
+    RUN(test_a_flooded_port_lets_others_in);
+    RUN(test_a_full_ring_leaves_packets_in_their_sockets);
+    RUN(test_adding_twice_changes_nothing);
+    RUN(test_a_socket_that_cannot_be_had);
+    RUN(test_sockets_leave_descriptors_to_others);
+    RUN(test_senseless_requests_are_refused);
+    RUN(test_bad_channels_are_refused);
+    RUN(test_hostile_records_go_nowhere);
+    RUN(test_a_scribbled_segment_spoils_only_itself);
+    wt_stop(&worker);
+    RUN(test_a_successor_has_the_same_ports);
+    RUN(test_sockets_beyond_the_share_are_counted);
+    RUN(test_a_raised_limit_raises_the_share_a_little);
+    RUN(test_a_port_that_somebody_took_is_bound_later);
+    RUN(test_a_successor_of_a_scribbled_table);
+    return rt_test_result();
+}

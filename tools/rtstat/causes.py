@@ -17,9 +17,9 @@ from typing import Any
 from rtstat.timeline import due_mono_ns, producer_text
 from rtworkers.owner import process_id, process_text
 from rtworkers.page import PageFacts
-from shmring.cli.output import duration
 from shmring.observe import Event, LatePacket
 from shmring.types import Verdict
+from shmring_cli.output import duration
 
 _GAP_NS = 1_000_000_000
 _MARGIN_NS = 20_000_000

@@ -10,7 +10,7 @@ from rtstat.numbers import Times
 from rtstat.selection import Selection
 from rtstat.snapshot import Snapshot
 from rtstat.views import ChannelView, WorkerView
-from shmring.cli.output import duration, quantity, text_table
+from shmring_cli.output import duration, quantity, text_table
 
 NOTHING = "-"
 

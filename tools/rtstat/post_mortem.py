@@ -24,7 +24,7 @@ from rtstat.cli import HEALTHY, UNHEALTHY
 from rtstat.selection import add_namespace
 from rtstat.targets import Clocks, find_channel
 from shmring import observe
-from shmring.cli.output import duration
+from shmring_cli.output import duration
 
 _EVENTS = 20
 _PACKETS = 10

@@ -105,7 +105,7 @@ def _lines(fields: list[Field] | tuple[Field, ...], view: object, keep_zeros: bo
 
 
 def _shown(value: Value, unit: str) -> str:
-    from shmring.cli.output import quantity
+    from shmring_cli.output import quantity
 
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -121,7 +121,7 @@ def _shown(value: Value, unit: str) -> str:
 
 def _histogram(buckets: list[tuple[int, int]]) -> str:
     """Entries by half decades: bars, and the share that is not longer."""
-    from shmring.cli.output import bar, can_draw, duration
+    from shmring_cli.output import bar, can_draw, duration
 
     counts: dict[int, int] = {}
     for upper_ns, count in buckets:

@@ -53,6 +53,6 @@ class Clocks:
 
     def ago(self, mono_ns: int) -> str:
         """As ``4.2 s ago``."""
-        from shmring.cli.output import duration
+        from shmring_cli.output import duration
 
         return f"{duration(max(0, self.mono_ns - mono_ns))} ago" if mono_ns > 0 else "never"

@@ -11,8 +11,8 @@ from typing import Any
 
 from rtstat.targets import Clocks
 from rtworkers.owner import process_id, process_text
-from shmring.cli.output import duration, text_table
 from shmring.observe import DistinctError, Event, LatePacket
+from shmring_cli.output import duration, text_table
 
 NOTHING = "-"
 

@@ -35,8 +35,8 @@ def append_to(path: str) -> int:
 
 def up(board: Board, life: int, name: str, policy: str) -> None:
     """`shmring up NAME`, which tells the board when it is ready."""
-    from shmring import cli
-    from shmring.cli import up as command
+    import shmring_cli as cli
+    from shmring_cli import up as command
 
     command._say_ready = lambda pool, as_json: board.tell(life, READY)
     cli.main(["up", name, "--policy", policy])
@@ -379,7 +379,7 @@ def udt_client(board: Board, life: int, port_file: str, rate: float) -> None:
 def tool(board: Board, life: int, words: list[str]) -> None:
     """`shmring ...` or `rtstat ...`, as from the command line."""
     import rtstat.cli
-    from shmring import cli
+    import shmring_cli as cli
 
     main: Callable[[list[str]], int] = rtstat.cli.main if words[0] == "rtstat" else cli.main
     board.tell(life, READY)
@@ -422,8 +422,8 @@ def load() -> dict[str, Callable[..., None]]:
     import plain
 
     import rtstat.cli  # noqa: F401
-    import shmring.cli.tap
-    import shmring.cli.up  # noqa: F401
+    import shmring_cli.tap
+    import shmring_cli.up  # noqa: F401
 
     warnings.simplefilter("ignore")
     return {

@@ -23,15 +23,26 @@ C_ARROWS: dict[str, set[str]] = {
 
 DROP_INS = {"rtudp", "udpcom", "rtpsynth", "udt4", "netflux"}
 
+# Each tool, and the tools it builds on.
+TOOLS: dict[str, set[str]] = {
+    "shmring_cli": set(),
+    "shmring_copy": {"shmring_cli"},
+    "shmring_doctor": {"shmring_cli"},
+    "shmring_plot": {"shmring_cli"},
+    "shmring_bench": {"shmring_cli"},
+    "shmring_demo": {"shmring_cli", "shmring_bench", "shmring_plot"},
+    "rtstat": {"shmring_cli"},
+}
+
 # Each Python package, and which of ours it may import beside itself.
 PY_ARROWS: dict[str, set[str]] = {
     "shmring": {"rtworkers"},
     "workers/rtworkers": set(),
-    "tools/rtstat": {"shmring", "rtworkers"},
+    **{f"tools/{name}": {"shmring", "rtworkers", *below} for name, below in TOOLS.items()},
     **{f"api/{name}": {"shmring"} for name in DROP_INS},
     "api/udpcom": {"shmring", "rtudp"},  # rtudp's predecessor: the same type under its old name
 }
-OURS = {"shmring", "rtworkers", "rtstat", *DROP_INS}
+OURS = {"shmring", "rtworkers", *TOOLS, *DROP_INS}
 
 # Their headers are installed side by side, so they name each other without a folder.
 PUBLIC = {"librtpsynth"}

@@ -21,15 +21,17 @@ import pytest
 import rtstat.cli
 import rtstat.overview
 import shmring
+import shmring_doctor as doctor
 from netflux import records
 from rtstat import fields_page
-from shmring import doctor, recording
+from shmring import recording
 from shmring._options import ChannelOptions
-from shmring.cli import COMMANDS, plot
 from shmring.netflux.options import NetfluxOptions, SettingsOptions
 from shmring.rtp.options import RtpOptions
 from shmring.rtp.records import BlockOptions, FrameOptions
 from shmring.stats import ChannelStats, ReaderInfo, counter_names, histogram_names
+from shmring_cli import COMMANDS
+from shmring_plot import command as plot
 
 pytest_plugins = ["pytester"]
 
@@ -331,7 +333,7 @@ def test_the_example_of_controller_and_logger_runs(
             assert program.stdout is not None
             return program.stdout.readline()
 
-        pool = start("-m", "shmring", "up", "line")
+        pool = start("-m", "shmring_cli", "up", "line")
         stack.callback(pool.wait, PATIENCE_S)
         stack.callback(pool.terminate)
         assert "is ready" in said(pool)

@@ -9,7 +9,7 @@ import pytest
 
 from rtworkers import paths
 
-COMMAND = [sys.executable, "-P", "-m", "shmring.cli", "bench"]
+COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "bench"]
 UNITS = {"ns", "pps", "bps", "bytes", "percent"}
 
 

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
+import shmring_cli as cli
 from rtworkers import paths
-from shmring import cli
-from shmring.cli import demo
+from shmring_demo import command as demo
 
-COMMAND = [sys.executable, "-P", "-m", "shmring.cli", "demo", "--seconds", "0.4", "--rate", "250"]
+COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "demo", "--seconds", "0.4", "--rate", "250"]
 SYSTEMS = ["shmring", "shmring-wire", "floor", "time.sleep", "asyncio"]
 
 

@@ -12,11 +12,11 @@ import textwrap
 import pytest
 
 import shmring
+import shmring_doctor as doctor
 from rtworkers.launch import worker_binary
-from shmring import doctor
-from shmring.doctor.worker import examine
+from shmring_doctor.worker import examine
 
-COMMAND = [sys.executable, "-P", "-m", "shmring.cli", "doctor"]
+COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "doctor"]
 PATIENCE_S = 120
 NOBODY = 65534
 
@@ -199,8 +199,8 @@ def test_without_privileges_it_still_tells_all(tmp_path):
 
 IN_NAMESPACE = """\
 import json, subprocess, sys
-from shmring.doctor import container, interfaces
-from shmring.doctor.worker import examine
+from shmring_doctor import container, interfaces
+from shmring_doctor.worker import examine
 
 def quiet(*words):
     return subprocess.run(words, capture_output=True, text=True).returncode == 0

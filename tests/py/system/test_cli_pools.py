@@ -13,7 +13,7 @@ import pytest
 import shmring
 from rtworkers import affinity
 
-COMMAND = [sys.executable, "-P", "-m", "shmring.cli"]
+COMMAND = [sys.executable, "-P", "-m", "shmring_cli"]
 PATIENCE_S = 30
 
 
@@ -112,7 +112,10 @@ def test_up_says_at_once_which_cores_there_are_not(shmring_namespace):
 
 def test_the_command_is_also_a_module(shmring_namespace):
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "shmring", "ls"], capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-m", "shmring_cli", "ls"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0
     assert shmring_namespace in done.stdout

@@ -19,9 +19,9 @@ import pytest
 import shmring
 from rtworkers import paths
 from shmring import udt
-from shmring.udt import transfer, transfer_files
+from shmring_copy import files, protocol
 
-COMMAND = [sys.executable, "-P", "-m", "shmring.cli", "udt"]
+COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "udt"]
 PATIENCE_S = 60
 MB = 1_000_000
 
@@ -173,7 +173,7 @@ def test_what_was_interrupted_goes_on_where_it_was(tmp_path):
             first.process.send_signal(signal.SIGKILL)
         assert not recv.until("end")["ok"]
         assert not (target / "big").exists()
-        (part,) = (target / transfer_files.STAGING).iterdir()
+        (part,) = (target / files.STAGING).iterdir()
         had = part.stat().st_size
         assert had >= 4 * MB
         (end,) = of_kind(send(source, where), "end")
@@ -187,16 +187,17 @@ def test_a_receiver_that_dies_is_noticed_and_another_one_goes_on(tmp_path):
     data = content(30 * MB)
     source = tmp_path / "big"
     source.write_bytes(data)
-    with receiving(tmp_path / "in") as (recv, where), running(
-        "send", source, where, "--limit", "60M"
-    ) as first:
+    with (
+        receiving(tmp_path / "in") as (recv, where),
+        running("send", source, where, "--limit", "60M") as first,
+    ):
         while first.until("progress")["bytes"] < 5 * MB:
             pass
         recv.process.send_signal(signal.SIGKILL)
         (end,) = of_kind(first.end(2), "end")
         assert 0 < end["moved_bytes"] < len(data)
         assert "closed" in end["error"]
-    (part,) = (tmp_path / "in" / transfer_files.STAGING).iterdir()
+    (part,) = (tmp_path / "in" / files.STAGING).iterdir()
     had = part.stat().st_size
     assert had > 0
     with receiving(tmp_path / "in") as (recv, where):
@@ -231,11 +232,11 @@ def test_of_a_part_that_was_damaged_only_what_is_right_is_kept(tmp_path):
     data = content(10 * MB)
     source = tmp_path / "big"
     source.write_bytes(data)
-    staging = tmp_path / "in" / transfer_files.STAGING
+    staging = tmp_path / "in" / files.STAGING
     staging.mkdir(parents=True)
     damaged = bytearray(data[: 8 * MB])
     damaged[5 * MB] ^= 1
-    name = transfer_files._part_name(transfer.Entry(b"big")).decode()
+    name = files._part_name(protocol.Entry(b"big")).decode()
     (staging / name).write_bytes(damaged)
     with receiving(tmp_path / "in") as (recv, where):
         (end,) = of_kind(send(source, where), "end")
@@ -347,8 +348,8 @@ def test_strangers_are_refused_and_the_next_one_is_served(tmp_path):
 
 
 def evil_manifest():
-    entries = [transfer.Entry(b"aa", is_folder=True), transfer.Entry(b"aa/evil")]
-    return b"".join(transfer.Sender(entries).opening()).replace(b"aa", b"..")
+    entries = [protocol.Entry(b"aa", is_folder=True), protocol.Entry(b"aa/evil")]
+    return b"".join(protocol.Sender(entries).opening()).replace(b"aa", b"..")
 
 
 def events(sock, end, kind):
@@ -365,18 +366,18 @@ def test_what_does_not_prove_is_asked_for_once_more(tmp_path):
     with receiving(tmp_path / "in") as (recv, where), shmring.Pool(policy="other") as pool:
         host, port = where.split(":")
         with udt.connect((host, int(port)), pool=pool) as sock:
-            sender = transfer.Sender([transfer.Entry(b"a", len(data))])
+            sender = protocol.Sender([protocol.Entry(b"a", len(data))])
             sock.sendall(b"".join(sender.opening()))
             for damage in (1, 0):
-                want = events(sock, sender, transfer.Want)
+                want = events(sock, sender, protocol.Want)
                 assert want.checkpoints == ()
                 sock.sendall(sender.begin(0, 0))
-                for at in range(0, len(data), transfer.MAX_DATA):
-                    piece = bytearray(data[at : at + transfer.MAX_DATA])
+                for at in range(0, len(data), protocol.MAX_DATA):
+                    piece = bytearray(data[at : at + protocol.MAX_DATA])
                     piece[0] ^= damage
                     sock.sendall(sender.data_head(len(piece)) + piece)
                 sock.sendall(sender.end(right))
-            assert events(sock, sender, transfer.Result).text == ""
+            assert events(sock, sender, protocol.Result).text == ""
         assert of_kind(recv.end(), "end")[0]["ok"]
     assert (tmp_path / "in" / "a").read_bytes() == data
 

@@ -9,21 +9,21 @@ from typing import Any
 import pytest
 
 import shmring
-from shmring.cli import bench_flood
+from shmring_bench import flood
 
 PACKETS = 200
 FLOOD_HZ = 5000
 SECONDS = 1.5
 
 
-@pytest.mark.parametrize("kind", bench_flood.KINDS)
+@pytest.mark.parametrize("kind", flood.KINDS)
 def test_a_flood_of_one_channel_costs_another_nothing(
     shmring_pool: shmring.Pool, kind: str
 ) -> None:
     with (
-        bench_flood.victim(kind, shmring_pool) as flooded,
+        flood.victim(kind, shmring_pool) as flooded,
         shmring_pool.open("ctl", local=("127.0.0.1", 0)) as channel,
-        bench_flood.start_floods([flooded], FLOOD_HZ, SECONDS) as strangers,
+        flood.start_floods([flooded], FLOOD_HZ, SECONDS) as strangers,
     ):
         give_up = time.monotonic() + 20
         while flooded.seen() == 0:

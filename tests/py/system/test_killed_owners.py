@@ -97,7 +97,9 @@ def test_gc_removes_an_empty_file_that_nobody_holds(shmring_namespace: str) -> N
 
 
 def test_the_next_pool_clears_up_after_one_that_died_with_its_worker(
-    python: Callable[..., Any], shmring_namespace: str, other_runtime: Path,
+    python: Callable[..., Any],
+    shmring_namespace: str,
+    other_runtime: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SHMRING_RUNTIME_DIR", str(other_runtime))

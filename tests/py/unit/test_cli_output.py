@@ -6,9 +6,11 @@ import sys
 
 import pytest
 
-import shmring.plot
-from shmring import cli
-from shmring.cli import measure, output, samples
+import shmring_cli as cli
+import shmring_demo
+import shmring_plot
+from shmring_bench import measure, samples
+from shmring_cli import output
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,7 @@ def test_a_failure_is_one_line_and_exit_code_2(error, text, monkeypatch, capsys)
     def fail(arguments: argparse.Namespace) -> int:
         raise error
 
-    from shmring.cli import gc
+    from shmring_cli import gc
 
     monkeypatch.setattr(gc, "run", fail)
     assert cli.main(["gc"]) == cli.FAILED
@@ -167,7 +169,7 @@ def test_a_failure_is_one_line_and_exit_code_2(error, text, monkeypatch, capsys)
 
 def test_the_picture_is_a_png_of_all_systems(tmp_path):
     pytest.importorskip("matplotlib")
-    from shmring.cli import demo_plot
+    from shmring_demo import picture
 
     runs = [
         ("shmring", samples.Lateness(range(-500, 4000, 7))),
@@ -175,18 +177,18 @@ def test_the_picture_is_a_png_of_all_systems(tmp_path):
         ("one packet", samples.Lateness([0])),
     ]
     path = tmp_path / "late.png"
-    demo_plot.draw(path, 1000, runs)
+    picture.draw(path, 1000, runs)
     assert path.read_bytes().startswith(b"\x89PNG\r\n")
 
 
 def test_without_matplotlib_a_picture_by_name_is_refused_with_the_fix(monkeypatch, tmp_path):
-    from shmring.cli import demo
+    from shmring_demo import command as demo
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "shmring.cli.demo_plot", raising=False)
-    monkeypatch.delattr(cli, "demo_plot", raising=False)
-    monkeypatch.delitem(sys.modules, "shmring.plot.style", raising=False)
-    monkeypatch.delattr(shmring.plot, "style", raising=False)
+    monkeypatch.delitem(sys.modules, "shmring_demo.picture", raising=False)
+    monkeypatch.delattr(shmring_demo, "picture", raising=False)
+    monkeypatch.delitem(sys.modules, "shmring_plot.style", raising=False)
+    monkeypatch.delattr(shmring_plot, "style", raising=False)
     show = demo.Show(1000)
     assert demo._picture(show, None) is None
     with pytest.raises(OSError, match=r"shmring\[demo\]"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from shmring.cli.output import bar, duration, quantity
+from shmring_cli.output import bar, duration, quantity
 
 _STEPS = (1, 2, 5)
 _LABEL = 18

@@ -8,7 +8,7 @@ from typing import Any
 from rtstat.numbers import NS_PER_S, Times
 from rtstat.screen.rows import Cell, Column
 from rtstat.views import ChannelView, ReaderView, WorkerView
-from shmring.cli.output import duration, quantity
+from shmring_cli.output import duration, quantity
 
 NOTHING = Cell("·", "dim")
 

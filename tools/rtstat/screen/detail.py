@@ -18,7 +18,7 @@ from rtstat.screen.rows import RowsTable
 from rtstat.screen.text import TextScreen
 from rtstat.snapshot import Snapshot
 from rtstat.views import ChannelView, ReaderView
-from shmring.cli.output import duration, quantity
+from shmring_cli.output import duration, quantity
 
 _SPARKS = (
     ("p99", "lateness p99 of each interval"),

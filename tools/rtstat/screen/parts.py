@@ -6,7 +6,7 @@ from rtstat.fields import Field, Value
 from rtstat.numbers import Numbers, Times
 from rtstat.table import FIELD
 from rtstat.views import ChannelView
-from shmring.cli.output import quantity
+from shmring_cli.output import quantity
 
 HISTOGRAM_TITLES = {
     "lateness": "start of sending after the deadline",

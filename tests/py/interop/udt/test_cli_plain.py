@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-COMMAND = [sys.executable, "-P", "-m", "shmring.cli", "udt"]
+COMMAND = [sys.executable, "-P", "-m", "shmring_cli", "udt"]
 PATIENCE_S = 60
 FILE_BYTES = 10_000_019
 

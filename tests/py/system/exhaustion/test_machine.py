@@ -167,7 +167,7 @@ def inside(setup: str, flags: list[str], script: str, **environment: str) -> lis
     )
     if may.returncode != 0:
         pytest.skip(f"such a namespace cannot be made here: {may.stderr.strip()}")
-    line = f"{setup or 'true'} && exec {sys.executable} -c \"$SCRIPT\""
+    line = f'{setup or "true"} && exec {sys.executable} -c "$SCRIPT"'
     done = subprocess.run(
         ["unshare", *flags, "sh", "-c", line],
         env=os.environ | {"SCRIPT": script} | environment,

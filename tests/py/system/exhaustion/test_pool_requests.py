@@ -62,8 +62,13 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def serve(python: Callable[..., Any], other_runtime: Path, shmring_namespace: str,
-          monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+def serve(
+    python: Callable[..., Any],
+    other_runtime: Path,
+    shmring_namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> Iterator[Callable[..., Any]]:
     monkeypatch.setenv("SHMRING_RUNTIME_DIR", str(other_runtime))
     started = []
 
@@ -86,8 +91,9 @@ def remote(shmring_namespace: str) -> RemotePool:
 
 
 @pytest.fixture
-def own(shmring_namespace: str, other_runtime: Path,
-        monkeypatch: pytest.MonkeyPatch) -> Iterator[shmring.Pool]:
+def own(
+    shmring_namespace: str, other_runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[shmring.Pool]:
     """Pool "x" in this process."""
     monkeypatch.setenv("SHMRING_RUNTIME_DIR", str(other_runtime))
     with shmring.Pool("x", policy="other") as pool:

@@ -83,9 +83,7 @@ def send_for_ever(end: Any) -> None:
         time.sleep(0.001)
 
 
-def test_those_who_are_attached_get_an_error(
-    shmring_pool: shmring.Pool, eventually: Any
-) -> None:
+def test_those_who_are_attached_get_an_error(shmring_pool: shmring.Pool, eventually: Any) -> None:
     channel = shmring_pool.open("short", local=HERE, remote=("127.0.0.1", 9))
     oracle = shmring_pool.open("oracle", local=HERE)
     tap = shmring.attach("short", mode="r")
@@ -191,7 +189,7 @@ def test_ls_shows_what_cannot_be_read(shmring_pool: shmring.Pool) -> None:
     try:
         assert [file.name for file in shmring.unreadable(shmring_pool.namespace)] == ["bad"]
         assert [info.name for info in shmring.channels(shmring_pool.namespace)] == ["good"]
-        ls = [sys.executable, "-P", "-m", "shmring", "ls", "--seconds", "0"]
+        ls = [sys.executable, "-P", "-m", "shmring_cli", "ls", "--seconds", "0"]
         plain = subprocess.run(ls, capture_output=True, text=True, timeout=PATIENCE_S)
         assert plain.returncode != 0
         assert "bad" in plain.stdout

@@ -47,9 +47,7 @@ def shrink_engine_part(file: Path) -> None:
         os.truncate(file, smaller)
 
 
-def test_a_smaller_engine_part_is_not_believed(
-    shmring_pool: shmring.Pool, eventually: Any
-) -> None:
+def test_a_smaller_engine_part_is_not_believed(shmring_pool: shmring.Pool, eventually: Any) -> None:
     """The successor maps the channels in their order, each below the one before."""
     oracle = shmring_pool.open("oracle", local=HERE, direction="rx")
     spoiled = shmring_pool.open_netflux(
@@ -69,9 +67,7 @@ def test_a_smaller_engine_part_is_not_believed(
         spoiled.start_sending()
 
 
-def test_a_pool_that_adopts_asks_its_own_notes(
-    shmring_namespace: str, eventually: Any
-) -> None:
+def test_a_pool_that_adopts_asks_its_own_notes(shmring_namespace: str, eventually: Any) -> None:
     """Pool and worker die, and the client has written what it liked meanwhile."""
     cores = sorted(os.sched_getaffinity(0))[:2]
     if len(cores) < 2:

@@ -45,7 +45,7 @@ def test_gc_skips_it_and_says_so(leased: str, shmring_namespace: str, dry_run: b
 
 
 def test_the_command_skips_it_and_says_so(leased: str, shmring_namespace: str) -> None:
-    gc = [sys.executable, "-P", "-m", "shmring", "gc", "--namespace", shmring_namespace]
+    gc = [sys.executable, "-P", "-m", "shmring_cli", "gc", "--namespace", shmring_namespace]
     plain = subprocess.run(gc, capture_output=True, text=True, timeout=60)
     assert (plain.returncode, plain.stdout) == (0, f"skipped {leased}: {REASON}\n")
     lines = subprocess.run([*gc, "--json"], capture_output=True, text=True, timeout=60)

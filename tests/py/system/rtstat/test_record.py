@@ -10,8 +10,9 @@ import time
 
 import pytest
 
-from shmring import cli, recording
-from shmring.plot.distribution import Distribution
+import shmring_cli as cli
+from shmring import recording
+from shmring_plot.distribution import Distribution
 
 COMMAND = [sys.executable, "-P", "-m", "rtstat"]
 PATIENCE_S = 60

@@ -153,7 +153,7 @@ def command(shmring_namespace: str) -> Iterator[Command]:
     started = []
 
     def start(*words: str) -> subprocess.Popen[str]:
-        line = [sys.executable, "-m", "shmring", "tap", "ctl", *words]
+        line = [sys.executable, "-m", "shmring_cli", "tap", "ctl", *words]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         started.append(subprocess.Popen(line, **pipes))
         return started[-1]

@@ -389,7 +389,9 @@ def test_what_it_is_may_be_asked_while_another_thread_closes_it(loop, use):
 def test_a_failed_channel_without_an_errno_that_exists(monkeypatch):
     monkeypatch.setattr("shmring._link.check_whole", lambda segment: None)  # it has no mapping
     status = types.SimpleNamespace(
-        epoch=1, state=tuple(shmring.State).index("failed"), error=2**32 - 1,
+        epoch=1,
+        state=tuple(shmring.State).index("failed"),
+        error=2**32 - 1,
         reason=ffi.new("char[]", b""),
     )
     segment = types.SimpleNamespace(

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from shmring.doctor import clocks, memory
-from shmring.doctor.finding import Status
+from shmring_doctor import clocks, memory
+from shmring_doctor.finding import Status
 
 CLOCKS = "/sys/devices/system/clocksource/clocksource0"
 MIB = 1 << 20

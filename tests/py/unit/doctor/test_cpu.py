@@ -4,9 +4,9 @@ import struct
 
 import pytest
 
-from shmring.doctor import cpu
-from shmring.doctor.container import Surroundings
-from shmring.doctor.finding import MendKind, Status
+from shmring_doctor import cpu
+from shmring_doctor.container import Surroundings
+from shmring_doctor.finding import MendKind, Status
 
 CPU = "/sys/devices/system/cpu"
 

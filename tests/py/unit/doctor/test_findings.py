@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from shmring import doctor
-from shmring.cli import COMMANDS
-from shmring.doctor import (
+import shmring_doctor as doctor
+from shmring_cli import COMMANDS
+from shmring_doctor import (
     clocks,
     container,
     cpu,
@@ -24,11 +24,11 @@ from shmring.doctor import (
     rivals,
     scheduler,
 )
-from shmring.doctor.container import Surroundings
-from shmring.doctor.ethtool import Coalescing, PhcReading, Stamps
-from shmring.doctor.finding import Check, Finding, MendKind, Status, Verdict, verdict
-from shmring.doctor.netlink import Link, Qdisc
-from shmring.doctor.worker import Examination, Feature, Latency
+from shmring_doctor.container import Surroundings
+from shmring_doctor.ethtool import Coalescing, PhcReading, Stamps
+from shmring_doctor.finding import Check, Finding, MendKind, Status, Verdict, verdict
+from shmring_doctor.netlink import Link, Qdisc
+from shmring_doctor.worker import Examination, Feature, Latency
 
 KEYS = ["id", "group", "subject", "title", "status", "measured", "why", "mend", "values"]
 CHECK = Check("room.thing", "a thing", "It matters.")

@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from shmring.doctor.host import cores, format_cpus, parse_cpus
+from shmring_doctor.host import cores, format_cpus, parse_cpus
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import struct
 
 import pytest
 
-from shmring.doctor import ethtool, interfaces, netlink
-from shmring.doctor.container import Surroundings
-from shmring.doctor.ethtool import Coalescing, PhcReading, Stamps
-from shmring.doctor.finding import Status
-from shmring.doctor.netlink import Link, Qdisc
-from shmring.doctor.worker import Feature
+from shmring_doctor import ethtool, interfaces, netlink
+from shmring_doctor.container import Surroundings
+from shmring_doctor.ethtool import Coalescing, PhcReading, Stamps
+from shmring_doctor.finding import Status
+from shmring_doctor.netlink import Link, Qdisc
+from shmring_doctor.worker import Feature
 
 ROOT = 0xFFFFFFFF
 STAMPS = Stamps(True, True, True, True, True, 0)

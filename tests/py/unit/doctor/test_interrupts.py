@@ -2,8 +2,8 @@
 
 import pytest
 
-from shmring.doctor import interrupts
-from shmring.doctor.finding import MendKind, Status
+from shmring_doctor import interrupts
+from shmring_doctor.finding import MendKind, Status
 
 TABLE = """\
            CPU0       CPU2       CPU3

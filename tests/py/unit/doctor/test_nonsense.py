@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from shmring.doctor import (
+from shmring_doctor import (
     clocks,
     container,
     cpu,
@@ -16,8 +16,8 @@ from shmring.doctor import (
     rivals,
     scheduler,
 )
-from shmring.doctor.container import Surroundings
-from shmring.doctor.finding import Finding
+from shmring_doctor.container import Surroundings
+from shmring_doctor.finding import Finding
 
 CPU = "/sys/devices/system/cpu"
 CORE = "/proc/sys/net/core"

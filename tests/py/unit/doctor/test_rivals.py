@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from shmring.doctor import rivals
-from shmring.doctor.container import Surroundings
-from shmring.doctor.finding import Status
+from shmring_doctor import rivals
+from shmring_doctor.container import Surroundings
+from shmring_doctor.finding import Status
 
 FIFO, RR, DEADLINE = os.SCHED_FIFO, os.SCHED_RR, 6
 

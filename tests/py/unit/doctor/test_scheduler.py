@@ -5,9 +5,9 @@ import gzip
 
 import pytest
 
-from shmring.doctor import scheduler
-from shmring.doctor.container import Surroundings
-from shmring.doctor.finding import Status
+from shmring_doctor import scheduler
+from shmring_doctor.container import Surroundings
+from shmring_doctor.finding import Status
 
 _PREEMPT = "/sys/kernel/debug/sched/preempt"
 FIT = {

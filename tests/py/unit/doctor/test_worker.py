@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shmring.doctor import worker
-from shmring.doctor.worker import Examination
+from shmring_doctor import worker
+from shmring_doctor.worker import Examination
 
 
 @pytest.fixture

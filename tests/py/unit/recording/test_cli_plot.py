@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shmring import cli
+import shmring_cli as cli
 
 SVG = "{http://www.w3.org/2000/svg}"
 NS_PER_S = 1_000_000_000

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shmring._ring import lib
-from shmring.plot.distribution import Distribution, bucket_lower_ns, log_edges
-from shmring.plot.series import Series, split
 from shmring.recording import Recording
+from shmring_plot.distribution import Distribution, bucket_lower_ns, log_edges
+from shmring_plot.series import Series, split
 
 
 def distribution(maker, values):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from shmring.cli import tap as command
 from shmring.tap import records
 from shmring.tap.keeper import Keeper
 from shmring.tap.log import Batch, TapLog
 from shmring.tap.records import Record
 from shmring.tap.stamps import PATIENCE_NS, StampMerger
+from shmring_cli import tap as command
 
 
 def record(

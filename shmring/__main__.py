@@ -1,7 +1,0 @@
-"""``python -m shmring``: the `shmring` command."""
-
-import sys
-
-from shmring.cli import main
-
-sys.exit(main())

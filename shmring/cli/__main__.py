@@ -1,5 +1,0 @@
-import sys
-
-from shmring.cli import main
-
-sys.exit(main())

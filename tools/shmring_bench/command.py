@@ -1,0 +1,169 @@
+"""Measure what shmring costs on this machine, beside bare C doing the same work.
+
+  timed   how far from its deadline a packet is at the receiver's kernel: at 1 kHz, at
+          50 thousand a second, and while the worker is saturated
+  bulk    packets a second from Python to Python over loopback, and what one call costs
+  rtt     a packet there and back
+  ipc     messages a second between two cores; memory and CPU of queues and idle workers
+  netflux cycles of a link at an independent receiver, its watchdog, 200 links, mailboxes
+  rtp     the drop-in rtpsynth beside the original, which pip fetches once into a virtual
+          environment below the user's cache folder
+  udt     streams over shmring.udt beside libudt, libsrt and TCP, over loopback and an emulated
+          link; programs over the two libraries are built once, below the user's cache folder
+  observe a timed channel while tools look at it and are killed; rtstat's own cost, with 1000
+          channels on its screen and 100 in one JSON object
+  flood   a timed channel while strangers flood another one of its worker: noise, RTP streams,
+          Netflux, requests for UDT connections
+  all     all of them
+
+Systems: `shmring`; `floor`, bare C without anything of ours between it and the kernel,
+in the same run; and others by their names. Runs of the systems alternate, medians are
+reported. Everything stays on the loopback interface, in a namespace of its own.
+
+examples:
+  shmring bench timed                     a table
+  shmring bench all --json >bench.jsonl   one object a line: bench, case, system, metric,
+                                          value, unit (ns pps bps bytes percent)
+  shmring bench bulk --quick              a quick look: one short run of each system
+  shmring bench rtp next-pkt ulaw2linear  two cases only
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+
+import shmring
+from shmring_bench import bulk, flood, floor, ipc, netflux, observe, rtp, rtt, timed, udt
+from shmring_bench.measure import TARGET, Plan, Row
+from shmring_cli import FAILED, FINE, USAGE
+from shmring_cli.output import json_line, paragraph, quantity, table
+
+BENCHES: dict[str, Callable[[Plan], Iterator[Row]]] = {
+    "timed": timed.run,
+    "bulk": bulk.run,
+    "rtt": rtt.run,
+    "ipc": ipc.run,
+    "rtp": rtp.run,
+    "netflux": netflux.run,
+    "udt": udt.run,
+    "observe": observe.run,
+    "flood": flood.run,
+}
+REFERENCES = (rtp.ORIGINAL, udt.ORIGINAL, "floor")
+"""What the ratios in a table are taken against: the first of them that was measured."""
+QUICK_SECONDS = 0.2
+DEFAULT_RUNS = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bench", choices=(*BENCHES, "all"), help="what to measure")
+    parser.add_argument("case", nargs="*", help="the cases to run (default: all of them)")
+    parser.add_argument(
+        "--seconds", type=_seconds, help="length of each run (default: what the case needs)"
+    )
+    parser.add_argument("--runs", type=_runs, help=f"of each system (default {DEFAULT_RUNS})")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"as --seconds {QUICK_SECONDS} --runs 1"
+    )
+    parser.add_argument(
+        "--peer-python",
+        metavar="PATH",
+        help="rtp: an interpreter that has the original rtpsynth, instead of fetching it",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    plan = _plan(arguments)
+    names = list(BENCHES) if arguments.bench == "all" else [arguments.bench]
+    failures = sum(_run_bench(name, plan, as_json=arguments.json) for name in names)
+    for text in sorted(plan.lacking):
+        print(paragraph(text, "lacking", indent=""), file=sys.stderr)
+    unknown = sorted(plan.cases - plan.known_cases.keys())
+    if unknown:
+        text = f"no case {', '.join(unknown)}; there are: {', '.join(plan.known_cases)}"
+        print(f"shmring bench: {text}", file=sys.stderr)
+        return USAGE
+    return FAILED if failures else FINE
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    worker_cpu, other_cpu = floor.cores()
+    quick: bool = arguments.quick
+    return Plan(
+        arguments.seconds or (QUICK_SECONDS if quick else None),
+        arguments.runs or (1 if quick else DEFAULT_RUNS),
+        worker_cpu,
+        other_cpu,
+        f"bench-{os.getpid()}",
+        frozenset(arguments.case),
+        arguments.peer_python,
+    )
+
+
+def _run_bench(name: str, plan: Plan, *, as_json: bool) -> int:
+    """Returns how many measurements failed a requirement, such as a lost packet."""
+    rows = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for row in BENCHES[name](plan):
+            rows.append(row)
+            if as_json:
+                json_line(row._asdict())
+    plan.lacking.update(
+        str(warning.message)
+        for warning in caught
+        if issubclass(warning.category, shmring.RealtimeWarning)
+    )
+    if not as_json:
+        _print(name, rows)
+    return sum(row.metric == "lost" and row.value > 0 and row.system == "shmring" for row in rows)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0.05 <= value <= 600:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.05 and 600")
+    return value
+
+
+def _runs(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 and 100")
+    return value
+
+
+def _print(name: str, rows: list[Row]) -> None:
+    for case in dict.fromkeys(row.case for row in rows):
+        chosen = [row for row in rows if row.case == case]
+        metrics = list(dict.fromkeys(row.metric for row in chosen))
+        systems = list(dict.fromkeys(row.system for row in chosen))
+        values = {(row.system, row.metric): row for row in chosen}
+        print(f"{name}: {case}")
+        lines = [
+            (system, *(_cell(values, system, metric) for metric in metrics)) for system in systems
+        ]
+        print(table(("", *metrics), lines, indent="  ") + "\n", flush=True)
+
+
+def _cell(values: dict[tuple[str, str], Row], system: str, metric: str) -> str:
+    row = values.get((system, metric))
+    if row is None:
+        return ""
+    text = quantity(row.value, row.unit)
+    if system == TARGET:
+        return f"{'≤' if metric in udt.AT_MOST else '≥'} {text}"
+    other = next((name for name in REFERENCES if (name, metric) in values), system)
+    against = values[other, metric].value
+    if other == system or against == 0 or metric.startswith("signed"):
+        return text
+    return f"{text} ({_ratio(row.value / against)} x)"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.0f}" if value >= 99.5 else f"{value:.2g}"

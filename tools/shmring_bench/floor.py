@@ -1,0 +1,170 @@
+"""Running `shmring-floor`, the bare-C program that stands beside the worker.
+
+It is two things: the independent receiver, which takes the kernel's stamps of what others sent, and
+the floor, the same work in bare C that every ratio is taken against.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import os
+import subprocess
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import rtworkers
+from shmring_bench.samples import Lateness
+
+_START_TIMEOUT_S = 10
+
+
+def binary() -> Path:
+    """Where the program is. Raises `FileNotFoundError` that says how to get it."""
+    path = Path(str(importlib.resources.files(rtworkers) / "bin" / "shmring-floor"))
+    if not path.is_file():
+        raise FileNotFoundError(
+            None,
+            f"{path} is missing: it comes with the wheel, pip install --force-reinstall shmring",
+        )
+    return path
+
+
+def command(program: str, **options: int | None) -> list[str]:
+    """The command line of one of its programs: ``count=5`` becomes ``--count 5``."""
+    words = [str(binary()), program]
+    for name, value in options.items():
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", str(int(value))]
+    return words
+
+
+def run(program: str, timeout_s: float = 60, **options: int | None) -> list[dict[str, Any]]:
+    """Run one of its programs to the end; return the JSON objects it printed."""
+    done = subprocess.run(
+        command(program, **options), capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+    if done.returncode != 0:
+        raise OSError(None, done.stderr.strip() or f"shmring-floor {program} failed")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What the independent receiver saw of one run."""
+
+    lateness: Lateness
+    samples: array[int]
+    """The same in the order of their arrival."""
+    packets: int
+    rate_pps: float
+    longest_gap_ns: int
+    kernel_drops: int
+    """Datagrams its own socket buffer had no room for."""
+
+
+class Receiver:
+    """The independent receiver as a context: listens on `port` from entry on, ends at exit.
+
+    `count`: packets to wait for, 0 for any number, without keeping their lateness. It also ends
+    when nothing has come for `idle_ms` after the first packet. `echo` sends every packet back.
+    `cycle_ns`: the packets carry no deadline; what counts as lateness is how much longer than this
+    the interval before each of them was.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        cpu: int | None = None,
+        gro: bool = False,
+        echo: bool = False,
+        idle_ms: int = 500,
+        cycle_ns: int | None = None,
+    ) -> None:
+        self._samples_fd = os.memfd_create("shmring-samples", os.MFD_CLOEXEC)
+        words = command(
+            "receive",
+            port=0,
+            count=count,
+            cpu=cpu,
+            gro=gro,
+            echo=echo,
+            idle_ms=idle_ms,
+            cycle_ns=cycle_ns,
+            samples_fd=self._samples_fd if count else None,
+        )
+        self._process = subprocess.Popen(
+            words,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            pass_fds=[self._samples_fd],
+        )
+        self.port: int = 0
+
+    def __enter__(self) -> Self:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            _, errors = self._process.communicate()
+            os.close(self._samples_fd)
+            raise OSError(None, errors.strip() or "shmring-floor receive did not start")
+        self.port = json.loads(line)["port"]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
+        os.close(self._samples_fd)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def result(self, timeout_s: float) -> Received:
+        """Wait until it has all packets, or no more come. Raises `TimeoutError`."""
+        try:
+            output, errors = self._process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(
+                f"no packet arrived at 127.0.0.1:{self.port} in {timeout_s:.0f} s: is UDP on the "
+                "loopback interface filtered?"
+            ) from None
+        if self._process.returncode != 0:
+            raise OSError(None, errors.strip() or "shmring-floor receive failed")
+        values = {
+            (fact["case"], fact["metric"]): fact["value"]
+            for fact in map(json.loads, output.splitlines())
+            if "metric" in fact
+        }
+        samples = array("q")
+        samples.frombytes(os.pread(self._samples_fd, os.fstat(self._samples_fd).st_size, 0))
+        return Received(
+            Lateness(samples),
+            samples,
+            int(values["packets", "received"]),
+            values["rate", "mean"],
+            int(values["gap", "longest"]),
+            int(values["packets", "dropped"]),
+        )
+
+
+def cores() -> tuple[int | None, int | None]:
+    """Two cores of this process: one for the sender or worker, one for everything else.
+
+    The last and the first; (None, None) where there is one core only.
+    """
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < 2:
+        return None, None
+    return allowed[-1], allowed[0]

@@ -1,0 +1,131 @@
+"""The interpreters `shmring bench rtp` runs: one with the original `rtpsynth`, one with ours."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+from typing import Any
+
+from shmring_bench.measure import Unavailable
+
+VERSION = "1.3.3"
+_INSTALL_TIMEOUT_S = 180
+_WORK = Path(__file__).with_name("rtp_work.py")
+
+
+def original(given: str | None) -> list[str]:
+    """The command that starts an interpreter with the original: the one that was given, or one in
+    a virtual environment that is made once, below the user's cache folder.
+
+    Raises `Unavailable`.
+    """
+    python = Path(given) if given else _environment() / "bin" / "python"
+    words = [str(python), "-I"]
+    _check(words)
+    return words
+
+
+def dropin() -> list[str]:
+    """The command that starts this interpreter. Raises `Unavailable` where its `rtpsynth` is not
+    ours: the two packages have one name, and the later installed wins."""
+    owners = importlib.metadata.packages_distributions().get("rtpsynth", [])
+    if owners and owners != ["shmring"]:
+        raise Unavailable(
+            f"the rtpsynth of {sys.executable} comes from {', '.join(sorted(set(owners)))}: "
+            "measure with a Python that has shmring only"
+        )
+    return [sys.executable, "-P"]
+
+
+def work(
+    python: list[str], name: str, namespace: str, timeout_s: float, **options: Any
+) -> dict[str, Any]:
+    """Run one workload in a process of its own; return what it found. Raises `OSError` with the
+    last thing it said."""
+    command = [*python, str(_WORK), name, json.dumps(options)]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+            env={**os.environ, "SHMRING_NAMESPACE": namespace},
+        )
+    except subprocess.TimeoutExpired:
+        raise OSError(None, f"{name} did not end within {timeout_s:.0f} s") from None
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
+        raise OSError(None, f"{name}: {lines[-1]}")
+    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return facts
+
+
+def _environment() -> Path:
+    """A virtual environment with the original; made at the first call."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    tag = sys.implementation.cache_tag or "python"
+    folder = cache / "shmring" / "peers" / f"rtpsynth-{VERSION}-{tag}"
+    if folder.is_dir():
+        return folder
+    print(f"shmring bench: installing rtpsynth {VERSION} into {folder}, once", file=sys.stderr)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    except OSError as error:
+        raise Unavailable(f"no place for it: {error}") from error
+    try:
+        _install(made)
+        made.rename(folder)
+    except OSError as error:
+        if not folder.is_dir():  # else another process made it meanwhile
+            raise Unavailable(f"no place for it: {error}") from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return folder
+
+
+def _install(folder: Path) -> None:
+    venv.create(folder, with_pip=True)
+    command = [
+        str(folder / "bin" / "python"),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--retries=1",
+        "--timeout=15",
+        f"rtpsynth=={VERSION}",
+    ]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_INSTALL_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"pip did not end within {_INSTALL_TIMEOUT_S} s") from None
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or ["pip gave no reason"]
+        raise Unavailable(f"rtpsynth {VERSION} could not be installed: {lines[-1]}")
+
+
+def _check(python: list[str]) -> None:
+    try:
+        done = subprocess.run(
+            [*python, "-c", "import rtpsynth.RtpSynth"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unavailable(f"{python[0]}: {error}") from error
+    if done.returncode != 0:
+        raise Unavailable(f"{python[0]} has no working rtpsynth")

@@ -1,0 +1,96 @@
+"""`shmring bench rtt`: a packet from Python to Python over loopback, and an answer back."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import shmring
+from shmring_bench import floor
+from shmring_bench.measure import Figures, Plan, Row, alternate
+from shmring_bench.samples import quantile
+
+BENCH = "rtt"
+PAYLOAD = bytes(64)
+WARM_UP = 200
+
+
+def run(plan: Plan) -> Iterator[Row]:
+    yield from alternate(
+        plan,
+        BENCH,
+        "64B",
+        {
+            "shmring": lambda: _channels(plan, "latency"),
+            "shmring-balanced": lambda: _channels(plan, "balanced"),
+            "socket": lambda: _sockets(plan),
+            "floor": lambda: _floor(plan),
+        },
+    )
+
+
+def _channels(plan: Plan, profile: str) -> Figures:
+    """Send, worker, kernel, worker, receive; twice. Both ends in this process."""
+    with (
+        plan.on_other_core(),
+        shmring.Pool(cpus=plan.cpus, namespace=plan.namespace, profile=profile) as pool,
+        pool.open("pong", local=("127.0.0.1", 0), tx_stamp="off", reports="off") as far,
+        pool.open(
+            "ping", local=("127.0.0.1", 0), remote=far.local, tx_stamp="off", reports="off"
+        ) as near,
+    ):
+        near_address = near.local
+
+        def round_trip() -> None:
+            near.send(PAYLOAD)
+            far.recv(1.0)
+            far.send(PAYLOAD, to=near_address)
+            near.recv(1.0)
+
+        return _time(round_trip, plan.run_s(1))
+
+
+def _sockets(plan: Plan) -> Figures:
+    """The same with two sockets of this process: no other process is woken, or waited for."""
+    with (
+        plan.on_other_core(),
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as near,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far,
+    ):
+        for sock in (near, far):
+            sock.bind(("127.0.0.1", 0))
+            sock.settimeout(1)
+        near.connect(far.getsockname())
+        far.connect(near.getsockname())
+
+        def round_trip() -> None:
+            near.send(PAYLOAD)
+            far.recv(2048)
+            far.send(PAYLOAD)
+            near.recv(2048)
+
+        return _time(round_trip, plan.run_s(1))
+
+
+def _time(round_trip: Callable[[], None], seconds: float) -> Figures:
+    for _ in range(WARM_UP):
+        round_trip()
+    took_ns = []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        start = time.perf_counter_ns()
+        round_trip()
+        took_ns.append(time.perf_counter_ns() - start)
+    took_ns.sort()
+    return _figures(quantile(took_ns, 0.5), quantile(took_ns, 0.99), took_ns[-1])
+
+
+def _floor(plan: Plan) -> Figures:
+    """Two C threads on two cores, both spinning."""
+    (facts,) = floor.run("rtt", count=20_000, cpu=plan.worker_cpu)
+    return _figures(facts["p50"], facts["p99"], facts["max"])
+
+
+def _figures(p50: float, p99: float, most: float) -> Figures:
+    return {("p50", "ns"): p50, ("p99", "ns"): p99, ("max", "ns"): most}

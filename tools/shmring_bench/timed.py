@@ -1,0 +1,130 @@
+"""`shmring bench timed`: distance between deadline and the receiver's kernel stamp."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from shmring_bench import floor, senders
+from shmring_bench.measure import Figures, Plan, Row, alternate
+
+BENCH = "timed"
+PAYLOAD_BYTES = 64
+PRELOADED = 300_000
+
+
+def run(plan: Plan) -> Iterator[Row]:
+    yield from alternate(
+        plan,
+        BENCH,
+        "1kHz-64B",
+        {
+            "shmring": _schedule(plan, "shmring", 1000, 5),
+            "shmring-unstamped": _schedule(plan, "shmring-unstamped", 1000, 5),
+            "floor": _schedule(plan, "floor", 1000, 5),
+            "rtudp-dropin": _schedule(plan, "rtudp-dropin", 1000, 5),
+            "time.sleep": _schedule(plan, "time.sleep", 1000, 2),
+            "asyncio": _schedule(plan, "asyncio", 1000, 2),
+        },
+    )
+    yield from alternate(
+        plan,
+        BENCH,
+        "1kHz-64B-wire",
+        {
+            "shmring": _schedule(plan, "shmring-wire", 1000, 5),
+            "floor": _schedule(plan, "floor-ahead", 1000, 5),
+        },
+    )
+    yield from alternate(
+        plan,
+        BENCH,
+        "50kpps-64B",
+        {
+            "shmring": _schedule(plan, "shmring", 50_000, 2),
+            "shmring-unstamped": _schedule(plan, "shmring-unstamped", 50_000, 2),
+            "floor": _schedule(plan, "floor", 50_000, 2),
+            "rtudp-dropin": _schedule(plan, "rtudp-dropin", 50_000, 2),
+        },
+    )
+    yield from alternate(
+        plan,
+        BENCH,
+        "past-300k-8B",
+        {
+            "shmring": _past(plan, "shmring-preloaded", PRELOADED, 8),
+            "rtudp-dropin": _past(plan, "rtudp-dropin-preloaded", PRELOADED, 8),
+        },
+    )
+    yield from alternate(
+        plan,
+        BENCH,
+        "saturated-64B",
+        {"shmring": _past(plan, "shmring-saturated", 0, PAYLOAD_BYTES)},
+        1,
+    )
+
+
+def _schedule(plan: Plan, system: str, rate_hz: int, seconds: float) -> Callable[[], Figures]:
+    def measure() -> Figures:
+        count = max(10, round(plan.run_s(seconds) * rate_hz))
+        with floor.Receiver(count, cpu=plan.other_cpu) as receiver:
+            job = senders.Job(
+                receiver.port, count, round(1e9 / rate_hz), PAYLOAD_BYTES, plan.worker_cpu
+            )
+            _send(plan, system, job)
+            received = receiver.result(10)
+        late = received.lateness
+        return {
+            ("error_p50", "ns"): late.error_ns(0.5),
+            ("error_p99", "ns"): late.error_ns(0.99),
+            ("error_p999", "ns"): late.error_ns(0.999),
+            ("error_max", "ns"): late.max_ns,
+            ("signed_p50", "ns"): late.signed_ns(0.5),
+            ("lost", "percent"): 100 * (count - received.packets) / count,
+        }
+
+    return measure
+
+
+def _past(plan: Plan, system: str, count: int, payload_bytes: int) -> Callable[[], Figures]:
+    """Packets that are late already, as fast as they go: `count` of them, or for some time."""
+
+    def measure() -> Figures:
+        with (
+            plan.on_other_core(),
+            floor.Receiver(0, cpu=plan.other_cpu, gro=True) as receiver,
+        ):
+            job = senders.Job(
+                receiver.port,
+                count,
+                1,
+                payload_bytes,
+                plan.worker_cpu,
+                seconds=0 if count else plan.run_s(20),
+            )
+            facts = senders.run(system, job, plan.namespace)
+            received = receiver.result(10)
+        plan.lacking.update(facts["warnings"])
+        return {
+            ("rate", "pps"): received.rate_pps,
+            ("longest_hole", "ns"): received.longest_gap_ns,
+            ("lost", "percent"): 100 * (facts["sent"] - received.packets) / facts["sent"],
+        }
+
+    return measure
+
+
+def _send(plan: Plan, system: str, job: senders.Job) -> None:
+    if not system.startswith("floor"):
+        facts = senders.run(system, job, plan.namespace)
+        plan.lacking.update(facts["warnings"])
+        return
+    floor.run(
+        "timed",
+        timeout_s=job.duration_s + 20,
+        port=job.port,
+        count=job.count,
+        interval_ns=job.interval_ns,
+        cpu=job.cpu,
+        ahead_ns=1500 if system == "floor-ahead" else 0,
+    )

@@ -1,0 +1,152 @@
+"""The `shmring` command: one module per subcommand, found through one table.
+
+A module offers ``add_arguments(parser)`` and ``run(arguments) -> int``; its docstring is what
+``shmring COMMAND --help`` teaches. It is imported only when its command is called, so that
+``shmring ls`` stays quick.
+
+Exit codes: 0 fine, 1 wrong usage, 2 it failed or something is unhealthy; `doctor` has 3 as well,
+fit with limits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple, NoReturn
+
+FINE = 0
+USAGE = 1
+FAILED = 2
+
+
+class Command(NamedTuple):
+    """A subcommand: its name, the module that does the work, one line of help."""
+
+    name: str
+    module: str
+    help: str
+
+
+COMMANDS = (
+    Command(
+        "demo", "shmring_demo.command", "timed packets, measured by the kernel, beside time.sleep"
+    ),
+    Command("up", "shmring_cli.up", "serve a named pool that other processes attach to"),
+    Command("ls", "shmring_cli.ls", "the channels and workers of this host"),
+    Command("tap", "shmring_cli.tap", "copy what passes on a channel to pcapng, for Wireshark"),
+    Command(
+        "udt", "shmring_copy.command", "send and receive files over UDT, with resume and proof"
+    ),
+    Command("bench", "shmring_bench.command", "what it costs here, beside bare C doing the same"),
+    Command(
+        "plot", "shmring_plot.command", "pictures of recordings: lateness over time, before/after"
+    ),
+    Command("doctor", "shmring_doctor.command", "whether this machine is fit, and what mends it"),
+    Command("gc", "shmring_cli.gc", "remove what dead processes left behind"),
+)
+
+_DESCRIPTION = """\
+UDP with a sense of time for Python: packets leave at the instant you name, arrive
+stamped by the kernel, and any process may join a channel by its name."""
+
+_EPILOG = """\
+start here:
+  shmring demo                 five seconds of 1 kHz, with a histogram and a picture
+  shmring COMMAND --help       what a command is for, with examples
+
+exit codes: 0 fine, 1 wrong usage, 2 it failed or something is unhealthy
+(shmring doctor: 3 fit with limits)
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong usage ends with exit code 1, because 2 means that something is unhealthy."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: {message}\n")
+
+
+class CommandParser(Parser):
+    """Options may stand before, among and behind any number of positional arguments."""
+
+    _intermixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        # The intermixed way of argparse is made of calls of this one, and knows no subcommands.
+        if self._intermixing or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self._intermixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixing = False
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line, by default this process's; return the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = _parser(words).parse_args(words)
+    try:
+        return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        print(f"shmring {arguments.command}: interrupted", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing more may be written at exit either.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (OSError, ValueError) as error:
+        print(f"shmring {arguments.command}: {describe(error)}", file=sys.stderr)
+        return FAILED
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="shmring",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and stop")
+    parser.set_defaults(run=_no_command, command="", parser=parser)
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", parser_class=CommandParser
+    )
+    called = next((word for word in words if not word.startswith("-")), None)
+    for command in COMMANDS:
+        if command.name != called:
+            commands.add_parser(command.name, help=command.help)
+            continue
+        module = importlib.import_module(command.module)
+        sub = commands.add_parser(
+            command.name,
+            help=command.help,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(sub)
+        sub.set_defaults(run=module.run, command=command.name)
+    return parser
+
+
+def _no_command(arguments: argparse.Namespace) -> int:
+    if arguments.version:
+        from importlib.metadata import version
+
+        print(f"shmring {version('shmring')}")
+        return FINE
+    arguments.parser.print_help()
+    return USAGE
+
+
+def describe(error: BaseException) -> str:
+    """An error's own words; without the errno that `str` puts before them."""
+    if isinstance(error, OSError) and error.strerror and error.filename is None:
+        return error.strerror
+    return str(error) or type(error).__name__

@@ -1,0 +1,5 @@
+import sys
+
+from shmring_cli import main
+
+sys.exit(main())

@@ -1,0 +1,49 @@
+"""Remove what dead processes left behind: shared memory and runtime directories.
+
+Pools and workers hold a lock on everything they own, and a lock ends with its
+holder, however that died. What nobody holds is removed; nothing that is in use, and
+nothing of other users, is touched, so this is always safe to run.
+
+examples:
+  shmring gc --dry-run        what would be removed
+  shmring gc                  remove it
+  shmring gc --namespace ci   only what belongs to one namespace
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import shmring
+from shmring_cli import FINE
+from shmring_cli.output import json_line
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="say what would go, remove nothing")
+    parser.add_argument("--namespace", metavar="NS", help="only this namespace (default: all)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    removed = shmring.gc(namespace=arguments.namespace, dry_run=arguments.dry_run)
+    if arguments.json:
+        json_line(
+            {
+                "dry_run": arguments.dry_run,
+                "segments": list(removed.segments),
+                "directories": list(removed.directories),
+                "skipped": list(removed.skipped),
+            }
+        )
+        return FINE
+    verb = "would remove" if arguments.dry_run else "removed"
+    for name in removed.segments:
+        print(f"{verb} shared memory {name}")
+    for directory in removed.directories:
+        print(f"{verb} {directory}")
+    for reason in removed.skipped:
+        print(f"skipped {reason}")
+    if not (removed.segments or removed.directories or removed.skipped):
+        print("nothing to remove: everything here belongs to a living pool or worker")
+    return FINE

@@ -1,0 +1,335 @@
+"""The channels and workers of this host.
+
+Reads shared memory only: nobody is asked, nobody is disturbed. Counters are since
+the channel was opened; rates are taken over --seconds. Heartbeat is the time since
+the worker last said that it lives: above a second, everything else is stale.
+
+Exit code 2 says that something is unhealthy: a worker that does not beat, a channel
+that failed or that nobody serves (shmring gc removes those), a file that cannot be read.
+
+examples:
+  shmring ls               your namespace
+  shmring ls --all         every namespace on this host
+  shmring ls --json        one JSON object a line, times in ns
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import time
+from typing import Any
+
+import shmring
+from rtworkers import page, paths
+from shmring_cli import FAILED, FINE
+from shmring_cli.output import duration, json_line, quantity, text_table
+
+STALE_NS = 1_000_000_000
+
+_COUNTERS = (
+    "tx_sent",
+    "tx_bytes",
+    "tx_on_time",
+    "tx_enqueued_late",
+    "tx_woke_late",
+    "tx_send_slow",
+    "tx_queued_behind",
+    "tx_dropped_late",
+    "tx_failed",
+    "tx_producer_halted",
+    "rx_received",
+    "rx_bytes",
+    "rx_kernel_drops",
+    "rx_overwritten",
+)
+_LATE = (
+    "tx_enqueued_late",
+    "tx_woke_late",
+    "tx_send_slow",
+    "tx_queued_behind",
+    "tx_dropped_late",
+    "tx_producer_halted",
+)
+_LOST = ("tx_failed", "rx_kernel_drops", "readers_lost")
+
+
+@dataclasses.dataclass(slots=True)
+class Row:
+    """A channel, its counters, and how fast they move."""
+
+    info: shmring.ChannelInfo
+    counters: dict[str, int]
+    rtp: shmring.RtpStats | None
+    """Of an RTP channel."""
+    tx_pps: float = 0.0
+    rx_pps: float = 0.0
+
+    @property
+    def healthy(self) -> bool:
+        return (
+            self.info.state in (shmring.State.OPEN, shmring.State.HELD)
+            and self.info.heartbeat_age_ns < STALE_NS
+        )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else 'default'"
+    )
+    where.add_argument("--all", action="store_true", help="every namespace")
+    parser.add_argument(
+        "--seconds", type=float, default=0.2, help="over which rates are taken (default 0.2)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    namespace = None if arguments.all else (arguments.namespace or paths.default_namespace())
+    rows = _channels(namespace, max(0.0, arguments.seconds))
+    unreadable = shmring.unreadable(namespace)
+    workers = _workers(namespace)
+    now_ns = time.monotonic_ns()
+    if arguments.json:
+        for row in rows:
+            json_line(_channel_facts(row))
+        for worker in workers:
+            json_line(_worker_facts(worker, now_ns))
+        for file in unreadable:
+            json_line({"kind": "unreadable", **dataclasses.asdict(file)})
+    else:
+        _print(rows, workers, namespace, now_ns)
+        for file in unreadable:
+            print(f"unreadable: {file.namespace}/{file.name} of {file.owner}: {file.reason}")
+    healthy = all(row.healthy for row in rows) and not any(_stale(w, now_ns) for w in workers)
+    healthy = healthy and not unreadable
+    return FINE if healthy else FAILED
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def _channels(namespace: str | None, seconds: float) -> list[Row]:
+    """Every channel, looked at twice for the rates."""
+    before = {(info.namespace, info.name): info for info in shmring.channels(namespace)}
+    if not before:
+        return []
+    first = {key: _counters(info)[0] for key, info in before.items()}
+    start = time.monotonic()
+    time.sleep(seconds)
+    rows = []
+    for info in shmring.channels(namespace):
+        key = (info.namespace, info.name)
+        now, rtp = _counters(info)
+        row = Row(info, now, rtp)
+        elapsed = time.monotonic() - start
+        if key in first and elapsed > 0:
+            row.tx_pps = _rate(first[key], now, "tx_sent", elapsed)
+            row.rx_pps = _rate(first[key], now, "rx_received", elapsed)
+        rows.append(row)
+    return rows
+
+
+def _rate(first: dict[str, int], now: dict[str, int], name: str, elapsed_s: float) -> float:
+    return max(0, now.get(name, 0) - first.get(name, 0)) / elapsed_s
+
+
+def _counters(info: shmring.ChannelInfo) -> tuple[dict[str, int], shmring.RtpStats | None]:
+    """The counters of one channel, whoever owns it. None if it went away meanwhile."""
+    try:
+        with shmring.attach(
+            info.name, namespace=info.namespace, mode="r", owner=info.owner_uid
+        ) as tap:
+            stats = tap.stats()
+    except OSError:
+        return {}, None
+    counters = {counter: getattr(stats, counter) for counter in _COUNTERS}
+    counters["readers_lost"] = stats.shared_lost + sum(reader.lost for reader in stats.readers)
+    return counters, stats.rtp if isinstance(stats, shmring.RtpChannelStats) else None
+
+
+def _workers(namespace: str | None) -> list[page.PageFacts]:
+    found = (_worker(name) for name in paths.shm_names(namespace) if name.pool is not None)
+    return [facts for facts in found if facts is not None]
+
+
+def _worker(name: paths.ShmName) -> page.PageFacts | None:
+    try:
+        fd = paths.open_shm(name.posix_name)
+    except OSError:
+        return None  # gone, for another user, or no file at all
+    try:
+        return page.facts(fd)
+    finally:
+        os.close(fd)
+
+
+def _stale(worker: page.PageFacts, now_ns: int) -> bool:
+    return now_ns - worker.heartbeat_ns > STALE_NS
+
+
+# --- showing --------------------------------------------------------------------------------------
+
+
+def _channel_facts(row: Row) -> dict[str, Any]:
+    rtp = {"rtp": row.rtp.to_dict()} if row.rtp else {}
+    return {
+        "kind": "channel",
+        **dataclasses.asdict(row.info),
+        "healthy": row.healthy,
+        **row.counters,
+        "tx_pps": round(row.tx_pps, 1),
+        "rx_pps": round(row.rx_pps, 1),
+        **rtp,
+    }
+
+
+def _worker_facts(worker: page.PageFacts, now_ns: int) -> dict[str, Any]:
+    facts = dataclasses.asdict(worker)
+    facts["heartbeat_age_ns"] = max(0, now_ns - facts.pop("heartbeat_ns"))
+    return {"kind": "worker", "healthy": not _stale(worker, now_ns), **facts}
+
+
+def _print(
+    rows: list[Row], workers: list[page.PageFacts], namespace: str | None, now_ns: int
+) -> None:
+    if not rows and not workers:
+        where = "on this host" if namespace is None else f"in namespace {namespace!r}"
+        print(f"no channels and no workers {where}")
+        if namespace is not None:
+            print("  shmring ls --all looks into every namespace")
+        return
+    if rows:
+        print(text_table(_CHANNEL_HEAD, (_channel_cells(row, namespace is None) for row in rows)))
+    streams = [row for row in rows if row.rtp]
+    if streams:
+        print("\n" + text_table(_RTP_HEAD, (_rtp_cells(row, namespace is None) for row in streams)))
+    if workers:
+        print(("\n" if rows else "") + text_table(_WORKER_HEAD, _worker_rows(workers, now_ns)))
+
+
+_CHANNEL_HEAD = (
+    "CHANNEL",
+    "POOL",
+    "STATE",
+    "LOCAL",
+    "",
+    "REMOTE",
+    "WAITING",
+    "SENT",
+    "RECEIVED",
+    "LATE",
+    "LOST",
+    "EPOCH",
+    "HEARTBEAT",
+)
+_ARROWS = {"tx": "->", "rx": "<-", "duplex": "<->"}
+
+
+def _name(row: Row, with_namespace: bool) -> str:
+    return f"{row.info.namespace}/{row.info.name}" if with_namespace else row.info.name
+
+
+def _channel_cells(row: Row, with_namespace: bool) -> tuple[str, ...]:
+    info = row.info
+    return (
+        _name(row, with_namespace),
+        info.pool,
+        info.state.value + ("" if row.healthy else " (!)"),
+        _address(info.local),
+        _ARROWS.get(info.direction, "?"),
+        _address(info.remote),
+        str(info.waiting),
+        _counted(row.counters.get("tx_sent", 0), row.tx_pps),
+        _counted(row.counters.get("rx_received", 0), row.rx_pps),
+        str(sum(row.counters.get(name, 0) for name in _LATE)),
+        str(sum(row.counters.get(name, 0) for name in _LOST)),
+        str(info.epoch),
+        duration(info.heartbeat_age_ns),
+    )
+
+
+_RTP_HEAD = (
+    "RTP",
+    "SSRC",
+    "SENT",
+    "UNDERRUNS",
+    "FROM",
+    "DELIVERED",
+    "LOST",
+    "LATE",
+    "JITTER",
+    "DELAY",
+    "RTT",
+)
+
+
+def _rtp_cells(row: Row, with_namespace: bool) -> tuple[str, ...]:
+    rtp = row.rtp
+    if rtp is None:
+        return ()
+    heard = rtp.remote_ssrc is not None
+    return (
+        _name(row, with_namespace),
+        f"{rtp.ssrc:08x}",
+        str(rtp.sent),
+        str(rtp.underruns),
+        f"{rtp.remote_ssrc:08x}" if heard else "-",
+        str(rtp.delivered),
+        str(rtp.lost),
+        str(rtp.late),
+        duration(rtp.jitter_ns) if heard else "-",
+        duration(rtp.delay_ns) if heard else "-",
+        "-" if rtp.rtt_ns is None else duration(rtp.rtt_ns),
+    )
+
+
+def _counted(total: int, pps: float) -> str:
+    return f"{total} ({quantity(pps, 'pps')})" if pps else str(total)
+
+
+def _address(address: tuple[str, int] | None) -> str:
+    if address is None:
+        return "-"
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+_WORKER_HEAD = (
+    "WORKER",
+    "POOL",
+    "CORE",
+    "SCHEDULING",
+    "PROFILE",
+    "CHANNELS",
+    "CPU",
+    "LOCKED",
+    "RESTARTS",
+    "HEARTBEAT",
+)
+
+
+def _worker_rows(workers: list[page.PageFacts], now_ns: int) -> list[tuple[str, ...]]:
+    return [
+        (
+            str(worker.pid) + (" (!)" if _stale(worker, now_ns) else ""),
+            worker.pool,
+            "any" if worker.cpu is None else str(worker.cpu),
+            f"fifo {worker.priority}" if worker.policy == "fifo" else worker.policy,
+            worker.profile,
+            str(worker.channels),
+            quantity(_cpu_percent(worker, now_ns), "percent"),
+            "yes" if worker.memory_locked else "no",
+            str(worker.restarts),
+            duration(max(0, now_ns - worker.heartbeat_ns)),
+        )
+        for worker in workers
+    ]
+
+
+def _cpu_percent(worker: page.PageFacts, now_ns: int) -> float:
+    """Of its core, since it started."""
+    lived_ns = now_ns - worker.started_ns
+    return 100 * worker.cpu_ns / lived_ns if lived_ns > 0 else 0.0

@@ -1,0 +1,245 @@
+"""Copies what passes on a channel to pcapng: Wireshark, tshark and their like read it.
+
+Every packet bears its time in ns, the sequence and the verdict as a comment, and the
+direction. Nothing is disturbed: the worker copies into memory of this command and never
+waits for it, so it may be slow, stopped or killed. What it does not read in time is
+overwritten, counted, and told in the file.
+
+With --keep nothing is written until a trigger: then the last seconds, and some more.
+Triggers are the first late packet (late), a signal by its name (SIGUSR1), and
+shmring.tap.trigger() or `shmring tap CHANNEL --mark TEXT` from anywhere (api).
+
+examples:
+  shmring tap ctl | wireshark -k -i -           watch it
+  shmring tap ctl -o ctl.pcapng --seconds 10    ten seconds into a file
+  shmring tap ctl --direction tx | tshark -r - -T fields -e frame.time -e frame.comment
+  shmring tap ctl -o late.pcapng --keep 10s --after 2s
+  kill -USR1 PID                                write it now; so does
+  shmring tap ctl --mark "the arm stood still"
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import sys
+from typing import Any, Self
+
+from shmring import tap
+from shmring_cli import FAILED, FINE, USAGE
+
+DEFAULT_KEEP_S = 10.0
+DEFAULT_TRIGGERS = ("late", "SIGUSR1", "api")
+
+_DURATIONS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SIZES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("channel", metavar="CHANNEL")
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", default="-", help="file or pipe (default: stdout)"
+    )
+    parser.add_argument(
+        "--direction", choices=("tx", "rx", "both"), default="both", help="(default both)"
+    )
+    parser.add_argument(
+        "--keep",
+        type=duration,
+        metavar="TIME",
+        help="keep so much (500ms, 10s, 2m) and write it on a trigger; with --trigger: default 10s",
+    )
+    parser.add_argument(
+        "--trigger",
+        type=triggers,
+        metavar="LIST",
+        help="late, api, signals by name (default with --keep: late,SIGUSR1,api)",
+    )
+    parser.add_argument(
+        "--after",
+        type=duration,
+        metavar="TIME",
+        default=1.0,
+        help="write so much more after a trigger (default 1s)",
+    )
+    parser.add_argument("--again", action="store_true", help="go on keeping after a trigger")
+    parser.add_argument("--seconds", type=duration, metavar="TIME", help="end after so much")
+    parser.add_argument("--count", type=int, metavar="N", help="end after so many packets")
+    parser.add_argument(
+        "--snap", type=int, metavar="BYTES", default=0, help="of a datagram at most (default all)"
+    )
+    parser.add_argument(
+        "--not-sent", action="store_true", help="packets with a verdict that never left, too"
+    )
+    parser.add_argument(
+        "--times",
+        choices=("auto", "sent", "wire"),
+        default="auto",
+        help="of sent packets: start of the send call, or the stamp where there is one; auto: the "
+        "stamp where every packet gets one (stamp_every=1)",
+    )
+    parser.add_argument(
+        "--buffer",
+        type=size,
+        metavar="SIZE",
+        default=tap.DEFAULT_BUFFER_BYTES,
+        help="memory that the worker writes to (default 16M)",
+    )
+    parser.add_argument("--mark", metavar="TEXT", help="trigger the taps that run, and end")
+    parser.add_argument(
+        "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else 'default'"
+    )
+    parser.add_argument("--json", action="store_true", help="the summary as a JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.mark is not None:
+        return _mark(arguments)
+    wanted = arguments.trigger
+    keep = arguments.keep
+    if wanted is not None and keep is None:
+        keep = DEFAULT_KEEP_S
+    if keep is not None and wanted is None:
+        wanted = DEFAULT_TRIGGERS
+    to_stdout = arguments.output == "-"
+    if to_stdout and sys.stdout.isatty():
+        print(
+            "shmring tap: pcapng is nothing for a terminal: say -o FILE, or pipe it into "
+            "wireshark -k -i -",
+            file=sys.stderr,
+        )
+        return USAGE
+    # Unbuffered: what is gathered is gathered once.
+    sink = os.fdopen(os.dup(1), "wb", buffering=0) if to_stdout else arguments.output
+    signals = [name for name in wanted or () if name not in tap.TRIGGERS]
+    with _Signals(signals) as heard:
+        running = tap.open(
+            arguments.channel,
+            sink,
+            namespace=arguments.namespace,
+            direction=arguments.direction,
+            keep=keep,
+            triggers=[name for name in wanted or () if name in tap.TRIGGERS],
+            after=arguments.after,
+            again=arguments.again,
+            count=arguments.count,
+            snap=arguments.snap,
+            not_sent=arguments.not_sent,
+            times=arguments.times,
+            buffer_bytes=arguments.buffer,
+        )
+        heard.pass_to(running)
+        if not running.wait(arguments.seconds):
+            running.close()
+    _summary(arguments, running, to_stdout)
+    return FAILED if running.ended == "channel failed" else FINE
+
+
+def _mark(arguments: argparse.Namespace) -> int:
+    count = tap.trigger(arguments.channel, arguments.mark, namespace=arguments.namespace)
+    if arguments.json:
+        print(json.dumps({"taps": count}))
+    else:
+        print(f"{count} taps of {arguments.channel}" if count else "nobody taps this channel")
+    return FINE if count else FAILED
+
+
+class _Signals:
+    """Signals by name are triggers, SIGINT and SIGTERM end the tap in good order; those that come
+    before there is one wait for it."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._tap: tap.Tap | None = None
+        self._early: list[str | None] = []
+        self._before: dict[signal.Signals, Any] = {}
+        self._wanted: dict[signal.Signals, str | None] = {
+            signal.SIGINT: None,
+            signal.SIGTERM: None,
+            **{signal.Signals[name]: name for name in names},
+        }
+
+    def __enter__(self) -> Self:
+        for number in self._wanted:
+            self._before[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def pass_to(self, running: tap.Tap) -> None:
+        self._tap = running
+        for name in self._early:
+            self._act(running, name)
+
+    def _hear(self, number: int, _: object) -> None:
+        name = self._wanted[signal.Signals(number)]
+        if self._tap is None:
+            self._early.append(name)
+        else:
+            self._act(self._tap, name)
+
+    @staticmethod
+    def _act(running: tap.Tap, name: str | None) -> None:
+        if name is None:
+            running.stop()
+        else:
+            running.trigger(name)
+
+
+def _summary(arguments: argparse.Namespace, running: tap.Tap, to_stdout: bool) -> None:
+    stats = running.stats()
+    stream = sys.stderr if to_stdout else sys.stdout
+    if arguments.json:
+        facts = {"channel": arguments.channel, "ended": running.ended}
+        print(json.dumps({**facts, **dataclasses.asdict(stats)}), file=stream)
+        return
+    text = f"{stats.written} packets written, {stats.seen} seen, {stats.late} late"
+    if stats.lost:
+        text += f", {stats.lost} lost: a larger --buffer, or less of each with --snap, keeps up"
+    if stats.restarts:
+        text += f", {stats.restarts} times another worker"
+    print(f"shmring tap {arguments.channel}: {running.ended}; {text}", file=sys.stderr)
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def duration(text: str) -> float:
+    """Seconds of ``500ms``, ``10s``, ``2m``, ``1h``, ``2.5``."""
+    unit = next((unit for unit in _DURATIONS if text.endswith(unit)), "")
+    with contextlib.suppress(ValueError):
+        value = float(text.removesuffix(unit)) * _DURATIONS.get(unit, 1.0)
+        if value >= 0:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no time: say 500ms, 10s, 2m")
+
+
+def size(text: str) -> int:
+    """Bytes of ``4096``, ``512k``, ``16M``, ``1G``."""
+    factor = _SIZES.get(text[-1:].lower(), 1)
+    with contextlib.suppress(ValueError):
+        value = int(text[:-1] if factor > 1 else text) * factor
+        if value > 0:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no size: say 512k, 16M, 1G")
+
+
+def triggers(text: str) -> tuple[str, ...]:
+    """Names of a list, signals among them."""
+    names = tuple(name for name in text.split(",") if name)
+    for name in names:
+        if name in tap.TRIGGERS:
+            continue
+        number = signal.Signals.__members__.get(name)
+        if number is None or number in (signal.SIGKILL, signal.SIGSTOP):
+            raise argparse.ArgumentTypeError(
+                f"{name!r} is no trigger: say late, api or a signal as SIGUSR1"
+            )
+    if not names:
+        raise argparse.ArgumentTypeError("name at least one: late, api or a signal as SIGUSR1")
+    return names

@@ -1,0 +1,190 @@
+"""Serve a named pool until SIGTERM or SIGINT (Ctrl-C).
+
+A named pool outlives the programs that use it: any process opens channels on it with
+shmring.open(..., pool=NAME), others attach to them. Its workers start with the first
+channel on their core.
+
+If this process dies, the workers go on serving; the next `shmring up NAME` takes
+them over, channels and queued packets included. SIGHUP asks for exactly that: it
+ends this process and leaves the workers. SIGTERM and SIGINT end everything.
+
+examples:
+  shmring up plant --cpus 2,3                two workers, on cores 2 and 3
+  shmring up plant --cpus 3 --strict         refuse to run with less than was asked for
+  shmring up media --profile power           sleep instead of spinning
+  kill -HUP PID; shmring up plant --cpus 3   a new version, without stopping traffic
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import warnings
+from types import FrameType
+from typing import TextIO
+
+import shmring
+from rtworkers import affinity
+from shmring import UserLimits, errors
+from shmring_cli import FINE
+from shmring_cli.output import json_line
+
+
+class _Stop(BaseException):
+    """A signal asked for the end; no library code may take it for an error."""
+
+    def __init__(self, *, leave: bool) -> None:
+        self.leave = leave
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="the pool's name, for shmring.open(..., pool=NAME)")
+    parser.add_argument(
+        "--cpus", type=_cpus, metavar="1,2", help="one worker on each (default: one, not pinned)"
+    )
+    parser.add_argument(
+        "--priority", type=int, default=80, help="of SCHED_FIFO, 1 to 99 (default 80)"
+    )
+    parser.add_argument(
+        "--policy", choices=("fifo", "other"), default="fifo", help="scheduling (default fifo)"
+    )
+    parser.add_argument(
+        "--profile",
+        choices=("balanced", "latency", "power"),
+        default="balanced",
+        help="how workers wait: learn, spin, or sleep (default balanced)",
+    )
+    parser.add_argument(
+        "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else 'default'"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="fail where a core or a privilege is missing"
+    )
+    parser.add_argument("--group", help="its members may use the pool")
+    limits = UserLimits()
+    parser.add_argument(
+        "--user-channels",
+        type=int,
+        default=limits.channels,
+        metavar="N",
+        help=f"channels that one member of the group may have open (default {limits.channels})",
+    )
+    parser.add_argument(
+        "--user-shm",
+        type=int,
+        default=limits.shm_bytes >> 20,
+        metavar="MIB",
+        help=f"shared memory of all channels of one member (default {limits.shm_bytes >> 20})",
+    )
+    parser.add_argument(
+        "--user-connections",
+        type=int,
+        default=limits.connections,
+        metavar="N",
+        help=f"connections of one member to the pool (default {limits.connections})",
+    )
+    parser.add_argument("--json", action="store_true", help="print readiness as one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _on_signal)
+    warnings.showwarning = _show_warning
+    _check_cores(arguments.cpus, arguments.strict)
+    try:
+        pool = shmring.Pool(
+            arguments.name,
+            cpus=arguments.cpus,
+            priority=arguments.priority,
+            policy=arguments.policy,
+            profile=arguments.profile,
+            namespace=arguments.namespace,
+            strict=arguments.strict,
+            group=arguments.group,
+            user_limits=UserLimits(
+                channels=arguments.user_channels,
+                shm_bytes=arguments.user_shm << 20,
+                connections=arguments.user_connections,
+            ),
+        )
+        try:
+            _say_ready(pool, arguments.json)
+            pool.serve_forever()
+        except _Stop as stop:
+            _ignore_signals()
+            if stop.leave:
+                pool.leave()
+            else:
+                pool.close()
+        except BaseException:
+            pool.close()
+            raise
+    except _Stop:
+        pass  # it came before there was anything to serve
+    return FINE
+
+
+def _check_cores(cpus: list[int] | None, strict: bool) -> None:
+    """Say now what workers would come across when they start, with the first channel."""
+    lacking = [str(cpu) for cpu in affinity.check_cores(cpus) or () if not affinity.can_pin(cpu)]
+    if not lacking:
+        return
+    text = (
+        f"--cpus {','.join(lacking)}: no such core on this host, or it is closed to this process; "
+        f"use some of {affinity.describe_cores()}, or widen the cpuset"
+    )
+    if strict:
+        raise ValueError(text)
+    warnings.warn(f"{text}. Their workers will run unpinned", errors.RealtimeWarning, stacklevel=2)
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    raise _Stop(leave=number == signal.SIGHUP)
+
+
+def _ignore_signals() -> None:
+    """A second Ctrl-C must not leave half of the pool behind."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _say_ready(pool: shmring.Pool, as_json: bool) -> None:
+    adopted = pool.channels()
+    if as_json:
+        json_line(
+            {
+                "ready": True,
+                "pool": pool.name,
+                "namespace": pool.namespace,
+                "pid": os.getpid(),
+                "adopted": adopted,
+            }
+        )
+        return
+    kept = f", {len(adopted)} channels taken over" if adopted else ""
+    print(f"pool {pool.name!r} in namespace {pool.namespace!r} is ready{kept}", flush=True)
+    print(
+        f'  open a channel on it:  shmring.open("name", pool="{pool.name}", '
+        f'namespace="{pool.namespace}", ...)',
+        flush=True,
+    )
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    print(f"shmring up: {message}", file=sys.stderr, flush=True)
+
+
+def _cpus(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of cores such as 1,2") from None

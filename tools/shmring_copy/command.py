@@ -1,0 +1,106 @@
+"""Send and receive files and folders over UDT, which is fast on long and lossy paths.
+
+One end runs `shmring udt recv DIR`, the other `shmring udt send FILE... HOST`. What is
+complete is proved by a hash of its contents (BLAKE2b) before it takes its name; what is
+not waits in DIR/.shmring-udt, and the same command again goes on from there.
+
+With --plain each end talks to libudt's programs `sendfile` and `recvfile`: there the
+end with the files listens, and the other one asks for them by name.
+
+Nothing is encrypted and nobody is asked for a password: whoever reaches the port may
+put files into DIR. Use it in networks you trust, or through a tunnel.
+
+examples:
+  shmring udt recv inbox                          wait for one transfer on port 9000
+  shmring udt send film.mov photos/ 192.0.2.7     send a file and a folder there
+  shmring udt send film.mov 192.0.2.7 --limit 80M leave room for others
+  shmring udt send --help                         and what else there is
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import signal
+from typing import Any
+
+from shmring_cli import USAGE
+from shmring_copy.options import add_common
+
+_SEND = """\
+Send files and folders to a `shmring udt recv`, each under its own name.
+
+Of each file only that is sent which the receiver does not have; the receiver proves
+the whole of it by its hash. Exit code 0 means that everything is there and proved.
+Links inside folders are left out and named.
+
+With --plain: listen at HOST, and give each FILE to whoever asks for it, by its name
+or by the path as written here, until each was given once (or for ever: --keep).
+
+examples:
+  shmring udt send film.mov photos/ 192.0.2.7           to port 9000
+  shmring udt send film.mov [2001:db8::7]:9100          to another port, over IPv6
+  shmring udt send film.mov 192.0.2.7 --limit 80M       at most 80 Mbit/s on the wire
+  shmring udt send --plain film.mov 0.0.0.0:9000        for libudt's recvfile
+"""
+
+_RECV = """\
+Take what one `shmring udt send` sends into DIR, which is made if it is not there.
+
+Files that are there already are replaced when the new ones are complete and proved.
+What was interrupted goes on where it was as soon as the sender asks again.
+Exit code 0 means that everything is there and proved.
+
+With --plain HOST: ask libudt's `sendfile` there, or a `shmring udt send --plain`, for
+the files NAME.... This protocol has no hash: the size is checked, the hash is shown.
+
+examples:
+  shmring udt recv inbox                                one transfer, then end
+  shmring udt recv inbox --keep                         one after the other, until Ctrl-C
+  shmring udt recv inbox --bind 192.0.2.7:9100 --json   for scripts: one row per event
+  shmring udt recv --plain 192.0.2.7 film.mov inbox     from libudt's sendfile
+"""
+
+_MODULES = {"send": "shmring_copy.send", "recv": "shmring_copy.recv"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action=None, udt_parser=parser)
+    actions = parser.add_subparsers(title="actions", metavar="send|recv")
+    send = _action(actions, "send", "files and folders to a host", _SEND)
+    send.add_argument("files", nargs="+", metavar="FILE", help="a file or a folder")
+    send.add_argument("host", metavar="HOST", help="HOST, HOST:PORT or [IPV6]:PORT; port 9000")
+    send.add_argument(
+        "--plain", action="store_true", help="for libudt's recvfile: listen at HOST instead"
+    )
+    recv = _action(actions, "recv", "what a sender sends, into a folder", _RECV)
+    recv.add_argument("names", nargs="*", metavar="NAME", help="with --plain: what to ask for")
+    recv.add_argument("folder", metavar="DIR", help="where it goes")
+    recv.add_argument("--bind", metavar="HOST:PORT", help="where to listen (default 0.0.0.0:9000)")
+    recv.add_argument("--plain", metavar="HOST", help="ask libudt's sendfile at this host")
+    for action in (send, recv):
+        action.add_argument(
+            "--keep", action="store_true", help="where it listens: one after the other"
+        )
+        add_common(action)
+
+
+def _action(actions: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name,
+        help=text,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(action=name)
+    return parser
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.action is None:
+        arguments.udt_parser.print_help()
+        return USAGE
+    # A service manager's way to end it ends it as Ctrl-C does: with its workers.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    module = importlib.import_module(_MODULES[arguments.action])
+    return int(module.run(arguments))

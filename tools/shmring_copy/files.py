@@ -1,0 +1,359 @@
+"""The files of a transfer: what there is to send, and a folder that takes what comes.
+
+Nothing here leaves the folder: its parts are opened one by one and links are not followed, so
+neither a path of the peer nor a link that lies in the folder leads elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from shmring_copy.protocol import (
+    CHECKPOINT_BYTES,
+    Checkpoint,
+    Entry,
+    TransferError,
+    checkpoint_offsets,
+    new_hash,
+    show,
+)
+
+STAGING = ".shmring-udt"
+"""Folder in the receiving one, for files that are not complete."""
+
+Alive = Callable[[], object]
+"""Called now and then while a long file is read."""
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# A FIFO put in a file's place must not hold an open for ever.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_WRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+# --- sending --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Something to send, and where it is."""
+
+    entry: Entry
+    path: bytes
+
+
+def scan(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Source], list[str]]:
+    """Everything under `paths`, each under its own name, folders before what is in them.
+
+    Returns also the paths that are left out: in folders, whatever is neither file nor folder,
+    links too. What vanishes meanwhile is not there. Raises `OSError`; `TransferError` for two of
+    the same name.
+    """
+    found: dict[bytes, Source] = {}
+    left_out: list[str] = []
+    for path in paths:
+        real = os.fsencode(Path(path).resolve() if Path(path).name in ("", "..") else path)
+        name = os.path.basename(real.rstrip(b"/"))
+        state = os.stat(path)
+        if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):
+            raise TransferError(f"{show(real)} is neither a file nor a folder")
+        for source in _scan_one(real, name, state, left_out):
+            if source.entry.path in found:
+                raise TransferError(
+                    f"{show(found[source.entry.path].path)} and {show(source.path)} have the same "
+                    "name: send them one after the other, into different folders"
+                )
+            found[source.entry.path] = source
+    return list(found.values()), left_out
+
+
+def _scan_one(
+    path: bytes, name: bytes, state: os.stat_result, left_out: list[str]
+) -> Iterator[Source]:
+    waiting: list[tuple[bytes, bytes, os.stat_result]] = [(path, name, state)]
+    while waiting:
+        path, name, state = waiting.pop()
+        is_folder = stat.S_ISDIR(state.st_mode)
+        size = 0 if is_folder else state.st_size
+        mode = stat.S_IMODE(state.st_mode)
+        yield Source(Entry(name, size, state.st_mtime_ns, mode, is_folder), path)
+        if is_folder:
+            waiting += reversed(list(_inside(path, name, left_out)))
+
+
+def _inside(
+    path: bytes, name: bytes, left_out: list[str]
+) -> Iterator[tuple[bytes, bytes, os.stat_result]]:
+    """What a folder has, by name, that can be sent."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(path) as listing:
+        for item in sorted(listing, key=lambda item: item.name):
+            if item.is_symlink() or not (item.is_file() or item.is_dir()):
+                left_out.append(show(item.path))
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                yield item.path, name + b"/" + item.name, item.stat(follow_symlinks=False)
+
+
+def open_source(source: Source) -> int:
+    """A descriptor to read what `scan` found. A link in its place is followed only where the user
+    named it: one that took the place of a file in a folder may lead anywhere. Raises `OSError`."""
+    named = b"/" not in source.entry.path
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    return os.open(source.path, flags if named else flags | os.O_NOFOLLOW)
+
+
+def match(file: int, checkpoints: Sequence[Checkpoint], alive: Alive) -> tuple[int, Any]:
+    """How much of a file, from its beginning, is as the checkpoints say; and its hash so far."""
+    good, state = 0, new_hash()
+    now = state.copy()
+    for mark in checkpoints:
+        if not _hash_on(file, now, good, mark.offset, alive) or now.digest() != mark.digest:
+            break
+        good, state = mark.offset, now.copy()
+    return good, state
+
+
+def _hash_on(file: int, state: Any, start: int, end: int, alive: Alive) -> bool:
+    """Hash on from `start` to `end`; False: the file ends before."""
+    buffer = bytearray(CHECKPOINT_BYTES)
+    view = memoryview(buffer)
+    while start < end:
+        got = os.preadv(file, [view[: min(len(view), end - start)]], start)
+        if got == 0:
+            return False
+        state.update(view[:got])
+        start += got
+        alive()
+    return True
+
+
+# --- receiving ------------------------------------------------------------------------------------
+
+
+class _Held:
+    """What there is of a wanted file: its checkpoints and the hashes at each of them."""
+
+    def __init__(self, complete: bool) -> None:
+        self.complete = complete  # in its place, not in the staging folder
+        self.checkpoints: list[Checkpoint] = []
+        self.states: dict[int, Any] = {0: new_hash()}
+
+    def add(self, offset: int, state: Any) -> None:
+        self.checkpoints.append(Checkpoint(offset, state.digest()))
+        self.states[offset] = state.copy()
+
+
+class Folder:
+    """A folder that takes files: parts of them wait in `STAGING` and are moved when proved.
+
+    One process at a time. Errors of the file system are `OSError`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Make it if it is not there. Raises `BlockingIOError` if another receives there."""
+        os.makedirs(path, exist_ok=True)
+        self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._held: dict[int, _Held] = {}
+        self._begun = -1
+        self._file = -1
+        self._staging = -1
+        try:
+            self._staging = self._open_folder([os.fsencode(STAGING)], make=True)
+            self._lock(path)
+        except BaseException:
+            self.close()
+            raise
+
+    def _lock(self, path: str | os.PathLike[str]) -> None:
+        try:
+            fcntl.flock(self._staging, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(
+                errno.EWOULDBLOCK, f"another process receives into {os.fspath(path)}"
+            ) from None
+
+    def close(self) -> None:
+        """Forget what is under way; parts stay for the next time. Any number of times."""
+        self._end_file()
+        root, self._root = self._root, -1
+        staging, self._staging = self._staging, -1
+        if staging >= 0:
+            with contextlib.suppress(OSError):
+                os.rmdir(STAGING, dir_fd=root)  # stays while there is anything in it
+            os.close(staging)
+        if root >= 0:
+            os.close(root)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- before a file ----------------------------------------------------------------------------
+
+    def make_folder(self, entry: Entry) -> None:
+        """Make a folder unless it is there."""
+        _refuse_staging(entry)
+        with self._opened(entry.path.split(b"/"), make=True):
+            pass
+
+    def look(self, index: int, entry: Entry, alive: Alive) -> list[Checkpoint]:
+        """What there is of a file already, which is hashed for it."""
+        _refuse_staging(entry)
+        self._held[index] = held = _Held(complete=False)
+        with contextlib.suppress(FileNotFoundError):
+            self._look_at(held, entry, _part_name(entry), self._staging, alive)
+            return held.checkpoints
+        parent, name = _split(entry)
+        with contextlib.suppress(FileNotFoundError), self._opened(parent, make=False) as folder:
+            held.complete = True
+            self._look_at(held, entry, name, folder, alive)
+        return held.checkpoints
+
+    def _look_at(self, held: _Held, entry: Entry, name: bytes, folder: int, alive: Alive) -> None:
+        file = os.open(name, _READ, dir_fd=folder)
+        try:
+            found = os.fstat(file)
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(errno.EEXIST, "there is something else of this name")
+            if held.complete and found.st_size != entry.size:
+                return
+            size = min(found.st_size, entry.size)
+            offsets = [size] if held.complete and size else checkpoint_offsets(size)
+            state, at = new_hash(), 0
+            for offset in offsets:
+                if not _hash_on(file, state, at, offset, alive):
+                    return
+                held.add(offset, state)
+                at = offset
+        finally:
+            os.close(file)
+
+    def anew(self, index: int) -> None:
+        """Instead of `look`: nothing that is there of a file is to be used."""
+        self._held[index] = _Held(complete=False)
+
+    # --- a file -----------------------------------------------------------------------------------
+
+    def begin(self, index: int, entry: Entry, offset: int) -> None:
+        """The bytes of a file that `look` looked at come next, from `offset` on."""
+        held = self._held.pop(index)
+        self._entry = entry
+        self._state = held.states[offset]
+        self._in_place = held.complete and offset == entry.size and bool(entry.size)
+        self._begun = index
+        if self._in_place:
+            return
+        self._file = os.open(_part_name(entry), _WRITE, 0o600, dir_fd=self._staging)
+        os.ftruncate(self._file, offset)
+        os.lseek(self._file, offset, os.SEEK_SET)
+
+    def write(self, view: memoryview) -> None:
+        """More bytes of it."""
+        self._state.update(view)
+        done = 0
+        while done < len(view):
+            done += os.write(self._file, view[done:])
+
+    @property
+    def digest(self) -> bytes:
+        """Hash of the file so far."""
+        return bytes(self._state.digest())
+
+    def end(self, digest: bytes) -> bool:
+        """It is complete: True if it is what the sender has, and then it is in its place."""
+        entry = self._entry
+        good = self.digest == digest
+        try:
+            if not good:
+                if not self._in_place:
+                    os.unlink(_part_name(entry), dir_fd=self._staging)
+                return False
+            parent, name = _split(entry)
+            with self._opened(parent, make=True) as folder:
+                if not self._in_place:
+                    _refuse_folder(name, folder)
+                    os.fchmod(self._file, entry.mode)
+                    os.rename(_part_name(entry), name, src_dir_fd=self._staging, dst_dir_fd=folder)
+                _set_time(name, entry, folder)
+        finally:
+            self._end_file()
+        return True
+
+    def give_up(self, index: int) -> None:
+        """A file will not come, or not to its end; what there is of it stays."""
+        self._held.pop(index, None)
+        if index == self._begun:
+            self._end_file()
+
+    def finish_folder(self, entry: Entry) -> None:
+        """Give a folder its permissions and time, when everything in it is there."""
+        with self._opened(entry.path.split(b"/"), make=True) as folder:
+            os.fchmod(folder, entry.mode | stat.S_IRWXU)
+            os.utime(folder, ns=(entry.mtime_ns, entry.mtime_ns))
+
+    def _end_file(self) -> None:
+        self._begun = -1
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+    # --- folders ----------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _opened(self, names: list[bytes], *, make: bool) -> Iterator[int]:
+        folder = self._open_folder(names, make=make)
+        try:
+            yield folder
+        finally:
+            os.close(folder)
+
+    def _open_folder(self, names: list[bytes], *, make: bool) -> int:
+        folder = os.dup(self._root)
+        try:
+            for name in names:
+                if make:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(name, 0o777, dir_fd=folder)
+                below = os.open(name, _FOLDER, dir_fd=folder)
+                os.close(folder)
+                folder = below
+        except BaseException:
+            os.close(folder)
+            raise
+        return folder
+
+
+def _split(entry: Entry) -> tuple[list[bytes], bytes]:
+    *parent, name = entry.path.split(b"/")
+    return parent, name
+
+
+def _part_name(entry: Entry) -> bytes:
+    return hashlib.blake2b(entry.path, digest_size=16).hexdigest().encode() + b".part"
+
+
+def _refuse_staging(entry: Entry) -> None:
+    if entry.path.split(b"/")[0] == os.fsencode(STAGING):
+        raise OSError(errno.EPERM, f"{STAGING} holds what is not complete: use another name")
+
+
+def _refuse_folder(name: bytes, folder: int) -> None:
+    """Renaming would say the same, but by a number that differs among file systems."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise IsADirectoryError(errno.EISDIR, "there is a folder of this name")
+
+
+def _set_time(name: bytes, entry: Entry, folder: int) -> None:
+    times = (entry.mtime_ns, entry.mtime_ns)
+    os.utime(name, ns=times, dir_fd=folder, follow_symlinks=False)

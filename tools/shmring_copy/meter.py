@@ -1,0 +1,260 @@
+"""What `shmring udt` shows while it works: a bar, or rows of JSON; and the waits in between."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import sys
+import time
+from typing import Any
+
+from shmring.errors import ShmringError
+from shmring.udt import Code, UdtError, UdtSocket, UdtTimeout
+from shmring.udt.errors import udt_error
+from shmring_cli.output import NS_PER_MS, NS_PER_S, Progress, duration, json_line, quantity
+from shmring_copy import protocol
+
+TICK_S = 0.2
+ROW_S = 1.0
+WINDOW_S = 3.0
+BUSY_S = 2.0
+# Rate, RTT, loss and ETA fit beside it into 80 columns.
+BAR_WIDTH = 10
+_US_PER_S = 1_000_000
+
+
+class Meter:
+    """Counts bytes of one transfer and shows how it goes."""
+
+    def __init__(self, label: str, *, sending: bool, as_json: bool) -> None:
+        self.as_json = as_json
+        self.sending = sending
+        self.total_bytes = 0
+        self.moved_bytes = 0  # over the network
+        self.kept_bytes = 0  # there already
+        self.files = 0
+        self.failed = 0
+        self._progress = Progress(label, show=not as_json, width=BAR_WIDTH)
+        self._sock: UdtSocket | None = None
+        self._stats: Any = None
+        self._started = self._ticked = self._rowed = time.monotonic()
+        self._window: collections.deque[tuple[float, int]] = collections.deque()
+
+    def watch(self, sock: UdtSocket) -> None:
+        self._sock = sock
+
+    def look(self) -> None:
+        """Read the socket's figures, which are gone when it is closed."""
+        if self._sock is not None:
+            with contextlib.suppress(ShmringError, OSError):
+                self._stats = self._sock.stats()
+
+    def row(self, kind: str, **facts: Any) -> None:
+        if self.as_json:
+            json_line({"kind": kind, **facts})
+
+    def say(self, text: str) -> None:
+        if not self.as_json:
+            print(text, flush=True)
+
+    def warn(self, text: str) -> None:
+        if not self.as_json:
+            print(text, file=sys.stderr, flush=True)
+
+    def file(
+        self, path: bytes, size: int, *, kept: int = 0, digest: bytes = b"", error: str = ""
+    ) -> None:
+        """A file is there and proved, or is not."""
+        self.files += not error
+        self.failed += bool(error)
+        name = protocol.show(path)
+        self.row(
+            "file",
+            path=name,
+            ok=not error,
+            bytes=size,
+            kept_bytes=kept,
+            blake2b=digest.hex() or None,
+            error=error or None,
+        )
+        if error:
+            self.warn(f"{name}: {error}")
+
+    def fingerprint(self, path: bytes, digest: bytes) -> None:
+        """A hash for people to compare, as `b2sum -l 256` prints it."""
+        self.say(f"{digest.hex()}  {protocol.show(path)}")
+
+    def tick(self) -> None:
+        """Show how it goes, if it is time to."""
+        now = time.monotonic()
+        if now - self._ticked < TICK_S / 2:
+            return
+        self._ticked = now
+        self.look()
+        self._window.append((now, self._arrived()))
+        while now - self._window[0][0] > WINDOW_S:
+            self._window.popleft()
+        facts = self._facts()
+        if self.as_json:
+            if now - self._rowed >= ROW_S:
+                self._rowed = now
+                self.row("progress", **facts)
+            return
+        eta = "?" if facts["eta_s"] is None else _clock(facts["eta_s"])
+        self._progress.update(
+            facts["bytes"] / self.total_bytes if self.total_bytes else 0.0,
+            f"{quantity(facts['rate_bps'], 'bps')}, ETA {eta}, {self._link(facts)}, "
+            f"{quantity(facts['bytes'], 'bytes')} of {quantity(self.total_bytes, 'bytes')}",
+        )
+
+    def end(self, error: str = "", *, all_of_it: str = "all proved") -> bool:
+        """Show what came out of it; whether that is all of it, which is then said so."""
+        good = not error and not self.failed
+        self.look()
+        seconds = time.monotonic() - self._started
+        facts = self._facts()
+        moved = self._arrived() if error else self.moved_bytes
+        facts["rate_bps"] = round(moved * 8 / max(seconds, 1e-9))
+        del facts["eta_s"]
+        self.row(
+            "end",
+            ok=good,
+            files=self.files,
+            failed=self.failed,
+            kept_bytes=self.kept_bytes,
+            moved_bytes=moved,
+            seconds=round(seconds, 3),
+            error=error or None,
+            **facts,
+        )
+        kept = f", {quantity(self.kept_bytes, 'bytes')} were there" if self.kept_bytes else ""
+        outcome = all_of_it if good else f"{self.failed} FAILED" if self.failed else "UNFINISHED"
+        self._progress.done(
+            f"{self.files} file{'s' * (self.files != 1)}, {quantity(moved, 'bytes')} in "
+            f"{duration(seconds * NS_PER_S)}, {quantity(facts['rate_bps'], 'bps')}, "
+            f"{self._link(facts)}{kept}: {outcome}"
+        )
+        return good
+
+    # --- figures ----------------------------------------------------------------------------------
+
+    def _arrived(self) -> int:
+        """Bytes moved, without those that only wait to be sent."""
+        waiting = self._stats.unsent_bytes if self.sending and self._stats else 0
+        return max(0, self.moved_bytes - int(waiting))
+
+    def _rate_bps(self) -> int:
+        if len(self._window) < 2:
+            return 0
+        (start, first), (end, last) = self._window[0], self._window[-1]
+        return max(0, round((last - first) * 8 / max(end - start, 1e-9)))
+
+    def _facts(self) -> dict[str, Any]:
+        done = min(self.kept_bytes + self._arrived(), self.total_bytes)
+        rate_bps = self._rate_bps()
+        left = self.total_bytes - done
+        stats = self._stats
+        loss = None
+        if stats is not None:
+            lost, seen = (
+                (stats.send_losses, stats.sent)
+                if self.sending
+                else (stats.receive_losses, stats.received + stats.receive_losses)
+            )
+            loss = round(100 * lost / seen, 4) if seen else 0.0
+        return {
+            "bytes": done,
+            "total_bytes": self.total_bytes,
+            "rate_bps": rate_bps,
+            "rtt_ms": None if stats is None else stats.rtt_us / 1000,
+            "loss_percent": loss,
+            "eta_s": round(left * 8 / rate_bps, 1) if rate_bps else None,
+        }
+
+    @staticmethod
+    def _link(facts: dict[str, Any]) -> str:
+        if facts["rtt_ms"] is None:
+            return "RTT ?, loss ?"
+        return (
+            f"RTT {duration(facts['rtt_ms'] * NS_PER_MS)}, "
+            f"loss {quantity(facts['loss_percent'], 'percent')}"
+        )
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Line:
+    """A socket whose waits let the display move, and end when the peer is silent for too long."""
+
+    def __init__(self, sock: UdtSocket, meter: Meter, patience_s: float) -> None:
+        self._sock = sock
+        self._meter = meter
+        self._patience_s = patience_s
+        self._said_busy = time.monotonic()
+        self._heard_bytes = 0
+        meter.watch(sock)
+
+    def send(self, data: bytes | memoryview) -> None:
+        """All of it. Raises as `UdtSocket.send`."""
+        view = memoryview(data)
+        heard = time.monotonic()
+        while len(view):
+            try:
+                sent = self._sock.send(view, timeout=TICK_S)
+            except UdtTimeout:
+                heard = time.monotonic() if self._said_something() else heard
+                self._give_up_after(heard, "take anything")
+                self._meter.tick()
+                continue
+            heard = time.monotonic()
+            view = view[sent:]
+            self._meter.tick()
+
+    def recv_into(self, buffer: memoryview) -> int:
+        """At least one byte. Raises as `UdtSocket.recv`."""
+        heard = time.monotonic()
+        while True:
+            try:
+                got = self._sock.recv_into(buffer, timeout=TICK_S)
+            except UdtTimeout:
+                self._give_up_after(heard, "say anything")
+                self._meter.tick()
+                continue
+            self._meter.tick()
+            return got
+
+    def recv_exactly(self, size: int) -> bytes:
+        """Raises `UdtClosed` where the stream ends before."""
+        room = bytearray(size)
+        done = 0
+        while done < size:
+            done += self.recv_into(memoryview(room)[done:])
+        return bytes(room)
+
+    def alive(self) -> None:
+        """Between frames, while something takes long: the peer must know that we are there."""
+        now = time.monotonic()
+        if now - self._said_busy > BUSY_S:
+            self._said_busy = now
+            self.send(protocol.busy())
+        self._meter.tick()
+
+    def _said_something(self) -> bool:
+        """Whether the peer's program, which may be busy, has said anything since the last look."""
+        before, self._heard_bytes = self._heard_bytes, self._sock.stats().received_bytes
+        return self._heard_bytes != before
+
+    def _give_up_after(self, heard: float, what: str) -> None:
+        if time.monotonic() - heard > self._patience_s:
+            raise udt_error(
+                Code.ETIMEOUT, f"the peer did not {what} for {self._patience_s:g} s (--patience)"
+            )
+
+
+def interrupted(error: UdtError) -> bool:
+    """Whether the connection ended, so that the transfer may go on another time."""
+    return error.code in (Code.ECONNLOST, Code.ETIMEOUT, Code.EPEERERR)

@@ -1,0 +1,252 @@
+"""`shmring udt send`: the end that has the files."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import stat
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from shmring import udt
+from shmring.errors import ShmringError
+from shmring.udt import UdtError, UdtSocket, connecting
+from shmring_cli import FAILED, FINE, describe
+from shmring_copy import files, plain, protocol
+from shmring_copy.meter import Line, Meter, interrupted
+from shmring_copy.options import address, pool_of, show, socket_options
+from shmring_copy.protocol import Sender, TransferError, Want
+
+READ_BYTES = protocol.MAX_DATA
+CLOSE_S = 5.0
+
+
+def run(arguments: argparse.Namespace) -> int:
+    options = socket_options(arguments)
+    where = connecting.resolve(address(arguments.host))
+    if arguments.plain:
+        return _serve_plain(arguments, where, options)
+    if arguments.keep:
+        raise ValueError("--keep is for the end that listens: recv, or send --plain")
+    sources, left_out = files.scan(arguments.files)
+    sender = Sender([source.entry for source in sources])
+    meter = Meter(f"to {show(where)}", sending=True, as_json=arguments.json)
+    for name in left_out:
+        meter.warn(f"{name}: left out, neither a file nor a folder")
+    meter.row("left_out", paths=left_out)
+    with pool_of(arguments) as pool:
+        sock = udt.connect(
+            where,
+            pool=pool,
+            namespace=arguments.namespace,
+            timeout=min(arguments.patience, 10.0),
+            **options,
+        )
+        meter.row("connected", peer=list(where))
+        job = _Sending(sock, sender, sources, meter, arguments.patience)
+        try:
+            job.run()
+        except BaseException as caught:
+            job.give_up(caught)
+            meter.end(describe(caught))
+            if isinstance(caught, UdtError) and interrupted(caught):
+                raise ConnectionError(
+                    f"{describe(caught)} The same command again goes on from here."
+                ) from caught
+            raise
+        meter.look()
+        sock.close(CLOSE_S)
+        return FINE if meter.end() else FAILED
+
+
+class _Sending:
+    """One protocol."""
+
+    def __init__(
+        self,
+        sock: UdtSocket,
+        sender: Sender,
+        sources: Sequence[files.Source],
+        meter: Meter,
+        patience_s: float,
+    ) -> None:
+        self._sock = sock
+        self._sender = sender
+        self._sources = sources
+        self._meter = meter
+        self._line = Line(sock, meter, patience_s)
+        self._events: deque[Any] = deque()
+        self._digests: dict[int, tuple[bytes, int]] = {}
+        self._room = memoryview(bytearray(READ_BYTES))
+        # One call sends a frame's head and what it holds.
+        self._frame = memoryview(bytearray(protocol.HEAD_BYTES + READ_BYTES))
+        meter.total_bytes = sum(entry.size for entry in sender.entries)
+
+    def run(self) -> None:
+        """Raises `TransferError`, `UdtError`, `OSError`."""
+        for block in self._sender.opening():
+            self._line.send(block)
+        while True:
+            while self._events:
+                event = self._events.popleft()
+                if isinstance(event, protocol.Done):
+                    return
+                self._handle(event)
+            self._events.extend(self._take())
+
+    def give_up(self, error: BaseException) -> None:
+        """Tell the peer why, if it is still there, and be gone."""
+        self._meter.look()
+        with contextlib.suppress(ShmringError, OSError):
+            if isinstance(error, TransferError) and self._sock.connected:
+                self._sock.sendall(protocol.abort(f"the sender gave up: {error}"), timeout=0.5)
+                self._sock.close(1.0)
+        self._sock.close(0)
+
+    def _take(self) -> list[Any]:
+        got = self._line.recv_into(self._room)
+        return list(self._sender.feed(self._room[:got]))
+
+    def _handle(self, event: Any) -> None:
+        if isinstance(event, protocol.Abort):
+            raise TransferError(f"the receiver gave up: {event.text}")
+        if isinstance(event, Want):
+            try:
+                self._send_file(event)
+            except UdtError:
+                self._find_reason()
+                raise
+        elif isinstance(event, protocol.Result):
+            entry = self._sender.entries[event.index]
+            digest, kept = self._digests.pop(event.index, (b"", 0))
+            self._meter.file(entry.path, entry.size, kept=kept, digest=digest, error=event.text)
+
+    def _find_reason(self) -> None:
+        """The connection ended while we sent: the last the peer said may tell why."""
+        with contextlib.suppress(UdtError):
+            while True:
+                for event in self._take():
+                    if isinstance(event, protocol.Abort):
+                        raise TransferError(f"the receiver gave up: {event.text}")
+
+    def _send_file(self, want: Want) -> None:
+        source = self._sources[want.index]
+        try:
+            file = files.open_source(source)
+        except OSError as caught:
+            self._line.send(self._sender.unreadable(want.index, str(caught.strerror)))
+            return
+        try:
+            text = self._send_opened(file, source.entry.size, want)
+        finally:
+            os.close(file)
+        if text:
+            self._line.send(self._sender.unreadable(want.index, text))
+
+    def _send_opened(self, file: int, size: int, want: Want) -> str:
+        """Send what the peer lacks; returns why that is not possible, if so."""
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            return "it is no file any more"
+        try:
+            at, state = files.match(file, want.checkpoints, self._line.alive)
+        except OSError as caught:
+            return str(caught.strerror)
+        kept = at
+        self._meter.kept_bytes += at
+        self._line.send(self._sender.begin(want.index, at))
+        head = protocol.HEAD_BYTES
+        while at < size:
+            length = min(READ_BYTES, size - at)
+            try:
+                got = os.preadv(file, [self._frame[head : head + length]], at)
+            except OSError as caught:
+                return str(caught.strerror)
+            if got == 0:
+                return f"it became shorter while it was sent: {at} bytes of {size}"
+            self._frame[:head] = self._sender.data_head(got)
+            state.update(self._frame[head : head + got])
+            self._line.send(self._frame[: head + got])
+            at += got
+            self._meter.moved_bytes += got
+        self._digests[want.index] = (state.digest(), kept)
+        self._line.send(self._sender.end(state.digest()))
+        return ""
+
+
+# --- for libudt's recvfile ------------------------------------------------------------------------
+
+
+def _serve_plain(
+    arguments: argparse.Namespace, where: tuple[str, int], options: udt.UdtOptions
+) -> int:
+    names: dict[bytes, str] = {}
+    for path in arguments.files:
+        if not os.path.isfile(path):
+            raise ValueError(f"{path} is no file: --plain has no folders")
+        names[os.fsencode(path)] = path
+        names[os.fsencode(os.path.basename(path))] = path
+    left = set(arguments.files)
+    failures = 0
+    with (
+        pool_of(arguments) as pool,
+        udt.listen(where, pool=pool, namespace=arguments.namespace, **options) as listener,
+    ):
+        _say_listening(arguments.json, listener.local)
+        while left or arguments.keep:
+            sock, peer = listener.accept(timeout=None)
+            meter = Meter(f"to {show(peer)}", sending=True, as_json=arguments.json)
+            meter.row("connected", peer=list(peer))
+            try:
+                left.discard(_give_plain(sock, names, meter, arguments.patience))
+            except (ShmringError, OSError) as caught:
+                failures += 1
+                meter.end(describe(caught))
+                meter.warn(f"shmring udt: {show(peer)}: {describe(caught)}")
+            finally:
+                sock.close(0)
+    return FAILED if failures and not arguments.keep else FINE
+
+
+def _give_plain(sock: UdtSocket, names: dict[bytes, str], meter: Meter, patience_s: float) -> str:
+    """Serve one connection; returns the file that was given."""
+    line = Line(sock, meter, patience_s)
+    length = plain.name_length(line.recv_exactly(plain.NAME_LENGTH.size))
+    name = line.recv_exactly(length)
+    path = names.get(name)
+    if path is None:
+        line.send(plain.SIZE.pack(plain.NO_FILE))
+        sock.close(CLOSE_S)
+        raise FileNotFoundError(f"the peer asked for {protocol.show(name)}, which is not offered")
+    state = protocol.new_hash()
+    with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        meter.total_bytes = size
+        line.send(plain.SIZE.pack(size))
+        room = memoryview(bytearray(READ_BYTES))
+        while meter.moved_bytes < size:
+            got = file.readinto(room[: min(READ_BYTES, size - meter.moved_bytes)])
+            if not got:
+                raise OSError(f"{path} became shorter while it was sent")
+            state.update(room[:got])
+            line.send(room[:got])
+            meter.moved_bytes += got
+    # The protocol has no word from the receiver: what was acknowledged has arrived. One that has
+    # everything may be gone before it says so, which looks like one that left a little earlier.
+    while sock.connected and sock.stats().unsent_bytes:
+        with contextlib.suppress(udt.UdtTimeout):
+            sock.flush(0.2)
+        meter.tick()
+    meter.look()
+    sock.close(patience_s)
+    meter.file(os.fsencode(path), size, digest=state.digest())
+    meter.end(all_of_it="sent")
+    meter.fingerprint(os.fsencode(path), state.digest())
+    return path
+
+
+def _say_listening(as_json: bool, local: tuple[str, int]) -> None:
+    meter = Meter("", sending=True, as_json=as_json)
+    meter.row("listening", local=list(local))
+    meter.warn(f"listening at {show(local)}")

@@ -1,0 +1,147 @@
+"""Whether this machine is fit for real-time UDP: findings, each with what mends it.
+
+Each room (a module) has ``CHECKS``, ``gather`` (reads the machine) and ``judge`` (a pure function
+from what was read to findings). `examine` runs them all; ``shmring doctor`` prints what it returns.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+from rtworkers import affinity, page, paths
+from shmring_doctor import (
+    clocks,
+    container,
+    cpu,
+    interfaces,
+    interrupts,
+    measure,
+    memory,
+    network,
+    privileges,
+    rivals,
+    scheduler,
+    worker,
+)
+from shmring_doctor.finding import Check, Finding, Mend, MendKind, Status, Verdict, verdict
+from shmring_doctor.host import Host
+from shmring_doctor.worker import SECONDS, Examination
+
+__all__ = [
+    "CHECKS",
+    "GROUPS",
+    "SECONDS",
+    "Check",
+    "Finding",
+    "Mend",
+    "MendKind",
+    "Status",
+    "Verdict",
+    "choose_cpus",
+    "examine",
+    "verdict",
+]
+
+CHECKS: tuple[Check, ...] = tuple(
+    check
+    for room in (
+        privileges,
+        scheduler,
+        rivals,
+        cpu,
+        interrupts,
+        clocks,
+        memory,
+        network,
+        interfaces,
+        container,
+        measure,
+    )
+    for check in room.CHECKS
+)
+"""All there are, in the order in which they are shown."""
+
+GROUPS = tuple(dict.fromkeys(check.id.partition(".")[0] for check in CHECKS))
+
+_QUICK_WINDOW_S = 0.2
+_ORDINARY_S = 1.0
+
+
+def choose_cpus() -> tuple[tuple[int, ...], str]:
+    """The cores to look at where nobody named any, and why these.
+
+    Those of the workers that run on this host; else the last one open to this process, which is
+    where benchmarks and demos put theirs.
+    """
+    pinned = {facts.cpu for facts in _running_workers() if facts.cpu is not None}
+    if pinned:
+        return tuple(sorted(pinned)), "those of the workers that run here"
+    return (max(affinity.allowed_cores()),), "no worker is pinned; choose with --cpus"
+
+
+def _running_workers() -> list[page.PageFacts]:
+    found = []
+    for name in paths.shm_names(None):
+        if name.pool is None:
+            continue
+        try:
+            fd = paths.open_shm(name.posix_name)
+        except OSError:
+            continue
+        facts = page.facts(fd)
+        os.close(fd)
+        if facts is not None:
+            found.append(facts)
+    return found
+
+
+def examine(
+    cpus: Sequence[int],
+    interface_names: Sequence[str] = (),
+    *,
+    seconds: float = SECONDS,
+    host: Host | None = None,
+) -> list[Finding]:
+    """Look at everything and measure for `seconds` (0 to 60); 0: measure nothing, which is quick.
+
+    `cpus`: the workers' cores, at least one. `interface_names` empty: all that matter.
+    """
+    machine = host or Host()
+    cores = tuple(cpus)
+    around = container.gather(machine)
+    seen = rivals.gather(machine, cores, around)
+    before = interrupts.read(machine, time.monotonic_ns())
+    times = measure.read_times(machine)
+    runs = worker.examine(cores, seconds=seconds)
+    ordinary: list[Examination] = []
+    if seconds > 0:
+        if any(run.setup is not None and run.setup.policy == "fifo" for run in runs):
+            ordinary = worker.examine(cores, fifo=False, seconds=min(seconds, _ORDINARY_S))
+    else:
+        time.sleep(_QUICK_WINDOW_S)
+    after = interrupts.read(machine, time.monotonic_ns())
+    steal = measure.steal_between(times, measure.read_times(machine), cores)
+
+    first = runs[0]
+    pinned = {run.setup.cpu for run in runs if run.setup is not None and run.setup.cpu is not None}
+    return [
+        *privileges.judge(privileges.gather(machine, first, around)),
+        *scheduler.judge(
+            scheduler.gather(
+                machine, cores, around, None if first.setup is None else frozenset(pinned)
+            )
+        ),
+        *rivals.judge(seen),
+        *cpu.judge(cpu.gather(machine, cores, around)),
+        *interrupts.judge(interrupts.gather(machine, cores, before, after)),
+        *clocks.judge(clocks.gather(machine, first.clock)),
+        *memory.judge(memory.gather(machine)),
+        *network.judge(network.gather(machine, first)),
+        *interfaces.judge(interfaces.gather(interface_names, first, around)),
+        *container.judge(around),
+        *measure.judge(
+            measure.Facts(around, tuple(runs), tuple(ordinary), steal, quick=seconds <= 0)
+        ),
+    ]

@@ -1,0 +1,168 @@
+"""Clocks: what time is read from, how finely it can be slept, and how right it is."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from shmring_doctor.finding import Check, Finding, boot, command, file_line, hint, write_to
+from shmring_doctor.host import Host
+from shmring_doctor.worker import Clock
+
+SOURCE = Check(
+    "clocks.source",
+    "clock source",
+    "Workers read the clock before and after everything they do. From the processor's counter "
+    "that takes 20 to 50 ns; from a chip on the bus a system call and a microsecond or more.",
+)
+TIMERS = Check(
+    "clocks.timers",
+    "high-resolution timers",
+    "Without them sleeping ends at a tick of 1 to 10 ms only.",
+)
+TICK = Check(
+    "clocks.tick",
+    "kernel tick",
+    "The tick's own work, 20 to 40 us at times, runs on every core on multiples of its period, so "
+    "it meets deadlines on whole milliseconds: choose them half a millisecond beside.",
+)
+TAI = Check(
+    "clocks.tai",
+    "TAI offset",
+    'Channels with clock="tai" are refused while the kernel\'s TAI offset is 0: their times would '
+    "be wrong by the number of leap seconds.",
+)
+SYNCHRONISED = Check(
+    "clocks.synchronised",
+    "time of day",
+    "Deadlines by CLOCK_MONOTONIC do not need it; comparing times between hosts, and TAI, do.",
+)
+LEAP = Check(
+    "clocks.leap",
+    "leap second",
+    "CLOCK_REALTIME repeats or skips a second at the end of such a day; CLOCK_MONOTONIC and "
+    "CLOCK_TAI do not.",
+)
+CHECKS = (SOURCE, TIMERS, TICK, TAI, SYNCHRONISED, LEAP)
+
+READ_QUICK_NS = 100.0
+READ_SLOW_NS = 1000.0
+_FOLDER = "/sys/devices/system/clocksource/clocksource0"
+_MONOTONIC_COARSE = 6  # linux/time.h
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What sysfs and the kernel say. None: hidden."""
+
+    source: str | None = None
+    available: tuple[str, ...] = ()
+    resolution_ns: int = 1
+    tick_ns: int = 4_000_000
+    clock: Clock | None = None
+    """What a worker told."""
+
+
+def gather(host: Host, clock: Clock | None) -> Facts:
+    """Read the clock source, and ask the clocks."""
+    return Facts(
+        source=host.read(f"{_FOLDER}/current_clocksource"),
+        available=tuple((host.read(f"{_FOLDER}/available_clocksource") or "").split()),
+        resolution_ns=round(time.clock_getres(time.CLOCK_MONOTONIC) * 1e9),
+        tick_ns=round(time.clock_getres(_MONOTONIC_COARSE) * 1e9),
+        clock=clock,
+    )
+
+
+def judge(facts: Facts) -> list[Finding]:
+    """All findings of this room."""
+    return [_source(facts), _timers(facts), _tick(facts), *_of_day(facts)]
+
+
+def _source(facts: Facts) -> Finding:
+    read_ns = None if facts.clock is None else facts.clock.read_ns
+    name = facts.source or "unknown"
+    text = name if read_ns is None else f"{name}, {read_ns:.0f} ns to read"
+    values = {"source": facts.source, "read_ns": read_ns}
+    if facts.source is None and read_ns is None:
+        return SOURCE.hidden(
+            f"{_FOLDER} cannot be read, and no worker could be asked", values=values
+        )
+    slow = facts.source in ("hpet", "acpi_pm", "jiffies", "refined-jiffies")
+    better = [
+        write_to(f"{_FOLDER}/current_clocksource", other)
+        for other in ("tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter")
+        if other in facts.available and other != facts.source
+    ][:1] or [boot("clocksource=tsc tsc=reliable"), command("sudo dmesg | grep -i clocksource")]
+    if (read_ns is not None and read_ns > READ_SLOW_NS) or facts.source in (
+        "jiffies",
+        "refined-jiffies",
+    ):
+        return SOURCE.unfit(text, *better, values=values)
+    if slow or (read_ns is not None and read_ns > READ_QUICK_NS):
+        return SOURCE.limits(text, *better, values=values)
+    return SOURCE.ok(text, values=values)
+
+
+def _timers(facts: Facts) -> Finding:
+    values = {"resolution_ns": facts.resolution_ns}
+    if facts.resolution_ns <= 1:
+        return TIMERS.ok("on", values=values)
+    return TIMERS.unfit(
+        f"off: sleeps end on a grid of {facts.resolution_ns / 1e6:g} ms",
+        boot("highres=on"),
+        hint("a kernel with CONFIG_HIGH_RES_TIMERS=y"),
+        values=values,
+    )
+
+
+def _tick(facts: Facts) -> Finding:
+    hz = round(1e9 / facts.tick_ns)
+    text = f"{hz} Hz, every {facts.tick_ns / 1e6:g} ms"
+    return TICK.ok(text, values={"tick_ns": facts.tick_ns, "hz": hz})
+
+
+def _of_day(facts: Facts) -> list[Finding]:
+    clock = facts.clock
+    if clock is None:
+        return [check.hidden("no worker could be asked") for check in (TAI, SYNCHRONISED, LEAP)]
+    return [_tai(clock), _synchronised(clock), _leap(clock)]
+
+
+def _tai(clock: Clock) -> Finding:
+    values = {"tai_offset_s": clock.tai_offset_s}
+    if clock.tai_offset_s != 0:
+        return TAI.ok(f"{clock.tai_offset_s} s", values=values)
+    return TAI.limits(
+        "0: nobody has set it",
+        file_line("/etc/chrony/chrony.conf", "leapsectz right/UTC"),
+        command("sudo systemctl restart chrony"),
+        command("sudo pmc -u -b 0 'GET TIME_PROPERTIES_DATA_SET'"),
+        values=values,
+    )
+
+
+def _synchronised(clock: Clock) -> Finding:
+    values = {"synchronised": clock.synchronised, "max_error_ns": clock.max_error_ns}
+    if clock.synchronised:
+        return SYNCHRONISED.ok(
+            f"synchronised, within {clock.max_error_ns / 1e6:g} ms by its own account",
+            values=values,
+        )
+    return SYNCHRONISED.limits(
+        "nobody keeps it right",
+        command("sudo systemctl enable --now chrony"),
+        values=values,
+    )
+
+
+def _leap(clock: Clock) -> Finding:
+    values = {"leap_s": clock.leap_s}
+    if clock.leap_s == 0:
+        return LEAP.ok("none announced", values=values)
+    what = "one second more" if clock.leap_s > 0 else "one second less"
+    return LEAP.limits(
+        f"{what} at the end of this day",
+        hint("keep to CLOCK_MONOTONIC or CLOCK_TAI today"),
+        values=values,
+    )

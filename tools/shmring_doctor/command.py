@@ -1,0 +1,148 @@
+"""Whether this machine is fit for real-time UDP, and what would make it so.
+
+Looks at privileges, scheduler, cores, clocks, memory, network, interfaces, and at what a
+container hides; measures for 2 s how late a worker wakes on its core. Says for each finding
+what was measured and, where it is not fine, why that matters and the line that mends it:
+  $ a command   unit: a line for the service   boot: words for the kernel's command line
+  file: what outlives a restart   container: an option of docker or podman
+
+A finding is ok, limits (it works, with a price), unfit (deadlines will be missed) or hidden
+(it cannot be seen from here, as in containers). Nothing on the machine is changed.
+
+Exit codes: 0 fit, 1 wrong usage, 2 unfit (or the doctor failed), 3 fit with limits.
+
+examples:
+  shmring doctor                            the cores of the workers here, all interfaces
+  shmring doctor --cpus 2,3 --interface eth0
+  shmring doctor --quick                    without the 2 s test
+  shmring doctor --json                     one JSON object a finding
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+import textwrap
+
+import shmring_doctor as doctor
+from rtworkers import affinity
+from shmring_cli import FAILED, FINE, USAGE
+from shmring_cli.output import json_line
+from shmring_doctor import Finding, Mend, MendKind, Status, Verdict
+from shmring_doctor.host import cores, parse_cpus
+
+LIMITED = 3
+EXIT_CODES = {Verdict.FIT: FINE, Verdict.LIMITED: LIMITED, Verdict.UNFIT: FAILED}
+
+_COLOURS = {Status.OK: "32", Status.LIMITS: "33", Status.UNFIT: "31;1", Status.HIDDEN: "36"}
+_VERDICT_COLOURS = {Verdict.FIT: "32", Verdict.LIMITED: "33", Verdict.UNFIT: "31;1"}
+_WIDEST = 110
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cpus",
+        metavar="LIST",
+        help="cores of the workers, such as 2,3 (default: of those that run; else the last core)",
+    )
+    parser.add_argument(
+        "--interface",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="only this interface; may be repeated (default: all that are up)",
+    )
+    parser.add_argument("--quick", action="store_true", help="without the 2 s test")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="why it matters, of what is fine as well"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a finding")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.cpus is None:
+        cpus, because = doctor.choose_cpus()
+    else:
+        named = parse_cpus(arguments.cpus)
+        try:
+            if not named:
+                raise ValueError(f"--cpus {arguments.cpus!r}: give a list such as 2,3 or 2-5")
+            cpus, because = affinity.check_cores(sorted(named)) or (), "as asked for"
+        except ValueError as error:
+            print(f"shmring doctor: {error}", file=sys.stderr)
+            return USAGE
+    seconds = 0.0 if arguments.quick else doctor.SECONDS
+    if not arguments.json:
+        print(_head(cpus, because, seconds), flush=True)
+    findings = doctor.examine(cpus, arguments.interface, seconds=seconds)
+    verdict = doctor.verdict(findings)
+    if arguments.json:
+        for finding in findings:
+            json_line(finding.to_dict())
+    else:
+        _print(findings, verdict, verbose=arguments.verbose)
+    return EXIT_CODES[verdict]
+
+
+def _head(cpus: tuple[int, ...], because: str, seconds: float) -> str:
+    test = f"{seconds:g} s of measuring" if seconds else "without measuring"
+    return f"{platform.node()}, {cores(cpus)} ({because}), {test}"
+
+
+def _print(findings: list[Finding], verdict: Verdict, *, verbose: bool) -> None:
+    colour = _coloured()
+    columns = min(_WIDEST, shutil.get_terminal_size().columns)
+    width = max(len(_name(finding)) for finding in findings)
+    for group in doctor.GROUPS:
+        members = [finding for finding in findings if finding.group == group]
+        if members:
+            print(f"\n{_paint(group, '1', colour)}")
+        for finding in members:
+            _print_finding(finding, width, columns, colour, verbose)
+    counts = {status: sum(f.status == status for f in findings) for status in Status}
+    summary = ", ".join(f"{count} {status.value}" for status, count in counts.items() if count)
+    print(f"\n{_paint(verdict.value, _VERDICT_COLOURS[verdict], colour)}: {summary}")
+
+
+def _name(finding: Finding) -> str:
+    return f"{finding.title} {finding.subject}".rstrip()
+
+
+def _print_finding(finding: Finding, width: int, columns: int, colour: bool, verbose: bool) -> None:
+    mark = _paint(f"{finding.status.value:<6}", _COLOURS[finding.status], colour)
+    indent = " " * (2 + 6 + 2 + width + 2)
+    room = max(30, columns - len(indent))
+    first, *rest = _wrap(finding.measured, room)
+    print(f"  {mark}  {_name(finding):<{width}}  {first}")
+    for line in rest:
+        print(indent + line)
+    if finding.status is Status.OK and not verbose:
+        return
+    for line in _wrap(finding.why, columns - 10):
+        print(" " * 10 + _paint(line, "2", colour))
+    for mend in finding.mend:
+        print(" " * 10 + _mend(mend))
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def _mend(mend: Mend) -> str:
+    """Not wrapped: it is there to be copied."""
+    return f"$ {mend.text}" if mend.kind is MendKind.COMMAND else f"{mend.kind.value}: {mend.text}"
+
+
+def _coloured() -> bool:
+    return (
+        sys.stdout.isatty()
+        and os.environ.get("TERM", "dumb") != "dumb"
+        and not os.environ.get("NO_COLOR")
+    )
+
+
+def _paint(text: str, code: str, colour: bool) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if colour else text

@@ -1,0 +1,260 @@
+"""Interrupts of devices that reach the workers' cores."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shmring_doctor.finding import Check, Finding, Value, boot, command, file_line, hint, write_to
+from shmring_doctor.host import Host, cores, format_cpus
+
+DEVICES = Check(
+    "cpu.irqs",
+    "device interrupts",
+    "An interrupt goes before any process, SCHED_FIFO included: 2 to 20 us each, and what it "
+    "leaves to a softirq comes on top.",
+)
+KERNEL = Check(
+    "cpu.kernel_irqs",
+    "interrupts of the kernel",
+    "Work that other cores send (function calls, TLB shootdowns, rescheduling), and the timer. "
+    "Isolation and nohz_full keep most of it away.",
+)
+NEW_IRQS = Check(
+    "cpu.irq_default",
+    "default of new interrupts",
+    "Interrupts of drivers that start later go to these cores.",
+)
+CHECKS = (DEVICES, KERNEL, NEW_IRQS)
+
+QUIET_HZ = 1.0
+BUSY_KERNEL_HZ = 2000.0
+# Of /proc/interrupts, where the kernel has no number for them. A timer stands in here by purpose.
+_KERNELS_OWN = ("LOC", "RES", "CAL", "TLB", "IWI")
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """One reading of /proc/interrupts."""
+
+    per_cpu: Mapping[str, Mapping[int, int]]
+    """Interrupts so far, by name (a number, or letters such as LOC) and core."""
+    labels: Mapping[str, str]
+    time_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Irq:
+    """An interrupt of a device, and how often it hit one worker's core."""
+
+    number: int
+    label: str
+    cpu: int
+    rate_hz: float
+    managed: bool
+    """The kernel placed it and refuses to move it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What happened between two readings. `irqs` None: /proc/interrupts is hidden."""
+
+    cpus: tuple[int, ...]
+    irqs: tuple[Irq, ...] | None = None
+    kernel_hz: Mapping[int, Mapping[str, float]] | None = None
+    """Per worker's core: rates of the kernel's own interrupts."""
+    window_ns: int = 0
+    online: frozenset[int] = frozenset()
+    default_cpus: frozenset[int] | None = None
+    balancer: bool = False
+    """irqbalance runs, and would undo what is set by hand."""
+
+
+def read(host: Host, now_ns: int) -> Counts | None:
+    """One reading; None where it is hidden."""
+    text = host.read("/proc/interrupts")
+    return None if not text else parse(text, now_ns)
+
+
+def parse(text: str, now_ns: int) -> Counts | None:
+    """The table of /proc/interrupts; None if it is none."""
+    lines = text.splitlines()
+    heads = lines[0].split()
+    if not all(re.fullmatch(r"CPU\d+", head) for head in heads):
+        return None
+    columns = [int(head.removeprefix("CPU")) for head in heads]
+    per_cpu: dict[str, dict[int, int]] = {}
+    labels: dict[str, str] = {}
+    for line in lines[1:]:
+        name, _, rest = line.partition(":")
+        words = rest.split()
+        counts = words[: len(columns)]
+        if len(counts) < len(columns) or not all(word.isdigit() for word in counts):
+            continue  # ERR and MIS have one count for all cores
+        name = name.strip()
+        per_cpu[name] = dict(zip(columns, map(int, counts), strict=True))
+        labels[name] = words[-1] if len(words) > len(columns) else name
+    return Counts(per_cpu, labels, now_ns)
+
+
+def gather(host: Host, cpus: tuple[int, ...], before: Counts | None, after: Counts | None) -> Facts:
+    """Rates between two readings, and where interrupts may go."""
+    online = host.cpus("/sys/devices/system/cpu/online") or frozenset()
+    default = host.read("/proc/irq/default_smp_affinity")
+    common = {
+        "cpus": cpus,
+        "online": online,
+        "default_cpus": None if default is None else parse_mask(default),
+        "balancer": _runs(host, "irqbalance"),
+    }
+    if before is None or after is None or after.time_ns <= before.time_ns:
+        return Facts(**common)  # type: ignore[arg-type]
+    seconds = (after.time_ns - before.time_ns) / 1e9
+
+    def rate(name: str, cpu: int) -> float:
+        first = before.per_cpu.get(name, {}).get(cpu, 0)
+        return max(0, after.per_cpu[name].get(cpu, 0) - first) / seconds
+
+    irqs = [
+        Irq(int(name), after.labels[name], cpu, rate(name, cpu), _managed(host, int(name)))
+        for name in after.per_cpu
+        if name.isdigit()
+        for cpu in cpus
+        if rate(name, cpu) > 0
+    ]
+    kernel = {
+        cpu: {name: rate(name, cpu) for name in _KERNELS_OWN if name in after.per_cpu}
+        for cpu in cpus
+    }
+    return Facts(
+        irqs=tuple(irqs),
+        kernel_hz=kernel,
+        window_ns=after.time_ns - before.time_ns,
+        **common,  # type: ignore[arg-type]
+    )
+
+
+def parse_mask(text: str) -> frozenset[int] | None:
+    """``ff,00000003`` as a set of cores: words of 32 bits, the highest first; None: no such."""
+    text = text.strip()
+    if not re.fullmatch(r"[0-9a-f]+(,[0-9a-f]{8})*", text):
+        return None
+    value = int(text.replace(",", ""), 16)
+    return frozenset(bit for bit in range(value.bit_length()) if value >> bit & 1)
+
+
+def _managed(host: Host, number: int) -> bool:
+    """The file of an affinity that nobody may change is not writable (Linux 6.11)."""
+    path = host.path(f"/proc/irq/{number}/smp_affinity_list")
+    try:
+        return path.stat().st_mode & 0o200 == 0
+    except OSError:
+        return False
+
+
+def _runs(host: Host, name: str) -> bool:
+    return any(
+        entry.isdigit() and host.read(f"/proc/{entry}/comm") == name
+        for entry in host.names("/proc")
+    )
+
+
+def judge(facts: Facts) -> list[Finding]:
+    """All findings of this room."""
+    return [_devices(facts), *_kernel(facts), _default(facts)]
+
+
+def _devices(facts: Facts) -> Finding:
+    if facts.irqs is None:
+        return DEVICES.hidden("/proc/interrupts shows nothing")
+    busy = sorted(
+        (irq for irq in facts.irqs if irq.rate_hz >= QUIET_HZ), key=lambda irq: -irq.rate_hz
+    )
+    total = sum(irq.rate_hz for irq in facts.irqs)
+    values: dict[str, Value] = {
+        "rate_hz": round(total, 1),
+        "window_ns": facts.window_ns,
+        "irqs": [f"{irq.number} {irq.label} cpu{irq.cpu} {irq.rate_hz:.1f}" for irq in busy],
+    }
+    if not busy:
+        return DEVICES.ok(f"{cores(facts.cpus)}: {total:.2g} a second", values=values)
+    text = ", ".join(
+        f"{irq.number} ({irq.label}) {irq.rate_hz:.0f} a second on {cores([irq.cpu])}"
+        for irq in busy[:4]
+    )
+    if len(busy) > 4:
+        text += f" and {len(busy) - 4} more"
+    elsewhere = facts.online - set(facts.cpus)
+    if not elsewhere:
+        mends = [hint("there is no other core for them: leave one free of workers")]
+    else:
+        there = format_cpus(elsewhere)
+        numbers = dict.fromkeys(irq.number for irq in busy if not irq.managed)
+        mends = [write_to(f"/proc/irq/{n}/smp_affinity_list", there) for n in numbers]
+        if any(irq.managed for irq in busy):
+            mends.append(hint("those that cannot be moved: boot with isolcpus=managed_irq,..."))
+        if facts.balancer:
+            mends += [
+                file_line(
+                    "/etc/default/irqbalance",
+                    f"IRQBALANCE_BANNED_CPULIST={format_cpus(facts.cpus)}",
+                ),
+                command("sudo systemctl restart irqbalance"),
+            ]
+    return DEVICES.limits(text, *mends, values=values)
+
+
+def _kernel(facts: Facts) -> list[Finding]:
+    if facts.kernel_hz is None:
+        return [KERNEL.hidden("/proc/interrupts shows nothing")]
+    findings = []
+    for cpu, rates in facts.kernel_hz.items():
+        text = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items() if rate >= 1)
+        text = f"a second: {text or 'none'}"
+        subject = f"cpu{cpu}"
+        values = {f"{name.lower()}_hz": round(rate, 1) for name, rate in rates.items()}
+        # The timer's include those that woke the cyclic test and its like.
+        sent_hz = sum(rate for name, rate in rates.items() if name != "LOC")
+        if sent_hz < BUSY_KERNEL_HZ:
+            findings.append(KERNEL.ok(text, subject, values=values))
+        else:
+            findings.append(
+                KERNEL.limits(
+                    text,
+                    hint("isolate the core: see cpu.isolation"),
+                    subject=subject,
+                    values=values,
+                )
+            )
+    return findings
+
+
+def _default(facts: Facts) -> Finding:
+    if facts.default_cpus is None:
+        return NEW_IRQS.hidden("/proc/irq/default_smp_affinity cannot be read")
+    there = facts.default_cpus & facts.online if facts.online else facts.default_cpus
+    values = {"cpus": sorted(there)}
+    hit = there & set(facts.cpus)
+    elsewhere = facts.online - set(facts.cpus)
+    if not hit:
+        return NEW_IRQS.ok(f"{cores(there)}: not a worker's", values=values)
+    text = f"{cores(there)}: {cores(hit)} for workers among them"
+    if not elsewhere:
+        return NEW_IRQS.limits(text, hint("leave a core free of workers"), values=values)
+    return NEW_IRQS.limits(
+        text,
+        write_to("/proc/irq/default_smp_affinity", format_mask(elsewhere)),
+        boot(f"irqaffinity={format_cpus(elsewhere)}"),
+        values=values,
+    )
+
+
+def format_mask(cpus: frozenset[int]) -> str:
+    """A set of cores as the kernel takes it: ``ff,00000003``."""
+    digits = f"{sum(1 << cpu for cpu in cpus):x}"
+    words = []
+    while digits:
+        words.append(digits[-8:])
+        digits = digits[:-8]
+    return ",".join(reversed(words))

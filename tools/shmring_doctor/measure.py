@@ -1,0 +1,204 @@
+"""What was measured: how late a sleeping worker wakes, the tick's share of it, stolen time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shmring_doctor.container import Surroundings
+from shmring_doctor.finding import Check, Finding, Value, hint
+from shmring_doctor.host import Host
+from shmring_doctor.worker import Examination, Latency
+
+WAKEUP = Check(
+    "measure.wakeup",
+    "wake-up latency",
+    "A worker sleeps until up to 200 us before a deadline and spins the rest; what wakes later "
+    "than that is sent late (verdict woke_late).",
+)
+ORDINARY = Check(
+    "measure.wakeup_ordinary",
+    "without SCHED_FIFO",
+    "The same program as an ordinary process: what Python's own sleeps, and workers without "
+    "privileges, see.",
+)
+TICK = Check(
+    "measure.tick",
+    "deadlines on the tick",
+    "Sleeps that end together with the kernel's tick end later. A deadline on a whole millisecond "
+    "may be such a one; one half a millisecond beside is not.",
+)
+STEAL = Check(
+    "measure.steal",
+    "stolen time",
+    "While the host runs something else on a virtual core, nothing in here runs on it.",
+)
+CHECKS = (WAKEUP, ORDINARY, TICK, STEAL)
+
+MARGIN_NS = 200_000
+"""The largest wake-up margin of a worker."""
+SINGLE_NS = 1_000_000
+UNFIT_NS = 1_000_000
+TICK_WORSE_NS = 10_000
+STEAL_SOME = 0.001
+STEAL_MUCH = 0.02
+# Of the lines cpuN of /proc/stat: the eighth count.
+_STEAL = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Runs of the cyclic test, one per worker's core, and the cores' time meanwhile."""
+
+    surroundings: Surroundings
+    runs: tuple[Examination, ...] = ()
+    """As a worker: under SCHED_FIFO where that is permitted. Empty: nothing was measured."""
+    ordinary: tuple[Examination, ...] = ()
+    steal: Mapping[int, float] | None = None
+    """Share of each worker's core that the host took. None: the kernel does not tell."""
+    quick: bool = False
+
+
+def read_times(host: Host) -> dict[int, list[int]]:
+    """Time of each core by kind, in ticks of USER_HZ, from /proc/stat."""
+    found = {}
+    for line in (host.read("/proc/stat") or "").splitlines():
+        name, *words = line.split() or [""]
+        if re.fullmatch(r"cpu\d+", name) and all(word.isdigit() for word in words):
+            found[int(name[3:])] = [int(word) for word in words]
+    return found
+
+
+def steal_between(
+    before: Mapping[int, list[int]], after: Mapping[int, list[int]], cpus: tuple[int, ...]
+) -> dict[int, float] | None:
+    """Share stolen of each core between two readings; None where nothing tells."""
+    shares = {}
+    for cpu in cpus:
+        if cpu not in before or cpu not in after or len(after[cpu]) <= _STEAL:
+            return None
+        # The last two, guest time, are within the first two already.
+        deltas = [b - a for a, b in zip(before[cpu][:8], after[cpu][:8], strict=True)]
+        shares[cpu] = deltas[_STEAL] / total if (total := sum(deltas)) > 0 else 0.0
+    return shares
+
+
+def judge(facts: Facts) -> list[Finding]:
+    """All findings of this room."""
+    if facts.quick:
+        left_out = (WAKEUP, ORDINARY, TICK)
+        return [check.hidden("not measured: --quick") for check in left_out] + _steal(facts)
+    findings = [_wakeup(run) for run in facts.runs]
+    findings += [_ordinary(run) for run in facts.ordinary]
+    findings += [_tick(run) for run in facts.runs]
+    return findings + _steal(facts)
+
+
+def _subject(run: Examination) -> str:
+    return "" if run.cpu is None else f"cpu{run.cpu}"
+
+
+def both(run: Examination) -> Latency | None:
+    """On the tick and between together, as `Latency`: quantiles are the worse of the two."""
+    known = [part for part in (run.between_ticks, run.on_tick) if part is not None and part.n]
+    if len(known) < 2:
+        return known[0] if known else None
+    one, other = known
+    return Latency(
+        n=one.n + other.n,
+        min_ns=min(one.min_ns, other.min_ns),
+        p50_ns=max(one.p50_ns, other.p50_ns),
+        p99_ns=max(one.p99_ns, other.p99_ns),
+        max_ns=max(one.max_ns, other.max_ns),
+        beyond_margin=one.beyond_margin + other.beyond_margin,
+    )
+
+
+def _us(ns: float) -> str:
+    return f"{ns / 1000:.0f} us" if ns < 10_000_000 else f"{ns / 1e6:.0f} ms"
+
+
+def _text(latency: Latency) -> str:
+    return (
+        f"p50 {_us(latency.p50_ns)}, p99 {_us(latency.p99_ns)}, max {_us(latency.max_ns)} "
+        f"({latency.n} sleeps)"
+    )
+
+
+def _values(latency: Latency) -> dict[str, int]:
+    return {
+        "n": latency.n,
+        "p50_ns": latency.p50_ns,
+        "p99_ns": latency.p99_ns,
+        "max_ns": latency.max_ns,
+        "beyond_margin": latency.beyond_margin,
+    }
+
+
+def _wakeup(run: Examination) -> Finding:
+    latency, subject = both(run), _subject(run)
+    if latency is None or run.setup is None:
+        return WAKEUP.hidden(run.error or "nothing was measured", subject=subject)
+    fifo = run.setup.policy == "fifo"
+    text = _text(latency) + ("" if fifo else ", as an ordinary process")
+    values: dict[str, Value] = {**_values(latency), "policy": run.setup.policy}
+    mends = [hint("mend what stands above for this core: isolation, interrupts, sleep states")]
+    if not fifo:
+        mends.insert(0, hint("first of all SCHED_FIFO: see privileges.realtime"))
+    if latency.p99_ns > UNFIT_NS:
+        return WAKEUP.unfit(text, *mends, subject=subject, values=values)
+    if latency.p99_ns > MARGIN_NS or latency.max_ns > SINGLE_NS:
+        late = 100 * latency.beyond_margin / latency.n
+        return WAKEUP.limits(
+            f"{text}; {late:.2g} % beyond a worker's margin", *mends, subject=subject, values=values
+        )
+    return WAKEUP.ok(text, subject, values=values)
+
+
+def _ordinary(run: Examination) -> Finding:
+    latency, subject = both(run), _subject(run)
+    if latency is None:
+        return ORDINARY.hidden(run.error or "nothing was measured", subject=subject)
+    return ORDINARY.ok(_text(latency), subject, _values(latency))
+
+
+def _tick(run: Examination) -> Finding:
+    on, beside, subject = run.on_tick, run.between_ticks, _subject(run)
+    if on is None or beside is None or on.n == 0 or beside.n == 0:
+        return TICK.hidden(run.error or "nothing was measured", subject=subject)
+    values = {
+        "on_p50_ns": on.p50_ns,
+        "on_p99_ns": on.p99_ns,
+        "beside_p50_ns": beside.p50_ns,
+        "beside_p99_ns": beside.p99_ns,
+    }
+    text = (
+        f"on it p50 {_us(on.p50_ns)}, p99 {_us(on.p99_ns)}; beside it p50 {_us(beside.p50_ns)}, "
+        f"p99 {_us(beside.p99_ns)}"
+    )
+    if on.p50_ns - beside.p50_ns < TICK_WORSE_NS:
+        return TICK.ok(text, subject, values=values)
+    return TICK.limits(
+        text,
+        hint("choose deadlines off whole milliseconds (+ 500_000 ns), or nohz_full for the core"),
+        subject=subject,
+        values=values,
+    )
+
+
+def _steal(facts: Facts) -> list[Finding]:
+    if facts.steal is None:
+        return [STEAL.hidden("/proc/stat does not tell")]
+    findings = []
+    for cpu, share in facts.steal.items():
+        text, subject = f"{100 * share:.2g} %", f"cpu{cpu}"
+        values = {"share": round(share, 4)}
+        mend = hint("on the host: a core of its own for this virtual one (virsh vcpupin)")
+        if share > STEAL_MUCH:
+            findings.append(STEAL.unfit(text, mend, subject=subject, values=values))
+        elif share > STEAL_SOME:
+            findings.append(STEAL.limits(text, mend, subject=subject, values=values))
+        else:
+            findings.append(STEAL.ok(text, subject, values))
+    return findings

@@ -1,0 +1,185 @@
+"""The network as a whole: socket buffers, queues of the receiving side, what UDP can do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from shmring_doctor.finding import Check, Finding, Mend, command, hint, sysctl
+from shmring_doctor.host import Host
+from shmring_doctor.worker import Examination, Feature
+
+RMEM = Check(
+    "network.rmem_max",
+    "receive buffers",
+    "Packets wait in the socket's buffer while nobody reads; when it is full they are lost. "
+    "Without CAP_NET_ADMIN net.core.rmem_max is the most a socket gets.",
+)
+WMEM = Check(
+    "network.wmem_max",
+    "send buffers",
+    "A burst that does not fit in the socket's send buffer waits in the ring, and is late.",
+)
+BUDGET = Check(
+    "network.netdev_budget",
+    "receive budget",
+    "So many packets, or microseconds, one run of the receiving softirq takes before it leaves "
+    "the rest to ksoftirqd, an ordinary process that waits its turn.",
+)
+BACKLOG = Check(
+    "network.netdev_backlog",
+    "receive backlog",
+    "Packets that one core hands to another, loopback and veth included, wait in this queue; "
+    "what does not fit is dropped in silence.",
+)
+GSO = Check(
+    "network.gso",
+    "UDP GSO",
+    "Packets due together leave in one call: 15 million a second instead of 0.3.",
+)
+GRO = Check(
+    "network.gro",
+    "UDP GRO",
+    "Packets that arrive in a row come in one call; the receiving side's half of GSO.",
+)
+RX_STAMPS = Check(
+    "network.rx_stamps",
+    "kernel arrival stamps",
+    "The kernel's stamp tells when a packet arrived; without it the time is that of reading.",
+)
+TX_STAMPS = Check(
+    "network.tx_stamps",
+    "kernel departure stamps",
+    'They prove when a packet left, and align="wire" learns from them.',
+)
+IPV6 = Check("network.ipv6", "IPv6", "Channels with IPv6 addresses need it.")
+CHECKS = (RMEM, WMEM, BUDGET, BACKLOG, GSO, GRO, RX_STAMPS, TX_STAMPS, IPV6)
+
+BUFFER_ENOUGH = 4 << 20
+BUDGET_ENOUGH = 300
+BUDGET_ENOUGH_US = 2000
+BACKLOG_ENOUGH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What /proc/sys/net and a worker say. None: hidden."""
+
+    rmem_max: int | None = None
+    wmem_max: int | None = None
+    budget: int | None = None
+    budget_us: int | None = None
+    backlog: int | None = None
+    backlog_drops: int | None = None
+    """Since the machine started, over all cores."""
+    squeezed: int | None = None
+    """Times that the budget did not suffice, likewise."""
+    beyond: bool = False
+    """A worker gets larger buffers than the limits, by CAP_NET_ADMIN."""
+    features: Mapping[str, Feature] = field(default_factory=dict)
+
+
+def gather(host: Host, examination: Examination) -> Facts:
+    """Read the limits and counters."""
+    core = "/proc/sys/net/core"
+    drops, squeezed = _softnet(host.read("/proc/net/softnet_stat"))
+    buffers = examination.features.get("buffers")
+    return Facts(
+        rmem_max=host.number(f"{core}/rmem_max"),
+        wmem_max=host.number(f"{core}/wmem_max"),
+        budget=host.number(f"{core}/netdev_budget"),
+        budget_us=host.number(f"{core}/netdev_budget_usecs"),
+        backlog=host.number(f"{core}/netdev_max_backlog"),
+        backlog_drops=drops,
+        squeezed=squeezed,
+        beyond=buffers is not None and buffers.works,
+        features=examination.features,
+    )
+
+
+def _softnet(text: str | None) -> tuple[int | None, int | None]:
+    """Drops and squeezes of /proc/net/softnet_stat: hexadecimal, one line per core."""
+    rows = [line.split() for line in (text or "").splitlines()]
+    if not rows or not all(
+        re.fullmatch(r"[0-9a-f]+( [0-9a-f]+){2,}", " ".join(row)) for row in rows
+    ):
+        return None, None
+    return sum(int(row[1], 16) for row in rows), sum(int(row[2], 16) for row in rows)
+
+
+def judge(facts: Facts) -> list[Finding]:
+    """All findings of this room."""
+    return [
+        _buffer(RMEM, "net.core.rmem_max", facts.rmem_max, facts),
+        _buffer(WMEM, "net.core.wmem_max", facts.wmem_max, facts),
+        _budget(facts),
+        _backlog(facts),
+        _feature(GSO, "gso", facts),
+        _feature(GRO, "gro", facts),
+        _feature(RX_STAMPS, "rx_stamps", facts),
+        _feature(TX_STAMPS, "tx_stamps", facts),
+        _feature(IPV6, "ipv6", facts),
+    ]
+
+
+def _buffer(check: Check, key: str, limit: int | None, facts: Facts) -> Finding:
+    if limit is None:
+        # Absent in the network namespaces of containers before Linux 6.15.
+        return check.hidden(f"{key} is not shown here", command(f"sysctl -n {key}"))
+    text = f"{limit} bytes at most"
+    values = {"limit_bytes": limit}
+    if limit >= BUFFER_ENOUGH:
+        return check.ok(text, values=values)
+    if facts.beyond:
+        return check.ok(f"{text}; workers go beyond by CAP_NET_ADMIN", values=values)
+    return check.limits(text, *sysctl(key, BUFFER_ENOUGH), values=values)
+
+
+def _budget(facts: Facts) -> Finding:
+    if facts.budget is None or facts.budget_us is None:
+        return BUDGET.hidden("net.core.netdev_budget is not shown here")
+    text = f"{facts.budget} packets, {facts.budget_us} us"
+    if facts.squeezed:
+        text += f"; did not suffice {facts.squeezed} times since the start"
+    values = {
+        "budget": facts.budget,
+        "budget_us": facts.budget_us,
+        "squeezed": facts.squeezed,
+    }
+    mends: list[Mend] = []
+    if facts.budget < BUDGET_ENOUGH:
+        mends += sysctl("net.core.netdev_budget", BUDGET_ENOUGH)
+    if facts.budget_us < BUDGET_ENOUGH_US:
+        mends += sysctl("net.core.netdev_budget_usecs", 8000)
+    return BUDGET.limits(text, *mends, values=values) if mends else BUDGET.ok(text, values=values)
+
+
+def _backlog(facts: Facts) -> Finding:
+    if facts.backlog is None:
+        return BACKLOG.hidden("net.core.netdev_max_backlog is not shown here")
+    values = {"backlog": facts.backlog, "drops": facts.backlog_drops}
+    text = f"{facts.backlog} packets"
+    if facts.backlog_drops:
+        return BACKLOG.limits(
+            f"{text}; {facts.backlog_drops} dropped since the start",
+            *sysctl("net.core.netdev_max_backlog", max(10_000, 2 * facts.backlog)),
+            values=values,
+        )
+    if facts.backlog < BACKLOG_ENOUGH:
+        return BACKLOG.limits(text, *sysctl("net.core.netdev_max_backlog", 10_000), values=values)
+    return BACKLOG.ok(text, values=values)
+
+
+def _feature(check: Check, name: str, facts: Facts) -> Finding:
+    feature = facts.features.get(name)
+    if feature is None:
+        return check.hidden("no worker could be asked")
+    if feature.works:
+        return check.ok("works: tried over loopback", values={"works": True})
+    mend = (
+        sysctl("net.ipv6.conf.all.disable_ipv6", 0)
+        if name == "ipv6"
+        else (command("sudo ip link set lo up"), hint("else a newer kernel"))
+    )
+    return check.limits(feature.reason or "does not work", *mend, values={"works": False})

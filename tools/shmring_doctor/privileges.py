@@ -1,0 +1,389 @@
+"""Privileges: what a worker may do when this user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtworkers import affinity
+from rtworkers.launch import worker_binary
+from shmring_doctor.container import Surroundings
+from shmring_doctor.finding import (
+    Check,
+    Finding,
+    Mend,
+    Value,
+    command,
+    container,
+    file_line,
+    hint,
+    unit,
+)
+from shmring_doctor.host import Host
+from shmring_doctor.worker import PRIORITY, Examination
+
+PROGRAM = Check(
+    "privileges.program",
+    "worker program",
+    "Workers are this program. One built with sanitizers is several times slower; one that cannot "
+    "be run serves nobody.",
+)
+REALTIME = Check(
+    "privileges.realtime",
+    "SCHED_FIFO",
+    "Without SCHED_FIFO a worker is an ordinary process: any other one may run instead of it for "
+    "milliseconds, and deadlines are missed under load.",
+)
+MEMLOCK = Check(
+    "privileges.memlock",
+    "locked memory",
+    "A page that is not locked may have to be fetched when it is needed: a fault costs from some "
+    "microseconds to a disk's time, and with it a deadline.",
+)
+NET_ADMIN = Check(
+    "privileges.net_admin",
+    "CAP_NET_ADMIN",
+    "Lets a worker switch a card's stamps on, have socket buffers beyond the system's limit, "
+    "launch times in TAI, and priorities above 6.",
+)
+FILE_CAPABILITIES = Check(
+    "privileges.file_capabilities",
+    "file capabilities",
+    "Capabilities of the worker's file give it what it needs, and Python nothing. They have no "
+    "effect on a file system mounted nosuid, nor where no_new_privs is set. Whoever may run the "
+    "file has them, so a worker does not use them while everybody may.",
+)
+NOFILE = Check(
+    "privileges.nofile",
+    "open files",
+    "A channel takes three descriptors in its worker and a few in its pool.",
+)
+RTTIME = Check(
+    "privileges.rttime",
+    "real-time CPU time",
+    "RLIMIT_RTTIME kills a real-time process that runs so long without sleeping, and a worker "
+    "spins before deadlines.",
+)
+CHECKS = (PROGRAM, REALTIME, MEMLOCK, NET_ADMIN, FILE_CAPABILITIES, NOFILE, RTTIME)
+
+UNLIMITED = None
+NOFILE_LEAST = 256
+NOFILE_ENOUGH = 4096
+RTTIME_ENOUGH_US = 1_000_000
+LIMITS_FILE = "/etc/security/limits.d/shmring.conf"
+
+CAP_NET_ADMIN = 12
+CAP_IPC_LOCK = 14
+CAP_SYS_NICE = 23
+WANTED = {
+    CAP_SYS_NICE: "cap_sys_nice",
+    CAP_NET_ADMIN: "cap_net_admin",
+    CAP_IPC_LOCK: "cap_ipc_lock",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the limits and the program's file say, and what a worker then got."""
+
+    binary: str | None
+    """Path of the worker program; None: it is missing, `binary_error` says how."""
+    examination: Examination
+    surroundings: Surroundings
+    binary_error: str = ""
+    sanitizers: str = ""
+    file_capabilities: frozenset[str] = frozenset()
+    mode: int = 0o750
+    """Permissions of the program's file."""
+    bounding: frozenset[str] = frozenset(WANTED.values())
+    """Of the wanted ones, those that a file can give to a process of this one."""
+    nosuid: bool = False
+    no_new_privs: bool = False
+    root: bool = False
+    rtprio: int | None = 0
+    """The limits in force, so the soft ones; None: unlimited."""
+    rttime_us: int | None = UNLIMITED
+    memlock_bytes: int | None = 0
+    nofile: int | None = NOFILE_ENOUGH
+    """The hard one: pools and workers raise the soft limit to it."""
+
+
+def gather(host: Host, examination: Examination, surroundings: Surroundings) -> Facts:
+    """Read the limits of this process and what is known of the worker program."""
+    status = host.fields("/proc/self/status")
+    limits = _limits(host)
+    binary: str | None = None
+    error = ""
+    try:
+        binary = str(worker_binary())
+    except FileNotFoundError as missing:
+        error = str(missing)
+    return Facts(
+        binary=binary,
+        examination=examination,
+        surroundings=surroundings,
+        binary_error=error,
+        sanitizers=_sanitizers(binary),
+        file_capabilities=_file_capabilities(binary),
+        mode=0 if binary is None else stat.S_IMODE(os.stat(binary).st_mode),
+        bounding=_named(_hexadecimal(status.get("CapBnd", ""))),
+        nosuid=binary is not None and bool(os.statvfs(binary).f_flag & os.ST_NOSUID),
+        no_new_privs=status.get("NoNewPrivs") == "1",
+        root=status.get("Uid", "").split()[1:2] == ["0"],
+        rtprio=limits.get("Max realtime priority", (0, 0))[0],
+        rttime_us=limits.get("Max realtime timeout", (None, None))[0],
+        memlock_bytes=limits.get("Max locked memory", (0, 0))[0],
+        nofile=limits.get("Max open files", (0, 0))[1],
+    )
+
+
+def _limits(host: Host) -> dict[str, tuple[int | None, int | None]]:
+    """Soft and hard limits by their names in /proc/self/limits."""
+    found: dict[str, tuple[int | None, int | None]] = {}
+    for line in (host.read("/proc/self/limits") or "").splitlines()[1:]:
+        words = line[26:].split()
+        if len(words) >= 2 and all(word == "unlimited" or word.isdigit() for word in words[:2]):
+            soft, hard = (None if word == "unlimited" else int(word) for word in words[:2])
+            found[line[:26].strip()] = (soft, hard)
+    return found
+
+
+def _file_capabilities(binary: str | None) -> frozenset[str]:
+    """Names of the wanted ones that are permitted and effective."""
+    try:
+        value = os.getxattr(binary or "", "security.capability")
+    except OSError:
+        return frozenset()
+    return parse_file_capabilities(value)
+
+
+def parse_file_capabilities(value: bytes) -> frozenset[str]:
+    """From the attribute security.capability (struct vfs_cap_data of linux/capability.h)."""
+    if len(value) < 12:
+        return frozenset()
+    magic, permitted = struct.unpack_from("<II", value)
+    if not magic & 1:
+        return frozenset()  # without +e a program has to ask for them; the worker does not
+    return _named(permitted)
+
+
+def _hexadecimal(text: str) -> int:
+    return int(text, 16) if re.fullmatch(r"[0-9a-f]+", text) else 0
+
+
+def _named(bits: int) -> frozenset[str]:
+    return frozenset(name for number, name in WANTED.items() if bits >> number & 1)
+
+
+def _sanitizers(binary: str | None) -> str:
+    try:
+        facts = json.loads(Path(binary or "").with_name("build.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(facts.get("sanitizers", ""))
+
+
+def judge(facts: Facts) -> list[Finding]:
+    """All findings of this room."""
+    return [
+        _program(facts),
+        _realtime(facts),
+        _memlock(facts),
+        _net_admin(facts),
+        _on_file(facts),
+        _nofile(facts),
+        _rttime(facts),
+    ]
+
+
+def setcap(binary: str | None) -> Mend:
+    """The commands that give the worker its capabilities."""
+    return command(affinity.grant_command(binary or "shmring-worker"))
+
+
+def _give(facts: Facts, *others: Mend, contained: str) -> tuple[Mend, ...]:
+    """How a worker gets a capability here, or what does as well."""
+    mends: list[Mend] = []
+    if facts.surroundings.container is not None:
+        mends.append(container(contained))
+    without_effect = facts.nosuid or facts.no_new_privs or facts.surroundings.user_namespace
+    if not without_effect and facts.bounding >= set(WANTED.values()):
+        mends.append(setcap(facts.binary))
+    elif not facts.bounding >= set(WANTED.values()) and facts.surroundings.container is None:
+        names = " ".join(sorted(name.upper() for name in WANTED.values()))
+        mends.append(unit(f"CapabilityBoundingSet={names}"))
+    return (*mends, *others)
+
+
+def _program(facts: Facts) -> Finding:
+    again = command("pip install --force-reinstall shmring")
+    if facts.binary is None:
+        return PROGRAM.unfit(facts.binary_error or "it is missing", again)
+    values = {"path": facts.binary, "sanitizers": facts.sanitizers}
+    if facts.examination.error:
+        return PROGRAM.unfit(facts.examination.error, again, values=values)
+    if facts.sanitizers:
+        return PROGRAM.limits(
+            f"{facts.binary}, built with {facts.sanitizers}", again, values=values
+        )
+    return PROGRAM.ok(facts.binary, values=values)
+
+
+def _realtime(facts: Facts) -> Finding:
+    setup = facts.examination.setup
+    rtprio = limit_text(facts.rtprio)
+    mends = _give(
+        facts,
+        file_line(LIMITS_FILE, "@realtime - rtprio 90"),
+        unit("LimitRTPRIO=90"),
+        contained="--cap-add SYS_NICE --ulimit rtprio=90",
+    )
+    if setup is None:
+        return REALTIME.hidden(f"no worker could be asked; RLIMIT_RTPRIO {rtprio}", *mends)
+    values: dict[str, Value] = {
+        "policy": setup.policy,
+        "priority": setup.priority,
+        "rtprio": facts.rtprio,
+    }
+    if setup.policy == "fifo":
+        by = "CAP_SYS_NICE" if "cap_sys_nice" in setup.capabilities else f"RLIMIT_RTPRIO {rtprio}"
+        return REALTIME.ok(f"a worker gets priority {setup.priority}, by {by}", values=values)
+    outside = facts.surroundings.user_namespace
+    if ("cap_sys_nice" in setup.capabilities and not outside) or _reaches(facts.rtprio, PRIORITY):
+        return REALTIME.unfit(
+            "refused although privileges suffice: see scheduler.rt_group and "
+            "scheduler.rt_throttling",
+            hint("mend those findings"),
+            values=values,
+        )
+    return REALTIME.unfit(
+        f"refused: {_no_capability('CAP_SYS_NICE', facts)}, and RLIMIT_RTPRIO {rtprio} is below "
+        f"{PRIORITY}",
+        *mends,
+        values=values,
+    )
+
+
+def _no_capability(name: str, facts: Facts) -> str:
+    if facts.surroundings.user_namespace:
+        return "capabilities of a user namespace do not count here"
+    return f"no {name}"
+
+
+def _reaches(limit: int | None, wanted: int) -> bool:
+    return limit is UNLIMITED or limit >= wanted
+
+
+def limit_text(limit: int | None) -> str:
+    return "unlimited" if limit is UNLIMITED else str(limit)
+
+
+def _memlock(facts: Facts) -> Finding:
+    setup = facts.examination.setup
+    limit = limit_text(facts.memlock_bytes)
+    mends = _give(
+        facts,
+        file_line(LIMITS_FILE, "@realtime - memlock unlimited"),
+        unit("LimitMEMLOCK=infinity"),
+        contained="--cap-add IPC_LOCK --ulimit memlock=-1",
+    )
+    if setup is None:
+        return MEMLOCK.hidden(f"no worker could be asked; RLIMIT_MEMLOCK {limit}", *mends)
+    values = {"locked": setup.memory_locked, "memlock_bytes": facts.memlock_bytes}
+    # The worker's check is fooled by a capability that counts in its namespace only.
+    fooled = facts.surroundings.user_namespace and facts.memlock_bytes is not UNLIMITED
+    if setup.memory_locked and not fooled:
+        by = "CAP_IPC_LOCK" if "cap_ipc_lock" in setup.capabilities else f"RLIMIT_MEMLOCK {limit}"
+        return MEMLOCK.ok(f"a worker locks its memory, by {by}", values=values)
+    refused = "locked, and later mappings fail" if setup.memory_locked else "refused"
+    return MEMLOCK.limits(
+        f"{refused}: {_no_capability('CAP_IPC_LOCK', facts)}, and RLIMIT_MEMLOCK is {limit} bytes",
+        *mends,
+        values=values,
+    )
+
+
+def _net_admin(facts: Facts) -> Finding:
+    setup = facts.examination.setup
+    mends = _give(facts, unit("AmbientCapabilities=CAP_NET_ADMIN"), contained="--cap-add NET_ADMIN")
+    if setup is None:
+        return NET_ADMIN.hidden("no worker could be asked", *mends)
+    if "cap_net_admin" in setup.capabilities:
+        return NET_ADMIN.ok("a worker has it")
+    return NET_ADMIN.limits("a worker does not have it", *mends)
+
+
+def _on_file(facts: Facts) -> Finding:
+    names = ", ".join(sorted(facts.file_capabilities)) or "none"
+    if facts.binary is None:
+        return FILE_CAPABILITIES.hidden("there is no worker program")
+    values = {"capabilities": sorted(facts.file_capabilities)}
+    useless = (
+        "its file system is mounted nosuid"
+        if facts.nosuid
+        else "no_new_privs is set"
+        if facts.no_new_privs
+        else ""
+    )
+    if useless and facts.file_capabilities:
+        mend = (
+            hint("install shmring on a file system without nosuid")
+            if facts.nosuid
+            else unit("NoNewPrivileges=no")
+        )
+        return FILE_CAPABILITIES.limits(f"{names}, without effect: {useless}", mend, values=values)
+    if facts.file_capabilities and facts.mode & 0o001:
+        return FILE_CAPABILITIES.unfit(
+            f"{names}, and everybody may run the program (mode {facts.mode:04o}): workers of "
+            "ordinary users do not use them",
+            setcap(facts.binary),
+            values=values,
+        )
+    if facts.root:
+        return FILE_CAPABILITIES.ok(f"{names}; not needed, workers start as root", values=values)
+    missing = set(WANTED.values()) - facts.file_capabilities
+    setup = facts.examination.setup
+    given = setup is not None and setup.policy == "fifo" and setup.memory_locked
+    if not missing or given:
+        return FILE_CAPABILITIES.ok(
+            names if not missing else f"{names}; limits do instead", values=values
+        )
+    return FILE_CAPABILITIES.limits(
+        f"{names}; without: {', '.join(sorted(missing))}",
+        *_give(facts, contained="--cap-add SYS_NICE --cap-add NET_ADMIN --cap-add IPC_LOCK"),
+        values=values,
+    )
+
+
+def _nofile(facts: Facts) -> Finding:
+    values = {"nofile": facts.nofile}
+    text = f"{limit_text(facts.nofile)} at most"
+    mends = (
+        file_line(LIMITS_FILE, "@realtime - nofile 65536"),
+        unit("LimitNOFILE=65536"),
+        container("--ulimit nofile=65536"),
+    )
+    if _reaches(facts.nofile, NOFILE_ENOUGH):
+        return NOFILE.ok(text, values=values)
+    channels = (facts.nofile or 0) // 4
+    text += f": enough for some {channels} channels"
+    if _reaches(facts.nofile, NOFILE_LEAST):
+        return NOFILE.limits(text, *mends, values=values)
+    return NOFILE.unfit(text, *mends, values=values)
+
+
+def _rttime(facts: Facts) -> Finding:
+    values = {"rttime_us": facts.rttime_us}
+    if _reaches(facts.rttime_us, RTTIME_ENOUGH_US):
+        return RTTIME.ok(limit_text(facts.rttime_us), values=values)
+    return RTTIME.limits(
+        f"killed after {facts.rttime_us} us without a sleep",
+        unit("LimitRTTIME=infinity"),
+        command("sudo prlimit --rttime=unlimited:unlimited --pid $$"),
+        values=values,
+    )

@@ -1,0 +1,206 @@
+"""Draw what rtstat --record FILE has recorded.
+
+  time      lateness over time: p50, p99 and max of each interval, and the late packets
+  hist      how many packets were how late, percentiles marked
+  cdf       which share of the packets was no later than that
+  compare   two recordings on the same axes, and a table of the differences
+  all       time, hist and cdf on one page
+
+One FILE is drawn as all, two as compare. Lateness is the start of the send call after
+the packet's deadline. A recording keeps the histogram of every interval, so percentiles
+are of all packets of the range, not means of percentiles.
+
+examples:
+  shmring plot night.csv                       writes night.png
+  shmring plot night.csv -o night.svg          PNG or SVG, as the suffix says
+  shmring plot night.csv --channel ctl --from 60 --to 120
+  shmring plot night.csv --kind time --from 2026-03-01T02:00 --to 2026-03-01T03:00
+  shmring plot before.csv after.csv            same axes, and what changed
+  shmring plot night.csv --json                the figures, for a program
+
+Needs matplotlib: pip install "shmring[plot]". Parquet needs pyarrow: "shmring[parquet]".
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from shmring import recording
+from shmring_cli import FINE
+from shmring_cli.output import json_line, table
+from shmring_plot import tables
+from shmring_plot.series import NS_PER_S, Series, split
+
+KINDS = ("time", "hist", "cdf", "compare", "all")
+SUFFIXES = (".png", ".svg")
+MAX_SERIES = 6
+
+_UNITS_S = {"": 1, "s": 1, "min": 60, "h": 3600}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", type=Path, help="a recording, .csv or .parquet")
+    parser.add_argument(
+        "second", metavar="FILE2", type=Path, nargs="?", help="another, to compare with the first"
+    )
+    parser.add_argument("--kind", choices=KINDS, help="default: all; of two files compare")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="PICTURE",
+        type=Path,
+        help="where it goes, .png or .svg (default: FILE with .png)",
+    )
+    parser.add_argument(
+        "--channel",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="only this channel, NAME or NAMESPACE/NAME; may be given several times",
+    )
+    parser.add_argument("--together", action="store_true", help="all channels as one")
+    parser.add_argument(
+        "--from",
+        dest="start",
+        metavar="TIME",
+        type=_instant,
+        help="seconds (or 5min, 2h) since the start, or a date and time",
+    )
+    parser.add_argument("--to", dest="end", metavar="TIME", type=_instant, help="as --from")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object a line and series, and no picture"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    files = [path for path in (arguments.file, arguments.second) if path is not None]
+    kind = arguments.kind or ("all" if len(files) == 1 else "compare")
+    if kind == "compare" and len(files) == 1:
+        raise ValueError("--kind compare needs two recordings: shmring plot FILE FILE2")
+    picture = arguments.output or files[0].with_suffix(".png")
+    if not arguments.json:
+        _check_picture(picture, files)
+    series = _series(files, arguments, together=arguments.together or kind == "compare")
+    if arguments.json:
+        for one in series:
+            json_line(one.facts())
+        return FINE
+    _draw(kind, series, picture)
+    rows = tables.difference(*series) if kind == "compare" else tables.summary(series)
+    print(table(rows[0], rows[1:]))
+    print(f"\n{picture}")
+    return FINE
+
+
+def _check_picture(picture: Path, files: list[Path]) -> None:
+    """Raise what would stand in the way of the picture, before anything is read."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ValueError(
+            'pictures need matplotlib, which is not installed: pip install "shmring[plot]" '
+            "(--json needs none)"
+        )
+    if picture.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{picture}: must end in {' or '.join(SUFFIXES)}")
+    if picture in files:
+        raise ValueError(f"{picture}: is a recording: choose another name with -o")
+    if not os.access(picture if picture.exists() else picture.parent, os.W_OK):
+        raise ValueError(f"{picture}: cannot be written: choose a folder that exists")
+
+
+# --- choosing -------------------------------------------------------------------------------------
+
+
+def _instant(text: str) -> Callable[[recording.Header], int]:
+    """Of a time on the command line: its CLOCK_MONOTONIC in ns, once the recording is known."""
+    match = re.fullmatch(r"(\d+(?:\.\d*)?)(s|min|h|)", text)
+    if match:
+        offset_ns = round(float(match[1]) * _UNITS_S[match[2]] * NS_PER_S)
+        return lambda header: header.started_mono_ns + offset_ns
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: seconds since the start (90, 5min, 2h) or a time (2026-03-01T02:00, UTC "
+            "unless it names its zone)"
+        ) from None
+    at = at.replace(tzinfo=at.tzinfo or UTC)
+    wall_ns = round(at.timestamp() * NS_PER_S)
+    return lambda header: header.started_mono_ns + wall_ns - header.started_wall_ns
+
+
+def _series(files: list[Path], arguments: argparse.Namespace, *, together: bool) -> list[Series]:
+    found: list[Series] = []
+    for path in files:
+        read = recording.read(path, lambda row: _wanted(row, arguments.channel))
+        first, last = (at and at(read.header) for at in (arguments.start, arguments.end))
+        rows = [
+            row
+            for row in read.rows
+            if row.lateness_count
+            and (first is None or row.mono_time_ns > first)
+            and (last is None or row.mono_time_ns - row.interval_ns < last)
+        ]
+        if not rows:
+            raise ValueError(_nothing(path, read, arguments))
+        name = _namer(rows, path.stem if len(files) > 1 else "", together=together)
+        found += split(recording.Recording(path, read.header, rows), name)
+    if len(found) > MAX_SERIES:
+        names = ", ".join(one.label for one in found[:MAX_SERIES])
+        raise ValueError(
+            f"{len(found)} channels are too many for one picture, at most {MAX_SERIES}: choose "
+            f"with --channel ({names}, ...), or take them --together"
+        )
+    return found
+
+
+def _wanted(row: recording.Row, channels: list[str]) -> bool:
+    return not channels or row.channel in channels or f"{row.namespace}/{row.channel}" in channels
+
+
+def _nothing(path: Path, read: recording.Recording, arguments: argparse.Namespace) -> str:
+    if not read.rows:
+        channels = {row.channel for row in recording.read(path).rows}
+        known = ", ".join(sorted(channels)) or "none at all"
+        return f"{path}: no rows of {', '.join(arguments.channel) or 'any channel'}: it has {known}"
+    seconds = (max(row.mono_time_ns for row in read.rows) - read.header.started_mono_ns) / NS_PER_S
+    return (
+        f"{path}: no packet with a deadline was sent in that time (it covers {seconds:.0f} s): "
+        "lateness is of send(..., at=...)"
+    )
+
+
+def _namer(
+    rows: list[recording.Row], file: str, *, together: bool
+) -> Callable[[recording.Row], str]:
+    """What the series are called: as little as tells them from each other."""
+    channels = {(row.namespace, row.channel) for row in rows}
+    with_namespace = len({namespace for namespace, _ in channels}) > 1
+    prefix = f"{file}: " if file else ""
+    if together and len(channels) > 1:
+        label = file or f"{len(channels)} channels together"
+        return lambda row: label
+    if together and file:
+        return lambda row: file
+    return lambda row: prefix + (f"{row.namespace}/" if with_namespace else "") + row.channel
+
+
+def _draw(kind: str, series: list[Series], picture: Path) -> None:
+    from shmring_plot import charts, style
+
+    if kind == "compare":
+        figure = charts.compare_chart(*series)
+    else:
+        draw = {
+            "time": charts.time_chart,
+            "hist": charts.hist_chart,
+            "cdf": charts.cdf_chart,
+            "all": charts.sheet,
+        }[kind]
+        figure = draw(series)
+    style.save(figure, picture)

@@ -1,0 +1,139 @@
+"""What a picture is made of: the rows of a recording that belong together, and their sums."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from shmring.recording import Header, Recording, Row
+from shmring_plot.distribution import Distribution
+
+NS_PER_S = 1_000_000_000
+
+LATE = (
+    "tx_enqueued_late",
+    "tx_woke_late",
+    "tx_send_slow",
+    "tx_queued_behind",
+    "tx_dropped_late",
+    "tx_producer_halted",
+)
+PERCENTILES = ((0.5, "p50"), (0.99, "p99"), (0.999, "p99.9"), (1.0, "max"))
+MAX_SLOTS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Some intervals that follow each other, as one point of a time line."""
+
+    start_ns: int
+    """Since the start of the recording."""
+    end_ns: int
+    lateness: Distribution
+    sent: int
+    late: dict[str, int]
+    """Packets per verdict of `LATE`."""
+    restarted: bool
+    """A new worker took over in it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Rows of one recording: a channel, or several taken together."""
+
+    label: str
+    header: Header
+    rows: list[Row]
+
+    @cached_property
+    def lateness(self) -> Distribution:
+        return _lateness(self.rows)
+
+    @cached_property
+    def start_ns(self) -> int:
+        """Begin of the first interval, since the start of the recording."""
+        return min((self._begin(row) for row in self.rows), default=0)
+
+    @cached_property
+    def end_ns(self) -> int:
+        """End of the last interval, since the start of the recording."""
+        return max((self._end(row) for row in self.rows), default=0)
+
+    @property
+    def sent(self) -> int:
+        return sum(row.tx_sent for row in self.rows)
+
+    def counts(self) -> dict[str, int]:
+        """Packets per verdict of `LATE`."""
+        return {name: sum(getattr(row, name) for row in self.rows) for name in LATE}
+
+    def facts(self) -> dict[str, int | float | str]:
+        """The figures that people compare, in base units."""
+        seconds = max(self.end_ns - self.start_ns, 1) / NS_PER_S
+        facts: dict[str, int | float | str] = {
+            "series": self.label,
+            "seconds": round(seconds, 3),
+            "packets": len(self.lateness),
+            "tx_pps": round(self.sent / seconds, 1),
+            **self.counts(),
+        }
+        for share, name in PERCENTILES:
+            key = name.replace(".", "") if share < 1 else name
+            facts[f"lateness_{key}_ns"] = self.lateness.quantile_ns(share)
+        return facts
+
+    @cached_property
+    def timeline(self) -> list[Slot]:
+        """`slots`, made once."""
+        return self.slots()
+
+    def slots(self, limit: int = MAX_SLOTS) -> list[Slot]:
+        """The time line in at most about `limit` points; those without rows are left out."""
+        if not self.rows:
+            return []
+        interval = max(1, self.header.interval_ns)
+        span = self.end_ns - self.start_ns
+        width = interval * max(1, -(-span // (interval * limit)))
+        groups: dict[int, list[Row]] = {}
+        for row in self.rows:
+            # Its middle says where an interval belongs: ends come a little late, or early.
+            middle = (self._begin(row) + self._end(row)) // 2
+            groups.setdefault((middle - self.start_ns) // width, []).append(row)
+        return list(self._slots(groups))
+
+    def _slots(self, groups: dict[int, list[Row]]) -> Iterator[Slot]:
+        epochs: dict[tuple[str, str], int] = {}
+        for index in sorted(groups):
+            rows = groups[index]
+            restarted = False
+            for row in rows:
+                key = (row.namespace, row.channel)
+                restarted |= row.worker_epoch > epochs.get(key, row.worker_epoch)
+                epochs[key] = row.worker_epoch
+            yield Slot(
+                min(map(self._begin, rows)),
+                max(map(self._end, rows)),
+                _lateness(rows),
+                sum(row.tx_sent for row in rows),
+                {name: sum(getattr(row, name) for row in rows) for name in LATE},
+                restarted,
+            )
+
+    def _begin(self, row: Row) -> int:
+        return self._end(row) - row.interval_ns
+
+    def _end(self, row: Row) -> int:
+        return row.mono_time_ns - self.header.started_mono_ns
+
+
+def _lateness(rows: Iterable[Row]) -> Distribution:
+    return Distribution((row.lateness_buckets, row.lateness_max_ns) for row in rows)
+
+
+def split(recording: Recording, name: Callable[[Row], str]) -> list[Series]:
+    """One series per name that `name` gives the rows, in order of their first row."""
+    groups: dict[str, list[Row]] = {}
+    for row in recording.rows:
+        groups.setdefault(name(row), []).append(row)
+    return [Series(label, recording.header, rows) for label, rows in groups.items()]

@@ -229,9 +229,7 @@ def mark_failed(holding: Holding, number: int, text: str) -> None:
     The worker, whose line this is, is dead. Sleepers look at the state by themselves.
     """
     why = text.encode().replace(b"\0", b" ")
-    lib.shm_segment_say(
-        holding.segment_fd, lib.SHM_STATE_FAILED, number or errno.EOWNERDEAD, why
-    )
+    lib.shm_segment_say(holding.segment_fd, lib.SHM_STATE_FAILED, number or errno.EOWNERDEAD, why)
 
 
 def mark_closed(posix_name: str) -> None:

@@ -96,9 +96,7 @@ class PoolServer:
     root at most `USER_REQUESTS_MAX`.
     """
 
-    def __init__(
-        self, pool: weakref.ref[Pool], settings: PoolSettings, limits: UserLimits
-    ) -> None:
+    def __init__(self, pool: weakref.ref[Pool], settings: PoolSettings, limits: UserLimits) -> None:
         self._pool = pool
         self._group = settings.group
         self._limits = limits

@@ -255,9 +255,7 @@ def _answer_one(shared: _Shared, packet: Packet) -> None:
         if len(shared.queue) >= shared.backlog:
             shared.port.refuse(request.number)
             return
-        connection = UdtSocket(
-            shared.port, packet.source, shared.settings, accepts=request.number
-        )
+        connection = UdtSocket(shared.port, packet.source, shared.settings, accepts=request.number)
     except errors.ChannelClosed:
         raise
     except (errors.ShmringError, OSError) as caught:
@@ -280,5 +278,3 @@ class _until_closed(contextlib.suppress):
 
     def __exit__(self, kind: Any, caught: Any, traceback: Any) -> bool:
         return getattr(caught, "code", None) in (Code.ENOLISTEN, Code.EINVSOCK)
-
-

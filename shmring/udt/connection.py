@@ -1,0 +1,270 @@
+"""A connection's channel: its state, its events, its commands, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from typing import Any
+
+from shmring import errors
+from shmring._aio import Waiters
+from shmring._arguments import deadline, has_passed
+from shmring._ring import ffi, lib
+from shmring.channel import Channel
+from shmring.types import State
+from shmring.udt import _closer
+from shmring.udt.errors import Code, udt_error
+from shmring.udt.options import Settings, connection_channel
+from shmring.udt.port import Port, draw_name, open_channel
+
+SCRATCH_BYTES = 1 << 18
+STATE_LOOK_S = 0.002
+# The worker says within its patience what became of a connection; this much later it is gone.
+GRACE_S = 2.0
+LOST = (lib.SHM_UDT_BROKEN, lib.SHM_UDT_CLOSED, lib.SHM_UDT_LOST)
+_NS_PER_S = 1_000_000_000
+_OPEN_STATES = (State.NEW, State.OPEN, State.HELD)
+
+
+class Connection:
+    """What sending and receiving share. It ends when nobody refers to it any more.
+
+    `tx_lock` guards the part of the end that sends, `rx_lock` the one that receives. A thread that
+    takes both takes `rx_lock` first.
+    """
+
+    closed = True  # until it was made
+
+    def __init__(
+        self,
+        port: Port,
+        remote: tuple[str, int],
+        settings: Settings,
+        *,
+        accepts: int,
+        rendezvous: bool,
+        connect_s: float | None,
+        socket_id: int,
+    ) -> None:
+        """Begin to connect from `port`, which is held until the end."""
+        _closer.start()
+        made = connection_channel(
+            settings,
+            port.name,
+            remote,
+            accepts=accepts,
+            rendezvous=rendezvous,
+            connect_s=connect_s,
+            cpu=port.cpu,
+            socket_id=socket_id,
+        )
+        port.acquire()
+        try:
+            self.channel = open_channel(port.pool, draw_name("socket"), made)
+        except BaseException:
+            port.release()
+            raise
+        self.port = port
+        self.settings = settings
+        self.rx_lock = threading.RLock()
+        self.tx_lock = threading.RLock()
+        self.waiters = Waiters()
+        self.connected = False
+        self.ended = 0
+        """Code of the error that calls raise once everything was received; 0: it goes on."""
+        self._segment = self.channel._segment
+        self._end = self.channel._end
+        self.udt = ffi.new("udt_end_t *")
+        self.udt.end = self._end
+        self.tag = ffi.new("uint32_t *")
+        self._scratch: Any = None
+        self._fd = -1
+        self._pid = os.getpid()
+        self.closed = False
+        try:
+            self.channel._attach_now(lib.END_TX)
+        except BaseException:
+            self.leave()
+            raise
+        self._epoch = int(self._end.epoch)
+
+    def mapped(self) -> Any:
+        """The segment. Raises `UdtError` if this end is closed."""
+        if self.closed:
+            raise udt_error(Code.EINVSOCK)
+        return self._segment
+
+    def state(self) -> int:
+        """`shm_udt_conn_state_t`. Raises `UdtError` if this end is closed."""
+        return int(lib.udt_read_state(self.mapped()))
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while there may be something to receive."""
+        if self._fd < 0:
+            with self.rx_lock, self.tx_lock:
+                self.mapped()
+                self._fd = self.channel.fileno()
+        self.mapped()
+        return self._fd
+
+    def scratch(self) -> Any:
+        """Memory for what is received; with `rx_lock` only."""
+        if self._scratch is None:
+            self._scratch = ffi.new("uint8_t[]", SCRATCH_BYTES)
+        return self._scratch
+
+    # --- events -----------------------------------------------------------------------------------
+
+    def try_connected(self, what: str) -> bool:
+        """Whether it is connected by now. what: of the error that is raised if it failed."""
+        with self.rx_lock:
+            if not self.connected:
+                self._look()
+            if self.connected:
+                return True
+            if not self.ended:
+                self.find_end()
+            if self.ended:
+                raise udt_error(self.ended, what)
+            self.rearm()
+            return False
+
+    def note(self, tag: int) -> None:
+        """An event was taken from the ring."""
+        kind, number = tag & 0xFF, tag >> 8
+        if kind == lib.SHM_UDT_GOT_CONNECTED:
+            self.connected = True
+        elif kind == lib.SHM_UDT_GOT_FAILED:
+            self.ended = number or int(Code.ECONNSETUP)
+        elif kind in (lib.SHM_UDT_GOT_BROKEN, lib.SHM_UDT_GOT_CLOSED):
+            self.ended = int(Code.ECONNLOST)
+
+    def _look(self) -> None:
+        """Take events that are next in the ring. With `rx_lock`."""
+        self.mapped()
+        while (tag := lib.udt_end_event(self.udt)) != lib.UDT_END_NOTHING:
+            self.note(tag)
+
+    def find_end(self) -> None:
+        """Whether the worker is gone, or says in its page what it cannot say in the ring."""
+        segment = self.mapped()
+        replaced = int(segment.status.epoch) != self._epoch
+        gone = self.channel.state not in _OPEN_STATES
+        if replaced or gone or self.state() == lib.SHM_UDT_LOST:
+            self.ended = int(Code.ECONNLOST)
+
+    def rearm(self) -> None:
+        """Let the descriptor tell of what comes next."""
+        if self._fd >= 0:
+            lib.end_rearm(self._end)
+            self.channel._settle()
+
+    def sleep(self, what: int, until_ns: int) -> None:
+        """Until there is something to receive, or room to send, or a little while is over. Python's
+        signal handlers run afterwards."""
+        lock = self.tx_lock if what == lib.END_TX else self.rx_lock
+        sleep = ffi.new("end_sleep_t *")
+        with lock:
+            segment = self.mapped()
+            lib.end_before_sleep(self._end, what, until_ns, sleep)
+        lib.end_sleep(sleep)
+        del segment  # kept it mapped until here
+        if what == lib.END_TX:
+            self.mapped()
+
+    # --- commands and the end ---------------------------------------------------------------------
+
+    def command(self, op: int, value: int = 0) -> None:
+        """Tell the worker something."""
+        self.mapped()
+        _command(self.channel, op, value)
+
+    def close(self, linger_s: float) -> None:
+        """Say goodbye, wait at most so long until everything was acknowledged, and leave."""
+        if self.closed:
+            return
+        try:
+            if self._pid == os.getpid():
+                with contextlib.suppress(errors.ShmringError, OSError):
+                    self._say_goodbye(linger_s)
+        finally:  # a signal's handler may have had enough
+            self.leave()
+
+    def _say_goodbye(self, linger_s: float) -> None:
+        if self.state() not in (lib.SHM_UDT_CONNECTED, lib.SHM_UDT_CONNECTING):
+            return
+        self.command(lib.SHM_UDT_CLOSE, int(linger_s * _NS_PER_S))
+        until_ns = deadline(linger_s + GRACE_S)
+        while self.state() not in LOST and not has_passed(until_ns):
+            with self.rx_lock:
+                self._discard()
+                if self.ended:
+                    return
+            self.sleep(lib.END_RX, until_ns)
+
+    def _discard(self) -> None:
+        """Take what is there and forget it, so that the worker can say that it is done."""
+        room = self.scratch()
+        while True:
+            lib.udt_end_take(self.udt, room, self.tag)
+            if self.tag[0] == lib.UDT_END_NOTHING:
+                self.find_end()
+                return
+            self.note(self.tag[0])
+
+    def leave(self) -> None:
+        """Close this end at once."""
+        with self.rx_lock, self.tx_lock:
+            if self.closed:
+                return
+            self.closed = True
+            self.waiters.wake()
+            with contextlib.suppress(errors.ShmringError, OSError):
+                self.channel.close()
+            self._scratch = self._segment = None
+        with contextlib.suppress(errors.ShmringError, OSError):
+            self.port.release()
+
+    def __del__(self) -> None:
+        # Nothing mapped is touched: in a cycle of garbage it may be unmapped already.
+        if not self.closed and self._pid == os.getpid():
+            _closer.later(_Forgotten(self.port, self.channel.name, self.settings.linger))
+
+
+class _Forgotten:
+    """Ends a connection that nobody refers to any more, by the name of its channel."""
+
+    def __init__(self, port: Port, name: str, linger_s: float) -> None:
+        self._port = port
+        self._name = name
+        self._linger_s = linger_s
+
+    def __call__(self) -> None:
+        thread = threading.Thread(target=self._end, name="a UDT socket lingers", daemon=True)
+        thread.start()
+
+    def _end(self) -> None:
+        pool = self._port.pool
+        with contextlib.suppress(errors.ShmringError, OSError):
+            self._linger(Channel(self._name, namespace=pool.namespace))
+        with contextlib.suppress(errors.ShmringError, OSError):
+            pool.close_channel(self._name)
+        self._port.release()
+
+    def _linger(self, channel: Channel) -> None:
+        segment = channel._mapped()
+        until_ns = deadline(self._linger_s + GRACE_S)
+        _command(channel, lib.SHM_UDT_CLOSE, int(self._linger_s * _NS_PER_S))
+        while channel.state in _OPEN_STATES and not has_passed(until_ns):
+            if lib.udt_read_state(segment) in LOST:
+                break
+            time.sleep(STATE_LOOK_S)
+        channel.close()
+
+
+def _command(channel: Channel, op: int, value: int) -> None:
+    command = ffi.new("shm_udt_command_t *")
+    command.op, command.value = op, value
+    channel._engine_request(bytes(ffi.buffer(command)))

@@ -1,0 +1,167 @@
+"""The sending half of a connection: a stream's bytes, and messages as runs of records."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import threading
+import time
+from typing import Any, Never
+
+from shmring import errors
+from shmring._arguments import has_passed, payload
+from shmring._ring import ffi, lib
+from shmring.udt.connection import LOST, STATE_LOOK_S, Connection
+from shmring.udt.errors import Code, udt_error
+from shmring.udt.options import STREAM
+from shmring.udt.statistics import read_facts
+
+ROOM_LOOK_S = 0.001
+
+
+class Sender:
+    """Queues bytes for the worker. Views are `payload` of `shmring._arguments`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._messages = connection.settings.mode != STREAM
+        # A message is one run of records.
+        self._message_lock = threading.Lock()
+        self._peer_errors_told = 0
+        self._done = ffi.new("uint64_t *")
+
+    def has_room(self) -> bool:
+        """Whether something can be queued now, or an error would be raised."""
+        connection = self._connection
+        with connection.tx_lock:
+            state = connection.state()
+            if state in LOST:
+                return True
+            return state == lib.SHM_UDT_CONNECTED and bool(lib.udt_end_has_room(connection.udt))
+
+    # --- a stream ---------------------------------------------------------------------------------
+
+    def send_some(self, view: Any, start: int, until_ns: int) -> int:
+        """Queue at least one byte from `start` on; return how many."""
+        while start < len(view):
+            done = self.queue(view, start)
+            if done > start:
+                return done - start
+            self._wait_for_room(until_ns)
+        return 0
+
+    async def send_all_async(self, view: Any) -> None:
+        """Queue all of it without blocking the event loop."""
+        done = 0
+        while done < len(view):
+            done = self.queue(view, done)
+            if done < len(view):
+                await asyncio.sleep(ROOM_LOOK_S)
+
+    def queue(self, view: Any, done: int, ttl_ms: int = -1, flags: int = 0) -> int:
+        """Queue what there is room for, from `done` on; return how far it came."""
+        connection = self._connection
+        with connection.tx_lock:
+            peer_errors = lib.udt_read_peer_errors(connection.mapped())
+            if self._peer_errors_told != peer_errors:
+                self._peer_errors_told = peer_errors
+                raise udt_error(Code.EPEERERR)
+            self._done[0] = done
+            data = ffi.cast("uint8_t *", view)
+            rc = lib.udt_end_send(
+                connection.udt, data, len(view), ttl_ms, flags, self._messages, self._done
+            )
+            now = int(self._done[0])
+        if now > done or rc in (0, -errno.ENOBUFS):
+            return now
+        self._refuse()
+
+    def _wait_for_room(self, until_ns: int) -> None:
+        if has_passed(until_ns):
+            raise udt_error(Code.ETIMEOUT if until_ns else Code.EASYNCSND)
+        self._connection.sleep(lib.END_TX, until_ns)
+
+    def _refuse(self) -> Never:
+        state = self._connection.state()
+        if state == lib.SHM_UDT_CONNECTING or state == 0:
+            raise udt_error(Code.ENOCONN)
+        raise udt_error(Code.ECONNLOST)
+
+    # --- messages ---------------------------------------------------------------------------------
+
+    def send_message(self, view: Any, ttl_ms: int, flags: int, until_ns: int) -> int:
+        """Queue one message; wait for the room of its beginning only until `until_ns`."""
+        self._check_length(len(view))
+        self._message_lock.acquire()
+        done = 0
+        try:
+            while done < len(view):
+                done = self.queue(view, done, ttl_ms, flags)
+                if done < len(view):
+                    self._wait_for_room(until_ns if done == 0 else lib.RT_NEVER_NS)
+        finally:
+            self._end_message(view, done, ttl_ms, flags)
+        return done
+
+    async def send_message_async(self, view: Any, ttl_ms: int, flags: int) -> None:
+        """As `send_message`, without blocking the event loop."""
+        self._check_length(len(view))
+        while not self._message_lock.acquire(blocking=False):
+            await asyncio.sleep(ROOM_LOOK_S)
+        done = 0
+        try:
+            while (done := self.queue(view, done, ttl_ms, flags)) < len(view):
+                await asyncio.sleep(ROOM_LOOK_S)
+        finally:
+            self._end_message(view, done, ttl_ms, flags)
+
+    def _end_message(self, view: Any, done: int, ttl_ms: int, flags: int) -> None:
+        """Let others send messages, as soon as all of this one is queued: what was queued of it
+        would become the beginning of the next one."""
+        if not 0 < done < len(view):
+            self._message_lock.release()
+            return
+        rest = bytes(ffi.buffer(view))[done:]
+        threading.Thread(
+            target=self._finish_message,
+            args=(rest, ttl_ms, flags),
+            name="a UDT socket finishes a message",
+            daemon=True,
+        ).start()
+
+    def _finish_message(self, rest: bytes, ttl_ms: int, flags: int) -> None:
+        try:
+            with contextlib.suppress(errors.ShmringError, OSError), payload(rest) as view:
+                done = 0
+                while (done := self.queue(view, done, ttl_ms, flags)) < len(view):
+                    self._connection.sleep(lib.END_TX, lib.RT_NEVER_NS)
+        finally:
+            self._message_lock.release()
+
+    def _check_length(self, length: int) -> None:
+        most = self._connection.settings.send_bytes
+        if length > most:
+            raise udt_error(
+                Code.ELARGEMSG,
+                f"a message of {length} bytes, the send buffer has {most}: send less "
+                "at once, or open the socket with larger send_bytes",
+            )
+
+    # --- all of it --------------------------------------------------------------------------------
+
+    def flush(self, until_ns: int) -> None:
+        """Wait until the peer has acknowledged everything."""
+        self._connection.mapped()
+        while self._unsent():
+            if self._connection.state() in LOST:
+                raise udt_error(Code.ECONNLOST, "flush")
+            if has_passed(until_ns):
+                raise udt_error(Code.ETIMEOUT, "flush")
+            time.sleep(STATE_LOOK_S)
+
+    def _unsent(self) -> bool:
+        with contextlib.suppress(errors.ShmringError):
+            segment = self._connection.mapped()
+            return bool(lib.tx_ring_waiting(segment) or read_facts(segment).unsent_bytes)
+        return False

@@ -26,6 +26,7 @@ except ModuleNotFoundError as _missing:
 
 from shmring._address import Address
 from shmring._backend import Packet
+from shmring._opening import Udp
 from shmring._pool_quota import UserLimits
 from shmring.batch import PacketBatch, ReportBatch
 from shmring.channel import Channel
@@ -49,6 +50,7 @@ from shmring.errors import (
     WorkerFailed,
 )
 from shmring.netflux.channel import NetfluxChannel, NetfluxSettings
+from shmring.netflux.engine import Netflux
 from shmring.netflux.items import (
     NetfluxEvent,
     NetfluxEventKind,
@@ -64,8 +66,6 @@ from shmring.pool import (
     close_default_pool,
     default_pool,
     open,
-    open_netflux,
-    open_rtp,
 )
 from shmring.registry import (
     ChannelInfo,
@@ -78,6 +78,7 @@ from shmring.registry import (
 )
 from shmring.rtp.batch import RtpBatch
 from shmring.rtp.channel import RtpChannel
+from shmring.rtp.engine import Rtp
 from shmring.rtp.frames import RtpBye, RtpErasure, RtpFrame, RtpItem, RtpResync
 from shmring.rtp.statistics import RtpChannelStats, RtpStats
 from shmring.stats import ChannelStats, Histogram, ReaderInfo
@@ -96,6 +97,7 @@ __all__ = [
     "Histogram",
     "Impairment",
     "LayoutMismatch",
+    "Netflux",
     "NetfluxChannel",
     "NetfluxChannelStats",
     "NetfluxEvent",
@@ -118,6 +120,7 @@ __all__ = [
     "Removed",
     "ReportBatch",
     "RingFull",
+    "Rtp",
     "RtpBatch",
     "RtpBye",
     "RtpChannel",
@@ -135,6 +138,7 @@ __all__ = [
     "Stamp",
     "State",
     "TooLate",
+    "Udp",
     "Unreadable",
     "UserLimits",
     "Verdict",
@@ -146,7 +150,5 @@ __all__ = [
     "default_pool",
     "gc",
     "open",
-    "open_netflux",
-    "open_rtp",
     "unreadable",
 ]

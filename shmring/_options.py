@@ -9,16 +9,16 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import grp
-import inspect
 import operator
 import os
 import socket as _socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, SupportsIndex, TypedDict, cast
+from typing import Any, SupportsIndex, cast
 
 from shmring import _address
 from shmring._check import check
 from shmring._ring import ffi, lib
+from shmring.engine import EngineConfig
 from shmring.errors import BadAddress, BadConfig
 from shmring.types import Impairment
 
@@ -30,116 +30,6 @@ TX_HEAD_BYTES = 32  # shm_tx_record_t
 RX_HEAD_BYTES = 24  # shm_rx_record_t
 ADDRESS_BYTES = 24  # shm_addr_t; an IPv4 source takes 8
 CAPACITY_MAX = 2**31 - 1
-
-
-class ChannelOptions(TypedDict, total=False):
-    """Keyword arguments of `Pool.open` and `shmring.open`. Times are ns, sizes are bytes."""
-
-    local: tuple[str, int] | None
-    """Address to bind to, port 0 for any; None: the kernel chooses."""
-    remote: tuple[str, int] | None
-    """Where packets go that name no destination; None: each `send` names one."""
-    direction: str
-    """``"tx"``, ``"rx"`` or ``"duplex"`` (default)."""
-    capacity: int
-    """Packets that may wait to be sent. Default 1024."""
-    packet_bytes: int | None
-    """Expected payload, sizes the send ring: `capacity` packets of it fit. None (default): full
-    1500-byte packets while that takes at most 8 MiB, else 8-byte packets, with at least 8 MiB."""
-    rx_capacity: int | None
-    """Arrived packets kept for readers. None (default): as `capacity`."""
-    rx_packet_bytes: int | None
-    """As `packet_bytes`, for the ring of arrived packets. None (default): as `packet_bytes`."""
-    max_payload: int | None
-    """Longest payload. None (default): as long as the rings allow, at most 65507."""
-    reading: str
-    """``"broadcast"`` (default): every reader gets every packet. ``"shared"``: each packet goes to
-    one of the readers."""
-    overflow: str
-    """A full ring of arrived packets: ``"oldest"`` (default) is overwritten, or the worker
-    ``"wait"``\\ s for the slowest reader and leaves packets in the socket."""
-    late: str
-    """Packets past their deadline: ``"send"`` (default) or ``"drop"``."""
-    align: str
-    """What meets the deadline: the ``"start"`` of sending (default), never before it, or the
-    ``"wire"``, centred on it."""
-    clock: str
-    """Clock of deadlines and stamps: ``"monotonic"`` (default) or ``"tai"``."""
-    reports: str
-    """Which packets get a send report: ``"all"`` (default), ``"late"`` or ``"off"``."""
-    report_capacity: int
-    """Reports kept, a power of two or 0. Default 4096."""
-    tolerance_ns: int
-    """How late a packet may start and still be on time. Default 50000."""
-    profile: str | None
-    """How to wait: ``"balanced"``, ``"latency"`` or ``"power"``. None (default): as the pool."""
-    rx_stamp: str
-    """Best arrival stamp wanted: ``"hardware"`` (default), ``"kernel"`` or ``"off"``."""
-    tx_stamp: str
-    """Best departure stamp wanted: ``"hardware"`` (default), ``"kernel"`` or ``"off"``."""
-    stamp_every: int | None
-    """One packet in so many gets a departure stamp, 1 to 255, in pairs (8: two in 16). None
-    (default): one in 16, at most 1000 a second; the reports of the others have stamp ``none``.
-    1: every packet has its own proof, which costs about 1 us a send call. Packets that leave in one
-    call share a stamp."""
-    txtime: str
-    """Launch by queueing discipline or card (SO_TXTIME): ``"auto"`` (default), ``"off"``,
-    ``"require"``."""
-    connect: bool
-    """Receive from `remote` only. Default False."""
-    reuse: bool
-    """Share the port (SO_REUSEADDR and SO_REUSEPORT). Default False."""
-    broadcast: bool
-    """Allow sending to broadcast addresses. Default False."""
-    ttl: int | None
-    """0 to 255; None (default): the system's."""
-    multicast_ttl: int | None
-    """0 to 255; None (default): the system's."""
-    multicast_loop: bool
-    """Multicast packets come back to this host. Default True."""
-    multicast_interface: str | int | None
-    """Interface, by name or index, through which multicast leaves."""
-    groups: Iterable[str | tuple[str, str | int | None]]
-    """Multicast groups to join: addresses, or (address, interface)."""
-    dscp: int | None
-    """0 to 63, the class of service in the packets. None (default): the system's."""
-    so_priority: int | None
-    """0 to 15, for the queueing discipline. None (default): the system's."""
-    device: str | None
-    """Interface to bind to."""
-    dont_fragment: bool
-    """Set the don't-fragment bit. Default False."""
-    v6only: bool
-    """An IPv6 socket takes no IPv4. Default False."""
-    rcvbuf_bytes: int | None
-    """Kernel's receive buffer. None (default): the system's."""
-    sndbuf_bytes: int | None
-    """Kernel's send buffer. None (default): the system's."""
-    gso: bool
-    """Send packets that are due together in one call. Default True."""
-    gro: bool
-    """Receive coalesced packets. Default True."""
-    impair: Impairment | None
-    """An emulated link between this channel and the network, sending side."""
-    impair_rx: Impairment | None
-    """The same, receiving side."""
-    producers: int
-    """Processes and threads that may send at once. Default 63."""
-    readers: int
-    """Readers that may be attached at once. Default 64."""
-    mode: int
-    """Permissions of the segment. Default 0o600, with a group 0o660."""
-    group: str | int | None
-    """Group of the segment, by name or id."""
-    cpu: int | None
-    """Core of the worker that serves the channel. None (default): the one with the fewest."""
-    held: bool
-    """Open held: nothing is sent or received before `Channel.start`. Default False."""
-    strict: bool | None
-    """Whether a worker that lacks what was asked for is an error. None (default): as the pool."""
-    socket: _socket.socket | int | None
-    """A bound UDP socket to work with, instead of `local`. The worker gets a copy of the
-    descriptor; close the original, or both will read from it."""
 
 
 _CHOICES: dict[str, tuple[str, dict[str, int]]] = {
@@ -212,18 +102,12 @@ _NUMBERS: dict[str, tuple[str, int, int]] = {
 
 _IMPAIR = {"impair": "impair_tx", "impair_rx": "impair_rx"}
 
+_SIZES = ("capacity", "packet_bytes", "rx_capacity", "rx_packet_bytes", "max_payload")
+_ADDRESSES = ("local", "remote", "socket", "device", "groups", "multicast_interface")
+_POOLS = ("permissions", "group", "cpu", "strict", "producers")
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Engine:
-    """What a worker does for a channel other than plain UDP."""
-
-    name: str
-    config: bytes
-    """The engine's own struct for ``shm_config_t.engine_config``."""
-    shared_bytes: int = 0
-    """Shared memory of the engine's own; rounded up to whole pages."""
-    deadlines: bool = True
-    """Whether packets are sent at deadlines, and late ones are kept."""
+OPTIONS = frozenset((*_CHOICES, *_SWITCHES, *_NUMBERS, *_IMPAIR, *_SIZES, *_ADDRESSES, *_POOLS))
+"""What `open` takes for every engine."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -233,7 +117,7 @@ class Prepared:
     name: str
     config: Any  # shm_config_t *
     segment_bytes: int
-    mode: int | None
+    permissions: int | None
     group: int | None
     cpu: int | None
     strict: bool | None
@@ -248,14 +132,14 @@ def prepare(
     namespace: str,
     pool: str,
     profile: str,
-    options: ChannelOptions,
-    engine: Engine | None = None,
+    options: Mapping[str, Any],
+    engine: EngineConfig | None = None,
 ) -> Prepared:
     """Check a name and the options of a channel; `profile` is the pool's.
 
     Raises `BadConfig`, `BadAddress`, `PayloadTooLarge`, `TypeError`.
     """
-    given = asked_for(options, ChannelOptions.__annotations__, "a channel")
+    given = asked_for(options, OPTIONS, "a channel")
     config = ffi.new("shm_config_t *")
     lib.shm_config_init(config)
     set_text(config, "name", name)
@@ -284,7 +168,7 @@ def prepare(
         name,
         config,
         lib.shm_segment_bytes(config),
-        _mode(given["mode"]) if "mode" in given else None,
+        _permissions(given["permissions"]) if "permissions" in given else None,
         group_id(given.get("group")),
         given.get("cpu"),
         switch("strict", given["strict"]) if "strict" in given else None,
@@ -303,19 +187,6 @@ def group_id(group: object) -> int | None:
     except KeyError:
         raise BadConfig(f"group {group!r} does not exist on this host (getent group)") from None
     return found.gr_gid if found else integer("group", group, 0, 2**32 - 2)
-
-
-def show_options(function: Any, options: type[Any] = ChannelOptions) -> None:
-    """Let `help` and `inspect` show every option in place of ``**options``."""
-    signature = inspect.signature(function)
-    kept = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    names = {parameter.name for parameter in kept}
-    shown = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=..., annotation=kind)
-        for name, kind in options.__annotations__.items()
-        if name not in names
-    ]
-    function.__signature__ = signature.replace(parameters=[*kept, *shown])
 
 
 def asked_for(options: Mapping[str, Any], known: Collection[str], what: str) -> dict[str, Any]:
@@ -444,7 +315,7 @@ def _set_sizes(config: Any, given: dict[str, Any], most: int) -> None:
     config.rx_bytes = ring_bytes(used[lib.SHM_RX], longest)
 
 
-def _set_engine(config: Any, engine: Engine) -> None:
+def _set_engine(config: Any, engine: EngineConfig) -> None:
     set_text(config, "engine", engine.name)
     if not engine.deadlines:
         config.late_slots = 0
@@ -529,13 +400,15 @@ def _payload(option: str, value: object, most: int = lib.SHM_MAX_PAYLOAD) -> int
     return None if value is None else integer(option, value, 0, most)
 
 
-def _mode(value: object) -> int:
-    mode = integer("mode", value, 0, 2**31)
-    if mode > 0o777:
-        raise BadConfig(f"mode is {mode:#o}; it must be between 0o600 and 0o777")
-    if mode & 0o600 != 0o600:
-        raise BadConfig(f"mode is {mode:#o}: the owner must read and write, as in 0o600 or 0o660")
-    return mode
+def _permissions(value: object) -> int:
+    bits = integer("permissions", value, 0, 2**31)
+    if bits > 0o777:
+        raise BadConfig(f"permissions is {bits:#o}; it must be between 0o600 and 0o777")
+    if bits & 0o600 != 0o600:
+        raise BadConfig(
+            f"permissions is {bits:#o}: the owner must read and write, as in 0o600 or 0o660"
+        )
+    return bits
 
 
 def integer(option: str, value: object, low: int, high: int) -> int:

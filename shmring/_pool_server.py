@@ -32,7 +32,7 @@ import time
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import TYPE_CHECKING, Any
 
 from rtworkers import PoolSettings, liveness, ownership, paths
 from rtworkers.control import received_fds
@@ -41,15 +41,9 @@ from rtworkers.rare_log import RareLog
 from shmring import errors
 from shmring._check import error
 from shmring._host import out_of_threads, translated
-from shmring._options import ChannelOptions, Engine
+from shmring._opening import Opening
 from shmring._pool_quota import Ledger, UserLimits
-from shmring.channel import Channel, owners_end
-from shmring.netflux import options as netflux_options
-from shmring.netflux.channel import NetfluxChannel, open_end
-from shmring.netflux.options import NetfluxOptions
-from shmring.rtp import options as rtp_options
-from shmring.rtp.channel import RtpChannel
-from shmring.rtp.options import RtpOptions
+from shmring.engine import EngineConfig
 from shmring.types import Impairment
 
 if TYPE_CHECKING:
@@ -325,7 +319,7 @@ class PoolServer:
         raise error(errno.EPROTO, f"a pool knows no request {request.get('op')!r}")
 
     def _open(
-        self, pool: Pool, uid: int, name: str, options: ChannelOptions, engine: Engine | None
+        self, pool: Pool, uid: int, name: str, options: dict[str, Any], engine: EngineConfig | None
     ) -> None:
         with self._ledger.opening(name, uid) as reserve:
             pool.make_channel(name, options, engine, reserve=reserve)
@@ -361,37 +355,25 @@ def _listen(settings: PoolSettings) -> socket.socket:
     return listener
 
 
-class RemotePool:
+class RemotePool(Opening):
     """A named pool that another process runs.
 
     Raises `BadConfig` for an impossible name.
     """
 
     def __init__(self, namespace: str, name: str) -> None:
-        self.namespace = paths.check_name("namespace", namespace)
+        self._namespace = paths.check_name("namespace", namespace)
         self.name = paths.check_name("pool name", name)
 
-    def open(self, name: str, **options: Unpack[ChannelOptions]) -> Channel:
-        """Have the pool open a channel, and attach to it. Raises as `Pool.open`."""
-        self.make_channel(name, options)
-        return owners_end(Channel, name, self.namespace, self)
-
-    def open_rtp(self, name: str, **options: Unpack[RtpOptions]) -> RtpChannel:
-        """Have the pool open an RTP channel, and attach to it. Raises as `Pool.open_rtp`."""
-        plain, engine = rtp_options.prepare(options)
-        self.make_channel(name, plain, engine)
-        return owners_end(RtpChannel, name, self.namespace, self)
-
-    def open_netflux(self, name: str, **options: Unpack[NetfluxOptions]) -> NetfluxChannel:
-        """Have the pool open a Netflux link, and attach to it. Raises as `Pool.open_netflux`."""
-        start = netflux_options.prepare(options)
-        self.make_channel(name, start.plain, start.engine)
-        return open_end(name, self.namespace, self, start)
+    @property
+    def namespace(self) -> str:
+        """The namespace of its channels."""
+        return self._namespace
 
     def make_channel(
-        self, name: str, options: ChannelOptions, engine: Engine | None = None
+        self, name: str, options: dict[str, Any], engine: EngineConfig | None = None
     ) -> None:
-        """As `open`, without an end in this process, and with any engine. Raises as `Pool.open`."""
+        """As `open`, without an end in this process. Raises as `Pool.open`."""
         plain, sock = _encode(options)
         request: dict[str, Any] = {"op": "open", "name": name, "options": plain}
         if engine is not None:
@@ -543,7 +525,7 @@ def _decode_message(data: bytes) -> dict[str, Any]:
     return message
 
 
-def _encode(options: ChannelOptions) -> tuple[dict[str, Any], int | None]:
+def _encode(options: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
     """Options as plain JSON values, and the socket that goes beside them."""
     plain: dict[str, Any] = dict(options)
     sock = plain.pop("socket", None)
@@ -555,7 +537,7 @@ def _encode(options: ChannelOptions) -> tuple[dict[str, Any], int | None]:
     return plain, sock.fileno() if isinstance(sock, socket.socket) else sock
 
 
-def _decode(plain: dict[str, Any], fds: list[int]) -> ChannelOptions:
+def _decode(plain: dict[str, Any], fds: list[int]) -> dict[str, Any]:
     options = dict(plain)
     options.pop("socket", None)
     for name in ("impair", "impair_rx"):
@@ -563,15 +545,15 @@ def _decode(plain: dict[str, Any], fds: list[int]) -> ChannelOptions:
             options[name] = Impairment(**options[name])
     if fds:
         options["socket"] = fds[0]
-    return cast("ChannelOptions", options)
+    return options
 
 
-def _decode_engine(plain: object) -> Engine | None:
+def _decode_engine(plain: object) -> EngineConfig | None:
     match plain:
         case None:
             return None
         case [str() as name, str() as config, int() as shared_bytes]:
-            return Engine(name, bytes.fromhex(config), shared_bytes)
+            return EngineConfig(name, bytes.fromhex(config), shared_bytes)
     raise error(errno.EPROTO, f"a pool knows no engine {plain!r}")
 
 

@@ -656,7 +656,7 @@ def unattached_ends() -> int:
     return sum(end._link.fileno() < 0 for end in list(_channels))
 
 
-End = TypeVar("End", bound=Channel)
+End = TypeVar("End")
 
 
 def owners_end(

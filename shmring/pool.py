@@ -7,16 +7,18 @@ other processes open channels through it, and its workers go on when its process
 from __future__ import annotations
 
 import errno
+import functools
 import itertools
 import logging
 import os
+import socket
 import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, Unpack
+from typing import Any, Self, TypeVar, cast
 
 from rtworkers import (
     PASSING,
@@ -33,16 +35,13 @@ from rtworkers.launch import worker_binary
 from shmring import _address, _host, _leftovers, _options, _pool_server, errors
 from shmring._check import error
 from shmring._host import translated
-from shmring._options import ChannelOptions, Prepared
+from shmring._opening import UDP, Opening, options_of
+from shmring._options import Prepared
 from shmring._pool_quota import UserLimits
 from shmring._ring import ffi
-from shmring.channel import Channel, owners_end, unattached_ends
-from shmring.netflux import options as netflux_options
-from shmring.netflux.channel import NetfluxChannel, open_end
-from shmring.netflux.options import NetfluxOptions
-from shmring.rtp import options as rtp_options
-from shmring.rtp.channel import RtpChannel
-from shmring.rtp.options import RtpOptions
+from shmring.channel import unattached_ends
+from shmring.engine import C, Engine, EngineConfig
+from shmring.types import Impairment
 
 log = logging.getLogger("shmring.pool")
 
@@ -50,6 +49,8 @@ SHOWN = 10  # names in one line of the log
 
 # Before a channel that a shortage kept from being served is tried again. One row for all channels.
 SHORTAGE_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.0, 1.0, 1.0)
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _private_numbers = itertools.count()
 
@@ -89,7 +90,7 @@ class WorkerInfo:
     """What went wrong last, with what the worker wrote to stderr; empty if nothing did."""
 
 
-class Pool:
+class Pool(Opening):
     """Workers, started on the first channel of their core, watched and started again.
 
     `name`: None for a private pool, else a named one. `cpus`: the cores to pin one worker each to;
@@ -158,45 +159,16 @@ class Pool:
 
     # --- channels -----------------------------------------------------------------------------
 
-    def open(self, name: str, **options: Unpack[ChannelOptions]) -> Channel:
-        """Open a channel and return this process's end of it; `ChannelOptions` lists the options.
-
-        Raises, before anything is made: `BadConfig`, `BadAddress`, `PayloadTooLarge`, `TypeError`.
-        Then: `ChannelExists`, `NoSpace` (shared memory, open files), `NoPermission`,
-        `WorkerFailed`, `ShmringOSError` (the socket; `errno` says why). Nothing stays behind then.
-        """
-        segment = self.make_channel(name, options)
-        return owners_end(Channel, name, self.namespace, self, segment)
-
-    def open_rtp(self, name: str, **options: Unpack[RtpOptions]) -> RtpChannel:
-        """Open an RTP channel and return this process's end of it; `RtpOptions` lists the options.
-
-        Raises as `open`.
-        """
-        plain, engine = rtp_options.prepare(options)
-        segment = self.make_channel(name, plain, engine)
-        return owners_end(RtpChannel, name, self.namespace, self, segment)
-
-    def open_netflux(self, name: str, **options: Unpack[NetfluxOptions]) -> NetfluxChannel:
-        """Open a Netflux link and return this process's end of it; `NetfluxOptions` lists the
-        options.
-
-        Raises as `open`, and whatever a record raises for `values` and `failsafe`.
-        """
-        start = netflux_options.prepare(options)
-        segment = self.make_channel(name, start.plain, start.engine)
-        return open_end(name, self.namespace, self, start, segment)
-
     def make_channel(
         self,
         name: str,
-        options: ChannelOptions,
-        engine: _options.Engine | None = None,
+        options: dict[str, Any],
+        engine: EngineConfig | None = None,
         *,
         quiet: bool = False,
         reserve: Callable[[int], None] = lambda _: None,
     ) -> Any:
-        """As `open`, without an end in this process, and with any engine. Raises as `open`.
+        """As `open`, without an end in this process. Raises as `open`.
 
         Returns the mapping of the segment, for an end to use.
 
@@ -297,7 +269,7 @@ class Pool:
         if lacking and strict:
             raise error(errno.EPERM, f"strict: {'; '.join(lacking)}")
         if lacking and not quiet:
-            warnings.warn("; ".join(lacking), errors.RealtimeWarning, stacklevel=4)
+            warnings.warn("; ".join(lacking), errors.RealtimeWarning, stacklevel=5)
 
     def _create_segment(self, prepared: Prepared) -> tuple[Holding, Any]:
         """Make the segment, and map it. It gets its name from the worker."""
@@ -320,18 +292,13 @@ class Pool:
 
     def _set_access(self, segment_fd: int, prepared: Prepared) -> None:
         group = self._settings.group if prepared.group is None else prepared.group
-        mode = prepared.mode
+        mode = prepared.permissions
         if mode is None:
             mode = 0o600 if group is None else 0o660
         if group is not None:
             os.fchown(segment_fd, -1, group)
         if mode != 0o600:
             os.fchmod(segment_fd, mode)
-
-
-_options.show_options(Pool.open)
-_options.show_options(Pool.open_rtp, RtpOptions)
-_options.show_options(Pool.open_netflux, NetfluxOptions)
 
 
 def _make_settings(
@@ -565,62 +532,101 @@ def close_default_pool(namespace: str | None = None) -> None:
         pool.close()
 
 
+def _with_pool(stub: F) -> F:
+    """As `_opening.signature_of`, of a function that takes the pool, too."""
+    known = options_of(stub)
+
+    @functools.wraps(stub)
+    def open(
+        name: str,
+        *,
+        pool: Opening | str | None = None,
+        namespace: str | None = None,
+        engine: Engine[Any] = UDP,
+        **given: Any,
+    ) -> Any:
+        return _pool_for(pool, namespace)._open(name, engine, known(given))
+
+    return cast("F", open)
+
+
+@_with_pool
 def open(
     name: str,
     *,
-    pool: Pool | str | None = None,
+    pool: Opening | str | None = None,
     namespace: str | None = None,
-    **options: Unpack[ChannelOptions],
-) -> Channel:
+    engine: Engine[C] = UDP,  # type: ignore[assignment]
+    local: tuple[str, int] | None = None,
+    remote: tuple[str, int] | None = None,
+    direction: str = "duplex",
+    capacity: int | None = None,
+    packet_bytes: int | None = None,
+    rx_capacity: int | None = None,
+    rx_packet_bytes: int | None = None,
+    max_payload: int | None = None,
+    reading: str = "broadcast",
+    overflow: str = "oldest",
+    late: str = "send",
+    align: str = "start",
+    clock: str = "monotonic",
+    reports: str = "all",
+    report_capacity: int | None = None,
+    tolerance_ns: int = 50_000,
+    profile: str | None = None,
+    rx_stamp: str = "hardware",
+    tx_stamp: str = "hardware",
+    stamp_every: int | None = None,
+    txtime: str = "auto",
+    connect: bool = False,
+    reuse: bool = False,
+    broadcast: bool = False,
+    ttl: int | None = None,
+    multicast_ttl: int | None = None,
+    multicast_loop: bool = True,
+    multicast_interface: str | int | None = None,
+    groups: Iterable[str | tuple[str, str | int | None]] = (),
+    dscp: int | None = None,
+    so_priority: int | None = None,
+    device: str | None = None,
+    dont_fragment: bool = False,
+    v6only: bool = False,
+    rcvbuf_bytes: int | None = None,
+    sndbuf_bytes: int | None = None,
+    gso: bool = True,
+    gro: bool = True,
+    impair: Impairment | None = None,
+    impair_rx: Impairment | None = None,
+    producers: int | None = None,
+    readers: int | None = None,
+    permissions: int | None = None,
+    group: str | int | None = None,
+    cpu: int | None = None,
+    held: bool = False,
+    strict: bool | None = None,
+    socket: socket.socket | int | None = None,
+) -> C:
     """Open a channel, as `Pool.open` does, on the default pool of this process.
 
-    `pool`: a pool of this process, or the name of one that ``shmring up`` or a `Pool` of another
-    process runs. Raises as `Pool.open`; `ChannelNotFound` where there is no pool of that name.
+    pool: a pool, or the name of one that ``shmring up`` or a `Pool` of another process runs. None:
+        `default_pool`.
+    namespace: of the pool that is named, or of the default pool. None: ``$SHMRING_NAMESPACE``, else
+        ``default``.
+
+    All others are the options of `Pool.open`, where they are explained. Raises as that, and
+    `ChannelNotFound` where there is no pool of that name.
     """
-    return _pool_for(pool, namespace).open(name, **options)
+    raise NotImplementedError
 
 
-def open_rtp(
-    name: str,
-    *,
-    pool: Pool | str | None = None,
-    namespace: str | None = None,
-    **options: Unpack[RtpOptions],
-) -> RtpChannel:
-    """Open an RTP channel, as `Pool.open_rtp` does, on the default pool of this process.
-
-    `pool`, `namespace`, and what is raised, as of `open`.
-    """
-    return _pool_for(pool, namespace).open_rtp(name, **options)
-
-
-def open_netflux(
-    name: str,
-    *,
-    pool: Pool | str | None = None,
-    namespace: str | None = None,
-    **options: Unpack[NetfluxOptions],
-) -> NetfluxChannel:
-    """Open a Netflux link, as `Pool.open_netflux` does, on the default pool of this process.
-
-    `pool`, `namespace`, and what is raised, as of `open`.
-    """
-    return _pool_for(pool, namespace).open_netflux(name, **options)
-
-
-def _pool_for(pool: Pool | str | None, namespace: str | None) -> Pool | _pool_server.RemotePool:
-    if isinstance(pool, Pool):
+def _pool_for(pool: Opening | str | None, namespace: str | None) -> Opening:
+    if isinstance(pool, Opening):
         return pool
     if pool is None:
         return default_pool(namespace)
     with translated("pool"):
         space = paths.default_namespace() if namespace is None else namespace
         return _pool_server.RemotePool(space, pool)
-
-
-_options.show_options(open)
-_options.show_options(open_netflux, NetfluxOptions)
-_options.show_options(open_rtp, RtpOptions)
 
 
 def _after_fork() -> None:

@@ -75,7 +75,7 @@ def attach(
 ) -> Channel:
     """This process's end of a channel that is open already; it reads what arrives from now on.
 
-    Of a channel that `Pool.open_rtp` opened it is an `RtpChannel`, of `Pool.open_netflux` a
+    A channel opened with the engine `Rtp` gives an `RtpChannel`, one opened with `Netflux` a
     `NetfluxChannel`; `send` and `receive` are its records, None for bytes.
 
     `mode`: ``"rw"``, or ``"r"`` for a tap, which reads along and cannot disturb anything.

@@ -97,12 +97,16 @@ class Link:
         keep: bool = False,
         any_source: bool = True,
         remote: Address | None = None,
-        cycle_ns: int | None = None,
-        **options: Any,
+        cycle_ns: int = 5_000_000,
+        own_number: int = 0,
+        on_stale: str = "keep",
+        stale_ns: int = 0,
+        failsafe: bytes | None = None,
+        direction: str = "duplex",
     ) -> None:
-        """Open it on a bound socket, which stays the caller's. options: as of the channel.
+        """Open it on a bound socket, which stays the caller's.
 
-        Raises ImportError (no `shmring`), and whatever `shmring.open_netflux` does.
+        Raises ImportError (no `shmring`), and whatever `shmring.open` does.
         """
         if _missing is not None:
             raise ImportError(
@@ -113,19 +117,25 @@ class Link:
         self._closed = False
         self.tx_size = tx_size
         self.family = sock.family
-        self.channel: NetfluxChannel = shmring.open_netflux(
+        self.channel: NetfluxChannel = shmring.open(
             name,
             pool=pool,
             socket=sock,
-            send=tx_size,
-            receive=rx_size,
-            watchdog_ns=watch_ns,
-            keep_values=keep,
-            keep_window=keep,
-            any_source=any_source,
             remote=remote,
-            cycle_ns=cycle_ns,
-            **options,
+            engine=shmring.Netflux(
+                send=tx_size,
+                receive=rx_size,
+                watchdog_ns=watch_ns,
+                keep_values=keep,
+                keep_window=keep,
+                any_source=any_source,
+                cycle_ns=cycle_ns,
+                own_number=own_number,
+                on_stale=on_stale,
+                stale_ns=stale_ns,
+                failsafe=failsafe,
+            ),
+            direction=direction,
         )
         # What it showed last: all there is once it is closed.
         self._seen: NetfluxLink = self.channel.link()

@@ -16,12 +16,13 @@ import struct
 import threading
 import time
 import weakref
+from typing import Any
 
 import shmring
 from rtpsynth._server import Exchange, shared_bytes
 from shmring._link import Link
-from shmring._options import ChannelOptions, Engine
 from shmring._ring import lib
+from shmring.engine import EngineConfig
 
 PLACES = 16384
 """Ports of one server at once."""
@@ -123,7 +124,7 @@ def try_bind(address: tuple[str, int]) -> None:
         sock.bind(address)
 
 
-def _options() -> ChannelOptions:
+def _options() -> dict[str, Any]:
     return {
         "capacity": QUEUED_BYTES // _HEAD_BYTES,
         "rx_capacity": ARRIVED_BYTES // _HEAD_BYTES,
@@ -143,8 +144,8 @@ def _options() -> ChannelOptions:
     }
 
 
-def _engine() -> Engine:
-    return Engine("mux", _CONFIG.pack(PLACES, 0), shared_bytes(PLACES), deadlines=False)
+def _engine() -> EngineConfig:
+    return EngineConfig("mux", _CONFIG.pack(PLACES, 0), shared_bytes(PLACES), deadlines=False)
 
 
 @functools.cache

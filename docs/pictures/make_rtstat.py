@@ -88,15 +88,19 @@ def running() -> Iterator[None]:
         for name, hiccup in (("axis-x", False), ("axis-y", True)):
             channel = stack.enter_context(pool.open(name, remote=sink.local, direction="tx"))
             plant.start(axis, channel, hiccup)
-        desk = stack.enter_context(pool.open_rtp("desk", local=HERE, codec="pcmu"))
-        phone = stack.enter_context(pool.open_rtp("phone", remote=desk.local, codec="pcmu"))
+        desk = stack.enter_context(pool.open("desk", local=HERE, engine=shmring.Rtp(codec="pcmu")))
+        phone = stack.enter_context(
+            pool.open("phone", remote=desk.local, engine=shmring.Rtp(codec="pcmu"))
+        )
         plant.start(call, phone)
         partner = make_partner("codesys5", send=8, receive=8, cycle_ns=10 * NS_PER_MS)
         controller = stack.enter_context(SimulatedPlc(partner))
         link = stack.enter_context(
-            pool.open_netflux(
-                "plc", local=HERE, remote=controller.address, send=8, receive=8,
-                cycle_ns=10 * NS_PER_MS,
+            pool.open(
+                "plc",
+                local=HERE,
+                remote=controller.address,
+                engine=shmring.Netflux(send=8, receive=8, cycle_ns=10 * NS_PER_MS),
             )
         )  # fmt: skip
         link.update(bytes(8))

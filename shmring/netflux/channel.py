@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, NamedTuple, Never, Unpack, cast
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, NamedTuple, Never, cast
 
 from shmring import _address, _options, errors
 from shmring._arguments import Buffer
 from shmring._check import check
 from shmring._link import served_epoch
 from shmring._ring import ffi, lib
-from shmring.channel import Channel, Owner, owners_end
+from shmring.channel import Channel, Owner
 from shmring.netflux.items import NetfluxItem, NetfluxSnapshot, SentValues, item_of
 from shmring.netflux.options import (
     ENGINE,
     FLAGS,
     ON_STALE,
     Record,
-    SettingsOptions,
     Start,
     as_record,
     change_settings,
@@ -38,7 +37,7 @@ _ON_STALE_NAMES = {number: name for name, number in ON_STALE.items()}
 
 
 class NetfluxSettings(NamedTuple):
-    """What a link keeps to now; see `NetfluxOptions`. Times are ns."""
+    """What a link keeps to now; see `Netflux`. Times are ns."""
 
     cycle_ns: int
     watchdog_ns: int
@@ -57,11 +56,11 @@ class NetfluxSettings(NamedTuple):
 class NetfluxChannel(Channel):
     """One process's end of a Netflux link: write what is sent, read what the partner sends.
 
-    Made by `Pool.open_netflux`, `shmring.open_netflux` and `shmring.attach`. As `Channel` in all
-    that is not said here: threads, fork, pickling, taps, hold and release. Nothing is queued: the
-    worker sends the newest values in every cycle, and the newest of the partner lie in shared
-    memory for any process to see. `recv` has each of them, and what befell the link, one after the
-    other.
+    Made by `Pool.open` and `shmring.open` with ``engine=Netflux(...)``, and by `shmring.attach`. As
+    `Channel` in all that is not said here: threads, fork, pickling, taps, hold and release. Nothing
+    is queued: the worker sends the newest values in every cycle, and the newest of the partner lie
+    in shared memory for any process to see. `recv` has each of them, and what befell the link, one
+    after the other.
 
     Times are ns of CLOCK_MONOTONIC; `timeout=` is in seconds.
     """
@@ -238,18 +237,33 @@ class NetfluxChannel(Channel):
 
     # --- the link ---------------------------------------------------------------------------------
 
-    def configure(self, **changes: Unpack[SettingsOptions]) -> None:
-        """Change settings while the link runs: what is not given stays as it is.
+    def configure(
+        self,
+        *,
+        cycle_ns: int | None = None,
+        watchdog_ns: int | None = None,
+        hear_ns: int | None = None,
+        stale_ns: int | None = None,
+        on_stale: str | None = None,
+        keep_values: bool | None = None,
+        keep_window: bool | None = None,
+    ) -> None:
+        """Change settings while the link runs.
 
-        `cycle_ns`, `watchdog_ns`, `hear_ns`, `stale_ns`, `on_stale`, `keep_values`, `keep_window`:
-        as of `NetfluxOptions`; watchdog_ns=None: no watchdog. Without fail-safe values,
+        They are those of `Netflux`; None leaves one as it is. Without fail-safe values,
         on_stale="failsafe" sends zeros. Raises `BadConfig`, `TypeError`, `ChannelClosed`,
         `NoPermission` (a tap).
         """
-        given = dict(changes)
-        if given.get("watchdog_ns", 0) is None:
-            given["watchdog_ns"] = 0
-        given = _options.asked_for(given, SettingsOptions.__annotations__, "a Netflux link")
+        settings = {
+            "cycle_ns": cycle_ns,
+            "watchdog_ns": watchdog_ns,
+            "hear_ns": hear_ns,
+            "stale_ns": stale_ns,
+            "on_stale": on_stale,
+            "keep_values": keep_values,
+            "keep_window": keep_window,
+        }
+        given = {name: value for name, value in settings.items() if value is not None}
         state = self._state()
         request = self._request(lib.SHM_NETFLUX_SET)
         request.settings = self._config.settings if state is None else state.settings
@@ -414,10 +428,8 @@ class NetfluxChannel(Channel):
         super()._refuse(rc, text)
 
 
-def open_end(
-    name: str, namespace: str, owner: Owner, start: Start, segment: Any = None
-) -> NetfluxChannel:
-    """The opener's end of a channel just made, with its first values in place."""
+def starting_end(start: Start) -> Callable[..., NetfluxChannel]:
+    """What makes the opener's end of a channel just made, with its first values in place."""
 
     def begin(name: str, **end: Any) -> NetfluxChannel:
         channel = NetfluxChannel(name, send=start.send, receive=start.receive, **end)
@@ -427,7 +439,7 @@ def open_end(
             channel._put(start.values)
         return channel
 
-    return owners_end(begin, name, namespace, owner, segment)
+    return begin
 
 
 def _attach(

@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import socket as _socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypedDict, cast
+from typing import Any, Protocol, cast
 
 from shmring import _options
 from shmring._check import check
-from shmring._options import ChannelOptions, Engine
 from shmring._ring import ffi, lib
+from shmring.engine import EngineConfig
 from shmring.errors import BadConfig
-from shmring.types import Impairment
 
 ENGINE = "netflux"
 PAYLOAD_MAX = int(lib.SHM_NETFLUX_MAX_PAYLOAD)
@@ -45,114 +43,6 @@ class Record(Protocol):
         """The same for the same layout; up to 32 characters of ASCII."""
 
 
-class NetfluxOptions(TypedDict, total=False):
-    """Keyword arguments of `Pool.open_netflux` and `shmring.open_netflux`.
-
-    Times are ns, sizes are bytes. Except for `watchdog_ns`, None means the default.
-    """
-
-    # --- what is exchanged ------------------------------------------------------------------------
-    send: int | Record | None
-    """What is sent: its size, 0 to 1499, or a `Record`. Default 0: number and feedback only."""
-    receive: int | Record | None
-    """What the partner sends, likewise. Shorter datagrams are refused, of longer ones the rest is
-    ignored. One of `send` and `receive` must be given."""
-    values: Any
-    """The first to be sent: bytes, or what the record encodes. None (default): nothing is sent
-    before the first `NetfluxChannel.update`."""
-
-    # --- the link ---------------------------------------------------------------------------------
-    local: tuple[str, int] | None
-    """Address to bind to. Controllers may expect datagrams from a certain port: give it."""
-    remote: tuple[str, int] | None
-    """The partner. None (default): nothing is sent before `NetfluxChannel.aim`."""
-    direction: str | None
-    """``"duplex"`` (default), ``"tx"`` or ``"rx"``: send only or receive only. ``"tx"`` leaves what
-    comes in in the socket, for whoever else has it."""
-    any_source: bool | None
-    """Take datagrams from anywhere. Default: only where no `remote` is given."""
-    cycle_ns: int | None
-    """Between two sends, 100 us to 1 h. Default 5 ms."""
-    own_number: int | None
-    """The number used last by a link that this one goes on with, 0 to 255. Default 0: begin with
-    number 1."""
-    partner_number: int | None
-    """The number accepted last by that link, 0 to 255. None (default): whatever comes first is
-    taken."""
-
-    # --- watching ---------------------------------------------------------------------------------
-    watchdog_ns: int | None
-    """The partner is dead when nothing new came for so long, up to 1 h. Default 30 ms; 0 or None:
-    never."""
-    hear_ns: int | None
-    """The partner does not hear us when it acknowledged nothing new for so long, up to 1 h.
-    Default: the watchdog, three cycles at least; never where there is no watchdog."""
-    keep_values: bool | None
-    """When the watchdog runs out, received values stay as they are. Default False: they become
-    zeros."""
-    keep_window: bool | None
-    """Numbers are still expected to go on behind a time-out, so that a partner that starts anew is
-    refused until its numbers fit, 128 datagrams at most. Default False: whatever comes next is
-    taken."""
-
-    # --- values that grow old ---------------------------------------------------------------------
-    stale_ns: int | None
-    """Values to be sent are stale when nobody has updated them for so long, up to 1 h. Default 0:
-    when the process that wrote them has died."""
-    on_stale: str | None
-    """What is sent then: ``"keep"`` (default): the same values; ``"failsafe"``: those of
-    `failsafe`; ``"stop"``: nothing, so that the partner's own watchdog runs out. A pool without a
-    name ends with its process: fail-safe values are sent once then, and nothing any more."""
-    failsafe: Any
-    """Values to be sent when others are stale: bytes, or what the record encodes."""
-
-    # --- as of plain channels ---------------------------------------------------------------------
-    rx_capacity: int | None
-    """Arrivals and events kept for readers. Default 256."""
-    reading: str | None
-    """As of `ChannelOptions`, as all that follow."""
-    profile: str | None
-    rx_stamp: str | None
-    reuse: bool | None
-    broadcast: bool | None
-    ttl: int | None
-    multicast_ttl: int | None
-    multicast_loop: bool | None
-    multicast_interface: str | int | None
-    groups: Iterable[str | tuple[str, str | int | None]]
-    dscp: int | None
-    so_priority: int | None
-    device: str | None
-    dont_fragment: bool | None
-    v6only: bool | None
-    rcvbuf_bytes: int | None
-    sndbuf_bytes: int | None
-    impair: Impairment | None
-    impair_rx: Impairment | None
-    producers: int | None
-    """Processes that may update at once, 3 KiB each. Default 16."""
-    readers: int | None
-    """Readers of arrivals that may be attached at once. Default 16. Snapshots need no place."""
-    mode: int | None
-    group: str | int | None
-    cpu: int | None
-    held: bool | None
-    strict: bool | None
-    socket: _socket.socket | int | None
-
-
-class SettingsOptions(TypedDict, total=False):
-    """Keyword arguments of `NetfluxChannel.configure`; as of `NetfluxOptions`."""
-
-    cycle_ns: int
-    watchdog_ns: int | None
-    hear_ns: int
-    stale_ns: int
-    on_stale: str
-    keep_values: bool
-    keep_window: bool
-
-
 ON_STALE: dict[str, int] = {
     "keep": lib.SHM_NETFLUX_KEEP,
     "failsafe": lib.SHM_NETFLUX_FAILSAFE,
@@ -169,10 +59,12 @@ _TIMES: dict[str, tuple[str, int, int]] = {
     "hear_ns": ("hear_ns", 0, _HOUR_NS),
     "stale_ns": ("stale_ns", 0, _HOUR_NS),
 }
-_OWN = frozenset(
+# Options of a channel that go with queued packets, deadlines and reports.
+_REFUSED = frozenset(
     (
-        *("send", "receive", "values", "any_source", "failsafe", "own_number", "partner_number"),
-        *SettingsOptions.__annotations__,
+        *("capacity", "packet_bytes", "rx_packet_bytes", "max_payload", "overflow", "late"),
+        *("align", "clock", "reports", "report_capacity", "tolerance_ns", "tx_stamp"),
+        *("stamp_every", "txtime", "connect", "gso", "gro"),
     )
 )
 
@@ -181,23 +73,23 @@ _OWN = frozenset(
 class Start:
     """A Netflux channel that passed every check and is not made yet."""
 
-    plain: ChannelOptions
-    engine: Engine
+    plain: dict[str, Any]
+    engine: EngineConfig
     send: Record | None
     receive: Record | None
     values: bytes | None
     failsafe: bytes | None
 
 
-def prepare(options: NetfluxOptions) -> Start:
-    """What `Pool.make_channel` takes, and what is to be done with the channel then.
+def prepare(options: dict[str, Any], own: dict[str, Any]) -> Start:
+    """The channel that `Pool.make_channel` is to make, of the options and the fields of `Netflux`
+    that were given, and what is to be done with it then.
 
     Raises `BadConfig`, `TypeError`, and whatever a record raises for values.
     """
-    given = _options.asked_for(
-        _none_is_none(options), NetfluxOptions.__annotations__, "a Netflux channel"
-    )
-    own = {name: given.pop(name) for name in _OWN if name in given}
+    for name in _REFUSED & options.keys():
+        raise TypeError(f"a Netflux channel has no option {name!r}")
+    given = dict(options)
     if "send" not in own and "receive" not in own:
         raise BadConfig("neither send nor receive is given: say how many bytes, or give a record")
     send, send_bytes = as_record("send", own.get("send", 0))
@@ -223,7 +115,7 @@ def prepare(options: NetfluxOptions) -> Start:
         raise BadConfig('on_stale is "failsafe" and failsafe is not given: say what is to be sent')
     plain = _plain(given, receive_bytes)
     slots = _options.integer("producers", plain["producers"], 1, 1023) + 1  # the worker's
-    engine = Engine(ENGINE, bytes(ffi.buffer(config)), lib.shm_netflux_bytes(slots))
+    engine = EngineConfig(ENGINE, bytes(ffi.buffer(config)), lib.shm_netflux_bytes(slots))
     return Start(
         plain,
         engine,
@@ -277,14 +169,6 @@ def change_settings(settings: Any, given: Mapping[str, Any]) -> None:
             settings.flags = settings.flags | flag if on else settings.flags & ~flag
 
 
-def _none_is_none(options: Mapping[str, Any]) -> dict[str, Any]:
-    """A watchdog of None is none, not the default one."""
-    given = dict(options)
-    if given.get("watchdog_ns", 0) is None:
-        given["watchdog_ns"] = 0
-    return given
-
-
 def layout_of(record: Record) -> str:
     """Its layout hash. Raises `BadConfig`."""
     text = record.layout_hash()
@@ -308,7 +192,7 @@ def layout_text(field: Any) -> str:
     return bytes(ffi.buffer(field)).rstrip(b"\0").decode("ascii", "replace")
 
 
-def _plain(given: dict[str, Any], receive_bytes: int) -> ChannelOptions:
+def _plain(given: dict[str, Any], receive_bytes: int) -> dict[str, Any]:
     """The options of the channel below: a ring for arrivals, and next to none for sending."""
     record_bytes = RX_HEAD_BYTES + receive_bytes
     given.setdefault("rx_capacity", RX_CAPACITY)
@@ -324,4 +208,4 @@ def _plain(given: dict[str, Any], receive_bytes: int) -> ChannelOptions:
         "tx_stamp": "off",
         "txtime": "off",
     }
-    return cast("ChannelOptions", given)
+    return given

@@ -20,7 +20,7 @@ class Codec:
     """One way to write 16-bit samples into payloads; all are of a constant rate."""
 
     name: str
-    """As `open_rtp` takes it."""
+    """As `Rtp` takes it."""
     width: int
     """Bytes that a sample of one channel takes in a payload."""
     payload_type: int | None

@@ -27,9 +27,10 @@ _DELIVERY_NAMES = {number: name for name, number in DELIVERIES.items()}
 class RtpChannel(Channel):
     """One process's end of an RTP stream: queue frames, take frames.
 
-    Made by `Pool.open_rtp`, `shmring.open_rtp` and `shmring.attach`. As `Channel` in all that is
-    not said here: threads, fork, pickling, taps, commands, reports. What is queued and taken is
-    frames: the worker writes the headers, keeps the grid, and reads the packets that arrive.
+    Made by `Pool.open` and `shmring.open` with ``engine=Rtp(...)``, and by `shmring.attach`. As
+    `Channel` in all that is not said here: threads, fork, pickling, taps, commands, reports. What
+    is queued and taken is frames: the worker writes the headers, keeps the grid, and reads the
+    packets that arrive.
 
     Times are ns in the channel's clock, see `now_ns`; `timeout=` is in seconds.
     """

@@ -4,12 +4,12 @@ make."""
 from __future__ import annotations
 
 import secrets
-from typing import Any, cast
+from typing import Any
 
 from shmring import _address, _options
 from shmring._check import check
-from shmring._options import ChannelOptions, Engine
 from shmring._ring import ffi, lib
+from shmring.engine import EngineConfig
 from shmring.errors import BadConfig
 from shmring.rtp import audio
 
@@ -29,114 +29,6 @@ USUAL_PAYLOAD_MAX = 4096 - RX_HEAD_BYTES
 
 _HOUR_NS = 3600 * 10**9
 _DAY_NS = 24 * _HOUR_NS
-
-
-class RtpOptions(ChannelOptions, total=False):
-    """Keyword arguments of `Pool.open_rtp` and `shmring.open_rtp`, beside those of plain channels.
-
-    Times are ns, sizes are bytes. None means the default everywhere.
-    """
-
-    # --- media ------------------------------------------------------------------------------------
-    codec: str | None
-    """``"pcmu"``, ``"pcma"`` or ``"l16"``: samples are given to `RtpChannel.send` and taken from
-    `RtpChannel.pcm`. None (default): payloads."""
-    audio_channels: int | None
-    """Interleaved in the samples, 1 to 255. Default 1."""
-    payload_type: int | None
-    """0 to 127. Default: that of the codec, else 0."""
-    clock_rate: int | None
-    """Media clock, Hz. Default: what the codec or the payload type says (RFC 3551)."""
-    ptime_ns: int | None
-    """Media time of a packet, 1 ns to a day. Default 20 ms."""
-    bytes_per_packet: int | None
-    """Payload of a packet cut from a block. Default: from `ptime_ns` and the codec or payload type,
-    where that has a constant rate."""
-    ssrc: int | None
-    """Of what is sent. Default: random."""
-    first_timestamp: int | None
-    """RTP timestamp of the first packet. Default: random."""
-    first_sequence: int | None
-    """Sequence number of the first packet. Default: random."""
-    mark_spurts: bool | None
-    """Set the marker on the first packet of a talk spurt. Default True."""
-    start_delay_ns: int | None
-    """From the first frame of a talk spurt to its slot, so that a queue can build, 0 to 10 s.
-    Default: `ptime_ns`, at most 10 s."""
-    underrun: str | None
-    """When the queue is empty amid a talk spurt: ``"resume"`` (default) goes on at the next slot to
-    come, with a marker; ``"catch_up"`` skips none, and what came too late leaves at once;
-    ``"fill"`` sends filling in these slots, then resumes."""
-    fill_byte: int | None
-    """What filling consists of, 0 to 255. Default: silence of the codec or payload type, else 0."""
-    fill_packets: int | None
-    """Of filling, at most so many in a row, 1 to 65535. Default 10."""
-
-    # --- receiving: which packets -----------------------------------------------------------------
-    expected_ssrc: int | None
-    """Take packets of this source only. None (default): of the one that proves itself."""
-    min_sequential: int | None
-    """Packets in order that prove a source, 1 to 1000. Default 2."""
-    max_dropout: int | None
-    """A gap of at most so many sequence numbers is loss, 1 to 32767. Default 3000."""
-    max_misorder: int | None
-    """Packets so far behind are late, not a restart, 1 to 32767. Default 100."""
-    switch_silence_ns: int | None
-    """How long the source must be silent before another takes over, 0 to 1 h. Default 0."""
-
-    # --- receiving: when --------------------------------------------------------------------------
-    delivery: str | None
-    """``"playout"`` (default): each frame when it is to be played, gaps as erasures.
-    ``"in_order"``: as soon as it is in order; the playout time only ends the wait at a gap.
-    ``"as_arrived"``: every valid packet at once."""
-    percentile: float | None
-    """Share of frames that shall be in time, above 0, up to 1. Default 0.98."""
-    min_delay_ns: int | None
-    """Of the jitter buffer, 0 to 60 s. Default 5 ms."""
-    max_delay_ns: int | None
-    """1 ns to 60 s. Default 200 ms."""
-    first_delay_ns: int | None
-    """Before enough is known, 1 ns to 60 s. Default 40 ms."""
-    shrink_ns_per_s: int | None
-    """How fast the delay shrinks, 1 ns to 1 s a second. Default 10 ms a second."""
-    conceal_ns: int | None
-    """A buffer that runs dry gives out erasures for so long, then takes it for a pause, 0 to 60 s.
-    Default 100 ms."""
-    resync_ns: int | None
-    """What is too far off to be delay, 1 ns to 10 min. Default 1 s."""
-    max_frames: int | None
-    """Frames that the jitter buffer holds, 1 to 4096. Default: what `max_delay_ns` can take."""
-
-    # --- RTCP -------------------------------------------------------------------------------------
-    rtcp: str | None
-    """``"off"`` (default), ``"mux"``: on the port of the media (RFC 5761), or ``"next_port"``."""
-    rtcp_local: tuple[str, int] | None
-    """For ``"next_port"``. Default: as `local`, one port above."""
-    rtcp_remote: tuple[str, int] | None
-    """For ``"next_port"``. Default: as `remote`, one port above."""
-    rtcp_bandwidth_bps: float | None
-    """RTCP of the whole session, bit/s, up to 1e12. Default 3200."""
-    rtcp_interval_ns: int | None
-    """Least time between two reports of ours, 1 ns to 1 h. Default 5 s."""
-    cname: str | None
-    """What we call ourselves, up to 127 bytes. Default: random."""
-    reduced_size: bool | None
-    """Feedback without a report in front of it (RFC 5506). Default False."""
-
-    # --- repair -----------------------------------------------------------------------------------
-    nack: bool | None
-    """Ask for what is missing, and send again what is asked for (RFC 4585); needs RTCP. Default
-    False."""
-    nack_first_wait_ns: int | None
-    """How long a packet may be overtaken before it is asked for, 1 ns to 60 s. Default 10 ms."""
-    nack_retry_ns: int | None
-    """Between two requests for one packet, 1 ns to 60 s. Default 50 ms."""
-    nack_give_up_ns: int | None
-    """After the gap was seen, 1 ns to 60 s. Default 500 ms."""
-    nack_max_requests: int | None
-    """For one packet, 1 to 100. Default 3."""
-    history_packets: int | None
-    """Sent packets kept to be sent again, a power of two up to 32768. Default 512."""
 
 
 DELIVERIES: dict[str, int] = {
@@ -192,16 +84,14 @@ _DRAWN = {
 }
 
 CODEC_NUMBERS = {name: number for number, name in enumerate(audio.CODECS, 1)}
-_OWN = RtpOptions.__annotations__.keys() - ChannelOptions.__annotations__.keys()
 
 
-def prepare(options: RtpOptions) -> tuple[ChannelOptions, Engine]:
-    """The plain options and the engine that `Pool.make_channel` takes.
+def prepare(given: dict[str, Any], own: dict[str, Any]) -> tuple[dict[str, Any], EngineConfig]:
+    """The options of the channel below and the engine, of the options and the fields of `Rtp` that
+    were given.
 
     Raises `BadConfig`, `BadAddress`, `TypeError`.
     """
-    given = _options.asked_for(options, RtpOptions.__annotations__, "an RTP channel")
-    own = {name: given.pop(name) for name in _OWN if name in given}
     config = ffi.new("shm_rtp_config_t *")
     config.config_bytes = ffi.sizeof("shm_rtp_config_t")
     _set_choices(config, own)
@@ -210,8 +100,8 @@ def prepare(options: RtpOptions) -> tuple[ChannelOptions, Engine]:
     _set_rtcp(config, own)
     _set_flags(config, own, given.get("direction", "duplex"))
     check(lib.shm_rtp_config_check(config))
-    engine = Engine(ENGINE, bytes(ffi.buffer(config)), ffi.sizeof("shm_rtp_state_t"))
-    return _plain(given, config), engine
+    engine = EngineConfig(ENGINE, bytes(ffi.buffer(config)), ffi.sizeof("shm_rtp_state_t"))
+    return _plain(dict(given), config), engine
 
 
 def _set_choices(config: Any, own: dict[str, Any]) -> None:
@@ -332,7 +222,7 @@ def _set_flags(config: Any, own: dict[str, Any], direction: object) -> None:
             config.flags |= lib.SHM_RTP_NACK_SEND
 
 
-def _plain(given: dict[str, Any], config: Any) -> ChannelOptions:
+def _plain(given: dict[str, Any], config: Any) -> dict[str, Any]:
     """The options of the channel below, whose packets are ours with a head each."""
     given.setdefault("capacity", CAPACITY)
     given.setdefault("report_capacity", REPORT_CAPACITY)
@@ -352,4 +242,4 @@ def _plain(given: dict[str, Any], config: Any) -> ChannelOptions:
     heads = {"packet_bytes": TX_HEAD_BYTES}
     for name, size in sizes.items():
         given[name] = size + heads.get(name, RX_HEAD_BYTES)
-    return cast("ChannelOptions", given)
+    return given

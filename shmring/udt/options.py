@@ -7,8 +7,8 @@ import socket as _socket
 from typing import Any, Self, TypedDict
 
 from shmring import _address, _options
-from shmring._options import ChannelOptions, Engine
 from shmring._ring import ffi, lib
+from shmring.engine import EngineConfig
 from shmring.errors import BadConfig
 from shmring.types import Impairment
 
@@ -165,7 +165,7 @@ def seconds(what: str, value: object) -> float:
 
 def port_channel(
     local: tuple[str, int] | None, options: PortOptions
-) -> tuple[ChannelOptions, Engine]:
+) -> tuple[dict[str, Any], EngineConfig]:
     """The channel of a port, which does not listen yet. Raises `BadConfig`, `TypeError`."""
     given = _options.asked_for(options, PortOptions.__annotations__, "a UDT port")
     config = ffi.new("shm_udt_port_config_t *")
@@ -191,8 +191,8 @@ def port_channel(
         plain["local"] = local
     plain |= given
     shared_bytes = ffi.sizeof("shm_udt_port_state_t")
-    engine = Engine(PORT_ENGINE, bytes(ffi.buffer(config)), shared_bytes, deadlines=False)
-    return plain, engine  # type: ignore[return-value]
+    engine = EngineConfig(PORT_ENGINE, bytes(ffi.buffer(config)), shared_bytes, deadlines=False)
+    return plain, engine
 
 
 def connection_channel(
@@ -205,7 +205,7 @@ def connection_channel(
     connect_s: float | None = None,
     cpu: int | None = None,
     socket_id: int = 0,
-) -> tuple[ChannelOptions, Engine]:
+) -> tuple[dict[str, Any], EngineConfig]:
     """The channel of a connection on a port. Raises `BadAddress`, `BadConfig`."""
     _address.pack(remote, "remote", least_port=1)
     config = ffi.new("shm_udt_config_t *")
@@ -224,7 +224,7 @@ def connection_channel(
     config.connect_ns = 0 if connect_s is None else max(1, int(connect_s * _NS_PER_S))
     config.burst_ns = settings.burst_ns
     records = max(1, settings.ring_bytes // _RECORD_USUAL)
-    plain: ChannelOptions = {
+    plain: dict[str, Any] = {
         "remote": remote,
         "direction": "duplex",
         "capacity": records,
@@ -241,5 +241,7 @@ def connection_channel(
         "cpu": cpu,
     }
     shared_bytes = ffi.sizeof("shm_udt_state_t")
-    engine = Engine(CONNECTION_ENGINE, bytes(ffi.buffer(config)), shared_bytes, deadlines=False)
+    engine = EngineConfig(
+        CONNECTION_ENGINE, bytes(ffi.buffer(config)), shared_bytes, deadlines=False
+    )
     return plain, engine

@@ -10,7 +10,8 @@ import secrets
 import threading
 from typing import Any, Self, Unpack
 
-from shmring import _pool_server, errors
+from shmring import errors
+from shmring._opening import Opening
 from shmring._ring import ffi, lib
 from shmring.channel import Channel
 from shmring.pool import Pool, _pool_for
@@ -20,7 +21,6 @@ from shmring.udt.errors import Code, udt_error
 from shmring.udt.options import PortOptions
 from shmring.udt.statistics import UdtPortStats, read_port_stats
 
-AnyPool = Pool | _pool_server.RemotePool
 _NOT_PINNED = 0xFFFFFFFF
 
 _numbers = itertools.count()
@@ -31,7 +31,7 @@ def draw_name(what: str) -> str:
     return f"udt-{what}-{os.getpid()}-{next(_numbers)}-{secrets.token_hex(4)}"
 
 
-def open_channel(pool: AnyPool, name: str, made: tuple[Any, Any]) -> Channel:
+def open_channel(pool: Opening, name: str, made: tuple[Any, Any]) -> Channel:
     """Open a channel and return its end. Raises as `Pool.open`."""
     plain, engine = made
     if isinstance(pool, Pool):
@@ -66,7 +66,7 @@ class Port:
         """
         if local is None and options.get("socket") is None:
             local = ("0.0.0.0", 0)
-        self.pool: AnyPool = _pool_for(pool, namespace)
+        self.pool = _pool_for(pool, namespace)
         made = udt_options.port_channel(local, options)
         try:
             self.channel = open_channel(self.pool, draw_name("port"), made)

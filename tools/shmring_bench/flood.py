@@ -131,9 +131,13 @@ def victim(kind: str, pool: shmring.Pool) -> Iterator[Victim]:
         return
     channel: shmring.Channel
     if kind == "rtp":
-        channel = pool.open_rtp("victim", local=LOOPBACK, remote=remote, codec="pcmu")
+        channel = pool.open(
+            "victim", local=LOOPBACK, remote=remote, engine=shmring.Rtp(codec="pcmu")
+        )
     elif kind == "netflux":
-        channel = pool.open_netflux("victim", local=LOOPBACK, receive=64, remote=remote)
+        channel = pool.open(
+            "victim", local=LOOPBACK, remote=remote, engine=shmring.Netflux(receive=64)
+        )
     else:
         channel = pool.open("victim", local=LOOPBACK, remote=remote, direction="rx")
     with channel:

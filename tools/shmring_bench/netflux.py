@@ -104,8 +104,10 @@ def _watchdog(plan: Plan) -> Figures:
         plan.on_other_core(),
         shmring.Pool(cpus=plan.cpus, namespace=plan.namespace) as pool,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as partner,
-        pool.open_netflux(
-            "link", local=(LOOPBACK, 0), receive=RECORD_BYTES, watchdog_ns=WATCHDOG_NS
+        pool.open(
+            "link",
+            local=(LOOPBACK, 0),
+            engine=shmring.Netflux(receive=RECORD_BYTES, watchdog_ns=WATCHDOG_NS),
         ) as link,
     ):
         partner.connect(_address(link))
@@ -141,17 +143,18 @@ def _impaired(plan: Plan) -> Figures:
     measures is from that, in percent of it. The partner answers in its next, short cycle."""
     network = Impairment(loss=LOSS, delay_ns=DELAY_NS, seed=4)
     common: dict[str, Any] = {
-        "local": (LOOPBACK, 0),
         "send": RECORD_BYTES,
         "receive": RECORD_BYTES,
         "values": bytes(RECORD_BYTES),
-        "impair": network,
     }
+    local = (LOOPBACK, 0)
+    far = shmring.Netflux(cycle_ns=ANSWER_CYCLE_NS, **common)
+    near = shmring.Netflux(cycle_ns=CYCLE_NS, **common)
     with (
         plan.on_other_core(),
         shmring.Pool(cpus=plan.cpus, namespace=plan.namespace) as pool,
-        pool.open_netflux("there", cycle_ns=ANSWER_CYCLE_NS, **common) as there,
-        pool.open_netflux("here", cycle_ns=CYCLE_NS, remote=there.local, **common) as here,
+        pool.open("there", local=local, impair=network, engine=far) as there,
+        pool.open("here", local=local, remote=there.local, impair=network, engine=near) as here,
     ):
         there.aim(_address(here))
         time.sleep(plan.run_s(20))
@@ -179,14 +182,16 @@ def _links(plan: Plan) -> Figures:
         receiver = stack.enter_context(floor.Receiver(0, cpu=plan.other_cpu))
         links = [
             stack.enter_context(
-                pool.open_netflux(
+                pool.open(
                     f"link{i}",
                     local=(LOOPBACK, 0),
                     remote=(LOOPBACK, receiver.port),
-                    send=PAYLOAD_BYTES,
-                    receive=PAYLOAD_BYTES,
-                    cycle_ns=LINK_CYCLE_NS,
-                    values=bytes(PAYLOAD_BYTES),
+                    engine=shmring.Netflux(
+                        send=PAYLOAD_BYTES,
+                        receive=PAYLOAD_BYTES,
+                        cycle_ns=LINK_CYCLE_NS,
+                        values=bytes(PAYLOAD_BYTES),
+                    ),
                 )
             )
             for i in range(LINKS)
@@ -217,13 +222,12 @@ def _values(plan: Plan) -> Figures:
     payload = bytes(RECORD_BYTES)
     with (
         shmring.Pool(cpus=plan.cpus, namespace=plan.namespace) as pool,
-        pool.open_netflux(
+        pool.open(
             "link",
             local=(LOOPBACK, 0),
-            send=RECORD_BYTES,
-            receive=RECORD_BYTES,
-            keep_values=True,
-            values=payload,
+            engine=shmring.Netflux(
+                send=RECORD_BYTES, receive=RECORD_BYTES, keep_values=True, values=payload
+            ),
         ) as link,
     ):
         link.aim(_address(link))  # to itself: there is something to see

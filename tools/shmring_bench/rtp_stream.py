@@ -215,12 +215,11 @@ async def send_with_shmring(job: Job) -> None:
     which is more than a stall."""
     with (
         shmring.Pool(cpus=None if job.cpu is None else [job.cpu]) as pool,
-        pool.open_rtp(
+        pool.open(
             "stream",
             remote=("127.0.0.1", job.port),
             direction="tx",
-            payload_type=0,
-            start_delay_ns=LEAD_NS,
+            engine=shmring.Rtp(payload_type=0, start_delay_ns=LEAD_NS),
         ) as channel,
     ):
         start_ns = time.monotonic_ns()

@@ -218,18 +218,16 @@ def send_preloaded_with_rtudp(job: Job) -> Facts:
 
 def send_cycles(job: Job) -> Facts:
     """A Netflux link that nobody listens to; after the first values Python has nothing to do."""
-    from shmring import Pool
+    from shmring import Netflux, Pool
 
     cpus = None if job.cpu is None else [job.cpu]
     values = bytes(job.payload_bytes)
     with (
         Pool(cpus=cpus) as pool,
-        pool.open_netflux(
+        pool.open(
             CHANNEL,
             remote=("127.0.0.1", job.port),
-            send=job.payload_bytes,
-            cycle_ns=job.interval_ns,
-            values=values,
+            engine=Netflux(send=job.payload_bytes, cycle_ns=job.interval_ns, values=values),
         ) as link,
     ):
         _wait_until_sent(lambda: max(0, job.count + SPARE - link.link().sent), job)

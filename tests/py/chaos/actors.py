@@ -6,6 +6,7 @@ at any instant, so what must outlive it goes to the board or to a file."""
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -55,10 +56,10 @@ def opener(board: Board, life: int, pool: str, channels: dict[str, Any], output:
         for key in ("remote", "local"):
             if key in options:
                 options[key] = tuple(options[key])
-        open_one = {"udp": shmring.open, "rtp": shmring.open_rtp, "netflux": shmring.open_netflux}[
-            engine
-        ]
-        channel = open_one(name, pool=pool, **options)
+        kind = {"udp": shmring.Udp, "rtp": shmring.Rtp, "netflux": shmring.Netflux}[engine]
+        own = {field.name for field in dataclasses.fields(kind)} & options.keys()
+        made = kind(**{key: options.pop(key) for key in own})
+        channel = shmring.open(name, pool=pool, engine=made, **options)
         ports[name] = channel.local[1] if channel.local else 0
     Path(output).write_text(json.dumps(ports))
     board.tell(life, ENDED)

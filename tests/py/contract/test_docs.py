@@ -25,9 +25,7 @@ import shmring_doctor as doctor
 from netflux import records
 from rtstat import fields_page
 from shmring import recording
-from shmring._options import ChannelOptions
-from shmring.netflux.options import NetfluxOptions, SettingsOptions
-from shmring.rtp.options import RtpOptions
+from shmring._options import OPTIONS
 from shmring.rtp.records import BlockOptions, FrameOptions
 from shmring.stats import ChannelStats, ReaderInfo, counter_names, histogram_names
 from shmring_cli import COMMANDS
@@ -167,7 +165,7 @@ PUBLIC_METHODS = [name for name in dir(shmring.Channel) if not name.startswith("
 @pytest.mark.parametrize(
     ("what", "names"),
     [
-        ("options", list(ChannelOptions.__annotations__)),
+        ("options", sorted(OPTIONS)),
         ("arguments of Pool", list(inspect.signature(shmring.Pool).parameters)),
         ("exceptions", EXCEPTIONS),
         ("verdicts", [str(item) for item in shmring.Verdict]),
@@ -223,9 +221,7 @@ def test_the_rtp_page_names_everything(what: str, names: list[str], rtp_page: st
 
 def test_the_table_of_rtp_options_is_the_options(rtp_page: str) -> None:
     listed = [row[0].strip("`") for row in rows(rtp_page, "## Options")]
-    assert listed == [
-        name for name in RtpOptions.__annotations__ if name not in ChannelOptions.__annotations__
-    ]
+    assert listed == [field.name for field in dataclasses.fields(shmring.Rtp)]
 
 
 def test_the_tables_of_rtp_statistics_are_the_statistics(rtp_page: str) -> None:
@@ -258,8 +254,7 @@ def netflux_page() -> str:
         ("event facts", list(shmring.NetfluxEvent._fields)),
         ("events", [str(kind) for kind in shmring.NetfluxEventKind]),
         ("facts of what is sent", list(shmring.SentValues._fields)),
-        ("settings", [*SettingsOptions.__annotations__, *shmring.NetfluxSettings._fields]),
-        ("options", list(NetfluxOptions.__annotations__.keys() - {"groups"})),
+        ("settings", [*shmring.NetfluxSettings._fields]),
         ("statistics", [name for name in dir(shmring.NetfluxStats) if not name.startswith("_")]),
         ("public names", [name for name in shmring.__all__ if name.startswith("Netflux")]),
         ("calls", [name for name in vars(shmring.NetfluxChannel) if not name.startswith("_")]),
@@ -275,11 +270,7 @@ def test_the_netflux_page_names_everything(what: str, names: list[str], netflux_
 
 def test_the_table_of_netflux_options_is_the_options(netflux_page: str) -> None:
     listed = [row[0].strip("`") for row in rows(netflux_page, "## Options")]
-    assert listed == [
-        name
-        for name in NetfluxOptions.__annotations__
-        if name not in ChannelOptions.__annotations__
-    ]
+    assert listed == [field.name for field in dataclasses.fields(shmring.Netflux)]
 
 
 def test_the_tables_of_netflux_statistics_are_the_statistics(netflux_page: str) -> None:
@@ -379,7 +370,7 @@ def test_the_readme_names_every_command() -> None:
 
 def test_the_table_of_options_is_the_options(guide: str) -> None:
     listed = [row[0].strip("`") for row in rows(guide, "## Options of a channel")]
-    assert sorted(listed) == sorted(ChannelOptions.__annotations__)
+    assert sorted(listed) == sorted(OPTIONS)
 
 
 def test_the_table_of_findings_is_the_doctors_checks() -> None:

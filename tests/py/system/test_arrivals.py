@@ -114,7 +114,9 @@ def bound_sockets(ports: range | list[int]) -> dict[int, str]:
 
 
 def test_the_rtcp_socket_outlives_its_worker(shmring_pool: shmring.Pool, eventually: Any) -> None:
-    here = shmring_pool.open_rtp("ctl", local=LOOPBACK, remote=("127.0.0.1", 9), rtcp="next_port")
+    here = shmring_pool.open(
+        "ctl", local=LOOPBACK, remote=("127.0.0.1", 9), engine=shmring.Rtp(rtcp="next_port")
+    )
     ports = [here.local[1], here.local[1] + 1]
     before = bound_sockets(ports)
     assert len(before) == 2

@@ -185,8 +185,11 @@ def test_ls_shows_channels_and_workers_with_their_counters(shmring_namespace):
 
 def test_ls_shows_rtp_channels_with_their_streams(shmring_namespace):
     with shmring.Pool(policy="other") as pool:
-        mic = pool.open_rtp(
-            "mic", remote=("127.0.0.1", 9), direction="tx", ptime_ns=1_000_000, ssrc=0xFACE
+        mic = pool.open(
+            "mic",
+            remote=("127.0.0.1", 9),
+            direction="tx",
+            engine=shmring.Rtp(ptime_ns=1_000_000, ssrc=0xFACE),
         )
         pool.open("plain", local=("127.0.0.1", 0))
         mic.send_many([bytes(8)] * 5)

@@ -162,7 +162,7 @@ def test_permissions_of_the_segment(shmring_pool: shmring.Pool, shmring_namespac
 
     shmring_pool.open("own", local=LOOPBACK)
     shmring_pool.open("group", local=LOOPBACK, group=os.getegid())
-    shmring_pool.open("read", local=LOOPBACK, mode=0o644)
+    shmring_pool.open("read", local=LOOPBACK, permissions=0o644)
     assert access("own") == (0o600, os.getegid())
     assert access("group") == (0o660, os.getegid())
     assert access("read") == (0o644, os.getegid())

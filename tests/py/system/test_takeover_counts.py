@@ -38,17 +38,19 @@ def overflow(to: tuple[str, int], datagrams: int = 300) -> None:
 
 OPEN: dict[str, Callable[[shmring.Pool], Any]] = {
     "udp": lambda pool: pool.open("ctl", local=LOOPBACK, rcvbuf_bytes=SMALL_BYTES),
-    "rtp": lambda pool: pool.open_rtp(
-        "ctl", local=LOOPBACK, remote=("127.0.0.1", 9), rcvbuf_bytes=SMALL_BYTES
-    ),
-    "netflux": lambda pool: pool.open_netflux(
+    "rtp": lambda pool: pool.open(
         "ctl",
         local=LOOPBACK,
         remote=("127.0.0.1", 9),
-        receive=8,
-        send=8,
-        cycle_ns=10 * MS,
         rcvbuf_bytes=SMALL_BYTES,
+        engine=shmring.Rtp(),
+    ),
+    "netflux": lambda pool: pool.open(
+        "ctl",
+        local=LOOPBACK,
+        remote=("127.0.0.1", 9),
+        rcvbuf_bytes=SMALL_BYTES,
+        engine=shmring.Netflux(receive=8, send=8, cycle_ns=10 * MS),
     ),
 }
 

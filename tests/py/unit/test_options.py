@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import socket
 from typing import Any
@@ -13,14 +12,13 @@ from hypothesis import strategies as st
 
 from shmring import _options, errors
 from shmring._ring import ffi, lib
-from shmring.pool import Pool, open
 from shmring.types import Impairment
 
 MIB = 1 << 20
 
 
 def prepare(**options: Any) -> _options.Prepared:
-    return _options.prepare("ctl", "ns", "pool", "balanced", options)  # type: ignore[arg-type]
+    return _options.prepare("ctl", "ns", "pool", "balanced", options)
 
 
 def test_defaults() -> None:
@@ -42,7 +40,7 @@ def test_defaults() -> None:
     assert (config.ttl, config.multicast_ttl, config.dscp, config.so_priority) == (-1,) * 4
     assert config.max_payload_bytes == lib.SHM_MAX_PAYLOAD
     prepared = prepare()
-    assert (prepared.mode, prepared.group, prepared.cpu, prepared.strict) == (None,) * 4
+    assert (prepared.permissions, prepared.group, prepared.cpu, prepared.strict) == (None,) * 4
 
 
 def test_names_go_into_the_configuration() -> None:
@@ -155,8 +153,8 @@ def test_addresses_groups_device_and_impairment() -> None:
             "burst_packets is 0; .* between 1 and 1e",
         ),
         ({"remote": ("127.0.0.1", 0)}, errors.BadAddress, "remote: port is 0, must be 1 to 65535"),
-        ({"mode": 0o060}, errors.BadConfig, "owner must read and write"),
-        ({"mode": 0o4600}, errors.BadConfig, "mode is 0o4600; .* 0o777"),
+        ({"permissions": 0o060}, errors.BadConfig, "owner must read and write"),
+        ({"permissions": 0o4600}, errors.BadConfig, "permissions is 0o4600; .* 0o777"),
         ({"group": "no such group"}, errors.BadConfig, "does not exist"),
         ({"group": 1.0}, TypeError, "group must be a name or an id"),
         ({"producers": 1024}, errors.BadConfig, "producers is 1024"),
@@ -193,7 +191,7 @@ def test_each_impairment_works_alone_and_by_position() -> None:
 
 
 def test_none_means_the_default() -> None:
-    options = {name: None for name in _options.ChannelOptions.__annotations__}
+    options = {name: None for name in _options.OPTIONS}
     assert prepare(**options).config_bytes() == prepare().config_bytes()
 
 
@@ -273,10 +271,3 @@ def test_every_size_that_is_not_refused_holds_what_it_promises(
     kept_free = 2 * (32 + 24 + (config.max_payload_bytes + 7) // 8 * 8)
     assert config.tx_bytes >= capacity * record + kept_free
     assert config.rx_bytes >= rx_capacity * (24 + 8 + (rx_packet + 7) // 8 * 8)
-
-
-def test_help_shows_the_options() -> None:
-    for function in (Pool.open, open):
-        shown = inspect.signature(function).parameters
-        assert {"capacity", "impair", "socket"} <= set(shown)
-        assert "options" not in shown

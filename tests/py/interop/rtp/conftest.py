@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import dataclasses
 import math
 import os
 import random
@@ -469,21 +470,26 @@ def codec_options(codec: Codec) -> dict[str, Any]:
     return {"codec": "l16", "clock_rate": codec.clock_rate, "payload_type": codec.payload_type}
 
 
+def with_engine(kind: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Options of `open`, with those that are the engine's own in its object."""
+    own = {field.name for field in dataclasses.fields(kind)} & options.keys()
+    engine = kind(**{name: options[name] for name in own})
+    return {name: value for name, value in options.items() if name not in own} | {"engine": engine}
+
+
 @pytest.fixture
 def ear(shmring_pool: shmring.Pool) -> Callable[..., shmring.RtpChannel]:
     """Open a channel that gives out frames, the very first too, as soon as they are in order."""
 
     def listen(codec: Codec, at: int, **options: Any) -> shmring.RtpChannel:
-        return shmring_pool.open_rtp(
-            "ear",
-            local=("127.0.0.1", at),
-            delivery="in_order",
-            min_sequential=1,
-            first_delay_ns=500_000_000,
-            max_delay_ns=1_000_000_000,
-            **codec_options(codec),
-            **options,
-        )
+        given = {
+            "delivery": "in_order",
+            "min_sequential": 1,
+            "first_delay_ns": 500_000_000,
+            "max_delay_ns": 1_000_000_000,
+        }
+        given |= codec_options(codec) | options
+        return shmring_pool.open("ear", local=("127.0.0.1", at), **with_engine(shmring.Rtp, given))
 
     return listen
 
@@ -493,9 +499,8 @@ def mouth(shmring_pool: shmring.Pool) -> Callable[..., shmring.RtpChannel]:
     """Open a channel that sends to a port."""
 
     def speak(codec: Codec, to: int, **options: Any) -> shmring.RtpChannel:
-        return shmring_pool.open_rtp(
-            "mouth", remote=("127.0.0.1", to), **codec_options(codec), **options
-        )
+        given = with_engine(shmring.Rtp, codec_options(codec) | options)
+        return shmring_pool.open("mouth", remote=("127.0.0.1", to), **given)
 
     return speak
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import shmring
+
 PACKETS = 40
 PLAYED = 30  # ffmpeg ends when it has had more than it was to play
 
@@ -66,10 +68,10 @@ def test_opus_passes_through(shmring_pool, gstreamer, tone, port_pair, frames_of
     """Encoded by one foreign program, decoded by another; in between two channels, which know
     nothing of the codec but its clock."""
     signal = tone(1000, 1.5)
-    opus = {"payload_type": signal.codec.payload_type, "clock_rate": signal.codec.clock_rate}
+    opus = shmring.Rtp(payload_type=signal.codec.payload_type, clock_rate=signal.codec.clock_rate)
     at, to = port_pair(), port_pair()
-    ear = shmring_pool.open_rtp("ear", local=("127.0.0.1", at), direction="rx", **opus)
-    mouth = shmring_pool.open_rtp("mouth", remote=("127.0.0.1", to), direction="tx", **opus)
+    ear = shmring_pool.open("ear", local=("127.0.0.1", at), direction="rx", engine=opus)
+    mouth = shmring_pool.open("mouth", remote=("127.0.0.1", to), direction="tx", engine=opus)
     _, out = gstreamer.play(signal.codec, to, port_pair())
     gstreamer.send(signal, at, port_pair())
     for frame in frames_of(ear):

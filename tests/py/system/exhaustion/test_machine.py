@@ -54,7 +54,7 @@ SMALL = """
 import shmring
 with shmring.Pool(policy='other') as pool:
     here = pool.open('here', local=('127.0.0.1', 0))
-    rtp = pool.open_rtp('rtp', local=('127.0.0.1', 0), codec='pcmu')
+    rtp = pool.open('rtp', local=('127.0.0.1', 0), engine=shmring.Rtp(codec='pcmu'))
     here.send(b'x', to=here.local)
     print(here.recv(timeout=20).data)
 """

@@ -50,8 +50,11 @@ def shrink_engine_part(file: Path) -> None:
 def test_a_smaller_engine_part_is_not_believed(shmring_pool: shmring.Pool, eventually: Any) -> None:
     """The successor maps the channels in their order, each below the one before."""
     oracle = shmring_pool.open("oracle", local=HERE, direction="rx")
-    spoiled = shmring_pool.open_netflux(
-        "spoiled", local=HERE, remote=("127.0.0.1", 9), send=64, receive=64, cycle_ns=1_000_000
+    spoiled = shmring_pool.open(
+        "spoiled",
+        local=HERE,
+        remote=("127.0.0.1", 9),
+        engine=shmring.Netflux(send=64, receive=64, cycle_ns=1_000_000),
     )
     file = file_of("oracle", shmring_pool.namespace)
     before = file.read_bytes()[:PAGE]

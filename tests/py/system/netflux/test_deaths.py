@@ -86,10 +86,10 @@ def test_a_writer_that_is_killed(
 
 OPENER = """
 import time, shmring
-link = shmring.open_netflux(
-    "own", remote=("127.0.0.1", {port}), send=4, cycle_ns={cycle_ns}, values=b"live",
+link = shmring.open("own", remote=("127.0.0.1", {port}), engine=shmring.Netflux(
+    send=4, cycle_ns={cycle_ns}, values=b"live",
     on_stale={on_stale!r}, stale_ns={stale_ns}, failsafe=b"safe",
-)
+))
 print("open", flush=True)
 time.sleep(60)
 """

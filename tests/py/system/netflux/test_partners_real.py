@@ -45,21 +45,19 @@ def link_to(shmring_pool):
     """Open a link to a partner."""
 
     def start(plc, **options):
-        return shmring_pool.open_netflux(
+        own = {
+            "send": SIZE,
+            "receive": SIZE,
+            "values": WE_SAY,
+            "cycle_ns": 2 * MS,
+            "watchdog_ns": 30 * MS,
+        }
+        return shmring_pool.open(
             "link",
             local=("127.0.0.1", 0),
             remote=plc.address,
-            **(
-                {
-                    "send": SIZE,
-                    "receive": SIZE,
-                    "values": WE_SAY,
-                    "cycle_ns": 2 * MS,
-                    "watchdog_ns": 30 * MS,
-                    "rx_capacity": 8192,
-                }
-                | options
-            ),
+            rx_capacity=options.pop("rx_capacity", 8192),
+            engine=shmring.Netflux(**(own | options)),
         )
 
     return start
@@ -86,7 +84,7 @@ def test_all_that_each_sends_is_taken(kind, plc_of, link_to, eventually):
     """More than two rounds of numbers; 0 as the first of them, from siemens, is no exception."""
     plc = plc_of(kind, cycle_ns=0)
     plc.power_off()
-    link = link_to(plc, watchdog_ns=None, rcvbuf_bytes=1 << 20)
+    link = link_to(plc, watchdog_ns=0, rcvbuf_bytes=1 << 20)
     plc.aim(link.local)
     sent = plc.partner.sent
     plc.power_on()
@@ -147,7 +145,7 @@ def test_a_partner_without_power_is_missed_and_comes_back(kind, plc_of, link_to,
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_quick_restart_costs_half_a_round_at_most(kind, plc_of, link_to, eventually):
     plc = plc_of(kind, cycle_ns=0)
-    link = link_to(plc, watchdog_ns=None)
+    link = link_to(plc, watchdog_ns=0)
     eventually(lambda: link.link().accepted > 50)
     with plc.held() as partner:
         partner.to_send = PLC_SAYS
@@ -270,15 +268,13 @@ def test_what_a_link_measures_is_what_the_network_was_set_to(shmring_pool):
     network = shmring.Impairment(loss=loss, delay_ns=delay_ns, seed=7)
     common = {
         "local": ("127.0.0.1", 0),
-        "send": SIZE,
-        "receive": SIZE,
-        "values": bytes(SIZE),
-        "watchdog_ns": None,
         "rcvbuf_bytes": 1 << 20,
-        "cycle_ns": MS,
+        "engine": shmring.Netflux(
+            send=SIZE, receive=SIZE, values=bytes(SIZE), watchdog_ns=0, cycle_ns=MS
+        ),
     }
-    there = shmring_pool.open_netflux("there", **common)
-    here = shmring_pool.open_netflux(
+    there = shmring_pool.open("there", **common)
+    here = shmring_pool.open(
         "here", remote=there.local, impair=network, impair_rx=network, **common
     )
     there.aim(here.local)

@@ -243,12 +243,12 @@ def test_arrivals_reach_asyncio(link: Any, partner: Any) -> None:
 def test_settings_change_while_it_runs(link: Any, partner: Any, eventually: Any) -> None:
     here = link(values=b"sent")
     partner.recv()
-    here.configure(cycle_ns=5 * MS, watchdog_ns=None, keep_window=True)
+    here.configure(cycle_ns=5 * MS, watchdog_ns=0, keep_window=True)
     now = here.settings
     assert (now.cycle_ns, now.watchdog_ns, now.keep_window, now.sending) == (5 * MS, 0, True, True)
     with pytest.raises(errors.BadConfig, match="cycle_ns is 1"):
         here.configure(cycle_ns=1)
-    with pytest.raises(TypeError, match="did you mean 'cycle_ns'"):
+    with pytest.raises(TypeError, match="'cycle'"):
         here.configure(cycle=1)
     assert here.settings == now
     here.stop_sending()
@@ -366,9 +366,14 @@ def test_ipv6(shmring_pool: shmring.Pool, eventually: Any) -> None:
             probe.bind(("::1", 0))
     except OSError:
         pytest.skip("there is no ::1 here")
-    one = shmring_pool.open_netflux("one", local=("::1", 0), send=1, receive=1, values=b"1")
-    two = shmring_pool.open_netflux(
-        "two", local=("::1", 0), remote=one.local, send=1, receive=1, values=b"2"
+    one = shmring_pool.open(
+        "one", local=("::1", 0), engine=shmring.Netflux(send=1, receive=1, values=b"1")
+    )
+    two = shmring_pool.open(
+        "two",
+        local=("::1", 0),
+        remote=one.local,
+        engine=shmring.Netflux(send=1, receive=1, values=b"2"),
     )
     assert two.local is not None
     one.aim(two.local)
@@ -384,7 +389,8 @@ def test_other_pools(where: str, python: Any, shmring_namespace: str, eventually
 import sys, warnings, shmring
 warnings.simplefilter("ignore")
 here = ("127.0.0.1", 0)
-with shmring.open_netflux("plc", local=here, send=1, receive=0, values=b"x", **{given!r}) as link:
+engine = shmring.Netflux(send=1, receive=0, values=b"x")
+with shmring.open("plc", local=here, engine=engine, **{given!r}) as link:
     print(link.pool, link.sent_values().values.decode(), flush=True)
     sys.stdin.read()
 """

@@ -19,9 +19,9 @@ def kinds(channel: str | None = None) -> list[str]:
 
 
 def test_a_partner_that_falls_silent(shmring_pool: shmring.Pool, eventually: Any) -> None:
-    options: dict[str, Any] = {"send": 1, "receive": 1, "values": b"1", "local": LOOPBACK}
-    here = shmring_pool.open_netflux("here", remote=("127.0.0.1", 9), **options)
-    there = shmring_pool.open_netflux("there", remote=here.local, **options)
+    one = shmring.Netflux(send=1, receive=1, values=b"1")
+    here = shmring_pool.open("here", local=LOOPBACK, remote=("127.0.0.1", 9), engine=one)
+    there = shmring_pool.open("there", local=LOOPBACK, remote=here.local, engine=one)
     here.aim(there.local)
     eventually(lambda: "netflux_alive" in kinds("here"))
     there.close()
@@ -31,8 +31,12 @@ def test_a_partner_that_falls_silent(shmring_pool: shmring.Pool, eventually: Any
 
 
 def test_nothing_to_send_when_it_is_due(shmring_pool: shmring.Pool, eventually: Any) -> None:
-    channel = shmring_pool.open_rtp(
-        "mic", local=LOOPBACK, remote=("127.0.0.1", 9), direction="tx", underrun="resume"
+    channel = shmring_pool.open(
+        "mic",
+        local=LOOPBACK,
+        remote=("127.0.0.1", 9),
+        direction="tx",
+        engine=shmring.Rtp(underrun="resume"),
     )
     channel.send(bytes(160))
     time.sleep(0.3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator
@@ -135,13 +136,20 @@ def peer() -> Iterator[Peer]:
     made.socket.close()
 
 
+def with_engine(kind: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Options of `open`, with those that are the engine's own in its object."""
+    own = {field.name for field in dataclasses.fields(kind)} & options.keys()
+    engine = kind(**{name: options[name] for name in own})
+    return {name: value for name, value in options.items() if name not in own} | {"engine": engine}
+
+
 @pytest.fixture
 def mic(shmring_pool: shmring.Pool, peer: Peer) -> Callable[..., shmring.RtpChannel]:
     """Opens an RTP channel that talks to `peer`, with the options of STEADY unless said."""
 
     def make(name: str = "mic", **options: Any) -> shmring.RtpChannel:
         given = STEADY | {"local": (LOOPBACK, 0), "remote": peer.address}
-        channel = shmring_pool.open_rtp(name, **(given | options))
+        channel = shmring_pool.open(name, **with_engine(shmring.Rtp, given | options))
         peer.other = channel.local
         return channel
 
@@ -160,9 +168,11 @@ def pair(
         given = STEADY | options
         ports = _free_ports()
         left, right = [(LOOPBACK, port) for port in ports]
+        ours = with_engine(shmring.Rtp, given | (here or {}))
+        theirs = with_engine(shmring.Rtp, given | (there or {}))
         return (
-            shmring_pool.open_rtp("here", local=left, remote=right, **(given | (here or {}))),
-            shmring_pool.open_rtp("there", local=right, remote=left, **(given | (there or {}))),
+            shmring_pool.open("here", local=left, remote=right, **ours),
+            shmring_pool.open("there", local=right, remote=left, **theirs),
         )
 
     return make

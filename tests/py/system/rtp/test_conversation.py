@@ -54,8 +54,10 @@ def test_a_tone_through_a_codec(pair: Pair, items: Any) -> None:
 
 
 def test_ipv6(shmring_pool: shmring.Pool) -> None:
-    here = shmring_pool.open_rtp("here", local=("::1", 0), delivery="as_arrived")
-    there = shmring_pool.open_rtp("there", remote=here.local, direction="tx", ptime_ns=1 * MS)
+    here = shmring_pool.open("here", local=("::1", 0), engine=shmring.Rtp(delivery="as_arrived"))
+    there = shmring_pool.open(
+        "there", remote=here.local, direction="tx", engine=shmring.Rtp(ptime_ns=1 * MS)
+    )
     speak(there, 10)
     got = [here.recv(timeout=WAIT_S) for _ in range(9)]
     assert heard(got)[-1] >= 8
@@ -151,7 +153,7 @@ def test_closing_wakes_whoever_waits(pair: Pair) -> None:
 
 def test_many_streams_on_one_worker(shmring_pool: shmring.Pool, peer: Any) -> None:
     channels = [
-        shmring_pool.open_rtp(
+        shmring_pool.open(
             f"s{i}",
             remote=peer.address,
             direction="tx",
@@ -159,8 +161,7 @@ def test_many_streams_on_one_worker(shmring_pool: shmring.Pool, peer: Any) -> No
             packet_bytes=160,
             report_capacity=0,
             reports="off",
-            ssrc=i,
-            first_sequence=0,
+            engine=shmring.Rtp(ssrc=i, first_sequence=0),
         )
         for i in range(50)
     ]

@@ -32,10 +32,21 @@ ip("link set lo up")
 ip("address add 10.9.8.1/24 dev slow0")
 ip("link set slow0 up")
 with shmring.Pool(policy="other") as pool:
-    ch = pool.open_rtp(
-        "slow", remote=("10.9.8.2", 9), local=("10.9.8.1", 0), direction="tx", clock_rate=8000,
-        ptime_ns=1_000_000, first_sequence=65_530, first_timestamp=0, bytes_per_packet=2,
-        sndbuf_bytes=4096, tx_stamp="off", tolerance_ns=10_000_000_000,
+    ch = pool.open(
+        "slow",
+        remote=("10.9.8.2", 9),
+        local=("10.9.8.1", 0),
+        direction="tx",
+        sndbuf_bytes=4096,
+        tx_stamp="off",
+        tolerance_ns=10_000_000_000,
+        engine=shmring.Rtp(
+            clock_rate=8000,
+            ptime_ns=1_000_000,
+            first_sequence=65_530,
+            first_timestamp=0,
+            bytes_per_packet=2,
+        ),
     )
     for number in range(20):
         ch.send(b"%02d" % number)

@@ -449,8 +449,12 @@ def test_a_forked_child_sends_on_the_same_stream(mic: Mic, peer: Any) -> None:
 
 def test_opening_through_a_named_pool(shmring_namespace: str, peer: Any) -> None:
     with shmring.Pool("studio", policy="other"):
-        ch = shmring.open_rtp(
-            "mic", pool="studio", direction="tx", remote=peer.address, codec="pcma"
+        ch = shmring.open(
+            "mic",
+            pool="studio",
+            direction="tx",
+            remote=peer.address,
+            engine=shmring.Rtp(codec="pcma"),
         )
         ch.send(bytes(320))
         assert peer.recv().payload == b"\xd5" * 160

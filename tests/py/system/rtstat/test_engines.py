@@ -26,10 +26,14 @@ UNITS = {
 
 
 def test_rtp(shmring_namespace, shmring_pool, eventually):
-    there = shmring_pool.open_rtp(
-        "phone", local=(HERE, 0), codec="pcmu", min_delay_ns=100_000_000, first_delay_ns=100_000_000
+    there = shmring_pool.open(
+        "phone",
+        local=(HERE, 0),
+        engine=shmring.Rtp(codec="pcmu", min_delay_ns=100_000_000, first_delay_ns=100_000_000),
     )
-    here = shmring_pool.open_rtp("caller", local=(HERE, 0), remote=there.local, codec="pcmu")
+    here = shmring_pool.open(
+        "caller", local=(HERE, 0), remote=there.local, engine=shmring.Rtp(codec="pcmu")
+    )
     with Watch(shmring_namespace) as watch:
         for _ in range(20):
             here.send(bytes(160))
@@ -73,11 +77,16 @@ def test_udt(shmring_namespace, eventually):
 
 
 def test_netflux(shmring_namespace, shmring_pool, eventually):
-    here = shmring_pool.open_netflux(
-        "here", local=(HERE, 0), send=4, receive=4, cycle_ns=2_000_000, watchdog_ns=10**10
+    here = shmring_pool.open(
+        "here",
+        local=(HERE, 0),
+        engine=shmring.Netflux(send=4, receive=4, cycle_ns=2_000_000, watchdog_ns=10**10),
     )
-    there = shmring_pool.open_netflux(
-        "there", local=(HERE, 0), remote=here.local, send=4, receive=4, values=b"abcd"
+    there = shmring_pool.open(
+        "there",
+        local=(HERE, 0),
+        remote=here.local,
+        engine=shmring.Netflux(send=4, receive=4, values=b"abcd"),
     )
     here.aim(there.local)
     here.update(b"1234")
@@ -133,7 +142,7 @@ def test_every_value_can_be_had_and_is_json(
     shmring_namespace, shmring_pool, shmring_channel, looks
 ):
     shmring_channel("ctl")
-    shmring_pool.open_rtp("rtp", local=(HERE, 0), remote=(HERE, 9), codec="pcmu")
+    shmring_pool.open("rtp", local=(HERE, 0), remote=(HERE, 9), engine=shmring.Rtp(codec="pcmu"))
     shmring.attach("ctl", namespace=shmring_namespace).try_recv()
     with Watch(shmring_namespace) as watch:
         for _ in range(looks):

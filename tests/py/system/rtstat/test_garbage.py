@@ -106,8 +106,10 @@ def left_behind(path: Path) -> Iterator[Path]:
 def samples(shmring_pool: shmring.Pool, shmring_namespace: str) -> dict[str, bytes]:
     """A whole segment of each engine, and a worker's page."""
     a = shmring_pool.open("udp", local=HERE, capacity=16, packet_bytes=200)
-    b = shmring_pool.open_rtp("rtp", local=HERE, remote=a.local, codec="pcmu")
-    c = shmring_pool.open_netflux("netflux", local=HERE, remote=a.local, send=4, values=b"abcd")
+    b = shmring_pool.open("rtp", local=HERE, remote=a.local, engine=shmring.Rtp(codec="pcmu"))
+    c = shmring_pool.open(
+        "netflux", local=HERE, remote=a.local, engine=shmring.Netflux(send=4, values=b"abcd")
+    )
     with udt.listen(HERE, pool=shmring_pool) as listener:
         client = udt.connect(listener.local, pool=shmring_pool)
         server, _ = listener.accept(timeout=20)

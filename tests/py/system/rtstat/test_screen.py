@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+import shmring
+
 pytest.importorskip("textual", reason="the full screen needs the extra shmring[screen]")
 
 from rtstat.screen.app import RtstatApp
@@ -296,10 +298,15 @@ def test_help_and_leaving(shmring_namespace, three):
 
 
 def test_every_engine_has_its_part(shmring_namespace, shmring_pool):
-    there = shmring_pool.open_rtp("phone", local=HERE, codec="pcmu")
-    here = shmring_pool.open_rtp("caller", local=HERE, remote=there.local, codec="pcmu")
-    link = shmring_pool.open_netflux(
-        "plc", local=HERE, remote=NOWHERE, send=8, receive=8, cycle_ns=10_000_000
+    there = shmring_pool.open("phone", local=HERE, engine=shmring.Rtp(codec="pcmu"))
+    here = shmring_pool.open(
+        "caller", local=HERE, remote=there.local, engine=shmring.Rtp(codec="pcmu")
+    )
+    link = shmring_pool.open(
+        "plc",
+        local=HERE,
+        remote=NOWHERE,
+        engine=shmring.Netflux(send=8, receive=8, cycle_ns=10_000_000),
     )
     for _ in range(5):
         here.send(bytes(160))

@@ -24,9 +24,14 @@ def named(namespace: str, engine: str) -> list[str]:
 def test_rtp_and_rtcp(
     shmring_pool: shmring.Pool, eventually: Any, tmp_path: Path, decoded: Any
 ) -> None:
-    there = shmring_pool.open_rtp("there", local=(HERE, 0), delivery="as_arrived", **RTCP)
-    here = shmring_pool.open_rtp(
-        "here", local=(HERE, 0), remote=there.local, ptime_ns=5_000_000, **RTCP
+    there = shmring_pool.open(
+        "there", local=(HERE, 0), engine=shmring.Rtp(delivery="as_arrived", **RTCP)
+    )
+    here = shmring_pool.open(
+        "here",
+        local=(HERE, 0),
+        remote=there.local,
+        engine=shmring.Rtp(ptime_ns=5_000_000, **RTCP),
     )
     out, arrived = tmp_path / "here.pcapng", tmp_path / "there.pcapng"
     with tap.open("here", out) as t, tap.open("there", arrived) as r:
@@ -48,13 +53,11 @@ def test_rtp_and_rtcp(
 def test_netflux(shmring_pool: shmring.Pool, eventually: Any, tmp_path: Path, tshark: Any) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as partner:
         partner.bind((HERE, 0))
-        link = shmring_pool.open_netflux(
+        link = shmring_pool.open(
             "plc",
             local=(HERE, 0),
             remote=partner.getsockname(),
-            cycle_ns=5_000_000,
-            send=8,
-            receive=4,
+            engine=shmring.Netflux(cycle_ns=5_000_000, send=8, receive=4),
         )
         path = tmp_path / "plc.pcapng"
         with tap.open("plc", path) as t:

@@ -109,10 +109,12 @@ def test_attaching(loop):
 
 
 def test_cyclic_links(shmring_pool):
-    one = shmring_pool.open_netflux(
-        "one", local=("127.0.0.1", 0), send=8, receive=8, values=b"8" * 8
+    one = shmring_pool.open(
+        "one", local=("127.0.0.1", 0), engine=shmring.Netflux(send=8, receive=8, values=b"8" * 8)
     )
-    two = shmring_pool.open_netflux("two", remote=one.local, send=8, receive=8, values=b"8" * 8)
+    two = shmring_pool.open(
+        "two", remote=one.local, engine=shmring.Netflux(send=8, receive=8, values=b"8" * 8)
+    )
     one.aim(two.local)
     give_up = time.monotonic() + 20
     while two.snapshot() is None or one.snapshot() is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import os
 from collections.abc import Callable, Iterator
@@ -13,7 +14,6 @@ import shmring
 from rtworkers import paths
 from shmring import _host, _options
 from shmring._ring import ffi, lib
-from shmring.netflux.options import prepare
 
 Maker = Callable[..., shmring.NetfluxChannel]
 
@@ -28,8 +28,10 @@ class Idle(shmring.NetfluxChannel):
 
 
 def _make(namespace: str, name: str, options: dict[str, Any]) -> Any:
-    start = prepare(options)  # type: ignore[arg-type]
-    prepared = _options.prepare(name, namespace, "nobody", "balanced", start.plain, start.engine)
+    own = {field.name for field in dataclasses.fields(shmring.Netflux)} & options.keys()
+    plain = {key: options[key] for key in options.keys() - own}
+    start = shmring.Netflux(**{key: options[key] for key in own}).start(plain)
+    prepared = _options.prepare(name, namespace, "nobody", "balanced", start.options, start.config)
     posix_name = paths.channel_segment(namespace, name)
     fd = os.open(paths.shm_file(posix_name), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -16,14 +16,16 @@ from shmring.batch import PacketBatch
 from shmring.rtp import audio
 from shmring.rtp.extension import ONE_BYTE, TWO_BYTE, build, elements
 from shmring.rtp.frames import HEAD, parse
-from shmring.rtp.options import TX_HEAD_BYTES, prepare
+from shmring.rtp.options import TX_HEAD_BYTES
 from shmring.rtp.records import BYE, RecordMaker
 from shmring.rtp.statistics import COUNTERS, GAUGES, RtpStats
 
 
 def maker(max_payload: int = 1000, **options: Any) -> RecordMaker:
     config = ffi.new("shm_rtp_config_t *")
-    raw = prepare(options)[1].config
+    engine = shmring.Rtp(**options).start({}).config
+    assert engine
+    raw = engine.config
     ffi.memmove(config, raw, len(raw))
     codec = audio.CODECS[options["codec"]] if "codec" in options else None
     return RecordMaker("mic", config, codec, max_payload)

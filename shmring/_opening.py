@@ -1,0 +1,211 @@
+"""The one verb that opens channels: its signature, its options, and the engine of plain UDP.
+
+The signature of `Opening.open` is what users see; it is written here and checked nowhere else.
+The same stands once more in `open` of the module, which has `pool` and `namespace` besides.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from shmring import _options
+from shmring.channel import Channel, owners_end
+from shmring.engine import C, Engine, EngineConfig, Start
+from shmring.types import Impairment
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Udp(Engine[Channel]):
+    """Packets as programs give and take them: what `open` does without `engine`. The channel is a
+    `Channel`."""
+
+    def start(self, options: dict[str, Any]) -> Start[Channel]:
+        return Start(options, None, Channel)
+
+
+UDP = Udp()
+
+
+def signature_of(stub: F) -> F:
+    """Make a method of a stub that is no more than its signature: it calls `_open` of its object
+    with the engine and the options that the caller gave."""
+    known = options_of(stub)
+
+    @functools.wraps(stub)
+    def open(self: Opening, name: str, *, engine: Engine[Any] = UDP, **given: Any) -> Any:
+        return self._open(name, engine, known(given))
+
+    return cast("F", open)
+
+
+def options_of(stub: Callable[..., Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What drops options that are None and refuses those that the stub does not name."""
+    known = _options.OPTIONS & inspect.signature(stub).parameters.keys()
+    return lambda given: _options.asked_for(given, known, "a channel")
+
+
+class Opening:
+    """What opens channels: a pool of this process, or one of another."""
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of its channels."""
+        raise NotImplementedError
+
+    def make_channel(
+        self, name: str, options: dict[str, Any], engine: EngineConfig | None = None
+    ) -> Any:
+        """As `open`, without an end in this process. Raises as `open`.
+
+        Returns the mapping of the segment, if this process has one.
+        """
+        raise NotImplementedError
+
+    def close_channel(self, name: str) -> None:
+        """Close a channel of this pool for all processes."""
+        raise NotImplementedError
+
+    @signature_of
+    def open(
+        self,
+        name: str,
+        *,
+        engine: Engine[C] = UDP,  # type: ignore[assignment]
+        local: tuple[str, int] | None = None,
+        remote: tuple[str, int] | None = None,
+        direction: str = "duplex",
+        capacity: int | None = None,
+        packet_bytes: int | None = None,
+        rx_capacity: int | None = None,
+        rx_packet_bytes: int | None = None,
+        max_payload: int | None = None,
+        reading: str = "broadcast",
+        overflow: str = "oldest",
+        late: str = "send",
+        align: str = "start",
+        clock: str = "monotonic",
+        reports: str = "all",
+        report_capacity: int | None = None,
+        tolerance_ns: int = 50_000,
+        profile: str | None = None,
+        rx_stamp: str = "hardware",
+        tx_stamp: str = "hardware",
+        stamp_every: int | None = None,
+        txtime: str = "auto",
+        connect: bool = False,
+        reuse: bool = False,
+        broadcast: bool = False,
+        ttl: int | None = None,
+        multicast_ttl: int | None = None,
+        multicast_loop: bool = True,
+        multicast_interface: str | int | None = None,
+        groups: Iterable[str | tuple[str, str | int | None]] = (),
+        dscp: int | None = None,
+        so_priority: int | None = None,
+        device: str | None = None,
+        dont_fragment: bool = False,
+        v6only: bool = False,
+        rcvbuf_bytes: int | None = None,
+        sndbuf_bytes: int | None = None,
+        gso: bool = True,
+        gro: bool = True,
+        impair: Impairment | None = None,
+        impair_rx: Impairment | None = None,
+        producers: int | None = None,
+        readers: int | None = None,
+        permissions: int | None = None,
+        group: str | int | None = None,
+        cpu: int | None = None,
+        held: bool = False,
+        strict: bool | None = None,
+        socket: socket.socket | int | None = None,
+    ) -> C:
+        """Open a channel and return this process's end of it.
+
+        Times are ns, sizes are bytes. None of the options but `name` has to be given.
+
+        engine: what the worker does for the channel: `Udp` (default), `Rtp` or `Netflux`.
+        local: (host, port) to bind to, port 0 for any. None: the kernel chooses.
+        remote: (host, port) that packets go to unless `send` names another. None: each `send` names
+            one.
+        direction: "tx", "rx" or "duplex".
+        capacity: packets that may wait to be sent. None: 1024, with `Rtp` 256.
+        packet_bytes: expected payload, bytes. It sizes the send ring: `capacity` such packets fit.
+            None: full 1500-byte packets while that takes at most 8 MiB, else 8-byte packets, and at
+            least 8 MiB.
+        rx_capacity: arrived packets kept for readers. None: as `capacity`, with `Netflux` 256.
+        rx_packet_bytes: as `packet_bytes`, for the ring of arrived packets. None: as
+            `packet_bytes`.
+        max_payload: longest payload, bytes. None: as long as the rings allow, at most 65507, with
+            `Rtp` 3968.
+        reading: "broadcast": every reader gets every packet. "shared": one of the readers gets each
+            packet.
+        overflow: what happens when the ring of arrived packets is full. "oldest": the oldest packet
+            is overwritten. "wait": the worker waits for the slowest reader and leaves packets in
+            the socket.
+        late: what happens to a packet past its deadline: "send" or "drop".
+        align: what meets the deadline. "start": the start of sending, never before it. "wire": the
+            time on the wire, centred on the deadline.
+        clock: clock of deadlines and timestamps, "monotonic" or "tai".
+        reports: packets that get a send report, "all", "late" or "off".
+        report_capacity: send reports kept, a power of two or 0. None: 4096, with `Rtp` 1024.
+        tolerance_ns: how late a packet may start and still be on time, ns.
+        profile: how the worker waits, "balanced", "latency" or "power". None: as the pool.
+        rx_stamp: best arrival timestamp wanted, "hardware", "kernel" or "off".
+        tx_stamp: best departure timestamp wanted, "hardware", "kernel" or "off".
+        stamp_every: one packet in so many gets a departure timestamp, 1 to 255, in pairs (8: two in
+            16). None: one in 16, at most 1000 a second. The reports of the others have the stamp
+            "none". With 1 every packet has its own proof, which costs about 1 us a send call.
+            Packets that leave in one call share a timestamp.
+        txtime: launch by the queueing discipline or the card (SO_TXTIME), "auto", "off" or
+            "require".
+        connect: receive from `remote` only.
+        reuse: share the port (SO_REUSEADDR and SO_REUSEPORT).
+        broadcast: allow sending to broadcast addresses.
+        ttl: 0 to 255. None: the system's.
+        multicast_ttl: 0 to 255. None: the system's.
+        multicast_loop: multicast packets come back to this host.
+        multicast_interface: interface, by name or index, through which multicast leaves. None: the
+            system's.
+        groups: multicast groups to join, each an address or (address, interface).
+        dscp: class of service in the packets, 0 to 63. None: the system's.
+        so_priority: priority for the queueing discipline, 0 to 15. None: the system's.
+        device: interface to bind to. None: any.
+        dont_fragment: set the don't-fragment bit.
+        v6only: an IPv6 socket takes no IPv4.
+        rcvbuf_bytes: the kernel's receive buffer, bytes. None: the system's.
+        sndbuf_bytes: the kernel's send buffer, bytes. None: the system's.
+        gso: send packets that are due together in one call.
+        gro: receive coalesced packets.
+        impair: an emulated link between this channel and the network, sending side. None: none.
+        impair_rx: the same, receiving side.
+        producers: processes and threads that may send at once. None: 63, with `Netflux` 16.
+        readers: readers that may be attached at once. None: 64, with `Netflux` 16.
+        permissions: file permissions of the segment. None: 0o600, with a group 0o660.
+        group: group of the segment, by name or id. None: the pool's.
+        cpu: core of the worker that serves the channel. None: the one with the fewest channels.
+        held: open the channel held: nothing is sent or received before `Channel.release`.
+        strict: whether a worker that lacks what was asked for is an error. None: as the pool.
+        socket: a bound UDP socket to work with, instead of `local`. The worker gets a copy of the
+            descriptor. Close the original, or both will read from it. None: a new socket.
+
+        Raises, before anything is made: `BadConfig`, `BadAddress`, `PayloadTooLarge`, `TypeError`,
+        and whatever a record of `Netflux` raises for values. Then: `ChannelExists`, `NoSpace`
+        (shared memory, open files), `NoPermission`, `WorkerFailed`, `ShmringOSError` (the socket;
+        `errno` says why). Nothing is left behind then.
+        """
+        raise NotImplementedError
+
+    def _open(self, name: str, engine: Engine[C], options: dict[str, Any]) -> C:
+        if not isinstance(engine, Engine):
+            raise TypeError(f"engine must be such as shmring.Rtp(...), not {engine!r}")
+        start = engine.start(options)
+        segment = self.make_channel(name, start.options, start.config)
+        return owners_end(start.end, name, self.namespace, self, segment)

@@ -1,0 +1,63 @@
+"""What `help` says of opening: every option, with its default, and nothing that is not true."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import pydoc
+import re
+from typing import Any
+
+import pytest
+
+import shmring
+from shmring import _options
+from shmring._options import OPTIONS
+from shmring._pool_server import RemotePool
+from shmring.engine import Engine
+
+ENGINES: list[type[Engine[Any]]] = [shmring.Udp, shmring.Rtp, shmring.Netflux]
+
+
+def undocumented(thing: Any, names: Any) -> list[str]:
+    shown = pydoc.plain(pydoc.render_doc(thing))
+    return [name for name in names if not re.search(rf"^[ |]+{name}: \S", shown, re.MULTILINE)]
+
+
+def test_help_of_open_explains_every_option() -> None:
+    parameters = inspect.signature(shmring.Pool.open).parameters
+    assert parameters.keys() == OPTIONS | {"self", "name", "engine"}
+    assert undocumented(shmring.Pool.open, OPTIONS | {"engine"}) == []
+
+
+def test_open_is_the_same_on_every_pool_and_on_the_module() -> None:
+    assert RemotePool.open is shmring.Pool.open
+    of_pool = dict(inspect.signature(shmring.Pool.open).parameters)
+    of_module = dict(inspect.signature(shmring.open).parameters)
+    del of_pool["self"], of_module["pool"], of_module["namespace"]
+    assert list(of_module.items()) == list(of_pool.items())
+    assert undocumented(shmring.open, ["pool", "namespace"]) == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_help_of_an_engine_explains_every_option(engine: type[Engine[Any]]) -> None:
+    fields = [field.name for field in dataclasses.fields(engine)]  # type: ignore[arg-type]
+    assert list(inspect.signature(engine).parameters) == fields
+    assert undocumented(engine, fields) == []
+
+
+def test_the_defaults_of_the_signature_are_the_real_ones() -> None:
+    def made(**options: Any) -> bytes:
+        return _options.prepare("ctl", "ns", "pool", "balanced", options).config_bytes()
+
+    parameters = inspect.signature(shmring.Pool.open).parameters
+    for name in OPTIONS:
+        default = parameters[name].default
+        if default is not None:
+            assert made(**{name: default}) == made(), name
+
+
+@pytest.mark.parametrize("wrong", [shmring.Rtp, "rtp", None])
+def test_an_engine_is_an_object(wrong: Any, shmring_pool: shmring.Pool) -> None:
+    with pytest.raises(TypeError, match="engine must be such as"):
+        shmring_pool.open("ctl", engine=wrong)

@@ -123,7 +123,7 @@ Packet.__module__ = "shmring"
 class Core:
     """The per-packet calls of a channel."""
 
-    _core_end: Any = None  # channel_end_t *
+    _core_end: Any = None  # endpoint_t *
     _core_owner: object = None
     _core_lock: threading.Lock
 
@@ -153,25 +153,25 @@ class Core:
     # --- life ---------------------------------------------------------------------------------
 
     def _serve(self, owner: object, address: int) -> None:
-        """Work on the channel_end_t at `address`; `owner` keeps it and its segment."""
+        """Work on the endpoint_t at `address`; `owner` keeps it and its segment."""
         self._core_lock = threading.Lock()
         self._core_owner = owner
-        self._core_end = ffi.cast("channel_end_t *", address)
+        self._core_end = ffi.cast("endpoint_t *", address)
 
     def _shut(self) -> None:
         """No call works from now on, and those that sleep return."""
         with self._core_lock:
-            lib.end_shut(self._core_end)
+            lib.endpoint_shut(self._core_end)
             self._core_end = None
             self._core_owner = None
 
     def _bind_producer(self, slot: int, bell_fd: int) -> int:
         with self._core_lock:
-            return int(lib.end_attach_producer(self._need_end(), slot, bell_fd))
+            return int(lib.endpoint_attach_producer(self._need_end(), slot, bell_fd))
 
     def _bind_reader(self, slot: int, reader_fd: int) -> int:
         with self._core_lock:
-            return int(lib.end_attach_reader(self._need_end(), slot, reader_fd))
+            return int(lib.endpoint_attach_reader(self._need_end(), slot, reader_fd))
 
     def _need_end(self) -> Any:
         end = self._core_end
@@ -180,15 +180,15 @@ class Core:
         return end
 
     def _sleep(self, what: int, until_ns: int) -> None:
-        if lib.end_unheard(self._need_end()):
+        if lib.endpoint_unheard(self._need_end()):
             self._check_heard()
         owner = self._core_owner
-        sleep = ffi.new("end_sleep_t *")
+        sleep = ffi.new("endpoint_sleep_t *")
         with self._core_lock:
-            lib.end_before_sleep(self._need_end(), what, until_ns, sleep)
-        lib.end_sleep(sleep)
+            lib.endpoint_before_sleep(self._need_end(), what, until_ns, sleep)
+        lib.endpoint_sleep(sleep)
         with self._core_lock:
-            lib.end_after_sleep(self._need_end(), sleep)
+            lib.endpoint_after_sleep(self._need_end(), sleep)
         del owner  # kept the segment mapped
 
     # --- sending ------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ class Core:
             size = len(payload)
             while True:
                 with self._core_lock:
-                    rc = lib.end_send(self._need_end(), payload, size, due_ns, dest, sequence)
+                    rc = lib.endpoint_send(self._need_end(), payload, size, due_ns, dest, sequence)
                     text = last_text() if rc == -errno.EMSGSIZE else ""
                 if rc == 0:
                     return int(sequence[0])
@@ -253,7 +253,7 @@ class Core:
             size = len(payload)
             while True:
                 with self._core_lock:
-                    rc = lib.end_replace(
+                    rc = lib.endpoint_replace(
                         self._need_end(), old, payload, size, at is None, due_ns, dest, new
                     )
                     text = last_text() if rc in (-errno.EMSGSIZE, -errno.EBUSY) else ""
@@ -314,13 +314,13 @@ class Core:
 
     def _after_failed_send(self, rc: int, text: str, until_ns: int, sent: int, first: int) -> None:
         if rc == -errno.ESTALE:
-            self._attach_now(lib.END_TX)
+            self._attach_now(lib.ENDPOINT_TX)
         elif rc != -errno.ENOBUFS:
             self._refuse(rc, text)
         elif has_passed(until_ns):
             self._raise_full(until_ns != 0, sent, first)
         else:
-            self._sleep(lib.END_TX, until_ns)
+            self._sleep(lib.ENDPOINT_TX, until_ns)
 
     # --- cyclic links -------------------------------------------------------------------------
 
@@ -329,12 +329,12 @@ class Core:
         with _arguments.payload(values) as payload:
             while True:
                 with self._core_lock:
-                    rc = lib.end_put(self._need_end(), payload, len(payload))
+                    rc = lib.endpoint_put(self._need_end(), payload, len(payload))
                     text = last_text() if rc < 0 else ""
                 if rc == 0:
                     return
                 if rc == -errno.ESTALE:
-                    self._attach_now(lib.END_TX)
+                    self._attach_now(lib.ENDPOINT_TX)
                 else:
                     self._refuse(rc, text)
 
@@ -342,7 +342,7 @@ class Core:
         """What the in box of a Netflux channel has: the fields of `NetfluxSnapshot`."""
         found = ffi.new("netflux_snapshot_t *")
         with self._core_lock:
-            rc = lib.end_snapshot(self._need_end(), found)
+            rc = lib.endpoint_snapshot(self._need_end(), found)
             text = last_text() if rc < 0 else ""
         if rc < 0:
             self._refuse(rc, text)
@@ -415,11 +415,11 @@ class Core:
             target: Any = bytearray(RECV_MANY_BYTES + end.segment.config.max_payload_bytes)
         else:
             target = out
-        most = min(most, lib.end_waiting(end))
+        most = min(most, lib.endpoint_waiting(end))
         records = ffi.new("packet_record_t[]", most)
         used = ffi.new("uint64_t *")
         with ffi.from_buffer("uint8_t[]", target, require_writable=True) as room:
-            count = lib.end_take_many(end, room, len(room), records, most, used)
+            count = lib.endpoint_take_many(end, room, len(room), records, most, used)
         if count == 0:
             self._refuse_buffer(end, len(target))
         payload = bytes(target[: used[0]]) if out is None else out[: used[0]]
@@ -430,33 +430,32 @@ class Core:
         while True:
             with self._core_lock:
                 end = self._need_end()
-                # Before looking: what arrived before the channel was closed is found below.
-                stale = not end.rx_ready or not lib.end_in_force(end)
-                if lib.end_may_read(end) and lib.end_peek(end):
+                found = lib.endpoint_poll(end)
+                if found == 1:
                     return True
-                give_up = not stale and has_passed(until_ns)
+                give_up = found == 0 and has_passed(until_ns)
                 if give_up and end.reader_fd >= 0:
-                    lib.end_rearm(end)
-            if stale:
-                self._attach_now(lib.END_RX)
+                    lib.endpoint_rearm(end)
+            if found == -errno.ESTALE:
+                self._attach_now(lib.ENDPOINT_RX)
             elif give_up:
                 return self._found_on_settling(end)
             else:
-                self._sleep(lib.END_RX, until_ns)
+                self._sleep(lib.ENDPOINT_RX, until_ns)
 
     def _found_on_settling(self, end: Any) -> bool:
         if end.reader_fd < 0:
             return False
         self._settle()
         with self._core_lock:
-            return bool(lib.end_peek(self._need_end()))
+            return bool(lib.endpoint_peek(self._need_end()))
 
     def _receive(self, until_ns: int, take: Callable[[Any], Taken]) -> Taken | None:
         """What `take` makes of the end when a packet is there; None when none came in time."""
         while self._wait_for_packet(until_ns):
             with self._core_lock:
                 end = self._need_end()
-                if lib.end_peek(end):  # else another thread took it
+                if lib.endpoint_peek(end):  # else another thread took it
                     return take(end)
         return None
 
@@ -492,5 +491,5 @@ def _taken(end: Any, data: Data) -> Packet[Data]:
         end.spare_lost_before,
         facts.flags,
     )
-    lib.end_taken(end)
+    lib.endpoint_taken(end)
     return packet

@@ -93,9 +93,9 @@ class SendBatch:
         self._batch.sequences = room
 
     def send(self, end: Any) -> int:
-        """Queue packets as far as there is room. Returns as ``end_send_batch``."""
+        """Queue packets as far as there is room. Returns as ``endpoint_send_batch``."""
         if self._items is None:
-            return int(lib.end_send_batch(end, self._batch))
+            return int(lib.endpoint_send_batch(end, self._batch))
         sequence = ffi.new("uint64_t *")
         rc = 0
         while rc == 0 and self.done < len(self._items):
@@ -117,7 +117,7 @@ class SendBatch:
         if due_ns < 0:
             return -errno.ERANGE
         with _arguments.payload(item) as payload:
-            rc = int(lib.end_send(end, payload, len(payload), due_ns, batch.dest, sequence))
+            rc = int(lib.endpoint_send(end, payload, len(payload), due_ns, batch.dest, sequence))
         if rc == 0:
             if batch.done == 0:
                 batch.first_sequence = sequence[0]

@@ -15,7 +15,7 @@ from shmring.types import STAMPS, VERDICTS, SendReport, Stamp, Verdict
 if TYPE_CHECKING:
     from shmring._backend import Packet
 
-# packet_record_t of csrc/python/channel_end.h
+# packet_record_t of csrc/client/endpoint.h
 _PACKET_BYTES = 56
 _PACKET_FIELDS: dict[str, tuple[str, int]] = {
     "sequence": ("u8", 0),

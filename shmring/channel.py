@@ -104,8 +104,9 @@ class Channel(Core):
         self._reading = self._choose_reading(reading)
         if mode == "rw":
             served_epoch(self._segment)
-        self._end = ffi.gc(ffi.new("channel_end_t *"), lib.end_close)
-        check(lib.end_open(self._end, self._segment, _READINGS[self._reading], owner is not None))
+        self._end = ffi.gc(ffi.new("endpoint_t *"), lib.endpoint_close)
+        mode_number = _READINGS[self._reading]
+        check(lib.endpoint_open(self._end, self._segment, mode_number, owner is not None))
         self._serve((self._segment, self._end), self._end_address())
         self._link = Link(self._segment)
         self._reports = ffi.new("report_reader_t *")
@@ -196,7 +197,7 @@ class Channel(Core):
 
     def now_ns(self) -> int:
         """Return the time in the channel's clock."""
-        return int(lib.ring_now_ns(self._mapped()))
+        return int(lib.channel_now_ns(self._mapped()))
 
     def __repr__(self) -> str:
         with contextlib.suppress(errors.ChannelClosed):  # another thread may close it meanwhile
@@ -225,8 +226,8 @@ class Channel(Core):
             return False
         # A worker that sleeps until that packet's time gives its verdict and frees its room now.
         if not self._end.tx_ready:
-            self._attach_now(lib.END_TX)
-        lib.end_ring_bell(self._end)
+            self._attach_now(lib.ENDPOINT_TX)
+        lib.endpoint_ring_bell(self._end)
         return True
 
     def flush(self, timeout: float | None = None) -> None:
@@ -254,7 +255,7 @@ class Channel(Core):
         if segment.config.reports != lib.SHM_REPORTS_ALL or not segment.config.report_slots:
             return
         until_ns = deadline(REPORTS_FOLLOW_S)
-        while (awaited := lib.ring_reports_awaited(segment)) > self._never_reported:
+        while (awaited := lib.channel_reports_awaited(segment)) > self._never_reported:
             if has_passed(until_ns):
                 self._never_reported = awaited  # died with a worker, or given up by their sender
             time.sleep(FLUSH_LOOK_S)
@@ -318,7 +319,7 @@ class Channel(Core):
     def rx_waiting(self) -> int:
         """Packets that this end could take now."""
         segment = self._mapped()
-        waiting = int(lib.end_waiting(self._end))
+        waiting = int(lib.endpoint_waiting(self._end))
         del segment  # kept it mapped until here
         return waiting
 
@@ -327,7 +328,7 @@ class Channel(Core):
         """Packets overwritten before this end (shared: any of the readers) took them."""
         segment = self._mapped()
         if self._reading == "shared":
-            return int(lib.ring_shared_lost(segment))
+            return int(lib.channel_shared_lost(segment))
         return int(self._end.rx.lost)
 
     def __iter__(self) -> Iterator[Packet]:
@@ -383,10 +384,10 @@ class Channel(Core):
                 self._open_reader_fd()
                 with translated(f"channel {self._name!r}"):
                     self._readiness = self._link.readiness = Readiness(self._reader_fd)
-                self._attach_now(lib.END_RX)
+                self._attach_now(lib.ENDPOINT_RX)
                 self._readiness.watch(self._link.fileno())
                 self._end.reader_fd = self._reader_fd
-                lib.end_rearm(self._end)
+                lib.endpoint_rearm(self._end)
             return self._readiness.fileno()
 
     # --- commands -----------------------------------------------------------------------------
@@ -488,7 +489,7 @@ class Channel(Core):
         """Make sure that this end is attached as sender or reader to the worker now in charge."""
         with self._lock:
             segment = self._mapped()
-            if what == lib.END_TX:
+            if what == lib.ENDPOINT_TX:
                 self._check_may_send()
             elif self._direction_lacks(lib.SHM_RX):
                 raise errors.NoPermission(
@@ -507,18 +508,17 @@ class Channel(Core):
         epoch = served_epoch(self._segment)
         if not link.connected:
             link.connect()
-        if (end.tx_ready or what == lib.END_TX) and not link.holds_producer:
+        if (end.tx_ready or what == lib.ENDPOINT_TX) and not link.holds_producer:
             link.attach_producer()
             self._settled(self._bind_producer(link.producer, link.bell_fd))
         selecting = self._readiness is not None
-        reads = (
-            link.reader != lib.CTL_NO_SLOT or selecting or (what == lib.END_RX and not end.rx_ready)
-        )
+        wants = what == lib.ENDPOINT_RX and not end.rx_ready
+        reads = link.reader != lib.CTL_NO_SLOT or selecting or wants
         if reads and not link.holds_reader:
             self._open_reader_fd()
             link.attach_reader(self._reader_fd)
             self._settled(self._bind_reader(link.reader, self._reader_fd if selecting else -1))
-            lib.end_rearm(end)
+            lib.endpoint_rearm(end)
         end.epoch = epoch
 
     def _settled(self, rc: int) -> None:
@@ -641,7 +641,7 @@ class Channel(Core):
         self._report_lock = threading.Lock()
         self._owner = None
         self._waiters = Waiters()
-        lib.end_forget_slots(self._end)
+        lib.endpoint_forget_slots(self._end)
         self._serve((self._segment, self._end), self._end_address())
         self._link.readiness = None  # to unregister there would do so for the parent
         self._close_files()

@@ -35,7 +35,7 @@ class Histogram:
     def __init__(self, source: Any) -> None:
         """source: a cdata ``rt_hist_t *``; it is copied."""
         self._hist = ffi.new("rt_hist_t *")
-        lib.ring_copy_hist(self._hist, source)
+        lib.channel_copy_hist(self._hist, source)
 
     @property
     def count(self) -> int:
@@ -72,7 +72,7 @@ class Histogram:
 
     def buckets(self) -> list[tuple[int, int]]:
         """Return (largest value of the bucket in ns, entries in it), empty ones left out."""
-        counts = ((i, lib.ring_hist_bucket(self._hist, i)) for i in range(lib.RT_HIST_BUCKETS))
+        counts = ((i, lib.channel_hist_bucket(self._hist, i)) for i in range(lib.RT_HIST_BUCKETS))
         return [(lib.rt_hist_lower_ns(i + 1) - 1, n) for i, n in counts if n]
 
     def to_dict(self) -> dict[str, float]:
@@ -351,7 +351,7 @@ def read_stats(segment: Any) -> ChannelStats:
 def read_values(segment: Any) -> dict[str, Any]:
     """The fields of `ChannelStats`, as `read_stats` reads them."""
     counters = ffi.new("uint64_t[]", lib.SHM_COUNTER_TOTAL)
-    lib.ring_read_counters(segment.stats, counters)
+    lib.channel_read_counters(segment.stats, counters)
     histograms = [Histogram(segment.stats.hists + i) for i in range(len(_HISTOGRAMS))]
     return {
         **_identity(segment),
@@ -415,7 +415,7 @@ def _gauges(segment: Any) -> dict[str, Any]:
         # Slot 0 is the worker's own.
         "producers": sum(1 for i in range(1, config.producers) if segment.producers[i].owner),
         "readers": tuple(_readers(segment)),
-        "shared_lost": lib.ring_shared_lost(segment),
+        "shared_lost": lib.channel_shared_lost(segment),
     }
 
 
@@ -425,5 +425,5 @@ def _readers(segment: Any) -> Any:
         reader = segment.readers[slot]
         pid = reader.owner
         if pid:
-            waiting = 0 if shared else lib.ring_reader_waiting(segment, slot)
+            waiting = 0 if shared else lib.channel_reader_waiting(segment, slot)
             yield ReaderInfo(process_id(pid), reader.taken, reader.lost, waiting)

@@ -58,8 +58,8 @@ class Mux:
         self._closed = False
         try:
             # Once is enough: a worker that takes over leaves this process the slots it holds.
-            self._channel._attach_now(lib.END_TX)
-            self._channel._attach_now(lib.END_RX)
+            self._channel._attach_now(lib.ENDPOINT_TX)
+            self._channel._attach_now(lib.ENDPOINT_RX)
             owner = (self._channel._segment, self._channel._end)
             self.exchange = Exchange(owner, self._channel._end_address(), PLACES)
             self._thread = threading.Thread(target=self._serve, name=name, daemon=True)

@@ -3,7 +3,7 @@
 #     shmring/_ring.*.so        cffi, API mode: everything that is not per packet
 #     shmring/_proto.*.so       cffi, likewise: protocol cores by themselves, for tests in virtual time
 #     shmring/_hot.*.so         hand-written: the per-packet calls; absent on PyPy, where cffi does the same work
-#     rtpsynth/_utils.*.so ...  hand-written: the compiled modules of that drop-in, over base and proto; _server over shm
+#     rtpsynth/_utils.*.so ...  hand-written: the compiled modules of that drop-in, over base and proto; _server over client
 #     rtstat/_look.*.so         hand-written: reads segments and pages for the monitor
 #     rtworkers/bin/...         the worker, and the bare-C floor of `shmring bench`
 cmake_minimum_required(VERSION 3.26) # USE_SABI
@@ -35,7 +35,7 @@ function(rt_cffi_module name)
     target_link_libraries(_${name} PRIVATE ${ARGN})
 endfunction()
 
-rt_cffi_module(ring rt_shm rt_proto)
+rt_cffi_module(ring rt_client rt_proto)
 rt_cffi_module(proto rt_proto)
 
 if(Python_INTERPRETER_ID STREQUAL "PyPy")
@@ -43,7 +43,7 @@ if(Python_INTERPRETER_ID STREQUAL "PyPy")
 else()
     file(GLOB hot_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/hot*.c)
     rt_python_module(shmring _hot ${hot_sources} ${CMAKE_CURRENT_SOURCE_DIR}/python/int_view.c)
-    target_link_libraries(_hot PRIVATE rt_shm rt_proto rt_strict)
+    target_link_libraries(_hot PRIVATE rt_client rt_proto rt_strict)
 
     # rtpsynth._NAME is python/rtpsynth/NAME*.c.
     set(rtpsynth_modules
@@ -60,7 +60,7 @@ else()
         file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/rtpsynth/${name}*.c)
         rt_python_module(rtpsynth _${name} ${sources})
         target_link_libraries(
-            _${name} PRIVATE rt_proto $<$<IN_LIST:${name},${rtpsynth_shm_modules}>:rt_shm> rt_strict)
+            _${name} PRIVATE rt_proto $<$<IN_LIST:${name},${rtpsynth_shm_modules}>:rt_client> rt_strict)
     endforeach()
     target_sources(_jbuf PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/python/int_view.c)
 

@@ -1,5 +1,5 @@
 /* hot.h: shmring._hot, the per-packet calls for CPython, and nothing else. What they do is in
- * channel_end.h; _core_cffi.py is the same for Pythons without this module.
+ * client/endpoint.h; _core_cffi.py is the same for Pythons without this module.
  *
  *   hot.c            the module, and what shmring hands to it
  *   hot_arguments.c  arguments of a vectorcall
@@ -22,7 +22,7 @@
  *   _settle()              found no packet, and others select on this channel
  *
  * Threads. The global lock is held throughout, except while sleeping (end_sleep), so no two threads
- * are inside one channel_end_t. The owner reference keeps the segment mapped while a thread sleeps
+ * are inside one endpoint_t. The owner reference keeps the segment mapped while a thread sleeps
  * on it and another closes the channel.
  *
  * Everything here returns -1 or NULL with a Python exception set, unless it says otherwise. */
@@ -32,7 +32,10 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "python/channel_end.h"
+#include "base/rt_err.h"
+#include "client/endpoint.h"
+
+#include <errno.h>
 
 /* --- hot.c ---------------------------------------------------------------------------------- */
 
@@ -122,13 +125,13 @@ PyObject *packet_make(PyObject *data, const rx_packet_t *from, uint64_t lost_bef
 
 typedef struct core {
     PyObject_HEAD PyObject *owner; /* keeps end and the segment it uses */
-    channel_end_t *end;            /* NULL before _serve and after _shut */
+    endpoint_t *end;               /* NULL before _serve and after _shut */
     PyObject *last_to;             /* the destination packed last, and what came of it */
     shm_addr_t last_dest;
     uint8_t *scratch; /* of recv_many */
 } core_t;
 
-/* Names of the methods above, and END_TX and END_RX as Python integers. */
+/* Names of the methods above, and ENDPOINT_TX and ENDPOINT_RX as Python integers. */
 extern PyObject *name_attach_now, *name_pack_address, *name_refuse, *name_raise_full,
     *name_raise_timeout, *name_settle, *name_check_heard, *number_tx, *number_rx;
 
@@ -136,7 +139,7 @@ extern PyObject *name_attach_now, *name_pack_address, *name_refuse, *name_raise_
 int core_type_init(PyObject *module);
 
 /* The end, or NULL with ChannelClosed set. */
-channel_end_t *core_end(core_t *self);
+endpoint_t *core_end(core_t *self);
 
 /* Calls a method that returns nothing. argument may be NULL. */
 int core_call(core_t *self, PyObject *method, PyObject *argument);
@@ -148,7 +151,7 @@ int core_raise(core_t *self, PyObject *method, PyObject *a, PyObject *b, PyObjec
 int core_refuse(core_t *self, int rc);
 
 /* Sleeps a while without the global lock. Returns 0 (look again) or -1: a signal handler raised, or
- * the channel is closed. what: END_TX for room, END_RX for a packet. */
+ * the channel is closed. what: ENDPOINT_TX for room, ENDPOINT_RX for a packet. */
 int core_sleep(core_t *self, int what, int64_t until_mono_ns);
 
 /* --- hot_send.c ----------------------------------------------------------------------------- */
@@ -182,8 +185,8 @@ PyObject *core_recv_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
 
 /* --- hot_netflux.c -------------------------------------------------------------------------- */
 
-/* _put(values): into the out box. _snapshot(decode): a tuple of what the in box has, or None; decode
- * makes the values of their bytes, None leaves them so. */
+/* _put(values): into the out box. _snapshot(decode): a tuple of what the in box has, or None;
+ * decode makes the values of their bytes, None leaves them so. */
 PyObject *core_put(core_t *self, PyObject *values);
 PyObject *core_snapshot(core_t *self, PyObject *decode);
 

@@ -103,8 +103,9 @@ int as_sequence(PyObject *value, int64_t *out)
         return -1;
     if (*out >= 0)
         return 0;
-    PyErr_Format(PyExc_ValueError, "sequence is %S: packets are counted from 0, see what send() "
-                                   "returned",
+    PyErr_Format(PyExc_ValueError,
+                 "sequence is %S: packets are counted from 0, see what send() "
+                 "returned",
                  value);
     return -1;
 }
@@ -148,8 +149,7 @@ int as_deadline(PyObject *value, int64_t *until_mono_ns)
 }
 
 /* Says what would have been right where something is no buffer at all. */
-static int refuse_no_buffer(PyObject *value, const char *what, const char *should,
-                            const char *hint)
+static int refuse_no_buffer(PyObject *value, const char *what, const char *should, const char *hint)
 {
     PyObject *name = PyObject_GetAttrString((PyObject *)Py_TYPE(value), "__name__");
     if (name)

@@ -3,7 +3,7 @@
 PyObject *name_attach_now, *name_pack_address, *name_refuse, *name_raise_full, *name_raise_timeout,
     *name_settle, *name_check_heard, *number_tx, *number_rx;
 
-channel_end_t *core_end(core_t *self)
+endpoint_t *core_end(core_t *self)
 {
     if (self->end && self->end->segment)
         return self->end;
@@ -47,19 +47,19 @@ int core_call(core_t *self, PyObject *method, PyObject *argument)
 
 int core_sleep(core_t *self, int what, int64_t until_mono_ns)
 {
-    if (end_unheard(self->end) &&
+    if (endpoint_unheard(self->end) &&
         (core_call(self, name_check_heard, NULL) < 0 || core_end(self) == NULL))
         return -1;
     PyObject *owner = self->owner;
-    end_sleep_t sleep;
-    end_before_sleep(self->end, what, until_mono_ns, &sleep);
+    endpoint_sleep_t sleep;
+    endpoint_before_sleep(self->end, what, until_mono_ns, &sleep);
     Py_INCREF(owner);
-    Py_BEGIN_ALLOW_THREADS end_sleep(&sleep);
+    Py_BEGIN_ALLOW_THREADS endpoint_sleep(&sleep);
     Py_END_ALLOW_THREADS int rc = PyErr_CheckSignals();
     if (rc == 0 && core_end(self) == NULL)
         rc = -1;
     if (rc == 0)
-        end_after_sleep(self->end, &sleep);
+        endpoint_after_sleep(self->end, &sleep);
     Py_DECREF(owner);
     return rc;
 }
@@ -73,7 +73,7 @@ static PyObject *core_serve(core_t *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "OK:_serve", &owner, &address))
         return NULL;
     hot_replace(&self->owner, owner);
-    self->end = (channel_end_t *)(uintptr_t)address;
+    self->end = (endpoint_t *)(uintptr_t)address;
     Py_INCREF(Py_None);
     return Py_None;
 }
@@ -84,8 +84,8 @@ static PyObject *core_bind_producer(core_t *self, PyObject *args)
     int bell_fd;
     if (!PyArg_ParseTuple(args, "Ii:_bind_producer", &slot, &bell_fd))
         return NULL;
-    channel_end_t *end = core_end(self);
-    return end ? PyLong_FromLong(end_attach_producer(end, slot, bell_fd)) : NULL;
+    endpoint_t *end = core_end(self);
+    return end ? PyLong_FromLong(endpoint_attach_producer(end, slot, bell_fd)) : NULL;
 }
 
 static PyObject *core_bind_reader(core_t *self, PyObject *args)
@@ -94,15 +94,15 @@ static PyObject *core_bind_reader(core_t *self, PyObject *args)
     int reader_fd;
     if (!PyArg_ParseTuple(args, "Ii:_bind_reader", &slot, &reader_fd))
         return NULL;
-    channel_end_t *end = core_end(self);
-    return end ? PyLong_FromLong(end_attach_reader(end, slot, reader_fd)) : NULL;
+    endpoint_t *end = core_end(self);
+    return end ? PyLong_FromLong(endpoint_attach_reader(end, slot, reader_fd)) : NULL;
 }
 
 static PyObject *core_shut(core_t *self, PyObject *unused)
 {
     (void)unused;
     if (self->end)
-        end_shut(self->end);
+        endpoint_shut(self->end);
     self->end = NULL;
     Py_CLEAR(self->owner);
     Py_INCREF(Py_None);
@@ -209,8 +209,8 @@ static int make_names(void)
         if (*names[i].name == NULL)
             return -1;
     }
-    number_tx = PyLong_FromLong(END_TX);
-    number_rx = PyLong_FromLong(END_RX);
+    number_tx = PyLong_FromLong(ENDPOINT_TX);
+    number_rx = PyLong_FromLong(ENDPOINT_RX);
     return number_tx && number_rx ? 0 : -1;
 }
 

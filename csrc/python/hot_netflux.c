@@ -1,6 +1,6 @@
 #include "python/hot.h"
 
-#include "python/netflux_end.h"
+#include "client/endpoint_netflux.h"
 
 PyObject *core_put(core_t *self, PyObject *values)
 {
@@ -11,8 +11,8 @@ PyObject *core_put(core_t *self, PyObject *values)
         return NULL;
     int rc = -ESTALE;
     while (rc == -ESTALE) {
-        channel_end_t *end = core_end(self);
-        rc = end ? end_put(end, payload, bytes) : -1;
+        endpoint_t *end = core_end(self);
+        rc = end ? endpoint_put(end, payload, bytes) : -1;
         if (end == NULL || (rc == -ESTALE && core_call(self, name_attach_now, number_tx) < 0))
             rc = -1;
         else if (rc < 0 && rc != -ESTALE)
@@ -77,10 +77,10 @@ static PyObject *snapshot_fields(const netflux_snapshot_t *s, PyObject *decode)
 PyObject *core_snapshot(core_t *self, PyObject *decode)
 {
     netflux_snapshot_t found;
-    channel_end_t *end = core_end(self);
+    endpoint_t *end = core_end(self);
     if (end == NULL)
         return NULL;
-    int rc = end_snapshot(end, &found);
+    int rc = endpoint_snapshot(end, &found);
     if (rc < 0) {
         core_refuse(self, rc);
         return NULL;

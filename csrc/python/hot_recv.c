@@ -6,27 +6,26 @@
 
 /* Makes sure that a packet lies in end->spare. Returns the end; NULL with an exception set, where
  * at_once, if not NULL, turns "none there and no time left" into 1 without one. */
-static channel_end_t *wait_for_packet(core_t *self, int64_t until_mono_ns, int *at_once)
+static endpoint_t *wait_for_packet(core_t *self, int64_t until_mono_ns, int *at_once)
 {
     for (;;) {
-        channel_end_t *end = core_end(self);
+        endpoint_t *end = core_end(self);
         if (end == NULL)
             return NULL;
-        /* Before looking: what arrived before the channel was closed is found below. */
-        int stale = !end->rx_ready || !end_in_force(end);
-        if (end_may_read(end) && end_peek(end))
+        int rc = endpoint_poll(end);
+        if (rc == 1)
             return end;
-        if (stale) {
+        if (rc == -ESTALE) {
             if (core_call(self, name_attach_now, number_rx) < 0)
                 return NULL;
             continue;
         }
         if (has_passed(until_mono_ns)) {
             if (end->reader_fd >= 0) {
-                end_rearm(end);
+                endpoint_rearm(end);
                 if (core_call(self, name_settle, NULL) < 0 || (end = core_end(self)) == NULL)
                     return NULL;
-                if (end_peek(end))
+                if (endpoint_peek(end))
                     return end;
             }
             if (at_once)
@@ -35,19 +34,19 @@ static channel_end_t *wait_for_packet(core_t *self, int64_t until_mono_ns, int *
                 core_raise(self, name_raise_timeout, NULL, NULL, NULL);
             return NULL;
         }
-        if (core_sleep(self, END_RX, until_mono_ns) < 0)
+        if (core_sleep(self, ENDPOINT_RX, until_mono_ns) < 0)
             return NULL;
     }
 }
 
-static PyObject *take_packet(channel_end_t *end)
+static PyObject *take_packet(endpoint_t *end)
 {
     const rx_packet_t *p = &end->spare_packet;
     PyObject *data =
         PyBytes_FromStringAndSize((const char *)end->spare, (Py_ssize_t)p->payload_bytes);
     PyObject *packet = data ? packet_make(data, p, end->spare_lost_before) : NULL;
     if (packet)
-        end_taken(end);
+        endpoint_taken(end);
     return packet;
 }
 
@@ -60,7 +59,7 @@ PyObject *core_recv(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObj
     if (signature_bind(&recv_signature, args, nargs, kwnames, values) < 0 ||
         (values[0] && as_deadline(values[0], &until_mono_ns) < 0))
         return NULL;
-    channel_end_t *end = wait_for_packet(self, until_mono_ns, NULL);
+    endpoint_t *end = wait_for_packet(self, until_mono_ns, NULL);
     return end ? take_packet(end) : NULL;
 }
 
@@ -68,7 +67,7 @@ PyObject *core_try_recv(core_t *self, PyObject *unused)
 {
     (void)unused;
     int none_there = 0;
-    channel_end_t *end = wait_for_packet(self, 0, &none_there);
+    endpoint_t *end = wait_for_packet(self, 0, &none_there);
     if (end)
         return take_packet(end);
     if (!none_there)
@@ -90,7 +89,7 @@ static PyObject *view_of(PyObject *buffer, Py_ssize_t bytes)
     return part;
 }
 
-static int refuse_buffer(core_t *self, const channel_end_t *end, Py_ssize_t bytes)
+static int refuse_buffer(core_t *self, const endpoint_t *end, Py_ssize_t bytes)
 {
     rt_err_set(
         -EMSGSIZE,
@@ -99,8 +98,7 @@ static int refuse_buffer(core_t *self, const channel_end_t *end, Py_ssize_t byte
     return core_refuse(self, -EMSGSIZE);
 }
 
-static PyObject *take_into(core_t *self, channel_end_t *end, const Py_buffer *view,
-                           PyObject *buffer)
+static PyObject *take_into(core_t *self, endpoint_t *end, const Py_buffer *view, PyObject *buffer)
 {
     uint32_t bytes = end->spare_packet.payload_bytes;
     memcpy(view->buf, end->spare, bytes);
@@ -114,7 +112,7 @@ static PyObject *take_into(core_t *self, channel_end_t *end, const Py_buffer *vi
     }
     PyObject *packet = packet_make(data, &end->spare_packet, end->spare_lost_before);
     if (packet)
-        end_taken(end);
+        endpoint_taken(end);
     return packet;
 }
 
@@ -130,7 +128,7 @@ PyObject *core_recv_into(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
         return NULL;
 
     PyObject *packet = NULL;
-    channel_end_t *end = wait_for_packet(self, until_mono_ns, NULL);
+    endpoint_t *end = wait_for_packet(self, until_mono_ns, NULL);
     if (end && end->spare_packet.payload_bytes > view.len)
         refuse_buffer(self, end, view.len);
     else if (end)
@@ -146,17 +144,17 @@ typedef struct take {
     uint64_t max;
 } take_t;
 
-static PyObject *take_batch(core_t *self, channel_end_t *end, const take_t *t, PyObject *out)
+static PyObject *take_batch(core_t *self, endpoint_t *end, const take_t *t, PyObject *out)
 {
-    uint64_t waiting = end_waiting(end);
+    uint64_t waiting = endpoint_waiting(end);
     uint64_t most = waiting < t->max ? waiting : t->max;
     PyObject *records =
         PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(most * sizeof(packet_record_t)));
     if (records == NULL)
         return NULL;
     uint64_t used;
-    uint64_t n = end_take_many(end, t->to, t->bytes, (packet_record_t *)PyBytes_AsString(records),
-                               most, &used);
+    uint64_t n = endpoint_take_many(end, t->to, t->bytes,
+                                    (packet_record_t *)PyBytes_AsString(records), most, &used);
     if (n == 0) {
         Py_DECREF(records);
         refuse_buffer(self, end, (Py_ssize_t)t->bytes);
@@ -184,7 +182,7 @@ static int as_most(PyObject *value, uint64_t *out)
 }
 
 /* Memory for the payloads of one recv_many without out=; kept for the next. */
-static int take_from_scratch(core_t *self, const channel_end_t *end, take_t *t)
+static int take_from_scratch(core_t *self, const endpoint_t *end, take_t *t)
 {
     t->bytes = RECV_MANY_BYTES + end->segment->config.max_payload_bytes;
     if (self->scratch == NULL)
@@ -214,7 +212,7 @@ PyObject *core_recv_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
     take.bytes = (uint64_t)view.len;
 
     PyObject *batch = NULL;
-    channel_end_t *end = wait_for_packet(self, until_mono_ns, NULL);
+    endpoint_t *end = wait_for_packet(self, until_mono_ns, NULL);
     if (end && (out || take_from_scratch(self, end, &take) == 0))
         batch = take_batch(self, end, &take, out);
     if (out)

@@ -29,7 +29,7 @@ int after_failed_send(core_t *self, int rc, int64_t until_mono_ns, uint64_t sent
     if (rc != -ENOBUFS)
         return core_refuse(self, rc);
     if (!has_passed(until_mono_ns))
-        return core_sleep(self, END_TX, until_mono_ns);
+        return core_sleep(self, ENDPOINT_TX, until_mono_ns);
 
     PyObject *waited = until_mono_ns ? Py_True : Py_False;
     PyObject *count = PyLong_FromUnsignedLongLong(sent);
@@ -94,10 +94,10 @@ PyObject *core_send(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObj
     uint64_t sequence = 0;
     int outcome = 0;
     while (outcome == 0) {
-        channel_end_t *end = core_end(self);
+        endpoint_t *end = core_end(self);
         outcome =
-            end ? packet_call_settle(self, &c,
-                                     end_send(end, c.payload, c.bytes, c.due_ns, c.dest, &sequence))
+            end ? packet_call_settle(
+                      self, &c, endpoint_send(end, c.payload, c.bytes, c.due_ns, c.dest, &sequence))
                 : -1;
     }
     return packet_call_end(&c, outcome, sequence);
@@ -120,12 +120,12 @@ PyObject *core_replace(core_t *self, PyObject *const *args, Py_ssize_t nargs, Py
     uint64_t sequence = 0;
     int outcome = 0;
     while (outcome == 0) {
-        channel_end_t *end = core_end(self);
-        outcome =
-            end ? packet_call_settle(self, &c,
-                                     end_replace(end, (uint64_t)old, c.payload, c.bytes,
-                                                 !is_given(values[2]), c.due_ns, c.dest, &sequence))
-                : -1;
+        endpoint_t *end = core_end(self);
+        outcome = end ? packet_call_settle(self, &c,
+                                           endpoint_replace(end, (uint64_t)old, c.payload, c.bytes,
+                                                            !is_given(values[2]), c.due_ns, c.dest,
+                                                            &sequence))
+                      : -1;
     }
     return packet_call_end(&c, outcome, sequence);
 }

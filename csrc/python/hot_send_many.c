@@ -34,8 +34,8 @@ static PyObject *pack_ints(PyObject *sequence, const char *what, const char *mea
         int64_t v = 0;
         if (as_int(PyTuple_GetItem(items, i), what, meaning, &v) < 0) {
             if (PyErr_ExceptionMatches(PyExc_OverflowError))
-                PyErr_Format(PyExc_ValueError, "%s: entry %zd, %S, takes more than 64 bits", what, i,
-                             PyTuple_GetItem(items, i));
+                PyErr_Format(PyExc_ValueError, "%s: entry %zd, %S, takes more than 64 bits", what,
+                             i, PyTuple_GetItem(items, i));
             Py_CLEAR(packed);
             break;
         }
@@ -216,16 +216,16 @@ static int send_items(core_t *self, send_call_t *c)
         const void *payload;
         size_t bytes;
         uint64_t sequence;
-        int64_t due_ns = batch_due_ns(b, b->done);
+        int64_t due_ns = send_batch_due_ns(b, b->done);
         if (due_ns < 0)
             return -ERANGE;
         if (as_payload(PyTuple_GetItem(c->items, (Py_ssize_t)b->done), &view, &payload, &bytes) < 0)
             return -EFAULT;
-        channel_end_t *end = core_end(self); /* a buffer's own code may have closed the channel */
-        rc = end ? end_send(end, payload, bytes, due_ns, b->dest, &sequence) : -EFAULT;
+        endpoint_t *end = core_end(self); /* a buffer's own code may have closed the channel */
+        rc = end ? endpoint_send(end, payload, bytes, due_ns, b->dest, &sequence) : -EFAULT;
         payload_release(&view);
         if (rc == 0)
-            batch_advance(b, sequence);
+            send_batch_advance(b, sequence);
     }
     return rc;
 }
@@ -245,10 +245,10 @@ static int send_call_run(core_t *self, send_call_t *c)
 {
     send_batch_t *b = &c->batch;
     while (b->done < b->count) {
-        channel_end_t *end = core_end(self);
+        endpoint_t *end = core_end(self);
         if (end == NULL)
             return -1;
-        int rc = c->items ? send_items(self, c) : end_send_batch(end, b);
+        int rc = c->items ? send_items(self, c) : endpoint_send_batch(end, b);
         if (rc == -EFAULT)
             return refuse_cut(b);
         if (rc < 0 && after_failed_send(self, rc, c->until_mono_ns, b->done, b->first_sequence) < 0)

@@ -5,7 +5,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "python/int_array.h"
+#include "client/int_array.h"
 
 /* Views a one-dimensional array of integers in native byte order; what names it in errors. The view
  * is to be released if view->obj is set, also after a failure. Returns 0, or -1 with TypeError or

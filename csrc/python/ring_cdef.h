@@ -54,8 +54,8 @@
 #define CTL_ATTACH_PRODUCER ...
 #define CTL_ATTACH_READER ...
 
-#define END_TX ...
-#define END_RX ...
+#define ENDPOINT_TX ...
+#define ENDPOINT_RX ...
 
 /* base */
 typedef struct {
@@ -300,10 +300,10 @@ typedef struct {
 } slot_reader_t;
 unsigned slot_reader_next(slot_reader_t *r, void *out, unsigned max);
 void recorder_reader_init(slot_reader_t *reader, const shm_recorder_t *shared);
-void ring_late_reader_init(slot_reader_t *reader, const shm_segment_t *s);
+void channel_late_reader_init(slot_reader_t *reader, const shm_segment_t *s);
 unsigned error_log_read(const shm_error_log_t *shared, shm_error_t *out);
-uint64_t ring_suppressed(const shm_recorder_t *shared);
-uint64_t ring_other_errors(const shm_error_log_t *shared);
+uint64_t recorder_suppressed(const shm_recorder_t *shared);
+uint64_t error_log_others(const shm_error_log_t *shared);
 const char *shm_event_name(unsigned id);
 const char *shm_event_text(unsigned id);
 unsigned shm_event_kind(unsigned id);
@@ -393,12 +393,11 @@ typedef struct {
 int tap_bytes_check(uint64_t bytes);
 int tap_reader_init(tap_reader_t *r, const void *memory, uint64_t bytes);
 uint32_t tap_reader_take(tap_reader_t *r, void *buffer, uint32_t buffer_bytes, tap_batch_t *batch);
-uint32_t ring_tap_state(const tap_reader_t *r);
-uint32_t ring_tap_clock(const tap_reader_t *r);
-uint32_t ring_sum16(const uint8_t *data, uint64_t bytes);
-uint64_t ring_tap_untold(const tap_reader_t *r);
+uint32_t tap_reader_state(const tap_reader_t *r);
+uint32_t tap_reader_clock(const tap_reader_t *r);
+uint64_t tap_reader_untold(const tap_reader_t *r);
 
-/* python/channel_end.h */
+/* client/endpoint.h */
 typedef struct {
     uint64_t sequence;
     int64_t time_ns;
@@ -427,7 +426,7 @@ typedef struct {
     rx_packet_t spare_packet;
     uint64_t spare_lost_before;
     ...;
-} channel_end_t;
+} endpoint_t;
 typedef struct {
     uint64_t sequence;
     int64_t timestamp_ns;
@@ -461,34 +460,42 @@ typedef struct {
     uint64_t first_sequence;
     ...;
 } send_batch_t;
-typedef struct { ...; } end_sleep_t;
+typedef struct { ...; } endpoint_sleep_t;
 
-int end_open(channel_end_t *e, shm_segment_t *s, int mode, int from_oldest);
-void end_shut(channel_end_t *e);
-void end_close(channel_end_t *e);
-int end_attach_producer(channel_end_t *e, uint32_t slot, int bell_fd);
-int end_attach_reader(channel_end_t *e, uint32_t slot, int reader_fd);
-void end_forget_slots(channel_end_t *e);
-unsigned end_state(const channel_end_t *e);
-int end_in_force(const channel_end_t *e);
-int end_unheard(const channel_end_t *e);
-int end_may_read(const channel_end_t *e);
-void end_ring_bell(channel_end_t *e);
-int end_send(channel_end_t *e, const void *payload, size_t bytes, int64_t due_ns,
-             const shm_addr_t *dest, uint64_t *sequence);
+int endpoint_open(endpoint_t *e, shm_segment_t *s, int mode, int from_oldest);
+void endpoint_shut(endpoint_t *e);
+void endpoint_close(endpoint_t *e);
+int endpoint_attach_producer(endpoint_t *e, uint32_t slot, int bell_fd);
+int endpoint_attach_reader(endpoint_t *e, uint32_t slot, int reader_fd);
+void endpoint_forget_slots(endpoint_t *e);
+int endpoint_unheard(const endpoint_t *e);
+void endpoint_ring_bell(endpoint_t *e);
+int endpoint_send(endpoint_t *e, const void *payload, size_t bytes, int64_t due_ns,
+                  const shm_addr_t *dest, uint64_t *sequence);
 int64_t int_at(const int_array_t *a, uint64_t i);
-int end_send_batch(channel_end_t *e, send_batch_t *b);
-int end_replace(channel_end_t *e, uint64_t old, const void *payload, size_t bytes, int keep_due,
-                int64_t due_ns, const shm_addr_t *dest, uint64_t *sequence);
-uint64_t end_waiting(const channel_end_t *e);
-int end_peek(channel_end_t *e);
-void end_rearm(channel_end_t *e);
-void end_taken(channel_end_t *e);
-uint64_t end_take_many(channel_end_t *e, uint8_t *to, uint64_t bytes, packet_record_t *records,
-                       uint64_t max, uint64_t *used);
-void end_before_sleep(const channel_end_t *e, int what, int64_t until_mono_ns, end_sleep_t *s);
-int end_sleep(end_sleep_t *s);
-void end_after_sleep(channel_end_t *e, const end_sleep_t *s);
+int endpoint_send_batch(endpoint_t *e, send_batch_t *b);
+int endpoint_replace(endpoint_t *e, uint64_t old, const void *payload, size_t bytes, int keep_due,
+                     int64_t due_ns, const shm_addr_t *dest, uint64_t *sequence);
+uint64_t endpoint_waiting(const endpoint_t *e);
+int endpoint_peek(endpoint_t *e);
+int endpoint_poll(endpoint_t *e);
+void endpoint_rearm(endpoint_t *e);
+void endpoint_taken(endpoint_t *e);
+uint64_t endpoint_take_many(endpoint_t *e, uint8_t *to, uint64_t bytes, packet_record_t *records,
+                            uint64_t max, uint64_t *used);
+void endpoint_before_sleep(const endpoint_t *e, int what, int64_t until_mono_ns,
+                           endpoint_sleep_t *s);
+int endpoint_sleep(endpoint_sleep_t *s);
+void endpoint_after_sleep(endpoint_t *e, const endpoint_sleep_t *s);
+
+/* client/channel_stats.h */
+void channel_read_counters(const shm_stats_t *stats, uint64_t *out);
+void channel_copy_hist(rt_hist_t *to, const rt_hist_t *from);
+uint64_t channel_hist_bucket(const rt_hist_t *h, unsigned bucket);
+uint32_t channel_reader_waiting(const shm_segment_t *s, uint32_t slot);
+uint64_t channel_shared_lost(const shm_segment_t *s);
+uint64_t channel_reports_awaited(const shm_segment_t *s);
+int64_t channel_now_ns(const shm_segment_t *s);
 
 /* python/ring_src.h */
 static const char *const ring_counter_names[];
@@ -496,13 +503,7 @@ static const char *const ring_counter_units[];
 static const char *const ring_counter_texts[];
 static const char *const ring_hist_names[];
 static const char *const ring_hist_texts[];
-void ring_read_counters(const shm_stats_t *stats, uint64_t *out);
-void ring_copy_hist(rt_hist_t *to, const rt_hist_t *from);
-uint64_t ring_hist_bucket(const rt_hist_t *h, unsigned bucket);
-uint32_t ring_reader_waiting(const shm_segment_t *s, uint32_t slot);
-uint64_t ring_shared_lost(const shm_segment_t *s);
-uint64_t ring_reports_awaited(const shm_segment_t *s);
-int64_t ring_now_ns(const shm_segment_t *s);
+uint32_t ring_sum16(const uint8_t *data, uint64_t bytes);
 int ring_timer_open(int64_t period_ns);
 
 /* shm: the engine "rtp"; names of enumerators as in rtp_shm.h */
@@ -605,8 +606,8 @@ static const char *const ring_rtp_counter_texts[];
 static const char *const ring_rtp_gauge_names[];
 static const char *const ring_rtp_gauge_units[];
 static const char *const ring_rtp_gauge_texts[];
-void ring_read_rtp(const shm_rtp_state_t *state, uint64_t *counters, int64_t *gauges);
-void ring_read_rtp_cname(const shm_rtp_state_t *state, char *out);
+void rtp_read_stats(const shm_rtp_state_t *state, uint64_t *counters, int64_t *gauges);
+void rtp_read_cname(const shm_rtp_state_t *state, char *out);
 
 /* shm: the engine "netflux" */
 #define SHM_NETFLUX_MAX_PAYLOAD ...
@@ -678,7 +679,7 @@ void shm_netflux_publish(uint8_t *engine, shm_netflux_rx_t *head, uint32_t stamp
                          const void *values, uint32_t bytes);
 int shm_netflux_state_get(const uint8_t *engine, shm_netflux_state_t *state);
 
-/* python/netflux_end.h */
+/* client/endpoint_netflux.h */
 typedef struct {
     shm_netflux_rx_t head;
     uint32_t stamp;
@@ -686,8 +687,8 @@ typedef struct {
     uint8_t values[...];
     ...;
 } netflux_snapshot_t;
-int end_put(channel_end_t *e, const void *values, size_t bytes);
-int end_snapshot(const channel_end_t *e, netflux_snapshot_t *out);
+int endpoint_put(endpoint_t *e, const void *values, size_t bytes);
+int endpoint_snapshot(const endpoint_t *e, netflux_snapshot_t *out);
 
 /* proto/netflux: statistics */
 typedef struct {
@@ -701,14 +702,14 @@ static const char *const ring_netflux_gauge_names[];
 static const char *const ring_netflux_gauge_texts[];
 static const char *const ring_netflux_hist_names[];
 static const char *const ring_netflux_hist_texts[];
-const nfx_stats_t *ring_read_netflux(uint8_t *engine, uint64_t *counters, uint64_t *gauges);
-uint64_t ring_netflux_published(const uint8_t *engine);
+const nfx_stats_t *netflux_read_stats(uint8_t *engine, uint64_t *counters, uint64_t *gauges);
+uint64_t netflux_published(const uint8_t *engine);
 
 /* shm: the engines "udt-port" and "udt"; names of enumerators as in udt_shm.h */
 #define SHM_UDT_MAX_BACKLOG ...
 #define SHM_UDT_MORE ...
 #define SHM_UDT_IN_ORDER ...
-#define UDT_END_NOTHING ...
+#define UDT_NO_RECORD ...
 enum {
     SHM_UDT_STREAM, SHM_UDT_MESSAGES,
     SHM_UDT_LISTEN, SHM_UDT_UNLISTEN, SHM_UDT_REFUSE,
@@ -774,11 +775,11 @@ static const char *const ring_udt_port_names[];
 static const char *const ring_udt_port_units[];
 static const char *const ring_udt_port_texts[];
 
-/* python/udt_end.h */
+/* client/endpoint_udt.h, client/engine_stats.h */
 typedef struct {
-    channel_end_t *end;
+    endpoint_t *end;
     ...;
-} udt_end_t;
+} udt_endpoint_t;
 typedef struct {
     uint32_t state;
     uint32_t error;
@@ -791,13 +792,13 @@ typedef struct {
 } udt_facts_t;
 uint32_t udt_read_state(const shm_segment_t *s);
 uint32_t udt_read_peer_errors(const shm_segment_t *s);
-uint32_t udt_end_event(udt_end_t *u);
-int udt_end_send(udt_end_t *u, const uint8_t *data, uint64_t bytes, int32_t ttl_ms, uint32_t flags,
-                 int is_message, uint64_t *done);
-int udt_end_has_room(const udt_end_t *u);
-uint64_t udt_end_read(udt_end_t *u, uint8_t *to, uint64_t bytes, uint32_t *tag);
-uint64_t udt_end_take(udt_end_t *u, uint8_t *to, uint32_t *tag);
-int udt_end_has_data(const udt_end_t *u);
+uint32_t udt_endpoint_event(udt_endpoint_t *u);
+int udt_endpoint_send(udt_endpoint_t *u, const uint8_t *data, uint64_t bytes, int32_t ttl_ms, uint32_t flags,
+                      int is_message, uint64_t *done);
+int udt_endpoint_has_room(const udt_endpoint_t *u);
+uint64_t udt_endpoint_read(udt_endpoint_t *u, uint8_t *to, uint64_t bytes, uint32_t *tag);
+uint64_t udt_endpoint_take(udt_endpoint_t *u, uint8_t *to, uint32_t *tag);
+int udt_endpoint_has_data(const udt_endpoint_t *u);
 void udt_read_facts(const shm_segment_t *s, udt_facts_t *out);
 void udt_read_stats(const shm_segment_t *s, uint64_t *counters, uint64_t *gauges);
 void udt_read_port(const shm_segment_t *s, uint64_t *counters);
@@ -836,7 +837,7 @@ void g711_ulaw_decode(int16_t *out, const uint8_t *in, size_t count);
 void g711_alaw_encode(uint8_t *out, const int16_t *in, size_t count);
 void g711_alaw_decode(int16_t *out, const uint8_t *in, size_t count);
 
-/* python/rtp_rows.h */
+/* client/rtp_rows.h */
 typedef struct { ...; } rtp_row_t;
 void rtp_rows(const uint8_t *buffer, const packet_record_t *records, uint64_t count,
               rtp_row_t *rows);

@@ -42,6 +42,9 @@ typedef struct mux_head {
     uint16_t generation;
 } mux_head_t;
 
+/* Longest datagram of a port: as long as IPv6 has them. */
+#define MUX_MAX_DATAGRAM (SHM_MAX_RECORD - (uint32_t)sizeof(mux_head_t))
+
 typedef enum mux_op {
     MUX_ADD = 1,    /* opens a socket bound to address; what was at this place before is closed */
     MUX_REMOVE = 2, /* closes it; what waits to be sent through it is dropped */

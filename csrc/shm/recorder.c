@@ -135,3 +135,8 @@ void recorder_note(recorder_t *r, shm_event_id_t id, const recorder_subject_t *s
     what.number = write_event(r, &what, subject, c);
     *burst = what;
 }
+
+uint64_t recorder_suppressed(const shm_recorder_t *shared)
+{
+    return rt_load_relaxed(&shared->cursors.suppressed);
+}

@@ -60,6 +60,9 @@ static inline void recorder_reader_init(slot_reader_t *reader, const shm_recorde
                      (uint32_t)sizeof(shm_event_t));
 }
 
+/* How many events were left out so far, because they came too often. */
+uint64_t recorder_suppressed(const shm_recorder_t *shared);
+
 /* What the table says; of an id beyond it: as of SHM_EVENT_none. */
 const char *shm_event_name(unsigned id);
 const char *shm_event_text(unsigned id);

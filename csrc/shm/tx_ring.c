@@ -268,6 +268,34 @@ int tx_producer_push(tx_producer_t *p, const void *payload, uint32_t payload_byt
     return 0;
 }
 
+int tx_producer_push_engine(tx_producer_t *p, const void *head, uint32_t head_bytes, const void *data,
+                            uint32_t bytes, int64_t now_mono_ns)
+{
+    tx_claim_t claim;
+    if (bytes <= p->max_payload_bytes)
+        tx_producer_touch(data, bytes);
+    int rc = tx_producer_claim(p, head_bytes + bytes, 0, now_mono_ns, NULL, &claim);
+    if (rc < 0)
+        return rc;
+    memcpy(claim.payload, head, head_bytes);
+    if (bytes > 0)
+        memcpy(claim.payload + head_bytes, data, bytes);
+    claim.commit_word |= (uint64_t)SHM_TX_ENGINE << 8;
+    tx_producer_commit(p, &claim);
+    return 0;
+}
+
+int tx_producer_has_room(const tx_producer_t *p)
+{
+    tx_producer_t now = *p;
+    shm_cursor_t tail = rt_load_acquire(&p->cursors->tail); /* T8 */
+    look_at_worker(&now);
+    uint32_t place = shm_cursor_place(tail);
+    uint32_t need = tx_record_units(p->max_payload_bytes, false);
+    return space_left(&now, place, need + tx_pad_units(place, need, p->units)) &&
+           capacity_left(&now, shm_cursor_seq(tail));
+}
+
 int tx_producer_must_ring(tx_producer_t *p)
 {
     rt_fence_full(); /* T6 */

@@ -67,6 +67,14 @@ int tx_producer_replace(tx_producer_t *p, const shm_segment_t *s, tx_claim_t *cl
 int tx_producer_push(tx_producer_t *p, const void *payload, uint32_t payload_bytes, int64_t due_ns,
                      int64_t now_mono_ns, const shm_addr_t *dest, uint64_t *sequence);
 
+/* The same for a record of the channel's engine (SHM_TX_ENGINE): the engine's head, then bytes of data, to be
+ * sent as soon as possible. data may be NULL if bytes is 0. Returns as tx_producer_claim. */
+int tx_producer_push_engine(tx_producer_t *p, const void *head, uint32_t head_bytes, const void *data,
+                            uint32_t bytes, int64_t now_mono_ns);
+
+/* 1: the longest record without a destination would find room now. */
+int tx_producer_has_room(const tx_producer_t *p);
+
 /* After one or several commits: 1 if the worker sleeps and this caller must ring it (write 1 to the
  * channel's eventfd, then tx_producer_rang), else 0. Others who commit before it did ring, too. */
 int tx_producer_must_ring(tx_producer_t *p);

@@ -23,10 +23,11 @@
  * Connecting: the channel begins to connect when it is opened. SHM_UDT_GOT_CONNECTED or
  * SHM_UDT_GOT_FAILED comes in the rx ring.
  *
- * Sending: records with the flag SHM_TX_ENGINE (udt_send.h), in the order of the ring. Stream: their
- * bytes follow each other. Messages: records with SHM_UDT_MORE and the first one without it are one
- * message; they must follow each other in the ring. The worker takes in what its send buffer has room
- * for; the rest waits in the ring, which fills up: so a client waits for room as on any channel.
+ * Sending: records with the flag SHM_TX_ENGINE (tx_producer_push_engine), in the order of the ring.
+ * Stream: their bytes follow each other. Messages: records with SHM_UDT_MORE and the first one without
+ * it are one message; they must follow each other in the ring. The worker takes in what its send
+ * buffer has room for; the rest waits in the ring, which fills up: so a client waits for room as on
+ * any channel.
  *
  * Receiving: what is in order is put into the rx ring while that has room (overflow "wait"), the rest
  * waits in the worker's receive buffer, whose room the peer is told.

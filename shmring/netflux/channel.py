@@ -213,7 +213,7 @@ class NetfluxChannel(Channel):
     def published(self) -> int:
         """`NetfluxSnapshot.published` of what `snapshot` would return; 0: nothing yet."""
         segment = self._mapped()
-        return int(lib.ring_netflux_published(segment.engine))
+        return int(lib.netflux_published(segment.engine))
 
     def sent_values(self) -> SentValues | None:
         """Return what is to be sent now, whoever has put it, or None before the first update."""

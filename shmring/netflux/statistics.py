@@ -130,7 +130,7 @@ def read_netflux(segment: Any) -> NetfluxStats:
 def _read(segment: Any) -> tuple[dict[str, Any], Any]:
     counters = ffi.new("uint64_t[]", len(COUNTERS))
     gauges = ffi.new("uint64_t[]", len(GAUGES))
-    stats = lib.ring_read_netflux(segment.engine, counters, gauges)
+    stats = lib.netflux_read_stats(segment.engine, counters, gauges)
     values: dict[str, Any] = dict(zip(COUNTERS, counters, strict=True))
     values.update(zip(GAUGES, gauges, strict=True))
     for name in _FLAGS:

@@ -182,7 +182,7 @@ def _opened(channel: str, space: str) -> Iterator[Any]:
 def _read(channel: str, space: str, segment: Any) -> LateChannel:
     config, status = segment.config, segment.status
     reader = ffi.new("slot_reader_t *")
-    lib.ring_late_reader_init(reader, segment)
+    lib.channel_late_reader_init(reader, segment)
     before = int(reader.next)
     kept = int(config.late_slots)
     out = ffi.new("shm_late_packet_t[]", max(kept, 1))
@@ -211,7 +211,7 @@ def _read(channel: str, space: str, segment: Any) -> LateChannel:
 
 def _counters(stats: Any) -> dict[str, int]:
     values = ffi.new("uint64_t[]", lib.SHM_COUNTER_TOTAL)
-    lib.ring_read_counters(stats, values)
+    lib.channel_read_counters(stats, values)
     names = (_text(lib.ring_counter_names[i]) for i in range(lib.SHM_COUNTER_TOTAL))
     all_of_them = dict(zip(names, values, strict=True))
     return {name: all_of_them[name] for name in _COUNTERS}

@@ -202,9 +202,9 @@ def _read(name: paths.ShmName, raw: bytes) -> WorkerRecord | None:
         found, lost = _events(name, segment.recorder)
         problems = _errors(name, segment.errors, "worker")
         problems += _errors(name, segment.pool_errors, "pool")
-        others = lib.ring_other_errors(ffi.addressof(segment, "errors"))
-        others += lib.ring_other_errors(ffi.addressof(segment, "pool_errors"))
-        suppressed = lib.ring_suppressed(ffi.addressof(segment, "recorder"))
+        others = lib.error_log_others(ffi.addressof(segment, "errors"))
+        others += lib.error_log_others(ffi.addressof(segment, "pool_errors"))
+        suppressed = lib.recorder_suppressed(ffi.addressof(segment, "recorder"))
         return WorkerRecord(
             name.namespace,
             str(name.pool),

@@ -9,7 +9,7 @@ from shmring._ring import ffi, lib
 from shmring.batch import PacketBatch, Records, stamp_of
 from shmring.rtp.frames import HEAD, RtpItem, parse
 
-# rtp_row_t of csrc/python/rtp_rows.h
+# rtp_row_t of csrc/client/rtp_rows.h
 _ROW_BYTES = 64
 _ROW_FIELDS: dict[str, tuple[str, int]] = {
     "sequence": ("u8", 0),

@@ -157,8 +157,8 @@ def read_rtp(segment: Any) -> RtpStats:
     counters = ffi.new("uint64_t[]", len(COUNTERS))
     gauges = ffi.new("int64_t[]", len(GAUGES))
     cname = ffi.new("char[]", CNAME_BYTES)
-    lib.ring_read_rtp(state, counters, gauges)
-    lib.ring_read_rtp_cname(state, cname)
+    lib.rtp_read_stats(state, counters, gauges)
+    lib.rtp_read_cname(state, cname)
     now = {name: int(number) for name, number in zip(GAUGES, gauges, strict=True)}
     values: dict[str, Any] = dict(zip(COUNTERS, map(int, counters), strict=True))
     values |= {name: None if now[name] == _NOTHING.get(name) else now[name] for name in GAUGES}

@@ -68,17 +68,17 @@ class TapLog:
     @property
     def state(self) -> int:
         """``TAP_LIVE``, ``TAP_CLOSED`` or ``TAP_FAILED``."""
-        return int(lib.ring_tap_state(self._reader))
+        return int(lib.tap_reader_state(self._reader))
 
     @property
     def counts_tai(self) -> bool:
         """Whether its times are TAI, not CLOCK_MONOTONIC."""
-        return bool(lib.ring_tap_clock(self._reader) == lib.RT_CLOCK_TAI)
+        return bool(lib.tap_reader_clock(self._reader) == lib.RT_CLOCK_TAI)
 
     @property
     def untold(self) -> int:
         """Datagrams that were overwritten behind the last record there is."""
-        return int(lib.ring_tap_untold(self._reader))
+        return int(lib.tap_reader_untold(self._reader))
 
     def close(self) -> None:
         """Give the memory back; the worker must have been told before."""

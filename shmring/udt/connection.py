@@ -76,7 +76,7 @@ class Connection:
         """Code of the error that calls raise once everything was received; 0: it goes on."""
         self._segment = self.channel._segment
         self._end = self.channel._end
-        self.udt = ffi.new("udt_end_t *")
+        self.udt = ffi.new("udt_endpoint_t *")
         self.udt.end = self._end
         self.tag = ffi.new("uint32_t *")
         self._scratch: Any = None
@@ -84,7 +84,7 @@ class Connection:
         self._pid = os.getpid()
         self.closed = False
         try:
-            self.channel._attach_now(lib.END_TX)
+            self.channel._attach_now(lib.ENDPOINT_TX)
         except BaseException:
             self.leave()
             raise
@@ -144,7 +144,7 @@ class Connection:
     def _look(self) -> None:
         """Take events that are next in the ring. With `rx_lock`."""
         self.mapped()
-        while (tag := lib.udt_end_event(self.udt)) != lib.UDT_END_NOTHING:
+        while (tag := lib.udt_endpoint_event(self.udt)) != lib.UDT_NO_RECORD:
             self.note(tag)
 
     def find_end(self) -> None:
@@ -158,20 +158,20 @@ class Connection:
     def rearm(self) -> None:
         """Let the descriptor tell of what comes next."""
         if self._fd >= 0:
-            lib.end_rearm(self._end)
+            lib.endpoint_rearm(self._end)
             self.channel._settle()
 
     def sleep(self, what: int, until_ns: int) -> None:
         """Until there is something to receive, or room to send, or a little while is over. Python's
         signal handlers run afterwards."""
-        lock = self.tx_lock if what == lib.END_TX else self.rx_lock
-        sleep = ffi.new("end_sleep_t *")
+        lock = self.tx_lock if what == lib.ENDPOINT_TX else self.rx_lock
+        sleep = ffi.new("endpoint_sleep_t *")
         with lock:
             segment = self.mapped()
-            lib.end_before_sleep(self._end, what, until_ns, sleep)
-        lib.end_sleep(sleep)
+            lib.endpoint_before_sleep(self._end, what, until_ns, sleep)
+        lib.endpoint_sleep(sleep)
         del segment  # kept it mapped until here
-        if what == lib.END_TX:
+        if what == lib.ENDPOINT_TX:
             self.mapped()
 
     # --- commands and the end ---------------------------------------------------------------------
@@ -202,14 +202,14 @@ class Connection:
                 self._discard()
                 if self.ended:
                     return
-            self.sleep(lib.END_RX, until_ns)
+            self.sleep(lib.ENDPOINT_RX, until_ns)
 
     def _discard(self) -> None:
         """Take what is there and forget it, so that the worker can say that it is done."""
         room = self.scratch()
         while True:
-            lib.udt_end_take(self.udt, room, self.tag)
-            if self.tag[0] == lib.UDT_END_NOTHING:
+            lib.udt_endpoint_take(self.udt, room, self.tag)
+            if self.tag[0] == lib.UDT_NO_RECORD:
                 self.find_end()
                 return
             self.note(self.tag[0])

@@ -25,13 +25,13 @@ class Receiver:
         connection = self._connection
         with connection.rx_lock:
             connection.mapped()
-            if connection.ended or lib.udt_end_has_data(connection.udt):
+            if connection.ended or lib.udt_endpoint_has_data(connection.udt):
                 return True
             connection.find_end()
             if connection.ended:
                 return True
             connection.rearm()
-            return bool(lib.udt_end_has_data(connection.udt))
+            return bool(lib.udt_endpoint_has_data(connection.udt))
 
     def read(self, room: Any, size: int) -> int:
         """Take what is there of the stream; 0: nothing now. Raises at its end."""
@@ -39,10 +39,10 @@ class Receiver:
         with connection.rx_lock:
             while True:
                 connection.mapped()
-                got = lib.udt_end_read(connection.udt, room, size, connection.tag)
+                got = lib.udt_endpoint_read(connection.udt, room, size, connection.tag)
                 if got:
                     return int(got)
-                if connection.tag[0] == lib.UDT_END_NOTHING:
+                if connection.tag[0] == lib.UDT_NO_RECORD:
                     self._nothing_there()
                     return 0
                 connection.note(connection.tag[0])
@@ -61,9 +61,9 @@ class Receiver:
             while True:
                 connection.mapped()
                 room = connection.scratch()
-                length = lib.udt_end_take(connection.udt, room, connection.tag)
+                length = lib.udt_endpoint_take(connection.udt, room, connection.tag)
                 tag = connection.tag[0]
-                if tag == lib.UDT_END_NOTHING:
+                if tag == lib.UDT_NO_RECORD:
                     self._nothing_there()
                     return None
                 kind = tag & 0xFF
@@ -86,7 +86,7 @@ class Receiver:
         connection = self._connection
         if not connection.ended:
             connection.find_end()
-            if connection.ended and lib.udt_end_has_data(connection.udt):
+            if connection.ended and lib.udt_endpoint_has_data(connection.udt):
                 return  # it came before the end did
         if connection.ended:
             raise udt_error(connection.ended)
@@ -104,7 +104,7 @@ class Receiver:
         """Until more may have come. Raises `UdtTimeout`, `UdtWouldBlock`."""
         if has_passed(until_ns):
             raise udt_error(Code.ETIMEOUT if until_ns else Code.EASYNCRCV)
-        self._connection.sleep(lib.END_RX, until_ns)
+        self._connection.sleep(lib.ENDPOINT_RX, until_ns)
 
     async def take_async(self, try_take: Callable[[], T | None]) -> T:
         """As `take`, without blocking the event loop."""

@@ -38,7 +38,9 @@ class Sender:
             state = connection.state()
             if state in LOST:
                 return True
-            return state == lib.SHM_UDT_CONNECTED and bool(lib.udt_end_has_room(connection.udt))
+            return state == lib.SHM_UDT_CONNECTED and bool(
+                lib.udt_endpoint_has_room(connection.udt)
+            )
 
     # --- a stream ---------------------------------------------------------------------------------
 
@@ -69,7 +71,7 @@ class Sender:
                 raise udt_error(Code.EPEERERR)
             self._done[0] = done
             data = ffi.cast("uint8_t *", view)
-            rc = lib.udt_end_send(
+            rc = lib.udt_endpoint_send(
                 connection.udt, data, len(view), ttl_ms, flags, self._messages, self._done
             )
             now = int(self._done[0])
@@ -80,7 +82,7 @@ class Sender:
     def _wait_for_room(self, until_ns: int) -> None:
         if has_passed(until_ns):
             raise udt_error(Code.ETIMEOUT if until_ns else Code.EASYNCSND)
-        self._connection.sleep(lib.END_TX, until_ns)
+        self._connection.sleep(lib.ENDPOINT_TX, until_ns)
 
     def _refuse(self) -> Never:
         state = self._connection.state()
@@ -135,7 +137,7 @@ class Sender:
             with contextlib.suppress(errors.ShmringError, OSError), payload(rest) as view:
                 done = 0
                 while (done := self.queue(view, done, ttl_ms, flags)) < len(view):
-                    self._connection.sleep(lib.END_TX, lib.RT_NEVER_NS)
+                    self._connection.sleep(lib.ENDPOINT_TX, lib.RT_NEVER_NS)
         finally:
             self._message_lock.release()
 

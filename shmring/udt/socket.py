@@ -175,7 +175,7 @@ class UdtSocket:
         while not self.try_connected():
             if has_passed(until_ns):
                 raise udt_error(Code.ETIMEOUT, "connecting")
-            self._connection.sleep(lib.END_RX, until_ns)
+            self._connection.sleep(lib.ENDPOINT_RX, until_ns)
 
     def try_connected(self) -> bool:
         """Whether it is connected by now. Raises as `wait_connected`."""

@@ -23,7 +23,8 @@
 #define mux_agent_free_space fuzz_free_space
 #define mux_agent_purge fuzz_purge
 
-#include "shm/mux_send.h"
+#include "shm/mux_layout.h"
+#include "shm/tx_ring.h"
 #include "worker/agents/common/parked_sockets.h"
 #include "worker/agents/common/socket.h"
 #include "worker/agents/mux/agent.h"
@@ -267,9 +268,9 @@ static void push(void)
     mux_head_t head = {.number = f.number++,
                        .port = (uint16_t)(fuzz_take(&f.in, 1) % (PORTS + 1)),
                        .generation = (uint16_t)(how % 4)};
-    (void)mux_send(&f.clients[1 + how / 4 % (PRODUCERS - 1)], &head, data,
-                   (uint32_t)fuzz_take(&f.in, 1) % (MAX_PAYLOAD - (uint32_t)sizeof head + 1),
-                   f.now_ns);
+    uint32_t bytes = (uint32_t)fuzz_take(&f.in, 1) % (MAX_PAYLOAD - (uint32_t)sizeof head + 1);
+    tx_producer_t *client = &f.clients[1 + how / 4 % (PRODUCERS - 1)];
+    (void)tx_producer_push_engine(client, &head, sizeof head, data, bytes, f.now_ns);
 }
 
 /* A record of the engine's that is too short for what stands in front of a datagram, or nearly. */

@@ -60,7 +60,7 @@ static bool push(fuzz_t *f, unsigned n, shm_udt_tx_t head, uint32_t bytes)
         return false;
     for (uint32_t i = 0; i < bytes; i++)
         data[i] = byte_at(f->sent + i);
-    int rc = udt_send(&s->producer, head, data, bytes, now_ns);
+    int rc = tx_producer_push_engine(&s->producer, &head, sizeof head, data, bytes, now_ns);
     if (rc == 0 && n == GOOD_FROM)
         f->sent += bytes;
     wrk_activate(&s->channel, now_ns);

@@ -19,7 +19,8 @@
 #include "shm/tx_takeover.c"
 
 #include "shm/ctl_msg.h"
-#include "shm/udt_send.h"
+#include "shm/tx_ring.h"
+#include "shm/udt_shm.h"
 #include "worker/agents/udt/agent.h"
 #include "worker/channel.h"
 #include "worker/worker.h"

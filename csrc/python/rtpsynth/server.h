@@ -30,8 +30,10 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "python/channel_end.h"
-#include "shm/mux_send.h"
+#include "base/rt_futex.h"
+#include "client/endpoint_mux.h"
+
+#include <errno.h>
 
 #include <sys/socket.h>
 
@@ -59,7 +61,7 @@ typedef struct channel {
 
 struct exchange {
     PyObject_HEAD PyObject *owner; /* keeps end and segment mapped */
-    channel_end_t *end;
+    endpoint_t *end;
     shm_segment_t *segment;
     rt_a32_t *drained; /* of the worker, by place */
     bool stopping;     /* no more commands, no more packets */

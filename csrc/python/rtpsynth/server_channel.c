@@ -95,10 +95,9 @@ static int queue_packet(channel_t *self, const char *data, Py_ssize_t bytes)
     if (bytes > MUX_MAX_DATAGRAM)
         return 0; /* lost, as any that is too long for the network */
     mux_head_t head = {.number = self->pushed, .port = self->place, .generation = self->generation};
-    if (mux_send(&x->end->tx, &head, data, (uint32_t)bytes, rt_mono_ns()) < 0)
+    if (mux_endpoint_send(x->end, &head, data, (uint32_t)bytes) < 0)
         return refuse_full(self);
     self->pushed++;
-    end_ring_bell(x->end);
     return 0;
 }
 

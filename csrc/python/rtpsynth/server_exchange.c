@@ -188,7 +188,7 @@ static channel_t *find_channel(const exchange_t *x, uint32_t tag)
 static bool dispatch_one(exchange_t *x)
 {
     rx_packet_t packet;
-    if (rx_reader_next(&x->end->rx, x->buffer, SHM_MAX_RECORD, &packet, NULL) != 1)
+    if (!mux_endpoint_take(x->end, x->buffer, &packet))
         return false;
     channel_t *channel = find_channel(x, packet.tag);
     if (channel == NULL)
@@ -206,7 +206,7 @@ static void rest(exchange_t *x, unsigned found)
 {
     PyThreadState *state = PyEval_SaveThread();
     if (found < BATCH)
-        (void)rx_reader_wait(&x->end->rx, 0, rt_mono_ns() + SLICE_NS);
+        mux_endpoint_wait(x->end, rt_mono_ns() + SLICE_NS);
     PyEval_RestoreThread(state);
 }
 
@@ -258,7 +258,7 @@ static PyObject *exchange_new(PyTypeObject *type, PyObject *args, PyObject *kwar
         return NULL;
     Py_INCREF(owner);
     x->owner = owner;
-    x->end = (channel_end_t *)(uintptr_t)address;
+    x->end = (endpoint_t *)(uintptr_t)address;
     x->segment = x->end->segment;
     if (places == 0 || x->segment->config.engine_bytes < mux_bytes(places)) {
         PyErr_Format(PyExc_ValueError, "the channel has no room for %u places", places);

@@ -327,7 +327,7 @@ PAIRS = [
     Pair(("shm/netflux_shm.c",), ("B6",), PUBLISH, "a snapshot is read before it is whole"),
     Pair(("shm/netflux_shm.c",), ("B7",), HALVES, "a state that is being written is believed"),
     Pair(
-        ("worker/agents/rtp/rtcp.c", "python/ring_src.h"),
+        ("worker/agents/rtp/rtcp.c", "client/engine_stats.c"),
         ("N1", "N2"),
         OVERWRITE,
         "a torn CNAME is believed",

@@ -15,8 +15,9 @@ C_ARROWS: dict[str, set[str]] = {
     "shm": {"base"},
     "proto": {"base"},
     "io": {"base"},
+    "client": {"base", "shm", "proto"},  # proto: the tables of its statistics
     "worker": {"base", "shm", "proto", "io"},
-    "python": {"base", "shm", "proto"},
+    "python": {"base", "shm", "proto", "client"},
     "bench": {"base", "shm", "proto", "librtpsynth"},  # proto: its emulated links
     "librtpsynth": {"base", "proto"},
 }

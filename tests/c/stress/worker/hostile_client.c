@@ -11,10 +11,10 @@
 #include "unit/worker/rtp/rtp_test.h"
 #include "unit/worker/worker_test.h"
 
-#include "shm/mux_send.h"
+#include "shm/mux_layout.h"
 #include "shm/recorder.h"
 #include "shm/slot_ring.h"
-#include "shm/udt_send.h"
+#include "shm/tx_ring.h"
 #include "shm/udt_shm.h"
 
 #include <sched.h>
@@ -334,15 +334,17 @@ static void send_something(kind_t kind)
     switch (kind) {
     case MUX: {
         mux_head_t head = {.number = age[MUX], .port = (uint16_t)(bytes % MUX_PORTS), .generation = 1};
-        (void)mux_send(&ch->producer, &head, data, bytes, now);
+        (void)tx_producer_push_engine(&ch->producer, &head, sizeof head, data, bytes, now);
         break;
     }
     case NETFLUX:
         nft_put_value(ch, bytes);
         break;
-    case UDT:
-        (void)udt_send(&ch->producer, (shm_udt_tx_t){.ttl_ms = -1}, data, bytes, now);
+    case UDT: {
+        shm_udt_tx_t head = {.ttl_ms = -1};
+        (void)tx_producer_push_engine(&ch->producer, &head, sizeof head, data, bytes, now);
         break;
+    }
     default:
         (void)wt_push(ch, data, bytes, due, NULL);
     }

@@ -2,7 +2,8 @@
  * and what a hostile client cannot do to it. */
 #include "unit/worker/worker_test.h"
 
-#include "shm/mux_send.h"
+#include "shm/mux_layout.h"
+#include "shm/tx_ring.h"
 
 #include <sys/resource.h>
 
@@ -82,7 +83,8 @@ static void take_away(const wt_channel_t *ch, uint16_t port, uint16_t generation
 
 static int push(wt_channel_t *ch, mux_head_t head, const void *data, size_t bytes)
 {
-    int rc = mux_send(&ch->producer, &head, data, (uint32_t)bytes, rt_mono_ns());
+    int rc = tx_producer_push_engine(&ch->producer, &head, sizeof head, data, (uint32_t)bytes,
+                                     rt_mono_ns());
     wt_ring(ch);
     return rc;
 }
@@ -198,7 +200,9 @@ static void test_lengths_from_nothing_to_too_much(void)
     }
     CHECK(drained_to(&ch, 5, head.number));
     CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_failed), 2);
-    CHECK_EQ(mux_send(&ch.producer, &head, data, MUX_MAX_DATAGRAM + 1, 1), -EMSGSIZE);
+    CHECK_EQ(tx_producer_push_engine(&ch.producer, &head, sizeof head, data, MUX_MAX_DATAGRAM + 1,
+                                     1),
+             -EMSGSIZE);
     close_down(&worker, &ch);
     close(sink);
 }

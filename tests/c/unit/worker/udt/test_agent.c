@@ -319,7 +319,7 @@ static void test_impossible_messages_are_dropped(void)
     shm_udt_tx_t head = {.ttl_ms = -1, .flags = SHM_UDT_IN_ORDER};
     CHECK(connect_pair(&p, SHM_UDT_MESSAGES));
     CHECK(push_message(&p.from, 0, 13000000, 60000, head)); /* longer than the send buffer */
-    CHECK_EQ(udt_send(&p.from.producer, head, NULL, 0, rt_mono_ns()), 0);
+    CHECK_EQ(udt_queue(&p.from.producer, head, NULL, 0), 0);
     CHECK(push_message(&p.from, 1, 10, 60000, head));
     CHECK_EQ(pull_message(&p.to, 1, &wrong, &pieces), 10);
     CHECK_EQ(wrong, 0);
@@ -473,12 +473,12 @@ static void test_purge_takes_back_what_waits(void)
     unsigned pieces = 0;
     shm_udt_tx_t head = {.ttl_ms = -1, .flags = SHM_UDT_MORE};
     CHECK(connect_pair(&p, SHM_UDT_MESSAGES));
-    CHECK_EQ(udt_send(&p.from.producer, head, "half a message", 14, rt_mono_ns()), 0);
+    CHECK_EQ(udt_queue(&p.from.producer, head, "half a message", 14), 0);
     wt_ring(&p.from);
     CHECK_EQ(wt_command(&worker, &p.from, CTL_PURGE), 0);
     /* The other half, and a whole one. */
     head.flags = 0;
-    CHECK_EQ(udt_send(&p.from.producer, head, "half a message", 14, rt_mono_ns()), 0);
+    CHECK_EQ(udt_queue(&p.from.producer, head, "half a message", 14), 0);
     CHECK(push_message(&p.from, 7, 77, 1000, head));
     uint64_t bytes = pull_message(&p.to, 7, &wrong, &pieces);
     if (bytes == 14) { /* purged before it was taken in: then the second half is a message */

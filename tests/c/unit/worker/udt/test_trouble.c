@@ -151,10 +151,10 @@ static void test_a_message_with_a_hole_is_none(void)
     const shm_udt_tx_t more = {.ttl_ms = -1, .flags = SHM_UDT_MORE};
     const shm_udt_tx_t last = {.ttl_ms = -1};
     CHECK(connect_pair(&p, SHM_UDT_MESSAGES));
-    CHECK_EQ(udt_send(&p.from.producer, more, "begins", 6, rt_mono_ns()), 0);
+    CHECK_EQ(udt_queue(&p.from.producer, more, "begins", 6), 0);
     CHECK_EQ(wt_push(&p.from, "not a piece", 11, 0, NULL), 0);
-    CHECK_EQ(udt_send(&p.from.producer, more, "goes on", 7, rt_mono_ns()), 0);
-    CHECK_EQ(udt_send(&p.from.producer, last, "ends", 4, rt_mono_ns()), 0);
+    CHECK_EQ(udt_queue(&p.from.producer, more, "goes on", 7), 0);
+    CHECK_EQ(udt_queue(&p.from.producer, last, "ends", 4), 0);
     CHECK(push_message(&p.from, 1, 3000, 1000, last));
     CHECK_EQ(pull_message(&p.to, 1, &wrong, &pieces), 3000);
     CHECK_EQ(wrong, 0);

@@ -5,7 +5,8 @@
 #include "unit/worker/worker_test.h"
 
 #include "proto/udt/udt_packet.h"
-#include "shm/udt_send.h"
+#include "shm/tx_ring.h"
+#include "shm/udt_shm.h"
 
 enum { PATIENCE_S = 10 };
 
@@ -210,6 +211,12 @@ static inline uint8_t byte_at(uint64_t offset)
     return (uint8_t)(offset * 7 + (offset >> 11) * 13);
 }
 
+/* One record of a connection. Returns as tx_producer_push_engine. */
+static inline int udt_queue(tx_producer_t *p, shm_udt_tx_t head, const void *data, uint32_t bytes)
+{
+    return tx_producer_push_engine(p, &head, sizeof head, data, bytes, rt_mono_ns());
+}
+
 /* Queues as much of the stream as the ring takes now. Returns the bytes. */
 static inline uint64_t push_stream(wt_channel_t *ch, uint64_t offset, uint64_t end, uint32_t piece)
 {
@@ -219,7 +226,7 @@ static inline uint64_t push_stream(wt_channel_t *ch, uint64_t offset, uint64_t e
         uint32_t n = end - offset < piece ? (uint32_t)(end - offset) : piece;
         for (uint32_t i = 0; i < n; i++)
             data[i] = byte_at(offset + i);
-        if (udt_send(&ch->producer, (shm_udt_tx_t){.ttl_ms = -1}, data, n, rt_mono_ns()) != 0)
+        if (udt_queue(&ch->producer, (shm_udt_tx_t){.ttl_ms = -1}, data, n) != 0)
             break;
         offset += n;
     }
@@ -276,7 +283,7 @@ static inline bool push_message(wt_channel_t *ch, uint32_t number, uint32_t byte
         for (uint32_t i = 0; i < n; i++)
             data[i] = byte_at((uint64_t)number * 1000 + at + i);
         head.flags = flags | (at + n < bytes ? SHM_UDT_MORE : 0);
-        int rc = udt_send(&ch->producer, head, data, n, rt_mono_ns());
+        int rc = udt_queue(&ch->producer, head, data, n);
         wt_ring(ch);
         if (rc == 0)
             at += n;

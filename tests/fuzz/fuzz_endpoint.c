@@ -1,7 +1,7 @@
-/* What of shmring runs inside of Python: the ends of channels of every engine, while other clients
- * write anything anywhere in the segment, between two loads as well, and cut its file short. What
- * must hold: no access outside of a part or of a buffer of the caller's, every call ends, lengths
- * are those that were agreed, and a tap writes nothing.
+/* What of shmring runs inside of a client: its ends of channels of every engine, while other
+ * clients write anything anywhere in the segment, between two loads as well, and cut its file
+ * short. What must hold: no access outside of a part or of a buffer of the caller's, every call
+ * ends, lengths are those that were agreed, and a tap writes nothing.
  *
  *      input:  configuration, then step step ...   each a kind and what it needs, see play()
  *
@@ -79,9 +79,6 @@ static ssize_t write_of_fuzz(int fd, const void *from, size_t bytes)
 #define read(fd, to, bytes) read_of_fuzz(fd, to, bytes)
 #define write(fd, from, bytes) write_of_fuzz(fd, from, bytes)
 
-/* The whole of cffi's C side comes in, and of that not everything is called. */
-#pragma clang diagnostic ignored "-Wunused-function"
-#pragma clang diagnostic ignored "-Wunused-const-variable"
 #include "shm/rx_ring.c"
 #undef ATTEMPTS
 #include "shm/tx_ring.c"
@@ -92,8 +89,17 @@ static ssize_t write_of_fuzz(int fd, const void *from, size_t bytes)
 #undef ATTEMPTS
 #include "shm/netflux_shm.c"
 
-#include "python/ring_src.h"
-#include "shm/mux_send.h"
+#include "client/channel_stats.c"
+#include "client/endpoint.c"
+#include "client/endpoint_mux.c"
+#include "client/endpoint_netflux.c"
+#include "client/endpoint_recv.c"
+#include "client/endpoint_send.c"
+#include "client/endpoint_udt.c"
+#include "client/endpoint_wait.c"
+#include "client/engine_stats.c"
+#include "client/rtp_rows.c"
+#include "shm/mux_layout.h"
 #include "shm/shm_engine.h"
 #include "shm/tx_queue.h"
 #undef read
@@ -126,8 +132,8 @@ typedef struct fuzz {
     tx_queue_t queue;
     report_writer_t reports;
     slot_writer_t late;
-    channel_end_t ends[ENDS];
-    udt_end_t udt[ENDS];
+    endpoint_t ends[ENDS];
+    udt_endpoint_t udt[ENDS];
     report_reader_t report_reader;
     slot_reader_t late_reader;
     uint64_t sequence; /* of the last packet queued */
@@ -286,19 +292,19 @@ static void start_worker(fuzz_t *f)
 
 static void open_end(fuzz_t *f, unsigned i, int mode, int from_oldest)
 {
-    int rc = end_open(&f->ends[i], i == TAP ? &f->taps : &f->clients, mode, from_oldest);
+    int rc = endpoint_open(&f->ends[i], i == TAP ? &f->taps : &f->clients, mode, from_oldest);
     fuzz_require(rc == 0, "an end opens");
-    f->udt[i] = (udt_end_t){.end = &f->ends[i]};
+    f->udt[i] = (udt_endpoint_t){.end = &f->ends[i]};
 }
 
-static void attach_end(channel_end_t *e, uint32_t producer, uint32_t reader)
+static void attach_end(endpoint_t *e, uint32_t producer, uint32_t reader)
 {
-    int rc = end_attach_producer(e, producer, PRODUCER_BELL);
+    int rc = endpoint_attach_producer(e, producer, PRODUCER_BELL);
     bool good = e->segment->writable && producer > 0 && producer < PRODUCERS;
     fuzz_require((rc == 0) == good, "a slot that is there, and only such a one");
     if (e->rx.mode == SHM_READ_SHARED || !e->segment->writable)
         return;
-    rc = end_attach_reader(e, reader, READER_BELL);
+    rc = endpoint_attach_reader(e, reader, READER_BELL);
     fuzz_require((rc == 0) == (reader < READERS), "likewise of readers");
 }
 
@@ -306,15 +312,15 @@ static void life(fuzz_t *f)
 {
     unsigned how = take1(f);
     unsigned i = how % ENDS;
-    channel_end_t *e = &f->ends[i];
+    endpoint_t *e = &f->ends[i];
     switch (how >> 5) {
     case 0:
-        end_shut(e);
-        end_close(e);
+        endpoint_shut(e);
+        endpoint_close(e);
         open_end(f, i, how & 8 && i != TAP ? SHM_READ_SHARED : SHM_READ_BROADCAST, how & 16);
         break;
     case 1:
-        end_forget_slots(e);
+        endpoint_forget_slots(e);
         break;
     default:
         attach_end(e, how >> 3 & 3, take1(f) % (READERS + 1));
@@ -351,14 +357,14 @@ static void open_all(fuzz_t *f)
     attach_end(&f->ends[OWN], 1, 0);
     attach_end(&f->ends[OTHER], 2, 1);
     report_reader_init(&f->report_reader, &f->taps);
-    ring_late_reader_init(&f->late_reader, &f->taps);
+    channel_late_reader_init(&f->late_reader, &f->taps);
 }
 
 static void close_all(fuzz_t *f)
 {
     for (unsigned i = 0; i < ENDS; i++) {
-        end_shut(&f->ends[i]);
-        end_close(&f->ends[i]);
+        endpoint_shut(&f->ends[i]);
+        endpoint_close(&f->ends[i]);
     }
     if (!f->in_file) {
         free(f->served.engine);
@@ -433,7 +439,7 @@ static int64_t some_due(fuzz_t *f, unsigned how)
     return how & 1 ? (int64_t)(fuzz_take(&f->in, 8) >> 1) : how & 2 ? clock_ns : 0;
 }
 
-static void send_one(fuzz_t *f, channel_end_t *e, bool replace)
+static void send_one(fuzz_t *f, endpoint_t *e, bool replace)
 {
     static const shm_addr_t dest = {.family = 6, .port = 9, .ip = {[15] = 1}};
     unsigned how = take1(f);
@@ -441,9 +447,9 @@ static void send_one(fuzz_t *f, channel_end_t *e, bool replace)
     uint8_t *payload = block(bytes);
     int64_t due_ns = some_due(f, how);
     const shm_addr_t *to = how & 4 ? &dest : NULL;
-    int rc = replace ? end_replace(e, f->sequence - (how >> 5), payload, bytes, how & 8, due_ns, to,
-                                   &f->sequence)
-                     : end_send(e, payload, bytes, due_ns, to, &f->sequence);
+    int rc = replace ? endpoint_replace(e, f->sequence - (how >> 5), payload, bytes, how & 8,
+                                        due_ns, to, &f->sequence)
+                     : endpoint_send(e, payload, bytes, due_ns, to, &f->sequence);
     fuzz_require(bytes <= f->config.max_payload_bytes || rc != 0, "what is too long is refused");
     if (!replace || (rc != -ENOENT && rc != -EBUSY))
         check_sent(rc);
@@ -466,7 +472,7 @@ static int_array_t some_numbers(fuzz_t *f, uint64_t count, unsigned how)
     return a;
 }
 
-static void send_many(fuzz_t *f, channel_end_t *e)
+static void send_many(fuzz_t *f, endpoint_t *e)
 {
     unsigned how = take1(f);
     send_batch_t b = {.count = take1(f) % (BATCH_MOST + 1)};
@@ -480,7 +486,7 @@ static void send_many(fuzz_t *f, channel_end_t *e)
     b.sequences = how & 8 ? block(b.count * sizeof *b.sequences) : NULL;
     uint8_t *data = block(b.data_bytes);
     b.data = data;
-    int rc = end_send_batch(e, &b);
+    int rc = endpoint_send_batch(e, &b);
     if (rc != -EFAULT)
         check_sent(rc);
     fuzz_require(b.done <= b.count && (rc != 0 || b.done == b.count), "a batch's progress");
@@ -491,22 +497,20 @@ static void send_many(fuzz_t *f, channel_end_t *e)
     free((void *)(uintptr_t)b.dues.base);
 }
 
-static void cancel(fuzz_t *f, channel_end_t *e)
+static void cancel(fuzz_t *f, endpoint_t *e)
 {
     int64_t due_ns;
     if (e->segment->writable)
         (void)tx_ring_cancel(e->segment, f->sequence - take1(f), &due_ns);
 }
 
-static void send_by_mux(fuzz_t *f, channel_end_t *e)
+static void send_by_mux(fuzz_t *f, endpoint_t *e)
 {
     mux_head_t head = {.number = 1, .port = take1(f) % PORTS};
     uint32_t bytes = take1(f);
     uint8_t *data = block(bytes);
-    if (end_may_send(e)) {
-        check_sent(mux_send(&e->tx, &head, data, bytes, rt_mono_ns()));
-        end_ring_bell(e);
-    }
+    if (endpoint_may_send(e))
+        check_sent(mux_endpoint_send(e, &head, data, bytes));
     free(data);
 }
 
@@ -516,22 +520,22 @@ static void send_by_udt(fuzz_t *f, unsigned i)
     uint64_t bytes = fuzz_take(&f->in, 2) % 1024;
     uint64_t done = 0;
     uint8_t *data = block(bytes);
-    int rc = udt_end_send(&f->udt[i], data, bytes, -1, how & 3, how & 4, &done);
+    int rc = udt_endpoint_send(&f->udt[i], data, bytes, -1, how & 3, how & 4, &done);
     fuzz_require(done <= bytes && (rc != 0 || done == bytes), "a stream's progress");
     if (rc != -ENOTCONN)
         check_sent(rc);
     if (f->ends[i].tx_ready)
-        (void)udt_end_has_room(&f->udt[i]);
+        (void)udt_endpoint_has_room(&f->udt[i]);
     free(data);
 }
 
-static void put_values(fuzz_t *f, channel_end_t *e)
+static void put_values(fuzz_t *f, endpoint_t *e)
 {
     const shm_netflux_config_t *n = (const void *)f->config.engine_config;
     unsigned how = take1(f);
     size_t bytes = how < 16 ? how : n->tx_payload_bytes;
     uint8_t *values = block(bytes);
-    int rc = end_put(e, values, bytes);
+    int rc = endpoint_put(e, values, bytes);
     fuzz_require(rc == 0 || rc == -ESTALE || rc == -EMSGSIZE || rc == -ECONNRESET,
                  "a put's answer");
     free(values);
@@ -539,22 +543,22 @@ static void put_values(fuzz_t *f, channel_end_t *e)
 
 /* --- receiving ----------------------------------------------------------------------------- */
 
-static bool peek(fuzz_t *f, channel_end_t *e)
+static bool peek(fuzz_t *f, endpoint_t *e)
 {
-    if (!end_may_read(e) || !end_peek(e))
+    if (!endpoint_may_read(e) || !endpoint_peek(e))
         return false;
     fuzz_require(e->spare_packet.payload_bytes <= f->config.max_payload_bytes, "a packet's length");
     return true;
 }
 
-static bool receive(fuzz_t *f, channel_end_t *e)
+static bool receive(fuzz_t *f, endpoint_t *e)
 {
     if (!peek(f, e))
         return false;
     uint8_t *copy = block(e->spare_packet.payload_bytes);
     memcpy(copy, e->spare, e->spare_packet.payload_bytes);
     free(copy);
-    end_taken(e);
+    endpoint_taken(e);
     return true;
 }
 
@@ -571,19 +575,19 @@ static void check_rows(const uint8_t *buffer, const packet_record_t *records, ui
     free(rows);
 }
 
-static void receive_many(fuzz_t *f, channel_end_t *e)
+static void receive_many(fuzz_t *f, endpoint_t *e)
 {
     uint64_t bytes = fuzz_take(&f->in, 2) % 512;
     uint64_t max = take1(f) % 16;
     if (!peek(f, e))
         return;
-    uint64_t waiting = end_waiting(e);
+    uint64_t waiting = endpoint_waiting(e);
     fuzz_require(waiting >= 1 && waiting <= e->rx.units + 1u, "what waits fits in the ring");
     uint64_t most = waiting < max ? waiting : max;
     packet_record_t *records = block(most * sizeof *records);
     uint8_t *to = block(bytes);
     uint64_t used, end = 0;
-    uint64_t n = end_take_many(e, to, bytes, records, most, &used);
+    uint64_t n = endpoint_take_many(e, to, bytes, records, most, &used);
     fuzz_require(n <= most && used <= bytes, "a batch fits");
     for (uint64_t i = 0; i < n; i++) {
         fuzz_require(records[i].offset == end, "payloads lie one behind the other");
@@ -598,43 +602,44 @@ static void receive_many(fuzz_t *f, channel_end_t *e)
 
 static void read_by_udt(fuzz_t *f, unsigned i)
 {
-    udt_end_t *u = &f->udt[i];
+    udt_endpoint_t *u = &f->udt[i];
     unsigned how = take1(f);
     uint64_t bytes = how & 1 ? f->config.max_payload_bytes : take1(f);
     uint8_t *to = block(bytes);
     uint32_t tag;
-    if (!end_may_read(u->end))
-        tag = UDT_END_NOTHING;
+    if (!endpoint_may_read(u->end))
+        tag = UDT_NO_RECORD;
     else if (how & 2)
-        tag = udt_end_event(u);
+        tag = udt_endpoint_event(u);
     else if (how & 1)
-        fuzz_require(udt_end_take(u, to, &tag) <= bytes, "a record's length");
+        fuzz_require(udt_endpoint_take(u, to, &tag) <= bytes, "a record's length");
     else
-        fuzz_require(udt_end_read(u, to, bytes, &tag) <= bytes, "a stream's part");
-    (void)udt_end_has_data(u);
+        fuzz_require(udt_endpoint_read(u, to, bytes, &tag) <= bytes, "a stream's part");
+    (void)udt_endpoint_has_data(u);
     free(to);
 }
 
-static void look_at_values(channel_end_t *e)
+static void look_at_values(endpoint_t *e)
 {
     netflux_snapshot_t *out = block(sizeof *out);
-    int rc = end_snapshot(e, out);
+    int rc = endpoint_snapshot(e, out);
     fuzz_require(rc == 0 || rc == -EPIPE || rc == -ECONNRESET || rc == -EAGAIN ||
                      (rc == 1 && out->bytes <= SHM_NETFLUX_MAX_PAYLOAD),
                  "a snapshot's answer");
     free(out);
 }
 
-static void sleep_a_while(fuzz_t *f, channel_end_t *e)
+static void sleep_a_while(fuzz_t *f, endpoint_t *e)
 {
     unsigned how = take1(f);
-    end_sleep_t sleep;
-    int what = how & 1 && e->tx_ready ? END_TX : END_RX;
-    end_before_sleep(e, what, how & 2 ? RT_NEVER_NS : clock_ns + (how >> 2) * RT_NS_PER_MS, &sleep);
-    int rc = end_sleep(&sleep);
+    endpoint_sleep_t sleep;
+    int what = how & 1 && e->tx_ready ? ENDPOINT_TX : ENDPOINT_RX;
+    endpoint_before_sleep(e, what, how & 2 ? RT_NEVER_NS : clock_ns + (how >> 2) * RT_NS_PER_MS,
+                          &sleep);
+    int rc = endpoint_sleep(&sleep);
     fuzz_require(rc == 0 || rc == -ETIMEDOUT, "a sleep's answer");
-    end_after_sleep(e, &sleep);
-    end_rearm(e);
+    endpoint_after_sleep(e, &sleep);
+    endpoint_rearm(e);
 }
 
 /* --- statistics ---------------------------------------------------------------------------- */
@@ -651,9 +656,9 @@ static void look_at_engine(fuzz_t *f, const shm_segment_t *s)
     char *name = block(256);
     udt_facts_t facts;
     if (f->engine == RTP) {
-        ring_read_rtp((const shm_rtp_state_t *)(const void *)s->engine, counters,
-                      (int64_t *)gauges);
-        ring_read_rtp_cname((const shm_rtp_state_t *)(const void *)s->engine, name);
+        rtp_read_stats((const shm_rtp_state_t *)(const void *)s->engine, counters,
+                       (int64_t *)gauges);
+        rtp_read_cname((const shm_rtp_state_t *)(const void *)s->engine, name);
         fuzz_require(strnlen(name, 256) < 256, "a name ends");
     } else if (f->engine == UDT) {
         udt_read_facts(s, &facts);
@@ -662,32 +667,32 @@ static void look_at_engine(fuzz_t *f, const shm_segment_t *s)
     } else if (f->engine == UDT_PORT) {
         udt_read_port(s, port);
     } else if (f->engine == NETFLUX) {
-        const nfx_stats_t *stats = ring_read_netflux(s->engine, mine, now);
+        const nfx_stats_t *stats = netflux_read_stats(s->engine, mine, now);
         rt_hist_t copy;
-        ring_copy_hist(&copy, &stats->hists[NFX_HIST_TOTAL - 1]);
-        (void)ring_netflux_published(s->engine);
+        channel_copy_hist(&copy, &stats->hists[NFX_HIST_TOTAL - 1]);
+        (void)netflux_published(s->engine);
     }
     void *blocks[] = {counters, gauges, few, values, mine, now, port, name};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         free(blocks[i]);
 }
 
-static void look_at_statistics(fuzz_t *f, const channel_end_t *e)
+static void look_at_statistics(fuzz_t *f, const endpoint_t *e)
 {
     const shm_segment_t *s = e->segment;
     uint64_t *counters = block(sizeof *counters * SHM_COUNTER_TOTAL);
     rt_hist_t *hist = block(sizeof *hist);
-    ring_read_counters(s->stats, counters);
-    ring_copy_hist(hist, &s->stats->hists[take1(f) % SHM_HIST_TOTAL]);
+    channel_read_counters(s->stats, counters);
+    channel_copy_hist(hist, &s->stats->hists[take1(f) % SHM_HIST_TOTAL]);
     (void)rt_hist_quantile_ns(hist, 0.5);
     for (uint32_t i = 0; i < READERS; i++)
-        (void)ring_reader_waiting(s, i);
-    (void)ring_shared_lost(s);
-    (void)ring_reports_awaited(s);
+        (void)channel_reader_waiting(s, i);
+    (void)channel_shared_lost(s);
+    (void)channel_reports_awaited(s);
     (void)tx_ring_waiting(s);
-    (void)end_unheard(e);
-    (void)end_in_force(e);
-    fuzz_require(end_waiting(e) <= e->rx.units + 1u, "what waits fits in the ring");
+    (void)endpoint_unheard(e);
+    (void)endpoint_in_force(e);
+    fuzz_require(endpoint_waiting(e) <= e->rx.units + 1u, "what waits fits in the ring");
     look_at_engine(f, s);
     free(hist);
     free(counters);
@@ -717,7 +722,7 @@ static void scribble(fuzz_t *f)
 
 static void send_something(fuzz_t *f, unsigned i)
 {
-    channel_end_t *e = &f->ends[i];
+    endpoint_t *e = &f->ends[i];
     if (f->engine == UDT)
         send_by_udt(f, i);
     else if (f->engine == MUX)
@@ -730,7 +735,7 @@ static void send_something(fuzz_t *f, unsigned i)
 
 static void receive_something(fuzz_t *f, unsigned i)
 {
-    channel_end_t *e = &f->ends[i];
+    endpoint_t *e = &f->ends[i];
     if (f->engine == UDT)
         read_by_udt(f, i);
     else
@@ -765,7 +770,7 @@ static void play(fuzz_t *f)
     };
     unsigned how = take1(f);
     unsigned i = how / 32 % ENDS;
-    channel_end_t *e = &f->ends[i];
+    endpoint_t *e = &f->ends[i];
     bool records_of_its_own = f->engine == UDT;
     hostile_new_call();
     switch (how % 32 % STEPS) {

@@ -1,6 +1,6 @@
-/* int_array.h: numbers of an array in memory, whatever their width. No Python in here. */
-#ifndef INT_ARRAY_H
-#define INT_ARRAY_H
+/* int_array.h: integers of an array in memory, whatever their width. */
+#ifndef CLIENT_INT_ARRAY_H
+#define CLIENT_INT_ARRAY_H
 
 #include <stdint.h>
 #include <string.h>

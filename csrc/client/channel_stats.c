@@ -1,0 +1,64 @@
+#include "client/channel_stats.h"
+
+#include "base/rt_clock.h"
+#include "base/rt_seq.h"
+
+void channel_read_counters(const shm_stats_t *stats, uint64_t *out)
+{
+    for (unsigned i = 0; i < SHM_COUNTER_TOTAL; i++)
+        out[i] = rt_load_relaxed(&stats->counters[i]);
+}
+
+void channel_copy_hist(rt_hist_t *to, const rt_hist_t *from)
+{
+    rt_store_relaxed(&to->count, rt_load_relaxed(&from->count));
+    rt_store_relaxed(&to->sum_ns, rt_load_relaxed(&from->sum_ns));
+    rt_store_relaxed(&to->min_ns, rt_load_relaxed(&from->min_ns));
+    rt_store_relaxed(&to->max_ns, rt_load_relaxed(&from->max_ns));
+    for (unsigned i = 0; i < RT_HIST_BUCKETS; i++)
+        rt_store_relaxed(&to->buckets[i], rt_load_relaxed(&from->buckets[i]));
+}
+
+uint64_t channel_hist_bucket(const rt_hist_t *h, unsigned bucket)
+{
+    return rt_load_relaxed(&h->buckets[bucket]);
+}
+
+uint32_t channel_reader_waiting(const shm_segment_t *s, uint32_t slot)
+{
+    uint32_t tail = shm_cursor_seq(rt_load_acquire(&s->rx->tail));
+    int32_t ahead = rt_seq32_diff(tail, shm_cursor_seq(rt_load_acquire(&s->readers[slot].cursor)));
+    return ahead > 0 ? (uint32_t)ahead : 0;
+}
+
+uint64_t channel_shared_lost(const shm_segment_t *s)
+{
+    const shm_rx_cursors_t *rx = s->rx;
+    uint64_t lost = rt_load_acquire(&rx->shared_lost);
+    if (s->config.read_mode != SHM_READ_SHARED)
+        return lost;
+    uint64_t near = rt_load_relaxed(&rx->sequence_high);
+    uint64_t head = rt_seq64_near(near, shm_cursor_seq(rt_load_acquire(&rx->shared_head)));
+    uint64_t floor = rt_seq64_near(near, shm_cursor_seq(rt_load_acquire(&rx->floor)));
+    uint64_t purged = rt_load_relaxed(&rx->purged_sequence);
+    uint64_t first = head > purged ? head : purged;
+    return floor > first ? lost + (floor - first) : lost;
+}
+
+uint64_t channel_reports_awaited(const shm_segment_t *s)
+{
+    uint64_t reported = rt_load_acquire(&s->report->tail);
+    uint64_t finished = rt_load_relaxed(&s->tx->finished);
+    return finished > reported ? finished - reported : 0;
+}
+
+void channel_late_reader_init(slot_reader_t *reader, const shm_segment_t *s)
+{
+    slot_reader_init(reader, s->late, s->late_packets, s->config.late_slots,
+                     (uint32_t)sizeof(shm_late_packet_t));
+}
+
+int64_t channel_now_ns(const shm_segment_t *s)
+{
+    return s->config.clock == RT_CLOCK_TAI ? rt_tai_ns() : rt_mono_ns();
+}

@@ -1,0 +1,226 @@
+/* endpoint.h: one process's end of a channel. No Python in here: the hand-written extension, cffi
+ * and libshmring (shmring.h) are thin layers over these calls, so all of them do the same.
+ *
+ *   endpoint.c           life: open, attach to a worker's slots, shut, forget after fork; state
+ *   endpoint_send.c      sending: one packet, many, replacing, the worker's bell
+ *   endpoint_recv.c      receiving: one packet, many, the reader's doorbell
+ *   endpoint_wait.c      waiting for a packet or for room
+ *   endpoint_netflux.c   the values of a cyclic link
+ *   endpoint_udt.c       the bytes and messages of a UDT connection
+ *   endpoint_mux.c       the datagrams of many ports
+ *
+ * Life. The caller maps the segment and opens an endpoint on it. He attaches it to the worker as a
+ * producer or reader when it first sends or receives, and attaches it again after a worker was
+ * replaced. The per-packet calls never attach: they return -ESTALE, and the caller attaches.
+ *
+ * Threads. The caller holds one lock (CPython's own, say) for all calls on an endpoint, except
+ * endpoint_sleep, which works on the copy that endpoint_before_sleep made.
+ *
+ * Selecting. With a doorbell (ctl_msg.h) the endpoint can take part in select and asyncio. The
+ * descriptor is readable while there may be packets. The worker rings it once after bell_want was
+ * set. The call that finds the ring empty, or takes the last packet, clears it and sets bell_want
+ * again (endpoint_rearm).
+ *
+ * Errors. Calls return a count or 0, and -errno when they fail. Where a comment says "with a text",
+ * rt_err_text has it. */
+#ifndef CLIENT_ENDPOINT_H
+#define CLIENT_ENDPOINT_H
+
+#include "base/rt_clock.h"
+#include "client/int_array.h"
+#include "shm/rx_ring.h"
+#include "shm/tx_ring.h"
+
+/* What an endpoint waits for, or attaches as. */
+#define ENDPOINT_TX 1
+#define ENDPOINT_RX 2
+
+/* How far ahead a deadline may lie. A later one was meant for another clock or in another unit. */
+#define ENDPOINT_HORIZON_NS (366 * 24 * 3600 * RT_NS_PER_S)
+
+/* A sleeper looks up this often, to see that the channel was closed or that a signal came. */
+#define ENDPOINT_SLICE_NS (50 * RT_NS_PER_MS)
+
+typedef struct endpoint {
+    shm_segment_t *segment; /* NULL: closed by this process */
+    uint32_t epoch;         /* of the worker this endpoint is attached to */
+    uint8_t tx_ready;       /* attached as producer */
+    uint8_t rx_ready;       /* may receive: attached as reader, or needs no attaching */
+    uint8_t has_remote;     /* packets without a destination of their own have one */
+    uint8_t spare_full;     /* spare holds a packet taken from the ring and not yet handed out */
+    int bell_fd;            /* eventfd that wakes the worker */
+    int reader_fd;          /* doorbell that the worker rings for this endpoint, or -1 */
+    shm_reader_t *reader;   /* slot, or NULL */
+    int64_t usual_gap_ns;   /* learnt: how long waits for a packet last */
+    tx_producer_t tx;
+    rx_reader_t rx;
+    uint8_t *spare; /* max_payload_bytes */
+    rx_packet_t spare_packet;
+    uint64_t spare_lost_before;
+} endpoint_t;
+
+/* --- life (endpoint.c) ------------------------------------------------------------------------ */
+
+/* The segment stays the caller's and must outlive the endpoint. mode: shm_read_mode_t. A broadcast
+ * reader on a writable mapping still has to be attached. It gets what arrives from now on, and with
+ * from_oldest also what the ring holds already. Returns 0; -ENOMEM, -EACCES with a text. */
+int endpoint_open(endpoint_t *e, shm_segment_t *s, int mode, int from_oldest);
+
+/* After this no call works any more, and sleepers of this process return. Once they have, the
+ * segment may be unmapped. */
+void endpoint_shut(endpoint_t *e);
+
+/* Frees what the endpoint owns. After endpoint_shut and the last sleeper's return, or without. */
+void endpoint_close(endpoint_t *e);
+
+/* Attaches as producer in the slot that the worker gave. bell_fd stays the caller's. Returns 0;
+ * -EINVAL, -EACCES with a text. */
+int endpoint_attach_producer(endpoint_t *e, uint32_t slot, int bell_fd);
+
+/* Attaches as reader in the slot that the worker gave; the position stays. reader_fd is the
+ * doorbell that the worker rings, or -1, and stays the caller's. Returns 0; -EINVAL with a text. */
+int endpoint_attach_reader(endpoint_t *e, uint32_t slot, int reader_fd);
+
+/* In a child after fork: the slots are the parent's, and so is a packet that was taken from others.
+ * The position stays. */
+void endpoint_forget_slots(endpoint_t *e);
+
+/* shm_channel_state_t as the worker wrote it, or any number if somebody overwrote it. */
+unsigned endpoint_state(const endpoint_t *e);
+
+/* 1: a worker serves the channel, and it is the one that this endpoint knows. */
+int endpoint_in_force(const endpoint_t *e);
+
+/* How long ago, in ns, the worker said that it serves the channel. Any process may have overwritten
+ * that time, so the difference may have any value. */
+int64_t endpoint_silence_ns(const endpoint_t *e, int64_t now_mono_ns);
+
+/* 1: nobody has said for a second that the channel is served. Its pool and its workers may have
+ * died, or its worker stands still: find out before waiting on. */
+int endpoint_unheard(const endpoint_t *e);
+
+/* 1: what is in the ring may be read without attaching first. Nobody serves a closed channel. */
+int endpoint_may_read(const endpoint_t *e);
+
+/* --- sending (endpoint_send.c) ---------------------------------------------------------------- */
+
+/* Wakes a sleeping worker after something was committed or cancelled. Only with tx_ready. */
+void endpoint_ring_bell(endpoint_t *e);
+
+/* 1: attached as producer to the worker in charge. */
+int endpoint_may_send(const endpoint_t *e);
+
+/* Queues one packet. due_ns: its deadline in the channel's clock, 0: as soon as possible. dest:
+ * NULL for the channel's remote. Returns 0 and the sequence; -ESTALE (attach first), -EDESTADDRREQ
+ * (no dest and no remote), -ERANGE (due_ns is farther ahead than ENDPOINT_HORIZON_NS), -ENOBUFS
+ * (the ring is full), -EMSGSIZE, -EPROTO with a text. */
+int endpoint_send(endpoint_t *e, const void *payload, size_t bytes, int64_t due_ns,
+                  const shm_addr_t *dest, uint64_t *sequence);
+
+/* Many packets in one buffer. Packet i lies at offsets[i], or behind packet i - 1. It is sizes[i]
+ * long, or size. It is due at dues[i], or at due_ns + i * interval_ns if due_ns is not 0. */
+typedef struct send_batch {
+    const uint8_t *data;
+    uint64_t data_bytes;
+    uint64_t count;
+    int64_t size;
+    int64_t due_ns;
+    int64_t interval_ns;
+    int_array_t sizes;
+    int_array_t offsets;
+    int_array_t dues;
+    const shm_addr_t *dest;
+    uint64_t *sequences; /* NULL, or room for count */
+    /* Progress. */
+    uint64_t done;
+    uint64_t data_done; /* bytes, where there are no offsets */
+    uint64_t first_sequence;
+} send_batch_t;
+
+/* The deadline of packet i. Below 0: there is no such time. */
+int64_t send_batch_due_ns(const send_batch_t *b, uint64_t i);
+
+/* Packet `done` was queued, and has this sequence. */
+void send_batch_advance(send_batch_t *b, uint64_t sequence);
+
+/* Goes on with a batch as far as there is room. Returns 0: all done; otherwise as endpoint_send, or
+ * -EFAULT: packet `done` does not lie inside the data. */
+int endpoint_send_batch(endpoint_t *e, send_batch_t *b);
+
+/* Puts a new packet in the place of one that waits: either both happen or neither. keep_due: the
+ * new packet gets the old one's deadline. Returns 0 and the new sequence; -ENOENT (the old packet
+ * does not wait any more), -EBUSY with a text (the queue could not be searched), otherwise as
+ * endpoint_send. */
+int endpoint_replace(endpoint_t *e, uint64_t old, const void *payload, size_t bytes, int keep_due,
+                     int64_t due_ns, const shm_addr_t *dest, uint64_t *sequence);
+
+/* Reserves room for one packet, which the caller writes to claim->payload. Then endpoint_commit or
+ * endpoint_abort follows at once: others wait up to 100 ms for a claim that stays open. Returns as
+ * endpoint_send; the sequence is claim->sequence. */
+int endpoint_claim(endpoint_t *e, size_t bytes, int64_t due_ns, const shm_addr_t *dest,
+                   tx_claim_t *claim);
+void endpoint_commit(endpoint_t *e, tx_claim_t *claim);
+void endpoint_abort(endpoint_t *e, tx_claim_t *claim);
+
+/* --- receiving (endpoint_recv.c) -------------------------------------------------------------- */
+
+/* Packets that could be taken now. */
+uint64_t endpoint_waiting(const endpoint_t *e);
+
+/* Brings the next packet to spare, unless one is there. Returns 1: there is one, 0: none. */
+int endpoint_peek(endpoint_t *e);
+
+/* As endpoint_peek, for an endpoint that may have to be attached first. Returns also -ESTALE: no
+ * packet is there that could be read without attaching; attach and call again. */
+int endpoint_poll(endpoint_t *e);
+
+/* The packet in spare was handed out. */
+void endpoint_taken(endpoint_t *e);
+
+/* Clears the doorbell and asks for the next ring. Rings it itself if packets are there. */
+void endpoint_rearm(endpoint_t *e);
+
+/* What endpoint_take_many says of each packet. 56 bytes, so that fields of 8 bytes can be viewed as
+ * arrays with a stride of 7. Python knows this layout (batch.py). */
+typedef struct packet_record {
+    uint64_t sequence;
+    int64_t timestamp_ns;
+    uint64_t offset; /* in the payload buffer */
+    uint32_t length;
+    uint8_t stamp;
+    uint8_t flags;
+    uint8_t tos;
+    uint8_t reserved;
+    shm_addr_t source;
+} packet_record_t;
+
+/* Takes up to max packets, their payloads one behind the other in to. Ends at the first that does
+ * not fit, which stays. Returns how many it took; *used gets the bytes. 0 although packets wait:
+ * the next one is longer than the buffer (spare_packet.payload_bytes). */
+uint64_t endpoint_take_many(endpoint_t *e, uint8_t *to, uint64_t bytes, packet_record_t *records,
+                            uint64_t max, uint64_t *used);
+
+/* --- waiting (endpoint_wait.c) ---------------------------------------------------------------- */
+
+/* What a sleeper needs, copied, because others use the endpoint meanwhile. The segment must stay
+ * mapped. */
+typedef struct endpoint_sleep {
+    rx_reader_t rx;
+    tx_producer_t tx;
+    int what; /* ENDPOINT_TX: for room, ENDPOINT_RX: for a packet */
+    int64_t spin_ns;
+    int64_t until_mono_ns;
+    int64_t began_mono_ns;
+} endpoint_sleep_t;
+
+/* until_mono_ns: when the caller gives up. One sleep ends after ENDPOINT_SLICE_NS at the latest. */
+void endpoint_before_sleep(const endpoint_t *e, int what, int64_t until_mono_ns,
+                           endpoint_sleep_t *s);
+
+/* Without any lock. Returns 0 (look again), -ETIMEDOUT, -EINTR. */
+int endpoint_sleep(endpoint_sleep_t *s);
+
+/* Learns from how long it took. */
+void endpoint_after_sleep(endpoint_t *e, const endpoint_sleep_t *s);
+
+#endif

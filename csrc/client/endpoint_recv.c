@@ -1,0 +1,97 @@
+#include "client/endpoint.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#define RINGS 8 /* taken at once: more than one is rare */
+
+_Static_assert(sizeof(packet_record_t) == 56, "batch.py has this layout");
+
+uint64_t endpoint_waiting(const endpoint_t *e)
+{
+    return rx_reader_waiting(&e->rx) + e->spare_full;
+}
+
+int endpoint_peek(endpoint_t *e)
+{
+    if (!e->spare_full && rx_reader_next(&e->rx, e->spare, e->segment->config.max_payload_bytes,
+                                         &e->spare_packet, &e->spare_lost_before) == 1)
+        e->spare_full = 1;
+    return e->spare_full;
+}
+
+int endpoint_poll(endpoint_t *e)
+{
+    /* Before looking: what arrived before the channel was closed is found below. */
+    bool stale = !e->rx_ready || !endpoint_in_force(e);
+    if (endpoint_may_read(e) && endpoint_peek(e))
+        return 1;
+    return stale ? -ESTALE : 0;
+}
+
+void endpoint_rearm(endpoint_t *e)
+{
+    uint8_t rings[RINGS];
+    if (e->reader_fd < 0 || e->reader == NULL)
+        return;
+    ssize_t ignored = 1;
+    for (int i = 0; i < RINGS && ignored > 0; i++)
+        ignored = read(e->reader_fd, rings, sizeof rings);
+    rt_store_relaxed(&e->reader->bell_want, 1);
+    /* Pairs with the full fence in rx_writer_publish: either the worker sees bell_want or the
+     * packet is seen here. */
+    rt_fence_full();
+    if (endpoint_waiting(e))
+        ignored = write(e->reader_fd, "", 1);
+    (void)ignored;
+}
+
+void endpoint_taken(endpoint_t *e)
+{
+    e->spare_full = 0;
+    if (e->reader_fd >= 0 && rx_reader_waiting(&e->rx) == 0)
+        endpoint_rearm(e);
+}
+
+/* --- many packets --------------------------------------------------------------------------- */
+
+static void fill_record(packet_record_t *r, const rx_packet_t *p, uint64_t offset)
+{
+    *r = (packet_record_t){
+        .sequence = p->sequence,
+        .timestamp_ns = p->time_ns,
+        .offset = offset,
+        .length = p->payload_bytes,
+        .stamp = p->stamp,
+        .flags = p->flags,
+        .tos = p->tos,
+        .source = p->source,
+    };
+}
+
+uint64_t endpoint_take_many(endpoint_t *e, uint8_t *to, uint64_t bytes, packet_record_t *records,
+                            uint64_t max, uint64_t *used)
+{
+    uint32_t longest = e->segment->config.max_payload_bytes;
+    uint64_t n = 0, at = 0;
+    while (n < max) {
+        if (!e->spare_full && bytes - at >= longest) { /* whatever comes fits: no spare copy */
+            rx_packet_t packet;
+            if (rx_reader_next(&e->rx, to + at, longest, &packet, NULL) != 1)
+                break;
+            fill_record(&records[n++], &packet, at);
+            at += packet.payload_bytes;
+            continue;
+        }
+        if (!endpoint_peek(e) || e->spare_packet.payload_bytes > bytes - at)
+            break;
+        memcpy(to + at, e->spare, e->spare_packet.payload_bytes);
+        fill_record(&records[n++], &e->spare_packet, at);
+        at += e->spare_packet.payload_bytes;
+        e->spare_full = 0;
+    }
+    if (n && e->reader_fd >= 0 && endpoint_waiting(e) == 0)
+        endpoint_rearm(e);
+    *used = at;
+    return n;
+}

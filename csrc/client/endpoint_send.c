@@ -1,0 +1,176 @@
+#include "client/endpoint.h"
+
+#include "base/rt_clock.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+/* How often a batch reads the clock and looks whether the worker sleeps. */
+#define BATCH_STRIDE 64u
+
+void endpoint_ring_bell(endpoint_t *e)
+{
+    uint64_t one = 1;
+    if (!tx_producer_must_ring(&e->tx))
+        return;
+    /* The counter only wakes: full (EAGAIN) does as well, and a vanished worker sees the ring when
+     * it is replaced. */
+    ssize_t ignored = write(e->bell_fd, &one, sizeof one);
+    (void)ignored;
+    tx_producer_rang(&e->tx);
+}
+
+int endpoint_may_send(const endpoint_t *e)
+{
+    return e->tx_ready && endpoint_in_force(e);
+}
+
+/* Whether due_ns can be meant. Only channels that count in CLOCK_MONOTONIC can tell: there a
+ * deadline from any other clock lies decades ahead. */
+static bool is_plausible(const endpoint_t *e, int64_t due_ns, int64_t now_mono_ns)
+{
+    return e->segment->config.clock != RT_CLOCK_MONOTONIC ||
+           due_ns - now_mono_ns < ENDPOINT_HORIZON_NS;
+}
+
+/* What is longer than any record is refused by the ring, with a text. */
+static uint32_t as_length(uint64_t bytes)
+{
+    return bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes;
+}
+
+/* Returns 0, or why nothing can be sent: as endpoint_send. */
+static int check_ready(const endpoint_t *e, const shm_addr_t *dest)
+{
+    if (!endpoint_may_send(e))
+        return -ESTALE;
+    return dest == NULL && !e->has_remote ? -EDESTADDRREQ : 0;
+}
+
+int endpoint_send(endpoint_t *e, const void *payload, size_t bytes, int64_t due_ns,
+                  const shm_addr_t *dest, uint64_t *sequence)
+{
+    int rc = check_ready(e, dest);
+    if (rc < 0)
+        return rc;
+    int64_t now = rt_mono_ns();
+    if (!is_plausible(e, due_ns, now))
+        return -ERANGE;
+    rc = tx_producer_push(&e->tx, payload, as_length(bytes), due_ns, now, dest, sequence);
+    if (rc == 0)
+        endpoint_ring_bell(e);
+    return rc;
+}
+
+/* --- many packets --------------------------------------------------------------------------- */
+
+int64_t send_batch_due_ns(const send_batch_t *b, uint64_t i)
+{
+    int64_t due_ns;
+    if (b->dues.width)
+        return int_at(&b->dues, i);
+    if (b->due_ns == 0)
+        return 0;
+    if (__builtin_mul_overflow((int64_t)i, b->interval_ns, &due_ns) ||
+        __builtin_add_overflow(due_ns, b->due_ns, &due_ns))
+        return -1;
+    return due_ns;
+}
+
+void send_batch_advance(send_batch_t *b, uint64_t sequence)
+{
+    if (b->done == 0)
+        b->first_sequence = sequence;
+    if (b->sequences)
+        b->sequences[b->done] = sequence;
+    b->done++;
+}
+
+static bool lies_inside(const send_batch_t *b, int64_t offset, int64_t size)
+{
+    return size >= 0 && offset >= 0 && (uint64_t)offset <= b->data_bytes &&
+           (uint64_t)size <= b->data_bytes - (uint64_t)offset;
+}
+
+/* Queues packet `done`. */
+static int send_next(endpoint_t *e, send_batch_t *b, int64_t now)
+{
+    uint64_t i = b->done;
+    int64_t size = b->sizes.width ? int_at(&b->sizes, i) : b->size;
+    int64_t offset = b->offsets.width ? int_at(&b->offsets, i) : (int64_t)b->data_done;
+    int64_t due_ns = send_batch_due_ns(b, i);
+    uint64_t sequence;
+    if (!lies_inside(b, offset, size))
+        return -EFAULT;
+    if (due_ns < 0 || !is_plausible(e, due_ns, now))
+        return -ERANGE;
+    int rc = tx_producer_push(&e->tx, b->data + offset, as_length((uint64_t)size), due_ns, now,
+                              b->dest, &sequence);
+    if (rc < 0)
+        return rc;
+    send_batch_advance(b, sequence);
+    b->data_done += (uint64_t)size;
+    return 0;
+}
+
+int endpoint_send_batch(endpoint_t *e, send_batch_t *b)
+{
+    int rc = check_ready(e, b->dest);
+    if (rc < 0)
+        return rc;
+    int64_t now = rt_mono_ns();
+    while (rc == 0 && b->done < b->count) {
+        bool look_up = b->done % BATCH_STRIDE == 0;
+        rc = send_next(e, b, now);
+        if (rc == 0 && look_up) {
+            endpoint_ring_bell(e);
+            now = rt_mono_ns();
+        }
+    }
+    endpoint_ring_bell(e);
+    return rc;
+}
+
+/* --- claims --------------------------------------------------------------------------------- */
+
+int endpoint_claim(endpoint_t *e, size_t bytes, int64_t due_ns, const shm_addr_t *dest,
+                   tx_claim_t *claim)
+{
+    int rc = check_ready(e, dest);
+    if (rc < 0)
+        return rc;
+    int64_t now = rt_mono_ns();
+    if (!is_plausible(e, due_ns, now))
+        return -ERANGE;
+    return tx_producer_claim(&e->tx, as_length(bytes), due_ns, now, dest, claim);
+}
+
+void endpoint_commit(endpoint_t *e, tx_claim_t *claim)
+{
+    tx_producer_commit(&e->tx, claim);
+    endpoint_ring_bell(e);
+}
+
+void endpoint_abort(endpoint_t *e, tx_claim_t *claim)
+{
+    tx_producer_abort(&e->tx, claim);
+    endpoint_ring_bell(e);
+}
+
+int endpoint_replace(endpoint_t *e, uint64_t old, const void *payload, size_t bytes, int keep_due,
+                     int64_t due_ns, const shm_addr_t *dest, uint64_t *sequence)
+{
+    tx_claim_t claim;
+    if (e->tx_ready && bytes <= e->tx.max_payload_bytes)
+        tx_producer_touch(payload, bytes);
+    int rc = endpoint_claim(e, bytes, due_ns, dest, &claim);
+    if (rc < 0)
+        return rc;
+    memcpy(claim.payload, payload, bytes);
+    int replaced = tx_producer_replace(&e->tx, e->segment, &claim, old, keep_due);
+    endpoint_ring_bell(e);
+    if (replaced <= 0)
+        return replaced < 0 ? replaced : -ENOENT;
+    *sequence = claim.sequence;
+    return 0;
+}

@@ -121,6 +121,11 @@ int endpoint_unheard(const endpoint_t *e)
     return is_served(e) && endpoint_silence_ns(e, rt_mono_ns()) > UNHEARD_NS;
 }
 
+int endpoint_may_recv(const endpoint_t *e)
+{
+    return e->rx_ready && endpoint_in_force(e);
+}
+
 int endpoint_may_read(const endpoint_t *e)
 {
     return e->rx_ready || endpoint_state(e) == SHM_STATE_CLOSED;

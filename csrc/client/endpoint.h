@@ -99,6 +99,9 @@ int64_t endpoint_silence_ns(const endpoint_t *e, int64_t now_mono_ns);
  * died, or its worker stands still: find out before waiting on. */
 int endpoint_unheard(const endpoint_t *e);
 
+/* 1: attached as reader, if that is needed, to the worker in charge. */
+int endpoint_may_recv(const endpoint_t *e);
+
 /* 1: what is in the ring may be read without attaching first. Nobody serves a closed channel. */
 int endpoint_may_read(const endpoint_t *e);
 
@@ -155,8 +158,8 @@ int endpoint_replace(endpoint_t *e, uint64_t old, const void *payload, size_t by
                      int64_t due_ns, const shm_addr_t *dest, uint64_t *sequence);
 
 /* Reserves room for one packet, which the caller writes to claim->payload. Then endpoint_commit or
- * endpoint_abort follows at once: others wait up to 100 ms for a claim that stays open. Returns as
- * endpoint_send; the sequence is claim->sequence. */
+ * endpoint_abort follows at once: the worker passes a claim that stays open, but frees no room
+ * behind it. Returns as endpoint_send; the sequence is claim->sequence. */
 int endpoint_claim(endpoint_t *e, size_t bytes, int64_t due_ns, const shm_addr_t *dest,
                    tx_claim_t *claim);
 void endpoint_commit(endpoint_t *e, tx_claim_t *claim);

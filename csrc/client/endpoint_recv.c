@@ -23,7 +23,7 @@ int endpoint_peek(endpoint_t *e)
 int endpoint_poll(endpoint_t *e)
 {
     /* Before looking: what arrived before the channel was closed is found below. */
-    bool stale = !e->rx_ready || !endpoint_in_force(e);
+    bool stale = !endpoint_may_recv(e);
     if (endpoint_may_read(e) && endpoint_peek(e))
         return 1;
     return stale ? -ESTALE : 0;

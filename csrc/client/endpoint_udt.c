@@ -40,7 +40,7 @@ int udt_endpoint_send(udt_endpoint_t *u, const uint8_t *data, uint64_t bytes, in
     }
 }
 
-int udt_endpoint_has_room(const udt_endpoint_t *u)
+int udt_endpoint_has_room(udt_endpoint_t *u)
 {
     return tx_producer_has_room(&u->end->tx);
 }

@@ -23,7 +23,7 @@ int udt_endpoint_send(udt_endpoint_t *u, const uint8_t *data, uint64_t bytes, in
                       uint32_t flags, int is_message, uint64_t *done);
 
 /* 1: a record of any length can be queued now. */
-int udt_endpoint_has_room(const udt_endpoint_t *u);
+int udt_endpoint_has_room(udt_endpoint_t *u);
 
 /* 1: a record is there. */
 int udt_endpoint_has_data(const udt_endpoint_t *u);

@@ -6,6 +6,7 @@
 #     rtpsynth/_utils.*.so ...  hand-written: the compiled modules of that drop-in, over base and proto; _server over client
 #     rtstat/_look.*.so         hand-written: reads segments and pages for the monitor
 #     rtworkers/bin/...         the worker, and the bare-C floor of `shmring bench`
+#     shmring/lib, include      libshmring and its header, for C programs (csrc/client/CMakeLists.txt)
 cmake_minimum_required(VERSION 3.26) # USE_SABI
 find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module ${SKBUILD_SABI_COMPONENT})
 

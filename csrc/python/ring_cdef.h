@@ -795,7 +795,7 @@ uint32_t udt_read_peer_errors(const shm_segment_t *s);
 uint32_t udt_endpoint_event(udt_endpoint_t *u);
 int udt_endpoint_send(udt_endpoint_t *u, const uint8_t *data, uint64_t bytes, int32_t ttl_ms, uint32_t flags,
                       int is_message, uint64_t *done);
-int udt_endpoint_has_room(const udt_endpoint_t *u);
+int udt_endpoint_has_room(udt_endpoint_t *u);
 uint64_t udt_endpoint_read(udt_endpoint_t *u, uint8_t *to, uint64_t bytes, uint32_t *tag);
 uint64_t udt_endpoint_take(udt_endpoint_t *u, uint8_t *to, uint32_t *tag);
 int udt_endpoint_has_data(const udt_endpoint_t *u);

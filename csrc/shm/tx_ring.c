@@ -285,15 +285,14 @@ int tx_producer_push_engine(tx_producer_t *p, const void *head, uint32_t head_by
     return 0;
 }
 
-int tx_producer_has_room(const tx_producer_t *p)
+int tx_producer_has_room(tx_producer_t *p)
 {
-    tx_producer_t now = *p;
     shm_cursor_t tail = rt_load_acquire(&p->cursors->tail); /* T8 */
-    look_at_worker(&now);
+    look_at_worker(p);
     uint32_t place = shm_cursor_place(tail);
     uint32_t need = tx_record_units(p->max_payload_bytes, false);
-    return space_left(&now, place, need + tx_pad_units(place, need, p->units)) &&
-           capacity_left(&now, shm_cursor_seq(tail));
+    return space_left(p, place, need + tx_pad_units(place, need, p->units)) &&
+           capacity_left(p, shm_cursor_seq(tail));
 }
 
 int tx_producer_must_ring(tx_producer_t *p)

@@ -72,8 +72,9 @@ int tx_producer_push(tx_producer_t *p, const void *payload, uint32_t payload_byt
 int tx_producer_push_engine(tx_producer_t *p, const void *head, uint32_t head_bytes, const void *data,
                             uint32_t bytes, int64_t now_mono_ns);
 
-/* 1: the longest record without a destination would find room now. */
-int tx_producer_has_room(const tx_producer_t *p);
+/* 1: the longest record without a destination would find room now. 0: tx_producer_wait_room waits for more
+ * than was found here. */
+int tx_producer_has_room(tx_producer_t *p);
 
 /* After one or several commits: 1 if the worker sleeps and this caller must ring it (write 1 to the
  * channel's eventfd, then tx_producer_rang), else 0. Others who commit before it did ring, too. */

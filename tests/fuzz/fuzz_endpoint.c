@@ -13,10 +13,8 @@
 #include "base/rt_clock.h"
 #include "base/rt_futex.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <sys/mman.h>
-#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 

@@ -47,6 +47,7 @@ COMMANDS = (
     ),
     Command("doctor", "shmring_doctor.command", "whether this machine is fit, and what mends it"),
     Command("gc", "shmring_cli.gc", "remove what dead processes left behind"),
+    Command("cflags", "shmring_cli.cflags", "compiler flags for C programs that use channels"),
 )
 
 _DESCRIPTION = """\

@@ -451,7 +451,7 @@ def pages() -> list[str]:
 def test_names_of_the_package_exist(page: str) -> None:
     shown = code(text_of(page))
     for name in re.findall(r"\bshmring\.(\w+)(?=[\s(,.)`])", shown):
-        known = {"pool", "tap", "testing", "udt", "workers", "jsonl", "conf"}
+        known = {"pool", "tap", "testing", "udt", "workers", "jsonl", "conf", "h", "pc"}
         assert hasattr(shmring, name) or name in known, name
     channel = shmring.RtpChannel if page == "docs/rtp.md" else shmring.Channel
     for name in re.findall(r"\bch\.(\w+)", shown):

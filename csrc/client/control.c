@@ -1,0 +1,261 @@
+#include "client/control.h"
+
+#include "base/rt_clock.h"
+#include "base/rt_err.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* Before it sleeps a caller looks again and again for so long: to be woken up takes as long as an
+ * answer does. */
+#define SPIN_NS (150 * RT_NS_PER_US)
+
+/* The part of the patience within which a request must be carried out: a call that failed must not
+ * take effect later. */
+#define CARRY_OUT_MS (CONTROL_PATIENCE_MS * 19 / 20)
+
+#define FDS_BYTES CMSG_SPACE(CTL_MAX_FDS * sizeof(int))
+
+/* --- life ----------------------------------------------------------------------------------- */
+
+static void ask_peer(control_t *c)
+{
+    struct ucred peer = {.uid = (uid_t)-1};
+    socklen_t bytes = sizeof peer;
+    (void)getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes);
+    c->peer_pid = peer.pid;
+    c->peer_uid = peer.uid;
+}
+
+int control_connect(control_t *c, const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    *c = (control_t){.fd = -1};
+    if (strlen(path) >= sizeof address.sun_path)
+        return rt_err_set(-ENAMETOOLONG,
+                          "socket path %s has %zu bytes, Linux takes %zu: set "
+                          "SHMRING_RUNTIME_DIR to a shorter folder",
+                          path, strlen(path), sizeof address.sun_path - 1);
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return rt_err_set(-errno, "making a socket: %s", strerror(errno));
+    if (connect(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
+        int rc = rt_err_set(-errno, "worker's socket %s: %s", path, strerror(errno));
+        close(fd);
+        return rc;
+    }
+    c->fd = fd;
+    ask_peer(c);
+    return 0;
+}
+
+void control_close(control_t *c)
+{
+    if (c->fd >= 0)
+        close(c->fd);
+    c->fd = -1;
+}
+
+void control_reply_close(control_reply_t *reply)
+{
+    while (reply->fd_count > 0)
+        close(reply->fds[--reply->fd_count]);
+}
+
+/* --- waiting -------------------------------------------------------------------------------- */
+
+/* Returns 0: the socket is ready for events, or hung up; -ETIMEDOUT, -errno. */
+static int wait_ready(const control_t *c, short events, int64_t until_mono_ns)
+{
+    struct pollfd ready = {.fd = c->fd, .events = events};
+    for (;;) {
+        int64_t left_ns = until_mono_ns - rt_mono_ns();
+        if (left_ns <= 0)
+            return -ETIMEDOUT;
+        int found = poll(&ready, 1, (int)(left_ns / RT_NS_PER_MS) + 1);
+        if (found > 0)
+            return 0;
+        if (found < 0 && errno != EINTR)
+            return -errno;
+    }
+}
+
+static int refuse_silent(const control_t *c, const char *what)
+{
+    return rt_err_set(
+        -ETIMEDOUT,
+        "its worker (process %d) lives, but did not %s within %d s: if it was stopped let it go "
+        "on (kill -CONT %d), else have it replaced (kill -9 %d)",
+        (int)c->peer_pid, what, CONTROL_PATIENCE_MS / 1000, (int)c->peer_pid, (int)c->peer_pid);
+}
+
+static int refuse_gone(void)
+{
+    return rt_err_set(-ECONNRESET, "the worker has ended");
+}
+
+/* --- sending -------------------------------------------------------------------------------- */
+
+static void attach_fds(struct msghdr *message, uint8_t *space, const int *fds, unsigned count)
+{
+    if (count == 0)
+        return;
+    message->msg_control = space;
+    message->msg_controllen = CMSG_SPACE(count * sizeof *fds);
+    struct cmsghdr *rights = CMSG_FIRSTHDR(message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(count * sizeof *fds);
+    memcpy(CMSG_DATA(rights), fds, count * sizeof *fds);
+}
+
+static uint32_t until_ms(void)
+{
+    uint32_t until = (uint32_t)(rt_mono_ns() / RT_NS_PER_MS + CARRY_OUT_MS);
+    return until != 0 ? until : 1;
+}
+
+static int send_request(control_t *c, uint32_t op, const void *body, uint32_t bytes, const int *fds,
+                        unsigned fd_count, int64_t until_mono_ns)
+{
+    _Alignas(struct cmsghdr) uint8_t space[FDS_BYTES] = {0};
+    c->last_request = c->last_request == UINT32_MAX ? 1 : c->last_request + 1;
+    ctl_header_t header = {.magic = CTL_MAGIC,
+                           .op = op,
+                           .request = c->last_request,
+                           .body_bytes = bytes,
+                           .until_ms = until_ms()};
+    struct iovec parts[] = {{&header, sizeof header}, {(void *)(uintptr_t)body, bytes}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    attach_fds(&message, space, fds, fd_count);
+    for (;;) {
+        if (sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+            return 0;
+        int error = errno;
+        if (error == EPIPE || error == ECONNRESET)
+            return refuse_gone();
+        if (error != EAGAIN && error != EINTR)
+            return rt_err_set(-error, "sending to the worker: %s", strerror(error));
+        if (error == EAGAIN && wait_ready(c, POLLOUT, until_mono_ns) == -ETIMEDOUT)
+            return refuse_silent(c, "take a request");
+    }
+}
+
+/* --- receiving ------------------------------------------------------------------------------ */
+
+static void take_fds(struct msghdr *message, control_reply_t *reply)
+{
+    for (struct cmsghdr *h = CMSG_FIRSTHDR(message); h != NULL; h = CMSG_NXTHDR(message, h)) {
+        if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
+            continue;
+        unsigned count = (unsigned)((h->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        reply->fd_count = count < CTL_MAX_FDS ? count : CTL_MAX_FDS;
+        memcpy(reply->fds, CMSG_DATA(h), reply->fd_count * sizeof(int));
+    }
+}
+
+/* Looks for a while before it sleeps. Returns as recvmsg, or -1 with errno ETIMEDOUT. */
+static ssize_t receive_message(const control_t *c, struct msghdr *message, int64_t until_mono_ns)
+{
+    int64_t spin_until = rt_mono_ns() + SPIN_NS;
+    for (;;) {
+        ssize_t got = recvmsg(c->fd, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+        if (got >= 0 || (errno != EAGAIN && errno != EINTR))
+            return got;
+        if (rt_mono_ns() < spin_until)
+            continue;
+        int rc = wait_ready(c, POLLIN, until_mono_ns);
+        if (rc < 0) {
+            errno = -rc;
+            return -1;
+        }
+    }
+}
+
+static int refuse_nonsense(ssize_t got)
+{
+    return rt_err_set(
+        -EPROTO,
+        "a message of %zd bytes that makes no sense came from the worker: use one version of "
+        "shmring in all processes",
+        got);
+}
+
+/* One message, whatever it answers. Returns 0 and the header. */
+static int receive(const control_t *c, ctl_header_t *header, control_reply_t *reply,
+                   int64_t until_mono_ns)
+{
+    _Alignas(struct cmsghdr) uint8_t space[FDS_BYTES];
+    struct iovec parts[] = {{header, sizeof *header}, {reply->body, sizeof reply->body}};
+    struct msghdr message = {
+        .msg_iov = parts, .msg_iovlen = 2, .msg_control = space, .msg_controllen = sizeof space};
+    *reply = (control_reply_t){0};
+    ssize_t got = receive_message(c, &message, until_mono_ns);
+    if (got < 0 && errno == ECONNRESET) /* once, if it hung up without reading: look what it said */
+        got = receive_message(c, &message, until_mono_ns);
+    if (got < 0 && errno == ETIMEDOUT)
+        return refuse_silent(c, "answer");
+    if (got == 0 || (got < 0 && errno == ECONNRESET))
+        return refuse_gone();
+    if (got < 0)
+        return rt_err_set(-errno, "receiving from the worker: %s", strerror(errno));
+    take_fds(&message, reply);
+    reply->bytes = got >= (ssize_t)sizeof *header ? (uint32_t)got - (uint32_t)sizeof *header : 0;
+    if (got < (ssize_t)sizeof *header || header->magic != CTL_MAGIC ||
+        header->body_bytes != reply->bytes || (message.msg_flags & MSG_TRUNC)) {
+        control_reply_close(reply);
+        return refuse_nonsense(got);
+    }
+    reply->result = header->result;
+    if (!(message.msg_flags & MSG_CTRUNC))
+        return 0;
+    control_reply_close(reply);
+    return rt_err_set(
+        -EMFILE, "this process is at its limit of open files, so descriptors from the worker were "
+                 "lost: close files, or raise the limit (ulimit -n)");
+}
+
+static int refuse_by_worker(control_reply_t *reply)
+{
+    control_reply_close(reply);
+    reply->refused = true;
+    unsigned length = reply->bytes < sizeof reply->body ? reply->bytes : sizeof reply->body - 1;
+    const char *text = length > 0 ? (const char *)reply->body : strerror(-reply->result);
+    return rt_err_set(reply->result, "%.*s", length > 0 ? (int)length : (int)strlen(text), text);
+}
+
+/* Passes over answers to requests whose caller gave up waiting. */
+static int receive_answer(const control_t *c, control_reply_t *reply, int64_t until_mono_ns)
+{
+    for (;;) {
+        ctl_header_t header = {0};
+        int rc = receive(c, &header, reply, until_mono_ns);
+        bool ours = header.request == c->last_request;
+        if (rc < 0 && (rc != -EMFILE || ours))
+            return rc;
+        bool unasked = header.request == 0 && header.result < 0; /* why it hangs up */
+        if ((ours || unasked) && header.result < 0)
+            return refuse_by_worker(reply);
+        if (ours)
+            return 0;
+        control_reply_close(reply);
+    }
+}
+
+int control_request(control_t *c, uint32_t op, const void *body, uint32_t bytes, const int *fds,
+                    unsigned fd_count, control_reply_t *reply)
+{
+    int64_t until_mono_ns = rt_mono_ns() + CONTROL_PATIENCE_MS * RT_NS_PER_MS;
+    *reply = (control_reply_t){0};
+    int rc = send_request(c, op, body, bytes, fds, fd_count, until_mono_ns);
+    if (rc < 0 && rc != -ECONNRESET)
+        return rc;
+    /* Also where it hung up: it may have said why. */
+    return receive_answer(c, reply, until_mono_ns);
+}

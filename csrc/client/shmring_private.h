@@ -1,0 +1,42 @@
+/* shmring_private.h: what the files of the C API share; see shmring.h.
+ *
+ *   shmring.c        attach, close, fork; what a channel is
+ *   shmring_send.c   sending, claims, cancelling, replacing
+ *   shmring_recv.c   receiving, waiting, selecting, reports
+ *
+ * Each call that fails has recorded a text when it returns, or cleared it. */
+#ifndef CLIENT_SHMRING_PRIVATE_H
+#define CLIENT_SHMRING_PRIVATE_H
+
+#include "client/attachment.h"
+#include "client/endpoint.h"
+#include "client/readiness.h"
+#include "client/shmring.h"
+#include "shm/report_ring.h"
+
+struct shmring {
+    shm_segment_t segment;
+    endpoint_t end;
+    attachment_t attachment;
+    report_reader_t reports;
+    readiness_t readiness; /* open once shmring_fileno was called */
+    int doorbell_fd;       /* -1: none yet */
+};
+
+/* Attaches as what (ENDPOINT_TX, ENDPOINT_RX) to the worker in charge, and as whatever this end was
+ * before the worker was replaced. Returns 0; as attachment_get_producer, -EPERM with a text. */
+int shmring_attach_as(shmring_t *c, int what);
+
+/* Nothing was there, or no room. Sleeps a while unless the time is over. until_mono_ns: 0: do not
+ * wait. Returns 0 (look again), -EAGAIN, -ETIMEDOUT, -EINTR, -EPIPE. */
+int shmring_wait_more(shmring_t *c, int what, int64_t until_mono_ns);
+
+/* A timeout to a point of CLOCK_MONOTONIC; 0: do not wait. */
+int64_t shmring_until(int64_t timeout_ns);
+
+static inline bool shmring_is_selected(const shmring_t *c)
+{
+    return c->readiness.epoll_fd >= 0;
+}
+
+#endif

@@ -504,7 +504,19 @@ static const char *const ring_counter_texts[];
 static const char *const ring_hist_names[];
 static const char *const ring_hist_texts[];
 uint32_t ring_sum16(const uint8_t *data, uint64_t bytes);
-int ring_timer_open(int64_t period_ns);
+
+/* client/readiness.h */
+typedef struct {
+    int epoll_fd;
+    ...;
+} readiness_t;
+int doorbell_open(void);
+int readiness_open(readiness_t *r, int doorbell_fd);
+int readiness_watch(readiness_t *r, int control_fd);
+void readiness_unwatch(readiness_t *r);
+bool readiness_look(readiness_t *r);
+int readiness_keep_looking(readiness_t *r);
+void readiness_close(readiness_t *r);
 
 /* shm: the engine "rtp"; names of enumerators as in rtp_shm.h */
 #define SHM_RTP_DEFAULT_PT ...

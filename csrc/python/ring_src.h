@@ -1,6 +1,5 @@
 /* ring_src.h: the C side of shmring._ring (cffi, API mode); ring_cdef.h says what Python sees of
- * it. Here are the tables of names, and two functions that Python would pay more for, or does not
- * have. */
+ * it. Here are the tables of names, and a sum that would take Python long. */
 #include "base/rt_clock.h"
 #include "base/rt_err.h"
 #include "client/channel_stats.h"
@@ -8,6 +7,7 @@
 #include "client/endpoint_netflux.h"
 #include "client/endpoint_udt.h"
 #include "client/engine_stats.h"
+#include "client/readiness.h"
 #include "client/rtp_rows.h"
 #include "proto/rtp/g711.h"
 #include "proto/rtp/rtp_packet.h"
@@ -19,8 +19,6 @@
 #include "shm/tap_ring.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
-#include <sys/timerfd.h>
 
 #define RING_COUNTER_NAME(id, unit, text) #id,
 static const char *const ring_counter_names[] = {SHM_COUNTERS(RING_COUNTER_NAME) NULL};
@@ -83,16 +81,4 @@ static uint32_t ring_sum16(const uint8_t *data, uint64_t bytes)
     while (sum >> 16 != 0)
         sum = (sum & 0xffff) + (sum >> 16);
     return htons((uint16_t)sum); /* the sum may be taken in either order of bytes */
-}
-
-/* A descriptor that becomes readable every period_ns; Python has none before 3.13. */
-static int ring_timer_open(int64_t period_ns)
-{
-    struct timespec period = {period_ns / RT_NS_PER_S, (long)(period_ns % RT_NS_PER_S)};
-    struct itimerspec spec = {period, period};
-    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (fd < 0)
-        return rt_err_set(-errno, "making a timer descriptor failed");
-    timerfd_settime(fd, 0, &spec, NULL);
-    return fd;
 }

@@ -19,7 +19,7 @@ PATIENCE_S = 20.0
 
 def flags() -> list[str]:
     """What `shmring cflags` prints."""
-    command = [sys.executable, "-m", "shmring", "cflags"]
+    command = [sys.executable, "-m", "shmring_cli", "cflags"]
     return shlex.split(subprocess.check_output(command, text=True, timeout=PATIENCE_S))
 
 

@@ -313,7 +313,7 @@ def test_another_users_channel_is_refused(c_client: Any, shmring_namespace: str)
 
 
 def test_pkg_config_finds_the_installed_library(compiler: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "shmring", "cflags", "--pkgconfig"]
+    command = [sys.executable, "-m", "shmring_cli", "cflags", "--pkgconfig"]
     folder = subprocess.check_output(command, text=True, timeout=20).strip()
     try:
         flags = subprocess.check_output(
@@ -343,6 +343,6 @@ def test_only_its_own_calls_are_exported() -> None:
 
 
 def library() -> Path:
-    from shmring.cli import cflags
+    from shmring_cli import cflags
 
     return cflags.folders()[1] / "libshmring.so"

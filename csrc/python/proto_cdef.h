@@ -71,7 +71,7 @@ void nfx_session_sent(nfx_session_t *s, int64_t sent_mono_ns);
 void nfx_session_not_sent(nfx_session_t *s);
 int64_t nfx_session_deadline_ns(const nfx_session_t *s);
 int nfx_session_next_event(nfx_session_t *s, nfx_event_t *event);
-void nfx_session_foreign(nfx_session_t *s);
+void nfx_session_foreign(nfx_session_t *s, uint64_t datagrams);
 
 /* proto/impair/impair.h */
 typedef struct {

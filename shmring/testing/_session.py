@@ -112,7 +112,7 @@ class Session:
     def arrive(self, data: bytes, source: Address, now_ns: int) -> str:
         """Returns the verdict: accepted, first, repeated, old, short or foreign."""
         if self.remote is not None and source != self.remote:
-            lib.nfx_session_foreign(self._session)
+            lib.nfx_session_foreign(self._session, 1)
             return "foreign"
         frame = self._frame
         verdict = lib.nfx_session_receive(self._session, data, len(data), now_ns, now_ns, frame)

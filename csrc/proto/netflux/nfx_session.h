@@ -166,10 +166,10 @@ void nfx_session_stop_receiving(nfx_session_t *s);
 nfx_verdict_t nfx_session_receive(nfx_session_t *s, const void *data, size_t size,
                                   int64_t arrival_mono_ns, int64_t now_mono_ns, nfx_frame_t *frame);
 
-/* A datagram that was not the partner's: counted, no more. */
-static inline void nfx_session_foreign(nfx_session_t *s)
+/* So many datagrams were not the partner's: counted, no more. */
+static inline void nfx_session_foreign(nfx_session_t *s, uint64_t datagrams)
 {
-    nfx_count(s->stats, NFX_COUNT_rejected_foreign, 1);
+    nfx_count(s->stats, NFX_COUNT_rejected_foreign, datagrams);
 }
 
 /* The values to send were written at at_mono_ns (taken as no later than now). */

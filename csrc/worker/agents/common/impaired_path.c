@@ -1,4 +1,4 @@
-/* Packets stay in the link's own storage until they are due; their deadline is one of the
+/* Packets stay in the path's own storage until they are due; their deadline is one of the
  * channel's. */
 #include "worker/agents/common/impaired_path.h"
 
@@ -42,29 +42,29 @@ static impair_config_t config_of(const shm_impair_t *c)
     };
 }
 
-static int open_one(const shm_impair_t *wanted, impair_t **link, void **memory)
+static int open_one(const shm_impair_t *wanted, impair_t **path, void **memory)
 {
     impair_config_t config = config_of(wanted);
     int rc = impair_config_check(&config);
     if (rc < 0 || !impair_config_active(&config))
         return rc;
     size_t bytes = impair_memory_bytes(&config);
-    *link = malloc(sizeof **link);
+    *path = malloc(sizeof **path);
     *memory = malloc(bytes);
-    if (*link == NULL || *memory == NULL)
+    if (*path == NULL || *memory == NULL)
         return rt_err_set(-ENOMEM,
-                          "no memory for an emulated link of %zu bytes: lower its delay, "
+                          "no memory for an impaired path of %zu bytes: lower its delay, "
                           "rate or queue",
                           bytes);
-    return impair_init(*link, &config, *memory, bytes);
+    return impair_init(*path, &config, *memory, bytes);
 }
 
-static void copy_counters(wrk_channel_t *ch, const impair_t *link, const impair_counters_t *base,
+static void copy_counters(wrk_channel_t *ch, const impair_t *path, const impair_counters_t *base,
                           shm_counter_id_t first)
 {
-    if (link == NULL)
+    if (path == NULL)
         return;
-    const impair_counters_t *c = &link->counters;
+    const impair_counters_t *c = &path->counters;
     const uint64_t values[] = {
         c->offered - base->offered,
         c->lost - base->lost,
@@ -80,16 +80,16 @@ static void copy_counters(wrk_channel_t *ch, const impair_t *link, const impair_
 
 _Static_assert(SHM_COUNT_impair_tx_queue_dropped - SHM_COUNT_impair_tx_offered == 6 &&
                    SHM_COUNT_impair_rx_queue_dropped - SHM_COUNT_impair_rx_offered == 6,
-               "counters of the link stand in this order");
+               "counters of the path stand in this order");
 
-void agent_link_took_rx(wrk_channel_t *ch, agent_link_t *l)
+void agent_path_took_rx(wrk_channel_t *ch, agent_path_t *l)
 {
     uint64_t on_the_way = impair_queued(l->rx);
     rt_store_relaxed(&ch->stats->rx_link, l->rx_taken << 32 | (uint32_t)on_the_way);
     copy_counters(ch, l->rx, &l->base[RX], SHM_COUNT_impair_rx_offered);
 }
 
-void agent_link_counters(wrk_channel_t *ch, const agent_link_t *l)
+void agent_path_counters(wrk_channel_t *ch, const agent_path_t *l)
 {
     copy_counters(ch, l->tx, &l->base[TX], SHM_COUNT_impair_tx_offered);
     if (l->tx != NULL)
@@ -107,7 +107,7 @@ static void go_on_counting(const wrk_channel_t *ch, impair_counters_t *base, shm
 }
 
 /* After another worker: what was on the way died with it. */
-static void go_on(wrk_channel_t *ch, agent_link_t *l)
+static void go_on(wrk_channel_t *ch, agent_path_t *l)
 {
     go_on_counting(ch, &l->base[TX], SHM_COUNT_impair_tx_offered);
     go_on_counting(ch, &l->base[RX], SHM_COUNT_impair_rx_offered);
@@ -116,10 +116,10 @@ static void go_on(wrk_channel_t *ch, agent_link_t *l)
     uint64_t word = rt_load_relaxed(&ch->stats->rx_link);
     l->rx_taken = word >> 32;
     wrk_lost_with_predecessor(ch, (uint32_t)word);
-    agent_link_took_rx(ch, l);
+    agent_path_took_rx(ch, l);
 }
 
-int agent_link_open(wrk_channel_t *ch, agent_link_t *l)
+int agent_path_open(wrk_channel_t *ch, agent_path_t *l)
 {
     int rc = 0;
     if (ch->config.direction & SHM_TX)
@@ -127,13 +127,13 @@ int agent_link_open(wrk_channel_t *ch, agent_link_t *l)
     if (rc == 0 && ch->config.direction & SHM_RX)
         rc = open_one(&ch->config.impair_rx, &l->rx, &l->memory[RX]);
     if (rc < 0)
-        agent_link_close(l);
+        agent_path_close(l);
     else if (rt_load_relaxed(&ch->segment.status->epoch) != 0)
         go_on(ch, l);
     return rc;
 }
 
-void agent_link_close(agent_link_t *l)
+void agent_path_close(agent_path_t *l)
 {
     free(l->tx);
     free(l->rx);
@@ -143,7 +143,7 @@ void agent_link_close(agent_link_t *l)
     l->memory[TX] = l->memory[RX] = NULL;
 }
 
-void agent_link_clear(agent_link_t *l)
+void agent_path_clear(agent_path_t *l)
 {
     if (l->tx != NULL)
         impair_clear(l->tx);
@@ -151,7 +151,7 @@ void agent_link_clear(agent_link_t *l)
         impair_clear(l->rx);
 }
 
-void agent_link_reset(agent_link_t *l)
+void agent_path_reset(agent_path_t *l)
 {
     l->refused = 0;
     if (l->tx != NULL)
@@ -162,7 +162,7 @@ void agent_link_reset(agent_link_t *l)
 
 /* --- in ------------------------------------------------------------------------------------ */
 
-void agent_link_offer_tx(agent_link_t *l, const udp_tx_t *messages, unsigned count,
+void agent_path_offer_tx(agent_path_t *l, const udp_tx_t *messages, unsigned count,
                          int64_t now_mono_ns)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -177,7 +177,7 @@ void agent_link_offer_tx(agent_link_t *l, const udp_tx_t *messages, unsigned cou
     }
 }
 
-void agent_link_offer_rx(agent_link_t *l, const rx_item_t *item)
+void agent_path_offer_rx(agent_path_t *l, const rx_item_t *item)
 {
     arrival_tag_t tag = {
         .source = item->source, .stamp = item->stamp, .flags = item->flags, .tos = item->tos};
@@ -194,9 +194,9 @@ void agent_link_offer_rx(agent_link_t *l, const rx_item_t *item)
 
 /* --- out ----------------------------------------------------------------------------------- */
 
-/* The link has given these packets up and their verdict is given: what the kernel has no room for
- * now is lost on the way, as on any other link. */
-static void emit_tx(wrk_channel_t *ch, agent_link_t *l, int64_t now_mono_ns)
+/* The path has given these packets up and their verdict is given: what the kernel has no room for
+ * now is lost on the way, as on any other path. */
+static void emit_tx(wrk_channel_t *ch, agent_path_t *l, int64_t now_mono_ns)
 {
     impair_out_t out[EMIT_BATCH];
     udp_tx_t messages[EMIT_BATCH];
@@ -222,7 +222,7 @@ static void emit_tx(wrk_channel_t *ch, agent_link_t *l, int64_t now_mono_ns)
 }
 
 /* A packet that came later than it was sent: its stamp moves with the time it was held. */
-static void emit_rx(wrk_channel_t *ch, agent_link_t *l, int64_t now_mono_ns)
+static void emit_rx(wrk_channel_t *ch, agent_path_t *l, int64_t now_mono_ns)
 {
     impair_out_t out[EMIT_BATCH];
     size_t most = EMIT_BATCH;
@@ -258,11 +258,11 @@ static void emit_rx(wrk_channel_t *ch, agent_link_t *l, int64_t now_mono_ns)
     if (n == 0)
         return;
     wrk_rx_publish(ch);
-    agent_link_took_rx(ch, l);
+    agent_path_took_rx(ch, l);
 }
 
 /* When the next arrival may come out. */
-static int64_t rx_deadline_ns(const agent_link_t *l)
+static int64_t rx_deadline_ns(const agent_path_t *l)
 {
     if (l->rx == NULL)
         return RT_NEVER_NS;
@@ -270,7 +270,7 @@ static int64_t rx_deadline_ns(const agent_link_t *l)
     return at > l->rx_retry_mono_ns ? at : l->rx_retry_mono_ns;
 }
 
-void agent_link_emit(wrk_channel_t *ch, agent_link_t *l, int64_t now_mono_ns)
+void agent_path_emit(wrk_channel_t *ch, agent_path_t *l, int64_t now_mono_ns)
 {
     if (l->tx != NULL && impair_deadline_ns(l->tx) <= now_mono_ns)
         emit_tx(ch, l, now_mono_ns);
@@ -278,7 +278,7 @@ void agent_link_emit(wrk_channel_t *ch, agent_link_t *l, int64_t now_mono_ns)
         emit_rx(ch, l, now_mono_ns);
 }
 
-int64_t agent_link_deadline_ns(const agent_link_t *l)
+int64_t agent_path_deadline_ns(const agent_path_t *l)
 {
     int64_t tx = l->tx != NULL ? impair_deadline_ns(l->tx) : RT_NEVER_NS;
     int64_t rx = rx_deadline_ns(l);

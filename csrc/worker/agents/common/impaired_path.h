@@ -1,7 +1,7 @@
-/* impaired_path.h: the emulated link (proto/impair) between ring and socket, in either direction.
+/* impaired_path.h: the impaired path (proto/impair) between ring and socket, in either direction.
  * Shared by the engines. */
-#ifndef AGENT_LINK_H
-#define AGENT_LINK_H
+#ifndef AGENT_IMPAIRED_PATH_H
+#define AGENT_IMPAIRED_PATH_H
 
 #include "proto/impair/impair.h"
 #include "worker/agent.h"
@@ -9,7 +9,7 @@
 /* OVERFLOW_WAIT: a full ring is looked at again after this. */
 #define AGENT_RX_RETRY_NS RT_NS_PER_MS
 
-typedef struct agent_link {
+typedef struct agent_path {
     udp_t *udp;
     /* An arrival that comes out. Returns false when there was no room for it: it is lost. */
     bool (*deliver)(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
@@ -20,24 +20,24 @@ typedef struct agent_link {
     int64_t rx_retry_mono_ns;  /* OVERFLOW_WAIT: nothing comes out of rx before this */
     uint64_t rx_taken;         /* arrivals offered, for a successor; 32 bits of it */
     uint64_t refused;          /* came out of it, and the kernel had no room */
-} agent_link_t;
+} agent_path_t;
 
 /* udp and deliver are set by the caller before. Makes what the configuration asks for. Returns 0 or
  * -errno with a text. */
-int agent_link_open(wrk_channel_t *ch, agent_link_t *l);
-void agent_link_close(agent_link_t *l);
-void agent_link_clear(agent_link_t *l);
-void agent_link_reset(agent_link_t *l);
+int agent_path_open(wrk_channel_t *ch, agent_path_t *l);
+void agent_path_close(agent_path_t *l);
+void agent_path_clear(agent_path_t *l);
+void agent_path_reset(agent_path_t *l);
 /* Offers datagrams instead of handing them to the kernel. Takes all of them. */
-void agent_link_offer_tx(agent_link_t *l, const udp_tx_t *messages, unsigned count,
+void agent_path_offer_tx(agent_path_t *l, const udp_tx_t *messages, unsigned count,
                          int64_t now_mono_ns);
 /* It counts as offered now, not when this pass of the loop began: it may have come since. */
-void agent_link_offer_rx(agent_link_t *l, const rx_item_t *item);
-/* What was offered so far is the link's: a successor counts what is still on the way as lost. */
-void agent_link_took_rx(wrk_channel_t *ch, agent_link_t *l);
+void agent_path_offer_rx(agent_path_t *l, const rx_item_t *item);
+/* What was offered so far is the path's: a successor counts what is still on the way as lost. */
+void agent_path_took_rx(wrk_channel_t *ch, agent_path_t *l);
 /* Lets out what is due in either direction. */
-void agent_link_emit(wrk_channel_t *ch, agent_link_t *l, int64_t now_mono_ns);
-int64_t agent_link_deadline_ns(const agent_link_t *l);
-void agent_link_counters(wrk_channel_t *ch, const agent_link_t *l);
+void agent_path_emit(wrk_channel_t *ch, agent_path_t *l, int64_t now_mono_ns);
+int64_t agent_path_deadline_ns(const agent_path_t *l);
+void agent_path_counters(wrk_channel_t *ch, const agent_path_t *l);
 
 #endif

@@ -18,17 +18,15 @@
 #define STAMPS_PER_CALL 64u
 #define LEAST_DUE_NS 1
 #define MOST_DUE_NS (INT64_MAX / 2)
-#define SEARCH_PER_CALL 512u /* records looked at for cancelled ones: some 5 us */
-#define RELEASE_BYTES 65536u /* zeroing that much takes some 5 us */
 
 _Static_assert(SHM_COUNT_tx_producer_halted - SHM_COUNT_tx_on_time ==
                    VERDICT_PRODUCER_HALTED - VERDICT_ON_TIME,
                "verdict counters stand in the order of the verdicts");
 
-int agent_ledger_init(agent_ledger_t *l, udp_t *udp, bool unstamped_link, int64_t now_mono_ns)
+int agent_ledger_init(agent_ledger_t *l, udp_t *udp, bool unstamped_path, int64_t now_mono_ns)
 {
     l->udp = udp;
-    l->unstamped_link = unstamped_link;
+    l->unstamped_path = unstamped_path;
     l->refused_ref = UINT64_MAX;
     l->unstamped = UINT16_MAX; /* the first packet is stamped, however few are */
     l->stamp_tokens_at_mono_ns = now_mono_ns;
@@ -165,6 +163,8 @@ void agent_refused(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t no
 {
     if (why == -ECANCELED) {
         agent_not_sent(ch, item, VERDICT_CANCELLED, 0, now_mono_ns);
+    } else if (why == -EOPNOTSUPP) {
+        agent_not_sent(ch, item, VERDICT_FAILED, EOPNOTSUPP, now_mono_ns);
     } else if (why == -EBADMSG) {
         wrk_count(ch, SHM_COUNT_tx_corrupt, 1);
         report_not_sent(ch, item, VERDICT_FAILED, EBADMSG, now_mono_ns);
@@ -328,7 +328,7 @@ void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *b, un
 
 static bool stamps_at_all(const wrk_channel_t *ch, const agent_ledger_t *l)
 {
-    return ch->config.tx_stamp >= SHM_STAMP_KERNEL && !l->unstamped_link &&
+    return ch->config.tx_stamp >= SHM_STAMP_KERNEL && !l->unstamped_path &&
            l->udp->eff.tx_stamp != UDP_STAMP_USER;
 }
 
@@ -454,24 +454,4 @@ int64_t agent_start_shift_ns(const wrk_channel_t *ch, const agent_ledger_t *l)
 {
     int64_t ahead = ch->config.align == SHM_ALIGN_WIRE ? wire_offset_ns(&l->wire) : 0;
     return wrk_clock_shift_ns(ch) - ahead;
-}
-
-unsigned agent_free_space(wrk_channel_t *ch, unsigned max_moves, int64_t now_mono_ns)
-{
-    tx_item_t item;
-    unsigned moved = 0;
-    unsigned budget = SEARCH_PER_CALL;
-    while (tx_queue_reap(&ch->tx, &budget, &item) == 1)
-        agent_refused(ch, &item, -ECANCELED, now_mono_ns);
-    unsigned freed = tx_queue_release(&ch->tx, now_mono_ns - wrk_clock_shift_ns(ch), RELEASE_BYTES,
-                                      max_moves, &moved);
-    if (moved > 0)
-        wrk_count(ch, SHM_COUNT_tx_relocated, moved);
-    return freed + (SEARCH_PER_CALL - budget);
-}
-
-uint64_t agent_sequence_at_tail(const wrk_channel_t *ch)
-{
-    shm_cursor_t tail = rt_load_acquire(&ch->segment.tx->tail);
-    return rt_seq64_near(ch->tx.sequence_high, shm_cursor_seq(tail));
 }

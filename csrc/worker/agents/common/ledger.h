@@ -9,7 +9,7 @@
 
 #include "proto/pacing/verdict.h"
 #include "proto/pacing/wire_offset.h"
-#include "worker/agent.h"
+#include "worker/agents/common/purge.h"
 
 enum {
     AGENT_BATCH = 64,   /* packets in one send or receive call, at most */
@@ -41,7 +41,7 @@ typedef struct agent_awaited {
 
 typedef struct agent_ledger {
     udp_t *udp;
-    bool unstamped_link;  /* packets leave through an emulated link: no stamp would be theirs */
+    bool unstamped_path;  /* packets leave through an impaired path: no stamp would be theirs */
     uint64_t refused_ref; /* of the packet the kernel refused; verdict: send_slow */
     wire_offset_t wire;
     uint32_t unstamped;        /* packets since the last one that was to be stamped */
@@ -55,14 +55,14 @@ typedef struct agent_ledger {
 } agent_ledger_t;
 
 /* Returns 0 or -EINVAL with a text. */
-int agent_ledger_init(agent_ledger_t *l, udp_t *udp, bool unstamped_link, int64_t now_mono_ns);
+int agent_ledger_init(agent_ledger_t *l, udp_t *udp, bool unstamped_path, int64_t now_mono_ns);
 
 /* When the packet was queued, as far as that can be believed: not ahead of now. */
 int64_t agent_enqueued_mono_ns(const tx_item_t *item, int64_t now_mono_ns);
 /* Packets that end without having been sent. error: errno of VERDICT_FAILED. */
 void agent_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t verdict, int error,
                     int64_t now_mono_ns);
-/* What tx_queue_next or tx_queue_take said of an item that cannot be sent. */
+/* As agent_end_t. */
 void agent_refused(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t now_mono_ns);
 /* Packets first .. first + count - 1 of the batch left in one call. Their records are the caller's
  * to finish. */
@@ -92,13 +92,5 @@ static inline void agent_spin_until(int64_t start_mono_ns)
     while (rt_mono_ns() < start_mono_ns)
         rt_cpu_relax();
 }
-
-/* Frees finished space of the tx ring, a piece of it, and gives cancelled packets their verdict.
- * max_moves 0: packets keep the order they were queued in. Returns how many records it looked at or
- * freed. */
-unsigned agent_free_space(wrk_channel_t *ch, unsigned max_moves, int64_t now_mono_ns);
-
-/* The sequence that the next packet queued will have: where a purge ends. */
-uint64_t agent_sequence_at_tail(const wrk_channel_t *ch);
 
 #endif

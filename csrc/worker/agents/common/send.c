@@ -29,15 +29,15 @@ static void block(wrk_channel_t *ch, const agent_way_t *way, uint64_t refused_re
     ch->tx_paused = true;
 }
 
-static void send_to_link(wrk_channel_t *ch, const agent_way_t *way, const agent_batch_t *b,
+static void send_to_path(wrk_channel_t *ch, const agent_way_t *way, const agent_batch_t *b,
                          const agent_outcomes_t *outcomes)
 {
     int64_t start = rt_mono_ns();
-    agent_link_offer_tx(way->link, b->messages, b->count, start);
+    agent_path_offer_tx(way->path, b->messages, b->count, start);
     int64_t end = rt_mono_ns();
     outcomes->left(ch, 0, b->count, start, end);
     wrk_sent_until(ch, end);
-    agent_link_emit(ch, way->link, end);
+    agent_path_emit(ch, way->path, end);
 }
 
 static void send_to_socket(wrk_channel_t *ch, const agent_way_t *way, agent_batch_t *b,
@@ -69,8 +69,8 @@ static void send_to_socket(wrk_channel_t *ch, const agent_way_t *way, agent_batc
 void agent_send(wrk_channel_t *ch, const agent_way_t *way, agent_batch_t *batch,
                 const agent_outcomes_t *outcomes)
 {
-    if (way->link->tx != NULL)
-        send_to_link(ch, way, batch, outcomes);
+    if (way->path->tx != NULL)
+        send_to_path(ch, way, batch, outcomes);
     else
         send_to_socket(ch, way, batch, outcomes);
     batch->count = 0;

@@ -1,4 +1,4 @@
-/* send.h: a batch on its way out, to the kernel or into the emulated link, and what becomes
+/* send.h: a batch on its way out, to the kernel or into the impaired path, and what becomes
  * of it there. Shared by the engines that send at deadlines. Hot. */
 #ifndef AGENT_SEND_H
 #define AGENT_SEND_H
@@ -20,7 +20,7 @@ bool agent_refusal_passes(int error);
 
 typedef struct agent_way {
     udp_t *udp;
-    agent_link_t *link;
+    agent_path_t *path;
     agent_ledger_t *ledger;
     agent_block_t *block;
 } agent_way_t;

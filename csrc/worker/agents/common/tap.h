@@ -2,7 +2,7 @@
  * Shared by the engines. Hot where somebody taps; where nobody does, agent_tapped is all it costs,
  * asked once a batch.
  *
- * An emulated link counts as the network: what leaves is seen before it, what arrives behind it. */
+ * An impaired path counts as the network: what leaves is seen before it, what arrives behind it. */
 #ifndef AGENT_TAP_H
 #define AGENT_TAP_H
 
@@ -36,7 +36,7 @@ void agent_tap_not_sent(wrk_channel_t *ch, const tx_item_t *item, const shm_repo
 void agent_tap_arrived(wrk_channel_t *ch, const udp_t *udp, const udp_rx_t *in, unsigned count,
                        const udp_addr_t *only_from, uint64_t sequence);
 
-/* One that came out of the emulated link; sequence likewise. */
+/* One that came out of the impaired path; sequence likewise. */
 void agent_tap_item(wrk_channel_t *ch, const udp_t *udp, const rx_item_t *item, uint64_t sequence);
 
 #endif

@@ -34,7 +34,7 @@ static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
 static int64_t deadline_ns(const wrk_channel_t *ch)
 {
     const mux_agent_t *m = mux_agent_of(ch);
-    return m->rx_stopped && !m->held ? m->rx_retry_mono_ns : RT_NEVER_NS;
+    return m->stop.now && !m->held ? m->stop.retry_mono_ns : RT_NEVER_NS;
 }
 
 /* --- open ---------------------------------------------------------------------------------- */
@@ -65,6 +65,7 @@ static int make_tables(wrk_channel_t *ch)
     m->gro = agent_udp_config(ch, NULL).want_gro;
     m->send_cost_ns = FIRST_SEND_COST_NS;
     m->input = (wrk_source_t){.on_event = mux_agent_on_input, .fd = -1};
+    mux_agent_rx_open(ch);
     m->sockets = calloc(m->port_count, sizeof(mux_socket_t *));
     if (m->sockets == NULL)
         return rt_err_set(-ENOMEM, "no memory for a table of %u ports", m->port_count);
@@ -140,8 +141,7 @@ static void reset(wrk_channel_t *ch)
 
 static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    (void)now_mono_ns;
-    (void)mux_agent_free_space(ch); /* of a held channel, too */
+    (void)mux_agent_free_space(ch, now_mono_ns); /* of a held channel, too */
     mux_agent_look_after(ch);
 }
 

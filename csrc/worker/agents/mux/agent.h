@@ -17,9 +17,10 @@
 
 #include "shm/mux_layout.h"
 #include "worker/agent.h"
-#include "worker/agents/common/intake.h"
+#include "worker/agents/common/purge.h"
+#include "worker/agents/common/receive.h"
 
-enum { MUX_AGENT_BATCH = 64 }; /* packets in one send call, or dealt out at once, at most */
+enum { MUX_AGENT_BATCH = 64 }; /* packets in one send call, at most */
 
 typedef struct mux_socket {
     wrk_source_t source; /* first: of the epoll of ports */
@@ -59,17 +60,14 @@ typedef struct mux_agent {
     /* sending */
     int64_t send_cost_ns; /* per packet, smoothed */
     mux_batch_t batch;
-    uint32_t purge_before; /* sequence: what comes before it is cancelled */
-    bool purging;
+    agent_purge_t purge;
 
     bool held;
     bool gro;        /* the kernel may hand over many datagrams in one message */
-    bool rx_stopped; /* the ring is full: readers must catch up first */
 
     /* receiving */
-    int64_t rx_retry_mono_ns;
-    udp_rx_t arrivals[MUX_AGENT_BATCH];
-    agent_intake_t intake;
+    agent_stop_t stop; /* the ring is full: readers must catch up first */
+    agent_receiver_t receiver;
     uint32_t round; /* of reading */
 } mux_agent_t;
 
@@ -100,13 +98,14 @@ void mux_agent_look_after(wrk_channel_t *ch);
 
 unsigned mux_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns);
 /* Frees finished space, a piece of it. Returns how many records it looked at or freed. */
-unsigned mux_agent_free_space(wrk_channel_t *ch);
+unsigned mux_agent_free_space(wrk_channel_t *ch, int64_t now_mono_ns);
 int mux_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns);
 
 /* --- receiving --- */
 
+void mux_agent_rx_open(wrk_channel_t *ch);
 void mux_agent_on_input(wrk_source_t *source, uint32_t events, int64_t now_mono_ns);
-void mux_agent_watch_input(wrk_channel_t *ch); /* by held and rx_stopped */
+void mux_agent_watch_input(wrk_channel_t *ch); /* by held and stop */
 /* What a predecessor took from the kernel and did not publish. */
 void mux_agent_take_left(wrk_channel_t *ch);
 /* Looks whether reading may go on. */

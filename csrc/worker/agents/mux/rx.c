@@ -10,10 +10,6 @@
  * each port's in its own. */
 #include "worker/agents/mux/agent.h"
 
-#include "worker/agents/common/socket.h"
-#include "worker/agents/common/tap.h"
-
-#include <errno.h>
 
 #define RX_RETRY_NS RT_NS_PER_MS
 #define MESSAGES_PER_PORT 16u
@@ -22,37 +18,14 @@
 void mux_agent_watch_input(wrk_channel_t *ch)
 {
     mux_agent_t *m = mux_agent_of(ch);
-    wrk_rewatch(ch, &m->input, m->held || m->rx_stopped ? 0 : EPOLLIN);
-}
-
-static unsigned room_messages(const wrk_channel_t *ch)
-{
-    if (!ch->rx.wait_for_readers)
-        return MESSAGES_PER_PORT;
-    if (mux_agent_of(ch)->gro)
-        return rx_writer_room(&ch->rx, UDP_GRO_DATAGRAMS, UDP_GRO_BYTES);
-    return rx_writer_room(&ch->rx, 1, ch->config.max_payload_bytes);
-}
-
-static void stop_reading(wrk_channel_t *ch, int64_t now_mono_ns)
-{
-    mux_agent_t *m = mux_agent_of(ch);
-    m->rx_stopped = true;
-    m->rx_retry_mono_ns = now_mono_ns + RX_RETRY_NS;
-    mux_agent_watch_input(ch);
+    wrk_rewatch(ch, &m->input, m->held || m->stop.now ? 0 : EPOLLIN);
 }
 
 void mux_agent_rx_retry(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     mux_agent_t *m = mux_agent_of(ch);
-    if (!m->rx_stopped || now_mono_ns < m->rx_retry_mono_ns)
-        return;
-    if (room_messages(ch) == 0) {
-        m->rx_retry_mono_ns = now_mono_ns + RX_RETRY_NS;
-        return;
-    }
-    m->rx_stopped = false;
-    mux_agent_watch_input(ch);
+    if (agent_receive_again(ch, &m->stop, m->gro, now_mono_ns))
+        mux_agent_watch_input(ch);
 }
 
 void mux_agent_note_drops(wrk_channel_t *ch, mux_socket_t *s, uint64_t before)
@@ -65,19 +38,23 @@ void mux_agent_note_drops(wrk_channel_t *ch, mux_socket_t *s, uint64_t before)
     wrk_note(ch, SHM_EVENT_kernel_drops, dropped, 0, 0, 0, rt_mono_ns());
 }
 
-static void deliver(wrk_channel_t *ch, const mux_socket_t *s, const udp_rx_t *in)
+static bool deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
 {
-    rx_item_t item = {
-        .payload = in->data,
-        .payload_bytes = in->len,
-        .time_ns = in->time_ns,
-        .stamp = (uint8_t)(in->stamp + SHM_STAMP_USER - UDP_STAMP_USER),
-        .flags = in->shared_stamp ? SHM_RX_SHARED_STAMP : 0,
-        .tag = mux_tag(s->port, s->generation),
-    };
-    agent_addr_out(&item.source, &in->source);
-    if (rx_writer_put(&ch->rx, &item) < 0)
-        wrk_count(ch, SHM_COUNT_rx_overwritten, 1);
+    (void)now_mono_ns;
+    return rx_writer_put(&ch->rx, item) == 0;
+}
+
+static void show(wrk_channel_t *ch, const udp_rx_t *in, unsigned count)
+{
+    (void)in;
+    (void)count;
+    rx_writer_show(&ch->rx);
+}
+
+void mux_agent_rx_open(wrk_channel_t *ch)
+{
+    mux_agent_of(ch)->receiver =
+        (agent_receiver_t){.deliver = deliver, .delivered = show, .one_to_one = true};
 }
 
 /* To look for a message that is not there costs a fifth of a call that finds one, and most ports have
@@ -96,34 +73,9 @@ static unsigned receive(wrk_channel_t *ch, mux_socket_t *s, unsigned room)
     expect_more(m, s);
     unsigned messages = room < s->expected ? room : s->expected;
     uint64_t drops = s->udp.kernel_drops;
-    uint64_t bytes = 0, packets = 0;
-    int n;
-    unsigned ask = messages;
-    do {
-        n = udp_recv_messages(&s->udp, m->arrivals, MUX_AGENT_BATCH, ask);
-        uint64_t sequence = ch->rx.sequence;
-        for (int i = 0; i < n; i++) {
-            if (s->udp.rx_skip > 0) { /* a predecessor published it */
-                s->udp.rx_skip--;
-                continue;
-            }
-            deliver(ch, s, &m->arrivals[i]);
-            bytes += m->arrivals[i].len;
-        }
-        if (n > 0 && agent_tapped(ch))
-            agent_tap_arrived(ch, &s->udp, m->arrivals, (unsigned)n, NULL, sequence);
-        packets += n > 0 ? (unsigned)n : 0;
-        ask = 0;
-    } while (n == MUX_AGENT_BATCH);
-    rx_writer_show(&ch->rx);
-    udp_recv_done(&s->udp);
-    wrk_count(ch, SHM_COUNT_rx_calls, 1);
-    wrk_count(ch, SHM_COUNT_rx_received, packets);
-    wrk_count(ch, SHM_COUNT_rx_bytes, bytes);
-    if (n < 0 && n != -EBUSY) {
-        wrk_count(ch, SHM_COUNT_rx_errors, 1);
-        wrk_note(ch, SHM_EVENT_receive_failed, 1, -n, 0, 0, rt_mono_ns());
-    }
+    m->receiver.udp = &s->udp;
+    m->receiver.tag = mux_tag(s->port, s->generation);
+    unsigned packets = agent_receive(ch, &m->receiver, messages);
     mux_agent_note_drops(ch, s, drops);
     if (packets < messages)
         s->expected = packets > 1 ? (uint16_t)packets : 1;
@@ -137,9 +89,9 @@ static unsigned serve_ready(wrk_channel_t *ch, unsigned taken, unsigned most, in
     wrk_source_t *source;
     uint32_t events;
     while (taken < most && (source = poller_next(&m->poller, &events)) != NULL) {
-        unsigned room = room_messages(ch);
+        unsigned room = agent_receive_room(ch, &m->stop, m->gro, now_mono_ns);
         if (room == 0) {
-            stop_reading(ch, now_mono_ns);
+            mux_agent_watch_input(ch);
             return most;
         }
         taken += receive(ch, (mux_socket_t *)source, room < most - taken ? room : most - taken);
@@ -165,12 +117,12 @@ void mux_agent_on_input(wrk_source_t *source, uint32_t events, int64_t now_mono_
     mux_agent_t *m = mux_agent_of(ch);
     unsigned taken = 0;
     m->round++;
-    if (m->held || m->rx_stopped)
+    if (m->held || m->stop.now)
         return;
-    unsigned most = agent_intake_begin(&m->intake, ch, MESSAGES_PER_ROUND);
+    unsigned most = agent_intake_begin(&m->receiver.intake, ch, MESSAGES_PER_ROUND);
     /* What a round left goes first in the next: a new look begins with the same ports. */
     while (taken < most && (poller_has_rest(&m->poller) || poller_wait(&m->poller, 0) > 0))
         taken = serve_ready(ch, taken, most, now_mono_ns);
     wrk_rx_publish(ch);
-    agent_intake_end(&m->intake, taken);
+    agent_intake_end(&m->receiver.intake, taken);
 }

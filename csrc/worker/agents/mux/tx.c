@@ -8,15 +8,12 @@
  * up, so a successor that finds a packet half done may deal with it again. */
 #include "worker/agents/mux/agent.h"
 
-#include "base/rt_seq.h"
 #include "worker/agents/common/tap.h"
 
 #include <errno.h>
 #include <string.h>
 
 #define TAKE_IN_PER_CALL 128u
-#define SEARCH_PER_CALL 512u /* records looked at for cancelled ones: some 5 us */
-#define RELEASE_BYTES 65536u /* zeroing that much takes some 5 us */
 #define SEND_COST_MOST_NS (50 * RT_NS_PER_US)
 
 /* --- sending ------------------------------------------------------------------------------- */
@@ -142,8 +139,9 @@ static bool read_head(const tx_item_t *item, mux_head_t *head)
 }
 
 /* Those before it go first: drained never goes back. */
-static void not_sent(wrk_channel_t *ch, const tx_item_t *item, int why)
+static void not_sent(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t now_mono_ns)
 {
+    (void)now_mono_ns;
     mux_agent_t *m = mux_agent_of(ch);
     mux_head_t head;
     flush(ch);
@@ -158,7 +156,7 @@ static void not_sent(wrk_channel_t *ch, const tx_item_t *item, int why)
 
 /* --- taking in ----------------------------------------------------------------------------- */
 
-static void take_for_batch(wrk_channel_t *ch, uint64_t ref)
+static void take_for_batch(wrk_channel_t *ch, uint64_t ref, int64_t now_mono_ns)
 {
     mux_agent_t *m = mux_agent_of(ch);
     tx_item_t item;
@@ -167,7 +165,7 @@ static void take_for_batch(wrk_channel_t *ch, uint64_t ref)
     if (rc == -ESTALE)
         return;
     if (rc < 0) {
-        not_sent(ch, &item, rc);
+        not_sent(ch, &item, rc, now_mono_ns);
         return;
     }
     bool ours = read_head(&item, &head);
@@ -176,7 +174,7 @@ static void take_for_batch(wrk_channel_t *ch, uint64_t ref)
         batch_add(ch, s, &item, head.number);
         return;
     }
-    not_sent(ch, &item, ours ? -ECANCELED : -EBADMSG);
+    not_sent(ch, &item, ours ? -ECANCELED : -EBADMSG, now_mono_ns);
     tx_queue_finish(&ch->tx, ref);
 }
 
@@ -188,9 +186,9 @@ static bool take_in_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns
     if (rc == 0)
         return false;
     if (rc < 0)
-        not_sent(ch, &item, rc);
+        not_sent(ch, &item, rc, now_mono_ns);
     else
-        take_for_batch(ch, item.ref);
+        take_for_batch(ch, item.ref, now_mono_ns);
     return true;
 }
 
@@ -201,15 +199,9 @@ static unsigned room_before_deadline(const wrk_channel_t *ch, int64_t now_mono_n
                                TAKE_IN_PER_CALL);
 }
 
-unsigned mux_agent_free_space(wrk_channel_t *ch)
+unsigned mux_agent_free_space(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    tx_item_t item;
-    unsigned moved = 0;
-    unsigned budget = SEARCH_PER_CALL;
-    while (tx_queue_reap(&ch->tx, &budget, &item) == 1)
-        not_sent(ch, &item, -ECANCELED);
-    unsigned freed = tx_queue_release(&ch->tx, 0, RELEASE_BYTES, 0, &moved);
-    return freed + (SEARCH_PER_CALL - budget);
+    return agent_free_space(ch, 0, not_sent, now_mono_ns);
 }
 
 unsigned mux_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -223,37 +215,16 @@ unsigned mux_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
         work = room - budget;
         flush(ch);
     }
-    return work + mux_agent_free_space(ch);
+    return work + mux_agent_free_space(ch, now_mono_ns);
 }
 
 /* --- purge --------------------------------------------------------------------------------- */
 
-/* Cancels the next record. Returns false when there is none. */
-static bool purge_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
-{
-    tx_item_t item;
-    int rc = tx_queue_next(&ch->tx, now_mono_ns, budget, &item);
-    if (rc == 0)
-        return false;
-    not_sent(ch, &item, rc == 1 ? -ECANCELED : rc);
-    if (rc == 1)
-        tx_queue_finish(&ch->tx, item.ref);
-    return true;
-}
-
 int mux_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
 {
     mux_agent_t *m = mux_agent_of(ch);
-    if (!m->purging) {
-        m->purging = true;
-        m->purge_before = shm_cursor_seq(rt_load_acquire(&ch->segment.tx->tail));
-    }
-    unsigned budget = max;
-    bool left = true;
-    while (budget > 0 && left)
-        left = rt_seq32_diff(ch->tx.read_seq, m->purge_before) < 0 &&
-               (purge_one(ch, &budget, now_mono_ns) || budget == 0);
-    (void)mux_agent_free_space(ch);
-    m->purging = left;
-    return left ? 0 : 1;
+    (void)agent_purge_begin(ch, &m->purge);
+    m->purge.on = !agent_purge_unread(ch, &m->purge, max, not_sent, NULL, now_mono_ns);
+    (void)mux_agent_free_space(ch, now_mono_ns);
+    return !m->purge.on;
 }

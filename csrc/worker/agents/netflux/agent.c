@@ -42,7 +42,7 @@ static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
     if (netflux_agent_prepare(ch, now_mono_ns))
         return; /* and is called again, at once for what else is due */
     netflux_agent_receive(ch, now_mono_ns);
-    agent_link_emit(ch, &a->link, now_mono_ns);
+    agent_path_emit(ch, &a->path, now_mono_ns);
     netflux_agent_send_due(ch, rt_mono_ns()); /* reading may have taken a while */
     netflux_agent_tell(ch);
     netflux_agent_publish(ch);
@@ -59,27 +59,14 @@ static int64_t deadline_ns(const wrk_channel_t *ch)
 {
     const netflux_agent_t *a = netflux_agent_of(ch);
     int64_t at = netflux_agent_tx_deadline_ns(ch);
-    at = earlier(at, agent_link_deadline_ns(&a->link));
+    at = earlier(at, agent_path_deadline_ns(&a->path));
     return earlier(at, agent_stamp_deadline_ns(&a->ledger));
 }
 
-/* The tx ring is not used. What somebody queues there all the same gets its verdict: failed.
- * Returns whether the ring was read to its end. */
-static bool refuse_strays(wrk_channel_t *ch, int64_t now_mono_ns)
+/* The tx ring is not used. What somebody queues there all the same gets its verdict: failed. */
+static unsigned refuse_strays(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    unsigned budget = STRAYS_PER_TURN;
-    tx_item_t item;
-    int rc;
-    while ((rc = tx_queue_next(&ch->tx, now_mono_ns, &budget, &item)) != 0) {
-        if (rc < 0) {
-            agent_refused(ch, &item, rc, now_mono_ns);
-            continue;
-        }
-        tx_queue_finish(&ch->tx, item.ref);
-        agent_not_sent(ch, &item, VERDICT_FAILED, EOPNOTSUPP, now_mono_ns);
-    }
-    (void)agent_free_space(ch, 0, now_mono_ns);
-    return budget > 0;
+    return agent_refuse_strays(ch, STRAYS_PER_TURN, agent_refused, now_mono_ns);
 }
 
 /* Called while nobody has put any values yet, and the bell was rung. */
@@ -87,10 +74,10 @@ static unsigned do_work(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
     bool had_values = a->has_values;
-    bool done = refuse_strays(ch, now_mono_ns);
+    unsigned work = refuse_strays(ch, now_mono_ns);
     netflux_agent_look(ch, now_mono_ns);
     if (a->has_values == had_values)
-        return !done;
+        return work;
     netflux_agent_resume(ch, now_mono_ns);
     return 1;
 }
@@ -138,7 +125,9 @@ static int check_config(const wrk_channel_t *ch)
 static int take_remote(wrk_channel_t *ch)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
-    agent_addr_in(&a->remote, &ch->config.remote);
+    udp_addr_t remote;
+    agent_addr_in(&remote, &ch->config.remote);
+    netflux_agent_set_remote(a, &remote);
     if (memcmp(&a->state.remote, &ch->config.remote, sizeof a->state.remote) == 0)
         return 0;
     return netflux_agent_aim(ch, &a->state.remote);
@@ -149,22 +138,23 @@ static void close_parts(wrk_channel_t *ch)
     netflux_agent_t *a = netflux_agent_of(ch);
     wrk_unwatch(ch, &a->socket);
     agent_socket_close(&a->udp, a->phc);
-    agent_link_close(&a->link);
+    agent_path_close(&a->path);
 }
 
 static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
-    a->link = (agent_link_t){.udp = &a->udp, .deliver = netflux_agent_arrived};
+    a->path = (agent_path_t){.udp = &a->udp, .deliver = netflux_agent_arrived};
     a->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
-    int rc = agent_link_open(ch, &a->link);
+    netflux_agent_rx_open(ch);
+    int rc = agent_path_open(ch, &a->path);
     rc = rc ? rc : netflux_agent_session_open(ch, now_mono_ns);
     rc = rc ? rc : take_remote(ch);
     rc = rc ? rc : netflux_agent_tx_open(ch, now_mono_ns);
     rc = rc ? rc : wrk_watch(ch, &a->socket, a->udp.fd, 0);
     if (rc < 0)
         close_parts(ch);
-    a->udp.rx_position = a->link.rx != NULL ? &a->link.rx_taken : NULL; /* numbers tell, else */
+    a->udp.rx_position = a->path.rx != NULL ? &a->path.rx_taken : NULL; /* numbers tell, else */
     return rc;
 }
 
@@ -199,7 +189,7 @@ static void close_channel(wrk_channel_t *ch)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
     agent_give_up_stamps(ch, &a->ledger);
-    agent_link_counters(ch, &a->link);
+    agent_path_counters(ch, &a->path);
     close_parts(ch);
 }
 
@@ -231,15 +221,15 @@ static void release(wrk_channel_t *ch, int64_t now_mono_ns)
 static int purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
 {
     (void)max;
-    agent_link_clear(&netflux_agent_of(ch)->link);
-    return refuse_strays(ch, now_mono_ns);
+    agent_path_clear(&netflux_agent_of(ch)->path);
+    return refuse_strays(ch, now_mono_ns) < STRAYS_PER_TURN;
 }
 
 static void reset(wrk_channel_t *ch)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
     wrk_kernel_drops_reset(ch, udp_drops_refresh(&a->udp));
-    agent_link_reset(&a->link);
+    agent_path_reset(&a->path);
     nfx_stats_reset(a->session.stats);
 }
 
@@ -248,7 +238,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
     netflux_agent_t *a = netflux_agent_of(ch);
     (void)refuse_strays(ch, now_mono_ns);
     wrk_kernel_drops(ch, udp_drops_refresh(&a->udp), now_mono_ns);
-    agent_link_counters(ch, &a->link);
+    agent_path_counters(ch, &a->path);
 }
 
 /* Nobody is left to renew the values. */

@@ -16,7 +16,7 @@
  *                   header + payload <--- emit    receive ------+
  *                          |                           ^
  *                          v                           |
- *                        socket, or the emulated link, both ways
+ *                        socket, or the impaired path, both ways
  *
  * What a successor needs lies in the engine's part of the segment: settings, remote, origin of the
  * grid and fail-safe values in the state, numbers and flags in the gauges. A gauge is written
@@ -28,7 +28,7 @@
 
 #include "proto/netflux/nfx_session.h"
 #include "shm/netflux_shm.h"
-#include "worker/agents/common/intake.h"
+#include "worker/agents/common/receive.h"
 #include "worker/agents/common/send.h"
 
 /* A record of the rx ring in the making; its values are those of the in box. */
@@ -50,7 +50,7 @@ typedef struct netflux_agent {
     nfx_session_t session;
 
     /* sending */
-    udp_addr_t remote; /* none: nothing is sent */
+    udp_addr_t remote; /* none: nothing is sent. Set by netflux_agent_set_remote */
     bool has_values;
     uint64_t ticket; /* of the values; 0: nobody put any */
     uint32_t writer; /* producer slot that put them */
@@ -68,10 +68,9 @@ typedef struct netflux_agent {
     /* receiving */
     bool unpublished;    /* records were put that readers do not see yet */
     netflux_record_t record;
-    udp_rx_t arrivals[AGENT_BATCH];
-    agent_intake_t intake;
+    agent_receiver_t receiver;
 
-    agent_link_t link;
+    agent_path_t path;
 } netflux_agent_t;
 
 static inline netflux_agent_t *netflux_agent_of(const wrk_channel_t *ch)
@@ -100,9 +99,10 @@ void netflux_agent_resume(wrk_channel_t *ch, int64_t now_mono_ns);
 
 /* --- receiving --- */
 
+void netflux_agent_rx_open(wrk_channel_t *ch);
 /* Reads what has arrived: a batch, and all of it where the watchdog waits for that. */
 void netflux_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns);
-/* An arrival behind the emulated link. As agent_link_t.deliver. */
+/* An arrival behind the impaired path. As agent_path_t.deliver. */
 bool netflux_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
 /* Records of what changed. */
 void netflux_agent_tell(wrk_channel_t *ch);
@@ -113,6 +113,7 @@ void netflux_agent_publish(wrk_channel_t *ch);
 
 nfx_config_t netflux_agent_session_config(const shm_netflux_config_t *config,
                                           const shm_netflux_settings_t *settings);
+void netflux_agent_set_remote(netflux_agent_t *a, const udp_addr_t *remote);
 /* Sends to state.remote from now on. Returns 0 or -errno with a text, and then nothing changed. */
 int netflux_agent_aim(wrk_channel_t *ch, const shm_addr_t *remote);
 /* state.feedback. Returns 0 or -EINVAL with a text. */

@@ -52,6 +52,12 @@ static int set(wrk_channel_t *ch, const shm_netflux_settings_t *settings, int64_
 
 /* --- aim ------------------------------------------------------------------------------------ */
 
+void netflux_agent_set_remote(netflux_agent_t *a, const udp_addr_t *remote)
+{
+    a->remote = *remote;
+    a->receiver.only_from = *remote;
+}
+
 int netflux_agent_aim(wrk_channel_t *ch, const shm_addr_t *remote)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
@@ -70,7 +76,7 @@ int netflux_agent_aim(wrk_channel_t *ch, const shm_addr_t *remote)
     int rc = udp_set_remote(&a->udp, &config);
     if (rc < 0)
         return rc;
-    a->remote = config.remote;
+    netflux_agent_set_remote(a, &config.remote);
     return 0;
 }
 

@@ -5,11 +5,8 @@
  * times one batch a call is enough, as with the engine udp.
  *
  * Readers are woken behind the send, not before it: waking one takes a system call. */
-#include "worker/agents/common/socket.h"
-#include "worker/agents/common/tap.h"
 #include "worker/agents/netflux/agent.h"
 
-#include <errno.h>
 #include <string.h>
 
 #define CATCH_UP_BATCHES 32 /* of 32 datagrams: a second of 1 ms cycles; a flood takes 1 ms */
@@ -106,75 +103,40 @@ bool netflux_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now
     a->record.head.at_mono_ns = a->session.last_arrival_ns;
     memcpy(a->record.values, frame.payload, frame.payload_bytes);
     publish_values(ch, &values);
+    rx_writer_show(&ch->rx); /* its number is known as taken from here on */
     return true;
 }
 
-static bool is_partners(wrk_channel_t *ch, const udp_rx_t *in)
+static void measure(wrk_channel_t *ch, const udp_rx_t *in, unsigned count)
 {
-    netflux_agent_t *a = netflux_agent_of(ch);
-    if (a->config.any_source || udp_addr_equal(&a->remote, &in->source))
-        return true;
-    wrk_count(ch, SHM_COUNT_rx_filtered, 1);
-    nfx_session_foreign(&a->session);
-    return false;
+    int64_t now = rt_mono_ns() - wrk_clock_shift_ns(ch);
+    for (unsigned i = 0; i < count; i++)
+        wrk_hist(ch, SHM_HIST_rx_delivery, now - in[i].time_ns);
 }
 
-static void take_arrivals(wrk_channel_t *ch, unsigned count)
+void netflux_agent_rx_open(wrk_channel_t *ch)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
-    int64_t now = rt_mono_ns(); /* they may have come since the pass began */
-    int64_t now_channel = now - wrk_clock_shift_ns(ch);
-    for (unsigned i = 0; i < count; i++) {
-        const udp_rx_t *in = &a->arrivals[i];
-        wrk_count(ch, SHM_COUNT_rx_received, 1);
-        wrk_count(ch, SHM_COUNT_rx_bytes, in->len);
-        if (!is_partners(ch, in))
-            continue;
-        rx_item_t item;
-        agent_rx_item(&item, in);
-        if (a->link.rx != NULL) {
-            agent_link_offer_rx(&a->link, &item);
-            continue;
-        }
-        (void)netflux_agent_arrived(ch, &item, now);
-        rx_writer_show(&ch->rx); /* its number is known as taken from here on */
-        wrk_hist(ch, SHM_HIST_rx_delivery, now_channel - in->time_ns);
-    }
-    if (a->link.rx != NULL)
-        agent_link_took_rx(ch, &a->link);
-    else if (agent_tapped(ch))
-        agent_tap_arrived(ch, &a->udp, a->arrivals, count, a->config.any_source ? NULL : &a->remote,
-                          AGENT_TAP_NO_SEQUENCE);
-}
-
-/* Returns whether the call came back full, so that the buffers may hold a rest. */
-static bool receive_once(wrk_channel_t *ch, unsigned messages, int64_t now_mono_ns)
-{
-    netflux_agent_t *a = netflux_agent_of(ch);
-    int n = udp_recv_messages(&a->udp, a->arrivals, AGENT_BATCH, messages);
-    wrk_count(ch, SHM_COUNT_rx_calls, 1);
-    if (n < 0) {
-        if (n == -EBUSY) /* another socket's rest is fetched first */
-            return false;
-        wrk_receive_failed(ch, -n, now_mono_ns);
-        return false;
-    }
-    if (n > 0)
-        take_arrivals(ch, (unsigned)n);
-    wrk_kernel_drops(ch, a->udp.kernel_drops, now_mono_ns);
-    return n == AGENT_BATCH;
+    a->receiver = (agent_receiver_t){
+        .udp = &a->udp,
+        .path = &a->path,
+        .deliver = netflux_agent_arrived,
+        .delivered = measure,
+        .filters = !a->config.any_source,
+    };
 }
 
 /* whole: whatever else is due. */
 static void receive_batch(wrk_channel_t *ch, bool whole, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
-    unsigned fit = agent_intake_begin(&a->intake, ch, AGENT_BATCH);
-    bool rest = receive_once(ch, whole ? AGENT_BATCH : fit, now_mono_ns);
-    while (rest)
-        rest = receive_once(ch, 0, now_mono_ns);
-    udp_recv_done(&a->udp);
-    agent_intake_end(&a->intake, a->udp.rx_messages);
+    agent_receiver_t *r = &a->receiver;
+    r->filtered = 0;
+    unsigned fit = agent_intake_begin(&r->intake, ch, AGENT_BATCH);
+    (void)agent_receive(ch, r, whole ? AGENT_BATCH : fit);
+    nfx_session_foreign(&a->session, r->filtered);
+    wrk_kernel_drops(ch, a->udp.kernel_drops, now_mono_ns);
+    agent_intake_end(&r->intake, a->udp.rx_messages);
 }
 
 static bool watchdog_waits(const netflux_agent_t *a, int64_t now_mono_ns)

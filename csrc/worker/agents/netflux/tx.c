@@ -247,7 +247,7 @@ void netflux_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     static const agent_outcomes_t OUTCOMES = {left, failed, put_back};
     netflux_agent_t *a = netflux_agent_of(ch);
-    agent_way_t way = {&a->udp, &a->link, &a->ledger, &a->block};
+    agent_way_t way = {&a->udp, &a->path, &a->ledger, &a->block};
     if (a->held || ch->failed)
         return;
     netflux_agent_look(ch, now_mono_ns);
@@ -276,5 +276,5 @@ int netflux_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns)
     netflux_agent_resume(ch, now_mono_ns);
     a->prepared_for_ns = RT_NEVER_NS;
     ch->tx_paused = a->has_values || !a->sends;
-    return agent_ledger_init(&a->ledger, &a->udp, a->link.tx != NULL, now_mono_ns);
+    return agent_ledger_init(&a->ledger, &a->udp, a->path.tx != NULL, now_mono_ns);
 }

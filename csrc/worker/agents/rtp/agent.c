@@ -52,7 +52,7 @@ static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
     if (a->block.now && now_mono_ns >= a->block.retry_mono_ns)
         rtp_agent_unblock(ch, now_mono_ns);
     rtp_agent_send_due(ch, now_mono_ns);
-    agent_link_emit(ch, &a->link, now_mono_ns);
+    agent_path_emit(ch, &a->path, now_mono_ns);
     rtp_agent_play(ch, now_mono_ns);
     rtp_agent_rtcp_due(ch, now_mono_ns);
     if (agent_stamp_deadline_ns(&a->ledger) <= now_mono_ns)
@@ -68,7 +68,7 @@ static int64_t deadline_ns(const wrk_channel_t *ch)
 {
     const rtp_agent_t *a = rtp_agent_of(ch);
     int64_t at = rtp_agent_tx_deadline_ns(ch);
-    at = earlier(at, agent_link_deadline_ns(&a->link));
+    at = earlier(at, agent_path_deadline_ns(&a->path));
     at = earlier(at, rtp_agent_rx_deadline_ns(ch));
     at = earlier(at, rtp_agent_rtcp_deadline_ns(ch));
     return earlier(at, agent_stamp_deadline_ns(&a->ledger));
@@ -109,7 +109,7 @@ static void close_parts(wrk_channel_t *ch)
     rtp_agent_t *a = rtp_agent_of(ch);
     wrk_unwatch(ch, &a->socket);
     agent_socket_close(&a->udp, a->phc);
-    agent_link_close(&a->link);
+    agent_path_close(&a->path);
     agent_park_close(a->control.park);
     a->control.park = -1;
     rtp_agent_rtcp_close(ch);
@@ -120,16 +120,16 @@ static void close_parts(wrk_channel_t *ch)
 static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
-    a->link = (agent_link_t){.udp = &a->udp, .deliver = rtp_agent_arrived};
+    a->path = (agent_path_t){.udp = &a->udp, .deliver = rtp_agent_arrived};
     a->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
-    int rc = agent_link_open(ch, &a->link);
+    int rc = agent_path_open(ch, &a->path);
     rc = rc ? rc : rtp_agent_tx_open(ch, now_mono_ns);
     rc = rc ? rc : rtp_agent_rx_open(ch);
     rc = rc ? rc : rtp_agent_rtcp_open(ch, now_mono_ns);
     rc = rc ? rc : wrk_watch(ch, &a->socket, a->udp.fd, 0);
     if (rc < 0)
         close_parts(ch);
-    a->udp.rx_position = a->link.rx != NULL ? &a->link.rx_taken : NULL; /* numbers tell, else */
+    a->udp.rx_position = a->path.rx != NULL ? &a->path.rx_taken : NULL; /* numbers tell, else */
     return rc;
 }
 
@@ -263,7 +263,7 @@ static void close_channel(wrk_channel_t *ch)
     agent_give_up_stamps(ch, &a->ledger);
     rtp_agent_tx_gauges(ch);
     rtp_agent_rx_tell(ch);
-    agent_link_counters(ch, &a->link);
+    agent_path_counters(ch, &a->path);
     close_parts(ch);
 }
 
@@ -294,7 +294,7 @@ static void release(wrk_channel_t *ch, int64_t now_mono_ns)
 static void reset(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
-    agent_link_reset(&a->link);
+    agent_path_reset(&a->path);
     rtp_agent_tx_gauges(ch);
     rtp_agent_rx_tell(ch);
     rtp_agent_rx_reset(ch);
@@ -306,10 +306,10 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     rt_store_relaxed(&ch->stats->scheduled, tx_ring_waiting(&ch->segment));
-    (void)agent_free_space(ch, 0, now_mono_ns); /* of a held channel, too */
+    (void)agent_free_space(ch, 0, agent_refused, now_mono_ns); /* of a held channel, too */
     rtp_agent_tx_gauges(ch);
     rtp_agent_rx_refresh(ch);
-    agent_link_counters(ch, &a->link);
+    agent_path_counters(ch, &a->path);
 }
 
 static const agent_ops_t RTP_AGENT = {

@@ -25,7 +25,7 @@ typedef struct rtp_agent {
     udp_t udp;
     wrk_source_t socket;
     const phc_t *phc; /* NULL: none */
-    agent_link_t link;
+    agent_path_t path;
     bool held;
 
     /* sending */
@@ -35,8 +35,7 @@ typedef struct rtp_agent {
     agent_batch_t batch;
     agent_ledger_t ledger;
     agent_block_t block; /* the kernel has no room */
-    bool purging;
-    uint64_t purge_before; /* sequence */
+    agent_purge_t purge;
     uint64_t purge_ref;    /* the records before it are cancelled */
     int64_t looked_mono_ns; /* for the next record */
     uint8_t *filling;      /* one packet, header included; NULL: none is ever sent */
@@ -99,7 +98,7 @@ void rtp_agent_tx_gauges(wrk_channel_t *ch);
 int rtp_agent_rx_open(wrk_channel_t *ch);
 void rtp_agent_rx_close(wrk_channel_t *ch);
 void rtp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns);
-/* A datagram of the media socket, as agent_link_t.deliver. */
+/* A datagram of the media socket, as agent_path_t.deliver. */
 bool rtp_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
 /* Gives out what is to be given out by now. */
 void rtp_agent_play(wrk_channel_t *ch, int64_t now_mono_ns);

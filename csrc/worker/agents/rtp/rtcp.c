@@ -196,8 +196,8 @@ static void send_compound(wrk_channel_t *ch, const uint8_t *data, int bytes, int
         return;
     udp_t *udp = c->mux ? &a->udp : &c->udp;
     int64_t start = rt_mono_ns();
-    if (c->mux && a->link.tx != NULL)
-        agent_link_offer_tx(&a->link, &message, 1, now_mono_ns);
+    if (c->mux && a->path.tx != NULL)
+        agent_path_offer_tx(&a->path, &message, 1, now_mono_ns);
     else
         (void)udp_send(udp, &message, 1, &error);
     if (agent_tapped(ch) && error == 0)
@@ -309,8 +309,8 @@ static void resend(wrk_channel_t *ch, uint16_t seq, int64_t now_mono_ns)
     }
     c->resend_tokens -= 1.0;
     int64_t start = rt_mono_ns();
-    if (a->link.tx != NULL)
-        agent_link_offer_tx(&a->link, &message, 1, now_mono_ns);
+    if (a->path.tx != NULL)
+        agent_path_offer_tx(&a->path, &message, 1, now_mono_ns);
     else
         (void)udp_send(&a->udp, &message, 1, &error);
     if (error != 0)
@@ -410,9 +410,9 @@ static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
         agent_socket_take_error(&a->control.udp);
     if (a->held)
         return;
-    int n = udp_recv_messages(&a->control.udp, a->rx.arrivals, AGENT_BATCH, AGENT_BATCH);
+    int n = udp_recv_messages(&a->control.udp, a->rx.receiver.arrivals, AGENT_ARRIVALS, AGENT_ARRIVALS);
     for (int i = 0; i < n; i++) {
-        const udp_rx_t *in = &a->rx.arrivals[i];
+        const udp_rx_t *in = &a->rx.receiver.arrivals[i];
         rx_item_t item;
         agent_rx_item(&item, in);
         if (wanted(ch, in))
@@ -421,7 +421,7 @@ static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
     udp_recv_done(&a->control.udp);
     rtp_agent_rtcp_tell(a);
     if (n > 0 && agent_tapped(ch))
-        agent_tap_arrived(ch, &a->control.udp, a->rx.arrivals, (unsigned)n,
+        agent_tap_arrived(ch, &a->control.udp, a->rx.receiver.arrivals, (unsigned)n,
                           ch->config.connect ? &a->control.remote : NULL, AGENT_TAP_NO_SEQUENCE);
 }
 

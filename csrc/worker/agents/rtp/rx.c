@@ -5,8 +5,6 @@
  *
  * A successor begins with an empty buffer and an unknown source: what its predecessor held is lost,
  * and the first frame is preceded by a resync. */
-#include "worker/agents/common/socket.h"
-#include "worker/agents/common/tap.h"
 #include "worker/agents/rtp/agent.h"
 
 #include "base/rt_err.h"
@@ -110,11 +108,34 @@ static void lose_buffered(wrk_channel_t *ch)
     rtp_agent_gauge(a, SHM_RTP_GAUGE_depth, 0);
 }
 
+static void publish(wrk_channel_t *ch, const udp_rx_t *in, unsigned count)
+{
+    (void)in;
+    (void)count;
+    rtp_agent_rx_tell(ch); /* what the buffer holds is told as its depth */
+    if (rtp_agent_of(ch)->rx.on && !rtp_agent_of(ch)->rx.buffered)
+        wrk_rx_publish(ch);
+}
+
+static void open_receiver(wrk_channel_t *ch)
+{
+    rtp_agent_t *a = rtp_agent_of(ch);
+    a->rx.receiver = (agent_receiver_t){
+        .udp = &a->udp,
+        .path = &a->path,
+        .deliver = rtp_agent_arrived,
+        .delivered = publish,
+    };
+    if (a->rx.on)
+        agent_receiver_filter(&a->rx.receiver, &ch->config);
+}
+
 int rtp_agent_rx_open(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     rtp_receiver_t *r = &a->rx;
     r->on = (ch->config.direction & SHM_RX) != 0;
+    open_receiver(ch);
     if (!r->on)
         return 0;
     r->buffered = a->config.delivery != SHM_RTP_AS_ARRIVED;
@@ -124,10 +145,6 @@ int rtp_agent_rx_open(wrk_channel_t *ch)
     rc = rc ? rc : make_buffer(ch, r, &a->config);
     r->resync_first = ch->rx.sequence > 0;
     wrk_kernel_drops_begin(ch, udp_drops_refresh(&a->udp), rt_mono_ns());
-    if (ch->config.connect)
-        agent_addr_in(&r->only_from, &ch->config.remote);
-    if (udp_addr_is_multicast(&r->only_from))
-        memset(&r->only_from, 0, sizeof r->only_from);
     return rc;
 }
 
@@ -452,72 +469,17 @@ bool rtp_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mon
 
 /* --- socket -------------------------------------------------------------------------------- */
 
-static bool wanted(wrk_channel_t *ch, const udp_rx_t *in)
-{
-    const rtp_receiver_t *r = &rtp_agent_of(ch)->rx;
-    if (!udp_addr_is_set(&r->only_from) || udp_addr_equal(&r->only_from, &in->source))
-        return true;
-    wrk_count(ch, SHM_COUNT_rx_filtered, 1);
-    return false;
-}
-
-static void take_arrivals(wrk_channel_t *ch, unsigned count, int64_t now_mono_ns)
-{
-    rtp_agent_t *a = rtp_agent_of(ch);
-    uint64_t bytes = 0;
-    for (unsigned i = 0; i < count; i++) {
-        const udp_rx_t *in = &a->rx.arrivals[i];
-        bytes += in->len;
-        if (!wanted(ch, in))
-            continue;
-        rx_item_t item;
-        agent_rx_item(&item, in);
-        if (a->link.rx != NULL)
-            agent_link_offer_rx(&a->link, &item);
-        else
-            (void)rtp_agent_arrived(ch, &item, now_mono_ns);
-    }
-    wrk_count(ch, SHM_COUNT_rx_received, count);
-    wrk_count(ch, SHM_COUNT_rx_bytes, bytes);
-    if (a->link.rx != NULL)
-        agent_link_took_rx(ch, &a->link);
-    else if (agent_tapped(ch))
-        agent_tap_arrived(ch, &a->udp, a->rx.arrivals, count, &a->rx.only_from,
-                          AGENT_TAP_NO_SEQUENCE);
-}
-
-/* Returns whether the call came back full, so that the buffers may hold a rest. */
-static bool receive_once(wrk_channel_t *ch, unsigned messages, int64_t now_mono_ns)
-{
-    rtp_agent_t *a = rtp_agent_of(ch);
-    int n = udp_recv_messages(&a->udp, a->rx.arrivals, AGENT_BATCH, messages);
-    wrk_count(ch, SHM_COUNT_rx_calls, 1);
-    if (n == -EBUSY) /* another socket's rest is fetched first */
-        return false;
-    if (n < 0) {
-        wrk_receive_failed(ch, -n, now_mono_ns);
-        return false;
-    }
-    take_arrivals(ch, (unsigned)n, now_mono_ns);
-    return n == AGENT_BATCH;
-}
-
 void rtp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
+    agent_receiver_t *r = &a->rx.receiver;
     if (!rtp_agent_listens(a))
         return;
-    bool rest = receive_once(ch, agent_intake_begin(&a->rx.intake, ch, AGENT_BATCH), now_mono_ns);
-    while (rest)
-        rest = receive_once(ch, 0, now_mono_ns);
+    (void)agent_receive(ch, r, agent_intake_begin(&r->intake, ch, AGENT_BATCH));
     wrk_kernel_drops(ch, a->udp.kernel_drops, now_mono_ns);
-    rtp_agent_rx_tell(ch);
-    if (a->rx.on && !a->rx.buffered)
-        wrk_rx_publish(ch);
-    udp_recv_done(&a->udp); /* what the buffer holds is told as its depth */
     if (a->rx.buffered)
         rtp_agent_play(ch, now_mono_ns);
-    agent_intake_end(&a->rx.intake, a->udp.rx_messages);
+    agent_intake_end(&r->intake, a->udp.rx_messages);
 }
 
 /* --- statistics ---------------------------------------------------------------------------- */

@@ -2,8 +2,7 @@
  *
  *   datagram -> header -> source (RFC 3550 A.1) -> slot of the store -> jitter buffer -> rx ring
  *       \          \           \                                            \
- *        malformed  wrong type  foreign, on probation                        late, duplicate,
- * overflow
+ *        malformed  wrong type  foreign, on probation              late, duplicate, overflow
  *
  * The store is fixed memory made at open; the jitter buffer keeps the numbers of its slots. */
 #ifndef RTP_AGENT_RX_H
@@ -13,8 +12,7 @@
 #include "proto/rtp/rtp_source.h"
 #include "shm/rtp_shm.h"
 #include "worker/agent.h"
-#include "worker/agents/common/intake.h"
-#include "worker/agents/common/ledger.h"
+#include "worker/agents/common/receive.h"
 
 /* A packet as it will lie in the ring, and where it came from. */
 typedef struct rtp_slot {
@@ -53,9 +51,7 @@ typedef struct rtp_receiver {
     uint64_t raw_top;     /* as arrived: highest number given out, */
     uint64_t raw_offset;  /* and what is added, so that numbers do not go back */
 
-    udp_addr_t only_from; /* set: everything else is filtered */
-    udp_rx_t arrivals[AGENT_BATCH];
-    agent_intake_t intake;
+    agent_receiver_t receiver; /* of the media socket */
 } rtp_receiver_t;
 
 #endif

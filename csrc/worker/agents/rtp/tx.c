@@ -90,7 +90,7 @@ int rtp_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     int rc = rtp_plan_init(&a->plan, &a->config);
-    rc = rc ? rc : agent_ledger_init(&a->ledger, &a->udp, a->link.tx != NULL, now_mono_ns);
+    rc = rc ? rc : agent_ledger_init(&a->ledger, &a->udp, a->path.tx != NULL, now_mono_ns);
     rc = rc ? rc : make_filling(a);
     uint32_t current = rt_load_acquire(&a->state->current);
     if (rc == 0 && current != 0) {
@@ -356,7 +356,7 @@ static void send_batch(wrk_channel_t *ch, int64_t now_mono_ns)
         .left = packets_left, .failed = packet_failed, .put_back = put_back};
     rtp_agent_t *a = rtp_agent_of(ch);
     const agent_way_t way = {
-        .udp = &a->udp, .link = &a->link, .ledger = &a->ledger, .block = &a->block};
+        .udp = &a->udp, .path = &a->path, .ledger = &a->ledger, .block = &a->block};
     agent_choose_stamps(ch, &a->ledger, &a->batch, now_mono_ns);
     put_in_force(a);
     if (!a->udp.eff.txtime)
@@ -377,8 +377,8 @@ static void send_filling(wrk_channel_t *ch, int64_t now_mono_ns)
     agent_spin_until(start);
     int64_t began = rt_mono_ns();
     int error = 0;
-    if (a->link.tx != NULL)
-        agent_link_offer_tx(&a->link, &message, 1, began);
+    if (a->path.tx != NULL)
+        agent_path_offer_tx(&a->path, &message, 1, began);
     else
         (void)udp_send(&a->udp, &message, 1, &error);
     int64_t end = rt_mono_ns();
@@ -400,7 +400,7 @@ void rtp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     unsigned budget = LOOK_PER_CALL;
-    if (a->block.now || a->held || a->purging)
+    if (a->block.now || a->held || a->purge.on)
         return;
     if (rtp_plan_filling(&a->plan))
         send_filling(ch, now_mono_ns);
@@ -418,7 +418,7 @@ int64_t rtp_agent_tx_deadline_ns(const wrk_channel_t *ch)
     const rtp_agent_t *a = rtp_agent_of(ch);
     if (a->block.now)
         return a->block.retry_mono_ns;
-    if (a->held || a->purging)
+    if (a->held || a->purge.on)
         return RT_NEVER_NS;
     if (has_unseen(ch)) /* those of other channels that are overdue come in between */
         return a->looked_mono_ns;
@@ -435,7 +435,7 @@ unsigned rtp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     unsigned work = 0;
-    if (!ch->tx_paused && !a->purging) {
+    if (!ch->tx_paused && !a->purge.on) {
         unsigned budget = TAKE_IN_PER_CALL;
         tx_item_t item;
         int rc;
@@ -452,7 +452,7 @@ unsigned rtp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
         find_record(ch, &looks, now_mono_ns);
         work += LOOK_PER_CALL - looks;
     }
-    return work + agent_free_space(ch, 0, now_mono_ns);
+    return work + agent_free_space(ch, 0, agent_refused, now_mono_ns);
 }
 
 void rtp_agent_tx_hold(wrk_channel_t *ch)
@@ -483,7 +483,7 @@ static bool take_in_for_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_
     while ((rc = tx_queue_next(&ch->tx, now_mono_ns, &budget, &item)) != 0) {
         if (rc < 0)
             agent_refused(ch, &item, rc, now_mono_ns);
-        else if (item.sequence >= a->purge_before)
+        else if (item.sequence >= a->purge.before)
             return true;
         else if (item.ref < a->purge_ref) /* its producer had halted, and others passed it */
             a->purge_ref = item.ref;
@@ -500,7 +500,7 @@ static bool cancel_waiting(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
     while ((rc = tx_queue_waiting_next(&ch->tx, &a->purge_ref, &budget, &item)) != 0) {
         if (rc < 0)
             agent_refused(ch, &item, rc, now_mono_ns);
-        else if (item.sequence >= a->purge_before)
+        else if (item.sequence >= a->purge.before)
             return true;
         else
             end_record(ch, &item, VERDICT_CANCELLED, 0, now_mono_ns);
@@ -511,20 +511,18 @@ static bool cancel_waiting(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
 int rtp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
-    if (!a->purging) {
-        a->purging = true;
-        a->purge_before = agent_sequence_at_tail(ch);
+    if (agent_purge_begin(ch, &a->purge)) {
         a->purge_ref = 0;
-        agent_link_clear(&a->link);
+        agent_path_clear(&a->path);
         rtp_plan_purge(&a->plan);
         rtp_plan_pause(&a->plan, 0, to_channel(ch, now_mono_ns));
     }
     bool all = take_in_for_purge(ch, max, now_mono_ns);
     bool done = cancel_waiting(ch, max, now_mono_ns) && all;
-    (void)agent_free_space(ch, 0, now_mono_ns);
+    (void)agent_free_space(ch, 0, agent_refused, now_mono_ns);
     if (!done)
         return 0;
-    a->purging = false;
+    a->purge.on = false;
     a->plan.behind_ref = 0;
     rtp_agent_unblock(ch, now_mono_ns);
     wrk_activate(ch, now_mono_ns);

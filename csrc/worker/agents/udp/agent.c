@@ -2,8 +2,6 @@
 
 #include "worker/agents/common/socket.h"
 
-#include <string.h>
-
 #define FIRST_SEND_COST_NS 2000
 
 static size_t state_bytes(const shm_config_t *config)
@@ -34,7 +32,7 @@ static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
     if (a->block.now && now_mono_ns >= a->block.retry_mono_ns)
         udp_agent_unblock(ch, now_mono_ns);
     udp_agent_send_due(ch, now_mono_ns);
-    agent_link_emit(ch, &a->link, now_mono_ns);
+    agent_path_emit(ch, &a->path, now_mono_ns);
     udp_agent_rx_retry(ch, now_mono_ns);
     if (agent_stamp_deadline_ns(&a->ledger) <= now_mono_ns)
         agent_collect_stamps(ch, &a->ledger, now_mono_ns);
@@ -44,10 +42,10 @@ static int64_t deadline_ns(const wrk_channel_t *ch)
 {
     const udp_agent_t *a = udp_agent_of(ch);
     int64_t at = udp_agent_tx_deadline_ns(ch);
-    int64_t link = agent_link_deadline_ns(&a->link);
+    int64_t path = agent_path_deadline_ns(&a->path);
     int64_t stamp = agent_stamp_deadline_ns(&a->ledger);
-    int64_t retry = a->rx_stopped && !a->held ? a->rx_retry_mono_ns : RT_NEVER_NS;
-    at = link < at ? link : at;
+    int64_t retry = a->stop.now && !a->held ? a->stop.retry_mono_ns : RT_NEVER_NS;
+    at = path < at ? path : at;
     at = stamp < at ? stamp : at;
     return retry < at ? retry : at;
 }
@@ -71,19 +69,16 @@ static void close_socket(wrk_channel_t *ch)
 static int start(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    a->link = (agent_link_t){.udp = &a->udp, .deliver = udp_agent_deliver};
+    a->path = (agent_path_t){.udp = &a->udp, .deliver = udp_agent_deliver};
     int rc = udp_schedule_init(&a->schedule, most_packets(&ch->config));
-    rc = rc ? rc : agent_link_open(ch, &a->link);
-    rc = rc ? rc : agent_ledger_init(&a->ledger, &a->udp, a->link.tx != NULL, now_mono_ns);
+    rc = rc ? rc : agent_path_open(ch, &a->path);
+    rc = rc ? rc : agent_ledger_init(&a->ledger, &a->udp, a->path.tx != NULL, now_mono_ns);
     if (rc < 0)
         return rc;
-    a->udp.rx_position = a->link.rx != NULL ? &a->link.rx_taken : &ch->rx.sequence;
+    a->udp.rx_position = a->path.rx != NULL ? &a->path.rx_taken : &ch->rx.sequence;
     a->send_cost_ns = FIRST_SEND_COST_NS;
     wrk_kernel_drops_begin(ch, udp_drops_refresh(&a->udp), now_mono_ns);
-    if (ch->config.connect)
-        agent_addr_in(&a->only_from, &ch->config.remote);
-    if (udp_addr_is_multicast(&a->only_from))
-        memset(&a->only_from, 0, sizeof a->only_from);
+    udp_agent_rx_open(ch);
     a->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
     rc = wrk_watch(ch, &a->socket, a->udp.fd, 0);
     if (rc == 0)
@@ -103,7 +98,7 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
     rc = start(ch, now_mono_ns);
     if (rc < 0) {
         udp_schedule_close(&a->schedule);
-        agent_link_close(&a->link);
+        agent_path_close(&a->path);
         close_socket(ch);
         return rc;
     }
@@ -116,10 +111,10 @@ static void close_channel(wrk_channel_t *ch)
 {
     udp_agent_t *a = udp_agent_of(ch);
     agent_give_up_stamps(ch, &a->ledger);
-    agent_link_counters(ch, &a->link);
+    agent_path_counters(ch, &a->path);
     close_socket(ch);
     udp_schedule_close(&a->schedule);
-    agent_link_close(&a->link);
+    agent_path_close(&a->path);
 }
 
 static int socket_of(const wrk_channel_t *ch)
@@ -148,7 +143,7 @@ static void reset(wrk_channel_t *ch)
 {
     udp_agent_t *a = udp_agent_of(ch);
     wrk_kernel_drops_reset(ch, udp_drops_refresh(&a->udp));
-    agent_link_reset(&a->link);
+    agent_path_reset(&a->path);
 }
 
 static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -158,7 +153,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
     (void)udp_agent_free_space(ch, now_mono_ns); /* of a held channel, too */
     if (a->receives)
         wrk_kernel_drops(ch, udp_drops_refresh(&a->udp), now_mono_ns);
-    agent_link_counters(ch, &a->link);
+    agent_path_counters(ch, &a->path);
 }
 
 static const agent_ops_t UDP_AGENT = {

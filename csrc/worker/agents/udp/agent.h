@@ -9,7 +9,7 @@
 #ifndef UDP_AGENT_H
 #define UDP_AGENT_H
 
-#include "worker/agents/common/intake.h"
+#include "worker/agents/common/receive.h"
 #include "worker/agents/common/send.h"
 #include "worker/agents/udp/schedule.h"
 
@@ -36,21 +36,17 @@ typedef struct udp_agent {
     uint32_t catch_up_before;  /* sequence: as far as this */
     int64_t caught_up_mono_ns; /* the last piece of that */
     agent_block_t block;       /* the kernel has no room */
-    bool purging;
-    uint64_t purge_before; /* sequence */
+    agent_purge_t purge;
     int64_t send_cost_ns;  /* per packet, smoothed */
     agent_batch_t batch;
     udp_waiting_t from[AGENT_BATCH]; /* where those of the batch came from */
     agent_ledger_t ledger;
 
     /* receiving */
-    bool rx_stopped; /* OVERFLOW_WAIT: readers must catch up first */
-    int64_t rx_retry_mono_ns;
-    udp_addr_t only_from; /* set: everything else is filtered */
-    udp_rx_t arrivals[AGENT_BATCH];
-    agent_intake_t intake;
+    agent_stop_t stop; /* OVERFLOW_WAIT: readers must catch up first */
+    agent_receiver_t receiver;
 
-    agent_link_t link;
+    agent_path_t path;
 } udp_agent_t;
 
 static inline udp_agent_t *udp_agent_of(const wrk_channel_t *ch)
@@ -70,10 +66,11 @@ int udp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns);
 
 /* --- receiving --- */
 
+void udp_agent_rx_open(wrk_channel_t *ch);
 void udp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns);
 /* What a predecessor took from the kernel and did not publish: nobody else says that it is there. */
 void udp_agent_take_left(wrk_channel_t *ch, int64_t now_mono_ns);
-void udp_agent_watch_input(wrk_channel_t *ch); /* by held, rx_stopped and blocked */
+void udp_agent_watch_input(wrk_channel_t *ch); /* by held, stop and block */
 /* OVERFLOW_WAIT: looks whether reading may go on. */
 void udp_agent_rx_retry(wrk_channel_t *ch, int64_t now_mono_ns);
 /* One packet into the ring. Returns false when it must wait (OVERFLOW_WAIT). */

@@ -1,7 +1,7 @@
 /* tx.c: from the tx ring to the socket.
  *
  *     tx ring --take_in--> no deadline: ready[] ------------------> batch -> udp_send -> verdicts
- *                     \--> deadline:    schedule --when it is due--/   \---> link (emulated)
+ *                     \--> deadline:    schedule --when it is due--/   \---> impaired path
  *
  * A deadline is served in four steps. At start - AGENT_LEAD_NS the worker calls (on_deadline); what
  * is due at that instant is taken out of the ring and the messages are built; then the clock is
@@ -43,7 +43,7 @@ int64_t udp_agent_tx_deadline_ns(const wrk_channel_t *ch)
     const udp_agent_t *a = udp_agent_of(ch);
     if (a->block.now)
         return a->block.retry_mono_ns;
-    if (a->held || a->purging || udp_schedule_count(&a->schedule) == 0)
+    if (a->held || a->purge.on || udp_schedule_count(&a->schedule) == 0)
         return RT_NEVER_NS;
     if (a->catching_up) /* overdue packets of other channels come in between */
         return a->caught_up_mono_ns;
@@ -215,7 +215,7 @@ static void send_batch(wrk_channel_t *ch)
         .left = packets_left, .failed = packet_failed, .put_back = put_back};
     udp_agent_t *a = udp_agent_of(ch);
     const agent_way_t way = {
-        .udp = &a->udp, .link = &a->link, .ledger = &a->ledger, .block = &a->block};
+        .udp = &a->udp, .path = &a->path, .ledger = &a->ledger, .block = &a->block};
     if (a->batch.count > 0)
         agent_send(ch, &way, &a->batch, &outcomes);
 }
@@ -290,7 +290,7 @@ static bool catch_up(wrk_channel_t *ch, int64_t now_mono_ns)
 void udp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    if (a->block.now || a->held || a->purging || !catch_up(ch, now_mono_ns))
+    if (a->block.now || a->held || a->purge.on || !catch_up(ch, now_mono_ns))
         return;
     if (a->ready_count > 0) { /* the kernel had no room for them, or they were late: by age */
         send_ready(ch, now_mono_ns);
@@ -343,14 +343,14 @@ static bool take_in_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns
 
 unsigned udp_agent_free_space(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    return agent_free_space(ch, RELEASE_MOVES, now_mono_ns);
+    return agent_free_space(ch, RELEASE_MOVES, agent_refused, now_mono_ns);
 }
 
 unsigned udp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
     unsigned work = 0;
-    if (!ch->tx_paused && !a->purging) {
+    if (!ch->tx_paused && !a->purge.on) {
         unsigned room = room_before_deadline(ch, now_mono_ns);
         unsigned left_over = a->ready_count;
         unsigned budget = TAKE_IN_PER_CALL;
@@ -365,67 +365,26 @@ unsigned udp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
 
 /* --- purge --------------------------------------------------------------------------------- */
 
-static void cancel(wrk_channel_t *ch, uint64_t ref, uint64_t sequence, int64_t now_mono_ns)
-{
-    tx_item_t item;
-    int rc = tx_queue_take(&ch->tx, ref, &item);
-    if (rc == -ESTALE)
-        return;
-    if (rc == 0)
-        tx_queue_finish(&ch->tx, ref);
-    item.sequence = sequence;
-    agent_refused(ch, &item, rc == -EBADMSG ? rc : -ECANCELED, now_mono_ns);
-}
-
-/* Takes one record in for good or to be cancelled. Returns true when nothing that waited at the
- * start of the purge is left: a record of later sequence came, or none. */
-static bool purge_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
-{
-    udp_agent_t *a = udp_agent_of(ch);
-    tx_item_t item;
-    int rc = tx_queue_next(&ch->tx, now_mono_ns, budget, &item);
-    if (rc == 0)
-        return *budget > 0; /* a claim without its commit is no waiting packet yet */
-    if (rc < 0)
-        agent_refused(ch, &item, rc, now_mono_ns);
-    else if (item.sequence < a->purge_before)
-        cancel(ch, item.ref, item.sequence, now_mono_ns);
-    else
-        wait_its_time(ch, &item, now_mono_ns);
-    return rc == 1 && item.sequence >= a->purge_before;
-}
-
-static bool purge_ring(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
-{
-    unsigned budget = max;
-    while (budget > 0)
-        if (purge_one(ch, &budget, now_mono_ns))
-            return true;
-    return false;
-}
-
 int udp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    if (!a->purging) {
-        a->purging = true;
-        a->purge_before = agent_sequence_at_tail(ch);
-        agent_link_clear(&a->link);
-    }
+    if (agent_purge_begin(ch, &a->purge))
+        agent_path_clear(&a->path);
     for (unsigned i = 0; i < a->ready_count; i++)
-        cancel(ch, a->ready[i].ref, a->ready[i].order, now_mono_ns);
+        agent_purge_taken(ch, a->ready[i].ref, a->ready[i].order, agent_refused, now_mono_ns);
     a->ready_count = 0;
     due_entry_t entry;
     unsigned n = 0;
     while (n < max && udp_schedule_pop_due(&a->schedule, INT64_MAX, &entry)) {
-        cancel(ch, entry.ref, entry.order, now_mono_ns);
+        agent_purge_taken(ch, entry.ref, entry.order, agent_refused, now_mono_ns);
         n++;
     }
-    bool done = n < max && purge_ring(ch, max - n, now_mono_ns);
+    bool done = n < max && agent_purge_unread(ch, &a->purge, max - n, agent_refused, wait_its_time,
+                                              now_mono_ns);
     (void)udp_agent_free_space(ch, now_mono_ns);
     if (!done)
         return 0;
-    a->purging = false;
+    a->purge.on = false;
     udp_agent_unblock(ch, now_mono_ns);
     wrk_activate(ch, now_mono_ns);
     return 1;

@@ -207,7 +207,7 @@ static unsigned do_work(wrk_channel_t *ch, int64_t now_mono_ns)
     unsigned work = a->more;
     if (a->more || (takes_in(a) && tx_queue_pending(&ch->tx)))
         work += serve(ch);
-    return work + agent_free_space(ch, 0, now_mono_ns);
+    return work + agent_free_space(ch, 0, agent_refused, now_mono_ns);
 }
 
 static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -390,7 +390,7 @@ static void reset(wrk_channel_t *ch)
 static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);
-    (void)agent_free_space(ch, 0, now_mono_ns);
+    (void)agent_free_space(ch, 0, agent_refused, now_mono_ns);
     if (a->untold)
         udt_agent_tell_of_loss(a);
 }

@@ -12,8 +12,8 @@
  *
  *          udt channels                      port
  *     tx ring -> udt_conn_send    ---.
- *                udt_conn_emit        >--- udt_port_agent_send -> udp_send, or the emulated link
- *     rx ring <- udt_conn_receive <--'---- udt_port_receive <---- udp_recv, or the emulated link
+ *                udt_conn_emit        >--- udt_port_agent_send -> udp_send, or the impaired path
+ *     rx ring <- udt_conn_receive <--'---- udt_port_receive <---- udp_recv, or the impaired path
  *
  * A connection is served (udt_agent_serve: its timers, what it sends, what it tells its client)
  * after its own deadline, after records came in its tx ring, and once per round of reading in which
@@ -27,11 +27,11 @@
 #include "proto/udt/udt_conn.h"
 #include "proto/udt/udt_port.h"
 #include "shm/udt_shm.h"
-#include "worker/agents/common/intake.h"
+#include "worker/agents/common/receive.h"
 #include "worker/agents/common/send.h"
 
 /* Two segmented sends of packets of 1500 bytes. */
-enum { UDT_AGENT_BATCH = 88, UDT_AGENT_ARRIVALS = 256 };
+enum { UDT_AGENT_BATCH = 88 };
 
 /* --- a port --------------------------------------------------------------------------------- */
 
@@ -66,12 +66,11 @@ typedef struct udt_port_agent {
     udp_t udp;
     wrk_source_t socket;
     const phc_t *phc; /* NULL: none */
-    agent_link_t link;
+    agent_path_t path;
     bool held;
     agent_block_t block; /* the kernel has no room */
     udt_refused_t refused;
-    uint64_t flow_bytes;  /* came in since */
-    int64_t flow_mono_ns; /* then */
+    int64_t flow_mono_ns; /* since then the receiver counts bytes */
     bool flows;           /* so much that waking for each datagram would cost more than it brings */
     int64_t rest_mono_ns; /* the socket is not watched, but read at this time; 0: it is watched */
     shm_udt_port_state_t *state;
@@ -81,8 +80,9 @@ typedef struct udt_port_agent {
     void *sockets_memory;
     udt_agent_t *agents;        /* all of those */
     udt_agent_t *touched;       /* those that are to be served at the end of this round */
-    udp_addr_t last_from;       /* of the last datagram, and */
-    udt_address_t last_address; /* the same as the protocol sees it */
+    shm_addr_t last_source;     /* of the last datagram, */
+    udp_addr_t last_from;       /* the same as its socket sees it, and */
+    udt_address_t last_address; /* as the protocol sees it */
 
     bool listens;
     udt_listener_t listener;
@@ -95,11 +95,10 @@ typedef struct udt_port_agent {
     uint32_t next_place;
     uint32_t generation; /* of numbers */
 
-    udp_rx_t arrivals[UDT_AGENT_ARRIVALS];
-    agent_intake_t intake;
+    agent_receiver_t receiver;
     udp_tx_t messages[UDT_AGENT_BATCH];
     udt_out_t out[UDT_AGENT_BATCH];
-    uint8_t whole[UINT16_MAX + 1]; /* a datagram put together for the emulated link */
+    uint8_t whole[UINT16_MAX + 1]; /* a datagram put together for the impaired path */
 } udt_port_agent_t;
 
 static inline udt_port_agent_t *udt_port_agent_of(const wrk_channel_t *ch)
@@ -146,12 +145,11 @@ struct udt_agent {
     bool has_first; /* in a message of several records: the first one is */
     bool skips;     /* the rest of this message is dropped */
     bool waits_for_room;
-    bool purging;
+    agent_purge_t purge;
     tx_item_t item;   /* taken, and not all of it sent on */
     uint32_t item_at; /* bytes of it sent on */
     shm_udt_tx_t first;
     uint32_t gathered; /* bytes of the message, copied behind what was given to send */
-    uint64_t purge_before;
 
     /* closing: when the ring is taken in up to close_before, or at close_mono_ns */
     int64_t close_mono_ns;
@@ -197,6 +195,7 @@ shm_addr_t udt_plain_address(const udp_addr_t *in);
 
 /* --- demultiplex.c --- */
 
+void udt_port_agent_rx_open(udt_port_agent_t *p);
 void udt_port_agent_on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns);
 bool udt_port_agent_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
 /* Serves whom datagrams came for, or who waited for the kernel. */

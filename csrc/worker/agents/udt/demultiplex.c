@@ -1,6 +1,6 @@
 /* demultiplex.c: from the socket to the connections.
  *
- * A round reads a bounded number of messages, deals their datagrams out, and then serves each
+ * A round reads a bounded number of messages, gives their datagrams to the connections, and then serves each
  * connection that got some, once. It reads no more than fits before another channel is due, and no
  * round follows it then. */
 #include "worker/agents/common/socket.h"
@@ -24,16 +24,17 @@ udt_address_t udt_address_of(const udp_addr_t *in)
     return out;
 }
 
-static const udt_address_t *address_of(udt_port_agent_t *p, const udp_addr_t *from)
+/* Nearly all datagrams come from where the one before came from. */
+static void note_source(udt_port_agent_t *p, const shm_addr_t *source)
 {
-    if (!udp_addr_equal(&p->last_from, from)) {
-        p->last_from = *from;
-        p->last_address = udt_address_of(from);
-    }
-    return &p->last_address;
+    if (memcmp(&p->last_source, source, sizeof *source) == 0)
+        return;
+    p->last_source = *source;
+    udt_port_agent_address(p, source, &p->last_from);
+    p->last_address = udt_address_of(&p->last_from);
 }
 
-/* --- dealing ------------------------------------------------------------------------------- */
+/* --- demultiplexing ------------------------------------------------------------------------------- */
 
 void udt_port_agent_touch(udt_port_agent_t *p, udt_agent_t *a)
 {
@@ -58,13 +59,15 @@ void udt_port_agent_serve_touched(udt_port_agent_t *p)
 }
 
 /* Returns the channel of the connection that it is for, NULL: of none. */
-static wrk_channel_t *deal(udt_port_agent_t *p, const void *data, uint32_t bytes,
-                           const udp_addr_t *from, int64_t arrival_mono_ns, int64_t now_mono_ns)
+static wrk_channel_t *demultiplex(udt_port_agent_t *p, const rx_item_t *item,
+                                  int64_t arrival_mono_ns, int64_t now_mono_ns)
 {
     udt_port_result_t result;
-    const udt_address_t *address = address_of(p, from);
-    switch (udt_port_receive(&p->sockets, data, bytes, address, arrival_mono_ns, now_mono_ns,
-                             &result)) {
+    const udp_addr_t *from = &p->last_from;
+    const udt_address_t *address = &p->last_address;
+    note_source(p, &item->source);
+    switch (udt_port_receive(&p->sockets, item->payload, item->payload_bytes, address,
+                             arrival_mono_ns, now_mono_ns, &result)) {
     case UDT_PORT_CONN:
         udt_port_agent_touch(p, udt_agent_with(result.conn));
         return udt_agent_with(result.conn)->channel;
@@ -83,11 +86,8 @@ static wrk_channel_t *deal(udt_port_agent_t *p, const void *data, uint32_t bytes
 bool udt_port_agent_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
 {
     udt_port_agent_t *p = udt_port_agent_of(ch);
-    udp_addr_t from;
-    udt_port_agent_address(p, &item->source, &from);
     int64_t arrival_mono_ns = item->time_ns + wrk_clock_shift_ns(ch);
-    wrk_channel_t *to =
-        deal(p, item->payload, item->payload_bytes, &from, arrival_mono_ns, now_mono_ns);
+    wrk_channel_t *to = demultiplex(p, item, arrival_mono_ns, now_mono_ns);
     if (to != NULL && agent_tapped(to)) {
         rx_item_t seen = *item;
         seen.time_ns = arrival_mono_ns - wrk_clock_shift_ns(to);
@@ -98,57 +98,18 @@ bool udt_port_agent_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t no
 
 /* --- reading ------------------------------------------------------------------------------- */
 
-static void take(udt_port_agent_t *p, unsigned count, int64_t now_mono_ns)
+void udt_port_agent_rx_open(udt_port_agent_t *p)
 {
-    wrk_channel_t *ch = p->channel;
-    int64_t shift = wrk_clock_shift_ns(ch);
-    uint64_t bytes = 0;
-    for (unsigned i = 0; i < count; i++) {
-        const udp_rx_t *in = &p->arrivals[i];
-        bytes += in->len;
-        if (p->link.rx != NULL) {
-            rx_item_t item;
-            agent_rx_item(&item, in);
-            agent_link_offer_rx(&p->link, &item);
-            continue;
-        }
-        wrk_channel_t *to =
-            deal(p, in->data, in->len, &in->source, in->time_ns + shift, now_mono_ns);
-        if (to != NULL && agent_tapped(to)) {
-            udp_rx_t seen = *in;
-            seen.time_ns += shift - wrk_clock_shift_ns(to);
-            agent_tap_arrived(to, &p->udp, &seen, 1, NULL, AGENT_TAP_NO_SEQUENCE);
-        }
-    }
-    if (p->link.rx != NULL)
-        agent_link_took_rx(ch, &p->link);
-    else if (agent_tapped(ch))
-        agent_tap_arrived(ch, &p->udp, p->arrivals, count, NULL, AGENT_TAP_NO_SEQUENCE);
-    wrk_count(ch, SHM_COUNT_rx_received, count);
-    wrk_count(ch, SHM_COUNT_rx_bytes, bytes);
-    p->flow_bytes += bytes;
+    p->receiver = (agent_receiver_t){
+        .udp = &p->udp, .path = &p->path, .deliver = udt_port_agent_deliver};
 }
 
 /* Returns how many datagrams came. */
 static unsigned read_round(udt_port_agent_t *p)
 {
     wrk_channel_t *ch = p->channel;
-    unsigned total = 0;
-    int n;
-    unsigned messages = agent_intake_begin(&p->intake, ch, MESSAGES_PER_ROUND);
-    do {
-        n = udp_recv_messages(&p->udp, p->arrivals, UDT_AGENT_ARRIVALS, messages);
-        if (n > 0)
-            take(p, (unsigned)n, rt_mono_ns());
-        total += n > 0 ? (unsigned)n : 0;
-        messages = 0;
-    } while (n == UDT_AGENT_ARRIVALS);
-    udp_recv_done(&p->udp);
-    wrk_count(ch, SHM_COUNT_rx_calls, 1);
-    if (n < 0 && n != -EBUSY) {
-        wrk_receive_failed(ch, -n, rt_mono_ns());
-    }
-    return total;
+    return agent_receive(ch, &p->receiver,
+                         agent_intake_begin(&p->receiver.intake, ch, MESSAGES_PER_ROUND));
 }
 
 void udt_port_agent_on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
@@ -165,7 +126,7 @@ void udt_port_agent_on_socket(wrk_source_t *source, uint32_t events, int64_t now
         udt_port_agent_counters(p);
         wrk_rx_publish(p->channel);
         udt_port_agent_serve_touched(p);
-        agent_intake_end(&p->intake, p->udp.rx_messages);
+        agent_intake_end(&p->receiver.intake, p->udp.rx_messages);
         if (!p->udp.rx_more || rt_mono_ns() + AGENT_LEAD_NS >= wrk_free_until_ns(p->channel))
             break;
     }

@@ -14,7 +14,6 @@
 #define PLACE_BYTES 65536u
 #define REFUSED_BYTES ((size_t)UDT_AGENT_BATCH * PLACE_BYTES)
 #define DRAINED_PER_CALL 64u
-#define RELEASE_BYTES 65536u
 #define FLOW_SPAN_NS RT_NS_PER_MS
 #define FLOW_BYTES_PER_US 20u /* 160 Mbit/s */
 #define REST_NS (300 * RT_NS_PER_US)
@@ -152,7 +151,7 @@ static void offer(udt_port_agent_t *p, wrk_channel_t *from, const udt_out_t *out
         memcpy(p->whole + out->head_bytes, out->payload, out->payload_bytes);
     udp_tx_t message = {
         .data = p->whole, .len = out->head_bytes + out->payload_bytes, .dest = dest};
-    agent_link_offer_tx(&p->link, &message, 1, now_mono_ns);
+    agent_path_offer_tx(&p->path, &message, 1, now_mono_ns);
     tap(p, from, &message, 1, now_mono_ns, now_mono_ns);
 }
 
@@ -165,7 +164,7 @@ void udt_port_agent_send(udt_port_agent_t *p, wrk_channel_t *from, const udt_out
     wrk_count(p->channel, SHM_COUNT_tx_bytes, bytes);
     if (from != NULL)
         wrk_count(from, SHM_COUNT_tx_calls, 1);
-    if (p->link.tx != NULL) {
+    if (p->path.tx != NULL) {
         int64_t now = rt_mono_ns();
         for (size_t i = 0; i < count; i++)
             offer(p, from, &out[i], dest, now);
@@ -188,9 +187,9 @@ void udt_port_agent_send_one(udt_port_agent_t *p, const void *data, uint32_t byt
 {
     udp_tx_t message = {.data = data, .len = bytes, .dest = dest};
     wrk_count(p->channel, SHM_COUNT_tx_bytes, bytes);
-    if (p->link.tx != NULL) {
+    if (p->path.tx != NULL) {
         int64_t now = rt_mono_ns();
-        agent_link_offer_tx(&p->link, &message, 1, now);
+        agent_path_offer_tx(&p->path, &message, 1, now);
         tap(p, NULL, &message, 1, now, now);
         wrk_ran(p->channel);
         return;
@@ -224,8 +223,8 @@ static void rest_while_it_flows(udt_port_agent_t *p, int64_t now_mono_ns)
     bool rested = p->rest_mono_ns != 0;
     int64_t span_ns = now_mono_ns - p->flow_mono_ns;
     if (span_ns >= FLOW_SPAN_NS) {
-        p->flows = p->flow_bytes >= FLOW_BYTES_PER_US * (uint64_t)(span_ns / RT_NS_PER_US);
-        p->flow_bytes = 0;
+        p->flows = p->receiver.bytes >= FLOW_BYTES_PER_US * (uint64_t)(span_ns / RT_NS_PER_US);
+        p->receiver.bytes = 0;
         p->flow_mono_ns = now_mono_ns;
     }
     int64_t rest_ns = p->udp.rx_more ? SHORT_REST_NS : REST_NS;
@@ -250,7 +249,7 @@ static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
         unblock(p, now_mono_ns);
     if (p->rest_mono_ns != 0 && now_mono_ns >= p->rest_mono_ns)
         on_socket(&p->socket, EPOLLIN, now_mono_ns);
-    agent_link_emit(ch, &p->link, now_mono_ns);
+    agent_path_emit(ch, &p->path, now_mono_ns);
     udt_port_agent_expire(p, now_mono_ns);
     udt_port_agent_counters(p);
     wrk_rx_publish(ch);
@@ -260,7 +259,7 @@ static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
 static int64_t deadline_ns(const wrk_channel_t *ch)
 {
     const udt_port_agent_t *p = udt_port_agent_of(ch);
-    int64_t at = agent_link_deadline_ns(&p->link);
+    int64_t at = agent_path_deadline_ns(&p->path);
     int64_t expiry = udt_port_agent_expiry_ns(p);
     int64_t retry = p->block.now ? p->block.retry_mono_ns : RT_NEVER_NS;
     at = expiry < at ? expiry : at;
@@ -269,28 +268,22 @@ static int64_t deadline_ns(const wrk_channel_t *ch)
 }
 
 /* A port sends nothing from its ring: what is in it is dropped. */
-static unsigned drain(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
+static void count_stray(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t now_mono_ns)
 {
-    unsigned budget = max;
-    unsigned moved = 0;
-    tx_item_t item;
-    int rc;
-    while ((rc = tx_queue_next(&ch->tx, now_mono_ns, &budget, &item)) != 0) {
-        wrk_count(ch, SHM_COUNT_tx_failed, 1);
-        if (rc == 1)
-            tx_queue_finish(&ch->tx, item.ref);
-    }
-    return max - budget + tx_queue_release(&ch->tx, 0, RELEASE_BYTES, 0, &moved);
+    (void)item;
+    (void)why;
+    (void)now_mono_ns;
+    wrk_count(ch, SHM_COUNT_tx_failed, 1);
 }
 
 static unsigned do_work(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    return drain(ch, DRAINED_PER_CALL, now_mono_ns);
+    return agent_refuse_strays(ch, DRAINED_PER_CALL, count_stray, now_mono_ns);
 }
 
 static int purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
 {
-    return drain(ch, max, now_mono_ns) == 0;
+    return agent_refuse_strays(ch, max, count_stray, now_mono_ns) < max;
 }
 
 /* --- open ---------------------------------------------------------------------------------- */
@@ -361,13 +354,14 @@ static int start(udt_port_agent_t *p, const shm_udt_port_config_t *c)
     if (getrandom(&p->secret, sizeof p->secret, 0) != (ssize_t)sizeof p->secret ||
         getrandom(&first_id, sizeof first_id, 0) != (ssize_t)sizeof first_id)
         return rt_err_set(-errno, "getrandom: %s", strerror(errno));
-    p->link = (agent_link_t){.udp = &p->udp, .deliver = udt_port_agent_deliver};
+    p->path = (agent_path_t){.udp = &p->udp, .deliver = udt_port_agent_deliver};
+    udt_port_agent_rx_open(p);
     int rc = make_tables(p, c->max_sockets, first_id & UDT_SEQ_MASK);
-    rc = rc ? rc : agent_link_open(ch, &p->link);
+    rc = rc ? rc : agent_path_open(ch, &p->path);
     rc = rc ? rc : begin_to_listen(p, c, takeover);
     if (rc < 0)
         return rc;
-    p->udp.rx_position = p->link.rx != NULL ? &p->link.rx_taken : NULL; /* the protocol tells, else */
+    p->udp.rx_position = p->path.rx != NULL ? &p->path.rx_taken : NULL; /* the protocol tells, else */
     p->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
     rc = wrk_watch(ch, &p->socket, p->udp.fd, 0);
     if (rc == 0)
@@ -395,7 +389,7 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
         return rc;
     rc = start(p, &c);
     if (rc < 0) {
-        agent_link_close(&p->link);
+        agent_path_close(&p->path);
         free_tables(p);
         agent_socket_close(&p->udp, p->phc);
         return rc;
@@ -414,10 +408,10 @@ static void close_channel(wrk_channel_t *ch)
         udt_port_agent_unlisten(p);
     while (p->agents != NULL)
         udt_agent_port_gone(p->agents);
-    agent_link_counters(ch, &p->link);
+    agent_path_counters(ch, &p->path);
     wrk_unwatch(ch, &p->socket);
     agent_socket_close(&p->udp, p->phc);
-    agent_link_close(&p->link);
+    agent_path_close(&p->path);
     free_tables(p);
 }
 
@@ -482,7 +476,7 @@ static void reset(wrk_channel_t *ch)
 {
     udt_port_agent_t *p = udt_port_agent_of(ch);
     wrk_kernel_drops_reset(ch, udp_drops_refresh(&p->udp));
-    agent_link_reset(&p->link);
+    agent_path_reset(&p->path);
 }
 
 static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -490,7 +484,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
     udt_port_agent_t *p = udt_port_agent_of(ch);
     (void)do_work(ch, now_mono_ns);
     wrk_kernel_drops(ch, udp_drops_refresh(&p->udp), now_mono_ns);
-    agent_link_counters(ch, &p->link);
+    agent_path_counters(ch, &p->path);
 }
 
 static const agent_ops_t UDT_PORT_AGENT = {

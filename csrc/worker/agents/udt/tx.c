@@ -35,8 +35,9 @@ static void fail_item(wrk_channel_t *ch, shm_counter_id_t why)
     finish_item(ch, false);
 }
 
-static void count_end(wrk_channel_t *ch, const tx_item_t *item, int why)
+static void count_end(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t now_mono_ns)
 {
+    (void)now_mono_ns;
     if (why == -ECANCELED)
         wrk_count(ch, SHM_COUNT_tx_cancelled, 1);
     else if (why == -EBADMSG)
@@ -73,7 +74,7 @@ static bool next_item(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
             return true;
     }
     if (rc < 0) {
-        count_end(ch, &a->item, rc);
+        count_end(ch, &a->item, rc, now_mono_ns);
         note_hole(a, rc);
         return true;
     }
@@ -198,35 +199,14 @@ void udt_agent_drop_item(wrk_channel_t *ch)
     a->waits_for_room = false;
 }
 
-/* Cancels the next record. Returns false when there is none. */
-static bool purge_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
-{
-    tx_item_t item;
-    int rc = tx_queue_next(&ch->tx, now_mono_ns, budget, &item);
-    if (rc == 0)
-        return false;
-    count_end(ch, &item, rc == 1 ? -ECANCELED : rc);
-    if (rc == 1)
-        tx_queue_finish(&ch->tx, item.ref);
-    return true;
-}
-
 int udt_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);
-    if (!a->purging) {
-        a->purging = true;
-        a->purge_before = agent_sequence_at_tail(ch);
+    if (agent_purge_begin(ch, &a->purge))
         udt_agent_drop_item(ch);
-    }
-    unsigned budget = max;
-    bool left = true;
-    while (budget > 0 && left)
-        left = (int32_t)((uint32_t)a->purge_before - ch->tx.read_seq) > 0 &&
-               (purge_one(ch, &budget, now_mono_ns) || budget == 0);
-    (void)agent_free_space(ch, 0, now_mono_ns);
-    a->purging = left;
-    return left ? 0 : 1;
+    a->purge.on = !agent_purge_unread(ch, &a->purge, max, count_end, NULL, now_mono_ns);
+    (void)agent_free_space(ch, 0, agent_refused, now_mono_ns);
+    return !a->purge.on;
 }
 
 /* --- emission ------------------------------------------------------------------------------ */

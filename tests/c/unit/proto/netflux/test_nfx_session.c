@@ -492,7 +492,7 @@ static void test_reset_leaves_what_is(void)
     (void)receive_at(7, 0, 0);
     (void)send_at(0);
     (void)send_at(MS);
-    nfx_session_foreign(&s);
+    nfx_session_foreign(&s, 1);
     CHECK_EQ(count(NFX_COUNT_rejected_foreign), 1);
     nfx_stats_reset(&stats);
     for (unsigned i = 0; i < NFX_COUNTER_TOTAL; i++)

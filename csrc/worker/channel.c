@@ -3,10 +3,9 @@
 #include "base/rt_err.h"
 #include "base/rt_futex.h"
 #include "shm/tx_ring.h"
-#include "worker/control.h"
+#include "worker/channels.h"
 #include "worker/pool_files.h"
 #include "worker/slots.h"
-#include "worker/tap.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,158 +17,14 @@
 #include <unistd.h>
 
 #define PURGE_STEP 256u
-#define MOST_DAMAGE 1000u
 #define MOST_UNTOLD 256 /* a batch for each of the workers that died one after the other */
 #define PREFAULT_BYTES (UINT64_C(16) << 20)
 #define PREFAULT_STEP_BYTES (UINT64_C(32) << 10) /* 4 to 12 us */
-
-/* --- table --------------------------------------------------------------------------------- */
-
-int channel_tables_init(worker_t *w)
-{
-    w->channels = calloc(WRK_MAX_CHANNELS, sizeof(wrk_channel_t *));
-    w->active = calloc(WRK_MAX_CHANNELS, sizeof(wrk_channel_t *));
-    name_node_t **names = calloc(WRK_NAME_PLACES, sizeof(name_node_t *));
-    deadline_entry_t *entries = calloc(WRK_MAX_CHANNELS, sizeof *entries);
-    if (w->channels == NULL || w->active == NULL || names == NULL || entries == NULL)
-        return rt_err_set(-ENOMEM, "no memory for the table of %u channels", WRK_MAX_CHANNELS);
-    name_table_init(&w->names, names, WRK_NAME_PLACES);
-    deadline_heap_init(&w->deadlines, entries, WRK_MAX_CHANNELS);
-    return 0;
-}
-
-static wrk_channel_t *channel_of(name_node_t *node)
-{
-    return (wrk_channel_t *)((char *)node - offsetof(wrk_channel_t, by_name));
-}
-
-wrk_channel_t *channel_find(worker_t *w, const char *name)
-{
-    name_node_t *node = name_table_find(&w->names, name);
-    return node != NULL ? channel_of(node) : NULL;
-}
-
-/* The worker is as eager as its most demanding channel. Without channels there is nothing to be
- * eager for. */
-static void choose_profile(worker_t *w)
-{
-    shm_profile_t chosen = w->waiting_as[SHM_PROFILE_LATENCY] > 0    ? SHM_PROFILE_LATENCY
-                           : w->waiting_as[SHM_PROFILE_BALANCED] > 0 ? SHM_PROFILE_BALANCED
-                                                                     : SHM_PROFILE_POWER;
-    w->idle.profile = chosen;
-    rt_store_relaxed(&w->page->profile, (uint32_t)(w->channel_count ? chosen : w->args.profile));
-}
-
-/* "balanced" in a channel is the default and means: as the pool. */
-static shm_profile_t profile_of(const wrk_channel_t *ch)
-{
-    shm_profile_t own = (shm_profile_t)ch->config.profile;
-    return own == SHM_PROFILE_BALANCED ? ch->worker->args.profile : own;
-}
-
-static void table_add(worker_t *w, wrk_channel_t *ch)
-{
-    ch->place = w->channel_count;
-    w->channels[w->channel_count++] = ch;
-    name_table_add(&w->names, &ch->by_name, ch->config.name);
-    rt_store_relaxed(&w->page->channels, w->channel_count);
-    w->waiting_as[profile_of(ch)]++;
-    choose_profile(w);
-}
-
-static void table_remove(worker_t *w, wrk_channel_t *ch)
-{
-    wrk_channel_t *last = w->channels[--w->channel_count];
-    w->channels[ch->place] = last;
-    last->place = ch->place;
-    name_table_remove(&w->names, &ch->by_name);
-    rt_store_relaxed(&w->page->channels, w->channel_count);
-    w->waiting_as[profile_of(ch)]--;
-    choose_profile(w);
-}
-
-/* --- active set ---------------------------------------------------------------------------- */
-
-static void active_remove(wrk_channel_t *ch)
-{
-    worker_t *w = ch->worker;
-    if (ch->active_index == WRK_INACTIVE)
-        return;
-    wrk_channel_t *last = w->active[--w->active_count];
-    w->active[ch->active_index] = last;
-    last->active_index = ch->active_index;
-    ch->active_index = WRK_INACTIVE;
-}
-
-void wrk_activate(wrk_channel_t *ch, int64_t now_mono_ns)
-{
-    worker_t *w = ch->worker;
-    ch->last_work_mono_ns = now_mono_ns;
-    if (ch->active_index != WRK_INACTIVE || ch->tx_paused || ch->failed)
-        return;
-    tx_queue_disarm_bell(&ch->tx);
-    ch->active_index = w->active_count;
-    w->active[w->active_count++] = ch;
-}
-
-bool channel_disarm_active(wrk_channel_t *ch, int64_t now_mono_ns)
-{
-    if (!ch->tx_paused && !ch->failed) {
-        tx_queue_arm_bell(&ch->tx);
-        if (tx_queue_pending(&ch->tx)) {
-            if (ch->ops->do_work(ch, now_mono_ns) > 0) {
-                tx_queue_disarm_bell(&ch->tx);
-                channel_ran(ch);
-                return false;
-            }
-            if (!ch->tx_paused) {
-                /* A claim without its commit. The commit will ring; but its owner may be dead. */
-                int64_t nap_ns = tx_queue_nap_ns(&ch->tx, now_mono_ns);
-                if (ch->worker->nap_ns == 0 || nap_ns < ch->worker->nap_ns)
-                    ch->worker->nap_ns = nap_ns;
-                channel_ran(ch);
-                return true;
-            }
-        }
-    }
-    active_remove(ch);
-    channel_ran(ch);
-    return true;
-}
 
 static void on_bell(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
 {
     (void)events; /* edge-triggered: the count in the eventfd is never read */
     wrk_activate(source->channel, now_mono_ns);
-}
-
-static void note_halted(wrk_channel_t *ch)
-{
-    tx_halted_t halted;
-    if (tx_queue_halted(&ch->tx, &halted))
-        wrk_note(ch, SHM_EVENT_producer_halted, 1, halted.pid, halted.halted_ns, halted.slot,
-                 rt_mono_ns());
-}
-
-/* Not within the call of the agent that saw it: here no pass of the channel is under way. */
-static __attribute__((noinline, cold)) void fence(wrk_channel_t *ch)
-{
-    char reason[SHM_REASON_BYTES];
-    (void)snprintf(reason, sizeof reason,
-                   "%u things in its tx ring cannot be (limit %u): a client overwrites it",
-                   ch->tx.damage, MOST_DAMAGE);
-    ch->tx.damage = 0;
-    wrk_channel_fail(ch, EPROTO, reason);
-}
-
-void channel_ran(wrk_channel_t *ch)
-{
-    if (ch->tx.halted_untold)
-        note_halted(ch);
-    if (ch->tx.damage > MOST_DAMAGE && !ch->failed)
-        fence(ch);
-    int64_t at = ch->failed ? RT_NEVER_NS : ch->ops->deadline_ns(ch);
-    deadline_heap_set(&ch->worker->deadlines, &ch->deadline, at);
 }
 
 /* --- memory -------------------------------------------------------------------------------- */
@@ -336,7 +191,7 @@ static void close_agent(wrk_channel_t *ch)
 {
     ch->ops->close(ch);
     ch->failed = true; /* nothing calls the agent from here on */
-    active_remove(ch);
+    channel_deactivate(ch);
     deadline_heap_set(&ch->worker->deadlines, &ch->deadline, RT_NEVER_NS);
 }
 
@@ -438,7 +293,7 @@ int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int seg
         return rc;
     }
     ch->untold_known = !takeover;
-    table_add(w, ch);
+    channels_add(ch);
     w->opened_mono_ns = rt_mono_ns();
     if (ch->ops->memory_as_used)
         prefault_agent(ch);
@@ -453,30 +308,20 @@ int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int seg
 
 /* --- close, hold, fail --------------------------------------------------------------------- */
 
-static void wake_everybody(wrk_channel_t *ch)
+void channel_end(wrk_channel_t *ch)
 {
-    shm_segment_t *s = &ch->segment;
-    rt_fetch_add(&s->tx->room_event, 1);
-    rt_futex_wake_all(&s->tx->room_event);
-    rt_fetch_add(&s->rx->data_event, 1);
-    rt_futex_wake_all(&s->rx->data_event);
-    rt_futex_wake_all(&s->status->epoch);
-    for (uint32_t i = 0; i < ch->bell_count; i++)
-        wrk_ring(ch->bells[i].fd);
-}
-
-void channel_close(wrk_channel_t *ch)
-{
-    worker_t *w = ch->worker;
     wrk_note(ch, SHM_EVENT_channel_closed, 1, 0, 0, 0, rt_mono_ns());
-    poller_forget(&w->poller, &ch->bell);
+    poller_forget(&ch->worker->poller, &ch->bell);
     close_agent(ch);
     rt_store_release(&ch->segment.status->state, SHM_STATE_CLOSED);
-    wake_everybody(ch);
-    control_forget_channel(w, ch);
-    if (!w->leaves_names)
-        pool_file_withdraw_channel(w, ch->segment_fd, &ch->config);
-    table_remove(w, ch);
+    channel_wake_everybody(ch);
+}
+
+void channel_free(wrk_channel_t *ch)
+{
+    if (!ch->worker->leaves_names)
+        pool_file_withdraw_channel(ch->worker, ch->segment_fd, &ch->config);
+    channels_remove(ch);
     absent_remove(ch);
     shm_segment_unmap(&ch->segment);
     close(ch->segment_fd);
@@ -494,7 +339,7 @@ void channel_hold(wrk_channel_t *ch)
     ch->held = true;
     ch->tx_paused = true;
     ch->ops->hold(ch);
-    active_remove(ch);
+    channel_deactivate(ch);
     channel_ran(ch);
     rt_store_release(&ch->segment.status->state, SHM_STATE_HELD);
     wrk_note(ch, SHM_EVENT_channel_held, 1, 0, 0, 0, rt_mono_ns());
@@ -512,26 +357,6 @@ void channel_release(wrk_channel_t *ch)
     wrk_note(ch, SHM_EVENT_channel_released, 1, 0, 0, 0, now);
     wrk_activate(ch, now);
     channel_ran(ch);
-}
-
-void wrk_channel_fail(wrk_channel_t *ch, int error, const char *reason)
-{
-    if (ch->failed)
-        return;
-    shm_status_t *status = ch->segment.status;
-    worker_note(ch->worker, ch, SHM_EVENT_channel_failed, 1, error, 0, 0, reason, rt_mono_ns());
-    ch->ops->hold(ch);
-    ch->failed = true;
-    tap_channel_failed(ch);
-    ch->tx_paused = true;
-    active_remove(ch);
-    channel_ran(ch);
-    (void)snprintf(status->reason, sizeof status->reason, "%s", reason);
-    rt_store_relaxed(&status->error, (uint32_t)error);
-    rt_store_release(&status->state, SHM_STATE_FAILED);
-    if (shm_segment_torn(&ch->segment)) /* nobody else sees what was written above */
-        (void)shm_segment_say(ch->segment_fd, SHM_STATE_FAILED, (uint32_t)error, reason);
-    wake_everybody(ch);
 }
 
 int channel_purge_step(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -560,16 +385,6 @@ void channel_reset_stats(wrk_channel_t *ch)
     tx_queue_tell(&ch->tx);
     rt_store_relaxed(&ch->stats->reset_mono_ns, (uint64_t)rt_mono_ns());
     ch->ops->reset(ch);
-}
-
-int channel_free_producer(wrk_channel_t *ch, uint32_t slot)
-{
-    int rc = tx_queue_free_producer(&ch->tx, slot);
-    if (ch->ops->producer_gone != NULL && !ch->failed) {
-        ch->ops->producer_gone(ch, slot, rt_mono_ns());
-        channel_ran(ch);
-    }
-    return rc;
 }
 
 /* --- packets that were not counted ---------------------------------------------------------- */

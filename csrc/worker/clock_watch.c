@@ -1,7 +1,7 @@
 #include "worker/clock_watch.h"
 
 #include "base/rt_err.h"
-#include "worker/channel.h"
+#include "worker/channels.h"
 
 #include <errno.h>
 #include <string.h>

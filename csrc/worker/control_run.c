@@ -1,6 +1,8 @@
 /* control_run.c: what each command does, and what is repaired when a client hangs up. */
+#include "worker/control_run.h"
+
 #include "worker/channel.h"
-#include "worker/control.h"
+#include "worker/channels.h"
 #include "worker/slots.h"
 #include "worker/tap.h"
 
@@ -287,7 +289,7 @@ static void answer_job(wrk_channel_t *ch, int result)
     reply.body_bytes = 0;
     reply.fd_count = 0;
     if (job->conn != NULL)
-        control_send(job->conn, job->op, job->request, &reply);
+        connection_send(job->conn, job->op, job->request, &reply);
     free(job);
 }
 
@@ -299,24 +301,6 @@ static wrk_channel_t *next_with_jobs(const worker_t *w)
         if (w->channels[i]->jobs != NULL)
             return w->channels[i];
     return NULL;
-}
-
-bool control_jobs_step(worker_t *w, int64_t now_mono_ns)
-{
-    wrk_channel_t *ch = w->jobs_of;
-    if (ch == NULL)
-        return false;
-    if (!channel_purge_step(ch, now_mono_ns))
-        return true;
-    bool closes = ch->jobs->op == CTL_CLOSE;
-    if (closes) {
-        channel_close(ch); /* answers its jobs by control_forget_channel */
-    } else {
-        channel_purge_rx(ch);
-        answer_job(ch, 0);
-    }
-    w->jobs_of = next_with_jobs(w);
-    return true;
 }
 
 static void drop_all_of(const wrk_channel_t *ch, wrk_conn_t *conns)
@@ -332,8 +316,9 @@ static void drop_all_of(const wrk_channel_t *ch, wrk_conn_t *conns)
     }
 }
 
-void control_forget_channel(worker_t *w, wrk_channel_t *ch)
+static void forget_channel(wrk_channel_t *ch)
 {
+    worker_t *w = ch->worker;
     tap_forget_channel(ch);
     while (ch->jobs != NULL)
         answer_job(ch, 0);
@@ -341,6 +326,31 @@ void control_forget_channel(worker_t *w, wrk_channel_t *ch)
     drop_all_of(ch, w->gone);
     if (w->jobs_of == ch)
         w->jobs_of = NULL;
+}
+
+void control_close_channel(wrk_channel_t *ch)
+{
+    channel_end(ch);
+    forget_channel(ch);
+    channel_free(ch);
+}
+
+bool control_jobs_step(worker_t *w, int64_t now_mono_ns)
+{
+    wrk_channel_t *ch = w->jobs_of;
+    if (ch == NULL)
+        return false;
+    if (!channel_purge_step(ch, now_mono_ns))
+        return true;
+    bool closes = ch->jobs->op == CTL_CLOSE;
+    if (closes) {
+        control_close_channel(ch); /* answers its jobs */
+    } else {
+        channel_purge_rx(ch);
+        answer_job(ch, 0);
+    }
+    w->jobs_of = next_with_jobs(w);
+    return true;
 }
 
 /* --- the table ----------------------------------------------------------------------------- */

@@ -1,8 +1,6 @@
-/* services.c: what agent.h promises the agents. */
-#include "worker/channel.h"
+/* services.c: what agent.h promises the agents, as far as it needs no table of channels (channels.c). */
 #include "worker/worker.h"
 
-#include <errno.h>
 #include <sys/socket.h>
 
 int wrk_watch(wrk_channel_t *ch, wrk_source_t *source, int fd, uint32_t events)
@@ -19,16 +17,6 @@ void wrk_rewatch(wrk_channel_t *ch, wrk_source_t *source, uint32_t events)
 void wrk_unwatch(wrk_channel_t *ch, wrk_source_t *source)
 {
     poller_forget(&ch->worker->poller, source);
-}
-
-wrk_channel_t *wrk_find(const wrk_channel_t *ch, const char *name)
-{
-    return channel_find(ch->worker, name);
-}
-
-void wrk_ran(wrk_channel_t *ch)
-{
-    channel_ran(ch);
 }
 
 /* Errors do not matter: a full socket is rung already, and one that hung up hears nothing. */
@@ -124,14 +112,6 @@ void wrk_socket_reopened(wrk_channel_t *ch, uint16_t port)
         return;
     wrk_count(ch, SHM_COUNT_rx_sockets_reopened, 1);
     wrk_note(ch, SHM_EVENT_socket_reopened, 1, 0, 0, port, rt_mono_ns());
-}
-
-void wrk_receive_failed(wrk_channel_t *ch, int error, int64_t now_mono_ns)
-{
-    wrk_count(ch, SHM_COUNT_rx_errors, 1);
-    wrk_note(ch, SHM_EVENT_receive_failed, 1, error, 0, 0, now_mono_ns);
-    if (error == EBADF || error == ENOTSOCK)
-        wrk_channel_fail(ch, error, "its socket is gone from the worker");
 }
 
 int64_t wrk_free_until_ns(const wrk_channel_t *ch)

@@ -1,7 +1,7 @@
 #include "worker/slots.h"
 
 #include "base/rt_err.h"
-#include "worker/channel.h"
+#include "worker/channels.h"
 
 #include "shm/ctl_msg.h"
 

@@ -1,7 +1,7 @@
 #include "worker/tap.h"
 
 #include "base/rt_err.h"
-#include "worker/control.h"
+#include "worker/connection.h"
 #include "shm/bus_guard.h"
 
 #include <errno.h>

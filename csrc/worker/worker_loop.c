@@ -29,8 +29,9 @@
 #include "worker/worker_loop.h"
 
 #include "worker/channel.h"
+#include "worker/channels.h"
 #include "worker/clock_watch.h"
-#include "worker/control.h"
+#include "worker/control_run.h"
 #include "worker/slots.h"
 #include "worker/tap.h"
 
@@ -99,7 +100,7 @@ static bool serve_active(worker_t *w, int64_t now_mono_ns)
             if (next_deadline(w) - now_mono_ns < QUIET_NS)
                 break;
         } else if (now_mono_ns - ch->last_work_mono_ns > ACTIVE_FOR_NS) {
-            found |= !channel_disarm_active(ch, now_mono_ns);
+            found |= !channel_arm_bell(ch, now_mono_ns);
         } else if (ch->deadline.at_mono_ns != RT_NEVER_NS) {
             channel_ran(ch);
         }
@@ -259,7 +260,7 @@ static bool arm_all(worker_t *w, int64_t now_mono_ns)
 {
     w->nap_ns = 0;
     for (uint32_t i = w->active_count; i-- > 0;)
-        if (!channel_disarm_active(w->active[i], now_mono_ns))
+        if (!channel_arm_bell(w->active[i], now_mono_ns))
             return false;
     return true;
 }

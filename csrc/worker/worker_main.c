@@ -6,8 +6,10 @@
 #include "base/rt_err.h"
 #include "shm/bus_guard.h"
 #include "worker/channel.h"
+#include "worker/channels.h"
 #include "worker/clock_watch.h"
 #include "worker/control.h"
+#include "worker/control_run.h"
 #include "worker/pool_files.h"
 #include "worker/privileges.h"
 #include "worker/syscall_filter.h"
@@ -63,7 +65,7 @@ static int map_page(worker_t *w)
 
 static int make_tables(worker_t *w)
 {
-    int rc = channel_tables_init(w);
+    int rc = channels_init(w);
     if (rc < 0)
         return rc;
     w->rx_pool = udp_rx_pool_create(WRK_RX_MESSAGES, w->args.rx_fd);
@@ -176,7 +178,7 @@ static void finish(worker_t *w)
         wrk_channel_t *ch = w->channels[w->channel_count - 1];
         while (!channel_purge_step(ch, rt_mono_ns()))
             ;
-        channel_close(ch);
+        control_close_channel(ch);
     }
     control_close(w);
     udp_rx_pool_destroy(w->rx_pool);
@@ -192,7 +194,7 @@ static void fail(worker_t *w, int rc)
 {
     (void)fprintf(stderr, "shmring-worker: %s\n", rt_err_text());
     if (w->args.pool_fd >= 0)
-        control_announce(w, w->args.pool_fd, rc);
+        connection_announce(w, w->args.pool_fd, rc);
     if (w->listen_fd >= 0)
         (void)unlink(w->socket_path);
     if (!w->args.private_pool || w->args.runtime_dir == NULL)
@@ -213,7 +215,7 @@ int main(int argc, char **argv)
         fail(&w, rc);
         return EXIT_FAILURE;
     }
-    control_announce(&w, w.args.pool_fd, 0);
+    connection_announce(&w, w.args.pool_fd, 0);
     worker_loop(&w);
     finish(&w);
     return EXIT_SUCCESS;

@@ -9,7 +9,9 @@
  * comes out of an input is ever used. */
 #include "base/rt_err.h"
 #include "worker/channel.h"
+#include "worker/channels.h"
 #include "worker/control.h"
+#include "worker/control_run.h"
 #include "worker/tap.h"
 
 #include <errno.h>
@@ -195,7 +197,7 @@ static void stop(fuzz_t *f)
         hang_up(f, i);
     require(w->conn_count == 0, "who hung up is forgotten");
     while (w->channel_count > 0)
-        channel_close(w->channels[0]);
+        control_close_channel(w->channels[0]);
     while (tap_step(w))
         ;
     require(w->taps == NULL && w->tap_steps == 0, "no tap is left");

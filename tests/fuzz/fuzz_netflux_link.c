@@ -62,8 +62,8 @@ static void open_agent(fuzz_t *f, const shm_netflux_config_t *link)
     f->agent.udp.fd = -1;
     f->agent.socket.fd = -1;
     f->agent.remote.v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = 9};
-    f->agent.link = (agent_link_t){.udp = &f->agent.udp, .deliver = netflux_agent_arrived};
-    fuzz_require(agent_link_open(ch, &f->agent.link) == 0 &&
+    f->agent.path = (agent_path_t){.udp = &f->agent.udp, .deliver = netflux_agent_arrived};
+    fuzz_require(agent_path_open(ch, &f->agent.path) == 0 &&
                      netflux_agent_session_open(ch, f->now_ns) == 0 &&
                      netflux_agent_tx_open(ch, f->now_ns) == 0,
                  "whatever a predecessor left, the agent opens");
@@ -107,7 +107,7 @@ static void start(fuzz_t *f)
 
 static void end(fuzz_t *f)
 {
-    agent_link_close(&f->agent.link);
+    agent_path_close(&f->agent.path);
     free(f->channel.segment.engine);
     hostile_segment_free(&f->channel.segment);
 }
@@ -152,7 +152,7 @@ static void serve(fuzz_t *f)
         fuzz_require(++looks < LOOKS_PER_INSTANT, "what is due at an instant comes to an end");
         if (netflux_agent_prepare(ch, f->now_ns))
             continue;
-        agent_link_emit(ch, &f->agent.link, f->now_ns);
+        agent_path_emit(ch, &f->agent.path, f->now_ns);
         netflux_agent_send_due(ch, f->now_ns);
         netflux_agent_tell(ch);
         netflux_agent_publish(ch);
@@ -236,7 +236,7 @@ static void hold_and_release(fuzz_t *f)
 static void take_over(fuzz_t *f)
 {
     shm_netflux_config_t link = f->agent.config;
-    agent_link_close(&f->agent.link);
+    agent_path_close(&f->agent.path);
     open_agent(f, &link);
 }
 

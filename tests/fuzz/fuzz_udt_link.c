@@ -74,7 +74,7 @@ static void make_worker(void)
     worker.rx_pool = udp_rx_pool_create(1, -1);
     worker.page = hostile_part(sizeof *worker.page);
     fuzz_require(worker.rx_pool != NULL && poller_open(&worker.poller) == 0 &&
-                     channel_tables_init(&worker) == 0,
+                     channels_init(&worker) == 0,
                  "a worker is made");
 }
 
@@ -400,7 +400,7 @@ static void lose_what_is_under_way(fuzz_t *f)
 {
     for (unsigned n = PORT_0; n <= PORT_1; n++)
         if (f->sides[n].is_open)
-            agent_link_clear(&port_of(f, n)->link);
+            agent_path_clear(&port_of(f, n)->path);
 }
 
 static void play(fuzz_t *f)

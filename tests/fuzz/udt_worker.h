@@ -23,6 +23,7 @@
 #include "shm/udt_shm.h"
 #include "worker/agents/udt/agent.h"
 #include "worker/channel.h"
+#include "worker/channels.h"
 #include "worker/worker.h"
 
 #include "base/rt_err.h"
@@ -298,7 +299,7 @@ static void arrive(fuzz_t *f, unsigned port, const void *data, uint32_t bytes, u
 static void carry(fuzz_t *f, unsigned from)
 {
     impair_out_t out;
-    while (f->sides[from].is_open && impair_emit(port_of(f, from)->link.tx, &out, 1, now_ns) == 1) {
+    while (f->sides[from].is_open && impair_emit(port_of(f, from)->path.tx, &out, 1, now_ns) == 1) {
         udp_addr_t dest;
         uint8_t copy[UINT16_MAX];
         fuzz_require(out.tag_bytes == sizeof dest && out.len <= sizeof copy,
@@ -317,8 +318,8 @@ static int64_t wire_deadline_ns(fuzz_t *f)
 {
     int64_t at = RT_NEVER_NS;
     for (unsigned n = PORT_0; n <= PORT_1; n++) {
-        if (f->sides[n].is_open && impair_deadline_ns(port_of(f, n)->link.tx) < at)
-            at = impair_deadline_ns(port_of(f, n)->link.tx);
+        if (f->sides[n].is_open && impair_deadline_ns(port_of(f, n)->path.tx) < at)
+            at = impair_deadline_ns(port_of(f, n)->path.tx);
     }
     return at;
 }
@@ -338,7 +339,7 @@ static void serve_active(void)
         hostile_new_call();
         for (unsigned i = 0; i < 8 && ch->ops->do_work(ch, now_ns) > 0; i++)
             channel_ran(ch);
-        (void)channel_disarm_active(ch, now_ns);
+        (void)channel_arm_bell(ch, now_ns);
         if (ch->active_index != WRK_INACTIVE) { /* found more: looked at again at its deadline */
             worker.active_count--;
             ch->active_index = WRK_INACTIVE;

@@ -1,6 +1,6 @@
 #include "rt_test.h"
 
-#include "worker/channel.h"
+#include "worker/channels.h"
 #include "worker/clock_watch.h"
 
 #include <string.h>

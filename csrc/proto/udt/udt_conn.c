@@ -167,20 +167,13 @@ static void move_clock(udt_conn_t *c, int64_t now_mono_ns)
 
 /* --- ends ---------------------------------------------------------------------------------- */
 
-void conn_fail(udt_conn_t *c, udt_error_t error)
-{
-    c->state = UDT_CONN_CLOSED;
-    c->error = error;
-    c->events |= UDT_EVENT_FAILED;
-}
-
 static void become_closed(udt_conn_t *c)
 {
     c->state = UDT_CONN_CLOSED;
     c->events |= UDT_EVENT_CLOSED;
 }
 
-void conn_break(udt_conn_t *c, udt_error_t error)
+static void conn_break(udt_conn_t *c, udt_error_t error)
 {
     bool is_over = c->state == UDT_CONN_LINGERING;
     c->state = UDT_CONN_BROKEN;
@@ -281,12 +274,6 @@ int udt_conn_receive(udt_conn_t *c, const void *data, size_t size, int64_t arriv
 }
 
 /* --- emission ------------------------------------------------------------------------------ */
-
-void conn_put_control(udt_conn_t *c, udt_outbox_t *box, udt_type_t type, uint32_t info)
-{
-    udt_out_t *out = outbox_next(box);
-    out->head_bytes = (uint32_t)udt_put_control(out->head, type, info, c->peer_id);
-}
 
 /* With nothing to send, a sign of life now and then; with something, silence is the timer's. */
 static int64_t life_deadline_ns(const udt_conn_t *c)

@@ -36,10 +36,18 @@ static inline bool can_talk(const udt_conn_t *c)
     return c->state == UDT_CONN_CONNECTED || c->state == UDT_CONN_LINGERING;
 }
 
-/* udt_conn.c */
-void conn_put_control(udt_conn_t *c, udt_outbox_t *box, udt_type_t type, uint32_t info);
-void conn_fail(udt_conn_t *c, udt_error_t error);
-void conn_break(udt_conn_t *c, udt_error_t error);
+static inline void conn_put_control(udt_conn_t *c, udt_outbox_t *box, udt_type_t type, uint32_t info)
+{
+    udt_out_t *out = outbox_next(box);
+    out->head_bytes = (uint32_t)udt_put_control(out->head, type, info, c->peer_id);
+}
+
+static inline void conn_fail(udt_conn_t *c, udt_error_t error)
+{
+    c->state = UDT_CONN_CLOSED;
+    c->error = error;
+    c->events |= UDT_EVENT_FAILED;
+}
 
 /* udt_conn_setup.c: becoming connected */
 int setup_handshake(udt_conn_t *c, const udt_view_t *view);

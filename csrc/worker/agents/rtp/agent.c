@@ -1,5 +1,6 @@
 #include "worker/agents/common/parked_sockets.h"
 #include "worker/agents/common/socket.h"
+#include "worker/agents/common/tap.h"
 #include "worker/agents/rtp/agent.h"
 
 #include "base/rt_err.h"
@@ -10,9 +11,6 @@
 #include <unistd.h>
 
 #define DEFAULT_FILL_PACKETS 10u
-#define PORT_ATTEMPTS 64
-
-enum { PARKED_MEDIA, PARKED_RTCP }; /* keys in the park */
 
 static size_t state_bytes(const shm_config_t *config)
 {
@@ -21,16 +19,6 @@ static size_t state_bytes(const shm_config_t *config)
 }
 
 /* --- events -------------------------------------------------------------------------------- */
-
-void rtp_agent_watch(wrk_channel_t *ch)
-{
-    rtp_agent_t *a = rtp_agent_of(ch);
-    uint32_t events = a->block.now ? EPOLLOUT : 0;
-    if (rtp_agent_listens(a))
-        events |= EPOLLIN;
-    wrk_rewatch(ch, &a->socket, events);
-    rtp_agent_rtcp_watch(ch);
-}
 
 static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
 {
@@ -44,6 +32,40 @@ static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
         rtp_agent_unblock(ch, now_mono_ns);
     if (events & (EPOLLIN | EPOLLERR))
         rtp_agent_receive(ch, now_mono_ns);
+}
+
+/* Of a connected channel only from its remote. */
+static bool is_from_rtcp_remote(wrk_channel_t *ch, const udp_rx_t *in)
+{
+    const udp_addr_t *remote = &rtp_agent_of(ch)->control.remote;
+    if (!ch->config.connect || !udp_addr_is_set(remote) || udp_addr_is_multicast(remote) ||
+        udp_addr_equal(remote, &in->source))
+        return true;
+    wrk_count(ch, SHM_COUNT_rx_filtered, 1);
+    return false;
+}
+
+static void on_rtcp_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
+{
+    wrk_channel_t *ch = source->channel;
+    rtp_agent_t *a = rtp_agent_of(ch);
+    if (events & EPOLLERR)
+        agent_socket_take_error(&a->control.udp);
+    if (a->held)
+        return;
+    int n = udp_recv_messages(&a->control.udp, a->rx.receiver.arrivals, AGENT_ARRIVALS, AGENT_ARRIVALS);
+    for (int i = 0; i < n; i++) {
+        const udp_rx_t *in = &a->rx.receiver.arrivals[i];
+        rx_item_t item;
+        agent_rx_item(&item, in);
+        if (is_from_rtcp_remote(ch, in) && rtp_agent_on_rtcp(ch, &item, now_mono_ns))
+            rtp_agent_source_left(ch, now_mono_ns);
+    }
+    udp_recv_done(&a->control.udp);
+    rtp_agent_rtcp_tell(a);
+    if (n > 0 && agent_tapped(ch))
+        agent_tap_arrived(ch, &a->control.udp, a->rx.receiver.arrivals, (unsigned)n,
+                          ch->config.connect ? &a->control.remote : NULL, AGENT_TAP_NO_SEQUENCE);
 }
 
 static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -122,6 +144,7 @@ static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)
     rtp_agent_t *a = rtp_agent_of(ch);
     a->path = (agent_path_t){.udp = &a->udp, .deliver = rtp_agent_arrived};
     a->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
+    a->control.socket = (wrk_source_t){.on_event = on_rtcp_socket, .fd = -1};
     int rc = agent_path_open(ch, &a->path);
     rc = rc ? rc : rtp_agent_tx_open(ch, now_mono_ns);
     rc = rc ? rc : rtp_agent_rx_open(ch);
@@ -130,107 +153,6 @@ static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)
     if (rc < 0)
         close_parts(ch);
     a->udp.rx_position = a->path.rx != NULL ? &a->path.rx_taken : NULL; /* numbers tell, else */
-    return rc;
-}
-
-static int open_pair(wrk_channel_t *ch, int socket_fd, int rtcp_fd)
-{
-    rtp_agent_t *a = rtp_agent_of(ch);
-    bool both_ways = a->config.rtcp == SHM_RTP_RTCP_MUX;
-    int rc = agent_socket_open(ch, socket_fd, both_ways, &a->udp, &a->phc);
-    if (rc < 0) {
-        if (rtcp_fd >= 0)
-            close(rtcp_fd);
-        return rc;
-    }
-    rc = rtp_agent_rtcp_socket(ch, rtcp_fd);
-    if (rc < 0)
-        agent_socket_close(&a->udp, a->phc);
-    return rc;
-}
-
-/* Where the kernel chooses the port, RTP takes an even one and RTCP the next (RFC 3550 section 11).
- */
-static bool ports_fit(const rtp_agent_t *a)
-{
-    return udp_addr_port(&a->udp.eff.local) % 2 == 0;
-}
-
-static bool put_pair(const rtp_control_t *c, int media, int rtcp)
-{
-    return (media < 0 || agent_park_put(c->park, PARKED_MEDIA, media)) &&
-           (rtcp < 0 || agent_park_put(c->park, PARKED_RTCP, rtcp));
-}
-
-/* Both sockets go into a park where RTCP has one of its own; the pool keeps that. Where they do not fit into
- * a new one, the pool keeps the media socket, and a successor opens that of RTCP anew. */
-static void park_pair(wrk_channel_t *ch, bool media_is_there, bool rtcp_is_there)
-{
-    rtp_agent_t *a = rtp_agent_of(ch);
-    rtp_control_t *c = &a->control;
-    bool is_new = c->park < 0;
-    if (!c->open)
-        return;
-    if (is_new)
-        c->park = agent_park_open();
-    if (put_pair(c, media_is_there ? -1 : a->udp.fd, rtcp_is_there ? -1 : c->udp.fd))
-        return;
-    wrk_note(ch, SHM_EVENT_socket_not_held, 1, 0, 0, udp_addr_port(&c->udp.eff.local),
-             rt_mono_ns());
-    if (is_new) {
-        agent_park_close(c->park);
-        c->park = -1;
-    }
-}
-
-/* The sockets that a predecessor left. A park goes on being the pool's; a socket may be any that the
- * application bound. */
-static void take_pair(rtp_agent_t *a, int *socket_fd, int *rtcp_fd)
-{
-    parked_t parked[AGENT_PARK_MOST];
-    a->control.park = *rtcp_fd = -1;
-    if (!agent_is_park(*socket_fd))
-        return;
-    a->control.park = *socket_fd;
-    unsigned count = agent_park_look(a->control.park, parked);
-    *socket_fd = agent_parked_take(parked, count, PARKED_MEDIA);
-    *rtcp_fd = agent_parked_take(parked, count, PARKED_RTCP);
-    agent_parked_drop(a->control.park, parked, count);
-}
-
-static int no_pair(void)
-{
-    return rt_err_set(-EADDRINUSE,
-                      "no free even port with a free port behind it was found in %d tries; close "
-                      "sockets, name a port, widen net.ipv4.ip_local_port_range, or do without "
-                      "an RTCP port of its own (rtcp=\"mux\")",
-                      PORT_ATTEMPTS);
-}
-
-static int open_sockets(wrk_channel_t *ch, int socket_fd)
-{
-    rtp_agent_t *a = rtp_agent_of(ch);
-    int rtcp_fd;
-    take_pair(a, &socket_fd, &rtcp_fd);
-    bool parked = a->control.park >= 0;
-    bool choose = socket_fd < 0 && ch->config.local.port == 0 &&
-                  a->config.rtcp == SHM_RTP_RTCP_NEXT_PORT && a->config.rtcp_local.family == 0;
-    int rc = open_pair(ch, socket_fd, rtcp_fd);
-    for (int i = 0; choose && i < PORT_ATTEMPTS; i++) {
-        if (rc == 0 && ports_fit(a))
-            break;
-        if (rc == 0) {
-            rtp_agent_rtcp_close(ch);
-            agent_socket_close(&a->udp, a->phc);
-        }
-        rc = open_pair(ch, -1, -1);
-    }
-    if (choose && rc == -EADDRINUSE)
-        rc = no_pair();
-    if (rc == 0)
-        park_pair(ch, parked && socket_fd >= 0, parked && rtcp_fd >= 0);
-    else
-        agent_park_close(a->control.park);
     return rc;
 }
 
@@ -245,7 +167,7 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
     }
     take_config(ch);
     a->held = held;
-    rc = open_sockets(ch, socket_fd);
+    rc = rtp_agent_open_sockets(ch, socket_fd);
     rc = rc ? rc : open_parts(ch, now_mono_ns);
     if (rc < 0)
         return rc;

@@ -2,11 +2,12 @@
  * one out of its jitter buffer into the rx ring, and RTCP beside them. What clients and worker
  * share stands in shm/rtp_shm.h. Shared by its parts only:
  *
- *   agent.c  life: open, close, hold, release, purge, gauges
- *   plan.c   records -> packets on the grid
- *   tx.c     tx ring -> plan -> socket
- *   rx.c     socket -> source, jitter buffer -> rx ring
- *   rtcp.c   reports, goodbyes, NACK
+ *   agent.c    life: open, close, hold, release, purge, gauges
+ *   plan.c     records -> packets on the grid
+ *   tx.c       tx ring -> plan -> socket
+ *   rx.c       socket -> source, jitter buffer -> rx ring
+ *   sockets.c  the pair of sockets: opened, kept for a successor
+ *   rtcp.c     reports, goodbyes, NACK
  *
  * Times are CLOCK_MONOTONIC where a name says so, else the channel's clock. */
 #ifndef RTP_AGENT_H
@@ -77,6 +78,10 @@ static inline bool rtp_agent_listens(const rtp_agent_t *a)
     return (a->rx.on || a->control.mux) && !a->held;
 }
 
+/* --- sockets --- */
+
+/* socket_fd: a socket or a park to go on with, taken over whatever happens, or -1. */
+int rtp_agent_open_sockets(wrk_channel_t *ch, int socket_fd);
 void rtp_agent_watch(wrk_channel_t *ch); /* by direction, held and block */
 
 /* --- sending --- */
@@ -120,7 +125,8 @@ int rtp_agent_rtcp_socket(wrk_channel_t *ch, int fd);
 int rtp_agent_rtcp_open(wrk_channel_t *ch, int64_t now_mono_ns);
 void rtp_agent_rtcp_close(wrk_channel_t *ch);
 void rtp_agent_rtcp_watch(wrk_channel_t *ch);
-void rtp_agent_on_rtcp(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
+/* Returns whether the source has said goodbye. */
+bool rtp_agent_on_rtcp(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
 /* Sends the reports and requests that are due. */
 void rtp_agent_rtcp_due(wrk_channel_t *ch, int64_t now_mono_ns);
 int64_t rtp_agent_rtcp_deadline_ns(const wrk_channel_t *ch);

@@ -130,8 +130,6 @@ static int open_session(wrk_channel_t *ch, int64_t now_mono_ns)
     return rtcp_session_init(&c->session, &config, now_mono_ns);
 }
 
-static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns);
-
 int rtp_agent_rtcp_open(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
@@ -142,7 +140,6 @@ int rtp_agent_rtcp_open(wrk_channel_t *ch, int64_t now_mono_ns)
         return 0;
     int rc = make_history(ch, now_mono_ns);
     rc = rc ? rc : open_session(ch, now_mono_ns);
-    c->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
     if (rc == 0 && c->open)
         rc = wrk_watch(ch, &c->socket, c->udp.fd, a->held ? 0 : EPOLLIN);
     return rc;
@@ -370,7 +367,7 @@ static void tell_other_side(rtp_agent_t *a)
     rtp_agent_gauge(a, SHM_RTP_GAUGE_sr_octets, m->sr.octets);
 }
 
-void rtp_agent_on_rtcp(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
+bool rtp_agent_on_rtcp(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     rtp_control_t *c = &a->control;
@@ -378,51 +375,16 @@ void rtp_agent_on_rtcp(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mon
     int rc = rtcp_session_receive(&c->session, item->payload, item->payload_bytes,
                                   item->time_ns + wrk_clock_shift_ns(ch), source_of(a), &got);
     if (rc < 0)
-        return;
+        return false;
     if (!got.has_our_ssrc)
         agent_addr_in(&c->heard, &item->source);
     if (got.is_about_us)
         tell_reported(a);
     tell_other_side(a);
     rtp_agent_rtcp_tell(a); /* before a reader learns of it */
-    if (got.source_left)
-        rtp_agent_source_left(ch, now_mono_ns);
     for (uint32_t i = 0; i < got.resend_count; i++)
         resend(ch, got.resend[i], now_mono_ns);
-}
-
-/* Of a connected channel only from its remote. */
-static bool wanted(wrk_channel_t *ch, const udp_rx_t *in)
-{
-    const udp_addr_t *remote = &rtp_agent_of(ch)->control.remote;
-    if (!ch->config.connect || !udp_addr_is_set(remote) || udp_addr_is_multicast(remote) ||
-        udp_addr_equal(remote, &in->source))
-        return true;
-    wrk_count(ch, SHM_COUNT_rx_filtered, 1);
-    return false;
-}
-
-static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
-{
-    wrk_channel_t *ch = source->channel;
-    rtp_agent_t *a = rtp_agent_of(ch);
-    if (events & EPOLLERR)
-        agent_socket_take_error(&a->control.udp);
-    if (a->held)
-        return;
-    int n = udp_recv_messages(&a->control.udp, a->rx.receiver.arrivals, AGENT_ARRIVALS, AGENT_ARRIVALS);
-    for (int i = 0; i < n; i++) {
-        const udp_rx_t *in = &a->rx.receiver.arrivals[i];
-        rx_item_t item;
-        agent_rx_item(&item, in);
-        if (wanted(ch, in))
-            rtp_agent_on_rtcp(ch, &item, now_mono_ns);
-    }
-    udp_recv_done(&a->control.udp);
-    rtp_agent_rtcp_tell(a);
-    if (n > 0 && agent_tapped(ch))
-        agent_tap_arrived(ch, &a->control.udp, a->rx.receiver.arrivals, (unsigned)n,
-                          ch->config.connect ? &a->control.remote : NULL, AGENT_TAP_NO_SEQUENCE);
+    return got.source_left;
 }
 
 /* --- statistics ---------------------------------------------------------------------------- */

@@ -460,10 +460,12 @@ static void on_media(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_
 bool rtp_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
 {
     const rtp_agent_t *a = rtp_agent_of(ch);
-    if (a->control.mux && rtcp_is_rtcp(item->payload, item->payload_bytes))
-        rtp_agent_on_rtcp(ch, item, now_mono_ns);
-    else if (a->rx.on)
+    if (a->control.mux && rtcp_is_rtcp(item->payload, item->payload_bytes)) {
+        if (rtp_agent_on_rtcp(ch, item, now_mono_ns))
+            rtp_agent_source_left(ch, now_mono_ns);
+    } else if (a->rx.on) {
         on_media(ch, item, now_mono_ns);
+    }
     return true;
 }
 

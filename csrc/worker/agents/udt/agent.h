@@ -2,13 +2,16 @@
  * clients and the worker share stands in shm/udt_shm.h, the protocol in proto/udt. Shared by these
  * parts only:
  *
- *   port.c         life of a port; what is to be sent, and what the kernel refused
+ *   port.c         life of a port
+ *   port_send.c    connections -> socket, and what the kernel refused
  *   demultiplex.c  socket -> connections, by the socket id in each datagram
  *   listen.c       who wants to connect
- *   agent.c        life of a connection
+ *   agent.c        life of a connection's channel
+ *   connection.c   what a connection does when it is served; the port's connections
  *   open.c         its beginning
  *   tx.c           tx ring -> connection -> port
  *   rx.c           connection -> rx ring
+ *   address.c      addresses in their three forms
  *
  *          udt channels                      port
  *     tx ring -> udt_conn_send    ---.
@@ -31,7 +34,7 @@
 #include "worker/agents/common/send.h"
 
 /* Two segmented sends of packets of 1500 bytes. */
-enum { UDT_AGENT_BATCH = 88 };
+enum { UDT_AGENT_BATCH = 88, UDT_AGENT_PLACE_BYTES = 65536 };
 
 /* --- a port --------------------------------------------------------------------------------- */
 
@@ -53,7 +56,7 @@ typedef struct udt_waiting {
 
 /* What the kernel had no room for; copies, for their connections go on. */
 typedef struct udt_refused {
-    uint8_t *bytes; /* UDT_AGENT_BATCH places of 64 KiB, touched when first used */
+    uint8_t *bytes; /* UDT_AGENT_BATCH places of UDT_AGENT_PLACE_BYTES, touched when first used */
     udp_tx_t messages[UDT_AGENT_BATCH];
     udp_addr_t dests[UDT_AGENT_BATCH];
     unsigned at;
@@ -179,7 +182,15 @@ static inline udt_agent_t *udt_agent_with(udt_conn_t *conn)
     return (udt_agent_t *)(void *)((char *)conn - offsetof(udt_agent_t, conn));
 }
 
-/* --- port.c --- */
+/* --- address.c --- */
+
+/* The form in which the port's socket gives and takes addresses. */
+void udt_port_agent_address(const udt_port_agent_t *p, const shm_addr_t *in, udp_addr_t *out);
+/* The IPv4 address in what an IPv6 socket says; as it is where there is none. */
+shm_addr_t udt_plain_address(const udp_addr_t *in);
+udt_address_t udt_address_of(const udp_addr_t *in);
+
+/* --- port_send.c --- */
 
 /* Sends what a connection emitted, or keeps it until the kernel has room: then p->block.now is set,
  * and nobody may emit. */
@@ -188,10 +199,13 @@ void udt_port_agent_send(udt_port_agent_t *p, wrk_channel_t *from, const udt_out
 /* One datagram that belongs to no connection; lost where the kernel has no room. */
 void udt_port_agent_send_one(udt_port_agent_t *p, const void *data, uint32_t bytes,
                              const udp_addr_t *dest);
-/* The form in which the port's socket gives and takes addresses. */
-void udt_port_agent_address(const udt_port_agent_t *p, const shm_addr_t *in, udp_addr_t *out);
-/* The IPv4 address in what an IPv6 socket says; as it is where there is none. */
-shm_addr_t udt_plain_address(const udp_addr_t *in);
+/* Hands over what it can. Returns how many it is done with: fewer than count where the kernel has
+ * no room for now. from: the connection's channel, NULL: of none. */
+unsigned udt_port_agent_hand_over(udt_port_agent_t *p, wrk_channel_t *from, udp_tx_t *messages,
+                                  unsigned count);
+void udt_port_agent_watch(udt_port_agent_t *p); /* by held, rest and block */
+/* This connection is to be served at the end of the round. */
+void udt_port_agent_touch(udt_port_agent_t *p, udt_agent_t *a);
 
 /* --- demultiplex.c --- */
 
@@ -200,8 +214,6 @@ void udt_port_agent_on_socket(wrk_source_t *source, uint32_t events, int64_t now
 bool udt_port_agent_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
 /* Serves whom datagrams came for, or who waited for the kernel. */
 void udt_port_agent_serve_touched(udt_port_agent_t *p);
-void udt_port_agent_touch(udt_port_agent_t *p, udt_agent_t *a);
-udt_address_t udt_address_of(const udp_addr_t *in);
 
 /* --- listen.c --- */
 
@@ -219,30 +231,33 @@ void udt_port_agent_refuse(udt_port_agent_t *p, udt_waiting_t *w);
 void udt_port_agent_expire(udt_port_agent_t *p, int64_t now_mono_ns);
 int64_t udt_port_agent_expiry_ns(const udt_port_agent_t *p);
 
-/* --- agent.c --- */
+/* --- connection.c --- */
 
-/* Lets pass what is due, sends, tells the client; then the channel's deadline may be another. */
-void udt_agent_serve(wrk_channel_t *ch);
+/* Lets pass what is due, sends, tells the client; then the channel's deadline may be another. Returns how much
+ * was taken in. */
+unsigned udt_agent_serve(wrk_channel_t *ch);
+bool udt_agent_takes_in(const udt_agent_t *a); /* from the tx ring */
+bool udt_agent_is_over(const udt_agent_t *a);
+/* Closes without lingering. */
+void udt_agent_say_goodbye(udt_agent_t *a);
 /* Its port closes. */
 void udt_agent_port_gone(udt_agent_t *a);
 /* Nothing more will be sent: what the client is told, and why. */
 void udt_agent_end(udt_agent_t *a, shm_udt_conn_state_t state, unsigned tell, uint32_t error);
-bool udt_agent_is_over(const udt_agent_t *a);
-
 /* Tells clients; written last of what they are told. */
 void udt_agent_publish_state(udt_agent_t *a, shm_udt_conn_state_t state);
+/* NULL with a text. */
+udt_port_agent_t *udt_agent_find_port(const wrk_channel_t *ch, const char *name);
 /* Datagrams for it come to it from now on. Returns 0, -EEXIST or -ENOSPC with a text. */
 int udt_agent_join(udt_port_agent_t *p, udt_agent_t *a);
+void udt_agent_leave_port(udt_agent_t *a);
+/* The peer of a connection that died with its worker gets a goodbye, if the port is open; else a->untold stays. */
+void udt_agent_tell_of_loss(udt_agent_t *a);
 
 /* --- open.c --- */
 
 /* As agent_ops_t.open. */
 int udt_agent_open(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns);
-/* NULL with a text. */
-udt_port_agent_t *udt_agent_find_port(const wrk_channel_t *ch, const char *name);
-
-/* The peer of a connection that died with its worker gets a goodbye, if the port is open; else a->untold stays. */
-void udt_agent_tell_of_loss(udt_agent_t *a);
 
 /* --- tx.c --- */
 

@@ -14,16 +14,6 @@
 #define MESSAGES_PER_ROUND 16u /* of up to 64 KiB: some 300 us */
 #define ROUNDS_PER_CALL 4u
 
-/* --- who it is for ------------------------------------------------------------------------- */
-
-udt_address_t udt_address_of(const udp_addr_t *in)
-{
-    shm_addr_t plain = udt_plain_address(in);
-    udt_address_t out = {.port = plain.port, .is_ipv6 = plain.family == 6};
-    memcpy(out.ip, plain.ip, plain.family == 6 ? 16 : 4);
-    return out;
-}
-
 /* Nearly all datagrams come from where the one before came from. */
 static void note_source(udt_port_agent_t *p, const shm_addr_t *source)
 {
@@ -36,15 +26,6 @@ static void note_source(udt_port_agent_t *p, const shm_addr_t *source)
 
 /* --- demultiplexing ------------------------------------------------------------------------------- */
 
-void udt_port_agent_touch(udt_port_agent_t *p, udt_agent_t *a)
-{
-    if (a->touched)
-        return;
-    a->touched = true;
-    a->touched_next = p->touched;
-    p->touched = a;
-}
-
 void udt_port_agent_serve_touched(udt_port_agent_t *p)
 {
     udt_agent_t *a = p->touched;
@@ -52,7 +33,7 @@ void udt_port_agent_serve_touched(udt_port_agent_t *p)
     while (a != NULL) {
         udt_agent_t *next = a->touched_next;
         a->touched = false;
-        udt_agent_serve(a->channel);
+        (void)udt_agent_serve(a->channel);
         wrk_ran(a->channel);
         a = next;
     }

@@ -42,15 +42,6 @@ static int check_channel(const wrk_channel_t *ch, shm_udt_config_t *c)
     return 0;
 }
 
-udt_port_agent_t *udt_agent_find_port(const wrk_channel_t *ch, const char *name)
-{
-    wrk_channel_t *port = wrk_find(ch, name);
-    if (port != NULL && !port->failed && strcmp(port->config.engine, SHM_UDT_PORT_ENGINE) == 0)
-        return udt_port_agent_of(port);
-    rt_err_set(-ENOENT, "no channel \"%s\" of engine udt-port is open on this worker", name);
-    return NULL;
-}
-
 static int check_peer(const udt_port_agent_t *p, udt_agent_t *a)
 {
     const shm_addr_t *remote = &a->channel->config.remote;

@@ -1,6 +1,5 @@
 #include "base/rt_err.h"
 #include "worker/agents/common/socket.h"
-#include "worker/agents/common/tap.h"
 #include "worker/agents/udt/agent.h"
 
 #include <errno.h>
@@ -11,8 +10,7 @@
 #include <unistd.h>
 
 #define DEFAULT_RCVBUF_BYTES (12u << 20)
-#define PLACE_BYTES 65536u
-#define REFUSED_BYTES ((size_t)UDT_AGENT_BATCH * PLACE_BYTES)
+#define REFUSED_BYTES ((size_t)UDT_AGENT_BATCH * UDT_AGENT_PLACE_BYTES)
 #define DRAINED_PER_CALL 64u
 #define FLOW_SPAN_NS RT_NS_PER_MS
 #define FLOW_BYTES_PER_US 20u /* 160 Mbit/s */
@@ -25,190 +23,18 @@ static size_t state_bytes(const shm_config_t *config)
     return sizeof(udt_port_agent_t);
 }
 
-/* --- addresses ----------------------------------------------------------------------------- */
-
-static bool speaks_ipv6(const udt_port_agent_t *p)
-{
-    return p->udp.eff.local.sa.sa_family == AF_INET6;
-}
-
-static void map_to_ipv6(udp_addr_t *a)
-{
-    udp_addr_t v4 = *a;
-    memset(a, 0, sizeof *a);
-    a->v6.sin6_family = AF_INET6;
-    a->v6.sin6_port = v4.v4.sin_port;
-    a->v6.sin6_addr.s6_addr[10] = a->v6.sin6_addr.s6_addr[11] = 0xff;
-    memcpy(&a->v6.sin6_addr.s6_addr[12], &v4.v4.sin_addr, 4);
-}
-
-void udt_port_agent_address(const udt_port_agent_t *p, const shm_addr_t *in, udp_addr_t *out)
-{
-    agent_addr_in(out, in);
-    if (out->sa.sa_family == AF_INET && speaks_ipv6(p))
-        map_to_ipv6(out);
-}
-
-shm_addr_t udt_plain_address(const udp_addr_t *in)
-{
-    shm_addr_t out;
-    agent_addr_out(&out, in);
-    if (out.family != 6 || !IN6_IS_ADDR_V4MAPPED(&in->v6.sin6_addr))
-        return out;
-    shm_addr_t v4 = {.family = 4, .port = out.port};
-    memcpy(v4.ip, &out.ip[12], 4);
-    return v4;
-}
-
-/* --- sending ------------------------------------------------------------------------------- */
-
-static void keep_refused(udt_port_agent_t *p, wrk_channel_t *from, const udp_tx_t *messages,
-                         unsigned count)
-{
-    udt_refused_t *r = &p->refused;
-    r->from = from;
-    r->at = 0;
-    r->count = count;
-    for (unsigned i = 0; i < count; i++) {
-        const udp_tx_t *m = &messages[i];
-        uint8_t *to = r->bytes + (size_t)i * PLACE_BYTES;
-        memcpy(to, m->head, m->head_bytes);
-        if (m->len > 0)
-            memcpy(to + m->head_bytes, m->data, m->len);
-        r->dests[i] = *m->dest;
-        r->messages[i] =
-            (udp_tx_t){.data = to, .len = m->head_bytes + m->len, .dest = &r->dests[i]};
-    }
-}
-
-/* Shown by the port's taps and by those of the connection it is from (NULL: of none). */
-static void tap(const udt_port_agent_t *p, wrk_channel_t *from, const udp_tx_t *messages,
-                unsigned count, int64_t start_mono_ns, int64_t end_mono_ns)
-{
-    if (agent_tapped(p->channel))
-        agent_tap_left(p->channel, &p->udp, messages, count, start_mono_ns, end_mono_ns);
-    if (from != NULL && agent_tapped(from))
-        agent_tap_left(from, &p->udp, messages, count, start_mono_ns, end_mono_ns);
-}
-
-/* Hands over what it can. Returns how many it is done with: fewer than count where the kernel has
- * no room for now. */
-static unsigned hand_over(udt_port_agent_t *p, wrk_channel_t *from, udp_tx_t *messages,
-                          unsigned count)
-{
-    wrk_channel_t *ch = p->channel;
-    unsigned at = 0;
-    while (at < count) {
-        int error = 0;
-        int64_t start = rt_mono_ns();
-        int sent = udp_send(&p->udp, &messages[at], count - at, &error);
-        int64_t end = rt_mono_ns();
-        wrk_count(ch, SHM_COUNT_tx_calls, 1);
-        wrk_count(ch, SHM_COUNT_tx_sent, (uint64_t)sent);
-        wrk_hist(ch, SHM_HIST_send_call, end - start);
-        wrk_sent_until(ch, end);
-        tap(p, from, &messages[at], (unsigned)sent, start, end);
-        at += (unsigned)sent;
-        if (error == 0)
-            continue;
-        if (agent_refusal_passes(error))
-            break;
-        wrk_count(ch, SHM_COUNT_tx_failed, 1); /* lost, as on the way */
-        wrk_note(ch, SHM_EVENT_send_failed, 1, error, 0, 0, end);
-        at++;
-    }
-    return at;
-}
-
-static void watch_socket(udt_port_agent_t *p)
-{
-    bool reads = !p->held && p->rest_mono_ns == 0;
-    uint32_t events = (reads ? EPOLLIN : 0u) | (p->block.now ? EPOLLOUT : 0u);
-    wrk_rewatch(p->channel, &p->socket, events);
-}
-
-static void send_now(udt_port_agent_t *p, wrk_channel_t *from, udp_tx_t *messages, unsigned count)
-{
-    if (p->block.now) { /* of a connection that ends: lost, as on the way */
-        wrk_count(p->channel, SHM_COUNT_tx_failed, count);
-        return;
-    }
-    unsigned done = hand_over(p, from, messages, count);
-    if (done == count)
-        return;
-    wrk_count(p->channel, SHM_COUNT_tx_retries, 1);
-    keep_refused(p, from, &messages[done], count - done);
-    agent_block(&p->block, rt_mono_ns());
-    watch_socket(p);
-    wrk_ran(p->channel);
-}
-
-static void offer(udt_port_agent_t *p, wrk_channel_t *from, const udt_out_t *out,
-                  const udp_addr_t *dest, int64_t now_mono_ns)
-{
-    memcpy(p->whole, out->head, out->head_bytes);
-    if (out->payload_bytes > 0)
-        memcpy(p->whole + out->head_bytes, out->payload, out->payload_bytes);
-    udp_tx_t message = {
-        .data = p->whole, .len = out->head_bytes + out->payload_bytes, .dest = dest};
-    agent_path_offer_tx(&p->path, &message, 1, now_mono_ns);
-    tap(p, from, &message, 1, now_mono_ns, now_mono_ns);
-}
-
-void udt_port_agent_send(udt_port_agent_t *p, wrk_channel_t *from, const udt_out_t *out,
-                         size_t count, const udp_addr_t *dest)
-{
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < count; i++)
-        bytes += out[i].head_bytes + out[i].payload_bytes;
-    wrk_count(p->channel, SHM_COUNT_tx_bytes, bytes);
-    if (from != NULL)
-        wrk_count(from, SHM_COUNT_tx_calls, 1);
-    if (p->path.tx != NULL) {
-        int64_t now = rt_mono_ns();
-        for (size_t i = 0; i < count; i++)
-            offer(p, from, &out[i], dest, now);
-        wrk_ran(p->channel);
-        return;
-    }
-    for (size_t i = 0; i < count; i++)
-        p->messages[i] = (udp_tx_t){
-            .head = out[i].head,
-            .head_bytes = out[i].head_bytes,
-            .data = out[i].payload,
-            .len = out[i].payload_bytes,
-            .dest = dest,
-        };
-    send_now(p, from, p->messages, (unsigned)count);
-}
-
-void udt_port_agent_send_one(udt_port_agent_t *p, const void *data, uint32_t bytes,
-                             const udp_addr_t *dest)
-{
-    udp_tx_t message = {.data = data, .len = bytes, .dest = dest};
-    wrk_count(p->channel, SHM_COUNT_tx_bytes, bytes);
-    if (p->path.tx != NULL) {
-        int64_t now = rt_mono_ns();
-        agent_path_offer_tx(&p->path, &message, 1, now);
-        tap(p, NULL, &message, 1, now, now);
-        wrk_ran(p->channel);
-        return;
-    }
-    (void)hand_over(p, NULL, &message, 1);
-}
-
 /* The kernel may have room again. */
 static void unblock(udt_port_agent_t *p, int64_t now_mono_ns)
 {
     udt_refused_t *r = &p->refused;
-    r->at += hand_over(p, r->from, &r->messages[r->at], r->count - r->at);
+    r->at += udt_port_agent_hand_over(p, r->from, &r->messages[r->at], r->count - r->at);
     if (r->at < r->count) {
         agent_block(&p->block, now_mono_ns);
         return;
     }
     r->at = r->count = 0;
     p->block = (agent_block_t){.now = false};
-    watch_socket(p);
+    udt_port_agent_watch(p);
     udt_port_agent_serve_touched(p);
 }
 
@@ -230,7 +56,7 @@ static void rest_while_it_flows(udt_port_agent_t *p, int64_t now_mono_ns)
     int64_t rest_ns = p->udp.rx_more ? SHORT_REST_NS : REST_NS;
     p->rest_mono_ns = p->flows ? now_mono_ns + rest_ns : 0;
     if (p->flows != rested)
-        watch_socket(p);
+        udt_port_agent_watch(p);
 }
 
 static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
@@ -365,7 +191,7 @@ static int start(udt_port_agent_t *p, const shm_udt_port_config_t *c)
     p->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
     rc = wrk_watch(ch, &p->socket, p->udp.fd, 0);
     if (rc == 0)
-        watch_socket(p);
+        udt_port_agent_watch(p);
     return rc;
 }
 
@@ -462,14 +288,14 @@ static int request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd,
 static void hold(wrk_channel_t *ch)
 {
     udt_port_agent_of(ch)->held = true;
-    watch_socket(udt_port_agent_of(ch));
+    udt_port_agent_watch(udt_port_agent_of(ch));
 }
 
 static void release(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     (void)now_mono_ns;
     udt_port_agent_of(ch)->held = false;
-    watch_socket(udt_port_agent_of(ch));
+    udt_port_agent_watch(udt_port_agent_of(ch));
 }
 
 static void reset(wrk_channel_t *ch)

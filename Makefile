@@ -31,7 +31,7 @@ SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTION
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint tidy format asan tsan model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
+.PHONY: help demo test lint tidy format schema asan tsan model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,11 @@ tidy: build-dev ## clang-tidy over csrc, where it is installed
 
 format: ## lay out the C sources as .clang-format says
 	@find csrc tests/c $(wildcard tests/fuzz) -name '*.[ch]' -exec clang-format -i {} +
+
+schema: ## make what repeats the tables of counters, gauges and histograms: Python, documentation
+	@$(PYTHON) csrc/schema.py
+	@$(MAKE) --no-print-directory $(VENV)/.installed-test
+	@$(BIN)/python csrc/schema.py --rtstat
 
 asan: ctest-asan ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
 

@@ -49,6 +49,7 @@ from shmring.errors import (
     TooLate,
     WorkerFailed,
 )
+from shmring.histogram import Histogram
 from shmring.netflux.channel import NetfluxChannel, NetfluxSettings
 from shmring.netflux.engine import Netflux
 from shmring.netflux.items import (
@@ -81,7 +82,7 @@ from shmring.rtp.channel import RtpChannel
 from shmring.rtp.engine import Rtp
 from shmring.rtp.frames import RtpBye, RtpErasure, RtpFrame, RtpItem, RtpResync
 from shmring.rtp.statistics import RtpChannelStats, RtpStats
-from shmring.stats import ChannelStats, Histogram, ReaderInfo
+from shmring.stats import ChannelStats, ReaderInfo
 from shmring.types import Impairment, SendReport, Stamp, State, Verdict
 
 __all__ = [

@@ -24,13 +24,14 @@ import platform
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib.metadata import version
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import IO, Any, Self
 
+from shmring._facts import fact
 from shmring._ring import lib
 
 FORMAT = 1
@@ -43,49 +44,45 @@ _METADATA_KEY = b"shmring"
 _ROW_GROUP = 16_384
 
 
-def _fact(unit: str, meaning: str) -> Any:
-    return field(metadata={"unit": unit, "meaning": meaning})
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One channel in one interval. Counts are of this interval alone."""
 
-    wall_time_ns: int = _fact("ns", "end of the interval, CLOCK_REALTIME (Unix time, UTC)")
-    mono_time_ns: int = _fact("ns", "the same instant, CLOCK_MONOTONIC")
-    interval_ns: int = _fact("ns", "length of the interval")
-    namespace: str = _fact("text", "of the channel")
-    pool: str = _fact("text", "that serves it")
-    worker_pid: int = _fact("id", "process of its worker")
-    worker_cpu: int = _fact("number", "core of its worker; -1: not pinned")
-    worker_epoch: int = _fact("number", "how many workers have served it; it rises by a restart")
-    channel: str = _fact("text", "name of the channel")
-    engine: str = _fact("text", "what the worker runs on it, such as udp or rtp")
-    state: str = _fact("text", "open, held, failed, ... at the end of the interval")
-    tx_pps: float = _fact("packets/s", "sent")
-    tx_bps: float = _fact("bit/s", "payload sent")
-    rx_pps: float = _fact("packets/s", "received")
-    rx_bps: float = _fact("bit/s", "payload received")
-    tx_waiting: int = _fact("packets", "queued without a verdict, at the end of the interval")
-    tx_sent: int = _fact("packets", "handed to the kernel")
-    tx_on_time: int = _fact("packets", "verdict on_time")
-    tx_enqueued_late: int = _fact("packets", "verdict enqueued_late")
-    tx_woke_late: int = _fact("packets", "verdict woke_late")
-    tx_send_slow: int = _fact("packets", "verdict send_slow")
-    tx_queued_behind: int = _fact("packets", "verdict queued_behind")
-    tx_dropped_late: int = _fact("packets", "verdict dropped_late")
-    tx_cancelled: int = _fact("packets", "verdict cancelled")
-    tx_failed: int = _fact("packets", "verdict failed")
-    tx_producer_halted: int = _fact("packets", "verdict producer_halted")
-    rx_received: int = _fact("packets", "read from the socket")
-    rx_kernel_drops: int = _fact("packets", "dropped by the kernel, socket buffer full")
-    rx_overwritten: int = _fact("packets", "overwritten before an attached reader took them")
-    lateness_count: int = _fact("packets", "in the histogram: sent with a deadline")
-    lateness_p50_ns: int = _fact("ns", "half of them were no later")
-    lateness_p99_ns: int = _fact("ns", "99 % of them were no later")
-    lateness_p999_ns: int = _fact("ns", "99.9 % of them were no later")
-    lateness_max_ns: int = _fact("ns", "the latest one")
-    lateness_buckets: tuple[tuple[int, int], ...] = _fact(
+    wall_time_ns: int = fact("ns", "end of the interval, CLOCK_REALTIME (Unix time, UTC)")
+    mono_time_ns: int = fact("ns", "the same instant, CLOCK_MONOTONIC")
+    interval_ns: int = fact("ns", "length of the interval")
+    namespace: str = fact("text", "of the channel")
+    pool: str = fact("text", "that serves it")
+    worker_pid: int = fact("id", "process of its worker")
+    worker_cpu: int = fact("number", "core of its worker; -1: not pinned")
+    worker_epoch: int = fact("number", "how many workers have served it; it rises by a restart")
+    channel: str = fact("text", "name of the channel")
+    engine: str = fact("text", "what the worker runs on it, such as udp or rtp")
+    state: str = fact("text", "open, held, failed, ... at the end of the interval")
+    tx_pps: float = fact("packets/s", "sent")
+    tx_bps: float = fact("bit/s", "payload sent")
+    rx_pps: float = fact("packets/s", "received")
+    rx_bps: float = fact("bit/s", "payload received")
+    tx_waiting: int = fact("packets", "queued without a verdict, at the end of the interval")
+    tx_sent: int = fact("packets", "handed to the kernel")
+    tx_on_time: int = fact("packets", "verdict on_time")
+    tx_enqueued_late: int = fact("packets", "verdict enqueued_late")
+    tx_woke_late: int = fact("packets", "verdict woke_late")
+    tx_send_slow: int = fact("packets", "verdict send_slow")
+    tx_queued_behind: int = fact("packets", "verdict queued_behind")
+    tx_dropped_late: int = fact("packets", "verdict dropped_late")
+    tx_cancelled: int = fact("packets", "verdict cancelled")
+    tx_failed: int = fact("packets", "verdict failed")
+    tx_producer_halted: int = fact("packets", "verdict producer_halted")
+    rx_received: int = fact("packets", "read from the socket")
+    rx_kernel_drops: int = fact("packets", "dropped by the kernel, socket buffer full")
+    rx_overwritten: int = fact("packets", "overwritten before an attached reader took them")
+    lateness_count: int = fact("packets", "in the histogram: sent with a deadline")
+    lateness_p50_ns: int = fact("ns", "half of them were no later")
+    lateness_p99_ns: int = fact("ns", "99 % of them were no later")
+    lateness_p999_ns: int = fact("ns", "99.9 % of them were no later")
+    lateness_max_ns: int = fact("ns", "the latest one")
+    lateness_buckets: tuple[tuple[int, int], ...] = fact(
         "ns:packets", "largest value of a bucket, and how many are in it"
     )
 
@@ -100,16 +97,16 @@ _DEFAULTS: dict[str, Any] = {"int": 0, "float": 0.0, "str": "", _BUCKETS: ()}
 class Header:
     """What holds for the whole recording."""
 
-    format: int = _fact("number", "of this format; a reader refuses a newer one")
-    version: str = _fact("text", "version of shmring that recorded")
-    layout: int = _fact("number", "version of the shared memory's layout")
-    host: str = _fact("text", "name of the machine")
-    kernel: str = _fact("text", "its kernel")
-    machine: str = _fact("text", "its kind of processor")
-    cores: int = _fact("number", "cores that are online")
-    started_wall_ns: int = _fact("ns", "start, CLOCK_REALTIME (Unix time, UTC)")
-    started_mono_ns: int = _fact("ns", "the same instant, CLOCK_MONOTONIC")
-    interval_ns: int = _fact("ns", "interval that was asked for")
+    format: int = fact("number", "of this format; a reader refuses a newer one")
+    version: str = fact("text", "version of shmring that recorded")
+    layout: int = fact("number", "version of the shared memory's layout")
+    host: str = fact("text", "name of the machine")
+    kernel: str = fact("text", "its kernel")
+    machine: str = fact("text", "its kind of processor")
+    cores: int = fact("number", "cores that are online")
+    started_wall_ns: int = fact("ns", "start, CLOCK_REALTIME (Unix time, UTC)")
+    started_mono_ns: int = fact("ns", "the same instant, CLOCK_MONOTONIC")
+    interval_ns: int = fact("ns", "interval that was asked for")
 
     @classmethod
     def of_this_host(cls, interval_ns: int) -> Header:

@@ -95,24 +95,24 @@ class Meter:
     ) -> TRACEINFO:
         """send_packets, receive_packets: sizes of the buffers."""
         now_ns = time.monotonic_ns()
-        total = {name: stats[source] for name, source in _COUNTERS.items()}
+        total = {name: getattr(stats, source) for name, source in _COUNTERS.items()}
         local = {name: total[name] - self._before[name] for name in _COUNTERS}
         elapsed_us = max(1, (now_ns - self._cleared_ns) // 1000)
-        mss = stats["mss_bytes"]
+        mss = stats.mss_bytes
         payload = max(1, mss - HEADERS)
         made = TRACEINFO()
         made._values.update(
             {"msTimeStamp": (now_ns - self._opened_ns) // 1_000_000},
             mbpsSendRate=local["pktSent"] * payload * 8 / elapsed_us,
             mbpsRecvRate=local["pktRecv"] * payload * 8 / elapsed_us,
-            usPktSndPeriod=stats["period_ps"] / 1e6,
-            pktFlowWindow=stats["flow_window_packets"],
-            pktCongestionWindow=stats["cwnd_packets"],
-            pktFlightSize=stats["flight_packets"],
-            msRTT=stats["rtt_us"] / 1e3,
-            mbpsBandwidth=stats["capacity_pps"] * payload * 8 / 1e6,
-            byteAvailSndBuf=_free(send_packets, stats["unsent_bytes"], payload) * mss,
-            byteAvailRcvBuf=_free(receive_packets, stats["unread_bytes"], payload) * mss,
+            usPktSndPeriod=stats.period_ps / 1e6,
+            pktFlowWindow=stats.flow_window_packets,
+            pktCongestionWindow=stats.cwnd_packets,
+            pktFlightSize=stats.flight_packets,
+            msRTT=stats.rtt_us / 1e3,
+            mbpsBandwidth=stats.capacity_pps * payload * 8 / 1e6,
+            byteAvailSndBuf=_free(send_packets, stats.unsent_bytes, payload) * mss,
+            byteAvailRcvBuf=_free(receive_packets, stats.unread_bytes, payload) * mss,
             **local,
         )
         made._values.update((f"{name}Total", value) for name, value in total.items())

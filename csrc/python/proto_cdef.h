@@ -122,8 +122,3 @@ int impair_init(impair_t *im, const impair_config_t *config, void *memory, size_
 int impair_offer(impair_t *im, const impair_in_t *in, int64_t now_ns);
 size_t impair_emit(impair_t *im, impair_out_t *out, size_t max, int64_t now_ns);
 int64_t impair_deadline_ns(const impair_t *im);
-
-/* python/proto_src.h */
-static const char *const proto_nfx_counters[];
-static const char *const proto_nfx_gauges[];
-static const char *const proto_nfx_hists[];

@@ -498,11 +498,6 @@ uint64_t channel_reports_awaited(const shm_segment_t *s);
 int64_t channel_now_ns(const shm_segment_t *s);
 
 /* python/ring_src.h */
-static const char *const ring_counter_names[];
-static const char *const ring_counter_units[];
-static const char *const ring_counter_texts[];
-static const char *const ring_hist_names[];
-static const char *const ring_hist_texts[];
 uint32_t ring_sum16(const uint8_t *data, uint64_t bytes);
 
 /* client/readiness.h */
@@ -612,12 +607,6 @@ typedef struct {
     ...;
 } shm_rtp_rx_t;
 typedef struct { ...; } shm_rtp_state_t;
-static const char *const ring_rtp_counter_names[];
-static const char *const ring_rtp_counter_units[];
-static const char *const ring_rtp_counter_texts[];
-static const char *const ring_rtp_gauge_names[];
-static const char *const ring_rtp_gauge_units[];
-static const char *const ring_rtp_gauge_texts[];
 void rtp_read_stats(const shm_rtp_state_t *state, uint64_t *counters, int64_t *gauges);
 void rtp_read_cname(const shm_rtp_state_t *state, char *out);
 
@@ -707,13 +696,6 @@ typedef struct {
     rt_hist_t hists[...];
     ...;
 } nfx_stats_t;
-static const char *const ring_netflux_counter_names[];
-static const char *const ring_netflux_counter_units[];
-static const char *const ring_netflux_counter_texts[];
-static const char *const ring_netflux_gauge_names[];
-static const char *const ring_netflux_gauge_texts[];
-static const char *const ring_netflux_hist_names[];
-static const char *const ring_netflux_hist_texts[];
 const nfx_stats_t *netflux_read_stats(uint8_t *engine, uint64_t *counters, uint64_t *gauges);
 uint64_t netflux_published(const uint8_t *engine);
 
@@ -778,14 +760,6 @@ typedef struct {
 } shm_udt_command_t;
 typedef struct { ...; } shm_udt_state_t;
 typedef struct { ...; } shm_udt_port_state_t;
-static const char *const ring_udt_counter_names[];
-static const char *const ring_udt_counter_units[];
-static const char *const ring_udt_counter_texts[];
-static const char *const ring_udt_gauge_names[];
-static const char *const ring_udt_gauge_texts[];
-static const char *const ring_udt_port_names[];
-static const char *const ring_udt_port_units[];
-static const char *const ring_udt_port_texts[];
 
 /* client/endpoint_udt.h, client/engine_stats.h */
 typedef struct {

@@ -178,47 +178,48 @@ typedef struct shm_rtp_rx {
 /* --- state -------------------------------------------------------------------------------- */
 
 /* Since the channel was opened or statistics were reset. id, unit, meaning. */
-#define SHM_RTP_COUNTERS(X)                                                                         \
-    X(sent, packets, "media packets sent, repetitions not counted")                                 \
-    X(sent_octets, bytes, "their payload")                                                          \
-    X(spurts, spurts, "talk spurts begun")                                                          \
-    X(skipped_slots, slots, "of the grid that passed without a packet")                             \
-    X(underruns, times, "the queue was empty when a packet was due, without a pause before")        \
-    X(filled, packets, "of those sent: filling of an underrun")                                     \
-    X(bad_records, records, "from clients, that made no sense")                                     \
-    X(received, packets, "that are RTP by their header")                                            \
-    X(malformed, packets, "that are not")                                                           \
-    X(unexpected_pt, packets, "of a payload type that belongs to RTCP or is reserved")              \
-    X(valid, packets, "of the stream")                                                              \
-    X(on_probation, packets, "of a source not yet proved")                                          \
-    X(foreign, packets, "of another source")                                                        \
-    X(jumps, packets, "far off in sequence, not followed yet")                                      \
-    X(restarts, times, "the source began anew at other sequence numbers")                           \
-    X(source_changes, times, "another source took over")                                            \
-    X(delivered, frames, "given out")                                                               \
-    X(lost, frames, "passed over, and not arrived later either")                                    \
-    X(late, frames, "arrived after they were passed over")                                          \
-    X(duplicates, frames, "arrived a second time")                                                  \
-    X(overflow, frames, "pushed out of a full buffer")                                              \
-    X(discarded, frames, "far off in time, and nothing followed them")                              \
-    X(erasures, events, "given out in place of frames")                                             \
-    X(concealed_ns, ns, "media time that was missing at playout")                                   \
-    X(pause_ns, ns, "media time in which the sender had paused")                                    \
-    X(resyncs, times, "the timeline jumped")                                                        \
-    X(nack_missing, packets, "that were overtaken by others")                                       \
-    X(nack_requested, packets, "asked for, repetitions counted")                                    \
-    X(nack_recovered, packets, "that came after they were asked for")                               \
-    X(nack_given_up, packets, "asked for in vain")                                                  \
-    X(nack_heard, packets, "that receivers asked us for")                                           \
-    X(nack_resent, packets, "sent again")                                                           \
-    X(nack_gone, packets, "asked for, and not kept any more")                                       \
-    X(rtcp_sent, compounds, "sent")                                                                 \
-    X(rtcp_received, compounds, "received and sound")                                               \
-    X(rtcp_malformed, compounds, "received and not sound")                                          \
-    X(rtcp_sr_received, packets, "sender reports")                                                  \
-    X(rtcp_rr_received, packets, "receiver reports")                                                \
-    X(rtcp_bye_received, packets, "goodbyes")                                                       \
-    X(rtcp_failed, compounds, "the kernel would not send")
+#define SHM_RTP_COUNTERS(X)                                                                      \
+    X(sent, packets, "media packets sent, retransmissions excluded")                             \
+    X(sent_octets, bytes, "payload bytes of the media packets sent")                             \
+    X(spurts, spurts, "talk spurts started")                                                     \
+    X(skipped_slots, slots, "slots of the grid that passed without a packet")                    \
+    X(underruns, times,                                                                          \
+      "times the send queue was empty when a packet was due, without a pause before")            \
+    X(filled, packets, "packets sent to fill an underrun")                                       \
+    X(bad_records, records, "invalid records from clients")                                      \
+    X(received, packets, "packets received with an RTP header")                                  \
+    X(malformed, packets, "packets received without a valid RTP header")                         \
+    X(unexpected_pt, packets, "packets with a payload type that is reserved or belongs to RTCP") \
+    X(valid, packets, "packets of the stream")                                                   \
+    X(on_probation, packets, "packets of a source on probation")                                 \
+    X(foreign, packets, "packets of an unknown source")                                          \
+    X(jumps, packets, "packets with a large sequence jump that is not confirmed yet")            \
+    X(restarts, times, "times the source restarted at other sequence numbers")                   \
+    X(source_changes, times, "times another source took over")                                   \
+    X(delivered, frames, "frames delivered")                                                     \
+    X(lost, frames, "frames skipped at playout that never arrived")                              \
+    X(late, frames, "frames that arrived after they were skipped")                               \
+    X(duplicates, frames, "frames that arrived again")                                           \
+    X(overflow, frames, "frames removed from a full jitter buffer")                              \
+    X(discarded, frames, "frames with a large timestamp jump that no frame followed")            \
+    X(erasures, events, "erasures delivered in place of missing frames")                         \
+    X(concealed_ns, ns, "media time missing at playout")                                         \
+    X(pause_ns, ns, "media time in which the sender paused")                                     \
+    X(resyncs, times, "times the timeline jumped")                                               \
+    X(nack_missing, packets, "packets that later ones overtook")                                 \
+    X(nack_requested, packets, "packets requested by NACK, repeated requests included")          \
+    X(nack_recovered, packets, "packets that arrived after a request")                           \
+    X(nack_given_up, packets, "packets requested without success")                               \
+    X(nack_heard, packets, "packets that receivers requested from us")                           \
+    X(nack_resent, packets, "packets sent again on request")                                     \
+    X(nack_gone, packets, "packets requested from us that are no longer kept")                   \
+    X(rtcp_sent, compounds, "RTCP compound packets sent")                                        \
+    X(rtcp_received, compounds, "valid RTCP compound packets received")                          \
+    X(rtcp_malformed, compounds, "malformed RTCP compound packets received")                     \
+    X(rtcp_sr_received, packets, "sender reports received")                                      \
+    X(rtcp_rr_received, packets, "receiver reports received")                                    \
+    X(rtcp_bye_received, packets, "goodbyes received")                                           \
+    X(rtcp_failed, compounds, "RTCP compound packets that the kernel did not send")
 
 typedef enum shm_rtp_counter_id {
 #define SHM_RTP_COUNTER_ID(id, unit, text) SHM_RTP_COUNT_##id,
@@ -227,39 +228,42 @@ typedef enum shm_rtp_counter_id {
         SHM_RTP_COUNTER_TOTAL
 } shm_rtp_counter_id_t;
 
-/* As of now. id, unit, meaning; all are signed 64-bit numbers. */
-#define SHM_RTP_GAUGES(X)                                                                           \
-    X(ssrc, id, "ours")                                                                             \
-    X(next_seq, number, "of the next packet we send")                                               \
-    X(next_due_ns, ns, "its slot, in the channel's clock; 0: none yet")                             \
-    X(queued, records, "waiting to be sent")                                                        \
-    X(remote_ssrc, id, "of the source received; -1: none proved yet")                               \
-    X(jitter_units, units, "interarrival jitter (RFC 3550) in units of the media clock")            \
-    X(jitter_ns, ns, "the same in time")                                                            \
-    X(delay_ns, ns, "of the jitter buffer in force, above the fastest frames")                      \
-    X(target_ns, ns, "the delay it aims at")                                                        \
-    X(depth, frames, "held by the jitter buffer")                                                   \
-    X(skew_ppb, ppb, "sender's clock against ours; above 0: it is slow")                            \
-    X(highest_seq, number, "extended, received")                                                    \
-    X(cumulative_lost, packets, "expected less received (RFC 3550 section 6.4.1)")                  \
-    X(members, members, "of the session, ourselves included")                                       \
-    X(senders, members, "of those, who send")                                                       \
-    X(rtcp_due_ns, ns, "next report of ours, CLOCK_MONOTONIC; 0: none")                             \
-    X(rtt_ns, ns, "round trip from the last report about us; -1: none")                             \
-    X(reported_fraction_lost, q8, "of our packets, in 1/256, as the last report about us says; -1") \
-    X(reported_lost, packets, "of ours so far, as it says")                                         \
-    X(reported_jitter_units, units, "of ours, as it says")                                          \
-    X(reported_highest_seq, number, "of ours, as it says")                                          \
-    X(report_mono_ns, ns, "when it came, CLOCK_MONOTONIC; 0: none yet")                             \
-    X(sr_ntp, ntp, "stamp of the source's last sender report, 64 bits; 0: none")                    \
-    X(sr_rtp_ts, units, "media time that belongs to it")                                            \
-    X(sr_mono_ns, ns, "when it came, CLOCK_MONOTONIC")                                              \
-    X(sr_packets, packets, "the source has sent, as it says")                                       \
-    X(sr_octets, bytes, "likewise")                                                                 \
-    X(bye_mono_ns, ns, "when the source said goodbye, CLOCK_MONOTONIC; 0: it did not")
+/* As of now, signed 64-bit numbers. id, unit, the number that stands for "not known" if there is
+ * one, meaning. */
+#define SHM_RTP_GAUGES(X)                                                                         \
+    X(ssrc, id, , "our SSRC")                                                                     \
+    X(next_seq, number, , "sequence number of the next packet we send")                           \
+    X(next_due_ns, ns, 0, "slot of the next packet we send, in the channel's clock")              \
+    X(queued, records, , "records waiting to be sent")                                            \
+    X(remote_ssrc, id, -1, "SSRC of the source received")                                         \
+    X(jitter_units, units, , "interarrival jitter (RFC 3550) in units of the media clock")        \
+    X(jitter_ns, ns, , "interarrival jitter (RFC 3550)")                                          \
+    X(delay_ns, ns, , "delay of the jitter buffer in force, above the fastest frames")            \
+    X(target_ns, ns, , "delay that the jitter buffer aims at")                                    \
+    X(depth, frames, , "frames in the jitter buffer")                                             \
+    X(skew_ppb, ppb, , "deviation of the sender's clock from ours, positive if it is slow")       \
+    X(highest_seq, number, , "highest extended sequence number received")                         \
+    X(cumulative_lost, packets, ,                                                                 \
+      "packets expected minus packets received (RFC 3550 section 6.4.1)")                         \
+    X(members, members, , "members of the session, ourselves included")                           \
+    X(senders, members, , "members of the session that send")                                     \
+    X(rtcp_due_ns, ns, 0, "time of our next RTCP report, CLOCK_MONOTONIC")                        \
+    X(rtt_ns, ns, -1, "round-trip time from the last report about us")                            \
+    X(reported_fraction_lost, q8, -1, "share of our packets lost, from the last report about us") \
+    X(reported_lost, packets, , "our packets lost so far, from the last report about us")         \
+    X(reported_jitter_units, units, , "jitter of our packets, from the last report about us")     \
+    X(reported_highest_seq, number, ,                                                             \
+      "highest sequence number of ours, from the last report about us")                           \
+    X(report_mono_ns, ns, 0, "arrival of the last report about us, CLOCK_MONOTONIC")              \
+    X(sr_ntp, ntp, 0, "NTP timestamp (64 bits) of the source's last sender report")               \
+    X(sr_rtp_ts, units, , "RTP timestamp of the source's last sender report")                     \
+    X(sr_mono_ns, ns, 0, "arrival of the source's last sender report, CLOCK_MONOTONIC")           \
+    X(sr_packets, packets, , "packets sent by the source, from its last sender report")           \
+    X(sr_octets, bytes, , "payload bytes sent by the source, from its last sender report")        \
+    X(bye_mono_ns, ns, 0, "arrival of the source's goodbye, CLOCK_MONOTONIC")
 
 typedef enum shm_rtp_gauge_id {
-#define SHM_RTP_GAUGE_ID(id, unit, text) SHM_RTP_GAUGE_##id,
+#define SHM_RTP_GAUGE_ID(id, unit, none, text) SHM_RTP_GAUGE_##id,
     SHM_RTP_GAUGES(SHM_RTP_GAUGE_ID)
 #undef SHM_RTP_GAUGE_ID
         SHM_RTP_GAUGE_TOTAL

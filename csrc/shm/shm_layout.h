@@ -307,51 +307,56 @@ typedef struct shm_reader {
 
 /* One table for the enum, the labels and the documentation: id, unit, meaning. All are counted
  * since the segment was made or since statistics were reset, by the worker. */
-#define SHM_COUNTERS(X)                                                                            \
-    X(tx_sent, packets, "handed to the kernel")                                                    \
-    X(tx_bytes, bytes, "payload handed to the kernel")                                             \
-    X(tx_calls, calls, "send calls")                                                               \
-    X(tx_immediate, packets, "sent without a deadline")                                            \
-    X(tx_on_time, packets, "verdict on_time")                                                      \
-    X(tx_enqueued_late, packets, "verdict enqueued_late")                                          \
-    X(tx_woke_late, packets, "verdict woke_late")                                                  \
-    X(tx_send_slow, packets, "verdict send_slow")                                                  \
-    X(tx_queued_behind, packets, "verdict queued_behind")                                          \
-    X(tx_dropped_late, packets, "verdict dropped_late")                                            \
-    X(tx_cancelled, packets, "verdict cancelled")                                                  \
-    X(tx_failed, packets, "verdict failed")                                                        \
-    X(tx_producer_halted, packets, "verdict producer_halted")                                      \
-    X(tx_retries, calls, "send calls refused for the moment (EAGAIN, ENOBUFS) and repeated")       \
-    X(tx_orphans, packets, "claimed by a process that died before it finished writing")            \
-    X(tx_aborted, packets, "claimed and given up by their producer")                               \
-    X(tx_corrupt, packets, "records refused because their header made no sense")                   \
-    X(tx_relocated, packets, "moved inside the ring to make room")                                 \
-    X(tx_stamped, packets, "got a stamp from the kernel or the card")                              \
-    X(tx_stamps_lost, packets, "asked for a stamp that never came")                                \
-    X(rx_received, packets, "read from the socket")                                                \
-    X(rx_bytes, bytes, "payload read from the socket")                                             \
-    X(rx_calls, calls, "receive calls")                                                            \
-    X(rx_kernel_drops, packets, "dropped by the kernel, socket buffer full (SO_RXQ_OVFL)")         \
-    X(rx_overwritten, packets, "removed from the ring before an attached reader had taken them")   \
-    X(rx_truncated, packets, "longer than the ring takes")                                         \
-    X(rx_filtered, packets, "not from the remote of a connected channel")                          \
-    X(rx_errors, calls, "receive calls that failed")                                               \
-    X(rx_lost_takeover, packets, "received and lost with a worker that died")                      \
-    X(rx_sockets_reopened, sockets, "reopened after a worker died: what waited in the old one is lost") \
-    X(impair_tx_offered, packets, "offered to the emulated link, sending side")                    \
-    X(impair_tx_lost, packets, "lost by it")                                                       \
-    X(impair_tx_burst_lost, packets, "lost by it in a burst")                                      \
-    X(impair_tx_duplicated, packets, "duplicated by it")                                           \
-    X(impair_tx_reordered, packets, "reordered by it")                                             \
-    X(impair_tx_corrupted, packets, "corrupted by it")                                             \
-    X(impair_tx_queue_dropped, packets, "dropped by its full queue")                               \
-    X(impair_rx_offered, packets, "offered to the emulated link, receiving side")                  \
-    X(impair_rx_lost, packets, "lost by it")                                                       \
-    X(impair_rx_burst_lost, packets, "lost by it in a burst")                                      \
-    X(impair_rx_duplicated, packets, "duplicated by it")                                           \
-    X(impair_rx_reordered, packets, "reordered by it")                                             \
-    X(impair_rx_corrupted, packets, "corrupted by it")                                             \
-    X(impair_rx_queue_dropped, packets, "dropped by its full queue")
+#define SHM_COUNTERS(X)                                                                          \
+    X(tx_sent, packets, "packets handed to the kernel")                                          \
+    X(tx_bytes, bytes, "payload bytes handed to the kernel")                                     \
+    X(tx_calls, calls, "send calls")                                                             \
+    X(tx_immediate, packets, "packets sent without a deadline")                                  \
+    X(tx_on_time, packets, "packets with verdict on_time")                                       \
+    X(tx_enqueued_late, packets, "packets with verdict enqueued_late")                           \
+    X(tx_woke_late, packets, "packets with verdict woke_late")                                   \
+    X(tx_send_slow, packets, "packets with verdict send_slow")                                   \
+    X(tx_queued_behind, packets, "packets with verdict queued_behind")                           \
+    X(tx_dropped_late, packets, "packets with verdict dropped_late")                             \
+    X(tx_cancelled, packets, "packets with verdict cancelled")                                   \
+    X(tx_failed, packets, "packets with verdict failed")                                         \
+    X(tx_producer_halted, packets, "packets with verdict producer_halted")                       \
+    X(tx_retries, calls, "send calls repeated because the kernel had no room (EAGAIN, ENOBUFS)") \
+    X(tx_orphans, packets, "packets whose producer died before it finished writing")             \
+    X(tx_aborted, packets, "packets whose producer gave up its claim")                           \
+    X(tx_corrupt, packets, "packets refused because their record header was invalid")            \
+    X(tx_relocated, packets, "packets moved inside the ring to free space")                      \
+    X(tx_stamped, packets, "packets that got a timestamp from the kernel or the card")           \
+    X(tx_stamps_lost, packets, "packets whose transmit timestamp never arrived")                 \
+    X(rx_received, packets, "packets read from the socket")                                      \
+    X(rx_bytes, bytes, "payload bytes read from the socket")                                     \
+    X(rx_calls, calls, "receive calls")                                                          \
+    X(rx_kernel_drops, packets,                                                                  \
+      "packets dropped by the kernel: the socket buffer was full (SO_RXQ_OVFL)")                 \
+    X(rx_overwritten, packets,                                                                   \
+      "packets overwritten in the ring before an attached reader took them")                     \
+    X(rx_truncated, packets, "packets longer than the ring accepts")                             \
+    X(rx_filtered, packets, "packets that are not from the remote of a connected channel")       \
+    X(rx_errors, calls, "receive calls that failed")                                             \
+    X(rx_lost_takeover, packets, "packets received and then lost because the worker died")       \
+    X(rx_sockets_reopened, sockets,                                                              \
+      "sockets reopened after a worker died, with loss of the packets in the old one")           \
+    X(impair_tx_offered, packets, "packets offered to the impaired path, sending side")          \
+    X(impair_tx_lost, packets, "packets lost on the impaired path")                              \
+    X(impair_tx_burst_lost, packets, "packets lost on the impaired path in bursts")              \
+    X(impair_tx_duplicated, packets, "packets duplicated on the impaired path")                  \
+    X(impair_tx_reordered, packets, "packets reordered on the impaired path")                    \
+    X(impair_tx_corrupted, packets, "packets corrupted on the impaired path")                    \
+    X(impair_tx_queue_dropped, packets,                                                          \
+      "packets dropped because the queue of the impaired path was full")                         \
+    X(impair_rx_offered, packets, "packets offered to the impaired path, receiving side")        \
+    X(impair_rx_lost, packets, "packets lost on the impaired path")                              \
+    X(impair_rx_burst_lost, packets, "packets lost on the impaired path in bursts")              \
+    X(impair_rx_duplicated, packets, "packets duplicated on the impaired path")                  \
+    X(impair_rx_reordered, packets, "packets reordered on the impaired path")                    \
+    X(impair_rx_corrupted, packets, "packets corrupted on the impaired path")                    \
+    X(impair_rx_queue_dropped, packets,                                                          \
+      "packets dropped because the queue of the impaired path was full")
 
 typedef enum shm_counter_id {
 #define SHM_COUNTER_ID(id, unit, text) SHM_COUNT_##id,
@@ -360,13 +365,13 @@ typedef enum shm_counter_id {
         SHM_COUNTER_TOTAL
 } shm_counter_id_t;
 
-#define SHM_HISTOGRAMS(X)                                                                          \
-    X(lateness, "start of the send call after the deadline")                                       \
-    X(wire_late, "kernel or card stamp after the deadline")                                        \
-    X(wire_early, "kernel or card stamp before the deadline")                                      \
-    X(immediate, "send call to start of sending, packets without deadline")                        \
-    X(send_call, "time one send call took")                                                        \
-    X(rx_delivery, "arrival stamp to publication in the ring")
+#define SHM_HISTOGRAMS(X)                                                                    \
+    X(lateness, "time from the deadline to the start of the send call")                      \
+    X(wire_late, "time from the deadline to a later kernel or card timestamp")               \
+    X(wire_early, "time from an earlier kernel or card timestamp to the deadline")           \
+    X(immediate, "time from send to the start of the send call, packets without a deadline") \
+    X(send_call, "duration of one send call")                                                \
+    X(rx_delivery, "time from the arrival timestamp to publication in the ring")
 
 typedef enum shm_hist_id {
 #define SHM_HIST_ID(id, text) SHM_HIST_##id,

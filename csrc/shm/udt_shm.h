@@ -82,19 +82,19 @@ typedef struct shm_udt_port_command {
 } shm_udt_port_command_t;
 
 /* Engine part of a port: counters of the listener and of datagrams for nobody. */
-#define SHM_UDT_PORT_COUNTERS(X)                                                       \
-    X(cookies, packets, "first requests, answered with a cookie")                      \
-    X(requests, packets, "with a good cookie")                                         \
-    X(accepted, connections, "of those that became one")                               \
-    X(refused, requests, "by the application, or for lack of room")                    \
-    X(forgotten, requests, "that nobody took in time")                                 \
-    X(bad_cookie, packets, "requests without a good cookie")                           \
-    X(bad_version, packets, "requests of another version or mode, refused")            \
-    X(bad_values, packets, "requests with sizes or ids that cannot be")                \
-    X(malformed, packets, "that are not UDT's")                                        \
-    X(foreign, packets, "for a socket from another address than its peer's")           \
-    X(unknown, packets, "for a socket that is not there")                              \
-    X(lost, connections, "that ended with the worker that served them")
+#define SHM_UDT_PORT_COUNTERS(X)                                                    \
+    X(cookies, packets, "first requests answered with a cookie")                    \
+    X(requests, packets, "requests with a valid cookie")                            \
+    X(accepted, connections, "requests that became a connection")                   \
+    X(refused, requests, "requests refused by the application or for lack of room") \
+    X(forgotten, requests, "requests that nobody accepted in time")                 \
+    X(bad_cookie, packets, "requests without a valid cookie")                       \
+    X(bad_version, packets, "requests of another version or mode, refused")         \
+    X(bad_values, packets, "requests with invalid sizes or ids")                    \
+    X(malformed, packets, "packets that are not UDT packets")                       \
+    X(foreign, packets, "packets for a socket from an unknown source")              \
+    X(unknown, packets, "packets for a socket that does not exist")                 \
+    X(lost, connections, "connections that ended with the worker that served them")
 
 typedef enum shm_udt_port_counter_id {
 #define SHM_UDT_PORT_COUNTER_ID(id, unit, text) SHM_UDT_PORT_COUNT_##id,

@@ -15,6 +15,8 @@ from rtworkers import paths
 from rtworkers.owner import process_id
 from shmring import _host
 from shmring._check import error, last_text
+from shmring._facts import names
+from shmring._numbers import ChannelCounters
 from shmring._ring import ffi, lib
 from shmring.types import STAMPS, STATES, VERDICTS, Stamp, State, Verdict
 
@@ -99,7 +101,7 @@ class LateChannel:
     """When its worker last said that it serves it; 0: never."""
     opened_mono_ns: int
     counters: dict[str, int]
-    """Packets by verdict, and others that tell of losses."""
+    """All counters of the channel."""
     kept: int
     """How many late packets it keeps at most; 0: none, it has no deadlines."""
     overwritten: int
@@ -116,18 +118,6 @@ class LateChannel:
 
 
 _BEATS_NS = 1_000_000_000
-
-_COUNTERS = (
-    "tx_sent",
-    *(f"tx_{verdict.value}" for verdict in VERDICTS),
-    "tx_retries",
-    "tx_orphans",
-    "tx_corrupt",
-    "rx_received",
-    "rx_kernel_drops",
-    "rx_overwritten",
-    "rx_errors",
-)
 
 
 def late_packets(channel: str, namespace: str | None = None) -> list[LatePacket]:
@@ -212,9 +202,7 @@ def _read(channel: str, space: str, segment: Any) -> LateChannel:
 def _counters(stats: Any) -> dict[str, int]:
     values = ffi.new("uint64_t[]", lib.SHM_COUNTER_TOTAL)
     lib.channel_read_counters(stats, values)
-    names = (_text(lib.ring_counter_names[i]) for i in range(lib.SHM_COUNTER_TOTAL))
-    all_of_them = dict(zip(names, values, strict=True))
-    return {name: all_of_them[name] for name in _COUNTERS}
+    return dict(zip(names(ChannelCounters), values, strict=True))
 
 
 def _packet(late: Any) -> LatePacket:
@@ -237,8 +225,8 @@ def _packet(late: Any) -> LatePacket:
     )
 
 
-def _named(names: tuple[T, ...], number: int, otherwise: T) -> T:
-    return names[number] if number < len(names) else otherwise
+def _named(known: tuple[T, ...], number: int, otherwise: T) -> T:
+    return known[number] if number < len(known) else otherwise
 
 
 def _text(field: Any) -> str:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from shmring._facts import names
+from shmring._numbers import NetfluxHistograms, NetfluxNumbers
 from shmring._proto import ffi, lib
 
 from .exchange import Datagram
@@ -27,13 +29,10 @@ _VERDICTS = {
 _EVENTS = ("alive", "timeout", "heard", "unheard", "fresh", "stale")
 
 
-def _names(table: Any, count: int) -> list[str]:
-    return [ffi.string(table[i]).decode() for i in range(count)]
-
-
-_COUNTERS = _names(lib.proto_nfx_counters, lib.NFX_COUNTER_TOTAL)
-_GAUGES = _names(lib.proto_nfx_gauges, lib.NFX_GAUGE_TOTAL)
-_HISTOGRAMS = _names(lib.proto_nfx_hists, lib.NFX_HIST_TOTAL)
+_NAMES = names(NetfluxNumbers)
+_COUNTERS = _NAMES[: lib.NFX_COUNTER_TOTAL]
+_GAUGES = _NAMES[lib.NFX_COUNTER_TOTAL :]
+_HISTOGRAMS = names(NetfluxHistograms)
 
 
 class Event(NamedTuple):

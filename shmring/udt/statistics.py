@@ -2,96 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from shmring._facts import fact, values
+from shmring._numbers import UdtNumbers, UdtPortNumbers
 from shmring._ring import ffi, lib
-from shmring.stats import text_of
 
 
-def _names(table: Any, count: int) -> tuple[str, ...]:
-    return tuple(text_of(table[i]) for i in range(count))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UdtStats(UdtNumbers):
+    """Counters and gauges of a connection.
 
-
-COUNTERS = _names(lib.ring_udt_counter_names, lib.UDT_COUNTER_TOTAL)
-GAUGES = _names(lib.ring_udt_gauge_names, lib.UDT_GAUGE_TOTAL)
-PORT_COUNTERS = _names(lib.ring_udt_port_names, lib.SHM_UDT_PORT_COUNTER_TOTAL)
-
-MEANINGS: dict[str, tuple[str, str]] = {
-    **{
-        name: (text_of(lib.ring_udt_counter_units[i]), text_of(lib.ring_udt_counter_texts[i]))
-        for i, name in enumerate(COUNTERS)
-    },
-    **{name: ("now", text_of(lib.ring_udt_gauge_texts[i])) for i, name in enumerate(GAUGES)},
-}
-"""Name of a number of `UdtStats`: its unit and what it means."""
-
-PORT_MEANINGS: dict[str, tuple[str, str]] = {
-    name: (text_of(lib.ring_udt_port_units[i]), text_of(lib.ring_udt_port_texts[i]))
-    for i, name in enumerate(PORT_COUNTERS)
-}
-"""As `MEANINGS`, of `UdtPortStats`."""
-
-
-class _Numbers(Mapping[str, int]):
-    """Numbers by name: as a mapping and as attributes."""
-
-    __slots__ = ("_values",)
-
-    def __init__(self, values: dict[str, int]) -> None:
-        self._values = values
-
-    def __getattr__(self, name: str) -> int:
-        try:
-            return object.__getattribute__(self, "_values")[name]  # type: ignore[no-any-return]
-        except KeyError:
-            raise AttributeError(
-                f"{type(self).__name__} has no number {name!r}: it has {', '.join(self._values)}"
-            ) from None
-
-    def __getitem__(self, name: str) -> int:
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self._values]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (dict(self._values),)
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value}" for name, value in self._values.items())
-        return f"{type(self).__name__}({shown})"
-
-
-class UdtStats(_Numbers):
-    """Counters and gauges of a connection, by the names of ``csrc/proto/udt/udt_stats.h``.
-
-    Counters run since the connection was opened. `MEANINGS` says what each of them is. Besides
-    those of the table: ``unsent_bytes``, in the worker's send buffer and not acknowledged;
-    ``unread_bytes``, in order in its receive buffer. Each number is whole, but not all are of one
+    Counters run since the connection was opened. Each number is read whole, but not all at one
     instant.
     """
 
+    unsent_bytes: int = fact(
+        "bytes", "bytes in the worker's send buffer, unacknowledged ones included"
+    )
+    unread_bytes: int = fact("bytes", "bytes in order in the worker's receive buffer")
+
     @property
     def rtt_s(self) -> float:
-        """Round trip, smoothed, seconds."""
-        return self["rtt_us"] / 1e6
+        """Smoothed round-trip time, seconds."""
+        return self.rtt_us / 1e6
 
     @property
     def period_us(self) -> float:
-        """Between the starts of two packets, microseconds."""
-        return self["period_ps"] / 1e6
+        """Time between the starts of two packets, microseconds."""
+        return self.period_ps / 1e6
+
+    def to_dict(self) -> dict[str, int]:
+        """Return everything as values that `json` takes."""
+        return asdict(self)
 
 
-class UdtPortStats(_Numbers):
-    """Counters of a port, by the names of ``csrc/shm/udt_shm.h``; see `PORT_MEANINGS`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UdtPortStats(UdtPortNumbers):
+    """Counters of a port, since it was opened."""
+
+    def to_dict(self) -> dict[str, int]:
+        """Return everything as values that `json` takes."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +79,19 @@ def read_facts(segment: Any) -> Facts:
 
 def read_stats(segment: Any) -> UdtStats:
     """Read from the mapped segment of a connection."""
-    counters = ffi.new("uint64_t[]", len(COUNTERS))
-    gauges = ffi.new("uint64_t[]", len(GAUGES))
+    counters = ffi.new("uint64_t[]", lib.UDT_COUNTER_TOTAL)
+    gauges = ffi.new("uint64_t[]", lib.UDT_GAUGE_TOTAL)
     lib.udt_read_stats(segment, counters, gauges)
-    values = dict(zip(COUNTERS, map(int, counters), strict=True))
-    values |= dict(zip(GAUGES, map(int, gauges), strict=True))
     now = read_facts(segment)
-    return UdtStats(values | {"unsent_bytes": now.unsent_bytes, "unread_bytes": now.unread_bytes})
+    return UdtStats(
+        **values(UdtNumbers, (*counters, *gauges)),
+        unsent_bytes=now.unsent_bytes,
+        unread_bytes=now.unread_bytes,
+    )
 
 
 def read_port_stats(segment: Any) -> UdtPortStats:
     """Read from the mapped segment of a port."""
-    counters = ffi.new("uint64_t[]", len(PORT_COUNTERS))
+    counters = ffi.new("uint64_t[]", lib.SHM_UDT_PORT_COUNTER_TOTAL)
     lib.udt_read_port(segment, counters)
-    return UdtPortStats(dict(zip(PORT_COUNTERS, map(int, counters), strict=True)))
+    return UdtPortStats(**values(UdtPortNumbers, counters))

@@ -2,10 +2,12 @@
 
 from typing import Any
 
-CHANNEL_WORDS: list[tuple[str, str, str]]
-CHANNEL_HISTOGRAMS: list[tuple[str, str, str]]
-ENGINE_WORDS: dict[str, list[tuple[str, str, str]]]
-WORKER_WORDS: list[tuple[str, str, str]]
+_Word = tuple[str, str, int | None, str, bool]
+
+CHANNEL_WORDS: list[_Word]
+CHANNEL_HISTOGRAMS: list[_Word]
+ENGINE_WORDS: dict[str, list[_Word]]
+WORKER_WORDS: list[_Word]
 READER_WORDS: int
 
 class Segment:

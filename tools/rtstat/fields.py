@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from rtstat.frozen import Frozen
+from rtstat.numbers import LookWord
 
 Kind = Literal["fixed", "instantaneous", "accumulated", "interval"]
 Value = str | int | float | bool | list[Any] | None
 
 KINDS: dict[Kind, str] = {
-    "fixed": "what it is; changes seldom or never",
-    "instantaneous": "as it is at this look",
-    "accumulated": "counted since it was opened, or its counters were reset",
-    "interval": "of the time between two looks; without a look before: nothing",
+    "fixed": "a property that changes seldom or never",
+    "instantaneous": "the value at this look",
+    "accumulated": "counted since the channel was opened or its counters were reset",
+    "interval": "about the time between two looks; empty at the first look",
 }
 
 
@@ -73,7 +74,8 @@ def flag(name: str) -> Callable[[Any], Value]:
 
 
 def readable(name: str) -> str:
-    return name.removesuffix("_ns").removesuffix("_bytes").replace("_", " ")
+    plain = name.removesuffix("_ns").removesuffix("_bytes").replace("_", " ")
+    return plain.replace("rtt", "RTT")
 
 
 # --- rows -----------------------------------------------------------------------------------------
@@ -88,20 +90,26 @@ def rows(
         yield Field(name, label, unit, kind, about, (gets or {}).get(name) or attribute(name))
 
 
-def counters(words: Iterable[tuple[str, str, str]], kind: Kind) -> Iterator[Field]:
-    """Of the words of `rtstat._look` that are shown as they are."""
-    for name, unit, text in words:
-        yield Field(name, readable(name), unit, kind, text, Word(name))
+def words(table: Iterable[LookWord], kind: Kind | None = None) -> Iterator[Field]:
+    """Of the words of `rtstat._look`. kind: None for what the table says."""
+    for name, unit, none, text, counts in table:
+        get: Callable[[Any], Value] = Word(name)
+        if none is not None:
+            get = or_none(name, none)
+        elif unit == "flag":
+            get = flag(name)
+        its_kind = kind or ("accumulated" if counts else "instantaneous")
+        yield Field(name, readable(name), unit, its_kind, text, get)
 
 
 TIMES = {
-    "count": ("entries", "how many were measured"),
+    "count": ("entries", "number of values"),
     "min_ns": ("ns", "shortest"),
     "max_ns": ("ns", "longest"),
     "p50_ns": ("ns", "median"),
-    "p90_ns": ("ns", "90 % were shorter"),
-    "p99_ns": ("ns", "99 % were shorter"),
-    "p999_ns": ("ns", "99.9 % were shorter"),
+    "p90_ns": ("ns", "90th percentile"),
+    "p99_ns": ("ns", "99th percentile"),
+    "p999_ns": ("ns", "99.9th percentile"),
 }
 
 
@@ -119,7 +127,7 @@ def times(name: str, text: str) -> Iterator[Field]:
         if part == "min_ns":
             continue
         key = f"{name}_interval_{part}"
-        about = f"{text}, since the look before: {meaning}"
+        about = f"{text}, since the last look: {meaning}"
         yield Field(
             key, f"{label} {_short(part)} now", unit, "interval", about, Word(key, interval=True)
         )
@@ -138,7 +146,7 @@ def _short(part: str) -> str:
     return {"p999_ns": "p99.9"}.get(part, part.removesuffix("_ns"))
 
 
-def words_of(table: list[tuple[str, str, str]], names: Iterable[str]) -> list[Any]:
+def words_of(table: list[LookWord], names: Iterable[str]) -> list[LookWord]:
     """Rows of `rtstat._look`, by name."""
     by_name = {row[0]: row for row in table}
     return [by_name[name] for name in names]

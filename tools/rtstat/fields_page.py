@@ -1,6 +1,6 @@
-"""The fields of `rtstat.table` as tables of Markdown: ``python -m rtstat.fields_page``.
+"""The fields of `rtstat.table` as tables of Markdown.
 
-docs/rtstat.md has them under "Fields"; a test compares the two.
+docs/rtstat.md has them under "Fields"; `make schema` writes them there.
 """
 
 from __future__ import annotations
@@ -76,7 +76,3 @@ def _rows(fields: list[Field]) -> Iterator[str]:
 def _is_part(name: str, histogram: str) -> bool:
     rest = name.removeprefix(f"{histogram}_")
     return rest != name and rest.removeprefix("interval_") in {*TIMES, "mean_ns"}
-
-
-if __name__ == "__main__":
-    print(page(), end="")

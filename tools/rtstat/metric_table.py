@@ -55,15 +55,6 @@ _STEMS = {
     ("rtp", "senders"): "sending",
 }
 
-# Where what the table says leans on its neighbours.
-_HELPS = {
-    ("rtp", "jitter_ns"): "interarrival jitter (RFC 3550)",
-    ("rtp", "sent_octets"): "payload of the media packets sent",
-    ("rtp", "malformed"): "received that are not RTP by their header",
-    ("rtp", "sr_octets"): "payload the source has sent, as it says",
-    ("rtp", "senders"): "of the session, who send",
-}
-
 # A thousand channels are a few series each for those who store them: histograms whose tails matter
 # are given whole, of the others the mean; what is configured is left to `rtstat --json`.
 _SUMMED_UP = ("wire_early", "immediate", "send_call", "own_interval", "gap")
@@ -131,7 +122,6 @@ def _of_histogram(field: Field) -> bool:
 def _number(scope: str, head: str, labels: tuple[str, ...], field: Field) -> Family:
     unit, factor = _UNITS.get(field.unit, (field.unit, 1.0))
     stem = _STEMS.get((scope, field.name), field.name)
-    text = _HELPS.get((scope, field.name)) or field.help or field.label
     for ending in _ENDINGS:
         stem = stem.removesuffix(ending)
     counts = field.kind == "accumulated" and not field.name.endswith(_NO_COUNTERS)
@@ -142,7 +132,7 @@ def _number(scope: str, head: str, labels: tuple[str, ...], field: Field) -> Fam
     return Family(
         name,
         "counter" if counts else "gauge",
-        _help(field, unit, text),
+        _help(field),
         labels,
         scope,
         field,
@@ -166,15 +156,8 @@ def _histogram(scope: str, head: str, labels: tuple[str, ...], field: Field) -> 
     )
 
 
-def _help(field: Field, unit: str, text: str) -> str:
-    if field.unit == "flag":
-        return _sentence(f"1: {text}; 0: not so")
-    if field.unit == "times":
-        return _sentence(f"how often: {text}")
-    if field.unit == "share":
-        return _sentence(f"share, 0 to 1: {text}")
-    words = unit.replace("_", " ")
-    return _sentence(f"{words}: {text}" if words else text)
+def _help(field: Field) -> str:
+    return f"1 if {field.help}, else 0" if field.unit == "flag" else _sentence(field.help)
 
 
 def _sentence(text: str) -> str:
@@ -185,49 +168,49 @@ _OWN = (
     Family(
         "shmring_exporter_info",
         "info",
-        "What reads the shared memory",
+        "Version, layout and host of this exporter",
         ("version", "layout", "host"),
         "",
     ),
     Family(
         "shmring_exporter_look_seconds",
         "gauge",
-        "Seconds that reading all of the shared memory took for this page",
+        "Time to read all shared memory for this page",
         (),
         "",
     ),
     Family(
         "shmring_exporter_unreadable_files",
         "gauge",
-        "Files under our names in shared memory that could not be read",
+        "Files of shmring in shared memory that could not be read",
         (),
         "",
     ),
     Family(
         "shmring_worker_healthy",
         "gauge",
-        "1: it said within the last second that it runs; 0: not so",
+        "1 if the worker had a heartbeat within the last second, else 0",
         WORKER_LABELS,
         "worker",
     ),
     Family(
         "shmring_worker_info",
         "info",
-        "What the worker is",
+        "Process, core and scheduling of the worker",
         (*WORKER_LABELS, "pid", "cpu", "policy", "profile"),
         "worker",
     ),
     Family(
         "shmring_channel_healthy",
         "gauge",
-        "1: a worker serves it, or it is just being made, or it was closed; 0: not so",
+        "1 if a worker serves the channel, or it is new or closed, else 0",
         CHANNEL_LABELS,
         "channel",
     ),
     Family(
         "shmring_channel_info",
         "info",
-        "What the channel is, and which worker of its pool serves it",
+        "Settings of the channel and the worker that serves it",
         (
             *CHANNEL_LABELS,
             *("worker", "cpu", "direction", "state", "local", "remote", "interface", "qdisc"),

@@ -1,6 +1,6 @@
-"""The metrics as tables of Markdown: ``python -m rtstat.metric_table_page``.
+"""The metrics as tables of Markdown.
 
-docs/metrics.md has them under "The metrics"; a test compares the two.
+docs/metrics.md has them under "The metrics"; `make schema` writes them there.
 """
 
 from __future__ import annotations
@@ -30,7 +30,3 @@ def page() -> str:
         lines = [f"### {_TITLES[scope]}", "", "| name | type | meaning |", "|---|---|---|", *rows]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
-
-
-if __name__ == "__main__":
-    print(page(), end="")

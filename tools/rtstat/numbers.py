@@ -16,8 +16,13 @@ Words = dict[str, int]
 """Name of a number: its place in a row."""
 
 
-def _places(words: list[tuple[str, str, str]], first: int = 0) -> Words:
-    return {name: first + i for i, (name, _, _) in enumerate(words)}
+LookWord = tuple[str, str, int | None, str, bool]
+"""Of `rtstat._look`: name, unit, the number that stands for "not known", meaning, whether it
+counts up."""
+
+
+def _places(words: list[LookWord], first: int = 0) -> Words:
+    return {word[0]: first + i for i, word in enumerate(words)}
 
 
 CHANNEL_WORDS = _places(_look.CHANNEL_WORDS)
@@ -25,8 +30,12 @@ WORKER_WORDS = _places(_look.WORKER_WORDS)
 ENGINE_WORDS = {
     engine: _places(words, len(CHANNEL_WORDS)) for engine, words in _look.ENGINE_WORDS.items()
 }
-CHANNEL_HISTOGRAMS = tuple(name for name, _, _ in _look.CHANNEL_HISTOGRAMS)
-NETFLUX_HISTOGRAMS = ("own_interval", "partner_interval", "gap", "rtt")
+CHANNEL_HISTOGRAMS = tuple(word[0] for word in _look.CHANNEL_HISTOGRAMS)
+NETFLUX_HISTOGRAMS = tuple(
+    word[0].removesuffix("_sum_ns")
+    for word in _look.ENGINE_WORDS["netflux"]
+    if word[0].endswith("_sum_ns")
+)
 
 
 def name_of(names: tuple[str, ...] | dict[int, str], number: int) -> str:

@@ -26,11 +26,11 @@ from rtstat.fields import (
     Value,
     Word,
     attribute,
-    counters,
     flag,
     or_none,
     rows,
     times,
+    words,
     words_of,
 )
 from rtstat.numbers import CHANNEL_HISTOGRAMS, CHANNEL_WORDS, Numbers, name_of
@@ -61,9 +61,9 @@ SNAPSHOT = tuple(
     rows(
         "instantaneous",
         """
-        time_ns    | time     | ns   | when, since 1970 (CLOCK_REALTIME)
-        mono_ns    | time     | ns   | when, CLOCK_MONOTONIC
-        interval_s | interval | s    | since the look before
+        time_ns    | time     | ns   | time since 1970 (CLOCK_REALTIME)
+        mono_ns    | time     | ns   | time, CLOCK_MONOTONIC
+        interval_s | interval | s    | time since the last look
         healthy    | healthy  | flag | nothing is stale, failed or unreadable
         """,
         {
@@ -77,17 +77,17 @@ POOL = (
     *rows(
         "fixed",
         """
-        namespace | namespace |  | its namespace
-        name      | pool      |  | its name; private ones are named after their process
+        namespace | namespace |  | namespace of the pool
+        name      | pool      |  | name of the pool; private pools are named after their process
         """,
     ),
     *rows(
         "instantaneous",
         """
-        owner_pid | owner    |          | process that is the pool; none: it died or is not known
-        workers   | workers  | workers  | it has
-        channels  | channels | channels | it has
-        healthy   | healthy  | flag     | its workers beat and its channels are served
+        owner_pid | owner    |          | process of the pool; none: dead or unknown
+        workers   | workers  | workers  | workers of the pool
+        channels  | channels | channels | channels of the pool
+        healthy   | healthy  | flag     | every worker has a heartbeat and every channel is served
         """,
         {
             "workers": lambda pool: len(pool.workers),
@@ -110,15 +110,15 @@ WORKER = (
     *rows(
         "fixed",
         """
-        namespace     | namespace   |      | of its pool
-        pool          | pool        |      | its pool
-        slot          | slot        |      | its number in the pool
-        cpu_wanted    | core wanted |      | core it was to run on; none: any
+        namespace     | namespace   |      | namespace of its pool
+        pool          | pool        |      | name of its pool
+        slot          | slot        |      | slot of the worker in the pool
+        cpu_wanted    | core wanted |      | core it was told to run on; none: any
         cpu           | core        |      | core in force; none: not pinned
         policy        | policy      |      | scheduling policy in force: fifo or other
         priority      | priority    |      | real-time priority in force; 0: none
         memory_locked | locked      | flag | its memory cannot be swapped out
-        calls_filtered | filter     | flag | only the system calls of a list are possible for it
+        calls_filtered | filter     | flag | only the system calls of a list are allowed
         """,
         {
             "cpu_wanted": or_none("cpu_wanted", -1),
@@ -128,22 +128,22 @@ WORKER = (
         "instantaneous",
         """
         health           | health    |          | ok; stale: no heartbeat for a second
-        heartbeat_age_ns | heartbeat | ns       | since it last said that it runs
-        pid              | process   |          | its process
-        age_s            | age       | s        | since it was started
+        heartbeat_age_ns | heartbeat | ns       | time since the last heartbeat
+        pid              | process   |          | process of the worker
+        age_s            | age       | s        | time since it started
         profile          | profile   |          | how it waits: balanced, latency or power
-        channels         | channels  | channels | it serves
+        channels         | channels  | channels | channels it serves
         """,
     ),
     *rows(
         "interval",
         """
-        cpu_share  | CPU  | share | of its core in use; without a look before: since it was started
-        spin_share | spin | share | of its core spent awake waiting for a deadline; likewise
+        cpu_share  | CPU  | share | share of its core in use; first look: since it started
+        spin_share | spin | share | share of its core spent waiting awake; likewise
         """,
     ),
-    *counters(words_of(_look.WORKER_WORDS, _WORKER_COUNTERS + _WORKER_TROUBLES), "accumulated"),
-    *times("wake_latency", "asked wake-up time to running"),
+    *words(words_of(_look.WORKER_WORDS, _WORKER_COUNTERS + _WORKER_TROUBLES), "accumulated"),
+    *times("wake_latency", "time from the requested wake-up to running"),
 )
 
 # --- channels -------------------------------------------------------------------------------------
@@ -168,33 +168,33 @@ CHANNEL = (
     *rows(
         "fixed",
         """
-        namespace     | namespace        |         | its namespace
-        name          | channel          |         | its name
-        pool          | pool             |         | pool it belongs to
+        namespace     | namespace        |         | namespace of the channel
+        name          | channel          |         | name of the channel
+        pool          | pool             |         | pool of the channel
         engine        | engine           |         | udp, rtp, netflux, udt, udt-port or mux
         direction     | direction        |         | tx, rx or duplex
         reading       | reading          |         | broadcast or shared
-        overflow      | overflow         |         | of a full rx ring: the oldest is lost, or wait
-        late_policy   | late             |         | what is done with late packets: send or drop
-        clock         | clock            |         | of its deadlines and stamps: monotonic or tai
-        tolerance_ns  | tolerance        | ns      | how late a packet may start and be on time
+        overflow      | overflow         |         | of a full rx ring: lose the oldest, or wait
+        late_policy   | late             |         | what happens to late packets: send or drop
+        clock         | clock            |         | clock of its deadlines: monotonic or tai
+        tolerance_ns  | tolerance        | ns      | how late a send may start and still be on time
         local         | local            |         | address in force
-        remote        | remote           |         | where packets go; none: each says so
+        remote        | remote           |         | destination; none: each send names one
         interface     | interface        |         | network interface
         qdisc         | qdisc            |         | queueing discipline of the interface, if known
         txtime        | launch time      | flag    | the qdisc or the card launches the packets
-        txtime_reason | launch time, why |         | why it does or does not
+        txtime_reason | launch time, why |         | why they launch or do not launch packets
         gso           | GSO              | flag    | packets due together leave in one call
         gro           | GRO              | flag    | coalesced packets are received in one call
-        rx_stamp      | rx stamp         |         | best arrival stamp: user, kernel or hardware
-        tx_stamp      | tx stamp         |         | best departure stamp: none, kernel or hardware
+        rx_stamp      | rx stamp         |         | arrival timestamp: user, kernel or hardware
+        tx_stamp      | tx stamp         |         | departure timestamp: none, kernel or hardware
         rcvbuf_bytes  | rcvbuf           | bytes   | receive buffer of the socket, in force
         sndbuf_bytes  | sndbuf           | bytes   | send buffer of the socket, in force
         tx_ring_bytes | tx ring          | bytes   | size of the tx ring
         rx_ring_bytes | rx ring          | bytes   | size of the rx ring
-        tx_capacity   | tx capacity      | packets | that may wait at most; 0: as many as fit
-        rx_capacity   | rx capacity      | packets | kept at most; 0: as many as fit
-        segment_bytes | memory           | bytes   | of shared memory
+        tx_capacity   | tx capacity      | packets | packets that may wait; 0: as many as fit
+        rx_capacity   | rx capacity      | packets | packets kept; 0: as many as fit
+        segment_bytes | memory           | bytes   | size of the shared memory
         """,
         {
             "reading": _fact("reading"),
@@ -228,14 +228,14 @@ CHANNEL = (
         state            | state     |         | new, open, held, closed or failed
         error            | errno     |         | errno behind the state failed; 0: none
         failure          | failure   |         | why it failed, in words
-        heartbeat_age_ns | heartbeat | ns      | since its worker said that it serves it
-        worker_pid       | worker    |         | process that serves it
-        worker_slot      | slot      |         | of its worker in the pool; none yet
-        cpu              | core      |         | of its worker; none: not pinned
-        epoch            | epoch     | workers | that have served it, one after the other
-        age_s            | age       | s       | since it was opened
-        tx_fill          | tx fill   | share   | of the tx ring in use
-        rx_fill          | rx fill   | share   | of the rx ring, not taken by the slowest reader
+        heartbeat_age_ns | heartbeat | ns      | time since the last heartbeat of its worker
+        worker_pid       | worker    |         | process of its worker
+        worker_slot      | slot      |         | slot of its worker in the pool; none yet
+        cpu              | core      |         | core of its worker; none: not pinned
+        epoch            | epoch     | workers | workers that have served the channel
+        age_s            | age       | s       | time since it was opened
+        tx_fill          | tx fill   | share   | share of the tx ring in use
+        rx_fill          | rx fill   | share   | share of the rx ring not yet taken
         """,
         {
             "error": Word("error"),
@@ -243,7 +243,7 @@ CHANNEL = (
             "worker_slot": or_none("worker_slot", -1),
         },
     ),
-    *counters(words_of(_look.CHANNEL_WORDS, _GAUGES), "instantaneous"),
+    *words(words_of(_look.CHANNEL_WORDS, _GAUGES), "instantaneous"),
     *rows(
         "interval",
         """
@@ -251,40 +251,40 @@ CHANNEL = (
         tx_bps   | tx rate   | bps | bits of payload sent per second
         rx_pps   | rx rate   | pps | packets received per second
         rx_bps   | rx rate   | bps | bits of payload received per second
-        late_pps | late rate | pps | packets late, for any reason, per second
+        late_pps | late rate | pps | late packets per second
         """,
     ),
     *rows(
         "accumulated",
         """
-        late | late | packets | late, for any reason, dropped ones included
-        lost | lost | packets | refused by the kernel, dropped by it, or overwritten in the ring
+        late | late | packets | late packets, dropped ones included
+        lost | lost | packets | packets refused or dropped by the kernel, or overwritten
         """,
     ),
-    *counters(_COUNTERS, "accumulated"),
-    *counters(words_of(_look.CHANNEL_WORDS, _TOTALS), "accumulated"),
-    *(field for name, _, text in _look.CHANNEL_HISTOGRAMS for field in times(name, text)),
+    *words(_COUNTERS, "accumulated"),
+    *words(words_of(_look.CHANNEL_WORDS, _TOTALS), "accumulated"),
+    *(field for name, _, _, text, _ in _look.CHANNEL_HISTOGRAMS for field in times(name, text)),
 )
 
 READER = (
     *rows(
         "fixed",
         """
-        slot | slot    |  | its place among the channel's readers
-        pid  | process |  | its process; none: it is in another pid namespace
+        slot | slot    |  | slot of the reader
+        pid  | process |  | process of the reader; none: in another pid namespace
         """,
     ),
     *rows(
         "instantaneous",
         """
-        waiting | lag | packets | that it has before it; in shared reading 0
+        waiting | lag | packets | packets it has not taken; 0 in shared reading
         """,
     ),
     *rows(
         "accumulated",
         """
-        taken | taken | packets | it took
-        lost  | lost  | packets | overwritten before it came to them
+        taken | taken | packets | packets it took
+        lost  | lost  | packets | packets overwritten before it took them
         """,
     ),
 )
@@ -293,31 +293,31 @@ ERROR = (
     *rows(
         "fixed",
         """
-        namespace     | namespace |    | of its pool
-        pool          | pool      |    | of its worker
-        slot          | slot      |    | of its worker in the pool
+        namespace     | namespace |    | namespace of the pool
+        pool          | pool      |    | pool of the worker
+        slot          | slot      |    | slot of the worker
         source        | noted by  |    | worker or pool
-        channel       | channel   |    | it is about; none: the worker itself
-        kind          | error     |    | what happened, as a name
-        text          | meaning   |    | the same in words
-        detail        | detail    |    | what was said the first time
-        number_name   | number is |    | what number is, such as errno; empty: nothing
+        channel       | channel   |    | channel concerned; none: the worker itself
+        kind          | error     |    | name of the event
+        text          | meaning   |    | the event in words
+        detail        | detail    |    | text of the first occurrence
+        number_name   | number is |    | what the number is, such as errno; empty: unused
         number        | number    |    | as number_name says
-        first_mono_ns | first     | ns | when it happened first, CLOCK_MONOTONIC
+        first_mono_ns | first     | ns | first occurrence, CLOCK_MONOTONIC
         """,
     ),
-    *rows("instantaneous", "last_mono_ns | last | ns | when it happened last, CLOCK_MONOTONIC"),
-    *rows("accumulated", "times | times | times | it happened"),
+    *rows("instantaneous", "last_mono_ns | last | ns | last occurrence, CLOCK_MONOTONIC"),
+    *rows("accumulated", "times | times | times | times it happened"),
 )
 
 UNREADABLE = tuple(
     rows(
         "instantaneous",
         """
-        namespace | namespace |  | by its name
-        name      | name      |  | of a channel, or pool:slot of a worker
+        namespace | namespace |  | namespace in the file's name
+        name      | name      |  | channel, or pool:slot of a worker
         kind      | kind      |  | channel or worker
-        health    | health    |  | unreadable, or hidden: it belongs to another user
+        health    | health    |  | unreadable, or hidden (it belongs to another user)
         reason    | reason    |  | why it cannot be read
         """,
     )
@@ -329,8 +329,8 @@ EVENT = tuple(
         """
         kind      | event     |  | new, gone, reborn, epoch (another worker) or reset
         what      | what      |  | channel or worker
-        namespace | namespace |  | its namespace
-        name      | name      |  | of the channel, or pool:slot of the worker
+        namespace | namespace |  | namespace of the channel or worker
+        name      | name      |  | channel, or pool:slot of the worker
         """,
     )
 )

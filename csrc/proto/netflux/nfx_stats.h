@@ -11,26 +11,27 @@
 #include "base/rt_hist.h"
 
 /* One table for enum, labels and documentation: id, unit, meaning. */
-#define NFX_COUNTERS(X)                                                                            \
-    X(sent, packets, "handed to the kernel")                                                       \
-    X(send_failed, packets, "refused by the kernel; no number is used up")                         \
-    X(skipped, instants, "of the send grid that passed without a send")                            \
-    X(sent_stale, packets, "of sent: while the values to send were stale")                         \
-    X(sent_failsafe, packets, "of sent: with the fail-safe payload")                               \
-    X(accepted, packets, "news from the partner")                                                  \
-    X(rejected_short, packets, "shorter than header and agreed payload")                           \
-    X(rejected_repeated, packets, "with the number accepted last")                                 \
-    X(rejected_old, packets, "128 numbers or more ahead: overtaken, or of a partner started anew") \
-    X(rejected_foreign, packets, "from another address than the partner's")                        \
-    X(oversize, packets, "of accepted: longer than agreed, the rest was ignored")                  \
-    X(firsts, packets, "of accepted: the first, or the first behind a time-out")                   \
-    X(partner_lost, packets, "of the partner's, missing between two accepted ones")                \
-    X(acknowledged, packets, "of ours whose own number came back")                                 \
-    X(passed_over, packets, "of ours covered by the feedback of a later one only")                 \
-    X(ack_lost, packets, "of ours never covered by a feedback")                                    \
-    X(timeouts, times, "the watchdog ran out")                                                     \
-    X(unheard, times, "the partner ceased to acknowledge us")                                      \
-    X(stale, times, "the values to send became too old, or their owner died")
+#define NFX_COUNTERS(X)                                                                      \
+    X(sent, packets, "packets handed to the kernel")                                         \
+    X(send_failed, packets, "packets refused by the kernel (no number is used up)")          \
+    X(skipped, instants, "instants of the send grid that passed without a send")             \
+    X(sent_stale, packets, "packets sent while the values were stale")                       \
+    X(sent_failsafe, packets, "packets sent with the fail-safe values")                      \
+    X(accepted, packets, "packets accepted from the partner")                                \
+    X(rejected_short, packets, "packets shorter than the header and the agreed payload")     \
+    X(rejected_repeated, packets, "packets with the number accepted last")                   \
+    X(rejected_old, packets,                                                                 \
+      "packets 128 or more numbers ahead: overtaken, or the partner restarted")              \
+    X(rejected_foreign, packets, "packets from an unknown source")                           \
+    X(oversize, packets, "accepted packets longer than agreed, whose rest was ignored")      \
+    X(firsts, packets, "accepted packets that were the first, or the first after a timeout") \
+    X(partner_lost, packets, "packets of the partner missing between two accepted ones")     \
+    X(acknowledged, packets, "packets of ours whose number came back as feedback")           \
+    X(passed_over, packets, "packets of ours covered only by the feedback of a later one")   \
+    X(ack_lost, packets, "packets of ours never covered by feedback")                        \
+    X(timeouts, times, "times the watchdog expired")                                         \
+    X(unheard, times, "times the partner stopped acknowledging our packets")                 \
+    X(stale, times, "times the values to send became too old or their owner died")
 
 typedef enum nfx_counter_id {
 #define NFX_COUNTER_ID(id, unit, text) NFX_COUNT_##id,
@@ -40,10 +41,11 @@ typedef enum nfx_counter_id {
 } nfx_counter_id_t;
 
 #define NFX_HISTOGRAMS(X)                                                                  \
-    X(own_interval, "between the starts of two sends of ours")                             \
-    X(partner_interval, "between two sends of the partner, by arrival stamps, per number") \
-    X(gap, "between two accepted datagrams")                                               \
-    X(rtt, "start of a send to the arrival of the feedback with its number")
+    X(own_interval, "time between the starts of two sends of ours")                        \
+    X(partner_interval,                                                                    \
+      "time between two sends of the partner, by arrival timestamps, per number")          \
+    X(gap, "time between two accepted packets")                                            \
+    X(rtt, "time from the start of a send to the arrival of the feedback with its number")
 
 typedef enum nfx_hist_id {
 #define NFX_HIST_ID(id, text) NFX_HIST_##id,
@@ -52,22 +54,22 @@ typedef enum nfx_hist_id {
         NFX_HIST_TOTAL
 } nfx_hist_id_t;
 
-/* Times are CLOCK_MONOTONIC in ns, 0: never. */
-#define NFX_GAUGES(X)                                                     \
-    X(alive, "1: a datagram was accepted within the watchdog's interval") \
-    X(heard, "1: the partner acknowledges what we send")                  \
-    X(fresh, "1: the values to send are not too old")                     \
-    X(own_number, "number of the last datagram built")                    \
-    X(partner_number, "number accepted last, and our feedback")           \
-    X(received_number, "number received last, accepted or not")           \
-    X(feedback_number, "feedback in the datagram accepted last")          \
-    X(partner_known, "1: a datagram was ever accepted")                   \
-    X(last_sent_mono_ns, "start of the last send")                        \
-    X(last_accepted_mono_ns, "arrival of the datagram accepted last")     \
-    X(last_rtt_ns, "the last round trip")
+/* Rows: id, unit, the number that stands for "not known" if there is one, meaning. */
+#define NFX_GAUGES(X)                                                                       \
+    X(alive, flag, , "a packet was accepted within the watchdog time")                      \
+    X(heard, flag, , "the partner acknowledges our packets")                                \
+    X(fresh, flag, , "the values to send are not too old")                                  \
+    X(own_number, number, , "number of the last packet built")                              \
+    X(partner_number, number, , "number accepted last, which is our feedback")              \
+    X(received_number, number, , "number received last, accepted or not")                   \
+    X(feedback_number, number, , "feedback in the packet accepted last")                    \
+    X(partner_known, flag, , "a packet was ever accepted")                                  \
+    X(last_sent_mono_ns, ns, 0, "start of the last send, CLOCK_MONOTONIC")                  \
+    X(last_accepted_mono_ns, ns, 0, "arrival of the packet accepted last, CLOCK_MONOTONIC") \
+    X(last_rtt_ns, ns, 0, "last round-trip time")
 
 typedef enum nfx_gauge_id {
-#define NFX_GAUGE_ID(id, text) NFX_GAUGE_##id,
+#define NFX_GAUGE_ID(id, unit, none, text) NFX_GAUGE_##id,
     NFX_GAUGES(NFX_GAUGE_ID)
 #undef NFX_GAUGE_ID
         NFX_GAUGE_TOTAL

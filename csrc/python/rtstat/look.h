@@ -89,12 +89,18 @@ PyObject *look_hist_list(const look_hist_t *h, bool interval);
 
 typedef struct look_word {
     const char *name;
-    const char *unit; /* "" where only Python's table knows */
+    const char *unit;
+    const char *none; /* the number that stands for "not known"; "": there is none */
     const char *text;
+    bool counts; /* counts up since the channel was opened or reset */
 } look_word_t;
 
-/* Appends (name, unit, text) to a list; of a histogram, all of its words. Returns 0, -1 with an
- * exception set. */
+#define LOOK_NOW(id, unit, text) {#id, #unit, "", text, false},
+#define LOOK_COUNTER(id, unit, text) {#id, #unit, "", text, true},
+#define LOOK_GAUGE(id, unit, none, text) {#id, #unit, #none, text, false},
+
+/* Appends (name, unit, none or None, text, counts) to a list; of a histogram, all of its words.
+ * Returns 0, -1 with an exception set. */
 int look_add_word(PyObject *list, const look_word_t *word);
 int look_add_words(PyObject *list, const look_word_t *words, size_t count);
 int look_add_hist(PyObject *list, const char *name, const char *text);
@@ -121,7 +127,7 @@ typedef struct look_engine {
 /* The engine by name; one without words for those that have nothing to tell. */
 const look_engine_t *look_engine_of(const char *name);
 
-/* {engine: [(name, unit, text) of each word]}. NULL with an exception set. */
+/* {engine: [row of each word, as look_add_word makes it]}. NULL with an exception set. */
 PyObject *look_engine_words(void);
 
 /* --- Python types --------------------------------------------------------------------------- */

@@ -8,8 +8,6 @@
 #include "shm/rtp_shm.h"
 #include "shm/udt_shm.h"
 
-#define WORD(id, unit, text) {#id, #unit, text},
-#define WORD_WITHOUT_UNIT(id, text) {#id, "", text},
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
 static void read_words(const rt_a64_t *from, unsigned count, int64_t *words)
@@ -20,7 +18,8 @@ static void read_words(const rt_a64_t *from, unsigned count, int64_t *words)
 
 /* --- rtp -------------------------------------------------------------------------------------- */
 
-static const look_word_t rtp_words[] = {SHM_RTP_COUNTERS(WORD) SHM_RTP_GAUGES(WORD)};
+static const look_word_t rtp_words[] = {SHM_RTP_COUNTERS(LOOK_COUNTER)
+                                          SHM_RTP_GAUGES(LOOK_GAUGE)};
 
 static uint64_t rtp_bytes(const shm_config_t *c)
 {
@@ -44,15 +43,14 @@ static int rtp_names(PyObject *list)
 /* --- netflux ---------------------------------------------------------------------------------- */
 
 static const look_word_t netflux_words[] = {
-    {"sending", "flag", "1: unless it was asked not to"},
-    {"failsafe", "flag", "1: fail-safe values were given"},
-    {"cycle_ns", "ns", "between two sends of ours"},
-    {"watch_ns", "ns", "of silence after which the watchdog runs out; 0: none"},
-    {"hear_ns", "ns",
-     "after which the partner counts as not hearing us; 0: from cycle and watchdog"},
-    {"stale_ns", "ns", "age from which on values to send are stale; 0: none"},
-    {"published", "times", "what came in was put before the readers"},
-    NFX_COUNTERS(WORD) NFX_GAUGES(WORD_WITHOUT_UNIT)};
+    LOOK_NOW(sending, flag, "the link sends")
+    LOOK_NOW(failsafe, flag, "fail-safe values were given")
+    LOOK_NOW(cycle_ns, ns, "time between two sends of ours")
+    LOOK_GAUGE(watch_ns, ns, 0, "silence after which the watchdog expires")
+    LOOK_GAUGE(hear_ns, ns, 0, "time after which the partner counts as not hearing us")
+    LOOK_GAUGE(stale_ns, ns, 0, "age at which the values to send are stale")
+    LOOK_COUNTER(published, times, "times received values were published to readers")
+    NFX_COUNTERS(LOOK_COUNTER) NFX_GAUGES(LOOK_GAUGE)};
 #define NETFLUX_OWN 7u
 static const char *const netflux_hists[][2] = {
 #define HIST(id, text) {#id, text},
@@ -107,14 +105,14 @@ static int netflux_names(PyObject *list)
 /* --- udt -------------------------------------------------------------------------------------- */
 
 static const look_word_t udt_words[] = {
-    {"state", "", "of the connection"},
-    {"error", "", "the protocol's number behind its end; 0: none"},
-    {"socket_id", "id", "ours"},
-    {"peer_id", "id", "the peer's"},
-    {"peer_errors", "times", "the peer said that it could not store what it got"},
-    {"unsent_bytes", "bytes", "in the worker's send buffer, those not acknowledged included"},
-    {"unread_bytes", "bytes", "in its receive buffer, in order"},
-    UDT_COUNTERS(WORD) UDT_GAUGES(WORD_WITHOUT_UNIT)};
+    LOOK_NOW(state, , "state of the connection")
+    LOOK_NOW(error, , "protocol error that ended the connection; 0: none")
+    LOOK_NOW(socket_id, id, "our socket id")
+    LOOK_NOW(peer_id, id, "socket id of the peer")
+    LOOK_NOW(peer_errors, times, "times the peer reported that it could not store the data")
+    LOOK_NOW(unsent_bytes, bytes, "bytes in the worker's send buffer, unacknowledged ones included")
+    LOOK_NOW(unread_bytes, bytes, "bytes in order in the worker's receive buffer")
+    UDT_COUNTERS(LOOK_COUNTER) UDT_GAUGES(LOOK_GAUGE)};
 #define UDT_OWN 7u
 
 static uint64_t udt_bytes(const shm_config_t *c)
@@ -146,11 +144,11 @@ static int udt_names(PyObject *list)
 /* --- udt-port --------------------------------------------------------------------------------- */
 
 static const look_word_t port_words[] = {
-    {"listens", "", "1: for streams, 2: for messages, 0: it does not"},
-    {"backlog", "requests", "that may wait"},
-    {"sockets", "connections", "on the port"},
-    {"waiting", "requests", "that wait"},
-    SHM_UDT_PORT_COUNTERS(WORD)};
+    LOOK_NOW(listens, , "1: listens for streams, 2: for messages, 0: does not listen")
+    LOOK_NOW(backlog, requests, "requests that may wait")
+    LOOK_NOW(sockets, connections, "connections on the port")
+    LOOK_NOW(waiting, requests, "requests that wait")
+    SHM_UDT_PORT_COUNTERS(LOOK_COUNTER)};
 #define PORT_OWN 4u
 
 static uint64_t port_bytes(const shm_config_t *c)
@@ -177,8 +175,8 @@ static int port_names(PyObject *list)
 /* --- mux -------------------------------------------------------------------------------------- */
 
 static const look_word_t mux_words[] = {
-    {"open", "ports", "in use"},
-    {"lost", "ports", "of those in use, not bound again behind a worker's death yet"},
+    LOOK_NOW(open, ports, "ports in use")
+    LOOK_NOW(lost, ports, "ports in use that could not be bound again after a worker's death")
 };
 
 static uint64_t mux_part_bytes(const shm_config_t *c)

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -51,18 +52,14 @@ PyObject *look_text(const char *text, size_t size)
     return PyUnicode_DecodeASCII(text, (Py_ssize_t)strnlen(text, size), "replace");
 }
 
-static int append(PyObject *list, PyObject *name, const char *unit, const char *text)
-{
-    PyObject *row = name ? Py_BuildValue("(Oss)", name, unit, text) : NULL;
-    int rc = row ? PyList_Append(list, row) : -1;
-    Py_XDECREF(row);
-    Py_XDECREF(name);
-    return rc;
-}
-
 int look_add_word(PyObject *list, const look_word_t *word)
 {
-    return append(list, PyUnicode_FromString(word->name), word->unit, word->text);
+    PyObject *none = *word->none ? PyLong_FromString(word->none, NULL, 10) : Py_NewRef(Py_None);
+    PyObject *row = Py_BuildValue("(ssNsN)", word->name, word->unit, none, word->text,
+                                  PyBool_FromLong(word->counts));
+    int rc = row ? PyList_Append(list, row) : -1;
+    Py_XDECREF(row);
+    return rc;
 }
 
 int look_add_words(PyObject *list, const look_word_t *words, size_t count)
@@ -79,8 +76,10 @@ int look_add_hist(PyObject *list, const char *name, const char *text)
     static const char *const words[] = {LOOK_HIST_WORDS(NAME)};
 #undef NAME
     for (unsigned i = 0; i < LOOK_HIST_WORD_TOTAL; i++) {
+        char full[64];
+        snprintf(full, sizeof full, "%s_%s", name, words[i]);
         const char *unit = strstr(words[i], "count") ? "entries" : "ns";
-        if (append(list, PyUnicode_FromFormat("%s_%s", name, words[i]), unit, text) < 0)
+        if (look_add_word(list, &(look_word_t){full, unit, "", text, true}) < 0)
             return -1;
     }
     return 0;

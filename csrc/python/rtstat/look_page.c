@@ -13,28 +13,28 @@
 #include <unistd.h>
 
 /* Words of shm_worker_page_t, by the names they have there. id, unit, meaning. */
-#define PAGE_WORDS(X)                                                              \
-    X(pid, , "its process")                                                        \
-    X(cpu_wanted, , "core it was to run on; -1: any")                              \
-    X(cpu, , "core in force; -1: not pinned")                                      \
-    X(sched_policy, , "in force: 0 other, 1 fifo")                                 \
-    X(sched_priority, , "real-time priority in force")                             \
-    X(memory_locked, flag, "1: its memory cannot be swapped out")                  \
-    X(profile, , "0 balanced, 1 latency, 2 power")                                 \
-    X(channels, channels, "it serves")                                             \
-    X(restarts, times, "it was started again")                                     \
-    X(heartbeat_mono_ns, ns, "when it last said that it runs, CLOCK_MONOTONIC")    \
-    X(started_mono_ns, ns, "when it was started, CLOCK_MONOTONIC")                 \
-    X(loops, loops, "of its event loop")                                           \
-    X(sleeps, times, "it slept")                                                   \
-    X(slept_ns, ns, "asleep")                                                      \
-    X(spun_ns, ns, "awake with nothing to do but wait for a deadline")             \
-    X(cpu_ns, ns, "of processor time")                                             \
-    X(longest_loop_ns, ns, "longest turn of its event loop")                       \
-    X(forced_rests, times, "it slept to stay below the real-time throttle")        \
-    X(missed_wakes, times, "it woke more than 1 ms after the time it asked for")   \
-    X(calls_filtered, flag, "only the system calls of a list are possible for it") \
-    X(calls_refused, times, "it made a system call that is not on that list")
+#define PAGE_WORDS(X)                                                               \
+    X(pid, , "process of the worker")                                               \
+    X(cpu_wanted, , "core it was told to run on; -1: any")                          \
+    X(cpu, , "core in force; -1: not pinned")                                       \
+    X(sched_policy, , "scheduling policy in force: 0 other, 1 fifo")                \
+    X(sched_priority, , "real-time priority in force")                              \
+    X(memory_locked, flag, "its memory cannot be swapped out")                      \
+    X(profile, , "0 balanced, 1 latency, 2 power")                                  \
+    X(channels, channels, "channels it serves")                                     \
+    X(restarts, times, "times the worker was restarted")                            \
+    X(heartbeat_mono_ns, ns, "last heartbeat, CLOCK_MONOTONIC")                     \
+    X(started_mono_ns, ns, "time when it started, CLOCK_MONOTONIC")                 \
+    X(loops, loops, "passes of its event loop")                                     \
+    X(sleeps, times, "times it slept")                                              \
+    X(slept_ns, ns, "time asleep")                                                  \
+    X(spun_ns, ns, "time awake with nothing to do but wait for a deadline")         \
+    X(cpu_ns, ns, "CPU time used")                                                  \
+    X(longest_loop_ns, ns, "longest pass of its event loop")                        \
+    X(forced_rests, times, "times it rested to stay below the real-time throttle")  \
+    X(missed_wakes, times, "times it woke more than 1 ms late")                     \
+    X(calls_filtered, flag, "only the system calls of a list are allowed")          \
+    X(calls_refused, times, "times it made a system call that is not on that list")
 
 typedef enum page_word {
 #define WORD_ID(id, unit, text) AT_##id,
@@ -47,11 +47,10 @@ typedef enum page_word {
     PAGE_WORD_TOTAL = AT_wake_latency + LOOK_HIST_WORD_TOTAL,
 } page_word_t;
 
-#define WORD(id, unit, text) {#id, #unit, text},
 static const look_word_t page_words[] = {
-    PAGE_WORDS(WORD){"looked_mono_ns", "ns", "when this was read, CLOCK_MONOTONIC"},
-    {"errors", "errors", "distinct ones that it, or its pool, noted"},
-    {"error_times", "times", "that something went wrong, of all errors together"}};
+    PAGE_WORDS(LOOK_NOW) LOOK_NOW(looked_mono_ns, ns, "when this was read, CLOCK_MONOTONIC")
+    LOOK_COUNTER(errors, errors, "distinct errors noted by the worker or its pool")
+    LOOK_COUNTER(error_times, times, "times that any of these errors happened")};
 
 typedef struct page {
     PyObject_HEAD const shm_worker_segment_t *segment; /* NULL: not mapped */
@@ -248,7 +247,7 @@ int look_page_init(PyObject *module)
     PyObject *words = PyList_New(0);
     if (words == NULL ||
         look_add_words(words, page_words, sizeof page_words / sizeof *page_words) < 0 ||
-        look_add_hist(words, "wake_latency", "asked wake-up time to running") < 0) {
+        look_add_hist(words, "wake_latency", "time from the requested wake-up to running") < 0) {
         Py_XDECREF(words);
         return -1;
     }

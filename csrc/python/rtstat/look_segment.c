@@ -15,44 +15,44 @@
 /* --- words ------------------------------------------------------------------------------------ */
 
 /* Words of shm_status_t, by the names they have there. id, unit, meaning. */
-#define STATUS_WORDS(X)                                                                      \
-    X(state, , "0 new, 1 open, 2 held, 3 closed, 4 failed")                                  \
-    X(epoch, workers, "that have served the channel, one after the other")                   \
-    X(worker_pid, , "process that serves it")                                                \
-    X(cpu, , "core of the worker; -1: not pinned")                                           \
-    X(sched_policy, , "of the worker: 0 other, 1 fifo")                                      \
-    X(sched_priority, , "real-time priority of the worker")                                  \
-    X(error, errno, "behind the state failed; 0: none")                                      \
-    X(socket_fd, , "number of the socket inside the worker")                                 \
-    X(rcvbuf_bytes, bytes, "of the socket's receive buffer, in force")                       \
-    X(sndbuf_bytes, bytes, "of its send buffer")                                             \
-    X(gso, flag, "1: packets due together leave in one call")                                \
-    X(gro, flag, "1: packets that the kernel coalesced are received in one call")            \
-    X(txtime, flag, "1: the queueing discipline or the card launches the packets")           \
-    X(rx_stamp, , "best arrival stamp to be had: 1 user, 2 kernel, 3 hardware")              \
-    X(tx_stamp, , "best departure stamp to be had: likewise")                                \
-    X(worker_slot, , "of the worker in its pool")                                            \
-    X(heartbeat_mono_ns, ns, "when its worker last said that it serves it, CLOCK_MONOTONIC") \
-    X(opened_mono_ns, ns, "when it was opened, CLOCK_MONOTONIC")
+#define STATUS_WORDS(X)                                                               \
+    X(state, , "0 new, 1 open, 2 held, 3 closed, 4 failed")                           \
+    X(epoch, workers, "workers that have served the channel")                         \
+    X(worker_pid, , "process of the worker")                                          \
+    X(cpu, , "core of the worker; -1: not pinned")                                    \
+    X(sched_policy, , "scheduling policy of the worker: 0 other, 1 fifo")             \
+    X(sched_priority, , "real-time priority of the worker")                           \
+    X(error, errno, "errno behind the state failed; 0: none")                         \
+    X(socket_fd, , "number of the socket inside the worker")                          \
+    X(rcvbuf_bytes, bytes, "receive buffer of the socket in force")                   \
+    X(sndbuf_bytes, bytes, "send buffer of the socket in force")                      \
+    X(gso, flag, "packets due together leave in one call")                            \
+    X(gro, flag, "packets that the kernel coalesced are received in one call")        \
+    X(txtime, flag, "the queueing discipline or the card launches the packets")       \
+    X(rx_stamp, , "best arrival timestamp available: 1 user, 2 kernel, 3 hardware")   \
+    X(tx_stamp, , "best departure timestamp available: 1 user, 2 kernel, 3 hardware") \
+    X(worker_slot, , "slot of the worker in its pool")                                \
+    X(heartbeat_mono_ns, ns, "last heartbeat of the worker, CLOCK_MONOTONIC")         \
+    X(opened_mono_ns, ns, "time when the channel was opened, CLOCK_MONOTONIC")
 
 /* Words that are worked out here. */
-#define NOW_WORDS(X)                                                                    \
-    X(looked_mono_ns, ns, "when this was read, CLOCK_MONOTONIC")                        \
-    X(reset_mono_ns, ns, "when its counters were set to 0, CLOCK_MONOTONIC; 0: never")  \
-    X(scheduled, packets, "taken in by the worker, waiting for their deadline")         \
-    X(wake_margin_ns, ns, "how long before a deadline the worker wakes up")             \
-    X(wire_offset_ns, ns, "how much ahead of the deadline align=wire sends")            \
-    X(tx_waiting, packets, "queued and without a verdict")                              \
-    X(tx_next_sequence, packets, "queued since the channel was opened")                 \
-    X(tx_used_bytes, bytes, "of the tx ring in use")                                    \
-    X(rx_unread_bytes, bytes, "of the rx ring that the slowest reader has yet to take") \
-    X(rx_unread, packets, "that the slowest reader has yet to take")                    \
-    X(readers, readers, "attached")                                                     \
-    X(readers_taken, packets, "taken by the readers attached now")                      \
-    X(readers_lost, packets, "overwritten before a reader attached now came to them")   \
-    X(shared_lost, packets, "overwritten before any of the shared readers took them")   \
-    X(producers, producers, "attached")                                                 \
-    X(reports, reports, "written since the channel was opened")
+#define NOW_WORDS(X)                                                                        \
+    X(looked_mono_ns, ns, "time of this look, CLOCK_MONOTONIC")                             \
+    X(reset_mono_ns, ns, "last reset of the counters, CLOCK_MONOTONIC; 0: never")           \
+    X(scheduled, packets, "packets in the worker that wait for their deadline")             \
+    X(wake_margin_ns, ns, "time before a deadline at which the worker wakes")               \
+    X(wire_offset_ns, ns, "time before the deadline at which align=wire sends")             \
+    X(tx_waiting, packets, "packets queued without a verdict")                              \
+    X(tx_next_sequence, packets, "packets queued since the channel was opened")             \
+    X(tx_used_bytes, bytes, "bytes in use in the tx ring")                                  \
+    X(rx_unread_bytes, bytes, "bytes in the rx ring that the slowest reader has not taken") \
+    X(rx_unread, packets, "packets that the slowest reader has not taken")                  \
+    X(readers, readers, "readers attached")                                                 \
+    X(readers_taken, packets, "packets taken by the attached readers")                      \
+    X(readers_lost, packets, "packets overwritten before an attached reader took them")     \
+    X(shared_lost, packets, "packets overwritten before any shared reader took them")       \
+    X(producers, producers, "producers attached")                                           \
+    X(reports, reports, "reports written since the channel was opened")
 
 typedef enum word_id {
 #define WORD_ID(id, unit, text) AT_##id,
@@ -63,9 +63,9 @@ typedef enum word_id {
     AT_engine = AT_hists + SHM_HIST_TOTAL * LOOK_HIST_WORD_TOTAL,
 } word_id_t;
 
-#define WORD(id, unit, text) {#id, #unit, text},
-static const look_word_t plain_words[] = {STATUS_WORDS(WORD) NOW_WORDS(WORD) SHM_COUNTERS(WORD)};
-#define HIST(id, text) {#id, "", text},
+static const look_word_t plain_words[] = {
+    STATUS_WORDS(LOOK_NOW) NOW_WORDS(LOOK_NOW) SHM_COUNTERS(LOOK_COUNTER)};
+#define HIST(id, text) {#id, "ns", "", text, true},
 static const look_word_t hists[] = {SHM_HISTOGRAMS(HIST)};
 
 /* One row per attached reader. */

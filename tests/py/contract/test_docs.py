@@ -23,11 +23,10 @@ import rtstat.overview
 import shmring
 import shmring_doctor as doctor
 from netflux import records
-from rtstat import fields_page
 from shmring import recording
 from shmring._options import OPTIONS
 from shmring.rtp.records import BlockOptions, FrameOptions
-from shmring.stats import ChannelStats, ReaderInfo, counter_names, histogram_names
+from shmring.stats import ChannelStats, ReaderInfo
 from shmring_cli import COMMANDS
 from shmring_plot import command as plot
 
@@ -88,12 +87,6 @@ def rows(text: str, heading: str) -> list[list[str]]:
 @pytest.fixture(scope="module")
 def guide() -> str:
     return text_of("docs/guide.md")
-
-
-@pytest.fixture(scope="module")
-def checkout() -> Path:
-    assert CHECKOUT is not None
-    return CHECKOUT
 
 
 # --- what they show runs --------------------------------------------------------------------------
@@ -224,20 +217,6 @@ def test_the_table_of_rtp_options_is_the_options(rtp_page: str) -> None:
     assert listed == [field.name for field in dataclasses.fields(shmring.Rtp)]
 
 
-def test_the_tables_of_rtp_statistics_are_the_statistics(rtp_page: str) -> None:
-    facts = {field.name: field.metadata for field in dataclasses.fields(shmring.RtpStats)}
-    listed = rows(rtp_page, "### RTP counters") + rows(rtp_page, "### RTP now")
-    assert listed == [[f"`{n}`", fact["unit"], fact["meaning"]] for n, fact in facts.items()]
-
-
-def test_the_table_of_rtp_counters_is_that_of_c(rtp_page: str, checkout: Path) -> None:
-    source = (checkout / "csrc" / "shm" / "rtp_shm.h").read_text(encoding="utf-8")
-    table = source.split("#define SHM_RTP_COUNTERS(X)", 1)[1].split("\n\n", 1)[0]
-    expected = re.findall(r'X\((\w+), (\w+), "([^"]*)"\)', table)
-    listed = [(row[0].strip("`"), *row[1:]) for row in rows(rtp_page, "### RTP counters")]
-    assert listed == expected
-
-
 # --- links ----------------------------------------------------------------------------------------
 
 
@@ -271,22 +250,6 @@ def test_the_netflux_page_names_everything(what: str, names: list[str], netflux_
 def test_the_table_of_netflux_options_is_the_options(netflux_page: str) -> None:
     listed = [row[0].strip("`") for row in rows(netflux_page, "## Options")]
     assert listed == [field.name for field in dataclasses.fields(shmring.Netflux)]
-
-
-def test_the_tables_of_netflux_statistics_are_the_statistics(netflux_page: str) -> None:
-    facts = {field.name: field.metadata for field in dataclasses.fields(shmring.NetfluxLink)}
-    listed = rows(netflux_page, "### Netflux now") + rows(netflux_page, "### Netflux counters")
-    assert listed == [[f"`{n}`", fact["unit"], fact["meaning"]] for n, fact in facts.items()]
-
-
-def test_the_tables_of_netflux_statistics_are_those_of_c(netflux_page: str, checkout: Path) -> None:
-    source = (checkout / "csrc" / "proto" / "netflux" / "nfx_stats.h").read_text(encoding="utf-8")
-    for heading, name in (("counters", "NFX_COUNTERS"), ("histograms", "NFX_HISTOGRAMS")):
-        table = source.split(f"#define {name}(X)", 1)[1].split("\n\n", 1)[0]
-        entries = re.findall(r'X\((\w+), (?:(\w+), )?"([^"]*)"\)', table)
-        expected = [[part for part in entry if part] for entry in entries]
-        shown = rows(netflux_page, f"### Netflux {heading}")
-        assert sorted([row[0].strip("`"), *row[1:]] for row in shown) == sorted(expected)
 
 
 def test_the_example_of_controller_and_logger_runs(
@@ -378,12 +341,6 @@ def test_the_table_of_findings_is_the_doctors_checks() -> None:
     assert listed == [check.id for check in doctor.CHECKS]
 
 
-def test_the_fields_of_rtstat_are_its_table() -> None:
-    fields = text_of("docs/rtstat.md").split("## Fields\n", 1)[1]
-    made = "python -m rtstat.fields_page"
-    assert fields.split("\n\n", 1)[1] == fields_page.page(), f"not what `{made}` prints"
-
-
 def test_the_page_on_rtstat_names_commands_and_options() -> None:
     shown = code(text_of("docs/rtstat.md"))
     parser = argparse.ArgumentParser()
@@ -411,28 +368,6 @@ def test_the_table_of_errors_is_the_errors(guide: str) -> None:
     for name, bases in listed.items():
         above = {base.__name__ for base in getattr(shmring, name).__mro__}
         assert set(bases) <= above, name
-
-
-def test_the_table_of_counters_is_the_counters(guide: str) -> None:
-    listed = [[row[0].strip("`"), *row[1:]] for row in rows(guide, "### Counters")]
-    facts = {field.name: field.metadata for field in dataclasses.fields(ChannelStats)}
-    expected = [[n, facts[n]["unit"], facts[n]["meaning"]] for n in counter_names()]
-    assert listed == expected
-
-
-def test_the_tables_of_statistics_are_those_of_c(guide: str, checkout: Path) -> None:
-    source = (checkout / "csrc" / "shm" / "shm_layout.h").read_text(encoding="utf-8")
-    for heading, name in (("### Counters", "SHM_COUNTERS"), ("### Histograms", "SHM_HISTOGRAMS")):
-        table = source.split(f"#define {name}(X)", 1)[1].split("\n\n", 1)[0]
-        entries = re.findall(r'X\((\w+), (?:(\w+), )?"([^"]*)"\)', table)
-        expected = [[part for part in entry if part] for entry in entries]
-        listed = [[row[0].strip("`"), *row[1:]] for row in rows(guide, heading)]
-        assert listed == expected
-
-
-def test_the_table_of_histograms_is_the_histograms(guide: str) -> None:
-    listed = [row[0].strip("`") for row in rows(guide, "### Histograms")]
-    assert listed == histogram_names()
 
 
 # --- what they name exists ------------------------------------------------------------------------

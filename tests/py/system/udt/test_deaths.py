@@ -58,7 +58,7 @@ def test_deaths_of_workers_are_counted(
             with pytest.raises(udt.UdtClosed) as caught:
                 sock.recv(timeout=PATIENCE_S)
             assert caught.value.code == udt.Code.ECONNLOST
-        eventually(lambda: listener.port.stats()["lost"] == len(servers))
+        eventually(lambda: listener.port.stats().lost == len(servers))
         for sock in clients + servers:
             sock.close()
 

@@ -9,8 +9,6 @@ import pytest
 
 import shmring
 from shmring import stats as stats_module
-from shmring._ring import lib
-from shmring.stats import ChannelStats, counter_names, histogram_names, text_of
 
 
 def test_a_report_tells_the_whole_story(loop):
@@ -80,17 +78,6 @@ def test_lost_reports_are_counted(loop):
 def test_a_channel_without_reports_says_so(loop, options):
     with pytest.raises(shmring.BadConfig, match="no send reports"):
         list(loop(**options).reports())
-
-
-def test_stats_are_the_table_of_the_c_side():
-    named = [f.name for f in dataclasses.fields(ChannelStats) if "unit" in f.metadata]
-    assert named == counter_names()
-    for index, name in enumerate(named):
-        facts = next(f for f in dataclasses.fields(ChannelStats) if f.name == name).metadata
-        assert facts["unit"] == text_of(lib.ring_counter_units[index])
-        assert facts["meaning"] == text_of(lib.ring_counter_texts[index])
-    histograms = [f.name for f in dataclasses.fields(ChannelStats) if f.type == "Histogram"]
-    assert histograms == histogram_names()
 
 
 def test_stats_of_a_channel(loop, shmring_pool, settle):

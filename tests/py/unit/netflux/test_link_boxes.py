@@ -6,7 +6,7 @@ import pickle
 import struct
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -16,7 +16,6 @@ from netflux.records import BOOL, DINT, INT, REAL, Codec
 from shmring import _backend, errors
 from shmring._ring import ffi, lib
 from shmring.netflux.items import HEAD, item_of
-from shmring.netflux.statistics import COUNTERS, GAUGES, HISTOGRAMS, NetfluxLink, NetfluxStats
 
 Maker = Callable[..., shmring.NetfluxChannel]
 
@@ -296,18 +295,6 @@ def test_an_item_that_makes_no_sense(garbage: bytes) -> None:
 
 
 # --- statistics -----------------------------------------------------------------------------------
-
-
-def test_statistics_bear_the_names_of_the_table() -> None:
-    link = {item.name for item in fields(NetfluxLink)}
-    assert link == {*COUNTERS, *GAUGES}
-    assert {item.name for item in fields(NetfluxStats)} == {*link, *HISTOGRAMS}
-    texts = [lib.ring_netflux_counter_texts, lib.ring_netflux_gauge_texts]
-    for names, table in zip((COUNTERS, GAUGES), texts, strict=True):
-        for i, name in enumerate(names):
-            item = next(item for item in fields(NetfluxLink) if item.name == name)
-            text = ffi.string(table[i]).decode().removeprefix("1: ")
-            assert item.metadata["meaning"] == text, name
 
 
 def test_statistics_of_a_link_that_did_nothing(idle_link: Maker) -> None:

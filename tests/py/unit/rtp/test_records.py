@@ -18,7 +18,6 @@ from shmring.rtp.extension import ONE_BYTE, TWO_BYTE, build, elements
 from shmring.rtp.frames import HEAD, parse
 from shmring.rtp.options import TX_HEAD_BYTES
 from shmring.rtp.records import BYE, RecordMaker
-from shmring.rtp.statistics import COUNTERS, GAUGES, RtpStats
 
 
 def maker(max_payload: int = 1000, **options: Any) -> RecordMaker:
@@ -305,17 +304,3 @@ def test_a_batch_is_a_structured_array() -> None:
 def test_the_head_is_that_of_c() -> None:
     fields = HEAD.unpack(FRAME[: HEAD.size])
     assert fields == (0, 1, 1, 96, 0xCAFE, 65545, 4_000_000_000, 0, 1, ONE_BYTE, 4, 77, 2)
-
-
-# --- statistics -----------------------------------------------------------------------------------
-
-
-def test_statistics_are_those_of_c() -> None:
-    facts = RtpStats.__dataclass_fields__
-    converted = {"skew_ppb": "skew_ppm"}
-    names = [*COUNTERS, *(converted.get(name, name) for name in GAUGES), "remote_cname"]
-    assert list(facts) == names
-    for i, name in enumerate(COUNTERS):
-        assert facts[name].metadata["unit"] == ffi.string(lib.ring_rtp_counter_units[i]).decode()
-        text = ffi.string(lib.ring_rtp_counter_texts[i]).decode()
-        assert facts[name].metadata["meaning"] == text

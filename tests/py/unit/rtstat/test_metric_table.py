@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import re
 from importlib.resources import files
-from pathlib import Path
 
 import pytest
 
-from rtstat import metric_table_page
 from rtstat.metric_table import BOUNDS_NS, FAMILIES
 
 BASE_UNITS = ("seconds", "bytes", "ratio")
@@ -129,14 +127,3 @@ def test_rates_are_taken_of_counters_and_quantiles_of_buckets(dashboard):
             assert re.search(rf"(?:rate|increase)\({name}\{{[^}}]*\}}\[", expression), title
         if "histogram_quantile" in expression:
             assert re.search(r"by \([^)]*\ble\b", expression), title
-
-
-def test_the_page_of_the_documentation_names_every_metric():
-    page = next(
-        (p / "docs" / "metrics.md" for p in Path(__file__).parents if (p / "csrc").is_dir()), None
-    )
-    if page is None:
-        pytest.skip("no documentation around these tests")
-    _, tables = page.read_text("utf-8").split("\n### ", 1)
-    made = "python -m rtstat.metric_table_page"
-    assert f"### {tables}" == metric_table_page.page(), f"not what `{made}` prints"

@@ -42,12 +42,10 @@ int rt_tai_offset_s(void)
 int rt_clock_state(rt_clock_state_t *state)
 {
     struct timex tx = {.modes = 0};
-    int answer = adjtimex(&tx);
-    if (answer < 0)
+    if (adjtimex(&tx) < 0)
         return -errno;
     *state = (rt_clock_state_t){
         .synchronised = (tx.status & STA_UNSYNC) == 0,
-        .leap_s = answer == TIME_INS ? 1 : answer == TIME_DEL ? -1 : 0,
         .tai_offset_s = (int)tx.tai,
         .max_error_ns = tx.maxerror * RT_NS_PER_US,
     };
@@ -67,4 +65,5 @@ int64_t rt_thread_cpu_ns(void)
 }
 
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2, "32-bit atomics must need no lock: they cross processes");
-_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must need no lock: they cross processes");
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2,
+               "64-bit atomics must need no lock: they cross processes");

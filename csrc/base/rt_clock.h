@@ -34,7 +34,6 @@ int rt_tai_offset_s(void);
 /* What the kernel knows about its own time of day. */
 typedef struct rt_clock_state {
     bool synchronised;    /* somebody (ptp4l/phc2sys, chrony, ntpd) keeps it right */
-    int leap_s;           /* leap second at the end of this day: 1, -1, or 0 for none */
     int tai_offset_s;     /* see rt_tai_offset_s */
     int64_t max_error_ns; /* as that somebody says; grows while nobody says anything */
 } rt_clock_state_t;

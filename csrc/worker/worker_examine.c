@@ -108,12 +108,10 @@ static void print_clock(void)
     rt_clock_state_t state;
     if (rt_clock_state(&state) < 0)
         return;
-    printf(
-        "{\"fact\": \"clock\", \"read_ns\": %.1f, \"tick_ns\": %" PRId64
-        ", \"tai_offset_s\": %d, \"synchronised\": %s, \"leap_s\": %d, \"max_error_ns\": %" PRId64
-        "}\n",
-        clock_read_ns(), rt_clock_tick_ns(), state.tai_offset_s, yes_no(state.synchronised),
-        state.leap_s, state.max_error_ns);
+    printf("{\"fact\": \"clock\", \"read_ns\": %.1f, \"tick_ns\": %" PRId64
+           ", \"tai_offset_s\": %d, \"synchronised\": %s, \"max_error_ns\": %" PRId64 "}\n",
+           clock_read_ns(), rt_clock_tick_ns(), state.tai_offset_s, yes_no(state.synchronised),
+           state.max_error_ns);
 }
 
 static void print_features(const char *device)

@@ -37,13 +37,7 @@ SYNCHRONISED = Check(
     "time of day",
     "Deadlines by CLOCK_MONOTONIC do not need it; comparing times between hosts, and TAI, do.",
 )
-LEAP = Check(
-    "clocks.leap",
-    "leap second",
-    "CLOCK_REALTIME repeats or skips a second at the end of such a day; CLOCK_MONOTONIC and "
-    "CLOCK_TAI do not.",
-)
-CHECKS = (SOURCE, TIMERS, TICK, TAI, SYNCHRONISED, LEAP)
+CHECKS = (SOURCE, TIMERS, TICK, TAI, SYNCHRONISED)
 
 READ_QUICK_NS = 100.0
 READ_SLOW_NS = 1000.0
@@ -125,8 +119,8 @@ def _tick(facts: Facts) -> Finding:
 def _of_day(facts: Facts) -> list[Finding]:
     clock = facts.clock
     if clock is None:
-        return [check.hidden("no worker could be asked") for check in (TAI, SYNCHRONISED, LEAP)]
-    return [_tai(clock), _synchronised(clock), _leap(clock)]
+        return [check.hidden("no worker could be asked") for check in (TAI, SYNCHRONISED)]
+    return [_tai(clock), _synchronised(clock)]
 
 
 def _tai(clock: Clock) -> Finding:
@@ -152,17 +146,5 @@ def _synchronised(clock: Clock) -> Finding:
     return SYNCHRONISED.limits(
         "nobody keeps it right",
         command("sudo systemctl enable --now chrony"),
-        values=values,
-    )
-
-
-def _leap(clock: Clock) -> Finding:
-    values = {"leap_s": clock.leap_s}
-    if clock.leap_s == 0:
-        return LEAP.ok("none announced", values=values)
-    what = "one second more" if clock.leap_s > 0 else "one second less"
-    return LEAP.limits(
-        f"{what} at the end of this day",
-        hint("keep to CLOCK_MONOTONIC or CLOCK_TAI today"),
         values=values,
     )

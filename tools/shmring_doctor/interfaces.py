@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -93,12 +94,16 @@ class Facts:
     tai_offset_s: int | None = None
     net_admin: bool | None = None
     error: str = ""
-    """Why the kernel lists no interfaces."""
+    """Why no interfaces are listed."""
+    lacking: bool = False
+    """Whether pyroute2 is not installed."""
 
 
 def gather(names: Sequence[str], examination: Examination, surroundings: Surroundings) -> Facts:
     """Ask the kernel; `names` empty: all that are up, but loopback and ports of bridges."""
     setup, clock = examination.setup, examination.clock
+    if importlib.util.find_spec("pyroute2") is None:
+        return Facts((), surroundings, lacking=True)
     error = ""
     try:
         links, qdiscs = netlink.links(), netlink.qdiscs()
@@ -151,6 +156,8 @@ def _try_launch(name: str, queues: list[Qdisc]) -> Feature | None:
 
 def judge(facts: Facts) -> list[Finding]:
     """All findings of this room."""
+    if facts.lacking:
+        return [LINK.hidden("pyroute2 is not installed", command('pip install "shmring[doctor]"'))]
     if facts.error:
         return [LINK.hidden(f"the kernel lists no interfaces: {facts.error}")]
     findings = [

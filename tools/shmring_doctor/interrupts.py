@@ -15,23 +15,14 @@ DEVICES = Check(
     "An interrupt goes before any process, SCHED_FIFO included: 2 to 20 us each, and what it "
     "leaves to a softirq comes on top.",
 )
-KERNEL = Check(
-    "cpu.kernel_irqs",
-    "interrupts of the kernel",
-    "Work that other cores send (function calls, TLB shootdowns, rescheduling), and the timer. "
-    "Isolation and nohz_full keep most of it away.",
-)
 NEW_IRQS = Check(
     "cpu.irq_default",
     "default of new interrupts",
     "Interrupts of drivers that start later go to these cores.",
 )
-CHECKS = (DEVICES, KERNEL, NEW_IRQS)
+CHECKS = (DEVICES, NEW_IRQS)
 
 QUIET_HZ = 1.0
-BUSY_KERNEL_HZ = 2000.0
-# Of /proc/interrupts, where the kernel has no number for them. A timer stands in here by purpose.
-_KERNELS_OWN = ("LOC", "RES", "CAL", "TLB", "IWI")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +53,6 @@ class Facts:
 
     cpus: tuple[int, ...]
     irqs: tuple[Irq, ...] | None = None
-    kernel_hz: Mapping[int, Mapping[str, float]] | None = None
-    """Per worker's core: rates of the kernel's own interrupts."""
     window_ns: int = 0
     online: frozenset[int] = frozenset()
     default_cpus: frozenset[int] | None = None
@@ -123,13 +112,8 @@ def gather(host: Host, cpus: tuple[int, ...], before: Counts | None, after: Coun
         for cpu in cpus
         if rate(name, cpu) > 0
     ]
-    kernel = {
-        cpu: {name: rate(name, cpu) for name in _KERNELS_OWN if name in after.per_cpu}
-        for cpu in cpus
-    }
     return Facts(
         irqs=tuple(irqs),
-        kernel_hz=kernel,
         window_ns=after.time_ns - before.time_ns,
         **common,  # type: ignore[arg-type]
     )
@@ -162,7 +146,7 @@ def _runs(host: Host, name: str) -> bool:
 
 def judge(facts: Facts) -> list[Finding]:
     """All findings of this room."""
-    return [_devices(facts), *_kernel(facts), _default(facts)]
+    return [_devices(facts), _default(facts)]
 
 
 def _devices(facts: Facts) -> Finding:
@@ -203,31 +187,6 @@ def _devices(facts: Facts) -> Finding:
                 command("sudo systemctl restart irqbalance"),
             ]
     return DEVICES.limits(text, *mends, values=values)
-
-
-def _kernel(facts: Facts) -> list[Finding]:
-    if facts.kernel_hz is None:
-        return [KERNEL.hidden("/proc/interrupts shows nothing")]
-    findings = []
-    for cpu, rates in facts.kernel_hz.items():
-        text = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items() if rate >= 1)
-        text = f"a second: {text or 'none'}"
-        subject = f"cpu{cpu}"
-        values = {f"{name.lower()}_hz": round(rate, 1) for name, rate in rates.items()}
-        # The timer's include those that woke the cyclic test and its like.
-        sent_hz = sum(rate for name, rate in rates.items() if name != "LOC")
-        if sent_hz < BUSY_KERNEL_HZ:
-            findings.append(KERNEL.ok(text, subject, values=values))
-        else:
-            findings.append(
-                KERNEL.limits(
-                    text,
-                    hint("isolate the core: see cpu.isolation"),
-                    subject=subject,
-                    values=values,
-                )
-            )
-    return findings
 
 
 def _default(facts: Facts) -> Finding:

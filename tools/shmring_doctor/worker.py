@@ -41,7 +41,6 @@ class Clock:
     tick_ns: int
     tai_offset_s: int
     synchronised: bool
-    leap_s: int
     max_error_ns: int
 
 

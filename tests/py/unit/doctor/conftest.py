@@ -18,7 +18,7 @@ FIT_WORKER = (
     '{"fact": "setup", "policy": "fifo", "priority": 80, "cpu": 3, "memory_locked": true, '
     '"capabilities": ["cap_sys_nice", "cap_net_admin", "cap_ipc_lock"]}',
     '{"fact": "clock", "read_ns": 21.3, "tick_ns": 4000000, "tai_offset_s": 37, '
-    '"synchronised": true, "leap_s": 0, "max_error_ns": 120000}',
+    '"synchronised": true, "max_error_ns": 120000}',
     *(
         f'{{"fact": "feature", "name": "{name}", "works": true, "reason": ""}}'
         for name in ("ipv6", "gso", "gro", "rx_stamps", "tx_stamps", "buffers")

@@ -58,7 +58,7 @@ def test_hidden_clocks(machine, by_id):
     facts = dataclasses.replace(clocks.gather(machine({}), None), resolution_ns=1)
     found = by_id(clocks.judge(facts))
     hidden = {name for name, finding in found.items() if finding.status is Status.HIDDEN}
-    assert hidden == {"clocks.source", "clocks.tai", "clocks.synchronised", "clocks.leap"}
+    assert hidden == {"clocks.source", "clocks.tai", "clocks.synchronised"}
 
 
 def test_no_high_resolution_timers(clock_facts, by_id):
@@ -75,12 +75,11 @@ def test_the_tick_is_a_hint(clock_facts, by_id):
 
 
 def test_time_of_day_that_nobody_keeps(clock_facts, by_id):
-    lost = with_clock(clock_facts, tai_offset_s=0, synchronised=False, leap_s=-1)
+    lost = with_clock(clock_facts, tai_offset_s=0, synchronised=False)
     found = by_id(clocks.judge(lost))
-    for name in ("tai", "synchronised", "leap"):
+    for name in ("tai", "synchronised"):
         assert found[f"clocks.{name}"].status is Status.LIMITS
     assert found["clocks.tai"].mend[0].text == "/etc/chrony/chrony.conf: leapsectz right/UTC"
-    assert "one second less" in found["clocks.leap"].measured
 
 
 FIT_MEMORY = memory.Facts(

@@ -87,9 +87,7 @@ def sick(surroundings: Surroundings, worker: Examination) -> list[Finding]:
     setup = dataclasses.replace(
         worker.setup, policy="other", memory_locked=False, capabilities=frozenset()
     )
-    clock = dataclasses.replace(
-        worker.clock, tai_offset_s=0, synchronised=False, leap_s=1, read_ns=1500.0
-    )
+    clock = dataclasses.replace(worker.clock, tai_offset_s=0, synchronised=False, read_ns=1500.0)
     poor = dataclasses.replace(
         worker,
         setup=setup,
@@ -162,9 +160,7 @@ def sick(surroundings: Surroundings, worker: Examination) -> list[Finding]:
     )
     rival = rivals.Rival(77, "jackd", "fifo", 90, frozenset({2}))
     found += rivals.judge(rivals.Facts((2,), (rival,), CORES))
-    found += interrupts.judge(
-        interrupts.Facts((2,), irqs, {2: {"RES": 9000.0}}, 1, CORES, CORES, balancer=True)
-    )
+    found += interrupts.judge(interrupts.Facts((2,), irqs, 1, CORES, CORES, balancer=True))
     found += clocks.judge(clocks.Facts("hpet", ("tsc", "hpet"), 4_000_000, 4_000_000, clock))
     found += clocks.judge(clocks.Facts("jiffies", (), 1, 4_000_000, clock))
     found += memory.judge(memory.Facts(limit_file="/sys/fs/cgroup/p/memory.max", limit_bytes=1))

@@ -4,11 +4,14 @@
 PYTHON       ?= python3
 JOBS         ?= $(shell nproc)
 RT_WERROR    ?= OFF
+# What is installed to be tested: the tree, or with WHEEL=dist/....whl what users get (`make wheel`).
+WHEEL        ?=
 PYTEST_ARGS  ?=
 # Real clocks on shared machines: a failed test runs again, and is named (docs/testing.md).
 PYTEST_AGAIN ?= --reruns 2 --reruns-delay 2 -raR
 # Most tests wait more than they compute. A file's tests stay together: they may share what is slow to make.
-PYTEST_SIDE_BY_SIDE ?= -n $(shell expr $(JOBS) + 1) --dist loadfile
+SIDE_BY_SIDE := $(shell expr $(JOBS) + 1)
+PYTEST_SIDE_BY_SIDE ?= -n $(SIDE_BY_SIDE) --dist loadfile
 CTEST_AGAIN  ?= --repeat until-pass:3
 FUZZ_SECONDS ?= 60
 FUZZ_RUNS    ?= 50000
@@ -25,13 +28,14 @@ export PATH := $(BIN):$(PATH)
 # No build isolation and one lasting build folder: after an edit only what changed is compiled.
 PIP_INSTALL := $(BIN)/pip install -qq --no-build-isolation --config-settings build-dir=build/pip \
                --config-settings cmake.define.RT_WERROR=$(RT_WERROR)
+FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 SOURCES := pyproject.toml $(shell find csrc $(wildcard shmring workers api tools) -type f ! -name '*.pyc')
 SANITIZER_ENV := ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
                  TSAN_OPTIONS=second_deadlock_stack=1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint tidy format schema asan tsan model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
+.PHONY: help demo test wheel lint tidy format schema asan tsan model litmus aarch64 fuzz fuzz-fixed chaos soak hostile clean FORCE
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +45,13 @@ demo: $(VENV)/.installed-demo ## what shmring does, on this machine, in a minute
 
 test: ctest-dev $(VENV)/.installed-test ## the C tests and the Python tests (PYTEST_ARGS=... goes to pytest)
 	@$(BIN)/pytest $(PYTEST_SIDE_BY_SIDE) $(PYTEST_AGAIN) $(PYTEST_ARGS)
+
+wheel: $(TOOLS) ## dist/: the source archive, and the wheel that is built from it alone
+	@rm -rf dist && mkdir -p build
+	@$(BIN)/pip install -qq build
+	@$(BIN)/python -m build --config-setting=cmake.define.RT_WERROR=$(RT_WERROR) >build/wheel.log 2>&1 \
+	    || { cat build/wheel.log; exit 1; }
+	@ls -l dist
 
 lint: $(VENV)/.installed-test ## ruff, mypy, the stubs against the built module, clang-tidy
 	@$(BIN)/ruff check --quiet .
@@ -66,7 +77,7 @@ schema: ## make what repeats the tables of counters, gauges and histograms: Pyth
 
 asan: ctest-asan ## the C tests under AddressSanitizer and UndefinedBehaviorSanitizer
 
-tsan: ctest-tsan ## the C tests under ThreadSanitizer
+tsan: ctest-tsan ## the C tests that have threads under ThreadSanitizer
 
 model: litmus ## check the models of the rings (needs spin)
 	@bash tests/model/run.sh
@@ -92,15 +103,16 @@ fuzz: build-fuzz ## each fuzz target for FUZZ_SECONDS, from its corpus (needs cl
 # The same inputs each time: no seed of chance, no address space layout of chance, and nothing that depends on
 # the time that passes (the corpus read anew, loop counts and compared values as guides of the search).
 fuzz-fixed: build-fuzz ## each fuzz target: its corpus, then FUZZ_RUNS inputs that are always the same (needs clang)
-	@set -e; fixed=; if setarch -R true 2>/dev/null; then fixed="setarch -R"; fi; \
-	for target in build/fuzz/fuzz/fuzz_*; do \
-	    name=$${target##*/fuzz_}; found=build/fuzz/fixed/$$name; rm -rf $$found; mkdir -p $$found; \
-	    seeds=tests/fuzz/corpus/$$name; [ -d $$seeds ] || seeds=; \
-	    echo "fuzz $$name, $(FUZZ_RUNS) runs"; \
-	    $$fixed $$target -seed=1 -runs=$(FUZZ_RUNS) -reload=0 -use_counters=0 -use_cmp=0 -timeout=60 \
-	        -rss_limit_mb=2048 -artifact_prefix=build/fuzz/fixed/$$name- $$found $$seeds \
-	        >build/fuzz/$$name-fixed.log 2>&1 || { cat build/fuzz/$$name-fixed.log; exit 1; }; \
-	done
+	@$(MAKE) --no-print-directory -j $(JOBS) $(addprefix fuzz-fixed-,$(FUZZ_TARGETS))
+
+fuzz-fixed-%:
+	@found=build/fuzz/fixed/$*; rm -rf $$found; mkdir -p $$found; \
+	seeds=tests/fuzz/corpus/$*; [ -d $$seeds ] || seeds=; \
+	fixed=; if setarch -R true 2>/dev/null; then fixed="setarch -R"; fi; \
+	echo "fuzz $*, $(FUZZ_RUNS) runs"; \
+	$$fixed build/fuzz/fuzz/fuzz_$* -seed=1 -runs=$(FUZZ_RUNS) -reload=0 -use_counters=0 -use_cmp=0 -timeout=60 \
+	    -rss_limit_mb=2048 -artifact_prefix=build/fuzz/fixed/$*- $$found $$seeds \
+	    >build/fuzz/$*-fixed.log 2>&1 || { cat build/fuzz/$*-fixed.log; exit 1; }
 
 chaos: $(VENV)/.installed-test ## kill anything at any time, CHAOS_KILLS times from CHAOS_SEED, and balance the ledger
 	@$(BIN)/python tests/py/chaos/run.py --kills $(CHAOS_KILLS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
@@ -127,7 +139,7 @@ build-%: $(TOOLS) FORCE
 ctest-asan ctest-tsan: CTEST_AGAIN :=
 
 ctest-%: build-%
-	@cd csrc && $(SANITIZER_ENV) ctest --preset $* --parallel $(JOBS) $(CTEST_AGAIN)
+	@cd csrc && $(SANITIZER_ENV) ctest --preset $* --parallel $(SIDE_BY_SIDE) $(CTEST_AGAIN)
 	@awk '/ Testing: /{name = $$3} /^Test Failed\./{print "failed, and passed when it ran again: " name}' \
 	    build/$*/Testing/Temporary/LastTest.log
 
@@ -142,9 +154,10 @@ $(VENV)/.installed-demo: $(TOOLS) $(SOURCES)
 	@$(PIP_INSTALL) '.[demo]'
 	@touch $@
 
-$(VENV)/.installed-test: $(TOOLS) $(SOURCES)
-	@echo "installing shmring and what its tests need into $(VENV)"
-	@$(PIP_INSTALL) '.[test,dev]'
+$(VENV)/.installed-test: $(TOOLS) $(SOURCES) $(WHEEL)
+	@echo "installing $(or $(WHEEL),shmring) and what its tests need into $(VENV)"
+	@$(if $(WHEEL),$(BIN)/pip uninstall -qqy shmring)
+	@$(PIP_INSTALL) '$(or $(WHEEL),.)[test,dev]'
 	@touch $@
 
 FORCE:

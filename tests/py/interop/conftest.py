@@ -54,7 +54,11 @@ class Peer:
         """Run the same code here and there: (ours, theirs)."""
         names: dict[str, Any] = {"given": given}
         exec(compile(code, "<ours>", "exec"), names)
-        return names["result"], self.run(code, given)
+        result = names["result"]
+        # Its functions refer to these names. An RtpProc among them, which is shut down, would be
+        # the one that the next test gets.
+        names.clear()
+        return result, self.run(code, given)
 
 
 def install(folder: Path, requirement: str) -> str:

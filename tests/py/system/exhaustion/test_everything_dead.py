@@ -25,11 +25,22 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def owner(python: Callable[..., Any]) -> Iterator[Any]:
+def owner(
+    python: Callable[..., Any],
+    shmring_namespace: str,
+    leftovers: Callable[[], list[str]],
+    eventually: Callable[..., Any],
+) -> Iterator[Any]:
     process = python(OWNER)
     process.worker = int(process.line())
     yield process
-    shmring.gc()
+    process.close()
+
+    def nothing_is_left() -> bool:  # a worker that lives clears up after its pool by itself
+        shmring.gc(namespace=shmring_namespace)
+        return leftovers() == []
+
+    eventually(nothing_is_left)
 
 
 def kill_both(owner: Any) -> None:

@@ -9,7 +9,7 @@ Python processes.
         packet = ch.recv(timeout=0.1)
 
     ch = shmring.attach("ctl")              # in any other process
-    tap = shmring.attach("ctl", mode="r")   # reads along, disturbs nothing
+    tap = shmring.attach("ctl", readonly=True)   # reads along, disturbs nothing
 """
 
 try:

@@ -22,6 +22,7 @@ from shmring._backend import Core, Packet
 from shmring._check import check, error
 from shmring._host import translated
 from shmring._link import Link, check_not_deserted, check_whole, is_deserted, served_epoch
+from shmring._options import switch
 from shmring._readiness import Readiness, open_bell
 from shmring._ring import ffi, lib
 from shmring.batch import ReportBatch
@@ -35,7 +36,6 @@ ROOM_LOOK_S = 0.001
 FLUSH_LOOK_S = 0.0002
 # The worker gives a stamp 2 ms to come; on a busy machine it may be stopped meanwhile.
 REPORTS_FOLLOW_S = 0.5
-_MODES = ("rw", "r")
 _READINGS = {"broadcast": lib.SHM_READ_BROADCAST, "shared": lib.SHM_READ_SHARED}
 _READING_NAMES = {number: name for name, number in _READINGS.items()}
 _CLOCKS = {lib.RT_CLOCK_MONOTONIC: "monotonic", lib.RT_CLOCK_TAI: "tai"}
@@ -67,7 +67,7 @@ class Channel(Core):
         name: str,
         *,
         namespace: str | None = None,
-        mode: str = "rw",
+        readonly: bool = False,
         reading: str | None = None,
         owner: Owner | None = None,
         segment: Any = None,
@@ -75,7 +75,7 @@ class Channel(Core):
         """Attach to a channel that is open.
 
         namespace: None: ``$SHMRING_NAMESPACE``, else ``default``.
-        mode: ``"rw"``; or ``"r"``: a tap, which reads along without being noticed.
+        readonly: a tap, which reads along without being noticed and cannot disturb anything.
         reading: ``"broadcast"`` or ``"shared"``; None: as the channel was opened, a tap broadcast.
         owner: whoever opened it: `close` then closes it for all, and reading starts at the oldest
             packet. Others read what arrives from now on.
@@ -83,13 +83,13 @@ class Channel(Core):
 
         Raises `ChannelNotFound`, `ChannelClosed`, `LayoutMismatch`, `NoPermission`, `BadConfig`.
         """
-        check_mode(mode)
+        switch("readonly", readonly)
         if reading is not None and reading not in _READINGS:
             raise errors.BadConfig(f'reading is {reading!r}: use "broadcast" or "shared"')
         namespace = paths.default_namespace() if namespace is None else namespace
         self._name = name
         self._namespace = namespace
-        self._mode = mode
+        self._readonly = readonly
         self._owner = owner
         self._lock = threading.RLock()
         self._report_lock = threading.Lock()
@@ -99,10 +99,10 @@ class Channel(Core):
         self._waiters = Waiters()
 
         if segment is None:
-            segment = map_named(name, namespace, writable=mode == "rw")
+            segment = map_named(name, namespace, writable=not readonly)
         self._segment = segment
         self._reading = self._choose_reading(reading)
-        if mode == "rw":
+        if not readonly:
             served_epoch(self._segment)
         self._end = ffi.gc(ffi.new("endpoint_t *"), lib.endpoint_close)
         mode_number = _READINGS[self._reading]
@@ -126,9 +126,9 @@ class Channel(Core):
         return self._namespace
 
     @property
-    def mode(self) -> str:
-        """``"rw"``, or ``"r"`` for a tap."""
-        return self._mode
+    def readonly(self) -> bool:
+        """Whether this end is a tap, which reads along and cannot disturb anything."""
+        return self._readonly
 
     @property
     def reading(self) -> str:
@@ -203,7 +203,7 @@ class Channel(Core):
         with contextlib.suppress(errors.ChannelClosed):  # another thread may close it meanwhile
             arrow = {"tx": "->", "rx": "<-", "duplex": "<->"}[self.direction]
             ends = f"{_show(self.local)} {arrow} {_show(self.remote)}"
-            tap = " tap" if self._mode == "r" else ""
+            tap = " tap" if self._readonly else ""
             return f"<shmring.{type(self).__name__} {self._name!r} {ends} {self.state}{tap}>"
         return f"<shmring.{type(self).__name__} {self._name!r} closed>"
 
@@ -353,7 +353,7 @@ class Channel(Core):
             self._raise_timeout()
 
     async def _next_async(self) -> Packet:
-        tap = self._mode == "r"
+        tap = self._readonly
         fd = -1 if tap else self.fileno()
         while True:
             packet = self.try_recv()
@@ -481,7 +481,7 @@ class Channel(Core):
             self._close_files()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _attach, (self._name, self._namespace, self._mode, self._reading)
+        return _attach, (self._name, self._namespace, self._readonly, self._reading)
 
     # --- called by the backend ----------------------------------------------------------------
 
@@ -497,7 +497,7 @@ class Channel(Core):
                     f'channel {self._name!r} only sends: open it with direction="duplex" to '
                     "receive",
                 )
-            if self._mode == "r":
+            if self._readonly:
                 self._end.epoch = served_epoch(segment)
             else:
                 self._reattach(what)
@@ -596,7 +596,7 @@ class Channel(Core):
 
     def _choose_reading(self, reading: str | None) -> str:
         if reading is None:
-            tap = self._mode == "r"
+            tap = self._readonly
             reading = "broadcast" if tap else _READING_NAMES[self._segment.config.read_mode]
         return reading
 
@@ -612,10 +612,10 @@ class Channel(Core):
             )
 
     def _need_writable(self, what: str) -> None:
-        if self._mode == "r":
+        if self._readonly:
             raise errors.NoPermission(
                 errno.EPERM,
-                f'channel {self._name!r} is tapped, which cannot {what}: attach with mode="rw"',
+                f"channel {self._name!r} is a tap and cannot {what}: attach without readonly",
             )
 
     def _check_family(self, raw: bytes) -> None:
@@ -670,16 +670,9 @@ def owners_end(
         raise
 
 
-def _attach(name: str, namespace: str, mode: str, reading: str) -> Channel:
+def _attach(name: str, namespace: str, readonly: bool, reading: str) -> Channel:
     """What a pickled channel is made of again."""
-    return Channel(name, namespace=namespace, mode=mode, reading=reading)
-
-
-def check_mode(mode: str) -> str:
-    """Return `mode` if it is known. Raises `BadConfig`."""
-    if mode not in _MODES:
-        raise errors.BadConfig(f'mode is {mode!r}: use "rw" or "r"')
-    return mode
+    return Channel(name, namespace=namespace, readonly=readonly, reading=reading)
 
 
 def map_named(name: str, namespace: str, *, writable: bool, trusted: int | None = None) -> Any:
@@ -709,9 +702,9 @@ def _open_segment(name: str, namespace: str, writable: bool) -> int:
         ) from None
     except PermissionError:
         text = f"channel {name!r} belongs to another user: "
-        text += 'attach with mode="r", or ' if writable else ""
+        text += "attach with readonly=True, or " if writable else ""
         raise errors.NoPermission(
-            errno.EACCES, text + "have it opened with a group and mode"
+            errno.EACCES, text + "have it opened with group= and permissions="
         ) from None
     except OSError as caught:
         raise error(errno.EPROTO, f"channel {name!r}: {caught.strerror}") from None

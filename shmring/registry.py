@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass
 
 from rtworkers import ownership, paths
-from shmring import _address, _host, _leftovers
+from shmring import _address, _host, _leftovers, _options
 from shmring._ring import ffi, lib
-from shmring.channel import Channel, check_mode, map_named
+from shmring.channel import Channel, map_named
 from shmring.errors import BadConfig
 from shmring.netflux import options as netflux_options
 from shmring.netflux.channel import NetfluxChannel
@@ -67,7 +67,7 @@ def attach(
     name: str,
     *,
     namespace: str | None = None,
-    mode: str = "rw",
+    readonly: bool = False,
     reading: str | None = None,
     send: Record | None = None,
     receive: Record | None = None,
@@ -78,10 +78,10 @@ def attach(
     A channel opened with the engine `Rtp` gives an `RtpChannel`, one opened with `Netflux` a
     `NetfluxChannel`; `send` and `receive` are its records, None for bytes.
 
-    `mode`: ``"rw"``, or ``"r"`` for a tap, which reads along and cannot disturb anything.
-    `reading`: ``"broadcast"`` or ``"shared"``; None: as the channel was opened, a tap broadcast.
-    `namespace`: None for ``$SHMRING_NAMESPACE``, else ``default``.
-    `owner`: a user, by name or id, whose channel this may be beside this user, root, and whoever
+    readonly: attach as a tap, which reads along and cannot disturb anything.
+    reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, a tap broadcast.
+    namespace: None: ``$SHMRING_NAMESPACE``, else ``default``.
+    owner: a user, by name or id, whose channel this may be beside this user, root, and whoever
     shares it with a group of this process other than its primary one.
 
     Raises `ChannelNotFound`, `ChannelClosed`, `NoPermission` (another user's channel, too),
@@ -92,13 +92,15 @@ def attach(
         paths.check_name("namespace", space)
         paths.check_name("channel name", name)
         trusted = ownership.uid_of(owner)
-    segment = map_named(name, space, writable=check_mode(mode) == "rw", trusted=trusted)
+    segment = map_named(
+        name, space, writable=not _options.switch("readonly", readonly), trusted=trusted
+    )
     engine = _text(segment.config.engine)
     if engine == netflux_options.ENGINE:
         return NetfluxChannel(
             name,
             namespace=space,
-            mode=mode,
+            readonly=readonly,
             reading=reading,
             segment=segment,
             send=send,
@@ -107,7 +109,7 @@ def attach(
     if send is not None or receive is not None:
         raise BadConfig(f"channel {name!r} is no Netflux channel: records do not go with it")
     kind = RtpChannel if engine == rtp_options.ENGINE else Channel
-    return kind(name, namespace=space, mode=mode, reading=reading, segment=segment)
+    return kind(name, namespace=space, readonly=readonly, reading=reading, segment=segment)
 
 
 def channels(namespace: str | None = None) -> list[ChannelInfo]:

@@ -12,12 +12,10 @@ from shmring.udt.options import (
     LEAST_MSS,
     LEAST_SEND_BYTES,
     LEAST_WINDOW,
-    MESSAGES,
     MOST_MSS,
     MOST_WINDOW,
     MSS,
     PACKET_OVERHEAD,
-    STREAM,
     WINDOW_PACKETS,
     Settings,
 )
@@ -95,7 +93,7 @@ class Options:
     def settings(self, message_mode: bool) -> Settings:
         """What a connection is opened with."""
         return Settings(
-            mode=MESSAGES if message_mode else STREAM,
+            messages=message_mode,
             mss=self.mss,
             max_bandwidth=self.max_bandwidth,
             window_packets=min(self.fc, MOST_WINDOW),

@@ -70,7 +70,7 @@ class NetfluxChannel(Channel):
         name: str,
         *,
         namespace: str | None = None,
-        mode: str = "rw",
+        readonly: bool = False,
         reading: str | None = None,
         owner: Owner | None = None,
         segment: Any = None,
@@ -86,7 +86,12 @@ class NetfluxChannel(Channel):
         layout than a record's.
         """
         super().__init__(
-            name, namespace=namespace, mode=mode, reading=reading, owner=owner, segment=segment
+            name,
+            namespace=namespace,
+            readonly=readonly,
+            reading=reading,
+            owner=owner,
+            segment=segment,
         )
         try:
             self._config = self._agree(send, receive)
@@ -401,7 +406,7 @@ class NetfluxChannel(Channel):
 
     def __reduce__(self) -> tuple[Any, ...]:
         ends = (self._send_record, self._receive_record)
-        return _attach, (self._name, self._namespace, self._mode, self._reading, *ends)
+        return _attach, (self._name, self._namespace, self._readonly, self._reading, *ends)
 
     def _state(self) -> Any:
         """What the worker keeps to, a copy; None: it has not begun."""
@@ -445,12 +450,12 @@ def starting_end(start: Start) -> Callable[..., NetfluxChannel]:
 def _attach(
     name: str,
     namespace: str,
-    mode: str,
+    readonly: bool,
     reading: str,
     send: Record | None,
     receive: Record | None,
 ) -> NetfluxChannel:
     """What a pickled channel is made of again."""
     return NetfluxChannel(
-        name, namespace=namespace, mode=mode, reading=reading, send=send, receive=receive
+        name, namespace=namespace, readonly=readonly, reading=reading, send=send, receive=receive
     )

@@ -40,7 +40,7 @@ class RtpChannel(Channel):
         name: str,
         *,
         namespace: str | None = None,
-        mode: str = "rw",
+        readonly: bool = False,
         reading: str | None = None,
         owner: Owner | None = None,
         segment: Any = None,
@@ -50,7 +50,12 @@ class RtpChannel(Channel):
         Raises as `Channel`; `BadConfig` for a channel that is no RTP channel.
         """
         super().__init__(
-            name, namespace=namespace, mode=mode, reading=reading, owner=owner, segment=segment
+            name,
+            namespace=namespace,
+            readonly=readonly,
+            reading=reading,
+            owner=owner,
+            segment=segment,
         )
         shared = self._segment.config
         if text_of(shared.engine) != ENGINE:
@@ -310,7 +315,7 @@ class RtpChannel(Channel):
         return RtpChannelStats(**read_values(segment), rtp=read_rtp(segment))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _attach, (self._name, self._namespace, self._mode, self._reading)
+        return _attach, (self._name, self._namespace, self._readonly, self._reading)
 
     def _refuse(self, rc: int, text: str | None) -> Never:
         if rc == -errno.EDESTADDRREQ:
@@ -330,6 +335,6 @@ class RtpChannel(Channel):
         return self._decoders[payload_type]
 
 
-def _attach(name: str, namespace: str, mode: str, reading: str) -> RtpChannel:
+def _attach(name: str, namespace: str, readonly: bool, reading: str) -> RtpChannel:
     """What a pickled channel is made of again."""
-    return RtpChannel(name, namespace=namespace, mode=mode, reading=reading)
+    return RtpChannel(name, namespace=namespace, readonly=readonly, reading=reading)

@@ -54,7 +54,7 @@ class UdtListener:
         _closer.start()
         port.acquire()
         try:
-            port.listen(settings.mode, backlog)
+            port.listen(settings.messages, backlog)
         except BaseException:
             port.release()
             raise

@@ -15,8 +15,6 @@ from shmring.types import Impairment
 CONNECTION_ENGINE = "udt"
 PORT_ENGINE = "udt-port"
 
-STREAM, MESSAGES = "stream", "messages"
-MODES: dict[str, int] = {STREAM: lib.SHM_UDT_STREAM, MESSAGES: lib.SHM_UDT_MESSAGES}
 CONGESTION: dict[str, int] = {
     "daimd": lib.SHM_UDT_CC_DAIMD,
     "ctcp": lib.SHM_UDT_CC_CTCP,
@@ -49,8 +47,8 @@ _NS_PER_S = 1_000_000_000
 class UdtOptions(TypedDict, total=False):
     """Keyword arguments of `connect` and `listen`, of each connection. None means the default."""
 
-    mode: str
-    """``"stream"`` (default) or ``"messages"``; both ends must agree."""
+    messages: bool | None
+    """Send and receive messages. Default False: a stream of bytes. Both ends must agree."""
     mss: int | None
     """Largest packet, IP and UDP headers (28 bytes) included, 76 to 65535. Default 1500; the
     smaller one of both ends holds."""
@@ -99,7 +97,7 @@ class PortOptions(TypedDict, total=False):
 class Settings:
     """Checked `UdtOptions`."""
 
-    mode: str = STREAM
+    messages: bool = False
     mss: int = MSS
     congestion: str = "daimd"
     max_bandwidth: int = 0
@@ -114,8 +112,6 @@ class Settings:
     def of(cls, options: UdtOptions) -> Self:
         """Raises `BadConfig`, `TypeError`."""
         given = _options.asked_for(options, UdtOptions.__annotations__, "a UDT connection")
-        mode = given.get("mode", STREAM)
-        _options.choice("mode", mode, MODES)
         congestion = given.get("congestion", "daimd")
         _options.choice("congestion", congestion, CONGESTION)
         number = _options.integer
@@ -126,7 +122,7 @@ class Settings:
         usual = max(LEAST_SEND_BYTES, BUFFER_PACKETS * (mss - HEADERS))
         send_bytes = given.get("send_bytes", usual)
         return cls(
-            mode=mode,
+            messages=_options.switch("messages", given.get("messages", False)),
             mss=mss,
             congestion=congestion,
             max_bandwidth=bandwidth,
@@ -152,6 +148,11 @@ class Settings:
     def packet_payload(self) -> int:
         """Bytes of the application in a full packet."""
         return self.mss - HEADERS
+
+
+def transfer_mode(messages: bool) -> int:
+    """The number of it in shared memory."""
+    return int(lib.SHM_UDT_MESSAGES if messages else lib.SHM_UDT_STREAM)
 
 
 def seconds(what: str, value: object) -> float:
@@ -212,7 +213,7 @@ def connection_channel(
     config.config_bytes = ffi.sizeof("shm_udt_config_t")
     config.accepts = accepts
     _options.set_text(config, "port", port)
-    config.mode = MODES[settings.mode]
+    config.mode = transfer_mode(settings.messages)
     config.rendezvous = int(rendezvous)
     config.cc = CONGESTION[settings.congestion]
     config.socket_id = socket_id

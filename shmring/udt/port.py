@@ -152,13 +152,15 @@ class Port:
         """Return what the port has counted."""
         return read_port_stats(self.channel._mapped())
 
-    def listen(self, mode: str, backlog: int) -> None:
+    def listen(self, messages: bool, backlog: int) -> None:
         """Have requests for connections come as packets of the channel.
 
         Raises `UdtError` with `Code.EDUPLISTEN` where somebody listens already.
         """
         try:
-            self._command(lib.SHM_UDT_LISTEN, mode=udt_options.MODES[mode], backlog=backlog)
+            self._command(
+                lib.SHM_UDT_LISTEN, mode=udt_options.transfer_mode(messages), backlog=backlog
+            )
         except OSError as caught:
             if caught.errno in (errno.EBUSY, errno.EADDRINUSE, errno.EALREADY, errno.EEXIST):
                 raise udt_error(Code.EDUPLISTEN) from caught

@@ -14,7 +14,6 @@ from shmring._arguments import has_passed, payload
 from shmring._ring import ffi, lib
 from shmring.udt.connection import LOST, STATE_LOOK_S, Connection
 from shmring.udt.errors import Code, udt_error
-from shmring.udt.options import STREAM
 from shmring.udt.statistics import read_facts
 
 ROOM_LOOK_S = 0.001
@@ -25,7 +24,7 @@ class Sender:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._messages = connection.settings.mode != STREAM
+        self._messages = connection.settings.messages
         # A message is one run of records.
         self._message_lock = threading.Lock()
         self._peer_errors_told = 0

@@ -13,7 +13,7 @@ from shmring._arguments import Buffer, deadline, has_passed, payload, writable
 from shmring._ring import ffi, lib
 from shmring.udt.connection import SCRATCH_BYTES, Connection
 from shmring.udt.errors import Code, udt_error
-from shmring.udt.options import MESSAGES, STREAM, Settings, seconds
+from shmring.udt.options import Settings, seconds
 from shmring.udt.port import Port
 from shmring.udt.receiving import Receiver
 from shmring.udt.sending import Sender
@@ -62,14 +62,13 @@ class UdtSocket:
         self._settings = settings
         self._remote = remote
         self._timeout: float | None = None
-        self._stream = settings.mode == STREAM
 
     # --- what it is -------------------------------------------------------------------------------
 
     @property
-    def mode(self) -> str:
-        """``"stream"`` or ``"messages"``."""
-        return self._settings.mode
+    def messages(self) -> bool:
+        """Whether it sends and receives messages, not a stream of bytes."""
+        return self._settings.messages
 
     @property
     def settings(self) -> Settings:
@@ -147,7 +146,8 @@ class UdtSocket:
         with contextlib.suppress(errors.ShmringError):
             (here, at), (there, to) = self.local, self.remote
             state = _STATE_NAMES.get(self.facts().state, "opening")
-            return f"<shmring.udt.UdtSocket {self.mode} {here}:{at} -> {there}:{to} {state}>"
+            kind = "messages" if self.messages else "stream"
+            return f"<shmring.udt.UdtSocket {kind} {here}:{at} -> {there}:{to} {state}>"
         return "<shmring.udt.UdtSocket closed>"
 
     # --- waiting ----------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ class UdtSocket:
         Waits until there is room for the first of them. Raises `UdtTimeout`, `UdtWouldBlock`,
         `UdtClosed`, `UdtNotConnected`, `UdtPeerError` (once, for what was sent earlier).
         """
-        self._need_stream(True)
+        self._need_messages(False)
         until_ns = self._until(timeout)
         with payload(data) as view:
             return self._sender.send_some(view, 0, until_ns)
@@ -202,7 +202,7 @@ class UdtSocket:
     def sendall(self, data: Buffer, *, timeout: float | EllipsisType | None = ...) -> None:
         """Queue all of some bytes of a stream. Raises as `send`; how many were queued is then in
         the exception's `sent`."""
-        self._need_stream(True)
+        self._need_messages(False)
         until_ns = self._until(timeout)
         done = 0
         with payload(data) as view:
@@ -230,7 +230,7 @@ class UdtSocket:
         whatever the timeout, and goes out whole even if a signal or a cancellation ends the call.
         Raises as `send`; `UdtError` with `Code.ELARGEMSG`.
         """
-        self._need_stream(False)
+        self._need_messages(True)
         until_ns = self._until(timeout)
         ttl, flags = _message_terms(ttl_ms, in_order)
         with payload(data) as view:
@@ -238,7 +238,7 @@ class UdtSocket:
 
     def try_send(self, data: Buffer) -> int:
         """Queue what there is room for now of some bytes, and return how many; 0: there is none."""
-        self._need_stream(True)
+        self._need_messages(False)
         with payload(data) as view:
             return self._sender.queue(view, 0)
 
@@ -252,7 +252,7 @@ class UdtSocket:
 
     async def send_async(self, data: Buffer) -> None:
         """As `sendall`, without blocking the event loop."""
-        self._need_stream(True)
+        self._need_messages(False)
         with payload(data) as view:
             await self._sender.send_all_async(view)
 
@@ -260,7 +260,7 @@ class UdtSocket:
         self, data: Buffer, *, ttl_ms: int | None = None, in_order: bool = False
     ) -> None:
         """As `sendmsg`, without blocking the event loop."""
-        self._need_stream(False)
+        self._need_messages(True)
         ttl, flags = _message_terms(ttl_ms, in_order)
         with payload(data) as view:
             await self._sender.send_message_async(view, ttl, flags)
@@ -273,7 +273,7 @@ class UdtSocket:
         Raises `UdtClosed` when the peer closed, or the connection broke, and everything that came
         was taken: this is the end of the stream. `UdtTimeout`, `UdtWouldBlock`, `UdtNotConnected`.
         """
-        self._need_stream(True)
+        self._need_messages(False)
         if size <= 0:
             return self._nothing(size)
         until_ns = self._until(timeout)
@@ -284,7 +284,7 @@ class UdtSocket:
 
     def recv_into(self, buffer: Buffer, *, timeout: float | EllipsisType | None = ...) -> int:
         """As `recv`, into a writable buffer. Returns how many bytes."""
-        self._need_stream(True)
+        self._need_messages(False)
         until_ns = self._until(timeout)
         view = writable(buffer, "buffer")
         with ffi.from_buffer("uint8_t[]", view, require_writable=True) as room:
@@ -302,19 +302,19 @@ class UdtSocket:
 
         Raises as `recv`.
         """
-        self._need_stream(False)
+        self._need_messages(True)
         until_ns = self._until(timeout)
         message = self._receiver.take(self._receiver.try_message, until_ns)
         return message if size is None else message[:size]
 
     def try_recv(self, size: int = READ_USUAL) -> bytes | None:
         """Take bytes of a stream that are there; None: there are none now. Raises `UdtClosed`."""
-        self._need_stream(True)
+        self._need_messages(False)
         return self._receiver.try_bytes(size)
 
     def try_recvmsg(self) -> bytes | None:
         """Take the next message if it is there; None: there is none now. Raises `UdtClosed`."""
-        self._need_stream(False)
+        self._need_messages(True)
         return self._receiver.try_message()
 
     async def recv_async(self, size: int = READ_USUAL) -> bytes:
@@ -327,14 +327,14 @@ class UdtSocket:
 
     def __iter__(self) -> Iterator[bytes]:
         """Iterate over messages, or over what comes of a stream, until the connection ends."""
-        take = self.recv if self._stream else self.recvmsg
+        take = self.recvmsg if self.messages else self.recv
         with _until_end():
             while True:
                 yield take()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """As iteration, without blocking the event loop."""
-        take = self.recv_async if self._stream else self.recvmsg_async
+        take = self.recvmsg_async if self.messages else self.recv_async
         with _until_end():
             while True:
                 yield await take()
@@ -379,9 +379,9 @@ class UdtSocket:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _need_stream(self, wanted: bool) -> None:
-        if self._stream is not wanted:
-            raise udt_error(Code.EDGRAMILL if wanted else Code.ESTREAMILL)
+    def _need_messages(self, wanted: bool) -> None:
+        if self._settings.messages is not wanted:
+            raise udt_error(Code.ESTREAMILL if wanted else Code.EDGRAMILL)
 
     def _until(self, timeout: Any) -> int:
         return deadline(self._timeout if timeout is ... else timeout)
@@ -424,4 +424,4 @@ def _show(address: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-__all__ = ["MESSAGES", "STREAM", "UdtSocket"]
+__all__ = ["UdtSocket"]

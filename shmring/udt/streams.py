@@ -90,7 +90,7 @@ class UdtReader:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Messages; of a stream, lines. Until the end."""
-        if self._socket.mode == "messages":
+        if self._socket.messages:
             async for message in self._socket:
                 yield message
             return

@@ -140,7 +140,7 @@ def _counters(info: shmring.ChannelInfo) -> tuple[dict[str, int], shmring.RtpSta
     """The counters of one channel, whoever owns it. None if it went away meanwhile."""
     try:
         with shmring.attach(
-            info.name, namespace=info.namespace, mode="r", owner=info.owner_uid
+            info.name, namespace=info.namespace, readonly=True, owner=info.owner_uid
         ) as tap:
             stats = tap.stats()
     except OSError:

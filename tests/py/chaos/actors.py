@@ -299,7 +299,7 @@ def mux_server(
             time.sleep(16 / rate)
     time.sleep(0.3)  # what is queued leaves, what came is handed out
     (name,) = shmring.default_pool().channels()
-    with shmring.attach(name, mode="r") as tap:
+    with shmring.attach(name, readonly=True) as tap:
         stats = tap.stats().to_dict()
     told = {key: value for key, value in stats.items() if isinstance(value, int)}
     Path(f"{folder}/{life}.json").write_text(json.dumps(told))
@@ -326,7 +326,7 @@ def udt_server(board: Board, life: int, folder: str, port_file: str) -> None:
 
     delivered = append_to(f"{folder}/{life}.delivered")
     lock = threading.Lock()
-    with udt.listen((HOME, 0), mode="messages") as listener:
+    with udt.listen((HOME, 0), messages=True) as listener:
         Path(port_file).write_text(str(listener.local[1]))
         board.tell(life, READY)
         while board.command(life) != FINISH:
@@ -355,7 +355,7 @@ def udt_client(board: Board, life: int, port_file: str, rate: float) -> None:
     number = 0
     try:
         port = int(Path(port_file).read_text())
-        with udt.connect((HOME, port), mode="messages", timeout=20) as sock:
+        with udt.connect((HOME, port), messages=True, timeout=20) as sock:
             board.tell(life, READY)
             while board.command(life) != FINISH:
                 board.attempt(life, number + 1)

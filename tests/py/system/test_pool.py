@@ -61,7 +61,7 @@ def test_two_processes_on_one_channel_both_send_and_both_read(
 
 def test_a_tap_reads_along(shmring_channel: Any) -> None:
     here, there = shmring_channel("ctl")
-    tap = shmring.attach("ctl-peer", mode="r")
+    tap = shmring.attach("ctl-peer", readonly=True)
     here.send(b"seen by both")
     assert there.recv(timeout=20).data == b"seen by both"
     assert tap.recv(timeout=20).data == b"seen by both"

@@ -26,12 +26,12 @@ def test_another_layout_version(shmring_pool: shmring.Pool, shmring_namespace: s
     own = read_version(path)
     write_version(path, own + 1)
     try:
-        for mode in ("rw", "r"):
+        for readonly in (False, True):
             with pytest.raises(
                 shmring.LayoutMismatch,
                 match=rf"version {own + 1}, this build understands {own}: use the same",
             ):
-                shmring.attach("ctl", mode=mode)
+                shmring.attach("ctl", readonly=readonly)
     finally:
         write_version(path, own)
     with shmring.attach("ctl") as other:
@@ -122,9 +122,9 @@ def test_a_channel_of_another_user(shmring_pool: shmring.Pool, python: Any) -> N
     other = python(
         "import os, shmring\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "for mode in ('rw', 'r'):\n"
+        "for readonly in (False, True):\n"
         "    try:\n"
-        "        shmring.attach('ctl', mode=mode)\n"
+        "        shmring.attach('ctl', readonly=readonly)\n"
         "    except shmring.NoPermission as error:\n"
         "        print(error, flush=True)\n"
     )

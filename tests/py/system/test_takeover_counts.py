@@ -106,7 +106,7 @@ def test_drops_of_a_udt_port_are_counted_over_a_takeover(
         check_drops_of_ports(
             lambda: shmring_pool.workers()[0].pid,
             listener.local,
-            lambda: shmring.attach(listener.port.name, mode="r").stats().rx_kernel_drops,
+            lambda: shmring.attach(listener.port.name, readonly=True).stats().rx_kernel_drops,
             eventually,
         )
 
@@ -121,7 +121,7 @@ def test_drops_of_a_servers_ports_are_counted_over_a_takeover(
         check_drops_of_ports(
             lambda: shmring.default_pool().workers()[0].pid,
             channel.local_addr[:2],
-            lambda: shmring.attach(info.name, mode="r").stats().rx_kernel_drops,
+            lambda: shmring.attach(info.name, readonly=True).stats().rx_kernel_drops,
             eventually,
         )
     finally:

@@ -104,7 +104,7 @@ def test_another_user_reads_and_writes_nothing(
     (worker,) = pool.workers()
     other = as_user(
         "tried(shmring.attach, 'ctl')\n"
-        "tried(shmring.attach, 'ctl', mode='r')\n"
+        "tried(shmring.attach, 'ctl', readonly=True)\n"
         f"segment = paths.shm_file(paths.channel_segment({shmring_namespace!r}, 'ctl'))\n"
         "tried(open, segment, 'rb')\n"
         "tried(os.truncate, segment, 0)\n"
@@ -165,9 +165,9 @@ def test_a_squatted_channel_name_is_refused(
         os.chown(path, USER, USER, follow_symlinks=False)
         if kind != "link":
             path.chmod(0o666)
-        for mode in ("r", "rw"):
+        for readonly in (True, False):
             with pytest.raises(shmring.ShmringError):
-                shmring.attach("ctl", mode=mode)
+                shmring.attach("ctl", readonly=readonly)
         try:
             channel = pool.open("ctl", local=LOOPBACK)
         except shmring.ShmringError:

@@ -92,7 +92,7 @@ def wait_sent():
 
     def wait():
         give_up = time.monotonic() + PATIENCE_S
-        with shmring.attach(_newest(), mode="r") as tap:
+        with shmring.attach(_newest(), readonly=True) as tap:
             while tap.tx_waiting:
                 assert time.monotonic() < give_up, "it did not happen"
                 time.sleep(0.002)

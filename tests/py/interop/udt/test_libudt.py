@@ -122,7 +122,7 @@ def test_their_listener_refuses_the_other_mode(
     port = free_port()
     program = start(end_program, *theirs("serve", "stream", (port, 9), (source, "-")))
     with pytest.raises(udt.UdtRefused):
-        udt.connect((HERE, port), timeout=PATIENCE_S, mode="messages")
+        udt.connect((HERE, port), timeout=PATIENCE_S, messages=True)
     with udt.connect((HERE, port), timeout=PATIENCE_S) as sock:
         got = b"".join(sock)
     program.ended_well()

@@ -79,7 +79,7 @@ class Case:
 
     @property
     def options(self) -> udt.UdtOptions:
-        return {"mode": "messages" if self.kind == "messages" else "stream"}
+        return {"messages": self.kind == "messages"}
 
 
 def message_bytes(number: int) -> int:

@@ -49,9 +49,9 @@ def kill_both(owner: Any) -> None:
     os.kill(owner.worker, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("mode", ["rw", "r"])
-def test_a_receiver_learns_of_it(owner: Any, mode: str) -> None:
-    channel = shmring.attach("ctl", mode=mode)
+@pytest.mark.parametrize("readonly", [False, True])
+def test_a_receiver_learns_of_it(owner: Any, readonly: bool) -> None:
+    channel = shmring.attach("ctl", readonly=readonly)
     with pytest.raises(shmring.ReceiveTimeout):
         channel.recv(timeout=0.01)
     kill_both(owner)

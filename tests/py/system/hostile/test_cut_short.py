@@ -86,7 +86,7 @@ def send_for_ever(end: Any) -> None:
 def test_those_who_are_attached_get_an_error(shmring_pool: shmring.Pool, eventually: Any) -> None:
     channel = shmring_pool.open("short", local=HERE, remote=("127.0.0.1", 9))
     oracle = shmring_pool.open("oracle", local=HERE)
-    tap = shmring.attach("short", mode="r")
+    tap = shmring.attach("short", readonly=True)
     channel.send(b"before")
     eventually(lambda: channel.tx_waiting == 0)
     cut(file_of("short", shmring_pool.namespace))
@@ -109,7 +109,7 @@ def test_the_worker_fails_the_channel_and_says_why(
 ) -> None:
     """The rest of the first pages is left: clients that touch no more of it hear it there."""
     channel = shmring_pool.open("short", local=HERE, remote=("127.0.0.1", 9))
-    watcher = shmring.attach("short", mode="r")
+    watcher = shmring.attach("short", readonly=True)
     file = file_of("short", shmring_pool.namespace)
     cut(file, 2 * PAGE)
     eventually(lambda: watcher.state is shmring.State.FAILED)

@@ -33,12 +33,12 @@ def test_another_users_channel_is_refused_unless_they_are_named(
     shmring_pool.open("ctl", local=HERE)
     file = file_of("ctl", shmring_pool.namespace)
     os.chown(file, NOBODY, NOBODY)
-    for mode in ("rw", "r"):
+    for readonly in (False, True):
         with pytest.raises(shmring.NoPermission, match=r"uid 65534.*owner=65534"):
-            shmring.attach("ctl", mode=mode)
+            shmring.attach("ctl", readonly=readonly)
         with pytest.raises(shmring.NoPermission):
-            shmring.attach("ctl", mode=mode, owner=1)
-        shmring.attach("ctl", mode=mode, owner=NOBODY).close()
+            shmring.attach("ctl", readonly=readonly, owner=1)
+        shmring.attach("ctl", readonly=readonly, owner=NOBODY).close()
     with pytest.raises(shmring.NoPermission, match="uid 65534"):
         shmring.Channel("ctl")
     (info,) = shmring.channels(shmring_pool.namespace)

@@ -99,8 +99,8 @@ def use(ends):
 while time.monotonic() < until:
     ends = []
     try:
-        for mode in ("rw", "rw", "r"):
-            ends.append(shmring.attach("spoilt", mode=mode))
+        for readonly in (False, False, True):
+            ends.append(shmring.attach("spoilt", readonly=readonly))
         use(ends)
     except shmring.ShmringError:
         refused += 1

@@ -248,7 +248,7 @@ def test_a_worker_that_is_stopped_is_not_waited_for_and_not_forgotten(
     here = link(values=b"live")
     partner.send(1, b"back")
     eventually(here.snapshot)
-    tap = shmring.attach("plc", namespace=shmring_namespace, mode="r")
+    tap = shmring.attach("plc", namespace=shmring_namespace, readonly=True)
     assert isinstance(tap, shmring.NetfluxChannel)
     (worker,) = shmring_pool.workers()
     os.kill(worker.pid, signal.SIGSTOP)

@@ -29,7 +29,7 @@ for line in sys.stdin:
 """
 READER = """
 import sys, shmring
-link = shmring.attach("plc", mode=sys.argv[1]) if len(sys.argv) > 1 else shmring.attach("plc")
+link = shmring.attach("plc", readonly=len(sys.argv) > 1)
 for line in sys.stdin:
     snapshot, sent = link.snapshot(), link.sent_values()
     print(snapshot.values.decode(), sent.values.decode(), flush=True)
@@ -94,7 +94,7 @@ def test_a_tap_sees_all_and_is_not_noticed(
     link: Any, partner: Any, shmring_namespace: str, eventually: Any
 ) -> None:
     here = link(values=b"sent")
-    tap = shmring.attach("plc", namespace=shmring_namespace, mode="r")
+    tap = shmring.attach("plc", namespace=shmring_namespace, readonly=True)
     partner.send(1, b"came")
     eventually(tap.snapshot)
     assert tap.snapshot() == here.snapshot()
@@ -397,7 +397,7 @@ with shmring.open("plc", local=here, engine=engine, **{given!r}) as link:
         other = python(script)
         pool, _, values = other.line().partition(" ")
         assert (pool == "line", values) == (where == "named", "x")
-        tap = shmring.attach("plc", mode="r")
+        tap = shmring.attach("plc", readonly=True)
         assert isinstance(tap, shmring.NetfluxChannel)
         assert tap.sent_values() is not None
 

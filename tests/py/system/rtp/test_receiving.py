@@ -321,7 +321,7 @@ def test_every_process_reads_the_same_frames(mic: Mic, peer: Any, python: Any, f
     others = [python(READER) for _ in range(2)]
     for other in others:
         assert other.line() == "ready"
-    tap = shmring.attach("mic", mode="r")
+    tap = shmring.attach("mic", readonly=True)
     stream(peer, range(30))
     mine = [f"{f.sequence} {f.due_ns} {f.data.decode()}" for f in frames(ch)]
     assert len(mine) >= 29

@@ -419,7 +419,7 @@ def test_attaching_and_pickling(mic: Mic, shmring_pool: shmring.Pool, eventually
         assert type(other) is shmring.RtpChannel
         assert (other.ssrc, other.clock_rate) == (ch.ssrc, ch.clock_rate)
         other.close()
-    tap = shmring.attach("mic", mode="r")
+    tap = shmring.attach("mic", readonly=True)
     eventually(lambda: tap.stats().rtp.ssrc == ch.ssrc)
     assert tap.stats().rtp.remote_ssrc is None
     with pytest.raises(shmring.NoPermission):

@@ -115,8 +115,8 @@ def test_messages() -> None:
             await writer.send_message(message.upper(), in_order=True)
 
     async def main() -> None:
-        async with await udt.start_server(serve, (HERE, 0), mode="messages") as server:
-            reader, writer = await udt.open_connection(*server.local, mode="messages")
+        async with await udt.start_server(serve, (HERE, 0), messages=True) as server:
+            reader, writer = await udt.open_connection(*server.local, messages=True)
             async with writer:
                 for message in (b"one", b"two", b"x" * 3_000_000):
                     await writer.send_message(message, in_order=True)
@@ -158,7 +158,7 @@ def test_cancelling_loses_nothing() -> None:
 
 def test_a_message_whose_sending_is_cancelled_goes_out_whole() -> None:
     how: udt.UdtOptions = {
-        "mode": "messages", "ring_bytes": 1 << 16, "send_bytes": 1 << 20, "receive_packets": 1024,
+        "messages": True, "ring_bytes": 1 << 16, "send_bytes": 1 << 20, "receive_packets": 1024,
     }  # fmt: skip
 
     def content(number: int) -> bytes:
@@ -246,7 +246,7 @@ def test_ends_of_lines_and_of_servers() -> None:
 def test_refusals() -> None:
     async def main() -> None:
         with udt.listen((HERE, 0)) as listener, pytest.raises(udt.UdtRefused):
-            await udt.open_connection(*listener.local, mode="messages")
+            await udt.open_connection(*listener.local, messages=True)
 
     run(main)
 
@@ -266,8 +266,8 @@ def test_rendezvous() -> None:
 
 def test_connect_async() -> None:
     async def main() -> None:
-        with udt.listen((HERE, 0), mode="messages") as listener:
-            sock = await udt.connect_async(("localhost", listener.local[1]), mode="messages")
+        with udt.listen((HERE, 0), messages=True) as listener:
+            sock = await udt.connect_async(("localhost", listener.local[1]), messages=True)
             server, _ = await listener.accept_async()
             with sock, server:
                 await sock.sendmsg_async(b"hello")

@@ -218,7 +218,6 @@ def test_nothing_stays_behind(
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"mode": "datagrams"}, "mode"),
         ({"mss": 75}, "mss"),
         ({"mss": 65_536}, "mss"),
         ({"congestion": "cubic"}, "congestion"),

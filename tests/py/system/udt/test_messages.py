@@ -20,8 +20,8 @@ Pair = tuple[udt.UdtSocket, udt.UdtSocket]
 @pytest.fixture
 def pair(shmring_namespace: str) -> Iterator[Pair]:
     with (
-        udt.listen((HERE, 0), mode="messages") as listener,
-        udt.connect(listener.local, mode="messages") as client,
+        udt.listen((HERE, 0), messages=True) as listener,
+        udt.connect(listener.local, messages=True) as client,
     ):
         server, _ = listener.accept(timeout=PATIENCE_S)
         with server:
@@ -64,7 +64,7 @@ def test_the_other_mode_is_refused(pair: Pair) -> None:
             call()
         assert caught.value.code == udt.Code.EDGRAMILL
     with udt.listen((HERE, 0)) as listener, pytest.raises(udt.UdtRefused):
-        udt.connect(listener.local, mode="messages")
+        udt.connect(listener.local, messages=True)
 
 
 def test_iterating(pair: Pair) -> None:
@@ -97,8 +97,8 @@ def test_messages_whose_time_is_over(shmring_namespace: str) -> None:
     bad: udt.PortOptions = {"impair": shmring.Impairment(loss=0.2, seed=5)}
     how: udt.UdtOptions = {"congestion": "fixed", "max_bandwidth": 1_000_000}
     with (
-        udt.listen((HERE, 0), mode="messages") as listener,
-        udt.connect(listener.local, mode="messages", port_options=bad, **how) as client,
+        udt.listen((HERE, 0), messages=True) as listener,
+        udt.connect(listener.local, messages=True, port_options=bad, **how) as client,
     ):
         server, _ = listener.accept(timeout=PATIENCE_S)
         with server:
@@ -123,7 +123,7 @@ def test_a_message_that_a_signal_interrupts_goes_out_whole(shmring_namespace: st
         raise Alarm
 
     how: udt.UdtOptions = {
-        "mode": "messages", "ring_bytes": 1 << 16, "send_bytes": 1 << 20, "receive_packets": 1024,
+        "messages": True, "ring_bytes": 1 << 16, "send_bytes": 1 << 20, "receive_packets": 1024,
     }  # fmt: skip
 
     def content(number: int) -> bytes:

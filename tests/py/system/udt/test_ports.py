@@ -215,8 +215,8 @@ def test_messages_in_order_over_a_link_that_mixes() -> None:
         )
     }
     with (
-        udt.listen((HERE, 0), mode="messages") as listener,
-        udt.connect(listener.local, mode="messages", port_options=mixing) as client,
+        udt.listen((HERE, 0), messages=True) as listener,
+        udt.connect(listener.local, messages=True, port_options=mixing) as client,
     ):
         server, _ = listener.accept(timeout=PATIENCE_S)
         with server:

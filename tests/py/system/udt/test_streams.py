@@ -54,7 +54,7 @@ def test_what_an_end_knows_of_itself(pair: Pair) -> None:
     assert client.remote == server.local == client.getpeername()
     assert server.getpeername()[1] == client.local[1]
     assert client.connected
-    assert client.mode == "stream"
+    assert not client.messages
     assert "connected" in repr(client)
     assert client.socket_id != server.socket_id
     assert client.facts().peer_id == server.socket_id

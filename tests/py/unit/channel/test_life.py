@@ -43,13 +43,13 @@ def test_a_name_that_is_not_there(shmring_namespace):
     with pytest.raises(shmring.ChannelNotFound, match=r"'nobody'.*open it first"):
         shmring.attach("nobody")
     with pytest.raises(FileNotFoundError):
-        shmring.attach("nobody", mode="r")
+        shmring.attach("nobody", readonly=True)
 
 
-def test_modes_and_readings_are_checked(loop):
+def test_arguments_of_attach_are_checked(loop):
     ch = loop()
-    with pytest.raises(shmring.BadConfig, match="mode"):
-        shmring.attach(ch.name, mode="w")
+    with pytest.raises(TypeError, match="readonly must be True or False"):
+        shmring.attach(ch.name, readonly="r")
     with pytest.raises(shmring.BadConfig, match="reading"):
         shmring.Channel(ch.name, reading="both")
 
@@ -214,10 +214,10 @@ def test_other_threads_run_while_one_waits(loop):
 def test_pickling_is_attaching(loop, shmring_namespace):
     ch = loop()
     copy = pickle.loads(pickle.dumps(ch))
-    tap = pickle.loads(pickle.dumps(shmring.attach(ch.name, mode="r")))
+    tap = pickle.loads(pickle.dumps(shmring.attach(ch.name, readonly=True)))
     ch.send(b"x", to=ch.home)
     assert copy.recv(timeout=20).data == b"x"
-    assert (copy.namespace, copy.mode, tap.mode) == (shmring_namespace, "rw", "r")
+    assert (copy.namespace, copy.readonly, tap.readonly) == (shmring_namespace, False, True)
     copy.close()
     assert ch.recv(timeout=20)
 

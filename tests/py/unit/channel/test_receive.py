@@ -79,7 +79,7 @@ def test_into_a_buffer(loop):
 def test_each_broadcast_reader_gets_every_packet(loop, shmring_namespace):
     ch = loop()
     late = shmring.attach(ch.name)
-    tap = shmring.attach(ch.name, mode="r")
+    tap = shmring.attach(ch.name, readonly=True)
     fill(ch, 5)
     for reader in (ch, late, tap):
         assert numbers(reader.recv(timeout=20) for _ in range(5)) == [0, 1, 2, 3, 4]
@@ -132,7 +132,7 @@ def test_purge_forgets_unread_packets_and_counts_none_as_lost(loop):
 
 def test_a_tap_can_only_read(loop):
     ch = loop()
-    tap = shmring.attach(ch.name, mode="r")
+    tap = shmring.attach(ch.name, readonly=True)
     for forbidden in (
         lambda: tap.send(b"x", to=("127.0.0.1", 9)),
         lambda: tap.send_many([b"x"], to=("127.0.0.1", 9)),
@@ -142,7 +142,7 @@ def test_a_tap_can_only_read(loop):
         tap.reset_stats,
         tap.fileno,
     ):
-        with pytest.raises(shmring.NoPermission, match='mode="rw"'):
+        with pytest.raises(shmring.NoPermission, match="without readonly"):
             forbidden()
     with pytest.raises(shmring.ReceiveTimeout):
         tap.recv(timeout=0.01)
@@ -151,13 +151,13 @@ def test_a_tap_can_only_read(loop):
 
 def test_a_tap_cannot_read_shared(loop):
     ch = loop(reading="shared")
-    tap = shmring.attach(ch.name, mode="r")
+    tap = shmring.attach(ch.name, readonly=True)
     assert tap.reading == "broadcast"
     fill(ch, 3)
     assert numbers(tap.recv(timeout=20) for _ in range(3)) == [0, 1, 2]
     assert ch.rx_waiting == 3
     with pytest.raises(shmring.NoPermission, match="shared"):
-        shmring.Channel(ch.name, mode="r", reading="shared")
+        shmring.Channel(ch.name, readonly=True, reading="shared")
 
 
 def test_a_channel_that_only_sends_refuses_to_receive(loop):

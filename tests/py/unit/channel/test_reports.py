@@ -60,7 +60,7 @@ def test_reports_in_pieces_and_as_a_table(loop):
 
 def test_a_tap_reads_reports_of_others(loop):
     ch = loop()
-    tap = shmring.attach(ch.name, mode="r")
+    tap = shmring.attach(ch.name, readonly=True)
     ch.send(b"x", to=ch.home)
     ch.flush(timeout=20)
     assert len(list(tap.reports())) == len(list(ch.reports())) == 1

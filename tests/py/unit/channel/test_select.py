@@ -124,7 +124,7 @@ def test_asyncio_times_out_and_is_cancelled_without_loss(loop):
 
 def test_asyncio_taps(loop):
     ch = loop()
-    tap = shmring.attach(ch.name, mode="r")
+    tap = shmring.attach(ch.name, readonly=True)
 
     async def main():
         waiting = asyncio.create_task(tap.recv_async(timeout=10))

@@ -22,7 +22,7 @@ class Idle(shmring.NetfluxChannel):
     """An end whose producer slot nobody had to give."""
 
     def _attach_now(self, what: int) -> None:
-        if self._mode == "r":
+        if self._readonly:
             super()._attach_now(what)
         self._bind_producer(1 + os.getpid() % 2, -1)
 
@@ -50,13 +50,13 @@ def idle_link(shmring_namespace: str) -> Iterator[Maker]:
     """Makes a link and returns an end of it; `segment` is what the worker would see."""
     made = []
 
-    def make(name: str = "plc", mode: str = "rw", **options: Any) -> shmring.NetfluxChannel:
+    def make(name: str = "plc", readonly: bool = False, **options: Any) -> shmring.NetfluxChannel:
         segment = _make(shmring_namespace, name, options)
         made.append(name)
         records = {
             way: options[way] for way in ("send", "receive") if not isinstance(options[way], int)
         }
-        channel = Idle(name, namespace=shmring_namespace, mode=mode, **records)
+        channel = Idle(name, namespace=shmring_namespace, readonly=readonly, **records)
         channel.segment = segment  # type: ignore[attr-defined]
         return channel
 

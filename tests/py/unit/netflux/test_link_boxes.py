@@ -147,7 +147,7 @@ def test_a_tap_sees_both_ways_and_writes_neither(idle_link: Maker, shmring_names
     channel = idle_link(send=4, receive=4)
     channel.update(b"sent")
     publish(channel, b"came")
-    tap = shmring.attach("plc", namespace=shmring_namespace, mode="r")
+    tap = shmring.attach("plc", namespace=shmring_namespace, readonly=True)
     assert isinstance(tap, shmring.NetfluxChannel)
     sent, got = tap.sent_values(), tap.snapshot()
     assert sent is not None
@@ -160,7 +160,7 @@ def test_a_tap_sees_both_ways_and_writes_neither(idle_link: Maker, shmring_names
         tap.stop_sending,
         lambda: tap.set_failsafe(b"oops"),
     ):
-        with pytest.raises(errors.NoPermission, match="tapped"):
+        with pytest.raises(errors.NoPermission, match="is a tap"):
             attempt()
 
 

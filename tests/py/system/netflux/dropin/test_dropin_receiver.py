@@ -430,6 +430,6 @@ def test_other_processes_may_look_on(make, offer, python):
     receiver = make(name="press")
     offer(receiver, 1)
     other = python(
-        "import shmring\nprint(shmring.attach('press', mode='r').snapshot().values.hex())"
+        "import shmring\nprint(shmring.attach('press', readonly=True).snapshot().values.hex())"
     )
     assert other.line() == ANSWER.hex()

@@ -26,7 +26,7 @@ class Udp(Engine[Channel]):
     """Packets as programs give and take them: what `open` does without `engine`. The channel is a
     `Channel`."""
 
-    def start(self, options: dict[str, Any]) -> Start[Channel]:
+    def prepare(self, options: dict[str, Any]) -> Start[Channel]:
         return Start(options, None, Channel)
 
 
@@ -206,6 +206,6 @@ class Opening:
     def _open(self, name: str, engine: Engine[C], options: dict[str, Any]) -> C:
         if not isinstance(engine, Engine):
             raise TypeError(f"engine must be such as shmring.Rtp(...), not {engine!r}")
-        start = engine.start(options)
+        start = engine.prepare(options)
         segment = self.make_channel(name, start.options, start.config)
         return owners_end(start.end, name, self.namespace, self, segment)

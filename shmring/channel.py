@@ -234,7 +234,7 @@ class Channel(Core):
         """Wait until no packet, of whichever sender, waits to be sent.
 
         timeout: seconds; None: for ever. Raises `SendTimeout`, `ChannelClosed`. Packets that are
-        due later are waited for as well; those of a held channel wait for `start`. Where every
+        due later are waited for as well; those of a held channel wait for `release`. Where every
         packet is reported, the reports can be read afterwards: it waits up to 500 ms for those
         whose stamp is still to come.
         """
@@ -411,14 +411,6 @@ class Channel(Core):
         """Go on after `hold`, or after opening with ``held=True``."""
         self._command(Op.RELEASE)
 
-    def stop(self) -> None:
-        """The same as `hold`."""
-        self.hold()
-
-    def start(self) -> None:
-        """The same as `release`."""
-        self.release()
-
     def purge(self) -> None:
         """Cancel every packet that waits to be sent, and forget those that arrived unread."""
         self._command(Op.PURGE)
@@ -571,7 +563,7 @@ class Channel(Core):
         if waited:
             kind, fix = errors.SendTimeout, "the worker did not empty it in time"
         if self.state is State.HELD:
-            fix = "it is held: start it"
+            fix = "it is held: release it"
         full = kind(
             errno.EAGAIN,
             f"send ring of channel {self._name!r} is full, {waiting} packets wait: {fix}, or open "

@@ -52,7 +52,7 @@ class Engine(Generic[C]):
 
     __slots__ = ()
 
-    def start(self, options: dict[str, Any]) -> Start[C]:
+    def prepare(self, options: dict[str, Any]) -> Start[C]:
         """Check this engine's options together with those of the channel, `options`.
 
         Raises `BadConfig`, `BadAddress`, `TypeError`.

@@ -73,6 +73,6 @@ class Netflux(Engine[NetfluxChannel]):
     on_stale: str = "keep"
     failsafe: Any = None
 
-    def start(self, options: dict[str, Any]) -> Start[NetfluxChannel]:
+    def prepare(self, options: dict[str, Any]) -> Start[NetfluxChannel]:
         begin = netflux_options.prepare(options, self.given())
         return Start(begin.plain, begin.engine, starting_end(begin))

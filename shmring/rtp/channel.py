@@ -199,7 +199,7 @@ class RtpChannel(Channel):
         """
         return super().replace(sequence, self._records.frame(data, **how), at, timeout=timeout)
 
-    def pause(self, samples: int | None = None, *, timeout: float | None = 0.0) -> int:
+    def end_spurt(self, samples: int | None = None, *, timeout: float | None = 0.0) -> int:
         """End the talk spurt behind what is queued: the next frame begins another one.
 
         samples: how long until then, units of the media clock; None: until a frame is there. A

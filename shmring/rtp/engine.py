@@ -124,6 +124,6 @@ class Rtp(Engine[RtpChannel]):
     nack_max_requests: int = 3
     history_packets: int = 512
 
-    def start(self, options: dict[str, Any]) -> Start[RtpChannel]:
+    def prepare(self, options: dict[str, Any]) -> Start[RtpChannel]:
         plain, config = rtp_options.prepare(options, self.given())
         return Start(plain, config, RtpChannel)

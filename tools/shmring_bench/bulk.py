@@ -137,9 +137,9 @@ def _calls(plan: Plan) -> Callable[[], Figures]:
             stack.enter_context(plan.on_other_core())
             sender, receiver = _pair(plan, stack, 64)
             for _ in range(REPEATS):
-                sender.stop()
+                sender.hold()
                 send_ns.append(_per_call_ns(CALLS, sender.send, payload))
-                sender.start()
+                sender.release()
                 while receiver.rx_waiting < CALLS:
                     time.sleep(0.001)
                 recv_ns.append(_per_call_ns(CALLS, receiver.recv))

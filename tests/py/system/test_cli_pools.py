@@ -193,7 +193,7 @@ def test_ls_shows_rtp_channels_with_their_streams(shmring_namespace):
         )
         pool.open("plain", local=("127.0.0.1", 0))
         mic.send_many([bytes(8)] * 5)
-        mic.pause()
+        mic.end_spurt()
         mic.flush(timeout=PATIENCE_S)
         until(lambda: mic.stats().rtp.ssrc == 0xFACE)
         rows = json_lines(run("ls", "--json").stdout)

@@ -173,7 +173,7 @@ def test_a_held_channel_stays_held(shmring_pool: shmring.Pool, eventually: Any) 
     eventually(lambda: channel.epoch == 2)
     assert channel.state == "held"
     assert channel.tx_waiting == 1
-    channel.start()
+    channel.release()
     assert channel.recv(timeout=20).data == b"x"
 
 

@@ -20,7 +20,7 @@ def test_a_packet_that_is_overdue_leaves_before_one_that_was_queued_later(
     here.send(b"1", at=here.now_ns() - 1 * MS)
     here.send(b"2")
     here.send(b"3")
-    here.start()
+    here.release()
     assert [there.recv(timeout=20).data for _ in range(3)] == [b"1", b"2", b"3"]
 
 
@@ -31,7 +31,7 @@ def test_a_packet_without_a_deadline_is_due_when_it_was_queued(shmring_channel: 
     here.send(b"2")
     time.sleep(0.5)
     here.send(b"4")
-    here.start()
+    here.release()
     assert [there.recv(timeout=20).data for _ in range(4)] == [b"1", b"2", b"3", b"4"]
 
 
@@ -44,7 +44,7 @@ def test_what_is_overdue_leaves_by_age(shmring_channel: Any, gso: bool) -> None:
     for number in range(60):
         past = here.now_ns() - rng.randrange(1, 100_000)
         here.send(b"%d" % number, at=rng.choice([past, None]))
-    here.start()
+    here.release()
     left = [int(there.recv(timeout=20).data) for _ in range(60)]
     here.flush(timeout=20)
     due = {r.sequence: r.scheduled_ns or r.enqueued_ns for r in here.reports()}
@@ -74,7 +74,7 @@ with shmring.Pool(policy="other") as pool:
         ch.send(b"%02d" % number, at=soon + number)
     for number in range(20):
         ch.send(b"%02d" % number)
-    ch.start()
+    ch.release()
     while not ch.stats().tx_retries:  # those that left wait for the neighbour's address, on the
         time.sleep(0.01)              # socket's account
     print(ch.tx_waiting > 20, flush=True)

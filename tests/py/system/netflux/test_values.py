@@ -308,7 +308,7 @@ def test_a_link_may_be_held(link: Any, partner: Any, eventually: Any) -> None:
     time.sleep(0.05)
     assert partner.empty() == []
     here.update(b"more")
-    here.start()
+    here.release()
     assert partner.recv().values == b"more"
     here.hold()
     partner.empty()

@@ -37,7 +37,7 @@ def test_the_life_of_a_channel(
     shmring_pool: shmring.Pool, shmring_namespace: str, eventually: Any
 ) -> None:
     with shmring_pool.open("ctl", local=LOOPBACK, held=True) as channel:
-        channel.start()
+        channel.release()
         with shmring.attach("ctl") as other:
             other.send(b"x", to=("127.0.0.1", 9))
     eventually(lambda: "channel_closed" in kinds(channel="ctl"))

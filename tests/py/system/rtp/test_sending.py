@@ -156,7 +156,7 @@ def test_a_later_time_leaves_slots_out(mic: Mic, peer: Any) -> None:
 def test_talk_spurts(mic: Mic, peer: Any, eventually: Any) -> None:
     ch = mic()
     ch.send_many([FRAME] * 3)
-    ch.pause()
+    ch.end_spurt()
     wires = peer.recv_all(3)
     time.sleep(0.05)
     ch.send_many([FRAME] * 3)
@@ -172,11 +172,11 @@ def test_talk_spurts(mic: Mic, peer: Any, eventually: Any) -> None:
 
 def test_a_pause_of_known_length(mic: Mic, peer: Any, eventually: Any) -> None:
     ch = mic()
-    ch.stop()
+    ch.hold()
     ch.send_many([FRAME] * 2)
-    ch.pause(100 * STEP)
+    ch.end_spurt(100 * STEP)
     ch.send_many([FRAME] * 2)
-    ch.start()
+    ch.release()
     wires = peer.recv_all(4)
     assert steps(wires) == [STEP, 101 * STEP, STEP]
     assert [wire.marker for wire in wires] == [True, False] * 2
@@ -360,7 +360,7 @@ def test_a_full_queue(mic: Mic, peer: Any) -> None:
     with pytest.raises(shmring.RingFull) as caught:
         ch.send_block(bytes(STEP))
     assert (caught.value.sent, caught.value.first_sequence) == (0, None)
-    ch.start()
+    ch.release()
     ch.send(b"last", timeout=20)
     assert peer.recv_all(9)[-1].payload == b"last"
 
@@ -370,12 +370,12 @@ def test_frames_are_taken_back(mic: Mic, peer: Any) -> None:
     sequences = [ch.send(b"%d" % i) for i in range(4)]
     assert ch.cancel(sequences[1])
     ch.replace(sequences[2], b"two")
-    ch.start()
+    ch.release()
     assert [wire.payload for wire in peer.recv_all(3)] == [b"0", b"3", b"two"]
-    ch.stop()
+    ch.hold()
     ch.send_many([b"x"] * 5)
     ch.purge()
-    ch.start()
+    ch.release()
     ch.send(b"after")
     assert peer.recv().payload == b"after"
 
@@ -399,11 +399,11 @@ def test_asynchronous_sending(mic: Mic, peer: Any) -> None:
         for i in range(10):
             await ch.send_async(b"%d" % i)
         await ch.send_block_async(bytes(10 * STEP))
-        ch.stop()
+        ch.hold()
         with pytest.raises(shmring.SendTimeout) as caught:
             await ch.send_block_async(bytes(20 * STEP), timeout=0.05)
         assert caught.value.sent % STEP == 0
-        ch.start()
+        ch.release()
 
     asyncio.run(speak())
     wires = peer.recv_all(20)

@@ -22,7 +22,7 @@ def loop(shmring_pool: shmring.Pool) -> Iterator[Opener]:
 @pytest.fixture
 def settle() -> Callable[[shmring.Channel], None]:
     """A round trip through the worker of a running channel: what it did so far is counted."""
-    return lambda channel: channel.start()
+    return lambda channel: channel.release()
 
 
 def _open_loop(pool: shmring.Pool, name: str, options: dict[str, object]) -> shmring.Channel:

@@ -207,7 +207,7 @@ def test_held_channels_send_when_started(loop):
         ch.recv(timeout=0.05)
     with pytest.raises(shmring.SendTimeout):
         ch.flush(timeout=0.01)
-    ch.start()
+    ch.release()
     assert ch.recv(timeout=20).data == b"x"
-    ch.stop()
+    ch.hold()
     assert ch.state is shmring.State.HELD

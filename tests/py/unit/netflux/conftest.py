@@ -30,7 +30,7 @@ class Idle(shmring.NetfluxChannel):
 def _make(namespace: str, name: str, options: dict[str, Any]) -> Any:
     own = {field.name for field in dataclasses.fields(shmring.Netflux)} & options.keys()
     plain = {key: options[key] for key in options.keys() - own}
-    start = shmring.Netflux(**{key: options[key] for key in own}).start(plain)
+    start = shmring.Netflux(**{key: options[key] for key in own}).prepare(plain)
     prepared = _options.prepare(name, namespace, "nobody", "balanced", start.options, start.config)
     posix_name = paths.channel_segment(namespace, name)
     fd = os.open(paths.shm_file(posix_name), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)

@@ -22,7 +22,7 @@ OPTIONS = [field.name for field in dataclasses.fields(Rtp)]
 def prepare(options: dict[str, Any]) -> tuple[dict[str, Any], EngineConfig]:
     """As `open` does, with options of both kinds."""
     own = {name: options[name] for name in OPTIONS if name in options}
-    start = Rtp(**own).start({name: options[name] for name in options.keys() - own.keys()})
+    start = Rtp(**own).prepare({name: options[name] for name in options.keys() - own.keys()})
     assert start.config
     return start.options, start.config
 

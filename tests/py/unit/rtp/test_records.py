@@ -22,7 +22,7 @@ from shmring.rtp.records import BYE, RecordMaker
 
 def maker(max_payload: int = 1000, **options: Any) -> RecordMaker:
     config = ffi.new("shm_rtp_config_t *")
-    engine = shmring.Rtp(**options).start({}).config
+    engine = shmring.Rtp(**options).prepare({}).config
     assert engine
     raw = engine.config
     ffi.memmove(config, raw, len(raw))

@@ -25,7 +25,7 @@ except ModuleNotFoundError as _missing:
     ) from None
 
 from shmring._address import Address
-from shmring._backend import Packet
+from shmring._hot import Packet
 from shmring._opening import Udp
 from shmring._pool_quota import UserLimits
 from shmring.batch import PacketBatch, ReportBatch

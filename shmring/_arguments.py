@@ -1,4 +1,4 @@
-"""Arguments of the cffi backend's calls: what `csrc/python/hot.c` checks in C."""
+"""Checks of arguments in Python, the same as those of `csrc/python/hot_arguments.c`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from shmring._ring import ffi, lib
 
 NS_PER_S = 1_000_000_000
-TIME_MAX_NS = 2**63 - 1
 SEQUENCE_MAX = 2**63 - 1
 
 Buffer = bytes | bytearray | memoryview | Any
@@ -21,26 +20,6 @@ def integer(value: object, what: str, meaning: str = "") -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{what} must be an int{meaning}, not {value!r}")
     return operator.index(value)
-
-
-def size(value: object, what: str) -> int:
-    """A number of bytes, not checked further."""
-    return integer(value, what, ": bytes")
-
-
-def ns(value: object, what: str) -> int:
-    """A time, not checked further."""
-    return integer(value, what, ": nanoseconds (seconds times 1_000_000_000)")
-
-
-def time_ns(value: object, what: str) -> int:
-    """A time in a channel's clock."""
-    number = ns(value, what)
-    if not 0 <= number <= TIME_MAX_NS:
-        raise ValueError(
-            f"{what} is {value} ns: a time in the channel's clock is between 0 and 2**63 - 1"
-        )
-    return number
 
 
 def sequence(value: object) -> int:

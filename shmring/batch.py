@@ -8,12 +8,11 @@ record array. NumPy itself is needed for `array` only.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, overload
 
+from shmring import _address, _hot
+from shmring._hot import Packet
 from shmring.types import STAMPS, VERDICTS, SendReport, Stamp, Verdict
-
-if TYPE_CHECKING:
-    from shmring._backend import Packet
 
 # packet_record_t of csrc/client/endpoint.h
 _PACKET_BYTES = 56
@@ -159,8 +158,6 @@ class PacketBatch(Records):
         return (self._packet(at) for at in range(0, len(self._records), self._record_bytes))
 
     def _packet(self, at: int) -> Packet:
-        from shmring._backend import Packet
-
         record = self._records[at : at + self._record_bytes]
         sequence, _, offset = record[:24].cast("Q")
         length = record[24:28].cast("I")[0]
@@ -238,3 +235,6 @@ class ReportBatch(Records):
 def stamp_of(number: int) -> Stamp:
     """Any process may have scribbled over the ring it comes from."""
     return STAMPS[number] if number < len(STAMPS) else Stamp.NONE
+
+
+_hot.configure(STAMPS, _address.unpack, PacketBatch)

@@ -18,9 +18,9 @@ from rtworkers.control import Op
 from shmring import _address, _arguments, errors
 from shmring._aio import Waiters
 from shmring._arguments import Buffer, deadline, has_passed
-from shmring._backend import Core, Packet
 from shmring._check import check, error
 from shmring._host import translated
+from shmring._hot import Core, Packet
 from shmring._link import Link, check_not_deserted, check_whole, is_deserted, served_epoch
 from shmring._options import switch
 from shmring._readiness import Readiness, open_bell

@@ -2,7 +2,7 @@
 #
 #     shmring/_ring.*.so        cffi, API mode: everything that is not per packet
 #     shmring/_proto.*.so       cffi, likewise: protocol cores by themselves, for tests in virtual time
-#     shmring/_hot.*.so         hand-written: the per-packet calls; absent on PyPy, where cffi does the same work
+#     shmring/_hot.*.so         hand-written: the per-packet calls
 #     rtpsynth/_utils.*.so ...  hand-written: the compiled modules of that drop-in, over base and proto; _server over client
 #     rtstat/_look.*.so         hand-written: reads segments and pages for the monitor
 #     rtworkers/bin/...         the worker, and the bare-C floor of `shmring bench`
@@ -39,36 +39,32 @@ endfunction()
 rt_cffi_module(ring rt_client rt_proto)
 rt_cffi_module(proto rt_proto)
 
-if(Python_INTERPRETER_ID STREQUAL "PyPy")
-    message(STATUS "shmring._hot is left out: PyPy calls C faster through cffi; rtpsynth's modules are CPython's")
-else()
-    file(GLOB hot_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/hot*.c)
-    rt_python_module(shmring _hot ${hot_sources} ${CMAKE_CURRENT_SOURCE_DIR}/python/int_view.c)
-    target_link_libraries(_hot PRIVATE rt_client rt_proto rt_strict)
+file(GLOB hot_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/hot*.c)
+rt_python_module(shmring _hot ${hot_sources} ${CMAKE_CURRENT_SOURCE_DIR}/python/int_view.c)
+target_link_libraries(_hot PRIVATE rt_client rt_proto rt_strict)
 
-    # rtpsynth._NAME is python/rtpsynth/NAME*.c.
-    set(rtpsynth_modules
-        headers
-        jbuf
-        proc
-        server
-        synth
-        utils
-    )
-    # Of them, those that use shared memory; the others know nothing of it.
-    set(rtpsynth_shm_modules server)
-    foreach(name IN LISTS rtpsynth_modules)
-        file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/rtpsynth/${name}*.c)
-        rt_python_module(rtpsynth _${name} ${sources})
-        target_link_libraries(
-            _${name} PRIVATE rt_proto $<$<IN_LIST:${name},${rtpsynth_shm_modules}>:rt_client> rt_strict)
-    endforeach()
-    target_sources(_jbuf PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/python/int_view.c)
+# rtpsynth._NAME is python/rtpsynth/NAME*.c.
+set(rtpsynth_modules
+    headers
+    jbuf
+    proc
+    server
+    synth
+    utils
+)
+# Of them, those that use shared memory; the others know nothing of it.
+set(rtpsynth_shm_modules server)
+foreach(name IN LISTS rtpsynth_modules)
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/rtpsynth/${name}*.c)
+    rt_python_module(rtpsynth _${name} ${sources})
+    target_link_libraries(
+        _${name} PRIVATE rt_proto $<$<IN_LIST:${name},${rtpsynth_shm_modules}>:rt_client> rt_strict)
+endforeach()
+target_sources(_jbuf PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/python/int_view.c)
 
-    file(GLOB look_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/rtstat/look*.c)
-    rt_python_module(rtstat _look ${look_sources})
-    target_link_libraries(_look PRIVATE rt_shm rt_proto rt_strict)
-endif()
+file(GLOB look_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/rtstat/look*.c)
+rt_python_module(rtstat _look ${look_sources})
+target_link_libraries(_look PRIVATE rt_shm rt_proto rt_strict)
 
 # The drop-in netflux has modules beside its package: the same files once more, under the names of the originals.
 foreach(name IN ITEMS main receiver sender statistics)

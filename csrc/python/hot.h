@@ -1,5 +1,5 @@
-/* hot.h: shmring._hot, the per-packet calls for CPython, and nothing else. What they do is in
- * client/endpoint.h; _core_cffi.py is the same for Pythons without this module.
+/* hot.h: shmring._hot, the per-packet calls, and nothing else. What they do is in
+ * client/endpoint.h.
  *
  *   hot.c            the module, and what shmring hands to it
  *   hot_arguments.c  arguments of a vectorcall

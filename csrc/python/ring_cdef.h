@@ -399,32 +399,15 @@ uint64_t tap_reader_untold(const tap_reader_t *r);
 
 /* client/endpoint.h */
 typedef struct {
-    uint64_t sequence;
-    int64_t time_ns;
-    shm_addr_t source;
-    uint32_t payload_bytes;
-    uint8_t stamp;
-    uint8_t flags;
-    uint8_t tos;
-    ...;
-} rx_packet_t;
-typedef struct {
     uint64_t lost;
     ...;
 } rx_reader_t;
 typedef struct {
-    shm_segment_t *segment;
     uint32_t epoch;
     uint8_t tx_ready;
     uint8_t rx_ready;
-    uint8_t has_remote;
-    uint8_t spare_full;
-    int bell_fd;
     int reader_fd;
     rx_reader_t rx;
-    uint8_t *spare;
-    rx_packet_t spare_packet;
-    uint64_t spare_lost_before;
     ...;
 } endpoint_t;
 typedef struct {
@@ -438,55 +421,17 @@ typedef struct {
     shm_addr_t source;
     ...;
 } packet_record_t;
-typedef struct {
-    const char *base;
-    int64_t stride;
-    uint32_t width;
-    uint32_t is_signed;
-} int_array_t;
-typedef struct {
-    const uint8_t *data;
-    uint64_t data_bytes;
-    uint64_t count;
-    int64_t size;
-    int64_t due_ns;
-    int64_t interval_ns;
-    int_array_t sizes;
-    int_array_t offsets;
-    int_array_t dues;
-    const shm_addr_t *dest;
-    uint64_t *sequences;
-    uint64_t done;
-    uint64_t first_sequence;
-    ...;
-} send_batch_t;
 typedef struct { ...; } endpoint_sleep_t;
 
 int endpoint_open(endpoint_t *e, shm_segment_t *s, int mode, int from_oldest);
-void endpoint_shut(endpoint_t *e);
 void endpoint_close(endpoint_t *e);
-int endpoint_attach_producer(endpoint_t *e, uint32_t slot, int bell_fd);
-int endpoint_attach_reader(endpoint_t *e, uint32_t slot, int reader_fd);
 void endpoint_forget_slots(endpoint_t *e);
-int endpoint_unheard(const endpoint_t *e);
 void endpoint_ring_bell(endpoint_t *e);
-int endpoint_send(endpoint_t *e, const void *payload, size_t bytes, int64_t due_ns,
-                  const shm_addr_t *dest, uint64_t *sequence);
-int64_t int_at(const int_array_t *a, uint64_t i);
-int endpoint_send_batch(endpoint_t *e, send_batch_t *b);
-int endpoint_replace(endpoint_t *e, uint64_t old, const void *payload, size_t bytes, int keep_due,
-                     int64_t due_ns, const shm_addr_t *dest, uint64_t *sequence);
 uint64_t endpoint_waiting(const endpoint_t *e);
-int endpoint_peek(endpoint_t *e);
-int endpoint_poll(endpoint_t *e);
 void endpoint_rearm(endpoint_t *e);
-void endpoint_taken(endpoint_t *e);
-uint64_t endpoint_take_many(endpoint_t *e, uint8_t *to, uint64_t bytes, packet_record_t *records,
-                            uint64_t max, uint64_t *used);
 void endpoint_before_sleep(const endpoint_t *e, int what, int64_t until_mono_ns,
                            endpoint_sleep_t *s);
 int endpoint_sleep(endpoint_sleep_t *s);
-void endpoint_after_sleep(endpoint_t *e, const endpoint_sleep_t *s);
 
 /* client/channel_stats.h */
 void channel_read_counters(const shm_stats_t *stats, uint64_t *out);
@@ -679,17 +624,6 @@ int shm_netflux_peek(const uint8_t *engine, uint32_t producers, void *values, ui
 void shm_netflux_publish(uint8_t *engine, shm_netflux_rx_t *head, uint32_t stamp,
                          const void *values, uint32_t bytes);
 int shm_netflux_state_get(const uint8_t *engine, shm_netflux_state_t *state);
-
-/* client/endpoint_netflux.h */
-typedef struct {
-    shm_netflux_rx_t head;
-    uint32_t stamp;
-    uint32_t bytes;
-    uint8_t values[...];
-    ...;
-} netflux_snapshot_t;
-int endpoint_put(endpoint_t *e, const void *values, size_t bytes);
-int endpoint_snapshot(const endpoint_t *e, netflux_snapshot_t *out);
 
 /* proto/netflux: statistics */
 typedef struct {

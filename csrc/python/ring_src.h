@@ -4,7 +4,6 @@
 #include "base/rt_err.h"
 #include "client/channel_stats.h"
 #include "client/endpoint.h"
-#include "client/endpoint_netflux.h"
 #include "client/endpoint_udt.h"
 #include "client/engine_stats.h"
 #include "client/readiness.h"

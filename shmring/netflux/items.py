@@ -8,7 +8,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from shmring._backend import Packet
+from shmring._hot import Packet
 from shmring._ring import ffi, lib
 from shmring.types import Stamp
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from shmring._backend import Packet
+from shmring._hot import Packet
 from shmring._ring import ffi, lib
 from shmring.rtp.extension import elements
 from shmring.types import Stamp

@@ -16,7 +16,7 @@ from typing import Any, Self
 from shmring import errors
 from shmring._aio import Waiters
 from shmring._arguments import deadline, has_passed
-from shmring._backend import Packet
+from shmring._hot import Packet
 from shmring._ring import ffi, lib
 from shmring.udt import _closer
 from shmring.udt.errors import Code, UdtError, udt_error

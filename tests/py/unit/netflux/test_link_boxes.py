@@ -13,7 +13,7 @@ import pytest
 
 import shmring
 from netflux.records import BOOL, DINT, INT, REAL, Codec
-from shmring import _backend, errors
+from shmring import errors
 from shmring._ring import ffi, lib
 from shmring.netflux.items import HEAD, item_of
 
@@ -264,7 +264,7 @@ def packet(head: bytes, values: bytes) -> shmring.Packet:
         + bytes(4)
         + bytes((127, 0, 0, 1)).ljust(16, b"\0")
     )
-    return _backend.Packet(head + values, 5, shmring.Stamp.KERNEL, source, 9, 0, 3)
+    return shmring.Packet(head + values, 5, shmring.Stamp.KERNEL, source, 9, 0, 3)
 
 
 def test_items() -> None:

@@ -1,7 +1,6 @@
 #include "shm/tx_claims.h"
 
 #include "base/rt_seq.h"
-#include "shm/tx_queue.h"
 
 static const shm_producer_t *slot_at(const tx_queue_t *q, uint32_t slot)
 {

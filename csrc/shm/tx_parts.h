@@ -3,7 +3,7 @@
 #define SHM_TX_PARTS_H
 
 #include "base/rt_seq.h"
-#include "shm/tx_queue.h"
+#include "shm/tx_queue_state.h"
 
 #include <errno.h>
 

@@ -6,7 +6,9 @@
  * long enough for what its header says. A ring that fails the check is emptied up to its tail. Its
  * clients lose what was in it, and nobody else does.
  */
+#include "shm/tx_claims.h"
 #include "shm/tx_parts.h"
+#include "shm/tx_queue.h"
 
 #define SHORTEST_HALT_NS (10 * RT_NS_PER_US) /* worth remembering */
 

@@ -10,7 +10,9 @@
  *      copy     CLAIMED   -> COMMITTED
  *      moving = none
  */
+#include "shm/tx_claims.h"
 #include "shm/tx_parts.h"
+#include "shm/tx_queue.h"
 
 #include "base/rt_futex.h"
 

@@ -6,6 +6,7 @@
  * if SENDING, and stepped over if DONE.
  */
 #include "shm/tx_parts.h"
+#include "shm/tx_queue.h"
 
 #include "base/rt_err.h"
 

@@ -27,7 +27,7 @@
 #include "shm/tx_ring.h"
 #include "worker/agents/common/parked_sockets.h"
 #include "worker/agents/common/socket.h"
-#include "worker/agents/mux/agent.h"
+#include "worker/agents/mux/mux.h"
 #include "worker/worker.h"
 
 #include <errno.h>

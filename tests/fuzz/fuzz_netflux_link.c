@@ -13,7 +13,7 @@
 #include "shm/ctl_msg.h"
 #include "shm/netflux_shm.c"
 
-#include "worker/agents/netflux/agent.h"
+#include "worker/agents/netflux/netflux.h"
 #include "worker/worker.h"
 
 #include "base/rt_err.h"

@@ -6,7 +6,7 @@
  *      input:  configuration, then step step ...   each a kind and what it needs, see play()
  *
  * The agent's own code runs, without worker and without sockets: what it sends goes nowhere. */
-#include "worker/agents/rtp/agent.h"
+#include "worker/agents/rtp/rtp.h"
 #include "worker/worker.h"
 
 #include "base/rt_err.h"

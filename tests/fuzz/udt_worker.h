@@ -21,7 +21,7 @@
 #include "shm/ctl_msg.h"
 #include "shm/tx_ring.h"
 #include "shm/udt_shm.h"
-#include "worker/agents/udt/agent.h"
+#include "worker/agents/udt/udt.h"
 #include "worker/channel.h"
 #include "worker/channels.h"
 #include "worker/worker.h"

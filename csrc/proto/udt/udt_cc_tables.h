@@ -2,7 +2,7 @@
 #ifndef UDT_CC_TABLES_H
 #define UDT_CC_TABLES_H
 
-#include "proto/udt/udt_cc.h"
+#include "proto/udt/udt_cc_ops.h"
 
 extern const udt_cc_ops_t udt_cc_daimd_ops;
 extern const udt_cc_ops_t udt_cc_ctcp_ops;

@@ -24,6 +24,7 @@
  * peer acknowledges or reports lost what was never sent; here a forged packet could then do the
  * same, so it is refused like any other, and a peer that really is at odds with us ends in silence.
  */
+#include "proto/udt/udt_conn.h"
 #include "proto/udt/udt_conn_private.h"
 
 #include "base/rt_err.h"

@@ -2,7 +2,7 @@
 #ifndef UDT_CONN_PRIVATE_H
 #define UDT_CONN_PRIVATE_H
 
-#include "proto/udt/udt_conn.h"
+#include "proto/udt/udt_conn_state.h"
 
 /* Where emission puts its datagrams. */
 typedef struct udt_outbox {

@@ -12,6 +12,8 @@
  *
  * Once connected, a handshake that still comes means that the other side has not had our last one:
  * it is answered, without any effect on the connection. */
+#include "proto/udt/udt_conn_setup.h"
+
 #include "proto/udt/udt_conn_private.h"
 
 #include <errno.h>

@@ -1,4 +1,4 @@
-#include "worker/agents/mux/agent.h"
+#include "worker/agents/mux/mux.h"
 
 #include "base/rt_err.h"
 #include "worker/agents/common/parked_sockets.h"

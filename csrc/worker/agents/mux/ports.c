@@ -4,7 +4,7 @@
  * entry, its state last. Closing: the state first. A successor then opens what was open; what the
  * dead worker was just doing is asked again by the client, who had no answer, and asking twice
  * changes nothing. */
-#include "worker/agents/mux/agent.h"
+#include "worker/agents/mux/mux.h"
 
 #include "base/rt_err.h"
 #include "worker/agents/common/parked_sockets.h"

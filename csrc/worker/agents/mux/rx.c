@@ -8,7 +8,7 @@
  * The ring waits for its reader: no more messages are read than it has room for, were each the
  * longest there can be. What the reader does not make room for stays in the sockets' own buffers,
  * each port's in its own. */
-#include "worker/agents/mux/agent.h"
+#include "worker/agents/mux/mux.h"
 
 
 #define RX_RETRY_NS RT_NS_PER_MS

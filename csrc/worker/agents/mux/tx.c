@@ -6,7 +6,7 @@
  *
  * drained[port] is the number behind the packet that was dealt with last. It is stored, not counted
  * up, so a successor that finds a packet half done may deal with it again. */
-#include "worker/agents/mux/agent.h"
+#include "worker/agents/mux/mux.h"
 
 #include "worker/agents/common/tap.h"
 

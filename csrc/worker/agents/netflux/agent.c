@@ -1,5 +1,5 @@
 #include "worker/agents/common/socket.h"
-#include "worker/agents/netflux/agent.h"
+#include "worker/agents/netflux/netflux.h"
 
 #include "base/rt_err.h"
 

@@ -1,6 +1,6 @@
 /* request.c: what clients ask of a link, checked, and what their death means. */
 #include "worker/agents/common/socket.h"
-#include "worker/agents/netflux/agent.h"
+#include "worker/agents/netflux/netflux.h"
 
 #include "base/rt_err.h"
 

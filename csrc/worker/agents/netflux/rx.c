@@ -5,7 +5,7 @@
  * times one batch a call is enough, as with the engine udp.
  *
  * Readers are woken behind the send, not before it: waking one takes a system call. */
-#include "worker/agents/netflux/agent.h"
+#include "worker/agents/netflux/netflux.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
  * A successor finds settings, remote, origin and fail-safe values in the state, numbers and flags
  * in the gauges, the partner's last values in the in box. All of it lies where clients may write,
  * so it is checked or harmless: whoever spoils it spoils his own link. */
-#include "worker/agents/netflux/agent.h"
+#include "worker/agents/netflux/netflux.h"
 
 #include <string.h>
 

@@ -12,7 +12,7 @@
  * no system call: the worker looks once a cycle, then more and more seldom. Who puts the very first
  * values may ring the channel's bell. */
 #include "worker/agents/common/socket.h"
-#include "worker/agents/netflux/agent.h"
+#include "worker/agents/netflux/netflux.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 #include "worker/agents/common/parked_sockets.h"
 #include "worker/agents/common/socket.h"
 #include "worker/agents/common/tap.h"
-#include "worker/agents/rtp/agent.h"
+#include "worker/agents/rtp/rtp.h"
 
 #include "base/rt_err.h"
 #include "shm/tx_ring.h"

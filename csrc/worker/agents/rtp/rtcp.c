@@ -5,7 +5,7 @@
  * other channels of this core nor the link suffer. */
 #include "worker/agents/common/socket.h"
 #include "worker/agents/common/tap.h"
-#include "worker/agents/rtp/agent.h"
+#include "worker/agents/rtp/rtp.h"
 
 #include "base/rt_err.h"
 

@@ -5,7 +5,7 @@
  *
  * A successor begins with an empty buffer and an unknown source: what its predecessor held is lost,
  * and the first frame is preceded by a resync. */
-#include "worker/agents/rtp/agent.h"
+#include "worker/agents/rtp/rtp.h"
 
 #include "base/rt_err.h"
 

@@ -2,7 +2,7 @@
  * successor. */
 #include "worker/agents/common/parked_sockets.h"
 #include "worker/agents/common/socket.h"
-#include "worker/agents/rtp/agent.h"
+#include "worker/agents/rtp/rtp.h"
 
 #include "base/rt_err.h"
 

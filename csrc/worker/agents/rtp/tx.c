@@ -17,7 +17,7 @@
  * built, the clock is read until the start, then comes the send call. */
 #include "worker/agents/common/socket.h"
 #include "worker/agents/common/tap.h"
-#include "worker/agents/rtp/agent.h"
+#include "worker/agents/rtp/rtp.h"
 
 #include "base/rt_err.h"
 #include "shm/tx_ring.h"

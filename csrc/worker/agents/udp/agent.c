@@ -1,4 +1,4 @@
-#include "worker/agents/udp/agent.h"
+#include "worker/agents/udp/udp.h"
 
 #include "worker/agents/common/socket.h"
 

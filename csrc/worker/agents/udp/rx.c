@@ -8,7 +8,7 @@
  *
  * With overflow="wait" no more messages are read than the ring has room for, were each the longest
  * there can be; what the readers do not make room for stays in the kernel's socket buffer. */
-#include "worker/agents/udp/agent.h"
+#include "worker/agents/udp/udp.h"
 
 void udp_agent_watch_input(wrk_channel_t *ch)
 {

@@ -25,7 +25,7 @@
  * When the kernel has no room the packets go back where they came from, in order, and nothing more
  * is taken in until it has (EPOLLOUT, or after a pause). */
 #include "worker/agents/common/socket.h"
-#include "worker/agents/udp/agent.h"
+#include "worker/agents/udp/udp.h"
 
 #include "base/rt_seq.h"
 

@@ -1,6 +1,6 @@
 /* address.c: addresses as clients, as the port's socket and as the protocol have them. */
 #include "worker/agents/common/socket.h"
-#include "worker/agents/udt/agent.h"
+#include "worker/agents/udt/udt.h"
 
 #include <string.h>
 

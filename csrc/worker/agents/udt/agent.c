@@ -1,4 +1,4 @@
-#include "worker/agents/udt/agent.h"
+#include "worker/agents/udt/udt.h"
 
 #include "base/rt_err.h"
 

@@ -1,5 +1,5 @@
 /* connection.c: what a connection does when it is served, and how it joins and leaves its port. */
-#include "worker/agents/udt/agent.h"
+#include "worker/agents/udt/udt.h"
 
 #include "base/rt_err.h"
 

@@ -5,7 +5,7 @@
  * round follows it then. */
 #include "worker/agents/common/socket.h"
 #include "worker/agents/common/tap.h"
-#include "worker/agents/udt/agent.h"
+#include "worker/agents/udt/udt.h"
 
 #include <errno.h>
 #include <stddef.h>

@@ -5,7 +5,7 @@
  * place and generation, so a number of long ago finds nobody. */
 #include "base/rt_err.h"
 #include "worker/agents/common/socket.h"
-#include "worker/agents/udt/agent.h"
+#include "worker/agents/udt/udt.h"
 
 #include <errno.h>
 #include <string.h>

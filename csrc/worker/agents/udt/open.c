@@ -1,6 +1,6 @@
 /* open.c: how a connection comes to be: its configuration, its port, its memory; or what
  * is left of it, where its worker died. */
-#include "worker/agents/udt/agent.h"
+#include "worker/agents/udt/udt.h"
 
 #include "base/rt_err.h"
 #include "worker/agents/common/socket.h"

@@ -1,6 +1,6 @@
 #include "base/rt_err.h"
 #include "worker/agents/common/socket.h"
-#include "worker/agents/udt/agent.h"
+#include "worker/agents/udt/udt.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* port_send.c: from the connections to the port's socket, and what the kernel has no room for. */
 #include "worker/agents/common/tap.h"
-#include "worker/agents/udt/agent.h"
+#include "worker/agents/udt/udt.h"
 
 #include <string.h>
 

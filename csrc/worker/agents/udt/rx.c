@@ -6,7 +6,7 @@
  * and less often.
  *
  * Order: connected; bytes and messages; the end. */
-#include "worker/agents/udt/agent.h"
+#include "worker/agents/udt/udt.h"
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
  *
  * A message of several records is gathered behind what was given to send, in room that is free, and
  * given when its last record is there. Nothing else is written there meanwhile. */
-#include "worker/agents/udt/agent.h"
+#include "worker/agents/udt/udt.h"
 
 #include "base/rt_seq.h"
 

@@ -1,4 +1,4 @@
-/* agent.h: the engine "udp": timed transmission and stamped reception on one socket. Shared by
+/* udp.h: the engine "udp": timed transmission and stamped reception on one socket. Shared by
  * its parts only:
  *
  *   agent.c  life: open, close, hold, release, purge, gauges

@@ -1,4 +1,4 @@
-/* agent.h: the engine "rtp": a media stream on the grid of its clock out of one socket, another
+/* rtp.h: the engine "rtp": a media stream on the grid of its clock out of one socket, another
  * one out of its jitter buffer into the rx ring, and RTCP beside them. What clients and worker
  * share stands in shm/rtp_shm.h. Shared by its parts only:
  *
@@ -15,8 +15,8 @@
 
 #include "worker/agents/common/send.h"
 #include "worker/agents/rtp/plan.h"
-#include "worker/agents/rtp/rtcp.h"
-#include "worker/agents/rtp/rx.h"
+#include "worker/agents/rtp/control.h"
+#include "worker/agents/rtp/receiver.h"
 
 enum { RTP_AGENT_BATCH = 16 }; /* packets in one send call, at most */
 

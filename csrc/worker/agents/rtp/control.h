@@ -1,4 +1,4 @@
-/* rtcp.h: what goes beside the media: an RTCP session, the socket it takes, and the
+/* control.h: what goes beside the media: an RTCP session, the socket it takes, and the
  * packets that are kept to be sent again. */
 #ifndef RTP_AGENT_RTCP_H
 #define RTP_AGENT_RTCP_H

@@ -1,4 +1,4 @@
-/* agent.h: the engine "mux": many plain UDP sockets, "ports", over one tx ring and one rx ring.
+/* mux.h: the engine "mux": many plain UDP sockets, "ports", over one tx ring and one rx ring.
  * What client and worker share stands in shm/mux_layout.h. Shared by its parts only:
  *
  *   agent.c  life: open, close, hold, release, purge, gauges

@@ -1,4 +1,4 @@
-/* agent.h: the engines "udt-port" and "udt": UDT connections over shared UDP ports. What
+/* udt.h: the engines "udt-port" and "udt": UDT connections over shared UDP ports. What
  * clients and the worker share stands in shm/udt_shm.h, the protocol in proto/udt. Shared by these
  * parts only:
  *

@@ -1,4 +1,4 @@
-/* agent.h: the engine "netflux": cyclic exchange of the latest values with one partner.
+/* netflux.h: the engine "netflux": cyclic exchange of the latest values with one partner.
  * Shared by its parts only:
  *
  *   agent.c    life: open, close, hold, release, duties

@@ -1,4 +1,4 @@
-/* rx.h: the receiving side of an RTP channel: from datagrams to frames in the rx ring.
+/* receiver.h: the receiving side of an RTP channel: from datagrams to frames in the rx ring.
  *
  *   datagram -> header -> source (RFC 3550 A.1) -> slot of the store -> jitter buffer -> rx ring
  *       \          \           \                                            \

@@ -1,2 +1,2 @@
-"""Netflux channels: values exchanged with a controller in cycles, which the worker keeps. What
-users need of it is in `shmring` itself."""
+"""Netflux channels: the worker exchanges values with a controller in cycles. `shmring` exports the
+public names."""

@@ -16,46 +16,48 @@ class Netflux(Engine[NetfluxChannel]):
     """A Netflux link to one partner: the channel is a `NetfluxChannel`, which exchanges values in
     cycles.
 
-    Times are ns, sizes are bytes. One of `send` and `receive` must be given. Of the options of
-    `open`, those for queued packets, deadlines and reports do not go with it.
+    Times are ns, sizes are bytes. One of `send` and `receive` must be given. The options
+    of `open` for queued packets, deadlines and reports cannot be used with it.
 
     What is exchanged:
 
-    send: what is sent: its size, 0 to 1499, or a `Record`. None: 0, number and feedback only.
-    receive: what the partner sends, likewise. Shorter datagrams are refused, the rest of longer
-        ones is ignored.
-    values: the first values to be sent: bytes, or what the record encodes. None: nothing is sent
-        before the first `NetfluxChannel.update`.
+    send: the values that are sent: their size, 0 to 1499, or a `Record`. None: 0, only number and
+        feedback are sent.
+    receive: the values that the partner sends, in the same form. Shorter datagrams are rejected.
+        The rest of longer ones is ignored.
+    values: the first values to be sent: bytes, or an object that the record encodes. None: nothing
+        is sent before the first `NetfluxChannel.update`.
 
     The link:
 
-    any_source: take datagrams from anywhere. None: only if no `remote` is given.
+    any_source: accept datagrams from any address. None: only if no `remote` is given.
     cycle_ns: from one send to the next, 100 us to 1 h.
-    own_number: the number used last by a link that this one goes on with, 0 to 255. With 0 the
+    own_number: the last number sent by the link that this one continues, 0 to 255. With 0 the
         link begins with number 1.
-    partner_number: the number accepted last by that link, 0 to 255. None: whatever comes first is
-        taken.
+    partner_number: the number accepted last by that link, 0 to 255. None: the first datagram is
+        accepted, whatever its number.
 
     Watching:
 
-    watchdog_ns: the partner is dead when nothing new came for so long, up to 1 h. 0: never.
-    hear_ns: the partner does not hear us when it acknowledged nothing new for so long, up to 1 h.
-        None: the watchdog, but three cycles at least, and never if there is no watchdog.
-    keep_values: when the watchdog runs out, received values stay as they are. False: they become
+    watchdog_ns: the partner counts as dead after this time without a new datagram, up to 1 h. 0:
+        never.
+    hear_ns: the partner does not hear us if it acknowledges nothing new for this time, up to 1 h.
+        None: the watchdog, but at least three cycles, and never if there is no watchdog.
+    keep_values: when the watchdog expires, received values stay as they are. False: they become
         zeros.
-    keep_window: numbers are still expected to go on behind a time-out, so that a partner that
-        starts anew is refused until its numbers fit, 128 datagrams at most. False: whatever comes
-        next is taken.
+    keep_window: numbers are expected to continue after a timeout, so a partner that restarts is
+        rejected until its numbers fit, at most 128 datagrams. False: the next datagram is
+        accepted, whatever its number.
 
     Values that grow old:
 
-    stale_ns: values to be sent are stale when nobody has updated them for so long, up to 1 h. 0:
-        when the process that wrote them has died.
+    stale_ns: values to be sent are stale after this time without an update, up to 1 h. 0: when the
+        process that wrote them has died.
     on_stale: what is sent then. "keep": the same values. "failsafe": those of `failsafe`. "stop":
-        nothing, so that the partner's own watchdog runs out. A pool without a name ends with its
-        process: then fail-safe values are sent once, and nothing after that.
-    failsafe: values to be sent when others are stale: bytes, or what the record encodes. None:
-        none.
+        nothing, so that the partner's own watchdog expires. A pool without a name ends with its
+        process. In this case fail-safe values are sent once, and nothing after that.
+    failsafe: values to be sent when others are stale: bytes, or an object that the record encodes.
+        None: there are none.
     """
 
     send: int | Record | None = None

@@ -1,4 +1,4 @@
-"""What a Netflux channel gives out: snapshots, arrivals, and what befell the link."""
+"""What a Netflux channel delivers: snapshots, arrivals, and events of the link."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ _VOID, _FIRST, _OVERSIZE = (
 
 
 class NetfluxEventKind(StrEnum):
-    """What befell a link. Compares equal to its lower-case name."""
+    """An event of a link. Compares equal to its lower-case name."""
 
     ALIVE = "alive"
-    """The first datagram came, or the first one behind a time-out."""
+    """The first datagram arrived, or the first one after a timeout."""
     TIMEOUT = "timeout"
-    """The watchdog ran out."""
+    """The watchdog expired."""
     HEARD = "heard"
     """The partner acknowledges what we send."""
     UNHEARD = "unheard"
-    """It ceased to."""
+    """The partner stopped acknowledging."""
     FRESH = "fresh"
     """The values to be sent are being updated."""
     STALE = "stale"
-    """They are too old, or who wrote them died."""
+    """They are too old, or their writer died."""
 
 
 _KINDS = {int(getattr(lib, f"SHM_NETFLUX_{kind.name}")): kind for kind in NetfluxEventKind}
@@ -46,21 +46,21 @@ class NetfluxSnapshot(NamedTuple):
     """The newest values of the partner. Times are ns of CLOCK_MONOTONIC."""
 
     values: Any
-    """bytes, or what the record made of them."""
+    """bytes, or an object that the record decoded."""
     number: int
-    """Of the datagram, 0 to 255."""
+    """Number of the datagram, 0 to 255."""
     feedback: int
-    """The number of ours that the partner had received last when it sent them."""
+    """The last of our numbers that the partner had received when it sent the values."""
     timestamp_ns: int
-    """When they came; `void`: when the watchdog ran out."""
+    """When they arrived. With `void`: when the watchdog expired."""
     stamp: Stamp
-    """Who took `timestamp_ns`."""
+    """Source of `timestamp_ns`."""
     published: int
-    """Counts what `values` were, from 1 on: whether they are new since the last look."""
+    """Counts the values from 1 on. It changes when `values` are new."""
     void: bool
-    """The watchdog ran out: zeros in place of values."""
+    """The watchdog expired: the values are zeros."""
     oversize: bool
-    """The datagram was longer than agreed; the rest was ignored."""
+    """The datagram was longer than agreed, and the rest was ignored."""
 
     def age_ns(self) -> int:
         """Time since `timestamp_ns`."""
@@ -68,7 +68,7 @@ class NetfluxSnapshot(NamedTuple):
 
 
 class NetfluxValues(NamedTuple):
-    """One datagram that was accepted. Fields are as of `NetfluxSnapshot`."""
+    """One accepted datagram. Fields are as in `NetfluxSnapshot`."""
 
     values: Any
     number: int
@@ -77,13 +77,13 @@ class NetfluxValues(NamedTuple):
     stamp: Stamp
     published: int
     first: bool
-    """The first one, or the first behind a time-out."""
+    """It is the first one, or the first one after a timeout."""
     oversize: bool
     source: tuple[str, int]
     """Sender: (host, port)."""
     lost_before: int
-    """Arrivals and events overwritten in the ring between the one read before and this one; 0 from
-    `recv_many`, see `Channel.lost`."""
+    """Arrivals and events that were overwritten in the ring between the previous item and this one.
+    0 from `recv_many`, see `Channel.lost`."""
 
 
 class NetfluxEvent(NamedTuple):
@@ -91,39 +91,39 @@ class NetfluxEvent(NamedTuple):
 
     kind: NetfluxEventKind
     timestamp_ns: int
-    """The deadline that passed, or the arrival that changed it; CLOCK_MONOTONIC."""
+    """The deadline that passed, or the arrival that changed the link. CLOCK_MONOTONIC."""
     values: Any
-    """``timeout``: what `NetfluxChannel.snapshot` has now, zeros unless the channel keeps values;
-    else None."""
+    """For ``timeout``: the values that `NetfluxChannel.snapshot` returns now. They are zeros unless
+    the channel keeps values. Otherwise None."""
     void: bool
     """`values` are zeros in place of the partner's."""
     published: int
-    """As of `NetfluxSnapshot`; 0 but for ``timeout``."""
+    """As in `NetfluxSnapshot`. 0 except for ``timeout``."""
     lost_before: int
-    """As of `NetfluxValues`."""
+    """As in `NetfluxValues`."""
 
 
 NetfluxItem = NetfluxValues | NetfluxEvent
-"""Whatever a Netflux channel gives out."""
+"""Anything that a Netflux channel delivers."""
 
 
 class SentValues(NamedTuple):
     """What a link sends now."""
 
     values: Any
-    """bytes, or what the record made of them."""
+    """bytes, or an object that the record decoded."""
     timestamp_ns: int
-    """When they were put, CLOCK_MONOTONIC."""
+    """When they were updated, CLOCK_MONOTONIC."""
     updates: int
-    """How often anybody has updated the link, this one included."""
+    """How often the link was updated, including this update."""
     pid: int
-    """Process that did; 0: it has left."""
+    """Process that updated them. 0: it has detached."""
 
 
 def item_of(packet: Packet, size: int, decode: Callable[[bytes], Any] | None) -> NetfluxItem:
-    """What a packet of the channel below says.
+    """Decode a packet of the underlying channel.
 
-    Any process may have scribbled over it: then the item makes no sense, and nothing else happens.
+    Another process may have overwritten it. Then the item is meaningless, with no other effect.
     """
     record = packet.data.ljust(HEAD.size + size, b"\0")
     kind, flags, number, feedback, _, published, at_ns = HEAD.unpack_from(record)

@@ -1,4 +1,4 @@
-"""What a Netflux link has counted and measured: the part `netflux` of `NetfluxChannel.stats`."""
+"""What a Netflux link has counted and measured: `NetfluxChannel.stats().netflux`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shmring.stats import ChannelStats, read_histograms
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetfluxLink(NetfluxNumbers):
-    """How both directions of a link are, and what was counted.
+    """The state of both directions of a link, and its counters.
 
     Counters run since the channel was opened, or since `Channel.reset_stats`. Each number is read
     whole, but not all at one instant. Times are ns of CLOCK_MONOTONIC. None means "never".
@@ -22,13 +22,13 @@ class NetfluxLink(NetfluxNumbers):
 
     @property
     def rejected(self) -> int:
-        """Datagrams that were not taken, for whatever reason."""
+        """Datagrams that were not accepted, for any reason."""
         return (
             self.rejected_short + self.rejected_repeated + self.rejected_old + self.rejected_foreign
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as values that `json` takes."""
+        """Return everything as values that `json` accepts."""
         facts = {item.name: getattr(self, item.name) for item in fields(self)}
         for name, value in facts.items():
             if isinstance(value, Histogram):

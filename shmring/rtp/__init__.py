@@ -1,2 +1,2 @@
-"""RTP channels: frames handed over in Python, packets on the grid of the media clock on the wire,
-and frames in time on the other side. What users need of it is in `shmring` itself."""
+"""RTP channels: Python queues frames, the worker sends packets on the grid of the media clock, and
+the receiver gets frames at their playout time. `shmring` exports the public names."""

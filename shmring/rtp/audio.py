@@ -1,4 +1,4 @@
-"""16-bit samples, and what a payload makes of them: G.711 (ITU-T) and L16 (RFC 3551 4.5.11)."""
+"""16-bit samples and their encodings in payloads: G.711 (ITU-T) and L16 (RFC 3551 4.5.11)."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _OCTETS = ("B", "b", "c")
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """One way to write 16-bit samples into payloads; all are of a constant rate."""
+    """An encoding of 16-bit samples in payloads. All have a constant rate."""
 
     name: str
-    """As `Rtp` takes it."""
+    """The name that `Rtp` takes."""
     width: int
-    """Bytes that a sample of one channel takes in a payload."""
+    """Bytes of one sample of one audio channel in a payload."""
     payload_type: int | None
-    """The static one (RFC 3551), for one channel; None: a dynamic one has to be agreed on."""
+    """Static payload type (RFC 3551) for one audio channel. None: only a dynamic one exists."""
     clock_rate: int
-    """What the static payload type says, or what is usual, Hz."""
+    """Clock rate of the static payload type, or the usual one, Hz."""
     silence_byte: int
-    """What a silent payload consists of."""
+    """The byte that a silent payload consists of."""
     encode: Callable[[Buffer], bytes]
     """Payload from samples: bytes-like in the machine's order, or a buffer of int16."""
     decode: Callable[[Buffer], memoryview]
-    """Samples from a payload, as a view of format ``h``. A last half sample is left out."""
+    """Samples from a payload, as a view of format ``h``. An incomplete last sample is left out."""
 
 
 def sample_bytes(pcm: Buffer) -> memoryview:
@@ -48,12 +48,14 @@ def sample_bytes(pcm: Buffer) -> memoryview:
         raise TypeError("samples with gaps between them: give a contiguous buffer")
     flat = view.cast("B")
     if len(flat) % SAMPLE_BYTES:
-        raise ValueError(f"{len(flat)} bytes are no whole number of 16-bit samples")
+        raise ValueError(
+            f"buffer length {len(flat)} is not a multiple of {SAMPLE_BYTES}: give whole samples"
+        )
     return flat
 
 
 def silence(samples: int) -> memoryview:
-    """So many samples of nothing, as a view of format ``h``."""
+    """This number of silent samples, as a view of format ``h``."""
     return memoryview(bytes(SAMPLE_BYTES * samples)).cast("h")
 
 
@@ -83,13 +85,13 @@ def _g711_decoder(convert: Any) -> Callable[[Buffer], memoryview]:
 
 
 def _aligned(view: memoryview) -> memoryview:
-    """The same bytes where 16-bit samples may lie."""
+    """The same bytes, aligned for 16-bit samples."""
     address = int(ffi.cast("uintptr_t", ffi.from_buffer(view)))
     return memoryview(bytes(view)) if address % SAMPLE_BYTES else view
 
 
 def _swapped(octets: memoryview) -> array.array[int]:
-    """Network order to the machine's, and back."""
+    """Convert network byte order to the machine's, and back."""
     samples = array.array("h", bytes(octets))
     if sys.byteorder == "little":
         samples.byteswap()

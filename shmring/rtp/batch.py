@@ -33,21 +33,21 @@ _ROW_FIELDS: dict[str, tuple[str, int]] = {
 
 
 class RtpBatch(Records):
-    """Items that one `RtpChannel.recv_many` took, oldest first.
+    """Items that one call of `RtpChannel.recv_many` returned, oldest first.
 
-    Behaves as a sequence of them, each made when it is asked for (without `source` and
-    `lost_before`). Fields are views over all of them, those of events included; `kinds` tells which
-    is what, and ``lengths`` of events are 0.
+    It is a sequence of items. Each item is created at its first access, without `source` and
+    `lost_before`. Each field is a view over all items, including events. `kinds` gives the kind of
+    each item, and ``lengths`` of events are 0.
     """
 
     __slots__ = ("_clock_rate", "payload")
 
     payload: bytes | memoryview
-    """Payloads, one behind the other, with what else there is of each in front of it: see `offsets`
-    and `lengths`. A view of `out` where that was given."""
+    """The payloads, each with its header data before it: see `offsets` and `lengths`. A view of
+    `out` if that was given."""
 
     def __init__(self, packets: PacketBatch, clock_rate: int) -> None:
-        """packets: of the channel below, as `Channel.recv_many` takes them."""
+        """packets: as `Channel.recv_many` of the underlying channel returns them."""
         count = len(packets)
         rows = bytearray(_ROW_BYTES * count)
         with (
@@ -67,7 +67,7 @@ class RtpBatch(Records):
 
     @property
     def sequences(self) -> memoryview[int]:
-        """Extended sequence numbers; of an erasure, that of the first missing frame."""
+        """Extended sequence numbers. For an erasure, that of the first missing frame."""
         return self._column("Q", 0)
 
     @property
@@ -77,12 +77,12 @@ class RtpBatch(Records):
 
     @property
     def timestamps_ns(self) -> memoryview[int]:
-        """Arrivals, of events when they were given out, ns in the channel's clock."""
+        """Times of arrival, for events the time of delivery, ns in the channel's clock."""
         return self._column("q", 8)
 
     @property
     def due_ns(self) -> memoryview[int]:
-        """When each is to be played, ns in the channel's clock."""
+        """Playout times, ns in the channel's clock."""
         return self._column("q", 16)
 
     @property
@@ -97,7 +97,7 @@ class RtpBatch(Records):
 
     @property
     def frames(self) -> memoryview[int]:
-        """1 for a frame; of an erasure, how many are missing."""
+        """1 for a frame, the number of missing frames for an erasure."""
         return self._column("I", 48)
 
     @property
@@ -114,7 +114,7 @@ class RtpBatch(Records):
 
     @property
     def stamps(self) -> memoryview[int]:
-        """Who took each arrival, as an index into ``tuple(shmring.Stamp)``."""
+        """Source of each timestamp, as an index into ``tuple(shmring.Stamp)``."""
         return self._column("B", 57)
 
     @property

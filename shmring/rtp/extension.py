@@ -1,4 +1,4 @@
-"""Elements of a header extension (RFC 8285): taken apart when somebody asks, and put together."""
+"""Elements of a header extension (RFC 8285): decoded on request, and encoded."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _BYTES_MAX = 65535 * _WORD_BYTES
 def elements(profile: int, words: bytes) -> tuple[tuple[int, bytes], ...]:
     """(id, data) of each element, in their order.
 
-    Empty for a profile that is of neither form. One that is longer than what is left ends the list;
-    those before it are good.
+    Empty for a profile that is of neither form. An element that is longer than the remaining bytes
+    ends the list. The elements before it are valid.
     """
     two_byte = profile & _TWO_BYTE_MASK == TWO_BYTE
     if not two_byte and profile != ONE_BYTE:
@@ -35,9 +35,9 @@ def elements(profile: int, words: bytes) -> tuple[tuple[int, bytes], ...]:
 
 
 def build(given: Iterable[tuple[int, bytes]]) -> bytes:
-    """A header extension as on the wire, in the one-byte form where that takes all of it.
+    """An encoded header extension, in the one-byte form if all elements fit into it.
 
-    Raises `BadConfig` for an id outside of 1 to 255, data longer than 255 bytes, or too much of it.
+    Raises `BadConfig` for an id outside of 1 to 255, data longer than 255 bytes, or too much data.
     """
     pairs = [(ident, bytes(data)) for ident, data in given]
     two_byte = any(ident > 14 or not 1 <= len(data) <= 16 for ident, data in pairs)

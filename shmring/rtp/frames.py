@@ -1,4 +1,4 @@
-"""What an RTP channel gives out: frames, erasures in place of missing ones, and what befell the
+"""What an RTP channel delivers: frames, erasures in place of missing frames, and events of the
 stream."""
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class RtpFrame(NamedTuple):
     sequence: int
     """RTP sequence number, extended: the first cycle of 65536 is 1, and it never goes back."""
     due_ns: int
-    """When it is to be played; ``delivery="as_arrived"``: its arrival."""
+    """Playout time. With ``delivery="as_arrived"``: its time of arrival."""
     timestamp_ns: int
-    """Its arrival; `stamp` says who took it."""
+    """Time of arrival. `stamp` gives the source of this timestamp."""
     stamp: Stamp
     marker: bool
     payload_type: int
@@ -48,18 +48,18 @@ class RtpFrame(NamedTuple):
     csrc: tuple[int, ...]
     """Contributing sources."""
     recovered: bool
-    """It was lost and sent again on request."""
+    """It was lost and repeated on request."""
     new_source: bool
-    """The first one of another SSRC."""
+    """It is the first frame of another SSRC."""
     source: tuple[str, int] | None
-    """Sender, (host, port); None in a batch."""
+    """Sender, (host, port). None in a batch."""
     lost_before: int
-    """Frames and events overwritten in the ring between the one read before and this one; 0 in a
-    batch."""
+    """Frames and events that were overwritten in the ring between the previous item and this one. 0
+    in a batch."""
     extension_profile: int
     """0: none."""
     extension: bytes
-    """Body of the header extension; see `elements`."""
+    """Body of the header extension. See `elements`."""
 
     def elements(self) -> tuple[tuple[int, bytes], ...]:
         """(id, data) of each element of the header extension, RFC 8285."""
@@ -67,67 +67,67 @@ class RtpFrame(NamedTuple):
 
 
 class RtpErasure(NamedTuple):
-    """Frames that were not there when they were to be played. Times are as of `RtpFrame`."""
+    """Frames that were missing at their playout time. Times are as in `RtpFrame`."""
 
     timestamp: int
     """RTP timestamp at which it begins."""
     sequence: int
     """Extended sequence number of the first missing frame."""
     due_ns: int
-    """When it is to be played."""
+    """Playout time."""
     timestamp_ns: int
-    """When it was given out."""
+    """Time of delivery."""
     frames: int
-    """How many are missing; 0: the buffer ran dry, and nobody knows yet."""
+    """Number of missing frames. 0: not known yet, because the buffer ran empty."""
     samples: int
-    """How long it is, in units of the media clock."""
+    """Its duration, in units of the media clock."""
     duration_ns: int
-    """The same in time."""
+    """Its duration in ns."""
     dry: bool
-    """The buffer had run dry: nothing later has come either."""
+    """The buffer ran empty: no later frame has arrived either."""
     ssrc: int
     lost_before: int
-    """As of `RtpFrame`."""
+    """As in `RtpFrame`."""
 
 
 class RtpResync(NamedTuple):
-    """The timeline jumps: what follows begins anew. Times are as of `RtpFrame`."""
+    """The timeline jumps, and the following frames start a new one. Times are as in `RtpFrame`."""
 
     timestamp: int
-    """RTP timestamp of the first frame behind the jump."""
+    """RTP timestamp of the first frame after the jump."""
     sequence: int
     """Its extended sequence number."""
     due_ns: int
-    """When it is to be played."""
+    """Playout time."""
     timestamp_ns: int
-    """When this was given out."""
+    """Time of delivery."""
     samples: int
-    """How far the timestamp jumped, units of the media clock; below 0: back."""
+    """Size of the jump, units of the media clock. Negative: backwards."""
     new_source: bool
     """Another SSRC took over."""
     restarted: bool
-    """The source began anew at other sequence numbers."""
+    """The source restarted at other sequence numbers."""
     ssrc: int
     lost_before: int
-    """As of `RtpFrame`."""
+    """As in `RtpFrame`."""
 
 
 class RtpBye(NamedTuple):
-    """The source said goodbye. Times are as of `RtpFrame`."""
+    """The source sent an RTCP BYE. Times are as in `RtpFrame`."""
 
     timestamp_ns: int
-    """When that came."""
+    """When it arrived."""
     ssrc: int
     lost_before: int
-    """As of `RtpFrame`."""
+    """As in `RtpFrame`."""
 
 
 RtpItem = RtpFrame | RtpErasure | RtpResync | RtpBye
-"""Whatever an RTP channel gives out."""
+"""Anything that an RTP channel delivers."""
 
 
 def item_of(packet: Packet, clock_rate: int) -> RtpItem:
-    """What a packet of the channel below says."""
+    """Decode a packet of the underlying channel."""
     return parse(
         memoryview(packet.data),
         packet.timestamp_ns,
@@ -146,9 +146,9 @@ def parse(
     source: tuple[str, int] | None = None,
     lost_before: int = 0,
 ) -> RtpItem:
-    """Take a record apart: head, contributing sources, header extension, payload.
+    """Decode a record: head, contributing sources, header extension, payload.
 
-    Any process may have scribbled over it: then the item makes no sense, and nothing else happens.
+    Another process may have overwritten it. Then the item is meaningless, with no other effect.
     """
     if len(record) < HEAD.size:
         record = memoryview(bytes(record).ljust(HEAD.size, b"\0"))

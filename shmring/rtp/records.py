@@ -1,5 +1,5 @@
-"""What an RTP channel queues: frames and blocks behind the head that tells the worker what they
-are."""
+"""What an RTP channel queues: frames and blocks, each after a head that describes it to the
+worker."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ BYE = _HEAD.pack(lib.SHM_RTP_BYE, 0, _DEFAULT_PT, 0, 0, 0)
 
 
 class FrameOptions(TypedDict, total=False):
-    """Keyword arguments of `RtpChannel.send` and the like."""
+    """Keyword arguments of `RtpChannel.send` and similar methods."""
 
     marker: bool | None
     """None (default): on the first frame of a talk spurt."""
     payload_type: int | None
-    """None (default): the channel's. Given, `data` is a payload, on a channel with a codec too."""
+    """None (default): the channel's. Otherwise `data` is a payload, even if there is a codec."""
     samples: int | None
-    """Media time of the frame, units of the media clock. None (default): that of the samples given,
-    else `RtpChannel.samples_per_packet`."""
+    """Media time of the frame, units of the media clock. None (default): that of the given
+    samples, or `RtpChannel.samples_per_packet`."""
     same_time: bool
-    """The frame behind it has the same timestamp and slot: one picture in several packets, say.
+    """The next frame has the same timestamp and slot, for example one picture in several packets.
     Default False."""
     elements: Iterable[tuple[int, bytes]]
     """Header extension (RFC 8285): (id, data) of each element."""
 
 
 class BlockOptions(TypedDict, total=False):
-    """Keyword arguments of `RtpChannel.send_block` and the like."""
+    """Keyword arguments of `RtpChannel.send_block` and similar methods."""
 
     marker: bool | None
-    """Of the first packet; None (default): if it begins a talk spurt."""
+    """Marker of the first packet. None (default): set if it begins a talk spurt."""
     payload_type: int | None
-    """As of `FrameOptions`."""
+    """As in `FrameOptions`."""
     samples: int | None
     """Media time of each packet, units of the media clock. None (default):
     `RtpChannel.samples_per_packet`."""
     bytes_per_packet: int | None
-    """Payload of each packet. None (default): as the channel was opened."""
+    """Payload size of each packet. None (default): that of the channel."""
 
 
 class RecordMaker:
@@ -103,7 +103,7 @@ class RecordMaker:
         samples: int | None = None,
         bytes_per_packet: int | None = None,
     ) -> tuple[list[bytes], int]:
-        """The records of a block, and how many bytes of `data` are in each but the last."""
+        """The records of a block, and the number of bytes of `data` in each one except the last."""
         codec = self._codec if payload_type is None else None
         body = memoryview(codec.encode(data) if codec else data).cast("B")
         if not body:
@@ -117,12 +117,12 @@ class RecordMaker:
         return records, part * (audio.SAMPLE_BYTES // codec.width if codec else 1)
 
     def _samples(self, payload: bytes, codec: audio.Codec) -> int | None:
-        """None: as many as usual."""
+        """None: the default number."""
         samples = len(payload) // (codec.width * self._config.channels)
         return None if samples == self._config.samples_per_packet else samples
 
     def _part_bytes(self, bytes_per_packet: int | None) -> int:
-        """As many whole packets as one record takes."""
+        """As many complete packets as fit into one record."""
         size = int(bytes_per_packet or self._config.bytes_per_packet)
         if not size:
             raise errors.BadConfig(
@@ -175,5 +175,5 @@ class RecordMaker:
 
 
 def _number(what: str, value: int | None, most: int) -> int:
-    """0 stands for what is usual."""
+    """0 stands for the default."""
     return 0 if value is None else _options.integer(what, value, 1, most)

@@ -1,4 +1,4 @@
-"""What an RTP channel has counted and measured: the part `rtp` of `RtpChannel.stats`."""
+"""What an RTP channel has counted and measured: `RtpChannel.stats().rtp`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NTP_MASK = 2**64 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RtpStats(RtpNumbers):
-    """The stream as sent, the stream as received, and what RTCP says of both.
+    """The sent stream, the received stream, and what RTCP reports about both.
 
     Counters run since the channel was opened, or since `Channel.reset_stats`. None means "not
     known". Each number is read whole, but not all at one instant.
@@ -36,7 +36,7 @@ class RtpStats(RtpNumbers):
         return self.skew_ppb / 1000
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as values that `json` takes."""
+        """Return everything as values that `json` accepts."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
@@ -44,7 +44,7 @@ class RtpStats(RtpNumbers):
 class RtpChannelStats(ChannelStats):
     """What `RtpChannel.stats` returns: `ChannelStats`, and `rtp`.
 
-    The inherited counters count datagrams, RTCP among them where it shares the port.
+    The inherited counters count datagrams, including RTCP if it shares the port.
     """
 
     rtp: RtpStats

@@ -1,6 +1,6 @@
 """UDT: reliable bulk transfer and messages over UDP, for long and lossy paths.
 
-Talks to every UDT4 program. The workers do the protocol; bytes pass through shared memory.
+It works with every UDT4 program. The workers run the protocol. Bytes pass through shared memory.
 
     with udt.listen(("127.0.0.1", 9000)) as listener:
         sock, address = listener.accept()

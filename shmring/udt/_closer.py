@@ -1,4 +1,4 @@
-"""A thread that closes what nobody refers to any more, and what is to linger behind its back."""
+"""A thread that closes objects without references, and lingers in the background."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _thread: threading.Thread | None = None
 
 
 def start() -> None:
-    """Have the thread; before anything that `later` may be called for is made."""
+    """Start the thread. Called before any object exists for which `later` may be called."""
     global _thread
     with _lock:
         if _thread is None:
@@ -23,9 +23,9 @@ def start() -> None:
 
 
 def later(job: Callable[[], None]) -> None:
-    """Do something soon and elsewhere.
+    """Call a function soon, in another thread.
 
-    For finalizers, which run in any thread, under whatever lock it holds: this takes none.
+    This is for finalizers. They run in any thread, under any lock it holds, so this takes no lock.
     """
     _jobs.put(job)
 

@@ -1,4 +1,4 @@
-"""How UDT connections are made."""
+"""Functions that make UDT connections."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def connect(
     port_options: PortOptions | None = None,
     **options: Unpack[UdtOptions],
 ) -> UdtSocket:
-    """Connect to whoever listens at `remote`.
+    """Connect to a listener at `remote`.
 
-    remote: (host, port); names are looked up. local: numeric address to bind to; None: the kernel
-    chooses. port: instead of `local`, a port that is open already, such as `UdtListener.port`.
-    timeout: seconds, how long to ask for; None: 3. pool, namespace: as of `shmring.open`.
-    port_options: of a new port. options: `UdtOptions`.
+    remote: (host, port). Names are looked up. local: numeric address to bind to. None: the kernel
+    chooses. port: instead of `local`, a port that is already open, such as `UdtListener.port`.
+    timeout: how long to try, seconds. None: 3. pool, namespace: as in `shmring.open`.
+    port_options: options of a new port. options: `UdtOptions`.
 
-    Raises `UdtTimeout` (nobody answered), `UdtRefused`, `UdtError`; as `shmring.open`; `OSError`
-    for a name that is not known.
+    Raises `UdtTimeout` (no answer), `UdtRefused`, `UdtError`, the errors of `shmring.open`, and
+    `OSError` for an unknown name.
     """
     return _connected(
         begin_connect(
@@ -60,10 +60,10 @@ def rendezvous(
     port_options: PortOptions | None = None,
     **options: Unpack[UdtOptions],
 ) -> UdtSocket:
-    """Connect to a peer that does the same at the same time, for both ends behind firewalls.
+    """Connect to a peer that does the same at the same time, if both ends are behind firewalls.
 
-    Arguments and errors as of `connect`; give `local` or `port`, which the peer must know, on which
-    nobody listens. timeout: None: 30 s.
+    Arguments and errors are as in `connect`. Give `local` or `port`. The peer must know it, and
+    there must be no listener on it. timeout: None: 30 s.
     """
     return _connected(
         begin_connect(
@@ -92,7 +92,7 @@ def begin_connect(
     port_options: PortOptions | None = None,
     **options: Unpack[UdtOptions],
 ) -> UdtSocket:
-    """As `connect`, but return at once (but for a name that has to be looked up).
+    """As `connect`, but return at once, except while a name is looked up.
 
     See `UdtSocket.wait_connected` and `UdtSocket.connected_async`.
     """
@@ -115,7 +115,7 @@ async def connect_async(
     port_options: PortOptions | None = None,
     **options: Unpack[UdtOptions],
 ) -> UdtSocket:
-    """As `connect`, or `rendezvous`, without blocking the event loop: names included."""
+    """As `connect` or `rendezvous`, without blocking the event loop, not even to look up a name."""
     sock = await asyncio.to_thread(
         begin_connect,
         remote,
@@ -146,13 +146,13 @@ def listen(
     port_options: PortOptions | None = None,
     **options: Unpack[UdtOptions],
 ) -> UdtListener:
-    """Listen for those who want to connect.
+    """Listen for connection requests.
 
     local: numeric (host, port), port 0 for any. backlog: peers that are answered before `accept` is
-    called, 1 to 4096. The other arguments as of `connect`; options: of each connection.
+    called, 1 to 4096. The other arguments are as in `connect`. options: of each connection.
 
-    Raises as `shmring.open`; `UdtError` with `Code.ESOCKFAIL` where the port is taken, with
-    `Code.EDUPLISTEN` where somebody listens on `port`.
+    Raises the errors of `shmring.open`, `UdtError` with `Code.ESOCKFAIL` if the port is in use, and
+    with `Code.EDUPLISTEN` if there is already a listener on `port`.
     """
     settings = Settings.of(options)
     with _holding(port, local, None, pool, namespace, port_options) as held:
@@ -160,7 +160,7 @@ def listen(
 
 
 def resolve(remote: tuple[str, int]) -> tuple[str, int]:
-    """A numeric address; looks names up. Raises `OSError`, `TypeError`."""
+    """Return a numeric address, after looking up a name. Raises `OSError`, `TypeError`."""
     if not (isinstance(remote, (tuple, list)) and len(remote) >= 2 and isinstance(remote[0], str)):
         raise TypeError(f'remote must be a pair such as ("127.0.0.1", 9000), not {remote!r}')
     host = remote[0]
@@ -173,7 +173,7 @@ def resolve(remote: tuple[str, int]) -> tuple[str, int]:
 
 
 class _holding:
-    """A port to make something on: one that is given, or a new one."""
+    """Return the given port, or a new one."""
 
     def __init__(
         self,

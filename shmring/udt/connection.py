@@ -1,4 +1,4 @@
-"""A connection's channel: its state, its events, its commands, and how it ends."""
+"""A connection's channel: its state, events and commands, and its end."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _OPEN_STATES = (State.NEW, State.OPEN, State.HELD)
 
 
 class Connection:
-    """What sending and receiving share. It ends when nobody refers to it any more.
+    """What sending and receiving share. It ends when there is no reference to it.
 
-    `tx_lock` guards the part of the end that sends, `rx_lock` the one that receives. A thread that
-    takes both takes `rx_lock` first.
+    `tx_lock` guards the sending part of the end, `rx_lock` the receiving part. A thread that takes
+    both takes `rx_lock` first.
     """
 
     closed = True  # until it was made
@@ -73,7 +73,7 @@ class Connection:
         self.waiters = Waiters()
         self.connected = False
         self.ended = 0
-        """Code of the error that calls raise once everything was received; 0: it goes on."""
+        """Code of the error that calls raise after everything was received. 0: it continues."""
         self._segment = self.channel._segment
         self._end = self.channel._end
         self.udt = ffi.new("udt_endpoint_t *")
@@ -110,7 +110,7 @@ class Connection:
         return self._fd
 
     def scratch(self) -> Any:
-        """Memory for what is received; with `rx_lock` only."""
+        """Memory for received data. Use it only with `rx_lock`."""
         if self._scratch is None:
             self._scratch = ffi.new("uint8_t[]", SCRATCH_BYTES)
         return self._scratch
@@ -118,7 +118,7 @@ class Connection:
     # --- events -----------------------------------------------------------------------------------
 
     def try_connected(self, what: str) -> bool:
-        """Whether it is connected by now. what: of the error that is raised if it failed."""
+        """Whether it is connected. what: begins the text of the error that a failure raises."""
         with self.rx_lock:
             if not self.connected:
                 self._look()
@@ -132,7 +132,7 @@ class Connection:
             return False
 
     def note(self, tag: int) -> None:
-        """An event was taken from the ring."""
+        """Handle an event from the ring."""
         kind, number = tag & 0xFF, tag >> 8
         if kind == lib.SHM_UDT_GOT_CONNECTED:
             self.connected = True
@@ -142,13 +142,13 @@ class Connection:
             self.ended = int(Code.ECONNLOST)
 
     def _look(self) -> None:
-        """Take events that are next in the ring. With `rx_lock`."""
+        """Take the events that are next in the ring. With `rx_lock`."""
         self.mapped()
         while (tag := lib.udt_endpoint_event(self.udt)) != lib.UDT_NO_RECORD:
             self.note(tag)
 
     def find_end(self) -> None:
-        """Whether the worker is gone, or says in its page what it cannot say in the ring."""
+        """Whether the worker is gone, or reports in its page what it cannot put into the ring."""
         segment = self.mapped()
         replaced = int(segment.status.epoch) != self._epoch
         gone = self.channel.state not in _OPEN_STATES
@@ -156,14 +156,14 @@ class Connection:
             self.ended = int(Code.ECONNLOST)
 
     def rearm(self) -> None:
-        """Let the descriptor tell of what comes next."""
+        """Make the descriptor readable for the next item."""
         if self._fd >= 0:
             lib.endpoint_rearm(self._end)
             self.channel._settle()
 
     def sleep(self, what: int, until_ns: int) -> None:
-        """Until there is something to receive, or room to send, or a little while is over. Python's
-        signal handlers run afterwards."""
+        """Wait until there is something to receive, or room to send, or a short time has passed.
+        Python's signal handlers run afterwards."""
         lock = self.tx_lock if what == lib.ENDPOINT_TX else self.rx_lock
         sleep = ffi.new("endpoint_sleep_t *")
         with lock:
@@ -177,12 +177,12 @@ class Connection:
     # --- commands and the end ---------------------------------------------------------------------
 
     def command(self, op: int, value: int = 0) -> None:
-        """Tell the worker something."""
+        """Send a command to the worker."""
         self.mapped()
         _command(self.channel, op, value)
 
     def close(self, linger_s: float) -> None:
-        """Say goodbye, wait at most so long until everything was acknowledged, and leave."""
+        """Send what is queued, wait a limited time until everything is acknowledged, and detach."""
         if self.closed:
             return
         try:
@@ -205,7 +205,7 @@ class Connection:
             self.sleep(lib.ENDPOINT_RX, until_ns)
 
     def _discard(self) -> None:
-        """Take what is there and forget it, so that the worker can say that it is done."""
+        """Discard received data, so that the worker can report that it is done."""
         room = self.scratch()
         while True:
             lib.udt_endpoint_take(self.udt, room, self.tag)
@@ -234,7 +234,7 @@ class Connection:
 
 
 class _Forgotten:
-    """Ends a connection that nobody refers to any more, by the name of its channel."""
+    """End a connection that has no references, by the name of its channel."""
 
     def __init__(self, port: Port, name: str, linger_s: float) -> None:
         self._port = port

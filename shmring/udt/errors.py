@@ -1,6 +1,6 @@
-"""What goes wrong with UDT connections, with the protocol's own numbers.
+"""Errors of UDT connections, with the protocol's own numbers.
 
-Each class derives from `UdtError` and from the built-in exception that fits, so that code written
+Each class derives from `UdtError` and from the matching built-in exception, so that code written
 for sockets catches what it expects.
 """
 
@@ -96,18 +96,18 @@ TEXTS: dict[int, str] = {
 
 
 def text_of(code: int) -> str:
-    """What an error's number means, as one sentence."""
+    """The meaning of an error's number, as one sentence."""
     return TEXTS.get(code, f"{TEXTS[Code.EUNKNOWN][:-1]} {code}.")
 
 
 class UdtError(ShmringOSError):
-    """Something failed on a UDT socket: `code` is the protocol's number, `errno` the system's."""
+    """A call of a UDT socket failed. `code` is the protocol's number, `errno` the system's."""
 
     code: int = Code.EUNKNOWN
 
 
 class UdtTimeout(UdtError, TimeoutError):
-    """The peer did not answer, or nothing came, in the time allowed."""
+    """The peer did not answer, or nothing arrived, within the timeout."""
 
 
 class UdtRefused(UdtError, ConnectionRefusedError):
@@ -149,7 +149,7 @@ _BY_CATEGORY = {1: errno.EIO, 2: errno.ECONNRESET, 3: errno.ENOMEM, 4: errno.EIO
 
 
 def udt_error(code: int, more: str = "") -> UdtError:
-    """The exception for a number of the protocol; `more` says what happened in this case."""
+    """The exception for a number of the protocol. `more` describes this case."""
     kind, number = _KINDS.get(code, (UdtError, _BY_CATEGORY.get(code // 1000, errno.EINVAL)))
     text = text_of(code)
     raised = kind(number, f"{more}: {text}" if more else text)

@@ -1,4 +1,4 @@
-"""Files over UDT streams: plain bytes, no header, as libudt's sendfile and recvfile have them."""
+"""Files over UDT streams: plain bytes without a header, as in libudt's sendfile and recvfile."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BLOCK_BYTES = 1 << 18
 
 AnyFile = str | os.PathLike[str] | int | IO[bytes]
 Progress = Callable[[int, int | None], object]
-"""Called with the bytes that were moved so far, and with those asked for (None: to the end)."""
+"""Called with the number of bytes moved so far and the requested number (None: to the end)."""
 
 
 def sendfile(
@@ -29,10 +29,10 @@ def sendfile(
 ) -> int:
     """Send a file, or `size` bytes of it from `offset` on, and return how many bytes.
 
-    file: path, descriptor, or an open binary file. offset: None: from where the file stands.
-    size: None: to its end; it ends there in any case. block: bytes that are read at once.
+    file: path, descriptor, or an open binary file. offset: None: from its current position. size:
+    None: to its end. It never reads beyond the end. block: number of bytes read at once.
 
-    Raises as `UdtSocket.send`; `UdtError` with `Code.EINVRDOFF`, `Code.ERDPERM`.
+    Raises the errors of `UdtSocket.send`, and `UdtError` with `Code.EINVRDOFF`, `Code.ERDPERM`.
     """
     _check(offset, size, block)
     done = 0
@@ -62,12 +62,12 @@ def recvfile(
 ) -> int:
     """Write `size` bytes of the stream to a file, from `offset` on, and return how many.
 
-    file: path (made if it is not there, never cut), descriptor, or a writable binary file. offset:
-    None: from where the file stands. size: None: until the stream ends; an end before `size` is
-    none of the errors, the returned number says so. block: bytes that are written at once.
+    file: path (created if missing, never truncated), descriptor, or a writable binary file. offset:
+    None: from its current position. size: None: until the stream ends. An end before `size` is not
+    an error, and the returned number shows it. block: number of bytes written at once.
 
-    A write that fails is told to the peer, and raises `UdtError` with `Code.EWRPERM`. Raises as
-    `UdtSocket.recv` besides; `UdtError` with `Code.EINVWROFF`.
+    If a write fails, the peer is told, and `UdtError` with `Code.EWRPERM` is raised. Also raises
+    the errors of `UdtSocket.recv`, and `UdtError` with `Code.EINVWROFF`.
     """
     _check(offset, size, block)
     done = 0
@@ -104,7 +104,7 @@ def _check(offset: int | None, size: int | None, block: int) -> None:
 
 @contextlib.contextmanager
 def _opened(file: AnyFile, mode: str) -> Iterator[Any]:
-    """A binary file to read or write; closed only if it was opened here."""
+    """A binary file to read or write. It is closed only if it was opened here."""
     if isinstance(file, bool):
         raise TypeError("file must be a path, a descriptor or an open file, not a bool")
     if isinstance(file, (str, os.PathLike)):

@@ -1,4 +1,4 @@
-"""Taking connections that others ask for."""
+"""A listener, which accepts connections."""
 
 from __future__ import annotations
 
@@ -34,16 +34,17 @@ _NS_PER_S = 1_000_000_000
 
 
 class UdtListener:
-    """Answers those who want to connect to a port, and hands their connections over.
+    """Answers connection requests on a port, and hands out the connections.
 
-    Made by `listen`. Up to `backlog` peers are answered before anybody calls `accept`: they are
-    connected then and may send. More are refused. Any thread; iterating accepts for ever.
+    `listen` makes it. Up to `backlog` peers are answered before `accept` is called. They are
+    connected and may send. Further requests are refused. Any thread may use it. Iteration accepts
+    forever.
     """
 
     def __init__(self, port: Port, settings: Settings, backlog: int = BACKLOG) -> None:
         """Listen on `port`, which is held until the end. settings: of the connections.
 
-        Raises `UdtError` with `Code.EDUPLISTEN` where somebody listens there already.
+        Raises `UdtError` with `Code.EDUPLISTEN` if there is already a listener.
         """
         if isinstance(backlog, bool) or not isinstance(backlog, int):
             raise TypeError(f"backlog must be an integer, not {backlog!r}")
@@ -69,12 +70,12 @@ class UdtListener:
 
     @property
     def port(self) -> Port:
-        """The UDP port, for connections of our own to use too."""
+        """The UDP port, which outgoing connections may use, too."""
         return self._shared.port
 
     @property
     def local(self) -> tuple[str, int]:
-        """The address in force; a port that was given as 0 is filled in."""
+        """The bound address, with the chosen port if 0 was given."""
         return self._shared.port.local
 
     @property
@@ -83,11 +84,11 @@ class UdtListener:
 
     @property
     def waiting(self) -> int:
-        """Connections that `accept` would return now."""
+        """Number of connections that `accept` would return now."""
         return len(self._shared.queue)
 
     def getsockname(self) -> tuple[str, int]:
-        """The address in force: (host, port)."""
+        """The bound address: (host, port)."""
         return self.local
 
     def fileno(self) -> int:
@@ -97,12 +98,12 @@ class UdtListener:
         return self._shared.ready_fd
 
     def settimeout(self, timeout: float | None) -> None:
-        """What `accept` waits, seconds; 0: not at all, None: for ever."""
+        """How long `accept` waits, seconds. 0: not at all, None: forever."""
         deadline(timeout)
         self._timeout = timeout
 
     def gettimeout(self) -> float | None:
-        """What `accept` waits, seconds."""
+        """How long `accept` waits, seconds."""
         return self._timeout
 
     def accept(
@@ -110,7 +111,7 @@ class UdtListener:
     ) -> tuple[UdtSocket, tuple[str, int]]:
         """Return the oldest connection and the peer's address.
 
-        timeout: seconds; without it, as `settimeout` said. Raises `UdtTimeout`, `UdtWouldBlock`;
+        timeout: seconds. Default: that of `settimeout`. Raises `UdtTimeout`, `UdtWouldBlock`, and
         `UdtError` with `Code.ENOLISTEN` when the listener is closed.
         """
         wait_s = self._timeout if timeout is ... else timeout
@@ -134,7 +135,7 @@ class UdtListener:
         return taken, taken.remote
 
     def __iter__(self) -> Iterator[UdtSocket]:
-        """Iterate over connections as they come, until the listener is closed."""
+        """Iterate over connections as they arrive, until the listener is closed."""
         with _until_closed():
             while True:
                 yield self.accept(timeout=None)[0]
@@ -146,7 +147,7 @@ class UdtListener:
                 yield (await self.accept_async())[0]
 
     def close(self) -> None:
-        """Take no more connections, and close those that nobody has accepted. The others go on."""
+        """Accept no more connections, and close those not accepted yet. The others continue."""
         self._waiters.wake()
         if self._finalizer.detach() is None:
             return
@@ -168,7 +169,7 @@ class UdtListener:
 
 
 class _Shared:
-    """What the thread needs; it does not keep the listener."""
+    """The state of the thread. It holds no reference to the listener."""
 
     def __init__(self, port: Port, settings: Settings, backlog: int) -> None:
         self.port = port
@@ -199,7 +200,7 @@ class _Shared:
             self.changed.notify()
 
     def end(self) -> None:
-        """The thread does the rest."""
+        """Tell the thread, which closes the rest."""
         if self.pid != os.getpid():
             return
         with self.changed:
@@ -260,21 +261,21 @@ def _answer_one(shared: _Shared, packet: Packet) -> None:
         raise
     except (errors.ShmringError, OSError) as caught:
         # Forgotten meanwhile, or no memory, no files: the peer asks again, or is refused.
-        log.warning("a connection of %s was not taken: %s", packet.source, caught)
+        log.warning("a connection from %s was not accepted: %s", packet.source, caught)
         with contextlib.suppress(errors.ShmringError, OSError):
             shared.port.refuse(request.number)
         return
     try:
         connection.wait_connected(ANSWER_S)
     except UdtError as caught:
-        log.info("a connection of %s ended before it began: %s", packet.source, caught)
+        log.info("a connection from %s ended before it was established: %s", packet.source, caught)
         connection.close(0)
         return
     shared.put(connection)
 
 
 class _until_closed(contextlib.suppress):
-    """Suppresses what says that the listener was closed."""
+    """Suppress the error of a closed listener."""
 
     def __exit__(self, kind: Any, caught: Any, traceback: Any) -> bool:
         return getattr(caught, "code", None) in (Code.ENOLISTEN, Code.EINVSOCK)

@@ -27,12 +27,12 @@ _numbers = itertools.count()
 
 
 def draw_name(what: str) -> str:
-    """A name for a channel that nobody has to know."""
+    """A unique name for an internal channel."""
     return f"udt-{what}-{os.getpid()}-{next(_numbers)}-{secrets.token_hex(4)}"
 
 
 def open_channel(pool: Opening, name: str, made: tuple[Any, Any]) -> Channel:
-    """Open a channel and return its end. Raises as `Pool.open`."""
+    """Open a channel and return its end. Raises the errors of `Pool.open`."""
     plain, engine = made
     if isinstance(pool, Pool):
         pool.make_channel(name, plain, engine, quiet=True)
@@ -46,10 +46,10 @@ def open_channel(pool: Opening, name: str, made: tuple[Any, Any]) -> Channel:
 
 
 class Port:
-    """A UDP port. Any number of connections use it, and one listener at most.
+    """A UDP port. Any number of connections and at most one listener use it.
 
-    Connections and listeners hold it (`acquire`, `release`). It is closed when nobody holds it any
-    more after `close`, the end of a ``with``, or when it is forgotten.
+    Connections and listeners hold it (`acquire`, `release`). It is closed when nothing holds it,
+    after `close`, the end of a ``with``, or when there is no reference to it.
     """
 
     def __init__(
@@ -60,9 +60,10 @@ class Port:
         namespace: str | None = None,
         **options: Unpack[PortOptions],
     ) -> None:
-        """Bind to `local`, numeric (host, port), port 0 for any; None: IPv4, the kernel chooses.
+        """Bind to `local`, numeric (host, port), port 0 for any. None: IPv4, the kernel chooses.
 
-        Raises as `shmring.open`; `UdtError` with `Code.ESOCKFAIL` where the port is taken.
+        Raises the errors of `shmring.open`, and `UdtError` with `Code.ESOCKFAIL` if the port is in
+        use.
         """
         if local is None and options.get("socket") is None:
             local = ("0.0.0.0", 0)
@@ -84,12 +85,12 @@ class Port:
 
     @property
     def name(self) -> str:
-        """Of its channel."""
+        """Name of its channel."""
         return self._name
 
     @property
     def local(self) -> tuple[str, int]:
-        """The address in force."""
+        """The bound address."""
         found = self.channel.local
         if found is None:
             raise udt_error(Code.EUNBOUNDSOCK)
@@ -97,7 +98,7 @@ class Port:
 
     @property
     def cpu(self) -> int | None:
-        """Core that connections must name to be on the same worker; None: there is one worker."""
+        """Core that connections must name to use the same worker. None: there is one worker."""
         segment = self.channel._mapped()
         status = segment.status
         return None if status.cpu == _NOT_PINNED else int(status.worker_slot)
@@ -120,7 +121,7 @@ class Port:
         self._close_if_idle()
 
     def close(self) -> None:
-        """Close it as soon as nobody holds it. Any number of times."""
+        """Close it as soon as nothing holds it. May be called repeatedly."""
         with self._lock:
             self._wanted = False
         self._close_if_idle()
@@ -153,9 +154,9 @@ class Port:
         return read_port_stats(self.channel._mapped())
 
     def listen(self, messages: bool, backlog: int) -> None:
-        """Have requests for connections come as packets of the channel.
+        """Deliver connection requests as packets of the channel.
 
-        Raises `UdtError` with `Code.EDUPLISTEN` where somebody listens already.
+        Raises `UdtError` with `Code.EDUPLISTEN` if there is already a listener.
         """
         try:
             self._command(
@@ -167,11 +168,11 @@ class Port:
             raise
 
     def unlisten(self) -> None:
-        """No more requests are taken."""
+        """Stop delivering connection requests."""
         self._command(lib.SHM_UDT_UNLISTEN)
 
     def refuse(self, number: int) -> None:
-        """Refuse the request of this number."""
+        """Refuse the connection request with this number."""
         self._command(lib.SHM_UDT_REFUSE, number=number)
 
     def _command(self, op: int, *, mode: int = 0, backlog: int = 0, number: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""The receiving half of a connection: a stream's bytes, and messages put together."""
+"""The receiving half of a connection: a stream's bytes, and complete messages."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 
 class Receiver:
-    """Takes what the worker put into the ring, and the events in between."""
+    """Takes the data that the worker put into the ring, and the events between them."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._pieces: list[bytes] = []
 
     def has_data(self) -> bool:
-        """Whether something can be taken now, or an error would be raised."""
+        """Whether a call would return something now, or raise an error."""
         connection = self._connection
         with connection.rx_lock:
             connection.mapped()
@@ -34,7 +34,7 @@ class Receiver:
             return bool(lib.udt_endpoint_has_data(connection.udt))
 
     def read(self, room: Any, size: int) -> int:
-        """Take what is there of the stream; 0: nothing now. Raises at its end."""
+        """Take available bytes of the stream. 0: nothing now. Raises at its end."""
         connection = self._connection
         with connection.rx_lock:
             while True:
@@ -48,14 +48,14 @@ class Receiver:
                 connection.note(connection.tag[0])
 
     def try_bytes(self, size: int) -> bytes | None:
-        """Take bytes of the stream; None: nothing now. Raises at its end."""
+        """Take bytes of the stream. None: nothing now. Raises at its end."""
         with self._connection.rx_lock:
             room = self._connection.scratch()
             got = self.read(room, min(size, SCRATCH_BYTES))
             return bytes(ffi.buffer(room, got)) if got else None
 
     def try_message(self) -> bytes | None:
-        """Take the next message; None: it is not there yet. Raises at the end."""
+        """Take the next message. None: it is not complete yet. Raises at the end."""
         connection = self._connection
         with connection.rx_lock:
             while True:
@@ -82,7 +82,7 @@ class Receiver:
         return whole
 
     def _nothing_there(self) -> None:
-        """The ring is empty: is it for good? With the receiving lock."""
+        """Whether the empty ring will stay empty. With the receiving lock."""
         connection = self._connection
         if not connection.ended:
             connection.find_end()
@@ -101,7 +101,7 @@ class Receiver:
         return got
 
     def wait(self, until_ns: int) -> None:
-        """Until more may have come. Raises `UdtTimeout`, `UdtWouldBlock`."""
+        """Wait until more may have arrived. Raises `UdtTimeout`, `UdtWouldBlock`."""
         if has_passed(until_ns):
             raise udt_error(Code.ETIMEOUT if until_ns else Code.EASYNCRCV)
         self._connection.sleep(lib.ENDPOINT_RX, until_ns)

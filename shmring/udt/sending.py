@@ -31,7 +31,7 @@ class Sender:
         self._done = ffi.new("uint64_t *")
 
     def has_room(self) -> bool:
-        """Whether something can be queued now, or an error would be raised."""
+        """Whether a call would queue something now, or raise an error."""
         connection = self._connection
         with connection.tx_lock:
             state = connection.state()
@@ -44,7 +44,7 @@ class Sender:
     # --- a stream ---------------------------------------------------------------------------------
 
     def send_some(self, view: Any, start: int, until_ns: int) -> int:
-        """Queue at least one byte from `start` on; return how many."""
+        """Queue at least one byte from `start` on, and return the number."""
         while start < len(view):
             done = self.queue(view, start)
             if done > start:
@@ -61,7 +61,7 @@ class Sender:
                 await asyncio.sleep(ROOM_LOOK_S)
 
     def queue(self, view: Any, done: int, ttl_ms: int = -1, flags: int = 0) -> int:
-        """Queue what there is room for, from `done` on; return how far it came."""
+        """Queue as much as there is room for, from `done` on, and return the new position."""
         connection = self._connection
         with connection.tx_lock:
             peer_errors = lib.udt_read_peer_errors(connection.mapped())
@@ -92,7 +92,7 @@ class Sender:
     # --- messages ---------------------------------------------------------------------------------
 
     def send_message(self, view: Any, ttl_ms: int, flags: int, until_ns: int) -> int:
-        """Queue one message; wait for the room of its beginning only until `until_ns`."""
+        """Queue one message. Wait for room for its beginning only until `until_ns`."""
         self._check_length(len(view))
         self._message_lock.acquire()
         done = 0
@@ -118,8 +118,8 @@ class Sender:
             self._end_message(view, done, ttl_ms, flags)
 
     def _end_message(self, view: Any, done: int, ttl_ms: int, flags: int) -> None:
-        """Let others send messages, as soon as all of this one is queued: what was queued of it
-        would become the beginning of the next one."""
+        """Let others send messages as soon as this one is completely queued. Otherwise its queued
+        part would become the beginning of the next one."""
         if not 0 < done < len(view):
             self._message_lock.release()
             return

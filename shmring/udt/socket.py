@@ -25,11 +25,11 @@ READ_USUAL = 1 << 16
 class UdtSocket:
     """One end of a UDT connection: a stream of bytes, or messages, over UDP.
 
-    Made by `connect`, `rendezvous` and `UdtListener.accept`. May be used by any thread, also by
-    several at once. It is closed when nobody refers to it any more, but only `close`, or leaving a
-    ``with``, waits until the peer has everything.
+    `connect`, `rendezvous` and `UdtListener.accept` make it. Any thread may use it, also several at
+    once. It is closed when there is no reference to it. Only `close`, or leaving a ``with``, waits
+    until the peer has everything.
 
-    Timeouts are seconds: 0 not to wait, None to wait for ever; `timeout=` of a call goes before
+    Timeouts are in seconds: 0 does not wait, None waits forever. `timeout=` of a call overrides
     `settimeout`.
     """
 
@@ -46,7 +46,7 @@ class UdtSocket:
     ) -> None:
         """Begin to connect from `port`, which is held until the end; see `wait_connected`.
 
-        accepts: number of the request that is answered, of `Port.listen`. connect_s: patience.
+        accepts: number of the request that is answered, of `Port.listen`. connect_s: time limit.
         """
         self._connection = Connection(
             port,
@@ -72,12 +72,12 @@ class UdtSocket:
 
     @property
     def settings(self) -> Settings:
-        """What it was asked to be."""
+        """The options it was opened with."""
         return self._settings
 
     @property
     def port(self) -> Port:
-        """The UDP port it uses, for others to use too."""
+        """The UDP port it uses, which others may use, too."""
         return self._connection.port
 
     @property
@@ -102,12 +102,12 @@ class UdtSocket:
 
     @property
     def socket_id(self) -> int:
-        """Our socket id on the wire."""
+        """Our UDT socket id in packets."""
         return self.facts().socket_id
 
     @property
     def max_message(self) -> int:
-        """Longest message that can be sent, bytes."""
+        """Maximum length of a message to send, bytes."""
         return self._settings.send_bytes
 
     def getsockname(self) -> tuple[str, int]:
@@ -122,7 +122,7 @@ class UdtSocket:
         return self._remote if peer is None else peer
 
     def facts(self) -> Facts:
-        """What the worker says of it now. Raises `UdtError` if it is closed."""
+        """Its state in the worker. Raises `UdtError` if it is closed."""
         return read_facts(self._connection.mapped())
 
     def stats(self) -> UdtStats:
@@ -130,7 +130,7 @@ class UdtSocket:
         return read_stats(self._connection.mapped())
 
     def records_waiting(self) -> tuple[int, int]:
-        """Pieces in shared memory: those the worker has not taken in, and those not received."""
+        """Pieces in shared memory: those that the worker has not taken, and those not received."""
         segment = self._connection.mapped()
         return int(lib.tx_ring_waiting(segment)), self._connection.channel.rx_waiting
 
@@ -138,7 +138,7 @@ class UdtSocket:
         """Return a descriptor that is readable while there may be something to receive, or after
         something happened to the connection; for select and asyncio.
 
-        A call that finds nothing to receive clears it. It belongs to the socket.
+        A call that finds nothing to receive clears it. The socket owns the descriptor.
         """
         return self._connection.fileno()
 
@@ -153,12 +153,12 @@ class UdtSocket:
     # --- waiting ----------------------------------------------------------------------------------
 
     def settimeout(self, timeout: float | None) -> None:
-        """What calls without `timeout=` wait, seconds; 0: not at all, None: for ever."""
+        """How long calls without `timeout=` wait, seconds. 0: not at all, None: forever."""
         deadline(timeout)
         self._timeout = timeout
 
     def gettimeout(self) -> float | None:
-        """What calls without `timeout=` wait, seconds."""
+        """How long calls without `timeout=` wait, seconds."""
         return self._timeout
 
     def setblocking(self, flag: bool) -> None:
@@ -168,7 +168,7 @@ class UdtSocket:
     def wait_connected(self, timeout: float | None = None) -> None:
         """Wait until it is connected.
 
-        Raises `UdtTimeout` (nobody answered within the patience, or `timeout` is over),
+        Raises `UdtTimeout` (no answer within the time limit, or `timeout` has passed),
         `UdtRefused`, `UdtError`.
         """
         until_ns = deadline(timeout)
@@ -178,7 +178,7 @@ class UdtSocket:
             self._connection.sleep(lib.ENDPOINT_RX, until_ns)
 
     def try_connected(self) -> bool:
-        """Whether it is connected by now. Raises as `wait_connected`."""
+        """Whether it is connected. Raises the errors of `wait_connected`."""
         return self._connection.try_connected(f"connecting to {_show(self._remote)}")
 
     async def connected_async(self) -> None:
@@ -189,10 +189,10 @@ class UdtSocket:
     # --- sending ----------------------------------------------------------------------------------
 
     def send(self, data: Buffer, *, timeout: float | EllipsisType | None = ...) -> int:
-        """Queue bytes of a stream, as many as there is room for, and return how many.
+        """Queue as many bytes of a stream as there is room for, and return the number.
 
         Waits until there is room for the first of them. Raises `UdtTimeout`, `UdtWouldBlock`,
-        `UdtClosed`, `UdtNotConnected`, `UdtPeerError` (once, for what was sent earlier).
+        `UdtClosed`, `UdtNotConnected`, `UdtPeerError` (once, for earlier data).
         """
         self._need_messages(False)
         until_ns = self._until(timeout)
@@ -200,8 +200,8 @@ class UdtSocket:
             return self._sender.send_some(view, 0, until_ns)
 
     def sendall(self, data: Buffer, *, timeout: float | EllipsisType | None = ...) -> None:
-        """Queue all of some bytes of a stream. Raises as `send`; how many were queued is then in
-        the exception's `sent`."""
+        """Queue all given bytes of a stream. Raises the errors of `send`. The exception's `sent` is
+        then the number of queued bytes."""
         self._need_messages(False)
         until_ns = self._until(timeout)
         done = 0
@@ -223,12 +223,13 @@ class UdtSocket:
     ) -> int:
         """Queue one message and return its length.
 
-        ttl_ms: it is given up if it is to be sent, or repeated, after so many ms; None: never.
-        in_order: the peer gets it behind all that were sent earlier.
+        ttl_ms: it is dropped if it is not sent, or would be repeated, after this time in ms. None:
+        never. in_order: the peer gets it after all earlier messages.
 
-        Waits until its beginning has room; one that is longer than `ring_bytes` is then waited for
-        whatever the timeout, and goes out whole even if a signal or a cancellation ends the call.
-        Raises as `send`; `UdtError` with `Code.ELARGEMSG`.
+        Waits until there is room for its beginning. If it is longer than `ring_bytes`, the call
+        then waits for the rest whatever the timeout, and the whole message is sent even if a signal
+        or a cancellation ends the call. Raises the errors of `send`, and `UdtError` with
+        `Code.ELARGEMSG`.
         """
         self._need_messages(True)
         until_ns = self._until(timeout)
@@ -237,17 +238,17 @@ class UdtSocket:
             return self._sender.send_message(view, ttl, flags, until_ns)
 
     def try_send(self, data: Buffer) -> int:
-        """Queue what there is room for now of some bytes, and return how many; 0: there is none."""
+        """Queue as many bytes as there is room for now, and return the number. 0: no room."""
         self._need_messages(False)
         with payload(data) as view:
             return self._sender.queue(view, 0)
 
     def can_send(self) -> bool:
-        """Whether a call of `send` would find room, or an error."""
+        """Whether a call of `send` would find room, or raise an error."""
         return self._sender.has_room()
 
     def can_recv(self) -> bool:
-        """Whether a call of `recv` would find something, or an error."""
+        """Whether a call of `recv` would return something, or raise an error."""
         return self._receiver.has_data()
 
     async def send_async(self, data: Buffer) -> None:
@@ -270,8 +271,9 @@ class UdtSocket:
     def recv(self, size: int = READ_USUAL, *, timeout: float | EllipsisType | None = ...) -> bytes:
         """Take bytes of a stream: at least one, at most `size`.
 
-        Raises `UdtClosed` when the peer closed, or the connection broke, and everything that came
-        was taken: this is the end of the stream. `UdtTimeout`, `UdtWouldBlock`, `UdtNotConnected`.
+        Raises `UdtClosed` at the end of the stream: the peer closed it, or the connection broke,
+        and everything that arrived was taken. Raises `UdtTimeout`, `UdtWouldBlock`,
+        `UdtNotConnected`.
         """
         self._need_messages(False)
         if size <= 0:
@@ -283,7 +285,7 @@ class UdtSocket:
         return self._receiver.take(lambda: self._receiver.try_bytes(size), until_ns)
 
     def recv_into(self, buffer: Buffer, *, timeout: float | EllipsisType | None = ...) -> int:
-        """As `recv`, into a writable buffer. Returns how many bytes."""
+        """As `recv`, into a writable buffer. Returns the number of bytes."""
         self._need_messages(False)
         until_ns = self._until(timeout)
         view = writable(buffer, "buffer")
@@ -298,9 +300,9 @@ class UdtSocket:
     def recvmsg(
         self, size: int | None = None, *, timeout: float | EllipsisType | None = ...
     ) -> bytes:
-        """Take one message. What is longer than `size` is cut, the rest is lost; None: no limit.
+        """Take one message. One longer than `size` is cut, and its rest is lost. None: no limit.
 
-        Raises as `recv`.
+        Raises the errors of `recv`.
         """
         self._need_messages(True)
         until_ns = self._until(timeout)
@@ -308,12 +310,12 @@ class UdtSocket:
         return message if size is None else message[:size]
 
     def try_recv(self, size: int = READ_USUAL) -> bytes | None:
-        """Take bytes of a stream that are there; None: there are none now. Raises `UdtClosed`."""
+        """Take available bytes of a stream. None: there are none now. Raises `UdtClosed`."""
         self._need_messages(False)
         return self._receiver.try_bytes(size)
 
     def try_recvmsg(self) -> bytes | None:
-        """Take the next message if it is there; None: there is none now. Raises `UdtClosed`."""
+        """Take the next message if it is available. None: there is none now. Raises `UdtClosed`."""
         self._need_messages(True)
         return self._receiver.try_message()
 
@@ -326,7 +328,7 @@ class UdtSocket:
         return await self._receiver.take_async(self.try_recvmsg)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Iterate over messages, or over what comes of a stream, until the connection ends."""
+        """Iterate over messages, or over pieces of a stream, until the connection ends."""
         take = self.recvmsg if self.messages else self.recv
         with _until_end():
             while True:
@@ -342,11 +344,11 @@ class UdtSocket:
     # --- commands ---------------------------------------------------------------------------------
 
     def set_max_bandwidth(self, bytes_per_second: int | None) -> None:
-        """Send no faster than so; None: unlimited. The rate where congestion is ``"fixed"``."""
+        """Limit the rate. None: unlimited. With congestion ``"fixed"`` it is the rate."""
         self._connection.command(lib.SHM_UDT_SET_BANDWIDTH, bytes_per_second or 0)
 
     def report_error(self) -> None:
-        """Tell the peer that what it sent could not be stored: its calls raise `UdtPeerError`."""
+        """Tell the peer that its data could not be stored: its calls raise `UdtPeerError`."""
         self._connection.command(lib.SHM_UDT_REPORT_ERROR)
 
     def flush(self, timeout: float | None = None) -> None:
@@ -354,18 +356,18 @@ class UdtSocket:
         self._sender.flush(deadline(timeout))
 
     def close(self, linger: float | None = None) -> None:
-        """Send what was queued, waiting `linger` seconds for it at most, and end the connection.
+        """Send queued data, wait for it at most `linger` seconds, and end the connection.
 
-        linger: None: as the socket was opened; 0: what was not acknowledged may be lost. Any number
-        of times; calls under way in other threads raise `UdtError`. What was not received is lost.
-        An exception of a signal's handler ends the waiting, and it is closed.
+        linger: None: as the socket was opened. 0: data that is not acknowledged may be lost. May be
+        called repeatedly. Current calls in other threads raise `UdtError`. Data that was not
+        received is lost. An exception in a signal handler ends the wait and closes the socket.
         """
         if not self.closed:
             wait_s = self._settings.linger if linger is None else seconds("linger", linger)
             self._connection.close(wait_s)
 
     def close_later(self, linger: float | None = None) -> None:
-        """As `close`, but return at once: it waits elsewhere."""
+        """As `close`, but return at once: another thread waits."""
         if not self.closed:
             threading.Thread(
                 target=self.close, args=(linger,), name="a UDT socket lingers", daemon=True
@@ -404,7 +406,7 @@ _STATE_NAMES: dict[int, str] = {
 
 
 class _until_end(contextlib.suppress):
-    """Suppresses the end of a connection, and that of this end of it."""
+    """Suppress the errors of a connection that ended, or was closed at this end."""
 
     def __exit__(self, kind: Any, caught: Any, traceback: Any) -> bool:
         code = getattr(caught, "code", None)
@@ -415,7 +417,7 @@ def _message_terms(ttl_ms: int | None, in_order: bool) -> tuple[int, int]:
     if ttl_ms is None:
         ttl_ms = -1
     if not -1 <= ttl_ms < 2**31:
-        raise ValueError(f"ttl_ms is {ttl_ms}: it must be 0 to 2**31 - 1, or None for ever")
+        raise ValueError(f"ttl_ms is {ttl_ms}: it must be 0 to 2**31 - 1, or None for no limit")
     return ttl_ms, lib.SHM_UDT_IN_ORDER if in_order else 0
 
 

@@ -17,10 +17,10 @@ LIMIT = 1 << 16
 
 
 class UdtReader:
-    """What arrives of a connection, as `asyncio.StreamReader` gives it out.
+    """Received data of a connection, with the methods of `asyncio.StreamReader`.
 
-    The end of a UDT stream is the end of its connection: closed by the peer, or broken. In message
-    mode iterate, or use `message`.
+    A UDT stream ends with its connection, when the peer closes it or it breaks. In message mode
+    iterate, or use `message`.
     """
 
     def __init__(self, sock: UdtSocket, limit: int = LIMIT) -> None:
@@ -35,7 +35,7 @@ class UdtReader:
         return self._eof and not self._buffer
 
     async def read(self, n: int = -1) -> bytes:
-        """Take up to `n` bytes, at least one; -1: all until the end. ``b""``: the end."""
+        """Take up to `n` bytes, at least one. -1: all until the end. ``b""``: the end."""
         if n == 0:
             return b""
         if n < 0:
@@ -47,7 +47,7 @@ class UdtReader:
         return self._take(min(n, len(self._buffer)))
 
     async def readexactly(self, n: int) -> bytes:
-        """Take `n` bytes. Raises `asyncio.IncompleteReadError` where the stream ends before."""
+        """Take `n` bytes. Raises `asyncio.IncompleteReadError` if the stream ends before."""
         if n < 0:
             raise ValueError(f"n is {n}: it must be 0 or more")
         while len(self._buffer) < n:
@@ -57,7 +57,7 @@ class UdtReader:
         return self._take(n)
 
     async def readline(self) -> bytes:
-        """Take a line with its end; the last one may have none, ``b""``: the end."""
+        """Take a line with its line feed. The last one may have none. ``b""``: the end."""
         try:
             return await self.readuntil(b"\n")
         except asyncio.IncompleteReadError as end:
@@ -66,7 +66,7 @@ class UdtReader:
             raise ValueError(str(caught)) from caught
 
     async def readuntil(self, separator: bytes = b"\n") -> bytes:
-        """Take up to and with `separator`. Raises `asyncio.IncompleteReadError`,
+        """Take bytes up to `separator`, including it. Raises `asyncio.IncompleteReadError`,
         `asyncio.LimitOverrunError`."""
         if not separator:
             raise ValueError("separator is empty")
@@ -89,7 +89,7 @@ class UdtReader:
         return await self._socket.recvmsg_async()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Messages; of a stream, lines. Until the end."""
+        """Iterate over messages, or over the lines of a stream, until the end."""
         if self._socket.messages:
             async for message in self._socket:
                 yield message
@@ -98,7 +98,7 @@ class UdtReader:
             yield line
 
     async def _fill(self, most: int = READ_USUAL) -> bool:
-        """More bytes into the buffer; False: there are none any more."""
+        """Get more bytes into the buffer. False: there are no more."""
         if self._eof:
             return False
         try:
@@ -116,9 +116,9 @@ class UdtReader:
 
 
 class UdtWriter:
-    """What is to be sent on a connection, as `asyncio.StreamWriter` takes it.
+    """Sends on a connection, with the methods of `asyncio.StreamWriter`.
 
-    `write` queues what there is room for at once and keeps the rest, which `drain` sends.
+    `write` queues as much as there is room for and keeps the rest, which `drain` sends.
     """
 
     def __init__(self, sock: UdtSocket) -> None:
@@ -144,7 +144,7 @@ class UdtWriter:
         return default
 
     def write(self, data: Buffer) -> None:
-        """Queue bytes; wait for `drain` now and then. Raises `UdtClosed`."""
+        """Queue bytes. Await `drain` from time to time. Raises `UdtClosed`."""
         view = memoryview(data).cast("B")
         done = 0
         if not self._kept and not self._draining.locked():
@@ -152,7 +152,7 @@ class UdtWriter:
         self._kept += view[done:]
 
     def writelines(self, parts: Iterable[Buffer]) -> None:
-        """As `write`, of each."""
+        """Call `write` for each item."""
         for part in parts:
             self.write(part)
 
@@ -166,7 +166,7 @@ class UdtWriter:
     async def send_message(
         self, data: Buffer, *, ttl_ms: int | None = None, in_order: bool = False
     ) -> None:
-        """Send one message; see `UdtSocket.sendmsg`."""
+        """Send one message. See `UdtSocket.sendmsg`."""
         await self._socket.sendmsg_async(data, ttl_ms=ttl_ms, in_order=in_order)
 
     def can_write_eof(self) -> bool:
@@ -177,7 +177,7 @@ class UdtWriter:
         return self._closing is not None
 
     def close(self) -> None:
-        """Send what was written, and close; see `wait_closed`."""
+        """Send what was written, and close. See `wait_closed`."""
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._close())
 
@@ -203,7 +203,7 @@ class UdtWriter:
 
 
 class UdtServer:
-    """Serves each connection with a task of its own; made by `start_server`."""
+    """Serves each connection in a separate task. `start_server` makes it."""
 
     def __init__(
         self,
@@ -223,7 +223,7 @@ class UdtServer:
 
     @property
     def local(self) -> tuple[str, int]:
-        """The address in force."""
+        """The bound address."""
         return self._listener.local
 
     async def serve_forever(self) -> None:
@@ -231,7 +231,7 @@ class UdtServer:
         await asyncio.shield(self._accepting)
 
     def close(self) -> None:
-        """Accept no more. Connections go on."""
+        """Stop accepting. Connections continue."""
         self._listener.close()
 
     async def wait_closed(self) -> None:
@@ -267,9 +267,9 @@ async def open_connection(
 ) -> tuple[UdtReader, UdtWriter]:
     """Connect, and return reader and writer.
 
-    host: name or numeric address. local: as of `shmring.udt.connect`. rendezvous: the peer connects
-    to us at the same time; needs `local`. limit: longest line. options: `UdtOptions`. Raises
-    `UdtTimeout`, `UdtRefused`, `UdtError`, `OSError` for a name that is not known.
+    host: name or numeric address. local: as in `shmring.udt.connect`. rendezvous: the peer connects
+    to us at the same time. It needs `local`. limit: longest line. options: `UdtOptions`. Raises
+    `UdtTimeout`, `UdtRefused`, `UdtError`, and `OSError` for an unknown name.
     """
     from shmring.udt.connecting import connect_async
 
@@ -285,7 +285,7 @@ async def start_server(
     limit: int = LIMIT,
     **options: Unpack[UdtOptions],
 ) -> UdtServer:
-    """Listen at `local`, numeric, and serve each connection by `serve` in a task of its own."""
+    """Listen at `local`, numeric, and call `serve` for each connection in a separate task."""
     import shmring.udt as udt
 
     listener = await asyncio.to_thread(udt.listen, local, backlog=backlog, **options)

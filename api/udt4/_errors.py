@@ -28,9 +28,7 @@ UDTException.__module__ = "udt4"
 
 
 # A call that raises one of these says that the connection is over, or was never made.
-ENDINGS = frozenset(
-    {c.ECONNSETUP, c.ENOSERVER, c.ECONNREJ, c.ESECFAIL, c.ECONNLOST, c.ENOLISTEN}
-)
+ENDINGS = frozenset({c.ECONNSETUP, c.ENOSERVER, c.ECONNREJ, c.ESECFAIL, c.ECONNLOST, c.ENOLISTEN})
 
 
 def failure(code: int, more: str = "") -> UDTException:

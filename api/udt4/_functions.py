@@ -212,9 +212,7 @@ def outgoing(sock: UDTSOCKET, data: Any, length: int) -> Any:
     try:
         view = memoryview(data).cast("B")
     except TypeError:
-        raise TypeError(
-            f"data must be a string or bytes-like, not {type(data).__name__}"
-        ) from None
+        raise TypeError(f"data must be a string or bytes-like, not {type(data).__name__}") from None
     length = integer("length", length)
     if length <= 0 or length == len(view):
         return view

@@ -376,5 +376,3 @@ def _pair(address: Any) -> tuple[str, int]:
 
 def _length(padding: int | None) -> int:
     return -1 if padding is None else padding
-
-

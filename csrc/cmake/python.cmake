@@ -40,7 +40,8 @@ rt_cffi_module(ring rt_client rt_proto)
 rt_cffi_module(proto rt_proto)
 
 file(GLOB hot_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/hot*.c)
-rt_python_module(shmring _hot ${hot_sources} ${CMAKE_CURRENT_SOURCE_DIR}/python/int_view.c)
+rt_python_module(shmring _hot ${hot_sources} ${CMAKE_CURRENT_SOURCE_DIR}/python/int_view.c
+                 ${CMAKE_CURRENT_SOURCE_DIR}/python/signature.c)
 target_link_libraries(_hot PRIVATE rt_client rt_proto rt_strict)
 
 # rtpsynth._NAME is python/rtpsynth/NAME*.c.
@@ -59,6 +60,9 @@ foreach(name IN LISTS rtpsynth_modules)
     rt_python_module(rtpsynth _${name} ${sources})
     target_link_libraries(
         _${name} PRIVATE rt_proto $<$<IN_LIST:${name},${rtpsynth_shm_modules}>:rt_client> rt_strict)
+endforeach()
+foreach(name IN ITEMS proc synth)
+    target_sources(_${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/python/signature.c)
 endforeach()
 target_sources(_jbuf PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/python/int_view.c)
 

@@ -33,6 +33,7 @@
 #include <Python.h>
 
 #include "base/rt_err.h"
+#include "python/signature.h"
 #include "client/endpoint.h"
 
 #include <errno.h>
@@ -50,23 +51,6 @@ extern PyObject *hot_batch_class;
 void hot_replace(PyObject **place, PyObject *object);
 
 /* --- hot_arguments.c ------------------------------------------------------------------------ */
-
-#define HOT_MAX_PARAMETERS 9
-
-typedef struct signature {
-    const char *function;
-    int positional; /* how many may be given without a name */
-    int required;
-    const char *names[HOT_MAX_PARAMETERS + 1];
-    PyObject *interned[HOT_MAX_PARAMETERS];
-} signature_t;
-
-/* Once, before use. */
-int signature_init(signature_t *s);
-
-/* Spreads a vectorcall's arguments over values, NULL where none was given. */
-int signature_bind(const signature_t *s, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
-                   PyObject **values);
 
 static inline int is_given(PyObject *value)
 {

@@ -50,11 +50,11 @@ static PyObject *take_packet(endpoint_t *end)
     return packet;
 }
 
-signature_t recv_signature = {"recv", 1, 0, {"timeout", NULL}, {NULL}};
+signature_t recv_signature = {"|O:recv", 0, 1, {"timeout", NULL}, {NULL}};
 
 PyObject *core_recv(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *values[HOT_MAX_PARAMETERS] = {NULL};
+    PyObject *values[MAX_PARAMETERS];
     int64_t until_mono_ns = RT_NEVER_NS;
     if (signature_bind(&recv_signature, args, nargs, kwnames, values) < 0 ||
         (values[0] && as_deadline(values[0], &until_mono_ns) < 0))
@@ -76,7 +76,7 @@ PyObject *core_try_recv(core_t *self, PyObject *unused)
     return Py_None;
 }
 
-signature_t recv_into_signature = {"recv_into", 1, 1, {"buffer", "timeout", NULL}, {NULL}};
+signature_t recv_into_signature = {"O|$O:recv_into", 1, 1, {"buffer", "timeout", NULL}, {NULL}};
 
 /* A memoryview of the first bytes of buffer. */
 static PyObject *view_of(PyObject *buffer, Py_ssize_t bytes)
@@ -118,7 +118,7 @@ static PyObject *take_into(core_t *self, endpoint_t *end, const Py_buffer *view,
 
 PyObject *core_recv_into(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *values[HOT_MAX_PARAMETERS] = {NULL};
+    PyObject *values[MAX_PARAMETERS];
     int64_t until_mono_ns = RT_NEVER_NS;
     if (signature_bind(&recv_into_signature, args, nargs, kwnames, values) < 0 ||
         (values[1] && as_deadline(values[1], &until_mono_ns) < 0))
@@ -193,11 +193,12 @@ static int take_from_scratch(core_t *self, const endpoint_t *end, take_t *t)
     return t->to ? 0 : -1;
 }
 
-signature_t recv_many_signature = {"recv_many", 1, 0, {"max", "timeout", "out", NULL}, {NULL}};
+signature_t recv_many_signature = {
+    "|O$OO:recv_many", 0, 1, {"max", "timeout", "out", NULL}, {NULL}};
 
 PyObject *core_recv_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *values[HOT_MAX_PARAMETERS] = {NULL};
+    PyObject *values[MAX_PARAMETERS];
     int64_t until_mono_ns = RT_NEVER_NS;
     take_t take = {0};
     if (signature_bind(&recv_many_signature, args, nargs, kwnames, values) < 0 ||

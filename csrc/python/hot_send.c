@@ -80,11 +80,11 @@ static PyObject *packet_call_end(packet_call_t *c, int outcome, uint64_t sequenc
     return outcome < 0 ? NULL : PyLong_FromUnsignedLongLong(sequence);
 }
 
-signature_t send_signature = {"send", 2, 1, {"data", "at", "to", "timeout", NULL}, {NULL}};
+signature_t send_signature = {"O|O$OO:send", 1, 2, {"data", "at", "to", "timeout", NULL}, {NULL}};
 
 PyObject *core_send(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *values[HOT_MAX_PARAMETERS] = {NULL};
+    PyObject *values[MAX_PARAMETERS];
     if (signature_bind(&send_signature, args, nargs, kwnames, values) < 0)
         return NULL;
 
@@ -104,11 +104,11 @@ PyObject *core_send(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObj
 }
 
 signature_t replace_signature = {
-    "replace", 3, 2, {"sequence", "data", "at", "to", "timeout", NULL}, {NULL}};
+    "OO|O$OO:replace", 2, 3, {"sequence", "data", "at", "to", "timeout", NULL}, {NULL}};
 
 PyObject *core_replace(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *values[HOT_MAX_PARAMETERS] = {NULL};
+    PyObject *values[MAX_PARAMETERS];
     int64_t old = 0;
     if (signature_bind(&replace_signature, args, nargs, kwnames, values) < 0 ||
         as_sequence(values[0], &old) < 0)

@@ -257,7 +257,7 @@ static int send_call_run(core_t *self, send_call_t *c)
     return 0;
 }
 
-signature_t send_many_signature = {"send_many",
+signature_t send_many_signature = {"O|$OOOOOOOO:send_many",
                                    1,
                                    1,
                                    {"packets", "size", "sizes", "offsets", "at", "interval_ns",
@@ -266,7 +266,7 @@ signature_t send_many_signature = {"send_many",
 
 PyObject *core_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *values[HOT_MAX_PARAMETERS] = {NULL};
+    PyObject *values[MAX_PARAMETERS];
     if (signature_bind(&send_many_signature, args, nargs, kwnames, values) < 0)
         return NULL;
 

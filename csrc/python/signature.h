@@ -1,0 +1,27 @@
+/* signature.h: parameters of a compiled function that takes keywords. */
+#ifndef PYTHON_SIGNATURE_H
+#define PYTHON_SIGNATURE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#define MAX_PARAMETERS 9
+
+typedef struct signature {
+    const char *format; /* as for PyArg_ParseTupleAndKeywords, of O alone: "OO|O$O:name" */
+    Py_ssize_t required;
+    Py_ssize_t positional; /* how many may be given without a name */
+    char *names[MAX_PARAMETERS + 1];
+    PyObject *interned[MAX_PARAMETERS];
+} signature_t;
+
+/* Once, before use. Returns 0, or -1 with an exception set. */
+int signature_init(signature_t *s);
+
+/* Spreads a vectorcall's arguments over values, of which there are MAX_PARAMETERS; NULL where none
+ * was given. The references are the caller's. Returns 0, or -1 with the exception that CPython's
+ * own parser raises. */
+int signature_bind(signature_t *s, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                   PyObject **values);
+
+#endif

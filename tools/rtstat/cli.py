@@ -16,7 +16,9 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
+
+from shmring_cli import Parser, describe
 
 HEALTHY = 0
 USAGE = 1
@@ -103,14 +105,6 @@ class Help(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, width=min(100, columns) - 2)
 
 
-class Parser(argparse.ArgumentParser):
-    """Wrong usage ends with exit code 1, because 2 means that something is unhealthy."""
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(USAGE, f"{self.prog}: {message}\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, by default this process's; return the exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -132,8 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return USAGE
     except OSError as error:
-        unnamed = error.strerror and error.filename is None
-        print(f"{parser.prog}: {error.strerror if unnamed else error}", file=sys.stderr)
+        print(f"{parser.prog}: {describe(error)}", file=sys.stderr)
         return UNHEALTHY
 
 

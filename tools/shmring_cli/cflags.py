@@ -35,9 +35,7 @@ def folders() -> tuple[Path, Path]:
 def run(arguments: argparse.Namespace) -> int:
     include, lib = folders()
     if arguments.json:
-        json_line(
-            {"include": str(include), "lib": str(lib), "pkgconfig": str(lib / "pkgconfig")}
-        )
+        json_line({"include": str(include), "lib": str(lib), "pkgconfig": str(lib / "pkgconfig")})
     elif arguments.pkgconfig:
         print(lib / "pkgconfig")
     else:

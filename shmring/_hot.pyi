@@ -58,8 +58,11 @@ class Core:
         at: int | None = None,
         *,
         to: tuple[str, int] | None = None,
-        timeout: float | None = 0.0,
+        timeout: float | None = None,
     ) -> int: ...
+    def try_send(
+        self, data: Any, at: int | None = None, *, to: tuple[str, int] | None = None
+    ) -> int | None: ...
     def send_many(
         self,
         packets: Any | Iterable[Any],
@@ -70,7 +73,7 @@ class Core:
         at: int | Sequence[int] | Any | None = None,
         interval_ns: int | None = None,
         to: tuple[str, int] | None = None,
-        timeout: float | None = 0.0,
+        timeout: float | None = None,
         sequences: Any | None = None,
     ) -> int: ...
     def replace(
@@ -80,7 +83,7 @@ class Core:
         at: int | None = None,
         *,
         to: tuple[str, int] | None = None,
-        timeout: float | None = 0.0,
+        timeout: float | None = None,
     ) -> int: ...
     def recv(self, timeout: float | None = None) -> Packet: ...
     def try_recv(self) -> Packet | None: ...

@@ -56,8 +56,10 @@ class Channel(Core):
     after fork (which then is a party of its own), and be pickled (the copy attaches by name). A
     replaced worker goes unnoticed: the next call attaches to its successor.
 
-    Times are ns in the channel's clock, see `now_ns`; `timeout=` is in seconds. `send`,
-    `send_many`, `replace`, `recv`, `try_recv`, `recv_into` and `recv_many` come from the backend.
+    Times are ns in the channel's clock, see `now_ns`; `timeout=` is in seconds. A call
+    that sends waits for room and a call that receives waits for a packet, for ever unless `timeout`
+    says how long; `try_send` and `try_recv` never wait. `send`, `try_send`, `send_many`, `replace`,
+    `recv`, `try_recv`, `recv_into` and `recv_many` come from the backend.
     """
 
     _closed = True  # until it was made
@@ -269,7 +271,8 @@ class Channel(Core):
         timeout: float | None = None,
     ) -> int:
         """As `send`, without blocking the event loop while the ring is full."""
-        return await self._when_room(lambda: self.send(data, at, to=to), deadline(timeout))
+        until_ns = deadline(timeout)
+        return await self._when_room(lambda: self.send(data, at, to=to, timeout=0.0), until_ns)
 
     async def _when_room(self, queue: Callable[[], int], until_ns: int) -> int:
         """What `queue`, a call of `send`, returns once the ring has room."""
@@ -559,7 +562,7 @@ class Channel(Core):
 
     def _raise_full(self, waited: bool, sent: int, first: int) -> Never:
         waiting = self.tx_waiting
-        kind, fix = errors.RingFull, "give a timeout to wait for room"
+        kind, fix = errors.RingFull, "leave out timeout=0 to wait for room"
         if waited:
             kind, fix = errors.SendTimeout, "the worker did not empty it in time"
         if self.state is State.HELD:

@@ -190,13 +190,15 @@ class _RtUdpSocket:
         if at_once:
             due_ns = now_ns  # not "none", or it would overtake what is due already
         try:
-            self._send(data, due_ns)
+            queued = self._send(data, due_ns) is not None
         except (BlockingIOError, BrokenPipeError, BufferError):
-            self._send_slowly(payload_bytes(data), due_ns)
+            queued = False
         except ValueError:  # its text names options that rtudp lacks
             payload_bytes(data)
             _check_horizon(due_ns)
             raise
+        if not queued:
+            self._send_slowly(payload_bytes(data), due_ns)
         if at_once:
             self._sent_at_once[threading.get_ident()] += 1
 
@@ -382,7 +384,7 @@ class _RtUdpSocket:
         self._fd = channel.stats().socket_fd
         if direction != DIRECTION_RECEIVE:
             self._hand_over_early(channel)
-            self._send = channel.send
+            self._send = channel.try_send
         self._opened_by = os.getpid()
         self._channel_direction = direction
         self._channel = channel
@@ -392,7 +394,7 @@ class _RtUdpSocket:
 
     def _hand_over_early(self, channel: "Channel") -> None:
         while self._early:
-            channel.send(*self._early[0])
+            channel.send(*self._early[0], timeout=0.0)
             self._early.popleft()
         self._early_bytes = 0
 
@@ -481,7 +483,7 @@ class _RtUdpSocket:
 
 
 def _nowhere(data: Any, due_ns: int) -> NoReturn:
-    """Stands for a channel's ``send`` while none is open that sends."""
+    """Stands for a channel's ``try_send`` while none is open that sends."""
     raise BrokenPipeError
 
 

@@ -140,7 +140,7 @@ int core_sleep(core_t *self, int what, int64_t until_mono_ns);
 
 /* --- hot_send.c ----------------------------------------------------------------------------- */
 
-extern signature_t send_signature, replace_signature;
+extern signature_t send_signature, try_send_signature, replace_signature;
 
 /* to=: a destination of its own, or NULL for the channel's remote. Valid until the next call. */
 int as_destination(core_t *self, PyObject *to, const shm_addr_t **dest);
@@ -150,6 +150,7 @@ int as_destination(core_t *self, PyObject *to, const shm_addr_t **dest);
 int after_failed_send(core_t *self, int rc, int64_t until_mono_ns, uint64_t sent, uint64_t first);
 
 PyObject *core_send(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *core_try_send(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *core_replace(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 
 /* --- hot_send_many.c ------------------------------------------------------------------------ */

@@ -140,7 +140,7 @@ static void core_dealloc(core_t *self)
 
 static PyMethodDef core_methods[] = {
     {"send", FAST(core_send),
-     "send($self, data, at=None, *, to=None, timeout=0.0)\n--\n\n"
+     "send($self, data, at=None, *, to=None, timeout=None)\n--\n\n"
      "Queue one packet and return its sequence number in the channel.\n"
      "\n"
      "data: any C-contiguous bytes-like object of at most `max_payload` bytes; copied.\n"
@@ -148,16 +148,19 @@ static PyMethodDef core_methods[] = {
      "possible.\n"
      "    A time that has passed is sent at once and counted late.\n"
      "to: numeric (host, port); None: the channel's `remote`.\n"
-     "timeout: seconds to wait for room; 0.0: not at all, None: for ever.\n"
+     "timeout: seconds to wait for room; None: for ever.\n"
      "\n"
-     "Raises `RingFull` (no room, timeout 0), `SendTimeout` (none in time), `PayloadTooLarge`,\n"
+     "Raises `SendTimeout` (no room in time), `RingFull` (no room, timeout 0), `PayloadTooLarge`,\n"
      "`BadAddress`, `ChannelClosed`, `NoPermission` (a tap), `ValueError` (a time below 0, or "
      "more\n"
      "than a year ahead in CLOCK_MONOTONIC), `TypeError` (a time that is not an int)."},
+    {"try_send", FAST(core_try_send),
+     "try_send($self, data, at=None, *, to=None)\n--\n\n"
+     "Queue one packet as `send` does, or return None if there is no room now."},
     {"send_many", FAST(core_send_many),
      "send_many($self, packets, *, size=None, sizes=None, offsets=None, at=None, interval_ns=None, "
      "to=None, "
-     "timeout=0.0, sequences=None)\n--\n\n"
+     "timeout=None, sequences=None)\n--\n\n"
      "Queue many packets in one call and return the sequence of the first.\n"
      "\n"
      "packets: an iterable of bytes-like objects, or one buffer that is cut into packets: of "
@@ -175,7 +178,7 @@ static PyMethodDef core_methods[] = {
      "\n"
      "Raises as `send`; `RingFull.sent` says how many were queued before."},
     {"replace", FAST(core_replace),
-     "replace($self, sequence, data, at=None, *, to=None, timeout=0.0)\n--\n\n"
+     "replace($self, sequence, data, at=None, *, to=None, timeout=None)\n--\n\n"
      "Put a new packet in the place of one that waits, and return its sequence.\n"
      "\n"
      "Either both happen, or the old packet is sent as it was. at: ns; None: the old one's "

@@ -55,7 +55,7 @@ typedef struct packet_call {
 static int packet_call_init(core_t *self, packet_call_t *c, PyObject *data, PyObject *at,
                             PyObject *to, PyObject *timeout)
 {
-    *c = (packet_call_t){0};
+    *c = (packet_call_t){.until_mono_ns = RT_NEVER_NS};
     if ((is_given(at) && as_time_ns(at, "at", &c->due_ns) < 0) ||
         (timeout && as_deadline(timeout, &c->until_mono_ns) < 0) ||
         as_destination(self, to, &c->dest) < 0)
@@ -67,6 +67,8 @@ static int packet_call_init(core_t *self, packet_call_t *c, PyObject *data, PyOb
     return as_payload(data, &c->view, &c->payload, &c->bytes);
 }
 
+#define NO_ROOM 2
+
 /* Goes on until the call succeeded (1) or raised (-1): one attempt, and what its result asks for.
  */
 static int packet_call_settle(core_t *self, const packet_call_t *c, int rc)
@@ -77,17 +79,16 @@ static int packet_call_settle(core_t *self, const packet_call_t *c, int rc)
 static PyObject *packet_call_end(packet_call_t *c, int outcome, uint64_t sequence)
 {
     payload_release(&c->view);
+    if (outcome == NO_ROOM)
+        Py_RETURN_NONE;
     return outcome < 0 ? NULL : PyLong_FromUnsignedLongLong(sequence);
 }
 
 signature_t send_signature = {"O|O$OO:send", 1, 2, {"data", "at", "to", "timeout", NULL}, {NULL}};
 
-PyObject *core_send(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+/* values: data, at, to, timeout. at_once: None if there is no room now. */
+static PyObject *send_packet(core_t *self, PyObject *const *values, int at_once)
 {
-    PyObject *values[MAX_PARAMETERS];
-    if (signature_bind(&send_signature, args, nargs, kwnames, values) < 0)
-        return NULL;
-
     packet_call_t c;
     if (packet_call_init(self, &c, values[0], values[1], values[2], values[3]) < 0)
         return NULL;
@@ -95,12 +96,32 @@ PyObject *core_send(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObj
     int outcome = 0;
     while (outcome == 0) {
         endpoint_t *end = core_end(self);
-        outcome =
-            end ? packet_call_settle(
-                      self, &c, endpoint_send(end, c.payload, c.bytes, c.due_ns, c.dest, &sequence))
-                : -1;
+        if (end == NULL)
+            outcome = -1;
+        else {
+            int rc = endpoint_send(end, c.payload, c.bytes, c.due_ns, c.dest, &sequence);
+            outcome = at_once && rc == -ENOBUFS ? NO_ROOM : packet_call_settle(self, &c, rc);
+        }
     }
     return packet_call_end(&c, outcome, sequence);
+}
+
+PyObject *core_send(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *values[MAX_PARAMETERS];
+    if (signature_bind(&send_signature, args, nargs, kwnames, values) < 0)
+        return NULL;
+    return send_packet(self, values, 0);
+}
+
+signature_t try_send_signature = {"O|O$O:try_send", 1, 2, {"data", "at", "to", NULL}, {NULL}};
+
+PyObject *core_try_send(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *values[MAX_PARAMETERS];
+    if (signature_bind(&try_send_signature, args, nargs, kwnames, values) < 0)
+        return NULL;
+    return send_packet(self, values, 1);
 }
 
 signature_t replace_signature = {

@@ -270,7 +270,7 @@ PyObject *core_send_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
     if (signature_bind(&send_many_signature, args, nargs, kwnames, values) < 0)
         return NULL;
 
-    send_call_t c = {0};
+    send_call_t c = {.until_mono_ns = RT_NEVER_NS};
     const shm_addr_t *dest = NULL;
     PyObject *result = NULL;
     if (batch_packets(&c, values) == 0 && batch_times(&c, values[4], values[5]) == 0 &&

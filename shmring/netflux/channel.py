@@ -372,6 +372,10 @@ class NetfluxChannel(Channel):
         """Not for Netflux, which queues nothing."""
         self._refuse_queue("send")
 
+    def try_send(self, *_: object, **__: object) -> Never:
+        """Not for Netflux, which queues nothing."""
+        self._refuse_queue("try_send")
+
     def send_many(self, *_: object, **__: object) -> Never:
         """Not for Netflux, which queues nothing."""
         self._refuse_queue("send_many")

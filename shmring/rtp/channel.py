@@ -127,7 +127,7 @@ class RtpChannel(Channel):
         data: Buffer,
         at: int | None = None,
         *,
-        timeout: float | None = 0.0,
+        timeout: float | None = None,
         **how: Unpack[FrameOptions],
     ) -> int:
         """Queue one frame, which becomes one packet, and return its sequence in the channel.
@@ -135,19 +135,25 @@ class RtpChannel(Channel):
         data: payload; on a channel with a codec, samples (int16, or bytes of them).
         at: ns in the channel's clock; not before then: it takes the first slot of the grid from
             there on. None or 0: the next slot.
-        timeout: seconds to wait for room; 0.0: not at all, None: for ever.
+        timeout: seconds to wait for room; None: for ever.
         how: `FrameOptions`: marker, payload_type, samples, same_time, elements.
 
         Raises as `Channel.send`, and `BadConfig` for a number out of its range.
         """
         return super().send(self._records.frame(data, **how), at, timeout=timeout)
 
+    def try_send(  # type: ignore[override]
+        self, data: Buffer, at: int | None = None, **how: Unpack[FrameOptions]
+    ) -> int | None:
+        """Queue one frame as `send` does, or return None if there is no room now."""
+        return super().try_send(self._records.frame(data, **how), at)
+
     def send_many(  # type: ignore[override]
         self,
         frames: Iterable[Buffer],
         at: int | None = None,
         *,
-        timeout: float | None = 0.0,
+        timeout: float | None = None,
         **how: Unpack[FrameOptions],
     ) -> int:
         """Queue many frames in one call and return the sequence of the first.
@@ -162,7 +168,7 @@ class RtpChannel(Channel):
         data: Buffer,
         at: int | None = None,
         *,
-        timeout: float | None = 0.0,
+        timeout: float | None = None,
         **how: Unpack[BlockOptions],
     ) -> int:
         """Queue samples, any number of them, which the worker cuts into packets.
@@ -190,7 +196,7 @@ class RtpChannel(Channel):
         data: Buffer,
         at: int | None = None,
         *,
-        timeout: float | None = 0.0,
+        timeout: float | None = None,
         **how: Unpack[FrameOptions],
     ) -> int:
         """Put a new frame in the place of one that waits, and return its sequence.
@@ -199,7 +205,7 @@ class RtpChannel(Channel):
         """
         return super().replace(sequence, self._records.frame(data, **how), at, timeout=timeout)
 
-    def end_spurt(self, samples: int | None = None, *, timeout: float | None = 0.0) -> int:
+    def end_spurt(self, samples: int | None = None, *, timeout: float | None = None) -> int:
         """End the talk spurt behind what is queued: the next frame begins another one.
 
         samples: how long until then, units of the media clock; None: until a frame is there. A
@@ -208,7 +214,7 @@ class RtpChannel(Channel):
         """
         return super().send(self._records.pause(samples), timeout=timeout)
 
-    def bye(self, *, timeout: float | None = 0.0) -> int:
+    def bye(self, *, timeout: float | None = None) -> int:
         """End the stream behind what is queued, and say so in RTCP. timeout: as of `send`."""
         return super().send(BYE, timeout=timeout)
 
@@ -221,7 +227,7 @@ class RtpChannel(Channel):
         **how: Unpack[FrameOptions],
     ) -> int:
         """As `send`, without blocking the event loop while the queue is full."""
-        queue = functools.partial(super().send, self._records.frame(data, **how), at)
+        queue = functools.partial(super().send, self._records.frame(data, **how), at, timeout=0.0)
         return await self._when_room(queue, deadline(timeout))
 
     async def send_block_async(
@@ -234,7 +240,7 @@ class RtpChannel(Channel):
     ) -> int:
         """As `send_block`, without blocking the event loop while the queue is full."""
         parts, part_bytes = self._records.block(data, **how)
-        until, queue = deadline(timeout), super().send
+        until, queue = deadline(timeout), functools.partial(super().send, timeout=0.0)
         sequences: list[int] = []
         for part in parts:
             try:

@@ -227,8 +227,8 @@ def traffic(board: Board, life: int, channels: list[str], rate: float) -> None:
     while board.command(life) != FINISH:
         for end in ends:
             board.attempt(life, number + 1)
-            with contextlib.suppress(shmring.RingFull), _counting_errors(board, life):
-                end.send(wire.pack(life, number, time.monotonic_ns()))
+            with _counting_errors(board, life):
+                end.try_send(wire.pack(life, number, time.monotonic_ns()))
             number += 1
             if number % 20 == 0:
                 time.sleep(20 / rate)

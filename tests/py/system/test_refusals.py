@@ -137,7 +137,7 @@ def test_a_batch_too_long_for_the_ring_says_how_much_was_queued(shmring_channel:
     here, there = shmring_channel(capacity=4, packet_bytes=8, held=True)
     there.release()
     with pytest.raises(shmring.RingFull, match=r"4 packets wait.*larger capacity") as caught:
-        here.send_many([b"%d" % number for number in range(10)])
+        here.send_many([b"%d" % number for number in range(10)], timeout=0)
     assert (caught.value.sent, caught.value.first_sequence) == (4, 0)
     here.release()
     assert [int(there.recv(timeout=20).data) for _ in range(4)] == [0, 1, 2, 3]

@@ -352,13 +352,14 @@ def test_a_worker_killed_in_a_block(mic: Mic, peer: Any, shmring_pool: Any) -> N
 def test_a_full_queue(mic: Mic, peer: Any) -> None:
     ch = mic(capacity=8, held=True)
     with pytest.raises(shmring.RingFull) as caught:
-        ch.send_many([b"x"] * 20)
+        ch.send_many([b"x"] * 20, timeout=0)
     assert caught.value.sent == 8
     assert ch.tx_waiting == 8
     with pytest.raises(shmring.SendTimeout):
         ch.send(b"x", timeout=0.01)
+    assert ch.try_send(b"x") is None
     with pytest.raises(shmring.RingFull) as caught:
-        ch.send_block(bytes(STEP))
+        ch.send_block(bytes(STEP), timeout=0)
     assert (caught.value.sent, caught.value.first_sequence) == (0, None)
     ch.release()
     ch.send(b"last", timeout=20)

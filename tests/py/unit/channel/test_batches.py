@@ -127,7 +127,7 @@ def test_sequences_are_written_to_a_buffer(loop, packets):
 def test_a_full_ring_says_how_many_were_queued(loop, packets):
     ch = loop(capacity=4, held=True)
     with pytest.raises(shmring.RingFull) as caught:
-        ch.send_many(**packets, to=ch.home)
+        ch.send_many(**packets, to=ch.home, timeout=0)
     assert (caught.value.sent, caught.value.first_sequence) == (4, 0)
     with pytest.raises(shmring.SendTimeout) as caught:
         ch.send_many(**packets, to=ch.home, timeout=0.01)

@@ -114,7 +114,8 @@ def test_a_full_ring_says_so_at_once_or_after_the_timeout(loop):
     for _ in range(4):
         ch.send(b"x", to=ch.home)
     with pytest.raises(shmring.RingFull, match="4 packets wait: it is held") as caught:
-        ch.send(b"x", to=ch.home)
+        ch.send(b"x", to=ch.home, timeout=0)
+    assert ch.try_send(b"x", to=ch.home) is None
     assert not isinstance(caught.value, TimeoutError)
     began = time.monotonic()
     with pytest.raises(TimeoutError):
@@ -123,12 +124,19 @@ def test_a_full_ring_says_so_at_once_or_after_the_timeout(loop):
     assert ch.tx_waiting == 4
 
 
+def test_try_send_queues_what_has_room(loop):
+    ch = loop(capacity=2, held=True)
+    assert [ch.try_send(b"x", 0, to=ch.home) for _ in range(3)] == [0, 1, None]
+    with pytest.raises(shmring.PayloadTooLarge):
+        ch.try_send(bytes(ch.max_payload + 1), to=ch.home)
+
+
 def test_a_sender_that_waits_goes_on_when_there_is_room(loop):
     ch = loop(capacity=4, rx_capacity=10)
     soon = time.monotonic_ns() + 500 * MS
     for _ in range(4):
         ch.send(b"x", at=soon, to=ch.home)
-    assert ch.send(b"y", to=ch.home, timeout=10) == 4
+    assert ch.send(b"y", to=ch.home) == 4
     assert [ch.recv(timeout=20).data for _ in range(5)] == [b"x"] * 4 + [b"y"]
 
 

@@ -166,7 +166,7 @@ def test_a_tap_sees_both_ways_and_writes_neither(idle_link: Maker, shmring_names
 
 def test_what_a_link_has_not(idle_link: Maker) -> None:
     channel = idle_link(send=4, receive=4)
-    for call in ("send", "send_many", "replace", "cancel", "flush"):
+    for call in ("send", "try_send", "send_many", "replace", "cancel", "flush"):
         with pytest.raises(TypeError, match=rf"no {call}: .*update"):
             getattr(channel, call)(b"abcd")
     with pytest.raises(TypeError, match="snapshot"):

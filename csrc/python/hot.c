@@ -6,14 +6,6 @@ PyObject *hot_stamps[HOT_STAMPS];
 PyObject *hot_unpack_address;
 PyObject *hot_batch_class;
 
-void hot_replace(PyObject **place, PyObject *object)
-{
-    PyObject *old = *place;
-    Py_INCREF(object);
-    *place = object;
-    Py_XDECREF(old);
-}
-
 /* configure(stamps, unpack_address, batch): objects of shmring that this module makes or calls. */
 static PyObject *configure(PyObject *module, PyObject *args)
 {

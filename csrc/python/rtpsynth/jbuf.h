@@ -77,10 +77,6 @@ static inline void jbuf_count_freed(jbuf_class_t which)
 extern PyObject *jbuf_parse_error; /* the exception RTPParseError */
 extern PyObject *jbuf_make_rows; /* callable(n) -> a writable buffer of n rows; from configure() */
 
-/* Raises TypeError where args is not empty: the classes below take none. Keywords are ignored, as
- * the original does. */
-int jbuf_refuse_arguments(PyTypeObject *type, PyObject *args);
-
 /* Holds off the garbage collector, and with it all Python code that nobody called. */
 typedef struct jbuf_calm {
     int was_enabled;
@@ -154,12 +150,6 @@ typedef struct jbuf {
 /* Adds RtpJBuf to the module. */
 int jbuf_buffer_init(PyObject *module);
 
-/* Raises RuntimeError where __init__ has not run. */
-int jbuf_check(const jbuf_t *self);
-
-/* Room for at least that many entries. Returns false where there is no memory; no exception. */
-bool jbuf_reserve(jbuf_t *self, uint64_t entry_count);
-
 static inline uint64_t jbuf_item_of_number(uint64_t number)
 {
     return number << 1 | 1;
@@ -184,6 +174,18 @@ static inline jbuf_wrapper_t *jbuf_wrapper_of_item(uint64_t item)
 {
     return (jbuf_wrapper_t *)(uintptr_t)item;
 }
+
+/* --- jbuf_check.c --------------------------------------------------------------------------- */
+
+/* Raises TypeError where args is not empty: the classes below take none. Keywords are ignored, as
+ * the original does. */
+int jbuf_refuse_arguments(PyTypeObject *type, PyObject *args);
+
+/* Raises RuntimeError where __init__ has not run. */
+int jbuf_check(const jbuf_t *self);
+
+/* Room for at least that many entries. Returns false where there is no memory; no exception. */
+bool jbuf_reserve(jbuf_t *self, uint64_t entry_count);
 
 /* The datagram as bytes: the very object where it is bytes, else what bytes(object) makes of it. */
 PyObject *jbuf_as_datagram(PyObject *object);

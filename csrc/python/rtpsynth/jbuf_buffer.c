@@ -9,32 +9,6 @@
 #define FIRST_ENTRIES 64u
 #define NO_MEMORY (RTP_PARSE_PADDING_ZERO - 1000) /* RJB_ENOMEM */
 
-/* --- memory --------------------------------------------------------------------------------- */
-
-static rtp_jbuf_entry_t *allocate_entries(uint32_t count)
-{
-    return PyMem_Calloc(count, sizeof(rtp_jbuf_entry_t));
-}
-
-bool jbuf_reserve(jbuf_t *self, uint64_t entry_count)
-{
-    rtp_jbuf_t *core = &self->core;
-    uint32_t most = rtp_jbuf_entries_for(core->capacity);
-    if (most != 0 && entry_count > most)
-        entry_count = most;
-    if (entry_count <= core->entry_count)
-        return true;
-    uint64_t count = entry_count < 2 * (uint64_t)core->entry_count ? 2 * (uint64_t)core->entry_count
-                                                                   : entry_count;
-    rtp_jbuf_entry_t *entries = count <= UINT32_MAX ? allocate_entries((uint32_t)count) : NULL;
-    if (entries == NULL)
-        return false;
-    rtp_jbuf_entry_t *old = core->entries;
-    rtp_jbuf_grow(core, entries, (uint32_t)count);
-    PyMem_Free(old);
-    return true;
-}
-
 /* Of a core that no object has any more, as finalizers may run. */
 static void release_core(const rtp_jbuf_t *core)
 {
@@ -90,7 +64,7 @@ static int jbuf_init(jbuf_t *self, PyObject *args, PyObject *kwargs)
     uint32_t count = rtp_jbuf_entries_for(capacity);
     if (count == 0 || count > FIRST_ENTRIES)
         count = FIRST_ENTRIES;
-    rtp_jbuf_entry_t *entries = allocate_entries(count);
+    rtp_jbuf_entry_t *entries = PyMem_Calloc(count, sizeof *entries);
     if (entries == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "rtpjbuf_ctor() failed");
         return -1;
@@ -132,14 +106,6 @@ static void jbuf_dealloc(jbuf_t *self)
     Py_DECREF(type);
 }
 
-int jbuf_check(const jbuf_t *self)
-{
-    if (self->core.entries)
-        return 0;
-    PyErr_SetString(PyExc_RuntimeError, "RtpJBuf handle is not initialized");
-    return -1;
-}
-
 /* --- what comes out ------------------------------------------------------------------------- */
 
 static PyObject *hand_out(const rtp_jbuf_entry_t *entry)
@@ -175,14 +141,6 @@ static PyObject *list_ready(const rtp_jbuf_result_t *r)
 }
 
 /* --- udp_in --------------------------------------------------------------------------------- */
-
-PyObject *jbuf_as_datagram(PyObject *object)
-{
-    if (!PyBytes_Check(object))
-        return PyObject_Bytes(object);
-    Py_INCREF(object);
-    return object;
-}
 
 static int refuse_argument_count(Py_ssize_t nargs)
 {

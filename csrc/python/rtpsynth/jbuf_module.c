@@ -2,22 +2,10 @@
 
 #include "python/module_gil.h"
 
-#include "proto/rtp/rtp_packet.h"
 #include "python/rtpsynth/arguments.h"
 
 PyObject *jbuf_parse_error;
 PyObject *jbuf_make_rows;
-
-int jbuf_refuse_arguments(PyTypeObject *type, PyObject *args)
-{
-    if (PyTuple_Size(args) == 0)
-        return 0;
-    PyObject *name = PyType_GetName(type);
-    if (name)
-        PyErr_Format(PyExc_TypeError, "%U() takes no arguments", name);
-    Py_XDECREF(name);
-    return -1;
-}
 
 /* configure(make_rows): called with n, returns a writable buffer of at least n events. The main
  * interpreter's stays: it outlives those of others. */

@@ -2,6 +2,7 @@
  *
  *   server.c            the module, and RtpServer
  *   server_address.c    names and numbers of hosts <-> shm_addr_t
+ *   server_request.c    requests to the worker
  *   server_channel.c    RtpChannel
  *   server_exchange.c   Exchange: the rings, who has which place, and the thread that calls back
  *   waits.h             which thread waits for which, together with RtpProc
@@ -41,6 +42,12 @@
 #define SERVER_FAILED "the worker process of this RtpServer has failed for good"
 
 typedef struct exchange exchange_t;
+
+typedef struct server {
+    PyObject_HEAD PyObject *mux; /* _mux.Mux */
+    exchange_t *exchange;
+    unsigned long tick_ns;
+} server_t;
 
 typedef struct channel {
     PyObject_HEAD PyObject *server;
@@ -117,6 +124,8 @@ channel_t *channel_new(PyObject *server, exchange_t *exchange, PyObject *callbac
 /* Takes the channel from its place and has the worker close its port. No packet finds it any more
  * then, whatever became of the request: its errors are swallowed, but not an interrupt. */
 int channel_close_port(channel_t *channel);
+
+/* --- server_request.c ----------------------------------------------------------------------- */
 
 /* Clears an exception that is set, if it is an Exception. -1: it is an interrupt or the like. */
 int server_swallow_error(void);

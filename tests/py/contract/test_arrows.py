@@ -1,10 +1,14 @@
-"""The arrows between the rooms of the house: who may include, and import, whom."""
+"""The arrows between the rooms of the house: who may include, call and import whom.
+
+There are no circles: files include and call, and modules import, each other one way only, also
+within a room.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -49,6 +53,14 @@ OURS = {"shmring", "rtworkers", *TOOLS, *DROP_INS}
 PUBLIC = {"librtpsynth"}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"(?P<ours>[^"]+)"|<(?P<system>[^>]+)>)', re.MULTILINE)
+
+COMMENT_OR_STRING = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', re.DOTALL)
+DEFINITION = re.compile(
+    r"^(?P<head>[A-Za-z_][\w \t*]*?[ *])(?P<name>\w+)\([^;{}]*\)\s*\{", re.MULTILINE
+)
+USE = re.compile(r"(?<![\w.>])[A-Za-z_]\w+")
+
+Graph = Mapping[str, Iterable[str]]
 
 
 def find_checkout() -> Path | None:
@@ -153,3 +165,128 @@ def test_python_imports_follow_the_arrows(checkout: Path, package: str) -> None:
 def test_containers_are_not_packages(checkout: Path) -> None:
     inits = [checkout / name / "__init__.py" for name in ("workers", "api", "tools")]
     assert not [str(path) for path in inits if path.exists()]
+
+
+def circles(graph: Graph) -> list[list[str]]:
+    """The strongly connected parts of more than one node (Tarjan)."""
+    order: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        order[node] = lowest[node] = len(order)
+        stack.append(node)
+        for other in graph.get(node, ()):
+            if other not in order:
+                visit(other)
+            if other in stack:
+                lowest[node] = min(lowest[node], lowest[other])
+        if lowest[node] == order[node]:
+            part = stack[stack.index(node) :]
+            del stack[-len(part) :]
+            if len(part) > 1:
+                found.append(sorted(part))
+
+    for node in graph:
+        if node not in order:
+            visit(node)
+    return found
+
+
+def without_text(source: str) -> str:
+    return COMMENT_OR_STRING.sub(" ", source)
+
+
+class CFile:
+    """What a C file offers: functions. What it takes: names that it does not define itself."""
+
+    def __init__(self, path: Path) -> None:
+        text = without_text(path.read_text(encoding="utf-8"))
+        defined = {match["name"]: match["head"] for match in DEFINITION.finditer(text)}
+        self.offers = {name for name, head in defined.items() if "static" not in head.split()}
+        self.takes = set(USE.findall(text)) - set(defined)
+
+
+def calls(csrc: Path) -> dict[str, set[str]]:
+    files = {str(path.relative_to(csrc)): CFile(path) for path in sorted(csrc.rglob("*.c"))}
+    owners: dict[str, list[str]] = {}
+    for name, file in files.items():
+        for function in file.offers:
+            owners.setdefault(function, []).append(name)
+    graph: dict[str, set[str]] = {}
+    for name, file in files.items():
+        folder = str(Path(name).parent)
+        graph[name] = set()
+        for function in file.takes & owners.keys():
+            # Two programs may have a function of one name. The one beside the caller is meant.
+            beside = [owner for owner in owners[function] if str(Path(owner).parent) == folder]
+            graph[name].update(beside or owners[function])
+    return graph
+
+
+def test_the_finder_finds_circles() -> None:
+    graph = {"a": ["b"], "b": ["c"], "c": ["a", "d"], "d": ["e"], "e": [], "f": ["a"]}
+    assert circles(graph) == [["a", "b", "c"]]
+
+
+def test_c_files_call_each_other_one_way(checkout: Path) -> None:
+    graph = calls(checkout / "csrc")
+    assert sum(len(others) for others in graph.values()) > 300  # the reader above still reads
+    assert circles(graph) == []
+
+
+def test_headers_include_each_other_one_way(checkout: Path) -> None:
+    csrc = checkout / "csrc"
+    graph = {
+        str(path.relative_to(csrc)): [
+            match["ours"]
+            for match in INCLUDE.finditer(path.read_text(encoding="utf-8"))
+            if match["ours"]
+        ]
+        for path in sorted(csrc.rglob("*.h"))
+    }
+    assert circles(graph) == []
+
+
+def modules(checkout: Path) -> Iterator[tuple[str, Path]]:
+    for package in PY_ARROWS:
+        top = checkout / package
+        for path in sorted(top.rglob("*.py*")):  # a stub stands for its compiled module
+            parts = [top.name, *path.relative_to(top).with_suffix("").parts]
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports_at_import(path: Path) -> Iterator[str]:
+    """What a module imports when it is imported: not in functions, not for type checkers only."""
+    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"), str(path))]
+    while waiting:
+        for node in ast.iter_child_nodes(waiting.pop()):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                continue
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+                waiting.extend(node.orelse)
+                continue
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            waiting.append(node)
+
+
+def test_python_modules_import_each_other_one_way(checkout: Path) -> None:
+    known = dict(modules(checkout))
+    graph: dict[str, set[str]] = {}
+    for name, path in known.items():
+        graph[name] = set()
+        if path.suffix == ".pyi":  # what a compiled module imports is not in its stub
+            continue
+        for imported in imports_at_import(path):
+            if name.startswith(f"{imported}."):  # the package by name, to be looked into later
+                continue
+            target = imported if imported in known else imported.rpartition(".")[0]
+            # A package's face collects what lies in it. Who lies in it may not look at the face.
+            if target in known and target != name:
+                graph[name].add(target)
+    assert sum(len(others) for others in graph.values()) > 300
+    assert circles(graph) == []

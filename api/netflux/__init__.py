@@ -7,9 +7,9 @@
     netflux.set_send_data(value1=1.5, flags=1)
     print(netflux.data_recv.value1)
 
-The names and their behaviour are the original's, on top of the workers of `shmring`; the modules
+Names and behaviour are those of the original. The workers of `shmring` do the work. The modules
 ``netflux_main``, ``netflux_receiver``, ``netflux_sender`` and ``netflux_statistics`` hold the same
-classes. `netflux.records` turns dataclasses into payloads. Without anything compiled, records,
+classes. `netflux.records` turns dataclasses into payloads. Without the compiled parts, records,
 `NetfluxData` and `NetfluxStatisticsTracker` work, and ``start()`` says what is missing.
 """
 

@@ -1,4 +1,4 @@
-"""Classes made of definitions."""
+"""Makes classes from definitions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class _Made:
 
 
 def _identifier(text: str) -> str:
-    """A name as Python takes it: ``my value`` is ``my_value``, ``from`` is ``from_``."""
+    """A valid Python name: ``my value`` becomes ``my_value``, ``from`` becomes ``from_``."""
     name = re.sub(r"\W", "_", text)
     if name[:1].isdigit():
         name = "_" + name
@@ -159,7 +159,7 @@ class _Builder:
             raise self._error(f"{name} has a member twice", tree.token)
         base = "INT" if tree.base is None else tree.base.text.upper()
         if base not in SCALARS:
-            raise self._error(f"{base} is no integer type", tree.base or tree.token)
+            raise self._error(f"{base} is not an integer type", tree.base or tree.token)
         try:
             made = enum.IntEnum(_identifier(name), members)  # type: ignore[misc]
             kind = Enumeration(made, SCALARS[base])
@@ -253,7 +253,7 @@ class _Builder:
         return value
 
     def _single(self, kind: FieldType, value: Any) -> Any:
-        """Return a value as Python keeps it; ValueError where the type does not have it."""
+        """Return a value as Python stores it. ValueError if the type cannot hold it."""
         if isinstance(kind, Enumeration):
             return _member(kind.members, value)
         if isinstance(value, Member):
@@ -266,18 +266,18 @@ class _Builder:
         if kind.name in _NS_OF:
             value = _duration(kind, value)
         if type(value) not in (bool, int, float):
-            raise ValueError(f"this is no {kind.name}")
+            raise ValueError(f"this is not valid for {kind.name}")
         if kind.code in ("", "?"):
             if value not in (0, 1) or isinstance(value, float):
-                raise ValueError(f"{value} is no {kind.name}; it is TRUE or FALSE")
+                raise ValueError(f"{value} is not valid for {kind.name}; it is TRUE or FALSE")
             return bool(value)
         if isinstance(value, bool):
-            raise ValueError(f"TRUE and FALSE are no {kind.name}")
+            raise ValueError(f"TRUE and FALSE are not valid for {kind.name}")
         code = kind.s7_code if self._rules == "s7" else kind.code
         if kind.code in ("f", "d"):
             return fit_float(value, kind, code)
         if isinstance(value, float):
-            raise ValueError(f"{value} is no {kind.name}; it is a whole number")
+            raise ValueError(f"{value} is not valid for {kind.name}; it is a whole number")
         return fit_int(value, kind, code)
 
 
@@ -314,7 +314,8 @@ def _member(members: type[enum.IntEnum], value: Any) -> enum.IntEnum:
     if type(value) is int and value in [member.value for member in members]:
         return members(value)
     shown = ".".join(value.names) if isinstance(value, Member) else repr(value)
-    raise ValueError(f"{shown} is no {members.__name__}; it has {', '.join(members.__members__)}")
+    names = ", ".join(members.__members__)
+    raise ValueError(f"{shown} is not a member of {members.__name__}; it has {names}")
 
 
 def _string(value: Any, length: int) -> str:
@@ -325,7 +326,7 @@ def _string(value: Any, length: int) -> str:
     try:
         value.encode(ENCODING)
     except UnicodeEncodeError as error:
-        raise ValueError(f"{value[error.start]!r} is no character of {ENCODING}") from None
+        raise ValueError(f"{value[error.start]!r} is not a character of {ENCODING}") from None
     return value
 
 

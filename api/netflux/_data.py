@@ -1,4 +1,4 @@
-"""The payload: the record of the original, and whatever class stands in its place."""
+"""The payload: the record of the original, or a class that replaces it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class NetfluxData:
     flags: int = 0
 
     def to_bytes(self) -> bytes:
-        """Return the payload. struct.error names the field that does not fit."""
+        """Return the payload. Raises struct.error, which names the field that does not fit."""
         try:
             return _RECORD.pack(self.value1, self.value2, self.value3, self.value4, self.flags)
         except (struct.error, OverflowError):
@@ -33,8 +33,8 @@ class NetfluxData:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> NetfluxData:
-        """Make one of a payload: a shorter one counts as filled up with zeros, the rest of a longer
-        one is ignored."""
+        """Make an object from a payload. A shorter one is filled up with zeros, and the rest of a
+        longer one is ignored."""
         return cls(*_RECORD.unpack(bytes(data[: _RECORD.size]).ljust(_RECORD.size, b"\0")))
 
     @staticmethod
@@ -64,7 +64,7 @@ class NetfluxData:
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """How objects of some class become payloads, and payloads become objects."""
+    """Converts objects of a class to payloads, and payloads to objects."""
 
     size: int
     make: Callable[[], Any]
@@ -74,7 +74,7 @@ class Payload:
 
 
 def payload_of(data_class: Any) -> Payload:
-    """What to do with a data class; see `NetfluxMain`. Raises TypeError, RecordError."""
+    """Return the converter of a data class, see `NetfluxMain`. Raises TypeError, RecordError."""
     if isinstance(data_class, type):
         if all(hasattr(data_class, name) for name in ("to_bytes", "from_bytes", "get_size")):
             sample = data_class()

@@ -1,4 +1,4 @@
-"""What receiver and sender share: a link that comes and goes, and counters that go on."""
+"""The base of receiver and sender: a link that is opened and closed, and counters that continue."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class Endpoint:
 
     @property
     def channel(self) -> Any:
-        """The `shmring.NetfluxChannel` while it runs, else None."""
+        """The `shmring.NetfluxChannel` while it runs, otherwise None."""
         return self._link.channel if self._running and self._link is not None else None
 
     def _use(self, link: Link) -> None:
-        """Go on with this link, which may have counted before."""
+        """Continue with this link, whose counters may not start at 0."""
         total, look = self._count(*_COUNTERS), link.look()
         self._before = {
             name: count - getattr(look, name) for name, count in zip(_COUNTERS, total, strict=True)
@@ -73,7 +73,7 @@ class Endpoint:
         return None if self._link is None else self._link.look()
 
     def _count(self, *names: str) -> list[int]:
-        """Counters of all links so far."""
+        """Sum of the counters of all links so far."""
         link = self._link
         look = None if link is None else link.look()
         return [self._total(name, look) for name in names]
@@ -86,7 +86,7 @@ class Endpoint:
         return self.name or f"netflux-{os.getpid()}-{next(_numbers)}"
 
     def _wall_time(self, mono_ns: int) -> float:
-        """Seconds of the wall clock; the same for the same argument."""
+        """Seconds of the wall clock. Equal for equal arguments."""
         if mono_ns == 0:
             return 0.0
         if self._stamp[0] != mono_ns:
@@ -104,7 +104,7 @@ def check_size(size: Any) -> int:
 
 
 def interval_ns(name: str, interval: float, least_s: float, *, endless: bool = False) -> int:
-    """Return an interval of seconds in ns; endless: math.inf is 0. Raises ValueError, TypeError."""
+    """Return an interval of seconds in ns. endless: math.inf is 0. Raises ValueError, TypeError."""
     if endless and interval == math.inf:
         return 0
     try:

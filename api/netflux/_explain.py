@@ -1,4 +1,4 @@
-"""Which field of a record was wrong: asked after encoding or decoding failed."""
+"""Finds the field of a record that was wrong, after encoding or decoding failed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ._types import Scalar, int_range
 from .errors import RecordError
 
 _SHOWN = 60
-"""Characters of a value that a message shows."""
+"""Number of characters of a value that a message shows."""
 
 
 def _show(value: Any) -> str:
@@ -74,7 +74,7 @@ def _checked_length(count: int, value: Any) -> list[Any]:
         length = len(value)
         items = list(value)
     except TypeError:
-        raise RecordError(f"{_show(value)} is no list") from None
+        raise RecordError(f"{_show(value)} is not a list") from None
     if length != count:
         raise RecordError(f"there are {length} values; it takes {count}")
     return items
@@ -93,7 +93,8 @@ def _check_scalar(kind: Scalar, code: str, value: Any) -> None:
         try:
             number = operator.index(value)
         except TypeError:
-            raise RecordError(f"{_show(value)} is no {kind.name}; give an integer") from None
+            text = f"{_show(value)} is not valid for {kind.name}; give an integer"
+            raise RecordError(text) from None
         low, high = int_range(code)
         if not low <= number <= high:
             raise RecordError(f"{number} is outside of {kind.name}'s {low} .. {high}")
@@ -105,23 +106,23 @@ def _check_float(kind: Scalar, code: str, value: Any) -> None:
     except (OverflowError, TypeError, struct.error):
         if hasattr(value, "__float__") or hasattr(value, "__index__"):
             raise RecordError(f"{_show(value)} is too large for {kind.name}") from None
-        raise RecordError(f"{_show(value)} is no {kind.name}; give a number") from None
+        raise RecordError(f"{_show(value)} is not valid for {kind.name}; give a number") from None
 
 
 def _check_member(node: EnumNode, value: Any) -> None:
     members = node.type.members
     if value not in [member.value for member in members]:
-        raise RecordError(f"{_show(value)} is no {members.__name__}")
+        raise RecordError(f"{_show(value)} is not a member of {members.__name__}")
 
 
 def _check_text(what: str, value: Any) -> bytes:
     if not isinstance(value, str):
-        raise RecordError(f"{_show(value)} is no {what}; give a str")
+        raise RecordError(f"{_show(value)} is not valid for {what}; give a str")
     try:
         return value.encode(ENCODING)
     except UnicodeEncodeError as error:
         bad = value[error.start]
-        raise RecordError(f"{bad!r} is no character of {ENCODING}") from None
+        raise RecordError(f"{bad!r} is not a character of {ENCODING}") from None
 
 
 def _check_string(node: StringNode, value: Any) -> None:
@@ -137,11 +138,11 @@ def _check_string(node: StringNode, value: Any) -> None:
 
 
 def check_payload(layout: Layout, data: Any) -> None:
-    """Raise RecordError for what cannot be decoded."""
+    """Raise RecordError for the first part that cannot be decoded."""
     try:
         raw = bytes(memoryview(data))
     except TypeError:
-        raise RecordError(f"{_show(data)} is no bytes-like object") from None
+        raise RecordError(f"{_show(data)} is not a bytes-like object") from None
     if len(raw) != layout.size:
         name = layout.root.type.__name__
         raise RecordError(f"the payload has {len(raw)} bytes; {name} takes {layout.size}")
@@ -155,7 +156,7 @@ def _check_part(node: Node, raw: bytes, order: str) -> None:
     elif isinstance(node, StringNode) and node.counted:
         used = raw[node.offset + 1]
         if used > node.length:
-            raise RecordError(f"{used} characters are said to be in a STRING[{node.length}]")
+            raise RecordError(f"{used} characters in use, more than STRING[{node.length}] holds")
     elif isinstance(node, ArrayNode):
         for index, item in enumerate(node.items):
             _check_part_within(f"[{index}]", item, raw, order)

@@ -1,7 +1,7 @@
-"""What structured text and SCL have in common: types, constants, initial values.
+"""The common part of structured text and SCL: types, constants, initial values.
 
-Reading makes a tree of what is written, each part with its word, for messages; `_builder` makes
-classes of it.
+Parsing makes a tree of the text. Each part keeps its word, for messages. `_builder` makes classes
+from the tree.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Value:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Values:
-    """``[1, 2(0)]``: how often, and what."""
+    """``[1, 2(0)]``: pairs of a count and a value."""
 
     token: Token
     items: tuple[tuple[int, Initial], ...]
@@ -130,7 +130,7 @@ _LITERAL_PREFIXES = {*SCALARS, "B", "W", "DW", "LW", "L"}
 
 
 class Parser(abc.ABC):
-    """Reads word by word; one word is looked ahead at."""
+    """Parses word by word, with one word of lookahead."""
 
     default_string_length: int
 
@@ -147,30 +147,30 @@ class Parser(abc.ABC):
         """Read the whole text."""
 
     def error(self, message: str, token: Token | None = None) -> DefinitionError:
-        """Make an error that points at a word, by default the one that comes next."""
+        """Make an error that points at a word, by default the next one."""
         return self.lexer.error(message, self.token if token is None else token)
 
     def advance(self) -> Token:
-        """Return the next word and go on behind it."""
+        """Return the next word and advance."""
         token = self.token
         self.token = self.lexer.next()
         return token
 
     def accept(self, *words: str) -> bool:
-        """Go on behind the next word if it is one of these."""
+        """Skip the next word if it is one of these."""
         if not self.token.is_word(*words):
             return False
         self.advance()
         return True
 
     def expect(self, word: str) -> Token:
-        """Go on behind a word that must come."""
+        """Skip a required word."""
         if not self.token.is_word(word):
             raise self.error(f"expected {word}, found {self.token.shown()}")
         return self.advance()
 
     def name(self, what: str) -> Token:
-        """Go on behind a name."""
+        """Skip a name."""
         if self.token.kind not in ("name", "quoted"):
             raise self.error(f"expected {what}, found {self.token.shown()}")
         return self.advance()
@@ -228,7 +228,7 @@ class Parser(abc.ABC):
         return constant.value
 
     def constant(self, first: Token | None = None) -> Value:
-        """Sums and products of literals. first: a word of it that was read already."""
+        """Sums and products of literals. first: a word of it that was already read."""
         left = self._product(first)
         while self.token.is_word("+", "-"):
             sign = 1 if self.advance().text == "+" else -1
@@ -336,7 +336,7 @@ class Parser(abc.ABC):
         if not isinstance(item, Value) or not self.accept("("):
             return 1, item
         if type(item.value) is not int or not 1 <= item.value <= 8 * MAX_PAYLOAD_BYTES:
-            raise self.error("expected how often a value is repeated", item.token)
+            raise self.error("expected how often the value is repeated", item.token)
         inner = self._initial()
         self.expect(")")
         return item.value, inner

@@ -1,19 +1,20 @@
-"""Where each field lies in the payload.
+"""The offset of each field in the payload.
 
 Rules ``codesys`` (memory of a CODESYS structure):
 
-* A value lies at a multiple of its size, an array at one of its element's, a record at one of its
-  strictest field's; none stricter than `pack` (1, 2, 4 or 8; 8 unless the class says otherwise).
+* The offset of a value is a multiple of its size. The alignment of an array is that of its element,
+  and that of a record is its strictest field's. None is stricter than `pack` (1, 2, 4 or 8, by
+  default 8).
 * A record is padded at its end to a multiple of its alignment.
-* BOOL is a byte. BITs in a row share bytes, the lowest bit first.
-* STRING[n] is n + 1 bytes, ended by a zero byte; TIME and LTIME are unsigned.
+* BOOL is a byte. Consecutive BITs share bytes, the lowest bit first.
+* STRING[n] is n + 1 bytes and ends with a zero byte. TIME and LTIME are unsigned.
 
 Rules ``s7`` (data blocks and PLC data types with standard access):
 
-* Values of one byte lie anywhere; longer ones, strings, arrays and records at even offsets.
+* Values of one byte may have any offset. Longer values, strings, arrays and records have even ones.
 * Strings, arrays and records end at even offsets.
-* BOOLs in a row, of a record or of an array, share bytes, the lowest bit first.
-* STRING[n] is n + 2 bytes: n, the length in use, the characters; TIME and LTIME are signed.
+* Consecutive BOOLs, of a record or of an array, share bytes, the lowest bit first.
+* STRING[n] is n + 2 bytes: n, the length in use, the characters. TIME and LTIME are signed.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class BitsNode:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StringNode:
-    """Text; with two bytes of lengths in front where `counted`."""
+    """Text. If `counted`, two bytes with lengths precede it."""
 
     offset: int
     length: int
@@ -89,7 +90,7 @@ class ArrayNode:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RecordNode:
-    """A record: of each field or byte of bits the names, and whether by keyword only."""
+    """A record: the names of each field or byte of bits, and whether they are keyword-only."""
 
     type: type[Any]
     members: tuple[tuple[tuple[str, ...], bool, Node], ...]
@@ -102,13 +103,13 @@ class Leaf(typing.NamedTuple):
     """A single value of a record, as `records.Codec.fields` gives it."""
 
     path: str
-    """Such as ``axes[2].position``; the index counts from 0."""
+    """For example ``axes[2].position``. The index counts from 0."""
     offset: int
-    """From the start of the payload, bytes."""
+    """Offset from the start of the payload, bytes."""
     bit: int | None
-    """In that byte, 0 the lowest; None unless it is a single bit."""
+    """Bit in that byte, 0 is the lowest. None unless it is a single bit."""
     wire: str
-    """What lies there, see `records.Codec.layout_hash`."""
+    """The type at this offset, see `records.Codec.layout_hash`."""
 
 
 def _round_up(offset: int, alignment: int) -> int:
@@ -123,7 +124,7 @@ class _Field(typing.NamedTuple):
 
 def _fields_of(record: type[Any]) -> list[_Field]:
     if not dataclasses.is_dataclass(record):
-        raise RecordError(f"{record.__name__} is no dataclass")
+        raise RecordError(f"{record.__name__} is not a dataclass")
     try:
         hints = typing.get_type_hints(record, include_extras=True)
     except NameError as error:
@@ -148,7 +149,7 @@ class Layout:
     """Offsets of one record under one set of rules."""
 
     def __init__(self, record: type[Any], order: Order, rules: RuleName, pack: int) -> None:
-        """Raise RecordError for what cannot be laid out, naming the field."""
+        """Raise RecordError, which names the field, for a type without a layout."""
         self.order = order
         self.rules = rules
         self._pack = pack
@@ -165,7 +166,7 @@ class Layout:
     # --- fields of a class ------------------------------------------------------------------------
 
     def _read(self, record: type[Any], trail: tuple[type[Any], ...]) -> None:
-        """Fill in `_fields` for this record and those in it."""
+        """Fill in `_fields` for this record and its inner records."""
         if record in trail:
             raise RecordError(f"{record.__name__} contains itself")
         if record in self._fields:
@@ -222,14 +223,14 @@ class Layout:
         return known
 
     def _end(self, kind: FieldType, end: int) -> int:
-        """Where the next field may begin."""
+        """The lowest offset of the next field."""
         ends_even = isinstance(kind, String | Array | type)
         return _round_up(end, 2) if self.rules == "s7" and ends_even else end
 
     # --- placing ----------------------------------------------------------------------------------
 
     def _place(self, kind: FieldType, offset: int) -> tuple[Node, int]:
-        """Place an aligned value. Return it and where it ends."""
+        """Place an aligned value. Return it and its end."""
         if isinstance(kind, Scalar):
             code = self._code(kind)
             return ScalarNode(offset, code, kind), offset + struct.calcsize("<" + code)

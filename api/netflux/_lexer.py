@@ -46,7 +46,7 @@ class Lexer:
     """Reads a text word by word. `quoted_names`: "..." is a name, as in SCL, not a string."""
 
     def __init__(self, text: str, source: str, *, quoted_names: bool) -> None:
-        """source: what the text is called in messages."""
+        """source: name of the text in messages."""
         self._text = text
         self._source = source
         self._quoted_names = quoted_names
@@ -71,7 +71,7 @@ class Lexer:
         return taken
 
     def _skip_comment(self, opening: str) -> None:
-        """Comments nest where they are of the same kind."""
+        """Skip a comment. Comments of the same kind nest."""
         start = self._here()
         closing = _COMMENTS[opening]
         depth = 0
@@ -104,7 +104,7 @@ class Lexer:
         return here._replace(kind="pragma", text=self._take(end + 1 - self._at)[1:-1].strip())
 
     def next(self) -> Token:
-        """Return the next word; of kind "end" at the end."""
+        """Return the next word. At the end of the text its kind is "end"."""
         self._skip_blanks()
         here = self._here()
         if self._at >= len(self._text):
@@ -121,7 +121,7 @@ class Lexer:
         return here._replace(kind=str(word.lastgroup), text=self._take(len(word[0])))
 
     def skip_line(self, line: int) -> None:
-        """Go on behind the end of a line, whatever is on it, if it is the current one."""
+        """Skip the rest of a line if it is the current one."""
         if self._line == line:
             end = self._text.find("\n", self._at)
             self._take((len(self._text) if end < 0 else end + 1) - self._at)

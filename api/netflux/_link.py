@@ -1,4 +1,4 @@
-"""The channel of `shmring` behind a receiver, a sender, or both, and its socket."""
+"""The channel of `shmring` for a receiver, a sender, or both, and its socket."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _MAX_PORT = 65535
 
 
 class LinkClosed(Exception):
-    """The link was closed meanwhile."""
+    """The link was closed during the call."""
 
 
 class LinkSocket(socket.socket):
-    """The socket of a receiver; its worker alone reads from it."""
+    """The socket of a receiver. Only its worker reads from it."""
 
     owner: Any = None
     """The receiver."""
@@ -49,7 +49,7 @@ def resolve(host: str, port: int, family: int = socket.AF_UNSPEC) -> Address:
 
 
 def _family_of(host: str) -> int:
-    """IPv4 where it cannot be said."""
+    """The address family, IPv4 if it is unknown."""
     try:
         return socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM)[0][0]
     except (OSError, TypeError):
@@ -59,7 +59,7 @@ def _family_of(host: str) -> int:
 def bound_socket(
     address: str, port: int, remote: Address | None, *, reuse: bool = False
 ) -> LinkSocket:
-    """Return a socket bound to an address, if that is empty to all of the remote's family.
+    """Return a socket bound to an address. Empty: to all addresses of the remote's family.
 
     Raises OSError, OverflowError, TypeError.
     """
@@ -83,7 +83,7 @@ def bound_socket(
 
 
 class Link:
-    """A channel. Whatever is asked of it after `close` is how it was then."""
+    """A channel. After `close`, its properties keep their last values."""
 
     def __init__(
         self,
@@ -106,12 +106,12 @@ class Link:
     ) -> None:
         """Open it on a bound socket, which stays the caller's.
 
-        Raises ImportError (no `shmring`), and whatever `shmring.open` does.
+        Raises ImportError (no `shmring`), and the errors of `shmring.open`.
         """
         if _missing is not None:
             raise ImportError(
                 "netflux exchanges data through the compiled package shmring, which cannot be "
-                f"imported here ({_missing}); records and statistics work without"
+                f"imported here ({_missing}); records and statistics work without it"
             ) from _missing
         self._pid = os.getpid()
         self._closed = False
@@ -143,7 +143,7 @@ class Link:
         self._values: bytes | None = None
 
     def close(self) -> None:
-        """Close the channel. Any number of times."""
+        """Close the channel. May be called repeatedly."""
         with contextlib.suppress(shmring.ShmringError):  # so that the number seen is the last
             self.send(False)
         self._closed = True
@@ -160,19 +160,19 @@ class Link:
         return not self._closed and self.channel.state in ("closed", "failed")
 
     def look(self) -> NetfluxLink:
-        """How it is, and what was counted."""
+        """State and counters."""
         with contextlib.suppress(shmring.ChannelClosed):
             self._seen = self.channel.link()
         return self._seen
 
     def stats(self) -> NetfluxStats:
-        """What was measured, besides."""
+        """Histograms."""
         with contextlib.suppress(shmring.ChannelClosed):
             self._stats = self.channel.netflux_stats()
         return self._stats
 
     def snapshot(self) -> bytes | None:
-        """The partner's newest values; None: there were none yet."""
+        """The partner's newest values. None: there were none yet."""
         with contextlib.suppress(shmring.ChannelClosed):
             found = self.channel.snapshot()
             self._values = None if found is None else found.values
@@ -181,16 +181,16 @@ class Link:
     # --- what it does -------------------------------------------------------------------------
 
     def put(self, values: bytes | memoryview) -> None:
-        """Let these values be sent from now on. Raises LinkClosed, ShmringError."""
+        """Send these values from now on. Raises LinkClosed, ShmringError."""
         try:
             self.channel.update(values)
         except shmring.ChannelClosed:
             raise LinkClosed("the socket was closed") from None
 
     def next_values(self, timeout: float | None) -> bytes | None:
-        """Wait for the next values, or for zeros in their place behind a time-out.
+        """Wait for the next values, or for the zeros after a timeout.
 
-        None: something else happened. Raises TimeoutError, LinkClosed, ShmringError.
+        None: another event happened. Raises TimeoutError, LinkClosed, ShmringError.
         """
         try:
             item = self.channel.recv(timeout)
@@ -214,9 +214,9 @@ class Link:
         self.channel.set_feedback(number)
 
     def send(self, on: bool) -> None:
-        """Begin, or go on, to send; or send nothing. Raises ShmringError.
+        """Start, continue or stop sending. Raises ShmringError.
 
-        Does nothing in a child after fork: the link is its parent's.
+        Does nothing in a child after fork: the parent owns the link.
         """
         if os.getpid() != self._pid:
             return

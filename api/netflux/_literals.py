@@ -1,4 +1,4 @@
-"""Constants in definitions: what a word says, and whether it fits a type."""
+"""Constants in definitions: their values, and whether they fit a type."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _ESCAPE = re.compile(r"\$([0-9A-Fa-f]{2}|.)", re.DOTALL)
 
 
 def based_int(text: str) -> int:
-    """``16#FF``, ``2#1010_1010``. ValueError for another base or a digit it has not."""
+    """``16#FF``, ``2#1010_1010``. ValueError for another base, or a digit outside of the base."""
     base, _, digits = text.partition("#")
     if base not in ("2", "8", "16"):
         raise ValueError(f"base {base}; it must be 2, 8 or 16")
     try:
         return int(digits.replace("_", ""), int(base))
     except ValueError:
-        raise ValueError(f"{text} has a digit that is none of base {base}") from None
+        raise ValueError(f"{text} has a digit outside of base {base}") from None
 
 
 def time_ns(text: str) -> int:
@@ -43,7 +43,7 @@ def time_ns(text: str) -> int:
     while at < len(rest):
         part = _TIME_PART.match(rest, at)
         if part is None:
-            raise ValueError(f"{text} is no duration; write it as T#1h2m3s4ms")
+            raise ValueError(f"{text} is not a duration; write it as T#1h2m3s4ms")
         digits = part[2] or ""
         value, remainder = divmod(int(part[1] + digits) * _UNIT_NS[part[3]], 10 ** len(digits))
         if remainder:
@@ -61,14 +61,14 @@ def text_of(quoted: str) -> str:
         if len(code) == 2:
             return chr(int(code, 16))
         if code.upper() not in _ESCAPES:
-            raise ValueError(f"${code} is no escape")
+            raise ValueError(f"${code} is not an escape sequence")
         return _ESCAPES[code.upper()]
 
     return _ESCAPE.sub(plain, quoted[1:-1])
 
 
 def fit_int(value: int, kind: Scalar, code: str) -> int:
-    """Return value; ValueError where the type does not have it."""
+    """Return value. ValueError if the type cannot hold it."""
     low, high = int_range(code)
     if not low <= value <= high:
         raise ValueError(f"{value} is outside of {kind.name}'s {low} .. {high}")
@@ -76,7 +76,7 @@ def fit_int(value: int, kind: Scalar, code: str) -> int:
 
 
 def fit_float(value: float, kind: Scalar, code: str) -> float:
-    """Return value; ValueError where it is too large for the type."""
+    """Return value. ValueError if it is too large for the type."""
     try:
         number = float(value)
         struct.pack("<" + code, number)

@@ -22,10 +22,10 @@ class NetfluxMain:
     """Exchanges the fields of two objects with a partner: `data_send` and `data_recv`.
 
     A worker process of `shmring` owns the socket and keeps the cycle, the watchdog and the
-    statistics, whatever Python does meanwhile. It sends data_send as a thread here saw it last,
-    which looks once in each cycle; `set_send_data` is seen at once.
+    statistics, whatever Python does meanwhile. A thread here reads data_send once in each cycle,
+    and the worker sends the last state that it read. `set_send_data` takes effect at once.
 
-    A class derived from this one may have its own `_get_send_data` and `_on_data_received`.
+    A derived class may override `_get_send_data` and `_on_data_received`.
     """
 
     def __init__(
@@ -49,24 +49,24 @@ class NetfluxMain:
         name: str | None = None,
         verbose: bool | None = None,
     ) -> None:
-        """Describe a link; nothing is opened before `start`.
+        """Describe a link. `start` opens it.
 
-        local_port: to bind to, and the source port of what is sent; 0: any free one.
-        remote_ip, remote_port, send_interval: see `NetfluxSender`; they may be assigned while the
-            link runs, as may watch_interval.
+        local_port: port to bind to, and source port of sent packets. 0: any free one.
+        remote_ip, remote_port, send_interval: see `NetfluxSender`. They and watch_interval may be
+            assigned while the link runs.
         watch_interval, keep_values_on_timeout: see `NetfluxReceiver`.
-        data_class: of data_send and data_recv: a class with ``to_bytes``, ``from_bytes`` and
-            ``get_size``, as `NetfluxData`; a dataclass with the types of `netflux.records`; or a
-            `netflux.records.Codec`, which also says the order of bytes. A class that was put in
-            the place of ``netflux_main.NetfluxData`` is the default.
-        recv_data_class: of data_recv, where it is another.
-        source_filter: take packets of remote_ip and remote_port only.
-        on_stale, stale_interval: what is sent when this process does not get to look at data_send,
-            see `NetfluxSender`. failsafe: an object of data_class, or bytes.
+        data_class: class of data_send and data_recv: a class with ``to_bytes``, ``from_bytes`` and
+            ``get_size``, such as `NetfluxData`, a dataclass with the types of `netflux.records`, or
+            a `netflux.records.Codec`, which also sets the byte order. The default is the class
+            that a program put in place of ``netflux_main.NetfluxData``.
+        recv_data_class: class of data_recv, if it differs.
+        source_filter: accept packets of remote_ip and remote_port only.
+        on_stale, stale_interval: what is sent when this process cannot read data_send in time, see
+            `NetfluxSender`. failsafe: an object of data_class, or bytes.
         bind_address, reuse, pool, name, verbose: see `NetfluxReceiver`. verbose: also whether
             `start` and `stop` print.
 
-        Raises TypeError, RecordError: data_class cannot be one.
+        Raises TypeError, RecordError: data_class is not suitable.
         """
         self._sent = payload_of(_current(data_class))
         self._received = self._sent if recv_data_class is None else payload_of(recv_data_class)
@@ -74,7 +74,7 @@ class NetfluxMain:
         self._data_recv = self._received.make()
         self._payload_recv: bytes | None = None
         self.decode_error = ""
-        """Why the newest payload is no data_class; empty: it is one. data_recv stays then."""
+        """Why the newest payload could not be decoded, so that data_recv stays. Empty: it could."""
         self.verbose = verbose
         # Of data_send. An RLock: what to_bytes is made of may call set_send_data.
         self._lock = threading.RLock()
@@ -115,8 +115,10 @@ class NetfluxMain:
     # --- life ---------------------------------------------------------------------------------
 
     def start(self) -> bool:
-        """Open the port, receive and send. Returns False where that fails; `receiver` or `sender`
-        then has the error_message. Does nothing while it runs."""
+        """Open the port, receive and send. Does nothing while it runs.
+
+        Returns False on failure. Then `receiver` or `sender` has the error_message.
+        """
         with self._lifecycle:
             if self.receiver.running and self.sender.running:
                 return True
@@ -138,7 +140,7 @@ class NetfluxMain:
             return True
 
     def stop(self) -> None:
-        """Send and receive no more, and close the port."""
+        """Stop sending and receiving, and close the port."""
         with self._lifecycle:
             if not self.receiver.running and not self.sender.running:
                 return
@@ -155,11 +157,11 @@ class NetfluxMain:
 
     @property
     def data_recv(self) -> Any:
-        """The newest data of the partner: another object whenever they change.
+        """The newest data of the partner, a new object whenever they change.
 
-        Before the first packet, the class's defaults; behind a time-out, unless values are kept,
-        what zeros mean. A payload that makes no sense to the class changes nothing, see
-        `decode_error`. A class with its own `_on_data_received` decides there.
+        Before the first packet it has the class's defaults. After a timeout, unless values are
+        kept, it is decoded from zeros. A payload that the class rejects changes nothing, see
+        `decode_error`. A class that overrides `_on_data_received` decides there.
         """
         payload = self.receiver._newest() if self._looks else None
         if payload is not None and payload != self._payload_recv:
@@ -180,10 +182,10 @@ class NetfluxMain:
         self._payload_recv = payload
 
     def _on_data_received(self, data: bytes) -> None:
-        """Make a payload `data_recv`.
+        """Decode a payload into `data_recv`.
 
         If a derived class overrides this, the receiver's thread calls it with each payload, and
-        with zeros after a time-out that clears the values.
+        with zeros after a timeout that clears the values.
         """
         self._take(data)
 
@@ -193,14 +195,14 @@ class NetfluxMain:
         return self._sent.encode(self.data_send)
 
     def get_recv_data(self) -> Any:
-        """Return a copy of `data_recv` that nobody else has."""
+        """Return a new copy of `data_recv`."""
         return copy.deepcopy(self.data_recv)
 
     def set_send_data(self, **fields: Any) -> None:
-        """Assign fields of `data_send`, all in one packet; names that it does not have are ignored.
+        """Assign fields of `data_send`, all in one packet. Unknown names are ignored.
 
-        A value that does not fit shows in the sender's `error_message`, with the field's name, and
-        nothing is sent until it does.
+        If a value does not fit, the sender's `error_message` names the field, and nothing is sent
+        until it fits.
         """
         with self._lock:
             data = self.data_send
@@ -218,11 +220,11 @@ class NetfluxMain:
 
     @property
     def channel(self) -> Any:
-        """The `shmring.NetfluxChannel` while the link runs, else None."""
+        """The `shmring.NetfluxChannel` while the link runs, otherwise None."""
         return self.receiver.channel
 
     def print_status(self) -> None:
-        """Print how things are."""
+        """Print the state of the link."""
         print("\n".join(self._status()), flush=True)
 
     def _status(self) -> list[str]:
@@ -260,7 +262,7 @@ class NetfluxMain:
 
     @property
     def local_port(self) -> int:
-        """What is assigned holds from the next `start` on."""
+        """A new value takes effect at the next `start`."""
         return self.receiver.local_port
 
     @local_port.setter
@@ -289,7 +291,7 @@ class NetfluxMain:
 
     @property
     def send_interval(self) -> float:
-        """Seconds; may be assigned while the link runs."""
+        """Seconds. May be assigned while the link runs."""
         return self.sender.send_interval
 
     @send_interval.setter
@@ -299,7 +301,7 @@ class NetfluxMain:
 
     @property
     def watch_interval(self) -> float:
-        """Seconds; may be assigned while the link runs."""
+        """Seconds. May be assigned while the link runs."""
         return self.receiver.watch_interval
 
     @watch_interval.setter
@@ -312,7 +314,7 @@ class NetfluxMain:
 
 
 def _current(data_class: Any) -> Any:
-    """For `NetfluxData` what a program of old has put in its place."""
+    """The class that a program put in place of `NetfluxData`, or `NetfluxData`."""
     module = sys.modules.get("netflux_main")
     if data_class is not NetfluxData or module is None:
         return data_class
@@ -327,7 +329,7 @@ def _errors(end: NetfluxReceiver | NetfluxSender) -> list[str]:
 
 
 def main() -> None:
-    """Demo without end: port 2000 of this host sends to port 2001, and prints how it goes."""
+    """Endless demo: port 2000 of this host sends to port 2001, and prints its state."""
     netflux = NetfluxMain(local_port=2000, remote_ip="127.0.0.1", remote_port=2001)
     if not netflux.start():
         return

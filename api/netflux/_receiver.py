@@ -28,48 +28,48 @@ Callback = Callable[[bytes], object]
 
 @dataclass
 class ReceiverStats:
-    """What a receiver has counted."""
+    """Counters of a receiver."""
 
     first_packet_received: bool = False
-    """False again behind a time-out that cleared the values."""
+    """False again after a timeout that cleared the values."""
     last_valid_packet_time: float = 0.0
-    """Seconds of the wall clock, as ``time.time()``; 0.0: none yet."""
+    """Seconds of the wall clock, as ``time.time()``. 0.0: none yet."""
     watchdog_timeout: bool = False
     """True from the watchdog's deadline on, until the next valid packet."""
     total_packets_received: int = 0
     """Packets accepted."""
     total_packets_rejected: int = 0
-    """Packets too short, or with a number outside of the window."""
+    """Packets that were too short, or had a number outside of the window."""
 
     total_packets_repeated: int = 0
     """Packets with the number accepted last."""
     total_packets_foreign: int = 0
-    """Packets of another source than the one asked for."""
+    """Packets from another source than `source`."""
     total_packets_oversize: int = 0
-    """Of those accepted: longer than agreed, the rest was ignored."""
+    """Accepted packets that were longer than agreed. Their rest was ignored."""
     total_timeouts: int = 0
-    """How often the watchdog ran out."""
+    """How often the watchdog expired."""
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """How things are."""
+    """The state of a receiver."""
 
     first: bool = False
-    """Something valid was received, and not cleared since."""
+    """A valid packet was received, and not cleared since."""
     timed_out: bool = False
     error: bool = True
     message: str = "Not started"
     accepted_ns: int = 0
-    """Arrival of the packet accepted last, CLOCK_MONOTONIC; 0: none."""
+    """Arrival of the packet accepted last, CLOCK_MONOTONIC. 0: none."""
 
 
 class NetfluxReceiver(Endpoint):
-    """Takes the values of a partner as they come.
+    """Receives the values of a partner.
 
-    A worker process of `shmring` owns the socket, the window of numbers and the watchdog; what is
-    read here is how things are with it at this instant. Methods and attributes may be used by any
-    thread, the callback's included.
+    A worker process of `shmring` owns the socket, the window of numbers and the watchdog. The
+    attributes show its current state. Any thread may use methods and attributes, including that of
+    the callback.
     """
 
     def __init__(
@@ -87,23 +87,23 @@ class NetfluxReceiver(Endpoint):
         name: str | None = None,
         verbose: bool | None = None,
     ) -> None:
-        """Describe a receiver; nothing is opened before `start`.
+        """Describe a receiver. `start` opens it.
 
-        local_port: to bind to; 0: any free one.
-        data_callback: called with each payload, in a thread of its own; None: nobody.
-        data_size: bytes of the payload, 0 to 1499. Shorter packets are rejected, of longer ones
-            the rest is ignored.
-        watch_interval: seconds without a valid packet until the watchdog runs out, at most 3600;
-            ``math.inf``: never. It may be assigned while the receiver runs, as may the next.
-        keep_values_on_timeout: the payload stays then; else it becomes zeros, the callback is
+        local_port: port to bind to. 0: any free one.
+        data_callback: called with each payload, in a separate thread. None: no callback.
+        data_size: payload size in bytes, 0 to 1499. Shorter packets are rejected. The rest of
+            longer ones is ignored.
+        watch_interval: seconds without a valid packet until the watchdog expires, at most 3600.
+            ``math.inf``: never. It and the next one may be assigned while the receiver runs.
+        keep_values_on_timeout: the payload stays then. Otherwise it becomes zeros, the callback is
             called with them, and the next packet counts as the first.
-        bind_address: numeric address of this host, IPv4 or IPv6; empty: all of IPv4, or of IPv6
-            where source is such an address.
-        source: the address and port whose packets alone are taken; None: all.
-        reuse: share the port with other sockets that do so as well.
-        pool: a `shmring.Pool`, or the name of one, whose worker serves; None: the default pool.
-        name: of the channel, by which other processes attach to it; None: made up.
-        verbose: whether what the callback raises is printed; None: see `netflux.set_printing`.
+        bind_address: numeric address of this host, IPv4 or IPv6. Empty: all of IPv4, or of IPv6
+            if source is such an address.
+        source: accept only packets from this address and port. None: from all.
+        reuse: share the port with other sockets that do the same.
+        pool: a `shmring.Pool`, or its name, whose worker serves. None: the default pool.
+        name: name of the channel, with which other processes attach. None: generated.
+        verbose: whether exceptions of the callback are printed. None: see `netflux.set_printing`.
         """
         super().__init__(pool, name, verbose)
         self.local_port = local_port
@@ -132,10 +132,10 @@ class NetfluxReceiver(Endpoint):
     # --- life ---------------------------------------------------------------------------------
 
     def start(self) -> bool:
-        """Bind the port and receive. Returns False, with `error_message`, where that fails.
+        """Bind the port and receive. Returns False and sets `error_message` on failure.
 
-        `error` is True until the first valid packet. Numbers, statistics and payload go on from
-        where `stop` left them. Does nothing while it runs.
+        `error` is True until the first valid packet. Numbers, statistics and payload continue from
+        the last `stop`. Does nothing while it runs.
         """
         with self._lifecycle:
             if self._running:
@@ -154,7 +154,7 @@ class NetfluxReceiver(Endpoint):
             return True
 
     def stop(self) -> None:
-        """Close the port. Waits for a callback that runs, 2 s at most."""
+        """Close the port. Waits for a running callback, at most 2 s."""
         with self._lifecycle:
             if not self._running:
                 return
@@ -215,8 +215,8 @@ class NetfluxReceiver(Endpoint):
     def _lend(self, guest: NetfluxSender) -> Link:
         """Let a sender use the socket, and return the link, which has room for its values.
 
-        Where it has none, a new one takes its place on the same socket; what arrives meanwhile
-        waits there. The next packet then counts as the first.
+        If it has no room, a new link replaces it on the same socket, where packets wait
+        meanwhile. The next packet then counts as the first.
         """
         with self._lifecycle:
             if not self._running or self._socket is None:
@@ -242,22 +242,22 @@ class NetfluxReceiver(Endpoint):
 
     @property
     def error(self) -> bool:
-        """False while valid packets come in time."""
+        """False while valid packets arrive in time."""
         return self._state().error
 
     @property
     def error_message(self) -> str:
-        """What is wrong; empty: nothing, or nothing can be said yet."""
+        """What is wrong. Empty: nothing, or nothing is known yet."""
         return self._state().message
 
     @property
     def partner_seq_number(self) -> int:
-        """Number of the packet received last, be it rejected; 0: none yet."""
+        """Number of the packet received last, even if it was rejected. 0: none yet."""
         return self._number("received_number", self._rest_numbers[0])
 
     @property
     def current_feedback_seq_number(self) -> int:
-        """Number of ours that the packet accepted last names; 0: none yet."""
+        """Our number in the feedback of the packet accepted last. 0: none yet."""
         return self._number("feedback_number", self._rest_numbers[1])
 
     @property
@@ -271,7 +271,7 @@ class NetfluxReceiver(Endpoint):
         return self.get_stats()
 
     def get_stats(self) -> ReceiverStats:
-        """Return what was counted, as a copy."""
+        """Return a copy of the counters."""
         look = self._look()
         state = self._judge(look)
         return ReceiverStats(
@@ -288,13 +288,13 @@ class NetfluxReceiver(Endpoint):
         )
 
     def get_last_data(self) -> bytes:
-        """Return the newest payload: `data_size` zeros before the first and behind a time-out that
+        """Return the newest payload: `data_size` zeros before the first and after a timeout that
         cleared it."""
         data = self._newest()
         return bytes(self.data_size) if data is None else data
 
     def _newest(self) -> bytes | None:
-        """The newest payload, be it zeros behind a time-out; None before the first."""
+        """The newest payload, or zeros after a timeout. None before the first."""
         if self._running and (data := self._need_link().snapshot()) is not None:
             return data
         rest = self._rest_data
@@ -334,7 +334,7 @@ class NetfluxReceiver(Endpoint):
 
     @property
     def watch_interval(self) -> float:
-        """Seconds; may be assigned while the receiver runs."""
+        """Seconds. May be assigned while the receiver runs."""
         return self._watch_interval
 
     @watch_interval.setter
@@ -405,7 +405,7 @@ class NetfluxReceiver(Endpoint):
                 self._call(values)
 
     def _patience(self) -> float | None:
-        """How long to wait for the first packet before values of before `start` are void."""
+        """How long to wait for the first packet before values from before `start` are void."""
         watch_ns = self._watch_ns()
         if not self._rest.first or self._keep or not watch_ns:
             return None

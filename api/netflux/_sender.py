@@ -29,20 +29,20 @@ Provider = Callable[[], Payload]
 
 @dataclass
 class SenderStats:
-    """What a sender has counted."""
+    """Counters of a sender."""
 
     total_packets_sent: int = 0
     total_send_errors: int = 0
-    """Packets that the kernel refused."""
+    """Packets that the kernel rejected."""
     last_send_time: float = 0.0
-    """Seconds of the wall clock, as ``time.time()``; 0.0: none yet."""
+    """Seconds of the wall clock, as ``time.time()``. 0.0: none yet."""
 
 
 class NetfluxSender(Endpoint):
     """Sends values to a partner, in cycles.
 
-    A worker process of `shmring` keeps the cycle and sends what a thread here got from the data
-    provider last. Methods and attributes may be used by any thread, the provider's included.
+    A worker process of `shmring` keeps the cycle. It sends the last payload that a thread here got
+    from the data provider. Any thread may use methods and attributes, including the provider's.
     """
 
     def __init__(
@@ -62,22 +62,22 @@ class NetfluxSender(Endpoint):
         name: str | None = None,
         verbose: bool | None = None,
     ) -> None:
-        """Describe a sender; nothing is opened before `start`.
+        """Describe a sender. `start` opens it.
 
-        remote_ip: address, IPv4 or IPv6, or the name of a host, looked up by `start`. It may be
-            assigned while the sender runs, as may remote_port and send_interval.
-        data_provider: called once in each cycle, in a thread of its own; returns data_size bytes:
-            something bytes-like, or a sequence of numbers. While it fails nothing is sent.
-        data_size: bytes of the payload, 0 to 1499.
+        remote_ip: address, IPv4 or IPv6, or host name, which `start` looks up. It, remote_port and
+            send_interval may be assigned while the sender runs.
+        data_provider: called once in each cycle, in a separate thread. It returns data_size bytes:
+            a bytes-like object, or a sequence of numbers. While it fails, nothing is sent.
+        data_size: payload size in bytes, 0 to 1499.
         send_interval: seconds from one packet to the next, 0.0001 to 3600.
-        peer_socket: what to send from: the ``_socket`` of a `NetfluxReceiver` that runs, or a
-            bound UDP socket, which stays its owner's; None: one of the sender's own.
-        on_stale: what is sent once data_provider has returned nothing for stale_interval seconds:
-            ``"stop"``: nothing; ``"keep"``: the last payload; ``"failsafe"``: failsafe.
-        stale_interval: three send_intervals at least; 0 or math.inf: never, but when this process
+        peer_socket: socket to send from: the ``_socket`` of a running `NetfluxReceiver`, or a bound
+            UDP socket, which its owner keeps. None: the sender opens its own socket.
+        on_stale: what is sent when data_provider has returned nothing for stale_interval seconds:
+            ``"stop"``: nothing, ``"keep"``: the last payload, ``"failsafe"``: failsafe.
+        stale_interval: at least three send_intervals. 0 or math.inf: never, except if this process
             dies and the pool lives on.
-        bind_address: address of this host to send from; empty: the system's choice.
-        pool, name, verbose: as of `NetfluxReceiver`.
+        bind_address: address of this host to send from. Empty: the system chooses.
+        pool, name, verbose: as in `NetfluxReceiver`.
         """
         super().__init__(pool, name, verbose)
         self._remote_ip = remote_ip
@@ -109,9 +109,9 @@ class NetfluxSender(Endpoint):
     # --- life ---------------------------------------------------------------------------------
 
     def start(self) -> bool:
-        """Send. Returns False, with `error_message`, where that cannot be.
+        """Start sending. Returns False and sets `error_message` on failure.
 
-        Numbers and statistics go on from where `stop` left them. Does nothing while it runs.
+        Numbers and statistics continue from the last `stop`. Does nothing while it runs.
         """
         with self._lifecycle:
             if self._running:
@@ -140,7 +140,7 @@ class NetfluxSender(Endpoint):
             return True
 
     def stop(self) -> None:
-        """Send no more. Waits for a call of the data provider, 2 s at most."""
+        """Stop sending. Waits for a running call of the data provider, at most 2 s."""
         with self._lifecycle:
             if not self._running:
                 return
@@ -186,7 +186,7 @@ class NetfluxSender(Endpoint):
         return link
 
     def _options(self, family: int) -> dict[str, Any]:
-        """What a link must be like to send for this sender."""
+        """The properties that a link needs for this sender."""
         return {
             "tx_size": check_size(self.data_size),
             "remote": self._remote(family),
@@ -204,12 +204,12 @@ class NetfluxSender(Endpoint):
 
     @property
     def error(self) -> bool:
-        """Whether nothing can be sent, or nothing new."""
+        """Whether sending fails, or the values are stale."""
         return bool(self.error_message)
 
     @property
     def error_message(self) -> str:
-        """What is wrong; empty: nothing."""
+        """What is wrong. Empty: nothing."""
         fault = self._fault or self._send_fault
         if fault or not self._running:
             return fault
@@ -220,22 +220,22 @@ class NetfluxSender(Endpoint):
 
     @property
     def sequence_number(self) -> int:
-        """Number of the last packet sent; 0: none yet."""
+        """Number of the last packet sent. 0: none yet."""
         look = self._look()
         return look.own_number if look is not None and look.sent else self._number
 
     @property
     def partner_seq_number(self) -> int:
-        """The feedback in what is sent: on a receiver's socket the number accepted last, else what
-        `set_partner_seq_number` said last."""
+        """The feedback that is sent: on a receiver's socket the number accepted last, otherwise the
+        last argument of `set_partner_seq_number`."""
         look = self._look() if self._running and self._shared else None
         return (self._feedback or 0) if look is None else look.partner_number
 
     def set_partner_seq_number(self, seq_num: int) -> None:
-        """Say what feedback to send, 0 to 255. Raises ValueError, TypeError.
+        """Set the feedback to send, 0 to 255. Raises ValueError, TypeError.
 
-        On a receiver's socket it makes no difference: the worker itself sends the number accepted
-        last, read at the moment of sending.
+        It has no effect on a receiver's socket: there the worker sends the number accepted last,
+        which it reads when it sends.
         """
         number = operator.index(seq_num)
         if not 0 <= number <= 255:
@@ -250,7 +250,7 @@ class NetfluxSender(Endpoint):
         return self.get_stats()
 
     def get_stats(self) -> SenderStats:
-        """Return what was counted, as a copy."""
+        """Return a copy of the counters."""
         look = self._look()
         return SenderStats(
             total_packets_sent=self._total("sent", look),
@@ -290,7 +290,7 @@ class NetfluxSender(Endpoint):
 
     @property
     def send_interval(self) -> float:
-        """Seconds; may be assigned while the sender runs."""
+        """Seconds. May be assigned while the sender runs."""
         return self._send_interval
 
     @send_interval.setter
@@ -304,7 +304,7 @@ class NetfluxSender(Endpoint):
         return _cycle_ns(self._send_interval)
 
     def _stale_ns(self, cycle_ns: int | None = None) -> int:
-        """The age of values at which they are stale; 0: none is."""
+        """The age at which values are stale. 0: never."""
         if not self.stale_interval:
             return 0
         stale_ns = interval_ns("stale_interval", self.stale_interval, 1e-6, endless=True)
@@ -333,13 +333,13 @@ class NetfluxSender(Endpoint):
             stopped.wait((due_ns - now_ns) / NS_PER_S)
 
     def refresh(self) -> None:
-        """Ask the data provider now, in this thread, besides its turn in each cycle."""
+        """Call the data provider now, in this thread, in addition to its call in each cycle."""
         link = self._link
         if self._running and link is not None:
             self._refresh(link)
 
     def _refresh(self, link: Link) -> None:
-        """Hand over what is to be sent; where there is nothing fit to be, have nothing sent."""
+        """Pass the payload to the worker. If it is not valid, make the worker send nothing."""
         with self._guard:
             failing = "Data provider error"
             try:
@@ -366,7 +366,7 @@ class NetfluxSender(Endpoint):
             self._paused = paused
 
     def _watch_sending(self, link: Link) -> int:
-        """See whether packets leave. Returns when the last one did, 0: none."""
+        """Check whether packets leave. Returns the time of the last one, 0: none."""
         look = link.look()
         sent, failed = look.sent, look.send_failed
         before, self._seen = self._seen, (sent, failed)
@@ -374,14 +374,14 @@ class NetfluxSender(Endpoint):
             self._send_fault = ""
         elif failed > before[1]:
             self._send_fault = (
-                f"Socket send error: the system refuses packets to {self._remote_ip}, port "
+                f"Socket send error: the system rejects packets to {self._remote_ip}, port "
                 f"{self._remote_port}"
             )
         return look.last_sent_mono_ns or 0
 
 
 def _flat(values: Payload) -> bytes | memoryview:
-    """A payload as bytes, of something bytes-like or of numbers."""
+    """Convert a payload to bytes, from a bytes-like object or numbers."""
     if type(values) is bytes:
         return values
     try:

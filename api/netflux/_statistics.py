@@ -1,4 +1,4 @@
-"""The tracker of a running link: it asks the worker, which measures at each datagram."""
+"""The tracker of a running link. It reads what the worker measures at each datagram."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ _MEASURED = ("partner_interval", "own_interval", "rtt")
 class LinkStatistics(NetfluxStatisticsTracker):
     """Statistics of the link that a receiver and a sender share.
 
-    Own intervals are taken from the sends, the partner's and round trips from the kernel's stamps
-    of arrivals. They run since `start` or `reset`; the two totals go on behind a restart.
+    Own intervals come from the sends. The partner's intervals and round trips come from the
+    kernel's receive timestamps. They start at `start` or `reset`. The two totals continue after a
+    restart.
     """
 
     def __init__(self, receiver: NetfluxReceiver, cycle_time_ms: float) -> None:
@@ -34,7 +35,7 @@ class LinkStatistics(NetfluxStatisticsTracker):
         self._reset_lost = (0, 0)
 
     def update(self, recv_seq_number: int, send_seq_number: int, feedback_seq_number: int) -> None:
-        """Does nothing: nobody needs to sample this link."""
+        """Does nothing: this link needs no samples."""
 
     @property
     def stats(self) -> NetfluxStatistics:
@@ -42,7 +43,7 @@ class LinkStatistics(NetfluxStatisticsTracker):
         return self.get_stats()
 
     def get_stats(self) -> NetfluxStatistics:
-        """Return what was measured, as a copy."""
+        """Return a copy of the results."""
         link = self._receiver._link
         if link is None:
             return NetfluxStatistics()
@@ -73,7 +74,7 @@ class LinkStatistics(NetfluxStatisticsTracker):
 
 
 def _summary(now: Histogram, base: Histogram | None) -> dict[str, float]:
-    """Mean, extremes and percentiles, in ms, of what a histogram has more than an earlier copy."""
+    """Mean, extremes and percentiles, in ms, of a histogram minus an earlier copy of it."""
     if base is None or not base.count:
         values_ns = (now.mean, now.min, now.max, now.percentile(50), now.percentile(99))
     else:
@@ -94,6 +95,6 @@ def _summary(now: Histogram, base: Histogram | None) -> dict[str, float]:
 
 
 def _rank(rows: list[tuple[int, int]], rank: float) -> int:
-    """The first value that, with all below it, is at least so many."""
+    """The first value whose cumulative count reaches this number."""
     below = itertools.accumulate(count for _, count in rows)
     return next(value for (value, _), so_far in zip(rows, below, strict=True) if so_far >= rank)

@@ -1,4 +1,4 @@
-"""Statistics of a link: the results, and a tracker that is driven by hand."""
+"""Statistics of a link: the results, and a tracker that the program drives."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _HALF = NUMBERS // 2
 
 @dataclass
 class NetfluxStatistics:
-    """What is known of a link. Times are ms; 0.0 stands for what was not measured yet."""
+    """The statistics of a link. Times are in ms. 0.0 means not measured yet."""
 
     avg_partner_interval: float = 0.0
-    """Between two datagrams of the partner; those that were lost are reckoned in."""
+    """Time between two datagrams of the partner, counting lost ones."""
     avg_own_interval: float = 0.0
-    """Between two datagrams of ours."""
+    """Time between two of our datagrams."""
     last_rtt: float = 0.0
-    """From a datagram of ours to the first of the partner's that acknowledges it."""
+    """Time from one of our datagrams to the first of the partner's that acknowledges it."""
     total_partner_lost_packets: int = 0
-    """Datagrams of the partner that are missing between those that came."""
+    """Datagrams of the partner that are missing between those that arrived."""
     total_feedback_lost_packets: int = 0
-    """Datagrams of ours that no feedback covered before their number came round again."""
+    """Our datagrams that no feedback covered before their number was used again."""
 
     min_partner_interval: float = 0.0
     max_partner_interval: float = 0.0
@@ -75,7 +75,7 @@ class _Recent:
         self._weight += weight
 
     def tell(self, stats: NetfluxStatistics) -> None:
-        """Write the results; nothing while there is no value."""
+        """Write the results, if there are values."""
         if not self._sorted:
             return
         last = len(self._sorted) - 1
@@ -87,17 +87,17 @@ class _Recent:
 
 
 class NetfluxStatisticsTracker:
-    """Makes statistics of numbers that its caller samples: call `update` cyclically.
+    """Computes statistics from numbers that its caller samples. Call `update` cyclically.
 
-    It sees what the samples show: numbers that pass between two of them count as lost where they
-    are the partner's. (A `NetfluxMain` measures at each datagram instead, see its `statistics`.)
-    Intervals and round trips are those of the last 256 changes. Not locked.
+    It sees only the samples: numbers of the partner between two samples count as lost. (A
+    `NetfluxMain` measures at each datagram instead, see its `statistics`.) Intervals and round
+    trips cover the last 256 changes. There is no lock.
     """
 
     def __init__(
         self, cycle_time_ms: float = 1.0, *, clock: Callable[[], int] = time.monotonic_ns
     ) -> None:
-        """cycle_time_ms: how often `update` is meant to be called; time is measured all the same.
+        """cycle_time_ms: intended interval between calls of `update`. Time is measured anyway.
 
         clock: returns ns, and never goes back.
         """
@@ -122,7 +122,7 @@ class NetfluxStatisticsTracker:
 
     @property
     def stats(self) -> NetfluxStatistics:
-        """The results; `update` changes them, `reset` puts others in their place."""
+        """The results. `update` changes them, `reset` replaces them."""
         return self._stats
 
     def update(self, recv_seq_number: int, send_seq_number: int, feedback_seq_number: int) -> None:

@@ -1,4 +1,4 @@
-"""Types of fields: what stands behind `records.REAL` and the others."""
+"""Types of fields: the implementation of `records.REAL` and the others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Scalar:
     s7_code: str
 
     def __repr__(self) -> str:
-        """As it is written in an annotation."""
+        """The notation in an annotation."""
         return self.name
 
 
@@ -80,12 +80,12 @@ class String:
         return Annotated[str, cls(length)]
 
     def __repr__(self) -> str:
-        """As it is written in an annotation."""
+        """The notation in an annotation."""
         return f"STRING[{self.length}]"
 
 
 class Array:
-    """`length` values of one type; of several lengths: the first one counts the rows."""
+    """`length` values of one type; with several lengths, the first one is the number of rows."""
 
     __slots__ = ("element", "length")
 
@@ -110,7 +110,7 @@ class Array:
         return Annotated[list[Any], cls(*arguments)]
 
     def __repr__(self) -> str:
-        """As it is written in an annotation."""
+        """The notation in an annotation."""
         return f"ARRAY[{self.element}, {self.length}]"
 
 
@@ -120,10 +120,10 @@ class Enumeration:
     __slots__ = ("base", "members")
 
     def __init__(self, members: type[enum.IntEnum], base: Any) -> None:
-        """base: INT or another integer type. Raise RecordError where a member does not fit."""
+        """base: INT or another integer type. Raise RecordError if a member does not fit."""
         scalar = field_type(base)
         if not isinstance(scalar, Scalar) or scalar.code not in set("BHIQbhiq"):
-            raise RecordError(f"{members.__name__}: {scalar} is no integer type")
+            raise RecordError(f"{members.__name__}: {scalar} is not an integer type")
         low, high = int_range(scalar.code)
         for member in members:
             if not low <= member.value <= high:
@@ -139,16 +139,16 @@ class Enumeration:
         return Annotated[arguments[0], cls(*arguments)]
 
     def __repr__(self) -> str:
-        """As it is written in an annotation."""
+        """The notation in an annotation."""
         return f"ENUM[{self.members.__name__}, {self.base}]"
 
 
 FieldType: TypeAlias = Scalar | String | Array | Enumeration | type[Any]
-"""The last one: a dataclass, a record within the record."""
+"""Any type. The last one is a dataclass: a record within the record."""
 
 
 def field_type(annotation: Any) -> FieldType:
-    """Return the type behind an annotation; RecordError if it has no fixed size."""
+    """Return the type of an annotation. RecordError if it has no fixed size."""
     if isinstance(annotation, Scalar | String | Array | Enumeration):
         return annotation
     if get_origin(annotation) is Annotated:
@@ -171,8 +171,8 @@ _ADVICE = {
     "int": "use INT, DINT, UDINT, BYTE ...",
     "bool": "use BOOL or BIT",
     "str": "use STRING[n] or CHAR",
-    "String": "say how long it is: STRING[n]",
-    "Array": "say of what and how long: ARRAY[REAL, n]",
+    "String": "give its length: STRING[n]",
+    "Array": "give its type and length: ARRAY[REAL, n]",
     "list": "use ARRAY[type, n]",
     "": "use a type of netflux.records, a dataclass or an enum.IntEnum",
 }

@@ -1,4 +1,4 @@
-"""What records and the readers of definitions raise."""
+"""Errors of records and of the parsers of definitions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ except ImportError:  # nothing compiled is here: records work without
 class RecordError(ShmringError, ValueError):
     """A class cannot be a payload, or a value or a payload does not fit the class.
 
-    `path` names the field, such as ``axes[2].position``; it is empty where no field is meant.
+    `path` names the field, such as ``axes[2].position``. It is empty if there is none.
     """
 
     def __init__(self, message: str, path: str = "") -> None:
@@ -33,9 +33,9 @@ class RecordError(ShmringError, ValueError):
 
 
 class DefinitionError(ShmringError, ValueError):
-    """A definition in a controller's language is wrong, or says what cannot be read here.
+    """A definition in a controller's language is wrong, or uses an unsupported feature.
 
-    `source`, `line` and `column` (both from 1) tell where.
+    `source`, `line` and `column` (both from 1) give the place.
     """
 
     def __init__(self, message: str, source: str, line: int, column: int) -> None:

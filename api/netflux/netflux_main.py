@@ -1,6 +1,6 @@
-"""`NetfluxMain`, `NetfluxData` and the demo, under the name the original has them in.
+"""`NetfluxMain`, `NetfluxData` and the demo, under the module name of the original.
 
-One file, installed twice: in the package, and as a module of its own.
+This file is installed twice: in the package, and as a top-level module.
 """
 
 from netflux._data import NetfluxData

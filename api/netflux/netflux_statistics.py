@@ -1,6 +1,6 @@
-"""`NetfluxStatisticsTracker` under the name the original has it in.
+"""`NetfluxStatisticsTracker` under the module name of the original.
 
-One file, installed twice: in the package, and as a module of its own.
+This file is installed twice: in the package, and as a top-level module.
 """
 
 from netflux._tracker import NetfluxStatistics, NetfluxStatisticsTracker

@@ -11,9 +11,9 @@
     payload = codec.encode(Axis(1.5))
     axis = codec.decode(payload)
 
-``Codec(Axis, order="big")`` is a data block of S7. Where each field lies is told by
-`Codec.describe`; two ends agree if their `Codec.layout_hash` does. Definitions can be read from the
-controller's own language: `read_structured_text`, `read_scl`.
+``Codec(Axis, order="big")`` is a data block of S7. `Codec.describe` shows the
+offset of each field. Two ends agree if their `Codec.layout_hash` is equal. Definitions in the
+controller's own language are read by `read_structured_text` and `read_scl`.
 
 Types, and what they are in Python: BOOL and BIT (a bit that shares its byte with its neighbours):
 bool; BYTE WORD DWORD LWORD SINT USINT INT UINT DINT UDINT LINT ULINT: int; REAL LREAL: float;
@@ -21,8 +21,9 @@ CHAR: str of one character; TIME: int, milliseconds; LTIME: int, nanoseconds; ST
 (latin-1); ARRAY[type, n, ...]: list; an `enum.IntEnum`: stored as INT, as another type with
 ENUM[Mode, UINT]; a dataclass: a record in the record.
 
-A type checker does not know ``STRING[16]``; ``Annotated[str, STRING(16)]`` is the same and pleases
-both. So are ``Annotated[list[float], ARRAY(REAL, 4)]`` and ``Annotated[Mode, ENUM(Mode, UINT)]``.
+A type checker does not know ``STRING[16]``. ``Annotated[str, STRING(16)]`` is the same and works
+for both, as do ``Annotated[list[float], ARRAY(REAL, 4)]`` and
+``Annotated[Mode, ENUM(Mode, UINT)]``.
 """
 
 from __future__ import annotations
@@ -99,7 +100,10 @@ _HASH_DIGITS = 16
 
 
 class Codec(Generic[T]):
-    """Between objects of a dataclass and payloads of a fixed size. Immutable; any thread."""
+    """Converts between objects of a dataclass and payloads of a fixed size.
+
+    It is immutable, and any thread may use it.
+    """
 
     def __init__(
         self,
@@ -111,13 +115,13 @@ class Codec(Generic[T]):
     ) -> None:
         """record: a dataclass whose fields have types of this module.
 
-        order: of the bytes of a number, "little" or "big"; by default the class attribute
-        ``_order_``, which definitions in SCL have, else "little". rules: how fields are placed,
-        "codesys" or "s7"; by default ``_rules_``, else "s7" for "big" and "codesys" for "little".
-        pack: the strictest alignment of codesys, 1, 2, 4 or 8 (the default, and CODESYS's), for
-        classes without a class attribute ``_pack_``.
+        order: byte order, "little" or "big". Default: the class attribute ``_order_``, which
+        definitions in SCL have, otherwise "little". rules: how fields are placed, "codesys" or
+        "s7". Default: ``_rules_``, otherwise "s7" for "big" and "codesys" for "little". pack: the
+        strictest alignment of codesys, 1, 2, 4 or 8 (the default, also in CODESYS), for classes
+        without a class attribute ``_pack_``.
 
-        Raises RecordError, naming the field, for a class that cannot be a payload.
+        Raises RecordError, which names the field, for a class that cannot be a payload.
         """
         order = order if order is not None else getattr(record, "_order_", "little")
         if order not in ("little", "big"):
@@ -135,17 +139,17 @@ class Codec(Generic[T]):
 
     @property
     def size(self) -> int:
-        """Of the payload, bytes, 1 to 1499."""
+        """Size of the payload in bytes, 1 to 1499."""
         return self._layout.size
 
     @property
     def order(self) -> Order:
-        """Of the bytes of a number."""
+        """Byte order of numbers."""
         return self._layout.order
 
     @property
     def rules(self) -> RuleName:
-        """By which fields are placed."""
+        """Rules by which fields are placed."""
         return self._layout.rules
 
     def encode(self, value: T) -> bytes:
@@ -159,7 +163,7 @@ class Codec(Generic[T]):
     def decode(self, payload: Any) -> T:
         """Return a new object from a bytes-like payload of `size` bytes.
 
-        RecordError: another size, or the field with a value that its type does not have.
+        Raises RecordError for another size, or names the field whose value its type cannot hold.
         """
         try:
             value: T = self._decode(payload)
@@ -169,7 +173,7 @@ class Codec(Generic[T]):
         return value
 
     def fields(self) -> tuple[Leaf, ...]:
-        """Every single value and where it lies, in the order of offsets."""
+        """Every single value with its offset, in the order of offsets."""
         return tuple(leaves(self._layout.root))
 
     def layout_hash(self, *, names: bool = False) -> str:
@@ -195,7 +199,7 @@ class Codec(Generic[T]):
             yield f"{place} {leaf.wire}{' ' + leaf.path.lower() if names else ''}\n"
 
     def describe(self) -> str:
-        """A table of offsets, for comparison with the controller's own."""
+        """A table of offsets, to compare with that of the controller."""
         rows = [(f"{leaf.offset}.{leaf.bit or 0}", leaf.wire, leaf.path) for leaf in self.fields()]
         wide = max(len(wire) for _, wire, _ in rows)
         title = f"{self.record.__name__}: {self.size} bytes, {self.order}, {self.rules}"

@@ -14,9 +14,9 @@
        END_STRUCT;
     END_TYPE
 
-Their classes are big-endian and laid out by the rules of S7 (standard access; optimised blocks have
-no layout that could be sent). Not read, and refused with their place: blocks other than TYPE, and
-types without a counterpart in `records` (WString, Date_And_Time and such).
+The classes are big-endian with the layout rules of S7 (standard access, because optimised blocks
+have no fixed layout). Blocks other than TYPE, and types without a counterpart in `records` (such as
+WString and Date_And_Time), are errors that give their place.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class _Parser(Parser):
                 raise self.error(f"expected STRUCT, found {self.token.shown()}")
 
     def _struct(self, token: Token) -> StructType:
-        """Behind the word STRUCT."""
+        """Parse what follows the word STRUCT."""
         fields: list[FieldTree] = []
         while not self.accept("END_STRUCT"):
             name = self.name("a field, or END_STRUCT")
@@ -92,9 +92,9 @@ class _Parser(Parser):
 def read_scl(
     text: str, *, constants: Mapping[str, int] | None = None, source: str = "<text>"
 ) -> dict[str, type[Any]]:
-    """Return a dataclass for each PLC data type, by name; see `structured_text`'s function.
+    """Return a dataclass for each PLC data type, by name. See `structured_text`'s function.
 
-    Names that are none in Python ("motor speed") have underscores in place of what disturbs.
+    In names that are not valid in Python ("motor speed"), underscores replace invalid characters.
 
     Raises DefinitionError with line and column.
     """

@@ -12,10 +12,10 @@
 
     TYPE Mode : (Idle, Run := 5, Stop) UINT; END_TYPE
 
-Read are structures, enumerations and other names for types; initial values; comments, which nest;
-the attribute ``pack_mode`` (others have no influence on the layout and are passed over). Not read,
-and refused with their place: UNION, POINTER, REFERENCE, EXTENDS, subranges, conditional pragmas,
-and types without a counterpart in `records` (WSTRING, DATE and such).
+The parser supports structures, enumerations, aliases of types, initial values, nested comments, and
+the attribute ``pack_mode``. It ignores other attributes, which do not affect the layout. UNION,
+POINTER, REFERENCE, EXTENDS, subranges, conditional pragmas, and types without a counterpart in
+`records` (such as WSTRING and DATE) are errors that give their place.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PACK_MODE = re.compile(r"attribute\s+'pack_mode'\s*:=\s*'([^']*)'", re.IGNORECA
 _CONDITIONAL = re.compile(r"(IF|ELSIF|ELSE|END_IF)\b", re.IGNORECASE)
 _PACKS = {"0": 1, "1": 1, "2": 2, "4": 4, "8": 8}
 _REFUSED = {
-    "UNION": "a UNION has no one meaning",
+    "UNION": "a UNION has no unique meaning",
     "POINTER": "an address means nothing at the other end",
     "REFERENCE": "an address means nothing at the other end",
 }
@@ -66,12 +66,12 @@ class _Parser(Parser):
                     raise self.error(f"pack_mode {mode[1]!r}; it must be 0, 1, 2, 4 or 8", token)
                 self._pack = _PACKS[mode[1]]
             elif _CONDITIONAL.match(token.text):
-                raise self.error("conditional pragmas are not read: leave one case", token)
+                raise self.error("conditional pragmas are not supported: keep one case", token)
 
     def _definition(self) -> Definition:
         name = self.name("the name of a type, or END_TYPE")
         if self.token.is_word("EXTENDS"):
-            raise self.error("EXTENDS is not read: write the base's fields, or it as a field")
+            raise self.error("EXTENDS is not supported: copy its fields, or make it a field")
         self.expect(":")
         self._pragmas()
         pack, self._pack = self._pack, 0
@@ -90,7 +90,7 @@ class _Parser(Parser):
             raise self.error(f"{self.token.text} cannot be sent: {reason}")
         tree = super().type_tree()
         if self.token.is_word("("):
-            raise self.error("a subrange is not read: give the type without it")
+            raise self.error("a subrange is not supported: give the type without it")
         return tree
 
     def _struct(self, pack: int) -> StructType:
@@ -135,9 +135,9 @@ def read_structured_text(
 ) -> dict[str, type[Any]]:
     """Return a dataclass for each structure and an `enum.IntEnum` for each enumeration, by name.
 
-    constants: values of names that the text uses as numbers and does not define. source: what
-    messages call the text, such as its file name. Fields keep their names; one that is a keyword of
-    Python gets an underscore behind it. Fields have the initial values of the text, or 0.
+    constants: values of names that the text uses as numbers and does not define. source: name of
+    the text in messages, such as its file name. Fields keep their names. A name that is a Python
+    keyword gets a trailing underscore. Fields have the initial values of the text, or 0.
 
     Raises DefinitionError with line and column.
     """

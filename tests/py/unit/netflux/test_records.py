@@ -233,32 +233,32 @@ def test_duck_typing() -> None:
         ({"byte": -1}, r"^byte: -1 is outside"),
         ({"int_": 40000}, r"^int_: 40000 is outside of INT's -32768 \.\. 32767$"),
         ({"ulint": 2**64}, r"^ulint: "),
-        ({"uint": "7"}, r"^uint: '7' is no UINT; give an integer$"),
-        ({"udint": 1.0}, r"^udint: 1\.0 is no UDINT"),
+        ({"uint": "7"}, r"^uint: '7' is not valid for UINT; give an integer$"),
+        ({"udint": 1.0}, r"^udint: 1\.0 is not valid for UDINT"),
         ({"real": 1e39}, r"^real: 1e\+39 is too large for REAL$"),
-        ({"real": "1"}, r"^real: '1' is no REAL; give a number$"),
-        ({"lreal": None}, r"^lreal: None is no LREAL"),
+        ({"real": "1"}, r"^real: '1' is not valid for REAL; give a number$"),
+        ({"lreal": None}, r"^lreal: None is not valid for LREAL"),
         ({"lreal": 10**400}, r"^lreal: 1000.*is too large for LREAL"),
         ({"char": "ab"}, r"^char: 'ab' is not one character$"),
         ({"char": ""}, r"^char: '' is not one character$"),
-        ({"char": 5}, r"^char: 5 is no CHAR; give a str$"),
+        ({"char": 5}, r"^char: 5 is not valid for CHAR; give a str$"),
         ({"time": -1}, r"^time: -1 is outside of TIME's 0"),
         ({"text": "123456"}, r"^text: '123456' has 6 characters; STRING\[5\] takes 5$"),
         ({"text": "a\0b"}, r"^text: .*contains a zero"),
-        ({"text": "€"}, r"^text: '€' is no character of latin-1$"),
-        ({"text": b"abc"}, r"^text: b'abc' is no STRING\[5\]; give a str$"),
-        ({"mode": 3}, r"^mode: 3 is no Mode$"),
-        ({"mode": [1]}, r"^mode: \[1\] is no Mode$"),
-        ({"wide": None}, r"^wide: None is no Mode$"),
+        ({"text": "€"}, r"^text: '€' is not a character of latin-1$"),
+        ({"text": b"abc"}, r"^text: b'abc' is not valid for STRING\[5\]; give a str$"),
+        ({"mode": 3}, r"^mode: 3 is not a member of Mode$"),
+        ({"mode": [1]}, r"^mode: \[1\] is not a member of Mode$"),
+        ({"wide": None}, r"^wide: None is not a member of Mode$"),
         ({"point": None}, r"^point\.x: None has no such field$"),
-        ({"point": Point(y="z")}, r"^point\.y: 'z' is no REAL"),  # type: ignore[arg-type]
+        ({"point": Point(y="z")}, r"^point\.y: 'z' is not valid"),  # type: ignore[arg-type]
         ({"row": [1, 2]}, r"^row: there are 2 values; it takes 3$"),
         ({"row": [1, 2, 3, 4]}, r"^row: there are 4 values"),
-        ({"row": 7}, r"^row: 7 is no list$"),
-        ({"row": iter([1, 2, 3])}, r"^row: .* is no list$"),
+        ({"row": 7}, r"^row: 7 is not a list$"),
+        ({"row": iter([1, 2, 3])}, r"^row: .* is not a list$"),
         ({"row": [1, 2, 99999]}, r"^row\[2\]: 99999 is outside of INT"),
         ({"table": [[1, 2, 3], [4, 5]]}, r"^table\[1\]: there are 2 values"),
-        ({"table": [[1, 2, 3], [4, 5, "x"]]}, r"^table\[1\]\[2\]: 'x' is no INT"),
+        ({"table": [[1, 2, 3], [4, 5, "x"]]}, r"^table\[1\]\[2\]: 'x' is not valid for INT"),
         ({"path": [Point(), Point(1, None)]}, r"^path\[1\]\.y: None"),  # type: ignore[arg-type]
         ({"words": ["abc", ""]}, r"^words\[0\]: 'abc' has 3 characters"),
         ({"bits": [True] * 9}, r"^bits: there are 9 values; it takes 10$"),
@@ -306,7 +306,7 @@ def test_payloads_may_be_any_buffer() -> None:
     codec = Codec(Point)
     payload = codec.encode(Point(1, 2))
     assert codec.decode(bytearray(payload)) == codec.decode(memoryview(payload)) == Point(1, 2)
-    with pytest.raises(RecordError, match="no bytes-like object"):
+    with pytest.raises(RecordError, match="not a bytes-like object"):
         codec.decode("12345678")
 
 
@@ -315,7 +315,7 @@ def test_numbers_that_are_no_member() -> None:
     payload = bytearray(codec.encode(full()))
     at = next(leaf.offset for leaf in codec.fields() if leaf.path == "mode")
     payload[at] = 9
-    with pytest.raises(RecordError, match=r"^mode: 9 is no Mode$"):
+    with pytest.raises(RecordError, match=r"^mode: 9 is not a member of Mode$"):
         codec.decode(payload)
 
 
@@ -328,7 +328,7 @@ def test_a_string_of_s7_that_is_longer_than_itself() -> None:
     payload = bytearray(codec.encode(Names(["abc", "x"])))
     assert payload.hex() == "0303616263000301780000" + "00"
     payload[7] = 4
-    with pytest.raises(RecordError, match=r"^names\[1\]: 4 characters are said to be in"):
+    with pytest.raises(RecordError, match=r"^names\[1\]: 4 characters in use"):
         codec.decode(payload)
     assert codec.decode(bytes(12)) == Names(["", ""])  # never written: maximum 0, too
 
@@ -365,8 +365,8 @@ def one(annotation: Any) -> type[Any]:
         (bool, "^field: bool .*BOOL or BIT"),
         (str, r"^field: str .*STRING\[n\]"),
         (list[int], r"^field: list .*ARRAY"),
-        (STRING, r"^field: String .*say how long"),
-        (ARRAY, r"^field: Array .*say of what"),
+        (STRING, r"^field: String .*give its length"),
+        (ARRAY, r"^field: Array .*give its type"),
         (Annotated[int, "mm"], "^field: int has no size"),
         (enum.Enum("Plain", "A B"), "^field: Plain has no size"),
     ],
@@ -410,7 +410,7 @@ def test_classes_that_cannot_be() -> None:
     class Unknown:
         x: NoSuchType  # type: ignore[name-defined] # noqa: F821
 
-    with pytest.raises(RecordError, match="Plain is no dataclass"):
+    with pytest.raises(RecordError, match="Plain is not a dataclass"):
         Codec(Plain)
     with pytest.raises(RecordError, match="Empty has no fields"):
         Codec(Empty)

@@ -70,7 +70,7 @@ tidy: build-dev ## clang-tidy over csrc, where it is installed
 format: ## lay out the C sources as .clang-format says
 	@find csrc tests/c $(wildcard tests/fuzz) -name '*.[ch]' -exec clang-format -i {} +
 
-schema: ## make what repeats the tables of counters, gauges and histograms: Python, documentation
+schema: ## write the Python modules and the tables of the documentation that repeat the tables of C
 	@$(PYTHON) csrc/schema.py
 	@$(MAKE) --no-print-directory $(VENV)/.installed-test
 	@$(BIN)/python csrc/schema.py --rtstat

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import re
+import struct
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -152,6 +153,185 @@ def _field(table: Table, row: Row) -> str:
     return f"    {row.name}: {kind} = fact({', '.join(arguments)})"
 
 
+# --- what all processes share ---------------------------------------------------------------------
+
+
+class Enum(NamedTuple):
+    """An enum of C, and the table of its names in Python."""
+
+    header: str
+    name: str
+    prefix: str
+    table: str
+
+
+_CONFIG, _CONTROL = "csrc/shm/shm_config.h", "csrc/shm/ctl_msg.h"
+_OBSERVE, _PINS = "csrc/shm/observe_layout.h", "csrc/shm/shm_layout.c"
+
+ENUMS = (
+    Enum(_CONFIG, "shm_direction", "SHM_", "DIRECTION"),
+    Enum(_CONFIG, "shm_read_mode", "SHM_READ_", "READ_MODE"),
+    Enum(_CONFIG, "shm_overflow", "SHM_OVERFLOW_", "OVERFLOW"),
+    Enum(_CONFIG, "shm_late", "SHM_LATE_", "LATE"),
+    Enum(_CONFIG, "shm_align", "SHM_ALIGN_", "ALIGN"),
+    Enum(_CONFIG, "shm_reports", "SHM_REPORTS_", "REPORTS"),
+    Enum(_CONFIG, "shm_profile", "SHM_PROFILE_", "PROFILE"),
+    Enum(_CONFIG, "shm_stamp", "SHM_STAMP_", "STAMP"),
+    Enum(_CONFIG, "shm_txtime", "SHM_TXTIME_", "TXTIME"),
+    Enum("csrc/base/rt_clock.h", "rt_clock_id", "RT_CLOCK_", "CLOCK"),
+    Enum(_CHANNEL, "shm_channel_state", "SHM_STATE_", "CHANNEL_STATE"),
+    Enum("csrc/proto/pacing/verdict.h", "verdict", "VERDICT_", "VERDICT"),
+    Enum("csrc/shm/udt_shm.h", "shm_udt_conn_state", "SHM_UDT_", "UDT_STATE"),
+)
+CONSTANTS = (
+    (_CHANNEL, "SHM_MAGIC"),
+    (_CHANNEL, "SHM_LAYOUT_VERSION"),
+    (_CHANNEL, "SHM_OWNER_ELSEWHERE"),
+    (_CONFIG, "SHM_NAME_BYTES"),
+    (_OBSERVE, "SHM_RECORDER_EVENTS"),
+    (_OBSERVE, "SHM_ERRORS"),
+    (_CONTROL, "CTL_MAGIC"),
+    (_CONTROL, "CTL_MAX_BYTES"),
+    (_CONTROL, "CTL_MAX_FDS"),
+    (_CONTROL, "CTL_OPEN_TAKEOVER"),
+)
+STRUCTS = (
+    (_CHANNEL, "shm_worker_page"),
+    (_OBSERVE, "shm_slot_cursors"),
+    (_OBSERVE, "shm_event"),
+    (_OBSERVE, "shm_error"),
+)
+_TYPES = {"uint8_t": "B", "uint16_t": "H", "uint32_t": "I", "uint64_t": "Q", "int64_t": "q"}
+_TYPES |= {"rt_a32_t": "I", "rt_a64_t": "Q", "rt_ai64_t": "q"}
+
+
+def enumerators(source: str, name: str, prefix: str) -> dict[str, int]:
+    """The names of an enum without their prefix, in lower case, and their numbers."""
+    body = re.search(rf"typedef enum {name} {{(.*?)}}", source, re.S)
+    if body is None:
+        raise ValueError(f"no enum {name}")
+    found = re.findall(rf"\b{prefix}(\w+) = (\d+)", body[1])
+    return {word.lower(): int(number) for word, number in found}
+
+
+def constant(source: str, name: str) -> int:
+    """The number of a macro. Raises ValueError where there is none."""
+    found = re.search(rf"#define {name} (?:UINT(?:32|64)_C\()?(0x[0-9a-f]+|\d+)", source)
+    if found is None:
+        raise ValueError(f"no constant {name}")
+    return int(found[1], 0)
+
+
+def struct_of(source: str, name: str, sizes: dict[str, int]) -> tuple[str, list[str]]:
+    """The format of a struct for Python's `struct`, padding included, and its fields."""
+    body = re.search(rf"typedef struct {name} {{(.*?)}} {name}_t;", source, re.S)
+    if body is None:
+        raise ValueError(f"no struct {name}")
+    plain = re.sub(r"/\*.*?\*/|_Alignas\(\w+\)", "", body[1], flags=re.S)
+    text, at, fields = "<", 0, []
+    for kind, field, many in re.findall(r"(\w+) (\w+)(?:\[(\w+)\])?;", plain):
+        count = sizes[many] if many in sizes else int(many or 1)
+        code = _TYPES.get(kind, "")
+        width = struct.calcsize(code) if code else 1
+        gap = -at % width
+        text += f"{gap}x" if gap else ""
+        if kind == "char":
+            text += f"{count}s"
+        elif field.startswith("pad") or not code:
+            count = sizes[kind] if not code else count
+            text += f"{count}x"
+            at += gap + count
+            continue
+        else:
+            text += code
+        fields.append(field)
+        at += gap + width * count
+    return text, fields
+
+
+def _layout(root: Path) -> str:
+    texts = {path: (root / path).read_text("utf-8") for path in _headers()}
+    sizes = dict(re.findall(r"^SIZE\((\w+), (\w+)\);", texts[_PINS], re.M))
+    numbers = {name: int(text) for name, text in sizes.items() if text.isdecimal()}
+    for name in ("SHM_NAME_BYTES", "SHM_NAME_MAX"):
+        numbers[name] = constant(texts[_CONFIG], name)
+    numbers["SHM_EVENT_NAME_BYTES"] = numbers["SHM_NAME_MAX"]
+    lines = ['"""Numbers and formats that processes share: shared memory and control messages."""']
+    lines += ["", f"# {_MARK}", "# ruff: noqa: E501", "", "from __future__ import annotations", ""]
+    lines += ["from enum import IntEnum", ""]
+    lines += [f"{name} = {constant(texts[path], name):#x}" for path, name in CONSTANTS]
+    lines += [f"WORKER_SEGMENT_BYTES = {numbers['shm_worker_segment_t']}"]
+    lines += [f"ERROR_LOG_BYTES = {numbers['shm_error_log_t']}", ""]
+    for field in ("recorder", "errors", "pool_errors"):
+        at = re.search(rf"AT\(shm_worker_segment_t, {field}, (\d+)\)", texts[_PINS])
+        lines.append(f"{field.upper()}_AT = {at[1] if at else None}")
+    lines += [f"SLOT_CURSORS_BYTES = {_line_bytes(root)}", ""]
+    for path, name in STRUCTS:
+        text, names = struct_of(texts[path], name, numbers)
+        stem = name.removeprefix("shm_").upper()
+        lines += [f'{stem} = "{text}"', f"{stem}_FIELDS = {tuple(names)!r}".replace("'", '"')]
+    lines.append("")
+    for item in ENUMS:
+        found = enumerators(texts[item.header], item.name, item.prefix)
+        lines.append(f"{item.table} = {found!r}".replace("'", '"'))
+    events = rows(texts[_OBSERVE], "SHM_EVENTS")
+    operations = enumerators(texts[_CONTROL], "ctl_op", "CTL_")
+    ids = {row.name: number for number, row in enumerate(events)}
+    lines += _class("Op", "What is asked of a worker.", operations)
+    lines += _class("EventId", "Rows of `EVENTS`.", ids)
+    lines += ["", "", "EVENTS = ("]
+    for row in events:
+        kind, text, *labels = (*row.cells, row.meaning)
+        shown = ", ".join(f'"{label}"' for label in labels)
+        lines.append(f'    ("{row.name}", "{text}", {kind == "ERROR"}, ({shown})),')
+    about = "Name, meaning, whether it goes into the log of errors, names of its numbers."
+    lines += [")", f'"""{about}"""']
+    return "\n".join(lines) + "\n"
+
+
+def _class(name: str, about: str, numbers: dict[str, int]) -> list[str]:
+    head = ["", "", f"class {name}(IntEnum):", f'    """{about}"""', ""]
+    return head + [f"    {word.upper()} = {number}" for word, number in numbers.items()]
+
+
+def _line_bytes(root: Path) -> int:
+    return constant((root / "csrc/base/rt_atomic.h").read_text("utf-8"), "RT_LINE_BYTES")
+
+
+def _headers() -> set[str]:
+    named = {item.header for item in ENUMS} | {path for path, _ in (*CONSTANTS, *STRUCTS)}
+    return named | {_PINS, _CONTROL}
+
+
+# --- enums of the public interface ----------------------------------------------------------------
+
+_PUBLIC = (
+    ("Stamp", "Who took a timestamp. Compares equal to its lower-case name.", "STAMP"),
+    (
+        "Verdict",
+        "What became of a packet. Each gets exactly one. Compares equal to its lower-case name.",
+        "VERDICT",
+    ),
+    ("State", "State of a channel. Compares equal to its lower-case name.", "CHANNEL_STATE"),
+)
+
+
+def _enums(root: Path) -> str:
+    lines = ['"""Enums whose numbers are in shared memory: positions in them."""', ""]
+    lines += [f"# {_MARK}", "", "from __future__ import annotations", ""]
+    lines += ["from enum import StrEnum"]
+    for name, about, table in _PUBLIC:
+        lines += ["", "", f"class {name}(StrEnum):", f'    """{about}"""', ""]
+        item = next(item for item in ENUMS if item.table == table)
+        source = (root / item.header).read_text("utf-8")
+        for word in enumerators(source, item.name, item.prefix):
+            lines.append(f'    {word.upper()} = "{word}"')
+            said = re.search(rf"{item.prefix}{word.upper()} = \d+, +/\* (.*?) \*/", source)
+            if said:
+                lines.append(f'    """{said[1][0].upper()}{said[1][1:]}."""')
+    return "\n".join(lines) + "\n"
+
+
 # --- writing Markdown -----------------------------------------------------------------------------
 
 
@@ -181,7 +361,11 @@ def replace_table(page: str, heading: str, table: str) -> str:
 
 def make(root: Path) -> dict[str, str]:
     """What every derived file must hold, by its path below the checkout."""
-    files = {"shmring/_numbers.py": _module(root)}
+    files = {
+        "shmring/_enums.py": _enums(root),
+        "shmring/_numbers.py": _module(root),
+        "workers/rtworkers/layout.py": _layout(root),
+    }
     for table in (table for numbers in CLASSES for table in numbers.tables if table.page):
         page = files.get(table.page) or (root / table.page).read_text("utf-8")
         source = (root / table.header).read_text("utf-8")

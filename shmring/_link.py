@@ -13,7 +13,6 @@ from rtworkers.control import (
     Connection,
     ControlError,
     FilesLost,
-    Op,
     Reply,
     Request,
     WorkerGone,
@@ -22,6 +21,7 @@ from rtworkers.control import (
     engine_request,
     mark_request,
 )
+from rtworkers.layout import Op
 from shmring import _host, errors
 from shmring._check import error
 from shmring._readiness import Readiness

@@ -15,6 +15,7 @@ import socket as _socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, SupportsIndex, cast
 
+from rtworkers import layout
 from shmring import _address
 from shmring._check import check
 from shmring._ring import ffi, lib
@@ -33,43 +34,20 @@ CAPACITY_MAX = 2**31 - 1
 
 
 _CHOICES: dict[str, tuple[str, dict[str, int]]] = {
-    "direction": (
-        "direction",
-        {"tx": lib.SHM_TX, "rx": lib.SHM_RX, "duplex": lib.SHM_DUPLEX},
-    ),
-    "reading": (
-        "read_mode",
-        {"broadcast": lib.SHM_READ_BROADCAST, "shared": lib.SHM_READ_SHARED},
-    ),
-    "overflow": ("overflow", {"oldest": lib.SHM_OVERFLOW_OLDEST, "wait": lib.SHM_OVERFLOW_WAIT}),
-    "late": ("late", {"send": lib.SHM_LATE_SEND, "drop": lib.SHM_LATE_DROP}),
-    "align": ("align", {"start": lib.SHM_ALIGN_START, "wire": lib.SHM_ALIGN_WIRE}),
-    "clock": ("clock", {"monotonic": lib.RT_CLOCK_MONOTONIC, "tai": lib.RT_CLOCK_TAI}),
-    "reports": (
-        "reports",
-        {"all": lib.SHM_REPORTS_ALL, "late": lib.SHM_REPORTS_LATE, "off": lib.SHM_REPORTS_OFF},
-    ),
-    "profile": (
-        "profile",
-        {
-            "balanced": lib.SHM_PROFILE_BALANCED,
-            "latency": lib.SHM_PROFILE_LATENCY,
-            "power": lib.SHM_PROFILE_POWER,
-        },
-    ),
-    "txtime": (
-        "txtime",
-        {
-            "off": lib.SHM_TXTIME_OFF,
-            "auto": lib.SHM_TXTIME_AUTO,
-            "require": lib.SHM_TXTIME_REQUIRE,
-        },
-    ),
+    "direction": ("direction", layout.DIRECTION),
+    "reading": ("read_mode", layout.READ_MODE),
+    "overflow": ("overflow", layout.OVERFLOW),
+    "late": ("late", layout.LATE),
+    "align": ("align", layout.ALIGN),
+    "clock": ("clock", {name: layout.CLOCK[name] for name in ("monotonic", "tai")}),
+    "reports": ("reports", layout.REPORTS),
+    "profile": ("profile", layout.PROFILE),
+    "txtime": ("txtime", layout.TXTIME),
 }
 _STAMPS = {
-    "hardware": lib.SHM_STAMP_HARDWARE,
-    "kernel": lib.SHM_STAMP_KERNEL,
-    "off": lib.SHM_STAMP_NONE,
+    "hardware": layout.STAMP["hardware"],
+    "kernel": layout.STAMP["kernel"],
+    "off": layout.STAMP["none"],
 }
 _CHOICES["rx_stamp"] = ("rx_stamp", _STAMPS)
 _CHOICES["tx_stamp"] = ("tx_stamp", _STAMPS)

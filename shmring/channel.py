@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Never, Protocol, Self, TypeVar
 
 from rtworkers import ownership, paths
-from rtworkers.control import Op
+from rtworkers.layout import Op
 from shmring import _address, _arguments, errors
 from shmring._aio import Waiters
 from shmring._arguments import Buffer, deadline, has_passed

@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass, fields
 from typing import Any
 
+from rtworkers import layout
 from rtworkers.owner import process_id
 from shmring import _address
 from shmring._facts import names, values
@@ -171,7 +172,7 @@ def text_of(raw: Any) -> str:
     return text.decode("utf-8", "replace")
 
 
-_DIRECTIONS = {lib.SHM_TX: "tx", lib.SHM_RX: "rx", lib.SHM_DUPLEX: "duplex"}
+_DIRECTIONS = {number: name for name, number in layout.DIRECTION.items()}
 
 
 def direction_of(config: Any) -> str:

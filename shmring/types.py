@@ -3,55 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import NamedTuple
 
+from shmring._enums import Stamp, State, Verdict
 
-class Stamp(StrEnum):
-    """Who took a time stamp. Compares equal to its lower-case name."""
-
-    NONE = "none"
-    USER = "user"
-    """Read from the clock by the worker after the system call."""
-    KERNEL = "kernel"
-    """Taken by the kernel when the packet passed the driver."""
-    HARDWARE = "hardware"
-    """Taken by the network card, converted to the channel's clock."""
-
-
-class Verdict(StrEnum):
-    """What became of a packet; each gets exactly one. Compares equal to its lower-case name."""
-
-    ON_TIME = "on_time"
-    ENQUEUED_LATE = "enqueued_late"
-    """It was queued after its deadline."""
-    WOKE_LATE = "woke_late"
-    """It was there in time; the worker woke up too late."""
-    SEND_SLOW = "send_slow"
-    """The worker was there in time; the kernel took too long."""
-    QUEUED_BEHIND = "queued_behind"
-    """The worker was busy with packets before it."""
-    DROPPED_LATE = "dropped_late"
-    """Not sent, because it was late and the channel was opened with ``late="drop"``."""
-    CANCELLED = "cancelled"
-    FAILED = "failed"
-    """Refused by the kernel for good; `SendReport.error` is the errno."""
-    PRODUCER_HALTED = "producer_halted"
-    """It was sent late: a client was stopped in the middle of sending it or an earlier packet."""
-
-
-class State(StrEnum):
-    """What the worker says of a channel. Compares equal to its lower-case name."""
-
-    NEW = "new"
-    """Made, not yet served by a worker."""
-    OPEN = "open"
-    HELD = "held"
-    """Served, sending and receiving are held."""
-    CLOSED = "closed"
-    FAILED = "failed"
-    """Its socket or its ring broke."""
-
+__all__ = [
+    "NOT_GIVEN",
+    "STAMPS",
+    "STATES",
+    "VERDICTS",
+    "Default",
+    "Impairment",
+    "SendReport",
+    "Stamp",
+    "State",
+    "Verdict",
+]
 
 # Numbers in shared memory are positions in these.
 STAMPS = tuple(Stamp)

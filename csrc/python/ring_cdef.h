@@ -7,8 +7,6 @@
 #define RT_NEVER_NS ...
 
 #define SHM_LAYOUT_VERSION ...
-#define SHM_REASON_BYTES ...
-#define SHM_NAME_MAX ...
 #define SHM_NAME_BYTES ...
 #define SHM_MAX_PAYLOAD ...
 #define SHM_MAX_RECORD ...
@@ -31,20 +29,15 @@
 #define SHM_REPORTS_OFF ...
 #define SHM_REPORTS_LATE ...
 #define SHM_REPORTS_ALL ...
-#define SHM_PROFILE_BALANCED ...
 #define SHM_PROFILE_LATENCY ...
 #define SHM_PROFILE_POWER ...
 #define SHM_STAMP_NONE ...
-#define SHM_STAMP_USER ...
 #define SHM_STAMP_KERNEL ...
 #define SHM_STAMP_HARDWARE ...
-#define SHM_TXTIME_OFF ...
 #define SHM_TXTIME_AUTO ...
 #define SHM_TXTIME_REQUIRE ...
 
-#define SHM_STATE_NEW ...
 #define SHM_STATE_OPEN ...
-#define SHM_STATE_HELD ...
 #define SHM_STATE_CLOSED ...
 #define SHM_STATE_FAILED ...
 #define SHM_RX_SHARED_STAMP ...
@@ -238,41 +231,7 @@ bool shm_segment_torn(const shm_segment_t *s);
 void shm_segment_unmap(shm_segment_t *s);
 uintptr_t bus_guard_address(void);
 
-/* shm: the worker's page, and what it leaves behind */
-#define SHM_EVENT_TOTAL ...
-#define SHM_EVENT_KIND_ERROR ...
-#define SHM_RECORDER_EVENTS ...
-#define SHM_ERRORS ...
-#define SHM_POOL_ERRORS_OFFSET ...
-typedef struct {
-    rt_hist_t wake_latency;
-    ...;
-} shm_worker_page_t;
-typedef struct {
-    int64_t mono_ns;
-    int64_t last_mono_ns;
-    uint64_t count;
-    int64_t a;
-    int64_t b;
-    int64_t c;
-    uint32_t id;
-    uint32_t pid;
-    uint64_t channel_id;
-    char channel[...];
-    ...;
-} shm_event_t;
-typedef struct {
-    uint32_t state;
-    uint32_t id;
-    uint64_t count;
-    int64_t first_mono_ns;
-    int64_t last_mono_ns;
-    int64_t a;
-    uint64_t channel_id;
-    char channel[...];
-    char text[...];
-    ...;
-} shm_error_t;
+/* shm: late packets */
 typedef struct {
     shm_report_t report;
     int64_t noted_mono_ns;
@@ -281,33 +240,12 @@ typedef struct {
     ...;
 } shm_late_packet_t;
 typedef struct {
-    ...;
-} shm_recorder_t;
-typedef struct {
-    ...;
-} shm_error_log_t;
-typedef struct {
-    shm_worker_page_t page;
-    shm_recorder_t recorder;
-    shm_error_log_t errors;
-    shm_error_log_t pool_errors;
-    ...;
-} shm_worker_segment_t;
-typedef struct {
     uint64_t next;
     uint64_t lost;
     ...;
 } slot_reader_t;
 unsigned slot_reader_next(slot_reader_t *r, void *out, unsigned max);
-void recorder_reader_init(slot_reader_t *reader, const shm_recorder_t *shared);
 void channel_late_reader_init(slot_reader_t *reader, const shm_segment_t *s);
-unsigned error_log_read(const shm_error_log_t *shared, shm_error_t *out);
-uint64_t recorder_suppressed(const shm_recorder_t *shared);
-uint64_t error_log_others(const shm_error_log_t *shared);
-const char *shm_event_name(unsigned id);
-const char *shm_event_text(unsigned id);
-unsigned shm_event_kind(unsigned id);
-const char *shm_event_number(unsigned id, unsigned which);
 
 /* shm: rings */
 int tx_ring_cancel(const shm_segment_t *s, uint64_t sequence, int64_t *due_ns);

@@ -88,8 +88,3 @@ unsigned error_log_read(const shm_error_log_t *shared, shm_error_t out[SHM_ERROR
     }
     return n;
 }
-
-uint64_t error_log_others(const shm_error_log_t *shared)
-{
-    return rt_load_relaxed(&shared->others);
-}

@@ -23,7 +23,4 @@ void error_log_note(error_log_t *l, shm_event_id_t id, const recorder_subject_t 
 /* Copies the entries that are whole, the first noted first. Returns how many. */
 unsigned error_log_read(const shm_error_log_t *shared, shm_error_t out[SHM_ERRORS]);
 
-/* How often something was noted for which there was no entry left. */
-uint64_t error_log_others(const shm_error_log_t *shared);
-
 #endif

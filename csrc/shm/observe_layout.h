@@ -32,60 +32,63 @@ typedef struct shm_slot_cursors {
  * the burst; c is that of the first. */
 #define SHM_EVENTS(X)                                                                              \
     X(none, FACT, "nothing", "", "", "")                                                           \
-    X(worker_started, FACT, "worker started", "cpu", "priority", "restarts")                       \
-    X(worker_ended, FACT, "worker ended in order", "channels", "", "")                             \
-    X(pool_gone, FACT, "the pool's process is gone", "private", "", "")                            \
+    X(worker_started, FACT, "the worker started", "cpu", "priority", "restarts")                   \
+    X(worker_ended, FACT, "the worker ended normally", "channels", "", "")                         \
+    X(pool_gone, FACT, "the process of the pool has ended", "private", "", "")                     \
     X(pool_adopted, FACT, "another process became the pool", "pid", "", "")                        \
-    X(channel_opened, FACT, "channel opened", "epoch", "held", "")                                 \
-    X(channel_taken_over, FACT, "channel taken over from a dead worker", "epoch", "held",          \
-      "waiting_packets")                                                                           \
-    X(channel_closed, FACT, "channel closed", "", "", "")                                          \
-    X(channel_held, FACT, "channel held", "", "", "")                                              \
-    X(channel_released, FACT, "channel released", "", "", "")                                      \
-    X(channel_failed, ERROR, "channel failed", "errno", "", "")                                    \
-    X(client_attached, BURST, "client attached", "pid", "producer_slot", "reader_slot")            \
-    X(client_detached, BURST, "client detached", "pid", "producer_slot", "reader_slot")            \
-    X(client_hung_up, BURST, "client closed its end, or died", "pid", "producer_slot",             \
-      "reader_slot")                                                                               \
-    X(producer_died, ERROR, "a producer died before it finished a packet", "producer_slot", "",    \
-      "sequence")                                                                                  \
+    X(channel_opened, FACT, "the channel was opened", "epoch", "held", "")                         \
+    X(channel_taken_over, FACT, "the channel was taken over from a dead worker",                   \
+      "epoch", "held", "waiting_packets")                                                          \
+    X(channel_closed, FACT, "the channel was closed", "", "", "")                                  \
+    X(channel_held, FACT, "the channel was held", "", "", "")                                      \
+    X(channel_released, FACT, "the channel was released", "", "", "")                              \
+    X(channel_failed, ERROR, "the channel failed", "errno", "", "")                                \
+    X(client_attached, BURST, "a client attached", "pid", "producer_slot", "reader_slot")          \
+    X(client_detached, BURST, "a client detached", "pid", "producer_slot", "reader_slot")          \
+    X(client_hung_up, BURST, "a client closed its control connection, or died",                    \
+      "pid", "producer_slot", "reader_slot")                                                       \
+    X(producer_died, ERROR, "a producer died before it finished a packet",                         \
+      "producer_slot", "", "sequence")                                                             \
     X(packet_uncertain, ERROR, "a worker died while it sent a packet, which may have left",        \
       "producer_slot", "", "sequence")                                                             \
-    X(record_corrupt, ERROR, "a packet's header made no sense", "producer_slot", "", "sequence")   \
-    X(forced_rest, BURST, "had to rest, to stay below the real-time throttle", "", "rest_ns", "")  \
-    X(missed_wake, BURST, "woke up late", "", "late_ns", "asked_mono_ns")                          \
-    X(long_loop, BURST, "one pass of the loop took long", "", "took_ns", "off_cpu_ns")             \
+    X(record_corrupt, ERROR, "the record header of a packet was invalid",                          \
+      "producer_slot", "", "sequence")                                                             \
+    X(forced_rest, BURST, "the worker rested to stay below the real-time throttle",                \
+      "", "rest_ns", "")                                                                           \
+    X(missed_wake, BURST, "the worker woke up late", "", "late_ns", "asked_mono_ns")               \
+    X(long_loop, BURST, "one pass of the event loop took long", "", "took_ns", "off_cpu_ns")       \
     X(late_packets, BURST, "packets were late", "verdict", "late_ns", "sequence")                  \
     X(send_failed, ERROR, "the kernel refused a packet for good", "errno", "", "sequence")         \
-    X(send_no_room, ERROR, "the kernel had no room for a packet, which was tried again", "errno",  \
-      "", "")                                                                                      \
+    X(send_no_room, ERROR, "the kernel had no room for a packet, and the send was repeated",       \
+      "errno", "", "")                                                                             \
     X(receive_failed, ERROR, "a receive call failed", "errno", "", "")                             \
-    X(kernel_drops, ERROR, "the kernel dropped arrivals: the socket buffer was full", "", "", "")  \
+    X(kernel_drops, ERROR, "the kernel dropped packets because the socket buffer was full",        \
+      "", "", "")                                                                                  \
     X(ring_overrun, ERROR, "packets were overwritten before their readers took them", "", "", "")  \
-    X(request_refused, ERROR, "a client's request was refused", "errno", "", "operation")          \
-    X(core_refused, ERROR, "the worker is not on its core", "errno", "", "cpu")                    \
+    X(request_refused, ERROR, "a request of a client was refused", "errno", "", "operation")       \
+    X(core_refused, ERROR, "the worker does not run on its core", "errno", "", "cpu")              \
     X(fifo_refused, ERROR, "the worker has no real-time class", "errno", "", "priority")           \
-    X(memory_not_locked, ERROR, "the worker's memory is not locked", "errno", "", "")              \
-    X(rtp_late, BURST, "RTP packets came too late to be played", "", "", "")                       \
-    X(rtp_underrun, BURST, "nothing to send when it was due", "", "", "")                          \
-    X(netflux_timeout, ERROR, "the watchdog ran out: nothing came from the partner", "", "", "")   \
-    X(netflux_alive, FACT, "the partner is heard", "", "", "")                                     \
+    X(memory_not_locked, ERROR, "the memory of the worker is not locked", "errno", "", "")         \
+    X(rtp_late, BURST, "RTP packets arrived after their playout time", "", "", "")                 \
+    X(rtp_underrun, BURST, "the send queue was empty when a packet was due", "", "", "")           \
+    X(netflux_timeout, ERROR, "the watchdog expired: nothing came from the partner", "", "", "")   \
+    X(netflux_alive, FACT, "the partner is alive", "", "", "")                                     \
     X(udt_broken, ERROR, "a UDT connection broke", "udt_error", "", "socket_id")                   \
     X(worker_died, ERROR, "the worker died", "status", "", "pid")                                  \
-    X(worker_not_started, ERROR, "the worker did not start again", "", "", "")                     \
-    X(worker_stalled, ERROR, "the worker lives, but its heartbeat stands still", "", "", "pid")    \
-    X(worker_given_up, ERROR, "the worker died too often: it is not started again", "", "", "")    \
+    X(worker_not_started, ERROR, "the worker could not be restarted", "", "", "")                  \
+    X(worker_stalled, ERROR, "the worker lives, but its heartbeat has stopped", "", "", "pid")     \
+    X(worker_given_up, ERROR, "the worker died too often and is not restarted", "", "", "")        \
     X(channel_given_up, ERROR, "no worker serves the channel any more", "errno", "", "")           \
-    X(takeover_failed, ERROR, "a new worker did not take all channels over", "errno", "", "")      \
-    X(privileges_refused, ERROR, "the worker does not use its file's capabilities", "errno", "", "")\
-    X(arrivals_lost, ERROR, "arrivals were lost with a worker that died", "", "", "")              \
-    X(call_refused, ERROR, "a system call was refused that the worker should not make", "call",    \
-      "", "")                                                                             \
-    X(producer_halted, BURST, "a client halted in the middle of a send, and others passed it",     \
+    X(takeover_failed, ERROR, "a new worker did not take over all channels", "errno", "", "")      \
+    X(privileges_refused, ERROR, "the worker does not use the capabilities of its file",           \
+      "errno", "", "")                                                                             \
+    X(arrivals_lost, ERROR, "received packets were lost because a worker died", "", "", "")        \
+    X(call_refused, ERROR, "the worker made a system call that is not allowed", "call", "", "")    \
+    X(producer_halted, BURST, "a client stopped in the middle of a send, and others passed it",    \
       "pid", "halted_ns", "producer_slot")                                                         \
-    X(socket_not_held, ERROR, "a socket is not held for a next worker: too many descriptors", "",  \
-      "", "port")                                                                                  \
-    X(socket_reopened, ERROR, "a socket was reopened: what waited in the old one is lost",   \
+    X(socket_not_held, ERROR, "a socket cannot be kept for the next worker: too many descriptors", \
+      "", "", "port")                                                                              \
+    X(socket_reopened, ERROR, "a socket was reopened, and packets in the old one are lost",        \
       "", "", "port")
 
 typedef enum shm_event_id {

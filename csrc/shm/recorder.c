@@ -3,42 +3,14 @@
 #define TOKEN_NS (RT_NS_PER_S / RECORDER_PER_S)
 #define MOST_TOKENS_NS (RECORDER_AT_ONCE * TOKEN_NS)
 
-typedef struct event_row {
-    const char *name;
-    const char *text;
-    shm_event_kind_t kind;
-    const char *numbers[3];
-} event_row_t;
-
-static const event_row_t TABLE[SHM_EVENT_TOTAL] = {
-#define EVENT_ROW(id, what, text, a, b, c) {#id, text, SHM_EVENT_KIND_##what, {a, b, c}},
-    SHM_EVENTS(EVENT_ROW)
-#undef EVENT_ROW
-};
-
-static const event_row_t *row_of(unsigned id)
-{
-    return &TABLE[id < SHM_EVENT_TOTAL ? id : SHM_EVENT_none];
-}
-
-const char *shm_event_name(unsigned id)
-{
-    return row_of(id)->name;
-}
-
-const char *shm_event_text(unsigned id)
-{
-    return row_of(id)->text;
-}
-
 shm_event_kind_t shm_event_kind(unsigned id)
 {
-    return row_of(id)->kind;
-}
-
-const char *shm_event_number(unsigned id, unsigned which)
-{
-    return which < 3 ? row_of(id)->numbers[which] : "";
+    static const shm_event_kind_t kinds[SHM_EVENT_TOTAL] = {
+#define EVENT_KIND(id, what, text, a, b, c) SHM_EVENT_KIND_##what,
+        SHM_EVENTS(EVENT_KIND)
+#undef EVENT_KIND
+    };
+    return id < SHM_EVENT_TOTAL ? kinds[id] : SHM_EVENT_KIND_FACT;
 }
 
 void recorder_init(recorder_t *r, shm_recorder_t *shared, uint32_t pid, int64_t now_mono_ns)
@@ -121,7 +93,7 @@ void recorder_note(recorder_t *r, shm_event_id_t id, const recorder_subject_t *s
         .first_mono_ns = now_mono_ns,
         .last_mono_ns = now_mono_ns,
     };
-    if (TABLE[id].kind == SHM_EVENT_KIND_FACT) {
+    if (shm_event_kind(id) == SHM_EVENT_KIND_FACT) {
         (void)write_event(r, &what, subject, c);
         return;
     }
@@ -134,9 +106,4 @@ void recorder_note(recorder_t *r, shm_event_id_t id, const recorder_subject_t *s
     }
     what.number = write_event(r, &what, subject, c);
     *burst = what;
-}
-
-uint64_t recorder_suppressed(const shm_recorder_t *shared)
-{
-    return rt_load_relaxed(&shared->cursors.suppressed);
 }

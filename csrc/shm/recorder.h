@@ -60,14 +60,7 @@ static inline void recorder_reader_init(slot_reader_t *reader, const shm_recorde
                      (uint32_t)sizeof(shm_event_t));
 }
 
-/* How many events were left out so far, because they came too often. */
-uint64_t recorder_suppressed(const shm_recorder_t *shared);
-
-/* What the table says; of an id beyond it: as of SHM_EVENT_none. */
-const char *shm_event_name(unsigned id);
-const char *shm_event_text(unsigned id);
+/* What the table says; of an id beyond it: FACT. */
 shm_event_kind_t shm_event_kind(unsigned id);
-/* Name of number a (0), b (1) or c (2), with its unit; "": has none. */
-const char *shm_event_number(unsigned id, unsigned which);
 
 #endif

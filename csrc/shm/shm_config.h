@@ -41,9 +41,9 @@ typedef enum shm_profile {
 } shm_profile_t;
 typedef enum shm_stamp {
     SHM_STAMP_NONE = 0,
-    SHM_STAMP_USER = 1,
-    SHM_STAMP_KERNEL = 2,
-    SHM_STAMP_HARDWARE = 3,
+    SHM_STAMP_USER = 1,     /* read from the clock by the worker after the system call */
+    SHM_STAMP_KERNEL = 2,   /* taken by the kernel when the packet passed the driver */
+    SHM_STAMP_HARDWARE = 3, /* taken by the network card, converted to the channel's clock */
 } shm_stamp_t;
 /* What the caller wants for stamps: none (user clock only), kernel, or hardware where there is any. */
 typedef enum shm_txtime { SHM_TXTIME_OFF = 0, SHM_TXTIME_AUTO = 1, SHM_TXTIME_REQUIRE = 2 } shm_txtime_t;

@@ -194,11 +194,11 @@ typedef struct shm_identity {
 } shm_identity_t;
 
 typedef enum shm_channel_state {
-    SHM_STATE_NEW = 0,    /* made by the pool, no worker has it yet */
-    SHM_STATE_OPEN = 1,   /* a worker serves it */
-    SHM_STATE_HELD = 2,   /* a worker has it, transmission and reception are held */
-    SHM_STATE_CLOSED = 3, /* closed for good: readers drain what is left */
-    SHM_STATE_FAILED = 4, /* it broke for good; error and reason hold why */
+    SHM_STATE_NEW = 0,    /* made by the pool, not yet served by a worker */
+    SHM_STATE_OPEN = 1,   /* served by a worker */
+    SHM_STATE_HELD = 2,   /* served, but sending and receiving are held */
+    SHM_STATE_CLOSED = 3, /* closed for good: readers take what is left */
+    SHM_STATE_FAILED = 4, /* broken for good: error and reason say why */
 } shm_channel_state_t;
 
 #define SHM_REASON_BYTES 96u

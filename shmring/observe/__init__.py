@@ -11,14 +11,7 @@ the worker hangs, and after all of a pool was killed, until ``shmring gc`` remov
 Times are in ns, of CLOCK_MONOTONIC where a name says so, else of the channel's clock.
 """
 
-from shmring.observe.late import (
-    LateChannel,
-    LatePacket,
-    late_channel,
-    late_packets,
-    worker_lives,
-)
-from shmring.observe.pages import (
+from rtworkers.history import (
     DistinctError,
     Event,
     EventKind,
@@ -27,6 +20,13 @@ from shmring.observe.pages import (
     event_kinds,
     events,
     workers,
+)
+from shmring.observe.late import (
+    LateChannel,
+    LatePacket,
+    late_channel,
+    late_packets,
+    worker_lives,
 )
 
 __all__ = [

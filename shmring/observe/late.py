@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rtworkers import paths
+from rtworkers import layout, paths
 from rtworkers.owner import process_id
 from shmring import _host
 from shmring._check import error, last_text
@@ -22,7 +22,7 @@ from shmring.types import STAMPS, STATES, VERDICTS, Stamp, State, Verdict
 
 T = TypeVar("T")
 
-_CLOCKS = {lib.RT_CLOCK_MONOTONIC: "monotonic", lib.RT_CLOCK_TAI: "tai"}
+_CLOCKS = tuple(layout.CLOCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ def _read(channel: str, space: str, segment: Any) -> LateChannel:
         engine=_text(config.engine),
         state=STATES[status.state] if status.state < len(STATES) else State.FAILED,
         alive=worker_lives(status.worker_pid, status.heartbeat_mono_ns),
-        clock=_CLOCKS.get(config.clock, str(config.clock)),
+        clock=_named(_CLOCKS, config.clock, str(config.clock)),
         tolerance_ns=config.tolerance_ns,
         channel_id=segment.segment_id,
         epoch=status.epoch,

@@ -17,12 +17,15 @@ import json
 import os
 import time
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from rtstat.cli import HEALTHY, UNHEALTHY
 from rtstat.selection import add_namespace, namespace_of
 from rtstat.snapshot import Watch
 from rtstat.table import values
-from rtstat.views import ErrorView
+
+if TYPE_CHECKING:
+    from rtworkers.history import DistinctError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,18 +54,18 @@ def run(arguments: argparse.Namespace) -> int:
         return UNHEALTHY if missing else HEALTHY
 
 
-def text(errors: Iterable[ErrorView]) -> str:
+def text(errors: Iterable[DistinctError]) -> str:
     """All of them for people, the first one first."""
     return "\n".join(map(_lines, errors)) or "no errors"
 
 
-def _lines(error: ErrorView) -> str:
+def _lines(error: DistinctError) -> str:
     where = f"{error.namespace}/{error.pool}:{error.slot}"
     about = f"{error.namespace}/{error.channel}" if error.channel else f"worker {where}"
-    times = "once" if error.times == 1 else f"{error.times} times"
+    times = "once" if error.count == 1 else f"{error.count} times"
     lines = [
         f"{_when(error.last_mono_ns)}  {about}: {error.text} ({error.kind}), {times}"
-        + ("" if error.times == 1 else f" since {_when(error.first_mono_ns)}")
+        + ("" if error.count == 1 else f" since {_when(error.first_mono_ns)}")
     ]
     if error.number_name:
         lines.append(f"    {error.number_name}: {_number(error)}")
@@ -71,7 +74,7 @@ def _lines(error: ErrorView) -> str:
     return "\n".join(lines)
 
 
-def _number(error: ErrorView) -> str:
+def _number(error: DistinctError) -> str:
     if error.number_name == "errno" and error.number in errno.errorcode:
         return f"{errno.errorcode[error.number]}, {os.strerror(error.number)}"
     return str(error.number)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from rtstat.numbers import Numbers, name_of
+from rtworkers import layout
 
-UDT_STATES = ("new", "connecting", "connected", "closing", "broken", "closed", "lost")
+UDT_STATES = ("new", *layout.UDT_STATE)
 
 
 class RtpView(Numbers):

@@ -28,21 +28,23 @@ import errno
 import os
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rtstat import _look
 from rtstat.frozen import Frozen
-from rtstat.numbers import CHANNEL_WORDS, NS_PER_S, WORKER_WORDS
+from rtstat.numbers import CHANNEL_WORDS, NS_PER_S, WORKER_WORDS, name_of
 from rtstat.views import (
     DIRECTIONS,
     ChannelFacts,
     ChannelView,
-    ErrorView,
     PoolView,
     Unreadable,
     WorkerView,
 )
-from rtworkers import paths
+from rtworkers import layout, paths
+
+if TYPE_CHECKING:
+    from rtworkers.history import DistinctError
 
 _EPOCH = CHANNEL_WORDS["epoch"]
 _STATE = CHANNEL_WORDS["state"]
@@ -54,6 +56,8 @@ _ERRORS = WORKER_WORDS["errors"]
 _ERROR_TIMES = WORKER_WORDS["error_times"]
 _WORKER_STARTED = WORKER_WORDS["started_mono_ns"]
 
+_READ_MODES, _OVERFLOWS = tuple(layout.READ_MODE), tuple(layout.OVERFLOW)
+_LATES, _CLOCKS = tuple(layout.LATE), tuple(layout.CLOCK)
 _PREFIX = "shmring:"
 # A worker gives its page the name a moment before it has finished it.
 _NEWBORN_S = 1.0
@@ -90,7 +94,7 @@ class Snapshot(Frozen):
     channels: tuple[ChannelView, ...]
     """By namespace and name."""
     unreadable: tuple[Unreadable, ...]
-    errors: tuple[ErrorView, ...]
+    errors: tuple[DistinctError, ...]
     """The distinct problems of all workers, the latest first."""
     events: tuple[Event, ...]
 
@@ -298,7 +302,7 @@ class Watch:
         file.based = False
         key = (row[_ERRORS], row[_ERROR_TIMES])
         if key != file.facts_of:
-            file.facts = tuple(_errors(file))
+            file.facts = _errors(file) if any(key) else ()
             file.facts_of = key
         return WorkerView(
             row,
@@ -362,10 +366,10 @@ def _facts(name: paths.ShmName, raw: dict[str, Any]) -> ChannelFacts:
         engine=raw["engine"],
         device=raw["device"],
         direction=DIRECTIONS.get(raw["direction"], "?"),
-        reading="shared" if raw["read_mode"] else "broadcast",
-        overflow="wait" if raw["overflow"] else "oldest",
-        late="drop" if raw["late"] else "send",
-        clock="tai" if raw["clock"] else "monotonic",
+        reading=name_of(_READ_MODES, raw["read_mode"]),
+        overflow=name_of(_OVERFLOWS, raw["overflow"]),
+        late=name_of(_LATES, raw["late"]),
+        clock=name_of(_CLOCKS, raw["clock"]),
         local=raw["local"],
         remote=raw["remote"],
         interface=raw["interface"],
@@ -388,33 +392,14 @@ def _facts(name: paths.ShmName, raw: dict[str, Any]) -> ChannelFacts:
 # --- errors ---------------------------------------------------------------------------------------
 
 
-def _errors(file: _File) -> Iterator[ErrorView]:
-    name = file.name
-    for row in file.mapped.errors():
-        kind, text, number_name, number, times, first_ns, last_ns, channel, detail, source = row
-        yield ErrorView(
-            name.namespace,
-            name.pool or "",
-            name.slot or 0,
-            kind,
-            text,
-            number_name,
-            number,
-            times,
-            first_ns,
-            last_ns,
-            _printable(channel) or None,
-            _printable(detail),
-            source,
-        )
+def _errors(file: _File) -> tuple[DistinctError, ...]:
+    from rtworkers import history  # takes long to import, and is seldom needed
+
+    record = history.record(file.name)
+    return record.errors if record else ()
 
 
-def _printable(text: str) -> str:
-    """Text from shared memory without what would move a terminal's cursor."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def _latest_first(workers: list[WorkerView]) -> list[ErrorView]:
+def _latest_first(workers: list[WorkerView]) -> list[DistinctError]:
     found = [error for worker in workers for error in worker.errors]
     return sorted(found, key=lambda error: -error.last_mono_ns)
 

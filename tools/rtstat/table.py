@@ -307,7 +307,11 @@ ERROR = (
         """,
     ),
     *rows("instantaneous", "last_mono_ns | last | ns | last occurrence, CLOCK_MONOTONIC"),
-    *rows("accumulated", "times | times | times | times it happened"),
+    *rows(
+        "accumulated",
+        "times | times | times | times it happened",
+        {"times": attribute("count")},
+    ),
 )
 
 UNREADABLE = tuple(

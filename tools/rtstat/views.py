@@ -13,7 +13,7 @@ a number of what is asked for and of nothing else. Every counter and gauge can b
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rtstat import _look
 from rtstat.frozen import Frozen
@@ -29,16 +29,20 @@ from rtstat.numbers import (
     name_of,
 )
 from rtstat.parts import ENGINE_VIEWS, MuxView, NetfluxView, RtpView, UdtPortView, UdtView
+from rtworkers import layout
 from rtworkers.owner import process_id
+
+if TYPE_CHECKING:
+    from rtworkers.history import DistinctError
 
 STALE_NS = 1_000_000_000
 """A heartbeat older than this says that the rest is not true any more."""
 
-STATES = ("new", "open", "held", "closed", "failed")
+STATES = tuple(layout.CHANNEL_STATE)
 POLICIES = {0: "other", 1: "fifo", 2: "rr", 3: "batch", 5: "idle"}
-PROFILES = ("balanced", "latency", "power")
-STAMPS = ("none", "user", "kernel", "hardware")
-DIRECTIONS = {1: "tx", 2: "rx", 3: "duplex"}
+PROFILES = tuple(layout.PROFILE)
+STAMPS = tuple(layout.STAMP)
+DIRECTIONS = {number: name for name, number in layout.DIRECTION.items()}
 
 LATE = (
     "tx_enqueued_late",
@@ -365,30 +369,6 @@ class ChannelView(Numbers):
 # --- workers and pools ----------------------------------------------------------------------------
 
 
-class ErrorView(Frozen):
-    """A distinct problem: once, with how often, first and last time."""
-
-    namespace: str
-    pool: str
-    slot: int
-    kind: str
-    """Name in the table of events, such as ``kernel_drops``."""
-    text: str
-    """What it means, in words."""
-    number_name: str
-    """What `number` is, such as ``errno``; empty: nothing."""
-    number: int
-    times: int
-    first_mono_ns: int
-    last_mono_ns: int
-    channel: str | None
-    """None: the worker itself."""
-    detail: str
-    """What was said the first time; empty: nothing more."""
-    source: str
-    """Who noted it: ``worker`` or ``pool``."""
-
-
 class WorkerView(Numbers):
     """A worker at one look."""
 
@@ -396,7 +376,7 @@ class WorkerView(Numbers):
     pool: str
     slot: int
     page: Any  # _look.Page
-    errors: tuple[ErrorView, ...]
+    errors: tuple[DistinctError, ...]
     """Distinct problems that it, or its pool with it, had."""
 
     @property

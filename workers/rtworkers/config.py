@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rtworkers import affinity, paths
+from rtworkers import affinity, layout, paths
 
 POLICIES = ("fifo", "other")
-PROFILES = ("balanced", "latency", "power")
+PROFILES = tuple(layout.PROFILE)
 
 
 @dataclass(frozen=True, slots=True)

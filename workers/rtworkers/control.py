@@ -16,19 +16,20 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 from pathlib import Path
 
 from rtworkers import liveness
-
-MAGIC = 0x314C5443
-MAX_BYTES = 65536
-MAX_FDS = 3
-NAME_BYTES = 65
-OPEN_TAKEOVER = 1
+from rtworkers.layout import (
+    CTL_MAGIC,
+    CTL_MAX_BYTES,
+    CTL_MAX_FDS,
+    CTL_OPEN_TAKEOVER,
+    SHM_NAME_BYTES,
+    Op,
+)
 
 HEADER = struct.Struct("=IIIiII")
-CHANNEL = struct.Struct(f"={NAME_BYTES}s7x")
+CHANNEL = struct.Struct(f"={SHM_NAME_BYTES}s7x")
 LIST = struct.Struct("=II")
 OPEN = struct.Struct("=II")
 PONG = struct.Struct("=IIq")
@@ -42,28 +43,7 @@ SPIN_NS = 150_000
 # take effect later.
 ANSWER_SHARE = 0.95
 
-_FD_SPACE = socket.CMSG_SPACE(MAX_FDS * 4)
-
-
-class Op(IntEnum):
-    """What is asked of a worker."""
-
-    OPEN = 1
-    CLOSE = 2
-    ATTACH = 3
-    DETACH = 4
-    HOLD = 5
-    RELEASE = 6
-    PURGE = 7
-    RESET = 8
-    LIST = 9
-    EXPORT = 10
-    PING = 11
-    ADOPT = 12
-    QUIT = 13
-    ENGINE = 14
-    TAP = 15
-    MARK = 16
+_FD_SPACE = socket.CMSG_SPACE(CTL_MAX_FDS * 4)
 
 
 # Requests of a pool are carried out even after it gave up waiting.
@@ -129,7 +109,7 @@ def open_request(
     config: bytes, segment: int, bell: int, sock: int | None, *, takeover: bool
 ) -> Request:
     """OPEN: the channel that lies in `segment`; `sock` is a bound socket to take over, or None."""
-    body = OPEN.pack(OPEN_TAKEOVER if takeover else 0, 0) + config
+    body = OPEN.pack(CTL_OPEN_TAKEOVER if takeover else 0, 0) + config
     return Request(Op.OPEN, body, (segment, bell) if sock is None else (segment, bell, sock))
 
 
@@ -253,11 +233,11 @@ class Connection:
     def _send(self, request: Request, timeout: float) -> int:
         self._last_request = self._last_request % 0xFFFFFFFF + 1
         until_ms = 0 if request.op in EVEN_LATE else _until_ms(timeout)
-        head = HEADER.pack(MAGIC, request.op, self._last_request, 0, len(request.body), until_ms)
+        numbers = (CTL_MAGIC, request.op, self._last_request, 0, len(request.body), until_ms)
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", request.fds))]
         self._sock.settimeout(timeout)
         try:
-            self._sock.sendmsg([head, request.body], rights if request.fds else [])
+            self._sock.sendmsg([HEADER.pack(*numbers), request.body], rights if request.fds else [])
         except TimeoutError:
             raise self._silent(f"take {request.op.name}", timeout) from None
         except (BrokenPipeError, ConnectionResetError):
@@ -308,7 +288,7 @@ class Connection:
 
     def _receive_now(self) -> tuple[bytes, list[tuple[int, int, bytes]], int]:
         """One message, as the socket's time-out has it. Its descriptors are not inherited."""
-        return self._sock.recvmsg(MAX_BYTES, _FD_SPACE, socket.MSG_CMSG_CLOEXEC)[:3]
+        return self._sock.recvmsg(CTL_MAX_BYTES, _FD_SPACE, socket.MSG_CMSG_CLOEXEC)[:3]
 
     def _receive_answer(self, number: int, timeout: float, op: Op) -> Reply:
         while True:
@@ -363,7 +343,7 @@ def _parse(data: bytes, fds: list[int]) -> Reply:
     if len(data) >= HEADER.size:
         magic, op, request, result, body_bytes, _ = HEADER.unpack_from(data)
         body = data[HEADER.size :]
-        if magic == MAGIC and len(body) == body_bytes:
+        if magic == CTL_MAGIC and len(body) == body_bytes:
             return Reply(op, request, result, body, fds)
     _close_all(fds)
     raise OSError(

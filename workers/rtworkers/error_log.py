@@ -2,7 +2,7 @@
 
 Each problem stands there once, with how often, first and last time. The log lies in the worker's
 page (``shm_error_log_t`` at ``pool_errors``, ``csrc/shm/observe_layout.h``), where it can be read
-when pool and worker are dead; this process is its one writer. `shmring.observe` reads it.
+when pool and worker are dead; this process is its one writer. `rtworkers.history` reads it.
 """
 
 from __future__ import annotations
@@ -12,30 +12,16 @@ import os
 import struct
 import threading
 import time
-from enum import IntEnum
 
-OFFSET = 163840
-LOG_BYTES = 16512
-ERRORS = 64
+from rtworkers import layout
+from rtworkers.layout import ERROR_LOG_BYTES, SHM_ERRORS, EventId
+from rtworkers.layout import POOL_ERRORS_AT as OFFSET
 
-_HEAD_BYTES = 128
-_ENTRY = struct.Struct("=IIQqqqQ64s144s")
+_ENTRY = struct.Struct(layout.ERROR)
 _WORD = struct.Struct("=Q")
 _WHOLE = struct.pack("=I", 1)  # the state of an entry
 _COUNT, _LAST = 8, 24  # places in an entry
 _MOST = 2**64 - 1
-_ENTRY_BYTES = 256
-
-
-class Kind(IntEnum):
-    """Rows of the table ``SHM_EVENTS`` that a pool writes."""
-
-    WORKER_DIED = 35
-    WORKER_NOT_STARTED = 36
-    WORKER_STALLED = 37
-    WORKER_GIVEN_UP = 38
-    CHANNEL_GIVEN_UP = 39
-    TAKEOVER_FAILED = 40
 
 
 class ErrorLog:
@@ -48,14 +34,14 @@ class ErrorLog:
         self._fd = page_fd
         self._lock = threading.Lock()
         self._places: dict[tuple[int, int, bytes], int] = {}
-        log = os.pread(page_fd, LOG_BYTES, OFFSET).ljust(LOG_BYTES, b"\0")
-        for place in range(ERRORS):
+        log = os.pread(page_fd, ERROR_LOG_BYTES, OFFSET).ljust(ERROR_LOG_BYTES, b"\0")
+        for place in range(SHM_ERRORS):
             state, kind, _, _, _, number, _, channel, _ = _ENTRY.unpack_from(log, _start(place))
             if not state:
                 break
             self._places[kind, number, channel] = place
 
-    def note(self, kind: Kind, text: str = "", *, number: int = 0, channel: str = "") -> None:
+    def note(self, kind: EventId, text: str = "", *, number: int = 0, channel: str = "") -> None:
         """Count a problem; the first time, with these words. `number`: as the table says of `a`.
 
         After `close`, and where the page cannot be written: nothing.
@@ -65,18 +51,18 @@ class ErrorLog:
             if self._fd >= 0:
                 self._note(kind, text, number, name)
 
-    def _note(self, kind: Kind, text: str, number: int, name: bytes) -> None:
+    def _note(self, kind: EventId, text: str, number: int, name: bytes) -> None:
         now_ns = time.monotonic_ns()
         place = self._places.get((kind, number, name))
         if place is not None:
             self._count(_start(place) + _COUNT, _start(place) + _LAST, now_ns)
-        elif len(self._places) == ERRORS:
+        elif len(self._places) == SHM_ERRORS:
             self._count(0, 8, now_ns)
         else:
             self._add(len(self._places), kind, text, number, name, now_ns)
 
     def _add(
-        self, place: int, kind: Kind, text: str, number: int, name: bytes, now_ns: int
+        self, place: int, kind: EventId, text: str, number: int, name: bytes, now_ns: int
     ) -> None:
         words = text.encode("utf-8", "replace")[:143]
         entry = _ENTRY.pack(0, kind, 1, now_ns, now_ns, number, 0, name, words)
@@ -96,4 +82,4 @@ class ErrorLog:
 
 
 def _start(place: int) -> int:
-    return _HEAD_BYTES + place * _ENTRY_BYTES
+    return layout.SLOT_CURSORS_BYTES + place * _ENTRY.size

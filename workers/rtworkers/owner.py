@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-_ELSEWHERE = 0xFFFFFFFE
-"""SHM_OWNER_ELSEWHERE in csrc/shm/shm_layout.h."""
+from rtworkers.layout import SHM_OWNER_ELSEWHERE
 
 
 def process_id(owner: int) -> int | None:
     """None: the process is in another pid namespace, in which the worker cannot see it."""
-    return None if owner == _ELSEWHERE else owner
+    return None if owner == SHM_OWNER_ELSEWHERE else owner
 
 
 def process_text(pid: int | None) -> str:

@@ -2,8 +2,7 @@
 
 The pool makes the file; the worker writes it; anybody may read it. The layout is
 ``shm_worker_segment_t`` of ``csrc/shm/shm_layout.h``; read here is ``shm_worker_page_t`` at its
-begin, up to the histogram. What else lies in it is `shmring.observe`'s to read, and
-`error_log`'s to write.
+start. `history` reads the rest, and `error_log` writes the pool's part of it.
 """
 
 from __future__ import annotations
@@ -12,20 +11,18 @@ import os
 import struct
 from dataclasses import dataclass
 
-from rtworkers import liveness
-
-MAGIC = 0x676E69726D687300
-VERSION = 4
-PAGE_BYTES = 184320
-NOT_PINNED = 0xFFFFFFFF
+from rtworkers import layout, liveness
+from rtworkers.layout import WORKER_SEGMENT_BYTES
 
 HEAD = struct.Struct("<QI")  # magic, version
-_FACTS = struct.Struct("<QII65s65s2x8I4x10Q")
-_FILTER = struct.Struct("<I4xQ")
-_FILTER_AT = 8744  # behind the histogram
-_FACTS_END = _FILTER_AT + _FILTER.size
+_PAGE = struct.Struct(layout.WORKER_PAGE)
+_NOT_PINNED = 0xFFFFFFFF
 _POLICIES = {os.SCHED_OTHER: "other", os.SCHED_FIFO: "fifo", os.SCHED_RR: "rr"}
-_PROFILES = ("balanced", "latency", "power")
+_PROFILES = tuple(layout.PROFILE)
+_PLAIN = (
+    *("pid", "channels", "restarts", "loops", "sleeps", "slept_ns", "spun_ns", "cpu_ns"),
+    *("longest_loop_ns", "forced_rests", "missed_wakes", "calls_refused"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ def create(posix_name: str) -> int:
         raise FileExistsError(f"worker page {posix_name} is in use by a living pool")
     fd = liveness.nameless_file()
     try:
-        os.posix_fallocate(fd, 0, PAGE_BYTES)
+        os.posix_fallocate(fd, 0, WORKER_SEGMENT_BYTES)
     except BaseException:
         os.close(fd)
         raise
@@ -79,11 +76,11 @@ def copy(fd: int) -> bytes:
 
     Read, not mapped: a file that is cut short meanwhile is an error, and no signal.
     """
-    found = os.pread(fd, PAGE_BYTES + 1, 0)
-    if len(found) != PAGE_BYTES:
+    found = os.pread(fd, WORKER_SEGMENT_BYTES + 1, 0)
+    if len(found) != WORKER_SEGMENT_BYTES:
         raise ValueError(
-            f"a worker's page of {os.fstat(fd).st_size} bytes, {PAGE_BYTES} are expected: the "
-            "worker is of another version of shmring; end it, and start it with this one"
+            f"a worker's page has {os.fstat(fd).st_size} bytes, not {WORKER_SEGMENT_BYTES}: "
+            "the worker is of another version of shmring; end it, and start it with this one"
         )
     return found
 
@@ -91,34 +88,37 @@ def copy(fd: int) -> bytes:
 def facts(fd: int) -> PageFacts | None:
     """What the page behind a descriptor says, as `read`. None if it cannot be read."""
     try:
-        found = os.pread(fd, _FACTS_END, 0)
+        found = os.pread(fd, _PAGE.size, 0)
     except OSError:
         return None
-    return read(found) if len(found) == _FACTS_END else None
+    return read(found) if len(found) == _PAGE.size else None
 
 
 def read(page: bytes) -> PageFacts | None:
     """What the page says; None while its worker has not finished writing it, or for a page of
     another version of this package."""
-    magic, version, pid, pool, namespace, *numbers = _FACTS.unpack_from(page)
-    if magic != MAGIC or version != VERSION:
+    now = dict(zip(layout.WORKER_PAGE_FIELDS, _PAGE.unpack_from(page), strict=True))
+    if (now["magic"], now["version"]) != (layout.SHM_MAGIC, layout.SHM_LAYOUT_VERSION):
         return None
-    cpu_wanted, cpu, policy, priority, locked, profile, channels, restarts, *counts = numbers
-    filtered, refused = _FILTER.unpack_from(page, _FILTER_AT)
+    policy, profile = now["sched_policy"], now["profile"]
     return PageFacts(
-        pid,
-        _text(pool),
-        _text(namespace),
-        None if cpu_wanted == NOT_PINNED else cpu_wanted,
-        None if cpu == NOT_PINNED else cpu,
-        _POLICIES.get(policy, f"policy {policy}"),
-        priority,
-        bool(locked),
-        _PROFILES[profile] if profile < len(_PROFILES) else f"profile {profile}",
-        channels,
-        restarts,
-        *(*counts, bool(filtered), refused),
+        **{name: now[name] for name in _PLAIN},
+        pool=_text(now["pool"]),
+        namespace=_text(now["name_space"]),
+        cpu_wanted=_core(now["cpu_wanted"]),
+        cpu=_core(now["cpu"]),
+        policy=_POLICIES.get(policy, f"policy {policy}"),
+        priority=now["sched_priority"],
+        memory_locked=bool(now["memory_locked"]),
+        profile=_PROFILES[profile] if profile < len(_PROFILES) else f"profile {profile}",
+        heartbeat_ns=now["heartbeat_mono_ns"],
+        started_ns=now["started_mono_ns"],
+        calls_filtered=bool(now["calls_filtered"]),
     )
+
+
+def _core(number: int) -> int | None:
+    return None if number == _NOT_PINNED else number
 
 
 def _text(field: bytes) -> str:

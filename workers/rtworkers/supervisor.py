@@ -37,7 +37,6 @@ from rtworkers import affinity, launch, liveness, page, paths, records, restart_
 from rtworkers.config import PoolSettings
 from rtworkers.control import (
     REPLY_TIMEOUT_S,
-    Op,
     Reply,
     Request,
     WorkerGone,
@@ -46,8 +45,9 @@ from rtworkers.control import (
     open_request,
     refusal,
 )
-from rtworkers.error_log import ErrorLog, Kind
+from rtworkers.error_log import ErrorLog
 from rtworkers.launch import Process, WorkerStartError
+from rtworkers.layout import EventId, Op
 from rtworkers.rare_log import RareLog
 from rtworkers.restart_policy import Action, Phase
 
@@ -600,7 +600,7 @@ class Supervisor:
         match slot.apply(restart_policy.Beat(facts.heartbeat_ns)):
             case Action.REPORT_STALL:
                 slot.error = "alive, but its heartbeat stands still"
-                slot.problems.note(Kind.WORKER_STALLED)
+                slot.problems.note(EventId.WORKER_STALLED)
                 log.warning("worker %d (process %d) is %s", slot.number, facts.pid, slot.error)
             case Action.REPORT_RECOVERY:
                 slot.error = ""
@@ -617,7 +617,7 @@ class Supervisor:
             if said := process.stderr_text():
                 slot.error += f": {said}"
             log.warning("worker %d (process %d) %s", slot.number, process.pid, slot.error)
-            slot.problems.note(Kind.WORKER_DIED, slot.error, number=status or 0)
+            slot.problems.note(EventId.WORKER_DIED, slot.error, number=status or 0)
             process.close()
             slot.process = None
             self._follow(slot, slot.apply(restart_policy.Died()))
@@ -634,7 +634,7 @@ class Supervisor:
         except (WorkerStartError, OSError) as error:
             slot.error = str(error)
             self._notes.warning("worker %d did not start again: %s", slot.number, error)
-            slot.problems.note(Kind.WORKER_NOT_STARTED, slot.error)
+            slot.problems.note(EventId.WORKER_NOT_STARTED, slot.error)
             short = error.errno in SHORTAGES
             event = restart_policy.Short() if short else restart_policy.Died()
             self._follow(slot, slot.apply(event))
@@ -679,7 +679,7 @@ class Supervisor:
             if isinstance(error, WorkerSilent):
                 slot.silent_beat_ns = slot.heartbeat_ns()
             self._notes.warning("worker %d did not take all channels over: %s", slot.number, error)
-            slot.problems.note(Kind.TAKEOVER_FAILED, str(error), number=error.errno or 0)
+            slot.problems.note(EventId.TAKEOVER_FAILED, str(error), number=error.errno or 0)
         if slot.unserved() or slot.without_socket():
             pause_s = HAND_OVER_PAUSE_S * 2 ** min(slot.hand_overs - 1, HAND_OVER_TRIES)
             pause_s = min(pause_s, HAND_OVER_LONGEST_PAUSE_S)
@@ -713,13 +713,13 @@ class Supervisor:
         )
         log.error("%s; its channels have failed", text)
         slot.error = text
-        slot.problems.note(Kind.WORKER_GIVEN_UP, text)
+        slot.problems.note(EventId.WORKER_GIVEN_UP, text)
         for holding in slot.holdings.values():
             self._fail(slot, holding, 0, text)
 
     def _fail(self, slot: Slot, holding: Holding, error: int, text: str) -> None:
         holding.error = text
-        slot.problems.note(Kind.CHANNEL_GIVEN_UP, text, number=error, channel=holding.name)
+        slot.problems.note(EventId.CHANNEL_GIVEN_UP, text, number=error, channel=holding.name)
         log.error("channel %s has failed: %s", holding.name, text)
         self._mark_failed(holding, error, text)
 

@@ -129,41 +129,6 @@ static void count_errors(const shm_error_log_t *log, int64_t *words)
     words[AT_error_times] += (int64_t)rt_load_relaxed(&log->others);
 }
 
-static PyObject *error_row(const shm_error_t *e, const char *source)
-{
-    return Py_BuildValue(
-        "(sssLKLLNNs)", shm_event_name(e->id), shm_event_text(e->id), shm_event_number(e->id, 0),
-        (long long)e->a, (unsigned long long)rt_load_relaxed(&e->count),
-        (long long)e->first_mono_ns, (long long)rt_load_relaxed(&e->last_mono_ns),
-        look_text(e->channel, sizeof e->channel),
-        PyUnicode_DecodeUTF8(e->text, (Py_ssize_t)strnlen(e->text, sizeof e->text), "replace"),
-        source);
-}
-
-static int add_errors(PyObject *list, const shm_error_log_t *log, const char *source)
-{
-    shm_error_t errors[SHM_ERRORS];
-    unsigned count = error_log_read(log, errors);
-    for (unsigned i = 0; i < count; i++) {
-        PyObject *row = error_row(&errors[i], source);
-        int rc = row ? PyList_Append(list, row) : -1;
-        Py_XDECREF(row);
-        if (rc < 0)
-            return -1;
-    }
-    return 0;
-}
-
-static PyObject *page_errors(page_t *self, PyObject *unused)
-{
-    (void)unused;
-    PyObject *list = PyList_New(0);
-    if (list && (add_errors(list, &self->segment->errors, "worker") < 0 ||
-                 add_errors(list, &self->segment->pool_errors, "pool") < 0))
-        Py_CLEAR(list);
-    return list;
-}
-
 /* --- a look ----------------------------------------------------------------------------------- */
 
 static PyObject *page_look(page_t *self, PyObject *unused)
@@ -220,7 +185,6 @@ static PyObject *page_buckets(page_t *self, PyObject *args)
 static PyMethodDef page_methods[] = {
     {"look", (PyCFunction)(void (*)(void))page_look, METH_NOARGS, "look($self, /)\n--\n\n"},
     {"facts", (PyCFunction)(void (*)(void))page_facts, METH_NOARGS, "facts($self, /)\n--\n\n"},
-    {"errors", (PyCFunction)(void (*)(void))page_errors, METH_NOARGS, "errors($self, /)\n--\n\n"},
     {"rebase", (PyCFunction)(void (*)(void))page_rebase, METH_NOARGS, "rebase($self, /)\n--\n\n"},
     {"buckets", (PyCFunction)(void (*)(void))page_buckets, METH_VARARGS,
      "buckets($self, interval, /)\n--\n\n"},

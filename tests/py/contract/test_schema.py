@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rtstat import _look
+from rtworkers import control, layout
 from shmring import _facts, _numbers
-from shmring._ring import lib
+from shmring._ring import ffi, lib
 
 TABLES = [
     ("csrc/shm/shm_layout.h", "SHM_COUNTERS", ("docs/guide.md",)),
@@ -34,24 +37,23 @@ def test_what_is_committed_is_what_the_tables_make(schema: dict[str, Any], check
     assert not stale, "run `make schema`"
 
 
+@pytest.fixture
+def copy(checkout: Path, tmp_path: Path) -> Path:
+    """What the tables are made from, to be edited."""
+    shutil.copytree(checkout / "csrc", tmp_path / "csrc", ignore=shutil.ignore_patterns("python"))
+    shutil.copytree(checkout / "docs", tmp_path / "docs", ignore=shutil.ignore_patterns("*.svg"))
+    return tmp_path
+
+
 @pytest.mark.parametrize(("header", "macro", "pages"), TABLES)
 def test_a_counter_more_is_everywhere(
-    header: str,
-    macro: str,
-    pages: tuple[str, ...],
-    schema: dict[str, Any],
-    checkout: Path,
-    tmp_path: Path,
+    header: str, macro: str, pages: tuple[str, ...], schema: dict[str, Any], copy: Path
 ) -> None:
-    for table in (table for numbers in schema["CLASSES"] for table in numbers.tables):
-        for path in filter(None, (table.header, table.page)):
-            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(checkout / path, tmp_path / path)
-    source = (tmp_path / header).read_text("utf-8")
+    source = (copy / header).read_text("utf-8")
     row = ' X(one_more, calls, "a, (new) one") \\\\\n'
     more = re.sub(rf"(#define {macro}\(X\).*\n)", rf"\1{row}", source)
-    (tmp_path / header).write_text(more, "utf-8")
-    made = schema["make"](tmp_path)
+    (copy / header).write_text(more, "utf-8")
+    made = schema["make"](copy)
     assert '    one_more: int = fact("calls", "a, (new) one")\n' in made["shmring/_numbers.py"]
     for page in pages:
         assert "| `one_more` | calls | a, (new) one |\n" in made[page]
@@ -87,3 +89,64 @@ def test_the_words_of_rtstat_are_those_of_the_tables(words: list[Any], kind: typ
     shown = {name: (none, text) for name, _, none, text, _ in words}
     for name, field in kind.__dataclass_fields__.items():
         assert shown[name] == (field.metadata["none"], field.metadata["meaning"])
+
+
+@pytest.mark.parametrize(
+    ("struct_name", "text", "fields"),
+    [
+        ("shm_worker_page_t", layout.WORKER_PAGE, layout.WORKER_PAGE_FIELDS),
+        ("shm_event_t", layout.EVENT, layout.EVENT_FIELDS),
+        ("shm_error_t", layout.ERROR, layout.ERROR_FIELDS),
+    ],
+)
+def test_structs_are_those_that_the_compiler_pins(
+    struct_name: str, text: str, fields: tuple[str, ...], checkout: Path
+) -> None:
+    pins = (checkout / "csrc" / "shm" / "shm_layout.c").read_text("utf-8")
+    pinned = dict(re.findall(rf"AT\({struct_name}, (\w+), (\d+)\);", pins))
+    (size,) = re.findall(rf"SIZE\({struct_name}, (\d+)\);", pins)
+    at, places = 0, {}
+    codes = iter(fields)
+    for code in re.findall(r"\d*[a-zA-Z]", text):
+        if not code.endswith("x"):
+            places[next(codes)] = at
+        at += struct.calcsize(f"<{code}")
+    assert {name: places[name] for name in pinned if name in places} == {
+        name: int(number) for name, number in pinned.items() if name in places
+    }
+    assert len(pinned) >= 9
+    assert at == struct.calcsize(text) == int(size)
+
+
+def test_numbers_are_those_of_the_compiler() -> None:
+    assert lib.SHM_LAYOUT_VERSION == layout.SHM_LAYOUT_VERSION
+    assert lib.SHM_NAME_BYTES == layout.SHM_NAME_BYTES
+    assert control.CHANNEL.size == ffi.sizeof("ctl_channel_t")
+    assert layout.POOL_ERRORS_AT % os.sysconf("SC_PAGE_SIZE") == 0
+    assert {lib.SHM_TX, lib.SHM_RX} == {layout.DIRECTION["tx"], layout.DIRECTION["rx"]}
+
+
+def test_an_enumerator_an_operation_and_an_event_more(
+    schema: dict[str, Any], copy: Path
+) -> None:
+    for path, old, new in (
+        ("shm/shm_config.h", "SHM_OVERFLOW_WAIT = 1,", " SHM_OVERFLOW_NEW = 2,"),
+        ("shm/ctl_msg.h", "CTL_MARK = 16,", " CTL_NEW = 17,"),
+        ("shm/observe_layout.h", "SHM_EVENTS(X) \\\n", ' X(newly, ERROR, "new", "a", "", "") \\\n'),
+    ):
+        text = re.sub(r" +\\\n", " \\\\\n", (copy / "csrc" / path).read_text("utf-8"))
+        assert old in text
+        (copy / "csrc" / path).write_text(text.replace(old, old + new), "utf-8")
+    made = schema["make"](copy)["workers/rtworkers/layout.py"]
+    assert '"wait": 1, "new": 2}' in made
+    assert "    NEW = 17\n" in made
+    assert "    NEWLY = 0\n" in made
+    assert '    ("newly", "new", True, ("a", "", "")),\n' in made
+
+
+def test_events_say_their_units() -> None:
+    for name, text, is_error, numbers in layout.EVENTS:
+        assert name.isidentifier()
+        assert text or not is_error
+        assert all(number == "" or number.isidentifier() for number in numbers)
+    assert len({name for name, *_ in layout.EVENTS}) == len(layout.EVENTS)

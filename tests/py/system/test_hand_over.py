@@ -14,11 +14,12 @@ import pytest
 
 import shmring
 from rtworkers import control, supervisor
-from rtworkers.control import OPEN, OPEN_TAKEOVER, Connection, Op, Reply, Request, WorkerSilent
+from rtworkers.control import OPEN, Connection, Reply, Request, WorkerSilent
+from rtworkers.layout import CTL_OPEN_TAKEOVER, Op
 
 LOOPBACK = ("127.0.0.1", 0)
 NAMES = ("one", "two", "three")
-TAKES_OVER = OPEN.pack(OPEN_TAKEOVER, 0)
+TAKES_OVER = OPEN.pack(CTL_OPEN_TAKEOVER, 0)
 SHORTAGES = [errno.ENOMEM, errno.ENOBUFS, errno.ETOOMANYREFS, errno.EAGAIN]
 
 

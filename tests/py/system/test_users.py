@@ -28,7 +28,8 @@ BECOME = """
 import os
 import shmring
 from rtworkers import paths
-from rtworkers.control import Connection, Op, Request, channel_body
+from rtworkers.control import Connection, Request, channel_body
+from rtworkers.layout import Op
 os.setgroups({groups}); os.setgid({user}); os.setuid({user})
 def tried(what, *arguments, **named):
     try:

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rtworkers import control, page, paths
+from rtworkers import control, layout, page, paths
 from shmring import _pool_server, errors, recording
 from shmring.tap import records
 
@@ -39,11 +39,11 @@ def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
 
 # --- a worker's answers ---------------------------------------------------------------------------
 
-ANSWER = control.HEADER.pack(control.MAGIC, 1, 7, -2, 12, 0) + b"no such name"
+ANSWER = control.HEADER.pack(layout.CTL_MAGIC, 1, 7, -2, 12, 0) + b"no such name"
 
 
 @given(st.binary(max_size=200) | damaged(ANSWER))
-@example(control.HEADER.pack(control.MAGIC, 1, 7, -(2**31), 2, 0) + b"\xff\xfe")
+@example(control.HEADER.pack(layout.CTL_MAGIC, 1, 7, -(2**31), 2, 0) + b"\xff\xfe")
 def test_answers_of_a_worker(data: bytes) -> None:
     with contextlib.suppress(OSError):
         reply = control._parse(data, [])
@@ -58,10 +58,10 @@ def test_lists_of_channels(data: bytes) -> None:
     assert len(control.parse_channels(data)) == len(data) // control.CHANNEL.size
 
 
-@given(st.binary(max_size=400).map(lambda data: data.ljust(page.PAGE_BYTES, b"\xff")))
+@given(st.binary(max_size=400).map(lambda data: data.ljust(layout.WORKER_SEGMENT_BYTES, b"\xff")))
 def test_pages_of_a_worker(data: bytes) -> None:
     assert page.read(data) is None
-    head = page.HEAD.pack(page.MAGIC, page.VERSION)
+    head = page.HEAD.pack(layout.SHM_MAGIC, layout.SHM_LAYOUT_VERSION)
     facts = page.read(head + data[len(head) :])
     assert facts is not None
     assert isinstance(facts.profile, str)

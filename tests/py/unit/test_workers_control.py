@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from rtworkers import control
-from rtworkers.control import HEADER, MAGIC, Connection, Op, Request
+from rtworkers import control, layout
+from rtworkers.control import HEADER, Connection, Request
+from rtworkers.layout import CTL_MAGIC, Op
 
 Partner = Callable[[socket.socket], None]
 
@@ -46,11 +47,11 @@ def answer(
     sock: socket.socket, request: int, result: int = 0, body: bytes = b"", fds: tuple[int, ...] = ()
 ) -> None:
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    sock.sendmsg([HEADER.pack(MAGIC, 0, request, result, len(body), 0), body], rights)
+    sock.sendmsg([HEADER.pack(CTL_MAGIC, 0, request, result, len(body), 0), body], rights)
 
 
 def receive(sock: socket.socket) -> tuple[int, int, bytes]:
-    data = sock.recv(control.MAX_BYTES)
+    data = sock.recv(layout.CTL_MAX_BYTES)
     _, op, request, _, _, _ = HEADER.unpack_from(data)
     return op, request, data[HEADER.size :]
 
@@ -67,7 +68,7 @@ def test_request_and_reply(connect: Callable[[Partner], Connection]) -> None:
 
 def test_descriptors_travel_both_ways(connect: Callable[[Partner], Connection]) -> None:
     def partner(sock: socket.socket) -> None:
-        data, ancillary, _, _ = sock.recvmsg(control.MAX_BYTES, socket.CMSG_SPACE(16))
+        data, ancillary, _, _ = sock.recvmsg(layout.CTL_MAX_BYTES, socket.CMSG_SPACE(16))
         fds = control.received_fds(ancillary)
         answer(sock, HEADER.unpack_from(data)[2], fds=tuple(fds))
         for fd in fds:
@@ -202,9 +203,9 @@ def test_a_row_keeps_its_order_and_outlives_a_refusal(
     "message",
     [
         b"short",
-        HEADER.pack(MAGIC + 1, 1, 1, 0, 0, 0),
-        HEADER.pack(MAGIC, 1, 1, 0, 5, 0) + b"1234",
-        HEADER.pack(MAGIC, 1, 1, 0, 3, 0) + b"1234",
+        HEADER.pack(CTL_MAGIC + 1, 1, 1, 0, 0, 0),
+        HEADER.pack(CTL_MAGIC, 1, 1, 0, 5, 0) + b"1234",
+        HEADER.pack(CTL_MAGIC, 1, 1, 0, 3, 0) + b"1234",
     ],
 )
 def test_nonsense_is_an_error(connect: Callable[[Partner], Connection], message: bytes) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rtworkers import liveness, page, paths
+from rtworkers import layout, liveness, page, paths
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_an_owned_page_cannot_be_taken_and_a_deserted_one_is_removed() -> None:
         os.close(owned)
         owned = -1
         made = page.create(name)
-        assert os.fstat(made).st_size == page.PAGE_BYTES
+        assert os.fstat(made).st_size == layout.WORKER_SEGMENT_BYTES
         assert not file.exists()  # its worker names it
         os.close(made)
     finally:
@@ -115,4 +115,4 @@ def test_only_the_own_file_of_a_name_is_removed() -> None:
 
 
 def test_an_unwritten_page_says_nothing() -> None:
-    assert page.read(bytes(page.PAGE_BYTES)) is None
+    assert page.read(bytes(layout.WORKER_SEGMENT_BYTES)) is None

@@ -21,7 +21,6 @@ from rtstat.screen.text import TextScreen
 from rtstat.selection import Selection
 from rtstat.snapshot import Snapshot, Watch
 from rtstat.targets import Clocks
-from rtstat.views import ErrorView
 from shmring import observe
 
 _SECOND_LOOK_S = 0.25
@@ -177,7 +176,7 @@ def run(namespace: str | None, selection: Selection, interval_s: float) -> int:
         return RtstatApp(watch, selection, interval_s=interval_s).run() or HEALTHY
 
 
-def _errors_of(shot: Snapshot, key: tuple[str, str] | None) -> list[ErrorView]:
+def _errors_of(shot: Snapshot, key: tuple[str, str] | None) -> list[observe.DistinctError]:
     return [e for e in shot.errors if key in (None, (e.namespace, e.channel))]
 
 

@@ -144,7 +144,7 @@ def test_everything_was_killed(shmring_namespace: str, python: Any, eventually: 
         "pool line-1: dead",
         f"dead, process {worker}",
         "last heartbeat",
-        "channel opened",
+        "the channel was opened",
         "packets were late: enqueued_late",
         "the sender was late",
     ):

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rtworkers import error_log, page, paths
+from rtworkers import error_log, layout, page, paths
 from shmring import observe
-from shmring._ring import ffi
 
 SPACE = f"observe-{os.getpid()}"
 POOL = "line-1"
@@ -32,14 +31,10 @@ def file() -> Iterator[Callable[[bytes], Path]]:
     path.unlink(missing_ok=True)
 
 
-def blank(version: int = page.VERSION) -> bytearray:
-    content = bytearray(page.PAGE_BYTES)
-    page.HEAD.pack_into(content, 0, page.MAGIC, version)
+def blank(version: int = layout.SHM_LAYOUT_VERSION) -> bytearray:
+    content = bytearray(layout.WORKER_SEGMENT_BYTES)
+    page.HEAD.pack_into(content, 0, layout.SHM_MAGIC, version)
     return content
-
-
-def offset(part: str) -> int:
-    return int(ffi.offsetof("shm_worker_segment_t", part))
 
 
 # --- whose page -----------------------------------------------------------------------------------
@@ -63,8 +58,8 @@ def test_names_are_checked() -> None:
     [
         b"",
         b"x" * 100,
-        bytes(page.PAGE_BYTES),
-        bytes(blank(version=page.VERSION + 1)),
+        bytes(layout.WORKER_SEGMENT_BYTES),
+        bytes(blank(version=layout.SHM_LAYOUT_VERSION + 1)),
         bytes(blank())[:16384],
         bytes(blank()) + bytes(4096),
     ],
@@ -93,7 +88,7 @@ def test_another_pool_is_not_asked(file: Callable[[bytes], Path]) -> None:
 def test_an_event(file: Callable[[bytes], Path]) -> None:
     content = blank()
     names = [kind.name for kind in observe.event_kinds()]
-    at = offset("recorder")
+    at = layout.RECORDER_AT
     struct.pack_into("=QQ", content, at, 1, 1)
     struct.pack_into(
         "=qqQqqqIIQ64s",
@@ -114,9 +109,10 @@ def test_an_event(file: Callable[[bytes], Path]) -> None:
 def test_any_content_is_read_to_an_end(file: Callable[[bytes], Path]) -> None:
     dice = random.Random(6)
     for _ in range(20):
-        content = bytearray(dice.randbytes(page.PAGE_BYTES))
-        page.HEAD.pack_into(content, 0, page.MAGIC, dice.choice((0, page.VERSION)))
-        at = offset("recorder")
+        content = bytearray(dice.randbytes(layout.WORKER_SEGMENT_BYTES))
+        version = dice.choice((0, layout.SHM_LAYOUT_VERSION))
+        page.HEAD.pack_into(content, 0, layout.SHM_MAGIC, version)
+        at = layout.RECORDER_AT
         tail = dice.choice((0, 1, 1023, 1024, 1025, 2**31, 2**63, 2**64 - 1))
         writing = dice.choice((0, tail, min(tail + 1, 2**64 - 1), 2**64 - 1))
         struct.pack_into("=QQ", content, at, tail, writing)
@@ -141,12 +137,12 @@ def test_the_pools_log(file: Callable[[bytes], Path]) -> None:
     with path.open("r+b") as opened:
         log = error_log.ErrorLog(opened.fileno())
         for _ in range(3):
-            log.note(error_log.Kind.WORKER_DIED, "was ended by SIGKILL", number=-9)
-        log.note(error_log.Kind.WORKER_DIED, "was ended by SIGSEGV", number=-11)
-        log.note(error_log.Kind.CHANNEL_GIVEN_UP, "no", number=errno.ENOMEM, channel="n" * 64)
+            log.note(layout.EventId.WORKER_DIED, "was ended by SIGKILL", number=-9)
+        log.note(layout.EventId.WORKER_DIED, "was ended by SIGSEGV", number=-11)
+        log.note(layout.EventId.CHANNEL_GIVEN_UP, "no", number=errno.ENOMEM, channel="n" * 64)
         log.close()
         log.close()
-        log.note(error_log.Kind.WORKER_STALLED)
+        log.note(layout.EventId.WORKER_STALLED)
     first, second, third = sorted(observe.errors(POOL, SPACE), key=lambda e: e.first_mono_ns)
     assert (first.kind, first.source, first.count) == ("worker_died", "pool", 3)
     assert (first.detail, first.number) == ("was ended by SIGKILL", -9)
@@ -162,8 +158,8 @@ def test_the_next_process_of_the_pool_goes_on(file: Callable[[bytes], Path]) -> 
     for _ in range(2):
         with path.open("r+b") as opened:
             log = error_log.ErrorLog(opened.fileno())
-            log.note(error_log.Kind.WORKER_STALLED)
-            log.note(error_log.Kind.WORKER_DIED, "a \x1b[2J text\n", number=-9)
+            log.note(layout.EventId.WORKER_STALLED)
+            log.note(layout.EventId.WORKER_DIED, "a \x1b[2J text\n", number=-9)
             log.close()
     found = observe.errors(POOL, SPACE)
     assert [problem.count for problem in found] == [2, 2]
@@ -174,9 +170,9 @@ def test_the_pools_log_has_an_end(file: Callable[[bytes], Path]) -> None:
     path = file(bytes(blank()))
     with path.open("r+b") as opened:
         log = error_log.ErrorLog(opened.fileno())
-        for number in range(error_log.ERRORS + 6):
-            log.note(error_log.Kind.WORKER_DIED, "é" * 200, number=number)
+        for number in range(layout.SHM_ERRORS + 6):
+            log.note(layout.EventId.WORKER_DIED, "é" * 200, number=number)
         log.close()
     (record,) = observe.workers(POOL, SPACE)
-    assert len(record.errors) == error_log.ERRORS
+    assert len(record.errors) == layout.SHM_ERRORS
     assert record.other_errors == 6

@@ -194,7 +194,7 @@ def test_a_packet_without_a_deadline_is_due_when_it_is_queued() -> None:
 
 def test_events_in_words() -> None:
     burst = event("missed_wake", count=4, late_ns=5 * MS, asked_mono_ns=17)
-    assert timeline.event_text(burst) == "woke up late (late 5.00 ms at most), 4 times"
+    assert timeline.event_text(burst) == "the worker woke up late (late 5.00 ms at most), 4 times"
     late = event("late_packets", verdict=2, late_ns=MS, sequence=7)
     assert timeline.event_text(late) == "packets were late: woke_late (late 1.00 ms, sequence 7)"
     assert "on any core" in timeline.event_text(event("worker_started", cpu=-1))

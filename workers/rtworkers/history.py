@@ -1,17 +1,20 @@
-"""Workers' pages: events and distinct errors, of workers alive and dead."""
+"""What lies in workers' pages: events and distinct errors, of workers alive and dead."""
 
 from __future__ import annotations
 
-import functools
 import os
+import struct
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rtworkers import page, paths
-from shmring._ring import ffi, lib
-from shmring.types import VERDICTS
+from rtworkers import layout, page, paths
 
-_AT_ONCE = 256
+_CURSORS = struct.Struct(layout.SLOT_CURSORS)
+_EVENT = struct.Struct(layout.EVENT)
+_ERROR = struct.Struct(layout.ERROR)
+_OTHERS = struct.Struct("<Q")
+_VERDICTS = tuple(layout.VERDICT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +31,12 @@ class EventKind:
     """Names of its numbers, with their units; empty where it has none."""
 
 
-@functools.cache
+_KINDS = tuple(EventKind(id, *row) for id, row in enumerate(layout.EVENTS))
+
+
 def event_kinds() -> tuple[EventKind, ...]:
     """All kinds of events, by their number."""
-    return tuple(
-        EventKind(
-            id,
-            _c_text(lib.shm_event_name(id)),
-            _c_text(lib.shm_event_text(id)),
-            lib.shm_event_kind(id) == lib.SHM_EVENT_KIND_ERROR,
-            (_number(id, 0), _number(id, 1), _number(id, 2)),
-        )
-        for id in range(lib.SHM_EVENT_TOTAL)
-    )
-
-
-def _c_text(text: Any) -> str:
-    return str(ffi.string(text), "utf-8", "replace")
-
-
-def _number(id: int, which: int) -> str:
-    return _c_text(lib.shm_event_number(id, which))
+    return _KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +69,7 @@ class Event:
     def verdict(self) -> str | None:
         """Of late packets, else None."""
         number = self.numbers.get("verdict", -1)
-        return VERDICTS[number].value if 0 <= number < len(VERDICTS) else None
+        return _VERDICTS[number] if 0 <= number < len(_VERDICTS) else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as values that `json` takes."""
@@ -150,7 +138,7 @@ def workers(pool: str | None = None, namespace: str | None = None) -> list[Worke
     paths.check_name("namespace", space)
     if pool is not None:
         paths.check_name("pool name", pool)
-    found = (_record(n) for n in paths.shm_names(space) if n.pool is not None)
+    found = (record(n) for n in paths.shm_names(space) if n.pool is not None)
     return [r for r in found if r is not None and (pool is None or r.pool == pool)]
 
 
@@ -161,7 +149,7 @@ def events(
 
     `channel`: only what is about that one, and about the workers themselves. Else as `workers`.
     """
-    found = [event for record in workers(pool, namespace) for event in record.events]
+    found = [event for worker in workers(pool, namespace) for event in worker.events]
     if channel is not None:
         found = [event for event in found if event.channel in (None, channel)]
     return sorted(found, key=lambda event: event.mono_ns)
@@ -171,7 +159,7 @@ def errors(
     pool: str | None = None, namespace: str | None = None, channel: str | None = None
 ) -> list[DistinctError]:
     """The distinct problems of a pool, or of all pools; the latest first. Else as `events`."""
-    found = [error for record in workers(pool, namespace) for error in record.errors]
+    found = [error for worker in workers(pool, namespace) for error in worker.errors]
     if channel is not None:
         found = [error for error in found if error.channel in (None, channel)]
     return sorted(found, key=lambda error: -error.last_mono_ns)
@@ -180,15 +168,16 @@ def errors(
 # --- reading --------------------------------------------------------------------------------------
 
 
-def _record(name: paths.ShmName) -> WorkerRecord | None:
+def record(name: paths.ShmName) -> WorkerRecord | None:
+    """The page of one worker. None: it is gone, of another user or version, or cut short."""
     try:
         fd = paths.open_shm(name.posix_name)
     except OSError:
-        return None  # gone, for another user, or no file at all
+        return None
     try:
         return _read(name, page.copy(fd))
     except ValueError:
-        return None  # of another version, or cut short
+        return None
     finally:
         os.close(fd)
 
@@ -196,100 +185,88 @@ def _record(name: paths.ShmName) -> WorkerRecord | None:
 def _read(name: paths.ShmName, raw: bytes) -> WorkerRecord | None:
     """Of a worker that starts the version is 0, and what its predecessor noted is there."""
     magic, version = page.HEAD.unpack_from(raw)
-    if magic != page.MAGIC or version not in (0, page.VERSION):
+    if magic != layout.SHM_MAGIC or version not in (0, layout.SHM_LAYOUT_VERSION):
         return None
-    with ffi.from_buffer("shm_worker_segment_t *", raw) as segment:
-        found, lost = _events(name, segment.recorder)
-        problems = _errors(name, segment.errors, "worker")
-        problems += _errors(name, segment.pool_errors, "pool")
-        others = lib.error_log_others(ffi.addressof(segment, "errors"))
-        others += lib.error_log_others(ffi.addressof(segment, "pool_errors"))
-        suppressed = lib.recorder_suppressed(ffi.addressof(segment, "recorder"))
-        return WorkerRecord(
-            name.namespace,
-            str(name.pool),
-            int(name.slot or 0),
-            page.read(raw),
-            tuple(found),
-            int(lost),
-            int(suppressed),
-            tuple(problems),
-            int(others),
-        )
-
-
-def _events(name: paths.ShmName, recorder: Any) -> tuple[list[Event], int]:
-    reader = ffi.new("slot_reader_t *")
-    lib.recorder_reader_init(reader, ffi.addressof(recorder))
-    before = int(reader.next)
-    out = ffi.new("shm_event_t[]", _AT_ONCE)
-    found: list[Event] = []
-    while len(found) < lib.SHM_RECORDER_EVENTS:
-        count = lib.slot_reader_next(reader, out, _AT_ONCE)
-        if not count:
-            break
-        found += [_event(name, out[i]) for i in range(count)]
-    return found, before + int(reader.lost)
-
-
-def _event(name: paths.ShmName, raw: Any) -> Event:
-    kind, text, labels = _kind(raw.id)
-    return Event(
-        kind=kind,
-        text=text,
-        mono_ns=raw.mono_ns,
-        last_mono_ns=raw.last_mono_ns,
-        count=raw.count,
-        numbers={
-            label: value
-            for label, value in zip(labels, (raw.a, raw.b, raw.c), strict=True)
-            if label
-        },
-        channel=_name(raw.channel),
-        channel_id=raw.channel_id,
-        namespace=name.namespace,
-        pool=str(name.pool),
-        slot=int(name.slot or 0),
-        pid=raw.pid,
+    tail, writing, suppressed = _CURSORS.unpack_from(raw, layout.RECORDER_AT)
+    oldest = max(0, max(tail, writing) - layout.SHM_RECORDER_EVENTS)
+    return WorkerRecord(
+        name.namespace,
+        str(name.pool),
+        int(name.slot or 0),
+        page.read(raw),
+        tuple(_events(name, raw, oldest, tail)),
+        oldest,
+        suppressed,
+        (
+            *_errors(name, raw, layout.ERRORS_AT, "worker"),
+            *_errors(name, raw, layout.POOL_ERRORS_AT, "pool"),
+        ),
+        sum(_OTHERS.unpack_from(raw, at)[0] for at in (layout.ERRORS_AT, layout.POOL_ERRORS_AT)),
     )
 
 
-def _errors(name: paths.ShmName, log: Any, source: str) -> list[DistinctError]:
-    out = ffi.new("shm_error_t[]", lib.SHM_ERRORS)
-    count = lib.error_log_read(ffi.addressof(log), out)
-    return [_error(name, out[i], source) for i in range(count)]
+def _events(name: paths.ShmName, raw: bytes, oldest: int, tail: int) -> Iterator[Event]:
+    first = layout.RECORDER_AT + layout.SLOT_CURSORS_BYTES
+    for number in range(oldest, tail):
+        at = first + number % layout.SHM_RECORDER_EVENTS * _EVENT.size
+        yield _event(name, dict(zip(layout.EVENT_FIELDS, _EVENT.unpack_from(raw, at), strict=True)))
 
 
-def _error(name: paths.ShmName, raw: Any, source: str) -> DistinctError:
-    kind, text, labels = _kind(raw.id)
+def _event(name: paths.ShmName, now: dict[str, Any]) -> Event:
+    kind, text, labels = _kind(now["id"])
+    return Event(
+        kind=kind,
+        text=text,
+        numbers={label: now[which] for label, which in zip(labels, "abc", strict=True) if label},
+        channel=_name(now["channel"]),
+        namespace=name.namespace,
+        pool=str(name.pool),
+        slot=int(name.slot or 0),
+        mono_ns=now["mono_ns"],
+        last_mono_ns=now["last_mono_ns"],
+        count=now["count"],
+        channel_id=now["channel_id"],
+        pid=now["pid"],
+    )
+
+
+def _errors(name: paths.ShmName, raw: bytes, at: int, source: str) -> Iterator[DistinctError]:
+    at += layout.SLOT_CURSORS_BYTES
+    entries = _ERROR.iter_unpack(raw[at : at + layout.SHM_ERRORS * _ERROR.size])
+    for entry in entries:
+        now = dict(zip(layout.ERROR_FIELDS, entry, strict=True))
+        if now["state"]:
+            yield _error(name, now, source)
+
+
+def _error(name: paths.ShmName, now: dict[str, Any], source: str) -> DistinctError:
+    kind, text, labels = _kind(now["id"])
     return DistinctError(
         kind=kind,
         text=text,
-        detail=printable(bytes(ffi.string(raw.text)).decode("utf-8", "replace")),
+        detail=printable(now["text"][:-1].split(b"\0", 1)[0].decode("utf-8", "replace")),
         number_name=labels[0],
-        number=raw.a,
-        count=raw.count,
-        first_mono_ns=raw.first_mono_ns,
-        last_mono_ns=raw.last_mono_ns,
-        channel=_name(raw.channel),
+        number=now["a"],
+        channel=_name(now["channel"]),
         namespace=name.namespace,
         pool=str(name.pool),
         slot=int(name.slot or 0),
         source=source,
+        count=now["count"],
+        first_mono_ns=now["first_mono_ns"],
+        last_mono_ns=now["last_mono_ns"],
     )
 
 
 def _kind(id: int) -> tuple[str, str, tuple[str, str, str]]:
-    kinds = event_kinds()
-    if 0 < id < len(kinds):
-        return kinds[id].name, kinds[id].text, kinds[id].numbers
+    if 0 < id < len(_KINDS):
+        return _KINDS[id].name, _KINDS[id].text, _KINDS[id].numbers
     return f"event {id}", "of another version of shmring, or damaged", ("a", "b", "c")
 
 
-def _name(field: Any) -> str | None:
+def _name(field: bytes) -> str | None:
     """A name fills its field when it is the longest; all zero: none."""
-    raw = bytes(ffi.buffer(field)).split(b"\0", 1)[0]
-    return printable(raw.decode("ascii", "replace")) or None
+    return printable(field.split(b"\0", 1)[0].decode("ascii", "replace")) or None
 
 
 def printable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`rtpsynth.RtpSynth` under the name that the original's documentation uses for it, too."""
+"""`rtpsynth.RtpSynth` under the name that the original's documentation also uses."""
 
 from rtpsynth._synth import RtpSynth, set_randfunc
 

@@ -7,32 +7,33 @@
         else:
             play(frame.rtp_data)
 
-There is no time in it: it gives out frames in order, waits at a gap until `capacity` frames have
-come, and then declares the gap lost. At the start of a stream it collects `capacity` frames first.
+It does not use time. It delivers frames in order, waits at a gap until `capacity` frames have
+arrived, and then declares the gap lost. At the start of a stream it collects `capacity` frames
+first.
 
 Many datagrams at once, without a Python object for each: `RtpJBuf.udp_in_many`,
 
     udp_in_many(data, sizes=None, *, offsets=None, stride=None, out=None)
 
 data:
-    a sequence of datagrams, each as `udp_in` takes it; or one buffer that holds them all and is
-    cut as the other arguments say. Nothing of it is kept: what has to wait is copied.
+    a sequence of datagrams, each as `udp_in` takes it, or one buffer that holds them all and is
+    divided by the other arguments. The buffer is not kept: frames that wait are copied.
 sizes:
-    bytes of each datagram: integers, as an array of any integer type or a sequence; or one int for
-    all. They lie one behind the other and add up to the buffer, unless offsets or stride says else.
+    size of each datagram in bytes: integers, as an array of any integer type or a sequence, or one
+    int for all. Without offsets or stride the datagrams are consecutive and fill the buffer.
 offsets:
-    where each datagram begins in the buffer, bytes; an array or a sequence, as long as `sizes`.
-    They may overlap and stand in any order.
+    offset of each datagram in the buffer, bytes: an array or a sequence, as long as `sizes`.
+    They may overlap and have any order.
 stride:
-    bytes from the beginning of one datagram to that of the next; the buffer is a whole number of
-    them. Without `sizes` the whole stride is datagram. A two-dimensional array needs no stride: a
-    row is a datagram.
+    bytes from the beginning of one datagram to that of the next. The buffer size is a multiple of
+    it. Without `sizes` each datagram fills its stride. A two-dimensional array needs no stride:
+    each row is a datagram.
 out:
-    where events go: a writable, C-contiguous buffer, such as a NumPy array of `event_dtype()`,
-    with room for 2 events per datagram, 1 per frame held and 4 more.
+    the buffer for events: a writable, C-contiguous buffer, such as a NumPy array of
+    `event_dtype()`, with room for 2 events per datagram, 1 per frame held and 4 more.
 
-It returns what happened, in order: a NumPy array of `event_dtype()` (without NumPy a bytearray, see
-`EVENT_STRUCT`), or, with `out`, how many events were written there. Fields of an event, by `kind`,
+It returns the events, in order: a NumPy array of `event_dtype()` (without NumPy a bytearray, see
+`EVENT_STRUCT`), or, with `out`, the number of events written there. Fields of an event, by `kind`,
 one of `JBufEvent`:
 
     ======= ============================ =============== ============= ===============
@@ -44,16 +45,16 @@ one of `JBufEvent`:
     error   0                            0               0             -7 to -1
     ======= ============================ =============== ============= ===============
 
-Datagrams are numbered from 0 in the order in which the buffer got them, by either call: the first
-one of a batch has the number that `RtpJBuf.offered` had before. Both calls may be mixed, and leave
-the same state behind. What one brought may come out of the other: `udp_in` and `flush` then give
-frames that hold a copy of their datagram and the opaque None; `udp_in_many` gives the number of the
+Datagrams are numbered from 0 in the order in which either call passed them to the buffer. The first
+one of a batch has the number that `RtpJBuf.offered` had before. Both calls may be mixed, and have
+the same effect. A frame may enter by one and leave by the other: `udp_in` and `flush` then return
+frames with a copy of their datagram and the opaque None. `udp_in_many` returns the number of the
 datagram, and the buffer's references to it and to its opaque end.
 
-Errors leave the buffer as it was: TypeError (the arguments do not go together, or are no integers),
+Errors do not change the buffer: TypeError (arguments that do not match, or are not integers),
 ValueError (a datagram outside the buffer, wrong counts, `out` too small), OverflowError,
-BufferError, RuntimeError (`__init__` did not run). MemoryError can come afterwards: then frames
-that wait are dropped, and counted. `flush_many` and `drain_many` are `flush` and `drain` with
+BufferError, RuntimeError (`__init__` did not run). MemoryError can occur later. Then waiting
+frames are dropped and counted. `flush_many` and `drain_many` are `flush` and `drain` with
 events.
 """
 
@@ -99,7 +100,7 @@ __all__ = [
 
 RTP_PARSER_OK = 1
 RJB_ENOMEM = -1007
-"""The number in a `RTPParseError` that means: no memory."""
+"""The number in a `RTPParseError` for lack of memory."""
 
 EVENT_FIELDS = ("lseq", "item", "ts", "kind", "error")
 """Names of the values that `EVENT_STRUCT` unpacks an event into."""
@@ -134,7 +135,7 @@ def event_dtype() -> Any:
 
 
 def _make_rows(count: int) -> Any:
-    """Room for that many events. Called before anything is taken."""
+    """Return room for this number of events. Called before any datagram is taken."""
     try:
         import numpy as np
     except ImportError:

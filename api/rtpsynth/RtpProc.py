@@ -1,4 +1,4 @@
-"""Scheduler: one thread of the process that calls functions at the times they ask for."""
+"""Scheduler: one thread of the process that calls functions at their requested times."""
 
 import atexit
 import os
@@ -10,7 +10,7 @@ __all__ = ["ChannelProcError", "RtpProc", "RtpProcChannel"]
 
 
 def _breathe() -> None:
-    """Called between callbacks: where other threads get the interpreter's lock."""
+    """Called between callbacks, so that other threads get the interpreter's lock."""
 
 
 _proc.configure(_breathe)

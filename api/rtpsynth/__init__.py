@@ -1,9 +1,9 @@
 """RTP on top of shmring, under the names of the original package of this name.
 
-The package itself has no names; each of its modules holds what the original's module of that name
-holds:
+The package itself exports no names. Each of its modules has the contents of the original's module
+of that name:
 
-    rtpsynth.RtpProc      functions called at the times they ask for
+    rtpsynth.RtpProc      functions called at their requested times
     rtpsynth.RtpSynth     generator of packets
     rtpsynth.RtpGen       the same under another name
     rtpsynth.RtpJBuf      the jitter buffer
@@ -12,5 +12,5 @@ holds:
     rtpsynth.headers      headers of many packets as one table (not in the original)
     rtpsynth.env          one constant
 
-`RtpServer` uses a worker process and shared memory of shmring; the others know nothing of it.
+`RtpServer` uses a worker process and shared memory of shmring. The others do not.
 """

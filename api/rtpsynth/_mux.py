@@ -1,7 +1,7 @@
-"""What an `RtpServer` has in the worker: a channel with many UDP ports, and the thread for it.
+"""The channel of an `RtpServer`, with many UDP ports in the worker, and its thread.
 
-The channel is one of `shmring.default_pool`, with the engine ``mux`` (csrc/shm/mux_layout.h): one
-segment of shared memory however many ports there are.
+The channel belongs to `shmring.default_pool` and has the engine ``mux`` (csrc/shm/mux_layout.h):
+one segment of shared memory, however many ports there are.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from shmring._ring import lib
 from shmring.engine import EngineConfig
 
 PLACES = 16384
-"""Ports of one server at once."""
+"""Maximum number of simultaneous ports of one server."""
 
 QUEUED_BYTES = 8 << 20
 ARRIVED_BYTES = 4 << 20
@@ -39,7 +39,7 @@ _live: weakref.WeakSet[Mux] = weakref.WeakSet()
 
 
 class Mux:
-    """A channel with engine mux, and the daemon thread that hands out what arrives."""
+    """A channel with engine mux, and the daemon thread that delivers arrivals."""
 
     def __init__(self) -> None:
         """Raises `shmring.ShmringError`, `OSError`."""
@@ -70,9 +70,9 @@ class Mux:
         _live.add(self)
 
     def request(self, body: bytes) -> bytes:
-        """Ask the worker's engine: a mux_request_t for a mux_reply_t.
+        """Send a mux_request_t to the worker's engine, and return its mux_reply_t.
 
-        Any thread; a signal handler may interrupt a request of its own thread with another.
+        Any thread. A signal handler may interrupt a request of its own thread with another.
         Raises `shmring.ShmringError`: the channel is closed, or the worker does not answer.
         """
         if self._asking_thread == threading.get_ident():
@@ -85,7 +85,7 @@ class Mux:
                 self._asking_thread = 0
 
     def _request_apart(self, body: bytes) -> bytes:
-        """On a connection of its own: the other one waits for an answer."""
+        """Use a separate connection, because the other one waits for an answer."""
         link = Link(self._channel._segment)
         try:
             return link.engine_request(body)[1]
@@ -93,14 +93,14 @@ class Mux:
             link.close()
 
     def close(self) -> None:
-        """Close all ports. Any thread, any number of times; returns when it is done."""
+        """Close all ports. Any thread may call it, repeatedly. Returns when it is done."""
         with self._lock:
             if not self._closed:
                 self._closed = True
                 self._channel.close()
 
     def join(self, until: float) -> None:
-        """Wait for the thread until that time of `time.monotonic`, not for ever."""
+        """Wait for the thread, at most until that time of `time.monotonic`."""
         self._thread.join(max(0.0, until - time.monotonic()))
 
     def _serve(self) -> None:
@@ -110,7 +110,7 @@ class Mux:
 
 
 def open_mux() -> Mux:
-    """What a new server gets. Raises `RuntimeError`."""
+    """Make the channel of a new server. Raises `RuntimeError`."""
     try:
         return Mux()
     except (shmring.ShmringError, OSError) as error:
@@ -118,7 +118,7 @@ def open_mux() -> Mux:
 
 
 def try_bind(address: tuple[str, int]) -> None:
-    """Raise what binding a socket to this address would."""
+    """Raise the error of binding a socket to this address."""
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.bind(address)
@@ -150,12 +150,13 @@ def _engine() -> EngineConfig:
 
 @functools.cache
 def _watch_exit() -> None:
-    """Once there is a pool, so that threads end before it does: what comes last goes first."""
+    """Register once there is a pool: exit handlers run in reverse, so threads end before the
+    pool."""
     atexit.register(_end_all)
 
 
 def _end_all() -> None:
-    """Before the interpreter dies: no thread may call back into it then.
+    """End the threads before the interpreter ends, because they may not call back afterwards.
 
     A callback that does not return in time is left behind, as any daemon thread is.
     """

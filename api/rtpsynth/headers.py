@@ -1,17 +1,18 @@
 """The RTP headers (RFC 3550 section 5.1) of many packets that lie in one buffer, as one table.
 
-Not in the original. With NumPy the table is a structured array of `header_dtype()`; without it, the
-same bytes, which `HEADER_STRUCT.iter_unpack` takes apart in the order of `HEADER_FIELDS`.
+The original has no such module. With NumPy the table is a structured array of `header_dtype()`.
+Without it the table has the same bytes, which `HEADER_STRUCT.iter_unpack` decodes in the order of
+`HEADER_FIELDS`.
 
 Columns:
 
     version, padding, extension, cc, marker, payload_type, seq, ts, ssrc    as in the header
-    data_offset     where the payload begins, bytes from the start of the packet
-    data_size       bytes of payload, padding not counted
-    error           0, or why it is not RTP: one of `ERRORS`
+    data_offset     offset of the payload, bytes from the start of the packet
+    data_size       bytes of payload, without padding
+    error           0, or the reason why it is not RTP: one of `ERRORS`
 
-Where `error` is not 0, `data_offset` and `data_size` are 0; and all the others are 0 too if there
-are fewer than 12 bytes (-1).
+If `error` is not 0, `data_offset` and `data_size` are 0. All other columns are 0, too, if there are
+fewer than 12 bytes (-1).
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ ERRORS = {
     -3: "cut off within the extension's header",
     -4: "cut off within the CSRC list or the extension",
     -5: "the padding flag is set, and nothing follows the header",
-    -6: "more padding than there is behind the header",
+    -6: "more padding than bytes after the header",
     -7: "the padding flag is set, and the padding's count is 0",
 }
-"""What the numbers in the column `error` mean."""
+"""Meanings of the numbers in the column `error`."""
 
 # In the order of the header; where each lies in a row follows from HEADER_FIELDS.
 _COLUMNS = {
@@ -103,19 +104,20 @@ def parse_headers(
 ) -> Any:
     """Read the headers of all packets in a buffer into one table, a row each.
 
-    Say where the packets lie in one of two ways:
+    There are two ways to give the packets:
 
-    * ``offsets`` and ``sizes``: where each begins in `buffer`, and how many bytes it has. Arrays
+    * ``offsets`` and ``sizes``: the offset in `buffer` and the size of each packet. Arrays
       of integers of any width, such as those of `shmring.PacketBatch`, or other iterables of ints.
-    * ``stride``: one packet every that many bytes, `count` of them, or as many as there are sizes,
-      or else as fit into `buffer`. ``sizes`` may be left out: each has `stride` bytes.
+    * ``stride``: one packet every ``stride`` bytes, `count` of them, or as many as there are sizes,
+      or as many as fit into `buffer`. Without ``sizes`` each packet has `stride` bytes.
 
     ``sizes`` may be one int for all.
 
-    Returns a NumPy array of `header_dtype()`; without NumPy a bytearray, see `HEADER_STRUCT`.
+    Returns a NumPy array of `header_dtype()`. Without NumPy it returns a bytearray, see
+    `HEADER_STRUCT`.
 
-    Raises ValueError for a packet that is not within the buffer, TypeError for arguments that
-    say nothing or too much, BufferError for a buffer that is not contiguous.
+    Raises ValueError for a packet outside of the buffer, TypeError for missing or conflicting
+    arguments, BufferError for a buffer that is not contiguous.
     """
     if (offsets is None) == (stride is None):
         raise TypeError("parse_headers() takes either offsets or stride")
@@ -143,7 +145,7 @@ def parse_headers(
 
 def _rows_in(buffer: Buffer, stride: int, size: int) -> int:
     if stride <= 0:
-        raise ValueError(f"stride is {stride}: use 1 or more, or say count")
+        raise ValueError(f"stride is {stride}: use 1 or more, or give count")
     behind_first = memoryview(buffer).nbytes - size
     return behind_first // stride + 1 if behind_first >= 0 else 0
 

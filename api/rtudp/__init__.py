@@ -1,7 +1,7 @@
-"""Timed UDP behind one interface: real sockets, or an emulation inside the process.
+"""Timed UDP with one interface: real sockets, or an emulation inside the process.
 
-``RtUdpSocket`` rides on the `shmring` workers; ``RtUdpEmulated`` is pure Python and needs nothing
-compiled, so this package imports on every platform. Only creating an ``RtUdpSocket`` asks for
+``RtUdpSocket`` uses the `shmring` workers. ``RtUdpEmulated`` is pure Python and needs nothing
+compiled, so this package imports on every platform. Only creating an ``RtUdpSocket`` needs
 `shmring`. All times are integer nanoseconds of CLOCK_MONOTONIC, comparable with
 ``time.monotonic_ns()``.
 """

@@ -1,4 +1,4 @@
-"""Argument checks and statistics both implementations share."""
+"""Argument checks and statistics of both implementations."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -27,7 +27,7 @@ def payload_bytes(data: Any) -> bytes:
 
 
 def any_payload(data: Any) -> Any:
-    """Return an immutable copy of a bytes-like object, and anything else as it is.
+    """Return an immutable copy of a bytes-like object, and any other object unchanged.
 
     Raises ValueError (longer than a UDP datagram can be).
     """
@@ -38,7 +38,7 @@ def any_payload(data: Any) -> Any:
 
 
 def whole_number(name: str, value: Any) -> int:
-    """Return a number of any kind as an int, truncated. Raises TypeError, which names it."""
+    """Return a number of any type, truncated to an int. Raises a TypeError that names it."""
     try:
         return index(value)
     except TypeError:
@@ -49,7 +49,7 @@ def whole_number(name: str, value: Any) -> int:
 
 
 def checked_direction(direction: Any) -> int:
-    """Return the direction as an int; ValueError unless it is 0, 1 or 2."""
+    """Return the direction as an int. ValueError unless it is 0, 1 or 2."""
     value = index(direction)
     if not DIRECTION_SEND <= value <= DIRECTION_DUPLEX:
         raise ValueError(f"direction is {value}, must be 0 (send), 1 (receive) or 2 (both)")
@@ -64,13 +64,13 @@ def _bin_upper_ns(latency_ns: int) -> int:
 
 @dataclass(slots=True)
 class LatencyRecord:
-    """Latencies of sent packets in ns: sum, extremes and histogram. Not locked."""
+    """Latencies of sent packets in ns: sum, extremes and histogram. There is no lock."""
 
     total_ns: int = 0
     max_ns: int = 0
     min_ns: int = 0
     bins: dict[int, int] = field(default_factory=dict)
-    """Largest value of a bin to the number of packets in it."""
+    """Maps the largest value of a bin to its number of packets."""
 
     def add(self, latency_ns: int) -> None:
         """Count one packet."""
@@ -95,7 +95,7 @@ class LatencyRecord:
 
 @dataclass(slots=True)
 class Counters:
-    """The counters of one endpoint. Not locked."""
+    """The counters of one endpoint. There is no lock."""
 
     requested: int = 0
     sent: int = 0
@@ -122,7 +122,7 @@ class Counters:
     def as_stats(
         self, cpu: int = -1, policy: str = "SCHED_OTHER", priority: int = 0
     ) -> PacketStats:
-        """Return the public form, with what the worker's thread really runs on."""
+        """Return the public form, with the effective scheduling of the worker's thread."""
         latency = self.latency
         return {
             "n_packets_req": self.requested,

@@ -1,12 +1,12 @@
-"""Which `shmring` pool serves an endpoint, and the end of endpoints nobody refers to any more.
+"""The `shmring` pool of each endpoint, and the end of endpoints without references.
 
-Needs `shmring`; imported by `rtudp.rtudp` only once that was found.
+Needs `shmring`. `rtudp.rtudp` imports it only after it has found `shmring`.
 
-Endpoints that name no core, or one that does not exist, share one worker; on machines with more
-than two cores those that receive only have another, so that a burst of sending does not keep it
-from emptying their sockets. Each core that is named has a worker, and other priorities than the
-usual one have workers of their own. The first of all is that of the process's default pool, every
-other one is a pool by itself. All of them go on until the process ends.
+Endpoints without a core, or with one that does not exist, share one worker. On machines with more
+than two cores, those that only receive share another one, so that a burst of sending does not delay
+the reads of their sockets. Each core that an endpoint names has a worker, and priorities other than
+the default have separate workers. The first worker is that of the process's default pool. Every
+other one has its own pool. All of them run until the process ends.
 """
 
 import contextlib
@@ -33,7 +33,8 @@ _closer: threading.Thread | None = None
 def pool_for(cpu: int, priority: int, *, receives_only: bool) -> shmring.Pool:
     """Return the pool whose worker runs on core ``cpu`` (-1: any) with that priority (0: none).
 
-    Whatever the worker cannot have is a `shmring.RealtimeWarning` when it starts, not an error.
+    If the worker does not get a setting, it gives a `shmring.RealtimeWarning` at its start, no
+    error.
     """
     if cpu >= _CORES:
         _warn_of_core(cpu)
@@ -68,7 +69,7 @@ def _warn_of_core(cpu: int) -> None:
 
 
 def close_pools() -> None:
-    """End the workers of all pools made here; the default pool is `shmring`'s to close."""
+    """End the workers of all pools made here. `shmring` closes the default pool."""
     with _lock:
         pools = list(_pools.values())
         _pools.clear()
@@ -77,7 +78,7 @@ def close_pools() -> None:
 
 
 def start_closer() -> None:
-    """Have a thread that closes what `close_later` is told of."""
+    """Start the thread that closes the channels passed to `close_later`."""
     global _closer
     with _lock:
         if _closer is None:
@@ -86,9 +87,9 @@ def start_closer() -> None:
 
 
 def close_later(pool: shmring.Pool, name: str) -> None:
-    """Close a channel, soon and elsewhere.
+    """Close a channel soon, in another thread.
 
-    For finalizers, which run in any thread, under whatever lock it holds: this takes none.
+    This is for finalizers. They run in any thread, under any lock it holds, so this takes no lock.
     """
     _forgotten.put((pool, name))
 

@@ -1,4 +1,4 @@
-"""The interface both implementations share."""
+"""The interface of both implementations."""
 
 from abc import ABC, abstractmethod
 from typing import Any, TypeAlias, TypedDict
@@ -13,35 +13,36 @@ DIRECTION_DUPLEX = 2
 DEFAULT_CAPACITY = 1024
 DEFAULT_TIMEOUT_NS = 10_000_000_000
 MAX_PAYLOAD_BYTES = 65_507
-"""The largest payload one UDP datagram over IPv4 can carry."""
+"""The maximum payload of a UDP datagram over IPv4."""
 
 
 class PacketStats(TypedDict):
-    """What ``get_packet_stats()`` returns; every key is present in both implementations.
+    """What ``get_packet_stats()`` returns. Both implementations have every key.
 
     Latency is the time of sending (socket: when the send call begins) minus the time the packet was
     due. A packet is due at its timestamp, or at the call of ``send_data`` when the timestamp was
-    omitted or already past; those packets are counted as immediate.
+    omitted or already past. Those packets count as immediate.
     """
 
     n_packets_req: int
     """Accepted calls of ``send_data``."""
     n_packets_sent: int
-    """Packets that left: handed to the kernel, or put into the emulated remote queue."""
+    """Sent packets: passed to the kernel, or put into the emulated remote queue."""
     n_packets_rec: int
-    """Socket: datagrams read from the socket. Emulated: packets handed to the application."""
+    """Socket: datagrams read from the socket. Emulated: packets delivered to the application."""
     n_rx_packets_dropped: int
-    """Packets the receive ring discarded, oldest first, before anybody took them (emulated: 0)."""
+    """Packets that the receive ring discarded, oldest first, before they were read (emulated:
+    0)."""
     n_tx_packets_dropped: int
-    """Packets not sent: remote queue full, endpoint closed, or refused by the kernel."""
+    """Packets not sent: remote queue full, endpoint closed, or rejected by the kernel."""
     max_latency_ns: int
     min_latency_ns: int
     total_latency_ns: int
     avg_latency_ns: int
-    """``total_latency_ns // n_packets_sent``; all four are 0 while nothing was sent."""
+    """``total_latency_ns // n_packets_sent``. All four are 0 until a packet is sent."""
     n_send_ticks: int
     n_rec_ticks: int
-    """Turns of the worker's send and receive loop."""
+    """Passes of the worker's send and receive loop."""
     n_immediate_packets: int
     n_imediate_packets: int
     """Packets that were due when ``send_data`` was called (socket: accepted; emulated: sent ones).
@@ -51,17 +52,17 @@ class PacketStats(TypedDict):
     effective_cpu: int
     """Core the worker is pinned to, -1 when it is not pinned."""
     effective_policy: str
-    """Scheduling policy the worker really has, for example ``SCHED_FIFO`` or ``SCHED_OTHER``."""
+    """Effective scheduling policy of the worker, for example ``SCHED_FIFO`` or ``SCHED_OTHER``."""
     effective_priority: int
-    """Real-time priority the worker really has, 0 without a real-time policy."""
+    """Effective real-time priority of the worker, 0 without a real-time policy."""
 
 
 class RtUdpBase(ABC):
-    """A UDP endpoint that sends at given times and stamps what it receives.
+    """A UDP endpoint that sends at given times and timestamps received packets.
 
-    Life cycle: ``init_socket``, ``start``, ..., ``stop``, ``close_socket``; the last two in either
-    order, and each of them any number of times. Endpoints compare by identity. Every method may be
-    called from any thread.
+    Life cycle: ``init_socket``, ``start``, ..., ``stop``, ``close_socket``. The last two may come
+    in either order, and each may be called repeatedly. Endpoints compare by identity. Every method
+    may be called from any thread.
     """
 
     local_ip: str
@@ -81,17 +82,18 @@ class RtUdpBase(ABC):
     def send_data(self, data: Any, timestamp: int | None = None) -> None:
         """Queue one datagram to leave at ``timestamp``.
 
-        data: any bytes-like object of at most 65 507 bytes; copied before the call returns.
+        data: any bytes-like object of at most 65 507 bytes. It is copied before the call returns.
         timestamp: CLOCK_MONOTONIC ns. Omitted, None or in the past: as soon as possible.
         Packets leave in timestamp order, those with equal timestamps in the order of the calls.
-        Raises ValueError (too long), TypeError (not bytes-like, or a timestamp that is no integer).
+        Raises ValueError (too long), TypeError (not bytes-like, or a timestamp that is not an
+        integer).
         """
 
     @abstractmethod
     def receive_data(self, timeout_ns: int | None = None) -> ReceivedPacket:
         """Return the oldest waiting packet as (payload, arrival in CLOCK_MONOTONIC ns).
 
-        timeout_ns: how long to wait, 0 polls; omitted: the endpoint's ``timeout_ns``.
+        timeout_ns: how long to wait, 0 polls. Default: the endpoint's ``timeout_ns``.
         Raises TimeoutError.
         """
 
@@ -99,7 +101,7 @@ class RtUdpBase(ABC):
     def receive_batch(self, n_packets: int, timeout_ns: int | None = None) -> list[ReceivedPacket]:
         """Return exactly ``n_packets`` packets, oldest first.
 
-        Raises TimeoutError when fewer arrive in time; those stay for the next receive call.
+        Raises TimeoutError when fewer arrive in time. Those stay for the next receive call.
         """
 
     @abstractmethod
@@ -108,7 +110,7 @@ class RtUdpBase(ABC):
 
     @abstractmethod
     def close_socket(self) -> None:
-        """Close the endpoint; harmless when it is closed already, allowed while running."""
+        """Close the endpoint. It may be closed already, or running."""
 
     @abstractmethod
     def start(self) -> None:
@@ -119,7 +121,7 @@ class RtUdpBase(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """Halt the worker; queued packets stay queued. Harmless when not running."""
+        """Halt the worker. Queued packets stay queued. It need not be running."""
 
     @abstractmethod
     def get_packet_stats(self) -> PacketStats:
@@ -139,7 +141,7 @@ class RtUdpBase(ABC):
 
     @abstractmethod
     def purge(self) -> None:
-        """Discard all packets waiting in either direction; run state and statistics stay."""
+        """Discard all packets waiting in either direction. Run state and statistics stay."""
 
     @abstractmethod
     def __hash__(self) -> int: ...

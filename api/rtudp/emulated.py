@@ -6,11 +6,11 @@ remote address:
 
     send_data -> heap of A --thread of A, when due--> queue of (B ip, B port) -> receive_data of B
 
-One lock guards the heap and the counters, and the thread gives it up while it waits and while it
-delivers, so ``send_data`` and ``stop`` never wait for a packet that is due later. The threads know
-nothing of the endpoint object: one that is forgotten without ``stop`` or ``close_socket`` is
-cleaned up when it is collected. Collection may happen in any thread, under any of these locks; so
-that clean-up takes no lock that is not re-entrant, and waits for nothing.
+One lock guards the heap and the counters. The thread releases it while it waits and while it
+delivers, so ``send_data`` and ``stop`` never wait for a packet that is due later. The threads hold
+no reference to the endpoint object: one that is dropped without ``stop`` or ``close_socket`` is
+cleaned up when it is collected. Collection may happen in any thread, under any of these locks. So
+this cleanup takes only re-entrant locks, and does not wait.
 """
 
 import heapq
@@ -46,7 +46,7 @@ _NOT_INITIALIZED = "Socket not initialized"
 
 
 class EndpointQueue(queue.Queue[ReceivedPacket]):
-    """The bounded queue of one address; a capacity below 1 means unbounded."""
+    """The bounded queue of one address. A capacity below 1 means unbounded."""
 
     def __init__(self, key: Hashable, capacity: int) -> None:
         super().__init__(maxsize=capacity)
@@ -55,7 +55,7 @@ class EndpointQueue(queue.Queue[ReceivedPacket]):
         """Open endpoints that hold this queue; guarded by the registry's lock."""
 
     def put_back(self, packets: list[ReceivedPacket]) -> None:
-        """Return packets to the front, oldest first, even when the queue has filled up since."""
+        """Put packets back to the front, oldest first, even if the queue has filled up since."""
         with self.mutex:
             self.queue.extendleft(reversed(packets))
             self.not_empty.notify(len(packets))
@@ -70,7 +70,7 @@ class EndpointQueue(queue.Queue[ReceivedPacket]):
 class GlobalQueueRegistry:
     """The queues of this process by (ip, port), compared as given.
 
-    Whoever asks first decides a queue's capacity. A queue lives until the last endpoint that uses
+    The first user decides a queue's capacity. A queue lives until the last endpoint that uses
     it closes.
     """
 
@@ -89,13 +89,13 @@ class GlobalQueueRegistry:
 
     @classmethod
     def remove_queue(cls, ip: Hashable, port: Hashable) -> None:
-        """Forget the queue of an address; its users keep it, later ones get a new one."""
+        """Forget the queue of an address. Its users keep it, and later ones get a new one."""
         with cls._lock:
             cls._queues.pop((ip, port), None)
 
     @classmethod
     def acquire_queue(cls, ip: Hashable, port: Hashable, capacity: int) -> EndpointQueue:
-        """Return the queue of an address for one more user; pair it with ``release_queue``."""
+        """Return the queue of an address for one more user. Pair it with ``release_queue``."""
         with cls._lock:
             cls._release_abandoned()
             endpoint_queue = cls._get_or_create((ip, port), capacity)
@@ -104,7 +104,7 @@ class GlobalQueueRegistry:
 
     @classmethod
     def release_queue(cls, endpoint_queue: EndpointQueue) -> None:
-        """Count one user less; the last one takes the queue out of the registry."""
+        """Count one user less. The last one removes the queue from the registry."""
         with cls._lock:
             cls._release(endpoint_queue)
 
@@ -134,17 +134,17 @@ class GlobalQueueRegistry:
 
 @dataclass(order=True, slots=True)
 class TimedPacket:
-    """One queued datagram; packets compare by time, then by the order of the calls."""
+    """One queued datagram. Packets compare by time, then by the order of the calls."""
 
     timestamp_ns: int
     data: Any = field(compare=False)
     sequence: int = 0
     accepted_ns: int = field(default=0, compare=False)
-    """When ``send_data`` was called; a packet due earlier than that is immediate."""
+    """When ``send_data`` was called. A packet due earlier than that is immediate."""
 
 
 class _Worker:
-    """A thread that can be stopped and started again; the base of both loops."""
+    """A thread that can be stopped and restarted. The base of both loops."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -166,19 +166,19 @@ class _Worker:
             thread.join(_JOIN_TIMEOUT_S)
 
     def halt(self) -> threading.Thread | None:
-        """Tell the thread to end, and return it; None when there is none."""
+        """Tell the thread to end, and return it. None when there is none."""
         with self.changed:
             thread, self._thread = self._thread, None
             self.changed.notify_all()
         return thread
 
     def add_counters_to(self, total: Counters) -> None:
-        """Add what was counted so far."""
+        """Add the counters so far."""
         with self.changed:
             total.merge(self.counters)
 
     def _is_current(self) -> bool:
-        """Say whether the calling thread is still wanted. Holds ``changed``."""
+        """Return whether the calling thread should continue. Holds ``changed``."""
         return self._thread is threading.current_thread()
 
     def _run(self) -> None:
@@ -186,7 +186,7 @@ class _Worker:
 
 
 class _ReceiveWorker(_Worker):
-    """Counts receive ticks; reception itself is done by the senders' threads."""
+    """Counts receive ticks. The senders' threads do the reception itself."""
 
     def _run(self) -> None:
         with self.changed:
@@ -207,7 +207,7 @@ class _SendWorker(_Worker):
         self._remote: EndpointQueue | None = None
 
     def connect(self, remote: EndpointQueue | None) -> None:
-        """Deliver to this queue from now on; None: drop and count what comes due."""
+        """Deliver to this queue from now on. None: drop and count packets when they are due."""
         with self.changed:
             self._remote = remote
 
@@ -238,7 +238,7 @@ class _SendWorker(_Worker):
             return len(self._heap)
 
     def add_counters_to(self, total: Counters) -> None:
-        """Add what was counted so far; every packet a receiver has seen by now is in it."""
+        """Add the counters so far, which include every packet that a receiver has seen."""
         with self.changed:
             self._settle()
             total.merge(self.counters)
@@ -309,14 +309,14 @@ def _deliver(
 
 
 def _wait_seconds(duration_ns: int) -> float:
-    """Convert a duration for a wait of the threading module, which refuses extremely long ones."""
+    """Convert a duration for a wait of the threading module, which rejects extremely long ones."""
     return min(duration_ns / _NS_PER_S, threading.TIMEOUT_MAX / 2)
 
 
 def _clean_up(
     sender: _SendWorker, receiver: _ReceiveWorker, held_queues: list[EndpointQueue]
 ) -> None:
-    """Let the threads end and give the queues back when an endpoint is collected."""
+    """End the threads and release the queues when an endpoint is collected."""
     sender.halt()
     receiver.halt()
     while held_queues:
@@ -334,7 +334,7 @@ class RtUdpEmulated(RtUdpBase):
     def __init__(
         self, local_ip: str, local_port: int, remote_ip: str, remote_port: int, **kwargs: Any
     ) -> None:
-        """Describe an endpoint; nothing is opened yet.
+        """Describe an endpoint. ``init_socket`` opens it.
 
         capacity: packets the queue of an address holds if this endpoint is the first to open it
         (1024), below 1 for no limit. direction: 0. timeout: ns that receive calls without
@@ -361,16 +361,16 @@ class RtUdpEmulated(RtUdpBase):
         weakref.finalize(self, _clean_up, self._sender, self._receiver, self._held_queues)
 
     def send_data(self, data: Any, timestamp: int | None = None) -> None:
-        """Queue one datagram; see ``RtUdpBase``. Raises OSError before ``init_socket``.
+        """Queue one datagram. See ``RtUdpBase``. Raises OSError before ``init_socket``.
 
-        data may also be anything that is not bytes-like, such as text or a list: the receiver gets
-        that very object. timestamp may be a number of any kind.
+        data may also be an object that is not bytes-like, such as text or a list: the receiver gets
+        that same object. timestamp may be a number of any type.
         """
         due_ns = None if timestamp is None else whole_number("timestamp", timestamp)
         self._sender.submit(any_payload(data), due_ns)
 
     def receive_data(self, timeout_ns: int | None = None) -> ReceivedPacket:
-        """Return one packet; see ``RtUdpBase``.
+        """Return one packet. See ``RtUdpBase``.
 
         Raises OSError before ``init_socket``, ValueError for a timeout below 0.
         """
@@ -383,7 +383,7 @@ class RtUdpEmulated(RtUdpBase):
         return packet
 
     def receive_batch(self, n_packets: int, timeout_ns: int | None = None) -> list[ReceivedPacket]:
-        """Return n packets, none for n below 1; see ``RtUdpBase``.
+        """Return n packets, none for n below 1. See ``RtUdpBase``.
 
         The timeout is that of the whole batch.
         Raises OSError before ``init_socket``, ValueError for a timeout below 0.
@@ -403,7 +403,7 @@ class RtUdpEmulated(RtUdpBase):
         return packets
 
     def init_socket(self) -> None:
-        """Take part in the emulated network. Raises OSError when already done."""
+        """Join the emulated network. Raises OSError if it has already joined."""
         with self._lifecycle:
             if self._own_queue is not None:
                 raise OSError("Socket already initialized")
@@ -415,7 +415,7 @@ class RtUdpEmulated(RtUdpBase):
             self._sender.connect(remote_queue)
 
     def close_socket(self) -> None:
-        """Leave the emulated network; packets that come due meanwhile are dropped and counted."""
+        """Leave the emulated network. Packets that become due meanwhile are dropped and counted."""
         with self._lifecycle:
             self._own_queue = None
             self._sender.connect(None)
@@ -423,7 +423,7 @@ class RtUdpEmulated(RtUdpBase):
                 GlobalQueueRegistry.release_queue(self._held_queues.pop())
 
     def start(self) -> None:
-        """Start the threads that ``direction`` asks for; see ``RtUdpBase``."""
+        """Start the threads that ``direction`` requires. See ``RtUdpBase``."""
         with self._lifecycle:
             direction = checked_direction(self.direction)
             if self._running:
@@ -437,14 +437,14 @@ class RtUdpEmulated(RtUdpBase):
             self._running = True
 
     def stop(self) -> None:
-        """End the threads, waiting at most one second for each; queued packets stay queued."""
+        """End the threads, waiting at most one second for each. Queued packets stay queued."""
         with self._lifecycle:
             self._sender.stop()
             self._receiver.stop()
             self._running = False
 
     def get_packet_stats(self) -> PacketStats:
-        """Return a copy of the counters; see ``PacketStats``."""
+        """Return a copy of the counters. See ``PacketStats``."""
         counters = Counters()
         self._sender.add_counters_to(counters)
         self._receiver.add_counters_to(counters)
@@ -457,7 +457,7 @@ class RtUdpEmulated(RtUdpBase):
         return self._sender.waiting()
 
     def get_receive_length(self) -> int:
-        """Return the number of packets in the own queue, 0 before ``init_socket``."""
+        """Return the number of packets in its queue, 0 before ``init_socket``."""
         own_queue = self._own_queue
         return 0 if own_queue is None else own_queue.qsize()
 
@@ -466,7 +466,7 @@ class RtUdpEmulated(RtUdpBase):
         return self._running
 
     def purge(self) -> None:
-        """Empty the send heap and the own queue; run state and statistics stay."""
+        """Empty the send heap and its queue. Run state and statistics stay."""
         self._sender.purge()
         own_queue = self._own_queue
         if own_queue is not None:
@@ -480,7 +480,7 @@ class RtUdpEmulated(RtUdpBase):
         return f"RtUdpEmulated[{mode}]({self.local_ip}:{self.local_port})"
 
     def _prepare_receive(self, timeout_ns: int | None) -> tuple[EndpointQueue, int]:
-        """Check a receive call; return the own queue and the deadline."""
+        """Check a receive call. Return the endpoint's queue and the deadline."""
         wait_ns = whole_number("timeout_ns", self.timeout_ns if timeout_ns is None else timeout_ns)
         own_queue = self._own_queue
         if own_queue is None:
@@ -495,7 +495,7 @@ class RtUdpEmulated(RtUdpBase):
 
 
 def _get_until(own_queue: EndpointQueue, deadline_ns: int) -> ReceivedPacket:
-    """Take one packet, one that is there already even past the deadline. Raises queue.Empty."""
+    """Take one packet. After the deadline, take only a waiting one. Raises queue.Empty."""
     try:
         return own_queue.get_nowait()
     except queue.Empty:

@@ -37,9 +37,8 @@ def create_rtudp_pair(
     """Construct two endpoints that face each other.
 
     The first sends and the second receives (directions 0 and 1) unless ``direction`` is given,
-    which applies to
-    both: 2 makes the pair a channel in both directions. All other keywords apply to both as well.
-    Nothing is opened or started. Raises ValueError for an unknown implementation.
+    which applies to both: 2 makes the pair a channel in both directions. All other keywords apply
+    to both. Nothing is opened or started. Raises ValueError for an unknown implementation.
     """
     first = {"direction": DIRECTION_SEND, **kwargs}
     second = {"direction": DIRECTION_RECEIVE, **kwargs}

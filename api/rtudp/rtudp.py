@@ -1,13 +1,13 @@
 """The real-socket endpoint: one `shmring` channel with the life cycle and the conventions of rtudp.
 
-The worker process owns the socket and the deadlines. Only packets that have no ring to wait in stay
-here: those accepted while no channel can take them (``_early``), and those received but not handed
-out when a batch failed or the channel closed (``_returned``). Counters of closed channels are kept,
-so that statistics count from construction.
+The worker process owns the socket and the deadlines. Only packets without a ring to wait in stay
+here: those accepted while no channel can take them (``_early``), and those received but not
+delivered when a batch failed or the channel closed (``_returned``). Counters of closed channels are
+kept, so that statistics count from construction.
 
 ``send_data`` and ``receive_data`` go straight to the channel's calls (``_send``, ``_take``),
-without a lock and without asking for the state. Where there is no channel, stand-ins in their place
-lead to the slow path, as do a full ring and a channel that another thread closes meanwhile.
+without a lock and without asking for the state. If there is no channel, stand-ins replace them
+and lead to the slow path. A full ring and a channel that another thread closes lead there, too.
 """
 
 import contextlib
@@ -111,19 +111,19 @@ class _RtUdpSocket:
         timeout: float = DEFAULT_TIMEOUT_NS,
         priority: int = DEFAULT_PRIORITY,
     ) -> None:
-        """Describe an endpoint; nothing is opened yet.
+        """Describe an endpoint. ``init_socket`` opens it.
 
         local_ip, remote_ip: dotted quads.
-        local_port, remote_port: cut to 16 bits; local port 0: any free one.
-        bind: 0 leaves the local address of an endpoint that only sends to the kernel.
-        connect: 1 connects an endpoint that only sends, so that it notices an unreachable peer;
-            those that receive always take datagrams from the remote address and port only.
-        capacity: one more than the packets each ring holds, at least 1; a ring holds at least one.
-        name: label in the names of channels that the tools list.
-        cpu: core of the worker, -1 any. A core that does not exist is warned about, not an error.
+        local_port, remote_port: cut to 16 bits. local port 0: any free one.
+        bind: with 0 the kernel chooses the local address of an endpoint that only sends.
+        connect: 1 connects an endpoint that only sends, so that it notices an unreachable peer.
+            Endpoints that receive always accept only datagrams from the remote address and port.
+        capacity: number of packets of each ring plus 1, at least 1. A ring holds at least one.
+        name: label in the names of channels that tools list.
+        cpu: core of the worker, -1 any. A core that does not exist gives a warning, not an error.
         timeout: ns that receive calls without ``timeout_ns`` wait.
-        priority: SCHED_FIFO priority of the worker, 0 to 99, 0 for ordinary scheduling, which is
-            also what it gets, after a warning, without the privilege.
+        priority: SCHED_FIFO priority of the worker, 0 to 99. 0 is ordinary scheduling, which it
+            also gets, after a warning, without the privilege.
         Raises ImportError (no `shmring`), ValueError, TypeError (unknown keyword), OverflowError
         (beyond a C int), OSError (no memory for `capacity`).
         """
@@ -177,10 +177,10 @@ class _RtUdpSocket:
     # --- packets ------------------------------------------------------------------------------
 
     def send_data(self, data: Any, timestamp: int | None = None) -> None:
-        """Queue one datagram; see ``RtUdpBase``. Accepted before ``init_socket`` and ``start``.
+        """Queue one datagram. See ``RtUdpBase``. Accepted before ``init_socket`` and ``start``.
 
-        Waits for room while the ring is full and the worker runs; raises BlockingIOError while it
-        does not. A timestamp more than a year ahead is a ValueError: it is of another clock.
+        If the ring is full, it waits for room while the worker runs, and raises BlockingIOError
+        otherwise. A timestamp more than a year ahead is a ValueError: it is from another clock.
         """
         now_ns = time.monotonic_ns()
         due_ns = now_ns if timestamp is None else timestamp
@@ -203,7 +203,7 @@ class _RtUdpSocket:
             self._sent_at_once[threading.get_ident()] += 1
 
     def receive_data(self, timeout_ns: int | None = None) -> ReceivedPacket:
-        """Return one packet; see ``RtUdpBase``. A timeout below 0 polls."""
+        """Return one packet. See ``RtUdpBase``. A timeout below 0 polls."""
         if not self._returned:
             try:
                 packet = self._take()
@@ -216,7 +216,7 @@ class _RtUdpSocket:
         return self._wait_for_packet(timeout_ns)
 
     def receive_batch(self, n_packets: int, timeout_ns: int | None = None) -> list[ReceivedPacket]:
-        """Return n packets; see ``RtUdpBase``. The timeout applies to each packet.
+        """Return n packets. See ``RtUdpBase``. The timeout applies to each packet.
 
         Raises ValueError when the receive ring dropped packets during the call, MemoryError for n
         below 0. The packets of a failed call stay for the next one.
@@ -249,7 +249,7 @@ class _RtUdpSocket:
             self._open(checked_direction(self.direction))
 
     def close_socket(self) -> None:
-        """Close the socket; packets not sent are dropped, received ones stay readable."""
+        """Close the socket. Packets not sent are dropped, and received ones stay readable."""
         with self._lifecycle:
             channel = self._channel
             if channel is None:
@@ -271,9 +271,9 @@ class _RtUdpSocket:
             channel.close()
 
     def start(self) -> None:
-        """Let the worker send and receive; see ``RtUdpBase``.
+        """Let the worker send and receive. See ``RtUdpBase``.
 
-        Assigning ``direction`` after ``init_socket`` makes this open the socket anew.
+        If ``direction`` was assigned after ``init_socket``, this reopens the socket.
         """
         with self._lifecycle:
             direction = checked_direction(self.direction)
@@ -288,7 +288,7 @@ class _RtUdpSocket:
             self._running = True
 
     def stop(self) -> None:
-        """Hold the worker, without waiting for packets that are due later; they stay queued."""
+        """Hold the worker without waiting for packets that are due later. They stay queued."""
         with self._lifecycle:
             self._running = False
             if self._channel is not None:
@@ -300,7 +300,7 @@ class _RtUdpSocket:
         return self._running
 
     def purge(self) -> None:
-        """Discard all packets waiting in either direction; run state and statistics stay."""
+        """Discard all packets waiting in either direction. Run state and statistics stay."""
         with self._lifecycle:
             self._closed_counters.requested += len(self._early)
             self._early.clear()
@@ -312,7 +312,7 @@ class _RtUdpSocket:
     # --- what it shows ------------------------------------------------------------------------
 
     def get_packet_stats(self) -> PacketStats:
-        """Return a copy of the counters; see ``PacketStats``."""
+        """Return a copy of the counters. See ``PacketStats``."""
         with self._lifecycle:
             total = Counters()
             total.merge(self._closed_counters)
@@ -346,7 +346,7 @@ class _RtUdpSocket:
     # --- opening ------------------------------------------------------------------------------
 
     def _open(self, direction: int) -> None:
-        """Open the channel, held unless running, and hand over what was sent early."""
+        """Open the channel, held unless running, and pass on packets that were queued early."""
         sends_only = direction == DIRECTION_SEND
         name = _channel_name(self.name)
         receives_only = direction == DIRECTION_RECEIVE
@@ -406,7 +406,7 @@ class _RtUdpSocket:
     # --- slow paths ---------------------------------------------------------------------------
 
     def _send_slowly(self, payload: bytes, due_ns: int) -> None:
-        """Queue a packet that the channel did not take at once; wait for room while it runs."""
+        """Queue a packet that the channel did not take at once. Wait for room while it runs."""
         while True:
             with self._lifecycle:
                 channel = self._channel
@@ -492,7 +492,7 @@ def _nothing() -> None:
 
 
 def _require_shmring() -> None:
-    """Raise ImportError that says what works without `shmring`, if it is missing."""
+    """If `shmring` is missing, raise an ImportError that says what works without it."""
     if _missing is not None:
         raise ImportError(
             f"real sockets need the shmring package with its compiled parts ({_missing}); "
@@ -502,7 +502,7 @@ def _require_shmring() -> None:
 
 
 def _check_horizon(due_ns: int) -> None:
-    """Raise ValueError for a time that a channel does not take."""
+    """Raise ValueError for a time that a channel rejects."""
     if due_ns - time.monotonic_ns() >= _HORIZON_NS:
         raise ValueError(
             f"timestamp is {due_ns}, more than a year ahead: it counts ns of CLOCK_MONOTONIC, "
@@ -527,12 +527,12 @@ def _raise_full(waiting: int) -> NoReturn:
 
 
 def _record_bytes(payload_bytes: int) -> int:
-    """Return what a packet takes in a ring."""
+    """Return the bytes that a packet takes in a ring."""
     return _RECORD_HEAD_BYTES + (payload_bytes + 7) // 8 * 8
 
 
 def _slot_bytes(slots: int) -> int:
-    """Return the payload that every slot of a ring has room for."""
+    """Return the payload size for which every slot of a ring has room."""
     shared = min(_SLOT_BYTES, _RING_BYTES // slots - _RECORD_HEAD_BYTES)
     small = _SMALL_RING_BYTES // slots - _RECORD_HEAD_BYTES
     return min(max(shared, small, _LEAST_SLOT_BYTES), MAX_PAYLOAD_BYTES)
@@ -548,7 +548,7 @@ def _address_word(ip: str) -> int:
 
 
 def _channel_name(label: str) -> str:
-    """Return a name no other channel of this host has."""
+    """Return a name that no other channel of this host has."""
     kept = "".join(c if c.isascii() and c.isalnum() else "-" for c in label)[:32]
     return f"{kept or 'rtudp'}.{os.getpid()}.{next(_channel_numbers)}"
 
@@ -556,7 +556,8 @@ def _channel_name(label: str) -> str:
 def _open_error(error: OSError | ValueError) -> OSError:
     """Return the exception for a channel that could not be opened, in the words of rtudp.
 
-    `shmring`'s own, which says more, is its cause. What is no fault of the socket stays as it is.
+    Its cause is the exception of `shmring`, which says more. Errors that are not of the socket stay
+    unchanged.
     """
     words = next((words for step, words in _FAILED_STEPS.items() if step in str(error)), None)
     if words is None and isinstance(error, OSError):
@@ -567,7 +568,7 @@ def _open_error(error: OSError | ValueError) -> OSError:
 
 
 def _in_our_words(error: OSError | ValueError) -> OSError | ValueError:
-    """Return an error without advice about options that rtudp lacks."""
+    """Return an error without hints on options that rtudp lacks."""
     text = str(error.strerror) if isinstance(error, OSError) else ""
     advice = next((advice for advice in _ADVICE if advice in text), None)
     if advice is None or not isinstance(error, OSError):
@@ -576,7 +577,7 @@ def _in_our_words(error: OSError | ValueError) -> OSError | ValueError:
 
 
 def _drain(channel: "Channel") -> list[ReceivedPacket]:
-    """Take everything out of the receive ring."""
+    """Take all packets from the receive ring."""
     packets: list[ReceivedPacket] = []
     with contextlib.suppress(BrokenPipeError):  # closed with its pool, and nothing left
         while (packet := channel.try_recv()) is not None:
@@ -585,7 +586,7 @@ def _drain(channel: "Channel") -> list[ReceivedPacket]:
 
 
 def _counters(stats: "ChannelStats") -> Counters:
-    """Return what a channel counted since it was opened."""
+    """Return the counters of a channel since it was opened."""
     counters = Counters(
         requested=stats.tx_next_sequence,
         sent=stats.tx_sent,

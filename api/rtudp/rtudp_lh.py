@@ -26,7 +26,8 @@ class RtUdpLh(RtUdp):
     def __init__(
         self, local_ip: str, local_port: int, remote_ip: str, remote_port: int, **kwargs: Any
     ) -> None:
-        """Take what ``RtUdp`` takes. Raises AssertionError unless both addresses start with 125."""
+        """Accept the arguments of ``RtUdp``. Raises AssertionError unless both addresses start with
+        125."""
         local, remote = on_loopback(local_ip, local_port), on_loopback(remote_ip, remote_port)
         super().__init__(*local, *remote, **kwargs)
 

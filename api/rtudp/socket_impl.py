@@ -1,4 +1,4 @@
-"""Real sockets behind the common interface; the work is done in `rtudp.rtudp`."""
+"""Real sockets with the common interface. `rtudp.rtudp` does the work."""
 
 from .base import RtUdpBase
 from .rtudp import _RtUdpSocket
@@ -8,7 +8,7 @@ class RtUdpSocket(_RtUdpSocket, RtUdpBase):
     """A timed UDP/IPv4 endpoint served by a `shmring` worker process.
 
     Takes the four addresses and the keywords bind, connect, capacity, name, direction, cpu, timeout
-    and priority; ``rtudp.rtudp._RtUdpSocket`` documents them. Raises ImportError where `shmring` is
+    and priority; ``rtudp.rtudp._RtUdpSocket`` documents them. Raises ImportError if `shmring` is
     missing. ``direction`` may be assigned until ``start``, which reads it.
     """
 

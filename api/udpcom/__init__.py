@@ -1,8 +1,8 @@
 """Timed UDP sockets under the names of `rtudp`'s predecessor.
 
-``UdpCom`` is the socket endpoint of `rtudp` itself, without the wrapper; everything said there
-holds here. All arguments may be given by position or by name, the constructor's options by name
-only.
+``UdpCom`` is the socket endpoint of `rtudp` itself, without the wrapper. The documentation of
+`rtudp` applies. All arguments may be given by position or by name, the constructor's options only
+by name.
 """
 
 from .udpcom import UdpCom

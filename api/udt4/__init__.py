@@ -1,6 +1,6 @@
 """UDT for Python: the functions of the protocol's library, and `udt4.pyudt` with objects over them.
 
-Sockets live in `shmring`'s workers; see `shmring.udt` for the same with Python's own manners.
+The sockets are in `shmring`'s workers. `shmring.udt` offers the same with a Pythonic API.
 """
 
 # The names of all constants are theirs; __all__ lists them.

@@ -1,4 +1,4 @@
-"""Arguments that the original reads as C integers: int, bool, and whatever has ``__index__``."""
+"""Arguments that the original reads as C integers: int, bool, and objects with ``__index__``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def integer(name: str, value: Any) -> int:
-    """Return an argument as an int. Raises `TypeError`, which names it."""
+    """Return an argument as an int. Raises a `TypeError` that names it."""
     try:
         return operator.index(value)
     except TypeError:

@@ -1,4 +1,4 @@
-"""Waiting for many sockets at once."""
+"""Waits for many sockets at once."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Ready = tuple[frozenset[UDTSOCKET], frozenset[UDTSOCKET], frozenset[int], frozen
 
 
 class UDTepoll:
-    """Which of some UDT sockets and system descriptors are ready; level-triggered.
+    """A level-triggered set of UDT sockets and system descriptors.
 
-    The end of a connection makes a socket ready to read and to write, until a call of it has raised
-    the error that says so, or it is removed or closed.
+    When a connection ends, its socket is ready to read and to write, until one of its calls has
+    raised the error of the end, or it is removed or closed.
     """
 
     def __init__(self) -> None:
@@ -35,8 +35,8 @@ class UDTepoll:
         self._files: dict[int, int] = {}
 
     def add_usock(self, sock: UDTSOCKET, flags: int = 0) -> int:
-        """Watch a UDT socket for ``UDT_EPOLL_...``; 0: for everything. Adding again adds to what
-        it is watched for. Returns 0. Raises `UDTException` for a closed one."""
+        """Watch a UDT socket for ``UDT_EPOLL_...`` events, 0 for all. Adding it again adds events.
+        Returns 0. Raises `UDTException` for a closed one."""
         check_socket(sock)
         if sock.closed:
             raise failure(c.EINVSOCK)
@@ -45,15 +45,14 @@ class UDTepoll:
         return 0
 
     def remove_usock(self, sock: UDTSOCKET, flags: int = 0) -> int:
-        """Watch it no more; `flags` are ignored, and sockets that are not watched. Returns 0."""
+        """Stop watching it. `flags`, and sockets that are not watched, are ignored. Returns 0."""
         check_socket(sock)
         with self._lock:
             self._sockets.pop(sock, None)
         return 0
 
     def add_ssock(self, descriptor: int, flags: int = 0) -> None:
-        """Watch a descriptor of the system's, as `add_usock`. Raises `UDTException` for one that is
-        not open."""
+        """Watch a system descriptor, as `add_usock`. Raises `UDTException` if it is not open."""
         descriptor = integer("descriptor", descriptor)
         try:
             os.fstat(descriptor)
@@ -63,7 +62,7 @@ class UDTepoll:
             self._files[descriptor] = self._files.get(descriptor, 0) | _flags(flags)
 
     def remove_ssock(self, descriptor: int, flags: int = 0) -> None:
-        """Watch it no more; those that are not watched are ignored."""
+        """Stop watching it. A descriptor that is not watched is ignored."""
         descriptor = integer("descriptor", descriptor)
         with self._lock:
             self._files.pop(descriptor, None)
@@ -77,10 +76,10 @@ class UDTepoll:
         do_swrite: object = False,
     ) -> Ready:
         """Wait until something is ready, and return it: sockets to read, sockets to write,
-        descriptors to read, descriptors to write. Sets that are not asked for are empty.
+        descriptors to read, descriptors to write. Sets that are not requested are empty.
 
-        timeout: ms; below 0: for ever. When it is over this raises `UDTException` with `ETIMEOUT`,
-        and with `EINVPARAM` for a wait that could never end.
+        timeout: ms. Negative: no limit. After it, this raises `UDTException` with `ETIMEOUT`. It
+        raises one with `EINVPARAM` if the wait could never end.
         """
         timeout = integer("timeout", timeout)
         wanted = (bool(do_uread), bool(do_uwrite), bool(do_sread), bool(do_swrite))
@@ -93,7 +92,7 @@ class UDTepoll:
             if left_s is not None and left_s <= 0:
                 raise failure(c.ETIMEOUT)
             if left_s is None and not self._can_end(wanted):
-                raise failure(c.EINVPARAM, "nothing is watched that could become ready")
+                raise failure(c.EINVPARAM, "no watched socket or descriptor can become ready")
             self._sleep(wanted, left_s)
 
     # --- inside -----------------------------------------------------------------------------------
@@ -145,7 +144,7 @@ UDTepoll.__module__ = "udt4"
 def check_socket(sock: object) -> UDTSOCKET:
     """Raises `TypeError`."""
     if not isinstance(sock, UDTSOCKET):
-        raise TypeError(f"a UDTSOCKET is wanted, as udt4.socket returns it, not {sock!r}")
+        raise TypeError(f"expected a UDTSOCKET, which udt4.socket returns, not {sock!r}")
     return sock
 
 

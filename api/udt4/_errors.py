@@ -1,4 +1,4 @@
-"""The drop-in's exception, and what becomes one."""
+"""The drop-in's exception, and the translation of other exceptions to it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from shmring.udt.errors import UdtError, text_of
 
 
 class UDTException(RuntimeError):
-    """What a call of UDT's failed with: ``args`` is (number, text)."""
+    """The error of a UDT call: ``args`` is (number, text)."""
 
     @property
     def code(self) -> int:
-        """The protocol's number; -1 if there is none."""
+        """The protocol's number. -1 if there is none."""
         return self.args[0] if self.args and isinstance(self.args[0], int) else c.EUNKNOWN
 
     @property
     def message(self) -> str:
-        """What it means."""
+        """Its meaning."""
         return str(self.args[1]) if len(self.args) > 1 else ""
 
 
@@ -32,13 +32,13 @@ ENDINGS = frozenset({c.ECONNSETUP, c.ENOSERVER, c.ECONNREJ, c.ESECFAIL, c.ECONNL
 
 
 def failure(code: int, more: str = "") -> UDTException:
-    """The exception for a number of the protocol; `more` says what happened in this case."""
+    """The exception for a number of the protocol. `more` describes this case."""
     text = text_of(code)
     return UDTException(int(code), f"{text[:-1]}: {more}." if more else text)
 
 
 def translation(caught: errors.ShmringError) -> UDTException | ValueError:
-    """What stands for an exception of `shmring`: a `UDTException`, or `ValueError` for values that
+    """Translate an exception of `shmring` to a `UDTException`, or to `ValueError` for values that
     are not allowed."""
     match caught:
         case UdtError():
@@ -54,7 +54,7 @@ def translation(caught: errors.ShmringError) -> UDTException | ValueError:
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Raise what `shmring` raises as its `translation`."""
+    """Raise the `translation` of an exception of `shmring`."""
     try:
         yield
     except errors.ShmringError as caught:

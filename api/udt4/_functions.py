@@ -1,4 +1,4 @@
-"""The functions of the module."""
+"""The functions of the module `udt4`."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _startups_lock = threading.Lock()
 
 
 def pyudt4_version() -> tuple[int, int]:
-    """The version whose interface this is."""
+    """The version of the original interface."""
     return VERSION
 
 
 def startup() -> None:
-    """Nothing needs it; counted, see `cleanup`."""
+    """It is not needed. Its calls are counted, see `cleanup`."""
     global _startups
     with _startups_lock:
         _startups += 1
 
 
 def cleanup() -> None:
-    """Close all sockets, without lingering, when it was called as often as `startup`."""
+    """Close all sockets without lingering, when it has been called as often as `startup`."""
     global _startups
     with _startups_lock:
         _startups = max(0, _startups - 1)
@@ -45,11 +45,11 @@ def cleanup() -> None:
 
 
 def socket(domain: int, type: int, protocol: int) -> UDTSOCKET:
-    """Make a socket. domain: AF_INET, else `ValueError`. type: SOCK_STREAM or SOCK_DGRAM
+    """Make a socket. domain: AF_INET, otherwise `ValueError`. type: SOCK_STREAM or SOCK_DGRAM
     (messages). protocol: ignored."""
     type, protocol = integer("type", type), integer("protocol", protocol)
     if integer("domain", domain) != _socket.AF_INET:
-        raise ValueError(f"domain is {domain}: only AF_INET is there")
+        raise ValueError(f"domain is {domain}: only AF_INET is supported")
     return new_socket(type, protocol)
 
 
@@ -58,8 +58,8 @@ def bind(sock: UDTSOCKET, host: str, port: int, /) -> int: ...
 @overload
 def bind(sock: UDTSOCKET, descriptor: int, /) -> int: ...
 def bind(sock: UDTSOCKET, *address: Any) -> int:
-    """Bind to a dotted quad and a port, 0 for any; or to a UDP descriptor, see `bind_to_udp`.
-    Returns 0. `ValueError` for an address that is none."""
+    """Bind to a dotted quad and a port, 0 for any, or to a UDP descriptor, see `bind_to_udp`.
+    Returns 0. `ValueError` for an invalid address."""
     check_socket(sock)
     match address:
         case (host, port):
@@ -72,13 +72,13 @@ def bind(sock: UDTSOCKET, *address: Any) -> int:
 
 
 def bind_to_udp(sock: UDTSOCKET, fd: int) -> None:
-    """Bind to a UDP socket that is bound already. The worker gets a copy of the descriptor."""
+    """Bind to a UDP socket that is already bound. The worker gets a copy of the descriptor."""
     check_socket(sock).bind_to_udp(fd)
 
 
 def listen(sock: UDTSOCKET, backlog: int) -> int:
-    """Take connections, up to `backlog` before `accept` is called. Returns 0. `ValueError` for a
-    backlog below 1."""
+    """Listen, and hold up to `backlog` connections until `accept` is called. Returns 0.
+    `ValueError` for a backlog below 1."""
     check_socket(sock)
     backlog = integer("backlog", backlog)
     if backlog <= 0:
@@ -93,15 +93,15 @@ def accept(sock: UDTSOCKET) -> tuple[UDTSOCKET, tuple[str, int]]:
 
 
 def connect(sock: UDTSOCKET, host: str, port: int) -> int:
-    """Connect to a dotted quad and a port; without UDT_RCVSYN, begin to. Returns 0. `RuntimeError`
-    for an address that is none."""
+    """Connect to a dotted quad and a port. Without UDT_RCVSYN, only start to connect. Returns 0.
+    `RuntimeError` for an invalid address."""
     check_socket(sock).connect(host, port)
     return 0
 
 
 def close(sock: UDTSOCKET) -> int:
-    """Close: with UDT_SNDSYN, after UDT_LINGER. Returns 0, or -1 for a socket that is closed or was
-    never used. Never raises."""
+    """Close a socket, with UDT_SNDSYN after UDT_LINGER. Returns 0, or -1 for a socket that is
+    closed or was never used. Never raises."""
     check_socket(sock)
     used = sock.state() != c.UDTSTATUS_INIT
     try:
@@ -122,7 +122,7 @@ def getsockname(sock: UDTSOCKET) -> tuple[str, int]:
 
 
 def setsockopt(sock: UDTSOCKET, option: int, value: Any) -> int:
-    """Set an option. Returns 0. `TypeError`, `ValueError` for what it does not take."""
+    """Set an option. Returns 0. `TypeError`, `ValueError` for values that it does not accept."""
     check_socket(sock).setsockopt(option, value)
     return 0
 
@@ -138,10 +138,10 @@ def getsockstate(sock: UDTSOCKET) -> int:
 
 
 def send(sock: UDTSOCKET, data: Any, length: int = -1) -> int:
-    """Queue bytes of a stream, and return how many: fewer where the buffer is nearly full.
+    """Queue bytes of a stream, and return the number: fewer if the buffer is nearly full.
 
-    data: bytes-like, or a string (UTF-8). length: of them; above, zeros are put behind; 0 and
-    below: all. `ValueError` for a length above the send buffer.
+    data: bytes-like, or a string (UTF-8). length: number of bytes. Longer data is cut, and shorter
+    data padded with zeros. 0 or less: all. `ValueError` for a length above the send buffer.
     """
     check_socket(sock)
     return sock.send(outgoing(sock, data, length))
@@ -152,21 +152,22 @@ def sendmsg(
 ) -> int:
     """Queue one message and return its length.
 
-    data, length: as of `send`. ttl: ms, -1 for ever. inorder: not before those sent earlier.
+    data, length: as in `send`. ttl: ms, -1 for no limit. inorder: deliver it after earlier
+    messages.
     """
     check_socket(sock)
     return sock.sendmsg(outgoing(sock, data, length), integer("ttl", ttl), bool(inorder))
 
 
 def recv(sock: UDTSOCKET, size: int) -> bytes:
-    """Take bytes of a stream: at least one, at most `size`. The end of the stream is
+    """Take bytes of a stream: at least one, at most `size`. At the end of the stream it raises
     `UDTException` with ECONNLOST."""
     check_socket(sock)
     return sock.recv(_size(size))
 
 
 def recvmsg(sock: UDTSOCKET, size: int) -> bytes:
-    """Take a message; what is longer than `size` is cut."""
+    """Take a message. A longer one is truncated to `size`."""
     check_socket(sock)
     return sock.recvmsg(_size(size))
 
@@ -179,10 +180,10 @@ def sendfile(
     block: int = SEND_BLOCK,
     progress: Progress | None = None,
 ) -> int:
-    """Send `size` bytes of a file from `offset` on, at most up to its end; return how many.
+    """Send `size` bytes of a file from `offset` on, at most up to its end, and return the number.
 
     file: path, descriptor or an open binary file. size: None: to the end. progress: called with
-    the bytes sent so far and `size`.
+    the number of bytes sent so far and `size`.
     """
     return check_socket(sock).sendfile(file, offset, size, block, progress)
 
@@ -195,18 +196,18 @@ def recvfile(
     block: int = RECEIVE_BLOCK,
     progress: Progress | None = None,
 ) -> int:
-    """Write `size` bytes of the stream to a file from `offset` on, at most up to the stream's end;
-    return how many. Arguments as of `sendfile`."""
+    """Write `size` bytes of the stream to a file from `offset` on, at most up to the stream's end,
+    and return the number. Arguments are as in `sendfile`."""
     return check_socket(sock).recvfile(file, offset, size, block, progress)
 
 
 def perfmon(sock: UDTSOCKET, clear: object = True) -> TRACEINFO:
-    """Counters and measurements of a connection. clear: start those of the interval anew."""
+    """Counters and measurements of a connection. clear: reset those of the interval."""
     return check_socket(sock).perfmon(bool(clear))
 
 
 def outgoing(sock: UDTSOCKET, data: Any, length: int) -> Any:
-    """What `send` is to send, by its arguments."""
+    """The bytes that `send` sends, from its arguments."""
     if isinstance(data, str):
         data = data.encode()
     try:

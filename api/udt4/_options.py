@@ -55,7 +55,7 @@ _UNTIL_BOUND = (
 
 @dataclass(slots=True)
 class Options:
-    """Values of one socket."""
+    """Option values of one socket."""
 
     mss: int = MSS
     sndsyn: bool = True
@@ -77,7 +77,7 @@ class Options:
 
     @property
     def send_bytes(self) -> int:
-        """Room of the send buffer."""
+        """Size of the send buffer."""
         return self.send_packets * (self.mss - HEADERS)
 
     @property
@@ -87,11 +87,11 @@ class Options:
 
     @property
     def max_bandwidth(self) -> int:
-        """As the worker takes it, bytes per second; 0: unlimited."""
+        """The value for the worker, bytes per second. 0: unlimited."""
         return min(max(0, self.maxbw), MOST_BANDWIDTH)
 
     def settings(self, message_mode: bool) -> Settings:
-        """What a connection is opened with."""
+        """The options with which a connection is opened."""
         return Settings(
             messages=message_mode,
             mss=self.mss,
@@ -126,7 +126,7 @@ class Options:
         return values[option]
 
     def check(self, option: int, value: Any) -> Any:
-        """The value in its own type. Raises `TypeError`, `ValueError`."""
+        """The value in the option's type. Raises `TypeError`, `ValueError`."""
         if option in BOOLS:
             if not isinstance(value, bool):
                 raise TypeError(f"option {option} takes True or False, not {value!r}")

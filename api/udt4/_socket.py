@@ -1,4 +1,4 @@
-"""The socket behind the functions: states, options, errors."""
+"""The socket that the functions use: states, options, errors."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ _SENDING = 2
 
 
 class UDTSOCKET:
-    """One UDT socket. Made by `udt4.socket` and `udt4.accept`; the functions of `udt4` use it.
+    """One UDT socket. `udt4.socket` and `udt4.accept` make it, and the functions of `udt4` use it.
 
-    It is closed when nobody refers to it any more.
+    It is closed when there is no reference to it.
     """
 
     __slots__ = (
@@ -108,8 +108,8 @@ class UDTSOCKET:
 
     @property
     def UDTSOCKET(self) -> int:
-        """Its id: of the open sockets of this process each has another one. It is also the
-        descriptor of `fileno`."""
+        """Its id, which is unique among the open sockets of this process. It is also the descriptor
+        of `fileno`."""
         return self._id
 
     def fileno(self) -> int:
@@ -119,7 +119,7 @@ class UDTSOCKET:
         return self._id
 
     def debug(self) -> None:
-        """Print what it is to stderr."""
+        """Print its description to stderr."""
         sys.stderr.write(f"{self!r} state {self.state()} options {self._options}\n")
 
     def __enter__(self) -> Self:
@@ -160,7 +160,7 @@ class UDTSOCKET:
         return c.UDTSTATUS_BROKEN
 
     def _progress(self, conn: UdtSocket) -> int:
-        """Why a connection that was begun without waiting failed; 0: it did not."""
+        """The error of a connection that was started without waiting. 0: it did not fail."""
         if not self._failed:
             try:
                 conn.try_connected()
@@ -174,7 +174,7 @@ class UDTSOCKET:
             raise failure(c.EINVSOCK)
 
     def connection(self) -> UdtSocket:
-        """The connection, which is or was there. Raises `UDTException`."""
+        """The connection, which may have ended. Raises `UDTException` if there was none."""
         self._open()
         conn = self._conn
         if conn is None:
@@ -187,14 +187,14 @@ class UDTSOCKET:
     # --- life -------------------------------------------------------------------------------------
 
     def bind(self, host: str, port: int) -> None:
-        """To a numeric IPv4 address; several sockets may share one port."""
+        """Bind to a numeric IPv4 address. Several sockets may share one port."""
         port = check_address(host, port, ValueError)
         with self._lock, translated():
             self._may_bind()
             self._port = self._shared_port(port) or self._bound((host, port))
 
     def bind_to_udp(self, descriptor: int) -> None:
-        """To a UDP socket that is bound already; it stays the caller's."""
+        """Bind to a UDP socket that is already bound. The caller keeps it."""
         descriptor = integer("descriptor", descriptor)
         with self._lock, translated():
             self._may_bind()
@@ -209,7 +209,7 @@ class UDTSOCKET:
             raise failure(c.EINVOP, "it is bound already")
 
     def _shared_port(self, number: int) -> Port | None:
-        """A port that another socket of this process has; held for this one."""
+        """Acquire the port of another socket of this process for this one."""
         if number == 0:
             return None
         with _ports_lock:
@@ -407,7 +407,7 @@ class UDTSOCKET:
         )
 
     def _waiting(self) -> tuple[int, int]:
-        """Packets to be sent or not acknowledged, and packets not read."""
+        """Number of packets not sent or not acknowledged, and of packets not read."""
         conn = self._conn
         if conn is None:
             return 0, 0
@@ -427,14 +427,14 @@ class UDTSOCKET:
         return self._closed_at is not None
 
     def readable(self) -> bool:
-        """Whether receiving, or accepting, would not wait."""
+        """Whether a call would receive or accept without waiting."""
         listener, conn = self._listener, self._conn
         if listener is not None:
             return listener.waiting > 0 or listener.closed
         return conn is not None and (bool(self._progress(conn)) or _asks(conn.can_recv))
 
     def writable(self) -> bool:
-        """Whether sending would not wait."""
+        """Whether a call would send without waiting."""
         conn = self._conn
         return conn is not None and (bool(self._progress(conn)) or _asks(conn.can_send))
 
@@ -445,8 +445,8 @@ class UDTSOCKET:
     def ready(self, flags: int) -> tuple[bool, bool]:
         """Whether an epoll that watches for `flags` reports it to readers, and to writers.
 
-        The end of a connection is news to both, until a call has told the program of it: a reader
-        has to take what is left first. Then there is nothing more to report.
+        The end of a connection is reported to both until a call has raised its error. A reader must
+        take the remaining data first. Then nothing more is reported.
         """
         ended, told = self.broken(), self._told
         if ended and flags & c.UDT_EPOLL_ERR:
@@ -458,7 +458,7 @@ class UDTSOCKET:
 
     @property
     def over(self) -> bool:
-        """Whether no event can come any more: it is closed, or a reader was told of its end."""
+        """Whether no further event is possible: it is closed, or a reader has seen its end."""
         return self._closed_at is not None or bool(self._told & _RECEIVING)
 
     # --- data -------------------------------------------------------------------------------------
@@ -551,7 +551,7 @@ class UDTSOCKET:
 
     @contextlib.contextmanager
     def _calling(self, direction: int) -> Iterator[None]:
-        """Translate what a call of the connection raises into the original's errors.
+        """Translate the exceptions of the connection into the original's errors.
 
         If another thread closes the socket during a call, that call raises ECONNLOST. Later calls
         find no socket.
@@ -603,7 +603,7 @@ def check_address(host: str, port: Any, kind: type[Exception]) -> int:
         _socket.inet_pton(_socket.AF_INET, host)
     except (OSError, ValueError):
         raise kind(
-            f'{host!r} is no IPv4 address such as "127.0.0.1": look names up with '
+            f'{host!r} is not an IPv4 address such as "127.0.0.1": look names up with '
             "socket.gethostbyname first"
         ) from None
     return number
@@ -616,7 +616,7 @@ def _timeout(waits: bool, limit_ms: int) -> float | None:
 
 
 def _asks(question: Callable[[], bool]) -> bool:
-    """Its answer; True for a connection that is just being closed."""
+    """Return its answer. True for a connection that is being closed."""
     try:
         return question()
     except errors.ShmringError:

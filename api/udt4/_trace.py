@@ -1,4 +1,4 @@
-"""What `perfmon` says of a connection."""
+"""The counters that `perfmon` returns for a connection."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ FIELDS = (
 
 
 class TRACEINFO:
-    """Counters and measurements of one connection at one instant; read-only.
+    """Counters and measurements of one connection at one instant. Read-only.
 
-    Names in ``...Total`` count since the socket was opened, the same names without it since the
-    last call of `perfmon` that cleared. ``pkt``: packets, ``mbps``: Mbit/s, ``us``, ``ms``: time,
-    ``byte``: bytes.
+    Names with ``...Total`` count since the socket was opened. The same names without it count since
+    the last call of `perfmon` that cleared. ``pkt``: packets, ``mbps``: Mbit/s, ``us``, ``ms``:
+    time, ``byte``: bytes.
     """
 
     __slots__ = ("_values",)
@@ -84,7 +84,7 @@ TRACEINFO.__module__ = "udt4"
 
 
 class Meter:
-    """Makes `TRACEINFO` of what a connection counts; remembers when it was cleared."""
+    """Makes a `TRACEINFO` from a connection's counters, and remembers when they were cleared."""
 
     def __init__(self) -> None:
         self._opened_ns = self._cleared_ns = time.monotonic_ns()

@@ -1,4 +1,4 @@
-"""Objects over the functions of `udt4`: sockets and epolls."""
+"""Object interface to the functions of `udt4`: sockets and epolls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __version__ = f.VERSION
 
 
 class UdtSocket:
-    """A UDT socket. Sockets are equal if they are the same underneath, as those of `dup` are."""
+    """A UDT socket. Objects are equal if they wrap the same socket, as those of `dup` do."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class UdtSocket:
         protocol: int = 0,
         _sock: udt4.UDTSOCKET | None = None,
     ) -> None:
-        """_sock: a `udt4.UDTSOCKET` to wrap; else a new one is made."""
+        """_sock: a `udt4.UDTSOCKET` to wrap. Default: a new one."""
         if _sock is None:
             _sock = f.socket(family, type, protocol)
         elif not isinstance(_sock, udt4.UDTSOCKET):
@@ -53,12 +53,12 @@ class UdtSocket:
 
     @property
     def UDTSOCKET(self) -> udt4.UDTSOCKET:
-        """The object that the functions of `udt4` take."""
+        """The object that the functions of `udt4` accept."""
         return self.__sock
 
     def fileno(self, udt_fileno: bool = True) -> int:
-        """The socket's id, which is a descriptor too: readable while there may be something to
-        receive or to accept, for select and asyncio. `udt_fileno` makes no difference."""
+        """The socket's id, which is also a descriptor for select and asyncio. It is readable while
+        there may be something to receive or accept. `udt_fileno` has no effect."""
         return self.__sock.UDTSOCKET
 
     def __eq__(self, other: object) -> bool:
@@ -73,7 +73,7 @@ class UdtSocket:
     # --- life -------------------------------------------------------------------------------------
 
     def bind(self, arg: tuple[str, int] | socklib.socket) -> None:
-        """To (host, port), or to a UDP `socket.socket`. The port may be text."""
+        """Bind to (host, port), or to a UDP `socket.socket`. The port may be text."""
         if isinstance(arg, socklib.socket):
             f.bind_to_udp(self.__sock, arg.fileno())
         else:
@@ -88,11 +88,11 @@ class UdtSocket:
         return UdtSocket(_sock=sock), address
 
     def connect(self, address: tuple[str, int]) -> None:
-        """To (host, port); the port may be text."""
+        """Connect to (host, port). The port may be text."""
         f.connect(self.__sock, *_pair(address))
 
     def connect_ex(self, address: tuple[str, int]) -> int:
-        """As `connect`; returns 0, or the error's number."""
+        """As `connect`, but return 0 or the error's number."""
         try:
             self.connect(address)
         except UDTException as caught:
@@ -107,7 +107,7 @@ class UdtSocket:
         return UdtSocket(_sock=self.__sock)
 
     def shutdown(self, flags: int) -> None:
-        """UDT closes both directions at once: a warning, and nothing else."""
+        """Only warn: UDT closes both directions at once."""
         warnings.warn("UDT has no shutdown: use close", stacklevel=2)
 
     def __enter__(self) -> Self:
@@ -134,18 +134,19 @@ class UdtSocket:
         f.setsockopt(self.__sock, option, value)
 
     def setblocking(self, flag: bool, flag_recv: bool | None = None) -> None:
-        """Whether sending waits, and whether receiving, accepting and connecting do; `flag_recv`
+        """flag: whether sending waits. flag_recv: whether receiving, accepting and connecting wait.
         None: as `flag`."""
         self.setsockopt(c.UDT_SNDSYN, bool(flag))
         self.setsockopt(c.UDT_RCVSYN, bool(flag if flag_recv is None else flag_recv))
 
     def settimeout(self, timeo: int, timeo_recv: int | None = None) -> None:
-        """ms that sending and receiving wait; -1: for ever. `timeo_recv` None: as `timeo`."""
+        """Set how long sending and receiving wait, ms. -1: forever. `timeo_recv` None: as
+        `timeo`."""
         self.setsockopt(c.UDT_SNDTIMEO, timeo)
         self.setsockopt(c.UDT_RCVTIMEO, timeo if timeo_recv is None else timeo_recv)
 
     def gettimeout(self) -> tuple[int, int]:
-        """ms that sending, and that receiving waits."""
+        """How long sending and receiving wait, ms."""
         return self.getsockopt(c.UDT_SNDTIMEO), self.getsockopt(c.UDT_RCVTIMEO)
 
     # --- data -------------------------------------------------------------------------------------
@@ -159,7 +160,7 @@ class UdtSocket:
         return f.send(self.__sock, data)
 
     def sendall(self, data: Any, flags: int = 0) -> int:
-        """Queue all of some bytes of a stream, and return how many. flags: ignored."""
+        """Queue all given bytes of a stream, and return the number. flags: ignored."""
         return self.__sock.sendall(f.outgoing(self.__sock, data, -1))
 
     def recv(self, size: int) -> bytes:
@@ -171,7 +172,7 @@ class UdtSocket:
         return f.recv(self.__sock, size)
 
     def recv_into(self, buffer: Any, nbytes: int = 0) -> int:
-        """As `recv`, into a writable buffer, at most `nbytes`; 0: all of it. Returns how many."""
+        """As `recv`, into a writable buffer, at most `nbytes`. 0: its size. Returns the number."""
         if nbytes < 0:
             raise ValueError(f"nbytes is {nbytes}, it must be 0 or more")
         view = memoryview(buffer).cast("B")
@@ -192,7 +193,7 @@ class UdtSocket:
         return f.recvmsg(self.__sock, size)
 
     def recvfrom(self, size: int) -> bytes:
-        """As `recvmsg`: the message alone."""
+        """As `recvmsg`, but return only the message."""
         return f.recvmsg(self.__sock, size)
 
     def sendfile(
@@ -222,10 +223,10 @@ class UdtSocket:
         return f.perfmon(self.__sock, clear)
 
     def makefile(self, mode: str = "r", bufsize: int = -1, **text: Any) -> IO[Any]:
-        """A file over the stream, as `socket.socket.makefile`: "r", "w", "rw", with "b" binary.
+        """Return a file object, as `socket.socket.makefile`: "r", "w", "rw", with "b" for binary.
 
-        bufsize: -1: as usual, 0: none (binary only). text: encoding, errors, newline. Closing it
-        does not close the socket.
+        bufsize: -1: the default, 0: no buffer (binary only). text: encoding, errors, newline.
+        Closing the file does not close the socket.
         """
         if not set(mode) <= {"r", "w", "b"} or not set(mode) & {"r", "w"}:
             raise ValueError(f'mode is {mode!r}: use "r", "w" or "rw", with "b" for bytes')
@@ -244,7 +245,7 @@ class UdtSocket:
 
 
 class _Raw(io.RawIOBase):
-    """The stream as a file; the end of the connection is the end of the file."""
+    """The stream as a file. The file ends with the connection."""
 
     def __init__(self, sock: UdtSocket, reads: bool, writes: bool) -> None:
         self._sock, self._reads, self._writes = sock, reads, writes
@@ -283,10 +284,10 @@ Ready = tuple[
 
 
 class Epoll:
-    """Which of some `UdtSocket` and `socket.socket` objects are ready; see `udt4.UDTepoll`."""
+    """Waits for `UdtSocket` and `socket.socket` objects. See `udt4.UDTepoll`."""
 
     def __init__(self, _epoll: Epoll | udt4.UDTepoll | None = None) -> None:
-        """_epoll: another epoll, to share its watched sockets. Without it, nothing is watched."""
+        """_epoll: another epoll whose watched sockets are shared. Default: nothing is watched."""
         self.__epoll = udt4.UDTepoll()
         self.__udt: dict[udt4.UDTSOCKET, UdtSocket] = {}
         self.__system: dict[int, socklib.socket] = {}
@@ -299,11 +300,11 @@ class Epoll:
 
     @property
     def epoll(self) -> udt4.UDTepoll:
-        """The object underneath."""
+        """The wrapped object."""
         return self.__epoll
 
     def add_usock(self, udt_socket: UdtSocket, events: int = 0) -> int:
-        """Watch a UDT socket. events 0: all of them. Returns 0."""
+        """Watch a UDT socket. events: 0 for all. Returns 0."""
         if not isinstance(udt_socket, UdtSocket):
             raise TypeError(f"udt_socket must be a UdtSocket, not {udt_socket!r}")
         done = self.__epoll.add_usock(udt_socket.UDTSOCKET, events)
@@ -318,8 +319,7 @@ class Epoll:
         return self.__epoll.remove_usock(udt_socket.UDTSOCKET)
 
     def add_ssock(self, sys_socket: socklib.socket, events: int = 0) -> None:
-        """Watch a socket of the system, or any other object with a ``fileno()``. events 0: all of
-        them."""
+        """Watch a system socket, or any other object with a ``fileno()``. events: 0 for all."""
         if not hasattr(sys_socket, "fileno"):
             raise TypeError(f"sys_socket must be a socket.socket, not {sys_socket!r}")
         number = sys_socket.fileno()
@@ -327,7 +327,7 @@ class Epoll:
         self.__system[number] = sys_socket
 
     def remove_ssock(self, sys_socket: socklib.socket, events: int = 0) -> None:
-        """Watch it no more. `AssertionError` if it is not watched."""
+        """Stop watching it. `AssertionError` if it is not watched."""
         numbers = [number for number, known in self.__system.items() if known is sys_socket]
         if not numbers:
             raise AssertionError(f"{sys_socket!r} is not watched")

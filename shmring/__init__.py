@@ -63,10 +63,11 @@ from shmring.netflux.items import (
 from shmring.netflux.statistics import NetfluxChannelStats, NetfluxLink, NetfluxStats
 from shmring.pool import (
     Pool,
-    WorkerInfo,
     close_default_pool,
     default_pool,
-    open,
+)
+from shmring.pool import (
+    open as open,  # not in __all__: a star import keeps the builtin
 )
 from shmring.registry import (
     ChannelInfo,
@@ -74,8 +75,10 @@ from shmring.registry import (
     Unreadable,
     attach,
     channels,
-    gc,
     unreadable,
+)
+from shmring.registry import (
+    gc as gc,  # not in __all__, either: the module gc
 )
 from shmring.rtp.batch import RtpBatch
 from shmring.rtp.channel import RtpChannel
@@ -83,9 +86,10 @@ from shmring.rtp.engine import Rtp
 from shmring.rtp.frames import RtpBye, RtpErasure, RtpFrame, RtpItem, RtpResync
 from shmring.rtp.statistics import RtpChannelStats, RtpStats
 from shmring.stats import ChannelStats, ReaderInfo
-from shmring.types import Impairment, SendReport, Stamp, State, Verdict
+from shmring.types import LAYOUT_VERSION, Impairment, SendReport, Stamp, State, Verdict, WorkerInfo
 
 __all__ = [
+    "LAYOUT_VERSION",
     "Address",
     "BadAddress",
     "BadConfig",
@@ -149,7 +153,5 @@ __all__ = [
     "channels",
     "close_default_pool",
     "default_pool",
-    "gc",
-    "open",
     "unreadable",
 ]

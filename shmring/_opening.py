@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 from shmring import _options
 from shmring.channel import Channel, owners_end
 from shmring.engine import C, Engine, EngineConfig, Start
-from shmring.types import Impairment
+from shmring.types import Impairment, WorkerInfo
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,13 +59,27 @@ class Opening:
         """The namespace of its channels."""
         raise NotImplementedError
 
-    def make_channel(
-        self, name: str, options: dict[str, Any], engine: EngineConfig | None = None
+    def _make_channel(
+        self,
+        name: str,
+        options: dict[str, Any],
+        engine: EngineConfig | None = None,
+        *,
+        quiet: bool = False,
     ) -> Any:
         """As `open`, without an end in this process. Raises as `open`.
 
-        Returns the mapping of the segment, if this process has one.
+        Returns the mapping of the segment, if this process has one. quiet: a worker that lacks
+        something is not warned of.
         """
+        raise NotImplementedError
+
+    def channels(self) -> list[str]:
+        """Names of the channels that this pool serves."""
+        raise NotImplementedError
+
+    def workers(self) -> list[WorkerInfo]:
+        """The workers that were started, by slot."""
         raise NotImplementedError
 
     def close_channel(self, name: str) -> None:
@@ -207,5 +221,5 @@ class Opening:
         if not isinstance(engine, Engine):
             raise TypeError(f"engine must be such as shmring.Rtp(...), not {engine!r}")
         start = engine.prepare(options)
-        segment = self.make_channel(name, start.options, start.config)
+        segment = self._make_channel(name, start.options, start.config, quiet=start.quiet)
         return owners_end(start.end, name, self.namespace, self, segment)

@@ -44,7 +44,7 @@ from shmring._host import out_of_threads, translated
 from shmring._opening import Opening
 from shmring._pool_quota import Ledger, UserLimits
 from shmring.engine import EngineConfig
-from shmring.types import Impairment
+from shmring.types import Impairment, WorkerInfo
 
 if TYPE_CHECKING:
     from shmring.pool import Pool
@@ -322,7 +322,7 @@ class PoolServer:
         self, pool: Pool, uid: int, name: str, options: dict[str, Any], engine: EngineConfig | None
     ) -> None:
         with self._ledger.opening(name, uid) as reserve:
-            pool.make_channel(name, options, engine, reserve=reserve)
+            pool._make_channel(name, options, engine, reserve=reserve)
 
 
 _servers: weakref.WeakSet[PoolServer] = weakref.WeakSet()
@@ -370,10 +370,14 @@ class RemotePool(Opening):
         """The namespace of its channels."""
         return self._namespace
 
-    def make_channel(
-        self, name: str, options: dict[str, Any], engine: EngineConfig | None = None
+    def _make_channel(
+        self,
+        name: str,
+        options: dict[str, Any],
+        engine: EngineConfig | None = None,
+        *,
+        quiet: bool = False,
     ) -> None:
-        """As `open`, without an end in this process. Raises as `Pool.open`."""
         plain, sock = _encode(options)
         request: dict[str, Any] = {"op": "open", "name": name, "options": plain}
         if engine is not None:
@@ -388,9 +392,9 @@ class RemotePool(Opening):
         """Names of the channels that this pool serves."""
         return self._pages("list", "channels")
 
-    def workers(self) -> list[dict[str, Any]]:
-        """As `Pool.workers`, as dictionaries."""
-        return self._pages("workers", "workers")
+    def workers(self) -> list[WorkerInfo]:
+        """The workers that were started, by slot."""
+        return [WorkerInfo(**row) for row in self._pages("workers", "workers")]
 
     def stop(self) -> None:
         """End the pool, its workers and its channels."""

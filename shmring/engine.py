@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
+from shmring._ring import lib
+
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
@@ -20,6 +22,10 @@ else:
     from typing import TypeVar
 
     C = TypeVar("C", covariant=True)
+
+
+MAX_RECORD_BYTES = int(lib.SHM_MAX_RECORD)
+"""Longest record of an engine, as `max_payload`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,8 @@ class Start(Generic[C]):
     """None: plain UDP."""
     end: Callable[..., C]
     """Makes the opener's end, with the arguments of `Channel`."""
+    quiet: bool = False
+    """Whether a worker that lacks something is not warned of."""
 
 
 class Engine(Generic[C]):
@@ -70,4 +78,4 @@ class Engine(Generic[C]):
         }
 
 
-__all__ = ["Engine", "EngineConfig", "Start"]
+__all__ = ["MAX_RECORD_BYTES", "Engine", "EngineConfig", "Start"]

@@ -17,7 +17,6 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Self, TypeVar, cast
 
 from rtworkers import (
@@ -41,7 +40,7 @@ from shmring._pool_quota import UserLimits
 from shmring._ring import ffi
 from shmring.channel import unattached_ends
 from shmring.engine import C, Engine, EngineConfig
-from shmring.types import Impairment
+from shmring.types import Impairment, WorkerInfo
 
 log = logging.getLogger("shmring.pool")
 
@@ -53,41 +52,6 @@ SHORTAGE_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.0, 1.0, 1.0)
 F = TypeVar("F", bound=Callable[..., Any])
 
 _private_numbers = itertools.count()
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerInfo:
-    """One worker of a pool, as it is now."""
-
-    slot: int
-    """Its place in the pool: the number of its core, or 0 in a pool that pins nothing."""
-    state: str
-    """``"running"``, ``"starting"``, ``"stalled"`` (alive, heartbeat older than 1 s), ``"paused"``
-    (crashed repeatedly, starts again soon) or ``"given up"``."""
-    pid: int
-    """Process id; 0 while there is none."""
-    cpu_wanted: int | None
-    cpu: int | None
-    """Core in force; None: not pinned."""
-    policy: str
-    """Scheduling class in force: ``"fifo"`` or ``"other"``."""
-    priority: int
-    """In force; 0 for ``"other"``."""
-    memory_locked: bool
-    profile: str
-    channels: int
-    restarts: int
-    """How often its process was replaced."""
-    heartbeat_age_ns: int
-    """Time since it last said that it lives."""
-    cpu_share: float
-    """Share of its core it used in about the last second, 0 to 1."""
-    calls_filtered: bool
-    """Only the system calls of a list are possible for it (seccomp)."""
-    calls_refused: int
-    """System calls that were not on that list. Not 0: please report it."""
-    error: str
-    """What went wrong last, with what the worker wrote to stderr; empty if nothing did."""
 
 
 class Pool(Opening):
@@ -159,7 +123,7 @@ class Pool(Opening):
 
     # --- channels -----------------------------------------------------------------------------
 
-    def make_channel(
+    def _make_channel(
         self,
         name: str,
         options: dict[str, Any],

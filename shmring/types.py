@@ -7,8 +7,10 @@ from enum import Enum
 from typing import NamedTuple
 
 from shmring._enums import Stamp, State, Verdict
+from shmring._ring import lib
 
 __all__ = [
+    "LAYOUT_VERSION",
     "NOT_GIVEN",
     "STAMPS",
     "STATES",
@@ -19,7 +21,11 @@ __all__ = [
     "Stamp",
     "State",
     "Verdict",
+    "WorkerInfo",
 ]
+
+LAYOUT_VERSION = int(lib.SHM_LAYOUT_VERSION)
+"""Version of the layout of shared memory. Processes share channels only if it is the same."""
 
 # Numbers in shared memory are positions in these.
 STAMPS = tuple(Stamp)
@@ -107,3 +113,38 @@ class Impairment:
     """0: a default."""
     queue_bytes: int = 0
     """Payload bytes that may wait for the rate limit; 0: a default."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """One worker of a pool, as it is now."""
+
+    slot: int
+    """Its place in the pool: the number of its core, or 0 in a pool that pins nothing."""
+    state: str
+    """``"running"``, ``"starting"``, ``"stalled"`` (alive, heartbeat older than 1 s), ``"paused"``
+    (crashed repeatedly, starts again soon) or ``"given up"``."""
+    pid: int
+    """Process id; 0 while there is none."""
+    cpu_wanted: int | None
+    cpu: int | None
+    """Core in force; None: not pinned."""
+    policy: str
+    """Scheduling class in force: ``"fifo"`` or ``"other"``."""
+    priority: int
+    """In force; 0 for ``"other"``."""
+    memory_locked: bool
+    profile: str
+    channels: int
+    restarts: int
+    """How often its process was replaced."""
+    heartbeat_age_ns: int
+    """Time since it last said that it lives."""
+    cpu_share: float
+    """Share of its core it used in about the last second, 0 to 1."""
+    calls_filtered: bool
+    """Only the system calls of a list are possible for it (seccomp)."""
+    calls_refused: int
+    """System calls that were not on that list. Not 0: please report it."""
+    error: str
+    """What went wrong last, with what the worker wrote to stderr; empty if nothing did."""

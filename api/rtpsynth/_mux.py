@@ -20,9 +20,8 @@ from typing import Any
 
 import shmring
 from rtpsynth._server import Exchange, shared_bytes
-from shmring._link import Link
-from shmring._ring import lib
-from shmring.engine import EngineConfig
+from shmring.engine import MAX_RECORD_BYTES, Engine, EngineConfig, Start
+from shmring.engine_channel import EngineChannel
 
 PLACES = 16384
 """Maximum number of simultaneous ports of one server."""
@@ -34,8 +33,35 @@ EXIT_PATIENCE_S = 1.0
 _CONFIG = struct.Struct("=II")  # mux_config_t
 _HEAD_BYTES = 64  # of a record, more or less: the shortest packets fill the rings by number, too
 
+_OPTIONS: dict[str, Any] = {
+    "capacity": QUEUED_BYTES // _HEAD_BYTES,
+    "rx_capacity": ARRIVED_BYTES // _HEAD_BYTES,
+    "packet_bytes": 8,
+    "max_payload": MAX_RECORD_BYTES,
+    "overflow": "wait",
+    # A worker that spins between packets takes a core of two from the interpreter: beside other
+    # load 44,000 packets a second got through instead of 98,000, at 19 us of CPU each, not 6.
+    "profile": "power",
+    "reports": "off",
+    "report_capacity": 0,
+    "rx_stamp": "kernel",
+    "tx_stamp": "off",
+    "txtime": "off",
+    "producers": 1,
+    "readers": 1,
+}
+
 _numbers = itertools.count()
 _live: weakref.WeakSet[Mux] = weakref.WeakSet()
+
+
+class MuxEngine(Engine[EngineChannel]):
+    """The engine ``mux`` (csrc/shm/mux_layout.h)."""
+
+    def prepare(self, options: dict[str, Any]) -> Start[EngineChannel]:
+        config = _CONFIG.pack(PLACES, 0)
+        engine = EngineConfig("mux", config, shared_bytes(PLACES), deadlines=False)
+        return Start(_OPTIONS | options, engine, EngineChannel, quiet=True)
 
 
 class Mux:
@@ -46,22 +72,15 @@ class Mux:
         pool = shmring.default_pool()
         _watch_exit()
         name = f"rtpsynth-{os.getpid()}-{next(_numbers)}"
-        pool.make_channel(name, _options(), _engine(), quiet=True)
-        try:
-            self._channel = shmring.Channel(name, namespace=pool.namespace, owner=pool)
-        except BaseException:
-            pool.close_channel(name)
-            raise
+        self._channel = pool.open(name, engine=MuxEngine())
         self._lock = threading.RLock()
         self._asking = threading.RLock()
         self._asking_thread = 0
         self._closed = False
         try:
             # Once is enough: a worker that takes over leaves this process the slots it holds.
-            self._channel._attach_now(lib.ENDPOINT_TX)
-            self._channel._attach_now(lib.ENDPOINT_RX)
-            owner = (self._channel._segment, self._channel._end)
-            self.exchange = Exchange(owner, self._channel._end_address(), PLACES)
+            self._channel.attach_both_ways()
+            self.exchange = Exchange(*self._channel.c_end(), PLACES)
             self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
             self._thread.start()
         except BaseException:
@@ -76,21 +95,13 @@ class Mux:
         Raises `shmring.ShmringError`: the channel is closed, or the worker does not answer.
         """
         if self._asking_thread == threading.get_ident():
-            return self._request_apart(body)
+            return self._channel.request_apart(body)  # the other connection waits
         with self._asking:
             self._asking_thread = threading.get_ident()
             try:
-                return self._channel._engine_request(body)[1]
+                return self._channel.request(body)
             finally:
                 self._asking_thread = 0
-
-    def _request_apart(self, body: bytes) -> bytes:
-        """Use a separate connection, because the other one waits for an answer."""
-        link = Link(self._channel._segment)
-        try:
-            return link.engine_request(body)[1]
-        finally:
-            link.close()
 
     def close(self) -> None:
         """Close all ports. Any thread may call it, repeatedly. Returns when it is done."""
@@ -122,30 +133,6 @@ def try_bind(address: tuple[str, int]) -> None:
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         sock.bind(address)
-
-
-def _options() -> dict[str, Any]:
-    return {
-        "capacity": QUEUED_BYTES // _HEAD_BYTES,
-        "rx_capacity": ARRIVED_BYTES // _HEAD_BYTES,
-        "packet_bytes": 8,
-        "max_payload": lib.SHM_MAX_RECORD,
-        "overflow": "wait",
-        # A worker that spins between packets takes a core of two from the interpreter: beside other
-        # load 44,000 packets a second got through instead of 98,000, at 19 us of CPU each, not 6.
-        "profile": "power",
-        "reports": "off",
-        "report_capacity": 0,
-        "rx_stamp": "kernel",
-        "tx_stamp": "off",
-        "txtime": "off",
-        "producers": 1,
-        "readers": 1,
-    }
-
-
-def _engine() -> EngineConfig:
-    return EngineConfig("mux", _CONFIG.pack(PLACES, 0), shared_bytes(PLACES), deadlines=False)
 
 
 @functools.cache

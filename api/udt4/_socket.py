@@ -15,19 +15,19 @@ from typing import Any, Self
 
 import udt4._constants as c
 from shmring import errors
-from shmring._ring import lib
-from shmring.udt import _closer
+from shmring.udt import closer
 from shmring.udt.errors import Code, UdtError
 from shmring.udt.files import AnyFile, Progress, recvfile, sendfile
 from shmring.udt.listener import UdtListener
+from shmring.udt.options import MOST_BACKLOG
 from shmring.udt.port import Port
 from shmring.udt.socket import UdtSocket
+from shmring.udt.statistics import UdtState
 from udt4._arguments import integer
 from udt4._errors import ENDINGS, UDTException, failure, translated, translation
 from udt4._options import MOST_UDP_BYTES, Options
 from udt4._trace import TRACEINFO, Meter
 
-MOST_BACKLOG = int(lib.SHM_UDT_MAX_BACKLOG)
 # As long the state after close is CLOSED, then NONEXIST.
 CLOSED_S = 1.0
 _MS_PER_S = 1000.0
@@ -70,7 +70,7 @@ class UDTSOCKET:
     def __init__(self, making: object = None, type: int = 0, protocol: int = 0) -> None:
         if making is not _making:
             raise TypeError("make sockets with udt4.socket(domain, type, protocol)")
-        _closer.start()
+        closer.start()
         self._type = type
         self._protocol = protocol
         self._lock = threading.RLock()
@@ -131,7 +131,7 @@ class UDTSOCKET:
 
     def __del__(self) -> None:
         if getattr(self, "_closed_at", 0.0) is None:
-            _closer.later(_end_of(self._listener, self._port))
+            closer.later(_end_of(self._listener, self._port))
 
     # --- states -----------------------------------------------------------------------------------
 
@@ -153,9 +153,9 @@ class UDTSOCKET:
             state = conn.facts().state
         except UdtError:
             return c.UDTSTATUS_CLOSED
-        if state == lib.SHM_UDT_CONNECTED:
+        if state is UdtState.CONNECTED:
             return c.UDTSTATUS_CONNECTED
-        if state in (0, lib.SHM_UDT_CONNECTING):
+        if state in (UdtState.OPENING, UdtState.CONNECTING):
             return c.UDTSTATUS_CONNECTING
         return c.UDTSTATUS_BROKEN
 

@@ -82,7 +82,7 @@ class Start:
 
 
 def prepare(options: dict[str, Any], own: dict[str, Any]) -> Start:
-    """The channel that `Pool.make_channel` is to make, of the options and the fields of `Netflux`
+    """The channel that a pool is to make, of the options and the fields of `Netflux`
     that were given, and what is to be done with it then.
 
     Raises `BadConfig`, `TypeError`, and whatever a record raises for values.

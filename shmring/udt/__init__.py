@@ -28,7 +28,7 @@ from shmring.udt.listener import UdtListener
 from shmring.udt.options import PortOptions, UdtOptions
 from shmring.udt.port import Port
 from shmring.udt.socket import UdtSocket
-from shmring.udt.statistics import UdtPortStats, UdtStats
+from shmring.udt.statistics import UdtPortStats, UdtState, UdtStats
 from shmring.udt.streams import UdtReader, UdtServer, UdtWriter, open_connection, start_server
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "UdtRefused",
     "UdtServer",
     "UdtSocket",
+    "UdtState",
     "UdtStats",
     "UdtTimeout",
     "UdtWouldBlock",

@@ -14,7 +14,7 @@ from shmring._arguments import deadline, has_passed
 from shmring._ring import ffi, lib
 from shmring.channel import Channel
 from shmring.types import State
-from shmring.udt import _closer
+from shmring.udt import closer
 from shmring.udt.errors import Code, udt_error
 from shmring.udt.options import Settings, connection_channel
 from shmring.udt.port import Port, draw_name, open_channel
@@ -49,7 +49,7 @@ class Connection:
         socket_id: int,
     ) -> None:
         """Begin to connect from `port`, which is held until the end."""
-        _closer.start()
+        closer.start()
         made = connection_channel(
             settings,
             port.name,
@@ -230,7 +230,7 @@ class Connection:
     def __del__(self) -> None:
         # Nothing mapped is touched: in a cycle of garbage it may be unmapped already.
         if not self.closed and self._pid == os.getpid():
-            _closer.later(_Forgotten(self.port, self.channel.name, self.settings.linger))
+            closer.later(_Forgotten(self.port, self.channel.name, self.settings.linger))
 
 
 class _Forgotten:

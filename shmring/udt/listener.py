@@ -18,9 +18,9 @@ from shmring._aio import Waiters
 from shmring._arguments import deadline, has_passed
 from shmring._hot import Packet
 from shmring._ring import ffi, lib
-from shmring.udt import _closer
+from shmring.udt import closer
 from shmring.udt.errors import Code, UdtError, udt_error
-from shmring.udt.options import BACKLOG, Settings
+from shmring.udt.options import BACKLOG, MOST_BACKLOG, Settings
 from shmring.udt.port import Port
 from shmring.udt.socket import UdtSocket
 
@@ -48,11 +48,11 @@ class UdtListener:
         """
         if isinstance(backlog, bool) or not isinstance(backlog, int):
             raise TypeError(f"backlog must be an integer, not {backlog!r}")
-        if not 1 <= backlog <= lib.SHM_UDT_MAX_BACKLOG:
+        if not 1 <= backlog <= MOST_BACKLOG:
             raise errors.BadConfig(
-                f"backlog is {backlog}: it must be 1 to {lib.SHM_UDT_MAX_BACKLOG}"
+                f"backlog is {backlog}: it must be 1 to {MOST_BACKLOG}"
             )
-        _closer.start()
+        closer.start()
         port.acquire()
         try:
             port.listen(settings.messages, backlog)
@@ -193,7 +193,7 @@ class _Shared:
     def put(self, connection: UdtSocket) -> None:
         with self.changed:
             if self.ended:
-                _closer.later(connection.close)
+                closer.later(connection.close)
                 return
             self.queue.append(connection)
             os.eventfd_write(self.ready_fd, 1)

@@ -32,7 +32,7 @@ LEAST_SEND_BYTES = 1 << 16
 LINGER_S = 180.0
 MOST_SECONDS = 2**32
 RING_BYTES = 1 << 21
-BACKLOG = 128
+BACKLOG, MOST_BACKLOG = 128, int(lib.SHM_UDT_MAX_BACKLOG)
 MAX_SOCKETS = 4096
 UDP_BUFFER_BYTES = 4 << 20
 
@@ -179,7 +179,7 @@ def port_channel(
         "direction": "duplex",
         "capacity": 64,
         "packet_bytes": 64,
-        "rx_capacity": lib.SHM_UDT_MAX_BACKLOG,
+        "rx_capacity": MOST_BACKLOG,
         "rx_packet_bytes": _REQUEST_ROOM,
         "reports": "off",
         "report_capacity": 0,

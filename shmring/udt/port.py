@@ -13,9 +13,9 @@ from typing import Any, Self, Unpack
 from shmring import errors
 from shmring._opening import Opening
 from shmring._ring import ffi, lib
-from shmring.channel import Channel
+from shmring.channel import Channel, owners_end
 from shmring.pool import Pool, _pool_for
-from shmring.udt import _closer
+from shmring.udt import closer
 from shmring.udt import options as udt_options
 from shmring.udt.errors import Code, udt_error
 from shmring.udt.options import PortOptions
@@ -34,15 +34,8 @@ def draw_name(what: str) -> str:
 def open_channel(pool: Opening, name: str, made: tuple[Any, Any]) -> Channel:
     """Open a channel and return its end. Raises the errors of `Pool.open`."""
     plain, engine = made
-    if isinstance(pool, Pool):
-        pool.make_channel(name, plain, engine, quiet=True)
-    else:
-        pool.make_channel(name, plain, engine)
-    try:
-        return Channel(name, namespace=pool.namespace, owner=pool)
-    except BaseException:
-        pool.close_channel(name)
-        raise
+    segment = pool._make_channel(name, plain, engine, quiet=True)
+    return owners_end(Channel, name, pool.namespace, pool, segment)
 
 
 class Port:
@@ -81,7 +74,7 @@ class Port:
         self._holders = 0
         self._wanted = True
         self._gone = False
-        _closer.start()
+        closer.start()
 
     @property
     def name(self) -> str:
@@ -147,7 +140,7 @@ class Port:
 
     def __del__(self) -> None:
         if not self.__dict__.get("_gone", True):
-            _closer.later(self.close)
+            closer.later(self.close)
 
     def stats(self) -> UdtPortStats:
         """Return what the port has counted."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from types import EllipsisType
 from typing import Any, Self
 
-from shmring import _address, errors
+from shmring import errors
 from shmring._arguments import Buffer, deadline, has_passed, payload, writable
 from shmring._ring import ffi, lib
 from shmring.udt.connection import SCRATCH_BYTES, Connection
@@ -17,7 +17,7 @@ from shmring.udt.options import Settings, seconds
 from shmring.udt.port import Port
 from shmring.udt.receiving import Receiver
 from shmring.udt.sending import Sender
-from shmring.udt.statistics import Facts, UdtStats, read_facts, read_stats
+from shmring.udt.statistics import Facts, UdtState, UdtStats, read_facts, read_stats
 
 READ_USUAL = 1 << 16
 
@@ -88,7 +88,7 @@ class UdtSocket:
     @property
     def connected(self) -> bool:
         """Whether it is connected now."""
-        return not self.closed and self.facts().state == lib.SHM_UDT_CONNECTED
+        return not self.closed and self.facts().state is UdtState.CONNECTED
 
     @property
     def local(self) -> tuple[str, int]:
@@ -118,8 +118,7 @@ class UdtSocket:
         """The peer's address: (host, port). Raises `UdtNotConnected`."""
         if not self.connected:
             raise udt_error(Code.ENOCONN)
-        peer = _address.unpack(self.facts().peer)
-        return self._remote if peer is None else peer
+        return self.facts().peer or self._remote
 
     def facts(self) -> Facts:
         """Its state in the worker. Raises `UdtError` if it is closed."""
@@ -145,7 +144,7 @@ class UdtSocket:
     def __repr__(self) -> str:
         with contextlib.suppress(errors.ShmringError):
             (here, at), (there, to) = self.local, self.remote
-            state = _STATE_NAMES.get(self.facts().state, "opening")
+            state = self.facts().state
             kind = "messages" if self.messages else "stream"
             return f"<shmring.udt.UdtSocket {kind} {here}:{at} -> {there}:{to} {state}>"
         return "<shmring.udt.UdtSocket closed>"
@@ -393,17 +392,6 @@ class UdtSocket:
             raise ValueError(f"size is {size}: it must be 0 or more")
         self._connection.mapped()
         return b""
-
-
-_STATE_NAMES: dict[int, str] = {
-    lib.SHM_UDT_CONNECTING: "connecting",
-    lib.SHM_UDT_CONNECTED: "connected",
-    lib.SHM_UDT_CLOSING: "closing",
-    lib.SHM_UDT_BROKEN: "broken",
-    lib.SHM_UDT_CLOSED: "closed",
-    lib.SHM_UDT_LOST: "lost",
-}
-
 
 class _until_end(contextlib.suppress):
     """Suppress the errors of a connection that ended, or was closed at this end."""

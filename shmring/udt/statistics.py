@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
+from shmring import _address
 from shmring._facts import fact, values
 from shmring._numbers import UdtNumbers, UdtPortNumbers
 from shmring._ring import ffi, lib
@@ -47,18 +49,41 @@ class UdtPortStats(UdtPortNumbers):
         return asdict(self)
 
 
+class UdtState(StrEnum):
+    """How a connection is. Compares equal to its lower-case name."""
+
+    OPENING = "opening"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    CLOSING = "closing"
+    BROKEN = "broken"
+    CLOSED = "closed"
+    LOST = "lost"
+    """Its worker died."""
+
+
+_STATES: dict[int, UdtState] = {
+    lib.SHM_UDT_CONNECTING: UdtState.CONNECTING,
+    lib.SHM_UDT_CONNECTED: UdtState.CONNECTED,
+    lib.SHM_UDT_CLOSING: UdtState.CLOSING,
+    lib.SHM_UDT_BROKEN: UdtState.BROKEN,
+    lib.SHM_UDT_CLOSED: UdtState.CLOSED,
+    lib.SHM_UDT_LOST: UdtState.LOST,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What the worker says of a connection."""
 
-    state: int
+    state: UdtState
     error: int
     socket_id: int
     peer_id: int
     mss_bytes: int
     unsent_bytes: int
     unread_bytes: int
-    peer: Any  # shm_addr_t
+    peer: tuple[str, int] | None
 
 
 def read_facts(segment: Any) -> Facts:
@@ -66,14 +91,14 @@ def read_facts(segment: Any) -> Facts:
     now = ffi.new("udt_facts_t *")
     lib.udt_read_facts(segment, now)
     return Facts(
-        now.state,
+        _STATES.get(now.state, UdtState.OPENING),
         now.error,
         now.socket_id,
         now.peer_id,
         now.mss_bytes,
         now.unsent_bytes,
         now.unread_bytes,
-        bytes(ffi.buffer(ffi.addressof(now, "peer"))),
+        _address.unpack(now.peer),
     )
 
 

@@ -23,7 +23,7 @@ from rtstat.metric_table import BOUNDS_NS, ENGINES, FAMILIES, Family
 from rtstat.selection import Selection, namespace_of
 from rtstat.snapshot import Snapshot, Watch
 from rtstat.views import ChannelView, PoolView, WorkerView
-from shmring._ring import lib
+from shmring import LAYOUT_VERSION
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -171,7 +171,7 @@ def _own_samples(
     """Those that are no number of the table."""
     exporter = {
         "version": version("shmring"),
-        "layout": str(int(lib.SHM_LAYOUT_VERSION)),
+        "layout": str(LAYOUT_VERSION),
         "host": socket.gethostname(),
     }
     unreadable = sum(item.permitted for item in shot.unreadable)

@@ -12,10 +12,10 @@ examples:
 from __future__ import annotations
 
 import argparse
+import importlib.resources
 import shlex
 from pathlib import Path
 
-from shmring import _ring
 from shmring_cli import FINE
 from shmring_cli.output import json_line
 
@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def folders() -> tuple[Path, Path]:
-    """Where the header and the library are: beside the compiled modules."""
-    package = Path(str(_ring.__file__)).parent
-    return package / "include", package / "lib"
+    """Where the header and the library are."""
+    package = importlib.resources.files("shmring")
+    return Path(str(package / "include")), Path(str(package / "lib"))
 
 
 def run(arguments: argparse.Namespace) -> int:

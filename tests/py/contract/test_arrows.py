@@ -85,12 +85,14 @@ def c_includes(checkout: Path) -> Iterator[tuple[Path, str, re.Match[str]]]:
             yield path, folder, match
 
 
-def imported_names(path: Path) -> Iterator[tuple[int, str]]:
+def imported_names(path: Path, *, with_members: bool = False) -> Iterator[tuple[int, str]]:
+    """Modules that a file imports; with_members: with what it takes from them."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.lineno, node.module
+            taken = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from ((node.lineno, name) for name in (taken if with_members else [node.module]))
 
 
 def test_every_c_folder_is_on_the_map(checkout: Path) -> None:
@@ -159,6 +161,19 @@ def test_python_imports_follow_the_arrows(checkout: Path, package: str) -> None:
             top = name.split(".", 1)[0]
             if top in OURS and top not in allowed:
                 wrong.append(f"{path.relative_to(checkout)}:{line} imports {name}")
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", sorted(set(PY_ARROWS) - {"shmring", "workers/rtworkers"}))
+def test_private_names_of_a_package_are_imported_by_itself_alone(
+    checkout: Path, package: str
+) -> None:
+    wrong = [
+        f"{path.relative_to(checkout)}:{line} imports {name}"
+        for path in sorted((checkout / package).rglob("*.py"))
+        for line, name in imported_names(path, with_members=True)
+        if name.startswith(("shmring.", "rtworkers.")) and "._" in name
+    ]
     assert not wrong
 
 

@@ -80,7 +80,7 @@ def test_channels_are_opened_through_it(serve: Any, remote: RemotePool) -> None:
     channel.send(b"x", to=channel.local)
     assert channel.recv(timeout=20).data == b"x"
     assert remote.channels() == ["ctl"]
-    assert [worker["channels"] for worker in remote.workers()] == [1]
+    assert [worker.channels for worker in remote.workers()] == [1]
     channel.close()
     assert remote.channels() == []
     server.popen.send_signal(signal.SIGTERM)
@@ -156,7 +156,7 @@ def test_workers_outlive_the_pool_and_are_adopted(
     assert second.channels == ["ctl"]
     after = facts(shmring_namespace)["ctl"]
     assert (after.worker_pid, after.epoch) == (before.worker_pid, before.epoch)
-    assert remote.workers()[0]["pid"] == before.worker_pid
+    assert remote.workers()[0].pid == before.worker_pid
 
     # What was adopted is supervised: socket, bell and segment are the new pool's as well.
     os.kill(before.worker_pid, signal.SIGKILL)
@@ -330,11 +330,11 @@ def test_a_channel_that_cannot_be_noted_is_not_served(
     directory = paths.pool_directory(shmring_namespace, "x")
     (directory / "bad.new").mkdir()  # where the note of this channel is written
     with pytest.raises(shmring.ShmringOSError, match=r"bad\.new") as caught:
-        remote.make_channel("bad", {"local": LOOPBACK})
+        remote._make_channel("bad", {"local": LOOPBACK})
     assert caught.value.errno == errno.EISDIR
     (directory / "bad.new").rmdir()
     assert list(facts(shmring_namespace)) == ["first"]
-    assert [worker["channels"] for worker in remote.workers()] == [1]
+    assert [worker.channels for worker in remote.workers()] == [1]
 
     last = shmring.open("last", pool="x", local=LOOPBACK)
     os.kill(facts(shmring_namespace)["first"].worker_pid, signal.SIGKILL)
@@ -381,11 +381,11 @@ def test_a_worker_without_a_pool_takes_everything_along_on_sigterm(
     serve: Any, remote: RemotePool, shmring_namespace: str, eventually: Any
 ) -> None:
     server = serve()
-    remote.make_channel("ctl", {"local": LOOPBACK})
+    remote._make_channel("ctl", {"local": LOOPBACK})
     (worker,) = remote.workers()
     server.kill()
     time.sleep(0.2)  # it has seen that its pool is gone
-    os.kill(worker["pid"], signal.SIGTERM)
+    os.kill(worker.pid, signal.SIGTERM)
     directory = paths.pool_directory(shmring_namespace, "x")
     eventually(lambda: not directory.exists())
     eventually(lambda: not paths.shm_names(shmring_namespace))

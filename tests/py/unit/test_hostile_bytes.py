@@ -94,7 +94,7 @@ class NoPool:
 
     closed = False
 
-    def make_channel(self, name: object, options: object, engine: object) -> None:
+    def _make_channel(self, name: object, options: object, engine: object) -> None:
         assert isinstance(options, dict)
 
     def close_channel(self, name: str) -> None:

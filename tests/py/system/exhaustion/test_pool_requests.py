@@ -140,7 +140,7 @@ def test_a_client_that_does_not_read_holds_nobody_up(
     serve: Any, remote: RemotePool, shmring_namespace: str
 ) -> None:
     serve()
-    remote.make_channel("a" * 60, {"local": LOOPBACK})
+    remote._make_channel("a" * 60, {"local": LOOPBACK})
     with connect(shmring_namespace) as deaf:
         deaf.settimeout(0.2)
         with contextlib.suppress(OSError):
@@ -203,19 +203,19 @@ def test_a_request_that_cannot_be_read_ends_that_connection_only(
 def test_the_workers_of_a_large_host_fit_the_answers(
     own: shmring.Pool, remote: RemotePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own.make_channel("ctl", {"local": LOOPBACK})
+    own._make_channel("ctl", {"local": LOOPBACK})
     (info,) = own.workers()
     many = [dataclasses.replace(info, slot=slot) for slot in range(300)]
     monkeypatch.setattr(own, "workers", lambda: many)
-    assert [worker["slot"] for worker in remote.workers()] == list(range(300))
+    assert [worker.slot for worker in remote.workers()] == list(range(300))
 
 
 def test_a_request_that_takes_long_holds_nobody_up(
     serve: Any, remote: RemotePool, shmring_namespace: str
 ) -> None:
     serve()
-    remote.make_channel("first", {"local": LOOPBACK})
-    worker = remote.workers()[0]["pid"]
+    remote._make_channel("first", {"local": LOOPBACK})
+    worker = remote.workers()[0].pid
     os.kill(worker, signal.SIGSTOP)
     try:
         with connect(shmring_namespace) as opener:
@@ -245,7 +245,7 @@ def test_a_worker_without_descriptors_does_not_spin_and_says_why(
 ) -> None:
     serve(files=FILES)
     with shmring.open("ctl", pool="x", local=LOOPBACK) as channel:
-        worker = remote.workers()[0]["pid"]
+        worker = remote.workers()[0].pid
         path = paths.worker_socket(paths.pool_directory(shmring_namespace, "x"), 0)
         held = []
         for _ in range(FILES):
@@ -265,9 +265,9 @@ def test_a_member_may_close_what_it_opened_and_nothing_else(
     member: Any, serve: Any, remote: RemotePool
 ) -> None:
     serve(group=GROUP)
-    remote.make_channel("owners", {"local": LOOPBACK})
+    remote._make_channel("owners", {"local": LOOPBACK})
     stranger = member()
-    assert ask(stranger, "remote.make_channel('own', {})") == "done"
+    assert ask(stranger, "remote._make_channel('own', {})") == "done"
     assert "may not close channel 'owners'" in ask(stranger, "remote.close_channel('owners')")
     assert "may not stop pool 'x'" in ask(stranger, "remote.stop()")
     assert "may not close channel 'own'" in ask(member(60000), "remote.close_channel('own')")
@@ -279,16 +279,16 @@ def test_a_member_may_close_what_it_opened_and_nothing_else(
 def test_a_member_keeps_within_the_limits(member: Any, serve: Any, remote: RemotePool) -> None:
     serve(group=GROUP)
     stranger = member()
-    assert "limit is 4194304" in ask(stranger, "remote.make_channel('big', {'capacity': 1 << 20})")
+    assert "limit is 4194304" in ask(stranger, "remote._make_channel('big', {'capacity': 1 << 20})")
     for name in ("a", "b"):
-        assert ask(stranger, f"remote.make_channel('{name}', {{'capacity': 64}})") == "done"
-    text = ask(stranger, "remote.make_channel('c', {'capacity': 64})")
+        assert ask(stranger, f"remote._make_channel('{name}', {{'capacity': 64}})") == "done"
+    text = ask(stranger, "remote._make_channel('c', {'capacity': 64})")
     assert text.startswith("NoSpace")
     assert "has 2 channels open on pool 'x', the limit is 2" in text
     assert "--user-channels" in text
     remote.close_channel("a")
-    assert ask(stranger, "remote.make_channel('c', {'capacity': 64})") == "done"
-    remote.make_channel("owners", {"capacity": 1 << 20})  # the limits are not the owner's
+    assert ask(stranger, "remote._make_channel('c', {'capacity': 64})") == "done"
+    remote._make_channel("owners", {"capacity": 1 << 20})  # the limits are not the owner's
 
 
 def test_a_member_cannot_take_all_connections(member: Any, serve: Any, remote: RemotePool) -> None:

@@ -63,11 +63,6 @@ static bool take_entry(udp_t *udp, struct msghdr *msg, udp_tx_stamp_t *out)
         return false;
     if (entry.error.ee_origin == SO_EE_ORIGIN_TIMESTAMPING)
         return udp->clock_map != NULL && take_stamp(udp, &entry, out);
-    if (entry.error.ee_origin == SO_EE_ORIGIN_TXTIME) {
-        bool missed = entry.error.ee_code == SO_EE_CODE_TXTIME_MISSED;
-        udp->txtime_missed += missed;
-        udp->txtime_invalid += !missed;
-    }
     return false;
 }
 

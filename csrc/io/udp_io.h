@@ -141,11 +141,8 @@ typedef struct udp {
     /* Errors the network reported (ICMP) about earlier datagrams, and the last one's errno. */
     uint64_t net_errors;
     int net_errno;
-    uint64_t rx_truncated;   /* datagrams longer than a pool buffer: cannot happen with IP today */
     uint64_t gso_refusals;   /* GSO calls the kernel refused, their datagrams went plain */
     uint64_t tx_stamps_lost; /* stamps given up to keep ids and datagrams in step */
-    uint64_t txtime_missed;  /* etf told us that the launch time had passed (datagram dropped) */
-    uint64_t txtime_invalid; /* etf refused the launch time (datagram dropped) */
     bool rx_more;            /* after udp_recv: there may be more in pool or kernel, call again */
     bool rx_left;            /* a predecessor left a batch of this socket: the next udp_recv deals it */
     unsigned rx_messages;    /* that the last call took out of the socket; a GRO batch is one */

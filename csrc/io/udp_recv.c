@@ -504,7 +504,6 @@ static void open_message(udp_t *udp, udp_rx_pool_t *pool)
     c->common.tos = control.tos;
     c->common.truncated = (header->msg_hdr.msg_flags & MSG_TRUNC) != 0;
     c->common.shared_stamp = c->left > c->segment;
-    udp->rx_truncated += c->common.truncated;
     set_stamp(udp, pool, &control, &c->common);
     pool->at++;
 }

@@ -161,7 +161,6 @@ struct wrk_channel {
     const agent_ops_t *ops;
     bool held;
     bool failed;
-    bool purging;
     uint64_t drops_base; /* the kernel's count at the socket when rx_kernel_drops was 0 */
     int segment_fd;
     int bell_fd;

@@ -301,10 +301,8 @@ static void on_accept(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
 static void set_access(worker_t *w)
 {
     struct stat dir;
-    w->runtime_gid = (gid_t)-1;
     mode_t mode = 0600;
     if (stat(w->args.runtime_dir, &dir) == 0 && (dir.st_mode & S_IXGRP)) {
-        w->runtime_gid = dir.st_gid;
         mode = 0660;
         (void)!chown(w->socket_path, (uid_t)-1, dir.st_gid);
     }

@@ -68,7 +68,6 @@ typedef struct worker {
     wrk_conn_t *gone; /* hung up; what they held is dropped piece by piece */
     wrk_conn_t *pool; /* NULL: hung up, and nobody adopted since */
     uint32_t conn_count;
-    gid_t runtime_gid; /* group of the runtime directory, when it may enter; else (gid_t)-1 */
     char socket_path[256];
 
     wrk_channel_t *jobs_of; /* a channel with deferred commands, NULL: none anywhere */

@@ -28,6 +28,7 @@
  * the worker wants to sleep, a channel is armed. */
 #include "worker/worker_loop.h"
 
+#include "worker/card_clock.h"
 #include "worker/channel.h"
 #include "worker/channels.h"
 #include "worker/clock_watch.h"
@@ -220,6 +221,7 @@ static void housekeep(worker_t *w, int64_t now_mono_ns)
     rt_store_relaxed(&w->page->heartbeat_mono_ns, (uint64_t)now_mono_ns);
     account_core(w, now_mono_ns);
     clock_watch_refresh(w, now_mono_ns);
+    card_clock_refresh(w, now_mono_ns);
     unsigned turns = housekeeping_turns(w, now_mono_ns);
     for (unsigned i = 0; i < turns; i++) {
         if (w->rotation >= w->channel_count)

@@ -177,13 +177,11 @@ static void steer_offset(rtp_adaptive_t *b, int64_t now_ns)
     int64_t elapsed_ns = clamp(now_ns - b->offset_at_ns, 0, LONGEST_NS);
     b->offset_at_ns += elapsed_ns;
     if (wanted >= b->offset_ns) {
-        b->counters.grown_ns += (uint64_t)(wanted - b->offset_ns);
         b->offset_ns = wanted;
         return;
     }
     int64_t most = (int64_t)((double)elapsed_ns * 1e-9 * (double)b->config.shrink_ns_per_s);
     int64_t down = b->offset_ns - wanted < most ? b->offset_ns - wanted : most;
-    b->counters.shrunk_ns += (uint64_t)down;
     b->offset_ns -= down;
 }
 

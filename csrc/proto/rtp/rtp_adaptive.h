@@ -125,8 +125,6 @@ typedef struct rtp_adaptive_counters {
     uint64_t concealed_ns; /* media time that was missing at playout */
     uint64_t pause_ns;     /* the buffer was dry, and the sender had paused */
     uint64_t resyncs;
-    uint64_t grown_ns;  /* sum of all steps of the delay upwards */
-    uint64_t shrunk_ns; /* and downwards */
 } rtp_adaptive_counters_t;
 
 /* Transits of the last frames, less the clock skew; in order of arrival, and sorted. Private. */

@@ -171,13 +171,7 @@ size_t udt_put_ack(uint8_t out[UDT_ACK_MAX_BYTES], const udt_ack_t *ack, uint32_
 /* The ranges of a NAK, one after the other; *at starts as 0. Returns false at the end. */
 bool udt_nak_next(const udt_view_t *view, uint32_t *at, uint32_t *first, uint32_t *last);
 
-/* Words that a range takes in the body of a NAK. */
-static inline uint32_t udt_nak_words(uint32_t first, uint32_t last)
-{
-    return first == last ? 1 : 2;
-}
-
-/* Writes a range as words of a body; out has room for udt_nak_words. Returns the bytes written. */
+/* Writes a range as words of a body, one or two. Returns the bytes written. */
 size_t udt_put_nak_range(uint8_t *out, uint32_t first, uint32_t last);
 
 typedef struct udt_drop {

@@ -11,7 +11,6 @@
 #include "worker/agents/mux/mux.h"
 
 
-#define RX_RETRY_NS RT_NS_PER_MS
 #define MESSAGES_PER_PORT 16u
 #define MESSAGES_PER_ROUND 256u /* about 200 us; less where a deadline is near */
 

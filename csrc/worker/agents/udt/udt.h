@@ -122,7 +122,6 @@ static inline void udt_port_agent_count(udt_port_agent_t *p, shm_udt_port_counte
 #define UDT_TELL_PEER_ERROR 0x04u
 #define UDT_TELL_BROKEN 0x08u
 #define UDT_TELL_CLOSED 0x10u
-#define UDT_TELL_END (UDT_TELL_BROKEN | UDT_TELL_CLOSED) /* behind what has arrived */
 
 struct udt_agent {
     wrk_channel_t *channel;

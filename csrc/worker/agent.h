@@ -24,19 +24,15 @@
  *     tx ring    512 records searched for cancelled ones, 64 KiB zeroed, 8 records moved a call
  *     sockets    as many messages as fit before another channel is due, and into 300 us
  *                (agents/common/intake.h)
- *     udp        256 records taken in, 64 packets a send call, 4 entries of the schedule swept a push
- *     mux        128 records taken in, 256 messages a round
- *     rtp        256 records taken in, 256 looked at for one that waits, 64 without a packet
- *                dealt with
- *     udt        256 records or 512 KiB taken in, 4 rounds of 16 messages, each only while no
- *                deadline is near
- *     netflux    64 stray records; one datagram a cycle
- *     hang-up    8 attachments
- *     attach     64 looks at orphaned slots, when none is free
- *     looks      50 us of CPU time a pass, of all channels; beyond it one look at a time
- *     purge      256 packets
- *     nonsense   1000 things in the tx ring that cannot be, since the worker opened the channel: then
- *                it fails (channel_ran), for looking at them would never end
+ *     udp        256 records taken in, 64 packets a send call, 4 entries of the schedule swept a
+ * push mux        128 records taken in, 256 messages a round rtp        256 records taken in, 256
+ * looked at for one that waits, 64 without a packet dealt with udt        256 records or 512 KiB
+ * taken in, 4 rounds of 16 messages, each only while no deadline is near netflux    64 stray
+ * records; one datagram a cycle hang-up    8 attachments attach     64 looks at orphaned slots,
+ * when none is free looks      50 us of CPU time a pass, of all channels; beyond it one look at a
+ * time purge      256 packets nonsense   1000 things in the tx ring that cannot be, since the
+ * worker opened the channel: then it fails (channel_reschedule), for looking at them would never
+ * end
  *
  * When what is called:
  *
@@ -217,7 +213,7 @@ uint32_t wrk_producer_pid(const wrk_channel_t *ch, uint32_t slot);
 wrk_channel_t *wrk_find(const wrk_channel_t *ch, const char *name);
 
 /* An agent has done something for another channel, whose deadline may be another now. */
-void wrk_ran(wrk_channel_t *ch);
+void wrk_reschedule(wrk_channel_t *ch);
 
 /* Publishes what was put into the rx ring, wakes readers, counts what they lost. */
 void wrk_rx_publish(wrk_channel_t *ch);
@@ -268,7 +264,7 @@ static inline unsigned agent_pieces_before(int64_t until_mono_ns, int64_t now_mo
 
 /* End of the last send call on this core, and the last sleep, both its ends: for verdicts. */
 int64_t wrk_last_send_end_ns(const wrk_channel_t *ch);
-void wrk_sent_until(wrk_channel_t *ch, int64_t end_mono_ns);
+void wrk_note_send_end(wrk_channel_t *ch, int64_t end_mono_ns);
 int64_t wrk_asleep_from_ns(const wrk_channel_t *ch);
 int64_t wrk_woken_ns(const wrk_channel_t *ch);
 

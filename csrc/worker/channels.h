@@ -15,7 +15,7 @@ void channels_remove(wrk_channel_t *ch);
 wrk_channel_t *channel_find(worker_t *w, const char *name);
 
 /* Puts the channel's deadline into the schedule anew, after anything of it ran. */
-void channel_ran(wrk_channel_t *ch);
+void channel_reschedule(wrk_channel_t *ch);
 
 /* Out of the set of those that are polled (wrk_activate: into it). */
 void channel_deactivate(wrk_channel_t *ch);

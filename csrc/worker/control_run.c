@@ -406,7 +406,7 @@ static void run_engine(wrk_channel_t *ch, const command_t *c, int fd, reply_t *r
     if (ch->ops->request != NULL) {
         reply->result = ch->ops->request(ch, c->engine_body, c->engine_bytes, fd, reply->body,
                                          &reply->body_bytes);
-        channel_ran(ch);
+        channel_reschedule(ch);
         return;
     }
     if (fd >= 0)

@@ -126,7 +126,7 @@ int64_t wrk_last_send_end_ns(const wrk_channel_t *ch)
     return ch->worker->last_send_end_mono_ns;
 }
 
-void wrk_sent_until(wrk_channel_t *ch, int64_t end_mono_ns)
+void wrk_note_send_end(wrk_channel_t *ch, int64_t end_mono_ns)
 {
     ch->worker->last_send_end_mono_ns = end_mono_ns;
 }

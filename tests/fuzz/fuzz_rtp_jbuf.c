@@ -4,7 +4,7 @@
  *     what to do, sequence number (2), how the timestamp and the time move (2)
  *
  * Each item must come back exactly once from each buffer, and the counters must add up. */
-#include "proto/rtp/rtp_adaptive.h"
+#include "proto/rtp/rtp_jitter_buffer.h"
 #include "proto/rtp/rtp_jbuf.h"
 #include "proto/rtp/rtp_packet.h"
 
@@ -83,21 +83,21 @@ static void play_compatible(const uint8_t *data, size_t steps, uint32_t capacity
     REQUIRE(c->dropped == c->duplicates + c->late + c->purged + c->flush_lost);
 }
 
-static void take(const rtp_adaptive_event_t *e)
+static void take(const rtp_jitter_buffer_event_t *e)
 {
-    if (e->kind == RTP_ADAPTIVE_FRAME)
+    if (e->kind == RTP_JITTER_BUFFER_FRAME)
         ends[e->item]++;
 }
 
 static void play_adaptive(const uint8_t *data, size_t steps, unsigned mode)
 {
-    static rtp_adaptive_entry_t entries[ADAPTIVE_ENTRIES];
-    static rtp_adaptive_t b;
-    rtp_adaptive_event_t e;
-    rtp_adaptive_dropped_t dropped;
-    rtp_adaptive_config_t config = {
+    static rtp_jitter_buffer_entry_t entries[ADAPTIVE_ENTRIES];
+    static rtp_jitter_buffer_t b;
+    rtp_jitter_buffer_event_t e;
+    rtp_jitter_buffer_dropped_t dropped;
+    rtp_jitter_buffer_config_t config = {
         .clock_rate = 1 + mode * 977,
-        .mode = mode & 1 ? RTP_ADAPTIVE_IN_ORDER : RTP_ADAPTIVE_DEADLINE,
+        .mode = mode & 1 ? RTP_JITTER_BUFFER_IN_ORDER : RTP_JITTER_BUFFER_DEADLINE,
         .percentile = mode & 2 ? 1.0 : 0.5,
         .min_delay_ns = mode & 4 ? -1 : 0,
         .conceal_ns = mode & 8 ? -1 : 0,
@@ -105,30 +105,30 @@ static void play_adaptive(const uint8_t *data, size_t steps, unsigned mode)
     int64_t now_ns = 1000000000;
     uint32_t ts = 0;
     memset(ends, 0, sizeof ends);
-    REQUIRE(rtp_adaptive_init(&b, &config, entries, ADAPTIVE_ENTRIES) == 0);
+    REQUIRE(rtp_jitter_buffer_init(&b, &config, entries, ADAPTIVE_ENTRIES) == 0);
     for (size_t i = 0; i < steps; i++, data += STEP_BYTES) {
         ts += data[0] & 0x40 ? rtp_get16(data + 3) * 65537u : config.clock_rate / 50;
         now_ns += data[0] & 0x20 ? rtp_get16(data + 3) * INT64_C(100000) : 20000000;
         if (data[0] == 0xff)
-            rtp_adaptive_restart(&b);
-        rtp_adaptive_in_t in = {.item = i,
-                                .arrival_ns = now_ns,
-                                .ts = ts,
-                                .seq = data[0] & 0x10 ? rtp_get16(data + 1) : (uint16_t)i,
-                                .flags = data[0] & 1};
-        rtp_adaptive_in(&b, &in, &dropped);
+            rtp_jitter_buffer_restart(&b);
+        rtp_jitter_buffer_in_t in = {.item = i,
+                                     .arrival_ns = now_ns,
+                                     .ts = ts,
+                                     .seq = data[0] & 0x10 ? rtp_get16(data + 1) : (uint16_t)i,
+                                     .flags = data[0] & 1};
+        rtp_jitter_buffer_in(&b, &in, &dropped);
         for (unsigned k = 0; k < dropped.count; k++)
             ends[dropped.entry[k].item]++;
-        for (unsigned events = 0; rtp_adaptive_next(&b, now_ns, &e); events++) {
+        for (unsigned events = 0; rtp_jitter_buffer_next(&b, now_ns, &e); events++) {
             REQUIRE(events < 100000);
             take(&e);
         }
-        REQUIRE(rtp_adaptive_deadline_ns(&b) > now_ns);
-        const rtp_adaptive_counters_t *c = &b.counters;
+        REQUIRE(rtp_jitter_buffer_deadline_ns(&b) > now_ns);
+        const rtp_jitter_buffer_counters_t *c = &b.counters;
         REQUIRE(c->received == c->delivered + c->late + c->duplicates + c->overflow + c->discarded +
-                                   rtp_adaptive_held(&b));
+                                   rtp_jitter_buffer_held(&b));
     }
-    while (rtp_adaptive_flush(&b, &e))
+    while (rtp_jitter_buffer_flush(&b, &e))
         take(&e);
     check_ends(steps);
 }

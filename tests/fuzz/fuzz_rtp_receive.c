@@ -135,8 +135,8 @@ static void end(fuzz_t *f)
 static void check_conservation(const fuzz_t *f)
 {
     const rtp_receiver_t *r = &f->agent.rx;
-    const rtp_adaptive_counters_t *c = &r->buffer.counters;
-    uint32_t held = rtp_adaptive_held(&r->buffer);
+    const rtp_jitter_buffer_counters_t *c = &r->buffer.counters;
+    uint32_t held = rtp_jitter_buffer_held(&r->buffer);
     require(c->received ==
                 c->delivered + c->late + c->duplicates + c->overflow + c->discarded + held,
             "all that came into the buffer is somewhere");

@@ -5,7 +5,7 @@
 #define RETRY_FIRST_NS (50 * RT_NS_PER_US)
 #define RETRY_LONGEST_NS RT_NS_PER_MS
 
-bool agent_refusal_passes(int error)
+bool agent_is_no_room(int error)
 {
     return error == EAGAIN || error == ENOBUFS || error == ENOMEM;
 }
@@ -36,7 +36,7 @@ static void send_to_path(wrk_channel_t *ch, const agent_way_t *way, const agent_
     agent_path_offer_tx(way->path, b->messages, b->count, start);
     int64_t end = rt_mono_ns();
     outcomes->left(ch, 0, b->count, start, end);
-    wrk_sent_until(ch, end);
+    wrk_note_send_end(ch, end);
     agent_path_emit(ch, way->path, end);
 }
 
@@ -51,13 +51,13 @@ static void send_to_socket(wrk_channel_t *ch, const agent_way_t *way, agent_batc
         wrk_count(ch, SHM_COUNT_tx_calls, 1);
         if (sent > 0) {
             outcomes->left(ch, at, (unsigned)sent, start, end);
-            wrk_sent_until(ch, end);
+            wrk_note_send_end(ch, end);
             way->block->after_ns = 0;
             at += (unsigned)sent;
         }
         if (error == 0 || at >= b->count)
             continue;
-        if (agent_refusal_passes(error)) {
+        if (agent_is_no_room(error)) {
             block(ch, way, b->items[at].ref, error, end);
             outcomes->put_back(ch, at);
             return;

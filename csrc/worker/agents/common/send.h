@@ -16,7 +16,7 @@ typedef struct agent_block {
 void agent_block(agent_block_t *b, int64_t now_mono_ns);
 
 /* Whether an error of udp_send means no more than no room for the moment. */
-bool agent_refusal_passes(int error);
+bool agent_is_no_room(int error);
 
 typedef struct agent_way {
     udp_t *udp;

@@ -82,7 +82,7 @@ static void send_batch(wrk_channel_t *ch)
                 tap(ch, at, (unsigned)sent, start, end);
             at += (unsigned)sent;
         }
-        wrk_sent_until(ch, end);
+        wrk_note_send_end(ch, end);
         if (error != 0 && at < b->count) {
             note_drained(m, b->from, b->numbers[at]);
             tx_queue_finish(&ch->tx, b->refs[at++]);

@@ -8,7 +8,7 @@
 #ifndef RTP_AGENT_RX_H
 #define RTP_AGENT_RX_H
 
-#include "proto/rtp/rtp_adaptive.h"
+#include "proto/rtp/rtp_jitter_buffer.h"
 #include "proto/rtp/rtp_source.h"
 #include "shm/rtp_shm.h"
 #include "worker/agent.h"
@@ -30,8 +30,8 @@ typedef struct rtp_receiver {
     bool on;
     bool buffered;
     rtp_source_t source;
-    rtp_adaptive_t buffer;
-    rtp_adaptive_entry_t *entries;
+    rtp_jitter_buffer_t buffer;
+    rtp_jitter_buffer_entry_t *entries;
     uint8_t *store;
     uint32_t slot_bytes;
     uint32_t room; /* of a slot's body */

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEAST_ENTRIES 4u /* of rtp_adaptive_init */
+#define LEAST_ENTRIES 4u /* of rtp_jitter_buffer_init */
 #define LEAST_FRAMES 64u
 #define MOST_FRAMES 4096u
 #define SPARE_FRAMES 16u
@@ -26,7 +26,7 @@ _Static_assert(offsetof(rtp_slot_t, body) == offsetof(rtp_slot_t, head) + sizeof
 /* --- open ---------------------------------------------------------------------------------- */
 
 /* As many as max_delay_ns can hold, were the remote's packets as long as ours, and then some. */
-static uint32_t frames_wanted(const shm_rtp_config_t *c, const rtp_adaptive_config_t *b)
+static uint32_t frames_wanted(const shm_rtp_config_t *c, const rtp_jitter_buffer_config_t *b)
 {
     if (c->max_frames != 0)
         return c->max_frames > LEAST_ENTRIES ? c->max_frames : LEAST_ENTRIES;
@@ -37,11 +37,12 @@ static uint32_t frames_wanted(const shm_rtp_config_t *c, const rtp_adaptive_conf
     return frames < MOST_FRAMES ? (uint32_t)frames : MOST_FRAMES;
 }
 
-static rtp_adaptive_config_t buffer_config(const shm_rtp_config_t *c)
+static rtp_jitter_buffer_config_t buffer_config(const shm_rtp_config_t *c)
 {
-    return (rtp_adaptive_config_t){
+    return (rtp_jitter_buffer_config_t){
         .clock_rate = c->clock_rate,
-        .mode = c->delivery == SHM_RTP_IN_ORDER ? RTP_ADAPTIVE_IN_ORDER : RTP_ADAPTIVE_DEADLINE,
+        .mode = c->delivery == SHM_RTP_IN_ORDER ? RTP_JITTER_BUFFER_IN_ORDER
+                                                : RTP_JITTER_BUFFER_DEADLINE,
         .percentile = c->percentile,
         .min_delay_ns = c->min_delay_ns,
         .max_delay_ns = c->max_delay_ns,
@@ -75,14 +76,15 @@ static int make_store(const wrk_channel_t *ch, rtp_receiver_t *r, uint32_t frame
 
 static int make_buffer(const wrk_channel_t *ch, rtp_receiver_t *r, const shm_rtp_config_t *c)
 {
-    rtp_adaptive_config_t config = buffer_config(c);
-    rtp_adaptive_entry_t few[LEAST_ENTRIES];
-    int rc = rtp_adaptive_init(&r->buffer, &config, few, LEAST_ENTRIES); /* fills in the defaults */
+    rtp_jitter_buffer_config_t config = buffer_config(c);
+    rtp_jitter_buffer_entry_t few[LEAST_ENTRIES];
+    int rc =
+        rtp_jitter_buffer_init(&r->buffer, &config, few, LEAST_ENTRIES); /* fills in the defaults */
     if (rc < 0)
         return rc;
     uint32_t frames = r->buffered ? frames_wanted(c, &r->buffer.config) : LEAST_ENTRIES;
     rc = make_store(ch, r, frames);
-    return rc ? rc : rtp_adaptive_init(&r->buffer, &config, r->entries, frames);
+    return rc ? rc : rtp_jitter_buffer_init(&r->buffer, &config, r->entries, frames);
 }
 
 static rtp_source_config_t source_config(const shm_rtp_config_t *c)
@@ -268,7 +270,7 @@ static void put_resync(wrk_channel_t *ch, const shm_rtp_rx_t *like, int64_t now_
 
 /* --- out of the jitter buffer -------------------------------------------------------------- */
 
-static void give_frame(wrk_channel_t *ch, const rtp_adaptive_event_t *e, int64_t now_mono_ns)
+static void give_frame(wrk_channel_t *ch, const rtp_jitter_buffer_event_t *e, int64_t now_mono_ns)
 {
     rtp_receiver_t *r = &rtp_agent_of(ch)->rx;
     rtp_slot_t *s = slot_at(r, e->item);
@@ -281,7 +283,7 @@ static void give_frame(wrk_channel_t *ch, const rtp_adaptive_event_t *e, int64_t
     free_slot(r, e->item);
 }
 
-static void give(wrk_channel_t *ch, const rtp_adaptive_event_t *e, int64_t now_mono_ns)
+static void give(wrk_channel_t *ch, const rtp_jitter_buffer_event_t *e, int64_t now_mono_ns)
 {
     rtp_receiver_t *r = &rtp_agent_of(ch)->rx;
     shm_rtp_rx_t head = {
@@ -294,9 +296,9 @@ static void give(wrk_channel_t *ch, const rtp_adaptive_event_t *e, int64_t now_m
         .frames = e->frames,
         .due_ns = to_channel(ch, e->due_ns),
     };
-    if (e->kind == RTP_ADAPTIVE_FRAME) {
+    if (e->kind == RTP_JITTER_BUFFER_FRAME) {
         give_frame(ch, e, now_mono_ns);
-    } else if (e->kind == RTP_ADAPTIVE_RESYNC) {
+    } else if (e->kind == RTP_JITTER_BUFFER_RESYNC) {
         head.ssrc = r->source.current.ssrc;
         put_resync(ch, &head, now_mono_ns);
     } else {
@@ -324,7 +326,7 @@ void rtp_agent_source_left(wrk_channel_t *ch, int64_t now_mono_ns)
     r->bye_ssrc = r->source.current.ssrc;
     r->bye_seq = r->buffered ? r->buffer.top_seq : r->raw_top;
     r->bye_mono_ns = now_mono_ns;
-    r->bye_waits = r->buffered && rtp_adaptive_held(&r->buffer) > 0;
+    r->bye_waits = r->buffered && rtp_jitter_buffer_held(&r->buffer) > 0;
     rtp_agent_gauge(a, SHM_RTP_GAUGE_bye_mono_ns, now_mono_ns);
     if (r->bye_waits)
         return;
@@ -335,11 +337,11 @@ void rtp_agent_source_left(wrk_channel_t *ch, int64_t now_mono_ns)
 void rtp_agent_play(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_receiver_t *r = &rtp_agent_of(ch)->rx;
-    rtp_adaptive_event_t event;
+    rtp_jitter_buffer_event_t event;
     bool any = false;
     if (!r->on || !r->buffered)
         return;
-    while (rtp_adaptive_next(&r->buffer, now_mono_ns, &event)) {
+    while (rtp_jitter_buffer_next(&r->buffer, now_mono_ns, &event)) {
         if (r->bye_waits && event.seq > r->bye_seq)
             put_bye(ch);
         give(ch, &event, now_mono_ns);
@@ -347,7 +349,7 @@ void rtp_agent_play(wrk_channel_t *ch, int64_t now_mono_ns)
     }
     if (!any)
         return;
-    if (r->bye_waits && rtp_adaptive_held(&r->buffer) == 0)
+    if (r->bye_waits && rtp_jitter_buffer_held(&r->buffer) == 0)
         put_bye(ch);
     rtp_agent_note_played(rtp_agent_of(ch));
     rtp_agent_rx_tell(ch); /* first: who reads a frame finds it counted */
@@ -357,7 +359,7 @@ void rtp_agent_play(wrk_channel_t *ch, int64_t now_mono_ns)
 int64_t rtp_agent_rx_deadline_ns(const wrk_channel_t *ch)
 {
     const rtp_receiver_t *r = &rtp_agent_of(ch)->rx;
-    return r->on && r->buffered ? rtp_adaptive_deadline_ns(&r->buffer) : RT_NEVER_NS;
+    return r->on && r->buffered ? rtp_jitter_buffer_deadline_ns(&r->buffer) : RT_NEVER_NS;
 }
 
 /* --- arrivals ------------------------------------------------------------------------------ */
@@ -373,15 +375,15 @@ static void into_buffer(wrk_channel_t *ch, const rx_item_t *item, const rtp_view
     }
     r->free_count--;
     slot_at(r, number)->head.flags = recovered ? SHM_RTP_RECOVERED : 0;
-    rtp_adaptive_in_t in = {
+    rtp_jitter_buffer_in_t in = {
         .item = number,
         .arrival_ns = arrival_mono_ns,
         .ts = v->ts,
         .seq = v->seq,
-        .flags = recovered ? RTP_ADAPTIVE_NO_TIMING : 0,
+        .flags = recovered ? RTP_JITTER_BUFFER_NO_TIMING : 0,
     };
-    rtp_adaptive_dropped_t dropped;
-    rtp_adaptive_in(&r->buffer, &in, &dropped);
+    rtp_jitter_buffer_dropped_t dropped;
+    rtp_jitter_buffer_in(&r->buffer, &in, &dropped);
     for (unsigned i = 0; i < dropped.count; i++)
         free_slot(r, dropped.entry[i].item);
 }
@@ -427,7 +429,7 @@ static void note_verdict(rtp_receiver_t *r, rtp_verdict_t verdict)
         r->resync_flags |= SHM_RTP_NEW_SOURCE;
     else
         return;
-    rtp_adaptive_restart(&r->buffer);
+    rtp_jitter_buffer_restart(&r->buffer);
 }
 
 static void on_media(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns)
@@ -508,8 +510,8 @@ static void tell_source(rtp_agent_t *a)
 static void tell_buffer(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
-    const rtp_adaptive_t *b = &a->rx.buffer;
-    const rtp_adaptive_counters_t *c = &b->counters;
+    const rtp_jitter_buffer_t *b = &a->rx.buffer;
+    const rtp_jitter_buffer_counters_t *c = &b->counters;
     if (c->late > a->told[SHM_RTP_COUNT_late])
         wrk_note(ch, SHM_EVENT_rtp_late, c->late - a->told[SHM_RTP_COUNT_late], 0, 0, 0,
                  rt_mono_ns());
@@ -523,10 +525,10 @@ static void tell_buffer(wrk_channel_t *ch)
     rtp_agent_tell(a, SHM_RTP_COUNT_concealed_ns, c->concealed_ns);
     rtp_agent_tell(a, SHM_RTP_COUNT_pause_ns, c->pause_ns);
     rtp_agent_tell(a, SHM_RTP_COUNT_resyncs, c->resyncs);
-    rtp_agent_gauge(a, SHM_RTP_GAUGE_delay_ns, rtp_adaptive_delay_ns(b));
-    rtp_agent_gauge(a, SHM_RTP_GAUGE_target_ns, rtp_adaptive_target_ns(b));
-    rtp_agent_gauge(a, SHM_RTP_GAUGE_depth, rtp_adaptive_held(b));
-    rtp_agent_gauge(a, SHM_RTP_GAUGE_skew_ppb, (int64_t)(rtp_adaptive_skew_ppm(b) * 1000));
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_delay_ns, rtp_jitter_buffer_delay_ns(b));
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_target_ns, rtp_jitter_buffer_target_ns(b));
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_depth, rtp_jitter_buffer_held(b));
+    rtp_agent_gauge(a, SHM_RTP_GAUGE_skew_ppb, (int64_t)(rtp_jitter_buffer_skew_ppm(b) * 1000));
 }
 
 void rtp_agent_rx_tell(wrk_channel_t *ch)

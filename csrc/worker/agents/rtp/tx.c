@@ -382,7 +382,7 @@ static void send_filling(wrk_channel_t *ch, int64_t now_mono_ns)
     else
         (void)udp_send(&a->udp, &message, 1, &error);
     int64_t end = rt_mono_ns();
-    wrk_sent_until(ch, end);
+    wrk_note_send_end(ch, end);
     if (error == 0) {
         wrk_count(ch, SHM_COUNT_tx_calls, 1);
         wrk_count(ch, SHM_COUNT_tx_sent, 1);

@@ -69,7 +69,7 @@ static void close_channel(wrk_channel_t *ch)
 {
     udt_agent_t *a = udt_agent_of(ch);
     if (a->port != NULL)
-        udt_agent_say_goodbye(a);
+        udt_agent_shut_down(a);
     if (a->untold)
         udt_agent_tell_of_loss(a);
     udt_agent_leave_port(a);
@@ -142,7 +142,7 @@ static int request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd,
     int rc = run(ch, &c);
     if (rc == 0 && udt_agent_of(ch)->port != NULL) {
         (void)udt_agent_serve(ch);
-        wrk_ran(ch);
+        wrk_reschedule(ch);
     }
     return rc;
 }

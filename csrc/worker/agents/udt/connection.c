@@ -149,7 +149,7 @@ static void close_when_taken_in(wrk_channel_t *ch, int64_t now_mono_ns)
 }
 
 /* The copies that would follow later leave at once, for later nobody is there. */
-void udt_agent_say_goodbye(udt_agent_t *a)
+void udt_agent_shut_down(udt_agent_t *a)
 {
     int64_t now = rt_mono_ns();
     udt_conn_set_linger(&a->conn, 0);
@@ -166,7 +166,7 @@ unsigned udt_agent_serve(wrk_channel_t *ch)
     udt_agent_t *a = udt_agent_of(ch);
     int64_t now = rt_mono_ns();
     if (ch->failed && a->port != NULL)
-        udt_agent_say_goodbye(a);
+        udt_agent_shut_down(a);
     a->served_mono_ns = now;
     a->more = false;
     take_events(a);
@@ -191,12 +191,12 @@ void udt_agent_port_gone(udt_agent_t *a)
     take_events(a);
     if (a->port == NULL)
         return;
-    udt_agent_say_goodbye(a);
+    udt_agent_shut_down(a);
     (void)udt_conn_take_events(&a->conn);
     udt_agent_end(a, SHM_UDT_BROKEN, UDT_TELL_BROKEN, UDT_ECONNLOST);
     udt_agent_deliver(ch, rt_mono_ns());
     choose_pause(ch, rt_mono_ns());
-    wrk_ran(ch);
+    wrk_reschedule(ch);
 }
 
 static void tell_lost_peer(udt_agent_t *a, udt_port_agent_t *p)

@@ -34,7 +34,7 @@ void udt_port_agent_serve_touched(udt_port_agent_t *p)
         udt_agent_t *next = a->touched_next;
         a->touched = false;
         (void)udt_agent_serve(a->channel);
-        wrk_ran(a->channel);
+        wrk_reschedule(a->channel);
         a = next;
     }
 }

@@ -44,7 +44,7 @@ static void unblock(udt_port_agent_t *p, int64_t now_mono_ns)
  * the same core it stands still meanwhile, which is what its probe pairs then measure: libudt stays
  * at a tenth of its rate. So, while much comes in, the socket is read at times of ours: soon, if
  * something was left in it. */
-static void rest_while_it_flows(udt_port_agent_t *p, int64_t now_mono_ns)
+static void poll_under_load(udt_port_agent_t *p, int64_t now_mono_ns)
 {
     bool rested = p->rest_mono_ns != 0;
     int64_t span_ns = now_mono_ns - p->flow_mono_ns;
@@ -65,7 +65,7 @@ static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
     if ((events & EPOLLOUT) && p->block.now)
         unblock(p, now_mono_ns);
     udt_port_agent_on_socket(source, events, now_mono_ns);
-    rest_while_it_flows(p, rt_mono_ns()); /* a rest that began before would be over already */
+    poll_under_load(p, rt_mono_ns()); /* a rest that began before would be over already */
 }
 
 static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)

@@ -57,12 +57,12 @@ unsigned udt_port_agent_hand_over(udt_port_agent_t *p, wrk_channel_t *from, udp_
         wrk_count(ch, SHM_COUNT_tx_calls, 1);
         wrk_count(ch, SHM_COUNT_tx_sent, (uint64_t)sent);
         wrk_hist(ch, SHM_HIST_send_call, end - start);
-        wrk_sent_until(ch, end);
+        wrk_note_send_end(ch, end);
         tap(p, from, &messages[at], (unsigned)sent, start, end);
         at += (unsigned)sent;
         if (error == 0)
             continue;
-        if (agent_refusal_passes(error))
+        if (agent_is_no_room(error))
             break;
         wrk_count(ch, SHM_COUNT_tx_failed, 1); /* lost, as on the way */
         wrk_note(ch, SHM_EVENT_send_failed, 1, error, 0, 0, end);
@@ -91,7 +91,7 @@ static void send_now(udt_port_agent_t *p, wrk_channel_t *from, udp_tx_t *message
     keep_refused(p, from, &messages[done], count - done);
     agent_block(&p->block, rt_mono_ns());
     udt_port_agent_watch(p);
-    wrk_ran(p->channel);
+    wrk_reschedule(p->channel);
 }
 
 static void offer(udt_port_agent_t *p, wrk_channel_t *from, const udt_out_t *out,
@@ -119,7 +119,7 @@ void udt_port_agent_send(udt_port_agent_t *p, wrk_channel_t *from, const udt_out
         int64_t now = rt_mono_ns();
         for (size_t i = 0; i < count; i++)
             offer(p, from, &out[i], dest, now);
-        wrk_ran(p->channel);
+        wrk_reschedule(p->channel);
         return;
     }
     for (size_t i = 0; i < count; i++)
@@ -142,7 +142,7 @@ void udt_port_agent_send_one(udt_port_agent_t *p, const void *data, uint32_t byt
         int64_t now = rt_mono_ns();
         agent_path_offer_tx(&p->path, &message, 1, now);
         tap(p, NULL, &message, 1, now, now);
-        wrk_ran(p->channel);
+        wrk_reschedule(p->channel);
         return;
     }
     (void)udt_port_agent_hand_over(p, NULL, &message, 1);

@@ -238,7 +238,7 @@ unsigned udt_agent_serve(wrk_channel_t *ch);
 bool udt_agent_takes_in(const udt_agent_t *a); /* from the tx ring */
 bool udt_agent_is_over(const udt_agent_t *a);
 /* Closes without lingering. */
-void udt_agent_say_goodbye(udt_agent_t *a);
+void udt_agent_shut_down(udt_agent_t *a);
 /* Its port closes. */
 void udt_agent_port_gone(udt_agent_t *a);
 /* Nothing more will be sent: what the client is told, and why. */

@@ -1,5 +1,5 @@
-/* rtp_adaptive.h: the jitter buffer with a sense of time. It delays each frame so that a stated
- * share of all frames arrives in time, and no longer.
+/* rtp_jitter_buffer.h: the jitter buffer with a sense of time. It delays each frame so that a
+ * stated share of all frames arrives in time, and no longer.
  *
  *   frames --in--> [ late? duplicate? | held, by sequence ] --next--> frames, erasures, resync
  *                     |                                       each at its playout time, or as soon
@@ -7,7 +7,7 @@
  *
  * Playout time of a frame = its media time + transit of the fastest frames + delay.
  *
- *   delay      the `percentile` of the delay variation of the last RTP_ADAPTIVE_WINDOW frames,
+ *   delay      the `percentile` of the delay variation of the last RTP_JITTER_BUFFER_WINDOW frames,
  *              within [min_delay_ns, max_delay_ns]. It grows at once (the next frame waits longer),
  *              and shrinks by shrink_ns_per_s at most.
  *   clock skew of the sender is measured over half a minute and taken out of all times, so the
@@ -20,16 +20,16 @@
  *              conceal_ns; then it is taken for a pause of the sender.
  *   discontinuity  a jump of the sender's timestamps or sequence numbers, proved by a second packet
  *              behind the jump, or a change of the path by more than the delay can follow: what is
- *              held is given out, an RTP_ADAPTIVE_RESYNC reports it, and timing starts anew.
+ *              held is given out, an RTP_JITTER_BUFFER_RESYNC reports it, and timing starts anew.
  *
  * It holds descriptions of frames, never their bytes: `item` is the caller's, and each comes back
  * once, delivered or dropped. Conservation, at any time:
- *     received = delivered + late + duplicates + overflow + discarded + rtp_adaptive_held().
+ *     received = delivered + late + duplicates + overflow + discarded + rtp_jitter_buffer_held().
  *
  * Caller's memory, one thread, no clock, no allocation. Times are ns of any clock that does not
  * go back; arrival times may come from the kernel and be a little older than now_ns. */
-#ifndef RTP_ADAPTIVE_H
-#define RTP_ADAPTIVE_H
+#ifndef RTP_JITTER_BUFFER_H
+#define RTP_JITTER_BUFFER_H
 
 #include "base/rt_clock.h"
 #include "proto/rtp/rtp_jitter.h"
@@ -38,19 +38,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RTP_ADAPTIVE_WINDOW 256u
-#define RTP_ADAPTIVE_BLOCKS 16u
-#define RTP_ADAPTIVE_SEEN 1024u
+#define RTP_JITTER_BUFFER_WINDOW 256u
+#define RTP_JITTER_BUFFER_BLOCKS 16u
+#define RTP_JITTER_BUFFER_SEEN 1024u
 
-typedef enum rtp_adaptive_mode {
-    RTP_ADAPTIVE_DEADLINE = 0, /* each frame at its playout time */
-    RTP_ADAPTIVE_IN_ORDER = 1, /* at once if in order; playout time only ends the wait at a gap */
-} rtp_adaptive_mode_t;
+typedef enum rtp_jitter_buffer_mode {
+    RTP_JITTER_BUFFER_DEADLINE = 0, /* each frame at its playout time */
+    RTP_JITTER_BUFFER_IN_ORDER =
+        1, /* at once if in order; playout time only ends the wait at a gap */
+} rtp_jitter_buffer_mode_t;
 
 /* All zero but clock_rate: the defaults. */
-typedef struct rtp_adaptive_config {
+typedef struct rtp_jitter_buffer_config {
     uint32_t clock_rate; /* Hz */
-    rtp_adaptive_mode_t mode;
+    rtp_jitter_buffer_mode_t mode;
     double percentile;       /* share of frames that shall be in time, above 0, up to 1; 0: 0.98 */
     int64_t min_delay_ns;    /* 0: 5 ms; -1: none */
     int64_t max_delay_ns;    /* 0: 200 ms; up to 60 s */
@@ -58,51 +59,51 @@ typedef struct rtp_adaptive_config {
     int64_t shrink_ns_per_s; /* 0: 10 ms per second */
     int64_t conceal_ns;      /* 0: 100 ms; -1: none */
     int64_t resync_ns;       /* what is too far off to be delay; 0: 1 s */
-} rtp_adaptive_config_t;
+} rtp_jitter_buffer_config_t;
 
-typedef struct rtp_adaptive_entry {
+typedef struct rtp_jitter_buffer_entry {
     uint64_t seq;  /* extended */
     int64_t media; /* timestamp, extended */
     uint64_t item;
     int64_t arrival_ns;
-} rtp_adaptive_entry_t;
+} rtp_jitter_buffer_entry_t;
 
-#define RTP_ADAPTIVE_NO_TIMING 0x1u /* sent again on request: says nothing about the path */
+#define RTP_JITTER_BUFFER_NO_TIMING 0x1u /* sent again on request: says nothing about the path */
 
-typedef struct rtp_adaptive_in {
+typedef struct rtp_jitter_buffer_in {
     uint64_t item;
     int64_t arrival_ns;
     uint32_t ts;
     uint16_t seq;
     uint16_t flags;
-} rtp_adaptive_in_t;
+} rtp_jitter_buffer_in_t;
 
-typedef enum rtp_adaptive_reason {
-    RTP_ADAPTIVE_LATE = 0,
-    RTP_ADAPTIVE_DUPLICATE = 1,
-    RTP_ADAPTIVE_OVERFLOW = 2,  /* the oldest held, to make room */
-    RTP_ADAPTIVE_DISCARDED = 3, /* far off, and nothing followed it */
-} rtp_adaptive_reason_t;
+typedef enum rtp_jitter_buffer_reason {
+    RTP_JITTER_BUFFER_LATE = 0,
+    RTP_JITTER_BUFFER_DUPLICATE = 1,
+    RTP_JITTER_BUFFER_OVERFLOW = 2,  /* the oldest held, to make room */
+    RTP_JITTER_BUFFER_DISCARDED = 3, /* far off, and nothing followed it */
+} rtp_jitter_buffer_reason_t;
 
 /* Items that one call gave back undelivered. */
-typedef struct rtp_adaptive_dropped {
+typedef struct rtp_jitter_buffer_dropped {
     unsigned count;
     struct {
         uint64_t item;
-        rtp_adaptive_reason_t reason;
+        rtp_jitter_buffer_reason_t reason;
     } entry[4];
-} rtp_adaptive_dropped_t;
+} rtp_jitter_buffer_dropped_t;
 
-typedef enum rtp_adaptive_kind {
-    RTP_ADAPTIVE_FRAME = 0,
-    RTP_ADAPTIVE_ERASURE = 1,
-    RTP_ADAPTIVE_RESYNC = 2,
-} rtp_adaptive_kind_t;
+typedef enum rtp_jitter_buffer_kind {
+    RTP_JITTER_BUFFER_FRAME = 0,
+    RTP_JITTER_BUFFER_ERASURE = 1,
+    RTP_JITTER_BUFFER_RESYNC = 2,
+} rtp_jitter_buffer_kind_t;
 
 /* What an erasure of a dry buffer has covered is not erased again when a later frame shows that it
  * was a loss. */
-typedef struct rtp_adaptive_event {
-    rtp_adaptive_kind_t kind;
+typedef struct rtp_jitter_buffer_event {
+    rtp_jitter_buffer_kind_t kind;
     uint32_t ts;        /* erasure: where it begins; resync: of the first frame behind the jump */
     uint64_t seq;       /* extended; erasure: the first missing, or that which was not there */
     uint32_t frames;    /* erasure: missing frames, 0: the buffer had run dry; frame: 1 */
@@ -111,9 +112,9 @@ typedef struct rtp_adaptive_event {
     int64_t due_ns;     /* playout time; of a frame before a resync, which it had no more: its
                            arrival; resync: playout time of the first frame behind it */
     int64_t arrival_ns; /* frame */
-} rtp_adaptive_event_t;
+} rtp_jitter_buffer_event_t;
 
-typedef struct rtp_adaptive_counters {
+typedef struct rtp_jitter_buffer_counters {
     uint64_t received;
     uint64_t delivered;
     uint64_t lost; /* passed over, and not arrived later either */
@@ -125,20 +126,20 @@ typedef struct rtp_adaptive_counters {
     uint64_t concealed_ns; /* media time that was missing at playout */
     uint64_t pause_ns;     /* the buffer was dry, and the sender had paused */
     uint64_t resyncs;
-} rtp_adaptive_counters_t;
+} rtp_jitter_buffer_counters_t;
 
 /* Transits of the last frames, less the clock skew; in order of arrival, and sorted. Private. */
-typedef struct rtp_adaptive_window {
-    int64_t recent[RTP_ADAPTIVE_WINDOW];
-    int64_t sorted[RTP_ADAPTIVE_WINDOW];
+typedef struct rtp_jitter_buffer_window {
+    int64_t recent[RTP_JITTER_BUFFER_WINDOW];
+    int64_t sorted[RTP_JITTER_BUFFER_WINDOW];
     uint32_t count;
     uint32_t next;
-} rtp_adaptive_window_t;
+} rtp_jitter_buffer_window_t;
 
 /* The fastest transit of each block of time, for the skew. Private. */
-typedef struct rtp_adaptive_skew {
-    int64_t at_ns[RTP_ADAPTIVE_BLOCKS];
-    int64_t transit_ns[RTP_ADAPTIVE_BLOCKS];
+typedef struct rtp_jitter_buffer_skew {
+    int64_t at_ns[RTP_JITTER_BUFFER_BLOCKS];
+    int64_t transit_ns[RTP_JITTER_BUFFER_BLOCKS];
     uint32_t count;
     int64_t block_start_ns;
     int64_t block_at_ns;
@@ -147,16 +148,16 @@ typedef struct rtp_adaptive_skew {
     double rate;      /* ns per ns */
     int64_t shift_ns; /* what has been taken out up to shift_at_ns */
     int64_t shift_at_ns;
-} rtp_adaptive_skew_t;
+} rtp_jitter_buffer_skew_t;
 
-typedef struct rtp_adaptive {
-    rtp_adaptive_config_t config; /* with the defaults filled in */
-    rtp_adaptive_counters_t counters;
+typedef struct rtp_jitter_buffer {
+    rtp_jitter_buffer_config_t config; /* with the defaults filled in */
+    rtp_jitter_buffer_counters_t counters;
     rtp_jitter_t jitter;
-    rtp_adaptive_window_t window;
-    rtp_adaptive_skew_t skew;
+    rtp_jitter_buffer_window_t window;
+    rtp_jitter_buffer_skew_t skew;
 
-    rtp_adaptive_entry_t *entries; /* [first .. first + held), ascending */
+    rtp_jitter_buffer_entry_t *entries; /* [first .. first + held), ascending */
     uint32_t entry_count;
     uint32_t first;
     uint32_t held;
@@ -166,7 +167,8 @@ typedef struct rtp_adaptive {
     bool restart; /* the next packet starts a new timeline */
     uint64_t top_seq;
     int64_t top_media;
-    uint64_t seen[RTP_ADAPTIVE_SEEN / 64]; /* which of the last numbers up to top_seq have come */
+    uint64_t
+        seen[RTP_JITTER_BUFFER_SEEN / 64]; /* which of the last numbers up to top_seq have come */
     int64_t origin_media;                  /* media time 0 */
     int64_t offset_ns; /* playout time less media time and skew: transit + delay */
     int64_t offset_at_ns;
@@ -183,47 +185,48 @@ typedef struct rtp_adaptive {
     int32_t resync_ts_jump; /* to be reported */
 
     bool has_suspect;
-    rtp_adaptive_entry_t suspect;
+    rtp_jitter_buffer_entry_t suspect;
     int64_t suspect_transit_ns;
     bool in_late_run;
     int64_t late_since_ns;
-} rtp_adaptive_t;
+} rtp_jitter_buffer_t;
 
 /* entries: at least 4, as many frames as may be held: max_delay_ns of frames, and some. Returns 0,
  * or -EINVAL with text. */
-int rtp_adaptive_init(rtp_adaptive_t *b, const rtp_adaptive_config_t *config,
-                      rtp_adaptive_entry_t *entries, uint32_t entry_count);
+int rtp_jitter_buffer_init(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_config_t *config,
+                           rtp_jitter_buffer_entry_t *entries, uint32_t entry_count);
 
 /* One packet of the stream. Look for events afterwards. */
-void rtp_adaptive_in(rtp_adaptive_t *b, const rtp_adaptive_in_t *in,
-                     rtp_adaptive_dropped_t *dropped);
+void rtp_jitter_buffer_in(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_in_t *in,
+                          rtp_jitter_buffer_dropped_t *dropped);
 
 /* The next packet begins a new timeline, whatever its numbers: a new SSRC, or a restart that the
  * source validation has found. */
-void rtp_adaptive_restart(rtp_adaptive_t *b);
+void rtp_jitter_buffer_restart(rtp_jitter_buffer_t *b);
 
 /* Returns true and what is to be given out by now; false: nothing. Call until then. */
-bool rtp_adaptive_next(rtp_adaptive_t *b, int64_t now_ns, rtp_adaptive_event_t *event);
+bool rtp_jitter_buffer_next(rtp_jitter_buffer_t *b, int64_t now_ns,
+                            rtp_jitter_buffer_event_t *event);
 
-/* When to call rtp_adaptive_next again, if no packet comes before; RT_NEVER_NS: no time. */
-int64_t rtp_adaptive_deadline_ns(const rtp_adaptive_t *b);
+/* When to call rtp_jitter_buffer_next again, if no packet comes before; RT_NEVER_NS: no time. */
+int64_t rtp_jitter_buffer_deadline_ns(const rtp_jitter_buffer_t *b);
 
 /* Gives back what is held, the oldest first, as frames and erasures without waiting. Call until it
  * returns false. A packet whose place was in doubt (a suspect) comes last. */
-bool rtp_adaptive_flush(rtp_adaptive_t *b, rtp_adaptive_event_t *event);
+bool rtp_jitter_buffer_flush(rtp_jitter_buffer_t *b, rtp_jitter_buffer_event_t *event);
 
 /* Frames inside, one in doubt included. */
-static inline uint32_t rtp_adaptive_held(const rtp_adaptive_t *b)
+static inline uint32_t rtp_jitter_buffer_held(const rtp_jitter_buffer_t *b)
 {
     return b->held + (b->has_suspect ? 1u : 0u);
 }
 
 /* The delay in force, above the transit of the fastest frames, and the one aimed at. */
-int64_t rtp_adaptive_delay_ns(const rtp_adaptive_t *b);
-int64_t rtp_adaptive_target_ns(const rtp_adaptive_t *b);
+int64_t rtp_jitter_buffer_delay_ns(const rtp_jitter_buffer_t *b);
+int64_t rtp_jitter_buffer_target_ns(const rtp_jitter_buffer_t *b);
 
 /* The sender's clock against ours, in parts per million: above 0, it is slow. */
-static inline double rtp_adaptive_skew_ppm(const rtp_adaptive_t *b)
+static inline double rtp_jitter_buffer_skew_ppm(const rtp_jitter_buffer_t *b)
 {
     return b->skew.rate * 1e6;
 }

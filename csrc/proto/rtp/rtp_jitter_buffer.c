@@ -23,7 +23,7 @@
  * between their neighbours, and each becomes an erasure when its own time has come: a frame that is
  * overtaken has until then. What has been seen of the last 1024 numbers tells late ones from
  * duplicates, and lost ones from late ones. */
-#include "proto/rtp/rtp_adaptive.h"
+#include "proto/rtp/rtp_jitter_buffer.h"
 
 #include "base/rt_err.h"
 #include "base/rt_seq.h"
@@ -71,7 +71,7 @@ static int64_t clamp(int64_t value, int64_t low, int64_t high)
     return value < high ? value : high;
 }
 
-static int check_config(const rtp_adaptive_config_t *c, uint32_t entry_count)
+static int check_config(const rtp_jitter_buffer_config_t *c, uint32_t entry_count)
 {
     if (c->clock_rate == 0 || c->clock_rate > INT32_MAX)
         return rt_err_set(-EINVAL, "clock rate is %u Hz; take 1 .. %d", c->clock_rate, INT32_MAX);
@@ -93,11 +93,11 @@ static int check_config(const rtp_adaptive_config_t *c, uint32_t entry_count)
     return 0;
 }
 
-int rtp_adaptive_init(rtp_adaptive_t *b, const rtp_adaptive_config_t *config,
-                      rtp_adaptive_entry_t *entries, uint32_t entry_count)
+int rtp_jitter_buffer_init(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_config_t *config,
+                           rtp_jitter_buffer_entry_t *entries, uint32_t entry_count)
 {
     memset(b, 0, sizeof *b);
-    rtp_adaptive_config_t *c = &b->config;
+    rtp_jitter_buffer_config_t *c = &b->config;
     *c = *config;
     if (c->percentile == 0.0)
         c->percentile = DEFAULT_PERCENTILE;
@@ -116,7 +116,7 @@ int rtp_adaptive_init(rtp_adaptive_t *b, const rtp_adaptive_config_t *config,
 
 /* ---- the window of transits ---- */
 
-static uint32_t place_of(const rtp_adaptive_window_t *w, int64_t value)
+static uint32_t place_of(const rtp_jitter_buffer_window_t *w, int64_t value)
 {
     uint32_t low = 0;
     uint32_t high = w->count;
@@ -130,9 +130,9 @@ static uint32_t place_of(const rtp_adaptive_window_t *w, int64_t value)
     return low;
 }
 
-static void window_add(rtp_adaptive_window_t *w, int64_t transit_ns)
+static void window_add(rtp_jitter_buffer_window_t *w, int64_t transit_ns)
 {
-    if (w->count == RTP_ADAPTIVE_WINDOW) {
+    if (w->count == RTP_JITTER_BUFFER_WINDOW) {
         uint32_t oldest = place_of(w, w->recent[w->next]);
         w->count--;
         memmove(&w->sorted[oldest], &w->sorted[oldest + 1],
@@ -143,17 +143,17 @@ static void window_add(rtp_adaptive_window_t *w, int64_t transit_ns)
     w->sorted[at] = transit_ns;
     w->count++;
     w->recent[w->next] = transit_ns;
-    w->next = (w->next + 1) % RTP_ADAPTIVE_WINDOW;
+    w->next = (w->next + 1) % RTP_JITTER_BUFFER_WINDOW;
 }
 
-static int64_t floor_ns(const rtp_adaptive_t *b)
+static int64_t floor_ns(const rtp_jitter_buffer_t *b)
 {
     return b->window.count > 0 ? b->window.sorted[0] : 0;
 }
 
-int64_t rtp_adaptive_target_ns(const rtp_adaptive_t *b)
+int64_t rtp_jitter_buffer_target_ns(const rtp_jitter_buffer_t *b)
 {
-    const rtp_adaptive_window_t *w = &b->window;
+    const rtp_jitter_buffer_window_t *w = &b->window;
     if (w->count == 0)
         return b->config.first_delay_ns;
     /* The least value that the stated share does not exceed. */
@@ -166,14 +166,14 @@ int64_t rtp_adaptive_target_ns(const rtp_adaptive_t *b)
     return clamp(wanted, b->config.min_delay_ns, b->config.max_delay_ns);
 }
 
-int64_t rtp_adaptive_delay_ns(const rtp_adaptive_t *b)
+int64_t rtp_jitter_buffer_delay_ns(const rtp_jitter_buffer_t *b)
 {
     return b->window.count > 0 ? b->offset_ns - floor_ns(b) : 0;
 }
 
-static void steer_offset(rtp_adaptive_t *b, int64_t now_ns)
+static void steer_offset(rtp_jitter_buffer_t *b, int64_t now_ns)
 {
-    int64_t wanted = floor_ns(b) + rtp_adaptive_target_ns(b);
+    int64_t wanted = floor_ns(b) + rtp_jitter_buffer_target_ns(b);
     int64_t elapsed_ns = clamp(now_ns - b->offset_at_ns, 0, LONGEST_NS);
     b->offset_at_ns += elapsed_ns;
     if (wanted >= b->offset_ns) {
@@ -187,7 +187,7 @@ static void steer_offset(rtp_adaptive_t *b, int64_t now_ns)
 
 /* ---- clock skew ---- */
 
-static int64_t shift_at(const rtp_adaptive_skew_t *s, int64_t at_ns)
+static int64_t shift_at(const rtp_jitter_buffer_skew_t *s, int64_t at_ns)
 {
     return s->shift_ns + (int64_t)(s->rate * (double)(at_ns - s->shift_at_ns));
 }
@@ -206,10 +206,10 @@ static double median(double *values, uint32_t count)
 
 /* Fills floor[] with the blocks' transits after steps have been taken out: a difference far from
  * the median one is replaced by that. */
-static void flatten_steps(const rtp_adaptive_skew_t *s, double *floor)
+static void flatten_steps(const rtp_jitter_buffer_skew_t *s, double *floor)
 {
-    double differences[RTP_ADAPTIVE_BLOCKS] = {0};
-    double scratch[RTP_ADAPTIVE_BLOCKS] = {0};
+    double differences[RTP_JITTER_BUFFER_BLOCKS] = {0};
+    double scratch[RTP_JITTER_BUFFER_BLOCKS] = {0};
     uint32_t n = s->count - 1;
     for (uint32_t i = 0; i < n; i++)
         scratch[i] = differences[i] = (double)(s->transit_ns[i + 1] - s->transit_ns[i]);
@@ -222,9 +222,9 @@ static void flatten_steps(const rtp_adaptive_skew_t *s, double *floor)
         floor[i + 1] = floor[i] + (fabs(differences[i] - middle) > limit ? middle : differences[i]);
 }
 
-static double slope(const rtp_adaptive_skew_t *s)
+static double slope(const rtp_jitter_buffer_skew_t *s)
 {
-    double floor[RTP_ADAPTIVE_BLOCKS];
+    double floor[RTP_JITTER_BUFFER_BLOCKS];
     double mean_t = 0;
     double mean_y = 0;
     flatten_steps(s, floor);
@@ -242,9 +242,9 @@ static double slope(const rtp_adaptive_skew_t *s)
     return below > 0 ? fmax(-MAX_SKEW, fmin(MAX_SKEW, above / below)) : 0;
 }
 
-static void close_block(rtp_adaptive_skew_t *s, int64_t now_ns)
+static void close_block(rtp_jitter_buffer_skew_t *s, int64_t now_ns)
 {
-    if (s->count == RTP_ADAPTIVE_BLOCKS) {
+    if (s->count == RTP_JITTER_BUFFER_BLOCKS) {
         s->count--;
         memmove(&s->at_ns[0], &s->at_ns[1], s->count * sizeof s->at_ns[0]);
         memmove(&s->transit_ns[0], &s->transit_ns[1], s->count * sizeof s->transit_ns[0]);
@@ -260,7 +260,7 @@ static void close_block(rtp_adaptive_skew_t *s, int64_t now_ns)
     s->rate = slope(s);
 }
 
-static void skew_add(rtp_adaptive_skew_t *s, int64_t transit_ns, int64_t arrival_ns)
+static void skew_add(rtp_jitter_buffer_skew_t *s, int64_t transit_ns, int64_t arrival_ns)
 {
     if (s->block_open && arrival_ns - s->block_start_ns >= BLOCK_NS)
         close_block(s, arrival_ns);
@@ -275,7 +275,7 @@ static void skew_add(rtp_adaptive_skew_t *s, int64_t transit_ns, int64_t arrival
 }
 
 /* A new timeline: transits before and after cannot be compared; the rate is still the clock's. */
-static void skew_restart(rtp_adaptive_skew_t *s, int64_t now_ns)
+static void skew_restart(rtp_jitter_buffer_skew_t *s, int64_t now_ns)
 {
     s->count = 0;
     s->block_open = false;
@@ -285,41 +285,41 @@ static void skew_restart(rtp_adaptive_skew_t *s, int64_t now_ns)
 
 /* ---- times ---- */
 
-static int64_t media_ns(const rtp_adaptive_t *b, int64_t media)
+static int64_t media_ns(const rtp_jitter_buffer_t *b, int64_t media)
 {
     return rtp_units_to_ns(media - b->origin_media, b->config.clock_rate);
 }
 
-static int64_t playout_ns(const rtp_adaptive_t *b, int64_t media)
+static int64_t playout_ns(const rtp_jitter_buffer_t *b, int64_t media)
 {
     return media_ns(b, media) + b->shift_ns + b->offset_ns;
 }
 
 /* ---- what has been seen ---- */
 
-static bool is_seen(const rtp_adaptive_t *b, uint64_t seq)
+static bool is_seen(const rtp_jitter_buffer_t *b, uint64_t seq)
 {
-    if (seq > b->top_seq || b->top_seq - seq >= RTP_ADAPTIVE_SEEN)
+    if (seq > b->top_seq || b->top_seq - seq >= RTP_JITTER_BUFFER_SEEN)
         return false;
-    return b->seen[seq / 64 % (RTP_ADAPTIVE_SEEN / 64)] >> (seq % 64) & 1;
+    return b->seen[seq / 64 % (RTP_JITTER_BUFFER_SEEN / 64)] >> (seq % 64) & 1;
 }
 
-static void mark_seen(rtp_adaptive_t *b, uint64_t seq)
+static void mark_seen(rtp_jitter_buffer_t *b, uint64_t seq)
 {
-    if (seq > b->top_seq && seq - b->top_seq >= RTP_ADAPTIVE_SEEN)
+    if (seq > b->top_seq && seq - b->top_seq >= RTP_JITTER_BUFFER_SEEN)
         memset(b->seen, 0, sizeof b->seen);
-    for (uint64_t s = b->top_seq + 1; s < seq && seq - b->top_seq < RTP_ADAPTIVE_SEEN; s++)
-        b->seen[s / 64 % (RTP_ADAPTIVE_SEEN / 64)] &= ~(UINT64_C(1) << (s % 64));
+    for (uint64_t s = b->top_seq + 1; s < seq && seq - b->top_seq < RTP_JITTER_BUFFER_SEEN; s++)
+        b->seen[s / 64 % (RTP_JITTER_BUFFER_SEEN / 64)] &= ~(UINT64_C(1) << (s % 64));
     if (seq > b->top_seq)
         b->top_seq = seq;
-    if (b->top_seq - seq < RTP_ADAPTIVE_SEEN)
-        b->seen[seq / 64 % (RTP_ADAPTIVE_SEEN / 64)] |= UINT64_C(1) << (seq % 64);
+    if (b->top_seq - seq < RTP_JITTER_BUFFER_SEEN)
+        b->seen[seq / 64 % (RTP_JITTER_BUFFER_SEEN / 64)] |= UINT64_C(1) << (seq % 64);
 }
 
 /* ---- packets in ---- */
 
-static void give_back(rtp_adaptive_t *b, uint64_t item, rtp_adaptive_reason_t reason,
-                      rtp_adaptive_dropped_t *dropped)
+static void give_back(rtp_jitter_buffer_t *b, uint64_t item, rtp_jitter_buffer_reason_t reason,
+                      rtp_jitter_buffer_dropped_t *dropped)
 {
     uint64_t *const counter[] = {&b->counters.late, &b->counters.duplicates, &b->counters.overflow,
                                  &b->counters.discarded};
@@ -329,25 +329,25 @@ static void give_back(rtp_adaptive_t *b, uint64_t item, rtp_adaptive_reason_t re
     dropped->count++;
 }
 
-static void pass_over(rtp_adaptive_t *b, uint64_t seq)
+static void pass_over(rtp_jitter_buffer_t *b, uint64_t seq)
 {
     if (!is_seen(b, seq))
         b->counters.lost++;
 }
 
-static void drop_oldest(rtp_adaptive_t *b, rtp_adaptive_dropped_t *dropped)
+static void drop_oldest(rtp_jitter_buffer_t *b, rtp_jitter_buffer_dropped_t *dropped)
 {
-    const rtp_adaptive_entry_t *head = &b->entries[b->first];
+    const rtp_jitter_buffer_entry_t *head = &b->entries[b->first];
     for (; b->next_seq < head->seq && head->seq - b->next_seq < FAR_SEQ; b->next_seq++)
         pass_over(b, b->next_seq);
     b->next_seq = head->seq + 1;
     b->last_media = head->media;
-    give_back(b, head->item, RTP_ADAPTIVE_OVERFLOW, dropped);
+    give_back(b, head->item, RTP_JITTER_BUFFER_OVERFLOW, dropped);
     b->first++;
     b->held--;
 }
 
-static uint32_t place_among_held(const rtp_adaptive_t *b, uint64_t seq)
+static uint32_t place_among_held(const rtp_jitter_buffer_t *b, uint64_t seq)
 {
     uint32_t at = b->held;
     while (at > 0 && b->entries[b->first + at - 1].seq > seq)
@@ -355,18 +355,18 @@ static uint32_t place_among_held(const rtp_adaptive_t *b, uint64_t seq)
     return at;
 }
 
-static void insert(rtp_adaptive_t *b, const rtp_adaptive_entry_t *entry,
-                   rtp_adaptive_dropped_t *dropped)
+static void insert(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *entry,
+                   rtp_jitter_buffer_dropped_t *dropped)
 {
     uint32_t at = place_among_held(b, entry->seq);
     /* Seen, but so far behind the highest number that it was not known any more. */
     if (at > 0 && b->entries[b->first + at - 1].seq == entry->seq) {
-        give_back(b, entry->item, RTP_ADAPTIVE_DUPLICATE, dropped);
+        give_back(b, entry->item, RTP_JITTER_BUFFER_DUPLICATE, dropped);
         return;
     }
     if (b->held == b->entry_count) {
         if (at == 0) {
-            give_back(b, entry->item, RTP_ADAPTIVE_OVERFLOW, dropped);
+            give_back(b, entry->item, RTP_JITTER_BUFFER_OVERFLOW, dropped);
             return;
         }
         drop_oldest(b, dropped);
@@ -376,16 +376,16 @@ static void insert(rtp_adaptive_t *b, const rtp_adaptive_entry_t *entry,
         memmove(b->entries, b->entries + b->first, b->held * sizeof *b->entries);
         b->first = 0;
     }
-    rtp_adaptive_entry_t *place = &b->entries[b->first + at];
+    rtp_jitter_buffer_entry_t *place = &b->entries[b->first + at];
     memmove(place + 1, place, (b->held - at) * sizeof *place);
     *place = *entry;
     b->held++;
 }
 
 /* The first packet of a timeline; everything held is of the one before. */
-static void start_timeline(rtp_adaptive_t *b, rtp_adaptive_entry_t *entry)
+static void start_timeline(rtp_jitter_buffer_t *b, rtp_jitter_buffer_entry_t *entry)
 {
-    int64_t delay_ns = b->started ? rtp_adaptive_delay_ns(b) : 0;
+    int64_t delay_ns = b->started ? rtp_jitter_buffer_delay_ns(b) : 0;
     if (b->started) {
         /* More than a cycle further on, so that numbers never go back. */
         b->resync_ts_jump = (int32_t)((uint32_t)entry->media - (uint32_t)b->top_media);
@@ -412,7 +412,7 @@ static void start_timeline(rtp_adaptive_t *b, rtp_adaptive_entry_t *entry)
     b->shift_ns = 0;
 }
 
-static void take_timing(rtp_adaptive_t *b, const rtp_adaptive_entry_t *entry)
+static void take_timing(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *entry)
 {
     int64_t transit_ns = entry->arrival_ns - media_ns(b, entry->media);
     skew_add(&b->skew, transit_ns, entry->arrival_ns);
@@ -423,32 +423,32 @@ static void take_timing(rtp_adaptive_t *b, const rtp_adaptive_entry_t *entry)
 }
 
 /* Whether a frame comes too late for its place. */
-static bool is_late(const rtp_adaptive_t *b, const rtp_adaptive_entry_t *entry)
+static bool is_late(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *entry)
 {
     if (entry->seq < b->next_seq)
         return b->playing;
-    return b->config.mode == RTP_ADAPTIVE_DEADLINE &&
+    return b->config.mode == RTP_JITTER_BUFFER_DEADLINE &&
            playout_ns(b, entry->media) < entry->arrival_ns;
 }
 
-static void accept(rtp_adaptive_t *b, const rtp_adaptive_entry_t *entry, unsigned flags,
-                   rtp_adaptive_dropped_t *dropped)
+static void accept(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *entry, unsigned flags,
+                   rtp_jitter_buffer_dropped_t *dropped)
 {
     if (is_seen(b, entry->seq)) {
-        give_back(b, entry->item, RTP_ADAPTIVE_DUPLICATE, dropped);
+        give_back(b, entry->item, RTP_JITTER_BUFFER_DUPLICATE, dropped);
         return;
     }
-    if (!(flags & RTP_ADAPTIVE_NO_TIMING))
+    if (!(flags & RTP_JITTER_BUFFER_NO_TIMING))
         take_timing(b, entry);
     bool late = is_late(b, entry);
     if (late && entry->seq < b->next_seq && entry->seq > b->counted_from &&
-        b->top_seq - entry->seq < RTP_ADAPTIVE_SEEN)
+        b->top_seq - entry->seq < RTP_JITTER_BUFFER_SEEN)
         b->counters.lost--;
     mark_seen(b, entry->seq);
     if (entry->media > b->top_media)
         b->top_media = entry->media;
     if (late) {
-        give_back(b, entry->item, RTP_ADAPTIVE_LATE, dropped);
+        give_back(b, entry->item, RTP_JITTER_BUFFER_LATE, dropped);
         if (!b->in_late_run)
             b->late_since_ns = entry->arrival_ns;
         b->in_late_run = true;
@@ -464,7 +464,7 @@ static void accept(rtp_adaptive_t *b, const rtp_adaptive_entry_t *entry, unsigne
 
 /* Whether numbers or times are where no path could have put them. A frame that is only late, with
  * its timestamp as far on as its number says, is not. */
-static bool is_far_off(const rtp_adaptive_t *b, const rtp_adaptive_entry_t *entry,
+static bool is_far_off(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *entry,
                        int64_t transit_ns)
 {
     int64_t seq_step = (int64_t)(entry->seq - b->top_seq);
@@ -480,7 +480,7 @@ static bool is_far_off(const rtp_adaptive_t *b, const rtp_adaptive_entry_t *entr
     return b->step == 0 || away_ns > b->config.resync_ns / 2 || away_ns < -b->config.resync_ns / 2;
 }
 
-static bool follows_suspect(const rtp_adaptive_t *b, const rtp_adaptive_entry_t *entry,
+static bool follows_suspect(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *entry,
                             int64_t transit_ns)
 {
     int64_t apart_ns = transit_ns - b->suspect_transit_ns;
@@ -489,17 +489,17 @@ static bool follows_suspect(const rtp_adaptive_t *b, const rtp_adaptive_entry_t 
            apart_ns < b->config.resync_ns && apart_ns > -b->config.resync_ns;
 }
 
-static void forget_suspect(rtp_adaptive_t *b, rtp_adaptive_dropped_t *dropped)
+static void forget_suspect(rtp_jitter_buffer_t *b, rtp_jitter_buffer_dropped_t *dropped)
 {
     if (b->has_suspect)
-        give_back(b, b->suspect.item, RTP_ADAPTIVE_DISCARDED, dropped);
+        give_back(b, b->suspect.item, RTP_JITTER_BUFFER_DISCARDED, dropped);
     b->has_suspect = false;
 }
 
-static void follow_suspect(rtp_adaptive_t *b, rtp_adaptive_entry_t *entry, unsigned flags,
-                           rtp_adaptive_dropped_t *dropped)
+static void follow_suspect(rtp_jitter_buffer_t *b, rtp_jitter_buffer_entry_t *entry, unsigned flags,
+                           rtp_jitter_buffer_dropped_t *dropped)
 {
-    rtp_adaptive_entry_t first = b->suspect;
+    rtp_jitter_buffer_entry_t first = b->suspect;
     uint64_t seq_step = entry->seq - first.seq;
     b->has_suspect = false;
     start_timeline(b, &first);
@@ -509,7 +509,8 @@ static void follow_suspect(rtp_adaptive_t *b, rtp_adaptive_entry_t *entry, unsig
 }
 
 /* Numbers extended to lie nearest to the highest so far. */
-static rtp_adaptive_entry_t extend(const rtp_adaptive_t *b, const rtp_adaptive_in_t *in)
+static rtp_jitter_buffer_entry_t extend(const rtp_jitter_buffer_t *b,
+                                        const rtp_jitter_buffer_in_t *in)
 {
     uint64_t seq = SEQ_CYCLE + in->seq;
     int64_t media = in->ts;
@@ -517,14 +518,14 @@ static rtp_adaptive_entry_t extend(const rtp_adaptive_t *b, const rtp_adaptive_i
         seq = b->top_seq + (uint64_t)(int64_t)(int16_t)(in->seq - (uint16_t)b->top_seq);
         media = b->top_media + rt_seq32_diff(in->ts, (uint32_t)b->top_media);
     }
-    return (rtp_adaptive_entry_t){
+    return (rtp_jitter_buffer_entry_t){
         .seq = seq, .media = media, .item = in->item, .arrival_ns = in->arrival_ns};
 }
 
-void rtp_adaptive_in(rtp_adaptive_t *b, const rtp_adaptive_in_t *in,
-                     rtp_adaptive_dropped_t *dropped)
+void rtp_jitter_buffer_in(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_in_t *in,
+                          rtp_jitter_buffer_dropped_t *dropped)
 {
-    rtp_adaptive_entry_t entry = extend(b, in);
+    rtp_jitter_buffer_entry_t entry = extend(b, in);
     dropped->count = 0;
     b->counters.received++;
     if (!b->started || b->restart ||
@@ -548,7 +549,7 @@ void rtp_adaptive_in(rtp_adaptive_t *b, const rtp_adaptive_in_t *in,
     }
 }
 
-void rtp_adaptive_restart(rtp_adaptive_t *b)
+void rtp_jitter_buffer_restart(rtp_jitter_buffer_t *b)
 {
     b->restart = b->started;
 }
@@ -571,7 +572,7 @@ typedef struct next {
     uint64_t frames; /* gap */
 } next_t;
 
-static bool is_old(const rtp_adaptive_t *b, const rtp_adaptive_entry_t *entry)
+static bool is_old(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *entry)
 {
     return entry->seq < b->resync_seq;
 }
@@ -582,8 +583,8 @@ static uint64_t larger(uint64_t a, uint64_t b)
 }
 
 /* How many of the missing frames had their time before anything behind them came. */
-static uint64_t gone_by(const rtp_adaptive_t *b, const rtp_adaptive_entry_t *head, int64_t step,
-                        uint64_t missing)
+static uint64_t gone_by(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *head,
+                        int64_t step, uint64_t missing)
 {
     int64_t step_ns = rtp_units_to_ns(step, b->config.clock_rate);
     int64_t since_ns = head->arrival_ns - playout_ns(b, b->last_media);
@@ -595,20 +596,20 @@ static uint64_t gone_by(const rtp_adaptive_t *b, const rtp_adaptive_entry_t *hea
 
 /* How many steps make an erasure: it lasts for 1 ms at least, or a sender whose timestamps hardly
  * move would have one given out for each of them. */
-static int64_t steps_per_erasure(const rtp_adaptive_t *b, int64_t step)
+static int64_t steps_per_erasure(const rtp_jitter_buffer_t *b, int64_t step)
 {
     int64_t least = (int64_t)b->config.clock_rate / ERASURES_PER_S;
     return step > 0 && step < least ? (least + step - 1) / step : 1;
 }
 
 /* Frames missing at the same time are erased together, however many. */
-static uint64_t frames_at_once(const rtp_adaptive_t *b, int64_t step, uint64_t missing)
+static uint64_t frames_at_once(const rtp_jitter_buffer_t *b, int64_t step, uint64_t missing)
 {
     uint64_t frames = step > 0 ? (uint64_t)steps_per_erasure(b, step) : missing;
     return frames < missing ? frames : missing;
 }
 
-static next_t look_at_gap(const rtp_adaptive_t *b, const rtp_adaptive_entry_t *head)
+static next_t look_at_gap(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *head)
 {
     uint64_t missing = head->seq - b->next_seq;
     int64_t span = head->media > b->last_media ? head->media - b->last_media : 0;
@@ -622,10 +623,10 @@ static next_t look_at_gap(const rtp_adaptive_t *b, const rtp_adaptive_entry_t *h
     return next;
 }
 
-static next_t look_at_dry(const rtp_adaptive_t *b)
+static next_t look_at_dry(const rtp_jitter_buffer_t *b)
 {
     next_t next = {.kind = NEXT_NOTHING, .due_ns = RT_NEVER_NS};
-    if (b->config.mode != RTP_ADAPTIVE_DEADLINE || !b->playing || b->step == 0 ||
+    if (b->config.mode != RTP_JITTER_BUFFER_DEADLINE || !b->playing || b->step == 0 ||
         b->dry_ns >= b->config.conceal_ns)
         return next;
     next.kind = NEXT_DRY;
@@ -636,22 +637,22 @@ static next_t look_at_dry(const rtp_adaptive_t *b)
     return next;
 }
 
-static next_t look(const rtp_adaptive_t *b)
+static next_t look(const rtp_jitter_buffer_t *b)
 {
     if (b->resync_seq != 0 && (b->held == 0 || !is_old(b, &b->entries[b->first])))
         return (next_t){.kind = NEXT_RESYNC, .due_ns = INT64_MIN};
     if (b->held == 0)
         return look_at_dry(b);
-    const rtp_adaptive_entry_t *head = &b->entries[b->first];
+    const rtp_jitter_buffer_entry_t *head = &b->entries[b->first];
     /* More than a cycle: not a gap, but the start of another timeline before the last one. */
     if (head->seq > b->next_seq && head->seq - b->next_seq < SEQ_CYCLE && b->playing)
         return look_at_gap(b, head);
-    bool at_once = is_old(b, head) || b->config.mode == RTP_ADAPTIVE_IN_ORDER;
+    bool at_once = is_old(b, head) || b->config.mode == RTP_JITTER_BUFFER_IN_ORDER;
     return (next_t){.kind = NEXT_FRAME, .due_ns = at_once ? INT64_MIN : playout_ns(b, head->media)};
 }
 
 /* Erasures of a dry buffer were losses as far as frames are missing, else a pause. */
-static void settle_dry(rtp_adaptive_t *b, uint64_t missing)
+static void settle_dry(rtp_jitter_buffer_t *b, uint64_t missing)
 {
     if (b->dry_ns == 0)
         return;
@@ -665,7 +666,7 @@ static void settle_dry(rtp_adaptive_t *b, uint64_t missing)
 }
 
 /* Two steps alike: one alone may span a pause. */
-static void learn_step(rtp_adaptive_t *b, int64_t step)
+static void learn_step(rtp_jitter_buffer_t *b, int64_t step)
 {
     if (!b->playing || step <= 0 || step > (int64_t)b->config.clock_rate)
         return;
@@ -674,13 +675,13 @@ static void learn_step(rtp_adaptive_t *b, int64_t step)
     b->step_before = step;
 }
 
-static void give_frame(rtp_adaptive_t *b, rtp_adaptive_event_t *event)
+static void give_frame(rtp_jitter_buffer_t *b, rtp_jitter_buffer_event_t *event)
 {
-    const rtp_adaptive_entry_t *head = &b->entries[b->first];
+    const rtp_jitter_buffer_entry_t *head = &b->entries[b->first];
     settle_dry(b, 0);
     learn_step(b, head->media - b->last_media);
-    *event = (rtp_adaptive_event_t){
-        .kind = RTP_ADAPTIVE_FRAME,
+    *event = (rtp_jitter_buffer_event_t){
+        .kind = RTP_JITTER_BUFFER_FRAME,
         .ts = (uint32_t)head->media,
         .seq = head->seq,
         .frames = 1,
@@ -699,14 +700,14 @@ static void give_frame(rtp_adaptive_t *b, rtp_adaptive_event_t *event)
 }
 
 /* Returns false where an erasure of the dry buffer has covered that time already. */
-static bool give_gap(rtp_adaptive_t *b, const next_t *next, rtp_adaptive_event_t *event)
+static bool give_gap(rtp_jitter_buffer_t *b, const next_t *next, rtp_jitter_buffer_event_t *event)
 {
-    const rtp_adaptive_entry_t *head = &b->entries[b->first];
+    const rtp_jitter_buffer_entry_t *head = &b->entries[b->first];
     settle_dry(b, head->seq - b->next_seq);
     int64_t step = next->media - b->last_media;
     int64_t span = step * (int64_t)next->frames;
-    *event = (rtp_adaptive_event_t){
-        .kind = RTP_ADAPTIVE_ERASURE,
+    *event = (rtp_jitter_buffer_event_t){
+        .kind = RTP_JITTER_BUFFER_ERASURE,
         .ts = (uint32_t)next->media,
         .seq = b->next_seq,
         .frames = (uint32_t)next->frames,
@@ -723,11 +724,11 @@ static bool give_gap(rtp_adaptive_t *b, const next_t *next, rtp_adaptive_event_t
     return true;
 }
 
-static void give_dry(rtp_adaptive_t *b, const next_t *next, rtp_adaptive_event_t *event)
+static void give_dry(rtp_jitter_buffer_t *b, const next_t *next, rtp_jitter_buffer_event_t *event)
 {
     int64_t span = (int64_t)b->step * steps_per_erasure(b, (int64_t)b->step);
-    *event = (rtp_adaptive_event_t){
-        .kind = RTP_ADAPTIVE_ERASURE,
+    *event = (rtp_jitter_buffer_event_t){
+        .kind = RTP_JITTER_BUFFER_ERASURE,
         .ts = (uint32_t)next->media,
         .seq = b->next_seq,
         .ts_span = (int32_t)span,
@@ -738,10 +739,10 @@ static void give_dry(rtp_adaptive_t *b, const next_t *next, rtp_adaptive_event_t
     b->counters.erasures++;
 }
 
-static void give_resync(rtp_adaptive_t *b, rtp_adaptive_event_t *event)
+static void give_resync(rtp_jitter_buffer_t *b, rtp_jitter_buffer_event_t *event)
 {
-    *event = (rtp_adaptive_event_t){
-        .kind = RTP_ADAPTIVE_RESYNC,
+    *event = (rtp_jitter_buffer_event_t){
+        .kind = RTP_JITTER_BUFFER_RESYNC,
         .ts = (uint32_t)b->origin_media,
         .seq = b->resync_seq,
         .ts_span = b->resync_ts_jump,
@@ -754,7 +755,7 @@ static void give_resync(rtp_adaptive_t *b, rtp_adaptive_event_t *event)
     b->counters.resyncs++;
 }
 
-static bool give(rtp_adaptive_t *b, const next_t *next, rtp_adaptive_event_t *event)
+static bool give(rtp_jitter_buffer_t *b, const next_t *next, rtp_jitter_buffer_event_t *event)
 {
     switch (next->kind) {
     case NEXT_FRAME:
@@ -774,12 +775,13 @@ static bool give(rtp_adaptive_t *b, const next_t *next, rtp_adaptive_event_t *ev
     return false;
 }
 
-int64_t rtp_adaptive_deadline_ns(const rtp_adaptive_t *b)
+int64_t rtp_jitter_buffer_deadline_ns(const rtp_jitter_buffer_t *b)
 {
     return look(b).due_ns;
 }
 
-bool rtp_adaptive_next(rtp_adaptive_t *b, int64_t now_ns, rtp_adaptive_event_t *event)
+bool rtp_jitter_buffer_next(rtp_jitter_buffer_t *b, int64_t now_ns,
+                            rtp_jitter_buffer_event_t *event)
 {
     for (;;) {
         next_t next = look(b);
@@ -790,7 +792,7 @@ bool rtp_adaptive_next(rtp_adaptive_t *b, int64_t now_ns, rtp_adaptive_event_t *
     }
 }
 
-bool rtp_adaptive_flush(rtp_adaptive_t *b, rtp_adaptive_event_t *event)
+bool rtp_jitter_buffer_flush(rtp_jitter_buffer_t *b, rtp_jitter_buffer_event_t *event)
 {
     for (;;) {
         next_t next = look(b);
@@ -802,8 +804,8 @@ bool rtp_adaptive_flush(rtp_adaptive_t *b, rtp_adaptive_event_t *event)
     if (!b->has_suspect)
         return false;
     b->has_suspect = false;
-    rtp_adaptive_dropped_t none = {.count = 0};
+    rtp_jitter_buffer_dropped_t none = {.count = 0};
     start_timeline(b, &b->suspect);
     insert(b, &b->suspect, &none);
-    return rtp_adaptive_flush(b, event);
+    return rtp_jitter_buffer_flush(b, event);
 }

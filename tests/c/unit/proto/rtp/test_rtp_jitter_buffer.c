@@ -1,6 +1,6 @@
 /* A sender, a path and a player in virtual time: packets are put into the order of their arrival,
  * and the buffer is asked exactly when it says so. */
-#include "proto/rtp/rtp_adaptive.h"
+#include "proto/rtp/rtp_jitter_buffer.h"
 
 #include "base/rt_err.h"
 #include "base/rt_random.h"
@@ -25,8 +25,8 @@ typedef struct packet {
 } packet_t;
 
 typedef struct run {
-    rtp_adaptive_t b;
-    rtp_adaptive_entry_t entries[ENTRIES];
+    rtp_jitter_buffer_t b;
+    rtp_jitter_buffer_entry_t entries[ENTRIES];
     packet_t packets[MAX_PACKETS];
     size_t count;
     uint8_t fate[MAX_PACKETS]; /* how often each item came back */
@@ -39,15 +39,15 @@ typedef struct run {
     int64_t last_due_ns;
     int64_t worst_backstep_ns;
     uint32_t most_held;
-    rtp_adaptive_event_t last_resync;
+    rtp_jitter_buffer_event_t last_resync;
 } run_t;
 
 static run_t run;
 
-static void begin(const rtp_adaptive_config_t *config)
+static void begin(const rtp_jitter_buffer_config_t *config)
 {
     memset(&run, 0, sizeof run);
-    CHECK_EQ(rtp_adaptive_init(&run.b, config, run.entries, ENTRIES), 0);
+    CHECK_EQ(rtp_jitter_buffer_init(&run.b, config, run.entries, ENTRIES), 0);
 }
 
 static int by_arrival(const void *a, const void *b)
@@ -66,12 +66,12 @@ static void send_at(uint16_t seq, uint32_t ts, int64_t arrival_ns)
     run.count++;
 }
 
-static void note(const rtp_adaptive_event_t *e, int64_t now_ns)
+static void note(const rtp_jitter_buffer_event_t *e, int64_t now_ns)
 {
-    if (e->kind != RTP_ADAPTIVE_RESYNC && run.b.config.mode == RTP_ADAPTIVE_DEADLINE)
+    if (e->kind != RTP_JITTER_BUFFER_RESYNC && run.b.config.mode == RTP_JITTER_BUFFER_DEADLINE)
         CHECK(e->due_ns <= now_ns);
     switch (e->kind) {
-    case RTP_ADAPTIVE_FRAME:
+    case RTP_JITTER_BUFFER_FRAME:
         run.frames++;
         run.fate[e->item]++;
         CHECK(run.frames == 1 || e->seq > run.last_seq);
@@ -80,14 +80,14 @@ static void note(const rtp_adaptive_event_t *e, int64_t now_ns)
             run.worst_backstep_ns = run.last_due_ns - e->due_ns;
         run.last_due_ns = e->due_ns;
         break;
-    case RTP_ADAPTIVE_ERASURE:
+    case RTP_JITTER_BUFFER_ERASURE:
         if (e->frames == 0)
             run.dry++;
         else
             CHECK(run.frames == 0 || e->seq > run.last_seq);
         run.erased += e->frames;
         break;
-    case RTP_ADAPTIVE_RESYNC:
+    case RTP_JITTER_BUFFER_RESYNC:
         run.resyncs++;
         run.last_resync = *e;
         break;
@@ -96,14 +96,14 @@ static void note(const rtp_adaptive_event_t *e, int64_t now_ns)
 
 static void play_until(int64_t now_ns)
 {
-    rtp_adaptive_event_t e;
+    rtp_jitter_buffer_event_t e;
     for (;;) {
-        int64_t due_ns = rtp_adaptive_deadline_ns(&run.b);
+        int64_t due_ns = rtp_jitter_buffer_deadline_ns(&run.b);
         if (due_ns > now_ns)
             break;
         int64_t at_ns = due_ns > run.last_now_ns ? due_ns : run.last_now_ns;
         run.last_now_ns = at_ns;
-        while (rtp_adaptive_next(&run.b, at_ns, &e))
+        while (rtp_jitter_buffer_next(&run.b, at_ns, &e))
             note(&e, at_ns);
     }
     run.last_now_ns = now_ns;
@@ -111,23 +111,23 @@ static void play_until(int64_t now_ns)
 
 static void check_conservation(void)
 {
-    const rtp_adaptive_counters_t *c = &run.b.counters;
+    const rtp_jitter_buffer_counters_t *c = &run.b.counters;
     CHECK_EQ(c->received, c->delivered + c->late + c->duplicates + c->overflow + c->discarded +
-                              rtp_adaptive_held(&run.b));
+                              rtp_jitter_buffer_held(&run.b));
 }
 
 /* Everything that was sent arrives, is played, and at the end flushed. */
 static void play_all(void)
 {
-    rtp_adaptive_event_t e;
+    rtp_jitter_buffer_event_t e;
     qsort(run.packets, run.count, sizeof run.packets[0], by_arrival);
     for (size_t i = 0; i < run.count; i++) {
         const packet_t *p = &run.packets[i];
         play_until(p->arrival_ns);
-        rtp_adaptive_dropped_t dropped;
-        rtp_adaptive_in_t in = {
+        rtp_jitter_buffer_dropped_t dropped;
+        rtp_jitter_buffer_in_t in = {
             .item = p->number, .arrival_ns = p->arrival_ns, .ts = p->ts, .seq = p->seq};
-        rtp_adaptive_in(&run.b, &in, &dropped);
+        rtp_jitter_buffer_in(&run.b, &in, &dropped);
         for (unsigned k = 0; k < dropped.count; k++)
             run.fate[dropped.entry[k].item]++;
         if (run.b.held > run.most_held)
@@ -136,10 +136,10 @@ static void play_all(void)
         if (i % 1024 == 0)
             check_conservation();
     }
-    while (rtp_adaptive_flush(&run.b, &e))
+    while (rtp_jitter_buffer_flush(&run.b, &e))
         note(&e, INT64_MAX);
     check_conservation();
-    CHECK_EQ(rtp_adaptive_held(&run.b), 0);
+    CHECK_EQ(rtp_jitter_buffer_held(&run.b), 0);
     CHECK_EQ(run.b.counters.received, run.count);
     CHECK_EQ(run.b.counters.delivered, run.frames);
     for (size_t i = 0; i < run.count; i++) {
@@ -150,30 +150,30 @@ static void play_all(void)
     }
 }
 
-static const rtp_adaptive_config_t plain = {.clock_rate = RATE};
+static const rtp_jitter_buffer_config_t plain = {.clock_rate = RATE};
 
 static void test_bad_configurations_are_refused(void)
 {
-    rtp_adaptive_entry_t entries[8];
-    rtp_adaptive_t b;
-    rtp_adaptive_config_t c = plain;
-    CHECK_EQ(rtp_adaptive_init(&b, &c, entries, 3), -EINVAL);
-    CHECK_EQ(rtp_adaptive_init(&b, &c, entries, 4), 0);
+    rtp_jitter_buffer_entry_t entries[8];
+    rtp_jitter_buffer_t b;
+    rtp_jitter_buffer_config_t c = plain;
+    CHECK_EQ(rtp_jitter_buffer_init(&b, &c, entries, 3), -EINVAL);
+    CHECK_EQ(rtp_jitter_buffer_init(&b, &c, entries, 4), 0);
     c.clock_rate = 0;
-    CHECK_EQ(rtp_adaptive_init(&b, &c, entries, 8), -EINVAL);
+    CHECK_EQ(rtp_jitter_buffer_init(&b, &c, entries, 8), -EINVAL);
     c = plain;
     c.percentile = 1.5;
-    CHECK_EQ(rtp_adaptive_init(&b, &c, entries, 8), -EINVAL);
+    CHECK_EQ(rtp_jitter_buffer_init(&b, &c, entries, 8), -EINVAL);
     CHECK(strstr(rt_err_text(), "percentile is 1.5") != NULL);
     c = plain;
     c.min_delay_ns = 300 * MS;
-    CHECK_EQ(rtp_adaptive_init(&b, &c, entries, 8), -EINVAL);
+    CHECK_EQ(rtp_jitter_buffer_init(&b, &c, entries, 8), -EINVAL);
     c = plain;
     c.max_delay_ns = 61 * SECOND;
-    CHECK_EQ(rtp_adaptive_init(&b, &c, entries, 8), -EINVAL);
+    CHECK_EQ(rtp_jitter_buffer_init(&b, &c, entries, 8), -EINVAL);
     c = plain;
     c.resync_ns = -1;
-    CHECK_EQ(rtp_adaptive_init(&b, &c, entries, 8), -EINVAL);
+    CHECK_EQ(rtp_jitter_buffer_init(&b, &c, entries, 8), -EINVAL);
 }
 
 static void test_steady_stream_is_played_on_its_grid(void)
@@ -188,42 +188,42 @@ static void test_steady_stream_is_played_on_its_grid(void)
     CHECK_EQ(run.worst_backstep_ns, 0);
     CHECK_EQ(rtp_jitter_units(&run.b.jitter), 0);
     /* Nothing varies: the delay has shrunk from 40 ms to the least, by 10 ms/s. */
-    CHECK_EQ(rtp_adaptive_target_ns(&run.b), 5 * MS);
-    CHECK_EQ(rtp_adaptive_delay_ns(&run.b), 5 * MS);
+    CHECK_EQ(rtp_jitter_buffer_target_ns(&run.b), 5 * MS);
+    CHECK_EQ(rtp_jitter_buffer_delay_ns(&run.b), 5 * MS);
 }
 
 static void test_in_order_mode_waits_for_nothing_but_gaps(void)
 {
-    rtp_adaptive_config_t c = plain;
-    c.mode = RTP_ADAPTIVE_IN_ORDER;
+    rtp_jitter_buffer_config_t c = plain;
+    c.mode = RTP_JITTER_BUFFER_IN_ORDER;
     begin(&c);
-    rtp_adaptive_dropped_t dropped;
-    rtp_adaptive_event_t e;
+    rtp_jitter_buffer_dropped_t dropped;
+    rtp_jitter_buffer_event_t e;
     for (uint32_t i = 0; i < 50; i++) {
         int64_t now_ns = SECOND + i * PTIME_NS;
-        rtp_adaptive_in_t in = {
+        rtp_jitter_buffer_in_t in = {
             .item = i, .arrival_ns = now_ns, .ts = i * STEP, .seq = (uint16_t)i};
-        rtp_adaptive_in(&run.b, &in, &dropped);
-        CHECK(rtp_adaptive_next(&run.b, now_ns, &e));
-        CHECK_EQ(e.kind, RTP_ADAPTIVE_FRAME);
+        rtp_jitter_buffer_in(&run.b, &in, &dropped);
+        CHECK(rtp_jitter_buffer_next(&run.b, now_ns, &e));
+        CHECK_EQ(e.kind, RTP_JITTER_BUFFER_FRAME);
         CHECK_EQ(e.item, i);
-        CHECK(!rtp_adaptive_next(&run.b, now_ns, &e));
-        CHECK_EQ(rtp_adaptive_deadline_ns(&run.b), RT_NEVER_NS);
+        CHECK(!rtp_jitter_buffer_next(&run.b, now_ns, &e));
+        CHECK_EQ(rtp_jitter_buffer_deadline_ns(&run.b), RT_NEVER_NS);
     }
     /* 50 is missing; 51 waits for the playout time of 50, not longer. */
     int64_t now_ns = SECOND + 51 * PTIME_NS;
-    rtp_adaptive_in_t in = {.item = 51, .arrival_ns = now_ns, .ts = 51 * STEP, .seq = 51};
-    rtp_adaptive_in(&run.b, &in, &dropped);
-    int64_t due_ns = rtp_adaptive_deadline_ns(&run.b);
-    CHECK_EQ(due_ns, SECOND + 50 * PTIME_NS + rtp_adaptive_delay_ns(&run.b));
-    CHECK(!rtp_adaptive_next(&run.b, due_ns - 1, &e));
-    CHECK(rtp_adaptive_next(&run.b, due_ns, &e));
-    CHECK_EQ(e.kind, RTP_ADAPTIVE_ERASURE);
+    rtp_jitter_buffer_in_t in = {.item = 51, .arrival_ns = now_ns, .ts = 51 * STEP, .seq = 51};
+    rtp_jitter_buffer_in(&run.b, &in, &dropped);
+    int64_t due_ns = rtp_jitter_buffer_deadline_ns(&run.b);
+    CHECK_EQ(due_ns, SECOND + 50 * PTIME_NS + rtp_jitter_buffer_delay_ns(&run.b));
+    CHECK(!rtp_jitter_buffer_next(&run.b, due_ns - 1, &e));
+    CHECK(rtp_jitter_buffer_next(&run.b, due_ns, &e));
+    CHECK_EQ(e.kind, RTP_JITTER_BUFFER_ERASURE);
     CHECK_EQ(e.frames, 1);
     CHECK_EQ(e.ts, 50 * STEP);
     CHECK_EQ(e.ts_span, STEP);
-    CHECK(rtp_adaptive_next(&run.b, due_ns, &e));
-    CHECK_EQ(e.kind, RTP_ADAPTIVE_FRAME);
+    CHECK(rtp_jitter_buffer_next(&run.b, due_ns, &e));
+    CHECK_EQ(e.kind, RTP_JITTER_BUFFER_FRAME);
     CHECK_EQ(e.item, 51);
     CHECK_EQ(run.b.counters.lost, 1);
     CHECK_EQ(run.b.counters.concealed_ns, (uint64_t)PTIME_NS);
@@ -260,7 +260,7 @@ static void test_stated_share_is_in_time(void)
     static const double most_late[] = {0.13, 0.035, 0.008};
     static const double least_late[] = {0.05, 0.005, 0.0};
     for (unsigned k = 0; k < 3; k++) {
-        rtp_adaptive_config_t c = {
+        rtp_jitter_buffer_config_t c = {
             .clock_rate = RATE, .percentile = percentiles[k], .max_delay_ns = SECOND};
         rt_random_init(&r, 1 + k);
         begin(&c);
@@ -281,64 +281,65 @@ static void test_stated_share_is_in_time(void)
 static void test_delay_stays_within_its_bounds(void)
 {
     rt_random_t r;
-    rtp_adaptive_config_t c = {
+    rtp_jitter_buffer_config_t c = {
         .clock_rate = RATE, .percentile = 1.0, .min_delay_ns = 15 * MS, .max_delay_ns = 30 * MS};
     rt_random_init(&r, 9);
     begin(&c);
     for (uint32_t i = 0; i < 600; i++)
         send_at((uint16_t)i, i * STEP, SECOND + i * PTIME_NS);
     play_all();
-    CHECK_EQ(rtp_adaptive_delay_ns(&run.b), 15 * MS);
+    CHECK_EQ(rtp_jitter_buffer_delay_ns(&run.b), 15 * MS);
     begin(&c);
     for (uint32_t i = 0; i < 3000; i++)
         send_at((uint16_t)i, i * STEP, SECOND + i * PTIME_NS + jitter_ns(&r, 15e6));
     play_all();
-    CHECK_EQ(rtp_adaptive_target_ns(&run.b), 30 * MS);
+    CHECK_EQ(rtp_jitter_buffer_target_ns(&run.b), 30 * MS);
     CHECK(run.b.counters.late > 100);
 }
 
 static void test_delay_grows_at_once_and_shrinks_slowly(void)
 {
-    rtp_adaptive_config_t c = {.clock_rate = RATE, .percentile = 1.0, .first_delay_ns = 5 * MS};
+    rtp_jitter_buffer_config_t c = {
+        .clock_rate = RATE, .percentile = 1.0, .first_delay_ns = 5 * MS};
     begin(&c);
     uint32_t i = 0;
-    rtp_adaptive_dropped_t dropped;
-    rtp_adaptive_event_t e;
+    rtp_jitter_buffer_dropped_t dropped;
+    rtp_jitter_buffer_event_t e;
     int64_t at_ns = 0;
     for (; i < 300; i++) {
         at_ns = SECOND + i * PTIME_NS + (i == 299 ? 60 * MS : 0);
-        rtp_adaptive_in_t in = {.arrival_ns = at_ns, .ts = i * STEP, .seq = (uint16_t)i};
-        rtp_adaptive_in(&run.b, &in, &dropped);
+        rtp_jitter_buffer_in_t in = {.arrival_ns = at_ns, .ts = i * STEP, .seq = (uint16_t)i};
+        rtp_jitter_buffer_in(&run.b, &in, &dropped);
         if (i == 298)
-            CHECK_EQ(rtp_adaptive_delay_ns(&run.b), 5 * MS);
-        while (rtp_adaptive_next(&run.b, at_ns, &e))
+            CHECK_EQ(rtp_jitter_buffer_delay_ns(&run.b), 5 * MS);
+        while (rtp_jitter_buffer_next(&run.b, at_ns, &e))
             ;
     }
-    CHECK_EQ(rtp_adaptive_delay_ns(&run.b), 60 * MS);
+    CHECK_EQ(rtp_jitter_buffer_delay_ns(&run.b), 60 * MS);
     /* As long as the spike is in the window, nothing shrinks; then 10 ms in a second. */
     for (; i < 300 + 255; i++) {
         at_ns = SECOND + i * PTIME_NS;
-        rtp_adaptive_in_t in = {.arrival_ns = at_ns, .ts = i * STEP, .seq = (uint16_t)i};
-        rtp_adaptive_in(&run.b, &in, &dropped);
-        while (rtp_adaptive_next(&run.b, at_ns, &e))
+        rtp_jitter_buffer_in_t in = {.arrival_ns = at_ns, .ts = i * STEP, .seq = (uint16_t)i};
+        rtp_jitter_buffer_in(&run.b, &in, &dropped);
+        while (rtp_jitter_buffer_next(&run.b, at_ns, &e))
             ;
     }
-    CHECK_EQ(rtp_adaptive_delay_ns(&run.b), 60 * MS);
+    CHECK_EQ(rtp_jitter_buffer_delay_ns(&run.b), 60 * MS);
     for (; i < 300 + 255 + 50; i++) {
         at_ns = SECOND + i * PTIME_NS;
-        rtp_adaptive_in_t in = {.arrival_ns = at_ns, .ts = i * STEP, .seq = (uint16_t)i};
-        rtp_adaptive_in(&run.b, &in, &dropped);
-        while (rtp_adaptive_next(&run.b, at_ns, &e))
+        rtp_jitter_buffer_in_t in = {.arrival_ns = at_ns, .ts = i * STEP, .seq = (uint16_t)i};
+        rtp_jitter_buffer_in(&run.b, &in, &dropped);
+        while (rtp_jitter_buffer_next(&run.b, at_ns, &e))
             ;
     }
-    CHECK(llabs((long long)(rtp_adaptive_delay_ns(&run.b) - 50 * MS)) < MS);
+    CHECK(llabs((long long)(rtp_jitter_buffer_delay_ns(&run.b) - 50 * MS)) < MS);
 }
 
 /* A sender whose clock is off by ppm for ten minutes, over a path with jitter. */
 static void play_skewed(double ppm, uint64_t seed)
 {
     rt_random_t r;
-    rtp_adaptive_config_t c = {.clock_rate = RATE, .percentile = 1.0};
+    rtp_jitter_buffer_config_t c = {.clock_rate = RATE, .percentile = 1.0};
     rt_random_init(&r, seed);
     begin(&c);
     for (uint32_t i = 0; i < 30000; i++) {
@@ -353,13 +354,13 @@ static void test_clock_skew_is_measured_and_taken_out(void)
     static const double skews[] = {-500, -50, 0, 50, 500};
     for (unsigned k = 0; k < 5; k++) {
         play_skewed(skews[k], k + 1);
-        double off = rtp_adaptive_skew_ppm(&run.b) - skews[k];
+        double off = rtp_jitter_buffer_skew_ppm(&run.b) - skews[k];
         CHECK(off > -10 && off < 10);
         CHECK(run.b.counters.late < 150);
         CHECK_EQ(run.b.counters.overflow, 0);
         CHECK_EQ(run.b.counters.resyncs, 0);
         /* 600 s at 500 ppm are 300 ms: without compensation the delay would be far away. */
-        CHECK(rtp_adaptive_delay_ns(&run.b) < 8 * MS);
+        CHECK(rtp_jitter_buffer_delay_ns(&run.b) < 8 * MS);
         CHECK(run.most_held <= 4);
     }
 }
@@ -375,8 +376,8 @@ static void test_slower_path_is_followed_at_once(void)
     /* Late until the percentile sees it: 2 % of 256. */
     CHECK(run.b.counters.late <= 6);
     CHECK_EQ(run.b.counters.resyncs, 0);
-    CHECK(fabs(rtp_adaptive_skew_ppm(&run.b)) < 5);
-    CHECK(rtp_adaptive_delay_ns(&run.b) < 6 * MS);
+    CHECK(fabs(rtp_jitter_buffer_skew_ppm(&run.b)) < 5);
+    CHECK(rtp_jitter_buffer_delay_ns(&run.b) < 6 * MS);
 }
 
 static void test_path_slower_than_the_delay_may_follow_resynchronises(void)
@@ -442,21 +443,22 @@ static void test_restart_of_the_sender_resynchronises(void)
 static void test_announced_restart_needs_no_proof(void)
 {
     begin(&plain);
-    rtp_adaptive_dropped_t dropped;
-    rtp_adaptive_event_t e;
-    rtp_adaptive_in_t in = {.arrival_ns = SECOND, .ts = 0, .seq = 1, .item = 1};
-    rtp_adaptive_in(&run.b, &in, &dropped);
-    rtp_adaptive_restart(&run.b);
-    in = (rtp_adaptive_in_t){.arrival_ns = SECOND + PTIME_NS, .ts = 99, .seq = 50000, .item = 2};
-    rtp_adaptive_in(&run.b, &in, &dropped);
+    rtp_jitter_buffer_dropped_t dropped;
+    rtp_jitter_buffer_event_t e;
+    rtp_jitter_buffer_in_t in = {.arrival_ns = SECOND, .ts = 0, .seq = 1, .item = 1};
+    rtp_jitter_buffer_in(&run.b, &in, &dropped);
+    rtp_jitter_buffer_restart(&run.b);
+    in = (rtp_jitter_buffer_in_t){
+        .arrival_ns = SECOND + PTIME_NS, .ts = 99, .seq = 50000, .item = 2};
+    rtp_jitter_buffer_in(&run.b, &in, &dropped);
     CHECK_EQ(dropped.count, 0);
-    CHECK(rtp_adaptive_next(&run.b, SECOND + PTIME_NS, &e));
+    CHECK(rtp_jitter_buffer_next(&run.b, SECOND + PTIME_NS, &e));
     CHECK_EQ(e.item, 1); /* of the timeline before: at once */
-    CHECK(rtp_adaptive_next(&run.b, SECOND + PTIME_NS, &e));
-    CHECK_EQ(e.kind, RTP_ADAPTIVE_RESYNC);
-    CHECK(!rtp_adaptive_next(&run.b, SECOND + PTIME_NS, &e));
-    CHECK_EQ(rtp_adaptive_deadline_ns(&run.b), SECOND + PTIME_NS + 40 * MS);
-    CHECK(rtp_adaptive_next(&run.b, SECOND + PTIME_NS + 40 * MS, &e));
+    CHECK(rtp_jitter_buffer_next(&run.b, SECOND + PTIME_NS, &e));
+    CHECK_EQ(e.kind, RTP_JITTER_BUFFER_RESYNC);
+    CHECK(!rtp_jitter_buffer_next(&run.b, SECOND + PTIME_NS, &e));
+    CHECK_EQ(rtp_jitter_buffer_deadline_ns(&run.b), SECOND + PTIME_NS + 40 * MS);
+    CHECK(rtp_jitter_buffer_next(&run.b, SECOND + PTIME_NS + 40 * MS, &e));
     CHECK_EQ(e.item, 2);
 }
 
@@ -497,7 +499,7 @@ static void test_pause_of_the_sender_is_no_loss(void)
 /* Timestamps that hardly move, and losses between them: no flood of erasures. */
 static void test_erasures_last_for_a_millisecond(void)
 {
-    rtp_adaptive_config_t config = {.clock_rate = 90000, .conceal_ns = 100 * MS};
+    rtp_jitter_buffer_config_t config = {.clock_rate = 90000, .conceal_ns = 100 * MS};
     begin(&config);
     for (uint32_t i = 0; i < 10; i++)
         send_at((uint16_t)i, 1 * i, i * 11 * MS / 1000);
@@ -536,28 +538,28 @@ static void test_duplicates_and_stragglers_are_told_apart(void)
 static void test_repeated_packets_say_nothing_about_the_path(void)
 {
     begin(&plain);
-    rtp_adaptive_dropped_t dropped;
+    rtp_jitter_buffer_dropped_t dropped;
     for (uint32_t i = 0; i < 64; i++) {
         if (i != 60) {
-            rtp_adaptive_in_t in = {
+            rtp_jitter_buffer_in_t in = {
                 .arrival_ns = SECOND + i * PTIME_NS, .ts = i * STEP, .seq = (uint16_t)i};
-            rtp_adaptive_in(&run.b, &in, &dropped);
+            rtp_jitter_buffer_in(&run.b, &in, &dropped);
         }
     }
-    int64_t before_ns = rtp_adaptive_target_ns(&run.b);
+    int64_t before_ns = rtp_jitter_buffer_target_ns(&run.b);
     uint32_t count = run.b.window.count;
-    rtp_adaptive_in_t again = {.arrival_ns = SECOND + 64 * PTIME_NS,
-                               .ts = 60 * STEP,
-                               .seq = 60,
-                               .flags = RTP_ADAPTIVE_NO_TIMING};
-    rtp_adaptive_in(&run.b, &again, &dropped);
+    rtp_jitter_buffer_in_t again = {.arrival_ns = SECOND + 64 * PTIME_NS,
+                                    .ts = 60 * STEP,
+                                    .seq = 60,
+                                    .flags = RTP_JITTER_BUFFER_NO_TIMING};
+    rtp_jitter_buffer_in(&run.b, &again, &dropped);
     CHECK_EQ(run.b.window.count, count);
-    CHECK_EQ(rtp_adaptive_target_ns(&run.b), before_ns);
+    CHECK_EQ(rtp_jitter_buffer_target_ns(&run.b), before_ns);
 }
 
 static void test_full_buffer_gives_up_the_oldest(void)
 {
-    rtp_adaptive_config_t c = {
+    rtp_jitter_buffer_config_t c = {
         .clock_rate = RATE, .first_delay_ns = 5 * SECOND, .max_delay_ns = 10 * SECOND};
     begin(&c);
     for (uint32_t i = 0; i < 100; i++)
@@ -581,10 +583,10 @@ static void test_duplicate_far_behind_a_jump_of_numbers(void)
 
 static void test_full_buffer_takes_no_older_frame(void)
 {
-    rtp_adaptive_config_t c = {.clock_rate = RATE,
-                               .first_delay_ns = 5 * SECOND,
-                               .max_delay_ns = 10 * SECOND,
-                               .resync_ns = 10 * SECOND};
+    rtp_jitter_buffer_config_t c = {.clock_rate = RATE,
+                                    .first_delay_ns = 5 * SECOND,
+                                    .max_delay_ns = 10 * SECOND,
+                                    .resync_ns = 10 * SECOND};
     begin(&c);
     for (uint32_t i = 0; i < ENTRIES; i++)
         send_at((uint16_t)(10 + i), (10 + i) * STEP, SECOND + i * PTIME_NS);
@@ -617,9 +619,10 @@ static void test_random_streams_conserve(void)
     for (uint64_t round = 0; round < rounds; round++) {
         rt_random_t r;
         rt_random_init(&r, seed + round);
-        rtp_adaptive_config_t c = {
+        rtp_jitter_buffer_config_t c = {
             .clock_rate = 1 + rt_random_below(&r, 96000),
-            .mode = rt_random_chance(&r, 0.5) ? RTP_ADAPTIVE_DEADLINE : RTP_ADAPTIVE_IN_ORDER,
+            .mode =
+                rt_random_chance(&r, 0.5) ? RTP_JITTER_BUFFER_DEADLINE : RTP_JITTER_BUFFER_IN_ORDER,
             .percentile = 0.5 + rt_random_unit(&r) / 2,
             .min_delay_ns = rt_random_chance(&r, 0.5) ? -1 : 0,
             .conceal_ns = rt_random_chance(&r, 0.5) ? -1 : 0,

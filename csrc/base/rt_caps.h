@@ -18,14 +18,14 @@ typedef struct rt_caps {
     uint64_t inheritable;
 } rt_caps_t;
 
-/* All sets empty where the kernel does not say. */
+/* All sets are empty if the kernel does not report them. */
 rt_caps_t rt_caps_get(void);
 
-/* Returns 0 or -errno; -EPERM: more than is permitted. */
+/* Returns 0 or -errno. -EPERM: more than is permitted. */
 int rt_caps_set(const rt_caps_t *caps);
 
 /* Makes those of wanted effective that are permitted. Returns the ones that were not effective
- * before, for rt_caps_lower; 0: nothing changed. No system call where wanted is 0. */
+ * before, for rt_caps_lower. 0: nothing changed. No system call if wanted is 0. */
 uint64_t rt_caps_raise(uint64_t wanted);
 
 void rt_caps_lower(uint64_t raised);

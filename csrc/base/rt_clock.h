@@ -11,7 +11,7 @@
 #define RT_NS_PER_US INT64_C(1000)
 #define RT_NEVER_NS INT64_MAX
 
-/* Which clock a channel counts in. The numbers lie in shared memory. */
+/* The clock of a channel. The numbers are stored in shared memory. */
 typedef enum rt_clock_id {
     RT_CLOCK_MONOTONIC = 0,
     RT_CLOCK_TAI = 1,
@@ -27,15 +27,15 @@ int64_t rt_real_ns(void);
 /* Meaningful only while the kernel knows the TAI offset: see rt_tai_offset_s. */
 int64_t rt_tai_ns(void);
 
-/* The kernel's TAI - UTC offset in seconds; 0 means that nobody (ptp4l, chrony) has set it and
+/* The kernel's TAI - UTC offset in seconds; 0 means that no program (ptp4l, chrony) has set it and
  * that CLOCK_TAI equals CLOCK_REALTIME, which is why channels refuse TAI then. */
 int rt_tai_offset_s(void);
 
 /* What the kernel knows about its own time of day. */
 typedef struct rt_clock_state {
-    bool synchronised;    /* somebody (ptp4l/phc2sys, chrony, ntpd) keeps it right */
+    bool synchronised;    /* a program (ptp4l/phc2sys, chrony, ntpd) disciplines it */
     int tai_offset_s;     /* see rt_tai_offset_s */
-    int64_t max_error_ns; /* as that somebody says; grows while nobody says anything */
+    int64_t max_error_ns; /* as reported by that program; grows without reports */
 } rt_clock_state_t;
 
 /* Cold. Returns 0 or -errno. */
@@ -44,7 +44,7 @@ int rt_clock_state(rt_clock_state_t *state);
 /* Cold. Length of the kernel's tick: 1 to 10 ms. */
 int64_t rt_clock_tick_ns(void);
 
-/* CPU time this thread has used, for the share of a core a worker takes. */
+/* CPU time that this thread has used, for the share of a core that a worker takes. */
 int64_t rt_thread_cpu_ns(void);
 
 #endif

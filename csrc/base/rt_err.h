@@ -1,7 +1,7 @@
-/* rt_err.h: the text behind an error code. Cold path only.
+/* rt_err.h: the text of an error code. Cold path only.
  *
- * Functions of this library return a count or 0, and -errno when they fail. Whoever fails first
- * records what and why with rt_err_set, callers add a line with rt_err_append on the way up; the
+ * Functions of this library return a count or 0, and -errno when they fail. The function that
+ * fails records the cause with rt_err_set, and its callers add lines with rt_err_append. The
  * binding shows the whole text. One text per thread; any thread.
  *
  * Convention for the text: name the value, the limit, and the fix.

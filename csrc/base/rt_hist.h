@@ -3,11 +3,11 @@
  *   value      0 .. 63          one bucket each
  *   octave k   2^k .. 2^(k+1)   32 buckets of 2^(k-5), for k = 6 .. 36
  *
- * A bucket's middle is within half a width of every value in it: 2^(k-5) / 2 / 2^k = 1/64.
+ * The middle of a bucket is within half its width of every value in it: 2^(k-5) / 2 / 2^k = 1/64.
  * Values below 0 count as 0, values at or above 2^37 ns (137 s) go to the last bucket.
  *
- * One writer (the worker that owns the channel); readers in other processes see every bucket
- * whole but not all of them of one instant. The struct lies in shared memory.
+ * One writer (the worker that owns the channel); readers in other processes see no torn
+ * bucket, but not all buckets at one instant. The struct is in shared memory.
  */
 #ifndef RT_HIST_H
 #define RT_HIST_H
@@ -61,8 +61,8 @@ void rt_hist_reset(rt_hist_t *h);
 /* Lowest value of a bucket, in ns; bucket = RT_HIST_BUCKETS gives the end of the last one. */
 int64_t rt_hist_lower_ns(unsigned bucket);
 
-/* Value below which the share q (0 .. 1) of the entries lies, as the middle of its bucket but
- * never outside [min, max]; 0 for an empty histogram. Any thread. */
+/* The value below which the share q (0 .. 1) of the entries is: the middle of its bucket, but
+ * never outside [min, max]. 0 for an empty histogram. Any thread. */
 int64_t rt_hist_quantile_ns(const rt_hist_t *h, double q);
 
 #endif

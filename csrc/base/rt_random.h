@@ -12,7 +12,7 @@ typedef struct rt_random {
     uint64_t s[4];
 } rt_random_t;
 
-/* Next of the splitmix64 sequence behind *state; turns neighbouring seeds into unrelated ones. */
+/* Next value of the splitmix64 sequence of *state. Makes unrelated seeds from neighbouring ones. */
 static inline uint64_t rt_random_split(uint64_t *state)
 {
     uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
@@ -21,7 +21,7 @@ static inline uint64_t rt_random_split(uint64_t *state)
     return z ^ (z >> 31);
 }
 
-/* Every seed is good, 0 too. */
+/* Any seed is valid, including 0. */
 static inline void rt_random_init(rt_random_t *r, uint64_t seed)
 {
     for (int i = 0; i < 4; i++)
@@ -44,8 +44,8 @@ static inline uint64_t rt_random_next(rt_random_t *r)
     return result;
 }
 
-/* 0 .. n - 1, one draw whatever n; 0 for n = 0. A value is more likely than another by n / 2^32 at
- * most. */
+/* 0 .. n - 1, with one draw for any n. 0 for n = 0. One value is more likely than another by at
+ * most n / 2^32. */
 static inline uint32_t rt_random_below(rt_random_t *r, uint32_t n)
 {
     return (uint32_t)(((rt_random_next(r) >> 32) * n) >> 32);

@@ -39,7 +39,7 @@ int clock_map_check(clock_map_t *map)
 static int refresh_tai(clock_map_t *map)
 {
     int64_t offset_ns = tai_to_real_offset_ns();
-    /* 0 says that whoever kept TAI has gone; the last known offset is right until a leap second. */
+    /* 0: the program that set TAI has ended. The last offset is right until a leap second. */
     if (offset_ns == 0 || offset_ns == map->offset_ns)
         return 0;
     map->offset_ns = map->low_ns = map->high_ns = offset_ns;

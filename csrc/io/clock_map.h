@@ -1,13 +1,13 @@
-/* clock_map.h: kernel stamps are CLOCK_REALTIME; a channel counts in MONOTONIC, TAI or REALTIME.
+/* clock_map.h: converts kernel timestamps (CLOCK_REALTIME) to MONOTONIC, TAI or REALTIME.
  *
  * Linux slews REALTIME and MONOTONIC together: their difference D is constant, to the nanosecond,
- * until somebody steps REALTIME (settimeofday, a leap second). So D is not averaged but fenced in:
+ * until REALTIME is stepped (settimeofday, a leap second). So D is not averaged but bounded:
  *
  *     m0 = mono,  r = real,  m1 = mono      =>      r - m1 <= D <= r - m0
  *
- * Each such pair of bounds is intersected with what is known, and the middle of the rest is used.
- * An empty intersection can only mean that REALTIME was stepped: start again from the newest pair.
- * TAI - REALTIME is the kernel's integer number of seconds; nothing to measure.
+ * Each such interval is intersected with the known one, and the middle of the result is used.
+ * If the intersection is empty, REALTIME was stepped: start again with the newest interval.
+ * TAI - REALTIME is the kernel's integer number of seconds and need not be measured.
  *
  * One thread. No system calls but vdso clock reads, except where stated.
  */
@@ -26,11 +26,11 @@ typedef struct clock_map {
     int64_t low_ns;    /* bounds of offset_ns */
     int64_t high_ns;
     int64_t next_refresh_mono_ns;
-    uint64_t steps; /* changes of offset_ns by somebody setting the time */
+    uint64_t steps; /* changes of offset_ns because the time was set */
 } clock_map_t;
 
 /* Measures with a few dozen pairs (about 2 us). Returns 0; -EINVAL when target is TAI and the
- * kernel's TAI offset is 0 (nobody set it: times would be REALTIME's, 37 s off), or an unknown
+ * kernel's TAI offset is 0 (not set: times would be REALTIME's, 37 s off), or an unknown
  * clock; text set. */
 int clock_map_init(clock_map_t *map, rt_clock_id_t target);
 

@@ -1,8 +1,8 @@
 /* phc.h: the clock of a network card (PTP hardware clock) and its relation to a channel's clock.
  *
- * phc_open finds the card's clock, switches its stamping on, and reads the clock against
- * CLOCK_REALTIME with PTP_SYS_OFFSET_EXTENDED. Each refresh gives one point (phc time, channel
- * time); phc_filter fits a line through the last few good points, which converts stamps.
+ * phc_open finds the card's clock, enables its timestamps, and compares the clock with
+ * CLOCK_REALTIME by PTP_SYS_OFFSET_EXTENDED. Each refresh gives one point (phc time, channel
+ * time). phc_filter fits a line through the last good points, which converts timestamps.
  *
  * One thread; one phc_t per interface and channel clock, shared by its sockets.
  */
@@ -31,7 +31,7 @@ typedef struct phc_filter {
     int64_t base_phc_ns;
     int64_t base_offset_ns;
     double slope;   /* relative rate error of the card, about 1e-9 .. 1e-5 */
-    uint64_t steps; /* times the card's clock jumped and the filter began anew */
+    uint64_t steps; /* times the card's clock jumped and the filter restarted */
 } phc_filter_t;
 
 /* Pure arithmetic, no clocks. */
@@ -67,7 +67,7 @@ int phc_open(phc_t *phc, const char *device, clock_map_t *map);
 
 void phc_close(phc_t *phc);
 
-/* From the worker's loop: reads the clock when due (one ioctl of some 20 us every PHC_REFRESH_NS).
+/* From the worker's loop: reads the clock when due (one ioctl of about 20 us every PHC_REFRESH_NS).
  * Returns 0 or -errno of the ioctl. */
 int phc_refresh(phc_t *phc, clock_map_t *map, int64_t now_mono_ns);
 

@@ -1,10 +1,10 @@
-/* SO_TIMESTAMPING: what to switch on, and what control messages then say.
+/* SO_TIMESTAMPING: which options to set, and how to read the control messages.
  *
  *   received   every packet: kernel stamp (CLOCK_REALTIME), card stamp when a phc is given
  *   sent       only packets that ask (tx_timestamp.c, udp_send.c): no TX_* bit on the socket
  *
- * A card stamp is only worth something with the card's clock known. The socket may hear several
- * cards; OPT_PKTINFO says which one stamped, and stamps of others are passed over for the kernel's.
+ * A card's timestamp is useful only if the card's clock is known. The socket may receive from several
+ * cards. OPT_PKTINFO names the card. For other cards the kernel's timestamp is used.
  */
 #include "io/udp_private.h"
 
@@ -83,7 +83,7 @@ static void say_why_no_hardware(udp_t *udp, const udp_config_t *cfg)
                  cfg->phc->ifindex);
 }
 
-/* Ids begin anew on a socket taken over, and go on when only the remote changes. */
+/* Ids restart on a socket taken over, and continue when only the remote changes. */
 static int switch_on(udp_t *udp, uint32_t flags)
 {
     if (udp->stamps_set && udp->ts_flags == flags)

@@ -1,9 +1,9 @@
-/* The error queue: stamps of packets sent, and etf's complaints.
+/* The error queue: timestamps of sent packets, and errors of etf.
  *
- * Which stamp belongs to which datagram: each carries a 32-bit id. From Linux 6.13 on the id is
- * ours, sent along as a control message. Before that the kernel counts the datagrams that asked,
- * from 0, and we count along; a failed call leaves open whether it counted, and then both sides
- * start again (udp_stamp_ids_restart), at the price of the stamps still on their way.
+ * A 32-bit id shows which timestamp belongs to which datagram. From Linux 6.13 on, we choose the id
+ * and send it as a control message. Before, the kernel counts the datagrams with a request from 0,
+ * and so do we. After a failed call it is unknown whether the kernel counted. Then both sides start
+ * again (udp_stamp_ids_restart), and timestamps still on their way are lost.
  */
 #include "io/udp_private.h"
 

@@ -1,4 +1,4 @@
-/* udp_addr.h: an IPv4 or IPv6 address with port, 28 bytes, as the kernel takes it. Pure; any
+/* udp_addr.h: an IPv4 or IPv6 address with port, 28 bytes, in the kernel's format. Pure; any
  * thread. */
 #ifndef UDP_ADDR_H
 #define UDP_ADDR_H

@@ -1,14 +1,14 @@
 /* udp_io.h: UDP sockets for the worker's loop: open, send a batch, receive a batch, tx stamps.
  *
- *   udp_config_t --udp_open / udp_adopt--> udp_t (caller's memory) --> udp_effective_t: what we got
+ *   udp_config_t --udp_open / udp_adopt--> udp_t (caller's memory) --> udp_effective_t: what is effective
  *
  *   udp_send       n datagrams to the kernel, in order, with the fewest calls (GSO, sendmmsg)
  *   udp_recv       up to max datagrams from the kernel (recvmmsg, GRO batches already split)
- *   udp_tx_stamps  the kernel's or the card's "really left at", from the error queue
+ *   udp_tx_stamps  the times of sending, by the kernel or the card, from the error queue
  *
  * Thread: a udp_t, the pool and the maps it points to belong to one thread; nothing here is
- * locked. No call waits (MSG_DONTWAIT everywhere, whatever the descriptor's flags say); readiness
- * is the caller's business: EPOLLIN -> udp_recv, EPOLLERR -> udp_tx_stamps, EPOLLOUT after EAGAIN.
+ * locked. No call waits (MSG_DONTWAIT everywhere, whatever the descriptor's flags). The caller
+ * waits for readiness: EPOLLIN -> udp_recv, EPOLLERR -> udp_tx_stamps, EPOLLOUT after EAGAIN.
  * Only the calls marked "cold" set rt_err_text(); hot ones give an errno and count.
  *
  * Times are nanoseconds of the channel's clock (cfg.clock) unless a name says otherwise.
@@ -44,7 +44,7 @@ typedef enum udp_stamp {
 
 /* What udp_config_t.rx_stamps asks for: a stamp of this kind, or the next worse one there is. The
  * first socket on the host that asks switches kernel stamping on in the background (about a
- * millisecond); datagrams that arrive before that come with UDP_STAMP_USER, and say so. */
+ * millisecond); datagrams that arrive before that have UDP_STAMP_USER. */
 typedef enum udp_rx_stamps {
     UDP_RX_STAMPS_OFF = 0, /* UDP_STAMP_USER: one clock read per udp_recv call */
     UDP_RX_STAMPS_KERNEL = 1,
@@ -70,7 +70,7 @@ typedef struct udp_config {
     udp_addr_t local;  /* none: the wildcard address of the remote's family, port by the kernel */
     udp_addr_t remote; /* none: destinations per datagram only */
     bool connected;    /* connect(2) to remote: only its datagrams are received, ICMP errors come */
-    bool sends_only;   /* nobody receives here: connected as well where that works, for speed */
+    bool sends_only;   /* it does not receive: connected if that works, for speed */
     bool reuse_addr;
     bool reuse_port;
     bool broadcast;
@@ -146,13 +146,13 @@ typedef struct udp {
     bool rx_more;            /* after udp_recv: there may be more in pool or kernel, call again */
     bool rx_left;            /* a predecessor left a batch of this socket: the next udp_recv deals it */
     unsigned rx_messages;    /* that the last call took out of the socket; a GRO batch is one */
-    uint64_t rx_skip;        /* of that batch, the first that it was done with: *rx_position says so */
+    uint64_t rx_skip;        /* datagrams of that batch already delivered, by *rx_position */
     /* -------- */
     udp_addr_t remote;
     socklen_t remote_len; /* 0: connected, or no default remote */
     bool connected;
     bool gso;                 /* false: not asked, or refused for good */
-    bool stamps_set;          /* ts_flags are in force */
+    bool stamps_set;          /* ts_flags are set in the kernel */
     bool own_stamp_ids;       /* the kernel takes ids from us (SCM_TS_OPT_ID, 6.13) */
     uint32_t gso_segment_max; /* longest payload that fits the MTU; 0: GSO never */
     uint32_t next_stamp_id;
@@ -251,7 +251,7 @@ typedef struct udp_tx {
 int udp_send(udp_t *udp, udp_tx_t *batch, unsigned n, int *err_out);
 
 /* Hot. The kernel looks for the way to the default remote as it does for a datagram, and sends
- * none: what the next udp_send touches lies in the core's caches then. Errors are left to that one.
+ * none: what the next udp_send touches is in the core's caches then. The next call reports errors.
  */
 void udp_warm(const udp_t *udp);
 
@@ -300,7 +300,7 @@ void udp_rx_pool_destroy(udp_rx_pool_t *pool);
 int udp_recv(udp_t *udp, udp_rx_t *out, unsigned max);
 
 /* The same, but what it reads is at most so many messages: single datagrams, or with GRO batches of
- * up to UDP_GRO_DATAGRAMS and UDP_GRO_BYTES. messages 0: only what lies in the pool already. */
+ * up to UDP_GRO_DATAGRAMS and UDP_GRO_BYTES. messages 0: only what is already in the pool. */
 int udp_recv_messages(udp_t *udp, udp_rx_t *out, unsigned max, unsigned messages);
 
 /* Hot. The caller is done with all that was dealt out: it published, counted or dropped it. Until

@@ -209,7 +209,7 @@ static void set_gso(udp_t *udp, const udp_config_t *cfg)
     udp->eff.gso = udp->gso;
 }
 
-/* All that depends on where the packets go. */
+/* Everything that depends on the destination. */
 static int learn_path(udp_t *udp, const udp_config_t *cfg)
 {
     udp_effective_t *eff = &udp->eff;

@@ -1,4 +1,4 @@
-/* Socket options, from the configuration to the kernel and back. */
+/* Sets socket options from the configuration, and reads the effective ones. */
 #include "io/udp_private.h"
 
 #include "base/rt_caps.h"

@@ -1,4 +1,4 @@
-/* udp_private.h: between the .c files of this folder only. */
+/* udp_private.h: for the .c files of this folder only. */
 #ifndef UDP_PRIVATE_H
 #define UDP_PRIVATE_H
 

@@ -1,4 +1,4 @@
-/* udp_probe.h: what UDP on this machine can do, tried out over loopback sockets, and why not. Cold.
+/* udp_probe.h: tests over loopback which UDP features work here, and why others do not. Cold.
  */
 #ifndef UDP_PROBE_H
 #define UDP_PROBE_H

@@ -1,23 +1,23 @@
-/* Receiving: one recvmmsg into the pool, then datagrams are dealt out of it.
+/* Receiving: one recvmmsg into the pool, then the caller takes datagrams from it.
  *
  *   bank   [message 0: dddddd|dddddd|ddd] [message 1: ddd] [message 2] ...   as recvmmsg filled it
  *                            ^ cursor: next datagram of the GRO batch
  *
- * Message buffers are 64 KiB, what one UDP datagram or one GRO batch has at most, so that nothing
- * is ever cut off. They lie 64 KiB and three cache lines apart: a plain power of two would put the
+ * Message buffers are 64 KiB, the maximum of a UDP datagram or a GRO batch, so that nothing
+ * is ever truncated. They are 64 KiB and three cache lines apart: a plain power of two would put the
  * first bytes of all of them into the same few cache sets.
  *
- * What recvmmsg took is gone from the kernel. To outlive this process, the banks lie in a
- * memory file that somebody else holds, too, and a journal in front of each says whose batch it is:
+ * Datagrams that recvmmsg took are no longer in the kernel. To outlive this process, the banks are
+ * in a memory file that the pool holds, too. A journal before each bank names its channel:
  *
  *   idle -> lengths preset to NOT_TAKEN -> journal: cookie, position -> taking -> recvmmsg
- *        -> dealt out -> udp_recv_done -> idle
+ *        -> delivered -> udp_recv_done -> idle
  *
- * The kernel writes the length of each message when it has copied it. Whoever maps the file next sees
- * which messages were taken, even if the call never returned. The bank is "left" then. The socket with
- * that cookie gets the batch again from its first udp_recv, and udp->rx_skip tells how much of it the
- * predecessor had dealt with. Until then the other bank serves. Nothing in a left bank is believed:
- * pointers are made anew, lengths are bounded. */
+ * The kernel writes the length of each message when it has copied it. The next process that maps the
+ * file sees which messages were taken, even if the call never returned. The bank is "left" then. The
+ * socket with that cookie gets the batch again from its first udp_recv, and udp->rx_skip says how much
+ * of it the predecessor had delivered. Until then the other bank is used. Nothing in a left bank is
+ * trusted: pointers are set again, lengths are bounded. */
 #include "io/udp_private.h"
 
 #include "base/rt_atomic.h"
@@ -52,7 +52,7 @@ typedef union control_space {
 
 typedef enum bank_use {
     BANK_OURS = 0,
-    BANK_LEFT,    /* by a predecessor, and nobody's yet */
+    BANK_LEFT,    /* by a predecessor, and not claimed yet */
     BANK_CLAIMED, /* by the socket it belongs to */
 } bank_use_t;
 
@@ -192,7 +192,7 @@ static size_t bank_bytes(unsigned messages)
     return (bytes + 4095) / 4096 * 4096;
 }
 
-/* The file grows here, and only here: an access behind its end would be a fault. */
+/* Only this function grows the file. An access after its end would be a fault. */
 static int size_file(int fd, size_t bytes)
 {
     struct stat facts;
@@ -341,7 +341,7 @@ uint64_t udp_rx_pool_lost(udp_rx_pool_t *pool, uint64_t channel, uint64_t positi
     return lost;
 }
 
-/* A claimed batch that nobody fetches; its channel counts it when it asks udp_rx_pool_lost. */
+/* A claimed batch that is not fetched. Its channel counts it through udp_rx_pool_lost. */
 static void give_up_claimed(udp_rx_pool_t *pool, unsigned b)
 {
     udp_t *udp = pool->claimant[b];

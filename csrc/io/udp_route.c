@@ -93,7 +93,7 @@ static void add_attribute(route_request_t *request, unsigned short type, const v
     request->head.nlmsg_len = NLMSG_ALIGN(request->head.nlmsg_len) + RTA_ALIGN(head.rta_len);
 }
 
-/* The first attribute of the wanted type behind a message's fixed part, NULL if there is none. */
+/* The first attribute of this type after a message's fixed part, NULL if there is none. */
 static const struct rtattr *find_attribute(const struct nlmsghdr *message, size_t fixed_bytes,
                                            unsigned short type)
 {
@@ -172,7 +172,7 @@ int udp_route_find(udp_route_t *route, const udp_addr_t *dest, const udp_addr_t 
     return out == 0 ? -ENETUNREACH : udp_route_of_interface(route, out);
 }
 
-/* What one dump of queueing disciplines tells about one interface. */
+/* The result of one dump of queueing disciplines for one interface. */
 typedef struct qdisc_tree {
     uint32_t ifindex;
     uint32_t root_handle;

@@ -1,4 +1,4 @@
-/* udp_route.h: where packets leave this host: interface, its MTU, its queueing discipline. Cold. */
+/* udp_route.h: the route of packets: interface, its MTU, its queueing discipline. Cold. */
 #ifndef UDP_ROUTE_H
 #define UDP_ROUTE_H
 

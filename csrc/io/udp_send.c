@@ -1,14 +1,14 @@
-/* Sending: the batch is cut into messages, the messages go to the kernel in one call.
+/* Sending: the batch is divided into messages, which go to the kernel in one call.
  *
  *   batch      a a a a | b | a a a' | c          letters: destination; a': shorter than a
- *   messages   [aaaa]   [b]  [aaa']   [c]        [] one msghdr: GSO where it holds more than one
+ *   messages   [aaaa]   [b]  [aaa']   [c]        [] one msghdr: GSO if it holds more than one
  *   calls      `--------- sendmmsg ---------'    one message: sendmsg; one plain datagram: sendto
  *
  * A message is all or nothing, so "how many messages went" gives "how many datagrams went". When a
  * call fails, its first message is settled alone (settle_failure): an old ICMP error is swallowed,
- * a refused GSO message starts again as a plain datagram, anything else is the caller's.
+ * a refused GSO message starts again as a plain datagram, the caller gets other errors.
  *
- * All arrays live on the stack and only what is used of them is written: nothing is cleared per
+ * All arrays are on the stack, and only their used part is written: nothing is cleared per
  * call.
  */
 #include "io/udp_private.h"

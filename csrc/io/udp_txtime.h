@@ -1,13 +1,13 @@
-/* udp_txtime.h: leaving the launch to the queueing discipline or the card (SO_TXTIME).
+/* udp_txtime.h: launch by the queueing discipline or the card (SO_TXTIME).
  *
- * A packet with a launch time can be handed to the kernel early; who sends it then depends on the
+ * A packet with a launch time can be passed to the kernel early. Its sender then depends on the
  * queueing discipline of the egress interface:
  *
  *   fq    CLOCK_MONOTONIC, software timer; packets more than 10 s ahead are dropped
  *   etf   CLOCK_TAI, software or the card's own launch time; late packets are dropped and reported
- *   rest  ignore the time and send at once (so does an interface without one, as lo)
+ *   rest  ignore the time and send at once (like an interface without one, such as lo)
  *
- * which is why it is used only where fq or etf is known to stand at the end of the path.
+ * Therefore it is used only if the interface is known to have fq or etf.
  */
 #ifndef UDP_TXTIME_H
 #define UDP_TXTIME_H

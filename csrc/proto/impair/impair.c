@@ -1,11 +1,11 @@
 /* How it works
  *
- * All that happens to a datagram is decided when it is offered, its due time too: the bottleneck is
- * a point in time from which on it is idle, and the way behind it only adds to that. So nothing
- * needs to run between an offer and the moment at which the datagram is due.
+ * Everything that happens to a datagram is decided when it is offered, including its due time. The
+ * bottleneck is the time from which on it is idle, and the path after it only adds to that. So
+ * nothing needs to run between an offer and the time at which the datagram is due.
  *
- * Exits from the way never decrease (jitter may not reorder), and reordering adds the same amount
- * to each exit it touches. So both kinds are queues, in order of their due time without any
+ * Exit times never decrease (jitter does not reorder), and reordering adds the same amount
+ * to each exit time that it changes. So both kinds are queues, in order of their due time without any
  * sorting:
  *
  *      line       [d1 d2 d4 d5 ...]     exit = max(exit before, bottleneck + delay +- jitter)
@@ -18,9 +18,9 @@
  *      |    free     | on the way        |  free   |unused|
  *      +-------------+-------------------+---------+------+
  *
- * An entry never lies across the end of the ring: the rest there is left unused. One wrap point is
+ * An entry never wraps at the end of the ring: the rest is left unused. One wrap point is
  * enough, because the next one can only come after head has passed this one. Only an offer writes
- * to the rings, so what was given out can still be read until then. */
+ * to the rings, so emitted datagrams can be read until then. */
 #include "proto/impair/impair.h"
 
 #include "base/rt_err.h"

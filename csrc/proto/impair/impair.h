@@ -1,4 +1,4 @@
-/* impair.h: an emulated link. Datagrams are offered, suffer, and come out when they are due.
+/* impair.h: an impaired path. It takes datagrams, impairs them, and emits them when they are due.
  *
  *              lost                      queue_dropped
  *               ^                              ^
@@ -15,39 +15,39 @@
  *     p_leave = 1 / burst_packets and p_enter = p_leave * burst_loss / (1 - burst_loss); the chain
  *     starts in the good state. p_enter <= 1 bounds burst_loss by b / (1 + b), b = burst_packets.
  * loss
- *     Probability of losing a datagram by itself, of those the bursts spared.
+ *     Probability of losing a single datagram that the bursts spared.
  * duplicate
- *     Probability that a second copy follows the first; from here on each copy fares by itself.
+ *     Probability that a second copy follows the first; from here on each copy is independent.
  * corrupt
  *     Probability, for each copy, that one bit of it is flipped (empty datagrams have none).
  * rate_bps
  *     Payload bits per second through the bottleneck; 0: unlimited. Headers do not count.
  * queue_bytes
- *     Payload that may wait for the bottleneck, the datagram being serialised included; what does
- *     not fit is dropped (tail drop). An idle link takes any datagram. 0: what the rate carries in
- *     50 ms, at least 128 KiB and at most 64 MiB. Means nothing without rate_bps.
+ *     Payload that may wait for the bottleneck, including the datagram being serialised. More is
+ *     dropped (tail drop). An idle path accepts any datagram. 0: what the rate carries in 50 ms,
+ *     at least 128 KiB and at most 64 MiB. No effect without rate_bps.
  * delay_ns, jitter_ns
- *     Time on the way: uniform over [delay - jitter, delay + jitter], below 0 taken as 0. Jitter
+ *     Transit time: uniform over [delay - jitter, delay + jitter], negative values count as 0. Jitter
  *     never reorders: a datagram that would overtake the one before it leaves at the same time,
- *     behind it. (netem lets jitter reorder, so that one cannot have the first without the second.)
+ *     after it. (In netem jitter reorders, so that one cannot be had without the other.)
  * reorder, reorder_extra_ns
- *     Probability, for each copy, of being held back by reorder_extra_ns more; what follows
- *     overtakes it. 0 extra: 5 ms. Counted when held back, overtaken or not.
+ *     Probability, for each copy, of an additional delay of reorder_extra_ns, so that later ones
+ *     overtake it. 0 extra: 5 ms. It is counted when held back, overtaken or not.
  * seed
- *     All chance comes from here. Each kind of decision has a generator of its own that moves on by
- *     the same steps with each datagram offered. So decisions depend on seed and position only,
- *     never on time, length or fate, and to switch one impairment on does not change the others.
+ *     The only source of chance. Each kind of decision has a separate generator that advances by
+ *     the same steps for each offered datagram. So decisions depend only on seed and position,
+ *     never on time, length or result, and enabling one impairment does not change the others.
  *
  * Guarantees:
  *   - conservation, at any time:
  *       offered + duplicated = passed + lost + burst_lost + queue_dropped + impair_queued()
- *   - rate: those that leave the bottleneck in any span, but the first, have at most rate * span
- *     bits. So do those that leave the link, without jitter and reorder; with jitter they have at
+ *   - rate: those that leave the bottleneck in any span, except the first, have at most rate * span
+ *     bits. The same holds at the exit without jitter and reorder. With jitter it is at
  *     most rate * (span + 2 * jitter_ns).
  *   - delay: without jitter, rate and reorder, a datagram is due exactly delay_ns after its offer.
  *
- * Datagrams are copied into storage of a fixed size in memory the caller provides. When it is full
- * they are dropped, counted as queue_dropped and, beside that, as store_dropped.
+ * Datagrams are copied into storage of a fixed size in memory the caller provides. When it is full,
+ * they are dropped, counted as queue_dropped and also as store_dropped.
  *
  * One thread. No clock: now_ns is any clock that does not go back (a value below an earlier one
  * counts as that one). */

@@ -1,11 +1,11 @@
-/* How it is laid out
+/* Layout
  *
  *   run:    first -> chunk -> chunk -> last       entries [begin .. | .... | .. end)
  *   heap:   heap[0], heap[1] ... chunks           entry p lies in heap[p / 1024] at p % 1024
- *   spare:  chunk -> chunk                        taken and given back without the allocator
+ *   spare:  chunk -> chunk                        taken and returned without the allocator
  *
- * The root of the heap stands at position 3, so that the four children of p are those from
- * 4 * (p - 2) on: four brothers start at a multiple of four and never lie in two chunks. */
+ * The root of the heap is at position 3, so that the four children of p begin at 4 * (p - 2):
+ * four siblings start at a multiple of four and are never in two chunks. */
 #include "proto/pacing/due_heap.h"
 
 #include "base/rt_err.h"

@@ -1,11 +1,11 @@
-/* due_heap.h: the schedule. What is due first comes out first; among equal due times, what has the
- * lower order.
+/* due_heap.h: the schedule. It returns the entry that is due first, and among equal due times the
+ * one with the lower order.
  *
- * Most schedules are queued in order, so in front of a 4-ary heap stand DUE_HEAP_RUNS queues (runs)
- * that are sorted by construction: an entry that belongs behind the last one of a run is appended
- * there, in O(1), and leaves from its front, in O(1). Only what fits behind no run goes to the
- * heap. One run would do for a single sender; the others take what is interleaved with it (a packet
- * far in the future, a second channel) and keep it from spoiling the first.
+ * Most entries are queued in order. So DUE_HEAP_RUNS queues (runs), sorted by construction, precede
+ * a 4-ary heap. An entry that is due after the last one of a run is appended to it in O(1), and
+ * leaves from its front in O(1). An entry that fits no run goes to the heap. One run is enough for
+ * a single sender. The others take entries that interleave with it (a packet far in the future, a
+ * second channel), so that they do not end the first run.
  *
  *      run 0   [10 20 30 40 50 ...]  <- 60 goes here: the run with the greatest end not above 60
  *      run 1   [900000]

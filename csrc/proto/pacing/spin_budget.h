@@ -2,8 +2,8 @@
  *
  * A real-time thread that never sleeps is stopped by the kernel: after sched_rt_runtime_us (950 ms)
  * of sched_rt_period_us (1 s), or by the fair server of newer kernels, which takes 50 ms a second
- * for ordinary threads it finds starved. Either way the worker stands still for 40 to 50 ms at a
- * time it did not choose. So it rests by itself, in pieces of about 0.1 ms, where they hurt least.
+ * for starved ordinary threads. In both cases the worker stops for 40 to 50 ms at a time that it
+ * did not choose. So it rests voluntarily, about 0.1 ms at a time, when this disturbs least.
  *
  * The account is a leaky bucket: its level grows while the worker runs and falls while it sleeps,
  * never below 0:
@@ -27,12 +27,12 @@
  *
  * A lag beyond window_ns (the process was stopped, the machine suspended) counts as window_ns.
  *
- * Sleep that overshoots counts as what it was, so it is never wasted. Time during which the worker
- * was awake but preempted counts as busy: the account is on the safe side. Defaults: 93 % over any
+ * Sleep that takes longer counts in full, so it is never wasted. Time in which the worker was
+ * awake but preempted counts as busy, which is the safe side. Defaults: 93 % over any
  * 10 ms, 90 % in the long run, bursts of 3 ms, forced rests of 0.1 ms.
  *
  * One thread. Caller's memory. No clock: times are CLOCK_MONOTONIC values passed in. A time before
- * the last one passed in counts as no time gone by. */
+ * the last one counts as that one. */
 #ifndef SPIN_BUDGET_H
 #define SPIN_BUDGET_H
 

@@ -1,4 +1,4 @@
-/* verdict.h: what became of a packet. Each packet gets exactly one verdict.
+/* verdict.h: the result of sending a packet. Each packet gets exactly one verdict.
  *
  * A packet is on time when its send starts no later than due + tolerance, and the send call itself
  * does not take longer than max(tolerance, VERDICT_SLOW_SEND_NS). Otherwise it is late: the time
@@ -10,18 +10,18 @@
  *       |-enqueued-|---queued----|----woke----|--queued---|-----send-----|............|
  *       |   late   |   behind    |    late    |  behind   |     slow     |
  *
- *   enqueued_late  the packet came after it was due
- *   woke_late      it was there, and the worker slept, or had to rest
+ *   enqueued_late  the packet was queued after it was due
+ *   woke_late      it was queued, and the worker slept, or had to rest
  *   queued_behind  the worker was awake, but busy with packets sent before this one
  *   send_slow      the worker was awake and free: the kernel refused the first attempts, or
- *                  the core was taken away; or the start was in time and the call took too long
+ *                  the worker was preempted. Or the start was on time, but the call took too long
  *
  *   producer_halted  the worker could not read it: its own producer, or that of a packet in front of it,
  *                    had halted in mid-send; between enqueued and asleep_from
  *
- * A moment that lies before the one to its left is moved there, so the parts always add up to
- * send_start - due; nearly always the worker slept before the packet was due, and the first
- * "queued behind" is empty. "due" is the moment at which the send ought to start: the deadline with
+ * A time that is earlier than the one to its left is set to that one, so the parts always add up to
+ * send_start - due. Nearly always the worker slept before the packet was due, and the first
+ * "queued behind" is empty. "due" is the time at which the send should start: the deadline with
  * align="start", the deadline less the wire offset with align="wire". A packet without a deadline
  * is due when it is enqueued.
  *

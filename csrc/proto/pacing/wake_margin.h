@@ -5,8 +5,8 @@
  *          |<--------- margin --------->|
  *
  * Too small a margin makes packets late, too large a one burns the core. The margin is a high
- * quantile of the wake-up latencies seen lately: latencies are counted in buckets, and all counts
- * are halved each time 2 * memory of them are there, so that the past fades.
+ * quantile of the recent wake-up latencies: latencies are counted in buckets, and all counts
+ * are halved whenever their sum reaches 2 * memory, so that old ones fade.
  *
  * Guarantee, after every call, over the latencies still counted (after warm-up):
  *
@@ -14,7 +14,7 @@
  *      margin == max_ns   or   #(latency > margin) * 1000 <= #(all) * (1000 - quantile_permille)
  *
  * Quick to grow: about memory * (1 - q) latencies above the margin raise it (10 of 1024 with the
- * defaults). Slow to shrink: the larger ones must fade below 1 - q first, some thousand wake-ups.
+ * defaults). Slow to shrink: the larger ones must fade below 1 - q first, a few thousand wake-ups.
  * A single outlier does not move it.
  *
  * One thread. Caller's memory. Pure arithmetic, no clock. */

@@ -1,4 +1,4 @@
-/* g711.h: the two companding laws of ITU-T G.711, 16-bit linear samples on the other side.
+/* g711.h: the two companding laws of ITU-T G.711, to and from 16-bit linear samples.
  *
  * mu-law works on 14 bits, A-law on 13, both left-aligned in 16. Pure; any thread. In and out may
  * not overlap. */

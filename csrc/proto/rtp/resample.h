@@ -1,6 +1,6 @@
-/* resample.h: sample rate conversion by straight lines between samples, bit for bit the one of
+/* resample.h: sample rate conversion by linear interpolation, bit for bit like
  * rtpsynth's resample_linear: IEEE double, round to nearest with ties to even, no fused
- * multiply-add. There is no filter in it: aliases stay. Pure; any thread. */
+ * multiply-add. It has no filter: aliases stay. Pure; any thread. */
 #ifndef RESAMPLE_H
 #define RESAMPLE_H
 

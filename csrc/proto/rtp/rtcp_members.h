@@ -1,11 +1,11 @@
-/* rtcp_members.h: who takes part in an RTP session (RFC 3550 sections 6.2.1 and 6.3.3 to 6.3.5): a
- * table of a fixed size, ordered by SSRC, with what each member said of itself last.
+/* rtcp_members.h: the members of an RTP session (RFC 3550 sections 6.2.1 and 6.3.3 to 6.3.5): a
+ * table of a fixed size, ordered by SSRC, with the last report of each member about itself.
  *
  *   unproved --CNAME, or media, or a second compound--> present --silence, BYE--> off the table
  *
  * One member may be kept in the table although it is gone (`keep`): the source that is received,
- * for the facts about it. Unproved and gone ones do not count as members, so that a forged packet
- * here and there does not stretch everybody's interval.
+ * for the facts about it. Unproved and gone ones do not count as members, so that occasional forged
+ * packets do not lengthen everybody's interval.
  *
  * Caller's memory, one thread, no clock: times are of any clock that does not go back. */
 #ifndef RTCP_MEMBERS_H

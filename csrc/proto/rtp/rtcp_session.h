@@ -1,5 +1,5 @@
 /* rtcp_session.h: the RTCP side of one RTP session (RFC 3550 section 6, NACK of RFC 4585, reduced
- * size of RFC 5506): what is reported when, who takes part, and what others report of us.
+ * size of RFC 5506): what is reported when, who are the members, and what others report about us.
  *
  *     media sent ----- rtcp_session_sent_t, as of now --.
  *     media received - rtcp_session_media ------------.  \
@@ -11,11 +11,11 @@
  *           rtcp_session_got_t: BYE, what          rtcp_session_due_ns
  *           to send again
  *
- * Reports keep to the schedule of rtcp_schedule.h. Requests for missing packets do not wait for it:
- * they go out when rtp_nack.h says so, at most one compound every RTCP_SESSION_NACK_GAP_NS.
+ * Reports follow the schedule of rtcp_schedule.h. Requests for missing packets do not wait for it:
+ * rtp_nack.h decides when to send them, at most one compound every RTCP_SESSION_NACK_GAP_NS.
  *
- * Members beyond the table are counted (`unlisted`) but not listed: such a session is reported to
- * as if it had as many members as the table has room for.
+ * Members beyond the table are counted (`unlisted`) but not listed. Such a session gets reports as
+ * if it had as many members as the table has room for.
  *
  * Caller's memory, one thread, no clock, no allocation: now_mono_ns is CLOCK_MONOTONIC, now_real_ns
  * CLOCK_REALTIME of the same instant. */

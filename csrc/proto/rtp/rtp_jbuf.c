@@ -1,17 +1,17 @@
 /* Theory of operation
  *
- * Entries stand in a plain array, sorted. Frames leave at the front and come, nearly always, at the
- * end, so [first, first + held) wanders to the right; when it meets the end it is moved back to the
- * start. The array is at least twice as long as what is held, so this costs less than one move per
- * entry. An insertion searches from the end and moves what is higher: with tens of entries of 24
- * bytes that is cheaper than following the pointers of a list.
+ * Entries are in a plain sorted array. Frames leave at the front and arrive, nearly always, at the
+ * end, so [first, first + held) moves to the right. When it reaches the end, it is moved back to
+ * the start. The array is at least twice as long as the held part, so this costs less than one
+ * move per entry. An insertion searches from the end and moves higher entries: with tens of entries
+ * of 24 bytes this is cheaper than following the pointers of a list.
  *
  *     entries  | free | released: valid until the next call | held, ascending | free |
  *                     ^ result.ready                         ^ first
  *
  * The order of the steps and the odd thresholds (536, 65000, the permanent move of the epoch) are
- * compatibility: what a corrupted header does to the stream afterwards depends on each of them. Two
- * corners in which the original ends the process are made safe:
+ * for compatibility: they determine what a corrupted header does to the later stream. Two corner
+ * cases in which the original ends the process are made safe:
  *   - a sequence number from before the wrap while nothing has wrapped yet would be extended below
  *     0; such a packet is late;
  *   - when the purge takes the only held frame, the highest accepted number falls back to that of

@@ -5,10 +5,10 @@
  *                  |          |                                                      + erasure
  *                  +----------+---------------------> dropped
  *
- * There is no time in it. It gives out frames in order; it waits at a gap until `capacity` frames
- * have come, and then declares the gap lost. Before the first release (warm-up) it collects
+ * It does not use time. It delivers frames in order, waits at a gap until `capacity` frames have
+ * arrived, and then declares the gap lost. Before the first release (warm-up) it collects
  * `capacity` frames, so that reordering at the start does no harm. rtp_jitter_buffer.h is the
- * buffer with a sense of time.
+ * buffer with playout times.
  *
  * It holds descriptions of frames, never their bytes: `item` is the caller's, and comes back with
  * the frame, once: as ready or as dropped. Conservation: after a flush,

@@ -11,18 +11,18 @@
  *       +------------------------------> arrival
  *
  * The floor's slope comes from the fastest packet of each two seconds, by a least squares line
- * through sixteen of them; a step in the floor (another path) is taken out before, or it would pass
- * for slope. What the slope has added up to is subtracted from all transits (`shift`). It is a
+ * through sixteen of them. A step in the floor (another path) is removed first, because it would
+ * look like slope. The accumulated slope is subtracted from all transits (`shift`). It is a
  * function of time without jumps, so old and new values in the window stay comparable.
  *
- * What remains goes into the window. Its least value is the floor, its percentile less the floor
- * the delay that is wanted. `offset` = floor + delay is what is controlled: up at once, down
- * slowly. So a floor that sinks (a faster path) does not shift playout at once either.
+ * What remains goes into the window. Its minimum is the floor, and its percentile minus the floor
+ * is the target delay. `offset` = floor + delay is the controlled value: up at once, down
+ * slowly. So a lower floor (a faster path) does not shift playout at once either.
  *
- * Losses are a matter of playout time alone. The missing frames' media times are interpolated
- * between their neighbours, and each becomes an erasure when its own time has come: a frame that is
- * overtaken has until then. What has been seen of the last 1024 numbers tells late ones from
- * duplicates, and lost ones from late ones. */
+ * Only the playout time decides on losses. The missing frames' media times are interpolated
+ * between their neighbours, and each becomes an erasure at its own playout time: until then an
+ * overtaken frame may still arrive. The record of the last 1024 numbers distinguishes late ones
+ * from duplicates, and lost ones from late ones. */
 #include "proto/rtp/rtp_jitter_buffer.h"
 
 #include "base/rt_err.h"

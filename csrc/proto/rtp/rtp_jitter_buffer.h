@@ -1,5 +1,5 @@
-/* rtp_jitter_buffer.h: the jitter buffer with a sense of time. It delays each frame so that a
- * stated share of all frames arrives in time, and no longer.
+/* rtp_jitter_buffer.h: the jitter buffer with playout times. It delays each frame just enough
+ * that a stated share of all frames arrives in time.
  *
  *   frames --in--> [ late? duplicate? | held, by sequence ] --next--> frames, erasures, resync
  *                     |                                       each at its playout time, or as soon
@@ -10,17 +10,17 @@
  *   delay      the `percentile` of the delay variation of the last RTP_JITTER_BUFFER_WINDOW frames,
  *              within [min_delay_ns, max_delay_ns]. It grows at once (the next frame waits longer),
  *              and shrinks by shrink_ns_per_s at most.
- *   clock skew of the sender is measured over half a minute and taken out of all times, so the
- *              delay neither creeps up nor runs dry over hours.
+ *   clock skew of the sender is measured over half a minute and removed from all times, so the
+ *              delay does not drift over hours.
  *   loss       a frame that is missing at its playout time, with a later one already there, is an
- *              erasure. Nothing waits any longer for it: a loss leaves no trace in the delay. Those
- *              whose time went by before anything later came are one erasure together, and so are
+ *              erasure. Nothing waits longer for it, so a loss does not change the delay. Frames
+ *              whose time passed before a later one arrived form one erasure together, and so do
  *              those of the same millisecond.
- *   running dry  with nothing there at all, erasures without a frame are given out for up to
- *              conceal_ns; then it is taken for a pause of the sender.
+ *   running dry  an empty buffer gives erasures without a frame for up to
+ *              conceal_ns. Then this counts as a pause of the sender.
  *   discontinuity  a jump of the sender's timestamps or sequence numbers, proved by a second packet
- *              behind the jump, or a change of the path by more than the delay can follow: what is
- *              held is given out, an RTP_JITTER_BUFFER_RESYNC reports it, and timing starts anew.
+ *              after the jump, or a change of the path that the delay cannot follow: held frames
+ *              are delivered, an RTP_JITTER_BUFFER_RESYNC reports it, and timing restarts.
  *
  * It holds descriptions of frames, never their bytes: `item` is the caller's, and each comes back
  * once, delivered or dropped. Conservation, at any time:

@@ -1,5 +1,5 @@
-/* rtp_nack.h: both sides of repair by generic NACK (RFC 4585): what a receiver asks for and when,
- * and what a sender keeps to send again.
+/* rtp_nack.h: both sides of repair by generic NACK (RFC 4585): what a receiver requests and when,
+ * and which packets a sender keeps for repetition.
  *
  * Caller's memory, one thread each, no clock, no allocation. */
 #ifndef RTP_NACK_H

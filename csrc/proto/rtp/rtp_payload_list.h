@@ -2,7 +2,7 @@
  *
  *     X(payload type, clock rate in Hz, channels, kind)
  *
- * for every type that has an entry; all others are zero. Two tables are made of it: one here in
+ * for every type that has an entry; all others are zero. It generates two tables: one here in
  * the core, one with the type names of the C library. */
 #ifndef RTP_PAYLOAD_LIST_H
 #define RTP_PAYLOAD_LIST_H

@@ -1,5 +1,5 @@
 /* rtp_source.h: which packets belong to the stream (RFC 3550 section 6.4.1 and appendices A.1, A.3
- * and A.8), and what a receiver reports of them.
+ * and A.8), and what a receiver reports about them.
  *
  *                    probation: min_sequential in order
  *   unknown SSRC --------------------------------------> current source
@@ -9,9 +9,9 @@
  *                                                            one silent for switch_silence_ns:
  *                                                            the candidate becomes current
  *
- * Sources on probation stand in a table by a hash of their SSRC, each in a place of its own, so
- * that packets of others between those of a source, or a flood of made-up SSRCs, do not keep it
- * out.
+ * Sources on probation are in a table, each in a separate place by a hash of its SSRC. So packets
+ * of other sources in between, or a flood of made-up SSRCs, do not prevent the validation of a
+ * source.
  *
  * Caller's memory, one thread at a time, no clock: now_ns is the arrival time, of any clock that
  * does not go back. Sequence numbers are extended to 64 bits: cycles * 65536 + seq, the first

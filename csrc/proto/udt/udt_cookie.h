@@ -1,8 +1,8 @@
-/* udt_cookie.h: proof that a request comes from the address it claims to come from.
+/* udt_cookie.h: proof that a request comes from its source address.
  *
- * A listener keeps nothing of a first request: it sends back a number that it can compute again
- * from the address, a secret and the time, and goes on only with who repeats that number. The
- * number is good for one period of 64 s and the one behind it, so at least 64 s. It is SipHash-2-4
+ * A listener stores nothing for a first request. It sends back a number that it can compute again
+ * from the address, a secret and the time, and continues only with a peer that repeats it. The
+ * number is valid for one period of 64 s and the next one, so at least 64 s. It is SipHash-2-4
  * (Aumasson and Bernstein) of address and period, cut to 32 bits.
  *
  * Pure. */

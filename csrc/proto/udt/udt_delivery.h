@@ -1,6 +1,6 @@
-/* udt_delivery.h: how fast packets arrive at the other end, how many are on the way, and how long
- * the way is, learnt at the sender from UDT's ACKs and NAKs. For controllers with a model of the
- * path.
+/* udt_delivery.h: the rate at which packets arrive at the other end, the number in flight, and the
+ * round trip, as the sender learns them from UDT's ACKs and NAKs. For controllers with a model of
+ * the path.
  *
  * Packets have positions here: 0 is the first of the connection, and they do not wrap.
  *
@@ -9,25 +9,25 @@
  *      ACKs  |  arrived, behind    |  on the way
  *      say so|  the first hole     |
  *
- * An ACK stops at the first hole. A NAK tells more: the packet behind what it reports has arrived
- * just now, so all before it that was not reported has, too. That is exact at a NAK, and at an ACK
- * that reaches the top; then it is an observation. Between these, behind an open hole, only filled
- * holes are heard of, late and many at a time, and nothing is observed.
+ * An ACK stops at the first hole. A NAK says more: the packet after those it reports has just
+ * arrived, so all earlier ones that were not reported have, too. This is exact at a NAK, and at an
+ * ACK that reaches the top. Then it is an observation. Between these, after an open hole, only
+ * filled holes are reported, late and many at a time, and nothing is observed.
  *
  *     in flight = sent - top + packets in open holes (they are repeated at once)
  *     delivered = top - all packets ever reported
  *
- * So delivered counts what arrived at its first attempt. Repeated packets would spoil it: when they
- * arrived is not known. The rate falls short of the path's by the share of lost packets, that is.
+ * So delivered counts packets that arrived at the first attempt. Repeated packets would distort it,
+ * because their arrival time is unknown. So the rate is below the path's by the share of losses.
  *
- * Each observation is measured against a mark set when packets left: what had been delivered then,
- * and when. Marks are set some sixteen times a window, so memory is fixed. The rate is
+ * Each observation is compared with a mark that was set when packets left: the number delivered then,
+ * and the time. Marks are set about sixteen times a window, so memory is fixed. The rate is
  *
  *     (delivered now - delivered at the mark) / longer of (time of arrival, time of sending)
  *
- * over UDT_DELIVERY_LEAST_INTERVAL_NS at least, since ACKs come every 10 ms: bursts of the sender
+ * over at least UDT_DELIVERY_LEAST_INTERVAL_NS, because ACKs come every 10 ms: bursts of the sender
  * cannot raise it (time of sending), nor bunches of ACKs (time of arrival). RTT is never below the
- * true one, and is near it where the marked packet is the newest that arrived.
+ * true one, and is near it if the marked packet is the newest that arrived.
  *
  * One thread. Caller's memory. Pure arithmetic. */
 #ifndef UDT_DELIVERY_H

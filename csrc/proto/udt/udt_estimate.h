@@ -1,12 +1,12 @@
-/* udt_estimate.h: what a connection learns of its path.
+/* udt_estimate.h: what a connection measures of its path.
  *
  *   round trip   udt_ack_history: an ACK goes out, its ACK2 comes back. udt_rtt: smoothed.
  *   arrival      packets per second, from the gaps between arrivals
  *   capacity     packets per second, from the gap between the two packets of a probe pair, which
- *                the sender lets go back to back (numbers 0 and 1 modulo 16)
+ *                the sender sends back to back (numbers 0 and 1 modulo 16)
  *
- * Both rates leave out what is far from the median. Packets that were read together and share one
- * arrival stamp count as spread evenly over the gap that ends with the next stamp.
+ * Both rates ignore values far from the median. Packets that were read together and share one
+ * receive timestamp count as spread evenly over the gap that ends with the next timestamp.
  *
  * Caller's memory, one thread, no clock. */
 #ifndef UDT_ESTIMATE_H

@@ -1,13 +1,13 @@
 /* udt_losslist.h: which packet numbers of a window are lost. Both sides have one: the receiver's
- * holes, and what the sender was told to send again.
+ * holes, and the packets that the sender must repeat.
  *
  *                base        first                              base + capacity
  *     ------------|-------------x---xx-----x---------------------|----------
  *      forgotten  |         one bit a number, count of them      |  cannot be lost yet
  *
- * A bit for each number of the window, at the number modulo capacity; so no pattern of losses, and
- * no order in which they are told, takes more memory than another. A number is found, entered and
- * removed in one step, ranges in steps of 64 numbers.
+ * Each number of the window has a bit, at the number modulo capacity. So the memory does not depend
+ * on the pattern of losses or the order of reports. A number is found, added and removed in one
+ * step, ranges in steps of 64 numbers.
  *
  * Caller's memory, one thread. */
 #ifndef UDT_LOSSLIST_H

@@ -26,8 +26,8 @@
  *   8 peer error         error code    -
  *   0x7fff user-defined  any           any
  *
- * Where the body has no word, libudt sends one word of zero, and so do we; without it is valid,
- * too.
+ * If the body has no words, libudt sends one word of zero, and so do we. A packet without it is
+ * valid, too.
  *
  * Pure functions over bytes; any thread. Nothing is copied: a view points into the datagram and
  * lives as long as that. Nothing outside [data, data + size) is ever read. */

@@ -1,4 +1,4 @@
-/* udt_port.h: one UDP port with many UDT sockets behind it: which of them a datagram is for.
+/* udt_port.h: finds the UDT socket of a UDP port to which a datagram belongs.
  *
  *     datagram -> id of the receiver
  *                  0    a listener here?  yes: first requests, repeated and new ones
@@ -11,7 +11,7 @@
  *                repeated), or the address alone (a rendezvous)
  *
  * The second table's keys come from the network, so its hash has a secret: nobody can choose
- * addresses that fall together.
+ * addresses that collide.
  *
  * Caller's memory, one thread, no clock, no socket. */
 #ifndef UDT_PORT_H

@@ -1,4 +1,4 @@
-/* udt_rcvbuf.h: what has arrived, in slots of one packet each, until the application has read it.
+/* udt_rcvbuf.h: received packets, one per slot, until the application has read them.
  *
  *          head                                        head + capacity
  *     ------|==========================|---x--xx-x------|------
@@ -9,12 +9,12 @@
  *     bytes   their payloads, slot_bytes each, side by side (the caller's; made to lie in memory
  *             that the application reads)
  *
- * A packet is copied once, from the datagram into its slot, wherever between others it belongs.
+ * A packet is copied once, from the datagram into its slot, even out of order.
  *
- * Stream mode: the ready packets are the stream. Message mode: a message is given out as soon as
- * all its packets are there, in the order of sequence numbers, but one that is to be delivered in
- * order only once it is ready. Parts of messages among the ready packets whose rest was given up
- * are passed over; but a message that fills the whole buffer is given out as far as it has come.
+ * Stream mode: the ready packets are the stream. Message mode: a message is delivered as soon as
+ * all its packets have arrived, in the order of sequence numbers. A message with the in-order flag
+ * is delivered only when it is ready. Parts of messages among the ready packets whose rest was
+ * dropped are skipped, but a message that fills the whole buffer is delivered as far as it arrived.
  *
  * Caller's memory, one thread, no clock. */
 #ifndef UDT_RCVBUF_H

@@ -1,7 +1,7 @@
 /* udt_seq.h: UDT's packet numbers, on a circle of 2^31 (0x7fffffff is followed by 0). Two numbers
- * are compared by the shorter way between them, so answers are right while they are less than 2^30
- * apart; windows are far smaller. Arguments are below 2^31, and so are results. Message numbers go
- * round from 1 to 2^29 - 2. Pure. */
+ * are compared by the shorter distance between them, so results are right while they are less than
+ * 2^30 apart. Windows are far smaller. Arguments and results are below 2^31. Message numbers wrap
+ * from 2^29 - 2 to 1. Pure. */
 #ifndef UDT_SEQ_H
 #define UDT_SEQ_H
 

@@ -14,12 +14,12 @@
  *            | unacknowledged | cut, not yet sent  |
  *
  * Nothing is copied here: the caller writes into the ring, and packets point into it until they are
- * acknowledged. No packet lies across the end of the ring, so each is one piece.
+ * acknowledged. No packet wraps at the end of the ring, so each is contiguous.
  *
- * Stream mode: bytes are cut at the moment of their first transmission, so that what waits goes out
- * in full packets, in whatever portions it was written. Every packet is a message of its own; a
- * receiver in stream mode looks at none of that.
- * Message mode: a message is cut when it is given. Its packets have one number and flags that tell
+ * Stream mode: bytes are cut into packets at their first transmission, so that waiting bytes leave
+ * in full packets, whatever the sizes of the writes. Every packet is a separate message. A receiver
+ * in stream mode ignores that.
+ * Message mode: a message is cut when it is written. Its packets have one number and flags for
  * first, middle and last.
  *
  * A packet keeps its sequence number, its bytes and its flags for all transmissions.

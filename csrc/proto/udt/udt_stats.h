@@ -1,6 +1,6 @@
-/* udt_stats.h: what is known of a connection. Written by its connection only; made to lie in memory
- * that other processes read while it is written: each word is whole, not all of them of one
- * instant. The connection adds to what lies there and bases no decision on it. */
+/* udt_stats.h: the statistics of a connection. Only the connection writes them, in memory that
+ * other processes read meanwhile: no word is torn, but they are not all of one instant. The
+ * connection adds to these values and bases no decision on them. */
 #ifndef UDT_STATS_H
 #define UDT_STATS_H
 

@@ -1,4 +1,4 @@
-/* udt_timers.h: the times of the protocol, the timer of silence, and the pace of packets.
+/* udt_timers.h: the timers of the protocol, including EXP, and the pacing of packets.
  *
  * Caller's memory, one thread, no clock. */
 #ifndef UDT_TIMERS_H

@@ -28,8 +28,7 @@ from ._layout import (
     ScalarNode,
     StringNode,
 )
-
-ENCODING = "latin-1"
+from .field_types import ENCODING
 
 FAULTS = (
     AttributeError,

@@ -6,7 +6,6 @@ import operator
 import struct
 from typing import Any
 
-from ._codegen import ENCODING
 from ._layout import (
     ArrayNode,
     BitsNode,
@@ -18,8 +17,8 @@ from ._layout import (
     ScalarNode,
     StringNode,
 )
-from ._types import Scalar, int_range
 from .errors import RecordError
+from .field_types import ENCODING, Scalar, int_range
 
 _SHOWN = 60
 """Number of characters of a value that a message shows."""

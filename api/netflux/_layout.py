@@ -25,12 +25,11 @@ import typing
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
-from ._types import MAX_PAYLOAD_BYTES, Array, Enumeration, FieldType, Scalar, String
-from ._types import field_type as resolve
 from .errors import RecordError
+from .field_types import MAX_PAYLOAD_BYTES, Array, Enumeration, FieldType, RuleName, Scalar, String
+from .field_types import field_type as resolve
 
 Order: TypeAlias = Literal["little", "big"]
-RuleName: TypeAlias = Literal["codesys", "s7"]
 
 _MAX_S7_STRING = 254
 

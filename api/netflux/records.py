@@ -12,8 +12,8 @@
     axis = codec.decode(payload)
 
 ``Codec(Axis, order="big")`` is a data block of S7. `Codec.describe` shows the
-offset of each field. Two ends agree if their `Codec.layout_hash` is equal. Definitions in the
-controller's own language are read by `read_structured_text` and `read_scl`.
+offset of each field. Two ends agree if their `Codec.layout_hash` is equal. The package
+`shmring_plc` reads definitions in the controller's own language.
 
 Types, and what they are in Python: BOOL and BIT (a bit that shares its byte with its neighbours):
 bool; BYTE WORD DWORD LWORD SINT USINT INT UINT DINT UDINT LINT ULINT: int; REAL LREAL: float;
@@ -33,11 +33,9 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 
 from . import _codegen, _explain
-from ._layout import Layout, Leaf, Order, RuleName, leaves
-from ._types import SCALARS, Array, Enumeration, String
-from .errors import DefinitionError, RecordError
-from .scl import read_scl
-from .structured_text import read_structured_text
+from ._layout import Layout, Leaf, Order, leaves
+from .errors import RecordError
+from .field_types import SCALARS, Array, Enumeration, RuleName, String
 
 __all__ = [
     "ARRAY",
@@ -63,11 +61,8 @@ __all__ = [
     "USINT",
     "WORD",
     "Codec",
-    "DefinitionError",
     "Leaf",
     "RecordError",
-    "read_scl",
-    "read_structured_text",
 ]
 
 BOOL: TypeAlias = Annotated[bool, SCALARS["BOOL"]]

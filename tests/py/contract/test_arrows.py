@@ -33,6 +33,7 @@ TOOLS: dict[str, set[str]] = {
     "shmring_cli": set(),
     "shmring_copy": {"shmring_cli"},
     "shmring_doctor": {"shmring_cli"},
+    "shmring_plc": {"netflux"},
     "shmring_plot": {"shmring_cli"},
     "shmring_bench": {"shmring_cli"},
     "shmring_demo": {"shmring_cli", "shmring_bench", "shmring_plot"},

@@ -126,9 +126,7 @@ def test_numbers_are_those_of_the_compiler() -> None:
     assert {lib.SHM_TX, lib.SHM_RX} == {layout.DIRECTION["tx"], layout.DIRECTION["rx"]}
 
 
-def test_an_enumerator_an_operation_and_an_event_more(
-    schema: dict[str, Any], copy: Path
-) -> None:
+def test_an_enumerator_an_operation_and_an_event_more(schema: dict[str, Any], copy: Path) -> None:
     for path, old, new in (
         ("shm/shm_config.h", "SHM_OVERFLOW_WAIT = 1,", " SHM_OVERFLOW_NEW = 2,"),
         ("shm/ctl_msg.h", "CTL_MARK = 16,", " CTL_NEW = 17,"),

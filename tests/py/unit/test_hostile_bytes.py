@@ -192,7 +192,7 @@ def test_recordings(read_as: Callable[[bytes], recording.Recording], data: bytes
         assert all(isinstance(row, recording.Row) for row in found.rows)
 
 
-netflux = pytest.importorskip("netflux.records")
+plc = pytest.importorskip("shmring_plc")
 ST = "TYPE A : STRUCT x : {}; END_STRUCT END_TYPE"
 
 
@@ -212,8 +212,8 @@ ST = "TYPE A : STRUCT x : {}; END_STRUCT END_TYPE"
     ],
 )
 def test_definitions_that_would_take_long(text: str) -> None:
-    for read in (netflux.read_structured_text, netflux.read_scl):
-        with pytest.raises(netflux.DefinitionError):
+    for read in (plc.read_structured_text, plc.read_scl):
+        with pytest.raises(plc.DefinitionError):
             read(ST.format(text))
 
 

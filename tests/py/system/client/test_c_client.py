@@ -214,9 +214,9 @@ def test_a_closed_channel_says_so(shmring_channel: Any, c_client: Any) -> None:
     assert here.recv(timeout=20).data == b"last"
     here.close()
     assert client.ask("recv 20000") == "0 last"  # what arrived before is still there
-    assert client.ask("recv 20000").startswith("error EPIPE channel \"ending\"")
+    assert client.ask("recv 20000").startswith('error EPIPE channel "ending"')
     assert client.ask("send 0 late").startswith("error EPIPE")
-    assert c_client("ending").attached.startswith("error ENOENT no channel \"ending\"")
+    assert c_client("ending").attached.startswith('error ENOENT no channel "ending"')
 
 
 def test_a_file_that_is_cut_short_is_an_error(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netflux import records
-from netflux._types import SCALARS
+from netflux.field_types import SCALARS
 from netflux.records import (
     ARRAY,
     BIT,

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from netflux import records
-from netflux._types import SCALARS, int_range
+from netflux.field_types import SCALARS, int_range
 from netflux.records import ARRAY, ENUM, STRING, UINT, Codec, RecordError
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from netflux.records import Codec, DefinitionError, RecordError, read_structured_text
+from netflux.records import Codec, RecordError
 from shmring.errors import ShmringError
+from shmring_plc import DefinitionError, read_structured_text
 
 PLANT = """\
 (* What the cell and the PC exchange.
@@ -197,7 +198,7 @@ STRUCT = "TYPE A :\nSTRUCT\n  x : {};\nEND_STRUCT\nEND_TYPE\n"
         ("TYP A", 1, 1, "expected TYPE, found 'TYP'"),
         ("\n\n  TYPE 5", 3, 8, "expected the name of a type, or END_TYPE, found '5'"),
         ("TYPE A STRUCT", 1, 8, "expected :, found 'STRUCT'"),
-        ("TYPE A : STRUCT x INT; END_STRUCT END_TYPE", 1, 19, "expected :, found 'INT'"),
+        ("TYPE A : STRUCT x INT; END_STRUCT END_TYPE", 1, 19, "expected : or ,, found 'INT'"),
         ("TYPE A : STRUCT x : INT END_STRUCT END_TYPE", 1, 25, "expected ;, found 'END_STRUCT'"),
         ("TYPE A : STRUCT\n\tx : INT ! ;", 2, 10, "unexpected character '!'"),
         ("TYPE A : (* open", 1, 10, r"comment is not closed by \*\)"),
@@ -208,7 +209,7 @@ STRUCT = "TYPE A :\nSTRUCT\n  x : {};\nEND_STRUCT\nEND_TYPE\n"
         (STRUCT.format("WSTRING"), 3, 7, "unknown type WSTRING; there are BOOL, .*, and .* A"),
         (STRUCT.format("ARRAY[0..1] OF Unknown"), 3, 22, "unknown type Unknown"),
         (STRUCT.format("ARRAY[2..1] OF INT"), 3, 13, r"the range 2\.\.1 is empty"),
-        (STRUCT.format("ARRAY[0..1) OF INT"), 3, 17, r"expected \], found '\)'"),
+        (STRUCT.format("ARRAY[0..1) OF INT"), 3, 17, r"expected , or \], found '\)'"),
         (STRUCT.format("ARRAY[0..N] OF INT"), 3, 16, "N is unknown; give its value in constants"),
         (STRUCT.format("ARRAY[0..1.5] OF INT"), 3, 16, "expected a whole number"),
         (STRUCT.format("ARRAY[0..99999999] OF INT"), 3, 7, "a length must be between 1 and"),
@@ -233,7 +234,7 @@ STRUCT = "TYPE A :\nSTRUCT\n  x : {};\nEND_STRUCT\nEND_TYPE\n"
         ("TYPE E : (a, a); END_TYPE", 1, 10, "E has a member twice"),
         ("TYPE E : (a) REAL; END_TYPE", 1, 10, "E: REAL is not an integer type"),
         ("TYPE E : (a) Thing; END_TYPE", 1, 14, "THING is not an integer type"),
-        ("TYPE E : (a b); END_TYPE", 1, 13, "expected ,, found 'b'"),
+        ("TYPE E : (a b); END_TYPE", 1, 13, r"expected , or \), found 'b'"),
         ("TYPE E : (a) := c; END_TYPE", 1, 17, "c is not a member of E; it has a"),
         # values
         (STRUCT.format("INT := 40000"), 3, 14, r"40000 is outside of INT's -32768 \.\. 32767"),
@@ -268,7 +269,7 @@ STRUCT = "TYPE A :\nSTRUCT\n  x : {};\nEND_STRUCT\nEND_TYPE\n"
         (STRUCT.format("ARRAY[0..1] OF INT := [9(1)]"), 3, 29, "9 values for 2 elements"),
         (STRUCT.format("ARRAY[0..1] OF INT := [0(1)]"), 3, 30, "how often the value is repeated"),
         (STRUCT.format("ARRAY[0..1] OF INT := [999999999(1)]"), 3, 30, "how often"),
-        (STRUCT.format("ARRAY[0..1] OF INT := [1 2]"), 3, 32, "expected ,, found '2'"),
+        (STRUCT.format("ARRAY[0..1] OF INT := [1 2]"), 3, 32, r"expected , or \], found '2'"),
         (
             STRUCT.format("B := 5") + "TYPE B : STRUCT i : INT; END_STRUCT END_TYPE",
             3,

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netflux import records
-from netflux._types import SCALARS
-from netflux.records import ARRAY, STRING, Codec, DefinitionError, RecordError
+from netflux.field_types import SCALARS
+from netflux.records import ARRAY, STRING, Codec, RecordError
+from shmring_plc import DefinitionError, read_scl, read_structured_text
 
 Read = Callable[..., dict[str, type[Any]]]
 
@@ -92,8 +93,8 @@ def attempt(record: Any, order: Any) -> tuple[Codec[Any] | None, str]:
 @pytest.mark.parametrize(
     ("read", "write", "order"),
     [
-        (records.read_structured_text, write_st, "little"),
-        (records.read_scl, write_scl, "big"),
+        (read_structured_text, write_st, "little"),
+        (read_scl, write_scl, "big"),
     ],
 )
 def test_the_layout_survives(
@@ -116,7 +117,7 @@ WORDS = [
     *(":", ";", ":=", "..", ",", "(", ")", "[", "]", ".", "#", "+", "-", "*", "1", "2.5", "16#F"),
     *("T#1s", "'s'", '"q"', "TRUE", "{p}", "// c\n", "(* c *)", "\n", "VERSION", "TITLE", "="),
 ]
-readers = st.sampled_from([records.read_structured_text, records.read_scl])
+readers = st.sampled_from([read_structured_text, read_scl])
 
 
 @settings(deadline=None, max_examples=300)
@@ -137,7 +138,7 @@ def test_any_text(read: Read, text: str) -> None:
 @settings(deadline=None, max_examples=300)
 @given(st.data(), readers, structs)
 def test_a_damaged_text(data: st.DataObject, read: Read, written: Written) -> None:
-    text = write_st(written) if read is records.read_structured_text else write_scl(written)
+    text = write_st(written) if read is read_structured_text else write_scl(written)
     at = data.draw(st.integers(0, len(text) - 1))
     length = data.draw(st.integers(0, 5))
     damaged = text[:at] + data.draw(st.text(max_size=3)) + text[at + length :]

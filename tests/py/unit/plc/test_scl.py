@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from netflux.records import Codec, DefinitionError, read_scl
+from netflux.records import Codec
+from shmring_plc import DefinitionError, read_scl
 
 MOTORS = """\
 TYPE "Motor data"

@@ -10,8 +10,23 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
-from ._codegen import ENCODING
-from ._grammar import (
+from netflux.field_types import (
+    ENCODING,
+    MAX_PAYLOAD_BYTES,
+    SCALARS,
+    Array,
+    Enumeration,
+    FieldType,
+    RuleName,
+    Scalar,
+    String,
+    field_type,
+)
+from netflux.records import RecordError
+
+from .errors import DefinitionError
+from .literals import fit_float, fit_int
+from .tree import (
     ArrayType,
     Definition,
     EnumType,
@@ -20,28 +35,14 @@ from ._grammar import (
     Initial,
     Member,
     NamedType,
-    Parser,
     StringType,
     StructType,
     Time,
+    Token,
     TypeTree,
     Value,
     Values,
 )
-from ._layout import RuleName
-from ._lexer import Token
-from ._literals import fit_float, fit_int
-from ._types import (
-    MAX_PAYLOAD_BYTES,
-    SCALARS,
-    Array,
-    Enumeration,
-    FieldType,
-    Scalar,
-    String,
-    field_type,
-)
-from .errors import DefinitionError, RecordError
 
 _RESERVED = {"_order_", "_pack_", "_rules_"}
 _NS_OF = {"TIME": 1_000_000, "LTIME": 1}
@@ -102,7 +103,7 @@ class _Builder:
 
     def _named(self, token: Token) -> _Made:
         key = token.text.upper()
-        if key in SCALARS and token.kind == "name":
+        if key in SCALARS and not token.quoted:
             return self._scalar(SCALARS[key])
         if key not in self._definitions:
             known = sorted(definition.token.text for definition in self._definitions.values())
@@ -281,12 +282,13 @@ class _Builder:
         return fit_int(value, kind, code)
 
 
-def read(parser: Parser, namespace: dict[str, Any]) -> dict[str, type[Any]]:
+def build(
+    definitions: Sequence[Definition],
+    error: Callable[[str, Token], DefinitionError],
+    namespace: dict[str, Any],
+) -> dict[str, type[Any]]:
     """Return the records and enumerations of a text. namespace: class attributes of the records."""
-    try:
-        return _Builder(parser.definitions(), parser.error, namespace).classes()
-    except RecursionError:
-        raise parser.error("this is nested too deeply") from None
+    return _Builder(definitions, error, namespace).classes()
 
 
 def _python_type(kind: FieldType) -> Any:

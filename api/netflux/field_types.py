@@ -5,12 +5,18 @@ from __future__ import annotations
 import dataclasses
 import enum
 import struct
-from typing import Annotated, Any, TypeAlias, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
 from .errors import RecordError
 
 MAX_PAYLOAD_BYTES = 1499
 """Longest payload of a datagram, and so of a record."""
+
+ENCODING = "latin-1"
+"""Of strings and characters."""
+
+RuleName: TypeAlias = Literal["codesys", "s7"]
+"""Whose rules lay a record out."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,0 +1,62 @@
+"""A text without its comments and pragmas, and the places of what is wrong in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from .errors import DefinitionError
+from .tree import Token
+
+# Strings and the free text of a title are left alone: what looks like a comment there is none.
+_PARTS = re.compile(
+    r"""'(?:\$.|[^'$\n])*' | "[^"\n]*" | \bTITLE[ \t]*=[^\n]*
+    | (?P<line>//[^\n]*) | (?P<pragma>\{[^}]*\}?) | (?P<comment>\(\*|/\*)""",
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+)
+_CLOSING = {"(*": "*)", "/*": "*/"}
+
+
+class Text:
+    """A text to parse. source: its name in messages."""
+
+    def __init__(self, text: str, source: str) -> None:
+        self.text = text.removeprefix("\ufeff")
+        self._source = source
+
+    def place(self, at: int) -> Token:
+        """The line and column of an index."""
+        return Token("", self.text.count("\n", 0, at) + 1, at - self.text.rfind("\n", 0, at))
+
+    def error(self, message: str, token: Token) -> DefinitionError:
+        """Make an error that points at a word."""
+        return DefinitionError(message, self._source, token.line, token.column)
+
+    def plain(self, pragma: Callable[[int, str], None]) -> str:
+        """The text with blanks for comments and pragmas, each of which is told: index, contents."""
+        parts: list[str] = []
+        at = 0
+        while part := _PARTS.search(self.text, at):
+            parts.append(self.text[at : part.start()])
+            end = part.end()
+            if part["comment"]:
+                end = self._comment_end(part.start(), part["comment"])
+            elif part["pragma"]:
+                if not part["pragma"].endswith("}"):
+                    raise self.error("this pragma is not closed by }", self.place(part.start()))
+                pragma(part.start(), part["pragma"][1:-1].strip())
+            found = self.text[part.start() : end]
+            parts.append(re.sub(r"[^\n]", " ", found) if part.lastgroup else found)
+            at = end
+        return "".join((*parts, self.text[at:]))
+
+    def _comment_end(self, start: int, opening: str) -> int:
+        """Comments of the same kind nest."""
+        closing = _CLOSING[opening]
+        depth = 0
+        marks = re.compile(f"{re.escape(opening)}|{re.escape(closing)}")
+        for mark in marks.finditer(self.text, start):
+            depth += 1 if mark[0] == opening else -1
+            if depth == 0:
+                return mark.end()
+        raise self.error(f"this comment is not closed by {closing}", self.place(start))

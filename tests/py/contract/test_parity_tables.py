@@ -134,7 +134,7 @@ SIGNATURES = {
     "udt4.pyudt:UdtSocket.getsockstate": "self",
     "udt4.pyudt:UdtSocket.gettimeout": "self",
     "udt4.pyudt:UdtSocket.listen": "self, backlog",
-    "udt4.pyudt:UdtSocket.makefile": "self, readonly=True, bufsize=-1",
+    "udt4.pyudt:UdtSocket.makefile": "self, mode='r', bufsize=-1",
     "udt4.pyudt:UdtSocket.perfmon": "self, clear=True",
     "udt4.pyudt:UdtSocket.sendall": "self, data, flags=0",
     "udt4.pyudt:UdtSocket.setblocking": "self, flag, flag_recv=None",

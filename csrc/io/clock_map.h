@@ -34,15 +34,15 @@ typedef struct clock_map {
  * clock; text set. */
 int clock_map_init(clock_map_t *map, rt_clock_id_t target);
 
-/* To be called from the worker's loop, with its now; does nothing more often than every
- * CLOCK_MAP_REFRESH_NS. For TAI it asks adjtimex. Returns 1 when a step was noticed, else 0. */
+/* Call it from the worker's loop, with its now. It acts at most once every
+ * CLOCK_MAP_REFRESH_NS. For TAI it calls adjtimex. Returns 1 when a step was detected, else 0. */
 int clock_map_refresh(clock_map_t *map, int64_t now_mono_ns);
 
-/* One pair of bounds (about 60 ns): so that a step is seen before the stamps after it are
- * converted. Does nothing for TAI and REALTIME. Returns 1 when a step was noticed, else 0. */
+/* Measures one pair (about 60 ns), so that a step is detected before the timestamps after it are
+ * converted. Does nothing for TAI and REALTIME. Returns 1 when a step was detected, else 0. */
 int clock_map_check(clock_map_t *map);
 
-/* The arithmetic of one pair; pure. Returns 1 when it contradicts what was known: a step. */
+/* The arithmetic of one pair. Pure. Returns 1 when it contradicts the known bounds: a step. */
 int clock_map_bounds(clock_map_t *map, int64_t low_ns, int64_t high_ns);
 
 static inline int64_t clock_map_from_real(const clock_map_t *map, int64_t real_ns)

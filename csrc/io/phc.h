@@ -37,13 +37,13 @@ typedef struct phc_filter {
 /* Pure arithmetic, no clocks. */
 void phc_filter_init(phc_filter_t *filter);
 
-/* Adds one reading: at phc_ns on the card the channel's clock stood at target_ns, known to
- * +-width_ns/2. A reading counts with the square of its precision. One that is off the line by more
- * than its width, 100 us and 500 ppm of the time since the last means that a clock was stepped:
- * starts anew. */
+/* Adds one reading: at phc_ns on the card the channel's clock read target_ns, within
+ * +-width_ns/2. A reading has the weight of its precision squared. If one is off the line by more
+ * than its width, 100 us and 500 ppm of the time since the last, a clock was stepped, and the
+ * filter restarts. */
 void phc_filter_add(phc_filter_t *filter, int64_t phc_ns, int64_t target_ns, int64_t width_ns);
 
-/* Channel time of a card stamp; meaningful once count > 0. */
+/* Channel time of a card's timestamp. Meaningful if count > 0. */
 int64_t phc_filter_map(const phc_filter_t *filter, int64_t phc_ns);
 
 typedef struct phc {
@@ -60,8 +60,8 @@ typedef struct phc {
  * or it stamps nothing in hardware); text set. */
 int phc_index_of(const char *device);
 
-/* Cold. Switches stamping of all sent and received packets on (SIOCSHWTSTAMP, CAP_NET_ADMIN), opens
- * the clock and takes the first reading. A card that stamps only PTP packets on receipt keeps rx
+/* Cold. Enables timestamps of all sent and received packets (SIOCSHWTSTAMP, CAP_NET_ADMIN), opens
+ * the clock and takes the first reading. If a card stamps only received PTP packets, rx stays
  * false. Returns 0; -ENODEV, -ENOTSUP, -EPERM, -EACCES; text set; phc->fd is -1 then. */
 int phc_open(phc_t *phc, const char *device, clock_map_t *map);
 

@@ -23,7 +23,7 @@ static inline bool udp_addr_is_set(const udp_addr_t *addr)
     return addr->sa.sa_family != AF_UNSPEC;
 }
 
-/* Bytes of the address the kernel wants to see; 0 for "none". */
+/* Size of the address for the kernel; 0 for "none". */
 static inline socklen_t udp_addr_len(const udp_addr_t *addr)
 {
     if (addr->sa.sa_family == AF_INET)
@@ -35,7 +35,7 @@ static inline socklen_t udp_addr_len(const udp_addr_t *addr)
  * Returns 0, -EINVAL (not a numeric address; text recorded), -ENODEV (unknown zone). */
 int udp_addr_parse(udp_addr_t *addr, const char *host, uint16_t port);
 
-/* Takes an address in the kernel's form. Returns 0, -EAFNOSUPPORT, -EINVAL (too short). */
+/* Copies an address in the kernel's format. Returns 0, -EAFNOSUPPORT, -EINVAL (too short). */
 int udp_addr_from_sockaddr(udp_addr_t *addr, const struct sockaddr *sa, socklen_t len);
 
 /* Host byte order; 0 for "none". */

@@ -35,16 +35,16 @@
 
 /* ---- configuration ---------------------------------------------------------------------- */
 
-/* Where a time stamp was taken. */
+/* Where a timestamp was taken. */
 typedef enum udp_stamp {
     UDP_STAMP_USER = 0,     /* by this process, when it made the call */
     UDP_STAMP_KERNEL = 1,   /* by the kernel, software */
     UDP_STAMP_HARDWARE = 2, /* by the network card */
 } udp_stamp_t;
 
-/* What udp_config_t.rx_stamps asks for: a stamp of this kind, or the next worse one there is. The
- * first socket on the host that asks switches kernel stamping on in the background (about a
- * millisecond); datagrams that arrive before that have UDP_STAMP_USER. */
+/* The values of udp_config_t.rx_stamps: a timestamp of this kind, or of the next less exact one.
+ * The first socket on the host that requests it enables kernel timestamps in the background (about
+ * a millisecond). Datagrams that arrive before have UDP_STAMP_USER. */
 typedef enum udp_rx_stamps {
     UDP_RX_STAMPS_OFF = 0, /* UDP_STAMP_USER: one clock read per udp_recv call */
     UDP_RX_STAMPS_KERNEL = 1,
@@ -108,7 +108,7 @@ typedef struct udp_config {
     const phc_t *phc;       /* the card's clock -> cfg.clock; NULL: hardware stamps are not used */
 } udp_config_t;
 
-/* What the kernel really gave. Written by udp_open, udp_adopt and udp_set_remote. */
+/* What the kernel granted. Written by udp_open, udp_adopt and udp_set_remote. */
 typedef struct udp_effective {
     udp_addr_t local;      /* bound address and port */
     uint32_t rcvbuf_bytes; /* in the unit of the request: half of what the kernel books */
@@ -130,7 +130,7 @@ typedef struct udp_effective {
 
 /* ---- the socket ------------------------------------------------------------------------- */
 
-/* Fields below the line are private; counters only grow and are the caller's to read. */
+/* Fields below the line are private. Counters only grow, and the caller may read them. */
 typedef struct udp {
     int fd; /* -1 when closed; for epoll, and for the pool's duplicate */
     udp_effective_t eff;
@@ -142,10 +142,10 @@ typedef struct udp {
     uint64_t net_errors;
     int net_errno;
     uint64_t gso_refusals;   /* GSO calls the kernel refused, their datagrams went plain */
-    uint64_t tx_stamps_lost; /* stamps given up to keep ids and datagrams in step */
+    uint64_t tx_stamps_lost; /* timestamps dropped to keep ids and datagrams in step */
     bool rx_more;            /* after udp_recv: there may be more in pool or kernel, call again */
-    bool rx_left;            /* a predecessor left a batch of this socket: the next udp_recv deals it */
-    unsigned rx_messages;    /* that the last call took out of the socket; a GRO batch is one */
+    bool rx_left;            /* a predecessor left a batch: the next udp_recv returns it */
+    unsigned rx_messages;    /* that the last call took from the socket; a GRO batch is one */
     uint64_t rx_skip;        /* datagrams of that batch already delivered, by *rx_position */
     /* -------- */
     udp_addr_t remote;
@@ -171,41 +171,41 @@ typedef struct udp {
     const phc_t *phc;
 } udp_t;
 
-/* Where datagrams without a destination of their own go; not set: nowhere. */
+/* The destination of datagrams that name none. Not set: they are not sent. */
 static inline const udp_addr_t *udp_default_remote(const udp_t *udp)
 {
     return &udp->remote;
 }
 
-/* Everything off, everything by system default. */
+/* All options off, all values at the system's default. */
 udp_config_t udp_config_default(void);
 
 /* Cold. Opens and binds a socket as cfg says and fills udp (closed state before: memory may be
- * uninitialised). Options that are wishes (gso, gro, stamps, buffer sizes, txtime auto) fall back
- * and say so in udp->eff; all others are errors. cfg itself is not kept. Returns 0; -EINVAL (a
+ * uninitialised). Optional features (gso, gro, stamps, buffer sizes, txtime auto) fall back, and
+ * udp->eff shows it. Failures of others are errors. cfg itself is not kept. Returns 0; -EINVAL (a
  * value out of range, families that do not fit), -EADDRINUSE, -EADDRNOTAVAIL, -EACCES, -ENODEV,
- * -ENOTSUP (txtime required), or what the kernel says. On failure udp->fd is -1, nothing is left
+ * -ENOTSUP (txtime required), or the kernel's error. On failure udp->fd is -1, nothing is left
  * open, and the text names the address or option and the fix. */
 int udp_open(udp_t *udp, const udp_config_t *cfg);
 
 /* Cold. The same for an existing socket: one passed in, already bound, or one that outlived a
- * worker. Options are applied again (idempotent: groups already joined are fine), datagrams in its
- * queue stay, old tx stamps are thrown away. cfg.local is not bound again; when set with a port it
- * must be where the socket is bound. Takes the descriptor over: on success and on failure fd is
- * ours (closed on failure). Returns as udp_open; -ENOTSOCK, -EPROTOTYPE (not UDP). */
+ * worker. Options are applied again (idempotent: groups may be joined already). Datagrams in its
+ * queue stay, old transmit timestamps are discarded. cfg.local is not bound again. If it has a port,
+ * it must equal the bound address. The function owns fd from now on, and closes it on failure.
+ * Returns as udp_open; -ENOTSOCK, -EPROTOTYPE (not UDP). */
 int udp_adopt(udp_t *udp, int fd, const udp_config_t *cfg);
 
-/* Closes the descriptor; forgets datagrams of this socket still in the pool. Twice is fine. */
+/* Closes the descriptor, and drops datagrams of this socket in the pool. May be called twice. */
 void udp_close(udp_t *udp);
 
-/* Cold. Another default remote (and, on a connected socket, another peer; packets of the old one
- * that are already queued are still received). cfg is that of udp_open with the new remote in it:
- * the egress interface, MTU and txtime are found again. Returns 0; -EINVAL or what connect says,
- * and then the old remote stays; -ENOTSUP or -EPERM when txtime is required and the new path has
- * none: then the new remote is set, packets to it leave at once. */
+/* Cold. Sets the default remote (and, on a connected socket, the peer; packets of the old one that
+ * are already queued are still received). cfg is that of udp_open with the new remote: the egress
+ * interface, MTU and txtime are looked up again. Returns 0. On -EINVAL or an error of connect the
+ * old remote stays. On -ENOTSUP or -EPERM txtime is required and the new path has none: then the
+ * new remote is set, and packets to it leave at once. */
 int udp_set_remote(udp_t *udp, const udp_config_t *cfg);
 
-/* Asks the kernel for the drop counter (one system call, not per packet): sees drops after which
+/* Reads the kernel's drop counter (one system call, not per packet). It includes drops after which
  * nothing was received yet. Returns udp->kernel_drops. */
 uint64_t udp_drops_refresh(udp_t *udp);
 
@@ -224,34 +224,34 @@ typedef struct udp_tx {
     uint32_t stamp_id; /* out: id that udp_tx_stamps will report, 0: none will come */
 } udp_tx_t;
 
-/* Hot. Hands batch[0..n-1] to the kernel in this order. Consecutive datagrams with the same dest
+/* Hot. Passes batch[0..n-1] to the kernel in this order. Consecutive datagrams with the same dest
  * (pointer or value), txtime, want_stamp and length (the last may be shorter, not empty) leave in
- * one GSO message, up to 64 of them and 65507 bytes; messages go out by sendmmsg. n == 1 is one
+ * one GSO message, up to 64 of them and 65507 bytes; sendmmsg sends the messages. n == 1 is one
  * send/sendto.
  *
- * Returns how many were handed over, 0 .. n. *err_out is 0 when all were, else the errno that
+ * Returns the number passed on, 0 .. n. *err_out is 0 when all were, otherwise the errno that
  * stopped batch[return value]: EAGAIN             socket buffer full: call again when writable
  *   ENOBUFS, ENOMEM    no memory for it now: call again later
  *   EMSGSIZE           longer than the protocol, or than the path MTU with dont_fragment
  *   EDESTADDRREQ       no dest and no default remote
  *   ENETUNREACH, EHOSTUNREACH, ENETDOWN, EPERM, EACCES, EINVAL, ...  this datagram cannot be sent
- * For all but the first two lines the caller counts batch[return value] as failed and goes on
- * behind it.
+ * For all but the first two lines the caller counts batch[return value] as failed and continues
+ * after it.
  *
- * Errors of earlier datagrams: ICMP answers (ECONNREFUSED from a closed port...) come back on
- * connected sockets as the result of some later call, once, and that call's datagram is not sent.
- * So a failed message is tried again; when that succeeds the error was an old one: it is counted in
- * net_errors / net_errno and *err_out stays clear. No datagram is lost or sent twice by this.
- * (sendmmsg keeps an error behind its first message to itself, so net_errors is a lower bound.)
+ * Errors of earlier datagrams: on connected sockets an ICMP error (ECONNREFUSED from a closed port)
+ * becomes the result of a later call, once, and that call's datagram is not sent. So a failed
+ * message is tried again. If that succeeds, the error was an old one: net_errors / net_errno count
+ * it, and *err_out stays 0. This loses no datagram and sends none twice. (sendmmsg does not report
+ * an error after its first message, so net_errors is a lower bound.)
  *
- * Where the kernel refuses GSO the same datagrams go plain and the socket remembers: EINVAL, EIO:
- * no more GSO; EMSGSIZE: none for payloads of that length and above (they exceed the MTU and
+ * If the kernel refuses GSO, the same datagrams leave plain, and the socket remembers it. EINVAL,
+ * EIO: no more GSO. EMSGSIZE: none for payloads of that length and above (they exceed the MTU and
  * fragment).
  */
 int udp_send(udp_t *udp, udp_tx_t *batch, unsigned n, int *err_out);
 
-/* Hot. The kernel looks for the way to the default remote as it does for a datagram, and sends
- * none: what the next udp_send touches is in the core's caches then. The next call reports errors.
+/* Hot. The kernel looks up the route to the default remote as for a datagram, and sends none:
+ * what the next udp_send touches is in the core's caches then. The next call reports errors.
  */
 void udp_warm(const udp_t *udp);
 
@@ -261,10 +261,10 @@ typedef struct udp_tx_stamp {
     udp_stamp_t kind; /* KERNEL or HARDWARE */
 } udp_tx_stamp_t;
 
-/* Hot. Takes up to max stamps from the socket's error queue. Call it after sends with want_stamp
- * (on loopback the stamp is there when udp_send returns, on a card microseconds later) and on
- * EPOLLERR; stamps left lying take the receive buffer's space. They come in the order of leaving,
- * each once, some never (the packet was dropped on the way out). Also counts etf's complaints.
+/* Hot. Takes up to max timestamps from the socket's error queue. Call it after sends with want_stamp
+ * (on loopback the timestamp exists when udp_send returns, on a card microseconds later) and on
+ * EPOLLERR. Timestamps in the queue use space of the receive buffer. They come in sending order,
+ * each once, some never (the packet was dropped before it left). Also counts errors of etf.
  * Returns 0 .. max. */
 int udp_tx_stamps(udp_t *udp, udp_tx_stamp_t *out, unsigned max);
 
@@ -272,7 +272,7 @@ int udp_tx_stamps(udp_t *udp, udp_tx_stamp_t *out, unsigned max);
 
 typedef struct udp_rx {
     const uint8_t *data; /* in the pool, valid until the next udp_recv with the same pool */
-    uint32_t len;        /* 0 is a datagram too */
+    uint32_t len;        /* 0: an empty datagram */
     udp_stamp_t stamp;
     int64_t time_ns; /* arrival in the channel's clock */
     udp_addr_t source;
@@ -282,34 +282,34 @@ typedef struct udp_rx {
 } udp_rx_t;
 
 /* Buffers for receiving, one pool for all sockets of a worker. messages: how many recvmmsg takes at
- * once, 1 .. 64; each costs 64 KiB, touched (pre-faulted) here, and as much address space. 32 is a
- * good number. memory_fd: the memory file the buffers lie in (sized here), or -1: private memory.
- * What a predecessor took from the kernel into that file, and did not finish, waits there for its
- * socket. Returns NULL with errno and text set. */
+ * once, 1 .. 64. Each costs 64 KiB, touched (pre-faulted) here, and as much address space. 32 is a
+ * good number. memory_fd: the memory file of the buffers (sized here), or -1: private memory.
+ * Datagrams that a predecessor took from the kernel into that file, and did not finish, wait there
+ * for their socket. Returns NULL with errno and text set. */
 udp_rx_pool_t *udp_rx_pool_create(unsigned messages, int memory_fd);
 
-/* After the last udp_t that uses it is closed. NULL is fine. */
+/* Call it after the last udp_t that uses it is closed. May be NULL. */
 void udp_rx_pool_destroy(udp_rx_pool_t *pool);
 
-/* Hot. Takes up to max datagrams out of the socket (max >= 1), with at most one successful system
+/* Hot. Takes up to max datagrams from the socket (max >= 1), with at most one successful system
  * call. udp->rx_more says whether the queue may hold more. When a call returns max, the rest of a
- * GRO batch may still lie in the pool, and the pool serves no other socket until it is fetched: go
- * on calling for this one while it returns max (a call that finds a rest in the pool makes no
+ * GRO batch may still be in the pool, and the pool serves no other socket until it is taken: call
+ * again for this one while it returns max (a call that finds a rest in the pool makes no
  * system call). Returns 0 .. max, -EBUSY (the pool holds a rest of another socket), or -errno for a
  * socket that is broken (EBADF, ENOMEM...). ICMP errors are counted in net_errors, not returned. */
 int udp_recv(udp_t *udp, udp_rx_t *out, unsigned max);
 
-/* The same, but what it reads is at most so many messages: single datagrams, or with GRO batches of
+/* The same, but it reads at most this number of messages: single datagrams, or with GRO batches of
  * up to UDP_GRO_DATAGRAMS and UDP_GRO_BYTES. messages 0: only what is already in the pool. */
 int udp_recv_messages(udp_t *udp, udp_rx_t *out, unsigned max, unsigned messages);
 
-/* Hot. The caller is done with all that was dealt out: it published, counted or dropped it. Until
- * then a successor would deal it out again. */
+/* Hot. The caller has published, counted or dropped all datagrams that it got. Until this call a
+ * successor would get them again. */
 void udp_recv_done(udp_t *udp);
 
-/* Cold. Gives up what is left of a predecessor's arrivals for this channel and has no socket any
- * more. position: where *rx_position stands. Returns how many datagrams that are, together with those
- * that were given up since the last call because nobody fetched them. */
+/* Cold. Drops a predecessor's remaining arrivals for this channel that have no socket any more.
+ * position: the value of *rx_position. Returns the number of these datagrams, plus those that were
+ * dropped since the last call because they were not fetched. */
 uint64_t udp_rx_pool_lost(udp_rx_pool_t *pool, uint64_t channel, uint64_t position);
 
 #endif

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* Names that C libraries of 2022 do not know yet; numbers are kernel ABI. */
+/* Names that C libraries of 2022 lack. The numbers are kernel ABI. */
 #ifndef SO_TXTIME
 #define SO_TXTIME 61
 #define SCM_TXTIME SO_TXTIME
@@ -50,14 +50,14 @@ int udp_options_apply(int fd, const udp_config_t *cfg);
 
 int udp_groups_join(int fd, const udp_config_t *cfg);
 
-/* Reads back what the kernel made of it. */
+/* Reads back the effective values. */
 void udp_options_read(udp_t *udp);
 
 int udp_get_int(int fd, int level, int option, int fallback);
 
 /* ---- rx_timestamp.c ---- */
 
-/* What the control messages of one received message said. */
+/* The contents of the control messages of one received message. */
 typedef struct udp_rx_control {
     struct timespec kernel; /* CLOCK_REALTIME, 0: none */
     struct timespec hardware;
@@ -68,22 +68,22 @@ typedef struct udp_rx_control {
     uint8_t tos;
 } udp_rx_control_t;
 
-/* Chooses and switches on stamping; fills udp->eff.rx_stamp / tx_stamp and the flags behind them.
+/* Chooses and enables timestamps; fills udp->eff.rx_stamp / tx_stamp and their flags.
  * Returns 0 or -errno, text set. */
 int udp_stamps_enable(udp_t *udp, const udp_config_t *cfg);
 
-/* Sets the kernel's stamp counter to 0, throwing away stamps not fetched yet. Returns 0 or -errno.
+/* Sets the kernel's id counter to 0, and discards timestamps not fetched yet. Returns 0 or -errno.
  */
 int udp_stamp_ids_restart(udp_t *udp);
 
 void udp_rx_control_parse(const struct msghdr *msg, udp_rx_control_t *control);
 
-/* The best stamp of a datagram in the channel's clock. False: it carries none. */
+/* The best timestamp of a datagram in the channel's clock. False: it has none. */
 bool udp_rx_stamp(const udp_t *udp, const udp_rx_control_t *control, int64_t *time_ns,
                   udp_stamp_t *kind);
 
-/* Copies what the message carries. False, and to is untouched: it was cut off. A socket that was
- * handed over may have options set that make the kernel say more than there is room for. */
+/* Copies the message's contents. False, and `to` is unchanged, if it was truncated. A socket that was
+ * passed in may have options that make the kernel return more than there is room for. */
 static inline bool udp_cmsg_copy(const struct cmsghdr *cmsg, void *to, size_t bytes)
 {
     if (cmsg->cmsg_len < CMSG_LEN(bytes))
@@ -99,7 +99,7 @@ static inline int64_t udp_timespec_ns(const struct timespec *ts)
 
 /* ---- udp_recv.c ---- */
 
-/* Whether a predecessor left something of this socket: fills cookie and rx_left. */
+/* Looks for a batch that a predecessor left for this socket: fills cookie and rx_left. */
 void udp_rx_pool_claim(udp_t *udp);
 
 /* The pool drops what it still holds of this socket. */

@@ -13,8 +13,8 @@ typedef struct udp_route {
     char device[IFNAMSIZ];
 } udp_route_t;
 
-/* Asks the kernel's routing table (rtnetlink). source: address the packets carry, NULL or wildcard
- * if open; ifindex: interface they are bound to, 0 for any. Returns 0, -ENETUNREACH, or -errno of
+/* Queries the kernel's routing table (rtnetlink). source: source address, NULL or wildcard if
+ * any; ifindex: interface they are bound to, 0 for any. Returns 0, -ENETUNREACH, or -errno of
  * netlink. No text is set. */
 int udp_route_find(udp_route_t *route, const udp_addr_t *dest, const udp_addr_t *source,
                    uint32_t ifindex);
@@ -22,8 +22,8 @@ int udp_route_find(udp_route_t *route, const udp_addr_t *dest, const udp_addr_t 
 /* Name and MTU of a known interface. Returns 0 or -ENODEV. */
 int udp_route_of_interface(udp_route_t *route, uint32_t ifindex);
 
-/* Kind of the queueing discipline that packets meet on an interface ("fq", "noqueue"); where the
- * root only spreads over hardware queues (mq, mqprio, taprio) the one kind below it, or "mixed".
+/* Kind of the queueing discipline of an interface ("fq", "noqueue"). If the root
+ * only spreads over hardware queues (mq, mqprio, taprio), the kind below it, or "mixed".
  * Returns 0, -ENOENT (none found), or -errno of netlink. */
 int udp_qdisc_kind(uint32_t ifindex, char kind[16]);
 

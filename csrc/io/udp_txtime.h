@@ -18,7 +18,7 @@
 /* Which clock a queueing discipline launches by. Returns 0 and the clock, or -ENOTSUP. Pure. */
 int udp_txtime_clock_of(const char *qdisc, rt_clock_id_t *clock);
 
-/* Decides and switches on, by cfg.txtime and the path (route may be NULL: unknown); fills udp->eff.
+/* Decides by cfg.txtime and the path (route may be NULL: unknown), sets it, and fills udp->eff.
  * Returns 0 (used or not, see udp->eff.txtime and txtime_reason), or with UDP_TXTIME_REQUIRE
  * -ENOTSUP or -EPERM, text set. */
 int udp_txtime_enable(udp_t *udp, const udp_config_t *cfg, const udp_route_t *route);

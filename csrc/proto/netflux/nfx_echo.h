@@ -1,25 +1,25 @@
 /* nfx_echo.h: what the partner's feedback says about our own datagrams.
  *
- * Numbers are counted on in 64 bits; the wire carries the low eight. Of the 256 numbers sent last
- * it is known when each went out:
+ * Numbers are counted in 64 bits, and datagrams carry the low eight. The send times of the last 256
+ * numbers are stored:
  *
  *     ... covered |  in flight: sent, no feedback has reached them yet  | next
  *     ------------+-----------------------------------------------------+-----
  *                 ^ covered                                             ^ sent
  *
  * A feedback that differs from the one before it, and names a number in flight, covers this number
- * and all before it. It gives one round trip (send call to arrival, the partner's wait for its own
- * next cycle included). Those between were passed over: not seen by the partner, or it looks less
- * often than we send; the protocol cannot tell which.
+ * and all before it. It gives one round trip (send call to arrival, including the partner's wait for its
+ * next cycle). Numbers in between were skipped: the partner did not receive them, or it reads less
+ * often than we send. The protocol cannot distinguish these.
  *
  * A number that is about to be reused while still in flight was never covered: its acknowledgement
- * is lost. So a round trip of 256 cycles or more cannot be measured, and reads as its remainder.
+ * is lost. So a round trip of 256 cycles or more cannot be measured: only its remainder shows.
  *
- * What is not believed:
- *   - the same feedback again: a deaf partner repeats it for ever, and every 256th datagram of ours
- *     would seem to be acknowledged;
- *   - a number that was sent after the feedback had arrived;
- *   - the feedback of a partner's first datagram: it is of an earlier life, of ours or of its own.
+ * These feedbacks are ignored:
+ *   - the same feedback again: a partner that hears nothing repeats it forever, and every 256th
+ *     of our datagrams would seem to be acknowledged
+ *   - a number that was sent after the feedback had arrived
+ *   - the feedback of a partner's first datagram, which is from before a restart of either side
  *
  * Caller's memory, one thread, no clock: times are of one clock that does not go back. */
 #ifndef NFX_ECHO_H

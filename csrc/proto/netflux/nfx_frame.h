@@ -1,4 +1,4 @@
-/* nfx_frame.h: the datagram of Netflux. One per update, nothing else ever travels.
+/* nfx_frame.h: the datagram of Netflux. One per update, and there is no other kind.
  *
  *      0          1          2                                  2 + N
  *     +----------+----------+------------------------------------+
@@ -8,8 +8,8 @@
  *   number    of the sender, counts up by one with each datagram, 255 is followed by 0
  *   feedback  number the sender has last accepted from its partner, 0 until there was one
  *
- * N is agreed beforehand, for each direction by itself. There is no length, no version, no
- * checksum and no handshake; the longest payload a controller's block takes is 1499 bytes.
+ * N is agreed beforehand, separately for each direction. There is no length, no version, no
+ * checksum and no handshake. A controller's block accepts at most 1499 bytes of payload.
  *
  * Pure. */
 #ifndef NFX_FRAME_H

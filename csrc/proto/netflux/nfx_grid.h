@@ -4,8 +4,8 @@
  *     sends       x         x           (stall) x  x      x        one in each cell at most,
  *     cells       [---0----)[---1----)[---2----)[3-)[...           at its start or late
  *
- * Instants are origin + k * period, so lateness does not add up. What is late goes out at once; the
- * instants that passed meanwhile are skipped, never made up for. Hence, whatever the stalls:
+ * Instants are origin + k * period, so lateness does not add up. A late send leaves at once. The
+ * instants that passed meanwhile are skipped and never sent later. Hence, whatever the stalls:
  *
  *     sends in any span <= span / period + 2
  *

@@ -1,8 +1,8 @@
 /* Theory of operation
  *
- * Time comes in twice: as the arrival of a datagram, and as now. A worker that was held up finds
- * both a deadline that has passed and datagrams that came before it; so everything first lets pass
- * what was due by its own time (advance), and then takes effect at that time. As long as the caller
+ * There are two times: the arrival of a datagram, and now. A delayed worker finds both a deadline
+ * that has passed and datagrams that arrived before it. So each input first processes everything
+ * that was due before its own time (advance), and then takes effect at that time. As long as the caller
  * reads its socket before it asks what is due, the watchdog judges the partner and not the worker.
  *
  *     arrivals      a1     a2                     now

@@ -19,20 +19,20 @@
  *   a datagram of the partner     nfx_session_receive: >= 0: the payload is the newest
  *   after each of these           nfx_session_next_event until it has none
  *
- * Three things are watched, each with an exact deadline of its own:
+ * Three conditions are watched, each with an exact deadline:
  *
  *   alive   fed by accepted datagrams. Out of date watch_ns after the arrival of the last one.
  *           Never fed by short, repeated or old ones, and never starved by them.
  *   heard   fed by feedback that acknowledges something new: the partner hears us. Out of date
  *           hear_ns after that.
  *   fresh   fed by nfx_session_refreshed: the application still writes what we send. Out of date
- *           stale_ns after that, or, where that is 0, when the owner dies. What happens then is
- *           the application's choice: on_stale.
+ *           stale_ns after that, or, if that is 0, when the owner dies. The application chooses
+ *           what happens then: on_stale.
  *
- * Numbers: ours start at 1 and are used up by sends that succeeded, not by attempts. The feedback
- * is the number accepted last, read at the moment of emission.
+ * Numbers: ours start at 1. Only successful sends use them up, not attempts. The feedback is the
+ * number accepted last, read when the datagram is built.
  *
- * What the protocol cannot do: it detects loss and disorder, and repairs neither. Datagrams carry
+ * Limits of the protocol: it detects loss and reordering, and repairs neither. Datagrams carry
  * the latest values, not a history.
  *
  * Caller's memory, one thread, no clock, no allocation. All times are of CLOCK_MONOTONIC or of any

@@ -1,10 +1,10 @@
-/* nfx_stats.h: what is known of a link. Written by its session only; made to lie in memory that
- * other processes read while it is written: each word is whole, not all of them of one instant. The
- * session adds to what lies there and bases no decision on it.
+/* nfx_stats.h: the statistics of a link. Only its session writes them, in memory that other
+ * processes read meanwhile: no word is torn, but they are not all of one instant. The session adds
+ * to these values and bases no decision on them.
  *
- * Intervals of the partner are per number: the time between two accepted datagrams divided by how
- * far their numbers are apart. So the mean is the partner's cycle however much is lost on the way;
- * `gap` is the plain time between two of them, and its maximum is what a watchdog must bear. */
+ * Intervals of the partner are per number: the time between two accepted datagrams divided by the
+ * difference of their numbers. So the mean is the partner's cycle, however much is lost on the way.
+ * `gap` is the plain time between two of them. A watchdog must be longer than its maximum. */
 #ifndef NFX_STATS_H
 #define NFX_STATS_H
 

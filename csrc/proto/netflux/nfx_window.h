@@ -1,14 +1,14 @@
-/* nfx_window.h: which of the partner's datagrams are news.
+/* nfx_window.h: which of the partner's datagrams are new.
  *
  * Let d be the number received less the number accepted last, modulo 256:
  *
  *     d          0           1 .. 127               128 .. 255
- *          |  repeat  |  news; d - 1 lost  |  old: overtaken, or the partner started anew  |
+ *          |  repeat  |  new; d - 1 lost   |  old: overtaken, or the partner restarted      |
  *
- * The first datagram is news whatever its number, 0 too. So is the first one after the window was
- * reopened (the link had timed out), unless it repeats the number accepted last: that is nearly
- * always the same datagram again. A partner that starts anew without a time-out between is refused
- * until its numbers are past the one accepted last: 129 datagrams at most.
+ * The first datagram is new whatever its number, including 0. So is the first one after the window
+ * was reopened (the link had timed out), unless it repeats the number accepted last: that is nearly
+ * always the same datagram again. A partner that restarts without a timeout in between is rejected
+ * until its numbers are past the one accepted last: at most 129 datagrams.
  *
  * Caller's memory, one thread, no clock. */
 #ifndef NFX_WINDOW_H

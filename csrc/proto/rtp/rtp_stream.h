@@ -9,11 +9,11 @@
  *   sequence   n         n+1      n+2                 n+3      n+4
  *
  * Timestamp and due time come from one 64-bit position in samples: due = origin + position /
- * clock rate, rounded down, so they cannot drift apart, and no rounding adds up. A sender that ran
- * dry goes on at a later slot of the same grid (rtp_stream_resume): the timestamp jumps with the
- * time, the sequence does not, the marker says why.
+ * clock rate, rounded down, so they cannot drift apart, and rounding errors do not add up. After
+ * an underrun the sender continues at a later slot of the same grid (rtp_stream_resume): the
+ * timestamp jumps with the time, the sequence does not, and the marker is set.
  *
- * Caller's memory, one thread, no clock: times are of the clock the origin is of. */
+ * Caller's memory, one thread, no clock: times are of the origin's clock. */
 #ifndef RTP_STREAM_H
 #define RTP_STREAM_H
 

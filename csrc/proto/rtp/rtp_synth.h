@@ -1,9 +1,9 @@
 /* rtp_synth.h: a generator of RTP packets of one source, the arithmetic of the C library's rsynth_
  * calls and of the Python class RtpSynth.
  *
- * What is fixed by compatibility: the timestamp moves by 8 * ptime units per packet whatever the
- * clock rate; the rate counts in rtp_synth_resync only; timestamp and sequence are 64-bit counters
- * cut to their fields when written. rtp_stream.h is the generator that knows clock rates.
+ * Compatibility fixes these points: the timestamp advances by 8 * ptime units per packet whatever the
+ * clock rate. Only rtp_synth_resync uses the rate. Timestamp and sequence are 64-bit counters,
+ * truncated to their fields when written. rtp_stream.h is the generator that uses clock rates.
  *
  * Caller's memory, one thread at a time. No clock: now_ns is CLOCK_MONOTONIC of the caller. */
 #ifndef RTP_SYNTH_H

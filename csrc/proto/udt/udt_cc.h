@@ -5,30 +5,30 @@
  *                on_packet_sent, with what is                      --> cwnd_packets   --> window
  *                known of the path (udt_cc_in_t)
  *
- * The engine calls, and after each call reads period_ps and cwnd_packets anew:
+ * The engine calls these functions, and reads period_ps and cwnd_packets after each call:
  *
  *   udt_cc_on_light_ack    a 4-byte ACK that moves snd_last_ack forward
  *   udt_cc_on_ack          a longer ACK that frees packets (the first not repeated), after in's
  *                          RTT and rates have been brought up to date from it
  *   udt_cc_on_loss         each valid NAK that reports packets which were sent once, and not
- *                          reported before; before these go to the list of what to resend
- *   udt_cc_on_timeout      the EXP timer ran out while packets are unacknowledged; those are in the
- *                          list of what to resend already
+ *                          reported before; before these go to the list of packets to resend
+ *   udt_cc_on_timeout      the EXP timer ran out while packets are unacknowledged; those are already
+ *                          in the list of packets to resend
  *   udt_cc_on_packet_sent  packets have left: new ones or repeated ones, a whole batch in one call
  *
- * and keeps to what they say:
+ * and obeys these values:
  *
  *   period_ps              between the starts of two packets, new and repeated alike. The second of
  *                          a probe pair leaves at once, and its own period comes on top of the
- *                          first one's: the mean is kept. A limit of the user's (UDT_MAXBW) or the
- *                          delay warning of a peer only ever makes the period longer: both are the
- *                          engine's affair.
+ *                          first one's: the mean is kept. The user's limit (UDT_MAXBW) and a peer's
+ *                          delay warning only make the period longer. The engine handles
+ *                          both.
  *   cwnd_packets           a new packet may leave while unacknowledged ones are fewer than this and
- *                          fewer than the flow window. Repeated packets do not ask.
+ *                          fewer than the flow window. Repeated packets always may.
  *
- * Nobody needs to be told of received packets (how often they are acknowledged is fixed by the
- * protocol) nor of the end: all state lies in udt_cc_t, which is the caller's memory. One thread,
- * no clock, no allocation, no system call. Chance, where a controller needs it, comes from a seed.
+ * The controller needs no calls for received packets (the protocol fixes how often they are
+ * acknowledged) or for the end: all state is in udt_cc_t, which is the caller's memory. One thread,
+ * no clock, no allocation, no system call. Random numbers of a controller come from a seed.
  *
  * A controller is added by adding its state to udt_cc_state.h and its table to udt_cc.c. */
 #ifndef UDT_CC_H

@@ -1,19 +1,19 @@
 /* Theory of operation
  *
- * A controller that keeps a model of the path instead of taking each loss for congestion, in the
- * manner of BBR (Cardwell et al.; versions 2 and 3 in what concerns losses and other traffic):
+ * A controller with a model of the path, which does not treat each loss as congestion. It follows
+ * BBR (Cardwell et al., with versions 2 and 3 for losses and other traffic):
  *
- *     bw        the greatest delivery rate of the last two probing cycles: our share of the path
- *     min_rtt   the shortest round trip of the last 10 s: the way without queues
- *     BDP       bw * min_rtt: what must be under way to keep the path busy, and no more
+ *     bw        the highest delivery rate of the last two probing cycles: our share of the path
+ *     min_rtt   the shortest round trip of the last 10 s: the path without queues
+ *     BDP       bw * min_rtt: the data in flight that just keeps the path busy
  *
- * Both come from udt_delivery.h. They cannot be seen at once (to see more bandwidth one must fill
- * the queue, to see the shortest round trip one must empty it), so phases alternate:
+ * Both come from udt_delivery.h. They cannot be measured at the same time (a higher bandwidth shows
+ * only with a full queue, the shortest round trip only with an empty one), so phases alternate:
  *
  *                 pacing   window
  *     STARTUP      2.77    2 BDP      until the rate stops growing for 3 rounds, or much is lost
- *     DRAIN        0.5     2 BDP      until no more than a BDP is under way
- *     DOWN         0.75    2 BDP      what the probe put into the queue comes out again
+ *     DRAIN        0.5     2 BDP      until no more than a BDP is in flight
+ *     DOWN         0.75    2 BDP      the queue that the probe filled drains
  *     CRUISE       1       2 BDP      2 to 3 s (drawn at random: flows must not probe as one), at
  *                                     most 60 to 90 rounds
  *     REFILL       1       2 BDP      one round: the path is full before the probe begins
@@ -25,31 +25,31 @@
  *     STARTUP -> DRAIN -> DOWN -> CRUISE -> REFILL -> UP -+       PROBE_RTT from any but STARTUP,
  *                          ^------------------------------+       and back to DOWN
  *
- * A round is a round trip, but 10 ms at least. To each window comes what arrives between two ACKs
- * (10 ms' worth), and what waits at the receiver behind a hole: the engine's window counts those
- * packets, and the model does not.
+ * A round is a round trip, but 10 ms at least. Each window also includes the data that arrives
+ * between two ACKs (10 ms), and the data that waits at the receiver after a hole: the engine's
+ * window counts those packets, and the model does not.
  *
- * What makes shares equal: who has little gains much by a quarter more (in a full queue shares are
- * as what is under way), so his probe goes on, round after round; who has nearly all gains nothing,
- * and stops.
+ * Why shares become equal: a flow with a small share gains much by a quarter more (in a full queue,
+ * shares are proportional to the data in flight), so its probe continues, round after round. A flow
+ * with nearly all of the path gains nothing, and stops.
  *
- * Loss. A radio link loses some percent and is not full. So losses are believed only when they
+ * Loss. A radio link loses a few percent and is not full. So losses count as congestion only if they
  * exceed 2 % by more than chance explains (three standard deviations of a count with that mean),
- * and only if round trips have grown by a tenth as well (in STARTUP by a quarter and 10 ms);
- * 10 % are believed in any case. Then
+ * and if round trips have also grown by a tenth (in STARTUP by a quarter and 10 ms). 10 % always
+ * count. Then
  *
- *   STARTUP, UP   The path holds no more than was under way when the packet left that is now known
- *                 to have arrived: in_flight_hi. At most 85 % of it is used, but for probes: the
+ *   STARTUP, UP   The path holds no more than was in flight when the newest packet known to have
+ *                 arrived left: in_flight_hi. Except in probes, at most 85 % of it is used. The
  *                 rest is room in which others, TCP for example, can grow. In UP in_flight_hi grows
  *                 again, by an eighth a round.
- *   CRUISE        Less is to be had than was: bw falls to nine tenths of what arrives, or by three
- *                 tenths, whichever is less of a fall, once a round at most.
+ *   CRUISE        The share has become smaller: bw falls to nine tenths of the arrival rate, or by
+ *                 three tenths, whichever is the smaller fall, at most once a round.
  *
- * A probe that ended in losses and won less than a tenth is repeated after twice the time, up to
- * four times: TCP on a long path needs many rounds to win back what one loss cost it. Meanwhile bw
+ * A probe that ended in losses and gained less than a tenth is repeated after twice the time, up to
+ * four times, because TCP on a long path needs many rounds to recover from one loss. Meanwhile bw
  * ages by the clock, every 3 s.
  *
- * Timeouts halve the pacing rate each, until something is heard again. */
+ * Each timeout halves the pacing rate, until a packet arrives from the peer again. */
 #include "proto/udt/udt_cc_tables.h"
 
 #include <math.h>

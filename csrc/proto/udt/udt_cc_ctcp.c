@@ -1,24 +1,24 @@
 /* Theory of operation
  *
- * A window as TCP Reno has it, for paths on which a transfer must behave like one more TCP:
+ * A window like that of TCP Reno, for paths on which a transfer must behave like one more TCP:
  *
  *     W |        /|                slow start: W doubles each round trip, up to the threshold
  *       |       / |    /|    /|    avoidance:  W grows by one packet each round trip
- *       |      /  |  /  |  /  |    loss:       threshold = half of what is under way, W = that
- *       |  __/    |/    |/    |/   timeout:    the same, and W begins anew at two packets
+ *       |      /  |  /  |  /  |    loss:       threshold = half of the data in flight, W = that
+ *       |  __/    |/    |/    |/   timeout:    the same, and W restarts at two packets
  *       +---------------------------->
  *
  * UDT acknowledges by time (10 ms) and by 64 packets, not every second packet, so W grows by what
  * an ACK covers rather than by the number of ACKs (RFC 3465).
  *
- * What differs in recovery: TCP's duplicate ACKs tell that packets behind the hole arrive, and each
- * lets another one go. UDT's ACKs say nothing until the hole is filled, one round trip later. So
- * the window is opened at once by the packets that will arrive meanwhile, and pacing sees to it
- * that no more than the new window goes out in that time:
+ * Recovery differs: TCP's duplicate ACKs report that packets after the hole arrive, and each allows
+ * another packet. UDT's ACKs report nothing until the hole is filled, one round trip later. So the
+ * window is opened at once by the packets that will arrive meanwhile, and pacing ensures that no
+ * more than the new window is sent in that time:
  *
- *     window = under way when the NAK came + threshold        period = RTT / threshold
+ *     window = in flight when the NAK came + threshold        period = RTT / threshold
  *
- * The ACK of all that was under way ends it, and with it pacing: from there on ACKs are the clock,
+ * The ACK of all that was in flight ends recovery and its pacing. From then on ACKs are the clock,
  * as in TCP. Losses among those packets belong to the same congestion and do not halve again. */
 #include "proto/udt/udt_cc_tables.h"
 

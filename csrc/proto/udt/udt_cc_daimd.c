@@ -1,31 +1,31 @@
 /* Theory of operation
  *
- * UDT's own control, as libudt 4.11 has it: what every UDT4 program on the other side does. It sets
- * a rate (period P between packets); the window W only keeps one RTT and one SYN (10 ms) of data
- * within bounds. It decides at most once each SYN, when an ACK comes:
+ * UDT's own control, as in libudt 4.11, which every UDT4 program on the other side uses. It sets
+ * a rate (period P between packets). The window W only limits the data to one RTT and one SYN
+ * (10 ms). It decides at most once each SYN, when an ACK comes:
  *
- *   slow start   W grows by what was acknowledged; P is next to nothing. It ends when W passes what
+ *   slow start   W grows by the acknowledged packets; P is nearly 0. It ends when W passes what
  *                the peer allows, at the first NAK or at a timeout: P then comes from the rate at
  *                which packets arrive, as the receiver reports it; a NAK lengthens it by an eighth.
  *   increase     The free capacity D = capacity - 1 / P, from packet pairs. The more is free, the
  *                more packets are added each SYN, in decades of bit/s: D up to 10 Mbit/s 15 bytes'
  *                worth, 100 Mbit/s 150, 1 Gbit/s 1500, ... but at least 0.01 packet. Below the rate
- *                of the last decrease D is taken as a ninth of the capacity at most: full speed
- *                would come back too soon.
+ *                of the last decrease D counts as a ninth of the capacity at most. Otherwise full
+ *                speed would return too soon.
  *   decrease     P grows by an eighth. A NAK that reports a packet sent since the last decrease
  *                opens a congestion period; it decreases. Of the further NAKs of the period every
  *                k-th may decrease again, with k drawn at random below the usual number of NAKs of
- *                a period, so that flows through one queue do not all step back for the same burst.
- *                A period holds five decreases at most: the rate falls to 1 / 1.125^5 = 0.55.
- *   freeze       The SYN behind a NAK brings no increase.
+ *                a period, so that flows through one queue do not all slow down for the same burst.
+ *                A period has at most five decreases: the rate falls to 1 / 1.125^5 = 0.55.
+ *   freeze       In the SYN after a NAK there is no increase.
  *
- * Four things are not as in the original:
+ * These points differ from the original:
  *
- *   - There the losses of slow start, hundreds at once, are a congestion period of their own: the
- *     rate falls to half of what the path has just carried, and takes seconds to come back. Here
- *     they are one decrease, until a packet sent later is lost.
- *   - Rate control is due each SYN by the clock. ACKs leave a SYN apart, and where each has to come
- *     a SYN after the last that counted, every second one is a little too early.
+ *   - There the losses of slow start, hundreds at once, are a separate congestion period: the rate
+ *     falls to half of what the path has just carried, and needs seconds to recover. Here they
+ *     are one decrease, until a packet sent later is lost.
+ *   - Rate control is due each SYN by the clock. ACKs leave a SYN apart. If each must come a SYN
+ *     after the last one that counted, every second one is slightly too early.
  *   - While a hole is open nothing is acknowledged for a round trip, and W would stop the rate. So
  *     it is twice as wide until the hole is filled.
  *

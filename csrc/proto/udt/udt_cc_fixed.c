@@ -1,6 +1,6 @@
-/* A given rate whatever happens: for links that are one's own, and as the steady load of tests.
- * The window is the peer's, so only its buffer and the rate hold packets back. The header says what
- * the rate counts. */
+/* A fixed rate whatever happens: for dedicated paths, and as a steady load in tests. The window is
+ * the peer's, so only its buffer and the rate delay packets. The header says what the rate
+ * counts. */
 #include "proto/udt/udt_cc_tables.h"
 
 static void fixed_init(udt_cc_t *cc, const udt_cc_config_t *config, const udt_cc_in_t *in)

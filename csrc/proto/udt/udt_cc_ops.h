@@ -1,4 +1,4 @@
-/* udt_cc_ops.h: what a congestion controller is to udt_cc.c. */
+/* udt_cc_ops.h: the interface of a congestion controller to udt_cc.c. */
 #ifndef UDT_CC_OPS_H
 #define UDT_CC_OPS_H
 

@@ -51,6 +51,49 @@ class Packet(Generic[_Data]):
     def __reduce__(self) -> tuple[Any, ...]: ...
 
 @disjoint_base
+class PacketCalls:
+    def send(
+        self,
+        data: Any,
+        at: int | None = None,
+        *,
+        to: tuple[str, int] | None = None,
+        timeout: float | None = None,
+    ) -> int: ...
+    def try_send(
+        self, data: Any, at: int | None = None, *, to: tuple[str, int] | None = None
+    ) -> int | None: ...
+    def send_many(
+        self,
+        packets: Any | Iterable[Any],
+        *,
+        size: int | None = None,
+        sizes: Sequence[int] | Any | None = None,
+        offsets: Any | None = None,
+        at: int | Sequence[int] | Any | None = None,
+        interval_ns: int | None = None,
+        to: tuple[str, int] | None = None,
+        timeout: float | None = None,
+        sequences: Any | None = None,
+    ) -> int: ...
+    def replace(
+        self,
+        sequence: int,
+        data: Any,
+        at: int | None = None,
+        *,
+        to: tuple[str, int] | None = None,
+        timeout: float | None = None,
+    ) -> int: ...
+    def recv(self, timeout: float | None = None) -> Packet: ...
+    def try_recv(self) -> Packet | None: ...
+    def recv_into(self, buffer: Any, *, timeout: float | None = None) -> Packet[memoryview]: ...
+    def recv_many(
+        self, max: int = 1024, *, timeout: float | None = None, out: Any | None = None
+    ) -> PacketBatch: ...
+    def _use(self, endpoint: Core, /) -> None: ...
+
+@disjoint_base
 class Core:
     def send(
         self,
@@ -91,8 +134,8 @@ class Core:
     def recv_many(
         self, max: int = 1024, *, timeout: float | None = None, out: Any | None = None
     ) -> PacketBatch: ...
-    def _put(self, values: Any, /) -> None: ...
-    def _snapshot(self, decode: Any, /) -> tuple[Any, ...] | None: ...
+    def put(self, values: Any, /) -> None: ...
+    def snapshot(self, decode: Any, /) -> tuple[Any, ...] | None: ...
     def _serve(self, owner: object, address: int, /) -> None: ...
     def _bind_producer(self, slot: int, bell_fd: int, /) -> int: ...
     def _bind_reader(self, slot: int, reader_fd: int, /) -> int: ...

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from shmring import _options
-from shmring.channel import Channel, owners_end
+from shmring._endpoint import owners_end
+from shmring.channel import Channel
 from shmring.engine import C, Engine, EngineConfig, Start
 from shmring.types import Impairment, WorkerInfo
 

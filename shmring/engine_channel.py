@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-from shmring._link import Link
+from typing import Any
+
+from shmring._endpoint import Endpoint
 from shmring._ring import lib
-from shmring.channel import Channel
 
 
-class EngineChannel(Channel):
-    """A `Channel` with what an engine outside of this package needs besides."""
+class EngineChannel:
+    """One process's end of a channel with an engine outside of this package."""
+
+    def __init__(self, name: str, **how: Any) -> None:
+        """Attach to a channel that is open. Arguments and errors as of `Channel`."""
+        self._endpoint = Endpoint(name, **how)
 
     def attach_both_ways(self) -> None:
         """Attach as sender and as reader now, not with the first packet. Raises as `send`."""
-        self._attach_now(lib.ENDPOINT_TX)
-        self._attach_now(lib.ENDPOINT_RX)
+        self._endpoint.attach_now(lib.ENDPOINT_TX)
+        self._endpoint.attach_now(lib.ENDPOINT_RX)
 
     def c_end(self) -> tuple[object, int]:
-        """What has to live as long as C code uses this end, and the address of its ``endpoint_t``.
-        """
-        return (self._segment, self._end), self._end_address()
+        """Return what has to outlive C code that uses this end, and its ``endpoint_t *``."""
+        endpoint = self._endpoint
+        return (endpoint.mapped(), endpoint.end), endpoint.address()
 
     def request(self, body: bytes) -> bytes:
         """Ask the worker's engine something that only it understands, and return its answer.
 
         Raises `ChannelClosed`, `WorkerFailed`, `ShmringOSError`, `NoPermission` (a tap).
         """
-        return self._engine_request(body)[1]
+        return self._endpoint.engine_request(body)[1]
 
     def request_apart(self, body: bytes) -> bytes:
         """As `request`, on a connection of its own, while another request waits for its answer."""
-        link = Link(self._segment)
-        try:
-            return link.engine_request(body)[1]
-        finally:
-            link.close()
+        return self._endpoint.engine_request_apart(body)[1]
+
+    def close(self) -> None:
+        """Leave the channel; whoever opened it closes it for all. Any number of times."""
+        self._endpoint.close()
 
 
 __all__ = ["EngineChannel"]

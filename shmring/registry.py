@@ -6,11 +6,13 @@ import errno
 import os
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from rtworkers import ownership, paths
 from shmring import _address, _host, _leftovers, _options
+from shmring._endpoint import map_named
 from shmring._ring import ffi, lib
-from shmring.channel import Channel, map_named
+from shmring.channel import Channel
 from shmring.errors import BadConfig
 from shmring.netflux import options as netflux_options
 from shmring.netflux.channel import NetfluxChannel
@@ -72,11 +74,12 @@ def attach(
     send: Record | None = None,
     receive: Record | None = None,
     owner: int | str | None = None,
-) -> Channel:
+) -> Any:
     """This process's end of a channel that is open already; it reads what arrives from now on.
 
-    A channel opened with the engine `Rtp` gives an `RtpChannel`, one opened with `Netflux` a
-    `NetfluxChannel`; `send` and `receive` are its records, None for bytes.
+    Returns a `Channel`. A channel opened with the engine `Rtp` gives an `RtpChannel`, one opened
+    with `Netflux` a `NetfluxChannel`; `send` and `receive` are its records, None for bytes. The
+    classes attach by name, too, and a type checker knows what they make: ``RtpChannel("mic")``.
 
     readonly: attach as a tap, which reads along and cannot disturb anything.
     reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, a tap broadcast.
@@ -108,7 +111,7 @@ def attach(
         )
     if send is not None or receive is not None:
         raise BadConfig(f"channel {name!r} is no Netflux channel: records do not go with it")
-    kind = RtpChannel if engine == rtp_options.ENGINE else Channel
+    kind: Any = RtpChannel if engine == rtp_options.ENGINE else Channel
     return kind(name, namespace=space, readonly=readonly, reading=reading, segment=segment)
 
 

@@ -36,7 +36,7 @@ static PyMethodDef module_methods[] = {
 static struct PyModuleDef module_def = {
     PyModuleDef_HEAD_INIT,
     .m_name = "shmring._hot",
-    .m_doc = "The per-packet calls of shmring.Channel, in C.",
+    .m_doc = "The per-packet calls of channels, in C.",
     .m_size = -1,
     .m_methods = module_methods,
 };
@@ -59,7 +59,8 @@ PyMODINIT_FUNC PyInit__hot(void)
     PyObject *module = PyModule_Create(&module_def);
     if (module == NULL)
         return NULL;
-    if (init_signatures() < 0 || packet_type_init(module) < 0 || core_type_init(module) < 0) {
+    if (init_signatures() < 0 || packet_type_init(module) < 0 || core_type_init(module) < 0 ||
+        calls_type_init(module) < 0) {
         Py_DECREF(module);
         return NULL;
     }

@@ -4,26 +4,29 @@
  *   hot.c            the module, and what shmring hands to it
  *   hot_arguments.c  arguments of a vectorcall
  *   hot_packet.c     Packet
- *   hot_core.c       Core, the base class of shmring.Channel
+ *   hot_end.c        what the calls of Core share
+ *   hot_core.c       Core, the base class of the endpoint (shmring/_endpoint.py)
+ *   hot_calls.c      PacketCalls, a base class of shmring.Channel: its endpoint's calls
  *   hot_send.c       Core.send, Core.replace
  *   hot_send_many.c  Core.send_many
  *   hot_recv.c       Core.recv, try_recv, recv_into, recv_many
- *   hot_netflux.c    Core._put, Core._snapshot: what a cyclic link writes and reads
+ *   hot_netflux.c    Core.put, Core.snapshot: what a cyclic link writes and reads
  *
  * Core's methods touch shared memory and return; whenever something else has to happen first they
- * call a method that Channel defines, in Python:
+ * call a method that Endpoint defines, in Python:
  *
- *   _attach_now(what)      the end is not attached, or its worker was replaced, or the channel was
+ *   attach_now(what)       the end is not attached, or its worker was replaced, or the channel was
  *                          closed: attach, or raise
- *   _pack_address(to)      a (host, port) pair -> the bytes of an shm_addr_t
- *   _refuse(rc, text)      raise what stands behind an error code
- *   _raise_full(waited, sent, first)     raise RingFull or SendTimeout
- *   _raise_timeout()       raise ReceiveTimeout
- *   _settle()              found no packet, and others select on this channel
+ *   pack_address(to)       a (host, port) pair -> the bytes of an shm_addr_t
+ *   refuse(rc, text)       raise what stands behind an error code
+ *   raise_full(waited, sent, first)     raise RingFull or SendTimeout
+ *   raise_timeout()        raise ReceiveTimeout
+ *   settle()               found no packet, and others select on this channel
+ *   check_heard()          nobody has said for a second that the channel is served
  *
- * Threads. The global lock is held throughout, except while sleeping (end_sleep), so no two threads
- * are inside one endpoint_t. The owner reference keeps the segment mapped while a thread sleeps
- * on it and another closes the channel.
+ * Threads. The global lock is held throughout, except while sleeping (endpoint_sleep), so no two
+ * threads are inside one endpoint_t. The owner reference keeps the segment mapped while a thread
+ * sleeps on it and another closes the channel.
  *
  * Everything here returns -1 or NULL with a Python exception set, unless it says otherwise. */
 #ifndef HOT_H
@@ -115,6 +118,8 @@ typedef struct core {
     uint8_t *scratch; /* of recv_many */
 } core_t;
 
+extern PyTypeObject *core_type;
+
 /* Names of the methods above, and ENDPOINT_TX and ENDPOINT_RX as Python integers. */
 extern PyObject *name_attach_now, *name_pack_address, *name_refuse, *name_raise_full,
     *name_raise_timeout, *name_settle, *name_check_heard, *number_tx, *number_rx;
@@ -137,6 +142,11 @@ int core_refuse(core_t *self, int rc);
 /* Sleeps a while without the global lock. Returns 0 (look again) or -1: a signal handler raised, or
  * the channel is closed. what: ENDPOINT_TX for room, ENDPOINT_RX for a packet. */
 int core_sleep(core_t *self, int what, int64_t until_mono_ns);
+
+/* --- hot_calls.c ---------------------------------------------------------------------------- */
+
+/* Adds PacketCalls to the module. */
+int calls_type_init(PyObject *module);
 
 /* --- hot_send.c ----------------------------------------------------------------------------- */
 
@@ -170,7 +180,7 @@ PyObject *core_recv_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
 
 /* --- hot_netflux.c -------------------------------------------------------------------------- */
 
-/* _put(values): into the out box. _snapshot(decode): a tuple of what the in box has, or None;
+/* put(values): into the out box. snapshot(decode): a tuple of what the in box has, or None;
  * decode makes the values of their bytes, None leaves them so. */
 PyObject *core_put(core_t *self, PyObject *values);
 PyObject *core_snapshot(core_t *self, PyObject *decode);

@@ -1,5 +1,7 @@
 #include "python/hot.h"
 
+PyTypeObject *core_type;
+
 /* --- life ----------------------------------------------------------------------------------- */
 
 static PyObject *core_serve(core_t *self, PyObject *args)
@@ -75,78 +77,21 @@ static void core_dealloc(core_t *self)
 #define FAST(f) (PyCFunction)(void (*)(void))(f), METH_FASTCALL | METH_KEYWORDS
 
 static PyMethodDef core_methods[] = {
-    {"send", FAST(core_send),
-     "send($self, data, at=None, *, to=None, timeout=None)\n--\n\n"
-     "Queue one packet and return its sequence number in the channel.\n"
-     "\n"
-     "data: any C-contiguous bytes-like object of at most `max_payload` bytes; copied.\n"
-     "at: when it is to leave, ns in the channel's clock (`now_ns`); None or 0: as soon as "
-     "possible.\n"
-     "    A time that has passed is sent at once and counted late.\n"
-     "to: numeric (host, port); None: the channel's `remote`.\n"
-     "timeout: seconds to wait for room; None: for ever.\n"
-     "\n"
-     "Raises `SendTimeout` (no room in time), `RingFull` (no room, timeout 0), `PayloadTooLarge`,\n"
-     "`BadAddress`, `ChannelClosed`, `NoPermission` (a tap), `ValueError` (a time below 0, or "
-     "more\n"
-     "than a year ahead in CLOCK_MONOTONIC), `TypeError` (a time that is not an int)."},
-    {"try_send", FAST(core_try_send),
-     "try_send($self, data, at=None, *, to=None)\n--\n\n"
-     "Queue one packet as `send` does, or return None if there is no room now."},
+    {"send", FAST(core_send), "send($self, data, at=None, *, to=None, timeout=None)\n--\n\n"},
+    {"try_send", FAST(core_try_send), "try_send($self, data, at=None, *, to=None)\n--\n\n"},
     {"send_many", FAST(core_send_many),
      "send_many($self, packets, *, size=None, sizes=None, offsets=None, at=None, interval_ns=None, "
      "to=None, "
-     "timeout=None, sequences=None)\n--\n\n"
-     "Queue many packets in one call and return the sequence of the first.\n"
-     "\n"
-     "packets: an iterable of bytes-like objects, or one buffer that is cut into packets: of "
-     "`size`\n"
-     "    bytes each; of `sizes`, an integer array or a sequence; at `offsets`, an integer array, "
-     "with\n"
-     "    `size` or `sizes`; or, two-dimensional, one packet per row.\n"
-     "at: one time for all, ns; the time of the first, with `interval_ns` between them; an array "
-     "or a\n"
-     "    sequence with one time each (0: as soon as possible); None: as soon as possible.\n"
-     "to, timeout: as in `send`. The timeout covers the whole call.\n"
-     "sequences: writable buffer of 8 bytes per packet that gets their sequences. They follow "
-     "each\n"
-     "    other without gap as long as nobody else sends on the channel at the same time.\n"
-     "\n"
-     "Raises as `send`; `RingFull.sent` says how many were queued before."},
+     "timeout=None, sequences=None)\n--\n\n"},
     {"replace", FAST(core_replace),
-     "replace($self, sequence, data, at=None, *, to=None, timeout=None)\n--\n\n"
-     "Put a new packet in the place of one that waits, and return its sequence.\n"
-     "\n"
-     "Either both happen, or the old packet is sent as it was. at: ns; None: the old one's "
-     "deadline.\n"
-     "to: None: the channel's `remote`.\n"
-     "\n"
-     "Raises `TooLate` if the old packet does not wait any more, `ShmringOSError` with ``EBUSY`` "
-     "as\n"
-     "`Channel.cancel`, otherwise as `send`."},
-    {"recv", FAST(core_recv),
-     "recv($self, timeout=None)\n--\n\n"
-     "Take the next packet, waiting `timeout` seconds for it; 0: not at all, None: for ever.\n"
-     "\n"
-     "Raises `ReceiveTimeout`, `ChannelClosed` (after the last packet was taken)."},
-    {"try_recv", (PyCFunction)core_try_recv, METH_NOARGS,
-     "try_recv($self)\n--\n\n"
-     "Take the next packet, or return None if there is none now. Raises `ChannelClosed`."},
-    {"recv_into", FAST(core_recv_into),
-     "recv_into($self, buffer, *, timeout=None)\n--\n\n"
-     "As `recv`, with the payload in a writable buffer; `Packet.data` is a view of it.\n"
-     "\n"
-     "Raises also `PayloadTooLarge`; the packet stays for the next call."},
+     "replace($self, sequence, data, at=None, *, to=None, timeout=None)\n--\n\n"},
+    {"recv", FAST(core_recv), "recv($self, timeout=None)\n--\n\n"},
+    {"try_recv", (PyCFunction)core_try_recv, METH_NOARGS, "try_recv($self)\n--\n\n"},
+    {"recv_into", FAST(core_recv_into), "recv_into($self, buffer, *, timeout=None)\n--\n\n"},
     {"recv_many", FAST(core_recv_many),
-     "recv_many($self, max=1024, *, timeout=None, out=None)\n--\n\n"
-     "Take all packets that are there, up to `max` or about a megabyte of payload.\n"
-     "\n"
-     "Waits for the first, as `recv`. max: 1 to 1048576. out: writable buffer for the payloads;\n"
-     "packets that do not fit stay.\n"
-     "\n"
-     "Raises as `recv`; `PayloadTooLarge` if not even the first fits into `out`."},
-    {"_put", (PyCFunction)core_put, METH_O, "_put($self, values, /)\n--\n\n"},
-    {"_snapshot", (PyCFunction)core_snapshot, METH_O, "_snapshot($self, decode, /)\n--\n\n"},
+     "recv_many($self, max=1024, *, timeout=None, out=None)\n--\n\n"},
+    {"put", (PyCFunction)core_put, METH_O, "put($self, values, /)\n--\n\n"},
+    {"snapshot", (PyCFunction)core_snapshot, METH_O, "snapshot($self, decode, /)\n--\n\n"},
     {"_serve", (PyCFunction)core_serve, METH_VARARGS, "_serve($self, owner, address, /)\n--\n\n"},
     {"_bind_producer", (PyCFunction)core_bind_producer, METH_VARARGS,
      "_bind_producer($self, slot, bell_fd, /)\n--\n\n"},
@@ -162,7 +107,7 @@ static PyType_Slot core_slots[] = {
     {Py_tp_traverse, core_traverse},
     {Py_tp_clear, core_clear},
     {Py_tp_methods, core_methods},
-    {Py_tp_doc, "The per-packet calls of a channel."},
+    {Py_tp_doc, "The per-packet calls of an endpoint."},
     {0, NULL},
 };
 
@@ -179,13 +124,13 @@ static int make_names(void)
         PyObject **name;
         const char *text;
     } names[] = {
-        {&name_attach_now, "_attach_now"},
-        {&name_pack_address, "_pack_address"},
-        {&name_refuse, "_refuse"},
-        {&name_raise_full, "_raise_full"},
-        {&name_raise_timeout, "_raise_timeout"},
-        {&name_settle, "_settle"},
-        {&name_check_heard, "_check_heard"},
+        {&name_attach_now, "attach_now"},
+        {&name_pack_address, "pack_address"},
+        {&name_refuse, "refuse"},
+        {&name_raise_full, "raise_full"},
+        {&name_raise_timeout, "raise_timeout"},
+        {&name_settle, "settle"},
+        {&name_check_heard, "check_heard"},
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         *names[i].name = PyUnicode_InternFromString(names[i].text);
@@ -201,10 +146,6 @@ int core_type_init(PyObject *module)
 {
     if (make_names() < 0)
         return -1;
-    PyObject *type = PyType_FromSpec(&core_spec);
-    if (type == NULL)
-        return -1;
-    int rc = PyModule_AddObjectRef(module, "Core", type);
-    Py_DECREF(type);
-    return rc;
+    core_type = (PyTypeObject *)PyType_FromSpec(&core_spec);
+    return core_type ? PyModule_AddObjectRef(module, "Core", (PyObject *)core_type) : -1;
 }

@@ -1,4 +1,5 @@
-/* hot_end.c: what the calls of _Core share: its end of the channel, and the methods of Channel that it calls. */
+/* hot_end.c: what the calls of Core share: its end of the channel, and the methods of Endpoint that
+ * they call. */
 #include "python/hot.h"
 
 PyObject *name_attach_now, *name_pack_address, *name_refuse, *name_raise_full, *name_raise_timeout,
@@ -21,7 +22,7 @@ int core_raise(core_t *self, PyObject *method, PyObject *a, PyObject *b, PyObjec
         none = PyObject_CallMethodObjArgs((PyObject *)self, method, a, b, c, NULL);
     if (none) {
         Py_DECREF(none);
-        PyErr_SetString(PyExc_SystemError, "a method of Channel that raises has returned");
+        PyErr_SetString(PyExc_SystemError, "a method of Endpoint that raises has returned");
     }
     return -1;
 }

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, NamedTuple, Never, cast
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from shmring import _address, _options, errors
-from shmring._arguments import Buffer
+from shmring._channel_base import ChannelBase
 from shmring._check import check
-from shmring._link import served_epoch
+from shmring._endpoint import Owner
 from shmring._ring import ffi, lib
-from shmring.channel import Channel, Owner
 from shmring.netflux.items import NetfluxItem, NetfluxSnapshot, SentValues, item_of
 from shmring.netflux.options import (
     ENGINE,
@@ -31,7 +29,7 @@ from shmring.netflux.statistics import (
     read_link,
     read_netflux,
 )
-from shmring.stats import read_values, text_of
+from shmring.stats import read_values
 
 _ON_STALE_NAMES = {number: name for name, number in ON_STALE.items()}
 
@@ -53,7 +51,7 @@ class NetfluxSettings(NamedTuple):
     """Unless `NetfluxChannel.stop_sending` was called."""
 
 
-class NetfluxChannel(Channel):
+class NetfluxChannel(ChannelBase[NetfluxItem]):
     """One process's end of a Netflux link: write what is sent, read what the partner sends.
 
     Made by `Pool.open` and `shmring.open` with ``engine=Netflux(...)``, and by `shmring.attach`. As
@@ -96,7 +94,7 @@ class NetfluxChannel(Channel):
         try:
             self._config = self._agree(send, receive)
         except BaseException:
-            self._leave()
+            self._endpoint.leave()
             raise
         self._send_record = send
         self._receive_record = receive
@@ -105,13 +103,7 @@ class NetfluxChannel(Channel):
 
     def _agree(self, send: Record | None, receive: Record | None) -> Any:
         """The engine's configuration, if the records are of its layout."""
-        shared = self._segment.config
-        if text_of(shared.engine) != ENGINE:
-            raise errors.BadConfig(
-                f"channel {self._name!r} is no Netflux channel: attach to it with shmring.attach"
-            )
-        config = ffi.new("shm_netflux_config_t *")
-        ffi.memmove(config, shared.engine_config, ffi.sizeof("shm_netflux_config_t"))
+        config = self._engine_config("Netflux", ENGINE, "shm_netflux_config_t")
         check(lib.shm_netflux_config_check(config))
         self._compare("send", send, config.tx_payload_bytes, config.tx_layout)
         self._compare("receive", receive, config.rx_payload_bytes, config.rx_layout)
@@ -127,7 +119,7 @@ class NetfluxChannel(Channel):
         if own_size != size or theirs not in ("", ours):
             raise errors.BadConfig(
                 f"{option}: a record of {own_size} bytes with layout {ours}; channel "
-                f"{self._name!r} was opened for {size} bytes"
+                f"{self.name!r} was opened for {size} bytes"
                 + (f" with layout {theirs}" if theirs else "")
                 + ": use the record that it was opened with"
             )
@@ -202,7 +194,7 @@ class NetfluxChannel(Channel):
         what was to be sent stays then. `WorkerFailed`: for 3 s nobody has sent anything.
         """
         encode = self._encode
-        self._put(values if encode is None else encode(values))
+        self._endpoint.put(values if encode is None else encode(values))
 
     def snapshot(self) -> NetfluxSnapshot | None:
         """Return the newest values of the partner, or None before the first. Does not wait.
@@ -210,19 +202,19 @@ class NetfluxChannel(Channel):
         Raises `ChannelClosed`, `WorkerFailed` (for 3 s nobody has received or watched anything),
         and whatever the record raises for a payload that makes no sense.
         """
-        found = self._snapshot(self._decode)
+        found = self._endpoint.snapshot(self._decode)
         # 84 ns where NetfluxSnapshot(*found) takes 179.
         return None if found is None else tuple.__new__(NetfluxSnapshot, found)
 
     @property
     def published(self) -> int:
         """`NetfluxSnapshot.published` of what `snapshot` would return; 0: nothing yet."""
-        segment = self._mapped()
+        segment = self._endpoint.mapped()
         return int(lib.netflux_published(segment.engine))
 
     def sent_values(self) -> SentValues | None:
         """Return what is to be sent now, whoever has put it, or None before the first update."""
-        segment = self._mapped()
+        segment = self._endpoint.mapped()
         size = self.send_bytes
         values = ffi.new("uint8_t[]", max(size, 1))
         at_ns, ticket, slot = ffi.new("int64_t *"), ffi.new("uint64_t *"), ffi.new("uint32_t *")
@@ -231,7 +223,7 @@ class NetfluxChannel(Channel):
         )
         check(
             rc,
-            f"channel {self._name!r}: another process overwrote what is to be sent; update it",
+            f"channel {self.name!r}: another process overwrote what is to be sent; update it",
         )
         if rc == 0:
             return None
@@ -282,7 +274,7 @@ class NetfluxChannel(Channel):
         remote: numeric (host, port). Raises `BadAddress`, and as `configure`.
         """
         raw = _address.pack(remote, "remote", least_port=1)
-        self._check_family(raw)
+        self._endpoint.check_family(raw)
         request = self._request(lib.SHM_NETFLUX_AIM)
         ffi.memmove(ffi.addressof(request, "remote"), raw, len(raw))
         self._ask(request)
@@ -304,7 +296,7 @@ class NetfluxChannel(Channel):
         payload = bytes(values if self._encode is None else self._encode(values))
         if len(payload) != self.send_bytes:
             raise errors.PayloadTooLarge(
-                f"fail-safe values of {len(payload)} bytes; channel {self._name!r} sends "
+                f"fail-safe values of {len(payload)} bytes; channel {self.name!r} sends "
                 f"{self.send_bytes}"
             )
         self._ask(self._request(lib.SHM_NETFLUX_SET_FAILSAFE), payload)
@@ -322,100 +314,46 @@ class NetfluxChannel(Channel):
     def link(self) -> NetfluxLink:
         """Return how the link is and what it has counted: `netflux_stats` without histograms, in a
         few microseconds."""
-        return read_link(self._mapped())
+        return read_link(self._endpoint.mapped())
 
     def netflux_stats(self) -> NetfluxStats:
         """Return what the link has counted and measured, without the rest of `stats`."""
-        return read_netflux(self._mapped())
+        return read_netflux(self._endpoint.mapped())
 
     def stats(self) -> NetfluxChannelStats:
         """Return what the channel and, in `netflux`, the link has counted and measured."""
-        segment = self._mapped()
+        segment = self._endpoint.mapped()
         return NetfluxChannelStats(**read_values(segment), netflux=read_netflux(segment))
 
     # --- arrivals, one after the other ------------------------------------------------------------
 
-    def recv(self, timeout: float | None = None) -> NetfluxItem:  # type: ignore[override]
+    def recv(self, timeout: float | None = None) -> NetfluxItem:
         """Take the next arrival or event, waiting `timeout` seconds for it; 0: not at all, None:
         for ever. Raises `ReceiveTimeout`, `ChannelClosed`."""
-        return item_of(super().recv(timeout), self.receive_bytes, self._decode)
+        return item_of(self._endpoint.recv(timeout), self.receive_bytes, self._decode)
 
-    def try_recv(self) -> NetfluxItem | None:  # type: ignore[override]
+    def try_recv(self) -> NetfluxItem | None:
         """Take the next arrival or event, or return None if there is none now. Raises
         `ChannelClosed`."""
-        packet = super().try_recv()
+        packet = self._endpoint.try_recv()
         return None if packet is None else item_of(packet, self.receive_bytes, self._decode)
 
-    def recv_many(  # type: ignore[override]
-        self, max: int = 1024, *, timeout: float | None = None
-    ) -> list[NetfluxItem]:
+    def recv_many(self, max: int = 1024, *, timeout: float | None = None) -> list[NetfluxItem]:
         """Take all arrivals and events that are there, up to `max`; waits for the first, as `recv`,
         and raises as that."""
-        packets = super().recv_many(max, timeout=timeout)
+        packets = self._endpoint.recv_many(max, timeout=timeout)
         return [item_of(packet, self.receive_bytes, self._decode) for packet in packets]
-
-    async def recv_async(self, timeout: float | None = None) -> NetfluxItem:  # type: ignore[override]
-        """As `recv`, without blocking the event loop. Cancelling it loses nothing."""
-        return cast("NetfluxItem", await super().recv_async(timeout))
-
-    def __iter__(self) -> Iterator[NetfluxItem]:  # type: ignore[override]
-        """Iterate over arrivals and events as they come, until the channel is closed."""
-        return cast("Iterator[NetfluxItem]", super().__iter__())
-
-    def __aiter__(self) -> AsyncIterator[NetfluxItem]:  # type: ignore[override]
-        """Iterate over arrivals and events as they come, until the channel is closed."""
-        return cast("AsyncIterator[NetfluxItem]", super().__aiter__())
-
-    # --- what is another channel's ----------------------------------------------------------------
-
-    def send(self, *_: object, **__: object) -> Never:
-        """Not for Netflux, which queues nothing."""
-        self._refuse_queue("send")
-
-    def try_send(self, *_: object, **__: object) -> Never:
-        """Not for Netflux, which queues nothing."""
-        self._refuse_queue("try_send")
-
-    def send_many(self, *_: object, **__: object) -> Never:
-        """Not for Netflux, which queues nothing."""
-        self._refuse_queue("send_many")
-
-    def replace(self, *_: object, **__: object) -> Never:
-        """Not for Netflux, which queues nothing."""
-        self._refuse_queue("replace")
-
-    async def send_async(self, *_: object, **__: object) -> Never:
-        """Not for Netflux, which queues nothing."""
-        self._refuse_queue("send_async")
-
-    def cancel(self, *_: object, **__: object) -> Never:
-        """Not for Netflux, which queues nothing."""
-        self._refuse_queue("cancel")
-
-    def flush(self, *_: object, **__: object) -> Never:
-        """Not for Netflux, which queues nothing."""
-        self._refuse_queue("flush")
-
-    def recv_into(self, buffer: Buffer, *, timeout: float | None = None) -> Never:
-        """Not for Netflux: an item is more than values."""
-        raise TypeError("a Netflux channel has no recv_into: use recv, or snapshot")
-
-    def _refuse_queue(self, call: str) -> Never:
-        raise TypeError(
-            f"a Netflux channel has no {call}: it queues nothing, and sends the newest values in "
-            "every cycle; give them to update"
-        )
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        ends = (self._send_record, self._receive_record)
-        return _attach, (self._name, self._namespace, self._readonly, self._reading, *ends)
+    def _attached_as(self) -> dict[str, Any]:
+        records = {"send": self._send_record, "receive": self._receive_record}
+        return super()._attached_as() | records
 
     def _state(self) -> Any:
         """What the worker keeps to, a copy; None: it has not begun."""
         state = ffi.new("shm_netflux_state_t *")
-        segment = self._mapped()
+        segment = self._endpoint.mapped()
         return state if lib.shm_netflux_state_get(segment.engine, state) == 1 else None
 
     def _request(self, op: int) -> Any:
@@ -429,12 +367,7 @@ class NetfluxChannel(Channel):
         self._ask(request)
 
     def _ask(self, request: Any, values: bytes = b"") -> None:
-        self._engine_request(bytes(ffi.buffer(request)) + values)
-
-    def _refuse(self, rc: int, text: str | None) -> Never:
-        if rc == -errno.EPIPE:
-            served_epoch(self._mapped())  # raises what stands in the way
-        super()._refuse(rc, text)
+        self._endpoint.engine_request(bytes(ffi.buffer(request)) + values)
 
 
 def starting_end(start: Start) -> Callable[..., NetfluxChannel]:
@@ -445,21 +378,7 @@ def starting_end(start: Start) -> Callable[..., NetfluxChannel]:
         if start.failsafe is not None:
             channel._ask(channel._request(lib.SHM_NETFLUX_SET_FAILSAFE), start.failsafe)
         if start.values is not None:
-            channel._put(start.values)
+            channel._endpoint.put(start.values)
         return channel
 
     return begin
-
-
-def _attach(
-    name: str,
-    namespace: str,
-    readonly: bool,
-    reading: str,
-    send: Record | None,
-    receive: Record | None,
-) -> NetfluxChannel:
-    """What a pickled channel is made of again."""
-    return NetfluxChannel(
-        name, namespace=namespace, readonly=readonly, reading=reading, send=send, receive=receive
-    )

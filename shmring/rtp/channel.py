@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import errno
 import functools
-from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any, Never, Unpack, cast
+from collections.abc import Iterable
+from typing import Any, Unpack
 
 from shmring import errors
 from shmring._arguments import Buffer, deadline
-from shmring._ring import ffi
+from shmring._channel_base import ChannelBase, SendQueue
+from shmring._endpoint import Owner
 from shmring.batch import PacketBatch
-from shmring.channel import Channel, Owner
 from shmring.rtp import audio
 from shmring.rtp.batch import RtpBatch
 from shmring.rtp.frames import RtpBye, RtpErasure, RtpFrame, RtpItem, RtpResync, item_of
 from shmring.rtp.options import CODEC_NUMBERS, DELIVERIES, ENGINE, RX_HEAD_BYTES
 from shmring.rtp.records import BYE, BlockOptions, FrameOptions, RecordMaker
 from shmring.rtp.statistics import RtpChannelStats, read_rtp
-from shmring.stats import read_values, text_of
+from shmring.stats import read_values
 
 _CODECS = {number: audio.CODECS[name] for name, number in CODEC_NUMBERS.items()}
 _DELIVERY_NAMES = {number: name for name, number in DELIVERIES.items()}
 
 
-class RtpChannel(Channel):
+class RtpChannel(SendQueue, ChannelBase[RtpItem]):
     """One process's end of an RTP stream: queue frames, take frames.
 
     Made by `Pool.open` and `shmring.open` with ``engine=Rtp(...)``, and by `shmring.attach`. As
@@ -57,16 +56,15 @@ class RtpChannel(Channel):
             owner=owner,
             segment=segment,
         )
-        shared = self._segment.config
-        if text_of(shared.engine) != ENGINE:
-            self._leave()
-            raise errors.BadConfig(
-                f"channel {name!r} is no RTP channel: attach to it with shmring.attach"
-            )
-        config = ffi.new("shm_rtp_config_t *")
-        ffi.memmove(config, shared.engine_config, ffi.sizeof("shm_rtp_config_t"))
+        endpoint = self._endpoint
+        try:
+            config = self._engine_config("RTP", ENGINE, "shm_rtp_config_t")
+            self._start_reports()
+        except BaseException:
+            endpoint.leave()
+            raise
         self._rtp = config
-        self._longest = int(shared.max_payload_bytes) - RX_HEAD_BYTES
+        self._longest = int(endpoint.mapped().config.max_payload_bytes) - RX_HEAD_BYTES
         self._codec = _CODECS.get(config.codec)
         self._records = RecordMaker(name, config, self._codec, self._longest)
         self._decoders = dict(audio.STATIC)
@@ -122,7 +120,7 @@ class RtpChannel(Channel):
 
     # --- sending ----------------------------------------------------------------------------------
 
-    def send(  # type: ignore[override]
+    def send(
         self,
         data: Buffer,
         at: int | None = None,
@@ -140,15 +138,15 @@ class RtpChannel(Channel):
 
         Raises as `Channel.send`, and `BadConfig` for a number out of its range.
         """
-        return super().send(self._records.frame(data, **how), at, timeout=timeout)
+        return self._endpoint.send(self._records.frame(data, **how), at, timeout=timeout)
 
-    def try_send(  # type: ignore[override]
+    def try_send(
         self, data: Buffer, at: int | None = None, **how: Unpack[FrameOptions]
     ) -> int | None:
         """Queue one frame as `send` does, or return None if there is no room now."""
-        return super().try_send(self._records.frame(data, **how), at)
+        return self._endpoint.try_send(self._records.frame(data, **how), at)
 
-    def send_many(  # type: ignore[override]
+    def send_many(
         self,
         frames: Iterable[Buffer],
         at: int | None = None,
@@ -161,7 +159,7 @@ class RtpChannel(Channel):
         Arguments as of `send`. Raises as that; `RingFull.sent` says how many frames were queued.
         """
         queued = [self._records.frame(data, **how) for data in frames]
-        return super().send_many(queued, at=at, timeout=timeout)
+        return self._endpoint.send_many(queued, at=at, timeout=timeout)
 
     def send_block(
         self,
@@ -185,12 +183,12 @@ class RtpChannel(Channel):
         """
         parts, part_bytes = self._records.block(data, **how)
         try:
-            return super().send_many(parts, at=at, timeout=timeout)
+            return self._endpoint.send_many(parts, at=at, timeout=timeout)
         except errors.RingFull as full:
             full.sent *= part_bytes
             raise
 
-    def replace(  # type: ignore[override]
+    def replace(
         self,
         sequence: int,
         data: Buffer,
@@ -203,7 +201,8 @@ class RtpChannel(Channel):
 
         It goes behind those that are queued. Arguments as of `send`; see `Channel.replace`.
         """
-        return super().replace(sequence, self._records.frame(data, **how), at, timeout=timeout)
+        frame = self._records.frame(data, **how)
+        return self._endpoint.replace(sequence, frame, at, timeout=timeout)
 
     def end_spurt(self, samples: int | None = None, *, timeout: float | None = None) -> int:
         """End the talk spurt behind what is queued: the next frame begins another one.
@@ -212,13 +211,13 @@ class RtpChannel(Channel):
         queue that runs empty ends the spurt too, and is counted as an underrun. timeout: as of
         `send`.
         """
-        return super().send(self._records.pause(samples), timeout=timeout)
+        return self._endpoint.send(self._records.pause(samples), timeout=timeout)
 
     def bye(self, *, timeout: float | None = None) -> int:
         """End the stream behind what is queued, and say so in RTCP. timeout: as of `send`."""
-        return super().send(BYE, timeout=timeout)
+        return self._endpoint.send(BYE, timeout=timeout)
 
-    async def send_async(  # type: ignore[override]
+    async def send_async(
         self,
         data: Buffer,
         at: int | None = None,
@@ -227,7 +226,8 @@ class RtpChannel(Channel):
         **how: Unpack[FrameOptions],
     ) -> int:
         """As `send`, without blocking the event loop while the queue is full."""
-        queue = functools.partial(super().send, self._records.frame(data, **how), at, timeout=0.0)
+        frame = self._records.frame(data, **how)
+        queue = functools.partial(self._endpoint.send, frame, at, timeout=0.0)
         return await self._when_room(queue, deadline(timeout))
 
     async def send_block_async(
@@ -240,7 +240,7 @@ class RtpChannel(Channel):
     ) -> int:
         """As `send_block`, without blocking the event loop while the queue is full."""
         parts, part_bytes = self._records.block(data, **how)
-        until, queue = deadline(timeout), functools.partial(super().send, timeout=0.0)
+        until, queue = deadline(timeout), functools.partial(self._endpoint.send, timeout=0.0)
         sequences: list[int] = []
         for part in parts:
             try:
@@ -254,22 +254,18 @@ class RtpChannel(Channel):
 
     # --- receiving --------------------------------------------------------------------------------
 
-    def recv(self, timeout: float | None = None) -> RtpItem:  # type: ignore[override]
+    def recv(self, timeout: float | None = None) -> RtpItem:
         """Take the next frame or event, waiting `timeout` seconds for it; 0: not at all, None: for
         ever. Raises `ReceiveTimeout`, `ChannelClosed`."""
-        return item_of(super().recv(timeout), self._rtp.clock_rate)
+        return item_of(self._endpoint.recv(timeout), self._rtp.clock_rate)
 
-    def try_recv(self) -> RtpItem | None:  # type: ignore[override]
+    def try_recv(self) -> RtpItem | None:
         """Take the next frame or event, or return None if there is none now. Raises
         `ChannelClosed`."""
-        packet = super().try_recv()
+        packet = self._endpoint.try_recv()
         return None if packet is None else item_of(packet, self._rtp.clock_rate)
 
-    def recv_into(self, buffer: Buffer, *, timeout: float | None = None) -> Never:
-        """Not for RTP: an item is more than a payload; `recv_many` takes a buffer."""
-        raise TypeError("an RTP channel has no recv_into: use recv, or recv_many with out=")
-
-    def recv_many(  # type: ignore[override]
+    def recv_many(
         self,
         max: int = 1024,
         *,
@@ -282,20 +278,8 @@ class RtpChannel(Channel):
         which takes some 48 bytes more for each; those that do not fit stay. Raises as `recv`;
         `PayloadTooLarge` if not even the first fits.
         """
-        packets: PacketBatch = super().recv_many(max, timeout=timeout, out=out)
+        packets: PacketBatch = self._endpoint.recv_many(max, timeout=timeout, out=out)
         return RtpBatch(packets, self._rtp.clock_rate)
-
-    async def recv_async(self, timeout: float | None = None) -> RtpItem:  # type: ignore[override]
-        """As `recv`, without blocking the event loop. Cancelling it loses nothing."""
-        return cast("RtpItem", await super().recv_async(timeout))
-
-    def __iter__(self) -> Iterator[RtpItem]:  # type: ignore[override]
-        """Iterate over frames and events as they come, until the channel is closed."""
-        return cast("Iterator[RtpItem]", super().__iter__())
-
-    def __aiter__(self) -> AsyncIterator[RtpItem]:  # type: ignore[override]
-        """Iterate over frames and events as they come, until the channel is closed."""
-        return cast("AsyncIterator[RtpItem]", super().__aiter__())
 
     def pcm(self, item: RtpItem | Iterable[RtpItem]) -> memoryview:
         """The samples of a frame, or of many items one behind the other: int16, a view of format
@@ -317,30 +301,15 @@ class RtpChannel(Channel):
 
     def stats(self) -> RtpChannelStats:
         """Return what the channel and, in `rtp`, the stream has counted and measured."""
-        segment = self._mapped()
+        segment = self._endpoint.mapped()
         return RtpChannelStats(**read_values(segment), rtp=read_rtp(segment))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _attach, (self._name, self._namespace, self._readonly, self._reading)
-
-    def _refuse(self, rc: int, text: str | None) -> Never:
-        if rc == -errno.EDESTADDRREQ:
-            raise errors.BadAddress(
-                f"channel {self._name!r} has no remote address: open it with remote="
-            )
-        super()._refuse(rc, text)
 
     # --- inside -----------------------------------------------------------------------------------
 
     def _decoder(self, payload_type: int) -> audio.Codec:
         if payload_type not in self._decoders:
             raise errors.BadConfig(
-                f"channel {self._name!r} knows no samples in payload type {payload_type}: open it "
+                f"channel {self.name!r} knows no samples in payload type {payload_type}: open it "
                 "with codec= and payload_type=, or take the frame's data"
             )
         return self._decoders[payload_type]
-
-
-def _attach(name: str, namespace: str, readonly: bool, reading: str) -> RtpChannel:
-    """What a pickled channel is made of again."""
-    return RtpChannel(name, namespace=namespace, readonly=readonly, reading=reading)

@@ -11,8 +11,8 @@ from typing import Any
 from shmring import errors
 from shmring._aio import Waiters
 from shmring._arguments import deadline, has_passed
+from shmring._endpoint import Endpoint
 from shmring._ring import ffi, lib
-from shmring.channel import Channel
 from shmring.types import State
 from shmring.udt import closer
 from shmring.udt.errors import Code, udt_error
@@ -62,7 +62,7 @@ class Connection:
         )
         port.acquire()
         try:
-            self.channel = open_channel(port.pool, draw_name("socket"), made)
+            self.endpoint = open_channel(port.pool, draw_name("socket"), made)
         except BaseException:
             port.release()
             raise
@@ -74,8 +74,8 @@ class Connection:
         self.connected = False
         self.ended = 0
         """Code of the error that calls raise after everything was received. 0: it continues."""
-        self._segment = self.channel._segment
-        self._end = self.channel._end
+        self._segment = self.endpoint.mapped()
+        self._end = self.endpoint.end
         self.udt = ffi.new("udt_endpoint_t *")
         self.udt.end = self._end
         self.tag = ffi.new("uint32_t *")
@@ -84,7 +84,7 @@ class Connection:
         self._pid = os.getpid()
         self.closed = False
         try:
-            self.channel._attach_now(lib.ENDPOINT_TX)
+            self.endpoint.attach_now(lib.ENDPOINT_TX)
         except BaseException:
             self.leave()
             raise
@@ -105,7 +105,7 @@ class Connection:
         if self._fd < 0:
             with self.rx_lock, self.tx_lock:
                 self.mapped()
-                self._fd = self.channel.fileno()
+                self._fd = self.endpoint.fileno()
         self.mapped()
         return self._fd
 
@@ -151,7 +151,7 @@ class Connection:
         """Whether the worker is gone, or reports in its page what it cannot put into the ring."""
         segment = self.mapped()
         replaced = int(segment.status.epoch) != self._epoch
-        gone = self.channel.state not in _OPEN_STATES
+        gone = self.endpoint.state not in _OPEN_STATES
         if replaced or gone or self.state() == lib.SHM_UDT_LOST:
             self.ended = int(Code.ECONNLOST)
 
@@ -159,7 +159,7 @@ class Connection:
         """Make the descriptor readable for the next item."""
         if self._fd >= 0:
             lib.endpoint_rearm(self._end)
-            self.channel._settle()
+            self.endpoint.settle()
 
     def sleep(self, what: int, until_ns: int) -> None:
         """Wait until there is something to receive, or room to send, or a short time has passed.
@@ -179,7 +179,7 @@ class Connection:
     def command(self, op: int, value: int = 0) -> None:
         """Send a command to the worker."""
         self.mapped()
-        _command(self.channel, op, value)
+        _command(self.endpoint, op, value)
 
     def close(self, linger_s: float) -> None:
         """Send what is queued, wait a limited time until everything is acknowledged, and detach."""
@@ -222,7 +222,7 @@ class Connection:
             self.closed = True
             self.waiters.wake()
             with contextlib.suppress(errors.ShmringError, OSError):
-                self.channel.close()
+                self.endpoint.close()
             self._scratch = self._segment = None
         with contextlib.suppress(errors.ShmringError, OSError):
             self.port.release()
@@ -230,7 +230,7 @@ class Connection:
     def __del__(self) -> None:
         # Nothing mapped is touched: in a cycle of garbage it may be unmapped already.
         if not self.closed and self._pid == os.getpid():
-            closer.later(_Forgotten(self.port, self.channel.name, self.settings.linger))
+            closer.later(_Forgotten(self.port, self.endpoint.name, self.settings.linger))
 
 
 class _Forgotten:
@@ -248,23 +248,23 @@ class _Forgotten:
     def _end(self) -> None:
         pool = self._port.pool
         with contextlib.suppress(errors.ShmringError, OSError):
-            self._linger(Channel(self._name, namespace=pool.namespace))
+            self._linger(Endpoint(self._name, namespace=pool.namespace))
         with contextlib.suppress(errors.ShmringError, OSError):
             pool.close_channel(self._name)
         self._port.release()
 
-    def _linger(self, channel: Channel) -> None:
-        segment = channel._mapped()
+    def _linger(self, endpoint: Endpoint) -> None:
+        segment = endpoint.mapped()
         until_ns = deadline(self._linger_s + GRACE_S)
-        _command(channel, lib.SHM_UDT_CLOSE, int(self._linger_s * _NS_PER_S))
-        while channel.state in _OPEN_STATES and not has_passed(until_ns):
+        _command(endpoint, lib.SHM_UDT_CLOSE, int(self._linger_s * _NS_PER_S))
+        while endpoint.state in _OPEN_STATES and not has_passed(until_ns):
             if lib.udt_read_state(segment) in LOST:
                 break
             time.sleep(STATE_LOOK_S)
-        channel.close()
+        endpoint.close()
 
 
-def _command(channel: Channel, op: int, value: int) -> None:
+def _command(endpoint: Endpoint, op: int, value: int) -> None:
     command = ffi.new("shm_udt_command_t *")
     command.op, command.value = op, value
-    channel._engine_request(bytes(ffi.buffer(command)))
+    endpoint.engine_request(bytes(ffi.buffer(command)))

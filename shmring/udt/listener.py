@@ -228,13 +228,13 @@ class _Shared:
 
 def _answer(shared: _Shared) -> None:
     """The thread of a listener."""
-    channel = shared.port.channel
+    endpoint = shared.port.endpoint
     try:
         poll = select.poll()
-        poll.register(channel.fileno(), select.POLLIN)
+        poll.register(endpoint.fileno(), select.POLLIN)
         poll.register(shared.stop_fd, select.POLLIN)
         while not shared.ended:
-            packet = channel.try_recv()
+            packet = endpoint.try_recv()
             if packet is None:
                 poll.poll()
             else:

@@ -10,10 +10,10 @@ import secrets
 import threading
 from typing import Any, Self, Unpack
 
-from shmring import errors
+from shmring import _address, errors
+from shmring._endpoint import Endpoint, owners_end
 from shmring._opening import Opening
 from shmring._ring import ffi, lib
-from shmring.channel import Channel, owners_end
 from shmring.pool import Pool, _pool_for
 from shmring.udt import closer
 from shmring.udt import options as udt_options
@@ -31,11 +31,11 @@ def draw_name(what: str) -> str:
     return f"udt-{what}-{os.getpid()}-{next(_numbers)}-{secrets.token_hex(4)}"
 
 
-def open_channel(pool: Opening, name: str, made: tuple[Any, Any]) -> Channel:
+def open_channel(pool: Opening, name: str, made: tuple[Any, Any]) -> Endpoint:
     """Open a channel and return its end. Raises the errors of `Pool.open`."""
     plain, engine = made
     segment = pool._make_channel(name, plain, engine, quiet=True)
-    return owners_end(Channel, name, pool.namespace, pool, segment)
+    return owners_end(Endpoint, name, pool.namespace, pool, segment)
 
 
 class Port:
@@ -63,12 +63,12 @@ class Port:
         self.pool = _pool_for(pool, namespace)
         made = udt_options.port_channel(local, options)
         try:
-            self.channel = open_channel(self.pool, draw_name("port"), made)
+            self.endpoint = open_channel(self.pool, draw_name("port"), made)
         except errors.ShmringOSError as caught:
             if caught.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
                 raise udt_error(Code.ESOCKFAIL, str(caught.strerror)) from caught
             raise
-        self._name = self.channel.name
+        self._name = self.endpoint.name
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._holders = 0
@@ -84,7 +84,8 @@ class Port:
     @property
     def local(self) -> tuple[str, int]:
         """The bound address."""
-        found = self.channel.local
+        segment = self.endpoint.mapped()
+        found = _address.unpack(segment.status.bound)
         if found is None:
             raise udt_error(Code.EUNBOUNDSOCK)
         return found
@@ -92,13 +93,13 @@ class Port:
     @property
     def cpu(self) -> int | None:
         """Core that connections must name to use the same worker. None: there is one worker."""
-        segment = self.channel._mapped()
+        segment = self.endpoint.mapped()
         status = segment.status
         return None if status.cpu == _NOT_PINNED else int(status.worker_slot)
 
     @property
     def closed(self) -> bool:
-        return self._gone or self.channel.closed
+        return self._gone or self.endpoint.closed
 
     def acquire(self) -> None:
         """Keep it open until `release`. Raises `UdtError` if it is closed."""
@@ -125,7 +126,7 @@ class Port:
                 return
             self._gone = True
         with contextlib.suppress(errors.ShmringError, OSError):
-            self.channel.close()
+            self.endpoint.close()
         if self._pid != os.getpid():
             return
         # In garbage the channel may be finalized already, without its owner's knowledge.
@@ -144,7 +145,7 @@ class Port:
 
     def stats(self) -> UdtPortStats:
         """Return what the port has counted."""
-        return read_port_stats(self.channel._mapped())
+        return read_port_stats(self.endpoint.mapped())
 
     def listen(self, messages: bool, backlog: int) -> None:
         """Deliver connection requests as packets of the channel.
@@ -171,7 +172,7 @@ class Port:
     def _command(self, op: int, *, mode: int = 0, backlog: int = 0, number: int = 0) -> None:
         command = ffi.new("shm_udt_port_command_t *")
         command.op, command.mode, command.backlog, command.number = op, mode, backlog, number
-        self.channel._engine_request(bytes(ffi.buffer(command)))
+        self.endpoint.engine_request(bytes(ffi.buffer(command)))
 
     def __repr__(self) -> str:
         with contextlib.suppress(errors.ShmringError):

@@ -131,7 +131,7 @@ class UdtSocket:
     def records_waiting(self) -> tuple[int, int]:
         """Pieces in shared memory: those that the worker has not taken, and those not received."""
         segment = self._connection.mapped()
-        return int(lib.tx_ring_waiting(segment)), self._connection.channel.rx_waiting
+        return int(lib.tx_ring_waiting(segment)), self._connection.endpoint.rx_waiting
 
     def fileno(self) -> int:
         """Return a descriptor that is readable while there may be something to receive, or after

@@ -129,7 +129,7 @@ def victim(kind: str, pool: shmring.Pool) -> Iterator[Victim]:
         with udt.listen(LOOPBACK, pool=pool) as listener:
             yield Victim(kind, listener.local[1], source, lambda: listener.port.stats().cookies)
         return
-    channel: shmring.Channel
+    channel: shmring.Channel | shmring.RtpChannel | shmring.NetfluxChannel
     if kind == "rtp":
         channel = pool.open(
             "victim", local=LOOPBACK, remote=remote, engine=shmring.Rtp(codec="pcmu")

@@ -123,15 +123,15 @@ def test_cyclic_links(shmring_pool):
         "update": lambda: one.update(b"12345678"),
         "update of a view": lambda: one.update(memoryview(bytes(8))),
         "snapshot": one.snapshot,
-        "decoded": lambda: one._snapshot(len),
+        "decoded": lambda: one._endpoint.snapshot(len),
         "sent_values": one.sent_values,
         "link": one.link,
         "statistics": one.netflux_stats,
         "settings": lambda: one.settings,
         "too short": failing(lambda: one.update(b"1")),
         "bad data": failing(lambda: one.update("text")),
-        "not decoded": failing(lambda: one._snapshot(ord)),
-        "no function": failing(lambda: one._snapshot(5)),
+        "not decoded": failing(lambda: one._endpoint.snapshot(ord)),
+        "no function": failing(lambda: one._endpoint.snapshot(5)),
     }
     for name, call in calls.items():
         assert growth(call) < SLACK, name

@@ -21,10 +21,13 @@ Maker = Callable[..., shmring.NetfluxChannel]
 class Idle(shmring.NetfluxChannel):
     """An end whose producer slot nobody had to give."""
 
-    def _attach_now(self, what: int) -> None:
-        if self._readonly:
-            super()._attach_now(what)
-        self._bind_producer(1 + os.getpid() % 2, -1)
+    def __init__(self, name: str, **how: Any) -> None:
+        super().__init__(name, **how)
+        if not self.readonly:
+            self._endpoint.attach_now = self._bind  # type: ignore[method-assign]
+
+    def _bind(self, what: int) -> None:
+        self._endpoint._bind_producer(1 + os.getpid() % 2, -1)
 
 
 def _make(namespace: str, name: str, options: dict[str, Any]) -> Any:

@@ -1,0 +1,178 @@
+/* hot_calls.c: PacketCalls, a base class for channels whose calls are those of their endpoint. A
+ * call costs what it costs on the endpoint: no Python code runs in between. */
+#include "python/hot.h"
+
+typedef struct calls {
+    PyObject_HEAD core_t *endpoint; /* NULL before _use */
+} calls_t;
+
+static core_t *endpoint_of(calls_t *self)
+{
+    if (self->endpoint == NULL)
+        PyErr_SetString(PyExc_RuntimeError, "this channel was not opened");
+    return self->endpoint;
+}
+
+#define FORWARD(call)                                                                     \
+    static PyObject *calls_##call(calls_t *self, PyObject *const *args, Py_ssize_t nargs, \
+                                  PyObject *kwnames)                                      \
+    {                                                                                     \
+        core_t *endpoint = endpoint_of(self);                                             \
+        return endpoint ? core_##call(endpoint, args, nargs, kwnames) : NULL;             \
+    }
+
+FORWARD(send)
+FORWARD(try_send)
+FORWARD(send_many)
+FORWARD(replace)
+FORWARD(recv)
+FORWARD(recv_into)
+FORWARD(recv_many)
+
+static PyObject *calls_try_recv(calls_t *self, PyObject *unused)
+{
+    core_t *endpoint = endpoint_of(self);
+    return endpoint ? core_try_recv(endpoint, unused) : NULL;
+}
+
+/* Once: calls under way rely on the endpoint. */
+static PyObject *calls_use(calls_t *self, PyObject *endpoint)
+{
+    if (self->endpoint != NULL || !PyObject_TypeCheck(endpoint, core_type)) {
+        PyErr_SetString(PyExc_TypeError, "_use takes an endpoint, once");
+        return NULL;
+    }
+    Py_INCREF(endpoint);
+    self->endpoint = (core_t *)endpoint;
+    Py_INCREF(Py_None);
+    return Py_None;
+}
+
+/* --- the type ------------------------------------------------------------------------------- */
+
+static int calls_traverse(calls_t *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE((PyObject *)self));
+    Py_VISIT(self->endpoint);
+    return 0;
+}
+
+static int calls_clear(calls_t *self)
+{
+    Py_CLEAR(self->endpoint);
+    return 0;
+}
+
+static void calls_dealloc(calls_t *self)
+{
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    PyObject_GC_UnTrack(self);
+    calls_clear(self);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(self);
+    Py_DECREF(type);
+}
+
+#define FAST(f) (PyCFunction)(void (*)(void))(f), METH_FASTCALL | METH_KEYWORDS
+
+static PyMethodDef calls_methods[] = {
+    {"send", FAST(calls_send),
+     "send($self, data, at=None, *, to=None, timeout=None)\n--\n\n"
+     "Queue one packet and return its sequence number in the channel.\n"
+     "\n"
+     "data: any C-contiguous bytes-like object of at most `max_payload` bytes; copied.\n"
+     "at: when it is to leave, ns in the channel's clock (`now_ns`); None or 0: as soon as "
+     "possible.\n"
+     "    A time that has passed is sent at once and counted late.\n"
+     "to: numeric (host, port); None: the channel's `remote`.\n"
+     "timeout: seconds to wait for room; None: for ever.\n"
+     "\n"
+     "Raises `SendTimeout` (no room in time), `RingFull` (no room, timeout 0), `PayloadTooLarge`,\n"
+     "`BadAddress`, `ChannelClosed`, `NoPermission` (a tap), `ValueError` (a time below 0, or "
+     "more\n"
+     "than a year ahead in CLOCK_MONOTONIC), `TypeError` (a time that is not an int)."},
+    {"try_send", FAST(calls_try_send),
+     "try_send($self, data, at=None, *, to=None)\n--\n\n"
+     "Queue one packet as `send` does, or return None if there is no room now."},
+    {"send_many", FAST(calls_send_many),
+     "send_many($self, packets, *, size=None, sizes=None, offsets=None, at=None, interval_ns=None, "
+     "to=None, "
+     "timeout=None, sequences=None)\n--\n\n"
+     "Queue many packets in one call and return the sequence of the first.\n"
+     "\n"
+     "packets: an iterable of bytes-like objects, or one buffer that is cut into packets: of "
+     "`size`\n"
+     "    bytes each; of `sizes`, an integer array or a sequence; at `offsets`, an integer array, "
+     "with\n"
+     "    `size` or `sizes`; or, two-dimensional, one packet per row.\n"
+     "at: one time for all, ns; the time of the first, with `interval_ns` between them; an array "
+     "or a\n"
+     "    sequence with one time each (0: as soon as possible); None: as soon as possible.\n"
+     "to, timeout: as in `send`. The timeout covers the whole call.\n"
+     "sequences: writable buffer of 8 bytes per packet that gets their sequences. They follow "
+     "each\n"
+     "    other without gap as long as nobody else sends on the channel at the same time.\n"
+     "\n"
+     "Raises as `send`; `RingFull.sent` says how many were queued before."},
+    {"replace", FAST(calls_replace),
+     "replace($self, sequence, data, at=None, *, to=None, timeout=None)\n--\n\n"
+     "Put a new packet in the place of one that waits, and return its sequence.\n"
+     "\n"
+     "Either both happen, or the old packet is sent as it was. at: ns; None: the old one's "
+     "deadline.\n"
+     "to: None: the channel's `remote`.\n"
+     "\n"
+     "Raises `TooLate` if the old packet does not wait any more, `ShmringOSError` with ``EBUSY`` "
+     "as\n"
+     "`Channel.cancel`, otherwise as `send`."},
+    {"recv", FAST(calls_recv),
+     "recv($self, timeout=None)\n--\n\n"
+     "Take the next packet, waiting `timeout` seconds for it; 0: not at all, None: for ever.\n"
+     "\n"
+     "Raises `ReceiveTimeout`, `ChannelClosed` (after the last packet was taken)."},
+    {"try_recv", (PyCFunction)calls_try_recv, METH_NOARGS,
+     "try_recv($self)\n--\n\n"
+     "Take the next packet, or return None if there is none now. Raises `ChannelClosed`."},
+    {"recv_into", FAST(calls_recv_into),
+     "recv_into($self, buffer, *, timeout=None)\n--\n\n"
+     "As `recv`, with the payload in a writable buffer; `Packet.data` is a view of it.\n"
+     "\n"
+     "Raises also `PayloadTooLarge`; the packet stays for the next call."},
+    {"recv_many", FAST(calls_recv_many),
+     "recv_many($self, max=1024, *, timeout=None, out=None)\n--\n\n"
+     "Take all packets that are there, up to `max` or about a megabyte of payload.\n"
+     "\n"
+     "Waits for the first, as `recv`. max: 1 to 1048576. out: writable buffer for the payloads;\n"
+     "packets that do not fit stay.\n"
+     "\n"
+     "Raises as `recv`; `PayloadTooLarge` if not even the first fits into `out`."},
+    {"_use", (PyCFunction)calls_use, METH_O, "_use($self, endpoint, /)\n--\n\n"},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot calls_slots[] = {
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_dealloc, calls_dealloc},
+    {Py_tp_traverse, calls_traverse},
+    {Py_tp_clear, calls_clear},
+    {Py_tp_methods, calls_methods},
+    {Py_tp_doc, "The per-packet calls of a channel, which are those of its endpoint."},
+    {0, NULL},
+};
+
+static PyType_Spec calls_spec = {
+    .name = "shmring._hot.PacketCalls",
+    .basicsize = sizeof(calls_t),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = calls_slots,
+};
+
+int calls_type_init(PyObject *module)
+{
+    PyObject *type = PyType_FromSpec(&calls_spec);
+    if (type == NULL)
+        return -1;
+    int rc = PyModule_AddObjectRef(module, "PacketCalls", type);
+    Py_DECREF(type);
+    return rc;
+}

@@ -1,0 +1,477 @@
+"""A process's end of a channel of any kind: what `Channel` and its siblings, UDT connections and
+the servers of `rtpsynth` are made of."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, Never, Protocol, TypeVar
+
+from rtworkers import ownership, paths
+from rtworkers.layout import Op
+from shmring import _address, errors
+from shmring._aio import Waiters
+from shmring._check import check, error
+from shmring._host import translated
+from shmring._hot import Core
+from shmring._link import Link, check_not_deserted, check_whole, is_deserted, served_epoch
+from shmring._options import switch
+from shmring._readiness import Readiness, open_bell
+from shmring._ring import ffi, lib
+from shmring.types import STATES, State
+
+ADDRESS_CACHE = 4096
+_READINGS = {"broadcast": lib.SHM_READ_BROADCAST, "shared": lib.SHM_READ_SHARED}
+_READING_NAMES = {number: name for name, number in _READINGS.items()}
+
+_endpoints: weakref.WeakSet[Endpoint] = weakref.WeakSet()
+
+
+class Owner(Protocol):
+    """Whoever opened a channel, and closes it for all."""
+
+    def close_channel(self, name: str) -> None: ...
+
+
+class Endpoint(Core):
+    """One process's end of a channel: attaching to whatever worker is in charge, commands, the
+    descriptor to select on, and the end. `Core` has the calls per packet.
+
+    May be used by any thread, and in a child after fork, where it is a party of its own.
+    """
+
+    closed = True  # until it was made
+    """Whether this end was closed."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        namespace: str | None = None,
+        readonly: bool = False,
+        reading: str | None = None,
+        owner: Owner | None = None,
+        segment: Any = None,
+        remote_hint: str = "give to=(host, port), or open it with remote=",
+    ) -> None:
+        """Attach to a channel that is open; arguments and errors as of `Channel`.
+
+        remote_hint: what to do about a packet that has no destination.
+        """
+        switch("readonly", readonly)
+        if reading is not None and reading not in _READINGS:
+            raise errors.BadConfig(f'reading is {reading!r}: use "broadcast" or "shared"')
+        self.name = name
+        self.namespace = paths.default_namespace() if namespace is None else namespace
+        self.readonly = readonly
+        self._owner = owner
+        self._remote_hint = remote_hint
+        self._addresses: dict[Any, bytes] = {}
+        self._reader_fd = -1
+        self._readiness: Readiness | None = None
+        self._start_locks()
+
+        if segment is None:
+            segment = map_named(name, self.namespace, writable=not readonly)
+        self._segment = segment
+        self.reading = self._choose_reading(reading)
+        if not readonly:
+            served_epoch(self._segment)
+        self.end = ffi.gc(ffi.new("endpoint_t *"), lib.endpoint_close)
+        mode_number = _READINGS[self.reading]
+        check(lib.endpoint_open(self.end, self._segment, mode_number, owner is not None))
+        self._serve((self._segment, self.end), self.address())
+        self.link = Link(self._segment)
+        self.closed = False
+        _endpoints.add(self)
+
+    def _start_locks(self) -> None:
+        self._lock = threading.RLock()
+        self.report_lock = threading.Lock()
+        """For a reader of this end's reports."""
+        self._waiters = Waiters()
+
+    # --- what it is -------------------------------------------------------------------------------
+
+    def mapped(self) -> Any:
+        """The segment. Raises `ChannelClosed`."""
+        segment = getattr(self, "_segment", None)  # another thread may close this end now
+        if self.closed or segment is None:
+            raise self._closed_error()
+        check_whole(segment)
+        return segment
+
+    def address(self) -> int:
+        """Of the endpoint_t."""
+        return int(ffi.cast("uintptr_t", self.end))
+
+    @property
+    def state(self) -> State:
+        """What the worker says of it; ``closed`` once this end was closed."""
+        segment = getattr(self, "_segment", None)  # another thread may close this end now
+        if self.closed or segment is None:
+            return State.CLOSED
+        if lib.shm_segment_torn(segment):
+            return State.FAILED
+        if is_deserted(segment):
+            return State.CLOSED
+        number = segment.status.state
+        return STATES[number] if number < len(STATES) else State.FAILED
+
+    @property
+    def tx_waiting(self) -> int:
+        """Packets queued, by whomever, and without a verdict."""
+        return int(lib.tx_ring_waiting(self.mapped()))
+
+    @property
+    def rx_waiting(self) -> int:
+        """Packets that this end could take now."""
+        segment = self.mapped()
+        waiting = int(lib.endpoint_waiting(self.end))
+        del segment  # kept it mapped until here
+        return waiting
+
+    @property
+    def lost(self) -> int:
+        """Packets overwritten before this end (shared: any of the readers) took them."""
+        segment = self.mapped()
+        if self.reading == "shared":
+            return int(lib.channel_shared_lost(segment))
+        return int(self.end.rx.lost)
+
+    # --- asking the worker ------------------------------------------------------------------------
+
+    def command(self, op: Op) -> None:
+        """Ask for something that names the channel and nothing else."""
+        self.need_writable(f"ask for {op.name.lower()}")
+        with self._lock:
+            self.mapped()
+            self.link.command(op)
+
+    def engine_request(self, body: bytes, fds: tuple[int, ...] = ()) -> tuple[int, bytes]:
+        """Ask the channel's engine something; its result and its answer."""
+        self.need_writable("ask the engine")
+        with self._lock:
+            self.mapped()
+            return self.link.engine_request(body, fds)
+
+    def engine_request_apart(self, body: bytes) -> tuple[int, bytes]:
+        """As `engine_request`, on a connection of its own: the usual one waits for an answer."""
+        link = Link(self.mapped())
+        try:
+            return link.engine_request(body)
+        finally:
+            link.close()
+
+    def cancel(self, sequence: int) -> bool:
+        """Take a packet back; see `Channel.cancel`."""
+        self.need_writable("take packets back")
+        if not check(lib.tx_ring_cancel(self.mapped(), sequence, ffi.NULL)):
+            return False
+        # A worker that sleeps until that packet's time gives its verdict and frees its room now.
+        if not self.end.tx_ready:
+            self.attach_now(lib.ENDPOINT_TX)
+        lib.endpoint_ring_bell(self.end)
+        return True
+
+    # --- selecting --------------------------------------------------------------------------------
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while there may be packets; see `Channel.fileno`."""
+        with self._lock:
+            self.mapped()
+            if self._readiness is None:
+                self.need_writable("be selected on")
+                self._open_reader_fd()
+                with translated(f"channel {self.name!r}"):
+                    self._readiness = self.link.readiness = Readiness(self._reader_fd)
+                self.attach_now(lib.ENDPOINT_RX)
+                self._readiness.watch(self.link.fileno())
+                self.end.reader_fd = self._reader_fd
+                lib.endpoint_rearm(self.end)
+            return self._readiness.fileno()
+
+    async def readable(self) -> None:
+        """Return when there may be a packet, or when this end is closed. Not for taps."""
+        await self._waiters.wait(self.fileno())
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Leave the channel; whoever opened it closes it for all. Any number of times."""
+        with self._lock:
+            if self.closed:
+                return
+            self.leave()
+            owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.close_channel(self.name)
+
+    def leave(self) -> None:
+        """Leave the channel, and nothing else."""
+        self.closed = True
+        _endpoints.discard(self)
+        self._shut()
+        self._waiters.wake()
+        self._close_files()
+        del self._segment  # unmapped when the last call under way returns
+
+    def _close_files(self) -> None:
+        self.link.close()
+        if self._readiness is not None:
+            self._readiness.close()
+            self._readiness = None
+        if self._reader_fd >= 0:
+            os.close(self._reader_fd)
+            self._reader_fd = -1
+
+    def __del__(self) -> None:
+        # Not close(): a channel outlives the object that opened it, until its pool ends. And
+        # nothing mapped is touched: in a cycle of garbage it may be unmapped already.
+        if not self.closed:
+            self.closed = True
+            self._close_files()
+
+    def become_child(self) -> None:
+        """In a child after fork: whatever the parent holds is not ours. Attach anew when needed."""
+        self._start_locks()
+        self._owner = None
+        lib.endpoint_forget_slots(self.end)
+        self._serve((self._segment, self.end), self.address())
+        self.link.readiness = None  # to unregister there would do so for the parent
+        self._close_files()
+        self.link = Link(self._segment)
+
+    # --- called by Core ---------------------------------------------------------------------------
+
+    def attach_now(self, what: int) -> None:
+        """Make sure that this end is attached as sender or reader to the worker now in charge."""
+        with self._lock:
+            segment = self.mapped()
+            if what == lib.ENDPOINT_TX:
+                self._check_may_send()
+            elif self._direction_lacks(lib.SHM_RX):
+                raise errors.NoPermission(
+                    errno.EPERM,
+                    f'channel {self.name!r} only sends: open it with direction="duplex" to receive',
+                )
+            if self.readonly:
+                self.end.epoch = served_epoch(segment)
+            else:
+                self._reattach(what)
+
+    def _reattach(self, what: int) -> None:
+        """Attach as `what`, and as whatever this end was before the worker was replaced."""
+        end, link = self.end, self.link
+        epoch = served_epoch(self._segment)
+        if not link.connected:
+            link.connect()
+        if (end.tx_ready or what == lib.ENDPOINT_TX) and not link.holds_producer:
+            link.attach_producer()
+            self._settled(self._bind_producer(link.producer, link.bell_fd))
+        selecting = self._readiness is not None
+        wants = what == lib.ENDPOINT_RX and not end.rx_ready
+        reads = link.reader != lib.CTL_NO_SLOT or selecting or wants
+        if reads and not link.holds_reader:
+            self._open_reader_fd()
+            link.attach_reader(self._reader_fd)
+            self._settled(self._bind_reader(link.reader, self._reader_fd if selecting else -1))
+            lib.endpoint_rearm(end)
+        end.epoch = epoch
+
+    def _settled(self, rc: int) -> None:
+        check(rc, f"channel {self.name!r}: the worker gave a slot that does not exist")
+
+    def check_heard(self) -> None:
+        """Called before waiting again if nobody said for a second that the channel is served."""
+        check_not_deserted(self.mapped())
+
+    def settle(self) -> None:
+        """Found empty while somebody selects on this channel: clear what made it readable."""
+        with self._lock:
+            if self._readiness is not None and self._readiness.look():
+                self._readiness.keep_looking()
+
+    def pack_address(self, to: Any) -> bytes:
+        """The bytes of an shm_addr_t. Raises `BadAddress`."""
+        try:
+            return self._addresses[to]
+        except (KeyError, TypeError):
+            pass
+        raw = _address.pack(to, "to", least_port=1)
+        self.check_family(raw)
+        if len(self._addresses) >= ADDRESS_CACHE:
+            self._addresses.clear()
+        with contextlib.suppress(TypeError):  # a list, say
+            self._addresses[to] = raw
+        return raw
+
+    def refuse(self, rc: int, text: str | None) -> Never:
+        """Raise what stands behind an error code."""
+        if rc == -errno.EPIPE:
+            served_epoch(self.mapped())  # raises what stands in the way
+            raise self._closed_error()
+        if rc == -errno.ENOENT:
+            raise errors.TooLate("the packet does not wait any more: it was sent or cancelled")
+        if rc == -errno.EDESTADDRREQ:
+            raise errors.BadAddress(
+                f"channel {self.name!r} has no remote address: {self._remote_hint}"
+            )
+        if rc == -errno.ERANGE:
+            segment = self.mapped()
+            clock, now_ns = CLOCKS[segment.config.clock], int(lib.channel_now_ns(segment))
+            raise ValueError(
+                f"a time in at is below 0, or more than a year ahead: channel {self.name!r} counts "
+                f"ns of CLOCK_{clock.upper()}, and has {now_ns} now (now_ns())"
+            )
+        check(rc, text or "")
+        raise AssertionError(rc)
+
+    def raise_full(self, waited: bool, sent: int, first: int) -> Never:
+        """Raise that there is no room, or was none in time."""
+        waiting = self.tx_waiting
+        kind, fix = errors.RingFull, "leave out timeout=0 to wait for room"
+        if waited:
+            kind, fix = errors.SendTimeout, "the worker did not empty it in time"
+        if self.state is State.HELD:
+            fix = "it is held: release it"
+        full = kind(
+            errno.EAGAIN,
+            f"send ring of channel {self.name!r} is full, {waiting} packets wait: {fix}, or open "
+            "it with a larger capacity",
+        )
+        full.sent = sent
+        full.first_sequence = first if sent else None
+        raise full
+
+    def raise_timeout(self) -> Never:
+        """Raise that no packet came in time."""
+        raise errors.ReceiveTimeout(errno.ETIMEDOUT, f"channel {self.name!r}: no packet in time")
+
+    # --- checks -----------------------------------------------------------------------------------
+
+    def need_writable(self, what: str) -> None:
+        """Raise `NoPermission` for a tap."""
+        if self.readonly:
+            raise errors.NoPermission(
+                errno.EPERM,
+                f"channel {self.name!r} is a tap and cannot {what}: attach without readonly",
+            )
+
+    def check_family(self, raw: bytes) -> None:
+        """Raise `BadAddress` unless the channel's socket can send to this address."""
+        family = _address.family(raw)
+        segment = self.mapped()
+        config = segment.config
+        own = config.local.family or config.remote.family
+        # An IPv6 socket that is not v6only reaches IPv4 through mapped addresses, given as such.
+        if own and family != own:
+            raise errors.BadAddress(
+                f"to: an IPv{family} address, channel {self.name!r} is IPv{own}: use an address "
+                "of its family"
+            )
+
+    def _closed_error(self) -> Exception:
+        return error(errno.EPIPE, f"channel {self.name!r} is closed")
+
+    def _choose_reading(self, reading: str | None) -> str:
+        if reading is None:
+            usual = _READING_NAMES[self._segment.config.read_mode]
+            return "broadcast" if self.readonly else usual
+        return reading
+
+    def _direction_lacks(self, way: int) -> bool:
+        return not self._segment.config.direction & way
+
+    def _check_may_send(self) -> None:
+        self.need_writable("send")
+        if self._direction_lacks(lib.SHM_TX):
+            raise errors.NoPermission(
+                errno.EPERM,
+                f'channel {self.name!r} only receives: open it with direction="duplex" to send',
+            )
+
+    def _open_reader_fd(self) -> None:
+        if self._reader_fd < 0:
+            with translated(f"channel {self.name!r}"):
+                self._reader_fd = open_bell()
+
+
+CLOCKS = {lib.RT_CLOCK_MONOTONIC: "monotonic", lib.RT_CLOCK_TAI: "tai"}
+
+
+def unattached_ends() -> int:
+    """How many ends of this process have no connection yet."""
+    return sum(end.link.fileno() < 0 for end in list(_endpoints))
+
+
+End = TypeVar("End")
+
+
+def owners_end(
+    kind: Callable[..., End], name: str, namespace: str, owner: Owner, segment: Any = None
+) -> End:
+    """The opener's end of a channel just made, which is closed again if that fails."""
+    try:
+        return kind(name, namespace=namespace, owner=owner, segment=segment)
+    except BaseException:
+        owner.close_channel(name)
+        raise
+
+
+def map_named(name: str, namespace: str, *, writable: bool, trusted: int | None = None) -> Any:
+    """Map a channel's segment; it is unmapped when nobody refers to it any more.
+
+    `trusted`: the id of a user whose segment it may be, too. Raises `ChannelNotFound`,
+    `NoPermission`, `LayoutMismatch`, `BadConfig`.
+    """
+    fd = _open_segment(name, namespace, writable)
+    segment = ffi.new("shm_segment_t *")
+    try:
+        _check_owner(name, os.fstat(fd), trusted)
+        check(lib.shm_segment_map(segment, fd, writable))
+    finally:
+        os.close(fd)
+    return ffi.gc(segment, lib.shm_segment_unmap)
+
+
+def _open_segment(name: str, namespace: str, writable: bool) -> int:
+    try:
+        return paths.open_shm(paths.channel_segment(namespace, name), writable=writable)
+    except FileNotFoundError:
+        raise errors.ChannelNotFound(
+            errno.ENOENT,
+            f"no channel {name!r} is open in namespace {namespace!r}: open it first, or see "
+            '"shmring ls" for what there is',
+        ) from None
+    except PermissionError:
+        text = f"channel {name!r} belongs to another user: "
+        text += "attach with readonly=True, or " if writable else ""
+        raise errors.NoPermission(
+            errno.EACCES, text + "have it opened with group= and permissions="
+        ) from None
+    except OSError as caught:
+        raise error(errno.EPROTO, f"channel {name!r}: {caught.strerror}") from None
+
+
+def _check_owner(name: str, facts: os.stat_result, trusted: int | None) -> None:
+    if ownership.is_trusted(facts, () if trusted is None else (trusted,)):
+        return
+    raise errors.NoPermission(
+        errno.EPERM,
+        f"channel {name!r} belongs to another user, {ownership.user_text(facts.st_uid)}: "
+        f"its contents may be forged. If you trust them, attach with "
+        f"owner={facts.st_uid}",
+    )
+
+
+def _become_child() -> None:
+    for endpoint in list(_endpoints):
+        endpoint.become_child()
+
+
+os.register_at_fork(after_in_child=_become_child)

@@ -117,9 +117,8 @@ typedef struct shm_udt_port_state {
 
 typedef enum shm_udt_cc {
     SHM_UDT_CC_DAIMD = 0, /* UDT's own */
-    SHM_UDT_CC_CTCP = 1,
-    SHM_UDT_CC_FIXED = 2,
-    SHM_UDT_CC_BBR = 3,
+    SHM_UDT_CC_FIXED = 1,
+    SHM_UDT_CC_BBR = 2,
 } shm_udt_cc_t;
 
 /* The channel: direction duplex, overflow "wait", engine_bytes of at least a page. Numbers of 0 mean

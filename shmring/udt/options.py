@@ -17,7 +17,6 @@ PORT_ENGINE = "udt-port"
 
 CONGESTION: dict[str, int] = {
     "daimd": lib.SHM_UDT_CC_DAIMD,
-    "ctcp": lib.SHM_UDT_CC_CTCP,
     "fixed": lib.SHM_UDT_CC_FIXED,
     "bbr": lib.SHM_UDT_CC_BBR,
 }
@@ -53,7 +52,7 @@ class UdtOptions(TypedDict, total=False):
     """Largest packet, IP and UDP headers (28 bytes) included, 76 to 65535. Default 1500; the
     smaller one of both ends holds."""
     congestion: str
-    """``"daimd"`` (default, UDT's own), ``"ctcp"``, ``"bbr"``, or ``"fixed"``: `max_bandwidth`."""
+    """``"daimd"`` (default, UDT's own), ``"bbr"``, or ``"fixed"``: `max_bandwidth`."""
     max_bandwidth: int | None
     """Bytes per second, headers included. None (default): unlimited."""
     window_packets: int | None

@@ -20,7 +20,6 @@ BENCH = "udt"
 ORIGINAL = "libudt"
 LOOPBACK = "127.0.0.1"
 OURS = System("shmring")
-OURS_CTCP = System("shmring", {"congestion": "ctcp"})
 OURS_BBR = System("shmring", {"congestion": "bbr"})
 LIBUDT, LIBSRT, TCP = System("libudt"), System("libsrt"), System("tcp")
 TCP_CONTROLS = ("cubic", "bbr")
@@ -160,7 +159,6 @@ def _long_paths(plan: Plan, loss: float) -> dict[str, Callable[[], Figures]]:
     link = Link(ONE_WAY_S, LINK_BPS, loss)
     return {
         "shmring": _long_path(plan, OURS, link),
-        "shmring-ctcp": _long_path(plan, OURS_CTCP, link),
         "shmring-bbr": _long_path(plan, OURS_BBR, link),
         "libudt": _long_path(plan, LIBUDT, link),
         "libsrt": _long_path(plan, LIBSRT, link),
@@ -228,7 +226,6 @@ def _all_beside_tcp(plan: Plan, control: str) -> dict[str, Callable[[], Figures]
     other = _tcp(control)
     return {
         "shmring": _beside_tcp(plan, OURS, other),
-        "shmring-ctcp": _beside_tcp(plan, OURS_CTCP, other),
         "shmring-bbr": _beside_tcp(plan, OURS_BBR, other),
         "libudt": _beside_tcp(plan, LIBUDT, other),
         "tcp": _beside_tcp(plan, other, other),

@@ -26,7 +26,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--cc",
-        choices=("daimd", "ctcp", "bbr", "fixed"),
+        choices=("daimd", "bbr", "fixed"),
         default="bbr",
         help="congestion control; daimd is UDT's own, fixed is --limit (default bbr)",
     )

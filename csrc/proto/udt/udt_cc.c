@@ -9,7 +9,6 @@
 
 static const udt_cc_ops_t *const tables[UDT_CC_KINDS] = {
     [UDT_CC_DAIMD] = &udt_cc_daimd_ops,
-    [UDT_CC_CTCP] = &udt_cc_ctcp_ops,
     [UDT_CC_FIXED] = &udt_cc_fixed_ops,
     [UDT_CC_BBR] = &udt_cc_bbr_ops,
 };
@@ -25,7 +24,7 @@ int udt_cc_kind_by_name(const char *name)
         if (strcmp(tables[kind]->name, name) == 0)
             return kind;
     }
-    return rt_err_set(-EINVAL, "no congestion control \"%.32s\"; there are daimd, ctcp, fixed, bbr",
+    return rt_err_set(-EINVAL, "no congestion control \"%.32s\"; there are daimd, fixed, bbr",
                       name);
 }
 

@@ -15,9 +15,8 @@
 
 typedef enum udt_cc_kind {
     UDT_CC_DAIMD = 0, /* libudt's own: additive increase by the estimated free capacity */
-    UDT_CC_CTCP = 1,  /* a window as TCP Reno's */
-    UDT_CC_FIXED = 2, /* a given rate, whatever happens */
-    UDT_CC_BBR = 3,   /* a model of the path: delivery rate and shortest round trip */
+    UDT_CC_FIXED = 1, /* a given rate, whatever happens */
+    UDT_CC_BBR = 2,   /* a model of the path: delivery rate and shortest round trip */
     UDT_CC_KINDS
 } udt_cc_kind_t;
 
@@ -51,7 +50,7 @@ typedef struct udt_cc udt_cc_t;
 
 /* NULL: the controller does not care. */
 typedef struct udt_cc_ops {
-    const char *name; /* for users: "daimd", "ctcp", "fixed", "bbr" */
+    const char *name; /* for users: "daimd", "fixed", "bbr" */
     void (*init)(udt_cc_t *cc, const udt_cc_config_t *config, const udt_cc_in_t *in);
     void (*on_light_ack)(udt_cc_t *cc, const udt_cc_in_t *in, uint32_t ack);
     void (*on_ack)(udt_cc_t *cc, const udt_cc_in_t *in, uint32_t ack);

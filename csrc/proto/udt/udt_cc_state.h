@@ -26,15 +26,6 @@ typedef struct udt_cc_daimd {
     rt_random_t chance;
 } udt_cc_daimd_t;
 
-typedef struct udt_cc_ctcp {
-    double cwnd;
-    double threshold;
-    double recovery_window;
-    uint32_t acked;
-    uint32_t recovery_end; /* highest sent when it began */
-    bool recovering;
-} udt_cc_ctcp_t;
-
 typedef enum udt_bbr_phase {
     UDT_BBR_STARTUP = 0,
     UDT_BBR_DRAIN = 1,
@@ -83,7 +74,6 @@ typedef struct udt_cc_bbr {
 
 typedef union udt_cc_state {
     udt_cc_daimd_t daimd;
-    udt_cc_ctcp_t ctcp;
     udt_cc_bbr_t bbr;
 } udt_cc_state_t;
 

@@ -5,7 +5,6 @@
 #include "proto/udt/udt_cc_ops.h"
 
 extern const udt_cc_ops_t udt_cc_daimd_ops;
-extern const udt_cc_ops_t udt_cc_ctcp_ops;
 extern const udt_cc_ops_t udt_cc_fixed_ops;
 extern const udt_cc_ops_t udt_cc_bbr_ops;
 

@@ -218,7 +218,7 @@ static round_t draw(uint64_t seed)
 {
     rt_random_t r;
     rt_random_init(&r, seed);
-    static const udt_cc_kind_t kinds[] = {UDT_CC_DAIMD, UDT_CC_CTCP, UDT_CC_BBR};
+    static const udt_cc_kind_t kinds[] = {UDT_CC_DAIMD, UDT_CC_BBR};
     int64_t delay_ns = MS + rt_random_below(&r, 20 * MS);
     uint64_t rate_bps = 2000000 + rt_random_below(&r, 8000000);
     double queue_bdps = 0.5 + 1.5 * rt_random_unit(&r);
@@ -227,7 +227,7 @@ static round_t draw(uint64_t seed)
     double loss = rt_random_below(&r, 2) == 0 ? 0 : rt_random_unit(&r) * 0.001;
     round_t out = {
         .seed = seed,
-        .kind = kinds[seed % 3],
+        .kind = kinds[seed % 2],
         .flows = 2 + rt_random_below(&r, FLOWS - 1),
         .there = {.rate_bps = rate_bps,
                   .delay_ns = delay_ns,

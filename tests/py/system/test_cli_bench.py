@@ -142,7 +142,7 @@ def test_a_stream_beside_tcp_has_its_rows_where_there_are_namespaces():
         reasons = "no network namespaces", "nsenter is missing", "no congestion control cubic"
         assert any(reason in " ".join(done.stderr.split()) for reason in reasons)
         pytest.skip(done.stderr.strip())
-    assert {"shmring", "shmring-ctcp", "shmring-bbr", "target"} <= systems
+    assert {"shmring", "shmring-bbr", "target"} <= systems
 
 
 def test_memory_and_idleness_of_connections_have_their_rows():

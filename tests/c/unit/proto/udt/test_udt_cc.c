@@ -53,9 +53,9 @@ static void test_what_is_no_kind_is_refused(void)
     CHECK(udt_cc_ops(UDT_CC_KINDS) == NULL);
     CHECK(udt_cc_ops((udt_cc_kind_t)-1) == NULL);
     CHECK_EQ(udt_cc_init(&cc, &(udt_cc_config_t){.kind = UDT_CC_KINDS}, &in), -EINVAL);
-    CHECK(strstr(rt_err_text(), "0 .. 3") != NULL);
+    CHECK(strstr(rt_err_text(), "0 .. 2") != NULL);
     CHECK_EQ(udt_cc_kind_by_name("cubic"), -EINVAL);
-    CHECK(strstr(rt_err_text(), "cubic") != NULL && strstr(rt_err_text(), "ctcp") != NULL);
+    CHECK(strstr(rt_err_text(), "cubic") != NULL && strstr(rt_err_text(), "daimd") != NULL);
 }
 
 static void test_all_begin_with_something_to_send(void)
@@ -103,115 +103,6 @@ static void test_a_fixed_rate_has_bounds(void)
     CHECK_EQ(cc.period_ps, 1000 * UDT_CC_PS_PER_S);
 }
 
-/* ---- ctcp ---- */
-
-/* The window is full, and all of it but the newest packet arrives. */
-static void round_trip(udt_cc_t *cc, udt_cc_in_t *in)
-{
-    in->snd_curr_seq = udt_seq_add(in->snd_last_ack, (int32_t)cc->cwnd_packets - 1);
-    in->snd_last_ack = in->snd_curr_seq;
-    udt_cc_on_ack(cc, in, in->snd_last_ack);
-}
-
-static void lose_oldest(udt_cc_t *cc, udt_cc_in_t *in)
-{
-    in->snd_curr_seq = udt_seq_add(in->snd_last_ack, (int32_t)cc->cwnd_packets - 1);
-    udt_cc_on_loss(cc, in, &(udt_seq_range_t){in->snd_last_ack, in->snd_last_ack}, 1);
-}
-
-static void all_arrives(udt_cc_t *cc, udt_cc_in_t *in)
-{
-    in->snd_last_ack = udt_seq_add(in->snd_curr_seq, 1);
-    udt_cc_on_ack(cc, in, in->snd_last_ack);
-}
-
-static void test_slow_start_doubles_each_round_trip(void)
-{
-    udt_cc_t cc;
-    udt_cc_in_t in = begin(&cc, UDT_CC_CTCP);
-    CHECK_EQ(cc.cwnd_packets, 16);
-    CHECK_EQ(cc.period_ps, 0);
-    round_trip(&cc, &in);
-    CHECK_EQ(cc.cwnd_packets, 31);
-    round_trip(&cc, &in);
-    CHECK_EQ(cc.cwnd_packets, 61);
-    for (int i = 0; i < 20; i++)
-        round_trip(&cc, &in);
-    CHECK_EQ(cc.cwnd_packets, 8192);
-}
-
-static void test_a_loss_halves_and_a_burst_of_them_once(void)
-{
-    udt_cc_t cc;
-    udt_cc_in_t in = begin(&cc, UDT_CC_CTCP);
-    for (int i = 0; i < 3; i++)
-        round_trip(&cc, &in);
-    CHECK_EQ(cc.cwnd_packets, 121);
-    lose_oldest(&cc, &in);
-    CHECK_EQ(cc.cwnd_packets, 121 + 60); /* those that will arrive, and the new window */
-    CHECK_EQ(cc.period_ps, (int64_t)(100e9 / 60.5));
-    lose_oldest(&cc, &in);
-    CHECK_EQ(cc.period_ps, (int64_t)(100e9 / 60.5));
-    all_arrives(&cc, &in);
-    CHECK_EQ(cc.cwnd_packets, 60);
-    CHECK_EQ(cc.period_ps, 0);
-}
-
-static void test_avoidance_adds_one_packet_a_round_trip(void)
-{
-    udt_cc_t cc;
-    udt_cc_in_t in = begin(&cc, UDT_CC_CTCP);
-    for (int i = 0; i < 3; i++)
-        round_trip(&cc, &in);
-    lose_oldest(&cc, &in);
-    all_arrives(&cc, &in);
-    uint32_t before = cc.cwnd_packets;
-    for (int i = 0; i < 50; i++)
-        round_trip(&cc, &in);
-    CHECK(cc.cwnd_packets >= before + 47 && cc.cwnd_packets <= before + 50);
-}
-
-static void test_light_acks_make_it_grow_as_well(void)
-{
-    udt_cc_t cc;
-    udt_cc_in_t in = begin(&cc, UDT_CC_CTCP);
-    in.snd_curr_seq = udt_seq_add(ISN, 15);
-    in.snd_last_ack = udt_seq_add(ISN, 10);
-    udt_cc_on_light_ack(&cc, &in, in.snd_last_ack);
-    CHECK_EQ(cc.cwnd_packets, 26);
-    udt_cc_on_ack(&cc, &in, in.snd_last_ack); /* the same again */
-    CHECK_EQ(cc.cwnd_packets, 26);
-}
-
-static void test_a_window_not_made_use_of_does_not_grow(void)
-{
-    udt_cc_t cc;
-    udt_cc_in_t in = begin(&cc, UDT_CC_CTCP);
-    for (int i = 0; i < 100; i++) {
-        in.snd_curr_seq = udt_seq_add(in.snd_last_ack, 3);
-        all_arrives(&cc, &in);
-    }
-    CHECK_EQ(cc.cwnd_packets, 16);
-}
-
-static void test_a_timeout_begins_anew(void)
-{
-    udt_cc_t cc;
-    udt_cc_in_t in = begin(&cc, UDT_CC_CTCP);
-    for (int i = 0; i < 3; i++)
-        round_trip(&cc, &in);
-    in.snd_curr_seq = udt_seq_add(in.snd_last_ack, 119);
-    udt_cc_on_timeout(&cc, &in);
-    CHECK_EQ(cc.cwnd_packets, 2);
-    CHECK_EQ(cc.period_ps, (int64_t)(100e9 / 60)); /* 120 to repeat, in two round trips */
-    all_arrives(&cc, &in);
-    CHECK_EQ(cc.cwnd_packets, 2);
-    CHECK_EQ(cc.period_ps, 0);
-    for (int i = 0; i < 20; i++)
-        round_trip(&cc, &in);
-    CHECK(cc.cwnd_packets >= 60 && cc.cwnd_packets < 80); /* up to the threshold in doubles */
-}
-
 int main(void)
 {
     RUN(test_each_kind_has_its_name);
@@ -219,11 +110,5 @@ int main(void)
     RUN(test_all_begin_with_something_to_send);
     RUN(test_a_fixed_rate_is_kept_whatever_happens);
     RUN(test_a_fixed_rate_has_bounds);
-    RUN(test_slow_start_doubles_each_round_trip);
-    RUN(test_a_loss_halves_and_a_burst_of_them_once);
-    RUN(test_avoidance_adds_one_packet_a_round_trip);
-    RUN(test_light_acks_make_it_grow_as_well);
-    RUN(test_a_window_not_made_use_of_does_not_grow);
-    RUN(test_a_timeout_begins_anew);
     return rt_test_result();
 }

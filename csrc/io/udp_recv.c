@@ -56,7 +56,7 @@ typedef enum bank_use {
     BANK_CLAIMED, /* by the socket it belongs to */
 } bank_use_t;
 
-/* What is left of the message being dealt out. */
+/* What is left of the message being delivered. */
 typedef struct cursor {
     const uint8_t *next;
     uint32_t left;
@@ -295,14 +295,14 @@ void udp_rx_pool_forget(udp_rx_pool_t *pool, udp_t *udp)
     rt_store_release(&pool->bank->journal.state, 0);
 }
 
-/* Datagrams that were dealt with since the position was noted: fewer than a batch, so 32 bits tell, and some
+/* Datagrams that were delivered since the position was noted: fewer than a batch, so 32 bits tell, and some
  * positions have no more. */
 static uint64_t done_since(uint64_t position, uint64_t noted)
 {
     return (uint32_t)(position - noted);
 }
 
-/* Number of datagrams in a left bank. A GRO batch counts as the datagrams it is dealt out as. */
+/* Number of datagrams in a left bank. A GRO batch counts as the datagrams it delivers. */
 static unsigned left_datagrams(udp_rx_pool_t *pool, unsigned b)
 {
     unsigned n = 0;

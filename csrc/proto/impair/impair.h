@@ -89,7 +89,7 @@ typedef struct impair_config {
 
 typedef struct impair_counters {
     uint64_t offered;
-    uint64_t passed; /* given out by impair_emit */
+    uint64_t passed; /* emitted by impair_emit */
     uint64_t lost;
     uint64_t burst_lost;
     uint64_t duplicated;
@@ -126,7 +126,7 @@ typedef struct impair_out {
 typedef struct impair_line {
     uint8_t *store;
     uint64_t bytes;
-    uint64_t head;  /* next to be given out; places count up without wrapping */
+    uint64_t head;  /* next to be delivered; places count up without wrapping */
     uint64_t tail;  /* where the next entry goes */
     uint64_t wrap;  /* place from which on the end of the ring is left unused */
     uint64_t count; /* entries between head and tail */
@@ -184,7 +184,7 @@ int64_t impair_deadline_ns(const impair_t *im);
 uint64_t impair_queued(const impair_t *im);
 
 /* Loses all that is on the way, counted as queue_dropped, and idles the bottleneck. The generators
- * go on where they are. */
+ * stay where they are. */
 void impair_clear(impair_t *im);
 
 #endif

@@ -50,7 +50,7 @@ static inline uint8_t nfx_echo_next(const nfx_echo_t *e)
     return (uint8_t)(e->sent + 1);
 }
 
-/* Goes on behind a number, as if it had been sent and covered long ago. */
+/* Continues after a number, as if it had been sent and covered long ago. */
 void nfx_echo_go_on(nfx_echo_t *e, uint8_t number);
 
 /* The next number went out. Returns whether that loses an older datagram's acknowledgement. */
@@ -60,7 +60,7 @@ bool nfx_echo_sent(nfx_echo_t *e, int64_t sent_ns);
  * filled in. */
 bool nfx_echo_feedback(nfx_echo_t *e, uint8_t feedback, int64_t arrival_ns, nfx_ack_t *ack);
 
-/* The partner starts anew: its next feedback is only remembered. */
+/* The partner restarts: its next feedback is only remembered. */
 static inline void nfx_echo_unprime(nfx_echo_t *e)
 {
     e->primed = false;

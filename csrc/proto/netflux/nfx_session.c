@@ -6,8 +6,8 @@
  * reads its socket before it asks what is due, the watchdog judges the partner and not the worker.
  *
  *     arrivals      a1     a2                     now
- *     --------------+------+-----------x-----------|      x = a2 + watch_ns: time-out, at x
- *     --------------+------+-----------x--+--------|      a3 came behind x: time-out at x, alive
+ *     --------------+------+-----------x-----------|      x = a2 + watch_ns: timeout, at x
+ *     --------------+------+-----------x--+--------|      a3 came behind x: timeout at x, alive
  *                                         a3              again at a3
  */
 #include "proto/netflux/nfx_session.h"

@@ -14,7 +14,7 @@
  *
  *   at nfx_session_deadline_ns()  read all that has arrived, tell whether the values were
  *                                 renewed (nfx_session_refreshed), then nfx_session_emit: 1: put
- *                                 the payload behind the header, send, nfx_session_sent (or
+ *                                 the payload after the header, send, nfx_session_sent (or
  *                                 nfx_session_not_sent)
  *   a datagram of the partner     nfx_session_receive: >= 0: the payload is the newest
  *   after each of these           nfx_session_next_event until it has none
@@ -52,7 +52,7 @@
 #define NFX_MAX_TIME_NS (3600 * RT_NS_PER_S)
 
 typedef enum nfx_on_stale {
-    NFX_STALE_KEEP = 0,     /* go on sending the last values */
+    NFX_STALE_KEEP = 0,     /* continue sending the last values */
     NFX_STALE_FAILSAFE = 1, /* send the fail-safe payload instead */
     NFX_STALE_STOP = 2,     /* send nothing: the partner's watchdog runs out */
 } nfx_on_stale_t;
@@ -60,12 +60,12 @@ typedef enum nfx_on_stale {
 typedef struct nfx_config {
     uint32_t rx_payload_bytes; /* agreed size of what the partner sends, 0 .. 1499 */
     int64_t cycle_ns;          /* between two sends, 100 us .. 1 h */
-    int64_t watch_ns;          /* watchdog, up to 1 h; 0: none, alive once is alive for ever */
+    int64_t watch_ns;          /* watchdog, up to 1 h; 0: none, alive once is alive forever */
     int64_t hear_ns;           /* as watch_ns, for heard; 0: the longer of watch_ns and three
                                   cycles, and none if watch_ns is 0 */
     int64_t stale_ns;          /* age at which values to send are stale, up to 1 h; 0: no age is */
     nfx_on_stale_t on_stale;
-    bool keep_window; /* numbers go on behind a time-out: a partner that starts anew is refused
+    bool keep_window; /* numbers go on after a timeout: a partner that restarts is refused
                          until its numbers reach the window. Else its next datagram counts as the
                          first */
 } nfx_config_t;
@@ -117,12 +117,12 @@ typedef enum nfx_source {
 
 typedef struct nfx_out {
     uint8_t header[NFX_HEADER_BYTES];
-    nfx_source_t source; /* what to put behind the header */
+    nfx_source_t source; /* what to put after the header */
     int64_t due_ns;      /* instant of the grid */
 } nfx_out_t;
 
 typedef enum nfx_event_kind {
-    NFX_EVENT_ALIVE,   /* the first datagram, or the first behind a time-out */
+    NFX_EVENT_ALIVE,   /* the first datagram, or the first after a timeout */
     NFX_EVENT_TIMEOUT, /* the watchdog ran out: values that are not to be kept are void now */
     NFX_EVENT_HEARD,
     NFX_EVENT_UNHEARD,
@@ -145,8 +145,8 @@ int nfx_session_init(nfx_session_t *s, const nfx_config_t *config, nfx_stats_t *
  * socket; what was told need not be told again. */
 void nfx_session_go_on(nfx_session_t *s, const nfx_past_t *past, int64_t now_mono_ns);
 
-/* Another configuration for the running session. The grid goes on from its last instant; what is
- * watched is reckoned anew from when it was fed last, and ends now at the earliest; values that are
+/* Another configuration for the running session. The grid continues from its last instant; what is
+ * watched is computed again from when it was fed last, and ends now at the earliest; values that are
  * stale stay so. Returns 0, or -EINVAL as init and then nothing has changed. */
 int nfx_session_reconfigure(nfx_session_t *s, const nfx_config_t *config, int64_t now_mono_ns);
 
@@ -156,7 +156,7 @@ void nfx_session_start_sending(nfx_session_t *s, int64_t origin_ns, int64_t now_
 void nfx_session_stop_sending(nfx_session_t *s);
 
 /* Nothing will be received for a while: alive and heard end, without events and without being
- * counted as time-outs; the window is treated as after one. Reception goes on with the next
+ * counted as timeouts; the window is treated as after one. Reception continues with the next
  * datagram offered. */
 void nfx_session_stop_receiving(nfx_session_t *s);
 
@@ -176,18 +176,18 @@ static inline void nfx_session_foreign(nfx_session_t *s, uint64_t datagrams)
 void nfx_session_refreshed(nfx_session_t *s, int64_t at_mono_ns, int64_t now_mono_ns);
 
 /* The process that is to write the values died. Where an age is set, that decides: another process
- * may go on writing. Else the values are stale at once. */
+ * may continue writing. Else the values are stale at once. */
 void nfx_session_owner_died(nfx_session_t *s, int64_t now_mono_ns);
 
 /* The next datagram is the last: it is due now, and the values are stale whatever their age. */
 void nfx_session_last(nfx_session_t *s, int64_t now_mono_ns);
 
 /* Lets pass what is due by now: watchdog and the like. Returns 1 where a datagram is due, with its
- * header and which payload to put behind it, else 0. What is late by whole cycles is skipped. */
+ * header and which payload to put after it, else 0. What is late by whole cycles is skipped. */
 int nfx_session_emit(nfx_session_t *s, nfx_out_t *out, int64_t now_mono_ns);
 
 /* What became of the datagram emitted last. sent_mono_ns: start of the send call. Only the first
- * of these calls behind an emission counts. */
+ * of these calls after an emission counts. */
 void nfx_session_sent(nfx_session_t *s, int64_t sent_mono_ns);
 void nfx_session_not_sent(nfx_session_t *s);
 

@@ -67,7 +67,7 @@ typedef struct verdict_times {
     int64_t send_end_ns;
     int64_t previous_send_end_ns; /* end of this worker's send call before this one; 0: none */
     int64_t halted_from_ns;       /* a producer had halted, and this packet could not be read */
-    int64_t halted_until_ns;      /* until then; 0: nobody had */
+    int64_t halted_until_ns;      /* until then; 0: none had */
 } verdict_times_t;
 
 /* The verdict of a packet that was sent: one of the first five, or producer_halted. tolerance_ns >= 0. */

@@ -47,7 +47,7 @@ void wake_margin_config_init(wake_margin_config_t *config);
 /* config NULL: the defaults. Returns 0, or -EINVAL with a text. */
 int wake_margin_init(wake_margin_t *m, const wake_margin_config_t *config);
 
-/* One sleep that ended by its time-out: latency_ns = woken_at - asked_for. Negative values (the
+/* One sleep that ended by its timeout: latency_ns = woken_at - asked_for. Negative values (the
  * sleep was cut short by a bell or a signal) are ignored. */
 void wake_margin_observe(wake_margin_t *m, int64_t latency_ns);
 

@@ -54,7 +54,7 @@ typedef enum rtcp_error {
 #define RTCP_ERRORS 7u /* for counters indexed by -error */
 
 typedef struct rtcp_packet {
-    const uint8_t *body; /* behind the four bytes of header */
+    const uint8_t *body; /* after the four bytes of header */
     uint32_t body_bytes; /* padding taken off */
     uint8_t type;
     uint8_t count; /* reports, chunks or sources; for APP the subtype, for feedback the format */

@@ -372,7 +372,7 @@ static void take_stock(rtcp_session_t *s, const rtcp_session_sent_t *sent, int64
     count_members(s, now_mono_ns);
 }
 
-/* One who sends no media now is not reported on (RFC 3550 section 6.4). */
+/* A member that sends no media now gets no report block (RFC 3550 section 6.4). */
 static size_t make_report(rtcp_session_t *s, rtp_source_t *received, int64_t now_mono_ns,
                           rtcp_report_t *report)
 {
@@ -435,7 +435,7 @@ static bool put_nack(rtcp_session_t *s, rtcp_writer_t *w, bool alone, int64_t no
         return false;
     size_t pair_count = rtcp_nack_pack(seqs, count, pairs, MAX_PAIRS, &used);
     if (alone && !s->config.reduced_size) {
-        /* Without a block: the interval of the fraction lost goes on until the next report. */
+        /* Without a block: the interval of the fraction lost continues until the next report. */
         (void)rtcp_put_rr(w, s->config.ssrc, NULL, 0);
         put_cname(s, w);
     }

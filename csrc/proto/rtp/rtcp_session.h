@@ -103,7 +103,7 @@ typedef struct rtcp_session {
 /* Returns 0, or -EINVAL with text. The first report is due after half an interval. */
 int rtcp_session_init(rtcp_session_t *s, const rtcp_session_config_t *config, int64_t now_mono_ns);
 
-/* Takes part (again, behind rtcp_session_leave): a first report is due after half an interval. What
+/* Joins (again, after rtcp_session_leave): a first report is due after half an interval. What
  * is known of the others and the counters stay. */
 void rtcp_session_join(rtcp_session_t *s, int64_t now_mono_ns);
 
@@ -121,7 +121,7 @@ static inline void rtcp_session_forget_before(rtcp_session_t *s, uint64_t extend
 typedef struct rtcp_session_got {
     bool source_left;      /* the source received said goodbye */
     bool is_about_us;      /* `reported` is new */
-    bool has_our_ssrc;     /* somebody else uses it, or this is an echo of ours */
+    bool has_our_ssrc;     /* another member uses it, or this is an echo of ours */
     uint32_t resend_count; /* sequence numbers that were asked for, in order of the request */
     uint16_t resend[RTCP_SESSION_MAX_RESEND];
 } rtcp_session_got_t;

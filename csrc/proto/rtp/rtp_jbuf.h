@@ -38,7 +38,7 @@ typedef struct rtp_jbuf_erasure {
     uint32_t ts_diff; /* timestamp units that belong to the missing frames */
 } rtp_jbuf_erasure_t;
 
-/* What one call gives out. The arrays lie in the buffer and stay valid until the next call. An
+/* What one call delivers. The arrays lie in the buffer and stay valid until the next call. An
  * erasure comes before the ready frames. */
 typedef struct rtp_jbuf_result {
     const rtp_jbuf_entry_t *ready;
@@ -81,7 +81,7 @@ typedef struct rtp_jbuf {
 /* How many entries a buffer of that capacity can ever need; 0: no bound (capacity 0), so grow. */
 uint32_t rtp_jbuf_entries_for(uint32_t capacity);
 
-/* capacity: frames that end the wait at a gap; 0: it waits for ever. entries: at least 2 (any
+/* capacity: frames that end the wait at a gap; 0: it waits forever. entries: at least 2 (any
  * number from there on works, rtp_jbuf_is_full tells when more are needed). */
 void rtp_jbuf_init(rtp_jbuf_t *jb, uint32_t capacity, rtp_jbuf_entry_t *entries,
                    uint32_t entry_count);
@@ -93,7 +93,7 @@ static inline bool rtp_jbuf_is_full(const rtp_jbuf_t *jb)
     return jb->held == jb->entry_count;
 }
 
-/* Moves what is held into a longer array; the old one is the caller's again. Results given out
+/* Moves what is held into a longer array; the old one is the caller's again. Results delivered
  * before are void. */
 void rtp_jbuf_grow(rtp_jbuf_t *jb, rtp_jbuf_entry_t *entries, uint32_t entry_count);
 
@@ -110,7 +110,7 @@ void rtp_jbuf_offer_bad(rtp_jbuf_t *jb, rtp_jbuf_result_t *result);
  * usable. */
 void rtp_jbuf_flush(rtp_jbuf_t *jb, rtp_jbuf_result_t *result);
 
-/* The flush that loses nothing: gives out one run with the erasure before it (none in warm-up).
+/* The flush that loses nothing: delivers one run with the erasure before it (none in warm-up).
  * Returns false where nothing was held; call until then. */
 bool rtp_jbuf_drain(rtp_jbuf_t *jb, rtp_jbuf_result_t *result);
 
@@ -142,7 +142,7 @@ typedef struct rtp_jbuf_event {
 _Static_assert(sizeof(rtp_jbuf_event_t) == 24, "a row without holes");
 
 /* Writes what one call gave out: the dropped, then the erasure, then the frames. Returns the place
- * behind the last one. */
+ * after the last one. */
 rtp_jbuf_event_t *rtp_jbuf_put_events(const rtp_jbuf_result_t *result, rtp_jbuf_event_t *to);
 
 /* Parses and offers up to count datagrams. It stops where the events of one more might not fit in

@@ -582,7 +582,7 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* How many of the missing frames had their time before anything behind them came. */
+/* How many of the missing frames had their time before anything after them came. */
 static uint64_t gone_by(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *head,
                         int64_t step, uint64_t missing)
 {
@@ -595,7 +595,7 @@ static uint64_t gone_by(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_en
 }
 
 /* How many steps make an erasure: it lasts for 1 ms at least, or a sender whose timestamps hardly
- * move would have one given out for each of them. */
+ * move would have one delivered for each of them. */
 static int64_t steps_per_erasure(const rtp_jitter_buffer_t *b, int64_t step)
 {
     int64_t least = (int64_t)b->config.clock_rate / ERASURES_PER_S;

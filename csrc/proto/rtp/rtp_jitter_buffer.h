@@ -104,13 +104,13 @@ typedef enum rtp_jitter_buffer_kind {
  * was a loss. */
 typedef struct rtp_jitter_buffer_event {
     rtp_jitter_buffer_kind_t kind;
-    uint32_t ts;        /* erasure: where it begins; resync: of the first frame behind the jump */
+    uint32_t ts;        /* erasure: where it begins; resync: of the first frame after the jump */
     uint64_t seq;       /* extended; erasure: the first missing, or that which was not there */
     uint32_t frames;    /* erasure: missing frames, 0: the buffer had run dry; frame: 1 */
     int32_t ts_span;    /* erasure: timestamp units; resync: jump of the timestamp */
     uint64_t item;      /* frame */
     int64_t due_ns;     /* playout time; of a frame before a resync, which it had no more: its
-                           arrival; resync: playout time of the first frame behind it */
+                           arrival; resync: playout time of the first frame after it */
     int64_t arrival_ns; /* frame */
 } rtp_jitter_buffer_event_t;
 
@@ -163,7 +163,7 @@ typedef struct rtp_jitter_buffer {
     uint32_t held;
 
     bool started; /* a packet has come */
-    bool playing; /* something has been given out since the start or the last resync */
+    bool playing; /* something has been delivered since the start or the last resync */
     bool restart; /* the next packet starts a new timeline */
     uint64_t top_seq;
     int64_t top_media;
@@ -174,13 +174,13 @@ typedef struct rtp_jitter_buffer {
     int64_t offset_at_ns;
     int64_t shift_ns; /* skew taken out as of the last arrival */
 
-    uint64_t next_seq;    /* to be given out */
-    int64_t last_media;   /* of what was given out last */
-    int64_t concealed_to; /* media up to here was given out as erasures of a dry buffer */
+    uint64_t next_seq;    /* to be delivered */
+    int64_t last_media;   /* of what was delivered last */
+    int64_t concealed_to; /* media up to here was delivered as erasures of a dry buffer */
     int64_t dry_ns;       /* of it, since the last frame */
     uint32_t step;        /* timestamp units from one frame to the next; 0: not known */
     int64_t step_before;
-    uint64_t counted_from;  /* the first frame given out of this timeline */
+    uint64_t counted_from;  /* the first frame delivered of this timeline */
     uint64_t resync_seq;    /* entries below belong to the timeline before; 0: none */
     int32_t resync_ts_jump; /* to be reported */
 
@@ -204,7 +204,7 @@ void rtp_jitter_buffer_in(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_in_t *
  * source validation has found. */
 void rtp_jitter_buffer_restart(rtp_jitter_buffer_t *b);
 
-/* Returns true and what is to be given out by now; false: nothing. Call until then. */
+/* Returns true and what is to be delivered by now; false: nothing. Call until then. */
 bool rtp_jitter_buffer_next(rtp_jitter_buffer_t *b, int64_t now_ns,
                             rtp_jitter_buffer_event_t *event);
 

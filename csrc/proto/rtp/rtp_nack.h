@@ -46,7 +46,7 @@ typedef struct rtp_nack_receiver {
 /* Returns 0, or -EINVAL with text for a negative time. */
 int rtp_nack_receiver_init(rtp_nack_receiver_t *n, const rtp_nack_config_t *config);
 
-/* Sequence numbers start anew; what was missing is given up. */
+/* Sequence numbers restart; what was missing is given up. */
 void rtp_nack_restart(rtp_nack_receiver_t *n);
 
 /* A valid packet of the stream, by its extended sequence number. A gap longer than
@@ -82,7 +82,7 @@ int rtp_history_init(rtp_history_t *h, void *memory, uint32_t packets, uint32_t 
  * (nothing is kept). */
 int rtp_history_put(rtp_history_t *h, uint16_t seq, const void *data, uint32_t bytes);
 
-/* A packet that was asked for. Returns NULL where it is gone, or was given out less than min_gap_ns
+/* A packet that was requested. Returns NULL if it is gone, or was repeated less than min_gap_ns
  * ago (a duplicate request). Valid until the next put. */
 const uint8_t *rtp_history_get(rtp_history_t *h, uint16_t seq, int64_t now_ns, int64_t min_gap_ns,
                                uint32_t *bytes);

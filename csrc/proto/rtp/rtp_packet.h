@@ -32,10 +32,10 @@ typedef enum rtp_parse {
     RTP_PARSE_OK = 0,
     RTP_PARSE_TOO_SHORT = -1,    /* fewer than 12 bytes */
     RTP_PARSE_VERSION = -2,      /* not version 2 */
-    RTP_PARSE_EXT_CUT = -3,      /* X set, no 4 bytes behind the CSRCs */
+    RTP_PARSE_EXT_CUT = -3,      /* X set, no 4 bytes after the CSRCs */
     RTP_PARSE_HEADER_CUT = -4,   /* CSRCs or extension words longer than the datagram */
-    RTP_PARSE_PADDING_CUT = -5,  /* P set, and nothing left behind the header */
-    RTP_PARSE_PADDING_LONG = -6, /* more padding than there is behind the header */
+    RTP_PARSE_PADDING_CUT = -5,  /* P set, and nothing left after the header */
+    RTP_PARSE_PADDING_LONG = -6, /* more padding than there is after the header */
     RTP_PARSE_PADDING_ZERO = -7, /* P set, and the count of padding is 0 */
 } rtp_parse_t;
 

@@ -41,7 +41,7 @@ typedef struct rtp_source_config {
 typedef enum rtp_verdict {
     RTP_SOURCE_VALID = 0,      /* belongs to the stream */
     RTP_SOURCE_STARTED = 1,    /* valid, and the first of the first source */
-    RTP_SOURCE_RESTARTED = 2,  /* valid, first behind a jump of sequence numbers */
+    RTP_SOURCE_RESTARTED = 2,  /* valid, first after a jump of sequence numbers */
     RTP_SOURCE_CHANGED = 3,    /* valid, first of a new SSRC */
     RTP_SOURCE_PROBATION = -1, /* not yet proved */
     RTP_SOURCE_JUMP = -2,      /* far off; if the next one follows it, that is a restart */
@@ -52,7 +52,7 @@ typedef struct rtp_sequence {
     uint32_t ssrc;
     uint16_t max_seq;
     bool used;
-    uint32_t bad_seq; /* where a restart would go on; 65537: none in sight */
+    uint32_t bad_seq; /* where a restart would continue; 65537: none in sight */
     uint64_t base;    /* extended number of the first valid packet */
     uint64_t max;     /* extended number of the highest */
     uint64_t received;

@@ -32,7 +32,7 @@ void rtp_synth_init(rtp_synth_t *s, int clock_rate, int ptime_ms,
                     const uint32_t draws[RTP_SYNTH_DRAWS], int64_t now_ns);
 
 /* One packet of 12 + payload_bytes bytes into out[0 .. room). payload_in_place: the payload stands
- * at the start of out and is moved behind the header; else it is zeroes. All of out behind the
+ * at the start of out and is moved after the header; else it is zeroes. All of out after the
  * packet is zeroed too. Returns the length of the packet, or -EMSGSIZE (longer than room) or
  * -EINVAL (payload_bytes < 0); after a failure nothing has changed. */
 int rtp_synth_next(rtp_synth_t *s, int payload_bytes, int payload_type, uint8_t *out, size_t room,

@@ -73,7 +73,7 @@ static inline void udt_cc_on_timeout(udt_cc_t *cc, const udt_cc_in_t *in)
         cc->ops->on_timeout(cc, in);
 }
 
-/* first_seq and the n - 1 behind it left at now_ns; in->snd_curr_seq counts them, in's
+/* first_seq and the n - 1 after it left at now_ns; in->snd_curr_seq counts them, in's
  * backlog_packets does not. */
 static inline void udt_cc_on_packet_sent(udt_cc_t *cc, const udt_cc_in_t *in, uint32_t first_seq,
                                          uint32_t n, bool repeated)

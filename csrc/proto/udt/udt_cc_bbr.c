@@ -253,7 +253,7 @@ static bool is_time_to_probe(const udt_cc_bbr_t *s, int64_t now_ns)
     return now_ns >= s->next_probe_ns || s->rounds_since_probe >= rounds * s->probe_spread;
 }
 
-/* The path is full, and this much was under way when it was not yet too much. */
+/* The path is full, and this much was in flight when it was not yet too much. */
 static void limit_in_flight(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample)
 {
     double least = LOSS_DECREASE * fmin(WINDOW_GAIN * bdp(s), s->in_flight_hi);

@@ -54,7 +54,7 @@ typedef struct udt_cc_bbr {
 
     double full_bw_pps;   /* STARTUP, UP: the rate that growth is measured by */
     uint32_t full_rounds; /* without growth */
-    double up_from;       /* UP: under way when it began */
+    double up_from;       /* UP: in flight when it began */
     double up_from_pps;   /* UP: rate when it began */
     int patience;         /* factor of the time between probes */
     double probe_spread;  /* the same, by chance: 1 .. 1.5 */

@@ -18,7 +18,7 @@ typedef struct udt_address {
     bool is_ipv6;
 } udt_address_t;
 
-/* By chance, and known to nobody else. */
+/* Random and secret. */
 typedef struct udt_secret {
     uint64_t word[2];
 } udt_secret_t;

@@ -66,7 +66,7 @@ static void set_mark(udt_delivery_t *d, uint64_t position, int64_t now_ns)
 void udt_delivery_sent(udt_delivery_t *d, uint32_t first_seq, uint32_t n, bool app_limited,
                        int64_t now_ns)
 {
-    if (d->top == d->sent && d->hole_packets == 0) { /* nothing was on the way: time begins anew */
+    if (d->top == d->sent && d->hole_packets == 0) { /* nothing was on the way: time restarts */
         d->delivered_ns = now_ns;
         d->first_sent_ns = now_ns;
     }
@@ -96,7 +96,7 @@ static void close_holes_before(udt_delivery_t *d, uint64_t position)
     }
 }
 
-/* With no room for one more, the last hole grows over what arrived behind it. */
+/* With no room for one more, the last hole grows over what arrived after it. */
 static void add_hole(udt_delivery_t *d, uint64_t first, uint64_t end)
 {
     if (d->holes == UDT_DELIVERY_HOLES) {
@@ -111,7 +111,7 @@ static void add_hole(udt_delivery_t *d, uint64_t first, uint64_t end)
     d->reported += end - first;
 }
 
-/* A report behind the top opens a hole and shows that the packet behind it has arrived. Returns
+/* A report after the top opens a hole and shows that the packet after it has arrived. Returns
  * whether it did: what was reported before tells nothing new. */
 static bool open_hole(udt_delivery_t *d, uint64_t first, uint64_t end)
 {

@@ -56,7 +56,7 @@ typedef struct udt_delivery_mark {
 
 typedef struct udt_delivery_hole {
     uint64_t first;
-    uint64_t end; /* behind the last */
+    uint64_t end; /* after the last */
 } udt_delivery_hole_t;
 
 typedef struct udt_delivery {

@@ -56,7 +56,7 @@ bool udt_losslist_has(const udt_losslist_t *l, uint32_t seq);
 /* The first loss of all. Returns false, and leaves *seq, where nothing is lost. */
 bool udt_losslist_first(udt_losslist_t *l, uint32_t *seq);
 
-/* The first unbroken range of losses at or behind from, at most up to before (which is excluded).
+/* The first unbroken range of losses at or after from, at most up to before (which is excluded).
  * Returns false where there is none. */
 bool udt_losslist_range(const udt_losslist_t *l, uint32_t from, uint32_t before, uint32_t *first,
                         uint32_t *last);

@@ -181,7 +181,7 @@ static udt_port_entry_t *find_rendezvous(const udt_port_t *p, const udt_address_
     return NULL;
 }
 
-/* Answered again where it is known, unless that connection is over: then its client has begun anew
+/* Answered again where it is known, unless that connection is over: then its client has restarted
  * with the same numbers. */
 static udt_port_verdict_t take_request(udt_port_t *p, const udt_address_t *from,
                                        udt_port_result_t *result)

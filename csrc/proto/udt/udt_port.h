@@ -42,8 +42,8 @@ typedef struct udt_port {
     uint32_t last_id;
     udt_secret_t secret;
     udt_listener_t *listener;
-    uint64_t strangers; /* datagrams for an id of somebody else's, or from an address of nobody's */
-    uint64_t nobody;    /* datagrams for an id that is none */
+    uint64_t strangers; /* datagrams for another peer's id, or from an unknown address */
+    uint64_t nobody;    /* datagrams for an unknown id */
 } udt_port_t;
 
 typedef enum udt_port_verdict {
@@ -67,7 +67,7 @@ size_t udt_port_memory_bytes(uint32_t connections);
 void udt_port_init(udt_port_t *p, void *memory, uint32_t connections, const udt_secret_t *secret,
                    uint32_t first_id);
 
-/* NULL: nobody listens any more. The listener is the caller's. */
+/* NULL: stop listening. The listener is the caller's. */
 void udt_port_listen(udt_port_t *p, udt_listener_t *listener);
 
 /* An id that no connection here has, 1 .. 2^31 - 1. */

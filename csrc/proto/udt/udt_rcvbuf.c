@@ -63,7 +63,7 @@ static bool belongs(const udt_rcvbuf_t *b, uint32_t off, uint32_t word1)
 }
 
 /* The whole message that the packet at off is a part of. Both neighbours are looked at first: while
- * packets come one behind the other, that is all. */
+ * packets come one after the other, that is all. */
 static bool find_whole(const udt_rcvbuf_t *b, uint32_t off, uint32_t *first, uint32_t *last)
 {
     uint32_t word1 = slot_at(b, off)->word1;
@@ -84,7 +84,7 @@ static bool find_whole(const udt_rcvbuf_t *b, uint32_t off, uint32_t *first, uin
     return true;
 }
 
-/* Whether a message that ends at last is ahead of the ready packets and may be given out. */
+/* Whether a message that ends at last is ahead of the ready packets and may be delivered. */
 static bool is_early(const udt_rcvbuf_t *b, uint32_t last)
 {
     return last >= b->ready && !(slot_at(b, last)->word1 & UDT_WORD1_IN_ORDER);
@@ -227,7 +227,7 @@ size_t udt_rcvbuf_read(udt_rcvbuf_t *b, void *out, size_t room)
     return taken;
 }
 
-/* The first whole message at or behind off that may be given out, up to the end of the ready
+/* The first whole message at or after off that may be delivered, up to the end of the ready
  * packets or, where there are early ones, of all. */
 static bool find_message(const udt_rcvbuf_t *b, uint32_t *first, uint32_t *last)
 {

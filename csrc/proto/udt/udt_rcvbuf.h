@@ -43,7 +43,7 @@ typedef struct udt_rcvbuf {
     uint32_t ready;       /* packets from head on */
     uint32_t held;        /* packets from head on up to the furthest that arrived */
     uint32_t read_bytes;  /* of the first packet, stream mode */
-    uint32_t early;       /* whole messages ahead that may be given out */
+    uint32_t early;       /* whole messages ahead that may be delivered */
     uint32_t ends;        /* ready packets that are the last of a message */
     uint64_t ready_bytes; /* stream mode: to be read */
 } udt_rcvbuf_t;
@@ -68,13 +68,13 @@ void udt_rcvbuf_start(udt_rcvbuf_t *b, uint32_t isn);
 
 /* --- the protocol's side ------------------------------------------------------------------- */
 
-/* Packets behind the ready ones for which there is room. */
+/* Packets after the ready ones for which there is room. */
 static inline uint32_t udt_rcvbuf_available(const udt_rcvbuf_t *b)
 {
     return b->capacity - b->ready - 1;
 }
 
-/* Number behind the last ready packet. */
+/* Number after the last ready packet. */
 static inline uint32_t udt_rcvbuf_ready_seq(const udt_rcvbuf_t *b)
 {
     return udt_seq_skip(b->head_seq, b->ready);

@@ -37,7 +37,7 @@ typedef struct udt_snd_packet {
     int64_t born_ns; /* when its message was given */
     uint32_t at;     /* in the ring of bytes */
     uint32_t word1;  /* of its header */
-    int32_t ttl_ms;  /* -1: for ever */
+    int32_t ttl_ms;  /* -1: forever */
     uint16_t bytes;
     uint8_t sends; /* transmissions; stays at 255 */
     uint8_t unused;
@@ -92,10 +92,10 @@ uint32_t udt_sndbuf_max_message_bytes(const udt_sndbuf_t *b);
  * at the start of the ring. */
 uint32_t udt_sndbuf_room(const udt_sndbuf_t *b, uint8_t **at);
 
-/* Stream mode: bytes more were written behind the last. Returns 0, -ENOSPC (more than are free). */
+/* Stream mode: bytes more were written after the last. Returns 0, -ENOSPC (more than are free). */
 int udt_sndbuf_commit(udt_sndbuf_t *b, uint32_t bytes);
 
-/* Message mode: the next bytes are one message. ttl_ms: -1 for ever. Returns 0, -EINVAL (0 bytes),
+/* Message mode: the next bytes are one message. ttl_ms: -1 forever. Returns 0, -EINVAL (0 bytes),
  * -EMSGSIZE (longer than can ever be given), -ENOSPC (more than can be given now). */
 int udt_sndbuf_commit_message(udt_sndbuf_t *b, uint32_t bytes, int32_t ttl_ms, bool in_order,
                               int64_t now_ns);
@@ -103,7 +103,7 @@ int udt_sndbuf_commit_message(udt_sndbuf_t *b, uint32_t bytes, int32_t ttl_ms, b
 /* Copies into the ring what fits, or the whole of it where message mode follows; then commit. */
 uint32_t udt_sndbuf_copy(udt_sndbuf_t *b, const void *data, uint32_t bytes);
 
-/* The same for bytes that go skip bytes behind the place of the next ones; together not more than
+/* The same for bytes that go skip bytes after the place of the next ones; together not more than
  * are free. For what comes in portions and is given as one. */
 void udt_sndbuf_copy_at(udt_sndbuf_t *b, uint32_t skip, const void *data, uint32_t bytes);
 

@@ -30,7 +30,9 @@ const agent_ops_t *agent_find(const char *engine)
             return *a;
     char engines[256];
     list_engines(engines, sizeof engines);
-    (void)rt_err_set(-ENOENT, "engine \"%.16s\" is unknown to this worker; it has:%s", engine,
-                     engines);
+    (void)rt_err_set(-EINVAL,
+                     "engine \"%.16s\" is unknown to this worker, which has:%s; install the version "
+                     "that has it",
+                     engine, engines);
     return NULL;
 }

@@ -79,23 +79,24 @@ typedef struct agent_ops {
     bool counts_each;
 
     /* Size of the state; it is zeroed, lies at ch->agent and is aligned to a cache line. */
-    size_t (*state_bytes)(const shm_config_t *config);
+    size_t state_bytes;
 
     /* Cold. socket_fd: a bound socket or a park to go on with, the agent's from now on whatever happens, or
      * -1: open one. Fills the socket facts of ch->segment.status. The queue and rings of ch are
-     * ready. held tells whether to start held. Returns 0 or -errno with a text; then close is not
-     * called. */
-    int (*open)(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns);
+     * ready. Returns 0 or -errno with a text; then close is not called. */
+    int (*open)(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns);
     void (*close)(wrk_channel_t *ch);
 
-    /* The descriptor the pool keeps a duplicate of: a socket, or a park of several; -1: none. */
+    /* The descriptor the pool keeps a duplicate of: a socket, or a park of several; -1: none. NULL: this
+     * engine never has one. */
     int (*socket_fd)(const wrk_channel_t *ch);
 
     unsigned (*do_work)(wrk_channel_t *ch, int64_t now_mono_ns);
     void (*on_deadline)(wrk_channel_t *ch, int64_t now_mono_ns);
     int64_t (*deadline_ns)(const wrk_channel_t *ch);
 
-    /* Stops and starts transmission and reception; what is queued stays queued. */
+    /* Transmission and reception stop or go on, as ch->held says by now; what is queued stays queued. NULL:
+     * nothing is to be done beside looking at ch->held. */
     void (*hold)(wrk_channel_t *ch);
     void (*release)(wrk_channel_t *ch, int64_t now_mono_ns);
 
@@ -103,7 +104,7 @@ typedef struct agent_ops {
      * first call is left, 0: call again. Sent packets whose report waits for a stamp are let go. */
     int (*purge)(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns);
 
-    /* Counters were set to zero. */
+    /* Counters were set to zero. NULL: the engine counts up what it counts, and keeps no sums of its own. */
     void (*reset)(wrk_channel_t *ch);
 
     /* A client's request to this engine (CTL_ENGINE); NULL: the engine takes none. Cold, may
@@ -140,7 +141,7 @@ typedef struct wrk_slots {
     uint64_t orphaned[SHM_MAX_SLOTS / 64];
 } wrk_slots_t;
 
-/* One channel as the worker sees it. Agents read config, segment and worker, use tx, rx, reports
+/* One channel as the worker sees it. Agents read config, segment, worker and held, use tx, rx, reports
  * and stats, own agent and tx_paused, and leave the rest alone. */
 struct wrk_channel {
     worker_t *worker;
@@ -153,9 +154,9 @@ struct wrk_channel {
     slot_writer_t late; /* shm_late_packet_t */
     void *agent;
     bool tx_paused; /* nothing is taken in for now (held, blocked): no need to be rung or polled */
+    bool held;      /* by command, from the beginning, or because it failed: nothing is sent or received */
 
     const agent_ops_t *ops;
-    bool held;
     bool failed;
     uint64_t drops_base; /* the kernel's count at the socket when rx_kernel_drops was 0 */
     int segment_fd;

@@ -126,7 +126,7 @@ static int start_rings(wrk_channel_t *ch, bool takeover)
  * used, or is prefaulted. Zeroing it here was a fifth of what a takeover costs. */
 static void *make_agent(wrk_channel_t *ch)
 {
-    ch->agent_bytes = ch->ops->state_bytes(&ch->config);
+    ch->agent_bytes = ch->ops->state_bytes;
     ch->agent_memory = calloc(1, ch->agent_bytes + RT_LINE_BYTES);
     if (ch->agent_memory == NULL)
         return NULL;
@@ -140,13 +140,13 @@ static void free_agent(wrk_channel_t *ch)
     ch->agent_memory = ch->agent = NULL;
 }
 
-static int start_agent(wrk_channel_t *ch, int socket_fd, bool held)
+static int start_agent(wrk_channel_t *ch, int socket_fd)
 {
     ch->ops = agent_find(ch->config.engine);
     if (ch->ops == NULL) {
         if (socket_fd >= 0)
             close(socket_fd);
-        return -ENOENT;
+        return -EINVAL;
     }
     ch->agent = make_agent(ch);
     if (ch->agent == NULL) {
@@ -157,8 +157,8 @@ static int start_agent(wrk_channel_t *ch, int socket_fd, bool held)
                           "worker, or raise its limit (ulimit -v)",
                           ch->agent_bytes, ch->config.name);
     }
-    ch->tx_paused = held;
-    int rc = ch->ops->open(ch, socket_fd, held, rt_mono_ns());
+    ch->tx_paused = ch->held;
+    int rc = ch->ops->open(ch, socket_fd, rt_mono_ns());
     if (rc < 0)
         free_agent(ch);
     return rc;
@@ -235,7 +235,7 @@ static int open_prepared(wrk_channel_t *ch, const shm_config_t *config, bool tak
     }
     ch->held = takeover ? rt_load_relaxed(&ch->segment.status->state) == SHM_STATE_HELD
                         : config->held != 0;
-    rc = start_agent(ch, socket_fd, ch->held);
+    rc = start_agent(ch, socket_fd);
     if (rc == 0) {
         count_lost_arrivals(ch);
         rc = poller_watch(&ch->worker->poller, &ch->bell, ch->bell_fd, EPOLLIN | EPOLLET);
@@ -338,7 +338,8 @@ void channel_hold(wrk_channel_t *ch)
         return;
     ch->held = true;
     ch->tx_paused = true;
-    ch->ops->hold(ch);
+    if (ch->ops->hold != NULL)
+        ch->ops->hold(ch);
     channel_deactivate(ch);
     channel_reschedule(ch);
     rt_store_release(&ch->segment.status->state, SHM_STATE_HELD);
@@ -352,7 +353,8 @@ void channel_release(wrk_channel_t *ch)
     int64_t now = rt_mono_ns();
     ch->held = false;
     ch->tx_paused = false;
-    ch->ops->release(ch, now);
+    if (ch->ops->release != NULL)
+        ch->ops->release(ch, now);
     rt_store_release(&ch->segment.status->state, SHM_STATE_OPEN);
     wrk_note(ch, SHM_EVENT_channel_released, 1, 0, 0, 0, now);
     wrk_activate(ch, now);
@@ -384,7 +386,8 @@ void channel_reset_stats(wrk_channel_t *ch)
     rt_fence_full();
     tx_queue_tell(&ch->tx);
     rt_store_relaxed(&ch->stats->reset_mono_ns, (uint64_t)rt_mono_ns());
-    ch->ops->reset(ch);
+    if (ch->ops->reset != NULL)
+        ch->ops->reset(ch);
 }
 
 /* --- packets that were not counted ---------------------------------------------------------- */

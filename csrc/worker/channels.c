@@ -177,7 +177,9 @@ void wrk_channel_fail(wrk_channel_t *ch, int error, const char *reason)
         return;
     shm_status_t *status = ch->segment.status;
     worker_note(ch->worker, ch, SHM_EVENT_channel_failed, 1, error, 0, 0, reason, rt_mono_ns());
-    ch->ops->hold(ch);
+    ch->held = true;
+    if (ch->ops->hold != NULL)
+        ch->ops->hold(ch);
     ch->failed = true;
     tap_channel_failed(ch);
     ch->tx_paused = true;

@@ -66,6 +66,11 @@ static wrk_channel_t *find_usable(wrk_conn_t *conn, const char *name, reply_t *r
 
 /* --- open, export -------------------------------------------------------------------------- */
 
+static int socket_of(const wrk_channel_t *ch)
+{
+    return ch->ops->socket_fd != NULL ? ch->ops->socket_fd(ch) : -1;
+}
+
 static void run_open(wrk_conn_t *conn, const command_t *c, int *fds, unsigned fd_count,
                      reply_t *reply)
 {
@@ -74,7 +79,7 @@ static void run_open(wrk_conn_t *conn, const command_t *c, int *fds, unsigned fd
                                  fd_count > 2 ? fds[2] : -1);
     wrk_channel_t *ch = reply->result == 0 ? channel_find(conn->worker, c->name) : NULL;
     bool has_it = takeover && fd_count > 2;
-    int socket_fd = ch != NULL && !has_it ? ch->ops->socket_fd(ch) : -1;
+    int socket_fd = ch != NULL && !has_it ? socket_of(ch) : -1;
     if (socket_fd >= 0)
         reply->fds[reply->fd_count++] = socket_fd;
 }
@@ -85,7 +90,7 @@ static void run_export(const wrk_channel_t *ch, reply_t *reply)
     reply->body_bytes = sizeof ch->config;
     reply->fds[reply->fd_count++] = ch->segment_fd;
     reply->fds[reply->fd_count++] = ch->bell_fd;
-    int socket_fd = ch->ops->socket_fd(ch);
+    int socket_fd = socket_of(ch);
     if (socket_fd >= 0)
         reply->fds[reply->fd_count++] = socket_fd;
 }

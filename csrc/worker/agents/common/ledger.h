@@ -54,7 +54,7 @@ typedef struct agent_ledger {
     uint32_t awaited_count;
 } agent_ledger_t;
 
-/* Returns 0 or -EINVAL with a text. */
+/* udp: all zero if the engine has no socket. Returns 0 or -EINVAL with a text. */
 int agent_ledger_init(agent_ledger_t *l, udp_t *udp, bool unstamped_path, int64_t now_mono_ns);
 
 /* When the packet was queued, as far as that can be believed: not ahead of now. */

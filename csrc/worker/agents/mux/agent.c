@@ -18,12 +18,6 @@ static uint32_t ports_of(const shm_config_t *config)
     return c.ports;
 }
 
-static size_t state_bytes(const shm_config_t *config)
-{
-    (void)config;
-    return sizeof(mux_agent_t);
-}
-
 /* --- events -------------------------------------------------------------------------------- */
 
 static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -34,7 +28,7 @@ static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
 static int64_t deadline_ns(const wrk_channel_t *ch)
 {
     const mux_agent_t *m = mux_agent_of(ch);
-    return m->stop.now && !m->held ? m->stop.retry_mono_ns : RT_NEVER_NS;
+    return m->stop.now && !ch->held ? m->stop.retry_mono_ns : RT_NEVER_NS;
 }
 
 /* --- open ---------------------------------------------------------------------------------- */
@@ -83,7 +77,7 @@ static void close_channel(wrk_channel_t *ch)
     free(m->sockets);
 }
 
-static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns)
+static int open_channel(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns)
 {
     (void)now_mono_ns;
     mux_agent_t *m = mux_agent_of(ch);
@@ -99,7 +93,6 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
         return rc;
     }
     m->park = socket_fd >= 0 ? socket_fd : agent_park_open();
-    m->held = held;
     rc = poller_open(&m->poller);
     rc = rc ? rc : wrk_watch(ch, &m->input, m->poller.epoll_fd, 0);
     rc = rc ? rc : mux_agent_reopen(ch);
@@ -123,20 +116,13 @@ static int socket_of(const wrk_channel_t *ch)
 
 static void hold(wrk_channel_t *ch)
 {
-    mux_agent_of(ch)->held = true;
     mux_agent_watch_input(ch);
 }
 
 static void release(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     (void)now_mono_ns;
-    mux_agent_of(ch)->held = false;
     mux_agent_watch_input(ch);
-}
-
-static void reset(wrk_channel_t *ch)
-{
-    (void)ch; /* every counter is counted up where it happens */
 }
 
 static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -148,7 +134,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 static const agent_ops_t MUX_AGENT = {
     .engine = MUX_ENGINE,
     .counts_each = true,
-    .state_bytes = state_bytes,
+    .state_bytes = sizeof(mux_agent_t),
     .open = open_channel,
     .close = close_channel,
     .socket_fd = socket_of,
@@ -158,7 +144,6 @@ static const agent_ops_t MUX_AGENT = {
     .hold = hold,
     .release = release,
     .purge = mux_agent_purge,
-    .reset = reset,
     .request = mux_agent_request,
     .refresh = refresh,
 };

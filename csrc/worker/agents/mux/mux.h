@@ -62,7 +62,6 @@ typedef struct mux_agent {
     mux_batch_t batch;
     agent_purge_t purge;
 
-    bool held;
     bool gro;        /* the kernel may hand over many datagrams in one message */
 
     /* receiving */

@@ -17,7 +17,7 @@
 void mux_agent_watch_input(wrk_channel_t *ch)
 {
     mux_agent_t *m = mux_agent_of(ch);
-    wrk_rewatch(ch, &m->input, m->held || m->stop.now ? 0 : EPOLLIN);
+    wrk_rewatch(ch, &m->input, ch->held || m->stop.now ? 0 : EPOLLIN);
 }
 
 void mux_agent_rx_retry(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -101,7 +101,7 @@ static unsigned serve_ready(wrk_channel_t *ch, unsigned taken, unsigned most, in
 void mux_agent_take_left(wrk_channel_t *ch)
 {
     mux_agent_t *m = mux_agent_of(ch);
-    if (m->held)
+    if (ch->held)
         return;
     for (uint32_t port = 0; port < m->port_count; port++)
         if (m->sockets[port] != NULL && m->sockets[port]->udp.rx_left)
@@ -116,7 +116,7 @@ void mux_agent_on_input(wrk_source_t *source, uint32_t events, int64_t now_mono_
     mux_agent_t *m = mux_agent_of(ch);
     unsigned taken = 0;
     m->round++;
-    if (m->held || m->stop.now)
+    if (ch->held || m->stop.now)
         return;
     unsigned most = agent_intake_begin(&m->receiver.intake, ch, MESSAGES_PER_ROUND);
     /* What a round left goes first in the next: a new look begins with the same ports. */

@@ -9,18 +9,12 @@
 
 #define STRAYS_PER_TURN 64u
 
-static size_t state_bytes(const shm_config_t *config)
-{
-    (void)config;
-    return sizeof(netflux_agent_t);
-}
-
 /* --- events --------------------------------------------------------------------------------- */
 
 static void watch_input(wrk_channel_t *ch)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
-    wrk_rewatch(ch, &a->socket, a->receives && !a->held ? EPOLLIN : 0);
+    wrk_rewatch(ch, &a->socket, a->receives && !ch->held ? EPOLLIN : 0);
 }
 
 static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
@@ -158,7 +152,7 @@ static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)
     return rc;
 }
 
-static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns)
+static int open_channel(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
     int rc = check_config(ch);
@@ -171,7 +165,6 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
     a->engine = ch->segment.engine;
     a->sends = ch->config.direction & SHM_TX;
     a->receives = ch->config.direction & SHM_RX;
-    a->held = held;
     rc = agent_socket_open(ch, socket_fd, true, &a->udp, &a->phc);
     rc = rc ? rc : open_parts(ch, now_mono_ns);
     if (rc < 0)
@@ -203,7 +196,6 @@ static int socket_of(const wrk_channel_t *ch)
 static void hold(wrk_channel_t *ch)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
-    a->held = true;
     nfx_session_stop_sending(&a->session);
     nfx_session_stop_receiving(&a->session);
     watch_input(ch);
@@ -212,7 +204,6 @@ static void hold(wrk_channel_t *ch)
 static void release(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
-    a->held = false;
     ch->tx_paused = a->has_values || !a->sends;
     netflux_agent_resume(ch, now_mono_ns);
     watch_input(ch);
@@ -254,7 +245,7 @@ static void last_words(wrk_channel_t *ch, int64_t now_mono_ns)
 
 static const agent_ops_t NETFLUX_AGENT = {
     .engine = SHM_NETFLUX_ENGINE,
-    .state_bytes = state_bytes,
+    .state_bytes = sizeof(netflux_agent_t),
     .open = open_channel,
     .close = close_channel,
     .socket_fd = socket_of,

@@ -43,7 +43,6 @@ typedef struct netflux_agent {
     const phc_t *phc; /* NULL: none */
     bool sends;
     bool receives;
-    bool held;
     uint8_t *engine;
     shm_netflux_config_t config;
     shm_netflux_state_t state; /* as it was put last */

@@ -147,7 +147,7 @@ static bool watchdog_waits(const netflux_agent_t *a, int64_t now_mono_ns)
 void netflux_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
-    if (!a->receives || a->held || ch->failed)
+    if (!a->receives || ch->held || ch->failed)
         return;
     receive_batch(ch, false, now_mono_ns);
     /* After a standstill all other channels are overdue, and would let in one message at a time. */

@@ -137,9 +137,10 @@ void netflux_agent_resume(wrk_channel_t *ch, int64_t now_mono_ns)
 
 /* --- times ---------------------------------------------------------------------------------- */
 
-static bool waits_for_values(const netflux_agent_t *a)
+static bool waits_for_values(const wrk_channel_t *ch)
 {
-    return a->sends && !a->held && a->state.sending &&
+    const netflux_agent_t *a = netflux_agent_of(ch);
+    return a->sends && !ch->held && a->state.sending &&
            nfx_session_send_due_ns(&a->session) == RT_NEVER_NS;
 }
 
@@ -157,7 +158,7 @@ int64_t netflux_agent_tx_deadline_ns(const wrk_channel_t *ch)
     int64_t lead = due == a->prepared_for_ns ? AGENT_LEAD_NS : PREPARE_NS;
     if (due != RT_NEVER_NS && due - ahead_ns(ch) - lead < at)
         at = due - ahead_ns(ch) - lead;
-    return waits_for_values(a) && a->look_at_ns < at ? a->look_at_ns : at;
+    return waits_for_values(ch) && a->look_at_ns < at ? a->look_at_ns : at;
 }
 
 static void look_later(netflux_agent_t *a, int64_t now_mono_ns)
@@ -248,7 +249,7 @@ void netflux_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
     static const agent_outcomes_t OUTCOMES = {left, failed, put_back};
     netflux_agent_t *a = netflux_agent_of(ch);
     agent_way_t way = {&a->udp, &a->path, &a->ledger, &a->block};
-    if (a->held || ch->failed)
+    if (ch->held || ch->failed)
         return;
     netflux_agent_look(ch, now_mono_ns);
     if (may_begin(a))
@@ -259,7 +260,7 @@ void netflux_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
         agent_spin_until(a->batch.start_mono_ns[0]);
         agent_send(ch, &way, &a->batch, &OUTCOMES);
     }
-    if (!waits_for_values(a))
+    if (!waits_for_values(ch))
         netflux_agent_resume(ch, now_mono_ns);
     else if (a->look_at_ns <= now_mono_ns)
         look_later(a, now_mono_ns);

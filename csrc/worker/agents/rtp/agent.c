@@ -12,12 +12,6 @@
 
 #define DEFAULT_FILL_PACKETS 10u
 
-static size_t state_bytes(const shm_config_t *config)
-{
-    (void)config;
-    return sizeof(rtp_agent_t);
-}
-
 /* --- events -------------------------------------------------------------------------------- */
 
 static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
@@ -51,7 +45,7 @@ static void on_rtcp_socket(wrk_source_t *source, uint32_t events, int64_t now_mo
     rtp_agent_t *a = rtp_agent_of(ch);
     if (events & EPOLLERR)
         agent_socket_take_error(&a->control.udp);
-    if (a->held)
+    if (ch->held)
         return;
     int n = udp_recv_messages(&a->control.udp, a->rx.receiver.arrivals, AGENT_ARRIVALS, AGENT_ARRIVALS);
     for (int i = 0; i < n; i++) {
@@ -156,7 +150,7 @@ static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)
     return rc;
 }
 
-static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns)
+static int open_channel(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     int rc = check_config(ch);
@@ -166,7 +160,6 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now
         return rc;
     }
     take_config(ch);
-    a->held = held;
     rc = rtp_agent_open_sockets(ch, socket_fd);
     rc = rc ? rc : open_parts(ch, now_mono_ns);
     if (rc < 0)
@@ -199,7 +192,6 @@ static int socket_of(const wrk_channel_t *ch)
 
 static void hold(wrk_channel_t *ch)
 {
-    rtp_agent_of(ch)->held = true;
     rtp_agent_tx_hold(ch);
     rtp_agent_watch(ch);
 }
@@ -207,7 +199,6 @@ static void hold(wrk_channel_t *ch)
 static void release(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
-    a->held = false;
     ch->tx_paused = a->block.now;
     rtp_agent_tx_release(ch, now_mono_ns);
     rtp_agent_watch(ch);
@@ -236,7 +227,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 
 static const agent_ops_t RTP_AGENT = {
     .engine = SHM_RTP_ENGINE,
-    .state_bytes = state_bytes,
+    .state_bytes = sizeof(rtp_agent_t),
     .open = open_channel,
     .close = close_channel,
     .socket_fd = socket_of,

@@ -141,7 +141,7 @@ int rtp_agent_rtcp_open(wrk_channel_t *ch, int64_t now_mono_ns)
     int rc = make_history(ch, now_mono_ns);
     rc = rc ? rc : open_session(ch, now_mono_ns);
     if (rc == 0 && c->open)
-        rc = wrk_watch(ch, &c->socket, c->udp.fd, a->held ? 0 : EPOLLIN);
+        rc = wrk_watch(ch, &c->socket, c->udp.fd, ch->held ? 0 : EPOLLIN);
     return rc;
 }
 
@@ -163,7 +163,7 @@ void rtp_agent_rtcp_watch(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     if (a->control.open)
-        wrk_rewatch(ch, &a->control.socket, a->held ? 0 : EPOLLIN);
+        wrk_rewatch(ch, &a->control.socket, ch->held ? 0 : EPOLLIN);
 }
 
 /* --- sending ------------------------------------------------------------------------------- */
@@ -237,7 +237,7 @@ void rtp_agent_rtcp_due(wrk_channel_t *ch, int64_t now_mono_ns)
 int64_t rtp_agent_rtcp_deadline_ns(const wrk_channel_t *ch)
 {
     const rtp_agent_t *a = rtp_agent_of(ch);
-    return a->control.on && !a->held ? rtcp_session_due_ns(&a->control.session) : RT_NEVER_NS;
+    return a->control.on && !ch->held ? rtcp_session_due_ns(&a->control.session) : RT_NEVER_NS;
 }
 
 void rtp_agent_bye(wrk_channel_t *ch, int64_t now_mono_ns)

@@ -27,7 +27,6 @@ typedef struct rtp_agent {
     wrk_source_t socket;
     const phc_t *phc; /* NULL: none */
     agent_path_t path;
-    bool held;
 
     /* sending */
     rtp_plan_t plan;
@@ -73,9 +72,10 @@ static inline void rtp_agent_gauge(rtp_agent_t *a, shm_rtp_gauge_id_t id, int64_
 }
 
 /* Whether the media socket is read. */
-static inline bool rtp_agent_listens(const rtp_agent_t *a)
+static inline bool rtp_agent_listens(const wrk_channel_t *ch)
 {
-    return (a->rx.on || a->control.mux) && !a->held;
+    const rtp_agent_t *a = rtp_agent_of(ch);
+    return (a->rx.on || a->control.mux) && !ch->held;
 }
 
 /* --- sockets --- */

@@ -477,7 +477,7 @@ void rtp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     agent_receiver_t *r = &a->rx.receiver;
-    if (!rtp_agent_listens(a))
+    if (!rtp_agent_listens(ch))
         return;
     (void)agent_receive(ch, r, agent_intake_begin(&r->intake, ch, AGENT_BATCH));
     wrk_kernel_drops(ch, a->udp.kernel_drops, now_mono_ns);

@@ -17,7 +17,7 @@ void rtp_agent_watch(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     uint32_t events = a->block.now ? EPOLLOUT : 0;
-    if (rtp_agent_listens(a))
+    if (rtp_agent_listens(ch))
         events |= EPOLLIN;
     wrk_rewatch(ch, &a->socket, events);
     rtp_agent_rtcp_watch(ch);

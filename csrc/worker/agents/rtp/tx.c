@@ -322,7 +322,7 @@ void rtp_agent_unblock(wrk_channel_t *ch, int64_t now_mono_ns)
     if (!a->block.now)
         return;
     a->block.now = false;
-    ch->tx_paused = a->held;
+    ch->tx_paused = ch->held;
     rtp_agent_watch(ch);
     wrk_activate(ch, now_mono_ns);
 }
@@ -400,7 +400,7 @@ void rtp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     unsigned budget = LOOK_PER_CALL;
-    if (a->block.now || a->held || a->purge.on)
+    if (a->block.now || ch->held || a->purge.on)
         return;
     if (rtp_plan_filling(&a->plan))
         send_filling(ch, now_mono_ns);
@@ -418,7 +418,7 @@ int64_t rtp_agent_tx_deadline_ns(const wrk_channel_t *ch)
     const rtp_agent_t *a = rtp_agent_of(ch);
     if (a->block.now)
         return a->block.retry_mono_ns;
-    if (a->held || a->purge.on)
+    if (ch->held || a->purge.on)
         return RT_NEVER_NS;
     if (has_unseen(ch)) /* those of other channels that are overdue come in between */
         return a->looked_mono_ns;

@@ -4,12 +4,6 @@
 
 #define FIRST_SEND_COST_NS 2000
 
-static size_t state_bytes(const shm_config_t *config)
-{
-    (void)config;
-    return sizeof(udp_agent_t);
-}
-
 /* --- events -------------------------------------------------------------------------------- */
 
 static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
@@ -44,7 +38,7 @@ static int64_t deadline_ns(const wrk_channel_t *ch)
     int64_t at = udp_agent_tx_deadline_ns(ch);
     int64_t path = agent_path_deadline_ns(&a->path);
     int64_t stamp = agent_stamp_deadline_ns(&a->ledger);
-    int64_t retry = a->stop.now && !a->held ? a->stop.retry_mono_ns : RT_NEVER_NS;
+    int64_t retry = a->stop.now && !ch->held ? a->stop.retry_mono_ns : RT_NEVER_NS;
     at = path < at ? path : at;
     at = stamp < at ? stamp : at;
     return retry < at ? retry : at;
@@ -86,10 +80,9 @@ static int start(wrk_channel_t *ch, int64_t now_mono_ns)
     return rc;
 }
 
-static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns)
+static int open_channel(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    a->held = held;
     a->sends = ch->config.direction & SHM_TX;
     a->receives = ch->config.direction & SHM_RX;
     int rc = agent_socket_open(ch, socket_fd, false, &a->udp, &a->phc);
@@ -126,14 +119,12 @@ static int socket_of(const wrk_channel_t *ch)
 
 static void hold(wrk_channel_t *ch)
 {
-    udp_agent_of(ch)->held = true;
     udp_agent_watch_input(ch);
 }
 
 static void release(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    a->held = false;
     ch->tx_paused = a->block.now;
     udp_agent_watch_input(ch);
     udp_agent_take_left(ch, now_mono_ns);
@@ -159,7 +150,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 static const agent_ops_t UDP_AGENT = {
     .engine = "udp",
     .counts_each = true,
-    .state_bytes = state_bytes,
+    .state_bytes = sizeof(udp_agent_t),
     .open = open_channel,
     .close = close_channel,
     .socket_fd = socket_of,

@@ -14,7 +14,7 @@ void udp_agent_watch_input(wrk_channel_t *ch)
 {
     udp_agent_t *a = udp_agent_of(ch);
     uint32_t events = 0;
-    if (a->receives && !a->held && !a->stop.now)
+    if (a->receives && !ch->held && !a->stop.now)
         events |= EPOLLIN;
     if (a->block.now)
         events |= EPOLLOUT;
@@ -69,7 +69,7 @@ void udp_agent_rx_open(wrk_channel_t *ch)
 void udp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    if (a->held || a->stop.now)
+    if (ch->held || a->stop.now)
         return;
     unsigned room = agent_receive_room(ch, &a->stop, a->udp.eff.gro, now_mono_ns);
     if (room == 0) {

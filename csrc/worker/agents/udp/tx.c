@@ -43,7 +43,7 @@ int64_t udp_agent_tx_deadline_ns(const wrk_channel_t *ch)
     const udp_agent_t *a = udp_agent_of(ch);
     if (a->block.now)
         return a->block.retry_mono_ns;
-    if (a->held || a->purge.on || udp_schedule_count(&a->schedule) == 0)
+    if (ch->held || a->purge.on || udp_schedule_count(&a->schedule) == 0)
         return RT_NEVER_NS;
     if (a->catching_up) /* overdue packets of other channels come in between */
         return a->caught_up_mono_ns;
@@ -180,7 +180,7 @@ void udp_agent_unblock(wrk_channel_t *ch, int64_t now_mono_ns)
     if (!a->block.now)
         return;
     a->block.now = false;
-    ch->tx_paused = a->held;
+    ch->tx_paused = ch->held;
     udp_agent_watch_input(ch);
     wrk_activate(ch, now_mono_ns);
 }
@@ -290,7 +290,7 @@ static bool catch_up(wrk_channel_t *ch, int64_t now_mono_ns)
 void udp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
-    if (a->block.now || a->held || a->purge.on || !catch_up(ch, now_mono_ns))
+    if (a->block.now || ch->held || a->purge.on || !catch_up(ch, now_mono_ns))
         return;
     if (a->ready_count > 0) { /* the kernel had no room for them, or they were late: by age */
         send_ready(ch, now_mono_ns);

@@ -26,7 +26,6 @@ typedef struct udp_agent {
     const phc_t *phc; /* NULL: none */
     bool sends;
     bool receives;
-    bool held;
 
     /* sending */
     udp_schedule_t schedule;        /* due times in the channel's clock, order by sequence */

@@ -14,12 +14,6 @@
 #define FAR_NS (50 * RT_NS_PER_MS)
 #define FAR_GRID_NS (20 * RT_NS_PER_MS)
 
-static size_t state_bytes(const shm_config_t *config)
-{
-    (void)config;
-    return sizeof(udt_agent_t);
-}
-
 /* --- events -------------------------------------------------------------------------------- */
 
 static unsigned do_work(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -53,7 +47,7 @@ static int64_t conn_deadline_ns(const udt_conn_t *c)
 static int64_t deadline_ns(const wrk_channel_t *ch)
 {
     const udt_agent_t *a = udt_agent_of(ch);
-    int64_t at = a->rx_waits && !a->held ? a->rx_retry_mono_ns : RT_NEVER_NS;
+    int64_t at = a->rx_waits && !ch->held ? a->rx_retry_mono_ns : RT_NEVER_NS;
     if (a->port == NULL)
         return at;
     if (a->closes && a->conn.state == UDT_CONN_CONNECTED)
@@ -76,12 +70,6 @@ static void close_channel(wrk_channel_t *ch)
     if (a->memory != NULL)
         (void)munmap(a->memory, a->memory_bytes);
     udt_agent_publish_state(a, SHM_UDT_CLOSED);
-}
-
-static int socket_of(const wrk_channel_t *ch)
-{
-    (void)ch;
-    return -1;
 }
 
 /* --- requests ------------------------------------------------------------------------------ */
@@ -149,26 +137,15 @@ static int request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd,
 
 /* --- hold, duties -------------------------------------------------------------------------- */
 
-/* The connection is kept up; a client that did not connect yet does not begin. */
-static void hold(wrk_channel_t *ch)
-{
-    udt_agent_of(ch)->held = true;
-}
-
+/* A held connection is kept up; a client that did not connect yet does not begin. */
 static void release(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);
-    a->held = false;
     if (a->port != NULL)
         udt_conn_connect(&a->conn, now_mono_ns);
     ch->tx_paused = !udt_agent_takes_in(a);
     a->rx_waits = true; /* what came meanwhile is looked at at once */
     a->rx_retry_mono_ns = now_mono_ns;
-}
-
-static void reset(wrk_channel_t *ch)
-{
-    (void)ch; /* the connection's own counters count from its beginning */
 }
 
 static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -182,17 +159,14 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 static const agent_ops_t UDT_AGENT = {
     .engine = SHM_UDT_ENGINE,
     .memory_as_used = true,
-    .state_bytes = state_bytes,
+    .state_bytes = sizeof(udt_agent_t),
     .open = udt_agent_open,
     .close = close_channel,
-    .socket_fd = socket_of,
     .do_work = do_work,
     .on_deadline = on_deadline,
     .deadline_ns = deadline_ns,
-    .hold = hold,
     .release = release,
     .purge = udt_agent_purge,
-    .reset = reset,
     .request = request,
     .refresh = refresh,
 };

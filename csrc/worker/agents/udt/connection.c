@@ -119,7 +119,7 @@ static void take_events(udt_agent_t *a)
 
 bool udt_agent_takes_in(const udt_agent_t *a)
 {
-    if (a->held)
+    if (a->channel->held)
         return false;
     return udt_agent_is_over(a) || (a->conn.state != UDT_CONN_CONNECTING && !a->waits_for_room);
 }

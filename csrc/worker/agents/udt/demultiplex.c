@@ -99,7 +99,7 @@ void udt_port_agent_on_socket(wrk_source_t *source, uint32_t events, int64_t now
     udt_port_agent_t *p = udt_port_agent_of(source->channel);
     if (events & EPOLLERR)
         agent_socket_take_error(&p->udp);
-    if (p->held || !(events & (EPOLLIN | EPOLLERR)))
+    if (p->channel->held || !(events & (EPOLLIN | EPOLLERR)))
         return;
     for (unsigned round = 0; round < ROUNDS_PER_CALL; round++) {
         if (read_round(p) == 0)

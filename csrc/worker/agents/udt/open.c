@@ -148,7 +148,7 @@ static int start(udt_port_agent_t *p, udt_agent_t *a, udt_waiting_t *w, int64_t 
                             now_mono_ns);
     if (rc == 0 && w != NULL)
         rc = accept_request(p, a, w, now_mono_ns);
-    else if (rc == 0 && !a->held)
+    else if (rc == 0 && !a->channel->held)
         udt_conn_connect(&a->conn, now_mono_ns);
     rc = rc ? rc : udt_agent_join(p, a);
     if (rc < 0 && a->memory != NULL)
@@ -186,12 +186,11 @@ static int open_lost(udt_agent_t *a)
     return 0;
 }
 
-int udt_agent_open(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns)
+int udt_agent_open(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);
     udt_waiting_t *w = NULL;
     a->channel = ch;
-    a->held = held;
     if (socket_fd >= 0) {
         close(socket_fd);
         return rt_err_set(-EINVAL, "engine udt has no socket: its port has");

@@ -17,12 +17,6 @@
 #define REST_NS (300 * RT_NS_PER_US)
 #define SHORT_REST_NS (20 * RT_NS_PER_US)
 
-static size_t state_bytes(const shm_config_t *config)
-{
-    (void)config;
-    return sizeof(udt_port_agent_t);
-}
-
 /* The kernel may have room again. */
 static void unblock(udt_port_agent_t *p, int64_t now_mono_ns)
 {
@@ -195,12 +189,11 @@ static int start(udt_port_agent_t *p, const shm_udt_port_config_t *c)
     return rc;
 }
 
-static int open_channel(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns)
+static int open_channel(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns)
 {
     udt_port_agent_t *p = udt_port_agent_of(ch);
     shm_udt_port_config_t c;
     p->channel = ch;
-    p->held = held;
     int rc = check_channel(ch, &c);
     if (rc < 0) {
         if (socket_fd >= 0)
@@ -287,14 +280,12 @@ static int request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd,
 
 static void hold(wrk_channel_t *ch)
 {
-    udt_port_agent_of(ch)->held = true;
     udt_port_agent_watch(udt_port_agent_of(ch));
 }
 
 static void release(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     (void)now_mono_ns;
-    udt_port_agent_of(ch)->held = false;
     udt_port_agent_watch(udt_port_agent_of(ch));
 }
 
@@ -315,7 +306,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 
 static const agent_ops_t UDT_PORT_AGENT = {
     .engine = SHM_UDT_PORT_ENGINE,
-    .state_bytes = state_bytes,
+    .state_bytes = sizeof(udt_port_agent_t),
     .open = open_channel,
     .close = close_channel,
     .socket_fd = socket_of,

@@ -73,7 +73,7 @@ unsigned udt_port_agent_hand_over(udt_port_agent_t *p, wrk_channel_t *from, udp_
 
 void udt_port_agent_watch(udt_port_agent_t *p)
 {
-    bool reads = !p->held && p->rest_mono_ns == 0;
+    bool reads = !p->channel->held && p->rest_mono_ns == 0;
     uint32_t events = (reads ? EPOLLIN : 0u) | (p->block.now ? EPOLLOUT : 0u);
     wrk_rewatch(p->channel, &p->socket, events);
 }

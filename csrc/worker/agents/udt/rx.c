@@ -157,7 +157,7 @@ static bool deliver(wrk_channel_t *ch, int64_t now_mono_ns)
 void udt_agent_deliver(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);
-    if (a->held || (a->rx_waits && now_mono_ns < a->rx_retry_mono_ns))
+    if (ch->held || (a->rx_waits && now_mono_ns < a->rx_retry_mono_ns))
         return;
     a->rx_waits = false;
     if (!deliver(ch, now_mono_ns))

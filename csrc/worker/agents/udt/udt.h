@@ -70,7 +70,6 @@ typedef struct udt_port_agent {
     wrk_source_t socket;
     const phc_t *phc; /* NULL: none */
     agent_path_t path;
-    bool held;
     agent_block_t block; /* the kernel has no room */
     udt_refused_t refused;
     int64_t flow_mono_ns; /* since then the receiver counts bytes */
@@ -139,7 +138,6 @@ struct udt_agent {
     shm_udt_state_t *state;
     int64_t served_mono_ns;
     bool touched;
-    bool held;
     bool more; /* a batch was not enough: do_work goes on */
 
     /* sending */
@@ -256,7 +254,7 @@ void udt_agent_tell_of_loss(udt_agent_t *a);
 /* --- open.c --- */
 
 /* As agent_ops_t.open. */
-int udt_agent_open(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns);
+int udt_agent_open(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns);
 
 /* --- tx.c --- */
 

@@ -287,7 +287,7 @@ static void test_bad_opens_are_refused(void)
     wt_channel_t ch = {.config = wt_config("bad", 0)};
     (void)snprintf(ch.config.engine, sizeof ch.config.engine, "steam");
     REQUIRE(wt_segment(&ch));
-    CHECK_EQ(wt_send_open(&worker, &ch, 0), -ENOENT);
+    CHECK_EQ(wt_send_open(&worker, &ch, 0), -EINVAL);
     CHECK(strstr(worker.text, "udp") != NULL);
     (void)snprintf(ch.config.engine, sizeof ch.config.engine, "udp");
     ch.config.tx_bytes *= 2;

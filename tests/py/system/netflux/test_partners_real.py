@@ -44,7 +44,7 @@ def plc_of(plc_sim):
 def link_to(shmring_pool):
     """Open a link to a partner."""
 
-    def start(plc, **options):
+    def start(plc, rx_capacity=8192, rcvbuf_bytes=None, **options):
         own = {
             "send": SIZE,
             "receive": SIZE,
@@ -56,7 +56,8 @@ def link_to(shmring_pool):
             "link",
             local=("127.0.0.1", 0),
             remote=plc.address,
-            rx_capacity=options.pop("rx_capacity", 8192),
+            rx_capacity=rx_capacity,
+            rcvbuf_bytes=rcvbuf_bytes,
             engine=shmring.Netflux(**(own | options)),
         )
 

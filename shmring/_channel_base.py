@@ -248,16 +248,37 @@ class ChannelBase(Generic[Item]):
     # --- life -------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Leave the channel; whoever opened it closes it for all. Waiting packets are cancelled
-        then (see `flush`). Any number of times; calls under way in other threads raise
-        `ChannelClosed`."""
+        """Leave the channel. It goes on for all others, also if this end opened it: see `end`.
+
+        Any number of times. Calls under way in other threads raise `ChannelClosed`.
+        """
         self._endpoint.close()
+
+    def end(self) -> None:
+        """End the channel for everybody, and close this end. Waiting packets are cancelled (see
+        `flush`).
+
+        For the end that opened it, also after its `close`, and any number of times. The ``with``
+        block that opened it does the same. Others use `Pool.close_channel`. Raises `NoPermission`.
+        """
+        if not self.opened_here and not self.closed:
+            raise errors.NoPermission(
+                errno.EPERM,
+                f"channel {self.name!r} was opened elsewhere: end it there, or with close_channel "
+                "of its pool",
+            )
+        self._endpoint.finish()
+
+    @property
+    def opened_here(self) -> bool:
+        """Whether this end opened the channel, and may `end` it."""
+        return self._endpoint.opened_here
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._endpoint.finish()
 
     def _attached_as(self) -> dict[str, Any]:
         """The arguments with which a copy attaches."""

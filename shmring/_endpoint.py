@@ -202,14 +202,23 @@ class Endpoint(Core):
     # --- the end ----------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Leave the channel; whoever opened it closes it for all. Any number of times."""
+        """Leave the channel, which goes on for all others. Any number of times."""
         with self._lock:
-            if self.closed:
-                return
-            self.leave()
+            if not self.closed:
+                self.leave()
+
+    def finish(self) -> None:
+        """Leave the channel, and end it for everybody if this end opened it."""
+        with self._lock:
             owner, self._owner = self._owner, None
+        self.close()
         if owner is not None:
             owner.close_channel(self.name)
+
+    @property
+    def opened_here(self) -> bool:
+        """Whether this end opened the channel."""
+        return self._owner is not None
 
     def leave(self) -> None:
         """Leave the channel, and nothing else."""

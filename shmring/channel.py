@@ -39,7 +39,7 @@ class Channel(PacketCalls, SendQueue, ChannelBase[Packet]):
         namespace: None: ``$SHMRING_NAMESPACE``, else ``default``.
         readonly: a tap, which reads along without being noticed and cannot disturb anything.
         reading: ``"broadcast"`` or ``"shared"``; None: as the channel was opened, a tap broadcast.
-        owner: whoever opened it: `close` then closes it for all, and reading starts at the oldest
+        owner: whoever opened it: `end` then closes it for all, and reading starts at the oldest
             packet. Others read what arrives from now on.
         segment: the mapping of its segment, where whoever opened it has one.
 

@@ -36,9 +36,10 @@ class EngineChannel:
         """As `request`, on a connection of its own, while another request waits for its answer."""
         return self._endpoint.engine_request_apart(body)[1]
 
-    def close(self) -> None:
-        """Leave the channel; whoever opened it closes it for all. Any number of times."""
-        self._endpoint.close()
+    def end(self) -> None:
+        """Leave the channel, and end it for everybody if this end opened it. Any number of times.
+        """
+        self._endpoint.finish()
 
 
 __all__ = ["EngineChannel"]

@@ -150,7 +150,8 @@ class Link:
         self.look()
         self.stats()
         self.snapshot()
-        self.channel.close()
+        with self.channel:
+            pass  # ends it, if this process opened it
 
     # --- what it shows ------------------------------------------------------------------------
 

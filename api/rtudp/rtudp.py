@@ -268,7 +268,9 @@ class _RtUdpSocket:
                 counters = _counters(stats)
                 counters.tx_dropped += stats.tx_waiting
                 self._closed_counters.merge(counters)
-            channel.close()
+                channel.end()
+            else:
+                channel.close()
 
     def start(self) -> None:
         """Let the worker send and receive. See ``RtUdpBase``.
@@ -374,7 +376,7 @@ class _RtUdpSocket:
         try:
             self._use(channel, direction)
         except BaseException:
-            channel.close()
+            channel.end()
             raise
         _workers.start_closer()
         self._finalizer = weakref.finalize(self, _workers.close_later, pool, name)

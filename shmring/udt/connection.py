@@ -222,7 +222,7 @@ class Connection:
             self.closed = True
             self.waiters.wake()
             with contextlib.suppress(errors.ShmringError, OSError):
-                self.endpoint.close()
+                self.endpoint.finish()
             self._scratch = self._segment = None
         with contextlib.suppress(errors.ShmringError, OSError):
             self.port.release()

@@ -126,7 +126,7 @@ class Port:
                 return
             self._gone = True
         with contextlib.suppress(errors.ShmringError, OSError):
-            self.endpoint.close()
+            self.endpoint.finish()
         if self._pid != os.getpid():
             return
         # In garbage the channel may be finalized already, without its owner's knowledge.

@@ -408,7 +408,7 @@ def private_owner(board: Board, life: int, policy: str) -> None:
                     board.attempt(life, count)
                 open_channels[0].send(b"x", to=open_channels[0].local)
                 for channel in open_channels:
-                    channel.close()
+                    channel.end()
     board.tell(life, ENDED)
 
 

@@ -139,7 +139,7 @@ def test_a_second_up_of_the_same_pool_is_refused_by_name(shmring_namespace):
 
 def test_sighup_leaves_the_workers_to_the_next_up(no_leftovers):
     with up("plant") as (process, _):
-        shmring.open("ctl", pool="plant", local=("127.0.0.1", 0)).close()
+        shmring.open("ctl", pool="plant", local=("127.0.0.1", 0)).end()
         channel = shmring.open("kept", pool="plant", local=("127.0.0.1", 0), direction="rx")
         address, worker = channel.local, shmring.channels(no_leftovers)[-1].worker_pid
         process.send_signal(signal.SIGHUP)

@@ -81,7 +81,7 @@ def test_channels_are_opened_through_it(serve: Any, remote: RemotePool) -> None:
     assert channel.recv(timeout=20).data == b"x"
     assert remote.channels() == ["ctl"]
     assert [worker.channels for worker in remote.workers()] == [1]
-    channel.close()
+    channel.end()
     assert remote.channels() == []
     server.popen.send_signal(signal.SIGTERM)
     assert server.line() == "ended"
@@ -126,7 +126,7 @@ def test_options_sockets_and_refusals_travel(serve: Any, shmring_namespace: str)
         shmring.open("other", pool="x", local=address)
     assert caught.value.errno == errno.EADDRINUSE
     assert list(facts(shmring_namespace)) == ["ctl"]
-    channel.close()
+    channel.end()
 
 
 def test_a_pool_that_does_not_run(shmring_namespace: str) -> None:
@@ -163,7 +163,7 @@ def test_workers_outlive_the_pool_and_are_adopted(
     channel.send(b"served by a new worker", to=channel.local)
     assert channel.recv(timeout=20).data == b"served by a new worker"
     assert facts(shmring_namespace)["ctl"].local == before.local
-    channel.close()
+    channel.end()
     assert remote.channels() == []
 
 
@@ -175,7 +175,7 @@ def test_a_pool_can_be_left_to_the_next(serve: Any, shmring_namespace: str) -> N
     assert first.wait() == 0
     assert serve().channels == ["ctl"]
     assert facts(shmring_namespace)["ctl"].epoch == 1
-    channel.close()
+    channel.end()
 
 
 def test_a_private_pool_cannot_be_left(shmring_pool: shmring.Pool) -> None:
@@ -202,8 +202,8 @@ def test_a_channel_whose_worker_died_unwatched_is_served_again(
     # Pool and worker held its socket, so what waited in it is lost, and nobody knows how much.
     assert (alive.stats().rx_sockets_reopened, orphan.stats().rx_sockets_reopened) == (0, 1)
     assert orphan.recv(timeout=20).data == b"waits"
-    alive.close()
-    orphan.close()
+    alive.end()
+    orphan.end()
 
 
 def test_a_living_worker_without_channels_keeps_those_of_a_dead_one(
@@ -213,11 +213,11 @@ def test_a_living_worker_without_channels_keeps_those_of_a_dead_one(
     alive = shmring.open("alive", pool="x", local=LOOPBACK, cpu=cores[0])
     orphan = shmring.open("orphan", pool="x", local=LOOPBACK, cpu=cores[1])
     worker = facts(shmring_namespace)["orphan"].worker_pid
-    alive.close()
+    alive.end()
     first.kill()
     os.kill(worker, signal.SIGKILL)
     assert serve(cores).channels == ["orphan"]
-    orphan.close()
+    orphan.end()
 
 
 def test_a_pool_whose_workers_all_died_starts_empty(
@@ -268,8 +268,8 @@ def test_another_file_under_a_noted_name_is_not_adopted(
     assert second.channels == ["alive"]
     assert file.read_bytes() == content
     assert notes(shmring_namespace) == ["alive"]
-    gone.close()
-    alive.close()
+    gone.end()
+    alive.end()
 
 
 @pytest.mark.parametrize("changed", ["mode", "owner"])
@@ -289,8 +289,8 @@ def test_a_noted_file_is_adopted_only_as_it_was_noted(
     else:
         file.chmod(0o666)
     assert serve(cores).channels == ["alive"]
-    gone.close()
-    alive.close()
+    gone.end()
+    alive.end()
 
 
 def test_a_worker_that_takes_its_names_along_takes_the_notes_along(
@@ -304,8 +304,8 @@ def test_a_worker_that_takes_its_names_along_takes_the_notes_along(
     end_unwatched(first, facts(shmring_namespace)["gone"].worker_pid, file)
     eventually(lambda: notes(shmring_namespace) == ["alive"])
     serve(cores)
-    gone.close()
-    alive.close()
+    gone.end()
+    alive.end()
 
 
 def test_a_pool_that_drops_channels_drops_the_notes(
@@ -318,7 +318,7 @@ def test_a_pool_that_drops_channels_drops_the_notes(
     os.kill(facts(shmring_namespace)["gone"].worker_pid, signal.SIGKILL)
     assert serve(cores).channels == []
     assert notes(shmring_namespace) == []
-    gone.close()
+    gone.end()
 
 
 def test_a_channel_that_cannot_be_noted_is_not_served(
@@ -344,7 +344,7 @@ def test_a_channel_that_cannot_be_noted_is_not_served(
     bad = shmring.open("bad", pool="x", local=LOOPBACK)
     assert facts(shmring_namespace)["bad"].epoch == 1
     for channel in (first, last, bad):
-        channel.close()
+        channel.end()
 
 
 @pytest.mark.parametrize("by", ["the next pool", "gc"])

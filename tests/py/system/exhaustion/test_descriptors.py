@@ -218,7 +218,7 @@ def test_a_process_at_its_limit_takes_no_slots(
     assert channel.recv(timeout=20).data == b"x"
     process.tell()
     assert process.line() == "done"
-    channel.close()
+    channel.end()
 
 
 def test_a_reader_at_its_limit_goes_on_reading_when_it_cannot_send(
@@ -231,7 +231,7 @@ def test_a_reader_at_its_limit_goes_on_reading_when_it_cannot_send(
     assert "limit of 40 open files" in process.line()
     channel.send(b"x", to=channel.local)
     assert process.line() == "b'x'"
-    channel.close()
+    channel.end()
 
 
 def test_a_sender_at_its_limit_keeps_its_slot_when_its_worker_is_replaced(
@@ -248,4 +248,4 @@ def test_a_sender_at_its_limit_keeps_its_slot_when_its_worker_is_replaced(
         pass
     with pytest.raises(shmring.NoSpace, match="no free producer slot of 1"):
         channel.send(b"x", to=channel.local)
-    channel.close()
+    channel.end()

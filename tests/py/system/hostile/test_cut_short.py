@@ -118,7 +118,7 @@ def test_the_worker_fails_the_channel_and_says_why(
     with pytest.raises(shmring.ShmringError, match="cut short"):
         watcher.stats()
     assert [worker.restarts for worker in shmring_pool.workers()] == [0]
-    channel.close()
+    channel.end()
     watcher.close()
 
 
@@ -139,7 +139,7 @@ def test_many_short_files_and_restarts_give_up_no_core(
     (worker,) = shmring_pool.workers()
     assert (worker.state, worker.restarts) == ("running", 1)
     for channel in spoiled:
-        channel.close()
+        channel.end()
 
 
 @pytest.fixture

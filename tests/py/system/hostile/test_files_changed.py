@@ -85,7 +85,7 @@ def spoil_one_life(pool: shmring.Pool, chance: random.Random) -> None:
         time.sleep(0.001)
     thread.join()
     with contextlib.suppress(shmring.ShmringError):
-        channel.close()
+        channel.end()
     spoiler.close()
 
 

@@ -407,7 +407,7 @@ def test_nobody_writes_to_a_link_that_was_closed(link: Any, shmring_namespace: s
     there = shmring.attach("plc", namespace=shmring_namespace)
     assert isinstance(there, shmring.NetfluxChannel)
     there.update(b"more")
-    here.close()
+    here.end()
     for call in (lambda: there.update(b"late"), there.snapshot, there.recv):
         with pytest.raises(errors.ChannelClosed):
             call()

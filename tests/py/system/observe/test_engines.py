@@ -24,7 +24,7 @@ def test_a_partner_that_falls_silent(shmring_pool: shmring.Pool, eventually: Any
     there = shmring_pool.open("there", local=LOOPBACK, remote=here.local, engine=one)
     here.aim(there.local)
     eventually(lambda: "netflux_alive" in kinds("here"))
-    there.close()
+    there.end()
     eventually(lambda: "netflux_timeout" in kinds("here"))
     (problem,) = [e for e in observe.errors(channel="here") if e.kind == "netflux_timeout"]
     assert problem.count >= 1

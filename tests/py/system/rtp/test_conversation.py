@@ -125,8 +125,8 @@ def test_closing_leaves_nothing_and_the_port_is_free(pair: Pair, shmring_pool: A
     here, there = pair(rtcp="next_port")
     local = here.local
     assert local is not None
-    here.close()
-    there.close()
+    here.end()
+    there.end()
     for port in (local[1], local[1] + 1):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.bind((local[0], port))
@@ -146,7 +146,7 @@ def test_closing_wakes_whoever_waits(pair: Pair) -> None:
     thread = threading.Thread(target=wait)
     thread.start()
     time.sleep(0.1)
-    here.close()
+    here.end()
     thread.join(WAIT_S)
     assert ended == [True]
 

@@ -66,7 +66,7 @@ def test_what_it_is(mic: Mic) -> None:
     assert ch.max_payload > 1400
     assert "RtpChannel 'mic'" in repr(ch)
     ssrc = ch.ssrc
-    ch.close()
+    ch.end()
     assert ch.ssrc == ssrc
     assert repr(ch) == "<shmring.RtpChannel 'mic' closed>"
 
@@ -430,7 +430,7 @@ def test_attaching_and_pickling(mic: Mic, shmring_pool: shmring.Pool, eventually
     assert type(shmring.attach("plain")) is shmring.Channel
     with pytest.raises(shmring.BadConfig, match="is no RTP channel"):
         shmring.RtpChannel("plain")
-    plain.close()
+    plain.end()
 
 
 def test_a_forked_child_sends_on_the_same_stream(mic: Mic, peer: Any) -> None:
@@ -459,7 +459,7 @@ def test_opening_through_a_named_pool(shmring_namespace: str, peer: Any) -> None
         )
         ch.send(bytes(320))
         assert peer.recv().payload == b"\xd5" * 160
-        ch.close()
+        ch.end()
 
 
 def test_without_a_remote(mic: Mic) -> None:

@@ -47,8 +47,8 @@ def test_rtp(shmring_namespace, shmring_pool, eventually):
     assert (view.rtt_ns, facts["rtt_ns"], facts["bye_mono_ns"]) == (None, None, None)
     for name in ("ssrc", "delivered", "received", "lost", "highest_seq", "resyncs"):
         assert facts[name] == getattr(stats, name)
-    here.close()
-    there.close()
+    here.end()
+    there.end()
 
 
 def test_udt(shmring_namespace, eventually):
@@ -109,8 +109,8 @@ def test_netflux(shmring_namespace, shmring_pool, eventually):
         assert other.cycle_ns == 5_000_000
         here.configure(cycle_ns=4_000_000)
         eventually(lambda: watch.look().channel("here").netflux.cycle_ns == 4_000_000)
-    here.close()
-    there.close()
+    here.end()
+    there.end()
 
 
 def test_mux(shmring_namespace):

@@ -125,8 +125,8 @@ def samples(shmring_pool: shmring.Pool, shmring_namespace: str) -> dict[str, byt
         found["worker"] = page.read_bytes()
         server.close()
         client.close()
-    b.close()
-    c.close()
+    b.end()
+    c.end()
     assert set(found) == {"udp", "rtp", "netflux", "udt", "udt-port", "worker"}
     return found
 
@@ -272,7 +272,7 @@ def test_channels_that_come_and_go_while_they_are_looked_at(
         watcher.stdout.readline()
         seen = set()
         for i in range(100):
-            shmring_pool.open(f"brief-{i % 7}", local=HERE, capacity=16, packet_bytes=64).close()
+            shmring_pool.open(f"brief-{i % 7}", local=HERE, capacity=16, packet_bytes=64).end()
             facts = json.loads(watcher.stdout.readline())
             seen |= {event["kind"] for event in facts["events"]}
             assert all(channel["name"].startswith("brief") for channel in facts["channels"])

@@ -152,8 +152,8 @@ def test_what_is_gone_vanishes_and_what_is_new_appears(shmring_channel):
     here, there = shmring_channel("ctl")
     with serving() as url:
         assert of_channel(samples(url), "shmring_channel_healthy") == 1
-        here.close()
-        there.close()
+        here.end()
+        there.end()
         found = samples(url)
         assert not [key for key in found if dict(key[1]).get("channel")]
         shmring_channel("other")

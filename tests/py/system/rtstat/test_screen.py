@@ -85,7 +85,7 @@ def three(shmring_pool):
     ]
     yield channels
     for channel in channels:
-        channel.close()
+        channel.end()
 
 
 def late(channel: Any, packets: int = 5) -> None:
@@ -210,7 +210,7 @@ def test_many_channels_scroll(shmring_namespace, shmring_pool):
 
     drive(shmring_namespace, walk, size=(120, 20))
     for channel in many:
-        channel.close()
+        channel.end()
 
 
 def test_the_details_of_a_channel(shmring_namespace, three):
@@ -250,7 +250,7 @@ def test_details_outlive_their_channel(shmring_namespace, shmring_pool):
         await ready(app, pilot, 1)
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, ChannelScreen))
-        channel.close()
+        channel.end()
         await until(pilot, lambda: "is gone" in text_of(app.screen.query_one("#trouble")))
 
     drive(shmring_namespace, walk)
@@ -332,7 +332,7 @@ def test_every_engine_has_its_part(shmring_namespace, shmring_pool):
 
     drive(shmring_namespace, walk)
     for channel in (here, there, link):
-        channel.close()
+        channel.end()
 
 
 def test_distinct_errors(shmring_namespace, shmring_pool):

@@ -145,7 +145,7 @@ def test_channels_that_come_and_go_are_noticed(shmring_namespace, shmring_pool):
         channel = shmring_pool.open("one", local=LOOPBACK)
         shot = watch.look()
         assert {(e.kind, e.what) for e in shot.events} == {("new", "worker"), ("new", "channel")}
-        channel.close()
+        channel.end()
         assert [(e.kind, e.name) for e in watch.look().events] == [("gone", "one")]
 
 
@@ -153,7 +153,7 @@ def test_another_segment_under_a_name_is_reborn(shmring_namespace, shmring_pool)
     channel = shmring_pool.open("one", local=LOOPBACK)
     with Watch(shmring_namespace) as watch:
         before = watch.look().channel("one")
-        channel.close()
+        channel.end()
         shmring_pool.open("one", local=LOOPBACK)
         shot = watch.look()
         after = shot.channel("one")

@@ -132,7 +132,7 @@ def test_a_closed_channel_ends_its_taps(shmring_channel: Any, tmp_path: Path, ts
     with tap.open("ctl", path, direction="tx") as t:
         here.send(b"last")
         here.flush(timeout=WAIT_S)
-        here.close()
+        here.end()
         assert t.wait(WAIT_S)
         assert t.ended == "channel closed"
     assert [packet.payload for packet in tshark(path)] == [b"last"]

@@ -58,7 +58,7 @@ def test_a_closed_end_raises_everywhere(loop):
     ch = loop()
     with ch:
         ch.send(b"x", to=ch.home)
-    ch.close()
+    ch.end()
     assert ch.closed
     assert ch.state == "closed"
     assert "closed" in repr(ch)
@@ -84,14 +84,14 @@ def test_a_closed_end_raises_everywhere(loop):
             use()
 
 
-def test_the_openers_close_is_for_all_and_an_attached_ones_for_itself(loop):
+def test_the_openers_end_is_for_all_and_an_attached_ones_close_for_itself(loop):
     ch = loop()
     other = shmring.attach(ch.name)
     other.close()
     ch.send(b"x", to=ch.home)
     assert ch.recv(timeout=20).data == b"x"
     third = shmring.attach(ch.name)
-    ch.close()
+    ch.end()
     with pytest.raises(shmring.ChannelClosed, match="was closed"):
         third.send(b"x", to=("127.0.0.1", 9))
     with pytest.raises(shmring.ChannelClosed):
@@ -121,7 +121,7 @@ def test_closing_wakes_a_reader_in_another_thread(loop):
     reader = threading.Thread(target=read)
     reader.start()
     time.sleep(0.05)
-    ch.close()
+    ch.end()
     reader.join(10)
     assert len(raised) == 1
 
@@ -377,7 +377,7 @@ def test_what_it_is_may_be_asked_while_another_thread_closes_it(loop, use):
             for thread in threads:
                 thread.start()
             time.sleep(0.002)
-            ch.close()
+            ch.end()
             for thread in threads:
                 thread.join(20)
             assert not any(thread.is_alive() for thread in threads)
@@ -406,3 +406,28 @@ def test_a_failed_channel_without_an_errno_that_exists(monkeypatch):
 def test_odd_timeouts_of_flush(loop, timeout):
     with pytest.raises((ValueError, TypeError)):
         loop().flush(timeout)
+
+
+def test_closing_an_end_leaves_the_channel_to_others(loop):
+    ch = loop()
+    other = shmring.attach(ch.name)
+    assert (ch.opened_here, other.opened_here) == (True, False)
+    with pytest.raises(shmring.NoPermission, match="was opened elsewhere"):
+        other.end()
+    ch.close()
+    other.send(b"x", to=other.local)
+    assert other.recv(timeout=20).data == b"x"
+    ch.end()
+    ch.end()
+    assert other.state == "closed"
+    with pytest.raises(shmring.ChannelNotFound):
+        shmring.attach(ch.name)
+
+
+def test_the_with_block_that_opened_a_channel_ends_it(loop):
+    with loop() as ch:
+        with shmring.attach(ch.name) as other:
+            assert other.state == "open"
+        assert ch.state == "open"
+    with pytest.raises(shmring.ChannelNotFound):
+        shmring.attach(ch.name)

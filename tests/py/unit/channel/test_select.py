@@ -143,7 +143,7 @@ def test_asyncio_iterates_until_the_channel_is_closed(loop):
         async for packet in ch:
             got.append(packet.data)
             if len(got) == 3:
-                threading.Timer(0.05, ch.close).start()
+                threading.Timer(0.05, ch.end).start()
         return got
 
     ch.send_many([b"a", b"b", b"c"], to=ch.home)

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import pydoc
 import re
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 
@@ -61,3 +61,17 @@ def test_the_defaults_of_the_signature_are_the_real_ones() -> None:
 def test_an_engine_is_an_object(wrong: Any, shmring_pool: shmring.Pool) -> None:
     with pytest.raises(TypeError, match="engine must be such as"):
         shmring_pool.open("ctl", engine=wrong)
+
+
+def test_the_engine_decides_what_kind_of_channel_it_is(shmring_pool: shmring.Pool) -> None:
+    here = ("127.0.0.1", 0)
+    plain = shmring_pool.open("plain", local=here)
+    voice = shmring_pool.open("voice", local=here, engine=shmring.Rtp(codec="pcmu"))
+    link = shmring_pool.open("link", local=here, engine=shmring.Netflux(receive=4))
+    assert_type(plain, shmring.Channel)
+    assert_type(voice, shmring.RtpChannel)
+    assert_type(link, shmring.NetfluxChannel)
+    for opened in (plain, voice, link):
+        attached = shmring.attach(opened.name, readonly=True)
+        assert type(attached) is type(opened)
+        assert attached.readonly

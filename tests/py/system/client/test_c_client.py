@@ -117,7 +117,7 @@ def test_queued_packets_are_cancelled_and_replaced(shmring_channel: Any, c_clien
     assert client.ask("cancel 1") == "0"
     assert client.ask("replace 2 d") == "3"
     assert client.ask("replace 2 e").startswith("error ENOENT")
-    here.start()
+    here.release()
     assert [there.recv(timeout=20).data for _ in range(2)] == [b"a", b"d"]
     here.flush(timeout=20)
     verdicts = {r.sequence: str(r.verdict) for r in here.reports()}
@@ -264,7 +264,7 @@ def test_a_full_ring_makes_it_wait(shmring_channel: Any, c_client: Any) -> None:
     assert answer.startswith("error EAGAIN")
     assert client.ask("wait room 20").startswith("error ETIMEDOUT")
     client.tell("wait room 20000")
-    here.start()
+    here.release()
     assert client.line() == "ready"
     assert [there.recv(timeout=20).data for _ in range(sent)] == [b"x"] * sent
 

@@ -61,11 +61,9 @@ typedef struct {
 int nfx_session_init(nfx_session_t *s, const nfx_config_t *config, nfx_stats_t *stats);
 void nfx_session_start_sending(nfx_session_t *s, int64_t origin_ns, int64_t now_mono_ns);
 void nfx_session_stop_sending(nfx_session_t *s);
-void nfx_session_stop_receiving(nfx_session_t *s);
 int nfx_session_receive(nfx_session_t *s, const void *data, size_t size, int64_t arrival_mono_ns,
                         int64_t now_mono_ns, nfx_frame_t *frame);
 void nfx_session_refreshed(nfx_session_t *s, int64_t at_mono_ns, int64_t now_mono_ns);
-void nfx_session_owner_died(nfx_session_t *s, int64_t now_mono_ns);
 int nfx_session_emit(nfx_session_t *s, nfx_out_t *out, int64_t now_mono_ns);
 void nfx_session_sent(nfx_session_t *s, int64_t sent_mono_ns);
 void nfx_session_not_sent(nfx_session_t *s);

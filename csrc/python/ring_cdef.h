@@ -332,7 +332,6 @@ int tap_bytes_check(uint64_t bytes);
 int tap_reader_init(tap_reader_t *r, const void *memory, uint64_t bytes);
 uint32_t tap_reader_take(tap_reader_t *r, void *buffer, uint32_t buffer_bytes, tap_batch_t *batch);
 uint32_t tap_reader_state(const tap_reader_t *r);
-uint32_t tap_reader_clock(const tap_reader_t *r);
 uint64_t tap_reader_untold(const tap_reader_t *r);
 
 /* client/endpoint.h */

@@ -248,11 +248,6 @@ uint32_t tap_reader_state(const tap_reader_t *r)
     return rt_load_acquire(&r->head->state);
 }
 
-uint32_t tap_reader_clock(const tap_reader_t *r)
-{
-    return r->head->clock;
-}
-
 uint64_t tap_reader_untold(const tap_reader_t *r)
 {
     uint64_t datagrams = rt_load_relaxed(&r->head->datagrams);

@@ -139,9 +139,6 @@ uint32_t tap_reader_take(tap_reader_t *r, void *buffer, uint32_t buffer_bytes, t
 /* tap_state_t */
 uint32_t tap_reader_state(const tap_reader_t *r);
 
-/* The clock of the log's times: rt_clock_id_t. */
-uint32_t tap_reader_clock(const tap_reader_t *r);
-
 /* How many datagrams a reader that has taken all there is will not be told of, because no record
  * follows those that were overwritten. */
 uint64_t tap_reader_untold(const tap_reader_t *r);

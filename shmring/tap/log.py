@@ -71,11 +71,6 @@ class TapLog:
         return int(lib.tap_reader_state(self._reader))
 
     @property
-    def counts_tai(self) -> bool:
-        """Whether its times are TAI, not CLOCK_MONOTONIC."""
-        return bool(lib.tap_reader_clock(self._reader) == lib.RT_CLOCK_TAI)
-
-    @property
     def untold(self) -> int:
         """Datagrams that were overwritten behind the last record there is."""
         return int(lib.tap_reader_untold(self._reader))

@@ -87,7 +87,7 @@ class Tap:
         self._name = name
         self._capture = capture
         self._what, self._snap_bytes, self._buffer_bytes = what, snap_bytes, buffer_bytes
-        self._keep_ns, self._memory_bytes = keep_ns, memory_bytes
+        self._keep_ns = keep_ns
         self._triggers, self._after_ns, self._again = triggers, after_ns, again
         self._most_packets = most_packets
         self._close_output = close_output

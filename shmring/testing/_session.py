@@ -140,15 +140,6 @@ class Session:
     def stop_sending(self) -> None:
         lib.nfx_session_stop_sending(self._session)
 
-    def stop_receiving(self) -> None:
-        lib.nfx_session_stop_receiving(self._session)
-        self._collect_events()
-
-    def owner_died(self, now_ns: int) -> None:
-        self.refreshing = False
-        lib.nfx_session_owner_died(self._session, now_ns)
-        self._collect_events()
-
     def count(self, name: str) -> int:
         """A counter of nfx_stats.h."""
         return int(self._stats.counters[_COUNTERS.index(name)])

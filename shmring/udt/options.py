@@ -143,11 +143,6 @@ class Settings:
             burst_ns=number("burst_ns", given.get("burst_ns", -1), -1, _NS_PER_S),
         )
 
-    @property
-    def packet_payload(self) -> int:
-        """Bytes of the application in a full packet."""
-        return self.mss - HEADERS
-
 
 def transfer_mode(messages: bool) -> int:
     """The number of it in shared memory."""

@@ -131,7 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         json_line(_as_json(show))
     else:
-        _print(show, arguments.png)
+        _print(show)
     return FINE if show.healthy else FAILED
 
 
@@ -259,7 +259,7 @@ def _summary(result: Result) -> str:
     )
 
 
-def _print(show: Show, wanted_png: Path | None) -> None:
+def _print(show: Show) -> None:
     print("\nkernel receive stamp against the deadline:\n")
     print(table(("", "p50", "p99", "max", "lost"), map(_row, show.results), indent="  "))
     arrival = _signed(_by_name(show, "shmring-wire"))

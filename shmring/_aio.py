@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
+from collections.abc import Callable
+
+# A thread that sleeps for tasks waits this long for them to come back.
+COME_BACK_S = 0.1
 
 
 class Waiters:
@@ -53,5 +58,62 @@ class Waiters:
         with self._lock:
             mine = list(self._waiting.get(loop, ()))
         for future in mine:
-            if not future.done():
-                future.set_result(None)
+            _finish(future)
+
+
+class RoomWaiters:
+    """Tasks that wait until a ring has room, which no descriptor tells.
+
+    While there are any, one thread sleeps for all of them. All of them are woken each time; those
+    that find no room wait again.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._has_thread = False
+
+    async def wait(self, sleep: Callable[[], bool]) -> None:
+        """Return when there may be room.
+
+        sleep: always the same; waits a while for room, and returns whether it is worth a try.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with self._changed:
+            self._waiting.add(future)
+            self._changed.notify()
+            if not self._has_thread:
+                threading.Thread(
+                    target=self._serve, args=(sleep,), name="waits for room", daemon=True
+                ).start()
+                self._has_thread = True
+        try:
+            await future
+        finally:
+            with self._changed:
+                self._waiting.discard(future)
+
+    def _serve(self, sleep: Callable[[], bool]) -> None:
+        while True:
+            with self._changed:
+                if not self._changed.wait_for(lambda: self._waiting, COME_BACK_S):
+                    self._has_thread = False
+                    return
+            if _is_worth_a_try(sleep):
+                with self._changed:
+                    waiting, self._waiting = self._waiting, set()
+                for future in waiting:
+                    with contextlib.suppress(RuntimeError):  # its loop was closed meanwhile
+                        future.get_loop().call_soon_threadsafe(_finish, future)
+
+
+def _is_worth_a_try(sleep: Callable[[], bool]) -> bool:
+    try:
+        return sleep()
+    except Exception:  # the tasks will meet it, too
+        return True
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

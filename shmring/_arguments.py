@@ -90,3 +90,10 @@ def deadline(timeout: float | None) -> int:
 def has_passed(until_ns: int) -> bool:
     """Whether the time of `deadline` has come."""
     return until_ns == 0 or bool(lib.rt_mono_ns() >= until_ns)
+
+
+def seconds_until(until_ns: int) -> float | None:
+    """How long it is until the time of `deadline`; None: for ever."""
+    if until_ns == lib.RT_NEVER_NS:
+        return None
+    return float(max(0, until_ns - int(lib.rt_mono_ns())) / NS_PER_S)

@@ -12,7 +12,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from rtworkers.layout import Op
 from shmring import _address, _arguments, errors
-from shmring._arguments import deadline, has_passed
+from shmring._arguments import deadline, has_passed, seconds_until
 from shmring._check import error
 from shmring._endpoint import CLOCKS, Endpoint, Owner
 from shmring._link import check_whole
@@ -23,8 +23,11 @@ from shmring.types import SendReport, State
 
 REPORTS_AT_ONCE = 256
 TAP_LOOK_S = 0.001
-ROOM_LOOK_S = 0.001
-FLUSH_LOOK_S = 0.0002
+# Between two looks whether the channel is still served.
+FLUSH_SLICE_NS = 50_000_000
+# A flush lets the worker finish some packets before it asks to be woken again.
+FLUSH_REST_S = 0.0002
+REPORTS_LOOK_S = 0.0002
 # The worker gives a stamp 2 ms to come; on a busy machine it may be stopped meanwhile.
 REPORTS_FOLLOW_S = 0.5
 
@@ -329,8 +332,19 @@ class SendQueue:
                 )
             if self._endpoint.state is State.CLOSED:
                 raise error(errno.EPIPE, f"channel {name!r} is closed")
-            time.sleep(FLUSH_LOOK_S)
+            self._await_verdict(until_ns)
         self._await_reports()
+
+    def _await_verdict(self, until_ns: int) -> None:
+        """Sleep until packets got their verdicts, or a little while is over."""
+        segment = self._endpoint.mapped()
+        if self._endpoint.readonly:  # nobody tells a tap
+            time.sleep(TAP_LOOK_S)
+            return
+        slice_end_ns = int(lib.rt_mono_ns()) + FLUSH_SLICE_NS
+        lib.tx_ring_wait_verdict(segment, min(until_ns, slice_end_ns))
+        if self.tx_waiting:
+            time.sleep(FLUSH_REST_S)
 
     def _await_reports(self) -> None:
         segment = self._endpoint.mapped()
@@ -340,7 +354,7 @@ class SendQueue:
         while (awaited := lib.channel_reports_awaited(segment)) > self._never_reported:
             if has_passed(until_ns):
                 self._never_reported = awaited  # died with a worker, or given up by their sender
-            time.sleep(FLUSH_LOOK_S)
+            time.sleep(REPORTS_LOOK_S)
 
     async def _when_room(self, queue: Callable[[], int], until_ns: int) -> int:
         """What `queue`, a call of `send`, returns once the ring has room."""
@@ -350,7 +364,9 @@ class SendQueue:
             except errors.RingFull:
                 if has_passed(until_ns):
                     self._endpoint.raise_full(True, 0, 0)
-            await asyncio.sleep(ROOM_LOOK_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds_until(until_ns)):
+                    await self._endpoint.room()
 
     def reports(self, max: int | None = None) -> Iterator[SendReport]:
         """Iterate over the send reports that are there and were not read by this end, oldest first.

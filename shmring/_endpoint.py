@@ -14,7 +14,7 @@ from typing import Any, Never, Protocol, TypeVar
 from rtworkers import ownership, paths
 from rtworkers.layout import Op
 from shmring import _address, errors
-from shmring._aio import Waiters
+from shmring._aio import RoomWaiters, Waiters
 from shmring._check import check, error
 from shmring._host import translated
 from shmring._hot import Core
@@ -94,6 +94,7 @@ class Endpoint(Core):
         self.report_lock = threading.Lock()
         """For a reader of this end's reports."""
         self._waiters = Waiters()
+        self._room = RoomWaiters()
 
     # --- what it is -------------------------------------------------------------------------------
 
@@ -198,6 +199,14 @@ class Endpoint(Core):
     async def readable(self) -> None:
         """Return when there may be a packet, or when this end is closed. Not for taps."""
         await self._waiters.wait(self.fileno())
+
+    async def room(self) -> None:
+        """Return when there may be room for a packet that found none, or when it is closed."""
+        self.check_heard()
+        await self._room.wait(self._sleep_for_room)
+
+    def _sleep_for_room(self) -> bool:
+        return self._wait_room() or self.state not in (State.OPEN, State.HELD)
 
     # --- the end ----------------------------------------------------------------------------------
 

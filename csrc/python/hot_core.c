@@ -2,6 +2,27 @@
 
 PyTypeObject *core_type;
 
+/* Sleeps a while on behalf of senders that found no room. Returns whether it is worth a try. */
+static PyObject *core_wait_room(core_t *self, PyObject *unused)
+{
+    (void)unused;
+    endpoint_t *end = core_end(self);
+    if (end == NULL)
+        return NULL;
+    int rc = 0;
+    if (end->tx_ready) {
+        PyObject *owner = self->owner;
+        endpoint_sleep_t sleep;
+        endpoint_before_sleep(end, ENDPOINT_TX, RT_NEVER_NS, &sleep);
+        Py_INCREF(owner);
+        Py_BEGIN_ALLOW_THREADS rc = endpoint_sleep(&sleep);
+        Py_END_ALLOW_THREADS Py_DECREF(owner);
+    }
+    PyObject *worth = rc == -ETIMEDOUT ? Py_False : Py_True;
+    Py_INCREF(worth);
+    return worth;
+}
+
 /* --- life ----------------------------------------------------------------------------------- */
 
 static PyObject *core_serve(core_t *self, PyObject *args)
@@ -92,6 +113,7 @@ static PyMethodDef core_methods[] = {
      "recv_many($self, max=1024, *, timeout=None, out=None)\n--\n\n"},
     {"put", (PyCFunction)core_put, METH_O, "put($self, values, /)\n--\n\n"},
     {"snapshot", (PyCFunction)core_snapshot, METH_O, "snapshot($self, decode, /)\n--\n\n"},
+    {"_wait_room", (PyCFunction)core_wait_room, METH_NOARGS, "_wait_room($self)\n--\n\n"},
     {"_serve", (PyCFunction)core_serve, METH_VARARGS, "_serve($self, owner, address, /)\n--\n\n"},
     {"_bind_producer", (PyCFunction)core_bind_producer, METH_VARARGS,
      "_bind_producer($self, slot, bell_fd, /)\n--\n\n"},

@@ -250,6 +250,7 @@ void channel_late_reader_init(slot_reader_t *reader, const shm_segment_t *s);
 /* shm: rings */
 int tx_ring_cancel(const shm_segment_t *s, uint64_t sequence, int64_t *due_ns);
 uint64_t tx_ring_waiting(const shm_segment_t *s);
+int tx_ring_wait_verdict(const shm_segment_t *s, int64_t until_mono_ns);
 uint64_t tx_ring_next_sequence(const shm_segment_t *s);
 typedef struct {
     uint64_t lost;

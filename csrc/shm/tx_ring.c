@@ -72,7 +72,7 @@
  *       from when somebody took it until the call returned, and whoever commits meanwhile rings as
  *       well. Each arming has a number: who resumes late says that it rang to its own arming only, and
  *       cannot silence one that came after it.
- *   T7  room, full fence in tx_producer_wait_room and tx_queue_release: likewise
+ *   T7  room, full fence in tx_producer_wait_room, tx_ring_wait_verdict and tx_queue_release: likewise
  *   T8  tail, A -> T1: the head loaded next is at least as new as the one that made room for the claim
  *       before this tail; an older one could be a lap behind and promise room that is not there
  *   T9  cancels, full fence in cancel_at -> A in tx_queue_reap: who sees the count sees the word
@@ -480,4 +480,12 @@ uint64_t tx_ring_waiting(const shm_segment_t *s)
     uint64_t finished = rt_load_relaxed(&s->tx->finished);
     uint64_t next = tx_ring_next_sequence(s);
     return next > finished ? next - finished : 0;
+}
+
+int tx_ring_wait_verdict(const shm_segment_t *s, int64_t until_mono_ns)
+{
+    uint32_t event = rt_load_relaxed(&s->tx->room_event);
+    rt_store_relaxed(&s->tx->room_wanted, 1);
+    rt_fence_full(); /* T7 */
+    return tx_ring_waiting(s) ? rt_futex_wait(&s->tx->room_event, event, until_mono_ns) : 0;
 }

@@ -1,7 +1,7 @@
 /* tx_ring.h: the producers' side of the tx ring. Theory of operation stands in tx_ring.c.
  *
  * One tx_producer_t per thread: its slot announces one claim at a time. Never waits, never calls
- * the kernel, except in tx_producer_wait_room. */
+ * the kernel, except in tx_producer_wait_room and tx_ring_wait_verdict. */
 #ifndef SHM_TX_RING_H
 #define SHM_TX_RING_H
 
@@ -96,6 +96,10 @@ int tx_ring_cancel(const shm_segment_t *s, uint64_t sequence, int64_t *due_ns);
 
 /* Packets queued and without a verdict yet. Any thread. */
 uint64_t tx_ring_waiting(const shm_segment_t *s);
+
+/* Sleeps until packets got their verdicts, unless none waits, at most until until_mono_ns. Any writable
+ * mapping, any thread. Returns 0 (look at tx_ring_waiting again), -ETIMEDOUT, -EINTR. */
+int tx_ring_wait_verdict(const shm_segment_t *s, int64_t until_mono_ns);
 
 /* The next sequence number that will be given out. */
 uint64_t tx_ring_next_sequence(const shm_segment_t *s);

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from shmring import errors
-from shmring._aio import Waiters
+from shmring._aio import RoomWaiters, Waiters
 from shmring._arguments import deadline, has_passed
 from shmring._endpoint import Endpoint
 from shmring._ring import ffi, lib
@@ -71,6 +71,7 @@ class Connection:
         self.rx_lock = threading.RLock()
         self.tx_lock = threading.RLock()
         self.waiters = Waiters()
+        self._room = RoomWaiters()
         self.connected = False
         self.ended = 0
         """Code of the error that calls raise after everything was received. 0: it continues."""
@@ -173,6 +174,14 @@ class Connection:
         del segment  # kept it mapped until here
         if what == lib.ENDPOINT_TX:
             self.mapped()
+
+    async def room(self) -> None:
+        """Return when there may be room for what found none, or after a little while."""
+        await self._room.wait(self._sleep_for_room)
+
+    def _sleep_for_room(self) -> bool:
+        self.sleep(lib.ENDPOINT_TX, lib.RT_NEVER_NS)
+        return True
 
     # --- commands and the end ---------------------------------------------------------------------
 

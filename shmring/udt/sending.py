@@ -16,7 +16,7 @@ from shmring.udt.connection import LOST, STATE_LOOK_S, Connection
 from shmring.udt.errors import Code, udt_error
 from shmring.udt.statistics import read_facts
 
-ROOM_LOOK_S = 0.001
+LOCK_LOOK_S = 0.001
 
 
 class Sender:
@@ -58,7 +58,7 @@ class Sender:
         while done < len(view):
             done = self.queue(view, done)
             if done < len(view):
-                await asyncio.sleep(ROOM_LOOK_S)
+                await self._connection.room()
 
     def queue(self, view: Any, done: int, ttl_ms: int = -1, flags: int = 0) -> int:
         """Queue as much as there is room for, from `done` on, and return the new position."""
@@ -109,11 +109,11 @@ class Sender:
         """As `send_message`, without blocking the event loop."""
         self._check_length(len(view))
         while not self._message_lock.acquire(blocking=False):
-            await asyncio.sleep(ROOM_LOOK_S)
+            await asyncio.sleep(LOCK_LOOK_S)
         done = 0
         try:
             while (done := self.queue(view, done, ttl_ms, flags)) < len(view):
-                await asyncio.sleep(ROOM_LOOK_S)
+                await self._connection.room()
         finally:
             self._end_message(view, done, ttl_ms, flags)
 

@@ -445,6 +445,21 @@ static void test_waiting_for_room_ends_when_there_is_some(void)
     close_ring();
 }
 
+static void test_waiting_for_verdicts_ends_with_each_of_them(void)
+{
+    open_ring();
+    CHECK_EQ(tx_ring_wait_verdict(&seg, RT_NEVER_NS), 0); /* nothing waits */
+    CHECK_EQ(push(8, 0), 0);
+    CHECK_EQ(tx_ring_wait_verdict(&seg, rt_mono_ns() + RT_NS_PER_MS), -ETIMEDOUT);
+    pthread_t thread;
+    rt_store_relaxed(&seg.tx->room_wanted, 0);
+    REQUIRE(pthread_create(&thread, NULL, free_room_later, NULL) == 0);
+    while (tx_ring_waiting(&seg))
+        CHECK_EQ(tx_ring_wait_verdict(&seg, rt_mono_ns() + 10 * RT_NS_PER_S), 0);
+    pthread_join(thread, NULL);
+    close_ring();
+}
+
 /* The padding at the ring's end may be all that a call frees. Whoever waits for just that must hear. */
 static void test_freeing_padding_alone_wakes(void)
 {
@@ -1062,6 +1077,7 @@ int main(void)
     RUN(test_a_tail_out_of_bounds_is_reported);
     RUN(test_only_one_rings_the_bell);
     RUN(test_waiting_for_room_ends_when_there_is_some);
+    RUN(test_waiting_for_verdicts_ends_with_each_of_them);
     RUN(test_freeing_padding_alone_wakes);
     RUN(test_a_packet_of_the_far_future_is_moved_out_of_the_way);
     RUN(test_a_moved_packet_can_be_cancelled);

@@ -1,0 +1,106 @@
+"""Waiting for room: nobody polls, and nobody sleeps on when there is some."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+import shmring
+
+FULL_S = 0.5
+WAKE_S = 0.25
+CAPACITY = 8
+
+
+@pytest.fixture
+def full(shmring_pool):
+    """A channel that is held, with a full queue."""
+    ch = shmring_pool.open(
+        "full", remote=("127.0.0.1", 9), direction="tx", capacity=CAPACITY, held=True
+    )
+    while ch.try_send(b"x") is not None:
+        pass
+    return ch
+
+
+def test_a_blocked_send_async_costs_nothing_and_wakes_at_once(full):
+    async def run():
+        sending = asyncio.create_task(full.send_async(b"late"))
+        await asyncio.sleep(0.1)
+        began = time.process_time()
+        await asyncio.sleep(FULL_S)
+        used = time.process_time() - began
+        assert not sending.done()
+        full.release()
+        released = time.monotonic()
+        await sending
+        return used, time.monotonic() - released
+
+    used, woke_after = asyncio.run(run())
+    assert used < FULL_S * 0.05  # at one look per ms it was 10 % and more
+    assert woke_after < WAKE_S
+
+
+def test_many_tasks_wait_on_one_thread(full):
+    async def run():
+        tasks = [asyncio.create_task(full.send_async(b"%d" % i)) for i in range(50)]
+        await asyncio.sleep(0.2)
+        names = [thread.name for thread in threading.enumerate()]
+        assert names.count("waits for room") == 1
+        full.release()
+        return await asyncio.wait_for(asyncio.gather(*tasks), 20)
+
+    assert len(set(asyncio.run(run()))) == 50
+
+
+def test_a_timeout_and_a_cancellation_end_the_wait(full):
+    async def run():
+        began = time.monotonic()
+        with pytest.raises(shmring.SendTimeout):
+            await full.send_async(b"x", timeout=0.05)
+        assert time.monotonic() - began < 5
+        task = asyncio.create_task(full.send_async(b"x"))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(run())
+    give_up = time.monotonic() + 10
+    while any(thread.name == "waits for room" for thread in threading.enumerate()):
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+def test_closing_ends_the_wait(full):
+    async def run():
+        task = asyncio.create_task(full.send_async(b"x"))
+        await asyncio.sleep(0.05)
+        full.close()
+        with pytest.raises(shmring.ChannelClosed):
+            await asyncio.wait_for(task, 10)
+
+    asyncio.run(run())
+
+
+def test_flush_wakes_with_the_last_verdict(full):
+    found = []
+
+    def flush():
+        began = time.thread_time()
+        full.flush()
+        found.append((time.monotonic(), time.thread_time() - began))
+
+    thread = threading.Thread(target=flush)
+    thread.start()
+    time.sleep(FULL_S)
+    assert full.tx_waiting > 0
+    full.release()
+    while full.tx_waiting:
+        time.sleep(0.001)
+    empty = time.monotonic()
+    thread.join(10)
+    returned, used = found[0]
+    assert returned - empty < WAKE_S
+    assert used < FULL_S * 0.05

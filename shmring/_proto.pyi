@@ -1,4 +1,4 @@
-"""csrc/python/proto_cdef.h, through cffi: names are checked when it is compiled, values are Any."""
+"""csrc/python/proto_cdef.txt, through cffi: names are checked at build time, values are Any."""
 
 from typing import Any
 

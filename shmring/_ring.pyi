@@ -1,4 +1,4 @@
-"""csrc/python/ring_cdef.h, through cffi: names are checked when it is compiled, values are Any."""
+"""csrc/python/ring_cdef.txt, through cffi: names are checked at build time, values are Any."""
 
 from typing import Any
 

@@ -21,15 +21,19 @@ function(rt_python_module package name)
     install(TARGETS ${name} LIBRARY DESTINATION ${package})
 endfunction()
 
-# rt_cffi_module(NAME LIBRARY...): shmring._NAME of python/NAME_cdef.h and python/NAME_src.h.
+# rt_cffi_module(NAME LIBRARY...): shmring._NAME of what python/NAME_cdef.txt lists, and python/NAME_src.h.
 function(rt_cffi_module name)
-    set(cdef ${CMAKE_CURRENT_SOURCE_DIR}/python/${name}_cdef.h)
+    set(list ${CMAKE_CURRENT_SOURCE_DIR}/python/${name}_cdef.txt)
+    set(maker ${CMAKE_CURRENT_SOURCE_DIR}/python/cdef.py)
+    set(cdef ${CMAKE_CURRENT_BINARY_DIR}/${name}_cdef.h)
+    file(GLOB_RECURSE headers CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.h)
     set(src ${CMAKE_CURRENT_SOURCE_DIR}/python/${name}_src.h)
     set(c ${CMAKE_CURRENT_BINARY_DIR}/_${name}.c)
     add_custom_command(
         OUTPUT ${c}
+        COMMAND ${Python_EXECUTABLE} ${maker} ${list} ${CMAKE_CURRENT_SOURCE_DIR} ${cdef}
         COMMAND ${Python_EXECUTABLE} -m cffi.gen_src read-sources shmring._${name} ${cdef} ${src} ${c}
-        DEPENDS ${cdef} ${src}
+        DEPENDS ${maker} ${list} ${headers} ${src}
         COMMENT "Generating shmring._${name}"
         VERBATIM)
     rt_python_module(shmring _${name} ${c})

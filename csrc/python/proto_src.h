@@ -1,4 +1,4 @@
-/* proto_src.h: the C side of shmring._proto (cffi, API mode); proto_cdef.h says what Python sees of
+/* proto_src.h: the C side of shmring._proto (cffi, API mode); proto_cdef.txt lists what Python sees of
  * it. */
 #include "base/rt_err.h"
 #include "proto/impair/impair.h"

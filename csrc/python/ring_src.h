@@ -1,4 +1,4 @@
-/* ring_src.h: the C side of shmring._ring (cffi, API mode); ring_cdef.h says what Python sees of
+/* ring_src.h: the C side of shmring._ring (cffi, API mode); ring_cdef.txt lists what Python sees of
  * it. Here is a sum that would take Python long. */
 #include "base/rt_clock.h"
 #include "base/rt_err.h"

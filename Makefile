@@ -149,15 +149,18 @@ $(TOOLS): pyproject.toml
 	@$(BIN)/pip install -qq scikit-build-core 'cffi>=2.1' 'cmake>=3.26' ninja
 	@touch $@
 
+# As old as its beginning: an edit during the installation is installed the next time.
 $(VENV)/.installed-demo: $(TOOLS) $(SOURCES)
 	@echo "installing shmring into $(VENV)"
+	@touch $@.begun
 	@$(PIP_INSTALL) '.[demo]'
-	@touch $@
+	@mv $@.begun $@
 
 $(VENV)/.installed-test: $(TOOLS) $(SOURCES) $(WHEEL)
 	@echo "installing $(or $(WHEEL),shmring) and what its tests need into $(VENV)"
 	@$(if $(WHEEL),$(BIN)/pip uninstall -qqy shmring)
+	@touch $@.begun
 	@$(PIP_INSTALL) '$(or $(WHEEL),.)[test,dev]'
-	@touch $@
+	@mv $@.begun $@
 
 FORCE:

@@ -38,6 +38,8 @@ function(rt_cffi_module name)
         VERBATIM)
     rt_python_module(shmring _${name} ${c})
     target_link_libraries(_${name} PRIVATE ${ARGN})
+    # cffi compares the types of fields, and takes atomic ones for plain ones. gcc 14 calls that an error.
+    target_compile_options(_${name} PRIVATE -Wno-incompatible-pointer-types)
 endfunction()
 
 rt_cffi_module(ring rt_client rt_proto)

@@ -134,6 +134,7 @@ CALLS: dict[str, Callable[[Scene], Any]] = {
 @pytest.mark.parametrize("what", CALLS)
 def test_it_can_be_interrupted_and_stops_nobody_else(scene: Scene, what: str) -> None:
     counted = 0
+    has_rung = False
     over = threading.Event()
 
     def count() -> None:
@@ -142,8 +143,10 @@ def test_it_can_be_interrupted_and_stops_nobody_else(scene: Scene, what: str) ->
             counted += 1
 
     def ring(*_: object) -> None:
+        nonlocal has_rung
         # On a busy machine the others may have had no turn yet.
-        if counted >= 20:
+        if counted >= 20 and not has_rung:
+            has_rung = True  # once: the next alarm may come before the timer is stopped
             raise Alarm
 
     others = threading.Thread(target=count)

@@ -37,8 +37,8 @@ typedef struct worker {
 
     int64_t opened_mono_ns; /* a channel, the last time */
     int64_t looks_ns;       /* CPU time of this pass that went into asking who holds slots */
-    uint32_t orphans;      /* slots whose connection is gone, of all channels (slots.h) */
-    uint32_t orphan_place; /* channel whose orphans are looked at next */
+    uint32_t orphans;       /* slots whose connection is gone, of all channels (slots.h) */
+    uint32_t orphan_place;  /* channel whose orphans are looked at next */
     wrk_channel_t *absent; /* channels whose memory is not all present yet, the latest first */
     wrk_channel_t **active; /* channels polled in every pass */
     uint32_t active_count;
@@ -57,10 +57,10 @@ typedef struct worker {
     int64_t control_waits_since_mono_ns; /* 0: no control message was put off */
     bool control_put_off;                /* of the events that were fetched last */
 
+    bool accept_failed; /* somebody may still wait to be accepted */
     int lock_fd;
     int listen_fd;
     int spare_fd; /* closed for the moment that it takes to refuse somebody at the limit */
-    bool accept_failed; /* somebody may still wait to be accepted */
     wrk_source_t listener;
     wrk_source_t signals;
     wrk_source_t clock_set;

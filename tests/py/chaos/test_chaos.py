@@ -1,8 +1,7 @@
-"""The short forms of `make chaos` and `make soak`: 500 kills, one minute of churn."""
+"""The short form of `make chaos`: CHAOS_KILLS kills, 100 if nothing else is asked for."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -10,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-# Some 100 s on a quiet machine, all together.
+# 500 kills take about 100 s on a quiet machine.
 pytestmark = pytest.mark.timeout(900)
 
 HERE = Path(__file__).parent
-KILLS = {"udp": 300, "rtp": 60, "netflux": 60, "mux": 20, "udt": 20, "owners": 40}
+KILLS = int(os.environ.get("CHAOS_KILLS", "100"))
+PERCENT = {"udp": 60, "rtp": 12, "netflux": 12, "mux": 4, "udt": 4, "owners": 8}
 
 
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -25,20 +25,9 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def test_there_are_500_kills() -> None:
-    assert sum(KILLS.values()) >= 500
-
-
 @pytest.mark.shm_mb(64)
-@pytest.mark.parametrize("engine", KILLS)
+@pytest.mark.parametrize("engine", PERCENT)
 def test_the_ledger_balances_whoever_is_killed(engine: str) -> None:
-    done = run("run.py", "--engines", engine, "--kills", str(KILLS[engine]))
+    kills = max(2, KILLS * PERCENT[engine] // 100)
+    done = run("run.py", "--engines", engine, "--kills", str(kills))
     print(done.stdout)
-
-
-@pytest.mark.shm_mb(256)
-def test_a_minute_of_churn_leaves_memory_and_descriptors_flat() -> None:
-    result = json.loads(run("soak.py", "--seconds", "60", "--json").stdout)
-    assert result["crossed_2_32"]
-    assert result["workers_killed"] >= 5
-    assert result["channels_opened_and_closed"] > 100

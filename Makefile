@@ -79,8 +79,13 @@ asan: ctest-asan ## the C tests under AddressSanitizer and UndefinedBehaviorSani
 
 tsan: ctest-tsan ## the C tests that have threads under ThreadSanitizer
 
+MODELS := $(sort $(shell sed -n 's/^run \([a-z]*\)-.*/\1/p' tests/model/run.sh))
+
 model: litmus ## check the models of the rings (needs spin)
-	@bash tests/model/run.sh
+	@$(MAKE) --no-print-directory -j $(JOBS) $(addprefix model-,$(MODELS))
+
+model-%:
+	@bash tests/model/run.sh $*-
 
 litmus: ## check the memory orders of csrc against the C11 memory model
 	@$(PYTHON) tests/model/litmus/check.py

@@ -61,26 +61,13 @@ static uint32_t take_number(fuzz_t *f, unsigned bytes)
 
 /* --- an engine that does nothing ----------------------------------------------------------- */
 
-static size_t no_state(const shm_config_t *config)
-{
-    (void)config;
-    return 1;
-}
-
-static int open_nothing(wrk_channel_t *ch, int socket_fd, bool held, int64_t now_mono_ns)
+static int open_nothing(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns)
 {
     (void)ch;
-    (void)held;
     (void)now_mono_ns;
     if (socket_fd >= 0)
         close(socket_fd);
     return 0;
-}
-
-static int no_socket(const wrk_channel_t *ch)
-{
-    (void)ch;
-    return -1;
 }
 
 static unsigned no_work(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -117,17 +104,13 @@ static void nothing_at(wrk_channel_t *ch, int64_t now_mono_ns)
 
 static const agent_ops_t IDLE = {
     .engine = "fuzz",
-    .state_bytes = no_state,
+    .state_bytes = 1,
     .open = open_nothing,
     .close = nothing,
-    .socket_fd = no_socket,
     .do_work = no_work,
     .on_deadline = nothing_at,
     .deadline_ns = no_deadline,
-    .hold = nothing,
-    .release = nothing_at,
     .purge = purge_nothing,
-    .reset = nothing,
     .refresh = nothing_at,
 };
 AGENT_REGISTER(IDLE)

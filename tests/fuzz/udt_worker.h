@@ -203,13 +203,13 @@ static int start_agent(fuzz_t *f, unsigned n, bool takeover, bool held)
         return rc;
     report_writer_init(&ch->reports, &ch->segment);
     ch->ops = agent_find(ch->config.engine);
-    size_t lines = (ch->ops->state_bytes(&ch->config) + RT_LINE_BYTES - 1) / RT_LINE_BYTES;
+    size_t lines = (ch->ops->state_bytes + RT_LINE_BYTES - 1) / RT_LINE_BYTES;
     ch->agent = hostile_part(lines * RT_LINE_BYTES);
     ch->tx_paused = ch->held = held;
     ch->failed = false;
     ch->active_index = WRK_INACTIVE;
     deadline_node_init(&ch->deadline);
-    rc = ch->ops->open(ch, -1, held, now_ns);
+    rc = ch->ops->open(ch, -1, now_ns);
     if (rc < 0) {
         fuzz_require(rt_err_text()[0] != '\0', "a refusal says why");
         rt_err_clear();

@@ -258,9 +258,10 @@ static void datagram_of_peer(fuzz_t *f)
     else
         udt_put_control_header(data, types[how & 7], (uint32_t)fuzz_take(&f->in, 1),
                                a->conn.config.socket_id);
-    for (uint32_t i = 0; i < bytes; i += 4)
-        udt_put32(data + UDT_HEADER_BYTES + i,
-                  a->conn.isn + (uint32_t)(int8_t)fuzz_take(&f->in, 1));
+    for (uint32_t i = 0; i < bytes; i += 4) {
+        int8_t step = (int8_t)fuzz_take(&f->in, 1);
+        udt_put32(data + UDT_HEADER_BYTES + i, (uint32_t)a->conn.isn + (uint32_t)step);
+    }
     udt_address_t peer = udt_address_of(&a->peer);
     arrive(f, a->port == udt_port_agent_of(&f->sides[PORT_1].channel), data,
            UDT_HEADER_BYTES + bytes, peer.port);

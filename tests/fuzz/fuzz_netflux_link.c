@@ -227,9 +227,11 @@ static void request(fuzz_t *f)
 
 static void hold_and_release(fuzz_t *f)
 {
+    f->channel.held = true; /* as channel_hold sets it */
     f->channel.ops->hold(&f->channel);
     fuzz_require(f->channel.ops->deadline_ns(&f->channel) == RT_NEVER_NS, "held, it rests");
     pass_time(f, (int64_t)fuzz_take(&f->in, 3));
+    f->channel.held = false;
     f->channel.ops->release(&f->channel, f->now_ns);
 }
 

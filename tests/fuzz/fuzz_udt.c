@@ -342,7 +342,7 @@ static void begin(uint8_t how, uint8_t wrap)
         .linger_ns = RT_NS_PER_S,
         .burst_ns = how & 8 ? RT_NS_PER_MS : 0,
         .max_bandwidth = how & 32 ? 100000 : 0,
-        .cc = {.kind = (udt_cc_kind_t)(how >> 3 & 3), .rate_bps = 1000000},
+        .cc = {.kind = (udt_cc_kind_t)((how >> 3 & 3) % 3), .rate_bps = 1000000},
     };
     memory = (udt_conn_memory_t){
         .own = calloc(1, udt_conn_memory_bytes(&config)),

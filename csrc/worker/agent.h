@@ -24,15 +24,19 @@
  *     tx ring    512 records searched for cancelled ones, 64 KiB zeroed, 8 records moved a call
  *     sockets    as many messages as fit before another channel is due, and into 300 us
  *                (agents/common/intake.h)
- *     udp        256 records taken in, 64 packets a send call, 4 entries of the schedule swept a
- * push mux        128 records taken in, 256 messages a round rtp        256 records taken in, 256
- * looked at for one that waits, 64 without a packet dealt with udt        256 records or 512 KiB
- * taken in, 4 rounds of 16 messages, each only while no deadline is near netflux    64 stray
- * records; one datagram a cycle hang-up    8 attachments attach     64 looks at orphaned slots,
- * when none is free looks      50 us of CPU time a pass, of all channels; beyond it one look at a
- * time purge      256 packets nonsense   1000 things in the tx ring that cannot be, since the
- * worker opened the channel: then it fails (channel_reschedule), for looking at them would never
- * end
+ *     udp        256 records taken in, 64 packets a send call, 4 entries of the schedule swept a push
+ *     mux        128 records taken in, 256 messages a round
+ *     rtp        256 records taken in, 256 looked at for one that waits, 64 without a packet
+ *                dealt with
+ *     udt        256 records or 512 KiB taken in, 4 rounds of 16 messages, each only while no
+ *                deadline is near
+ *     netflux    64 stray records; one datagram a cycle
+ *     hang-up    8 attachments
+ *     attach     64 looks at orphaned slots, when none is free
+ *     looks      50 us of CPU time a pass, of all channels; beyond it one look at a time
+ *     purge      256 packets
+ *     nonsense   1000 things in the tx ring that cannot be, since the worker opened the channel: then
+ *                it fails (channel_reschedule), for looking at them would never end
  *
  * When what is called:
  *

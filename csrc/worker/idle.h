@@ -8,7 +8,8 @@
  *   latency   never sleeps of its own will; only rests as much as the budget asks for
  *   balanced  after something happened spins as long as more of it may be expected (twice the usual
  *             gap, if that gap is short), then sleeps; wakes a learnt margin before the next
- * deadline power     sleeps at once; wakes at the deadline less what half of its wake-ups take
+ *             deadline
+ *   power     sleeps at once; wakes at the deadline less what half of its wake-ups take
  *
  * Under SCHED_FIFO a budget bounds the time awake, see proto/pacing/spin_budget.h. Worker's thread.
  */

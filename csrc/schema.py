@@ -1,8 +1,8 @@
-"""Makes what repeats the tables of C: ``make schema``.
+"""Makes the files that repeat the tables of C: ``make schema``.
 
 The X-macro tables and enums in the headers below are the only declarations of counters, gauges,
 histograms, events and shared numbers. This program reads them and writes the Python modules and the
-tables of the documentation that show them. A test compares what is committed with what it makes.
+tables of the documentation that show them. A test compares the committed files with its output.
 
     python csrc/schema.py [FOLDER]      FOLDER: of the checkout
 """
@@ -306,10 +306,10 @@ def _headers() -> set[str]:
 # --- enums of the public interface ----------------------------------------------------------------
 
 _PUBLIC = (
-    ("Stamp", "Who took a timestamp. Compares equal to its lower-case name.", "STAMP"),
+    ("Stamp", "What took a timestamp. Compares equal to its lower-case name.", "STAMP"),
     (
         "Verdict",
-        "What became of a packet. Each gets exactly one. Compares equal to its lower-case name.",
+        "The result of sending a packet: one for each. Compares equal to its lower-case name.",
         "VERDICT",
     ),
     ("State", "State of a channel. Compares equal to its lower-case name.", "CHANNEL_STATE"),

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Stamp(StrEnum):
-    """Who took a timestamp. Compares equal to its lower-case name."""
+    """What took a timestamp. Compares equal to its lower-case name."""
 
     NONE = "none"
     USER = "user"
@@ -20,7 +20,7 @@ class Stamp(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What became of a packet. Each gets exactly one. Compares equal to its lower-case name."""
+    """The result of sending a packet: one for each. Compares equal to its lower-case name."""
 
     ON_TIME = "on_time"
     ENQUEUED_LATE = "enqueued_late"

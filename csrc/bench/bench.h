@@ -1,6 +1,5 @@
-/* bench.h: what the programs behind `shmring-floor` share. They are the same work as the product's,
- * in bare C with nothing of ours between it and the kernel, so that a ratio can be taken in one
- * run.
+/* bench.h: what the programs of `shmring-floor` share. They do the product's work in bare C, with
+ * nothing between it and the kernel, so that one run gives a ratio.
  *
  * Each prints one JSON object a line on standard output; errors go to standard error, exit code 1.
  */
@@ -17,18 +16,18 @@
 /* "name value" pairs after the subcommand: --port 9000 --count 1000. */
 int64_t bench_option(int argc, char **argv, const char *name, int64_t fallback);
 
-/* Prints why and exits. */
+/* Prints the reason and exits. */
 _Noreturn void bench_fail(const char *what);
 
 void bench_pin(int cpu);
-void bench_fifo(int priority); /* stays as it is where that is not allowed */
+void bench_fifo(int priority); /* no effect if it is not allowed */
 
 int bench_udp_bound(uint16_t port, int rcvbuf_bytes); /* port 0: any free one */
 uint16_t bench_udp_port(int fd);
 int bench_udp_connected(uint16_t port);
 struct sockaddr_in bench_loopback(uint16_t port);
 
-/* CLOCK_REALTIME minus CLOCK_MONOTONIC by the tightest of many bracketed pairs. */
+/* CLOCK_REALTIME minus CLOCK_MONOTONIC, from the narrowest of many bracketed pairs. */
 int64_t bench_real_minus_mono_ns(void);
 
 /* Sorts values and prints {"case":..., "n", "min", "p50", "p90", "p99", "p999", "max", "mean"}. */
@@ -39,7 +38,7 @@ void bench_print_value(const char *name, const char *metric, double value, const
  */
 void bench_open_links(impair_t *there, impair_t *back, uint32_t max_datagram_bytes, int argc,
                       char **argv);
-/* Until something comes in or is due on a link; a second at most. */
+/* Waits until a datagram arrives or is due on a link, at most a second. */
 void bench_wait_for_links(const impair_t *there, const impair_t *back, struct pollfd *ends,
                           size_t count);
 

@@ -40,7 +40,7 @@ void bench_fifo(int priority)
     struct sched_param p = {.sched_priority = priority};
     prctl(PR_SET_TIMERSLACK, 1UL);
     if (priority > 0 && sched_setscheduler(0, SCHED_FIFO, &p) < 0)
-        fprintf(stderr, "shmring-floor: SCHED_FIFO is not allowed here, running as it is\n");
+        fprintf(stderr, "shmring-floor: SCHED_FIFO is not allowed here, running without it\n");
 }
 
 struct sockaddr_in bench_loopback(uint16_t port)

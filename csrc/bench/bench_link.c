@@ -14,7 +14,7 @@ static void open_link(impair_t *im, const impair_config_t *config)
     void *memory = bytes != 0 ? malloc(bytes) : NULL;
     if (memory == NULL || impair_init(im, config, memory, bytes) < 0) {
         errno = EINVAL;
-        bench_fail("--delay-us, --loss-ppm, --rate-bps or --queue-bytes is beyond its limits");
+        bench_fail("--delay-us, --loss-ppm, --rate-bps or --queue-bytes is out of range");
     }
 }
 

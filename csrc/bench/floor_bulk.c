@@ -1,5 +1,5 @@
-/* How many small datagrams two cores move over loopback when both sides batch: one thread sends GSO
- * batches, another receives GRO batches and counts. */
+/* How many small datagrams two cores transfer over loopback when both sides batch: one thread sends
+ * GSO batches, another receives GRO batches and counts. */
 #include "bench/bench.h"
 
 #include "base/rt_atomic.h"
@@ -53,7 +53,7 @@ int bench_bulk(int argc, char **argv)
     int64_t segments = bench_option(argc, argv, "--segments", 64);
     if (bytes < 1 || bytes * segments > MAX_BATCH_BYTES) {
         errno = EINVAL;
-        bench_fail("--bytes times --segments is more than 65000");
+        bench_fail("--bytes times --segments must be at most 65000");
     }
     int cpu = (int)bench_option(argc, argv, "--cpu", -1);
     uint16_t port = (uint16_t)bench_option(argc, argv, "--port", 0);

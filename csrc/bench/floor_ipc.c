@@ -1,7 +1,7 @@
-/* Messages between two cores. "ipc" is the least one can do: slots of one cache line, one producer,
- * one consumer; a slot's own sequence says that it is full, and the consumer tells every 64
- * messages how far it is. "ring" is the product's tx ring with its claims, records of any length,
- * commit words and zeroing. */
+/* Messages between two cores. "ipc" is the minimum: slots of one cache line, one producer, one
+ * consumer. A slot's own sequence shows that it is full, and the consumer publishes its position
+ * every 64 messages. "ring" is the product's tx ring with its claims, records of any length, commit
+ * words and zeroing. */
 #include "bench/bench.h"
 
 #include "base/rt_atomic.h"

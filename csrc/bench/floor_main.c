@@ -1,4 +1,4 @@
-/* shmring-floor: bare-C measurements beside which `shmring bench` puts the product's. */
+/* shmring-floor: bare-C measurements, to which `shmring bench` compares the product's. */
 #include "bench/bench.h"
 
 #include <signal.h>
@@ -30,17 +30,17 @@ static const program_t programs[] = {
     {"ipc", bench_ipc, "a plain ring of fixed slots between two cores: --count N --bytes B"},
     {"ring", bench_ring, "the product's tx ring between two cores: --count N --bytes B"},
     {"rtp", bench_rtp,
-     "RTP packets made in memory: a header kept ready, and zeroes\n"
+     "RTP packets made in memory: a prepared header, and zeroes\n"
      "                 --count N --bytes B (of the payload) --cpu C"},
     {"relay", bench_relay,
-     "an emulated link between UDP ports, both ways the same; runs until it is killed\n"
+     "an emulated link between UDP ports, the same in both directions; runs until it is killed\n"
      "                 --to PORT --delay-us US --loss-ppm N --rate-bps N --queue-bytes N --seed N\n"
      "                 --cpu C --priority P"},
     {"tunnel", bench_tunnel,
      "the same between two network namespaces, for IP packets of any kind; needs privileges\n"
-     "                 options of the link as of relay"},
-    {"rtp-synth", bench_rtp_synth, "the C library's rsynth_next_pkt_pa: as rtp"},
-    {"rtp-synth-many", bench_rtp_synth_many, "the C library's rsynth_next_pkts: as rtp"},
+     "                 link options as for relay"},
+    {"rtp-synth", bench_rtp_synth, "the C library's rsynth_next_pkt_pa: options as for rtp"},
+    {"rtp-synth-many", bench_rtp_synth_many, "the C library's rsynth_next_pkts: options as for rtp"},
 };
 #define PROGRAMS (sizeof programs / sizeof programs[0])
 

@@ -1,13 +1,13 @@
-/* An independent receiver: its own process and socket, kernel stamps, a buffer so large that it may
- * be slow. The first eight bytes of each packet are the time it was due (CLOCK_MONOTONIC, host
- * order; 0: not counted); lateness = kernel stamp - due, whatever the speed of this program. On
- * loopback the kernel stamps inside the sender's call.
+/* An independent receiver: its own process and socket, kernel timestamps, and a buffer so large
+ * that it may be slow. The first eight bytes of each packet are the time it was due
+ * (CLOCK_MONOTONIC, host order; 0: not counted). lateness = kernel timestamp - due, independent of
+ * this program's speed. On loopback the kernel takes the timestamp inside the sender's call.
  *
- * --count 0 keeps no lateness: rate, longest gap and kernel drops of a stream of any length.
+ * --count 0 keeps no lateness: it measures rate, longest gap and kernel drops of any stream.
  * --cycle-ns N keeps, instead of lateness, how much longer than N the interval before each packet
- * was; the packets need not carry a time then. The first counts as 0.
- * --gro 1 takes batches as the kernel coalesced them, so that it keeps up with a saturated sender;
- * all packets of a batch count with the stamp of the batch. --echo 1 sends each packet back. */
+ * was. The packets need not carry a time then. The first counts as 0.
+ * --gro 1 takes batches as the kernel coalesced them, so that it keeps up with a saturated sender.
+ * All packets of a batch have the timestamp of the batch. --echo 1 sends each packet back. */
 #include "bench/bench.h"
 
 #include "base/rt_clock.h"
@@ -49,7 +49,7 @@ typedef struct receiver {
     slot_t slots[BATCH];
 } receiver_t;
 
-/* What the kernel said beside a packet. */
+/* The control messages that came with a packet. */
 typedef struct facts {
     int64_t stamp_ns;
     size_t segment_bytes;
@@ -117,7 +117,7 @@ static void take(receiver_t *r, int i, int64_t real_minus_mono_ns)
     arm(m, s);
 }
 
-/* Until all have come, or nothing has for idle_ms after the first (60 s before it). */
+/* Receives until all have come, or nothing has for idle_ms after the first (60 s before it). */
 static void receive_all(receiver_t *r, int64_t idle_ms, int64_t real_minus_mono_ns)
 {
     while (r->wanted == 0 || r->packets < r->wanted) {

@@ -1,13 +1,13 @@
-/* An emulated link as a program of its own, so that systems which know nothing of it meet the same
- * network: datagrams that reach the relay's port go on to another one over the link, and answers
- * come back over a second link of the same kind.
+/* An emulated link as a separate program, so that systems without one can use the same network: the
+ * link carries datagrams from the relay's port to another port, and a second link of the same kind
+ * carries the answers back.
  *
  *    client 1 ---+                                      +--- way out 1 ---+
  *    client 2 ---+--- port of the relay --- [ link ] ---+--- way out 2 ---+--- --to PORT
  *       ...      |                      --- [ link ] ---|       ...       |
  *
- * Each client has a way out of its own, so that the far end sees as many peers as there are; all
- * share the two links. Runs until it is killed. */
+ * Each client has its own way out, so that the far end sees as many peers as there are. All share
+ * the two links. Runs until it is killed. */
 #include "bench/bench.h"
 
 #include "base/rt_clock.h"
@@ -47,7 +47,7 @@ static uint32_t client_number(relay_t *r, const struct sockaddr_in *from)
             return i;
     if (r->count == MAX_CLIENTS) {
         errno = EMFILE;
-        bench_fail("more clients than the relay has ways out");
+        bench_fail("too many clients for the relay");
     }
     int fd = bench_udp_bound(0, BUFFER_BYTES);
     struct sockaddr_in to = bench_loopback(r->to);
@@ -79,8 +79,8 @@ static void take_in(relay_t *r, batch_t *b, uint32_t end)
     }
 }
 
-/* What the kernel has no room for is lost, as on any link. */
-static void let_out(relay_t *r, impair_t *link)
+/* A packet that the kernel has no room for is lost, as on any link. */
+static void send_due(relay_t *r, impair_t *link)
 {
     impair_out_t out[BATCH];
     size_t n;
@@ -113,7 +113,7 @@ int bench_relay(int argc, char **argv)
         for (uint32_t end = 0; end <= r.count; end++)
             if (r.ends[end].revents != 0)
                 take_in(&r, &b, end);
-        let_out(&r, &r.there);
-        let_out(&r, &r.back);
+        send_due(&r, &r.there);
+        send_due(&r, &r.back);
     }
 }

@@ -1,5 +1,5 @@
-/* RTP packets made in the caller's memory, one after the other. "rtp" is the least one can do: a
- * header that is kept ready and moved on, copied in front of zeroes. "rtp-synth" is the C library's
+/* RTP packets made in the caller's memory, one after the other. "rtp" is the minimum: a prepared
+ * header that is incremented and copied in front of zeroes. "rtp-synth" is the C library's
  * rsynth_next_pkt_pa, "rtp-synth-many" its rsynth_next_pkts. */
 #include "bench/bench.h"
 
@@ -14,7 +14,7 @@
 
 #define HEADER_BYTES 12u
 #define MAX_PAYLOAD_BYTES 1488u
-#define PACKETS 64u /* written in turn: they stay in the first cache, as a sender's do */
+#define PACKETS 64u /* written in turn: they stay in the L1 cache, like a sender's */
 #define TS_STEP 160u
 
 typedef struct job {
@@ -84,7 +84,7 @@ static int run(const char *name, int argc, char **argv, void (*make)(job_t *))
     memcpy(&first_seq, j.out + 2, sizeof first_seq);
     memcpy(&last_seq, j.out + (PACKETS - 1) * j.packet_bytes + 2, sizeof last_seq);
     if ((uint16_t)(ntohs(last_seq) - ntohs(first_seq)) != PACKETS - 1) {
-        fprintf(stderr, "shmring-floor: sequence numbers are not in a row\n");
+        fprintf(stderr, "shmring-floor: sequence numbers are not consecutive\n");
         return 1;
     }
     bench_print_value(name, "rate", (double)j.count * 1e9 / (double)elapsed_ns, "pps");

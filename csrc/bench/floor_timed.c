@@ -1,5 +1,5 @@
-/* The best a plain program does: SCHED_FIFO, sleep until a fixed margin before the deadline, spin
- * the rest, one sendto. The payload carries the deadline for bench_receive. */
+/* The best that a plain program achieves: SCHED_FIFO, sleep until a fixed margin before the
+ * deadline, spin the rest, one sendto. The payload carries the deadline for bench_receive. */
 #include "bench/bench.h"
 
 #include "base/rt_atomic.h"

@@ -1,11 +1,11 @@
-/* An emulated link between two network namespaces, for IP packets of any kind: TCP and UDP meet the
- * same bottleneck.
+/* An emulated link between two network namespaces, for IP packets of any kind, so that TCP and UDP
+ * share the same bottleneck.
  *
  *    namespace "near"                                             namespace "far"
  *    10.83.0.1  tun device --- this process --- [ link ] --- tun device  10.83.0.2
  *
- * Both namespaces are this process's and end with it; others enter them by their files, which are
- * printed. Needs CAP_NET_ADMIN and CAP_SYS_ADMIN, and /dev/net/tun. Runs until it is killed. */
+ * Both namespaces belong to this process and end with it. Others enter them by their files, which
+ * are printed. Needs CAP_NET_ADMIN and CAP_SYS_ADMIN, and /dev/net/tun. Runs until it is killed. */
 #include "bench/bench.h"
 
 #include "base/rt_clock.h"
@@ -85,8 +85,8 @@ static void take_in(int tun, impair_t *link)
     }
 }
 
-/* What the device has no room for is lost, as on any link. */
-static void let_out(impair_t *link, int tun)
+/* A packet that the device has no room for is lost, as on any link. */
+static void send_due(impair_t *link, int tun)
 {
     impair_out_t out[BATCH];
     size_t n;
@@ -113,7 +113,7 @@ int bench_tunnel(int argc, char **argv)
         bench_wait_for_links(&there, &back, ends, 2);
         take_in(near.tun, &there);
         take_in(far.tun, &back);
-        let_out(&there, far.tun);
-        let_out(&back, near.tun);
+        send_due(&there, far.tun);
+        send_due(&back, near.tun);
     }
 }

@@ -35,7 +35,7 @@ static int refuse_failed(const shm_segment_t *s)
     uint32_t error = rt_load_relaxed(&s->status->error);
     rt_copy_once(reason, s->status->reason, sizeof reason);
     reason[sizeof reason - 1] = '\0';
-    int number = error > 0 && error < 4096 ? (int)error : EIO; /* anybody may have overwritten it */
+    int number = error > 0 && error < 4096 ? (int)error : EIO; /* any process may have overwritten it */
     return rt_err_set(-number, "channel \"%s\" failed: %s; close it and open it again",
                       s->config.name, reason[0] != '\0' ? reason : strerror(number));
 }
@@ -43,12 +43,13 @@ static int refuse_failed(const shm_segment_t *s)
 static int refuse_torn(const shm_segment_t *s)
 {
     return rt_err_set(-EPIPE,
-                      "channel \"%s\": its file in shared memory was cut short by somebody who may "
+                      "channel \"%s\": its file in shared memory was cut short by a process that may "
                       "write to it; close the channel and open it again",
                       s->config.name);
 }
 
-/* Returns 1: a worker serves the channel; 0: none has yet; or what stands in the way. */
+/* Returns 1: a worker serves the channel; 0: no worker serves it yet; or the error that prevents
+ * it. */
 static int look_served(const shm_segment_t *s)
 {
     uint32_t state = rt_load_acquire(&s->status->state);
@@ -61,7 +62,7 @@ static int look_served(const shm_segment_t *s)
     case SHM_STATE_HELD:
         return 1;
     case SHM_STATE_CLOSED:
-        return rt_err_set(-EPIPE, "channel \"%s\" was closed: open it again, or attach anew",
+        return rt_err_set(-EPIPE, "channel \"%s\" was closed: open it again, or attach again",
                           s->config.name);
     default:
         return refuse_failed(s);
@@ -83,18 +84,18 @@ int attachment_served_epoch(const shm_segment_t *s, uint32_t *epoch)
     }
 }
 
-/* Whether the file open as fd is another one than the segment's. */
+/* Whether the file open as fd is a different one from the segment's. */
 static bool is_other_file(const shm_segment_t *s, int fd)
 {
     shm_segment_t named;
     if (shm_segment_map(&named, fd, 0) < 0)
-        return false; /* nothing is known */
+        return false; /* cannot tell */
     bool other = named.segment_id != s->segment_id;
     shm_segment_unmap(&named);
     return other;
 }
 
-/* Who lives holds a lock on the file. */
+/* A living process holds a lock on the file. */
 static bool is_held(int fd)
 {
     if (flock(fd, LOCK_EX | LOCK_NB) < 0)
@@ -108,7 +109,7 @@ int attachment_check_deserted(const shm_segment_t *s)
     int fd = host_open_segment(s->config.name_space, s->config.name, 0);
     rt_err_clear();
     if (fd < 0)
-        return 0; /* somebody removed it by hand: nothing is known */
+        return 0; /* the file was removed by hand: cannot tell */
     bool deserted = !is_held(fd) || is_other_file(s, fd);
     close(fd);
     if (!deserted)
@@ -132,7 +133,7 @@ void attachment_init(attachment_t *a, const shm_segment_t *s)
     };
 }
 
-/* Refuses another user, who made a folder of that name before the pool did. */
+/* Refuses a socket of another user, who created a folder of that name before the pool did. */
 static int check_peer(attachment_t *a, const char *path)
 {
     uid_t uid = a->control.peer_uid;
@@ -140,7 +141,7 @@ static int check_peer(attachment_t *a, const char *path)
         return 0;
     attachment_disconnect(a);
     return rt_err_set(-EPERM,
-                      "worker's socket %s is held by user %u, to whom the channel does not belong: "
+                      "worker's socket %s belongs to user %u, who does not own the channel: "
                       "remove it, or set SHMRING_RUNTIME_DIR to a folder of your own",
                       path, (unsigned)uid);
 }
@@ -150,7 +151,7 @@ static bool is_passing(int rc)
     return rc == -ENOENT || rc == -ECONNREFUSED || rc == -ECONNRESET;
 }
 
-/* One attempt. Returns 0; -ECONNREFUSED and its like where another attempt may succeed. */
+/* One attempt. Returns 0; -ECONNREFUSED or a similar error if another attempt may succeed. */
 static int try_connect(attachment_t *a, char *path)
 {
     const shm_segment_t *s = a->segment;
@@ -182,7 +183,7 @@ int attachment_connect(attachment_t *a)
         if (rt_mono_ns() > give_up)
             return rt_err_set(
                 -ECONNRESET,
-                "channel \"%s\": no worker answers at %s: its pool has ended, or restarts it; "
+                "channel \"%s\": no worker answers at %s: its pool has ended or is restarting it; "
                 "see \"shmring ls\", remove leftovers with \"shmring gc\"",
                 a->segment->config.name, path);
         nap();
@@ -220,7 +221,7 @@ static uint32_t *slot_of(attachment_t *a, uint32_t what)
     return what == CTL_ATTACH_PRODUCER ? &a->producer : &a->reader;
 }
 
-/* The slot that an answer names; CTL_NO_SLOT: it is too short. */
+/* The slot that the answer contains. CTL_NO_SLOT: the answer is too short. */
 static uint32_t slot_in(const control_reply_t *reply, uint32_t what)
 {
     ctl_attached_t got;
@@ -230,8 +231,8 @@ static uint32_t slot_in(const control_reply_t *reply, uint32_t what)
     return what == CTL_ATTACH_PRODUCER ? got.producer : got.reader;
 }
 
-/* Frees the slot of an answer that came without its descriptors. If it is the former one, the lock
- * from the worker before holds it: it stays this end's, and the worker that loses the connection
+/* Frees the slot of an answer that came without its descriptors. If it is the former slot, the lock
+ * from the previous worker holds it: this end keeps it, and the worker that loses the connection
  * sees that it is held. */
 static void give_back(attachment_t *a, uint32_t what, const control_reply_t *reply)
 {
@@ -291,7 +292,7 @@ static int refuse_answer(attachment_t *a, control_reply_t *reply)
     attachment_disconnect(a);
     return rt_err_set(
         -EPROTO,
-        "channel \"%s\": the worker's answer makes no sense: use one version of shmring "
+        "channel \"%s\": the worker's answer is invalid: use one version of shmring "
         "in all processes",
         a->segment->config.name);
 }
@@ -305,7 +306,7 @@ int attachment_get_producer(attachment_t *a)
     if (reply.fd_count != 2 || slot_in(&reply, CTL_ATTACH_PRODUCER) == CTL_NO_SLOT)
         return refuse_answer(a, &reply);
     close_fd(&a->bell_fd);
-    close_fd(&a->producer_lock); /* of the same slot from the worker before, or of a lost slot */
+    close_fd(&a->producer_lock); /* of the same slot from the previous worker, or of a lost slot */
     a->bell_fd = reply.fds[0];
     a->producer_lock = reply.fds[1];
     a->producer = slot_in(&reply, CTL_ATTACH_PRODUCER);

@@ -11,12 +11,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* Before it sleeps a caller looks again and again for so long: to be woken up takes as long as an
- * answer does. */
+/* Before it sleeps, a caller polls for this long: a wake-up takes as long as an answer does. */
 #define SPIN_NS (150 * RT_NS_PER_US)
 
-/* The part of the patience within which a request must be carried out: a call that failed must not
- * take effect later. */
+/* Only this part of the patience is left to carry out a request: a call that failed must not take
+ * effect later. */
 #define CARRY_OUT_MS (CONTROL_PATIENCE_MS * 19 / 20)
 
 #define FDS_BYTES CMSG_SPACE(CTL_MAX_FDS * sizeof(int))
@@ -38,7 +37,7 @@ int control_connect(control_t *c, const char *path)
     *c = (control_t){.fd = -1};
     if (strlen(path) >= sizeof address.sun_path)
         return rt_err_set(-ENAMETOOLONG,
-                          "socket path %s has %zu bytes, Linux takes %zu: set "
+                          "socket path %s has %zu bytes, Linux allows %zu: set "
                           "SHMRING_RUNTIME_DIR to a shorter folder",
                           path, strlen(path), sizeof address.sun_path - 1);
     memcpy(address.sun_path, path, strlen(path) + 1);
@@ -90,8 +89,8 @@ static int refuse_silent(const control_t *c, const char *what)
 {
     return rt_err_set(
         -ETIMEDOUT,
-        "its worker (process %d) lives, but did not %s within %d s: if it was stopped let it go "
-        "on (kill -CONT %d), else have it replaced (kill -9 %d)",
+        "its worker (process %d) lives, but did not %s within %d s: if it was stopped, continue "
+        "it (kill -CONT %d), otherwise have it replaced (kill -9 %d)",
         (int)c->peer_pid, what, CONTROL_PATIENCE_MS / 1000, (int)c->peer_pid, (int)c->peer_pid);
 }
 
@@ -160,7 +159,7 @@ static void take_fds(struct msghdr *message, control_reply_t *reply)
     }
 }
 
-/* Looks for a while before it sleeps. Returns as recvmsg, or -1 with errno ETIMEDOUT. */
+/* Polls for a while before it sleeps. Returns as recvmsg, or -1 with errno ETIMEDOUT. */
 static ssize_t receive_message(const control_t *c, struct msghdr *message, int64_t until_mono_ns)
 {
     int64_t spin_until = rt_mono_ns() + SPIN_NS;
@@ -182,12 +181,12 @@ static int refuse_nonsense(ssize_t got)
 {
     return rt_err_set(
         -EPROTO,
-        "a message of %zd bytes that makes no sense came from the worker: use one version of "
+        "the worker sent an invalid message of %zd bytes: use one version of "
         "shmring in all processes",
         got);
 }
 
-/* One message, whatever it answers. Returns 0 and the header. */
+/* Receives one message, for whichever request. Returns 0 and the header. */
 static int receive(const control_t *c, ctl_header_t *header, control_reply_t *reply,
                    int64_t until_mono_ns)
 {
@@ -197,7 +196,7 @@ static int receive(const control_t *c, ctl_header_t *header, control_reply_t *re
         .msg_iov = parts, .msg_iovlen = 2, .msg_control = space, .msg_controllen = sizeof space};
     *reply = (control_reply_t){0};
     ssize_t got = receive_message(c, &message, until_mono_ns);
-    if (got < 0 && errno == ECONNRESET) /* once, if it hung up without reading: look what it said */
+    if (got < 0 && errno == ECONNRESET) /* once, if it hung up without reading: read its reason */
         got = receive_message(c, &message, until_mono_ns);
     if (got < 0 && errno == ETIMEDOUT)
         return refuse_silent(c, "answer");
@@ -230,7 +229,7 @@ static int refuse_by_worker(control_reply_t *reply)
     return rt_err_set(reply->result, "%.*s", length > 0 ? (int)length : (int)strlen(text), text);
 }
 
-/* Passes over answers to requests whose caller gave up waiting. */
+/* Skips answers to requests whose caller stopped waiting. */
 static int receive_answer(const control_t *c, control_reply_t *reply, int64_t until_mono_ns)
 {
     for (;;) {
@@ -239,7 +238,7 @@ static int receive_answer(const control_t *c, control_reply_t *reply, int64_t un
         bool ours = header.request == c->last_request;
         if (rc < 0 && (rc != -EMFILE || ours))
             return rc;
-        bool unasked = header.request == 0 && header.result < 0; /* why it hangs up */
+        bool unasked = header.request == 0 && header.result < 0; /* the reason for its hang-up */
         if ((ours || unasked) && header.result < 0)
             return refuse_by_worker(reply);
         if (ours)
@@ -256,6 +255,6 @@ int control_request(control_t *c, uint32_t op, const void *body, uint32_t bytes,
     int rc = send_request(c, op, body, bytes, fds, fd_count, until_mono_ns);
     if (rc < 0 && rc != -ECONNRESET)
         return rc;
-    /* Also where it hung up: it may have said why. */
+    /* Also if it hung up: it may have sent the reason. */
     return receive_answer(c, reply, until_mono_ns);
 }

@@ -1,4 +1,4 @@
-/* control.h: a client's control connection to a worker (ctl_msg.h). One request is under way at a
+/* control.h: a client's control connection to a worker (ctl_msg.h). One request is in progress at a
  * time. The caller serialises calls. */
 #ifndef CLIENT_CONTROL_H
 #define CLIENT_CONTROL_H
@@ -8,10 +8,10 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* How long an answer is awaited. A worker takes some 50 us for one. */
+/* How long to wait for an answer. A worker takes about 50 us for one. */
 #define CONTROL_PATIENCE_MS 5000
 
-/* A worker's answers to the requests that clients make here. */
+/* Longest answer of a worker to the requests that clients make here. */
 #define CONTROL_BODY_BYTES 1024u
 
 typedef struct control {
@@ -23,22 +23,22 @@ typedef struct control {
 
 typedef struct control_reply {
     int32_t result;
-    bool refused; /* the worker's own answer is result, below 0 */
+    bool refused; /* the worker answered with result, below 0 */
     uint32_t bytes;
     uint8_t body[CONTROL_BODY_BYTES];
-    int fds[CTL_MAX_FDS]; /* the caller's to close */
+    int fds[CTL_MAX_FDS]; /* the caller closes them */
     unsigned fd_count;
 } control_reply_t;
 
-/* Connects to the worker that listens on path. Returns 0; -ENOENT, -ECONNREFUSED (nobody listens)
- * or another -errno, with a text. */
+/* Connects to the worker that listens on path. Returns 0; -ENOENT, -ECONNREFUSED (no process
+ * listens) or another -errno, with a text. */
 int control_connect(control_t *c, const char *path);
 
 /* Hangs up. Any number of times. */
 void control_close(control_t *c);
 
-/* Sends a request and awaits the answer to it. fds stay the caller's. Returns 0: it was carried
- * out, and reply->result is 0 or a count; else -errno with a text: what the worker said if
+/* Sends a request and waits for its answer. fds stay the caller's. Returns 0: it was carried out,
+ * and reply->result is 0 or a count. Otherwise -errno with a text: the worker's own text if
  * reply->refused, -ECONNRESET (it hung up), -ETIMEDOUT (it lives, and did not answer), -EMFILE
  * (this process had no room for the descriptors of the answer, whose body is there), -EPROTO. After
  * a failure reply holds no descriptors. */

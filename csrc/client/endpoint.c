@@ -8,10 +8,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* A worker says several times a second that it serves a channel. */
+/* A worker reports several times a second that it serves a channel. */
 #define UNHEARD_NS (1 * RT_NS_PER_S)
 
-/* Before anything was learnt: the usual wait for a packet. */
+/* Start value of the usual wait for a packet. */
 #define USUAL_GAP_START_NS (10 * RT_NS_PER_US)
 
 int endpoint_open(endpoint_t *e, shm_segment_t *s, int mode, int from_oldest)
@@ -98,7 +98,7 @@ unsigned endpoint_state(const endpoint_t *e)
     return rt_load_acquire(&e->segment->status->state);
 }
 
-/* Whether some worker serves the channel, if its state is right. */
+/* Whether a worker serves the channel, if its state is right. */
 static bool is_served(const endpoint_t *e)
 {
     unsigned state = rt_load_acquire(&e->segment->status->state);

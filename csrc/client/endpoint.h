@@ -1,5 +1,5 @@
-/* endpoint.h: one process's end of a channel. No Python in here: the hand-written extension, cffi
- * and libshmring (shmring.h) are thin layers over these calls, so all of them do the same.
+/* endpoint.h: one process's end of a channel. It contains no Python: the hand-written extension,
+ * cffi and libshmring (shmring.h) are thin layers over these calls, so all of them behave the same.
  *
  *   endpoint.c           life: open, attach to a worker's slots, shut, forget after fork; state
  *   endpoint_send.c      sending: one packet, many, replacing, the worker's bell
@@ -9,12 +9,12 @@
  *   endpoint_udt.c       the bytes and messages of a UDT connection
  *   endpoint_mux.c       the datagrams of many ports
  *
- * Life. The caller maps the segment and opens an endpoint on it. He attaches it to the worker as a
- * producer or reader when it first sends or receives, and attaches it again after a worker was
+ * Life. The caller maps the segment and opens an endpoint on it. It attaches the endpoint to the
+ * worker as a producer or reader when it first sends or receives, and again after a worker was
  * replaced. The per-packet calls never attach: they return -ESTALE, and the caller attaches.
  *
- * Threads. The caller holds one lock (CPython's own, say) for all calls on an endpoint, except
- * endpoint_sleep, which works on the copy that endpoint_before_sleep made.
+ * Threads. The caller holds one lock (for example CPython's own) for all calls on an endpoint,
+ * except endpoint_sleep, which works on the copy that endpoint_before_sleep made.
  *
  * Selecting. With a doorbell (ctl_msg.h) the endpoint can take part in select and asyncio. The
  * descriptor is readable while there may be packets. The worker rings it once after bell_want was
@@ -35,10 +35,10 @@
 #define ENDPOINT_TX 1
 #define ENDPOINT_RX 2
 
-/* How far ahead a deadline may lie. A later one was meant for another clock or in another unit. */
+/* The farthest deadline. A later one was meant for another clock or in another unit. */
 #define ENDPOINT_HORIZON_NS (366 * 24 * 3600 * RT_NS_PER_S)
 
-/* A sleeper looks up this often, to see that the channel was closed or that a signal came. */
+/* A sleeper checks this often whether the channel was closed or a signal came. */
 #define ENDPOINT_SLICE_NS (50 * RT_NS_PER_MS)
 
 typedef struct endpoint {
@@ -46,12 +46,12 @@ typedef struct endpoint {
     uint32_t epoch;         /* of the worker this endpoint is attached to */
     uint8_t tx_ready;       /* attached as producer */
     uint8_t rx_ready;       /* may receive: attached as reader, or needs no attaching */
-    uint8_t has_remote;     /* packets without a destination of their own have one */
+    uint8_t has_remote;     /* packets without their own destination have one */
     uint8_t spare_full;     /* spare holds a packet taken from the ring and not yet handed out */
     int bell_fd;            /* eventfd that wakes the worker */
     int reader_fd;          /* doorbell that the worker rings for this endpoint, or -1 */
     shm_reader_t *reader;   /* slot, or NULL */
-    int64_t usual_gap_ns;   /* learnt: how long waits for a packet last */
+    int64_t usual_gap_ns;   /* learnt: the usual duration of waits for a packet */
     tx_producer_t tx;
     rx_reader_t rx;
     uint8_t *spare; /* max_payload_bytes */
@@ -62,47 +62,49 @@ typedef struct endpoint {
 /* --- life (endpoint.c) ------------------------------------------------------------------------ */
 
 /* The segment stays the caller's and must outlive the endpoint. mode: shm_read_mode_t. A broadcast
- * reader on a writable mapping still has to be attached. It gets what arrives from now on, and with
- * from_oldest also what the ring holds already. Returns 0; -ENOMEM, -EACCES with a text. */
+ * reader on a writable mapping still has to be attached. It gets the packets that arrive from now
+ * on, and with from_oldest also those that are in the ring already. Returns 0; -ENOMEM, -EACCES
+ * with a text. */
 int endpoint_open(endpoint_t *e, shm_segment_t *s, int mode, int from_oldest);
 
-/* After this no call works any more, and sleepers of this process return. Once they have, the
- * segment may be unmapped. */
+/* After this call no other call works, and sleepers of this process return. When they have
+ * returned, the segment may be unmapped. */
 void endpoint_shut(endpoint_t *e);
 
-/* Frees what the endpoint owns. After endpoint_shut and the last sleeper's return, or without. */
+/* Frees what the endpoint owns. Call it after endpoint_shut and the last sleeper's return, or
+ * without endpoint_shut. */
 void endpoint_close(endpoint_t *e);
 
 /* Attaches as producer in the slot that the worker gave. bell_fd stays the caller's. Returns 0;
  * -EINVAL, -EACCES with a text. */
 int endpoint_attach_producer(endpoint_t *e, uint32_t slot, int bell_fd);
 
-/* Attaches as reader in the slot that the worker gave; the position stays. reader_fd is the
- * doorbell that the worker rings, or -1, and stays the caller's. Returns 0; -EINVAL with a text. */
+/* Attaches as reader in the slot that the worker gave. The position stays the same. reader_fd is
+ * the doorbell that the worker rings, or -1. It stays the caller's. Returns 0; -EINVAL with a text. */
 int endpoint_attach_reader(endpoint_t *e, uint32_t slot, int reader_fd);
 
-/* In a child after fork: the slots are the parent's, and so is a packet that was taken from others.
- * The position stays. */
+/* For a child after fork: the slots belong to the parent, and so does a packet that shared reading
+ * took. The position stays the same. */
 void endpoint_forget_slots(endpoint_t *e);
 
-/* shm_channel_state_t as the worker wrote it, or any number if somebody overwrote it. */
+/* shm_channel_state_t as the worker wrote it, or any number if another process overwrote it. */
 unsigned endpoint_state(const endpoint_t *e);
 
 /* 1: a worker serves the channel, and it is the one that this endpoint knows. */
 int endpoint_in_force(const endpoint_t *e);
 
-/* How long ago, in ns, the worker said that it serves the channel. Any process may have overwritten
- * that time, so the difference may have any value. */
+/* How long ago, in ns, the worker last reported that it serves the channel. Any process may have
+ * overwritten that time, so the difference may have any value. */
 int64_t endpoint_silence_ns(const endpoint_t *e, int64_t now_mono_ns);
 
-/* 1: nobody has said for a second that the channel is served. Its pool and its workers may have
- * died, or its worker stands still: find out before waiting on. */
+/* 1: for a second no worker has reported that it serves the channel. Its pool and its workers may
+ * have died, or its worker may be stopped. Find out before waiting longer. */
 int endpoint_unheard(const endpoint_t *e);
 
 /* 1: attached as reader, if that is needed, to the worker in charge. */
 int endpoint_may_recv(const endpoint_t *e);
 
-/* 1: what is in the ring may be read without attaching first. Nobody serves a closed channel. */
+/* 1: the ring may be read without attaching first. No worker serves a closed channel. */
 int endpoint_may_read(const endpoint_t *e);
 
 /* --- sending (endpoint_send.c) ---------------------------------------------------------------- */
@@ -120,7 +122,7 @@ int endpoint_may_send(const endpoint_t *e);
 int endpoint_send(endpoint_t *e, const void *payload, size_t bytes, int64_t due_ns,
                   const shm_addr_t *dest, uint64_t *sequence);
 
-/* Many packets in one buffer. Packet i lies at offsets[i], or behind packet i - 1. It is sizes[i]
+/* Many packets in one buffer. Packet i starts at offsets[i], or after packet i - 1. It is sizes[i]
  * long, or size. It is due at dues[i], or at due_ns + i * interval_ns if due_ns is not 0. */
 typedef struct send_batch {
     const uint8_t *data;
@@ -136,30 +138,29 @@ typedef struct send_batch {
     uint64_t *sequences; /* NULL, or room for count */
     /* Progress. */
     uint64_t done;
-    uint64_t data_done; /* bytes, where there are no offsets */
+    uint64_t data_done; /* bytes, if there are no offsets */
     uint64_t first_sequence;
 } send_batch_t;
 
 /* The deadline of packet i. Below 0: there is no such time. */
 int64_t send_batch_due_ns(const send_batch_t *b, uint64_t i);
 
-/* Packet `done` was queued, and has this sequence. */
+/* Notes that packet `done` was queued and has this sequence. */
 void send_batch_advance(send_batch_t *b, uint64_t sequence);
 
-/* Goes on with a batch as far as there is room. Returns 0: all done; otherwise as endpoint_send, or
- * -EFAULT: packet `done` does not lie inside the data. */
+/* Continues a batch as far as there is room. Returns 0: all done; otherwise as endpoint_send, or
+ * -EFAULT: packet `done` is not inside the data. */
 int endpoint_send_batch(endpoint_t *e, send_batch_t *b);
 
-/* Puts a new packet in the place of one that waits: either both happen or neither. keep_due: the
- * new packet gets the old one's deadline. Returns 0 and the new sequence; -ENOENT (the old packet
- * does not wait any more), -EBUSY with a text (the queue could not be searched), otherwise as
- * endpoint_send. */
+/* Replaces a packet that waits with a new one: either both happen or neither. keep_due: the new
+ * packet gets the old one's deadline. Returns 0 and the new sequence; -ENOENT (the old packet no
+ * longer waits), -EBUSY with a text (the queue could not be searched), otherwise as endpoint_send. */
 int endpoint_replace(endpoint_t *e, uint64_t old, const void *payload, size_t bytes, int keep_due,
                      int64_t due_ns, const shm_addr_t *dest, uint64_t *sequence);
 
-/* Reserves room for one packet, which the caller writes to claim->payload. Then endpoint_commit or
- * endpoint_abort follows at once: the worker passes a claim that stays open, but frees no room
- * behind it. Returns as endpoint_send; the sequence is claim->sequence. */
+/* Reserves room for one packet, which the caller writes to claim->payload. Call endpoint_commit or
+ * endpoint_abort at once: the worker passes a claim that stays open, but frees no room behind it.
+ * Returns as endpoint_send; the sequence is claim->sequence. */
 int endpoint_claim(endpoint_t *e, size_t bytes, int64_t due_ns, const shm_addr_t *dest,
                    tx_claim_t *claim);
 void endpoint_commit(endpoint_t *e, tx_claim_t *claim);
@@ -173,18 +174,18 @@ uint64_t endpoint_waiting(const endpoint_t *e);
 /* Brings the next packet to spare, unless one is there. Returns 1: there is one, 0: none. */
 int endpoint_peek(endpoint_t *e);
 
-/* As endpoint_peek, for an endpoint that may have to be attached first. Returns also -ESTALE: no
- * packet is there that could be read without attaching; attach and call again. */
+/* Like endpoint_peek, for an endpoint that may have to be attached first. Also returns -ESTALE:
+ * there is no packet that could be read without attaching. Attach and call again. */
 int endpoint_poll(endpoint_t *e);
 
-/* The packet in spare was handed out. */
+/* Notes that the packet in spare was handed out. */
 void endpoint_taken(endpoint_t *e);
 
 /* Clears the doorbell and asks for the next ring. Rings it itself if packets are there. */
 void endpoint_rearm(endpoint_t *e);
 
-/* What endpoint_take_many says of each packet. 56 bytes, so that fields of 8 bytes can be viewed as
- * arrays with a stride of 7. Python knows this layout (batch.py). */
+/* What endpoint_take_many reports about each packet. It has 56 bytes, so that fields of 8 bytes can
+ * be viewed as arrays with a stride of 7. Python knows this layout (batch.py). */
 typedef struct packet_record {
     uint64_t sequence;
     int64_t timestamp_ns;
@@ -197,33 +198,34 @@ typedef struct packet_record {
     shm_addr_t source;
 } packet_record_t;
 
-/* Takes up to max packets, their payloads one behind the other in to. Ends at the first that does
- * not fit, which stays. Returns how many it took; *used gets the bytes. 0 although packets wait:
- * the next one is longer than the buffer (spare_packet.payload_bytes). */
+/* Takes up to max packets and stores their payloads one after the other in to. Stops at the first
+ * that does not fit, which stays. Returns how many it took; *used gets the bytes. 0 although
+ * packets wait: the next one is longer than the buffer (spare_packet.payload_bytes). */
 uint64_t endpoint_take_many(endpoint_t *e, uint8_t *to, uint64_t bytes, packet_record_t *records,
                             uint64_t max, uint64_t *used);
 
 /* --- waiting (endpoint_wait.c) ---------------------------------------------------------------- */
 
-/* What a sleeper needs, copied, because others use the endpoint meanwhile. The segment must stay
- * mapped. */
+/* A copy of what a sleeper needs, because other threads use the endpoint meanwhile. The segment
+ * must stay mapped. */
 typedef struct endpoint_sleep {
     rx_reader_t rx;
     tx_producer_t tx;
-    int what; /* ENDPOINT_TX: for room, ENDPOINT_RX: for a packet */
+    int what; /* ENDPOINT_TX: waits for room, ENDPOINT_RX: for a packet */
     int64_t spin_ns;
     int64_t until_mono_ns;
     int64_t began_mono_ns;
 } endpoint_sleep_t;
 
-/* until_mono_ns: when the caller gives up. One sleep ends after ENDPOINT_SLICE_NS at the latest. */
+/* until_mono_ns: the end of the caller's time-out. One sleep ends after ENDPOINT_SLICE_NS at the
+ * latest. */
 void endpoint_before_sleep(const endpoint_t *e, int what, int64_t until_mono_ns,
                            endpoint_sleep_t *s);
 
-/* Without any lock. Returns 0 (look again), -ETIMEDOUT, -EINTR. */
+/* Needs no lock. Returns 0 (try again), -ETIMEDOUT, -EINTR. */
 int endpoint_sleep(endpoint_sleep_t *s);
 
-/* Learns from how long it took. */
+/* Learns from the duration of the sleep. */
 void endpoint_after_sleep(endpoint_t *e, const endpoint_sleep_t *s);
 
 #endif

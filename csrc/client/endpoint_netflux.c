@@ -5,12 +5,12 @@
 
 #include <errno.h>
 
-/* A worker shows itself a few times a second, and is replaced within a fraction of one. After a
- * longer silence nothing is sent and no watchdog runs: a control loop must not go on as if. */
+/* A worker renews its heartbeat a few times a second, and is replaced within a fraction of one.
+ * After a longer silence nothing is sent and no watchdog runs. A control loop must learn of that. */
 #define UNSERVED_NS (3 * RT_NS_PER_S)
 
-/* The engine's configuration; NULL with a text: the channel is another engine's, or its segment
- * does not have the boxes. */
+/* The engine's configuration. NULL with a text: the channel has another engine, or its segment does
+ * not contain the boxes. */
 static const shm_netflux_config_t *find_config(const endpoint_t *e)
 {
     const shm_config_t *c = &e->segment->config;
@@ -20,11 +20,11 @@ static const shm_netflux_config_t *find_config(const endpoint_t *e)
         n->tx_payload_bytes <= SHM_NETFLUX_MAX_PAYLOAD &&
         n->rx_payload_bytes <= SHM_NETFLUX_MAX_PAYLOAD)
         return n;
-    rt_err_set(-EINVAL, "channel \"%.64s\" is no Netflux channel", c->name);
+    rt_err_set(-EINVAL, "channel \"%.64s\" is not a Netflux channel", c->name);
     return NULL;
 }
 
-/* Returns 0, or -ECONNRESET with a text: nobody serves the channel. */
+/* Returns 0, or -ECONNRESET with a text: no worker serves the channel. */
 static int check_served(const endpoint_t *e, int64_t now_mono_ns)
 {
     int64_t silence_ns = endpoint_silence_ns(e, now_mono_ns);
@@ -32,7 +32,7 @@ static int check_served(const endpoint_t *e, int64_t now_mono_ns)
         return 0;
     return rt_err_set(
         -ECONNRESET,
-        "channel \"%.64s\": its worker has not shown itself for %.1f s, so nothing is "
+        "channel \"%.64s\": no heartbeat of its worker for %.1f s, so nothing is "
         "sent and nothing is watched: its pool has ended, or is stopped; see \"shmring "
         "ls\"",
         e->segment->config.name, (double)silence_ns / 1e9);
@@ -41,7 +41,7 @@ static int check_served(const endpoint_t *e, int64_t now_mono_ns)
 static int refuse_length(const endpoint_t *e, size_t bytes, uint32_t agreed)
 {
     return rt_err_set(-EMSGSIZE,
-                      "values of %zu bytes; channel \"%.64s\" sends %u: give as many, or open it "
+                      "the values have %zu bytes, channel \"%.64s\" sends %u: give that many, or open it "
                       "with another send=",
                       bytes, e->segment->config.name, agreed);
 }
@@ -59,14 +59,14 @@ int endpoint_put(endpoint_t *e, const void *values, size_t bytes)
     uint64_t ticket =
         shm_netflux_put(e->segment->engine, e->tx.index, values, n->tx_payload_bytes, now);
     if (ticket == 1)
-        endpoint_ring_bell(e); /* the first: a worker with nothing to send may sleep long */
+        endpoint_ring_bell(e); /* only for the first values: a worker with nothing to send may sleep long */
     return endpoint_in_force(e) ? check_served(e, now) : -ESTALE;
 }
 
 static int refuse_torn(const endpoint_t *e)
 {
     return rt_err_set(-EAGAIN,
-                      "the values of channel \"%.64s\" change under every look: another "
+                      "the values of channel \"%.64s\" changed during every read: another "
                       "process overwrote the segment; close it and open it again",
                       e->segment->config.name);
 }

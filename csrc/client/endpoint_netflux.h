@@ -1,5 +1,5 @@
 /* endpoint_netflux.h: the two calls that a control loop makes in each cycle on a channel of the
- * engine "netflux". Threads, and who attaches when: as in endpoint.h. */
+ * engine "netflux". The rules of endpoint.h on threads and attaching hold. */
 #ifndef CLIENT_ENDPOINT_NETFLUX_H
 #define CLIENT_ENDPOINT_NETFLUX_H
 
@@ -8,18 +8,18 @@
 
 typedef struct netflux_snapshot {
     shm_netflux_rx_t head;
-    uint32_t stamp; /* shm_stamp_t, or any number if somebody overwrote it */
+    uint32_t stamp; /* shm_stamp_t, or any number if another process overwrote it */
     uint32_t bytes; /* of values */
     uint8_t values[SHM_NETFLUX_MAX_PAYLOAD + 1];
 } netflux_snapshot_t;
 
-/* Puts values to be sent; bytes must be what was agreed. Returns 0; -ESTALE: attach, and put them
- * again (if the endpoint was attached to a worker that is gone, they lie there already); -EMSGSIZE,
- * -EINVAL, -ECONNRESET with a text. */
+/* Puts values to be sent. bytes must be the configured size. Returns 0; -ESTALE: attach, and put
+ * them again (if the endpoint was attached to a worker that is gone, they are there already);
+ * -EMSGSIZE, -EINVAL, -ECONNRESET with a text. */
 int endpoint_put(endpoint_t *e, const void *values, size_t bytes);
 
-/* Copies what the partner sent last. Returns 1; 0: nothing came yet; -EPIPE: the channel was closed
- * or failed, so the values would never change; -ECONNRESET, -EAGAIN, -EINVAL with a text. */
+/* Copies the partner's last values. Returns 1; 0: no values came yet; -EPIPE: the channel was
+ * closed or failed, so the values would never change; -ECONNRESET, -EAGAIN, -EINVAL with a text. */
 int endpoint_snapshot(const endpoint_t *e, netflux_snapshot_t *out);
 
 #endif

@@ -22,7 +22,7 @@ int endpoint_peek(endpoint_t *e)
 
 int endpoint_poll(endpoint_t *e)
 {
-    /* Before looking: what arrived before the channel was closed is found below. */
+    /* Before the read: packets that arrived before the channel was closed are found below. */
     bool stale = !endpoint_may_recv(e);
     if (endpoint_may_read(e) && endpoint_peek(e))
         return 1;
@@ -38,8 +38,8 @@ void endpoint_rearm(endpoint_t *e)
     for (int i = 0; i < RINGS && ignored > 0; i++)
         ignored = read(e->reader_fd, rings, sizeof rings);
     rt_store_relaxed(&e->reader->bell_want, 1);
-    /* Pairs with the full fence in rx_writer_publish: either the worker sees bell_want or the
-     * packet is seen here. */
+    /* Pairs with the full fence in rx_writer_publish: either the worker sees bell_want or this call
+     * sees the packet. */
     rt_fence_full();
     if (endpoint_waiting(e))
         ignored = write(e->reader_fd, "", 1);

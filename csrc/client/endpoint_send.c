@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-/* How often a batch reads the clock and looks whether the worker sleeps. */
+/* How often a batch reads the clock and checks whether the worker sleeps. */
 #define BATCH_STRIDE 64u
 
 void endpoint_ring_bell(endpoint_t *e)
@@ -13,8 +13,8 @@ void endpoint_ring_bell(endpoint_t *e)
     uint64_t one = 1;
     if (!tx_producer_must_ring(&e->tx))
         return;
-    /* The counter only wakes: full (EAGAIN) does as well, and a vanished worker sees the ring when
-     * it is replaced. */
+    /* The counter is only for waking: a full one (EAGAIN) also wakes, and a vanished worker sees
+     * the ring when it is replaced. */
     ssize_t ignored = write(e->bell_fd, &one, sizeof one);
     (void)ignored;
     tx_producer_rang(&e->tx);
@@ -25,21 +25,21 @@ int endpoint_may_send(const endpoint_t *e)
     return e->tx_ready && endpoint_in_force(e);
 }
 
-/* Whether due_ns can be meant. Only channels that count in CLOCK_MONOTONIC can tell: there a
- * deadline from any other clock lies decades ahead. */
+/* Whether due_ns is plausible. Only channels with CLOCK_MONOTONIC can tell: there a deadline from
+ * any other clock is decades ahead. */
 static bool is_plausible(const endpoint_t *e, int64_t due_ns, int64_t now_mono_ns)
 {
     return e->segment->config.clock != RT_CLOCK_MONOTONIC ||
            due_ns - now_mono_ns < ENDPOINT_HORIZON_NS;
 }
 
-/* What is longer than any record is refused by the ring, with a text. */
+/* The ring refuses a packet longer than any record, with a text. */
 static uint32_t as_length(uint64_t bytes)
 {
     return bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes;
 }
 
-/* Returns 0, or why nothing can be sent: as endpoint_send. */
+/* Returns 0, or the error that prevents sending: as endpoint_send. */
 static int check_ready(const endpoint_t *e, const shm_addr_t *dest)
 {
     if (!endpoint_may_send(e))

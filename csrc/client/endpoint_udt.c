@@ -21,8 +21,8 @@ int udt_endpoint_send(udt_endpoint_t *u, const uint8_t *data, uint64_t bytes, in
     uint64_t most = e->segment->config.max_payload_bytes - sizeof(shm_udt_tx_t);
     int64_t now_ns = rt_mono_ns();
     for (;;) {
-        /* Each time: the worker throws away whatever is queued for a connection that has ended, and
-         * so makes room for ever. */
+        /* Checked each time: the worker discards everything queued for a connection that has ended,
+         * and so would make room forever. */
         if (udt_read_state(e->segment) != SHM_UDT_CONNECTED)
             return -ENOTCONN;
         if (*done >= bytes)
@@ -67,7 +67,7 @@ static int peek_record(udt_endpoint_t *u)
 }
 
 /* Takes the next record straight into the caller's buffer, which has room for the longest. Returns
- * 1 and adds to *at if it holds bytes; 0: there is none, or it is an event, which lies in spare. */
+ * 1 and adds to *at if it holds bytes. 0: there is none, or it is an event, which is in spare. */
 static int read_straight(endpoint_t *e, uint8_t *to, uint64_t *at)
 {
     uint32_t longest = e->segment->config.max_payload_bytes;
@@ -84,7 +84,7 @@ static int read_straight(endpoint_t *e, uint8_t *to, uint64_t *at)
     return 0;
 }
 
-/* Copies what fits of the bytes in spare. */
+/* Copies as many of the bytes in spare as fit. */
 static void read_spare(udt_endpoint_t *u, uint8_t *to, uint64_t bytes, uint64_t *at)
 {
     endpoint_t *e = u->end;
@@ -112,7 +112,7 @@ static void read_all(udt_endpoint_t *u, uint8_t *to, uint64_t bytes, uint64_t *a
             break;
         read_spare(u, to, bytes, at);
     }
-    if (*at == 0) { /* an event that nothing stands before */
+    if (*at == 0) { /* an event with no data before it */
         *tag = e->spare_packet.tag;
         e->spare_full = 0;
     }

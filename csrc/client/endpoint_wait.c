@@ -1,5 +1,6 @@
 /* endpoint_wait.c: in profile "balanced" a reader spins for twice the usual gap if that is short,
- * so that a steady stream is met awake. The futex alone costs tens of microseconds. */
+ * so that it is awake for each packet of a steady stream. The futex alone costs tens of
+ * microseconds. */
 #include "client/endpoint.h"
 
 #include "base/rt_clock.h"

@@ -1,5 +1,5 @@
-/* engine_stats.h: what an engine says of a channel in its own part of the segment. The caller makes
- * sure that the channel is of that engine (shm_engine_check); otherwise as channel_stats.h. */
+/* engine_stats.h: what an engine reports about a channel in its own part of the segment. The caller
+ * checks that the channel has that engine (shm_engine_check). Otherwise as channel_stats.h. */
 #ifndef CLIENT_ENGINE_STATS_H
 #define CLIENT_ENGINE_STATS_H
 
@@ -13,17 +13,17 @@
 /* counters: SHM_RTP_COUNTER_TOTAL, gauges: SHM_RTP_GAUGE_TOTAL of them. */
 void rtp_read_stats(const shm_rtp_state_t *state, uint64_t *counters, int64_t *gauges);
 
-/* What the source calls itself, into out[256]; "" while it is being written. */
+/* The source's CNAME, into out[256]. "" while it is being written. */
 void rtp_read_cname(const shm_rtp_state_t *state, char *out);
 
-/* counters: NFX_COUNTER_TOTAL, gauges: NFX_GAUGE_TOTAL of them. Returns where the histograms are.
+/* counters: NFX_COUNTER_TOTAL, gauges: NFX_GAUGE_TOTAL of them. Returns the histograms' place.
  */
 const nfx_stats_t *netflux_read_stats(uint8_t *engine, uint64_t *counters, uint64_t *gauges);
 
-/* How many datagrams of the partner were published. */
+/* Number of the partner's datagrams that were published. */
 uint64_t netflux_published(const uint8_t *engine);
 
-/* What the worker says of a UDT connection. */
+/* What the worker reports about a UDT connection. */
 typedef struct udt_facts {
     uint32_t state; /* shm_udt_conn_state_t */
     uint32_t error; /* the protocol's number, 0: none */
@@ -40,7 +40,7 @@ void udt_read_facts(const shm_segment_t *s, udt_facts_t *out);
 /* shm_udt_conn_state_t */
 uint32_t udt_read_state(const shm_segment_t *s);
 
-/* How often the peer said that it could not store what it got. */
+/* How often the peer reported that it could not store received data. */
 uint32_t udt_read_peer_errors(const shm_segment_t *s);
 
 /* counters: UDT_COUNTER_TOTAL, gauges: UDT_GAUGE_TOTAL of them. */

@@ -104,7 +104,7 @@ int host_is_trusted(const struct stat *facts, uid_t also)
 
 /* --- the worker's socket -------------------------------------------------------------------- */
 
-/* The folder under which every namespace of this user has its own. */
+/* The folder that contains a folder for each namespace of this user. */
 static void runtime_base(char *out)
 {
     const char *chosen = secure_getenv("SHMRING_RUNTIME_DIR");

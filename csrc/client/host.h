@@ -1,5 +1,5 @@
-/* host.h: where a channel lies on this host, and whose it may be. The same rules as in Python:
- * rtworkers/paths.py and rtworkers/ownership.py. */
+/* host.h: where the files of a channel are on this host, and which owners are trusted. Python has
+ * the same rules: rtworkers/paths.py and rtworkers/ownership.py. */
 #ifndef CLIENT_HOST_H
 #define CLIENT_HOST_H
 
@@ -11,16 +11,17 @@
 
 #define HOST_PATH_BYTES 4096u
 
-/* given, or $SHMRING_NAMESPACE, or "default". The text stays the caller's or the environment's. */
+/* The namespace: given, or $SHMRING_NAMESPACE, or "default". The text stays the caller's or the
+ * environment's. */
 const char *host_namespace(const char *given);
 
-/* Opens the segment of a channel. Everybody may make files in /dev/shm, of any kind: links are not
- * followed, and whatever is no regular file is refused. Returns a descriptor; -ENOENT, -EACCES,
- * -EINVAL (a name that cannot be one), -EPROTO (no regular file), -EBUSY (somebody holds a lease on
- * the file) or another -errno, with a text. */
+/* Opens the segment of a channel. Any user may create files of any kind in /dev/shm: links are not
+ * followed, and anything but a regular file is refused. Returns a descriptor; -ENOENT, -EACCES,
+ * -EINVAL (invalid name), -EPROTO (no regular file), -EBUSY (a process holds a lease on the file)
+ * or another -errno, with a text. */
 int host_open_segment(const char *name_space, const char *name, int writable);
 
-/* Whether to believe what is in a file: its owner is root, this user or `also`, or it is shared
+/* Whether to trust the contents of a file: its owner is root, this user or `also`, or it is shared
  * with a group of this process other than its primary one. */
 int host_is_trusted(const struct stat *facts, uid_t also);
 

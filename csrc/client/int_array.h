@@ -1,11 +1,11 @@
-/* int_array.h: integers of an array in memory, whatever their width. */
+/* int_array.h: integers of any width in an array in memory. */
 #ifndef CLIENT_INT_ARRAY_H
 #define CLIENT_INT_ARRAY_H
 
 #include <stdint.h>
 #include <string.h>
 
-/* width 0: there is none. */
+/* width 0: there is no array. */
 typedef struct int_array {
     const char *base;
     int64_t stride; /* bytes from one to the next */

@@ -1,9 +1,9 @@
 /* readiness.h: one descriptor that is readable when an endpoint wants attention.
  *
  * It is an epoll of the doorbell that the worker rings, and of the control connection, whose
- * hang-up says that the worker is gone. From then on, until another worker has taken the channel
- * over, a timer takes the connection's place: a dead connection would be readable all the time. The
- * caller serialises calls. */
+ * hang-up means that the worker is gone. From then on, until another worker has taken the channel
+ * over, a timer replaces the connection in the epoll: a dead connection would always be readable.
+ * The caller serialises calls. */
 #ifndef CLIENT_READINESS_H
 #define CLIENT_READINESS_H
 
@@ -15,29 +15,29 @@ typedef struct readiness {
     int timer_fd;   /* -1: none */
 } readiness_t;
 
-/* A descriptor that is readable once somebody has written to it, a worker included: a datagram
+/* A descriptor that is readable after a process, such as a worker, has written to it: a datagram
  * socket that is connected to itself, so that only holders of the descriptor can ring it. An
- * eventfd will not do, because a write to it may wait. Returns the descriptor; -errno with a text.
+ * eventfd is not suitable, because a write to it may wait. Returns the descriptor; -errno with a
+ * text.
  */
 int doorbell_open(void);
 
 /* Watches the doorbell, which stays the caller's. Returns 0; -errno with a text. */
 int readiness_open(readiness_t *r, int doorbell_fd);
 
-/* Watches this control connection from now on, and nothing in its stead. Returns 0; -errno with a
- * text. */
+/* From now on watches this control connection and not the timer. Returns 0; -errno with a text. */
 int readiness_watch(readiness_t *r, int control_fd);
 
-/* The control connection is about to be closed. */
+/* Call it before the control connection is closed. */
 void readiness_unwatch(readiness_t *r);
 
-/* Clears what made it readable, packets apart. Returns whether the connection hung up. */
+/* Clears everything but packets that made it readable. Returns whether the connection hung up. */
 bool readiness_look(readiness_t *r);
 
-/* Is readable every 10 ms until readiness_watch is called. Returns 0; -errno with a text. */
+/* Makes it readable every 10 ms until readiness_watch is called. Returns 0; -errno with a text. */
 int readiness_keep_looking(readiness_t *r);
 
-/* Any number of times. In a child after fork the parent's is left as it is. */
+/* Any number of times. In a child after fork it does not change the parent's. */
 void readiness_close(readiness_t *r);
 
 #endif

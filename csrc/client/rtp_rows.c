@@ -4,8 +4,8 @@
 
 _Static_assert(sizeof(rtp_row_t) == 64, "rtp/batch.py has this layout");
 
-/* The record's head, with what it claims beyond its record set to 0. *before gets the bytes that
- * stand before the payload. */
+/* The record's head. Lengths that exceed the record are set to 0. *before gets the number of bytes
+ * before the payload. */
 static shm_rtp_rx_t read_head(const uint8_t *at, uint32_t have, uint32_t *before)
 {
     shm_rtp_rx_t head = {0};

@@ -5,10 +5,10 @@
 #include "client/endpoint.h"
 
 /* 64 bytes, so that each field can be viewed as an array with a stride. Python knows this layout
- * (rtp/batch.py). Header extension and contributing sources stand in front of the payload. */
+ * (rtp/batch.py). Header extension and contributing sources come before the payload. */
 typedef struct rtp_row {
     uint64_t sequence;
-    int64_t timestamp_ns; /* arrival, or when it was given out */
+    int64_t timestamp_ns; /* arrival, or the time when it was delivered */
     int64_t due_ns;
     uint64_t offset; /* of the payload in the buffer */
     uint32_t length;
@@ -28,7 +28,7 @@ typedef struct rtp_row {
 } rtp_row_t;
 
 /* Makes one row for each record that endpoint_take_many took into buffer. Any process may have
- * overwritten the records: what a head claims beyond its record counts as 0. Pure. */
+ * overwritten the records: lengths that exceed a record count as 0. Pure. */
 void rtp_rows(const uint8_t *buffer, const packet_record_t *records, uint64_t count,
               rtp_row_t *rows);
 

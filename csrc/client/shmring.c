@@ -229,7 +229,7 @@ int shmring_info(const shmring_t *c, shmring_info_t *out)
 {
     const shm_config_t *config = &c->segment.config;
     const shm_status_t *status = c->segment.status;
-    uint32_t state = rt_load_acquire(&status->state); /* anybody may have overwritten it */
+    uint32_t state = rt_load_acquire(&status->state); /* any process may have overwritten it */
     *out = (shmring_info_t){
         .direction = config->direction,
         .state = state <= SHM_STATE_FAILED ? state : SHM_STATE_FAILED,

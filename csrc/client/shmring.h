@@ -1,7 +1,7 @@
 /* shmring.h: send and receive on a channel of shmring from C and C++.
  *
  * A channel is opened in Python (shmring.open, `shmring up`). Any process may then attach to it by
- * its name, send packets with deadlines, receive packets with timestamps, and read what became of
+ * its name, send packets with deadlines, receive packets with timestamps, and read the verdict of
  * each packet it sent:
  *
  *     shmring_t *channel = shmring_attach("ctl", NULL);
@@ -12,7 +12,7 @@
  *         errx(1, "%s", shmring_error());
  *     shmring_close(channel);
  *
- * Times are integers in nanoseconds. Deadlines and timestamps count in the channel's clock
+ * Times are integers in nanoseconds. Deadlines and timestamps are in the channel's clock
  * (shmring_now_ns). A timeout is a duration: 0 does not wait, SHMRING_FOREVER waits without limit.
  *
  * Errors. Calls return 0 or a count, and a negative errno value when they fail. shmring_error says
@@ -25,17 +25,17 @@
  *     -ECONNRESET   no worker serves the channel, and none came within 3 s
  *     -EPERM        the channel has no such direction, or is attached with readonly
  *
- * Another errno value says why the channel failed.
+ * Another errno value gives the reason why the channel failed.
  *
- * A worker that died is replaced. The next call attaches to its successor by itself. Whatever the
- * timeout is, that may take up to 3 s, and up to 5 s more if the successor does not answer.
+ * A worker that died is replaced. The next call attaches to its successor automatically. That may
+ * take up to 3 s, and up to 5 s more if the successor does not answer, with any timeout.
  *
- * Threads. One thread at a time may be inside calls on one shmring_t; every thread may have its
- * own. The library starts no threads. The first attachment installs a handler for SIGBUS, because
- * somebody who may write to a channel's file can also cut it short. Any other SIGBUS goes to the
- * handler that was there before.
+ * Threads. One thread at a time may use one shmring_t. Every thread may have its own. The library
+ * starts no threads. The first attachment installs a handler for SIGBUS, because a process that may
+ * write to a channel's file can also cut it short. Any other SIGBUS goes to the handler that was
+ * installed before.
  *
- * The library and the workers must be of one version of shmring; another one is refused with
+ * The library and the workers must have one version of shmring. Another version is refused with
  * -EPROTO. */
 #ifndef SHMRING_H
 #define SHMRING_H
@@ -61,39 +61,39 @@ typedef struct shmring shmring_t;
 /* The version of the library, such as "0.1.0". */
 SHMRING_API const char *shmring_version(void);
 
-/* What the last failed call on this thread had to say: one line, "" if no call failed. Valid until
- * the next call on this thread. */
+/* The text of the last failed call on this thread: one line, "" if no call failed. Valid until the
+ * next call on this thread. */
 SHMRING_API const char *shmring_error(void);
 
 /* --- attaching -------------------------------------------------------------------------------- */
 
 typedef enum shmring_reading {
-    SHMRING_AS_OPENED = 0, /* as whoever opened the channel wants it; with readonly: broadcast */
+    SHMRING_AS_OPENED = 0, /* as the channel was opened; with readonly: broadcast */
     SHMRING_BROADCAST = 1, /* this end gets every packet */
-    SHMRING_SHARED = 2,    /* each packet goes to one of those who read like this */
+    SHMRING_SHARED = 2,    /* each packet goes to one of the shared readers */
 } shmring_reading_t;
 
 /* All fields 0: the defaults. */
 typedef struct shmring_options {
-    const char *name_space; /* NULL: $SHMRING_NAMESPACE, else "default" */
-    int32_t readonly;       /* 1: looks on. Cannot send, and cannot disturb anybody */
+    const char *name_space; /* NULL: $SHMRING_NAMESPACE, or "default" */
+    int32_t readonly;       /* 1: only observes. Cannot send, and cannot disturb other ends */
     int32_t reading;        /* shmring_reading_t */
     uint32_t owner;         /* a user's id, see shmring_attach */
     uint32_t reserved[7];   /* 0 */
 } shmring_options_t;
 
-/* Attaches to a channel that is open. What arrives from now on can be received. options may be
- * NULL. The channel must be this user's, root's, or shared with a group of this process other than
- * its primary one; options->owner allows the channels of one user more. Returns NULL with errno
- * set: ENOENT (no such channel), EACCES and EPERM (another user's), EPROTO (another version of
- * shmring), EINVAL (a name or an option that cannot be), EPIPE, ECONNRESET, ENOMEM. */
+/* Attaches to an open channel. Packets that arrive from now on can be received. options may be
+ * NULL. The channel must belong to this user or root, or be shared with a group of this process
+ * other than its primary one. options->owner allows the channels of one more user. Returns NULL
+ * with errno set: ENOENT (no such channel), EACCES and EPERM (another user's), EPROTO (another
+ * version of shmring), EINVAL (an invalid name or option), EPIPE, ECONNRESET, ENOMEM. */
 SHMRING_API shmring_t *shmring_attach(const char *name, const shmring_options_t *options);
 
-/* Leaves the channel, which stays open for others. What was queued is sent. NULL: does nothing. */
+/* Leaves the channel, which stays open for others. Queued packets are sent. NULL: does nothing. */
 SHMRING_API void shmring_close(shmring_t *channel);
 
-/* To be called first in a child after fork, for every channel that the parent has attached to. Then
- * the child is a party of its own. The descriptor of shmring_fileno was the parent's. */
+/* Call this first in a child after fork, for every channel that the parent has attached to. Then
+ * the child has its own end. The descriptor of shmring_fileno belongs to the parent. */
 SHMRING_API void shmring_after_fork(shmring_t *channel);
 
 /* --- what it is ------------------------------------------------------------------------------- */
@@ -102,11 +102,11 @@ SHMRING_API void shmring_after_fork(shmring_t *channel);
 typedef struct shmring_address {
     uint16_t family; /* 4 or 6 */
     uint16_t port;   /* 1 to 65535, in the machine's byte order */
-    uint32_t scope;  /* IPv6: interface index, else 0 */
+    uint32_t scope;  /* IPv6: interface index, otherwise 0 */
     uint8_t ip[16];  /* network order; IPv4 in the first 4 bytes */
 } shmring_address_t;
 
-/* Makes an address of numbers such as "127.0.0.1" or "::1". Returns 0, -EINVAL. */
+/* Parses a numeric address such as "127.0.0.1" or "::1". Returns 0, -EINVAL. */
 SHMRING_API int shmring_address(shmring_address_t *out, const char *ip, uint16_t port);
 
 typedef enum shmring_state {
@@ -125,14 +125,14 @@ typedef struct shmring_info {
     uint32_t state;           /* shmring_state_t */
     uint32_t max_payload;     /* bytes */
     uint32_t epoch;           /* how many workers have served it */
-    shmring_address_t local;  /* in force */
-    shmring_address_t remote; /* where packets go that name no destination */
+    shmring_address_t local;  /* in use */
+    shmring_address_t remote; /* for packets without a destination */
 } shmring_info_t;
 
 /* Returns 0. */
 SHMRING_API int shmring_info(const shmring_t *channel, shmring_info_t *out);
 
-/* Now, in the channel's clock, ns. */
+/* The present time in the channel's clock, ns. */
 SHMRING_API int64_t shmring_now_ns(const shmring_t *channel);
 
 /* --- sending ---------------------------------------------------------------------------------- */
@@ -152,18 +152,18 @@ typedef struct shmring_terms {
 SHMRING_API int shmring_send(shmring_t *channel, const void *data, size_t bytes,
                              const shmring_terms_t *terms, uint64_t *sequence);
 
-/* Packets that lie one behind the other in one buffer. */
+/* Packets that follow each other in one buffer. */
 typedef struct shmring_batch {
     const void *data;
     size_t size;           /* bytes of each packet */
     size_t count;          /* packets, at least 1 */
-    const uint32_t *sizes; /* NULL: size is each one's; else count sizes, bytes */
+    const uint32_t *sizes; /* NULL: each packet has size bytes; otherwise count sizes, in bytes */
     int64_t interval_ns;   /* packet i is due at terms->due_ns + i * interval_ns */
     uint64_t *sequences;   /* NULL, or room for count */
 } shmring_batch_t;
 
-/* Queues many packets. *sent (may be NULL) gets how many, also when the call fails. Returns 0: all
- * of them; otherwise as shmring_send. */
+/* Queues many packets. *sent (may be NULL) gets how many, also if the call fails. Returns 0: all of
+ * them; otherwise as shmring_send. */
 SHMRING_API int shmring_send_batch(shmring_t *channel, const shmring_batch_t *batch,
                                    const shmring_terms_t *terms, size_t *sent);
 
@@ -175,10 +175,10 @@ typedef struct shmring_claim {
     uint64_t reserved[6];
 } shmring_claim_t;
 
-/* Reserves room for one packet of so many bytes, which the caller writes to out->data. The next
- * call on the channel is shmring_commit or shmring_abort, and follows at once, without waiting or
- * page faults: the worker passes a claim that stays open, but frees no room behind it. Returns as
- * shmring_send. */
+/* Reserves room for one packet of this many bytes, which the caller writes to out->data. The next
+ * call on the channel is shmring_commit or shmring_abort, and must follow at once, without waiting
+ * or page faults: the worker passes a claim that stays open, but frees no room behind it. Returns
+ * as shmring_send. */
 SHMRING_API int shmring_claim(shmring_t *channel, size_t bytes, const shmring_terms_t *terms,
                               shmring_claim_t *out);
 SHMRING_API void shmring_commit(shmring_t *channel, shmring_claim_t *claim);
@@ -188,13 +188,13 @@ SHMRING_API void shmring_abort(shmring_t *channel, shmring_claim_t *claim);
  * no such packet; -EBUSY: the queue could not be searched within 10 ms. */
 SHMRING_API int shmring_cancel(shmring_t *channel, uint64_t sequence);
 
-/* Puts a new packet in the place of one that waits: either both happen, or the old one is sent as
- * it was. terms->due_ns 0: the new packet gets the old one's deadline. Returns 0; -ENOENT (the old
- * packet does not wait any more), -EBUSY as shmring_cancel, otherwise as shmring_send. */
+/* Replaces a packet that waits with a new one: either both happen, or the old one is sent
+ * unchanged. terms->due_ns 0: the new packet gets the old one's deadline. Returns 0; -ENOENT (the
+ * old packet no longer waits), -EBUSY as shmring_cancel, otherwise as shmring_send. */
 SHMRING_API int shmring_replace(shmring_t *channel, uint64_t old, const void *data, size_t bytes,
                                 const shmring_terms_t *terms, uint64_t *sequence);
 
-/* Packets that are queued, by whomever, and have no verdict yet. */
+/* Queued packets of all senders that have no verdict yet. */
 SHMRING_API uint64_t shmring_unsent(const shmring_t *channel);
 
 /* --- receiving -------------------------------------------------------------------------------- */
@@ -207,30 +207,30 @@ typedef enum shmring_stamp {
 } shmring_stamp_t;
 
 /* Flags of a packet. */
-#define SHMRING_SHARED_STAMP 0x02u /* several packets arrived as one and share a timestamp */
+#define SHMRING_SHARED_STAMP 0x02u /* several packets arrived in one batch and share a timestamp */
 #define SHMRING_TRUNCATED 0x04u    /* the datagram was longer than the channel's max_payload */
 
 typedef struct shmring_packet {
-    uint64_t sequence;    /* counts the channel's packets from 0 on; see shmring_lost */
+    uint64_t sequence;    /* counts the channel's packets from 0; see shmring_lost */
     int64_t timestamp_ns; /* arrival, in the channel's clock */
     uint64_t offset;      /* of the payload in the buffer */
     uint32_t bytes;       /* of the payload */
-    uint8_t stamp;        /* shmring_stamp_t: who took the timestamp */
+    uint8_t stamp;        /* shmring_stamp_t: what took the timestamp */
     uint8_t flags;
     uint8_t tos; /* type of service or traffic class; DSCP is tos >> 2 */
     uint8_t reserved;
     shmring_address_t source;
 } shmring_packet_t;
 
-/* Takes the next packet, its payload to buffer. timeout_ns: as above. Returns 0; -EAGAIN,
- * -ETIMEDOUT, -EMSGSIZE (the buffer is too short: the packet stays, and packet->bytes says how long
- * it is). */
+/* Takes the next packet and copies its payload to buffer. timeout_ns: as above. Returns 0; -EAGAIN,
+ * -ETIMEDOUT, -EMSGSIZE (the buffer is too short: the packet stays, and packet->bytes is its
+ * length). */
 SHMRING_API int shmring_recv(shmring_t *channel, void *buffer, size_t bytes, int64_t timeout_ns,
                              shmring_packet_t *packet);
 
-/* Takes the packets that are there, at least 1 and at most max, their payloads one behind the other
- * to buffer. Waits for the first of them. Returns how many; -EAGAIN, -ETIMEDOUT, -EMSGSIZE (not
- * even the first fits; packets[0].bytes says how long it is). */
+/* Takes the packets that are there, at least 1 and at most max, and copies their payloads one after
+ * the other to buffer. Waits for the first of them. Returns how many; -EAGAIN, -ETIMEDOUT,
+ * -EMSGSIZE (not even the first fits; packets[0].bytes is its length). */
 SHMRING_API int64_t shmring_recv_many(shmring_t *channel, void *buffer, size_t bytes,
                                       int64_t timeout_ns, shmring_packet_t *packets, size_t max);
 
@@ -243,16 +243,16 @@ SHMRING_API uint64_t shmring_lost(const shmring_t *channel);
 /* --- waiting ---------------------------------------------------------------------------------- */
 
 typedef enum shmring_event {
-    SHMRING_ROOM = 1,   /* for a packet to be queued */
-    SHMRING_PACKET = 2, /* to be received */
+    SHMRING_ROOM = 1,   /* room to queue a packet */
+    SHMRING_PACKET = 2, /* a packet to receive */
 } shmring_event_t;
 
-/* Waits for one event, shmring_event_t. Somebody else may use the room, or take the packet, before
+/* Waits for one event, shmring_event_t. Another end may use the room, or take the packet, before
  * the caller does. Returns 0; -EAGAIN, -ETIMEDOUT. */
 SHMRING_API int shmring_wait(shmring_t *channel, int event, int64_t timeout_ns);
 
-/* A descriptor that is readable while there may be packets, for poll and epoll. Read with timeout 0
- * until -EAGAIN comes: that clears it. It belongs to the channel. Returns it; -EPERM with readonly,
+/* A descriptor for poll and epoll that is readable while there may be packets. To clear it, receive
+ * with timeout 0 until -EAGAIN. It belongs to the channel. Returns it; -EPERM with readonly,
  * -EMFILE. */
 SHMRING_API int shmring_fileno(shmring_t *channel);
 
@@ -266,16 +266,16 @@ typedef enum shmring_verdict {
     SHMRING_QUEUED_BEHIND = 4,
     SHMRING_DROPPED_LATE = 5,
     SHMRING_CANCELLED = 6,
-    SHMRING_SEND_FAILED = 7, /* error says why */
+    SHMRING_SEND_FAILED = 7, /* error has the reason */
     SHMRING_PRODUCER_HALTED = 8,
 } shmring_verdict_t;
 
-/* What became of one packet, of whichever sender. Times in the channel's clock. */
+/* The verdict and the times of one packet of any sender. Times are in the channel's clock. */
 typedef struct shmring_report {
     uint64_t sequence;
     int64_t scheduled_ns; /* its deadline; 0: as soon as possible */
     int64_t enqueued_ns;
-    int64_t woken_ns;   /* when the worker turned to this packet */
+    int64_t woken_ns;   /* when the worker started to handle this packet */
     int64_t sent_ns;    /* start of the send call */
     int64_t handed_ns;  /* return of the send call */
     int64_t stamped_ns; /* on the wire; 0: there is no timestamp */

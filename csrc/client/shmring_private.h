@@ -4,7 +4,7 @@
  *   shmring_send.c   sending, claims, cancelling, replacing
  *   shmring_recv.c   receiving, waiting, selecting, reports
  *
- * Each call that fails has recorded a text when it returns, or cleared it. */
+ * Each call that fails records a text or clears it before it returns. */
 #ifndef CLIENT_SHMRING_PRIVATE_H
 #define CLIENT_SHMRING_PRIVATE_H
 
@@ -23,15 +23,16 @@ struct shmring {
     int doorbell_fd;       /* -1: none yet */
 };
 
-/* Attaches as what (ENDPOINT_TX, ENDPOINT_RX) to the worker in charge, and as whatever this end was
- * before the worker was replaced. Returns 0; as attachment_get_producer, -EPERM with a text. */
+/* Attaches as what (ENDPOINT_TX, ENDPOINT_RX) to the worker in charge, and also as everything that
+ * this end was before the worker was replaced. Returns 0; as attachment_get_producer, -EPERM with a
+ * text. */
 int shmring_attach_as(shmring_t *c, int what);
 
-/* Nothing was there, or no room. Sleeps a while unless the time is over. until_mono_ns: 0: do not
- * wait. Returns 0 (look again), -EAGAIN, -ETIMEDOUT, -EINTR, -EPIPE. */
+/* For a call that found no packet or no room. Sleeps for a while unless the time is over.
+ * until_mono_ns: 0: do not wait. Returns 0 (try again), -EAGAIN, -ETIMEDOUT, -EINTR, -EPIPE. */
 int shmring_wait_more(shmring_t *c, int what, int64_t until_mono_ns);
 
-/* A timeout to a point of CLOCK_MONOTONIC; 0: do not wait. */
+/* Converts a timeout to a time of CLOCK_MONOTONIC. 0: do not wait. */
 int64_t shmring_until(int64_t timeout_ns);
 
 static inline bool shmring_is_selected(const shmring_t *c)

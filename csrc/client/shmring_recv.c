@@ -17,7 +17,8 @@ _Static_assert(sizeof(shmring_report_t) == sizeof(shm_report_t) &&
                "a report has another name there");
 _Static_assert(SHMRING_SHARED_STAMP == SHM_RX_SHARED_STAMP && SHMRING_TRUNCATED == SHM_RX_TRUNCATED,
                "the worker's flags");
-_Static_assert(SHMRING_ROOM == ENDPOINT_TX && SHMRING_PACKET == ENDPOINT_RX, "what is waited for");
+_Static_assert(SHMRING_ROOM == ENDPOINT_TX && SHMRING_PACKET == ENDPOINT_RX,
+               "events have the numbers of the directions");
 
 /* --- waiting -------------------------------------------------------------------------------- */
 
@@ -31,22 +32,22 @@ int64_t shmring_until(int64_t timeout_ns)
     return until;
 }
 
-/* Found empty while somebody selects: clears what made the descriptor readable. Returns 1: packets
- * came meanwhile. */
-static int settle(shmring_t *c)
+/* For an end that selects and found the ring empty: clears what made the descriptor readable.
+ * Returns 1: packets came meanwhile. */
+static int clear_readiness(shmring_t *c)
 {
     if (!shmring_is_selected(c))
         return 0;
     endpoint_rearm(&c->end);
     if (readiness_look(&c->readiness))
-        (void)readiness_keep_looking(&c->readiness); /* or it stays readable */
+        (void)readiness_keep_looking(&c->readiness); /* otherwise it stays readable */
     return endpoint_waiting(&c->end) > 0;
 }
 
-/* The time is over. */
+/* Ends a call whose time is over. */
 static int give_up(shmring_t *c, int what, int64_t until_mono_ns)
 {
-    if (what == ENDPOINT_RX && settle(c))
+    if (what == ENDPOINT_RX && clear_readiness(c))
         return 0;
     if (until_mono_ns != 0)
         return rt_err_set(-ETIMEDOUT, "channel \"%s\": no %s in time", c->segment.config.name,
@@ -78,7 +79,7 @@ int shmring_wait_more(shmring_t *c, int what, int64_t until_mono_ns)
     return over ? give_up(c, what, until_mono_ns) : sleep_a_while(c, what, until_mono_ns);
 }
 
-/* Returns 1: it is there; 0: look again; or an error. */
+/* Returns 1: it is there; 0: try again; or an error. */
 static int wait_room(shmring_t *c, int64_t until_mono_ns)
 {
     if (!endpoint_may_send(&c->end))
@@ -88,7 +89,7 @@ static int wait_room(shmring_t *c, int64_t until_mono_ns)
 
 static int wait_packet(shmring_t *c, int64_t until_mono_ns)
 {
-    bool stale = !endpoint_may_recv(&c->end); /* before looking, as in endpoint_poll */
+    bool stale = !endpoint_may_recv(&c->end); /* before the read, as in endpoint_poll */
     if (endpoint_may_read(&c->end) && endpoint_waiting(&c->end) > 0)
         return 1;
     return stale ? shmring_attach_as(c, ENDPOINT_RX)
@@ -117,7 +118,7 @@ static int64_t refuse_buffer(shmring_t *c, size_t bytes, shmring_packet_t *packe
                       packet->bytes, bytes);
 }
 
-/* Returns how many; 0: none is there; -EMSGSIZE. */
+/* Returns how many; 0: there is none; -EMSGSIZE. */
 static int64_t take(shmring_t *c, void *buffer, size_t bytes, shmring_packet_t *packets, size_t max)
 {
     uint64_t used;
@@ -135,7 +136,7 @@ int64_t shmring_recv_many(shmring_t *c, void *buffer, size_t bytes, int64_t time
     if (max == 0)
         return rt_err_set(-EINVAL, "max is 0: take at least one packet");
     for (;;) {
-        bool stale = !endpoint_may_recv(&c->end); /* before looking, as in endpoint_poll */
+        bool stale = !endpoint_may_recv(&c->end); /* before the read, as in endpoint_poll */
         int64_t n = take(c, buffer, bytes, packets, max);
         if (n != 0)
             return n;
@@ -165,7 +166,7 @@ uint64_t shmring_lost(const shmring_t *c)
 
 /* --- selecting ------------------------------------------------------------------------------ */
 
-/* Until now nobody selected on the channel. */
+/* Opens the descriptor at the first call of shmring_fileno. */
 static int begin_selecting(shmring_t *c)
 {
     if (c->doorbell_fd < 0)
@@ -185,8 +186,8 @@ int shmring_fileno(shmring_t *c)
     if (!c->segment.writable)
         return rt_err_set(
             -EPERM,
-            "channel \"%s\" is attached with readonly, which the worker does not know "
-            "of: it cannot be selected on",
+            "channel \"%s\" is attached with readonly, so the worker does not know "
+            "it and cannot ring it: attach without readonly to select on it",
             c->segment.config.name);
     int rc = begin_selecting(c);
     if (rc < 0) {

@@ -6,7 +6,7 @@
 
 _Static_assert(sizeof(tx_claim_t) <= sizeof(((shmring_claim_t *)0)->reserved), "kept there");
 
-/* Terms, checked and copied: another thread may not change them under the call. */
+/* Terms, checked and copied: another thread must not change them during the call. */
 typedef struct order {
     int64_t due_ns;
     int64_t until_mono_ns;
@@ -17,7 +17,7 @@ typedef struct order {
 static int refuse_family(const shmring_t *c, unsigned family, unsigned own)
 {
     return rt_err_set(-EAFNOSUPPORT,
-                      "an IPv%u address, channel \"%s\" is IPv%u: use an address of its family",
+                      "the address is IPv%u, channel \"%s\" is IPv%u: use an address of its family",
                       family, c->segment.config.name, own);
 }
 
@@ -27,7 +27,7 @@ static int check_address(const shmring_t *c, const shm_addr_t *to)
     unsigned own = config->local.family ? config->local.family : config->remote.family;
     if ((to->family != 4 && to->family != 6) || to->port == 0)
         return rt_err_set(-EINVAL,
-                          "an address of family %u with port %u: use 4 or 6, and 1 to 65535",
+                          "address family %u or port %u is invalid: use 4 or 6, and 1 to 65535",
                           to->family, to->port);
     return own != 0 && own != to->family ? refuse_family(c, to->family, own) : 0;
 }
@@ -35,7 +35,7 @@ static int check_address(const shmring_t *c, const shm_addr_t *to)
 static int refuse_time(const shmring_t *c, int64_t due_ns)
 {
     return rt_err_set(-ERANGE,
-                      "due_ns is %lld: below 0, or more than a year ahead of channel \"%s\", which "
+                      "due_ns is %lld: it is below 0, or more than a year ahead of channel \"%s\", which "
                       "has %lld ns now (shmring_now_ns)",
                       (long long)due_ns, c->segment.config.name, (long long)shmring_now_ns(c));
 }
@@ -56,7 +56,7 @@ static int take_order(const shmring_t *c, const shmring_terms_t *terms, order_t 
     return check_address(c, &o->to);
 }
 
-/* What to do about an error of a send. Returns 0: try again; or what the call returns. */
+/* Handles an error of a send. Returns 0: try again; or the return value of the call. */
 static int after_failed_send(shmring_t *c, int rc, const order_t *o)
 {
     switch (rc) {
@@ -72,9 +72,9 @@ static int after_failed_send(shmring_t *c, int rc, const order_t *o)
     case -ERANGE:
         return refuse_time(c, o->due_ns);
     case -ENOENT:
-        return rt_err_set(rc, "the packet does not wait any more: it was sent or cancelled");
+        return rt_err_set(rc, "the packet no longer waits: it was sent or cancelled");
     default:
-        return rc; /* it has a text */
+        return rc; /* the text is set */
     }
 }
 
@@ -180,7 +180,7 @@ void shmring_abort(shmring_t *c, shmring_claim_t *from)
 static uint64_t bytes_of(const shmring_batch_t *from)
 {
     uint64_t sum = 0;
-    if (from->sizes == NULL) /* what is longer than any buffer is refused as too long a packet */
+    if (from->sizes == NULL) /* a packet longer than any buffer is refused as too long */
         return __builtin_mul_overflow((uint64_t)from->size, from->count, &sum) ? UINT64_MAX : sum;
     for (size_t i = 0; i < from->count; i++)
         sum += from->sizes[i];

@@ -1,7 +1,7 @@
-# The Python binding and what a wheel holds; read only when pip builds (scikit-build-core sets SKBUILD).
+# The Python binding and the other contents of a wheel. Read only when pip builds (scikit-build-core sets SKBUILD).
 #
 #     shmring/_ring.*.so        cffi, API mode: everything that is not per packet
-#     shmring/_proto.*.so       cffi, likewise: protocol cores by themselves, for tests in virtual time
+#     shmring/_proto.*.so       cffi, API mode: protocol cores alone, for tests in virtual time
 #     shmring/_hot.*.so         hand-written: the per-packet calls
 #     rtpsynth/_utils.*.so ...  hand-written: the compiled modules of that drop-in, over base and proto; _server over client
 #     rtstat/_look.*.so         hand-written: reads segments and pages for the monitor
@@ -10,8 +10,8 @@
 cmake_minimum_required(VERSION 3.26) # USE_SABI
 find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module ${SKBUILD_SABI_COMPONENT})
 
-# rt_python_module(PACKAGE NAME SOURCE...): PACKAGE.NAME. One file for all Pythons from 3.11 on where this Python has
-# the stable ABI (CPython with its lock), else a file for this Python only.
+# rt_python_module(PACKAGE NAME SOURCE...): PACKAGE.NAME. One file for all Pythons from 3.11 on if this Python has
+# the stable ABI (CPython with its lock), otherwise a file for this Python only.
 function(rt_python_module package name)
     if(SKBUILD_SABI_VERSION)
         python_add_library(${name} MODULE USE_SABI ${SKBUILD_SABI_VERSION} WITH_SOABI ${ARGN})
@@ -21,7 +21,7 @@ function(rt_python_module package name)
     install(TARGETS ${name} LIBRARY DESTINATION ${package})
 endfunction()
 
-# rt_cffi_module(NAME LIBRARY...): shmring._NAME of what python/NAME_cdef.txt lists, and python/NAME_src.h.
+# rt_cffi_module(NAME LIBRARY...): shmring._NAME from the list python/NAME_cdef.txt and from python/NAME_src.h.
 function(rt_cffi_module name)
     set(list ${CMAKE_CURRENT_SOURCE_DIR}/python/${name}_cdef.txt)
     set(maker ${CMAKE_CURRENT_SOURCE_DIR}/python/cdef.py)
@@ -59,7 +59,7 @@ set(rtpsynth_modules
     synth
     utils
 )
-# Of them, those that use shared memory; the others know nothing of it.
+# Those of them that use shared memory. The others do not depend on it.
 set(rtpsynth_shm_modules server)
 foreach(name IN LISTS rtpsynth_modules)
     file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/rtpsynth/${name}*.c)
@@ -76,7 +76,7 @@ file(GLOB look_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/rtst
 rt_python_module(rtstat _look ${look_sources})
 target_link_libraries(_look PRIVATE rt_shm rt_proto rt_strict)
 
-# The drop-in netflux has modules beside its package: the same files once more, under the names of the originals.
+# The drop-in netflux also has modules outside its package: the same files under the names of the originals.
 foreach(name IN ITEMS main receiver sender statistics)
     install(FILES ${CMAKE_CURRENT_SOURCE_DIR}/../api/netflux/netflux_${name}.py DESTINATION .)
 endforeach()

@@ -24,7 +24,7 @@ static int set_flags(int fd, uint32_t flags)
 }
 
 /* Asks by sending a datagram with an id of ours from a throw-away socket to itself: the control
- * message is judged before anything else can go wrong. Returns whether it was possible to ask. */
+ * message is judged before anything else can fail. Returns whether it was possible to ask. */
 static bool ask_for_ids(bool *takes)
 {
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);

@@ -212,14 +212,14 @@ uint64_t udp_drops_refresh(udp_t *udp);
 /* ---- sending ---------------------------------------------------------------------------- */
 
 typedef struct udp_tx {
-    const void *data;       /* may lie in shared memory; read by the kernel once */
+    const void *data;       /* may be in shared memory; read by the kernel once */
     const udp_addr_t *dest; /* NULL: the default remote (or connected peer) */
     int64_t
         txtime_ns;   /* launch time in the channel's clock, 0: at once. Ignored unless eff.txtime */
     uint32_t len;    /* of data; with the head 0 .. 65507 (IPv6 65527) */
     uint32_t head_bytes; /* 0: no head */
     const void *head;    /* what goes before data in the same datagram */
-    bool want_stamp; /* needs cfg.tx_stamps, else ignored */
+    bool want_stamp; /* needs cfg.tx_stamps, otherwise ignored */
     bool stamp_shared; /* out: others of the batch have the same id (one GSO call, one stamp) */
     uint32_t stamp_id; /* out: id that udp_tx_stamps will report, 0: none will come */
 } udp_tx_t;
@@ -276,7 +276,7 @@ typedef struct udp_rx {
     udp_stamp_t stamp;
     int64_t time_ns; /* arrival in the channel's clock */
     udp_addr_t source;
-    uint8_t tos;       /* with cfg.want_tos, else 0 */
+    uint8_t tos;       /* with cfg.want_tos, otherwise 0 */
     bool shared_stamp; /* one GRO batch, or one udp_recv call with user stamps: one stamp for all */
     bool truncated;
 } udp_rx_t;

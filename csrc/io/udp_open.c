@@ -101,8 +101,8 @@ static int connect_error(const udp_addr_t *remote, int error)
 }
 
 /* A second connect keeps the source address that the first one chose, which may not lead to the new
- * peer. Dissolving the first forgets it, but also the port where the kernel chose that (its lock is
- * not set), so it is done only with a port that was asked for. */
+ * peer. Dissolving the first clears it, but also the port if the kernel chose that (its lock is not set),
+ * so it is done only with a port that was requested. */
 static void dissolve(int fd, const udp_config_t *cfg)
 {
     struct sockaddr none = {.sa_family = AF_UNSPEC};
@@ -136,8 +136,8 @@ static int connect_peer(int fd, const udp_config_t *cfg)
 }
 
 /* A connected socket remembers its route: 1.6 us from the call to the receiver's stamp instead of 2.0
- * on loopback. With a wildcard local address it would remember its source address too, and go on
- * using it when the interface has got another. */
+ * on loopback. With a wildcard local address it would also remember its source address, and
+ * continue to use it when the interface has another one. */
 static bool worth_connecting(const udp_config_t *cfg)
 {
     return cfg->sends_only && udp_addr_is_set(&cfg->remote) && udp_addr_is_set(&cfg->local) &&

@@ -66,7 +66,7 @@ typedef struct cursor {
 } cursor_t;
 
 typedef struct journal {
-    rt_a64_t state;    /* JOURNAL_TAKING: what follows holds, and the lengths count; else idle */
+    rt_a64_t state;    /* JOURNAL_TAKING: the rest is valid, and the lengths count; otherwise idle */
     uint64_t cookie;   /* of the socket */
     uint64_t channel;  /* udp_config_t.rx_channel */
     uint64_t position; /* *udp_config_t.rx_position before the call */
@@ -86,7 +86,7 @@ typedef struct bank {
 struct udp_rx_pool {
     unsigned messages;
     unsigned filled; /* by the last recvmmsg */
-    unsigned at;     /* next message to deal out */
+    unsigned at;     /* next message to deliver */
     const udp_t *owner;
     int64_t read_ns; /* channel clock, when the last recvmmsg returned; for user stamps */
     cursor_t cursor;

@@ -35,7 +35,7 @@ static int set_txtime(int fd, rt_clock_id_t clock)
     return rc;
 }
 
-/* Returns 0 when the path launches by time, else -errno and the reason. */
+/* Returns 0 when the path launches by time, otherwise -errno and the reason. */
 static int try_enable(udp_t *udp, const udp_config_t *cfg, const udp_route_t *route,
                       char reason[UDP_REASON_BYTES])
 {

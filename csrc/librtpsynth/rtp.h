@@ -1,4 +1,4 @@
-/* rtp.h: RTP header and payload types, as librtpsynth names them. C and C++. */
+/* rtp.h: RTP header and payload types, with librtpsynth's names. C and C++. */
 #ifndef RTPSYNTH_RTP_H
 #define RTPSYNTH_RTP_H
 
@@ -12,7 +12,7 @@
 #endif
 #ifndef BYTE_ORDER
 #ifndef __BYTE_ORDER__
-#error "define BYTE_ORDER and BIG_ENDIAN: this compiler does not tell the order of bytes"
+#error "define BYTE_ORDER and BIG_ENDIAN: this compiler does not define the byte order"
 #endif
 #define BYTE_ORDER __BYTE_ORDER__
 #define BIG_ENDIAN __ORDER_BIG_ENDIAN__
@@ -66,7 +66,7 @@ struct rtp_profile {
     enum rtp_pt_kind pt_kind;
 };
 
-/* By payload type; all zero where RFC 3551 assigns nothing. */
+/* By payload type. All zero if RFC 3551 assigns nothing. */
 extern const struct rtp_profile rtp_profiles[128];
 
 /* Overlays the wire; seq, ts, ssrc and csrc are in network order. */
@@ -107,7 +107,7 @@ typedef struct rtp_hdr_ext rtp_hdr_ext_t;
 #define RTP_NSAMPLES_UNKNOWN (-1)
 #define RTP_HDR_LEN(h) (sizeof(*(h)) + (size_t)(h)->cc * sizeof(uint32_t))
 
-/* How far it is from a on to b, modulo 65536. */
+/* The distance from a to b, modulo 65536. */
 #define SEQ_DIST(a, b) ((uint16_t)((uint16_t)(b) - (uint16_t)(a)))
 
 /* Whether timestamp a comes before b. */
@@ -120,7 +120,7 @@ typedef enum rtp_parser_err {
     RTP_PARSER_IHDRVER = -2,    /* not version 2 */
     RTP_PARSER_PTOOSHRTXS = -3, /* ends within the head of the extension */
     RTP_PARSER_PTOOSHRTXH = -4, /* ends within the CSRCs or the extension */
-    RTP_PARSER_PTOOSHRTPS = -5, /* padding announced, nothing there */
+    RTP_PARSER_PTOOSHRTPS = -5, /* padding announced, but there is none */
     RTP_PARSER_PTOOSHRTP = -6,  /* more padding than there is */
     RTP_PARSER_IPS = -7         /* padding of 0 bytes */
 } rtp_parser_err_t;
@@ -128,7 +128,7 @@ typedef enum rtp_parser_err {
 struct rtp_packet; /* rtpjbuf.h */
 struct rtp_info;   /* rtp_info.h */
 
-/* Returns RTP_PARSER_OK or why not. Where not, ts, seq, ssrc and rtp_profile stay as they were. */
+/* Returns RTP_PARSER_OK or the error. After an error ts, seq, ssrc and rtp_profile are unchanged. */
 rtp_parser_err_t rtp_packet_parse_raw(const unsigned char *buf, size_t size, struct rtp_info *out);
 
 #ifdef __cplusplus

@@ -55,7 +55,7 @@ void rtpjbuf_dtor(void *rjbp)
     free(jb);
 }
 
-/* Links the frames of the entries in front of tail. */
+/* Links the frames of the entries before tail. */
 static struct rtp_frame *link_frames(const rtp_jbuf_entry_t *entries, uint32_t count,
                                      struct rtp_frame *tail)
 {

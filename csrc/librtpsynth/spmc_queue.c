@@ -1,17 +1,18 @@
-/* Theory of operation
+/* How it works
  *
- *   read <= write <= read + capacity      both count up for ever (64 bits), slot = index & mask
+ *   read <= write <= read + capacity      both only grow (64 bits), slot = index & mask
  *
  * The producer stores the slot, then publishes it by `write` (release). A consumer reads `read`,
  * then `write` (acquire: the slots below it are visible), copies the slots it wants, and claims
- * them by moving `read` from where it found it. If that fails, another consumer was faster, the
- * copies mean nothing and it tries again. If it succeeds, nobody else took them, and the producer
- * has not written over them either, because it goes no further than `read` + capacity and `read`
- * had not moved.
+ * them by moving `read` from the value that it found. If that fails, another consumer was faster,
+ * the copies are invalid and it tries again. If it succeeds, no other consumer took them, and the
+ * producer has not overwritten them either, because it goes no further than `read` + capacity and
+ * `read` had not moved.
  *
- * That the copies are really read before the claim is seen is the claim's release; it pairs with
- * the producer's acquire of `read` (pairs Q1, Q2). Slots are atomic, as copies may race with a
- * producer that is a whole lap ahead: such a copy is thrown away, but must not be undefined.
+ * The release of the claim ensures that the copies are really read before the claim is seen. It
+ * pairs with the producer's acquire of `read` (pairs Q1, Q2). Slots are atomic, because copies may
+ * race with a producer that is a whole lap ahead: such a copy is discarded, but must not be
+ * undefined behaviour.
  *
  * No ABA: an index does not come back in 2^64 pushes. */
 #include "librtpsynth/SPMCQueue.h"
@@ -26,7 +27,7 @@ struct SPMCQueue {
     size_t mask;
     char line_1[RT_LINE_BYTES - sizeof(size_t)];
     rt_a64_t write;
-    uint64_t read_seen; /* the producer's: `read` at last sight */
+    uint64_t read_seen; /* the producer's: `read` when last seen */
     char line_2[RT_LINE_BYTES - sizeof(rt_a64_t) - sizeof(uint64_t)];
     rt_a64_t read;
     char line_3[RT_LINE_BYTES - sizeof(rt_a64_t)];

@@ -6,7 +6,7 @@ PyObject *hot_stamps[HOT_STAMPS];
 PyObject *hot_unpack_address;
 PyObject *hot_batch_class;
 
-/* configure(stamps, unpack_address, batch): objects of shmring that this module makes or calls. */
+/* configure(stamps, unpack_address, batch): objects of shmring that this module creates or calls. */
 static PyObject *configure(PyObject *module, PyObject *args)
 {
     (void)module;
@@ -14,7 +14,7 @@ static PyObject *configure(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "O!OO:configure", &PyTuple_Type, &stamps, &unpack, &batch))
         return NULL;
     if (PyTuple_Size(stamps) != HOT_STAMPS) {
-        PyErr_Format(PyExc_ValueError, "there are %d kinds of stamps, not %zd", HOT_STAMPS,
+        PyErr_Format(PyExc_ValueError, "stamps must have %d entries, not %zd", HOT_STAMPS,
                      PyTuple_Size(stamps));
         return NULL;
     }
@@ -32,7 +32,8 @@ static PyMethodDef module_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* One phase, so that an interpreter of its own lock refuses it: types and names are static. */
+/* Single-phase initialisation, so that an interpreter with its own lock refuses it: types and names
+ * are static. */
 static struct PyModuleDef module_def = {
     PyModuleDef_HEAD_INIT,
     .m_name = "shmring._hot",

@@ -1,7 +1,7 @@
-/* hot.h: shmring._hot, the per-packet calls, and nothing else. What they do is in
- * client/endpoint.h.
+/* hot.h: shmring._hot, the per-packet calls, and nothing else. client/endpoint.h describes what
+ * they do.
  *
- *   hot.c            the module, and what shmring hands to it
+ *   hot.c            the module, and the objects that shmring gives to it
  *   hot_arguments.c  arguments of a vectorcall
  *   hot_packet.c     Packet
  *   hot_end.c        what the calls of Core share
@@ -12,20 +12,20 @@
  *   hot_recv.c       Core.recv, try_recv, recv_into, recv_many
  *   hot_netflux.c    Core.put, Core.snapshot: what a cyclic link writes and reads
  *
- * Core's methods touch shared memory and return; whenever something else has to happen first they
- * call a method that Endpoint defines, in Python:
+ * Core's methods touch shared memory and return. If something else has to happen first, they call a
+ * method that Endpoint defines in Python:
  *
  *   attach_now(what)       the end is not attached, or its worker was replaced, or the channel was
  *                          closed: attach, or raise
  *   pack_address(to)       a (host, port) pair -> the bytes of an shm_addr_t
- *   refuse(rc, text)       raise what stands behind an error code
+ *   refuse(rc, text)       raise the exception of an error code
  *   raise_full(waited, sent, first)     raise RingFull or SendTimeout
  *   raise_timeout()        raise ReceiveTimeout
- *   settle()               found no packet, and others select on this channel
- *   check_heard()          nobody has said for a second that the channel is served
+ *   settle()               found no packet, and another thread selects on this channel
+ *   check_heard()          for a second no worker has reported that it serves the channel
  *
  * Threads. The global lock is held throughout, except while sleeping (endpoint_sleep), so no two
- * threads are inside one endpoint_t. The owner reference keeps the segment mapped while a thread
+ * threads use one endpoint_t at once. The owner reference keeps the segment mapped while a thread
  * sleeps on it and another closes the channel.
  *
  * Everything here returns -1 or NULL with a Python exception set, unless it says otherwise. */
@@ -60,8 +60,8 @@ static inline int is_given(PyObject *value)
     return value && value != Py_None;
 }
 
-/* An integer. bool is refused although it is an int: it is never one of these. what names the value
- * in errors, meaning follows "an int" there. Raises OverflowError where 64 bits do not hold it. */
+/* An integer. bool is refused although it is an int, because it is never meant. what names the
+ * value in errors, meaning follows "an int" there. Raises OverflowError for more than 64 bits. */
 int as_int(PyObject *value, const char *what, const char *meaning, int64_t *out);
 
 #define MEANS_NS ": nanoseconds (seconds times 1_000_000_000)"
@@ -76,7 +76,7 @@ int as_sequence(PyObject *value, int64_t *out);
 /* least to most; least >= 0. */
 int as_count(PyObject *value, const char *what, int64_t least, int64_t most, int64_t *out);
 
-/* timeout= in seconds to a point of CLOCK_MONOTONIC; 0: do not wait; RT_NEVER_NS: for ever. */
+/* timeout= in seconds to a time of CLOCK_MONOTONIC; 0: do not wait; RT_NEVER_NS: no limit. */
 int as_deadline(PyObject *value, int64_t *until_mono_ns);
 
 static inline int has_passed(int64_t until_mono_ns)
@@ -84,10 +84,10 @@ static inline int has_passed(int64_t until_mono_ns)
     return until_mono_ns == 0 || (until_mono_ns != RT_NEVER_NS && rt_mono_ns() >= until_mono_ns);
 }
 
-/* A buffer to write to; to be released. */
+/* A buffer to write to. Release it. */
 int as_writable(PyObject *value, const char *what, Py_buffer *view);
 
-/* A payload's bytes, through the buffer protocol or, for bytes, directly; payload_release
+/* A payload's bytes, through the buffer protocol or, for bytes, directly. Call payload_release
  * afterwards in both cases. */
 int as_payload(PyObject *data, Py_buffer *view, const void **payload, size_t *bytes);
 
@@ -113,7 +113,7 @@ PyObject *packet_make(PyObject *data, const rx_packet_t *from, uint64_t lost_bef
 typedef struct core {
     PyObject_HEAD PyObject *owner; /* keeps end and the segment it uses */
     endpoint_t *end;               /* NULL before _serve and after _shut */
-    PyObject *last_to;             /* the destination packed last, and what came of it */
+    PyObject *last_to;             /* the destination packed last, and its result */
     shm_addr_t last_dest;
     uint8_t *scratch; /* of recv_many */
 } core_t;
@@ -136,11 +136,11 @@ int core_call(core_t *self, PyObject *method, PyObject *argument);
 /* Calls a method that raises; arguments from the first NULL on are left out. -1. */
 int core_raise(core_t *self, PyObject *method, PyObject *a, PyObject *b, PyObject *c);
 
-/* Raises what stands behind rc, with the text recorded last. -1. */
+/* Raises the exception of rc, with the text recorded last. -1. */
 int core_refuse(core_t *self, int rc);
 
-/* Sleeps a while without the global lock. Returns 0 (look again) or -1: a signal handler raised, or
- * the channel is closed. what: ENDPOINT_TX for room, ENDPOINT_RX for a packet. */
+/* Sleeps for a while without the global lock. Returns 0 (try again) or -1: a signal handler raised,
+ * or the channel is closed. what: ENDPOINT_TX waits for room, ENDPOINT_RX for a packet. */
 int core_sleep(core_t *self, int what, int64_t until_mono_ns);
 
 /* --- hot_calls.c ---------------------------------------------------------------------------- */
@@ -152,11 +152,11 @@ int calls_type_init(PyObject *module);
 
 extern signature_t send_signature, try_send_signature, replace_signature;
 
-/* to=: a destination of its own, or NULL for the channel's remote. Valid until the next call. */
+/* to=: the packet's own destination, or NULL for the channel's remote. Valid until the next call. */
 int as_destination(core_t *self, PyObject *to, const shm_addr_t **dest);
 
-/* What to do about an error of a send: 0 try again, -1 an exception is set. sent, first: what a
- * batch had queued before. */
+/* Handles an error of a send: 0 try again, -1 an exception is set. sent, first: what a batch had
+ * queued before. */
 int after_failed_send(core_t *self, int rc, int64_t until_mono_ns, uint64_t sent, uint64_t first);
 
 PyObject *core_send(core_t *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
@@ -180,8 +180,8 @@ PyObject *core_recv_many(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
 
 /* --- hot_netflux.c -------------------------------------------------------------------------- */
 
-/* put(values): into the out box. snapshot(decode): a tuple of what the in box has, or None;
- * decode makes the values of their bytes, None leaves them so. */
+/* put(values): into the out box. snapshot(decode): a tuple of the in box's content, or None. decode
+ * converts bytes to values. With None they stay bytes. */
 PyObject *core_put(core_t *self, PyObject *values);
 PyObject *core_snapshot(core_t *self, PyObject *decode);
 

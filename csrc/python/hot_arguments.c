@@ -14,7 +14,7 @@ int as_int(PyObject *value, const char *what, const char *meaning, int64_t *out)
     return *out == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
-/* As as_int, but what does not fit 64 bits becomes -1, to be refused with the negative ones. */
+/* Like as_int, but a number of more than 64 bits becomes -1, which is refused like negative ones. */
 static int as_natural(PyObject *value, const char *what, const char *meaning, int64_t *out)
 {
     if (as_int(value, what, meaning, out) == 0)
@@ -89,7 +89,7 @@ int as_deadline(PyObject *value, int64_t *until_mono_ns)
     return 0;
 }
 
-/* Says what would have been right where something is no buffer at all. */
+/* Names the allowed types if the value is no buffer at all. */
 static int refuse_no_buffer(PyObject *value, const char *what, const char *should, const char *hint)
 {
     PyObject *name = PyObject_GetAttrString((PyObject *)Py_TYPE(value), "__name__");

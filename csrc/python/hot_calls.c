@@ -1,5 +1,5 @@
 /* hot_calls.c: PacketCalls, a base class for channels whose calls are those of their endpoint. A
- * call costs what it costs on the endpoint: no Python code runs in between. */
+ * call costs the same as on the endpoint: no Python code runs before it. */
 #include "python/hot.h"
 
 typedef struct calls {
@@ -35,7 +35,7 @@ static PyObject *calls_try_recv(calls_t *self, PyObject *unused)
     return endpoint ? core_try_recv(endpoint, unused) : NULL;
 }
 
-/* Once: calls under way rely on the endpoint. */
+/* Once: calls in progress rely on the endpoint. */
 static PyObject *calls_use(calls_t *self, PyObject *endpoint)
 {
     if (self->endpoint != NULL || !PyObject_TypeCheck(endpoint, core_type)) {
@@ -81,11 +81,11 @@ static PyMethodDef calls_methods[] = {
      "Queue one packet and return its sequence number in the channel.\n"
      "\n"
      "data: any C-contiguous bytes-like object of at most `max_payload` bytes; copied.\n"
-     "at: when it is to leave, ns in the channel's clock (`now_ns`); None or 0: as soon as "
+     "at: when it should leave, ns in the channel's clock (`now_ns`); None or 0: as soon as "
      "possible.\n"
      "    A time that has passed is sent at once and counted late.\n"
      "to: numeric (host, port); None: the channel's `remote`.\n"
-     "timeout: seconds to wait for room; None: for ever.\n"
+     "timeout: seconds to wait for room; None: no limit.\n"
      "\n"
      "Raises `SendTimeout` (no room in time), `RingFull` (no room, timeout 0), `PayloadTooLarge`,\n"
      "`BadAddress`, `ChannelClosed`, `NoPermission` (a tap), `ValueError` (a time below 0, or "
@@ -100,7 +100,7 @@ static PyMethodDef calls_methods[] = {
      "timeout=None, sequences=None)\n--\n\n"
      "Queue many packets in one call and return the sequence of the first.\n"
      "\n"
-     "packets: an iterable of bytes-like objects, or one buffer that is cut into packets: of "
+     "packets: an iterable of bytes-like objects, or one buffer that is split into packets: of "
      "`size`\n"
      "    bytes each; of `sizes`, an integer array or a sequence; at `offsets`, an integer array, "
      "with\n"
@@ -111,23 +111,23 @@ static PyMethodDef calls_methods[] = {
      "to, timeout: as in `send`. The timeout covers the whole call.\n"
      "sequences: writable buffer of 8 bytes per packet that gets their sequences. They follow "
      "each\n"
-     "    other without gap as long as nobody else sends on the channel at the same time.\n"
+     "    other without gaps unless another end sends on the channel at the same time.\n"
      "\n"
      "Raises as `send`; `RingFull.sent` says how many were queued before."},
     {"replace", FAST(calls_replace),
      "replace($self, sequence, data, at=None, *, to=None, timeout=None)\n--\n\n"
-     "Put a new packet in the place of one that waits, and return its sequence.\n"
+     "Replace a packet that waits with a new one, and return its sequence.\n"
      "\n"
-     "Either both happen, or the old packet is sent as it was. at: ns; None: the old one's "
+     "Either both happen, or the old packet is sent unchanged. at: ns; None: the old one's "
      "deadline.\n"
      "to: None: the channel's `remote`.\n"
      "\n"
-     "Raises `TooLate` if the old packet does not wait any more, `ShmringOSError` with ``EBUSY`` "
+     "Raises `TooLate` if the old packet no longer waits, `ShmringOSError` with ``EBUSY`` "
      "as\n"
      "`Channel.cancel`, otherwise as `send`."},
     {"recv", FAST(calls_recv),
      "recv($self, timeout=None)\n--\n\n"
-     "Take the next packet, waiting `timeout` seconds for it; 0: not at all, None: for ever.\n"
+     "Take the next packet, waiting `timeout` seconds for it; 0: not at all, None: no limit.\n"
      "\n"
      "Raises `ReceiveTimeout`, `ChannelClosed` (after the last packet was taken)."},
     {"try_recv", (PyCFunction)calls_try_recv, METH_NOARGS,
@@ -135,14 +135,14 @@ static PyMethodDef calls_methods[] = {
      "Take the next packet, or return None if there is none now. Raises `ChannelClosed`."},
     {"recv_into", FAST(calls_recv_into),
      "recv_into($self, buffer, *, timeout=None)\n--\n\n"
-     "As `recv`, with the payload in a writable buffer; `Packet.data` is a view of it.\n"
+     "Like `recv`, with the payload in a writable buffer; `Packet.data` is a view of it.\n"
      "\n"
      "Raises also `PayloadTooLarge`; the packet stays for the next call."},
     {"recv_many", FAST(calls_recv_many),
      "recv_many($self, max=1024, *, timeout=None, out=None)\n--\n\n"
      "Take all packets that are there, up to `max` or about a megabyte of payload.\n"
      "\n"
-     "Waits for the first, as `recv`. max: 1 to 1048576. out: writable buffer for the payloads;\n"
+     "Waits for the first, like `recv`. max: 1 to 1048576. out: writable buffer for the payloads;\n"
      "packets that do not fit stay.\n"
      "\n"
      "Raises as `recv`; `PayloadTooLarge` if not even the first fits into `out`."},

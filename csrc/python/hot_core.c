@@ -2,7 +2,8 @@
 
 PyTypeObject *core_type;
 
-/* Sleeps a while on behalf of senders that found no room. Returns whether it is worth a try. */
+/* Sleeps for a while on behalf of senders that found no room. Returns whether another attempt may
+ * succeed. */
 static PyObject *core_wait_room(core_t *self, PyObject *unused)
 {
     (void)unused;

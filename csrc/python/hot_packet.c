@@ -170,18 +170,18 @@ static PyMemberDef packet_members[] = {
     {"data", T_OBJECT_EX, offsetof(packet_t, data), READONLY,
      "payload: bytes, or a memoryview of the buffer given to recv_into"},
     {"timestamp_ns", T_LONGLONG, offsetof(packet_t, timestamp_ns), READONLY,
-     "arrival in the channel's clock, ns; stamp says who took it"},
+     "arrival in the channel's clock, ns; stamp says what took it"},
     {"sequence", T_ULONGLONG, offsetof(packet_t, sequence), READONLY,
      "number of the packet in the channel, counted up by 1 from 0"},
     {"lost_before", T_ULONGLONG, offsetof(packet_t, lost_before), READONLY,
-     "packets overwritten between the one read before and this one"},
+     "packets overwritten between the previously read one and this one"},
     {"tos", T_UBYTE, offsetof(packet_t, tos), READONLY,
      "type of service or traffic class it came with; DSCP is tos >> 2"},
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyGetSetDef packet_getset[] = {
-    {"stamp", (getter)packet_stamp, NULL, "who took timestamp_ns: a shmring.Stamp", NULL},
+    {"stamp", (getter)packet_stamp, NULL, "what took timestamp_ns: a shmring.Stamp", NULL},
     {"source", (getter)packet_source, NULL, "sender: (host, port)", NULL},
     {"shared_stamp", (getter)packet_shared_stamp, NULL,
      "whether one stamp covers several packets that the kernel received as one", NULL},

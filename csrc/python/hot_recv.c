@@ -2,10 +2,10 @@
 
 #define RECV_MANY_DEFAULT 1024
 #define RECV_MANY_MOST (1 << 20)
-#define RECV_MANY_BYTES (1u << 20) /* of payload in one call, a longest packet more */
+#define RECV_MANY_BYTES (1u << 20) /* payload of one call, plus at most one longest packet */
 
-/* Makes sure that a packet lies in end->spare. Returns the end; NULL with an exception set, where
- * at_once, if not NULL, turns "none there and no time left" into 1 without one. */
+/* Waits for a packet in end->spare. Returns the end, or NULL with an exception set. If at_once is
+ * not NULL, "no packet and no time left" sets it to 1 and raises nothing. */
 static endpoint_t *wait_for_packet(core_t *self, int64_t until_mono_ns, int *at_once)
 {
     for (;;) {
@@ -103,7 +103,7 @@ static PyObject *take_into(core_t *self, endpoint_t *end, const Py_buffer *view,
     uint32_t bytes = end->spare_packet.payload_bytes;
     memcpy(view->buf, end->spare, bytes);
     PyObject *data = view_of(buffer, (Py_ssize_t)bytes);
-    /* A memoryview may start a garbage collection, and that a finalizer which closes this channel.
+    /* Making a memoryview may start a garbage collection, whose finalizers may close this channel.
      */
     end = data ? core_end(self) : NULL;
     if (end == NULL) {
@@ -137,7 +137,7 @@ PyObject *core_recv_into(core_t *self, PyObject *const *args, Py_ssize_t nargs, 
     return packet;
 }
 
-/* Where recv_many puts payloads, and from what. */
+/* The destination and the source of the payloads of recv_many. */
 typedef struct take {
     uint8_t *to;
     uint64_t bytes;

@@ -12,7 +12,7 @@ int as_destination(core_t *self, PyObject *to, const shm_addr_t **dest)
         Py_CLEAR(self->last_to);
         if (rc < 0)
             return -1;
-        /* Only what cannot change may be known again by its identity. */
+        /* Only an immutable object may be recognised by its identity. */
         if (PyTuple_CheckExact(to)) {
             Py_INCREF(to);
             self->last_to = to;
@@ -41,7 +41,7 @@ int after_failed_send(core_t *self, int rc, int64_t until_mono_ns, uint64_t sent
     return -1;
 }
 
-/* What both send and replace are given; the payload's view is to be released. */
+/* Arguments of both send and replace. The payload's view must be released. */
 typedef struct packet_call {
     Py_buffer view;
     const void *payload;
@@ -69,7 +69,7 @@ static int packet_call_init(core_t *self, packet_call_t *c, PyObject *data, PyOb
 
 #define NO_ROOM 2
 
-/* Goes on until the call succeeded (1) or raised (-1): one attempt, and what its result asks for.
+/* Continues until the call has succeeded (1) or raised (-1): handles the result of one attempt.
  */
 static int packet_call_settle(core_t *self, const packet_call_t *c, int rc)
 {

@@ -34,7 +34,7 @@ static PyObject *pack_ints(PyObject *sequence, const char *what, const char *mea
         int64_t v = 0;
         if (as_int(PyTuple_GetItem(items, i), what, meaning, &v) < 0) {
             if (PyErr_ExceptionMatches(PyExc_OverflowError))
-                PyErr_Format(PyExc_ValueError, "%s: entry %zd, %S, takes more than 64 bits", what,
+                PyErr_Format(PyExc_ValueError, "%s: entry %zd, %S, needs more than 64 bits", what,
                              i, PyTuple_GetItem(items, i));
             Py_CLEAR(packed);
             break;
@@ -77,8 +77,7 @@ static int batch_by_size(send_call_t *c, int64_t size)
     send_batch_t *b = &c->batch;
     if (size < 1 || b->data_bytes % (uint64_t)size != 0) {
         PyErr_Format(PyExc_ValueError,
-                     "a buffer of %llu bytes is no whole number of packets of "
-                     "%lld bytes",
+                     "buffer length %llu is not a multiple of size=%lld (at least 1)",
                      (unsigned long long)b->data_bytes, (long long)size);
         return -1;
     }
@@ -93,7 +92,7 @@ static int batch_by_sizes(send_call_t *c, PyObject *sizes, int has_offsets)
     send_batch_t *b = &c->batch;
     if (as_ints(sizes, "sizes", MEANS_BYTES, &c->sizes, &c->size_array, &b->sizes, &b->count) < 0)
         return -1;
-    uint64_t total = 0; /* one that wrapped around is found out packet by packet */
+    uint64_t total = 0; /* a sum that wrapped around is found packet by packet */
     for (uint64_t i = 0; !has_offsets && i < b->count; i++)
         total += (uint64_t)int_at(&b->sizes, i);
     if (has_offsets || total == b->data_bytes)
@@ -103,7 +102,7 @@ static int batch_by_sizes(send_call_t *c, PyObject *sizes, int has_offsets)
     return -1;
 }
 
-/* How the buffer is cut into packets. */
+/* Splits the buffer into packets. */
 static int batch_cut(send_call_t *c, PyObject *size, PyObject *sizes, PyObject *offsets)
 {
     send_batch_t *b = &c->batch;
@@ -127,7 +126,7 @@ static int batch_cut(send_call_t *c, PyObject *size, PyObject *sizes, PyObject *
     }
     PyErr_SetString(
         PyExc_TypeError,
-        "a buffer must be cut into packets: give size=, sizes=, offsets= and sizes=, or "
+        "a buffer must be split into packets: give size=, sizes=, offsets= and sizes=, or "
         "an array with one row per packet");
     return -1;
 }
@@ -234,7 +233,7 @@ static int refuse_cut(const send_batch_t *b)
 {
     if (!PyErr_Occurred())
         PyErr_Format(PyExc_ValueError,
-                     "packet %llu does not lie inside the buffer of %llu bytes (%llu were queued "
+                     "packet %llu is not inside the buffer of %llu bytes (%llu were queued "
                      "before it)",
                      (unsigned long long)b->done, (unsigned long long)b->data_bytes,
                      (unsigned long long)b->done);

@@ -1,4 +1,4 @@
-/* int_view.h: an array of integers that a user gives, such as NumPy's or the array module's. */
+/* int_view.h: an array of integers from the user, such as NumPy's or the array module's. */
 #ifndef INT_VIEW_H
 #define INT_VIEW_H
 
@@ -7,8 +7,8 @@
 
 #include "client/int_array.h"
 
-/* Views a one-dimensional array of integers in native byte order; what names it in errors. The view
- * is to be released if view->obj is set, also after a failure. Returns 0, or -1 with TypeError or
+/* Views a one-dimensional array of integers in native byte order. what names it in errors. Release
+ * the view if view->obj is set, also after a failure. Returns 0, or -1 with TypeError or
  * BufferError set. */
 int int_array_view(PyObject *value, const char *what, Py_buffer *view, int_array_t *out);
 

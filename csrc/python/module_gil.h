@@ -1,12 +1,12 @@
-/* module_gil.h: the compiled modules guard their state with the interpreter's lock. A build of Python
- * that can do without it (3.13t and later) switches it on when it loads a module that does not say
- * otherwise, as these do not; PYTHON_GIL=0 forbids that. */
+/* module_gil.h: the compiled modules guard their state with the interpreter's lock. A build of
+ * Python that can run without it (3.13t and later) enables it when it loads a module that does not
+ * declare otherwise, and these do not. PYTHON_GIL=0 prevents that. */
 #ifndef MODULE_GIL_H
 #define MODULE_GIL_H
 
 #include <Python.h>
 
-/* First thing in PyInit_*. Returns 0, or -1 with ImportError set: the lock is switched off. */
+/* Call it first in PyInit_*. Returns 0, or -1 with ImportError set: the lock is disabled. */
 static inline int module_needs_gil(const char *name)
 {
     PyObject *ask = PySys_GetObject("_is_gil_enabled"); /* borrowed; Python 3.13 and later */
@@ -17,8 +17,8 @@ static inline int module_needs_gil(const char *name)
     Py_XDECREF(enabled);
     if (is_on == 0)
         PyErr_Format(PyExc_ImportError,
-                     "%s needs the interpreter's lock, and PYTHON_GIL=0 or -X gil=0 has switched it "
-                     "off: leave it at its default",
+                     "%s needs the interpreter's lock, and PYTHON_GIL=0 or -X gil=0 has disabled "
+                     "it: leave it at its default",
                      name);
     return is_on == 1 ? 0 : -1;
 }

@@ -1,5 +1,5 @@
-/* ring_src.h: the C side of shmring._ring (cffi, API mode); ring_cdef.txt lists what Python sees of
- * it. Here is a sum that would take Python long. */
+/* ring_src.h: the C side of shmring._ring (cffi, API mode). ring_cdef.txt lists the part that
+ * Python sees. This file has a checksum that would take Python long. */
 #include "base/rt_clock.h"
 #include "base/rt_err.h"
 #include "client/channel_stats.h"

@@ -10,7 +10,7 @@ int signature_init(signature_t *s)
     return 0;
 }
 
-/* Names that are not interned, and all errors: left to CPython's parser and its messages. */
+/* For names that are not interned, and for all errors: left to CPython's parser and its messages. */
 static int parse(signature_t *s, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                  PyObject **values)
 {
@@ -33,7 +33,7 @@ static int parse(signature_t *s, PyObject *const *args, Py_ssize_t nargs, PyObje
     return rc;
 }
 
-/* Returns whether all arguments could be bound; only what is interned is compared. */
+/* Returns whether all arguments could be bound. Compares only interned names. */
 static int bind_interned(const signature_t *s, PyObject *const *args, Py_ssize_t nargs,
                          PyObject *kwnames, PyObject **values)
 {

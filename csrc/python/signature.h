@@ -8,19 +8,19 @@
 #define MAX_PARAMETERS 9
 
 typedef struct signature {
-    const char *format; /* as for PyArg_ParseTupleAndKeywords, of O alone: "OO|O$O:name" */
+    const char *format; /* as for PyArg_ParseTupleAndKeywords, with O only: "OO|O$O:name" */
     Py_ssize_t required;
     Py_ssize_t positional; /* how many may be given without a name */
     char *names[MAX_PARAMETERS + 1];
     PyObject *interned[MAX_PARAMETERS];
 } signature_t;
 
-/* Once, before use. Returns 0, or -1 with an exception set. */
+/* Call it once, before use. Returns 0, or -1 with an exception set. */
 int signature_init(signature_t *s);
 
-/* Spreads a vectorcall's arguments over values, of which there are MAX_PARAMETERS; NULL where none
- * was given. The references are the caller's. Returns 0, or -1 with the exception that CPython's
- * own parser raises. */
+/* Stores a vectorcall's arguments in values, an array of MAX_PARAMETERS; NULL for those not given.
+ * The references stay the caller's. Returns 0, or -1 with the exception that CPython's own parser
+ * raises. */
 int signature_bind(signature_t *s, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                    PyObject **values);
 

@@ -9,9 +9,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Faults at one address that are passed on in a row before the default action is put back. A
+/* How many faults in a row at one address are passed on before the default action is restored. A
  * handler that only prints and restores this one, like Python's faulthandler, would otherwise print
- * for ever. */
+ * forever. */
 #define PASSED_ON_MOST 2u
 
 #define FREE ((uintptr_t)0)
@@ -25,9 +25,9 @@ typedef struct place {
 
 typedef struct guard {
     place_t places[BUS_GUARD_PLACES];
-    rt_a32_t used; /* places that were ever taken: all others are free */
-    rt_a32_t next; /* where to look for a free one */
-    struct sigaction before; /* in force before ours */
+    rt_a32_t used; /* highest number of places ever in use: the others are free */
+    rt_a32_t next; /* where to look for a free place */
+    struct sigaction before; /* the action before ours */
     rt_a64_t passed_on_at;
     rt_a32_t passed_on;
     void (*handler)(int, siginfo_t *, void *);
@@ -52,7 +52,7 @@ static place_t *place_of(uintptr_t at)
     return NULL;
 }
 
-/* Locked memory counts twice while one mapping takes the place of another, so it is unlocked first. */
+/* Locked memory counts twice while one mapping replaces another, so unlock it first. */
 static bool replace(place_t *p)
 {
     void *base = (void *)rt_load_relaxed(&p->base);
@@ -94,8 +94,8 @@ static void pass_on(int number, siginfo_t *info, void *context, bool fault)
         before->sa_handler(number);
 }
 
-/* A signal that this process raised itself comes from a handler that ran before this one, printed,
- * put this one back and raised the signal again: the access that follows tells. */
+/* A signal that this process raised itself comes from an earlier handler. It printed, restored this
+ * handler and raised the signal again: the access that follows shows the cause. */
 static void on_sigbus(int number, siginfo_t *info, void *context)
 {
     int saved_errno = errno;
@@ -112,7 +112,7 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 
 /* --- the table ------------------------------------------------------------------------------- */
 
-/* Two threads at once do the same. */
+/* Two threads may do this at once: both do the same. */
 static int install(void)
 {
     struct sigaction now;
@@ -161,7 +161,7 @@ int bus_guard_add(void *base, uint64_t bytes, uint32_t *place)
         return 0;
     }
     return rt_err_set(-ENOSPC,
-                      "this process has %u files of shared memory mapped, its limit: close channels",
+                      "this process has %u files of shared memory mapped, the limit: close channels",
                       BUS_GUARD_PLACES);
 }
 

@@ -1,10 +1,10 @@
-/* bus_guard.h: whoever may write to a file in shared memory may also cut it short. An access
- * beyond its new end then ends a process with SIGBUS. The guard keeps a table of the mappings of
- * this process. On a fault inside one of them it puts zeroed memory of our own in place of the
- * whole mapping and marks it as torn. Any other SIGBUS goes to the handler that was there before.
+/* bus_guard.h: a process that may write to a file in shared memory may also cut it short. An access
+ * beyond the new end then kills a process with SIGBUS. The guard keeps a table of the mappings of
+ * this process. On a fault inside one of them it replaces the whole mapping with zeroed private
+ * memory and marks it as torn. Any other SIGBUS goes to the handler that was installed before.
  *
- * Any thread. The handler is installed with the first mapping; each later mapping looks whether it
- * is still in force. A shared library has a copy of this code: the copies of one process share one
+ * Any thread. The first mapping installs the handler. Each later mapping checks that it is still
+ * installed. A shared library has its own copy of this code: the copies of one process share one
  * table and one handler (bus_guard_join). */
 #ifndef SHM_BUS_GUARD_H
 #define SHM_BUS_GUARD_H
@@ -14,20 +14,20 @@
 
 #define BUS_GUARD_PLACES 16384u
 
-/* Watches a mapping, before the first access to it. Returns 0 and a place above 0; -ENOSPC
+/* Watches a mapping. Call it before the first access. Returns 0 and a place above 0; -ENOSPC
  * (BUS_GUARD_PLACES) or -errno of sigaction, with a text. */
 int bus_guard_add(void *base, uint64_t bytes, uint32_t *place);
 
-/* Before the mapping is unmapped. 0: was never watched. */
+/* Call it before the mapping is unmapped. place 0: was never watched. */
 void bus_guard_remove(uint32_t place);
 
-/* Whether the mapping was replaced by memory of our own. 0: never. */
+/* Whether the mapping was replaced by private memory. place 0: never. */
 bool bus_guard_torn(uint32_t place);
 
 /* The table and handler of this copy, for bus_guard_join in another copy of the same build. */
 uintptr_t bus_guard_address(void);
 
-/* Uses another copy's table and handler from now on; before this copy's first mapping. */
+/* Uses another copy's table and handler from now on. Call it before this copy's first mapping. */
 void bus_guard_join(uintptr_t address);
 
 #endif

@@ -1,10 +1,11 @@
 /* ctl_msg.h: messages of the control plane, one SOCK_SEQPACKET datagram each way per request.
  *
- * A worker listens on <runtime>/<namespace>/<pool>/worker-<slot>.sock and answers every request with
- * one reply that bears the same request number; a reply with result < 0 carries text that names the
- * value, the limit and the fix. File descriptors ride along as SCM_RIGHTS where the table says so.
- * The worker never asks anything of a client. A hang-up is a hint of a client's death: what it held
- * in any channel is repaired and freed as soon as its slots are let go of.
+ * A worker listens on <runtime>/<namespace>/<pool>/worker-<slot>.sock. It answers every request
+ * with one reply that has the same request number. A reply with result < 0 carries a text that
+ * names the value, the limit and the fix. File descriptors are attached as SCM_RIGHTS where the
+ * table says so. The worker never sends requests to a client. A hang-up is a hint that a client
+ * died: what it held in any channel is repaired and freed as soon as the locks of its slots are
+ * released.
  *
  *   op        request body                  fds in                       reply body    fds out
  *   OPEN      ctl_open_t + shm_config_t     segment, bell [, socket]     -             socket
@@ -24,27 +25,28 @@
  *   TAP       ctl_tap_t                     memory                       ctl_tapped_t  -
  *   MARK      ctl_channel_t + text          -                            -             -
  *
- * OPEN with CTL_OPEN_TAKEOVER and a socket answers without one: the pool has it.
+ * OPEN with CTL_OPEN_TAKEOVER and a socket is answered without a socket: the pool already has it.
  *
- * locks of ATTACH is a descriptor that does nothing but hold the slots, for as long as it or a copy of
- * it is open: who closes it, and who dies, lets go of them. A hang-up alone leaves them to whoever
- * still holds them, who may attach again and ask for the same.
+ * The descriptor "locks" of ATTACH only holds the slots, as long as it or a copy of it is open. A
+ * process that closes it or dies releases them. A hang-up alone leaves the slots to any process
+ * that still holds them, which may attach again and ask for the same slots.
  *
- * A reader's bell is a Unix socket of any kind, which the worker sends a byte to, without waiting; a
- * datagram socket that is connected to itself serves as both ends. A reader that takes its slot up
- * again finds it rung: packets may have come unannounced.
+ * A reader's bell is a Unix socket of any kind. The worker sends a byte to it without waiting. A
+ * datagram socket that is connected to itself serves as both ends. A reader that takes its slot
+ * again finds the bell rung, because packets may have come without a signal.
  *
- * The result of LIST is the number of channels; its body names those from first on, as many as a
- * message holds: ask again with a higher first for the rest.
+ * The result of LIST is the number of channels. Its body names those from first on, as many as a
+ * message holds. Ask again with a higher first for the rest.
  *
- * TAP has the worker copy the channel's datagrams into memory of the client (tap_ring.h), a memfd that
- * is sealed against shrinking, growing and further seals, until the connection ends or the channel is
- * closed. Who hangs up reads no more of it: its pages are given back. MARK puts a text into every log
- * of the channel; its result is the number of them.
+ * TAP makes the worker copy the channel's datagrams into memory of the client (tap_ring.h) until
+ * the connection ends or the channel is closed. The memory is a memfd that is sealed against
+ * shrinking, growing and further seals. After a hang-up its pages are freed, so the client must
+ * read them first. MARK puts a text into every log of the channel. Its result is the number of
+ * logs.
  *
- * ADOPT makes this connection the worker's pool: OPEN, CLOSE, EXPORT and QUIT are taken from it only
- * and from connections of the same user. The pool of a private pool passes one end of a socket pair
- * at start instead: its hang-up ends the worker. */
+ * ADOPT makes this connection the worker's pool: OPEN, CLOSE, EXPORT and QUIT are accepted only
+ * from it and from connections of the same user. The pool of a private pool passes one end of a
+ * socket pair at start instead: its hang-up ends the worker. */
 #ifndef CTL_MSG_H
 #define CTL_MSG_H
 
@@ -55,7 +57,7 @@
 #define CTL_MAX_FDS 3u
 #define CTL_TEXT_BYTES 512u
 #define CTL_MARK_BYTES 256u
-#define CTL_ENGINE_BYTES 4096u /* the engine's part of a request to it, and of its answer, at most */
+#define CTL_ENGINE_BYTES 4096u /* longest engine part of a request and of its answer */
 
 typedef enum ctl_op {
     CTL_OPEN = 1,
@@ -81,9 +83,10 @@ typedef struct ctl_header {
     uint32_t op;
     uint32_t request;
     int32_t result;      /* replies: count or 0, -errno */
-    uint32_t body_bytes; /* what follows this header */
-    uint32_t until_ms;   /* requests: not to be carried out after this time of CLOCK_MONOTONIC in
-                          * milliseconds (its low 32 bits), when nobody awaits it; 0: whenever */
+    uint32_t body_bytes; /* bytes after this header */
+    uint32_t until_ms;   /* requests: not carried out after this time of CLOCK_MONOTONIC in
+                          * milliseconds (its low 32 bits), because nobody waits for it then; 0: no
+                          * limit */
 } ctl_header_t;
 
 typedef struct ctl_channel {
@@ -92,11 +95,11 @@ typedef struct ctl_channel {
 } ctl_channel_t;
 
 typedef struct ctl_list {
-    uint32_t first; /* place of the first wanted; the order holds until a channel is closed */
+    uint32_t first; /* index of the first channel to name; the order is stable until a channel is closed */
     uint32_t reserved;
 } ctl_list_t;
 
-#define CTL_OPEN_TAKEOVER 1u /* the segment served another worker before: repair and go on */
+#define CTL_OPEN_TAKEOVER 1u /* the segment served another worker before: repair it and continue */
 typedef struct ctl_open {
     uint32_t flags;
     uint32_t reserved;
@@ -122,15 +125,15 @@ typedef struct ctl_attached {
 
 #define CTL_TAP_TX 1u
 #define CTL_TAP_RX 2u
-#define CTL_TAP_NOT_SENT 4u /* packets with a verdict that were not sent, too; without payload */
+#define CTL_TAP_NOT_SENT 4u /* also packets that have a verdict but were not sent, without payload */
 typedef struct ctl_tap {
     ctl_channel_t channel;
     uint32_t what;       /* CTL_TAP_* */
-    uint32_t snap_bytes; /* of a datagram at most; 0: all of it */
+    uint32_t snap_bytes; /* maximum from each datagram; 0: all of it */
 } ctl_tap_t;
 typedef struct ctl_tapped {
     uint32_t epoch;
-    uint32_t taps; /* of this channel, this one included */
+    uint32_t taps; /* taps of this channel, including this one */
 } ctl_tapped_t;
 
 typedef struct ctl_pong {

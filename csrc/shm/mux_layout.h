@@ -1,17 +1,17 @@
 /* mux_layout.h: what the engine "mux" and its client share: many UDP sockets ("ports") on one
  * channel. Structs and pure arithmetic; mux_layout.c pins the offsets, LAYOUT.md draws them.
  *
- * The client numbers the ports and their generations itself, asks the worker to open, aim and close
- * them (ENGINE requests), and counts what it sends through each:
+ * The client assigns the ports' places and generations, asks the worker to open, aim and close the
+ * ports (ENGINE requests), and counts what it sends through each:
  *
  *   tx record   flag SHM_TX_ENGINE; payload: mux_head_t, then the datagram
  *   rx record   tag: mux_tag(port, generation); payload: the datagram
- *   drained     per port: the number behind the last packet that the worker is done with,
- *               whether it was sent or not; what the client has numbered beyond that waits
+ *   drained     per port: the number after the last packet that the worker is done with,
+ *               whether it was sent or not; packets with later numbers wait
  *
- * A place that is closed and opened again gets another generation, so that what still lies in a
- * ring for its former port goes nowhere. Repeating a request changes nothing, because a worker may
- * die between doing what it was asked and saying so.
+ * A place that is closed and opened again gets another generation, so that packets in a ring for
+ * its former port are not delivered. Repeating a request changes nothing, because a worker may die
+ * after it acted and before it answered.
  *
  *   engine part    0 +----------------------------------+
  *                    | mux_facts_t                      |  worker
@@ -35,20 +35,20 @@ typedef struct mux_config {
     uint32_t reserved;
 } mux_config_t;
 
-/* In front of every datagram to be sent. */
+/* Before every datagram to send. */
 typedef struct mux_head {
-    uint32_t number; /* counts the packets of a port from 0 on, mod 2^32 */
+    uint32_t number; /* counts the packets of a port from 0, mod 2^32 */
     uint16_t port;   /* place */
     uint16_t generation;
 } mux_head_t;
 
-/* Longest datagram of a port: as long as IPv6 has them. */
+/* Longest datagram of a port: the maximum of IPv6. */
 #define MUX_MAX_DATAGRAM (SHM_MAX_RECORD - (uint32_t)sizeof(mux_head_t))
 
 typedef enum mux_op {
-    MUX_ADD = 1,    /* opens a socket bound to address; what was at this place before is closed */
-    MUX_REMOVE = 2, /* closes it; what waits to be sent through it is dropped */
-    MUX_AIM = 3,    /* address is where its packets go from now on, waiting ones included */
+    MUX_ADD = 1,    /* opens a socket bound to address; closes the socket that was at this place */
+    MUX_REMOVE = 2, /* closes it; drops packets that wait to be sent through it */
+    MUX_AIM = 3,    /* sends to address from now on, also packets that wait already */
 } mux_op_t;
 
 /* Body of an ENGINE request. */
@@ -59,7 +59,7 @@ typedef struct mux_request {
     shm_addr_t address;
 } mux_request_t;
 
-/* Answer to it; its result is 0 even where the socket could not be opened. */
+/* The answer. Its result is 0 even if the socket could not be opened. */
 typedef struct mux_reply {
     int32_t error; /* 0, or the errno of socket or bind; ENOENT: no such port (MUX_AIM) */
     uint32_t reserved;
@@ -71,18 +71,18 @@ typedef enum mux_port_state { MUX_PORT_FREE = 0, MUX_PORT_OPEN = 1 } mux_port_st
 typedef struct mux_port {
     rt_a32_t state; /* mux_port_state_t, written last */
     uint32_t generation;
-    shm_addr_t local;  /* in force, the port number filled in */
+    shm_addr_t local;  /* address in use, with the port number filled in */
     shm_addr_t target; /* family 0: none yet */
-    uint64_t drops;    /* of the kernel's count at this socket, those that are counted */
+    uint64_t drops;    /* the part of the kernel's drop count at this socket that is in the counters */
 } mux_port_t;
 
 typedef struct mux_facts {
-    rt_a32_t open; /* ports in use, */
-    rt_a32_t lost; /* of them, those that a successor could not bind again: it goes on trying */
+    rt_a32_t open; /* ports in use */
+    rt_a32_t lost; /* ports that a successor could not bind again and still retries */
     uint32_t reserved[30];
 } mux_facts_t;
 
-/* --- where what lies ----------------------------------------------------------------------- */
+/* --- offsets of the parts ------------------------------------------------------------- */
 
 static inline uint64_t mux_ports_offset(uint32_t ports)
 {
@@ -90,7 +90,7 @@ static inline uint64_t mux_ports_offset(uint32_t ports)
     return (bytes + SHM_PAGE_BYTES - 1) / SHM_PAGE_BYTES * SHM_PAGE_BYTES;
 }
 
-/* Engine bytes of a channel with so many places; a multiple of the page. */
+/* Engine bytes of a channel with this many places; a multiple of the page. */
 static inline uint64_t mux_bytes(uint32_t ports)
 {
     uint64_t bytes = mux_ports_offset(ports) + ports * sizeof(mux_port_t);

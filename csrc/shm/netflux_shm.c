@@ -1,4 +1,4 @@
-/* netflux_shm.c: theory of operation of the boxes.
+/* netflux_shm.c: how the boxes work.
  *
  *   out box     latest = (ticket 7, slot 2, half 1)
  *                           |
@@ -6,18 +6,18 @@
  *        slot 2   [ 6: whole    ] [ 7: whole    ]  <- what the worker sends
  *        slot 3   [ 8: writing. ] [ 3: whole    ]  <- becomes the latest when it is done, or dies
  *
- * A half belongs to the client that has the slot; nobody else writes there. Its version says which
- * ticket's values it holds. So a reader cannot be deceived by a half that was filled again since it
- * looked at `latest`: another ticket lies there then, even if those values are whole. They are not
- * taken: their writer may yet die before they are the latest, and then nobody may have seen them.
+ * A half belongs to the client that has the slot. Nobody else writes there. Its version says which
+ * ticket's values it holds. So a reader notices a half that was filled again after it read
+ * `latest`: the half then has another ticket, even if its values are complete. The reader rejects
+ * them: their writer may die before `latest` names them, and then nobody may have seen them.
  *
- * The half that `latest` names is never written to, so a writer that dies leaves what was put
- * before it as it was. The next owner of its slot starts like any other writer: what `latest` names
- * is kept, and the other half is written over, finished or not.
+ * The half that `latest` names is never written, so a writer that dies leaves the previous values
+ * intact. The next owner of its slot starts like any other writer: it keeps what `latest` names and
+ * overwrites the other half, finished or not.
  *
- * Tickets are drawn before the values are written. Two calls of which one ends before the other
- * begins have tickets of that order; of two at the same time, the one with the later ticket wins,
- * and the other counts as having been just before it.
+ * Tickets are drawn before the values are written. If one call ends before another begins, their
+ * tickets have that order. If two calls overlap, the one with the later ticket wins, and the other
+ * counts as if it had come just before.
  *
  *   in box      published = 9
  *        [ 8 ] [ 9 ] [ 6 ] [ 7: becomes 10, or 10 again after the death of a worker ]
@@ -26,20 +26,20 @@
  *
  *   B1  latest, R by its swap  -> B2: the half it names is whole
  *
- *   B2  latest, A in put and peek. In put: the half that it names is not written to before it is
- *       known which one that is
+ *   B2  latest, A in put and peek. In put: no half is written before it is known which one `latest`
+ *       names
  *
  *   B3  version odd, then a release fence, before the first byte
  *         -> B5: a reader that saw any byte of it sees the odd version, or a later one
  *
- *   B4  version even, R, behind the last byte -> B5: a reader that finds it finds it whole
+ *   B4  version even, R, after the last byte -> B5: a reader that sees it finds the half complete
  *
- *   B5  version, A before the copy; an acquire fence, and version again, behind it
+ *   B5  version, A before the copy; an acquire fence, and version again, after it
  *
  *   B6  published, R -> A in snapshot: the slot is whole
  *
  *   B7  current, R; a release fence before the copy that it does not name is written
- *         -> A in state_get; an acquire fence, and current again, behind the copy */
+ *         -> A in state_get; an acquire fence, and current again, after the copy */
 #include "shm/netflux_shm.h"
 
 #include "base/rt_err.h"
@@ -109,7 +109,7 @@ SIZE(shm_netflux_request_t, 72);
 #define MIN_CYCLE_NS (100 * RT_NS_PER_US)
 #define MAX_TIME_NS (3600 * RT_NS_PER_S)
 
-/* A reader needs another attempt only when its writer has passed it while it copied. */
+/* A reader needs another attempt only if its writer has passed it during the copy. */
 #define ATTEMPTS 64
 
 /* --- checks --------------------------------------------------------------------------------- */
@@ -140,9 +140,9 @@ int shm_netflux_config_check(const shm_netflux_config_t *c)
             "netflux configuration of %u bytes, this build expects %zu: both sides must be "
             "of the same shmring version",
             c->config_bytes, sizeof *c);
-    int rc = check_range("size of what is sent", c->tx_payload_bytes, 0, SHM_NETFLUX_MAX_PAYLOAD);
+    int rc = check_range("tx_payload_bytes", c->tx_payload_bytes, 0, SHM_NETFLUX_MAX_PAYLOAD);
     rc = rc ? rc
-            : check_range("size of what is received", c->rx_payload_bytes, 0,
+            : check_range("rx_payload_bytes", c->rx_payload_bytes, 0,
                           SHM_NETFLUX_MAX_PAYLOAD);
     rc = rc ? rc : check_range("any_source", c->any_source, 0, 1);
     rc = rc ? rc : check_range("partner_known", c->partner_known, 0, 1);
@@ -200,8 +200,8 @@ static unsigned latest_half(uint64_t latest)
 
 /* --- out box -------------------------------------------------------------------------------- */
 
-/* Never the half that is named. Where both are free, the older: somebody may still be copying the
- * newer. */
+/* Never the half that `latest` names. If both are free, the older one: a reader may still be
+ * copying the newer one. */
 static unsigned free_half(const uint8_t *engine, uint32_t slot, uint64_t latest)
 {
     if (latest != 0 && latest_slot(latest) == slot)
@@ -231,7 +231,7 @@ uint64_t shm_netflux_put(uint8_t *engine, uint32_t slot, const void *values, uin
     return ticket;
 }
 
-/* Copies in between two looks at the version. */
+/* Copies between two reads of the version. */
 RT_RACY static bool copy_out(const shm_netflux_out_t *out, uint64_t ticket, uint8_t *values,
                              uint32_t bytes, int64_t *at_mono_ns)
 {
@@ -322,7 +322,7 @@ void shm_netflux_state_put(uint8_t *engine, const shm_netflux_state_t *state)
 {
     shm_netflux_head_t *head = shm_netflux_head(engine);
     uint32_t next = rt_load_relaxed(&head->current) + 1;
-    /* 0 is: none yet. Of those behind it, the first that does not name the copy in force. */
+    /* 0 means none yet. Otherwise the next number that does not name the current copy. */
     if (next == 0)
         next = 2;
     rt_fence_release(); /* B7 */

@@ -5,10 +5,10 @@
  *   rx record's payload           shm_netflux_rx_t, then the partner's values   worker -> readers
  *   ENGINE request                shm_netflux_request_t                         client -> worker
  *
- * What is sent is not queued: the worker sends in cycles whatever was put into the out box last,
- * and what comes in lies in the in box until something newer comes in. The tx ring is not used. The
- * rx ring has what the in box had, one record for each datagram accepted and for each change of the
- * link: for who waits, and for who must see all of it.
+ * The out box is no queue: in each cycle the worker sends the values that were put into it last.
+ * Received values stay in the in box until newer ones come. The tx ring is not used. The rx ring
+ * repeats the content of the in box, one record for each accepted datagram and for each change of
+ * the link. It serves readers that wait or that must see every record.
  *
  *   engine part   0 +---------------------------------------+
  *                   | shm_netflux_head_t                    |  clients: line 1; worker: line 2
@@ -24,16 +24,16 @@
  *
  * Out box. A writer draws a ticket, fills the half of its slot that `latest` does not name, and
  * makes `latest` name that half unless a later ticket is there already. So nobody waits, the last
- * ticket wins, and who dies in the middle has changed nothing. A half's `version` bears the ticket
- * of what lies in it, and is odd while that is written; a reader who does not find the ticket that
- * `latest` gave it, before and behind its copy, looks at `latest` again.
+ * ticket wins, and a writer that dies halfway has changed nothing. A half's `version` contains the
+ * ticket of its values, and is odd while they are written. A reader must find the ticket that
+ * `latest` gave it before and after its copy. Otherwise it reads `latest` again.
  *
- * In box. Publication n lies in slot n % 4, whose version bears n; `published` is n. A reader who
- * was overtaken by three further ones while it copied sees that by the slot's version and takes the
- * newer.
+ * In box. Publication n is in slot n % 4, whose version contains n. `published` is n. If three more
+ * publications come during a reader's copy, the reader sees that by the slot's version and takes
+ * the newer one.
  *
- * The worker believes nothing of it: what `latest` names is checked, sizes come from the
- * configuration, times are bounded by now. Times are CLOCK_MONOTONIC. */
+ * The worker trusts none of it: it checks what `latest` names, takes sizes from the configuration
+ * and bounds times by now. Times are CLOCK_MONOTONIC. */
 #ifndef SHM_NETFLUX_H
 #define SHM_NETFLUX_H
 
@@ -47,22 +47,22 @@
 /* --- configuration ------------------------------------------------------------------------ */
 
 typedef enum shm_netflux_on_stale {
-    SHM_NETFLUX_KEEP = 0,     /* go on sending the last values */
+    SHM_NETFLUX_KEEP = 0,     /* continue to send the last values */
     SHM_NETFLUX_FAILSAFE = 1, /* send the fail-safe values */
     SHM_NETFLUX_STOP = 2,     /* send nothing */
 } shm_netflux_on_stale_t;
 
-/* Behind a time-out: */
-#define SHM_NETFLUX_KEEP_VALUES 0x01u /* the in box keeps the last values; else zeros */
-#define SHM_NETFLUX_KEEP_WINDOW 0x02u /* numbers go on; else the next is the first */
+/* After a time-out: */
+#define SHM_NETFLUX_KEEP_VALUES 0x01u /* the in box keeps the last values; otherwise zeros */
+#define SHM_NETFLUX_KEEP_WINDOW 0x02u /* the numbers continue; otherwise the next is the first */
 #define SHM_NETFLUX_FLAGS 0x03u
 
 /* May be changed while the channel runs. Limits as in nfx_config_t. */
 typedef struct shm_netflux_settings {
     int64_t cycle_ns; /* 100 us .. 1 h */
     int64_t watch_ns; /* watchdog; 0: none */
-    int64_t hear_ns;  /* partner hears us; 0: from watch_ns and cycle_ns */
-    int64_t stale_ns; /* age of values to send; 0: no age, but the death of who wrote them */
+    int64_t hear_ns;  /* how long the partner is taken to hear us; 0: from watch_ns and cycle_ns */
+    int64_t stale_ns; /* age at which values become stale; 0: only the death of their writer */
     uint32_t on_stale;
     uint32_t flags;
 } shm_netflux_settings_t;
@@ -70,15 +70,15 @@ typedef struct shm_netflux_settings {
 typedef struct shm_netflux_config {
     uint32_t config_bytes;     /* sizeof this struct */
     uint32_t tx_payload_bytes; /* 0 .. 1499, of what we send */
-    uint32_t rx_payload_bytes; /* likewise, of what the partner sends */
+    uint32_t rx_payload_bytes; /* 0 .. 1499, of what the partner sends */
     uint32_t any_source;       /* 1: datagrams from anywhere; 0: from the remote's address only */
     shm_netflux_settings_t settings;
-    uint8_t tx_layout[32]; /* clients' own: hash of the record they make of it; zeros: none */
+    uint8_t tx_layout[32]; /* clients' own: hash of their record type; zeros: none */
     uint8_t rx_layout[32];
-    /* A link that was closed and is opened again goes on where it was; all 0: it does not. */
-    uint8_t own_number;     /* used last; the next is the one behind it */
+    /* A link that was closed and is opened again continues with its numbers. All 0: it does not. */
+    uint8_t own_number;     /* used last; the next number follows it */
     uint8_t partner_number; /* accepted last */
-    uint8_t partner_known;  /* 1: partner_number is one */
+    uint8_t partner_known;  /* 1: partner_number is valid */
     uint8_t reserved[5];
 } shm_netflux_config_t;
 
@@ -97,27 +97,27 @@ typedef struct shm_netflux_out {
 
 typedef enum shm_netflux_kind {
     SHM_NETFLUX_VALUES = 0,  /* a datagram was accepted */
-    SHM_NETFLUX_ALIVE = 1,   /* the first, or the first behind a time-out: before its VALUES */
-    SHM_NETFLUX_TIMEOUT = 2, /* the watchdog ran out; payload: what the in box has now */
+    SHM_NETFLUX_ALIVE = 1,   /* the first one, or the first after a time-out; comes before its VALUES */
+    SHM_NETFLUX_TIMEOUT = 2, /* the watchdog expired; payload: the current content of the in box */
     SHM_NETFLUX_HEARD = 3,
     SHM_NETFLUX_UNHEARD = 4,
     SHM_NETFLUX_FRESH = 5,
     SHM_NETFLUX_STALE = 6,
 } shm_netflux_kind_t;
 
-#define SHM_NETFLUX_VOID 0x01u     /* zeros in place of values, behind a time-out */
-#define SHM_NETFLUX_FIRST 0x02u    /* the first datagram, or the first behind a time-out */
+#define SHM_NETFLUX_VOID 0x01u     /* zeros in place of values, after a time-out */
+#define SHM_NETFLUX_FIRST 0x02u    /* the first datagram, or the first after a time-out */
 #define SHM_NETFLUX_OVERSIZE 0x04u /* its datagram was longer than agreed */
 
 /* Head of an rx record's payload. VALUES and TIMEOUT are followed by rx_payload_bytes. */
 typedef struct shm_netflux_rx {
     uint8_t kind; /* shm_netflux_kind_t */
     uint8_t flags;
-    uint8_t number;   /* of the datagram */
-    uint8_t feedback; /* number of ours in it */
+    uint8_t number;   /* number of the datagram */
+    uint8_t feedback; /* our number that it acknowledges */
     uint32_t payload_bytes;
-    uint64_t published; /* of the in box, this one included */
-    int64_t at_mono_ns; /* arrival; of a change: the deadline that passed, or what made it */
+    uint64_t published; /* number of publications, including this one */
+    int64_t at_mono_ns; /* arrival; of a change: the deadline that passed, or the time of the event that caused it */
 } shm_netflux_rx_t;
 
 typedef struct shm_netflux_in {
@@ -129,14 +129,14 @@ typedef struct shm_netflux_in {
 
 #define SHM_NETFLUX_GIVEN 0x100u
 
-/* What a successor of a dead worker goes on with, beside the gauges in the statistics. */
+/* What the successor of a dead worker continues with, apart from the gauges in the statistics. */
 typedef struct shm_netflux_state {
-    int64_t origin_mono_ns;          /* of the send grid; RT_NEVER_NS: sending has not begun */
-    shm_netflux_settings_t settings; /* in force */
-    shm_addr_t remote;               /* in force */
+    int64_t origin_mono_ns;          /* origin of the send grid; RT_NEVER_NS: sending has not begun */
+    shm_netflux_settings_t settings; /* in use */
+    shm_addr_t remote;               /* in use */
     uint32_t sending;                /* 1: unless a request stopped it */
-    uint32_t failsafe;               /* half + 1 that has them; 0: none were given */
-    uint32_t feedback; /* SHM_NETFLUX_GIVEN | number: sent so; 0: the number accepted last */
+    uint32_t failsafe;               /* half + 1 that has them; 0: none set */
+    uint32_t feedback; /* SHM_NETFLUX_GIVEN | number: this number is sent; 0: the number accepted last */
     uint32_t reserved;
 } shm_netflux_state_t;
 
@@ -153,7 +153,7 @@ typedef struct shm_netflux_head {
 #define SHM_NETFLUX_HEAD_BYTES 4096u
 #define SHM_NETFLUX_SLOT_BITS 10u
 
-/* Engine bytes of a channel with so many producers; a multiple of the page. */
+/* Engine bytes of a channel with this many producers; a multiple of the page. */
 uint64_t shm_netflux_bytes(uint32_t producers);
 
 static inline shm_netflux_head_t *shm_netflux_head(const uint8_t *engine)
@@ -167,33 +167,33 @@ static inline uint8_t *shm_netflux_stats(uint8_t *engine)
 }
 
 /* --- boxes --------------------------------------------------------------------------------
- * bytes: the configured size, at most SHM_NETFLUX_MAX_PAYLOAD; the caller has checked it once. What
- * a reader is given is whole and its own; where it gets none, nothing of the caller's is changed.
+ * bytes: the configured size, at most SHM_NETFLUX_MAX_PAYLOAD, which the caller has checked once. A
+ * reader gets a complete copy of its own, or none, and then the caller's memory is unchanged.
  */
 
 /* Client: puts values to be sent. Never waits. slot: the producer slot of the caller, one thread at
- * a time. Returns their ticket. */
+ * a time. Returns the ticket of the values. */
 uint64_t shm_netflux_put(uint8_t *engine, uint32_t slot, const void *values, uint32_t bytes,
                          int64_t now_mono_ns);
 
-/* Anybody: the values that were put last. Returns 1, 0: none yet, -EAGAIN: they changed under every
- * attempt (go on with those of last time), -EPROTO: `latest` makes no sense. *ticket tells one set
- * of values from another; *slot is who wrote them. *at_mono_ns is unchecked. */
+/* Any process: the values that were put last. Returns 1; 0: none yet; -EAGAIN: they changed during
+ * every attempt (continue with the previous values); -EPROTO: `latest` is invalid. *ticket
+ * identifies the set of values, *slot their writer. *at_mono_ns is unchecked. */
 int shm_netflux_peek(const uint8_t *engine, uint32_t producers, void *values, uint32_t bytes,
                      int64_t *at_mono_ns, uint64_t *ticket, uint32_t *slot);
 
-/* Worker: publishes. head->published is filled in here. */
+/* Worker: publishes. Fills in head->published. */
 void shm_netflux_publish(uint8_t *engine, shm_netflux_rx_t *head, uint32_t stamp,
                          const void *values, uint32_t bytes);
 
-/* Anybody: the newest that was published. Returns 1, 0: nothing yet, -EAGAIN as above. */
+/* Any process: the newest publication. Returns 1; 0: nothing yet; -EAGAIN as above. */
 int shm_netflux_snapshot(const uint8_t *engine, shm_netflux_rx_t *head, uint32_t *stamp,
                          void *values, uint32_t bytes);
 
-/* Worker: the state in force from now on. Whole or not at all, wherever the worker dies. */
+/* Worker: the state from now on. It is stored completely or not at all, even if the worker dies. */
 void shm_netflux_state_put(uint8_t *engine, const shm_netflux_state_t *state);
 
-/* Anybody, a successor too. Returns 1, 0: none yet, -EAGAIN as above. Unchecked. */
+/* Any process, also a successor. Returns 1; 0: none yet; -EAGAIN as above. Unchecked. */
 int shm_netflux_state_get(const uint8_t *engine, shm_netflux_state_t *state);
 
 /* The fail-safe values of one half, 0 or 1. Worker: writes to the half that the state does not
@@ -205,12 +205,12 @@ uint8_t *shm_netflux_failsafe(uint8_t *engine, unsigned half);
 typedef enum shm_netflux_op {
     SHM_NETFLUX_SET = 1,          /* settings */
     SHM_NETFLUX_AIM = 2,          /* remote */
-    SHM_NETFLUX_SEND = 3,         /* on: 1 sends (from the first values on; the default), 0 stops */
+    SHM_NETFLUX_SEND = 3,         /* on: 1 sends (from the first values on, the default), 0 stops */
     SHM_NETFLUX_SET_FAILSAFE = 4, /* bytes: tx_payload_bytes */
     SHM_NETFLUX_FEEDBACK = 5,     /* on: shm_netflux_state_t.feedback */
 } shm_netflux_op_t;
 
-/* Body of an ENGINE request: fixed part, then the fail-safe values where op says so. */
+/* Body of an ENGINE request: the fixed part, then the fail-safe values if op says so. */
 typedef struct shm_netflux_request {
     uint32_t op; /* shm_netflux_op_t */
     uint32_t on;

@@ -1,9 +1,9 @@
-/* observe_layout.h: what a worker leaves behind for those who look on, also after its death: the
- * flight recorder, the log of distinct errors, and each channel's latest late packets. Layout only;
- * LAYOUT.md draws it, shm_layout.c pins every offset.
+/* observe_layout.h: what a worker leaves behind for observers, also after its death: the flight
+ * recorder, the log of distinct errors, and each channel's latest late packets. Layout only.
+ * LAYOUT.md draws it, and shm_layout.c checks every offset.
  *
- * All of it is written on exceptional events only, never waits, and is read by anybody who may map
- * the file read-only. */
+ * All of it is written on exceptional events only, never waits, and is read by any process that may
+ * map the file read-only. */
 #ifndef SHM_OBSERVE_LAYOUT_H
 #define SHM_OBSERVE_LAYOUT_H
 
@@ -15,21 +15,21 @@
 typedef struct shm_slot_cursors {
     _Alignas(RT_LINE_BYTES) rt_a64_t tail; /* slots written since the ring was made */
     rt_a64_t writing;                      /* tail + 1 while a slot is being written, else tail */
-    rt_a64_t suppressed;                   /* what was left out because too much came at once */
+    rt_a64_t suppressed;                   /* events left out because too many came at once */
 } shm_slot_cursors_t;
 
 /* --- events --------------------------------------------------------------------------------- */
 
 /* One table for the enum, the labels and the documentation: id, kind, meaning, names of the three
- * numbers with their units ("" where there is none). The numbers lie in shared memory: new rows at
- * the end only.
+ * numbers with their units ("" if there is none). The numbers are stored in shared memory: add new
+ * rows at the end only.
  *
  *   FACT   written each time
- *   BURST  those that follow each other closely become one event with a count
+ *   BURST  events that follow each other closely become one event with a count
  *   ERROR  as BURST, and goes into the log of distinct errors
  *
- * Number a tells bursts and errors of one kind apart and is that of the first; b is the largest of
- * the burst; c is that of the first. */
+ * Number a distinguishes bursts and errors of one kind and is that of the first event. b is the
+ * largest of the burst. c is that of the first. */
 #define SHM_EVENTS(X)                                                                              \
     X(none, FACT, "nothing", "", "", "")                                                           \
     X(worker_started, FACT, "the worker started", "cpu", "priority", "restarts")                   \
@@ -104,10 +104,10 @@ typedef enum shm_event_kind {
     SHM_EVENT_KIND_ERROR = 2,
 } shm_event_kind_t;
 
-/* A name of this field has no end when it is SHM_NAME_MAX long; all zero: the worker itself. */
+/* A name of SHM_NAME_MAX characters has no terminator. All zero: the worker itself. */
 #define SHM_EVENT_NAME_BYTES SHM_NAME_MAX
 
-/* The words that change while a burst goes on are written one by one, and each is whole. */
+/* The words that change during a burst are written one by one, each atomically. */
 typedef struct shm_event {
     int64_t mono_ns;         /* the first of the burst */
     rt_ai64_t last_mono_ns;  /* the last */
@@ -131,9 +131,9 @@ typedef struct shm_recorder {
 /* --- distinct errors ------------------------------------------------------------------------ */
 
 /* One problem: what (id, a) and where (channel). Everything but the atomics is written once, before
- * state says so. */
+ * state is set. */
 typedef struct shm_error {
-    rt_a32_t state; /* 0: free, 1: whole; stored last */
+    rt_a32_t state; /* 0: free, 1: complete; stored last */
     uint32_t id;    /* shm_event_id_t */
     rt_a64_t count;
     int64_t first_mono_ns;
@@ -141,13 +141,13 @@ typedef struct shm_error {
     int64_t a;
     uint64_t channel_id;
     char channel[SHM_EVENT_NAME_BYTES];
-    char text[144]; /* what was said when it happened first; "": the table's words say it all */
+    char text[144]; /* text of the first time; "": the table's meaning says it all */
 } shm_error_t;
 
 #define SHM_ERRORS 64u
 
 typedef struct shm_error_log {
-    _Alignas(RT_LINE_BYTES) rt_a64_t others; /* times something happened that found no entry free */
+    _Alignas(RT_LINE_BYTES) rt_a64_t others; /* times a problem found no free entry */
     rt_ai64_t others_last_mono_ns;
     _Alignas(RT_LINE_BYTES) shm_error_t errors[SHM_ERRORS];
 } shm_error_log_t;

@@ -46,8 +46,8 @@ static recorder_burst_t *burst_of(recorder_t *r, const recorder_burst_t *what)
     return &r->bursts[mixed >> 32 & (RECORDER_BURSTS - 1)];
 }
 
-/* Counts it in the burst that goes on. Returns false when there is none. */
-static bool goes_on(recorder_t *r, recorder_burst_t *burst, const recorder_burst_t *what)
+/* Adds the event to a burst that is still active. Returns false if there is none. */
+static bool add_to_burst(recorder_t *r, recorder_burst_t *burst, const recorder_burst_t *what)
 {
     if (burst->id != what->id || burst->channel_id != what->channel_id || burst->a != what->a ||
         what->last_mono_ns - burst->last_mono_ns > RECORDER_GAP_NS ||
@@ -98,7 +98,7 @@ void recorder_note(recorder_t *r, shm_event_id_t id, const recorder_subject_t *s
         return;
     }
     recorder_burst_t *burst = burst_of(r, &what);
-    if (goes_on(r, burst, &what))
+    if (add_to_burst(r, burst, &what))
         return;
     if (!take_token(r, now_mono_ns)) {
         rt_bump(&r->writer.cursors->suppressed, 1);

@@ -1,5 +1,5 @@
 /* report_ring.c: a slot is announced (writing), filled, then published (tail). A reader copies, and
- * keeps the copy only if no report that uses the same slot had been announced by then. */
+ * keeps the copy only if no report that uses the same slot has been announced by then. */
 #include "shm/report_ring.h"
 
 /* How often a writer may pass a reader in one call before the ring counts as empty. */
@@ -50,7 +50,8 @@ unsigned report_reader_next(report_reader_t *r, shm_report_t *out, unsigned max)
         rt_copy_racy(&out[n], &r->slots[r->next & r->mask], sizeof out[n]);
         rt_fence_acquire(); /* P2 */
         uint64_t writing = rt_load_relaxed(&r->cursors->writing);
-        /* tail is never ahead of it, unless somebody scribbled: then 2^63 reports seem to wait. */
+        /* tail is never ahead of it, unless the memory was overwritten: then 2^63 reports seem to
+         * wait. */
         uint64_t newest = writing > tail ? writing : tail;
         uint64_t oldest = newest > r->mask + 1 ? newest - (r->mask + 1) : 0;
         if (r->next < oldest) {

@@ -1,5 +1,5 @@
-/* report_ring.h: send reports, fixed 64-byte slots, one writer (the worker), any number of readers,
- * the oldest overwritten. */
+/* report_ring.h: send reports, fixed 64-byte slots, one writer (the worker), any number of readers.
+ * New reports overwrite the oldest. */
 #ifndef SHM_REPORT_RING_H
 #define SHM_REPORT_RING_H
 

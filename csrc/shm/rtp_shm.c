@@ -9,8 +9,8 @@
 #define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " changed its size")
 
 _Static_assert(sizeof(shm_rtp_config_t) <= SHM_ENGINE_CONFIG_BYTES, "fits the channel's configuration");
-_Static_assert(SHM_RTP_COUNTER_TOTAL <= SHM_RTP_COUNTER_SPACE, "no room for so many counters");
-_Static_assert(SHM_RTP_GAUGE_TOTAL <= SHM_RTP_GAUGE_SPACE, "no room for so many gauges");
+_Static_assert(SHM_RTP_COUNTER_TOTAL <= SHM_RTP_COUNTER_SPACE, "not enough room for the counters");
+_Static_assert(SHM_RTP_GAUGE_TOTAL <= SHM_RTP_GAUGE_SPACE, "not enough room for the gauges");
 
 AT(shm_rtp_config_t, ssrc, 16);
 AT(shm_rtp_config_t, first_seq, 24);
@@ -73,8 +73,8 @@ static int check_stream(const shm_rtp_config_t *c)
     rc = rc ? rc : check_range("max_frames", c->max_frames, 0, 4096);
     rc = rc ? rc : check_range("underrun", c->underrun, 0, SHM_RTP_FILL);
     if (rc == 0 && c->underrun == SHM_RTP_FILL && c->bytes_per_packet == 0)
-        return rt_err_set(-EINVAL, "underruns are to be filled, and bytes_per_packet is 0: say how long "
-                                   "a packet of filling is");
+        return rt_err_set(-EINVAL, "underruns are filled, but bytes_per_packet is 0: give the length of "
+                                   "a filling packet");
     return rc ? rc : check_range("start_delay_ns", c->start_delay_ns, 0, 10 * RT_NS_PER_S);
 }
 
@@ -84,7 +84,7 @@ static int check_mux(const shm_rtp_config_t *c)
     if (c->rtcp != SHM_RTP_RTCP_MUX || c->payload_type < 64 || c->payload_type > 95)
         return 0;
     return rt_err_set(-EINVAL,
-                      "payload_type %u cannot share its port with RTCP (RFC 5761): use one outside of 64 "
+                      "payload_type %u cannot share its port with RTCP (RFC 5761): use one outside 64 "
                       "to 95, or RTCP on the next port",
                       c->payload_type);
 }
@@ -137,7 +137,7 @@ static int check_rtcp(const shm_rtp_config_t *c)
 static int check_nack(const shm_rtp_config_t *c)
 {
     if (c->flags & (SHM_RTP_NACK_SEND | SHM_RTP_NACK_RECEIVE) && c->rtcp == SHM_RTP_RTCP_OFF)
-        return rt_err_set(-EINVAL, "NACK travels in RTCP, which is off: switch it on");
+        return rt_err_set(-EINVAL, "NACK needs RTCP, which is off: switch it on");
     int64_t most = 60 * RT_NS_PER_S;
     int rc = check_range("history_packets", c->history_packets, 0, SHM_RTP_MAX_HISTORY);
     rc = rc ? rc : check_range("nack_max_requests", c->nack_max_requests, 0, 100);

@@ -1,4 +1,4 @@
-/* rx_ring.c: theory of operation of the rx ring.
+/* rx_ring.c: how the rx ring works.
  *
  *            floor                               tail
  *              |                                  |
@@ -7,23 +7,23 @@
  *              a reader's     shared_head, the one cursor
  *              own cursor     of all readers in shared mode
  *
- * The worker writes behind the tail and publishes it. Before it writes over old records it moves the
- * floor past them, so "at or after the floor" means "whole". A reader copies first and asks then:
- * if the floor has passed its cursor meanwhile, the copy may be torn and is thrown away, and the
+ * The worker writes at the tail and publishes it. Before it overwrites old records it moves the
+ * floor past them, so "at or after the floor" means "complete". A reader copies first and checks
+ * then: if the floor has passed its cursor meanwhile, the copy may be torn and is discarded. The
  * sequences in the cursors say exactly how many packets were lost.
  *
- * Shared reading is the same copy, then one compare-and-swap of shared_head: who wins owns the
- * packet, who loses copies another. Nothing is locked, so a reader that dies leaves nothing behind
- * but, at worst, its own slot.
+ * Shared reading is the same copy, then one compare-and-swap of shared_head: the winner owns the
+ * packet, the others copy another. Nothing is locked, so a reader that dies leaves nothing behind
+ * but its own slot, if it had one.
  *
- * A sleeper sets data_wanted and sleeps on data_event; the worker makes the system call only when it
- * finds data_wanted set. A reader killed in between costs one superfluous call.
+ * A sleeper sets data_wanted and sleeps on data_event. The worker makes the system call only when
+ * data_wanted is set. A reader killed after it set data_wanted costs one superfluous call.
  *
  * Order:
  *   X1 tail, R          -> X2 in rx_reader_next: the records before it are whole
  *   X3 floor + release fence before overwriting -> X4 acquire fence + floor after copying: a reader
  *      that saw any byte of the new record sees the new floor
- *   X5 full fences around data_wanted: either the worker sees the wish or the reader the packet
+ *   X5 full fences around data_wanted: either the worker sees the request or the reader sees the packet
  */
 #include "shm/rx_ring.h"
 
@@ -35,11 +35,11 @@
 #include <errno.h>
 #include <time.h>
 
-#define TAP_NAP_NS RT_NS_PER_MS /* a tap may not write its wish to be woken */
+#define TAP_NAP_NS RT_NS_PER_MS /* a tap may not write a request to be woken */
 
-/* Looks before the ring counts as empty, if the writer passes this reader during each of them.
- * Between two looks a real writer moves on by a fraction of the ring. Only one that scribbles needs
- * so many. */
+/* Reads before the ring counts as empty, if the writer passes this reader during each of them.
+ * Between two reads a real writer advances by a fraction of the ring. Only a process that
+ * overwrites the segment makes this many necessary. */
 #define ATTEMPTS 256
 
 #define V4_BYTES 8u /* family, port, address: the first and third part of shm_addr_t */
@@ -73,9 +73,9 @@ static void wake_readers(rx_writer_t *w)
     rt_futex_wake_all(&w->cursors->data_event);
 }
 
-/* A writer that died after putting more than a ring full without publishing it left the floor ahead of
- * the tail: nothing published is whole. The next packet gets a sequence that no reader's cursor bears
- * yet, so that all of them come to the floor first. */
+/* A writer that died after putting more than a ring full without publishing it left the floor ahead
+ * of the tail: nothing published is complete. The next packet gets a sequence that no reader's
+ * cursor has yet, so that all readers come to the floor first. */
 static void skip_unpublished(rx_writer_t *w)
 {
     int32_t ahead = rt_seq32_diff(shm_cursor_seq(w->floor), shm_cursor_seq(w->tail));
@@ -104,17 +104,17 @@ int rx_writer_init(rx_writer_t *w, shm_segment_t *s)
     };
     if (shm_cursor_place(w->tail) >= w->units || shm_cursor_place(w->floor) >= w->units)
         return rt_err_set(-EPROTO,
-                          "rx ring of channel \"%s\" has a cursor outside of its %u units: it was "
+                          "rx ring of channel \"%s\" has a cursor outside its %u units: it was "
                           "overwritten; close the channel and open it again",
                           s->config.name, w->units);
     w->sequence = rt_seq64_near(w->sequence, shm_cursor_seq(w->tail));
     skip_unpublished(w);
     w->lost_from = shm_cursor_seq(w->floor);
-    wake_readers(w); /* a predecessor may have taken their wish and died before it woke them */
+    wake_readers(w); /* a predecessor may have cleared their request and died before it woke them */
     return 0;
 }
 
-/* The oldest cursor of those who must not lose anything; the tail when nobody reads. */
+/* The oldest cursor of the readers that must not lose packets. The tail if nobody reads. */
 static shm_cursor_t slowest_cursor(const rx_writer_t *w)
 {
     const shm_config_t *c = &w->segment->config;
@@ -134,7 +134,7 @@ static shm_cursor_t slowest_cursor(const rx_writer_t *w)
     return slowest;
 }
 
-/* Units of what lies at place, if it can lie there within held units; else 0. */
+/* Length in units of the record at place, if it can be there within held units; otherwise 0. */
 static uint32_t units_at(const rx_writer_t *w, uint32_t place, uint32_t held, bool *pad)
 {
     uint64_t word = rt_load_relaxed(word_at(w->data, place));
@@ -143,9 +143,9 @@ static uint32_t units_at(const rx_writer_t *w, uint32_t place, uint32_t held, bo
     return units <= held && place + units <= w->units ? units : 0;
 }
 
-/* Steps the floor over the oldest packet, its padding included: a cursor that stands at the padding
- * bears the packet's sequence, and would still seem whole when only the padding were gone. Lengths are
- * read from shared memory: one that cannot be empties the ring instead of leading the floor astray. */
+/* Moves the floor past the oldest packet and its padding: a cursor at the padding has the packet's
+ * sequence, and would still seem valid if only the padding were gone. Lengths are read from shared
+ * memory: an impossible one empties the ring instead of misplacing the floor. */
 static void evict_oldest(rx_writer_t *w)
 {
     uint32_t place = shm_cursor_place(w->floor);
@@ -170,7 +170,7 @@ static bool fits(const rx_writer_t *w, uint32_t take)
     return held + take < w->units && (w->capacity == 0 || packets < w->capacity);
 }
 
-/* Moves the floor until take units fit. false: SHM_OVERFLOW_WAIT and a reader is in the way. */
+/* Moves the floor until take units fit. false: SHM_OVERFLOW_WAIT, and a reader is in the way. */
 static bool make_room(rx_writer_t *w, uint32_t take)
 {
     if (fits(w, take))
@@ -281,7 +281,7 @@ uint32_t rx_writer_room(const rx_writer_t *w, uint32_t packets, uint32_t payload
 {
     shm_cursor_t oldest = slowest_cursor(w);
     if (rt_seq32_diff(shm_cursor_seq(oldest), shm_cursor_seq(w->floor)) < 0)
-        oldest = w->floor; /* of a reader that was purged or lapped and has not called since */
+        oldest = w->floor; /* the cursor of a reader that was purged or overtaken and has not called since */
     if (shm_cursor_place(oldest) >= w->units)
         return 0;
     uint32_t held = used_units(shm_cursor_place(oldest), shm_cursor_place(w->tail), w->units);
@@ -306,7 +306,7 @@ void rx_writer_purge(rx_writer_t *w)
     shm_cursor_t head = rt_load_acquire(&w->cursors->shared_head);
     while (!rt_cas(&w->cursors->shared_head, &head, w->tail)) {
     }
-    /* What the group had lost before and not come across yet was no part of the purge. */
+    /* What the group had lost before, but not noticed yet, was not part of the purge. */
     int32_t missed = rt_seq32_diff(oldest, shm_cursor_seq(head));
     if (missed > 0 && w->segment->config.read_mode == SHM_READ_SHARED)
         rt_fetch_add(&w->cursors->shared_lost, (uint64_t)missed);
@@ -314,7 +314,7 @@ void rx_writer_purge(rx_writer_t *w)
 
 /* --- readers ------------------------------------------------------------------------------ */
 
-/* Ends of the ring as one reader sees them now. */
+/* The ends of the ring as one reader sees them. */
 typedef struct view {
     shm_cursor_t tail, floor;
     uint64_t tail_sequence, floor_sequence;
@@ -363,9 +363,10 @@ static uint64_t lost_between(const rx_reader_t *r, uint64_t from, uint64_t to)
     return to > start ? to - start : 0;
 }
 
-/* Where this reader stands, after stepping over what it has missed. false: nothing to read.
- * Distances are signed and counted from the tail, so that whatever stands in the segment a reader that
- * was moved to the floor is within what is held or at its end, and does not come here for ever. */
+/* Finds the place of this reader, after it skipped what it has missed. false: nothing to read.
+ * Distances are signed and counted from the tail. So whatever the segment contains, a reader that
+ * was moved to the floor is within the held records or at their end, and this does not repeat
+ * forever. */
 static bool find_place(rx_reader_t *r, shm_cursor_t *cursor, uint64_t *sequence)
 {
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
@@ -423,8 +424,8 @@ static void read_source(shm_addr_t *to, const uint8_t *from, bool v6)
     rt_copy_racy(to->ip, from + 4, 4);
 }
 
-/* Copies the record at cursor. Returns its end's place, or UINT32_MAX when it makes no sense (being
- * overwritten, or damaged). */
+/* Copies the record at cursor. Returns the place of its end, or UINT32_MAX if the record is invalid
+ * (being overwritten, or damaged). */
 RT_RACY static uint32_t copy_record(const rx_reader_t *r, shm_cursor_t cursor, void *buffer,
                                     uint32_t buffer_bytes, rx_packet_t *packet)
 {
@@ -459,8 +460,8 @@ RT_RACY static uint32_t copy_record(const rx_reader_t *r, shm_cursor_t cursor, v
     return (place + units) % r->units;
 }
 
-/* A record that is whole and yet senseless: the segment was overwritten. Its reader starts again at
- * the tail, or it would stand here for ever. */
+/* A record that is complete but invalid: the segment was overwritten. Its reader restarts at the
+ * tail. Otherwise it would stay here forever. */
 static void skip_damage(rx_reader_t *r, shm_cursor_t cursor)
 {
     view_t v = look(r);
@@ -473,7 +474,7 @@ static void skip_damage(rx_reader_t *r, shm_cursor_t cursor)
     r->cursor = v.tail;
     r->sequence = v.tail_sequence;
     if (r->slot)
-        rt_store_release(&r->slot->cursor, r->cursor); /* a writer that waits for it must go on */
+        rt_store_release(&r->slot->cursor, r->cursor); /* a writer that waits for it must continue */
 }
 
 static void step(rx_reader_t *r, shm_cursor_t next, uint64_t sequence)
@@ -500,7 +501,7 @@ int rx_reader_next(rx_reader_t *r, void *buffer, uint32_t buffer_bytes, rx_packe
         if (!still_whole(r, sequence))
             continue;
         if (end == UINT32_MAX) {
-            /* In shared mode another reader may have moved on while this one looked. */
+            /* In shared mode another reader may have moved shared_head during this read. */
             if (r->mode == SHM_READ_BROADCAST || rt_load_acquire(&r->shared->shared_head) == cursor)
                 skip_damage(r, cursor);
             continue;

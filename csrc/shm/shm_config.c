@@ -13,7 +13,7 @@
 #define MAX_REPORT_SLOTS (1u << 24)
 #define MAX_LATE_SLOTS (1u << 16)
 #define LATE_SLOTS 128u
-/* What the emulated link takes (proto/impair), said before anything is made. */
+/* Limits of the emulated link (proto/impair), checked before anything is created. */
 #define MAX_BURST_PACKETS 1e6
 #define MAX_RATE_BPS UINT64_C(1000000000000)
 #define MAX_QUEUE_BYTES (UINT64_C(1) << 30)
@@ -90,7 +90,7 @@ static int check_share(const char *what, double p)
     return rt_err_set(-EINVAL, "%s is %g; it is a share and must be between 0 and 1", what, p);
 }
 
-/* Negated, so that what is no number is refused as well. */
+/* Negated, so that NaN is refused as well. */
 static int check_burst(const shm_impair_t *i)
 {
     if (i->burst_loss == 0.0)
@@ -142,7 +142,7 @@ static int check_engine_bytes(uint64_t bytes)
         return 0;
     return rt_err_set(-EINVAL,
                       "engine's shared memory is %llu bytes; it takes 0 to %llu GiB in whole pages of "
-                      "%u bytes: lower what the engine is to hold",
+                      "%u bytes: lower the capacity of the engine",
                       (unsigned long long)bytes, (unsigned long long)(SHM_MAX_ENGINE_BYTES >> 30),
                       PAGE_BYTES);
 }
@@ -172,14 +172,14 @@ static int check_sizes(const shm_config_t *c)
     rc = rc ? rc : check_range("producer slots", c->producers, 1, SHM_MAX_SLOTS);
     rc = rc ? rc : check_range("reader slots", c->readers, 0, SHM_MAX_SLOTS);
     rc = rc ? rc : check_range("report_capacity", c->report_slots, 0, MAX_REPORT_SLOTS);
-    rc = rc ? rc : check_range("late packets kept", c->late_slots, 0, MAX_LATE_SLOTS);
+    rc = rc ? rc : check_range("late_slots", c->late_slots, 0, MAX_LATE_SLOTS);
     if (rc)
         return rc;
     if (c->report_slots & (c->report_slots - 1))
         return rt_err_set(-EINVAL, "report_capacity is %u; it must be a power of two or 0",
                           c->report_slots);
     if (c->late_slots & (c->late_slots - 1))
-        return rt_err_set(-EINVAL, "late packets kept are %u; it must be a power of two or 0",
+        return rt_err_set(-EINVAL, "late_slots is %u; it must be a power of two or 0",
                           c->late_slots);
     rc = c->direction & SHM_TX ? check_longest(c, c->tx_bytes) : 0;
     return rc == 0 && c->direction & SHM_RX ? check_longest(c, c->rx_bytes) : rc;

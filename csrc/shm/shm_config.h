@@ -1,23 +1,23 @@
-/* shm_config.h: what a channel was asked to be. One struct serves the segment's first page, the
- * control message that opens the channel, and the binding that fills it.
+/* shm_config.h: the requested configuration of a channel. One struct serves the segment's first
+ * page, the control message that opens the channel, and the binding that fills it.
  *
- * The pool checks it with shm_config_check before it makes anything; the worker checks its own copy
- * again, because it arrives over a socket. Zeroed and filled by shm_config_init. */
+ * The pool checks it with shm_config_check before it creates anything. The worker checks its own
+ * copy again, because it arrives over a socket. Zeroed and filled by shm_config_init. */
 #ifndef SHM_CONFIG_H
 #define SHM_CONFIG_H
 
 #include <stdint.h>
 
 #define SHM_NAME_MAX 64u
-#define SHM_NAME_BYTES 65u /* with its end */
+#define SHM_NAME_BYTES 65u /* with its terminator */
 #define SHM_MAX_PAYLOAD 65507u
-#define SHM_MAX_RECORD 65535u /* payload in a ring, an engine's own header before it included */
+#define SHM_MAX_RECORD 65535u /* payload in a ring, including an engine's own header */
 #define SHM_MAX_GROUPS 8u
 #define SHM_MAX_SLOTS 1024u /* of producers, and of readers */
 #define SHM_ENGINE_CONFIG_BYTES 512u
 #define SHM_MAX_ENGINE_BYTES (UINT64_C(1) << 32)
 
-/* An address both sides understand without the system's headers. 24 bytes. */
+/* An address in a form that does not depend on the system's headers. 24 bytes. */
 typedef struct shm_addr {
     uint16_t family;  /* 0 none, 4 or 6 */
     uint16_t port;    /* host order */
@@ -45,7 +45,8 @@ typedef enum shm_stamp {
     SHM_STAMP_KERNEL = 2,   /* taken by the kernel when the packet passed the driver */
     SHM_STAMP_HARDWARE = 3, /* taken by the network card, converted to the channel's clock */
 } shm_stamp_t;
-/* What the caller wants for stamps: none (user clock only), kernel, or hardware where there is any. */
+/* The timestamps that the caller wants: none (user clock only), kernel, or hardware if there is
+ * any. */
 typedef enum shm_txtime { SHM_TXTIME_OFF = 0, SHM_TXTIME_AUTO = 1, SHM_TXTIME_REQUIRE = 2 } shm_txtime_t;
 
 typedef struct shm_group {
@@ -54,8 +55,8 @@ typedef struct shm_group {
     uint32_t reserved;
 } shm_group_t;
 
-/* The emulated link; fields as in proto/impair/impair.h, all zero: no impairment. Probabilities
- * are 0 .. 1. */
+/* The emulated link. Fields as in proto/impair/impair.h. All zero: no impairment. Probabilities are
+ * 0 .. 1. */
 typedef struct shm_impair {
     double loss;
     double burst_loss;         /* share of packets lost in bursts */
@@ -65,7 +66,7 @@ typedef struct shm_impair {
     double corrupt;
     int64_t delay_ns;
     int64_t jitter_ns;
-    int64_t reorder_extra_ns;  /* by how much a reordered packet is held back */
+    int64_t reorder_extra_ns;  /* extra delay of a reordered packet */
     uint64_t rate_bps;         /* 0: unlimited */
     uint64_t queue_bytes;      /* 0: a default */
     uint64_t seed;
@@ -86,8 +87,8 @@ typedef struct shm_config {
     uint8_t clock;    /* rt_clock_id_t */
     uint8_t reports;
     uint8_t profile;
-    uint8_t rx_stamp; /* shm_stamp_t wanted at most */
-    uint8_t tx_stamp; /* shm_stamp_t wanted at most; NONE: no packet is stamped */
+    uint8_t rx_stamp; /* best shm_stamp_t wanted */
+    uint8_t tx_stamp; /* best shm_stamp_t wanted; NONE: no packet is stamped */
     uint8_t txtime;
     uint8_t connect;  /* 1: only datagrams from remote are received */
     uint8_t reuse;    /* 1: SO_REUSEADDR and SO_REUSEPORT */
@@ -98,7 +99,7 @@ typedef struct shm_config {
     uint8_t gro;
     uint8_t multicast_loop;
     uint8_t held;     /* 1: opens held, until the start command */
-    uint8_t stamp_every; /* one packet in so many is stamped; 0: in 16, at most 1000 a second */
+    uint8_t stamp_every; /* one packet in this many is stamped; 0: in 16, at most 1000 a second */
     int16_t ttl;          /* -1: the system's default */
     int16_t multicast_ttl;
     int16_t dscp;         /* 0 .. 63, -1 default */
@@ -106,17 +107,17 @@ typedef struct shm_config {
     uint32_t multicast_interface; /* index */
     uint32_t rcvbuf_bytes;        /* 0: the system's default */
     uint32_t sndbuf_bytes;
-    uint32_t max_payload_bytes; /* longest packet the rings in use take */
+    uint32_t max_payload_bytes; /* longest packet that the rings in use accept */
     uint32_t report_slots;      /* power of two */
     uint32_t producers;         /* slots, the worker's own included */
     uint32_t readers;           /* slots */
     uint64_t tx_bytes;          /* ring size; multiple of the page */
     uint64_t rx_bytes;
-    uint32_t tx_capacity; /* packets; at most so many wait, whatever their size. 0: by bytes only */
-    uint32_t rx_capacity; /* packets kept at most. 0: by bytes only */
+    uint32_t tx_capacity; /* most packets that wait, whatever their size; 0: limited by bytes only */
+    uint32_t rx_capacity; /* most packets kept; 0: limited by bytes only */
     int64_t tolerance_ns; /* how late a packet may start and still be on_time */
     uint64_t engine_bytes; /* shared memory of the engine's own; multiple of the page, 0: none */
-    uint32_t late_slots; /* late packets kept for those who look on; a power of two, 0: none */
+    uint32_t late_slots; /* late packets kept for observers; a power of two, 0: none */
     uint32_t reserved;
     shm_addr_t local;
     shm_addr_t remote;
@@ -133,13 +134,13 @@ void shm_config_init(shm_config_t *c);
  * the limit and the fix. */
 int shm_config_check(const shm_config_t *c);
 
-/* The longest payload that one ring of the channel takes: max_payload_bytes, or less in the ring of
- * a direction that is not used. A quarter of the ring less 64, so that one longest record, one in
- * relocation and its padding fit with room. */
+/* The longest payload that one ring of the channel accepts: max_payload_bytes, or less in the ring
+ * of a direction that is not used. It is a quarter of the ring less 64, so that one longest record,
+ * one in relocation and its padding fit with room to spare. */
 uint32_t shm_config_longest(const shm_config_t *c, uint64_t ring_bytes);
 
-/* Whether a name consists of 1 .. 64 of [A-Za-z0-9._-] and is neither "." nor "..": names of pools
- * and namespaces are folders. Returns 0 or -EINVAL. */
+/* Checks that a name consists of 1 .. 64 of [A-Za-z0-9._-] and is neither "." nor "..", because
+ * names of pools and namespaces are folders. Returns 0 or -EINVAL. */
 int shm_name_check(const char *what, const char *name);
 
 #endif

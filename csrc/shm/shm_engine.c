@@ -47,7 +47,7 @@ static uint64_t udt_port_part(const shm_config_t *c)
 typedef struct engine_row {
     const char *name;
     uint64_t (*part_bytes)(const shm_config_t *c);
-    uint32_t record_bytes; /* the shortest max_payload that is of use: its head, and what must follow */
+    uint32_t record_bytes; /* shortest useful max_payload: its head and the least that must follow */
 } engine_row_t;
 
 static const engine_row_t ENGINES[] = {
@@ -64,7 +64,7 @@ static int check_row(const engine_row_t *row, const shm_config_t *c)
     if (needed <= c->engine_bytes && c->max_payload_bytes >= row->record_bytes)
         return 0;
     return rt_err_set(-EINVAL,
-                      "the engine's part has %llu bytes and a record %u, engine %s takes %llu and %u: "
+                      "the engine's part has %llu bytes and a record %u, engine %s needs %llu and %u: "
                       "the segment is damaged; close the channel and open it again",
                       (unsigned long long)c->engine_bytes, c->max_payload_bytes, row->name,
                       (unsigned long long)needed, row->record_bytes);

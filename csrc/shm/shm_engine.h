@@ -1,12 +1,12 @@
-/* shm_engine.h: what the engines' own structs need of a segment. */
+/* shm_engine.h: what the engines' own structs need in a segment. */
 #ifndef SHM_ENGINE_H
 #define SHM_ENGINE_H
 
 #include "shm/shm_config.h"
 
 /* For clients: checks that the engine's part of a segment is as long as the engine's own structs,
- * and a record as long as their head. Engines that are not known here have no such structs. Returns
- * 0 or -EINVAL with a text. */
+ * and a record as long as their head. Engines that this code does not know have no such structs.
+ * Returns 0 or -EINVAL with a text. */
 int shm_engine_check(const shm_config_t *c);
 
 #endif

@@ -1,5 +1,5 @@
-/* Every offset of everything that two processes share. A failing line here means: the layout has
- * changed, so raise SHM_LAYOUT_VERSION and write the change into LAYOUT.md before touching it. */
+/* Every offset of everything that two processes share. A failing line here means that the layout
+ * has changed: first raise SHM_LAYOUT_VERSION and describe the change in LAYOUT.md. */
 #include "shm/shm_layout.h"
 
 #include "shm/ctl_msg.h"
@@ -150,7 +150,7 @@ AT(shm_stats_t, drops_base, 960);
 AT(shm_stats_t, finished_base, 976);
 AT(shm_stats_t, scheduled, 1024);
 AT(shm_stats_t, hists, 1056);
-_Static_assert(SHM_COUNTER_TOTAL <= SHM_COUNTER_SPACE, "no room for so many counters");
+_Static_assert(SHM_COUNTER_TOTAL <= SHM_COUNTER_SPACE, "not enough room for the counters");
 SIZE(rt_hist_t, 8480);
 
 AT(shm_worker_page_t, magic, 0);

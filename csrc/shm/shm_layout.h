@@ -1,9 +1,9 @@
-/* shm_layout.h: structs and constants of the channel segment and the worker segment. Nothing but
- * layout lives here; LAYOUT.md draws it, shm_layout.c pins every offset.
+/* shm_layout.h: structs and constants of the channel segment and the worker segment. It contains
+ * only layout. LAYOUT.md draws it, shm_layout.c checks every offset.
  *
- * Trust: everything below except the first page is written by several processes. The worker reads
- * each index, length and offset once, checks it, and goes on with its copy. A client that scribbles
- * over its own channel's segment spoils that channel and no other.
+ * Trust: several processes write everything below except the first page. The worker reads each
+ * index, length and offset once, checks it, and continues with its copy. A client that overwrites
+ * its own channel's segment damages that channel and no other.
  *
  * Writers, one per cache line (W worker, P any producer, R any reader, O the pool that created it):
  *
@@ -19,7 +19,7 @@
  *                   late ring          W
  *                   tx ring            P and W in turn, handed over by the record's word
  *                   rx ring            W
- *                   engine             as the engine says: its own header beside its agent
+ *                   engine             defined by the engine: its own header next to its agent
  */
 #ifndef SHM_LAYOUT_H
 #define SHM_LAYOUT_H
@@ -68,16 +68,16 @@ static inline uint32_t shm_cursor_place(shm_cursor_t c)
  *     +--------------------+----------------+---------+---------+
  *
  * The first 8 bytes of every record of both rings. In the tx ring its state hands the record over
- * between producer and worker; in the rx ring the state is always SHM_RECORD_COMMITTED. */
+ * between producer and worker. In the rx ring the state is always SHM_RECORD_COMMITTED. */
 #define SHM_RECORD_MAX_UNITS 0xffffu
 
 typedef enum shm_record_state {
     SHM_RECORD_EMPTY = 0,     /* zeroed by the worker, or claimed and not yet marked so */
     SHM_RECORD_CLAIMED = 1,   /* a producer is writing */
-    SHM_RECORD_COMMITTED = 2, /* whole; the worker or a canceller may take it */
+    SHM_RECORD_COMMITTED = 2, /* complete; the worker or a canceller may take it */
     SHM_RECORD_SENDING = 3,   /* the worker is handing it to the kernel */
     SHM_RECORD_DONE = 4,      /* has its verdict; space not yet freed */
-    SHM_RECORD_CANCELLED = 5, /* a client took it back; the worker has not seen that yet */
+    SHM_RECORD_CANCELLED = 5, /* a client took it back; the worker has not noticed yet */
     SHM_RECORD_PAD = 6,       /* fills the ring up to its end */
     SHM_RECORD_ABORTED = 7,   /* claimed, then given up by its producer */
 } shm_record_state_t;
@@ -86,9 +86,9 @@ typedef enum shm_record_state {
 #define SHM_TX_HAS_DEST 0x01u   /* shm_addr_t before the payload */
 #define SHM_TX_HAS_DUE 0x02u    /* time_ns is a deadline; otherwise: as soon as possible */
 #define SHM_TX_RELOCATED 0x04u  /* moved here by the worker: keeps an older sequence */
-#define SHM_TX_ENGINE 0x08u     /* meaning of the payload is the engine's own */
-#define SHM_TX_ORPHAN 0x10u     /* aborted by the worker in the name of a dead producer */
-#define SHM_TX_REPLACES 0x20u   /* claimed, whole: takes the place of the packet of sequence tail_seq */
+#define SHM_TX_ENGINE 0x08u     /* the engine defines the meaning of the payload */
+#define SHM_TX_ORPHAN 0x10u     /* aborted by the worker on behalf of a dead producer */
+#define SHM_TX_REPLACES 0x20u   /* claimed, complete: takes the place of the packet of sequence tail_seq */
 #define SHM_TX_REPLACED 0x40u   /* cancelled, or done: another packet took its place */
 
 /* Flags of an rx record. */
@@ -125,8 +125,8 @@ typedef struct shm_tx_record {
     int64_t enqueued_mono_ns; /* CLOCK_MONOTONIC at the call */
     uint16_t payload_bytes;
     uint16_t producer; /* slot of the producer */
-    /* Moved here: the tail's sequence when this place was claimed. SHM_TX_REPLACES: the sequence of
-     * the other packet. Else 0. */
+    /* Of a relocated record: the tail's sequence when this place was claimed. SHM_TX_REPLACES: the
+     * sequence of the other packet. Otherwise 0. */
     uint32_t tail_seq;
 } shm_tx_record_t;
 
@@ -138,16 +138,16 @@ typedef struct shm_rx_record {
     uint16_t payload_bytes;
     uint8_t stamp; /* shm_stamp_t */
     uint8_t tos;
-    uint32_t tag; /* meaning is the engine's own; plain UDP: 0 */
+    uint32_t tag; /* the engine defines the meaning; plain UDP: 0 */
 } shm_rx_record_t;
 
-/* A whole packet that the worker sends ends with one of these, in order, at the place
- * (index % slots). */
+/* Each complete packet that the worker sends ends with one of these, in order, at the place (index
+ * % slots). */
 typedef struct shm_report {
     uint64_t sequence;
     int64_t scheduled_ns; /* 0: as soon as possible */
     int64_t enqueued_ns;
-    int64_t woken_ns;   /* when the worker turned to this packet */
+    int64_t woken_ns;   /* when the worker started to handle this packet */
     int64_t sent_ns;    /* start of the send call */
     int64_t handed_ns;  /* return of the send call */
     int64_t stamped_ns; /* on the wire, see stamp; 0 if there is none */
@@ -157,19 +157,19 @@ typedef struct shm_report {
     uint16_t batch;     /* packets that left in the same call */
 } shm_report_t;
 
-/* A packet that was late, dropped or failed, whether reports were asked for or not; the latest
- * late_slots of them are kept. */
+/* A packet that was late, dropped or failed, with or without reports. The latest late_slots of them
+ * are kept. */
 typedef struct shm_late_packet {
     shm_report_t report;
-    int64_t noted_mono_ns; /* when the verdict was given: joins the report's clock to the worker's */
+    int64_t noted_mono_ns; /* when the verdict was given: relates the report's clock to the worker's */
     uint32_t producer;     /* slot it came from */
-    uint32_t producer_pid; /* who had that slot then; 0: nobody any more */
+    uint32_t producer_pid; /* the owner of that slot then; 0: it has no owner any more */
 } shm_late_packet_t;
 
 /* --- segment parts ------------------------------------------------------------------------ */
 
-/* Written once by the pool. version is stored last with RELEASE; whoever maps the segment reads it
- * first with ACQUIRE and refuses any other number before it looks at anything else. */
+/* Written once by the pool. version is stored last with RELEASE. A process that maps the segment
+ * reads it first with ACQUIRE and refuses any other number before it reads anything else. */
 typedef struct shm_identity {
     uint64_t magic;
     rt_a32_t version;
@@ -203,17 +203,17 @@ typedef enum shm_channel_state {
 
 #define SHM_REASON_BYTES 96u
 
-/* What the worker says of the channel. Facts that do not change per packet. */
+/* What the worker reports about the channel. Facts that do not change per packet. */
 typedef struct shm_status {
     rt_a32_t state; /* shm_channel_state_t */
-    rt_a32_t epoch; /* raised each time a worker takes the channel over; futex for those waiting */
+    rt_a32_t epoch; /* raised each time a worker takes the channel over; futex for waiters */
     rt_a32_t worker_pid;
-    rt_a32_t cpu;          /* core in force, UINT32_MAX: not pinned */
+    rt_a32_t cpu;          /* core in use, UINT32_MAX: not pinned */
     rt_a32_t sched_policy; /* SCHED_OTHER 0, SCHED_FIFO 1 */
     rt_a32_t sched_priority;
-    rt_a32_t error;          /* errno behind SHM_STATE_FAILED */
+    rt_a32_t error;          /* errno that led to SHM_STATE_FAILED */
     rt_a32_t socket_fd;      /* number inside the worker, for diagnosis only */
-    rt_a32_t rcvbuf_bytes;   /* what the kernel really gave */
+    rt_a32_t rcvbuf_bytes;   /* the size that the kernel actually gave */
     rt_a32_t sndbuf_bytes;
     rt_a32_t gso;            /* 1: segments are coalesced */
     rt_a32_t gro;
@@ -223,7 +223,7 @@ typedef struct shm_status {
     rt_a32_t worker_slot; /* which worker of the pool: names its control socket */
     rt_a64_t heartbeat_mono_ns;
     rt_a64_t opened_mono_ns;
-    shm_addr_t bound; /* local address in force; written before state becomes OPEN */
+    shm_addr_t bound; /* local address in use; written before state becomes OPEN */
     char txtime_reason[64];
     char interface[16];
     char qdisc[16];
@@ -234,39 +234,39 @@ typedef struct shm_status {
 typedef struct shm_tx_cursors {
     /* P */
     _Alignas(RT_LINE_BYTES) rt_a64_t tail; /* next record to claim */
-    rt_a64_t cancels; /* packets taken back by clients; for the worker to notice */
+    rt_a64_t cancels; /* packets cancelled by clients, so that the worker notices */
     /* W: read by producers to know the room left */
     _Alignas(RT_LINE_BYTES) rt_a32_t head_place; /* oldest record not yet freed */
     rt_a32_t room_event;                         /* futex: counts the times room was freed */
     rt_a64_t finished;                           /* packets that have their verdict */
-    rt_a64_t read;                               /* cursor: next record the worker takes in */
+    rt_a64_t read;                               /* cursor: next record that the worker takes in */
     rt_a64_t freeing_to;     /* 1 + place: being zeroed up to there; 0: not freeing */
-    rt_a64_t moving;         /* from_place << 32 | to_place of a move under way; UINT64_MAX none */
+    rt_a64_t moving;         /* from_place << 32 | to_place of a relocation in progress; UINT64_MAX: none */
     rt_a64_t sequence_high;  /* a 64-bit sequence within 2^31 of every one in the ring */
     /* P: rarely, on a full ring */
-    _Alignas(RT_LINE_BYTES) rt_a32_t room_wanted; /* 1: somebody sleeps on room_event */
+    _Alignas(RT_LINE_BYTES) rt_a32_t room_wanted; /* 1: a producer sleeps on room_event */
     /* W arms, P rings: number of the arming * 4 + SHM_BELL_* */
     _Alignas(RT_LINE_BYTES) rt_a32_t bell_armed;
 } shm_tx_cursors_t;
 
 #define SHM_BELL_AWAKE 0u   /* the worker is awake, or was rung */
 #define SHM_BELL_ARMED 1u   /* it sleeps and must be rung */
-#define SHM_BELL_RINGING 2u /* somebody is about to ring and may be stopped: who commits now rings, too */
+#define SHM_BELL_RINGING 2u /* a producer is about to ring and may be stopped: others that commit ring, too */
 #define SHM_BELL_STATE 3u
 
 typedef struct shm_rx_cursors {
     /* W */
     _Alignas(RT_LINE_BYTES) rt_a64_t tail; /* cursor: next record to be written */
-    rt_a64_t floor;                        /* cursor: oldest record that is still whole */
+    rt_a64_t floor;                        /* cursor: oldest record that is still complete */
     rt_a64_t sequence_high;                /* 64-bit form of the tail's sequence */
-    rt_a64_t purged_sequence;              /* what lies before it was purged, not lost */
+    rt_a64_t purged_sequence;              /* everything before it was purged, not lost */
     rt_a32_t data_event;                   /* futex: counts the times sleepers were woken */
     rt_a32_t reserved;
     /* R: the cursor of all readers in shared mode */
     _Alignas(RT_LINE_BYTES) rt_a64_t shared_head;
-    rt_a64_t shared_lost; /* overwritten before anybody of the group took them */
+    rt_a64_t shared_lost; /* overwritten before any reader of the group took them */
     /* R: rarely, before sleeping */
-    _Alignas(RT_LINE_BYTES) rt_a32_t data_wanted; /* 1: somebody sleeps on data_event */
+    _Alignas(RT_LINE_BYTES) rt_a32_t data_wanted; /* 1: a reader sleeps on data_event */
 } shm_rx_cursors_t;
 
 typedef struct shm_report_cursors {
@@ -274,19 +274,19 @@ typedef struct shm_report_cursors {
     rt_a64_t writing;                      /* tail + 1 while a slot is being written, else tail */
 } shm_report_cursors_t;
 
-/* A producer announces what it is about to claim before it does so; that is how the worker can
- * tell, after a death, whose unfinished claim blocks the ring and how long it is. */
+/* A producer announces what it is about to claim before it does so. After a death this tells the
+ * worker whose unfinished claim blocks the ring and how long it is. */
 #define SHM_INTENT_NONE UINT64_MAX
 typedef struct shm_producer {
     _Alignas(RT_LINE_BYTES) rt_a64_t intent; /* the tail it tries to move, SHM_INTENT_NONE: idle */
-    rt_a32_t intent_units;                   /* by how much, padding at the ring's end included */
+    rt_a32_t intent_units;                   /* by how much, including padding at the ring's end */
     rt_a32_t owner;                          /* process id as the worker sees it; 0: free */
     uint64_t reserved;
 } shm_producer_t;
 
 typedef struct shm_reader {
     _Alignas(RT_LINE_BYTES) rt_a64_t cursor; /* next record this reader takes; broadcast mode */
-    rt_a64_t lost;                           /* overwritten before it came to them */
+    rt_a64_t lost;                           /* overwritten before this reader took them */
     rt_a64_t taken;
     rt_a32_t owner;     /* process id as the worker sees it; 0: free */
     rt_a32_t bell_want; /* 1: ring this reader's bell at the next packet */
@@ -294,10 +294,11 @@ typedef struct shm_reader {
 } shm_reader_t;
 
 /* An owner whose process is in a pid namespace that the worker cannot see. The owners here are for
- * those who look on: who holds a slot is what locks on the segment's file say (LAYOUT.md). */
+ * observers. The locks on the segment's file say who holds a slot (LAYOUT.md). */
 #define SHM_OWNER_ELSEWHERE 0xfffffffeu
 
-/* Where the locks lie, a byte for each producer slot, then SHM_MAX_SLOTS behind for each reader slot. */
+/* Where the locks are: a byte for each producer slot, then, after SHM_MAX_SLOTS bytes, one for each
+ * reader slot. */
 #define SHM_SLOT_LOCKS (UINT64_C(1) << 40)
 
 /* Slot 0 of the producers is the worker's own, for relocations. */
@@ -305,8 +306,8 @@ typedef struct shm_reader {
 
 /* --- statistics --------------------------------------------------------------------------- */
 
-/* One table for the enum, the labels and the documentation: id, unit, meaning. All are counted
- * since the segment was made or since statistics were reset, by the worker. */
+/* One table for the enum, the labels and the documentation: id, unit, meaning. The worker counts
+ * all of them since the segment was made or since statistics were reset. */
 #define SHM_COUNTERS(X)                                                                          \
     X(tx_sent, packets, "packets handed to the kernel")                                          \
     X(tx_bytes, bytes, "payload bytes handed to the kernel")                                     \
@@ -385,18 +386,18 @@ typedef enum shm_hist_id {
 typedef struct shm_stats {
     rt_a64_t counters[SHM_COUNTER_SPACE];
     rt_a64_t drops_base; /* the kernel's count at the socket when rx_kernel_drops was 0 */
-    rt_a64_t rx_link; /* emulated link: arrivals offered to it << 32 | those on the way in it */
+    rt_a64_t rx_link; /* emulated link: arrivals offered to it << 32 | arrivals in transit in it */
     rt_a64_t finished_base; /* packets that had their verdict when the counters were 0 */
     rt_a64_t reserved[5];
     rt_a64_t scheduled;          /* gauge: packets waiting for their deadline */
-    rt_ai64_t wake_margin_ns;    /* gauge: how long before a deadline the worker wakes now */
-    rt_ai64_t wire_offset_ns;    /* gauge: how much ahead align="wire" sends now */
+    rt_ai64_t wake_margin_ns;    /* gauge: how long before a deadline the worker now wakes */
+    rt_ai64_t wire_offset_ns;    /* gauge: how much earlier align="wire" now sends */
     rt_a64_t reset_mono_ns;
     rt_hist_t hists[SHM_HIST_TOTAL];
 } shm_stats_t;
 
 /* --- worker segment -----------------------------------------------------------------------
- * One small segment per worker, read by everybody, written by the worker: is it alive, is it fit. */
+ * One small segment per worker, which only the worker writes: is it alive, is it fit. */
 typedef struct shm_worker_page {
     uint64_t magic;
     rt_a32_t version; /* SHM_LAYOUT_VERSION, last */
@@ -405,9 +406,9 @@ typedef struct shm_worker_page {
     char name_space[SHM_NAME_BYTES];
     uint8_t pad[2];
     rt_a32_t cpu_wanted;
-    rt_a32_t cpu;            /* in force; UINT32_MAX not pinned */
-    rt_a32_t sched_policy;   /* in force */
-    rt_a32_t sched_priority; /* in force */
+    rt_a32_t cpu;            /* in use; UINT32_MAX: not pinned */
+    rt_a32_t sched_policy;   /* in use */
+    rt_a32_t sched_priority; /* in use */
     rt_a32_t memory_locked;  /* 1: mlockall succeeded */
     rt_a32_t profile;        /* shm_profile_t */
     rt_a32_t channels;
@@ -421,16 +422,16 @@ typedef struct shm_worker_page {
     rt_a64_t cpu_ns;        /* CPU time used */
     rt_a64_t longest_loop_ns;
     rt_a64_t forced_rests;  /* times it slept to stay below the real-time throttle */
-    rt_a64_t missed_wakes;  /* woke more than 1 ms after the asked time */
-    rt_hist_t wake_latency; /* asked wake-up time to running */
+    rt_a64_t missed_wakes;  /* woke more than 1 ms after the requested time */
+    rt_hist_t wake_latency; /* requested wake-up time to running */
     rt_a32_t calls_filtered; /* 1: only listed system calls are possible */
     uint8_t pad_filtered[4];
-    rt_a64_t calls_refused; /* system calls that were not among them */
-    rt_a64_t slot_looks;    /* times it asked whether a slot's holder lives: a system call each */
+    rt_a64_t calls_refused; /* system calls that were not on the list */
+    rt_a64_t slot_looks;    /* times it checked whether a slot's holder lives: a system call each */
 } shm_worker_page_t;
 
-/* The whole file. It outlives the worker, and, when all of a pool was killed, the pool, until
- * "shmring gc" removes it. Each part has one writer. */
+/* The whole file. It outlives the worker. If all processes of a pool were killed, it outlives the
+ * pool, until "shmring gc" removes it. Each part has one writer. */
 #define SHM_RECORDER_OFFSET 12288u
 #define SHM_POOL_ERRORS_OFFSET 163840u /* a whole page of the system's own: the pool maps it alone */
 #define SHM_WORKER_SEGMENT_BYTES 184320u

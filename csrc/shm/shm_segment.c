@@ -11,8 +11,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-/* Where the parts lie. A pure function of the configuration, so that nobody has to believe the
- * offsets in a mapping. */
+/* The offsets of the parts: a pure function of the configuration, so that no process has to trust
+ * the offsets in a mapping. */
 typedef struct geometry {
     uint64_t status, tx_cursors, rx_cursors, report_cursors, producers, readers, stats, reports,
         late, tx, rx, engine, total;
@@ -67,7 +67,7 @@ static void find_parts(shm_segment_t *s)
     s->engine = s->config.engine_bytes > 0 ? s->base + g.engine : NULL;
 }
 
-/* Maps so many bytes of the file, watched before anybody touches them. */
+/* Maps this many bytes of the file. The bus guard watches them before the first access. */
 static int map_file(shm_segment_t *s, int fd, uint64_t bytes, int writable)
 {
     int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
@@ -86,7 +86,7 @@ static int map_file(shm_segment_t *s, int fd, uint64_t bytes, int writable)
 
 /* --- making ------------------------------------------------------------------------------- */
 
-/* posix_fallocate, so that a full /dev/shm is an error here and not a SIGBUS at some later store. */
+/* posix_fallocate makes a full /dev/shm an error here and not a SIGBUS at some later store. */
 static int reserve(int fd, uint64_t bytes)
 {
     int err;
@@ -160,7 +160,7 @@ int shm_segment_format(shm_segment_t *s, int fd, const shm_config_t *c, uint64_t
 static int check_version(uint64_t magic, uint32_t version)
 {
     if (version == 0)
-        return rt_err_set(-EPROTO, "not a finished shmring segment: its maker is still writing it or "
+        return rt_err_set(-EPROTO, "not a finished shmring segment: its creator is still writing it or "
                                    "died; try again, or remove it with \"shmring gc\"");
     if (magic != SHM_MAGIC)
         return rt_err_set(-EPROTO, "not a shmring segment (magic number 0x%016llx)",
@@ -173,8 +173,8 @@ static int check_version(uint64_t magic, uint32_t version)
     return 0;
 }
 
-/* Reads the first page with system calls: a file cut short meanwhile causes an error, not a signal,
- * and the copy cannot change. */
+/* Reads the first page with system calls: if the file is cut short meanwhile, that causes an error,
+ * not a signal, and the copy cannot change. */
 static int read_identity(int fd, shm_identity_t *id)
 {
     struct {
@@ -208,7 +208,7 @@ static int check_identity(const shm_identity_t *id, uint64_t file_bytes)
     if (needed == id->segment_bytes && needed <= file_bytes)
         return 0;
     return rt_err_set(-EINVAL,
-                      "segment says it has %llu bytes, its configuration needs %llu, its file has "
+                      "segment claims %llu bytes, its configuration needs %llu, its file has "
                       "%llu: it is damaged; close the channel and open it again",
                       (unsigned long long)id->segment_bytes, (unsigned long long)needed,
                       (unsigned long long)file_bytes);
@@ -252,7 +252,7 @@ int shm_segment_map_as(shm_segment_t *s, int fd, const shm_config_t *c)
     rc = rc ? rc : read_identity(fd, &id);
     if (rc == 0 && file_bytes < needed)
         rc = rt_err_set(-EPROTO,
-                        "the segment's file has %llu bytes, channel \"%s\" takes %llu: it was cut "
+                        "the segment's file has %llu bytes, channel \"%s\" needs %llu: it was cut "
                         "short; close the channel and open it again",
                         (unsigned long long)file_bytes, c->name, (unsigned long long)needed);
     rc = rc ? rc : map_file(s, fd, needed, 1);
@@ -266,7 +266,7 @@ int shm_segment_map_as(shm_segment_t *s, int fd, const shm_config_t *c)
 
 int shm_segment_map_name(shm_segment_t *s, const char *posix_name, int writable)
 {
-    /* Everybody may make files there: the opening of a named pipe must not wait for its other end. */
+    /* Any user may create files there: opening a named pipe must not wait for its other end. */
     int fd = shm_open(posix_name, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK, 0);
     if (fd < 0)
         return rt_err_set(-errno, "opening segment %s failed", posix_name);

@@ -1,8 +1,8 @@
-/* shm_segment.h: one channel's segment, mapped. The file itself is made by the pool, named and
- * unlinked by the worker; this code lays it out, checks it and finds its parts.
+/* shm_segment.h: one channel's segment, mapped. The pool makes the file, the worker names and
+ * unlinks it. This code lays it out, checks it and finds its parts.
  *
  * Every offset is taken from the caller's own copy of the geometry, never again from the mapping:
- * what another process changes there later has no effect on where this one reads and writes. */
+ * later changes by another process do not affect where this one reads and writes. */
 #ifndef SHM_SEGMENT_H
 #define SHM_SEGMENT_H
 
@@ -27,41 +27,41 @@ typedef struct shm_segment {
     shm_stats_t *stats;
     shm_report_t *reports;
     shm_slot_cursors_t *late;
-    shm_late_packet_t *late_packets; /* config.late_slots of them */
+    shm_late_packet_t *late_packets; /* config.late_slots entries */
     uint8_t *tx_data;
     uint8_t *rx_data;
-    uint8_t *engine; /* config.engine_bytes of it, zeroed when the segment was made; NULL: none */
+    uint8_t *engine; /* config.engine_bytes bytes, zeroed when the segment was made; NULL: none */
 } shm_segment_t;
 
-/* Bytes a segment of this configuration takes; the configuration must have passed the check. */
+/* Bytes of a segment of this configuration, which must have passed the check. */
 uint64_t shm_segment_bytes(const shm_config_t *c);
 
 /* Owner only, once, on a new file open for writing: reserves its space, writes identity and empty
- * rings, the version last, and leaves it mapped in s as shm_segment_map would. Returns 0; -ENOSPC
+ * rings, the version last, and leaves it mapped in s like shm_segment_map. Returns 0; -ENOSPC
  * (names what is free in /dev/shm and what was needed), -EINVAL. */
 int shm_segment_format(shm_segment_t *s, int fd, const shm_config_t *c, uint64_t segment_id);
 
 /* The worker: maps fd for writing as the channel of this configuration, which has passed the check.
- * Neither sizes nor anything else is taken from the file, which its clients can write. Returns 0;
+ * It takes no sizes or other data from the file, because its clients can write it. Returns 0;
  * -EPROTO (no shmring segment, another layout version, or a file shorter than the configuration
  * needs), -ENOMEM, -EACCES, -ENOSPC. */
 int shm_segment_map_as(shm_segment_t *s, int fd, const shm_config_t *c);
 
-/* Any client. Maps fd (kept open by the caller or closed, as he likes) and fills *s from what the file
- * says of itself. With writable 0 the mapping is read-only. Returns 0; -EPROTO (no shmring segment, or
+/* Any client. Maps fd and fills *s from the file's own data. The caller may then close fd or keep
+ * it open. With writable 0 the mapping is read-only. Returns 0; -EPROTO (no shmring segment, or
  * another layout version: names both), -EINVAL (geometry does not fit the file), -ENOMEM, -EACCES,
  * -ENOSPC. */
 int shm_segment_map(shm_segment_t *s, int fd, int writable);
 
-/* Like shm_segment_map, by POSIX name. -ENOENT when nobody has made it. */
+/* Like shm_segment_map, by POSIX name. -ENOENT if it does not exist. */
 int shm_segment_map_name(shm_segment_t *s, const char *posix_name, int writable);
 
 /* Writes state, error and reason into the file without mapping or checking it: for the pool of a
  * dead worker, and for a worker whose mapping is torn. Returns 0 or -errno with a text. */
 int shm_segment_say(int fd, shm_channel_state_t state, uint32_t error, const char *reason);
 
-/* Whether the file was cut short below the mapping: zeroed memory of this process is there now, and
- * nobody else sees what is written. */
+/* Whether the file was cut short below the mapping: the mapping is then zeroed memory of this
+ * process, and no other process sees what is written. */
 static inline bool shm_segment_torn(const shm_segment_t *s)
 {
     return bus_guard_torn(s->guard);

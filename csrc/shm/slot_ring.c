@@ -1,5 +1,5 @@
 /* slot_ring.c: a slot is announced (writing), filled, then published (tail). A reader copies, and
- * keeps the copy only if no slot that lies at the same place had been announced by then. */
+ * keeps the copy only if no slot at the same place has been announced by then. */
 #include "shm/slot_ring.h"
 
 /* How often a writer may pass a reader in one call before the ring counts as empty. */
@@ -50,7 +50,7 @@ void slot_reader_init(slot_reader_t *r, const shm_slot_cursors_t *cursors, const
         r->next = tail - slots;
 }
 
-/* Word by word: one that is changed in place meanwhile is read whole. */
+/* Word by word, so that a word that is changed in place meanwhile is not torn. */
 RT_RACY static void copy_words(uint64_t *to, const volatile uint64_t *from, uint32_t words)
 {
     for (uint32_t i = 0; i < words; i++)
@@ -70,7 +70,8 @@ unsigned slot_reader_next(slot_reader_t *r, void *out, unsigned max)
                    r->slot_bytes / (uint32_t)sizeof(uint64_t));
         rt_fence_acquire(); /* S2 */
         uint64_t writing = rt_load_relaxed(&r->cursors->writing);
-        /* tail is never ahead of it, unless somebody scribbled: then 2^63 slots seem to wait. */
+        /* tail is never ahead of it, unless the memory was overwritten: then 2^63 slots seem to
+         * wait. */
         uint64_t newest = writing > tail ? writing : tail;
         uint64_t oldest = newest > r->mask + 1 ? newest - (r->mask + 1) : 0;
         if (r->next < oldest) {

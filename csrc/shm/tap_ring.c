@@ -1,4 +1,4 @@
-/* tap_ring.c: a log that one writes and nobody holds up.
+/* tap_ring.c: a log with one writer that never waits for its readers.
  *
  *        0              TAP_HEAD_BYTES                                    end of the memory
  *        +--------------+-----------------------------------------------+
@@ -6,19 +6,19 @@
  *        | marks ...    |                        ^place                 |
  *        +--------------+-----------------------------------------------+
  *
- * Positions count the bytes ever written; position % ring_bytes is the place. A record lies in one
- * piece: where it does not fit before the end of the ring, a pad record fills that up.
+ * Positions count the bytes ever written. position % ring_bytes is the place. A record is
+ * contiguous: if it does not fit before the end of the ring, a pad record fills the rest.
  *
  * The writer announces how far it will write (writing), writes, and publishes (tail). A reader
- * copies a record that lies before the tail, then looks at writing: if that is not more than a
- * ring's length behind the record, nothing of it had been overwritten when it was copied. Else the
- * reader was lapped, and goes on at a mark.
+ * copies a record that is before the tail, then reads writing: if that is at most a ring's length
+ * after the record, no part of the record had been overwritten when it was copied. Otherwise the
+ * reader was overtaken, and continues at a mark.
  *
- * The ring is divided into TAP_MARKS parts, and marks[part] is the position of the record that
- * began there first, in this round or the last. A reader that was lapped takes the oldest mark that
- * leaves the writer an eighth of the ring to run into: it loses little more than it must, and the
- * index of the record tells how many datagrams that were. The index counts datagrams only; stamps
- * and marks that are lost between two of them leave no gap. */
+ * The ring is divided into TAP_MARKS parts, and marks[part] is the position of the first record
+ * that began there, in this lap or the last. A reader that was overtaken takes the oldest mark that
+ * leaves the writer an eighth of the ring to write into: it loses little more than it must. The
+ * index of the record tells how many datagrams it lost. The index counts datagrams only. Lost
+ * stamps and marks leave no gap. */
 #include "shm/tap_ring.h"
 
 #include "base/rt_err.h"
@@ -152,7 +152,7 @@ int tap_reader_init(tap_reader_t *r, const void *memory, uint64_t bytes)
     return 0;
 }
 
-/* Whether what was copied from the reader's position was whole. */
+/* Whether the record copied from the reader's position was complete. */
 static bool still_whole(const tap_reader_t *r)
 {
     rt_fence_acquire(); /* T2 */
@@ -175,7 +175,7 @@ static void go_on_at_a_mark(tap_reader_t *r, uint64_t tail)
 
 typedef enum found { FOUND_RECORD, FOUND_PAD, NO_ROOM, LAPPED } found_t;
 
-/* What lies at the reader's position, copied; *bytes gets its length. */
+/* Copies the record at the reader's position. *bytes gets its length. */
 static found_t copy_record(const tap_reader_t *r, uint8_t *to, uint32_t room, uint64_t tail,
                            uint32_t *bytes)
 {
@@ -191,13 +191,13 @@ static found_t copy_record(const tap_reader_t *r, uint8_t *to, uint32_t room, ui
     *bytes = (uint32_t)word;
     bool pad = (word >> 32 & 0xffu) == TAP_PAD;
     if (*bytes % 8 != 0 || *bytes < (pad ? sizeof word : sizeof(tap_record_t)) || *bytes > most)
-        return LAPPED; /* none of the worker's making */
+        return LAPPED; /* not written by the worker */
     if (pad)
         return FOUND_PAD;
     if (*bytes > room)
         return NO_ROOM;
     rt_copy_racy(to, from, *bytes);
-    uint32_t copied_bytes; /* the tool believes those: it may be root, and the writer anybody */
+    uint32_t copied_bytes; /* the tool trusts this: it may be root, and the writer any user */
     memcpy(&copied_bytes, to, sizeof copied_bytes);
     return still_whole(r) && copied_bytes == *bytes ? FOUND_RECORD : LAPPED;
 }
@@ -230,7 +230,7 @@ uint32_t tap_reader_take(tap_reader_t *r, void *buffer, uint32_t buffer_bytes, t
         uint8_t *here = to + batch->bytes;
         found_t found = copy_record(r, here, buffer_bytes - batch->bytes, tail, &bytes);
         if (found == NO_ROOM || (found == LAPPED && batch->records > 0))
-            break; /* what is lost is told before the next record */
+            break; /* the loss is reported before the next record */
         if (found == LAPPED) {
             tail = rt_load_acquire(&r->head->tail);
             go_on_at_a_mark(r, tail);

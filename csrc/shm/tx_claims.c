@@ -28,7 +28,7 @@ static uint32_t unread_units(const tx_queue_t *q)
     return place < q->units ? tx_used_units(tx_place_of(q, q->read_ref), place, q->units) : 0;
 }
 
-/* The tail as it was when the claim had been made, if that was its length. */
+/* The tail as it was directly after the claim, if the claim had this length. */
 static shm_cursor_t tail_behind(const tx_queue_t *q, const tx_length_t *length)
 {
     return shm_cursor(q->read_seq + (length->moves ? 0 : 1),
@@ -74,9 +74,9 @@ static void collect_lengths(tx_queue_t *q, tx_search_t *s)
     }
 }
 
-/* Whether the ring itself says that a claim was made from this tail value: it is the tail still, or what
- * begins there bears its sequence. It may be amid what the owner is writing at this moment: then the word of
- * his claim is not empty any more, and write_claim finds that out. */
+/* Whether the ring itself shows that a claim was made from this tail value: it is still the tail,
+ * or the record that begins there has its sequence. The read may hit memory that the owner is
+ * writing: then the word of its claim is no longer empty, and write_claim finds that out. */
 RT_RACY static bool begins_at(const tx_queue_t *q, shm_cursor_t tail_then, uint64_t ref)
 {
     if (rt_load_acquire(&q->cursors->tail) == tail_then)
@@ -102,7 +102,7 @@ static void ask_ring(const tx_queue_t *q, tx_search_t *s)
             begins_at(q, tail_behind(q, &s->found[i]), q->read_ref + s->found[i].units);
 }
 
-/* The lengths whose end somebody has announced as the beginning of another claim. */
+/* Asks the slots for lengths whose end is announced as the beginning of another claim. */
 static void ask_slots(const tx_queue_t *q, tx_search_t *s)
 {
     for (uint32_t end = step_end(q, s->next_slot); s->next_slot < end; s->next_slot++) {
@@ -112,8 +112,8 @@ static void ask_slots(const tx_queue_t *q, tx_search_t *s)
     }
 }
 
-/* The first, and shortest, that leads on. NULL: none; then the search begins anew, above those that
- * were found if there are more. */
+/* The first, and shortest, length that leads on. NULL: none. Then the search starts again, above
+ * the lengths that were found if there are more. */
 static const tx_length_t *choose(tx_search_t *s)
 {
     for (unsigned i = 0; i < s->count; i++)
@@ -130,8 +130,8 @@ uint32_t tx_claims_search(tx_queue_t *q, bool *moves)
         collect_lengths(q, s);
         if (s->next_slot < slots_of(q))
             return 0;
-        /* Before the slots are asked and after it: who announces and claims in between is seen by one
-         * of the three, because the announcement stands until the word does. */
+        /* Before the slots are asked and after it: a producer that announces and claims meanwhile
+         * is seen by one of the three, because its announcement stays until its word is written. */
         ask_ring(q, s);
         s->know_lengths = true;
         s->next_slot = 0;
@@ -185,9 +185,9 @@ static void tell_of_halt(tx_queue_t *q, tx_open_claim_t *o, int64_t now_mono_ns)
     tx_claims_tell(q, o, now_mono_ns);
 }
 
-/* Goes on among those who announce the claim; a few owners are asked, a system call each. Returns whether all slots were
- * seen, and none of them is of a living owner. The owner's announcement stands for as long as the word
- * is unfinished. */
+/* Continues the check of those that announce the claim. A few owners are asked per call, which is
+ * one system call each. Returns whether all slots were checked and none of them has a living owner.
+ * The owner's announcement stays as long as the word is unfinished. */
 static bool all_are_dead(tx_queue_t *q, tx_open_claim_t *o, int64_t now_mono_ns)
 {
     unsigned asked = 0;
@@ -216,16 +216,17 @@ bool tx_claims_replace(const tx_queue_t *q)
     return false;
 }
 
-/* Clears the mark at ref: one claim has taken the place of that packet. Only after that claim is committed: a
- * worker that died in between would else leave a claim without a mark, and its successor would abort it. */
+/* Clears the mark at ref: one claim has taken the place of that packet. Do this only after that
+ * claim is committed. If a worker died between the two, it would leave a claim without a mark, and
+ * its successor would abort it. */
 static void unmark(tx_queue_t *q, uint64_t ref)
 {
     uint64_t word = rt_load_relaxed(tx_word_of(q, ref));
     (void)rt_cas(tx_word_of(q, ref), &word, word & ~((uint64_t)SHM_TX_REPLACED << 8));
 }
 
-/* Looks for the packet whose place this claim was to take: a piece of what was read. Returns 1: it was
- * cancelled for that and lies at walk_ref; 0: it was not; -1: not known yet. */
+/* Looks for the packet whose place this claim was to take, in one part of the records that were
+ * read. Returns 1: it was cancelled for that and is at walk_ref; 0: it was not; -1: not known yet. */
 static int has_replaced(tx_queue_t *q, tx_open_claim_t *o)
 {
     const shm_tx_record_t *r = (const shm_tx_record_t *)(const void *)tx_word_of(q, o->ref);
@@ -233,7 +234,7 @@ static int has_replaced(tx_queue_t *q, tx_open_claim_t *o)
     if (o->walk_until == 0)
         o->walk_until = q->read_ref + unread_units(q);
     if (q->read_ref < o->walk_until && q->open_count < TX_OPEN_CLAIMS)
-        return -1; /* it may have been moved behind what was read */
+        return -1; /* it may have been moved behind the records that were read */
     if (o->walk_ref < q->head_ref)
         o->walk_ref = q->head_ref;
     for (unsigned n = 0; n < TX_RECORDS_PER_LOOK; n++) {

@@ -1,22 +1,24 @@
-/* tx_claims.h: claims that their producers have not finished: how long they are, whom they belong to, and which
- * of them the worker has passed. Part of tx_queue.c. Explained in tx_ring.c ("Halting", "Dying").
+/* tx_claims.h: claims that their producers have not finished: how long they are, who owns them, and
+ * which of them the worker has passed. Part of tx_queue.c. tx_ring.c explains them ("Halting",
+ * "Dying").
  *
- * Everything here is found out in small steps, TX_SLOTS_PER_LOOK slots each: what a client announces in a
- * thousand slots must not hold up the worker. */
+ * Everything here is done in small steps of TX_SLOTS_PER_LOOK slots, so that a client with
+ * announcements in a thousand slots cannot hold up the worker. */
 #ifndef SHM_TX_CLAIMS_H
 #define SHM_TX_CLAIMS_H
 
 #include "shm/tx_queue_state.h"
 
-/* Looks for the length of the claim at the read cursor, whose word is empty. Returns units, padding at the
- * ring's end included, and *moves. 0: it is not known yet. */
+/* Looks for the length of the claim at the read cursor, whose word is empty. Returns units,
+ * including padding at the ring's end, and *moves. 0: it is not known yet. */
 uint32_t tx_claims_search(tx_queue_t *q, bool *moves);
 
-/* Whether somebody's announcement stands for a claim that was passed. */
+/* Whether this announcement belongs to a claim that was passed. */
 bool tx_claims_is_open(const tx_queue_t *q, shm_cursor_t announced);
 
-/* One step towards knowing that the owner of a passed claim is dead. Then its word becomes ABORTED, with flag
- * ORPHAN, or COMMITTED if it has taken another's place. Returns whether one did. */
+/* One step to find out that the owner of a passed claim is dead. Then its word becomes ABORTED,
+ * with flag ORPHAN, or COMMITTED if it has taken another's place. Returns whether a claim was
+ * resolved. */
 bool tx_claims_resolve(tx_queue_t *q, int64_t now_mono_ns);
 
 /* Whether a passed claim is about to take another packet's place. */

@@ -15,7 +15,8 @@ static inline void tx_set_state(tx_queue_t *q, uint64_t ref, uint64_t word, shm_
                      shm_word(shm_word_seq(word), shm_word_units(word), shm_word_flags(word), state));
 }
 
-/* -EBADMSG. What cannot be costs its own channel: the one who serves the queue looks at the count. */
+/* Returns -EBADMSG. Damage affects only its own channel: the worker that serves the queue checks
+ * the count. */
 static inline int tx_note_damage(tx_queue_t *q)
 {
     q->damage += q->damage < UINT32_MAX;
@@ -33,13 +34,14 @@ static inline void tx_count_finished(tx_queue_t *q, uint64_t packets)
     rt_store_relaxed(&q->cursors->finished, q->finished);
 }
 
-/* Packets that end without anybody knowing their number: a client wrote over their records. */
+/* Packets that end without a known number: a client overwrote their records. */
 static inline void tx_count_lost(tx_queue_t *q, uint64_t packets)
 {
     rt_bump(&q->segment->stats->counters[SHM_COUNT_tx_corrupt], packets);
 }
 
-/* Whether the record there was passed, and not handed out since. Until then nobody else deals with it. */
+/* Whether the record there was passed, and not handed out since. Until then nothing else handles
+ * it. */
 static inline bool tx_was_passed(const tx_queue_t *q, uint64_t ref)
 {
     for (unsigned i = 0; i < q->open_count; i++)

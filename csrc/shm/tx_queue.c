@@ -1,10 +1,11 @@
-/* tx_queue.c: the worker's side of the tx ring. Here it takes records in and finishes them. tx_release.c frees
- * and moves them, tx_takeover.c goes on after another worker died. Theory of operation: tx_ring.c.
+/* tx_queue.c: the worker's side of the tx ring. This file takes records in and finishes them.
+ * tx_release.c frees and moves them, tx_takeover.c continues after another worker died. tx_ring.c
+ * explains how it works.
  *
- * Places are kept as refs that do not wrap (ref % units is the place). Nothing read from the ring is
- * used before it was checked here: a record must lie inside the ring, inside what is claimed, and be
- * long enough for what its header says. A ring that fails the check is emptied up to its tail. Its
- * clients lose what was in it, and nobody else does.
+ * Places are kept as refs that do not wrap (ref % units is the place). Nothing read from the ring
+ * is used before it is checked here: a record must be inside the ring, inside the claimed part, and
+ * long enough for its header. A ring that fails the check is emptied up to its tail. Only its
+ * clients lose something: the packets in it.
  */
 #include "shm/tx_claims.h"
 #include "shm/tx_parts.h"
@@ -14,7 +15,7 @@
 
 /* --- reading a record ---------------------------------------------------------------------- */
 
-/* Remembers that the records of these refs waited for a claim that was not finished. */
+/* Remembers that the records of these refs waited for an unfinished claim. */
 static void note_halt(tx_queue_t *q, uint64_t from_ref, uint64_t until_ref, int64_t since_mono_ns,
                       int64_t now_mono_ns)
 {
@@ -72,7 +73,7 @@ int tx_read_record(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item)
 
 /* --- finishing ----------------------------------------------------------------------------- */
 
-/* All that may have been claimed to take the place of a packet that is marked as replaced. */
+/* Notes all claims that may take the place of a packet that is marked as replaced. */
 static void note_replaced(tx_queue_t *q)
 {
     uint32_t tail = shm_cursor_place(rt_load_acquire(&q->cursors->tail));
@@ -113,9 +114,9 @@ static void forget_claim(tx_queue_t *q, uint32_t slot)
         q->dead_producers--;
 }
 
-/* A dead owner's announcement is in the way as long as a claim made from that tail value may be
- * unfinished: between read cursor and tail, or among those that were passed. At the tail it is in
- * nobody's way: its owner never got that claim. */
+/* A dead owner's announcement is in use as long as a claim made from that tail value may be
+ * unfinished: between read cursor and tail, or among those that were passed. At the tail it is not
+ * in use: its owner never got that claim. */
 static bool claim_is_past(const tx_queue_t *q, shm_cursor_t intent)
 {
     uint32_t seq = shm_cursor_seq(intent);
@@ -123,7 +124,7 @@ static bool claim_is_past(const tx_queue_t *q, shm_cursor_t intent)
     if (intent == SHM_INTENT_NONE)
         return true;
     bool unread = rt_seq32_diff(seq, q->read_seq) >= 0 && rt_seq32_diff(seq, tail_seq) < 0;
-    bool replay = q->read_ref < q->replay_until_ref; /* what was passed is not found again yet */
+    bool replay = q->read_ref < q->replay_until_ref; /* claims that were passed are not found again yet */
     return !unread && !replay && !tx_claims_is_open(q, intent);
 }
 
@@ -161,9 +162,9 @@ void tx_sweep_dead_producers(tx_queue_t *q)
 typedef struct unread {
     shm_cursor_t tail;
     uint32_t left; /* units up to the tail */
-    uint32_t pad;  /* of them, those that pad the ring's end */
-    bool replay;   /* it was taken in once before, by a worker that died */
-    uint64_t ref;  /* behind the padding */
+    uint32_t pad;  /* part of left that pads the ring's end */
+    bool replay;   /* a worker that died had taken it in already */
+    uint64_t ref;  /* after the padding */
     uint64_t word;
 } unread_t;
 
@@ -174,8 +175,8 @@ static void set_read_ref(tx_queue_t *q, uint64_t ref)
         q->lap_ref += q->units;
 }
 
-/* Whoever made the claim at the read cursor: it is known by now, and the worker's announcement of one there has
- * had its use. A worker may have died before it made the claim that it announced. */
+/* Forgets the worker's own announcement at the read cursor: it is known now who made the claim
+ * there. A worker may have died before it made the claim that it announced. */
 static void forget_own_claim(tx_queue_t *q)
 {
     if (rt_load_relaxed(&q->segment->producers[SHM_WORKER_PRODUCER].intent) ==
@@ -189,13 +190,14 @@ static void advance_read(tx_queue_t *q, uint32_t units, bool uses_sequence)
     set_read_ref(q, q->read_ref + units);
     q->read_seq += uses_sequence;
     q->stuck_since_mono_ns = 0;
-    /* In a replay the cursor already stands behind what is passed out again, and must stay there for
-     * the next successor. Released: who sees it behind a claim that was passed sees that claim's word. */
+    /* In a replay the cursor is already behind the records that are handed out again, and must stay
+     * there for the next successor. Release: a thread that sees it behind a claim that was passed
+     * sees that claim's word. */
     if (q->read_ref >= q->replay_until_ref)
         rt_store_release(&q->cursors->read, shm_cursor(q->read_seq, tx_place_of(q, q->read_ref)));
 }
 
-/* Nothing between read cursor and tail can be believed: start again at the tail. */
+/* Nothing between read cursor and tail can be trusted: start again at the tail. */
 static int give_up_on_ring(tx_queue_t *q, shm_cursor_t tail, tx_item_t *item)
 {
     uint32_t place = shm_cursor_place(tail);
@@ -224,7 +226,7 @@ static int give_up_on_ring(tx_queue_t *q, shm_cursor_t tail, tx_item_t *item)
     return tx_note_damage(q);
 }
 
-/* What a record in this state means for the caller; the record is sound and its fields are in item. */
+/* What a record in this state means for the caller. The record is valid and its fields are in item. */
 static int outcome_of(tx_queue_t *q, uint64_t ref, uint64_t word, unsigned state, tx_item_t *item)
 {
     switch (state) {
@@ -233,7 +235,7 @@ static int outcome_of(tx_queue_t *q, uint64_t ref, uint64_t word, unsigned state
     case SHM_RECORD_CANCELLED:
         finish_word(q, ref, word);
         return -ECANCELED;
-    case SHM_RECORD_SENDING: /* by a worker that died over it */
+    case SHM_RECORD_SENDING: /* by a worker that died during the send */
         finish_word(q, ref, word);
         return -EOWNERDEAD;
     case SHM_RECORD_ABORTED:
@@ -252,7 +254,7 @@ static int outcome_of(tx_queue_t *q, uint64_t ref, uint64_t word, unsigned state
     }
 }
 
-/* As outcome_of, for a finished record that was just read. */
+/* Like outcome_of, for a finished record that was just read. */
 static int hand_out(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item)
 {
     unsigned state = shm_word_state(word);
@@ -268,7 +270,7 @@ static int hand_out(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item)
 
 /* --- claims that are not finished ---------------------------------------------------------------- */
 
-/* A worker died before it had copied what it moved: the original is still where it was. */
+/* A worker died before it had copied the record that it moved: the original is still in its place. */
 static int drop_move(tx_queue_t *q, const unread_t *u, uint32_t units, uint64_t found)
 {
     uint64_t word = shm_word(q->read_seq, units, SHM_TX_RELOCATED, SHM_RECORD_ABORTED);
@@ -276,8 +278,8 @@ static int drop_move(tx_queue_t *q, const unread_t *u, uint32_t units, uint64_t 
     return -EAGAIN;
 }
 
-/* Stores the words of a claim in the name of its owner, who has not done so yet. If the owner is faster,
- * it has stored the same words. */
+/* Stores the words of a claim on behalf of its owner, who has not done so yet. If the owner is
+ * faster, it has stored the same words. */
 static int write_claim(tx_queue_t *q, const unread_t *u, uint32_t units, bool moves)
 {
     uint32_t to_end = q->units - tx_place_of(q, q->read_ref);
@@ -299,7 +301,8 @@ static int write_claim(tx_queue_t *q, const unread_t *u, uint32_t units, bool mo
     return -EAGAIN;
 }
 
-/* The claim at the read cursor, whose length is known, is left to its owner; reading goes on behind it. */
+/* Leaves the claim at the read cursor, whose length is known, to its owner. Reading continues after
+ * it. */
 static int pass_claim(tx_queue_t *q, const unread_t *u, int64_t now_mono_ns)
 {
     if (q->open_count == TX_OPEN_CLAIMS)
@@ -336,7 +339,7 @@ static bool patience_is_over(tx_queue_t *q, int64_t now_mono_ns)
     return now_mono_ns - q->stuck_since_mono_ns >= TX_CLAIM_PATIENCE_NS;
 }
 
-/* A passed claim that was finished meanwhile, if there is one. As tx_queue_next. */
+/* A passed claim that was finished meanwhile, if there is one. Like tx_queue_next. */
 static int next_passed(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
 {
     for (unsigned i = 0; i < q->open_count; i++) {
@@ -364,8 +367,8 @@ static int next_passed(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
     return 0;
 }
 
-/* After a round of the search that found no length. A producer announces a claim before he makes it, so that
- * the first rounds find it; later ones fail only where the announcement was overwritten. */
+/* Called after a round of the search that found no length. A producer announces a claim before it
+ * makes it, so the first rounds find it. Later ones fail only if the announcement was overwritten. */
 static void note_unknown_claim(tx_queue_t *q, int64_t now_mono_ns)
 {
     bool round_is_over = !q->search.know_lengths && q->search.next_slot == 0;
@@ -408,7 +411,7 @@ bool tx_queue_halted(tx_queue_t *q, tx_halted_t *out)
 
 /* --- the next record --------------------------------------------------------------------------- */
 
-/* Whether this record can lie where it was found. */
+/* Whether this record can be where it was found. */
 static bool is_sound(const tx_queue_t *q, const unread_t *u)
 {
     unsigned state = shm_word_state(u->word);
@@ -433,15 +436,15 @@ static int take_in_record(tx_queue_t *q, const unread_t *u, int64_t now_mono_ns,
         q->sequence_high = tx_widen(q, shm_word_seq(u->word));
         rt_store_relaxed(&q->cursors->sequence_high, q->sequence_high);
     }
-    /* Its sequence lies before the read cursor's, so take_over took it for finished. */
+    /* Its sequence is before the read cursor's, so take_over counted it as finished. */
     if (relocated && !u->replay && state != SHM_RECORD_ABORTED && u->ref < q->moved_until_ref)
         q->finished--;
     advance_read(q, u->pad + shm_word_units(u->word), !relocated && !u->replay);
     return hand_out(q, u->ref, u->word, item);
 }
 
-/* One record at the read cursor, whose tail distance is left > 0. As tx_queue_next, or -EAGAIN: nothing
- * for the caller, look again. */
+/* Takes one record at the read cursor, where left, the distance to the tail, is > 0. Returns like
+ * tx_queue_next, or -EAGAIN: nothing for the caller, try again. */
 static int next_record(tx_queue_t *q, shm_cursor_t tail, uint32_t left, int64_t now_mono_ns,
                        tx_item_t *item)
 {
@@ -472,7 +475,7 @@ static int next_record(tx_queue_t *q, shm_cursor_t tail, uint32_t left, int64_t 
     return rc != 0 ? rc : take_in_record(q, &u, now_mono_ns, item);
 }
 
-/* As next_record; 0 also where there is none. */
+/* Like next_record, but 0 also if there is none. */
 static int next_unread(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
 {
     uint32_t place = tx_place_of(q, q->read_ref);
@@ -513,7 +516,7 @@ int tx_queue_pending(const tx_queue_t *q)
            shm_cursor_place(rt_load_acquire(&q->cursors->tail)) != tx_place_of(q, q->read_ref);
 }
 
-/* It may be passed soon. After a long search without result it can wait longer. */
+/* It may be passed soon. After a long search without result the worker can wait longer. */
 int64_t tx_queue_nap_ns(const tx_queue_t *q, int64_t now_mono_ns)
 {
     bool soon = q->stuck_since_mono_ns != 0 && q->open_count < TX_OPEN_CLAIMS &&
@@ -528,9 +531,9 @@ static bool is_held(const tx_queue_t *q, uint64_t ref)
     return ref >= q->head_ref && ref < q->read_ref;
 }
 
-/* What a scheduled record with this word is. Only the worker makes one DONE (finished or moved), and clients
- * only cancel it: everything else was overwritten. */
-static int look_at_scheduled(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item)
+/* What a scheduled record with this word is. Only the worker makes one DONE (finished or moved),
+ * and clients only cancel it: any other word was overwritten. */
+static int check_scheduled(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item)
 {
     unsigned state = shm_word_state(word);
     if (state == SHM_RECORD_DONE)
@@ -548,7 +551,7 @@ int tx_queue_peek(const tx_queue_t *q, uint64_t ref, tx_item_t *item)
 {
     if (!is_held(q, ref))
         return -ESTALE;
-    return look_at_scheduled((tx_queue_t *)q, ref, rt_load_acquire(tx_word_of(q, ref)), item);
+    return check_scheduled((tx_queue_t *)q, ref, rt_load_acquire(tx_word_of(q, ref)), item);
 }
 
 /* The record ends here, unsent. */
@@ -562,11 +565,11 @@ static int end_scheduled(tx_queue_t *q, uint64_t ref, uint64_t word, int why, tx
     return why;
 }
 
-/* What was to be taken is not there as it was scheduled. */
+/* The record to take is no longer as it was scheduled. */
 static __attribute__((noinline, cold)) int refuse_scheduled(tx_queue_t *q, uint64_t ref, uint64_t word,
                                                             tx_item_t *item)
 {
-    int rc = look_at_scheduled(q, ref, word, item);
+    int rc = check_scheduled(q, ref, word, item);
     if (rc == -ESTALE)
         return rc;
     return end_scheduled(q, ref, word, rc == -ECANCELED ? rc : -EBADMSG, item);
@@ -591,7 +594,7 @@ void tx_queue_untake(tx_queue_t *q, uint64_t ref)
     tx_set_state(q, ref, rt_load_relaxed(tx_word_of(q, ref)), SHM_RECORD_COMMITTED);
 }
 
-/* The word of the record at *ref, which moves behind it; false: no sound record lies there. */
+/* The word of the record at *ref. *ref moves past it. false: no valid record is there. */
 static bool step_over(const tx_queue_t *q, uint64_t *ref, uint64_t end_ref, uint64_t *word)
 {
     *ref = *ref > q->head_ref ? *ref : q->head_ref;
@@ -633,7 +636,7 @@ int tx_queue_reap(tx_queue_t *q, unsigned *budget, tx_item_t *item)
     return 0;
 }
 
-/* Whether nothing is to be done about the record: it is padding, or has or gets its verdict elsewhere. */
+/* Whether the record needs no action: it is padding, or has or gets its verdict elsewhere. */
 static bool is_passed_by(const tx_queue_t *q, uint64_t ref, uint64_t word)
 {
     unsigned state = shm_word_state(word);
@@ -654,7 +657,7 @@ int tx_queue_waiting_next(tx_queue_t *q, uint64_t *ref, unsigned *budget, tx_ite
         uint64_t at = *ref - shm_word_units(word);
         if (is_passed_by(q, at, word))
             continue;
-        int rc = look_at_scheduled(q, at, word, item);
+        int rc = check_scheduled(q, at, word, item);
         return rc == 0 ? 1 : end_scheduled(q, at, word, rc, item);
     }
     return 0;

@@ -1,4 +1,4 @@
-/* tx_queue_state.h: what the worker knows of a tx ring. Of tx_queue.c and its parts. */
+/* tx_queue_state.h: what the worker knows about a tx ring. Shared by tx_queue.c and its parts. */
 #ifndef SHM_TX_QUEUE_STATE_H
 #define SHM_TX_QUEUE_STATE_H
 
@@ -6,44 +6,44 @@
 #include "shm/tx_record.h"
 
 #define TX_CLAIM_PATIENCE_NS (30 * RT_NS_PER_US) /* before an unfinished claim is passed */
-#define TX_OWNER_PATIENCE_NS (5 * RT_NS_PER_MS)  /* before, and between, questions whether its owner lives */
+#define TX_OWNER_PATIENCE_NS (5 * RT_NS_PER_MS)  /* before and between checks whether its owner lives */
 #define TX_OWNER_DEAD UINT32_MAX                 /* shm_producer_t.owner: known dead, claim unresolved */
 #define TX_NO_SLOT UINT32_MAX
 
 enum { TX_OPEN_CLAIMS = 32, TX_SLOTS_PER_LOOK = 64, TX_OWNERS_PER_LOOK = 4, TX_LENGTHS = 16, TX_RECORDS_PER_LOOK = 256 };
 
-/* A claim that was passed: its word stands in the ring with state CLAIMED, and with its length. */
+/* A claim that was passed: its word in the ring has state CLAIMED and its length. */
 typedef struct tx_open_claim {
-    uint64_t ref; /* of its record, behind its padding */
+    uint64_t ref; /* of its record, after its padding */
     uint64_t word;
-    shm_cursor_t announced; /* by its owner: the tail value it was made from */
+    shm_cursor_t announced; /* by its owner: the tail value that the claim was made from */
     int64_t since_mono_ns;
-    int64_t ask_mono_ns; /* when to ask next whether the owner lives */
-    uint32_t slot;       /* announces it, and was found alive, or TX_NO_SLOT */
-    uint32_t next_slot;  /* those before it do not announce it, or are dead */
-    uint64_t walk_ref;   /* all are dead, and it replaces another: looked for from here, */
-    uint64_t walk_until; /* to here, or 0: not begun */
+    int64_t ask_mono_ns; /* when to check next whether the owner lives */
+    uint32_t slot;       /* a slot that announces it and whose owner lived, or TX_NO_SLOT */
+    uint32_t next_slot;  /* the slots before it do not announce it, or are dead */
+    uint64_t walk_ref;   /* all are dead, and it replaces another: the search for that one is here */
+    uint64_t walk_until; /* and ends here, or 0: not begun */
 } tx_open_claim_t;
 
-/* One length that somebody announced for the claim at the read cursor. */
+/* One announced length for the claim at the read cursor. */
 typedef struct tx_length {
     uint32_t units;
     bool moves; /* announced by a worker: a relocation, which uses no sequence */
     bool leads; /* the next claim begins where it ends */
 } tx_length_t;
 
-/* The search for the length of a claim whose word is still empty. Each round takes the TX_LENGTHS shortest
- * lengths above those of the round before. */
+/* The search for the length of a claim whose word is still empty. Each round takes the TX_LENGTHS
+ * shortest lengths above those of the previous round. */
 typedef struct tx_search {
     uint32_t next_slot;
-    uint32_t above; /* key of the longest one of the rounds before, or 0 in the first one */
+    uint32_t above; /* key of the longest length of the previous rounds, or 0 in the first one */
     bool know_lengths; /* the search now looks for slots that announce what follows */
-    bool more;         /* there are longer ones than found[] has room for */
+    bool more;         /* there are more lengths than found[] has room for */
     unsigned count;
     tx_length_t found[TX_LENGTHS]; /* shortest first */
 } tx_search_t;
 
-/* A living producer that keeps a claim unfinished, or did. */
+/* A living producer that has left a claim unfinished, or had. */
 typedef struct tx_halted {
     uint32_t slot;
     uint32_t pid; /* as the slot says */
@@ -51,10 +51,11 @@ typedef struct tx_halted {
     int64_t halted_ns;
 } tx_halted_t;
 
-/* Whether the owner of a producer slot lives. Asked on need, once in some milliseconds at most. */
+/* Whether the owner of a producer slot lives. Called when needed, at most once in some
+ * milliseconds. */
 typedef bool (*tx_slot_alive_t)(void *of, uint32_t slot);
 
-/* A time in which the reading stood before an unfinished claim, and the records that waited for it. */
+/* A time in which the worker waited at an unfinished claim, and the records that waited for it. */
 typedef struct tx_halt {
     uint64_t from_ref, until_ref;
     int64_t from_mono_ns, until_mono_ns;
@@ -72,31 +73,31 @@ typedef struct tx_queue {
     uint64_t read_ref;  /* next record to take in */
     uint64_t lap_ref;   /* the latest ref of place 0 up to read_ref */
     uint32_t read_seq;  /* its expected sequence */
-    shm_cursor_t tail_seen; /* spares reading the producers' line for every record */
+    shm_cursor_t tail_seen; /* avoids reading the producers' cache line for every record */
     uint64_t live_units; /* taken in and not finished */
     uint64_t sequence_high;
     uint64_t finished;
-    uint64_t finished_told;      /* of those, how many sleeping producers were told about */
-    uint64_t replay_until_ref;   /* takeover: records before it were taken in once before */
+    uint64_t finished_told;      /* of those, how many sleeping producers were told of */
+    uint64_t replay_until_ref;   /* takeover: records before it had been taken in before */
     uint64_t moved_until_ref;    /* takeover: relocated records before it are not counted as waiting */
-    uint64_t cancels_seen; /* of those that clients counted, as of the beginning of the last search */
-    uint64_t search_ref;   /* the search for cancelled records goes on here, */
-    uint64_t search_end;   /* and is over here */
+    uint64_t cancels_seen; /* value of the clients' count at the beginning of the last search */
+    uint64_t search_ref;   /* the search for cancelled records continues here */
+    uint64_t search_end;   /* and ends here */
     uint64_t pad_ref;      /* of the padding read last */
-    int64_t stuck_since_mono_ns; /* the record at the read cursor is unfinished, or 0 */
+    int64_t stuck_since_mono_ns; /* since when the record at the read cursor is unfinished, or 0 */
     tx_search_t search;          /* for its length */
     tx_open_claim_t open[TX_OPEN_CLAIMS]; /* claims that were passed */
     unsigned open_count;
     unsigned open_turn;
     tx_halt_t halts[TX_HALTS]; /* the latest */
     unsigned halts_made;
-    uint64_t halts_until_ref; /* no record behind it waited for one of them */
+    uint64_t halts_until_ref; /* no record after it waited for one of them */
     tx_halted_t halted;
     bool halted_untold;
-    uint32_t damage; /* how often something in the ring could not be: only a client that overwrites it can do that */
-    uint64_t replaced_until_ref; /* behind all claims that may have taken a packet's place */
+    uint32_t damage; /* invalid contents found in the ring: only a client that overwrites it causes them */
+    uint64_t replaced_until_ref; /* after all claims that may have taken a packet's place */
     uint32_t dead_producers; /* slots whose owner is dead and whose claim is unresolved */
-    uint32_t next_dead;      /* the search for those that can be freed goes on here */
+    uint32_t next_dead;      /* the search for slots to free continues here */
     uint32_t bell_number; /* of the last arming, times 4 */
     tx_slot_alive_t slot_alive;
     void *slot_alive_of;
@@ -112,13 +113,13 @@ typedef struct tx_item {
     uint16_t producer;
     uint8_t flags;
     shm_addr_t dest; /* family 0: the channel's remote */
-    /* When it stood behind a claim that its producer did not finish, or was that claim. 0: it never did. */
+    /* When it waited behind a claim that its producer did not finish, or was that claim. 0: never. */
     int64_t halted_from_mono_ns;
     int64_t halted_until_mono_ns;
 } tx_item_t;
 
-/* Nearly all refs that are asked for lie in the lap of the read cursor: the remainder costs a division of 64
- * bits, and there are a dozen of these in the life of a packet. */
+/* Nearly all refs in question are in the lap of the read cursor. This saves a 64-bit division, and
+ * there are a dozen of these in the life of a packet. */
 static inline uint32_t tx_place_of(const tx_queue_t *q, uint64_t ref)
 {
     uint64_t in_lap = ref - q->lap_ref;
@@ -130,7 +131,7 @@ static inline rt_a64_t *tx_word_of(const tx_queue_t *q, uint64_t ref)
     return tx_word_at(q->data, tx_place_of(q, ref));
 }
 
-/* Whether a record of this word can lie at ref within left units. */
+/* Whether a record of this word can be at ref within left units. */
 static inline bool tx_word_fits(const tx_queue_t *q, uint64_t ref, uint64_t word, uint64_t left)
 {
     uint32_t units = shm_word_units(word);

@@ -4,7 +4,7 @@
 
 #include "shm/shm_layout.h"
 
-/* Length of a record in units, destination address included where there is one. */
+/* Length of a record in units, including the destination address if it has one. */
 static inline uint32_t tx_record_units(uint32_t payload_bytes, bool has_dest)
 {
     size_t bytes = sizeof(shm_tx_record_t) + (has_dest ? sizeof(shm_addr_t) : 0) + payload_bytes;
@@ -25,7 +25,7 @@ static inline uint32_t tx_used_units(uint32_t from, uint32_t to, uint32_t units)
     return to >= from ? to - from : units - from + to;
 }
 
-/* What producers leave free: the longest record and the padding it may need at the ring's end. */
+/* What producers leave free: room for the longest record and its padding at the ring's end. */
 static inline uint32_t tx_reserve_units(uint32_t max_payload_bytes)
 {
     return 2 * tx_record_units(max_payload_bytes, true);

@@ -1,7 +1,7 @@
-/* tx_release.c: the worker frees finished records of the tx ring, and moves those that are in the way.
+/* tx_release.c: the worker frees finished records of the tx ring, and moves those that prevent it.
  *
- * Moving a record (relocation) makes room when few packets due later sit in front of much finished
- * space. Its steps, each of which a successor can complete or undo:
+ * Moving a record (relocation) makes room when few packets that are due later come before much
+ * finished space. A successor can complete or undo each of its steps:
  *
  *      claim at the tail without using a sequence; copy, note the tail's sequence in the copy's header;
  *      word CLAIMED|RELOCATED
@@ -39,18 +39,18 @@ static void free_up_to(tx_queue_t *q, uint64_t ref)
     rt_fence_release(); /* a successor that sees zeroes also sees how far they were meant to go */
     tx_zero_span(q, tx_place_of(q, q->head_ref), to);
     rt_store_release(&q->cursors->head_place, to); /* T4, pairs with T5 */
-    rt_store_release(&q->cursors->freeing_to, 0);  /* not before the head is told */
+    rt_store_release(&q->cursors->freeing_to, 0);  /* not before the head is published */
     q->head_ref = ref;
 }
 
-/* Whether nobody can ask any more if some packet was replaced. */
+/* Whether it no longer matters for any claim if some packet was replaced. */
 static bool is_decided(const tx_queue_t *q)
 {
     return q->read_ref >= q->replaced_until_ref && !tx_claims_replace(q);
 }
 
-/* Padding is freed with its record: a producer that halted before it stored either word stores both when
- * it goes on. */
+/* Padding is freed with its record: a producer that halted before it stored either word stores both
+ * when it continues. */
 static bool is_finished(const tx_queue_t *q, uint64_t ref, uint64_t word)
 {
     if (shm_word_state(word) == SHM_RECORD_DONE)
@@ -71,7 +71,7 @@ static uint64_t before_open_claims(const tx_queue_t *q, uint64_t ref)
     return ref;
 }
 
-/* The first ref from head on that is not finished, not behind limit. */
+/* The first ref from head on that is not finished, at most limit. */
 static uint64_t end_of_finished(tx_queue_t *q, uint64_t limit, unsigned *records)
 {
     uint64_t ref = q->head_ref;
@@ -80,7 +80,7 @@ static uint64_t end_of_finished(tx_queue_t *q, uint64_t limit, unsigned *records
         uint32_t units = shm_word_units(word);
         bool can_be = units > 0 && ref + units <= q->read_ref;
         if (!can_be)
-            (void)tx_note_damage(q); /* nothing behind it is freed any more */
+            (void)tx_note_damage(q); /* nothing after it is freed any more */
         if (!can_be || !is_finished(q, ref, word))
             break;
         ref += units;
@@ -104,8 +104,8 @@ static void tell_of_room(tx_queue_t *q)
 
 /* --- relocation ---------------------------------------------------------------------------- */
 
-/* Worth it when a producer's longest claim may not fit and less than half of what is used still waits.
- * Such a claim takes up to reserve_units, and as much must stay free. */
+/* Moving is worth it if a producer's longest claim may not fit and less than half of the used space
+ * still waits. Such a claim takes up to reserve_units, and as much must stay free. */
 static bool must_move(const tx_queue_t *q)
 {
     shm_cursor_t tail = rt_load_relaxed(&q->cursors->tail);
@@ -114,8 +114,8 @@ static bool must_move(const tx_queue_t *q)
            q->live_units < used / 2 && q->head_ref < q->read_ref;
 }
 
-/* Claims units at the tail, announced in the worker's own slot, without using a sequence. Returns the
- * place of the record, or UINT32_MAX when the reserve is used up, or producers were always faster. */
+/* Claims units at the tail, announced in the worker's own slot, without using a sequence. Returns
+ * the place of the record, or UINT32_MAX if the reserve is used up or producers were always faster. */
 static uint32_t claim_for_move(tx_queue_t *q, uint32_t need, uint32_t *tail_seq)
 {
     shm_producer_t *slot = &q->segment->producers[SHM_WORKER_PRODUCER];
@@ -158,7 +158,7 @@ static bool move_head_record(tx_queue_t *q, int64_t now_ns)
     if (!may_move(q, word, now_ns))
         return false;
     if (rt_load_relaxed(&q->segment->producers[SHM_WORKER_PRODUCER].intent) != SHM_INTENT_NONE)
-        return false; /* a dead predecessor's move still stands unread */
+        return false; /* a dead predecessor's move is still unread */
 
     uint32_t units = shm_word_units(word);
     uint32_t from = tx_place_of(q, q->head_ref);
@@ -186,8 +186,8 @@ static bool move_head_record(tx_queue_t *q, int64_t now_ns)
     return mine;
 }
 
-/* A client that died before it could count what it had cancelled must not leave a record at the head
- * that is neither sent nor moved before its time. */
+/* Covers a client that died before it could count its cancellation: it must not leave a record at
+ * the head that is neither sent nor moved before its time. */
 static void notice_cancelled_head(tx_queue_t *q)
 {
     if (q->head_ref == q->read_ref || q->search_ref != q->search_end)
@@ -196,8 +196,8 @@ static void notice_cancelled_head(tx_queue_t *q)
         q->cancels_seen = rt_load_relaxed(&q->cursors->cancels) - 1;
 }
 
-/* All that was read is freed. If nothing is unread (a packet that was moved may be), every packet must have been
- * finished. Where one was not, a client marked it as done. */
+/* Everything that was read is freed. If nothing is unread (a packet that was moved may be), every
+ * packet must have been finished. If one was not, a client marked it as done. */
 static void count_vanished(tx_queue_t *q)
 {
     uint64_t next = tx_widen(q, q->read_seq);

@@ -1,4 +1,4 @@
-/* tx_ring.c: theory of operation of the tx ring (this file: producers, tx_queue.c: the worker).
+/* tx_ring.c: how the tx ring works (this file: producers, tx_queue.c: the worker).
  *
  *            head                     read                        tail
  *             |                        |                           |
@@ -6,77 +6,81 @@
  *             |   taken in by worker   |    not yet taken in       |
  *
  * Claiming. A producer announces in its own slot which tail value it is about to replace and by how
- * much, then moves the tail with one compare-and-swap. The winner owns the bytes between the old and
- * the new tail. It stores the record's word with state CLAIMED, which says how long it is, fills it, and
- * stores the word again with state COMMITTED; the announcement is withdrawn after that. A record never
- * wraps: where it would, the claim covers the rest of the ring as well, a PAD word goes there first, and
- * the record starts at place 0.
+ * much, then moves the tail with one compare-and-swap. The winner owns the bytes between the old
+ * and the new tail. It stores the record's word with state CLAIMED, which contains the length,
+ * fills the record, and stores the word again with state COMMITTED. Then it withdraws the
+ * announcement. A record never wraps: where it would, the claim covers the rest of the ring as
+ * well, a PAD word goes there first, and the record starts at place 0.
  *
- * Halting. A producer may be stopped at any instant, and for long: by a page fault, a signal, a busy
- * core. Whoever queued behind its claim does not wait for it. When the worker has stood before a claim for
- * TX_CLAIM_PATIENCE_NS it notes it as open and reads on behind it; before each further record it looks at
- * the open ones, and hands out what was finished meanwhile. So the packets of one producer keep their
- * order (it has one claim at a time), and those of others pass. Space is freed in order: behind an open
- * claim the ring can be used until it is full. A successor finds open claims by their words. At most
- * TX_OPEN_CLAIMS are open; the next one is waited for.
+ * Halting. A producer may be stopped at any instant, and for long: by a page fault, a signal, a
+ * busy core. Packets queued behind its claim do not wait for it. When the worker has waited at a
+ * claim for TX_CLAIM_PATIENCE_NS it notes it as open and continues to read after it. Before each
+ * further record it checks the open claims, and hands out those that were finished meanwhile. So
+ * the packets of one producer keep their order (it has one claim at a time), and those of others
+ * pass. Space is freed in order: behind an open claim the ring can be used until it is full. A
+ * successor finds open claims by their words. At most TX_OPEN_CLAIMS are open. The worker waits for
+ * the next one.
  *
- * The word of a claim may be EMPTY still, if its owner halted between the swap and the first store. Then
- * the worker finds out the length and stores the words in its name, EMPTY -> PAD and EMPTY -> CLAIMED, by
- * compare-and-swap; the owner stores the same later. The announcements say how long the claim is: a tail
- * value is unique (its low half is the place, its high half counts packets). Several may announce one tail
- * value, of whom one got it. The claim is the shortest announced length that leads on, that is, from where
- * it ends somebody claimed with the next sequence:
- *   - the tail stands there with that sequence, or a slot announces that tail value,
+ * The word of a claim may still be EMPTY, if its owner halted between the swap and the first store.
+ * Then the worker finds out the length and stores the words on behalf of the owner, EMPTY -> PAD
+ * and EMPTY -> CLAIMED, by compare-and-swap. The owner stores the same words later. The
+ * announcements say how long the claim is: a tail value is unique (its low half is the place, its
+ * high half counts packets). Several producers may announce one tail value, but only one of them
+ * got it. The claim is the shortest announced length that leads on. A length leads on if a claim
+ * with the next sequence starts where it ends:
+ *   - the tail is there with that sequence, or a slot announces that tail value,
  *   - or the record there has that sequence: its own, or, if it was moved there, tail_seq in its header.
- * The true length leads on: the next claim was made from its end, its announcement stands until its word
- * does, and a claim that was not made leaves the tail. A shorter one ends inside the claim, which is all
- * zero while its first word is (each owner's first store is a word at the begin, T10), and no tail value
- * ever lay there. A longer one may lead on as well: when all that follows the true end was moved there,
- * which uses no sequence. So of those that lead on the shortest is the true one.
+ * The true length leads on: the next claim was made from its end, and either its announcement stays
+ * until its word is written, or no claim was made and the tail is there. A shorter length ends
+ * inside the claim, which is all zero while its first word is (each owner's first store is a word
+ * at the beginning, T10), and no tail value was ever there. A longer one may lead on as well, if
+ * everything after the true end was moved there, because a relocation uses no sequence. So the
+ * shortest length that leads on is the true one.
  *
- * Dying. Between the swap and the commit a producer may be killed. Then its claim is open like that of any
- * other that halted. The worker looks for the slots that announce its tail value. As long as one of their
- * owners lives it waits; when none does, it moves the word from CLAIMED to ABORTED in the owner's name. A
- * slow or stopped producer is never aborted, because it may still write.
+ * Dying. A producer may be killed between the swap and the commit. Then its claim is open like that
+ * of any other that halted. The worker looks for the slots that announce its tail value. It waits
+ * as long as one of their owners lives. When none does, it moves the word from CLAIMED to ABORTED
+ * on behalf of the owner. A slow or stopped producer is never aborted, because it may still write.
  *
- * Replacing. One packet takes the place of another that waits, so that one of the two goes out whoever
- * dies. The new one is claimed and filled; its word stays CLAIMED and gets the flag REPLACES, its header the
- * old one's sequence; then the old one moves from COMMITTED to CANCELLED with the flag REPLACED; then the
- * new one is committed. That middle step decides: when the owner is dead, the worker commits the claim if a
- * record of that sequence is marked as replaced, and aborts it otherwise. Records so marked are not freed
- * while a claim of that kind may be undecided. (Two who replace the same packet at once, one of whom is
- * killed: the loser's may go out as well.)
+ * Replacing. One packet takes the place of another that waits, so that one of the two is sent
+ * even if a process dies. The new one is claimed and filled. Its word stays CLAIMED and gets the flag
+ * REPLACES, and its header gets the old one's sequence. Then the old one moves from COMMITTED to
+ * CANCELLED with the flag REPLACED. Then the new one is committed. The middle step decides: if the
+ * owner is dead, the worker commits the claim if a record of that sequence is marked as replaced,
+ * and aborts it otherwise. Records with this mark are not freed while such a claim may be
+ * undecided. (If two producers replace the same packet at once and one of them is killed, the
+ * loser's packet may be sent as well.)
  *
- * Room. The worker zeroes what it frees before it publishes the new head, so that a word at a future
- * record's start reads EMPTY until its owner writes it, and old payload bytes cannot be mistaken for
- * a word. Producers leave reserve_units free: the worker must always be able to move one record from
- * the head to the tail, which keeps a packet due in an hour from holding up the ring.
+ * Room. The worker zeroes what it frees before it publishes the new head, so that a word at a
+ * future record's start reads EMPTY until its owner writes it, and old payload bytes cannot be
+ * mistaken for a word. Producers leave reserve_units free: the worker must always be able to move
+ * one record from the head to the tail. Otherwise a packet due in an hour would hold up the ring.
  *
- * Sending and cancelling. A record that was taken in stays where it is until it is due. Then the
- * worker moves its word from COMMITTED to SENDING; a client that wants it back moves it from COMMITTED
- * to CANCELLED. Both by compare-and-swap: one of them wins. After the send the word is DONE. A worker
- * that finds SENDING after the death of another knows that this packet may be on the wire and never
- * sends it again.
+ * Sending and cancelling. A record that was taken in stays in its place until it is due. Then the
+ * worker moves its word from COMMITTED to SENDING. A client that cancels it moves it from COMMITTED
+ * to CANCELLED. Both use compare-and-swap, so one of them wins. After the send the word is DONE. A
+ * worker that finds SENDING after the death of another knows that this packet may be on the wire
+ * and never sends it again.
  *
- * Why 32-bit sequences in the words are enough: a stale compare-and-swap would need the sequence and
- * the place to be the same again, that is 2^32 packets while its caller stands between two
- * instructions, and the very place.
+ * Why 32-bit sequences in the words are enough: a stale compare-and-swap would need the same
+ * sequence and the same place again, that is, 2^32 packets while its caller is stopped between two
+ * instructions, and by chance the same place.
  *
  * Order (R releases, A acquires; the partner is named):
- *   T1  tail swap            -> A: the intent in the slot is visible to whoever sees the new tail
+ *   T1  tail swap            -> A: a thread that sees the new tail sees the intent in the slot
  *   T2  word COMMITTED, R    -> T3 in tx_queue.c: fields and payload are whole
  *   T4  head_place, R in tx_release.c -> T5 here: the bytes are zero before they can be claimed again
  *   T6  bell, full fence here and in tx_queue_arm_bell: either the worker sees the record or the
  *       producer sees the bell armed
- *       Ringing is a call, and who is about to make it may be stopped before. So the bell says RINGING
- *       from when somebody took it until the call returned, and whoever commits meanwhile rings as
- *       well. Each arming has a number: who resumes late says that it rang to its own arming only, and
- *       cannot silence one that came after it.
+ *       Ringing is a call, and a producer may be stopped before it makes the call. So the bell says
+ *       RINGING from the time a producer took it until the call has returned, and others that commit
+ *       meanwhile ring as well. Each arming has a number: a producer that resumes late reports its ring
+ *       only to its own arming, and cannot silence a later one.
  *   T7  room, full fence in tx_producer_wait_room, tx_ring_wait_verdict and tx_queue_release: likewise
  *   T8  tail, A -> T1: the head loaded next is at least as new as the one that made room for the claim
  *       before this tail; an older one could be a lap behind and promise room that is not there
- *   T9  cancels, full fence in cancel_at -> A in tx_queue_reap: who sees the count sees the word
- *   T10 word CLAIMED, R fence behind it: who sees EMPTY sees none of the owner's other stores
+ *   T9  cancels, full fence in cancel_at -> A in tx_queue_reap: a thread that sees the count sees the word
+ *   T10 word CLAIMED, R fence after it: a thread that sees EMPTY sees none of the owner's other stores
  */
 #include "shm/tx_ring.h"
 
@@ -132,8 +136,8 @@ static void look_at_worker(tx_producer_t *p)
     p->finished_seen = rt_load_relaxed(&p->cursors->finished);
 }
 
-/* Whether the claim at tail of take units fits. What was seen of the worker's line last time may be
- * used only while nobody else moved the tail since: otherwise the head seen may be a lap behind. */
+/* Whether the claim at tail of take units fits. The cached values of the worker's cache line may be
+ * used only if nobody else has moved the tail since: otherwise the cached head may be a lap behind. */
 static bool has_room(tx_producer_t *p, shm_cursor_t tail, uint32_t take)
 {
     uint32_t seq = shm_cursor_seq(tail);
@@ -163,12 +167,12 @@ static int refuse_size(const tx_producer_t *p, uint32_t payload_bytes)
 static int refuse_tail(const tx_producer_t *p, shm_cursor_t tail)
 {
     return rt_err_set(-EPROTO,
-                      "the ring's tail stands at unit %u of %u: another process overwrote the segment; "
+                      "the ring's tail is at unit %u of %u: another process overwrote the segment; "
                       "close the channel and open it again",
                       shm_cursor_place(tail), p->units);
 }
 
-/* Also after a lost race: an announcement left standing would make the worker wait for this producer
+/* Also after a lost race: an announcement that stays would make the worker wait for this producer
  * when the winner of the same claim dies. */
 static void withdraw(tx_producer_t *p)
 {
@@ -332,9 +336,10 @@ typedef struct walk {
     uint64_t word;
 } walk_t;
 
-/* Steps to the next record between head and tail. The worker may free records under the walker's
- * feet. Their words then read EMPTY and the walk ends, which the caller takes as "gone". A length below the
- * shortest record ends it as well, unless it is padding: so the length of the ring bounds the steps. */
+/* Steps to the next record between head and tail. The worker may free records during the walk.
+ * Their words then read EMPTY and the walk ends, which the caller takes as "gone". A length below
+ * the shortest record also ends it, unless it is padding: so the length of the ring bounds the
+ * steps. */
 RT_RACY static bool walk_next(const shm_segment_t *s, uint32_t units, walk_t *w)
 {
     uint32_t step = shm_word_units(w->word);
@@ -364,8 +369,8 @@ RT_RACY static bool walk_start(const shm_segment_t *s, uint32_t units, walk_t *w
     return true;
 }
 
-/* Says in the claim's word that it takes the place of another packet: if its owner dies now, the worker
- * commits it when that other one was cancelled for it, and aborts it otherwise. */
+/* Notes in the claim's word that it takes the place of another packet: if its owner dies now, the
+ * worker commits it if that packet was cancelled for it, and aborts it otherwise. */
 static void offer(tx_claim_t *claim, uint32_t old_seq, int64_t old_due_ns)
 {
     uint64_t has_due = (uint64_t)SHM_TX_HAS_DUE << 8;
@@ -380,8 +385,8 @@ static void offer(tx_claim_t *claim, uint32_t old_seq, int64_t old_due_ns)
                               SHM_RECORD_CLAIMED));
 }
 
-/* Returns 1 when it is cancelled; 0: the worker was faster, or no record can lie there. instead: what takes
- * its place, NULL: nothing. */
+/* Returns 1 if it is cancelled; 0: the worker was faster, or no record can be there. instead: the
+ * claim that takes its place, NULL: none. */
 RT_RACY static int cancel_at(const shm_segment_t *s, uint32_t place, uint64_t word, tx_claim_t *instead,
                              int64_t *due_ns)
 {
@@ -404,7 +409,8 @@ RT_RACY static int cancel_at(const shm_segment_t *s, uint32_t place, uint64_t wo
     return 1;
 }
 
-/* One pass from head to tail. *whole: 0 when an unfinished claim or the worker's freeing cut it short. */
+/* One pass from head to tail. *whole: 0 if an unfinished claim or the worker's freeing cut it
+ * short. */
 static int cancel_pass(const shm_segment_t *s, uint32_t sequence, tx_claim_t *instead, int64_t *due_ns,
                        bool *whole)
 {
@@ -428,9 +434,10 @@ static int refuse_walk(void)
                       (int)(WALK_PATIENCE_NS / RT_NS_PER_MS));
 }
 
-/* The worker may move the record to the tail while the walk passes. A second whole walk finds it
- * there, because a record is moved at most once per lap. A walk that was cut short is repeated until the
- * worker has written how long the claim is that cut it, but not for ever: somebody may have overwritten it. */
+/* The worker may move the record to the tail during the walk. A second complete walk finds it
+ * there, because a record is moved at most once per lap. A walk that was cut short is repeated
+ * until the worker has written the length of the claim that cut it short, but not forever: the
+ * claim may have been overwritten. */
 static int take_back(const shm_segment_t *s, uint64_t sequence, tx_claim_t *instead, int64_t *due_ns)
 {
     const struct timespec nap = {.tv_nsec = 100000};

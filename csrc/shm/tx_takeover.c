@@ -1,16 +1,16 @@
-/* tx_takeover.c: the beginning of the worker's side of the tx ring.
+/* tx_takeover.c: initialises the worker's side of the tx ring.
  *
- * Taking over from a dead worker. The segment holds enough to go on: head and read cursor, the span
- * that was being zeroed, the move that was under way, and each record's state. Records between head
- * and read were taken in before. They are passed out again if still COMMITTED, reported as uncertain
- * if SENDING, and stepped over if DONE.
+ * Taking over from a dead worker. The segment holds enough to continue: head and read cursor, the
+ * span that was being zeroed, the relocation in progress, and each record's state. Records between
+ * head and read were taken in before. They are handed out again if still COMMITTED, reported as
+ * uncertain if SENDING, and skipped if DONE.
  */
 #include "shm/tx_parts.h"
 #include "shm/tx_queue.h"
 
 #include "base/rt_err.h"
 
-/* Returns the head behind what was being freed. */
+/* Returns the head after the space that was being freed. */
 static uint32_t complete_freeing(tx_queue_t *q, uint32_t head)
 {
     uint64_t freeing_to = rt_load_acquire(&q->cursors->freeing_to);
@@ -37,12 +37,12 @@ static void complete_move(tx_queue_t *q)
                              shm_word(shm_word_seq(copy), shm_word_units(copy), shm_word_flags(copy),
                                       gone ? SHM_RECORD_COMMITTED : SHM_RECORD_ABORTED));
     }
-    /* Last: a successor of this successor may have to do it again. */
+    /* This comes last: a successor of this successor may have to do the rest again. */
     rt_store_release(&q->cursors->moving, TX_MOVING_NONE);
 }
 
-/* Packets between head and read cursor that have no verdict yet, so that the count of finished ones can
- * be made exact whatever instant the last worker died at. */
+/* Packets between head and read cursor that have no verdict yet. With it the count of finished
+ * packets is exact, at whatever instant the last worker died. */
 static uint64_t count_waiting(const tx_queue_t *q)
 {
     uint64_t waiting = 0;
@@ -67,7 +67,7 @@ static int take_over(tx_queue_t *q)
     uint32_t head = rt_load_relaxed(&q->cursors->head_place);
     if (head >= q->units || shm_cursor_place(tail) >= q->units || shm_cursor_place(read) >= q->units)
         return rt_err_set(-EPROTO,
-                          "tx ring of channel \"%s\" has a cursor outside of its %u units: it was "
+                          "tx ring of channel \"%s\" has a cursor outside its %u units: it was "
                           "overwritten; close the channel and open it again",
                           q->segment->config.name, q->units);
     head = complete_freeing(q, head);
@@ -90,7 +90,7 @@ static int take_over(tx_queue_t *q)
     rt_store_relaxed(&q->cursors->finished, q->finished);
     for (uint32_t i = 1; i < q->segment->config.producers; i++)
         q->dead_producers += rt_load_relaxed(&q->segment->producers[i].owner) == TX_OWNER_DEAD;
-    tx_wake_producers(q); /* the dead worker may have taken their wish and not woken them */
+    tx_wake_producers(q); /* the dead worker may have cleared their request without waking them */
     return 0;
 }
 

@@ -1,6 +1,7 @@
-/* Whether each finished packet was counted. A worker ends a packet in the ring first and counts it afterwards:
- * if it dies in between, one count is missing. Nothing is written down for that in the hot path, because the
- * number of finished packets follows from the ring (take_over), and each of them is in one counter. */
+/* Whether each finished packet was counted. A worker ends a packet in the ring first and counts it
+ * afterwards: if it dies between the two, one count is missing. The hot path records nothing for
+ * that, because the number of finished packets follows from the ring (take_over), and each of them
+ * is in one counter. */
 #include "shm/tx_queue.h"
 
 static uint64_t count_told(const tx_queue_t *q)

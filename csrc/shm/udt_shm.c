@@ -11,7 +11,7 @@
 
 _Static_assert(sizeof(shm_udt_port_config_t) <= SHM_ENGINE_CONFIG_BYTES, "fits the channel's configuration");
 _Static_assert(sizeof(shm_udt_config_t) <= SHM_ENGINE_CONFIG_BYTES, "fits the channel's configuration");
-_Static_assert(SHM_UDT_PORT_COUNTER_TOTAL <= SHM_UDT_PORT_COUNTER_SPACE, "no room for so many counters");
+_Static_assert(SHM_UDT_PORT_COUNTER_TOTAL <= SHM_UDT_PORT_COUNTER_SPACE, "not enough room for the counters");
 _Static_assert(sizeof(shm_udt_state_t) <= SHM_PAGE_BYTES, "the engine part is one page");
 
 SIZE(shm_udt_port_config_t, 16);
@@ -39,7 +39,7 @@ static int check_size(uint32_t is, size_t must)
     if (is == must)
         return 0;
     return rt_err_set(-EPROTO,
-                      "an engine's configuration of %u bytes, where %zu are known: client and worker "
+                      "the engine's configuration has %u bytes, this build expects %zu: client and worker "
                       "are of different versions",
                       is, must);
 }
@@ -52,7 +52,7 @@ static int check_range(const char *what, uint64_t value, uint64_t low, uint64_t 
                       (unsigned long long)value, (unsigned long long)low, (unsigned long long)high);
 }
 
-/* 0 stands for the default. */
+/* 0 means the default. */
 static int check_or_default(const char *what, uint64_t value, uint64_t low, uint64_t high)
 {
     return value == 0 ? 0 : check_range(what, value, low, high);
@@ -70,7 +70,7 @@ int shm_udt_config_check(const shm_udt_config_t *c)
 {
     int rc = check_size(c->config_bytes, sizeof *c);
     if (rc == 0 && memchr(c->port, '\0', sizeof c->port) == NULL)
-        rc = rt_err_set(-EINVAL, "the port's name has no end: at most %u bytes", SHM_NAME_MAX);
+        rc = rt_err_set(-EINVAL, "the port's name is not terminated: it has at most %u bytes", SHM_NAME_MAX);
     rc = rc ? rc : shm_name_check("name of the port's channel", c->port);
     rc = rc ? rc : check_range("mode", c->mode, SHM_UDT_STREAM, SHM_UDT_MESSAGES);
     rc = rc ? rc : check_range("rendezvous", c->rendezvous, 0, 1);
@@ -86,8 +86,8 @@ int shm_udt_config_check(const shm_udt_config_t *c)
         rc = rt_err_set(-EINVAL, "burst_ns is %lld; it must be between 0 and a second, or -1",
                         (long long)c->burst_ns);
     if (rc == 0 && c->cc == SHM_UDT_CC_FIXED && c->max_bandwidth == 0)
-        rc = rt_err_set(-EINVAL, "a fixed rate without max_bandwidth: say how many bytes per second");
+        rc = rt_err_set(-EINVAL, "a fixed rate needs max_bandwidth: set it in bytes per second");
     if (rc == 0 && c->rendezvous && c->accepts != 0)
-        rc = rt_err_set(-EINVAL, "a side of a rendezvous accepts nothing: accepts is %u", c->accepts);
+        rc = rt_err_set(-EINVAL, "accepts is %u; it must be 0 in a rendezvous", c->accepts);
     return rc;
 }

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The linker makes these two for every section whose name is a C identifier. Weak: a test program
- * without any agent has no such section. */
+/* The linker makes these two symbols for every section whose name is a C identifier. They are weak,
+ * because a test program without any agent has no such section. */
 extern const agent_ops_t *const __start_wrk_agents[] __attribute__((weak));
 extern const agent_ops_t *const __stop_wrk_agents[] __attribute__((weak));
 
@@ -31,7 +31,7 @@ const agent_ops_t *agent_find(const char *engine)
     char engines[256];
     list_engines(engines, sizeof engines);
     (void)rt_err_set(-EINVAL,
-                     "engine \"%.16s\" is unknown to this worker, which has:%s; install the version "
+                     "engine \"%.16s\" is unknown to this worker, which has:%s; install a version "
                      "that has it",
                      engine, engines);
     return NULL;

@@ -29,10 +29,10 @@ static void on_bell(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
 
 /* --- memory -------------------------------------------------------------------------------- */
 
-/* Pages that the loop will touch are to be present before the first deadline, not at it: else each
- * is zeroed and mapped at its first use, some 0.5 us. In pieces while nothing else is to be done,
- * because other channels wait meanwhile, and whoever opens one does. Bounded: the rest of a large
- * ring comes as it is used. */
+/* Makes pages that the loop will touch present before the first deadline. Otherwise each is zeroed
+ * and mapped at its first use, which takes about 0.5 us. This is done in pieces while there is
+ * nothing else to do, because other channels and the client that opens this one wait meanwhile. It
+ * is bounded: the rest of a large ring becomes present when it is used. */
 static void absent_add(wrk_channel_t *ch)
 {
     worker_t *w = ch->worker;
@@ -90,14 +90,14 @@ static int check_belongs(const worker_t *w, const shm_config_t *config)
         strcmp(config->pool, w->args.pool) != 0)
         return rt_err_set(
             -EINVAL,
-            "channel \"%s\" is of pool \"%s\" in namespace \"%s\", this worker serves "
+            "channel \"%s\" belongs to pool \"%s\" in namespace \"%s\", this worker serves "
             "pool \"%s\" in \"%s\"",
             config->name, config->pool, config->name_space, w->args.pool, w->args.name_space);
     return 0;
 }
 
-/* Geometry and everything else come from the pool's message: clients can write what the segment says
- * of itself. */
+/* Geometry and everything else come from the pool's message, because clients can write to the
+ * segment's own description. */
 static int map_segment(wrk_channel_t *ch, const shm_config_t *config)
 {
     int rc = shm_segment_map_as(&ch->segment, ch->segment_fd, config);
@@ -122,8 +122,8 @@ static int start_rings(wrk_channel_t *ch, bool takeover)
     return rc;
 }
 
-/* Memory that is fresh from the kernel is zero: calloc does not touch it then, and a page comes when it is
- * used, or is prefaulted. Zeroing it here was a fifth of what a takeover costs. */
+/* Memory that is fresh from the kernel is zero: then calloc does not touch it, and a page becomes
+ * present when it is used or prefaulted. Zeroing it here was a fifth of the cost of a takeover. */
 static void *make_agent(wrk_channel_t *ch)
 {
     ch->agent_bytes = ch->ops->state_bytes;
@@ -186,11 +186,11 @@ static void publish_status(wrk_channel_t *ch, bool takeover)
     rt_futex_wake_all(&s->epoch);
 }
 
-/* What an agent sends in the end may give its channel work and a deadline once more. */
+/* The last packets that an agent sends may give its channel work and a deadline once more. */
 static void close_agent(wrk_channel_t *ch)
 {
     ch->ops->close(ch);
-    ch->failed = true; /* nothing calls the agent from here on */
+    ch->failed = true; /* no call of the agent follows */
     channel_deactivate(ch);
     deadline_heap_set(&ch->worker->deadlines, &ch->deadline, RT_NEVER_NS);
 }
@@ -202,7 +202,8 @@ static void note_open(wrk_channel_t *ch, bool takeover, int64_t now_mono_ns)
              takeover ? (int64_t)tx_ring_waiting(&ch->segment) : 0, now_mono_ns);
 }
 
-/* A channel that is taken over goes on whatever became of its name. As a rule it has it. */
+/* A channel that is taken over continues whatever happened to its name, which it normally still
+ * has. */
 static int publish_name(const wrk_channel_t *ch, bool takeover)
 {
     if (takeover && pool_file_is_published(ch->segment_fd, &ch->config))
@@ -256,7 +257,7 @@ static int check_room(worker_t *w, const shm_config_t *config)
     if (channel_find(w, config->name) != NULL)
         return rt_err_set(-EEXIST, "channel \"%s\" is open in this worker already", config->name);
     if (w->channel_count >= WRK_MAX_CHANNELS)
-        return rt_err_set(-ENOSPC, "this worker serves %u channels, its limit: use another core",
+        return rt_err_set(-ENOSPC, "this worker serves %u channels, the limit: use another core",
                           WRK_MAX_CHANNELS);
     return 0;
 }
@@ -376,7 +377,7 @@ void channel_purge_rx(wrk_channel_t *ch)
 
 void channel_reset_stats(wrk_channel_t *ch)
 {
-    /* A worker that dies amid this leaves far too many for its successor to believe. */
+    /* A worker that dies here leaves a count far too large for its successor to trust. */
     rt_store_relaxed(&ch->stats->finished_base, UINT64_MAX / 2);
     rt_fence_full(); /* for a successor: before and after all of them are 0 */
     for (unsigned i = 0; i < SHM_COUNTER_SPACE; i++)
@@ -392,15 +393,16 @@ void channel_reset_stats(wrk_channel_t *ch)
 
 /* --- packets that were not counted ---------------------------------------------------------- */
 
-/* Each packet that is finished was counted right after it, unless its worker died in between. Whether such a
- * packet left nobody knows: it counts as failed. Once for each worker, when no packet is under way. */
+/* Each finished packet is counted directly after it, unless its worker died between the two steps. It
+ * is unknown whether such a packet left: it counts as failed. This is done once for each worker, when
+ * no packet is in progress. */
 static void count_untold(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     if (ch->untold_known || !ch->ops->counts_each || !tx_queue_is_settled(&ch->tx))
         return;
     ch->untold_known = true;
     int64_t untold = tx_queue_untold(&ch->tx);
-    if (untold < 0 || untold > MOST_UNTOLD) { /* somebody has overwritten the counters, or set them to 0 */
+    if (untold < 0 || untold > MOST_UNTOLD) { /* the numbers were overwritten */
         tx_queue_tell(&ch->tx);
     } else if (untold > 0) {
         wrk_count(ch, SHM_COUNT_tx_failed, (uint64_t)untold);

@@ -4,29 +4,30 @@
 
 #include "worker/worker.h"
 
-/* Opens a channel. Takes the descriptors over: they are closed on failure. socket_fd -1: none
+/* Opens a channel. Owns the descriptors from now on: they are closed on failure. socket_fd -1: none
  * given. Returns 0; -EEXIST, -ENOSPC (WRK_MAX_CHANNELS), -ENOENT (engine), -EPROTO (segment does
- * not belong to this configuration), or what mapping and opening say; with a text. */
+ * not belong to this configuration), or an error of mapping or opening; with a text. */
 int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int segment_fd,
                  int bell_fd, int socket_fd);
 
-/* Ends it for good: state CLOSED, everybody who waits is woken. What still waited in the tx ring has been purged
- * before. channel_free follows, when nobody holds anything of the channel any more (control_close_channel). */
+/* Ends it for good: state CLOSED, all waiters are woken. Packets that still waited in the tx ring
+ * have been purged before. channel_free follows when nothing of the channel is held any more
+ * (control_close_channel). */
 void channel_end(wrk_channel_t *ch);
-/* Takes its name away and frees its memory. */
+/* Removes its name and frees its memory. */
 void channel_free(wrk_channel_t *ch);
 
-/* Makes a piece of the memory of a channel of w->absent present: some 10 us. */
+/* Makes a part of the memory of a channel of w->absent present: about 10 us. */
 void channel_prefault_step(worker_t *w);
 
 void channel_hold(wrk_channel_t *ch);
 void channel_release(wrk_channel_t *ch);
 void channel_reset_stats(wrk_channel_t *ch);
 
-/* One piece of cancelling what waits to be sent: 1 when done. */
+/* Cancels a bounded number of waiting packets: 1 when done. */
 int channel_purge_step(wrk_channel_t *ch, int64_t now_mono_ns);
 
-/* Empties the rx ring. Not part of closing: readers drain what is left there. */
+/* Empties the rx ring. Not part of closing: readers read the rest of it. */
 void channel_purge_rx(wrk_channel_t *ch);
 
 /* Rotating duties: heartbeat in the status, gauges. */

@@ -36,8 +36,8 @@ wrk_channel_t *channel_find(worker_t *w, const char *name)
     return node != NULL ? channel_of(node) : NULL;
 }
 
-/* The worker is as eager as its most demanding channel. Without channels there is nothing to be
- * eager for. */
+/* The worker uses the profile of its most demanding channel. Without channels it uses the least
+ * demanding one. */
 static void choose_profile(worker_t *w)
 {
     shm_profile_t chosen = w->waiting_as[SHM_PROFILE_LATENCY] > 0    ? SHM_PROFILE_LATENCY
@@ -47,7 +47,7 @@ static void choose_profile(worker_t *w)
     rt_store_relaxed(&w->page->profile, (uint32_t)(w->channel_count ? chosen : w->args.profile));
 }
 
-/* "balanced" in a channel is the default and means: as the pool. */
+/* "balanced" in a channel is the default and means: the pool's profile. */
 static shm_profile_t profile_of(const wrk_channel_t *ch)
 {
     shm_profile_t own = (shm_profile_t)ch->config.profile;
@@ -112,7 +112,7 @@ bool channel_arm_bell(wrk_channel_t *ch, int64_t now_mono_ns)
                 return false;
             }
             if (!ch->tx_paused) {
-                /* A claim without its commit. The commit will ring; but its owner may be dead. */
+                /* A claim without its commit. The commit will ring, but its owner may be dead. */
                 int64_t nap_ns = tx_queue_nap_ns(&ch->tx, now_mono_ns);
                 if (ch->worker->nap_ns == 0 || nap_ns < ch->worker->nap_ns)
                     ch->worker->nap_ns = nap_ns;
@@ -136,12 +136,12 @@ static void note_halted(wrk_channel_t *ch)
                  rt_mono_ns());
 }
 
-/* Not within the call of the agent that saw it: here no pass of the channel is under way. */
+/* Not within the call of the agent that noticed it: here no work on the channel is in progress. */
 static __attribute__((noinline, cold)) void fail_overwritten(wrk_channel_t *ch)
 {
     char reason[SHM_REASON_BYTES];
     (void)snprintf(reason, sizeof reason,
-                   "%u things in its tx ring cannot be (limit %u): a client overwrites it",
+                   "%u invalid entries in its tx ring (limit %u): a client overwrites it",
                    ch->tx.damage, MOST_DAMAGE);
     ch->tx.damage = 0;
     wrk_channel_fail(ch, EPROTO, reason);
@@ -188,7 +188,7 @@ void wrk_channel_fail(wrk_channel_t *ch, int error, const char *reason)
     (void)snprintf(status->reason, sizeof status->reason, "%s", reason);
     rt_store_relaxed(&status->error, (uint32_t)error);
     rt_store_release(&status->state, SHM_STATE_FAILED);
-    if (shm_segment_torn(&ch->segment)) /* nobody else sees what was written above */
+    if (shm_segment_torn(&ch->segment)) /* no other process sees what was written */
         (void)shm_segment_say(ch->segment_fd, SHM_STATE_FAILED, (uint32_t)error, reason);
     channel_wake_everybody(ch);
 }
@@ -220,5 +220,5 @@ void wrk_receive_failed(wrk_channel_t *ch, int error, int64_t now_mono_ns)
     wrk_count(ch, SHM_COUNT_rx_errors, 1);
     wrk_note(ch, SHM_EVENT_receive_failed, 1, error, 0, 0, now_mono_ns);
     if (error == EBADF || error == ENOTSOCK)
-        wrk_channel_fail(ch, error, "its socket is gone from the worker");
+        wrk_channel_fail(ch, error, "the worker has lost its socket");
 }

@@ -1,5 +1,5 @@
-/* channels.h: all channels of the worker: by name, by deadline, and the set of those that are polled. What happens
- * to one of them in its life: channel.h. Worker's thread. */
+/* channels.h: all channels of the worker: by name, by deadline, and the set of those that are
+ * polled. channel.h has the life of a single channel. Worker's thread. */
 #ifndef WRK_CHANNELS_H
 #define WRK_CHANNELS_H
 
@@ -14,18 +14,18 @@ void channels_remove(wrk_channel_t *ch);
 /* NULL: no such channel. */
 wrk_channel_t *channel_find(worker_t *w, const char *name);
 
-/* Puts the channel's deadline into the schedule anew, after anything of it ran. */
+/* Reschedules the channel's deadline. Call it after any of the channel's code has run. */
 void channel_reschedule(wrk_channel_t *ch);
 
-/* Out of the set of those that are polled (wrk_activate: into it). */
+/* Removes it from the set of polled channels. wrk_activate adds it. */
 void channel_deactivate(wrk_channel_t *ch);
 
-/* Before sleeping: arms the channel's bell, so that producers ring, and takes it out of the active set.
- * Returns false, and leaves it active and not armed, if something came in between. With an uncommitted claim in
- * the way worker.nap_ns is set and the channel stays active, armed. */
+/* Before sleeping: arms the channel's bell, so that producers ring, and removes it from the active
+ * set. Returns false, and leaves it active and not armed, if work came meanwhile. If an uncommitted
+ * claim is next, it sets worker.nap_ns and the channel stays active, armed. */
 bool channel_arm_bell(wrk_channel_t *ch, int64_t now_mono_ns);
 
-/* Everybody who waits for the channel looks at its state. */
+/* Wakes everything that waits for the channel, to check its state. */
 void channel_wake_everybody(wrk_channel_t *ch);
 
 /* Frees a producer slot whose owner is gone, and tells the engine. Returns as

@@ -11,7 +11,7 @@ typedef struct shape {
     unsigned min_fds;
     unsigned max_fds;
     bool pool_only;
-    uint32_t extra_bytes; /* so many more at most */
+    uint32_t extra_bytes; /* most extra bytes */
 } shape_t;
 
 static const shape_t SHAPES[] = {
@@ -63,7 +63,7 @@ static int take_attach(command_t *out, const uint8_t *body)
     memcpy(&out->attach, body, sizeof out->attach);
     const uint32_t known = CTL_ATTACH_PRODUCER | CTL_ATTACH_READER;
     if (out->attach.what == 0 || (out->attach.what & ~known) != 0)
-        return rt_err_set(-EINVAL, "ATTACH as 0x%x: give producer (%u), reader (%u) or both",
+        return rt_err_set(-EINVAL, "ATTACH has 0x%x: give producer (%u), reader (%u) or both",
                           out->attach.what, CTL_ATTACH_PRODUCER, CTL_ATTACH_READER);
     return take_name(out, &out->attach.channel);
 }
@@ -89,7 +89,7 @@ static int take_body(command_t *out, const uint8_t *body, size_t body_bytes)
     case CTL_ADOPT:
     case CTL_QUIT:
         return 0;
-    default: /* what lies behind the name is the engine's to check, or text */
+    default: /* the engine checks the part after the name, or it is text */
         memcpy(&channel, body, sizeof channel);
         out->engine_body = body + sizeof channel;
         out->engine_bytes = body_bytes - sizeof channel;
@@ -106,7 +106,7 @@ int command_parse(command_t *out, const void *message, size_t bytes, unsigned fd
     memcpy(&head, message, sizeof head);
     if (head.magic != CTL_MAGIC)
         return rt_err_set(-EBADMSG,
-                          "magic 0x%08x is not 0x%08x: the other side is no shmring client "
+                          "magic 0x%08x is not 0x%08x: the other side is not a shmring client "
                           "of this version",
                           head.magic, CTL_MAGIC);
     out->request = head.request;
@@ -123,11 +123,11 @@ int command_parse(command_t *out, const void *message, size_t bytes, unsigned fd
     if (head.body_bytes != bytes - sizeof head || head.body_bytes < shape->body_bytes ||
         head.body_bytes > most)
         return rt_err_set(-EPROTO,
-                          "%s with a body of %zu bytes (said %u), expected %u to %u: client and "
+                          "%s has a body of %zu bytes (header: %u), expected %u to %u: client and "
                           "worker must be of the same shmring version",
                           shape->name, bytes - sizeof head, head.body_bytes, shape->body_bytes, most);
     if (fds < shape->min_fds || fds > shape->max_fds)
-        return rt_err_set(-EPROTO, "%s with %u descriptors, expected %u to %u", shape->name, fds,
+        return rt_err_set(-EPROTO, "%s has %u descriptors, expected %u to %u", shape->name, fds,
                           shape->min_fds, shape->max_fds);
     return take_body(out, (const uint8_t *)message + sizeof head, head.body_bytes);
 }

@@ -1,7 +1,7 @@
 /* command.h: a control message, checked. Pure: bytes in, command out.
  *
- * What a client may have got wrong is found here and nowhere else: sizes, magic, names without end,
- * descriptors too many or too few. Whether the client may do what it asks is for control_run.c. */
+ * Errors in a client's message are found here and nowhere else: sizes, magic, unterminated names,
+ * too many or too few descriptors. control_run.c decides whether the client may do what it asks. */
 #ifndef WRK_COMMAND_H
 #define WRK_COMMAND_H
 
@@ -14,7 +14,7 @@ typedef struct command {
     ctl_op_t op;
     uint32_t request;
     uint32_t until_ms; /* ctl_header_t */
-    bool pool_only; /* pools and processes of the same user only */
+    bool pool_only; /* only for pools and processes of the same user */
     ctl_list_t list;
     ctl_open_t open;
     shm_config_t config;       /* OPEN: checked by shm_config_check */
@@ -26,9 +26,9 @@ typedef struct command {
     size_t engine_bytes;
 } command_t;
 
-/* fds: how many descriptors came with the message. Fills out; out->request is set whenever the
- * message has a header, for the answer. Returns 0; -EBADMSG (not one of our messages, no answer
- * possible), -EPROTO, -EINVAL ... with a text for the answer. */
+/* fds: how many descriptors came with the message. Fills out. out->request is set for the answer if
+ * the message has a header. Returns 0; -EBADMSG (no valid message, no answer possible), -EPROTO,
+ * -EINVAL ... with a text for the answer. */
 int command_parse(command_t *out, const void *message, size_t bytes, unsigned fds);
 
 #endif

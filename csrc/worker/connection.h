@@ -1,4 +1,5 @@
-/* connection.h: a client's control connection: what it holds, and the answers that it gets. Worker's thread. */
+/* connection.h: a client's control connection: what it holds, and the answers to it. Worker's
+ * thread. */
 #ifndef WRK_CONNECTION_H
 #define WRK_CONNECTION_H
 
@@ -12,7 +13,7 @@ typedef struct wrk_attachment {
     wrk_channel_t *channel;
     uint32_t producer; /* slot, or CTL_NO_SLOT */
     uint32_t reader;
-    int bell; /* reader's, -1 none */
+    int bell; /* reader's bell, -1: none */
 } wrk_attachment_t;
 
 struct wrk_conn {
@@ -29,7 +30,7 @@ struct wrk_conn {
 /* A command whose answer comes later. */
 struct wrk_job {
     wrk_job_t *next;
-    wrk_conn_t *conn; /* NULL: nobody waits any more */
+    wrk_conn_t *conn; /* NULL: no client waits any more */
     ctl_op_t op;
     uint32_t request;
 };
@@ -44,14 +45,14 @@ typedef struct reply {
     bool deferred; /* a job answers later */
 } reply_t;
 
-/* Sends an answer; a peer that does not read loses its connection at the next event. */
+/* Sends an answer. A peer that does not read loses its connection at the next event. */
 void connection_send(wrk_conn_t *conn, uint32_t op, uint32_t request, const reply_t *reply);
 
 /* Sends an answer to a socket. Returns 0 or -errno. */
 int connection_reply(int fd, uint32_t op, uint32_t request, const reply_t *reply);
 
-/* The unsolicited message that tells the pool that the worker is ready (result 0), or why it is not
- * (result < 0 and rt_err_text()). fd: the pool's connection. */
+/* Sends the unsolicited message that tells the pool that the worker is ready (result 0), or why it
+ * is not (result < 0 and rt_err_text()). fd: the pool's connection. */
 void connection_announce(worker_t *w, int fd, int result);
 
 #endif

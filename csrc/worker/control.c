@@ -30,9 +30,10 @@ static int refuse_lost_fds(void)
                       (unsigned long long)limit.rlim_cur);
 }
 
-/* The listener is edge-triggered, so that a connection that cannot be accepted (no memory, say)
- * does not keep the worker awake: the next connection or hang-up brings another look. */
-static void look_again(worker_t *w)
+/* The listener is edge-triggered, so that a connection that cannot be accepted (for lack of memory,
+ * for example) does not keep the worker awake: the next connection or hang-up triggers another
+ * attempt. */
+static void retry_accept(worker_t *w)
 {
     poller_look_again(&w->poller, &w->listener);
 }
@@ -64,7 +65,7 @@ static void drop_conn(wrk_conn_t *conn)
     }
     w->conn_count--;
     if (w->accept_failed)
-        look_again(w);
+        retry_accept(w);
     if (w->pool == conn) {
         w->pool = NULL;
         if (!w->stop)
@@ -75,7 +76,7 @@ static void drop_conn(wrk_conn_t *conn)
     }
     conn->next = w->gone;
     w->gone = conn;
-    (void)control_drop_step(w); /* all that most have */
+    (void)control_drop_step(w); /* this is all that most have */
 }
 
 static void close_all(const int *fds, unsigned count)
@@ -84,7 +85,7 @@ static void close_all(const int *fds, unsigned count)
         close(fds[i]);
 }
 
-/* Collects the descriptors of a message; what comes beyond max is closed here. */
+/* Collects the descriptors of a message. Closes those beyond max. */
 static unsigned collect_fds(struct msghdr *message, int *fds, unsigned max)
 {
     unsigned count = 0;
@@ -107,8 +108,8 @@ static unsigned collect_fds(struct msghdr *message, int *fds, unsigned max)
 /* One more than allowed, so that too many are noticed. */
 #define ROOM_FDS (CTL_MAX_FDS + 1)
 
-/* *fds_lost: fewer came than were sent, though there was room for them. That is the kernel's way of
- * saying that this process may not have more open files (unix(7)). */
+/* *fds_lost: fewer came than were sent, though there was room for them. This is how the kernel
+ * reports that this process may not have more open files (unix(7)). */
 static ssize_t receive(int fd, void *buffer, size_t bytes, int *fds, unsigned *fd_count,
                        bool *fds_lost)
 {
@@ -129,14 +130,14 @@ static ssize_t receive(int fd, void *buffer, size_t bytes, int *fds, unsigned *f
     return n;
 }
 
-/* A client that gave up waiting raised an error: what it asked for must not happen later. */
+/* A client that stopped waiting raised an error: its request must not take effect later. */
 static int check_awaited(const command_t *c)
 {
     uint32_t now_ms = (uint32_t)(rt_mono_ns() / RT_NS_PER_MS);
     if (c->until_ms == 0 || (int32_t)(now_ms - c->until_ms) <= 0)
         return 0;
     return rt_err_set(-ETIMEDOUT,
-                      "the request was not carried out: its client has given up waiting");
+                      "the request was not carried out: its client stopped waiting");
 }
 
 static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int *fds,
@@ -158,7 +159,7 @@ static int run_message(wrk_conn_t *conn, const void *message, size_t bytes, int 
         control_run(conn, &command, fds, count, reply);
     else
         close_all(fds, count);
-    /* Who asks for a channel that is another worker's has done nothing wrong. */
+    /* A client that asks for a channel of another worker has done nothing wrong. */
     if (reply->result < 0 && reply->result != -ENOENT)
         worker_note(conn->worker, NULL, SHM_EVENT_request_refused, 1, -reply->result, 0, command.op,
                     rt_err_text(), rt_mono_ns());
@@ -222,7 +223,7 @@ static int add_conn(worker_t *w, int fd, wrk_conn_t **out)
     return 0;
 }
 
-/* Says why before it hangs up: rt_err_text(). */
+/* Sends the reason, rt_err_text(), before it hangs up. */
 static void refuse(int fd, int result)
 {
     static reply_t none;
@@ -234,7 +235,7 @@ static void refuse(int fd, int result)
 static int check_count(const worker_t *w, const wrk_conn_t *conn)
 {
     if (w->conn_count > CONTROL_MAX_CONNS)
-        return rt_err_set(-EUSERS, "worker %u has %u connections, its limit: close channels",
+        return rt_err_set(-EUSERS, "worker %u has %u connections, the limit: close channels",
                           w->args.slot, CONTROL_MAX_CONNS);
     if (conn->trusted)
         return 0;
@@ -267,7 +268,7 @@ static void welcome(worker_t *w, int fd)
     }
 }
 
-/* One descriptor is kept in reserve, so that a client who cannot be served is told so. */
+/* One descriptor is kept in reserve, so that a client that cannot be served gets an answer. */
 static int accept_to_refuse(worker_t *w)
 {
     if (w->spare_fd >= 0)
@@ -292,12 +293,12 @@ static void on_accept(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
         welcome(w, fd);
     else if (err == EAGAIN || (w->accept_failed && (err != EMFILE || accept_to_refuse(w) < 0)))
         return;
-    look_again(w); /* others may wait as well: one a turn, between deadlines */
+    retry_accept(w); /* others may wait as well: one per turn, between deadlines */
 }
 
 /* --- open, close --------------------------------------------------------------------------- */
 
-/* The socket has the runtime directory's owner and lets in whom the directory lets in. */
+/* The socket gets the runtime directory's owner, and the same users have access. */
 static void set_access(worker_t *w)
 {
     struct stat dir;
@@ -324,7 +325,7 @@ static int listen_here(worker_t *w)
     w->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (w->listen_fd < 0)
         return rt_err_set(-errno, "control socket: %s", strerror(errno));
-    /* The pool starts one worker per slot: what lies there was left by a dead one. */
+    /* The pool starts one worker per slot: an existing socket was left by a dead worker. */
     (void)unlink(w->socket_path);
     mode_t old = umask(0177);
     int rc = bind(w->listen_fd, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : -errno;
@@ -355,7 +356,7 @@ int control_open(worker_t *w)
 
 void control_close(worker_t *w)
 {
-    w->args.private_pool = false; /* hang-ups mean nothing any more */
+    w->args.private_pool = false; /* from now on hang-ups have no meaning */
     while (w->conns != NULL)
         drop_conn(w->conns);
     while (control_drop_step(w))

@@ -1,7 +1,8 @@
 /* control.h: the control plane's connections. Worker's thread.
  *
- * A listening SOCK_SEQPACKET socket in the runtime directory, and the pool's own connection that
- * the worker was born with. Whoever hangs up is dead: what it held is repaired (control_run.h).
+ * A listening SOCK_SEQPACKET socket in the runtime directory, and the pool's own connection, which
+ * the worker was started with. A client that hangs up is dead: what it held is repaired
+ * (control_run.h).
  */
 #ifndef WRK_CONTROL_H
 #define WRK_CONTROL_H
@@ -9,10 +10,10 @@
 #include "worker/worker.h"
 
 #define CONTROL_MAX_CONNS 4096u
-#define CONTROL_MAX_OF_USER 512u /* one who is neither root nor the worker's own user */
+#define CONTROL_MAX_OF_USER 512u /* of a user who is neither root nor the worker's own user */
 
-/* Listens and takes the pool's connection over. Before capabilities are dropped: the socket gets
- * the runtime directory's group. Returns 0 or -errno with a text. */
+/* Listens and takes over the pool's connection. Called before capabilities are dropped, because the
+ * socket gets the runtime directory's group. Returns 0 or -errno with a text. */
 int control_open(worker_t *w);
 void control_close(worker_t *w);
 

@@ -1,4 +1,4 @@
-/* control_run.c: what each command does, and what is repaired when a client hangs up. */
+/* control_run.c: carries out each command, and repairs what a client held when it hung up. */
 #include "worker/control_run.h"
 
 #include "worker/channel.h"
@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DROPS_PER_STEP 8u /* some 2 us each */
+#define DROPS_PER_STEP 8u /* about 2 us each */
 
 /* --- rights -------------------------------------------------------------------------------- */
 
@@ -35,7 +35,7 @@ static bool in_group(const wrk_conn_t *conn, gid_t group)
     return false;
 }
 
-/* Whoever may write to the segment may command the channel. */
+/* A client that may write to the segment may command the channel. */
 static bool may_use(const wrk_conn_t *conn, const wrk_channel_t *ch)
 {
     struct stat s;
@@ -115,7 +115,7 @@ static void free_slots(wrk_channel_t *ch, uint32_t producer, uint32_t reader)
     close_bell(ch, reader);
 }
 
-/* Whoever still holds the lock of a slot keeps the slot, as an orphan. */
+/* A process that still holds the lock of a slot keeps the slot, as an orphan. */
 static void leave_slots(wrk_channel_t *ch, uint32_t producer, uint32_t reader)
 {
     slots_hung_up(ch, WRK_PRODUCERS, producer);
@@ -123,19 +123,19 @@ static void leave_slots(wrk_channel_t *ch, uint32_t producer, uint32_t reader)
     close_bell(ch, reader);
 }
 
-/* Only a Unix socket: nothing else that can be passed is sure never to make the worker wait. */
+/* Only a Unix socket is accepted: any other descriptor could make the worker wait. */
 static int check_bell(int fd)
 {
     int domain = 0;
     socklen_t bytes = sizeof domain;
     if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) != 0 || domain != AF_UNIX)
-        return rt_err_set(-EINVAL, "the descriptor passed with ATTACH is no Unix socket: pass one "
-                                   "that is connected to what waits for it");
+        return rt_err_set(-EINVAL, "the descriptor passed with ATTACH is not a Unix socket: pass one "
+                                   "that is connected to its waiting end");
     return 0;
 }
 
-/* Returns the descriptor that holds the slots' locks, or -errno with a text. Then a slot that its
- * owner came back for is an orphan again: the owner may be in the middle of a packet. */
+/* Returns the descriptor that holds the slots' locks, or -errno with a text. After an error a slot
+ * whose owner came back for it is an orphan again: the owner may be in the middle of a packet. */
 static int give_slots(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask,
                       ctl_attached_t *got)
 {
@@ -150,7 +150,7 @@ static int give_slots(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *a
     return fd;
 }
 
-/* As give_slots. */
+/* Like give_slots. */
 static int attach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask, int bell,
                   ctl_attached_t *got)
 {
@@ -177,7 +177,7 @@ static int attach(wrk_conn_t *conn, wrk_channel_t *ch, const ctl_attach_t *ask, 
     if (bell < 0)
         return locks;
     ch->bells[ch->bell_count++] = (wrk_reader_bell_t){.slot = got->reader, .fd = bell};
-    /* The worker before this one may have died between taking the wish and ringing. */
+    /* The previous worker may have died after it cleared the request and before it rang. */
     if (got->reader == ask->reader)
         wrk_ring(bell);
     return locks;
@@ -247,7 +247,7 @@ static void drop_some(wrk_conn_t *conn)
         wrk_channel_t *ch = conn->attachments->channel;
         note_gone(conn, conn->attachments, SHM_EVENT_client_hung_up);
         drop_attachment(&conn->attachments, true);
-        wrk_activate(ch, rt_mono_ns()); /* a claim of the dead may be in the way */
+        wrk_activate(ch, rt_mono_ns()); /* a claim of the dead client may be in the ring */
     }
 }
 
@@ -266,7 +266,8 @@ bool control_drop_step(worker_t *w)
 
 /* --- deferred commands --------------------------------------------------------------------- */
 
-/* Cancelling a million packets takes a tenth of a second: done in pieces between deadlines. */
+/* Cancelling a million packets takes a tenth of a second, so it is done in pieces between
+ * deadlines. */
 static void defer(wrk_conn_t *conn, wrk_channel_t *ch, const command_t *c, reply_t *reply)
 {
     wrk_job_t *job = malloc(sizeof *job);

@@ -1,18 +1,18 @@
-/* control_run.h: what the messages of control connections do. Worker's thread. */
+/* control_run.h: carries out the messages of control connections. Worker's thread. */
 #ifndef WRK_CONTROL_RUN_H
 #define WRK_CONTROL_RUN_H
 
 #include "worker/command.h"
 #include "worker/connection.h"
 
-/* Does what the command asks. fds: descriptors that came with it, taken over (used or closed). */
+/* Carries out the command. fds: descriptors that came with it, owned from now on (used or closed). */
 void control_run(wrk_conn_t *conn, const command_t *command, int *fds, unsigned fd_count,
                  reply_t *reply);
 
 /* Drops a few slots and bells of a connection that ended. Returns whether there was one. */
 bool control_drop_step(worker_t *w);
 
-/* One piece of the oldest deferred command of some channel. Returns whether there was one. */
+/* Does a part of the oldest deferred command of some channel. Returns whether there was one. */
 bool control_jobs_step(worker_t *w, int64_t now_mono_ns);
 
 /* Closes the channel: drops what connections hold in it, and answers its deferred commands. */

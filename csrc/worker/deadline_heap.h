@@ -1,5 +1,5 @@
-/* deadline_heap.h: which channel is due next. An indexed binary heap: a channel's deadline can be
- * set, moved and taken out in O(log n). Equal deadlines come in no particular order. Pure. */
+/* deadline_heap.h: finds the channel that is due next. An indexed binary heap: a channel's deadline
+ * can be set, moved and removed in O(log n). Equal deadlines come in no particular order. Pure. */
 #ifndef WRK_DEADLINE_HEAP_H
 #define WRK_DEADLINE_HEAP_H
 
@@ -10,14 +10,14 @@
 
 #define DEADLINE_NOWHERE UINT32_MAX
 
-/* Embedded in whatever has a deadline. */
+/* Embedded in each struct that has a deadline. */
 typedef struct deadline_node {
     int64_t at_mono_ns; /* RT_NEVER_NS while not in the heap */
     uint32_t index;
 } deadline_node_t;
 
 typedef struct deadline_entry {
-    int64_t at_mono_ns; /* copy of the node's: comparing touches no node */
+    int64_t at_mono_ns; /* copy of the node's: comparing does not touch the node */
     deadline_node_t *node;
 } deadline_entry_t;
 
@@ -35,8 +35,8 @@ static inline void deadline_node_init(deadline_node_t *node)
 
 void deadline_heap_init(deadline_heap_t *heap, deadline_entry_t *entries, uint32_t capacity);
 
-/* Puts the node at its new time; RT_NEVER_NS takes it out. There must be room for a node that is
- * not in the heap yet (capacity = number of nodes). */
+/* Moves the node to its new time. RT_NEVER_NS removes it. There must be room for a node that is not
+ * in the heap yet (capacity = number of nodes). */
 void deadline_heap_set(deadline_heap_t *heap, deadline_node_t *node, int64_t at_mono_ns);
 
 static inline int64_t deadline_heap_next_ns(const deadline_heap_t *heap)
@@ -44,7 +44,7 @@ static inline int64_t deadline_heap_next_ns(const deadline_heap_t *heap)
     return heap->count > 0 ? heap->entries[0].at_mono_ns : RT_NEVER_NS;
 }
 
-/* The earliest of the others: a node need not be in the heap to be left out. */
+/* The earliest deadline of the others. The node need not be in the heap. */
 static inline int64_t deadline_heap_next_besides_ns(const deadline_heap_t *heap,
                                                     const deadline_node_t *node)
 {

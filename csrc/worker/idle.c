@@ -4,17 +4,17 @@
 
 #include <time.h>
 
-/* A sleep and its wake-up cost about 30 us on a virtual machine: shorter ones gain nothing. */
+/* A sleep and its wake-up cost about 30 us on a virtual machine. A shorter sleep gains nothing. */
 #define SHORTEST_SLEEP_NS (30 * RT_NS_PER_US)
-/* Gaps up to this are worth spinning through: about what falling asleep and waking up cost. */
+/* The worker spins through gaps up to this: about the cost of falling asleep and waking up. */
 #define EXPECT_WITHIN_NS (50 * RT_NS_PER_US)
-/* A core's fair server takes up to 50 ms a second, in one piece, for ordinary tasks that got less
- * than that of it. It counts what they really ran: of a rest, that is all but SWITCH_NS, which go
- * into falling asleep, switching and waking. So does the budget here: 6 % of the time is given to
- * them.
+/* A core's fair server runs ordinary tasks for up to 50 ms a second, in one piece, if they got less
+ * than that. It counts the time that they really ran: a rest minus SWITCH_NS, the time for
+ * falling asleep, switching and waking. The budget here counts the same: ordinary tasks get 6 % of
+ * the time.
  *
- * What comes due in a rest is late by what is left of it; how long rests are is the choice between
- * the 99th percentile of a schedule and what the switches cost. 50,000 packets a second on a
+ * A deadline in a rest is late by the remaining part of the rest. So the length of rests trades the
+ * 99th percentile of a schedule against the cost of the switches. 50,000 packets a second on a
  * virtual machine of two cores, lateness at a receiver in us, an ordinary endless loop on the
  * worker's core; 2 to 4 runs of 4 to 8 s, while other work kept the load at 4 to 6:
  *
@@ -26,9 +26,9 @@
  *       60    8 %     5.9        1.3-1.7    3-9     52-54    0.2-0.5 ms
  *     none (shmring-floor) -     1.5       1.6      36,000   48-52 ms, even without the loop
  *
- * "To others": where nobody but the loop wanted the core. Longest gap in 20 s of sending without a
- * pause, rests of 30 us: 0.5 and 0.5 ms, one packet a call 2.3 ms, without the loop 4.6 ms. The
- * throttle of real-time groups, where a kernel has it, wants 5 % asleep and gets more. */
+ * "To others": if only the loop wanted the core. Longest gap in 20 s of sending without a pause,
+ * rests of 30 us: 0.5 and 0.5 ms, one packet a call 2.3 ms, without the loop 4.6 ms. The throttle
+ * of real-time groups, if a kernel has it, requires 5 % asleep and gets more. */
 #define BUSY_PERMILLE 945
 #define BUSY_WINDOW_NS (100 * RT_NS_PER_MS)
 #define BUSY_BURST_NS (500 * RT_NS_PER_US)
@@ -61,7 +61,7 @@ void idle_note_event(idle_t *i, int64_t now_mono_ns)
 {
     int64_t gap = now_mono_ns - i->last_event_mono_ns;
     i->last_event_mono_ns = now_mono_ns;
-    /* An eighth: follows a change of rate within about ten events; long pauses count as 1 ms. */
+    /* An eighth follows a change of rate within about ten events. Long pauses count as 1 ms. */
     gap = gap < RT_NS_PER_MS ? gap : RT_NS_PER_MS;
     i->gap_ns += (gap - i->gap_ns) / 8;
     bool expected = i->gap_ns <= EXPECT_WITHIN_NS;
@@ -73,8 +73,8 @@ int64_t idle_margin_ns(const idle_t *i)
     return wake_margin_ns(i->profile == SHM_PROFILE_POWER ? &i->power_margin : &i->margin);
 }
 
-/* asked_mono_ns: when the sleep was to end at the latest; by_time: nothing else had ended it. A
- * process that was stopped finds both, and it is the time that tells. */
+/* asked_mono_ns: the latest end of the sleep. by_time: the time ended it and no event. A process
+ * that was stopped finds an event and the time, and then the time is right. */
 static void account_sleep(idle_t *i, int64_t from_mono_ns, int64_t asked_mono_ns, bool by_time)
 {
     int64_t now = rt_mono_ns();
@@ -103,11 +103,11 @@ bool idle_forced_rest(idle_t *i, int64_t now_mono_ns)
     int64_t rest = i->bounded ? spin_budget_rest_ns(&i->budget, now_mono_ns) : 0;
     if (rest == 0)
         return false;
-    /* Waking up takes its time, and that is rest, too. */
+    /* Waking up takes time, which also counts as rest. */
     int64_t wake = wake_margin_ns(&i->power_margin);
     int64_t until = now_mono_ns + rest - (wake < rest / 2 ? wake : rest / 2);
     struct timespec at = {.tv_sec = until / RT_NS_PER_S, .tv_nsec = until % RT_NS_PER_S};
-    /* Not in the poller: there a waiting event would end the rest before it began. */
+    /* Not in the poller, where a waiting event would end the rest before it began. */
     (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
     account_sleep(i, now_mono_ns, until, true);
     rt_bump(&i->page->forced_rests, 1);

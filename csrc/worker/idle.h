@@ -5,11 +5,10 @@
  *                                                   |<- margin ->|
  *
  * Three waiting profiles:
- *   latency   never sleeps of its own will; only rests as much as the budget asks for
- *   balanced  after something happened spins as long as more of it may be expected (twice the usual
- *             gap, if that gap is short), then sleeps; wakes a learnt margin before the next
- *             deadline
- *   power     sleeps at once; wakes at the deadline less what half of its wake-ups take
+ *   latency   never sleeps voluntarily; rests only as much as the budget requires
+ *   balanced  after an event spins as long as another may be expected (twice the usual gap, if
+ *             that gap is short), then sleeps; wakes a learnt margin before the next deadline
+ *   power     sleeps at once; wakes at the deadline less the time that half of its wake-ups take
  *
  * Under SCHED_FIFO a budget bounds the time awake, see proto/pacing/spin_budget.h. Worker's thread.
  */
@@ -29,33 +28,33 @@ typedef struct idle {
     spin_budget_t budget;
     wake_margin_t margin;       /* balanced and latency: nearly all wake-ups in time */
     wake_margin_t power_margin; /* power: half of them */
-    int64_t gap_ns;             /* usual time between happenings, smoothed */
+    int64_t gap_ns;             /* usual time between events, smoothed */
     int64_t last_event_mono_ns;
     int64_t spin_until_mono_ns;
-    int64_t asleep_from_mono_ns; /* the last sleep of any kind: when it began, */
+    int64_t asleep_from_mono_ns; /* the last sleep of any kind: when it began */
     int64_t woken_mono_ns;       /* and when it was over */
-    int64_t missed_by_ns;        /* how late that was, where it was very late, else 0 */
-    int64_t asked_mono_ns;       /* when it was to be over, where that was missed */
+    int64_t missed_by_ns;        /* how late that was, if it was very late, otherwise 0 */
+    int64_t asked_mono_ns;       /* the requested end, if it was missed */
     shm_worker_page_t *page;
 } idle_t;
 
 /* Returns 0 or -EINVAL with a text. */
 int idle_init(idle_t *i, shm_worker_page_t *page, bool bounded, int64_t now_mono_ns);
 
-/* Something happened in this pass: work was found or an event came. */
+/* Notes that something happened in this pass: work was found or an event came. */
 void idle_note_event(idle_t *i, int64_t now_mono_ns);
 
-/* Margin before a deadline in the profile in force. */
+/* Margin before a deadline in the current profile. */
 int64_t idle_margin_ns(const idle_t *i);
 
-/* Sleeps if the budget demands it, whatever is due. Returns true if it did. */
+/* Sleeps if the budget demands it, even if something is due. Returns true if it did. */
 bool idle_forced_rest(idle_t *i, int64_t now_mono_ns);
 
-/* How long to sleep now, in a pass that found nothing, with the next deadline at next_mono_ns: 0:
- * go on spinning. */
+/* How long to sleep now, in a pass that found nothing, with the next deadline at next_mono_ns. 0:
+ * continue to spin. */
 int64_t idle_sleep_ns(idle_t *i, int64_t now_mono_ns, int64_t next_mono_ns);
 
-/* Sleeps in the poller, until its timeout or an event; keeps the accounts. */
+/* Sleeps in the poller, until its time-out or an event, and accounts for the sleep. */
 void idle_sleep(idle_t *i, poller_t *p, int64_t now_mono_ns, int64_t sleep_ns);
 
 #endif

@@ -1,9 +1,9 @@
-/* name_table.c: theory of operation.
+/* name_table.c: how the table works.
  *
- * A name's home is its hash modulo the number of places; it stands there or in the next free place
- * behind (linear probing). A search ends at the first empty place, so taking a name out must not
- * leave a hole in front of one that was pushed past it: those that follow are moved back as far as
- * their homes allow. That is instead of tombstones, which would have to be cleared away some day. */
+ * A name's home is its hash modulo the number of places. It is there or in the next free place
+ * after it (linear probing). A search ends at the first empty place, so removing a name must not
+ * leave a hole before a name that was pushed past it: the following names are moved back as far as
+ * their homes allow. This avoids tombstones, which would have to be cleaned up some day. */
 #include "worker/name_table.h"
 
 #include <stddef.h>
@@ -43,7 +43,7 @@ void name_table_remove(name_table_t *table, const name_node_t *node)
          at = (at + 1) & table->mask) {
         uint32_t pushed = (at - table->places[at]->hash) & table->mask;
         if (pushed < ((at - hole) & table->mask))
-            continue; /* its home lies behind the hole */
+            continue; /* its home is after the hole */
         table->places[hole] = table->places[at];
         table->places[at] = NULL;
         hole = at;

@@ -1,14 +1,14 @@
-/* name_table.h: from a name to what bears it, in a time that does not grow with their number. Open
- * addressing in memory of the caller's, at most half full; nothing is allocated, nothing moves but
- * pointers. Pure. */
+/* name_table.h: finds an object by its name, in a time that does not grow with their number. Open
+ * addressing in the caller's memory, at most half full. Nothing is allocated, and only pointers
+ * move. Pure. */
 #ifndef WRK_NAME_TABLE_H
 #define WRK_NAME_TABLE_H
 
 #include <stdint.h>
 
-/* Embedded in whatever has a name. */
+/* Embedded in each struct that has a name. */
 typedef struct name_node {
-    const char *name; /* its bearer's, unchanged while it is in the table */
+    const char *name; /* owned by that struct, unchanged while it is in the table */
     uint32_t hash;
 } name_node_t;
 
@@ -26,7 +26,7 @@ void name_table_add(name_table_t *table, name_node_t *node, const char *name);
 /* The node must be in the table. */
 void name_table_remove(name_table_t *table, const name_node_t *node);
 
-/* NULL: nobody bears it. */
+/* NULL: no object has this name. */
 name_node_t *name_table_find(const name_table_t *table, const char *name);
 
 #endif

@@ -56,7 +56,7 @@ void poller_forget(poller_t *p, wrk_source_t *source)
             p->events[i].data.ptr = NULL;
 }
 
-/* Those that are handled at once come first. */
+/* Moves the sources with at_once to the front. */
 static void put_first(poller_t *p)
 {
     int first = 0;
@@ -93,7 +93,7 @@ wrk_source_t *poller_next(poller_t *p, uint32_t *events)
         wrk_source_t *source = event->data.ptr;
         if (source == NULL)
             continue;
-        /* What a source asks for may be something else since the events were fetched. */
+        /* The events that a source asks for may have changed since they were fetched. */
         *events = event->events & (source->events | EPOLLERR | EPOLLHUP);
         if (*events != 0)
             return source;

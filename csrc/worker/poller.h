@@ -1,7 +1,8 @@
-/* poller.h: what the worker's loop listens to. A thin cover of epoll; the worker's thread only.
+/* poller.h: the descriptors that the worker's loop listens to. A thin layer over epoll. The
+ * worker's thread only.
  *
- * A source is embedded in whatever owns the descriptor. Readiness is level-triggered unless EPOLLET
- * is asked for, so a handler may stop early and is called again. */
+ * A source is embedded in the struct that owns the descriptor. Readiness is level-triggered unless
+ * EPOLLET is requested, so a handler may stop early and is called again. */
 #ifndef WRK_POLLER_H
 #define WRK_POLLER_H
 
@@ -19,7 +20,7 @@ typedef void (*wrk_event_fn)(wrk_source_t *source, uint32_t events, int64_t now_
 
 struct wrk_source {
     wrk_event_fn on_event;
-    wrk_channel_t *channel; /* whose deadline may be another after the event; NULL: control plane */
+    wrk_channel_t *channel; /* whose deadline may have changed after the event; NULL: control plane */
     int fd;                 /* -1: not watched */
     uint32_t events;
     bool at_once; /* cheap, and may bring deadlines: handled before the others */
@@ -28,7 +29,7 @@ struct wrk_source {
 typedef struct poller {
     int epoll_fd;
     int count; /* events of the last wait */
-    int next;  /* of them, the next to be handled */
+    int next;  /* the next of them to handle */
     struct epoll_event events[POLLER_BATCH];
 } poller_t;
 
@@ -36,22 +37,22 @@ typedef struct poller {
 int poller_open(poller_t *p);
 void poller_close(poller_t *p);
 
-/* Starts to watch fd. source->on_event and channel are set by the caller. Returns 0 or -errno,
+/* Starts to watch fd. The caller sets source->on_event and channel. Returns 0 or -errno with a
  * text. */
 int poller_watch(poller_t *p, wrk_source_t *source, int fd, uint32_t events);
 
-/* Other events for a watched source. No call is made when nothing changes. */
+/* Changes the events of a watched source. Makes no system call if nothing changes. */
 void poller_change(poller_t *p, wrk_source_t *source, uint32_t events);
 
-/* Fetches the source again if it is ready, though no edge came: for one that is edge-triggered and whose event was
- * not handled to the end. */
+/* Fetches the source again if it is ready, though no edge came: for one that is edge-triggered and
+ * whose event was not handled completely. */
 void poller_look_again(poller_t *p, wrk_source_t *source);
 
-/* The source may be freed afterwards: events of it that were fetched already are forgotten. Does
- * not close the descriptor. Fine for a source that is not watched. */
+/* The source may be freed afterwards: its fetched events are dropped. Does not close the
+ * descriptor. Accepts a source that is not watched. */
 void poller_forget(poller_t *p, wrk_source_t *source);
 
-/* Whether fetched events are left to be handled: before the next poller_wait, which forgets them. */
+/* Whether fetched events are left to handle: before the next poller_wait, which drops them. */
 static inline bool poller_has_rest(const poller_t *p)
 {
     return p->next < p->count;

@@ -17,10 +17,10 @@
 #include <unistd.h>
 
 #define SHM_DIRECTORY "/dev/shm"
-#define NOTE_SUFFIX ".channel" /* as SUFFIX of records.py */
+#define NOTE_SUFFIX ".channel" /* the same as SUFFIX of records.py */
 #define POLL_MS 1
 /* A pool that was killed closes its descriptors one after the other: the connection's hang-up may
- * come some milliseconds before the last of its locks ends. */
+ * come a few milliseconds before the last of its locks ends. */
 #define SWEEP_NS (INT64_C(100) * 1000000)
 
 typedef struct path {
@@ -163,7 +163,7 @@ int runtime_dir_hold(worker_t *w)
         rc = open_lock(w, &path);
         if (rc < 0)
             return rc;
-        /* A collector that is removing the directory holds it for a moment. */
+        /* A collector that removes the directory holds the lock for a moment. */
         if (flock(w->lock_fd, LOCK_SH) != 0)
             return rt_err_set(-errno, "flock %s: %s", path.text, strerror(errno));
         if (names(&path, w->lock_fd))
@@ -180,7 +180,7 @@ static bool ends_with(const char *text, const char *end)
     return length >= tail && strcmp(text + length - tail, end) == 0;
 }
 
-/* As remove_directory of liveness.py: what pools and workers put there. */
+/* The same as remove_directory of liveness.py: what pools and workers put there. */
 static void remove_content(const char *directory)
 {
     DIR *all = opendir(directory);
@@ -204,7 +204,7 @@ static void remove_directory(const char *directory)
     if (end == NULL || end == parent.text)
         return;
     *end = '\0';
-    (void)rmdir(parent.text); /* the namespace's, which stays while other pools live in it */
+    (void)rmdir(parent.text); /* the namespace's directory, which stays while it contains other pools */
 }
 
 static bool lock_until(int fd, int64_t until_mono_ns)
@@ -217,8 +217,8 @@ static bool lock_until(int fd, int64_t until_mono_ns)
     return true;
 }
 
-/* Whoever gets the lock exclusively is the last. A worker that never held it tries as well: its
- * pool may have died between making the directory and locking it. */
+/* The process that gets the lock exclusively is the last. A worker that never held it tries as
+ * well: its pool may have died between creating the directory and locking it. */
 static void leave_directory(worker_t *w, int64_t until_mono_ns)
 {
     path_t path;

@@ -33,7 +33,7 @@ int privileges_check_file(void)
         return rt_err_set(-EPERM, "the worker's file capabilities are not used: who may run it "
                                   "cannot be seen without /proc: mount it");
     return rt_err_set(-EPERM,
-                      "the worker's file capabilities are not used: everybody may run it (mode "
+                      "the worker's file capabilities are not used: any user may run it (mode "
                       "%04o): chgrp it to a group, chmod 0750, setcap again",
                       file.st_mode & 07777u);
 }
@@ -50,7 +50,7 @@ int privileges_highest_priority(void)
                                                      : PRIVILEGES_FILE_PRIORITY;
 }
 
-/* Locking what is mapped later needs CAP_IPC_LOCK at each mmap, unless there is no limit anyway. */
+/* Locking later mappings needs CAP_IPC_LOCK at each mmap, unless there is no limit anyway. */
 static uint64_t needed_always(void)
 {
     struct rlimit limit = {0};
@@ -63,8 +63,8 @@ static const uint64_t NEEDED_AT_TIMES =
     | RT_CAP(CAP_NET_BIND_SERVICE) /* ports below 1024 */
     | RT_CAP(CAP_NET_RAW);         /* SO_BINDTODEVICE on a socket that is bound to another device */
 
-/* Of no use to a process that cannot gain privileges, but nothing should be left. Taking from
- * the bounding set needs CAP_SETPCAP, which a capability of the file's does not bring. */
+/* These sets are of no use to a process that cannot gain privileges, but they are emptied, too.
+ * Removing from the bounding set needs CAP_SETPCAP, which a capability of the file does not bring. */
 static void empty_other_sets(void)
 {
     (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);

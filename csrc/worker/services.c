@@ -1,4 +1,4 @@
-/* services.c: what agent.h promises the agents, as far as it needs no table of channels (channels.c). */
+/* services.c: the functions of agent.h that need no table of channels (the others: channels.c). */
 #include "worker/worker.h"
 
 #include <sys/socket.h>
@@ -19,7 +19,7 @@ void wrk_unwatch(wrk_channel_t *ch, wrk_source_t *source)
     poller_forget(&ch->worker->poller, source);
 }
 
-/* Errors do not matter: a full socket is rung already, and one that hung up hears nothing. */
+/* Errors do not matter: a full socket is rung already, and one that hung up has no reader. */
 void wrk_ring(int bell_fd)
 {
     (void)send(bell_fd, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -27,7 +27,7 @@ void wrk_ring(int bell_fd)
 
 static void ring_readers(wrk_channel_t *ch)
 {
-    rt_fence_full(); /* the tail is visible before the wishes are read; a reader does the reverse */
+    rt_fence_full(); /* the tail is visible before the requests are read; a reader does the reverse */
     for (uint32_t i = 0; i < ch->bell_count; i++) {
         shm_reader_t *reader = &ch->segment.readers[ch->bells[i].slot];
         if (rt_load_relaxed(&reader->bell_want) == 0 || rt_exchange(&reader->bell_want, 0) == 0)
@@ -72,8 +72,8 @@ void wrk_kernel_drops_reset(wrk_channel_t *ch, uint64_t total)
     rt_store_relaxed(&ch->stats->drops_base, total);
 }
 
-/* A predecessor counted up to base + counter. The kernel's counter has 32 bits: a step backwards means
- * that this is another socket. */
+/* A predecessor counted up to base + counter. The kernel's counter has 32 bits: a step backwards
+ * means that this is another socket. */
 void wrk_kernel_drops_begin(wrk_channel_t *ch, uint64_t total, int64_t now_mono_ns)
 {
     if (rt_load_relaxed(&ch->segment.status->epoch) == 0) {

@@ -12,15 +12,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOOKS_ON_NEED 64u            /* some 1 us each */
-#define LOOKS_LEAST 8u               /* of ATTACH, however slow the machine is just now */
-#define LOOKS_NS (50 * RT_NS_PER_US) /* of a pass, or of ATTACH: no further look is begun */
-/* A look is dear if it costs more than both of these: DEAR_NS with DEAR_PER_SLOT_NS for each slot, because the
- * kernel may pass the lock of each, and DEAR_TIMES as much as a look at another file. */
-#define DEAR_NS (20 * RT_NS_PER_US)
-#define DEAR_PER_SLOT_NS 100
-#define DEAR_TIMES 8
-#define DEAR_IN_A_ROW 4u /* so often that it is no accident */
+#define LOOKS_ON_NEED 64u            /* about 1 us each */
+#define LOOKS_LEAST 8u               /* of ATTACH, however slow the machine is at the moment */
+#define LOOKS_NS (50 * RT_NS_PER_US) /* of a pass, or of ATTACH: no further check begins after it */
+/* A check is expensive if it costs more than both of these: EXPENSIVE_NS plus EXPENSIVE_PER_SLOT_NS for each
+ * slot, because the kernel may walk over the lock of each, and EXPENSIVE_TIMES as much as a check of
+ * another file. */
+#define EXPENSIVE_NS (20 * RT_NS_PER_US)
+#define EXPENSIVE_PER_SLOT_NS 100
+#define EXPENSIVE_TIMES 8
+#define EXPENSIVE_IN_A_ROW 4u /* often enough to exclude coincidence */
 #define CHANNELS_PER_TURN 256u    /* searched for one with orphans */
 #define LOOK_SOON_NS RT_NS_PER_MS /* a process that ends closes its connection first */
 
@@ -76,18 +77,18 @@ static struct flock lock_of(wrk_slot_kind_t kind, uint32_t slot, short type)
     };
 }
 
-/* Whoever can open the segment can lock a million bytes of it, and the kernel walks over all of these
- * locks in each call. So the calls are timed, by the CPU clock of this thread, which stands still while
- * others have the core. */
-static int64_t dear_ns(const wrk_channel_t *ch)
+/* Any process that can open the segment can lock a million of its bytes, and the kernel walks over
+ * all of these locks in each call. So the calls are timed, with the CPU clock of this thread, which
+ * does not advance while others have the core. */
+static int64_t expensive_ns(const wrk_channel_t *ch)
 {
     int64_t slots = (int64_t)ch->config.producers + ch->config.readers;
-    return DEAR_NS + slots * DEAR_PER_SLOT_NS;
+    return EXPENSIVE_NS + slots * EXPENSIVE_PER_SLOT_NS;
 }
 
 static bool may_call(const wrk_channel_t *ch)
 {
-    return ch->dear_looks < DEAR_IN_A_ROW;
+    return ch->expensive_checks < EXPENSIVE_IN_A_ROW;
 }
 
 /* Returns the cost. */
@@ -98,14 +99,14 @@ static int64_t timed_call(int fd, int op, struct flock *lock, int *rc)
     return rt_thread_cpu_ns() - began_ns;
 }
 
-/* On a slow machine every call costs much. So the look is compared with one at a file that no client can
- * open, made right after it. */
-static bool is_dear(const wrk_channel_t *ch, int64_t cost_ns)
+/* On a slow machine every call costs much. So the check is compared with one on a file that no
+ * client can open, made directly after it. */
+static bool is_expensive(const wrk_channel_t *ch, int64_t cost_ns)
 {
     int rc;
     struct flock lock = lock_of(WRK_PRODUCERS, 0, F_WRLCK);
-    return cost_ns > dear_ns(ch) &&
-           cost_ns > DEAR_TIMES * timed_call(ch->worker->args.rx_fd, F_OFD_GETLK, &lock, &rc);
+    return cost_ns > expensive_ns(ch) &&
+           cost_ns > EXPENSIVE_TIMES * timed_call(ch->worker->args.rx_fd, F_OFD_GETLK, &lock, &rc);
 }
 
 void slots_check(wrk_channel_t *ch)
@@ -114,13 +115,13 @@ void slots_check(wrk_channel_t *ch)
     if (ch->failed || may_call(ch))
         return;
     (void)snprintf(reason, sizeof reason,
-                   "one look at a slot took over %lld us: a process holds too many file locks on the segment",
-                   (long long)(dear_ns(ch) / RT_NS_PER_US));
+                   "one check of a slot took over %lld us: a process holds too many file locks on the segment",
+                   (long long)(expensive_ns(ch) / RT_NS_PER_US));
     wrk_channel_fail(ch, ENOLCK, reason);
 }
 
-/* If nobody can tell, the owner counts as alive: a slot too few does less harm than one with two
- * owners.
+/* If it cannot be determined, the owner counts as alive: one slot too few does less harm than a
+ * slot with two owners.
  */
 static bool is_held(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t slot)
 {
@@ -131,11 +132,11 @@ static bool is_held(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t slot)
     rt_bump(&ch->worker->page->slot_looks, 1);
     int64_t cost_ns = timed_call(ch->segment_fd, F_OFD_GETLK, &lock, &rc);
     ch->worker->looks_ns += cost_ns;
-    ch->dear_looks = is_dear(ch, cost_ns) ? ch->dear_looks + 1 : 0;
+    ch->expensive_checks = is_expensive(ch, cost_ns) ? ch->expensive_checks + 1 : 0;
     return rc != 0 || lock.l_type != F_UNLCK;
 }
 
-/* As is_held, where a later pass may ask again. */
+/* Like is_held, if a later pass may check again. */
 static bool seems_held(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t slot)
 {
     return ch->worker->looks_ns >= LOOKS_NS || is_held(ch, kind, slot);
@@ -186,8 +187,8 @@ void slots_hung_up(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t slot)
         w->next_housekeeping_mono_ns = soon;
 }
 
-/* Looks at orphans of the channel from s->next on: at some, or more as long as that is cheap. */
-static void look_at(wrk_channel_t *ch, wrk_slot_kind_t kind, unsigned looks)
+/* Checks orphans of the channel from s->next on: a few, or more as long as that is cheap. */
+static void check_orphans(wrk_channel_t *ch, wrk_slot_kind_t kind, unsigned looks)
 {
     wrk_slots_t *s = slots_of(ch, kind);
     int64_t until_ns = ch->worker->looks_ns + LOOKS_NS;
@@ -210,7 +211,8 @@ void slots_look(worker_t *w)
     for (unsigned i = 0; i < CHANNELS_PER_TURN && w->orphans > 0; i++) {
         uint32_t place = w->orphan_place < w->channel_count ? w->orphan_place : 0;
         wrk_channel_t *ch = w->channels[place];
-        /* Its readers, if it has none among the producers: in turn, so that neither starves. */
+        /* Its readers, if it has no orphaned producers. Otherwise both in turn, so that neither
+         * starves. */
         bool readers = ch->slots[WRK_READERS].orphans > 0 &&
                        (ch->readers_next || ch->slots[WRK_PRODUCERS].orphans == 0);
         wrk_slot_kind_t kind = readers ? WRK_READERS : WRK_PRODUCERS;
@@ -218,7 +220,7 @@ void slots_look(worker_t *w)
         w->orphan_place = place + 1;
         if (ch->slots[kind].orphans == 0)
             continue;
-        look_at(ch, kind, 1);
+        check_orphans(ch, kind, 1);
         return;
     }
 }
@@ -263,7 +265,7 @@ static bool give_free(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t pid, uin
     return false;
 }
 
-/* Whose slot an orphan is: the same process, as long as somebody holds it. */
+/* Returns an orphaned slot to its process, if the slot is still held. */
 static bool give_back(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t pid, uint32_t wanted)
 {
     const wrk_slots_t *s = slots_of(ch, kind);
@@ -283,7 +285,7 @@ int slots_give(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t pid, uint32_t w
     }
     if (give_free(ch, kind, pid, slot))
         return 0;
-    look_at(ch, kind, LOOKS_ON_NEED);
+    check_orphans(ch, kind, LOOKS_ON_NEED);
     if (give_free(ch, kind, pid, slot))
         return 0;
     uint32_t slots = slots_of(ch, kind)->count - first_of(kind);
@@ -293,8 +295,8 @@ int slots_give(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t pid, uint32_t w
                       ch->config.name, NAMES[kind], slots, NAMES[kind]);
 }
 
-/* Taking a lock allocates memory, which may be slow for reasons of its own. So a slow call fails nobody:
- * it leads to a look, and that decides. */
+/* Taking a lock allocates memory, which may be slow for reasons of its own. So a slow call does not
+ * fail the channel: it leads to a check, which decides. */
 static int lock_slot(wrk_channel_t *ch, int fd, wrk_slot_kind_t kind, uint32_t slot)
 {
     int rc;
@@ -305,7 +307,7 @@ static int lock_slot(wrk_channel_t *ch, int fd, wrk_slot_kind_t kind, uint32_t s
         return -ENOLCK;
     int64_t cost_ns = timed_call(fd, F_OFD_SETLK, &lock, &rc);
     ch->worker->looks_ns += cost_ns;
-    if (cost_ns > dear_ns(ch))
+    if (cost_ns > expensive_ns(ch))
         (void)is_held(ch, kind, slot);
     return rc;
 }
@@ -314,7 +316,7 @@ int slots_lock(wrk_channel_t *ch, uint32_t producer, uint32_t reader)
 {
     char path[32];
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", ch->segment_fd);
-    int fd = open(path, O_RDONLY | O_CLOEXEC); /* an open file description of its own */
+    int fd = open(path, O_RDONLY | O_CLOEXEC); /* a separate open file description */
     int rc = fd >= 0 ? lock_slot(ch, fd, WRK_PRODUCERS, producer) : -errno;
     rc = rc ? rc : lock_slot(ch, fd, WRK_READERS, reader);
     if (rc == 0)
@@ -332,7 +334,7 @@ static void adopt(wrk_channel_t *ch, wrk_slot_kind_t kind)
     wrk_slots_t *s = slots_of(ch, kind);
     for (uint32_t i = first_of(kind); i < s->count; i++) {
         uint32_t pid = rt_load_relaxed(owner_word(ch, kind, i));
-        if (pid == 0 || pid == UINT32_MAX) /* the latter: known dead */
+        if (pid == 0 || pid == UINT32_MAX) /* the latter: known to be dead */
             continue;
         s->pids[i] = pid;
         set_orphaned(ch, kind, i, true);

@@ -1,7 +1,6 @@
 /* The filter is a classic BPF program over struct seccomp_data: an architecture check, then one
  * block per call in the order of the table, the frequent ones first. The kernel knows from a bitmap
- * which calls it always allows (Linux 5.11), so that only those with conditions run the program at
- * all. */
+ * which calls it always allows (Linux 5.11), so that only calls with conditions run the program. */
 #include "worker/syscall_filter.h"
 
 #include "base/rt_err.h"
@@ -61,7 +60,7 @@ int syscall_filter_install(worker_t *w)
 #define MOST_VALUES 8
 #define MOST_INSTRUCTIONS 512
 
-/* Holds if word & mask is one of the values. A word is half an argument: 2 * i is the low half of
+/* True if word & mask is one of the values. A word is half an argument: 2 * i is the low half of
  * argument i. */
 typedef struct condition {
     unsigned word;
@@ -89,7 +88,7 @@ typedef struct condition {
         }                           \
     }
 
-/* Frequent ones first. Those that only some architectures have are named by their own #ifdef. */
+/* Frequent ones first. An #ifdef surrounds each call that only some architectures have. */
 static const uint32_t ALLOWED[] = {
     __NR_sendmmsg,
     __NR_sendto,
@@ -281,7 +280,7 @@ static void add_condition(program_t *p, const condition_t *c)
     add_return(p, p->refusal);
 }
 
-/* The accumulator holds the call's number again only behind the block's own return. */
+/* The accumulator holds the call's number again only after the block's own return. */
 static void add_call_if(program_t *p, uint32_t number, const condition_t *conditions, size_t count)
 {
     unsigned jump_at = p->length;
@@ -324,8 +323,8 @@ static void build(program_t *p)
 
 static worker_t *filtered; /* one worker a process */
 
-/* Comes in place of the call, on the thread that made it, so it interrupts nothing that the
- * recorder or the log of errors could be in the middle of: neither makes system calls. */
+/* Runs in place of the call, on the thread that made it. So it interrupts neither the recorder nor
+ * the log of errors, because neither makes system calls. */
 static void on_refused(int signal_number, siginfo_t *info, void *context)
 {
     (void)signal_number;
@@ -341,8 +340,7 @@ static int set_filter(const program_t *p)
 {
     struct sock_fprog program = {.len = p->length,
                                  .filter = (struct sock_filter *)(uintptr_t)p->code};
-    /* Without SPEC_ALLOW older kernels switch speculative store bypass off, and everything is
-     * slower. */
+    /* Without SPEC_ALLOW older kernels disable speculative store bypass, and everything is slower. */
     if (syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) ==
         0)
         return 0;

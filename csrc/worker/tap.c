@@ -19,8 +19,8 @@
 
 /* --- open ----------------------------------------------------------------------------------- */
 
-/* Memory that can become neither shorter (an access behind its end kills a process) nor longer, of
- * ordinary pages. */
+/* Memory of ordinary pages that can become neither shorter (an access beyond its end kills a
+ * process) nor longer. */
 static int check_memory(int fd, uint64_t *bytes, uint64_t *allocated)
 {
     struct stat facts;
@@ -38,14 +38,14 @@ static int check_memory(int fd, uint64_t *bytes, uint64_t *allocated)
     return tap_bytes_check(*bytes);
 }
 
-/* Whoever touches a page first pays for it. */
+/* The process that first touches a page pays for it. */
 static int check_allocated(uint64_t bytes, uint64_t allocated)
 {
     if (allocated >= bytes)
         return 0;
     return rt_err_set(-EINVAL,
-                      "of the %llu bytes of memory passed with TAP, %llu are allocated: allocate "
-                      "all of it (posix_fallocate) before it is passed",
+                      "the memory passed with TAP has %llu bytes, %llu of them are allocated: allocate "
+                      "all of it (posix_fallocate) before passing it",
                       (unsigned long long)bytes, (unsigned long long)allocated);
 }
 
@@ -92,7 +92,7 @@ static int check_bytes(const char *whose, uint64_t used, uint64_t more, uint64_t
     if (used + more <= most)
         return 0;
     return rt_err_set(-ENOSPC,
-                      "a tap of %llu bytes: %s has taps of %llu bytes, and %llu are the limit: end "
+                      "a tap of %llu bytes is too large: %s has taps of %llu bytes, the limit is %llu: end "
                       "some of them, or ask for a smaller buffer",
                       (unsigned long long)more, whose, (unsigned long long)used,
                       (unsigned long long)most);
@@ -114,11 +114,11 @@ int tap_check_room(const wrk_channel_t *ch, uid_t uid, uint64_t bytes)
 static int check_number(const wrk_channel_t *ch)
 {
     if (tap_count(ch) >= WRK_TAPS_PER_CHANNEL)
-        return rt_err_set(-EUSERS, "channel \"%s\" has %u taps, its limit: end one of them",
+        return rt_err_set(-EUSERS, "channel \"%s\" has %u taps, the limit: end one of them",
                           ch->config.name, WRK_TAPS_PER_CHANNEL);
     if (taps_of(ch->worker) >= WRK_TAPS_MOST)
         return rt_err_set(-EUSERS,
-                          "this worker has %u taps, its limit, those included that ended just now: "
+                          "this worker has %u taps, the limit, including those that have just ended: "
                           "end some, or try again in a few seconds",
                           WRK_TAPS_MOST);
     return 0;
@@ -128,7 +128,7 @@ static int check_ask(const ctl_tap_t *ask)
 {
     const uint32_t known = CTL_TAP_TX | CTL_TAP_RX | CTL_TAP_NOT_SENT;
     if ((ask->what & (CTL_TAP_TX | CTL_TAP_RX)) == 0 || (ask->what & ~known) != 0)
-        return rt_err_set(-EINVAL, "TAP of 0x%x: give tx (%u), rx (%u) or both, and not sent (%u)",
+        return rt_err_set(-EINVAL, "TAP has 0x%x: give tx (%u), rx (%u) or both, and not sent (%u)",
                           ask->what, CTL_TAP_TX, CTL_TAP_RX, CTL_TAP_NOT_SENT);
     return 0;
 }
@@ -221,7 +221,7 @@ static void destroy(worker_t *w, wrk_tap_t *tap)
     free(tap);
 }
 
-/* Pages that are there are mapped ahead of their use. None is allocated: that is the tool's to do. */
+/* Maps existing pages before their use. Allocates none: that is the tool's task. */
 static void map_ahead(uint8_t *from, uint64_t bytes)
 {
     uint8_t there[STEP_BYTES / SHM_PAGE_BYTES];
@@ -234,8 +234,8 @@ static void map_ahead(uint8_t *from, uint64_t bytes)
     (void)madvise(from, bytes, MADV_POPULATE_WRITE);
 }
 
-/* The last to hold the memory gives back all its pages at once, 1 ms for 16 MiB: so that this is
- * not the worker, the pages of a tool that is gone are given back here before, in pieces. */
+/* The last holder of the memory frees all its pages at once, which takes 1 ms for 16 MiB. So that
+ * this is not the worker, the pages of a tool that is gone are freed here before, in pieces. */
 static void step(worker_t *w, wrk_tap_t *tap)
 {
     uint64_t left = tap->bytes - tap->stepped_bytes;

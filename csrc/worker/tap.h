@@ -1,10 +1,10 @@
-/* tap.h: copies of a channel's datagrams for tools that asked for them (shm/tap_ring.h). Worker's
+/* tap.h: copies a channel's datagrams for tools that ask for them (shm/tap_ring.h). Worker's
  * thread.
  *
- * The tool makes the memory and passes it over its control connection; here it is checked, mapped
- * and written to, and nothing is read from it. The end of the connection is the end of its taps.
- * Memory is made present, and let go again, in small pieces when nothing is due: a tool that comes
- * or dies costs no channel a deadline. */
+ * The tool creates the memory and passes it over its control connection. The worker checks and maps
+ * it and writes to it, and reads nothing from it. The taps of a connection end with it. Memory is
+ * made present and unmapped in small pieces when nothing is due, so that no channel misses a
+ * deadline when a tool comes or dies. */
 #ifndef WRK_TAP_H
 #define WRK_TAP_H
 
@@ -13,10 +13,10 @@
 #include "worker/worker.h"
 
 #define WRK_TAPS_PER_CHANNEL 4u
-#define WRK_TAPS_MOST 64u /* of a worker, those included whose memory is still being let go */
+#define WRK_TAPS_MOST 64u /* of a worker, including those whose memory is still being unmapped */
 
-/* Memory of taps, in bytes: of a channel, of one user on this worker, of the worker. A tool can give pages
- * back behind the worker's back, and then the worker pays for what it writes. */
+/* Memory of taps, in bytes: of a channel, of one user on this worker, of the worker. A tool can
+ * free pages without the worker's knowledge, and then the worker pays for what it writes. */
 #define WRK_TAP_CHANNEL_BYTES TAP_MOST_BYTES
 #define WRK_TAP_USER_BYTES TAP_MOST_BYTES
 #define WRK_TAP_WORKER_BYTES (2 * TAP_MOST_BYTES)
@@ -24,26 +24,26 @@
 struct wrk_tap {
     wrk_tap_t *next;        /* of the channel */
     wrk_tap_t *next_all;    /* of the worker */
-    wrk_channel_t *channel; /* NULL: let go */
+    wrk_channel_t *channel; /* NULL: the tap has ended */
     wrk_conn_t *conn;
     tap_writer_t writer;
     uint8_t *memory;
-    uint32_t guard; /* the tool may give pages back, and then the machine may have none left */
+    uint32_t guard; /* the tool may free pages, and then the machine may have none left */
     uint64_t bytes;
-    uid_t uid;              /* whose connection it is */
-    uint64_t stepped_bytes; /* of it, made present so far; let go: unmapped so far */
+    uid_t uid;              /* user of the connection */
+    uint64_t stepped_bytes; /* bytes of it made present so far; after its end: unmapped so far */
     int fd;
     uint32_t what;       /* CTL_TAP_* */
-    uint32_t snap_bytes; /* copied of a datagram at most */
-    bool tool_gone;      /* nobody reads it any more: its pages are given back, too */
+    uint32_t snap_bytes; /* most bytes copied of a datagram */
+    bool tool_gone;      /* nothing reads it any more: its pages are freed, too */
 };
 
-/* Whether the channel, this user and the worker may have a tap of so many bytes. Returns 0; -EUSERS,
- * -ENOSPC with a text. */
+/* Whether the channel, this user and the worker may have a tap of this many bytes. Returns 0;
+ * -EUSERS, -ENOSPC with a text. */
 int tap_check_room(const wrk_channel_t *ch, uid_t uid, uint64_t bytes);
 
-/* A tap of the connection on the channel, in memory fd (taken over whatever happens). Returns 0; as
- * tap_check_room; -EINVAL (no sealed memory of a size that fits, or not all of it is allocated),
+/* Opens a tap of the connection on the channel, in memory fd (owned from now on, also on failure).
+ * Returns 0; as tap_check_room; -EINVAL (no sealed memory of a valid size, or not all of it allocated),
  * -ENOMEM, -EAGAIN, -EACCES (mapping it failed), with a text. */
 int tap_open(wrk_channel_t *ch, wrk_conn_t *conn, const ctl_tap_t *ask, int fd);
 
@@ -53,7 +53,7 @@ uint32_t tap_count(const wrk_channel_t *ch);
 /* The connection has ended. */
 void tap_forget_conn(worker_t *w, const wrk_conn_t *conn);
 
-/* The channel is closed; its tools read to the end what they have. */
+/* The channel is closed. Its tools read the rest of their logs. */
 void tap_forget_channel(wrk_channel_t *ch);
 
 /* The channel failed. */
@@ -63,7 +63,7 @@ void tap_channel_failed(wrk_channel_t *ch);
  */
 uint32_t tap_mark(wrk_channel_t *ch, const void *text, uint32_t bytes, int64_t now_mono_ns);
 
-/* One piece, some 5 us, of making memory present or letting it go. Returns false: there was none.
+/* Makes a small part of memory present or unmaps it, about 5 us. Returns false: there was none.
  */
 bool tap_step(worker_t *w);
 

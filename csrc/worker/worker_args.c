@@ -124,8 +124,8 @@ static int parse_option(worker_args_t *args, int option, const char *text)
         args->device = text;
         return 0;
     default:
-        return rt_err_set(-EINVAL, "unknown option, or one without its value; the pool starts "
-                                   "workers, there is no need to do it by hand");
+        return rt_err_set(-EINVAL, "unknown option, or an option without its value; the pool starts "
+                                   "workers, so you need not start them yourself");
     }
 }
 

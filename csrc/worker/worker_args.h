@@ -1,4 +1,4 @@
-/* worker_args.h: the worker's command line. Pure but for getopt's globals; start only. */
+/* worker_args.h: the worker's command line. Pure except for getopt's globals. Start only. */
 #ifndef WRK_ARGS_H
 #define WRK_ARGS_H
 
@@ -20,15 +20,15 @@ typedef struct worker_args {
     shm_profile_t profile;
     const char *runtime_dir; /* points into argv */
     int page_fd;
-    int rx_fd; /* memory file that the receive buffers lie in */
+    int rx_fd; /* memory file of the receive buffers */
     int pool_fd;
     bool private_pool;
     bool strict;
-    int examine_ms;     /* WRK_EXAMINE_NOT: serve; else look at this machine instead, for so long */
-    const char *device; /* points into argv; interface to look at, "" for none */
+    int examine_ms;     /* WRK_EXAMINE_NOT: serve; otherwise examine this machine for this long instead */
+    const char *device; /* points into argv; interface to examine, "" for none */
 } worker_args_t;
 
-/* Returns 0; -EINVAL with a text that names the option, its value and what it may be. */
+/* Returns 0; -EINVAL with a text that names the option, its value and the allowed values. */
 int worker_args_parse(worker_args_t *args, int argc, char **argv);
 
 #endif

@@ -1,12 +1,12 @@
-/* The cyclic test of worker_examine.h. Deadlines lie on whole milliseconds and, every second one,
- * between them; so some of them fall on the kernel's tick, which is aligned to its own multiples in
- * CLOCK_MONOTONIC (Linux 6.4), and compete with the work done there:
+/* The cyclic test of worker_examine.h. Deadlines are on whole milliseconds and, every second one,
+ * between them. So some of them coincide with the kernel's tick, which is aligned to its own
+ * multiples in CLOCK_MONOTONIC (Linux 6.4), and compete with its work:
  *
  *      |         .          |         .          |         .          |      ticks of 4 ms: 0, 4, 8
  *      0 ms      1.37       2         3.37       4         5.37       6
  *   on_tick                                   on_tick
  *
- * A deadline that passes while an earlier one is still awaited counts with all of its lateness. */
+ * A deadline that passes during the wait for an earlier one counts with all of its lateness. */
 #include "worker/worker_examine.h"
 
 #include "base/rt_caps.h"
@@ -88,7 +88,7 @@ static void print_setup(const shm_worker_page_t *page)
     printf("}\n");
 }
 
-/* Of several rounds the quickest: an interruption only ever adds. */
+/* The fastest of several rounds, because an interruption only adds time. */
 static double clock_read_ns(void)
 {
     int64_t best_ns = INT64_MAX;
@@ -170,7 +170,7 @@ int worker_examine(const worker_args_t *args)
     static shm_worker_page_t page;
     static worker_t w; /* without recorder and error log: nothing is noted */
     static latencies_t latencies[2];
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* Ctrl-C is for the one who asked */
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* Ctrl-C is for the process that started this one */
     w.args = *args;
     w.page = &page;
     (void)worker_setup(&w);

@@ -1,12 +1,12 @@
-/* worker_loop.c: theory of operation.
+/* worker_loop.c: how the loop works.
  *
  * One pass:
  *
- *     clock -> what is due -> tx rings of active channels -> sockets, bells, control -> duties ->
- * rest
+ *     clock -> what is due -> tx rings of active channels -> sockets, bells, control -> duties
+ *           -> rest
  *
- * The clock is read once and handed down. What stands nearer to the deadline goes first, and each
- * stage runs only if it fits before the next one:
+ * The clock is read once and passed down. Work nearer to the deadline comes first, and each stage
+ * runs only if it fits before the next deadline:
  *
  *     left until the next deadline     what is still done
  *     more than 300 us                 everything
@@ -15,17 +15,17 @@
  *     less than 10 us                  no tx rings
  *     5 us (AGENT_LEAD_NS)             the deadline is served: the agent prepares, spins and sends
  *
- * Under load deadlines are never far away, so every stage has a patience of its own, after which it
- * runs a bounded piece all the same: transmission, reception and control all make progress. A stage
- * looks at the next deadline between any two channels; of the events that were fetched, those that
- * it comes too near for are handled after it.
+ * Under load deadlines are never far away, so every stage has its own patience, after which it runs
+ * a bounded amount anyway: transmission, reception and control all make progress. A stage checks
+ * the next deadline between any two channels. Fetched events that would come too near to it are
+ * handled after it.
  *
- * A pass that found nothing rests, unless a channel was opened lately: then it makes a piece of that
- * one's memory present, if nothing is due soon.
+ * A pass that found nothing rests, unless a channel was opened lately: then it makes a part of that
+ * channel's memory present, if nothing is due soon.
  *
- * Channels are "active" (tx ring looked at in every pass) or "armed": the channel's bell rings the
- * poller, and an idle channel costs nothing at all. After ACTIVE_FOR_NS without work, or as soon as
- * the worker wants to sleep, a channel is armed. */
+ * Channels are "active" (their tx ring is checked in every pass) or "armed": then the channel's
+ * bell wakes the poller, and an idle channel costs nothing at all. A channel is armed after
+ * ACTIVE_FOR_NS without work, or as soon as the worker wants to sleep. */
 #include "worker/worker_loop.h"
 
 #include "worker/card_clock.h"
@@ -38,7 +38,7 @@
 
 #define QUIET_NS (10 * RT_NS_PER_US)
 #define POLL_PATIENCE_NS (200 * RT_NS_PER_US)
-#define OVERDUE_EVENTS_NS (50 * RT_NS_PER_US) /* given to them when that is over */
+#define OVERDUE_EVENTS_NS (50 * RT_NS_PER_US) /* granted to them after that */
 #define CONTROL_NEEDS_NS (300 * RT_NS_PER_US)
 #define CONTROL_PATIENCE_NS (10 * RT_NS_PER_MS)
 #define ACTIVE_FOR_NS RT_NS_PER_MS
@@ -55,7 +55,7 @@ enum {
     ACTIVE_PER_PASS = 64,
     HOUSEKEEPING_CHANNELS = 16, /* each about 1 us, a system call included */
     HOUSEKEEPING_ROUNDS =
-        20, /* after so many turns all channels had theirs: about once a second ... */
+        20, /* after this many turns each channel had its turn: about once a second ... */
     HOUSEKEEPING_MOST = 256, /* ... unless there are too many */
 };
 
@@ -79,7 +79,7 @@ static bool serve_deadlines(worker_t *w, int64_t *now_mono_ns)
         ch->ops->on_deadline(ch, *now_mono_ns);
         channel_reschedule(ch);
         *now_mono_ns = rt_mono_ns();
-        wrk_activate(ch, *now_mono_ns); /* the space of what was sent waits to be freed */
+        wrk_activate(ch, *now_mono_ns); /* the space of sent packets waits to be freed */
         served++;
     }
     return served > 0;
@@ -109,7 +109,7 @@ static bool serve_active(worker_t *w, int64_t now_mono_ns)
     return found;
 }
 
-/* Control messages are put off while a deadline is near, but not forever. */
+/* Control messages are postponed while a deadline is near, but not forever. */
 static bool control_may_wait(worker_t *w, int64_t now_mono_ns)
 {
     if (next_deadline(w) - now_mono_ns >= CONTROL_NEEDS_NS) {
@@ -124,8 +124,8 @@ static bool control_may_wait(worker_t *w, int64_t now_mono_ns)
     return false;
 }
 
-/* Handles what was fetched, until a deadline is near, but as long as was granted. Channels that were
- * rung are looked at before sockets are read: their packets may be due soon. */
+/* Handles fetched events until a deadline is near, or for as long as was granted. Channels that
+ * were rung are checked before sockets are read: their packets may be due soon. */
 static bool dispatch(worker_t *w, int64_t now_mono_ns)
 {
     bool found = false;
@@ -137,7 +137,7 @@ static bool dispatch(worker_t *w, int64_t now_mono_ns)
         wrk_channel_t *ch = source->channel;
         if (ch == NULL && wait && !source->at_once) {
             w->control_put_off = true;
-            if (source->events & EPOLLET) /* without this its edge would be lost */
+            if (source->events & EPOLLET) /* otherwise its edge would be lost */
                 poller_look_again(&w->poller, source);
             continue;
         }
@@ -196,8 +196,8 @@ static unsigned housekeeping_turns(const worker_t *w, int64_t now_mono_ns)
     return turns < w->channel_count ? turns : w->channel_count;
 }
 
-/* Since the last housekeeping, without being asleep: somebody else had the core, or the worker was
- * stopped. Cold: reading the CPU clock is a system call. */
+/* Time since the last housekeeping in which the worker did not sleep: another process had the core,
+ * or the worker was stopped. Cold: reading the CPU clock is a system call. */
 static int64_t off_cpu_ns(const worker_t *w, int64_t cpu_ns, int64_t now_mono_ns)
 {
     int64_t slept_ns = (int64_t)rt_load_relaxed(&w->page->slept_ns) - w->housekept_slept_ns;
@@ -229,7 +229,7 @@ static void housekeep(worker_t *w, int64_t now_mono_ns)
         channel_housekeep(w->channels[w->rotation++], now_mono_ns);
     }
     slots_look(w);
-    (void)tap_step(w); /* on a core that is never free, too */
+    (void)tap_step(w); /* also on a core that is never free */
     w->next_housekeeping_mono_ns = now_mono_ns + HOUSEKEEPING_NS;
 }
 
@@ -241,7 +241,7 @@ static void housekeep_if_due(worker_t *w, int64_t now_mono_ns)
         housekeep(w, now_mono_ns);
 }
 
-/* Never urgent: without it a page costs the same, but at its first use. */
+/* Never urgent: otherwise a page costs the same at its first use. */
 static bool prefault_if_it_fits(worker_t *w, int64_t now_mono_ns)
 {
     if ((w->absent == NULL && w->tap_steps == 0) ||
@@ -257,7 +257,7 @@ static bool prefault_if_it_fits(worker_t *w, int64_t now_mono_ns)
 
 /* --- rest ---------------------------------------------------------------------------------- */
 
-/* Everything that could bring work must be able to end the sleep. False: something came in. */
+/* Every possible source of work must be able to end the sleep. False: work came in. */
 static bool arm_all(worker_t *w, int64_t now_mono_ns)
 {
     w->nap_ns = 0;
@@ -279,7 +279,7 @@ static int64_t next_appointment(const worker_t *w)
 
 static void rest(worker_t *w, int64_t now_mono_ns)
 {
-    if (poller_has_rest(&w->poller)) /* a sleep would forget them */
+    if (poller_has_rest(&w->poller)) /* a sleep would drop them */
         return;
     int64_t sleep_ns = idle_sleep_ns(&w->idle, now_mono_ns, next_appointment(w));
     if (sleep_ns == 0) {

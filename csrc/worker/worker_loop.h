@@ -1,5 +1,5 @@
-/* worker_loop.h: the loop that serves everything on this core, until w->stop. Theory of operation
- * in worker_loop.c. */
+/* worker_loop.h: the loop that serves everything on this core, until w->stop. worker_loop.c
+ * explains how it works. */
 #ifndef WRK_LOOP_H
 #define WRK_LOOP_H
 

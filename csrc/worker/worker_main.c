@@ -74,8 +74,8 @@ static int make_tables(worker_t *w)
     return clock_map_init(&w->clocks[RT_CLOCK_MONOTONIC], RT_CLOCK_MONOTONIC);
 }
 
-/* Whoever ends a service signals all of its processes at once. A private pool's worker then stays
- * for as long as its pool does, which may have packets to send yet, and clears up after it. */
+/* Ending a service signals all of its processes at once. A private pool's worker then stays for as
+ * long as its pool does, which may still have packets to send, and cleans up after it. */
 static void on_signal(wrk_source_t *source, uint32_t events, int64_t now_mono_ns)
 {
     (void)events;
@@ -102,8 +102,8 @@ static int watch_signals(worker_t *w)
     return poller_watch(&w->poller, &w->signals, fd, EPOLLIN);
 }
 
-/* Memory that was given back is asked for again soon, and each time it would be locked anew. What the heap
- * grows by is used at once: calloc zeroes what was kept in reserve (make_agent). */
+/* Freed memory is soon requested again, and would be locked again each time. New heap memory is
+ * used at once: calloc zeroes what was kept in reserve (make_agent). */
 static void keep_freed_memory(void)
 {
     (void)mallopt(M_TRIM_THRESHOLD, INT32_MAX);
@@ -111,7 +111,7 @@ static void keep_freed_memory(void)
     (void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
 }
 
-/* Without seccomp in the kernel only a strict pool refuses to serve. */
+/* If the kernel has no seccomp, only a strict pool refuses to serve. */
 static int filter_calls(worker_t *w)
 {
     int rc = syscall_filter_install(w);
@@ -157,7 +157,7 @@ static void say_last_words(worker_t *w)
     }
 }
 
-/* Before anything that may take time: the names are free again soon after a pool's death. */
+/* Called before anything that may take time: the names are free again soon after a pool's death. */
 static void withdraw_names(const worker_t *w)
 {
     for (uint32_t i = 0; i < w->channel_count; i++)
@@ -189,7 +189,7 @@ static void finish(worker_t *w)
         runtime_dir_leave(w);
 }
 
-/* A private pool may be gone already, with nobody else to clean up after it. */
+/* A private pool may be gone already, so that no other process cleans up after it. */
 static void fail(worker_t *w, int rc)
 {
     (void)fprintf(stderr, "shmring-worker: %s\n", rt_err_text());

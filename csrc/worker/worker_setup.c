@@ -63,13 +63,13 @@ static int schedule(const worker_args_t *args, shm_worker_page_t *page)
     rt_store_relaxed(&page->sched_priority, (uint32_t)priority);
     if (priority < args->priority)
         return rt_err_set(-EPERM,
-                          "SCHED_FIFO priority %d became %d, the highest by file capabilities: "
+                          "SCHED_FIFO priority %d became %d, the highest with file capabilities: "
                           "raise RLIMIT_RTPRIO to %d, or ask for %d",
                           args->priority, priority, args->priority, priority);
     return 0;
 }
 
-/* Touches the stack as deep as the loop will ever go, so that no page of it is missing then. */
+/* Touches the stack as deep as the loop will ever need, so that no page of it is missing then. */
 static __attribute__((noinline)) void prefault_stack(void)
 {
     volatile uint8_t space[STACK_PREFAULT_BYTES];
@@ -78,7 +78,8 @@ static __attribute__((noinline)) void prefault_stack(void)
 }
 
 /* MCL_ONFAULT: the schedules of the channels reserve far more address space than they use, and
- * plain MCL_FUTURE would fill all of it. What must be there is touched by whoever maps it. */
+ * plain MCL_FUTURE would fill all of it. Code that maps memory touches the pages that must be
+ * present. */
 static int lock_memory(shm_worker_page_t *page)
 {
     rt_store_relaxed(&page->memory_locked, 0);
@@ -98,7 +99,7 @@ static int lock_memory(shm_worker_page_t *page)
     return 0;
 }
 
-/* A Ctrl-C in the terminal goes to the whole process group: the pool decides, not the terminal. */
+/* A Ctrl-C in the terminal goes to the whole process group. The pool decides, not the terminal. */
 static void ignore_signals(void)
 {
     (void)signal(SIGINT, SIG_IGN);
@@ -106,7 +107,7 @@ static void ignore_signals(void)
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
-/* A channel takes three descriptors; the usual soft limit of 1024 would be 300 channels. */
+/* A channel needs three descriptors. The usual soft limit of 1024 would allow 300 channels. */
 static void raise_descriptors(void)
 {
     struct rlimit limit;
@@ -117,7 +118,7 @@ static void raise_descriptors(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* Said on rt_err_text by whoever returned rc. */
+/* The function that returned rc has set rt_err_text. */
 static void note_shortfall(worker_t *w, shm_event_id_t id, int rc, int64_t wanted)
 {
     if (rc < 0)

@@ -50,7 +50,7 @@ typedef struct impair_entry {
     uint8_t tag[IMPAIR_TAG_BYTES];
 } impair_entry_t;
 
-/* What chance decided for one copy, before its fate is known. */
+/* The random decisions for one copy, before it is known what happens to it. */
 typedef struct impair_draw {
     int64_t jitter_ns;
     uint32_t flip_bit;
@@ -419,7 +419,8 @@ int impair_offer(impair_t *im, const impair_in_t *in, int64_t now_ns)
     return passed;
 }
 
-/* The line whose front is due first; in a tie what is in order, since it is to overtake. */
+/* The line whose front is due first. If both are due at once, the one in order, because the other
+ * must be overtaken. */
 static impair_line_t *next_line(impair_t *im)
 {
     const impair_entry_t *ordered = line_front(&im->line);

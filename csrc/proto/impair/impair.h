@@ -173,8 +173,8 @@ int impair_init(impair_t *im, const impair_config_t *config, void *memory, size_
  * offered, not counted, no text. */
 int impair_offer(impair_t *im, const impair_in_t *in, int64_t now_ns);
 
-/* Gives out at most max datagrams due at or before now_ns, in order of their due time. What they
- * point to is valid until the next call of impair_offer or impair_clear. Returns how many. */
+/* Returns at most max datagrams due at or before now_ns, in order of their due time. Their data is
+ * valid until the next call of impair_offer or impair_clear. Returns how many. */
 size_t impair_emit(impair_t *im, impair_out_t *out, size_t max, int64_t now_ns);
 
 /* When the next datagram is due; INT64_MAX: nothing to wait for. */
@@ -183,8 +183,8 @@ int64_t impair_deadline_ns(const impair_t *im);
 /* Datagrams on the way. */
 uint64_t impair_queued(const impair_t *im);
 
-/* Loses all that is on the way, counted as queue_dropped, and idles the bottleneck. The generators
- * stay where they are. */
+/* Loses all datagrams on the way, counted as queue_dropped, and idles the bottleneck. The
+ * generators keep their state. */
 void impair_clear(impair_t *im);
 
 #endif

@@ -9,7 +9,7 @@
  *
  * A feedback that differs from the one before it, and names a number in flight, covers this number
  * and all before it. It gives one round trip (send call to arrival, including the partner's wait for its
- * next cycle). Numbers in between were skipped: the partner did not receive them, or it reads less
+ * next cycle). Numbers between them were skipped: the partner did not receive them, or it reads less
  * often than we send. The protocol cannot distinguish these.
  *
  * A number that is about to be reused while still in flight was never covered: its acknowledgement

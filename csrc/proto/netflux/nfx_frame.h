@@ -36,9 +36,9 @@ static inline void nfx_frame_header(uint8_t header[NFX_HEADER_BYTES], uint8_t nu
     header[1] = feedback;
 }
 
-/* Reads a datagram that is to carry payload_bytes. Returns how many bytes follow the payload (0: it
- * has the agreed size; more: they are ignored, as all implementations do), or -EMSGSIZE: shorter.
- * No text. */
+/* Reads a datagram that should carry payload_bytes. Returns how many bytes follow the payload (0:
+ * it has the agreed size; more: they are ignored, as in all implementations), or -EMSGSIZE:
+ * shorter. No text. */
 int nfx_frame_parse(const void *data, size_t size, uint32_t payload_bytes, nfx_frame_t *frame);
 
 #endif

@@ -20,8 +20,8 @@ typedef struct nfx_grid {
     int64_t due_ns;    /* next instant */
 } nfx_grid_t;
 
-/* Moves the next instant to the first one not before earliest_ns; never back. Returns how many were
- * passed over. */
+/* Moves the next instant to the first one not before earliest_ns, never back. Returns how many were
+ * skipped. */
 static inline uint64_t nfx_grid_skip_to(nfx_grid_t *g, int64_t earliest_ns)
 {
     if (g->due_ns >= earliest_ns)
@@ -31,8 +31,8 @@ static inline uint64_t nfx_grid_skip_to(nfx_grid_t *g, int64_t earliest_ns)
     return (uint64_t)periods;
 }
 
-/* The cell that now_ns lies in was served. Returns how many were skipped before it. Call it only
- * where now_ns has reached due_ns. */
+/* The cell that contains now_ns was served. Returns how many were skipped before it. Call it only
+ * if now_ns has reached due_ns. */
 static inline uint64_t nfx_grid_serve(nfx_grid_t *g, int64_t now_ns)
 {
     return nfx_grid_skip_to(g, now_ns + 1) - 1;

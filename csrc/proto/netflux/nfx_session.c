@@ -1,4 +1,4 @@
-/* Theory of operation
+/* How it works
  *
  * There are two times: the arrival of a datagram, and now. A delayed worker finds both a deadline
  * that has passed and datagrams that arrived before it. So each input first processes everything
@@ -217,7 +217,7 @@ nfx_verdict_t nfx_session_receive(nfx_session_t *s, const void *data, size_t siz
         nfx_count(s->stats, NFX_COUNT_oversize, 1);
     if (verdict == NFX_FIRST)
         nfx_count(s->stats, NFX_COUNT_firsts, 1);
-    else if (s->alive.is) /* else the numbers may have wrapped meanwhile */
+    else if (s->alive.is) /* otherwise the numbers may have wrapped meanwhile */
         measure_partner(s, numbers, arrival_ns);
     accept(s, frame, arrival_ns);
     return verdict;
@@ -247,7 +247,7 @@ static void watch_age(nfx_session_t *s)
 
 static void renew(nfx_session_t *s, int64_t at_ns)
 {
-    if (s->sending && is_stopped_as_stale(s)) /* what was not to be sent was not skipped */
+    if (s->sending && is_stopped_as_stale(s)) /* a datagram that should not be sent was not skipped */
         (void)nfx_grid_skip_to(&s->grid, s->now_ns);
     s->refreshed_ns = at_ns;
     become(s, &s->fresh, NFX_GAUGE_fresh, true, at_ns);

@@ -10,7 +10,7 @@
  *     sent --------> [ echo: 256 send times ] <---------+
  *                         +--> heard, round trips, losses
  *
- * What the caller (an agent with clock, socket and memory of values) does:
+ * What the caller does (an agent with clock, socket and memory of values):
  *
  *   at nfx_session_deadline_ns()  read all that has arrived, tell whether the values were
  *                                 renewed (nfx_session_refreshed), then nfx_session_emit: 1: put
@@ -54,7 +54,7 @@
 typedef enum nfx_on_stale {
     NFX_STALE_KEEP = 0,     /* continue sending the last values */
     NFX_STALE_FAILSAFE = 1, /* send the fail-safe payload instead */
-    NFX_STALE_STOP = 2,     /* send nothing: the partner's watchdog runs out */
+    NFX_STALE_STOP = 2,     /* send nothing: the partner's watchdog expires */
 } nfx_on_stale_t;
 
 typedef struct nfx_config {
@@ -65,16 +65,16 @@ typedef struct nfx_config {
                                   cycles, and none if watch_ns is 0 */
     int64_t stale_ns;          /* age at which values to send are stale, up to 1 h; 0: no age is */
     nfx_on_stale_t on_stale;
-    bool keep_window; /* numbers go on after a timeout: a partner that restarts is refused
-                         until its numbers reach the window. Else its next datagram counts as the
+    bool keep_window; /* numbers continue after a timeout: a partner that restarts is refused
+                         until its numbers reach the window. Otherwise its next datagram counts as the
                          first */
 } nfx_config_t;
 
-/* Something that was, or is, the case. */
+/* A condition that is, or was, true. */
 typedef struct nfx_flag {
     bool is;
-    bool told;        /* what next_event said last */
-    int64_t since_ns; /* when it last became so */
+    bool told;        /* as last returned by next_event */
+    int64_t since_ns; /* when it last became true */
 } nfx_flag_t;
 
 typedef struct nfx_session {
@@ -85,7 +85,7 @@ typedef struct nfx_session {
     nfx_echo_t echo;
     nfx_grid_t grid;
     bool sending;
-    bool emitted; /* sent or not_sent is to follow */
+    bool emitted; /* sent or not_sent must follow */
     bool emitted_stale;
     bool emitted_failsafe;
     int64_t last_sent_ns;    /* RT_NEVER_NS: none since sending began */
@@ -99,7 +99,7 @@ typedef struct nfx_session {
     int64_t fresh_until_ns;
 } nfx_session_t;
 
-/* What the gauges of a session told that died, see nfx_session_go_on. */
+/* The gauges of a session that died, see nfx_session_go_on. */
 typedef struct nfx_past {
     uint8_t own_number; /* of its last datagram; 0: there was none */
     uint8_t partner_number;
@@ -123,7 +123,7 @@ typedef struct nfx_out {
 
 typedef enum nfx_event_kind {
     NFX_EVENT_ALIVE,   /* the first datagram, or the first after a timeout */
-    NFX_EVENT_TIMEOUT, /* the watchdog ran out: values that are not to be kept are void now */
+    NFX_EVENT_TIMEOUT, /* the watchdog expired: values that are not kept are now void */
     NFX_EVENT_HEARD,
     NFX_EVENT_UNHEARD,
     NFX_EVENT_FRESH,
@@ -135,70 +135,72 @@ typedef struct nfx_event {
     int64_t at_ns; /* the deadline that passed, or the arrival that changed it */
 } nfx_event_t;
 
-/* stats: zeroed, or with what a session before this one left; the caller's, in use until the caller
- * stops using the session. Neither sending nor receiving has begun: see nfx_session_start_sending.
- * Returns 0, or -EINVAL with a text that names field, value and limit. */
+/* stats: zeroed, or with the values of a previous session; owned by the caller, in use until the
+ * caller stops using the session. Neither sending nor receiving has begun: see
+ * nfx_session_start_sending. Returns 0, or -EINVAL with a text that names field, value and limit. */
 int nfx_session_init(nfx_session_t *s, const nfx_config_t *config, nfx_stats_t *stats);
 
-/* Takes the place of a session that died with its worker, before anything is sent or received.
- * What the partner did and did not do meanwhile counts, as far as its datagrams still wait in the
- * socket; what was told need not be told again. */
+/* Replaces a session that died with its worker, before anything is sent or received. Datagrams that
+ * the partner sent meanwhile count if they still wait in the socket. Events that were reported
+ * already are not repeated. */
 void nfx_session_go_on(nfx_session_t *s, const nfx_past_t *past, int64_t now_mono_ns);
 
-/* Another configuration for the running session. The grid continues from its last instant; what is
- * watched is computed again from when it was fed last, and ends now at the earliest; values that are
- * stale stay so. Returns 0, or -EINVAL as init and then nothing has changed. */
+/* Changes the configuration of the running session. The grid continues from its last instant. The
+ * deadlines of the watched conditions are computed again from their last update, and are not
+ * earlier than now. Stale values stay stale. Returns 0, or -EINVAL as init and then nothing has
+ * changed. */
 int nfx_session_reconfigure(nfx_session_t *s, const nfx_config_t *config, int64_t now_mono_ns);
 
-/* The first datagram is due at origin_ns, or at the first instant of its grid that is not past.
- * Values are as old as nfx_session_refreshed said last; if it never did, they are new now. */
+/* The first datagram is due at origin_ns, or at the first instant of its grid that is not past. The
+ * values have the age of the last call of nfx_session_refreshed. If there was none, they are new
+ * now. */
 void nfx_session_start_sending(nfx_session_t *s, int64_t origin_ns, int64_t now_mono_ns);
 void nfx_session_stop_sending(nfx_session_t *s);
 
-/* Nothing will be received for a while: alive and heard end, without events and without being
- * counted as timeouts; the window is treated as after one. Reception continues with the next
- * datagram offered. */
+/* Nothing will be received for a while: alive and heard end, without events and without counting as
+ * timeouts. The window is reopened. Reception continues with the next datagram offered. */
 void nfx_session_stop_receiving(nfx_session_t *s);
 
-/* A datagram from the partner's address. arrival_mono_ns: when it came in; what follows from it is
- * reckoned from there. Returns a verdict; where it is >= 0, *frame is filled in and points into
- * data. Otherwise nothing but a counter has changed. */
+/* Processes a datagram from the partner's address. arrival_mono_ns: when it arrived; its effects
+ * count from then. Returns a verdict. If it is >= 0, *frame is filled in and points into data.
+ * Otherwise only a counter has changed. */
 nfx_verdict_t nfx_session_receive(nfx_session_t *s, const void *data, size_t size,
                                   int64_t arrival_mono_ns, int64_t now_mono_ns, nfx_frame_t *frame);
 
-/* So many datagrams were not the partner's: counted, no more. */
+/* Counts datagrams that are not from the partner. */
 static inline void nfx_session_foreign(nfx_session_t *s, uint64_t datagrams)
 {
     nfx_count(s->stats, NFX_COUNT_rejected_foreign, datagrams);
 }
 
-/* The values to send were written at at_mono_ns (taken as no later than now). */
+/* The values to send were written at at_mono_ns (at the latest now). */
 void nfx_session_refreshed(nfx_session_t *s, int64_t at_mono_ns, int64_t now_mono_ns);
 
-/* The process that is to write the values died. Where an age is set, that decides: another process
- * may continue writing. Else the values are stale at once. */
+/* The process that writes the values died. If an age is set, the age decides, because another process
+ * may continue to write. Otherwise the values are stale at once. */
 void nfx_session_owner_died(nfx_session_t *s, int64_t now_mono_ns);
 
-/* The next datagram is the last: it is due now, and the values are stale whatever their age. */
+/* The next datagram is the last: it is due now, and the values are stale at any age. */
 void nfx_session_last(nfx_session_t *s, int64_t now_mono_ns);
 
-/* Lets pass what is due by now: watchdog and the like. Returns 1 where a datagram is due, with its
- * header and which payload to put after it, else 0. What is late by whole cycles is skipped. */
+/* Runs the timers that have expired, such as the watchdog. Returns 1 if a datagram is due, with its
+ * header and which payload to put after it, otherwise 0. Instants that are late by whole cycles are
+ * skipped. */
 int nfx_session_emit(nfx_session_t *s, nfx_out_t *out, int64_t now_mono_ns);
 
-/* What became of the datagram emitted last. sent_mono_ns: start of the send call. Only the first
- * of these calls after an emission counts. */
+/* The result of the datagram emitted last. sent_mono_ns: start of the send call. Only the first of
+ * these calls after an emission counts. */
 void nfx_session_sent(nfx_session_t *s, int64_t sent_mono_ns);
 void nfx_session_not_sent(nfx_session_t *s);
 
-/* When to call nfx_session_emit next; RT_NEVER_NS: nothing to wait for. */
+/* When to call nfx_session_emit next. RT_NEVER_NS: there is nothing to wait for. */
 int64_t nfx_session_deadline_ns(const nfx_session_t *s);
 
-/* When the next datagram is due: the deadline that is worth spinning for; RT_NEVER_NS: none is. */
+/* When the next datagram is due: the deadline that is worth spinning for. RT_NEVER_NS: none is. */
 int64_t nfx_session_send_due_ns(const nfx_session_t *s);
 
-/* The changes since the last call, each thing at most once and as it is now: what changed twice in
- * between is told not at all (the counters have it). Returns 1, or 0: no more. */
+/* The changes since the last call: each condition at most once, with its present value. A condition
+ * that changed twice meanwhile is not reported (the counters contain it). Returns 1, or 0: no more. */
 int nfx_session_next_event(nfx_session_t *s, nfx_event_t *event);
 
 #endif

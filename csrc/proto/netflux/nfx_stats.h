@@ -99,7 +99,7 @@ static inline void nfx_gauge(nfx_stats_t *stats, nfx_gauge_id_t id, uint64_t val
     rt_store_relaxed(&stats->gauges[id], value);
 }
 
-/* Writer only: counters and histograms to zero; gauges say how things are and stay. */
+/* Writer only: sets counters and histograms to zero. Gauges describe the present and stay. */
 void nfx_stats_reset(nfx_stats_t *stats);
 
 #endif

@@ -1,7 +1,7 @@
 /* Layout
  *
  *   run:    first -> chunk -> chunk -> last       entries [begin .. | .... | .. end)
- *   heap:   heap[0], heap[1] ... chunks           entry p lies in heap[p / 1024] at p % 1024
+ *   heap:   heap[0], heap[1] ... chunks           entry p is in heap[p / 1024] at p % 1024
  *   spare:  chunk -> chunk                        taken and returned without the allocator
  *
  * The root of the heap is at position 3, so that the four children of p begin at 4 * (p - 2):
@@ -121,7 +121,7 @@ static const due_entry_t *run_front(const due_run_t *run)
     return &run->first->entries[run->begin];
 }
 
-/* The run with the greatest end not later than the entry, else an empty one, else NULL. */
+/* The run with the greatest end not later than the entry, or an empty one, or NULL. */
 static due_run_t *run_for(due_heap_t *h, const due_entry_t *entry)
 {
     due_run_t *best = NULL;
@@ -136,7 +136,7 @@ static due_run_t *run_for(due_heap_t *h, const due_entry_t *entry)
     return best != NULL ? best : empty;
 }
 
-/* Returns where the entry stands now, NULL: no memory. */
+/* Returns the place of the entry, NULL: no memory. */
 static const due_entry_t *run_append(due_heap_t *h, due_run_t *run, const due_entry_t *entry)
 {
     if (run_is_empty(run) || run->end == DUE_HEAP_CHUNK_ENTRIES) {

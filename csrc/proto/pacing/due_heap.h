@@ -31,7 +31,7 @@
 
 typedef struct due_entry {
     int64_t due_ns;
-    uint64_t order; /* breaks ties; unique, or equal entries come out in any order */
+    uint64_t order; /* breaks ties; unique, otherwise equal entries come out in any order */
     uint64_t ref;   /* the caller's */
 } due_entry_t;
 
@@ -72,15 +72,15 @@ typedef struct due_heap {
  * text. */
 int due_heap_init(due_heap_t *h, uint64_t max_entries, const due_heap_memory_t *memory);
 
-/* Gives all memory back. Safe on a zeroed struct, and twice. */
+/* Frees all memory. Safe on a zeroed struct, and may be called twice. */
 void due_heap_close(due_heap_t *h);
 
-/* Allocates now what holding this many entries in any order takes. Returns 0; -ENOSPC (more than
+/* Allocates now the memory for this many entries in any order. Returns 0; -ENOSPC (more than
  * max_entries) or -ENOMEM with a text. */
 int due_heap_reserve(due_heap_t *h, uint64_t entries);
 
-/* Returns 0, -ENOSPC (max_entries reached), -ENOMEM (allocator gave nothing); no text, nothing
- * changed when it fails. */
+/* Returns 0, -ENOSPC (max_entries reached), -ENOMEM (the allocator failed). No text. After a
+ * failure nothing has changed. */
 int due_heap_push(due_heap_t *h, const due_entry_t *entry);
 
 /* The earliest entry, NULL if there is none. Valid until the next push, pop or clear. */
@@ -95,7 +95,7 @@ static inline int64_t due_heap_next_ns(const due_heap_t *h)
     return h->min != NULL ? h->min->due_ns : INT64_MAX;
 }
 
-/* Takes the earliest entry out. False if there is none; *out is unchanged then. */
+/* Takes out the earliest entry. False if there is none; then *out is unchanged. */
 bool due_heap_pop(due_heap_t *h, due_entry_t *out);
 
 /* As due_heap_pop, but only if the entry is due at or before until_ns. */
@@ -106,7 +106,7 @@ static inline uint64_t due_heap_count(const due_heap_t *h)
     return h->count;
 }
 
-/* Forgets all entries, keeps the memory. */
+/* Removes all entries, keeps the memory. */
 void due_heap_clear(due_heap_t *h);
 
 /* Bytes held from the allocator. */

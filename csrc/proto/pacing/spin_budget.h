@@ -66,16 +66,16 @@ void spin_budget_run(spin_budget_t *b, int64_t now_mono_ns);
 /* The worker slept from .. to (as measured, not as asked for), and was awake before that. */
 void spin_budget_slept(spin_budget_t *b, int64_t from_mono_ns, int64_t to_mono_ns);
 
-/* How long the worker must sleep now before it does anything else; 0: need not. Accounts the time
- * up to now as run. The result is at least rest_ns, and at most rest_ns + lag * (1 - rate) / rate
- * + 1 (the 1 is rounding): 1.2 ms with the defaults, whatever happened. A sleep may be cut short:
- * ask again. */
+/* How long the worker must sleep now before it does anything else; 0: it need not. Accounts the
+ * time up to now as run. The result is at least rest_ns, and at most rest_ns + lag * (1 - rate) /
+ * rate + 1 (the 1 is rounding): 1.2 ms with the defaults, whatever happened. A sleep may be
+ * interrupted: call again. */
 int64_t spin_budget_rest_ns(spin_budget_t *b, int64_t now_mono_ns);
 
-/* How long the worker should better sleep now, given that it has nothing to do before
- * free_until_mono_ns (the next deadline less the wake margin; RT_NEVER_NS if nothing is planned).
- * 0: carry on, because the account is low or because a rest of rest_ns does not fit. Never more
- * than free_until - now, nor than it takes to empty the account. Accounts the time up to now. */
+/* How long the worker should sleep now, if it has nothing to do before free_until_mono_ns (the next
+ * deadline less the wake margin; RT_NEVER_NS if nothing is planned). 0: continue, because the
+ * account is low or because a rest of rest_ns does not fit. Never more than free_until - now, nor
+ * than it takes to empty the account. Accounts the time up to now. */
 int64_t spin_budget_wants_rest_ns(spin_budget_t *b, int64_t now_mono_ns,
                                   int64_t free_until_mono_ns);
 

@@ -2,7 +2,7 @@
 
 enum { ENQUEUED, HALTED, WOKE, QUEUED, SLOW, PARTS };
 
-/* How far the moment lies behind *upto_ns, which moves there; not beyond the end. */
+/* The time from *upto_ns to the moment, at most to the end. Moves *upto_ns there. */
 static int64_t step_to(int64_t *upto_ns, int64_t moment_ns, int64_t end_ns)
 {
     int64_t to_ns = moment_ns < end_ns ? moment_ns : end_ns;

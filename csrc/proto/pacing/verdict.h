@@ -32,7 +32,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The numbers lie in shared memory and follow the order of the tx_ counters: never renumber. */
+/* The numbers are stored in shared memory and follow the order of the tx_ counters: never renumber. */
 typedef enum verdict {
     VERDICT_ON_TIME = 0,
     VERDICT_ENQUEUED_LATE = 1,   /* it was queued after its deadline */
@@ -61,19 +61,19 @@ _Static_assert(VERDICT_ON_TIME == 0 && VERDICT_ENQUEUED_LATE == 1 && VERDICT_WOK
 typedef struct verdict_times {
     int64_t enqueued_ns;
     int64_t due_ns;         /* 0: no deadline */
-    int64_t asleep_from_ns; /* the worker's last sleep before this send: when it began, */
-    int64_t woken_ns;       /* and when the worker was back; both 0: never slept */
+    int64_t asleep_from_ns; /* the worker's last sleep before this send: its beginning */
+    int64_t woken_ns;       /* and its end; both 0: never slept */
     int64_t send_start_ns;
     int64_t send_end_ns;
     int64_t previous_send_end_ns; /* end of this worker's send call before this one; 0: none */
-    int64_t halted_from_ns;       /* a producer had halted, and this packet could not be read */
+    int64_t halted_from_ns;       /* a producer had halted, and this packet could not be read from then */
     int64_t halted_until_ns;      /* until then; 0: none had */
 } verdict_times_t;
 
 /* The verdict of a packet that was sent: one of the first five, or producer_halted. tolerance_ns >= 0. */
 verdict_t verdict_of(const verdict_times_t *t, int64_t tolerance_ns, unsigned flags);
 
-/* Whether a packet would be late if its send started now; what late="drop" asks. */
+/* Whether a packet would be late if its send started now. late="drop" uses it. */
 static inline bool verdict_is_late(int64_t due_ns, int64_t now_ns, int64_t tolerance_ns)
 {
     return due_ns != 0 && now_ns - due_ns > tolerance_ns;

@@ -52,7 +52,7 @@ int wake_margin_init(wake_margin_t *m, const wake_margin_config_t *config)
     return 0;
 }
 
-/* Integer halves drop a count of one, which is what makes lone outliers fade first. */
+/* Integer halving drops a count of one, so lone outliers fade first. */
 static void fade(wake_margin_t *m)
 {
     m->total = 0;

@@ -51,7 +51,7 @@ int wake_margin_init(wake_margin_t *m, const wake_margin_config_t *config);
  * sleep was cut short by a bell or a signal) are ignored. */
 void wake_margin_observe(wake_margin_t *m, int64_t latency_ns);
 
-/* The margin in force. */
+/* The present margin. */
 static inline int64_t wake_margin_ns(const wake_margin_t *m)
 {
     return m->margin_ns;

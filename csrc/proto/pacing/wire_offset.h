@@ -36,7 +36,7 @@ int wire_offset_init(wire_offset_t *w, int64_t max_ns);
 /* sample_ns = stamp_ns - send_start_ns, both converted to one clock. About 50 ns of work. */
 void wire_offset_observe(wire_offset_t *w, int64_t sample_ns);
 
-/* The offset in force: start the send at deadline - offset. */
+/* The present offset: start the send at deadline - offset. */
 static inline int64_t wire_offset_ns(const wire_offset_t *w)
 {
     return w->offset_ns;

@@ -66,7 +66,7 @@ int16_t g711_alaw_to_linear(uint8_t code)
 #ifdef G711_SSE2
 
 /* Four magnitudes with their bias (132 .. 32767) to exponent << 4 | mantissa. The bias is why the
- * exponent of the float is at least 7, which stands for 0 here. */
+ * exponent of the float is at least 7, which means 0 here. */
 static __m128i ulaw_of_magnitudes(__m128i biased)
 {
     __m128i bits = _mm_castps_si128(_mm_cvtepi32_ps(biased));

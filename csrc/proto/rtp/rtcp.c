@@ -284,7 +284,7 @@ rtcp_error_t rtcp_check(const uint8_t *data, size_t size, bool reduced_size)
 
 bool rtcp_is_rtcp(const uint8_t *data, size_t size)
 {
-    /* 64 .. 95 in place of the payload type: what RTP may not use beside RTCP. */
+    /* 64 .. 95 in place of the payload type: values that RTP may not use together with RTCP. */
     return size >= 2 && data[0] >> 6 == RTP_VERSION && data[1] >= 192 && data[1] <= 223;
 }
 

@@ -48,14 +48,14 @@ typedef enum rtcp_error {
     RTCP_ERR_FIRST = -3,   /* the first one is neither SR nor RR */
     RTCP_ERR_LENGTH = -4,  /* lengths do not add up to the datagram */
     RTCP_ERR_PADDING = -5, /* padding before the last packet, of 0 bytes, odd, or too long */
-    RTCP_ERR_BODY = -6,    /* shorter than its count says, or a broken list inside */
+    RTCP_ERR_BODY = -6,    /* shorter than its count implies, or a broken list inside */
 } rtcp_error_t;
 
 #define RTCP_ERRORS 7u /* for counters indexed by -error */
 
 typedef struct rtcp_packet {
     const uint8_t *body; /* after the four bytes of header */
-    uint32_t body_bytes; /* padding taken off */
+    uint32_t body_bytes; /* without padding */
     uint8_t type;
     uint8_t count; /* reports, chunks or sources; for APP the subtype, for feedback the format */
 } rtcp_packet_t;
@@ -65,13 +65,13 @@ typedef struct rtcp_reader {
     const uint8_t *end;
 } rtcp_reader_t;
 
-/* The validity checks of appendix A.2 over a whole datagram, and the body of every packet of a
- * known type against its count. reduced_size: any type may come first (RFC 5506). Returns RTCP_OK
- * or the first error; after RTCP_OK no rtcp_next or rtcp_read_ call on it fails, but for packets
- * of unknown type. */
+/* Makes the validity checks of appendix A.2 on a whole datagram, and checks the body of every
+ * packet of a known type against its count. reduced_size: any type may come first (RFC 5506).
+ * Returns RTCP_OK or the first error. After RTCP_OK no rtcp_next or rtcp_read_ call on it fails,
+ * except for packets of unknown type. */
 rtcp_error_t rtcp_check(const uint8_t *data, size_t size, bool reduced_size);
 
-/* True where a datagram on a port shared by both (rtcp-mux) is RTCP: RFC 5761 section 4. */
+/* True if a datagram on a port shared by both (rtcp-mux) is RTCP: RFC 5761 section 4. */
 bool rtcp_is_rtcp(const uint8_t *data, size_t size);
 
 void rtcp_reader_init(rtcp_reader_t *reader, const uint8_t *data, size_t size);
@@ -97,7 +97,7 @@ typedef struct rtcp_report {
     uint32_t delay_since_sr; /* DLSR, 1/65536 s */
 } rtcp_report_t;
 
-/* Each returns RTCP_OK or RTCP_ERR_BODY. The type is the caller's to check. */
+/* Each returns RTCP_OK or RTCP_ERR_BODY. The caller checks the type. */
 rtcp_error_t rtcp_read_sr(const rtcp_packet_t *packet, rtcp_sender_t *sender);
 rtcp_error_t rtcp_read_rr(const rtcp_packet_t *packet, uint32_t *ssrc);
 
@@ -161,8 +161,8 @@ typedef struct rtcp_nack {
 rtcp_error_t rtcp_read_nack(const rtcp_packet_t *packet, rtcp_nack_t *nack);
 rtcp_nack_pair_t rtcp_nack_pair(const rtcp_nack_t *nack, unsigned i);
 
-/* Packs ascending (modulo 2^16) sequence numbers into pairs. Returns how many pairs; stops at
- * max_pairs, *used says how many numbers are in them. */
+/* Packs ascending (modulo 2^16) sequence numbers into pairs. Returns how many pairs. It stops at
+ * max_pairs. *used gets the number of sequence numbers in them. */
 size_t rtcp_nack_pack(const uint16_t *seqs, size_t count, rtcp_nack_pair_t *pairs, size_t max_pairs,
                       size_t *used);
 
@@ -198,11 +198,11 @@ static inline uint32_t rtcp_ntp_mid(uint64_t ntp)
     return (uint32_t)(ntp >> 16);
 }
 
-/* A span in units of 1/65536 s as DLSR has it; below 0 counts as 0, above 18 h as 18 h. */
+/* A span in units of 1/65536 s, as in DLSR. Below 0 counts as 0, above 18 h as 18 h. */
 uint32_t rtcp_ns_to_mid(int64_t ns);
 
 /* Round trip time from a report about ourselves, received when our NTP clock read now_mid. Returns
- * ns, or -1 where the report names no SR. Below 0 (clocks step) counts as 0. */
+ * ns, or -1 if the report names no SR. Below 0 (clocks step) counts as 0. */
 int64_t rtcp_rtt_ns(const rtcp_report_t *report, uint32_t now_mid);
 
 #endif

@@ -23,7 +23,7 @@ static rtcp_member_t *member_at(const rtcp_members_t *t, uint32_t position)
     return &t->slots[t->order[position]];
 }
 
-/* Where that SSRC is, or belongs. */
+/* The position of that SSRC, or where to insert it. */
 static uint32_t position_of(const rtcp_members_t *t, uint32_t ssrc)
 {
     uint32_t low = 0;

@@ -3,9 +3,9 @@
  *
  *   unproved --CNAME, or media, or a second compound--> present --silence, BYE--> off the table
  *
- * One member may be kept in the table although it is gone (`keep`): the source that is received,
- * for the facts about it. Unproved and gone ones do not count as members, so that occasional forged
- * packets do not lengthen everybody's interval.
+ * One member may stay in the table although it is gone (`keep`): the source that is received, for
+ * the facts about it. Unproved and gone ones do not count as members, so that occasional forged
+ * packets do not lengthen the interval of all members.
  *
  * Caller's memory, one thread, no clock: times are of any clock that does not go back. */
 #ifndef RTCP_MEMBERS_H
@@ -28,9 +28,9 @@ typedef struct rtcp_member {
     uint32_t ssrc;
     rtcp_member_state_t state;
     bool is_sender;
-    uint64_t compound;                   /* number of the last one it was heard in; 0: none */
-    int64_t heard_ns;                    /* anything of it, last */
-    int64_t media_ns;                    /* RTP of it, last */
+    uint64_t compound;                   /* number of the last compound in which it was heard; 0: none */
+    int64_t heard_ns;                    /* last time anything of it came */
+    int64_t media_ns;                    /* last time RTP of it came */
     int64_t bye_ns;                      /* 0: it did not say goodbye */
     rtcp_sender_t sr;                    /* its last sender report */
     int64_t sr_ns;                       /* when that came; 0: none yet */
@@ -41,7 +41,7 @@ typedef struct rtcp_members {
     rtcp_member_t *slots;
     uint32_t max;
     uint32_t count;                  /* in the table */
-    uint32_t present;                /* of those, who count */
+    uint32_t present;                /* of those, the ones that count */
     uint32_t senders;                /* of those present */
     uint8_t order[RTCP_MAX_MEMBERS]; /* slots: `count` by ascending SSRC, then the free ones */
 } rtcp_members_t;
@@ -55,19 +55,19 @@ rtcp_member_t *rtcp_members_find(const rtcp_members_t *t, uint32_t ssrc);
 /* The one in the table, or a new one, unproved. NULL: the table is full. */
 rtcp_member_t *rtcp_members_add(rtcp_members_t *t, uint32_t ssrc, int64_t now_ns);
 
-/* Takes the member that was silent longest off a full table; does nothing with one that has room.
+/* Removes the member that was silent longest from a full table. Does nothing if there is room.
  */
 void rtcp_members_make_room(rtcp_members_t *t);
 
 void rtcp_members_set_present(rtcp_members_t *t, rtcp_member_t *m);
 void rtcp_members_set_sender(rtcp_members_t *t, rtcp_member_t *m);
 
-/* The member is gone: off the table, or with `keep` in it and not counted. */
+/* The member is gone: removes it from the table, or keeps it with `keep`, uncounted. */
 void rtcp_members_drop(rtcp_members_t *t, rtcp_member_t *m, bool keep);
 
 typedef struct rtcp_members_limits {
-    int64_t silent_ns;    /* nothing heard for that long: gone */
-    int64_t no_media_ns;  /* no RTP for that long: not a sender any more */
+    int64_t silent_ns;    /* nothing heard for this long: gone */
+    int64_t no_media_ns;  /* no RTP for this long: not a sender any more */
     const uint32_t *keep; /* SSRC of the one that stays in the table; NULL: none */
 } rtcp_members_limits_t;
 

@@ -6,7 +6,7 @@
 #include <math.h>
 
 #define SENDER_SHARE 0.25
-/* e - 3/2: timer reconsideration converges below the intended bandwidth, this makes up for it. */
+/* e - 3/2: timer reconsideration converges below the intended bandwidth. This compensates for it. */
 #define COMPENSATION 1.21828
 #define MAX_INTERVAL_NS 1e15 /* eleven days: no sum of times overflows */
 #define DEFAULT_FIRST_BYTES 128u
@@ -80,7 +80,7 @@ void rtcp_schedule_sent(rtcp_schedule_t *s, uint32_t bytes, int64_t now_ns)
 
 void rtcp_schedule_received(rtcp_schedule_t *s, uint32_t bytes)
 {
-    /* Leaving, only BYEs count: rtcp_schedule_bye_heard. */
+    /* While we leave, only BYEs count: rtcp_schedule_bye_heard. */
     if (!s->leaving)
         average_in(s, bytes);
 }

@@ -10,8 +10,8 @@
  *     a compound received             -> rtcp_schedule_received()
  *     members or senders changed      -> rtcp_schedule_members()
  *
- * The caller keeps the table of members; one that was silent for rtcp_schedule_timeout_ns() has
- * left. Caller's memory, one thread, no clock: now_ns is any clock that does not go back. */
+ * The caller keeps the table of members. A member that was silent for rtcp_schedule_timeout_ns()
+ * has left. Caller's memory, one thread, no clock: now_ns is any clock that does not go back. */
 #ifndef RTCP_SCHEDULE_H
 #define RTCP_SCHEDULE_H
 
@@ -61,18 +61,18 @@ bool rtcp_schedule_expire(rtcp_schedule_t *s, int64_t now_ns);
 void rtcp_schedule_sent(rtcp_schedule_t *s, uint32_t bytes, int64_t now_ns);
 void rtcp_schedule_received(rtcp_schedule_t *s, uint32_t bytes);
 
-/* New counts, ourselves included in both (in senders if we_sent). Fewer members than before bring
- * the next report forward (reverse reconsideration). */
+/* Sets new counts, including ourselves in both (in senders if we_sent). Fewer members than before
+ * bring the next report forward (reverse reconsideration). */
 void rtcp_schedule_members(rtcp_schedule_t *s, uint32_t members, uint32_t senders, bool we_sent,
                            int64_t now_ns);
 
-/* We leave. Returns true where the BYE may go out at once (at most 50 members); else it is due as
- * any report, and rtcp_schedule_bye_heard counts those who leave at the same time. */
+/* We leave. Returns true if the BYE may be sent at once (at most 50 members). Otherwise it is due
+ * like any report, and rtcp_schedule_bye_heard counts the members that leave at the same time. */
 bool rtcp_schedule_leave(rtcp_schedule_t *s, uint32_t bye_bytes, int64_t now_ns);
 void rtcp_schedule_bye_heard(rtcp_schedule_t *s, uint32_t bytes);
 
-/* The interval without its randomness, five of which are the time after which a silent member has
- * left; senders leave the list of senders after two of it. */
+/* The interval without its randomness. A silent member has left after five of it. Senders leave the
+ * list of senders after two of it. */
 int64_t rtcp_schedule_interval_ns(const rtcp_schedule_t *s);
 
 static inline int64_t rtcp_schedule_timeout_ns(const rtcp_schedule_t *s)

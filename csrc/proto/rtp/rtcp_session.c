@@ -12,7 +12,7 @@
 #define SDES_BYTES 14u /* and the CNAME's */
 #define NACK_BYTES 12u
 #define BYE_BYTES 8u
-/* RFC 3550 section 6.2.1: packets that the network held back do not bring back who has left. */
+/* RFC 3550 section 6.2.1: delayed packets do not bring back a member that has left. */
 #define STRAGGLERS_NS INT64_C(2000000000)
 
 /* So no rtcp_put_ below fails. */
@@ -123,10 +123,10 @@ bool rtcp_session_media(rtcp_session_t *s, rtp_verdict_t verdict, uint32_t ssrc,
     return s->nack.counters.recovered > recovered;
 }
 
-/* Somebody who speaks in the compound at hand. Returns NULL for ourselves, for stragglers and where
+/* A member that speaks in the present compound. Returns NULL for ourselves, for stragglers and if
  * the table is full. */
-static rtcp_member_t *heard(rtcp_session_t *s, uint32_t ssrc, int64_t now_mono_ns,
-                            rtcp_session_got_t *got)
+static rtcp_member_t *find_speaker(rtcp_session_t *s, uint32_t ssrc, int64_t now_mono_ns,
+                                   rtcp_session_got_t *got)
 {
     if (ssrc == s->config.ssrc) {
         collided(s, got);
@@ -154,7 +154,8 @@ static void take_rtt(rtcp_session_t *s, const rtcp_report_t *report, int64_t now
         const rtcp_session_sr_t *sr = &s->srs[i];
         if (sr->ntp_mid != report->last_sr)
             continue;
-        /* By our own note of when it went out: steps of the wall clock do not show. */
+        /* Measured by our own record of when it was sent, so that steps of the wall clock do not
+         * matter. */
         int64_t held_ns = (int64_t)(((uint64_t)report->delay_since_sr * RT_NS_PER_S) >> 16);
         int64_t rtt_ns = now_mono_ns - sr->mono_ns - held_ns;
         s->reported.rtt_ns = rtt_ns > 0 ? rtt_ns : 0;
@@ -185,7 +186,7 @@ static void take_sr(rtcp_session_t *s, const rtcp_packet_t *packet, int64_t now_
     s->counters.sr_received++;
     if (rtcp_read_sr(packet, &sender) != RTCP_OK)
         return;
-    rtcp_member_t *m = heard(s, sender.ssrc, now_mono_ns, got);
+    rtcp_member_t *m = find_speaker(s, sender.ssrc, now_mono_ns, got);
     if (m != NULL) {
         m->sr = sender;
         m->sr_ns = now_mono_ns;
@@ -204,7 +205,7 @@ static void take_rr(rtcp_session_t *s, const rtcp_packet_t *packet, int64_t now_
     s->counters.rr_received++;
     if (rtcp_read_rr(packet, &ssrc) != RTCP_OK)
         return;
-    (void)heard(s, ssrc, now_mono_ns, got);
+    (void)find_speaker(s, ssrc, now_mono_ns, got);
     if (ssrc != s->config.ssrc)
         take_reports(s, packet, now_mono_ns, got);
 }
@@ -212,7 +213,7 @@ static void take_rr(rtcp_session_t *s, const rtcp_packet_t *packet, int64_t now_
 static void take_cname(rtcp_session_t *s, const rtcp_sdes_item_t *item, int64_t now_mono_ns,
                        rtcp_session_got_t *got)
 {
-    rtcp_member_t *m = heard(s, item->ssrc, now_mono_ns, got);
+    rtcp_member_t *m = find_speaker(s, item->ssrc, now_mono_ns, got);
     if (m == NULL || item->bytes == 0)
         return;
     char cname[RTCP_MAX_TEXT_BYTES + 1] = "";
@@ -279,7 +280,7 @@ static void take_feedback(rtcp_session_t *s, const rtcp_packet_t *packet, int64_
         s->counters.other_received++;
         return;
     }
-    (void)heard(s, nack.sender_ssrc, now_mono_ns, got);
+    (void)find_speaker(s, nack.sender_ssrc, now_mono_ns, got);
     if (nack.sender_ssrc == s->config.ssrc || nack.media_ssrc != s->config.ssrc)
         return;
     for (unsigned i = 0; i < nack.pair_count; i++)
@@ -356,7 +357,7 @@ int64_t rtcp_session_due_ns(const rtcp_session_t *s)
 }
 
 /* At the end of each interval, before it is reconsidered. */
-static void take_stock(rtcp_session_t *s, const rtcp_session_sent_t *sent, int64_t now_mono_ns)
+static void expire_members(rtcp_session_t *s, const rtcp_session_sent_t *sent, int64_t now_mono_ns)
 {
     int64_t interval_ns = rtcp_schedule_interval_ns(&s->schedule);
     /* RFC 3550 section 6.2: others may report at the fixed minimum, whatever ours is. */
@@ -422,10 +423,10 @@ static void put_report(rtcp_session_t *s, rtcp_writer_t *w, const rtcp_session_s
     s->reported_packets[0] = sent->packets;
 }
 
-/* Returns false where nothing is to be asked for. alone: it is the whole compound. */
+/* Returns false if there is nothing to request. alone: it is the whole compound. */
 static bool put_nack(rtcp_session_t *s, rtcp_writer_t *w, bool alone, int64_t now_mono_ns)
 {
-    uint16_t seqs[MAX_PAIRS]; /* as many fit even where each takes a pair */
+    uint16_t seqs[MAX_PAIRS]; /* this many fit even if each needs a pair */
     rtcp_nack_pair_t pairs[MAX_PAIRS];
     size_t used;
     if (nack_due_ns(s) > now_mono_ns)
@@ -480,7 +481,7 @@ int rtcp_session_emit(rtcp_session_t *s, const rtcp_session_sent_t *sent, rtp_so
     rtcp_writer_t w;
     rtcp_writer_init(&w, out, room);
     if (rtcp_schedule_due_ns(&s->schedule) <= now_mono_ns) {
-        take_stock(s, sent, now_mono_ns);
+        expire_members(s, sent, now_mono_ns);
         if (rtcp_schedule_expire(&s->schedule, now_mono_ns))
             return s->schedule.leaving
                        ? emit_bye(s, &w, sent, received, now_mono_ns, now_real_ns)
@@ -503,7 +504,7 @@ int rtcp_session_leave(rtcp_session_t *s, const rtcp_session_sent_t *sent, rtp_s
         s->has_left = true;
         return 0;
     }
-    take_stock(s, sent, now_mono_ns);
+    expire_members(s, sent, now_mono_ns);
     uint32_t bye_bytes = RR_BYTES + SDES_BYTES + BYE_BYTES + (uint32_t)strlen(s->cname);
     if (!rtcp_schedule_leave(&s->schedule, bye_bytes, now_mono_ns))
         return 0;

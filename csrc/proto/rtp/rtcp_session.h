@@ -1,5 +1,5 @@
 /* rtcp_session.h: the RTCP side of one RTP session (RFC 3550 section 6, NACK of RFC 4585, reduced
- * size of RFC 5506): what is reported when, who are the members, and what others report about us.
+ * size of RFC 5506): when to report what, the members, and others' reports about us.
  *
  *     media sent ----- rtcp_session_sent_t, as of now --.
  *     media received - rtcp_session_media ------------.  \
@@ -41,12 +41,12 @@ typedef struct rtcp_session_config {
     uint32_t ssrc;           /* ours */
     const char *cname;       /* 1 .. 255 bytes; copied */
     double bandwidth_bps;    /* as in rtcp_schedule_config_t */
-    int64_t min_interval_ns; /* likewise */
-    bool reduced_size;       /* NACKs go without RR and SDES, and may come so */
-    bool nack_send;          /* hand out what others ask us for */
-    bool nack_receive;       /* ask for what is missing */
-    rtp_nack_config_t nack;  /* retry_ns rises to the round trip where that is known and longer */
-    rtcp_member_t *members;  /* memory for the table, kept by the caller; others than ourselves */
+    int64_t min_interval_ns; /* as in rtcp_schedule_config_t */
+    bool reduced_size;       /* NACKs are sent without RR and SDES, and may be received so */
+    bool nack_send;          /* return what others request from us */
+    bool nack_receive;       /* request missing packets */
+    rtp_nack_config_t nack;  /* retry_ns rises to the round trip if that is known and longer */
+    rtcp_member_t *members;  /* memory for the table of other members, kept by the caller */
     uint32_t max_members;    /* 1 .. RTCP_MAX_MEMBERS */
     uint64_t seed;
 } rtcp_session_config_t;
@@ -55,8 +55,8 @@ typedef struct rtcp_session_config {
 typedef struct rtcp_session_counters {
     uint64_t sent;      /* compounds */
     uint64_t nack_sent; /* of those, with a request */
-    uint64_t received;  /* compounds, sound */
-    uint64_t malformed; /* compounds, not sound: nothing of them was used */
+    uint64_t received;  /* valid compounds */
+    uint64_t malformed; /* malformed compounds, which were ignored completely */
     uint64_t sr_received;
     uint64_t rr_received;
     uint64_t bye_received;
@@ -65,11 +65,11 @@ typedef struct rtcp_session_counters {
     uint64_t collisions;     /* compounds and packets with our SSRC, members with another CNAME */
     uint64_t unlisted;       /* SSRCs for which the table had no room, each time */
     uint64_t timed_out;      /* members */
-    uint64_t nack_heard;     /* packets that others asked us for */
+    uint64_t nack_heard;     /* packets that others requested from us */
     uint64_t nack_dropped;   /* of those, beyond RTCP_SESSION_MAX_RESEND or with nack_send off */
 } rtcp_session_counters_t;
 
-/* What others say of our media, by the last report block about us. */
+/* The last report block about our media. */
 typedef struct rtcp_session_reported {
     int64_t mono_ns; /* when it came; 0: none yet */
     int64_t rtt_ns;  /* of the last one that names a sender report of ours; -1: none */
@@ -94,25 +94,25 @@ typedef struct rtcp_session {
     bool has_source;
     uint32_t source_ssrc; /* of the media received, while has_source */
     int64_t nack_sent_ns;
-    uint64_t reported_packets[2]; /* we had sent at the last report, and at the one before */
+    uint64_t reported_packets[2]; /* sent until the last report, and until the one before */
     bool we_sent;                 /* since the report before the last: an SR is due, not an RR */
-    bool spoke;                   /* anything, RTP or RTCP: who did not says no goodbye */
+    bool spoke;                   /* anything was sent, RTP or RTCP: otherwise there is no goodbye */
     bool has_left;
 } rtcp_session_t;
 
 /* Returns 0, or -EINVAL with text. The first report is due after half an interval. */
 int rtcp_session_init(rtcp_session_t *s, const rtcp_session_config_t *config, int64_t now_mono_ns);
 
-/* Joins (again, after rtcp_session_leave): a first report is due after half an interval. What
- * is known of the others and the counters stay. */
+/* Joins (again, after rtcp_session_leave): a first report is due after half an interval. Facts
+ * about the others and the counters stay. */
 void rtcp_session_join(rtcp_session_t *s, int64_t now_mono_ns);
 
-/* A packet that rtp_source_packet has judged; those below 0 are not looked at. Returns true where
- * it had been asked for. */
+/* A packet that rtp_source_packet has judged. Verdicts below 0 are ignored. Returns true if the
+ * packet had been requested. */
 bool rtcp_session_media(rtcp_session_t *s, rtp_verdict_t verdict, uint32_t ssrc,
                         uint64_t extended_seq, int64_t now_mono_ns);
 
-/* Everything below that number was played or passed over: it is not asked for any more. */
+/* Everything below that number was played or skipped: it is not requested any more. */
 static inline void rtcp_session_forget_before(rtcp_session_t *s, uint64_t extended_seq)
 {
     rtp_nack_forget_before(&s->nack, extended_seq);
@@ -122,7 +122,7 @@ typedef struct rtcp_session_got {
     bool source_left;      /* the source received said goodbye */
     bool is_about_us;      /* `reported` is new */
     bool has_our_ssrc;     /* another member uses it, or this is an echo of ours */
-    uint32_t resend_count; /* sequence numbers that were asked for, in order of the request */
+    uint32_t resend_count; /* sequence numbers that were requested, in order of the request */
     uint16_t resend[RTCP_SESSION_MAX_RESEND];
 } rtcp_session_got_t;
 
@@ -141,16 +141,16 @@ typedef struct rtcp_session_sent {
     uint32_t rtp_ts; /* media time of this instant: rtp_stream_ts_at */
 } rtcp_session_sent_t;
 
-/* What is due, as one compound: a report (SR or RR, SDES), a request for missing packets, or both.
- * received may be NULL. room: at least RTCP_SESSION_ROOM_BYTES. Returns its length, 0 where nothing
- * is due (then rtcp_session_due_ns lies behind now_mono_ns), or -ENOSPC. What is returned counts as
- * sent. */
+/* Returns what is due as one compound: a report (SR or RR, SDES), a request for missing packets, or
+ * both. received may be NULL. room: at least RTCP_SESSION_ROOM_BYTES. Returns its length, 0 if
+ * nothing is due (then rtcp_session_due_ns is after now_mono_ns), or -ENOSPC. The returned compound
+ * counts as sent. */
 int rtcp_session_emit(rtcp_session_t *s, const rtcp_session_sent_t *sent, rtp_source_t *received,
                       int64_t now_mono_ns, int64_t now_real_ns, uint8_t *out, size_t room);
 
-/* We leave. Returns the length of a compound with BYE to be sent now; 0 where we never sent
- * anything, so that there is nothing to say, or where more than 50 members would hear it: then it
- * is due like a report, and rtcp_session_emit returns it. -ENOSPC as above. */
+/* We leave. Returns the length of a compound with BYE to send now. 0: we never sent anything, so
+ * there is nothing to say, or more than 50 members would hear it. In the second case it is due like
+ * a report, and rtcp_session_emit returns it. -ENOSPC as above. */
 int rtcp_session_leave(rtcp_session_t *s, const rtcp_session_sent_t *sent, rtp_source_t *received,
                        int64_t now_mono_ns, int64_t now_real_ns, uint8_t *out, size_t room);
 
@@ -164,8 +164,8 @@ static inline uint32_t rtcp_session_senders(const rtcp_session_t *s)
     return s->members.senders + (s->we_sent ? 1 : 0);
 }
 
-/* What the source received says of itself, when it was heard and whether it left; NULL: there is
- * none. Valid until the next call. */
+/* The source's own facts, when it was heard and whether it left. NULL: there is none. Valid until
+ * the next call. */
 const rtcp_member_t *rtcp_session_source(const rtcp_session_t *s);
 
 #endif

@@ -1,4 +1,4 @@
-/* Theory of operation
+/* How it works
  *
  * Entries are in a plain sorted array. Frames leave at the front and arrive, nearly always, at the
  * end, so [first, first + held) moves to the right. When it reaches the end, it is moved back to
@@ -67,7 +67,7 @@ static rtp_jbuf_entry_t *highest(rtp_jbuf_t *jb)
     return &jb->entries[jb->first + jb->held - 1];
 }
 
-/* In front of what was dropped before in this call. */
+/* Before the frames dropped earlier in this call. */
 static void drop(rtp_jbuf_t *jb, rtp_jbuf_entry_t entry)
 {
     jb->drops[1] = jb->drops[0];
@@ -90,7 +90,7 @@ static void purge_stale_tail(rtp_jbuf_t *jb)
     jb->counters.purged++;
 }
 
-/* Returns false where the number lies before the start of the stream. */
+/* Returns false if the number is before the start of the stream. */
 static bool extend(rtp_jbuf_t *jb, uint16_t seq, uint64_t *lseq)
 {
     uint64_t top = jb->top_lseq;
@@ -117,7 +117,7 @@ static void make_room_at_end(rtp_jbuf_t *jb)
     jb->first = 0;
 }
 
-/* Returns false where the number is held already. */
+/* Returns false if the number is held already. */
 static bool insert(rtp_jbuf_t *jb, const rtp_jbuf_entry_t *entry)
 {
     make_room_at_end(jb);
@@ -193,7 +193,7 @@ static void accept_first(rtp_jbuf_t *jb, const rtp_jbuf_entry_t *entry, rtp_jbuf
     jb->entries[jb->first] = *entry;
     jb->held = 1;
     jb->top_lseq = entry->lseq;
-    /* In warm-up last_lseq + 1 is 0, the only number that is released at once there. */
+    /* During warm-up last_lseq + 1 is 0, the only number that is released at once then. */
     if (entry->lseq == jb->last_lseq + 1)
         release(jb, 1, false, r);
 }

@@ -1,4 +1,4 @@
-/* Theory of operation
+/* How it works
  *
  * For each packet, transit = arrival - media time, where media time counts from an arbitrary
  * origin: only differences of transits mean something. Three things make them differ:
@@ -156,7 +156,7 @@ int64_t rtp_jitter_buffer_target_ns(const rtp_jitter_buffer_t *b)
     const rtp_jitter_buffer_window_t *w = &b->window;
     if (w->count == 0)
         return b->config.first_delay_ns;
-    /* The least value that the stated share does not exceed. */
+    /* The smallest value that the configured share does not exceed. */
     double share = b->config.percentile * w->count;
     uint32_t below = (uint32_t)share;
     uint32_t at = share > below ? below : below - 1;
@@ -204,8 +204,8 @@ static double median(double *values, uint32_t count)
     return (values[(count - 1) / 2] + values[count / 2]) / 2;
 }
 
-/* Fills floor[] with the blocks' transits after steps have been taken out: a difference far from
- * the median one is replaced by that. */
+/* Fills floor[] with the blocks' transits after removing steps: a difference far from the median
+ * one is replaced by the median. */
 static void flatten_steps(const rtp_jitter_buffer_skew_t *s, double *floor)
 {
     double differences[RTP_JITTER_BUFFER_BLOCKS] = {0};
@@ -274,7 +274,7 @@ static void skew_add(rtp_jitter_buffer_skew_t *s, int64_t transit_ns, int64_t ar
     s->block_at_ns = arrival_ns;
 }
 
-/* A new timeline: transits before and after cannot be compared; the rate is still the clock's. */
+/* A new timeline: transits before and after it are not comparable. The rate is still the clock's. */
 static void skew_restart(rtp_jitter_buffer_skew_t *s, int64_t now_ns)
 {
     s->count = 0;
@@ -359,7 +359,7 @@ static void insert(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *entr
                    rtp_jitter_buffer_dropped_t *dropped)
 {
     uint32_t at = place_among_held(b, entry->seq);
-    /* Seen, but so far behind the highest number that it was not known any more. */
+    /* Received before, but so far below the highest number that it is no longer recorded. */
     if (at > 0 && b->entries[b->first + at - 1].seq == entry->seq) {
         give_back(b, entry->item, RTP_JITTER_BUFFER_DUPLICATE, dropped);
         return;
@@ -382,12 +382,12 @@ static void insert(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *entr
     b->held++;
 }
 
-/* The first packet of a timeline; everything held is of the one before. */
+/* The first packet of a timeline. Everything held belongs to the previous one. */
 static void start_timeline(rtp_jitter_buffer_t *b, rtp_jitter_buffer_entry_t *entry)
 {
     int64_t delay_ns = b->started ? rtp_jitter_buffer_delay_ns(b) : 0;
     if (b->started) {
-        /* More than a cycle further on, so that numbers never go back. */
+        /* Advances by more than a cycle, so that numbers never decrease. */
         b->resync_ts_jump = (int32_t)((uint32_t)entry->media - (uint32_t)b->top_media);
         entry->seq = (b->top_seq / SEQ_CYCLE + 2) * SEQ_CYCLE + entry->seq % SEQ_CYCLE;
         b->resync_seq = entry->seq;
@@ -462,8 +462,8 @@ static void accept(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *entr
     insert(b, entry, dropped);
 }
 
-/* Whether numbers or times are where no path could have put them. A frame that is only late, with
- * its timestamp as far on as its number says, is not. */
+/* Whether numbers or times are outside what any path could cause. A frame that is only late, with a
+ * timestamp that fits its number, is not. */
 static bool is_far_off(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *entry,
                        int64_t transit_ns)
 {
@@ -508,7 +508,7 @@ static void follow_suspect(rtp_jitter_buffer_t *b, rtp_jitter_buffer_entry_t *en
     accept(b, entry, flags, dropped);
 }
 
-/* Numbers extended to lie nearest to the highest so far. */
+/* Extends numbers to the value nearest to the highest so far. */
 static rtp_jitter_buffer_entry_t extend(const rtp_jitter_buffer_t *b,
                                         const rtp_jitter_buffer_in_t *in)
 {
@@ -556,7 +556,7 @@ void rtp_jitter_buffer_restart(rtp_jitter_buffer_t *b)
 
 /* ---- events out ---- */
 
-/* What comes next, and when. */
+/* The next output, and its time. */
 typedef enum next_kind {
     NEXT_NOTHING,
     NEXT_FRAME,
@@ -568,7 +568,7 @@ typedef enum next_kind {
 typedef struct next {
     next_kind_t kind;
     int64_t due_ns;
-    int64_t media;   /* gap, dry: where it begins */
+    int64_t media;   /* gap, dry: its start */
     uint64_t frames; /* gap */
 } next_t;
 
@@ -582,9 +582,9 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-/* How many of the missing frames had their time before anything after them came. */
-static uint64_t gone_by(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *head,
-                        int64_t step, uint64_t missing)
+/* How many of the missing frames were due before any frame after them came. */
+static uint64_t due_before(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *head,
+                           int64_t step, uint64_t missing)
 {
     int64_t step_ns = rtp_units_to_ns(step, b->config.clock_rate);
     int64_t since_ns = head->arrival_ns - playout_ns(b, b->last_media);
@@ -594,15 +594,15 @@ static uint64_t gone_by(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_en
     return gone < missing ? gone : missing;
 }
 
-/* How many steps make an erasure: it lasts for 1 ms at least, or a sender whose timestamps hardly
- * move would have one delivered for each of them. */
+/* How many steps make an erasure: it lasts at least 1 ms. Otherwise a sender whose timestamps
+ * hardly move would cause an erasure for each step. */
 static int64_t steps_per_erasure(const rtp_jitter_buffer_t *b, int64_t step)
 {
     int64_t least = (int64_t)b->config.clock_rate / ERASURES_PER_S;
     return step > 0 && step < least ? (least + step - 1) / step : 1;
 }
 
-/* Frames missing at the same time are erased together, however many. */
+/* All frames that are missing at the same time are erased together. */
 static uint64_t frames_at_once(const rtp_jitter_buffer_t *b, int64_t step, uint64_t missing)
 {
     uint64_t frames = step > 0 ? (uint64_t)steps_per_erasure(b, step) : missing;
@@ -619,7 +619,7 @@ static next_t look_at_gap(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_
     if (missing > GAP_AT_ONCE || is_old(b, head))
         next.frames = missing;
     else if (next.media >= b->concealed_to)
-        next.frames = larger(gone_by(b, head, step, missing), frames_at_once(b, step, missing));
+        next.frames = larger(due_before(b, head, step, missing), frames_at_once(b, step, missing));
     return next;
 }
 
@@ -651,7 +651,7 @@ static next_t look(const rtp_jitter_buffer_t *b)
     return (next_t){.kind = NEXT_FRAME, .due_ns = at_once ? INT64_MIN : playout_ns(b, head->media)};
 }
 
-/* Erasures of a dry buffer were losses as far as frames are missing, else a pause. */
+/* Erasures of a dry buffer were losses as far as frames are missing, otherwise a pause. */
 static void settle_dry(rtp_jitter_buffer_t *b, uint64_t missing)
 {
     if (b->dry_ns == 0)
@@ -665,7 +665,7 @@ static void settle_dry(rtp_jitter_buffer_t *b, uint64_t missing)
     b->dry_ns = 0;
 }
 
-/* Two steps alike: one alone may span a pause. */
+/* Two equal steps are needed, because a single one may span a pause. */
 static void learn_step(rtp_jitter_buffer_t *b, int64_t step)
 {
     if (!b->playing || step <= 0 || step > (int64_t)b->config.clock_rate)
@@ -699,7 +699,7 @@ static void give_frame(rtp_jitter_buffer_t *b, rtp_jitter_buffer_event_t *event)
     b->counters.delivered++;
 }
 
-/* Returns false where an erasure of the dry buffer has covered that time already. */
+/* Returns false if an erasure of the dry buffer has covered that time already. */
 static bool give_gap(rtp_jitter_buffer_t *b, const next_t *next, rtp_jitter_buffer_event_t *event)
 {
     const rtp_jitter_buffer_entry_t *head = &b->entries[b->first];

@@ -52,13 +52,13 @@ typedef enum rtp_jitter_buffer_mode {
 typedef struct rtp_jitter_buffer_config {
     uint32_t clock_rate; /* Hz */
     rtp_jitter_buffer_mode_t mode;
-    double percentile;       /* share of frames that shall be in time, above 0, up to 1; 0: 0.98 */
+    double percentile;       /* share of frames that should be in time, above 0, up to 1; 0: 0.98 */
     int64_t min_delay_ns;    /* 0: 5 ms; -1: none */
     int64_t max_delay_ns;    /* 0: 200 ms; up to 60 s */
     int64_t first_delay_ns;  /* before enough is known; 0: 40 ms, within the two above */
     int64_t shrink_ns_per_s; /* 0: 10 ms per second */
     int64_t conceal_ns;      /* 0: 100 ms; -1: none */
-    int64_t resync_ns;       /* what is too far off to be delay; 0: 1 s */
+    int64_t resync_ns;       /* deviation too large to be delay; 0: 1 s */
 } rtp_jitter_buffer_config_t;
 
 typedef struct rtp_jitter_buffer_entry {
@@ -68,7 +68,7 @@ typedef struct rtp_jitter_buffer_entry {
     int64_t arrival_ns;
 } rtp_jitter_buffer_entry_t;
 
-#define RTP_JITTER_BUFFER_NO_TIMING 0x1u /* sent again on request: says nothing about the path */
+#define RTP_JITTER_BUFFER_NO_TIMING 0x1u /* a retransmission: has no information about the path */
 
 typedef struct rtp_jitter_buffer_in {
     uint64_t item;
@@ -81,11 +81,11 @@ typedef struct rtp_jitter_buffer_in {
 typedef enum rtp_jitter_buffer_reason {
     RTP_JITTER_BUFFER_LATE = 0,
     RTP_JITTER_BUFFER_DUPLICATE = 1,
-    RTP_JITTER_BUFFER_OVERFLOW = 2,  /* the oldest held, to make room */
-    RTP_JITTER_BUFFER_DISCARDED = 3, /* far off, and nothing followed it */
+    RTP_JITTER_BUFFER_OVERFLOW = 2,  /* the oldest held frame was removed to make room */
+    RTP_JITTER_BUFFER_DISCARDED = 3, /* a large jump that no frame followed */
 } rtp_jitter_buffer_reason_t;
 
-/* Items that one call gave back undelivered. */
+/* Items that one call returned undelivered. */
 typedef struct rtp_jitter_buffer_dropped {
     unsigned count;
     struct {
@@ -100,12 +100,12 @@ typedef enum rtp_jitter_buffer_kind {
     RTP_JITTER_BUFFER_RESYNC = 2,
 } rtp_jitter_buffer_kind_t;
 
-/* What an erasure of a dry buffer has covered is not erased again when a later frame shows that it
- * was a loss. */
+/* The part that an erasure of a dry buffer has covered is not erased again when a later frame shows
+ * that it was a loss. */
 typedef struct rtp_jitter_buffer_event {
     rtp_jitter_buffer_kind_t kind;
-    uint32_t ts;        /* erasure: where it begins; resync: of the first frame after the jump */
-    uint64_t seq;       /* extended; erasure: the first missing, or that which was not there */
+    uint32_t ts;        /* erasure: its start; resync: of the first frame after the jump */
+    uint64_t seq;       /* extended; erasure: the first missing frame, or the one that was not there */
     uint32_t frames;    /* erasure: missing frames, 0: the buffer had run dry; frame: 1 */
     int32_t ts_span;    /* erasure: timestamp units; resync: jump of the timestamp */
     uint64_t item;      /* frame */
@@ -117,7 +117,7 @@ typedef struct rtp_jitter_buffer_event {
 typedef struct rtp_jitter_buffer_counters {
     uint64_t received;
     uint64_t delivered;
-    uint64_t lost; /* passed over, and not arrived later either */
+    uint64_t lost; /* skipped, and not arrived later either */
     uint64_t late;
     uint64_t duplicates;
     uint64_t overflow;
@@ -146,7 +146,7 @@ typedef struct rtp_jitter_buffer_skew {
     int64_t block_transit_ns;
     bool block_open;
     double rate;      /* ns per ns */
-    int64_t shift_ns; /* what has been taken out up to shift_at_ns */
+    int64_t shift_ns; /* removed up to shift_at_ns */
     int64_t shift_at_ns;
 } rtp_jitter_buffer_skew_t;
 
@@ -175,14 +175,14 @@ typedef struct rtp_jitter_buffer {
     int64_t shift_ns; /* skew taken out as of the last arrival */
 
     uint64_t next_seq;    /* to be delivered */
-    int64_t last_media;   /* of what was delivered last */
+    int64_t last_media;   /* of the frame delivered last */
     int64_t concealed_to; /* media up to here was delivered as erasures of a dry buffer */
     int64_t dry_ns;       /* of it, since the last frame */
     uint32_t step;        /* timestamp units from one frame to the next; 0: not known */
     int64_t step_before;
     uint64_t counted_from;  /* the first frame delivered of this timeline */
     uint64_t resync_seq;    /* entries below belong to the timeline before; 0: none */
-    int32_t resync_ts_jump; /* to be reported */
+    int32_t resync_ts_jump; /* reported at the next resync */
 
     bool has_suspect;
     rtp_jitter_buffer_entry_t suspect;
@@ -191,27 +191,27 @@ typedef struct rtp_jitter_buffer {
     int64_t late_since_ns;
 } rtp_jitter_buffer_t;
 
-/* entries: at least 4, as many frames as may be held: max_delay_ns of frames, and some. Returns 0,
- * or -EINVAL with text. */
+/* entries: at least 4, for all frames that may be held: max_delay_ns of frames, and a few more.
+ * Returns 0, or -EINVAL with text. */
 int rtp_jitter_buffer_init(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_config_t *config,
                            rtp_jitter_buffer_entry_t *entries, uint32_t entry_count);
 
-/* One packet of the stream. Look for events afterwards. */
+/* Takes one packet of the stream. Check for events afterwards. */
 void rtp_jitter_buffer_in(rtp_jitter_buffer_t *b, const rtp_jitter_buffer_in_t *in,
                           rtp_jitter_buffer_dropped_t *dropped);
 
-/* The next packet begins a new timeline, whatever its numbers: a new SSRC, or a restart that the
- * source validation has found. */
+/* The next packet begins a new timeline, whatever its numbers: a new SSRC, or a restart found by
+ * the source validation. */
 void rtp_jitter_buffer_restart(rtp_jitter_buffer_t *b);
 
-/* Returns true and what is to be delivered by now; false: nothing. Call until then. */
+/* Returns true and an event that is due by now. false: none. Call it until then. */
 bool rtp_jitter_buffer_next(rtp_jitter_buffer_t *b, int64_t now_ns,
                             rtp_jitter_buffer_event_t *event);
 
-/* When to call rtp_jitter_buffer_next again, if no packet comes before; RT_NEVER_NS: no time. */
+/* When to call rtp_jitter_buffer_next again, if no packet comes before. RT_NEVER_NS: not needed. */
 int64_t rtp_jitter_buffer_deadline_ns(const rtp_jitter_buffer_t *b);
 
-/* Gives back what is held, the oldest first, as frames and erasures without waiting. Call until it
+/* Returns the held frames, the oldest first, as frames and erasures without waiting. Call it until it
  * returns false. A packet whose place was in doubt (a suspect) comes last. */
 bool rtp_jitter_buffer_flush(rtp_jitter_buffer_t *b, rtp_jitter_buffer_event_t *event);
 
@@ -221,11 +221,11 @@ static inline uint32_t rtp_jitter_buffer_held(const rtp_jitter_buffer_t *b)
     return b->held + (b->has_suspect ? 1u : 0u);
 }
 
-/* The delay in force, above the transit of the fastest frames, and the one aimed at. */
+/* The present delay above the transit of the fastest frames, and the target delay. */
 int64_t rtp_jitter_buffer_delay_ns(const rtp_jitter_buffer_t *b);
 int64_t rtp_jitter_buffer_target_ns(const rtp_jitter_buffer_t *b);
 
-/* The sender's clock against ours, in parts per million: above 0, it is slow. */
+/* The deviation of the sender's clock from ours, in parts per million. Above 0: it is slow. */
 static inline double rtp_jitter_buffer_skew_ppm(const rtp_jitter_buffer_t *b)
 {
     return b->skew.rate * 1e6;

@@ -130,7 +130,7 @@ size_t rtp_nack_take(rtp_nack_receiver_t *n, int64_t now_ns, uint16_t *seqs, siz
     return taken;
 }
 
-/* What stands before the bytes in a slot. */
+/* The head of a slot, before the bytes. */
 typedef struct slot_head {
     int64_t given_ns;
     uint32_t bytes; /* 0: empty */

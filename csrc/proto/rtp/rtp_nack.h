@@ -13,7 +13,7 @@
 
 /* All zero: the defaults. */
 typedef struct rtp_nack_config {
-    int64_t first_wait_ns; /* how long a packet may be overtaken before it is asked for; 0: 10 ms */
+    int64_t first_wait_ns; /* how long a packet may be overtaken before it is requested; 0: 10 ms */
     int64_t retry_ns;      /* between two requests, at least a round trip; 0: 50 ms */
     int64_t give_up_ns;    /* after the gap was seen; 0: 500 ms */
     uint32_t max_requests; /* for one packet; 0: 3 */
@@ -31,13 +31,13 @@ typedef struct rtp_nack_counters {
     uint64_t requested; /* requests, repetitions included */
     uint64_t recovered; /* arrived after a request */
     uint64_t reordered; /* arrived without one */
-    uint64_t given_up;  /* missing = recovered + reordered + given_up + still waited for */
+    uint64_t given_up;  /* missing = recovered + reordered + given_up + those still awaited */
 } rtp_nack_counters_t;
 
 typedef struct rtp_nack_receiver {
     rtp_nack_config_t config;
     rtp_nack_counters_t counters;
-    uint64_t next; /* the number that follows the highest seen */
+    uint64_t next; /* the number after the highest received */
     bool started;
     uint32_t count;
     rtp_nack_missing_t missing[RTP_NACK_MAX_MISSING]; /* ascending */
@@ -46,20 +46,20 @@ typedef struct rtp_nack_receiver {
 /* Returns 0, or -EINVAL with text for a negative time. */
 int rtp_nack_receiver_init(rtp_nack_receiver_t *n, const rtp_nack_config_t *config);
 
-/* Sequence numbers restart; what was missing is given up. */
+/* Sequence numbers restart. The missing packets are given up. */
 void rtp_nack_restart(rtp_nack_receiver_t *n);
 
 /* A valid packet of the stream, by its extended sequence number. A gap longer than
  * RTP_NACK_MAX_MISSING keeps its end. */
 void rtp_nack_packet(rtp_nack_receiver_t *n, uint64_t seq, int64_t now_ns);
 
-/* Everything below that number has been played or passed over: not worth asking for any more. */
+/* Everything below that number was played or skipped: it is not worth requesting any more. */
 void rtp_nack_forget_before(rtp_nack_receiver_t *n, uint64_t seq);
 
 /* When to call rtp_nack_take next; INT64_MAX: nothing is missing. */
 int64_t rtp_nack_due_ns(const rtp_nack_receiver_t *n);
 
-/* Sequence numbers to ask for now, ascending: ready for rtcp_nack_pack. Returns how many, at most
+/* Sequence numbers to request now, ascending: ready for rtcp_nack_pack. Returns how many, at most
  * max (the rest stays due). */
 size_t rtp_nack_take(rtp_nack_receiver_t *n, int64_t now_ns, uint16_t *seqs, size_t max);
 
@@ -70,8 +70,8 @@ typedef struct rtp_history {
     uint32_t mask;
 } rtp_history_t;
 
-/* Bytes for that many packets (a power of two up to 32768) of up to max_bytes each; 0 where a value
- * is out of its range (max_bytes: 1 .. 65535). */
+/* Bytes for that many packets (a power of two up to 32768) of up to max_bytes each. 0 if a value is
+ * out of its range (max_bytes: 1 .. 65535). */
 size_t rtp_history_memory_bytes(uint32_t packets, uint32_t max_bytes);
 
 /* memory: rtp_history_memory_bytes(...) bytes, aligned for int64_t, kept by the caller. Returns 0

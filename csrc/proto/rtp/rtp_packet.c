@@ -87,7 +87,7 @@ const char *rtp_parse_text(int code)
         "datagram ends within the extension header",
         "datagram ends within the CSRC list or the extension",
         "padding flag set, but nothing follows the header",
-        "more padding than there is behind the header",
+        "more padding than there is after the header",
         "padding flag set, but its count is 0",
     };
     return code <= 0 && code > -(int)RTP_PARSE_CODES ? texts[-code] : "unknown error";
@@ -178,7 +178,7 @@ int rtp_ext_next(rtp_ext_reader_t *reader, rtp_ext_element_t *element)
     } else {
         bytes = (id & 0x0f) + 1;
         id >>= 4;
-        /* 15 is reserved, 0 has no length: either ends all processing (RFC 8285 section 4.2). */
+        /* 15 is reserved, 0 has no length: either ends the processing (RFC 8285 section 4.2). */
         if (id == 15 || id == 0)
             return end_reader(reader, 0);
     }

@@ -9,8 +9,8 @@
  *  |                      extension words                          |
  *  |              payload, then padding (its last byte: how much)  |   if P
  *
- * Pure functions over bytes; any thread. Nothing is copied: a view points into the datagram and
- * lives as long as that. Nothing outside [data, data + size) is ever read. */
+ * Pure functions over bytes. Any thread. Nothing is copied: a view points into the datagram and is
+ * valid as long as the datagram. Nothing outside [data, data + size) is ever read. */
 #ifndef RTP_PACKET_H
 #define RTP_PACKET_H
 
@@ -26,8 +26,8 @@
 #define RTP_EXT_TWO_BYTE 0x1000u /* the low four bits belong to the application */
 #define RTP_SAMPLES_UNKNOWN (-1)
 
-/* Why a datagram is not RTP, in the order in which it is found out: TOO_SHORT, VERSION, EXT_CUT,
- * HEADER_CUT, PADDING_CUT, PADDING_ZERO, PADDING_LONG. The numbers are the C library's. */
+/* Why a datagram is not RTP. The checks are in this order: TOO_SHORT, VERSION, EXT_CUT, HEADER_CUT,
+ * PADDING_CUT, PADDING_ZERO, PADDING_LONG. The numbers are the C library's. */
 typedef enum rtp_parse {
     RTP_PARSE_OK = 0,
     RTP_PARSE_TOO_SHORT = -1,    /* fewer than 12 bytes */
@@ -100,8 +100,8 @@ static inline const uint8_t *rtp_view_payload(const rtp_view_t *view)
     return view->data + view->payload_offset;
 }
 
-/* The fixed header and nothing else: no padding, extension or CSRC. payload_type is masked to 7
- * bits. Inline, because it is all that most senders need per packet. */
+/* Writes only the fixed header: no padding, extension or CSRC. payload_type is masked to 7 bits.
+ * Inline, because most senders need no more per packet. */
 static inline void rtp_put_header(uint8_t *out, bool marker, unsigned payload_type, uint32_t seq,
                                   uint32_t ts, uint32_t ssrc)
 {
@@ -112,7 +112,7 @@ static inline void rtp_put_header(uint8_t *out, bool marker, unsigned payload_ty
     rtp_put32(out + 8, ssrc);
 }
 
-/* What to build. All zero but the numbers: a plain header. */
+/* The fields of a packet to build. All zero but the numbers: a plain header. */
 typedef struct rtp_fields {
     uint32_t ts;
     uint32_t ssrc;
@@ -123,14 +123,14 @@ typedef struct rtp_fields {
     const uint32_t *csrc;
     bool has_ext;
     uint16_t ext_profile;
-    const uint8_t *ext;    /* as rtp_ext_writer_t makes it, or an application's own */
+    const uint8_t *ext;    /* made by rtp_ext_writer_t, or an application's own */
     size_t ext_bytes;      /* multiple of 4, up to 4 * 65535 */
     uint8_t padding_bytes; /* appended, its count included; 0: no padding */
 } rtp_fields_t;
 
-/* Header, payload (may be NULL where payload_bytes is 0; zeroes where NULL otherwise) and padding
- * into out. Returns the length, -EMSGSIZE where it exceeds room (nothing written), or -EINVAL
- * where a field is out of its range (nothing written). */
+/* Writes header, payload (may be NULL if payload_bytes is 0; otherwise NULL means zeroes) and
+ * padding to out. Returns the length, -EMSGSIZE if it exceeds room (nothing written), or -EINVAL if
+ * a field is out of its range (nothing written). */
 int rtp_packet_build(const rtp_fields_t *fields, const void *payload, size_t payload_bytes,
                      uint8_t *out, size_t room);
 
@@ -151,11 +151,11 @@ typedef struct rtp_ext_reader {
     bool two_byte;
 } rtp_ext_reader_t;
 
-/* Returns 0, or -ENOENT where the packet has no extension of either form. */
+/* Returns 0, or -ENOENT if the packet has no extension of either form. */
 int rtp_ext_reader_init(rtp_ext_reader_t *reader, const rtp_view_t *view);
 
-/* Returns 1 and the next element, 0 at the end, -EBADMSG where an element is longer than what is
- * left (the elements before it are good; the reader stays at its end). */
+/* Returns 1 and the next element, 0 at the end, -EBADMSG if an element is longer than the rest (the
+ * elements before it are valid; the reader stays at its end). */
 int rtp_ext_next(rtp_ext_reader_t *reader, rtp_ext_element_t *element);
 
 /* Finds the first element of that id. Returns 1, 0 (not there), -ENOENT or -EBADMSG as above. */
@@ -180,7 +180,7 @@ void rtp_ext_finish(rtp_ext_writer_t *writer, rtp_fields_t *fields);
 
 /* Static payload types of RFC 3551. */
 typedef enum rtp_payload_kind {
-    RTP_KIND_AUDIO = 0, /* also what nothing is known of */
+    RTP_KIND_AUDIO = 0, /* also for unknown types */
     RTP_KIND_VIDEO = 1,
     RTP_KIND_SIGN = 2,
     RTP_KIND_RES = 3,
@@ -195,10 +195,10 @@ typedef struct rtp_payload_format {
 
 extern const rtp_payload_format_t rtp_payload_formats[128];
 
-/* Samples in a payload, by the static payload types whose frames can be counted (PCMU, PCMA, G722,
- * G729, GSM, G723); RTP_SAMPLES_UNKNOWN for any other, for an empty payload, and for G.723 data
- * with an undefined frame size. *appendable becomes false where no frame can follow in the same
- * payload (a G.729 comfort noise frame ends it), else true. */
+/* Samples in a payload, for the static payload types whose frames can be counted (PCMU, PCMA, G722,
+ * G729, GSM, G723). RTP_SAMPLES_UNKNOWN for any other, for an empty payload, and for G.723 data
+ * with an undefined frame size. *appendable becomes false if no frame can follow in the same
+ * payload (a G.729 comfort noise frame ends it), otherwise true. */
 int32_t rtp_payload_samples(unsigned payload_type, const uint8_t *payload, size_t bytes,
                             bool *appendable);
 
@@ -209,7 +209,7 @@ typedef struct rtp_header_row {
     uint16_t seq;
     uint8_t payload_type;
     uint8_t marker;
-    int8_t error; /* rtp_parse_t; all else is 0 where it is not RTP_PARSE_OK */
+    int8_t error; /* rtp_parse_t; if it is not RTP_PARSE_OK, everything else is 0 */
     uint8_t csrc_count;
     uint16_t ext_profile;
     uint32_t payload_offset;
@@ -220,7 +220,7 @@ typedef struct rtp_header_row {
 
 _Static_assert(sizeof(rtp_header_row_t) == 32, "a row without holes");
 
-/* Reads count headers. Datagram i lies at base + offsets[i] and has sizes[i] bytes. Returns how
+/* Reads count headers. Datagram i starts at base + offsets[i] and has sizes[i] bytes. Returns how
  * many of them are RTP. */
 size_t rtp_packet_parse_many(const uint8_t *base, const uint64_t *offsets, const uint32_t *sizes,
                              size_t count, rtp_header_row_t *rows);

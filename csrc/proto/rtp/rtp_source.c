@@ -49,7 +49,7 @@ static rtp_candidate_t *place_of(rtp_source_t *s, uint32_t ssrc)
     return &s->candidates[spread / (UINT32_MAX / RTP_SOURCE_CANDIDATES + 1)];
 }
 
-/* Returns whether its packets in order suffice, this one counted. Once they did, they do. */
+/* Returns whether it has enough packets in order, including this one. After that it stays true. */
 static bool try_source(rtp_source_t *s, const rtp_view_t *view)
 {
     rtp_candidate_t *c = place_of(s, view->ssrc);

@@ -5,12 +5,12 @@
  *   unknown SSRC --------------------------------------> current source
  *                                                         |  jump of sequence numbers: two in
  *                                                         |  order at the new place: restarted
- *   other SSRC: a candidate on probation beside it -------+  probation passed, and the current
+ *   other SSRC: a separate candidate on probation --------+  probation passed, and the current
  *                                                            one silent for switch_silence_ns:
  *                                                            the candidate becomes current
  *
- * Sources on probation are in a table, each in a separate place by a hash of its SSRC. So packets
- * of other sources in between, or a flood of made-up SSRCs, do not prevent the validation of a
+ * Sources on probation are in a table, each in a separate place by a hash of its SSRC. So interleaved
+ * packets of other sources, or a flood of made-up SSRCs, do not prevent the validation of a
  * source.
  *
  * Caller's memory, one thread at a time, no clock: now_ns is the arrival time, of any clock that
@@ -26,7 +26,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* All zero: the values of RFC 3550 and a switch as soon as a new source has proved itself. */
+/* All zero: the values of RFC 3550, and a switch as soon as a new source is proved. */
 typedef struct rtp_source_config {
     uint32_t clock_rate;       /* Hz, for the jitter; 0: none is measured */
     uint16_t min_sequential;   /* packets in order that prove a source; 0: 2; 1: the first does */
@@ -44,7 +44,7 @@ typedef enum rtp_verdict {
     RTP_SOURCE_RESTARTED = 2,  /* valid, first after a jump of sequence numbers */
     RTP_SOURCE_CHANGED = 3,    /* valid, first of a new SSRC */
     RTP_SOURCE_PROBATION = -1, /* not yet proved */
-    RTP_SOURCE_JUMP = -2,      /* far off; if the next one follows it, that is a restart */
+    RTP_SOURCE_JUMP = -2,      /* far off; if the next packet follows it, this is a restart */
     RTP_SOURCE_FOREIGN = -3,   /* of another source */
 } rtp_verdict_t;
 
@@ -52,19 +52,19 @@ typedef struct rtp_sequence {
     uint32_t ssrc;
     uint16_t max_seq;
     bool used;
-    uint32_t bad_seq; /* where a restart would continue; 65537: none in sight */
+    uint32_t bad_seq; /* where a restart would continue; 65537: none expected */
     uint64_t base;    /* extended number of the first valid packet */
     uint64_t max;     /* extended number of the highest */
     uint64_t received;
 } rtp_sequence_t;
 
-/* Enough that beside 30 000 made-up packets a second one of 50 is proved within a second or so. */
+/* Enough to prove a second source of 50 packets/s in about a second despite 30 000 made-up packets. */
 enum { RTP_SOURCE_CANDIDATES = 256 };
 
 typedef struct rtp_candidate {
     uint32_t ssrc;
     uint16_t last_seq;
-    uint16_t in_order; /* packets so far; 0: nobody */
+    uint16_t in_order; /* packets so far; 0: free */
 } rtp_candidate_t;
 
 typedef struct rtp_source_counters {
@@ -92,8 +92,8 @@ typedef struct rtp_source {
 /* Returns 0, or -EINVAL with text (rt_err_text) for a value out of its range. */
 int rtp_source_init(rtp_source_t *s, const rtp_source_config_t *config);
 
-/* Judges one packet. Returns a verdict, below 0: not part of the stream. *extended_seq is written
- * where the packet is valid. Packets of the stream go into loss and jitter. */
+/* Judges one packet. Returns a verdict; below 0: not part of the stream. *extended_seq is written
+ * if the packet is valid. Packets of the stream count for loss and jitter. */
 rtp_verdict_t rtp_source_packet(rtp_source_t *s, const rtp_view_t *view, int64_t now_ns,
                                 uint64_t *extended_seq);
 
@@ -105,11 +105,11 @@ static inline bool rtp_source_is_proved(const rtp_source_t *s)
 /* A sender report of the source, received at now_ns: for LSR and DLSR. Others are ignored. */
 void rtp_source_sr(rtp_source_t *s, uint32_t ssrc, uint64_t ntp, int64_t now_ns);
 
-/* Lost so far: expected less received, below 0 where duplicates came. */
+/* Packets lost so far: expected minus received. Below 0 if there were duplicates. */
 int64_t rtp_source_lost(const rtp_source_t *s);
 
-/* Fills a report block and begins a new interval for the fraction lost. Returns false, nothing
- * done, where no source has proved itself. */
+/* Fills a report block and begins a new interval for the fraction lost. Returns false and does
+ * nothing if no source is proved. */
 bool rtp_source_report(rtp_source_t *s, int64_t now_ns, rtcp_report_t *report);
 
 #endif

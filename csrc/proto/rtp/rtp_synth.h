@@ -26,14 +26,14 @@ typedef struct rtp_synth {
 } rtp_synth_t;
 
 /* draws: SSRC, first timestamp (bit 0 is cleared), first sequence number (low 16 bits). The SSRC's
- * draw goes into the header as it lies in memory: least significant byte first on a little-endian
+ * draw goes into the header in memory order: least significant byte first on a little-endian
  * machine. clock_rate below 0 counts as 0. */
 void rtp_synth_init(rtp_synth_t *s, int clock_rate, int ptime_ms,
                     const uint32_t draws[RTP_SYNTH_DRAWS], int64_t now_ns);
 
-/* One packet of 12 + payload_bytes bytes into out[0 .. room). payload_in_place: the payload stands
- * at the start of out and is moved after the header; else it is zeroes. All of out after the
- * packet is zeroed too. Returns the length of the packet, or -EMSGSIZE (longer than room) or
+/* One packet of 12 + payload_bytes bytes into out[0 .. room). payload_in_place: the payload is
+ * at the start of out and is moved after the header. Otherwise it is zeroes. All of out after the
+ * packet is zeroed, too. Returns the length of the packet, or -EMSGSIZE (longer than room) or
  * -EINVAL (payload_bytes < 0); after a failure nothing has changed. */
 int rtp_synth_next(rtp_synth_t *s, int payload_bytes, int payload_type, uint8_t *out, size_t room,
                    bool payload_in_place, int64_t now_ns);
@@ -45,10 +45,10 @@ int rtp_synth_next(rtp_synth_t *s, int payload_bytes, int payload_type, uint8_t 
 size_t rtp_synth_next_many(rtp_synth_t *s, size_t count, size_t payload_bytes, int payload_type,
                            const uint8_t *payload, uint8_t *out, size_t stride, int64_t now_ns);
 
-/* Moves the timestamp by that many packets, back too. Nothing else. */
+/* Moves the timestamp by that many packets, also backwards. Nothing else. */
 void rtp_synth_skip(rtp_synth_t *s, int packets);
 
-/* Marker of the next packet; returns what it was to be. */
+/* Marker of the next packet; returns its previous value. */
 bool rtp_synth_set_marker(rtp_synth_t *s, bool marker);
 
 /* Moves the timestamp by the time since the last packet, at clock_rate, rounded down. Two calls

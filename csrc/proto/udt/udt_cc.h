@@ -59,7 +59,7 @@ static inline void udt_cc_on_ack(udt_cc_t *cc, const udt_cc_in_t *in, uint32_t a
 }
 
 /* lost: ranges in the NAK's own order, n >= 1, none of them beyond snd_curr_seq; a controller
- * stands those that lie before snd_last_ack, and those that were reported before. */
+ * tolerates those before snd_last_ack, and those that were reported before. */
 static inline void udt_cc_on_loss(udt_cc_t *cc, const udt_cc_in_t *in, const udt_seq_range_t *lost,
                                   size_t n)
 {

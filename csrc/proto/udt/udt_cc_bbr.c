@@ -1,4 +1,4 @@
-/* Theory of operation
+/* How it works
  *
  * A controller with a model of the path, which does not treat each loss as congestion. It follows
  * BBR (Cardwell et al., with versions 2 and 3 for losses and other traffic):
@@ -131,7 +131,7 @@ static bool uses_headroom(const udt_cc_bbr_t *s)
     return s->phase == UDT_BBR_REFILL || s->phase == UDT_BBR_UP;
 }
 
-/* Packets that may be on the way. */
+/* Packets that may be in flight. */
 static double window(const udt_cc_bbr_t *s)
 {
     double per_ack = bw_pps(s) * UDT_CC_SYN_US / 1e6;
@@ -145,8 +145,8 @@ static double window(const udt_cc_bbr_t *s)
     return fmin(packets, most);
 }
 
-/* The engine counts packets that wait at the receiver, and those that will until an open hole is
- * filled, of which nothing is heard for a round trip. */
+/* The engine also counts packets that wait at the receiver, and those that will wait until an open
+ * hole is filled. Nothing is reported about them for a round trip. */
 static double window_for_engine(const udt_cc_bbr_t *s)
 {
     double packets = window(s) + udt_delivery_waiting(&s->delivery);
@@ -155,8 +155,8 @@ static double window_for_engine(const udt_cc_bbr_t *s)
     return packets;
 }
 
-/* Before there is a model, and however dark it looks. The shortest round trip is of packets that
- * were repeated, and much too long, where the whole first window was lost. */
+/* A lower bound before there is a model, and in any state. If the whole first window was lost, the
+ * shortest round trip is that of repeated packets, and much too long. */
 static double least_pps(const udt_cc_bbr_t *s, uint32_t rtt_us)
 {
     if (s->min_rtt_ns == 0)
@@ -165,8 +165,8 @@ static double least_pps(const udt_cc_bbr_t *s, uint32_t rtt_us)
     return LEAST_A_ROUND / fmax(rtt_s, UDT_CC_SYN_US / 1e6);
 }
 
-/* Behind a hole the engine's window is wide, and nothing is heard of what arrives: where a queue
- * was, it most likely overflowed. */
+/* After a hole the engine's window is wide, and arrivals are not reported: a queue that existed has
+ * most likely overflowed. */
 static double gain(const udt_cc_bbr_t *s)
 {
     bool overflows = s->delivery.hole_packets > 0 && s->queue_is_long;
@@ -184,8 +184,8 @@ static void publish(udt_cc_t *cc, const udt_cc_in_t *in)
 
 /* ---- loss ---- */
 
-/* Only what leaves from now on counts: in_flight packets are still to be heard of. */
-static void reckon_loss_behind(udt_cc_bbr_t *s, uint32_t in_flight)
+/* Only packets that leave from now on count: in_flight packets are not reported yet. */
+static void restart_loss_share(udt_cc_bbr_t *s, uint32_t in_flight)
 {
     s->loss_from_lost = s->delivery.lost;
     s->loss_from_delivered = udt_delivery_delivered(&s->delivery) + in_flight;
@@ -213,12 +213,12 @@ static bool much_is_lost(udt_cc_bbr_t *s)
     return lost > expected + LOSS_SIGMAS * sqrt(expected) + 1;
 }
 
-/* Long quiet times must not hide what happens now. */
+/* Long quiet times must not hide the present losses. */
 static void forget_old_loss(udt_cc_bbr_t *s)
 {
     uint64_t delivered = udt_delivery_delivered(&s->delivery);
     if (delivered > s->loss_from_delivered + LOSS_WINDOW)
-        reckon_loss_behind(s, 0);
+        restart_loss_share(s, 0);
 }
 
 /* ---- phases ---- */
@@ -234,7 +234,7 @@ static void enter(udt_cc_bbr_t *s, udt_bbr_phase_t phase, int64_t now_ns)
     s->phase = phase;
     s->rounds_in_phase = 0;
     begin_round(s, now_ns);
-    reckon_loss_behind(s, udt_delivery_in_flight(&s->delivery));
+    restart_loss_share(s, udt_delivery_in_flight(&s->delivery));
 }
 
 static void enter_down(udt_cc_bbr_t *s, int64_t now_ns)
@@ -253,7 +253,7 @@ static bool is_time_to_probe(const udt_cc_bbr_t *s, int64_t now_ns)
     return now_ns >= s->next_probe_ns || s->rounds_since_probe >= rounds * s->probe_spread;
 }
 
-/* The path is full, and this much was in flight when it was not yet too much. */
+/* The path is full. This much was in flight just before that. */
 static void limit_in_flight(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample)
 {
     double least = LOSS_DECREASE * fmin(WINDOW_GAIN * bdp(s), s->in_flight_hi);
@@ -266,7 +266,7 @@ static void limit_bw(udt_cc_bbr_t *s, double pps)
     s->bw_max_pps[1] = fmin(s->bw_max_pps[1], pps);
 }
 
-/* Counts the rounds in which the rate no longer grew by so much. */
+/* Counts the rounds in which the rate grew by less than this. */
 static void watch_growth(udt_cc_bbr_t *s, double growth)
 {
     double bw = bw_pps(s);
@@ -286,7 +286,7 @@ static void enter_up(udt_cc_bbr_t *s, int64_t now_ns)
     enter(s, UDT_BBR_UP, now_ns);
 }
 
-/* Without a rate of this cycle the one before stays: the application was the limit. */
+/* If there is no rate of this cycle, the previous one stays: the application was the limit. */
 static void begin_bw_cycle(udt_cc_bbr_t *s, int64_t now_ns)
 {
     s->probe_echo = false;
@@ -449,7 +449,7 @@ static void react_to_loss(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample, 
         enter_down(s, now_ns);
     } else if (s->phase == UDT_BBR_CRUISE || s->phase == UDT_BBR_REFILL) {
         limit_bw(s, fmax(bw_pps(s) * LOSS_DECREASE, sample->rate_pps * ARRIVING_KEPT));
-        reckon_loss_behind(s, udt_delivery_in_flight(&s->delivery));
+        restart_loss_share(s, udt_delivery_in_flight(&s->delivery));
     }
 }
 

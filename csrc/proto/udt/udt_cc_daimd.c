@@ -1,4 +1,4 @@
-/* Theory of operation
+/* How it works
  *
  * UDT's own control, as in libudt 4.11, which every UDT4 program on the other side uses. It sets
  * a rate (period P between packets). The window W only limits the data to one RTT and one SYN
@@ -45,7 +45,7 @@
 #define DECREASE 1.125
 #define NAKS_IN_PERIOD 5u
 #define MOST_OF_SENT 1.5
-#define EARLY_NS (2 * RT_NS_PER_MS) /* an ACK may come so much early */
+#define EARLY_NS (2 * RT_NS_PER_MS) /* an ACK may come this early */
 
 static void publish(udt_cc_t *cc)
 {
@@ -94,7 +94,7 @@ static double increase(const udt_cc_daimd_t *s, const udt_cc_in_t *in)
     return fmax(decade_bps * INCREASE_PER_BIT / in->mss_bytes, LEAST_INCREASE);
 }
 
-/* Packets that arrive in a round trip and a SYN: not more than were sent. */
+/* Packets that arrive in a round trip and a SYN: at most as many as were sent. */
 static double a_round_trip(const udt_cc_daimd_t *s, const udt_cc_in_t *in)
 {
     double per_us = fmin(in->rcv_rate_pps / 1e6, MOST_OF_SENT / s->period_us);

@@ -1,6 +1,6 @@
 /* A fixed rate whatever happens: for dedicated paths, and as a steady load in tests. The window is
- * the peer's, so only its buffer and the rate delay packets. The header says what the rate
- * counts. */
+ * the peer's, so only its buffer and the rate delay packets. udt_cc_ops.h defines how the rate is
+ * counted. */
 #include "proto/udt/udt_cc_tables.h"
 
 static void fixed_init(udt_cc_t *cc, const udt_cc_config_t *config, const udt_cc_in_t *in)

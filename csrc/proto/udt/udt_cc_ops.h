@@ -24,22 +24,22 @@ typedef enum udt_cc_kind {
 
 typedef struct udt_cc_config {
     udt_cc_kind_t kind;
-    uint64_t seed;     /* of all chance; any value */
+    uint64_t seed;     /* of all random decisions; any value */
     uint64_t rate_bps; /* UDT_CC_FIXED only: bits per second of whole packets, as MSS counts them
                           (with IP, UDP and UDT headers), 1 .. UDT_CC_MOST_RATE_BPS */
 } udt_cc_config_t;
 
-/* What is known of the connection; the engine's, kept up to date by it. Before the first ACK RTT
+/* The known facts of the connection, which the engine keeps up to date. Before the first ACK, RTT
  * and rates have the protocol's initial values (100 ms, 50 ms, 16 and 1 packets/s). */
 typedef struct udt_cc_in {
     int64_t now_ns;  /* of the event; an arrival's own stamp if it has one. Never goes back */
-    uint32_t rtt_us; /* smoothed as the protocol says */
+    uint32_t rtt_us; /* smoothed as the protocol prescribes */
     uint32_t rtt_var_us;
     uint32_t rcv_rate_pps;        /* the receiver's arrival rate, smoothed; 0: unknown */
     uint32_t bandwidth_pps;       /* capacity by packet pairs, smoothed; 0: unknown */
-    uint32_t mss_bytes;           /* agreed packet size, IP and UDP headers (28) included */
-    uint32_t max_cwnd_packets;    /* the window the peer asked for in its handshake */
-    uint32_t flow_window_packets; /* what the peer said last */
+    uint32_t mss_bytes;           /* agreed packet size, including IP and UDP headers (28) */
+    uint32_t max_cwnd_packets;    /* the window that the peer requested in its handshake */
+    uint32_t flow_window_packets; /* as the peer last reported */
     uint32_t snd_curr_seq;        /* highest sent; ISN - 1 before the first */
     uint32_t snd_last_ack;        /* oldest unacknowledged, by ACKs of any length; ISN at first */
     uint32_t backlog_packets;     /* ready to leave now if pacing and windows let them: new ones and
@@ -48,7 +48,7 @@ typedef struct udt_cc_in {
 
 typedef struct udt_cc udt_cc_t;
 
-/* NULL: the controller does not care. */
+/* NULL: the controller ignores the event. */
 typedef struct udt_cc_ops {
     const char *name; /* for users: "daimd", "fixed", "bbr" */
     void (*init)(udt_cc_t *cc, const udt_cc_config_t *config, const udt_cc_in_t *in);

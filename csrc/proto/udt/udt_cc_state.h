@@ -38,7 +38,7 @@ typedef enum udt_bbr_phase {
 
 typedef struct udt_cc_bbr {
     udt_bbr_phase_t phase;
-    uint32_t timeouts; /* in a row */
+    uint32_t timeouts; /* consecutive timeouts */
     uint32_t rounds_in_phase;
     uint32_t rounds_since_probe;
     int64_t round_since_ns;
@@ -46,7 +46,7 @@ typedef struct udt_cc_bbr {
 
     double bw_max_pps[2];       /* of this cycle and of the one before */
     int64_t bw_since_ns;        /* beginning of this cycle */
-    bool probe_echo;            /* what UP sent is still to be heard of: then this cycle ends */
+    bool probe_echo;            /* packets sent in UP are not reported yet: when they are, this cycle ends */
     int64_t min_rtt_ns;         /* 0: unknown */
     int64_t min_rtt_at_ns;      /* when it was last confirmed */
     int64_t probe_rtt_ns;       /* PROBE_RTT: least seen */
@@ -57,13 +57,13 @@ typedef struct udt_cc_bbr {
     double up_from;       /* UP: in flight when it began */
     double up_from_pps;   /* UP: rate when it began */
     int patience;         /* factor of the time between probes */
-    double probe_spread;  /* the same, by chance: 1 .. 1.5 */
+    double probe_spread;  /* the same, random: 1 .. 1.5 */
     int64_t next_probe_ns;
 
-    double in_flight_hi;   /* what the path took without much loss; INFINITY: not known */
+    double in_flight_hi;   /* in flight without much loss; INFINITY: not known */
     double in_flight_peak; /* before the last ACK or NAK */
     uint64_t delivered_seen;
-    uint64_t loss_from_lost; /* what the share of losses is reckoned from */
+    uint64_t loss_from_lost; /* base of the share of losses */
     uint64_t loss_from_delivered;
     bool queue_seen;    /* since then */
     bool queue_is_long; /* at the last observation */

@@ -1,4 +1,4 @@
-/* Theory of operation
+/* How it works
  *
  *                     connect                          accept
  *     OPENED ------------------> CONNECTING      OPENED ----------+
@@ -15,14 +15,15 @@
  *                                                       |
  *                       CLOSED <------------------------+
  *
- * A connection does nothing by itself. What comes in changes state and leaves notes of what is due:
- * an ACK, a NAK, an answer to a handshake. Emission first lets the timers run that have passed,
- * then serves the notes in a fixed order, control before data, so that what is known now goes out
- * in as few datagrams as possible, however many came in since.
+ * A connection does nothing by itself. Arrivals change its state and note what is due: an ACK, a
+ * NAK, an answer to a handshake. Emission first runs the timers that have expired, then serves the
+ * notes in a fixed order, control before data. So the present state goes out in as few datagrams as
+ * possible, however many arrived.
  *
- * A datagram that does not fit is counted and changes nothing. libudt breaks a connection whose
- * peer acknowledges or reports lost what was never sent; here a forged packet could then do the
- * same, so it is refused like any other, and a peer that really is at odds with us ends in silence.
+ * An invalid datagram is counted and changes nothing. libudt breaks a connection whose peer
+ * acknowledges or reports as lost what was never sent. Here a forged packet could then break it,
+ * too, so such a datagram is refused like any other, and a peer that really disagrees with us ends
+ * in silence.
  */
 #include "proto/udt/udt_conn.h"
 #include "proto/udt/udt_conn_private.h"
@@ -91,7 +92,7 @@ size_t udt_conn_receive_bytes(const udt_conn_config_t *config)
     return udt_rcvbuf_data_bytes(receive_packets(config), UDT_PAYLOAD_BYTES(config->mss_bytes));
 }
 
-/* How the connection's own memory is shared out; each part is a multiple of 8 bytes. */
+/* How the connection's own memory is divided. Each part is a multiple of 8 bytes. */
 typedef struct layout {
     size_t send_packets;
     size_t send_losses;
@@ -231,7 +232,7 @@ static int take_control(udt_conn_t *c, const udt_view_t *view, int64_t at_ns)
     case UDT_TYPE_ERROR:
         c->events |= UDT_EVENT_PEER_ERROR;
         return 0;
-    default: /* a keep-alive, or user-defined: a sign of life */
+    default: /* a keep-alive, or user-defined: shows that the peer lives */
         return 0;
     }
 }
@@ -264,7 +265,7 @@ int udt_conn_receive(udt_conn_t *c, const void *data, size_t size, int64_t arriv
         return refuse(c, UDT_COUNT_refused_state);
     int64_t at_ns = sooner_ns(arrival_mono_ns, c->now_ns);
     if (!c->setup.heard) {
-        /* libudt loses the first packet after it is connected: let it be this one. */
+        /* libudt loses the first packet after it is connected: a keep-alive may be lost. */
         c->setup.heard = true;
         c->keepalive_due = c->setup.is_server || c->config.rendezvous;
         if (!view.is_control || view.type != UDT_TYPE_ACK)
@@ -276,7 +277,8 @@ int udt_conn_receive(udt_conn_t *c, const void *data, size_t size, int64_t arriv
 
 /* --- emission ------------------------------------------------------------------------------ */
 
-/* With nothing to send, a sign of life now and then; with something, silence is the timer's. */
+/* With nothing to send, a keep-alive now and then. With unacknowledged data, the silence timer
+ * applies. */
 static int64_t life_deadline_ns(const udt_conn_t *c)
 {
     if (udt_sndbuf_is_empty(&c->snd.buffer))
@@ -322,7 +324,7 @@ static void emit_notes(udt_conn_t *c, udt_outbox_t *box)
 
 static void emit_talk(udt_conn_t *c, udt_outbox_t *box)
 {
-    /* A client that has not had our answer takes whatever comes for it. */
+    /* A client that has not received our answer yet accepts any packet for it. */
     if (c->setup.is_server && !c->setup.heard && udt_conn_deadline_ns(c) <= c->now_ns)
         udt_conn_answer_again(c);
     setup_emit(c, box);
@@ -396,7 +398,7 @@ static int may_send(udt_conn_t *c, udt_mode_t mode, int64_t now_mono_ns)
     return c->config.mode == mode ? 0 : -EINVAL;
 }
 
-/* Silence begins to mean something with the first byte that waits for an answer. */
+/* The silence timer starts with the first byte that waits for an answer. */
 static void before_sending(udt_conn_t *c)
 {
     if (udt_sndbuf_is_empty(&c->snd.buffer))
@@ -438,13 +440,13 @@ int udt_conn_send_message(udt_conn_t *c, const void *data, uint32_t bytes, int32
     int rc = may_send(c, UDT_MODE_MESSAGE, now_mono_ns);
     if (rc < 0)
         return rc;
-    /* Free space belongs to nobody, so the copy does no harm where the message is refused. */
+    /* Free space has no owner, so the copy does no harm if the message is refused. */
     if (bytes <= udt_sndbuf_free_bytes(&c->snd.buffer))
         udt_sndbuf_copy(&c->snd.buffer, data, bytes);
     return udt_conn_commit_message(c, bytes, ttl_ms, in_order, now_mono_ns);
 }
 
-/* The peer would learn of the room with the next ACK; while it has no room to send into, no ACK
+/* The peer would learn of the room with the next ACK. But while it has no room to send into, no ACK
  * would come. */
 void udt_conn_was_read(udt_conn_t *c, int64_t now_mono_ns)
 {

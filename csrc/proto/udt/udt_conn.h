@@ -8,7 +8,7 @@
  *              |                        |                            ^
  *              +------------------------+---- emit: datagrams        +---- receive: datagrams
  *
- * What the caller (an agent with clock, socket and memory for the bytes) does:
+ * What the caller does (an agent with clock, socket and memory for the bytes):
  *
  *   a datagram for this socket id, from   udt_conn_receive
  *   the peer's address
@@ -16,15 +16,15 @@
  *   each of the other calls               what it gave, in that order
  *   then                                  udt_conn_take_events
  *
- * Emission copies no payload: each packet is a header in udt_out_t and a piece of the send buffer.
- * Those of one emission that have the same size and follow each other may leave as one segmented
- * send. What they point to stays as it is until the next call of any function of the connection.
+ * Emission copies no payload: each packet is a header in udt_out_t and a part of the send buffer.
+ * Consecutive packets of one emission that have the same size may leave as one segmented send. The
+ * memory that they point to stays unchanged until the next call of any function of the connection.
  *
  * The bytes of both buffers are the caller's memory and may be shared with an application: the
- * engine never reads back what it did not check, and keeps its own account of what is where.
+ * engine never reads them back unchecked, and keeps its own record of their positions.
  *
  * Caller's memory, one thread, no clock, no allocation. Times are of CLOCK_MONOTONIC or of any
- * other clock that does not go back; a now_mono_ns below an earlier one counts as that one. Arrival
+ * other clock that never goes back. A now_mono_ns below an earlier one counts as that one. Arrival
  * times may come from the kernel and be older than now_mono_ns. */
 #ifndef UDT_CONN_H
 #define UDT_CONN_H
@@ -34,77 +34,80 @@
 /* Returns 0, or -EINVAL with a text that names field, value and limit. */
 int udt_conn_config_check(const udt_conn_config_t *config);
 
-/* The connection's own memory, beside udt_conn_t; of a configuration that checks. */
+/* The connection's own memory besides udt_conn_t. The configuration must be valid. */
 size_t udt_conn_memory_bytes(const udt_conn_config_t *config);
 
-/* The caller's memory for the bytes received; that for the bytes to send is config->send_bytes. */
+/* The caller's memory for received bytes. The memory for bytes to send has config->send_bytes. */
 size_t udt_conn_receive_bytes(const udt_conn_config_t *config);
 
 typedef struct udt_conn_memory {
     void *own; /* udt_conn_memory_bytes, aligned to 8 */
     uint8_t *send;
     uint8_t *receive;
-    bool own_is_zero; /* fresh from the kernel: not to be touched before it is needed */
+    bool own_is_zero; /* fresh from the kernel: not touched before it is needed */
 } udt_conn_memory_t;
 
-/* stats: zeroed, the caller's. All memory is in use until the caller stops using the connection.
- * Returns 0, or -EINVAL with a text. */
+/* stats: zeroed, owned by the caller. All memory is in use until the caller stops using the
+ * connection. Returns 0, or -EINVAL with a text. */
 int udt_conn_init(udt_conn_t *c, const udt_conn_config_t *config, const udt_conn_memory_t *memory,
                   udt_stats_t *stats, int64_t now_mono_ns);
 
-/* A datagram for this socket id (or, in a rendezvous that is connecting, for id 0) from the peer's
- * address. arrival_mono_ns: when it came in. Returns 0, a udt_parse_t, or -EPROTO: refused,
+/* Handles a datagram for this socket id (or, in a rendezvous that is connecting, for id 0) from the
+ * peer's address. arrival_mono_ns: when it arrived. Returns 0, a udt_parse_t, or -EPROTO: refused,
  * counted, and without effect. */
 int udt_conn_receive(udt_conn_t *c, const void *data, size_t size, int64_t arrival_mono_ns,
                      int64_t now_mono_ns);
 
-/* Lets pass what is due by now, and gives out at most max datagrams to send now. Returns how many;
- * fewer than max: there are no more now, unless the deadline has passed still (a second long NAK:
- * their bodies lie in one place). */
+/* Runs the timers that have expired, and returns at most max datagrams to send now. Returns how
+ * many. Fewer than max: there are no more now, unless the deadline is still past (for a second long
+ * NAK, because all NAKs use one place for their bodies). */
 size_t udt_conn_emit(udt_conn_t *c, udt_out_t *out, size_t max, int64_t now_mono_ns);
 
-/* When to call udt_conn_emit next; at or before now: at once. RT_NEVER_NS: nothing to wait for. */
+/* When to call udt_conn_emit next. At or before now: at once. RT_NEVER_NS: there is nothing to wait
+ * for. */
 int64_t udt_conn_deadline_ns(const udt_conn_t *c);
 
 /* UDT_EVENT_*: what happened since the last call. */
 uint32_t udt_conn_take_events(udt_conn_t *c);
 
-/* No more will be given to send. What was given goes out within linger_ns; then the peer is told.
- * Once more: not later than linger_ns from now. */
+/* No more data will be given to send. The data given so far is sent within linger_ns. Then the peer
+ * is told. A second call can only shorten the time to linger_ns from now. */
 void udt_conn_close(udt_conn_t *c, int64_t now_mono_ns);
 
-/* How long a close to come waits, and how fast packets may leave, from now on; as in the
+/* From now on: how long a later close waits, and how fast packets may leave. As in the
  * configuration. */
 void udt_conn_set_linger(udt_conn_t *c, int64_t linger_ns);
 void udt_conn_set_bandwidth(udt_conn_t *c, uint64_t max_bandwidth);
 
 /* --- the application's bytes --- */
 
-/* Stream mode: bytes more lie behind those given before, where udt_sndbuf_room said. Returns 0,
- * -ENOSPC (more than are free), -ENOTCONN (not connected, or no more), -EINVAL (message mode). */
+/* Stream mode: bytes more were stored after those given before, at the place that udt_sndbuf_room
+ * returned. Returns 0, -ENOSPC (more than are free), -ENOTCONN (not connected, or no more), -EINVAL
+ * (message mode). */
 int udt_conn_commit(udt_conn_t *c, uint32_t bytes, int64_t now_mono_ns);
 
-/* Message mode: they are one message; returns as udt_sndbuf_commit_message, and as above. */
+/* Message mode: they are one message. Returns as udt_sndbuf_commit_message, and as above. */
 int udt_conn_commit_message(udt_conn_t *c, uint32_t bytes, int32_t ttl_ms, bool in_order,
                             int64_t now_mono_ns);
 
-/* The same for bytes that lie elsewhere and are copied. Stream mode: returns how many there was
+/* The same for bytes in other memory, which are copied. Stream mode: returns how many there was
  * room for, or as above. Message mode: 0, or as above. */
 int64_t udt_conn_send(udt_conn_t *c, const void *data, uint32_t bytes, int64_t now_mono_ns);
 int udt_conn_send_message(udt_conn_t *c, const void *data, uint32_t bytes, int32_t ttl_ms,
                           bool in_order, int64_t now_mono_ns);
 
-/* Stream mode: copies what has arrived. Returns the bytes, 0: none now. At the end of the stream
- * the state is BROKEN, and nothing is left. */
+/* Stream mode: copies received bytes. Returns how many, 0: none now. At the end of the stream the
+ * state is BROKEN, and nothing is left. */
 size_t udt_conn_read(udt_conn_t *c, void *out, size_t room, int64_t now_mono_ns);
 
 /* Message mode: copies the next message, cut to room. Returns its bytes, 0: none now. */
 size_t udt_conn_read_message(udt_conn_t *c, void *out, size_t room, int64_t now_mono_ns);
 
-/* After reading from the receive buffer by its own functions: the peer may learn of the room. */
+/* Call it after reading from the receive buffer by its own functions: the peer may learn of the
+ * room. */
 void udt_conn_was_read(udt_conn_t *c, int64_t now_mono_ns);
 
-/* What arrived could not be stored: the peer is told. */
+/* Received data could not be stored: tells the peer. */
 void udt_conn_report_error(udt_conn_t *c);
 
 static inline udt_sndbuf_t *udt_conn_send_buffer(udt_conn_t *c)

@@ -1,10 +1,10 @@
-/* udt_conn_private.h: what the files of udt_conn share, and nobody else includes. */
+/* udt_conn_private.h: what the files of udt_conn share. No other file includes it. */
 #ifndef UDT_CONN_PRIVATE_H
 #define UDT_CONN_PRIVATE_H
 
 #include "proto/udt/udt_conn_state.h"
 
-/* Where emission puts its datagrams. */
+/* The datagrams of one emission. */
 typedef struct udt_outbox {
     udt_out_t *out;
     size_t max;
@@ -16,7 +16,7 @@ static inline bool outbox_is_full(const udt_outbox_t *box)
     return box->count == box->max;
 }
 
-/* The next one, to be filled in; the outbox is not full. */
+/* The next datagram to fill in. The outbox is not full. */
 static inline udt_out_t *outbox_next(udt_outbox_t *box)
 {
     udt_out_t *out = &box->out[box->count++];
@@ -49,14 +49,14 @@ static inline void conn_fail(udt_conn_t *c, udt_error_t error)
     c->events |= UDT_EVENT_FAILED;
 }
 
-/* udt_conn_setup.c: becoming connected */
+/* udt_conn_setup.c: connecting */
 int setup_handshake(udt_conn_t *c, const udt_view_t *view);
 void setup_other(udt_conn_t *c, const udt_view_t *view);
 void setup_check(udt_conn_t *c);
 void setup_emit(udt_conn_t *c, udt_outbox_t *box);
 int64_t setup_deadline_ns(const udt_conn_t *c);
 
-/* udt_conn_send.c: data, and what the peer says of it */
+/* udt_conn_send.c: data, and the peer's reports about it */
 void sender_start(udt_conn_t *c);
 void sender_release(udt_conn_t *c);
 int sender_ack(udt_conn_t *c, const udt_view_t *view, int64_t at_ns);
@@ -68,7 +68,7 @@ void sender_emit(udt_conn_t *c, udt_outbox_t *box);
 int64_t sender_deadline_ns(const udt_conn_t *c);
 bool sender_is_done(const udt_conn_t *c);
 
-/* udt_conn_receive.c: data, and what we say of it */
+/* udt_conn_receive.c: data, and our reports about it */
 void receiver_start(udt_conn_t *c, uint32_t peer_isn);
 int receiver_data(udt_conn_t *c, const udt_view_t *view, int64_t at_ns);
 int receiver_ack2(udt_conn_t *c, const udt_view_t *view, int64_t at_ns);

@@ -1,25 +1,26 @@
-/* Theory of operation: what the receiving end says of the data it gets.
+/* How it works: the receiving end reports about the data that it gets.
  *
  *     ready              holes                 next
  *     ----|====x======x========================|--------
- *         |    lost: told by NAK at once, and again while they stay
+ *         |    lost: reported by NAK at once, and again while they are missing
  *         |
- *         +-- told by ACK: 10 ms after the ACK before, at once after a packet that is not full
- *             (the end of something), and by a light one each 64 packets
+ *         +-- reported by ACK: 10 ms after the previous ACK, at once after a packet that is not full
+ *             (the end of a burst), and by a light ACK every 64 packets
  *
- * An ACK that is not light has a number; the ACK2 that repeats it gives the round trip, and the
- * certainty that the peer knows. Without it the ACK is repeated. The ACK names what is ready: in
- * memory, in order, and for the application to read.
+ * An ACK that is not light has a number. The ACK2 that repeats the number gives the round trip, and
+ * shows that the peer knows the ACK. Without an ACK2 the ACK is repeated. The ACK reports what is
+ * ready: in memory, in order, and readable by the application.
  *
- * A libudt receiver tells of a hole once. A NAK that is lost, or that brought nothing, then costs
- * the sender's timer of silence. So here holes are told again, once per round trip with its
- * variance: those that were there the time before, for others may still be on their way. */
+ * A libudt receiver reports a hole once. If that NAK is lost, or did not help, the sender must wait
+ * for its silence timer. So here holes are reported again, once per round trip with its variance:
+ * only those that existed at the previous report, because the packets of others may still be on
+ * their way. */
 #include "proto/udt/udt_conn_private.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define SOON_NS RT_NS_PER_MS /* "at once", for a row of small packets */
+#define SOON_NS RT_NS_PER_MS /* "at once", for a series of small packets */
 #define REPEAT_MIN_NS (20 * RT_NS_PER_MS)
 #define MIN_ADVERTISED 2u
 
@@ -152,8 +153,8 @@ int receiver_ack2(udt_conn_t *c, const udt_view_t *view, int64_t at_ns)
     return 0;
 }
 
-/* The end that libudt names is the first packet of the message behind, which it may or may not send
- * itself; to wait for that one would be to wait for ever where it does not. */
+/* The end that libudt gives is the first packet of the next message, which it may or may not send
+ * itself. If it does not, waiting for that packet would never end. */
 int receiver_drop(udt_conn_t *c, const udt_view_t *view)
 {
     udt_receiver_t *r = &c->rcv;
@@ -188,7 +189,7 @@ static int64_t ack_deadline_ns(const udt_conn_t *c)
         return RT_NEVER_NS;
     if (ready != r->last_ack)
         return r->last_ack_ns + (r->ack_now ? SOON_NS : UDT_SYN_NS);
-    /* A libudt client loses what comes first after it is connected. */
+    /* A libudt client loses the first packets after it is connected. */
     return r->last_ack_ns + (r->was_confirmed ? udt_rtt_overdue_ns(&c->rtt) : 2 * UDT_SYN_NS);
 }
 
@@ -257,7 +258,7 @@ void receiver_check(udt_conn_t *c)
 }
 
 /* Writes the losses of *from .. to (excluded) into a body, as many as it has room for, and moves
- * *from behind them. Returns the bytes. */
+ * *from past them. Returns the bytes. */
 static size_t write_losses(udt_receiver_t *r, uint32_t *from, uint32_t to, size_t room)
 {
     size_t bytes = 0;
@@ -272,7 +273,7 @@ static size_t write_losses(udt_receiver_t *r, uint32_t *from, uint32_t to, size_
     return bytes;
 }
 
-/* One NAK per emission: its body lies in one place. */
+/* One NAK per emission, because all use one place for the body. */
 static void emit_nak(udt_conn_t *c, udt_outbox_t *box)
 {
     udt_receiver_t *r = &c->rcv;

@@ -1,27 +1,27 @@
-/* Theory of operation: what the sending end does with data, and with what the peer says of it.
+/* How it works: the sending end handles data, and the peer's reports about it.
  *
  *     first            last_ack                 next
  *     ----|================|====x====x============|- - - - - -
- *         | said to have   |    lost: to be sent  |  new: while fewer are in flight than
- *         | arrived, not   |    again, first of   |  flow window and cwnd allow
- *         | to be freed    |    all               |
+ *         | reported as    |    lost: sent again  |  new: while fewer are in flight than
+ *         | received, not  |    before all else   |  flow window and cwnd allow
+ *         | yet freed      |                      |
  *         +-- freed by ACKs that are not light
  *
- * What becomes lost, by whom it is told:
+ * How packets become lost:
  *
- *   NAK       the peer found a hole. What was repeated within the last round trip is left out: the
- *             peer did not know of that when it wrote. The controller hears of first losses only.
- *   overdue   the oldest packet is as old as an answer takes; so is everything repeated before
- *             that. This finds repeated packets that were lost again, which a libudt receiver tells
- *             nobody, and with the last packet of all the loss of everything before it.
- *   silence   EXP: nothing at all was heard. All that is in flight.
+ *   NAK       the peer found a hole. Packets repeated within the last round trip are left out: the
+ *             peer did not know of them when it sent it. The controller gets first losses only.
+ *   overdue   the oldest packet is older than an answer takes; so is everything repeated before
+ *             that. This finds repeated packets that were lost again, which a libudt receiver does
+ *             not report, and, with the last packet sent, the loss of everything before it.
+ *   silence   EXP: nothing at all was received. All packets in flight are lost.
  *
- * Losses before the first ACK are repaired, but the controller is not told: they are those of a
- * libudt end that throws away what comes in the moment after the handshake, and say nothing of the
- * path. A controller in its start-up would give up on it for seconds.
+ * Losses before the first ACK are repaired, but not reported to the controller: they come from a
+ * libudt end that discards arrivals directly after the handshake, and do not describe the path. A
+ * controller in its start-up would slow down for seconds.
  *
- * A libudt receiver looks at its timers only when a packet comes or 100 ms have passed. A
- * keep-alive behind the last packet of a burst lets it see that its ACK is due. */
+ * A libudt receiver checks its timers only when a packet comes or 100 ms have passed. A keep-alive
+ * after the last packet of a burst makes it see that its ACK is due. */
 #include "proto/udt/udt_conn_private.h"
 
 #include <errno.h>
@@ -33,7 +33,7 @@
 #define OVERDUE_MIN_NS (50 * RT_NS_PER_MS)
 #define OVERDUE_MAX_DOUBLINGS 4u
 #define PROBE_PERIOD 16u
-#define NAK_RANGES 64u /* the controller is told the first of them */
+#define NAK_RANGES 64u /* the first of these are reported to the controller */
 
 /* --- what the controller sees -------------------------------------------------------------- */
 
@@ -47,7 +47,7 @@ static uint32_t flight(const udt_conn_t *c)
     return (uint32_t)udt_seq_diff(next_seq(c), c->snd.last_ack);
 }
 
-/* Stamps of arrivals may be older than what the controller was told before. */
+/* Arrival stamps may be older than what was reported to the controller before. */
 static udt_cc_in_t cc_in(udt_conn_t *c, int64_t at_ns)
 {
     udt_sender_t *s = &c->snd;
@@ -68,7 +68,7 @@ static udt_cc_in_t cc_in(udt_conn_t *c, int64_t at_ns)
     };
 }
 
-/* After each call of the controller; also ends what a warning of the peer's changed. */
+/* Call it after each call of the controller. It also ends the effect of a peer's warning. */
 static void take_decision(udt_conn_t *c)
 {
     udt_sender_t *s = &c->snd;
@@ -81,14 +81,14 @@ static void take_decision(udt_conn_t *c)
     }
 }
 
-/* A libudt client, and each side of a rendezvous, takes data only some time after it has had the
- * handshake that connects it; before, it loses whole bursts. */
+/* A libudt client, and each side of a rendezvous, accepts data only some time after it has received
+ * the handshake that connects it. Before that it loses whole bursts. */
 static bool sender_must_hold(const udt_conn_t *c)
 {
     return c->setup.is_server || c->config.rendezvous;
 }
 
-/* Where the rate is the application's, a limit is the rate: also one above that of before. */
+/* If the application sets the rate, a limit is the rate, also one above the previous rate. */
 static void set_fixed_rate(udt_conn_t *c, uint64_t max_bandwidth)
 {
     udt_cc_config_t *config = &c->config.cc;
@@ -123,7 +123,7 @@ void sender_start(udt_conn_t *c)
     udt_sndbuf_start(&s->buffer, c->isn, UDT_PAYLOAD_BYTES(c->mss_bytes));
     udt_losslist_start(&s->losses, c->isn);
     udt_cc_in_t in = cc_in(c, c->now_ns);
-    udt_cc_init(&s->cc, &c->config.cc, &in); /* was good at init, so it is now */
+    udt_cc_init(&s->cc, &c->config.cc, &in); /* it was valid at init, so it is now */
     take_decision(c);
 }
 
@@ -147,7 +147,7 @@ static void publish(udt_conn_t *c)
 
 /* --- ACK ----------------------------------------------------------------------------------- */
 
-/* The newest answers matter: what overflows is the oldest. */
+/* The newest answers matter: an overflow drops the oldest. */
 static void queue_ack2(udt_sender_t *s, uint32_t number)
 {
     s->ack2s[s->ack2_to++ % UDT_ACK2_QUEUE] = number;
@@ -229,7 +229,7 @@ int sender_ack(udt_conn_t *c, const udt_view_t *view, int64_t at_ns)
 
 /* --- NAK ----------------------------------------------------------------------------------- */
 
-/* Nothing beyond what was sent; and a range lies on one side of the circle. */
+/* Nothing beyond what was sent. A range must not wrap around. */
 static bool nak_is_possible(const udt_conn_t *c, const udt_view_t *view)
 {
     uint32_t at = 0;
@@ -244,16 +244,16 @@ static bool nak_is_possible(const udt_conn_t *c, const udt_view_t *view)
     return true;
 }
 
-/* What was sent again since, or is to be, says nothing new of the path: receivers repeat
- * themselves. */
+/* Packets that were sent again since, or will be, say nothing new about the path: receivers repeat
+ * their reports. */
 static bool is_news(const udt_conn_t *c, uint32_t seq)
 {
     return udt_sndbuf_get(&c->snd.buffer, seq)->sends == 1 &&
            !udt_losslist_has(&c->snd.losses, seq);
 }
 
-/* Appends those of first .. last that are news, in unbroken ranges; returns how many ranges there
- * are now. */
+/* Appends the packets of first .. last that are news, as contiguous ranges. Returns how many ranges
+ * there are now. */
 static size_t add_news(const udt_conn_t *c, uint32_t first, uint32_t last, uint32_t *budget,
                        udt_seq_range_t *lost, size_t n)
 {
@@ -289,7 +289,7 @@ static void tell_controller(udt_conn_t *c, const udt_view_t *view, int64_t at_ns
     take_decision(c);
 }
 
-/* Enters those of first .. last that are not acknowledged, at most *budget of them. */
+/* Marks the unacknowledged packets of first .. last as lost, at most *budget of them. */
 static void lose(udt_conn_t *c, uint32_t first, uint32_t last, uint32_t *budget, int64_t at_ns)
 {
     udt_sender_t *s = &c->snd;
@@ -314,7 +314,7 @@ int sender_nak(udt_conn_t *c, const udt_view_t *view, int64_t at_ns)
     c->snd.heard_ns = c->now_ns;
     if (c->snd.was_acked)
         tell_controller(c, view, at_ns);
-    /* Nobody has to say the same twice in one packet: work is bounded by what is in flight. */
+    /* One packet need not report the same loss twice: the packets in flight bound the work. */
     uint32_t budget = flight(c);
     uint32_t at = 0;
     uint32_t first;
@@ -324,8 +324,8 @@ int sender_nak(udt_conn_t *c, const udt_view_t *view, int64_t at_ns)
     return 0;
 }
 
-/* The peer sees queues grow; holds until the controller decides anew. However many come until then,
- * a packet a second may leave. */
+/* The peer sees growing queues. The warning holds until the controller decides again. However many
+ * warnings come, one packet a second may leave. */
 void sender_warned(udt_conn_t *c)
 {
     if (c->snd.period_ps < UDT_CC_PS_PER_S)
@@ -341,7 +341,7 @@ static void lose_all(udt_conn_t *c)
     udt_count(c->stats, UDT_COUNT_send_losses, lost);
 }
 
-/* The peer takes data now. What it was sent before, it most likely did not. */
+/* The peer accepts data now. It has most likely lost everything sent before. */
 void sender_release(udt_conn_t *c)
 {
     if (c->snd.pacer.next_ns > c->now_ns)
@@ -376,7 +376,7 @@ static int64_t overdue_ns(const udt_conn_t *c)
     return ns > OVERDUE_MIN_NS ? ns : OVERDUE_MIN_NS;
 }
 
-/* When the oldest packet becomes overdue: later with each time it was sent. */
+/* When the oldest packet becomes overdue: later each time it was sent. */
 static int64_t overdue_at_ns(const udt_conn_t *c)
 {
     const udt_sender_t *s = &c->snd;
@@ -475,7 +475,7 @@ static void put_data(udt_conn_t *c, udt_outbox_t *box, uint32_t seq, udt_snd_pac
     udt_count(c->stats, UDT_COUNT_sent, 1);
 }
 
-/* The message of seq has outlived its time: the peer need not wait for the rest of it. */
+/* The message of seq has expired: the peer need not wait for the rest of it. */
 static void put_drop(udt_conn_t *c, udt_outbox_t *box, uint32_t seq, udt_snd_packet_t *p)
 {
     udt_sender_t *s = &c->snd;
@@ -488,7 +488,7 @@ static void put_drop(udt_conn_t *c, udt_outbox_t *box, uint32_t seq, udt_snd_pac
     udt_count(c->stats, UDT_COUNT_drops_sent, 1);
 }
 
-/* The second of a probe pair leaves at once, and pays for both. */
+/* The second packet of a probe pair leaves at once, and the pause after it counts for both. */
 static void pace(udt_conn_t *c, uint32_t seq, bool is_new)
 {
     udt_sender_t *s = &c->snd;
@@ -498,7 +498,7 @@ static void pace(udt_conn_t *c, uint32_t seq, bool is_new)
         udt_pacer_sent(&s->pacer, was_second ? 2 * s->period_ps : s->period_ps, c->now_ns);
 }
 
-/* New packets that the controller has not been told of. */
+/* New packets that were not reported to the controller yet. */
 typedef struct fresh {
     uint32_t first;
     uint32_t count;
@@ -521,7 +521,7 @@ static bool emit_lost(udt_conn_t *c, udt_outbox_t *box)
     if (!udt_losslist_first(&s->losses, &seq))
         return false;
     udt_snd_packet_t *p = udt_sndbuf_get(&s->buffer, seq);
-    s->scanned_ns = c->now_ns; /* overdue is what stays so after this */
+    s->scanned_ns = c->now_ns; /* the wait for overdue packets starts again */
     if (has_expired(c, p)) {
         put_drop(c, box, seq, p);
         return true;
@@ -536,7 +536,7 @@ static bool emit_lost(udt_conn_t *c, udt_outbox_t *box)
     return true;
 }
 
-/* Returns false where nothing new may be sent. */
+/* Returns false if no new packet may be sent. */
 static bool emit_new(udt_conn_t *c, udt_outbox_t *box, fresh_t *fresh)
 {
     udt_sender_t *s = &c->snd;

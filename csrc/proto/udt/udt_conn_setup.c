@@ -1,4 +1,4 @@
-/* Theory of operation: how two ends come to agree.
+/* How it works: two ends connect.
  *
  *     client                                listener            rendezvous
  *     request  1, cookie 0   ------------>                      0  -------------->   (repeated)
@@ -7,11 +7,11 @@
  *                            <------------  -1: connected          <-------------- -1
  *     connected                                                 connected       connected
  *
- * A request is repeated until something answers it. A listener of libudt forgets a cookie at the
- * turn of its minute, so a client whose second request stays without answer begins anew.
+ * A request is repeated until it is answered. A listener of libudt forgets a cookie when its minute
+ * ends, so a client whose second request is not answered starts again.
  *
- * Once connected, a handshake that still comes means that the other side has not had our last one:
- * it is answered, without any effect on the connection. */
+ * A handshake that comes when we are connected means that the other side has not received our last
+ * one: it is answered, without any effect on the connection. */
 #include "proto/udt/udt_conn_setup.h"
 
 #include "proto/udt/udt_conn_private.h"
@@ -61,7 +61,7 @@ static int refuse(udt_conn_t *c)
     return -EPROTO;
 }
 
-/* Version and type of an answer are not looked at: libudt leaves them out when it repeats one. */
+/* Version and type of an answer are ignored: libudt leaves them out when it repeats one. */
 static int client_answer(udt_conn_t *c, const udt_handshake_t *hs)
 {
     switch (hs->request) {

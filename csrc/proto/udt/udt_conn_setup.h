@@ -1,4 +1,4 @@
-/* udt_conn_setup.h: how a connection comes to be connected. Part of udt_conn.h. */
+/* udt_conn_setup.h: connecting. Part of udt_conn.h. */
 #ifndef UDT_CONN_SETUP_H
 #define UDT_CONN_SETUP_H
 
@@ -7,11 +7,11 @@
 /* Begins to connect, as a client or as a side of a rendezvous. */
 void udt_conn_connect(udt_conn_t *c, int64_t now_mono_ns);
 
-/* Is the server's end of what request asks for, which a listener has found good, from now on.
- * Returns 0, -EINVAL: its values cannot be (a listener does not let those pass). */
+/* From now on this is the server's end for a request that a listener has accepted. Returns 0, or
+ * -EINVAL: invalid values (a listener does not accept those). */
 int udt_conn_accept(udt_conn_t *c, const udt_handshake_t *request, int64_t now_mono_ns);
 
-/* The client has repeated its request: the answer is given again. */
+/* The client has repeated its request: repeats the answer. */
 void udt_conn_answer_again(udt_conn_t *c);
 
 #endif

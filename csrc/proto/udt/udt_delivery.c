@@ -12,7 +12,7 @@ void udt_delivery_init(udt_delivery_t *d, uint32_t first_seq, int64_t now_ns)
     d->first_sent_ns = now_ns;
 }
 
-/* Positions before the first unacknowledged one come out as that one. */
+/* Positions before the first unacknowledged one are returned as that one. */
 static uint64_t position_of(const udt_delivery_t *d, uint32_t seq)
 {
     int32_t ahead = udt_seq_diff(seq, d->acked_seq);
@@ -96,7 +96,7 @@ static void close_holes_before(udt_delivery_t *d, uint64_t position)
     }
 }
 
-/* With no room for one more, the last hole grows over what arrived after it. */
+/* If there is no room for one more, the last hole is extended over packets that arrived after it. */
 static void add_hole(udt_delivery_t *d, uint64_t first, uint64_t end)
 {
     if (d->holes == UDT_DELIVERY_HOLES) {
@@ -112,7 +112,7 @@ static void add_hole(udt_delivery_t *d, uint64_t first, uint64_t end)
 }
 
 /* A report after the top opens a hole and shows that the packet after it has arrived. Returns
- * whether it did: what was reported before tells nothing new. */
+ * whether it did, because a repeated report has no new information. */
 static bool open_hole(udt_delivery_t *d, uint64_t first, uint64_t end)
 {
     if (first < d->top)
@@ -126,7 +126,7 @@ static bool open_hole(udt_delivery_t *d, uint64_t first, uint64_t end)
 
 /* ---- observations ---- */
 
-/* The mark to measure from: the newest that lies far enough back, or the oldest there is. */
+/* The mark to measure from: the newest that is far enough back, or the oldest one. */
 static void drop_needless_marks(udt_delivery_t *d, int64_t now_ns)
 {
     while (d->marks > 1) {

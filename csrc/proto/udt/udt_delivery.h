@@ -64,8 +64,8 @@ typedef struct udt_delivery {
     uint64_t acked;
     uint64_t top;
     uint64_t sent;
-    uint64_t lost;     /* reported, each time it was */
-    uint64_t reported; /* for the first time */
+    uint64_t lost;     /* reported packets, counted at each report */
+    uint64_t reported; /* counted at the first report */
     uint64_t hole_packets;
     int64_t delivered_ns; /* of the last observation */
     int64_t first_sent_ns;
@@ -90,7 +90,7 @@ typedef struct udt_delivery_sample {
 /* first_seq: number of the first packet. */
 void udt_delivery_init(udt_delivery_t *d, uint32_t first_seq, int64_t now_ns);
 
-/* New packets first_seq .. first_seq + n - 1 have left. app_limited: no more were there to send. */
+/* New packets first_seq .. first_seq + n - 1 have left. app_limited: there were no more to send. */
 void udt_delivery_sent(udt_delivery_t *d, uint32_t first_seq, uint32_t n, bool app_limited,
                        int64_t now_ns);
 
@@ -110,7 +110,7 @@ static inline uint32_t udt_delivery_in_flight(const udt_delivery_t *d)
     return (uint32_t)(d->sent - d->top + d->hole_packets);
 }
 
-/* Arrived, but not acknowledged since something before them is missing. */
+/* Packets that arrived but are not acknowledged, because something before them is missing. */
 static inline uint32_t udt_delivery_waiting(const udt_delivery_t *d)
 {
     return (uint32_t)(d->top - d->acked - d->hole_packets);

@@ -56,7 +56,8 @@ static void add_gap(udt_arrivals_t *a, int64_t gap_ns, uint32_t packets)
         a->gaps_ns[a->gap_at++ % UDT_ARRIVAL_SLOTS] = gap_ns;
 }
 
-/* Two packets with one stamp tell nothing of the path: the card or the kernel put them together. */
+/* Two packets with one stamp have no information about the path: the card or the kernel joined
+ * them. */
 static void probe(udt_arrivals_t *a, uint32_t seq, int64_t arrival_ns)
 {
     if (seq % PROBE_PERIOD == 0) {

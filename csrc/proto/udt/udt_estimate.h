@@ -1,6 +1,6 @@
-/* udt_estimate.h: what a connection measures of its path.
+/* udt_estimate.h: what a connection measures about its path.
  *
- *   round trip   udt_ack_history: an ACK goes out, its ACK2 comes back. udt_rtt: smoothed.
+ *   round trip   udt_ack_history: from an ACK sent to its ACK2. udt_rtt: smoothed.
  *   arrival      packets per second, from the gaps between arrivals
  *   capacity     packets per second, from the gap between the two packets of a probe pair, which
  *                the sender sends back to back (numbers 0 and 1 modulo 16)
@@ -53,7 +53,7 @@ typedef struct udt_ack_history {
 
 void udt_ack_history_put(udt_ack_history_t *h, uint32_t number, uint32_t seq, int64_t now_ns);
 
-/* The ACK of that number, taken out; false where it is unknown or was overwritten. */
+/* Takes out the ACK of that number. false: it is unknown or was overwritten. */
 bool udt_ack_history_take(udt_ack_history_t *h, uint32_t number, udt_sent_ack_t *ack);
 
 /* --- rates --------------------------------------------------------------------------------- */
@@ -66,7 +66,7 @@ typedef struct udt_arrivals {
     int64_t probes_ns[UDT_PROBE_SLOTS];
     uint32_t gap_at;
     uint32_t probe_at;
-    int64_t last_ns;   /* arrival stamp of the packets seen last */
+    int64_t last_ns;   /* arrival stamp of the last packets */
     uint32_t together; /* how many of them shared it */
     int64_t probe_ns;  /* arrival of the first of a pair, 0: none */
     uint32_t probe_seq;
@@ -74,7 +74,7 @@ typedef struct udt_arrivals {
 
 void udt_arrivals_init(udt_arrivals_t *a, int64_t now_ns);
 
-/* A data packet, new or not, came in at arrival_ns. */
+/* A data packet, new or repeated, arrived at arrival_ns. */
 void udt_arrivals_packet(udt_arrivals_t *a, uint32_t seq, int64_t arrival_ns);
 
 /* Packets per second; 0: not known. */

@@ -20,16 +20,16 @@
 typedef enum udt_listener_verdict {
     UDT_LISTENER_IGNORE = 0,
     UDT_LISTENER_REPLY = 1,   /* send the reply to where the datagram came from */
-    UDT_LISTENER_REQUEST = 2, /* a good one: see above */
+    UDT_LISTENER_REQUEST = 2, /* a valid one: see above */
 } udt_listener_verdict_t;
 
 typedef struct udt_listener_counters {
     uint64_t cookies;      /* first requests, answered */
-    uint64_t requests;     /* good ones */
+    uint64_t requests;     /* valid ones */
     uint64_t bad_parse;    /* not a handshake, or not of 48 bytes */
-    uint64_t bad_cookie;   /* none, a wrong one, or one of long ago */
-    uint64_t bad_version;  /* refused: not version 4, or a stream where messages are meant */
-    uint64_t bad_values;   /* ignored: a packet size, window or id that cannot be */
+    uint64_t bad_cookie;   /* none, a wrong one, or an expired one */
+    uint64_t bad_version;  /* refused: not version 4, or a stream where messages are expected */
+    uint64_t bad_values;   /* ignored: an invalid packet size, window or id */
     uint64_t refused_full; /* by udt_listener_refuse */
 } udt_listener_counters_t;
 
@@ -41,13 +41,13 @@ typedef struct udt_listener {
 
 void udt_listener_init(udt_listener_t *l, udt_mode_t mode, const udt_secret_t *secret);
 
-/* A datagram for socket id 0. At REPLY, reply is filled in; at REQUEST, *request. */
+/* A datagram for socket id 0. With REPLY, reply is filled in; with REQUEST, *request. */
 udt_listener_verdict_t udt_listener_receive(udt_listener_t *l, const void *data, size_t size,
                                             const udt_address_t *from, int64_t now_mono_ns,
                                             uint8_t reply[UDT_HANDSHAKE_BYTES],
                                             udt_handshake_t *request);
 
-/* The answer to a good request that is not taken. */
+/* The answer to a valid request that is refused. */
 void udt_listener_refuse(udt_listener_t *l, const udt_handshake_t *request,
                          uint8_t reply[UDT_HANDSHAKE_BYTES]);
 

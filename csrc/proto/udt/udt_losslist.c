@@ -29,8 +29,8 @@ void udt_losslist_start(udt_losslist_t *l, uint32_t base)
     l->hint = base;
 }
 
-/* The word that seq lies in, and a mask of the bits from seq on, at most count of them and not
- * beyond the word. *taken: how many these are. */
+/* The word of seq, and a mask of the bits from seq on, at most count of them and not beyond the
+ * word. *taken: how many these are. */
 static uint64_t *word_at(const udt_losslist_t *l, uint32_t seq, uint32_t count, uint64_t *mask,
                          uint32_t *taken)
 {
@@ -113,8 +113,8 @@ bool udt_losslist_has(const udt_losslist_t *l, uint32_t seq)
     return (*word_at(l, seq, 1, &mask, &n) & mask) != 0;
 }
 
-/* The first of count numbers from seq on that is lost (want), or that is not; seq + count where
- * there is none. */
+/* The first of count numbers from seq on that is lost (want), or that is not. seq + count if there
+ * is none. */
 static uint32_t find(const udt_losslist_t *l, uint32_t seq, uint32_t count, bool want)
 {
     while (count > 0) {

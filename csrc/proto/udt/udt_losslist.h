@@ -3,7 +3,7 @@
  *
  *                base        first                              base + capacity
  *     ------------|-------------x---xx-----x---------------------|----------
- *      forgotten  |         one bit a number, count of them      |  cannot be lost yet
+ *      dropped    |         one bit a number, count of them      |  cannot be lost yet
  *
  * Each number of the window has a bit, at the number modulo capacity. So the memory does not depend
  * on the pattern of losses or the order of reports. A number is found, added and removed in one
@@ -23,41 +23,41 @@ typedef struct udt_losslist {
     uint64_t *bits;
     uint32_t capacity; /* power of two */
     uint32_t base;
-    uint32_t hint; /* no loss lies between base and here */
+    uint32_t hint; /* there is no loss from base up to here */
     uint32_t count;
 } udt_losslist_t;
 
-/* Numbers a list for a window of packets has room for: the next power of two, 64 at least. */
+/* The capacity of a list for a window of packets: the next power of two, at least 64. */
 uint32_t udt_losslist_capacity(uint32_t packets);
 
 /* Bytes for that many numbers, as udt_losslist_capacity gives them. */
 size_t udt_losslist_memory_bytes(uint32_t capacity);
 
-/* memory: aligned to 8, the caller's, in use until the caller stops using the list. Nothing is
- * lost, the window starts at base. */
+/* memory: aligned to 8, owned by the caller, in use until the caller stops using the list. Nothing
+ * is lost, and the window starts at base. */
 void udt_losslist_init(udt_losslist_t *l, void *memory, uint32_t capacity, uint32_t base);
 
-/* Nothing was entered yet, and the window starts here instead. */
+/* Starts the window here instead. Nothing was inserted yet. */
 void udt_losslist_start(udt_losslist_t *l, uint32_t base);
 
-/* first .. last, as far as they lie in the window, are lost; last must not be before first. Returns
- * how many of them were not before. */
+/* Marks first .. last, as far as they are in the window, as lost. last must not be before first.
+ * Returns how many of them were not lost before. */
 uint32_t udt_losslist_insert(udt_losslist_t *l, uint32_t first, uint32_t last);
 
-/* first .. last, as far as they lie in the window, are not lost. Returns how many of them were. */
+/* Marks first .. last, as far as they are in the window, as not lost. Returns how many were lost. */
 uint32_t udt_losslist_remove(udt_losslist_t *l, uint32_t first, uint32_t last);
 
-/* Moves the window on, to seq; what lies before it is forgotten. A seq before base changes nothing.
+/* Advances the window to seq and drops everything before it. A seq before base changes nothing.
  */
 void udt_losslist_advance(udt_losslist_t *l, uint32_t seq);
 
 bool udt_losslist_has(const udt_losslist_t *l, uint32_t seq);
 
-/* The first loss of all. Returns false, and leaves *seq, where nothing is lost. */
+/* The first loss of all. If nothing is lost, returns false and leaves *seq unchanged. */
 bool udt_losslist_first(udt_losslist_t *l, uint32_t *seq);
 
-/* The first unbroken range of losses at or after from, at most up to before (which is excluded).
- * Returns false where there is none. */
+/* The first contiguous range of losses at or after from, at most up to before (which is excluded).
+ * Returns false if there is none. */
 bool udt_losslist_range(const udt_losslist_t *l, uint32_t from, uint32_t before, uint32_t *first,
                         uint32_t *last);
 

@@ -196,7 +196,7 @@ size_t udt_put_drop(uint8_t out[UDT_DROP_BYTES], const udt_drop_t *drop, uint32_
 }
 
 /* libudt reads four address bytes as a number of a little-endian machine before it writes that
- * number as it writes every other, so they stand in each word in reverse. */
+ * number like every other, so the bytes of each word are reversed. */
 static void reverse_words(uint8_t out[16], const uint8_t in[16])
 {
     for (size_t i = 0; i < 16; i++)

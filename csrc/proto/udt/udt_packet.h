@@ -10,7 +10,7 @@
  *   body   |  bytes of the application       |    |  words, big-endian                 |
  *
  *   FF: 10 first packet of a message, 00 in the middle, 01 last, 11 the only one
- *   O:  the message is to be delivered in order
+ *   O:  the message must be delivered in order
  *
  *   type                 info          body in words
  *   0 handshake          -             12: udt_handshake_t
@@ -29,8 +29,8 @@
  * If the body has no words, libudt sends one word of zero, and so do we. A packet without it is
  * valid, too.
  *
- * Pure functions over bytes; any thread. Nothing is copied: a view points into the datagram and
- * lives as long as that. Nothing outside [data, data + size) is ever read. */
+ * Pure functions over bytes. Any thread. Nothing is copied: a view points into the datagram and is
+ * valid as long as the datagram. Nothing outside [data, data + size) is ever read. */
 #ifndef UDT_PACKET_H
 #define UDT_PACKET_H
 
@@ -39,14 +39,14 @@
 #include <stddef.h>
 
 #define UDT_HEADER_BYTES 16u
-#define UDT_IP_UDP_BYTES 28u /* what the MSS counts for IP and UDP, with IPv6 too */
+#define UDT_IP_UDP_BYTES 28u /* the part of the MSS for IP and UDP, also with IPv6 */
 #define UDT_HANDSHAKE_WORDS 12u
 #define UDT_HANDSHAKE_BYTES (UDT_HEADER_BYTES + 4 * UDT_HANDSHAKE_WORDS)
 #define UDT_VERSION 4u
 #define UDT_MIN_MSS 76u
 #define UDT_MAX_MSS 65535u
 
-/* What an MSS leaves for the bytes of the application in one packet. */
+/* The part of the MSS for the bytes of the application in one packet. */
 #define UDT_PAYLOAD_BYTES(mss) ((mss)-UDT_IP_UDP_BYTES - UDT_HEADER_BYTES)
 
 typedef enum udt_type {
@@ -67,7 +67,7 @@ typedef enum udt_type {
 #define UDT_WORD1_SOLO (UDT_WORD1_FIRST | UDT_WORD1_LAST)
 #define UDT_WORD1_IN_ORDER UINT32_C(0x20000000)
 
-/* Why a datagram is none of these packets, in the order in which it is found out. */
+/* Why a datagram is none of these packets, in the order of the checks. */
 typedef enum udt_parse {
     UDT_PARSE_OK = 0,
     UDT_PARSE_TOO_SHORT = -1, /* fewer than 16 bytes */
@@ -76,7 +76,7 @@ typedef enum udt_parse {
     UDT_PARSE_EMPTY = -4,     /* data without bytes */
     UDT_PARSE_TYPE = -5,      /* unknown control type */
     UDT_PARSE_BODY = -6,      /* control body of a size that its type does not have */
-    UDT_PARSE_FIELD = -7,     /* a number above 31 bits, a range without end or turned round */
+    UDT_PARSE_FIELD = -7,     /* a number above 31 bits, a range without end or in the wrong order */
 } udt_parse_t;
 
 #define UDT_PARSE_CODES 8u /* for counters indexed by -code */
@@ -93,10 +93,10 @@ typedef struct udt_view {
     uint32_t body_bytes;
 } udt_view_t;
 
-/* Checks the header, that the body has a size its type allows, and every number in it: what the
- * functions below read from a view that is OK needs no further check. A handshake body shorter than
- * 48 bytes is BODY, a longer one is OK (a listener refuses it). Returns UDT_PARSE_OK or the first
- * reason found; then *view is partly written. */
+/* Checks the header, that the body has a size its type allows, and every number in it: the values
+ * that the functions below read from a valid view need no further check. A handshake body shorter
+ * than 48 bytes is BODY, a longer one is OK (a listener refuses it). Returns UDT_PARSE_OK or the
+ * first reason found; then *view is partly written. */
 udt_parse_t udt_packet_parse(const uint8_t *data, size_t size, udt_view_t *view);
 
 /* English for a code; "unknown error" for any other number. Never NULL. */
@@ -153,12 +153,12 @@ typedef enum udt_ack_form {
 
 typedef struct udt_ack {
     udt_ack_form_t form;
-    uint32_t number; /* of this ACK, to be repeated by the ACK2; 0 where light */
-    uint32_t seq;    /* all before it has arrived */
-    uint32_t rtt_us; /* from here on 0 where light */
+    uint32_t number; /* of this ACK; the ACK2 repeats it; 0 if light */
+    uint32_t seq;    /* everything before it has arrived */
+    uint32_t rtt_us; /* from here on 0 if light */
     uint32_t rtt_var_us;
     uint32_t free_packets;
-    uint32_t arrival_pps; /* 0: unknown; 0 where not full */
+    uint32_t arrival_pps; /* 0: unknown; 0 if not full */
     uint32_t capacity_pps;
 } udt_ack_t;
 
@@ -177,7 +177,7 @@ size_t udt_put_nak_range(uint8_t *out, uint32_t first, uint32_t last);
 typedef struct udt_drop {
     uint32_t message;
     uint32_t first;
-    uint32_t last; /* included; libudt's is one too far */
+    uint32_t last; /* included; libudt sends one too many */
 } udt_drop_t;
 
 /* From a view of type DROP. */
@@ -201,20 +201,20 @@ typedef enum udt_request {
 
 typedef struct udt_handshake {
     uint32_t version;
-    uint32_t mode; /* udt_mode_t, or whatever came */
+    uint32_t mode; /* udt_mode_t, or any value received */
     uint32_t isn;
     uint32_t mss;
-    uint32_t window_packets; /* how many the other side may have in flight */
-    int32_t request;         /* udt_request_t, or whatever came */
+    uint32_t window_packets; /* most packets that the other side may have in flight */
+    int32_t request;         /* udt_request_t, or any value received */
     uint32_t socket_id;      /* of the sender */
     uint32_t cookie;
     uint8_t address[16]; /* of the receiver as the sender sees it; IPv4 in the first 4 bytes */
 } udt_handshake_t;
 
-/* From a view of type HANDSHAKE. The values are as they came, isn cut to 31 bits. */
+/* From a view of type HANDSHAKE. The values are as received, with isn cut to 31 bits. */
 void udt_handshake_read(const udt_view_t *view, udt_handshake_t *hs);
 
-/* Whether packet size, window and socket id are of a size that a connection could have. */
+/* Whether packet size, window and socket id are possible values for a connection. */
 static inline bool udt_handshake_can_be(const udt_handshake_t *hs)
 {
     return hs->mss >= UDT_MIN_MSS && hs->window_packets > 0 && hs->socket_id > 0 &&

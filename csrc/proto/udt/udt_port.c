@@ -67,7 +67,7 @@ static udt_port_entry_t *find_entry(const udt_port_t *p, uint32_t id)
     return e;
 }
 
-/* A rendezvous has no numbers that could be told apart before it is connected. */
+/* A rendezvous has no numbers to distinguish it before it is connected. */
 static uint64_t hash_of(const udt_port_t *p, const udt_address_t *peer, uint32_t id, uint32_t isn)
 {
     return udt_address_hash(&p->secret, peer, (uint64_t)id << 32 | isn);
@@ -153,7 +153,7 @@ const udt_address_t *udt_port_peer(const udt_port_t *p, const udt_conn_t *conn)
 
 /* --- datagrams ----------------------------------------------------------------------------- */
 
-/* The connection that a request has brought about already. */
+/* The connection that this request has created already. */
 static uint32_t find_accepted(const udt_port_t *p, const udt_address_t *from,
                               const udt_handshake_t *request)
 {
@@ -181,7 +181,7 @@ static udt_port_entry_t *find_rendezvous(const udt_port_t *p, const udt_address_
     return NULL;
 }
 
-/* Answered again where it is known, unless that connection is over: then its client has restarted
+/* A known request is answered again, unless its connection is over: then the client has restarted
  * with the same numbers. */
 static udt_port_verdict_t take_request(udt_port_t *p, const udt_address_t *from,
                                        udt_port_result_t *result)

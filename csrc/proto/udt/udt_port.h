@@ -47,11 +47,11 @@ typedef struct udt_port {
 } udt_port_t;
 
 typedef enum udt_port_verdict {
-    UDT_PORT_DROPPED = 0, /* for nobody */
-    UDT_PORT_CONN = 1,    /* *conn has taken it, or refused it; let it emit */
+    UDT_PORT_DROPPED = 0, /* it belongs to no socket */
+    UDT_PORT_CONN = 1,    /* *conn has taken it, or refused it; call its udt_conn_emit */
     UDT_PORT_REPLY = 2,   /* send the reply to where the datagram came from */
-    UDT_PORT_REQUEST = 3, /* a new connection is asked for: udt_conn_accept and udt_port_add, or
-                             udt_listener_refuse */
+    UDT_PORT_REQUEST = 3, /* a request for a new connection: call udt_conn_accept and udt_port_add,
+                             or udt_listener_refuse */
 } udt_port_verdict_t;
 
 typedef struct udt_port_result {
@@ -63,18 +63,18 @@ typedef struct udt_port_result {
 /* Memory for that many connections, 1 .. UDT_PORT_MAX_CONNECTIONS. */
 size_t udt_port_memory_bytes(uint32_t connections);
 
-/* memory: aligned to 8, the caller's. first_id: by chance; ids count down from there. */
+/* memory: aligned to 8, owned by the caller. first_id: random; ids count down from there. */
 void udt_port_init(udt_port_t *p, void *memory, uint32_t connections, const udt_secret_t *secret,
                    uint32_t first_id);
 
-/* NULL: stop listening. The listener is the caller's. */
+/* NULL: stop listening. The caller owns the listener. */
 void udt_port_listen(udt_port_t *p, udt_listener_t *listener);
 
 /* An id that no connection here has, 1 .. 2^31 - 1. */
 uint32_t udt_port_new_id(udt_port_t *p);
 
-/* conn: connecting, or just accepted; the caller's, and it stays there until it is removed. Returns
- * 0, -EEXIST (its id is taken), -ENOSPC (as many as there is memory for). */
+/* conn: connecting, or just accepted. The caller owns it, and must not move it until it is removed.
+ * Returns 0, -EEXIST (its id is in use), -ENOSPC (no memory for more connections). */
 int udt_port_add(udt_port_t *p, udt_conn_t *conn, const udt_address_t *peer);
 
 /* Returns 0, -ENOENT. */
@@ -83,10 +83,10 @@ int udt_port_remove(udt_port_t *p, const udt_conn_t *conn);
 /* The connection with that id, or NULL. */
 udt_conn_t *udt_port_find(const udt_port_t *p, uint32_t id);
 
-/* Where the connection's datagrams go; NULL where it is not on this port. */
+/* The address of the connection's peer. NULL if it is not on this port. */
 const udt_address_t *udt_port_peer(const udt_port_t *p, const udt_conn_t *conn);
 
-/* A datagram that came from there; hands it to whom it is for. */
+/* Passes a datagram from that address to its connection. */
 udt_port_verdict_t udt_port_receive(udt_port_t *p, const void *data, size_t size,
                                     const udt_address_t *from, int64_t arrival_mono_ns,
                                     int64_t now_mono_ns, udt_port_result_t *result);

@@ -6,7 +6,7 @@
 typedef enum slot_state {
     EMPTY = 0,
     FULL = 1,
-    SPENT = 2, /* read ahead of its turn, or given up by the sender */
+    SPENT = 2, /* read ahead of its turn, or dropped by the sender */
 } slot_state_t;
 
 size_t udt_rcvbuf_memory_bytes(uint32_t capacity)
@@ -62,8 +62,8 @@ static bool belongs(const udt_rcvbuf_t *b, uint32_t off, uint32_t word1)
     return slot->state == FULL && udt_message_of(slot->word1) == udt_message_of(word1);
 }
 
-/* The whole message that the packet at off is a part of. Both neighbours are looked at first: while
- * packets come one after the other, that is all. */
+/* The complete message that the packet at off is a part of. Both neighbours are checked first:
+ * while packets come one after the other, that is all. */
 static bool find_whole(const udt_rcvbuf_t *b, uint32_t off, uint32_t *first, uint32_t *last)
 {
     uint32_t word1 = slot_at(b, off)->word1;
@@ -190,7 +190,7 @@ uint32_t udt_rcvbuf_peek(const udt_rcvbuf_t *b, const uint8_t **at)
         return 0;
     uint32_t bytes = slot_at(b, 0)->bytes - b->read_bytes;
     *at = bytes_at(b, b->head) + b->read_bytes;
-    /* Full slots lie side by side. */
+    /* Full slots are adjacent. */
     for (uint32_t off = 1;
          off < b->ready && slot_at(b, off - 1)->bytes == b->slot_bytes && slot_index(b, off) != 0;
          off++)
@@ -227,8 +227,8 @@ size_t udt_rcvbuf_read(udt_rcvbuf_t *b, void *out, size_t room)
     return taken;
 }
 
-/* The first whole message at or after off that may be delivered, up to the end of the ready
- * packets or, where there are early ones, of all. */
+/* The first complete message at or after off that may be delivered, up to the end of the ready
+ * packets or, if there are early messages, of all packets. */
 static bool find_message(const udt_rcvbuf_t *b, uint32_t *first, uint32_t *last)
 {
     uint32_t end = b->early > 0 ? b->held : b->ready;
@@ -244,7 +244,7 @@ static bool find_message(const udt_rcvbuf_t *b, uint32_t *first, uint32_t *last)
     return false;
 }
 
-/* How many of the ready packets at the head can be no part of a message any more: read or given up,
+/* How many of the ready packets at the head cannot be part of a message any more: read or dropped,
  * or parts whose beginning or end is missing. */
 static uint32_t count_useless(const udt_rcvbuf_t *b)
 {
@@ -269,7 +269,7 @@ static uint32_t count_useless(const udt_rcvbuf_t *b)
     return useless < b->ready ? useless : b->ready;
 }
 
-/* A message longer than the buffer, as far as it has come. */
+/* A message longer than the buffer, as far as it has arrived. */
 static bool fills_the_buffer(const udt_rcvbuf_t *b)
 {
     return udt_rcvbuf_available(b) == 0 && (slot_at(b, 0)->word1 & UDT_WORD1_FIRST);

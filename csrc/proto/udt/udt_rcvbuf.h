@@ -5,9 +5,9 @@
  *           | ready: all arrived, or   | ahead: with    |  no room
  *           | given up by the sender   | holes          |
  *
- *     slots   state, size and flags of each packet (ours)
- *     bytes   their payloads, slot_bytes each, side by side (the caller's; made to lie in memory
- *             that the application reads)
+ *     slots   state, size and flags of each packet (this struct's memory)
+ *     bytes   their payloads, slot_bytes each, adjacent (the caller's; may be memory that the
+ *             application reads)
  *
  * A packet is copied once, from the datagram into its slot, even out of order.
  *
@@ -53,14 +53,14 @@ typedef struct udt_rcvbuf_config {
     uint8_t *bytes;      /* udt_rcvbuf_data_bytes of them */
     uint32_t slot_bytes; /* longest payload */
     uint32_t capacity;   /* UDT_RCVBUF_MIN_PACKETS .. UDT_RCVBUF_MAX_PACKETS */
-    bool memory_is_zero; /* fresh from the kernel: not to be touched before it is needed */
+    bool memory_is_zero; /* fresh from the kernel: not touched before it is needed */
 } udt_rcvbuf_config_t;
 
 size_t udt_rcvbuf_memory_bytes(uint32_t capacity);
 size_t udt_rcvbuf_data_bytes(uint32_t capacity, uint32_t slot_bytes);
 
-/* memory: aligned to 8; both it and config->bytes are the caller's, in use until the caller stops
- * using the buffer. */
+/* memory: aligned to 8. The caller owns it and config->bytes. Both are in use until the caller
+ * stops using the buffer. */
 void udt_rcvbuf_init(udt_rcvbuf_t *b, const udt_rcvbuf_config_t *config, void *memory);
 
 /* Before the first packet: its number. */
@@ -80,25 +80,26 @@ static inline uint32_t udt_rcvbuf_ready_seq(const udt_rcvbuf_t *b)
     return udt_seq_skip(b->head_seq, b->ready);
 }
 
-/* Takes a packet of a view of data. Returns 1, 0 (it is there already, or its message was given
- * up), -ERANGE (old), -ENOBUFS (no room for one that far ahead), -EMSGSIZE (longer than a slot). */
+/* Stores a packet of a view of data. Returns 1, 0 (it is there already, or its message was
+ * dropped), -ERANGE (old), -ENOBUFS (no room for one that far ahead), -EMSGSIZE (longer than a
+ * slot). */
 int udt_rcvbuf_put(udt_rcvbuf_t *b, const udt_view_t *view);
 
-/* All before seq has arrived or was given up: it is ready. A seq that is not ahead changes nothing.
- * Returns how many packets became ready. */
+/* Everything before seq has arrived or was dropped: it becomes ready. A seq that is not ahead
+ * changes nothing. Returns how many packets became ready. */
 uint32_t udt_rcvbuf_make_ready(udt_rcvbuf_t *b, uint32_t seq);
 
-/* The sender gave up message: what arrived of it in first .. last will not be read, nor taken if it
- * still comes. Only where the number is message's; other packets in the range stay. */
+/* The sender dropped a message: its packets in first .. last are neither read nor stored if they
+ * still come. Only packets with the message's number are affected. Others in the range stay. */
 void udt_rcvbuf_give_up(udt_rcvbuf_t *b, const udt_drop_t *drop);
 
 /* --- the application's side ---------------------------------------------------------------- */
 
-/* Stream mode: bytes in one piece at *at that can be read now. Returns 0 where there are none. */
+/* Stream mode: contiguous bytes at *at that can be read now. Returns 0 if there are none. */
 uint32_t udt_rcvbuf_peek(const udt_rcvbuf_t *b, const uint8_t **at);
 
-/* Stream mode: that many bytes of what can be read were read; more than there are counts as all.
- * Returns how many it took. */
+/* Stream mode: removes that many bytes after they were read, at most all. Returns how many it
+ * removed. */
 uint64_t udt_rcvbuf_consume(udt_rcvbuf_t *b, uint64_t bytes);
 
 /* Stream mode: copies and consumes. Returns how many bytes, 0: nothing to read. */
@@ -112,19 +113,19 @@ typedef struct udt_message {
     uint64_t bytes;
 } udt_message_t;
 
-/* Message mode: the message to be read next. Returns 1, or 0: there is none. Takes what cannot
- * become a message off the head. */
+/* Message mode: the next message to read. Returns 1, or 0: there is none. Removes packets from the
+ * head that cannot become a message. */
 int udt_rcvbuf_message(udt_rcvbuf_t *b, udt_message_t *message);
 
 /* Piece i, i < message->packets, of it. Returns its size. */
 uint32_t udt_rcvbuf_message_piece(const udt_rcvbuf_t *b, const udt_message_t *message, uint32_t i,
                                   const uint8_t **at);
 
-/* It is read over some time: the protocol's functions may be called before
- * udt_rcvbuf_message_done. The sender cannot give it up any more. */
+/* The message will be read over some time: the protocol's functions may be called before
+ * udt_rcvbuf_message_done. The sender cannot drop it any more. */
 void udt_rcvbuf_message_keep(udt_rcvbuf_t *b, const udt_message_t *message);
 
-/* It was read, right after udt_rcvbuf_message or udt_rcvbuf_message_keep. */
+/* It was read. Call this directly after udt_rcvbuf_message or udt_rcvbuf_message_keep. */
 void udt_rcvbuf_message_done(udt_rcvbuf_t *b, const udt_message_t *message);
 
 /* Message mode: copies the next message as far as it fits, and drops the rest of it. Returns its

@@ -17,7 +17,7 @@ typedef struct udt_seq_range {
     uint32_t last;
 } udt_seq_range_t;
 
-/* a - b: how many steps b must go forward to reach a, negative if a lies before b. */
+/* a - b: how many steps b must go forward to reach a, negative if a is before b. */
 static inline int32_t udt_seq_diff(uint32_t a, uint32_t b)
 {
     uint32_t d = (a - b) & UDT_SEQ_MASK;

@@ -48,7 +48,7 @@ static udt_snd_packet_t *packet_at(const udt_sndbuf_t *b, uint32_t off)
 
 /* --- the application's side ---------------------------------------------------------------- */
 
-/* The end of the ring may cut one packet in two, and so take a descriptor more. */
+/* The end of the ring may split one packet in two, which takes one more descriptor. */
 static uint32_t packets_for(const udt_sndbuf_t *b, uint32_t bytes)
 {
     return bytes == 0 ? 0 : (bytes - 1) / b->payload_bytes + 2;
@@ -95,7 +95,7 @@ int udt_sndbuf_commit(udt_sndbuf_t *b, uint32_t bytes)
     return 0;
 }
 
-/* Cuts the next packet off the uncut bytes, of which there are some. */
+/* Cuts the next packet from the uncut bytes. There must be some. */
 static udt_snd_packet_t *cut(udt_sndbuf_t *b, uint32_t bytes)
 {
     udt_snd_packet_t *p = packet_at(b, b->count++);

@@ -1,6 +1,6 @@
 /* udt_sndbuf.h: the bytes to send, and the packets they were cut into.
  *
- *     bytes (a ring, the caller's; made to lie in memory that the application writes)
+ *     bytes (a ring, the caller's; may be memory that the application writes)
  *
  *          freed             cut                  written
  *     -------|================|--------------------|------------ ring ends --
@@ -88,7 +88,7 @@ uint32_t udt_sndbuf_free_bytes(const udt_sndbuf_t *b);
 /* The longest message that could ever be given. */
 uint32_t udt_sndbuf_max_message_bytes(const udt_sndbuf_t *b);
 
-/* Where the next bytes go. Returns how many lie in one piece there; the rest of the free bytes is
+/* The place of the next bytes. Returns how many are contiguous there. The rest of the free bytes is
  * at the start of the ring. */
 uint32_t udt_sndbuf_room(const udt_sndbuf_t *b, uint8_t **at);
 

@@ -40,7 +40,7 @@ static inline void udt_exp_heard(udt_exp_t *e, int64_t now_ns)
 
 int64_t udt_exp_deadline_ns(const udt_exp_t *e, const udt_rtt_t *rtt);
 
-/* Lets the timer run out where it is time. */
+/* Lets the timer expire if it is time. */
 udt_exp_verdict_t udt_exp_check(udt_exp_t *e, const udt_rtt_t *rtt, int64_t now_ns);
 
 /* --- pace ---------------------------------------------------------------------------------- */

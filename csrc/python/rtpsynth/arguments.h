@@ -1,4 +1,4 @@
-/* arguments.h: what the modules of rtpsynth check their arguments with.
+/* arguments.h: the argument checks of the modules of rtpsynth.
  *
  * Everything here returns -1 with a Python exception set, or 0. Messages are those of CPython's own
  * argument parser, which the original package uses. */
@@ -16,7 +16,7 @@
 #define FASTCALL(f) (PyCFunction)(void (*)(void))(f), METH_FASTCALL
 #define FASTCALL_KEYWORDS(f) (PyCFunction)(void (*)(void))(f), METH_FASTCALL | METH_KEYWORDS
 
-/* A C int from whatever has __index__. */
+/* A C int from any object with __index__. */
 static inline int as_int(PyObject *value, int *out)
 {
     long number = PyLong_AsLong(value);
@@ -47,7 +47,7 @@ static inline bool is_main_interpreter(void)
     return PyInterpreterState_GetID(PyInterpreterState_Get()) == 0;
 }
 
-/* For modules with threads of their own: those of another interpreter would outlive it. */
+/* For modules with their own threads: those of another interpreter would outlive it. */
 static inline int want_main_interpreter(const char *module)
 {
     if (is_main_interpreter())

@@ -1,6 +1,7 @@
 /* rtpsynth._headers: the header fields of many packets as rows of one table, for headers.py.
  *
- * A row is laid out here and described there (HEADER_STRUCT, and the NumPy type made from it). */
+ * A row is laid out here and described in headers.py (HEADER_STRUCT, and the NumPy type made from
+ * it). */
 #include "python/rtpsynth/arguments.h"
 
 #include "python/module_gil.h"
@@ -66,7 +67,7 @@ static int ints_take(ints_t *a, PyObject *source, const char *what, Py_ssize_t *
     return 0;
 }
 
-/* Item i; what no offset or size can be becomes -1. */
+/* Item i. A value that cannot be an offset or size becomes -1. */
 static int64_t ints_get(const ints_t *a, Py_ssize_t i)
 {
     const char *at = (const char *)a->view.buf + i * a->view.strides[0];
@@ -159,8 +160,8 @@ static PyObject *make_rows(const parse_call_t *c)
     return rows;
 }
 
-/* parse(buffer, offsets or None, sizes or None, stride, size, count): count is -1 where the arrays
- * say it. */
+/* parse(buffer, offsets or None, sizes or None, stride, size, count): count is -1 if the arrays
+ * give it. */
 static PyObject *parse(PyObject *self, PyObject *args)
 {
     (void)self;

@@ -1,5 +1,5 @@
 /* jbuf.h: rtpsynth._jbuf, the Python class RtpJBuf over proto/rtp/rtp_jbuf.h, and the objects that
- * it hands out.
+ * it returns.
  *
  *   jbuf_module.c   the module: its classes, constants and hooks
  *   jbuf_count.c    how many objects of each class were made and freed
@@ -7,9 +7,9 @@
  *   jbuf_wrapper.c  FrameWrapper
  *   jbuf_buffer.c   RtpJBuf: life, udp_in, flush, drain
  *   jbuf_many.c     RtpJBuf.udp_in_many, flush_many, drain_many
- *   jbuf_cut.c      what was given to udp_in_many, as a row of datagrams
+ *   jbuf_cut.c      the datagrams given to udp_in_many, as a row
  *
- * What a frame is on its way. The core holds a 64-bit item per frame. Here it is the address of the
+ * The life of a frame. The core holds a 64-bit item per frame. Here it is the address of the
  * FrameWrapper that will be handed out, or, only while udp_in_many runs, the number of the datagram
  * (jbuf_item_of_number). Frames that still wait at the end of udp_in_many get their wrapper then.
  * So between two calls every frame held is a wrapper, whichever call brought it.
@@ -19,14 +19,14 @@
  *                             v
  *                         RTPFrame -> RTPFrameUnion -> RTPPacket -> RTPInfo      or ERSFrame
  *
- * Nothing refers back, so all of it dies with its last reference. Only opaque can close a cycle:
- * RtpJBuf and those FrameWrappers whose opaque could do so are known to the garbage collector.
+ * No object refers back, so all of them die with their last reference. Only opaque can close a
+ * cycle: RtpJBuf and the FrameWrappers whose opaque could do so are known to the garbage collector.
  *
  * Threads. The global lock is held throughout. Python code can run, and use the same buffer, only
- * while there is nothing half done: a call first converts its arguments and makes what it needs,
- * then changes the core, then moves what came out to objects of its own, and releases at the end.
- * Making a list or a wrapper can start a garbage collection and that a finalizer; where this must
- * not happen, jbuf_calm_t holds it off.
+ * while nothing is half done: a call first converts its arguments and creates what it needs, then
+ * changes the core, then moves the results to its own objects, and releases at the end. Creating a
+ * list or a wrapper can start a garbage collection and so a finalizer. Where this must not happen,
+ * jbuf_calm_t prevents it.
  *
  * Everything here returns -1 or NULL with a Python exception set, unless it says otherwise. */
 #ifndef RTPSYNTH_JBUF_H
@@ -77,7 +77,7 @@ static inline void jbuf_count_freed(jbuf_class_t which)
 extern PyObject *jbuf_parse_error; /* the exception RTPParseError */
 extern PyObject *jbuf_make_rows; /* callable(n) -> a writable buffer of n rows; from configure() */
 
-/* Holds off the garbage collector, and with it all Python code that nobody called. */
+/* Holds off the garbage collector, and with it all Python code that is not called explicitly. */
 typedef struct jbuf_calm {
     int was_enabled;
 } jbuf_calm_t;
@@ -98,8 +98,8 @@ static inline void jbuf_calm_end(jbuf_calm_t calm)
 /* Adds the five classes to the module. */
 int jbuf_content_init(PyObject *module);
 
-/* What FrameWrapper.content is. Not counted as created: that happens when the wrapper is handed
- * out, whether this is ever asked for or not. */
+/* The value of FrameWrapper.content. It is not counted as created: that happens when the wrapper is
+ * handed out, even if its content is never read. */
 PyObject *jbuf_make_rtp_frame(PyObject *datagram, uint64_t lseq);
 PyObject *jbuf_make_ers_frame(const rtp_jbuf_erasure_t *erasure);
 
@@ -114,11 +114,11 @@ typedef enum jbuf_wrapper_kind {
 typedef struct jbuf_wrapper {
     PyObject_HEAD PyObject *data; /* the datagram: bytes. None: no frame */
     PyObject *opaque;
-    PyObject *content; /* NULL: not asked for yet */
+    PyObject *content; /* NULL: not read yet */
     union {
         struct {
             uint64_t lseq;
-            uint64_t number; /* of the datagram, counted over all that was offered */
+            uint64_t number; /* of the datagram, counted over all that were offered */
         } frame;
         rtp_jbuf_erasure_t erasure;
     };
@@ -129,11 +129,11 @@ typedef struct jbuf_wrapper {
 /* Adds FrameWrapper to the module. */
 int jbuf_wrapper_init(PyObject *module);
 
-/* For a frame that begins to wait. Steals datagram, also on failure; borrows opaque. The new object
- * belongs to the buffer and nobody sees it. */
+/* For a frame that begins to wait. Steals datagram, also on failure. Borrows opaque. The new object
+ * belongs to the buffer and is visible to no other code. */
 jbuf_wrapper_t *jbuf_wrapper_make(PyObject *datagram, PyObject *opaque);
 
-/* The buffer's reference becomes the caller's, and what there is to count is counted. */
+/* The buffer's reference becomes the caller's, and the counters are updated. */
 PyObject *jbuf_wrapper_hand_out(jbuf_wrapper_t *self, uint64_t lseq);
 
 PyObject *jbuf_wrapper_make_erasure(const rtp_jbuf_erasure_t *erasure);
@@ -177,17 +177,18 @@ static inline jbuf_wrapper_t *jbuf_wrapper_of_item(uint64_t item)
 
 /* --- jbuf_check.c --------------------------------------------------------------------------- */
 
-/* Raises TypeError where args is not empty: the classes below take none. Keywords are ignored, as
- * the original does. */
+/* Raises TypeError if args is not empty: the classes below accept no arguments. Keywords are
+ * ignored, as in the original. */
 int jbuf_refuse_arguments(PyTypeObject *type, PyObject *args);
 
-/* Raises RuntimeError where __init__ has not run. */
+/* Raises RuntimeError if __init__ has not run. */
 int jbuf_check(const jbuf_t *self);
 
-/* Room for at least that many entries. Returns false where there is no memory; no exception. */
+/* Makes room for at least that many entries. Returns false without an exception if there is no
+ * memory. */
 bool jbuf_reserve(jbuf_t *self, uint64_t entry_count);
 
-/* The datagram as bytes: the very object where it is bytes, else what bytes(object) makes of it. */
+/* The datagram as bytes: the same object if it is bytes, otherwise bytes(object). */
 PyObject *jbuf_as_datagram(PyObject *object);
 
 /* --- jbuf_many.c ---------------------------------------------------------------------------- */
@@ -206,7 +207,7 @@ typedef struct jbuf_cut {
 } jbuf_cut_t;
 
 /* Checks everything and copies all sizes and offsets, so that nothing can change them afterwards.
- * Runs Python code. jbuf_cut_close in any case. */
+ * Runs Python code. Call jbuf_cut_close in any case. */
 int jbuf_cut_open(jbuf_cut_t *cut, PyObject *data, PyObject *sizes, PyObject *offsets,
                   PyObject *stride);
 void jbuf_cut_close(jbuf_cut_t *cut);

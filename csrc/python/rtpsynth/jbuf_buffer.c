@@ -9,7 +9,7 @@
 #define FIRST_ENTRIES 64u
 #define NO_MEMORY (RTP_PARSE_PADDING_ZERO - 1000) /* RJB_ENOMEM */
 
-/* Of a core that no object has any more, as finalizers may run. */
+/* The core does not belong to any object any more, because finalizers may run. */
 static void release_core(const rtp_jbuf_t *core)
 {
     for (uint32_t i = 0; i < core->held; i++)
@@ -114,7 +114,7 @@ static PyObject *hand_out(const rtp_jbuf_entry_t *entry)
 }
 
 /* A list of the erasure, if there is one, and the frames that are ready. They leave the buffer in
- * any case: without memory for the list they are gone. */
+ * any case: if there is no memory for the list, they are lost. */
 static PyObject *list_ready(const rtp_jbuf_result_t *r)
 {
     if (r->ready_count == 0)
@@ -154,7 +154,7 @@ static bool has_room(jbuf_t *self)
     return !rtp_jbuf_is_full(&self->core) || jbuf_reserve(self, self->core.held + 1);
 }
 
-/* Parses the datagram and makes its wrapper. Steals datagram. Returns 0, or the number for
+/* Parses the datagram and creates its wrapper. Steals datagram. Returns 0, or the number for
  * RTPParseError with *wrapper NULL. */
 static int make_frame(PyObject *datagram, PyObject *opaque, rtp_view_t *view,
                       jbuf_wrapper_t **wrapper)
@@ -289,16 +289,16 @@ static PyObject *get_counters(jbuf_t *self, void *unused)
 static PyMethodDef jbuf_methods[] = {
     {"udp_in", FASTCALL(udp_in),
      "udp_in($self, data, opaque=None, /)\n--\n\n"
-     "Offer one datagram. Returns what is ready now, in order: a list of FrameWrapper.\n\n"
-     "data is kept if it is bytes, else bytes(data) is. opaque comes back with the frame. Raises\n"
-     "RTPParseError where it is not RTP."},
+     "Offer one datagram. Returns the frames that are ready now, in order: a list of FrameWrapper.\n\n"
+     "data is kept if it is bytes, otherwise bytes(data) is. opaque comes back with the frame. Raises\n"
+     "RTPParseError if it is not RTP."},
     {"flush", FASTCALL(flush),
      "flush($self, /)\n--\n\n"
-     "The last run of consecutive frames that wait; all runs before it are dropped.\n\n"
-     "As the original does it; drain() loses nothing. The buffer stays usable."},
+     "Return the last run of consecutive frames that wait. All runs before it are dropped.\n\n"
+     "The original does the same. drain() loses nothing. The buffer stays usable."},
     {"drain", (PyCFunction)drain, METH_NOARGS,
      "drain($self, /)\n--\n\n"
-     "All frames that wait, with an erasure at each gap. The buffer stays usable."},
+     "Return all frames that wait, with an erasure at each gap. The buffer stays usable."},
     {"udp_in_many", NAMED(jbuf_udp_in_many),
      "udp_in_many($self, data, sizes=None, *, offsets=None, stride=None, out=None)\n--\n\n"
      "Offer many datagrams. Returns events as a NumPy array of event_dtype(), or, with out=, how\n"
@@ -337,7 +337,7 @@ static PyType_Slot jbuf_slots[] = {
     {Py_tp_members, jbuf_members},
     {Py_tp_getset, jbuf_getset},
     {Py_tp_doc, "RtpJBuf(capacity, /)\n--\n\n"
-                "Puts the RTP datagrams of one stream in order, and says what is missing."},
+                "Puts the RTP datagrams of one stream in order, and reports what is missing."},
     {0, NULL},
 };
 

@@ -1,4 +1,4 @@
-/* jbuf_check.c: what the classes of rtpsynth._jbuf check and make room for alike. */
+/* jbuf_check.c: checks and memory that the classes of rtpsynth._jbuf share. */
 #include "python/rtpsynth/jbuf.h"
 
 int jbuf_refuse_arguments(PyTypeObject *type, PyObject *args)

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <structmember.h>
 
-/* References are never NULL in an object that Python sees, and None where there is nothing: the
+/* References are never NULL in an object that Python sees. They are None if there is no value: the
  * interpreter has a fast path for members of type T_OBJECT_EX, and none for T_OBJECT. */
 
 typedef struct rtp_info {
@@ -46,8 +46,8 @@ enum { TYPE_RTP = 0, TYPE_ERS = 1 };
 
 static PyTypeObject *types[JBUF_CLASSES];
 
-/* Memory of dead objects for the next ones. Measured: reading frame.content.frame.rtp.lseq of each
- * frame takes 10 % less time with it. */
+/* Keeps the memory of dead objects for new ones. Measured: reading frame.content.frame.rtp.lseq of
+ * each frame takes 10 % less time with it. */
 typedef struct spare {
     PyObject_HEAD struct spare *next;
 } spare_t;
@@ -58,7 +58,7 @@ static struct {
     int count;
 } spares[JBUF_CLASSES];
 
-/* Only the first member is set, to 0: where a class refers to an object, that is the reference. */
+/* Only the first member is set, to 0: if a class refers to an object, that is the reference. */
 static void *allocate(jbuf_class_t which)
 {
     spare_t *self = spares[which].first;
@@ -74,7 +74,7 @@ static void *allocate(jbuf_class_t which)
     return self;
 }
 
-/* Of a class with at most one reference in it. */
+/* For a class with at most one reference. */
 static void release(jbuf_class_t which, PyObject *self, PyObject *referred)
 {
     spare_t *spare = (spare_t *)self;
@@ -150,7 +150,7 @@ static PyObject *make_info(const uint8_t *datagram, size_t size)
 
 static PyMemberDef info_members[] = {
     INFO(data_size, T_PYSSIZET, "bytes of payload"),
-    INFO(data_offset, T_UINT, "where the payload begins in the datagram"),
+    INFO(data_offset, T_UINT, "offset of the payload in the datagram"),
     INFO(nsamples, T_INT, "samples in the payload; -1: not known for its type"),
     INFO(ts, T_UINT, "RTP timestamp"),
     INFO(seq, T_USHORT, "sequence number, 16 bits"),
@@ -165,7 +165,7 @@ static PyType_Slot info_slots[] = {
     {Py_tp_new, info_new},
     {Py_tp_dealloc, info_dealloc},
     {Py_tp_members, info_members},
-    {Py_tp_doc, "What the header of an RTP datagram says."},
+    {Py_tp_doc, "The header of an RTP datagram."},
     {0, NULL},
 };
 
@@ -239,7 +239,7 @@ static PyType_Slot union_slots[] = {
     {Py_tp_new, union_new},
     {Py_tp_dealloc, union_dealloc},
     {Py_tp_members, union_members},
-    {Py_tp_doc, "What an RTPFrame consists of."},
+    {Py_tp_doc, "The parts of an RTPFrame."},
     {0, NULL},
 };
 
@@ -327,7 +327,7 @@ static PyType_Slot ers_slots[] = {
     {Py_tp_new, ers_new},
     {Py_tp_dealloc, ers_dealloc},
     {Py_tp_members, ers_members},
-    {Py_tp_doc, "Frames that are given up as lost."},
+    {Py_tp_doc, "Frames that count as lost."},
     {0, NULL},
 };
 

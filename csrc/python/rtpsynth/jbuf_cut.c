@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* Arrays that go with one buffer, while it is cut. */
+/* Arrays that belong to one buffer, while it is split. */
 typedef struct arrays {
     Py_buffer sizes_view, offsets_view;
     int_array_t sizes, offsets; /* width 0: not given */
@@ -104,7 +104,7 @@ static int check_size_count(const arrays_t *a, uint64_t wanted)
 static int refuse_place(uint64_t i, int64_t offset, int64_t size, uint64_t bytes)
 {
     PyErr_Format(PyExc_ValueError,
-                 "datagram %llu (offset %lld, size %lld) does not lie inside its %llu bytes; "
+                 "datagram %llu (offset %lld, size %lld) is not inside its %llu bytes; "
                  "nothing was taken",
                  (unsigned long long)i, (long long)offset, (long long)size,
                  (unsigned long long)bytes);
@@ -126,7 +126,7 @@ static int allocate(jbuf_cut_t *cut, uint64_t count)
 
 static void put(jbuf_cut_t *cut, uint64_t i, const void *data, uint64_t size)
 {
-    /* Longer than 4 GiB is no datagram; none of 0 bytes either, with the same error. */
+    /* More than 4 GiB is no datagram, nor is one of 0 bytes. Both give the same error. */
     cut->in[i] = (rtp_jbuf_in_t){.data = data, .size = size > UINT32_MAX ? 0 : (uint32_t)size};
 }
 
@@ -137,7 +137,7 @@ static int cut_by_stride(jbuf_cut_t *cut, const arrays_t *a, Py_ssize_t stride)
     uint64_t bytes = (uint64_t)cut->data.len;
     uint64_t step = (uint64_t)stride;
     if (stride < 1 || bytes % step != 0) {
-        PyErr_Format(PyExc_ValueError, "%llu bytes are no whole number of datagrams of %zd bytes",
+        PyErr_Format(PyExc_ValueError, "buffer length %llu is not a multiple of the stride or size %zd",
                      (unsigned long long)bytes, stride);
         return -1;
     }
@@ -153,7 +153,7 @@ static int cut_by_stride(jbuf_cut_t *cut, const arrays_t *a, Py_ssize_t stride)
     return 0;
 }
 
-/* Datagram i at offsets[i], or right behind the one before it. */
+/* Datagram i at offsets[i], or directly after the one before it. */
 static int cut_by_sizes(jbuf_cut_t *cut, const arrays_t *a)
 {
     const char *base = cut->data.buf;
@@ -201,7 +201,7 @@ static int cut_buffer(jbuf_cut_t *cut, const arrays_t *a, PyObject *stride)
     if (a->is_one_size)
         return cut_by_stride(cut, a, (Py_ssize_t)int_at(&a->sizes, 0));
     return require(a->sizes.width != 0,
-                   "a buffer must be cut into datagrams: give sizes=, offsets= and sizes=, "
+                   "a buffer must be split into datagrams: give sizes=, offsets= and sizes=, "
                    "stride=, or an array with one row per datagram") < 0
                ? -1
                : cut_by_sizes(cut, a);

@@ -1,17 +1,17 @@
-/* Theory of operation
+/* How it works
  *
  * Three steps, of which only the first and the last run Python code:
- *   1. everything that was given is checked and copied (jbuf_cut_open), the array for the events is
- *      there with room for the worst case, and so are the buffer's entries;
- *   2. the datagrams go through the core, which knows them by number. Then each event that names a
- *      wrapper, because udp_in brought that frame, gets its number instead, and each frame that
- *      still waits gets a wrapper with a copy of its datagram. No more than capacity - 1 wait, so
- *      this does not count for a batch;
- *   3. the wrappers that came out are released.
+ * 1. All arguments are checked and copied (jbuf_cut_open). The array for the events and the
+ * buffer's entries get room for the worst case.
+ * 2. The datagrams go through the core, which knows them by number. Then, in each event of a
+ * wrapper (a frame that udp_in brought) the wrapper is replaced by its number, and each frame that
+ * still waits gets a wrapper with a copy of its datagram. At most capacity - 1 frames wait, so for
+ * a batch this cost does not matter.
+ * 3. The wrappers that left the buffer are released.
  *
  * Worst case: each datagram ends in one event (frame, dropped or error) and brings at most one
- * erasure, each frame held before ends in one event; and the core wants room for what is held + 4
- * before each datagram. */
+ * erasure, each frame held before ends in one event, and the core needs room for the held frames +
+ * 4 before each datagram. */
 #include "python/rtpsynth/jbuf.h"
 
 enum { EVENT_RESERVE = 4 };
@@ -64,7 +64,7 @@ static int rows_make(rows_t *rows, uint64_t count)
     return rows->array ? rows_view(rows) : -1;
 }
 
-/* For count datagrams, or as many erasures. rows_close in any case. */
+/* For count datagrams, or as many erasures. Call rows_close in any case. */
 static int rows_open(rows_t *rows, PyObject *out, const jbuf_t *self, uint64_t count)
 {
     *rows = (rows_t){0};
@@ -90,7 +90,7 @@ static int rows_open(rows_t *rows, PyObject *out, const jbuf_t *self, uint64_t c
     return 0;
 }
 
-/* What the caller returns: the first events of our array, or how many of them there are. */
+/* The caller's result: the first events of our array, or how many of them there are. */
 static PyObject *rows_result(const rows_t *rows, size_t count)
 {
     if (!rows->is_ours)
@@ -101,7 +101,7 @@ static PyObject *rows_result(const rows_t *rows, size_t count)
 
 /* --- from numbers to wrappers and back ------------------------------------------------------ */
 
-/* Wrappers that are to be released when nothing is half done. */
+/* Wrappers to release when nothing is half done. */
 typedef struct garbage {
     PyObject *list;
     Py_ssize_t count;
@@ -142,7 +142,7 @@ static jbuf_wrapper_t *wrap(const rtp_jbuf_in_t *in, uint64_t number)
     return wrapper;
 }
 
-/* Without memory there is no way to keep what waits: it is dropped, and counted so. */
+/* Without memory the waiting frames cannot be kept: they are dropped, and counted as dropped. */
 static void give_up_held(jbuf_t *self, garbage_t *g)
 {
     rtp_jbuf_t *core = &self->core;
@@ -186,7 +186,7 @@ static int offer_all(jbuf_t *self, jbuf_cut_t *cut, rows_t *rows, garbage_t *g, 
     uint64_t first = self->core.counters.offered;
     for (size_t i = 0; i < cut->count; i++)
         cut->in[i].item = jbuf_item_of_number(first + i);
-    /* There is room for the events and the frames of all, so it takes all. */
+    /* There is room for all events and frames, so it takes all datagrams. */
     (void)rtp_jbuf_offer_many(&self->core, cut->in, cut->count, rows->at, rows->room, events);
     number_events(rows->at, *events, g);
     return wrap_held(self, cut->in, first, g);
@@ -243,7 +243,7 @@ static PyObject *empty_many(jbuf_t *self, PyObject *args, PyObject *kwargs, cons
     rows_t rows = {0};
     garbage_t garbage = {0};
     PyObject *result = NULL;
-    /* Each frame held may have an erasure of its own before it. */
+    /* Each frame held may have an erasure before it. */
     if (rows_open(&rows, out, self, self->core.held) == 0) {
         jbuf_calm_t calm = jbuf_calm_begin();
         rtp_jbuf_event_t *to = rows.at;

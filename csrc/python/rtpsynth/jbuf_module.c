@@ -7,8 +7,8 @@
 PyObject *jbuf_parse_error;
 PyObject *jbuf_make_rows;
 
-/* configure(make_rows): called with n, returns a writable buffer of at least n events. The main
- * interpreter's stays: it outlives those of others. */
+/* configure(make_rows): called with n, returns a writable buffer of at least n events. The function
+ * of the main interpreter stays, because it outlives those of others. */
 static PyObject *configure(PyObject *module, PyObject *make_rows)
 {
     static bool is_mains;
@@ -28,7 +28,8 @@ static PyMethodDef module_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* One phase, so that an interpreter of its own lock refuses it: types and counts are static. */
+/* Single-phase initialisation, so that an interpreter with its own lock refuses it: types and
+ * counts are static. */
 static struct PyModuleDef module_def = {
     PyModuleDef_HEAD_INIT,
     .m_name = "rtpsynth._jbuf",
@@ -40,7 +41,7 @@ static struct PyModuleDef module_def = {
 static int add_names(PyObject *module)
 {
     jbuf_parse_error = PyErr_NewExceptionWithDoc("rtpsynth.RtpJBuf.RTPParseError",
-                                                 "What was offered is not RTP.", NULL, NULL);
+                                                 "The data offered is not RTP.", NULL, NULL);
     if (jbuf_parse_error == NULL ||
         PyModule_AddObjectRef(module, "RTPParseError", jbuf_parse_error) < 0)
         return -1;

@@ -6,14 +6,14 @@
 
 static PyTypeObject *wrapper_type;
 
-/* Memory of dead wrappers for the next ones, linked through content. Measured: udp_in takes 5 %
- * less time with it in order, 15 % less where frames wait. */
+/* Keeps the memory of dead wrappers for new ones, linked through content. Measured: udp_in takes 5
+ * % less time with it in order, 15 % less if frames wait. */
 enum { MOST_SPARE = 1024 };
 static jbuf_wrapper_t *spare;
 static int spare_count;
 
 /* A wrapper whose opaque is the last reference to another wrapper, and so on, would be freed by as
- * many nested calls. From this depth on they are put aside and freed one by one. */
+ * many nested calls. From this depth on wrappers are queued and freed one by one. */
 enum { DEEPEST = 64 };
 static int depth;
 static jbuf_wrapper_t *aside;
@@ -83,7 +83,7 @@ static void count_out(jbuf_wrapper_t *self)
     }
 }
 
-/* Content that was made counts for itself when it dies. */
+/* Content that was created counts for itself when it dies. */
 static void count_freed(const jbuf_wrapper_t *self)
 {
     jbuf_count_freed(JBUF_FRAME_WRAPPER);
@@ -141,7 +141,7 @@ static int wrapper_traverse(jbuf_wrapper_t *self, visitproc visit, void *arg)
     return jbuf_wrapper_visit(self, visit, arg);
 }
 
-/* data cannot close a cycle alone, and a frame without its datagram would be none. */
+/* data cannot close a cycle alone, and a frame must keep its datagram. */
 static int wrapper_clear(jbuf_wrapper_t *self)
 {
     PyObject *opaque = self->opaque;
@@ -150,7 +150,7 @@ static int wrapper_clear(jbuf_wrapper_t *self)
     return 0;
 }
 
-/* The last step: what this starts, such as a finalizer of opaque, finds nothing half done. */
+/* The last step: code that this starts, such as a finalizer of opaque, finds nothing half done. */
 static void free_one(jbuf_wrapper_t *self)
 {
     PyTypeObject *type = Py_TYPE((PyObject *)self);
@@ -248,7 +248,7 @@ static PyMemberDef wrapper_members[] = {
     {"data", T_OBJECT_EX, offsetof(jbuf_wrapper_t, data), READONLY,
      "the whole datagram, as it was offered; None for an erasure"},
     {"opaque", T_OBJECT_EX, offsetof(jbuf_wrapper_t, opaque), READONLY,
-     "what was given to udp_in with the datagram; None for an erasure"},
+     "the opaque argument of udp_in for the datagram; None for an erasure"},
     {NULL, 0, 0, 0, NULL},
 };
 
@@ -260,7 +260,7 @@ static PyType_Slot wrapper_slots[] = {
     {Py_tp_repr, wrapper_repr},
     {Py_tp_getset, wrapper_getset},
     {Py_tp_members, wrapper_members},
-    {Py_tp_doc, "A frame or an erasure, as the buffer gives it out."},
+    {Py_tp_doc, "A frame or an erasure that the buffer returned."},
     {0, NULL},
 };
 

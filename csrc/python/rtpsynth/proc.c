@@ -4,13 +4,13 @@
 
 #include "python/rtpsynth/waits.h"
 
-/* How long the end of the interpreter is held up by a callback that does not return. */
+/* The longest delay of the interpreter's exit by a callback that does not return. */
 #define EXIT_PATIENCE_S 2.0
 
 PyObject *channel_proc_error;
 
 static PyTypeObject *proc_type;
-static proc_t *current; /* borrowed: RtpProc is one object as long as anybody refers to it */
+static proc_t *current; /* borrowed: RtpProc is one object as long as there is a reference to it */
 
 static signature_t create_channel_signature = {"O:create_channel", 1, 1, {"proc_in", NULL}, {NULL}};
 
@@ -26,7 +26,7 @@ static proc_t *make_proc(void)
         Py_DECREF((PyObject *)proc);
         return NULL;
     }
-    /* Before the start, which lets other threads in. */
+    /* Before the start, which lets other threads run. */
     current = proc;
     if (engine_start(proc->engine) < 0)
         Py_CLEAR(proc);
@@ -49,8 +49,8 @@ static PyObject *proc_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)current;
 }
 
-/* Does not wait for the worker: the last reference may be dropped by a callback, or by somebody
- * whom a callback waits for. */
+/* Does not wait for the worker: a callback may drop the last reference, or a thread that a callback
+ * waits for. */
 static void proc_dealloc(proc_t *self)
 {
     PyTypeObject *type = Py_TYPE((PyObject *)self);
@@ -97,16 +97,16 @@ static PyMethodDef proc_methods[] = {
      "Times are CLOCK_MONOTONIC in ns. The first call comes at once, with deadline_ns 0, and has\n"
      "returned when create_channel returns. A call that returns an int is repeated at that time,\n"
      "with that int as deadline_ns; if that is in the past, as soon as possible (after the first\n"
-     "call: with its now_ns as deadline_ns). One that returns None is not repeated; nor is one "
+     "call: with its now_ns as deadline_ns). A call is not repeated if it returns None, if it "
      "that\n"
-     "raises or returns anything else, and close tells why.\n\n"
-     "Calls come from one thread. What is due at the same time runs in the order it was "
+     "raises, or if it returns anything else. Then close tells why.\n\n"
+     "Calls come from one thread. Calls that are due at the same time run in the order they were "
      "scheduled.\n"
      "create_channel, close and shutdown may be called from within.\n\n"
      "Raises TypeError if proc_in is not callable, RuntimeError after shutdown."},
     {"shutdown", FASTCALL(proc_shutdown),
      "shutdown($self, /)\n--\n\n"
-     "Stop for good: no callback begins any more, all are let go of, the thread ends.\n\n"
+     "Stop for good: no callback begins any more, all are released, and the thread ends.\n\n"
      "Waits for a callback that runs, except within that callback. Twice is fine."},
     {NULL, NULL, 0, NULL},
 };
@@ -117,8 +117,8 @@ static PyType_Slot proc_slots[] = {
     {Py_tp_methods, proc_methods},
     {Py_tp_doc, "RtpProc()\n--\n\n"
                 "A thread that calls functions at the times they ask for.\n\n"
-                "There is one: RtpProc() returns the same object while anybody refers to it or to\n"
-                "one of its channels. Then the thread ends, and the next RtpProc() starts anew."},
+                "There is one: RtpProc() returns the same object while there is a reference to it or to\n"
+                "one of its channels. Then the thread ends, and the next RtpProc() starts a new one."},
     {0, NULL},
 };
 
@@ -131,8 +131,8 @@ static PyType_Spec proc_spec = {
 
 /* --- the process ---------------------------------------------------------------------------- */
 
-/* The child has no worker. What it inherited is as after shutdown, except that callbacks are kept:
- * letting go of them could do in the child what is the parent's to do. */
+/* The child has no worker. Its state is the same as after shutdown, except that callbacks are kept:
+ * releasing them could do in the child what only the parent may do. */
 static PyObject *after_fork_in_child(PyObject *self, PyObject *unused)
 {
     (void)self, (void)unused;

@@ -1,4 +1,4 @@
-/* proc.h: rtpsynth._proc, the scheduler thread behind RtpProc.py.
+/* proc.h: rtpsynth._proc, the scheduler thread of RtpProc.py.
  *
  *   proc.c            the module, RtpProc, and what happens at a fork and at exit
  *   proc_channel.c    RtpProcChannel
@@ -10,15 +10,15 @@
  *            ^                                           |
  *            +---------- borrowed: open, waiting, scheduled
  *
- * Threads. The global lock guards everything; the worker gives it up only while it waits (and
- * wherever a callback does). So a command is done by the thread that gives it, at once, and waits
- * for the worker in two cases alone: until a new channel has run for the first time, and until the
- * callback of a channel that is being closed has returned. Neither is waited for by the worker
- * itself, whatever a callback does: there, the first run happens within create_channel, and close
- * returns.
+ * Threads. The global lock guards everything. The worker gives it up only while it waits (and where
+ * a callback does). So a command is carried out at once by the thread that gives it. It waits for
+ * the worker in two cases only: until a new channel has run for the first time, and until the
+ * callback of a channel that is being closed has returned. The worker itself never waits for these,
+ * whatever a callback does: there, the first run happens within create_channel, and close returns
+ * at once.
  *
  * After anything that may run Python code (a callback, the release of an object) state has to be
- * read anew. Everything returns -1 or NULL with an exception set, unless it says otherwise. */
+ * read again. Everything returns -1 or NULL with an exception set, unless it says otherwise. */
 #ifndef PYTHON_RTPSYNTH_PROC_H
 #define PYTHON_RTPSYNTH_PROC_H
 
@@ -41,11 +41,11 @@ typedef struct engine {
     channel_t *waiting_first; /* those that wait for their first run, in order */
     channel_t *waiting_last;
     uint64_t next_id;
-    int64_t last_now_ns;  /* what callbacks are told never decreases */
+    int64_t last_now_ns;  /* the times that callbacks get never decrease */
     unsigned long worker; /* 0: does not run yet */
     PyObject *thread;     /* threading.Thread; NULL: could not be started */
     bool stopping;
-    bool forked; /* this is another process than the worker's */
+    bool forked; /* this process is not the worker's */
 } engine_t;
 
 /* A function in Python that does nothing; set by configure(). */
@@ -54,12 +54,12 @@ extern PyObject *engine_breathe;
 /* Once, before use. */
 int engine_type_init(void);
 
-/* A new engine, and the start of its thread. engine_add may be called in between. */
+/* A new engine. Starts its thread. engine_add may be called before the thread runs. */
 engine_t *engine_make(void);
 int engine_start(engine_t *e);
 
-/* No callback begins after this. Lets go of all callbacks and kept exceptions. Does not wait.
- * Twice is fine. Never fails. */
+/* No callback begins after this. Releases all callbacks and kept exceptions. Does not wait. May be
+ * called twice. Never fails. */
 void engine_stop(engine_t *e);
 
 /* Waits until the worker has ended, at most timeout_s if that is not negative. Returns at once in
@@ -70,10 +70,10 @@ int engine_join(engine_t *e, double timeout_s);
  */
 int engine_add(engine_t *e, channel_t *ch);
 
-/* Takes a channel out of everything. Twice is fine. Never fails. */
+/* Removes a channel from everything. May be called twice. Never fails. */
 void engine_remove(engine_t *e, channel_t *ch);
 
-/* Waits until no callback of the channel runs, where that is another thread's. */
+/* Waits until no callback of the channel runs, if another thread runs it. */
 int engine_await_channel(engine_t *e, channel_t *ch);
 
 /* --- proc.c --------------------------------------------------------------------------------- */
@@ -95,20 +95,20 @@ struct channel {
     schedule_entry_t entry;
     channel_t *open_next, *open_before;
     channel_t *waiting_next;
-    rt_a32_t turns; /* of the callback; what others wait on */
+    rt_a32_t turns; /* number of callbacks that returned; other threads wait on it */
     uint32_t waiters;
     bool is_open;
     bool has_run; /* or runs for the first time */
     bool has_returned;
     bool is_running;
-    bool is_awaited; /* somebody waits in close */
+    bool is_awaited; /* a thread waits in close */
     bool is_closed;
 };
 
 /* Adds RtpProcChannel to the module. */
 int channel_type_init(PyObject *module);
 
-/* A channel that is in no engine yet. */
+/* A channel that belongs to no engine yet. */
 channel_t *channel_make(proc_t *proc, PyObject *callback);
 
 #endif

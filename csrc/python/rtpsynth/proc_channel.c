@@ -25,7 +25,7 @@ static PyObject *channel_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
     return NULL;
 }
 
-/* The last reference: nobody can close it any more, so it is unscheduled. */
+/* The last reference: it cannot be closed any more, so it is unscheduled. */
 static void channel_dealloc(channel_t *self)
 {
     PyTypeObject *type = Py_TYPE((PyObject *)self);
@@ -93,7 +93,7 @@ static PyObject *channel_closed(channel_t *self, void *unused)
 static PyMethodDef channel_methods[] = {
     {"close", FASTCALL(channel_close),
      "close($self, /)\n--\n\n"
-     "Stop calling the callback, and let go of it.\n\n"
+     "Stop calling the callback, and release it.\n\n"
      "Waits while it runs, except in the worker thread itself.\n\n"
      "Raises ChannelProcError if it had failed, RuntimeError if the channel is closed already."},
     {NULL, NULL, 0, NULL},
@@ -110,7 +110,7 @@ static PyType_Slot channel_slots[] = {
     {Py_tp_dealloc, channel_dealloc},
     {Py_tp_methods, channel_methods},
     {Py_tp_getset, channel_getset},
-    {Py_tp_doc, "A callback of RtpProc. Forgetting it without close stops it, too."},
+    {Py_tp_doc, "A callback of RtpProc. Dropping the last reference without close stops it, too."},
     {0, NULL},
 };
 

@@ -7,10 +7,10 @@
 #include <stddef.h>
 #include <string.h>
 
-/* How often a waiting thread looks for signals, in case that another thread got them. */
+/* How often a waiting thread checks for signals, in case another thread got them. */
 #define SIGNALS_NS (100 * RT_NS_PER_MS)
 
-/* How often a thread that waits for the end of the worker looks whether that waits for it. */
+/* How often a thread that waits for the end of the worker checks whether the worker waits for it. */
 #define JOIN_SLICE_S 0.1
 
 PyObject *engine_breathe;
@@ -82,7 +82,7 @@ static bool is_worker(const engine_t *e)
     return e->worker == PyThread_get_thread_ident();
 }
 
-/* Whoever waits on a channel looks again. */
+/* Wakes the threads that wait on a channel. */
 static void wake_waiters(channel_t *ch)
 {
     rt_fetch_add(&ch->turns, 1);
@@ -90,7 +90,7 @@ static void wake_waiters(channel_t *ch)
         rt_futex_wake_all(&ch->turns);
 }
 
-/* Without the global lock, until the channel's callback has returned once more. */
+/* Runs without the global lock, until the channel's callback has returned once more. */
 static int wait_a_turn(channel_t *ch)
 {
     uint32_t turns = rt_load_relaxed(&ch->turns);
@@ -114,7 +114,7 @@ int engine_await_channel(engine_t *e, channel_t *ch)
 
 static int await_first_run(engine_t *e, channel_t *ch)
 {
-    /* Not until it does not run: the next run may follow at once. */
+    /* Do not wait until it is idle: the next run may follow at once. */
     unsigned long before = waits_begin(e->worker);
     int rc = 0;
     while (rc == 0 && !ch->has_returned && (ch->has_run || !e->stopping) && !e->forked)
@@ -161,7 +161,7 @@ static int take_result(PyObject *result, uint64_t *deadline_ns)
     return again;
 }
 
-/* For close, which raises it; if there will be none any more, to the hook for such cases. */
+/* Keeps it for close, which raises it. If there will be no close, it goes to sys.unraisablehook. */
 static void keep_exception(engine_t *e, channel_t *ch, PyObject *callback)
 {
     if (ch->is_closed && !ch->is_awaited && !e->stopping) {
@@ -182,7 +182,7 @@ static void keep_exception(engine_t *e, channel_t *ch, PyObject *callback)
     Py_XDECREF(traceback);
 }
 
-/* A time that has passed counts as now: channels that ask for the past take turns with the rest
+/* A time that has passed counts as now: channels that ask for the past take turns with the others
  * instead of always being first. */
 static void schedule_again(engine_t *e, channel_t *ch)
 {
@@ -246,10 +246,10 @@ static void wait_for_work(engine_t *e)
     Py_END_ALLOW_THREADS
 }
 
-/* Callbacks may be due without end, and be functions in C, which never look whether another thread
- * wants the lock. Giving it up and taking it back here would not do: others ask for it only after
- * having waited for a whole switch interval, and each such gap starts their wait anew. Entering any
- * function in Python looks, and hands over. */
+/* Callbacks may be due without end, and may be functions in C, which never check whether another
+ * thread wants the lock. It is not enough to release and retake it here: other threads ask for it
+ * only after they have waited for a whole switch interval, and each such gap restarts their wait.
+ * Entering any function in Python checks, and hands over. */
 static void give_others_a_turn(void)
 {
     PyObject *none = PyObject_CallNoArgs(engine_breathe);
@@ -316,7 +316,7 @@ void engine_stop(engine_t *e)
     proc_wait_ring(&e->wait);
 }
 
-/* Returns whether the thread still runs then, or -1. */
+/* Returns whether the thread still runs after that, or -1. */
 static int join_for(engine_t *e, double timeout_s)
 {
     PyObject *none = PyObject_CallMethod(e->thread, "join", "d", timeout_s);

@@ -1,5 +1,5 @@
-/* proc_schedule.h: what is due when. A binary heap of entries that lie in their owners, so that one
- * can be taken out from the middle. Among equal due times the one pushed first comes first.
+/* proc_schedule.h: a binary heap of due times. Its entries are embedded in their owners, so that
+ * one can be removed from the middle. Among equal due times the one pushed first comes first.
  *
  * One thread at a time. */
 #ifndef PYTHON_RTPSYNTH_PROC_SCHEDULE_H
@@ -12,7 +12,7 @@
 typedef struct schedule_entry {
     int64_t due_ns;
     uint64_t order;
-    size_t place; /* counted from 1; 0: is in no schedule, as after zeroing */
+    size_t place; /* counted from 1; 0: is in no schedule, also after zeroing */
 } schedule_entry_t;
 
 typedef struct schedule {
@@ -23,16 +23,16 @@ typedef struct schedule {
 } schedule_t;
 
 /* A zeroed struct is an empty schedule. Makes room for that many entries in all. Returns 0, or
- * -ENOMEM, after which nothing has changed. */
+ * -ENOMEM with nothing changed. */
 int schedule_reserve(schedule_t *s, size_t entries);
 
-/* Gives the memory back. */
+/* Frees the memory. */
 void schedule_close(schedule_t *s);
 
-/* There must be room, and the entry be in no schedule. */
+/* There must be room, and the entry must be in no schedule. */
 void schedule_push(schedule_t *s, schedule_entry_t *entry, int64_t due_ns);
 
-/* Takes an entry out, wherever it is; nothing happens if it is in none. */
+/* Removes an entry, wherever it is. Does nothing if it is in none. */
 void schedule_remove(schedule_t *s, schedule_entry_t *entry);
 
 /* NULL: empty. */

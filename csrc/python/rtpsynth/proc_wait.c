@@ -10,13 +10,13 @@
 #include <unistd.h>
 
 #define SLICE_NS (100 * RT_NS_PER_US)
-#define RESET_ON_FORK 1u /* SCHED_FLAG_RESET_ON_FORK: threads of callbacks ask for nothing */
+#define RESET_ON_FORK 1u /* SCHED_FLAG_RESET_ON_FORK: threads of callbacks do not inherit it */
 
 void proc_wait_init(proc_wait_t *w)
 {
     wake_margin_config_t margin;
     wake_margin_config_init(&margin);
-    margin.quantile_permille = 950; /* the rarer ones would double what is spun for all */
+    margin.quantile_permille = 950; /* the rarer ones would double the spinning of all */
     spin_budget_config_t budget = {
         .limit_permille = 250,
         .window_ns = 10 * RT_NS_PER_MS,
@@ -28,25 +28,25 @@ void proc_wait_init(proc_wait_t *w)
     spin_budget_init(&w->budget, &budget, rt_mono_ns());
 }
 
-/* struct sched_attr of sched_setattr(2) in its first version. Not from a header: whether the C
- * library or the kernel's headers define it depends on their versions. */
+/* struct sched_attr of sched_setattr(2) in its first version. It is not from a header, because it
+ * depends on the versions of the C library and of the kernel's headers whether they define it. */
 typedef struct thread_attributes {
     uint32_t size;
     uint32_t policy; /* 0: SCHED_OTHER */
     uint64_t flags;
     int32_t nice;
     uint32_t priority;
-    uint64_t runtime_ns; /* of SCHED_OTHER: the slice asked for; kernels before 6.12 ignore it */
+    uint64_t runtime_ns; /* of SCHED_OTHER: the requested slice; kernels before 6.12 ignore it */
     uint64_t deadline_ns;
     uint64_t period_ns;
 } thread_attributes_t;
 
 _Static_assert(sizeof(thread_attributes_t) == 48, "SCHED_ATTR_SIZE_VER0");
 
-/* A thread that asks for short slices preempts those with longer ones when it wakes (EEVDF). With
+/* A thread that requests short slices preempts those with longer ones when it wakes (EEVDF). With
  * two other threads computing on two cores, 1 kHz, lateness p50/p90/p99: 0.3/5/4480 us, and without
- * 0.3/2940/6360 us; on a half idle machine p99 44 us, and without 540 us. No privilege is needed,
- * and no share of the core is taken from others. */
+ * 0.3/2940/6360 us. On a half idle machine p99 44 us, and without 540 us. It needs no privilege,
+ * and takes no share of the core from others. */
 static void ask_for_short_slices(void)
 {
     thread_attributes_t a = {.size = sizeof a};
@@ -69,7 +69,7 @@ void proc_wait_ring(proc_wait_t *w)
     rt_futex_wake_all(&w->bell);
 }
 
-/* All that was not spun counts as slept: the account is the spinning's alone. */
+/* All time that was not spun counts as slept: the budget counts only the spinning. */
 static bool may_spin(proc_wait_t *w, int64_t now_ns)
 {
     spin_budget_slept(&w->budget, w->budget.last_mono_ns, now_ns);

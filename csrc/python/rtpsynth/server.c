@@ -4,7 +4,7 @@
 
 #include "python/rtpsynth/arguments.h"
 
-/* A longer queue is refused as one that cannot be allocated, whatever its channel's memory holds.
+/* A longer queue is refused like one that cannot be allocated, whatever its channel's memory holds.
  */
 #define LONGEST_QUEUE (UINT64_C(1) << 31)
 #define DEFAULT_TICK_HZ 200
@@ -55,8 +55,8 @@ static PyObject *server_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     return NULL;
 }
 
-/* No channel is open, or it would refer to the server. The thread closes what the worker has: this
- * may be a garbage collection in the middle of anything, with locks held. */
+/* No channel is open, because it would refer to the server. The thread closes the worker's side:
+ * this may be a garbage collection in the middle of anything, with locks held. */
 static void server_dealloc(server_t *self)
 {
     PyTypeObject *type = Py_TYPE((PyObject *)self);
@@ -126,8 +126,8 @@ static int check_wish(wish_t *w)
     return address_resolve(&w->address, host, w->port, w->family);
 }
 
-/* Errors are told in the original's order: those of socket and bind before that the server is shut
- * down, though nothing is left here to bind for. */
+/* Errors are reported in the original's order: those of socket and bind come before the report that
+ * the server is shut down, though no port is needed any more. */
 static int refuse_for_good(const wish_t *w)
 {
     PyObject *pair = address_pair(&w->address);
@@ -143,7 +143,8 @@ static int refuse_for_good(const wish_t *w)
     return -1;
 }
 
-/* Opens the port. The channel has its place: what arrives before this returns is handed to it. */
+/* Opens the port. The channel has its place: datagrams that arrive before this returns are handed
+ * to it. */
 static int open_port(channel_t *channel, const shm_addr_t *address)
 {
     mux_request_t request = {.op = MUX_ADD,
@@ -169,7 +170,7 @@ static void take_back(channel_t *channel)
     PyObject *kind, *value, *trace;
     PyErr_Fetch(&kind, &value, &trace);
     if (channel_close_port(channel) < 0)
-        PyErr_Clear(); /* the error that is told already comes first */
+        PyErr_Clear(); /* the error that is raised already comes first */
     PyErr_Restore(kind, value, trace);
 }
 
@@ -270,7 +271,7 @@ static PyObject *configure(PyObject *module, PyObject *args)
     return Py_None;
 }
 
-/* shared_bytes(places): what the engine's part of a channel takes for so many ports. */
+/* shared_bytes(places): the size of the engine's part of a channel with this many ports. */
 static PyObject *shared_bytes(PyObject *module, PyObject *args)
 {
     (void)module;
@@ -286,7 +287,8 @@ static PyMethodDef module_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* One phase, so that an interpreter of its own lock refuses it: types and names are static. */
+/* Single-phase initialisation, so that an interpreter with its own lock refuses it: types and names
+ * are static. */
 static struct PyModuleDef module_def = {
     PyModuleDef_HEAD_INIT,
     .m_name = "rtpsynth._server",

@@ -4,7 +4,7 @@
  *   server_address.c    names and numbers of hosts <-> shm_addr_t
  *   server_request.c    requests to the worker
  *   server_channel.c    RtpChannel
- *   server_exchange.c   Exchange: the rings, who has which place, and the thread that calls back
+ *   server_exchange.c   Exchange: the rings, the owner of each place, and the thread that calls back
  *   waits.h             which thread waits for which, together with RtpProc
  *
  *       RtpServer -----> mux (_mux.Mux, Python: the shmring channel, requests to the worker)
@@ -13,16 +13,16 @@
  *        |                |
  *        +---- RtpChannel <  while it is open
  *
- * A server whose last channel is closed and that nobody refers to any more dies by reference
- * counting; its thread then ends and closes what the worker has. While a channel is open the
- * exchange, which the thread keeps alive, refers to it and it to its server. None of these objects
- * is seen by the garbage collector, which would otherwise take an open channel that nobody but the
- * thread refers to.
+ * A server whose last channel is closed and that has no other references dies by reference
+ * counting. Its thread then ends and closes the worker's side. While a channel is open, the
+ * exchange, which the thread keeps alive, refers to it, and it to its server. The garbage collector
+ * sees none of these objects. Otherwise it would collect an open channel that only the thread
+ * refers to.
  *
- * Threads. Everything below is used with the global lock held; it is given up while waiting, while
- * resolving names and by the Python code of _mux. Whatever was read before may have changed then.
- * The reader's end of the rx ring belongs to the dispatch thread, which waits on it without the
- * lock.
+ * Threads. Everything below is used with the global lock held. It is given up while waiting, while
+ * resolving names and by the Python code of _mux. After that, values that were read before may have
+ * changed. The reader's end of the rx ring belongs to the dispatch thread, which waits on it
+ * without the lock.
  *
  * Everything here returns -1 or NULL with a Python exception set, unless it says otherwise. */
 #ifndef PYTHON_RTPSYNTH_SERVER_H
@@ -56,7 +56,7 @@ typedef struct channel {
     PyObject *local_addr; /* (host, port) */
     uint32_t queue_size;
     uint32_t pushed;       /* packets ever queued, mod 2^32 */
-    uint32_t drained_seen; /* of them, those that the worker was done with when last looked at */
+    uint32_t drained_seen; /* packets of these that the worker had finished when last read */
     uint16_t place;
     uint16_t generation;
     sa_family_t family;
@@ -79,15 +79,15 @@ struct exchange {
     uint32_t fresh;       /* places from here on were never used */
     channel_t **channels; /* by place: the open channel, a reference */
     uint16_t *generations;
-    uint16_t *freed; /* a ring of places to be used again */
+    uint16_t *freed; /* a ring of places to use again */
     uint32_t freed_first;
     uint32_t freed_count;
 
     /* dispatch thread */
-    channel_t *running;   /* whose callback is being called */
-    unsigned long thread; /* who it is; 0: it does not run */
+    channel_t *running;   /* the channel whose callback runs */
+    unsigned long thread; /* its id; 0: it does not run */
     unsigned waiters;     /* threads that wait for the end of a callback or of the thread */
-    rt_a32_t turns;       /* futex: counts what waiters may wait for */
+    rt_a32_t turns;       /* futex: counts the events that waiters may wait for */
     bool finished;
     int64_t last_rtime_ns;
     uint8_t *buffer; /* SHM_MAX_RECORD */
@@ -105,7 +105,7 @@ int address_resolve(shm_addr_t *out, const char *host, int port, int family);
 /* port within 0 .. 65535, or ValueError. */
 int address_check_port(int port);
 
-/* What bind_family= means: AF_UNSPEC, AF_INET, AF_INET6. */
+/* Converts bind_family= to AF_UNSPEC, AF_INET, AF_INET6. */
 int address_family(PyObject *given, int *family);
 
 /* (host, port). New reference. */
@@ -121,17 +121,17 @@ int channel_type_init(PyObject *module);
 channel_t *channel_new(PyObject *server, exchange_t *exchange, PyObject *callback,
                        uint32_t queue_size);
 
-/* Takes the channel from its place and has the worker close its port. No packet finds it any more
- * then, whatever became of the request: its errors are swallowed, but not an interrupt. */
+/* Removes the channel from its place and makes the worker close its port. No packet is delivered to
+ * it any more, even if the request fails: its errors are swallowed, but not an interrupt. */
 int channel_close_port(channel_t *channel);
 
 /* --- server_request.c ----------------------------------------------------------------------- */
 
-/* Clears an exception that is set, if it is an Exception. -1: it is an interrupt or the like. */
+/* Clears an exception that is set, if it is an Exception. -1: it is an interrupt or a similar one. */
 int server_swallow_error(void);
 
-/* After a request: -1 with RuntimeError instead of its own outcome if the server was shut down, or
- * its worker has failed for good; or -1 with an interrupt. 0: neither, the outcome stays. */
+/* Call it after a request. -1: the server was shut down or its worker has failed for good, and
+ * RuntimeError replaces the request's own outcome; or an interrupt. 0: neither, the outcome stays. */
 int server_refuse_request(const exchange_t *x);
 
 /* Sends one request through the server's mux; on success *reply is the worker's answer. */
@@ -141,36 +141,37 @@ int server_request(PyObject *server, const mux_request_t *request, mux_reply_t *
 
 int exchange_type_init(PyObject *module);
 
-/* Gives the channel a place, from which arrivals are handed to it at once. -1 with OSError EMFILE:
- * there is none left. */
+/* Gives the channel a place. From then on arrivals are handed to it. -1 with OSError EMFILE: there
+ * is none left. */
 int exchange_enter(exchange_t *x, channel_t *channel);
 
-/* Takes the channel from its place: its callback is not called any more, though it may be running.
- * The place stays taken until exchange_free_place. Does nothing for one that has left already. */
+/* Removes the channel from its place: its callback is not called any more, though it may still be
+ * running. The place stays taken until exchange_free_place. Does nothing for one that has left
+ * already. */
 void exchange_leave(exchange_t *x, channel_t *channel);
 void exchange_free_place(exchange_t *x, uint16_t place);
 
-/* Takes every channel from its place and lets go of the callbacks. */
+/* Removes every channel from its place and releases the callbacks. */
 void exchange_leave_all(exchange_t *x);
 
-/* Whether this server was shut down, or its channel closed under it together with the whole pool.
+/* Whether this server was shut down, or its channel was closed by the whole pool.
  */
 static inline bool exchange_is_over(const exchange_t *x)
 {
     return x->stopping || rt_load_acquire(&x->segment->status->state) == SHM_STATE_CLOSED;
 }
 
-/* Whether its worker died once too often: no other takes over. */
+/* Whether its worker died once too often and is not replaced. */
 static inline bool exchange_has_failed(const exchange_t *x)
 {
     return rt_load_acquire(&x->segment->status->state) == SHM_STATE_FAILED;
 }
 
-/* The thread is to end; nothing is queued any more. */
+/* Makes the thread end. Nothing is queued any more. */
 void exchange_stop(exchange_t *x);
 
 /* Waits until the callback of channel, or with NULL the thread, is over. Returns at once in the
- * thread itself, and where waiting would close a circle of threads that wait for each other. -1: a
+ * thread itself, and if waiting would close a circle of threads that wait for each other. -1: a
  * signal handler raised. */
 int exchange_wait(exchange_t *x, const channel_t *channel);
 

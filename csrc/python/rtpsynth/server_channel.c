@@ -1,8 +1,7 @@
 /* server_channel.c: RtpChannel.
  *
- * A queue of queue_size packets is a count: packets that were ever queued, less those that the
- * worker says it is done with. Its line is read only when the queue may be full by what was seen
- * last. */
+ * A queue of queue_size packets is a count: packets ever queued, minus those that the worker has
+ * finished. The worker's cache line is read only if the queue may be full by the value seen last. */
 #include "python/rtpsynth/server.h"
 
 #include "python/rtpsynth/arguments.h"
@@ -73,7 +72,7 @@ static int refuse_full(const channel_t *self)
     return -1;
 }
 
-/* A count that lags behind, because a record was spoilt by another process, is put right as soon as
+/* A count can lag behind when another process overwrote a record. It is corrected as soon as
  * nothing waits at all. */
 static bool queue_is_full(channel_t *self)
 {
@@ -93,7 +92,7 @@ static int queue_packet(channel_t *self, const char *data, Py_ssize_t bytes)
     if (queue_is_full(self))
         return refuse_full(self);
     if (bytes > MUX_MAX_DATAGRAM)
-        return 0; /* lost, as any that is too long for the network */
+        return 0; /* lost, like any that is too long for the network */
     mux_head_t head = {.number = self->pushed, .port = self->place, .generation = self->generation};
     if (mux_endpoint_send(x->end, &head, data, (uint32_t)bytes) < 0)
         return refuse_full(self);
@@ -106,7 +105,7 @@ static PyObject *channel_send_pkt(channel_t *self, PyObject *const *args, Py_ssi
     if (want_arguments("send_pkt", nargs, 1) < 0 || check_may_send(self) < 0)
         return NULL;
     PyObject *data = PyObject_Bytes(args[0]); /* of bytes: the same object */
-    /* What makes the bytes may close the channel. */
+    /* The conversion to bytes may close the channel. */
     int rc = data != NULL ? check_may_send(self) : -1;
     if (rc == 0)
         rc = queue_packet(self, PyBytes_AsString(data), PyBytes_Size(data));
@@ -126,7 +125,7 @@ static int check_may_aim(const channel_t *self)
     return self->exchange->stopping ? refuse(SERVER_STOPPED) : 0;
 }
 
-/* The request failed, or the worker knows no such port: closed meanwhile, by whichever way. */
+/* The request failed, or the worker does not know the port: it was closed meanwhile. */
 static int refuse_aim(const channel_t *self)
 {
     if (server_refuse_request(self->exchange) < 0)
@@ -208,13 +207,13 @@ static PyObject *channel_closed(channel_t *self, void *closure)
 static PyMethodDef channel_methods[] = {
     {"send_pkt", FASTCALL(channel_send_pkt),
      "send_pkt($self, data, /)\n--\n\n"
-     "Queue one datagram for the target. Never waits; RtpQueueFullError when the queue is full."},
+     "Queue one datagram for the target. Never waits. Raises RtpQueueFullError if the queue is full."},
     {"set_target", (PyCFunction)channel_set_target, METH_VARARGS,
      "set_target($self, host, port, /)\n--\n\n"
-     "Say where packets go from now on; host is resolved in the channel's address family."},
+     "Set the target of packets from now on. host is resolved in the channel's address family."},
     {"close", (PyCFunction)channel_close, METH_VARARGS,
      "close($self, /)\n--\n\n"
-     "Give the port up. Its callback is not called any more; what waits to be sent is dropped."},
+     "Release the port. Its callback is not called any more. Packets that wait are dropped."},
     {NULL, NULL, 0, NULL},
 };
 

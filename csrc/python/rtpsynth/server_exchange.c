@@ -1,27 +1,27 @@
-/* server_exchange.c: theory of operation.
+/* server_exchange.c: how it works.
  *
- * A channel has a place, which is the worker's number of its port, and at each place another
- * generation than the channel before. Both come with every arrival; what does not match the channel
- * that has the place now belongs to a former one and is dropped.
+ * A channel has a place, which is the worker's number of its port, and another generation than the
+ * previous channel at this place. Every arrival carries both. An arrival that does not match the
+ * place's present channel belongs to a former one and is dropped.
  *
  *     rx ring --> dispatch thread --> channels[place], if the generation is the same --> callback
  *
- * The thread looks a channel up under the global lock, right before it calls it. So one that was
- * closed is never called again; whoever closes it only has to wait for a call that is under way.
+ * The thread looks a channel up under the global lock, directly before it calls it. So a closed
+ * channel is never called again. The thread that closes it only has to wait for a call in progress.
  *
- * The lock is taken once for all that has arrived, and offered to others after BATCH packets: an
+ * The lock is taken once for all arrivals, and offered to others after BATCH packets: an
  * interpreter thread that has waited its 5 ms then gets it, though callbacks written in C never
- * look whether somebody wants it. */
+ * check whether another thread wants it. */
 #include "python/rtpsynth/server.h"
 
 #include "python/rtpsynth/waits.h"
 
 #define BATCH 64
-/* The thread looks up this often when nothing arrives, should a wake-up to end be missed. */
+/* The thread checks this often when nothing arrives, in case it missed the wake-up to end. */
 #define SLICE_NS (100 * RT_NS_PER_MS)
 #define WAIT_SLICE_NS (10 * RT_NS_PER_MS)
-/* So many places rest before one is used again, or all: generations of 16 bits are then not used up
- * within the time that a packet may wait in a ring. */
+/* This many places (or all) must be free before one is used again, so that its 16-bit generations
+ * do not repeat within the time that a packet may wait in a ring. */
 #define FREED_AT_LEAST 256u
 
 PyTypeObject *exchange_type;
@@ -131,8 +131,8 @@ int exchange_wait(exchange_t *x, const channel_t *channel)
 
 /* --- calling back --------------------------------------------------------------------------- */
 
-/* Never later than now, never earlier than the one before, never 0. The stamp is the kernel's,
- * converted from a clock that somebody may set. */
+/* Never later than now, never earlier than the previous one, never 0. The stamp is the kernel's,
+ * converted from a clock that may be set. */
 static int64_t rtime_of(exchange_t *x, int64_t stamp_ns)
 {
     int64_t now = rt_mono_ns();
@@ -141,7 +141,7 @@ static int64_t rtime_of(exchange_t *x, int64_t stamp_ns)
     return x->last_rtime_ns;
 }
 
-/* The sender of an arrival as a pair; nearly always the one before. Borrowed. */
+/* The sender of an arrival as a pair; nearly always the previous one. Borrowed. */
 static PyObject *address_of(channel_t *channel, const shm_addr_t *source)
 {
     if (channel->last_address != NULL && memcmp(&channel->last_source, source, sizeof *source) == 0)
@@ -156,8 +156,8 @@ static PyObject *address_of(channel_t *channel, const shm_addr_t *source)
     return pair;
 }
 
-/* Making the arguments may start the garbage collector, and that a finalizer which closes the
- * channel: only afterwards is known whether it is still to be called. */
+/* Creating the arguments may start the garbage collector, whose finalizers may close the channel:
+ * only afterwards is it known whether to call it. */
 static void call(exchange_t *x, channel_t *channel, const rx_packet_t *p)
 {
     PyObject *data = PyBytes_FromStringAndSize((const char *)x->buffer, p->payload_bytes);
@@ -184,7 +184,7 @@ static channel_t *find_channel(const exchange_t *x, uint32_t tag)
     return same ? channel : NULL;
 }
 
-/* Hands one arrival to its channel. Returns false when there is none. */
+/* Hands one arrival to its channel. Returns false if there is none. */
 static bool dispatch_one(exchange_t *x)
 {
     rx_packet_t packet;
@@ -243,8 +243,8 @@ static int make_tables(exchange_t *x, uint32_t places)
     return -1;
 }
 
-/* Exchange(owner, address, places): the end of a channel with engine mux lies at address as long as
- * owner is referred to; it is attached as producer and reader. */
+/* Exchange(owner, address, places): the end of a channel with engine mux is at address as long as
+ * owner is referenced. It is attached as producer and reader. */
 static PyObject *exchange_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     (void)kwargs;
@@ -292,7 +292,8 @@ static PyObject *exchange_stop_method(exchange_t *x, PyObject *unused)
     return Py_None;
 }
 
-/* forget(): in a child after fork. The thread is the parent's, and so is what it was doing. */
+/* forget(): for a child after fork. The thread belongs to the parent, and so does the state of its
+ * work. */
 static PyObject *exchange_forget(exchange_t *x, PyObject *unused)
 {
     (void)unused;
@@ -305,7 +306,7 @@ static PyObject *exchange_forget(exchange_t *x, PyObject *unused)
 
 static PyMethodDef exchange_methods[] = {
     {"run", (PyCFunction)exchange_run, METH_NOARGS,
-     "run($self, /)\n--\n\nHand out what arrives, until stop(). Of one thread."},
+     "run($self, /)\n--\n\nHand arrivals to their channels until stop(). For one thread."},
     {"stop", (PyCFunction)exchange_stop_method, METH_NOARGS, "stop($self, /)\n--\n\n"},
     {"forget", (PyCFunction)exchange_forget, METH_NOARGS, "forget($self, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},

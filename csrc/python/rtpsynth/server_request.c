@@ -1,4 +1,4 @@
-/* server_request.c: what RtpServer and RtpChannel ask of the worker, and what became of it. */
+/* server_request.c: the requests of RtpServer and RtpChannel to the worker, and their results. */
 #include "python/rtpsynth/server.h"
 
 int server_swallow_error(void)

@@ -1,8 +1,8 @@
-/* rtpsynth._synth: the generator of RTP packets, for RtpSynth.py. The arithmetic is rtp_synth.h's;
- * here are arguments, results, and where random numbers come from.
+/* rtpsynth._synth: the generator of RTP packets, for RtpSynth.py. rtp_synth.h does the arithmetic.
+ * This file handles arguments, results, and the source of random numbers.
  *
- * The global lock is held throughout: a packet takes less time than giving it up and getting it
- * back. */
+ * The global lock is held throughout, because a packet takes less time than releasing and retaking
+ * it. */
 #include "python/rtpsynth/arguments.h"
 
 #include "python/module_gil.h"
@@ -50,7 +50,7 @@ static PyObject *set_randfunc(PyObject *self, PyObject *const *args, Py_ssize_t 
     Py_RETURN_NONE;
 }
 
-/* Without an argument; and with the number of bits for those, such as getrandbits, that want it. */
+/* Without an argument, or with the number of bits for functions that want it, such as getrandbits. */
 static PyObject *call_randfunc(PyObject *function)
 {
     PyObject *drawn = PyObject_CallNoArgs(function);
@@ -76,8 +76,8 @@ static int draw(PyObject *function, uint32_t *out)
     return number == (unsigned long long)-1 && PyErr_Occurred() ? -1 : 0;
 }
 
-/* RuntimeError in place of the exception that is set, which becomes its cause. What is no
- * Exception (KeyboardInterrupt) stays as it is. */
+/* Raises RuntimeError in place of the exception that is set, which becomes its cause. An exception
+ * that is no Exception (KeyboardInterrupt) stays. */
 static void raise_randfunc_failed(void)
 {
     PyObject *type, *cause, *traceback;
@@ -178,7 +178,7 @@ static int check_payload(int plen, Py_ssize_t payload_bytes)
     return 0;
 }
 
-/* payload NULL: zeroes. Else it is cut to plen, or filled up with zeroes. */
+/* payload NULL: zeroes. Otherwise it is cut to plen, or padded with zeroes. */
 static PyObject *make_packet(synth_t *self, int plen, int pt, const char *payload,
                              Py_ssize_t payload_bytes)
 {
@@ -271,14 +271,14 @@ static int batch_take_plen(batch_t *b, PyObject *number)
     return -1;
 }
 
-/* A length, or count payloads of one length behind each other. */
+/* A length, or count payloads of one length one after the other. */
 static int batch_take_payload(batch_t *b, PyObject *payload)
 {
     if (!PyObject_CheckBuffer(payload))
         return batch_take_plen(b, payload);
     if (PyObject_GetBuffer(payload, &b->payload, PyBUF_C_CONTIGUOUS) < 0)
         return -1;
-    if (b->payload.ndim == 0) { /* a NumPy scalar, which is a number too */
+    if (b->payload.ndim == 0) { /* a NumPy scalar, which is also a number */
         PyBuffer_Release(&b->payload);
         return batch_take_plen(b, payload);
     }
@@ -417,7 +417,7 @@ static int want_int(PyObject *value, Py_ssize_t position)
     return -1;
 }
 
-/* The numbers of the two-argument form count for nothing, as in the original. */
+/* The numbers of the two-argument form are ignored, as in the original. */
 static PyObject *synth_resync(synth_t *self, PyObject *const *args, Py_ssize_t nargs)
 {
     if (!is_ready(self) || (nargs != 0 && want_arguments("resync", nargs, 2) < 0))
@@ -456,36 +456,36 @@ static PyObject *synth_pkt_free(synth_t *self, PyObject *const *args, Py_ssize_t
 static PyMethodDef synth_methods[] = {
     {"next_pkt", FASTCALL_KEYWORDS(synth_next_pkt),
      "next_pkt($self, plen, pt, pload=None)\n--\n\n"
-     "The next packet, bytes of length 12 + plen.\n\n"
-     "plen: bytes of payload, 0 or more. pt: payload type, of which the low 7 bits count.\n"
-     "pload: the payload, bytes or what bytes() takes; cut to plen, or filled up with zeroes.\n"
+     "Return the next packet, bytes of length 12 + plen.\n\n"
+     "plen: bytes of payload, 0 or more. pt: payload type (its low 7 bits).\n"
+     "pload: the payload, bytes or what bytes() accepts; cut to plen, or padded with zeroes.\n"
      "None: zeroes.\n\n"
      "Raises ValueError for a payload of more than plen + 32 bytes. After an exception the next\n"
      "packet is the one that failed."},
     {"next_pkts", FASTCALL_KEYWORDS(synth_next_pkts),
      "next_pkts($self, n, payload, pt, out=None, stride=None)\n--\n\n"
-     "The next n packets, all of one size, in one buffer: what n calls of next_pkt make.\n\n"
-     "payload: bytes of payload of each packet, which is zeroes then; or n payloads of one length\n"
-     "behind each other in a contiguous buffer, such as bytes or an array of shape (n, length).\n"
-     "out: writable contiguous buffer; its bytes between packets are left as they are. None: a\n"
+     "Write the next n packets, all of one size, to one buffer, as n calls of next_pkt make them.\n\n"
+     "payload: the payload length of each packet, all zeroes; or n payloads of one length\n"
+     "after each other in a contiguous buffer, such as bytes or an array of shape (n, length).\n"
+     "out: writable contiguous buffer; its bytes between packets stay unchanged. None: a\n"
      "new bytearray of n * stride bytes.\n"
      "stride: bytes from one packet to the next, 12 + length or more. None: the length of a row\n"
-     "where out has two dimensions, else 12 + length.\n\n"
-     "Returns out. Raises ValueError where payload or out do not fit n packets; nothing has\n"
-     "changed then."},
+     "if out has two dimensions, otherwise 12 + length.\n\n"
+     "Returns out. Raises ValueError if payload or out do not fit n packets; then nothing has\n"
+     "changed."},
     {"set_mbt", FASTCALL(synth_set_mbt),
      "set_mbt($self, new, /)\n--\n\n"
-     "Set the marker of the next packet to the lowest bit of new; return what it was to be."},
+     "Set the marker of the next packet to the lowest bit of new; return the previous value."},
     {"resync", FASTCALL(synth_resync),
      "resync($self, ts=0, seq=0, /)\n--\n\n"
      "Move the timestamp by the time since the last packet, at srate units a second.\n\n"
-     "Both numbers are ignored; none or both of them."},
+     "Give both numbers or none. They are ignored."},
     {"skip", FASTCALL(synth_skip),
      "skip($self, npkts, /)\n--\n\n"
      "Move the timestamp by that many packets, back if negative. The sequence number stays."},
     {"pkt_free", FASTCALL(synth_pkt_free),
      "pkt_free($self, packet, /)\n--\n\n"
-     "Does nothing: packets are bytes. packet: a capsule or an int, else TypeError."},
+     "Does nothing: packets are bytes. packet: a capsule or an int, otherwise TypeError."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -501,7 +501,7 @@ static PyType_Slot synth_slots[] = {
      "the timestamp moves by 8 * ptime a packet, whatever srate is. The first packet has\n"
      "the marker. SSRC, first timestamp and first sequence number are drawn from the\n"
      "system's entropy, or from what set_randfunc installed.\n\n"
-     "One thread at a time is inside an object, others wait."},
+     "One thread at a time uses an object, the others wait."},
     {0, NULL},
 };
 
@@ -515,13 +515,13 @@ static PyType_Spec synth_spec = {
 static PyMethodDef module_functions[] = {
     {"set_randfunc", FASTCALL(set_randfunc),
      "set_randfunc(function, /)\n--\n\n"
-     "Draw the numbers of all RtpSynth made from now on from function; None: the system's "
+     "Draw the numbers of all later RtpSynth objects from function; None: the system's "
      "entropy.\n\n"
      "Called three times for each: SSRC, first timestamp, first sequence number. Called without "
      "an\n"
      "argument, and, if that raises TypeError, with the number of bits, 32. Its result is an int\n"
-     "0 .. 2**64 - 1, of which the low 32 bits count. What it raises becomes the cause of a\n"
-     "RuntimeError out of RtpSynth()."},
+     "0 .. 2**64 - 1 (its low 32 bits). An exception in it becomes the cause of a\n"
+     "RuntimeError from RtpSynth()."},
     {NULL, NULL, 0, NULL},
 };
 

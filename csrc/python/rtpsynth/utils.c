@@ -1,7 +1,8 @@
 /* rtpsynth._utils: G.711 and sample rates, for RtpUtils.py.
  *
  * Results are array('h'). The stable ABI has no constructor for them, and array('h', bytes) copies
- * twice; so a template of one sample is repeated, which allocates, and written through its buffer.
+ * twice. So a template of one sample is repeated, which allocates, and the result is written
+ * through its buffer.
  */
 #include "python/rtpsynth/arguments.h"
 
@@ -169,11 +170,11 @@ static PyObject *resample_linear_call(PyObject *self, PyObject *const *args, Py_
 /* --- the module, and the class with the same functions as static methods -------------------- */
 
 #define DOC_RESAMPLE                                                                              \
-    "Change the sample rate by straight lines between samples.\n\n"                               \
+    "Change the sample rate by linear interpolation.\n\n"                               \
     "pcm: 16-bit samples in any contiguous buffer (items of 2 bytes, or bytes). Rates in Hz, 1 "  \
     "to "                                                                                         \
     "2**31 - 1.\nReturns array('h') of round(n * out_rate / in_rate) samples, at least 1 unless " \
-    "pcm is empty.\nThere is no filter: what lies above half the lower rate is folded."
+    "pcm is empty.\nThere is no filter: frequencies above half the lower rate are aliased."
 #define DOC_ENCODE(law)                            \
     "Linear samples to " law " (ITU-T G.711).\n\n" \
     "An int gives the code as int, clipped to 16 bits; a buffer of 16-bit samples gives bytes."

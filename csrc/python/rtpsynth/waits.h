@@ -1,12 +1,13 @@
-/* waits.h: which thread waits for which, so that callbacks never wait for each other in a circle.
+/* waits.h: which thread waits for which other, so that callbacks never wait for each other in a
+ * circle.
  *
  * A callback of an RtpServer may wait, in close or shutdown, for a callback of another server or of
- * RtpProc, and that one for the first. All such waits stand in one dictionary of the interpreter,
- * {thread that waits: thread waited for}, which the modules share. Whoever finds itself at the end
- * of its own chain goes on without waiting; it looks again every now and then, because the circle
- * may be closed by a wait that cannot be left (RtpProc.create_channel).
+ * RtpProc, and that one for the first. All such waits are in one dictionary of the interpreter,
+ * {waiting thread: awaited thread}, which the modules share. A thread that finds itself at the end
+ * of its own chain continues without waiting. It checks repeatedly, because a wait that cannot be
+ * left (RtpProc.create_channel) may close the circle later.
  *
- * Everything here with the global lock held. Without memory a wait is in no chain. */
+ * All functions need the global lock. If there is no memory, a wait is in no chain. */
 #ifndef PYTHON_RTPSYNTH_WAITS_H
 #define PYTHON_RTPSYNTH_WAITS_H
 
@@ -16,10 +17,10 @@
 #include <stdbool.h>
 
 #define WAITS_KEY "rtpsynth.waits"
-/* A circle of others, which they have yet to notice, has no end. */
+/* A circle of other threads, which they have not noticed yet, has no end. */
 #define WAITS_LONGEST_CHAIN 64
 
-/* Borrowed; NULL: there is none to be had. */
+/* Borrowed. NULL: it cannot be created. */
 static inline PyObject *waits_table(void)
 {
     PyObject *shared = PyInterpreterState_GetDict(PyInterpreterState_Get());
@@ -45,7 +46,7 @@ static inline unsigned long waits_of(unsigned long thread)
     return result;
 }
 
-/* Enters that the calling thread waits for awaited, 0: for none. */
+/* Records that the calling thread waits for awaited, 0: for none. */
 static inline void waits_set(unsigned long awaited)
 {
     PyObject *table = waits_table();
@@ -60,8 +61,8 @@ static inline void waits_set(unsigned long awaited)
     PyErr_Clear();
 }
 
-/* Returns what waits_end wants: what this thread waited for already, when a signal handler began
- * to wait as well. */
+/* Returns the argument for waits_end: the thread that this thread waited for already when a signal
+ * handler began to wait as well. */
 static inline unsigned long waits_begin(unsigned long awaited)
 {
     unsigned long before = waits_of(PyThread_get_thread_ident());
@@ -78,7 +79,7 @@ static inline void waits_end(unsigned long before)
     PyErr_Restore(kind, value, trace);
 }
 
-/* Whether that thread is the calling one, or waits for it, be it by way of others. */
+/* Whether that thread is the calling one, or waits for it directly or through others. */
 static inline bool waits_for_us(unsigned long thread)
 {
     unsigned long us = PyThread_get_thread_ident();
@@ -90,7 +91,7 @@ static inline bool waits_for_us(unsigned long thread)
     return false;
 }
 
-/* In a child after fork: the threads are the parent's. */
+/* For a child after fork: the threads belong to the parent. */
 static inline void waits_forget(void)
 {
     PyObject *table = waits_table();

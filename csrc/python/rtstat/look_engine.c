@@ -1,4 +1,4 @@
-/* What the engines' own parts have to tell: one table row per engine. */
+/* The words of the engines' own parts: one table row per engine. */
 #include "python/rtstat/look.h"
 
 #include "proto/netflux/nfx_stats.h"

@@ -17,13 +17,13 @@ static int64_t middle_ns(unsigned bucket)
     return lower_ns + (rt_hist_lower_ns(bucket + 1) - lower_ns - 1) / 2;
 }
 
-/* Buckets first .. last, the others being empty. */
+/* Buckets first .. last. The others are empty. */
 typedef struct range {
     unsigned first;
     unsigned last;
 } range_t;
 
-/* All of SHARES in one pass, as rt_hist_quantile_ns would have them. Buckets hold `count` entries.
+/* All of SHARES in one pass, with the results of rt_hist_quantile_ns. Buckets hold `count` entries.
  */
 static void quantiles(const look_buckets_t *b, range_t range, uint64_t count, int64_t lo,
                       int64_t hi, int64_t *out)
@@ -74,8 +74,8 @@ static int make_room(look_hist_t *h)
     return 0;
 }
 
-/* The writer widens min and max before it counts an entry, so whatever was counted when they are
- * read lies between them. Numbers that make no sense make the range as wide as it can be. */
+/* The writer widens min and max before it counts an entry, so every entry that is counted when they
+ * are read is between them. Invalid numbers make the range as wide as possible. */
 static void widen(look_hist_t *h, const rt_hist_t *from)
 {
     unsigned first = rt_hist_index((int64_t)rt_load_relaxed(&from->min_ns));
@@ -187,7 +187,7 @@ int look_hist_update(look_hist_t *h, const rt_hist_t *from, bool is_first, int64
 
 void look_hist_forget(look_hist_t *h)
 {
-    free(h->total); /* the interval with it */
+    free(h->total); /* also frees the interval */
     free(h->base);
     *h = (look_hist_t){0};
 }

@@ -11,7 +11,7 @@ static struct PyModuleDef module_def = {
     .m_size = -1,
 };
 
-/* This module has a copy of the bus guard of its own: one handler of one process is enough. */
+/* This module has its own copy of the bus guard. One handler per process is enough. */
 static int join_guard(void)
 {
     PyObject *ring = PyImport_ImportModule("shmring._ring");

@@ -90,7 +90,7 @@ static int map_page(page_t *self, int fd)
     self->at = &self->segment->page;
     uint32_t version = rt_load_acquire(&self->at->version);
     if (version == 0)
-        return rt_err_set(-EPROTO, "its worker has not finished it yet, or died");
+        return rt_err_set(-EPROTO, "its worker has not finished it yet, or has died");
     if (self->at->magic != SHM_MAGIC)
         return rt_err_set(-EPROTO, "not a worker's page (magic number 0x%016llx)",
                           (unsigned long long)self->at->magic);
@@ -119,7 +119,7 @@ static PyObject *page_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 
 /* --- distinct errors -------------------------------------------------------------------------- */
 
-/* Entries are used from the first on. */
+/* Entries are used from the first one on. */
 static void count_errors(const shm_error_log_t *log, int64_t *words)
 {
     for (unsigned i = 0; i < SHM_ERRORS && rt_load_relaxed(&log->errors[i].state) != 0; i++) {

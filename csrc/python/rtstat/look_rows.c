@@ -1,4 +1,4 @@
-/* look_rows.c: files that are looked at, and what a word of a look is called. */
+/* look_rows.c: opens the files of a look, and describes the words of a look. */
 #include "python/rtstat/look.h"
 
 #include "base/rt_err.h"
@@ -12,7 +12,7 @@
 
 PyObject *look_refuse(int rc)
 {
-    const char *text = rt_err_text(); /* may quote what lies in the segment */
+    const char *text = rt_err_text(); /* may quote contents of the segment */
     PyObject *arguments = Py_BuildValue(
         "(iN)", -rc, PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "backslashreplace"));
     if (arguments)
@@ -21,7 +21,7 @@ PyObject *look_refuse(int rc)
     return NULL;
 }
 
-/* O_NONBLOCK: a pipe of that name would keep us waiting for its other end. */
+/* O_NONBLOCK: opening a pipe of that name would wait for its other end. */
 int look_open(PyObject *args, PyObject *kwargs)
 {
     PyObject *path, *bytes;

@@ -35,7 +35,7 @@
     X(heartbeat_mono_ns, ns, "last heartbeat of the worker, CLOCK_MONOTONIC")         \
     X(opened_mono_ns, ns, "time when the channel was opened, CLOCK_MONOTONIC")
 
-/* Words that are worked out here. */
+/* Words that are computed here. */
 #define NOW_WORDS(X)                                                                        \
     X(looked_mono_ns, ns, "time of this look, CLOCK_MONOTONIC")                             \
     X(reset_mono_ns, ns, "last reset of the counters, CLOCK_MONOTONIC; 0: never")           \
@@ -84,7 +84,7 @@ typedef struct segment {
     PyObject_HEAD shm_segment_t s; /* base NULL: not mapped */
     const look_engine_t *engine;
     look_hist_t hists[SHM_HIST_TOTAL + LOOK_ENGINE_HISTS];
-    size_t words;  /* in a look at most */
+    size_t words;  /* most words in a look */
     int64_t *base; /* words as they were at rebase(); NULL: never */
     int64_t *last; /* as they were at the last look, before base was subtracted */
     uint64_t reset_mono_ns;
@@ -118,7 +118,7 @@ static int map_segment(segment_t *self, int fd)
     uint64_t needed = self->engine->bytes(&self->s.config);
     if (needed > self->s.config.engine_bytes)
         return rt_err_set(-EINVAL,
-                          "the engine's part has %llu bytes, engine %s takes %llu: the segment is "
+                          "the engine's part has %llu bytes, engine %s needs %llu: the segment is "
                           "damaged; close the channel and open it again",
                           (unsigned long long)self->s.config.engine_bytes, self->engine->name,
                           (unsigned long long)needed);
@@ -253,7 +253,7 @@ static int read_histograms(segment_t *self, int64_t *words)
     return rc;
 }
 
-/* Somebody reset the counters: nothing from before counts. */
+/* The counters were reset: nothing from before counts. */
 static void notice_reset(segment_t *self)
 {
     uint64_t reset = rt_load_relaxed(&self->s.stats->reset_mono_ns);
@@ -304,7 +304,7 @@ static PyObject *segment_look(segment_t *self, PyObject *unused)
     return row;
 }
 
-/* --- besides the words ------------------------------------------------------------------------ */
+/* --- other than words ------------------------------------------------------------------------- */
 
 static PyObject *segment_rebase(segment_t *self, PyObject *unused)
 {
@@ -332,7 +332,7 @@ static PyObject *segment_buckets(segment_t *self, PyObject *args)
     return look_hist_list(&self->hists[i], interval != 0);
 }
 
-/* (host, port), None for no address. IPv6 hosts bear their zone. */
+/* (host, port), None for no address. IPv6 hosts include their zone. */
 static PyObject *address(const shm_addr_t *from)
 {
     shm_addr_t a = *from;
@@ -348,7 +348,7 @@ static PyObject *address(const shm_addr_t *from)
     return Py_BuildValue("(Ni)", PyUnicode_FromFormat("%s%%%s", host, zone), (int)a.port);
 }
 
-/* What is no number, and the configuration. */
+/* Everything that is no number, and the configuration. */
 static PyObject *segment_facts(segment_t *self, PyObject *unused)
 {
     (void)unused;

@@ -100,7 +100,7 @@ def test_hang_up(connect: Callable[[Partner], Connection]) -> None:
         connect(lambda sock: None).request(Request(Op.PING))
 
 
-FULL = b"worker 0 has 4096 connections, its limit: close channels\0"
+FULL = b"worker 0 has 4096 connections, the limit: close channels\0"
 
 
 def test_a_refusal_before_the_request_says_why() -> None:

@@ -1,5 +1,5 @@
-/* Packets stay in the path's own storage until they are due; their deadline is one of the
- * channel's. */
+/* Packets stay in the path's own storage until they are due. Their deadline is one of the channel's
+ * deadlines. */
 #include "worker/agents/common/impaired_path.h"
 
 #include "base/rt_err.h"
@@ -13,7 +13,7 @@ enum { TX, RX };
 
 #define EMIT_BATCH 64u
 
-/* What must be known of an arrival when it comes out again. */
+/* The data of an arrival that is needed when it leaves the path. */
 typedef struct arrival_tag {
     shm_addr_t source;
     uint8_t stamp;
@@ -80,7 +80,7 @@ static void copy_counters(wrk_channel_t *ch, const impair_t *path, const impair_
 
 _Static_assert(SHM_COUNT_impair_tx_queue_dropped - SHM_COUNT_impair_tx_offered == 6 &&
                    SHM_COUNT_impair_rx_queue_dropped - SHM_COUNT_impair_rx_offered == 6,
-               "counters of the path stand in this order");
+               "counters of the path are in this order");
 
 void agent_path_took_rx(wrk_channel_t *ch, agent_path_t *l)
 {
@@ -97,7 +97,7 @@ void agent_path_counters(wrk_channel_t *ch, const agent_path_t *l)
     copy_counters(ch, l->rx, &l->base[RX], SHM_COUNT_impair_rx_offered);
 }
 
-static void go_on_counting(const wrk_channel_t *ch, impair_counters_t *base, shm_counter_id_t first)
+static void resume_counts(const wrk_channel_t *ch, impair_counters_t *base, shm_counter_id_t first)
 {
     uint64_t *const values[] = {&base->offered,   &base->lost,      &base->burst_lost,
                                 &base->duplicated, &base->reordered, &base->corrupted,
@@ -106,11 +106,11 @@ static void go_on_counting(const wrk_channel_t *ch, impair_counters_t *base, shm
         *values[i] = 0 - rt_load_relaxed(&ch->stats->counters[(unsigned)first + i]);
 }
 
-/* After another worker: what was on the way died with it. */
-static void go_on(wrk_channel_t *ch, agent_path_t *l)
+/* After a takeover: the packets in the path were lost with the dead worker. */
+static void take_over(wrk_channel_t *ch, agent_path_t *l)
 {
-    go_on_counting(ch, &l->base[TX], SHM_COUNT_impair_tx_offered);
-    go_on_counting(ch, &l->base[RX], SHM_COUNT_impair_rx_offered);
+    resume_counts(ch, &l->base[TX], SHM_COUNT_impair_tx_offered);
+    resume_counts(ch, &l->base[RX], SHM_COUNT_impair_rx_offered);
     if (l->rx == NULL)
         return;
     uint64_t word = rt_load_relaxed(&ch->stats->rx_link);
@@ -129,7 +129,7 @@ int agent_path_open(wrk_channel_t *ch, agent_path_t *l)
     if (rc < 0)
         agent_path_close(l);
     else if (rt_load_relaxed(&ch->segment.status->epoch) != 0)
-        go_on(ch, l);
+        take_over(ch, l);
     return rc;
 }
 
@@ -194,8 +194,8 @@ void agent_path_offer_rx(agent_path_t *l, const rx_item_t *item)
 
 /* --- out ----------------------------------------------------------------------------------- */
 
-/* The path has given these packets up and their verdict is given: what the kernel has no room for
- * now is lost on the way, as on any other path. */
+/* The path has released these packets and they have their verdict: packets that the kernel has no
+ * room for now are lost on the way, as on any other path. */
 static void emit_tx(wrk_channel_t *ch, agent_path_t *l, int64_t now_mono_ns)
 {
     impair_out_t out[EMIT_BATCH];
@@ -221,7 +221,7 @@ static void emit_tx(wrk_channel_t *ch, agent_path_t *l, int64_t now_mono_ns)
     }
 }
 
-/* A packet that came later than it was sent: its stamp moves with the time it was held. */
+/* A packet that came later than it was sent: its stamp is shifted by the time it was held. */
 static void emit_rx(wrk_channel_t *ch, agent_path_t *l, int64_t now_mono_ns)
 {
     impair_out_t out[EMIT_BATCH];
@@ -261,7 +261,7 @@ static void emit_rx(wrk_channel_t *ch, agent_path_t *l, int64_t now_mono_ns)
     agent_path_took_rx(ch, l);
 }
 
-/* When the next arrival may come out. */
+/* When the next arrival may leave the path. */
 static int64_t rx_deadline_ns(const agent_path_t *l)
 {
     if (l->rx == NULL)

@@ -6,24 +6,24 @@
 #include "proto/impair/impair.h"
 #include "worker/agent.h"
 
-/* OVERFLOW_WAIT: a full ring is looked at again after this. */
+/* OVERFLOW_WAIT: a full ring is checked again after this time. */
 #define AGENT_RX_RETRY_NS RT_NS_PER_MS
 
 typedef struct agent_path {
     udp_t *udp;
-    /* An arrival that comes out. Returns false when there was no room for it: it is lost. */
+    /* An arrival that leaves the path. Returns false if there was no room for it: it is lost. */
     bool (*deliver)(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
     impair_t *tx; /* NULL: none */
     impair_t *rx;
     void *memory[2];
     impair_counters_t base[2]; /* counts at the last statistics reset */
-    int64_t rx_retry_mono_ns;  /* OVERFLOW_WAIT: nothing comes out of rx before this */
+    int64_t rx_retry_mono_ns;  /* OVERFLOW_WAIT: nothing leaves rx before this */
     uint64_t rx_taken;         /* arrivals offered, for a successor; 32 bits of it */
-    uint64_t refused;          /* came out of it, and the kernel had no room */
+    uint64_t refused;          /* left the path, but the kernel had no room */
 } agent_path_t;
 
-/* udp and deliver are set by the caller before. Makes what the configuration asks for. Returns 0 or
- * -errno with a text. */
+/* The caller has set udp and deliver. Creates the paths that the configuration asks for. Returns 0
+ * or -errno with a text. */
 int agent_path_open(wrk_channel_t *ch, agent_path_t *l);
 void agent_path_close(agent_path_t *l);
 void agent_path_clear(agent_path_t *l);
@@ -31,11 +31,11 @@ void agent_path_reset(agent_path_t *l);
 /* Offers datagrams instead of handing them to the kernel. Takes all of them. */
 void agent_path_offer_tx(agent_path_t *l, const udp_tx_t *messages, unsigned count,
                          int64_t now_mono_ns);
-/* It counts as offered now, not when this pass of the loop began: it may have come since. */
+/* It counts as offered now, not when this pass of the loop began, because it may have come since. */
 void agent_path_offer_rx(agent_path_t *l, const rx_item_t *item);
-/* What was offered so far is the path's: a successor counts what is still on the way as lost. */
+/* Takes what was offered so far into the path: a successor counts what is still in it as lost. */
 void agent_path_took_rx(wrk_channel_t *ch, agent_path_t *l);
-/* Lets out what is due in either direction. */
+/* Sends and delivers what is due in both directions. */
 void agent_path_emit(wrk_channel_t *ch, agent_path_t *l, int64_t now_mono_ns);
 int64_t agent_path_deadline_ns(const agent_path_t *l);
 void agent_path_counters(wrk_channel_t *ch, const agent_path_t *l);

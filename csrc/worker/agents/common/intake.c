@@ -1,7 +1,7 @@
 #include "worker/agents/common/intake.h"
 
 #define MOST_NS (300 * RT_NS_PER_US)
-/* 64 KiB in datagrams of 1500 bytes cost that much. Longer ones were stopped in between. */
+/* 64 KiB in datagrams of 1500 bytes cost this much. A longer measurement was interrupted. */
 #define MESSAGE_COST_MOST_NS (25 * RT_NS_PER_US)
 
 unsigned agent_intake_begin(agent_intake_t *in, const wrk_channel_t *ch, unsigned most)

@@ -1,8 +1,8 @@
-/* intake.h: how much of a socket is read at once: what fits before another channel is due, and
- * MOST_NS of it in any case, because what is queued meanwhile is not known. How long a message takes
- * is learnt; one may be a GRO batch of 64 KiB.
+/* intake.h: how much of a socket is read at once: as much as fits before another channel is due,
+ * and at least for MOST_NS, because it is not known what is queued. The cost of a message is
+ * learnt. A message may be a GRO batch of 64 KiB.
  *
- *     begin -> that many messages are taken, and dealt with -> end
+ *     begin -> that many messages are taken and handled -> end
  *
  * Shared by the engines. Hot. */
 #ifndef AGENT_INTAKE_H
@@ -18,7 +18,7 @@ typedef struct agent_intake {
 /* How many messages to ask the kernel for: 1 .. most. */
 unsigned agent_intake_begin(agent_intake_t *in, const wrk_channel_t *ch, unsigned most);
 
-/* messages: as many were there. */
+/* messages: how many were there. */
 void agent_intake_end(agent_intake_t *in, unsigned messages);
 
 #endif

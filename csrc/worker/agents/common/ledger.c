@@ -1,4 +1,4 @@
-/* A report whose packet was to be stamped waits for the stamp, at most STAMP_PATIENCE_NS. */
+/* A report whose packet gets a stamp waits for it, at most STAMP_PATIENCE_NS. */
 #include "worker/agents/common/ledger.h"
 
 #include "base/rt_seq.h"
@@ -8,10 +8,10 @@
 
 #define STAMP_PATIENCE_NS (2 * RT_NS_PER_MS)
 /* A stamp costs the send call about 1 us (the kernel clones the packet to the error queue) and a
- * call to fetch it. Enough to follow the way to the wire, too few to be felt. They come in pairs:
- * the stamp itself is taken later in a call that went this way for the first time in a while (0.3
- * to 2.6 us later, against 0.2 us in the second), and packets without a stamp are not slowed down
- * like that; so the offset is learnt from seconds only. */
+ * call to fetch it. This rate is enough to track the wire offset and too low to matter. Stamps come
+ * in pairs: the first stamp after a while is taken later in its call (0.3 to 2.6 us later, against
+ * 0.2 us for the second), because the code path is cold. Packets without a stamp do not have that
+ * delay, so the offset is learnt from the second of each pair only. */
 #define STAMP_EVERY_DEFAULT 16u
 #define STAMPS_PER_S 1000.0
 #define STAMPS_AT_ONCE 32.0
@@ -21,14 +21,14 @@
 
 _Static_assert(SHM_COUNT_tx_producer_halted - SHM_COUNT_tx_on_time ==
                    VERDICT_PRODUCER_HALTED - VERDICT_ON_TIME,
-               "verdict counters stand in the order of the verdicts");
+               "verdict counters are in the order of the verdicts");
 
 int agent_ledger_init(agent_ledger_t *l, udp_t *udp, bool unstamped_path, int64_t now_mono_ns)
 {
     l->udp = udp;
     l->unstamped_path = unstamped_path;
     l->refused_ref = UINT64_MAX;
-    l->unstamped = UINT16_MAX; /* the first packet is stamped, however few are */
+    l->unstamped = UINT16_MAX; /* the first packet is stamped, even if there are few */
     l->stamp_tokens_at_mono_ns = now_mono_ns;
     return wire_offset_init(&l->wire, 0);
 }
@@ -48,9 +48,9 @@ static void put_report(wrk_channel_t *ch, const shm_report_t *report)
 
 /* --- late ---------------------------------------------------------------------------------- */
 
-/* Packets of one call with the same verdict, which make one event; the first LATE_PER_CALL of a call
- * are kept. The owner of a slot is read once a call: its line is the producer's, and taking it away
- * from a busy one costs more than all the rest. */
+/* Packets of one call with the same verdict make one event. The first LATE_PER_CALL of a call are
+ * kept. The owner of a slot is read once a call: its cache line belongs to the producer, and taking
+ * it from a busy producer costs more than all the rest. */
 #define LATE_PER_CALL 32u
 
 typedef struct late_run {
@@ -97,7 +97,7 @@ static bool run_add(wrk_channel_t *ch, late_run_t *run, verdict_t verdict, const
     return run->in_call++ < LATE_PER_CALL;
 }
 
-/* For those who look on, whether reports were asked for or not. */
+/* For observers, with or without reports. */
 static void keep_late(wrk_channel_t *ch, const shm_report_t *report, uint32_t producer,
                       uint32_t producer_pid, int64_t now_mono_ns)
 {
@@ -114,7 +114,7 @@ int64_t agent_enqueued_mono_ns(const tx_item_t *item, int64_t now_mono_ns)
     return at > 0 && at < now_mono_ns ? at : now_mono_ns;
 }
 
-/* What a client writes may be any number; within these bounds differences of times are sound. */
+/* A client may write any number. Within these bounds differences of times cannot overflow. */
 static int64_t scheduled_ns(const tx_item_t *item)
 {
     return item->due_ns != 0 ? agent_bounded_due(item->due_ns) : 0;
@@ -134,7 +134,7 @@ static void report_not_sent(wrk_channel_t *ch, const tx_item_t *item, verdict_t 
         .error = error,
     };
     put_report(ch, &report);
-    if (verdict != VERDICT_CANCELLED) /* what a client took back itself is no trouble */
+    if (verdict != VERDICT_CANCELLED) /* what a client cancelled itself is no event */
         keep_late(ch, &report, item->producer, owner_of(ch, item->producer), now_mono_ns);
     if (agent_tapped(ch))
         agent_tap_not_sent(ch, item, &report);
@@ -173,7 +173,7 @@ void agent_refused(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t no
         wrk_count(ch, SHM_COUNT_tx_orphans, 1);
         report_not_sent(ch, item, VERDICT_FAILED, EOWNERDEAD, now_mono_ns);
         note_lost(ch, SHM_EVENT_producer_died, item, now_mono_ns);
-    } else { /* a worker died over it: it may have been sent or not */
+    } else { /* a worker died during the send: it may have been sent or not */
         agent_not_sent(ch, item, VERDICT_FAILED, EOWNERDEAD, now_mono_ns);
         note_lost(ch, SHM_EVENT_packet_uncertain, item, now_mono_ns);
     }
@@ -239,7 +239,7 @@ static verdict_t judge(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t
         .send_end_ns = end_mono_ns,
         .previous_send_end_ns = wrk_last_send_end_ns(ch),
     };
-    /* The discipline launches it: handed over before its time, it is on time. */
+    /* The queueing discipline launches it: handed over before its time, it is on time. */
     if (l->udp->eff.txtime && start_mono_ns < times.due_ns)
         times.due_ns = start_mono_ns;
     bool refused = l->refused_ref == item->ref;
@@ -259,7 +259,7 @@ static void measure(wrk_channel_t *ch, const agent_batch_t *b, unsigned i, int64
              start_mono_ns - agent_enqueued_mono_ns(&b->items[i], start_mono_ns));
 }
 
-/* A packet without a deadline is not late, whatever it waited behind. */
+/* A packet without a deadline is never late, however long it waited. */
 static bool is_late(const agent_batch_t *b, unsigned i, verdict_t verdict)
 {
     return verdict != VERDICT_ON_TIME && b->start_mono_ns[i] != 0;
@@ -282,7 +282,7 @@ void agent_sent(wrk_channel_t *ch, agent_ledger_t *l, const agent_batch_t *b, un
         wrk_count(ch, (shm_counter_id_t)(SHM_COUNT_tx_on_time + (int)verdict), 1);
         measure(ch, b, i, start_mono_ns);
         bool stamped = message->want_stamp && message->stamp_id != 0;
-        /* The first packet of a message is the one that its stamp is nearest to. */
+        /* The stamp of a message is nearest to its first packet. */
         bool teaches = stamped && message->stamp_id != last_id && l->last_message_stamped;
         l->last_message_stamped = stamped;
         last_id = message->stamp_id;
@@ -344,8 +344,7 @@ static bool take_tokens(agent_ledger_t *l, double price, int64_t now_mono_ns)
     return true;
 }
 
-/* Whether the next message is to be stamped. An offset that is still unknown is learnt from every
- * packet. */
+/* Whether the next message gets a stamp. As long as the offset is unknown, every packet gets one. */
 static bool stamp_is_due(const wrk_channel_t *ch, agent_ledger_t *l, int64_t now_mono_ns)
 {
     unsigned every = ch->config.stamp_every;
@@ -365,7 +364,7 @@ static bool stamp_is_due(const wrk_channel_t *ch, agent_ledger_t *l, int64_t now
     return true;
 }
 
-/* What can leave in one message is stamped or not as a whole: else it would be cut in two. */
+/* Packets that can leave in one message get stamps all or not at all: otherwise it would be split. */
 static bool same_message(const agent_ledger_t *l, const udp_tx_t *before, const udp_tx_t *m)
 {
     if (!l->udp->eff.gso || before->txtime_ns != m->txtime_ns)
@@ -405,7 +404,7 @@ static void apply_stamp(wrk_channel_t *ch, agent_ledger_t *l, agent_awaited_t *w
     settle(ch, w);
 }
 
-/* Stamps come in the order of leaving, so the search nearly always ends at the oldest. */
+/* Stamps come in the order of sending, so the search nearly always ends at the oldest. */
 static void match_stamp(wrk_channel_t *ch, agent_ledger_t *l, const udp_tx_stamp_t *stamp)
 {
     bool found = false;
@@ -441,7 +440,7 @@ int64_t agent_stamp_deadline_ns(const agent_ledger_t *l)
     return from + STAMP_PATIENCE_NS + (l->udp->eff.txtime ? STAMP_PATIENCE_NS : 0);
 }
 
-/* --- what else senders share ---------------------------------------------------------------- */
+/* --- other parts for senders ---------------------------------------------------------------- */
 
 int64_t agent_bounded_due(int64_t due_ns)
 {

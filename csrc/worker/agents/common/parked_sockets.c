@@ -8,7 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* The kernel's count is of all descriptors under way, so ours is of all parks of this process. */
+/* The kernel counts all descriptors in flight, so this counts those of all parks of this process. */
 static uint64_t share = UINT64_MAX;
 static uint64_t held;
 
@@ -24,8 +24,8 @@ typedef union control {
     char bytes[CMSG_SPACE(sizeof(int))];
 } control_t;
 
-/* The kernel chooses the address, a name that no file has. Nobody else can send there: a connected socket
- * takes datagrams from its peer only. */
+/* The kernel chooses the address, a name that no file has. No other process can send there: a
+ * connected socket accepts datagrams from its peer only. */
 static int connect_to_itself(int fd)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -45,7 +45,7 @@ int agent_park_open(void)
         return fd;
     if (fd >= 0)
         close(fd);
-    return rt_err_set(rc, "a socket to keep others in: %s%s", strerror(-rc),
+    return rt_err_set(rc, "opening a socket that keeps others: %s%s", strerror(-rc),
                       rc == -EMFILE ? "; raise the limit, ulimit -n" : "");
 }
 
@@ -101,9 +101,10 @@ static bool take_next(int park, parked_t *out)
 }
 
 /* Each descriptor is taken out and put back at once, so that none is held by this process alone for
- * longer than one call. Putting it back counts it, as the count of the predecessor ended with it; the share
- * does not bind, as no descriptor more is under way. A message without a descriptor marks the end; one that a predecessor left
- * there is thrown away. */
+ * longer than one call. Putting it back counts it, because the predecessor's count ended with the
+ * predecessor. The share does not limit it, because the number of descriptors in flight does not
+ * grow. A message without a descriptor marks the end. One that a predecessor left there is
+ * discarded. */
 unsigned agent_park_look(int park, parked_t out[AGENT_PARK_MOST])
 {
     uint32_t own = (uint32_t)getpid();
@@ -121,7 +122,7 @@ unsigned agent_park_look(int park, parked_t out[AGENT_PARK_MOST])
     return count;
 }
 
-/* Of what was taken out of a park that this worker fills. */
+/* For a descriptor taken out of a park that this worker fills. */
 static void let_go(const parked_t *one)
 {
     if (one->fd < 0)

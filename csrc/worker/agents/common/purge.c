@@ -4,8 +4,8 @@
 
 #include <errno.h>
 
-#define SEARCH_PER_CALL 512u /* records looked at for cancelled ones: some 5 us */
-#define RELEASE_BYTES 65536u /* zeroing that much takes some 5 us */
+#define SEARCH_PER_CALL 512u /* records examined for cancelled ones: about 5 us */
+#define RELEASE_BYTES 65536u /* zeroing this much takes about 5 us */
 
 unsigned agent_free_space(wrk_channel_t *ch, unsigned max_moves, agent_end_t *end, int64_t now_mono_ns)
 {
@@ -73,7 +73,7 @@ bool agent_purge_unread(wrk_channel_t *ch, const agent_purge_t *p, unsigned max,
             return true;
         int rc = tx_queue_next(&ch->tx, now_mono_ns, &budget, &item);
         if (rc == 0)
-            return budget > 0; /* a claim without its commit is no waiting packet yet */
+            return budget > 0; /* a claim without its commit is not a waiting packet yet */
         if (rc < 0) {
             end(ch, &item, rc, now_mono_ns);
         } else if (keep == NULL || item.sequence < p->before) {

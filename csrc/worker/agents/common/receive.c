@@ -17,7 +17,7 @@ static bool is_wanted(const agent_receiver_t *r, const udp_rx_t *in)
     return !r->filters || udp_addr_equal(&r->only_from, &in->source);
 }
 
-/* Removes those that a predecessor published. Returns how many are left. */
+/* Removes the datagrams that a predecessor published. Returns how many are left. */
 static __attribute__((noinline)) unsigned drop_published(agent_receiver_t *r, unsigned count)
 {
     unsigned kept = 0;

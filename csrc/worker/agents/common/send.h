@@ -1,12 +1,12 @@
-/* send.h: a batch on its way out, to the kernel or into the impaired path, and what becomes
- * of it there. Shared by the engines that send at deadlines. Hot. */
+/* send.h: sends a batch to the kernel or into the impaired path, and reports the outcome of each
+ * packet. Shared by the engines that send at deadlines. Hot. */
 #ifndef AGENT_SEND_H
 #define AGENT_SEND_H
 
 #include "worker/agents/common/ledger.h"
 #include "worker/agents/common/impaired_path.h"
 
-/* The kernel had no room: a pause, longer each time until a packet leaves. */
+/* The kernel had no room: a pause that gets longer each time until a packet leaves. */
 typedef struct agent_block {
     bool now;
     int64_t retry_mono_ns;
@@ -15,7 +15,7 @@ typedef struct agent_block {
 
 void agent_block(agent_block_t *b, int64_t now_mono_ns);
 
-/* Whether an error of udp_send means no more than no room for the moment. */
+/* Whether an error of udp_send only means that there is no room at the moment. */
 bool agent_is_no_room(int error);
 
 typedef struct agent_way {
@@ -25,19 +25,19 @@ typedef struct agent_way {
     agent_block_t *block;
 } agent_way_t;
 
-/* What the engine does about packets of the batch, each of which comes to one of these. */
+/* The engine's functions for packets of the batch. Exactly one of them is called for each packet. */
 typedef struct agent_outcomes {
-    /* first .. first + count - 1 left in one call. The ledger is the engine's to tell. */
+    /* first .. first + count - 1 left in one call. The engine must tell the ledger. */
     void (*left)(wrk_channel_t *ch, unsigned first, unsigned count, int64_t start_mono_ns,
                  int64_t end_mono_ns);
     /* The kernel refused this one for good. */
     void (*failed)(wrk_channel_t *ch, unsigned index, int error, int64_t now_mono_ns);
-    /* It has no room for this one and those behind it: as if they had not been taken. The way is
-     * blocked and taking in is paused by then. */
+    /* There is no room for this packet and those after it: handle them as if they had not been
+     * taken. The way is blocked and taking in is paused by then. */
     void (*put_back)(wrk_channel_t *ch, unsigned index);
 } agent_outcomes_t;
 
-/* Sends the batch, which is empty afterwards. */
+/* Sends the batch. It is empty afterwards. */
 void agent_send(wrk_channel_t *ch, const agent_way_t *way, agent_batch_t *batch,
                 const agent_outcomes_t *outcomes);
 

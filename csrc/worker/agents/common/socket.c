@@ -53,8 +53,8 @@ static void copy_groups(udp_config_t *u, const shm_config_t *c)
     }
 }
 
-/* With overflow="wait" a GRO batch is read only when there is room for the longest there can be. A
- * ring that holds few of those would stand empty before each. */
+/* With overflow="wait" a GRO batch is read only if there is room for the longest possible one. A
+ * ring that holds few of those would have to be empty before each. */
 static bool batches_fit(const shm_config_t *c)
 {
     const uint64_t least = 4;
@@ -104,8 +104,8 @@ udp_config_t agent_udp_config(wrk_channel_t *ch, const phc_t *phc)
 
 /* --- open ---------------------------------------------------------------------------------- */
 
-/* The interface whose card could stamp: the one the channel is bound to, else the way to its
- * remote. */
+/* The interface whose card could take timestamps: the one that the channel is bound to, otherwise
+ * the one on the route to its remote. */
 static const phc_t *find_card(wrk_channel_t *ch)
 {
     const shm_config_t *c = &ch->config;

@@ -37,7 +37,7 @@ static int check_config(const wrk_channel_t *ch)
 {
     uint32_t ports = ports_of(&ch->config);
     if (ports == 0 || ports > MUX_MAX_PORTS)
-        return rt_err_set(-EINVAL, "engine mux of %u ports: it takes 1 to %u", ports,
+        return rt_err_set(-EINVAL, "engine mux is given %u ports; it takes 1 to %u", ports,
                           MUX_MAX_PORTS);
     if (ch->segment.engine == NULL || ch->config.engine_bytes < mux_bytes(ports))
         return rt_err_set(-EINVAL, "%llu bytes of shared memory for %u ports: they take %llu",
@@ -83,7 +83,7 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns)
     mux_agent_t *m = mux_agent_of(ch);
     if (socket_fd >= 0 && !agent_is_park(socket_fd)) {
         close(socket_fd);
-        return rt_err_set(-EINVAL, "engine mux opens its sockets itself: pass none");
+        return rt_err_set(-EINVAL, "engine mux opens its sockets itself: do not pass one");
     }
     int rc = check_config(ch);
     rc = rc ? rc : make_tables(ch);
@@ -127,7 +127,7 @@ static void release(wrk_channel_t *ch, int64_t now_mono_ns)
 
 static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    (void)mux_agent_free_space(ch, now_mono_ns); /* of a held channel, too */
+    (void)mux_agent_free_space(ch, now_mono_ns); /* also if the channel is held */
     mux_agent_look_after(ch);
 }
 

@@ -1,17 +1,17 @@
 /* mux.h: the engine "mux": many plain UDP sockets, "ports", over one tx ring and one rx ring.
- * What client and worker share stands in shm/mux_layout.h. Shared by its parts only:
+ * shm/mux_layout.h describes what client and worker share. Used by its parts only:
  *
  *   agent.c  life: open, close, hold, release, purge, gauges
  *   ports.c  requests, the table of ports, what a successor opens again
  *   tx.c     tx ring -> sockets
  *   rx.c     sockets -> rx ring
  *
- * The table in shared memory is written here and read by a successor. This worker itself goes by
- * its private copies; it reads the table once, when it opens the channel.
+ * The table in shared memory is written here and read by a successor. This worker itself uses its
+ * private copies. It reads the table once, when it opens the channel.
  *
- * All ports lie in an epoll of their own, which is one source of the worker's: so an idle port
- * costs nothing, reading stops and goes on with one call however many there are, and a round of
- * reading is this agent's to bound. */
+ * All ports are in an epoll of their own, which is one source of the worker's. So an idle port
+ * costs nothing, one call stops or resumes reading for all ports, and this agent bounds a round of
+ * reading. */
 #ifndef MUX_AGENT_H
 #define MUX_AGENT_H
 
@@ -20,7 +20,7 @@
 #include "worker/agents/common/purge.h"
 #include "worker/agents/common/receive.h"
 
-enum { MUX_AGENT_BATCH = 64 }; /* packets in one send call, at most */
+enum { MUX_AGENT_BATCH = 64 }; /* most packets in one send call */
 
 typedef struct mux_socket {
     wrk_source_t source; /* first: of the epoll of ports */
@@ -29,7 +29,7 @@ typedef struct mux_socket {
     uint16_t port;
     uint16_t generation;
     uint16_t expected; /* messages to ask the kernel for, 1, 2, 4 .. */
-    uint32_t round;    /* of reading, when it was asked last */
+    uint32_t round;    /* round of reading in which it was last ready */
     bool parked;
 } mux_socket_t;
 
@@ -46,9 +46,9 @@ typedef struct mux_batch {
 
 typedef struct mux_agent {
     uint32_t port_count;
-    uint32_t rotation;      /* whose turn it is to be looked after */
+    uint32_t rotation;      /* the next place to maintain */
     mux_socket_t **sockets; /* by place, NULL: free */
-    int park;               /* keeps them for a successor; -1: none could be opened */
+    int park;               /* keeps them for a successor; -1: it could not be opened */
     poller_t poller;
     wrk_source_t input; /* the poller's own descriptor */
 
@@ -62,7 +62,7 @@ typedef struct mux_agent {
     mux_batch_t batch;
     agent_purge_t purge;
 
-    bool gro;        /* the kernel may hand over many datagrams in one message */
+    bool gro;        /* the kernel may deliver many datagrams in one message */
 
     /* receiving */
     agent_stop_t stop; /* the ring is full: readers must catch up first */
@@ -77,7 +77,7 @@ static inline mux_agent_t *mux_agent_of(const wrk_channel_t *ch)
 
 /* --- ports --- */
 
-/* The socket that a record is meant for; NULL: gone, or there never was one. */
+/* The socket of a record's port. NULL: it is gone, or never existed. */
 static inline mux_socket_t *mux_agent_find(const mux_agent_t *m, uint16_t port, uint16_t generation)
 {
     mux_socket_t *s = port < m->port_count ? m->sockets[port] : NULL;
@@ -86,17 +86,17 @@ static inline mux_socket_t *mux_agent_find(const mux_agent_t *m, uint16_t port, 
 
 int mux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd, uint8_t *reply,
                       uint32_t *reply_bytes);
-/* Goes on with the parked sockets, and opens what else the table says is open. A port that cannot be bound is lost for now, not an error.
- * Returns 0, -ENOMEM. */
+/* Continues with the parked sockets, and opens the other ports that are open in the table. A port
+ * that cannot be bound is lost for now; that is no error. Returns 0, -ENOMEM. */
 int mux_agent_reopen(wrk_channel_t *ch);
 void mux_agent_close_ports(wrk_channel_t *ch);
-/* Some ports in turn: binds lost ones, asks the kernel for drops. */
+/* Maintains a few ports per call, in turn: binds lost ones, asks the kernel for drops. */
 void mux_agent_look_after(wrk_channel_t *ch);
 
 /* --- sending --- */
 
 unsigned mux_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns);
-/* Frees finished space, a piece of it. Returns how many records it looked at or freed. */
+/* Frees a bounded amount of finished space. Returns how many records it examined or freed. */
 unsigned mux_agent_free_space(wrk_channel_t *ch, int64_t now_mono_ns);
 int mux_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns);
 
@@ -104,12 +104,12 @@ int mux_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns);
 
 void mux_agent_rx_open(wrk_channel_t *ch);
 void mux_agent_on_input(wrk_source_t *source, uint32_t events, int64_t now_mono_ns);
-void mux_agent_watch_input(wrk_channel_t *ch); /* by held and stop */
-/* What a predecessor took from the kernel and did not publish. */
+void mux_agent_watch_input(wrk_channel_t *ch); /* depends on held and stop */
+/* Handles datagrams that a predecessor took from the kernel and did not publish. */
 void mux_agent_take_left(wrk_channel_t *ch);
-/* Looks whether reading may go on. */
+/* Checks whether reading may continue. */
 void mux_agent_rx_retry(wrk_channel_t *ch, int64_t now_mono_ns);
-/* Drops that the kernel counted since the socket was asked last. */
+/* Adds the drops that the kernel counted since the socket was last asked. */
 void mux_agent_note_drops(wrk_channel_t *ch, mux_socket_t *s, uint64_t before);
 
 #endif

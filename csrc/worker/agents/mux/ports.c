@@ -1,8 +1,8 @@
-/* ports.c: ports come and go by request; a successor finds them in the table.
+/* ports.c: clients open and close ports by request, and a successor finds them in the table.
  *
- * Order, so that a worker may be killed at any instant. Opening: the socket first, then the table's
- * entry, its state last. Closing: the state first. A successor then opens what was open; what the
- * dead worker was just doing is asked again by the client, who had no answer, and asking twice
+ * The order allows a worker to be killed at any instant. Opening: the socket first, then the
+ * table's entry, its state last. Closing: the state first. A successor then opens the ports that
+ * were open. The client repeats a request that the dead worker did not answer, and repeating
  * changes nothing. */
 #include "worker/agents/mux/mux.h"
 
@@ -16,20 +16,20 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* A turn, which comes up to 20 times a second: ports looked after, a system call each, and places
- * looked at for them. */
+/* Per turn, which comes up to 20 times a second: ports that are maintained, a system call each, and
+ * places that are searched for them. */
 #define LOOKED_AFTER 16u
 #define LOOKED_AT 1024u
 
 /* --- one port ------------------------------------------------------------------------------ */
 
-/* fd: a socket to go on with, taken over whatever happens, or -1. */
+/* fd: a socket to continue with, owned from now on, also on failure; or -1. */
 static int open_socket(wrk_channel_t *ch, mux_socket_t *s, const shm_addr_t *local, int fd)
 {
     mux_agent_t *m = mux_agent_of(ch);
     udp_config_t config = agent_udp_config(ch, NULL);
     config.rx_position = &ch->rx.sequence;
-    config.want_tos = false; /* a control message for each datagram, and nobody asks for it */
+    config.want_tos = false; /* a control message for each datagram that nobody needs */
     agent_addr_in(&config.local, local);
     int rc = fd >= 0 ? udp_adopt(&s->udp, fd, &config) : udp_open(&s->udp, &config);
     if (rc < 0)
@@ -77,7 +77,7 @@ static void leave_place(mux_agent_t *m, mux_socket_t *s)
     free(s);
 }
 
-/* No batch is in the making here: requests come between two calls of do_work. */
+/* No batch is being built here: requests come between two calls of do_work. */
 static void close_port(mux_agent_t *m, mux_socket_t *s)
 {
     rt_store_release(&m->table[s->port].state, MUX_PORT_FREE);
@@ -97,7 +97,7 @@ static void write_entry(mux_agent_t *m, const mux_socket_t *s)
 
 /* --- requests ------------------------------------------------------------------------------ */
 
-/* A quarter of the worker's descriptors is left to other channels and to those who connect. */
+/* A quarter of the worker's descriptors is reserved for other channels and for client connections. */
 static bool is_beyond_share(int fd)
 {
     struct rlimit limit;
@@ -164,11 +164,11 @@ static int check_request(const mux_agent_t *m, const mux_request_t *ask)
 {
     if (ask->op < MUX_ADD || ask->op > MUX_AIM)
         return rt_err_set(-EINVAL,
-                          "engine mux knows no request %u: client and worker must be of the "
+                          "engine mux does not know request %u: client and worker must be of the "
                           "same shmring version",
                           ask->op);
     if (ask->port >= m->port_count)
-        return rt_err_set(-EINVAL, "port %u is beyond the %u places of this channel", ask->port,
+        return rt_err_set(-EINVAL, "port %u is outside the %u places of this channel", ask->port,
                           m->port_count);
     if (ask->op != MUX_REMOVE && ask->address.family != 4 && ask->address.family != 6)
         return rt_err_set(-EINVAL, "address family is %u; it must be 4 or 6", ask->address.family);
@@ -184,7 +184,7 @@ int mux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int 
         close(fd);
     if (fd >= 0 || bytes != sizeof ask)
         return rt_err_set(-EINVAL,
-                          "a request to engine mux has %zu bytes and no descriptor, not %zu",
+                          "a request to engine mux must have %zu bytes and no descriptor, this one has %zu",
                           sizeof ask, bytes);
     memcpy(&ask, body, sizeof ask);
     int rc = check_request(mux_agent_of(ch), &ask);
@@ -201,7 +201,7 @@ int mux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int 
 
 /* --- after another worker's death ---------------------------------------------------------- */
 
-/* An entry as this worker may use it; false: it is free, or makes no sense. */
+/* Copies an entry for this worker's use. false: it is free, or invalid. */
 static bool read_entry(const mux_port_t *entry, mux_port_t *out)
 {
     if (rt_load_acquire(&entry->state) != MUX_PORT_OPEN)
@@ -214,7 +214,7 @@ static bool read_entry(const mux_port_t *entry, mux_port_t *out)
     return local && out->generation <= UINT16_MAX;
 }
 
-/* The socket that was here died with its worker. The kernel counts the drops of this one from 0. */
+/* The previous socket died with its worker. The kernel counts the drops of this one from 0. */
 static void count_reopened(wrk_channel_t *ch, mux_socket_t *s)
 {
     mux_agent_of(ch)->table[s->port].drops = 0;
@@ -222,7 +222,7 @@ static void count_reopened(wrk_channel_t *ch, mux_socket_t *s)
 }
 
 /* A socket that survived keeps the kernel's count of its drops. A new one starts at 0. */
-static void go_on_or_bind(wrk_channel_t *ch, mux_socket_t *s, const mux_port_t *entry, int fd)
+static void adopt_or_bind(wrk_channel_t *ch, mux_socket_t *s, const mux_port_t *entry, int fd)
 {
     mux_agent_t *m = mux_agent_of(ch);
     if (fd >= 0 && open_socket(ch, s, &entry->local, fd) == 0) {
@@ -245,14 +245,14 @@ static int reopen_one(wrk_channel_t *ch, uint16_t port, const mux_port_t *entry,
         return rt_err_set(-ENOMEM, "no memory for port %u", port);
     agent_addr_in(&s->target, &entry->target);
     take_place(m, s);
-    go_on_or_bind(ch, s, entry, fd);
+    adopt_or_bind(ch, s, entry, fd);
     return 0;
 }
 
 int mux_agent_reopen(wrk_channel_t *ch)
 {
     mux_agent_t *m = mux_agent_of(ch);
-    static parked_t parked[AGENT_PARK_MOST]; /* large, and this thread is the only one */
+    static parked_t parked[AGENT_PARK_MOST]; /* large, and this thread is the only user */
     unsigned count = m->park >= 0 ? agent_park_look(m->park, parked) : 0;
     int rc = 0;
     rt_store_relaxed(&m->facts->open, 0);
@@ -272,7 +272,7 @@ int mux_agent_reopen(wrk_channel_t *ch)
     return rc;
 }
 
-/* The table stays as it is, for a worker that goes on with this channel. */
+/* The table stays unchanged, for a worker that continues with this channel. */
 void mux_agent_close_ports(wrk_channel_t *ch)
 {
     mux_agent_t *m = mux_agent_of(ch);

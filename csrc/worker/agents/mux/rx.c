@@ -1,18 +1,18 @@
 /* rx.c: from the sockets to the rx ring.
  *
- * A round takes a bounded number of messages, and no more than MESSAGES_PER_PORT from each port
- * that has some, in the order in which the kernel says that they are ready; it puts ports that have
- * more to the end of that order. So a flooded port holds up no other. What a round has read is
- * published at its end, with one call to wake the reader.
+ * A round takes a bounded number of messages, and at most MESSAGES_PER_PORT from each ready port,
+ * in the order in which the kernel reports them as ready. Ports that have more move to the end of
+ * that order. So a flooded port does not delay the others. The datagrams of a round are published
+ * at its end, with one call to wake the reader.
  *
- * The ring waits for its reader: no more messages are read than it has room for, were each the
- * longest there can be. What the reader does not make room for stays in the sockets' own buffers,
- * each port's in its own. */
+ * The ring waits for its reader: no more messages are read than it has room for, even if each has
+ * the maximum length. The rest stays in the sockets' buffers, separately for each port, until the
+ * reader makes room. */
 #include "worker/agents/mux/mux.h"
 
 
 #define MESSAGES_PER_PORT 16u
-#define MESSAGES_PER_ROUND 256u /* about 200 us; less where a deadline is near */
+#define MESSAGES_PER_ROUND 256u /* about 200 us; fewer if a deadline is near */
 
 void mux_agent_watch_input(wrk_channel_t *ch)
 {
@@ -56,8 +56,8 @@ void mux_agent_rx_open(wrk_channel_t *ch)
         (agent_receiver_t){.deliver = deliver, .delivered = show, .one_to_one = true};
 }
 
-/* To look for a message that is not there costs a fifth of a call that finds one, and most ports have
- * one at a time. A port that is ready again in the same round has more. */
+/* Asking for a message that is not there costs a fifth of a call that finds one, and most ports
+ * have one at a time. A port that is ready again in the same round has more. */
 static void expect_more(const mux_agent_t *m, mux_socket_t *s)
 {
     if (s->round == m->round && s->expected < MESSAGES_PER_PORT)
@@ -65,7 +65,7 @@ static void expect_more(const mux_agent_t *m, mux_socket_t *s)
     s->round = m->round;
 }
 
-/* Takes what one call brings, whole batches of the kernel's. Returns the messages it asked for. */
+/* Takes what one call delivers, complete batches of the kernel. Returns the messages it asked for. */
 static unsigned receive(wrk_channel_t *ch, mux_socket_t *s, unsigned room)
 {
     mux_agent_t *m = mux_agent_of(ch);
@@ -81,7 +81,7 @@ static unsigned receive(wrk_channel_t *ch, mux_socket_t *s, unsigned room)
     return messages;
 }
 
-/* Serves what the last look at the ports found. Returns the messages taken. */
+/* Serves the ports that the last epoll call found ready. Returns the messages taken. */
 static unsigned serve_ready(wrk_channel_t *ch, unsigned taken, unsigned most, int64_t now_mono_ns)
 {
     mux_agent_t *m = mux_agent_of(ch);
@@ -119,7 +119,8 @@ void mux_agent_on_input(wrk_source_t *source, uint32_t events, int64_t now_mono_
     if (ch->held || m->stop.now)
         return;
     unsigned most = agent_intake_begin(&m->receiver.intake, ch, MESSAGES_PER_ROUND);
-    /* What a round left goes first in the next: a new look begins with the same ports. */
+    /* Ports left over from a round come first in the next: a new epoll call would begin with the
+     * same ports. */
     while (taken < most && (poller_has_rest(&m->poller) || poller_wait(&m->poller, 0) > 0))
         taken = serve_ready(ch, taken, most, now_mono_ns);
     wrk_rx_publish(ch);

@@ -1,11 +1,11 @@
 /* tx.c: from the tx ring to the sockets, at once.
  *
- * Records are taken in ring order. Those of one port that follow each other leave in one call. What
- * cannot be sent (no such port any more, no target, refused by the kernel) is dropped and counted:
- * nothing waits, so no port holds up another.
+ * Records are taken in ring order. Consecutive records of one port leave in one call. A packet that
+ * cannot be sent (its port is gone or has no target, or the kernel refuses it) is dropped and
+ * counted. Nothing waits, so no port holds up another.
  *
- * drained[port] is the number behind the packet that was dealt with last. It is stored, not counted
- * up, so a successor that finds a packet half done may deal with it again. */
+ * drained[port] is the number after the last packet that was handled. It is stored, not
+ * incremented, so a successor that finds a packet half done may handle it again. */
 #include "worker/agents/mux/mux.h"
 
 #include "worker/agents/common/tap.h"
@@ -18,7 +18,7 @@
 
 /* --- sending ------------------------------------------------------------------------------- */
 
-/* Before the packet is finished: whoever takes over looks again at those that are not. */
+/* Call it before the packet is finished: a successor examines the unfinished ones again. */
 static void note_drained(mux_agent_t *m, const mux_socket_t *s, uint32_t number)
 {
     rt_store_release(&m->drained[s->port], number + 1);
@@ -63,7 +63,7 @@ static void note_send_cost(mux_agent_t *m, unsigned packets, int64_t took_ns)
     m->send_cost_ns += (each - m->send_cost_ns) / 8;
 }
 
-/* A datagram that the kernel refuses, for whatever reason, is lost. */
+/* A datagram that the kernel refuses for any reason is lost. */
 static void send_batch(wrk_channel_t *ch)
 {
     mux_agent_t *m = mux_agent_of(ch);
@@ -124,12 +124,12 @@ static void count_end(wrk_channel_t *ch, const tx_item_t *item, int why)
     shm_counter_id_t id = SHM_COUNT_tx_cancelled;
     if (why == -EBADMSG)
         id = SHM_COUNT_tx_corrupt;
-    else if (why == -EOWNERDEAD) /* a producer died over it, or a worker, who may have sent it */
+    else if (why == -EOWNERDEAD) /* a producer died, or a worker during the send, which may have sent it */
         id = item->payload == NULL ? SHM_COUNT_tx_orphans : SHM_COUNT_tx_failed;
     wrk_count(ch, id, 1);
 }
 
-/* What stands in front of the datagram. false: the record is none of this engine's. */
+/* Reads the head of the datagram. false: the record is not of this engine. */
 static bool read_head(const tx_item_t *item, mux_head_t *head)
 {
     bool ours = (item->flags & SHM_TX_ENGINE) != 0 && item->payload_bytes >= sizeof *head;
@@ -138,7 +138,7 @@ static bool read_head(const tx_item_t *item, mux_head_t *head)
     return ours;
 }
 
-/* Those before it go first: drained never goes back. */
+/* The packets before it are sent first: drained never decreases. */
 static void not_sent(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t now_mono_ns)
 {
     (void)now_mono_ns;
@@ -146,7 +146,7 @@ static void not_sent(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t 
     mux_head_t head;
     flush(ch);
     count_end(ch, item, why);
-    /* Only what was found sound may be looked into; an orphan has no payload. */
+    /* Only a payload that was checked may be read. An orphan has no payload. */
     if (why == -EBADMSG || item->payload == NULL || !read_head(item, &head))
         return;
     mux_socket_t *s = mux_agent_find(m, head.port, head.generation);
@@ -178,7 +178,7 @@ static void take_for_batch(wrk_channel_t *ch, uint64_t ref, int64_t now_mono_ns)
     tx_queue_finish(&ch->tx, ref);
 }
 
-/* One record of the ring. Returns false when there was none. */
+/* Takes one record of the ring. Returns false if there was none. */
 static bool take_in_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
 {
     tx_item_t item;
@@ -192,7 +192,7 @@ static bool take_in_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns
     return true;
 }
 
-/* How many fit before something is due on this core. */
+/* How many packets fit before a deadline on this core. */
 static unsigned room_before_deadline(const wrk_channel_t *ch, int64_t now_mono_ns)
 {
     return agent_pieces_before(wrk_free_until_ns(ch), now_mono_ns, mux_agent_of(ch)->send_cost_ns,

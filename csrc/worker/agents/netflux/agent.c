@@ -34,7 +34,7 @@ static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
     if (netflux_agent_prepare(ch, now_mono_ns))
-        return; /* and is called again, at once for what else is due */
+        return; /* and is called again, at once if something else is due */
     netflux_agent_receive(ch, now_mono_ns);
     agent_path_emit(ch, &a->path, now_mono_ns);
     netflux_agent_send_due(ch, rt_mono_ns()); /* reading may have taken a while */
@@ -57,13 +57,13 @@ static int64_t deadline_ns(const wrk_channel_t *ch)
     return earlier(at, agent_stamp_deadline_ns(&a->ledger));
 }
 
-/* The tx ring is not used. What somebody queues there all the same gets its verdict: failed. */
+/* The tx ring is not used. A packet that is queued there anyway gets the verdict failed. */
 static unsigned refuse_strays(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     return agent_refuse_strays(ch, STRAYS_PER_TURN, agent_refused, now_mono_ns);
 }
 
-/* Called while nobody has put any values yet, and the bell was rung. */
+/* Called while there are no values yet, and the bell was rung. */
 static unsigned do_work(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
@@ -94,7 +94,7 @@ static int check_engine_config(const wrk_channel_t *ch)
                           (unsigned long long)shm_netflux_bytes(c->producers));
     uint32_t record = (uint32_t)sizeof(shm_netflux_rx_t) + n.rx_payload_bytes;
     if (c->max_payload_bytes < record)
-        return rt_err_set(-EINVAL, "max_payload is %u; records of this link are of %u bytes",
+        return rt_err_set(-EINVAL, "max_payload is %u; records of this link have %u bytes",
                           c->max_payload_bytes, record);
     return 0;
 }
@@ -107,7 +107,7 @@ static int check_config(const wrk_channel_t *ch)
                           "overflow is \"wait\": the latest values wait for no reader, use "
                           "\"oldest\" with engine netflux");
     if (c->late == SHM_LATE_DROP)
-        return rt_err_set(-EINVAL, "late is \"drop\": values are the latest however late they are "
+        return rt_err_set(-EINVAL, "late is \"drop\": the latest values are sent however late "
                                    "sent, use \"send\" with engine netflux");
     if (c->txtime == SHM_TXTIME_REQUIRE)
         return rt_err_set(-EINVAL,
@@ -148,7 +148,7 @@ static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)
     rc = rc ? rc : wrk_watch(ch, &a->socket, a->udp.fd, 0);
     if (rc < 0)
         close_parts(ch);
-    a->udp.rx_position = a->path.rx != NULL ? &a->path.rx_taken : NULL; /* numbers tell, else */
+    a->udp.rx_position = a->path.rx != NULL ? &a->path.rx_taken : NULL; /* otherwise the numbers tell */
     return rc;
 }
 
@@ -232,7 +232,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
     agent_path_counters(ch, &a->path);
 }
 
-/* Nobody is left to renew the values. */
+/* No client is left to renew the values. */
 static void last_words(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);

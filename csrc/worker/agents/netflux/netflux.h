@@ -1,11 +1,11 @@
 /* netflux.h: the engine "netflux": cyclic exchange of the latest values with one partner.
- * Shared by its parts only:
+ * Used by its parts only:
  *
  *   agent.c    life: open, close, hold, release, duties
- *   state.c    how a link begins, or goes on behind a dead worker
+ *   state.c    how a link begins, or continues after a dead worker
  *   tx.c       out box -> session -> socket, in cycles
  *   rx.c       socket -> session -> in box and rx ring
- *   request.c  what clients ask for, and the death of who wrote the values
+ *   request.c  client requests, and the death of the values' writer
  *
  *                       out box                     in box   rx ring
  *                          | look at it                ^        ^
@@ -18,11 +18,12 @@
  *                          v                           |
  *                        socket, or the impaired path, both ways
  *
- * What a successor needs lies in the engine's part of the segment: settings, remote, origin of the
+ * What a successor needs is in the engine's part of the segment: settings, remote, origin of the
  * grid and fail-safe values in the state, numbers and flags in the gauges. A gauge is written
- * before the datagram it tells of is sent, so no number goes out twice.
+ * before the datagram that it describes is sent, so no number is sent twice.
  *
- * Times are CLOCK_MONOTONIC, but for those of stamps, records and reports: the channel's clock. */
+ * Times are CLOCK_MONOTONIC, except those of stamps, records and reports, which are in the
+ * channel's clock. */
 #ifndef NETFLUX_AGENT_H
 #define NETFLUX_AGENT_H
 
@@ -31,7 +32,7 @@
 #include "worker/agents/common/receive.h"
 #include "worker/agents/common/send.h"
 
-/* A record of the rx ring in the making; its values are those of the in box. */
+/* A record of the rx ring under construction. Its values are those of the in box. */
 typedef struct netflux_record {
     shm_netflux_rx_t head;
     uint8_t values[SHM_NETFLUX_MAX_PAYLOAD];
@@ -45,23 +46,23 @@ typedef struct netflux_agent {
     bool receives;
     uint8_t *engine;
     shm_netflux_config_t config;
-    shm_netflux_state_t state; /* as it was put last */
+    shm_netflux_state_t state; /* as last put */
     nfx_session_t session;
 
     /* sending */
     udp_addr_t remote; /* none: nothing is sent. Set by netflux_agent_set_remote */
     bool has_values;
-    uint64_t ticket; /* of the values; 0: nobody put any */
-    uint32_t writer; /* producer slot that put them */
+    uint64_t ticket; /* of the values; 0: none yet */
+    uint32_t writer; /* producer slot of their writer */
     int64_t written_ns;
-    int64_t look_at_ns; /* while values are waited for: when to look for them */
+    int64_t look_at_ns; /* while it waits for values: when to check for them */
     int64_t look_pause_ns;
     int64_t prepared_for_ns; /* the instant, see netflux_agent_prepare */
     uint64_t sequence;       /* of the next report */
     agent_ledger_t ledger;
     agent_batch_t batch;
     agent_block_t block;                      /* never lasts: the next cycle has newer values */
-    uint8_t datagram[NFX_MAX_DATAGRAM_BYTES]; /* the values behind a header */
+    uint8_t datagram[NFX_MAX_DATAGRAM_BYTES]; /* a header, then the values */
     uint8_t failsafe[NFX_MAX_DATAGRAM_BYTES];
 
     /* receiving */
@@ -77,35 +78,35 @@ static inline netflux_agent_t *netflux_agent_of(const wrk_channel_t *ch)
     return ch->agent;
 }
 
-/* Fills state and session, from the configuration or from what a predecessor left. config and
- * engine are set. Returns 0 or -EINVAL with a text. */
+/* Fills state and session from the configuration or from the predecessor's state. config and engine
+ * are set. Returns 0 or -EINVAL with a text. */
 int netflux_agent_session_open(wrk_channel_t *ch, int64_t now_mono_ns);
 
 /* --- sending --- */
 
 int netflux_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns);
-/* A little before a send: touches what it will touch. Returns false when there is nothing to
- * prepare, or no time for it. */
+/* Called shortly before a send: touches the memory that it will use. Returns false if there is
+ * nothing to prepare, or no time for it. */
 bool netflux_agent_prepare(wrk_channel_t *ch, int64_t now_mono_ns);
 /* Serves the send grid and the watchdogs. May spin for the last AGENT_LEAD_NS. */
 void netflux_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns);
 int64_t netflux_agent_tx_deadline_ns(const wrk_channel_t *ch);
-/* Takes over what was put into the out box since the last look. The first values end the need to be
- * rung for them. */
+/* Takes over values that were put into the out box since the last check. After the first values the
+ * channel no longer needs to be rung for them. */
 void netflux_agent_look(wrk_channel_t *ch, int64_t now_mono_ns);
-/* Values are to be sent, or are waited for, from now on. */
+/* From now on values are sent, or waited for. */
 void netflux_agent_resume(wrk_channel_t *ch, int64_t now_mono_ns);
 
 /* --- receiving --- */
 
 void netflux_agent_rx_open(wrk_channel_t *ch);
-/* Reads what has arrived: a batch, and all of it where the watchdog waits for that. */
+/* Reads arrivals: one batch, or all of them if the watchdog waits for that. */
 void netflux_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns);
-/* An arrival behind the impaired path. As agent_path_t.deliver. */
+/* An arrival that left the impaired path. As agent_path_t.deliver. */
 bool netflux_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
-/* Records of what changed. */
+/* Puts records of the link's changes. */
 void netflux_agent_tell(wrk_channel_t *ch);
-/* Shows readers what was put, and wakes them. */
+/* Makes new records visible to readers, and wakes them. */
 void netflux_agent_publish(wrk_channel_t *ch);
 
 /* --- requests --- */
@@ -113,9 +114,9 @@ void netflux_agent_publish(wrk_channel_t *ch);
 nfx_config_t netflux_agent_session_config(const shm_netflux_config_t *config,
                                           const shm_netflux_settings_t *settings);
 void netflux_agent_set_remote(netflux_agent_t *a, const udp_addr_t *remote);
-/* Sends to state.remote from now on. Returns 0 or -errno with a text, and then nothing changed. */
+/* From now on sends to state.remote. Returns 0 or -errno with a text, and then nothing changed. */
 int netflux_agent_aim(wrk_channel_t *ch, const shm_addr_t *remote);
-/* state.feedback. Returns 0 or -EINVAL with a text. */
+/* Checks state.feedback. Returns 0 or -EINVAL with a text. */
 int netflux_agent_feedback_check(uint32_t feedback);
 int netflux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd,
                           uint8_t *reply, uint32_t *reply_bytes);

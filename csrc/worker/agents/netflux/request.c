@@ -1,4 +1,4 @@
-/* request.c: what clients ask of a link, checked, and what their death means. */
+/* request.c: checks and carries out the requests to a link, and handles the death of a client. */
 #include "worker/agents/common/socket.h"
 #include "worker/agents/netflux/netflux.h"
 
@@ -35,7 +35,7 @@ static int set(wrk_channel_t *ch, const shm_netflux_settings_t *settings, int64_
     if (rc < 0)
         return rc;
     nfx_config_t config = netflux_agent_session_config(&a->config, settings);
-    netflux_agent_receive(ch, now_mono_ns); /* the old settings judge what came while they held */
+    netflux_agent_receive(ch, now_mono_ns); /* datagrams that came under the old settings are judged by them */
     netflux_agent_look(ch, now_mono_ns);
     rc = nfx_session_reconfigure(&a->session, &config, rt_mono_ns());
     if (rc < 0)
@@ -65,7 +65,7 @@ int netflux_agent_aim(wrk_channel_t *ch, const shm_addr_t *remote)
     agent_addr_in(&config.remote, remote);
     if (!udp_addr_is_set(&config.remote) || remote->port == 0)
         return rt_err_set(-EINVAL,
-                          "remote is of family %u with port %u: a link needs an address of family "
+                          "remote has family %u and port %u: a link needs an address of family "
                           "4 or 6 and a port",
                           remote->family, remote->port);
     if (config.remote.sa.sa_family != a->udp.eff.local.sa.sa_family)
@@ -80,7 +80,7 @@ int netflux_agent_aim(wrk_channel_t *ch, const shm_addr_t *remote)
     return 0;
 }
 
-/* The numbers of another partner say nothing about this one's. */
+/* The numbers of another partner are unrelated to this one's. */
 static int aim(wrk_channel_t *ch, const shm_addr_t *remote, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
@@ -113,9 +113,9 @@ static int set_failsafe(wrk_channel_t *ch, const uint8_t *values, size_t bytes)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
     if (bytes != a->config.tx_payload_bytes)
-        return rt_err_set(-EINVAL, "fail-safe values of %zu bytes: this link sends %u", bytes,
+        return rt_err_set(-EINVAL, "the fail-safe values have %zu bytes, this link sends %u", bytes,
                           a->config.tx_payload_bytes);
-    unsigned half = a->state.failsafe == 1; /* the one that is not in force */
+    unsigned half = a->state.failsafe == 1; /* the one that is not in use */
     memcpy(shm_netflux_failsafe(a->engine, half), values, bytes);
     memcpy(a->failsafe + NFX_HEADER_BYTES, values, bytes);
     a->state.failsafe = half + 1;
@@ -146,7 +146,7 @@ static int run(wrk_channel_t *ch, const shm_netflux_request_t *r, const uint8_t 
                int64_t now_mono_ns)
 {
     if (r->op != SHM_NETFLUX_SET_FAILSAFE && bytes != 0)
-        return rt_err_set(-EINVAL, "%zu bytes behind netflux request %u, which has none", bytes,
+        return rt_err_set(-EINVAL, "%zu bytes follow netflux request %u, which has none", bytes,
                           r->op);
     switch (r->op) {
     case SHM_NETFLUX_SET:
@@ -175,7 +175,7 @@ int netflux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, 
     }
     shm_netflux_request_t request;
     if (bytes < sizeof request)
-        return rt_err_set(-EPROTO, "netflux request of %zu bytes: it has at least %zu", bytes,
+        return rt_err_set(-EPROTO, "the netflux request has %zu bytes: it needs at least %zu", bytes,
                           sizeof request);
     memcpy(&request, body, sizeof request);
     int64_t now = rt_mono_ns();
@@ -191,7 +191,7 @@ int netflux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, 
 void netflux_agent_producer_gone(wrk_channel_t *ch, uint32_t slot, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
-    netflux_agent_look(ch, now_mono_ns); /* its last words */
+    netflux_agent_look(ch, now_mono_ns); /* its last values */
     if (a->ticket == 0 || a->writer != slot)
         return;
     nfx_session_owner_died(&a->session, now_mono_ns);

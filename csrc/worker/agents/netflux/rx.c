@@ -1,10 +1,10 @@
 /* rx.c: from the socket to the in box and the rx ring.
  *
- * Arrivals count by the kernel's stamp. So a worker that was held up must read all that has come
- * before it lets a watchdog run out; else it would accuse the partner of its own stall. At other
- * times one batch a call is enough, as with the engine udp.
+ * Arrivals count by the kernel's timestamp. So a worker that was held up must read everything that
+ * has come before it lets a watchdog expire. Otherwise it would blame the partner for its own
+ * delay. At other times one batch a call is enough, as in the engine udp.
  *
- * Readers are woken behind the send, not before it: waking one takes a system call. */
+ * Readers are woken after the send, not before it, because waking one takes a system call. */
 #include "worker/agents/netflux/netflux.h"
 
 #include <string.h>
@@ -19,7 +19,7 @@ _Static_assert(SHM_NETFLUX_ALIVE == NFX_EVENT_ALIVE + 1 &&
                    SHM_NETFLUX_UNHEARD == NFX_EVENT_UNHEARD + 1 &&
                    SHM_NETFLUX_FRESH == NFX_EVENT_FRESH + 1 &&
                    SHM_NETFLUX_STALE == NFX_EVENT_STALE + 1,
-               "kinds of records stand in the order of the session's events");
+               "kinds of records are in the order of the session's events");
 
 /* --- records -------------------------------------------------------------------------------- */
 
@@ -90,7 +90,7 @@ bool netflux_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now
     int64_t arrival_ns = item->time_ns + wrk_clock_shift_ns(ch);
     nfx_verdict_t verdict = nfx_session_receive(&a->session, item->payload, item->payload_bytes,
                                                 arrival_ns, now_mono_ns, &frame);
-    netflux_agent_tell(ch); /* what changed by it comes before its values */
+    netflux_agent_tell(ch); /* the resulting changes come before its values */
     if (verdict < 0)
         return true;
     rx_item_t values = *item;
@@ -103,7 +103,7 @@ bool netflux_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now
     a->record.head.at_mono_ns = a->session.last_arrival_ns;
     memcpy(a->record.values, frame.payload, frame.payload_bytes);
     publish_values(ch, &values);
-    rx_writer_show(&ch->rx); /* its number is known as taken from here on */
+    rx_writer_show(&ch->rx); /* from here on its number is known as taken */
     return true;
 }
 
@@ -126,7 +126,7 @@ void netflux_agent_rx_open(wrk_channel_t *ch)
     };
 }
 
-/* whole: whatever else is due. */
+/* whole: even if other channels are due. */
 static void receive_batch(wrk_channel_t *ch, bool whole, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
@@ -150,7 +150,7 @@ void netflux_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
     if (!a->receives || ch->held || ch->failed)
         return;
     receive_batch(ch, false, now_mono_ns);
-    /* After a standstill all other channels are overdue, and would let in one message at a time. */
+    /* After a stall all other channels are overdue, and would allow one message at a time. */
     for (int i = 1; i < CATCH_UP_BATCHES && a->udp.rx_more && watchdog_waits(a, now_mono_ns); i++)
         receive_batch(ch, true, now_mono_ns);
 }

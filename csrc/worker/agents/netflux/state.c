@@ -1,9 +1,8 @@
-/* state.c: how a link begins: as the configuration says, or where a dead worker left
- * it.
+/* state.c: how a link begins: from the configuration, or where a dead worker left it.
  *
  * A successor finds settings, remote, origin and fail-safe values in the state, numbers and flags
- * in the gauges, the partner's last values in the in box. All of it lies where clients may write,
- * so it is checked or harmless: whoever spoils it spoils his own link. */
+ * in the gauges, the partner's last values in the in box. Clients may write to all of it, so it is
+ * checked or harmless: a client that overwrites it damages only its own link. */
 #include "worker/agents/netflux/netflux.h"
 
 #include <string.h>
@@ -28,7 +27,7 @@ static nfx_past_t past_of(const nfx_stats_t *stats)
     };
 }
 
-/* Returns whether there is one that can be gone on with. */
+/* Takes over a predecessor's state. Returns whether there is a valid one. */
 static bool take_state(netflux_agent_t *a, int64_t now_mono_ns)
 {
     shm_netflux_state_t *s = &a->state;

@@ -1,27 +1,27 @@
 /* tx.c: from the out box to the socket, in cycles.
  *
- * At start - PREPARE_NS the worker calls for the first time, and what the send will touch is
- * touched. At start - AGENT_LEAD_NS it calls again. What has arrived is read, the newest values and
- * the newest feedback make the datagram; then the clock is read until the start; then comes the
- * send call and nothing else. start = instant of the grid, with align="wire" less the learnt way to
- * the wire.
+ * The worker first calls at start - PREPARE_NS, and touches the memory that the send will use. It
+ * calls again at start - AGENT_LEAD_NS. Then it reads arrivals and builds the datagram from the
+ * newest values and the newest feedback. Then it reads the clock until the start. Then comes the
+ * send call and nothing else. start = instant of the grid, with align="wire" minus the learnt wire
+ * offset.
  *
- * No send is repeated when the kernel has no room: the next cycle has newer values.
+ * A send is not repeated if the kernel has no room: the next cycle has newer values.
  *
- * Waiting for values (none were put yet, or they are stale and nothing is to be sent) costs clients
- * no system call: the worker looks once a cycle, then more and more seldom. Who puts the very first
- * values may ring the channel's bell. */
+ * Waiting for values (there are none yet, or they are stale and nothing is sent) costs clients no
+ * system call: the worker checks once a cycle, then less and less often. The client that puts the
+ * very first values may ring the channel's bell. */
 #include "worker/agents/common/socket.h"
 #include "worker/agents/netflux/netflux.h"
 
 #include <errno.h>
 #include <string.h>
 
-/* Others use the core between two sends, and what a send touches is no longer in its caches then.
- * So the values are looked at, and the way through the kernel is walked (udp_warm), so much before
- * the start. Errors of intervals at an independent receiver on a busy machine, in ns, medians of
- * alternating runs, 10 at 250 us and 6 at 1 ms (another series had p50 303 warm, 624 cold at 250 us
- * and 1,124 warm, 1,430 cold at 1 ms):
+/* Other channels use the core between two sends, and then the memory of a send is no longer in the
+ * caches. So this long before the start the worker reads the values and walks the path through the
+ * kernel (udp_warm). Errors of intervals at an independent receiver on a busy machine, in ns,
+ * medians of alternating runs, 10 at 250 us and 6 at 1 ms (another series had p50 303 warm, 624
+ * cold at 250 us and 1,124 warm, 1,430 cold at 1 ms):
  *
  *                     p25     p50     p75     p90
  *     250 us, cold    138     391     814   1,417
@@ -34,12 +34,12 @@
 #define PREPARE_NS (25 * RT_NS_PER_US)
 #define CACHES_KEEP_NS (100 * RT_NS_PER_US)
 #define LOOK_MOST_NS (20 * RT_NS_PER_MS)
-/* When links without an origin of their own are due.
+/* When links without a configured origin are due.
  *
  * Not together: each would wait for those before it. Not evenly over the cycle either: a core with
- * many of them would never sleep. But one behind the other, at PHASE_STEP_NS, which is more than
- * what one takes. 200 links of 5 ms on a virtual machine of two busy cores, start of the send
- * behind its instant in ns, and CPU time of the worker, one undisturbed run each:
+ * many of them would never sleep. They follow each other at PHASE_STEP_NS, which is more than one
+ * send takes. 200 links of 5 ms on a virtual machine of two busy cores, start of the send after its
+ * instant in ns, and CPU time of the worker, one undisturbed run each:
  *
  *     apart        p50       p90        p99    CPU
  *      0 us    405,000   811,000  1,200,000   21 %
@@ -49,19 +49,19 @@
  *     20            54        72         78   83 %
  *     25 (even)     58     5,600     25,300   94 %, all that a worker may take
  *
- * At 10 us a core still sleeps, and some us are little beside cycles that so many links can have.
+ * At 10 us a core still sleeps, and a few us are little compared to the cycles of that many links.
  *
- * And not while the kernel's tick is served: it comes at multiples of 1, 4 or 10 ms of
- * CLOCK_MONOTONIC and takes 20 to 40 us there. With a cycle of 1 ms that begins with the tick a
- * quarter of the sends are 15 to 30 us late (p90 23,000 ns); behind PHASE_FIRST_NS, which is far
- * from it in every cycle that divides a millisecond, hardly any (p90 75 ns, p99 170). */
+ * They also avoid the kernel's tick: it comes at multiples of 1, 4 or 10 ms of CLOCK_MONOTONIC and
+ * takes 20 to 40 us there. With a cycle of 1 ms that begins with the tick a quarter of the sends
+ * are 15 to 30 us late (p90 23,000 ns). After PHASE_FIRST_NS, which is far from the tick in every
+ * cycle that divides a millisecond, hardly any is late (p90 75 ns, p99 170). */
 #define PHASE_FIRST_NS (350 * RT_NS_PER_US)
 #define PHASE_STEP_NS (10 * RT_NS_PER_US)
 #define PHASE_SPAN_NS (10 * RT_NS_PER_MS)
 
 /* --- values --------------------------------------------------------------------------------- */
 
-/* Returns whether there were others than those at hand. */
+/* Returns whether there were other values than the present ones. */
 static bool fetch_values(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
@@ -85,7 +85,7 @@ void netflux_agent_look(wrk_channel_t *ch, int64_t now_mono_ns)
         nfx_session_refreshed(&a->session, a->written_ns, now_mono_ns);
 }
 
-/* The values a predecessor sent. If the slot they were put through has no owner any more, nobody
+/* The values that a predecessor sent. If the slot of their writer has no owner any more, no event
  * will say so again. */
 static void inherit_values(wrk_channel_t *ch, int64_t now_mono_ns)
 {
@@ -144,7 +144,7 @@ static bool waits_for_values(const wrk_channel_t *ch)
            nfx_session_send_due_ns(&a->session) == RT_NEVER_NS;
 }
 
-/* How much before its instant a send starts. */
+/* How long before its instant a send starts. */
 static int64_t ahead_ns(const wrk_channel_t *ch)
 {
     return wrk_clock_shift_ns(ch) - agent_start_shift_ns(ch, &netflux_agent_of(ch)->ledger);
@@ -229,8 +229,8 @@ static void build(wrk_channel_t *ch, const nfx_out_t *out, int64_t now_mono_ns)
     agent_choose_stamps(ch, &a->ledger, b, now_mono_ns);
 }
 
-/* The instant that is served now: one so near that it is spun for counts as come, unless a watchdog
- * ends before it. */
+/* The instant that is served now. An instant so near that the worker spins for it counts as
+ * reached, unless a watchdog ends before it. */
 static int64_t instant_to_serve(const wrk_channel_t *ch, int64_t now_mono_ns)
 {
     const nfx_session_t *s = &netflux_agent_of(ch)->session;

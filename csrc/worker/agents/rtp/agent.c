@@ -28,7 +28,7 @@ static void on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns
         rtp_agent_receive(ch, now_mono_ns);
 }
 
-/* Of a connected channel only from its remote. */
+/* On a connected channel only from its remote. */
 static bool is_from_rtcp_remote(wrk_channel_t *ch, const udp_rx_t *in)
 {
     const udp_addr_t *remote = &rtp_agent_of(ch)->control.remote;
@@ -146,7 +146,7 @@ static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)
     rc = rc ? rc : wrk_watch(ch, &a->socket, a->udp.fd, 0);
     if (rc < 0)
         close_parts(ch);
-    a->udp.rx_position = a->path.rx != NULL ? &a->path.rx_taken : NULL; /* numbers tell, else */
+    a->udp.rx_position = a->path.rx != NULL ? &a->path.rx_taken : NULL; /* otherwise the numbers tell */
     return rc;
 }
 
@@ -219,7 +219,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     rt_store_relaxed(&ch->stats->scheduled, tx_ring_waiting(&ch->segment));
-    (void)agent_free_space(ch, 0, agent_refused, now_mono_ns); /* of a held channel, too */
+    (void)agent_free_space(ch, 0, agent_refused, now_mono_ns); /* also if the channel is held */
     rtp_agent_tx_gauges(ch);
     rtp_agent_rx_refresh(ch);
     agent_path_counters(ch, &a->path);

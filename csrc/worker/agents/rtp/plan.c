@@ -8,14 +8,14 @@
 
 #define DAY_S UINT64_C(86400)
 #define SECONDS_PER_YEAR (365 * 86400)
-/* A record is not due later than this from now: nothing that is computed from a position overflows,
- * whatever the clock rate. */
+/* A record is not due later than this from now, so that nothing computed from a position overflows
+ * at any clock rate. */
 #define LONGEST_WAIT_NS (10 * SECONDS_PER_YEAR * RT_NS_PER_S)
 #define LONGEST_STREAM_S (60 * (uint64_t)SECONDS_PER_YEAR)
 #define EXTENSION_HEAD_BYTES 4u
 #define EXTENSION_BIT 0x10u
 #define MARKER_BIT 0x80u
-/* On a port shared with RTCP these payload types would be taken for it (RFC 5761 section 4). */
+/* On a port shared with RTCP these payload types would be mistaken for RTCP (RFC 5761 section 4). */
 #define LEAST_RTCP_TYPE 64u
 #define MOST_RTCP_TYPE 95u
 
@@ -96,7 +96,7 @@ static bool head_is_sound(const rtp_plan_t *p, const shm_rtp_tx_t *h)
            type_is_usable(p, h->payload_type);
 }
 
-/* Length of the header extension at the beginning of a frame; UINT32_MAX: it is cut. */
+/* Length of the header extension at the beginning of a frame. UINT32_MAX: it is incomplete. */
 static uint32_t extension_bytes(const uint8_t *media, uint32_t bytes)
 {
     if (bytes < EXTENSION_HEAD_BYTES)
@@ -156,7 +156,7 @@ static int64_t later(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-/* "Not before", as far as it makes sense; 0: at any time. */
+/* The earliest time, if it is plausible; 0: at any time. */
 static int64_t wanted_ns(const rtp_plan_t *p, int64_t now_ns)
 {
     int64_t due = p->item.due_ns;
@@ -166,7 +166,7 @@ static int64_t wanted_ns(const rtp_plan_t *p, int64_t now_ns)
     return due < 1 ? 1 : due < most ? due : most;
 }
 
-/* The first slot at or after that time begins a talk spurt. */
+/* Starts a talk spurt at the first slot at or after that time. */
 static void begin_spurt(rtp_plan_t *p, int64_t not_before_ns)
 {
     if (rtp_stream_resume(&p->stream, not_before_ns) > 0)
@@ -259,7 +259,7 @@ static uint32_t piece_bytes(const rtp_plan_t *p)
     return p->head.bytes_per_packet;
 }
 
-/* The last piece of a block may be shorter: its samples, rounded up. */
+/* The last packet of a block may be shorter: its samples, rounded up. */
 static uint32_t piece_samples(const rtp_plan_t *p, uint32_t bytes)
 {
     if (p->head.what == SHM_RTP_FRAME || bytes == p->head.bytes_per_packet)

@@ -1,15 +1,15 @@
-/* plan.h: from the records of an RTP channel to packets on the grid of its media clock:
- * which packet is next, when it is due, where its header goes. No socket, no clock, no ring:
- * records come in as the tx queue hands them out, checked against the ring and nothing else.
+/* plan.h: converts the records of an RTP channel to packets on the grid of its media clock: which
+ * packet is next, when it is due, where its header goes. No socket, no clock, no ring: records come
+ * in as the tx queue returns them, checked only against the ring.
  *
  *      record --read--> --place--> slot --packet--> packet, packet, ... --> record done
  *                                           |
- *                                   undo: as if it had not been
+ *                                   undo: as if it had not happened
  *
  * A record that is there before its slot takes the next one. One that comes later ends an underrun:
- * by policy the stream goes on at the first slot that is not past, or catches up. Behind a pause
- * the same happens, and nobody calls it an underrun. A filled slot (rtp_plan_filling) is the
- * worker's doing.
+ * depending on the policy the stream continues at the first slot that is not past, or catches up.
+ * The same happens after a pause, but does not count as an underrun. The worker itself fills a slot
+ * (rtp_plan_filling).
  *
  * Times are the channel's clock. */
 #ifndef RTP_AGENT_PLAN_H
@@ -24,7 +24,7 @@ typedef struct rtp_plan_counters {
     uint64_t filled;
 } rtp_plan_counters_t;
 
-/* What giving a record its slot changes. */
+/* The fields that change when a record gets its slot. */
 typedef struct rtp_plan_before {
     rtp_stream_t stream;
     rtp_plan_counters_t counters;
@@ -37,18 +37,18 @@ typedef struct rtp_plan {
     const shm_rtp_config_t *config;
     rtp_stream_t stream;
     rtp_plan_counters_t counters;
-    bool paused;            /* the next record begins a talk spurt, at its sender's wish */
-    bool dry;               /* the underrun that goes on is counted */
+    bool paused;            /* the next record begins a talk spurt, because its sender paused */
+    bool dry;               /* the present underrun is counted */
     bool same_time;         /* the next record has the timestamp and the slot of the last packet */
-    uint32_t filled;        /* slots in a row */
-    uint64_t pause_samples; /* of pauses behind the last packet */
-    /* A block that was begun by the worker before. */
+    uint32_t filled;        /* consecutive filled slots */
+    uint64_t pause_samples; /* of pauses after the last packet */
+    /* A block that the previous worker began. */
     uint64_t block_sequence;
     uint32_t block_bytes;
-    /* The record under way, while has_record. */
+    /* The record in progress, while has_record. */
     bool has_record;
     tx_item_t item;
-    uint64_t behind_ref; /* where to look for the next one */
+    uint64_t behind_ref; /* where to look for the next record */
     shm_rtp_tx_t head;
     uint8_t *media;
     uint32_t bytes;
@@ -66,32 +66,32 @@ typedef struct rtp_plan_packet {
 /* config outlives the plan. Returns 0 or -EINVAL with a text. */
 int rtp_plan_init(rtp_plan_t *p, const shm_rtp_config_t *config);
 
-/* What the next worker needs, and back; what makes no sense is not taken over. */
+/* What the next worker needs, and back. Invalid values are not taken over. */
 void rtp_plan_save(const rtp_plan_t *p, shm_rtp_sender_t *out);
 void rtp_plan_restore(rtp_plan_t *p, const shm_rtp_sender_t *in);
 
-/* Reads a record. Returns its shm_rtp_what_t; a frame or a block is under way then. -EBADMSG: it
- * makes no sense to this engine. */
+/* Reads a record. Returns its shm_rtp_what_t. A frame or a block is then in progress. -EBADMSG: it
+ * is invalid for this engine. */
 int rtp_plan_read(rtp_plan_t *p, const tx_item_t *item);
 
-/* Finds the slot of the record just read. enqueued_ns: when it was there. */
+/* Finds the slot of the record just read. enqueued_ns: when it was queued. */
 void rtp_plan_place(rtp_plan_t *p, int64_t enqueued_ns, int64_t now_ns, int64_t tolerance_ns);
 
-/* The record under way is not to be sent. One that is not begun yet leaves no trace: its slot,
- * which may be far ahead, is free for the next one. */
+/* The record in progress will not be sent. One that has not begun leaves no trace: its slot, which
+ * may be far ahead, is free for the next one. */
 void rtp_plan_give_up(rtp_plan_t *p);
 
-/* The talk spurt ends here. samples: how long until the next one begins, 0: until a record comes.
+/* The talk spurt ends here. samples: the time until the next one begins, 0: until a record comes.
  */
 void rtp_plan_pause(rtp_plan_t *p, uint32_t samples, int64_t now_ns);
 
-/* What was queued is not wanted any more, and pauses before it neither. */
+/* Queued records are discarded, and so are the pauses before them. */
 void rtp_plan_purge(rtp_plan_t *p);
 
-/* A record under way goes on behind a pause. */
+/* The record in progress continues after a pause. */
 void rtp_plan_go_on(rtp_plan_t *p, int64_t now_ns);
 
-/* Slot of the next packet of the record under way, or of filling. */
+/* Slot of the next packet of the record in progress, or of filling. */
 static inline int64_t rtp_plan_due_ns(const rtp_plan_t *p)
 {
     return rtp_stream_due_ns(&p->stream);
@@ -100,20 +100,20 @@ static inline int64_t rtp_plan_due_ns(const rtp_plan_t *p)
 /* Whether the next packet is the last of its record. */
 bool rtp_plan_is_last(const rtp_plan_t *p);
 
-/* Builds the next packet of the record under way and moves on. A copy of the plan from before
- * undoes it, as long as nothing else was built over it. */
+/* Builds the next packet of the record in progress and advances. A copy of the plan from before
+ * undoes it, if nothing else was built since. */
 void rtp_plan_packet(rtp_plan_t *p, rtp_plan_packet_t *out);
 
-/* Moves on without a packet: its slot goes by, its sequence number is not used. */
+/* Advances without a packet: its slot passes, its sequence number is not used. */
 void rtp_plan_drop(rtp_plan_t *p);
 
-/* The kernel refused a packet for good: it is not one of those that SR counts. */
+/* The kernel refused a packet for good: the SR does not count it. */
 void rtp_plan_not_sent(rtp_plan_t *p, uint32_t bytes);
 
-/* Whether the next slot is to be filled. */
+/* Whether the next slot must be filled. */
 bool rtp_plan_filling(const rtp_plan_t *p);
 
-/* The header of a packet of filling, 12 bytes in front of config->bytes_per_packet. */
+/* The header of a filling packet, 12 bytes in front of config->bytes_per_packet. */
 void rtp_plan_fill(rtp_plan_t *p, uint8_t *header);
 
 #endif

@@ -4,7 +4,7 @@
  *       \          \           \                                            \
  *        malformed  wrong type  foreign, on probation              late, duplicate, overflow
  *
- * The store is fixed memory made at open; the jitter buffer keeps the numbers of its slots. */
+ * The store is fixed memory allocated at open. The jitter buffer keeps the numbers of its slots. */
 #ifndef RTP_AGENT_RX_H
 #define RTP_AGENT_RX_H
 
@@ -14,14 +14,14 @@
 #include "worker/agent.h"
 #include "worker/agents/common/receive.h"
 
-/* A packet as it will lie in the ring, and where it came from. */
+/* A packet in the form that it has in the ring, and its source. */
 typedef struct rtp_slot {
     shm_addr_t source;
     int64_t time_ns; /* channel's clock */
     uint8_t stamp;
     uint8_t flags; /* of the rx record */
     uint8_t tos;
-    uint32_t bytes; /* behind head */
+    uint32_t bytes; /* bytes after head */
     shm_rtp_rx_t head;
     uint8_t body[]; /* CSRC list, extension, media */
 } rtp_slot_t;
@@ -38,18 +38,18 @@ typedef struct rtp_receiver {
     uint32_t *free_slots;
     uint32_t free_count;
 
-    bool bye_waits; /* for what came before it */
+    bool bye_waits; /* for the packets before it */
     uint32_t bye_ssrc;
-    uint64_t bye_seq; /* highest before it */
+    uint64_t bye_seq; /* highest number before it */
     int64_t bye_mono_ns;
 
-    uint8_t resync_flags; /* why the next resync comes */
-    bool new_source;      /* the next frame given out is the first of another SSRC */
-    bool resync_first;    /* another worker gave out what is in the ring */
-    uint32_t ssrc;        /* of the frame given out last */
-    shm_addr_t from;      /* likewise */
-    uint64_t raw_top;     /* as arrived: highest number given out, */
-    uint64_t raw_offset;  /* and what is added, so that numbers do not go back */
+    uint8_t resync_flags; /* reason for the next resync */
+    bool new_source;      /* the next frame delivered is the first of another SSRC */
+    bool resync_first;    /* another worker delivered the packets in the ring */
+    uint32_t ssrc;        /* of the frame delivered last */
+    shm_addr_t from;      /* of the frame delivered last */
+    uint64_t raw_top;     /* as arrived: highest number delivered */
+    uint64_t raw_offset;  /* added to it, so that numbers do not decrease */
 
     agent_receiver_t receiver; /* of the media socket */
 } rtp_receiver_t;

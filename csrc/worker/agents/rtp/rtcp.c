@@ -1,8 +1,8 @@
-/* rtcp.c: RTCP on the media's port or the next one, and packets sent again on request.
- * When what is said to whom is the session's business (proto/rtp/rtcp_session.h).
+/* rtcp.c: RTCP on the media's port or the next one, and retransmissions on request. The session
+ * (proto/rtp/rtcp_session.h) decides when to send what to which member.
  *
- * However much a remote asks for, what is sent again is paced by a bucket of tokens: neither the
- * other channels of this core nor the link suffer. */
+ * A token bucket paces retransmissions, so that a remote that asks for many harms neither the other
+ * channels of this core nor the network. */
 #include "worker/agents/common/socket.h"
 #include "worker/agents/common/tap.h"
 #include "worker/agents/rtp/rtp.h"
@@ -46,7 +46,7 @@ static int make_history(wrk_channel_t *ch, int64_t now_mono_ns)
     return rtp_history_init(&c->history, c->history_memory, packets, longest);
 }
 
-/* The RTCP socket follows the media's in everything but what is about packets in time. */
+/* The RTCP socket has the media socket's settings, except those for timed packets. */
 static udp_config_t socket_config(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
@@ -168,8 +168,8 @@ void rtp_agent_rtcp_watch(wrk_channel_t *ch)
 
 /* --- sending ------------------------------------------------------------------------------- */
 
-/* NULL: not known yet. Without a configured remote it is where RTCP comes from, else next to where
- * the media come from (RFC 4961). */
+/* NULL: not known yet. Without a configured remote it is the source of the RTCP packets, otherwise
+ * the port next to the media's source (RFC 4961). */
 static const udp_addr_t *destination(rtp_agent_t *a)
 {
     rtp_control_t *c = &a->control;
@@ -278,7 +278,7 @@ void rtp_agent_note_played(rtp_agent_t *a)
     const rtp_nack_receiver_t *n = &a->control.session.nack;
     if (n->count == 0 || !a->rx.buffer.playing)
         return;
-    /* The buffer counts cycles in its own way. */
+    /* The buffer has its own count of cycles. */
     int16_t ahead = (int16_t)((uint16_t)a->rx.buffer.next_seq - (uint16_t)n->next);
     rtcp_session_forget_before(&a->control.session, n->next + (uint64_t)(int64_t)ahead);
 }
@@ -319,7 +319,7 @@ static void resend(wrk_channel_t *ch, uint16_t seq, int64_t now_mono_ns)
 
 /* --- arrivals ------------------------------------------------------------------------------ */
 
-/* How the remote receives us. */
+/* Reports how the remote receives us. */
 static void tell_reported(rtp_agent_t *a)
 {
     const rtcp_session_reported_t *r = &a->control.session.reported;
@@ -343,7 +343,7 @@ static void keep_cname(shm_rtp_state_t *s, const char *cname)
     rt_store_release(&s->cname_changes, changes + 1);
 }
 
-/* The source, or where nothing is received somebody who takes part. */
+/* The source, or if nothing is received another member. */
 static const rtcp_member_t *other_side(const rtp_agent_t *a)
 {
     const rtcp_session_t *s = &a->control.session;

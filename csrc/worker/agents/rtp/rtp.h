@@ -1,6 +1,6 @@
-/* rtp.h: the engine "rtp": a media stream on the grid of its clock out of one socket, another
- * one out of its jitter buffer into the rx ring, and RTCP beside them. What clients and worker
- * share stands in shm/rtp_shm.h. Shared by its parts only:
+/* rtp.h: the engine "rtp": it sends a media stream on the grid of its clock, receives another one
+ * through its jitter buffer into the rx ring, and runs RTCP for both. shm/rtp_shm.h describes what
+ * clients and worker share. Used by its parts only:
  *
  *   agent.c    life: open, close, hold, release, purge, gauges
  *   plan.c     records -> packets on the grid
@@ -9,7 +9,7 @@
  *   sockets.c  the pair of sockets: opened, kept for a successor
  *   rtcp.c     reports, goodbyes, NACK
  *
- * Times are CLOCK_MONOTONIC where a name says so, else the channel's clock. */
+ * Times are CLOCK_MONOTONIC if a name says so, otherwise in the channel's clock. */
 #ifndef RTP_AGENT_H
 #define RTP_AGENT_H
 
@@ -18,7 +18,7 @@
 #include "worker/agents/rtp/control.h"
 #include "worker/agents/rtp/receiver.h"
 
-enum { RTP_AGENT_BATCH = 16 }; /* packets in one send call, at most */
+enum { RTP_AGENT_BATCH = 16 }; /* most packets in one send call */
 
 typedef struct rtp_agent {
     shm_rtp_config_t config; /* with the defaults filled in */
@@ -43,7 +43,7 @@ typedef struct rtp_agent {
     rtp_receiver_t rx;
     rtp_control_t control;
 
-    /* Of the parts' own counters, what is in the state already. */
+    /* The part of the parts' own counters that is in the state already. */
     uint64_t told[SHM_RTP_COUNTER_TOTAL];
 } rtp_agent_t;
 
@@ -57,7 +57,7 @@ static inline void rtp_agent_count(rtp_agent_t *a, shm_rtp_counter_id_t id, uint
     rt_bump(&a->state->counters[id], n);
 }
 
-/* A part's own counter stands there now. One that went down is not counted below 0. */
+/* Sets a part's own counter to this value. One that decreased is not counted below 0. */
 static inline void rtp_agent_tell(rtp_agent_t *a, shm_rtp_counter_id_t id, uint64_t now)
 {
     int64_t step = (int64_t)(now - a->told[id]);
@@ -80,9 +80,9 @@ static inline bool rtp_agent_listens(const wrk_channel_t *ch)
 
 /* --- sockets --- */
 
-/* socket_fd: a socket or a park to go on with, taken over whatever happens, or -1. */
+/* socket_fd: a socket or a park to continue with, owned from now on, also on failure; or -1. */
 int rtp_agent_open_sockets(wrk_channel_t *ch, int socket_fd);
-void rtp_agent_watch(wrk_channel_t *ch); /* by direction, held and block */
+void rtp_agent_watch(wrk_channel_t *ch); /* depends on direction, held and block */
 
 /* --- sending --- */
 
@@ -92,7 +92,7 @@ unsigned rtp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns);
 void rtp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns);
 int64_t rtp_agent_tx_deadline_ns(const wrk_channel_t *ch);
 void rtp_agent_unblock(wrk_channel_t *ch, int64_t now_mono_ns);
-/* Transmission stops here, and begins with a talk spurt when it goes on. */
+/* Transmission stops here. When it continues it begins with a talk spurt. */
 void rtp_agent_tx_hold(wrk_channel_t *ch);
 void rtp_agent_tx_release(wrk_channel_t *ch, int64_t now_mono_ns);
 int rtp_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns);
@@ -105,22 +105,22 @@ void rtp_agent_rx_close(wrk_channel_t *ch);
 void rtp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns);
 /* A datagram of the media socket, as agent_path_t.deliver. */
 bool rtp_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
-/* Gives out what is to be given out by now. */
+/* Delivers what is due by now. */
 void rtp_agent_play(wrk_channel_t *ch, int64_t now_mono_ns);
 int64_t rtp_agent_rx_deadline_ns(const wrk_channel_t *ch);
-/* The source said goodbye: readers get that behind all frames that came before it. */
+/* The source said goodbye: readers get that after all frames that came before it. */
 void rtp_agent_source_left(wrk_channel_t *ch, int64_t now_mono_ns);
 /* A record without a packet, not yet published. */
 void rtp_agent_put_event(wrk_channel_t *ch, const shm_rtp_rx_t *head, int64_t now_mono_ns);
-/* Puts counters and gauges into the state, RTCP's included. */
+/* Puts counters and gauges into the state, including RTCP's. */
 void rtp_agent_rx_tell(wrk_channel_t *ch);
 void rtp_agent_rx_reset(wrk_channel_t *ch);
 void rtp_agent_rx_refresh(wrk_channel_t *ch);
 
 /* --- RTCP --- */
 
-/* Opens the socket, where it has one of its own: before all else. fd: one to go on with, taken over
- * whatever happens, or -1. */
+/* Opens the RTCP socket if there is one. Called before everything else. fd: one to continue with,
+ * owned from now on, also on failure; or -1. */
 int rtp_agent_rtcp_socket(wrk_channel_t *ch, int fd);
 int rtp_agent_rtcp_open(wrk_channel_t *ch, int64_t now_mono_ns);
 void rtp_agent_rtcp_close(wrk_channel_t *ch);
@@ -130,15 +130,15 @@ bool rtp_agent_on_rtcp(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mon
 /* Sends the reports and requests that are due. */
 void rtp_agent_rtcp_due(wrk_channel_t *ch, int64_t now_mono_ns);
 int64_t rtp_agent_rtcp_deadline_ns(const wrk_channel_t *ch);
-/* We leave; the next media packet takes part again. */
+/* Leaves the session. The next media packet joins again. */
 void rtp_agent_bye(wrk_channel_t *ch, int64_t now_mono_ns);
-/* A media packet has left, header and all. */
+/* A media packet has left, with its header. */
 void rtp_agent_media_sent(rtp_agent_t *a, const uint8_t *packet, uint32_t bytes,
                           int64_t now_mono_ns);
-/* A packet of the source came. Returns whether it had been asked for. */
+/* A packet of the source came. Returns whether it had been requested. */
 bool rtp_agent_note_valid(rtp_agent_t *a, rtp_verdict_t verdict, uint32_t ssrc, uint64_t seq,
                           int64_t now_mono_ns);
-/* What was given out need not be asked for any more. */
+/* Delivered packets need not be requested any more. */
 void rtp_agent_note_played(rtp_agent_t *a);
 void rtp_agent_rtcp_tell(rtp_agent_t *a);
 

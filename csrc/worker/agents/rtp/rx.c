@@ -1,10 +1,10 @@
 /* rx.c: from the socket to the rx ring.
  *
- * Everything the jitter buffer computes with is CLOCK_MONOTONIC; arrival stamps are converted on
- * the way in, playout times on the way out.
+ * The jitter buffer computes in CLOCK_MONOTONIC. Arrival stamps are converted on the way in,
+ * playout times on the way out.
  *
- * A successor begins with an empty buffer and an unknown source: what its predecessor held is lost,
- * and the first frame is preceded by a resync. */
+ * A successor begins with an empty buffer and an unknown source: the packets that its predecessor
+ * held are lost, and a resync precedes the first frame. */
 #include "worker/agents/rtp/rtp.h"
 
 #include "base/rt_err.h"
@@ -17,15 +17,15 @@
 #define LEAST_FRAMES 64u
 #define MOST_FRAMES 4096u
 #define SPARE_FRAMES 16u
-#define SPARE_SLOTS 2u /* the one that comes in, and one whose place is in doubt */
+#define SPARE_SLOTS 2u /* one for the packet that comes in, and one whose place is in doubt */
 #define SEQ_CYCLE UINT64_C(65536)
 
 _Static_assert(offsetof(rtp_slot_t, body) == offsetof(rtp_slot_t, head) + sizeof(shm_rtp_rx_t),
-               "head and body are one piece");
+               "head and body are contiguous");
 
 /* --- open ---------------------------------------------------------------------------------- */
 
-/* As many as max_delay_ns can hold, were the remote's packets as long as ours, and then some. */
+/* Enough for max_delay_ns if the remote's packets are as long as ours, plus a reserve. */
 static uint32_t frames_wanted(const shm_rtp_config_t *c, const rtp_jitter_buffer_config_t *b)
 {
     if (c->max_frames != 0)
@@ -100,7 +100,7 @@ static rtp_source_config_t source_config(const shm_rtp_config_t *c)
     };
 }
 
-/* After another worker: what its jitter buffer held died with it. */
+/* After a takeover: the content of the dead worker's jitter buffer is lost. */
 static void lose_buffered(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
@@ -114,7 +114,7 @@ static void publish(wrk_channel_t *ch, const udp_rx_t *in, unsigned count)
 {
     (void)in;
     (void)count;
-    rtp_agent_rx_tell(ch); /* what the buffer holds is told as its depth */
+    rtp_agent_rx_tell(ch); /* the content of the buffer is reported as its depth */
     if (rtp_agent_of(ch)->rx.on && !rtp_agent_of(ch)->rx.buffered)
         wrk_rx_publish(ch);
 }
@@ -170,7 +170,7 @@ static void free_slot(rtp_receiver_t *r, uint64_t number)
     r->free_slots[r->free_count++] = (uint32_t)number;
 }
 
-/* Copies what readers get. Returns false where not even the lists before the media fit. */
+/* Copies what readers get. Returns false if not even the lists before the media fit. */
 static bool fill_slot(wrk_channel_t *ch, rtp_slot_t *s, const rx_item_t *item, const rtp_view_t *v)
 {
     uint32_t room = rtp_agent_of(ch)->rx.room;
@@ -352,7 +352,7 @@ void rtp_agent_play(wrk_channel_t *ch, int64_t now_mono_ns)
     if (r->bye_waits && rtp_jitter_buffer_held(&r->buffer) == 0)
         put_bye(ch);
     rtp_agent_note_played(rtp_agent_of(ch));
-    rtp_agent_rx_tell(ch); /* first: who reads a frame finds it counted */
+    rtp_agent_rx_tell(ch); /* first: a reader that gets a frame finds it counted */
     wrk_rx_publish(ch);
 }
 

@@ -1,4 +1,4 @@
-/* sockets.c: the media socket, and that of RTCP where it has one of its own: opened as a pair, kept for a
+/* sockets.c: the media socket and, if it has its own, the RTCP socket: opened as a pair, kept for a
  * successor. */
 #include "worker/agents/common/parked_sockets.h"
 #include "worker/agents/common/socket.h"
@@ -39,7 +39,7 @@ static int open_pair(wrk_channel_t *ch, int socket_fd, int rtcp_fd)
     return rc;
 }
 
-/* Where the kernel chooses the port, RTP takes an even one and RTCP the next (RFC 3550 section 11).
+/* If the kernel chooses the port, RTP takes an even one and RTCP the next (RFC 3550 section 11).
  */
 static bool ports_fit(const rtp_agent_t *a)
 {
@@ -52,8 +52,8 @@ static bool put_pair(const rtp_control_t *c, int media, int rtcp)
            (rtcp < 0 || agent_park_put(c->park, PARKED_RTCP, rtcp));
 }
 
-/* Both sockets go into a park where RTCP has one of its own; the pool keeps that. Where they do not fit into
- * a new one, the pool keeps the media socket, and a successor opens that of RTCP anew. */
+/* If RTCP has its own socket, both go into a park that the pool keeps. If they do not fit into a
+ * new park, the pool keeps the media socket, and a successor opens a new RTCP socket. */
 static void park_pair(wrk_channel_t *ch, bool media_is_there, bool rtcp_is_there)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
@@ -73,7 +73,7 @@ static void park_pair(wrk_channel_t *ch, bool media_is_there, bool rtcp_is_there
     }
 }
 
-/* The sockets that a predecessor left. A park goes on being the pool's; a socket may be any that the
+/* Takes the sockets that a predecessor left. The pool keeps a park. A socket may be any that the
  * application bound. */
 static void take_pair(rtp_agent_t *a, int *socket_fd, int *rtcp_fd)
 {
@@ -91,8 +91,8 @@ static void take_pair(rtp_agent_t *a, int *socket_fd, int *rtcp_fd)
 static int no_pair(void)
 {
     return rt_err_set(-EADDRINUSE,
-                      "no free even port with a free port behind it was found in %d tries; close "
-                      "sockets, name a port, widen net.ipv4.ip_local_port_range, or do without "
+                      "no free even port with a free port after it was found in %d tries; close "
+                      "sockets, give a port, widen net.ipv4.ip_local_port_range, or do without "
                       "an RTCP port of its own (rtcp=\"mux\")",
                       PORT_ATTEMPTS);
 }

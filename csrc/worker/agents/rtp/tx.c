@@ -2,19 +2,19 @@
  *
  *     tx ring --take_in--> read cursor --find_record--> plan: slot --when it is due--> batch
  *                                                                                        |
- *                        history, counters, reports <-- udp_send <-- state put in force -+
+ *                        history, counters, reports <-- udp_send <-- state stored -------+
  *
- * Nothing is copied: the header is built in the ring, in front of what it belongs to, so a packet
- * is one piece of it. In a block that is the end of the packet before; so no two packets of a block
- * are under way at once.
+ * Nothing is copied: the header is built in the ring, in front of its payload, so a packet is
+ * contiguous. In a block the header overwrites the end of the previous packet, so two packets of a
+ * block are never in a batch at once.
  *
- * Never twice: what a successor needs (shm_rtp_sender_t) is put in force before the send call, as
- * if the packets of the batch had left. A record is taken (state SENDING) with its last packet;
- * until then a client may still cancel the rest of a block. Where the kernel has no room, plan and
- * state go back to where they were before the first packet that it refused.
+ * Nothing is sent twice: the state that a successor needs (shm_rtp_sender_t) is stored before the
+ * send call, as if the packets of the batch had left. A record is taken (state SENDING) with its
+ * last packet. Until then a client may still cancel the rest of a block. If the kernel has no room,
+ * plan and state return to their values before the first packet that it refused.
  *
- * A deadline is served as in the engine udp: the worker calls AGENT_LEAD_NS ahead, the packet is
- * built, the clock is read until the start, then comes the send call. */
+ * A deadline is served as in the engine udp: the worker calls AGENT_LEAD_NS ahead and builds the
+ * packet, then reads the clock until the start, then makes the send call. */
 #include "worker/agents/common/socket.h"
 #include "worker/agents/common/tap.h"
 #include "worker/agents/rtp/rtp.h"
@@ -27,8 +27,8 @@
 #include <string.h>
 
 #define TAKE_IN_PER_CALL 256u
-#define LOOK_PER_CALL 256u /* records looked at for one that waits */
-#define FIND_PER_CALL 64u /* records without a packet that are dealt with at once */
+#define LOOK_PER_CALL 256u /* records examined for one that waits */
+#define FIND_PER_CALL 64u /* records without a packet that are handled at once */
 
 static int64_t to_channel(const wrk_channel_t *ch, int64_t mono_ns)
 {
@@ -43,7 +43,7 @@ static void put_in_force(rtp_agent_t *a)
     uint32_t next = rt_load_relaxed(&s->current) + 1;
     next = next != 0 ? next : 2;
     rtp_plan_save(&a->plan, &s->sender[next % 2]);
-    rt_store_release(&s->current, next); /* whole before it counts; a successor reads it */
+    rt_store_release(&s->current, next); /* complete before it counts; a successor reads it */
 }
 
 static void tell_counters(wrk_channel_t *ch)
@@ -81,7 +81,7 @@ static int make_filling(rtp_agent_t *a)
     size_t bytes = SHM_RTP_HEAD_BYTES + a->config.bytes_per_packet;
     a->filling = malloc(bytes);
     if (a->filling == NULL)
-        return rt_err_set(-ENOMEM, "no memory for %zu bytes of filling", bytes);
+        return rt_err_set(-ENOMEM, "no memory for a filling packet of %zu bytes", bytes);
     memset(a->filling, a->config.fill_byte, bytes);
     return 0;
 }
@@ -111,7 +111,7 @@ void rtp_agent_tx_close(wrk_channel_t *ch)
 
 /* --- records ------------------------------------------------------------------------------- */
 
-/* A record that ends here without a packet. */
+/* Ends a record here without a packet. */
 static void end_record(wrk_channel_t *ch, const tx_item_t *record, verdict_t verdict, int error,
                        int64_t now_mono_ns)
 {
@@ -127,8 +127,8 @@ static void end_record(wrk_channel_t *ch, const tx_item_t *record, verdict_t ver
     agent_not_sent(ch, record, verdict, error, now_mono_ns);
 }
 
-/* A pause or a BYE: no packet, so neither verdict nor report. */
-static void mark(wrk_channel_t *ch, const tx_item_t *mark, int64_t now_mono_ns)
+/* A pause or a BYE: it is no packet, so it gets neither verdict nor report. */
+static void handle_pause_or_bye(wrk_channel_t *ch, const tx_item_t *mark, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     tx_item_t item;
@@ -143,8 +143,9 @@ static void mark(wrk_channel_t *ch, const tx_item_t *mark, int64_t now_mono_ns)
     }
 }
 
-/* Whether all that is still to be looked at lies behind the records of the batch. It does not after the look
- * went back to a record that its producer finished late: what is being sent would be taken for damage. */
+/* Whether all records still to examine are after those of the batch. That is not so after the
+ * search returned to a record that its producer finished late: then the records being sent would be
+ * taken for damage. */
 static bool is_behind_batch(const rtp_agent_t *a)
 {
     for (unsigned i = 0; i < a->batch.count; i++)
@@ -153,7 +154,8 @@ static bool is_behind_batch(const rtp_agent_t *a)
     return true;
 }
 
-/* Deals with the next record that waits. Returns false when there is none, or the batch has to leave first. */
+/* Handles the next record that waits. Returns false if there is none, or the batch must be sent
+ * first. */
 static bool next_record(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
@@ -170,12 +172,12 @@ static bool next_record(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns
         rtp_agent_count(a, SHM_RTP_COUNT_bad_records, 1);
         end_record(ch, &item, VERDICT_FAILED, EBADMSG, now_mono_ns);
     } else if (what == SHM_RTP_PAUSE || what == SHM_RTP_BYE) {
-        /* Not before the packets of the batch have left: they may have to go back. */
+        /* Not before the packets of the batch have left: they may have to be put back. */
         if (a->batch.count > 0) {
             a->plan.behind_ref = item.ref;
             return false;
         }
-        mark(ch, &item, now_mono_ns);
+        handle_pause_or_bye(ch, &item, now_mono_ns);
     } else {
         int64_t enqueued = agent_enqueued_mono_ns(&item, now_mono_ns);
         rtp_plan_place(&a->plan, to_channel(ch, enqueued), to_channel(ch, now_mono_ns),
@@ -184,7 +186,7 @@ static bool next_record(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns
     return true;
 }
 
-/* Until one is under way, all were seen, or the budget, of records looked at, is used up. */
+/* Continues until one is in progress, all were examined, or the budget is used up. */
 static void find_record(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
@@ -194,7 +196,7 @@ static void find_record(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns
     a->looked_mono_ns = now_mono_ns;
 }
 
-/* Whether find_record is to go on. */
+/* Whether find_record must continue. */
 static bool has_unseen(const wrk_channel_t *ch)
 {
     const rtp_plan_t *p = &rtp_agent_of(ch)->plan;
@@ -209,7 +211,7 @@ static bool is_dropped_late(const wrk_channel_t *ch, int64_t start_mono_ns, int6
            verdict_is_late(start_mono_ns, now_mono_ns, ch->config.tolerance_ns);
 }
 
-/* Whether the record under way may still be sent. Its last packet takes it for good. */
+/* Whether the record in progress may still be sent. Its last packet takes it for good. */
 static bool still_waits(wrk_channel_t *ch, bool last, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
@@ -217,7 +219,7 @@ static bool still_waits(wrk_channel_t *ch, bool last, int64_t now_mono_ns)
     uint64_t ref = a->plan.item.ref;
     int rc = last ? tx_queue_take(&ch->tx, ref, &item) : tx_queue_peek(&ch->tx, ref, &item);
     if (rc < 0 && !last)
-        rc = tx_queue_take(&ch->tx, ref, &item); /* which finishes it */
+        rc = tx_queue_take(&ch->tx, ref, &item); /* this finishes it */
     if (rc < 0 && rc != -ESTALE)
         agent_refused(ch, &a->plan.item, rc, now_mono_ns);
     if (rc < 0)
@@ -257,8 +259,8 @@ static void drop_late(wrk_channel_t *ch, bool last, int64_t now_mono_ns)
     rtp_plan_drop(&a->plan);
 }
 
-/* The next packet of the record under way. Returns false where it cannot share a call with what is
- * in the batch. */
+/* The next packet of the record in progress. Returns false if it cannot share a call with the
+ * packets in the batch. */
 static bool take_packet(wrk_channel_t *ch, int64_t start_mono_ns, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
@@ -275,7 +277,7 @@ static bool take_packet(wrk_channel_t *ch, int64_t start_mono_ns, int64_t now_mo
     return true;
 }
 
-/* All that start together with the first, or that are due already. */
+/* Takes all packets that start together with the first, or that are due already. */
 static void fill_batch(wrk_channel_t *ch, unsigned *budget, int64_t ahead_ns, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
@@ -294,14 +296,15 @@ static void fill_batch(wrk_channel_t *ch, unsigned *budget, int64_t ahead_ns, in
 
 /* --- sending ------------------------------------------------------------------------------- */
 
-/* What waits from this record on may not have been seen yet. */
+/* The records that wait from this one on may not have been examined yet. */
 static void look_again_from(rtp_agent_t *a, uint64_t ref)
 {
     if (ref < a->plan.behind_ref)
         a->plan.behind_ref = ref;
 }
 
-/* The kernel had no room for packet index and what follows: as if they had not been built. */
+/* The kernel had no room for packet index and those after it: handle them as if they had not been
+ * built. */
 static void put_back(wrk_channel_t *ch, unsigned index)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
@@ -364,7 +367,7 @@ static void send_batch(wrk_channel_t *ch, int64_t now_mono_ns)
     agent_send(ch, &way, &a->batch, &outcomes);
 }
 
-/* A slot for which nothing is there. No record, no report. */
+/* A slot without a packet to send. No record, no report. */
 static void send_filling(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
@@ -420,7 +423,7 @@ int64_t rtp_agent_tx_deadline_ns(const wrk_channel_t *ch)
         return a->block.retry_mono_ns;
     if (ch->held || a->purge.on)
         return RT_NEVER_NS;
-    if (has_unseen(ch)) /* those of other channels that are overdue come in between */
+    if (has_unseen(ch)) /* overdue packets of other channels come between */
         return a->looked_mono_ns;
     if (!a->plan.has_record && !rtp_plan_filling(&a->plan))
         return RT_NEVER_NS;
@@ -446,7 +449,7 @@ unsigned rtp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
                 look_again_from(a, item.ref); /* its producer had halted, and others passed it */
         }
         work = TAKE_IN_PER_CALL - budget;
-        if (a->plan.has_record) /* cancelled, it makes way, however far its slot is */
+        if (a->plan.has_record) /* a cancelled record makes way, even if its slot is far ahead */
             (void)still_waits(ch, false, now_mono_ns);
         unsigned looks = LOOK_PER_CALL;
         find_record(ch, &looks, now_mono_ns);
@@ -459,7 +462,7 @@ void rtp_agent_tx_hold(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     rtp_plan_t *p = &a->plan;
-    if (p->has_record && p->done == 0) { /* it gets another slot when transmission goes on */
+    if (p->has_record && p->done == 0) { /* it gets another slot when transmission continues */
         look_again_from(rtp_agent_of(ch), p->item.ref);
         rtp_plan_give_up(p);
     }
@@ -488,7 +491,7 @@ static bool take_in_for_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_
         else if (item.ref < a->purge_ref) /* its producer had halted, and others passed it */
             a->purge_ref = item.ref;
     }
-    return budget > 0; /* a claim without its commit is no waiting packet yet */
+    return budget > 0; /* a claim without its commit is not a waiting packet yet */
 }
 
 static bool cancel_waiting(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)

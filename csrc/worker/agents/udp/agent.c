@@ -141,7 +141,7 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
     rt_store_relaxed(&ch->stats->scheduled, udp_schedule_count(&a->schedule));
-    (void)udp_agent_free_space(ch, now_mono_ns); /* of a held channel, too */
+    (void)udp_agent_free_space(ch, now_mono_ns); /* also if the channel is held */
     if (a->receives)
         wrk_kernel_drops(ch, udp_drops_refresh(&a->udp), now_mono_ns);
     agent_path_counters(ch, &a->path);

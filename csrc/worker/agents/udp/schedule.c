@@ -1,7 +1,7 @@
-/* schedule.c: how much the two heaps must hold. Of n packets that can wait, at 1.5 n entries at
- * least a third mean none. While those are moved over, SWEEP_PER_PUSH a push, at most 1.5 n / 4 new
- * ones come: 1.9 n entries altogether. Whoever queues more than n has passed over the ring's own
- * limit, and gets no more in than the heap holds. */
+/* schedule.c: how much the two heaps must hold. If n packets can wait and there are 1.5 n entries,
+ * at least a third of the entries mean no packet. While the entries are moved over, SWEEP_PER_PUSH
+ * a push, at most 1.5 n / 4 new ones come: 1.9 n entries altogether. A client that queues more than
+ * n has bypassed the ring's own limit, and gets no more in than the heap holds. */
 #include "worker/agents/udp/schedule.h"
 
 #include <errno.h>
@@ -29,7 +29,7 @@ static bool means_a_packet(const tx_queue_t *q, uint64_t ref)
     return tx_queue_peek(q, ref, &item) != -ESTALE;
 }
 
-/* An entry that cannot be moved over for want of memory stays where it was. */
+/* An entry that cannot be moved over because memory is short stays in its heap. */
 static void sweep(udp_schedule_t *s, const tx_queue_t *q)
 {
     due_heap_t *from = &s->heaps[!s->filling];

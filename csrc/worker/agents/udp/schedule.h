@@ -1,10 +1,10 @@
 /* schedule.h: the packets with a deadline that a channel has taken in. What decides (due time,
  * order) is kept here, in the worker's memory, as it was when the packet was taken in.
  *
- * A packet that is cancelled or moved leaves its entry behind until that comes due. So that such
- * entries cannot fill the schedule, it is made of two heaps: one takes what is new; when it holds
- * more than can wait in the ring by half, the other takes its place, and each push moves a few
- * entries over that still mean a packet. Nothing ever touches all entries at once. */
+ * A packet that is cancelled or moved leaves its entry behind until the entry comes due. Such
+ * entries must not fill the schedule, so it has two heaps. One takes new entries. When it holds 1.5
+ * times as many as can wait in the ring, the other heap takes its place, and each push moves over a
+ * few entries that still mean a packet. No call ever touches all entries at once. */
 #ifndef UDP_SCHEDULE_H
 #define UDP_SCHEDULE_H
 
@@ -13,11 +13,11 @@
 
 typedef struct udp_schedule {
     due_heap_t heaps[2];
-    unsigned filling;    /* heap that takes what is new; the other is being emptied */
-    uint64_t sweep_from; /* entries of the one filling at which they change places */
+    unsigned filling;    /* heap that takes new entries; the other is being emptied */
+    uint64_t sweep_from; /* number of entries in the filling heap at which they change places */
 } udp_schedule_t;
 
-/* most_packets: that can wait in the ring. Returns 0 or -errno with a text. */
+/* most_packets: the most that can wait in the ring. Returns 0 or -errno with a text. */
 int udp_schedule_init(udp_schedule_t *s, uint64_t most_packets);
 /* Safe on a zeroed struct. */
 void udp_schedule_close(udp_schedule_t *s);

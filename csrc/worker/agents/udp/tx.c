@@ -3,26 +3,26 @@
  *     tx ring --take_in--> no deadline: ready[] ------------------> batch -> udp_send -> verdicts
  *                     \--> deadline:    schedule --when it is due--/   \---> impaired path
  *
- * A deadline is served in four steps. At start - AGENT_LEAD_NS the worker calls (on_deadline); what
- * is due at that instant is taken out of the ring and the messages are built; then the clock is
- * read until the start; then comes the send call and nothing else. A packet that was taken is in
- * state SENDING: whoever takes this channel over will not send it again.
+ * A deadline is served in four steps. At start - AGENT_LEAD_NS the worker calls on_deadline. The
+ * packets that are due at that instant are taken out of the ring and the messages are built. Then
+ * the clock is read until the start. Then comes the send call and nothing else. A packet that was
+ * taken is in state SENDING: a worker that takes this channel over will not send it again.
  *
- * start = deadline, or with align="wire" the deadline less the learnt way to the wire.
+ * start = deadline, with align="wire" minus the learnt wire offset.
  *
- * Of those that are due the one that is due longest goes first, and a packet without a deadline is
- * due since it was queued. So ready[] and the schedule are merged, as far as the ring was taken in.
- * When the worker comes to a deadline late, it takes the ring in first, as far as it was filled by
- * then: after a standstill the earliest deadline goes first, whether its packet had been taken in
- * before or not.
+ * Of the due packets the one that has been due longest is sent first, and a packet without a
+ * deadline is due since it was queued. So ready[] and the schedule are merged, as far as the ring
+ * was taken in. If the worker comes to a deadline late, it first takes in the ring, as far as it
+ * was filled by then. So after a stall the earliest deadline is served first, whether its packet
+ * had been taken in before or not.
  *
  * A packet's deadline and sequence are read once, when it is taken in, and kept here. If its record
- * says something else later, a client wrote over it: it is not sent, and counted as corrupt.
+ * contains something else later, a client overwrote it: it is not sent, and counted as corrupt.
  *
- * Where the queueing discipline launches packets by itself (txtime), they are handed over
- * AGENT_HANDOVER_AHEAD_NS before the start and nobody spins.
+ * If the queueing discipline launches packets itself (txtime), they are handed over
+ * AGENT_HANDOVER_AHEAD_NS before the start, without spinning.
  *
- * When the kernel has no room the packets go back where they came from, in order, and nothing more
+ * If the kernel has no room the packets return to where they came from, in order, and nothing more
  * is taken in until it has (EPOLLOUT, or after a pause). */
 #include "worker/agents/common/socket.h"
 #include "worker/agents/udp/udp.h"
@@ -45,7 +45,7 @@ int64_t udp_agent_tx_deadline_ns(const wrk_channel_t *ch)
         return a->block.retry_mono_ns;
     if (ch->held || a->purge.on || udp_schedule_count(&a->schedule) == 0)
         return RT_NEVER_NS;
-    if (a->catching_up) /* overdue packets of other channels come in between */
+    if (a->catching_up) /* overdue packets of other channels come between */
         return a->caught_up_mono_ns;
     int64_t ahead = a->udp.eff.txtime ? AGENT_HANDOVER_AHEAD_NS : AGENT_LEAD_NS;
     return udp_schedule_next_ns(&a->schedule) + agent_start_shift_ns(ch, &a->ledger) - ahead;
@@ -53,7 +53,7 @@ int64_t udp_agent_tx_deadline_ns(const wrk_channel_t *ch)
 
 /* --- batch --------------------------------------------------------------------------------- */
 
-/* The packet lies in items[] already. */
+/* The packet is in items[] already. */
 static void batch_add(wrk_channel_t *ch, const udp_waiting_t *from, int64_t start_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
@@ -72,7 +72,7 @@ static void batch_add(wrk_channel_t *ch, const udp_waiting_t *from, int64_t star
     __builtin_prefetch(item->payload);
 }
 
-/* Whether the record still says what it said when the packet was taken in. */
+/* Whether the record still has the values of the time when the packet was taken in. */
 static bool is_as_taken_in(const tx_item_t *item, const udp_waiting_t *from)
 {
     if (item->sequence != from->entry.order)
@@ -82,7 +82,7 @@ static bool is_as_taken_in(const tx_item_t *item, const udp_waiting_t *from)
     return item->due_ns != 0 && agent_bounded_due(item->due_ns) == from->entry.due_ns;
 }
 
-/* Marks the packet as being sent and adds it, unless it was cancelled or moved or is dropped. */
+/* Marks the packet as being sent and adds it, unless it was cancelled, moved or dropped. */
 static void take_into_batch(wrk_channel_t *ch, const udp_waiting_t *from, int64_t now_mono_ns,
                             int64_t shift)
 {
@@ -111,7 +111,7 @@ static void take_into_batch(wrk_channel_t *ch, const udp_waiting_t *from, int64_
     batch_add(ch, from, start);
 }
 
-/* A packet that finds no room in the schedule gets its verdict. */
+/* A packet that does not fit in the schedule gets its verdict. */
 static void wait_for_deadline(wrk_channel_t *ch, const tx_item_t *item, const due_entry_t *entry)
 {
     int rc = udp_schedule_push(&udp_agent_of(ch)->schedule, &ch->tx, entry);
@@ -148,7 +148,8 @@ static void wait_its_time(wrk_channel_t *ch, const tx_item_t *item, int64_t now_
         wait_in_turn(ch, item, &entry);
 }
 
-/* Packets from index on go back where they came from: of ready[] before those still in it. */
+/* Packets from index on return to where they came from. Those of ready[] go before those still in
+ * it. */
 static void put_back(wrk_channel_t *ch, unsigned index)
 {
     udp_agent_t *a = udp_agent_of(ch);
@@ -222,7 +223,8 @@ static void send_batch(wrk_channel_t *ch)
 
 /* --- what is due already ------------------------------------------------------------------- */
 
-/* ready[] and those of the schedule that became due before what goes behind them. */
+/* Takes from ready[], and from the schedule the packets that became due before later ones of
+ * ready[]. */
 static void fill_by_age(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
@@ -250,9 +252,9 @@ static void send_ready(wrk_channel_t *ch, int64_t now_mono_ns)
 
 static bool take_in_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns);
 
-/* 0: nothing. Else how many at least of the ring are to be taken in before anything that is due goes out. On time: none, for
- * what is still unread was queued behind what is due. After a standstill (this core was taken away,
- * or busy) an unread packet may be due before one that is scheduled. */
+/* 0: nothing. Otherwise the least number of records of the ring to take in before anything due is
+ * sent. On time: none, because the unread records were queued after the due ones. After a stall
+ * (this core was taken away, or busy) an unread packet may be due before one that is scheduled. */
 static uint32_t left_to_catch_up(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
@@ -269,8 +271,8 @@ static uint32_t left_to_catch_up(wrk_channel_t *ch, int64_t now_mono_ns)
     return left > 0 ? (uint32_t)left : 0;
 }
 
-/* Takes in a piece of what waited in the ring when the worker saw that it is late. Returns whether
- * what is due may go out. */
+/* Takes in a part of what waited in the ring when the worker noticed that it is late. Returns
+ * whether due packets may be sent. */
 static bool catch_up(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
@@ -282,7 +284,7 @@ static bool catch_up(wrk_channel_t *ch, int64_t now_mono_ns)
         found = take_in_one(ch, &budget, now_mono_ns);
         left = left_to_catch_up(ch, now_mono_ns);
     }
-    a->catching_up = left > 0 && budget == 0; /* else the next one is still being written */
+    a->catching_up = left > 0 && budget == 0; /* otherwise the next one is still being written */
     a->caught_up_mono_ns = now_mono_ns;
     return !a->catching_up;
 }
@@ -298,7 +300,7 @@ void udp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
     }
     int64_t shift = agent_start_shift_ns(ch, &a->ledger);
     int64_t ahead = a->udp.eff.txtime ? AGENT_HANDOVER_AHEAD_NS : 0;
-    /* All that start together with the first, or that are due already. */
+    /* All packets that start together with the first, or that are due already. */
     int64_t first = udp_schedule_next_ns(&a->schedule);
     if (first == RT_NEVER_NS || first + shift - ahead > now_mono_ns + AGENT_LEAD_NS)
         return;
@@ -317,7 +319,7 @@ void udp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
 
 /* --- without a deadline -------------------------------------------------------------------- */
 
-/* How many fit before something is due on this core. */
+/* How many packets fit before a deadline on this core. */
 static unsigned room_before_deadline(const wrk_channel_t *ch, int64_t now_mono_ns)
 {
     const udp_agent_t *a = udp_agent_of(ch);
@@ -327,7 +329,7 @@ static unsigned room_before_deadline(const wrk_channel_t *ch, int64_t now_mono_n
     return agent_pieces_before(until, now_mono_ns, a->send_cost_ns, AGENT_BATCH);
 }
 
-/* One record of the ring. Returns false when there was none. */
+/* Takes one record of the ring. Returns false if there was none. */
 static bool take_in_one(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
 {
     tx_item_t item;

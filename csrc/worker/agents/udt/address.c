@@ -1,4 +1,5 @@
-/* address.c: addresses as clients, as the port's socket and as the protocol have them. */
+/* address.c: converts addresses between the forms of clients, of the port's socket and of the
+ * protocol. */
 #include "worker/agents/common/socket.h"
 #include "worker/agents/udt/udt.h"
 

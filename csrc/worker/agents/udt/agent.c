@@ -9,8 +9,8 @@
 
 #define LINGER_MOST_NS (INT64_MAX / 4)
 #define MORE_NS RT_NS_PER_MS
-/* What is due that late is not urgent: a worker with a thousand idle connections wakes for many at
- * a time, 50 times a second instead of a thousand. */
+/* A deadline that far ahead is not urgent: a worker with a thousand idle connections wakes for many
+ * at a time, 50 times a second instead of a thousand. */
 #define FAR_NS (50 * RT_NS_PER_MS)
 #define FAR_GRID_NS (20 * RT_NS_PER_MS)
 
@@ -52,7 +52,7 @@ static int64_t deadline_ns(const wrk_channel_t *ch)
         return at;
     if (a->closes && a->conn.state == UDT_CONN_CONNECTED)
         at = sooner(at, a->close_mono_ns);
-    if (a->more) /* do_work goes on, after sockets and other channels had their turn */
+    if (a->more) /* do_work continues, after sockets and other channels had their turn */
         return sooner(at, a->served_mono_ns + MORE_NS);
     return a->port->block.now ? at : sooner(at, conn_deadline_ns(&a->conn));
 }
@@ -78,7 +78,7 @@ static int close_orderly(wrk_channel_t *ch, int64_t linger_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);
     if (linger_ns < 0)
-        return rt_err_set(-EINVAL, "a linger of %lld ns; it must not be below 0",
+        return rt_err_set(-EINVAL, "linger is %lld ns; it must not be below 0",
                           (long long)linger_ns);
     if (a->port == NULL)
         return 0;
@@ -101,7 +101,7 @@ static int run(wrk_channel_t *ch, const shm_udt_command_t *c)
     case SHM_UDT_SET_BANDWIDTH:
         if (c->value < 0)
             return rt_err_set(-EINVAL,
-                              "a bandwidth of %lld bytes per second; it must not be below 0",
+                              "bandwidth is %lld bytes per second; it must not be below 0",
                               (long long)c->value);
         if (a->port != NULL)
             udt_conn_set_bandwidth(&a->conn, (uint64_t)c->value);
@@ -111,7 +111,7 @@ static int run(wrk_channel_t *ch, const shm_udt_command_t *c)
             udt_conn_report_error(&a->conn);
         return 0;
     default:
-        return rt_err_set(-EINVAL, "engine udt knows no request %u", c->op);
+        return rt_err_set(-EINVAL, "engine udt does not know request %u", c->op);
     }
 }
 
@@ -124,7 +124,7 @@ static int request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd,
     if (fd >= 0)
         close(fd);
     if (bytes != sizeof c)
-        return rt_err_set(-EPROTO, "a request of %zu bytes to a connection: it takes %zu", bytes,
+        return rt_err_set(-EPROTO, "the request to a connection has %zu bytes; it takes %zu", bytes,
                           sizeof c);
     memcpy(&c, body, sizeof c);
     int rc = run(ch, &c);
@@ -137,14 +137,14 @@ static int request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd,
 
 /* --- hold, duties -------------------------------------------------------------------------- */
 
-/* A held connection is kept up; a client that did not connect yet does not begin. */
+/* A held connection is kept alive. A client that has not connected yet does not begin. */
 static void release(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);
     if (a->port != NULL)
         udt_conn_connect(&a->conn, now_mono_ns);
     ch->tx_paused = !udt_agent_takes_in(a);
-    a->rx_waits = true; /* what came meanwhile is looked at at once */
+    a->rx_waits = true; /* data that came meanwhile is handled at once */
     a->rx_retry_mono_ns = now_mono_ns;
 }
 

@@ -1,4 +1,4 @@
-/* connection.c: what a connection does when it is served, and how it joins and leaves its port. */
+/* connection.c: serves a connection, and lets it join and leave its port. */
 #include "worker/agents/udt/udt.h"
 
 #include "base/rt_err.h"
@@ -39,7 +39,7 @@ int udt_agent_join(udt_port_agent_t *p, udt_agent_t *a)
     udt_address_t peer = udt_address_of(&a->peer);
     int rc = udt_port_add(&p->sockets, &a->conn, &peer);
     if (rc < 0)
-        return rt_err_set(rc, "channel \"%s\" takes no connection more", p->channel->config.name);
+        return rt_err_set(rc, "channel \"%s\" cannot take another connection", p->channel->config.name);
     a->port = p;
     a->next = p->agents;
     a->at = &p->agents;
@@ -134,7 +134,7 @@ static void choose_pause(wrk_channel_t *ch, int64_t now_mono_ns)
         wrk_activate(ch, now_mono_ns);
 }
 
-/* What was queued before is in the send buffer now, or its time is over. */
+/* Everything queued before is in the send buffer now, or the time is over. */
 static void close_when_taken_in(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);
@@ -148,7 +148,7 @@ static void close_when_taken_in(wrk_channel_t *ch, int64_t now_mono_ns)
     udt_conn_close(&a->conn, now_mono_ns);
 }
 
-/* The copies that would follow later leave at once, for later nobody is there. */
+/* Sends the remaining copies now: after this call nothing is left to send them. */
 void udt_agent_shut_down(udt_agent_t *a)
 {
     int64_t now = rt_mono_ns();

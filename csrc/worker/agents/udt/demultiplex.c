@@ -1,8 +1,8 @@
 /* demultiplex.c: from the socket to the connections.
  *
- * A round reads a bounded number of messages, gives their datagrams to the connections, and then serves each
- * connection that got some, once. It reads no more than fits before another channel is due, and no
- * round follows it then. */
+ * A round reads a bounded number of messages, gives their datagrams to the connections, and then
+ * serves each connection that got some, once. It reads no more than fits before another channel is
+ * due. If one is due, no further round follows. */
 #include "worker/agents/common/socket.h"
 #include "worker/agents/common/tap.h"
 #include "worker/agents/udt/udt.h"
@@ -11,10 +11,10 @@
 #include <stddef.h>
 #include <string.h>
 
-#define MESSAGES_PER_ROUND 16u /* of up to 64 KiB: some 300 us */
+#define MESSAGES_PER_ROUND 16u /* of up to 64 KiB: about 300 us */
 #define ROUNDS_PER_CALL 4u
 
-/* Nearly all datagrams come from where the one before came from. */
+/* Nearly every datagram has the same source as the one before. */
 static void note_source(udt_port_agent_t *p, const shm_addr_t *source)
 {
     if (memcmp(&p->last_source, source, sizeof *source) == 0)
@@ -39,7 +39,7 @@ void udt_port_agent_serve_touched(udt_port_agent_t *p)
     }
 }
 
-/* Returns the channel of the connection that it is for, NULL: of none. */
+/* Returns the channel of its connection. NULL: it belongs to none. */
 static wrk_channel_t *demultiplex(udt_port_agent_t *p, const rx_item_t *item,
                                   int64_t arrival_mono_ns, int64_t now_mono_ns)
 {

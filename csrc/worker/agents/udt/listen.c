@@ -1,8 +1,8 @@
-/* listen.c: who wants to connect.
+/* listen.c: requests for connections.
  *
- * Requests that wait lie in places of a table, and in a list in the order in which they were heard
- * last, oldest first: whose peer does not ask again within FORGET_NS is forgotten. A number is
- * place and generation, so a number of long ago finds nobody. */
+ * Waiting requests are in places of a table, and in a list in the order in which they were last
+ * received, oldest first. A request whose peer does not repeat it within FORGET_NS is dropped. A
+ * number consists of place and generation, so an old number finds no request. */
 #include "base/rt_err.h"
 #include "worker/agents/common/socket.h"
 #include "worker/agents/udt/udt.h"
@@ -82,7 +82,7 @@ int64_t udt_port_agent_expiry_ns(const udt_port_agent_t *p)
     return p->oldest == UDT_NOBODY ? RT_NEVER_NS : p->waiting[p->oldest].heard_mono_ns + FORGET_NS;
 }
 
-/* Addresses and ids are a stranger's to choose: the secret keeps him from choosing a bucket. */
+/* Unknown sources choose addresses and ids. The secret keeps them from choosing a bucket. */
 static uint32_t bucket_of(const udt_port_agent_t *p, const udt_address_t *address,
                           const udt_handshake_t *hs)
 {
@@ -210,7 +210,7 @@ int udt_port_agent_listen(udt_port_agent_t *p, uint32_t mode, uint32_t backlog)
 {
     const shm_config_t *c = &p->channel->config;
     if (p->listens)
-        return rt_err_set(-EBUSY, "channel \"%s\" listens already", c->name);
+        return rt_err_set(-EBUSY, "channel \"%s\" is listening already", c->name);
     if (mode != SHM_UDT_STREAM && mode != SHM_UDT_MESSAGES)
         return rt_err_set(-EINVAL, "mode is %u; it must be 1 (stream) or 2 (messages)", mode);
     if (backlog == 0 || backlog > SHM_UDT_MAX_BACKLOG)
@@ -218,7 +218,7 @@ int udt_port_agent_listen(udt_port_agent_t *p, uint32_t mode, uint32_t backlog)
                           SHM_UDT_MAX_BACKLOG);
     if (c->rx_bytes < (uint64_t)backlog * SHM_UDT_REQUEST_RING_BYTES)
         return rt_err_set(-EINVAL,
-                          "a backlog of %u requests in an rx ring of %llu bytes: it takes %u "
+                          "backlog is %u requests, the rx ring has %llu bytes: it needs %u "
                           "bytes for each",
                           backlog, (unsigned long long)c->rx_bytes, SHM_UDT_REQUEST_RING_BYTES);
     udt_listener_init(&p->listener, mode == SHM_UDT_STREAM ? UDT_MODE_STREAM : UDT_MODE_MESSAGE,

@@ -1,5 +1,5 @@
-/* open.c: how a connection comes to be: its configuration, its port, its memory; or what
- * is left of it, where its worker died. */
+/* open.c: creates a connection: its configuration, its port, its memory. If its worker died: what
+ * is left of it. */
 #include "worker/agents/udt/udt.h"
 
 #include "base/rt_err.h"
@@ -47,9 +47,9 @@ static int check_peer(const udt_port_agent_t *p, udt_agent_t *a)
     const shm_addr_t *remote = &a->channel->config.remote;
     udt_port_agent_address(p, remote, &a->peer);
     if (!udp_addr_is_set(&a->peer) || remote->port == 0)
-        return rt_err_set(-EINVAL, "nowhere to connect to: set remote to an address and a port");
+        return rt_err_set(-EINVAL, "there is no address to connect to: set remote to an address and a port");
     if (a->peer.sa.sa_family != p->udp.eff.local.sa.sa_family)
-        return rt_err_set(-EINVAL, "an IPv6 remote, and channel \"%s\" is bound to IPv4",
+        return rt_err_set(-EINVAL, "remote is IPv6, but channel \"%s\" is bound to IPv4",
                           p->channel->config.name);
     a->peer_shm = *remote;
     return 0;
@@ -93,8 +93,8 @@ static size_t whole_pages(size_t bytes)
     return (bytes + SHM_PAGE_BYTES - 1) / SHM_PAGE_BYTES * SHM_PAGE_BYTES;
 }
 
-/* Pages come as they are used: most connections never fill their buffers. Huge ones would come
- * whole. */
+/* Pages are allocated as they are used: most connections never fill their buffers. Huge pages would
+ * be allocated at once. */
 static int make_memory(udt_agent_t *a, const udt_conn_config_t *c, udt_conn_memory_t *out)
 {
     size_t own = whole_pages(udt_conn_memory_bytes(c));
@@ -160,7 +160,7 @@ static int find_request(udt_port_agent_t *p, udt_agent_t *a, udt_waiting_t **w)
 {
     *w = udt_port_agent_waiting(p, a->config.accepts);
     if (*w == NULL)
-        return rt_err_set(-ENOENT, "no request %u waits: taken, refused or forgotten",
+        return rt_err_set(-ENOENT, "no request %u waits: it was taken, refused or dropped",
                           a->config.accepts);
     if (p->listener.mode != (udt_mode_t)a->config.mode)
         return rt_err_set(-EINVAL, "mode is %u, and channel \"%s\" listens for %u", a->config.mode,
@@ -170,7 +170,7 @@ static int find_request(udt_port_agent_t *p, udt_agent_t *a, udt_waiting_t **w)
     return 0;
 }
 
-/* What its worker knew of the connection died with it. */
+/* The worker's data of the connection is lost with it. */
 static int open_lost(udt_agent_t *a)
 {
     uint32_t state = rt_load_relaxed(&a->state->state);
@@ -181,7 +181,7 @@ static int open_lost(udt_agent_t *a)
         return 0;
     a->untold = true;
     udt_agent_end(a, SHM_UDT_LOST, UDT_TELL_BROKEN, UDT_ECONNLOST);
-    a->rx_waits = true; /* tells it at once, when the channel is open */
+    a->rx_waits = true; /* tells the client at once, when the channel is open */
     udt_agent_tell_of_loss(a);
     return 0;
 }
@@ -193,7 +193,7 @@ int udt_agent_open(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns)
     a->channel = ch;
     if (socket_fd >= 0) {
         close(socket_fd);
-        return rt_err_set(-EINVAL, "engine udt has no socket: its port has");
+        return rt_err_set(-EINVAL, "engine udt has no socket of its own: its port has one");
     }
     int rc = check_channel(ch, &a->config);
     if (rc < 0)
@@ -205,7 +205,7 @@ int udt_agent_open(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns)
     if (p == NULL)
         return -ENOENT;
     if (p->sockets.count >= p->sockets.capacity)
-        return rt_err_set(-ENOSPC, "channel \"%s\" has %u connections, its limit",
+        return rt_err_set(-ENOSPC, "channel \"%s\" has %u connections, the limit",
                           p->channel->config.name, p->sockets.capacity);
     rc = a->config.accepts != 0 ? find_request(p, a, &w) : check_peer(p, a);
     rc = rc ? rc : start(p, a, w, now_mono_ns);

@@ -34,10 +34,10 @@ static void unblock(udt_port_agent_t *p, int64_t now_mono_ns)
 
 /* --- events -------------------------------------------------------------------------------- */
 
-/* A sender that hands over its datagrams one by one pays for each wake-up of this worker, and on
- * the same core it stands still meanwhile, which is what its probe pairs then measure: libudt stays
- * at a tenth of its rate. So, while much comes in, the socket is read at times of ours: soon, if
- * something was left in it. */
+/* A sender that hands over its datagrams one by one pays for each wake-up of this worker. On the
+ * same core it is stopped meanwhile, and its probe pairs measure that: libudt stays at a tenth of
+ * its rate. So under load the socket is read at times that the worker chooses: soon, if something
+ * was left in it. */
 static void poll_under_load(udt_port_agent_t *p, int64_t now_mono_ns)
 {
     bool rested = p->rest_mono_ns != 0;
@@ -87,7 +87,7 @@ static int64_t deadline_ns(const wrk_channel_t *ch)
     return retry < at ? retry : at;
 }
 
-/* A port sends nothing from its ring: what is in it is dropped. */
+/* A port sends nothing from its ring: packets in it are dropped. */
 static void count_stray(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t now_mono_ns)
 {
     (void)item;
@@ -151,7 +151,7 @@ static int make_tables(udt_port_agent_t *p, uint32_t max_sockets, uint32_t first
     return 0;
 }
 
-/* A successor finds in shared memory what was in force; a fresh segment has nothing there. */
+/* A successor finds the mode in shared memory. A fresh segment contains none. */
 static int begin_to_listen(udt_port_agent_t *p, const shm_udt_port_config_t *c, bool takeover)
 {
     uint32_t mode = takeover ? rt_load_relaxed(&p->state->listens) : c->listens;
@@ -162,7 +162,7 @@ static int begin_to_listen(udt_port_agent_t *p, const shm_udt_port_config_t *c, 
     int rc = mode == 0 ? 0 : udt_port_agent_listen(p, mode, backlog);
     if (rc == 0 || !takeover)
         return rc;
-    rt_err_clear(); /* clients may have written there: then nobody listens */
+    rt_err_clear(); /* clients may have written there: then it does not listen */
     return 0;
 }
 
@@ -181,7 +181,7 @@ static int start(udt_port_agent_t *p, const shm_udt_port_config_t *c)
     rc = rc ? rc : begin_to_listen(p, c, takeover);
     if (rc < 0)
         return rc;
-    p->udp.rx_position = p->path.rx != NULL ? &p->path.rx_taken : NULL; /* the protocol tells, else */
+    p->udp.rx_position = p->path.rx != NULL ? &p->path.rx_taken : NULL; /* otherwise the protocol tells */
     p->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
     rc = wrk_watch(ch, &p->socket, p->udp.fd, 0);
     if (rc == 0)
@@ -245,7 +245,7 @@ static int refuse_number(udt_port_agent_t *p, uint32_t number)
 {
     udt_waiting_t *w = udt_port_agent_waiting(p, number);
     if (w == NULL)
-        return rt_err_set(-ENOENT, "no request %u waits: taken, refused or forgotten", number);
+        return rt_err_set(-ENOENT, "no request %u waits: it was taken, refused or dropped", number);
     udt_port_agent_refuse(p, w);
     return 0;
 }
@@ -260,7 +260,7 @@ static int request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd,
     if (fd >= 0)
         close(fd);
     if (bytes != sizeof c)
-        return rt_err_set(-EPROTO, "a request of %zu bytes to a port: it takes %zu", bytes,
+        return rt_err_set(-EPROTO, "the request to a port has %zu bytes; it takes %zu", bytes,
                           sizeof c);
     memcpy(&c, body, sizeof c);
     switch (c.op) {
@@ -272,7 +272,7 @@ static int request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd,
     case SHM_UDT_REFUSE:
         return refuse_number(p, c.number);
     default:
-        return rt_err_set(-EINVAL, "engine udt-port knows no request %u", c.op);
+        return rt_err_set(-EINVAL, "engine udt-port does not know request %u", c.op);
     }
 }
 

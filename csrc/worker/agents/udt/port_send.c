@@ -1,4 +1,5 @@
-/* port_send.c: from the connections to the port's socket, and what the kernel has no room for. */
+/* port_send.c: from the connections to the port's socket, and packets that the kernel has no room
+ * for. */
 #include "worker/agents/common/tap.h"
 #include "worker/agents/udt/udt.h"
 
@@ -32,7 +33,7 @@ static void keep_refused(udt_port_agent_t *p, wrk_channel_t *from, const udp_tx_
     }
 }
 
-/* Shown by the port's taps and by those of the connection it is from (NULL: of none). */
+/* Shows it to the port's taps and to those of its connection (NULL: it has none). */
 static void tap(const udt_port_agent_t *p, wrk_channel_t *from, const udp_tx_t *messages,
                 unsigned count, int64_t start_mono_ns, int64_t end_mono_ns)
 {
@@ -42,8 +43,8 @@ static void tap(const udt_port_agent_t *p, wrk_channel_t *from, const udp_tx_t *
         agent_tap_left(from, &p->udp, messages, count, start_mono_ns, end_mono_ns);
 }
 
-/* Hands over what it can. Returns how many it is done with: fewer than count where the kernel has
- * no room for now. */
+/* Hands over as many as possible. Returns how many are done: fewer than count if the kernel has no
+ * room now. */
 unsigned udt_port_agent_hand_over(udt_port_agent_t *p, wrk_channel_t *from, udp_tx_t *messages,
                           unsigned count)
 {

@@ -1,9 +1,9 @@
 /* rx.c: from the receive buffer into the rx ring.
  *
- * Records are as long as there is something to put into them, so a stream that is read slower than
- * it comes costs few of them. What the ring has no room for stays in the receive buffer, whose room
- * the peer is told. Nobody rings when a reader has made room: it is looked at again soon, then less
- * and less often.
+ * A record contains as much as there is to put into it, so a stream that is read slower than it
+ * comes needs few records. The rest stays in the receive buffer, whose room is advertised to the
+ * peer. A reader that makes room does not ring: the ring is checked again soon, then less and less
+ * often.
  *
  * Order: connected; bytes and messages; the end. */
 #include "worker/agents/udt/udt.h"
@@ -24,7 +24,7 @@ static void wait_for_readers(udt_agent_t *a, int64_t now_mono_ns)
     a->rx_retry_mono_ns = now_mono_ns + a->rx_retry_ns;
 }
 
-/* Where a record's payload goes; NULL: no room now. */
+/* The place of a record's payload. NULL: no room now. */
 static uint8_t *begin_record(wrk_channel_t *ch, uint32_t tag, uint32_t bytes, int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);

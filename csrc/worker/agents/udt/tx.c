@@ -1,11 +1,11 @@
 /* tx.c: from the tx ring into the send buffer, and from there to the port.
  *
  * Records are taken in ring order, copied once, and finished: then their space in the ring is free,
- * and the bytes are the connection's. Where the send buffer has no room the record waits, in the
- * state SENDING, and behind it the ring fills up, until the peer has acknowledged something.
+ * and the connection has the bytes. If the send buffer has no room, the record waits in the state
+ * SENDING, and the ring fills up behind it until the peer has acknowledged something.
  *
- * A message of several records is gathered behind what was given to send, in room that is free, and
- * given when its last record is there. Nothing else is written there meanwhile. */
+ * A message of several records is gathered in free room after the data given to send, and is given
+ * when its last record is there. Nothing else is written there meanwhile. */
 #include "worker/agents/udt/udt.h"
 
 #include "base/rt_seq.h"
@@ -42,7 +42,7 @@ static void count_end(wrk_channel_t *ch, const tx_item_t *item, int why, int64_t
         wrk_count(ch, SHM_COUNT_tx_cancelled, 1);
     else if (why == -EBADMSG)
         wrk_count(ch, SHM_COUNT_tx_corrupt, 1);
-    else /* a producer died over it, or a worker */
+    else /* a producer died, or a worker */
         wrk_count(ch, item->enqueued_mono_ns == 0 ? SHM_COUNT_tx_orphans : SHM_COUNT_tx_failed, 1);
 }
 
@@ -52,8 +52,8 @@ static void end_message(udt_agent_t *a)
     a->gathered = 0;
 }
 
-/* A record is lost in the middle of a message, which then is none: what came before is dropped, and
- * what follows up to its end. Of a client that died nothing follows. */
+/* A record in the middle of a message is lost. The message is incomplete: the part before is
+ * dropped, and so is the rest up to its end. A client that died sends no rest. */
 static void note_hole(udt_agent_t *a, int why)
 {
     bool goes_on = a->has_first && why != -EOWNERDEAD;
@@ -61,7 +61,7 @@ static void note_hole(udt_agent_t *a, int why)
     a->has_first = a->skips = goes_on;
 }
 
-/* Returns whether there was a record at all; then a->has_item tells whether it is to be sent. */
+/* Returns whether there was a record. If so, a->has_item tells whether to send it. */
 static bool next_item(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);
@@ -89,7 +89,7 @@ static bool next_item(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns)
 
 /* --- streams ------------------------------------------------------------------------------- */
 
-/* Returns false when it must wait. */
+/* Returns false if it must wait. */
 static bool send_bytes(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);
@@ -156,7 +156,7 @@ static bool send_piece(wrk_channel_t *ch, int64_t now_mono_ns)
 
 /* --- taking in ----------------------------------------------------------------------------- */
 
-/* Returns false when it must wait for room. */
+/* Returns false if it must wait for room. */
 static bool send_item(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);

@@ -1,13 +1,12 @@
-/* udt.h: the engines "udt-port" and "udt": UDT connections over shared UDP ports. What
- * clients and the worker share stands in shm/udt_shm.h, the protocol in proto/udt. Shared by these
- * parts only:
+/* udt.h: the engines "udt-port" and "udt": UDT connections over shared UDP ports. shm/udt_shm.h
+ * describes what clients and the worker share, proto/udt is the protocol. Used by these parts only:
  *
  *   port.c         life of a port
  *   port_send.c    connections -> socket, and what the kernel refused
  *   demultiplex.c  socket -> connections, by the socket id in each datagram
- *   listen.c       who wants to connect
+ *   listen.c       requests for connections
  *   agent.c        life of a connection's channel
- *   connection.c   what a connection does when it is served; the port's connections
+ *   connection.c   serving a connection; the port's connections
  *   open.c         its beginning
  *   tx.c           tx ring -> connection -> port
  *   rx.c           connection -> rx ring
@@ -20,10 +19,10 @@
  *
  * A connection is served (udt_agent_serve: its timers, what it sends, what it tells its client)
  * after its own deadline, after records came in its tx ring, and once per round of reading in which
- * datagrams came for it: so one answer speaks for all of a batch.
+ * datagrams came for it: so one answer covers a whole batch.
  *
- * A port and its connections lie on one worker, and so on one thread. The port knows its
- * connections, each connection its port; whoever goes first takes leave of the other. */
+ * A port and its connections are on one worker, and so on one thread. The port knows its
+ * connections, each connection its port. The one that ends first unregisters with the other. */
 #ifndef UDT_AGENT_H
 #define UDT_AGENT_H
 
@@ -40,28 +39,28 @@ enum { UDT_AGENT_BATCH = 88, UDT_AGENT_PLACE_BYTES = 65536 };
 
 typedef struct udt_agent udt_agent_t;
 
-/* A good request that nobody has taken yet. */
+/* A valid request that no client has taken yet. */
 typedef struct udt_waiting {
     udt_handshake_t handshake;
     udp_addr_t from;
     uint32_t bucket;
-    uint32_t next; /* of those in the same bucket */
+    uint32_t next; /* next in the same bucket */
     int64_t heard_mono_ns;
     uint32_t number; /* 0: a free place */
-    uint32_t before; /* in the order in which they were heard last; UDT_NOBODY */
+    uint32_t before; /* in the order in which they were last received; UDT_NOBODY */
     uint32_t behind;
 } udt_waiting_t;
 
 #define UDT_NOBODY UINT32_MAX
 
-/* What the kernel had no room for; copies, for their connections go on. */
+/* Packets that the kernel had no room for. They are copies, because their connections continue. */
 typedef struct udt_refused {
     uint8_t *bytes; /* UDT_AGENT_BATCH places of UDT_AGENT_PLACE_BYTES, touched when first used */
     udp_tx_t messages[UDT_AGENT_BATCH];
     udp_addr_t dests[UDT_AGENT_BATCH];
     unsigned at;
-    unsigned count;      /* of messages, from the first on; 0: none */
-    wrk_channel_t *from; /* the connection's, NULL: gone, or of none */
+    unsigned count;      /* number of messages, from the first; 0: none */
+    wrk_channel_t *from; /* the connection's channel; NULL: it is gone, or there is none */
 } udt_refused_t;
 
 typedef struct udt_port_agent {
@@ -73,34 +72,34 @@ typedef struct udt_port_agent {
     agent_block_t block; /* the kernel has no room */
     udt_refused_t refused;
     int64_t flow_mono_ns; /* since then the receiver counts bytes */
-    bool flows;           /* so much that waking for each datagram would cost more than it brings */
+    bool flows;           /* so much that waking for each datagram would cost more than it saves */
     int64_t rest_mono_ns; /* the socket is not watched, but read at this time; 0: it is watched */
     shm_udt_port_state_t *state;
 
     udt_secret_t secret;
-    udt_port_t sockets; /* who is behind this port */
+    udt_port_t sockets; /* the connections of this port */
     void *sockets_memory;
-    udt_agent_t *agents;        /* all of those */
-    udt_agent_t *touched;       /* those that are to be served at the end of this round */
-    shm_addr_t last_source;     /* of the last datagram, */
-    udp_addr_t last_from;       /* the same as its socket sees it, and */
-    udt_address_t last_address; /* as the protocol sees it */
+    udt_agent_t *agents;        /* all their agents */
+    udt_agent_t *touched;       /* those to serve at the end of this round */
+    shm_addr_t last_source;     /* of the last datagram */
+    udp_addr_t last_from;       /* the same in the form of its socket */
+    udt_address_t last_address; /* and in the form of the protocol */
 
     bool listens;
     udt_listener_t listener;
     udt_waiting_t *waiting; /* SHM_UDT_MAX_BACKLOG places */
-    uint32_t *buckets;      /* as many, of the first in each; UDT_NOBODY */
+    uint32_t *buckets;      /* first request of each bucket, as many as places; UDT_NOBODY */
     uint32_t backlog;
     uint32_t waiting_count;
     uint32_t oldest;
     uint32_t newest;
     uint32_t next_place;
-    uint32_t generation; /* of numbers */
+    uint32_t generation; /* of request numbers */
 
     agent_receiver_t receiver;
     udp_tx_t messages[UDT_AGENT_BATCH];
     udt_out_t out[UDT_AGENT_BATCH];
-    uint8_t whole[UINT16_MAX + 1]; /* a datagram put together for the impaired path */
+    uint8_t whole[UINT16_MAX + 1]; /* a datagram assembled for the impaired path */
 } udt_port_agent_t;
 
 static inline udt_port_agent_t *udt_port_agent_of(const wrk_channel_t *ch)
@@ -115,7 +114,7 @@ static inline void udt_port_agent_count(udt_port_agent_t *p, shm_udt_port_counte
 
 /* --- a connection --------------------------------------------------------------------------- */
 
-/* Not told yet, because the rx ring has no room or something else goes before it. */
+/* What the client was not told yet, because the rx ring has no room or something else comes first. */
 #define UDT_TELL_CONNECTED 0x01u
 #define UDT_TELL_FAILED 0x02u
 #define UDT_TELL_PEER_ERROR 0x04u
@@ -124,9 +123,9 @@ static inline void udt_port_agent_count(udt_port_agent_t *p, shm_udt_port_counte
 
 struct udt_agent {
     wrk_channel_t *channel;
-    udt_port_agent_t *port; /* NULL: gone, or it never had one; it does nothing more */
-    udt_agent_t *next;      /* of the port's, and before */
-    udt_agent_t **at;
+    udt_port_agent_t *port; /* NULL: gone, or it never had one; the connection does nothing more */
+    udt_agent_t *next;      /* next agent of the port */
+    udt_agent_t **at;       /* the pointer to this agent */
     udt_agent_t *touched_next;
     shm_udt_config_t config;
     udt_conn_t conn;
@@ -138,18 +137,18 @@ struct udt_agent {
     shm_udt_state_t *state;
     int64_t served_mono_ns;
     bool touched;
-    bool more; /* a batch was not enough: do_work goes on */
+    bool more; /* a batch was not enough: do_work continues */
 
     /* sending */
     bool has_item;
-    bool has_first; /* in a message of several records: the first one is */
+    bool has_first; /* in a message of several records: the first one is there */
     bool skips;     /* the rest of this message is dropped */
     bool waits_for_room;
     agent_purge_t purge;
-    tx_item_t item;   /* taken, and not all of it sent on */
+    tx_item_t item;   /* taken, and not completely sent on */
     uint32_t item_at; /* bytes of it sent on */
     shm_udt_tx_t first;
-    uint32_t gathered; /* bytes of the message, copied behind what was given to send */
+    uint32_t gathered; /* bytes of the message, copied after the data given to send */
 
     /* closing: when the ring is taken in up to close_before, or at close_mono_ns */
     int64_t close_mono_ns;
@@ -157,15 +156,15 @@ struct udt_agent {
     bool closes;
 
     /* receiving */
-    bool rx_waits; /* the ring is full: looked at again at rx_retry_mono_ns */
+    bool rx_waits; /* the ring is full: checked again at rx_retry_mono_ns */
     bool has_message;
     int64_t rx_retry_mono_ns;
     int64_t rx_retry_ns;
     unsigned tell; /* UDT_TELL_* */
     uint32_t tell_error;
-    udt_message_t message;  /* being given out in pieces */
+    udt_message_t message;  /* being delivered in pieces */
     uint32_t message_piece; /* next */
-    uint32_t message_at;    /* bytes of it given out */
+    uint32_t message_at;    /* bytes of it delivered */
     uint64_t message_left;
 };
 
@@ -181,27 +180,27 @@ static inline udt_agent_t *udt_agent_with(udt_conn_t *conn)
 
 /* --- address.c --- */
 
-/* The form in which the port's socket gives and takes addresses. */
+/* The form of addresses that the port's socket uses. */
 void udt_port_agent_address(const udt_port_agent_t *p, const shm_addr_t *in, udp_addr_t *out);
-/* The IPv4 address in what an IPv6 socket says; as it is where there is none. */
+/* The IPv4 address in an IPv4-mapped one. Other addresses stay unchanged. */
 shm_addr_t udt_plain_address(const udp_addr_t *in);
 udt_address_t udt_address_of(const udp_addr_t *in);
 
 /* --- port_send.c --- */
 
 /* Sends what a connection emitted, or keeps it until the kernel has room: then p->block.now is set,
- * and nobody may emit. */
+ * and no connection may emit. */
 void udt_port_agent_send(udt_port_agent_t *p, wrk_channel_t *from, const udt_out_t *out,
                          size_t count, const udp_addr_t *dest);
-/* One datagram that belongs to no connection; lost where the kernel has no room. */
+/* One datagram that belongs to no connection. It is lost if the kernel has no room. */
 void udt_port_agent_send_one(udt_port_agent_t *p, const void *data, uint32_t bytes,
                              const udp_addr_t *dest);
-/* Hands over what it can. Returns how many it is done with: fewer than count where the kernel has
- * no room for now. from: the connection's channel, NULL: of none. */
+/* Hands over as many as possible. Returns how many are done: fewer than count if the kernel has no
+ * room now. from: the connection's channel, NULL: none. */
 unsigned udt_port_agent_hand_over(udt_port_agent_t *p, wrk_channel_t *from, udp_tx_t *messages,
                                   unsigned count);
-void udt_port_agent_watch(udt_port_agent_t *p); /* by held, rest and block */
-/* This connection is to be served at the end of the round. */
+void udt_port_agent_watch(udt_port_agent_t *p); /* depends on held, rest and block */
+/* Marks this connection to be served at the end of the round. */
 void udt_port_agent_touch(udt_port_agent_t *p, udt_agent_t *a);
 
 /* --- demultiplex.c --- */
@@ -209,17 +208,17 @@ void udt_port_agent_touch(udt_port_agent_t *p, udt_agent_t *a);
 void udt_port_agent_rx_open(udt_port_agent_t *p);
 void udt_port_agent_on_socket(wrk_source_t *source, uint32_t events, int64_t now_mono_ns);
 bool udt_port_agent_deliver(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
-/* Serves whom datagrams came for, or who waited for the kernel. */
+/* Serves the connections that got datagrams or waited for the kernel. */
 void udt_port_agent_serve_touched(udt_port_agent_t *p);
 
 /* --- listen.c --- */
 
 int udt_port_agent_listen(udt_port_agent_t *p, uint32_t mode, uint32_t backlog);
 void udt_port_agent_unlisten(udt_port_agent_t *p);
-/* A good one, of which there is no connection yet. */
+/* A valid request for which there is no connection yet. */
 void udt_port_agent_request(udt_port_agent_t *p, const udt_handshake_t *hs, const udp_addr_t *from,
                             const udt_address_t *address, int64_t now_mono_ns);
-/* Counts what listener and sockets have counted since the last call. */
+/* Adds what listener and sockets have counted since the last call. */
 void udt_port_agent_counters(udt_port_agent_t *p);
 /* NULL: no request of that number waits. */
 udt_waiting_t *udt_port_agent_waiting(udt_port_agent_t *p, uint32_t number);
@@ -230,8 +229,8 @@ int64_t udt_port_agent_expiry_ns(const udt_port_agent_t *p);
 
 /* --- connection.c --- */
 
-/* Lets pass what is due, sends, tells the client; then the channel's deadline may be another. Returns how much
- * was taken in. */
+/* Handles what is due, sends, tells the client. Afterwards the channel's deadline may have changed.
+ * Returns how much was taken in. */
 unsigned udt_agent_serve(wrk_channel_t *ch);
 bool udt_agent_takes_in(const udt_agent_t *a); /* from the tx ring */
 bool udt_agent_is_over(const udt_agent_t *a);
@@ -239,16 +238,17 @@ bool udt_agent_is_over(const udt_agent_t *a);
 void udt_agent_shut_down(udt_agent_t *a);
 /* Its port closes. */
 void udt_agent_port_gone(udt_agent_t *a);
-/* Nothing more will be sent: what the client is told, and why. */
+/* Nothing more will be sent: tells the client, with the reason. */
 void udt_agent_end(udt_agent_t *a, shm_udt_conn_state_t state, unsigned tell, uint32_t error);
-/* Tells clients; written last of what they are told. */
+/* Tells clients. Called after everything else that they are told was written. */
 void udt_agent_publish_state(udt_agent_t *a, shm_udt_conn_state_t state);
 /* NULL with a text. */
 udt_port_agent_t *udt_agent_find_port(const wrk_channel_t *ch, const char *name);
-/* Datagrams for it come to it from now on. Returns 0, -EEXIST or -ENOSPC with a text. */
+/* Datagrams for it are given to it from now on. Returns 0, -EEXIST or -ENOSPC with a text. */
 int udt_agent_join(udt_port_agent_t *p, udt_agent_t *a);
 void udt_agent_leave_port(udt_agent_t *a);
-/* The peer of a connection that died with its worker gets a goodbye, if the port is open; else a->untold stays. */
+/* The peer of a connection that died with its worker gets a goodbye if the port is open. Otherwise
+ * a->untold stays. */
 void udt_agent_tell_of_loss(udt_agent_t *a);
 
 /* --- open.c --- */
@@ -258,15 +258,15 @@ int udt_agent_open(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns);
 
 /* --- tx.c --- */
 
-/* From the tx ring into the send buffer, a bounded piece. Returns how much it found to do. */
+/* Takes a bounded amount from the tx ring into the send buffer. Returns how much it found to do. */
 unsigned udt_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns);
-/* What is due, at most one batch. */
+/* Emits what is due, at most one batch. */
 void udt_agent_emit(wrk_channel_t *ch, int64_t now_mono_ns);
 int udt_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns);
 
 /* --- rx.c --- */
 
-/* Into the rx ring as far as that has room. */
+/* Delivers into the rx ring as far as it has room. */
 void udt_agent_deliver(wrk_channel_t *ch, int64_t now_mono_ns);
 
 #endif

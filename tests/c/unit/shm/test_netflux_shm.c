@@ -40,8 +40,8 @@ typedef struct spoil {
 
 static const spoil_t spoils[] = {
     SPOIL(config_bytes, 4, -EPROTO, "4 bytes"),
-    SPOIL(tx_payload_bytes, 1500, -EINVAL, "sent is 1500"),
-    SPOIL(rx_payload_bytes, 1500, -EINVAL, "received is 1500"),
+    SPOIL(tx_payload_bytes, 1500, -EINVAL, "tx_payload_bytes is 1500"),
+    SPOIL(rx_payload_bytes, 1500, -EINVAL, "rx_payload_bytes is 1500"),
     SPOIL(any_source, 2, -EINVAL, "any_source"),
     SPOIL(partner_known, 2, -EINVAL, "partner_known"),
     SPOIL(settings.cycle_ns, 99999, -EINVAL, "cycle_ns"),

@@ -86,7 +86,7 @@ static const spoil_t spoils[] = {
     SPOIL(report_slots, 3, -EINVAL, "power of two"),
     SPOIL(report_slots, 1 << 25, -EINVAL, "report_capacity"),
     SPOIL(late_slots, 3, -EINVAL, "power of two"),
-    SPOIL(late_slots, 1 << 17, -EINVAL, "late packets kept"),
+    SPOIL(late_slots, 1 << 17, -EINVAL, "late_slots"),
     SPOIL(local.family, 5, -EINVAL, "local"),
     SPOIL(remote.family, 2, -EINVAL, "remote"),
     SPOIL(connect, 1, -EINVAL, "remote address"),

@@ -89,7 +89,7 @@ static void test_a_name_must_be_one(void)
     shm_udt_config_t c = good();
     memset(c.port, 'a', sizeof c.port);
     CHECK_EQ(shm_udt_config_check(&c), -EINVAL);
-    CHECK(strstr(rt_err_text(), "no end") != NULL);
+    CHECK(strstr(rt_err_text(), "not terminated") != NULL);
     c.port[0] = '\0';
     CHECK_EQ(shm_udt_config_check(&c), -EINVAL);
     c = good();

@@ -77,7 +77,7 @@ static void test_all_have_so_many(void)
 {
     enum { MOST = CONTROL_MAX_CONNS - 1 };
     CHECK_EQ(fill(0, MOST), MOST);
-    check_refused(wt_connect(&worker), "worker 0 has 4096 connections, its limit");
+    check_refused(wt_connect(&worker), "worker 0 has 4096 connections, the limit");
     CHECK_EQ(ping(held[MOST - 1]), 0);
     leave(MOST);
     int fd = wt_connect(&worker);

@@ -28,7 +28,7 @@ static void check_fence(const wt_channel_t *ch)
     CHECK(fails(ch));
     CHECK_EQ(rt_load_relaxed(&ch->segment.status->error), EPROTO);
     /* NOLINTNEXTLINE(cert-err34-c) */
-    CHECK_EQ(sscanf(ch->segment.status->reason, "%u things in its tx ring cannot be (limit %u)", &count, &limit),
+    CHECK_EQ(sscanf(ch->segment.status->reason, "%u invalid entries in its tx ring (limit %u)", &count, &limit),
              2);
     CHECK(count > LIMIT);
     CHECK_EQ(limit, LIMIT);

@@ -71,7 +71,7 @@ static void test_no_port_has_a_free_one_behind_it(void)
     int odd = bound_to(FIRST + 1);
     shm_rtp_config_t stream = rtpt_stream();
     stream.rtcp = SHM_RTP_RTCP_NEXT_PORT;
-    refused(rtpt_config("pair", 9, SHM_DUPLEX, &stream), "free port behind it");
+    refused(rtpt_config("pair", 9, SHM_DUPLEX, &stream), "free port after it");
     close(odd);
 }
 

@@ -263,7 +263,7 @@ def test_a_worker_that_is_stopped_is_not_waited_for_and_not_forgotten(
                 return str(failed)
             return ""
 
-        assert "has not shown itself for 3" in eventually(refused)
+        assert "no heartbeat of its worker for 3" in eventually(refused)
         for end in (here, tap):
             with pytest.raises(shmring.WorkerFailed, match="nothing is watched"):
                 end.snapshot()

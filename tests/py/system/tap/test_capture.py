@@ -204,7 +204,7 @@ def test_a_wildcard_address_is_replaced_by_the_one_that_leads_there(
 def test_several_taps_and_no_more_than_that(shmring_channel: Any, tmp_path: Path) -> None:
     shmring_channel(name="ctl")
     taps = [tap.open("ctl", tmp_path / f"{number}") for number in range(4)]
-    with pytest.raises(shmring.NoSpace, match="has 4 taps, its limit"):
+    with pytest.raises(shmring.NoSpace, match="has 4 taps, the limit"):
         tap.open("ctl", tmp_path / "5")
     for t in taps:
         t.close()

@@ -54,19 +54,19 @@ def test_one_buffer_cut_into_packets(loop, buffer, options):
 @pytest.mark.parametrize(
     ("buffer", "options", "error", "words"),
     [
-        (b"aabb", {}, TypeError, "cut into packets"),
-        (b"aabb", {"offsets": longs(0)}, TypeError, "cut into packets"),
-        (b"aabbc", {"size": 2}, ValueError, "no whole number"),
-        (b"aabb", {"size": 0}, ValueError, "no whole number"),
+        (b"aabb", {}, TypeError, "split into packets"),
+        (b"aabb", {"offsets": longs(0)}, TypeError, "split into packets"),
+        (b"aabbc", {"size": 2}, ValueError, "not a multiple of size="),
+        (b"aabb", {"size": 0}, ValueError, "not a multiple of size="),
         (b"aabb", {"sizes": [2, 3]}, ValueError, "add up to 5"),
         (b"aabb", {"sizes": np.array([2.0, 2.0])}, TypeError, "use integers"),
         (
             b"aabb",
             {"offsets": longs(0, 3), "size": 2},
             ValueError,
-            "packet 1 does not",
+            "packet 1 is not",
         ),
-        (b"aabb", {"offsets": longs(-1), "size": 2}, ValueError, "packet 0 does not"),
+        (b"aabb", {"offsets": longs(-1), "size": 2}, ValueError, "packet 0 is not"),
         (
             b"aabb",
             {"offsets": longs(0), "sizes": [1, 1]},

@@ -421,17 +421,17 @@ static void test_requests_that_make_no_sense(void)
     shm_addr_t v6 = {.family = 6, .port = 9, .ip = {[15] = 1}};
     check_refused(nft_aim(&w, &ch, v6), -EINVAL, "IPv6");
     shm_netflux_request_t failsafe = {.op = SHM_NETFLUX_SET_FAILSAFE};
-    check_refused(nft_ask(&w, &ch, &failsafe, "abc", 3), -EINVAL, "of 3 bytes: this link sends 4");
-    check_refused(nft_ask(&w, &ch, &failsafe, NULL, 0), -EINVAL, "of 0 bytes");
+    check_refused(nft_ask(&w, &ch, &failsafe, "abc", 3), -EINVAL, "have 3 bytes, this link sends 4");
+    check_refused(nft_ask(&w, &ch, &failsafe, NULL, 0), -EINVAL, "have 0 bytes");
     check_refused(give_feedback(7), -EINVAL, "feedback is 0x7");
     check_refused(give_feedback(0x300), -EINVAL, "feedback is 0x300");
     shm_netflux_request_t unknown = {.op = 77};
     check_refused(nft_ask(&w, &ch, &unknown, NULL, 0), -EINVAL, "request 77 is unknown");
     shm_netflux_request_t send = {.op = SHM_NETFLUX_SEND, .on = 1};
-    check_refused(nft_ask(&w, &ch, &send, "x", 1), -EINVAL, "1 bytes behind");
+    check_refused(nft_ask(&w, &ch, &send, "x", 1), -EINVAL, "1 bytes follow");
     ctl_channel_t body = {.name = "link"};
     check_refused(wt_ask(&w, w.pool, CTL_ENGINE, &body, sizeof body, NULL, 0, NULL, 0, NULL),
-                  -EPROTO, "of 0 bytes");
+                  -EPROTO, "has 0 bytes");
     struct {
         ctl_channel_t channel;
         shm_netflux_request_t request;

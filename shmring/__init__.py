@@ -1,7 +1,7 @@
-"""UDP with a sense of time.
+"""UDP with deadlines.
 
-C workers own the sockets and the deadlines; rings in shared memory join them to any number of
-Python processes.
+C workers own the sockets and meet the deadlines. Rings in shared memory connect them to any number
+of Python processes.
 
     with shmring.Pool(cpus=[1]) as pool:
         ch = pool.open("ctl", local=("127.0.0.1", 0), remote=("127.0.0.1", 9000))
@@ -9,7 +9,7 @@ Python processes.
         packet = ch.recv(timeout=0.1)
 
     ch = shmring.attach("ctl")              # in any other process
-    tap = shmring.attach("ctl", readonly=True)   # reads along, disturbs nothing
+    tap = shmring.attach("ctl", readonly=True)   # only observes
 """
 
 try:
@@ -18,8 +18,8 @@ except ModuleNotFoundError as _missing:
     if _missing.name != "shmring._ring":
         raise
     raise ImportError(
-        f"{__path__[0]} has no compiled modules: it is a source folder and stands in front of an "
-        'installed shmring. Install it ("pip install .", or "make test" for development) and start '
+        f"{__path__[0]} has no compiled modules: it is a source folder, and Python finds it before "
+        'the installed one. Install it ("pip install .", or "make test" for development) and start '
         "Python in another folder, or with -P",
         name="shmring",
     ) from None

@@ -1,6 +1,6 @@
-"""Numeric addresses between Python's tuples and `shm_addr_t`.
+"""Conversion of numeric addresses between Python's tuples and `shm_addr_t`.
 
-Names are not looked up: a look-up may wait for the network, and nothing here may.
+Names are not resolved, because resolving may wait for the network and this module must not wait.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from shmring.errors import BadAddress
 ADDRESS_BYTES = ffi.sizeof("shm_addr_t")
 
 Address = tuple[str, int]
-"""Numeric host and port. IPv6 may carry its zone in the host ("fe80::1%eth0")."""
+"""A numeric host and a port. An IPv6 host may include its zone ("fe80::1%eth0")."""
 
 
 def pack(address: object, what: str = "address", least_port: int = 0) -> bytes:
     """Return `address`, a (host, port) pair, as the bytes of an `shm_addr_t`.
 
-    IPv6 also takes the four-part form of `socket`, (host, port, flow, scope). `least_port`: 1 where
-    packets are to go. Raises `BadAddress`, `TypeError`.
+    IPv6 addresses may also have the four-part form of `socket`, (host, port, flow, scope). Set
+    `least_port` to 1 for a destination address. Raises `BadAddress`, `TypeError`.
     """
     host, port, scope = _parts(address, what)
     if isinstance(port, bool) or not least_port <= port <= 65535:
-        raise BadAddress(f"{what}: port is {port!r}, must be {least_port} to 65535")
+        raise BadAddress(f"{what}: port is {port!r}: it must be {least_port} to 65535")
     out = ffi.new("shm_addr_t *")
     out.port = port
     if ":" in host:
@@ -43,12 +43,12 @@ def pack(address: object, what: str = "address", least_port: int = 0) -> bytes:
 
 
 def family(raw: bytes) -> int:
-    """Return 4, 6, or 0 for no address."""
+    """Return 4 or 6, or 0 if there is no address."""
     return int.from_bytes(raw[:2], sys.byteorder)
 
 
 def unpack(raw: Any) -> Address | None:
-    """Return the (host, port) in an `shm_addr_t` or in its bytes; None for family 0."""
+    """Return the (host, port) of an `shm_addr_t` or of its bytes, or None for family 0."""
     if isinstance(raw, ffi.CData):
         address = raw
     else:
@@ -76,7 +76,7 @@ def _parts(address: object, what: str) -> tuple[str, int, int]:
     if not (hasattr(port, "__index__") and hasattr(scope, "__index__")):
         raise TypeError(f'{what} must be a pair such as ("127.0.0.1", 9000), not {address!r}')
     if not 0 <= scope < 2**32:
-        raise BadAddress(f"{what}: scope is {scope}, must be the number of an interface")
+        raise BadAddress(f"{what}: scope is {scope}: it must be the number of an interface")
     return host, port if isinstance(port, bool) else operator.index(port), operator.index(scope)
 
 
@@ -85,8 +85,8 @@ def _numeric(family: int, host: str, what: str) -> bytes:
         return socket.inet_pton(family, host)
     except (OSError, ValueError):
         raise BadAddress(
-            f'{what}: {host!r} is not a numeric address such as "127.0.0.1" or "::1": look names '
-            "up with socket.getaddrinfo first"
+            f'{what}: {host!r} is not a numeric address such as "127.0.0.1" or "::1": resolve '
+            "names with socket.getaddrinfo first"
         ) from None
 
 
@@ -96,7 +96,7 @@ def _scope(zone: str, what: str) -> int:
     try:
         return socket.if_nametoindex(zone)
     except OSError:
-        raise BadAddress(f"{what}: there is no interface {zone!r} on this host") from None
+        raise BadAddress(f"{what}: this host has no interface {zone!r}") from None
 
 
 def _zone(scope: int) -> str:

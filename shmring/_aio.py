@@ -1,4 +1,4 @@
-"""Waiting for a channel in asyncio, any number of tasks and loops at once."""
+"""Wait for a channel in asyncio, from any number of tasks and event loops at the same time."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import contextlib
 import threading
 from collections.abc import Callable
 
-# A thread that sleeps for tasks waits this long for them to come back.
+# A thread that sleeps for tasks stays this long after the last task, in case tasks come back.
 COME_BACK_S = 0.1
 
 
 class Waiters:
     """Tasks that wait until a descriptor is readable.
 
-    An event loop takes one callback per descriptor, so tasks of one loop share it. All of them are
-    woken each time; those that find nothing wait again.
+    An event loop accepts one callback per descriptor, so the tasks of one loop share it. The
+    callback wakes all of them, and the tasks that find nothing wait again.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Waiters:
         self._waiting: dict[asyncio.AbstractEventLoop, set[asyncio.Future[None]]] = {}
 
     async def wait(self, fd: int) -> None:
-        """Return when `fd`, always the same one, is readable, or after `wake`."""
+        """Return when `fd` is readable, or after `wake`. `fd` is the same in every call."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         with self._lock:
@@ -37,7 +37,8 @@ class Waiters:
             self._leave(loop, fd, future)
 
     def wake(self) -> None:
-        """Wake everybody: the descriptor is about to be closed. Any thread."""
+        """Wake all tasks, because the descriptor is about to be closed. Any thread may
+        call this."""
         with self._lock:
             loops = list(self._waiting)
         for loop in loops:
@@ -62,10 +63,10 @@ class Waiters:
 
 
 class RoomWaiters:
-    """Tasks that wait until a ring has room, which no descriptor tells.
+    """Tasks that wait until a ring has room. No descriptor signals that.
 
-    While there are any, one thread sleeps for all of them. All of them are woken each time; those
-    that find no room wait again.
+    While tasks wait, one thread sleeps for all of them. It wakes all of them each time, and the
+    tasks that find no room wait again.
     """
 
     def __init__(self) -> None:
@@ -76,7 +77,8 @@ class RoomWaiters:
     async def wait(self, sleep: Callable[[], bool]) -> None:
         """Return when there may be room.
 
-        sleep: always the same; waits a while for room, and returns whether it is worth a try.
+        sleep: the same function in every call. It waits some time for room, and returns whether a
+        new attempt makes sense.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self._changed:
@@ -103,14 +105,14 @@ class RoomWaiters:
                 with self._changed:
                     waiting, self._waiting = self._waiting, set()
                 for future in waiting:
-                    with contextlib.suppress(RuntimeError):  # its loop was closed meanwhile
+                    with contextlib.suppress(RuntimeError):  # its loop was closed in the meantime
                         future.get_loop().call_soon_threadsafe(_finish, future)
 
 
 def _is_worth_a_try(sleep: Callable[[], bool]) -> bool:
     try:
         return sleep()
-    except Exception:  # the tasks will meet it, too
+    except Exception:  # the tasks will get the same error
         return True
 
 

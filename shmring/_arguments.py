@@ -1,4 +1,4 @@
-"""Checks of arguments in Python, the same as those of `csrc/python/hot_arguments.c`."""
+"""Argument checks in Python. They equal those of `csrc/python/hot_arguments.c`."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ NS_PER_S = 1_000_000_000
 SEQUENCE_MAX = 2**63 - 1
 
 Buffer = bytes | bytearray | memoryview | Any
-"""Anything with the buffer protocol, C-contiguous."""
+"""An object with a C-contiguous buffer (the buffer protocol)."""
 
 
 def integer(value: object, what: str, meaning: str = "") -> int:
-    """An integer; bool is refused although it is an int: it is never one of these."""
+    """Return an integer. bool is refused: it is an int, but always a mistake here."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{what} must be an int{meaning}, not {value!r}")
     return operator.index(value)
 
 
 def sequence(value: object) -> int:
-    """The number of a packet."""
+    """Check the sequence number of a packet."""
     number = integer(value, "sequence", ", as send() returned it")
     if not 0 <= number <= SEQUENCE_MAX:
         raise ValueError(
@@ -33,7 +33,7 @@ def sequence(value: object) -> int:
 
 
 def count(value: object, what: str, least: int, most: int) -> int:
-    """How many; `least` to `most`."""
+    """Check a count between `least` and `most`."""
     number = integer(value, what)
     if not least <= number <= most:
         raise ValueError(f"{what} is {number}: it must be {least} to {most}")
@@ -41,7 +41,7 @@ def count(value: object, what: str, least: int, most: int) -> int:
 
 
 def payload(data: object) -> Any:
-    """What cffi makes of a payload; to be used in a ``with`` statement."""
+    """Return the cffi buffer of a payload. Use it in a ``with`` statement."""
     try:
         return ffi.from_buffer(data)
     except TypeError:
@@ -52,7 +52,7 @@ def payload(data: object) -> Any:
 
 
 def writable(buffer: Any, what: str) -> memoryview:
-    """A buffer to write to, as bytes."""
+    """Return a writable buffer as a memoryview of bytes."""
     try:
         view = memoryview(buffer).cast("B")
     except TypeError:
@@ -65,7 +65,7 @@ def writable(buffer: Any, what: str) -> memoryview:
 
 
 def deadline(timeout: float | None) -> int:
-    """timeout= in seconds to a point of CLOCK_MONOTONIC; 0: do not wait."""
+    """Convert timeout= in seconds to a time of CLOCK_MONOTONIC. 0 means: do not wait."""
     if timeout is None:
         return int(lib.RT_NEVER_NS)
     try:
@@ -88,12 +88,12 @@ def deadline(timeout: float | None) -> int:
 
 
 def has_passed(until_ns: int) -> bool:
-    """Whether the time of `deadline` has come."""
+    """Return whether `deadline` has passed."""
     return until_ns == 0 or bool(lib.rt_mono_ns() >= until_ns)
 
 
 def seconds_until(until_ns: int) -> float | None:
-    """How long it is until the time of `deadline`; None: for ever."""
+    """Return the time until `deadline`, or None for no limit."""
     if until_ns == lib.RT_NEVER_NS:
         return None
     return float(max(0, until_ns - int(lib.rt_mono_ns())) / NS_PER_S)

@@ -1,4 +1,4 @@
-"""What channels of all kinds share, and what those that queue packets share besides."""
+"""What all kinds of channels share, and what those that queue packets share in addition."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from shmring.types import SendReport, State
 
 REPORTS_AT_ONCE = 256
 TAP_LOOK_S = 0.001
-# Between two looks whether the channel is still served.
+# Interval of the checks whether the channel is still served.
 FLUSH_SLICE_NS = 50_000_000
 # A flush lets the worker finish some packets before it asks to be woken again.
 FLUSH_REST_S = 0.0002
 REPORTS_LOOK_S = 0.0002
-# The worker gives a stamp 2 ms to come; on a busy machine it may be stopped meanwhile.
+# The worker waits 2 ms for a timestamp. On a busy machine it may lose its core during that time.
 REPORTS_FOLLOW_S = 0.5
 
 Item = TypeVar("Item")
 
 
 class ChannelBase(Generic[Item]):
-    """A channel, whatever its engine: what it is, what arrives, commands, and its end."""
+    """A channel with any engine: its properties, arriving packets, commands, and its end."""
 
     _REMOTE_HINT = "open it with remote="
 
@@ -49,7 +49,7 @@ class ChannelBase(Generic[Item]):
         owner: Owner | None = None,
         segment: Any = None,
     ) -> None:
-        """Attach to a channel that is open; see `Channel`."""
+        """Attach to an open channel, see `Channel`."""
         self._endpoint = Endpoint(
             name,
             namespace=namespace,
@@ -61,11 +61,12 @@ class ChannelBase(Generic[Item]):
         )
 
     def _engine_config(self, kind: str, engine: str, struct: str) -> Any:
-        """A copy of the engine's configuration. Raises `BadConfig` for a channel of another."""
+        """Return a copy of the engine's configuration. Raises `BadConfig` if the engine is another
+        one."""
         shared = self._endpoint.mapped().config
         if text_of(shared.engine) != engine:
             raise errors.BadConfig(
-                f"channel {self.name!r} is no {kind} channel: attach to it with shmring.attach"
+                f"channel {self.name!r} is of another kind than {kind}: use shmring.attach"
             )
         config = ffi.new(f"{struct} *")
         ffi.memmove(config, shared.engine_config, ffi.sizeof(struct))
@@ -83,41 +84,42 @@ class ChannelBase(Generic[Item]):
 
     @property
     def readonly(self) -> bool:
-        """Whether this end is a tap, which reads along and cannot disturb anything."""
+        """Whether this end is a tap, which only observes the channel."""
         return self._endpoint.readonly
 
     @property
     def reading(self) -> str:
-        """``"broadcast"``: this end gets every packet. ``"shared"``: it takes them from others."""
+        """``"broadcast"``: this end gets every packet. ``"shared"``: each packet goes to only one
+        of the readers."""
         return self._endpoint.reading
 
     @property
     def direction(self) -> str:
         """``"tx"``, ``"rx"`` or ``"duplex"``."""
-        segment = self._endpoint.mapped()  # the name keeps it mapped; what is read of it does not
+        segment = self._endpoint.mapped()  # this variable keeps it mapped, its fields do not
         return direction_of(segment.config)
 
     @property
     def pool(self) -> str:
-        """Name of the pool that serves it."""
+        """Name of the pool that serves the channel."""
         segment = self._endpoint.mapped()
         return text_of(segment.config.pool)
 
     @property
     def local(self) -> tuple[str, int] | None:
-        """The local address in force; a port that was given as 0 is filled in."""
+        """The local address that is bound. If port 0 was given, it has the real port."""
         segment = self._endpoint.mapped()
         return _address.unpack(segment.status.bound)
 
     @property
     def remote(self) -> tuple[str, int] | None:
-        """Where packets go that name no destination; None: each `send` names one."""
+        """The destination of packets that name none. None: each `send` names one."""
         segment = self._endpoint.mapped()
         return _address.unpack(segment.config.remote)
 
     @property
     def clock(self) -> str:
-        """The clock of its times: ``"monotonic"`` or ``"tai"``."""
+        """The clock of the channel: ``"monotonic"`` or ``"tai"``."""
         segment = self._endpoint.mapped()
         return CLOCKS[segment.config.clock]
 
@@ -129,12 +131,12 @@ class ChannelBase(Generic[Item]):
 
     @property
     def state(self) -> State:
-        """What the worker says of it; ``closed`` once this end was closed."""
+        """The state that the worker reports, or ``closed`` after this end was closed."""
         return self._endpoint.state
 
     @property
     def epoch(self) -> int:
-        """How many workers have served it."""
+        """The number of workers that have served the channel so far."""
         segment = self._endpoint.mapped()
         return int(segment.status.epoch)
 
@@ -148,7 +150,7 @@ class ChannelBase(Generic[Item]):
         return int(lib.channel_now_ns(self._endpoint.mapped()))
 
     def __repr__(self) -> str:
-        with contextlib.suppress(errors.ChannelClosed):  # another thread may close it meanwhile
+        with contextlib.suppress(errors.ChannelClosed):  # another thread may close it
             arrow = {"tx": "->", "rx": "<-", "duplex": "<->"}[self.direction]
             ends = f"{_show(self.local)} {arrow} {_show(self.remote)}"
             tap = " tap" if self.readonly else ""
@@ -159,12 +161,13 @@ class ChannelBase(Generic[Item]):
 
     @property
     def rx_waiting(self) -> int:
-        """Packets that this end could take now."""
+        """The number of packets that this end can take now."""
         return self._endpoint.rx_waiting
 
     @property
     def lost(self) -> int:
-        """Packets overwritten before this end (shared: any of the readers) took them."""
+        """Packets that were overwritten before this end took them (shared: before any
+        reader did)."""
         return self._endpoint.lost
 
     def recv(self, timeout: float | None = None) -> Item:
@@ -174,17 +177,17 @@ class ChannelBase(Generic[Item]):
         raise NotImplementedError
 
     def __iter__(self) -> Iterator[Item]:
-        """Iterate over what arrives, until the channel is closed."""
+        """Iterate over the packets that arrive, until the channel is closed."""
         with contextlib.suppress(errors.ChannelClosed):
             while True:
                 yield self.recv()
 
     async def recv_async(self, timeout: float | None = None) -> Item:
-        """As `recv`, without blocking the event loop. Cancelling it loses nothing.
+        """Like `recv`, but without blocking the event loop. Cancelling the call loses no packet.
 
-        timeout: seconds; None: for ever. Raises `ReceiveTimeout`, `ChannelClosed`.
+        timeout: seconds. None: no limit. Raises `ReceiveTimeout`, `ChannelClosed`.
         """
-        deadline(timeout)  # refuses what is no timeout
+        deadline(timeout)  # refuses a bad timeout
         item = self.try_recv()
         if item is not None:
             return item
@@ -210,7 +213,7 @@ class ChannelBase(Generic[Item]):
                 await endpoint.readable()
 
     async def __aiter__(self) -> AsyncIterator[Item]:
-        """Iterate over what arrives, until the channel is closed."""
+        """Iterate over the packets that arrive, until the channel is closed."""
         with contextlib.suppress(errors.ChannelClosed):
             while True:
                 yield await self._next_async()
@@ -218,63 +221,66 @@ class ChannelBase(Generic[Item]):
     def fileno(self) -> int:
         """Return a descriptor that is readable while there may be packets, for select and asyncio.
 
-        Read with `try_recv` or ``recv(timeout=0)`` until nothing is left: that clears it. It
-        belongs to the channel. Raises `NoPermission` for a tap, which the worker does not know of.
+        Call `try_recv` or ``recv(timeout=0)`` until nothing is left: this makes the descriptor
+        unreadable again. The descriptor belongs to the channel. Raises `NoPermission` for a tap,
+        because the worker does not know taps.
         """
         return self._endpoint.fileno()
 
     # --- commands ---------------------------------------------------------------------------------
 
     def stats(self) -> ChannelStats:
-        """Return counters, histograms and effective settings."""
+        """Return counters, histograms and the settings in effect."""
         segment = self._endpoint.mapped()
         stats = read_stats(segment)
         check_whole(segment)
         return stats
 
     def reset_stats(self) -> None:
-        """Set counters and histograms to 0, for all who look at them."""
+        """Set counters and histograms to 0, for all processes that read them."""
         self._endpoint.command(Op.RESET)
 
     def hold(self) -> None:
-        """Halt sending and receiving. Packets stay queued, and those that arrived stay readable."""
+        """Halt sending and receiving. Queued packets stay queued, and arrived ones
+        stay readable."""
         self._endpoint.command(Op.HOLD)
 
     def release(self) -> None:
-        """Go on after `hold`, or after opening with ``held=True``."""
+        """Continue after `hold`, or after opening with ``held=True``."""
         self._endpoint.command(Op.RELEASE)
 
     def purge(self) -> None:
-        """Cancel every packet that waits to be sent, and forget those that arrived unread."""
+        """Cancel every packet that waits to be sent, and discard unread packets that arrived."""
         self._endpoint.command(Op.PURGE)
 
     # --- life -------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Leave the channel. It goes on for all others, also if this end opened it: see `end`.
+        """Leave the channel. It stays open for all others, even if this end opened it: see `end`.
 
-        Any number of times. Calls under way in other threads raise `ChannelClosed`.
+        May be called more than once. Calls that run in other threads raise `ChannelClosed`.
         """
         self._endpoint.close()
 
     def end(self) -> None:
-        """End the channel for everybody, and close this end. Waiting packets are cancelled (see
-        `flush`).
+        """End the channel for all processes, and close this end. Packets that still wait are
+        cancelled (see `flush`).
 
-        For the end that opened it, also after its `close`, and any number of times. The ``with``
-        block that opened it does the same. Others use `Pool.close_channel`. Raises `NoPermission`.
+        Only the end that opened the channel may call it, also after its `close`, and more than
+        once. The end of the ``with`` block that opened the channel does the same. Other processes
+        use `Pool.close_channel`. Raises `NoPermission`.
         """
         if not self.opened_here and not self.closed:
             raise errors.NoPermission(
                 errno.EPERM,
-                f"channel {self.name!r} was opened elsewhere: end it there, or with close_channel "
-                "of its pool",
+            f"channel {self.name!r} was opened elsewhere: end it there, or call close_channel of "
+            "its pool"
             )
         self._endpoint.finish()
 
     @property
     def opened_here(self) -> bool:
-        """Whether this end opened the channel, and may `end` it."""
+        """Whether this end opened the channel and may `end` it."""
         return self._endpoint.opened_here
 
     def __enter__(self) -> Self:
@@ -284,7 +290,7 @@ class ChannelBase(Generic[Item]):
         self._endpoint.finish()
 
     def _attached_as(self) -> dict[str, Any]:
-        """The arguments with which a copy attaches."""
+        """Return the arguments with which a copy attaches."""
         end = self._endpoint
         return {"namespace": end.namespace, "readonly": end.readonly, "reading": end.reading}
 
@@ -293,7 +299,7 @@ class ChannelBase(Generic[Item]):
 
 
 class SendQueue:
-    """A channel that queues packets: what became of them."""
+    """A channel that queues packets and reports what became of them."""
 
     _endpoint: Endpoint
 
@@ -304,31 +310,32 @@ class SendQueue:
 
     @property
     def tx_waiting(self) -> int:
-        """Packets queued, by whomever, and without a verdict."""
+        """Packets that any process has queued and that have no verdict yet."""
         return self._endpoint.tx_waiting
 
     def cancel(self, sequence: int) -> bool:
-        """Take a packet back. Return whether it still waited; its verdict is then ``cancelled``.
+        """Cancel a packet. Return whether it still waited. Its verdict is then ``cancelled``.
 
-        Raises `ShmringOSError` with ``EBUSY`` if the queue could not be searched within 10 ms:
-        somebody died or stopped over a packet while no worker was there, or overwrote the queue.
+        Raises `ShmringOSError` with ``EBUSY`` if the queue could not be searched within 10 ms. This
+        happens if a process died or stopped in the middle of a packet while no worker ran, or
+        overwrote the queue.
         """
         return self._endpoint.cancel(_arguments.sequence(sequence))
 
     def flush(self, timeout: float | None = None) -> None:
-        """Wait until no packet, of whichever sender, waits to be sent.
+        """Wait until no packet of any sender waits to be sent.
 
-        timeout: seconds; None: for ever. Raises `SendTimeout`, `ChannelClosed`. Packets that are
-        due later are waited for as well; those of a held channel wait for `release`. Where every
-        packet is reported, the reports can be read afterwards: it waits up to 500 ms for those
-        whose stamp is still to come.
+        timeout: seconds. None: no limit. Raises `SendTimeout`, `ChannelClosed`. The call also waits
+        for packets that are due later. Packets of a held channel wait for `release`. If every
+        packet is reported, the call also waits up to 500 ms for missing timestamps, so that all
+        reports can be read after it.
         """
         name, until_ns = self._endpoint.name, deadline(timeout)
         while waiting := self.tx_waiting:
             if has_passed(until_ns):
                 raise errors.SendTimeout(
                     errno.ETIMEDOUT,
-                    f"channel {name!r}: {waiting} packets still wait after {timeout} s",
+                    f"channel {name!r}: {waiting} packets still wait to be sent after {timeout} s",
                 )
             if self._endpoint.state is State.CLOSED:
                 raise error(errno.EPIPE, f"channel {name!r} is closed")
@@ -336,9 +343,9 @@ class SendQueue:
         self._await_reports()
 
     def _await_verdict(self, until_ns: int) -> None:
-        """Sleep until packets got their verdicts, or a little while is over."""
+        """Sleep until packets got verdicts, at most for a short time."""
         segment = self._endpoint.mapped()
-        if self._endpoint.readonly:  # nobody tells a tap
+        if self._endpoint.readonly:  # a tap is not notified
             time.sleep(TAP_LOOK_S)
             return
         slice_end_ns = int(lib.rt_mono_ns()) + FLUSH_SLICE_NS
@@ -353,11 +360,11 @@ class SendQueue:
         until_ns = deadline(REPORTS_FOLLOW_S)
         while (awaited := lib.channel_reports_awaited(segment)) > self._never_reported:
             if has_passed(until_ns):
-                self._never_reported = awaited  # died with a worker, or given up by their sender
+                self._never_reported = awaited  # lost with a worker, or abandoned by their sender
             time.sleep(REPORTS_LOOK_S)
 
     async def _when_room(self, queue: Callable[[], int], until_ns: int) -> int:
-        """What `queue`, a call of `send`, returns once the ring has room."""
+        """Return the result of `queue`, a call of `send`, once the ring has room."""
         while True:
             try:
                 return queue()
@@ -369,10 +376,10 @@ class SendQueue:
                     await self._endpoint.room()
 
     def reports(self, max: int | None = None) -> Iterator[SendReport]:
-        """Iterate over the send reports that are there and were not read by this end, oldest first.
+        """Iterate over the send reports that this end has not read yet, oldest first.
 
-        Covers packets of all senders. max: at most so many. Does not wait. Raises `BadConfig` on a
-        channel without reports.
+        They cover the packets of all senders. max: the highest number of reports. The call does not
+        wait. Raises `BadConfig` if the channel has no reports.
         """
         left = sys.maxsize if max is None else _arguments.count(max, "max", 0, sys.maxsize)
         while left > 0 and len(batch := self.read_reports(min(left, REPORTS_AT_ONCE))):
@@ -380,7 +387,7 @@ class SendQueue:
             left -= len(batch)
 
     def read_reports(self, max: int = 65536) -> ReportBatch:
-        """Take the send reports that are there, up to `max`, without an object for each."""
+        """Take up to `max` available send reports, without creating an object for each."""
         most = _arguments.count(max, "max", 0, sys.maxsize)
         segment = self._endpoint.mapped()
         if segment.config.report_slots == 0 or segment.config.reports == lib.SHM_REPORTS_OFF:
@@ -395,12 +402,12 @@ class SendQueue:
 
     @property
     def reports_lost(self) -> int:
-        """Send reports overwritten before this end read them."""
+        """Send reports that were overwritten before this end read them."""
         return int(self._reports.lost)
 
 
 def _attach(kind: Callable[..., Any], name: str, how: dict[str, Any]) -> Any:
-    """What a pickled channel is made of again."""
+    """Recreate a pickled channel."""
     return kind(name, **how)
 
 

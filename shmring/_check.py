@@ -1,4 +1,4 @@
-"""The one place where error codes become exceptions."""
+"""The only place that converts error codes to exceptions."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ _CLASSES: dict[int, type[errors.ShmringError]] = {
 
 
 def check(rc: int, text: str | None = None) -> int:
-    """Return `rc`, a count, or raise what stands behind it, an errno with a minus sign.
+    """Return `rc`, a count. If it is a negative errno, raise the matching exception.
 
-    `text` says why; without it, the text that the C library recorded last on this thread.
+    `text` is the reason. Without it, the text that the C library last recorded on this thread is
+    used.
     """
     if rc >= 0:
         return rc
@@ -39,7 +40,7 @@ def check(rc: int, text: str | None = None) -> int:
 
 
 def error(number: int, text: str) -> errors.ShmringError:
-    """Return the exception for an errno; the text of the errno stands in for an empty one."""
+    """Return the exception for an errno. An empty text is replaced by the text of the errno."""
     text = text or os.strerror(number)
     kind = _CLASSES.get(number, errors.ShmringOSError)
     if issubclass(kind, OSError):
@@ -48,6 +49,6 @@ def error(number: int, text: str) -> errors.ShmringError:
 
 
 def last_text() -> str:
-    """Return what the C library recorded last on this thread."""
+    """Return the text that the C library last recorded on this thread."""
     raw: bytes = ffi.string(lib.rt_err_text())
     return raw.decode("utf-8", "replace")

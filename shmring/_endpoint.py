@@ -1,5 +1,5 @@
-"""A process's end of a channel of any kind: what `Channel` and its siblings, UDT connections and
-the servers of `rtpsynth` are made of."""
+"""One process's end of a channel of any kind. `Channel` and the other channel classes, UDT
+connections and the servers of `rtpsynth` each have one."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ _endpoints: weakref.WeakSet[Endpoint] = weakref.WeakSet()
 
 
 class Owner(Protocol):
-    """Whoever opened a channel, and closes it for all."""
+    """The opener of a channel, which ends it for all processes."""
 
     def close_channel(self, name: str) -> None: ...
 
 
 class Endpoint(Core):
-    """One process's end of a channel: attaching to whatever worker is in charge, commands, the
-    descriptor to select on, and the end. `Core` has the calls per packet.
+    """One process's end of a channel. It attaches to the current worker, sends it commands, has the
+    descriptor for select, and closes the end. `Core` has the calls per packet.
 
-    May be used by any thread, and in a child after fork, where it is a party of its own.
+    Any thread may use it. It may also be used in a child after fork, where it attaches separately.
     """
 
-    closed = True  # until it was made
+    closed = True  # until the constructor succeeds
     """Whether this end was closed."""
 
     def __init__(
@@ -58,9 +58,9 @@ class Endpoint(Core):
         segment: Any = None,
         remote_hint: str = "give to=(host, port), or open it with remote=",
     ) -> None:
-        """Attach to a channel that is open; arguments and errors as of `Channel`.
+        """Attach to an open channel. Arguments and errors are those of `Channel`.
 
-        remote_hint: what to do about a packet that has no destination.
+        remote_hint: the fix that the error names for a packet without a destination.
         """
         switch("readonly", readonly)
         if reading is not None and reading not in _READINGS:
@@ -92,7 +92,7 @@ class Endpoint(Core):
     def _start_locks(self) -> None:
         self._lock = threading.RLock()
         self.report_lock = threading.Lock()
-        """For a reader of this end's reports."""
+        """Return the C endpoint, for a reader of this end's reports."""
         self._waiters = Waiters()
         self._room = RoomWaiters()
 
@@ -107,12 +107,12 @@ class Endpoint(Core):
         return segment
 
     def address(self) -> int:
-        """Of the endpoint_t."""
+        """Return the core's part of the endpoint_t."""
         return int(ffi.cast("uintptr_t", self.end))
 
     @property
     def state(self) -> State:
-        """What the worker says of it; ``closed`` once this end was closed."""
+        """The state that the worker reports, or ``closed`` after this end was closed."""
         segment = getattr(self, "_segment", None)  # another thread may close this end now
         if self.closed or segment is None:
             return State.CLOSED
@@ -125,12 +125,12 @@ class Endpoint(Core):
 
     @property
     def tx_waiting(self) -> int:
-        """Packets queued, by whomever, and without a verdict."""
+        """Packets that any process has queued and that have no verdict yet."""
         return int(lib.tx_ring_waiting(self.mapped()))
 
     @property
     def rx_waiting(self) -> int:
-        """Packets that this end could take now."""
+        """The number of packets that this end can take now."""
         segment = self.mapped()
         waiting = int(lib.endpoint_waiting(self.end))
         del segment  # kept it mapped until here
@@ -138,7 +138,8 @@ class Endpoint(Core):
 
     @property
     def lost(self) -> int:
-        """Packets overwritten before this end (shared: any of the readers) took them."""
+        """Packets that were overwritten before this end took them (shared: before any
+        reader did)."""
         segment = self.mapped()
         if self.reading == "shared":
             return int(lib.channel_shared_lost(segment))
@@ -147,21 +148,22 @@ class Endpoint(Core):
     # --- asking the worker ------------------------------------------------------------------------
 
     def command(self, op: Op) -> None:
-        """Ask for something that names the channel and nothing else."""
+        """Send a request that names the channel and nothing else."""
         self.need_writable(f"ask for {op.name.lower()}")
         with self._lock:
             self.mapped()
             self.link.command(op)
 
     def engine_request(self, body: bytes, fds: tuple[int, ...] = ()) -> tuple[int, bytes]:
-        """Ask the channel's engine something; its result and its answer."""
+        """Send a request to the channel's engine. Return its result and its answer."""
         self.need_writable("ask the engine")
         with self._lock:
             self.mapped()
             return self.link.engine_request(body, fds)
 
     def engine_request_apart(self, body: bytes) -> tuple[int, bytes]:
-        """As `engine_request`, on a connection of its own: the usual one waits for an answer."""
+        """Like `engine_request`, but on a separate connection, because the usual one waits for an
+        answer."""
         link = Link(self.mapped())
         try:
             return link.engine_request(body)
@@ -169,11 +171,11 @@ class Endpoint(Core):
             link.close()
 
     def cancel(self, sequence: int) -> bool:
-        """Take a packet back; see `Channel.cancel`."""
+        """Cancel a packet, see `Channel.cancel`."""
         self.need_writable("take packets back")
         if not check(lib.tx_ring_cancel(self.mapped(), sequence, ffi.NULL)):
             return False
-        # A worker that sleeps until that packet's time gives its verdict and frees its room now.
+        # A worker that sleeps until that packet's time wakes, gives the verdict and frees the room.
         if not self.end.tx_ready:
             self.attach_now(lib.ENDPOINT_TX)
         lib.endpoint_ring_bell(self.end)
@@ -182,7 +184,7 @@ class Endpoint(Core):
     # --- selecting --------------------------------------------------------------------------------
 
     def fileno(self) -> int:
-        """A descriptor that is readable while there may be packets; see `Channel.fileno`."""
+        """Return a descriptor that is readable while there may be packets, see `Channel.fileno`."""
         with self._lock:
             self.mapped()
             if self._readiness is None:
@@ -201,7 +203,8 @@ class Endpoint(Core):
         await self._waiters.wait(self.fileno())
 
     async def room(self) -> None:
-        """Return when there may be room for a packet that found none, or when it is closed."""
+        """Return when there may be room for a packet that found none, or when this end
+        is closed."""
         self.check_heard()
         await self._room.wait(self._sleep_for_room)
 
@@ -211,13 +214,13 @@ class Endpoint(Core):
     # --- the end ----------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Leave the channel, which goes on for all others. Any number of times."""
+        """Leave the channel, which stays open for all others. May be called more than once."""
         with self._lock:
             if not self.closed:
                 self.leave()
 
     def finish(self) -> None:
-        """Leave the channel, and end it for everybody if this end opened it."""
+        """Leave the channel. If this end opened it, end it for all processes."""
         with self._lock:
             owner, self._owner = self._owner, None
         self.close()
@@ -230,13 +233,13 @@ class Endpoint(Core):
         return self._owner is not None
 
     def leave(self) -> None:
-        """Leave the channel, and nothing else."""
+        """Leave the channel, and do nothing else."""
         self.closed = True
         _endpoints.discard(self)
         self._shut()
         self._waiters.wake()
         self._close_files()
-        del self._segment  # unmapped when the last call under way returns
+        del self._segment  # unmapped when the last running call returns
 
     def _close_files(self) -> None:
         self.link.close()
@@ -248,26 +251,27 @@ class Endpoint(Core):
             self._reader_fd = -1
 
     def __del__(self) -> None:
-        # Not close(): a channel outlives the object that opened it, until its pool ends. And
-        # nothing mapped is touched: in a cycle of garbage it may be unmapped already.
+        # Do not call close(): a channel outlives the object that opened it, until its pool ends.
+        # Do not touch mapped memory: in a garbage cycle it may be unmapped already.
         if not self.closed:
             self.closed = True
             self._close_files()
 
     def become_child(self) -> None:
-        """In a child after fork: whatever the parent holds is not ours. Attach anew when needed."""
+        """Drop what belongs to the parent, in a child after fork. The child attaches again when
+        needed."""
         self._start_locks()
         self._owner = None
         lib.endpoint_forget_slots(self.end)
         self._serve((self._segment, self.end), self.address())
-        self.link.readiness = None  # to unregister there would do so for the parent
+        self.link.readiness = None  # unregistering would affect the parent
         self._close_files()
         self.link = Link(self._segment)
 
     # --- called by Core ---------------------------------------------------------------------------
 
     def attach_now(self, what: int) -> None:
-        """Make sure that this end is attached as sender or reader to the worker now in charge."""
+        """Make sure that this end is attached as sender or reader to the current worker."""
         with self._lock:
             segment = self.mapped()
             if what == lib.ENDPOINT_TX:
@@ -283,7 +287,7 @@ class Endpoint(Core):
                 self._reattach(what)
 
     def _reattach(self, what: int) -> None:
-        """Attach as `what`, and as whatever this end was before the worker was replaced."""
+        """Attach as `what`, and in the roles that this end had before the worker was replaced."""
         end, link = self.end, self.link
         epoch = served_epoch(self._segment)
         if not link.connected:
@@ -305,17 +309,18 @@ class Endpoint(Core):
         check(rc, f"channel {self.name!r}: the worker gave a slot that does not exist")
 
     def check_heard(self) -> None:
-        """Called before waiting again if nobody said for a second that the channel is served."""
+        """Check the channel before the next wait, if no process has served it for a second."""
         check_not_deserted(self.mapped())
 
     def settle(self) -> None:
-        """Found empty while somebody selects on this channel: clear what made it readable."""
+        """Clear the descriptor's readiness, because a process selects on this channel and it is
+        empty."""
         with self._lock:
             if self._readiness is not None and self._readiness.look():
                 self._readiness.keep_looking()
 
     def pack_address(self, to: Any) -> bytes:
-        """The bytes of an shm_addr_t. Raises `BadAddress`."""
+        """Return the bytes of an shm_addr_t. Raises `BadAddress`."""
         try:
             return self._addresses[to]
         except (KeyError, TypeError):
@@ -329,12 +334,12 @@ class Endpoint(Core):
         return raw
 
     def refuse(self, rc: int, text: str | None) -> Never:
-        """Raise what stands behind an error code."""
+        """Raise the exception for an error code."""
         if rc == -errno.EPIPE:
-            served_epoch(self.mapped())  # raises what stands in the way
+            served_epoch(self.mapped())  # raises the reason
             raise self._closed_error()
         if rc == -errno.ENOENT:
-            raise errors.TooLate("the packet does not wait any more: it was sent or cancelled")
+            raise errors.TooLate("the packet no longer waits: it was sent or cancelled")
         if rc == -errno.EDESTADDRREQ:
             raise errors.BadAddress(
                 f"channel {self.name!r} has no remote address: {self._remote_hint}"
@@ -343,14 +348,14 @@ class Endpoint(Core):
             segment = self.mapped()
             clock, now_ns = CLOCKS[segment.config.clock], int(lib.channel_now_ns(segment))
             raise ValueError(
-                f"a time in at is below 0, or more than a year ahead: channel {self.name!r} counts "
-                f"ns of CLOCK_{clock.upper()}, and has {now_ns} now (now_ns())"
+                f"a time in at is below 0 or more than a year ahead: channel {self.name!r} uses "
+                f"ns of CLOCK_{clock.upper()}, now {now_ns} (now_ns())"
             )
         check(rc, text or "")
         raise AssertionError(rc)
 
     def raise_full(self, waited: bool, sent: int, first: int) -> Never:
-        """Raise that there is no room, or was none in time."""
+        """Raise that the ring has no room, or had none in time."""
         waiting = self.tx_waiting
         kind, fix = errors.RingFull, "leave out timeout=0 to wait for room"
         if waited:
@@ -367,7 +372,7 @@ class Endpoint(Core):
         raise full
 
     def raise_timeout(self) -> Never:
-        """Raise that no packet came in time."""
+        """Raise that no packet arrived in time."""
         raise errors.ReceiveTimeout(errno.ETIMEDOUT, f"channel {self.name!r}: no packet in time")
 
     # --- checks -----------------------------------------------------------------------------------
@@ -377,7 +382,7 @@ class Endpoint(Core):
         if self.readonly:
             raise errors.NoPermission(
                 errno.EPERM,
-                f"channel {self.name!r} is a tap and cannot {what}: attach without readonly",
+                f"channel {self.name!r} is a tap and cannot {what}: attach without readonly=True",
             )
 
     def check_family(self, raw: bytes) -> None:
@@ -386,11 +391,11 @@ class Endpoint(Core):
         segment = self.mapped()
         config = segment.config
         own = config.local.family or config.remote.family
-        # An IPv6 socket that is not v6only reaches IPv4 through mapped addresses, given as such.
+        # An IPv6 socket without v6only reaches IPv4 through mapped addresses, in their IPv6 form.
         if own and family != own:
             raise errors.BadAddress(
-                f"to: an IPv{family} address, channel {self.name!r} is IPv{own}: use an address "
-                "of its family"
+                f"to is an IPv{family} address, but channel {self.name!r} is IPv{own}: use an "
+                "address of its family"
             )
 
     def _closed_error(self) -> Exception:
@@ -423,7 +428,7 @@ CLOCKS = {lib.RT_CLOCK_MONOTONIC: "monotonic", lib.RT_CLOCK_TAI: "tai"}
 
 
 def unattached_ends() -> int:
-    """How many ends of this process have no connection yet."""
+    """Return how many ends of this process have no connection yet."""
     return sum(end.link.fileno() < 0 for end in list(_endpoints))
 
 
@@ -433,7 +438,7 @@ End = TypeVar("End")
 def owners_end(
     kind: Callable[..., End], name: str, namespace: str, owner: Owner, segment: Any = None
 ) -> End:
-    """The opener's end of a channel just made, which is closed again if that fails."""
+    """Return the opener's end of a new channel. If that fails, the channel is closed again."""
     try:
         return kind(name, namespace=namespace, owner=owner, segment=segment)
     except BaseException:
@@ -442,9 +447,9 @@ def owners_end(
 
 
 def map_named(name: str, namespace: str, *, writable: bool, trusted: int | None = None) -> Any:
-    """Map a channel's segment; it is unmapped when nobody refers to it any more.
+    """Map a channel's segment. It is unmapped when its last reference ends.
 
-    `trusted`: the id of a user whose segment it may be, too. Raises `ChannelNotFound`,
+    `trusted`: the id of another user who may own the segment. Raises `ChannelNotFound`,
     `NoPermission`, `LayoutMismatch`, `BadConfig`.
     """
     fd = _open_segment(name, namespace, writable)
@@ -464,7 +469,7 @@ def _open_segment(name: str, namespace: str, writable: bool) -> int:
         raise errors.ChannelNotFound(
             errno.ENOENT,
             f"no channel {name!r} is open in namespace {namespace!r}: open it first, or see "
-            '"shmring ls" for what there is',
+            '"shmring ls" for the open ones',
         ) from None
     except PermissionError:
         text = f"channel {name!r} belongs to another user: "

@@ -1,4 +1,4 @@
-"""Fields of records that say their unit and meaning."""
+"""Record fields with their unit and meaning."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 def fact(
     unit: str, meaning: str, *, none: int | None = None, scale: float | None = None
 ) -> Any:
-    """A field of a dataclass. `none`: the number of C that stands for "not known". `scale`: of one
-    in C."""
+    """A field of a dataclass. `none`: the number that means "not known" in C. `scale`: the factor
+    of the value in C."""
     return dataclasses.field(
         metadata={"unit": unit, "meaning": meaning, "none": none, "scale": scale}
     )
 
 
 def names(kind: type[Any]) -> tuple[str, ...]:
-    """The fields of a class of `shmring._numbers`, in the order of its tables in C."""
+    """Return the fields of a class of `shmring._numbers`, in the order of its C tables."""
     return tuple(item.name for item in dataclasses.fields(kind))
 
 
 def values(kind: type[Any], raw: Iterable[int]) -> dict[str, Any]:
-    """The fields of such a class, from the words of C in the same order."""
+    """Read the fields of such a class from C words in the same order."""
     fields = dataclasses.fields(kind)
     return {item.name: _value(item.metadata, n) for item, n in zip(fields, raw, strict=True)}
 

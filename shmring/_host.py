@@ -1,4 +1,4 @@
-"""What `pool` and `registry` share: segments as files, errors of the workers' side as ours."""
+"""Code that `pool` and `registry` share: segments as files, and errors of `rtworkers` as ours."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from shmring import errors
 from shmring._check import check, error, last_text
 from shmring._ring import ffi, lib
 
-# Descriptors that starting a worker again needs, and opening one more channel while it lasts.
+# Descriptors that a restart of a worker needs, and one more channel that is opened during it.
 FILES_SPARE = 16
-# Descriptors that an end of this process opens at its first use: connection, two bells, epoll.
+# Descriptors that one end of this process opens at its first use: connection, two bells, epoll.
 END_FILES = 5
-# Why a file under one of our names cannot be opened where it is none of this user's: there is none,
-# it is somebody else's, it is a link, a socket, a folder or a pipe, somebody holds a lease on it.
+# Why this user cannot open a file with one of our names that another user owns: it does not exist,
+# it is not this user's, it is a link, socket, folder or pipe, or a process holds a lease on it.
 NOT_OURS = frozenset(
     (
         *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.EISDIR),
         *(errno.EPROTO, errno.EBUSY),
     )
 )
-# Below this a look at the machine's free memory costs more than it tells.
+# For fewer bytes, reading the machine's free memory is not worth its cost.
 LARGE_SEGMENT_BYTES = 64 << 20
 
 
 @contextlib.contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Raise what the workers' side raises as errors of this package, `what` in front."""
+    """Raise the errors of `rtworkers` as errors of this package, with `what` in front."""
     try:
         yield
     except errors.ShmringError:
@@ -65,13 +65,13 @@ def translated(what: str) -> Iterator[None]:
 
 
 def from_os(what: str, caught: OSError) -> errors.ShmringError:
-    """The error of this package for one of the system, `what` in front."""
+    """Return the error of this package for an error of the system, with `what` in front."""
     if caught.errno in (errno.EMFILE, errno.ENFILE):
         return out_of_files(what)
     if caught.errno == errno.EAGAIN:
         return error(errno.EAGAIN, out_of_threads(what))
     if caught.errno == errno.ENOMEM:
-        return error(errno.ENOMEM, f"{what}: the machine has no memory for it: end other programs")
+        return error(errno.ENOMEM, f"{what}: the machine has not enough memory: end other programs")
     text = caught.strerror or str(caught)
     if caught.errno == errno.ENOSPC:
         text += f": {_how_to_get_room(caught.filename)}"
@@ -83,25 +83,25 @@ def from_os(what: str, caught: OSError) -> errors.ShmringError:
 
 
 def _how_to_get_room(file: object) -> str:
-    """What helps against a full file system; `file` is the one that has no room, None: unknown."""
+    """Return the fix for a full file system. `file` is on that file system. None: unknown."""
     if file is None or Path(str(file)).is_relative_to(paths.SHM_DIRECTORY):
         return "close channels, or enlarge /dev/shm (mount -o remount,size=...)"
     return "remove files there, or set SHMRING_RUNTIME_DIR to a folder with room"
 
 
 def out_of_files(what: str) -> errors.ShmringError:
-    """The error of a process that may open no more files."""
+    """Return the error for a process that may open no more files."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return error(
         errno.EMFILE,
-        f"{what}: this process is at its limit of {soft} open files, and a channel takes a few: "
+        f"{what}: this process is at its limit of {soft} open files, and a channel needs some: "
         "close channels, or raise the limit (ulimit -n, LimitNOFILE= of the service, nofile in "
         "/etc/security/limits.conf)",
     )
 
 
 def out_of_threads(what: str) -> str:
-    """The error text for a process that may start no more threads or processes."""
+    """Return the error text for a process that may start no more threads or processes."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     limit = "its limit" if soft == resource.RLIM_INFINITY else f"the limit of {soft}"
     return (
@@ -111,11 +111,11 @@ def out_of_threads(what: str) -> str:
 
 
 def check_files(fd: int, unattached: Callable[[], int]) -> None:
-    """Raise `NoSpace` if a process that was just given descriptor `fd` is short of more: a worker
-    could not be started again, or `unattached` ends that were opened before could not be used.
+    """Raise `NoSpace` if a process that just got descriptor `fd` has too few left to start a worker
+    again, or to use the `unattached` ends that it has already opened.
 
-    Raises the soft limit first where that helps: it is low for the sake of select(), which the
-    descriptors of channels never meet.
+    First raises the soft limit if that helps. The soft limit is low because of select(), and
+    channels never pass their descriptors to select().
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if fd + FILES_SPARE < soft // 2:
@@ -131,9 +131,9 @@ def check_files(fd: int, unattached: Callable[[], int]) -> None:
 
 
 def check_memory(needed: int) -> None:
-    """Raise `NoSpace` if a segment of so many bytes would not fit what is free now.
+    """Raise `NoSpace` if a segment of `needed` bytes does not fit into the free memory.
 
-    Reserving it would tell as well, but only after the machine was brought to its limit.
+    Reserving the memory would show this too, but only after the machine had reached its limit.
     """
     if needed < LARGE_SEGMENT_BYTES:
         return
@@ -154,7 +154,7 @@ def check_memory(needed: int) -> None:
 
 
 def free_name(posix_name: str, name: str, namespace: str) -> None:
-    """Make sure that a new channel can have its name: a dead one's segment is removed.
+    """Free the name for a new channel: remove the segment of a dead channel.
 
     Raises `ChannelExists`.
     """
@@ -168,7 +168,8 @@ def free_name(posix_name: str, name: str, namespace: str) -> None:
 
 
 def open_segment_file(posix_name: str, *, writable: bool) -> int | None:
-    """Descriptor of an existing segment; None if there is none, or it is not for this user."""
+    """Return a descriptor of an existing segment, or None if there is none that this user
+    may open."""
     try:
         return paths.open_shm(posix_name, writable=writable)
     except OSError as caught:
@@ -178,9 +179,9 @@ def open_segment_file(posix_name: str, *, writable: bool) -> int | None:
 
 
 def remove_deserted_segment(posix_name: str, *, dry_run: bool = False) -> bool:
-    """Remove a segment or a page that no pool and no worker holds. Returns whether it was one.
+    """Remove a segment or a page that no pool and no worker holds. Return whether it was removed.
 
-    Raises `OSError` with EBUSY if somebody's lease on the file keeps this from being known.
+    Raises `OSError` with EBUSY if a lease on the file hides whether it is held.
     """
     try:
         if dry_run:
@@ -201,7 +202,7 @@ def _is_deserted(fd: int) -> bool:
 
 @contextlib.contextmanager
 def mapped(fd: int, *, writable: bool) -> Iterator[Any | None]:
-    """A segment, mapped for the duration of the block; None if it cannot be (see `last_text`)."""
+    """Map a segment for the duration of the block. Gives None if that fails (see `last_text`)."""
     segment = ffi.new("shm_segment_t *")
     if lib.shm_segment_map(segment, fd, int(writable)) < 0:
         yield None
@@ -213,7 +214,7 @@ def mapped(fd: int, *, writable: bool) -> Iterator[Any | None]:
 
 
 def format_segment(fd: int, config: Any) -> Any:
-    """Lay out a new segment file and map it, until nobody refers to the mapping any more.
+    """Initialise a new segment file and map it. It is unmapped when its last reference ends.
 
     Raises `NoSpace`, `BadConfig`.
     """
@@ -224,18 +225,19 @@ def format_segment(fd: int, config: Any) -> Any:
 
 
 def mark_failed(holding: Holding, number: int, text: str) -> None:
-    """Tell everybody attached that no worker will serve this channel any more.
+    """Tell all attached processes that no worker will serve this channel any more.
 
-    The worker, whose line this is, is dead. Sleepers look at the state by themselves.
+    Only the worker may write here, and it is dead. Sleeping processes check the state themselves.
     """
     why = text.encode().replace(b"\0", b" ")
     lib.shm_segment_say(holding.segment_fd, lib.SHM_STATE_FAILED, number or errno.EOWNERDEAD, why)
 
 
 def mark_closed(posix_name: str) -> None:
-    """Tell everybody attached that a deserted channel is about to be removed, where this user may.
+    """Tell all attached processes that an abandoned channel is about to be removed, if this user
+    may.
 
-    They would wait for ever for a worker that cannot come: no other segment takes its place.
+    Otherwise they would wait for ever for a new worker, because no other segment replaces this one.
     """
     fd = open_segment_file(posix_name, writable=True)
     if fd is None:
@@ -249,5 +251,5 @@ def mark_closed(posix_name: str) -> None:
 
 
 def why_not_mapped() -> str:
-    """Why `mapped` gave None."""
+    """Return why `mapped` gave None."""
     return last_text()

@@ -1,7 +1,8 @@
-"""What dead processes left behind: finding it and removing it.
+"""Find and remove what dead processes left behind.
 
-A worker clears up after its pool. Only where both died at once files stay behind, and then the
-pool's runtime directory does, too: it is made before its files have names and removed after them.
+A worker cleans up after its pool. Files stay behind only if both died together. Then the pool's
+runtime directory also remains, because it is made before the files get names and removed after
+them.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ Pool = tuple[str, str]
 
 
 class Swept(NamedTuple):
-    """What a sweep found."""
+    """The result of a sweep."""
 
     segments: list[str]
-    """Names of channels' segments and of workers' pages that were removed."""
+    """Names of the segments of channels and the pages of workers that were removed."""
     directories: list[str]
     skipped: list[str]
-    """Names that could not be looked at, each with the reason."""
+    """Names that could not be checked, each with the reason."""
 
 
 def sweep(namespace: str | None, *, dry_run: bool) -> Swept:
-    """Remove every deserted directory and segment of this user."""
+    """Remove every abandoned directory and segment of this user."""
     directories, inhabited = [], set()
     for directory in _pool_directories(namespace):
         with liveness.deserted(directory) as empty:
@@ -50,9 +51,9 @@ def sweep(namespace: str | None, *, dry_run: bool) -> Swept:
 
 
 def sweep_dead_pools(namespace: str) -> dict[str, list[str]]:
-    """Remove what pools of one namespace left that died together with their workers.
+    """Remove what pools of one namespace left behind that died together with their workers.
 
-    Returns the channels that were removed, by pool.
+    Returns the removed channels by pool.
     """
     removed: dict[str, list[str]] = {}
     for directory in _pool_directories(namespace):
@@ -64,7 +65,7 @@ def sweep_dead_pools(namespace: str) -> dict[str, list[str]]:
 
 
 def _remove_all_of(pool: Pool) -> list[str]:
-    """Remove the pages and segments of a pool that nobody holds. Returns the channels."""
+    """Remove the pages and segments of a pool that no process holds. Return the channels."""
     found = Swept([], [], [])
     for name in _own_names(pool[0]):
         if _pool_of(name) == pool:
@@ -99,15 +100,15 @@ def _pool_in(directory: Path) -> Pool:
 
 
 def _pool_of(posix_name: str) -> Pool | None:
-    """The pool that a page or a segment belongs to. If it lost a worker while nobody watched, it
-    may still need what that worker served."""
+    """Return the pool that a page or a segment belongs to. If the pool lost a worker while no
+    process watched it, it may still need the channels of that worker."""
     name = paths.parse_shm_name(posix_name.lstrip("/"))
     if name is None:
         return None
     if name.pool is not None:
         return name.namespace, name.pool
     for noted in records.find(paths.runtime_base() / name.namespace, str(name.channel)):
-        return name.namespace, noted.name  # not from the segment, where its clients can write
+        return name.namespace, noted.name  # not from the segment: its clients can write there
     fd = _host.open_segment_file(posix_name, writable=False)
     if fd is None:
         return None

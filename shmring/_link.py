@@ -1,4 +1,4 @@
-"""A channel's control connection to the worker that serves it, and what it holds there."""
+"""A channel's control connection to its worker, and the slots that it holds there."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from shmring._ring import ffi, lib
 from shmring.stats import text_of
 from shmring.types import STATES, State
 
-# A worker that died is replaced within 0.1 s; a supervisor that waits longer has a reason.
+# A dead worker is replaced within 0.1 s, unless the supervisor has a reason to wait longer.
 CONNECT_WAIT_S = 3.0
 CONNECT_LOOK_S = 0.002
-# If nobody says for this long that a channel is served, its end checks whether anybody lives.
+# After this time without a heartbeat of its channel, an end checks if pool or worker live.
 UNHEARD_NS = 1_000_000_000
 _PASSING = (errno.ENOENT, errno.ECONNREFUSED, errno.ECONNRESET)
 
 
 class Link:
-    """Connects when it has to, and holds one producer slot and one reader slot at most.
+    """Connects on demand, and holds at most one producer slot and one reader slot.
 
     The caller serialises calls and keeps the segment mapped.
     """
@@ -50,13 +50,14 @@ class Link:
         self.producer: int = lib.CTL_NO_SLOT
         self.reader: int = lib.CTL_NO_SLOT
         self.holds_producer = False
-        """The worker on the other side knows of the producer slot; so with `holds_reader`."""
+        """Whether the connected worker knows of the producer slot (`holds_reader`: of the reader
+        slot)."""
         self.holds_reader = False
         self.bell_fd = -1
         self._locks: dict[int, int] = {}
-        """Descriptors that hold the slots, by what they were attached as. Never used, only kept."""
+        """Descriptors that hold the slots, by role. They are only kept, never used."""
         self.readiness: Readiness | None = None
-        """Told about every connection."""
+        """Is told about every connection."""
 
     @property
     def connected(self) -> bool:
@@ -64,11 +65,11 @@ class Link:
         return self._connection is not None and self._epoch == self._segment.status.epoch
 
     def fileno(self) -> int:
-        """Descriptor of the connection; -1: none."""
+        """Descriptor of the connection, or -1 if there is none."""
         return -1 if self._connection is None else self._connection.socket.fileno()
 
     def connect(self) -> Connection:
-        """Connect to the worker in charge, waiting for one that is just being replaced.
+        """Connect to the current worker. Wait for it if the worker is just being replaced.
 
         Raises `ChannelClosed`, `WorkerFailed`, `NoPermission`.
         """
@@ -90,14 +91,14 @@ class Link:
                 raise error(
                     errno.ECONNRESET,
                     f"channel {text_of(self._segment.config.name)!r}: no worker answers at {path}: "
-                    'its pool has ended, or restarts it; see "shmring ls", remove leftovers with '
+                    'its pool has ended or restarts it. See "shmring ls". Remove leftovers with '
                     '"shmring gc"',
                 )
             time.sleep(CONNECT_LOOK_S)
 
     def _check_peer(self, path: Any) -> None:
-        """Raise `NoPermission` if another user listens, who made a folder of that name before the
-        pool did."""
+        """Raise `NoPermission` if another user listens: that user made a folder of this name before
+        the pool did."""
         if self._connection is None:
             return
         _, uid, _ = liveness.peer(self._connection.socket)
@@ -106,32 +107,34 @@ class Link:
         self.disconnect()
         raise error(
             errno.EPERM,
-            f"worker's socket {path} is held by {ownership.user_text(uid)}, to whom the channel "
-            "does not belong: remove it, or set SHMRING_RUNTIME_DIR to a folder of your own",
+            f"worker's socket {path} belongs to {ownership.user_text(uid)}, who does not own "
+            "the channel: remove it, or set SHMRING_RUNTIME_DIR to a folder of your own",
         )
 
     def attach_producer(self) -> None:
-        """Get a producer slot, the former one if there was one, and the worker's bell."""
+        """Get a producer slot and the worker's bell. If this end had a slot, it gets the
+        same one."""
         reply = self._attach(lib.CTL_ATTACH_PRODUCER, ())
         self._drop_bell()
         self.bell_fd = reply.fds.pop(0)
 
     def attach_reader(self, reader_fd: int) -> None:
-        """Get a reader slot, the former one if there was one; the worker will ring `reader_fd`."""
+        """Get a reader slot, the same one if this end had one. The worker will ring `reader_fd`."""
         self._attach(lib.CTL_ATTACH_READER, (reader_fd,))
 
     def command(self, op: Op) -> None:
-        """Ask for something that names the channel and nothing else."""
+        """Send a request that names the channel and nothing else."""
         self._request(Request(op, channel_body(text_of(self._segment.config.name)))).close()
 
     def engine_request(self, body: bytes, fds: tuple[int, ...] = ()) -> tuple[int, bytes]:
-        """Ask the channel's engine something only it understands; its result and its answer."""
+        """Send a request that only the channel's engine understands. Return its result and its
+        answer."""
         reply = self._request(engine_request(text_of(self._segment.config.name), body, fds))
         reply.close()
         return reply.result, reply.body
 
     def tap(self, what: int, snap_bytes: int, memory: int) -> int:
-        """Have datagrams copied into `memory` while this is connected; the epoch of who does."""
+        """Have datagrams copied into `memory` during this connection. Return the worker's epoch."""
         ask = ffi.new("ctl_tap_t *")
         ask.channel.name = ffi.string(self._segment.config.name)
         ask.what, ask.snap_bytes = what, snap_bytes
@@ -141,12 +144,12 @@ class Link:
         return int(got.epoch)
 
     def mark(self, text: bytes) -> int:
-        """Put `text` into the logs of all taps; how many there are."""
+        """Write `text` into the logs of all taps. Return the number of taps."""
         reply = self._request(mark_request(text_of(self._segment.config.name), text))
         return reply.result
 
     def disconnect(self) -> None:
-        """Hang up: the worker frees the slots, unless they are taken up again by another one."""
+        """Hang up. The worker frees the slots unless another connection takes them over."""
         self.holds_producer = self.holds_reader = False
         if self._connection is not None:
             if self.readiness is not None:
@@ -155,7 +158,7 @@ class Link:
             self._connection = None
 
     def close(self) -> None:
-        """For good; the segment is not referred to any more."""
+        """Close for good. The segment is not used any more."""
         for what in tuple(self._locks):
             os.close(self._locks.pop(what))
         self.disconnect()
@@ -177,7 +180,7 @@ class Link:
         ffi.buffer(got)[:] = reply.body
         former = self._locks.pop(what, -1)
         self._locks[what] = reply.fds.pop()
-        if former >= 0:  # of the same slot from the worker before, or of a lost slot
+        if former >= 0:  # for the same slot of the previous worker, or for a lost slot
             os.close(former)
         if what == lib.CTL_ATTACH_PRODUCER:
             self.producer, self.holds_producer = got.producer, True
@@ -186,10 +189,11 @@ class Link:
         return reply
 
     def _give_back(self, what: int, body: bytes) -> None:
-        """Free the slot of an answer to ATTACH that came without its descriptors.
+        """Free the slot of an ATTACH answer that came without its descriptors.
 
-        The slot may be the former one, which the lock from the worker before holds. It stays this
-        end's: the worker that loses the connection sees that it is held.
+        It may be the slot that this end had before, which is still locked since the previous
+        worker. Then this end keeps it: the worker that loses the connection sees that the slot is
+        held.
         """
         got = ffi.new("ctl_attached_t *")
         ffi.buffer(got)[:] = body
@@ -204,7 +208,7 @@ class Link:
         self.disconnect()
 
     def _request(self, request: Request) -> Reply:
-        """Send a request; again while one worker takes the place of another."""
+        """Send a request. Repeat it while one worker replaces another."""
         give_up = time.monotonic() + CONNECT_WAIT_S
         while True:
             try:
@@ -216,7 +220,7 @@ class Link:
                 if refused.errno != errno.ENOENT:
                     raise self._refusal(request, refused) from None
                 served_epoch(self._segment)  # closed meanwhile?
-                reason = refused  # it has not taken the channel over yet
+                reason = refused  # it has not taken over the channel yet
             except WorkerSilent as silent:
                 name = text_of(self._segment.config.name)
                 raise errors.WorkerFailed(
@@ -250,19 +254,19 @@ class Link:
 
 
 def check_whole(segment: Any) -> None:
-    """Raise `ChannelClosed` for a segment whose file was cut short under this process's mapping."""
+    """Raise `ChannelClosed` if the segment's file was truncated while this process mapped it."""
     if lib.shm_segment_torn(segment):
         raise error(
             errno.EPIPE,
-            f"channel {text_of(segment.config.name)!r}: its file in shared memory was cut short by "
-            "somebody who may write to it; close the channel and open it again",
+            f"channel {text_of(segment.config.name)!r}: another process cut short its file in "
+            "shared memory: close the channel and open it again",
         )
 
 
 def served_epoch(segment: Any) -> int:
-    """Return the epoch of the worker that serves the channel, waiting for the first one.
+    """Return the epoch of the worker that serves the channel. Wait for the first worker.
 
-    Raises what stands in the way: `ChannelClosed`, or why the channel failed.
+    Raises `ChannelClosed`, or the reason why the channel failed.
     """
     give_up = time.monotonic() + CONNECT_WAIT_S
     name = text_of(segment.config.name)
@@ -270,13 +274,13 @@ def served_epoch(segment: Any) -> int:
         epoch, state = segment.status.epoch, _state(segment)
         check_whole(segment)
         if state is State.CLOSED:
-            raise error(errno.EPIPE, f"channel {name!r} was closed: open it again, or attach anew")
+            raise error(errno.EPIPE, f"channel {name!r} was closed: open it again, or attach again")
         if state is State.FAILED:
             number = segment.status.error
-            if number not in errno.errorcode:  # none was left, or somebody scribbled over it
+            if number not in errno.errorcode:  # the worker left none, or a process overwrote it
                 number = errno.EIO
             why = text_of(segment.status.reason) or os.strerror(number)
-            raise error(number, f"channel {name!r} failed: {why}; close it and open it again")
+            raise error(number, f"channel {name!r} failed: {why}. Close it and open it again")
         if state is not State.NEW:
             return int(epoch)
         if time.monotonic() > give_up:
@@ -287,7 +291,7 @@ def served_epoch(segment: Any) -> int:
 def check_not_deserted(segment: Any) -> None:
     """Raise `ChannelClosed` if neither a pool nor a worker holds the channel any more.
 
-    Both died at once, so that nobody could say so in the segment.
+    If both died together, neither could mark the segment as closed.
     """
     if is_deserted(segment):
         name = text_of(segment.config.name)
@@ -295,8 +299,8 @@ def check_not_deserted(segment: Any) -> None:
 
 
 def is_deserted(segment: Any) -> bool:
-    """Whether nobody serves the channel, although its state says so. Costs system calls only if
-    nobody has said for a second that it is served."""
+    """Whether no process serves the channel although its state says open. Makes system calls only
+    if there was no heartbeat for a second."""
     status, config = segment.status, segment.config
     silent_ns = time.monotonic_ns() - status.heartbeat_mono_ns
     if _state(segment) not in (State.OPEN, State.HELD) or silent_ns < UNHEARD_NS:
@@ -304,7 +308,7 @@ def is_deserted(segment: Any) -> bool:
     namespace, name = text_of(config.name_space), text_of(config.name)
     fd = _host.open_segment_file(paths.channel_segment(namespace, name), writable=False)
     if fd is None:
-        return False  # somebody removed it by hand: nothing is known
+        return False  # it was removed by hand, so nothing is known
     try:
         return liveness.file_deserted(fd) or not _is_file_of(segment, fd)
     finally:

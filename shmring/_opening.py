@@ -1,7 +1,7 @@
-"""The one verb that opens channels: its signature, its options, and the engine of plain UDP.
+"""The signature of `open`, its options, and the engine for plain UDP.
 
-The signature of `Opening.open` is what users see; it is written here and checked nowhere else.
-The same stands once more in `open` of the module, which has `pool` and `namespace` besides.
+Users see the signature of `Opening.open`. It is written here and checked nowhere else. The function
+`open` of the module repeats it with the additional options `pool` and `namespace`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Udp(Engine[Channel]):
-    """Packets as programs give and take them: what `open` does without `engine`. The channel is a
-    `Channel`."""
+    """Plain packets: what `open` uses without `engine`. The channel is a `Channel`."""
 
     def prepare(self, options: dict[str, Any]) -> Start[Channel]:
         return Start(options, None, Channel)
@@ -35,7 +34,7 @@ UDP = Udp()
 
 
 def signature_of(stub: F) -> F:
-    """Make a method of a stub that is no more than its signature: it calls `_open` of its object
+    """Turn a stub that is only a signature into a method. The method calls `_open` of its object
     with the engine and the options that the caller gave."""
     known = options_of(stub)
 
@@ -47,17 +46,18 @@ def signature_of(stub: F) -> F:
 
 
 def options_of(stub: Callable[..., Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """What drops options that are None and refuses those that the stub does not name."""
+    """Return a function that drops options that are None and refuses those that the stub does not
+    name."""
     known = _options.OPTIONS & inspect.signature(stub).parameters.keys()
     return lambda given: _options.asked_for(given, known, "a channel")
 
 
 class Opening:
-    """What opens channels: a pool of this process, or one of another."""
+    """An object that opens channels: a pool of this process, or of another one."""
 
     @property
     def namespace(self) -> str:
-        """The namespace of its channels."""
+        """The namespace of the pool's channels."""
         raise NotImplementedError
 
     def _make_channel(
@@ -68,10 +68,10 @@ class Opening:
         *,
         quiet: bool = False,
     ) -> Any:
-        """As `open`, without an end in this process. Raises as `open`.
+        """Like `open`, but without an end in this process. Raises the same exceptions.
 
-        Returns the mapping of the segment, if this process has one. quiet: a worker that lacks
-        something is not warned of.
+        Returns the mapping of the segment if this process has one. quiet: do not warn of what a
+        worker lacks.
         """
         raise NotImplementedError
 
@@ -80,11 +80,11 @@ class Opening:
         raise NotImplementedError
 
     def workers(self) -> list[WorkerInfo]:
-        """The workers that were started, by slot."""
+        """The started workers, by slot."""
         raise NotImplementedError
 
     def close_channel(self, name: str) -> None:
-        """Close a channel of this pool for all processes."""
+        """End a channel of this pool for all processes."""
         raise NotImplementedError
 
     @signature_of
@@ -144,22 +144,22 @@ class Opening:
     ) -> C:
         """Open a channel and return this process's end of it.
 
-        Times are ns, sizes are bytes. None of the options but `name` has to be given.
+        Times are in ns, sizes in bytes. Only `name` is required.
 
         engine: what the worker does for the channel: `Udp` (default), `Rtp` or `Netflux`.
         local: (host, port) to bind to, port 0 for any. None: the kernel chooses.
-        remote: (host, port) that packets go to unless `send` names another. None: each `send` names
-            one.
+        remote: (host, port) of the destination, unless `send` names another one. None: each `send`
+            names one.
         direction: "tx", "rx" or "duplex".
-        capacity: packets that may wait to be sent. None: 1024, with `Rtp` 256.
+        capacity: how many packets may wait to be sent. None: 1024, with `Rtp` 256.
         packet_bytes: expected payload, bytes. It sizes the send ring: `capacity` such packets fit.
             None: full 1500-byte packets while that takes at most 8 MiB, else 8-byte packets, and at
             least 8 MiB.
-        rx_capacity: arrived packets kept for readers. None: as `capacity`, with `Netflux` 256.
+        rx_capacity: how many arrived packets are kept. None: as `capacity`, with `Netflux` 256.
         rx_packet_bytes: as `packet_bytes`, for the ring of arrived packets. None: as
             `packet_bytes`.
-        max_payload: longest payload, bytes. None: as long as the rings allow, at most 65507, with
-            `Rtp` 3968.
+        max_payload: longest payload, bytes. None: what the rings allow, at most 65507. With
+            `Rtp` at most 3968.
         reading: "broadcast": every reader gets every packet. "shared": one of the readers gets each
             packet.
         overflow: what happens when the ring of arrived packets is full. "oldest": the oldest packet
@@ -175,9 +175,9 @@ class Opening:
         profile: how the worker waits, "balanced", "latency" or "power". None: as the pool.
         rx_stamp: best arrival timestamp wanted, "hardware", "kernel" or "off".
         tx_stamp: best departure timestamp wanted, "hardware", "kernel" or "off".
-        stamp_every: one packet in so many gets a departure timestamp, 1 to 255, in pairs (8: two in
-            16). None: one in 16, at most 1000 a second. The reports of the others have the stamp
-            "none". With 1 every packet has its own proof, which costs about 1 us a send call.
+        stamp_every: one packet in this many gets a departure timestamp, 1 to 255, in pairs (8: two
+            in 16). None: one in 16, at most 1000 a second. The reports of the others have the
+            stamp "none". With 1 every packet has its own timestamp: about 1 us per send call.
             Packets that leave in one call share a timestamp.
         txtime: launch by the queueing discipline or the card (SO_TXTIME), "auto", "off" or
             "require".
@@ -199,28 +199,28 @@ class Opening:
         sndbuf_bytes: the kernel's send buffer, bytes. None: the system's.
         gso: send packets that are due together in one call.
         gro: receive coalesced packets.
-        impair: an emulated link between this channel and the network, sending side. None: none.
+        impair: an impaired path between this channel and the network, sending side. None: none.
         impair_rx: the same, receiving side.
-        producers: processes and threads that may send at once. None: 63, with `Netflux` 16.
-        readers: readers that may be attached at once. None: 64, with `Netflux` 16.
+        producers: how many processes and threads may send. None: 63, with `Netflux` 16.
+        readers: how many readers may attach. None: 64, with `Netflux` 16.
         permissions: file permissions of the segment. None: 0o600, with a group 0o660.
         group: group of the segment, by name or id. None: the pool's.
         cpu: core of the worker that serves the channel. None: the one with the fewest channels.
         held: open the channel held: nothing is sent or received before `Channel.release`.
-        strict: whether a worker that lacks what was asked for is an error. None: as the pool.
+        strict: raise an error if the worker lacks something requested. None: as the pool.
         socket: a bound UDP socket to work with, instead of `local`. The worker gets a copy of the
             descriptor. Close the original, or both will read from it. None: a new socket.
 
         Raises, before anything is made: `BadConfig`, `BadAddress`, `PayloadTooLarge`, `TypeError`,
-        and whatever a record of `Netflux` raises for values. Then: `ChannelExists`, `NoSpace`
-        (shared memory, open files), `NoPermission`, `WorkerFailed`, `ShmringOSError` (the socket;
-        `errno` says why). Nothing is left behind then.
+        and what a record of `Netflux` raises for values. Later: `ChannelExists`, `NoSpace`
+        (shared memory, open files), `NoPermission`, `WorkerFailed`, `ShmringOSError` (the socket,
+        `errno` says why). In these cases nothing is left behind.
         """
         raise NotImplementedError
 
     def _open(self, name: str, engine: Engine[C], options: dict[str, Any]) -> C:
         if not isinstance(engine, Engine):
-            raise TypeError(f"engine must be such as shmring.Rtp(...), not {engine!r}")
+            raise TypeError(f"engine must be an engine such as shmring.Rtp(...), not {engine!r}")
         start = engine.prepare(options)
         segment = self._make_channel(name, start.options, start.config, quiet=start.quiet)
         return owners_end(start.end, name, self.namespace, self, segment)

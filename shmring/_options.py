@@ -1,6 +1,6 @@
-"""What a channel may be asked to be: names, defaults, checks, and the `shm_config_t` they make.
+"""Options of a channel: names, defaults, checks, and the `shm_config_t` that they fill.
 
-Everything is checked here, before anything is made. What is not given keeps the default of
+Everything is checked here, before anything is made. Options that are not given keep the default of
 `shm_config_init`.
 """
 
@@ -29,7 +29,7 @@ GENEROUS_RING_BYTES = 8 << 20
 PAGE_BYTES = 4096
 TX_HEAD_BYTES = 32  # shm_tx_record_t
 RX_HEAD_BYTES = 24  # shm_rx_record_t
-ADDRESS_BYTES = 24  # shm_addr_t; an IPv4 source takes 8
+ADDRESS_BYTES = 24  # shm_addr_t, an IPv4 source needs 8
 CAPACITY_MAX = 2**31 - 1
 
 
@@ -85,12 +85,12 @@ _ADDRESSES = ("local", "remote", "socket", "device", "groups", "multicast_interf
 _POOLS = ("permissions", "group", "cpu", "strict", "producers")
 
 OPTIONS = frozenset((*_CHOICES, *_SWITCHES, *_NUMBERS, *_IMPAIR, *_SIZES, *_ADDRESSES, *_POOLS))
-"""What `open` takes for every engine."""
+"""The options of `open` for every engine."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Prepared:
-    """A channel that passed every check and is not made yet."""
+    """A channel whose options passed every check and which is not made yet."""
 
     name: str
     config: Any  # shm_config_t *
@@ -113,7 +113,7 @@ def prepare(
     options: Mapping[str, Any],
     engine: EngineConfig | None = None,
 ) -> Prepared:
-    """Check a name and the options of a channel; `profile` is the pool's.
+    """Check a name and the options of a channel. `profile` is the pool's.
 
     Raises `BadConfig`, `BadAddress`, `PayloadTooLarge`, `TypeError`.
     """
@@ -155,7 +155,7 @@ def prepare(
 
 
 def group_id(group: object) -> int | None:
-    """The id of a group given by name or id. Raises `BadConfig`, `TypeError`."""
+    """Return the id of a group given by name or id. Raises `BadConfig`, `TypeError`."""
     if group is None:
         return None
     if isinstance(group, bool) or not isinstance(group, (str, int)):
@@ -168,7 +168,7 @@ def group_id(group: object) -> int | None:
 
 
 def asked_for(options: Mapping[str, Any], known: Collection[str], what: str) -> dict[str, Any]:
-    """What was asked for: unknown names raise, None means the default."""
+    """Return the options that are not None. Raises for unknown names."""
     for name in options:
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
@@ -184,7 +184,7 @@ def set_text(config: Any, target: str, text: object) -> None:
     raw = text.encode("utf-8", "surrogateescape")
     space = ffi.sizeof(getattr(config, target))
     if len(raw) >= space or b"\0" in raw:
-        raise BadConfig(f"{target} {text[:80]!r} has a NUL, or more than {space - 1} characters")
+        raise BadConfig(f"{target} {text[:80]!r} has a NUL or more than {space - 1} characters")
     setattr(config, target, raw)
 
 
@@ -199,7 +199,7 @@ def _set_choices(config: Any, given: dict[str, Any]) -> None:
 
 
 def choice(option: str, value: object, choices: dict[str, int]) -> int:
-    """The number of one of some names. Raises `BadConfig`."""
+    """Return the number of a name. Raises `BadConfig`."""
     if not isinstance(value, str) or value not in choices:
         raise BadConfig(f"{option} is {value!r}: use one of {', '.join(map(repr, choices))}")
     return choices[value]
@@ -227,7 +227,7 @@ def _set_multicast(config: Any, given: dict[str, Any]) -> None:
     groups = list(groups)
     if len(groups) > lib.SHM_MAX_GROUPS:
         raise BadConfig(
-            f"groups: {len(groups)} given, a channel joins at most {lib.SHM_MAX_GROUPS}: open "
+            f"groups has {len(groups)} entries, a channel joins at most {lib.SHM_MAX_GROUPS}: open "
             "another channel for the rest"
         )
     for index, entry in enumerate(groups):
@@ -259,12 +259,13 @@ def _set_impairment(target: Any, option: str, value: object) -> None:
             raise TypeError(f"{option}.{field.name} must be {kind}, not {number!r}") from None
         except OverflowError:
             raise BadConfig(
-                f"{option}.{field.name} is {number}; it must be at least 0, and fit 64 bits"
+                f"{option}.{field.name} is {number}; it must be at least 0 and fit 64 bits"
             ) from None
 
 
 def _set_sizes(config: Any, given: dict[str, Any], most: int) -> None:
-    """Rings and the longest payload; `most`: an engine may put a header before it."""
+    """Set the rings and the longest payload. `most`: an engine may put a header before
+    the payload."""
     capacity = integer("capacity", given.get("capacity", 1024), 1, CAPACITY_MAX)
     rx_capacity = integer("rx_capacity", given.get("rx_capacity", capacity), 1, CAPACITY_MAX)
     packet = _payload("packet_bytes", given.get("packet_bytes"))
@@ -272,7 +273,7 @@ def _set_sizes(config: Any, given: dict[str, Any], most: int) -> None:
     asked = _payload("max_payload", given.get("max_payload"), most)
     for option, size in (("packet_bytes", packet), ("rx_packet_bytes", rx_packet)):
         if asked is not None and size is not None and size > asked:
-            raise BadConfig(f"{option} is {size}, longer than max_payload, {asked}")
+            raise BadConfig(f"{option} is {size}: it must not be above max_payload={asked}")
 
     tx_head = TX_HEAD_BYTES + (0 if config.remote.family else ADDRESS_BYTES)
     rx_head = RX_HEAD_BYTES + (ADDRESS_BYTES if _is_v6(config) else 8)
@@ -303,7 +304,7 @@ def _set_engine(config: Any, engine: EngineConfig) -> None:
 
 
 def room_bytes(capacity: int, packet_bytes: int | None, head_bytes: int) -> int:
-    """Ring bytes that `capacity` packets of the expected payload take."""
+    """Return the ring bytes that `capacity` packets of the expected payload need."""
     if packet_bytes is not None:
         return capacity * record_bytes(packet_bytes, head_bytes)
     full = capacity * record_bytes(FULL_PACKET_BYTES, head_bytes)
@@ -313,15 +314,16 @@ def room_bytes(capacity: int, packet_bytes: int | None, head_bytes: int) -> int:
 
 
 def record_bytes(payload_bytes: int, head_bytes: int) -> int:
-    """One packet in a ring: head and payload, in whole units of 8 bytes."""
+    """Return the size of a packet in a ring: header and payload, in multiples of 8 bytes."""
     return head_bytes + (payload_bytes + 7) // 8 * 8
 
 
 def ring_bytes(room: int, max_payload: int) -> int:
-    """Size of a ring with `room` bytes for packets, what must stay free included, in whole pages.
+    """Return the size of a ring with `room` bytes for packets, in whole pages.
 
-    Two longest records stay free: one to be moved, one as padding at the ring's end; a ring that is
-    not used is as small as one may be.
+    It includes space for two longest records, which stays free: one to be moved, one as padding at
+    the ring's end.
+    A ring that is not used has the minimum size.
     """
     if not room:
         return PAGE_BYTES
@@ -339,7 +341,7 @@ def _adopt_socket(config: Any, given: dict[str, Any]) -> int | None:
     if sock is None:
         return None
     if "local" in given:
-        raise BadConfig("local and socket are both given: a socket brings its own address")
+        raise BadConfig("local and socket are both given: leave out local, a socket has an address")
     fd = sock.fileno() if isinstance(sock, _socket.socket) else sock
     if isinstance(fd, bool) or not isinstance(fd, int):
         raise TypeError(f"socket must be a bound UDP socket or its descriptor, not {sock!r}")
@@ -352,7 +354,7 @@ def _adopt_socket(config: Any, given: dict[str, Any]) -> int | None:
             raise BadConfig(f"socket is of type {probe.type!r}: use SOCK_DGRAM")
         bound = probe.getsockname()
         if bound[1] == 0:
-            raise BadConfig("socket is not bound: bind it first, or give local instead")
+            raise BadConfig("socket is not bound: bind it first, or use local instead")
     raw = _address.pack(bound, "socket")
     ffi.memmove(ffi.addressof(config, "local"), raw, len(raw))
     return fd
@@ -370,7 +372,7 @@ def _interface(what: str, value: object) -> int:
         try:
             return _socket.if_nametoindex(value)
         except OSError:
-            raise BadConfig(f"{what}: there is no interface {value!r} on this host") from None
+            raise BadConfig(f"{what}: this host has no interface {value!r}") from None
     return integer(what, value, 0, 2**31 - 1)
 
 
@@ -384,7 +386,7 @@ def _permissions(value: object) -> int:
         raise BadConfig(f"permissions is {bits:#o}; it must be between 0o600 and 0o777")
     if bits & 0o600 != 0o600:
         raise BadConfig(
-            f"permissions is {bits:#o}: the owner must read and write, as in 0o600 or 0o660"
+            f"permissions is {bits:#o}: the owner needs read and write access, as in 0o600"
         )
     return bits
 
@@ -400,7 +402,7 @@ def integer(option: str, value: object, low: int, high: int) -> int:
 
 
 def _index(value: object) -> int | None:
-    """A whole number of any type, also NumPy's, as an `int`; None for anything else."""
+    """Return an integer of any type, also NumPy's, as an `int`. Anything else gives None."""
     if type(value) is int:
         return value
     if isinstance(value, bool):
@@ -412,7 +414,7 @@ def _index(value: object) -> int | None:
 
 
 def switch(option: str, value: object) -> bool:
-    """Return a truth value, refuse everything that only could be one. Raises `TypeError`."""
+    """Return a bool. Values that only act like one are refused. Raises `TypeError`."""
     if value is True or value is False:
         return value
     raise TypeError(f"{option} must be True or False, not {value!r}")

@@ -1,4 +1,4 @@
-"""What each user of a named pool may take of it: limits, and who opened which channel."""
+"""Limits on what each user of a named pool may use, and a record of who opened which channel."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ MOST = 1 << 48
 
 @dataclass(frozen=True, slots=True)
 class UserLimits:
-    """What one user may take of a named pool at once. Root and the pool's own user may take all.
+    """What one user may use of a named pool at the same time. Root and the pool's own user have no
+    limit.
 
     Raises `BadConfig`, `TypeError`.
     """
 
     channels: int = 64
     shm_bytes: int = 256 * MIB
-    """Shared memory of all of its channels together."""
+    """Shared memory of all channels of the user together, bytes."""
     connections: int = 32
-    """To the pool itself, not to its workers."""
+    """Connections to the pool itself. Connections to its workers do not count."""
 
     def __post_init__(self) -> None:
         _arguments.count(self.channels, "channels", 0, MOST)
@@ -42,10 +43,11 @@ class _Entry:
 
 
 class Ledger:
-    """Who opened which channel through a pool, and how much that is. Any thread.
+    """Records which user opened which channel through a pool, and adds up their use. Any thread may
+    call.
 
-    `served` returns the names of the channels that the pool serves. A channel that is no longer
-    among them counts no more, however it was closed.
+    `served` returns the names of the channels that the pool serves. A channel that is not among
+    them no longer counts, whoever closed it.
     """
 
     def __init__(self, pool: str, limits: UserLimits, served: Callable[[], Iterable[str]]) -> None:
@@ -58,13 +60,13 @@ class Ledger:
 
     @staticmethod
     def is_trusted(uid: int) -> bool:
-        """Whether this user has no limits: root, or the pool's own."""
+        """Return whether this user has no limits: root or the pool's own user."""
         return uid in (0, os.geteuid())
 
     @contextlib.contextmanager
     def opening(self, name: str, uid: int) -> Iterator[Callable[[int], None]]:
-        """Account for a channel while `uid` opens it. Yields a function that reserves the bytes of
-        its segment, which raises `NoSpace`."""
+        """Count a channel while `uid` opens it. Yields a function that reserves the bytes of its
+        segment, and which raises `NoSpace`."""
         entries: list[_Entry] = []
 
         def reserve(shm_bytes: int) -> None:
@@ -113,14 +115,14 @@ class Ledger:
             raise error(
                 errno.EDQUOT,
                 f"user {uid} has {len(own)} channels open on pool {self._pool!r}, the limit is "
-                f"{limits.channels}: close some, or start the pool with --user-channels",
+                f"{limits.channels}: close some, or start the pool with --user-channels"
             )
         if used + shm_bytes > limits.shm_bytes:
             raise error(
                 errno.EDQUOT,
-                f"the channel takes {shm_bytes} bytes of shared memory, user {uid} has {used} in "
-                f"use on pool {self._pool!r} and the limit is {limits.shm_bytes}: lower capacity, "
-                "close channels, or start the pool with --user-shm",
+                f"the channel needs {shm_bytes} bytes of shared memory, user {uid} has {used} in "
+                f"use on pool {self._pool!r}, the limit is {limits.shm_bytes}: lower capacity, "
+                "close channels, or start the pool with --user-shm"
             )
 
 

@@ -1,6 +1,7 @@
 """Requests of other processes to a named pool, over ``pool.sock`` in its runtime directory.
 
-One SOCK_SEQPACKET message each way per request: a JSON object; a socket to adopt rides along.
+Each request and each answer is one SOCK_SEQPACKET message with a JSON object. A request may also
+pass a socket that the pool adopts.
 
     {"op": "open", "name": "ctl", "options": {...}}   -> {}
     {"op": "close", "name": "ctl"}                    -> {}
@@ -9,9 +10,8 @@ One SOCK_SEQPACKET message each way per request: a JSON object; a socket to adop
     {"op": "stop"}                                    -> {}, `Pool.serve_forever` returns
     any of them                                       -> {"error": class, "errno": 22, "text": ...}
 
-Who asks is known by SO_PEERCRED. Members of the pool's group may open channels, within
-`UserLimits`, and close their own. Only root and the pool's own user may close any, or
-stop the pool.
+SO_PEERCRED tells who asks. Members of the pool's group may open channels, within `UserLimits`, and
+close their own. Only root and the pool's own user may close any channel or stop the pool.
 """
 
 from __future__ import annotations
@@ -58,24 +58,24 @@ CONNECT_LOOK_S = 0.01
 LISTEN_PAUSE_S = 0.1
 LIST_MAX = 800  # names in one answer
 WORKERS_MAX = 16  # workers in one answer, each with an error text
-TEXT_MAX = 1000  # characters of an error: a request may be part of it, and JSON makes it longer
-MOST_CONNECTIONS = 1024  # of one user who is trusted
-REQUESTS_MAX = 16  # under way at once, of root
+TEXT_MAX = 1000  # characters of an error: it may quote a request, and JSON makes it longer
+MOST_CONNECTIONS = 1024  # of one trusted user
+REQUESTS_MAX = 16  # of root at the same time
 USER_REQUESTS_MAX = 4  # of any other user
 
 
 class FilesLost(OSError):
-    """This process had no room for the descriptors that came with a request."""
+    """This process had no free descriptors for those that came with a request."""
 
 
 def socket_path(namespace: str, pool: str) -> Path:
-    """Where a named pool takes requests."""
+    """Return the socket path at which a named pool takes requests."""
     return paths.pool_directory(namespace, pool) / "pool.sock"
 
 
 @dataclass(eq=False, slots=True)
 class _Client:
-    """One connection."""
+    """One connection of a client."""
 
     connection: socket.socket
     uid: int
@@ -83,11 +83,11 @@ class _Client:
 
 class PoolServer:
     """Answers requests for a pool. It never waits for a client: it reads what has arrived, and
-    drops a client that does not take its answer at once.
+    drops a client that does not read its answer at once.
 
-    One thread looks after all connections. A request that a worker has to answer gets a thread of
-    its own while it lasts. A connection has one request under way at a time, and a user other than
-    root at most `USER_REQUESTS_MAX`.
+    One thread serves all connections. A request that needs a worker's answer gets a thread of its
+    own until it is answered. A connection has one request in progress at a time. A user other than
+    root has at most `USER_REQUESTS_MAX`.
     """
 
     def __init__(self, pool: weakref.ref[Pool], settings: PoolSettings, limits: UserLimits) -> None:
@@ -116,7 +116,7 @@ class PoolServer:
         _servers.add(self)
 
     def close(self) -> None:
-        """Take no more requests. Returns when those under way are answered."""
+        """Take no more requests. Return when the running ones are answered."""
         if self._wake_fd < 0:
             return
         self._closing = True
@@ -126,7 +126,7 @@ class PoolServer:
         self.forget()
 
     def forget(self) -> None:
-        """Close the descriptors, and do nothing else: all that a forked child may do."""
+        """Close the descriptors and do nothing else. A forked child may do no more."""
         if self._wake_fd < 0:
             return
         for connection in (self._listener, *self._clients):
@@ -143,7 +143,7 @@ class PoolServer:
             try:
                 self._round()
             except Exception:
-                self._notes.exception("serving requests to the pool failed, and goes on")
+                self._notes.exception("serving requests to the pool failed; the server continues")
                 time.sleep(LISTEN_PAUSE_S)
 
     def _round(self) -> None:
@@ -174,8 +174,8 @@ class PoolServer:
         except (BlockingIOError, ConnectionAbortedError):
             return
         except OSError as caught:
-            # The waiting connection would keep the listener readable: stop listening for a while.
-            self._notes.warning("the pool cannot take connections for now: %s", caught.strerror)
+            # The waiting connection would keep the listener readable: stop listening for some time.
+            self._notes.warning("the pool cannot accept connections now: %s", caught.strerror)
             self._selector.unregister(self._listener)
             self._listen_at = time.monotonic() + LISTEN_PAUSE_S
             return
@@ -211,11 +211,11 @@ class PoolServer:
         client.connection.close()
 
     def _serve(self, client: _Client) -> None:
-        """Take a request. Whatever goes wrong ends this client's connection and nothing else."""
+        """Take a request. An error ends this client's connection and nothing else."""
         try:
             self._read(client)
         except Exception:
-            self._notes.exception("serving a client of the pool failed, it is dropped")
+            self._notes.exception("serving a client of the pool failed, the client is dropped")
             self._drop(client)
 
     def _read(self, client: _Client) -> None:
@@ -242,7 +242,7 @@ class PoolServer:
         return sum(client.uid == uid for client in self._jobs.values())
 
     def _start_waiting(self) -> None:
-        """Read again from clients whose users had too many requests under way."""
+        """Read again from clients whose users had too many requests in progress."""
         waiting, self._waiting = self._waiting, []
         for client in waiting:
             self._selector.register(client.connection, selectors.EVENT_READ)
@@ -272,7 +272,7 @@ class PoolServer:
         except OSError:
             self._drop(client)
         except Exception:
-            self._notes.exception("an answer of the pool cannot be sent, its client is dropped")
+            self._notes.exception("an answer of the pool cannot be sent, the client is dropped")
             self._drop(client)
 
     # --- requests -----------------------------------------------------------------------------
@@ -316,7 +316,7 @@ class PoolServer:
                 self._ledger.check_may_stop(uid)
                 pool.request_stop()
                 return {}
-        raise error(errno.EPROTO, f"a pool knows no request {request.get('op')!r}")
+        raise error(errno.EPROTO, f"a pool has no request {request.get('op')!r}")
 
     def _open(
         self, pool: Pool, uid: int, name: str, options: dict[str, Any], engine: EngineConfig | None
@@ -338,7 +338,7 @@ os.register_at_fork(after_in_child=_forget_servers)
 
 def _listen(settings: PoolSettings) -> socket.socket:
     path = settings.directory / "pool.sock"
-    path.unlink(missing_ok=True)  # this process owns the directory: it was a dead one's
+    path.unlink(missing_ok=True)  # this process owns the directory: the socket is a dead process's
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.setblocking(False)
     try:
@@ -358,7 +358,7 @@ def _listen(settings: PoolSettings) -> socket.socket:
 class RemotePool(Opening):
     """A named pool that another process runs.
 
-    Raises `BadConfig` for an impossible name.
+    Raises `BadConfig` for a malformed name.
     """
 
     def __init__(self, namespace: str, name: str) -> None:
@@ -367,7 +367,7 @@ class RemotePool(Opening):
 
     @property
     def namespace(self) -> str:
-        """The namespace of its channels."""
+        """The namespace of the pool's channels."""
         return self._namespace
 
     def _make_channel(
@@ -385,7 +385,7 @@ class RemotePool(Opening):
         self._request(request, sock)
 
     def close_channel(self, name: str) -> None:
-        """Close a channel of this pool for all processes."""
+        """End a channel of this pool for all processes."""
         self._request({"op": "close", "name": name})
 
     def channels(self) -> list[str]:
@@ -393,7 +393,7 @@ class RemotePool(Opening):
         return self._pages("list", "channels")
 
     def workers(self) -> list[WorkerInfo]:
-        """The workers that were started, by slot."""
+        """The started workers, by slot."""
         return [WorkerInfo(**row) for row in self._pages("workers", "workers")]
 
     def stop(self) -> None:
@@ -401,7 +401,7 @@ class RemotePool(Opening):
         self._request({"op": "stop"})
 
     def _pages(self, op: str, key: str) -> list[Any]:
-        """What takes several answers on a large host."""
+        """Collect a list that may take several answers."""
         rows: list[Any] = []
         while True:
             reply = self._request({"op": op, "first": len(rows)})
@@ -430,10 +430,10 @@ class RemotePool(Opening):
                 ) from None
             except ValueError as reason:
                 raise error(
-                    errno.EPROTO, f"pool {self.name!r} gave an answer that makes no sense: {reason}"
+                    errno.EPROTO, f"pool {self.name!r} gave a malformed answer: {reason}"
                 ) from None
             except (ConnectionError, EOFError):
-                raise error(errno.ECONNRESET, f"pool {self.name!r} ended meanwhile") from None
+                raise error(errno.ECONNRESET, f"pool {self.name!r} has ended") from None
             except TimeoutError:
                 raise error(errno.ECONNRESET, f"pool {self.name!r} does not answer") from None
             except PermissionError:
@@ -445,8 +445,8 @@ class RemotePool(Opening):
         return reply
 
     def _check_peer(self, connection: socket.socket, path: Path) -> None:
-        """Raise `NoPermission` if the one who listens is nobody whose channels this process would
-        attach to: another user may have made a folder of that name before the pool did."""
+        """Raise `NoPermission` if the listener's user is not trusted. Another user may have made a
+        folder of this name before the pool did."""
         _, uid, _ = liveness.peer(connection)
         if uid in (0, os.geteuid()):
             return
@@ -465,7 +465,7 @@ class RemotePool(Opening):
 
 
 def _connect(connection: socket.socket, path: Path) -> None:
-    """A pool that has no room for another connection now may have some soon."""
+    """Connect to a pool. If it has no room for another connection now, try again."""
     give_up = time.monotonic() + REPLY_TIMEOUT_S
     while True:
         try:
@@ -481,12 +481,13 @@ def _connect(connection: socket.socket, path: Path) -> None:
 def _exchange(
     connection: socket.socket, request: dict[str, Any], sock: int | None
 ) -> dict[str, Any]:
-    """A pool that refuses the connection says why before it hangs up: that is read in any case."""
+    """Send to a pool. If it refused the connection, it wrote the reason before it hung up, so read
+    on."""
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         _send(connection, request, sock)
     try:
         return _receive(connection)[0]
-    except ConnectionResetError:  # the error that was pending
+    except ConnectionResetError:  # clears the pending error
         return _receive(connection)[0]
 
 
@@ -519,7 +520,7 @@ def _receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 
 def _decode_message(data: bytes) -> dict[str, Any]:
-    """Raises `ValueError` for bytes that are no JSON object."""
+    """Raises `ValueError` if the bytes are not a JSON object."""
     try:
         message = json.loads(data)
     except RecursionError:
@@ -530,7 +531,7 @@ def _decode_message(data: bytes) -> dict[str, Any]:
 
 
 def _encode(options: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
-    """Options as plain JSON values, and the socket that goes beside them."""
+    """Convert options to plain JSON values. A socket among them is passed separately."""
     plain: dict[str, Any] = dict(options)
     sock = plain.pop("socket", None)
     for name in ("impair", "impair_rx"):
@@ -558,7 +559,7 @@ def _decode_engine(plain: object) -> EngineConfig | None:
             return None
         case [str() as name, str() as config, int() as shared_bytes]:
             return EngineConfig(name, bytes.fromhex(config), shared_bytes)
-    raise error(errno.EPROTO, f"a pool knows no engine {plain!r}")
+    raise error(errno.EPROTO, f"a pool has no engine {plain!r}")
 
 
 def _error_reply(caught: Exception) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Many packets, or many reports, without a Python object for each.
 
-Fields of all of them are `memoryview`\\ s over one block of records, one entry per packet:
+Each field is a `memoryview` over one block of records, with one entry per packet.
 ``numpy.asarray(batch.timestamps_ns)`` copies nothing, and `array` is the whole block as a NumPy
-record array. NumPy itself is needed for `array` only.
+record array. Only `array` needs NumPy.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _Code = Literal["B", "I", "Q", "q"]  # of struct
 
 
 class Records:
-    """Records of one size, one behind the other, and views of their fields."""
+    """Records of one size in one block, and views of their fields."""
 
     __slots__ = ("_count", "_record_bytes", "_records")
 
@@ -72,7 +72,7 @@ class Records:
     def _index(self, index: int) -> int:
         found = index + self._count if index < 0 else index
         if not 0 <= found < self._count:
-            raise IndexError(f"index {index}, there are {self._count}")
+            raise IndexError(f"index {index}: there are {self._count} entries")
         return found * self._record_bytes
 
     def _as_array(self, fields: dict[str, tuple[str, int]]) -> Any:
@@ -90,15 +90,15 @@ class Records:
 
 
 class PacketBatch(Records):
-    """Packets that one `Channel.recv_many` took, oldest first.
+    """Packets that one `Channel.recv_many` call returned, oldest first.
 
-    Behaves as a sequence of `Packet`, each made when it is asked for.
+    It is a sequence of `Packet`. Each one is created on access.
     """
 
     __slots__ = ("payload",)
 
     payload: bytes | memoryview
-    """Payloads, one behind the other; a view of `out` where that was given."""
+    """All payloads, one after the other: a view of `out` if that was given."""
 
     def __init__(self, payload: bytes | memoryview, records: bytes, count: int) -> None:
         super().__init__(records, _PACKET_BYTES, count)
@@ -113,27 +113,28 @@ class PacketBatch(Records):
 
     @property
     def timestamps_ns(self) -> memoryview[int]:
-        """Arrivals in the channel's clock, ns."""
+        """Arrival times in the channel's clock, ns."""
         return self._column("q", 8)
 
     @property
     def offsets(self) -> memoryview[int]:
-        """Where each payload begins in `payload`; with `lengths` what `Channel.send_many` takes."""
+        """Where each payload begins in `payload`. `Channel.send_many` accepts it together with
+        `lengths`."""
         return self._column("Q", 16)
 
     @property
     def lengths(self) -> memoryview[int]:
-        """Bytes of each payload."""
+        """Length of each payload, bytes."""
         return self._column("I", 24)
 
     @property
     def stamps(self) -> memoryview[int]:
-        """Who took each time stamp, as an index into ``tuple(shmring.Stamp)``."""
+        """Who took each timestamp, as an index into ``tuple(shmring.Stamp)``."""
         return self._column("B", 28)
 
     @property
     def sources(self) -> list[tuple[str, int]]:
-        """Sender of each packet; makes a list."""
+        """Sender of each packet. Each access makes a new list."""
         return [packet.source for packet in self]
 
     @property
@@ -177,9 +178,9 @@ class PacketBatch(Records):
 
 
 class ReportBatch(Records):
-    """Send reports that one `Channel.read_reports` took, oldest first.
+    """Send reports that one `Channel.read_reports` call returned, oldest first.
 
-    Behaves as a sequence of `SendReport`, each made when it is asked for.
+    It is a sequence of `SendReport`. Each one is created on access.
     """
 
     __slots__ = ()
@@ -192,7 +193,7 @@ class ReportBatch(Records):
 
     @property
     def array(self) -> Any:
-        """NumPy record array with the fields of `SendReport`; verdict and stamp are indices into
+        """NumPy record array with the fields of `SendReport`. verdict and stamp are indices into
         ``tuple(shmring.Verdict)`` and ``tuple(shmring.Stamp)``.
 
         Raises ImportError without NumPy.
@@ -233,7 +234,8 @@ class ReportBatch(Records):
 
 
 def stamp_of(number: int) -> Stamp:
-    """Any process may have scribbled over the ring it comes from."""
+    """Return the entry for a number, which may be wrong because any process may overwrite
+    the ring."""
     return STAMPS[number] if number < len(STAMPS) else Stamp.NONE
 
 

@@ -11,15 +11,15 @@ from shmring._hot import Packet, PacketCalls
 
 
 class Channel(PacketCalls, SendQueue, ChannelBase[Packet]):
-    """One process's end of a channel: send, receive, and see what became of each packet.
+    """One process's end of a channel: it sends, receives, and reads what became of each packet.
 
-    Made by `Pool.open`, `shmring.open` and `shmring.attach`. May be used by any thread, in a child
-    after fork (which then is a party of its own), and be pickled (the copy attaches by name). A
-    replaced worker goes unnoticed: the next call attaches to its successor.
+    `Pool.open`, `shmring.open` and `shmring.attach` return it. Any thread may use it. A child may
+    use it after fork and is then a separate client. A pickled copy attaches by name. If a worker is
+    replaced, the next call attaches to its successor.
 
-    Times are ns in the channel's clock, see `now_ns`; `timeout=` is in seconds. A call that sends
-    waits for room and a call that receives waits for a packet, for ever unless `timeout` says how
-    long; `try_send` and `try_recv` never wait.
+    Times are ns in the channel's clock, see `now_ns`. `timeout=` is in seconds. Sending waits for
+    room and receiving waits for a packet, without limit unless `timeout` sets one. `try_send` and
+    `try_recv` never wait.
     """
 
     _REMOTE_HINT = "give to=(host, port), or open it with remote="
@@ -34,14 +34,15 @@ class Channel(PacketCalls, SendQueue, ChannelBase[Packet]):
         owner: Owner | None = None,
         segment: Any = None,
     ) -> None:
-        """Attach to a channel that is open.
+        """Attach to an open channel.
 
         namespace: None: ``$SHMRING_NAMESPACE``, else ``default``.
-        readonly: a tap, which reads along without being noticed and cannot disturb anything.
-        reading: ``"broadcast"`` or ``"shared"``; None: as the channel was opened, a tap broadcast.
-        owner: whoever opened it: `end` then closes it for all, and reading starts at the oldest
-            packet. Others read what arrives from now on.
-        segment: the mapping of its segment, where whoever opened it has one.
+        readonly: attach as a tap, which only observes and which nobody notices.
+        reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, a tap with
+            broadcast.
+        owner: the opener of the channel. If given, `end` ends the channel for all processes, and
+            reading starts at the oldest packet. Other ends read what arrives from now on.
+        segment: the mapping of the segment, if the opener has one.
 
         Raises `ChannelNotFound`, `ChannelClosed`, `LayoutMismatch`, `NoPermission`, `BadConfig`.
         """
@@ -64,6 +65,6 @@ class Channel(PacketCalls, SendQueue, ChannelBase[Packet]):
         to: tuple[str, int] | None = None,
         timeout: float | None = None,
     ) -> int:
-        """As `send`, without blocking the event loop while the ring is full."""
+        """Like `send`, but without blocking the event loop while the ring is full."""
         until_ns = deadline(timeout)
         return await self._when_room(lambda: self.send(data, at, to=to, timeout=0.0), until_ns)

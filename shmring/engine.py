@@ -1,6 +1,6 @@
-"""For authors of engines and drop-ins: what `open` takes as `engine`, and what it makes of it.
+"""For authors of engines and drop-ins: what `open` accepts as `engine`, and what it does with it.
 
-An engine decides what a worker does for a channel, and what kind of channel a program gets.
+An engine decides what a worker does for a channel, and which kind of channel a program gets.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ else:
 
 
 MAX_RECORD_BYTES = int(lib.SHM_MAX_RECORD)
-"""Longest record of an engine, as `max_payload`."""
+"""Longest record of an engine, like `max_payload`."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """What a worker is told of a channel's engine."""
+    """What a worker needs to know about a channel's engine."""
 
     name: str
     config: bytes
     """The engine's own struct for ``shm_config_t.engine_config``."""
     shared_bytes: int = 0
-    """Shared memory of the engine's own; rounded up to whole pages."""
+    """Shared memory for the engine itself, rounded up to whole pages."""
     deadlines: bool = True
-    """Whether packets are sent at deadlines, and late ones are kept."""
+    """Whether packets are sent at deadlines, and late ones are recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start(Generic[C]):
-    """A channel whose engine has checked its options, before anything is made."""
+    """A channel whose engine has checked its options. Nothing is made yet."""
 
     options: dict[str, Any]
-    """Options of the channel below."""
+    """Options of the channel itself."""
     config: EngineConfig | None
     """None: plain UDP."""
     end: Callable[..., C]
     """Makes the opener's end, with the arguments of `Channel`."""
     quiet: bool = False
-    """Whether a worker that lacks something is not warned of."""
+    """Do not warn if the worker lacks something."""
 
 
 class Engine(Generic[C]):
-    """Base of `Udp`, `Rtp` and `Netflux`: frozen dataclasses whose fields are the options."""
+    """Base class of `Udp`, `Rtp` and `Netflux`: frozen dataclasses whose fields are the options."""
 
     __slots__ = ()
 
@@ -68,7 +68,7 @@ class Engine(Generic[C]):
         raise NotImplementedError
 
     def given(self) -> dict[str, Any]:
-        """The fields that differ from their defaults. None stands for the default, too."""
+        """Return the fields that differ from their defaults. None means the default, too."""
         values = {field: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
         return {
             field.name: value

@@ -1,54 +1,55 @@
-"""Everything shmring raises by itself.
+"""The exceptions of shmring.
 
-Each class derives from `ShmringError` and from the built-in exception that fits, so that code
-written for sockets and files catches what it expects. Those that are an `OSError` carry `errno`.
-The text names the value, the limit and the fix.
+Each class derives from `ShmringError` and from the matching built-in exception, so that code
+written for sockets and files catches what it expects. Classes derived from `OSError` have `errno`.
+The text gives the value, the limit and the fix.
 """
 
 from __future__ import annotations
 
 
 class ShmringError(Exception):
-    """Base of all errors of this package."""
+    """Base class of all errors of this package."""
 
 
 class ShmringOSError(ShmringError, OSError):
-    """The system or a worker refused something; `errno` says why."""
+    """The system or a worker refused a request. `errno` has the reason."""
 
 
 class BadConfig(ShmringError, ValueError):
-    """A channel or a pool cannot be what it was asked to be."""
+    """A channel or a pool cannot have the requested settings."""
 
 
 class BadAddress(ShmringError, ValueError):
-    """Not a numeric address and port, of another family than the channel's, or missing."""
+    """An address is missing, not numeric, or of another family than the channel's."""
 
 
 class PayloadTooLarge(ShmringError, ValueError):
-    """A packet is longer than the channel's `max_payload`, or than the buffer it should go to."""
+    """A packet is longer than the channel's `max_payload`, or than the buffer for it."""
 
 
 class ChannelNotFound(ShmringError, FileNotFoundError):
-    """No channel of this name is open in this namespace."""
+    """This namespace has no open channel of this name."""
 
 
 class ChannelExists(ShmringError, FileExistsError):
-    """A channel of this name is open already in this namespace."""
+    """This namespace already has an open channel of this name."""
 
 
 class ChannelClosed(ShmringError, BrokenPipeError):
-    """The channel was closed, here or by the process that opened it."""
+    """The channel was closed here, or ended by the process that opened it."""
 
 
 class LayoutMismatch(ShmringError, OSError):
-    """The segment was made by another version of shmring, or is not finished."""
+    """The segment was made by another version of shmring, or is incomplete."""
 
 
 class RingFull(ShmringError, BlockingIOError):
     """The send ring has no room now.
 
-    `sent` is how many packets of a `send_many` call were queued before, `first_sequence` the
-    sequence of the first of them; 0 and None for a single `send`.
+    `sent` is the number of packets that a `send_many` call queued before the error.
+    `first_sequence` is the sequence number of the first of them. For a single `send` they are 0 and
+    None.
     """
 
     sent: int = 0
@@ -56,28 +57,28 @@ class RingFull(ShmringError, BlockingIOError):
 
 
 class SendTimeout(RingFull, TimeoutError):
-    """The send ring had no room for as long as the call was allowed to wait."""
+    """The send ring had no room before the timeout."""
 
 
 class ReceiveTimeout(ShmringError, TimeoutError):
-    """No packet arrived for as long as the call was allowed to wait."""
+    """No packet arrived before the timeout."""
 
 
 class TooLate(ShmringError, LookupError):
-    """The packet does not wait any more: it was sent, cancelled, or never queued."""
+    """The packet no longer waits: it was sent, cancelled, or never queued."""
 
 
 class NoSpace(ShmringError, OSError):
-    """Shared memory, or the slots of a channel, are used up."""
+    """Shared memory or the slots of a channel are used up."""
 
 
 class NoPermission(ShmringError, PermissionError):
-    """The process may not do this, or holds the channel read-only."""
+    """The process lacks the permission for this, or attached to the channel read-only."""
 
 
 class WorkerFailed(ShmringError, OSError):
-    """A worker did not start, does not answer, or gave the channel up."""
+    """A worker did not start, does not answer, or gave up the channel."""
 
 
 class RealtimeWarning(RuntimeWarning):
-    """Something real-time was asked for and is not in force; the text names the fix."""
+    """A requested real-time setting is not in effect. The text gives the fix."""

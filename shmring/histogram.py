@@ -1,4 +1,4 @@
-"""Histograms of durations, as C keeps them."""
+"""Histograms of durations, in the format of the C code."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _PERCENTILES = (50.0, 90.0, 99.0, 99.9, 99.99)
 
 
 class Histogram:
-    """A copy of a histogram of durations, 1 ns to 137 s, with an error of 1.6 % at most."""
+    """A copy of a histogram of durations from 1 ns to 137 s, with an error of at most 1.6 %."""
 
     __slots__ = ("_hist",)
 
     def __init__(self, source: Any) -> None:
-        """source: a cdata ``rt_hist_t *``; it is copied."""
+        """source: a cdata ``rt_hist_t *``. It is copied."""
         self._hist = ffi.new("rt_hist_t *")
         lib.channel_copy_hist(self._hist, source)
 
@@ -30,30 +30,31 @@ class Histogram:
 
     @property
     def min(self) -> int:
-        """Lowest value, ns; 0 while there is none."""
+        """Lowest value, ns. 0 if there is none."""
         return int(self._hist.min_ns)
 
     @property
     def max(self) -> int:
-        """Highest value, ns; 0 while there is none."""
+        """Highest value, ns. 0 if there is none."""
         return int(self._hist.max_ns)
 
     @property
     def mean(self) -> float:
-        """ns; 0.0 while there is no value."""
+        """Mean, ns. 0.0 if there is no value."""
         return self.sum / self.count if self.count else 0.0
 
     def percentile(self, percent: float) -> int:
-        """Return the value, in ns, below which `percent` (0 to 100) of the values lie.
+        """Return the duration, in ns, below which `percent` (0 to 100) of the values are.
 
-        0 for an empty histogram. Raises ValueError outside of 0 to 100.
+        Returns 0 for an empty histogram. Raises ValueError outside of 0 to 100.
         """
         if not 0 <= percent <= 100:
-            raise ValueError(f"percentile {percent!r}: must be 0 to 100")
+            raise ValueError(f"percentile is {percent!r}: it must be 0 to 100")
         return int(lib.rt_hist_quantile_ns(self._hist, percent / 100))
 
     def buckets(self) -> list[tuple[int, int]]:
-        """Return (largest value of the bucket in ns, entries in it), empty ones left out."""
+        """Return (largest value of the bucket in ns, entries in it) for each bucket that is not
+        empty."""
         counts = ((i, lib.channel_hist_bucket(self._hist, i)) for i in range(lib.RT_HIST_BUCKETS))
         return [(lib.rt_hist_lower_ns(i + 1) - 1, n) for i, n in counts if n]
 
@@ -82,5 +83,5 @@ class Histogram:
 
 
 def _histogram(raw: bytes) -> Histogram:
-    """What a pickled histogram is made of again."""
+    """Recreate a pickled histogram."""
     return Histogram(ffi.from_buffer("rt_hist_t *", bytearray(raw)))

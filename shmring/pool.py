@@ -1,7 +1,7 @@
-"""Pools: the workers that belong together, and the channels they serve.
+"""Pools: workers that belong together, and the channels they serve.
 
-A pool is private (the default: it lives and dies with the process that made it) or named: then
-other processes open channels through it, and its workers go on when its process dies.
+A pool is private by default: it lives and dies with the process that made it. Other processes open
+channels through a named pool, and its workers continue when its process dies.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ log = logging.getLogger("shmring.pool")
 
 SHOWN = 10  # names in one line of the log
 
-# Before a channel that a shortage kept from being served is tried again. One row for all channels.
+# Pauses before channels that failed for lack of resources are tried again, shared by all channels.
 SHORTAGE_PAUSES_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.0, 1.0, 1.0)
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,18 +55,23 @@ _private_numbers = itertools.count()
 
 
 class Pool(Opening):
-    """Workers, started on the first channel of their core, watched and started again.
+    """Workers that start with the first channel of their core, and that are watched and restarted.
 
-    `name`: None for a private pool, else a named one. `cpus`: the cores to pin one worker each to;
-    None: one worker, not pinned. `priority`: of SCHED_FIFO, 1 to 99. `policy`: ``"fifo"`` or
-    ``"other"``. `profile`: how workers wait, ``"balanced"``, ``"latency"`` or ``"power"``.
-    `namespace`: keeps names of different users and tests apart; None: ``$SHMRING_NAMESPACE``, else
-    ``default``. `strict`: a worker that lacks core, class or locked memory is an error, not a
-    `RealtimeWarning`. `group`: a group, by name or id, whose members may use the pool; each within
-    `user_limits`, and only root and this user may stop it or close what others opened.
+    `name`: None for a private pool, else the name of the pool.
+    `cpus`: the cores to pin one worker each to. None: one worker, not pinned.
+    `priority`: priority under SCHED_FIFO, 1 to 99.
+    `policy`: ``"fifo"`` or ``"other"``.
+    `profile`: how workers wait, ``"balanced"``, ``"latency"`` or ``"power"``.
+    `namespace`: a prefix that separates the names of different users and tests. None:
+        ``$SHMRING_NAMESPACE``, else ``default``.
+    `strict`: raise an error instead of a `RealtimeWarning` if a worker lacks core, scheduling class
+        or locked memory.
+    `group`: a group, by name or id, whose members may use the pool, each within `user_limits`. Only
+        root and this user may stop the pool or end channels of other users.
 
-    A context manager; its end closes the pool and all of its channels. Raises `BadConfig`,
-    `TypeError`; for a named pool that another process runs, `ShmringOSError` with EBUSY.
+    The pool is a context manager, and the end of the block closes it and all of its channels.
+    Raises `BadConfig`, `TypeError`, and `ShmringOSError` with EBUSY for a named pool that another
+    process runs.
     """
 
     def __init__(
@@ -96,17 +101,17 @@ class Pool(Opening):
 
     @property
     def name(self) -> str:
-        """Its name; private pools have one too."""
+        """The pool's name. Private pools have one too."""
         return self._settings.name
 
     @property
     def namespace(self) -> str:
-        """The namespace of its channels."""
+        """The namespace of the pool's channels."""
         return self._settings.namespace
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed, or belongs to another process (after fork)."""
+        """Whether the pool was closed, or belongs to another process (after fork)."""
         return not self._finalizer.alive or self._pid != os.getpid()
 
     def __repr__(self) -> str:
@@ -114,7 +119,7 @@ class Pool(Opening):
         return f"<shmring.Pool {self.name!r} in {self.namespace!r}{state}>"
 
     def workers(self) -> list[WorkerInfo]:
-        """The workers that were started, by slot."""
+        """The started workers, by slot."""
         return [_worker_info(facts) for facts in self._supervisor.facts()]
 
     def channels(self) -> list[str]:
@@ -132,12 +137,12 @@ class Pool(Opening):
         quiet: bool = False,
         reserve: Callable[[int], None] = lambda _: None,
     ) -> Any:
-        """As `open`, without an end in this process. Raises as `open`.
+        """Like `open`, but without an end in this process. Raises the same exceptions.
 
-        Returns the mapping of the segment, for an end to use.
+        Returns the mapping of the segment, for an end.
 
-        quiet: a worker that lacks something is not warned of.
-        reserve: called with the bytes of its segment before anything is made.
+        quiet: do not warn if a worker lacks something.
+        reserve: called with the size of the segment before anything is made.
         """
         settings = self._settings
         with translated(f"channel {name!r}"):
@@ -161,32 +166,32 @@ class Pool(Opening):
         return segment
 
     def close_channel(self, name: str) -> None:
-        """Close a channel of this pool for all processes; unknown names are ignored."""
+        """End a channel of this pool for all processes. Unknown names are ignored."""
         if not self.closed:
             self._supervisor.close(name)
 
     # --- life ---------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End the workers and all channels, and remove every file of the pool."""
+        """End the workers and all channels, and remove all files of the pool."""
         self._end(leave=False)
 
     def leave(self) -> None:
         """End a named pool in this process, but leave its workers to the next `Pool` of this name.
 
-        Raises `BadConfig` for a private pool, whose workers cannot be left.
+        Raises `BadConfig` for a private pool, because no other process can take over its workers.
         """
         if self._settings.private:
             raise errors.BadConfig("the workers of a private pool end with it: name the pool")
         self._end(leave=True)
 
     def serve_forever(self) -> None:
-        """Wait until somebody ends the pool: `close`, `leave`, or a request to stop it."""
+        """Wait until the pool ends: by `close`, `leave`, or a request to stop it."""
         while not self._stopped.wait(0.5):
-            pass  # in slices, so that Python's signal handlers run in between
+            pass  # in slices, so that Python can run its signal handlers
 
     def request_stop(self) -> None:
-        """Let `serve_forever` return. Any thread, and signal handlers."""
+        """Let `serve_forever` return. Any thread and signal handlers may call it."""
         self._stopped.set()
 
     def __enter__(self) -> Self:
@@ -206,14 +211,14 @@ class Pool(Opening):
         if self._pid != os.getpid():
             raise error(
                 errno.EPIPE,
-                f"this pool belongs to process {self._pid}, which this one was forked from: open "
+                f"this pool belongs to process {self._pid}, from which this one was forked: open "
                 "channels with shmring.open() or with a Pool made here",
             )
         if not self._finalizer.alive:
-            raise error(errno.EPIPE, f"pool {self.name!r} is closed: make another")
+            raise error(errno.EPIPE, f"pool {self.name!r} is closed: make another one")
 
     def _settle(self, limits: UserLimits) -> _pool_server.PoolServer:
-        """Take over what a former process of this named pool left, and listen for requests."""
+        """Take over what a previous process of this named pool left, and listen for requests."""
         try:
             with translated("pool"):
                 adopted = self._supervisor.adopt()
@@ -236,7 +241,7 @@ class Pool(Opening):
             warnings.warn("; ".join(lacking), errors.RealtimeWarning, stacklevel=5)
 
     def _create_segment(self, prepared: Prepared) -> tuple[Holding, Any]:
-        """Make the segment, and map it. It gets its name from the worker."""
+        """Make the segment, and map it. The worker gives it its name."""
         posix_name = paths.channel_segment(self.namespace, prepared.name)
         _host.free_name(posix_name, prepared.name, self.namespace)
         fd = liveness.nameless_file()
@@ -303,7 +308,7 @@ def _supervise(settings: PoolSettings) -> Supervisor:
         raise error(
             errno.EBUSY,
             f"pool {settings.name!r} in namespace {settings.namespace!r}: {caught.strerror} "
-            f"already; open channels through it with shmring.open(..., pool={settings.name!r})",
+            f"already; open channels through it with shmring.open(..., pool={settings.name!r})"
         ) from None
 
 
@@ -338,7 +343,7 @@ def _worker_info(facts: SlotFacts) -> WorkerInfo:
 
 
 def _shortfalls(facts: SlotFacts, settings: PoolSettings) -> list[str]:
-    """What the pool asked for and its worker does not have, each with the fix."""
+    """Return what the pool asked for and its worker does not have, each with the fix."""
     now = facts.page
     if now is None:
         return []
@@ -356,11 +361,11 @@ def _shortfalls(facts: SlotFacts, settings: PoolSettings) -> list[str]:
 
 
 def _settle_orphans(supervisor: Supervisor, settings: PoolSettings, adopted: set[str]) -> None:
-    """Channels of this pool whose worker died while nobody watched.
+    """Handle the channels of this pool whose worker died while no process watched.
 
-    Where a worker lived on, if only one that had just been started, the pool did, and these are
-    served again. Where all had died the pool is a new one and starts empty. A note whose file lost
-    its name goes.
+    If a worker still runs, even one that had just been started, the pool is the same one, and these
+    channels are served again. If all workers had died, the pool is new and starts empty. A record
+    is removed if its file has lost its name.
     """
     lived_on = bool(supervisor.facts())
     pauses = iter(SHORTAGE_PAUSES_S)
@@ -385,7 +390,8 @@ def _settle_orphans(supervisor: Supervisor, settings: PoolSettings, adopted: set
 
 
 def _say_closed(settings: PoolSettings, names: Sequence[str]) -> None:
-    """Of channels that a former pool of this name left, which died together with its workers."""
+    """Log the channels that a previous pool of this name left, and which died together with its
+    workers."""
     if not names:
         return
     shown = ", ".join(sorted(names)[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
@@ -399,9 +405,9 @@ def _say_closed(settings: PoolSettings, names: Sequence[str]) -> None:
 
 
 def _noted_file(noted: records.Record, posix_name: str) -> int | None:
-    """Descriptor of the segment that was noted; None: it has its name no more.
+    """Return the descriptor of the recorded segment, or None if it no longer has its name.
 
-    Once the name is free everybody may give it to a file of their own, which is not even opened.
+    Once the name is free, any user may give it to another file. Such a file is not even opened.
     """
     try:
         if not noted.is_of(paths.shm_file(posix_name).lstat()):
@@ -416,14 +422,15 @@ def _noted_file(noted: records.Record, posix_name: str) -> int | None:
 
 
 def _orphan(fd: int, name: str, posix_name: str, noted: records.Record) -> Holding:
-    """Holding of a channel that nobody holds; it owns `fd`."""
+    """Return the holding of a channel that no process holds. It owns `fd`."""
     liveness.lock_shared(fd)
     bell_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
     return Holding(name, posix_name, _rebound(noted), fd, bell_fd)
 
 
 def _rebound(noted: records.Record) -> bytes:
-    """The configuration of a channel whose socket is gone. A new socket gets the same port."""
+    """Return the configuration of a channel whose socket is gone. A new socket gets the
+    same port."""
     config = ffi.new("shm_config_t *")
     if len(noted.config) != ffi.sizeof("shm_config_t") or noted.bound is None:
         return noted.config
@@ -447,7 +454,7 @@ def _revive(supervisor: Supervisor, slot: int, holding: Holding, pauses: Iterato
 def _open_patiently(
     supervisor: Supervisor, slot: int, holding: Holding, pauses: Iterator[float]
 ) -> None:
-    """Have an orphan served; again after a pause while only a shortage is in the way."""
+    """Open an abandoned channel on a worker. If only resources are short, pause and try again."""
     while True:
         try:
             supervisor.open(slot, holding, None, takeover=True)
@@ -473,9 +480,9 @@ _default_lock = threading.Lock()
 
 
 def default_pool(namespace: str | None = None) -> Pool:
-    """The private pool that `shmring.open` uses; the first call makes it, exit ends it.
+    """Return the private pool that `shmring.open` uses. The first call makes it, and exit ends it.
 
-    There is one per namespace. A forked child gets its own.
+    Each namespace has its own. A forked child gets a new one.
     """
     with translated("pool"):
         namespace = paths.default_namespace() if namespace is None else namespace
@@ -487,7 +494,7 @@ def default_pool(namespace: str | None = None) -> Pool:
 
 
 def close_default_pool(namespace: str | None = None) -> None:
-    """Close what `default_pool` gave, if anything; the next call of it makes another."""
+    """Close the pool of `default_pool`, if there is one. The next call makes another."""
     with translated("pool"):
         namespace = paths.default_namespace() if namespace is None else namespace
     with _default_lock:
@@ -497,7 +504,7 @@ def close_default_pool(namespace: str | None = None) -> None:
 
 
 def _with_pool(stub: F) -> F:
-    """As `_opening.signature_of`, of a function that takes the pool, too."""
+    """Like `_opening.signature_of`, for a function that also takes the pool."""
     known = options_of(stub)
 
     @functools.wraps(stub)
@@ -570,15 +577,15 @@ def open(
     strict: bool | None = None,
     socket: socket.socket | int | None = None,
 ) -> C:
-    """Open a channel, as `Pool.open` does, on the default pool of this process.
+    """Open a channel on the default pool of this process, as `Pool.open` does.
 
     pool: a pool, or the name of one that ``shmring up`` or a `Pool` of another process runs. None:
         `default_pool`.
-    namespace: of the pool that is named, or of the default pool. None: ``$SHMRING_NAMESPACE``, else
+    namespace: of the named pool or of the default pool. None: ``$SHMRING_NAMESPACE``, else
         ``default``.
 
-    All others are the options of `Pool.open`, where they are explained. Raises as that, and
-    `ChannelNotFound` where there is no pool of that name.
+    All others are the options of `Pool.open` and explained there. Raises the same exceptions, and
+    `ChannelNotFound` if no pool has that name.
     """
     raise NotImplementedError
 

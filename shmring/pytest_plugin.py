@@ -1,15 +1,15 @@
 """Fixtures for tests of programs that use shmring.
 
-Every test gets a namespace of its own, so that tests neither see nor disturb each other or what
-else runs on the machine, and fails if it leaves something behind in shared memory.
+Every test gets its own namespace, so that tests do not see or disturb each other or other programs
+on the machine. A test fails if it leaves something in shared memory.
 
     def test_echo(shmring_channel):
         here, there = shmring_channel()
         here.send(b"ping")
         assert there.recv(timeout=5).data == b"ping"
 
-ini options: ``shmring_cpus`` (cores to pin workers to, such as ``1`` or ``2 3``; empty, the
-default: no pinning), ``shmring_policy`` (``fifo`` or ``other``, the default).
+ini options: ``shmring_cpus`` (cores to pin workers to, such as ``1`` or ``2 3``, by default empty:
+no pinning), ``shmring_policy`` (``fifo`` or ``other``, the default).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shmring.testing.plc import Partner, SimulatedPlc
     from shmring.types import Impairment
 
-# Nothing of shmring is imported before a fixture is used: the plugin is loaded by every pytest run
+# shmring is imported only when a fixture is used: every run of pytest loads the plugin
 # of the environment.
 
 ChannelFactory = Callable[..., "tuple[Channel, Channel]"]
@@ -45,10 +45,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def shmring_namespace(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A namespace that nobody else uses; ``SHMRING_NAMESPACE`` is set to it during the test.
+    """A unique namespace. ``SHMRING_NAMESPACE`` is set to it during the test.
 
-    At its end the default pool of the namespace is closed, and the test fails if anything of the
-    namespace is left in /dev/shm. What is left is removed as far as nobody owns it any more.
+    At the end, the default pool of the namespace is closed, and the test fails if something of the
+    namespace is left in /dev/shm. Leftovers that no process owns are removed.
     """
     from rtworkers import paths
     from shmring.pool import close_default_pool
@@ -77,10 +77,12 @@ def shmring_pool(shmring_namespace: str, pytestconfig: pytest.Config) -> Iterato
 
 @pytest.fixture
 def shmring_channel(shmring_pool: Pool) -> ChannelFactory:
-    """A factory of pairs of channels on loopback, each other's remote, on `shmring_pool`.
+    """A factory of pairs of channels on loopback, each with the other as its remote, on
+    `shmring_pool`.
 
-    Options go to both, those of the dictionaries `here` and `there` to one of them. `name` is the
-    first one's name, the second's is the same with ``-peer``; without it names are made up.
+    Options apply to both channels, those in the dictionaries `here` and `there` to one of them.
+    `name` names the first one, and the second gets the same name with ``-peer``. Without it, names
+    are generated.
     """
 
     def make(
@@ -111,15 +113,16 @@ def shmring_channel(shmring_pool: Pool) -> ChannelFactory:
 
 @pytest.fixture
 def plc_sim() -> Iterator[PlcFactory]:
-    """A factory of simulated partners of Netflux, each on a socket of its own on loopback.
+    """A factory of simulated Netflux partners, each on its own socket on loopback.
 
     `kind`: ``"codesys5"``, ``"codesys4"``, ``"siemens"`` or ``"python"``. `loss`, `duplicate`,
-    `reorder` (shares), `delay_ns` and `jitter_ns` are those of the network in each direction;
-    `to_plc` and `from_plc` give one direction an `Impairment` of its own. `restart_every_ns`,
-    `restart_off_ns`: power cycles. `seed`: of all chance. Other options are those of the partner
+    `reorder` (shares), `delay_ns` and `jitter_ns` describe the network in each direction. `to_plc`
+    and `from_plc` give one direction its own `Impairment`. `restart_every_ns`, `restart_off_ns`:
+    power cycles. `seed`: the seed of all random choices. Other options are those of the partner
     (`shmring.testing.plc`): `receive`, `send`, `cycle_ns`, `remote`, `program`, `scan_ns`, ...
 
-    At the end of the test partners are stopped, and what their programs raised fails it.
+    At the end of the test the partners are stopped. If their programs raised an exception, the test
+    fails.
     """
     from contextlib import ExitStack
 

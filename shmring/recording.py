@@ -1,14 +1,14 @@
-"""Recordings: what ``rtstat --record FILE`` writes and ``shmring plot FILE`` draws.
+"""Recordings: ``rtstat --record FILE`` writes them and ``shmring plot FILE`` draws them.
 
-One row per channel and interval, in base units, with the interval's whole lateness histogram, so
-that any span of time and any choice of channels has exact percentiles afterwards. The suffix
-decides: ``.csv``, or ``.parquet`` (needs pyarrow: ``pip install "shmring[parquet]"``). Described
-for other programs in ``docs/recording.md``.
+A recording has one row per channel and interval, in base units, with the whole lateness histogram
+of the interval. So exact percentiles can be computed later for any time span and any set of
+channels. The suffix selects the format: ``.csv``, or ``.parquet`` (needs pyarrow: ``pip install
+"shmring[parquet]"``). ``docs/recording.md`` describes both for other programs.
 
-A killed recorder leaves what it had written. Each interval is flushed to the file: a CSV file may
-end in half a line, which `read` leaves out. Parquet has its directory at the end of the file and is
-nothing without it, so the recording grows as ``FILE.part``, which is the same in CSV, and becomes
-``FILE`` when the writer is closed; `read` takes the part as it is, `finish` turns it into the
+A killed recorder leaves what it has written, because each interval is flushed to the file. A CSV
+file may then end with half a line, which `read` skips. A Parquet file is unusable without the
+directory at its end, so the recording is written to ``FILE.part`` in CSV format, and becomes
+``FILE`` when the writer is closed. `read` accepts the part file, and `finish` turns it into the
 Parquet file.
 """
 
@@ -46,7 +46,7 @@ _ROW_GROUP = 16_384
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One channel in one interval. Counts are of this interval alone."""
+    """One channel in one interval. Counts cover this interval only."""
 
     wall_time_ns: int = fact("ns", "end of the interval, CLOCK_REALTIME (Unix time, UTC)")
     mono_time_ns: int = fact("ns", "the same instant, CLOCK_MONOTONIC")
@@ -95,7 +95,7 @@ _DEFAULTS: dict[str, Any] = {"int": 0, "float": 0.0, "str": "", _BUCKETS: ()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What holds for the whole recording."""
+    """Facts about the whole recording."""
 
     format: int = fact("number", "of this format; a reader refuses a newer one")
     version: str = fact("text", "version of shmring that recorded")
@@ -110,7 +110,7 @@ class Header:
 
     @classmethod
     def of_this_host(cls, interval_ns: int) -> Header:
-        """The header of a recording that starts now, here."""
+        """Return the header of a recording that starts now on this machine."""
         return cls(
             format=FORMAT,
             version=version("shmring"),
@@ -127,7 +127,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A recording that was read."""
+    """A recording in memory."""
 
     path: Path
     header: Header
@@ -138,24 +138,25 @@ class Recording:
 
 
 def buckets_text(buckets: Iterable[tuple[int, int]]) -> str:
-    """``"63:5 131:2"``: largest value of the bucket in ns, a colon, the entries in it."""
+    """Return the buckets as ``"63:5 131:2"``: largest value of the bucket in ns, a colon, its
+    entries."""
     return " ".join(f"{upper}:{count}" for upper, count in buckets)
 
 
 def parse_buckets(text: str) -> tuple[tuple[int, int], ...]:
-    """What `buckets_text` wrote. Raises `ValueError` for anything else."""
+    """Parse the text of `buckets_text`. Raises `ValueError` for anything else."""
     found = tuple(map(_bucket, text.split()))
     if any(upper >= following for (upper, _), (following, _) in pairwise(found)):
-        raise ValueError(f"histogram {text!r}: buckets must rise")
+        raise ValueError(f"histogram {text!r}: buckets must be in ascending order")
     return found
 
 
 @lru_cache(maxsize=65_536)
 def _bucket(word: str) -> tuple[int, int]:
-    # Kept, because most come in nearly every interval, and a long recording has millions.
+    # Cached, because most occur in nearly every interval, and a long recording has millions.
     upper, colon, count = word.partition(":")
     if not (colon and upper.isdecimal() and count.isdecimal()):
-        raise ValueError(f"histogram: {word!r} is no UPPER_NS:COUNT")
+        raise ValueError(f"histogram: {word!r} is not of the form UPPER_NS:COUNT")
     return int(upper), int(count)
 
 
@@ -166,7 +167,8 @@ def _plain(row: Row) -> dict[str, Any]:
 
 
 def _row(values: dict[str, Any]) -> Row:
-    """A row of what a file holds; columns it lacks are empty, those unknown here left out."""
+    """Return a row from the columns of a file. Missing columns are empty, unknown ones
+    are ignored."""
     known: dict[str, Any] = {}
     for name, kind in _TYPES.items():
         value = values.get(name)
@@ -179,7 +181,7 @@ def _row(values: dict[str, Any]) -> Row:
     return Row(**known)
 
 
-# What the readers of JSON, CSV and Parquet raise for malformed bytes, besides ValueError.
+# What the readers of JSON, CSV and Parquet raise for malformed bytes, in addition to ValueError.
 _DAMAGE = (
     ArithmeticError,
     AttributeError,
@@ -196,7 +198,7 @@ def _header(text: str) -> Header:
     facts = json.loads(text)
     if facts["format"] > FORMAT:
         raise ValueError(
-            f"format {facts['format']} of shmring {facts['version']}, this one reads up to "
+            f"format {facts['format']} of shmring {facts['version']}, this version reads up to "
             f"{FORMAT}: pip install --upgrade shmring"
         )
     header = Header(**{item.name: facts[item.name] for item in fields(Header)})
@@ -211,10 +213,10 @@ def _header(text: str) -> Header:
 
 
 class Writer:
-    """Writes a recording; a context manager.
+    """Writes a recording. It is a context manager.
 
-    Refuses to replace a file. Raises `ValueError` for a suffix that is none of `SUFFIXES`, or for
-    Parquet without pyarrow; `FileExistsError`, `OSError`.
+    It does not overwrite files. Raises `ValueError` for a suffix that is not in `SUFFIXES`, and for
+    Parquet without pyarrow. Also raises `FileExistsError`, `OSError`.
     """
 
     def __init__(self, path: str | Path, header: Header) -> None:
@@ -222,24 +224,24 @@ class Writer:
         kind = self.path.suffix.lower()
         if kind not in SUFFIXES:
             raise ValueError(
-                f"{self.path}: the suffix says what to write, and {kind or 'none'!r} is not known: "
-                f"{' or '.join(SUFFIXES)}"
+                f"{self.path}: the suffix selects the format, and {kind or 'none'!r} is unknown: "
+                f"use {' or '.join(SUFFIXES)}"
             )
         for taken in (self.path, _part(self.path)):
             if taken.exists():
-                raise FileExistsError(f"{taken}: exists already; name another, or remove it")
+                raise FileExistsError(f"{taken} already exists: choose another name, or remove it")
         self._whole = kind == ".csv"
         if not self._whole:
             _arrow(self.path)
         self._sink = _CsvSink(self.path if self._whole else _part(self.path), header)
 
     def write(self, rows: Iterable[Row]) -> None:
-        """Append the rows of one interval, and give them to the kernel: they outlive this
+        """Append the rows of one interval and pass them to the kernel, so that they survive this
         process."""
         self._sink.write(list(rows))
 
     def close(self) -> None:
-        """End the recording; from Parquet's part the file is made now."""
+        """End the recording. The Parquet file is made from its part file now."""
         if self._sink.close() and not self._whole:
             finish(_part(self.path))
 
@@ -265,7 +267,7 @@ class _CsvSink:
         self._file.flush()
 
     def close(self) -> bool:
-        """Whether it was still open."""
+        """Whether the recording was still open."""
         was_open = not self._file.closed
         self._file.close()
         return was_open
@@ -276,19 +278,19 @@ def _part(path: Path) -> Path:
 
 
 def finish(part: str | Path) -> Path:
-    """Turn the ``FILE.parquet.part`` of a recorder that was killed into ``FILE.parquet``.
+    """Convert the ``FILE.parquet.part`` of a recorder that was killed to ``FILE.parquet``.
 
-    Returns the path of the finished file; the part is removed. Raises `ValueError` if it is none,
-    `OSError`.
+    Returns the path of the finished file, and removes the part file. Raises `ValueError` if the
+    file is not a part file, and `OSError`.
     """
     part = Path(part)
     if part.suffix != PART:
-        raise ValueError(f"{part}: not the part of a recording, FILE.parquet{PART}")
+        raise ValueError(f"{part} is not the part file of a recording (FILE.parquet{PART})")
     path = part.with_suffix("")
     arrow = _arrow(part)
     import pyarrow.parquet as parquet
 
-    # Under a name of its own until it is whole.
+    # Under a separate name until it is complete.
     raw = path.with_name(path.name + ".new")
     with open(part, "rb") as file:
         header, rows = _read_csv(file)
@@ -305,10 +307,10 @@ def finish(part: str | Path) -> Path:
 
 
 def read(path: str | Path, keep: Callable[[Row], bool] | None = None) -> Recording:
-    """Read a recording, or the part of one that was cut off; only the rows that `keep` wants.
+    """Read a recording, complete or cut off, with only the rows that `keep` accepts.
 
-    What it is is told from its content. Raises `ValueError` for a file that is no recording or of
-    a newer format, and for Parquet without pyarrow; `OSError`.
+    The content determines the format. Raises `ValueError` for a file that is not a recording or has
+    a newer format, and for Parquet without pyarrow. Also raises `OSError`.
     """
     path = Path(path)
     with open(path, "rb") as file:
@@ -320,7 +322,7 @@ def read(path: str | Path, keep: Callable[[Row], bool] | None = None) -> Recordi
             elif magic.startswith(_PARQUET_MAGIC):
                 header, rows = _read_parquet(path, file)
             else:
-                raise ValueError("no recording of shmring: rtstat --record FILE makes one")
+                raise ValueError("not a recording of shmring: make one with rtstat --record FILE")
             kept = [row for row in rows if keep is None or keep(row)]
         except _DAMAGE as error:
             raise ValueError(f"{path}: damaged: {error}") from None
@@ -344,7 +346,7 @@ def _read_parquet(path: Path, file: IO[bytes]) -> tuple[Header, Iterator[Row]]:
     try:
         table = parquet.ParquetFile(file)
     except (arrow.ArrowException, OSError) as error:
-        raise ValueError(f"no Parquet file that can be read: {error}") from None
+        raise ValueError(f"unreadable Parquet file: {error}") from None
     batches = table.iter_batches()
     return _header(_metadata(table.schema_arrow)), _rows(batches)
 
@@ -358,7 +360,7 @@ def _metadata(schema: Any) -> str:
     try:
         raw: bytes = schema.metadata[_METADATA_KEY]
     except (KeyError, TypeError):
-        raise ValueError("no recording of shmring: its metadata lacks the key 'shmring'") from None
+        raise ValueError("not a recording of shmring: the metadata has no key 'shmring'") from None
     return raw.decode()
 
 

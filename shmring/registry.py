@@ -1,4 +1,4 @@
-"""What is open on this host: finding channels, attaching to them, and removing what nobody owns."""
+"""What is open on this host: find channels, attach to them, and remove what no process owns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NOT_PINNED = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class ChannelInfo:
-    """One channel of this host, as it is now."""
+    """One channel of this host with its current values."""
 
     name: str
     namespace: str
@@ -37,31 +37,31 @@ class ChannelInfo:
     """``"tx"``, ``"rx"`` or ``"duplex"``."""
     state: State
     local: tuple[str, int] | None
-    """Address in force."""
+    """The bound address."""
     remote: tuple[str, int] | None
     worker_pid: int
     cpu: int | None
-    """Core of its worker; None: not pinned."""
+    """Core of its worker. None: not pinned."""
     epoch: int
-    """How many workers have served it."""
+    """The number of workers that have served it so far."""
     waiting: int
     """Packets queued to be sent, without a verdict yet."""
     heartbeat_age_ns: int
-    """Time since its worker last said that it serves it."""
+    """Time since the last heartbeat of its worker for this channel."""
     segment_bytes: int
     owner_uid: int
-    """The owner of its file. Everybody may make a file of any name: what another user's file says
-    need not be true."""
+    """The owner of its file. Any user can make a file of any name, so the contents of another
+    user's file may be false."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file that is named like a channel and cannot be read as one."""
+    """A file with the name of a channel that cannot be read as one."""
 
     name: str
     namespace: str
     owner: str
-    """The user whose file it is."""
+    """The user who owns the file."""
     reason: str
 
 
@@ -75,19 +75,20 @@ def attach(
     receive: Record | None = None,
     owner: int | str | None = None,
 ) -> Any:
-    """This process's end of a channel that is open already; it reads what arrives from now on.
+    """Return this process's end of an open channel. It reads what arrives from now on.
 
-    Returns a `Channel`. A channel opened with the engine `Rtp` gives an `RtpChannel`, one opened
-    with `Netflux` a `NetfluxChannel`; `send` and `receive` are its records, None for bytes. The
-    classes attach by name, too, and a type checker knows what they make: ``RtpChannel("mic")``.
+    The result is a `Channel`. For a channel opened with the engine `Rtp` it is an `RtpChannel`,
+    with `Netflux` a `NetfluxChannel`. `send` and `receive` are the records of a Netflux channel,
+    None for bytes. Use a class directly if you want the type checker to know the result:
+    ``RtpChannel("mic")``.
 
-    readonly: attach as a tap, which reads along and cannot disturb anything.
-    reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, a tap broadcast.
+    readonly: attach as a tap, which only observes the channel.
+    reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, a tap with broadcast.
     namespace: None: ``$SHMRING_NAMESPACE``, else ``default``.
-    owner: a user, by name or id, whose channel this may be beside this user, root, and whoever
-    shares it with a group of this process other than its primary one.
+    owner: a user, by name or id, who may own the channel. Always trusted are this user, root, and
+        an owner who shares the channel with a non-primary group of this process.
 
-    Raises `ChannelNotFound`, `ChannelClosed`, `NoPermission` (another user's channel, too),
+    Raises `ChannelNotFound`, `ChannelClosed`, `NoPermission` (also for another user's channel),
     `LayoutMismatch`, `BadConfig`.
     """
     with _host.translated(f"channel {name!r}"):
@@ -110,23 +111,24 @@ def attach(
             receive=receive,
         )
     if send is not None or receive is not None:
-        raise BadConfig(f"channel {name!r} is no Netflux channel: records do not go with it")
+        raise BadConfig(f"channel {name!r} is not a Netflux channel: leave out send and receive")
     kind: Any = RtpChannel if engine == rtp_options.ENGINE else Channel
     return kind(name, namespace=space, readonly=readonly, reading=reading, segment=segment)
 
 
 def channels(namespace: str | None = None) -> list[ChannelInfo]:
-    """Every channel on this host that this user may read, or those of one namespace, by name.
+    """Return all channels on this host that this user may read, or those of one namespace, by name.
 
-    Leftovers that nobody serves any more are among them until `gc` removes them. What cannot be
-    read as a channel is not: see `unreadable`.
+    They include leftovers that no process serves, until `gc` removes these. They do not include
+    files that cannot be read as a channel: see `unreadable`.
     """
     found = (_look(name) for name in paths.shm_names(namespace) if name.channel is not None)
     return [info for info in found if info is not None]
 
 
 def unreadable(namespace: str | None = None) -> list[Unreadable]:
-    """Files named like a channel that `channels` leaves out although this user may open them."""
+    """Return the files named like a channel that `channels` leaves out although this user may open
+    them."""
     found = (_why_not(name) for name in paths.shm_names(namespace) if name.channel is not None)
     return [file for file in found if file is not None]
 
@@ -198,22 +200,21 @@ def _text(field: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What `gc` removed, or would remove."""
+    """What `gc` removed or would remove."""
 
     segments: tuple[str, ...]
-    """Names in POSIX shared memory: of channels and of workers' pages."""
+    """Names in POSIX shared memory, of channels and of workers' pages."""
     directories: tuple[str, ...]
     """Runtime directories of pools."""
     skipped: tuple[str, ...] = ()
-    """Names in shared memory that could not be looked at, each with the reason."""
+    """Names in shared memory that could not be checked, each with the reason."""
 
 
 def gc(*, namespace: str | None = None, dry_run: bool = False) -> Removed:
     """Remove what no living pool and no living worker owns, and nothing else.
 
-    Ownership is a lock that ends with its holder, so neither process ids nor age are trusted. What
-    belongs to other users, and what cannot be told for sure, stays. With `dry_run` nothing is
-    removed.
+    Ownership is a lock that ends with its holder, so neither process ids nor age count. Files of
+    other users, and files whose state is uncertain, stay. With `dry_run` nothing is removed.
     """
     return Removed(*map(tuple, _leftovers.sweep(namespace, dry_run=dry_run)))
 

@@ -1,7 +1,8 @@
-"""What a channel has counted and how it is really set: `Channel.stats`.
+"""Counters of a channel and its settings in effect: `Channel.stats`.
 
-Counters run since the channel was opened, or since `Channel.reset_stats`. Each is read whole, but
-not all at one instant: while packets flow, sums may be off by those under way.
+Counters run since the channel was opened, or since `Channel.reset_stats`. Each counter is read
+atomically, but not all at the same time. While packets flow, sums may differ by the packets in
+progress.
 """
 
 from __future__ import annotations
@@ -35,18 +36,18 @@ class ReaderInfo:
     """One attached reader of a channel."""
 
     pid: int | None
-    """None: its process is in another pid namespace, in which the worker cannot see it."""
+    """None: its process is in another pid namespace, where the worker cannot see it."""
     taken: int
-    """Packets it took."""
+    """Packets it has read."""
     lost: int
-    """Packets overwritten before it came to them."""
+    """Packets that were overwritten before it read them."""
     waiting: int
-    """Packets it has before it; in shared reading 0."""
+    """Packets that it can read now. In shared reading 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelStats(ChannelCounters, ChannelHistograms):
-    """Counters, histograms and effective settings of a channel at one moment."""
+    """Counters, histograms and settings in effect of a channel at one moment."""
 
     # --- what it is ---------------------------------------------------------------------------
     name: str
@@ -55,72 +56,73 @@ class ChannelStats(ChannelCounters, ChannelHistograms):
     direction: str
     state: State
     error: int
-    """errno behind state ``failed``, else 0."""
+    """errno of state ``failed``, else 0."""
     epoch: int
-    """How many workers have served the channel."""
+    """The number of workers that have served the channel so far."""
     opened_ns: int
-    """When it was opened, CLOCK_MONOTONIC."""
+    """When the channel was opened, CLOCK_MONOTONIC."""
     reset_ns: int
-    """When the counters were set to 0, CLOCK_MONOTONIC; 0: never."""
+    """When the counters were last set to 0, CLOCK_MONOTONIC. 0: never."""
 
     # --- settings in force --------------------------------------------------------------------
     worker_pid: int
     worker_slot: int
     cpu: int
-    """Core of the worker; -1: not pinned."""
+    """Core of the worker. -1: not pinned."""
     policy: str
     """Scheduling policy of the worker, such as ``SCHED_FIFO``."""
     priority: int
-    """Real-time priority of the worker; 0 without a real-time policy."""
+    """Real-time priority of the worker, 0 without a real-time policy."""
     heartbeat_age_ns: int
-    """Time since the worker last showed that it runs. All else is as old as that."""
+    """Time since the last heartbeat of the worker. All other values are as old as that."""
     bound: tuple[str, int] | None
-    """Local address in force."""
+    """The bound local address."""
     remote: tuple[str, int] | None
     interface: str
     qdisc: str
-    """Queueing discipline of the interface, if it could be asked for."""
+    """Queueing discipline of the interface, if it is known."""
     socket_fd: int
-    """Number of the socket inside the worker; -1: none."""
+    """Number of the socket inside the worker, -1 if there is none."""
     rcvbuf_bytes: int
     sndbuf_bytes: int
     gso: bool
-    """Packets due together leave in one call."""
+    """Whether packets due together leave in one call."""
     gro: bool
-    """Packets that the kernel coalesced are received in one call."""
+    """Whether packets that the kernel coalesced are received in one call."""
     txtime: bool
-    """The queueing discipline or the card launches the packets."""
+    """Whether the queueing discipline or the card launches the packets."""
     txtime_reason: str
     """Why it does or does not."""
     failure: str
-    """Why the state is ``failed``, in words; ``""`` in every other state."""
+    """Why the state is ``failed``, in words, or ``""`` in any other state."""
     rx_stamp: Stamp
-    """Best arrival stamp to be had."""
+    """Best available arrival timestamp."""
     tx_stamp: Stamp
-    """Best departure stamp to be had."""
+    """Best available departure timestamp."""
     segment_bytes: int
-    """Shared memory the channel takes."""
+    """Shared memory of the channel."""
 
     # --- now ----------------------------------------------------------------------------------
     scheduled: int
-    """Packets the worker has taken in that wait for their deadline."""
+    """Packets that wait for their deadline inside the worker."""
     tx_waiting: int
     """Packets queued and without a verdict."""
     tx_next_sequence: int
-    """Sequence of the next packet to be queued; so many were, since the channel was opened."""
+    """Sequence number of the next packet to be queued: the number of packets queued so far."""
     wake_margin_ns: int
-    """How long before a deadline the worker wakes up."""
+    """How long before a deadline the worker wakes."""
     wire_offset_ns: int
-    """How much ahead of the deadline ``align="wire"`` sends."""
+    """How long before the deadline ``align="wire"`` sends."""
     producers: int
     """Processes and threads attached to send."""
     readers: tuple[ReaderInfo, ...]
     shared_lost: int
-    """Packets overwritten before any of the shared readers took them."""
+    """Packets that were overwritten before any of the shared readers took them."""
 
     @property
     def tx_requested(self) -> int:
-        """Packets accepted by `send`: those with a verdict, those given up, and those that wait."""
+        """Packets accepted by `send`: those with a verdict, those abandoned, and those
+        that wait."""
         return (
             self.tx_on_time
             + self.tx_enqueued_late
@@ -139,7 +141,7 @@ class ChannelStats(ChannelCounters, ChannelHistograms):
 
     @property
     def tx_late(self) -> int:
-        """Packets that were sent late, whatever the reason."""
+        """Packets sent late, for any reason."""
         return (
             self.tx_enqueued_late
             + self.tx_woke_late
@@ -149,7 +151,7 @@ class ChannelStats(ChannelCounters, ChannelHistograms):
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as values that `json` takes."""
+        """Return everything as values that `json` accepts."""
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self)} | {
             "tx_requested": self.tx_requested,
             "tx_late": self.tx_late,
@@ -181,12 +183,12 @@ def direction_of(config: Any) -> str:
 
 
 def read_stats(segment: Any) -> ChannelStats:
-    """Read everything from a mapped segment (``shm_segment_t *``), writable or not."""
+    """Read all values from a mapped segment (``shm_segment_t *``), writable or not."""
     return ChannelStats(**read_values(segment))
 
 
 def read_values(segment: Any) -> dict[str, Any]:
-    """The fields of `ChannelStats`, as `read_stats` reads them."""
+    """Return the fields of `ChannelStats` from a segment."""
     counters = ffi.new("uint64_t[]", lib.SHM_COUNTER_TOTAL)
     lib.channel_read_counters(segment.stats, counters)
     return {
@@ -199,7 +201,7 @@ def read_values(segment: Any) -> dict[str, Any]:
 
 
 def read_histograms(kind: type[Any], hists: Any) -> dict[str, Any]:
-    """The fields of a class of histograms, from their array in C (``rt_hist_t *``)."""
+    """Return the fields of a class of histograms from their C array (``rt_hist_t *``)."""
     return {name: Histogram(hists + i) for i, name in enumerate(names(kind))}
 
 

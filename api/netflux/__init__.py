@@ -10,7 +10,7 @@
 Names and behaviour are those of the original. The workers of `shmring` do the work. The modules
 ``netflux_main``, ``netflux_receiver``, ``netflux_sender`` and ``netflux_statistics`` hold the same
 classes. `netflux.records` turns dataclasses into payloads. Without the compiled parts, records,
-`NetfluxData` and `NetfluxStatisticsTracker` work, and ``start()`` says what is missing.
+`NetfluxData` and `NetfluxStatisticsTracker` work. The error of ``start()`` names what is missing.
 """
 
 from ._data import NetfluxData

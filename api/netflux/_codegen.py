@@ -44,7 +44,7 @@ FAULTS = (
 
 @functools.cache
 def _bit_table(count: int) -> tuple[tuple[bool, ...], ...]:
-    """For each byte its lowest bits, as arguments of a constructor."""
+    """Return the lowest bits of each byte value, as arguments of a constructor."""
     return tuple(tuple(bool(byte >> bit & 1) for bit in range(count)) for byte in range(256))
 
 

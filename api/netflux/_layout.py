@@ -309,7 +309,7 @@ class Layout:
         return RecordNode(record, tuple(members)), offset + _round_up(end - offset, alignment)
 
 
-# --- what lies where ------------------------------------------------------------------------------
+# --- offsets --------------------------------------------------------------------------------------
 
 _WIRE = {
     "B": "u8",

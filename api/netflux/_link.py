@@ -137,7 +137,7 @@ class Link:
             ),
             direction=direction,
         )
-        # What it showed last: all there is once it is closed.
+        # Its last values, for use after it is closed.
         self._seen: NetfluxLink = self.channel.link()
         self._stats: NetfluxStats = self.channel.netflux_stats()
         self._values: bytes | None = None

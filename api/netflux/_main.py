@@ -74,9 +74,9 @@ class NetfluxMain:
         self._data_recv = self._received.make()
         self._payload_recv: bytes | None = None
         self.decode_error = ""
-        """Why the newest payload could not be decoded, so that data_recv stays. Empty: it could."""
+        """Why the newest payload could not be decoded, so data_recv is old. Empty: no error."""
         self.verbose = verbose
-        # Of data_send. An RLock: what to_bytes is made of may call set_send_data.
+        # Guards data_send. It is an RLock because to_bytes may call set_send_data.
         self._lock = threading.RLock()
         self._lifecycle = threading.RLock()
         self.receiver = NetfluxReceiver(
@@ -106,7 +106,7 @@ class NetfluxMain:
         )
         hook = getattr(self._on_data_received, "__func__", None)
         self._looks = hook is NetfluxMain._on_data_received
-        if self._looks:  # data_recv looks at the newest payload when it is read: no call is needed
+        if self._looks:  # data_recv decodes the newest payload when read: no call is needed
             self.receiver._idle_callback = self._on_data_received
         self.sender._guard = self._lock
         self.receiver._guest = self.sender

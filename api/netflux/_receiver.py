@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _NOTHING_YET = "No valid packet received yet"
 _NOTHING_YET_AFTER_NS = 100_000_000
-# Later than this even a worker that is being replaced has noticed.
+# After this time even a worker that is being replaced has noticed.
 _WORKER_LATE_NS = 500_000_000
 _LEAST_WATCH_S = 1e-6
 
@@ -124,7 +124,7 @@ class NetfluxReceiver(Endpoint):
         self._stopped = threading.Event()
         self._started_ns = 0
         self._fault = ""
-        # While it runs: how `stop` left things last time.
+        # While it runs: the state at the last `stop`.
         self._rest = _State()
         self._rest_numbers = (0, 0)
         self._rest_data: bytes | None = None
@@ -179,7 +179,7 @@ class NetfluxReceiver(Endpoint):
         except Exception:
             if self._guest is None:
                 raise
-            self._open_for(None)  # what is wrong with the guest, its own start will say
+            self._open_for(None)  # the guest's own start reports its error
 
     def _open_for(self, guest: NetfluxSender | None) -> None:
         remote = self.source
@@ -390,7 +390,7 @@ class NetfluxReceiver(Endpoint):
             except TimeoutError:
                 patience, values = None, bytes(self.data_size)
             except LinkClosed:
-                with self._lifecycle:  # a sender may have had it replaced
+                with self._lifecycle:  # a sender may have replaced it
                     if self._link is link:
                         return
                     link, patience = self._need_link(), self._patience()

@@ -17,7 +17,8 @@ from ._link import Address, Link, LinkSocket, bound_socket, resolve
 
 _LEAST_CYCLE_S = 100e-6
 _LONGEST_NS = 3600 * NS_PER_S
-# Values are not stale before so many cycles, and are asked for so much ahead of the send.
+# Values become stale after this many cycles at the earliest, and are requested this long before the
+# send.
 _FRESH_CYCLES = 3
 _AHEAD_NS = 10_000_000
 _LOOK_NS = 50_000_000
@@ -91,7 +92,7 @@ class NetfluxSender(Endpoint):
         self.failsafe = failsafe
         self.bind_address = bind_address
 
-        # Held around a call of the provider and the handing over of what it returned.
+        # Held during a call of the provider and while its result is passed on.
         self._guard: AbstractContextManager[Any] = contextlib.nullcontext()
         self._shared = False
         self._stopped = threading.Event()
@@ -101,7 +102,7 @@ class NetfluxSender(Endpoint):
         self._seen = (0, 0)
         self._fault = ""
         self._send_fault = ""
-        # Of the links before this one.
+        # Sums of the previous links.
         self._number = 0
         self._sent_ns = 0
         self._feedback: int | None = None
@@ -124,7 +125,7 @@ class NetfluxSender(Endpoint):
             self._number, self._sent_ns = self.sequence_number, self._last_sent_ns()
             self._use(link)
             self._fault = self._send_fault = ""
-            # What lies there from before is not sent again.
+            # Data that was there before is not sent again.
             self._paused = self._shared
             self._put_ns = time.monotonic_ns()
             self._seen = (0, 0)
@@ -327,7 +328,7 @@ class NetfluxSender(Endpoint):
                 sent_ns = self._watch_sending(link)
                 instant_ns = sent_ns - ahead_ns if sent_ns else instant_ns
                 look_ns = now_ns + _LOOK_NS
-            # The next instant of the grid; what was missed is not made up for.
+            # The next time of the grid. Missed sends are not repeated.
             earliest_ns = max(now_ns, due_ns + cycle_ns // 2)
             due_ns = earliest_ns + (instant_ns - earliest_ns) % cycle_ns
             stopped.wait((due_ns - now_ns) / NS_PER_S)

@@ -180,8 +180,8 @@ class NetfluxStatisticsTracker:
                 interval_ms = (now_ns - self._partner_ns) / advance / _NS_PER_MS
                 self._partner_intervals.add(interval_ms, advance)
                 self._partner_intervals.tell(self._stats)
-        # Else the first one, or the partner began anew; and nobody knows when the first one came
-        # that was there before this tracker.
+        # Else this is the first one, or the partner restarted. If the first one was there before
+        # this tracker, its time is unknown.
         self._partner_ns = None if self._updated_ns is None else now_ns
 
     def _sample_feedback(self, number: int, now_ns: int) -> None:

@@ -109,7 +109,7 @@ class Array:
             count *= inner.length
             inner = inner.element
         if count > 8 * MAX_PAYLOAD_BYTES:
-            raise RecordError(f"{self} has {count} elements; no datagram carries that many")
+            raise RecordError(f"{self} has {count} elements; they do not fit in a datagram")
 
     def __class_getitem__(cls, arguments: tuple[Any, ...]) -> Any:
         """``ARRAY[REAL, 4]``."""

@@ -177,7 +177,7 @@ class Codec(Generic[T]):
         They are the first of the SHA-256 of a text in UTF-8. Its first line is ``netflux 1``, the
         order and the size, with a space between. Then comes a line for each single value in the
         order of offsets (elements of arrays and fields of inner records each have their own): the
-        offset, for a bit followed by a dot and the number of the bit; a space; and what lies there:
+        offset, for a bit followed by a dot and the number of the bit; a space; and the type there:
         ``u8 u16 u32 u64 i8 i16 i32 i64 f32 f64 char bool bit str<n> s7str<n>``. names: followed by
         a space and the path in lower case. Each line ends in a line feed.
 

@@ -39,8 +39,8 @@ _OPTIONS: dict[str, Any] = {
     "packet_bytes": 8,
     "max_payload": MAX_RECORD_BYTES,
     "overflow": "wait",
-    # A worker that spins between packets takes a core of two from the interpreter: beside other
-    # load 44,000 packets a second got through instead of 98,000, at 19 us of CPU each, not 6.
+    # A worker that spins between packets takes a core from the interpreter. Under other load on two
+    # cores, 44,000 packets a second got through instead of 98,000, at 19 us of CPU each, not 6.
     "profile": "power",
     "reports": "off",
     "report_capacity": 0,

@@ -58,7 +58,7 @@ ERRORS = {
 }
 """Meanings of the numbers in the column `error`."""
 
-# In the order of the header; where each lies in a row follows from HEADER_FIELDS.
+# In the order of the header. HEADER_FIELDS gives the offset of each in a row.
 _COLUMNS = {
     "version": "u1",
     "padding": "?",

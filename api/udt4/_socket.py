@@ -82,7 +82,7 @@ class UDTSOCKET:
         self._failed = 0
         self._told = 0
         self._closed_at: float | None = None
-        # Stands for the socket wherever a descriptor is wanted; there before it is bound.
+        # The descriptor of the socket. It exists before the socket is bound.
         self._descriptor: select.epoll | None = select.epoll()
         self._id = self._descriptor.fileno()
         self._watched = -1

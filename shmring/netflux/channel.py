@@ -35,32 +35,33 @@ _ON_STALE_NAMES = {number: name for name, number in ON_STALE.items()}
 
 
 class NetfluxSettings(NamedTuple):
-    """What a link keeps to now; see `Netflux`. Times are ns."""
+    """The settings of a link that are in effect now, see `Netflux`. Times are ns."""
 
     cycle_ns: int
     watchdog_ns: int
     """0: none."""
     hear_ns: int
-    """0: from the two above."""
+    """0: derived from the two above."""
     stale_ns: int
-    """0: values are stale when who wrote them has died."""
+    """0: values are stale when the process that wrote them has died."""
     on_stale: str
     keep_values: bool
     keep_window: bool
     sending: bool
-    """Unless `NetfluxChannel.stop_sending` was called."""
+    """Whether the link sends: true unless `NetfluxChannel.stop_sending` was called."""
 
 
 class NetfluxChannel(ChannelBase[NetfluxItem]):
-    """One process's end of a Netflux link: write what is sent, read what the partner sends.
+    """One process's end of a Netflux link: it writes the values to send, and reads the partner's
+    values.
 
-    Made by `Pool.open` and `shmring.open` with ``engine=Netflux(...)``, and by `shmring.attach`. As
-    `Channel` in all that is not said here: threads, fork, pickling, taps, hold and release. Nothing
-    is queued: the worker sends the newest values in every cycle, and the newest of the partner lie
-    in shared memory for any process to see. `recv` has each of them, and what befell the link, one
-    after the other.
+    `Pool.open` and `shmring.open` with ``engine=Netflux(...)`` return it, and so does
+    `shmring.attach`. Threads, fork, pickling, taps, hold and release work as in `Channel`. Nothing
+    is queued: the worker sends the newest values in every cycle, and any process can read the
+    partner's newest values from shared memory. `recv` returns all of the partner's values and all
+    events of the link, one after the other.
 
-    Times are ns of CLOCK_MONOTONIC; `timeout=` is in seconds.
+    Times are ns of CLOCK_MONOTONIC. `timeout=` is in seconds.
     """
 
     def __init__(
@@ -75,13 +76,13 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
         send: Record | None = None,
         receive: Record | None = None,
     ) -> None:
-        """Attach to a Netflux channel that is open; see `Channel`.
+        """Attach to an open Netflux channel, see `Channel`.
 
-        send, receive: records, which make bytes of values and values of bytes; None: values are
-            bytes, whatever others take them for.
+        send, receive: records, which convert values to bytes and bytes to values. None: values are
+            bytes, even if other ends use a record.
 
-        Raises as `Channel`; `BadConfig` for a channel that is no Netflux channel, or of another
-        layout than a record's.
+        Raises the exceptions of `Channel`, and `BadConfig` if the channel has another engine, or
+        another layout than a record.
         """
         super().__init__(
             name,
@@ -102,7 +103,7 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
         self._decode = None if receive is None else receive.decode
 
     def _agree(self, send: Record | None, receive: Record | None) -> Any:
-        """The engine's configuration, if the records are of its layout."""
+        """Return the engine's configuration. Raises if the records have another layout."""
         config = self._engine_config("Netflux", ENGINE, "shm_netflux_config_t")
         check(lib.shm_netflux_config_check(config))
         self._compare("send", send, config.tx_payload_bytes, config.tx_layout)
@@ -118,9 +119,9 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
         theirs, ours = layout_text(layout), layout_of(record)
         if own_size != size or theirs not in ("", ours):
             raise errors.BadConfig(
-                f"{option}: a record of {own_size} bytes with layout {ours}; channel "
+                f"{option}: the record has {own_size} bytes and layout {ours}, but channel "
                 f"{self.name!r} was opened for {size} bytes"
-                + (f" with layout {theirs}" if theirs else "")
+                + (f" and layout {theirs}" if theirs else "")
                 + ": use the record that it was opened with"
             )
 
@@ -128,27 +129,27 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
 
     @property
     def send_bytes(self) -> int:
-        """Size of what is sent, number and feedback not counted."""
+        """Size of the sent values, without number and feedback."""
         return int(self._config.tx_payload_bytes)
 
     @property
     def receive_bytes(self) -> int:
-        """Size of what is received, likewise."""
+        """Size of the received values, without number and feedback."""
         return int(self._config.rx_payload_bytes)
 
     @property
     def send_layout(self) -> str:
-        """Layout hash of the record that the channel was opened with; empty: none."""
+        """Layout hash of the record with which the channel was opened. Empty: none."""
         return layout_text(self._config.tx_layout)
 
     @property
     def receive_layout(self) -> str:
-        """The same of what is received."""
+        """The same for the received values."""
         return layout_text(self._config.rx_layout)
 
     @property
     def any_source(self) -> bool:
-        """Whether datagrams are taken from anywhere, not from the partner's address alone."""
+        """Whether datagrams are accepted from any address, not only from the partner's."""
         return bool(self._config.any_source)
 
     @property
@@ -158,7 +159,7 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
 
     @property
     def remote(self) -> tuple[str, int] | None:
-        """The partner; None: nothing is sent before `aim`."""
+        """Address of the partner. None: nothing is sent before `aim`."""
         state = self._state()
         if state is None:
             return super().remote
@@ -166,7 +167,7 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
 
     @property
     def settings(self) -> NetfluxSettings:
-        """What the link keeps to now."""
+        """The settings in effect now."""
         state = self._state()
         now = self._config.settings if state is None else state.settings
         return NetfluxSettings(
@@ -183,37 +184,41 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
     # --- values -----------------------------------------------------------------------------------
 
     def update(self, values: Any) -> None:
-        """Let these values be sent from the next cycle on, until others are.
+        """Set the values that are sent from the next cycle on.
 
-        values: what the record encodes; without a record a bytes-like object of `send_bytes`. Never
-        waits, but for a moment when it is the first from this process, or the first behind the
-        replacement of a worker. Of several processes that update, the last wins.
+        values: an object that the record encodes, or without a record a bytes-like object of
+            `send_bytes`.
 
-        Raises `PayloadTooLarge` (not of the agreed size), `ChannelClosed`, `NoPermission` (a tap),
-        `TypeError`, and whatever the record raises for values that do not fit, naming the field:
-        what was to be sent stays then. `WorkerFailed`: for 3 s nobody has sent anything.
+        The call only waits, and only shortly, if it is the first one in this process or the first
+        one after a worker was replaced. If several processes update, the last one wins.
+
+        Raises `PayloadTooLarge` (wrong size), `ChannelClosed`, `NoPermission` (a tap), `TypeError`,
+        and the exceptions of the record for values that do not fit, with the name of the field.
+        Then the previous values stay. `WorkerFailed`: nothing was sent for 3 s.
         """
         encode = self._encode
         self._endpoint.put(values if encode is None else encode(values))
 
     def snapshot(self) -> NetfluxSnapshot | None:
-        """Return the newest values of the partner, or None before the first. Does not wait.
+        """Return the newest values of the partner, or None before the first ones. Does not wait.
 
-        Raises `ChannelClosed`, `WorkerFailed` (for 3 s nobody has received or watched anything),
-        and whatever the record raises for a payload that makes no sense.
+        Raises `ChannelClosed`, `WorkerFailed` (no worker has received for 3 s), and the exceptions
+        of the record for a malformed payload.
         """
         found = self._endpoint.snapshot(self._decode)
-        # 84 ns where NetfluxSnapshot(*found) takes 179.
+        # This takes 84 ns, NetfluxSnapshot(*found) takes 179 ns.
         return None if found is None else tuple.__new__(NetfluxSnapshot, found)
 
     @property
     def published(self) -> int:
-        """`NetfluxSnapshot.published` of what `snapshot` would return; 0: nothing yet."""
+        """`NetfluxSnapshot.published` of the result that `snapshot` would return. 0: no
+        values yet."""
         segment = self._endpoint.mapped()
         return int(lib.netflux_published(segment.engine))
 
     def sent_values(self) -> SentValues | None:
-        """Return what is to be sent now, whoever has put it, or None before the first update."""
+        """Return the values that are sent now, from any process, or None before the
+        first update."""
         segment = self._endpoint.mapped()
         size = self.send_bytes
         values = ffi.new("uint8_t[]", max(size, 1))
@@ -223,7 +228,7 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
         )
         check(
             rc,
-            f"channel {self.name!r}: another process overwrote what is to be sent; update it",
+            f"channel {self.name!r}: another process overwrote the values to send: update them",
         )
         if rc == 0:
             return None
@@ -247,7 +252,7 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
     ) -> None:
         """Change settings while the link runs.
 
-        They are those of `Netflux`; None leaves one as it is. Without fail-safe values,
+        They are those of `Netflux`. None leaves a setting unchanged. Without fail-safe values,
         on_stale="failsafe" sends zeros. Raises `BadConfig`, `TypeError`, `ChannelClosed`,
         `NoPermission` (a tap).
         """
@@ -269,9 +274,9 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
         self._ask(request)
 
     def aim(self, remote: tuple[str, int]) -> None:
-        """Send to another partner from now on; datagrams are taken from there.
+        """Send to another partner from now on, and accept datagrams from there.
 
-        remote: numeric (host, port). Raises `BadAddress`, and as `configure`.
+        remote: numeric (host, port). Raises `BadAddress`, and the exceptions of `configure`.
         """
         raw = _address.pack(remote, "remote", least_port=1)
         self._endpoint.check_family(raw)
@@ -280,18 +285,18 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
         self._ask(request)
 
     def start_sending(self) -> None:
-        """Go on behind `stop_sending`. Raises as `configure`."""
+        """Continue sending after `stop_sending`. Raises the exceptions of `configure`."""
         self._switch_sending(1)
 
     def stop_sending(self) -> None:
-        """Send nothing more, so that the partner's watchdog runs out. What comes in is still taken.
-        Raises as `configure`."""
+        """Stop sending, so that the partner's watchdog expires. Datagrams are still received.
+        Raises the exceptions of `configure`."""
         self._switch_sending(0)
 
     def set_failsafe(self, values: Any) -> None:
-        """Say what is to be sent when values are stale and `on_stale` is ``"failsafe"``.
+        """Set the values that are sent when values are stale and `on_stale` is ``"failsafe"``.
 
-        values: as of `update`. Raises as that.
+        values: as in `update`. Raises the exceptions of `update`.
         """
         payload = bytes(values if self._encode is None else self._encode(values))
         if len(payload) != self.send_bytes:
@@ -302,9 +307,9 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
         self._ask(self._request(lib.SHM_NETFLUX_SET_FAILSAFE), payload)
 
     def set_feedback(self, number: int | None) -> None:
-        """Send this number, 0 to 255, as the one received last; None: the one that was.
+        """Send this number, 0 to 255, as the number received last. None: send the real one.
 
-        For a program that receives by other means. Raises as `configure`.
+        It is for a program that receives in another way. Raises the exceptions of `configure`.
         """
         request = self._request(lib.SHM_NETFLUX_FEEDBACK)
         if number is not None:
@@ -312,35 +317,35 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
         self._ask(request)
 
     def link(self) -> NetfluxLink:
-        """Return how the link is and what it has counted: `netflux_stats` without histograms, in a
-        few microseconds."""
+        """Return the state and counters of the link: `netflux_stats` without histograms, in a few
+        microseconds."""
         return read_link(self._endpoint.mapped())
 
     def netflux_stats(self) -> NetfluxStats:
-        """Return what the link has counted and measured, without the rest of `stats`."""
+        """Return the counters and measurements of the link, without the rest of `stats`."""
         return read_netflux(self._endpoint.mapped())
 
     def stats(self) -> NetfluxChannelStats:
-        """Return what the channel and, in `netflux`, the link has counted and measured."""
+        """Return the counters and measurements of the channel and, in `netflux`, of the link."""
         segment = self._endpoint.mapped()
         return NetfluxChannelStats(**read_values(segment), netflux=read_netflux(segment))
 
     # --- arrivals, one after the other ------------------------------------------------------------
 
     def recv(self, timeout: float | None = None) -> NetfluxItem:
-        """Take the next arrival or event, waiting `timeout` seconds for it; 0: not at all, None:
-        for ever. Raises `ReceiveTimeout`, `ChannelClosed`."""
+        """Return the next arrival or event. Wait `timeout` seconds for it: 0 does not wait, None
+        sets no limit. Raises `ReceiveTimeout`, `ChannelClosed`."""
         return item_of(self._endpoint.recv(timeout), self.receive_bytes, self._decode)
 
     def try_recv(self) -> NetfluxItem | None:
-        """Take the next arrival or event, or return None if there is none now. Raises
-        `ChannelClosed`."""
+        """Return the next arrival or event, or None if there is none now.
+        Raises `ChannelClosed`."""
         packet = self._endpoint.try_recv()
         return None if packet is None else item_of(packet, self.receive_bytes, self._decode)
 
     def recv_many(self, max: int = 1024, *, timeout: float | None = None) -> list[NetfluxItem]:
-        """Take all arrivals and events that are there, up to `max`; waits for the first, as `recv`,
-        and raises as that."""
+        """Return all available arrivals and events, up to `max`. Waits for the first one like
+        `recv`, and raises the same exceptions."""
         packets = self._endpoint.recv_many(max, timeout=timeout)
         return [item_of(packet, self.receive_bytes, self._decode) for packet in packets]
 
@@ -351,7 +356,7 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
         return super()._attached_as() | records
 
     def _state(self) -> Any:
-        """What the worker keeps to, a copy; None: it has not begun."""
+        """Return a copy of the worker's settings, or None if it has not begun."""
         state = ffi.new("shm_netflux_state_t *")
         segment = self._endpoint.mapped()
         return state if lib.shm_netflux_state_get(segment.engine, state) == 1 else None
@@ -371,7 +376,8 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
 
 
 def starting_end(start: Start) -> Callable[..., NetfluxChannel]:
-    """What makes the opener's end of a channel just made, with its first values in place."""
+    """Return the function that makes the opener's end of a new channel, with its first
+    values set."""
 
     def begin(name: str, **end: Any) -> NetfluxChannel:
         channel = NetfluxChannel(name, send=start.send, receive=start.receive, **end)

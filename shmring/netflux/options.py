@@ -1,5 +1,5 @@
-"""What a Netflux channel may be asked to be: names, defaults, checks, and the
-`shm_netflux_config_t` they make."""
+"""Options of a Netflux channel: names, defaults, checks, and the `shm_netflux_config_t` that they
+fill."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ _HOUR_NS = 3600 * 10**9
 
 
 class Record(Protocol):
-    """What makes payloads of values and values of payloads, such as `netflux.records.Codec`."""
+    """Converts values to payloads and payloads to values, such as `netflux.records.Codec`."""
 
     @property
     def size(self) -> int:
-        """Of the payload, bytes, 0 to 1499."""
+        """Size of the payload, bytes, 0 to 1499."""
 
     def encode(self, value: Any, /) -> bytes:
-        """The payload of a value; raises what fits, naming the field."""
+        """Return the payload of a value. Raises a suitable exception with the name of the field."""
 
     def decode(self, payload: Any, /) -> Any:
-        """The value of a payload, which is any bytes-like object of `size` bytes."""
+        """Return the value of a payload, which is any bytes-like object of `size` bytes."""
 
     def layout_hash(self) -> str:
-        """The same for the same layout; up to 32 characters of ASCII."""
+        """A text that is equal for equal layouts, up to 32 characters of ASCII."""
 
 
 ON_STALE: dict[str, int] = {
@@ -71,7 +71,7 @@ _REFUSED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A Netflux channel that passed every check and is not made yet."""
+    """A Netflux channel whose options passed every check and which is not made yet."""
 
     plain: dict[str, Any]
     engine: EngineConfig
@@ -82,16 +82,16 @@ class Start:
 
 
 def prepare(options: dict[str, Any], own: dict[str, Any]) -> Start:
-    """The channel that a pool is to make, of the options and the fields of `Netflux`
-    that were given, and what is to be done with it then.
+    """Return the channel to make, from the given options and fields of `Netflux`, and what to do
+    with it after that.
 
-    Raises `BadConfig`, `TypeError`, and whatever a record raises for values.
+    Raises `BadConfig`, `TypeError`, and the exceptions of a record for values.
     """
     for name in _REFUSED & options.keys():
         raise TypeError(f"a Netflux channel has no option {name!r}")
     given = dict(options)
     if "send" not in own and "receive" not in own:
-        raise BadConfig("neither send nor receive is given: say how many bytes, or give a record")
+        raise BadConfig("neither send nor receive is given: give a number of bytes or a record")
     send, send_bytes = as_record("send", own.get("send", 0))
     receive, receive_bytes = as_record("receive", own.get("receive", 0))
     config = ffi.new("shm_netflux_config_t *")
@@ -112,7 +112,7 @@ def prepare(options: dict[str, Any], own: dict[str, Any]) -> Start:
     check(lib.shm_netflux_config_check(config))
     failsafe = own.get("failsafe")
     if failsafe is None and config.settings.on_stale == lib.SHM_NETFLUX_FAILSAFE:
-        raise BadConfig('on_stale is "failsafe" and failsafe is not given: say what is to be sent')
+        raise BadConfig('on_stale is "failsafe" but failsafe is not given: give the values')
     plain = _plain(given, receive_bytes)
     slots = _options.integer("producers", plain["producers"], 1, 1023) + 1  # the worker's
     engine = EngineConfig(ENGINE, bytes(ffi.buffer(config)), lib.shm_netflux_bytes(slots))
@@ -127,7 +127,7 @@ def prepare(options: dict[str, Any], own: dict[str, Any]) -> Start:
 
 
 def as_record(option: str, given: object) -> tuple[Record | None, int]:
-    """The record, if it is one, and the size."""
+    """Return the record, if it is one, and the size."""
     is_record = hasattr(given, "encode") and hasattr(given, "decode")
     record = cast("Record", given) if is_record else None
     size = given if record is None else record.size
@@ -140,7 +140,7 @@ def as_record(option: str, given: object) -> tuple[Record | None, int]:
 
 
 def as_values(option: str, values: Any, record: Record | None, size: int) -> bytes | None:
-    """The payload of values given as an option."""
+    """Return the payload of values that were given as an option."""
     if values is None:
         return None
     if record is not None:
@@ -152,12 +152,12 @@ def as_values(option: str, values: Any, record: Record | None, size: int) -> byt
             f"{option} must be bytes, as the channel has no record, not {type(values).__name__}"
         ) from None
     if len(payload) != size:
-        raise BadConfig(f"{option} has {len(payload)} bytes; send says {size}")
+        raise BadConfig(f"{option} has {len(payload)} bytes, but send has {size}")
     return payload
 
 
 def change_settings(settings: Any, given: Mapping[str, Any]) -> None:
-    """Set in a ``shm_netflux_settings_t`` what is given. Raises `BadConfig`, `TypeError`."""
+    """Set the given settings in a ``shm_netflux_settings_t``. Raises `BadConfig`, `TypeError`."""
     for option, (target, low, high) in _TIMES.items():
         if option in given:
             setattr(settings, target, _options.integer(option, given[option], low, high))
@@ -170,7 +170,7 @@ def change_settings(settings: Any, given: Mapping[str, Any]) -> None:
 
 
 def layout_of(record: Record) -> str:
-    """Its layout hash. Raises `BadConfig`."""
+    """Store a record's layout hash. Raises `BadConfig`."""
     text = record.layout_hash()
     if not text.isascii() or not text.isprintable() or not 0 < len(text) <= LAYOUT_BYTES:
         raise BadConfig(
@@ -188,12 +188,13 @@ def _set_layout(field: Any, record: Record | None) -> None:
 
 
 def layout_text(field: Any) -> str:
-    """What `_set_layout` left there; empty: none."""
+    """Return what `_set_layout` stored. Empty: none."""
     return bytes(ffi.buffer(field)).rstrip(b"\0").decode("ascii", "replace")
 
 
 def _plain(given: dict[str, Any], receive_bytes: int) -> dict[str, Any]:
-    """The options of the channel below: a ring for arrivals, and next to none for sending."""
+    """Return the options of the underlying channel: a ring for arrivals, and a minimal one
+    to send."""
     record_bytes = RX_HEAD_BYTES + receive_bytes
     given.setdefault("rx_capacity", RX_CAPACITY)
     given.setdefault("producers", PRODUCERS)

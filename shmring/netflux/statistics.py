@@ -1,4 +1,4 @@
-"""What a Netflux link has counted and measured: `NetfluxChannel.stats().netflux`."""
+"""Counters and measurements of a Netflux link: `NetfluxChannel.stats().netflux`."""
 
 from __future__ import annotations
 

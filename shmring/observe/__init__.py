@@ -1,7 +1,7 @@
-"""What happened: each worker's flight recorder, distinct errors, and each channel's late packets.
+"""What happened: each worker's flight recorder and distinct errors, each channel's late packets.
 
-Everything is read from shared memory, read-only and without asking anybody, so it can be read when
-the worker hangs, and after all of a pool was killed, until ``shmring gc`` removes what is left.
+Everything is read from shared memory, read-only and without asking any process. So it can be read
+when the worker hangs, and after a whole pool was killed, until ``shmring gc`` removes its files.
 
     >>> from shmring import observe
     >>> observe.events(namespace="plant")

@@ -1,4 +1,4 @@
-"""A channel's latest late packets: those whose verdict is neither on_time nor cancelled."""
+"""A channel's latest late packets: packets with any verdict except on_time and cancelled."""
 
 from __future__ import annotations
 
@@ -27,59 +27,59 @@ _CLOCKS = tuple(layout.CLOCK)
 
 @dataclass(frozen=True, slots=True)
 class LatePacket:
-    """What happened to one packet. Times are in ns, in the channel's clock, as in a `SendReport`;
-    0 means that there is none."""
+    """What happened to one packet. Times are in ns of the channel's clock, as in a `SendReport`. 0
+    means that the time is unknown."""
 
     sequence: int
     verdict: Verdict
     scheduled_ns: int
-    """The deadline; 0 for a packet without one."""
+    """The deadline, 0 for a packet without one."""
     enqueued_ns: int
     """When `send` was called."""
     woken_ns: int
-    """When the worker turned to this packet."""
+    """When the worker took up this packet."""
     sent_ns: int
-    """Start of the send call; 0 if the packet was not sent."""
+    """Start of the send call, 0 if the packet was not sent."""
     handed_ns: int
     """Return of the send call."""
     stamped_ns: int
-    """On the wire, see `stamp`; 0 if there is no stamp."""
+    """Transmit timestamp, see `stamp`. 0 if there is none."""
     stamp: Stamp
     error: int
     """errno of verdict ``failed``, else 0."""
     batch: int
-    """How many packets left in the same call."""
+    """How many packets the same call sent."""
     noted_mono_ns: int
-    """When it got its verdict, by CLOCK_MONOTONIC, in which the flight recorder counts."""
+    """When the packet got its verdict, in CLOCK_MONOTONIC like the flight recorder."""
     producer_slot: int
-    """Who queued it; 0: the worker itself."""
+    """Slot of the producer that queued it. 0: the worker itself."""
     producer_pid: int | None
-    """Process that had this slot when the packet got its verdict; 0: none any more, None: one in
-    another pid namespace."""
+    """Process that had this slot when the packet got its verdict. 0: none any more. None: a process
+    in another pid namespace."""
 
     @property
     def due_ns(self) -> int:
-        """The deadline; of a packet without one, when it was queued."""
+        """The deadline. For a packet without one: the time at which it was queued."""
         return self.scheduled_ns or self.enqueued_ns
 
     @property
     def late_ns(self) -> int:
-        """By how much the send call started late; if not sent, by how much it had been late."""
+        """How late the send call started. If it was not sent: how late it already was."""
         return (self.sent_ns or self.woken_ns) - self.due_ns
 
     @property
     def to_mono_ns(self) -> int:
-        """What to add to a time of the channel's clock to get CLOCK_MONOTONIC."""
+        """The difference from the channel's clock to CLOCK_MONOTONIC, to be added to a time."""
         return self.noted_mono_ns - (self.handed_ns or self.woken_ns)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as values that `json` takes."""
+        """Return everything as values that `json` accepts."""
         return asdict(self) | {"due_ns": self.due_ns, "late_ns": self.late_ns}
 
 
 @dataclass(frozen=True, slots=True)
 class LateChannel:
-    """A channel as far as its late packets need it, whether anybody serves it or not."""
+    """The facts about a channel that explain its late packets, whether it is served or not."""
 
     name: str
     namespace: str
@@ -87,31 +87,31 @@ class LateChannel:
     engine: str
     state: State
     alive: bool
-    """Whether the worker that served it last is there, running or stopped."""
+    """Whether the worker that last served it exists, running or stopped."""
     clock: str
     """``"monotonic"`` or ``"tai"``."""
     tolerance_ns: int
     channel_id: int
     epoch: int
-    """How many workers have served it."""
+    """The number of workers that have served it so far."""
     worker_pid: int
     worker_slot: int
-    """-1: no worker has had it yet."""
+    """-1: no worker has served it yet."""
     heartbeat_mono_ns: int
-    """When its worker last said that it serves it; 0: never."""
+    """Time of the last heartbeat for it, 0: never."""
     opened_mono_ns: int
     counters: dict[str, int]
     """All counters of the channel."""
     kept: int
-    """How many late packets it keeps at most; 0: none, it has no deadlines."""
+    """How many late packets it keeps at most. 0: none, because it has no deadlines."""
     overwritten: int
-    """Late packets that it kept once."""
+    """Late packets that were kept and then overwritten."""
     packets: tuple[LatePacket, ...]
-    """The oldest first."""
+    """The late packets, oldest first."""
 
     @property
     def heartbeat_age_ns(self) -> int:
-        """Time since the last heartbeat; 0 if there was none."""
+        """Time since the last heartbeat, 0 if there was none."""
         if not self.heartbeat_mono_ns:
             return 0
         return max(0, time.monotonic_ns() - self.heartbeat_mono_ns)
@@ -121,15 +121,17 @@ _BEATS_NS = 1_000_000_000
 
 
 def late_packets(channel: str, namespace: str | None = None) -> list[LatePacket]:
-    """The latest late packets of a channel, the oldest first; as `late_channel`."""
+    """Return the latest late packets of a channel, oldest first. Arguments as
+    for `late_channel`."""
     return list(late_channel(channel, namespace).packets)
 
 
 def late_channel(channel: str, namespace: str | None = None) -> LateChannel:
-    """A channel's state and its latest late packets. Reads only, and needs nobody alive.
+    """Return a channel's state and its latest late packets. It only reads, and needs no running
+    process.
 
     `namespace`: None for ``$SHMRING_NAMESPACE``, else ``default``. Raises `ChannelNotFound`,
-    `NoPermission`, `LayoutMismatch`, ValueError for a name that is none.
+    `NoPermission`, `LayoutMismatch`, and ValueError for a malformed name.
     """
     space = paths.default_namespace() if namespace is None else namespace
     paths.check_name("namespace", space)
@@ -139,9 +141,9 @@ def late_channel(channel: str, namespace: str | None = None) -> LateChannel:
 
 
 def worker_lives(pid: int, heartbeat_mono_ns: int) -> bool:
-    """Whether a worker's process is there, running or stopped. Looks, and asks nobody.
+    """Return whether a worker's process exists, running or stopped. Asks no process.
 
-    One that this process cannot see lives as long as its heart beats.
+    A worker that this process cannot see counts as alive while its heartbeat continues.
     """
     if time.monotonic_ns() - heartbeat_mono_ns < _BEATS_NS:
         return True

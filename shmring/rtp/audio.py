@@ -41,11 +41,11 @@ def sample_bytes(pcm: Buffer) -> memoryview:
     code = view.format.lstrip("@=" + ("<" if sys.byteorder == "little" else ">"))
     if code not in ("h", *_OCTETS):
         raise TypeError(
-            f"samples of format {view.format!r}: give int16 in the machine's byte order, such as "
-            "numpy.int16, or bytes"
+            f"samples have the format {view.format!r}: give int16 in the machine's byte order, "
+            "such as numpy.int16, or bytes"
         )
     if not view.c_contiguous:
-        raise TypeError("samples with gaps between them: give a contiguous buffer")
+        raise TypeError("the samples have gaps between them: give a contiguous buffer")
     flat = view.cast("B")
     if len(flat) % SAMPLE_BYTES:
         raise ValueError(

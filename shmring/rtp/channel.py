@@ -24,14 +24,14 @@ _DELIVERY_NAMES = {number: name for name, number in DELIVERIES.items()}
 
 
 class RtpChannel(SendQueue, ChannelBase[RtpItem]):
-    """One process's end of an RTP stream: queue frames, take frames.
+    """One process's end of an RTP stream: it queues frames to send, and receives frames.
 
-    Made by `Pool.open` and `shmring.open` with ``engine=Rtp(...)``, and by `shmring.attach`. As
-    `Channel` in all that is not said here: threads, fork, pickling, taps, commands, reports. What
-    is queued and taken is frames: the worker writes the headers, keeps the grid, and reads the
-    packets that arrive.
+    `Pool.open` and `shmring.open` with ``engine=Rtp(...)`` return it, and so does `shmring.attach`.
+    Threads, fork, pickling, taps, commands and reports work as in `Channel`. Programs queue and
+    receive frames: the worker writes the headers, keeps the grid, and reads the packets that
+    arrive.
 
-    Times are ns in the channel's clock, see `now_ns`; `timeout=` is in seconds.
+    Times are ns in the channel's clock, see `now_ns`. `timeout=` is in seconds.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         owner: Owner | None = None,
         segment: Any = None,
     ) -> None:
-        """Attach to an RTP channel that is open; see `Channel`.
+        """Attach to an open RTP channel, see `Channel`.
 
-        Raises as `Channel`; `BadConfig` for a channel that is no RTP channel.
+        Raises the exceptions of `Channel`, and `BadConfig` for a channel with another engine.
         """
         super().__init__(
             name,
@@ -80,27 +80,27 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
 
     @property
     def samples_per_packet(self) -> int:
-        """RTP timestamp from one frame to the next, unless `send` says otherwise."""
+        """Distance of the RTP timestamps of two frames, unless `send` sets another one."""
         return int(self._rtp.samples_per_packet)
 
     @property
     def ptime_ns(self) -> int:
-        """The same in time, ns, rounded down."""
+        """The same as time, ns, rounded down."""
         return self.samples_per_packet * 1_000_000_000 // self.clock_rate
 
     @property
     def payload_type(self) -> int:
-        """Of what is sent, unless `send` says otherwise."""
+        """Payload type of sent packets, unless `send` sets another one."""
         return int(self._rtp.payload_type)
 
     @property
     def ssrc(self) -> int:
-        """Of what is sent."""
+        """SSRC of the sent stream."""
         return int(self._rtp.ssrc)
 
     @property
     def codec(self) -> str | None:
-        """What is made of samples that are sent; None: `send` takes payloads."""
+        """Encoding of sent samples. None: `send` takes payloads."""
         return self._codec.name if self._codec else None
 
     @property
@@ -130,13 +130,13 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
     ) -> int:
         """Queue one frame, which becomes one packet, and return its sequence in the channel.
 
-        data: payload; on a channel with a codec, samples (int16, or bytes of them).
-        at: ns in the channel's clock; not before then: it takes the first slot of the grid from
-            there on. None or 0: the next slot.
-        timeout: seconds to wait for room; None: for ever.
+        data: payload. On a channel with a codec: samples (int16, or bytes of them).
+        at: ns in the channel's clock. The frame gets the first slot of the grid at or after this
+            time. None or 0: the next slot.
+        timeout: seconds to wait for room. None: no limit.
         how: `FrameOptions`: marker, payload_type, samples, same_time, elements.
 
-        Raises as `Channel.send`, and `BadConfig` for a number out of its range.
+        Raises the exceptions of `Channel.send`, and `BadConfig` for a number out of its range.
         """
         return self._endpoint.send(self._records.frame(data, **how), at, timeout=timeout)
 
@@ -156,7 +156,8 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
     ) -> int:
         """Queue many frames in one call and return the sequence of the first.
 
-        Arguments as of `send`. Raises as that; `RingFull.sent` says how many frames were queued.
+        Arguments and exceptions as for `send`. `RingFull.sent` is the number of frames that were
+        queued.
         """
         queued = [self._records.frame(data, **how) for data in frames]
         return self._endpoint.send_many(queued, at=at, timeout=timeout)
@@ -169,17 +170,18 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         timeout: float | None = None,
         **how: Unpack[BlockOptions],
     ) -> int:
-        """Queue samples, any number of them, which the worker cuts into packets.
+        """Queue any number of samples, which the worker splits into packets.
 
-        Returns the sequence of the first place in the queue; a block longer than `max_payload`
-        takes several.
+        Returns the sequence of the first queued record. A block longer than `max_payload` needs
+        several.
 
-        data: encoded samples of a constant rate; on a channel with a codec, samples. The last
+        data: encoded samples with a constant rate. On a channel with a codec: samples. The last
             packet may be shorter.
-        at, timeout: as of `send`.
+        at, timeout: as for `send`.
         how: `BlockOptions`: marker, payload_type, samples, bytes_per_packet.
 
-        Raises as `send`; `RingFull.sent` says how many bytes of `data` were queued.
+        Raises the exceptions of `send`. `RingFull.sent` is the number of bytes of `data` that were
+        queued.
         """
         parts, part_bytes = self._records.block(data, **how)
         try:
@@ -197,24 +199,25 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         timeout: float | None = None,
         **how: Unpack[FrameOptions],
     ) -> int:
-        """Put a new frame in the place of one that waits, and return its sequence.
+        """Replace a waiting frame by a new one, and return the new sequence.
 
-        It goes behind those that are queued. Arguments as of `send`; see `Channel.replace`.
+        The new frame is queued last. Arguments as for `send`. See `Channel.replace`.
         """
         frame = self._records.frame(data, **how)
         return self._endpoint.replace(sequence, frame, at, timeout=timeout)
 
     def end_spurt(self, samples: int | None = None, *, timeout: float | None = None) -> int:
-        """End the talk spurt behind what is queued: the next frame begins another one.
+        """End the talk spurt after the queued frames. The next frame begins another one.
 
-        samples: how long until then, units of the media clock; None: until a frame is there. A
-        queue that runs empty ends the spurt too, and is counted as an underrun. timeout: as of
-        `send`.
+        samples: the time until then, units of the media clock. None: until the next frame is
+        queued. A queue that runs empty also ends the spurt, and counts as an underrun. timeout: as
+        for `send`.
         """
         return self._endpoint.send(self._records.pause(samples), timeout=timeout)
 
     def bye(self, *, timeout: float | None = None) -> int:
-        """End the stream behind what is queued, and say so in RTCP. timeout: as of `send`."""
+        """End the stream after the queued frames, and announce that in RTCP. timeout: as for
+        `send`."""
         return self._endpoint.send(BYE, timeout=timeout)
 
     async def send_async(
@@ -225,7 +228,7 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         timeout: float | None = None,
         **how: Unpack[FrameOptions],
     ) -> int:
-        """As `send`, without blocking the event loop while the queue is full."""
+        """Like `send`, but without blocking the event loop while the queue is full."""
         frame = self._records.frame(data, **how)
         queue = functools.partial(self._endpoint.send, frame, at, timeout=0.0)
         return await self._when_room(queue, deadline(timeout))
@@ -238,7 +241,7 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         timeout: float | None = None,
         **how: Unpack[BlockOptions],
     ) -> int:
-        """As `send_block`, without blocking the event loop while the queue is full."""
+        """Like `send_block`, but without blocking the event loop while the queue is full."""
         parts, part_bytes = self._records.block(data, **how)
         until, queue = deadline(timeout), functools.partial(self._endpoint.send, timeout=0.0)
         sequences: list[int] = []
@@ -255,13 +258,12 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
     # --- receiving --------------------------------------------------------------------------------
 
     def recv(self, timeout: float | None = None) -> RtpItem:
-        """Take the next frame or event, waiting `timeout` seconds for it; 0: not at all, None: for
-        ever. Raises `ReceiveTimeout`, `ChannelClosed`."""
+        """Return the next frame or event. Wait `timeout` seconds for it: 0 does not wait, None sets
+        no limit. Raises `ReceiveTimeout`, `ChannelClosed`."""
         return item_of(self._endpoint.recv(timeout), self._rtp.clock_rate)
 
     def try_recv(self) -> RtpItem | None:
-        """Take the next frame or event, or return None if there is none now. Raises
-        `ChannelClosed`."""
+        """Return the next frame or event, or None if there is none now. Raises `ChannelClosed`."""
         packet = self._endpoint.try_recv()
         return None if packet is None else item_of(packet, self._rtp.clock_rate)
 
@@ -272,20 +274,20 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         timeout: float | None = None,
         out: Buffer | None = None,
     ) -> RtpBatch:
-        """Take all frames and events that are there, up to `max`, without an object for each.
+        """Return all available frames and events, up to `max`, without creating an object for each.
 
-        Waits for the first, as `recv`. max: 1 to 1048576. out: writable buffer for the payloads,
-        which takes some 48 bytes more for each; those that do not fit stay. Raises as `recv`;
-        `PayloadTooLarge` if not even the first fits.
+        Waits for the first one like `recv`. max: 1 to 1048576. out: writable buffer for the
+        payloads and about 48 more bytes for each. Payloads that do not fit stay queued. Raises the
+        exceptions of `recv`, and `PayloadTooLarge` if not even the first one fits.
         """
         packets: PacketBatch = self._endpoint.recv_many(max, timeout=timeout, out=out)
         return RtpBatch(packets, self._rtp.clock_rate)
 
     def pcm(self, item: RtpItem | Iterable[RtpItem]) -> memoryview:
-        """The samples of a frame, or of many items one behind the other: int16, a view of format
-        ``h``, which `numpy.asarray` takes without a copy.
+        """Return the samples of a frame, or of many items one after the other: int16, a view of
+        format ``h``, which `numpy.asarray` accepts without a copy.
 
-        An erasure is silence as long as what is missing; other events are nothing. Raises
+        An erasure becomes silence of the same length. Other events become nothing. Raises
         `BadConfig` for a frame of a payload type that is neither the channel's with its codec nor
         G.711 or L16 by RFC 3551.
         """
@@ -300,7 +302,7 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
     # --- more -------------------------------------------------------------------------------------
 
     def stats(self) -> RtpChannelStats:
-        """Return what the channel and, in `rtp`, the stream has counted and measured."""
+        """Return the counters and measurements of the channel and, in `rtp`, of the stream."""
         segment = self._endpoint.mapped()
         return RtpChannelStats(**read_values(segment), rtp=read_rtp(segment))
 
@@ -309,7 +311,7 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
     def _decoder(self, payload_type: int) -> audio.Codec:
         if payload_type not in self._decoders:
             raise errors.BadConfig(
-                f"channel {self.name!r} knows no samples in payload type {payload_type}: open it "
-                "with codec= and payload_type=, or take the frame's data"
+                f"channel {self.name!r} cannot decode payload type {payload_type}: open it "
+                "with codec= and payload_type=, or use the frame's data"
             )
         return self._decoders[payload_type]

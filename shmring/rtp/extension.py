@@ -48,11 +48,11 @@ def build(given: Iterable[tuple[int, bytes]]) -> bytes:
     for ident, data in pairs:
         if not 1 <= ident <= 255 or lib.rtp_ext_add(writer, ident, data, len(data)) < 0:
             raise BadConfig(
-                f"elements: id {ident} with {len(data)} bytes: ids are 1 to 255, and one has at "
-                "most 255 bytes"
+                f"elements: id {ident} has {len(data)} bytes: ids are 1 to 255, and an element has "
+                "at most 255 bytes"
             )
     lib.rtp_ext_finish(writer, fields)
     size = int(fields.ext_bytes)
     if size > _BYTES_MAX:
-        raise BadConfig(f"elements: a header extension of {size} bytes, the limit is {_BYTES_MAX}")
+        raise BadConfig(f"elements: header extension has {size} bytes, the limit is {_BYTES_MAX}")
     return _HEAD.pack(fields.ext_profile, size // _WORD_BYTES) + bytes(ffi.buffer(out, size))

@@ -1,5 +1,4 @@
-"""What an RTP channel may be asked to be: names, defaults, checks, and the `shm_rtp_config_t` they
-make."""
+"""Options of an RTP channel: names, defaults, checks, and the `shm_rtp_config_t` that they fill."""
 
 from __future__ import annotations
 
@@ -21,10 +20,10 @@ CAPACITY = 256
 REPORT_CAPACITY = 1024
 
 TX_HEAD_BYTES = ffi.sizeof("shm_rtp_tx_t")
-# Beside the payload of an arrival: the worker's head, contributing sources, a header extension.
+# With the payload of an arrival: the worker's header, contributing sources, a header extension.
 RX_HEAD_BYTES = 128
 PAYLOAD_MAX = lib.SHM_MAX_PAYLOAD - RX_HEAD_BYTES
-# Longest payload unless more is asked for: the worker keeps so much for each frame that it holds.
+# Default of the longest payload: the worker reserves this much for each frame that it holds.
 USUAL_PAYLOAD_MAX = 4096 - RX_HEAD_BYTES
 
 _HOUR_NS = 3600 * 10**9
@@ -50,7 +49,7 @@ _CHOICES: dict[str, dict[str, int]] = {
     },
 }
 
-# Lowest and highest value; fields bear the names of their options.
+# Lowest and highest value. Fields have the names of their options.
 _NUMBERS: dict[str, tuple[int, int]] = {
     "start_delay_ns": (0, 10 * 10**9),
     "fill_byte": (0, 255),
@@ -74,7 +73,7 @@ _NUMBERS: dict[str, tuple[int, int]] = {
     "nack_max_requests": (1, 100),
     "history_packets": (1, lib.SHM_RTP_MAX_HISTORY),
 }
-# In these 0 means the default to the worker, and -1 none.
+# In these fields the worker takes 0 as the default, and -1 as none.
 _NONE_IS_MINUS_ONE = ("min_delay_ns", "conceal_ns")
 _SHARES = {"percentile": 1.0, "rtcp_bandwidth_bps": 1e12}
 _DRAWN = {
@@ -87,8 +86,8 @@ CODEC_NUMBERS = {name: number for number, name in enumerate(audio.CODECS, 1)}
 
 
 def prepare(given: dict[str, Any], own: dict[str, Any]) -> tuple[dict[str, Any], EngineConfig]:
-    """The options of the channel below and the engine, of the options and the fields of `Rtp` that
-    were given.
+    """Return the options of the underlying channel and of the engine, from the given options and
+    fields of `Rtp`.
 
     Raises `BadConfig`, `BadAddress`, `TypeError`.
     """
@@ -133,7 +132,7 @@ def _codec(name: object) -> audio.Codec | None:
         return None
     if not isinstance(name, str) or name not in audio.CODECS:
         shown = ", ".join(map(repr, audio.CODECS))
-        raise BadConfig(f"codec is {name!r}: use one of {shown}, or None and give payloads")
+        raise BadConfig(f"codec is {name!r}: use one of {shown}, or None and send payloads")
     return audio.CODECS[name]
 
 
@@ -155,13 +154,13 @@ def _clock_rate(own: dict[str, Any], codec: audio.Codec | None, payload_type: in
     usual = lib.rtp_payload_formats[payload_type].clock_rate or (codec.clock_rate if codec else 0)
     if not usual and "clock_rate" not in own:
         raise BadConfig(
-            f"payload_type {payload_type} says nothing of its clock (RFC 3551): give clock_rate"
+            f"payload_type {payload_type} has no fixed clock (RFC 3551): give clock_rate"
         )
     return _options.integer("clock_rate", own.get("clock_rate", usual), 1, 2**31 - 1)
 
 
 def _bytes_per_packet(config: Any, own: dict[str, Any], known: audio.Codec | None) -> int:
-    """0: not known, and no block can be cut."""
+    """Return the payload size of a block's packets. 0: unknown, so blocks cannot be split."""
     size = own.get("bytes_per_packet")
     if size is None:
         size = known.width * config.channels * config.samples_per_packet if known else 0
@@ -199,7 +198,7 @@ def _set_rtcp(config: Any, own: dict[str, Any]) -> None:
     for option in ("rtcp_local", "rtcp_remote"):
         if option in own:
             if config.rtcp != lib.SHM_RTP_RTCP_NEXT_PORT:
-                raise BadConfig(f'{option} is given: that goes with rtcp="next_port" only')
+                raise BadConfig(f'{option} is given: it needs rtcp="next_port"')
             raw = _address.pack(own[option], option)
             ffi.memmove(ffi.addressof(config, option), raw, len(raw))
     if "cname" in own:
@@ -215,7 +214,7 @@ def _set_flags(config: Any, own: dict[str, Any], direction: object) -> None:
         config.flags |= lib.SHM_RTP_REDUCED_SIZE
     if _options.switch("nack", own.get("nack", False)):
         if config.rtcp == lib.SHM_RTP_RTCP_OFF:
-            raise BadConfig('nack travels in RTCP, which is off: give rtcp="mux" or "next_port"')
+            raise BadConfig('nack needs RTCP, which is off: give rtcp="mux" or "next_port"')
         if direction != "tx":
             config.flags |= lib.SHM_RTP_NACK_RECEIVE
         if direction != "rx":
@@ -223,7 +222,7 @@ def _set_flags(config: Any, own: dict[str, Any], direction: object) -> None:
 
 
 def _plain(given: dict[str, Any], config: Any) -> dict[str, Any]:
-    """The options of the channel below, whose packets are ours with a head each."""
+    """Return the options of the underlying channel, whose packets are ours with a header each."""
     given.setdefault("capacity", CAPACITY)
     given.setdefault("report_capacity", REPORT_CAPACITY)
     sizes = {
@@ -234,7 +233,7 @@ def _plain(given: dict[str, Any], config: Any) -> dict[str, Any]:
     longest = sizes.get("max_payload", PAYLOAD_MAX)
     for name, size in (*sizes.items(), ("bytes_per_packet", config.bytes_per_packet)):
         if size > longest:
-            raise BadConfig(f"{name} is {size}, longer than max_payload, {longest}")
+            raise BadConfig(f"{name} is {size}: it must not be above max_payload={longest}")
     expected = max(config.bytes_per_packet, *sizes.values(), 0)
     sizes.setdefault("max_payload", max(USUAL_PAYLOAD_MAX, expected))
     if "packet_bytes" in sizes:

@@ -1,4 +1,4 @@
-"""What an RTP channel queues: frames and blocks, each after a head that describes it to the
+"""What an RTP channel queues: frames and blocks, each after a header that describes it to the
 worker."""
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class RecordMaker:
         size = int(bytes_per_packet or self._config.bytes_per_packet)
         if not size:
             raise errors.BadConfig(
-                f"how long a packet is, payload type {self._config.payload_type} does not say: "
+                f"payload type {self._config.payload_type} does not determine the packet size: "
                 "give bytes_per_packet, or open the channel with it"
             )
         self._check_length(size)
@@ -135,8 +135,8 @@ class RecordMaker:
     def _check_length(self, size: int) -> None:
         if size > self._max_payload:
             raise errors.PayloadTooLarge(
-                f"a packet of {size} bytes, channel {self._name!r} takes {self._max_payload}: open "
-                "it with a larger max_payload, or give send_block what it is to cut"
+                f"a packet has {size} bytes, channel {self._name!r} accepts {self._max_payload}: "
+                "open it with a larger max_payload, or let send_block split the data"
             )
 
     def pause(self, samples: int | None) -> bytes:
@@ -168,12 +168,12 @@ class RecordMaker:
             return _DEFAULT_PT
         if self._config.rtcp == lib.SHM_RTP_RTCP_MUX and payload_type in _LIKE_RTCP:
             raise errors.BadConfig(
-                f"payload_type {payload_type} looks like RTCP, with which channel {self._name!r} "
-                "shares its port (RFC 5761): use one outside of 64 to 95"
+                f"payload_type {payload_type} looks like RTCP, which shares the port of channel "
+                f"{self._name!r} (RFC 5761): use one outside of 64 to 95"
             )
         return _options.integer("payload_type", payload_type, 0, 127)
 
 
 def _number(what: str, value: int | None, most: int) -> int:
-    """0 stands for the default."""
+    """Return the number, or 0 for the default."""
     return 0 if value is None else _options.integer(what, value, 1, most)

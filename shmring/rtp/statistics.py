@@ -1,4 +1,4 @@
-"""What an RTP channel has counted and measured: `RtpChannel.stats().rtp`."""
+"""Counters and measurements of an RTP channel: `RtpChannel.stats().rtp`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RtpStats(RtpNumbers):
     """
 
     remote_cname: str
-    """What the source calls itself. Empty: not known."""
+    """CNAME of the source. Empty: not known."""
 
     @property
     def concealed_ms(self) -> float:
@@ -59,7 +59,7 @@ def read_rtp(segment: Any) -> RtpStats:
     lib.rtp_read_stats(state, counters, gauges)
     lib.rtp_read_cname(state, cname)
     now = values(RtpNumbers, (*counters, *gauges))
-    if not segment.config.direction & lib.SHM_RX:  # then nobody sets it
+    if not segment.config.direction & lib.SHM_RX:  # then it is not set
         now["remote_ssrc"] = None
     if now["sr_ntp"] is not None:
         now["sr_ntp"] &= _NTP_MASK

@@ -1,16 +1,16 @@
-"""Copies of what passes on a channel, for Wireshark and its like.
+"""Copies of the packets of a channel, for Wireshark and similar programs.
 
     from shmring import tap
 
-    with tap.open("ctl", "ctl.pcapng") as t:              # all of it, from now on
+    with tap.open("ctl", "ctl.pcapng") as t:              # everything, from now on
         time.sleep(10)
 
-    t = tap.open("ctl", "late.pcapng", keep=10.0)         # the last ten seconds, when it matters:
+    t = tap.open("ctl", "late.pcapng", keep=10.0)         # the last ten seconds, on a trigger:
     t.trigger("the arm stood still")                      # now, or at the first late packet
 
-    tap.trigger("ctl", "the arm stood still")             # likewise, every tap of the channel
+    tap.trigger("ctl", "the arm stood still")             # the same for every tap of the channel
 
-`shmring tap` is the same from the command line.
+`shmring tap` does the same on the command line.
 """
 
 from shmring.tap.opening import DEFAULT_BUFFER_BYTES, TRIGGERS, open, trigger

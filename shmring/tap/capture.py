@@ -1,4 +1,4 @@
-"""Records made into packets of a pcapng file."""
+"""Converts records to packets of a pcapng file."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from shmring.types import STAMPS, VERDICTS
 
 _INTERFACES = {records.SENT: "tx", records.ARRIVED: "rx", records.NOT_SENT: "not sent"}
 _DESCRIPTIONS = {
-    "tx": "datagrams as they were handed to the kernel",
+    "tx": "datagrams as they were passed to the kernel",
     "rx": "datagrams as they were read from the socket",
-    "not sent": "packets that got a verdict and never left; headers only",
+    "not sent": "packets that got a verdict and were not sent, headers only",
 }
 
 
 class Capture:
-    """Writes records to a sink as they come."""
+    """Writes records to a sink as they arrive."""
 
     def __init__(
         self,
@@ -32,9 +32,9 @@ class Capture:
         clock: str,
         wire_times: bool,
     ) -> None:
-        """`wanted`: of ``tx``, ``rx`` and ``not sent``. `real_offset_ns`: what makes a time of the
-        channel's clock one since 1970. `wire_times`: a sent packet has the time of its stamp, where
-        there is one."""
+        """`wanted`: a choice of ``tx``, ``rx`` and ``not sent``. `real_offset_ns`: the difference
+        from the channel's clock to Unix time. `wire_times`: a sent packet has its transmit
+        timestamp as its time, if there is one."""
         self._writer = pcapng.Writer(sink)
         self._real_offset_ns = real_offset_ns
         self._wire_times = wire_times
@@ -43,11 +43,11 @@ class Capture:
         self._dropped = 0
         self._last_ns = 0
         self.packets = 0
-        """Written so far."""
+        """Packets written so far."""
         self.lost = 0
         """Datagrams that were overwritten before they were read."""
         times = (
-            "stamps where there are any, else start of the send call"
+            "transmit timestamp if there is one, else start of the send call"
             if wire_times
             else ("start of the send call")
         )
@@ -57,7 +57,7 @@ class Capture:
             comment=(
                 f"channel {channel} namespace {namespace}; times of packets are {clock} + "
                 f"{real_offset_ns} ns; of sent packets: {times}; times in comments are {clock} in "
-                "ns; IP and UDP headers are made up, but for addresses, lengths and checksums"
+                "ns; IP and UDP headers are synthetic except addresses, lengths and checksums"
             ),
         )
         self._received = dict.fromkeys(wanted, 0)
@@ -67,16 +67,16 @@ class Capture:
         }
 
     def remark(self, text: str) -> None:
-        """A comment of the next packet."""
+        """Add a comment to the next packet."""
         self._remarks.append(text)
 
     def note_lost(self, datagrams: int) -> None:
-        """So many are missing before the next packet."""
+        """Note how many datagrams are missing before the next packet."""
         self._dropped += datagrams
         self.lost += datagrams
 
     def put(self, record: Record) -> None:
-        """Write one packet; a mark becomes a comment of the next. Raises `OSError`."""
+        """Write one packet. A mark becomes a comment of the next packet. Raises `OSError`."""
         if record.kind == records.MARK:
             self.remark(f"mark: {record.payload.decode('utf-8', 'replace')}")
             return
@@ -105,11 +105,11 @@ class Capture:
         self.packets += 1
 
     def flush(self) -> None:
-        """Hand everything to the sink. Raises `OSError`."""
+        """Pass everything to the sink. Raises `OSError`."""
         self._writer.flush()
 
     def finish(self) -> None:
-        """The statistics, and what could not be said with a packet. Raises `OSError`."""
+        """Write the statistics, and what did not fit any packet. Raises `OSError`."""
         remarks = "; ".join([f"{self.lost} datagrams lost in the tap", *self._remarks])
         for place, (name, number) in enumerate(self._numbers.items()):
             lost = 0 if place else self.lost
@@ -139,7 +139,7 @@ class Capture:
 
 
 def comment(record: Record) -> str:
-    """What is known of a packet beside its bytes: words and ``name=value``, times in ns."""
+    """Return the facts about a packet except its bytes: words and ``name=value``, times in ns."""
     words = [f"seq={record.sequence}"] if record.flags & records.HAS_SEQUENCE else []
     if record.kind == records.ARRIVED:
         words += [f"arrived_ns={record.stamped_ns}", f"stamp={STAMPS[record.stamp].value}"]

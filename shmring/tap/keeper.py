@@ -1,4 +1,4 @@
-"""Keeps what was read last, for a given time, as raw as it came."""
+"""Keeps the raw data that was read in the last seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from shmring.tap.log import Batch
 
 
 class Keeper:
-    """Batches of the last `keep_ns`, in at most `limit_bytes` of memory: the oldest go first."""
+    """Batches of the last `keep_ns`, in at most `limit_bytes` of memory. The oldest are dropped
+    first."""
 
     def __init__(self, keep_ns: int, limit_bytes: int) -> None:
         self._keep_ns = keep_ns
@@ -17,10 +18,10 @@ class Keeper:
         self._batches: deque[tuple[int, Batch]] = deque()
         self._bytes = 0
         self.dropped = 0
-        """Datagrams that would have been kept, had `limit_bytes` been more."""
+        """Datagrams that were dropped because of `limit_bytes`."""
 
     def add(self, batch: Batch, now_ns: int) -> None:
-        """Take in what was read at `now_ns`, and let go what is too old by then."""
+        """Add what was read at `now_ns`, and drop what is too old by then."""
         self._batches.append((now_ns, batch))
         self._bytes += len(batch.raw)
         self.expire(now_ns)
@@ -28,7 +29,7 @@ class Keeper:
             self.dropped += self._drop().datagrams
 
     def expire(self, now_ns: int) -> None:
-        """Let go what was read before `now_ns` less the time to keep."""
+        """Drop what was read longer than the time to keep before `now_ns`."""
         while self._batches and self._batches[0][0] < now_ns - self._keep_ns:
             self._drop()
 
@@ -38,7 +39,7 @@ class Keeper:
         return batch
 
     def take_all(self) -> Iterator[Batch]:
-        """Hand everything over, oldest first."""
+        """Return everything, oldest first."""
         while self._batches:
             yield self._drop()
 

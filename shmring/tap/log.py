@@ -1,4 +1,4 @@
-"""The log of a tap, as the process sees it that made its memory."""
+"""The log of a tap, in the process that made its memory."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ PAGE_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records as they were copied out of the log."""
+    """Records as they were copied from the log."""
 
     raw: bytes
     datagrams: int
     late: int
-    """Packets among them whose verdict says late."""
+    """How many of the packets have a verdict that means late."""
     marks: int
     lost_before: int
-    """Datagrams overwritten before the first of these was read."""
+    """Datagrams that were overwritten before the first of these was read."""
 
 
 class TapLog:
-    """Memory that a worker may write to, and nobody else: sealed, reserved, ours to pay for."""
+    """Memory to which only a worker writes. It is sealed, reserved, and accounted to
+    this process."""
 
     def __init__(self, size_bytes: int) -> None:
         """Raises `BadConfig`, `NoSpace`."""
@@ -45,7 +46,7 @@ class TapLog:
             os.close(self.fd)
             raise _check.error(
                 reason.errno or errno.ENOMEM,
-                f"{size} bytes of memory for a tap: {reason.strerror}; ask for a smaller buffer",
+                f"{size} bytes of memory for a tap: {reason.strerror}: use a smaller buffer",
             ) from None
         self._size = size
         self._view = ffi.from_buffer(self._memory)
@@ -54,11 +55,11 @@ class TapLog:
         self._buffer = ffi.new("uint8_t[]", TAKE_BYTES)
 
     def begin(self) -> None:
-        """A worker has made it its log. Raises `LayoutMismatch`."""
+        """Called after a worker has made the memory its log. Raises `LayoutMismatch`."""
         _check.check(lib.tap_reader_init(self._reader, self._view, self._size))
 
     def take(self) -> Batch | None:
-        """The next records, some at most; None: there are none now."""
+        """Return some of the next records, or None if there are none now."""
         batch = self._batch
         if lib.tap_reader_take(self._reader, self._buffer, TAKE_BYTES, batch) == 0:
             return None
@@ -72,11 +73,11 @@ class TapLog:
 
     @property
     def untold(self) -> int:
-        """Datagrams that were overwritten behind the last record there is."""
+        """Datagrams that were overwritten after the last record that is left."""
         return int(lib.tap_reader_untold(self._reader))
 
     def close(self) -> None:
-        """Give the memory back; the worker must have been told before."""
+        """Give the memory back. The worker must have been told before."""
         if self.fd >= 0:
             ffi.release(self._view)
             self._memory.close()

@@ -1,4 +1,4 @@
-"""Opening a tap: what is asked for, checked, and the channel it is asked of."""
+"""Opens a tap: checks the arguments and finds the channel."""
 
 from __future__ import annotations
 
@@ -45,20 +45,25 @@ def open(
     buffer_bytes: int = DEFAULT_BUFFER_BYTES,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
 ) -> Tap:
-    """Copy what passes on `channel` to `output`, a path or an object with ``write``, as pcapng.
+    """Copy the packets of `channel` to `output`, a path or an object with ``write``, as pcapng.
 
-    `direction`: ``"tx"``, ``"rx"`` or ``"both"``. `keep`: nothing is written but on a trigger; then
-    the last `keep` seconds, and `after` seconds more; None: everything is written at once.
-    `triggers`: what beside `Tap.trigger` is one: ``"late"``, a packet with a verdict that means
-    late; ``"api"``, `shmring.tap.trigger` in any process. `again`: go on keeping after that, else
-    the tap ends. `count`: end after so many packets. `snap`: bytes copied of a datagram at most, 0:
-    all. `not_sent`: packets that got a verdict and were not sent, too, without payload. `times`: a
-    sent packet bears the start of its send call (``"sent"``) or the stamp of the kernel or card
-    where it has one (``"wire"``); ``"auto"``: the stamp where every packet gets one.
-    `buffer_bytes`: of the log that the worker writes, at least 256 KiB; what is not read in time is
-    overwritten, and counted. `memory_bytes`: kept at most.
+    `direction`: ``"tx"``, ``"rx"`` or ``"both"``.
+    `keep`: write only on a trigger. Then write the last `keep` seconds, and the next `after`
+        seconds. None: write everything at once.
+    `triggers`: triggers in addition to `Tap.trigger`. ``"late"``: a packet with a verdict that
+        means late. ``"api"``: `shmring.tap.trigger` in any process.
+    `again`: keep recording after a trigger. Otherwise the tap ends.
+    `count`: end after this number of packets.
+    `snap`: copy at most this number of bytes of a datagram, 0: all.
+    `not_sent`: also include packets that got a verdict and were not sent, without payload.
+    `times`: the time of a sent packet: ``"sent"``, the start of its send call, or ``"wire"``, the
+        timestamp of the kernel or card if it has one. ``"auto"``: the timestamp if every packet
+        gets one.
+    `buffer_bytes`: size of the log that the worker writes, at least 256 KiB. What is not read in
+        time is overwritten, and counted.
+    `memory_bytes`: at most this much memory is used for `keep`.
 
-    The worker makes the copies and never waits: a tap that is stopped or killed disturbs nobody.
+    The worker makes the copies and never waits, so a stopped or killed tap disturbs no process.
     `namespace`: as for `shmring.attach`. Raises `ValueError`, `ChannelNotFound`, `ChannelClosed`,
     `NoPermission`, `NoSpace` (too many taps, no memory), `WorkerFailed`, `OSError` (the output).
     """
@@ -66,12 +71,12 @@ def open(
     keep_ns = None if keep is None else _nanoseconds(keep, "keep")
     after_ns = _nanoseconds(after, "after")
     if times not in TIMES:
-        raise ValueError(f"times {times!r}: one of {', '.join(TIMES)}")
+        raise ValueError(f"times is {times!r}: use one of {', '.join(TIMES)}")
     for value, name, least in ((snap, "snap", 0), (memory_bytes, "memory_bytes", 1 << 20)):
         if value < least:
-            raise ValueError(f"{name} {value}: at least {least}")
+            raise ValueError(f"{name} is {value}: it must be at least {least}")
     if count is not None and count < 1:
-        raise ValueError(f"count {count}: at least 1")
+        raise ValueError(f"count is {count}: it must be at least 1")
     space, segment = _segment(channel, namespace)
     config = segment.config
     clock_tai = config.clock == lib.RT_CLOCK_TAI
@@ -108,10 +113,10 @@ def open(
 
 
 def trigger(channel: str, text: str = "", *, namespace: str | None = None) -> int:
-    """Trigger every tap of `channel`, of whatever process; the text becomes a comment.
+    """Trigger every tap of `channel`, in all processes. The text becomes a comment.
 
-    Returns how many taps there are. Taps without ``"api"`` among their triggers get the comment
-    only. Raises as `open`.
+    Returns how many taps there are. Taps without ``"api"`` among their triggers only write the
+    comment. Raises the exceptions of `open`.
     """
     _, segment = _segment(channel, namespace)
     link = Link(segment)
@@ -124,12 +129,12 @@ def trigger(channel: str, text: str = "", *, namespace: str | None = None) -> in
 
 def _what(direction: str, not_sent: bool, triggers: Collection[str]) -> int:
     if direction not in DIRECTIONS:
-        raise ValueError(f"direction {direction!r}: one of {', '.join(DIRECTIONS)}")
+        raise ValueError(f"direction is {direction!r}: use one of {', '.join(DIRECTIONS)}")
     for name in triggers:
         if name not in TRIGGERS:
-            raise ValueError(f"trigger {name!r}: of {', '.join(TRIGGERS)}")
+            raise ValueError(f"triggers has {name!r}: use {', '.join(TRIGGERS)}")
     what = int(DIRECTIONS[direction])
-    if "late" in triggers:  # a packet that was dropped for being late is none the less late
+    if "late" in triggers:  # a packet that was dropped because it was late counts as late
         what |= lib.CTL_TAP_TX | lib.CTL_TAP_NOT_SENT
     return what | (lib.CTL_TAP_NOT_SENT if not_sent else 0)
 
@@ -141,12 +146,12 @@ def _interfaces(direction: str, not_sent: bool) -> tuple[str, ...]:
 
 def _nanoseconds(seconds: float, name: str) -> int:
     if not 0 <= seconds <= _MOST_S:
-        raise ValueError(f"{name} {seconds!r}: seconds from 0 to a year")
+        raise ValueError(f"{name} is {seconds!r}: it must be 0 s to a year")
     return round(seconds * NS_PER_S)
 
 
 def _segment(channel: str, namespace: str | None) -> tuple[str, Any]:
-    """The namespace's name and the channel's segment, mapped to be read."""
+    """Return the namespace's name and the channel's segment, mapped for reading."""
     with _host.translated(f"channel {channel!r}"):
         space = paths.default_namespace() if namespace is None else namespace
         paths.check_name("namespace", space)
@@ -157,8 +162,8 @@ def _segment(channel: str, namespace: str | None) -> tuple[str, Any]:
         if paths.shm_file(posix_name).exists():
             raise error(
                 errno.EACCES,
-                f"channel {channel!r} cannot be tapped: its segment is not for this user, nor is "
-                f"its worker; {WHY_A_WORKER}",
+            f"channel {channel!r} cannot be tapped: this user may not open its segment, nor reach "
+            f"its worker; {WHY_A_WORKER}"
             )
         raise error(
             errno.ENOENT,
@@ -174,8 +179,9 @@ def _segment(channel: str, namespace: str | None) -> tuple[str, Any]:
 
 
 def _real_offset_ns(clock_tai: bool) -> int:
-    """What makes a time of the channel's clock one since 1970: of some readings the one that was
-    disturbed least. The two clocks run alike, so it holds until somebody sets the time."""
+    """Return the difference from the channel's clock to Unix time. Of several readings, it takes
+    the one with the least disturbance. Both clocks run at the same rate, so the value is valid
+    until the time is set."""
     read = lib.rt_tai_ns if clock_tai else lib.rt_mono_ns
     best, offset = 1 << 62, 0
     for _ in range(_OFFSET_ROUNDS):
@@ -189,7 +195,8 @@ def _real_offset_ns(clock_tai: bool) -> int:
 def _output(
     output: str | os.PathLike[str] | Sink,
 ) -> Iterator[tuple[Sink, Callable[[], object]]]:
-    """The sink, and what closes it; a file that is opened here is closed if what follows fails."""
+    """Return the sink, and what closes it. A file that is opened here is closed if a later step
+    fails."""
     if not isinstance(output, (str, os.PathLike)):
         yield output, _nothing
         return
@@ -202,12 +209,12 @@ def _output(
 
 
 def _nothing() -> None:
-    """Files of others stay open."""
+    """Close nothing: a file of the caller stays open."""
 
 
 @contextlib.contextmanager
 def _explained(channel: str) -> Iterator[None]:
-    """Where there is no way to the worker, the error says why one is needed."""
+    """Explain why a worker is needed, if there is no way to reach it."""
     try:
         yield
     except (errors.WorkerFailed, errors.NoPermission) as reason:

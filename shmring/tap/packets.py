@@ -1,7 +1,8 @@
-"""IP and UDP headers around a datagram, as they may have stood on the wire.
+"""IP and UDP headers for a datagram, as they may have been on the wire.
 
-A worker sees datagrams and addresses, not the headers that the kernel makes. Those made here have
-the right addresses, lengths and checksums; identification, hop limit and flow label are made up.
+A worker sees datagrams and addresses, but not the headers that the kernel makes. The headers made
+here have the right addresses, lengths and checksums. Identification, hop limit and flow label are
+synthetic.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _MAPPED = bytes(10) + b"\xff\xff"
 
 
 def _sum16(data: bytes) -> int:
-    """The ones' complement sum of 16-bit words (RFC 1071)."""
+    """Return the ones' complement sum of 16-bit words (RFC 1071)."""
     return int(lib.ring_sum16(data, len(data)))
 
 
@@ -38,7 +39,7 @@ def _complement(total: int) -> int:
 
 @functools.lru_cache(maxsize=4096)
 def _flow(source: bytes, target: bytes, ports: tuple[int, int], tos: int) -> tuple[int, int]:
-    """What the headers' checksums have in common: of IPv4, and of UDP, each without the lengths."""
+    """Return the part that the checksums of the IPv4 and UDP headers share, without the lengths."""
     udp = _sum16(source + target + struct.pack("!HHH", _PROTOCOL_UDP, *ports))
     if len(source) == 16:
         return 0, udp
@@ -49,12 +50,12 @@ def _flow(source: bytes, target: bytes, ports: tuple[int, int], tos: int) -> tup
 def ip_packet(
     source: tuple[bytes, int], target: tuple[bytes, int], data: bytes, whole: int, tos: int = 0
 ) -> tuple[bytes, int]:
-    """A packet that carries `data`, the begin of a datagram of `whole` bytes, and the length it
-    had uncut. Addresses: 4 bytes or 16, both alike, and a port."""
+    """Return a packet that carries `data`, the beginning of a datagram of `whole` bytes, and the
+    packet's full length. The two addresses have 4 or 16 bytes, both the same number, and a port."""
     (from_ip, from_port), (to_ip, to_port) = source, target
     ip_sum, udp_sum = _flow(from_ip, to_ip, (from_port, to_port), tos)
     length = UDP_HEADER_BYTES + whole
-    checksum = 0  # of one that was cut short nobody can tell it
+    checksum = 0  # the checksum of a truncated datagram is unknown
     if len(data) == whole:
         checksum = _complement(udp_sum + 2 * length + _sum16(data)) or 0xFFFF
     udp = _UDP.pack(from_port, to_port, length & 0xFFFF, checksum)
@@ -80,19 +81,19 @@ def ip_packet(
 
 
 def plain_ip(ip: bytes) -> bytes:
-    """An IPv4 address out of ``::ffff:a.b.c.d``; any other as it is."""
+    """Return the IPv4 address in ``::ffff:a.b.c.d``. Return any other address unchanged."""
     return ip[12:] if len(ip) == 16 and ip.startswith(_MAPPED) else ip
 
 
 class LocalAddresses:
-    """What to put in place of a wildcard address: that which the routing table has for the peer."""
+    """Finds a replacement for a wildcard address: the local address of the route to the peer."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[bytes, int], bytes] = {}
 
     def towards(self, local: bytes, remote: bytes, scope: int = 0) -> bytes:
-        """`local`, or if that is a wildcard or of the other family the address that leads to
-        `remote`."""
+        """Return `local`. If it is a wildcard or of the other family, return the local address that
+        leads to `remote`."""
         if len(local) == len(remote) and any(local):
             return local
         key = (remote, scope)

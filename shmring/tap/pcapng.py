@@ -1,7 +1,7 @@
 """Writes pcapng: https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-03.html
 
-Only what a tap needs: one section, interfaces whose times count in ns, packets with comments,
-statistics at the end. What is written is gathered and handed over in large pieces.
+It implements only what a tap needs: one section, interfaces with times in ns, packets with
+comments, and statistics at the end. Output is collected and written in large pieces.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _MOST_OPTION_BYTES = 0xFFFF
 
 
 class Sink(Protocol):
-    """Where the bytes go: a file, a pipe. Its ``flush`` is called, where it has one."""
+    """The destination of the bytes: a file or a pipe. Its ``flush`` is called if it has one."""
 
     def write(self, data: memoryview, /) -> int | None: ...
 
@@ -67,7 +67,7 @@ def _text(code: int, text: str) -> bytes:
 
 
 class Writer:
-    """Puts blocks together and writes them to a sink, which stays the caller's."""
+    """Assembles blocks and writes them to a sink, which the caller keeps owning."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -75,16 +75,16 @@ class Writer:
         self._pending = bytearray()
         self._interfaces = 0
         self.written_bytes = 0
-        """Handed to the sink."""
+        """Bytes passed to the sink."""
 
     def section(self, *, application: str, system: str, comment: str) -> None:
-        """Begin; once, and first."""
+        """Write the section header. Call it once, before everything else."""
         body = struct.pack("=IHHq", _BYTE_ORDER, 1, 0, _UNKNOWN_LENGTH)
         options = _text(_COMMENT, comment) + _text(_SHB_OS, system)
         self._block(_SECTION, body, options + _text(_SHB_USERAPPL, application))
 
     def interface(self, name: str, description: str, snap_bytes: int = 0) -> int:
-        """Declare an interface of raw IP packets with times in ns; its number."""
+        """Declare an interface of raw IP packets with times in ns. Return its number."""
         body = struct.pack("=HHI", LINKTYPE_RAW, 0, snap_bytes)
         options = _text(_IF_NAME, name) + _text(_IF_DESCRIPTION, description)
         self._block(_INTERFACE, body, options + _option(_IF_TSRESOL, bytes([_TSRESOL_NS])))
@@ -103,7 +103,7 @@ class Writer:
         packet_id: int = 0,
         dropped: int = 0,
     ) -> None:
-        """One packet. `time_ns`: since 1970, UTC. `dropped`: so many are missing before it."""
+        """Write one packet. `time_ns`: Unix time. `dropped`: how many are missing before it."""
         options = b"".join([_text(_COMMENT, comment) for comment in comments])
         options += _FLAGS_OPTION.pack(_EPB_FLAGS, 4, direction)
         if dropped:
@@ -133,14 +133,14 @@ class Writer:
     def statistics(
         self, interface: int, time_ns: int, *, received: int, dropped: int, comment: str
     ) -> None:
-        """What became of an interface's packets, at the end."""
+        """Write the statistics of an interface at the end."""
         body = struct.pack("=III", interface, time_ns >> 32 & 0xFFFFFFFF, time_ns & 0xFFFFFFFF)
         counts = _COUNT_OPTION.pack(_ISB_IFRECV, 8, received)
         counts += _COUNT_OPTION.pack(_ISB_IFDROP, 8, dropped)
         self._block(_STATISTICS, body, _text(_COMMENT, comment) + counts)
 
     def flush(self) -> None:
-        """Hand over what was gathered. Raises `OSError`, `BrokenPipeError`."""
+        """Write what was collected. Raises `OSError`, `BrokenPipeError`."""
         if not self._pending:
             return
         left, self._pending = memoryview(self._pending), bytearray()

@@ -1,4 +1,5 @@
-"""What a worker writes into the log of a tap: `tap_record_t` of `csrc/shm/tap_ring.h`."""
+"""The records that a worker writes into the log of a tap: `tap_record_t`
+of `csrc/shm/tap_ring.h`."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ LATE_VERDICTS = (*range(1, 6), 8)
 
 
 class Record(NamedTuple):
-    """One record. Times in ns of the channel's clock, 0: none."""
+    """One record. Times are in ns of the channel's clock, 0: none."""
 
     size: int
     kind: int
@@ -37,7 +38,7 @@ class Record(NamedTuple):
     tos: int
     place: int
     number: int
-    """Of the datagram, the same in every tap of the channel."""
+    """Number of the datagram, the same in every tap of the channel."""
     payload_bytes: int
     captured_bytes: int
     local_family: int
@@ -63,7 +64,7 @@ class Record(NamedTuple):
 
     @property
     def time_ns(self) -> int:
-        """When it happened: arrived, was sent, or was given up."""
+        """When it arrived, was sent, or was abandoned."""
         if self.kind == ARRIVED:
             return self.stamped_ns
         return self.sent_ns or self.woken_ns
@@ -82,7 +83,7 @@ class Record(NamedTuple):
 
 
 def parse(raw: bytes) -> Iterator[Record]:
-    """The records of a batch, in order. Raises `ValueError` for malformed bytes."""
+    """Return the records of a batch, in order. Raises `ValueError` for malformed bytes."""
     at = 0
     while at < len(raw):
         if len(raw) - at < _RECORD.size:

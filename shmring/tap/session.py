@@ -1,4 +1,5 @@
-"""A running tap: reads the log, keeps or writes, follows the channel from worker to worker."""
+"""A running tap: it reads the log, keeps or writes records, and follows the channel to a new
+worker."""
 
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ BATCHES_PER_ROUND = 64
 NS_PER_S = 1_000_000_000
 
 WHY_A_WORKER = (
-    "a tap needs a connection to the channel's worker: what was sent leaves no trace in shared "
-    "memory, so nobody else can copy it"
+    "a tap needs a connection to the channel's worker: sent packets are not kept in shared memory, "
+    "so only the worker can copy them"
 )
 
 
@@ -39,20 +40,21 @@ class TapStats:
     seen: int
     """Datagrams read from the log."""
     written: int
-    """Of them, as packets in the output."""
+    """Datagrams written to the output as packets."""
     lost: int
-    """Overwritten in the log before they were read, or let go because of `memory_bytes`."""
+    """Datagrams overwritten in the log before they were read, or dropped because
+    of `memory_bytes`."""
     late: int
     """Packets with a verdict that means late."""
     triggers: int
     restarts: int
-    """How often another worker took the channel over."""
+    """How often another worker took over the channel."""
     written_bytes: int
 
 
 @dataclass(slots=True)
 class _Remark:
-    """A comment for the packet of this number, or the first at or after this time."""
+    """A comment for the packet with this number, or for the first packet at or after this time."""
 
     text: str
     at_ns: int
@@ -60,9 +62,9 @@ class _Remark:
 
 
 class Tap:
-    """Copies what passes on a channel. Made by `shmring.tap.open`; runs on a thread of its own.
+    """Copies the packets of a channel. `shmring.tap.open` makes it. It runs on its own thread.
 
-    A context manager; its end is that of the tap. Methods: any thread.
+    A context manager: the end of the block closes the tap. Any thread may call its methods.
     """
 
     def __init__(
@@ -113,19 +115,20 @@ class Tap:
     # --- for others ---------------------------------------------------------------------------
 
     def trigger(self, reason: str = "api") -> None:
-        """Write what was kept, and what follows; without `keep`, a comment on the next packet."""
+        """Write what was kept and what follows. Without `keep`, add a comment to the
+        next packet."""
         self._requests.append(reason)
         self._ring()
 
     def stop(self) -> None:
-        """End soon, with what is there by now."""
+        """End soon, with what has been logged by now."""
         self._stopping = True
         self._ring()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end; False if it did not come within `timeout` seconds.
+        """Wait for the end. Return False if it did not come within `timeout` seconds.
 
-        Raises what ended the tap, if that was an error: `WorkerFailed`, `OSError` of the output.
+        If an error ended the tap, it is raised: `WorkerFailed`, or `OSError` of the output.
         """
         if not self._done.wait(timeout):
             return False
@@ -134,14 +137,15 @@ class Tap:
         return True
 
     def close(self) -> None:
-        """End, and wait for that. Twice is fine. Raises as `wait`."""
+        """End, and wait until it has ended. May be called more than once. Raises the exceptions of
+        `wait`."""
         self.stop()
         self.wait()
 
     @property
     def ended(self) -> str:
-        """Why it ended; empty while it runs. ``stopped``, ``triggered``, ``count``, ``output
-        closed``, ``channel closed``, ``channel failed`` or ``error``."""
+        """The reason why it ended, empty while it runs: ``stopped``, ``triggered``, ``count``,
+        ``output closed``, ``channel closed``, ``channel failed`` or ``error``."""
         return self._ended
 
     def stats(self) -> TapStats:
@@ -163,7 +167,7 @@ class Tap:
         self.close()
 
     def start(self) -> Tap:
-        """Begin to read; `shmring.tap.open` has done so."""
+        """Start reading. `shmring.tap.open` has already called it."""
         self._thread.start()
         return self
 
@@ -188,7 +192,7 @@ class Tap:
         return True
 
     def _follow(self) -> None:
-        """Go on with the worker that takes the channel over. Raises what stands in the way."""
+        """Continue with the worker that takes over the channel. Raises the reason if that fails."""
         self._end_of_log()
         self._link.disconnect()
         self._log.close()
@@ -196,7 +200,7 @@ class Tap:
         self._restarts += 1
         epoch = self._segment.status.epoch
         self._remarks = [_Remark(r.text, 0, None) for r in self._remarks]
-        self._remark(f"another worker from here on, epoch {epoch}: what passed between is missing")
+        self._remark(f"another worker from here on, epoch {epoch}: packets between are missing")
 
     def _end_of_log(self) -> None:
         while (batch := self._log.take()) is not None:
@@ -206,7 +210,7 @@ class Tap:
         self._merger = StampMerger()
 
     def _count_untold(self) -> None:
-        """What was overwritten behind the last record there is."""
+        """Count what was overwritten after the last record that is left."""
         untold = self._log.untold
         self._overwritten += untold
         if untold and self._writes:
@@ -233,7 +237,7 @@ class Tap:
     def _shut_output(self) -> None:
         try:
             self._close_output()
-        except OSError as reason:  # some file systems say only now that the disk is full
+        except OSError as reason:  # some file systems report a full disk only here
             self._error = self._error or reason
 
     def _serve(self) -> None:
@@ -269,8 +273,8 @@ class Tap:
             self._end_episode(now_ns)
 
     def _stop_now(self) -> None:
-        """With what was logged when this was asked, and no longer: it may come faster than it is
-        read."""
+        """Write what had been logged when this was called, and nothing later: records may arrive
+        faster than they are read."""
         until_ns = time.monotonic_ns() + NS_PER_S
         while (batch := self._log.take()) is not None:
             self._take(batch)
@@ -281,7 +285,8 @@ class Tap:
         self._ended = self._ended or "stopped"
 
     def _look_around(self) -> None:
-        """Nothing to read: has the channel ended, or its worker? Else wait for a moment."""
+        """There is nothing to read. End if the channel has ended or its worker is gone,
+        else wait."""
         state = self._log.state
         if state in (lib.TAP_CLOSED, lib.TAP_FAILED):
             self._end_of_log()
@@ -343,7 +348,7 @@ class Tap:
 
     def _end_episode(self, now_ns: int) -> None:
         if len(self._merger) and now_ns < (self._until_ns or 0) + NS_PER_S:
-            return  # stamps are on their way
+            return  # timestamps are still to come
         self._write_out(self._merger.rest())
         self._until_ns = None
         if not self._again:

@@ -1,4 +1,4 @@
-"""Brings packets that were sent and their stamps, which come later, together again."""
+"""Joins sent packets with their timestamps, which arrive later."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from shmring.tap import records
 from shmring.tap.records import Record
 
 PATIENCE_NS = 1_000_000_000
-"""A stamp that has not come after this long was lost with a worker, or overwritten."""
+"""A timestamp that has not come after this time was lost with a worker, or overwritten."""
 
 
 class StampMerger:
-    """Records go in as they are read, and come out in that order, each with its stamp.
+    """Records go in as they are read, and come out in the same order, each with its timestamp.
 
-    A packet that waits for its stamp holds up those behind it: a worker waits some ms for a stamp
-    and then says that none came.
+    A packet that waits for its timestamp delays those after it. The worker waits some ms for a
+    timestamp and then reports that none came.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class StampMerger:
         self._waiting: dict[int, int] = {}
 
     def feed(self, record: Record) -> None:
-        """Take one in: of any kind, in the order of the log."""
+        """Add a record of any kind, in the order of the log."""
         if record.kind == records.STAMPED:
             place = self._waiting.pop(record.number, None)
             if place is not None:
@@ -40,7 +40,7 @@ class StampMerger:
         self._queue.append(record)
 
     def ready(self, now_ns: int) -> Iterator[Record]:
-        """What need not wait any more. `now_ns`: in the channel's clock."""
+        """Return the records that need not wait any more. `now_ns`: in the channel's clock."""
         while self._queue:
             first = self._queue[0]
             if first.flags & records.AWAITS_STAMP:
@@ -52,7 +52,7 @@ class StampMerger:
             yield first
 
     def rest(self) -> Iterator[Record]:
-        """Everything, stamped or not: no more will come."""
+        """Return all records, with or without timestamps, because no more will come."""
         self._waiting.clear()
         while self._queue:
             first = self._queue.popleft()

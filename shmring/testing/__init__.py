@@ -1,9 +1,9 @@
-"""What tests of programs that use shmring can meet: partners, networks, virtual time.
+"""Helpers for tests of programs that use shmring: partners, networks, virtual time.
 
-`shmring.testing.plc`: partners of Netflux as they are in the field. `Link`: one direction of a bad
-network. `Exchange`: two ends, two links and a clock of numbers.
+`shmring.testing.plc`: simulated Netflux partners. `Link`: one direction of an impaired path.
+`Exchange`: two ends, two links and a virtual clock.
 
-pytest users need none of it by name: see the fixtures of `shmring.pytest_plugin`.
+pytest users do not need these names: see the fixtures of `shmring.pytest_plugin`.
 """
 
 from .exchange import Datagram, End, Exchange

@@ -1,6 +1,6 @@
-"""The session of the worker's engine, in virtual time: an `End` beside the partners.
+"""The worker's Netflux session in virtual time: an `End` like the simulated partners.
 
-For tests of the protocol itself; programs have channels.
+It is for tests of the protocol itself. Programs use channels.
 """
 
 from __future__ import annotations
@@ -53,11 +53,12 @@ class Durations(NamedTuple):
 
 
 class Session:
-    """nfx_session_t with a socket's and an application's part played by the test.
+    """An nfx_session_t, for which the test plays the socket and the application.
 
-    Sends to `remote`, takes from it only (None: from anybody), and keeps `to_send` fresh by itself
-    as long as `refreshing` is true. `at_send` is called before each send, with the session;
-    `send_fails`: the kernel refuses. `taken` counts datagrams whose payload was taken.
+    It sends to `remote` and accepts datagrams only from there (None: from any address). While
+    `refreshing` is true it keeps `to_send` fresh. `at_send` is called before each send, with the
+    session. `send_fails`: the kernel refuses each send. `taken` counts datagrams whose payload was
+    accepted.
     """
 
     def __init__(
@@ -141,14 +142,14 @@ class Session:
         lib.nfx_session_stop_sending(self._session)
 
     def count(self, name: str) -> int:
-        """A counter of nfx_stats.h."""
+        """Return a counter of nfx_stats.h."""
         return int(self._stats.counters[_COUNTERS.index(name)])
 
     def gauge(self, name: str) -> int:
         return int(self._stats.gauges[_GAUGES.index(name)])
 
     def durations(self, name: str) -> Durations:
-        """A histogram of nfx_stats.h."""
+        """Return a histogram of nfx_stats.h."""
         hist = self._stats.hists[_HISTOGRAMS.index(name)]
         count = hist.count
         median = lib.rt_hist_quantile_ns(ffi.addressof(hist), 0.5)

@@ -1,4 +1,4 @@
-"""Two ends that talk over two links, in virtual time."""
+"""Two ends that communicate over two links, in virtual time."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from .link import Address, Link
 
 
 class Datagram(NamedTuple):
-    """What an end sends. `to` None: it does not know where to."""
+    """A datagram that an end sends. `to` is None if the end does not know the destination."""
 
     data: bytes
     to: Address | None
 
 
 class End(Protocol):
-    """A protocol without socket and clock. Times are ns of a clock that does not go back."""
+    """A protocol without socket and clock. Times are in ns of a clock that never goes back."""
 
     @property
     def deadline_ns(self) -> int:
-        """When to call `run` next; `NEVER_NS`: no need to."""
+        """When to call `run` next, or `NEVER_NS` if that is not needed."""
 
     def arrive(self, data: bytes, source: Address, now_ns: int) -> object:
         """A datagram reached the end's socket."""
 
     def run(self, now_ns: int) -> Iterable[Datagram]:
-        """Do what is due by `now_ns`. Returns what is sent."""
+        """Do what is due by `now_ns`. Return what is sent."""
 
 
 class Exchange:
-    """`a` and `b`, and what lies between them.
+    """The ends `a` and `b`, and the links between them.
 
-    Time moves from one deadline to the next and nowhere else, so that a run depends on the ends
-    and on the seeds alone. What is sent to another address than the two goes nowhere.
+    Time moves only from one deadline to the next, so a run depends on the ends and the seeds alone.
+    Datagrams to other addresses are dropped.
     """
 
     def __init__(
@@ -49,17 +49,17 @@ class Exchange:
         address_b: Address = ("192.0.2.2", 2000),
         start_ns: int = 0,
     ) -> None:
-        """to_a, to_b: what the networks do; None: nothing at all."""
+        """to_a, to_b: the impairments of the links. None: none."""
         self.now_ns = start_ns
         self.to_a = Link(to_a)
         self.to_b = Link(to_b)
         self.tap: Callable[[int, Address, bytes], object] | None = None
-        """Called with time, source and data of whatever is sent by either end."""
+        """Called with time, source and data of everything that either end sends."""
         self._ends = ((a, address_a, self.to_a), (b, address_b, self.to_b))
         self._links = {address_a: self.to_a, address_b: self.to_b}
 
     def run(self, duration_ns: int, until: Callable[[], object] | None = None) -> bool:
-        """Let time pass, until `until` returns something true. Returns whether it did."""
+        """Let time pass, until `until` returns a true value. Return whether it did."""
         limit_ns = self.now_ns + duration_ns
         while not (until and until()):
             next_ns = min(
@@ -85,7 +85,7 @@ class Exchange:
                 self.send(datagram, address)
 
     def send(self, datagram: Datagram, source: Address) -> None:
-        """Send as an end would; from any address, so strangers can be played as well."""
+        """Send as an end would, from any address, so that a test can play unknown sources too."""
         if self.tap is not None:
             self.tap(self.now_ns, source, datagram.data)
         link = self._links.get(datagram.to) if datagram.to is not None else None

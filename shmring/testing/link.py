@@ -1,4 +1,4 @@
-"""One direction of a network, without sockets and clock: the emulated link of the channels."""
+"""One direction of a network, without sockets and clock: the impaired path of the channels."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from shmring.types import Impairment
 Address: TypeAlias = tuple[str, int]
 
 NEVER_NS: int = lib.RT_NEVER_NS
-"""A deadline that means: nothing to wait for."""
+"""A deadline that means that nothing is waited for."""
 
 _STORE_BYTES = 4 << 20
 _BATCH = 64
 
 
 def sans_io_check(rc: int) -> int:
-    """Return `rc`, or raise what the protocol core recorded."""
+    """Return `rc`, or raise the error that the protocol core recorded."""
     return check(rc, ffi.string(lib.rt_err_text()).decode() if rc < 0 else None)
 
 
 class LinkCounts(NamedTuple):
-    """Datagrams since the start. offered + duplicated = passed + lost + on the way."""
+    """Datagrams since the start. offered + duplicated = passed + lost + those on the way."""
 
     offered: int
     passed: int
@@ -34,9 +34,10 @@ class LinkCounts(NamedTuple):
 
 
 class Link:
-    """Does to datagrams what an `Impairment` says; the same seed does the same to the same row.
+    """Treats datagrams as an `Impairment` says. The same seed gives the same result for the same
+    sequence of datagrams.
 
-    One thread. Times are ns of any clock that does not go back.
+    One thread. Times are in ns of any clock that never goes back.
     """
 
     def __init__(self, impairment: Impairment | None = None) -> None:
@@ -54,7 +55,7 @@ class Link:
         self._sources: list[Address] = []
 
     def offer(self, data: bytes, source: Address, now_ns: int) -> None:
-        """A datagram enters the link; `source` comes out with it."""
+        """A datagram enters the link. `source` comes out with it."""
         if source not in self._sources:
             self._sources.append(source)
         entry: Any = self._in
@@ -76,7 +77,7 @@ class Link:
 
     @property
     def deadline_ns(self) -> int:
-        """When the next datagram leaves; `NEVER_NS`: none is on the way."""
+        """When the next datagram leaves, or `NEVER_NS` if none is on the way."""
         return int(lib.impair_deadline_ns(self._link))
 
     @property

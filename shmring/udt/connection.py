@@ -21,7 +21,7 @@ from shmring.udt.port import Port, draw_name, open_channel
 
 SCRATCH_BYTES = 1 << 18
 STATE_LOOK_S = 0.002
-# The worker says within its patience what became of a connection; this much later it is gone.
+# The worker reports the end of a connection within its time limit. After this time it is dead.
 GRACE_S = 2.0
 LOST = (lib.SHM_UDT_BROKEN, lib.SHM_UDT_CLOSED, lib.SHM_UDT_LOST)
 _NS_PER_S = 1_000_000_000
@@ -176,7 +176,7 @@ class Connection:
             self.mapped()
 
     async def room(self) -> None:
-        """Return when there may be room for what found none, or after a little while."""
+        """Return when there may be room for data that found none, or after a short time."""
         await self._room.wait(self._sleep_for_room)
 
     def _sleep_for_room(self) -> bool:
@@ -198,7 +198,7 @@ class Connection:
             if self._pid == os.getpid():
                 with contextlib.suppress(errors.ShmringError, OSError):
                     self._say_goodbye(linger_s)
-        finally:  # a signal's handler may have had enough
+        finally:  # a signal's handler may have ended the wait
             self.leave()
 
     def _say_goodbye(self, linger_s: float) -> None:
@@ -237,7 +237,7 @@ class Connection:
             self.port.release()
 
     def __del__(self) -> None:
-        # Nothing mapped is touched: in a cycle of garbage it may be unmapped already.
+        # Do not touch mapped memory: in a garbage cycle it may be unmapped already.
         if not self.closed and self._pid == os.getpid():
             closer.later(_Forgotten(self.port, self.endpoint.name, self.settings.linger))
 

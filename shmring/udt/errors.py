@@ -127,7 +127,7 @@ class UdtNotConnected(UdtError, ConnectionError):
 
 
 class UdtPeerError(UdtError):
-    """The peer could not store what was sent."""
+    """The peer could not store the sent data."""
 
 
 _KINDS: dict[int, tuple[type[UdtError], int]] = {

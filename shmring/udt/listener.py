@@ -26,9 +26,9 @@ from shmring.udt.socket import UdtSocket
 
 log = logging.getLogger("shmring.udt")
 
-# A wait ends after that long at the latest, so that Python's signal handlers run.
+# A wait ends after this time at the latest, so that Python's signal handlers run.
 SLICE_S = 0.5
-# What was opened to answer a request is connected at once, or the worker has forgotten the request.
+# An end that was opened to answer a request connects at once, or the worker forgot the request.
 ANSWER_S = 5.0
 _NS_PER_S = 1_000_000_000
 
@@ -260,7 +260,7 @@ def _answer_one(shared: _Shared, packet: Packet) -> None:
     except errors.ChannelClosed:
         raise
     except (errors.ShmringError, OSError) as caught:
-        # Forgotten meanwhile, or no memory, no files: the peer asks again, or is refused.
+        # Forgotten in the meantime, or no memory or files left: the peer asks again, or is refused.
         log.warning("a connection from %s was not accepted: %s", packet.source, caught)
         with contextlib.suppress(errors.ShmringError, OSError):
             shared.port.refuse(request.number)

@@ -1,4 +1,4 @@
-"""What UDT connections and ports may be asked to be, and the channels that they become."""
+"""Options of UDT connections and ports, and the channels that they become."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONGESTION: dict[str, int] = {
     "bbr": lib.SHM_UDT_CC_BBR,
 }
 
-# What the protocol takes off the MSS: IPv4, UDP and its own headers.
+# What the headers take from the MSS: IPv4, UDP and the protocol's own.
 PACKET_OVERHEAD = 28
 HEADERS = 44
 MSS, LEAST_MSS, MOST_MSS = 1500, 76, 65535
@@ -49,47 +49,47 @@ class UdtOptions(TypedDict, total=False):
     messages: bool | None
     """Send and receive messages. Default False: a stream of bytes. Both ends must agree."""
     mss: int | None
-    """Largest packet, IP and UDP headers (28 bytes) included, 76 to 65535. Default 1500; the
-    smaller one of both ends holds."""
+    """Largest packet, IP and UDP headers (28 bytes) included, 76 to 65535. Default 1500. The
+    smaller one of both ends applies."""
     congestion: str
-    """``"daimd"`` (default, UDT's own), ``"bbr"``, or ``"fixed"``: `max_bandwidth`."""
+    """``"daimd"`` (default, UDT's own), ``"bbr"``, or ``"fixed"``: the rate is `max_bandwidth`."""
     max_bandwidth: int | None
     """Bytes per second, headers included. None (default): unlimited."""
     window_packets: int | None
-    """Packets in flight towards us at most, 32 to 2**20. Default 25600."""
+    """Maximum number of packets in flight towards us, 32 to 2**20. Default 25600."""
     send_bytes: int | None
-    """Of the worker's send buffer, which holds what is not acknowledged, 64 KiB to 2 GiB. Default:
+    """Size of the worker's send buffer, which holds unacknowledged data, 64 KiB to 2 GiB. Default:
     8192 packets."""
     receive_packets: int | None
-    """Of the worker's receive buffer. Default 8192."""
+    """Size of the worker's receive buffer, packets. Default 8192."""
     linger: float | None
-    """Seconds that `UdtSocket.close` waits for what was sent to be acknowledged; 0: not at all,
-    what was not acknowledged may be lost. Default 180."""
+    """Seconds that `UdtSocket.close` waits until sent data is acknowledged. 0: it does not wait,
+    and unacknowledged data may be lost. Default 180."""
     ring_bytes: int | None
     """Shared memory between application and worker, each way, 64 KiB to 1 GiB. Default 2 MiB."""
     burst_ns: int | None
-    """Packets due within this time leave together. None (default): the worker decides."""
+    """Packets that are due within this time leave together. None (default): the worker decides."""
 
 
 class PortOptions(TypedDict, total=False):
-    """What a UDP port may be asked to be."""
+    """Options of a UDP port. None means the default."""
 
     rcvbuf_bytes: int | None
-    """Kernel's receive buffer. Default 12 MB, what a window of packets takes."""
+    """The kernel's receive buffer. Default 12 MB, enough for a window of packets."""
     sndbuf_bytes: int | None
-    """Kernel's send buffer. Default 4 MiB."""
+    """The kernel's send buffer. Default 4 MiB."""
     max_sockets: int | None
-    """Connections on the port at a time, 1 to 65536. Default 4096."""
+    """Maximum number of connections on the port at the same time, 1 to 65536. Default 4096."""
     impair: Impairment | None
-    """An emulated link between this port and the network, sending side."""
+    """An impaired path between this port and the network, sending side."""
     impair_rx: Impairment | None
     """The same, receiving side."""
     cpu: int | None
     """Core of the worker that serves the port and all of its connections."""
     v6only: bool
-    """An IPv6 port takes no IPv4. Default False."""
+    """Whether an IPv6 port refuses IPv4. Default False."""
     socket: _socket.socket | int | None
-    """A bound UDP socket to work with; the worker gets a copy."""
+    """A bound UDP socket to work with. The worker gets a copy."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ class Settings:
         mss = number("mss", given.get("mss", MSS), LEAST_MSS, MOST_MSS)
         bandwidth = number("max_bandwidth", given.get("max_bandwidth", 0), 0, 2**63 - 1)
         if congestion == "fixed" and not bandwidth:
-            raise BadConfig('congestion is "fixed": say how fast with max_bandwidth=')
+            raise BadConfig('congestion is "fixed": give the rate with max_bandwidth=')
         usual = max(LEAST_SEND_BYTES, BUFFER_PACKETS * (mss - HEADERS))
         send_bytes = given.get("send_bytes", usual)
         return cls(
@@ -145,12 +145,12 @@ class Settings:
 
 
 def transfer_mode(messages: bool) -> int:
-    """The number of it in shared memory."""
+    """Return its number in shared memory."""
     return int(lib.SHM_UDT_MESSAGES if messages else lib.SHM_UDT_STREAM)
 
 
 def seconds(what: str, value: object) -> float:
-    """A number of seconds, 0 to `MOST_SECONDS`. Raises `TypeError`, `BadConfig`."""
+    """Return a number of seconds, 0 to `MOST_SECONDS`. Raises `TypeError`, `BadConfig`."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{what} must be seconds, not {value!r}")
     if not 0 <= value <= MOST_SECONDS:
@@ -161,7 +161,7 @@ def seconds(what: str, value: object) -> float:
 def port_channel(
     local: tuple[str, int] | None, options: PortOptions
 ) -> tuple[dict[str, Any], EngineConfig]:
-    """The channel of a port, which does not listen yet. Raises `BadConfig`, `TypeError`."""
+    """Return the channel of a port, which does not listen yet. Raises `BadConfig`, `TypeError`."""
     given = _options.asked_for(options, PortOptions.__annotations__, "a UDT port")
     config = ffi.new("shm_udt_port_config_t *")
     config.config_bytes = ffi.sizeof("shm_udt_port_config_t")
@@ -201,7 +201,7 @@ def connection_channel(
     cpu: int | None = None,
     socket_id: int = 0,
 ) -> tuple[dict[str, Any], EngineConfig]:
-    """The channel of a connection on a port. Raises `BadAddress`, `BadConfig`."""
+    """Return the channel of a connection on a port. Raises `BadAddress`, `BadConfig`."""
     _address.pack(remote, "remote", least_port=1)
     config = ffi.new("shm_udt_config_t *")
     config.config_bytes = ffi.sizeof("shm_udt_config_t")

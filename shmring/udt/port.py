@@ -129,7 +129,7 @@ class Port:
             self.endpoint.finish()
         if self._pid != os.getpid():
             return
-        # In garbage the channel may be finalized already, without its owner's knowledge.
+        # In a garbage cycle the channel may already be finalized.
         with contextlib.suppress(errors.ShmringError, OSError):
             self.pool.close_channel(self._name)
 

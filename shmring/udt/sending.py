@@ -145,8 +145,8 @@ class Sender:
         if length > most:
             raise udt_error(
                 Code.ELARGEMSG,
-                f"a message of {length} bytes, the send buffer has {most}: send less "
-                "at once, or open the socket with larger send_bytes",
+                f"the message has {length} bytes, the send buffer {most}: send less at once, or "
+                "open the socket with larger send_bytes",
             )
 
     # --- all of it --------------------------------------------------------------------------------

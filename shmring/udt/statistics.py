@@ -1,4 +1,4 @@
-"""What UDT connections and ports have counted and measured."""
+"""Counters and measurements of UDT connections and ports."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class UdtPortStats(UdtPortNumbers):
 
 
 class UdtState(StrEnum):
-    """How a connection is. Compares equal to its lower-case name."""
+    """The state of a connection. Compares equal to its lower-case name."""
 
     OPENING = "opening"
     CONNECTING = "connecting"
@@ -74,7 +74,7 @@ _STATES: dict[int, UdtState] = {
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the worker says of a connection."""
+    """The worker's facts about a connection."""
 
     state: UdtState
     error: int

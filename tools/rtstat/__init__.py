@@ -1,6 +1,6 @@
-"""rtstat: what every pool, worker and channel of this host is doing, read without disturbing any.
+"""rtstat: what every pool, worker and channel of this host does, read without disturbing them.
 
     from rtstat.snapshot import Watch
 
-`rtstat.snapshot` says how to look, `rtstat.table` what there is to see.
+`rtstat.snapshot` describes how to read the values, `rtstat.table` which values exist.
 """

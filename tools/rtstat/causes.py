@@ -1,8 +1,8 @@
-"""What late packets have in common, what else happened then, and what follows: pure functions.
+"""What late packets have in common, what else happened then, and the conclusion: pure functions.
 
-A spell is a run of late packets with less than a second between two of them. A rule looks at one
-spell with the events of its time, and says in plain words what was the matter and what to do, or
-passes. The first that speaks wins: `RULES`.
+A spell is a sequence of late packets with less than a second between any two of them. A rule gets
+one spell with the events of its time. It returns the cause and the advice in plain words, or
+nothing. The first rule in `RULES` that returns something decides.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ class Case:
 
     channel: str
     packets: tuple[LatePacket, ...]
-    """The oldest first; at least one."""
+    """The late packets, oldest first, at least one."""
     events: tuple[Event, ...]
-    """What the worker noted in that time."""
+    """The events that the worker recorded in that time."""
     worker: PageFacts | None
 
     @property
     def first_mono_ns(self) -> int:
-        """When the first of them was due."""
+        """When the first of the packets was due."""
         return min(map(due_mono_ns, self.packets))
 
     @property
     def last_mono_ns(self) -> int:
-        """When the last of them got its verdict."""
+        """When the last of the packets got its verdict."""
         return max(packet.noted_mono_ns for packet in self.packets)
 
     @property
@@ -67,11 +67,11 @@ class Case:
         return int(median(packet.late_ns for packet in self.packets))
 
     def mostly(self, *verdicts: Verdict) -> bool:
-        """Whether more than half of them have one of these."""
+        """Return whether more than half of the packets have one of these verdicts."""
         return 2 * sum(packet.verdict in verdicts for packet in self.packets) > len(self.packets)
 
     def noted(self, *kinds: str) -> list[Event]:
-        """The events of its time that are of one of these kinds."""
+        """Return the events of these kinds in the spell's time."""
         return [event for event in self.events if event.kind in kinds]
 
     def longest(self, kind: str, number: str) -> int:
@@ -84,7 +84,7 @@ def spells(
     events: Sequence[Event],
     worker: PageFacts | None = None,
 ) -> list[Case]:
-    """Runs of late packets, the latest first, each with what was noted in its time."""
+    """Return the spells, latest first, each with the events of its time."""
     found: list[list[LatePacket]] = []
     for packet in sorted(packets, key=lambda packet: packet.noted_mono_ns):
         if not found or packet.noted_mono_ns - found[-1][-1].noted_mono_ns > _GAP_NS:
@@ -113,7 +113,7 @@ def _case(
 
 
 def common(case: Case) -> list[str]:
-    """Sentences: what the packets of a spell share."""
+    """Return sentences about what the packets of a spell have in common."""
     count = len(case.packets)
     if count == 1:
         return ["it is a single packet"]
@@ -130,7 +130,7 @@ def common(case: Case) -> list[str]:
             said.append(f"{different}: {', '.join(parts)}")
     instants = len({packet.due_ns for packet in case.packets})
     if instants == 1:
-        said.append("due at the same instant")
+        said.append("due at the same time")
     batch = max(packet.batch for packet in case.packets)
     if batch > 1:
         said.append(f"up to {batch} left in one call")
@@ -139,7 +139,7 @@ def common(case: Case) -> list[str]:
 
 
 def common_facts(case: Case) -> dict[str, Any]:
-    """For JSON."""
+    """Return the spell for JSON."""
     return {
         "packets": len(case.packets),
         "first_mono_ns": case.first_mono_ns,
@@ -157,10 +157,10 @@ def common_facts(case: Case) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was the matter, and what to do about it."""
+    """A cause of lateness, and what to do about it."""
 
     cause: str
-    """A name for programs; one of `CAUSES`."""
+    """A name for programs, one of `CAUSES`."""
     conclusion: str
     advice: tuple[str, ...]
 
@@ -169,12 +169,12 @@ Rule = Callable[[Case], Finding | None]
 
 
 def explain(case: Case) -> Finding:
-    """The first rule that speaks."""
+    """Return the result of the first rule that applies."""
     for rule in RULES:
         found = rule(case)
         if found is not None:
             return found
-    raise AssertionError("the last rule always speaks")
+    raise AssertionError("the last rule always applies")
 
 
 def _taken_over(case: Case) -> Finding | None:
@@ -182,11 +182,11 @@ def _taken_over(case: Case) -> Finding | None:
         return None
     return Finding(
         "worker_restart",
-        "the worker died, and another took the channel over; what was due meanwhile waited for it, "
+        "the worker died and another one took over the channel. Packets due in between waited, "
         f"{duration(case.worst_ns)} at most",
         (
             f"see how it ended: rtstat --post-mortem {case.channel}",
-            "packets that must not be late any more are better dropped: open the channel with "
+            "if late packets are useless, drop them: open the channel with "
             'late="drop"',
         ),
     )
@@ -197,8 +197,8 @@ def _held(case: Case) -> Finding | None:
         return None
     return Finding(
         "held",
-        "the channel was held, and what was due meanwhile left when it was released",
-        ("hold it when nothing is due, or purge it before it is released",),
+        "the channel was held, and packets due during that time left after its release",
+        ("hold it when nothing is due, or purge it before the release",),
     )
 
 
@@ -215,12 +215,12 @@ def _failed(case: Case) -> Finding | None:
 
 _ERRNO_ADVICE = {
     1: "a firewall rule refuses them (nft list ruleset, iptables -L OUTPUT)",
-    13: "it is a broadcast address: open the channel with broadcast=True; or a firewall refuses it",
-    22: "the kernel takes no such packet: look at address, size, and the options of the channel",
+    13: "for a broadcast address, open the channel with broadcast=True, else check the firewall",
+    22: "the kernel refuses such a packet: check address, size, and the options of the channel",
     90: "too long for the path and dont_fragment is set: send shorter packets",
     101: "there is no route to that address: ip route get ADDRESS",
-    113: "there is no such host on the link: ip neigh",
-    130: "the process that queued them, or the worker that sent them, died amid it: see the events",
+    113: "the network has no such host: ip neigh",
+    130: "the process that queued them, or the worker that sent them, died: see the events",
 }
 
 
@@ -237,13 +237,12 @@ def _enqueued_late(case: Case) -> Finding | None:
     who = ", ".join(name for name, _ in case.producers.most_common(3))
     return Finding(
         "sender_late",
-        f"they were queued after they were due, by {duration(by)} (median), {duration(most)} at "
-        f"most: the sender was late, not the worker ({who})",
+        f"they were queued {duration(by)} (median) after they were due, {duration(most)} at most: "
+        f"the sender was late, not the worker ({who})",
         (
-            f"queue earlier: at least {duration(most)} more ahead of the deadline; deadlines far "
-            "ahead cost nothing",
-            "a Python process is held up by its garbage collector, its other threads and other "
-            "processes on its core: queue many packets in one call (send_many)",
+            f"queue at least {duration(most)} earlier; a deadline far ahead costs nothing",
+            "a Python process is delayed by garbage collection, its threads and other processes "
+            "on its core: queue many packets in one call (send_many)",
         ),
     )
 
@@ -259,16 +258,16 @@ def _off_core(case: Case) -> Finding | None:
     if case.worker is not None and case.worker.policy != "fifo":
         return Finding(
             "preempted",
-            f"{head}, and it runs without a real-time class, so that any other process may have "
+            f"{head}, and it runs without a real-time class, so any other process may have "
             "its core",
-            (f"give the workers SCHED_FIFO: {_GUIDE}; shmring doctor says what lacks",),
+            (f"give the workers SCHED_FIFO: {_GUIDE}; shmring doctor says what is missing",),
         )
     return Finding(
         "stopped",
-        f"{head}, in spite of its real-time class: it was stopped (SIGSTOP, a debugger), or the "
-        "machine stood still (hypervisor, firmware), or a task of higher priority ran",
+        f"{head}, despite its real-time class: it was stopped (SIGSTOP, a debugger), the machine "
+        "paused (hypervisor, firmware), or a task of higher priority ran",
         (
-            "shmring doctor measures how long this machine takes to wake up, and says what lacks",
+            "shmring doctor measures how long this machine takes to wake up, and gives the fixes",
             "keep other work and interrupts off the worker's core (isolcpus=, irqaffinity=)",
         ),
     )
@@ -294,11 +293,11 @@ def _forced_rest(case: Case) -> Finding | None:
         return None
     return Finding(
         "throttled",
-        "the worker had to rest, to stay below the share of a core that the kernel leaves to "
+        "the worker had to rest, to stay below the share of a core that the kernel grants to "
         f"real-time tasks: {rests} times about then",
         (
             "spread the channels over more cores: Pool(cpus=[...])",
-            "let packets that belong together be due together, so that they leave in one call",
+            "give packets that belong together the same deadline, so that one call sends them",
         ),
     )
 
@@ -311,10 +310,10 @@ def _no_room(case: Case) -> Finding | None:
     return Finding(
         "no_room",
         f"the kernel had no room for packets, {times} times: they came faster than the interface, "
-        "or its queueing discipline, lets them out",
+        "or its queueing discipline, sends them",
         (
-            "send fewer at a time, or give the socket more room: sndbuf_bytes=",
-            "look at the interface: tc -s qdisc show, ethtool -S",
+            "send fewer at a time, or enlarge the socket buffer: sndbuf_bytes=",
+            "check the interface: tc -s qdisc show, ethtool -S",
         ),
     )
 
@@ -324,10 +323,10 @@ def _woke_late(case: Case) -> Finding | None:
         return None
     return Finding(
         "woke_late",
-        f"the worker woke up later than it had learnt to expect, by {duration(case.median_ns)}",
+        f"the worker woke up {duration(case.median_ns)} later than its wake margin covers",
         (
-            'profile="latency" spins instead of sleeping, for a core of CPU time',
-            "shmring doctor names what makes this machine wake up slowly (C-states, timer slack, "
+            'profile="latency" spins instead of sleeping, and uses a whole core',
+            "shmring doctor names what delays wake-ups on this machine (C-states, timer slack, "
             "frequency governor)",
         ),
     )
@@ -338,11 +337,10 @@ def _queued_behind(case: Case) -> Finding | None:
         return None
     return Finding(
         "queued_behind",
-        "the worker was busy with packets before them: more was due at one time than leaves at one "
-        "time",
+        "the worker was busy with earlier packets: more were due at a time than one call sends",
         (
-            "let deadlines differ by what a send call takes (rtstat show: send_call), or be equal "
-            "and of one destination, so that they leave in one call (gso=True)",
+            "spread deadlines by the time of a send call (rtstat show: send_call), or make them "
+            "equal and use one destination, so that one call sends the packets (gso=True)",
             "spread the channels over more cores: Pool(cpus=[...])",
         ),
     )
@@ -358,9 +356,9 @@ def _producer_halted(case: Case) -> Finding | None:
         "a client was stopped in the middle of a send, and packets queued behind it waited"
         + (f": {', '.join(who)}" if who else ""),
         (
-            "give the senders a core of their own, or a better priority: one that is preempted "
-            "or stopped in mid-send holds its packet back",
-            "keep payloads in memory that is present: a file mapping may wait for the disk",
+            "give the senders their own core, or a higher priority: a sender that is preempted or "
+            "stopped during a send delays the packets after it",
+            "keep payloads in resident memory: a file mapping may wait for the disk",
         ),
     )
 
@@ -371,12 +369,12 @@ def _send_slow(case: Case) -> Finding | None:
     calls = [p.handed_ns - p.sent_ns for p in case.packets if p.handed_ns]
     return Finding(
         "send_slow",
-        f"the worker was there in time, and the kernel took long: up to {duration(max(calls))} for "
+        f"the worker was on time, but the kernel was slow: up to {duration(max(calls))} for "
         "one send call"
         if calls
-        else "the worker was there in time, and the kernel took long",
+        else "the worker was on time, but the kernel was slow",
         (
-            "look for firewall rules, queueing disciplines and captures on the way out (tc, nft, "
+            "check firewall rules, queueing disciplines and captures on output (tc, nft, "
             "tcpdump), and for interrupts on this core (/proc/interrupts)",
         ),
     )
@@ -387,11 +385,11 @@ def _dropped(case: Case) -> Finding | None:
         return None
     return Finding(
         "dropped",
-        "they were in the queue in time, the worker turned to them too late, and the channel drops "
-        f'what is late (late="drop"): by {duration(case.median_ns)}',
+        "they were queued in time, but the worker took them up too late, and the channel drops "
+        f'late packets (late="drop"): by {duration(case.median_ns)}',
         (
-            "shmring doctor says whether this machine is fit for such deadlines",
-            "a larger tolerance_ns= lets them out",
+            "shmring doctor tells whether this machine can meet such deadlines",
+            "a larger tolerance_ns= would send them",
         ),
     )
 
@@ -401,7 +399,7 @@ def _mixed(case: Case) -> Finding:
     return Finding(
         "mixed",
         f"no single reason: {parts}",
-        ("shmring doctor says whether this machine is fit for such deadlines",),
+        ("shmring doctor tells whether this machine can meet such deadlines",),
     )
 
 

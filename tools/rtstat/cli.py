@@ -1,10 +1,10 @@
-"""The `rtstat` command: an overview without a word, else one module per command or mode.
+"""The `rtstat` command: an overview by default, else one module per command or mode.
 
-A command (``rtstat show NAME``) is a row of `COMMANDS` and a module of its own, imported when it is
-called: with ``add_arguments(parser)`` and ``run(arguments) -> int``, its docstring being the help.
-A mode is an option that takes over (``rtstat --once`` is none): a row of `MODES` and a module whose
-``run(arguments)`` is called with the arguments of the overview. So each starts in the time that
-what it needs takes.
+A command (``rtstat show NAME``) is a row of `COMMANDS` and a module, which is imported when the
+command is called. The module has ``add_arguments(parser)`` and ``run(arguments) -> int``, and its
+docstring is the help. A mode is an option that replaces the overview (``rtstat --once`` is not
+one): a row of `MODES` and a module whose ``run(arguments)`` gets the arguments of the overview. So
+each command only loads what it needs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ UNHEALTHY = 2
 
 
 class Command(NamedTuple):
-    """A word behind ``rtstat``, the module that does the work, one line of help."""
+    """A word after ``rtstat``, the module that does the work, and one line of help."""
 
     name: str
     module: str
@@ -34,23 +34,23 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
-    Command("list", "rtstat.listing", "names of channels, one a line, for scripts"),
+    Command("list", "rtstat.listing", "names of channels, one per line, for scripts"),
     Command("show", "rtstat.show", "everything about one channel, with its histogram"),
-    Command("errors", "rtstat.errors", "each distinct problem of workers and channels, once"),
+    Command("errors", "rtstat.errors", "the distinct errors of workers and channels"),
     Command("why", "rtstat.why", "why packets of a channel were late, and what to do"),
     Command("post-mortem", "rtstat.post_mortem", "what a channel left behind, dead or alive"),
 )
 
 
 class Mode(NamedTuple):
-    """An option with a value that does something else than to show an overview."""
+    """An option with a value that does something else than show an overview."""
 
     option: str
     metavar: str
     module: str
     help: str
     json: bool = False
-    """Whether --json goes with it."""
+    """Whether it can be combined with --json."""
 
     @property
     def destination(self) -> str:
@@ -71,23 +71,23 @@ MODES = (
 )
 
 _DESCRIPTION = """\
-What every pool, worker and channel of this host is doing. Reads shared memory only: nobody is
-asked, woken or disturbed, even if this is stopped or killed."""
+Show what every pool, worker and channel of this host does. rtstat only reads shared memory: it
+asks, wakes and disturbs no process, even if it is stopped or killed itself."""
 
 _EPILOG = """\
 examples:
   rtstat                             full screen, once a second; plain text in a pipe
-  rtstat --plain                     overviews as plain text, one below the other
+  rtstat --plain                     overviews as plain text, one after the other
   rtstat --once                      overview, one look
   rtstat --once --sort late          the worst channels first
   rtstat --json                      everything, as one JSON object; fields: docs/rtstat.md
-  rtstat --json -i 1                 one JSON object a line, once a second, until Ctrl-C
+  rtstat --json -i 1                 one JSON object per line and second, until Ctrl-C
   rtstat --csv -i 1 --channel 'axis-*' --fields name,tx_pps,lateness_interval_p99_ns
   rtstat --csv=worker -i 10          a row per worker every ten seconds
   rtstat --record night.csv -i 1 --duration 3600        then: shmring plot night.csv
   rtstat --serve-metrics 9464                           http://127.0.0.1:9464/metrics
-  rtstat show ctl                    one channel in depth
-  rtstat errors                      what went wrong, each problem once
+  rtstat show ctl                    one channel in detail
+  rtstat errors                      each distinct error
   rtstat --once --unhealthy || echo "look at it"
 
 exit codes: 0 healthy, 1 wrong usage, 2 something is stale, failed, unreadable or missing
@@ -95,20 +95,21 @@ exit codes: 0 healthy, 1 wrong usage, 2 something is stale, failed, unreadable o
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
-    """Finds the width by itself: argparse loads archive formats to do so, at every start."""
+    """Find the terminal width without argparse, which imports archive formats for that at every
+    start."""
 
     def __init__(self, prog: str) -> None:
         try:
             columns = os.get_terminal_size(sys.stdout.fileno()).columns
-        except (OSError, ValueError, AttributeError):  # there may be no stdout at all
+        except (OSError, ValueError, AttributeError):  # stdout may be missing
             columns = 100
         super().__init__(prog, width=min(100, columns) - 2)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line, by default this process's; return the exit code."""
+    """Run one command line, by default this process's. Return the exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # where there is no letter for micro: ?s
+        sys.stdout.reconfigure(errors="replace")  # without the letter for micro: ?s
     words = list(sys.argv[1:] if argv is None else argv)
     command = next((c for c in COMMANDS if words and c.name == words[0]), None)
     parser = _overview_parser() if command is None else _command_parser(command)
@@ -118,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return HEALTHY
     except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing more may be written at exit either.
+        # The reader of the output has left. Write nothing more, also not at exit.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return HEALTHY

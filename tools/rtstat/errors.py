@@ -1,12 +1,13 @@
-"""Each distinct problem of workers and channels, once: how often, first and last time, in words.
+"""Show each distinct error of workers and channels: how often, first and last time, in words.
 
-Workers and pools keep them in shared memory, also beyond their death. The latest comes first.
-A past error is no fault of now: the exit code is 0 as long as what was asked for is there.
+Workers and pools keep their errors in shared memory, and they stay there after a process died. The
+latest error comes first. Past errors do not count as failure: the exit code is 0 if the requested
+pools and channels exist.
 
 examples:
   rtstat errors                     of every worker
   rtstat errors --channel ctl       of one channel
-  rtstat errors --json              one JSON object a line; fields: docs/rtstat.md
+  rtstat errors --json              one JSON object per line; fields: docs/rtstat.md
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--channel", metavar="NAME", help="only what is about this one")
-    parser.add_argument("--pool", metavar="NAME", help="only of this pool's workers")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--channel", metavar="NAME", help="only errors of this channel")
+    parser.add_argument("--pool", metavar="NAME", help="only errors of this pool's workers")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
     add_namespace(parser)
 
 
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def text(errors: Iterable[DistinctError]) -> str:
-    """All of them for people, the first one first."""
+    """Return all errors as text, in the given order."""
     return "\n".join(map(_lines, errors)) or "no errors"
 
 
@@ -81,6 +82,6 @@ def _number(error: DistinctError) -> str:
 
 
 def _when(mono_ns: int) -> str:
-    """A moment of CLOCK_MONOTONIC by the clock on the wall."""
+    """Return a time of CLOCK_MONOTONIC as local time of day."""
     seconds = time.time() - (time.monotonic_ns() - mono_ns) / 1e9
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(max(0.0, seconds)))

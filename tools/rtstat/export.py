@@ -1,4 +1,4 @@
-"""Snapshots for programs: one JSON object each, or rows of CSV. The fields: `rtstat.table`."""
+"""Snapshots for programs: one JSON object each, or CSV rows. `rtstat.table` has the fields."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rtstat.table import FIELD, FIELDS, values
 from rtstat.views import ChannelView
 
 SCHEMA = 1
-"""Raised when a name changes its meaning, or goes; not when one is added."""
+"""Changes when a name is removed or changes its meaning, but not when a name is added."""
 
 
 def facts(shot: Snapshot, selection: Selection) -> dict[str, Any]:
-    """A snapshot as values that `json` takes."""
+    """Return a snapshot as values that `json` accepts."""
     return {
         "schema": SCHEMA,
         "host": os.uname().nodename,
@@ -35,7 +35,8 @@ def facts(shot: Snapshot, selection: Selection) -> dict[str, Any]:
 
 
 def channel_facts(channel: ChannelView) -> dict[str, Any]:
-    """A channel, its readers (``attached``) and its engine's part (under the engine's name)."""
+    """Return a channel, its readers (``attached``) and its engine's part (under the
+    engine's name)."""
     row: dict[str, Any] = values("channel", channel)
     row["attached"] = [values("reader", reader) for reader in channel.readers]
     part = channel.part
@@ -45,7 +46,7 @@ def channel_facts(channel: ChannelView) -> dict[str, Any]:
 
 
 def print_json(shot: Snapshot, selection: Selection, to: TextIO) -> None:
-    """One line."""
+    """Write one line."""
     to.write(json.dumps(facts(shot, selection), separators=(",", ":")) + "\n")
     to.flush()
 
@@ -54,12 +55,13 @@ def print_json(shot: Snapshot, selection: Selection, to: TextIO) -> None:
 
 
 class CsvWriter:
-    """Rows of one scope, ``channel`` or ``worker``, each with the time of its look in front."""
+    """Rows of one scope, ``channel`` or ``worker``. Each row begins with the time of its look."""
 
     def __init__(self, to: TextIO, scope: str, names: Sequence[str] | None) -> None:
-        """names: of fields; of an engine's part ``rtp.lost``. None: all fields of the scope.
+        """names: names of fields, with the form ``rtp.lost`` for an engine's part. None: all fields
+        of the scope.
 
-        Raises ValueError for one that is not there.
+        Raises ValueError for an unknown field.
         """
         import csv
 
@@ -70,7 +72,7 @@ class CsvWriter:
         self._head_written = False
 
     def write(self, shot: Snapshot, selection: Selection) -> None:
-        """The rows of one snapshot; before the first one, the head."""
+        """Write the rows of one snapshot. The first call writes the header before them."""
         if not self._head_written:
             self._writer.writerow(["time_ns", *(name for name, _, _ in self._columns)])
             self._head_written = True
@@ -111,4 +113,4 @@ def _column(scope: str, name: str) -> tuple[str, str | None, Field]:
         return name, engine, FIELD[engine, part]
     if (scope, name) in FIELD:
         return name, None, FIELD[scope, name]
-    raise ValueError(f"{name!r} is no field of {scope}s: docs/rtstat.md lists them")
+    raise ValueError(f"{scope}s have no field {name!r}: docs/rtstat.md lists them")

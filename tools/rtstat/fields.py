@@ -1,4 +1,4 @@
-"""How rows of `rtstat.table` are made."""
+"""Makes the rows of `rtstat.table`."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ KINDS: dict[Kind, str] = {
 
 
 class Field(Frozen):
-    """One thing that is shown."""
+    """A value that is shown."""
 
     name: str
-    """In JSON and CSV."""
+    """The name in JSON and CSV."""
     label: str
-    """For people, short."""
+    """A short name for people."""
     unit: str
-    """Base unit, empty for texts and plain numbers."""
+    """The base unit, empty for texts and plain numbers."""
     kind: Kind
     help: str
     get: Callable[[Any], Value]
-    """Its value in a view."""
+    """Return the field's value in a view."""
 
 
 # --- what gets a value out of a view --------------------------------------------------------------
@@ -46,7 +46,7 @@ def attribute(name: str) -> Callable[[Any], Value]:
 
 
 class Word:
-    """Gets a number of a view's row as it is. interval: None where there was no look before."""
+    """Return the getter for a plain number of a view's row. interval: None at the first look."""
 
     __slots__ = ("interval", "name")
 
@@ -84,14 +84,15 @@ def readable(name: str) -> str:
 def rows(
     kind: Kind, table: str, gets: dict[str, Callable[[Any], Value]] | None = None
 ) -> Iterator[Field]:
-    """Of lines "name | label | unit | help". gets: by name, of what is no attribute of the view."""
+    """Parse lines "name | label | unit | help". gets: getters of fields that are not attributes of
+    the view."""
     for line in table.strip().splitlines():
         name, label, unit, about = (cell.strip() for cell in line.split("|"))
         yield Field(name, label, unit, kind, about, (gets or {}).get(name) or attribute(name))
 
 
 def words(table: Iterable[LookWord], kind: Kind | None = None) -> Iterator[Field]:
-    """Of the words of `rtstat._look`. kind: None for what the table says."""
+    """Return fields for words of `rtstat._look`. kind: None for the kind in the word table."""
     for name, unit, none, text, counts in table:
         get: Callable[[Any], Value] = Word(name)
         if none is not None:
@@ -114,7 +115,7 @@ TIMES = {
 
 
 def times(name: str, text: str) -> Iterator[Field]:
-    """A histogram: since it was opened, and of the interval."""
+    """Return the fields of a histogram: accumulated, and of the interval."""
     label = readable(name)
     for part, (unit, meaning) in TIMES.items():
         key = f"{name}_{part}"

@@ -1,6 +1,6 @@
-"""The fields of `rtstat.table` as tables of Markdown.
+"""The fields of `rtstat.table` as Markdown tables.
 
-docs/rtstat.md has them under "Fields"; `make schema` writes them there.
+They are the section "Fields" of docs/rtstat.md. `make schema` writes them there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TITLES = {
 
 
 def page() -> str:
-    """All of it."""
+    """Return all tables."""
     parts = [_kinds(), _times()]
     for scope, title in _TITLES.items():
         parts.append(f"### {title}\n\n{_table(FIELDS[scope])}")

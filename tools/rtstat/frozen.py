@@ -1,8 +1,8 @@
-"""Frozen records with types, in the time a command has to start.
+"""Frozen records with types that import fast.
 
-As dataclasses of the standard library, to type checkers and to the reader. That module takes two
-fifths of the instructions of a whole ``rtstat --json`` of a few channels: it imports `inspect`, and
-compiles half a dozen functions per class.
+They look like dataclasses to type checkers and readers. The module `dataclasses` takes two fifths
+of the instructions of a whole ``rtstat --json`` of a few channels, because it imports `inspect` and
+compiles several functions per class.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, ClassVar, dataclass_transform
 
 @dataclass_transform(frozen_default=True)
 class Frozen:
-    """Base of records: the annotations of a class are its fields, after those of its base."""
+    """Base class of records. The annotations of a class are its fields, after those of its base."""
 
     names: ClassVar[tuple[str, ...]] = ()
 
@@ -27,7 +27,7 @@ class Frozen:
     def _in_order(self, values: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         fields = dict(zip(self.names, values, strict=False)) | named
         if len(fields) != len(values) + len(named) or fields.keys() != set(self.names):
-            raise TypeError(f"{type(self).__name__} takes {', '.join(self.names)}, each once")
+            raise TypeError(f"{type(self).__name__} needs each of {', '.join(self.names)} once")
         return tuple(fields[name] for name in self.names)
 
     def __setattr__(self, name: str, value: object) -> None:

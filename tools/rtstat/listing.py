@@ -1,9 +1,9 @@
-"""Names of channels, one a line: namespace/name, pool, engine, health.
+"""Print the names of channels, one per line: namespace/name, pool, engine, health.
 
 examples:
   rtstat list                           every channel
-  rtstat list --pool plant              those of one pool
-  rtstat list --unhealthy               those that need a look
+  rtstat list --pool plant              the channels of one pool
+  rtstat list --unhealthy               only unhealthy channels
   rtstat list -q | xargs -n 1 rtstat show
 """
 

@@ -1,8 +1,9 @@
-"""Names of the metrics: what `rtstat.table` has, by the conventions of Prometheus.
+"""Names of the metrics: the values of `rtstat.table`, named by the conventions of Prometheus.
 
-Base units (seconds, bytes, ratio), the unit in the name, ``_total`` behind counters. Rates,
-percentiles and shares of an interval are left out, as a query makes them better; so are texts,
-identifiers and points in time. What a channel or a worker *is* stands in the ``info`` metrics.
+Names have base units (seconds, bytes, ratio) in the name, and ``_total`` after counters. Rates,
+percentiles and shares of an interval are left out, because a query computes them better. Texts,
+identifiers and points in time are left out, too. The ``info`` metrics have the properties of a
+channel or worker.
 """
 
 from __future__ import annotations
@@ -27,25 +28,25 @@ BOUNDS_NS = (
     *(n * _US for n in (1, 2, 5, 10, 20, 50, 100, 200, 500)),
     *(n * _MS for n in (1, 2, 5, 10, 50, 100, 1000)),
 )
-"""Upper bounds of the buckets of every histogram: close to each other from 1 us to 10 ms."""
+"""Upper bounds of the buckets of every histogram. They are dense from 1 us to 10 ms."""
 
-# Unit of the table: how it is called, and how many of it make one.
+# Unit of the table: its name in Prometheus, and how many of it make one of those.
 _UNITS = {
     "ns": ("seconds", 1e-9),
     "s": ("seconds", 1.0),
     "share": ("ratio", 1.0),
     "ppb": ("ratio", 1e-9),
     "pps": ("packets_per_second", 1.0),
-    # Their names say already what is counted.
+    # Their names already say what is counted.
     **dict.fromkeys(("times", "flag", "calls", "events", "connections"), ("", 1.0)),
 }
 _NOT_MEASURES = frozenset({"", "id", "number", "ntp", "units", "entries"})
 _INSTANTS = ("_mono_ns", "_due_ns")
 _ENDINGS = ("_ns", "_s", "_ppb", "_pps", "_bytes", "_packets")
-# Accumulated, and yet no counters: the largest of something, and what readers take with them.
+# Accumulated, but not counters: a maximum, or a value that ends with its reader.
 _NO_COUNTERS = ("longest_loop_ns", "_max_ns", "readers_taken", "readers_lost")
 
-# Where the rule would make a name that misleads.
+# Names where the rule would mislead.
 _STEMS = {
     ("channel", "tx_next_sequence"): "tx_queued",
     ("channel", "epoch"): "epoch",
@@ -55,8 +56,8 @@ _STEMS = {
     ("rtp", "senders"): "sending",
 }
 
-# A thousand channels are a few series each for those who store them: histograms whose tails matter
-# are given whole, of the others the mean; what is configured is left to `rtstat --json`.
+# With a thousand channels every series costs storage. Histograms with important tails are exported
+# whole, of the others only the mean. Settings are left to `rtstat --json`.
 _SUMMED_UP = ("wire_early", "immediate", "send_call", "own_interval", "gap")
 _LEFT_OUT = ("tx_used_bytes", "rx_unread_bytes")
 _CONFIGURED = ("tolerance_ns",)
@@ -66,24 +67,24 @@ Kind = Literal["counter", "gauge", "histogram", "summary", "info"]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One metric: what it is called, and where it comes from."""
+    """One metric: its name, and where its value comes from."""
 
     name: str
-    """As samples of counters and gauges bear it; of histograms without ``_bucket`` and so on."""
+    """The name of samples of counters and gauges. Histograms add ``_bucket`` and so on."""
     kind: Kind
     help: str
     labels: tuple[str, ...]
     scope: str
-    """Of `rtstat.table.FIELDS`; ``""``: of the exporter itself."""
+    """The scope in `rtstat.table.FIELDS`, or ``""`` for the exporter itself."""
     field: Field | None = None
     factor: float = 1.0
-    """From the table's unit to the metric's."""
+    """The factor from the table's unit to the metric's."""
     histogram: str = ""
-    """Name of the histogram in the view; of a ``_max_seconds``, too."""
+    """Name of the histogram in the view, also for a ``_max_seconds``."""
 
 
 def _scopes() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Of each scope: what its names begin with, and its labels."""
+    """For each scope: the prefix of its names, and its labels."""
     own = {
         "pool": ("pool", POOL_LABELS),
         "worker": ("worker", WORKER_LABELS),
@@ -230,4 +231,4 @@ FAMILIES: tuple[Family, ...] = (
         )
     ),
 )
-"""Every metric there is."""
+"""All metrics."""

@@ -1,6 +1,6 @@
-"""The metrics as tables of Markdown.
+"""The metrics as Markdown tables.
 
-docs/metrics.md has them under "The metrics"; `make schema` writes them there.
+They are the section "The metrics" of docs/metrics.md. `make schema` writes them there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TITLES = {
 
 
 def page() -> str:
-    """All of it."""
+    """Return all tables."""
     parts = []
     for scope, families in groupby(FAMILIES, lambda family: family.scope):
         rows = [f"| `{one.name}` | {one.kind} | {one.help} |" for one in families]

@@ -1,6 +1,6 @@
-"""`rtstat --serve-metrics [HOST:]PORT`: a page for Prometheus, as docs/metrics.md says.
+"""`rtstat --serve-metrics [HOST:]PORT`: a page for Prometheus, described in docs/metrics.md.
 
-Every request looks at shared memory once; nothing runs between them. Needs prometheus-client.
+Every request reads shared memory once, and nothing runs in between. Needs prometheus-client.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _EVERYTHING = argparse.Namespace(channel=[], pool=[], unhealthy=False, sort=None
 
 Labels = dict[str, str]
 Rows = list[tuple[Any, Labels, Any]]
-"""Of one scope: views, the labels of each, and the view that has its histograms."""
+"""Views of one scope, the labels of each, and the view that has its histograms."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rtstat import metrics_page
 
     host, port = parse_address(arguments.serve_metrics)
-    # Before the server's threads begin, so that the signals come to us.
+    # Before the server's threads start, so that this thread gets the signals.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         with Watch(namespace_of(arguments)) as watch:
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Of ``9464``, ``0.0.0.0:9464``, ``[::]:9464``. Raises `ValueError`."""
+    """Parse ``9464``, ``0.0.0.0:9464`` or ``[::]:9464``. Raises `ValueError`."""
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not port.isdecimal() or int(port) > 65535 or (colon and not host):
@@ -89,16 +89,16 @@ def _url(host: str, port: int) -> str:
 
 
 class Collector:
-    """Makes the families of `rtstat.metric_table` from one look each time it is asked."""
+    """Makes the families of `rtstat.metric_table` from a new look at each request."""
 
     def __init__(self, watch: Watch, selection: Selection | None = None) -> None:
-        """watch: for this collector alone. selection: None for all there is."""
+        """watch: used by this collector alone. selection: None for everything."""
         self._watch = watch
         self._selection = selection or Selection(_EVERYTHING)
         self._lock = threading.Lock()
 
     def collect(self) -> list[Metric]:
-        """For a registry of prometheus_client; from any thread."""
+        """Called by a registry of prometheus_client, from any thread."""
         with self._lock:
             start = time.perf_counter()
             shot = self._watch.look()
@@ -168,7 +168,7 @@ def _channel_labels(channel: ChannelView) -> Labels:
 def _own_samples(
     shot: Snapshot, scopes: dict[str, Rows], look_s: float
 ) -> dict[str, Iterable[Any]]:
-    """Those that are no number of the table."""
+    """Set the values that are not numbers of the table."""
     exporter = {
         "version": version("shmring"),
         "layout": str(LAYOUT_VERSION),
@@ -257,10 +257,10 @@ def _numbers(family: Family, rows: Rows) -> list[Any]:
 
 
 def _shown(family: Family) -> Callable[[Any], bool] | None:
-    """Which views have the number at all; None: all of them.
+    """Return the views that have the number, or None if all have it.
 
-    Of histograms that hold nothing only that of lateness is there, so that it can be watched from
-    the first packet on.
+    An empty histogram is left out. Only lateness is always included, so that it can be monitored
+    from the first packet on.
     """
     stem = family.histogram
     if stem and stem != "lateness":
@@ -279,7 +279,8 @@ def _shown(family: Family) -> Callable[[Any], bool] | None:
 
 
 def _histogram(family: Family, rows: Rows, with_bounds: dict[int, list[Labels]]) -> Iterator[Any]:
-    """with_bounds: of labels by their id, those of their buckets; histograms share them."""
+    """Add a histogram. with_bounds: the bucket labels for labels with this id. Histograms share
+    them."""
     from prometheus_client.samples import Sample
 
     name, stem = family.name, family.histogram
@@ -307,8 +308,8 @@ def _summary(family: Family, rows: Rows) -> Iterator[Any]:
 
 
 def _cumulated(buckets: Iterable[tuple[int, int]]) -> list[int]:
-    """How many are up to each bound, and how many there are at all. A bucket belongs to the side
-    of a bound on which its middle lies: 1.6 % off at most."""
+    """Return the number of values up to each bound, and the total. A bucket counts on the side of a
+    bound where its middle is. The error is at most 1.6 %."""
     counts = [0] * (len(BOUNDS_NS) + 1)
     for upper, count in buckets:
         width = 1 if upper < _LINEAR else 1 << (upper.bit_length() - 6)

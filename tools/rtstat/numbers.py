@@ -1,6 +1,6 @@
-"""Rows of numbers with names: what `rtstat._look` copied at one look, and at the look before.
+"""Rows of named numbers: the copies of `rtstat._look` from this look and from the previous one.
 
-A number is made of a row when it is asked for, and not before: most are not.
+A number is converted when it is used, because most are not used.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from rtstat.frozen import Frozen
 NS_PER_S = 1_000_000_000
 
 Words = dict[str, int]
-"""Name of a number: its place in a row."""
+"""Name of a number: its position in a row."""
 
 
 LookWord = tuple[str, str, int | None, str, bool]
-"""Of `rtstat._look`: name, unit, the number that stands for "not known", meaning, whether it
+"""A word of `rtstat._look`: name, unit, the number that means "not known", meaning, and whether it
 counts up."""
 
 
@@ -39,13 +39,13 @@ NETFLUX_HISTOGRAMS = tuple(
 
 
 def name_of(names: tuple[str, ...] | dict[int, str], number: int) -> str:
-    """The name of a number, or the number itself where it has none."""
+    """Return the name of a number, or the number itself if it has no name."""
     known = names if isinstance(names, dict) else dict(enumerate(names))
     return known.get(number, str(number))
 
 
 class Times(Frozen):
-    """A histogram of durations, summed up; ns. All 0: nothing was measured."""
+    """A summary of a histogram of durations, ns. All values are 0 if nothing was measured."""
 
     count: int
     min_ns: int
@@ -58,7 +58,7 @@ class Times(Frozen):
 
     @classmethod
     def make(cls, numbers: Numbers, name: str, interval: bool) -> Times | None:
-        """Of an interval without a look before it: None."""
+        """Return the summary of an interval, or None without a previous look."""
         if interval:
             if numbers.seconds is None:
                 return None
@@ -83,15 +83,15 @@ class Times(Frozen):
 
 
 class Numbers(Frozen):
-    """Numbers by name, at one look and at the one before."""
+    """Numbers by name, at this look and at the previous one."""
 
     now: memoryview
     before: memoryview | None
-    """None: there was no look before, or since then it was reset."""
+    """None: there was no previous look, or the values were reset since then."""
     places: Words
-    """Name of a number: its place in the row."""
+    """Name of a number: its position in the row."""
     seconds: float | None
-    """Between the two looks."""
+    """Time between the two looks."""
 
     def __getitem__(self, name: str) -> int:
         value: int = self.now[self.places[name]]
@@ -110,7 +110,7 @@ class Numbers(Frozen):
         return len(self.places)
 
     def delta(self, name: str) -> int | None:
-        """How much a counter grew since the look before; None: there was none."""
+        """Return how much a counter grew since the previous look, or None if there was none."""
         if self.before is None:
             return None
         place = self.places[name]
@@ -123,5 +123,5 @@ class Numbers(Frozen):
         return grown / self.seconds if grown is not None and self.seconds else None
 
     def times(self, name: str, *, interval: bool = False) -> Times | None:
-        """A histogram summed up; None: an interval, and there was no look before."""
+        """Return the summary of a histogram, or None for an interval without a previous look."""
         return Times.make(self, name, interval)

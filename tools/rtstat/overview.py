@@ -1,4 +1,4 @@
-"""`rtstat` without a command: everything, once or again and again, as text, JSON or CSV."""
+"""`rtstat` without a command: everything, once or repeatedly, as text, JSON or CSV."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--once", action="store_true", help="one overview as plain text")
     how.add_argument(
-        "--plain", action="store_true", help="overviews as plain text, again and again"
+        "--plain", action="store_true", help="overviews as plain text, repeatedly"
     )
     how.add_argument("--json", action="store_true", help="one object per snapshot")
     how.add_argument(
@@ -38,28 +38,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--interval",
         metavar="SECONDS",
         type=_seconds,
-        help="again and again, every so many seconds (default 1 where it goes on by itself)",
+        help="repeat after this many seconds (default 1 if the output repeats anyway)",
     )
     parser.add_argument(
-        "-n", "--count", metavar="N", type=_count, help="end after so many snapshots"
+        "-n", "--count", metavar="N", type=_count, help="end after this many snapshots"
     )
     parser.add_argument(
         "--duration",
         metavar="SECONDS",
         type=_seconds,
-        help="with --record: end after so long (default: when it is ended)",
+        help="with --record: end after this time (default: never)",
     )
     parser.add_argument(
         "--seconds",
         type=_seconds,
-        help="of one snapshot: look twice, so far apart, for rates and intervals (default 0.2 with "
-        "--once, else one look without them)",
+        help="for one snapshot: look twice, this far apart, for rates and intervals (default 0.2 "
+        "with --once, else one look without them)",
     )
     parser.add_argument(
         "--fields",
         type=lambda text: [name.strip() for name in text.split(",")],
         metavar="A,B",
-        help="columns of --csv (default: all); of an engine: rtp.loss",
+        help="columns of --csv (default: all); for an engine: rtp.loss",
     )
     add_namespace(parser)
     add_filters(parser)
@@ -72,14 +72,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _seconds(text: str) -> float:
     value = float(text)
     if not 0 < value <= 86400:
-        raise argparse.ArgumentTypeError(f"{text} seconds: more than 0, up to 86400")
+        raise argparse.ArgumentTypeError(f"{text} seconds: use more than 0, up to 86400")
     return value
 
 
 def _count(text: str) -> int:
     value = int(text)
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} snapshots: 1 or more")
+        raise argparse.ArgumentTypeError(f"{text} snapshots: use 1 or more")
     return value
 
 
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         if getattr(arguments, mode.destination) is not None:
             return int(importlib.import_module(mode.module).run(arguments))
     if arguments.duration:
-        raise ValueError("--duration goes with --record; elsewhere -n says how many snapshots")
+        raise ValueError("--duration needs --record; without it use -n for the number of snapshots")
     selection = Selection(arguments)
     if _wants_screen(arguments):
         from rtstat.screen import app
@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _wants_screen(arguments: argparse.Namespace) -> bool:
-    """Nothing else was asked for, somebody sits in front of it, and Textual is there."""
+    """Return whether no output option is given, stdout is a terminal, and Textual is installed."""
     if arguments.once or arguments.plain or arguments.json or arguments.csv or arguments.fields:
         return False
     if arguments.count or arguments.seconds or os.environ.get("TERM") in (None, "dumb"):
@@ -127,7 +127,7 @@ def _print_version() -> int:
 
 def _writer(arguments: argparse.Namespace, selection: Selection) -> Writer:
     if arguments.fields and not arguments.csv:
-        raise ValueError("--fields goes with --csv")
+        raise ValueError("--fields needs --csv")
     if arguments.json:
         from rtstat.export import print_json
 
@@ -143,7 +143,7 @@ def _writer(arguments: argparse.Namespace, selection: Selection) -> Writer:
 
 
 def _snapshots(watch: Watch, arguments: argparse.Namespace) -> Iterator[Snapshot]:
-    """One, or one every interval, at times that do not drift."""
+    """Print one snapshot, or one every interval. The times do not drift."""
     once = arguments.once or ((arguments.json or arguments.csv) and not arguments.interval)
     first_s = arguments.seconds or (0 if arguments.json or arguments.csv else _ONCE_S)
     if once or first_s:

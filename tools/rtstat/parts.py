@@ -1,4 +1,4 @@
-"""What the engines have to tell of a channel: `rtstat.views.ChannelView.part`."""
+"""The engines' parts of a channel: `rtstat.views.ChannelView.part`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ UDT_STATES = ("new", *layout.UDT_STATE)
 
 
 class RtpView(Numbers):
-    """The part of an RTP channel; names as in `shmring.RtpStats`, values as in shared memory."""
+    """The part of an RTP channel, with the names of `shmring.RtpStats` and values as in shared
+    memory."""
 
     @property
     def loss(self) -> float | None:
-        """Share (0 to 1) of the frames expected since the look before that did not come in time.
+        """Share (0 to 1) of the frames due since the previous look that did not come in time.
 
-        Without a look before: since the channel was opened.
+        Without a previous look: since the channel was opened.
         """
         lost, late, delivered = (self._recent(name) for name in ("lost", "late", "delivered"))
         expected = lost + late + delivered
@@ -31,7 +32,7 @@ class RtpView(Numbers):
 
     @property
     def remote_ssrc(self) -> int | None:
-        """Of the source received; None: none proved yet."""
+        """SSRC of the received source. None: no validated source yet."""
         return self["remote_ssrc"] if self["valid"] and self["remote_ssrc"] >= 0 else None
 
     @property
@@ -41,12 +42,12 @@ class RtpView(Numbers):
 
     @property
     def delay_ns(self) -> int:
-        """Of the jitter buffer in force."""
+        """Of the jitter buffer in effect."""
         return self["delay_ns"]
 
     @property
     def target_ns(self) -> int:
-        """The delay it aims at."""
+        """The delay that the jitter buffer aims for."""
         return self["target_ns"]
 
     @property
@@ -56,18 +57,19 @@ class RtpView(Numbers):
 
     @property
     def rtt_ns(self) -> int | None:
-        """Round trip, from RTCP; None: not known."""
+        """Round-trip time from RTCP. None: not known."""
         return self["rtt_ns"] if self["rtt_ns"] >= 0 else None
 
     @property
     def reported_loss(self) -> float | None:
-        """Share of our packets lost, as the last report about us says; None: there was none."""
+        """Share of our packets that were lost, from the last report about us. None: there
+        was none."""
         q8 = self["reported_fraction_lost"]
         return q8 / 256 if q8 >= 0 and self["report_mono_ns"] else None
 
 
 class UdtView(Numbers):
-    """The part of a UDT connection; names as in `shmring.udt.UdtStats`."""
+    """The part of a UDT connection, with the names of `shmring.udt.UdtStats`."""
 
     @property
     def state(self) -> str:
@@ -80,17 +82,18 @@ class UdtView(Numbers):
 
     @property
     def window_packets(self) -> int:
-        """How much may be unacknowledged: the lesser of the peer's room and congestion control."""
+        """How much may be unacknowledged: the smaller of the peer's room and the
+        congestion window."""
         return min(self["flow_window_packets"], self["cwnd_packets"])
 
     @property
     def pace_pps(self) -> float | None:
-        """Packets per second that congestion control lets out; None: no limit."""
+        """Packets per second that congestion control allows. None: no limit."""
         return 1e12 / self["period_ps"] if self["period_ps"] > 0 else None
 
     @property
     def loss(self) -> float | None:
-        """Share (0 to 1) of the packets sent since the look before, or ever, that became lost."""
+        """Share (0 to 1) of the packets sent since the previous look, or ever, that were lost."""
         sent, lost = self.delta("sent"), self.delta("send_losses")
         if sent is None or lost is None:
             sent, lost = self["sent"], self["send_losses"]
@@ -98,11 +101,11 @@ class UdtView(Numbers):
 
 
 class UdtPortView(Numbers):
-    """The part of a UDT port; names as in `shmring.udt.UdtPortStats`."""
+    """The part of a UDT port, with the names of `shmring.udt.UdtPortStats`."""
 
 
 class NetfluxView(Numbers):
-    """The part of a Netflux link; names as in `shmring.NetfluxStats`, and cycle and watchdog."""
+    """The part of a Netflux link, with the names of `shmring.NetfluxStats`, cycle and watchdog."""
 
     @property
     def cycle_ns(self) -> int:
@@ -110,22 +113,22 @@ class NetfluxView(Numbers):
 
     @property
     def watch_ns(self) -> int | None:
-        """Silence after which the watchdog runs out; None: there is none."""
+        """Silence after which the watchdog expires. None: there is no watchdog."""
         return self["watch_ns"] or None
 
     @property
     def alive(self) -> bool:
-        """A datagram was accepted within the watchdog's interval."""
+        """Whether a datagram was accepted within the watchdog's interval."""
         return self["alive"] != 0
 
     @property
     def heard(self) -> bool:
-        """The partner acknowledges what we send."""
+        """Whether the partner acknowledges what we send."""
         return self["heard"] != 0
 
     @property
     def fresh(self) -> bool:
-        """The values to send are not too old."""
+        """Whether the values to send are recent enough."""
         return self["fresh"] != 0
 
     @property

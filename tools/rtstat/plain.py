@@ -1,4 +1,4 @@
-"""Snapshots as plain text: tables for people, without a terminal's help."""
+"""Snapshots as plain text: tables for people, without terminal control."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Columns = tuple[tuple[str, Callable[[Any], str]], ...]
 
 
 def overview(shot: Snapshot, selection: Selection) -> str:
-    """Workers, channels, and what their engines have to tell."""
+    """Return the tables of workers, channels, and their engines' parts."""
     channels = selection.channels(shot)
     tables = [
         _table(_WORKER, selection.workers(shot)),
@@ -56,17 +56,17 @@ def _table(columns: Columns, views: Iterable[Any]) -> str:
 
 
 def amount(value: float | None, unit: str) -> str:
-    """A quantity, or a dash."""
+    """Return a quantity, or a dash."""
     return NOTHING if value is None else quantity(value, unit)
 
 
 def percent(share: float | None) -> str:
-    """A share of 0 to 1 in percent."""
+    """Return a share of 0 to 1 in percent."""
     return NOTHING if share is None else quantity(100 * share, "percent")
 
 
 def span(ns: float | None) -> str:
-    """A duration, or a dash."""
+    """Return a duration, or a dash."""
     return NOTHING if ns is None else duration(ns)
 
 

@@ -1,15 +1,14 @@
-"""What a channel and its workers left behind: state, last heartbeat, last events, late packets,
-errors.
+"""Show what a channel and its workers left: state, heartbeat, last events, late packets, errors.
 
-Reads the segments only, so the pool may be dead: what was killed stays until shmring gc removes it.
-It works as well while everything runs.
+The command only reads the segments, so the pool may be dead: the segments of killed processes stay
+until shmring gc removes them. It also works while everything runs.
 
 examples:
   rtstat --post-mortem ctl
   rtstat post-mortem plant/ctl -n 100     more events of each worker
   rtstat post-mortem ctl --json           everything, for programs
 
-exit codes: 0 it lives, 1 wrong usage, 2 there is no such channel, or it is dead
+exit codes: 0 alive, 1 wrong usage, 2 the channel does not exist or is dead
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     count = arguments.count or _EVENTS
     if count < 1:
-        raise ValueError(f"-n {count}: 1 or more")
+        raise ValueError(f"-n {count}: use 1 or more")
     namespace, name = find_channel(arguments.post_mortem, arguments)
     channel = observe.late_channel(name, namespace)
     workers = observe.workers(channel.pool, namespace)
@@ -69,7 +68,7 @@ def text(
     clocks: Clocks,
     count: int,
 ) -> str:
-    """The report for people."""
+    """Return the report for people."""
     parts = [_channel(channel, clocks)]
     parts += [_worker(worker, clocks, count) for worker in workers]
     if not workers:
@@ -107,9 +106,9 @@ def _worker(worker: observe.WorkerRecord, clocks: Clocks, count: int) -> str:
         lines.append(timeline.event_table(shown, clocks))
     left = len(worker.events) - len(shown) + worker.events_overwritten
     if left:
-        lines.append(f"  {left} events before them")
+        lines.append(f"  {left} earlier events")
     if worker.events_suppressed:
-        lines.append(f"  {worker.events_suppressed} events left out: too many came at once")
+        lines.append(f"  {worker.events_suppressed} events suppressed: too many at once")
     return "\n".join(lines)
 
 
@@ -117,7 +116,7 @@ def _worker_head(worker: observe.WorkerRecord, clocks: Clocks) -> str:
     head = f"worker {worker.slot} of pool {worker.pool}"
     now = worker.facts
     if now is None:
-        return f"{head}: was just starting"
+        return f"{head}: was starting"
     life = "alive" if observe.worker_lives(now.pid, now.heartbeat_ns) else "dead"
     core = "any core" if now.cpu is None else f"core {now.cpu}"
     policy = f"SCHED_FIFO {now.priority}" if now.policy == "fifo" else "no real-time class"
@@ -163,7 +162,7 @@ def _errors(errors: Sequence[observe.DistinctError], others: int, clocks: Clocks
 def facts(
     channel: observe.LateChannel, workers: Sequence[observe.WorkerRecord], clocks: Clocks
 ) -> dict[str, Any]:
-    """The report for programs."""
+    """Return the report for programs."""
     return {
         "namespace": channel.namespace,
         "name": channel.name,

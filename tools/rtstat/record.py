@@ -19,7 +19,7 @@ from shmring import recording
 _INTERVAL_S = 1.0
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
-# Of a row: what is a counter of the same name, as it grew.
+# Columns that are the growth of the counter of the same name.
 _GROWN = (
     "tx_sent",
     "tx_on_time",
@@ -38,11 +38,11 @@ _GROWN = (
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Record until the time or the count is up, or until SIGINT or SIGTERM."""
+    """Record until the time or the count is reached, or until SIGINT or SIGTERM."""
     interval_s = arguments.interval or _INTERVAL_S
     selection = Selection(arguments)
     recorded = intervals = 0
-    # They are taken between two intervals only, so that no row is cut.
+    # Signals are handled between two intervals only, so that no row is cut.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         with Watch(namespace_of(arguments)) as watch:
@@ -71,7 +71,7 @@ def _header(shot: Snapshot, interval_s: float) -> recording.Header:
 
 
 def _intervals(arguments: argparse.Namespace, interval_s: float) -> Iterator[None]:
-    """At the end of every interval; times do not drift, and those that were missed are left out."""
+    """Yield at the end of every interval. The times do not drift, and missed ones are skipped."""
     start = due = time.monotonic()
     end = start + arguments.duration if arguments.duration else float("inf")
     count = 0
@@ -89,7 +89,7 @@ def _row(shot: Snapshot, channel: ChannelView) -> recording.Row:
     times = channel.lateness_interval
     seconds = channel.seconds
     if times is None or seconds is None:
-        raise ValueError(f"channel {channel.name!r} was looked at once")
+        raise ValueError(f"channel {channel.name!r} has only one look")
     return recording.Row(
         wall_time_ns=shot.real_ns,
         mono_time_ns=shot.mono_ns,

@@ -13,7 +13,7 @@ from rtstat.views import ChannelView, WorkerView
 
 
 def add_namespace(parser: argparse.ArgumentParser) -> None:
-    """--namespace and --all."""
+    """Add --namespace and --all."""
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else every namespace"
@@ -22,14 +22,14 @@ def add_namespace(parser: argparse.ArgumentParser) -> None:
 
 
 def namespace_of(arguments: argparse.Namespace) -> str | None:
-    """The one that was asked for; None: all of them."""
+    """Return the requested namespace, or None for all."""
     if arguments.all:
         return None
     return arguments.namespace or os.environ.get("SHMRING_NAMESPACE") or None
 
 
 def add_filters(parser: argparse.ArgumentParser) -> None:
-    """--channel, --pool, --unhealthy and --sort."""
+    """Add --channel, --pool, --unhealthy and --sort."""
     parser.add_argument(
         "--channel",
         metavar="PATTERN",
@@ -38,18 +38,18 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
         help="only channels whose name matches, such as 'axis-*'; may be repeated",
     )
     parser.add_argument(
-        "--pool", metavar="PATTERN", action="append", default=[], help="only of such pools"
+        "--pool", metavar="PATTERN", action="append", default=[], help="only of matching pools"
     )
     parser.add_argument(
-        "--unhealthy", action="store_true", help="only what is stale, failed or unreadable"
+        "--unhealthy", action="store_true", help="only stale, failed or unreadable ones"
     )
     parser.add_argument(
         "--sort",
         metavar="FIELD",
         type=_sort_key,
         default=None,
-        help="channels by this field, largest first, such as late or lateness_interval_p99_ns "
-        "(default: by name)",
+        help="sort channels by this field, largest first, such as late or "
+        "lateness_interval_p99_ns (default: by name)",
     )
 
 
@@ -58,12 +58,12 @@ def _sort_key(name: str) -> Callable[[ChannelView], Any]:
 
     found = FIELD.get(("channel", name))
     if found is None:
-        raise argparse.ArgumentTypeError(f"{name!r} is no field of channels: see docs/rtstat.md")
+        raise argparse.ArgumentTypeError(f"channels have no field {name!r}: see docs/rtstat.md")
     return found.get
 
 
 class Selection:
-    """What of a snapshot is shown."""
+    """The part of a snapshot that is shown."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._channels: list[str] = arguments.channel
@@ -73,11 +73,11 @@ class Selection:
 
     @property
     def named(self) -> bool:
-        """Something was asked for by its name, so that its absence is a failure."""
+        """Whether names were given, so that it is a failure if nothing matches."""
         return bool(self._channels or self._pools)
 
     def channels(self, shot: Snapshot) -> list[ChannelView]:
-        """Those asked for, in the order asked for."""
+        """Return the selected channels, in the requested order."""
         found = [channel for channel in shot.channels if self._shown(channel)]
         if self._sort is None:
             return found
@@ -87,7 +87,7 @@ class Selection:
         return [c for _, c in sorted(values, key=lambda pair: pair[0] or 0, reverse=True)]
 
     def workers(self, shot: Snapshot) -> list[WorkerView]:
-        """Those that serve the channels asked for, or all."""
+        """Return the workers of the selected channels, or all."""
         found = [w for w in shot.workers if _matches(w.pool, self._pools)]
         if self._channels:
             serving = {c.worker_pid for c in self.channels(shot)}
@@ -95,7 +95,7 @@ class Selection:
         return [w for w in found if not (self._unhealthy and w.healthy)]
 
     def healthy(self, shot: Snapshot) -> bool:
-        """Whether all that was asked for is there and well."""
+        """Return whether everything selected exists and is healthy."""
         if not self.named:
             return shot.healthy
         channels = [c for c in shot.channels if self._asked_for(c)]

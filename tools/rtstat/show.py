@@ -1,11 +1,11 @@
-"""Everything about one channel: what it is, how it is, its verdicts, histogram, readers, engine.
+"""Show everything about one channel: settings, state, verdicts, histogram, readers, engine.
 
-Looks twice, --seconds apart, for rates and for what is late now. The channel may be named with its
-namespace: plant/ctl.
+The command looks twice, --seconds apart, for rates and for the lateness now. You can give the
+channel with its namespace: plant/ctl.
 
 examples:
   rtstat show ctl
-  rtstat show plant/ctl --seconds 5     the histogram of five seconds beside that of all time
+  rtstat show plant/ctl --seconds 5     with the histogram of these five seconds
   rtstat show ctl --json                the same for programs
 """
 
@@ -61,7 +61,7 @@ def _missing(shot: Snapshot, name: str) -> str:
             return f"channel {name!r} in namespace {item.namespace!r}: {item.reason}"
     namespace = shot.namespace
     where = "on this host" if namespace is None else f"in namespace {namespace!r}"
-    return f"there is no channel {name!r} {where}; rtstat list --all names those there are"
+    return f"there is no channel {name!r} {where}: see rtstat list --all"
 
 
 # --- text -----------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def _shown(value: Value, unit: str) -> str:
 
 
 def _histogram(buckets: list[tuple[int, int]]) -> str:
-    """Entries by half decades: bars, and the share that is not longer."""
+    """Return the entries by half decades: bars, and the share up to each bound."""
     from shmring_cli.output import bar, can_draw, duration
 
     counts: dict[int, int] = {}
@@ -145,7 +145,8 @@ def _edge_ns(step: int) -> int:
 
 
 def _step(ns: int) -> int:
-    """Number of the smallest edge (1, 2, 5, 10, 20 ... ns) that is not below it."""
+    """Return the index of the smallest edge (1, 2, 5, 10, 20 ... ns) that is not below
+    the value."""
     step = 0
     while _edge_ns(step) < ns:
         step += 1

@@ -1,4 +1,4 @@
-"""Looking at every pool, worker and channel of this host, as often as wanted, without touching any.
+"""Looks at every pool, worker and channel of this host, any number of times, without side effects.
 
     with Watch() as watch:              # every namespace; Watch("plant"): that one
         while True:
@@ -8,18 +8,18 @@
             time.sleep(1)
 
 `Watch.look` returns a `Snapshot`: `pools`, `workers`, `channels`, `unreadable` files, the workers'
-distinct `errors`, and `events`: what is new, gone, reborn, taken over by another worker or reset
-since the look before. At the first look there are no rates (None) and no intervals. What the views
-offer says `rtstat.views`; what each number is called, means, and how it is written: `rtstat.table`.
+distinct `errors`, and `events`. Events say what is new, gone, reborn, taken over by another worker
+or reset since the previous look. The first look has no rates (None) and no intervals.
+`rtstat.views` describes the views, `rtstat.table` the name, meaning and format of each number.
 
-Nothing here writes to shared memory, wakes anybody, takes a lock or opens a socket: segments are
-opened and mapped for reading only. A watch that is stopped or killed leaves nothing behind.
+This module never writes to shared memory, wakes a process, takes a lock or opens a socket: it opens
+and maps segments for reading only. A watch that is stopped or killed leaves nothing behind.
 
-`Watch.rebase` lets counters and histograms count from the last look on, in this watch's eyes; the
-channels' own counters stay as they are.
+`Watch.rebase` makes counters and histograms of this watch start again at the last look. The
+channels' own counters are not changed.
 
-Views are of one look and do not change, except `ChannelView.buckets` and `WorkerView.buckets`,
-which give the histograms of the last look. A watch may be used by one thread at a time.
+Views belong to one look and do not change, except `ChannelView.buckets` and `WorkerView.buckets`,
+which return the histograms of the last look. Only one thread at a time may use a watch.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _WORKER_STARTED = WORKER_WORDS["started_mono_ns"]
 _READ_MODES, _OVERFLOWS = tuple(layout.READ_MODE), tuple(layout.OVERFLOW)
 _LATES, _CLOCKS = tuple(layout.LATE), tuple(layout.CLOCK)
 _PREFIX = "shmring:"
-# A worker gives its page the name a moment before it has finished it.
+# A worker names its page shortly before the page is complete.
 _NEWBORN_S = 1.0
 _NOT_OURS = (errno.EACCES, errno.EPERM)
 
@@ -74,33 +74,34 @@ class Event(Frozen):
     """``"channel"`` or ``"worker"``."""
     namespace: str
     name: str
-    """Of the channel; of a worker ``pool:slot``."""
+    """Name of the channel, or ``pool:slot`` of a worker."""
 
 
 class Snapshot(Frozen):
-    """All there is on this host, or in one namespace, at one look."""
+    """Everything on this host, or in one namespace, at one look."""
 
     real_ns: int
-    """When, CLOCK_REALTIME."""
+    """Time of the look, CLOCK_REALTIME."""
     mono_ns: int
-    """When, CLOCK_MONOTONIC."""
+    """Time of the look, CLOCK_MONOTONIC."""
     seconds: float | None
-    """Since the look before; None: this was the first."""
+    """Time since the previous look. None: this was the first."""
     namespace: str | None
-    """None: all of them."""
+    """None: all namespaces."""
     pools: tuple[PoolView, ...]
     workers: tuple[WorkerView, ...]
-    """By namespace, pool and slot."""
+    """Sorted by namespace, pool and slot."""
     channels: tuple[ChannelView, ...]
-    """By namespace and name."""
+    """Sorted by namespace and name."""
     unreadable: tuple[Unreadable, ...]
     errors: tuple[DistinctError, ...]
-    """The distinct problems of all workers, the latest first."""
+    """The distinct errors of all workers, latest first."""
     events: tuple[Event, ...]
 
     @property
     def healthy(self) -> bool:
-        """Every worker beats, every channel is served, every file of ours makes sense."""
+        """Whether every worker has a heartbeat, every channel is served, and every file is
+        readable."""
         return (
             all(worker.healthy for worker in self.workers)
             and all(channel.healthy for channel in self.channels)
@@ -108,7 +109,8 @@ class Snapshot(Frozen):
         )
 
     def channel(self, name: str, namespace: str | None = None) -> ChannelView | None:
-        """The channel of that name; without a namespace, the first one. None: there is none."""
+        """Return the channel of that name, without a namespace the first one. None: there
+        is none."""
         for channel in self.channels:
             if channel.name == name and namespace in (None, channel.namespace):
                 return channel
@@ -116,7 +118,7 @@ class Snapshot(Frozen):
 
 
 class _File:
-    """One of our names in shared memory, between looks."""
+    """A name of ours in shared memory, with its state between looks."""
 
     def __init__(self, name: paths.ShmName) -> None:
         self.name = name
@@ -141,9 +143,9 @@ class _File:
 
 
 class Watch:
-    """Keeps everything mapped between looks. `namespace`: None for all of them.
+    """Keeps everything mapped between looks. `namespace`: None for all namespaces.
 
-    Raises ValueError for a name that cannot be one.
+    Raises ValueError for a malformed namespace.
     """
 
     def __init__(self, namespace: str | None = None) -> None:
@@ -157,7 +159,7 @@ class Watch:
 
     @property
     def namespace(self) -> str | None:
-        """The one looked at; None: all of them."""
+        """The namespace that is watched. None: all namespaces."""
         return self._namespace
 
     def __enter__(self) -> Watch:
@@ -173,7 +175,7 @@ class Watch:
         self._looked_ns = None
 
     def rebase(self) -> None:
-        """Count from the last look on: what came before is left out from the next look on."""
+        """Make the next looks count from the last look on."""
         for file in self._files.values():
             if file.mapped is not None and file.row is not None:
                 file.mapped.rebase()
@@ -199,7 +201,7 @@ class Watch:
                     workers.append(self._look_worker(file, events))
                 else:
                     channels.append(self._look_channel(file, real_ns / NS_PER_S, events))
-            except OSError as error:  # its file was cut short: mapped anew in the next look
+            except OSError as error:  # its file was truncated: mapped again in the next look
                 file.mapped, file.reason = None, error.strerror or str(error)
                 file.permitted = True
             if file.mapped is None and file.reason:
@@ -220,7 +222,7 @@ class Watch:
         )
 
     def _scan(self, now_s: float, events: list[Event], quiet: bool) -> None:
-        """Bring the list of files, and what is mapped, up to date."""
+        """Update the list of files and of mappings."""
         files = self._files
         seen = set()
         changed = False
@@ -328,7 +330,7 @@ def _entries() -> Iterator[os.DirEntry[str]]:
 
 
 def _open(file: _File, path: str, facts: os.stat_result, now_s: float) -> bool:
-    """Map what lies at `path`, or note why not. False: it is gone, or a page just being made."""
+    """Map the file at `path`, or record why not. False: it is gone, or is a page being made."""
     if (
         file.reason
         and (facts.st_ino, facts.st_size) == (file.inode, file.size)
@@ -393,7 +395,7 @@ def _facts(name: paths.ShmName, raw: dict[str, Any]) -> ChannelFacts:
 
 
 def _errors(file: _File) -> tuple[DistinctError, ...]:
-    from rtworkers import history  # takes long to import, and is seldom needed
+    from rtworkers import history  # slow to import, and seldom needed
 
     record = history.record(file.name)
     return record.errors if record else ()

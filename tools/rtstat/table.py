@@ -1,4 +1,4 @@
-"""What there is to see, once: name, label, unit, kind and meaning of everything that is shown.
+"""All values that can be shown: name, label, unit, kind and meaning, declared once.
 
 JSON, CSV, plain text, the screen, the metrics page and docs/rtstat.md are made from these tables or
 checked against them. `FIELDS` has a table per scope: ``snapshot``, ``pool``, ``worker``,
@@ -366,7 +366,7 @@ _plans: dict[str, _Plan] = {}
 
 
 def values(scope: str, view: Any) -> dict[str, Value]:
-    """Everything of a view, by name."""
+    """Return all fields of a view by name."""
     plan = _plans.get(scope)
     if plan is None:
         plan = _plans[scope] = _plan(scope, view)
@@ -381,7 +381,7 @@ def values(scope: str, view: Any) -> dict[str, Value]:
 
 
 def _plan(scope: str, view: Any) -> _Plan:
-    """What most fields are, a number of the view's row, needs no call for each of them."""
+    """Read plain numbers of the row without a call for each of them."""
     plan: _Plan = []
     for field in FIELDS[scope]:
         if isinstance(field.get, Word):

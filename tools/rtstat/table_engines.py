@@ -1,4 +1,4 @@
-"""The part of `rtstat.table` that is the engines'."""
+"""The engines' part of `rtstat.table`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rtstat.numbers import NETFLUX_HISTOGRAMS
 
 
 def _engine(engine: str, left_out: Iterable[str] = ()) -> Iterator[Field]:
-    """Fields of the words that need no interpretation."""
+    """Return the fields of the words that need no conversion."""
     return words(word for word in _look.ENGINE_WORDS[engine] if word[0] not in left_out)
 
 

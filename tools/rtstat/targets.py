@@ -1,4 +1,4 @@
-"""Which channel is meant: a name, or namespace/name, of a channel that anybody serves or nobody."""
+"""Finds the channel for a name or namespace/name, whether the channel is served or not."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from rtworkers import paths
 
 
 def find_channel(name: str, arguments: argparse.Namespace) -> tuple[str, str]:
-    """Namespace and name. Raises FileNotFoundError when there is none, ValueError for several."""
+    """Return namespace and name. Raises FileNotFoundError if there is none, ValueError
+    for several."""
     space, slash, channel = name.rpartition("/")
     namespace = space if slash else namespace_of(arguments)
     found = [n.namespace for n in paths.shm_names(namespace) if n.channel == channel]
     if not found:
         where = "on this host" if namespace is None else f"in namespace {namespace!r}"
         raise FileNotFoundError(
-            f"there is no channel {channel!r} {where}, alive or dead; rtstat list --all names those"
-            " there are"
+            f"there is no channel {channel!r} {where}, alive or dead: see rtstat list --all"
         )
     if len(found) > 1:
         several = ", ".join(f"{one}/{channel}" for one in found)
-        raise ValueError(f"which of them: {several}?")
+        raise ValueError(f"several channels have this name: {several}")
     return found[0], channel
 
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """One instant in both clocks: turns CLOCK_MONOTONIC into wall time."""
+    """One instant in both clocks, to convert CLOCK_MONOTONIC to time of day."""
 
     mono_ns: int
     real_ns: int
@@ -39,11 +39,11 @@ class Clocks:
         return cls(time.monotonic_ns(), time.time_ns())
 
     def real(self, mono_ns: int) -> int:
-        """CLOCK_REALTIME, ns, of an instant; right while nobody set the clock since."""
+        """Return CLOCK_REALTIME, ns, of an instant. It is wrong if the clock was set since then."""
         return self.real_ns - self.mono_ns + mono_ns
 
     def wall(self, mono_ns: int) -> str:
-        """Time of day, with the date where that is another day."""
+        """Return the time of day, with the date if it is another day."""
         real_ns = self.real(mono_ns)
         if not 0 < real_ns < 2**62:
             return "?"
@@ -52,7 +52,7 @@ class Clocks:
         return f"{day}{time.strftime('%H:%M:%S', at)}.{real_ns % 10**9 // 1000:06d}"
 
     def ago(self, mono_ns: int) -> str:
-        """As ``4.2 s ago``."""
+        """Return a text such as ``4.2 s ago``."""
         from shmring_cli.output import duration
 
         return f"{duration(max(0, self.mono_ns - mono_ns))} ago" if mono_ns > 0 else "never"

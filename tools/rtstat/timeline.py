@@ -1,6 +1,6 @@
-"""Late packets as lines of time, events as lines of text: what `why` and `post_mortem` print.
+"""Late packets as timelines, events as lines of text: the output of `why` and `post_mortem`.
 
-Pure: facts in, text and plain values out.
+Pure functions from facts to text and plain values.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _HEAD = (
 
 
 def relative(packet: LatePacket) -> dict[str, int | None]:
-    """Moments of a packet after it was due, ns; negative: before; None: did not happen."""
+    """Times of a packet relative to its deadline, ns, negative before it. None: did not happen."""
     return {
         "enqueued_ns": _after(packet, packet.enqueued_ns),
         "woken_ns": _after(packet, packet.woken_ns),
@@ -45,12 +45,12 @@ def _after(packet: LatePacket, moment_ns: int) -> int | None:
 
 
 def due_mono_ns(packet: LatePacket) -> int:
-    """When it was due, by CLOCK_MONOTONIC."""
+    """The deadline in CLOCK_MONOTONIC."""
     return packet.due_ns + packet.to_mono_ns
 
 
 def packet_table(packets: Sequence[LatePacket], clocks: Clocks) -> str:
-    """A line of time for each packet: moments relative to the one at which it was due."""
+    """Return a timeline for each packet, relative to its deadline."""
     return text_table(_HEAD, [_packet_cells(packet, clocks) for packet in packets], "  ")
 
 
@@ -74,7 +74,7 @@ def _packet_cells(packet: LatePacket, clocks: Clocks) -> tuple[str, ...]:
 
 
 def producer_text(packet: LatePacket) -> str:
-    """Who queued a packet."""
+    """Return who queued a packet."""
     if packet.producer_slot == 0:
         return "the worker"
     if packet.producer_pid == 0:
@@ -83,19 +83,19 @@ def producer_text(packet: LatePacket) -> str:
 
 
 def signed(ns: int | None) -> str:
-    """A duration with its sign, or a dash."""
+    """Return a duration with its sign, or a dash."""
     if ns is None:
         return NOTHING
     return duration(ns) if ns < 0 else f"+{duration(ns)}"
 
 
 def packets_text(count: int) -> str:
-    """``1 packet``, ``2 packets``."""
+    """Return ``1 packet``, ``2 packets``."""
     return "1 packet" if count == 1 else f"{count} packets"
 
 
 def packet_facts(packet: LatePacket, clocks: Clocks) -> dict[str, Any]:
-    """For JSON: times as they are, and relative to the deadline."""
+    """Return a packet for JSON: absolute times, and times relative to the deadline."""
     return packet.to_dict() | {
         "due_real_ns": clocks.real(due_mono_ns(packet)),
         "relative": relative(packet),
@@ -106,7 +106,7 @@ def packet_facts(packet: LatePacket, clocks: Clocks) -> dict[str, Any]:
 
 
 def event_table(events: Sequence[Event], clocks: Clocks) -> str:
-    """A line for each event, times first."""
+    """Return a line for each event, with times first."""
     rows = [
         (
             clocks.wall(event.mono_ns),
@@ -120,7 +120,7 @@ def event_table(events: Sequence[Event], clocks: Clocks) -> str:
 
 
 def event_text(event: Event) -> str:
-    """What an event means, with its numbers, and how often it came."""
+    """Return the meaning of an event, with its numbers and its count."""
     longest = " at most" if event.count > 1 else ""
     numbers = ", ".join(
         _number_text(name, value) + (longest if name in _LONGEST else "")
@@ -163,7 +163,7 @@ def _number_text(name: str, value: int) -> str:
 
 
 def event_facts(event: Event, clocks: Clocks) -> dict[str, Any]:
-    """For JSON."""
+    """Return an event for JSON."""
     return event.to_dict() | {"verdict": event.verdict, "real_ns": clocks.real(event.mono_ns)}
 
 
@@ -171,7 +171,7 @@ def event_facts(event: Event, clocks: Clocks) -> dict[str, Any]:
 
 
 def error_table(errors: Sequence[DistinctError], clocks: Clocks) -> str:
-    """A line for each distinct error, the latest first."""
+    """Return a line for each distinct error, latest first."""
     rows = [
         (
             clocks.wall(error.last_mono_ns),
@@ -187,13 +187,13 @@ def error_table(errors: Sequence[DistinctError], clocks: Clocks) -> str:
 
 
 def error_text(error: DistinctError) -> str:
-    """What went wrong, in words."""
+    """Return the error in words."""
     why = error.detail or error.errno_text
     return f"{error.text}: {why}" if why else error.text
 
 
 def error_facts(error: DistinctError, clocks: Clocks) -> dict[str, Any]:
-    """For JSON."""
+    """Return an error for JSON."""
     return error.to_dict() | {
         "first_real_ns": clocks.real(error.first_mono_ns),
         "last_real_ns": clocks.real(error.last_mono_ns),

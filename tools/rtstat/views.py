@@ -1,7 +1,7 @@
-"""A channel, a worker, a pool, as they were at one look: what a `rtstat.snapshot.Snapshot` holds.
+"""A channel, a worker, a pool at one look: the contents of a `rtstat.snapshot.Snapshot`.
 
-A view keeps the row of numbers that `rtstat._look` copied, and the row of the look before; it makes
-a number of what is asked for and of nothing else. Every counter and gauge can be had by its name:
+A view keeps the row of numbers that `rtstat._look` copied, and the row of the previous look. It
+converts only the numbers that are used. Every counter and gauge can be read by its name:
 
     view["tx_sent"]           since the channel was opened, or reset, or `Watch.rebase`
     view.delta("tx_sent")     between the last two looks; None: there was only one
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rtworkers.history import DistinctError
 
 STALE_NS = 1_000_000_000
-"""A heartbeat older than this says that the rest is not true any more."""
+"""If a heartbeat is older than this, the other values are not true any more."""
 
 STATES = tuple(layout.CHANNEL_STATE)
 POLICIES = {0: "other", 1: "fifo", 2: "rr", 3: "batch", 5: "idle"}
@@ -56,7 +56,7 @@ LATE = (
 VERDICTS = ("tx_on_time", *LATE[:-1], "tx_cancelled", "tx_failed", LATE[-1])
 """Counters of all verdicts, in the order of their numbers."""
 
-# Places of what is asked for at every look.
+# Positions of the numbers that every look needs.
 _STATE = CHANNEL_WORDS["state"]
 _HEARTBEAT = CHANNEL_WORDS["heartbeat_mono_ns"]
 _LOOKED = CHANNEL_WORDS["looked_mono_ns"]
@@ -77,7 +77,7 @@ def _sum(values: Iterator[float | None]) -> float | None:
 
 
 class ChannelFacts(Frozen):
-    """What a channel is: its configuration, and what is no number."""
+    """The properties of a channel: its configuration, and values that are not numbers."""
 
     name: str
     namespace: str
@@ -100,19 +100,19 @@ class ChannelFacts(Frozen):
     qdisc: str
     txtime_reason: str
     failure: str
-    """Why it failed, in words; ``""``: it did not."""
+    """Why it failed, in words, or ``""`` if it did not."""
     tx_bytes: int
     """Size of the tx ring."""
     rx_bytes: int
     tx_capacity: int
-    """Packets that may wait at most; 0: as many as fit."""
+    """Packets that may wait at most, 0: as many as fit."""
     rx_capacity: int
     producer_slots: int
     reader_slots: int
     tolerance_ns: int
     segment_bytes: int
     segment_id: int
-    """Differs for every segment ever made under a name."""
+    """Differs between all segments that ever had this name."""
     engine_config: bytes
 
 
@@ -121,13 +121,13 @@ class ReaderView(Frozen):
 
     slot: int
     pid: int | None
-    """None: in another pid namespace, in which the worker cannot see it."""
+    """None: in another pid namespace, where the worker cannot see it."""
     taken: int
     """Packets."""
     lost: int
-    """Packets overwritten before it came to them."""
+    """Packets that were overwritten before it read them."""
     waiting: int
-    """Packets it has before it: its lag. In shared reading 0."""
+    """Packets that it can read now: its lag. In shared reading 0."""
 
 
 def _reader(slot: int, owner: int, *counts: int) -> ReaderView:
@@ -140,7 +140,7 @@ class ChannelView(Numbers):
     facts: ChannelFacts
     segment: Any  # _look.Segment
     created_age_s: float
-    """Since its file was made or renamed."""
+    """Time since its file was made or renamed."""
 
     # --- what it is -------------------------------------------------------------------------------
 
@@ -167,7 +167,7 @@ class ChannelView(Numbers):
 
     @property
     def local(self) -> tuple[str, int] | None:
-        """Address in force."""
+        """The bound address."""
         return self.facts.local
 
     @property
@@ -176,7 +176,7 @@ class ChannelView(Numbers):
 
     @property
     def key(self) -> tuple[str, str]:
-        """Namespace and name: what tells it from every other channel of the host."""
+        """Namespace and name, unique on the host."""
         return self.facts.namespace, self.facts.name
 
     # --- is it well -------------------------------------------------------------------------------
@@ -189,15 +189,16 @@ class ChannelView(Numbers):
 
     @property
     def heartbeat_age_ns(self) -> int | None:
-        """Since its worker last said that it serves it. All else is as old as that. None: never."""
+        """Time since the last heartbeat of its worker for it. All other values are as old as that.
+        None: never."""
         beat: int = self.now[_HEARTBEAT]
         looked: int = self.now[_LOOKED]
         return max(0, looked - beat) if beat > 0 else None
 
     @property
     def health(self) -> str:
-        """``ok``, ``new`` (a second old at most and not served yet), ``stale`` (no heartbeat for a
-        second, or no worker ever), ``failed``, ``closed`` (and its file still there)."""
+        """``ok``, ``new`` (at most a second old and not served yet), ``stale`` (no heartbeat for a
+        second, or never a worker), ``failed``, ``closed`` (and its file still exists)."""
         state = self.state
         if state in ("open", "held"):
             age_ns = self.heartbeat_age_ns
@@ -212,7 +213,7 @@ class ChannelView(Numbers):
 
     @property
     def epoch(self) -> int:
-        """How many workers have served it."""
+        """The number of workers that have served it so far."""
         return self["epoch"]
 
     @property
@@ -221,12 +222,12 @@ class ChannelView(Numbers):
 
     @property
     def cpu(self) -> int | None:
-        """Core of its worker; None: not pinned."""
+        """Core of its worker. None: not pinned."""
         return self["cpu"] if self["cpu"] >= 0 else None
 
     @property
     def age_s(self) -> float:
-        """Since it was opened."""
+        """Time since it was opened."""
         return max(0, self["looked_mono_ns"] - self["opened_mono_ns"]) / NS_PER_S
 
     # --- how much ---------------------------------------------------------------------------------
@@ -275,21 +276,21 @@ class ChannelView(Numbers):
 
     @property
     def lateness(self) -> Times:
-        """Start of the send call after the deadline; as long as the counters count."""
+        """Time from the deadline to the start of the send call, accumulated."""
         times = self.times("lateness")
         assert times is not None
         return times
 
     @property
     def lateness_interval(self) -> Times | None:
-        """The same of the packets sent between the last two looks."""
+        """The same for the packets sent between the last two looks."""
         return self.times("lateness", interval=True)
 
     def buckets(self, name: str, *, interval: bool = False) -> list[tuple[int, int]]:
-        """A whole histogram of the channel or of its engine: (largest value of the bucket in ns,
-        entries in it), empty ones left out.
+        """Return a whole histogram of the channel or of its engine: (largest value of the bucket in
+        ns, entries in it), without empty buckets.
 
-        As it was at the *last* look of the watch this view is of.
+        It has the values of the *last* look of the watch to which this view belongs.
         """
         if name in CHANNEL_HISTOGRAMS:
             place = CHANNEL_HISTOGRAMS.index(name)
@@ -312,7 +313,7 @@ class ChannelView(Numbers):
 
     @property
     def rx_fill(self) -> float:
-        """Share (0 to 1) of the rx ring that the slowest reader has yet to take."""
+        """Share (0 to 1) of the rx ring that the slowest reader has not read yet."""
         return self["rx_unread_bytes"] / self.facts.rx_bytes
 
     @property
@@ -326,15 +327,15 @@ class ChannelView(Numbers):
 
     @property
     def lost(self) -> int:
-        """Packets that arrived and that a reader, or nobody, got: kernel drops, ring overwrites
-        and those the send call refused."""
+        """Packets that were lost: kernel drops, ring overwrites, and those that the send call
+        refused."""
         return self["tx_failed"] + self["rx_kernel_drops"] + self["rx_overwritten"]
 
     # --- engines ----------------------------------------------------------------------------------
 
     @property
     def part(self) -> Numbers | None:
-        """The engine's part, whatever the engine; None: plain UDP."""
+        """The engine's part for any engine. None: plain UDP."""
         kind = ENGINE_VIEWS.get(self.engine)
         if kind is None:
             return None
@@ -377,7 +378,7 @@ class WorkerView(Numbers):
     slot: int
     page: Any  # _look.Page
     errors: tuple[DistinctError, ...]
-    """Distinct problems that it, or its pool with it, had."""
+    """Distinct errors that the worker, or its pool about it, recorded."""
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -389,12 +390,12 @@ class WorkerView(Numbers):
 
     @property
     def cpu(self) -> int | None:
-        """Core in force; None: not pinned."""
+        """Core in effect. None: not pinned."""
         return self["cpu"] if self["cpu"] >= 0 else None
 
     @property
     def policy(self) -> str:
-        """In force: ``fifo`` or ``other``."""
+        """Scheduling policy in effect: ``fifo`` or ``other``."""
         return name_of(POLICIES, self["sched_policy"])
 
     @property
@@ -416,17 +417,17 @@ class WorkerView(Numbers):
 
     @property
     def channels(self) -> int:
-        """It serves."""
+        """Channels that it serves."""
         return self["channels"]
 
     @property
     def restarts(self) -> int:
-        """How often it was started again."""
+        """How often it was restarted."""
         return self["restarts"]
 
     @property
     def heartbeat_age_ns(self) -> int:
-        """Since it last said that it runs. All else is as old as that."""
+        """Time since its last heartbeat. All other values are as old as that."""
         looked: int = self.now[_WORKER_LOOKED]
         return max(0, looked - self["heartbeat_mono_ns"])
 
@@ -445,12 +446,13 @@ class WorkerView(Numbers):
 
     @property
     def cpu_share(self) -> float:
-        """Of its core (0 to 1), between the last two looks; at the first one since it started."""
+        """Share of its core (0 to 1) between the last two looks. At the first look: since it
+        started."""
         return self._share("cpu_ns")
 
     @property
     def spin_share(self) -> float:
-        """Likewise, awake with nothing to do but wait for a deadline."""
+        """The share of its core that it spent spinning for a deadline, in the same time."""
         return self._share("spun_ns")
 
     def _share(self, name: str) -> float:
@@ -465,12 +467,12 @@ class WorkerView(Numbers):
 
     @property
     def forced_rests(self) -> int:
-        """Times it slept to stay below the real-time throttle."""
+        """How often it slept to stay below the real-time throttle."""
         return self["forced_rests"]
 
     @property
     def missed_wakes(self) -> int:
-        """Times it woke more than 1 ms after the time it asked for."""
+        """How often it woke more than 1 ms after the requested time."""
         return self["missed_wakes"]
 
     @property
@@ -480,7 +482,7 @@ class WorkerView(Numbers):
 
     @property
     def wake_latency(self) -> Times:
-        """Asked wake-up time to running."""
+        """Time from the requested wake-up to running."""
         times = self.times("wake_latency")
         assert times is not None
         return times
@@ -490,18 +492,18 @@ class WorkerView(Numbers):
         return self.times("wake_latency", interval=True)
 
     def buckets(self, *, interval: bool = False) -> list[tuple[int, int]]:
-        """The whole histogram of `wake_latency`, as `ChannelView.buckets`."""
+        """The whole histogram of `wake_latency`, like `ChannelView.buckets`."""
         buckets: list[tuple[int, int]] = self.page.buckets(interval)
         return buckets
 
 
 class PoolView(Frozen):
-    """A pool: who owns it, and what belongs to it."""
+    """A pool with its owner, workers and channels."""
 
     namespace: str
     name: str
     owner_pid: int | None
-    """The process that is the pool; None: there is none, or this user may not know."""
+    """The process of the pool. None: there is none, or this user may not see it."""
     workers: tuple[WorkerView, ...]
     channels: tuple[ChannelView, ...]
 
@@ -517,16 +519,16 @@ class PoolView(Frozen):
 
 
 class Unreadable(Frozen):
-    """A file under one of our names that could not be read."""
+    """A file with one of our names that could not be read."""
 
     namespace: str
     name: str
-    """Of the channel; of a worker ``pool:slot``."""
+    """Name of the channel, or ``pool:slot`` of a worker."""
     kind: str
     """``"channel"`` or ``"worker"``."""
     reason: str
     permitted: bool
-    """False: it belongs to somebody else and is none of this user's business."""
+    """False: the file belongs to another user, and this user may not read it."""
 
     @property
     def health(self) -> str:

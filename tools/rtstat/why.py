@@ -1,15 +1,15 @@
-"""Why packets were late: the latest ones, what they have in common, what was the matter.
+"""Explain why packets were late: the latest ones, what they have in common, and the cause.
 
-Each packet's line of time is relative to the moment it was due: when it was queued, when the worker
-woke up, when it began and ended the send call, and when the packet was on the wire, if that was
-stamped. The latest 128 of a channel are kept, whether reports were asked for or not.
+The timeline of each packet is relative to its deadline: when it was queued, when the worker woke,
+when the send call began and ended, and when the packet was on the wire, if it has a timestamp. A
+channel keeps its latest 128 late packets, with or without send reports.
 
 examples:
   rtstat why ctl
   rtstat why plant/ctl -n 50     more packets
   rtstat why ctl --json          everything, for programs
 
-exit codes: 0 answered, 1 wrong usage, 2 there is no such channel, or nobody serves it
+exit codes: 0 answered, 1 wrong usage, 2 the channel does not exist or is not served
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.count < 1:
-        raise ValueError(f"-n {arguments.count}: 1 or more")
+        raise ValueError(f"-n {arguments.count}: use 1 or more")
     namespace, name = find_channel(arguments.name, arguments)
     channel, cases = examine(namespace, name)
     clocks = Clocks.now()
@@ -52,9 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def examine(namespace: str, name: str) -> tuple[observe.LateChannel, list[causes.Case]]:
-    """What is kept of a channel's late packets, and what was the matter, the latest first.
+    """Return a channel's recorded late packets and the causes, latest first.
 
-    Raises OSError for a channel that is not there or cannot be read.
+    Raises OSError if the channel does not exist or cannot be read.
     """
     channel = observe.late_channel(name, namespace)
     records = observe.workers(channel.pool, namespace)
@@ -68,7 +68,7 @@ def examine(namespace: str, name: str) -> tuple[observe.LateChannel, list[causes
 
 
 def answer(namespace: str, name: str, count: int = _SHOWN) -> str:
-    """Why packets of a channel were late, in words. Raises as `examine`."""
+    """Return in words why packets of a channel were late. Raises the exceptions of `examine`."""
     return text(*examine(namespace, name), Clocks.now(), count)
 
 
@@ -78,7 +78,7 @@ def answer(namespace: str, name: str, count: int = _SHOWN) -> str:
 def text(
     channel: observe.LateChannel, cases: Sequence[causes.Case], clocks: Clocks, count: int
 ) -> str:
-    """The answer for people."""
+    """Return the answer for people."""
     parts = [_head(channel)]
     if not cases:
         parts.append(_none(channel))
@@ -93,7 +93,7 @@ def text(
 
 def _head(channel: observe.LateChannel) -> str:
     late = sum(channel.counters[f"tx_{verdict}"] for verdict in _LATE)
-    alive = "" if channel.alive else f"; nobody serves it since {_since(channel)}"
+    alive = "" if channel.alive else f"; not served since {_since(channel)}"
     return (
         f"{channel.namespace}/{channel.name}, pool {channel.pool}: {late} of "
         f"{channel.counters['tx_sent']} packets late, {channel.counters['tx_dropped_late']} "
@@ -112,18 +112,17 @@ def _since(channel: observe.LateChannel) -> str:
 def _none(channel: observe.LateChannel) -> str:
     if channel.kept == 0:
         return (
-            f"a channel of engine {channel.engine} that "
-            "sends nothing at deadlines keeps no late packets"
+            f"a channel of engine {channel.engine} that has no deadlines records no late packets"
         )
-    return "no packet of it was late, dropped or failed"
+    return "no packet was late, dropped or failed"
 
 
 def _packets(channel: observe.LateChannel, clocks: Clocks, count: int) -> str:
     shown = sorted(channel.packets, key=lambda packet: packet.noted_mono_ns)[-count:]
     title = f"the latest {len(shown)} of {len(channel.packets)} that are kept"
     if channel.overwritten:
-        title += f" ({channel.overwritten} before them are not any more)"
-    note = "times are relative to the moment the packet was due; - did not happen"
+        title += f" ({channel.overwritten} earlier ones were overwritten)"
+    note = "times are relative to the packet's deadline; - did not happen"
     return f"{title}\n{timeline.packet_table(shown, clocks)}\n  {note}"
 
 
@@ -131,10 +130,10 @@ def _spell(case: causes.Case, clocks: Clocks) -> str:
     found = causes.explain(case)
     lines = ["what the latest have in common", *(f"  {said}" for said in causes.common(case))]
     if case.events:
-        lines += ["", "what the worker noted at that time"]
+        lines += ["", "what the worker recorded at that time"]
         lines.append(timeline.event_table(case.events, clocks))
     else:
-        lines += ["", "the worker noted nothing else at that time"]
+        lines += ["", "the worker recorded nothing else at that time"]
     lines += ["", f"so: {found.conclusion}", *(f"  do: {advice}" for advice in found.advice)]
     return "\n".join(lines)
 
@@ -155,7 +154,7 @@ def _earlier(cases: Sequence[causes.Case], clocks: Clocks) -> str:
 def facts(
     channel: observe.LateChannel, cases: Sequence[causes.Case], clocks: Clocks, count: int
 ) -> dict[str, Any]:
-    """The answer for programs: packets, and spells with the latest first."""
+    """Return the answer for programs: packets, and spells with the latest first."""
     shown = sorted(channel.packets, key=lambda packet: packet.noted_mono_ns)[-count:]
     return {
         "namespace": channel.namespace,

@@ -1,4 +1,4 @@
-"""`shmring bench bulk`: packets a second from Python to Python, and what one call costs."""
+"""`shmring bench bulk`: packets a second from Python to Python, and the cost of one call."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from shmring_bench import floor
 from shmring_bench.measure import Figures, Plan, Row, alternate
 
 BENCH = "bulk"
-# Packets under way at most: both rings and the socket's buffer hold as many, so that a lost packet
-# can only be the system's fault.
+# Packets in flight at most: both rings and the socket's buffer hold as many, so only the system can
+# lose a packet.
 WINDOW = 16384
 SEND_AT_ONCE = 2048
 RCVBUF_BYTES = 64 << 20
@@ -88,7 +88,7 @@ def _pair(
 def _pump(
     sender: shmring.Channel, receiver: shmring.Channel, payload_bytes: int, seconds: float
 ) -> tuple[int, int, float]:
-    """Send and receive in turn, never more than the window under way. Returns packets sent and
+    """Send and receive in turn, with at most the window in flight. Return packets sent and
     received, and the seconds it took."""
     batch = bytes(SEND_AT_ONCE * payload_bytes)
     into = bytearray(WINDOW * payload_bytes)
@@ -128,7 +128,7 @@ def _floor(plan: Plan, payload_bytes: int) -> Callable[[], Figures]:
 
 
 def _calls(plan: Plan) -> Callable[[], Figures]:
-    """send() and recv() of one packet; the worker is held, or all packets are there already."""
+    """send() and recv() of one packet. The worker is held, or all packets are there already."""
 
     def measure() -> Figures:
         payload = bytes(64)

@@ -1,28 +1,28 @@
-"""Measure what shmring costs on this machine, beside bare C doing the same work.
+"""Measure what shmring costs on this machine, compared with bare C that does the same work.
 
-  timed   how far from its deadline a packet is at the receiver's kernel: at 1 kHz, at
-          50 thousand a second, and while the worker is saturated
-  bulk    packets a second from Python to Python over loopback, and what one call costs
+  timed   time from a packet's deadline to the receiver's kernel: at 1 kHz, at 50 thousand
+          a second, and while the worker is saturated
+  bulk    packets a second from Python to Python over loopback, and the cost of one call
   rtt     a packet there and back
   ipc     messages a second between two cores; memory and CPU of queues and idle workers
   netflux cycles of a link at an independent receiver, its watchdog, 200 links, mailboxes
-  rtp     the drop-in rtpsynth beside the original, which pip fetches once into a virtual
+  rtp     the drop-in rtpsynth and the original, which pip fetches once into a virtual
           environment below the user's cache folder
-  udt     streams over shmring.udt beside libudt, libsrt and TCP, over loopback and an emulated
-          link; programs over the two libraries are built once, below the user's cache folder
-  observe a timed channel while tools look at it and are killed; rtstat's own cost, with 1000
+  udt     streams over shmring.udt, libudt, libsrt and TCP, over loopback and an impaired
+          path; programs for the two libraries are built once, below the user's cache folder
+  observe a timed channel while tools read it and are killed; rtstat's own cost, with 1000
           channels on its screen and 100 in one JSON object
-  flood   a timed channel while strangers flood another one of its worker: noise, RTP streams,
-          Netflux, requests for UDT connections
+  flood   a timed channel while unknown sources flood another one of its worker: noise,
+          RTP streams, Netflux, requests for UDT connections
   all     all of them
 
-Systems: `shmring`; `floor`, bare C without anything of ours between it and the kernel,
-in the same run; and others by their names. Runs of the systems alternate, medians are
-reported. Everything stays on the loopback interface, in a namespace of its own.
+Systems: `shmring`; `floor`, bare C with nothing between it and the kernel, in the same run;
+and others by their names. Runs of the systems alternate, medians are reported. All packets
+stay on the loopback interface, in a separate namespace.
 
 examples:
   shmring bench timed                     a table
-  shmring bench all --json >bench.jsonl   one object a line: bench, case, system, metric,
+  shmring bench all --json >bench.jsonl   one object per line: bench, case, system, metric,
                                           value, unit (ns pps bps bytes percent)
   shmring bench bulk --quick              a quick look: one short run of each system
   shmring bench rtp next-pkt ulaw2linear  two cases only
@@ -54,7 +54,7 @@ BENCHES: dict[str, Callable[[Plan], Iterator[Row]]] = {
     "flood": flood.run,
 }
 REFERENCES = (rtp.ORIGINAL, udt.ORIGINAL, "floor")
-"""What the ratios in a table are taken against: the first of them that was measured."""
+"""The systems that ratios in a table refer to: the first of them that was measured."""
 QUICK_SECONDS = 0.2
 DEFAULT_RUNS = 3
 
@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="rtp: an interpreter that has the original rtpsynth, instead of fetching it",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(paragraph(text, "lacking", indent=""), file=sys.stderr)
     unknown = sorted(plan.cases - plan.known_cases.keys())
     if unknown:
-        text = f"no case {', '.join(unknown)}; there are: {', '.join(plan.known_cases)}"
+        text = f"unknown case {', '.join(unknown)}: use {', '.join(plan.known_cases)}"
         print(f"shmring bench: {text}", file=sys.stderr)
         return USAGE
     return FAILED if failures else FINE
@@ -106,7 +106,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
 
 
 def _run_bench(name: str, plan: Plan, *, as_json: bool) -> int:
-    """Returns how many measurements failed a requirement, such as a lost packet."""
+    """Return how many measurements failed a requirement, such as no lost packet."""
     rows = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

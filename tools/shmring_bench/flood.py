@@ -1,9 +1,9 @@
-"""`shmring bench flood`: a channel on schedule while strangers flood another channel of its worker.
+"""`shmring bench flood`: a timed channel while unknown sources flood another channel of its worker.
 
-The flood comes from a process of its own, over loopback, at a bounded rate, and from the core that
-is not the worker's. Within one schedule the times without it, with it, and with the same flood at a
-socket outside of shmring take turns every second. The last of them show what the machine does with
-such a flood by itself. A machine that is busy with something else is so in all of them.
+The flood comes from a separate process, over loopback, at a bounded rate, and from the core that is
+not the worker's. One schedule alternates every second between no flood, the flood, and the same
+flood at a socket outside of shmring. The last one shows what such a flood alone does to the
+machine. Other load on the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -38,12 +38,13 @@ _BURST = 20
 _SLICE_S = 1.0
 _TOLERANCE_NS = 5000
 _START_NS = 600_000_000
-"""Until the strangers' process is there."""
+"""Time to wait for the flooding process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """The victim of a flood: source port, destination port, and what the worker received of it."""
+    """The target of a flood: source port, destination port, and the number that its worker
+    received."""
 
     kind: str
     target: int
@@ -55,10 +56,10 @@ class Victim:
 
 
 def datagram(kind: str, number: int) -> bytes:
-    """One datagram of a flood: noise, or one that passes the first check."""
+    """Return a datagram of a flood: noise, or one that passes the first check."""
     noise = os.urandom(24)
     if kind == "udt":
-        # a request to connect, from another socket each time
+        # a connection request, from another socket each time
         return _HANDSHAKE.pack(
             *(0x80000000, 0, 0, 0, 4, 1, number & 0x7FFFFFFF, 1500, 8192, 1, number & 0x3FFFFFFF),
             *(number if number % 2 else 0, 0, 0, 0, 0),
@@ -70,7 +71,7 @@ def datagram(kind: str, number: int) -> bytes:
 
 
 def flood(kind: str, target: int, source: int, rate_hz: int, begin: float, seconds: float) -> int:
-    """Send bursts for `seconds`, as fast as the machine allows. Returns the number of datagrams.
+    """Send bursts for `seconds`, as fast as the machine allows. Return the number of datagrams.
 
     They come from port `source`. If that is the partner's port, they are forged.
     """
@@ -91,10 +92,10 @@ def flood(kind: str, target: int, source: int, rate_hz: int, begin: float, secon
 def start_floods(
     targets: Sequence[Victim | None], rate_hz: int, seconds: float, begin: float | None = None
 ) -> subprocess.Popen[str]:
-    """Flood each target for `seconds`, one after the other, nobody at the times of None.
+    """Flood each target for `seconds`, one after the other. Pause for a target of None.
 
-    This is done by a process of its own, which prints the number of datagrams it sent. `begin` is a
-    time of `time.monotonic()`; None: as soon as it is there.
+    A separate process does this, and prints the number of datagrams that it sent. `begin` is a time
+    of `time.monotonic()`. None: as soon as the process runs.
     """
     kind = next(target.kind for target in targets if target is not None)
     words = [sys.executable, "-P", "-m", "shmring_bench.flood", kind]
@@ -114,7 +115,7 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def bystander(kind: str) -> Iterator[Victim]:
-    """Open a socket outside of shmring to flood. Nobody reads it."""
+    """Open a socket outside of shmring to flood. No process reads it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as beside:
         beside.bind(LOOPBACK)
         yield Victim(kind, beside.getsockname()[1], _free_port(), lambda: 0)
@@ -157,11 +158,11 @@ def run(plan: Plan) -> Iterator[Row]:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One schedule: how late the packets of each slice were, and what arrived of the flood."""
+    """One schedule: how late the packets of each slice were, and how much of the flood arrived."""
 
     slices: list[Lateness]
     behind_percent: list[float]
-    """Packets of each slice that waited for something else that the worker did."""
+    """Packets of each slice that waited for other work of the worker."""
     lost_percent: float
     strangers_hz: float
 
@@ -229,7 +230,8 @@ def _timed(plan: Plan, kind: str) -> _Run:
 
 
 def _behind(channel: shmring.Channel, begin: float, slice_s: float, slices: int) -> Iterator[int]:
-    """How many packets of each slice waited for other work of the worker, by its own verdict."""
+    """Return how many packets of each slice waited for other work of the worker, by
+    their verdict."""
     before = 0
     for number in range(1, slices + 1):
         time.sleep(max(0, begin + number * slice_s - time.monotonic()))

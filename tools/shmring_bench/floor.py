@@ -1,7 +1,7 @@
-"""Running `shmring-floor`, the bare-C program that stands beside the worker.
+"""Runs `shmring-floor`, the bare-C program for comparison with the worker.
 
-It is two things: the independent receiver, which takes the kernel's stamps of what others sent, and
-the floor, the same work in bare C that every ratio is taken against.
+It has two roles: the independent receiver, which reads the kernel's timestamps of received packets,
+and the floor, the same work in bare C to which every ratio refers.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _START_TIMEOUT_S = 10
 
 
 def binary() -> Path:
-    """Where the program is. Raises `FileNotFoundError` that says how to get it."""
+    """Return the path of the program. Raises `FileNotFoundError` with the fix."""
     path = Path(str(importlib.resources.files(rtworkers) / "bin" / "shmring-floor"))
     if not path.is_file():
         raise FileNotFoundError(
             None,
-            f"{path} is missing: it comes with the wheel, pip install --force-reinstall shmring",
+            f"{path} is missing: it is part of the wheel, pip install --force-reinstall shmring",
         )
     return path
 
 
 def command(program: str, **options: int | None) -> list[str]:
-    """The command line of one of its programs: ``count=5`` becomes ``--count 5``."""
+    """Return the command line of one of its programs: ``count=5`` becomes ``--count 5``."""
     words = [str(binary()), program]
     for name, value in options.items():
         if value is not None:
@@ -43,7 +43,7 @@ def command(program: str, **options: int | None) -> list[str]:
 
 
 def run(program: str, timeout_s: float = 60, **options: int | None) -> list[dict[str, Any]]:
-    """Run one of its programs to the end; return the JSON objects it printed."""
+    """Run one of its programs to the end. Return the JSON objects that it printed."""
     done = subprocess.run(
         command(program, **options), capture_output=True, text=True, timeout=timeout_s, check=False
     )
@@ -54,7 +54,7 @@ def run(program: str, timeout_s: float = 60, **options: int | None) -> list[dict
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What the independent receiver saw of one run."""
+    """What the independent receiver measured in one run."""
 
     lateness: Lateness
     samples: array[int]
@@ -63,16 +63,16 @@ class Received:
     rate_pps: float
     longest_gap_ns: int
     kernel_drops: int
-    """Datagrams its own socket buffer had no room for."""
+    """Datagrams for which its own socket buffer had no room."""
 
 
 class Receiver:
-    """The independent receiver as a context: listens on `port` from entry on, ends at exit.
+    """The independent receiver as a context. It listens on `port` from entry on, and ends at exit.
 
-    `count`: packets to wait for, 0 for any number, without keeping their lateness. It also ends
-    when nothing has come for `idle_ms` after the first packet. `echo` sends every packet back.
-    `cycle_ns`: the packets carry no deadline; what counts as lateness is how much longer than this
-    the interval before each of them was.
+    `count`: packets to wait for. 0 for any number, without recording their lateness. It also ends
+    when nothing has arrived for `idle_ms` after the first packet. `echo` sends every packet back.
+    `cycle_ns`: the packets have no deadline. Then lateness is how much longer than this the
+    interval before each packet was.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Receiver:
         return self._process.pid
 
     def result(self, timeout_s: float) -> Received:
-        """Wait until it has all packets, or no more come. Raises `TimeoutError`."""
+        """Wait until it has all packets, or no more arrive. Raises `TimeoutError`."""
         try:
             output, errors = self._process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
@@ -160,9 +160,9 @@ class Receiver:
 
 
 def cores() -> tuple[int | None, int | None]:
-    """Two cores of this process: one for the sender or worker, one for everything else.
+    """Return two cores of this process: one for the sender or worker, one for everything else.
 
-    The last and the first; (None, None) where there is one core only.
+    They are the last and the first, or (None, None) if there is only one core.
     """
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) < 2:

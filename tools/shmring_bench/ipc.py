@@ -47,7 +47,7 @@ def _messages(program: str) -> Callable[[], Figures]:
 
 
 def _queue(plan: Plan) -> Figures:
-    """A million small packets that wait: memory of this process and the worker together."""
+    """Queue a million small packets. Measure the memory of this process and the worker together."""
     packets = bytes(QUEUED * QUEUED_BYTES)
     with shmring.Pool(cpus=plan.cpus, namespace=plan.namespace) as pool:
         pool.open("other", local=("127.0.0.1", 0), capacity=16)
@@ -86,7 +86,7 @@ def _many_channels(plan: Plan) -> Figures:
                 f"c{i}", local=("127.0.0.1", 0), capacity=16, packet_bytes=64, report_capacity=16
             )
             open_ns.append(time.perf_counter_ns() - start)
-            del end  # only the worker holds them all; to drop this end is not part of opening it
+            del end  # only the worker holds all; dropping this end is not part of opening it
         added = _resident(pool) - before
         used = _cpu_percent(pool, plan.run_s(2))
     return {
@@ -98,7 +98,7 @@ def _many_channels(plan: Plan) -> Figures:
 
 
 def _idle(plan: Plan, profile: str) -> Callable[[], Figures]:
-    """What a worker that waits costs, and how long it takes to wake up for a packet."""
+    """Measure the cost of a waiting worker, and how long it takes to wake up for a packet."""
 
     def measure() -> Figures:
         with (
@@ -128,9 +128,9 @@ def _idle(plan: Plan, profile: str) -> Callable[[], Figures]:
 
 
 def _cpu_percent(pool: shmring.Pool, seconds: float) -> float:
-    """CPU of the pool's one worker over some idle seconds."""
+    """Return the CPU time of the pool's one worker over some idle seconds."""
     pid = _worker_pid(pool)
-    time.sleep(0.3)  # what opening left to do
+    time.sleep(0.3)  # work left after opening
     used, start = cpu_ns(pid), time.monotonic_ns()
     time.sleep(seconds)
     return 100 * (cpu_ns(pid) - used) / (time.monotonic_ns() - start)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from shmring_bench.samples import median
 
 TARGET = "target"
-"""The system of rows that say what to reach."""
+"""The system name of rows with a target."""
 
 
 class Row(NamedTuple):
@@ -31,19 +31,19 @@ class Plan:
     """How the benchmarks of one command run."""
 
     seconds: float | None
-    """Length of a run; None: what the case needs."""
+    """Length of a run. None: what the case needs."""
     runs: int
     worker_cpu: int | None
     other_cpu: int | None
     namespace: str
     cases: frozenset[str] = frozenset()
-    """The cases to run; empty: all."""
+    """The cases to run. Empty: all."""
     peer_python: str | None = None
-    """An interpreter that has the package which `bench rtp` compares with; None: it makes one."""
+    """An interpreter with the package that `bench rtp` compares with. None: make one."""
     lacking: set[str] = field(default_factory=set)
     """What is missing: privileges, cores, systems to compare with."""
     known_cases: dict[str, None] = field(default_factory=dict)
-    """Those of the benches that were run, whether chosen or not, in their order."""
+    """The cases of the selected benches, chosen or not, in their order."""
 
     @property
     def cpus(self) -> list[int] | None:
@@ -51,17 +51,17 @@ class Plan:
         return None if self.worker_cpu is None else [self.worker_cpu]
 
     def run_s(self, default: float) -> float:
-        """Length of a run of a case that by itself takes `default` seconds."""
+        """Return the length of a run whose default is `default` seconds."""
         return default if self.seconds is None else self.seconds
 
     def wants(self, case: str) -> bool:
-        """Whether a case was chosen."""
+        """Return whether a case was chosen."""
         self.known_cases[case] = None
         return not self.cases or case in self.cases
 
     @contextlib.contextmanager
     def on_other_core(self) -> Iterator[None]:
-        """Keep this process off the worker's core meanwhile."""
+        """Keep this process off the worker's core during the block."""
         before = os.sched_getaffinity(0)
         if self.other_cpu is not None:
             os.sched_setaffinity(0, {self.other_cpu})
@@ -72,7 +72,7 @@ class Plan:
 
 
 class Unavailable(Exception):
-    """A system that cannot be measured here, and why."""
+    """A system that cannot be measured here, with the reason."""
 
 
 Figures = Mapping[tuple[str, str], float]
@@ -88,8 +88,8 @@ def alternate(
 ) -> Iterator[Row]:
     """Run all systems in turn, `runs` times, and yield the median of every figure.
 
-    Nothing is run of a case that was not chosen. A system that turns out to be unavailable is left
-    out, and the plan told why.
+    Cases that were not chosen are not run. A system that turns out to be unavailable is left out,
+    and the plan records why.
     """
     if not plan.wants(case):
         return
@@ -108,7 +108,7 @@ def alternate(
 
 
 def cpu_ns(pid: int) -> int:
-    """CPU time that a process has used, exact where the kernel counts it per task."""
+    """Return the CPU time of a process, exact if the kernel counts it per task."""
     total = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         total += int((task / "schedstat").read_text().split()[0])
@@ -116,7 +116,7 @@ def cpu_ns(pid: int) -> int:
 
 
 def resident_bytes(pid: int) -> int:
-    """Memory of a process in RAM; what it shares counts in proportion."""
+    """Return the memory of a process in RAM. Shared memory counts in proportion."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024

@@ -1,4 +1,4 @@
-"""`shmring bench netflux`: cycles, watchdog, what a link knows of itself, many links, mailboxes."""
+"""`shmring bench netflux`: cycles, watchdog, a link's own measurements, many links, mailboxes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shmring_bench.samples import median, quantile
 
 BENCH = "netflux"
 LOOPBACK = "127.0.0.1"
-PAYLOAD_BYTES = 62  # 64 with the header, as the floor sends
+PAYLOAD_BYTES = 62  # 64 with the header, like the floor
 WATCHDOG_NS = 30_000_000
 SILENCES = 20
 LINKS = 200
@@ -58,7 +58,8 @@ def run(plan: Plan) -> Iterator[Row]:
 
 
 def _cycle(plan: Plan, system: str, cycle_ns: int) -> Callable[[], Figures]:
-    """How far the intervals at an independent receiver are from the cycle; and their mean."""
+    """Measure how far the intervals at an independent receiver are from the cycle, and
+    their mean."""
 
     def measure() -> Figures:
         count = max(10, round(plan.run_s(8) * 1e9 / cycle_ns))
@@ -97,8 +98,8 @@ def _send(plan: Plan, system: str, job: senders.Job) -> None:
 
 
 def _watchdog(plan: Plan) -> Figures:
-    """From the last datagram's arrival until an application that waited for the end of the link
-    went on."""
+    """Measure from the last datagram's arrival until an application that waited for the end of the
+    link continued."""
     told_ns = []
     with (
         plan.on_other_core(),
@@ -125,7 +126,7 @@ def _watchdog(plan: Plan) -> Figures:
 
 
 def _last_arrival(link: shmring.NetfluxChannel) -> int:
-    """Wait until the watchdog has run out. Return when the last datagram came."""
+    """Wait until the watchdog has expired. Return when the last datagram arrived."""
     arrival_ns = 0
     while True:
         item = link.recv(timeout=5.0)
@@ -139,8 +140,8 @@ def _last_arrival(link: shmring.NetfluxChannel) -> int:
 
 
 def _impaired(plan: Plan) -> Figures:
-    """Two links over an emulated network with a known delay and loss: how far what one of them
-    measures is from that, in percent of it. The partner answers in its next, short cycle."""
+    """Run two links over an impaired path with a known delay and loss. Return how far one link's
+    measurements are from these, in percent. The partner answers in its next, short cycle."""
     network = Impairment(loss=LOSS, delay_ns=DELAY_NS, seed=4)
     common: dict[str, Any] = {
         "send": RECORD_BYTES,
@@ -175,7 +176,7 @@ def _off(found: float, real: float) -> float:
 
 
 def _links(plan: Plan) -> Figures:
-    """So many links on one worker, each to a port that is open; nobody answers."""
+    """Run this many links on one worker, each to an open port. No partner answers."""
     with ExitStack() as stack:
         stack.enter_context(plan.on_other_core())
         pool = stack.enter_context(shmring.Pool(cpus=plan.cpus, namespace=plan.namespace))
@@ -197,7 +198,7 @@ def _links(plan: Plan) -> Figures:
             for i in range(LINKS)
         ]
         (worker,) = pool.workers()
-        time.sleep(0.3)  # what opening left to do
+        time.sleep(0.3)  # work left after opening
         for link in links:
             link.reset_stats()
         used, start = cpu_ns(worker.pid), time.monotonic_ns()
@@ -218,7 +219,7 @@ def _links(plan: Plan) -> Figures:
 
 
 def _values(plan: Plan) -> Figures:
-    """One call each, in Python: bytes, no record."""
+    """Measure one call each, in Python: bytes, no record."""
     payload = bytes(RECORD_BYTES)
     with (
         shmring.Pool(cpus=plan.cpus, namespace=plan.namespace) as pool,
@@ -230,7 +231,7 @@ def _values(plan: Plan) -> Figures:
             ),
         ) as link,
     ):
-        link.aim(_address(link))  # to itself: there is something to see
+        link.aim(_address(link))  # to itself, so that values arrive
         while link.snapshot() is None:
             time.sleep(0.001)
         return {
@@ -240,7 +241,7 @@ def _values(plan: Plan) -> Figures:
 
 
 def _objects(plan: Plan) -> Figures:
-    """The drop-in's calls, which make a record of it and back."""
+    """Measure the drop-in's calls, which convert a record to bytes and back."""
     with senders.netflux_main(plan.worker_cpu, port=9) as main:
         return {
             ("update", "ns"): _call_ns(lambda: main.set_send_data(value1=1.0)),
@@ -254,7 +255,7 @@ def _address(link: shmring.NetfluxChannel) -> tuple[str, int]:
 
 
 def _call_ns(call: Callable[[], object]) -> float:
-    """Median of many batches, what calling a function costs included."""
+    """Return the median of many batches, including the cost of the function call."""
     each = []
     for _ in range(CALLS // CALLS_AT_ONCE):
         start = time.perf_counter_ns()

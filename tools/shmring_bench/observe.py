@@ -1,6 +1,6 @@
-"""`shmring bench observe`: what looking costs who looks, and whom it disturbs.
+"""`shmring bench observe`: the cost of observing, and how much it disturbs.
 
-Tools are processes here, as everywhere else: shmring does not build on them.
+Tools run as separate processes, because shmring does not build on them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BENCH = "observe"
 RATE_HZ = 10_000
 PAYLOAD_BYTES = 64
 TOOLS = 100
-"""Tools that are started, and killed, over all runs of a case."""
+"""Tools that are started and killed, over all runs of a case."""
 CHANNELS = 1000
 CHANNEL_HZ = 10
 JSON_CHANNELS = 100
@@ -87,7 +87,7 @@ def _ratios(rows: list[Row]) -> Iterator[Row]:
             yield Row(BENCH, rows[0].case, system, "error_p99_of_unwatched", share, "percent")
 
 
-# --- tools that come and are killed, beside a timed channel ---------------------------------------
+# --- tools that start and are killed during a timed channel ---------------------------------------
 
 
 def _looking(namespace: str) -> list[str]:
@@ -95,12 +95,12 @@ def _looking(namespace: str) -> list[str]:
 
 
 def _tapping(namespace: str) -> list[str]:
-    """The first byte of what it writes ends a line."""
+    """Wait for the end of the first line that it writes."""
     return [*_TAP, senders.CHANNEL, "--namespace", namespace]
 
 
 def _timed(plan: Plan, tool: list[str] | None) -> Figures:
-    """Packets on a schedule, while such tools come and are killed; None: while there are none."""
+    """Send packets on a schedule, while such tools start and are killed. None: without tools."""
     count = max(1000, round(plan.run_s(6) * RATE_HZ))
     with plan.on_other_core(), floor.Receiver(count, cpu=plan.other_cpu) as receiver:
         job = senders.Job(
@@ -128,8 +128,8 @@ def _timed(plan: Plan, tool: list[str] | None) -> Figures:
 
 
 def _come_and_go(words: list[str], tools: int, seconds: float, until: threading.Thread) -> None:
-    """One tool after the other: each looks at least once, then is killed as it is, or stopped
-    first. At even times, as far as the machine keeps up."""
+    """Run one tool after the other: each looks at least once, and is then killed while it runs or
+    after it was stopped. The times are evenly spaced, as far as the machine keeps up."""
     begun = time.monotonic()
     for i in range(tools):
         while until.is_alive() and time.monotonic() < begun + i * seconds / tools:
@@ -153,7 +153,7 @@ def _come_and_go(words: list[str], tools: int, seconds: float, until: threading.
 
 @contextlib.contextmanager
 def _channels(plan: Plan, count: int, seconds: float) -> Iterator[None]:
-    """So many channels, of which each sends some packets a second."""
+    """Open this many channels. Each sends some packets a second."""
     packets = max(1, round(seconds * CHANNEL_HZ))
     with shmring.Pool(cpus=plan.cpus, namespace=plan.namespace) as pool, plan.on_other_core():
         opened = [
@@ -180,7 +180,7 @@ def _channels(plan: Plan, count: int, seconds: float) -> Iterator[None]:
 
 @dataclass(slots=True)
 class _Output:
-    """What a tool prints, read away by a thread of its own so that it never waits for us."""
+    """Reads the output of a tool on a thread, so that the tool never waits for this process."""
 
     fd: int
     wanted: bytes
@@ -220,8 +220,8 @@ def _monitored_s(plan: Plan) -> float:
 
 
 def _measure(plan: Plan, read_fd: int, write_fd: int, words: tuple[str, ...]) -> Figures:
-    """From the start of the process to the first channel it shows, and its share of a core from a
-    second later on."""
+    """Measure the time from the start of the process to the first channel it shows, and its share
+    of a core from a second later on."""
     output = _Output(read_fd, b"c0000")
     begun = time.monotonic()
     tool = subprocess.Popen(
@@ -261,12 +261,12 @@ def _one_shots(plan: Plan) -> Figures:
 
 
 def _interpreter() -> Figures:
-    """What the start of an interpreter that does nothing takes."""
+    """Measure the start of an interpreter that does nothing."""
     return _commands([sys.executable, "-P", "-c", "pass"])
 
 
 def _commands(words: list[str]) -> Figures:
-    """A whole command, again and again: until it has ended, and of that on a core."""
+    """Run a whole command repeatedly: the time until it has ended, and its CPU time."""
     wall, busy = [], []
     for _ in range(JSON_RUNS):
         used = _children_s()

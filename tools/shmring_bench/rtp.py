@@ -1,4 +1,4 @@
-"""`shmring bench rtp`: the drop-in `rtpsynth` beside the original, the same work for both."""
+"""`shmring bench rtp`: the drop-in `rtpsynth` compared with the original, with the same work."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ MADE_BYTES = 170
 C_PACKETS = 20_000_000
 SPACING_S = 0.0085  # mean of the random phase in rtp_work
 LEAST_SAMPLES = 20
-START_S = 30  # far beyond what a process needs to start and to end
+START_S = 30  # much longer than a process needs to start and end
 
 Measure = Callable[[], Figures]
 
 
 class Sides:
-    """Our interpreter and the original's; what cannot run is left out, and the plan told once."""
+    """Our interpreter and the original's. An interpreter that cannot run is left out, and the plan
+    is told once."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -39,8 +40,8 @@ class Sides:
                 plan.lacking.add(f"{system}: {reason}")
 
     def both(self, measure: Callable[[list[str]], Figures]) -> dict[str, Measure]:
-        """The same measurement with each interpreter there is. Where the original fails, it is
-        left out; where ours does, the command fails."""
+        """Return the same measurement with each interpreter. If the original fails, it is left out.
+        If ours fails, the command fails."""
 
         def bind(system: str, python: list[str]) -> Measure:
             def attempt() -> Figures:
@@ -56,7 +57,7 @@ class Sides:
         return {system: bind(system, python) for system, python in self._pythons.items()}
 
     def ours(self, measure: Callable[[list[str]], Figures]) -> dict[str, Measure]:
-        """A measurement that the original has no calls for."""
+        """A measurement for which the original has no calls."""
         return {
             system: attempt for system, attempt in self.both(measure).items() if system != ORIGINAL
         }

@@ -21,8 +21,8 @@ _WORK = Path(__file__).with_name("rtp_work.py")
 
 
 def original(given: str | None) -> list[str]:
-    """The command that starts an interpreter with the original: the one that was given, or one in
-    a virtual environment that is made once, below the user's cache folder.
+    """Return the command that starts an interpreter with the original: the given one, or one in a
+    virtual environment that is made once, below the user's cache folder.
 
     Raises `Unavailable`.
     """
@@ -33,13 +33,13 @@ def original(given: str | None) -> list[str]:
 
 
 def dropin() -> list[str]:
-    """The command that starts this interpreter. Raises `Unavailable` where its `rtpsynth` is not
-    ours: the two packages have one name, and the later installed wins."""
+    """Return the command that starts this interpreter. Raises `Unavailable` if its `rtpsynth` is
+    not ours: the two packages have the same name, and the last installed one wins."""
     owners = importlib.metadata.packages_distributions().get("rtpsynth", [])
     if owners and owners != ["shmring"]:
         raise Unavailable(
             f"the rtpsynth of {sys.executable} comes from {', '.join(sorted(set(owners)))}: "
-            "measure with a Python that has shmring only"
+            "measure with a Python that only has shmring"
         )
     return [sys.executable, "-P"]
 
@@ -47,8 +47,8 @@ def dropin() -> list[str]:
 def work(
     python: list[str], name: str, namespace: str, timeout_s: float, **options: Any
 ) -> dict[str, Any]:
-    """Run one workload in a process of its own; return what it found. Raises `OSError` with the
-    last thing it said."""
+    """Run one workload in a separate process. Return its result. Raises `OSError` with its last
+    output."""
     command = [*python, str(_WORK), name, json.dumps(options)]
     try:
         done = subprocess.run(
@@ -69,7 +69,7 @@ def work(
 
 
 def _environment() -> Path:
-    """A virtual environment with the original; made at the first call."""
+    """Return a virtual environment with the original. The first call makes it."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     tag = sys.implementation.cache_tag or "python"
     folder = cache / "shmring" / "peers" / f"rtpsynth-{VERSION}-{tag}"
@@ -80,13 +80,13 @@ def _environment() -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     except OSError as error:
-        raise Unavailable(f"no place for it: {error}") from error
+        raise Unavailable(f"it cannot be stored: {error}") from error
     try:
         _install(made)
         made.rename(folder)
     except OSError as error:
-        if not folder.is_dir():  # else another process made it meanwhile
-            raise Unavailable(f"no place for it: {error}") from error
+        if not folder.is_dir():  # else another process made it in the meantime
+            raise Unavailable(f"it cannot be stored: {error}") from error
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return folder

@@ -1,9 +1,9 @@
-"""A 20 ms RTP stream out of a Python process that stalls, judged by an independent receiver.
+"""A 20 ms RTP stream from a Python process that stalls, measured by an independent receiver.
 
-The sender runs in a process of its own (``python -m shmring_bench.rtp_stream SYSTEM JOB``).
-Its event loop, besides sending, stands still for 25 ms now and then, as loops do that also parse,
-log or collect garbage. The receiver is a plain socket with kernel stamps, and knows nothing but
-what is in the packets: their timestamps are the grid.
+The sender runs in a separate process (``python -m shmring_bench.rtp_stream SYSTEM JOB``). Its event
+loop sends, and sometimes stops for 25 ms, as loops do that also parse, log or collect garbage. The
+receiver is a plain socket with kernel timestamps. It only knows the contents of the packets: their
+RTP timestamps are the grid.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ STALL_EVERY_S = (0.02, 0.18)
 LEAD_NS = 60_000_000
 OFF_GRID_NS = 100_000
 BUFFER_NS = 20_000_000
-"""How long the receiver that is imagined waits before it plays its first packet."""
+"""How long the simulated receiver waits before it plays its first packet."""
 
 _HEADER = struct.Struct("!BBHII")
 _STAMP = struct.Struct("=qq")
@@ -48,13 +48,13 @@ _START_S = 20
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to send, and to whom."""
+    """What to send, and the destination."""
 
     port: int
     packets: int
     seed: int
     cpu: int | None
-    """Of the worker; an event loop runs where it likes."""
+    """Core of the worker. An event loop runs on any core."""
 
     @property
     def seconds(self) -> float:
@@ -62,20 +62,20 @@ class Job:
 
 
 class Arrival(NamedTuple):
-    """One packet as the receiver saw it."""
+    """One packet at the receiver."""
 
     stamp_ns: int
-    """When the kernel had it; CLOCK_REALTIME."""
+    """When the kernel received it, CLOCK_REALTIME."""
     timestamp: int
-    """Of RTP, in samples."""
+    """RTP timestamp, in samples."""
 
 
 # --- judging --------------------------------------------------------------------------------------
 
 
 def judge(arrivals: Sequence[Arrival], packets: int) -> Figures:
-    """Distances from the grid that the timestamps span, laid through the earliest packet; and the
-    share of time for which a receiver that buffers 20 ms has nothing to play."""
+    """Return the distances from the grid of the timestamps, which starts at the earliest packet,
+    and the share of time in which a receiver with a 20 ms buffer has nothing to play."""
     if not arrivals:
         raise OSError(None, "no packet of the stream arrived: is UDP on the loopback filtered?")
     first = arrivals[0]
@@ -87,7 +87,7 @@ def judge(arrivals: Sequence[Arrival], packets: int) -> Figures:
 
 
 def _distances(transit_ns: Sequence[int], packets: int) -> dict[tuple[str, str], float]:
-    """From the grid through the earliest packet."""
+    """Return the distances from the grid through the earliest packet."""
     late = Lateness(ns - min(transit_ns) for ns in transit_ns)
     lost = packets - len(transit_ns)
     off_grid = sum(ns > OFF_GRID_NS for ns in late.values_ns)
@@ -101,13 +101,13 @@ def _distances(transit_ns: Sequence[int], packets: int) -> dict[tuple[str, str],
 
 
 def _media_ns(samples: int) -> int:
-    """A distance of timestamps, which wrap at 32 bits, as time."""
+    """Return a difference of timestamps, which wrap at 32 bits, as time."""
     wrapped = (samples + (1 << 31)) % (1 << 32) - (1 << 31)
     return wrapped * 1_000_000_000 // CLOCK_RATE
 
 
 class _Receiver:
-    """Takes packets with the kernel's stamps in a thread, until they are all there."""
+    """Receives packets with the kernel's timestamps in a thread, until all have arrived."""
 
     def __init__(self, packets: int) -> None:
         self._packets = packets
@@ -141,11 +141,11 @@ class _Receiver:
 
 
 _SO_TIMESTAMPNS = 35
-"""socket(7); not in Python's module."""
+"""A socket(7) constant that Python's module does not have."""
 
 
 def measure(system: str, seconds: float, cpu: int | None, namespace: str) -> Figures:
-    """Let a process send for some seconds; return what the receiver makes of it."""
+    """Let a process send for some seconds. Return the receiver's results."""
     packets = _count(seconds)
     receiver = _Receiver(packets)
     with receiver.running():
@@ -166,7 +166,7 @@ def measure(system: str, seconds: float, cpu: int | None, namespace: str) -> Fig
 
 
 def measure_floor(seconds: float, cpu: int | None, other_cpu: int | None) -> Figures:
-    """The same grid by bare C, which has nothing else to do and never stalls."""
+    """Send on the same grid in bare C, which has no other work and never stalls."""
     packets = _count(seconds)
     with floor.Receiver(packets, cpu=other_cpu) as receiver:
         floor.run(
@@ -189,7 +189,7 @@ def _count(seconds: float) -> int:
 
 
 async def stalling(seed: int) -> None:
-    """The rest of the program: at random it keeps the event loop for itself."""
+    """The rest of the program: it blocks the event loop at random times."""
     draw = random.Random(seed)
     while True:
         await asyncio.sleep(draw.uniform(*STALL_EVERY_S))
@@ -211,8 +211,8 @@ async def send_with_asyncio(job: Job) -> None:
 
 
 async def send_with_shmring(job: Job) -> None:
-    """A frame every 20 ms by the same event loop; the worker puts it on the grid, `LEAD_NS` later,
-    which is more than a stall."""
+    """Send a frame every 20 ms from the same event loop. The worker puts it on the grid, `LEAD_NS`
+    later, which is longer than a stall."""
     with (
         shmring.Pool(cpus=None if job.cpu is None else [job.cpu]) as pool,
         pool.open(

@@ -1,8 +1,7 @@
-"""What `shmring bench rtp` measures of a package named `rtpsynth`, whichever it is.
+"""What `shmring bench rtp` measures of a package named `rtpsynth`, the original or the drop-in.
 
-One file for both sides: run by an interpreter that has the original it measures the original, run
-by ours the drop-in. So it uses nothing but the standard library and the original's interface, and
-is never imported by `shmring` itself.
+One file serves both: it measures the package of the interpreter that runs it. So it only uses the
+standard library and the original's interface, and `shmring` itself never imports it.
 
     python rtp_work.py WORK '{"seconds": 1.0, ...}'
 
@@ -46,16 +45,16 @@ Facts = dict[str, Any]
 
 
 def part(name: str) -> Any:
-    """The module of that name of the package, and its class of the same name."""
+    """Return the module of that name in the package, and its class of the same name."""
     return getattr(importlib.import_module(f"rtpsynth.{name}"), name)
 
 
 def best_per_item_ns(seconds: float, items: int, chunk: Callable[[], object]) -> float:
-    """Time a chunk of work for some seconds, and three times at least; return the shortest time,
-    for what else the machine does only adds.
+    """Time a chunk of work for some seconds, and at least three times. Return the shortest time,
+    because other work of the machine only adds time.
 
-    What a chunk returns is kept until the next one is done, and freed outside the time: else the
-    memory would go back to the kernel, and the page faults to get it again would be most of it.
+    The result of a chunk is kept until the next chunk is done, and freed outside of the measured
+    time. Otherwise the memory would go back to the kernel, and page faults would dominate.
     """
     took_ns: list[int] = []
     made = kept = None
@@ -94,7 +93,7 @@ def next_pkt_payload(seconds: float) -> Facts:
 
 
 def next_pkts(seconds: float) -> Facts:
-    """Ours only: many packets at once into one buffer."""
+    """Only ours: many packets at once into one buffer."""
     generator = part("RtpSynth")(8000, 20)
     out = bytearray(BATCH * (HEADER_BYTES + PAYLOAD_BYTES))
 
@@ -106,7 +105,7 @@ def next_pkts(seconds: float) -> Facts:
 
 
 def stream(packets: int, *, shuffled: bool) -> list[bytes]:
-    """Packets in order, or shuffled within windows of as many as the buffer holds."""
+    """Packets in order, or shuffled within windows of the buffer's size."""
     make = part("RtpSynth")(8000, 20).next_pkt
     made = [make(RTP_BYTES, 0) for _ in range(packets)]
     if not shuffled:
@@ -131,7 +130,7 @@ def udp_in(seconds: float, *, shuffled: bool) -> Facts:
 
 
 def udp_in_many(seconds: float) -> Facts:
-    """Ours only: the same datagrams, many of them at once, lying behind one another."""
+    """Only ours: the same datagrams, many at once, in one block."""
     module = importlib.import_module("rtpsynth.RtpJBuf")
     packets = stream(CHUNK, shuffled=False)
     batches = [b"".join(packets[at : at + BATCH]) for at in range(0, CHUNK, BATCH)]
@@ -173,17 +172,17 @@ def ignore(data: bytes, source: tuple[str, int], rtime_ns: int) -> None:
 
 
 def stamped() -> bytes:
-    """A packet that says when it was made."""
+    """A packet that contains the time at which it was made."""
     return HEAD.pack(time.monotonic_ns()).ljust(RTP_BYTES, b"\0")
 
 
 def random_phase(draw: random.Random) -> None:
-    """So long that nothing is under way any more, and no tick is met on purpose."""
+    """Wait so long that no packet is in flight, and not in step with the ticks."""
     time.sleep(draw.uniform(0.005, 0.012))
 
 
 def server_send(seconds: float, *, port: int, count: int) -> Facts:
-    """Packets one by one to an independent receiver, which tells how long they took."""
+    """Send packets one by one to an independent receiver, which reports how long they took."""
     server = part("RtpServer")()
     channel = server.create_channel(ignore, "127.0.0.1", 0)
     channel.set_target("127.0.0.1", port)
@@ -197,7 +196,7 @@ def server_send(seconds: float, *, port: int, count: int) -> Facts:
 
 
 def server_receive(seconds: float, *, count: int) -> Facts:
-    """Packets one by one from a plain socket: until the callback is entered."""
+    """Send packets one by one from a plain socket. Measure until the callback is entered."""
     late_ns: list[int] = []
 
     def arrived(data: bytes, source: tuple[str, int], rtime_ns: int) -> None:
@@ -216,7 +215,7 @@ def server_receive(seconds: float, *, count: int) -> Facts:
 
 
 def server_own_callback(seconds: float) -> Facts:
-    """One channel that sends to itself, as fast as its producer and the bounded queue let it."""
+    """Run one channel that sends to itself, as fast as its producer and the bounded queue allow."""
     module = importlib.import_module("rtpsynth.RtpServer")
     received = 0
 
@@ -253,7 +252,7 @@ def server_own_callback(seconds: float) -> Facts:
 
 
 def server_many(seconds: float, *, channels: int, rate_hz: int) -> Facts:
-    """Many channels, each sending to itself `rate_hz` times a second, all evenly spread."""
+    """Run many channels that each send to themselves `rate_hz` times a second, evenly spread."""
     need_files(4 * channels + 100)
     module = importlib.import_module("rtpsynth.RtpServer")
     received = 0
@@ -292,7 +291,7 @@ def server_many(seconds: float, *, channels: int, rate_hz: int) -> Facts:
 
 
 def need_files(count: int) -> None:
-    """Let this process open as many files, as far as it may."""
+    """Let this process open this many files, as far as it may."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     soft = count if hard == resource.RLIM_INFINITY else min(count, hard)
     if soft > resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
@@ -306,11 +305,11 @@ def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> No
 
 
 def tree_cpu_ns() -> int:
-    """CPU time of this process, all of its threads, and of the processes below it."""
+    """Return the CPU time of this process with all threads, and of its child processes."""
     parents: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            with suppress(OSError):  # one that ends meanwhile
+            with suppress(OSError):  # a process that ends during this
                 text = (entry / "stat").read_text()
                 parents[int(entry.name)] = int(text.rpartition(")")[2].split()[1])
     mine = {os.getpid()}
@@ -328,7 +327,7 @@ def tree_cpu_ns() -> int:
 
 
 def proc_period(seconds: float, *, period_ns: int) -> Facts:
-    """One callback every period: how late it is entered."""
+    """Run one callback every period. Measure how late it is entered."""
     late_ns: list[int] = []
 
     def due(now_ns: int, deadline_ns: int) -> int:
@@ -372,7 +371,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    # What is left of the original's threads must not decide how this process ends.
+    # Remaining threads of the original must not affect how this process ends.
     code = main()
     sys.stdout.flush()
     os._exit(code)

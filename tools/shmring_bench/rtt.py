@@ -1,4 +1,4 @@
-"""`shmring bench rtt`: a packet from Python to Python over loopback, and an answer back."""
+"""`shmring bench rtt`: a packet from Python to Python over loopback, and the answer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(plan: Plan) -> Iterator[Row]:
 
 
 def _channels(plan: Plan, profile: str) -> Figures:
-    """Send, worker, kernel, worker, receive; twice. Both ends in this process."""
+    """Send, worker, kernel, worker, receive, twice. Both ends are in this process."""
     with (
         plan.on_other_core(),
         shmring.Pool(cpus=plan.cpus, namespace=plan.namespace, profile=profile) as pool,
@@ -52,7 +52,7 @@ def _channels(plan: Plan, profile: str) -> Figures:
 
 
 def _sockets(plan: Plan) -> Figures:
-    """The same with two sockets of this process: no other process is woken, or waited for."""
+    """The same with two sockets of this process: it wakes no other process, and waits for none."""
     with (
         plan.on_other_core(),
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as near,

@@ -1,4 +1,4 @@
-"""Lateness samples of one run and what is read from them."""
+"""Lateness samples of one run and their statistics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from itertools import pairwise
 
 
 class Lateness:
-    """Kernel receive stamp minus deadline of every packet of a run, in ns; negative: early."""
+    """Kernel receive timestamp minus deadline of every packet of a run, in ns, negative
+    if early."""
 
     def __init__(self, values_ns: Iterable[int]) -> None:
         self.values_ns = array("q", sorted(values_ns))
@@ -19,21 +20,22 @@ class Lateness:
         return len(self.values_ns)
 
     def signed_ns(self, share: float) -> int:
-        """Below which the share (0 to 1) of the packets lies, early ones negative."""
+        """Return the value below which the share (0 to 1) of the packets is. Early ones are
+        negative."""
         return quantile(self.values_ns, share)
 
     def error_ns(self, share: float) -> int:
-        """The same of the distance to the deadline, whichever side."""
+        """Return the same for the absolute distance to the deadline."""
         return quantile(self._errors_ns, share)
 
     @property
     def max_ns(self) -> int:
-        """The largest distance to the deadline."""
+        """Return the largest absolute distance to the deadline."""
         return self._errors_ns[-1] if self._errors_ns else 0
 
     def shares(self, edges_ns: Sequence[int]) -> list[float]:
-        """Share of the packets whose error is below each edge and not below the one before; the
-        last share is of those at or above the last edge."""
+        """Return the share of the packets whose error is below each edge and not below the previous
+        one. The last share is of those at or above the last edge."""
         if not self._errors_ns:
             return [0.0] * (len(edges_ns) + 1)
         below = [0, *(bisect_left(self._errors_ns, edge) for edge in edges_ns), len(self)]
@@ -41,14 +43,14 @@ class Lateness:
 
 
 def quantile(ordered: Sequence[int], share: float) -> int:
-    """Of an ordered sequence, by nearest rank; 0 for an empty one."""
+    """Return the quantile of an ordered sequence, by nearest rank. 0 for an empty one."""
     if not ordered:
         return 0
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle value, the mean of the two middle ones of an even number."""
+    """Return the middle value, or the mean of the two middle ones."""
     ordered = sorted(values)
     middle = len(ordered) // 2
     if len(ordered) % 2:

@@ -1,10 +1,9 @@
-"""Programs that send packets on a schedule, one per system that is compared.
+"""Programs that send packets on a schedule, one per compared system.
 
-Each runs in a process of its own (``python -m shmring_bench.senders SYSTEM``), so that none
-inherits another's threads, sockets or scheduling. The first 8 bytes of every packet are the time at
-which it is due (CLOCK_MONOTONIC, ns), which the independent receiver compares with the kernel's
-stamp. The last line on standard output is a JSON object with what the sender itself knows of its
-run.
+Each runs in a separate process (``python -m shmring_bench.senders SYSTEM``), so that none inherits
+another's threads, sockets or scheduling. The first 8 bytes of every packet are its deadline
+(CLOCK_MONOTONIC, ns), which the independent receiver compares with the kernel's timestamp. The last
+line on standard output is a JSON object with the sender's own results.
 """
 
 from __future__ import annotations
@@ -26,27 +25,28 @@ from dataclasses import dataclass
 from typing import Any
 
 LEAD_NS = 200_000_000
-"""From the start of the process to the first packet, without the time to queue the schedule."""
+"""Time from the start of the process to the first packet, without the time to queue
+the schedule."""
 PAST_NS = 1
 """A deadline that has passed on any clock."""
 
 SPARE = 100
-"""Cycles beyond those that are received: the receiver stops by itself."""
+"""Cycles in addition to those that are received: the receiver stops by itself."""
 
 CHANNEL = "sender"
-"""Name of the channel that is measured."""
+"""Name of the measured channel."""
 
 _HEAD = struct.Struct("=q")
 _AT_ONCE = 4096
 _AHEAD = 64 * _AT_ONCE
-"""Packets waiting at saturation, some 45 ms of them: an ordinary process that fills a ring may be
-kept from its core for 20 ms, and a ring that ran empty would be blamed on the worker."""
+"""Packets that wait at saturation, about 45 ms of them. An ordinary process that fills a ring may
+lose its core for 20 ms, and an empty ring would count against the worker."""
 Facts = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to send, to whom, from which core."""
+    """What to send, the destination, and the core."""
 
     port: int
     count: int
@@ -61,13 +61,13 @@ class Job:
 
 
 def dues(job: Job) -> range:
-    """When each packet is due, from a little later than now on."""
+    """Return the deadlines of all packets, starting a little later than now."""
     start = time.monotonic_ns() + LEAD_NS + job.count * 2000
     return range(start, start + job.count * job.interval_ns, job.interval_ns)
 
 
 def packets(job: Job, due_ns: range) -> bytearray:
-    """All packets of a schedule in one buffer."""
+    """Return all packets of a schedule in one buffer."""
     buffer = bytearray(job.count * job.payload_bytes)
     for i, due in enumerate(due_ns):
         _HEAD.pack_into(buffer, i * job.payload_bytes, due)
@@ -76,7 +76,7 @@ def packets(job: Job, due_ns: range) -> bytearray:
 
 @contextlib.contextmanager
 def plain_socket(job: Job) -> Iterator[socket.socket]:
-    """A UDP socket connected to the receiver, in a process on the core it was given."""
+    """Return a UDP socket connected to the receiver, and pin the process to its core."""
     if job.cpu is not None:
         os.sched_setaffinity(0, {job.cpu})
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -155,7 +155,7 @@ def send_unstamped(job: Job) -> Facts:
 
 
 def send_saturated(job: Job) -> Facts:
-    """Packets whose deadline has passed, as fast as they go, for ``job.seconds``."""
+    """Send packets whose deadline has passed, as fast as possible, for ``job.seconds``."""
     batch = _past_packets(job, _AT_ONCE)
     with _bare_channel(job, _AHEAD) as channel:
         end = time.monotonic() + job.seconds
@@ -166,7 +166,7 @@ def send_saturated(job: Job) -> Facts:
 
 
 def send_preloaded(job: Job) -> Facts:
-    """``job.count`` packets whose deadline has passed, released at once."""
+    """Send ``job.count`` packets whose deadline has passed, released at once."""
     with _bare_channel(job, job.count, held=True) as channel:
         channel.send_many(_past_packets(job, job.count), size=job.payload_bytes, at=PAST_NS)
         channel.release()
@@ -217,7 +217,7 @@ def send_preloaded_with_rtudp(job: Job) -> Facts:
 
 
 def send_cycles(job: Job) -> Facts:
-    """A Netflux link that nobody listens to; after the first values Python has nothing to do."""
+    """Run a Netflux link without a partner. After the first values Python has nothing to do."""
     from shmring import Netflux, Pool
 
     cpus = None if job.cpu is None else [job.cpu]
@@ -244,7 +244,8 @@ def send_cycles_with_netflux(job: Job) -> Facts:
 
 @contextlib.contextmanager
 def netflux_main(cpu: int | None, port: int, interval_s: float = 0.005) -> Iterator[Any]:
-    """The drop-in's `NetfluxMain`, started. By name, as `_rtudp_endpoint`."""
+    """Return the drop-in's `NetfluxMain`, started. It is imported by name,
+    like `_rtudp_endpoint`."""
     from shmring import Pool
 
     module = importlib.import_module("netflux")
@@ -277,7 +278,7 @@ SYSTEMS: dict[str, Callable[[Job], Facts]] = {
 
 @contextlib.contextmanager
 def _rtudp_endpoint(job: Job, capacity: int) -> Iterator[Any]:
-    # By name, as any program of another distribution would be measured: shmring does not build on
+    # By name, like a program of another distribution: shmring does not build on
     # its drop-ins.
     create_rtudp = importlib.import_module("rtudp").create_rtudp
     endpoint = create_rtudp(
@@ -329,7 +330,7 @@ def _effective(channel: Any) -> Facts:
 
 
 def run(system: str, job: Job, namespace: str, timeout_s: float | None = None) -> Facts:
-    """Run one of `SYSTEMS` in a process of its own; return what it knows of its run.
+    """Run one of `SYSTEMS` in a separate process. Return its own results.
 
     Raises `OSError` with what it wrote to standard error.
     """

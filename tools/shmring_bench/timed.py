@@ -1,4 +1,4 @@
-"""`shmring bench timed`: distance between deadline and the receiver's kernel stamp."""
+"""`shmring bench timed`: distance between deadline and the receiver's kernel timestamp."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ def _schedule(plan: Plan, system: str, rate_hz: int, seconds: float) -> Callable
 
 
 def _past(plan: Plan, system: str, count: int, payload_bytes: int) -> Callable[[], Figures]:
-    """Packets that are late already, as fast as they go: `count` of them, or for some time."""
+    """Send packets that are already late, as fast as possible: `count` of them, or for
+    some time."""
 
     def measure() -> Figures:
         with (

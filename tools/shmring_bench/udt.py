@@ -1,4 +1,4 @@
-"""`shmring bench udt`: streams over `shmring.udt` beside libudt, libsrt and TCP."""
+"""`shmring bench udt`: streams over `shmring.udt`, libudt, libsrt and TCP."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ OURS = System("shmring")
 OURS_BBR = System("shmring", {"congestion": "bbr"})
 LIBUDT, LIBSRT, TCP = System("libudt"), System("libsrt"), System("tcp")
 TCP_CONTROLS = ("cubic", "bbr")
-"""What TCP's streams use where it matters; the kernel's default elsewhere."""
+"""The congestion control of TCP's streams where it matters. Elsewhere it is the
+kernel's default."""
 WARM_UP_S = 0.5
 LINK_BPS = 100_000_000
 ONE_WAY_S = 0.05
 LOSSES = {0.0: 95.0, 0.001: 90.0, 0.01: 80.0}
-"""Of the link, and the share of it to reach, in percent."""
+"""Rate of the path, and the share of it to reach, in percent."""
 STREAMS = 10
 SHARED_BPS = 200_000_000
 SHARED_ONE_WAY_S = 0.01
@@ -44,16 +45,16 @@ AT_MOST = frozenset({"worker_cpu", "memory_beside_rings", "memory_growth"})
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a metric of ours is to reach: `bound`, and so many times what others have."""
+    """The target of one of our metrics: `bound`, and a multiple of other systems' values."""
 
     metric: str
     bound: float = 0.0
     times: Mapping[str, float] = field(default_factory=dict)
-    """By system."""
+    """The factors by system."""
 
 
 def _with_targets(rows: Iterable[Row], *targets: Target) -> Iterator[Row]:
-    """The rows of a case, and behind them those of a system `target`."""
+    """Yield the rows of a case, and then those of a system `target`."""
     found: dict[tuple[str, str], Row] = {}
     for row in rows:
         found[row.system, row.metric] = row
@@ -136,7 +137,7 @@ def run(plan: Plan) -> Iterator[Row]:
 
 
 def _clean(plan: Plan, source: System, sink: System) -> Callable[[], Figures]:
-    """As fast as it goes over loopback; what it costs is of all processes of both ends."""
+    """Run one stream as fast as possible over loopback. Costs cover all processes of both ends."""
 
     def measure() -> Figures:
         seconds = plan.run_s(4)
@@ -171,8 +172,8 @@ def _tcp(control: str) -> System:
 
 
 def _long_path(plan: Plan, system: System, link: Link) -> Callable[[], Figures]:
-    """How much of the emulated link's rate arrives: from the start on, and in the second half. TCP
-    has the link between two network namespaces, the others through a relay."""
+    """Measure which share of the impaired path's rate arrives: from the start on, and in the second
+    half. TCP has the path between two network namespaces, the others through a relay."""
 
     def measure() -> Figures:
         seconds = plan.run_s(16)
@@ -199,8 +200,8 @@ def _long_path(plan: Plan, system: System, link: Link) -> Callable[[], Figures]:
 
 
 def _shared(plan: Plan, system: System) -> Callable[[], Figures]:
-    """Streams that start together and share a link: how even their shares are in the second half
-    (Jain's index: 100 % where all are the same, 100 % / streams where one has all)."""
+    """Start streams together that share a path. Measure how even their shares are in the second
+    half (Jain's index: 100 % if all are equal, 100 % / streams if one has all)."""
 
     def measure() -> Figures:
         seconds = plan.run_s(16)
@@ -233,8 +234,8 @@ def _all_beside_tcp(plan: Plan, control: str) -> dict[str, Callable[[], Figures]
 
 
 def _beside_tcp(plan: Plan, system: System, tcp: System) -> Callable[[], Figures]:
-    """One stream and one of TCP, which start together and share a link: what each has in the second
-    half, in percent of half of the link."""
+    """Start one stream and one of TCP together on a shared path. Measure the share of each in the
+    second half, in percent of half of the path's rate."""
 
     def measure() -> Figures:
         seconds = plan.run_s(16)
@@ -264,8 +265,8 @@ def _beside_tcp(plan: Plan, system: System, tcp: System) -> Callable[[], Figures
 
 
 def _idle(plan: Plan) -> Figures:
-    """So many connections on one worker that nothing is sent on, half of them to the others.
-    Memory is of the worker and of the application, for each connection."""
+    """Open this many connections on one worker without traffic, half of them to the others. Memory
+    is that of the worker and of the application, per connection."""
     with ExitStack() as stack:
         stack.enter_context(plan.on_other_core())
         pool = stack.enter_context(shmring.Pool(cpus=plan.cpus, namespace=plan.namespace))
@@ -292,7 +293,7 @@ def _idle(plan: Plan) -> Figures:
 
 
 def _settle(worker: int) -> None:
-    """An idle worker takes its time to get the memory of its channels."""
+    """Wait until an idle worker has allocated the memory of its channels."""
     before = 0
     while (now := _shared_bytes(worker)) > before:
         before = now
@@ -300,12 +301,12 @@ def _settle(worker: int) -> None:
 
 
 def _shared_bytes(*pids: int) -> int:
-    """What processes share counts once."""
+    """Return the memory that processes share, counted once."""
     return sum(resident_bytes(pid) for pid in pids) - _own_bytes(*pids)
 
 
 def _own_bytes(*pids: int) -> int:
-    """Memory that a process shares with nobody and that is of no file."""
+    """Return the memory that a process shares with no other process and with no file."""
     rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
     lines = [line for text in rollups for line in text.splitlines()]
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss_Anon:"))
@@ -315,7 +316,8 @@ def _own_bytes(*pids: int) -> int:
 
 
 def _long(plan: Plan) -> Figures:
-    """Memory of both ends with their workers, after a fifth of a long transfer and at its end."""
+    """Measure the memory of both ends with their workers, after a fifth of a long transfer and at
+    its end."""
     seconds = plan.run_s(LONG_S)
     with transfer(plan, OURS, OURS) as streams:
         start_ns = time.monotonic_ns()

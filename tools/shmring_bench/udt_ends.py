@@ -1,5 +1,5 @@
-"""The programs `shmring bench udt` runs: ends of streams over each system, made at first use where
-the system is another library, and the emulated link between them."""
+"""The programs that `shmring bench udt` runs: ends of streams over each system, and the impaired
+path between them. Programs for other libraries are built at first use."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ _NS_PER_S = 1e9
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """Whose streams they are."""
+    """The system of an end, and its settings."""
 
     name: str
     """``"shmring"``, ``"libudt"``, ``"libsrt"`` or ``"tcp"``."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Of `shmring.udt.connect` and `listen`; of TCP ``"congestion"``, the kernel's name."""
+    """Options of `shmring.udt.connect` and `listen`. For TCP ``"congestion"``: the kernel name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The emulated link; the same in both directions."""
+    """The impaired path, the same in both directions."""
 
     delay_s: float
     """One way."""
     rate_bps: int
-    """Of UDP payload."""
+    """Rate of UDP payload."""
     loss: float = 0.0
 
     @property
     def queue_bytes(self) -> int:
-        """What the link holds on the way there and back."""
+        """What the path holds on the way there and back."""
         return round(self.rate_bps * 2 * self.delay_s / 8)
 
 
@@ -64,7 +64,7 @@ class Place:
     """Where the ends of a transfer are."""
 
     address: str = "127.0.0.1"
-    """Of the sink."""
+    """Address of the sink."""
     source: str | None = None
     """Files of the network namespaces to enter."""
     sink: str | None = None
@@ -86,7 +86,7 @@ class Samples:
         self.received.append(tuple(each))
 
     def rates_bps(self, start_ns: int, end_ns: int) -> list[float]:
-        """Of each stream between the last samples before these times."""
+        """Return the rate of each stream between the last samples before these times."""
         first = max(0, bisect_right(self.times_ns, start_ns) - 1)
         last = bisect_right(self.times_ns, end_ns) - 1
         took_ns = max(1, self.times_ns[last] - self.times_ns[first])
@@ -95,8 +95,8 @@ class Samples:
 
 
 class End:
-    """A process that is one end: a sink or a source. One that does not start or ends early raises
-    what it complained of: `OSError` if it is ours, `Unavailable` if it is another system's."""
+    """A process that is one end: a sink or a source. If it does not start or ends early, its error
+    is raised: `OSError` if it is ours, `Unavailable` if it is another system's."""
 
     def __init__(
         self,
@@ -126,12 +126,12 @@ class End:
         self.pids: list[int] = facts["pids"]
 
     def line(self) -> str:
-        """The next line it prints."""
+        """Return the next line that it prints."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             _, complaints = self._process.communicate()
-            lines = complaints.strip().splitlines() or ["it ended without a word"]
+            lines = complaints.strip().splitlines() or ["it ended without a message"]
             if self._name == "shmring":
                 raise OSError(None, f"{self._process.args!r}: {lines[-1]}")
             raise Unavailable(lines[-1])
@@ -154,20 +154,20 @@ class End:
 
 @dataclass(slots=True)
 class Transfer:
-    """Streams from a source to a sink that are running, and what has come of them so far."""
+    """Running streams from a source to a sink, and the results so far."""
 
     sink: End
     source: End
     samples: Samples
 
     def run_for(self, seconds: float) -> None:
-        """Take the sink's samples for that long from now."""
+        """Read the sink's samples for this time from now on."""
         end_ns = time.monotonic_ns() + round(seconds * _NS_PER_S)
         while not self.samples.times_ns or self.samples.times_ns[-1] < end_ns:
             self.samples.add(self.sink.line())
 
     def cpu_ns(self) -> int:
-        """Of all processes of both ends."""
+        """Return the memory of all processes of both ends."""
         return self.sink.cpu_ns() + self.source.cpu_ns()
 
     def resident_bytes(self) -> int:
@@ -184,7 +184,7 @@ def transfer(
     link: Link | None = None,
     place: Place = HERE,
 ) -> Iterator[Transfer]:
-    """Streams that are established, from one system to another. Raises `Unavailable`, `OSError`."""
+    """Establish streams from one system to another. Raises `Unavailable`, `OSError`."""
     receiving = End(plan, sink, "sink", streams, place, cpu=plan.other_cpu)
     try:
         with _relayed(plan, link, receiving.port) as port:
@@ -199,19 +199,20 @@ def transfer(
 
 @contextmanager
 def tunnel(plan: Plan, link: Link) -> Iterator[Place]:
-    """Two network namespaces with the link between them, for TCP, too. Raises `Unavailable`."""
+    """Make two network namespaces with the impaired path between them, also for TCP. Raises
+    `Unavailable`."""
     if shutil.which("nsenter") is None:
         raise Unavailable("nsenter is missing: install util-linux")
     try:
         with _linked(plan, "tunnel", link) as facts:
             yield Place(facts["address"], facts["near"], facts["far"])
     except _LinkFailed as error:
-        raise Unavailable(f"no network namespaces with an emulated link here: {error}") from error
+        raise Unavailable(f"no network namespaces with an impaired path here: {error}") from error
 
 
 @contextmanager
 def _relayed(plan: Plan, link: Link | None, port: int) -> Iterator[int]:
-    """The port that leads over the link to `port`."""
+    """Return the port that leads over the path to `port`."""
     if link is None:
         yield port
         return
@@ -220,12 +221,12 @@ def _relayed(plan: Plan, link: Link | None, port: int) -> Iterator[int]:
 
 
 class _LinkFailed(OSError):
-    """The program that is the link did not start."""
+    """The program of the impaired path did not start."""
 
 
 @contextmanager
 def _linked(plan: Plan, program: str, link: Link, **options: int) -> Iterator[dict[str, Any]]:
-    """Runs an emulated link; what it says of itself."""
+    """Run an impaired path. Yield its description."""
     words = floor.command(
         program,
         **options,
@@ -273,8 +274,8 @@ def _command(
 
 
 def _built(library: str) -> Path:
-    """The program over a library; made at the first call, below the user's cache folder. Raises
-    `Unavailable`."""
+    """Return the program for a library, built at the first call, below the user's cache folder.
+    Raises `Unavailable`."""
     macro, name, package = _LIBRARIES[library]
     digest = hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -290,7 +291,7 @@ def _built(library: str) -> Path:
             _compile([*words, f"-l{name}", "-pthread"], package)
             made.rename(program)
     except OSError as error:
-        raise Unavailable(f"no place for it: {error}") from error
+        raise Unavailable(f"it cannot be stored: {error}") from error
     return program
 
 

@@ -1,10 +1,10 @@
-"""One end of streams over `shmring.udt` or TCP, for `shmring bench udt`; a process of its own.
+"""One end of streams over `shmring.udt` or TCP, for `shmring bench udt`, in a separate process.
 
     python -m shmring_bench.udt_peer sink|source '{"system": "shmring", "streams": 1, ...}'
 
-Speaks as the programs made of ``udt_peer.cpp``: the first line on standard output says
-``{"port": N, "pids": [...]}``; a sink then prints a line every 20 ms: CLOCK_MONOTONIC in ns and the
-bytes received so far on each stream. Both run until they get SIGTERM.
+It behaves like the programs made from ``udt_peer.cpp``: the first line on standard output is
+``{"port": N, "pids": [...]}``. A sink then prints a line every 20 ms: CLOCK_MONOTONIC in ns and the
+bytes received so far on each stream. Both run until SIGTERM.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Send = Callable[[bytes], object]
 
 
 class _Told(SystemExit):
-    """SIGTERM: close what is open, then end."""
+    """Handle SIGTERM: close everything open, then end."""
 
 
 def main(arguments: list[str]) -> None:
@@ -128,7 +128,7 @@ def _connect_udt(stack: ExitStack, job: dict[str, Any]) -> tuple[list[int], Iter
 
 @contextlib.contextmanager
 def _closing(connection: udt.UdtSocket) -> Iterator[None]:
-    """At the end what was not sent is of no use."""
+    """Discard unsent data at the end."""
     try:
         yield
     finally:
@@ -144,7 +144,7 @@ def _choose_control(stream: socket.socket, job: dict[str, Any]) -> socket.socket
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
         except OSError as error:
             sys.exit(
-                f"this kernel gives no congestion control {name}: modprobe tcp_{name} ({error})"
+                f"this kernel has no congestion control {name}: modprobe tcp_{name} ({error})"
             )
     return stream
 

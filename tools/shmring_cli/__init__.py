@@ -1,11 +1,11 @@
-"""The `shmring` command: one module per subcommand, found through one table.
+"""The `shmring` command: one module per subcommand, listed in one table.
 
-A module offers ``add_arguments(parser)`` and ``run(arguments) -> int``; its docstring is what
-``shmring COMMAND --help`` teaches. It is imported only when its command is called, so that
-``shmring ls`` stays quick.
+A module has ``add_arguments(parser)`` and ``run(arguments) -> int``. Its docstring is the text of
+``shmring COMMAND --help``. It is imported only when its command is called, so that ``shmring ls``
+stays fast.
 
-Exit codes: 0 fine, 1 wrong usage, 2 it failed or something is unhealthy; `doctor` has 3 as well,
-fit with limits.
+Exit codes: 0 success, 1 wrong usage, 2 failure or something is unhealthy. `doctor` also has 3: fit
+with limits.
 """
 
 from __future__ import annotations
@@ -33,39 +33,39 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command(
-        "demo", "shmring_demo.command", "timed packets, measured by the kernel, beside time.sleep"
+        "demo", "shmring_demo.command", "timed packets, measured by the kernel, and time.sleep"
     ),
     Command("up", "shmring_cli.up", "serve a named pool that other processes attach to"),
     Command("ls", "shmring_cli.ls", "the channels and workers of this host"),
-    Command("tap", "shmring_cli.tap", "copy what passes on a channel to pcapng, for Wireshark"),
+    Command("tap", "shmring_cli.tap", "copy the packets of a channel to pcapng, for Wireshark"),
     Command(
-        "udt", "shmring_copy.command", "send and receive files over UDT, with resume and proof"
+        "udt", "shmring_copy.command", "send and receive files over UDT, with resume and hash check"
     ),
-    Command("bench", "shmring_bench.command", "what it costs here, beside bare C doing the same"),
+    Command("bench", "shmring_bench.command", "what shmring costs here, compared with bare C"),
     Command(
         "plot", "shmring_plot.command", "pictures of recordings: lateness over time, before/after"
     ),
-    Command("doctor", "shmring_doctor.command", "whether this machine is fit, and what mends it"),
+    Command("doctor", "shmring_doctor.command", "check if this machine is fit, and show the fixes"),
     Command("gc", "shmring_cli.gc", "remove what dead processes left behind"),
     Command("cflags", "shmring_cli.cflags", "compiler flags for C programs that use channels"),
 )
 
 _DESCRIPTION = """\
-UDP with a sense of time for Python: packets leave at the instant you name, arrive
-stamped by the kernel, and any process may join a channel by its name."""
+UDP with a sense of time for Python: packets leave at the time you name, arrive with the
+kernel's timestamp, and any process may attach to a channel by its name."""
 
 _EPILOG = """\
 start here:
   shmring demo                 five seconds of 1 kHz, with a histogram and a picture
   shmring COMMAND --help       what a command is for, with examples
 
-exit codes: 0 fine, 1 wrong usage, 2 it failed or something is unhealthy
+exit codes: 0 success, 1 wrong usage, 2 failure or something is unhealthy
 (shmring doctor: 3 fit with limits)
 """
 
 
 class Parser(argparse.ArgumentParser):
-    """Wrong usage ends with exit code 1, because 2 means that something is unhealthy."""
+    """End wrong usage with exit code 1, because 2 means that something is unhealthy."""
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
@@ -73,12 +73,13 @@ class Parser(argparse.ArgumentParser):
 
 
 class CommandParser(Parser):
-    """Options may stand before, among and behind any number of positional arguments."""
+    """A parser that accepts options before, between and after any number of
+    positional arguments."""
 
     _intermixing = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        # The intermixed way of argparse is made of calls of this one, and knows no subcommands.
+        # argparse's intermixed parsing calls this method, and does not support subcommands.
         if self._intermixing or self._subparsers is not None:
             return super().parse_known_args(args, namespace)
         self._intermixing = True
@@ -89,7 +90,7 @@ class CommandParser(Parser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line, by default this process's; return the exit code."""
+    """Run one command line, by default this process's. Return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = _parser(words).parse_args(words)
     try:
@@ -98,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"shmring {arguments.command}: interrupted", file=sys.stderr)
         return FAILED
     except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing more may be written at exit either.
+        # The reader of the output has left. Write nothing more, also not at exit.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
@@ -147,7 +148,7 @@ def _no_command(arguments: argparse.Namespace) -> int:
 
 
 def describe(error: BaseException) -> str:
-    """An error's own words; without the errno that `str` puts before them."""
+    """Return an error's own text, without the errno that `str` puts before it."""
     if isinstance(error, OSError) and error.strerror and error.filename is None:
         return error.strerror
     return str(error) or type(error).__name__

@@ -1,6 +1,6 @@
 """Print what a C or C++ compiler needs to build a program with libshmring.
 
-The library, its header shmring.h and a pkg-config file come with this package, so they
+The library, its header shmring.h and a pkg-config file are part of this package, so they
 always fit its workers. The program will look for the library where it is installed now.
 
 examples:
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def folders() -> tuple[Path, Path]:
-    """Where the header and the library are."""
+    """Return where the header and the library are."""
     package = importlib.resources.files("shmring")
     return Path(str(package / "include")), Path(str(package / "lib"))
 

@@ -1,11 +1,11 @@
 """Remove what dead processes left behind: shared memory and runtime directories.
 
-Pools and workers hold a lock on everything they own, and a lock ends with its
-holder, however that died. What nobody holds is removed; nothing that is in use, and
-nothing of other users, is touched, so this is always safe to run.
+Pools and workers hold a lock on everything they own, and a lock ends with its holder,
+even if that was killed. The command removes what no process holds. It touches nothing
+that is in use and nothing of other users, so it is always safe to run.
 
 examples:
-  shmring gc --dry-run        what would be removed
+  shmring gc --dry-run        show what would be removed
   shmring gc                  remove it
   shmring gc --namespace ci   only what belongs to one namespace
 """
@@ -20,7 +20,7 @@ from shmring_cli.output import json_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--dry-run", action="store_true", help="say what would go, remove nothing")
+    parser.add_argument("--dry-run", action="store_true", help="only show what would be removed")
     parser.add_argument("--namespace", metavar="NS", help="only this namespace (default: all)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -1,16 +1,16 @@
-"""The channels and workers of this host.
+"""List the channels and workers of this host.
 
-Reads shared memory only: nobody is asked, nobody is disturbed. Counters are since
-the channel was opened; rates are taken over --seconds. Heartbeat is the time since
-the worker last said that it lives: above a second, everything else is stale.
+The command only reads shared memory, and asks and disturbs no process. Counters count
+since the channel was opened. Rates are taken over --seconds. Heartbeat is the time since
+the worker's last heartbeat: if it is above a second, all other values are stale.
 
-Exit code 2 says that something is unhealthy: a worker that does not beat, a channel
-that failed or that nobody serves (shmring gc removes those), a file that cannot be read.
+Exit code 2 means that something is unhealthy: a worker without a heartbeat, a channel that
+failed or is not served (shmring gc removes those), or a file that cannot be read.
 
 examples:
   shmring ls               your namespace
   shmring ls --all         every namespace on this host
-  shmring ls --json        one JSON object a line, times in ns
+  shmring ls --json        one JSON object per line, times in ns
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ _LOST = ("tx_failed", "rx_kernel_drops", "readers_lost")
 
 @dataclasses.dataclass(slots=True)
 class Row:
-    """A channel, its counters, and how fast they move."""
+    """A channel, its counters, and their rates."""
 
     info: shmring.ChannelInfo
     counters: dict[str, int]
     rtp: shmring.RtpStats | None
-    """Of an RTP channel."""
+    """The statistics of an RTP channel."""
     tx_pps: float = 0.0
     rx_pps: float = 0.0
 
@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=float, default=0.2, help="over which rates are taken (default 0.2)"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -112,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _channels(namespace: str | None, seconds: float) -> list[Row]:
-    """Every channel, looked at twice for the rates."""
+    """Return every channel, read twice for the rates."""
     before = {(info.namespace, info.name): info for info in shmring.channels(namespace)}
     if not before:
         return []
@@ -137,7 +137,7 @@ def _rate(first: dict[str, int], now: dict[str, int], name: str, elapsed_s: floa
 
 
 def _counters(info: shmring.ChannelInfo) -> tuple[dict[str, int], shmring.RtpStats | None]:
-    """The counters of one channel, whoever owns it. None if it went away meanwhile."""
+    """Return the counters of a channel of any owner, or None if it is gone."""
     try:
         with shmring.attach(
             info.name, namespace=info.namespace, readonly=True, owner=info.owner_uid
@@ -159,7 +159,7 @@ def _worker(name: paths.ShmName) -> page.PageFacts | None:
     try:
         fd = paths.open_shm(name.posix_name)
     except OSError:
-        return None  # gone, for another user, or no file at all
+        return None  # gone, another user's, or no file at all
     try:
         return page.facts(fd)
     finally:
@@ -199,7 +199,7 @@ def _print(
         where = "on this host" if namespace is None else f"in namespace {namespace!r}"
         print(f"no channels and no workers {where}")
         if namespace is not None:
-            print("  shmring ls --all looks into every namespace")
+            print("  shmring ls --all shows every namespace")
         return
     if rows:
         print(text_table(_CHANNEL_HEAD, (_channel_cells(row, namespace is None) for row in rows)))
@@ -330,6 +330,6 @@ def _worker_rows(workers: list[page.PageFacts], now_ns: int) -> list[tuple[str, 
 
 
 def _cpu_percent(worker: page.PageFacts, now_ns: int) -> float:
-    """Of its core, since it started."""
+    """Return the share of its core that a worker has used since it started."""
     lived_ns = now_ns - worker.started_ns
     return 100 * worker.cpu_ns / lived_ns if lived_ns > 0 else 0.0

@@ -1,4 +1,4 @@
-"""What the commands print: tables, quantities with units, JSON lines, a progress bar."""
+"""The output of the commands: tables, quantities with units, JSON lines, a progress bar."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def json_line(facts: dict[str, Any]) -> None:
-    """Print one JSON object on a line of its own, at once."""
+    """Print one JSON object on its own line, and flush."""
     print(json.dumps(facts), flush=True)
 
 
 def duration(ns: float) -> str:
-    """A duration with three digits and the unit that fits: ``1.68 µs``."""
+    """Return a duration with three digits and the unit that fits: ``1.68 µs``."""
     for limit, unit, text in (
         (NS_PER_US, 1, "ns"),
         (NS_PER_MS, NS_PER_US, "µs"),
@@ -38,7 +38,7 @@ def duration(ns: float) -> str:
 
 
 def quantity(value: float, unit: str) -> str:
-    """A value in a base unit (``ns pps bps bytes percent``) as people read it."""
+    """Return a value in a base unit (``ns pps bps bytes percent``) for people."""
     if unit == "ns":
         return duration(value)
     if unit == "percent":
@@ -61,7 +61,7 @@ def _digits(value: float) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> str:
-    """Columns under their heads: the first to the left, the others to the right."""
+    """Return columns under their headers: the first aligned left, the others right."""
     lines = [list(head), *(list(row) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     return "\n".join(
@@ -75,7 +75,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") 
 
 
 def text_table(head: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> str:
-    """As `table`, every column to the left."""
+    """Like `table`, with all columns aligned left."""
     lines = [list(head), *(list(row) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     return "\n".join(
@@ -85,7 +85,7 @@ def text_table(head: Sequence[str], rows: Iterable[Sequence[str]], indent: str =
 
 
 def paragraph(text: str, label: str, indent: str = "  ") -> str:
-    """Text under a label, broken to at most 100 columns of the terminal."""
+    """Return text under a label, wrapped to the terminal's width, at most 100 columns."""
     width = min(100, shutil.get_terminal_size().columns)
     return textwrap.fill(
         text,
@@ -98,7 +98,7 @@ def paragraph(text: str, label: str, indent: str = "  ") -> str:
 
 
 def can_draw(stream: TextIO | None = None) -> bool:
-    """Whether block characters can be written to `stream`, by default standard output."""
+    """Return whether `stream`, by default standard output, can print block characters."""
     encoding = (stream or sys.stdout).encoding or "ascii"
     try:
         _EIGHTHS.encode(encoding)
@@ -108,7 +108,8 @@ def can_draw(stream: TextIO | None = None) -> bool:
 
 
 def bar(share: float, width: int, *, blocks: bool = True) -> str:
-    """A bar of up to `width` characters for a share of 0 to 1; anything above 0 shows."""
+    """Return a bar of up to `width` characters for a share of 0 to 1. Anything above 0
+    is visible."""
     if share <= 0:
         return ""
     if not blocks:
@@ -119,9 +120,9 @@ def bar(share: float, width: int, *, blocks: bool = True) -> str:
 
 
 class Progress:
-    """A bar on a terminal, redrawn in place; elsewhere one line when it ends.
+    """A bar on a terminal, redrawn in place. Elsewhere it prints one line at the end.
 
-    Goes to standard error, so that standard output holds results only.
+    It goes to standard error, so that standard output only has results.
     """
 
     def __init__(self, label: str, *, show: bool = True, width: int = 24) -> None:
@@ -146,7 +147,7 @@ class Progress:
         self._stream.flush()
 
     def done(self, note: str) -> None:
-        """End the bar with what came out."""
+        """End the bar with the result."""
         if self._live:
             self._stream.write("\r\x1b[K")
         if self._show:

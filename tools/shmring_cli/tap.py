@@ -1,20 +1,20 @@
-"""Copies what passes on a channel to pcapng: Wireshark, tshark and their like read it.
+"""Copy the packets of a channel to pcapng, for Wireshark, tshark and similar programs.
 
-Every packet bears its time in ns, the sequence and the verdict as a comment, and the
-direction. Nothing is disturbed: the worker copies into memory of this command and never
-waits for it, so it may be slow, stopped or killed. What it does not read in time is
-overwritten, counted, and told in the file.
+Every packet has its time in ns, its direction, and a comment with its sequence number and
+verdict. The command disturbs nothing: the worker copies into memory of this command and
+never waits for it, so the command may be slow, stopped or killed. What it does not read in
+time is overwritten, and the file says how much that was.
 
-With --keep nothing is written until a trigger: then the last seconds, and some more.
-Triggers are the first late packet (late), a signal by its name (SIGUSR1), and
-shmring.tap.trigger() or `shmring tap CHANNEL --mark TEXT` from anywhere (api).
+With --keep it writes only on a trigger: the last seconds, and some more. Triggers are the
+first late packet (late), a signal by its name (SIGUSR1), and shmring.tap.trigger() or
+`shmring tap CHANNEL --mark TEXT` from any process (api).
 
 examples:
   shmring tap ctl | wireshark -k -i -           watch it
   shmring tap ctl -o ctl.pcapng --seconds 10    ten seconds into a file
   shmring tap ctl --direction tx | tshark -r - -T fields -e frame.time -e frame.comment
   shmring tap ctl -o late.pcapng --keep 10s --after 2s
-  kill -USR1 PID                                write it now; so does
+  kill -USR1 PID                                write it now, like the next line
   shmring tap ctl --mark "the arm stood still"
 """
 
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep",
         type=duration,
         metavar="TIME",
-        help="keep so much (500ms, 10s, 2m) and write it on a trigger; with --trigger: default 10s",
+        help="keep this time (500ms, 10s, 2m), write it on a trigger; with --trigger: default 10s",
     )
     parser.add_argument(
         "--trigger",
@@ -64,23 +64,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=duration,
         metavar="TIME",
         default=1.0,
-        help="write so much more after a trigger (default 1s)",
+        help="also write this time after a trigger (default 1s)",
     )
-    parser.add_argument("--again", action="store_true", help="go on keeping after a trigger")
-    parser.add_argument("--seconds", type=duration, metavar="TIME", help="end after so much")
-    parser.add_argument("--count", type=int, metavar="N", help="end after so many packets")
+    parser.add_argument("--again", action="store_true", help="keep recording after a trigger")
+    parser.add_argument("--seconds", type=duration, metavar="TIME", help="end after this time")
+    parser.add_argument("--count", type=int, metavar="N", help="end after this number of packets")
     parser.add_argument(
-        "--snap", type=int, metavar="BYTES", default=0, help="of a datagram at most (default all)"
+        "--snap", type=int, metavar="BYTES", default=0, help="copied per datagram (default all)"
     )
     parser.add_argument(
-        "--not-sent", action="store_true", help="packets with a verdict that never left, too"
+        "--not-sent", action="store_true", help="also packets that got a verdict but were not sent"
     )
     parser.add_argument(
         "--times",
         choices=("auto", "sent", "wire"),
         default="auto",
-        help="of sent packets: start of the send call, or the stamp where there is one; auto: the "
-        "stamp where every packet gets one (stamp_every=1)",
+        help="of sent packets: start of the send call, or the timestamp if there is one; auto: the "
+        "timestamp if every packet gets one (stamp_every=1)",
     )
     parser.add_argument(
         "--buffer",
@@ -89,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=tap.DEFAULT_BUFFER_BYTES,
         help="memory that the worker writes to (default 16M)",
     )
-    parser.add_argument("--mark", metavar="TEXT", help="trigger the taps that run, and end")
+    parser.add_argument("--mark", metavar="TEXT", help="trigger the running taps, and end")
     parser.add_argument(
         "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else 'default'"
     )
@@ -108,12 +108,12 @@ def run(arguments: argparse.Namespace) -> int:
     to_stdout = arguments.output == "-"
     if to_stdout and sys.stdout.isatty():
         print(
-            "shmring tap: pcapng is nothing for a terminal: say -o FILE, or pipe it into "
+            "shmring tap: a terminal cannot show pcapng: use -o FILE, or pipe it into "
             "wireshark -k -i -",
             file=sys.stderr,
         )
         return USAGE
-    # Unbuffered: what is gathered is gathered once.
+    # Unbuffered, because the tap already collects its output.
     sink = os.fdopen(os.dup(1), "wb", buffering=0) if to_stdout else arguments.output
     signals = [name for name in wanted or () if name not in tap.TRIGGERS]
     with _Signals(signals) as heard:
@@ -144,13 +144,13 @@ def _mark(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"taps": count}))
     else:
-        print(f"{count} taps of {arguments.channel}" if count else "nobody taps this channel")
+        print(f"{count} taps of {arguments.channel}" if count else "this channel has no taps")
     return FINE if count else FAILED
 
 
 class _Signals:
-    """Signals by name are triggers, SIGINT and SIGTERM end the tap in good order; those that come
-    before there is one wait for it."""
+    """Make the named signals triggers, and let SIGINT and SIGTERM end the tap properly. Signals
+    that arrive before the tap exists wait for it."""
 
     def __init__(self, names: list[str]) -> None:
         self._tap: tap.Tap | None = None
@@ -200,9 +200,9 @@ def _summary(arguments: argparse.Namespace, running: tap.Tap, to_stdout: bool) -
         return
     text = f"{stats.written} packets written, {stats.seen} seen, {stats.late} late"
     if stats.lost:
-        text += f", {stats.lost} lost: a larger --buffer, or less of each with --snap, keeps up"
+        text += f", {stats.lost} lost: use a larger --buffer, or a smaller --snap"
     if stats.restarts:
-        text += f", {stats.restarts} times another worker"
+        text += f", {stats.restarts} changes of worker"
     print(f"shmring tap {arguments.channel}: {running.ended}; {text}", file=sys.stderr)
 
 
@@ -210,27 +210,27 @@ def _summary(arguments: argparse.Namespace, running: tap.Tap, to_stdout: bool) -
 
 
 def duration(text: str) -> float:
-    """Seconds of ``500ms``, ``10s``, ``2m``, ``1h``, ``2.5``."""
+    """Parse ``500ms``, ``10s``, ``2m``, ``1h``, ``2.5`` as seconds."""
     unit = next((unit for unit in _DURATIONS if text.endswith(unit)), "")
     with contextlib.suppress(ValueError):
         value = float(text.removesuffix(unit)) * _DURATIONS.get(unit, 1.0)
         if value >= 0:
             return value
-    raise argparse.ArgumentTypeError(f"{text!r} is no time: say 500ms, 10s, 2m")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a time: use 500ms, 10s or 2m")
 
 
 def size(text: str) -> int:
-    """Bytes of ``4096``, ``512k``, ``16M``, ``1G``."""
+    """Parse ``4096``, ``512k``, ``16M``, ``1G`` as bytes."""
     factor = _SIZES.get(text[-1:].lower(), 1)
     with contextlib.suppress(ValueError):
         value = int(text[:-1] if factor > 1 else text) * factor
         if value > 0:
             return value
-    raise argparse.ArgumentTypeError(f"{text!r} is no size: say 512k, 16M, 1G")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a size: use 512k, 16M or 1G")
 
 
 def triggers(text: str) -> tuple[str, ...]:
-    """Names of a list, signals among them."""
+    """Parse a list of names that may include signals."""
     names = tuple(name for name in text.split(",") if name)
     for name in names:
         if name in tap.TRIGGERS:
@@ -238,8 +238,8 @@ def triggers(text: str) -> tuple[str, ...]:
         number = signal.Signals.__members__.get(name)
         if number is None or number in (signal.SIGKILL, signal.SIGSTOP):
             raise argparse.ArgumentTypeError(
-                f"{name!r} is no trigger: say late, api or a signal as SIGUSR1"
+                f"{name!r} is not a trigger: use late, api or a signal such as SIGUSR1"
             )
     if not names:
-        raise argparse.ArgumentTypeError("name at least one: late, api or a signal as SIGUSR1")
+        raise argparse.ArgumentTypeError("name at least one: late, api or a signal such as SIGUSR1")
     return names

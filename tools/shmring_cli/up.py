@@ -1,16 +1,16 @@
 """Serve a named pool until SIGTERM or SIGINT (Ctrl-C).
 
 A named pool outlives the programs that use it: any process opens channels on it with
-shmring.open(..., pool=NAME), others attach to them. Its workers start with the first
+shmring.open(..., pool=NAME), and others attach to them. Its workers start with the first
 channel on their core.
 
-If this process dies, the workers go on serving; the next `shmring up NAME` takes
-them over, channels and queued packets included. SIGHUP asks for exactly that: it
-ends this process and leaves the workers. SIGTERM and SIGINT end everything.
+If this process dies, the workers continue, and the next `shmring up NAME` takes them over
+with their channels and queued packets. SIGHUP requests exactly that: it ends this process
+and leaves the workers. SIGTERM and SIGINT end everything.
 
 examples:
   shmring up plant --cpus 2,3                two workers, on cores 2 and 3
-  shmring up plant --cpus 3 --strict         refuse to run with less than was asked for
+  shmring up plant --cpus 3 --strict         fail if a core or a privilege is missing
   shmring up media --profile power           sleep instead of spinning
   kill -HUP PID; shmring up plant --cpus 3   a new version, without stopping traffic
 """
@@ -33,7 +33,7 @@ from shmring_cli.output import json_line
 
 
 class _Stop(BaseException):
-    """A signal asked for the end; no library code may take it for an error."""
+    """A signal asked for the end. Library code must not treat it as an error."""
 
     def __init__(self, *, leave: bool) -> None:
         self.leave = leave
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--namespace", metavar="NS", help="default: $SHMRING_NAMESPACE, else 'default'"
     )
     parser.add_argument(
-        "--strict", action="store_true", help="fail where a core or a privilege is missing"
+        "--strict", action="store_true", help="fail if a core or a privilege is missing"
     )
     parser.add_argument("--group", help="its members may use the pool")
     limits = UserLimits()
@@ -122,18 +122,18 @@ def run(arguments: argparse.Namespace) -> int:
             pool.close()
             raise
     except _Stop:
-        pass  # it came before there was anything to serve
+        pass  # the signal came before the pool existed
     return FINE
 
 
 def _check_cores(cpus: list[int] | None, strict: bool) -> None:
-    """Say now what workers would come across when they start, with the first channel."""
+    """Report problems now that workers would meet when they start with the first channel."""
     lacking = [str(cpu) for cpu in affinity.check_cores(cpus) or () if not affinity.can_pin(cpu)]
     if not lacking:
         return
     text = (
-        f"--cpus {','.join(lacking)}: no such core on this host, or it is closed to this process; "
-        f"use some of {affinity.describe_cores()}, or widen the cpuset"
+        f"--cpus {','.join(lacking)}: the host has no such core, or this process may not use it: "
+        f"use cores of {affinity.describe_cores()}, or widen the cpuset"
     )
     if strict:
         raise ValueError(text)
@@ -145,7 +145,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
 
 
 def _ignore_signals() -> None:
-    """A second Ctrl-C must not leave half of the pool behind."""
+    """Ignore further signals: a second Ctrl-C must not leave half of the pool behind."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 

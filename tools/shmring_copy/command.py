@@ -1,20 +1,20 @@
 """Send and receive files and folders over UDT, which is fast on long and lossy paths.
 
-One end runs `shmring udt recv DIR`, the other `shmring udt send FILE... HOST`. What is
-complete is proved by a hash of its contents (BLAKE2b) before it takes its name; what is
-not waits in DIR/.shmring-udt, and the same command again goes on from there.
+One end runs `shmring udt recv DIR`, the other `shmring udt send FILE... HOST`. A file gets
+its name after a hash of its contents (BLAKE2b) has proved that it is complete. Incomplete
+files wait in DIR/.shmring-udt, and the same command continues them.
 
-With --plain each end talks to libudt's programs `sendfile` and `recvfile`: there the
-end with the files listens, and the other one asks for them by name.
+With --plain each end talks to libudt's programs `sendfile` and `recvfile`. Then the end
+with the files listens, and the other one asks for them by name.
 
-Nothing is encrypted and nobody is asked for a password: whoever reaches the port may
-put files into DIR. Use it in networks you trust, or through a tunnel.
+There is no encryption and no password: anyone who reaches the port may put files into
+DIR. Use the command in networks you trust, or through a tunnel.
 
 examples:
   shmring udt recv inbox                          wait for one transfer on port 9000
   shmring udt send film.mov photos/ 192.0.2.7     send a file and a folder there
   shmring udt send film.mov 192.0.2.7 --limit 80M leave room for others
-  shmring udt send --help                         and what else there is
+  shmring udt send --help                         more options
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from shmring_copy.options import add_common
 _SEND = """\
 Send files and folders to a `shmring udt recv`, each under its own name.
 
-Of each file only that is sent which the receiver does not have; the receiver proves
-the whole of it by its hash. Exit code 0 means that everything is there and proved.
-Links inside folders are left out and named.
+A file is sent only as far as the receiver does not have it. The receiver checks the whole
+file by its hash. Exit code 0 means that everything is there and checked. Links inside
+folders are skipped and named.
 
-With --plain: listen at HOST, and give each FILE to whoever asks for it, by its name
-or by the path as written here, until each was given once (or for ever: --keep).
+With --plain: listen at HOST, and give each FILE to any peer that asks for it, by its name
+or by the path as written here, until each was given once (or without end: --keep).
 
 examples:
   shmring udt send film.mov photos/ 192.0.2.7           to port 9000
@@ -45,11 +45,11 @@ examples:
 """
 
 _RECV = """\
-Take what one `shmring udt send` sends into DIR, which is made if it is not there.
+Receive the files of one `shmring udt send` into DIR, which is created if necessary.
 
-Files that are there already are replaced when the new ones are complete and proved.
-What was interrupted goes on where it was as soon as the sender asks again.
-Exit code 0 means that everything is there and proved.
+Existing files are replaced when the new ones are complete and checked. Interrupted
+files continue where they stopped as soon as the sender asks again. Exit code 0 means
+that everything is there and checked.
 
 With --plain HOST: ask libudt's `sendfile` there, or a `shmring udt send --plain`, for
 the files NAME.... This protocol has no hash: the size is checked, the hash is shown.
@@ -73,14 +73,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     send.add_argument(
         "--plain", action="store_true", help="for libudt's recvfile: listen at HOST instead"
     )
-    recv = _action(actions, "recv", "what a sender sends, into a folder", _RECV)
-    recv.add_argument("names", nargs="*", metavar="NAME", help="with --plain: what to ask for")
-    recv.add_argument("folder", metavar="DIR", help="where it goes")
+    recv = _action(actions, "recv", "receive files into a folder", _RECV)
+    recv.add_argument("names", nargs="*", metavar="NAME", help="with --plain: the files to ask for")
+    recv.add_argument("folder", metavar="DIR", help="folder for the files")
     recv.add_argument("--bind", metavar="HOST:PORT", help="where to listen (default 0.0.0.0:9000)")
     recv.add_argument("--plain", metavar="HOST", help="ask libudt's sendfile at this host")
     for action in (send, recv):
         action.add_argument(
-            "--keep", action="store_true", help="where it listens: one after the other"
+            "--keep", action="store_true", help="if it listens: serve one after the other"
         )
         add_common(action)
 
@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.action is None:
         arguments.udt_parser.print_help()
         return USAGE
-    # A service manager's way to end it ends it as Ctrl-C does: with its workers.
+    # SIGTERM of a service manager ends it like Ctrl-C, together with its workers.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     module = importlib.import_module(_MODULES[arguments.action])
     return int(module.run(arguments))

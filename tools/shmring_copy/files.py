@@ -1,7 +1,7 @@
-"""The files of a transfer: what there is to send, and a folder that takes what comes.
+"""The files of a transfer: the files to send, and a folder that receives files.
 
-Nothing here leaves the folder: its parts are opened one by one and links are not followed, so
-neither a path of the peer nor a link that lies in the folder leads elsewhere.
+Nothing leads out of the folder: the parts of a path are opened one by one and links are not
+followed. So neither a path from the peer nor a link inside the folder can escape.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from shmring_copy.protocol import (
 )
 
 STAGING = ".shmring-udt"
-"""Folder in the receiving one, for files that are not complete."""
+"""Folder inside the receiving one, for incomplete files."""
 
 Alive = Callable[[], object]
-"""Called now and then while a long file is read."""
+"""Called from time to time while a long file is read."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# A FIFO put in a file's place must not hold an open for ever.
+# A FIFO in a file's place must not block the open.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -44,18 +44,18 @@ _WRITE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Something to send, and where it is."""
+    """A file or folder to send, and its path."""
 
     entry: Entry
     path: bytes
 
 
 def scan(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[Source], list[str]]:
-    """Everything under `paths`, each under its own name, folders before what is in them.
+    """Return everything under `paths`, each under its own name, folders before their contents.
 
-    Returns also the paths that are left out: in folders, whatever is neither file nor folder,
-    links too. What vanishes meanwhile is not there. Raises `OSError`; `TransferError` for two of
-    the same name.
+    Also returns the paths that are left out: in folders, everything that is neither a file nor a
+    folder, including links. Files that vanish meanwhile are skipped. Raises `OSError`, and
+    `TransferError` for two entries of the same name.
     """
     found: dict[bytes, Source] = {}
     left_out: list[str] = []
@@ -92,7 +92,7 @@ def _scan_one(
 def _inside(
     path: bytes, name: bytes, left_out: list[str]
 ) -> Iterator[tuple[bytes, bytes, os.stat_result]]:
-    """What a folder has, by name, that can be sent."""
+    """Return the entries of a folder that can be sent, by name."""
     with contextlib.suppress(FileNotFoundError), os.scandir(path) as listing:
         for item in sorted(listing, key=lambda item: item.name):
             if item.is_symlink() or not (item.is_file() or item.is_dir()):
@@ -103,15 +103,16 @@ def _inside(
 
 
 def open_source(source: Source) -> int:
-    """A descriptor to read what `scan` found. A link in its place is followed only where the user
-    named it: one that took the place of a file in a folder may lead anywhere. Raises `OSError`."""
+    """Open what `scan` found for reading. A link in its place is followed only if the user named
+    it: a link that replaced a file in a folder may lead anywhere. Raises `OSError`."""
     named = b"/" not in source.entry.path
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
     return os.open(source.path, flags if named else flags | os.O_NOFOLLOW)
 
 
 def match(file: int, checkpoints: Sequence[Checkpoint], alive: Alive) -> tuple[int, Any]:
-    """How much of a file, from its beginning, is as the checkpoints say; and its hash so far."""
+    """Return how much of a file, from its beginning, matches the checkpoints, and its hash up to
+    there."""
     good, state = 0, new_hash()
     now = state.copy()
     for mark in checkpoints:
@@ -122,7 +123,7 @@ def match(file: int, checkpoints: Sequence[Checkpoint], alive: Alive) -> tuple[i
 
 
 def _hash_on(file: int, state: Any, start: int, end: int, alive: Alive) -> bool:
-    """Hash on from `start` to `end`; False: the file ends before."""
+    """Continue the hash from `start` to `end`. Return False if the file ends before."""
     buffer = bytearray(CHECKPOINT_BYTES)
     view = memoryview(buffer)
     while start < end:
@@ -139,7 +140,7 @@ def _hash_on(file: int, state: Any, start: int, end: int, alive: Alive) -> bool:
 
 
 class _Held:
-    """What there is of a wanted file: its checkpoints and the hashes at each of them."""
+    """What exists of a wanted file: its checkpoints and the hashes at each of them."""
 
     def __init__(self, complete: bool) -> None:
         self.complete = complete  # in its place, not in the staging folder
@@ -152,13 +153,13 @@ class _Held:
 
 
 class Folder:
-    """A folder that takes files: parts of them wait in `STAGING` and are moved when proved.
+    """A folder that receives files. Parts of files wait in `STAGING` and are moved once checked.
 
-    One process at a time. Errors of the file system are `OSError`.
+    One process at a time may use it. Errors of the file system are `OSError`.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Make it if it is not there. Raises `BlockingIOError` if another receives there."""
+        """Create it if necessary. Raises `BlockingIOError` if another process receives there."""
         os.makedirs(path, exist_ok=True)
         self._root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._held: dict[int, _Held] = {}
@@ -181,13 +182,14 @@ class Folder:
             ) from None
 
     def close(self) -> None:
-        """Forget what is under way; parts stay for the next time. Any number of times."""
+        """Forget the current file. Its parts stay for the next time. May be called more
+        than once."""
         self._end_file()
         root, self._root = self._root, -1
         staging, self._staging = self._staging, -1
         if staging >= 0:
             with contextlib.suppress(OSError):
-                os.rmdir(STAGING, dir_fd=root)  # stays while there is anything in it
+                os.rmdir(STAGING, dir_fd=root)  # stays while it is not empty
             os.close(staging)
         if root >= 0:
             os.close(root)
@@ -201,13 +203,13 @@ class Folder:
     # --- before a file ----------------------------------------------------------------------------
 
     def make_folder(self, entry: Entry) -> None:
-        """Make a folder unless it is there."""
+        """Create a folder unless it exists."""
         _refuse_staging(entry)
         with self._opened(entry.path.split(b"/"), make=True):
             pass
 
     def look(self, index: int, entry: Entry, alive: Alive) -> list[Checkpoint]:
-        """What there is of a file already, which is hashed for it."""
+        """Find what already exists of a file, and hash it."""
         _refuse_staging(entry)
         self._held[index] = held = _Held(complete=False)
         with contextlib.suppress(FileNotFoundError):
@@ -224,7 +226,7 @@ class Folder:
         try:
             found = os.fstat(file)
             if not stat.S_ISREG(found.st_mode):
-                raise OSError(errno.EEXIST, "there is something else of this name")
+                raise OSError(errno.EEXIST, "something else has this name")
             if held.complete and found.st_size != entry.size:
                 return
             size = min(found.st_size, entry.size)
@@ -239,13 +241,13 @@ class Folder:
             os.close(file)
 
     def anew(self, index: int) -> None:
-        """Instead of `look`: nothing that is there of a file is to be used."""
+        """Call this instead of `look` if existing parts of a file must not be used."""
         self._held[index] = _Held(complete=False)
 
     # --- a file -----------------------------------------------------------------------------------
 
     def begin(self, index: int, entry: Entry, offset: int) -> None:
-        """The bytes of a file that `look` looked at come next, from `offset` on."""
+        """Begin to receive a file that `look` has checked, from `offset` on."""
         held = self._held.pop(index)
         self._entry = entry
         self._state = held.states[offset]
@@ -258,7 +260,7 @@ class Folder:
         os.lseek(self._file, offset, os.SEEK_SET)
 
     def write(self, view: memoryview) -> None:
-        """More bytes of it."""
+        """Append bytes to the file."""
         self._state.update(view)
         done = 0
         while done < len(view):
@@ -266,11 +268,11 @@ class Folder:
 
     @property
     def digest(self) -> bytes:
-        """Hash of the file so far."""
+        """Return the hash of the file so far."""
         return bytes(self._state.digest())
 
     def end(self, digest: bytes) -> bool:
-        """It is complete: True if it is what the sender has, and then it is in its place."""
+        """End the file. If its hash is the sender's, move it to its place and return True."""
         entry = self._entry
         good = self.digest == digest
         try:
@@ -290,13 +292,13 @@ class Folder:
         return True
 
     def give_up(self, index: int) -> None:
-        """A file will not come, or not to its end; what there is of it stays."""
+        """Give up a file. Its parts stay."""
         self._held.pop(index, None)
         if index == self._begun:
             self._end_file()
 
     def finish_folder(self, entry: Entry) -> None:
-        """Give a folder its permissions and time, when everything in it is there."""
+        """Give a folder its permissions and time, once everything in it is there."""
         with self._opened(entry.path.split(b"/"), make=True) as folder:
             os.fchmod(folder, entry.mode | stat.S_IRWXU)
             os.utime(folder, ns=(entry.mtime_ns, entry.mtime_ns))
@@ -344,14 +346,14 @@ def _part_name(entry: Entry) -> bytes:
 
 def _refuse_staging(entry: Entry) -> None:
     if entry.path.split(b"/")[0] == os.fsencode(STAGING):
-        raise OSError(errno.EPERM, f"{STAGING} holds what is not complete: use another name")
+        raise OSError(errno.EPERM, f"{STAGING} is reserved for incomplete files: use another name")
 
 
 def _refuse_folder(name: bytes, folder: int) -> None:
-    """Renaming would say the same, but by a number that differs among file systems."""
+    """Renaming would fail too, but with an errno that differs among file systems."""
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-            raise IsADirectoryError(errno.EISDIR, "there is a folder of this name")
+            raise IsADirectoryError(errno.EISDIR, "a folder has this name")
 
 
 def _set_time(name: bytes, entry: Entry, folder: int) -> None:

@@ -1,4 +1,4 @@
-"""What `shmring udt` shows while it works: a bar, or rows of JSON; and the waits in between."""
+"""What `shmring udt` shows while it works: a bar, or rows of JSON. Also the waits in between."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ TICK_S = 0.2
 ROW_S = 1.0
 WINDOW_S = 3.0
 BUSY_S = 2.0
-# Rate, RTT, loss and ETA fit beside it into 80 columns.
+# Rate, RTT, loss and ETA fit next to it into 80 columns.
 BAR_WIDTH = 10
 _US_PER_S = 1_000_000
 
 
 class Meter:
-    """Counts bytes of one transfer and shows how it goes."""
+    """Counts the bytes of one transfer and shows its progress."""
 
     def __init__(self, label: str, *, sending: bool, as_json: bool) -> None:
         self.as_json = as_json
@@ -44,7 +44,7 @@ class Meter:
         self._sock = sock
 
     def look(self) -> None:
-        """Read the socket's figures, which are gone when it is closed."""
+        """Read the socket's statistics, which are gone after it is closed."""
         if self._sock is not None:
             with contextlib.suppress(ShmringError, OSError):
                 self._stats = self._sock.stats()
@@ -64,7 +64,7 @@ class Meter:
     def file(
         self, path: bytes, size: int, *, kept: int = 0, digest: bytes = b"", error: str = ""
     ) -> None:
-        """A file is there and proved, or is not."""
+        """Count a file that is there and checked, or that failed."""
         self.files += not error
         self.failed += bool(error)
         name = protocol.show(path)
@@ -81,11 +81,11 @@ class Meter:
             self.warn(f"{name}: {error}")
 
     def fingerprint(self, path: bytes, digest: bytes) -> None:
-        """A hash for people to compare, as `b2sum -l 256` prints it."""
+        """Return a hash for people to compare, in the format of `b2sum -l 256`."""
         self.say(f"{digest.hex()}  {protocol.show(path)}")
 
     def tick(self) -> None:
-        """Show how it goes, if it is time to."""
+        """Show the progress, if it is time."""
         now = time.monotonic()
         if now - self._ticked < TICK_S / 2:
             return
@@ -108,7 +108,7 @@ class Meter:
         )
 
     def end(self, error: str = "", *, all_of_it: str = "all proved") -> bool:
-        """Show what came out of it; whether that is all of it, which is then said so."""
+        """Show the result, and return whether everything was transferred."""
         good = not error and not self.failed
         self.look()
         seconds = time.monotonic() - self._started
@@ -127,7 +127,7 @@ class Meter:
             error=error or None,
             **facts,
         )
-        kept = f", {quantity(self.kept_bytes, 'bytes')} were there" if self.kept_bytes else ""
+        kept = f", {quantity(self.kept_bytes, 'bytes')} existed" if self.kept_bytes else ""
         outcome = all_of_it if good else f"{self.failed} FAILED" if self.failed else "UNFINISHED"
         self._progress.done(
             f"{self.files} file{'s' * (self.files != 1)}, {quantity(moved, 'bytes')} in "
@@ -139,7 +139,7 @@ class Meter:
     # --- figures ----------------------------------------------------------------------------------
 
     def _arrived(self) -> int:
-        """Bytes moved, without those that only wait to be sent."""
+        """Bytes that were moved, without those that only wait to be sent."""
         waiting = self._stats.unsent_bytes if self.sending and self._stats else 0
         return max(0, self.moved_bytes - int(waiting))
 
@@ -188,7 +188,7 @@ def _clock(seconds: float) -> str:
 
 
 class Line:
-    """A socket whose waits let the display move, and end when the peer is silent for too long."""
+    """A socket whose waits update the display, and end if the peer is silent for too long."""
 
     def __init__(self, sock: UdtSocket, meter: Meter, patience_s: float) -> None:
         self._sock = sock
@@ -199,7 +199,7 @@ class Line:
         meter.watch(sock)
 
     def send(self, data: bytes | memoryview) -> None:
-        """All of it. Raises as `UdtSocket.send`."""
+        """Send all of it. Raises the exceptions of `UdtSocket.send`."""
         view = memoryview(data)
         heard = time.monotonic()
         while len(view):
@@ -215,7 +215,7 @@ class Line:
             self._meter.tick()
 
     def recv_into(self, buffer: memoryview) -> int:
-        """At least one byte. Raises as `UdtSocket.recv`."""
+        """Receive at least one byte. Raises the exceptions of `UdtSocket.recv`."""
         heard = time.monotonic()
         while True:
             try:
@@ -228,7 +228,7 @@ class Line:
             return got
 
     def recv_exactly(self, size: int) -> bytes:
-        """Raises `UdtClosed` where the stream ends before."""
+        """Raises `UdtClosed` if the stream ends before."""
         room = bytearray(size)
         done = 0
         while done < size:
@@ -236,7 +236,7 @@ class Line:
         return bytes(room)
 
     def alive(self) -> None:
-        """Between frames, while something takes long: the peer must know that we are there."""
+        """Called between frames during long work, so that the peer knows that this end is alive."""
         now = time.monotonic()
         if now - self._said_busy > BUSY_S:
             self._said_busy = now
@@ -244,7 +244,8 @@ class Line:
         self._meter.tick()
 
     def _said_something(self) -> bool:
-        """Whether the peer's program, which may be busy, has said anything since the last look."""
+        """Return whether the peer's program, which may be busy, has sent anything since the last
+        call."""
         before, self._heard_bytes = self._heard_bytes, self._sock.stats().received_bytes
         return self._heard_bytes != before
 
@@ -256,5 +257,5 @@ class Line:
 
 
 def interrupted(error: UdtError) -> bool:
-    """Whether the connection ended, so that the transfer may go on another time."""
+    """Return whether the connection ended, so that the transfer may continue another time."""
     return error.code in (Code.ECONNLOST, Code.ETIMEOUT, Code.EPEERERR)

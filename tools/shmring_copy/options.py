@@ -1,4 +1,4 @@
-"""Words of `shmring udt` that both of its actions know: addresses, rates, options of the socket."""
+"""Options that both actions of `shmring udt` share: addresses, rates, options of the socket."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         "--limit",
         type=rate,
         metavar="RATE",
-        help="bits per second of what we send, headers included: 500k, 80M, 1.5G",
+        help="bits per second on the wire, headers included: 500k, 80M, 1.5G",
     )
     parser.add_argument(
         "--cc",
@@ -32,7 +32,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--mss", type=int, default=1500, help="largest packet (default 1500)")
     parser.add_argument(
-        "--patience", type=float, default=60.0, metavar="S", help="give up a silent peer (60)"
+        "--patience", type=float, default=60.0, metavar="S", help="limit for a silent peer (60)"
     )
     parser.add_argument("--pool", metavar="NAME", help="workers of `shmring up NAME`")
     parser.add_argument(
@@ -44,16 +44,16 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 def socket_options(arguments: argparse.Namespace) -> UdtOptions:
     """Raises `ValueError`."""
     if arguments.cc == "fixed" and arguments.limit is None:
-        raise ValueError("--cc fixed: say how fast with --limit")
+        raise ValueError("--cc fixed needs a rate: add --limit")
     if not arguments.patience > 0:
-        raise ValueError(f"--patience {arguments.patience:g}: it must be seconds above 0")
+        raise ValueError(f"--patience {arguments.patience:g}: it must be above 0 s")
     limit = None if arguments.limit is None else max(1, arguments.limit // _BITS)
     return {"mss": arguments.mss, "congestion": arguments.cc, "max_bandwidth": limit}
 
 
 @contextlib.contextmanager
 def pool_of(arguments: argparse.Namespace) -> Iterator[shmring.Pool | str]:
-    """Workers of our own, which need no privileges; or those of a named pool."""
+    """Use private workers, which need no privileges, or those of a named pool."""
     if arguments.pool is not None:
         yield arguments.pool
         return
@@ -62,7 +62,7 @@ def pool_of(arguments: argparse.Namespace) -> Iterator[shmring.Pool | str]:
 
 
 def rate(text: str) -> int:
-    """Bits per second."""
+    """Parse bits per second."""
     factor = _FACTORS.get(text[-1:].lower(), 1)
     number = text[:-1] if factor > 1 else text
     with contextlib.suppress(ValueError, OverflowError):
@@ -70,12 +70,12 @@ def rate(text: str) -> int:
         if _BITS <= value <= _MOST_BITS:
             return value
     raise argparse.ArgumentTypeError(
-        f"{text!r} is not a rate: say 500k, 80M or 1.5G, bits per second"
+        f"{text!r} is not a rate: use 500k, 80M or 1.5G, bits per second"
     )
 
 
 def address(text: str) -> tuple[str, int]:
-    """Host and port of HOST, HOST:PORT, [IPV6]:PORT, :PORT. Raises `ValueError`."""
+    """Return host and port of HOST, HOST:PORT, [IPV6]:PORT or :PORT. Raises `ValueError`."""
     if text.startswith("["):
         host, closed, port = text[1:].partition("]")
         good = bool(closed) and (port == "" or port.startswith(":"))
@@ -88,7 +88,7 @@ def address(text: str) -> tuple[str, int]:
     if port and not (port.isascii() and port.isdigit() and int(port) < 65536):
         good = False
     if not good:
-        raise ValueError(f"{text!r} is no address: say HOST, HOST:PORT or [IPV6]:PORT")
+        raise ValueError(f"{text!r} is not an address: use HOST, HOST:PORT or [IPV6]:PORT")
     return host or ANYWHERE, int(port) if port else DEFAULT_PORT
 
 

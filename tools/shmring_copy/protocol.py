@@ -1,11 +1,11 @@
 """Transfers of files and folders over a stream: the protocol, without sockets and without files.
 
-The sender says what there is; the receiver asks for one file after the other and says what of it
-it has already; the sender sends the rest. docs/udt-transfer.md has the format byte by byte.
+The sender lists its files. The receiver asks for one file after the other and says which part of it
+it already has. The sender sends the rest. docs/udt-transfer.md has the format byte by byte.
 
-Each end makes frames to send with its methods, and learns from `feed` what the peer's bytes mean.
-Nothing the peer says is believed before it is checked, and what it can make this end keep is
-bounded: `MAX_ENTRIES`, `MAX_MANIFEST_BYTES`, `MAX_FRAME`, `MAX_WANTED`.
+Each end makes frames with its methods, and `feed` returns the meaning of the peer's bytes. All data
+from the peer is checked before use, and the memory that a peer can make this end use is bounded:
+`MAX_ENTRIES`, `MAX_MANIFEST_BYTES`, `MAX_FRAME`, `MAX_WANTED`.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ MAX_MANIFEST_BYTES = 64 << 20
 MAX_CHECKPOINTS = 64
 MAX_TEXT = 1024
 MAX_WANTED = 64
-"""Files that a receiver may have asked for and not received to their ends."""
+"""How many files a receiver may have requested and not completely received."""
 MAX_FRAME = 64 << 10
 MAX_DATA = 256 << 10
-"""Longest payload of a frame of a file's bytes; of any other it is `MAX_FRAME`."""
+"""Longest payload of a frame with a file's bytes. `MAX_FRAME` is the limit of all others."""
 CHECKPOINT_BYTES = 1 << 20
-"""Checkpoints lie at multiples of this, and at the end."""
+"""Checkpoints are at multiples of this, and at the end."""
 
 _GREETING = struct.Struct(">8sHH")
 _HEAD = struct.Struct(">B3xI")
@@ -55,7 +55,7 @@ _PERMISSIONS = 0o777
 
 
 class TransferError(ShmringError, ValueError):
-    """The peer said what it must not say, or cannot do what was asked."""
+    """The peer violated the protocol, or cannot do what was requested."""
 
 
 class Frame(enum.IntEnum):
@@ -79,7 +79,7 @@ _KNOWN = frozenset(Frame)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file or folder. path: relative, ``/`` between names. size: bytes, 0 of a folder. mode:
+    """A file or folder. path: relative, ``/`` between names. size: bytes, 0 for a folder. mode:
     permission bits. mtime_ns: since 1970."""
 
     path: bytes
@@ -102,7 +102,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything the sender has, each folder before what is in it."""
+    """Everything that the sender has, each folder before its contents."""
 
     entries: tuple[Entry, ...]
 
@@ -121,14 +121,14 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Some bytes of the file that began; valid until the next call of `feed`."""
+    """Some bytes of the current file, valid until the next call of `feed`."""
 
     view: memoryview
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The file is complete; digest: of all of it."""
+    """The file is complete. digest: of the whole file."""
 
     index: int
     digest: bytes
@@ -144,7 +144,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """Send this file; what the receiver has of it already."""
+    """Send this file. The checkpoints say what the receiver already has."""
 
     index: int
     checkpoints: tuple[Checkpoint, ...]
@@ -152,7 +152,7 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a file. text: why it is not there, empty if it is."""
+    """The result of a file. text: why it failed, empty if it succeeded."""
 
     index: int
     text: str
@@ -171,13 +171,13 @@ class Abort:
 
 
 def new_hash() -> Any:
-    """The hash of contents: BLAKE2b, 32 bytes."""
+    """Return the hash of the contents: BLAKE2b, 32 bytes."""
     return hashlib.blake2b(digest_size=DIGEST_BYTES)
 
 
 def checkpoint_offsets(have_bytes: int) -> list[int]:
-    """Where to take hashes of the first `have_bytes` of a file: `MAX_CHECKPOINTS` at most, evenly,
-    the last at the end."""
+    """Return where to hash the first `have_bytes` of a file: at most `MAX_CHECKPOINTS` places,
+    evenly spaced, the last one at the end."""
     if have_bytes <= 0:
         return []
     blocks = -(-have_bytes // CHECKPOINT_BYTES)
@@ -186,26 +186,26 @@ def checkpoint_offsets(have_bytes: int) -> list[int]:
 
 
 def check_path(path: bytes) -> None:
-    """Raises `TransferError` unless it is a relative path that stays where it is put."""
+    """Raises `TransferError` unless it is a relative path that stays below its folder."""
     if not path or len(path) > MAX_PATH:
-        raise TransferError(f"a path of {len(path)} bytes: it must have 1 to {MAX_PATH}")
+        raise TransferError(f"a path has {len(path)} bytes: it must have 1 to {MAX_PATH}")
     if b"\0" in path:
-        raise TransferError(f"the path {show(path)} has a zero byte in it")
+        raise TransferError(f"the path {show(path)} has a zero byte")
     for name in path.split(b"/"):
         if name in (b"", b".", b".."):
             raise TransferError(
-                f"the path {show(path)} is not one of plain names: it would lead elsewhere"
+                f"the path {show(path)} has a name that would lead out of the folder"
             )
         if len(name) > MAX_NAME:
-            raise TransferError(f"a name of {len(name)} bytes in a path: at most {MAX_NAME}")
+            raise TransferError(f"a name in a path has {len(name)} bytes: at most {MAX_NAME} fit")
 
 
 def check_entries(entries: Sequence[Entry]) -> None:
-    """Raises `TransferError` unless all of it can be made, each folder before what is in it."""
+    """Raises `TransferError` unless all entries can be created, each folder before its contents."""
     if not entries:
         raise TransferError("there is nothing to send")
     if len(entries) > MAX_ENTRIES:
-        raise TransferError(f"{len(entries)} files and folders: at most {MAX_ENTRIES} at once")
+        raise TransferError(f"{len(entries)} files and folders: send at most {MAX_ENTRIES}")
     folders: dict[bytes, bool] = {}
     for entry in entries:
         check_path(entry.path)
@@ -215,28 +215,28 @@ def check_entries(entries: Sequence[Entry]) -> None:
         if parent and not folders.get(parent, False):
             raise TransferError(f"the path {show(entry.path)} comes without its folder before it")
         if not 0 <= entry.size <= MAX_FILE_BYTES or (entry.is_folder and entry.size):
-            raise TransferError(f"{show(entry.path)} has {entry.size} bytes, which cannot be")
+            raise TransferError(f"{show(entry.path)} has a malformed size, {entry.size} bytes")
         folders[entry.path] = entry.is_folder
 
 
 def show(path: bytes) -> str:
-    """A path for people, whatever bytes it has: nothing in it that a terminal would obey."""
+    """Return a path for people. Bytes that would control a terminal are escaped."""
     text = path.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def busy() -> bytes:
-    """A frame that says that this end is there and works, for when that takes long."""
+    """Return a frame that says that this end is still working, for long operations."""
     return _frame(Frame.BUSY)
 
 
 def abort(text: str) -> bytes:
-    """A frame that ends the transfer and says why."""
+    """Return a frame that ends the transfer and says why."""
     return _frame(Frame.ABORT, _text(text))
 
 
 class _End:
-    """Takes the peer's bytes apart."""
+    """Parses the peer's bytes."""
 
     _expected: frozenset[Frame]
 
@@ -247,11 +247,11 @@ class _End:
         self._left = 0
 
     def greeting(self) -> bytes:
-        """What goes first, in both directions, without waiting for the peer."""
+        """Return the greeting. Both ends send it first, without waiting for the peer."""
         return _GREETING.pack(MAGIC, VERSION, OLDEST_VERSION)
 
     def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Any]:
-        """Take bytes of the peer, in any pieces, and tell what they mean.
+        """Parse bytes of the peer, in pieces of any size, and yield their meaning.
 
         Iterate to the end before the next call. Raises `TransferError`.
         """
@@ -289,7 +289,7 @@ class _End:
             return
         kind, length = _HEAD.unpack(block)
         if kind not in _KNOWN or Frame(kind) not in self._expected:
-            raise TransferError(f"the peer sent a frame of type {kind}, which has no place here")
+            raise TransferError(f"the peer sent a frame of type {kind}, which is not allowed here")
         limit = MAX_DATA if kind == Frame.DATA else MAX_FRAME
         if length > limit:
             raise TransferError(f"the peer sent a frame of {length} bytes: at most {limit}")
@@ -302,7 +302,7 @@ class _End:
         magic, newest, oldest = _GREETING.unpack(block)
         if magic != MAGIC:
             raise TransferError(
-                "the peer is not a transfer of shmring; libudt's sendfile and recvfile need --plain"
+                "the peer has another protocol: libudt's sendfile and recvfile need --plain"
             )
         if newest < OLDEST_VERSION or oldest > VERSION:
             raise TransferError(
@@ -327,7 +327,7 @@ class Sender(_End):
     _expected = frozenset((Frame.WANT, Frame.RESULT, Frame.DONE, Frame.BUSY, Frame.ABORT))
 
     def __init__(self, entries: Sequence[Entry]) -> None:
-        """Raises `TransferError` as `check_entries`."""
+        """Raises `TransferError` like `check_entries`."""
         super().__init__()
         check_entries(entries)
         self.entries = tuple(entries)
@@ -337,7 +337,7 @@ class Sender(_End):
         self._open = {index for index, entry in enumerate(entries) if not entry.is_folder}
 
     def opening(self) -> Iterator[bytes]:
-        """The greeting and everything there is: the first to be sent."""
+        """Return the greeting and the list of files, which are sent first."""
         yield self.greeting()
         block = b""
         total = 0
@@ -346,7 +346,7 @@ class Sender(_End):
             total += len(packed)
             if total > MAX_MANIFEST_BYTES:
                 raise TransferError(
-                    f"the list of files is longer than {MAX_MANIFEST_BYTES} bytes: send fewer"
+                    f"the list of files is longer than {MAX_MANIFEST_BYTES} bytes: send fewer files"
                 )
             if len(block) + len(packed) > MAX_FRAME:
                 yield _frame(Frame.ENTRIES, block)
@@ -359,22 +359,22 @@ class Sender(_End):
         )
 
     def begin(self, index: int, offset: int) -> bytes:
-        """Bytes of a file follow, from 0 or from one of the checkpoints on."""
+        """Begin a file, from byte 0 or from one of the checkpoints on."""
         self._sending = index
         return _frame(Frame.BEGIN, _BEGIN.pack(index, offset))
 
     def data_head(self, length: int) -> bytes:
-        """What goes before `length` bytes of the file that began, `MAX_DATA` at most."""
+        """Return the header for `length` bytes of the current file, at most `MAX_DATA`."""
         return _HEAD.pack(Frame.DATA, length)
 
     def end(self, digest: bytes) -> bytes:
-        """All of the file was sent; digest: of all of it, also of what the receiver had."""
+        """End the file. digest: of the whole file, including what the receiver had."""
         self._wanted_now -= 1
         self._sent.add(self._sending)
         return _frame(Frame.END, digest)
 
     def unreadable(self, index: int, text: str) -> bytes:
-        """A wanted file cannot be sent, or no further."""
+        """Say that a wanted file cannot be sent, or not completely."""
         self._wanted_now -= 1
         return _frame(Frame.UNREADABLE, _INDEX.pack(index) + _text(text))
 
@@ -386,7 +386,7 @@ class Sender(_End):
         elif kind == Frame.DONE:
             _exactly(body, 0)
             if self._open:
-                raise TransferError(f"the peer says nothing of {len(self._open)} files")
+                raise TransferError(f"the peer gave no result for {len(self._open)} files")
             yield Done()
         else:
             yield from super()._take_frame(kind, body)
@@ -402,7 +402,7 @@ class Sender(_End):
         last = 0
         for checkpoint in found:
             if not last < checkpoint.offset <= self.entries[index].size:
-                raise TransferError("the peer has checkpoints that cannot be in this file")
+                raise TransferError("the peer sent checkpoints that do not fit this file")
             last = checkpoint.offset
         if count > MAX_CHECKPOINTS:
             raise TransferError(f"the peer sent {count} checkpoints: at most {MAX_CHECKPOINTS}")
@@ -412,7 +412,7 @@ class Sender(_End):
         index, failed = _RESULT.unpack_from(_at_least(body, _RESULT.size))
         self._check_index(index)
         if not failed and index not in self._sent:
-            raise TransferError(f"the peer says that it has file {index}, which was not sent")
+            raise TransferError(f"the peer gave a result for file {index}, which was not sent")
         self._open.discard(index)
         text = _read_text(body[_RESULT.size :])
         return Result(index, (text or "no reason given") if failed else "")
@@ -421,7 +421,7 @@ class Sender(_End):
         if index >= len(self.entries):
             raise TransferError(f"the peer names file {index} of {len(self.entries)}")
         if self.entries[index].is_folder:
-            raise TransferError(f"the peer takes the folder {index} for a file")
+            raise TransferError(f"the peer asked for folder {index} as a file")
 
 
 class Receiver(_End):
@@ -446,11 +446,11 @@ class Receiver(_End):
         self._coming: list[Entry] = []
         self._manifest_bytes = 0
         self._asked: collections.deque[tuple[int, frozenset[int]]] = collections.deque()
-        self._position: int | None = None  # in the file that began
+        self._position: int | None = None  # in the current file
 
     @property
     def may_want(self) -> int:
-        """How many more files may be asked for now."""
+        """Return how many more files may be requested now."""
         return MAX_WANTED - len(self._asked)
 
     def want(self, index: int, checkpoints: Sequence[Checkpoint] = ()) -> bytes:
@@ -460,11 +460,11 @@ class Receiver(_End):
         return _frame(Frame.WANT, _WANT.pack(index, len(checkpoints)) + marks)
 
     def result(self, index: int, text: str = "") -> bytes:
-        """Say that a file is there and proved, or why it is not."""
+        """Say that a file is there and checked, or why it failed."""
         return _frame(Frame.RESULT, _RESULT.pack(index, bool(text)) + _text(text))
 
     def done(self) -> bytes:
-        """Nothing more is wanted."""
+        """Say that nothing more is wanted."""
         return _frame(Frame.DONE)
 
     def _take_frame(self, kind: Frame, body: bytes) -> Iterator[Any]:
@@ -479,7 +479,7 @@ class Receiver(_End):
         elif kind == Frame.UNREADABLE:
             (index,) = _INDEX.unpack_from(_at_least(body, _INDEX.size))
             if not self._asked or self._asked[0][0] != index:
-                raise TransferError(f"the peer cannot read file {index}, which was not asked for")
+                raise TransferError(f"the peer cannot read file {index}, which was not requested")
             self._asked.popleft()
             self._position = None
             yield Unreadable(index, _read_text(body[_INDEX.size :]))
@@ -501,25 +501,25 @@ class Receiver(_End):
             raise TransferError("the peer sent files before their list")
         count, total = _COUNT.unpack(_exactly(body, _COUNT.size))
         if (count, total) != (len(self._coming), sum(entry.size for entry in self._coming)):
-            raise TransferError("the peer's list of files is not what it says at its end")
+            raise TransferError("the peer's list of files does not match its final count")
         check_entries(self._coming)
         self.entries, self._coming = tuple(self._coming), []
         yield Manifest(self.entries)
 
     def _take_begin(self, index: int, offset: int) -> Begin:
         if self._position is not None or not self._asked or self._asked[0][0] != index:
-            raise TransferError(f"the peer sent file {index}, whose turn it is not")
+            raise TransferError(f"the peer sent file {index} out of order")
         if offset not in self._asked[0][1]:
-            raise TransferError(f"the peer sent file {index} from byte {offset} on, not as asked")
+            raise TransferError(f"the peer sent file {index} from a wrong byte, {offset}")
         self._position = offset
         return Begin(index, offset)
 
     def _take_data(self, piece: memoryview) -> Data:
         if self._position is None:
-            raise TransferError("the peer sent bytes of no file")
+            raise TransferError("the peer sent bytes outside of a file")
         self._position += len(piece)
         if self._position > self.entries[self._asked[0][0]].size:
-            raise TransferError("the peer sent more bytes of a file than it said there are")
+            raise TransferError("the peer sent more bytes of a file than it announced")
         return Data(piece)
 
     def _take_end(self, digest: bytes) -> End:
@@ -555,7 +555,7 @@ def _unpack_entries(body: bytes) -> Iterator[Entry]:
         path = _at_least(body[at : at + length], length)
         at += length
         if is_folder > 1:
-            raise TransferError(f"an entry of kind {is_folder}, which there is not")
+            raise TransferError(f"the peer sent an entry of unknown kind {is_folder}")
         yield Entry(path, size, mtime_ns, mode & _PERMISSIONS, is_folder == 1)
 
 

@@ -1,4 +1,4 @@
-"""`shmring udt recv`: the end that takes files."""
+"""`shmring udt recv`: the end that receives files."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _take_one(arguments: argparse.Namespace, listener: udt.UdtListener, folder: 
         job.give_up(caught)
         text = describe(caught)
         if isinstance(caught, UdtError) and interrupted(caught):
-            text = f"{text} When the sender asks again, it goes on from here."
+            text = f"{text} The transfer continues here when the sender asks again."
         meter.end(text)
         meter.warn(f"shmring udt: {show(peer)}: {text}")
         return FAILED
@@ -72,7 +72,7 @@ def _take_one(arguments: argparse.Namespace, listener: udt.UdtListener, folder: 
 
 
 class _Receiving:
-    """One protocol."""
+    """The operations of one protocol."""
 
     def __init__(self, sock: UdtSocket, folder: Folder, meter: Meter, patience_s: float) -> None:
         self._sock = sock
@@ -96,13 +96,13 @@ class _Receiving:
                 self._handle(event)
             self._ask()
         self._finish_folders()
-        # Everything is in its place, whether or not the sender still hears that.
+        # Everything is in its place, even if the sender does not learn that.
         with contextlib.suppress(UdtError):
             self._line.send(self._peer.done())
             self._sock.flush(CLOSE_S)
 
     def give_up(self, error: Exception) -> None:
-        """Tell the peer why, if it is still there, and be gone; parts of files stay."""
+        """Tell the peer why, if it is still there, and close. Parts of files stay."""
         self._meter.look()
         for index in self._asked:
             self._folder.give_up(index)
@@ -182,7 +182,7 @@ class _Receiving:
             self._line.send(self._peer.result(index))
             self._meter.file(entry.path, entry.size, kept=kept, digest=event.digest)
         elif index in self._again:
-            self._fail(index, "its hash is not the sender's, twice: is it being changed?")
+            self._fail(index, "its hash differs from the sender's twice: is it being changed?")
         else:
             self._meter.kept_bytes -= kept
             self._meter.total_bytes += entry.size - kept
@@ -207,7 +207,7 @@ def _ask_plain(arguments: argparse.Namespace, options: udt.UdtOptions) -> int:
     if not arguments.names:
         raise ValueError("--plain HOST: name at least one file before DIR")
     if arguments.keep or arguments.bind is not None:
-        raise ValueError("--keep and --bind are for the end that listens; --plain HOST asks")
+        raise ValueError("--keep and --bind need an end that listens, but --plain HOST connects")
     where = connecting.resolve(address(arguments.plain))
     code = FINE
     with Folder(arguments.folder) as folder, pool_of(arguments) as pool:
@@ -222,7 +222,7 @@ def _ask_plain(arguments: argparse.Namespace, options: udt.UdtOptions) -> int:
 
 
 def _take_plain(name: bytes, folder: Folder, sock: UdtSocket, line: Line, meter: Meter) -> str:
-    """Get one file; returns why not, if so."""
+    """Get one file. Return the reason if that fails."""
     line.send(plain.request(name))
     size = plain.size_of(line.recv_exactly(plain.SIZE.size))
     local = os.path.basename(name.rstrip(b"/"))
@@ -243,7 +243,7 @@ def _take_plain(name: bytes, folder: Folder, sock: UdtSocket, line: Line, meter:
     except UdtError as caught:
         folder.give_up(0)
         meter.file(
-            local, size, error=f"{meter.moved_bytes} bytes of {size} came: {describe(caught)}"
+            local, size, error=f"{meter.moved_bytes} bytes of {size} arrived: {describe(caught)}"
         )
         return ""
     except OSError:

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plain:
         return _serve_plain(arguments, where, options)
     if arguments.keep:
-        raise ValueError("--keep is for the end that listens: recv, or send --plain")
+        raise ValueError("--keep needs an end that listens: recv, or send --plain")
     sources, left_out = files.scan(arguments.files)
     sender = Sender([source.entry for source in sources])
     meter = Meter(f"to {show(where)}", sending=True, as_json=arguments.json)
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             meter.end(describe(caught))
             if isinstance(caught, UdtError) and interrupted(caught):
                 raise ConnectionError(
-                    f"{describe(caught)} The same command again goes on from here."
+                    f"{describe(caught)} The same command continues from here."
                 ) from caught
             raise
         meter.look()
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 class _Sending:
-    """One protocol."""
+    """The operations of one protocol."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class _Sending:
         self._events: deque[Any] = deque()
         self._digests: dict[int, tuple[bytes, int]] = {}
         self._room = memoryview(bytearray(READ_BYTES))
-        # One call sends a frame's head and what it holds.
+        # One call sends a frame's header and its contents.
         self._frame = memoryview(bytearray(protocol.HEAD_BYTES + READ_BYTES))
         meter.total_bytes = sum(entry.size for entry in sender.entries)
 
@@ -97,7 +97,7 @@ class _Sending:
             self._events.extend(self._take())
 
     def give_up(self, error: BaseException) -> None:
-        """Tell the peer why, if it is still there, and be gone."""
+        """Tell the peer why, if it is still there, and close."""
         self._meter.look()
         with contextlib.suppress(ShmringError, OSError):
             if isinstance(error, TransferError) and self._sock.connected:
@@ -124,7 +124,7 @@ class _Sending:
             self._meter.file(entry.path, entry.size, kept=kept, digest=digest, error=event.text)
 
     def _find_reason(self) -> None:
-        """The connection ended while we sent: the last the peer said may tell why."""
+        """The connection ended during a send. The last frame from the peer may say why."""
         with contextlib.suppress(UdtError):
             while True:
                 for event in self._take():
@@ -146,9 +146,9 @@ class _Sending:
             self._line.send(self._sender.unreadable(want.index, text))
 
     def _send_opened(self, file: int, size: int, want: Want) -> str:
-        """Send what the peer lacks; returns why that is not possible, if so."""
+        """Send what the peer lacks. Return the reason if that is not possible."""
         if not stat.S_ISREG(os.fstat(file).st_mode):
-            return "it is no file any more"
+            return "it is no longer a file"
         try:
             at, state = files.match(file, want.checkpoints, self._line.alive)
         except OSError as caught:
@@ -184,7 +184,7 @@ def _serve_plain(
     names: dict[bytes, str] = {}
     for path in arguments.files:
         if not os.path.isfile(path):
-            raise ValueError(f"{path} is no file: --plain has no folders")
+            raise ValueError(f"{path} is not a file: --plain cannot send folders")
         names[os.fsencode(path)] = path
         names[os.fsencode(os.path.basename(path))] = path
     left = set(arguments.files)
@@ -210,7 +210,7 @@ def _serve_plain(
 
 
 def _give_plain(sock: UdtSocket, names: dict[bytes, str], meter: Meter, patience_s: float) -> str:
-    """Serve one connection; returns the file that was given."""
+    """Serve one connection. Return the file that was given."""
     line = Line(sock, meter, patience_s)
     length = plain.name_length(line.recv_exactly(plain.NAME_LENGTH.size))
     name = line.recv_exactly(length)
@@ -232,8 +232,8 @@ def _give_plain(sock: UdtSocket, names: dict[bytes, str], meter: Meter, patience
             state.update(room[:got])
             line.send(room[:got])
             meter.moved_bytes += got
-    # The protocol has no word from the receiver: what was acknowledged has arrived. One that has
-    # everything may be gone before it says so, which looks like one that left a little earlier.
+    # The protocol has no answer from the receiver: what was acknowledged has arrived. A receiver
+    # that has everything may leave before it says so. This looks like one that left earlier.
     while sock.connected and sock.stats().unsent_bytes:
         with contextlib.suppress(udt.UdtTimeout):
             sock.flush(0.2)

@@ -1,25 +1,25 @@
-"""Send packets at exact instants for a few seconds and let the kernel judge each one.
+"""Send packets at exact times for a few seconds, and let the kernel measure each one.
 
 What runs:
 
   this process      queues packets on the channel "demo", each with its deadline
   a worker (C)      owns the socket and one core, and sends every packet when it is due
-  a device (C)      an independent program with its own socket: takes the kernel's
-                    receive stamp of each packet and answers it
+  a device (C)      an independent program with its own socket: reads the kernel's
+                    receive timestamp of each packet and replies
   a second Python   attaches to "demo" by name and reads the answers
 
-Then the same schedule is sent with time.sleep, with asyncio and by bare C, to the
-same device. Lateness is the kernel's receive stamp minus the deadline, so no program
+Then the same schedule is sent with time.sleep, with asyncio and by bare C, to the same
+device. Lateness is the kernel's receive timestamp minus the deadline, so no program
 measures itself.
 
 examples:
   shmring demo                          five seconds at 1 kHz
   shmring demo --seconds 20 --rate 200  longer and slower
-  shmring demo --png late.png           the picture goes there
+  shmring demo --png late.png           file for the picture
   shmring demo --json                   the figures, for a program
 
-It also runs without privileges and on one core; it then says what it lacked and how
-to get it.
+It also runs without privileges and on one core. Then it says what it lacked and how to
+get it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _EDGES_US = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 @dataclass(slots=True)
 class Result:
-    """One system's run."""
+    """The run of one system."""
 
     system: str
     label: str
@@ -79,7 +79,7 @@ class Result:
 
 @dataclass(slots=True)
 class Show:
-    """Everything that the demo found out."""
+    """All results of the demo."""
 
     rate_hz: int
     results: list[Result] = field(default_factory=list)
@@ -91,7 +91,7 @@ class Show:
 
     @property
     def healthy(self) -> bool:
-        """Whether every packet of ours arrived and every answer was read."""
+        """Whether every packet of shmring arrived and every answer was read."""
         ours = self.results[0]
         return ours.lost == 0 and self.reader.get("read") == ours.sent
 
@@ -107,7 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--png",
         metavar="FILE",
         type=Path,
-        help=f"where the picture goes (default {DEFAULT_PNG}; with --json, none)",
+        help=f"file for the picture (default {DEFAULT_PNG}; with --json, none)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead")
 
@@ -142,7 +142,7 @@ def _run_all(show: Show, count: int, talk: bool) -> None:
     worker_cpu, device_cpu = floor.cores()
     if worker_cpu is None:
         show.lacking.append(
-            "there is one core only, so everything shares it: give this machine or container two"
+            "everything shares the only core: give this machine or container two cores"
         )
     namespace = f"demo-{os.getpid()}"
     _run_shmring(show, count, (worker_cpu, device_cpu), namespace, talk)
@@ -215,7 +215,7 @@ def _run_shmring(
 def _feed(
     channel: shmring.Channel, count: int, interval_ns: int, reader: Reader, progress: Progress
 ) -> None:
-    """Queue the schedule a little ahead of time, as a control program would."""
+    """Queue the schedule slightly ahead of time, as a control program would."""
     payload = bytearray(PAYLOAD_BYTES)
     due = time.monotonic_ns() + AHEAD_NS
     queued = 0
@@ -260,12 +260,12 @@ def _summary(result: Result) -> str:
 
 
 def _print(show: Show) -> None:
-    print("\nkernel receive stamp against the deadline:\n")
+    print("\nkernel receive timestamp against the deadline:\n")
     print(table(("", "p50", "p99", "max", "lost"), map(_row, show.results), indent="  "))
     arrival = _signed(_by_name(show, "shmring-wire"))
     print(
         '\n  align="start", the default, never sends early. align="wire" centres the departure\n'
-        f"  stamp on the deadline; the arrival, measured here, is {arrival} (p50)."
+        f"  timestamp on the deadline. The arrival, measured here, is {arrival} (p50)."
     )
     print("\nshare of packets by distance from the deadline:\n")
     print(_histogram(show.results))
@@ -310,7 +310,7 @@ def _by_name(show: Show, system: str) -> Result:
 
 
 def _histogram(results: list[Result]) -> str:
-    """One row per range of distances, one bar per system."""
+    """Return one row per range of distances, with one bar per system."""
     shown = [result for result in results if result.system != "shmring-wire"]
     edges = [us * 1000 for us in _EDGES_US]
     columns = [result.lateness.shares(edges) for result in shown]
@@ -339,7 +339,7 @@ def _percent(share: float) -> str:
 
 
 def _check_picture(path: Path) -> None:
-    """Raise what would stand in the way of a picture that was asked for, before anything is run."""
+    """Raise an error before the run if a requested picture cannot be written."""
     if importlib.util.find_spec("matplotlib") is None:
         raise OSError(
             None, '--png needs matplotlib, which is not installed: pip install "shmring[demo]"'
@@ -349,7 +349,7 @@ def _check_picture(path: Path) -> None:
 
 
 def _picture(show: Show, wanted: Path | None) -> str | None:
-    """Draw the PNG; None where matplotlib is missing and nobody asked for a picture by name."""
+    """Draw the PNG. Return None if matplotlib is missing and no file name was given."""
     try:
         from shmring_demo import picture
     except ImportError:

@@ -33,7 +33,7 @@ def draw(path: Path, rate_hz: int, runs: list[tuple[str, Lateness]]) -> None:
 
 def _histogram(axes: Any, edges: list[float], label: str, late: Lateness, colour: str) -> None:
     shares = late.shares([round(edge) for edge in edges])
-    # What lies below the first edge is drawn in the first bin: a log axis has no zero.
+    # Values below the first edge are drawn in the first bin, because a log axis has no zero.
     values = [shares[0] + shares[1], *shares[2:-1]]
     axes.stairs(values, edges, fill=True, color=colour, alpha=0.35)
     axes.stairs(values, edges, color=colour, linewidth=1.4, label=_legend(label, late))
@@ -43,7 +43,7 @@ def _histogram(axes: Any, edges: list[float], label: str, late: Lateness, colour
 
 
 def _tail(axes: Any, label: str, late: Lateness, colour: str) -> None:
-    """Share of packets that were further off than x, down to one packet."""
+    """Draw the share of packets that were further off than x, down to one packet."""
     errors = sorted(abs(value) for value in late.values_ns)
     count = len(errors)
     xs = [max(error, _LOW_NS) for error in errors]
@@ -80,7 +80,7 @@ def _label(figure: Figure, upper: Any, lower: Any, rate_hz: int) -> None:
     lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     style.durations(lower, "x")
     lower.set_xlabel(
-        "distance between the deadline and the kernel's receive stamp (64-byte packets, loopback)"
+        "distance between the deadline and the kernel's receive timestamp (64 bytes, loopback)"
     )
     for axes in (upper, lower):
         style.clean(axes)

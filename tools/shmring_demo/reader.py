@@ -1,4 +1,4 @@
-"""The demo's second process: attaches to a channel by its name and reads what arrives there."""
+"""The demo's second process: it attaches to a channel by name and reads what arrives."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import shmring
 from shmring_bench.samples import Lateness
 
 REPORT_EVERY_S = 0.1
-# Longer than the demo's first packet takes to come, and than any pause in its schedule.
+# Longer than the demo's first packet needs, and than any pause in its schedule.
 PATIENCE_S = 5.0
 
 _HEAD = struct.Struct("=q")
 
 
 class Reader:
-    """Runs the second process; `count` follows how many packets it has read."""
+    """Runs the second process. `count` is the number of packets that it has read."""
 
     def __init__(self, name: str, namespace: str, expected: int) -> None:
         self.count = 0
@@ -59,7 +59,7 @@ class Reader:
                 stream.close()
 
     def result(self, timeout_s: float) -> dict[str, Any]:
-        """What it read in all. Raises `OSError`, `subprocess.TimeoutExpired`."""
+        """Return everything it read. Raises `OSError`, `subprocess.TimeoutExpired`."""
         if self._process.wait(timeout_s + PATIENCE_S) != 0:
             raise OSError(None, f"the reading process failed: {self._errors()}")
         self._follower.join()
@@ -79,7 +79,8 @@ class Reader:
 
 
 def main() -> int:
-    """Read until `expected` packets came, or none for `PATIENCE_S`. Prints a JSON object a line."""
+    """Read until `expected` packets came, or none for `PATIENCE_S`. Print one JSON object
+    per line."""
     name, namespace, expected = sys.argv[1], sys.argv[2], int(sys.argv[3])
     after_deadline_ns: list[int] = []
     with shmring.attach(name, namespace=namespace) as channel:

@@ -1,7 +1,7 @@
-"""Whether this machine is fit for real-time UDP: findings, each with what mends it.
+"""Checks whether this machine is fit for real-time UDP. Each finding has its fix.
 
 Each room (a module) has ``CHECKS``, ``gather`` (reads the machine) and ``judge`` (a pure function
-from what was read to findings). `examine` runs them all; ``shmring doctor`` prints what it returns.
+from the facts to findings). `examine` runs them all, and ``shmring doctor`` prints the result.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ CHECKS: tuple[Check, ...] = tuple(
     )
     for check in room.CHECKS
 )
-"""All there are, in the order in which they are shown."""
+"""All checks, in the order of the output."""
 
 GROUPS = tuple(dict.fromkeys(check.id.partition(".")[0] for check in CHECKS))
 
@@ -70,10 +70,10 @@ _ORDINARY_S = 1.0
 
 
 def choose_cpus() -> tuple[tuple[int, ...], str]:
-    """The cores to look at where nobody named any, and why these.
+    """Return the cores to check if the user named none, and why these.
 
-    Those of the workers that run on this host; else the last one open to this process, which is
-    where benchmarks and demos put theirs.
+    They are those of the workers that run on this host, else the last core that this process may
+    use, where benchmarks and demos put their workers.
     """
     pinned = {facts.cpu for facts in _running_workers() if facts.cpu is not None}
     if pinned:
@@ -104,9 +104,9 @@ def examine(
     seconds: float = SECONDS,
     host: Host | None = None,
 ) -> list[Finding]:
-    """Look at everything and measure for `seconds` (0 to 60); 0: measure nothing, which is quick.
+    """Check everything and measure for `seconds` (0 to 60). 0 skips the measurement, which is fast.
 
-    `cpus`: the workers' cores, at least one. `interface_names` empty: all that matter.
+    `cpus`: the workers' cores, at least one. `interface_names`: empty for all that matter.
     """
     machine = host or Host()
     cores = tuple(cpus)

@@ -1,4 +1,4 @@
-"""Clocks: what time is read from, how finely it can be slept, and how right it is."""
+"""Clocks: the source of time, the resolution of sleeps, and the accuracy of the time."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from shmring_doctor.worker import Clock
 SOURCE = Check(
     "clocks.source",
     "clock source",
-    "Workers read the clock before and after everything they do. From the processor's counter "
-    "that takes 20 to 50 ns; from a chip on the bus a system call and a microsecond or more.",
+    "Workers read the clock before and after everything they do. The processor's counter takes 20 "
+    "to 50 ns, a chip on the bus takes a system call and a microsecond or more.",
 )
 TIMERS = Check(
     "clocks.timers",
     "high-resolution timers",
-    "Without them sleeping ends at a tick of 1 to 10 ms only.",
+    "Without them, sleeps only end at ticks of 1 to 10 ms.",
 )
 TICK = Check(
     "clocks.tick",
     "kernel tick",
-    "The tick's own work, 20 to 40 us at times, runs on every core on multiples of its period, so "
-    "it meets deadlines on whole milliseconds: choose them half a millisecond beside.",
+    "The tick's own work sometimes takes 20 to 40 us. It runs on every core at multiples of its "
+    "period, so it delays deadlines on whole milliseconds: choose them half a millisecond later.",
 )
 TAI = Check(
     "clocks.tai",
@@ -35,7 +35,7 @@ TAI = Check(
 SYNCHRONISED = Check(
     "clocks.synchronised",
     "time of day",
-    "Deadlines by CLOCK_MONOTONIC do not need it; comparing times between hosts, and TAI, do.",
+    "Deadlines in CLOCK_MONOTONIC do not need it. TAI and comparisons between hosts do.",
 )
 CHECKS = (SOURCE, TIMERS, TICK, TAI, SYNCHRONISED)
 
@@ -47,18 +47,18 @@ _MONOTONIC_COARSE = 6  # linux/time.h
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What sysfs and the kernel say. None: hidden."""
+    """Values from sysfs and the kernel. None: hidden."""
 
     source: str | None = None
     available: tuple[str, ...] = ()
     resolution_ns: int = 1
     tick_ns: int = 4_000_000
     clock: Clock | None = None
-    """What a worker told."""
+    """The clock values from a worker."""
 
 
 def gather(host: Host, clock: Clock | None) -> Facts:
-    """Read the clock source, and ask the clocks."""
+    """Read the clock source and the clocks."""
     return Facts(
         source=host.read(f"{_FOLDER}/current_clocksource"),
         available=tuple((host.read(f"{_FOLDER}/available_clocksource") or "").split()),
@@ -69,7 +69,7 @@ def gather(host: Host, clock: Clock | None) -> Facts:
 
 
 def judge(facts: Facts) -> list[Finding]:
-    """All findings of this room."""
+    """Return all findings of this room."""
     return [_source(facts), _timers(facts), _tick(facts), *_of_day(facts)]
 
 
@@ -128,7 +128,7 @@ def _tai(clock: Clock) -> Finding:
     if clock.tai_offset_s != 0:
         return TAI.ok(f"{clock.tai_offset_s} s", values=values)
     return TAI.limits(
-        "0: nobody has set it",
+        "0: not set",
         file_line("/etc/chrony/chrony.conf", "leapsectz right/UTC"),
         command("sudo systemctl restart chrony"),
         command("sudo pmc -u -b 0 'GET TIME_PROPERTIES_DATA_SET'"),
@@ -140,11 +140,11 @@ def _synchronised(clock: Clock) -> Finding:
     values = {"synchronised": clock.synchronised, "max_error_ns": clock.max_error_ns}
     if clock.synchronised:
         return SYNCHRONISED.ok(
-            f"synchronised, within {clock.max_error_ns / 1e6:g} ms by its own account",
+            f"synchronised, estimated error {clock.max_error_ns / 1e6:g} ms",
             values=values,
         )
     return SYNCHRONISED.limits(
-        "nobody keeps it right",
+        "not synchronised",
         command("sudo systemctl enable --now chrony"),
         values=values,
     )

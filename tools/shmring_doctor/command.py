@@ -1,13 +1,13 @@
-"""Whether this machine is fit for real-time UDP, and what would make it so.
+"""Check whether this machine is fit for real-time UDP, and show the fixes.
 
-Looks at privileges, scheduler, cores, clocks, memory, network, interfaces, and at what a
-container hides; measures for 2 s how late a worker wakes on its core. Says for each finding
-what was measured and, where it is not fine, why that matters and the line that mends it:
+The doctor checks privileges, scheduler, cores, clocks, memory, network, interfaces, and what
+a container hides, and measures for 2 s how late a worker wakes on its core. Each finding has
+the measured value. If it is not ok, it also has the reason why that matters, and the fix:
   $ a command   unit: a line for the service   boot: words for the kernel's command line
-  file: what outlives a restart   container: an option of docker or podman
+  file: a setting that survives a restart   container: an option of docker or podman
 
 A finding is ok, limits (it works, with a price), unfit (deadlines will be missed) or hidden
-(it cannot be seen from here, as in containers). Nothing on the machine is changed.
+(it is not visible from here, as in containers). The doctor changes nothing on the machine.
 
 Exit codes: 0 fit, 1 wrong usage, 2 unfit (or the doctor failed), 3 fit with limits.
 
@@ -15,7 +15,7 @@ examples:
   shmring doctor                            the cores of the workers here, all interfaces
   shmring doctor --cpus 2,3 --interface eth0
   shmring doctor --quick                    without the 2 s test
-  shmring doctor --json                     one JSON object a finding
+  shmring doctor --json                     one JSON object per finding
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cpus",
         metavar="LIST",
-        help="cores of the workers, such as 2,3 (default: of those that run; else the last core)",
+        help="cores of the workers, such as 2,3 (default: of running workers, else the last core)",
     )
     parser.add_argument(
         "--interface",
@@ -57,9 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--quick", action="store_true", help="without the 2 s test")
     parser.add_argument(
-        "-v", "--verbose", action="store_true", help="why it matters, of what is fine as well"
+        "-v", "--verbose", action="store_true", help="show why a finding matters also if it is ok"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a finding")
+    parser.add_argument("--json", action="store_true", help="one JSON object per finding")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             if not named:
                 raise ValueError(f"--cpus {arguments.cpus!r}: give a list such as 2,3 or 2-5")
-            cpus, because = affinity.check_cores(sorted(named)) or (), "as asked for"
+            cpus, because = affinity.check_cores(sorted(named)) or (), "as requested"
         except ValueError as error:
             print(f"shmring doctor: {error}", file=sys.stderr)
             return USAGE
@@ -132,7 +132,7 @@ def _wrap(text: str, width: int) -> list[str]:
 
 
 def _mend(mend: Mend) -> str:
-    """Not wrapped: it is there to be copied."""
+    """Return the line unwrapped, because it is there to be copied."""
     return f"$ {mend.text}" if mend.kind is MendKind.COMMAND else f"{mend.kind.value}: {mend.text}"
 
 

@@ -1,4 +1,4 @@
-"""Containers and virtual machines: what they hide, so that nothing about it is guessed."""
+"""Containers and virtual machines: what they hide, so that the doctor does not guess about it."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from shmring_doctor.host import Host
 KIND = Check(
     "container.kind",
     "container",
-    "Inside a container the host's interrupts, boot options, cards and the limits above this "
-    "container are out of sight: findings marked hidden are to be asked of the host.",
+    "Inside a container you cannot see the host's interrupts, boot options, cards and the limits "
+    "above this container: check findings marked hidden on the host.",
 )
 VIRTUAL = Check(
     "container.virtual",
     "virtual machine",
-    "The host may take a virtual core away at any moment; its governor, C-states, SMT and "
-    "interrupts decide, and are out of sight here. Pin the virtual cores and isolate them there.",
+    "The host may take a virtual core away at any time. Its governor, C-states, SMT and interrupts "
+    "decide and are not visible here. Pin the virtual cores and isolate them on the host.",
 )
 SETTINGS = Check(
     "container.settings",
     "kernel settings",
-    "Where /sys or /proc/sys cannot be written, the commands that change them have to run on the "
+    "If /sys or /proc/sys is read-only, commands that change it have to run on the "
     "host.",
 )
 CGROUP = Check(
     "container.cgroup",
     "cgroup namespace",
-    "Quotas and core sets of the groups above this one hold as well, and cannot be seen from "
-    "inside a cgroup namespace.",
+    "Quotas and core sets of the groups above this one also apply, but are not visible from inside "
+    "a cgroup namespace.",
 )
 USERS = Check(
     "container.users",
     "user namespace",
-    "Capabilities of a user namespace do not count for scheduling and locked memory: a worker "
-    "that is root in here is nobody to the scheduler.",
+    "Capabilities of a user namespace do not count for scheduling and locked memory: the scheduler "
+    "treats a worker that is root in here as an ordinary user.",
 )
 CHECKS = (KIND, VIRTUAL, SETTINGS, CGROUP, USERS)
 
-# The first of their kind have numbers that the kernel fixes (include/linux/proc_ns.h).
+# The initial namespaces have fixed numbers (include/linux/proc_ns.h).
 _INITIAL_CGROUP_NAMESPACE = "cgroup:[4026531835]"
 _INITIAL_PID_NAMESPACE = "pid:[4026531836]"
 _INITIAL_USER_NAMESPACE = "user:[4026531837]"
@@ -51,12 +51,12 @@ _ENGINES = ("kubepods", "docker", "podman", "libpod", "lxc", "machine.slice")
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What this process lives in."""
+    """The environment of this process."""
 
     container: str | None = None
-    """The engine's name, or "unknown kind"; None: no container."""
+    """The engine's name, or "unknown kind". None: no container."""
     virtual: bool | None = None
-    """Whether this is a virtual machine; None: it cannot be told."""
+    """Whether this is a virtual machine. None: unknown."""
     hypervisor: str | None = None
     settings_read_only: tuple[str, ...] = ()
     """Those of /sys and /proc/sys that are mounted read-only."""
@@ -66,7 +66,7 @@ class Surroundings:
 
 
 def gather(host: Host) -> Surroundings:
-    """Look around."""
+    """Read the environment."""
     read_only = _read_only_mounts(host)
     flags = host.fields("/proc/cpuinfo").get("flags", "").split()
     hypervisor = _hypervisor(host)
@@ -111,7 +111,7 @@ def _hypervisor(host: Host) -> str | None:
 
 
 def _read_only_mounts(host: Host) -> set[str]:
-    """What is mounted read-only last: later mounts cover earlier ones."""
+    """Return what is mounted read-only at the end: later mounts cover earlier ones."""
     last: dict[str, bool] = {}
     for line in (host.read("/proc/self/mounts") or "").splitlines():
         words = line.split()
@@ -121,19 +121,19 @@ def _read_only_mounts(host: Host) -> set[str]:
 
 
 def judge(facts: Surroundings) -> list[Finding]:
-    """Say what is hidden here."""
+    """Return the findings about what is hidden here."""
     return [
         _kind(facts),
         _virtual(facts),
         _settings(facts),
         CGROUP.hidden(
-            "in a cgroup namespace: limits of the groups above are out of sight",
+            "in a cgroup namespace: limits of the groups above are not visible",
             container("--cgroupns=host"),
         )
         if facts.cgroup_namespace
-        else CGROUP.ok("none: all groups are in sight"),
+        else CGROUP.ok("none: all groups are visible"),
         USERS.limits(
-            "in a user namespace: SCHED_FIFO and locked memory go by limits only",
+            "in a user namespace: only limits give SCHED_FIFO and locked memory",
             container("--ulimit rtprio=90 --ulimit memlock=-1"),
             container("--userns=host"),
         )
@@ -161,13 +161,13 @@ def _kind(facts: Surroundings) -> Finding:
 
 def _virtual(facts: Surroundings) -> Finding:
     if facts.virtual is None:
-        return VIRTUAL.hidden("it cannot be told whether this machine is a virtual one")
+        return VIRTUAL.hidden("it is unknown whether this machine is virtual")
     if not facts.virtual:
-        return VIRTUAL.ok("no: this is the machine itself", values={"virtual": False})
+        return VIRTUAL.ok("no: this is a physical machine", values={"virtual": False})
     name = facts.hypervisor or "unknown kind"
     return VIRTUAL.hidden(
-        f"yes ({name}): the host's cores, power saving and interrupts are out of sight",
-        hint("on the host, give each virtual core a core of its own (virsh vcpupin)"),
+        f"yes ({name}): the host's cores, power saving and interrupts are not visible",
+        hint("on the host, give each virtual core its own core (virsh vcpupin)"),
         values={"virtual": True, "hypervisor": facts.hypervisor},
     )
 
@@ -176,7 +176,7 @@ def _settings(facts: Surroundings) -> Finding:
     if not facts.settings_read_only:
         return SETTINGS.ok("can be written (with the privilege)")
     return SETTINGS.hidden(
-        f"{' and '.join(facts.settings_read_only)} mounted read-only: what writes there has to run "
-        "on the host",
+        f"{' and '.join(facts.settings_read_only)} mounted read-only: commands that write there "
+        "must run on the host",
         values={"read_only": list(facts.settings_read_only)},
     )

@@ -21,31 +21,31 @@ from shmring_doctor.host import Host, cores, format_cpus, parse_cpus
 COUNT = Check(
     "cpu.count",
     "cores",
-    "A worker wants a core that nothing else uses, and Python and the system want another.",
+    "A worker needs a core that nothing else uses, and Python and the system need another one.",
 )
 ISOLATION = Check(
     "cpu.isolation",
     "isolation",
-    "On a core that is not isolated the scheduler places other processes and the kernel's own "
-    "threads; SCHED_FIFO goes first, but what they do in the kernel delays it.",
+    "On a core that is not isolated, the scheduler also runs other processes and kernel threads. "
+    "SCHED_FIFO has priority, but their work in the kernel delays it.",
 )
 NOHZ = Check(
     "cpu.nohz_full",
     "tick on workers' cores",
-    "The kernel's tick interrupts a core 100 to 1000 times a second for 5 to 40 us in all. With "
-    "nohz_full it stops while one process runs alone.",
+    "The kernel's tick interrupts a core 100 to 1000 times a second, for 5 to 40 us in all. With "
+    "nohz_full it stops while a process runs alone.",
 )
 RCU = Check(
     "cpu.rcu_nocbs",
     "RCU callbacks",
-    "Clean-up of the kernel's data runs in softirqs on the core that asked for it, unless "
-    "rcu_nocbs moves it to threads elsewhere.",
+    "The kernel cleans up data in softirqs on the core that requested it, unless rcu_nocbs moves "
+    "this work to threads on other cores.",
 )
 GOVERNOR = Check(
     "cpu.governor",
     "frequency governor",
-    "A core that clocks down while it sleeps needs tens of microseconds to get up again, and runs "
-    "slowly until then.",
+    "A core that reduces its frequency while it sleeps needs tens of microseconds to speed up, and "
+    "runs slowly until then.",
 )
 CSTATES = Check(
     "cpu.cstates",
@@ -56,8 +56,8 @@ CSTATES = Check(
 SMT = Check(
     "cpu.smt",
     "SMT siblings",
-    "Two hardware threads share the units of one core: what runs on the sibling slows the worker "
-    "by a third, and not evenly.",
+    "Two hardware threads share the units of one core: a process on the sibling slows the worker "
+    "by a third, and unevenly.",
 )
 CHECKS = (COUNT, ISOLATION, NOHZ, RCU, GOVERNOR, CSTATES, SMT)
 
@@ -78,7 +78,7 @@ class IdleState:
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """What sysfs says about one core. None: it says nothing."""
+    """Values of sysfs about one core. None: unknown."""
 
     number: int
     governor: str | None = None
@@ -86,12 +86,12 @@ class Core:
     max_khz: int | None = None
     idle_states: tuple[IdleState, ...] | None = None
     siblings: frozenset[int] = frozenset()
-    """Hardware threads of the same core, this one left out."""
+    """The other hardware threads of the same core."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The workers' cores, and what holds for all."""
+    """The workers' cores, and values for all cores."""
 
     cores: tuple[Core, ...]
     surroundings: Surroundings
@@ -99,11 +99,11 @@ class Facts:
     isolated: frozenset[int] | None = None
     """By isolcpus= or by a cpuset partition."""
     partitions: bool = False
-    """cgroup version 2 offers cpuset partitions."""
+    """Whether cgroup version 2 has cpuset partitions."""
     nohz_full: frozenset[int] | None = None
     rcu_nocbs: frozenset[int] | None = None
     latency_wish_us: int | None = None
-    """What /dev/cpu_dma_latency holds: nobody may sleep deeper. None: it cannot be read."""
+    """Value of /dev/cpu_dma_latency: no core may sleep deeper. None: it cannot be read."""
     idle_driver: str | None = None
 
     @property
@@ -134,8 +134,8 @@ def _listed(text: str | None) -> frozenset[int]:
 
 
 def _isolated(host: Host) -> frozenset[int] | None:
-    """isolcpus= stands in sysfs; partitions of cpusets in the root group (Linux 6.7), or in the
-    groups themselves."""
+    """Return the isolated cores: isolcpus= is in sysfs, partitions of cpusets are in the root group
+    (Linux 6.7) or in the groups themselves."""
     booted = host.cpus(f"{_CPU}/isolated")
     folder = host.cgroup_path("")
     partitions = host.cpus("/sys/fs/cgroup/cpuset.cpus.isolated") or frozenset()
@@ -227,7 +227,7 @@ def _isolation(facts: Facts) -> Finding:
 
 
 def _partition(cpus: str) -> tuple[Mend, ...]:
-    """The same without a restart: a cpuset partition of cgroup version 2 (Linux 6.7)."""
+    """Return the fix without a restart: a cpuset partition of cgroup version 2 (Linux 6.7)."""
     group = "/sys/fs/cgroup/shmring"
     return (
         command(f"sudo mkdir -p {group}"),
@@ -256,9 +256,9 @@ def _rcu(facts: Facts) -> Finding:
         return RCU.hidden("the kernel's command line cannot be read")
     values = {"rcu_nocbs": sorted(facts.rcu_nocbs)}
     if facts.cpus <= facts.rcu_nocbs:
-        return RCU.ok(f"{cores(facts.cpus)}: elsewhere", values=values)
+        return RCU.ok(f"{cores(facts.cpus)}: run on other cores", values=values)
     return RCU.limits(
-        f"{cores(facts.cpus - facts.rcu_nocbs)}: run there",
+        f"{cores(facts.cpus - facts.rcu_nocbs)}: run here",
         boot(f"rcu_nocbs={format_cpus(facts.cpus)}"),
         values=values,
     )
@@ -304,7 +304,7 @@ def _cstates(facts: Facts, core: Core) -> Finding:
     }
     if deepest.exit_latency_us <= EXIT_LATENCY_MOST_US:
         if facts.surroundings.virtual:
-            text += " in here; the host sleeps as it likes"
+            text += " in here; the host decides about its own"
         return CSTATES.ok(text, subject, values=values)
     deep = [state for state in core.idle_states if state.exit_latency_us > EXIT_LATENCY_MOST_US]
     return CSTATES.limits(
@@ -335,7 +335,7 @@ def _smt(facts: Facts, core: Core) -> Finding:
     workers = online & facts.cpus
     if not workers and facts.isolated is not None and online <= facts.isolated:
         return SMT.ok(f"{cores(online)}: isolated and without a worker", subject, values=values)
-    what = "carries another worker" if workers else "is open to everything"
+    what = "carries another worker" if workers else "is open to all processes"
     return SMT.limits(
         f"{cores(online)} {what}",
         *(write_to(f"{_CPU}/cpu{sibling}/online", 0) for sibling in sorted(online)),

@@ -1,4 +1,4 @@
-"""What a card's driver says: its name, its stamps, its clock, how it bundles interrupts."""
+"""What a card's driver reports: its name, timestamps, clock, and interrupt coalescing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RX_HARDWARE = 1 << 2
 _RX_SOFTWARE = 1 << 3
 _FILTER_ALL = 1 << 1
 
-# struct ptp_sys_offset_extended of linux/ptp_clock.h: the head, then up to 25 triples.
+# struct ptp_sys_offset_extended of linux/ptp_clock.h: the header, then up to 25 triples.
 _PTP_HEAD = struct.Struct("=I12x")
 _PTP_TIME = struct.Struct("=qI4x")
 _PTP_ROWS = 25
@@ -32,12 +32,12 @@ _SAMPLES = 9
 
 @dataclass(frozen=True, slots=True)
 class Stamps:
-    """What an interface can stamp."""
+    """The timestamps that an interface supports."""
 
     tx_hardware: bool
     rx_hardware: bool
     rx_all: bool
-    """The card stamps every received packet, not those of PTP only."""
+    """Whether the card timestamps every received packet, not only those of PTP."""
     tx_software: bool
     rx_software: bool
     phc_index: int | None
@@ -46,7 +46,7 @@ class Stamps:
 
 @dataclass(frozen=True, slots=True)
 class Coalescing:
-    """How long a card gathers before it interrupts."""
+    """How long a card collects packets before it interrupts."""
 
     rx_us: int
     tx_us: int
@@ -55,7 +55,7 @@ class Coalescing:
 
 @dataclass(frozen=True, slots=True)
 class PhcReading:
-    """A card's clock beside CLOCK_REALTIME; or why it could not be read."""
+    """A card's clock compared with CLOCK_REALTIME, or why it could not be read."""
 
     offset_ns: int | None = None
     """Card minus CLOCK_REALTIME."""
@@ -65,13 +65,13 @@ class PhcReading:
 
 
 def driver(name: str) -> str | None:
-    """Name of an interface's driver; None where it has none."""
+    """Return the name of an interface's driver, or None if it has none."""
     answer = _ask(name, _GDRVINFO, 196)
     return None if answer is None else answer[4:36].split(b"\0")[0].decode("ascii", "replace")
 
 
 def stamps(name: str) -> Stamps | None:
-    """What an interface can stamp; None where it does not say."""
+    """Return the timestamps that an interface supports, or None if they are unknown."""
     answer = _ask(name, _GET_TS_INFO, 44)
     return None if answer is None else parse_stamps(answer)
 
@@ -90,7 +90,7 @@ def parse_stamps(answer: bytes) -> Stamps:
 
 
 def coalescing(name: str) -> Coalescing | None:
-    """How a card bundles interrupts; None where its driver does not, or does not say."""
+    """Return a card's interrupt coalescing, or None if its driver does not tell."""
     answer = _ask(name, _GCOALESCE, 92)
     if answer is None:
         return None
@@ -99,7 +99,8 @@ def coalescing(name: str) -> Coalescing | None:
 
 
 def _ask(name: str, number: int, size: int) -> bytes | None:
-    """One SIOCETHTOOL; None where the driver does not know it. Raises `OSError` otherwise."""
+    """Make one SIOCETHTOOL call. Return None if the driver does not support it. Raises `OSError`
+    for other errors."""
     answer = array("B", struct.pack("=I", number) + bytes(size - 4))
     address, _ = answer.buffer_info()
     request = struct.pack("@16sP16x", name.encode(), address)
@@ -114,7 +115,7 @@ def _ask(name: str, number: int, size: int) -> bytes | None:
 
 
 def read_phc(index: int) -> PhcReading:
-    """Read the clock /dev/ptpN against CLOCK_REALTIME, by the tightest of several brackets."""
+    """Read the clock /dev/ptpN against CLOCK_REALTIME, and use the tightest of several brackets."""
     path = f"/dev/ptp{index}"
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -131,7 +132,7 @@ def read_phc(index: int) -> PhcReading:
 
 
 def parse_phc(data: bytes) -> PhcReading:
-    """struct ptp_sys_offset_extended: triples of system, card, system time."""
+    """Parse a struct ptp_sys_offset_extended: triples of system, card, system time."""
     (count,) = _PTP_HEAD.unpack_from(data)
     best: tuple[int, int] | None = None
     for row in range(min(count, _PTP_ROWS)):

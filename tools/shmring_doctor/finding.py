@@ -1,4 +1,4 @@
-"""What a check says: status, what was measured, why it matters, what mends it."""
+"""The result of a check: status, measured value, why it matters, and the fix."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Value = int | float | str | bool | None | list[int] | list[str]
 
 
 class Status(enum.StrEnum):
-    """How good it is."""
+    """The status of a finding."""
 
     OK = "ok"
     LIMITS = "limits"
@@ -19,11 +19,11 @@ class Status(enum.StrEnum):
     UNFIT = "unfit"
     """Deadlines will be missed, or nothing works at all."""
     HIDDEN = "hidden"
-    """It cannot be seen from here; nothing is guessed."""
+    """It is not visible from here, and nothing is guessed."""
 
 
 class Verdict(enum.StrEnum):
-    """What all findings say together."""
+    """The verdict over all findings."""
 
     FIT = "fit"
     LIMITED = "fit with limits"
@@ -31,12 +31,12 @@ class Verdict(enum.StrEnum):
 
 
 class MendKind(enum.StrEnum):
-    """Where a mend goes."""
+    """Where a fix belongs."""
 
     COMMAND = "command"
     """A line for a shell."""
     FILE = "file"
-    """``path: line`` of a file that outlives a restart."""
+    """``path: line`` of a file that survives a restart."""
     UNIT = "unit"
     """A line for the [Service] section of the unit that starts the program."""
     BOOT = "boot"
@@ -44,43 +44,43 @@ class MendKind(enum.StrEnum):
     CONTAINER = "container"
     """An option of ``docker run`` or ``podman run``."""
     HINT = "hint"
-    """Advice in words, where no single line mends it."""
+    """Advice in words, if no single line is the fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mend:
-    """One line that mends something."""
+    """One line that fixes something."""
 
     kind: MendKind
     text: str
 
     def to_dict(self) -> dict[str, str]:
-        """As JSON takes it."""
+        """Return values that `json` accepts."""
         return {"kind": self.kind.value, "text": self.text}
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found."""
+    """The result of one check."""
 
     id: str
-    """Stable; its first word is the group."""
+    """A stable name. Its first word is the group."""
     title: str
     status: Status
     measured: str
     why: str
     mend: tuple[Mend, ...] = ()
     subject: str = ""
-    """Which core or interface it is about; empty: the machine, or the program as a whole."""
+    """The core or interface of the finding. Empty: the machine, or the program as a whole."""
     values: Mapping[str, Value] = field(default_factory=dict)
-    """The figures behind `measured`, in base units that their names end in."""
+    """The numbers behind `measured`, in base units that their names end in."""
 
     @property
     def group(self) -> str:
         return self.id.partition(".")[0]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON takes it: always the same keys."""
+        """Return values that `json` accepts, always with the same keys."""
         return {
             "id": self.id,
             "group": self.group,
@@ -96,7 +96,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Something that is looked at; makes its findings."""
+    """One check, which makes its findings."""
 
     id: str
     title: str
@@ -110,7 +110,7 @@ class Check:
         subject: str = "",
         values: Mapping[str, Value] | None = None,
     ) -> Finding:
-        """A finding of this check."""
+        """Return a finding of this check."""
         return Finding(
             self.id, self.title, status, measured, self.why, tuple(mends), subject, values or {}
         )
@@ -149,7 +149,7 @@ class Check:
 
 
 def verdict(findings: Iterable[Finding]) -> Verdict:
-    """The worst of all; what is hidden does not count."""
+    """Return the worst status. Hidden findings do not count."""
     seen = {finding.status for finding in findings}
     if Status.UNFIT in seen:
         return Verdict.UNFIT
@@ -181,7 +181,7 @@ def hint(text: str) -> Mend:
 
 
 def sysctl(key: str, value: int | str) -> tuple[Mend, Mend]:
-    """Now, and after the next start."""
+    """Return the fixes for now, and for after the next start."""
     return (
         command(f"sudo sysctl -w {key}={value}"),
         file_line("/etc/sysctl.d/90-shmring.conf", f"{key} = {value}"),
@@ -189,5 +189,5 @@ def sysctl(key: str, value: int | str) -> tuple[Mend, Mend]:
 
 
 def write_to(path: str, value: int | str) -> Mend:
-    """Writing a value into a file of /proc or /sys."""
+    """Return the fix that writes a value into a file of /proc or /sys."""
     return command(f"echo {value} | sudo tee {path}")

@@ -1,4 +1,4 @@
-"""The files of /proc, /sys and /boot as values. A root other than / shows a made-up machine."""
+"""The files of /proc, /sys and /boot as values. A root other than / gives a simulated machine."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ _CPU_LIST = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 
 
 class Host:
-    """A machine as its files tell it. What cannot be read is None: missing, or closed to us."""
+    """A machine as its files describe it. A value is None if its file is missing or
+    not readable."""
 
     def __init__(self, root: str | Path = "/") -> None:
         self.root = Path(root)
 
     def path(self, name: str) -> Path:
-        """Where the file `name`, absolute, of that machine lies on this one."""
+        """Return the path on this machine of the absolute path `name` of that machine."""
         return self.root / name.lstrip("/")
 
     def read(self, name: str) -> str | None:
-        """The text of a file, whitespace around it removed."""
+        """Return the text of a file, without surrounding whitespace."""
         try:
             return self.path(name).read_text(encoding="utf-8", errors="replace").strip("\0 \n\t")
         except OSError:
             return None
 
     def number(self, name: str) -> int | None:
-        """The whole number a file holds."""
+        """Return the integer in a file."""
         text = self.read(name)
         try:
             return None if text is None else int(text)
@@ -38,7 +39,7 @@ class Host:
             return None
 
     def cpus(self, name: str) -> frozenset[int] | None:
-        """The list of cores a file holds, such as ``0-3,6``; empty where it names none."""
+        """Return the list of cores in a file, such as ``0-3,6``. Empty if it names none."""
         text = self.read(name)
         return None if text is None else parse_cpus(text)
 
@@ -49,33 +50,34 @@ class Host:
             return False
 
     def link(self, name: str) -> str | None:
-        """Where a symbolic link points to, as it is written."""
+        """Return the target of a symbolic link, as it is written."""
         try:
             return str(self.path(name).readlink())
         except OSError:
             return None
 
     def names(self, folder: str) -> list[str]:
-        """What lies in a folder, sorted; empty where it cannot be read."""
+        """Return the sorted names in a folder. Empty if it cannot be read."""
         try:
             return sorted(entry.name for entry in self.path(folder).iterdir())
         except OSError:
             return []
 
     def fields(self, name: str) -> dict[str, str]:
-        """A file of ``key: value`` lines, such as /proc/self/status."""
+        """Return a file of ``key: value`` lines, such as /proc/self/status."""
         pairs = (line.partition(":") for line in (self.read(name) or "").splitlines())
         return {key.strip(): value.strip() for key, colon, value in pairs if colon}
 
     def boot_words(self) -> dict[str, str] | None:
-        """The kernel's command line as ``word=value``; None where it is hidden."""
+        """Return the kernel's command line as ``word=value``, or None if it is hidden."""
         text = self.read("/proc/cmdline")
         if text is None:
             return None
         return {word: value for word, _, value in (part.partition("=") for part in text.split())}
 
     def kernel_config(self) -> dict[str, str] | None:
-        """``CONFIG_*`` of the running kernel without that prefix; None where nobody shows it."""
+        """Return ``CONFIG_*`` of the running kernel without that prefix, or None if it is not
+        available."""
         try:
             text = gzip.decompress(self.path("/proc/config.gz").read_bytes()).decode()
         except (OSError, EOFError, zlib.error):
@@ -88,8 +90,9 @@ class Host:
         return {name: value.strip('"') for name, value in pairs}
 
     def cgroup_path(self, controller: str) -> str | None:
-        """Folder in /sys/fs/cgroup of this process's group: of version 1 by the controller's name,
-        of version 2 by ``""``. None where there is no such hierarchy, or it is hidden."""
+        """Return the folder in /sys/fs/cgroup of this process's group: for version 1 by the
+        controller's name, for version 2 by ``""``. None if there is no such hierarchy, or it is
+        hidden."""
         for line in (self.read("/proc/self/cgroup") or "").splitlines():
             _, _, rest = line.partition(":")
             names, _, path = rest.partition(":")
@@ -116,7 +119,8 @@ class Host:
 
 
 def parse_cpus(text: str) -> frozenset[int] | None:
-    """``0-3,6`` as a set; None if it is no such list. Sysfs writes an empty one as ``(null)``."""
+    """Return ``0-3,6`` as a set, or None if it is not such a list. Sysfs writes an empty one as
+    ``(null)``."""
     text = text.strip()
     if text in ("", "(null)"):
         return frozenset()
@@ -132,7 +136,7 @@ def parse_cpus(text: str) -> frozenset[int] | None:
 
 
 def format_cpus(cpus: Iterable[int]) -> str:
-    """A set of cores as ``0-3,6``."""
+    """Return a set of cores as ``0-3,6``."""
     runs: list[list[int]] = []
     for cpu in sorted(cpus):
         if runs and cpu == runs[-1][1] + 1:
@@ -143,6 +147,6 @@ def format_cpus(cpus: Iterable[int]) -> str:
 
 
 def cores(cpus: Iterable[int]) -> str:
-    """A set of cores in words: ``core 2``, ``cores 2-3,6``."""
+    """Return a set of cores in words: ``core 2``, ``cores 2-3,6``."""
     known = sorted(set(cpus))
     return f"core{'s' if len(known) > 1 else ''} {format_cpus(known)}"

@@ -1,4 +1,4 @@
-"""Each interface: stamps, its clock, launch times, interrupts, packet sizes."""
+"""Each interface: timestamps, clock, launch times, interrupts, packet sizes."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ from shmring_doctor.worker import Examination, Feature, examine
 LINK = Check(
     "interface.link",
     "link",
-    "Packets leave and arrive here. Behind a veth, a bridge or a tunnel lies another interface "
-    "that has the last word.",
+    "Packets leave and arrive here. Behind a veth, a bridge or a tunnel there is another interface "
+    "that decides.",
 )
 STAMPS = Check(
     "interface.stamps",
     "stamps",
-    "A card's stamps tell when a packet was on the wire, to nanoseconds; the kernel's are taken "
-    "up to tens of microseconds beside.",
+    "A card's timestamps say to nanoseconds when a packet was on the wire. The kernel's timestamps "
+    "differ from that by up to tens of microseconds.",
 )
 PHC = Check(
     "interface.phc",
     "card's clock",
-    "A card stamps by its own clock. The worker converts by itself, within the reading's "
-    "uncertainty; a clock that follows PTP makes times of several hosts comparable.",
+    "A card takes timestamps with its own clock. The worker converts them with the uncertainty of "
+    "the reading. A clock that follows PTP makes times of several hosts comparable.",
 )
 QDISC = Check(
     "interface.qdisc",
     "launch times",
-    "fq (monotonic clock) and etf (TAI) launch a packet at its time by themselves, so that the "
-    "worker need not spin; other queueing disciplines ignore the time (SO_TXTIME).",
+    "fq (monotonic clock) and etf (TAI) launch a packet at its time, so that the worker need not "
+    "spin. Other queueing disciplines ignore the time (SO_TXTIME).",
 )
 COALESCING = Check(
     "interface.coalescing",
     "interrupt coalescing",
-    "A card that gathers packets before it interrupts delays each by up to that time.",
+    "A card that collects packets before it interrupts delays each by up to that time.",
 )
 MTU = Check(
     "interface.mtu",
     "MTU",
-    "A datagram that does not fit is cut into fragments, and lost whole with any of them.",
+    "A datagram that does not fit is sent in fragments. If one is lost, all are lost.",
 )
 CHECKS = (LINK, STAMPS, PHC, QDISC, COALESCING, MTU)
 
@@ -63,13 +63,13 @@ MTU_USUAL = 1500
 UDP_IPV4_HEADERS = 28
 PHC_NEAR_NS = 1_000_000
 ETF_DELTA_NS = 300_000
-# Interfaces without a card of their own: what they say about stamps and queues says little.
+# Interfaces without their own card: their timestamps and queues matter little.
 _BEHIND = ("veth", "bridge", "vlan", "macvlan", "ipvlan", "bond", "team", "tun", "wireguard")
 
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """What is known of one interface."""
+    """The facts about one interface."""
 
     link: Link
     driver: str | None = None
@@ -78,19 +78,19 @@ class Interface:
     coalescing: Coalescing | None = None
     root: tuple[Qdisc, ...] = ()
     queues: tuple[Qdisc, ...] = ()
-    """What packets meet: the root, or what stands below one that only spreads."""
+    """The qdiscs that packets pass: the root, or those below it if the root only distributes."""
     launch: Feature | None = None
-    """What a worker says about launch times here; None: it was not asked."""
+    """What a worker reports about launch times here. None: it was not asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The interfaces looked at, and what their findings depend on."""
+    """The checked interfaces, and the facts that their findings depend on."""
 
     interfaces: tuple[Interface, ...]
     surroundings: Surroundings
     missing: tuple[str, ...] = ()
-    """Asked for, and not there."""
+    """Requested interfaces that do not exist."""
     tai_offset_s: int | None = None
     net_admin: bool | None = None
     error: str = ""
@@ -100,7 +100,7 @@ class Facts:
 
 
 def gather(names: Sequence[str], examination: Examination, surroundings: Surroundings) -> Facts:
-    """Ask the kernel; `names` empty: all that are up, but loopback and ports of bridges."""
+    """Ask the kernel. `names` empty: all that are up, except loopback and ports of bridges."""
     setup, clock = examination.setup, examination.clock
     if importlib.util.find_spec("pyroute2") is None:
         return Facts((), surroundings, lacking=True)
@@ -143,11 +143,11 @@ def _look(link: Link, qdiscs: list[Qdisc]) -> Interface:
             launch=_try_launch(link.name, queues),
         )
     except OSError:
-        return found  # it has just gone away
+        return found  # it has just disappeared
 
 
 def _try_launch(name: str, queues: list[Qdisc]) -> Feature | None:
-    """Let a worker open a socket for launch times, where the queueing discipline has them."""
+    """Let a worker open a socket for launch times, if the queueing discipline supports them."""
     if not {qdisc.kind for qdisc in queues} & {"fq", "etf"}:
         return None
     (told,) = examine([None], device=name)
@@ -200,8 +200,8 @@ def _link(interface: Interface) -> Finding:
         )
     if _behind(interface):
         return LINK.hidden(
-            f"{kind}: another interface has the last word",
-            hint("run shmring doctor --interface for that one, in a container on the host"),
+            f"{kind}: another interface decides",
+            hint("run shmring doctor --interface for that one, for a container on the host"),
             subject=link.name,
             values=values,
         )
@@ -211,7 +211,7 @@ def _link(interface: Interface) -> Finding:
 def _stamps(interface: Interface) -> Finding:
     name, stamps = interface.link.name, interface.stamps
     if stamps is None:
-        return STAMPS.hidden("the driver does not say", subject=name)
+        return STAMPS.hidden("the driver does not tell", subject=name)
     values = {
         "tx_hardware": stamps.tx_hardware,
         "rx_hardware": stamps.rx_hardware,
@@ -228,12 +228,12 @@ def _stamps(interface: Interface) -> Finding:
     if interface.link.loopback:
         return STAMPS.ok(f"{text}; loopback has no wire", name, values=values)
     if _behind(interface):
-        return STAMPS.hidden(f"{text}; what the card behind it can is out of sight", subject=name)
+        return STAMPS.hidden(f"{text}; the card behind it is not visible", subject=name)
     if tx == "card" and rx == "card":
         return STAMPS.ok(text, name, values=values)
     return STAMPS.limits(
         text,
-        hint("a card with PTP stamps of all packets (Intel i210, i225, E810 and their like)"),
+        hint("a card with PTP timestamps of all packets (such as Intel i210, i225, E810)"),
         command(f"ethtool -T {name}"),
         subject=name,
         values=values,
@@ -245,7 +245,7 @@ def _phc(interface: Interface, facts: Facts) -> Finding:
     if interface.link.loopback:
         return PHC.ok("loopback needs none", name)
     if stamps is None or _behind(interface):
-        return PHC.hidden("the driver does not say", subject=name)
+        return PHC.hidden("the driver does not tell", subject=name)
     if stamps.phc_index is None or phc is None:
         return PHC.limits("none", hint("a card with a PTP clock"), subject=name)
     device = f"/dev/ptp{stamps.phc_index}"
@@ -316,7 +316,7 @@ def _qdisc(interface: Interface, facts: Facts) -> Finding:
     if kinds == ["etf"]:
         return _etf(interface, facts, text, values)
     if _behind(interface) and root in ("noqueue", "pfifo_fast"):
-        return QDISC.hidden(f"{text}; that of the interface behind it counts", subject=name)
+        return QDISC.hidden(f"{text}; the interface behind it decides", subject=name)
     return QDISC.limits(
         f"{text}: ignores launch times, workers spin", _fq(name), subject=name, values=values
     )
@@ -355,7 +355,7 @@ def _coalescing(interface: Interface) -> Finding:
     if found is None:
         if interface.link.loopback or interface.link.kind:
             return COALESCING.ok("none: no card", name)
-        return COALESCING.hidden("the driver does not say", subject=name)
+        return COALESCING.hidden("the driver does not tell", subject=name)
     values = {"rx_us": found.rx_us, "tx_us": found.tx_us, "adaptive_rx": found.adaptive_rx}
     text = f"{found.rx_us} us received, {found.tx_us} us sent"
     if found.adaptive_rx:

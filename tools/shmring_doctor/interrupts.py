@@ -12,8 +12,8 @@ from shmring_doctor.host import Host, cores, format_cpus
 DEVICES = Check(
     "cpu.irqs",
     "device interrupts",
-    "An interrupt goes before any process, SCHED_FIFO included: 2 to 20 us each, and what it "
-    "leaves to a softirq comes on top.",
+    "An interrupt runs before any process, also before SCHED_FIFO: 2 to 20 us each. The work that "
+    "it leaves to a softirq is added to that.",
 )
 NEW_IRQS = Check(
     "cpu.irq_default",
@@ -37,14 +37,14 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Irq:
-    """An interrupt of a device, and how often it hit one worker's core."""
+    """An interrupt of a device, and how often it occurred on one worker's core."""
 
     number: int
     label: str
     cpu: int
     rate_hz: float
     managed: bool
-    """The kernel placed it and refuses to move it."""
+    """Whether the kernel placed it and refuses to move it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +57,17 @@ class Facts:
     online: frozenset[int] = frozenset()
     default_cpus: frozenset[int] | None = None
     balancer: bool = False
-    """irqbalance runs, and would undo what is set by hand."""
+    """irqbalance runs, and would undo manual settings."""
 
 
 def read(host: Host, now_ns: int) -> Counts | None:
-    """One reading; None where it is hidden."""
+    """Return one reading, or None if it is hidden."""
     text = host.read("/proc/interrupts")
     return None if not text else parse(text, now_ns)
 
 
 def parse(text: str, now_ns: int) -> Counts | None:
-    """The table of /proc/interrupts; None if it is none."""
+    """Parse the table of /proc/interrupts. None if the text is not such a table."""
     lines = text.splitlines()
     heads = lines[0].split()
     if not all(re.fullmatch(r"CPU\d+", head) for head in heads):
@@ -88,7 +88,7 @@ def parse(text: str, now_ns: int) -> Counts | None:
 
 
 def gather(host: Host, cpus: tuple[int, ...], before: Counts | None, after: Counts | None) -> Facts:
-    """Rates between two readings, and where interrupts may go."""
+    """Return the rates between two readings, and where interrupts may run."""
     online = host.cpus("/sys/devices/system/cpu/online") or frozenset()
     default = host.read("/proc/irq/default_smp_affinity")
     common = {
@@ -120,7 +120,8 @@ def gather(host: Host, cpus: tuple[int, ...], before: Counts | None, after: Coun
 
 
 def parse_mask(text: str) -> frozenset[int] | None:
-    """``ff,00000003`` as a set of cores: words of 32 bits, the highest first; None: no such."""
+    """Parse ``ff,00000003`` as a set of cores: words of 32 bits, the highest first. None:
+    malformed."""
     text = text.strip()
     if not re.fullmatch(r"[0-9a-f]+(,[0-9a-f]{8})*", text):
         return None
@@ -129,7 +130,7 @@ def parse_mask(text: str) -> frozenset[int] | None:
 
 
 def _managed(host: Host, number: int) -> bool:
-    """The file of an affinity that nobody may change is not writable (Linux 6.11)."""
+    """Return whether the affinity is fixed: then its file is not writable (Linux 6.11)."""
     path = host.path(f"/proc/irq/{number}/smp_affinity_list")
     try:
         return path.stat().st_mode & 0o200 == 0
@@ -177,7 +178,7 @@ def _devices(facts: Facts) -> Finding:
         numbers = dict.fromkeys(irq.number for irq in busy if not irq.managed)
         mends = [write_to(f"/proc/irq/{n}/smp_affinity_list", there) for n in numbers]
         if any(irq.managed for irq in busy):
-            mends.append(hint("those that cannot be moved: boot with isolcpus=managed_irq,..."))
+            mends.append(hint("for those that cannot be moved: boot with isolcpus=managed_irq,..."))
         if facts.balancer:
             mends += [
                 file_line(
@@ -210,7 +211,7 @@ def _default(facts: Facts) -> Finding:
 
 
 def format_mask(cpus: frozenset[int]) -> str:
-    """A set of cores as the kernel takes it: ``ff,00000003``."""
+    """Return a set of cores in the kernel's format: ``ff,00000003``."""
     digits = f"{sum(1 << cpu for cpu in cpus):x}"
     words = []
     while digits:

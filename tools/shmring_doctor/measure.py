@@ -1,4 +1,4 @@
-"""What was measured: how late a sleeping worker wakes, the tick's share of it, stolen time."""
+"""Measured values: how late a sleeping worker wakes, the tick's share of it, stolen time."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from shmring_doctor.worker import Examination, Latency
 WAKEUP = Check(
     "measure.wakeup",
     "wake-up latency",
-    "A worker sleeps until up to 200 us before a deadline and spins the rest; what wakes later "
-    "than that is sent late (verdict woke_late).",
+    "A worker sleeps until up to 200 us before a deadline and spins the rest. Packets of a later "
+    "wake-up are sent late (verdict woke_late).",
 )
 ORDINARY = Check(
     "measure.wakeup_ordinary",
     "without SCHED_FIFO",
-    "The same program as an ordinary process: what Python's own sleeps, and workers without "
-    "privileges, see.",
+    "The same program as an ordinary process: these values also apply to Python's own sleeps, and "
+    "to workers without privileges.",
 )
 TICK = Check(
     "measure.tick",
     "deadlines on the tick",
     "Sleeps that end together with the kernel's tick end later. A deadline on a whole millisecond "
-    "may be such a one; one half a millisecond beside is not.",
+    "may coincide with it. A deadline half a millisecond later does not.",
 )
 STEAL = Check(
     "measure.steal",
@@ -37,23 +37,23 @@ STEAL = Check(
 CHECKS = (WAKEUP, ORDINARY, TICK, STEAL)
 
 MARGIN_NS = 200_000
-"""The largest wake-up margin of a worker."""
+"""The largest wake margin of a worker."""
 SINGLE_NS = 1_000_000
 UNFIT_NS = 1_000_000
 TICK_WORSE_NS = 10_000
 STEAL_SOME = 0.001
 STEAL_MUCH = 0.02
-# Of the lines cpuN of /proc/stat: the eighth count.
+# The eighth count of the lines cpuN in /proc/stat.
 _STEAL = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Runs of the cyclic test, one per worker's core, and the cores' time meanwhile."""
+    """Results of the cyclic test, one per worker's core, and the cores' time during it."""
 
     surroundings: Surroundings
     runs: tuple[Examination, ...] = ()
-    """As a worker: under SCHED_FIFO where that is permitted. Empty: nothing was measured."""
+    """As a worker: under SCHED_FIFO if that is permitted. Empty: nothing was measured."""
     ordinary: tuple[Examination, ...] = ()
     steal: Mapping[int, float] | None = None
     """Share of each worker's core that the host took. None: the kernel does not tell."""
@@ -61,7 +61,7 @@ class Facts:
 
 
 def read_times(host: Host) -> dict[int, list[int]]:
-    """Time of each core by kind, in ticks of USER_HZ, from /proc/stat."""
+    """Return the time of each core by kind, in ticks of USER_HZ, from /proc/stat."""
     found = {}
     for line in (host.read("/proc/stat") or "").splitlines():
         name, *words = line.split() or [""]
@@ -73,12 +73,12 @@ def read_times(host: Host) -> dict[int, list[int]]:
 def steal_between(
     before: Mapping[int, list[int]], after: Mapping[int, list[int]], cpus: tuple[int, ...]
 ) -> dict[int, float] | None:
-    """Share stolen of each core between two readings; None where nothing tells."""
+    """Return the stolen share of each core between two readings, or None if it is unknown."""
     shares = {}
     for cpu in cpus:
         if cpu not in before or cpu not in after or len(after[cpu]) <= _STEAL:
             return None
-        # The last two, guest time, are within the first two already.
+        # The first two already include the last two, guest time.
         deltas = [b - a for a, b in zip(before[cpu][:8], after[cpu][:8], strict=True)]
         shares[cpu] = deltas[_STEAL] / total if (total := sum(deltas)) > 0 else 0.0
     return shares
@@ -100,7 +100,7 @@ def _subject(run: Examination) -> str:
 
 
 def both(run: Examination) -> Latency | None:
-    """On the tick and between together, as `Latency`: quantiles are the worse of the two."""
+    """Combine the sleeps on the tick and off the tick. Quantiles are the worse of the two."""
     known = [part for part in (run.between_ticks, run.on_tick) if part is not None and part.n]
     if len(known) < 2:
         return known[0] if known else None
@@ -143,15 +143,15 @@ def _wakeup(run: Examination) -> Finding:
     fifo = run.setup.policy == "fifo"
     text = _text(latency) + ("" if fifo else ", as an ordinary process")
     values: dict[str, Value] = {**_values(latency), "policy": run.setup.policy}
-    mends = [hint("mend what stands above for this core: isolation, interrupts, sleep states")]
+    mends = [hint("apply the fixes above for this core: isolation, interrupts, sleep states")]
     if not fifo:
-        mends.insert(0, hint("first of all SCHED_FIFO: see privileges.realtime"))
+        mends.insert(0, hint("first get SCHED_FIFO: see privileges.realtime"))
     if latency.p99_ns > UNFIT_NS:
         return WAKEUP.unfit(text, *mends, subject=subject, values=values)
     if latency.p99_ns > MARGIN_NS or latency.max_ns > SINGLE_NS:
         late = 100 * latency.beyond_margin / latency.n
         return WAKEUP.limits(
-            f"{text}; {late:.2g} % beyond a worker's margin", *mends, subject=subject, values=values
+            f"{text}; {late:.2g} % beyond the wake margin", *mends, subject=subject, values=values
         )
     return WAKEUP.ok(text, subject, values=values)
 
@@ -174,7 +174,7 @@ def _tick(run: Examination) -> Finding:
         "beside_p99_ns": beside.p99_ns,
     }
     text = (
-        f"on it p50 {_us(on.p50_ns)}, p99 {_us(on.p99_ns)}; beside it p50 {_us(beside.p50_ns)}, "
+        f"on it p50 {_us(on.p50_ns)}, p99 {_us(on.p99_ns)}; off it p50 {_us(beside.p50_ns)}, "
         f"p99 {_us(beside.p99_ns)}"
     )
     if on.p50_ns - beside.p50_ns < TICK_WORSE_NS:
@@ -194,7 +194,7 @@ def _steal(facts: Facts) -> list[Finding]:
     for cpu, share in facts.steal.items():
         text, subject = f"{100 * share:.2g} %", f"cpu{cpu}"
         values = {"share": round(share, 4)}
-        mend = hint("on the host: a core of its own for this virtual one (virsh vcpupin)")
+        mend = hint("on the host, give this virtual core its own core (virsh vcpupin)")
         if share > STEAL_MUCH:
             findings.append(STEAL.unfit(text, mend, subject=subject, values=values))
         elif share > STEAL_SOME:

@@ -1,4 +1,4 @@
-"""Memory: the room for rings in /dev/shm, and what else takes from it."""
+"""Memory: the space for rings in /dev/shm, and other limits on it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from shmring_doctor.host import Host
 SHM = Check(
     "memory.shm",
     "/dev/shm",
-    "Rings lie there: a channel takes some megabytes, reserved when it opens. Containers have "
-    "64 MB unless told otherwise.",
+    "Rings are there: a channel takes some megabytes, reserved when it opens. Containers have "
+    "64 MB by default.",
 )
 GROUP = Check(
     "memory.cgroup",
     "memory limit",
-    "Rings count for the group that fills them; beyond its limit the kernel ends processes of it.",
+    "Rings count for the group that fills them. Above its limit the kernel kills its processes.",
 )
 SWAP = Check(
     "memory.swap",
@@ -57,7 +57,7 @@ class Facts:
     shm_bytes: int | None = None
     shm_free_bytes: int | None = None
     shm_kind: str | None = None
-    """Its file system: tmpfs."""
+    """Its file system type: tmpfs."""
     limit_file: str | None = None
     limit_bytes: int | None = None
     used_bytes: int | None = None
@@ -132,7 +132,7 @@ def _shm(facts: Facts) -> Finding:
         )
     if facts.shm_free_bytes >= SHM_ENOUGH:
         return SHM.ok(text, values=values)
-    # What is full although it is large needs no larger one.
+    # A large file system that is full need not grow.
     first = (command("shmring gc"),) if facts.shm_bytes >= SHM_ENOUGH else ()
     if facts.shm_free_bytes >= SHM_LEAST:
         return SHM.limits(text, *first, *mends, values=values)
@@ -141,7 +141,7 @@ def _shm(facts: Facts) -> Finding:
 
 def _group(facts: Facts) -> Finding:
     if facts.limit_bytes is None:
-        return GROUP.ok("none in sight", values={"limit_bytes": None})
+        return GROUP.ok("none visible", values={"limit_bytes": None})
     free = facts.limit_bytes - (facts.used_bytes or 0)
     values = {"limit_bytes": facts.limit_bytes, "used_bytes": facts.used_bytes}
     text = f"{_size(facts.limit_bytes)}, {_size(max(0, free))} of it free ({facts.limit_file})"
@@ -171,6 +171,6 @@ def _swap(facts: Facts) -> Finding:
         *sysctl("vm.swappiness", SWAPPINESS_MOST),
         command("sudo swapoff -a"),
         unit("MemorySwapMax=0"),
-        hint("or keep it: only memory that nobody used for long is swapped out"),
+        hint("or keep it: the kernel only swaps out memory that was not used for long"),
         values=values,
     )

@@ -1,4 +1,4 @@
-"""Interfaces and their queueing disciplines, asked of the kernel by rtnetlink."""
+"""Interfaces and their queueing disciplines, read from the kernel by rtnetlink."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Link:
     loopback: bool
     mtu: int
     kind: str = ""
-    """Of a virtual one: veth, bridge, vlan, ...; empty: a card, or loopback."""
+    """Kind of a virtual interface: veth, bridge, vlan, ... Empty: a card, or loopback."""
     peer: int | None = None
     """Index of the interface below, or of the other end of a veth pair."""
     enslaved: bool = False
-    """Belongs to a bridge or a bond."""
+    """Whether it belongs to a bridge or a bond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +43,22 @@ class Qdisc:
     parent: int
     kind: str
     clock: str | None = None
-    """Of etf: the clock it launches by."""
+    """For etf: the clock by which it launches packets."""
     delta_ns: int | None = None
-    """Of etf: how long before its time it takes a packet out."""
+    """For etf: how long before its time it takes out a packet."""
     offload: bool = False
-    """Of etf: the card launches."""
+    """For etf: whether the card launches packets."""
     horizon_us: int | None = None
-    """Of fq: how far ahead a launch time may lie."""
+    """For fq: how far ahead a launch time may be."""
 
 
 def links() -> list[Link]:
-    """All interfaces of this network namespace. Raises `OSError`."""
+    """Return all interfaces of this network namespace. Raises `OSError`."""
     return [link_of(message) for message in _list("get_links")]
 
 
 def qdiscs() -> list[Qdisc]:
-    """All queueing disciplines of this network namespace. Raises `OSError`."""
+    """Return all queueing disciplines of this network namespace. Raises `OSError`."""
     know_launchers()
     return [qdisc_of(message) for message in _list("get_qdiscs")]
 
@@ -74,8 +74,8 @@ def _list(what: str) -> list[Any]:
 
 
 def effective(qdiscs: list[Qdisc], ifindex: int) -> tuple[list[Qdisc], list[Qdisc]]:
-    """The root of an interface, and what packets meet: where the root only spreads over queues
-    (mq, mqprio, taprio), those right below it."""
+    """Return the root of an interface, and the qdiscs that packets pass: if the root only
+    distributes to queues (mq, mqprio, taprio), those directly below it."""
     own = [qdisc for qdisc in qdiscs if qdisc.ifindex == ifindex]
     roots = [qdisc for qdisc in own if qdisc.parent == _TC_H_ROOT]
     if not roots or roots[0].kind not in _SPREADERS:
@@ -88,7 +88,7 @@ def effective(qdiscs: list[Qdisc], ifindex: int) -> tuple[list[Qdisc], list[Qdis
 
 
 def link_of(message: Any) -> Link:
-    """An `ifinfmsg` of pyroute2."""
+    """Convert an `ifinfmsg` of pyroute2."""
     return Link(
         index=message["index"],
         name=message.get("ifname") or "",
@@ -102,7 +102,7 @@ def link_of(message: Any) -> Link:
 
 
 def qdisc_of(message: Any) -> Qdisc:
-    """A `tcmsg` of pyroute2."""
+    """Convert a `tcmsg` of pyroute2."""
     found = Qdisc(message["index"], message["handle"], message["parent"], message.get("kind") or "")
     if found.kind == "fq":
         return replace(found, horizon_us=message.get_nested("TCA_OPTIONS", "TCA_FQ_HORIZON"))
@@ -119,7 +119,7 @@ def qdisc_of(message: Any) -> Qdisc:
 
 @functools.cache
 def know_launchers() -> None:
-    """Teach pyroute2 the options of fq and etf, which it does not decode."""
+    """Add the options of fq and etf to pyroute2, which does not decode them."""
     from pyroute2.netlink import nla
     from pyroute2.netlink.rtnl import tcmsg
 

@@ -1,4 +1,4 @@
-"""The network as a whole: socket buffers, queues of the receiving side, what UDP can do."""
+"""The network as a whole: socket buffers, receive queues, features of UDP."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from shmring_doctor.worker import Examination, Feature
 RMEM = Check(
     "network.rmem_max",
     "receive buffers",
-    "Packets wait in the socket's buffer while nobody reads; when it is full they are lost. "
-    "Without CAP_NET_ADMIN net.core.rmem_max is the most a socket gets.",
+    "Packets wait in the socket's buffer until they are read. When it is full, packets are lost. "
+    "Without CAP_NET_ADMIN a socket gets at most net.core.rmem_max.",
 )
 WMEM = Check(
     "network.wmem_max",
@@ -24,29 +24,29 @@ WMEM = Check(
 BUDGET = Check(
     "network.netdev_budget",
     "receive budget",
-    "So many packets, or microseconds, one run of the receiving softirq takes before it leaves "
-    "the rest to ksoftirqd, an ordinary process that waits its turn.",
+    "One run of the receiving softirq handles this many packets, or lasts this many microseconds. "
+    "It leaves the rest to ksoftirqd, an ordinary process that waits for its turn.",
 )
 BACKLOG = Check(
     "network.netdev_backlog",
     "receive backlog",
-    "Packets that one core hands to another, loopback and veth included, wait in this queue; "
-    "what does not fit is dropped in silence.",
+    "Packets that one core passes to another, also on loopback and veth, wait in this queue. "
+    "Packets that do not fit are dropped without a message.",
 )
 GSO = Check(
     "network.gso",
     "UDP GSO",
-    "Packets due together leave in one call: 15 million a second instead of 0.3.",
+    "Packets due together are sent in one call: 15 million a second instead of 0.3.",
 )
 GRO = Check(
     "network.gro",
     "UDP GRO",
-    "Packets that arrive in a row come in one call; the receiving side's half of GSO.",
+    "Consecutive packets are received in one call. It is the receiving side of GSO.",
 )
 RX_STAMPS = Check(
     "network.rx_stamps",
     "kernel arrival stamps",
-    "The kernel's stamp tells when a packet arrived; without it the time is that of reading.",
+    "The kernel's timestamp is the arrival of a packet. Without it, the time is that of reading.",
 )
 TX_STAMPS = Check(
     "network.tx_stamps",
@@ -64,7 +64,7 @@ BACKLOG_ENOUGH = 1000
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What /proc/sys/net and a worker say. None: hidden."""
+    """Values from /proc/sys/net and a worker. None: hidden."""
 
     rmem_max: int | None = None
     wmem_max: int | None = None
@@ -74,9 +74,9 @@ class Facts:
     backlog_drops: int | None = None
     """Since the machine started, over all cores."""
     squeezed: int | None = None
-    """Times that the budget did not suffice, likewise."""
+    """How often the budget was too small, in the same time."""
     beyond: bool = False
-    """A worker gets larger buffers than the limits, by CAP_NET_ADMIN."""
+    """Whether a worker gets larger buffers than the limits, through CAP_NET_ADMIN."""
     features: Mapping[str, Feature] = field(default_factory=dict)
 
 
@@ -99,7 +99,7 @@ def gather(host: Host, examination: Examination) -> Facts:
 
 
 def _softnet(text: str | None) -> tuple[int | None, int | None]:
-    """Drops and squeezes of /proc/net/softnet_stat: hexadecimal, one line per core."""
+    """Return drops and squeezes of /proc/net/softnet_stat: hexadecimal, one line per core."""
     rows = [line.split() for line in (text or "").splitlines()]
     if not rows or not all(
         re.fullmatch(r"[0-9a-f]+( [0-9a-f]+){2,}", " ".join(row)) for row in rows
@@ -132,7 +132,7 @@ def _buffer(check: Check, key: str, limit: int | None, facts: Facts) -> Finding:
     if limit >= BUFFER_ENOUGH:
         return check.ok(text, values=values)
     if facts.beyond:
-        return check.ok(f"{text}; workers go beyond by CAP_NET_ADMIN", values=values)
+        return check.ok(f"{text}; workers may exceed it through CAP_NET_ADMIN", values=values)
     return check.limits(text, *sysctl(key, BUFFER_ENOUGH), values=values)
 
 
@@ -141,7 +141,7 @@ def _budget(facts: Facts) -> Finding:
         return BUDGET.hidden("net.core.netdev_budget is not shown here")
     text = f"{facts.budget} packets, {facts.budget_us} us"
     if facts.squeezed:
-        text += f"; did not suffice {facts.squeezed} times since the start"
+        text += f"; too small {facts.squeezed} times since the start"
     values = {
         "budget": facts.budget,
         "budget_us": facts.budget_us,

@@ -1,4 +1,4 @@
-"""Privileges: what a worker may do when this user starts it."""
+"""Privileges: what a worker that this user starts may do."""
 
 from __future__ import annotations
 
@@ -30,43 +30,43 @@ from shmring_doctor.worker import PRIORITY, Examination
 PROGRAM = Check(
     "privileges.program",
     "worker program",
-    "Workers are this program. One built with sanitizers is several times slower; one that cannot "
-    "be run serves nobody.",
+    "Workers run this program. A build with sanitizers is several times slower. Without a program "
+    "that runs, no channel is served.",
 )
 REALTIME = Check(
     "privileges.realtime",
     "SCHED_FIFO",
-    "Without SCHED_FIFO a worker is an ordinary process: any other one may run instead of it for "
-    "milliseconds, and deadlines are missed under load.",
+    "Without SCHED_FIFO a worker is an ordinary process: any other process may run instead of it "
+    "for milliseconds, and packets miss deadlines under load.",
 )
 MEMLOCK = Check(
     "privileges.memlock",
     "locked memory",
-    "A page that is not locked may have to be fetched when it is needed: a fault costs from some "
-    "microseconds to a disk's time, and with it a deadline.",
+    "A page that is not locked may have to be loaded when it is used. Such a fault takes between "
+    "some microseconds and the time of a disk access, and a deadline may be missed.",
 )
 NET_ADMIN = Check(
     "privileges.net_admin",
     "CAP_NET_ADMIN",
-    "Lets a worker switch a card's stamps on, have socket buffers beyond the system's limit, "
+    "It lets a worker turn on a card's timestamps, use socket buffers above the system's limit, "
     "launch times in TAI, and priorities above 6.",
 )
 FILE_CAPABILITIES = Check(
     "privileges.file_capabilities",
     "file capabilities",
-    "Capabilities of the worker's file give it what it needs, and Python nothing. They have no "
-    "effect on a file system mounted nosuid, nor where no_new_privs is set. Whoever may run the "
-    "file has them, so a worker does not use them while everybody may.",
+    "Capabilities of the worker's file give the worker what it needs, and nothing to Python. They "
+    "have no effect on a file system mounted nosuid, or with no_new_privs. All users who may run "
+    "the file have them, so a worker does not use them if every user may run it.",
 )
 NOFILE = Check(
     "privileges.nofile",
     "open files",
-    "A channel takes three descriptors in its worker and a few in its pool.",
+    "A channel needs three descriptors in its worker and a few in its pool.",
 )
 RTTIME = Check(
     "privileges.rttime",
     "real-time CPU time",
-    "RLIMIT_RTTIME kills a real-time process that runs so long without sleeping, and a worker "
+    "RLIMIT_RTTIME kills a real-time process that runs this long without sleeping, and a worker "
     "spins before deadlines.",
 )
 CHECKS = (PROGRAM, REALTIME, MEMLOCK, NET_ADMIN, FILE_CAPABILITIES, NOFILE, RTTIME)
@@ -89,10 +89,10 @@ WANTED = {
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the limits and the program's file say, and what a worker then got."""
+    """The limits, the program's file, and what a worker got with them."""
 
     binary: str | None
-    """Path of the worker program; None: it is missing, `binary_error` says how."""
+    """Path of the worker program. None: it is missing, and `binary_error` says why."""
     examination: Examination
     surroundings: Surroundings
     binary_error: str = ""
@@ -101,20 +101,20 @@ class Facts:
     mode: int = 0o750
     """Permissions of the program's file."""
     bounding: frozenset[str] = frozenset(WANTED.values())
-    """Of the wanted ones, those that a file can give to a process of this one."""
+    """The needed capabilities that a file can give to a child of this process."""
     nosuid: bool = False
     no_new_privs: bool = False
     root: bool = False
     rtprio: int | None = 0
-    """The limits in force, so the soft ones; None: unlimited."""
+    """The limits in effect, which are the soft ones. None: unlimited."""
     rttime_us: int | None = UNLIMITED
     memlock_bytes: int | None = 0
     nofile: int | None = NOFILE_ENOUGH
-    """The hard one: pools and workers raise the soft limit to it."""
+    """The hard limit: pools and workers raise the soft limit to it."""
 
 
 def gather(host: Host, examination: Examination, surroundings: Surroundings) -> Facts:
-    """Read the limits of this process and what is known of the worker program."""
+    """Read the limits of this process and the facts about the worker program."""
     status = host.fields("/proc/self/status")
     limits = _limits(host)
     binary: str | None = None
@@ -143,7 +143,7 @@ def gather(host: Host, examination: Examination, surroundings: Surroundings) -> 
 
 
 def _limits(host: Host) -> dict[str, tuple[int | None, int | None]]:
-    """Soft and hard limits by their names in /proc/self/limits."""
+    """Return soft and hard limits by their names in /proc/self/limits."""
     found: dict[str, tuple[int | None, int | None]] = {}
     for line in (host.read("/proc/self/limits") or "").splitlines()[1:]:
         words = line[26:].split()
@@ -154,7 +154,7 @@ def _limits(host: Host) -> dict[str, tuple[int | None, int | None]]:
 
 
 def _file_capabilities(binary: str | None) -> frozenset[str]:
-    """Names of the wanted ones that are permitted and effective."""
+    """Return the needed capabilities that are permitted and effective."""
     try:
         value = os.getxattr(binary or "", "security.capability")
     except OSError:
@@ -163,12 +163,12 @@ def _file_capabilities(binary: str | None) -> frozenset[str]:
 
 
 def parse_file_capabilities(value: bytes) -> frozenset[str]:
-    """From the attribute security.capability (struct vfs_cap_data of linux/capability.h)."""
+    """Parse the attribute security.capability (struct vfs_cap_data of linux/capability.h)."""
     if len(value) < 12:
         return frozenset()
     magic, permitted = struct.unpack_from("<II", value)
     if not magic & 1:
-        return frozenset()  # without +e a program has to ask for them; the worker does not
+        return frozenset()  # without +e a program must raise them itself, and the worker does not
     return _named(permitted)
 
 
@@ -202,12 +202,12 @@ def judge(facts: Facts) -> list[Finding]:
 
 
 def setcap(binary: str | None) -> Mend:
-    """The commands that give the worker its capabilities."""
+    """Return the commands that give the worker its capabilities."""
     return command(affinity.grant_command(binary or "shmring-worker"))
 
 
 def _give(facts: Facts, *others: Mend, contained: str) -> tuple[Mend, ...]:
-    """How a worker gets a capability here, or what does as well."""
+    """Return how a worker gets a capability here, or an alternative."""
     mends: list[Mend] = []
     if facts.surroundings.container is not None:
         mends.append(container(contained))
@@ -258,7 +258,7 @@ def _realtime(facts: Facts) -> Finding:
         return REALTIME.unfit(
             "refused although privileges suffice: see scheduler.rt_group and "
             "scheduler.rt_throttling",
-            hint("mend those findings"),
+            hint("fix those findings"),
             values=values,
         )
     return REALTIME.unfit(
@@ -295,7 +295,7 @@ def _memlock(facts: Facts) -> Finding:
     if setup is None:
         return MEMLOCK.hidden(f"no worker could be asked; RLIMIT_MEMLOCK {limit}", *mends)
     values = {"locked": setup.memory_locked, "memlock_bytes": facts.memlock_bytes}
-    # The worker's check is fooled by a capability that counts in its namespace only.
+    # A capability that only counts in its namespace deceives the worker's check.
     fooled = facts.surroundings.user_namespace and facts.memlock_bytes is not UNLIMITED
     if setup.memory_locked and not fooled:
         by = "CAP_IPC_LOCK" if "cap_ipc_lock" in setup.capabilities else f"RLIMIT_MEMLOCK {limit}"
@@ -339,7 +339,7 @@ def _on_file(facts: Facts) -> Finding:
         return FILE_CAPABILITIES.limits(f"{names}, without effect: {useless}", mend, values=values)
     if facts.file_capabilities and facts.mode & 0o001:
         return FILE_CAPABILITIES.unfit(
-            f"{names}, and everybody may run the program (mode {facts.mode:04o}): workers of "
+            f"{names}, and every user may run the program (mode {facts.mode:04o}): workers of "
             "ordinary users do not use them",
             setcap(facts.binary),
             values=values,
@@ -351,7 +351,7 @@ def _on_file(facts: Facts) -> Finding:
     given = setup is not None and setup.policy == "fifo" and setup.memory_locked
     if not missing or given:
         return FILE_CAPABILITIES.ok(
-            names if not missing else f"{names}; limits do instead", values=values
+            names if not missing else f"{names}; limits replace them", values=values
         )
     return FILE_CAPABILITIES.limits(
         f"{names}; without: {', '.join(sorted(missing))}",

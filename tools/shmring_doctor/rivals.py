@@ -13,14 +13,14 @@ from shmring_doctor.worker import PRIORITY
 RIVALS = Check(
     "scheduler.rivals",
     "other real-time processes",
-    "A process of the same or a higher real-time priority on a worker's core goes first, for as "
-    "long as it likes. What is measured on a core where a worker runs waits for that one, too.",
+    "A process with the same or a higher real-time priority on a worker's core runs first, for as "
+    "long as it wants. Measurements on a core where a worker runs wait for that worker, too.",
 )
 CHECKS = (RIVALS,)
 
 _PF_KTHREAD = 0x200000
 _POLICIES = {os.SCHED_FIFO: "fifo", os.SCHED_RR: "rr", 6: "deadline"}
-# Fields of /proc/PID/stat, counted from the one behind the name (proc_pid_stat(5): field 3).
+# Fields of /proc/PID/stat, counted from the one after the name (proc_pid_stat(5): field 3).
 _FLAGS = 9 - 3
 _RT_PRIORITY = 40 - 3
 _POLICY = 41 - 3
@@ -29,14 +29,14 @@ _SHOWN = 4
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """A thread of a real-time class, the kernel's own left out."""
+    """A thread with a real-time class, without the kernel's own threads."""
 
     tid: int
     name: str
     policy: str
     priority: int
     cpus: frozenset[int]
-    """Those of the workers' cores that it may run on."""
+    """The workers' cores that it may run on."""
 
     @property
     def worker(self) -> bool:
@@ -44,13 +44,13 @@ class Rival:
 
     @property
     def first(self) -> bool:
-        """Whether it goes before a worker, or is not interrupted by one."""
+        """Whether it preempts a worker, or a worker cannot preempt it."""
         return self.policy == "deadline" or self.priority >= PRIORITY
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The threads found. `hidden`: processes of others are out of sight."""
+    """The threads found. `hidden`: why processes of others are not visible."""
 
     cpus: tuple[int, ...]
     rivals: tuple[Rival, ...] = ()
@@ -59,7 +59,7 @@ class Facts:
 
 
 def gather(host: Host, cpus: tuple[int, ...], surroundings: Surroundings) -> Facts:
-    """Look at every thread in sight."""
+    """Read every visible thread."""
     rivals = []
     for pid in host.names("/proc"):
         if not pid.isdigit():
@@ -78,11 +78,11 @@ def gather(host: Host, cpus: tuple[int, ...], surroundings: Surroundings) -> Fac
 
 def _hidden(host: Host, surroundings: Surroundings) -> str:
     if surroundings.container is not None:
-        return "only those of this container are in sight"
+        return "only those of this container are visible"
     for line in (host.read("/proc/self/mounts") or "").splitlines():
         words = line.split()
         if len(words) > 3 and words[1] == "/proc" and "hidepid=" in words[3] and os.geteuid() != 0:
-            return "processes of other users are out of sight (hidepid)"
+            return "processes of other users are not visible (hidepid)"
     return ""
 
 
@@ -107,7 +107,7 @@ def _rival(host: Host, folder: str, cpus: frozenset[int]) -> Rival | None:
 def judge(facts: Facts) -> list[Finding]:
     """The one finding of this room."""
     workers = [rival for rival in facts.rivals if rival.worker]
-    # One worker on a core is what the core is for.
+    # One worker on a core is as intended.
     crowded = any(sum(cpu in rival.cpus for rival in workers) > 1 for cpu in facts.cpus)
     first = sorted(
         (rival for rival in facts.rivals if rival.first and (crowded or not rival.worker)),
@@ -133,9 +133,9 @@ def judge(facts: Facts) -> list[Finding]:
 
 
 def _none(facts: Facts, workers: list[Rival], values: dict[str, list[str]]) -> Finding:
-    running = f"; {_listed(workers)} runs there, and is measured along" if workers else ""
+    running = f"; {_listed(workers)} runs there, and affects the measurement" if workers else ""
     if facts.hidden:
-        return RIVALS.hidden(f"none in sight; {facts.hidden}{running}", values=values)
+        return RIVALS.hidden(f"none visible; {facts.hidden}{running}", values=values)
     behind = len(facts.rivals) - len(workers)
     below = f"; {behind} below" if behind else ""
     return RIVALS.ok(f"none of priority {PRIORITY} or above{below}{running}", values=values)

@@ -22,8 +22,8 @@ from shmring_doctor.host import Host, cores, format_cpus, parse_cpus
 THROTTLING = Check(
     "scheduler.rt_throttling",
     "real-time throttling",
-    "Real-time processes may use sched_rt_runtime_us of each sched_rt_period_us; what takes more "
-    "is stopped for the rest. Workers rest by themselves and stay below 92.5 %.",
+    "Real-time processes may use sched_rt_runtime_us of each sched_rt_period_us. A process that "
+    "uses more is stopped for the rest. Workers rest and stay below 92.5 %.",
 )
 GROUP = Check(
     "scheduler.rt_group",
@@ -34,25 +34,25 @@ GROUP = Check(
 QUOTA = Check(
     "scheduler.cpu_quota",
     "CPU quota",
-    "A group that has used up its quota stops until the next period, by default 100 ms. That does "
-    "not hit workers under SCHED_FIFO, but every Python process and any other worker.",
+    "A group that has used up its quota stops until the next period, by default 100 ms. This does "
+    "not affect workers under SCHED_FIFO, but all Python processes and other workers.",
 )
 CPUSET = Check(
     "scheduler.cpuset",
     "core set",
-    "A worker that may not run on its core runs wherever there is room, and moves.",
+    "A worker that may not run on its core runs on any free core, and moves.",
 )
 TIMER_SLACK = Check(
     "scheduler.timer_slack",
     "timer slack",
-    "Ordinary processes are woken up to so much later than they ask for, to save power. Workers "
-    "set theirs to 1 ns; it is the Python processes that inherit this one.",
+    "To save power, the kernel may wake ordinary processes later than requested, by up to this "
+    "time. Workers set theirs to 1 ns. Python processes inherit this one.",
 )
 PREEMPTION = Check(
     "scheduler.preemption",
     "preemption",
-    "How long a process in the kernel may hold up one of higher priority: with none or voluntary "
-    "preemption milliseconds, with full less than one, with PREEMPT_RT microseconds.",
+    "How long a process in the kernel may delay one of higher priority: milliseconds with none or "
+    "voluntary preemption, less than one with full, microseconds with PREEMPT_RT.",
 )
 CHECKS = (THROTTLING, GROUP, QUOTA, CPUSET, TIMER_SLACK, PREEMPTION)
 
@@ -63,7 +63,7 @@ DEFAULT_SLACK_NS = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What /proc, the cgroups and the kernel's configuration say. None: hidden."""
+    """Values from /proc, the cgroups and the kernel's configuration. None: hidden."""
 
     cpus: tuple[int, ...]
     """The workers' cores."""
@@ -74,10 +74,10 @@ class Facts:
     rt_group_off: bool = False
     """By the boot option rt_group_sched=0, or the kernel's default."""
     group_folder: str | None = None
-    """Of the cpu controller of cgroup version 1, where group_runtime_us stands."""
+    """Folder of the cpu controller of cgroup version 1, which has group_runtime_us."""
     group_runtime_us: int | None = None
     unified_root: bool | None = None
-    """Whether this process is in the root group of cgroup version 2; None: there is none."""
+    """Whether this process is in the root group of cgroup version 2. None: there is none."""
     quota_file: str | None = None
     quota_us: int | None = None
     """None: no quota."""
@@ -86,19 +86,19 @@ class Facts:
     """The core set of this process's group."""
     online: frozenset[int] | None = None
     pinned: frozenset[int] | None = None
-    """Those of `cpus` that a worker could be pinned to; None: nobody could be asked."""
+    """Those of `cpus` that a worker could be pinned to. None: unknown."""
     slack_ns: int | None = None
     version: str = ""
     realtime_kernel: bool = False
     preempt_mode: str | None = None
-    """The mode in force of a kernel that can choose: none, voluntary, full, lazy."""
+    """The current mode of a kernel that can change it: none, voluntary, full, lazy."""
     preempt_built: str | None = None
 
 
 def gather(
     host: Host, cpus: tuple[int, ...], surroundings: Surroundings, pinned: frozenset[int] | None
 ) -> Facts:
-    """Read what there is."""
+    """Read the values."""
     config = host.kernel_config()
     words = host.boot_words() or {}
     version_one = host.cgroup_path("cpu")
@@ -137,7 +137,8 @@ def gather(
 def _quota(
     host: Host, version_one: str | None, unified: str | None
 ) -> tuple[str | None, int | None, int | None]:
-    """File, quota and period of the tightest group from this one up. A quota of None: none."""
+    """Return file, quota and period of the tightest group from this one up. A quota of
+    None: none."""
     found: tuple[str | None, int | None, int | None] = (None, None, None)
     for folder in _upwards(version_one):
         quota_us = host.number(f"{folder}/cpu.cfs_quota_us")
@@ -155,7 +156,7 @@ def _quota(
 
 
 def _upwards(folder: str | None) -> list[str]:
-    """A group's folder and those above it, up to the file system of cgroups."""
+    """Return a group's folder and those above it, up to the file system of cgroups."""
     found = []
     while folder and folder.startswith("/sys/fs/cgroup"):
         found.append(folder)
@@ -182,12 +183,12 @@ def _allowed(host: Host, unified: str | None) -> frozenset[int] | None:
     ):
         if cpus := host.cpus(name):
             return cpus
-    # Narrowed by taskset as well, which a worker may leave.
+    # taskset narrows it too, but a worker may leave that set.
     return parse_cpus(host.fields("/proc/self/status").get("Cpus_allowed_list", "")) or None
 
 
 def _mode(debug: str | None, words: dict[str, str]) -> str | None:
-    """The word in brackets of ``none voluntary (full) lazy``; else what was asked for at boot."""
+    """Return the word in brackets of ``none voluntary (full) lazy``, else the mode set at boot."""
     if debug and (chosen := re.search(r"\((\w+)\)", debug)):
         return chosen[1]
     return words.get("preempt")
@@ -254,7 +255,7 @@ def _group(facts: Facts) -> Finding:
     if not facts.rt_group_built or facts.rt_group_off:
         return GROUP.ok("the kernel has none")
     if facts.surroundings.cgroup_namespace:
-        return GROUP.hidden("the kernel has them; the group of this one is out of sight")
+        return GROUP.hidden("the kernel has them; the group of this process is not visible")
     if facts.unified_root is False:
         return GROUP.unfit(
             "the kernel has them, and in cgroup version 2 only the root group has a budget",
@@ -268,7 +269,7 @@ def _quota_finding(facts: Facts) -> Finding:
     if facts.quota_us is None or facts.quota_period_us is None:
         if facts.quota_file is None and facts.surroundings.container is not None:
             return QUOTA.hidden("no group of this container shows its quota")
-        return QUOTA.ok("none in sight", values={"quota_us": None})
+        return QUOTA.ok("none visible", values={"quota_us": None})
     text = f"{facts.quota_us} of {facts.quota_period_us} us ({facts.quota_file})"
     values = {"quota_us": facts.quota_us, "period_us": facts.quota_period_us}
     file = facts.quota_file or ""
@@ -338,7 +339,7 @@ def _slack(facts: Facts) -> Finding:
 def _preemption(facts: Facts) -> Finding:
     if facts.realtime_kernel:
         return PREEMPTION.ok("PREEMPT_RT", values={"mode": "rt"})
-    # A kernel that can choose starts with what it was built for.
+    # A kernel that can change it starts with its build option.
     mode = facts.preempt_mode or facts.preempt_built
     if mode is None:
         return PREEMPTION.hidden(

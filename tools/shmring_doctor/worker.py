@@ -1,6 +1,6 @@
-"""Asking the worker program: it has the privileges, so it knows what they give here.
+"""Runs the worker program to ask what its privileges allow here, because it has them.
 
-Runs ``shmring-worker --examine``, which prints a JSON object a line (csrc/worker/worker_examine.h).
+``shmring-worker --examine`` prints one JSON object per line (csrc/worker/worker_examine.h).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from rtworkers.launch import worker_binary
 
 SECONDS = 2.0
 PRIORITY = 80
-"""Of SCHED_FIFO, as pools have it by default."""
-# Beyond what is measured; the machine may be busy.
+"""The default priority of pools under SCHED_FIFO."""
+# In addition to the measured time; the machine may be busy.
 _PATIENCE_S = 30.0
 _LONGEST_S = 60.0
 
@@ -35,7 +35,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """What the kernel says about its clocks, and what reading one costs."""
+    """The kernel's values of its clocks, and the cost of reading one."""
 
     read_ns: float
     tick_ns: int
@@ -46,7 +46,7 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """Something UDP can do here, or why it cannot."""
+    """A feature of UDP here, or why it is missing."""
 
     name: str
     works: bool
@@ -63,26 +63,27 @@ class Latency:
     p99_ns: int
     max_ns: int
     beyond_margin: int
-    """Wake-ups so late that a worker's largest margin does not cover them."""
+    """Wake-ups that were later than a worker's largest wake margin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """What one run of the program told. None and empty: it did not say."""
+    """The results of one run of the program. None and empty: it did not report them."""
 
     cpu: int | None = None
-    """The core asked for."""
+    """The requested core."""
     setup: Setup | None = None
     clock: Clock | None = None
     features: dict[str, Feature] = field(default_factory=dict)
     between_ticks: Latency | None = None
     on_tick: Latency | None = None
     error: str = ""
-    """Why it told nothing."""
+    """Why there are no results."""
 
     @classmethod
     def parse(cls, cpu: int | None, lines: Iterable[str]) -> Self:
-        """From the lines that the program printed. Raises `ValueError`, `KeyError`, `TypeError`."""
+        """Parse the lines that the program printed. Raises `ValueError`,
+        `KeyError`, `TypeError`."""
         told: dict[str, Any] = {}
         features: dict[str, Feature] = {}
         for line in lines:
@@ -108,7 +109,7 @@ def examine(
     seconds: float = 0.0,
     device: str = "",
 ) -> list[Examination]:
-    """Run the program once per core, all at the same time; None: not pinned."""
+    """Run the program once per core, all at the same time. None: not pinned."""
     try:
         binary = str(worker_binary())
     except FileNotFoundError as error:
@@ -129,7 +130,7 @@ def _start(
     device: str,
     undo: contextlib.ExitStack,
 ) -> subprocess.Popen[str] | str:
-    """The running program, or why there is none. `undo` ends it if it still runs then."""
+    """Return the running program, or why there is none. `undo` ends it if it still runs then."""
     words = [binary, "--examine", str(round(seconds * 1000)), "--device", device]
     words += ["--cpu", str(-1 if cpu is None else cpu)]
     words += ["--policy", "fifo", "--priority", str(PRIORITY)] if fifo else ["--policy", "other"]
@@ -152,9 +153,9 @@ def _finish(cpu: int | None, process: subprocess.Popen[str]) -> Examination:
     try:
         output, errors = process.communicate(timeout=_LONGEST_S + _PATIENCE_S)
     except subprocess.TimeoutExpired:
-        return Examination(cpu, error="it did not end: is its core kept busy?")
+        return Examination(cpu, error="it did not end: is its core busy?")
     if process.returncode != 0:
-        return Examination(cpu, error=errors.strip() or f"it ended with {process.returncode}")
+        return Examination(cpu, error=errors.strip() or f"exit code {process.returncode}")
     try:
         return Examination.parse(cpu, output.splitlines())
     except (ValueError, KeyError, TypeError) as error:

@@ -1,6 +1,6 @@
 """Records of `netflux.records` from definitions in a controller's own language.
 
-`read_structured_text` reads what CODESYS writes, `read_scl` what STEP 7 and TIA Portal write.
+`read_structured_text` reads text of CODESYS, `read_scl` text of STEP 7 and TIA Portal.
 Needs lark (``pip install "shmring[plc]"``).
 """
 

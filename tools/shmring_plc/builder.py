@@ -57,7 +57,7 @@ class _Made:
 
 
 def _identifier(text: str) -> str:
-    """A valid Python name: ``my value`` becomes ``my_value``, ``from`` becomes ``from_``."""
+    """Return a valid Python name: ``my value`` becomes ``my_value``, ``from`` becomes ``from_``."""
     name = re.sub(r"\W", "_", text)
     if name[:1].isdigit():
         name = "_" + name
@@ -89,7 +89,7 @@ class _Builder:
             self._definitions[key] = definition
 
     def classes(self) -> dict[str, type[Any]]:
-        """Records and enumerations by their names, in the order of the text."""
+        """Return records and enumerations by name, in the order of the text."""
         classes: dict[str, type[Any]] = {}
         for definition in self._definitions.values():
             kind = self._named(definition.token).kind
@@ -108,8 +108,8 @@ class _Builder:
         if key not in self._definitions:
             known = sorted(definition.token.text for definition in self._definitions.values())
             raise self._error(
-                f"unknown type {token.text}; there are {', '.join(SCALARS)}, STRING, ARRAY, and "
-                f"of this text {', '.join(known)}",
+                f"unknown type {token.text}; known are {', '.join(SCALARS)}, STRING, ARRAY, and "
+                f"from this text {', '.join(known)}",
                 token,
             )
         if key in self._making:
@@ -130,7 +130,7 @@ class _Builder:
         return _Made(kind, (lambda: "\0") if kind.code == "c" else int)
 
     def _make(self, tree: TypeTree, name: str) -> _Made:
-        """name: for classes that have none of their own."""
+        """name: for classes without a name of their own."""
         if isinstance(tree, NamedType):
             return self._named(tree.token)
         try:
@@ -188,7 +188,7 @@ class _Builder:
         return _Made(record, record)
 
     def _field(self, field: FieldTree, owner: str) -> tuple[Any, Any]:
-        """Annotation and default of a field."""
+        """Return annotation and default of a field."""
         made = self._make(field.type, f"{owner}_{field.token.text}")
         made = self._with_initial(made, field.initial)
         kind = made.kind
@@ -223,10 +223,10 @@ class _Builder:
             raise self._error(str(error), initial.token) from None
 
     def _array_value(self, value: list[Any], kind: Array, initial: Values) -> list[Any]:
-        """Fill in the first elements; the others keep what they have."""
+        """Fill in the first elements. The others keep their values."""
         given = sum(count for count, _ in initial.items)
         if given > 8 * MAX_PAYLOAD_BYTES:
-            raise self._error(f"{given} values; no datagram carries that many", initial.token)
+            raise self._error(f"{given} values do not fit in a datagram", initial.token)
         flat: list[Initial] = [item for count, item in initial.items for _ in range(count)]
         if isinstance(kind.element, Array) and flat and not isinstance(flat[0], Values):
             # ARRAY[0..1, 0..2] := [1, 2, 3, 4, 5, 6]
@@ -270,7 +270,7 @@ class _Builder:
             raise ValueError(f"this is not valid for {kind.name}")
         if kind.code in ("", "?"):
             if value not in (0, 1) or isinstance(value, float):
-                raise ValueError(f"{value} is not valid for {kind.name}; it is TRUE or FALSE")
+                raise ValueError(f"{value} is not valid for {kind.name}: use TRUE or FALSE")
             return bool(value)
         if isinstance(value, bool):
             raise ValueError(f"TRUE and FALSE are not valid for {kind.name}")
@@ -278,7 +278,7 @@ class _Builder:
         if kind.code in ("f", "d"):
             return fit_float(value, kind, code)
         if isinstance(value, float):
-            raise ValueError(f"{value} is not valid for {kind.name}; it is a whole number")
+            raise ValueError(f"{value} is not valid for {kind.name}: use a whole number")
         return fit_int(value, kind, code)
 
 

@@ -26,7 +26,7 @@ def based_int(text: str) -> int:
     """``16#FF``, ``2#1010_1010``. ValueError for another base, or a digit outside of the base."""
     base, _, digits = text.partition("#")
     if base not in ("2", "8", "16"):
-        raise ValueError(f"base {base}; it must be 2, 8 or 16")
+        raise ValueError(f"base is {base}: it must be 2, 8 or 16")
     try:
         return int(digits.replace("_", ""), int(base))
     except ValueError:
@@ -43,7 +43,7 @@ def time_ns(text: str) -> int:
     while at < len(rest):
         part = _TIME_PART.match(rest, at)
         if part is None:
-            raise ValueError(f"{text} is not a duration; write it as T#1h2m3s4ms")
+            raise ValueError(f"{text} is not a duration: write it as T#1h2m3s4ms")
         digits = part[2] or ""
         value, remainder = divmod(int(part[1] + digits) * _UNIT_NS[part[3]], 10 ** len(digits))
         if remainder:

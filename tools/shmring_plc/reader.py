@@ -1,4 +1,4 @@
-"""The common part of structured text and SCL: from the words of a text to its tree."""
+"""The common part of structured text and SCL: it turns the words of a text into a tree."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ _LITERAL_PREFIXES = {*SCALARS, "B", "W", "DW", "LW", "L"}
 _OPERATORS = {"PLUS", "DASH", "STAR", "HASH", "DOT", "ROUND", "_ASSIGN", "$END"}
 _REFUSED = {
     "UNION": "a UNION has no unique meaning",
-    "POINTER": "an address means nothing at the other end",
-    "REFERENCE": "an address means nothing at the other end",
+    "POINTER": "an address is useless at the other end",
+    "REFERENCE": "an address is useless at the other end",
 }
 
 
@@ -112,10 +112,11 @@ def token_of(word: Word) -> Token:
 
 @v_args(inline=True)
 class Reader(Transformer_NonRecursive[Word, Any]):
-    """Makes the tree of what lark has parsed. Numbers are computed on the way."""
+    """Makes the tree of the text that lark has parsed. Numbers are computed on the way."""
 
     def __init__(self, text: Text, constants: Mapping[str, int], string_length: int) -> None:
-        """constants: values of names that may stand for a number. string_length: of STRING."""
+        """constants: values of names that may be used as numbers. string_length: default for
+        STRING."""
         super().__init__()
         self._text = text
         self._constants = {name.upper(): value for name, value in constants.items()}
@@ -124,11 +125,11 @@ class Reader(Transformer_NonRecursive[Word, Any]):
         self._packs: list[tuple[Token, int]] = []
 
     def pack(self, place: Token, mode: int) -> None:
-        """The next structure has this pack mode."""
+        """Note the pack mode for the next structure."""
         self._packs.append((place, mode))
 
     def _pack_before(self, token: Token) -> int:
-        """Take the pack modes that stand before a type; return the last, or 0."""
+        """Consume the pack modes before a type. Return the last one, or 0."""
         mode = 0
         while self._packs and self._packs[0][0][1:3] < token[1:3]:
             mode = self._packs.pop(0)[1]

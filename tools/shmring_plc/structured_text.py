@@ -58,7 +58,7 @@ def _read_pragma(text: Text, reader: Reader, at: int, pragma: str) -> None:
     if mode and mode[1] in _PACKS:
         reader.pack(text.place(at), _PACKS[mode[1]])
     elif mode:
-        message = f"pack_mode {mode[1]!r}; it must be 0, 1, 2, 4 or 8"
+        message = f"pack_mode is {mode[1]!r}: it must be 0, 1, 2, 4 or 8"
         raise text.error(message, text.place(at))
     elif _CONDITIONAL.match(pragma):
         raise text.error("conditional pragmas are not supported: keep one case", text.place(at))

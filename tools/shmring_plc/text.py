@@ -1,4 +1,4 @@
-"""A text without its comments and pragmas, and the places of what is wrong in it."""
+"""A text without its comments and pragmas, and the positions of errors in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from .errors import DefinitionError
 from .tree import Token
 
-# Strings and the free text of a title are left alone: what looks like a comment there is none.
+# Strings and the free text of a title are skipped: they cannot contain comments.
 _PARTS = re.compile(
     r"""'(?:\$.|[^'$\n])*' | "[^"\n]*" | \bTITLE[ \t]*=[^\n]*
     | (?P<line>//[^\n]*) | (?P<pragma>\{[^}]*\}?) | (?P<comment>\(\*|/\*)""",
@@ -33,7 +33,8 @@ class Text:
         return DefinitionError(message, self._source, token.line, token.column)
 
     def plain(self, pragma: Callable[[int, str], None]) -> str:
-        """The text with blanks for comments and pragmas, each of which is told: index, contents."""
+        """Return the text with blanks for comments and pragmas. Each pragma is reported: index,
+        contents."""
         parts: list[str] = []
         at = 0
         while part := _PARTS.search(self.text, at):
@@ -51,7 +52,7 @@ class Text:
         return "".join((*parts, self.text[at:]))
 
     def _comment_end(self, start: int, opening: str) -> int:
-        """Comments of the same kind nest."""
+        """Find the end of a comment. Comments of the same kind nest."""
         closing = _CLOSING[opening]
         depth = 0
         marks = re.compile(f"{re.escape(opening)}|{re.escape(closing)}")

@@ -1,4 +1,4 @@
-"""What a text says: types, constants, initial values, each with its place."""
+"""The contents of a text: types, constants, initial values, each with its position."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 
 class Token(NamedTuple):
-    """A word and its place, from 1. quoted: as in SCL, where it is never a keyword."""
+    """A word and its position, from 1. quoted: as in SCL, where it is never a keyword."""
 
     text: str
     line: int
@@ -91,7 +91,7 @@ class FieldTree:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StructType:
-    """``STRUCT ... END_STRUCT``; pack: 0 where the text does not say."""
+    """``STRUCT ... END_STRUCT``. pack: 0 if the text does not say."""
 
     token: Token
     fields: tuple[FieldTree, ...]

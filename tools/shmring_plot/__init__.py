@@ -1,4 +1,4 @@
-"""Pictures of recordings: `distribution` and `series` are numbers only, `style` and `charts` draw.
+"""Pictures of recordings: `distribution` and `series` compute numbers, `style` and `charts` draw.
 
-The latter two need matplotlib (``pip install "shmring[plot]"``); importing them fails without it.
+The last two need matplotlib (``pip install "shmring[plot]"``). Importing them fails without it.
 """

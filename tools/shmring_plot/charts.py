@@ -23,7 +23,8 @@ _VERDICT_COLOURS = ("#e1a73a", "#c8553d", "#7768ae", "#3bb273", "#5a5a5a", "#2f6
 
 
 def time_chart(series: Sequence[Series]) -> Figure:
-    """Lateness over time, a band per percentile; of one series its late packets, too."""
+    """Lateness over time, with a band per percentile. A single series also shows its
+    late packets."""
     alone = len(series) == 1
     heights = [3.0, 1.1] if alone else [2.0] * len(series)
     figure = style.figure(_WIDTH, 1.9 + 1.2 * sum(heights))
@@ -49,7 +50,7 @@ def hist_chart(series: Sequence[Series]) -> Figure:
 
 
 def cdf_chart(series: Sequence[Series]) -> Figure:
-    """Which share of the packets was no later than that."""
+    """Which share of the packets was no later than x."""
     figure = style.figure(_WIDTH, 5.6)
     axes = figure.subplots()
     _cdfs(axes, series)
@@ -142,7 +143,7 @@ def _bands(axes: Any, slots: Sequence[Slot], colour: str, bottom: float) -> None
 
 
 def _steps(slots: Sequence[Slot], values: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Each value holds from the start of its slot to its end; nothing joins slots over a gap."""
+    """Draw each value from the start to the end of its slot, without lines across gaps."""
     xs: list[float] = []
     ys: list[float] = []
     for (slot, value), following in zip(
@@ -183,7 +184,7 @@ def _late_packets(axes: Any, one: Series) -> None:
 
 
 def _time_axis(axes: Any, series: Sequence[Series]) -> None:
-    """Wall time where all is of one recording, else time since the start of each."""
+    """Use wall time for a single recording, else the time since the start of each."""
     axes.set_xlim(
         min(one.start_ns for one in series) / NS_PER_S, max(one.end_ns for one in series) / NS_PER_S
     )
@@ -225,7 +226,8 @@ def _histograms(axes: Any, series: Sequence[Series]) -> None:
 
 
 def _mark_lines(axes: Any, lateness: Distribution) -> None:
-    """A line per percentile, its label above the others' so that close ones stay readable."""
+    """Draw a line per percentile, with its label above the others', so that close ones stay
+    readable."""
     for i, (share, name) in enumerate(PERCENTILES):
         at = max(lateness.quantile_ns(share), _LOWEST_NS)
         height = 0.79 + 0.06 * i
@@ -246,7 +248,7 @@ def _cdfs(axes: Any, series: Sequence[Series]) -> None:
     smallest = min(0.5 / len(one.lateness) for one in series)
     for one, colour in zip(series, style.COLOURS, strict=False):
         steps = one.lateness.steps()
-        last = 0.5 / len(one.lateness)  # where 100 % is drawn, of which a log axis knows nothing
+        last = 0.5 / len(one.lateness)  # where 100 % is drawn, which a log axis does not have
         xs = [max(steps[0][0], _LOWEST_NS), *(max(at, _LOWEST_NS) for at, _ in steps)]
         ys = [1.0, *(max(1 - share, last) for _, share in steps)]
         axes.step(xs, ys, where="post", color=colour, linewidth=1.6, label=_legend(one))
@@ -346,7 +348,7 @@ def _summary(one: Series) -> str:
 
 
 def _footnote(series: Sequence[Series]) -> str:
-    """Where and when a recording was made."""
+    """Return where and when a recording was made."""
     header = series[0].header
     span_ns = (min(one.start_ns for one in series), max(one.end_ns for one in series))
     start, end = (_utc((header.started_wall_ns + at) / NS_PER_S) for at in span_ns)

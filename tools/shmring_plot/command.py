@@ -1,14 +1,14 @@
 """Draw what rtstat --record FILE has recorded.
 
   time      lateness over time: p50, p99 and max of each interval, and the late packets
-  hist      how many packets were how late, percentiles marked
-  cdf       which share of the packets was no later than that
+  hist      how many packets were how late, with percentiles
+  cdf       which share of the packets was no later than x
   compare   two recordings on the same axes, and a table of the differences
   all       time, hist and cdf on one page
 
-One FILE is drawn as all, two as compare. Lateness is the start of the send call after
-the packet's deadline. A recording keeps the histogram of every interval, so percentiles
-are of all packets of the range, not means of percentiles.
+One FILE is drawn as all, two as compare. Lateness is the time from a packet's deadline to
+the start of its send call. A recording has the histogram of every interval, so percentiles
+cover all packets of the range. They are not means of percentiles.
 
 examples:
   shmring plot night.csv                       writes night.png
@@ -47,24 +47,24 @@ _UNITS_S = {"": 1, "s": 1, "min": 60, "h": 3600}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", type=Path, help="a recording, .csv or .parquet")
     parser.add_argument(
-        "second", metavar="FILE2", type=Path, nargs="?", help="another, to compare with the first"
+        "second", metavar="FILE2", type=Path, nargs="?", help="another one, for a comparison"
     )
-    parser.add_argument("--kind", choices=KINDS, help="default: all; of two files compare")
+    parser.add_argument("--kind", choices=KINDS, help="default: all, for two files compare")
     parser.add_argument(
         "-o",
         "--output",
         metavar="PICTURE",
         type=Path,
-        help="where it goes, .png or .svg (default: FILE with .png)",
+        help="file for the picture, .png or .svg (default: FILE with .png)",
     )
     parser.add_argument(
         "--channel",
         metavar="NAME",
         action="append",
         default=[],
-        help="only this channel, NAME or NAMESPACE/NAME; may be given several times",
+        help="only this channel, NAME or NAMESPACE/NAME; may be repeated",
     )
-    parser.add_argument("--together", action="store_true", help="all channels as one")
+    parser.add_argument("--together", action="store_true", help="draw all channels as one")
     parser.add_argument(
         "--from",
         dest="start",
@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--to", dest="end", metavar="TIME", type=_instant, help="as --from")
     parser.add_argument(
-        "--json", action="store_true", help="one JSON object a line and series, and no picture"
+        "--json", action="store_true", help="one JSON object per line and series, no picture"
     )
 
 
@@ -99,25 +99,26 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_picture(picture: Path, files: list[Path]) -> None:
-    """Raise what would stand in the way of the picture, before anything is read."""
+    """Raise an error if the picture cannot be written, before anything is read."""
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError(
             'pictures need matplotlib, which is not installed: pip install "shmring[plot]" '
             "(--json needs none)"
         )
     if picture.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{picture}: must end in {' or '.join(SUFFIXES)}")
+        raise ValueError(f"{picture}: the name must end in {' or '.join(SUFFIXES)}")
     if picture in files:
-        raise ValueError(f"{picture}: is a recording: choose another name with -o")
+        raise ValueError(f"{picture} is a recording: choose another name with -o")
     if not os.access(picture if picture.exists() else picture.parent, os.W_OK):
-        raise ValueError(f"{picture}: cannot be written: choose a folder that exists")
+        raise ValueError(f"{picture} cannot be written: choose an existing folder")
 
 
 # --- choosing -------------------------------------------------------------------------------------
 
 
 def _instant(text: str) -> Callable[[recording.Header], int]:
-    """Of a time on the command line: its CLOCK_MONOTONIC in ns, once the recording is known."""
+    """Return the CLOCK_MONOTONIC in ns of a time on the command line, once the recording
+    is known."""
     match = re.fullmatch(r"(\d+(?:\.\d*)?)(s|min|h|)", text)
     if match:
         offset_ns = round(float(match[1]) * _UNITS_S[match[2]] * NS_PER_S)
@@ -126,8 +127,8 @@ def _instant(text: str) -> Callable[[recording.Header], int]:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r}: seconds since the start (90, 5min, 2h) or a time (2026-03-01T02:00, UTC "
-            "unless it names its zone)"
+            f"{text!r}: use seconds since the start (90, 5min, 2h) or a time (2026-03-01T02:00, "
+            "UTC unless it has a zone)"
         ) from None
     at = at.replace(tzinfo=at.tzinfo or UTC)
     wall_ns = round(at.timestamp() * NS_PER_S)
@@ -154,7 +155,7 @@ def _series(files: list[Path], arguments: argparse.Namespace, *, together: bool)
         names = ", ".join(one.label for one in found[:MAX_SERIES])
         raise ValueError(
             f"{len(found)} channels are too many for one picture, at most {MAX_SERIES}: choose "
-            f"with --channel ({names}, ...), or take them --together"
+            f"with --channel ({names}, ...), or combine them with --together"
         )
     return found
 
@@ -166,19 +167,19 @@ def _wanted(row: recording.Row, channels: list[str]) -> bool:
 def _nothing(path: Path, read: recording.Recording, arguments: argparse.Namespace) -> str:
     if not read.rows:
         channels = {row.channel for row in recording.read(path).rows}
-        known = ", ".join(sorted(channels)) or "none at all"
+        known = ", ".join(sorted(channels)) or "none"
         return f"{path}: no rows of {', '.join(arguments.channel) or 'any channel'}: it has {known}"
     seconds = (max(row.mono_time_ns for row in read.rows) - read.header.started_mono_ns) / NS_PER_S
     return (
         f"{path}: no packet with a deadline was sent in that time (it covers {seconds:.0f} s): "
-        "lateness is of send(..., at=...)"
+        "only send(..., at=...) has lateness"
     )
 
 
 def _namer(
     rows: list[recording.Row], file: str, *, together: bool
 ) -> Callable[[recording.Row], str]:
-    """What the series are called: as little as tells them from each other."""
+    """Return labels of the series, as short as possible but distinct."""
     channels = {(row.namespace, row.channel) for row in rows}
     with_namespace = len({namespace for namespace, _ in channels}) > 1
     prefix = f"{file}: " if file else ""

@@ -1,6 +1,6 @@
 """Lateness of many intervals together: exact sums of their histograms.
 
-The buckets are those of ``csrc/base/rt_hist.h``: one each for 0 to 63 ns, then 32 to an octave.
+The buckets are those of ``csrc/base/rt_hist.h``: one for each of 0 to 63 ns, then 32 per octave.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ BINS_PER_DECADE = 12
 
 
 def bucket_lower_ns(upper_ns: int) -> int:
-    """The smallest value of the bucket whose largest is `upper_ns`."""
+    """Return the smallest value of the bucket whose largest value is `upper_ns`."""
     if upper_ns < _LINEAR:
         return upper_ns
     return upper_ns - (1 << (upper_ns.bit_length() - 1 - _OCTAVE_BITS)) + 1
 
 
 class Distribution:
-    """How values in ns are spread: buckets, and the largest value as it was."""
+    """The distribution of values in ns: buckets, and the exact largest value."""
 
     def __init__(self, parts: Iterable[tuple[Buckets, int]]) -> None:
         """parts: (buckets, largest value) of each interval."""
@@ -44,20 +44,21 @@ class Distribution:
 
     @property
     def low_ns(self) -> int:
-        """Lower end of the lowest bucket that holds something; 0 where none does."""
+        """Lower end of the lowest bucket that is not empty. 0 if all are empty."""
         return bucket_lower_ns(self._uppers[0]) if self._uppers else 0
 
     def quantile_ns(self, share: float) -> int:
-        """Below which the share (0 to 1) of the values lies: the middle of its bucket, for 1 the
-        largest value; 0 where there is none. As ``Histogram.percentile``, within 1.6 %."""
+        """Return the value below which the share (0 to 1) of the values is: the middle of its
+        bucket, for 1 the largest value, 0 without values. Like ``Histogram.percentile``, the error
+        is at most 1.6 %."""
         if not self._uppers or share >= 1:
             return self.max_ns
         upper = self._uppers[bisect_left(self._below, share * len(self))]
         return min((bucket_lower_ns(upper) + upper) // 2, self.max_ns)
 
     def shares(self, edges_ns: Sequence[float]) -> list[float]:
-        """Share of the values from each edge to below the next one. A bucket that an edge cuts
-        counts on both sides, by the width it has there."""
+        """Return the share of the values from each edge to below the next one. A bucket that
+        contains an edge counts on both sides, in proportion to its width there."""
         below = [self._below_value(edge) for edge in edges_ns]
         return [(b - a) / max(1, len(self)) for a, b in pairwise(below)]
 
@@ -72,7 +73,8 @@ class Distribution:
         return whole + inside * (self._below[at] - whole)
 
     def steps(self) -> list[tuple[int, float]]:
-        """(value in ns, share of the values that are no larger), by rising value up to share 1."""
+        """Return (value in ns, share of the values that are not larger), ascending up to
+        share 1."""
         total = len(self)
         return [
             (min(upper, self.max_ns), below / total)
@@ -81,7 +83,8 @@ class Distribution:
 
 
 def log_edges(low: float, high: float) -> list[float]:
-    """Edges of bins on a log axis, the same number in each decade, from `low` to above `high`."""
+    """Return the edges of bins on a log axis, equally many per decade, from `low` to
+    above `high`."""
     edges = [low]
     while edges[-1] <= 1.3 * high:
         edges.append(edges[-1] * 10 ** (1 / BINS_PER_DECADE))

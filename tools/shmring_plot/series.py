@@ -1,4 +1,4 @@
-"""What a picture is made of: the rows of a recording that belong together, and their sums."""
+"""The data of a picture: the rows of a recording that belong together, and their sums."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ MAX_SLOTS = 400
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Some intervals that follow each other, as one point of a time line."""
+    """Some consecutive intervals, as one point of a time line."""
 
     start_ns: int
-    """Since the start of the recording."""
+    """Time since the start of the recording."""
     end_ns: int
     lateness: Distribution
     sent: int
     late: dict[str, int]
     """Packets per verdict of `LATE`."""
     restarted: bool
-    """A new worker took over in it."""
+    """Whether a new worker took over during these intervals."""
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Rows of one recording: a channel, or several taken together."""
+    """Rows of one recording: a channel, or several combined."""
 
     label: str
     header: Header
@@ -52,7 +52,7 @@ class Series:
 
     @cached_property
     def start_ns(self) -> int:
-        """Begin of the first interval, since the start of the recording."""
+        """Start of the first interval, since the start of the recording."""
         return min((self._begin(row) for row in self.rows), default=0)
 
     @cached_property
@@ -69,7 +69,7 @@ class Series:
         return {name: sum(getattr(row, name) for row in self.rows) for name in LATE}
 
     def facts(self) -> dict[str, int | float | str]:
-        """The figures that people compare, in base units."""
+        """Return the values that people compare, in base units."""
         seconds = max(self.end_ns - self.start_ns, 1) / NS_PER_S
         facts: dict[str, int | float | str] = {
             "series": self.label,
@@ -85,11 +85,12 @@ class Series:
 
     @cached_property
     def timeline(self) -> list[Slot]:
-        """`slots`, made once."""
+        """`slots`, cached."""
         return self.slots()
 
     def slots(self, limit: int = MAX_SLOTS) -> list[Slot]:
-        """The time line in at most about `limit` points; those without rows are left out."""
+        """Return the time line in about `limit` points at most. Points without rows are
+        left out."""
         if not self.rows:
             return []
         interval = max(1, self.header.interval_ns)
@@ -97,7 +98,7 @@ class Series:
         width = interval * max(1, -(-span // (interval * limit)))
         groups: dict[int, list[Row]] = {}
         for row in self.rows:
-            # Its middle says where an interval belongs: ends come a little late, or early.
+            # An interval belongs where its middle is: its end may be slightly late or early.
             middle = (self._begin(row) + self._end(row)) // 2
             groups.setdefault((middle - self.start_ns) // width, []).append(row)
         return list(self._slots(groups))
@@ -132,7 +133,7 @@ def _lateness(rows: Iterable[Row]) -> Distribution:
 
 
 def split(recording: Recording, name: Callable[[Row], str]) -> list[Series]:
-    """One series per name that `name` gives the rows, in order of their first row."""
+    """Return one series per name that `name` gives the rows, in order of their first row."""
     groups: dict[str, list[Row]] = {}
     for row in recording.rows:
         groups.setdefault(name(row), []).append(row)

@@ -1,5 +1,5 @@
-"""How every picture looks: colours, axes of durations and shares, and files that are the same each
-time. Needs matplotlib: importing this module fails without it."""
+"""The style of all pictures: colours, axes of durations and shares, and reproducible files. Needs
+matplotlib: importing this module fails without it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TIME_STEPS_S = (
 )
 DPI = 150
 
-# Text stays text, so that an SVG can be searched; ids and the date would differ each time.
+# Text stays text, so that an SVG can be searched. Ids and the date would differ each time.
 _RC: Any = {"svg.fonttype": "none", "svg.hashsalt": "shmring", "font.family": "DejaVu Sans"}
 _PLAIN_SVG = {"Date": None, "Creator": "shmring"}
 
@@ -41,7 +41,7 @@ def figure(width: float, height: float) -> Figure:
 
 
 def save(drawn: Figure, path: Path, kind: str | None = None) -> None:
-    """Write a ``png`` or ``svg``, by default as the suffix says; the same picture makes the same
+    """Write a ``png`` or ``svg``, by default chosen by the suffix. The same picture makes the same
     file. Raises `OSError`."""
     kind = kind or path.suffix[1:].lower()
     metadata = _PLAIN_SVG if kind == "svg" else {"Software": "shmring"}
@@ -50,20 +50,20 @@ def save(drawn: Figure, path: Path, kind: str | None = None) -> None:
 
 
 def tick(ns: float) -> str:
-    """A duration as the text of a tick: ``10 µs``."""
+    """Return a duration as the text of a tick: ``10 µs``."""
     number, unit = duration(ns).split()
     return f"{float(number):g} {unit}"
 
 
 def clean(axes: Any) -> None:
-    """A grid behind the data, and no frame where nothing is read off."""
+    """Draw a grid behind the data, and no frame on sides without an axis."""
     axes.grid(which="major", color="#d8d8d8", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def durations(axes: Any, which: str) -> None:
-    """Make axis ``"x"`` or ``"y"`` a log axis of ns, its ticks with units."""
+    """Make axis ``"x"`` or ``"y"`` a log axis of ns, with units at its ticks."""
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(LogLocator(numticks=12))
@@ -72,8 +72,8 @@ def durations(axes: Any, which: str) -> None:
 
 
 def finer(axes: Any, which: str) -> None:
-    """Ticks at 1, 2, 5 for a log axis of less than two decades, where one of powers of ten has
-    hardly any."""
+    """Put ticks at 1, 2, 5 on a log axis of less than two decades, where powers of ten are
+    too few."""
     low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
     if high / low < 150:
         axis = axes.xaxis if which == "x" else axes.yaxis
@@ -81,14 +81,14 @@ def finer(axes: Any, which: str) -> None:
 
 
 def shares(axes: Any) -> None:
-    """Make y a linear axis of shares, in percent, with room above what is drawn."""
+    """Make y a linear axis of shares, in percent, with space above the data."""
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.6g} %"))
     axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
 
 
 def beyond(axes: Any, smallest: float) -> None:
-    """Make y an axis of the share that lies beyond, drawn as the share that does not: up to 100 %,
-    each further nine as far from the one before, as far as `smallest`."""
+    """Make y an axis of shares near 100 %: each further nine has the same distance, down to
+    `smallest`."""
     ticks = [1.0, 0.5]
     while ticks[-1] > 2 * smallest:
         ticks.append(0.1 ** (len(ticks) - 1))
@@ -100,7 +100,7 @@ def beyond(axes: Any, smallest: float) -> None:
 
 
 def seconds(axes: Any) -> None:
-    """Ticks of an x axis of seconds where clocks have them, at most nine."""
+    """Put ticks on an x axis of seconds at round clock times, at most nine."""
     low, high = axes.get_xlim()
     step = next((step for step in _TIME_STEPS_S if (high - low) / step <= 8), _TIME_STEPS_S[-1])
     axes.xaxis.set_major_locator(MultipleLocator(step))

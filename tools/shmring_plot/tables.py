@@ -9,7 +9,7 @@ from shmring_plot.series import PERCENTILES, Series
 
 
 def summary(series: Sequence[Series]) -> list[tuple[str, ...]]:
-    """A head, and a row per series."""
+    """Return a header, and a row per series."""
     head = ("", "packets", "rate", *(name for _, name in PERCENTILES), "late")
     return [head, *(_summary_row(one) for one in series)]
 
@@ -25,7 +25,7 @@ def _summary_row(one: Series) -> tuple[str, ...]:
 
 
 def difference(before: Series, after: Series) -> list[tuple[str, str, str, str]]:
-    """A head, and a row per figure: before, after, and how much that changed."""
+    """Return a header, and a row per figure: before, after, and the change."""
     rows = [("", before.label, after.label, "change")]
     rows.append(_row("timed packets", len(before.lateness), len(after.lateness), text=str))
     pps = [float(one.facts()["tx_pps"]) for one in (before, after)]

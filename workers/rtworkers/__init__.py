@@ -1,10 +1,10 @@
-"""The worker processes of shmring: where they lie, how they start, who looks after them.
+"""The worker processes of shmring: where their files are, how they start, and who supervises them.
 
-The loops themselves are C (``csrc/worker``); this package starts one process per core, watches it,
-and starts it again. It is used through `shmring.Pool`; nothing here is public interface.
+The loops are in C (``csrc/worker``). This package starts one process per core, watches it, and
+restarts it. `shmring.Pool` uses it. Nothing here is a public interface.
 
-What is named here is imported when it is first asked for: who only reads where things lie
-(`rtworkers.paths`) starts without the rest.
+Names are imported on first use, so that code that only needs paths (`rtworkers.paths`) loads
+nothing else.
 """
 
 from __future__ import annotations

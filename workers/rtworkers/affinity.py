@@ -1,4 +1,4 @@
-"""Which cores there are, which worker a channel goes to, and what to say where a wish fails."""
+"""Which cores exist, which worker a channel goes to, and the texts for settings that fail."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 
 UNPINNED = -1
 
-# As of import: a thread that pins itself later must not drag along the workers it starts.
+# Read at import: a thread that pins itself later must not pin the workers it starts.
 _STARTED_WITH = frozenset(os.sched_getaffinity(0))
 
 
 def allowed_cores() -> frozenset[int]:
-    """The cores this process was started with (cpusets and taskset included)."""
+    """Return the cores this process was started with (cpusets and taskset included)."""
     return _STARTED_WITH
 
 
@@ -23,15 +23,15 @@ def release(pid: int, pinned_to: int) -> None:
 
     A new process inherits the cores of the thread that started it.
     """
-    with contextlib.suppress(OSError):  # it has ended, or the cpuset has shrunk: it stays as it is
+    with contextlib.suppress(OSError):  # it has ended, or the cpuset has shrunk: leave it unchanged
         if os.sched_getaffinity(pid) not in ({pinned_to}, _STARTED_WITH):
             os.sched_setaffinity(pid, _STARTED_WITH)
 
 
 def check_cores(cpus: object) -> tuple[int, ...] | None:
-    """The cores asked for, without repetition, in the order given; None: unpinned.
+    """Return the requested cores, without repetition, in the given order. None: unpinned.
 
-    That a core exists is not asked here: the worker tries, and shows what is in force.
+    This function does not check whether a core exists: the worker tries, and shows the result.
     """
     if cpus is None:
         return None
@@ -41,15 +41,15 @@ def check_cores(cpus: object) -> tuple[int, ...] | None:
         if isinstance(cpu, bool) or not isinstance(cpu, int):
             raise TypeError(f"cpus: core numbers are integers, not {cpu!r}")
         if not 0 <= cpu <= 4095:
-            raise ValueError(f"cpus: core {cpu} is not in 0 .. 4095; use one of {describe_cores()}")
+            raise ValueError(f"cpus: core {cpu} is not in 0 .. 4095: use one of {describe_cores()}")
     if not cpus:
-        raise ValueError("cpus is empty: name at least one core, or None for no pinning")
+        raise ValueError("cpus is empty: name at least one core, or use None for no pinning")
     return tuple(dict.fromkeys(cpus))
 
 
 def can_pin(cpu: int) -> bool:
-    """Whether a thread of this process may run on core `cpu`. The cores that this process was
-    started with are not the answer: ``taskset`` narrows them, and a worker may leave them."""
+    """Return whether a thread of this process may run on core `cpu`. The cores at the start of this
+    process do not tell: ``taskset`` narrows them, but a worker may leave that set."""
     before = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {cpu})
@@ -60,7 +60,7 @@ def can_pin(cpu: int) -> bool:
 
 
 def describe_cores() -> str:
-    """The usable cores in short form: ``0-3,6``."""
+    """Return the usable cores in short form: ``0-3,6``."""
     runs: list[list[int]] = []
     for core in sorted(allowed_cores()):
         if runs and core == runs[-1][-1] + 1:
@@ -71,15 +71,15 @@ def describe_cores() -> str:
 
 
 def slots_of(cpus: tuple[int, ...] | None) -> tuple[int, ...]:
-    """The worker slots of a pool: its cores, or slot 0 alone where nothing is pinned."""
+    """Return the worker slots of a pool: its cores, or only slot 0 without pinning."""
     return (0,) if cpus is None else cpus
 
 
 def place(cpus: tuple[int, ...] | None, wanted: int | None, load: Mapping[int, int]) -> int:
-    """The slot for a new channel: the wanted core, or the one with the fewest channels.
+    """Return the slot for a new channel: the requested core, or the one with the fewest channels.
 
-    `load` holds the number of channels per slot that has a worker. Among equals the first of
-    `cpus` wins, so that a pool fills its cores in the order the user named them.
+    `load` has the number of channels per slot that has a worker. Among equals the first of `cpus`
+    wins, so a pool fills its cores in the order of the user.
     """
     if wanted is None:
         return min(slots_of(cpus), key=lambda slot: load.get(slot, 0))
@@ -87,26 +87,26 @@ def place(cpus: tuple[int, ...] | None, wanted: int | None, load: Mapping[int, i
         raise TypeError(f"cpu must be a core number or None, not {wanted!r}")
     if cpus is None:
         raise ValueError(
-            f"cpu {wanted}: this pool pins nothing; make it with Pool(cpus=[{wanted}])"
+            f"cpu is {wanted}: this pool has no pinned workers, make it with Pool(cpus=[{wanted}])"
         )
     if wanted not in cpus:
         raise ValueError(
-            f"cpu {wanted} is not among the cores of this pool, {list(cpus)}: use one of them, or "
+            f"cpu is {wanted}: it must be a core of this pool, {list(cpus)}. Use one of them, or "
             f"make the pool with Pool(cpus={[*cpus, wanted]})"
         )
     return wanted
 
 
 def explain_cpu(wanted: int) -> str:
-    """Why a worker does not run on the core it should, and what helps."""
+    """Return why a worker does not run on its core, and the fix."""
     allowed = allowed_cores()
     if wanted not in allowed:
         return (
-            f"core {wanted} does not exist or is closed to this process (usable: "
-            f"{describe_cores()}); its worker runs unpinned. Choose a usable core in "
+            f"core {wanted} does not exist or this process may not use it (usable: "
+            f"{describe_cores()}), so its worker runs unpinned. Choose a usable core in "
             "Pool(cpus=...), or widen the cpuset"
         )
-    return f"the worker could not be pinned to core {wanted}; it runs unpinned"
+    return f"the worker could not be pinned to core {wanted}, so it runs unpinned"
 
 
 FILE_CAPABILITIES = "cap_sys_nice,cap_net_admin,cap_ipc_lock"
@@ -114,7 +114,7 @@ GROUP = "realtime"
 
 
 def grant_command(binary: str) -> str:
-    """The commands that give a worker program its capabilities, for one group and nobody else.
+    """Return the commands that give a worker program its capabilities, for one group only.
 
     The order matters: chgrp removes capabilities.
     """
@@ -126,7 +126,7 @@ def grant_command(binary: str) -> str:
 
 
 def explain_unrunnable(binary: str, reason: str) -> str:
-    """Why a worker program cannot be run, and what helps."""
+    """Return why a worker program cannot be run, and the fix."""
     with contextlib.suppress(OSError):
         facts = os.stat(binary)
         if facts.st_mode & 0o111 and not os.access(binary, os.X_OK):
@@ -139,27 +139,27 @@ def explain_unrunnable(binary: str, reason: str) -> str:
 
 
 def explain_policy(wanted_priority: int, binary: str) -> str:
-    """Why a worker has no SCHED_FIFO, and what helps."""
+    """Return why a worker has no SCHED_FIFO, and the fix."""
     return (
         f"no permission for SCHED_FIFO priority {wanted_priority}: the worker runs as an ordinary "
-        f"process and its deadlines will be missed under load. Run `{grant_command(binary)}` and "
-        f"be a member of that group, or raise `ulimit -r` (RLIMIT_RTPRIO, "
-        "/etc/security/limits.conf: rtprio), or ask for Pool(policy='other')"
+        f"process and packets will miss deadlines under load. Run `{grant_command(binary)}` and "
+        f"join that group, or raise `ulimit -r` (RLIMIT_RTPRIO, "
+        "/etc/security/limits.conf: rtprio), or use Pool(policy='other')"
     )
 
 
 def explain_priority(wanted: int, given: int) -> str:
-    """Why a worker has a lower priority than asked for, and what helps."""
+    """Return why a worker has a lower priority than requested, and the fix."""
     return (
-        f"the worker runs at SCHED_FIFO priority {given}, not {wanted}: that is the most that file "
-        f"capabilities give. Raise `ulimit -r` (RLIMIT_RTPRIO) to {wanted}, or ask for "
+        f"the worker runs at SCHED_FIFO priority {given}, not {wanted}: file capabilities allow no "
+        f"more. Raise `ulimit -r` (RLIMIT_RTPRIO) to {wanted}, or use "
         f"Pool(priority={given})"
     )
 
 
 def explain_memory() -> str:
-    """Why a worker's memory is not locked, and what helps."""
+    """Return why a worker's memory is not locked, and the fix."""
     return (
-        "the worker's memory is not locked, a page fault may cost a deadline: raise `ulimit -l` to "
+        "the worker's memory is not locked, so a page fault may delay it: raise `ulimit -l` to "
         "unlimited (RLIMIT_MEMLOCK, LimitMEMLOCK= of the service), or give it cap_ipc_lock"
     )

@@ -1,4 +1,4 @@
-"""What a pool was asked to be, checked once, and what that means for each worker."""
+"""The settings of a pool, checked once, and what they mean for each worker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROFILES = tuple(layout.PROFILE)
 
 @dataclass(frozen=True, slots=True)
 class PoolSettings:
-    """Everything the workers of a pool have in common."""
+    """The settings that all workers of a pool share."""
 
     namespace: str
     name: str
@@ -39,11 +39,11 @@ class PoolSettings:
         return affinity.slots_of(self.cpus)
 
     def cpu_of(self, slot: int) -> int:
-        """The core of the worker in `slot`, `affinity.UNPINNED` for none."""
+        """Return the core of the worker in `slot`, or `affinity.UNPINNED`."""
         return affinity.UNPINNED if self.cpus is None else slot
 
     def arguments(self, slot: int, cpu: int, page_fd: int, rx_fd: int, pool_fd: int) -> list[str]:
-        """Command line of the worker in `slot`, the program's name left out."""
+        """Return the command line of the worker in `slot`, without the program's name."""
         options = {
             "--namespace": self.namespace,
             "--pool": self.name,
@@ -70,8 +70,8 @@ def check_choice(what: str, value: object, choices: tuple[str, ...]) -> None:
 
 
 def check_priority(priority: object) -> None:
-    """Raise unless `priority` is one of SCHED_FIFO."""
+    """Raise unless `priority` is valid for SCHED_FIFO."""
     if isinstance(priority, bool) or not isinstance(priority, int):
         raise TypeError(f"priority must be an integer, not {priority!r}")
     if not 1 <= priority <= 99:
-        raise ValueError(f"priority is {priority}: SCHED_FIFO takes 1 (lowest) to 99")
+        raise ValueError(f"priority is {priority}: SCHED_FIFO has 1 (lowest) to 99")

@@ -1,6 +1,6 @@
 """The control connection to a worker: `csrc/shm/ctl_msg.h` in Python.
 
-One SOCK_SEQPACKET message each way per request. Descriptors travel as SCM_RIGHTS.
+Each request and each answer is one SOCK_SEQPACKET message. Descriptors are passed with SCM_RIGHTS.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ EVEN_LATE = frozenset((Op.OPEN, Op.CLOSE, Op.ADOPT, Op.QUIT))
 
 
 class ControlError(OSError):
-    """A worker refused a request; `errno` and the text are the worker's."""
+    """A worker refused a request. `errno` and the text are the worker's."""
 
 
 class WorkerGone(ConnectionError):
@@ -59,19 +59,19 @@ class WorkerGone(ConnectionError):
 
 
 class WorkerSilent(TimeoutError):
-    """The worker lives but did not answer in time; the text says which, and what helps."""
+    """The worker is alive but did not answer in time. The text names the worker and the fix."""
 
 
 class FilesLost(OSError):
-    """This process had no room for the descriptors that came with an answer. `reply` is the answer
-    without them."""
+    """This process had no free descriptors for those of an answer. `reply` is the answer without
+    them."""
 
     def __init__(self, reply: Reply) -> None:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         super().__init__(
             errno.EMFILE,
-            f"this process is at its limit of {soft} open files, so descriptors from the worker "
-            "were lost: close files, or raise the limit (ulimit -n, LimitNOFILE= of the service)",
+            f"this process is at its limit of {soft} open files, so it lost descriptors from the "
+            "worker: close files, or raise the limit (ulimit -n, LimitNOFILE= of the service)"
         )
         self.reply = reply
 
@@ -93,7 +93,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request to send. `fds` stay the caller's."""
+    """One request to send. The caller keeps owning `fds`."""
 
     op: Op
     body: bytes = b""
@@ -108,33 +108,33 @@ def channel_body(name: str) -> bytes:
 def open_request(
     config: bytes, segment: int, bell: int, sock: int | None, *, takeover: bool
 ) -> Request:
-    """OPEN: the channel that lies in `segment`; `sock` is a bound socket to take over, or None."""
+    """OPEN: the channel of `segment`. `sock` is a bound socket to take over, or None."""
     body = OPEN.pack(CTL_OPEN_TAKEOVER if takeover else 0, 0) + config
     return Request(Op.OPEN, body, (segment, bell) if sock is None else (segment, bell, sock))
 
 
 def engine_request(name: str, body: bytes, fds: Sequence[int] = ()) -> Request:
-    """ENGINE: what only the engine of this channel understands; `fds`: one at most."""
+    """ENGINE: a request that only the engine of this channel understands. `fds`: at most one."""
     return Request(Op.ENGINE, channel_body(name) + body, fds)
 
 
 def mark_request(name: str, text: bytes) -> Request:
-    """MARK: `text` goes into every log of the channel's taps."""
+    """MARK: write `text` into every log of the channel's taps."""
     return Request(Op.MARK, channel_body(name) + text)
 
 
 def parse_channels(body: bytes) -> list[str]:
-    """The names in a reply to LIST."""
+    """Return the names in a reply to LIST."""
     whole = len(body) // CHANNEL.size * CHANNEL.size
     fields = (raw for (raw,) in CHANNEL.iter_unpack(body[:whole]))
     return [raw.split(b"\0", 1)[0].decode("ascii", "replace") for raw in fields]
 
 
 class Connection:
-    """A connected control socket. Any thread; one request is under way at a time."""
+    """A connected control socket. Any thread may use it. One request is in progress at a time."""
 
     def __init__(self, sock: socket.socket, worker: str = "the worker", pid: int = 0) -> None:
-        """`worker` and `pid`, 0 if unknown, are what errors call the other side."""
+        """`worker` and `pid` name the other side in errors. `pid` is 0 if it is unknown."""
         self._sock = sock
         self._worker = worker
         self._pid = pid
@@ -143,7 +143,7 @@ class Connection:
 
     @classmethod
     def connect(cls, path: Path) -> Connection:
-        """To the worker listening on `path`. Raises `OSError` when there is none."""
+        """Connect to the worker that listens on `path`. Raises `OSError` if there is none."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             sock.connect(os.fspath(path))
@@ -156,17 +156,17 @@ class Connection:
 
     @property
     def socket(self) -> socket.socket:
-        """The socket underneath, for waiting and for asking who is behind it."""
+        """The socket, for waiting and for checking who is on the other side."""
         return self._sock
 
     def close(self) -> None:
         self._sock.close()
 
     def request(self, request: Request, timeout: float = REPLY_TIMEOUT_S) -> Reply:
-        """Send one request and return the answer to it.
+        """Send one request and return its answer.
 
-        Raises `ControlError` when the worker refuses, `WorkerGone`, `WorkerSilent` (after
-        `timeout` seconds), `FilesLost`.
+        Raises `ControlError` if the worker refuses, `WorkerGone`, `WorkerSilent` (after `timeout`
+        seconds), `FilesLost`.
         """
         with self._lock:
             number = self._send(request, timeout)
@@ -176,9 +176,9 @@ class Connection:
         return reply
 
     def list_channels(self) -> list[str]:
-        """Names of the channels that the worker has; one answer holds some 900 of them.
+        """Return the names of the worker's channels. One answer has room for about 900 of them.
 
-        Raises as `request`.
+        Raises the exceptions of `request`.
         """
         names: list[str] = []
         while True:
@@ -189,17 +189,18 @@ class Connection:
                 return names
 
     def post(self, request: Request) -> None:
-        """Send a request whose answer nobody will read. A worker that takes nothing misses it."""
+        """Send a request whose answer is ignored. A worker that accepts nothing misses it."""
         with self._lock, contextlib.suppress(OSError):
             self._send(request, 0.0)
 
     def request_row(
         self, requests: Iterable[Request], timeout: float = REPLY_TIMEOUT_S
     ) -> Iterator[Reply]:
-        """Send many requests without waiting for each answer; yield the answers in order.
+        """Send many requests without waiting for each answer. Yield the answers in order.
 
-        A refused request yields its reply, with ``result < 0``, and does not end the row. Neither
-        does one that cannot be sent, for example because one of its descriptors is closed.
+        A refused request yields its reply, with ``result < 0``, and does not end the sequence. The
+        same is true for a request that cannot be sent, for example because one of its descriptors
+        is closed.
         """
         with self._lock:
             waiting: list[Callable[[], Reply]] = []
@@ -211,7 +212,8 @@ class Connection:
                 yield answer()
 
     def receive_ready(self, timeout: float) -> Reply:
-        """The message a worker sends unasked when it serves. Raises as `request`."""
+        """Return the message that a worker sends when it serves. Raises the exceptions of
+        `request`."""
         with self._lock:
             reply = self._receive(timeout, "say that it is ready")
         if reply.result < 0:
@@ -223,11 +225,11 @@ class Connection:
         if self._pid:
             name += f" (process {self._pid})"
             fix = (
-                f": if it was stopped let it go on (kill -CONT {self._pid}), else have it replaced "
+                f": if it was stopped, continue it (kill -CONT {self._pid}), else have it replaced "
                 f"(kill -9 {self._pid})"
             )
         return WorkerSilent(
-            errno.ETIMEDOUT, f"{name} lives, but did not {what} within {timeout:g} s{fix}"
+            errno.ETIMEDOUT, f"{name} is alive, but did not {what} within {timeout:g} s{fix}"
         )
 
     def _send(self, request: Request, timeout: float) -> int:
@@ -246,7 +248,7 @@ class Connection:
         return self._last_request
 
     def _start(self, request: Request, timeout: float) -> Callable[[], Reply]:
-        """Send a request of a row. Returns what waits for its answer."""
+        """Send a request of a sequence. Return the object that waits for its answer."""
         try:
             number = self._send(request, timeout)
         except (ControlError, WorkerGone, WorkerSilent):
@@ -258,10 +260,10 @@ class Connection:
         return lambda: self._receive_answer(number, timeout, request.op)
 
     def _raise_refusal(self) -> None:
-        """Raise `ControlError` if the worker said unasked why it hung up."""
+        """Raise `ControlError` if the worker sent the reason before it hung up."""
         reply = None
         self._sock.settimeout(0.0)
-        for _ in range(2):  # the first look may only bring the error that is pending
+        for _ in range(2):  # the first call may only return the pending error
             with contextlib.suppress(OSError):
                 data, ancillary, _ = self._receive_now()
                 reply = _parse(data, received_fds(ancillary))
@@ -270,11 +272,11 @@ class Connection:
             return
         if reply.request == 0 and reply.result < 0:
             raise refusal(reply)
-        reply.close()  # to a request of a row
+        reply.close()  # to a request of a sequence
 
     def _receive_raw(self, timeout: float) -> tuple[bytes, list[tuple[int, int, bytes]], int]:
-        """Looks repeatedly for a moment before it sleeps: an answer takes a worker some 50 us, and
-        to be woken up would take as long again."""
+        """Poll for a short time before sleeping: a worker's answer takes about 50 us, and waking up
+        would take as long again."""
         give_up_ns = time.monotonic_ns() + SPIN_NS
         self._sock.settimeout(0.0)
         while True:
@@ -287,7 +289,7 @@ class Connection:
         return self._receive_now()
 
     def _receive_now(self) -> tuple[bytes, list[tuple[int, int, bytes]], int]:
-        """One message, as the socket's time-out has it. Its descriptors are not inherited."""
+        """Receive one message, with the socket's timeout. Its descriptors are not inherited."""
         return self._sock.recvmsg(CTL_MAX_BYTES, _FD_SPACE, socket.MSG_CMSG_CLOEXEC)[:3]
 
     def _receive_answer(self, number: int, timeout: float, op: Op) -> Reply:
@@ -297,14 +299,14 @@ class Connection:
                 return reply
             if reply.request == 0 and reply.result < 0:
                 raise refusal(reply)
-            reply.close()  # to a request that its caller gave up waiting for
+            reply.close()  # to a request whose caller has given up
 
     def _receive(self, timeout: float, what: str) -> Reply:
         try:
             data, ancillary, flags = self._receive_raw(timeout)
         except TimeoutError:
             raise self._silent(what, timeout) from None
-        except ConnectionResetError:  # it hung up without reading what was sent
+        except ConnectionResetError:  # it hung up without reading the request
             self._raise_refusal()
             raise WorkerGone("the worker has ended") from None
         fds = received_fds(ancillary)
@@ -317,7 +319,7 @@ class Connection:
 
 
 def _until_ms(timeout: float) -> int:
-    """The time limit that the header of a request carries, for an answer awaited for `timeout`
+    """Return the time limit for the header of a request whose answer is awaited for `timeout`
     seconds. 0: no limit."""
     if timeout <= 0:
         return 0
@@ -325,7 +327,7 @@ def _until_ms(timeout: float) -> int:
 
 
 def received_fds(ancillary: Iterable[tuple[int, int, bytes]]) -> list[int]:
-    """The descriptors that came with a message."""
+    """Return the descriptors that came with a message."""
     fds = array.array("i")
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -348,13 +350,13 @@ def _parse(data: bytes, fds: list[int]) -> Reply:
     _close_all(fds)
     raise OSError(
         errno.EPROTO,
-        f"a message of {len(data)} bytes that makes no sense came from the worker: use one version "
-        "of shmring in all processes",
+            f"a malformed message of {len(data)} bytes came from the worker: use the same version "
+            "of shmring in all processes"
     )
 
 
 def refusal(reply: Reply) -> ControlError:
-    """The error behind a reply with ``result < 0``."""
+    """Return the error for a reply with ``result < 0``."""
     reply.close()
     text = reply.body.split(b"\0", 1)[0].decode("utf-8", "replace").strip()
     return ControlError(-reply.result, text or os.strerror(-reply.result))

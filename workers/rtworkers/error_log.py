@@ -1,8 +1,8 @@
-"""The pool's side of the log of distinct errors: what its workers cannot say of themselves.
+"""The pool's part of the log of distinct errors: errors that its workers cannot record themselves.
 
-Each problem stands there once, with how often, first and last time. The log lies in the worker's
-page (``shm_error_log_t`` at ``pool_errors``, ``csrc/shm/observe_layout.h``), where it can be read
-when pool and worker are dead; this process is its one writer. `rtworkers.history` reads it.
+Each error is recorded once, with count, first and last time. The log is in the worker's page
+(``shm_error_log_t`` at ``pool_errors``, ``csrc/shm/observe_layout.h``), where it can be read after
+the death of pool and worker. Only this process writes it. `rtworkers.history` reads it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from rtworkers.layout import POOL_ERRORS_AT as OFFSET
 _ENTRY = struct.Struct(layout.ERROR)
 _WORD = struct.Struct("=Q")
 _WHOLE = struct.pack("=I", 1)  # the state of an entry
-_COUNT, _LAST = 8, 24  # places in an entry
+_COUNT, _LAST = 8, 24  # offsets in an entry
 _MOST = 2**64 - 1
 
 
 class ErrorLog:
-    """The log in the page behind a descriptor, which stays the caller's. Any thread.
+    """The log in the page of a descriptor, which the caller keeps owning. Any thread may use it.
 
-    Uses system calls, so a file that is cut short causes an error, not SIGBUS.
+    It uses system calls, so a truncated file causes an error instead of SIGBUS.
     """
 
     def __init__(self, page_fd: int) -> None:
@@ -42,9 +42,10 @@ class ErrorLog:
             self._places[kind, number, channel] = place
 
     def note(self, kind: EventId, text: str = "", *, number: int = 0, channel: str = "") -> None:
-        """Count a problem; the first time, with these words. `number`: as the table says of `a`.
+        """Count an error. At the first time it is recorded with this text. `number`: the table
+        gives its meaning.
 
-        After `close`, and where the page cannot be written: nothing.
+        After `close`, or if the page cannot be written, it does nothing.
         """
         name = channel.encode("ascii", "replace")[:64].ljust(64, b"\0")
         with self._lock, contextlib.suppress(OSError, struct.error):
@@ -76,7 +77,7 @@ class ErrorLog:
         os.pwrite(self._fd, _WORD.pack(now_ns), OFFSET + last)
 
     def close(self) -> None:
-        """Write nothing from now on; a second call does nothing."""
+        """Write nothing from now on. May be called more than once."""
         with self._lock:
             self._fd = -1
 

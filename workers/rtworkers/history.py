@@ -1,4 +1,4 @@
-"""What lies in workers' pages: events and distinct errors, of workers alive and dead."""
+"""The contents of workers' pages: events and distinct errors, of living and dead workers."""
 
 from __future__ import annotations
 
@@ -24,69 +24,69 @@ class EventKind:
     id: int
     name: str
     text: str
-    """What it means, in words."""
+    """The meaning, in words."""
     is_error: bool
-    """Whether it goes into the log of distinct errors."""
+    """Whether it is recorded in the log of distinct errors."""
     numbers: tuple[str, str, str]
-    """Names of its numbers, with their units; empty where it has none."""
+    """Names of its numbers, with their units. Empty if it has none."""
 
 
 _KINDS = tuple(EventKind(id, *row) for id, row in enumerate(layout.EVENTS))
 
 
 def event_kinds() -> tuple[EventKind, ...]:
-    """All kinds of events, by their number."""
+    """All kinds of events, by number."""
     return _KINDS
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that a worker noted in its flight recorder."""
+    """An event that a worker recorded in its flight recorder."""
 
     kind: str
-    """Name in the table, such as ``missed_wake``; ``event 77``: of another version."""
+    """Name in the table, such as ``missed_wake``, or ``event 77`` for one of another version."""
     text: str
     mono_ns: int
-    """When; the first of a burst."""
+    """Time of the event, or of the first one of a burst."""
     last_mono_ns: int
-    """The last of a burst, else as `mono_ns`."""
+    """Time of the last one of a burst, else the same as `mono_ns`."""
     count: int
     """Packets, calls or times in the burst."""
     numbers: dict[str, int]
-    """What the table says of this kind, units in the names: the first's, of durations the longest.
-    """
+    """The numbers that the table names for this kind, with units in the names. In a burst they are
+    those of the first event, but durations are the longest."""
     channel: str | None
     """None: the worker itself."""
     channel_id: int
-    """Differs for every channel ever opened under a name; 0: the worker itself."""
+    """Differs for every channel that ever had a name. 0: the worker itself."""
     namespace: str
     pool: str
     slot: int
     pid: int
-    """Of the worker's process."""
+    """Process id of the worker."""
 
     @property
     def verdict(self) -> str | None:
-        """Of late packets, else None."""
+        """The verdict of late packets, else None."""
         number = self.numbers.get("verdict", -1)
         return _VERDICTS[number] if 0 <= number < len(_VERDICTS) else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as values that `json` takes."""
+        """Return everything as values that `json` accepts."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class DistinctError:
-    """A problem of a worker, or of its pool with it: once, with how often, first and last time."""
+    """A distinct error of a worker, or of its pool about it: count, first and last time."""
 
     kind: str
     text: str
-    """What it means, in words."""
+    """The meaning, in words."""
     detail: str
-    """What was said the first time; empty: nothing more than that."""
+    """The text of the first time. Empty if there is no more to say."""
     number_name: str
-    """What `number` is, such as ``errno``; empty: nothing."""
+    """What `number` is, such as ``errno``. Empty: unused."""
     number: int
     count: int
     first_mono_ns: int
@@ -96,43 +96,43 @@ class DistinctError:
     pool: str
     slot: int
     source: str
-    """Who noted it: ``"worker"`` or ``"pool"``."""
+    """Who recorded it: ``"worker"`` or ``"pool"``."""
 
     @property
     def errno_text(self) -> str:
-        """The errno in words; empty where the number is none."""
+        """The errno in words. Empty if the number is not an errno."""
         return os.strerror(self.number) if self.number_name == "errno" and self.number else ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as values that `json` takes."""
+        """Return everything as values that `json` accepts."""
         return asdict(self) | {"errno_text": self.errno_text}
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
-    """All that the page of one worker slot tells."""
+    """All contents of the page of one worker slot."""
 
     namespace: str
     pool: str
     slot: int
     facts: page.PageFacts | None
-    """None: its worker is just starting, or died doing so."""
+    """None: its worker is just starting, or died during its start."""
     events: tuple[Event, ...]
     events_overwritten: int
-    """Events that were there once."""
+    """Events that were recorded and then overwritten."""
     events_suppressed: int
-    """Events left out because too many came at once."""
+    """Events that were suppressed because too many came at once."""
     errors: tuple[DistinctError, ...]
     other_errors: int
-    """Times that something went wrong for which the log had no room."""
+    """Errors for which the log had no room."""
 
 
 def workers(pool: str | None = None, namespace: str | None = None) -> list[WorkerRecord]:
-    """The pages of all workers of a pool, or of all pools, dead ones too.
+    """Return the pages of all workers of a pool, or of all pools, including dead ones.
 
     `namespace`: None for ``$SHMRING_NAMESPACE``, else ``default``. Pages of other versions of this
-    package, and those that this user may not read, are left out. Raises ValueError for a name that
-    is none.
+    package, and pages that this user may not read, are left out. Raises ValueError for a malformed
+    name.
     """
     space = paths.default_namespace() if namespace is None else namespace
     paths.check_name("namespace", space)
@@ -145,9 +145,10 @@ def workers(pool: str | None = None, namespace: str | None = None) -> list[Worke
 def events(
     pool: str | None = None, namespace: str | None = None, channel: str | None = None
 ) -> list[Event]:
-    """What the workers of a pool, or of all pools, noted last; the oldest first.
+    """Return the last events of the workers of a pool, or of all pools, oldest first.
 
-    `channel`: only what is about that one, and about the workers themselves. Else as `workers`.
+    `channel`: only events about that one, and about the workers themselves. Other arguments as for
+    `workers`.
     """
     found = [event for worker in workers(pool, namespace) for event in worker.events]
     if channel is not None:
@@ -158,7 +159,8 @@ def events(
 def errors(
     pool: str | None = None, namespace: str | None = None, channel: str | None = None
 ) -> list[DistinctError]:
-    """The distinct problems of a pool, or of all pools; the latest first. Else as `events`."""
+    """Return the distinct errors of a pool, or of all pools, latest first. Arguments as for
+    `events`."""
     found = [error for worker in workers(pool, namespace) for error in worker.errors]
     if channel is not None:
         found = [error for error in found if error.channel in (None, channel)]
@@ -169,7 +171,7 @@ def errors(
 
 
 def record(name: paths.ShmName) -> WorkerRecord | None:
-    """The page of one worker. None: it is gone, of another user or version, or cut short."""
+    """Return the page of one worker. None: it is gone, truncated, or of another user or version."""
     try:
         fd = paths.open_shm(name.posix_name)
     except OSError:
@@ -183,7 +185,8 @@ def record(name: paths.ShmName) -> WorkerRecord | None:
 
 
 def _read(name: paths.ShmName, raw: bytes) -> WorkerRecord | None:
-    """Of a worker that starts the version is 0, and what its predecessor noted is there."""
+    """Check the version. It is 0 while a worker starts, and the page still has its predecessor's
+    events."""
     magic, version = page.HEAD.unpack_from(raw)
     if magic != layout.SHM_MAGIC or version not in (0, layout.SHM_LAYOUT_VERSION):
         return None
@@ -265,10 +268,10 @@ def _kind(id: int) -> tuple[str, str, tuple[str, str, str]]:
 
 
 def _name(field: bytes) -> str | None:
-    """A name fills its field when it is the longest; all zero: none."""
+    """Return a name, which fills its whole field if it has the maximum length. All zero: none."""
     return printable(field.split(b"\0", 1)[0].decode("ascii", "replace")) or None
 
 
 def printable(text: str) -> str:
-    """Text from shared memory without what would move a terminal's cursor."""
+    """Return text from shared memory without characters that would move a terminal's cursor."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

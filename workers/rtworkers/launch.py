@@ -1,4 +1,4 @@
-"""Starting one worker process and waiting until it serves."""
+"""Starts one worker process and waits until it serves."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STDERR_TAIL_BYTES = 2000
 
 
 class WorkerStartError(RuntimeError):
-    """A worker did not come up; the text holds what it wrote to stderr."""
+    """A worker did not start. The text has what it wrote to stderr."""
 
     def __init__(self, text: str, error: int = 0) -> None:
         super().__init__(text)
@@ -37,7 +37,7 @@ class WorkerStartError(RuntimeError):
 
 @dataclass(slots=True)
 class Process:
-    """A running worker, as its pool holds it. All descriptors belong to this object."""
+    """A running worker, as its pool holds it. This object owns all descriptors."""
 
     process: psutil.Process
     pidfd: int
@@ -50,16 +50,16 @@ class Process:
         return pid
 
     def stderr_text(self) -> str:
-        """The last lines the worker wrote to stderr."""
+        """The last lines that the worker wrote to stderr."""
         return read_tail(self.stderr_fd)
 
     def reap(self, timeout: float) -> int | None:
-        """Wait until it has ended, at most `timeout` seconds: its exit status, or None (not a child
-        of this process, and so not for this process to reap). Raises `TimeoutError`."""
+        """Wait at most `timeout` seconds until it has ended. Return its exit status, or None if it
+        is not a child of this process, which then cannot reap it. Raises `TimeoutError`."""
         poll = select.poll()
         poll.register(self.pidfd, select.POLLIN)
         if not poll.poll(timeout * 1000):
-            raise TimeoutError(f"worker {self.pid} is still there")
+            raise TimeoutError(f"worker {self.pid} still runs")
         if not isinstance(self.process, psutil.Popen):
             return None
         status: int | None = self.process.wait()
@@ -70,7 +70,7 @@ class Process:
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def close(self) -> None:
-        """Close what this process holds of it; the worker itself is not touched."""
+        """Close this process's descriptors of it. The worker itself is not affected."""
         self.connection.close()
         for fd in (self.pidfd, self.stderr_fd):
             if fd >= 0:
@@ -79,7 +79,7 @@ class Process:
 
 
 def worker_binary() -> Path:
-    """The worker program: ``$SHMRING_WORKER`` (for builds under test), or the installed one.
+    """Return the worker program: ``$SHMRING_WORKER`` (for builds under test), or the installed one.
 
     Raises `FileNotFoundError`.
     """
@@ -102,9 +102,9 @@ def launch(
 ) -> Process:
     """Start the worker of `slot` on core `cpu` and return it when it serves.
 
-    `settle_directory` is called once the process is there: if this one is killed from then on, the
-    worker removes the runtime directory. Raises what it raises, and `WorkerStartError`: there is no
-    program, it ended, or it said why it cannot.
+    `settle_directory` is called once the process exists: if this process is killed from then on,
+    the worker removes the runtime directory. Raises its exceptions, and `WorkerStartError` if there
+    is no program, if it ended, or if it reported an error.
     """
     try:
         binary = worker_binary()
@@ -156,18 +156,18 @@ def _wait_ready(worker: Process, slot: int) -> None:
             raise WorkerStartError(error.strerror or text, error.errno or 0) from None
         if isinstance(error, WorkerGone):
             raise WorkerStartError(
-                text or f"worker {slot} {describe_status(exit_status)} while starting, in silence"
+                text or f"worker {slot} {describe_status(exit_status)} while starting, no message"
             ) from None
         if isinstance(error, WorkerSilent):
             raise WorkerStartError(
                 f"worker {slot} did not serve within {READY_TIMEOUT_S:g} s: is the machine, or its "
-                f"core, kept busy by real-time processes? {text}".rstrip()
+                f"core, busy with real-time processes? {text}".rstrip()
             ) from None
         raise
 
 
 def adopt(path: Path) -> Process | None:
-    """Take hold of a running worker by its control socket; None if nobody listens there."""
+    """Connect to a running worker by its control socket. None if no process listens there."""
     try:
         connection = Connection.connect(path)
     except (FileNotFoundError, ConnectionRefusedError):
@@ -197,10 +197,10 @@ def start_thread(thread: threading.Thread) -> None:
 
 
 def raise_file_limit(pid: int = 0) -> None:
-    """Raise the soft limit on open files to the hard one; 0: of this process.
+    """Raise the soft limit on open files to the hard one. 0: of this process.
 
-    Every channel takes a few descriptors in the worker and in the pool. Where this is not allowed
-    the limit stays, and opening one channel too many says so.
+    Every channel needs some descriptors in the worker and in the pool. If raising is not allowed,
+    the limit stays, and the error of a later open names it.
     """
     with contextlib.suppress(OSError, ValueError):
         soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
@@ -209,10 +209,11 @@ def raise_file_limit(pid: int = 0) -> None:
 
 
 def grow_file_table(fd: int, room: int = 4096) -> None:
-    """Make room for so many descriptors now, while this process may still have one thread.
+    """Grow the descriptor table to this size now, while this process may still have only one
+    thread.
 
-    In a process with threads the kernel waits for a grace period at each doubling of the table:
-    measured, 10 to 14 ms, amid the opening of a channel. `fd` is any that is open.
+    In a process with threads the kernel waits for a grace period at each doubling of the table.
+    Measured, this took 10 to 14 ms during the opening of a channel. `fd` is any open descriptor.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = min(room, soft) - 1 if soft != resource.RLIM_INFINITY else room
@@ -221,7 +222,7 @@ def grow_file_table(fd: int, room: int = 4096) -> None:
 
 
 def read_tail(fd: int) -> str:
-    """The end of what was written to the file `fd`, whitespace around it removed."""
+    """Return the end of the text in the file `fd`, without surrounding whitespace."""
     if fd < 0:
         return ""
     try:
@@ -233,7 +234,7 @@ def read_tail(fd: int) -> str:
 
 
 def describe_status(status: int | None) -> str:
-    """An exit status in words."""
+    """Return an exit status in words."""
     if status is None:
         return "ended"
     if status >= 0:

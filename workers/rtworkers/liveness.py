@@ -1,9 +1,9 @@
 """Who is alive: advisory locks that end with the process that holds them, and process identities.
 
-A lock belongs to an open file description, so it ends by itself at the last holder's death,
-however that comes. A pool and each of its workers hold `lock` of their runtime directory shared:
-who gets it exclusively knows that nobody is left. A channel's segment and a worker's page are
-locked the same way through the descriptor that pool and worker share.
+A lock belongs to an open file description, so it ends when its last holder dies, in any way. A pool
+and each of its workers hold `lock` of their runtime directory as a shared lock. A process that gets
+it exclusively knows that none of them is left. A channel's segment and a worker's page are locked
+in the same way through the descriptor that pool and worker share.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from rtworkers import paths
 
 
 def lock_shared(fd: int) -> None:
-    """Mark the file behind `fd` as owned, for as long as any copy of this descriptor is open."""
+    """Lock the file `fd` as owned, for as long as any copy of this descriptor is open."""
     fcntl.flock(fd, fcntl.LOCK_SH)
 
 
 def lock_exclusive(fd: int) -> bool:
-    """Whether nobody else holds the file; it is then held exclusively by `fd`."""
+    """Return whether no other process holds the file. If so, `fd` then holds it exclusively."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -38,7 +38,7 @@ def lock_exclusive(fd: int) -> bool:
 
 
 def is_same_file(fd: int, path: Path) -> bool:
-    """Whether `path` still names the file open as `fd`."""
+    """Return whether `path` still names the file open as `fd`."""
     try:
         named = path.stat()
     except FileNotFoundError:
@@ -48,9 +48,9 @@ def is_same_file(fd: int, path: Path) -> bool:
 
 
 def hold_directory(directory: Path, group: int | None = None) -> int:
-    """Create `directory` if need be and hold its lock shared. Returns the lock's descriptor.
+    """Create `directory` if necessary and hold its lock shared. Return the lock's descriptor.
 
-    Waits for a collector that is just clearing the directory away, then makes it anew.
+    Waits for a collector that is just removing the directory, then creates it again.
     """
     path = directory / "lock"
     while True:
@@ -70,9 +70,9 @@ def hold_directory(directory: Path, group: int | None = None) -> int:
 
 
 def own_directory(directory: Path, group: int | None = None) -> tuple[int, int]:
-    """Hold `directory` and become its one pool process. Returns the descriptors of both locks.
+    """Hold `directory` and become its only pool process. Return the descriptors of both locks.
 
-    Raises `BlockingIOError` naming the process that is its pool now.
+    Raises `BlockingIOError` with the process that is its pool now.
     """
     while True:
         lock_fd = hold_directory(directory, group)
@@ -80,7 +80,7 @@ def own_directory(directory: Path, group: int | None = None) -> tuple[int, int]:
             owner_fd = os.open(directory / "owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
             os.close(lock_fd)
-            continue  # the pool before us was just taking its leave
+            continue  # the previous pool was just leaving
         except OSError:
             os.close(lock_fd)
             raise
@@ -103,9 +103,9 @@ def own_directory(directory: Path, group: int | None = None) -> tuple[int, int]:
 
 @contextmanager
 def deserted(directory: Path) -> Iterator[bool]:
-    """Whether nobody lives in `directory`; while the block runs nobody can move in.
+    """Tell whether `directory` is deserted. During the block no process can take it.
 
-    A directory without a lock file counts as inhabited: it may be in the making.
+    A directory without a lock file counts as in use, because it may be being created.
     """
     path = directory / "lock"
     try:
@@ -120,20 +120,20 @@ def deserted(directory: Path) -> Iterator[bool]:
 
 
 def remove_directory(directory: Path) -> None:
-    """Remove a pool's runtime directory, its lock last. Only inside `deserted`."""
+    """Remove a pool's runtime directory, its lock last. Only call it inside `deserted`."""
     for path in directory.iterdir():
         if path.suffix in (".sock", ".channel", ".new") or path.name == "owner":
             path.unlink(missing_ok=True)
     (directory / "lock").unlink(missing_ok=True)
     for folder in (directory, directory.parent):
         with contextlib.suppress(OSError):
-            folder.rmdir()  # a namespace stays while other pools live in it
+            folder.rmdir()  # a namespace stays while it has other pools
 
 
 def nameless_file() -> int:
-    """A new file in POSIX shared memory, owned by this process. Returns its descriptor.
+    """Create a file in POSIX shared memory, owned by this process. Return its descriptor.
 
-    It has no name yet, so it vanishes when nobody holds it. Raises `OSError`.
+    It has no name yet, so it vanishes when no process holds it. Raises `OSError`.
     """
     fd = os.open(paths.SHM_DIRECTORY, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     lock_shared(fd)
@@ -141,9 +141,9 @@ def nameless_file() -> int:
 
 
 def remove_deserted(posix_name: str, prepare: Callable[[], None] = lambda: None) -> bool | None:
-    """Remove a segment or a page that no pool and no worker holds, after `prepare` was called.
+    """Call `prepare`, then remove a segment or a page that no pool and no worker holds.
 
-    Returns whether it was one; None: there is no such file. Raises `OSError`.
+    Returns whether it was removed. None: there is no such file. Raises `OSError`.
     """
     try:
         fd = paths.open_shm(posix_name)
@@ -159,7 +159,7 @@ def remove_deserted(posix_name: str, prepare: Callable[[], None] = lambda: None)
 
 
 def remove_own(posix_name: str, fd: int) -> bool:
-    """Unlink a segment or a page if it is still the file behind `fd`. Returns whether it was."""
+    """Unlink a segment or a page if it is still the file `fd`. Return whether it was."""
     if not is_same_file(fd, paths.shm_file(posix_name)):
         return False
     with contextlib.suppress(posix_ipc.ExistentialError):
@@ -168,7 +168,7 @@ def remove_own(posix_name: str, fd: int) -> bool:
 
 
 def file_deserted(fd: int) -> bool:
-    """Whether no pool and no worker holds the segment or page open as `fd`."""
+    """Return whether no pool and no worker holds the segment or page open as `fd`."""
     if not lock_exclusive(fd):
         return False
     fcntl.flock(fd, fcntl.LOCK_UN)
@@ -176,6 +176,6 @@ def file_deserted(fd: int) -> bool:
 
 
 def peer(sock: socket.socket) -> tuple[int, int, int]:
-    """Process, user and group id behind a connected Unix socket."""
+    """Return process, user and group id of the peer of a connected Unix socket."""
     pid, uid, gid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return pid, uid, gid

@@ -1,7 +1,7 @@
 """Whose files and processes this user may trust.
 
-Everybody may make a file under any of our names in /dev/shm, and a folder under a name in /tmp.
-What lies there is believed only if its owner is somebody this process has reason to trust.
+Any user can make a file with any of our names in /dev/shm, and a folder with any name in /tmp. Its
+contents are trusted only if this process has a reason to trust its owner.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Collection
 
 
 def uid_of(owner: int | str | None) -> int | None:
-    """The user id of an id or a name; None stays None. Raises ValueError, TypeError."""
+    """Return the user id of an id or a name. None stays None. Raises ValueError, TypeError."""
     if owner is None or (isinstance(owner, int) and not isinstance(owner, bool)):
         return owner
     if not isinstance(owner, str):
@@ -22,11 +22,11 @@ def uid_of(owner: int | str | None) -> int | None:
     try:
         return pwd.getpwnam(owner).pw_uid
     except KeyError:
-        raise ValueError(f"owner {owner!r}: there is no user of that name") from None
+        raise ValueError(f"owner is {owner!r}: there is no user of that name") from None
 
 
 def user_text(uid: int) -> str:
-    """A user as people know it: ``alice (uid 1001)``."""
+    """Return a user in words: ``alice (uid 1001)``."""
     try:
         return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
     except KeyError:
@@ -34,8 +34,8 @@ def user_text(uid: int) -> str:
 
 
 def is_trusted(facts: os.stat_result, also: Collection[int] = ()) -> bool:
-    """Whether to trust a file: its owner is root, this user or one of `also`, or it is shared with
-    a group of this process other than its primary one."""
+    """Return whether to trust a file: its owner is root, this user or one of `also`, or it is
+    shared with a non-primary group of this process."""
     if facts.st_uid in (0, os.geteuid()) or facts.st_uid in also:
         return True
     shared = facts.st_mode & (stat.S_IRGRP | stat.S_IXGRP)

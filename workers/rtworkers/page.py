@@ -1,8 +1,8 @@
-"""The worker's page: a small file in shared memory in which a worker says how it is.
+"""The worker's page: a small file in shared memory in which a worker publishes its state.
 
-The pool makes the file; the worker writes it; anybody may read it. The layout is
-``shm_worker_segment_t`` of ``csrc/shm/shm_layout.h``; read here is ``shm_worker_page_t`` at its
-start. `history` reads the rest, and `error_log` writes the pool's part of it.
+The pool creates the file, the worker writes it, and any process may read it. The layout is
+``shm_worker_segment_t`` of ``csrc/shm/shm_layout.h``. This module reads the ``shm_worker_page_t``
+at its start. `history` reads the rest, and `error_log` writes the pool's part of it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _PLAIN = (
 
 @dataclass(frozen=True, slots=True)
 class PageFacts:
-    """What a worker's page said at one moment. Times are CLOCK_MONOTONIC, ns."""
+    """The contents of a worker's page at one moment. Times are CLOCK_MONOTONIC, ns."""
 
     pid: int
     pool: str
     namespace: str
     cpu_wanted: int | None
-    cpu: int | None  # in force; None: not pinned
-    policy: str  # in force: "fifo" or "other"
+    cpu: int | None  # in effect; None: not pinned
+    policy: str  # in effect: "fifo" or "other"
     priority: int
     memory_locked: bool
     profile: str
@@ -55,10 +55,10 @@ class PageFacts:
 
 
 def create(posix_name: str) -> int:
-    """Make an empty page without a name and own it. Returns its descriptor, open for reading and
+    """Make an empty page without a name and own it. Return its descriptor, open for reading and
     writing. Its worker gives it `posix_name` when it serves.
 
-    A page of that name that nobody owns any more is removed; one in use raises `FileExistsError`.
+    A page of that name without an owner is removed. If it is in use, raises `FileExistsError`.
     """
     if liveness.remove_deserted(posix_name) is False:
         raise FileExistsError(f"worker page {posix_name} is in use by a living pool")
@@ -72,9 +72,10 @@ def create(posix_name: str) -> int:
 
 
 def copy(fd: int) -> bytes:
-    """The whole page, as it is now. Raises ValueError for one of another version of this package.
+    """Return the whole page. Raises ValueError for one of another version of this package.
 
-    Read, not mapped: a file that is cut short meanwhile is an error, and no signal.
+    It is read, not mapped, so that a file that is truncated meanwhile causes an error and no
+    signal.
     """
     found = os.pread(fd, WORKER_SEGMENT_BYTES + 1, 0)
     if len(found) != WORKER_SEGMENT_BYTES:
@@ -86,7 +87,7 @@ def copy(fd: int) -> bytes:
 
 
 def facts(fd: int) -> PageFacts | None:
-    """What the page behind a descriptor says, as `read`. None if it cannot be read."""
+    """Return the contents of the page of a descriptor, like `read`. None if it cannot be read."""
     try:
         found = os.pread(fd, _PAGE.size, 0)
     except OSError:
@@ -95,8 +96,8 @@ def facts(fd: int) -> PageFacts | None:
 
 
 def read(page: bytes) -> PageFacts | None:
-    """What the page says; None while its worker has not finished writing it, or for a page of
-    another version of this package."""
+    """Return the contents of the page. None while its worker has not finished writing it, or for a
+    page of another version of this package."""
     now = dict(zip(layout.WORKER_PAGE_FIELDS, _PAGE.unpack_from(page), strict=True))
     if (now["magic"], now["version"]) != (layout.SHM_MAGIC, layout.SHM_LAYOUT_VERSION):
         return None

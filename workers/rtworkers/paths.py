@@ -1,4 +1,4 @@
-"""Where things lie: the runtime directory and the names in POSIX shared memory.
+"""The paths of the runtime directory and the names in POSIX shared memory.
 
     <base>/<namespace>/<pool>/lock              held shared by the pool and by each of its workers
                               owner             held exclusively by the process that is the pool
@@ -22,33 +22,34 @@ from typing import NamedTuple
 
 SHM_DIRECTORY = Path("/dev/shm")
 NAME_MAX = 64
-SOCKET_PATH_MAX = 107  # sun_path without its end
+SOCKET_PATH_MAX = 107  # sun_path without the terminating zero
 
 _NAME = re.compile(r"(?!\.\.?\Z)[A-Za-z0-9._-]{1,64}")
 _PREFIX = "shmring:"
 
 
 def check_name(what: str, name: object) -> str:
-    """Return `name` if it may name a channel, a pool or a namespace, else raise.
+    """Return `name` if it is valid for a channel, a pool or a namespace, else raise.
 
-    Allowed are 1 to 64 of ``A-Z a-z 0-9 . _ -``, but not ``.`` and ``..``: some names are folders.
+    Allowed are 1 to 64 of ``A-Z a-z 0-9 . _ -``, except ``.`` and ``..``, because some names are
+    folders.
     """
     if not isinstance(name, str):
         raise TypeError(f"{what} must be a string, not {type(name).__name__}: {name!r}")
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"{what} {name!r}: use 1 to {NAME_MAX} of A-Z a-z 0-9 . _ -, but not '.' or '..' alone"
+            f"{what} {name!r}: use 1 to {NAME_MAX} of A-Z a-z 0-9 . _ -, but not '.' or '..'"
         )
     return name
 
 
 def default_namespace() -> str:
-    """``$SHMRING_NAMESPACE``, or ``default``."""
+    """Return ``$SHMRING_NAMESPACE``, or ``default``."""
     return check_name("SHMRING_NAMESPACE", os.environ.get("SHMRING_NAMESPACE") or "default")
 
 
 def runtime_base() -> Path:
-    """The folder under which every namespace of this user has its own."""
+    """Return the folder that contains the folders of this user's namespaces."""
     if explicit := os.environ.get("SHMRING_RUNTIME_DIR"):
         return Path(explicit).absolute()
     if session := os.environ.get("XDG_RUNTIME_DIR"):
@@ -59,31 +60,31 @@ def runtime_base() -> Path:
 
 
 def pool_directory(namespace: str, pool: str, base: Path | None = None) -> Path:
-    """The runtime directory of one pool, whether it exists or not."""
+    """Return the runtime directory of one pool, which need not exist."""
     return (base or runtime_base()) / namespace / pool
 
 
 def worker_socket(directory: Path, slot: int) -> Path:
-    """Control socket of the worker in `slot`."""
+    """Return the control socket of the worker in `slot`."""
     return directory / f"worker-{slot}.sock"
 
 
 def check_socket_paths(directory: Path) -> None:
-    """Raise `ValueError` if a socket in `directory` would have a longer path than Linux takes."""
+    """Raise `ValueError` if a socket in `directory` would have a longer path than Linux accepts."""
     longest = worker_socket(directory, 9999)
     length = len(os.fsencode(longest))
     if length > SOCKET_PATH_MAX:
         raise ValueError(
-            f"socket path {longest} has {length} bytes, Linux takes {SOCKET_PATH_MAX}: use shorter "
-            "names, or set SHMRING_RUNTIME_DIR to a shorter folder"
+            f"socket path {longest} has {length} bytes, Linux accepts {SOCKET_PATH_MAX}: use "
+            "shorter names, or set SHMRING_RUNTIME_DIR to a shorter folder"
         )
 
 
 def make_directory(directory: Path, group: int | None) -> None:
     """Create the runtime directory `directory` (base, namespace and pool) for this user alone.
 
-    With `group`, its members may enter the pool's directory. Raises `PermissionError` where a
-    folder of that name belongs to somebody else.
+    With `group`, its members may enter the pool's directory. Raises `PermissionError` if another
+    user owns a folder of that name.
     """
     for folder in (directory.parent.parent, directory.parent, directory):
         if folder == directory.parent.parent:
@@ -104,27 +105,27 @@ def make_directory(directory: Path, group: int | None) -> None:
 
 
 def channel_segment(namespace: str, channel: str) -> str:
-    """POSIX name of a channel's segment."""
+    """Return the POSIX name of a channel's segment."""
     return f"/{_PREFIX}{namespace}:c:{channel}"
 
 
 def worker_page(namespace: str, pool: str, slot: int) -> str:
-    """POSIX name of a worker's page."""
+    """Return the POSIX name of a worker's page."""
     return f"/{_PREFIX}{namespace}:w:{pool}:{slot}"
 
 
 def shm_file(posix_name: str) -> Path:
-    """The file behind a POSIX shared memory name, on Linux."""
+    """Return the file of a POSIX shared memory name on Linux."""
     return SHM_DIRECTORY / posix_name.lstrip("/")
 
 
 def open_shm(posix_name: str, *, writable: bool = False) -> int:
-    """Descriptor of an existing file in POSIX shared memory.
+    """Return a descriptor of an existing file in POSIX shared memory.
 
-    Everybody may make files there, of any kind: links are not followed, and a named pipe, whose
-    opening waits for its other end for ever, is refused as whatever else is no regular file. So is
-    a file on which a process holds a lease (fcntl(2)), with EBUSY: opening would wait for it.
-    Raises `OSError`.
+    Any user may create files of any kind there. Links are not followed. Everything except regular
+    files is refused, because opening a named pipe would wait for its other end without limit. A
+    file on which a process holds a lease (fcntl(2)) is refused with EBUSY, because opening would
+    wait for it. Raises `OSError`.
     """
     flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     file = shm_file(posix_name)
@@ -139,7 +140,7 @@ def open_shm(posix_name: str, *, writable: bool = False) -> int:
 
 
 class ShmName(NamedTuple):
-    """A name of ours in POSIX shared memory, taken apart."""
+    """The parts of one of our names in POSIX shared memory."""
 
     posix_name: str
     namespace: str
@@ -149,7 +150,7 @@ class ShmName(NamedTuple):
 
 
 def parse_shm_name(file_name: str) -> ShmName | None:
-    """Take a file name from /dev/shm apart; None if it is not one of ours."""
+    """Return the parts of a file name in /dev/shm, or None if it is not one of ours."""
     if not file_name.startswith(_PREFIX):
         return None
     posix_name = f"/{file_name}"
@@ -164,7 +165,7 @@ def parse_shm_name(file_name: str) -> ShmName | None:
 
 
 def shm_names(namespace: str | None = None) -> list[ShmName]:
-    """Every name of ours in shared memory, or those of one namespace, sorted."""
+    """Return every name of ours in shared memory, or those of one namespace, sorted."""
     try:
         found = sorted(os.listdir(SHM_DIRECTORY))
     except FileNotFoundError:

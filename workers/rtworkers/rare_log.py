@@ -1,4 +1,4 @@
-"""A log that a lasting fault cannot fill."""
+"""A log that a lasting error cannot fill."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ KEPT = 64
 
 
 class RareLog:
-    """Passes on each distinct message (before its arguments are put in) at most every ten seconds,
-    with the number of times it came meanwhile. One thread at a time."""
+    """Logs each distinct message (without its arguments) at most every ten seconds, with the number
+    of suppressed ones. One thread at a time."""
 
     def __init__(self, log: logging.Logger, period_s: float = PERIOD_S) -> None:
         self._log = log
@@ -22,7 +22,7 @@ class RareLog:
         self._say(logging.WARNING, message, arguments, trace=False)
 
     def exception(self, message: str, *arguments: object) -> None:
-        """As `warning`, with the exception that is being handled."""
+        """Like `warning`, with the current exception."""
         self._say(logging.ERROR, message, arguments, trace=True)
 
     def _say(self, level: int, message: str, arguments: tuple[object, ...], *, trace: bool) -> None:

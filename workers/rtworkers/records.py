@@ -1,7 +1,7 @@
-"""What a named pool notes about each of its channels, in case both it and its worker die.
+"""Files in which a named pool records each of its channels, in case both pool and worker die.
 
-A channel's own segment says all of this, but its clients can write there. These files lie in the
-pool's runtime directory, where only the pool's user can.
+A channel's own segment has the same facts, but its clients can write there. These files are in the
+pool's runtime directory, where only the pool's user can write.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SUFFIX = ".channel"
 
 
 class FileIdentity(NamedTuple):
-    """What tells a file from others, and who may use it."""
+    """The identity and permissions of a file."""
 
     dev: int
     ino: int
@@ -30,25 +30,25 @@ class FileIdentity(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One channel."""
+    """The record of one channel."""
 
     slot: int
     config: bytes
-    """The configuration it was opened with."""
+    """The configuration with which it was opened."""
     bound: tuple[str, int] | None
-    """Address of its socket; None: it has none."""
+    """Address of its socket. None: it has none."""
     file: FileIdentity
-    """Its segment. Another file may have its name by now."""
+    """Identity of its segment. Its name may belong to another file by now."""
 
     def is_of(self, named: os.stat_result) -> bool:
-        """Whether a file is the noted segment, and as closed to others as it was then."""
+        """Return whether a file is the recorded segment, with permissions not wider than then."""
         return named.st_uid == os.geteuid() and _identity(named) == self.file
 
 
 def write(
     directory: Path, name: str, slot: int, config: bytes, segment_fd: int, socket_fd: int
 ) -> None:
-    """Note a channel that was opened, or that another worker serves now. Raises `OSError`."""
+    """Record a channel that was opened, or that another worker serves now. Raises `OSError`."""
     path = _path(directory, name)
     fresh = path.with_suffix(".new")
     content = {
@@ -65,12 +65,12 @@ def write(
     except OSError as caught:
         with contextlib.suppress(OSError):
             fresh.unlink()
-        text = f"{caught.strerror}: a channel of a named pool is noted there"
+        text = f"{caught.strerror}: the pool records its channels there"
         raise OSError(caught.errno, text, str(fresh)) from None
 
 
 def read(directory: Path, name: str) -> Record | None:
-    """What was noted. None: nothing usable."""
+    """Return the record of a channel. None: there is no usable one."""
     try:
         content = json.loads(_path(directory, name).read_text("ascii"))
         bound = content["bound"]
@@ -85,18 +85,18 @@ def read(directory: Path, name: str) -> Record | None:
 
 
 def names(directory: Path) -> list[str]:
-    """The channels that have a note, sorted."""
+    """Return the channels that have a record, sorted."""
     return sorted(path.name.removesuffix(SUFFIX) for path in directory.glob(f"*{SUFFIX}"))
 
 
 def find(namespace_directory: Path, name: str) -> Iterator[Path]:
-    """The directories of the pools that noted a channel of this name."""
+    """Return the directories of the pools that recorded a channel of this name."""
     for path in namespace_directory.glob(f"*/{name}{SUFFIX}"):
         yield path.parent
 
 
 def remove(directory: Path, name: str) -> None:
-    """The channel is closed."""
+    """Remove the record of a closed channel."""
     _path(directory, name).unlink(missing_ok=True)
 
 

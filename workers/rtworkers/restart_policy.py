@@ -1,12 +1,11 @@
-"""When a worker is started again. A pure function: no clock, no process, no randomness.
+"""When a worker is restarted. A pure function: no clock, no process, no randomness.
 
-A worker that ran for `STEADY_NS` before it died is started again at once: its channels wait. One
-that dies faster than that, several times in a row, gets growing pauses, and after
-`FAST_CRASHES_MAX` of them the pool gives up, because what kills it will not go away by itself.
-A worker that could not be started because the pool lacked descriptors, processes or memory is no
-crash: that passes, so the pool tries again for as long as it takes, every 2 s in the end.
-A worker whose heart stands still while it lives is reported once and left alone: killing it could
-only lose what it is about to send.
+A worker that ran for `STEADY_NS` before it died is restarted at once, because its channels wait. A
+worker that dies faster several times in a row gets growing pauses. After `FAST_CRASHES_MAX` of them
+the pool gives up, because the cause will not disappear by itself. If a worker could not be started
+because descriptors, processes or memory were short, that is not a crash. Shortages pass, so the
+pool tries again without limit, in the end every 2 s. A worker that is alive without a heartbeat is
+reported once and left alone: killing it could only lose the packets that it is about to send.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ HEARTBEAT_STALE_NS = 1 * S
 
 
 class Phase(Enum):
-    """What a worker is doing, as its pool sees it."""
+    """The state of a worker, as its pool sees it."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -38,7 +37,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the policy remembers of one worker. Times are CLOCK_MONOTONIC, ns."""
+    """The policy's memory of one worker. Times are CLOCK_MONOTONIC, ns."""
 
     phase: Phase = Phase.STARTING
     started_ns: int = 0
@@ -50,22 +49,22 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """The worker said that it is ready."""
+    """The worker reported that it is ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """The process is gone, or did not come up."""
+    """The process is gone, or did not start."""
 
 
 @dataclass(frozen=True, slots=True)
 class Short:
-    """There were no descriptors, processes or memory to start it with."""
+    """There were not enough descriptors, processes or memory to start it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """The worker's heartbeat was looked at; `heartbeat_ns` is when it last beat."""
+    """The worker's heartbeat was read. `heartbeat_ns` is the last one."""
 
     heartbeat_ns: int
 
@@ -79,7 +78,7 @@ Event = Launched | Died | Short | Beat | Stop
 
 
 class Action(Enum):
-    """What the supervisor has to do now."""
+    """The next action of the supervisor."""
 
     NOTHING = "nothing"
     START = "start"
@@ -90,7 +89,7 @@ class Action(Enum):
 
 
 def decide(state: State, event: Event, now_ns: int) -> tuple[State, Action]:
-    """The new state and what to do. `Action.WAIT`: start at ``state.restart_at_ns``."""
+    """Return the new state and the action. `Action.WAIT`: start at ``state.restart_at_ns``."""
     if state.phase in (Phase.STOPPED, Phase.GIVEN_UP):
         return state, Action.NOTHING
     match event:
@@ -133,7 +132,7 @@ def _judge_death(state: State, now_ns: int) -> tuple[State, Action]:
 
 
 def pause_after(fast_crashes: int) -> int:
-    """Nanoseconds between the last of so many fast crashes and the next start."""
+    """Nanoseconds from the last of several fast crashes to the next start."""
     if fast_crashes <= FREE_CRASHES:
         return 0
     return min(FIRST_PAUSE_NS << (fast_crashes - FREE_CRASHES - 1), LONGEST_PAUSE_NS)

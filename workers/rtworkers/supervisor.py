@@ -1,22 +1,22 @@
 """The workers of one pool and their supervision.
 
 One thread per pool waits for the death of any worker (a pidfd becomes readable) and looks at the
-heartbeats twice a second. What then happens is decided by `restart_policy`; this file only does it:
+heartbeats twice a second. `restart_policy` decides what happens then, and this file does it:
 
       user's thread                  supervisor's thread              worker process
       ensure(slot) --- launch ------------------------------------->  serves, says "ready"
       open(holding) -- OPEN, fds ---------------------------------->  takes socket and segment
                                      pidfd readable  <--------------  killed
-                                     launch -- OPEN, TAKEOVER, fds ->  goes on where it stopped
+                                     launch -- OPEN, TAKEOVER, fds ->  continues where it stopped
 
-A segment and a page get their names in shared memory from the worker that serves them, and lose
-them through it. The pool removes a name only after a worker that could not.
+The worker that serves a segment or page gives it its name in shared memory, and removes the name.
+The pool removes a name only if the worker could not.
 
 For every channel the pool keeps a `Holding`: segment, bell and socket. A socket that a second
 process holds does not die with the worker, so datagrams that arrive meanwhile wait in it.
 
-Locks: `Supervisor._lock` guards the tables and is never held during a request; `Slot.lock` is held
-while a worker starts, dies or answers its pool. Order: the slot's first, then the tables'.
+Locks: `Supervisor._lock` guards the tables and is never held during a request. `Slot.lock` is held
+while a worker starts, dies or answers its pool. Take the slot's lock first, then the tables'.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ log = logging.getLogger("shmring.workers")
 HEARTBEAT_PERIOD_S = 0.5
 RESTART_WAIT_S = 5.0
 QUIT_TIMEOUT_S = 2.0
-# What a process lacks for a while: descriptors, processes, memory.
+# Temporary shortages of a process: descriptors, processes, memory.
 SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOSPC))
-# What keeps descriptors from being passed on for a while. ETOOMANYREFS: this user has too many of
+# Temporary obstacles to passing descriptors. ETOOMANYREFS: this user has too many of
 # them under way.
 PASSING = SHORTAGES | {errno.ENOBUFS, errno.ETOOMANYREFS}
-# A channel that could not be handed over for such a reason is handed over again after so many
-# seconds, then after twice as many and so on, at most the longest: altogether 10 s.
+# A channel that could not be handed over for such a reason is handed over again after this number
+# of seconds, then after twice as many and so on, up to the longest: altogether 10 s.
 HAND_OVER_PAUSE_S = 0.01
 HAND_OVER_LONGEST_PAUSE_S = 1.0
 HAND_OVER_TRIES = 17
@@ -70,12 +70,12 @@ EXPORTED_ALWAYS = 2  # descriptors of a channel: segment and bell; the third is 
 
 
 class WorkerDown(RuntimeError):
-    """The worker of a slot is not running and will not run soon; the text says why."""
+    """The worker of a slot does not run and will not run soon. The text says why."""
 
 
 @dataclass(slots=True)
 class Holding:
-    """What the pool keeps of one channel, so that it outlives any worker."""
+    """What the pool keeps of one channel, so that it survives any worker."""
 
     name: str
     posix_name: str
@@ -85,11 +85,11 @@ class Holding:
     socket_fd: int = -1
     error: str = ""
     served: bool = True
-    """Whether the worker that is there now has it."""
+    """Whether the current worker has it."""
     lacks_socket: bool = False
-    """Whether the answer that brought the socket was lost."""
+    """Whether the answer with the socket was lost."""
     refusals: int = 0
-    """How often the worker that is there now could not take it over."""
+    """How often the current worker could not take it over."""
 
     def close(self) -> None:
         for fd in (self.segment_fd, self.bell_fd, self.socket_fd):
@@ -100,7 +100,7 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class SlotFacts:
-    """One worker as its pool sees it."""
+    """One worker, as its pool sees it."""
 
     slot: int
     cpu_wanted: int | None
@@ -116,22 +116,22 @@ class SlotFacts:
 
 @dataclass(eq=False)
 class Slot:
-    """One worker and what it holds, over all its restarts."""
+    """One worker and what it holds, across all its restarts."""
 
     number: int
     cpu: int
     page_name: str
     page_fd: int
-    rx_fd: int  # memory of the worker's receive buffers: what it took from the kernel outlives it
+    rx_fd: int  # memory of the worker's receive buffers, which survives it
     state: restart_policy.State = field(default_factory=restart_policy.State)
     process: Process | None = None
     holdings: dict[str, Holding] = field(default_factory=dict)
-    hand_overs: int = 0  # to this process, of those that it does not serve yet
+    hand_overs: int = 0  # in this process, for channels that it does not serve yet
     hand_over_at_ns: int = 0  # the next one; 0: all are served
     silent_beat_ns: int = 0  # its last heartbeat when it did not answer one; 0: it answered
     error: str = ""
     problems: ErrorLog = field(init=False)
-    # CLOCK_MONOTONIC and CPU time at the last two looks: a share needs some time to be one.
+    # CLOCK_MONOTONIC and CPU time at the last two looks: a share needs some time between them.
     samples: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
     lock: threading.RLock = field(default_factory=threading.RLock)
     changed: threading.Condition = field(init=False)
@@ -141,30 +141,30 @@ class Slot:
         self.problems = ErrorLog(self.page_fd)
 
     def apply(self, event: restart_policy.Event) -> Action:
-        """Ask the policy what an event means. Under the slot's lock."""
+        """Return the policy's action for an event. The caller holds the slot's lock."""
         self.state, action = restart_policy.decide(self.state, event, time.monotonic_ns())
         self.changed.notify_all()
         return action
 
     def unserved(self) -> list[Holding]:
-        """The channels that wait for being handed over. Under the slot's lock."""
+        """The channels that wait to be handed over. The caller holds the slot's lock."""
         return [one for one in self.holdings.values() if not one.served and not one.error]
 
     def without_socket(self) -> list[Holding]:
-        """The channels whose socket the worker has to export. Under the slot's lock."""
+        """The channels whose socket the worker has to export. The caller holds the slot's lock."""
         return [one for one in self.holdings.values() if one.lacks_socket]
 
     def heartbeat_ns(self) -> int:
-        """When the worker last beat; 0: its page does not say."""
+        """Time of the worker's last heartbeat. 0: its page does not say."""
         facts = page.facts(self.page_fd)
         return facts.heartbeat_ns if facts is not None else 0
 
     def stands_still(self) -> bool:
-        """Whether it has not beaten since it did not answer a hand-over."""
+        """Whether there was no heartbeat since it did not answer a hand-over."""
         return self.silent_beat_ns != 0 and self.silent_beat_ns == self.heartbeat_ns()
 
     def running(self) -> Process:
-        """The process, under the slot's lock. Raises `WorkerDown`."""
+        """The process. The caller holds the slot's lock. Raises `WorkerDown`."""
         if self.process is None:
             raise WorkerDown(
                 f"worker {self.number} is {self.state.phase.value}: "
@@ -173,7 +173,8 @@ class Slot:
         return self.process
 
     def wait_restarted(self, dead: Process | None, timeout: float) -> bool:
-        """Whether another process than `dead` serves this slot within `timeout` seconds."""
+        """Wait up to `timeout` seconds. Return whether another process than `dead` serves this
+        slot."""
         with self.changed:
             return self.changed.wait_for(
                 lambda: self.process not in (None, dead) or self.state.phase is Phase.GIVEN_UP,
@@ -181,7 +182,7 @@ class Slot:
             )
 
     def facts(self) -> SlotFacts:
-        """What is known of it now. Any thread, no lock."""
+        """The worker's current facts. Any thread, no lock."""
         now_ns = time.monotonic_ns()
         process = self.process
         facts = page.facts(self.page_fd)
@@ -205,7 +206,7 @@ class Slot:
         )
 
     def close(self) -> None:
-        """Close everything this process holds; worker, segments and page stay as they are."""
+        """Close everything that this process holds. Worker, segments and page are not affected."""
         if self.process is not None:
             self.process.close()
         for holding in self.holdings.values():
@@ -217,15 +218,15 @@ class Slot:
         self.page_fd = self.rx_fd = -1
 
 
-# Handles of processes that are not ours to reap any more: dropping one would raise a warning.
+# Handles of processes that this one must not reap any more: dropping one would raise a warning.
 _let_go: list[object] = []
 
 
 class Supervisor:
-    """Starts, watches, restarts and ends the workers of one pool. Any thread.
+    """Starts, watches, restarts and ends the workers of one pool. Any thread may use it.
 
-    `mark_failed(holding, errno, text)` is called, from the supervisor's thread, for each channel
-    that no worker will serve any more.
+    `mark_failed(holding, errno, text)` is called from the supervisor's thread for each channel that
+    no worker will serve any more.
     """
 
     def __init__(
@@ -258,13 +259,13 @@ class Supervisor:
     # --- what pools ask for -------------------------------------------------------------------
 
     def place(self, cpu: int | None) -> int:
-        """The slot for a new channel. Raises `ValueError`, `TypeError`."""
+        """Return the slot for a new channel. Raises `ValueError`, `TypeError`."""
         with self._lock:
             load = {number: len(slot.holdings) for number, slot in self._slots.items()}
         return affinity.place(self.settings.cpus, cpu, load)
 
     def ensure(self, number: int) -> tuple[Slot, bool]:
-        """The worker of a slot, started if it is not there yet, and whether it was.
+        """Return the worker of a slot, which is started if necessary, and whether it was started.
 
         Raises `WorkerStartError`, `FileExistsError`, `OSError`.
         """
@@ -282,11 +283,11 @@ class Supervisor:
             return self._begin(number), True
 
     def open(self, number: int, holding: Holding, sock: int | None, *, takeover: bool) -> bool:
-        """Have the worker of a slot serve a channel; `holding` is the supervisor's from then on.
+        """Have the worker of a slot serve a channel. From then on the supervisor owns `holding`.
 
-        `sock` is a bound socket to take over and stays the caller's. Returns whether a worker was
-        started for it. Raises `ControlError` (refused), `WorkerDown`, `WorkerStartError`,
-        `WorkerSilent`; `holding` is the caller's then.
+        `sock` is a bound socket to take over, which the caller keeps owning. Returns whether a
+        worker was started for it. Raises `ControlError` (refused), `WorkerDown`,
+        `WorkerStartError`, `WorkerSilent`. Then the caller keeps owning `holding`.
         """
         slot, started = self.ensure(number)
         process = None
@@ -322,28 +323,29 @@ class Supervisor:
             slot.wait_restarted(process, RESTART_WAIT_S)
             with slot.lock:
                 self._close_served(slot, name)
-                holding = slot.holdings.pop(name)  # under one lock: no hand-over comes in between
-        liveness.remove_own(holding.posix_name, holding.segment_fd)  # where the worker did not
+                holding = slot.holdings.pop(name)  # under one lock: no hand-over in between
+        liveness.remove_own(holding.posix_name, holding.segment_fd)  # if the worker did not
         holding.close()
 
     def _close_served(self, slot: Slot, name: str) -> bool:
-        """Have the worker end a channel, under the slot's lock. False: there is no worker now."""
+        """Have the worker end a channel. The caller holds the slot's lock. False: there is no
+        worker now."""
         if slot.process is None:
             return False
         try:
             slot.process.connection.request(Request(Op.CLOSE, channel_body(name)))
         except WorkerGone:
             return False
-        except OSError as error:  # nobody serves it, as wanted
+        except OSError as error:  # it is not served, as wanted
             log.debug("closing channel %s: %s", name, error)
         return True
 
     def _restarts(self) -> bool:
-        """Whether a dead worker gets a successor while the calling thread waits for it."""
+        """Wait until a dead worker has a successor. Return whether it got one."""
         return not self.stopping and self._thread is not threading.current_thread()
 
     def holding(self, name: str) -> tuple[int, Holding] | None:
-        """Slot and holding of a channel of this pool."""
+        """Return slot and holding of a channel of this pool."""
         with self._lock:
             slot = self._channels.get(name)
             return None if slot is None else (slot.number, slot.holdings[name])
@@ -353,14 +355,14 @@ class Supervisor:
             return sorted(self._channels)
 
     def facts(self) -> list[SlotFacts]:
-        """All workers, by slot."""
+        """Return all workers, by slot."""
         with self._lock:
             return [slot.facts() for _, slot in sorted(self._slots.items())]
 
     def stop(self, *, leave: bool = False) -> None:
-        """End the workers and remove every file of the pool; a second call does nothing.
+        """End the workers and remove every file of the pool. May be called more than once.
 
-        With `leave` the workers go on, for the next process that becomes this pool.
+        With `leave` the workers continue, for the next process that becomes this pool.
         """
         with self._lock:
             if self._stopping or self._forgotten:
@@ -368,7 +370,7 @@ class Supervisor:
             self._stopping = True
             self._leave = leave
             if self._thread is threading.current_thread():
-                return  # called by the garbage collector, amid a round: it finishes by itself
+                return  # the garbage collector called it during a round: the thread ends by itself
             os.eventfd_write(self._wake_fd, 1)
         if self._thread is not None:
             self._thread.join()
@@ -376,8 +378,8 @@ class Supervisor:
             self.finish()
 
     def finish(self) -> None:
-        """The last thing the supervisor's thread does."""
-        with self._lock:  # it may have seen that it is to stop before it was woken for that
+        """The last action of the supervisor's thread."""
+        with self._lock:  # it may have seen the request to stop before its wake-up
             leave = self._leave
         if leave:
             for slot in self._slots.values():
@@ -390,7 +392,7 @@ class Supervisor:
         self._close_own()
 
     def forget(self) -> None:
-        """In a forked child: close what was inherited, touch nothing else."""
+        """In a forked child: close what was inherited, and touch nothing else."""
         self._forgotten = True
         for slot in self._slots.values():
             _let_go.append(slot.process)
@@ -401,7 +403,8 @@ class Supervisor:
     # --- adoption ------------------------------------------------------------------------------
 
     def adopt(self) -> list[str]:
-        """Take over the workers that a former process of this pool left. Returns their channels."""
+        """Take over the workers that a previous process of this pool left. Return
+        their channels."""
         names: list[str] = []
         for path in sorted(self.settings.directory.glob("worker-*.sock")):
             number = path.stem.removeprefix("worker-")
@@ -444,7 +447,7 @@ class Supervisor:
     def _keep_exported(self, slot: Slot, name: str, reply: Reply) -> None:
         if reply.result < 0 or len(reply.fds) < EXPORTED_ALWAYS:
             error = refusal(reply)
-            if error.errno != errno.ENOENT:  # that one is another worker's
+            if error.errno != errno.ENOENT:  # another worker has that one
                 log.warning("channel %s cannot be adopted: %s", name, error)
             return
         segment_fd, bell_fd, *rest = reply.fds
@@ -459,7 +462,7 @@ class Supervisor:
 
     def _begin(self, number: int) -> Slot:
         with self._lock:
-            self._start_thread()  # first: a worker that nobody can watch must not start
+            self._start_thread()  # first, because an unwatched worker must not start
         page_name = paths.worker_page(self.settings.namespace, self.settings.name, number)
         page_fd = page.create(page_name)
         rx_fd = os.memfd_create(f"shmring-worker-{number}-rx", os.MFD_CLOEXEC)
@@ -479,11 +482,11 @@ class Supervisor:
                 self._slots[number] = slot
                 self._watch(slot, slot.process)
                 return slot
-        self._end([slot])  # the pool was closed meanwhile
+        self._end([slot])  # the pool was closed in the meantime
         raise WorkerDown(f"pool {self.settings.name!r} is closed")
 
     def _launch(self, slot: Slot) -> Process:
-        """Start the worker of a slot. Meanwhile a private pool makes its directory and holds it.
+        """Start the worker of a slot. During that, a private pool makes its directory and holds it.
         The last worker removes it."""
         with contextlib.ExitStack() as held:
 
@@ -504,7 +507,7 @@ class Supervisor:
         os.eventfd_write(self._wake_fd, 1)
 
     def _start_thread(self) -> None:
-        """Under the tables' lock. Raises `BlockingIOError`."""
+        """The caller holds the tables' lock. Raises `BlockingIOError`."""
         if self._thread is not None:
             return
         # A daemon: the pool's finalizer ends it, which runs after Python would have waited
@@ -527,13 +530,13 @@ class Supervisor:
         try:
             return process.connection.request(request)
         except WorkerSilent:
-            # It may still do it later: then it finds this behind.
+            # It may still do it later. Then it finds this request.
             process.connection.post(Request(Op.CLOSE, channel_body(holding.name)))
             raise
 
     def _keep(self, slot: Slot, holding: Holding, reply: Reply) -> None:
-        """Hold what the worker serves now. If that raises nobody serves it: `holding` may be closed
-        then, and the successor of the worker must not be given it."""
+        """Hold what the worker serves now. If that raises, the channel is not served: `holding` may
+        be closed then, and the worker's successor must not get it."""
         if reply.fds:
             holding.socket_fd = reply.fds.pop()
         reply.close()
@@ -564,8 +567,8 @@ class Supervisor:
     # --- watching: the supervisor's thread -------------------------------------------------------
 
     def attend(self, ready: list[int]) -> float | None:
-        """One round of the supervisor's thread: handle the deaths behind the `ready` descriptors,
-        do what is due. Returns the seconds until the next round, None: until something happens."""
+        """Do one round of the supervisor's thread: handle the deaths of the `ready` descriptors,
+        and do what is due. Return the seconds until the next round, or None for no limit."""
         for fd in ready:
             with self._lock:
                 watched = self._watched.pop(fd, None)
@@ -599,12 +602,12 @@ class Supervisor:
         slot.samples = (slot.samples[1], (time.monotonic_ns(), facts.cpu_ns))
         match slot.apply(restart_policy.Beat(facts.heartbeat_ns)):
             case Action.REPORT_STALL:
-                slot.error = "alive, but its heartbeat stands still"
+                slot.error = "alive, but without a heartbeat"
                 slot.problems.note(EventId.WORKER_STALLED)
                 log.warning("worker %d (process %d) is %s", slot.number, facts.pid, slot.error)
             case Action.REPORT_RECOVERY:
                 slot.error = ""
-                log.warning("worker %d (process %d) goes on", slot.number, facts.pid)
+                log.warning("worker %d (process %d) continues", slot.number, facts.pid)
 
     def _on_death(self, slot: Slot, process: Process) -> None:
         with slot.lock:
@@ -633,7 +636,7 @@ class Supervisor:
             process = self._launch(slot)
         except (WorkerStartError, OSError) as error:
             slot.error = str(error)
-            self._notes.warning("worker %d did not start again: %s", slot.number, error)
+            self._notes.warning("worker %d did not restart: %s", slot.number, error)
             slot.problems.note(EventId.WORKER_NOT_STARTED, slot.error)
             short = error.errno in SHORTAGES
             event = restart_policy.Short() if short else restart_policy.Died()
@@ -649,10 +652,10 @@ class Supervisor:
         self._watch(slot, process)
 
     def _hand_over_again(self, slot: Slot, now_ns: int) -> float:
-        """What a shortage kept from being handed over. Returns the seconds until the next look.
+        """Hand over the channels that a shortage delayed. Return the seconds until the next look.
 
-        A worker that stands still is not asked again before it goes on: each time would hold up
-        this thread, and leave more requests for it to find.
+        A worker without a heartbeat is not asked again before it continues. Each request would
+        block this thread, and leave more requests for the worker.
         """
         if slot.process is None or slot.hand_over_at_ns == 0 or slot.stands_still():
             return HEARTBEAT_PERIOD_S
@@ -664,7 +667,8 @@ class Supervisor:
         return min(max(wait_s, 0.0), HEARTBEAT_PERIOD_S)
 
     def _hand_over(self, slot: Slot, process: Process) -> None:
-        """Hand over all channels that the worker does not serve yet; again later if need be."""
+        """Hand over all channels that the worker does not serve yet. If necessary, try
+        again later."""
         waiting = slot.unserved()
         slot.hand_overs += 1
         slot.hand_over_at_ns = slot.silent_beat_ns = 0
@@ -675,10 +679,10 @@ class Supervisor:
                 self._handed_over(slot, holding, reply)
             for holding in slot.without_socket():
                 _fetch_socket(process, holding)
-        except OSError as error:  # died again, as its pidfd says in the next round, or stands still
+        except OSError as error:  # it died again, as its pidfd says in the next round, or it hangs
             if isinstance(error, WorkerSilent):
                 slot.silent_beat_ns = slot.heartbeat_ns()
-            self._notes.warning("worker %d did not take all channels over: %s", slot.number, error)
+            self._notes.warning("worker %d did not take over all channels: %s", slot.number, error)
             slot.problems.note(EventId.TAKEOVER_FAILED, str(error), number=error.errno or 0)
         if slot.unserved() or slot.without_socket():
             pause_s = HAND_OVER_PAUSE_S * 2 ** min(slot.hand_overs - 1, HAND_OVER_TRIES)
@@ -686,7 +690,7 @@ class Supervisor:
             slot.hand_over_at_ns = time.monotonic_ns() + int(pause_s * 1e9)
 
     def _handed_over(self, slot: Slot, holding: Holding, reply: Reply) -> None:
-        if reply.result == -errno.EEXIST:  # taken over before, but nobody waited for the answer
+        if reply.result == -errno.EEXIST:  # taken over before, but the answer was not awaited
             holding.served = holding.lacks_socket = True
         elif reply.result < 0:
             self._not_handed_over(slot, holding, refusal(reply))
@@ -759,7 +763,7 @@ class Supervisor:
             self._remove_directory()
 
     def _remove_directory(self) -> None:
-        """Done here because no worker is left to do it."""
+        """Do this here, because no worker is left to do it."""
         directory = self.settings.directory
         with liveness.deserted(directory) as empty:
             if empty:
@@ -802,7 +806,7 @@ def _supervise(reference: weakref.ref[Supervisor], epoll: select.epoll, wake_fd:
         try:
             timeout = None if supervisor.stopping else supervisor.attend(ready)
         except Exception:
-            notes.exception("supervision of pool %s failed, and goes on", supervisor.settings.name)
+            notes.exception("supervision of pool %s failed; it continues", supervisor.settings.name)
             timeout = HEARTBEAT_PERIOD_S
         if supervisor.stopping:
             supervisor.finish()

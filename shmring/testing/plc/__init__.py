@@ -1,11 +1,11 @@
-"""Partners of Netflux as they are in the field, with what is odd about each.
+"""Simulated Netflux partners that behave like real ones, with the peculiarities of each.
 
 |                 | `Codesys5`     | `Codesys4`        | `Siemens`        | `PythonPartner`       |
 |-----------------|----------------|-------------------|------------------|-----------------------|
 | first number    | 1              | 1                 | 0                | 1                     |
-| goes on with    | every attempt  | every attempt     | confirmed sends  | every attempt         |
-| takes           | anything       | larger numbers    | 1 to 127 ahead   | 1 to 127 ahead        |
-| takes first     | anything       | all but 0         | anything         | all but 0             |
+| counts up with  | every attempt  | every attempt     | confirmed sends  | every attempt         |
+| accepts         | anything       | larger numbers    | 1 to 127 ahead   | 1 to 127 ahead        |
+| accepts first   | anything       | all but 0         | anything         | all but 0             |
 | echoes          | received last  | received last     | accepted last,   | received last, up to  |
 |                 |                |                   | one scan ago     | an interval ago       |
 | watches         | any datagram,  | feedback, 1 s     | feedback, 10 ms, | accepted ones; looks  |
@@ -56,5 +56,5 @@ def make_partner(kind: str, **options: Any) -> Partner:
     Options are those of its class. Raises ValueError for another kind.
     """
     if kind not in PARTNERS:
-        raise ValueError(f"no partner is called {kind!r}; there are {', '.join(PARTNERS)}")
+        raise ValueError(f"kind is {kind!r}: use one of {', '.join(PARTNERS)}")
     return PARTNERS[kind](**options)

@@ -10,15 +10,15 @@ from .controller import MS, SECOND, Controller, OnDelay, ReceiveArea, SendTimer
 
 
 class Codesys4(Controller):
-    """Takes larger numbers only: the test for the wrap from 255 to 0 compares a variable with
-    itself, so what follows a wrap is refused until the watchdog resets the block.
+    """Accepts only larger numbers: the test for the wrap from 255 to 0 compares a variable with
+    itself. So everything after a wrap is refused until the watchdog resets the block.
 
-    * Never takes a 0 as the first number. A repeated number is ignored.
-    * Copies the configured size, whatever arrived.
-    * The watchdog looks at the feedback: it runs out `watch_ns` behind the last change of it, once
-      something was received. Then `error`, and the next datagram counts as the first; values are
-      cleared unless `keep`.
-    * Takes one datagram per scan.
+    * Never accepts 0 as the first number. A repeated number is ignored.
+    * Copies the configured size, whatever the size of the datagram.
+    * The watchdog checks the feedback: it expires `watch_ns` after the last change, once a datagram
+      was received. Then it sets `error`, and the next datagram counts as the first. Values are
+      cleared unless `keep` is set.
+    * Reads one datagram per scan.
 
     In one scan: receive block, program, send block, statistics block (`statistics`).
     """
@@ -46,12 +46,12 @@ class Codesys4(Controller):
         self.timeouts = 0
         self.own_number = 0
         self.changed_number = 0
-        """Number received last, and the feedback it sends."""
+        """Last received number, and the feedback it sends."""
         self.accepted_number = 0
         self.first_seen = False
         self.feedback = 0
         self.refused = 0
-        """Datagrams not taken, without those ignored as repeats."""
+        """Datagrams not accepted, without those ignored as repeats."""
         self.statistics = Codesys4Statistics()
         self._area = ReceiveArea(self.receive_buffer)
         self._watched_feedback = 0
@@ -110,8 +110,8 @@ class Codesys4(Controller):
 class Codesys4Statistics:
     """The statistics block: times in ms, losses in bytes.
 
-    Averages are over 256 numbers, taken at the rising edge of "the number is near 0". Losses are
-    plain differences of bytes, and start anew at the wrap. The reset input does nothing.
+    Averages cover 256 numbers, and are taken at the rising edge of "the number is near 0". Losses
+    are plain differences of bytes, and start again at the wrap. The reset input does nothing.
     """
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class Codesys4Statistics:
         self.partner_interval = 0.0
         self.rtt = 0.0
         self.partner_lost = 0
-        """0 to 255, as `feedback_lost`."""
+        """0 to 255, like `feedback_lost`."""
         self.feedback_lost = 0
         self._own = _Average(2)
         self._partner = _Average(4)
@@ -130,7 +130,7 @@ class Codesys4Statistics:
         self._rtt = 0.0
 
     def update(self, partner: int, own: int, feedback: int, task_cycle_ms: float) -> None:
-        """Call it once per scan, with the numbers as they are now."""
+        """Call it once per scan, with the current numbers."""
         self.own_interval = self._own.update(own, task_cycle_ms)
         self.partner_interval = self._partner.update(partner, task_cycle_ms)
         self.partner_lost = self._partner_losses.update(partner)
@@ -147,7 +147,7 @@ class Codesys4Statistics:
 
 
 class _Edge:
-    """R_TRIG of "the number is at most so much"."""
+    """R_TRIG of "the number is at most `highest`"."""
 
     def __init__(self, highest: int) -> None:
         self._highest = highest

@@ -36,18 +36,19 @@ _OPENING = {
 
 
 class Codesys5(Controller):
-    """Takes whatever comes, the last of up to 21 datagrams of a scan; checks no numbers.
+    """Accepts every datagram, and uses the last of up to 21 datagrams of a scan. It checks no
+    numbers.
 
-    * Answers to whoever sent last: its receive call overwrites the remote address.
-    * Two bytes suffice for the header to count; the payload is taken if all of it is there.
-    * `connected` for 1 s behind any datagram, and in the first second behind opening. Values are
-      never cleared.
-    * Opens in five scans; what fails there is tried again after 5 s.
+    * Replies to the last sender: its receive call overwrites the remote address.
+    * Two bytes are enough for the header to count. The payload is accepted if it is complete.
+    * `connected` is true for 1 s after any datagram, and in the first second after opening. Values
+      are never cleared.
+    * Opening takes five scans. A step that fails is tried again after 5 s.
 
     In one scan: the state machine and reception, the program, sending, `Statistics()`.
 
-    Inputs of the block are the attributes `enable`, `reconnect` (a rising edge closes and
-    restarts) and `to_send`; `broken` is a state whose action fails.
+    Inputs of the block are the attributes `enable`, `reconnect` (a rising edge closes and restarts)
+    and `to_send`. `broken` is a state whose action fails.
     """
 
     kind = "codesys5"
@@ -55,7 +56,7 @@ class Codesys5(Controller):
     receive_buffer = 1501
 
     def __init__(self, *, cycle_ns: int = 2 * MS, statistics: bool = True, **options: Any) -> None:
-        """Options as for `Controller`. statistics: the program calls `Statistics()`."""
+        """Options as for `Controller`. statistics: whether the program calls `Statistics()`."""
         self.enable = True
         self.reconnect = False
         self.broken: State | None = None
@@ -68,7 +69,7 @@ class Codesys5(Controller):
         self.error = False
         self.connected = False
         self.answers_to: Address | None = None
-        """Where the next datagram goes."""
+        """The destination of the next datagram."""
         self.own_number = 0
         self.last_partner_number = 0
         self.feedback = 0
@@ -78,13 +79,13 @@ class Codesys5(Controller):
         """Attempts to send (udiTxCount)."""
         self.rx_count = 0
         self.partner_tx_period_ms = 0
-        """Age of the last datagram when the statistics looked (tPartnerTxPeriod)."""
+        """Age of the last datagram when the statistics ran (tPartnerTxPeriod)."""
         self.own_tx_period_ms = 0
-        """Likewise of the last send (tOwnRealTxPeriod)."""
+        """The same for the last send (tOwnRealTxPeriod)."""
         self.instant_rtt_ms = 0
-        """One of these ages or half of it (tInstantRTT): no round trip at all."""
+        """One of these ages or half of it (tInstantRTT). It is not a round trip."""
         self.rx_skipped = 0
-        """Of the two numbers sampled last (uiInstantRxSkipped)."""
+        """Difference of the last two sampled numbers (uiInstantRxSkipped)."""
         self.round_trip_time_ms = 0
         """tRoundTripTime: declared, never written."""
         self._reconnect_before = False

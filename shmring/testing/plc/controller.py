@@ -1,4 +1,4 @@
-"""What all controllers have in common: a program that runs in scans, and its timers."""
+"""What all controllers share: a program that runs in scans, and its timers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ SECOND = 1000 * MS
 
 
 class OnDelay:
-    """TON: `q` once it was called with true for so long. Its time moves only when it is called."""
+    """TON: `q` is true once the input was true for the whole interval. Time passes only
+    in calls."""
 
     def __init__(self, delay_ns: int) -> None:
         self.delay_ns = delay_ns
@@ -38,8 +39,8 @@ class OnDelay:
 class SendTimer:
     """A TON that restarts itself: ``ton(IN := NOT ton.Q, PT := interval)``.
 
-    One call resets it and one arms it again, so that its period is the interval in whole scans and
-    two scans more.
+    One call resets it and another starts it again, so its period is the interval in whole scans
+    plus two scans.
     """
 
     def __init__(self, interval_ns: int) -> None:
@@ -50,13 +51,13 @@ class SendTimer:
 
 
 class Controller(Partner):
-    """A partner that looks at its socket once per scan.
+    """A partner that reads its socket once per scan.
 
-    A late `run` is an overrun of the task: the scans that were missed are left out.
+    A late `run` is an overrun of the task: the missed scans are skipped.
     """
 
     receive_buffer: ClassVar[int]
-    """Bytes; what is longer is cut."""
+    """Bytes. Longer messages are truncated."""
     _scan_grid_ns: int
     _scan_due_ns: int
 
@@ -73,9 +74,8 @@ class Controller(Partner):
         scan_jitter_ns: int = 0,
         socket_datagrams: int = 64,
     ) -> None:
-        """As `Partner`. scan_ns: cycle of the task. scan_jitter_ns: a scan is late by up to so
-        much, evenly. socket_datagrams: what its socket holds between two scans.
-        """
+        """Options as for `Partner`. scan_ns: cycle of the task. scan_jitter_ns: a scan is late by
+        up to this time, uniformly. socket_datagrams: what its socket holds between two scans."""
         if scan_ns <= 0:
             raise ValueError(f"scan_ns is {scan_ns}; it must be above 0")
         if not 0 <= scan_jitter_ns < scan_ns:
@@ -123,12 +123,12 @@ class Controller(Partner):
 
     @abstractmethod
     def _scan(self, now_ns: int) -> list[Datagram]:
-        """One cycle of the task. Returns what is sent."""
+        """One cycle of the task. Return what is sent."""
 
 
 class ReceiveArea:
-    """Where the receive instruction puts datagrams. What is copied out of it is the configured
-    size, whatever arrived: behind a short datagram that is what lay there before."""
+    """The buffer of the receive instruction. The configured size is always copied from it, so
+    behind a short datagram there are bytes of an earlier one."""
 
     def __init__(self, size: int) -> None:
         self._bytes = bytearray(size)

@@ -1,4 +1,4 @@
-"""What a partner's values look like on the wire."""
+"""The format of a partner's values on the wire."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ Order: TypeAlias = Literal["little", "big"]
 
 
 class Record(Protocol):
-    """A codec of whatever makes payloads, such as ``netflux.records.Codec``."""
+    """A codec for payloads, such as ``netflux.records.Codec``."""
 
     @property
     def size(self) -> int:
-        """Of the payload, bytes."""
+        """Size of the payload, bytes."""
 
     def encode(self, record: Any, /) -> bytes:
         """Return the payload."""
 
     def decode(self, payload: bytes, /) -> Any:
-        """Return what it says."""
+        """Return the values of a payload."""
 
 
 Layout: TypeAlias = int | str | Record
@@ -49,8 +49,9 @@ class _Image:
 
 
 def record_of(layout: Layout, order: Order) -> Record:
-    """int: so many bytes, as they are. str: formats of `struct`, in the partner's byte order and
-    without padding; values are tuples. Else a codec, which brings its own order.
+    """Return the codec of a layout. int: that many raw bytes. str: a format of `struct` in the
+    partner's byte order and without padding, whose values are tuples. Anything else is a codec,
+    with a byte order of its own.
 
     Raises ValueError for a negative size or a bad format.
     """
@@ -58,9 +59,9 @@ def record_of(layout: Layout, order: Order) -> Record:
         try:
             return _Image(layout, order)
         except struct.error as reason:
-            raise ValueError(f"layout {layout!r}: {reason}; give formats without order") from None
+            raise ValueError(f"layout is {layout!r}: {reason}, and no byte order") from None
     if isinstance(layout, int):
         if layout < 0:
-            raise ValueError(f"layout is {layout}; a size in bytes is at least 0")
+            raise ValueError(f"layout is {layout}: a size in bytes must be at least 0")
         return _Raw(layout)
     return layout

@@ -1,8 +1,8 @@
-"""What all partners have in common.
+"""What all partners share.
 
-A partner is sans-IO: `Partner.arrive` takes datagrams, `Partner.run` gives them out, both with
-the time as a number. Nothing happens but in these calls, so an hour of a controller can be lived
-through in seconds, and one run is like the other.
+A partner is sans-IO: `Partner.arrive` accepts datagrams and `Partner.run` returns them, both with
+the time as a number. Nothing happens outside of these calls. So a test can simulate an hour of a
+controller in seconds, and each run gives the same result.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ LONGEST_PAYLOAD = 1499
 class Partner(ABC):
     """An end of a Netflux link.
 
-    What it was told to do survives `power_off`; what it learnt since `power_on` does not.
+    Its settings survive `power_off`. What it learnt since `power_on` does not.
     """
 
     kind: ClassVar[str]
     order: ClassVar[Order]
-    """Of the bytes of its numbers."""
+    """Byte order of its numbers."""
 
     def __init__(
         self,
@@ -41,10 +41,12 @@ class Partner(ABC):
         program: Callable[[Any], object] | None = None,
         seed: int = 0,
     ) -> None:
-        """receive, send: payloads, see `record_of`. cycle_ns: the send interval that is set; what
-        comes of it says `period_ns`. remote: where it sends to; None: nowhere. program: the
-        application; called with the partner before each send (Python) or in each scan
-        (controllers). seed: of whatever is by chance.
+        """receive, send: payloads, see `record_of`.
+        cycle_ns: the configured send interval. `period_ns` is the resulting one.
+        remote: its destination. None: none.
+        program: the application, called with the partner before each send (Python) or in each scan
+            (controllers).
+        seed: the seed of all random choices.
 
         Raises ValueError for values out of range.
         """
@@ -52,61 +54,62 @@ class Partner(ABC):
         self.send_record = record_of(send, self.order)
         for name, record in (("receive", self.receive_record), ("send", self.send_record)):
             if record.size > LONGEST_PAYLOAD:
-                raise ValueError(f"{name} has {record.size} bytes; a payload has at most 1499")
+                raise ValueError(f"{name} has {record.size} bytes: a payload has at most 1499")
         if cycle_ns < 0:
             raise ValueError(f"cycle_ns is {cycle_ns}; it must be at least 0")
         self.cycle_ns = cycle_ns
         self.remote = remote
         self.program = program
         self.to_send = bytes(self.send_record.size)
-        """Payload of the datagrams from now on. `put` keeps it to its size; nothing else does."""
+        """Payload of the next datagrams. Only `put` checks its size."""
         self.chance = random.Random(seed)
         self.on = False
         self.sent = 0
-        """Datagrams on the wire, of all its lives."""
+        """Datagrams on the wire since it was created."""
         self.taken = 0
-        """Datagrams whose payload it took, of all its lives."""
+        """Datagrams whose payload it accepted since it was created."""
         self._forget(0)
 
     @property
     def received(self) -> bytes:
-        """Payload taken last; zeros before the first, and where a time-out cleared it."""
+        """Last accepted payload. Zeros before the first one, and after a time-out that
+        cleared it."""
         return self._received
 
     @property
     def values(self) -> Any:
-        """`received`, decoded: bytes, a tuple or the codec's object, as `receive` was given."""
+        """`received`, decoded to bytes, a tuple or the codec's object, as `receive` says."""
         return self.receive_record.decode(self._received)
 
     def put(self, values: Any) -> None:
-        """What to send from now on: bytes, a tuple or the codec's object, as `send` was given.
+        """Set what to send from now on: bytes, a tuple or the codec's object, as `send` says.
 
         Raises ValueError for a payload of another size, and what the codec raises.
         """
         payload = self.send_record.encode(values)
         if len(payload) != self.send_record.size:
             size = self.send_record.size
-            raise ValueError(f"values have {len(payload)} bytes; this partner sends {size}")
+            raise ValueError(f"values have {len(payload)} bytes: this partner sends {size}")
         self.to_send = payload
 
     def power_on(self, now_ns: int) -> None:
-        """Start, or start again: nothing is remembered but what it was told to do."""
+        """Start, or start again: only the settings are kept."""
         self._forget(now_ns)
         self.on = True
 
     def power_off(self) -> None:
-        """Nothing is sent from here on, and what arrives is lost."""
+        """Send nothing from now on, and drop what arrives."""
         self.on = False
 
     @property
     @abstractmethod
     def period_ns(self) -> float:
-        """What really lies between two sends of it, on average."""
+        """The real average time between two of its sends."""
 
     @property
     @abstractmethod
     def deadline_ns(self) -> int:
-        """When to call `run` next; `NEVER_NS` while it is off."""
+        """When to call `run` next, or `NEVER_NS` while it is off."""
 
     @abstractmethod
     def arrive(self, data: bytes, source: Address, now_ns: int) -> None:
@@ -114,10 +117,10 @@ class Partner(ABC):
 
     @abstractmethod
     def run(self, now_ns: int) -> list[Datagram]:
-        """Do what is due by `now_ns`. Returns what is sent."""
+        """Do what is due by `now_ns`. Return what is sent."""
 
     def _forget(self, now_ns: int) -> None:
-        """All state as it is behind a cold start."""
+        """Set all state to that of a cold start."""
         self._received = bytes(self.receive_record.size)
 
     def _take(self, payload: bytes) -> None:

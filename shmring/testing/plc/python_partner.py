@@ -15,24 +15,25 @@ RECEIVE_BUFFER = 1460
 SOCKET_TIMEOUT_NS = 100 * MS
 NAP_NS = MS
 OVERSLEEP_NS = (60_000, 140_000)
-"""What a sleep takes more than was asked for."""
+"""How much longer a sleep takes than requested."""
 
 
 class PythonPartner(Partner):
-    """Three threads with one lock; names as in the original.
+    """Three threads with one lock, with the names of the original.
 
-    * Numbers start at 1; a send that fails, or values that cannot be had, use one up.
-    * Sleeps for 1 ms and a bit between two looks at the wall clock, and reckons the next send from
-      this one: 1.1 ms for 1 ms, 5.5 ms for 5 ms.
-    * Ignores a datagram with the number accepted last before anything else, silently. That number
-      is 0 at first, so a stream that begins with 0 loses its first.
-    * Takes what is 1 to 127 ahead, refuses the rest; too short counts as refused.
-    * Echoes the number received last, refused or not, as of the last turn of the statistics thread:
+    * Numbers start at 1. A failed send, or values that are not available, use up a number.
+    * Sleeps slightly more than 1 ms between two looks at the wall clock, and computes the next send
+      from the current one: 1.1 ms for 1 ms, 5.5 ms for 5 ms.
+    * First silently ignores a datagram with the last accepted number. That number is 0 at first, so
+      a stream that begins with 0 loses its first datagram.
+    * Accepts numbers that are 1 to 127 ahead and refuses the rest. A short datagram counts as
+      refused.
+    * Echoes the last received number, refused or not, as of the last turn of the statistics thread:
       up to one interval old.
-    * The watchdog is looked at only where 100 ms brought no datagram at all; `watchdog_timeout`
-      is cleared only there, too.
+    * Checks the watchdog only if no datagram arrived for 100 ms. `watchdog_timeout` is also cleared
+      only then.
 
-    `send_fails`: the socket refuses. `to_send` of a wrong size: what the provider returned.
+    `send_fails`: the socket refuses. `to_send` of a wrong size: the result of the provider.
     """
 
     kind = "python"
@@ -197,11 +198,11 @@ class PythonPartner(Partner):
 
 
 class PythonStatistics:
-    """The original's tracker, as it works out.
+    """The original's tracker, with its actual results.
 
     Averages subtract two cycles too many. Losses of the partner and round trips compare a sample
-    with itself, because the averages have replaced the one before by then: both stay 0 for ever.
-    What was skipped between two looks counts as feedback lost.
+    with itself, because the averages have replaced the previous one by then: both stay 0 for ever.
+    Numbers that were skipped between two looks count as lost feedback.
     """
 
     def __init__(self, cycle_time_ms: float) -> None:
@@ -217,7 +218,7 @@ class PythonStatistics:
         self._updated_ns: int | None = None
 
     def update(self, partner: int, own: int, feedback: int, now_ns: int) -> None:
-        """Call it cyclically, with the numbers as they are now."""
+        """Call it cyclically, with the current numbers."""
         elapsed_ms = 0.0 if self._updated_ns is None else (now_ns - self._updated_ns) / MS
         self._updated_ns = now_ns
         bias_ms = 2 * self.cycle_time_ms

@@ -18,23 +18,23 @@ NO_ATTRIBUTES = 0x8001
 TOO_LARGE = 0x8002
 BAD_IP = 0x8003
 NO_CONNECTION = 0x80A1
-"""What the send instruction says where the block could not prepare it."""
+"""Status of the send instruction if the block could not prepare it."""
 
 LONGEST_DB = 1461
 
 
 class Siemens(Controller):
-    """Sends 0 first, and the next number once a send was confirmed.
+    """Sends 0 first, and the next number after a send was confirmed.
 
     * Big-endian: payloads are images of data blocks.
-    * Takes what is 1 to 127 ahead, and any number first. Copies the configured size, whatever
-      arrived. Takes one datagram per scan.
-    * SEND comes before RECV, so the feedback is the number accepted by the scan before.
-    * The watchdog looks at the feedback, from the first scan on: `error` where it did not change
-      for `watch_ns`. While it lasts each datagram counts as the first, and values are cleared
-      unless `keep`.
-    * `status` is the status word of SEND. Behind a failed preparation the status of the send
-      instruction replaces the reason in the same scan; `init_status` has it still.
+    * Accepts numbers that are 1 to 127 ahead, and any number first. Copies the configured size,
+      whatever the size of the datagram. Reads one datagram per scan.
+    * SEND runs before RECV, so the feedback is the number that the previous scan accepted.
+    * The watchdog checks the feedback, from the first scan on. It sets `error` if the feedback did
+      not change for `watch_ns`. During `error` each datagram counts as the first, and values are
+      cleared unless `keep` is set.
+    * `status` is the status word of SEND. After a failed preparation the status of the send
+      instruction replaces the reason in the same scan. `init_status` still has it.
 
     In one scan: SEND, program, RECV. `send_code`: a status other than 0 makes each send fail.
     """
@@ -54,10 +54,10 @@ class Siemens(Controller):
         db_readable: bool = True,
         **options: Any,
     ) -> None:
-        """Options as for `Controller`. confirm_scans: from the request to its confirmation, at
-        least 1. unconfirmed: share of sends that reach the wire and are never confirmed, 0 to 1.
-        db_readable: False: the attributes of its data blocks cannot be read.
-        """
+        """Options as for `Controller`.
+        confirm_scans: scans from the request to its confirmation, at least 1.
+        unconfirmed: share of sends that reach the wire and are never confirmed, 0 to 1.
+        db_readable: False if the attributes of its data blocks cannot be read."""
         if confirm_scans < 1:
             raise ValueError(f"confirm_scans is {confirm_scans}; it must be at least 1")
         self.watch_ns = watch_ns
@@ -73,7 +73,7 @@ class Siemens(Controller):
         self.error = False
         self.timeouts = 0
         self.own_number = 0
-        """Of the next datagram."""
+        """Number of the next datagram."""
         self.accepted_number = 0
         self.first_seen = False
         self.feedback = 0
@@ -162,7 +162,8 @@ class Siemens(Controller):
 
 
 def _is_ip(text: str) -> bool:
-    """IPv6 as well, which the blocks do not know: loopback of a test may be ::1."""
+    """Accept IPv6 too, which the real blocks do not support, because a test's loopback may
+    be ::1."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

@@ -28,14 +28,13 @@ P = TypeVar("P", bound=Partner)
 
 
 class SimulatedPlc(Generic[P]):
-    """Runs a partner in a thread, on a UDP socket, behind two emulated links.
+    """Runs a partner in a thread, on a UDP socket, behind two impaired paths.
 
         socket -> [ to_plc ] -> partner -> [ from_plc ] -> socket
 
-    A partner without `remote` sends to where its first datagram comes from, so that the program
-    under test may take any port. While it is off its port stays taken, and what arrives is thrown
-    away: as with a controller that has no power, and unlike one whose program is stopped, nothing
-    is answered.
+    A partner without `remote` sends to the source of its first datagram, so that the program under
+    test may use any port. While it is off, its port stays bound and arriving datagrams are dropped.
+    Nothing answers, as with a controller without power. One whose program is stopped does answer.
     """
 
     def __init__(
@@ -49,13 +48,14 @@ class SimulatedPlc(Generic[P]):
         restart_off_ns: int = 500 * MS,
         seed: int = 0,
     ) -> None:
-        """Switches the partner on.
+        """Switch on the partner.
 
-        to_plc, from_plc: what the networks do. restart_every_ns: it is switched off for
-        restart_off_ns so often, on average, each time between half and one and a half of it; 0:
-        never. seed: of these times.
+        to_plc, from_plc: the impairments of the two paths.
+        restart_every_ns: it is switched off for restart_off_ns, at random times with this average
+            distance, between half and one and a half of it. 0: never.
+        seed: the seed of these times.
 
-        Raises OSError where the address cannot be bound.
+        Raises OSError if the address cannot be bound.
         """
         self.partner = partner
         self._lock = threading.RLock()
@@ -78,7 +78,7 @@ class SimulatedPlc(Generic[P]):
             raise
         self._socket.setblocking(False)
         self.address: Address = self._socket.getsockname()[:2]
-        """Where it is."""
+        """Its address."""
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         now_ns = time.monotonic_ns()
         self._off_at_ns = self._next_restart(now_ns)
@@ -101,24 +101,24 @@ class SimulatedPlc(Generic[P]):
 
     @contextlib.contextmanager
     def held(self) -> Iterator[P]:
-        """The partner, standing still meanwhile: for what must be read or written together."""
+        """Return the partner with its thread paused, to read or write several values together."""
         with self._lock:
             yield self.partner
         self._ring()
 
     def aim(self, remote: Address) -> None:
-        """From now on it sends there."""
+        """Set its destination from now on."""
         with self.held() as partner:
             partner.remote = remote
 
     def power_off(self) -> None:
-        """As `Partner.power_off`; no restart brings it back."""
+        """Like `Partner.power_off`. No restart switches it on again."""
         with self.held() as partner:
             partner.power_off()
             self._off_at_ns = self._on_at_ns = NEVER_NS
 
     def power_on(self) -> None:
-        """As `Partner.power_on`."""
+        """Like `Partner.power_on`."""
         with self._lock:
             self._power_on(time.monotonic_ns())
         self._ring()
@@ -132,7 +132,8 @@ class SimulatedPlc(Generic[P]):
         self._ring()
 
     def wait_for(self, condition: Callable[[P], object], timeout_s: float = PATIENCE_S) -> None:
-        """Return once `condition` of the partner is true. Raises TimeoutError, with its state."""
+        """Return once `condition` of the partner is true. Raises TimeoutError with the partner's
+        state."""
         until = time.monotonic() + timeout_s
         while True:
             with self._lock:
@@ -141,11 +142,12 @@ class SimulatedPlc(Generic[P]):
                     return
                 state = {k: v for k, v in vars(self.partner).items() if not k.startswith("_")}
             if time.monotonic() > until:
-                raise TimeoutError(f"not within {timeout_s} s; the partner is {state}")
+                raise TimeoutError(f"condition not met in {timeout_s} s: the partner is {state}")
             time.sleep(0.002)
 
     def close(self) -> None:
-        """Stop it and close its socket. Raises what its program raised. Idempotent."""
+        """Stop it and close its socket. Raises what its program raised. May be called more than
+        once."""
         if self._stop:
             return
         self._stop = True
@@ -166,7 +168,7 @@ class SimulatedPlc(Generic[P]):
                     self._turn()
                     next_ns = self._next_ns()
                 self._sleep_until(next_ns)
-        except BaseException as failure:  # the test is told, by wait_for and close
+        except BaseException as failure:  # wait_for and close tell the test
             self._failure = failure
 
     def _turn(self) -> None:
@@ -183,7 +185,7 @@ class SimulatedPlc(Generic[P]):
             if datagram.to is not None:
                 self._from_plc.offer(datagram.data, datagram.to, now_ns)
         for data, to in self._from_plc.take(now_ns):
-            with contextlib.suppress(OSError):  # nobody there, or the buffer is full: lost
+            with contextlib.suppress(OSError):  # no receiver, or the buffer is full: lost
                 self._socket.sendto(data, to)
 
     def _read_socket(self) -> None:
@@ -192,7 +194,7 @@ class SimulatedPlc(Generic[P]):
                 data, source = self._socket.recvfrom(ANY_DATAGRAM)
             except BlockingIOError:
                 return
-            except OSError:  # an ICMP error of something sent before
+            except OSError:  # an ICMP error for an earlier send
                 continue
             self._to_plc.offer(data, source[:2], time.monotonic_ns())
 

@@ -59,7 +59,7 @@ def test_the_defaults_of_the_signature_are_the_real_ones() -> None:
 
 @pytest.mark.parametrize("wrong", [shmring.Rtp, "rtp", None])
 def test_an_engine_is_an_object(wrong: Any, shmring_pool: shmring.Pool) -> None:
-    with pytest.raises(TypeError, match="engine must be such as"):
+    with pytest.raises(TypeError, match="engine must be an engine such as"):
         shmring_pool.open("ctl", engine=wrong)
 
 

@@ -176,7 +176,7 @@ def test_the_original_is_fetched_once_and_does_the_same_work(tmp_path):
 def test_a_case_that_does_not_exist_is_wrong_usage():
     done = command("rtp", "next-pkt-170", "--peer-python", "false")
     assert done.returncode == 1
-    assert "no case next-pkt-170; there are: next-pkt," in done.stderr
+    assert "unknown case next-pkt-170: use next-pkt," in done.stderr
 
 
 @pytest.mark.parametrize("words", [("--runs", "0"), ("--seconds", "0"), ("--seconds", "soon")])

@@ -83,7 +83,7 @@ def test_the_text_is_grouped_and_plain():
 
 def test_verbose_says_why_of_all():
     brief, verbose = run("--quick").stdout, run("--quick", "-v").stdout
-    why = "The kernel's stamp tells when a packet arrived"
+    why = "The kernel's timestamp is the arrival of a packet."
     assert why in " ".join(verbose.split())
     assert len(verbose) > len(brief)
 

@@ -103,10 +103,10 @@ def test_up_says_at_once_which_cores_there_are_not(shmring_namespace):
         words = process.stderr.readline()
         process.terminate()
         assert process.wait(PATIENCE_S) == 0
-    for part in ("--cpus 4000: no such core", affinity.describe_cores(), "unpinned"):
+    for part in ("--cpus 4000: the host has no such core", affinity.describe_cores(), "unpinned"):
         assert part in words
     text = run("up", "plant", "--cpus", "4000", "--strict", code=2).stderr
-    assert "--cpus 4000: no such core" in text
+    assert "--cpus 4000: the host has no such core" in text
     assert "core 5000 is not in 0 .. 4095" in run("up", "plant", "--cpus", "5000", code=2).stderr
 
 

@@ -439,7 +439,7 @@ def test_plain_gives_only_what_it_was_told_to(tmp_path):
     ("words", "text"),
     [
         (["send", "/no/such/file", "127.0.0.1"], ": '/no/such/file'"),
-        (["send", __file__, "127.0.0.1:99999"], "is no address"),
+        (["send", __file__, "127.0.0.1:99999"], "is not an address"),
         (["send", __file__, "127.0.0.1", "--cc", "fixed"], "--limit"),
         (["send", __file__, __file__, "127.0.0.1"], "the same name"),
         (["send", __file__, "127.0.0.1", "--keep"], "--keep"),

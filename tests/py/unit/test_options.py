@@ -118,7 +118,7 @@ def test_addresses_groups_device_and_impairment() -> None:
         ({"capacity": 1.5}, TypeError, "capacity must be an integer, not 1.5"),
         ({"packet_bytes": 65508}, errors.BadConfig, "packet_bytes is 65508.*65507"),
         ({"max_payload": -1}, errors.BadConfig, "max_payload is -1"),
-        ({"max_payload": 10, "packet_bytes": 11}, errors.BadConfig, "longer than max_payload, 10"),
+        ({"max_payload": 10, "packet_bytes": 11}, errors.BadConfig, "not be above max_payload=10"),
         ({"direction": "both"}, errors.BadConfig, "'tx', 'rx', 'duplex'"),
         ({"direction": 3}, errors.BadConfig, "direction is 3"),
         ({"reading": "all"}, errors.BadConfig, "'broadcast', 'shared'"),
@@ -152,8 +152,8 @@ def test_addresses_groups_device_and_impairment() -> None:
             errors.BadConfig,
             "burst_packets is 0; .* between 1 and 1e",
         ),
-        ({"remote": ("127.0.0.1", 0)}, errors.BadAddress, "remote: port is 0, must be 1 to 65535"),
-        ({"permissions": 0o060}, errors.BadConfig, "owner must read and write"),
+        ({"remote": ("127.0.0.1", 0)}, errors.BadAddress, "remote: port is 0: it must be 1 to"),
+        ({"permissions": 0o060}, errors.BadConfig, "owner needs read and write"),
         ({"permissions": 0o4600}, errors.BadConfig, "permissions is 0o4600; .* 0o777"),
         ({"group": "no such group"}, errors.BadConfig, "does not exist"),
         ({"group": 1.0}, TypeError, "group must be a name or an id"),
@@ -203,7 +203,7 @@ def test_sockets_are_looked_at_and_left_as_they_are() -> None:
         prepared = prepare(socket=sock)
         assert prepared.socket_fd == sock.fileno()
         assert prepared.config.local.port == sock.getsockname()[1]
-        with pytest.raises(errors.BadConfig, match="brings its own"):
+        with pytest.raises(errors.BadConfig, match="a socket has an address"):
             prepare(socket=sock, local=("127.0.0.1", 0))
         assert os.fstat(sock.fileno())
     with pytest.raises(errors.BadConfig, match="is closed"):

@@ -137,7 +137,7 @@ def test_an_unknown_kind_is_refused(pytester: pytest.Pytester) -> None:
         import pytest
 
         def test_kind(plc_sim):
-            with pytest.raises(ValueError, match="no partner is called 's5'; there are codesys5,"):
+            with pytest.raises(ValueError, match="kind is 's5': use one of codesys5,"):
                 plc_sim("s5")
         """
     )

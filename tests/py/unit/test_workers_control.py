@@ -162,8 +162,8 @@ def test_who_does_not_answer_is_named_with_what_helps() -> None:
         connection.close()
     assert silent.value.errno == errno.ETIMEDOUT
     assert silent.value.strerror == (
-        "worker 3 of pool 'plant' (process 77) lives, but did not answer HOLD within 0.05 s: if it "
-        "was stopped let it go on (kill -CONT 77), else have it replaced (kill -9 77)"
+        "worker 3 of pool 'plant' (process 77) is alive, but did not answer HOLD within 0.05 s: if "
+        "it was stopped, continue it (kill -CONT 77), else have it replaced (kill -9 77)"
     )
 
 
@@ -213,7 +213,7 @@ def test_nonsense_is_an_error(connect: Callable[[Partner], Connection], message:
         receive(sock)
         sock.send(message)
 
-    with pytest.raises(OSError, match="makes no sense") as caught:
+    with pytest.raises(OSError, match="malformed message") as caught:
         connect(partner).request(Request(Op.PING))
     assert caught.value.errno == errno.EPROTO
 

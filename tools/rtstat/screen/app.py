@@ -1,4 +1,4 @@
-"""The view's clock and keys, and what its screens share: the watch, the last look, the history."""
+"""The clock and the keys of the view, and what its screens share: watch, last look, history."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SLOWEST_S = 60.0
 
 
 class RtstatApp(App[int]):
-    """rtstat's full screen. Ends with the exit code: 0 healthy, 2 not, at the last look."""
+    """rtstat's full screen. It ends with the exit code of the last look: 0 healthy, 2 not."""
 
     TITLE = "rtstat"
     ENABLE_COMMAND_PALETTE = False
@@ -77,7 +77,7 @@ class RtstatApp(App[int]):
         return self._overview
 
     def on_mount(self) -> None:
-        # The first look shows what there is; a second one, soon after, how fast it moves.
+        # The first look shows what exists. A second one, soon after, adds the rates.
         self._take()
         self.set_timer(min(_SECOND_LOOK_S, self._interval_s), self._tick)
         self._timer = self.set_interval(self._interval_s, self._tick)
@@ -89,7 +89,7 @@ class RtstatApp(App[int]):
             self.look()
 
     def look(self) -> None:
-        """Look once, and show it."""
+        """Look once, and show the result."""
         self._take()
         self.show()
 
@@ -98,9 +98,9 @@ class RtstatApp(App[int]):
         self.history.add(self.shot)
 
     def show(self) -> None:
-        """Show the last look on the screen in front; screens ask for it when they come up."""
+        """Show the last look on the active screen. Screens call this when they appear."""
         if self.shot is None or not self.screen_stack:
-            return  # nothing seen yet, or at the end of all
+            return  # no look yet, or the program is ending
         screen = self.screen
         if isinstance(screen, (Overview, ChannelScreen, TextScreen)) and screen.is_whole:
             screen.show(self.shot, self._title(self.shot))
@@ -145,7 +145,7 @@ class RtstatApp(App[int]):
         self.show()
 
     def action_errors(self) -> None:
-        """Of all workers, or of the channel in front."""
+        """Show the errors of all workers, or of the channel on the screen."""
         screen = self.screen
         if isinstance(screen, TextScreen):
             return
@@ -171,7 +171,7 @@ class RtstatApp(App[int]):
 
 
 def run(namespace: str | None, selection: Selection, interval_s: float) -> int:
-    """Show the full screen until it is left; return the exit code."""
+    """Show the full screen until the user leaves it. Return the exit code."""
     with Watch(namespace) as watch:
         return RtstatApp(watch, selection, interval_s=interval_s).run() or HEALTHY
 
@@ -182,7 +182,7 @@ def _errors_of(shot: Snapshot, key: tuple[str, str] | None) -> list[observe.Dist
 
 def _recorded(namespace: str, pool: str, slot: int) -> str:
     found = [e for w in observe.workers(pool, namespace) if w.slot == slot for e in w.events]
-    return timeline.event_table(found, Clocks.now()) if found else "nothing was noted"
+    return timeline.event_table(found, Clocks.now()) if found else "nothing was recorded"
 
 
 def _many(number: int, what: str) -> str:

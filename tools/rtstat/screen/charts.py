@@ -12,9 +12,9 @@ _COUNT = 8
 
 
 def histogram(buckets: list[tuple[int, int]], width: int) -> str:
-    """Bars of (largest value in ns, entries), at most `width` characters wide.
+    """Return bars of (largest value in ns, entries), at most `width` characters wide.
 
-    Empty steps between two full ones are kept, so that a gap is seen as a gap.
+    Empty steps between two full ones are kept, so that a gap is visible.
     """
     counts = _by_step(buckets)
     if not counts:
@@ -44,7 +44,7 @@ def _by_step(buckets: list[tuple[int, int]]) -> dict[int, int]:
 
 
 def _step(value: int) -> int:
-    """Number of the step that holds a value of 1 or more: 0 is 1 to 2, 1 is 2 to 5, 3 is 10."""
+    """Return the step of a value of 1 or more: 0 is 1 to 2, 1 is 2 to 5, 3 is 10."""
     decade = int(math.log10(value))
     if 10**decade > value:
         decade -= 1

@@ -1,4 +1,4 @@
-"""What stands in the tables: how a row is written, what it is sorted by, what is loud."""
+"""The cells of the tables: how a row is written and sorted, and when it is highlighted."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ _HEALTH_ORDER = ("failed", "stale", "closed", "new", "ok")
 
 
 def ns(value: float | None) -> Cell:
-    """A duration; nothing for None."""
+    """A duration, or nothing for None."""
     return NOTHING if value is None else Cell(duration(value))
 
 
 def rate(value: float | None) -> Cell:
-    """Packets per second; quiet where there are none."""
+    """Packets per second, dimmed if 0."""
     if value is None:
         return NOTHING
     return Cell(quantity(value, "pps")) if value else Cell("0", "dim")
 
 
 def count(value: int) -> Cell:
-    """A number of things; quiet where it is 0."""
+    """A number of things, dimmed if 0."""
     return Cell(short(value), "" if value else "dim")
 
 
 def trouble(value: int, grown: int | None, mood: str = "bad") -> Cell:
-    """A number of things that should not be: loud while it grows, plain when it stands."""
+    """A number of things that should not happen: highlighted while it grows, else plain."""
     if not value:
         return Cell("0", "dim")
     return Cell(short(value), mood if grown else "")  # type: ignore[arg-type]
 
 
 def share(value: float, alarm: float = 2.0) -> Cell:
-    """A share of 0 to 1, in percent; loud from `alarm` on."""
+    """A share of 0 to 1, in percent, highlighted from `alarm` on."""
     if value <= 0:
         return Cell("0 %", "dim")
     text = f"{100 * value:.0f} %" if value >= 0.0995 else f"{100 * value:.1f} %"
@@ -54,7 +54,7 @@ def share(value: float, alarm: float = 2.0) -> Cell:
 
 
 def short(value: int) -> str:
-    """A whole number in six characters at most."""
+    """A whole number in at most six characters."""
     for limit, unit, letter in ((10**5, 1, ""), (10**8, 10**3, "k"), (10**11, 10**6, "M")):
         if value < limit:
             return f"{value // unit}{letter}"
@@ -74,7 +74,7 @@ def _health_value(view: ChannelView | WorkerView) -> int:
 
 
 def _number(read: Callable[[Any], float | None]) -> Callable[[Any], float]:
-    """What is not there stands below everything that is."""
+    """A sort key that puts missing values last."""
 
     def value(view: Any) -> float:
         number = read(view)
@@ -136,7 +136,7 @@ def _name(channel: ChannelView, all_namespaces: bool) -> str:
 
 
 def channel_columns(all_namespaces: bool) -> list[Column[ChannelView]]:
-    """Of the table of channels."""
+    """Columns of the table of channels."""
     return [
         Column(
             "channel",
@@ -242,7 +242,8 @@ def _wake(worker: WorkerView) -> int | None:
 
 
 def worker_columns(all_namespaces: bool) -> list[Column[WorkerView]]:
-    """Of the table of workers. The heartbeat stands first: all else is as old as that."""
+    """Columns of the table of workers. The heartbeat is first: all other values are as old
+    as that."""
     return [
         Column(
             "worker",
@@ -306,7 +307,7 @@ def worker_columns(all_namespaces: bool) -> list[Column[WorkerView]]:
 
 
 def reader_columns() -> list[Column[ReaderView]]:
-    """Of the readers of one channel."""
+    """Columns of the readers of one channel."""
     return [
         Column("pid", "reader", lambda r: Cell(f"pid {r.pid}"), lambda r: r.pid, 12, left=True),
         Column("taken", "taken", lambda r: count(r.taken), lambda r: r.taken, 8),
@@ -319,7 +320,8 @@ def reader_columns() -> list[Column[ReaderView]]:
 
 
 def matches(words: str, text: str) -> bool:
-    """Whether all `words` are in `text`, and none of those that begin with ``!``; case is one."""
+    """Return whether `text` has all `words`, and none of those that begin with ``!``. Case is
+    ignored."""
     text = text.lower()
     for word in words.lower().split():
         if word.startswith("!"):
@@ -331,7 +333,7 @@ def matches(words: str, text: str) -> bool:
 
 
 def channel_text(channel: ChannelView) -> str:
-    """What a filter of channels looks into."""
+    """Return the text that a filter of channels searches."""
     return (
         f"{channel.namespace}/{channel.name} {channel.pool} {channel.engine} "
         f"{channel.state} {channel.health} {channel.facts.direction}"

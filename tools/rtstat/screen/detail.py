@@ -1,4 +1,4 @@
-"""One channel: what it is, how late it is, how that went over time, and its engine's part."""
+"""One channel: its properties, its lateness now and over time, and its engine's part."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ _SPARKS = (
 
 
 class ChannelScreen(Screen[None]):
-    """The drill-down. Follows the channel's name: also through a new worker, or a new segment."""
+    """The details of a channel. It follows the channel's name, also to a new worker or a new
+    segment."""
 
     CSS = """
     ChannelScreen Grid { grid-size: 2; grid-columns: 1fr 1fr; grid-gutter: 0 1; height: auto;
@@ -86,7 +87,7 @@ class ChannelScreen(Screen[None]):
 
     @property
     def is_whole(self) -> bool:
-        """All its parts are there: boxes get their content some time after the boxes."""
+        """Whether all parts exist: boxes get their content some time after they appear."""
         return bool(self.query("#facts") and self.query("#spark-rx") and self.query("#readers"))
 
     def on_screen_resume(self) -> None:
@@ -101,7 +102,7 @@ class ChannelScreen(Screen[None]):
         trouble = self.query_one("#trouble", Static)
         trouble.display = channel is None or not channel.healthy
         if channel is None:
-            trouble.update(f"{self.key[1]} is gone: below is what was seen last")
+            trouble.update(f"{self.key[1]} is gone: the last values are below")
             return
         trouble.update(f"{channel.name}: {channel.health}")
         self._last = channel
@@ -215,7 +216,7 @@ def _facts(channel: ChannelView) -> list[tuple[str, str]]:
             f"are {'dropped' if facts.late == 'drop' else 'sent all the same'}; "
             f"late is more than {duration(facts.tolerance_ns)}",
         ),
-        ("launch time", facts.txtime_reason or "not asked for"),
+        ("launch time", facts.txtime_reason or "not requested"),
         ("memory", quantity(facts.segment_bytes, "bytes")),
     ]
 

@@ -1,4 +1,4 @@
-"""The keys, and what the columns mean."""
+"""Help on keys and columns."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _TEXT = """\
   enter        details of the marked channel, flight recorder of the marked worker
   escape       back, or no filter
   w            in a channel's details: which packets were late and why
-  /            filter: all words must be found, !word must not
-  s  S         sort by the next, the previous column   i       the other way round
+  /            filter: shows rows with all words, and without any !word
+  s  S         sort by the next, the previous column   i       reverse the order
   tab          workers or channels
   p  space     pause                                   + -     faster, slower
   r            reset the view: count from now on (the channels' own counters stay)
-  e            distinct errors: each problem once, of all or of the channel in front
+  e            distinct errors of all workers, or of the channel on the screen
   q            quit: exit code 0 healthy, 2 not
 
 [b]Workers[/b]
-  beat         since the worker last said that it runs: all else is as old as that
-  sched        policy and priority in force; anything but fifo is a guess about time
+  beat         time since the last heartbeat: all other values are as old as that
+  sched        policy and priority in effect; only fifo gives reliable timing
   spin         share of the core spent awake, waiting for a deadline
-  wake p99     asked wake-up time to running, in the last interval
+  wake p99     requested wake-up time to running, in the last interval
   longest      the longest turn of its loop; above 1 ms something else ran
   missed       woke more than 1 ms late        rests   slept to stay below the real-time throttle
 
@@ -35,15 +35,15 @@ _TEXT = """\
   p50 p99 max  start of sending after the deadline, in the last interval; "all": since it was opened
   late         packets whose verdict is one of the late ones; yellow while it grows
   failed       packets that the kernel refused
-  tx full      share of the tx ring in use     rx full  what the slowest reader has yet to take
+  tx full      share of the tx ring in use     rx full  share that the slowest reader has not read
   drops        dropped by the kernel, its socket buffer full (the worker came too late)
   overwr       overwritten in the rx ring before a reader took them (the reader came too late)
-  lag          packets the slowest reader has before it        lost  what readers lost by that
+  lag          packets that wait for the slowest reader     lost  packets that readers lost
 """
 
 
 class HelpScreen(ModalScreen[None]):
-    """Over whatever is in front; any of the keys below closes it."""
+    """A screen over the active one. Any of the keys below closes it."""
 
     CSS = """
     HelpScreen { align: center middle; }

@@ -1,4 +1,4 @@
-"""A few numbers of each channel at each look: what the sparklines are drawn from."""
+"""A few numbers of each channel at each look, for the sparklines."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Moment(NamedTuple):
 
 
 class History:
-    """The last `LOOKS` moments of every channel that is there."""
+    """The last `LOOKS` moments of every channel."""
 
     def __init__(self) -> None:
         self._moments: dict[tuple[str, str], deque[Moment]] = {}
 
     def add(self, shot: Snapshot) -> None:
-        """Take in a look; forget the channels that went away."""
+        """Add a look, and forget the channels that are gone."""
         before, self._moments = self._moments, {}
         for channel in shot.channels:
             moments = before.get(channel.key) or deque(maxlen=LOOKS)
@@ -38,7 +38,7 @@ class History:
                 moments.append(_moment(channel))
 
     def of(self, key: tuple[str, str]) -> list[Moment]:
-        """The oldest first; empty for a channel that is not there."""
+        """The moments of a channel, oldest first. Empty for an unknown channel."""
         return list(self._moments.get(key, ()))
 
 

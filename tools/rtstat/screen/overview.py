@@ -20,7 +20,7 @@ _MOST_WORKERS = 8
 
 
 class Overview(Screen[None]):
-    """The first screen: workers above, channels below, a filter when it is asked for."""
+    """The first screen: workers above, channels below, and a filter on request."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter"),
@@ -52,7 +52,7 @@ class Overview(Screen[None]):
             yield self._workers
             yield self._channels
         yield Input(
-            placeholder="words to find; !word leaves out",
+            placeholder="words to find; !word excludes",
             select_on_focus=False,
             id="filter",
         )
@@ -63,7 +63,7 @@ class Overview(Screen[None]):
 
     @property
     def is_whole(self) -> bool:
-        """All its parts are there."""
+        """Whether all parts exist."""
         return bool(self.query("#title") and self.query("#trouble"))
 
     def on_screen_resume(self) -> None:
@@ -155,7 +155,7 @@ def _ordered(table: RowsTable[Any], rows: list[Any]) -> list[Any]:
 
 
 def _troubles(shot: Snapshot) -> list[str]:
-    """What to look at first, in words."""
+    """Return in words what to check first."""
     texts = []
     stale = [worker for worker in shot.workers if not worker.healthy]
     if stale:

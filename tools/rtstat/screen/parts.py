@@ -1,4 +1,4 @@
-"""What the drill-down says of a channel's engine; labels and units are those of `rtstat.table`."""
+"""The engine's part of a channel's details. Labels and units are those of `rtstat.table`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HISTOGRAM_TITLES = {
 _NETFLUX_HISTOGRAMS = ("own_interval", "partner_interval", "gap", "rtt")
 _HISTOGRAMS = tuple(name for name in HISTOGRAM_TITLES if name not in _NETFLUX_HISTOGRAMS)
 
-# What is worth a line, the first things first.
+# The fields that are shown, the most important first.
 _SHOWN = {
     "rtp": (
         "loss", "reported_loss", "jitter_ns", "depth", "delay_ns", "target_ns", "rtt_ns", "sent",
@@ -49,7 +49,7 @@ _SHOWN = {
 
 
 def histograms_of(channel: ChannelView) -> list[str]:
-    """The histograms worth a look: those with something in them."""
+    """Return the histograms that are not empty."""
     names = _HISTOGRAMS
     if channel.netflux is not None:
         names = (*_NETFLUX_HISTOGRAMS, *names)
@@ -58,7 +58,8 @@ def histograms_of(channel: ChannelView) -> list[str]:
 
 
 def times_of(channel: ChannelView, name: str, *, interval: bool) -> Times | None:
-    """One of `histograms_of`, summed up; None: an interval, and there was no look before."""
+    """Return a summary of one of `histograms_of`, or None for an interval without a
+    previous look."""
     return _holder(channel, name).times(name, interval=interval)
 
 
@@ -68,7 +69,7 @@ def _holder(channel: ChannelView, name: str) -> Numbers:
 
 
 def facts_of(channel: ChannelView) -> list[tuple[str, str]]:
-    """Labels and values of the engine's part; empty for plain UDP."""
+    """Return labels and values of the engine's part, empty for plain UDP."""
     part = channel.part
     if part is None:
         return []
@@ -83,7 +84,7 @@ def facts_of(channel: ChannelView) -> list[tuple[str, str]]:
 
 
 def written(field: Field, value: Value) -> str:
-    """A value as people read it, with the unit that fits."""
+    """Return a value for people, with the unit that fits."""
     if value is None:
         return "none"
     if field.unit == "flag":

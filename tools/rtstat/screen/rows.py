@@ -1,8 +1,8 @@
-"""A table that draws the rows in sight and no others.
+"""A table that draws only the visible rows.
 
-Textual's own `DataTable` keeps a cell for each value and measures each one that changes; with a
-thousand channels a second that alone takes a third of a core. Here a row is an object of the
-snapshot, a column knows how to write it, and a cell is written when it is seen.
+Textual's own `DataTable` keeps a cell for each value and measures each one that changes. With a
+thousand channels per second this alone takes a third of a core. Here a row is an object of the
+snapshot, a column writes it, and only visible cells are written.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _GAP = 2
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What stands in a cell, and whether the eye should stop there."""
+    """The text of a cell, and whether it is highlighted."""
 
     text: str
     mood: Literal["", "dim", "good", "warn", "bad"] = ""
@@ -35,20 +35,20 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[Row]):
-    """A column: its head, how a row is written in it and by what rows are sorted."""
+    """A column: its header, how it writes a row and by what it sorts."""
 
     name: str
-    """As filters, sorting and tests call it."""
+    """Its name for filters, sorting and tests."""
     head: str
     write: Callable[[Row], Cell]
     value: Callable[[Row], Any]
-    """What it is sorted by; all values of a column compare with one another."""
+    """The sort key. All values of a column can be compared."""
     width: int
     left: bool = False
 
 
 class RowsTable(ScrollView, Generic[Row], can_focus=True):
-    """Rows under a fixed head line, with one row marked. The mark stays with its row's key."""
+    """Rows under a fixed header line, with one row marked. The mark follows the key of its row."""
 
     DEFAULT_CSS = """
     RowsTable { height: 1fr; background: $surface; }
@@ -76,7 +76,7 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
     ]
 
     class Opened(Message):
-        """A row was chosen by Enter or a click on the marked one."""
+        """A row was selected by Enter, or by a click on the marked row."""
 
         def __init__(self, table: RowsTable[Any], key: Any) -> None:
             super().__init__()
@@ -88,7 +88,7 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
             return self.table
 
     class HeadClicked(Message):
-        """The head of a column was clicked."""
+        """The header of a column was clicked."""
 
         def __init__(self, table: RowsTable[Any], column: str) -> None:
             super().__init__()
@@ -119,7 +119,7 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
     # --- what it shows ------------------------------------------------------------------------
 
     def show(self, rows: Sequence[Row]) -> None:
-        """Replace the rows; the mark follows the key it stood on, where that is still there."""
+        """Replace the rows. The mark follows its key if that still exists."""
         marked = self.marked_key
         self._rows = rows
         if marked is not None:
@@ -131,19 +131,20 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
         self.refresh()
 
     def make_room(self, rows: int) -> None:
-        """Be as high as so many rows need, with their head, and with a scroll bar below them."""
+        """Set the height for this number of rows, with the header, and with a scroll bar below
+        them."""
         self._room = rows
         height = rows + 1 + self.scrollbar_size_horizontal
         if self.styles.height is None or self.styles.height.cells != height:
             self.styles.height = height
 
     def watch_show_horizontal_scrollbar(self) -> None:
-        """The scroll bar came or went: it takes no row's place."""
+        """Adapt the height when the scroll bar appears or disappears, so that it covers no row."""
         if self._room is not None:
             self.make_room(self._room)
 
     def _fit(self) -> None:
-        """Names take the width that they need, numbers the width that they are given."""
+        """Return the column widths: names get the width they need, numbers a fixed width."""
         for i, column in enumerate(self.columns):
             if column.left:
                 longest = max((len(column.write(row).text) for row in self._rows), default=0)
@@ -152,14 +153,15 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
         self.virtual_size = Size(width, len(self._rows) + 1)
 
     def sort_by(self, name: str | None) -> None:
-        """Note by which column the rows given to `show` are sorted: numbers the largest first."""
+        """Set the column by which the rows given to `show` are sorted. Numbers begin with the
+        largest."""
         self.sorted_by = name
         column = next((column for column in self.columns if column.name == name), None)
         self.descending = column is not None and not column.left
 
     @property
     def rows(self) -> Sequence[Row]:
-        """The rows, in the order in which they are shown."""
+        """The rows in the order on the screen."""
         return self._rows
 
     @property
@@ -169,7 +171,7 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
 
     @property
     def marked_key(self) -> Any:
-        """Its key; None where there are no rows."""
+        """The key of the marked row, or None without rows."""
         row = self.marked_row
         return None if row is None else self._key(row)
 
@@ -215,7 +217,7 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
         return self.get_component_rich_style("rows--mark" if self.has_focus else "rows--mark-away")
 
     def _ink(self, mood: str) -> Style:
-        """The colour of a mood, upon whatever lies under it."""
+        """Return the style of a mood over the given background."""
         style = self.get_component_rich_style(f"rows--{mood}")
         return Style(color=style.color, bold=style.bold, dim=style.dim)
 
@@ -237,7 +239,7 @@ class RowsTable(ScrollView, Generic[Row], can_focus=True):
     def _mark(self, index: int) -> None:
         self._marked = max(0, min(index, len(self._rows) - 1))
         self.scroll_to_region(
-            # One line of head above the marked one.
+            # The header line is above the marked one.
             Region(self.scroll_offset.x, self._marked, 1, 2),
             animate=False,
             force=True,

@@ -1,4 +1,4 @@
-"""A screen of text that is made anew at each look: errors, a worker's flight recorder, why."""
+"""A screen of text that is rebuilt at each look: errors, a worker's flight recorder, why."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rtstat.snapshot import Snapshot
 
 
 class TextScreen(Screen[None]):
-    """Shows what a function makes of a look. What it cannot read it says in words."""
+    """Shows the text that a function makes from a look. Read errors are shown as text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,backspace", "back", "back")]
 
@@ -29,13 +29,13 @@ class TextScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield Static(id="title", classes="title")
         with VerticalScroll():
-            # What others wrote into shared memory is no markup.
+            # Text that other processes wrote is not markup.
             yield Static(id="text", markup=False)
         yield Footer()
 
     @property
     def is_whole(self) -> bool:
-        """All its parts are there."""
+        """Whether all parts exist."""
         return bool(self.query("#title") and self.query("#text"))
 
     def on_screen_resume(self) -> None:

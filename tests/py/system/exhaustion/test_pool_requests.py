@@ -163,7 +163,7 @@ def test_a_request_that_comes_back_in_its_error_holds_nobody_up(
         assert answers_within_s(remote) < 5
         for client in clients:
             answer = json.loads(client.recv(65536))
-            assert answer["text"].startswith("a pool knows no request 'éé")
+            assert answer["text"].startswith("a pool has no request 'éé")
             assert answer["text"].endswith("...")
 
 
@@ -236,7 +236,7 @@ def test_a_pool_without_descriptors_does_not_spin(
         connection.close()
     assert remote.channels() == []
     log = (tmp_path / "log").read_text()
-    assert "cannot take connections" in log
+    assert "cannot accept connections" in log
     assert len(log.splitlines()) < 20
 
 

@@ -428,7 +428,7 @@ def test_attaching_and_pickling(mic: Mic, shmring_pool: shmring.Pool, eventually
     tap.close()
     plain = shmring_pool.open("plain", local=("127.0.0.1", 0))
     assert type(shmring.attach("plain")) is shmring.Channel
-    with pytest.raises(shmring.BadConfig, match="is no RTP channel"):
+    with pytest.raises(shmring.BadConfig, match="another kind than RTP"):
         shmring.RtpChannel("plain")
     plain.end()
 

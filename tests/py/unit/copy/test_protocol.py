@@ -211,7 +211,7 @@ def test_lists_that_cannot_be_made_are_refused(entries):
 def test_a_list_that_says_otherwise_at_its_end_is_refused():
     blocks = list(Sender(ONE).opening())
     receiver = Receiver()
-    with pytest.raises(TransferError, match="not what it says"):
+    with pytest.raises(TransferError, match="does not match its final count"):
         told(receiver, b"".join([*blocks[:-1], blocks[1], blocks[-1]]))
 
 
@@ -257,15 +257,15 @@ def test_a_sender_that_sends_what_was_not_asked_is_refused():
     begin, data = sender.begin(1, 0), sender.data_head(4) + b"1234"
     end = sender.end(bytes(32))
     for asked, frames, text in (
-        ([], begin, "turn"),
-        ([2], begin, "turn"),
-        ([1], begin + begin, "turn"),
-        ([1], sender.begin(1, 4), "not as asked"),
-        ([1], data, "no file"),
+        ([], begin, "out of order"),
+        ([2], begin, "out of order"),
+        ([1], begin + begin, "out of order"),
+        ([1], sender.begin(1, 4), "wrong byte"),
+        ([1], data, "outside of a file"),
         ([1], begin + end, "before its end"),
         ([1], end, "before its end"),
         ([1], begin + data * 3, "more bytes"),
-        ([1], sender.unreadable(2, "x"), "not asked for"),
+        ([1], sender.unreadable(2, "x"), "not requested"),
         ([1], b"".join(list(sender.opening())[1:]), "second list"),
     ):
         _, receiver = opened(TWO)
@@ -288,12 +288,12 @@ def test_a_receiver_that_asks_what_cannot_be_is_refused():
     for frames, text in (
         (Receiver().want(3), "file 3 of 3"),
         (Receiver().want(0), "folder"),
-        (Receiver().want(1, marks), "cannot be"),
-        (Receiver().want(1, [Checkpoint(11, bytes(32))]), "cannot be"),
-        (Receiver().want(1, [Checkpoint(0, bytes(32))]), "cannot be"),
+        (Receiver().want(1, marks), "do not fit"),
+        (Receiver().want(1, [Checkpoint(11, bytes(32))]), "do not fit"),
+        (Receiver().want(1, [Checkpoint(0, bytes(32))]), "do not fit"),
         (Receiver().want(1)[:-1] + b"\x01", "must have"),
         (Receiver().result(1), "was not sent"),
-        (Receiver().done(), "nothing of 2"),
+        (Receiver().done(), "no result for 2"),
         (b"".join([Receiver().want(1)] * (MAX_WANTED + 1)), "at a time"),
     ):
         sender, _ = opened(TWO)

@@ -158,7 +158,7 @@ def test_file_capabilities_for_everybody(facts, by_id):
         opened = dataclasses.replace(held, mode=0o755)
         finding = by_id(privileges.judge(opened))["privileges.file_capabilities"]
         assert finding.status is Status.UNFIT
-        assert "everybody may run the program (mode 0755)" in finding.measured
+        assert "every user may run the program (mode 0755)" in finding.measured
         (mend,) = texts(finding, MendKind.COMMAND)
         assert mend.index("chgrp") < mend.index("chmod 0750") < mend.index("setcap")
     bare = dataclasses.replace(facts, mode=0o755, root=True)

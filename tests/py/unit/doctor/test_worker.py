@@ -47,7 +47,7 @@ def test_it_is_asked_once_per_core_with_what_matters(program):
     ("script", "words"),
     [
         ("echo broken >&2; exit 1", "broken"),
-        ("exit 3", "ended with 3"),
+        ("exit 3", "exit code 3"),
         ("echo '{'", "another version"),
         ('echo \'{"fact": "setup", "news": 1}\'', "another version"),
     ],

@@ -147,7 +147,7 @@ def test_records_give_size_and_layout() -> None:
         ({"send": 1, "on_stale": "zero"}, errors.BadConfig, "on_stale.*'keep', 'failsafe'"),
         ({"send": 1, "on_stale": "failsafe"}, errors.BadConfig, "failsafe is not given"),
         ({"send": 1, "keep_values": 1}, TypeError, "keep_values must be True or False"),
-        ({"send": 2, "values": b"abc"}, errors.BadConfig, "values has 3 bytes; send says 2"),
+        ({"send": 2, "values": b"abc"}, errors.BadConfig, "values has 3 bytes, but send has 2"),
         ({"send": 2, "failsafe": 7}, TypeError, "failsafe must be bytes"),
         ({"send": Twice(), "values": 200}, ValueError, "range"),
         ({"send": 1, "own_number": 256}, errors.BadConfig, "own_number is 256"),

@@ -96,7 +96,7 @@ def test_what_cannot_be_drawn_is_refused_with_the_reason(plot, night, tmp_path, 
     said = plot(night, "--kind", "compare", code=cli.FAILED)
     assert "needs two recordings" in said
     assert ".png or .svg" in plot(night, "-o", tmp_path / "x.pdf", code=cli.FAILED)
-    assert "folder that exists" in plot(night, "-o", tmp_path / "no" / "x.png", code=cli.FAILED)
+    assert "existing folder" in plot(night, "-o", tmp_path / "no" / "x.png", code=cli.FAILED)
     assert "it has ctl" in plot(night, "--channel", "typo", code=cli.FAILED)
     assert "it covers 40 s" in plot(night, "--from", "1h", code=cli.FAILED)
     assert "No such file" in plot(tmp_path / "none.csv", code=cli.FAILED)

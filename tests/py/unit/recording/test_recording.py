@@ -153,7 +153,7 @@ def test_a_killed_recorder_leaves_a_readable_file(tmp_path, maker, suffix):
 def test_nothing_is_overwritten(tmp_path, maker, suffix):
     path = maker.file(tmp_path / f"a{suffix}", maker.rows(1))
     before = path.read_bytes()
-    with pytest.raises(FileExistsError, match="exists already"):
+    with pytest.raises(FileExistsError, match="already exists"):
         recording.Writer(path, maker.header())
     assert path.read_bytes() == before
 
@@ -195,11 +195,11 @@ def test_parquet_without_pyarrow_is_refused_with_the_fix(tmp_path, maker, monkey
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "no recording"),
-        (b"a,b\n1,2\n", "no recording"),
+        (b"", "not a recording"),
+        (b"a,b\n1,2\n", "not a recording"),
         (b"# shmring recording {}\n", "damaged"),
         (b"# shmring recording {\n", "Expecting"),
-        (b"PAR1 nothing", "no Parquet file"),
+        (b"PAR1 nothing", "unreadable Parquet file"),
     ],
 )
 def test_what_is_no_recording_is_named(tmp_path, content, words):
@@ -216,7 +216,7 @@ def test_a_parquet_file_of_others_is_no_recording(tmp_path):
     arrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     parquet.write_table(arrow.table({"a": [1]}), tmp_path / "x.parquet")
-    with pytest.raises(ValueError, match="lacks the key"):
+    with pytest.raises(ValueError, match="has no key"):
         recording.read(tmp_path / "x.parquet")
 
 

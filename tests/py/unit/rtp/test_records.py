@@ -121,7 +121,7 @@ def test_packets_of_a_block_as_asked_for() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda m: m.frame(bytes(1001)), errors.PayloadTooLarge, "1001 bytes.* takes 1000"),
+        (lambda m: m.frame(bytes(1001)), errors.PayloadTooLarge, "1001 bytes.* accepts 1000"),
         (lambda m: m.frame(b"", samples=0), errors.BadConfig, "samples is 0"),
         (lambda m: m.frame(b"", payload_type=128), errors.BadConfig, "payload_type is 128"),
         (lambda m: m.frame(b"", marker=1), TypeError, "marker must be True or False"),
@@ -151,7 +151,7 @@ def test_media_time_has_its_limit() -> None:
 
 
 def test_a_block_needs_to_know_how_long_a_packet_is() -> None:
-    with pytest.raises(errors.BadConfig, match="payload type 96 does not say: give bytes_per_pac"):
+    with pytest.raises(errors.BadConfig, match="does not determine the packet size: give"):
         maker(payload_type=96, clock_rate=48000).block(b"x")
 
 

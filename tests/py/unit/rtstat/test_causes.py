@@ -110,7 +110,7 @@ def test_a_late_sender_is_told_by_how_much() -> None:
         for late in (1, 2, 30)
     ]
     found = explain(packets)
-    assert "2.00 ms (median), 30.0 ms at most" in found.conclusion
+    assert "2.00 ms (median) after they were due, 30.0 ms at most" in found.conclusion
     assert "process 4242" in found.conclusion
     assert "at least 30.0 ms" in found.advice[0]
 
@@ -144,7 +144,7 @@ def test_what_they_have_in_common() -> None:
         "3 packets",
         "the same verdict: woke_late",
         "queued by the same: process 4242",
-        "same instant",
+        "same time",
         "up to 3 left in one call",
         "5.00 ms (median)",
     ):
@@ -155,7 +155,7 @@ def test_what_they_have_in_common() -> None:
     said = "\n".join(causes.common(case))
     assert "verdicts: woke_late (2), send_slow (1)" in said
     assert "process 17 (1)" in said
-    assert "same instant" not in said
+    assert "same time" not in said
 
 
 def test_a_line_of_time_is_relative_to_the_deadline() -> None:

@@ -35,7 +35,7 @@ def test_fields_come_in_order_by_place_or_by_name():
     [((), {}), ((1,), {}), ((1, 2, 3), {}), ((1, 2), {"x": 1}), ((1,), {"z": 2}), ((1,), {"x": 2})],
 )
 def test_each_field_is_given_once(values, named):
-    with pytest.raises(TypeError, match="Point takes x, y, each once"):
+    with pytest.raises(TypeError, match="Point needs each of x, y once"):
         Point(*values, **named)
 
 

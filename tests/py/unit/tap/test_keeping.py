@@ -106,7 +106,7 @@ def test_times_of_the_command(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "s", "-1s", "ten", "1d"])
 def test_what_is_no_time(text: str) -> None:
-    with pytest.raises(Exception, match="is no time"):
+    with pytest.raises(Exception, match="is not a time"):
         command.duration(text)
 
 
@@ -115,9 +115,9 @@ def test_sizes_and_triggers_of_the_command() -> None:
         4096, 512 << 10, 16 << 20, 1 << 30,
     ]  # fmt: skip
     for text in ("", "0", "-1k", "M", "1.5M"):
-        with pytest.raises(Exception, match="is no size"):
+        with pytest.raises(Exception, match="is not a size"):
             command.size(text)
     assert command.triggers("late,SIGUSR1,api") == ("late", "SIGUSR1", "api")
     for text in ("", ",", "early", "SIGKILL", "late,usr1"):
-        with pytest.raises(Exception, match=r"is no trigger|at least one"):
+        with pytest.raises(Exception, match=r"is not a trigger|at least one"):
             command.triggers(text)

@@ -268,7 +268,7 @@ def test_the_longest_data_block(bench):
         ("codesys4", {"scan_jitter_ns": MS}, "scan_jitter_ns is 1000000; it must be 0 to 999999"),
         ("siemens", {"confirm_scans": 0}, "confirm_scans is 0"),
         ("python", {"receive": -1}, "layout is -1"),
-        ("python", {"send": ">I"}, "layout '>I'"),
+        ("python", {"send": ">I"}, "layout is '>I'"),
     ],
 )
 def test_options_out_of_range(kind, options, text):
@@ -278,6 +278,6 @@ def test_options_out_of_range(kind, options, text):
 
 def test_values_of_another_size():
     plc = make_partner("codesys5", send=4)
-    with pytest.raises(ValueError, match="values have 3 bytes; this partner sends 4"):
+    with pytest.raises(ValueError, match="values have 3 bytes: this partner sends 4"):
         plc.put(b"abc")
     assert plc.to_send == bytes(4)

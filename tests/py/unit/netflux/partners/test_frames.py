@@ -43,7 +43,7 @@ def test_the_longest_payload(kind, longest, bench):
 
 def test_no_payload_is_longer_than_a_datagram_of_theirs(bench):
     for kind in KINDS:
-        with pytest.raises(ValueError, match="send has 1500 bytes; a payload has at most 1499"):
+        with pytest.raises(ValueError, match="send has 1500 bytes: a payload has at most 1499"):
             bench(kind, send=1500)
 
 

@@ -124,7 +124,7 @@ def test_a_delay_is_kept(plc_sim, pc):
 
 def test_what_never_comes_is_told_with_the_state_of_the_partner(plc_sim):
     plc = plc_sim("codesys4")
-    with pytest.raises(TimeoutError, match=r"not within 0\.1 s; the partner is .*'timeouts': 0"):
+    with pytest.raises(TimeoutError, match=r"condition not met in 0\.1 s: .*'timeouts': 0"):
         plc.wait_for(lambda partner: partner.taken, timeout_s=0.1)
 
 

@@ -34,9 +34,9 @@ typedef enum shm_rtp_rtcp {
 
 /* What happens to the grid when the queue is empty in the middle of a talk spurt. */
 typedef enum shm_rtp_underrun {
-    SHM_RTP_RESUME = 0,   /* continues at the first slot that is not past, with a marker: slots are skipped */
-    SHM_RTP_CATCH_UP = 1, /* no slot is skipped: late packets leave at once */
-    SHM_RTP_FILL = 2,     /* the worker sends fill_packets packets of filling in those slots, then as RESUME */
+    SHM_RTP_RESUME = 0,   /* continues at the first grid time that is not past, with a marker */
+    SHM_RTP_CATCH_UP = 1, /* no grid time is skipped: late packets leave at once */
+    SHM_RTP_FILL = 2,     /* the worker sends fill_packets packets of filling at those times, then as RESUME */
 } shm_rtp_underrun_t;
 
 #define SHM_RTP_NO_MARKER 0x01u    /* the first packet of a talk spurt has none */
@@ -61,7 +61,7 @@ typedef struct shm_rtp_config {
     uint8_t delivery;     /* shm_rtp_delivery_t */
     uint8_t rtcp;         /* shm_rtp_rtcp_t */
     uint16_t max_frames;  /* capacity of the jitter buffer; 0: enough for max_delay_ns, at most 4096 */
-    int64_t start_delay_ns; /* from a talk spurt's first frame to its slot, so that a queue can build up */
+    int64_t start_delay_ns; /* from a talk spurt's first frame to its time, so that a queue can build up */
 
     /* validation */
     uint32_t expected_ssrc;
@@ -118,15 +118,15 @@ typedef enum shm_rtp_marker {
     SHM_RTP_MARKER_CLEAR = 2,
 } shm_rtp_marker_t;
 
-#define SHM_RTP_SAME_TIME 0x01u /* frame: the next packet in the queue has the same timestamp and slot */
+#define SHM_RTP_SAME_TIME 0x01u /* frame: the next packet in the queue has the same timestamp and due time */
 #define SHM_RTP_EXTENSION 0x02u /* frame: starts with a header extension, in wire format */
 #define SHM_RTP_TX_FLAGS 0x03u
 
 /* Each packet has a report with its record's sequence, so a block has several reports with one
- * sequence, in order. scheduled_ns is the packet's slot. Pauses and BYEs are not packets and have
+ * sequence, in order. scheduled_ns is the packet's grid time. Pauses and BYEs are not packets and have
  * none.
  *
- * A due time in the record is the earliest time: the packet takes the first slot of the grid at or
+ * A due time in the record is the earliest time: the packet takes the first time of the grid at or
  * after it. Before the very first packet it is the grid's origin.
  *
  * The worker writes each packet's RTP header in front of its payload, so that both leave the ring
@@ -185,7 +185,7 @@ typedef struct shm_rtp_rx {
     X(sent, packets, "media packets sent, retransmissions excluded")                             \
     X(sent_octets, bytes, "payload bytes of the media packets sent")                             \
     X(spurts, spurts, "talk spurts started")                                                     \
-    X(skipped_slots, slots, "slots of the grid that passed without a packet")                    \
+    X(skipped_times, times, "times of the grid that passed without a packet")                    \
     X(underruns, times,                                                                          \
       "times the send queue was empty when a packet was due, without a pause before")            \
     X(filled, packets, "packets sent to fill an underrun")                                       \
@@ -236,7 +236,7 @@ typedef enum shm_rtp_counter_id {
 #define SHM_RTP_GAUGES(X)                                                                         \
     X(ssrc, id, , "our SSRC")                                                                     \
     X(next_seq, number, , "sequence number of the next packet we send")                           \
-    X(next_due_ns, ns, 0, "slot of the next packet we send, in the channel's clock")              \
+    X(next_due_ns, ns, 0, "due time of the next packet we send, in the channel's clock")              \
     X(queued, records, , "records waiting to be sent")                                            \
     X(remote_ssrc, id, -1, "SSRC of the source received")                                         \
     X(jitter_units, units, , "interarrival jitter (RFC 3550) in units of the media clock")        \

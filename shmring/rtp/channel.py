@@ -131,8 +131,8 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
         """Queue one frame, which becomes one packet, and return its sequence in the channel.
 
         data: payload. On a channel with a codec: samples (int16, or bytes of them).
-        at: ns in the channel's clock. The frame gets the first slot of the grid at or after this
-            time. None or 0: the next slot.
+        at: ns in the channel's clock. The frame gets the first time of the grid at or after this
+            time. None or 0: the next time of the grid.
         timeout: seconds to wait for room. None: no limit.
         how: `FrameOptions`: marker, payload_type, samples, same_time, elements.
 

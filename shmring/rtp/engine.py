@@ -31,11 +31,11 @@ class Rtp(Engine[RtpChannel]):
     first_timestamp: RTP timestamp of the first packet. None: random.
     first_sequence: sequence number of the first packet. None: random.
     mark_spurts: set the marker on the first packet of a talk spurt.
-    start_delay_ns: time from the first frame of a talk spurt to its slot, so that a queue can build
-        up, 0 to 10 s. None: `ptime_ns`, at most 10 s.
+    start_delay_ns: time from the first frame of a talk spurt to its grid time, so that a queue can
+        build up, 0 to 10 s. None: `ptime_ns`, at most 10 s.
     underrun: what happens when the queue runs empty within a talk spurt. "resume": continue at the
-        next slot, with a marker. "catch_up": skip no slot, and send late frames at once.
-        "fill": send filling in these slots, then resume.
+        next grid time, with a marker. "catch_up": skip no grid time, and send late frames at once.
+        "fill": send filling at these times, then resume.
     fill_byte: the byte of filling packets, 0 to 255. None: silence of the codec or payload type,
         or 0.
     fill_packets: maximum number of consecutive filling packets, 1 to 65535.

@@ -40,8 +40,8 @@ class FrameOptions(TypedDict, total=False):
     """Media time of the frame, units of the media clock. None (default): that of the given
     samples, or `RtpChannel.samples_per_packet`."""
     same_time: bool
-    """The next frame has the same timestamp and slot, for example one picture in several packets.
-    Default False."""
+    """The next frame has the same timestamp and due time, for example one picture in several
+    packets. Default False."""
     elements: Iterable[tuple[int, bytes]]
     """Header extension (RFC 8285): (id, data) of each element."""
 

@@ -74,18 +74,18 @@ uint64_t rtp_stream_resume(rtp_stream_t *s, int64_t not_before_ns)
     int64_t late_ns = not_before_ns - rtp_stream_due_ns(s);
     if (s->origin_ns == RT_NEVER_NS || late_ns <= 0)
         return 0;
-    /* rtp_ns_to_units rounds down, so one more slot may be needed, but never fewer. */
+    /* rtp_ns_to_units rounds down, so one more grid time may be needed, but never fewer. */
     uint64_t step = s->config.samples_per_packet;
-    uint64_t slots = (uint64_t)rtp_ns_to_units(late_ns, s->config.clock_rate) / step;
-    s->position += slots * step;
+    uint64_t times = (uint64_t)rtp_ns_to_units(late_ns, s->config.clock_rate) / step;
+    s->position += times * step;
     while (rtp_stream_due_ns(s) < not_before_ns) {
         s->position += step;
-        slots++;
+        times++;
     }
     s->marker = !s->config.no_marker;
-    s->skipped_slots += slots;
+    s->skipped_times += times;
     s->spurts++;
-    return slots;
+    return times;
 }
 
 uint32_t rtp_stream_ts_at(const rtp_stream_t *s, int64_t at_ns)

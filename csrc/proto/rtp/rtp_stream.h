@@ -1,7 +1,7 @@
 /* rtp_stream.h: the sending side of a stream on the grid of its media clock: which packet is due
  * when, and its header.
  *
- *   slot          0         1         2                   3         4
+ *   grid time     0         1         2                   3         4
  *   due        origin    +ptime   +2 ptime             (grid)
  *              |---------|---------|---- silence ----|---------|---------|
  *   timestamp  t         t+s      t+2s                t+k*s    ...          s = samples per packet
@@ -10,7 +10,7 @@
  *
  * Timestamp and due time come from one 64-bit position in samples: due = origin + position /
  * clock rate, rounded down, so they cannot drift apart, and rounding errors do not add up. After
- * an underrun the sender continues at a later slot of the same grid (rtp_stream_resume): the
+ * an underrun the sender continues at a later time of the same grid (rtp_stream_resume): the
  * timestamp jumps with the time, the sequence does not, and the marker is set.
  *
  * Caller's memory, one thread, no clock: times are of the origin's clock. */
@@ -41,7 +41,7 @@ typedef struct rtp_stream {
     bool marker;       /* of the next packet */
     uint64_t packets;  /* as SR counts them */
     uint64_t octets;
-    uint64_t skipped_slots;
+    uint64_t skipped_times;
     uint64_t spurts;
 } rtp_stream_t;
 
@@ -62,9 +62,9 @@ int64_t rtp_stream_due_ns(const rtp_stream_t *s);
  * for payload_bytes of payload. Returns when the packet is due. */
 int64_t rtp_stream_next(rtp_stream_t *s, uint32_t samples, size_t payload_bytes, uint8_t *header);
 
-/* The queue was empty, or media pauses: the next packet takes the first slot that is due at or
- * after not_before_ns, and begins a talk spurt. Returns how many slots were skipped; 0, and nothing
- * changes, where the next slot is not yet past. */
+/* The queue was empty, or media pauses: the next packet takes the first grid time that is at or
+ * after not_before_ns, and begins a talk spurt. Returns how many grid times were skipped:
+ * 0, and nothing changes, if the next grid time is not yet past. */
 uint64_t rtp_stream_resume(rtp_stream_t *s, int64_t not_before_ns);
 
 /* RTP timestamp that belongs to an instant: for SR. */

@@ -166,7 +166,7 @@ static int64_t wanted_ns(const rtp_plan_t *p, int64_t now_ns)
     return due < 1 ? 1 : due < most ? due : most;
 }
 
-/* Starts a talk spurt at the first slot at or after that time. */
+/* Starts a talk spurt at the first grid time at or after that time. */
 static void begin_spurt(rtp_plan_t *p, int64_t not_before_ns)
 {
     if (rtp_stream_resume(&p->stream, not_before_ns) > 0)
@@ -203,15 +203,15 @@ void rtp_plan_place(rtp_plan_t *p, int64_t enqueued_ns, int64_t now_ns, int64_t 
 {
     int64_t wanted = wanted_ns(p, now_ns);
     int64_t earliest = later(later(enqueued_ns + p->config->start_delay_ns, now_ns), wanted);
-    int64_t slot = rtp_plan_due_ns(p);
+    int64_t due_ns = rtp_plan_due_ns(p);
     remember(p);
     if (p->same_time || p->done > 0)
         return;
-    if (slot == RT_NEVER_NS) {
+    if (due_ns == RT_NEVER_NS) {
         rtp_stream_start(&p->stream, wanted != 0 ? wanted : earliest);
     } else if (p->paused) {
         begin_spurt(p, earliest);
-    } else if (enqueued_ns - slot > tolerance_ns) {
+    } else if (enqueued_ns - due_ns > tolerance_ns) {
         p->counters.underruns += !p->dry;
         if (p->config->underrun != SHM_RTP_CATCH_UP)
             (void)rtp_stream_resume(&p->stream, earliest);
@@ -227,8 +227,8 @@ void rtp_plan_pause(rtp_plan_t *p, uint32_t samples, int64_t now_ns)
 {
     p->paused = true;
     p->same_time = false;
-    int64_t slot = rtp_plan_due_ns(p);
-    if (slot == RT_NEVER_NS || slot >= now_ns + LONGEST_WAIT_NS)
+    int64_t due_ns = rtp_plan_due_ns(p);
+    if (due_ns == RT_NEVER_NS || due_ns >= now_ns + LONGEST_WAIT_NS)
         return;
     p->stream.position += samples;
     p->pause_samples += samples;
@@ -305,7 +305,7 @@ void rtp_plan_drop(rtp_plan_t *p)
     uint32_t bytes = piece_bytes(p);
     if (!(p->head.flags & SHM_RTP_SAME_TIME))
         p->stream.position += piece_samples(p, bytes);
-    p->stream.skipped_slots++;
+    p->stream.skipped_times++;
     move_on(p, bytes);
 }
 

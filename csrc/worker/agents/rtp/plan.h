@@ -2,14 +2,13 @@
  * packet is next, when it is due, where its header goes. No socket, no clock, no ring: records come
  * in as the tx queue returns them, checked only against the ring.
  *
- *      record --read--> --place--> slot --packet--> packet, packet, ... --> record done
+ *      record --read--> --place--> grid time --packet--> packet, packet, ... --> record done
  *                                           |
  *                                   undo: as if it had not happened
- *
- * A record that is there before its slot takes the next one. One that comes later ends an underrun:
- * depending on the policy the stream continues at the first slot that is not past, or catches up.
- * The same happens after a pause, but does not count as an underrun. The worker itself fills a slot
- * (rtp_plan_filling).
+ * A record that is there before its grid time takes the next one. One that comes later ends an
+ * underrun: depending on the policy the stream continues at the first grid time that is not past, or
+ * catches up. The same happens after a pause, but does not count as an underrun. The worker itself
+ * fills a grid time (rtp_plan_filling).
  *
  * Times are the channel's clock. */
 #ifndef RTP_AGENT_PLAN_H
@@ -24,7 +23,7 @@ typedef struct rtp_plan_counters {
     uint64_t filled;
 } rtp_plan_counters_t;
 
-/* The fields that change when a record gets its slot. */
+/* The fields that change when a record gets its grid time. */
 typedef struct rtp_plan_before {
     rtp_stream_t stream;
     rtp_plan_counters_t counters;
@@ -39,8 +38,8 @@ typedef struct rtp_plan {
     rtp_plan_counters_t counters;
     bool paused;            /* the next record begins a talk spurt, because its sender paused */
     bool dry;               /* the present underrun is counted */
-    bool same_time;         /* the next record has the timestamp and the slot of the last packet */
-    uint32_t filled;        /* consecutive filled slots */
+    bool same_time;         /* the next record has the timestamp and the grid time of the last packet */
+    uint32_t filled;        /* consecutive filled grid times */
     uint64_t pause_samples; /* of pauses after the last packet */
     /* A block that the previous worker began. */
     uint64_t block_sequence;
@@ -54,7 +53,7 @@ typedef struct rtp_plan {
     uint32_t bytes;
     uint32_t done;
     uint32_t extension_bytes;
-    rtp_plan_before_t before; /* the record got its slot */
+    rtp_plan_before_t before; /* the record got its grid time */
 } rtp_plan_t;
 
 typedef struct rtp_plan_packet {
@@ -74,10 +73,10 @@ void rtp_plan_restore(rtp_plan_t *p, const shm_rtp_sender_t *in);
  * is invalid for this engine. */
 int rtp_plan_read(rtp_plan_t *p, const tx_item_t *item);
 
-/* Finds the slot of the record just read. enqueued_ns: when it was queued. */
+/* Finds the grid time of the record just read. enqueued_ns: when it was queued. */
 void rtp_plan_place(rtp_plan_t *p, int64_t enqueued_ns, int64_t now_ns, int64_t tolerance_ns);
 
-/* The record in progress will not be sent. One that has not begun leaves no trace: its slot, which
+/* The record in progress will not be sent. One that has not begun leaves no trace: its grid time, which
  * may be far ahead, is free for the next one. */
 void rtp_plan_give_up(rtp_plan_t *p);
 
@@ -104,13 +103,13 @@ bool rtp_plan_is_last(const rtp_plan_t *p);
  * undoes it, if nothing else was built since. */
 void rtp_plan_packet(rtp_plan_t *p, rtp_plan_packet_t *out);
 
-/* Advances without a packet: its slot passes, its sequence number is not used. */
+/* Advances without a packet: its grid time passes, its sequence number is not used. */
 void rtp_plan_drop(rtp_plan_t *p);
 
 /* The kernel refused a packet for good: the SR does not count it. */
 void rtp_plan_not_sent(rtp_plan_t *p, uint32_t bytes);
 
-/* Whether the next slot must be filled. */
+/* Whether the next grid time must be filled. */
 bool rtp_plan_filling(const rtp_plan_t *p);
 
 /* The header of a filling packet, 12 bytes in front of config->bytes_per_packet. */

@@ -1,6 +1,6 @@
 /* tx.c: from the tx ring to the socket, in the order of the ring.
  *
- *     tx ring --take_in--> read cursor --find_record--> plan: slot --when it is due--> batch
+ *     tx ring --take_in--> read cursor --find_record--> plan: grid time --when it is due--> batch
  *                                                                                        |
  *                        history, counters, reports <-- udp_send <-- state stored -------+
  *
@@ -56,7 +56,7 @@ static void tell_counters(wrk_channel_t *ch)
     rtp_agent_tell(a, SHM_RTP_COUNT_sent, s->packets);
     rtp_agent_tell(a, SHM_RTP_COUNT_sent_octets, s->octets);
     rtp_agent_tell(a, SHM_RTP_COUNT_spurts, s->spurts);
-    rtp_agent_tell(a, SHM_RTP_COUNT_skipped_slots, s->skipped_slots);
+    rtp_agent_tell(a, SHM_RTP_COUNT_skipped_times, s->skipped_times);
     rtp_agent_tell(a, SHM_RTP_COUNT_underruns, a->plan.counters.underruns);
     rtp_agent_tell(a, SHM_RTP_COUNT_filled, a->plan.counters.filled);
     int64_t due = rtp_plan_due_ns(&a->plan);
@@ -367,7 +367,7 @@ static void send_batch(wrk_channel_t *ch, int64_t now_mono_ns)
     agent_send(ch, &way, &a->batch, &outcomes);
 }
 
-/* A slot without a packet to send. No record, no report. */
+/* A grid time without a packet to send. No record, no report. */
 static void send_filling(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
@@ -449,7 +449,7 @@ unsigned rtp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
                 look_again_from(a, item.ref); /* its producer had halted, and others passed it */
         }
         work = TAKE_IN_PER_CALL - budget;
-        if (a->plan.has_record) /* a cancelled record makes way, even if its slot is far ahead */
+        if (a->plan.has_record) /* a cancelled record makes way, even if its time is far ahead */
             (void)still_waits(ch, false, now_mono_ns);
         unsigned looks = LOOK_PER_CALL;
         find_record(ch, &looks, now_mono_ns);
@@ -462,7 +462,7 @@ void rtp_agent_tx_hold(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     rtp_plan_t *p = &a->plan;
-    if (p->has_record && p->done == 0) { /* it gets another slot when transmission continues */
+    if (p->has_record && p->done == 0) { /* it gets another grid time when transmission continues */
         look_again_from(rtp_agent_of(ch), p->item.ref);
         rtp_plan_give_up(p);
     }

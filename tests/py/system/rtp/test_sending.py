@@ -195,7 +195,7 @@ def test_an_empty_queue_resumes_on_the_same_grid(mic: Mic, peer: Any, eventually
     assert gap >= 5 * STEP
     assert second.marker
     assert eventually(lambda: ch.stats().rtp.underruns) == 1
-    assert ch.stats().rtp.skipped_slots == gap // STEP - 1
+    assert ch.stats().rtp.skipped_times == gap // STEP - 1
 
 
 def test_an_empty_queue_that_catches_up(mic: Mic, peer: Any) -> None:
@@ -206,7 +206,7 @@ def test_an_empty_queue_that_catches_up(mic: Mic, peer: Any) -> None:
     ch.send_many([FRAME] * 4)
     wires += peer.recv_all(4)
     assert steps(wires) == [STEP] * 4
-    assert ch.stats().rtp.skipped_slots == 0
+    assert ch.stats().rtp.skipped_times == 0
 
 
 def test_an_empty_queue_that_is_filled(mic: Mic, peer: Any, eventually: Any) -> None:
@@ -289,7 +289,7 @@ def test_a_stall_makes_no_gap_while_the_queue_lasts(mic: Mic, peer: Any, python:
     assert steps(wires) == [STEP] * 79
     assert [wire.marker for wire in wires] == [True] + [False] * 79
     assert process.line() == "done"
-    assert ch.stats().rtp.skipped_slots == 0
+    assert ch.stats().rtp.skipped_times == 0
 
 
 def test_a_killed_producer_leaves_its_frames_and_the_stream_goes_on(

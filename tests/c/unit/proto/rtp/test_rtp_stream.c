@@ -91,7 +91,7 @@ static void test_silence_ends_on_the_same_grid(void)
     CHECK(view.marker);
     CHECK_EQ(view.seq, (uint16_t)(65535 + 3));
     CHECK_EQ(view.ts, 4294967290u + 160 * 51);
-    CHECK_EQ(s.skipped_slots, 48);
+    CHECK_EQ(s.skipped_times, 48);
     CHECK_EQ(s.spurts, 2);
     (void)next(0);
     CHECK(!view.marker);

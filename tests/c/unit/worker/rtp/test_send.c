@@ -114,7 +114,7 @@ static void test_a_sender_that_stalls_leaves_no_gap(void)
         CHECK_EQ(p.view.marker, i == 0);
     }
     CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_underruns), 0);
-    CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_skipped_slots), 0);
+    CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_skipped_times), 0);
     end(&s);
 }
 
@@ -139,7 +139,7 @@ static void test_it_starts_when_it_is_told_to(void)
         CHECK_EQ(p.view.seq, (uint16_t)(65500 + i));
         CHECK(p.at_mono_ns >= at + slots[i] * RTPT_STEP_NS);
     }
-    CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_skipped_slots), 5);
+    CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_skipped_times), 5);
     CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_underruns), 0);
     end(&s);
 }
@@ -359,7 +359,7 @@ static void test_an_underrun_resumes_on_the_grid(void)
     }
     CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_underruns), 4);
     CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_spurts), 5);
-    CHECK(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_skipped_slots) >= 4 * 5);
+    CHECK(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_skipped_times) >= 4 * 5);
     end(&s);
 }
 
@@ -379,7 +379,7 @@ static void test_an_underrun_may_be_caught_up(void)
         CHECK_EQ(p.view.ts, 1000 + 40 * i);
         CHECK_EQ(p.view.marker, i == 0);
     }
-    CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_skipped_slots), 0);
+    CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_skipped_times), 0);
     CHECK(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_underruns) >= 2);
     end(&s);
 }
@@ -614,7 +614,7 @@ static void test_what_is_taken_back_gives_its_slot_back(void)
     CHECK_EQ(rtpt_frame(&s.ch, "far", 3), 0);
     wt_nap_ms(20);
     CHECK_EQ(wt_command(&worker, &s.ch, CTL_PURGE), 0);
-    CHECK(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_skipped_slots) < 1000);
+    CHECK(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_skipped_times) < 1000);
     CHECK_EQ(rtpt_frame(&s.ch, "c", 1), 0);
     REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
     CHECK(p.view.marker);
@@ -644,7 +644,7 @@ static void test_late_ones_may_be_dropped(void)
     CHECK(p.view.ts >= 1000 + 40 * 95); /* half a second, and some for a nap that is rounded */
     CHECK(wt_count_to(&s.ch, SHM_COUNT_tx_dropped_late, 94));
     CHECK(rtpt_drained(&s.ch));
-    CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_skipped_slots),
+    CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_skipped_times),
              wt_exact(&worker, &s.ch, SHM_COUNT_tx_dropped_late));
     end(&s);
 }

@@ -30,34 +30,39 @@ BYE = _HEAD.pack(lib.SHM_RTP_BYE, 0, _DEFAULT_PT, 0, 0, 0)
 
 
 class FrameOptions(TypedDict, total=False):
-    """Keyword arguments of `RtpChannel.send` and similar methods."""
+    """Keyword arguments of `RtpChannel.send` and similar methods.
+
+    marker: the marker bit. None (default): set on the first frame of a talk spurt.
+    payload_type: 0 to 127. None (default): the channel's. Otherwise `data` is a payload, even if
+        there is a codec.
+    samples: media time of the frame, units of the media clock. None (default): that of the given
+        samples, or `RtpChannel.samples_per_packet`.
+    same_time: the next frame has the same timestamp and due time, for example one picture in
+        several packets. Default False.
+    elements: header extension (RFC 8285): (id, data) of each element. Default: none.
+    """
 
     marker: bool | None
-    """None (default): on the first frame of a talk spurt."""
     payload_type: int | None
-    """None (default): the channel's. Otherwise `data` is a payload, even if there is a codec."""
     samples: int | None
-    """Media time of the frame, units of the media clock. None (default): that of the given
-    samples, or `RtpChannel.samples_per_packet`."""
     same_time: bool
-    """The next frame has the same timestamp and due time, for example one picture in several
-    packets. Default False."""
     elements: Iterable[tuple[int, bytes]]
-    """Header extension (RFC 8285): (id, data) of each element."""
 
 
 class BlockOptions(TypedDict, total=False):
-    """Keyword arguments of `RtpChannel.send_block` and similar methods."""
+    """Keyword arguments of `RtpChannel.send_block` and similar methods.
+
+    marker: marker bit of the first packet. None (default): set if it begins a talk spurt.
+    payload_type: as in `FrameOptions`.
+    samples: media time of each packet, units of the media clock. None (default):
+        `RtpChannel.samples_per_packet`.
+    bytes_per_packet: payload size of each packet. None (default): that of the channel.
+    """
 
     marker: bool | None
-    """Marker of the first packet. None (default): set if it begins a talk spurt."""
     payload_type: int | None
-    """As in `FrameOptions`."""
     samples: int | None
-    """Media time of each packet, units of the media clock. None (default):
-    `RtpChannel.samples_per_packet`."""
     bytes_per_packet: int | None
-    """Payload size of each packet. None (default): that of the channel."""
 
 
 class RecordMaker:

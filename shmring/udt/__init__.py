@@ -12,7 +12,13 @@ It works with every UDT4 program. The workers run the protocol. Bytes pass throu
     reader, writer = await udt.open_connection("127.0.0.1", 9000)
 """
 
-from shmring.udt.connecting import begin_connect, connect, connect_async, listen, rendezvous
+from shmring.udt.connecting import (
+    ConnectOptions,
+    begin_connect,
+    connect,
+    connect_async,
+    listen,
+)
 from shmring.udt.errors import (
     Code,
     UdtClosed,
@@ -33,6 +39,7 @@ from shmring.udt.streams import UdtReader, UdtServer, UdtWriter, open_connection
 
 __all__ = [
     "Code",
+    "ConnectOptions",
     "Port",
     "PortOptions",
     "UdtClosed",
@@ -57,7 +64,6 @@ __all__ = [
     "listen",
     "open_connection",
     "recvfile",
-    "rendezvous",
     "sendfile",
     "start_server",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket as _socket
+from collections.abc import Iterator
 from typing import Unpack
 
 from shmring.pool import Pool
@@ -14,70 +15,44 @@ from shmring.udt.port import Port
 from shmring.udt.socket import UdtSocket
 
 
-def connect(
-    remote: tuple[str, int],
-    *,
-    local: tuple[str, int] | None = None,
-    port: Port | None = None,
-    timeout: float | None = None,
-    pool: Pool | str | None = None,
-    namespace: str | None = None,
-    port_options: PortOptions | None = None,
-    **options: Unpack[UdtOptions],
-) -> UdtSocket:
-    """Connect to a listener at `remote`.
+class ConnectOptions(UdtOptions, total=False):
+    """Keyword arguments of `connect` and similar calls, with those of `UdtOptions`. None means the
+    default.
 
-    remote: (host, port). Names are looked up. local: numeric address to bind to. None: the kernel
-    chooses. port: instead of `local`, a port that is already open, such as `UdtListener.port`.
-    timeout: how long to try, seconds. None: 3. pool, namespace: as in `shmring.open`.
-    port_options: options of a new port. options: `UdtOptions`.
+    local: numeric (host, port) to bind to, port 0 for any. Default: the kernel chooses.
+    port: instead of `local`, a port that is already open, such as `UdtListener.port`.
+    timeout: how long to try, seconds. Default 3, with `rendezvous` 30.
+    rendezvous: the peer does the same at the same time, because both ends are behind firewalls. The
+        peer must know `local` or `port`, which must have no listener. Default False.
+    pool: as for `shmring.open`.
+    namespace: as for `shmring.open`.
+    port_options: `PortOptions` of a new port.
+    """
+
+    local: tuple[str, int] | None
+    port: Port | None
+    timeout: float | None
+    rendezvous: bool
+    pool: Pool | str | None
+    namespace: str | None
+    port_options: PortOptions | None
+
+
+def connect(remote: tuple[str, int], **options: Unpack[ConnectOptions]) -> UdtSocket:
+    """Connect to a listener at `remote`, (host, port). Names are looked up.
+
+    options: `ConnectOptions`.
 
     Raises `UdtTimeout` (no answer), `UdtRefused`, `UdtError`, the errors of `shmring.open`, and
     `OSError` for an unknown name.
     """
-    return _connected(
-        begin_connect(
-            remote,
-            local=local,
-            port=port,
-            timeout=timeout,
-            pool=pool,
-            namespace=namespace,
-            port_options=port_options,
-            **options,
-        )
-    )
-
-
-def rendezvous(
-    remote: tuple[str, int],
-    *,
-    local: tuple[str, int] | None = None,
-    port: Port | None = None,
-    timeout: float | None = None,
-    pool: Pool | str | None = None,
-    namespace: str | None = None,
-    port_options: PortOptions | None = None,
-    **options: Unpack[UdtOptions],
-) -> UdtSocket:
-    """Connect to a peer that does the same at the same time, if both ends are behind firewalls.
-
-    Arguments and errors are as in `connect`. Give `local` or `port`. The peer must know it, and
-    there must be no listener on it. timeout: None: 30 s.
-    """
-    return _connected(
-        begin_connect(
-            remote,
-            local=local,
-            port=port,
-            timeout=timeout,
-            rendezvous=True,
-            pool=pool,
-            namespace=namespace,
-            port_options=port_options,
-            **options,
-        )
-    )
+    sock = begin_connect(remote, **options)
+    try:
+        sock.wait_connected()
+    except BaseException:
+        sock.close(0)
+        raise
+    return sock
 
 
 def begin_connect(
@@ -104,30 +79,10 @@ def begin_connect(
 
 
 async def connect_async(
-    remote: tuple[str, int],
-    *,
-    local: tuple[str, int] | None = None,
-    port: Port | None = None,
-    timeout: float | None = None,
-    rendezvous: bool = False,
-    pool: Pool | str | None = None,
-    namespace: str | None = None,
-    port_options: PortOptions | None = None,
-    **options: Unpack[UdtOptions],
+    remote: tuple[str, int], **options: Unpack[ConnectOptions]
 ) -> UdtSocket:
-    """As `connect` or `rendezvous`, without blocking the event loop, not even to look up a name."""
-    sock = await asyncio.to_thread(
-        begin_connect,
-        remote,
-        local=local,
-        port=port,
-        timeout=timeout,
-        rendezvous=rendezvous,
-        pool=pool,
-        namespace=namespace,
-        port_options=port_options,
-        **options,
-    )
+    """As `connect`, without blocking the event loop, not even to look up a name."""
+    sock = await asyncio.to_thread(begin_connect, remote, **options)
     try:
         await sock.connected_async()
     except BaseException:
@@ -148,8 +103,10 @@ def listen(
 ) -> UdtListener:
     """Listen for connection requests.
 
-    local: numeric (host, port), port 0 for any. backlog: peers that are answered before `accept` is
-    called, 1 to 4096. The other arguments are as in `connect`. options: of each connection.
+    local: numeric (host, port), port 0 for any.
+    backlog: peers that are answered before `accept` is called, 1 to 4096.
+    port, pool, namespace, port_options: as in `ConnectOptions`.
+    options: `UdtOptions` of each connection.
 
     Raises the errors of `shmring.open`, `UdtError` with `Code.ESOCKFAIL` if the port is in use, and
     with `Code.EDUPLISTEN` if there is already a listener on `port`.
@@ -172,41 +129,27 @@ def resolve(remote: tuple[str, int]) -> tuple[str, int]:
     return str(found[0][4][0]), remote[1]
 
 
-class _holding:
-    """Return the given port, or a new one."""
-
-    def __init__(
-        self,
-        port: Port | None,
-        local: tuple[str, int] | None,
-        remote: tuple[str, int] | None,
-        pool: Pool | str | None,
-        namespace: str | None,
-        port_options: PortOptions | None,
-    ) -> None:
-        if port is not None:
-            if local is not None:
-                raise TypeError("give local= or port=, not both")
-            port.acquire()
-            self._port, self._end = port, port.release
-            return
-        options: PortOptions = {} if port_options is None else port_options
-        if local is None and remote is not None and options.get("socket") is None:
-            local = ("::", 0) if ":" in remote[0] else ("0.0.0.0", 0)
-        self._port = Port(local, pool=pool, namespace=namespace, **options)
-        self._end = self._port.close
-
-    def __enter__(self) -> Port:
-        return self._port
-
-    def __exit__(self, *_: object) -> None:
-        self._end()
-
-
-def _connected(sock: UdtSocket) -> UdtSocket:
-    try:
-        sock.wait_connected()
-    except BaseException:
-        sock.close(0)
-        raise
-    return sock
+@contextlib.contextmanager
+def _holding(
+    port: Port | None,
+    local: tuple[str, int] | None,
+    remote: tuple[str, int] | None,
+    pool: Pool | str | None,
+    namespace: str | None,
+    port_options: PortOptions | None,
+) -> Iterator[Port]:
+    """Hold the given port, or a new one, until a socket or listener holds it."""
+    if port is not None:
+        if local is not None:
+            raise TypeError("give local= or port=, not both")
+        port.acquire()
+        try:
+            yield port
+        finally:
+            port.release()
+        return
+    options: PortOptions = {} if port_options is None else port_options
+    if local is None and remote is not None and options.get("socket") is None:
+        local = ("::", 0) if ":" in remote[0] else ("0.0.0.0", 0)
+    with Port(local, pool=pool, namespace=namespace, **options) as made:
+        yield made

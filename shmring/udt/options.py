@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import socket as _socket
+from collections.abc import Callable
 from typing import Any, Self, TypedDict
 
 from shmring import _address, _options
@@ -44,57 +45,67 @@ _NS_PER_S = 1_000_000_000
 
 
 class UdtOptions(TypedDict, total=False):
-    """Keyword arguments of `connect` and `listen`, of each connection. None means the default."""
+    """Options of a connection, for `connect`, `listen` and similar calls. None means the default.
+
+    messages: send and receive messages, not a stream of bytes. Both ends must agree. Default False.
+    mss: largest packet, bytes, IP and UDP headers (28 bytes) included, 76 to 65535. The smaller one
+        of both ends applies. Default 1500.
+    congestion: congestion control: "daimd" (UDT's own), "bbr", or "fixed": the rate is
+        `max_bandwidth`. Default "daimd".
+    max_bandwidth: highest rate, bytes per second, headers included. Default: unlimited.
+    window_packets: packets that the peer may have in flight, 32 to 2**20. Default 25600.
+    send_bytes: size of the worker's send buffer, which holds unacknowledged data, 64 KiB to 2 GiB.
+        Default: 8192 packets.
+    receive_packets: size of the worker's receive buffer, packets, 32 to 2**20. Default 8192.
+    linger: seconds that `UdtSocket.close` waits until sent data is acknowledged. 0: it does not
+        wait, and unacknowledged data may be lost. Default 180.
+    ring_bytes: shared memory between application and worker, each way, 64 KiB to 1 GiB.
+        Default 2 MiB.
+    burst_ns: packets that are due within this time leave together, 0 to 1 s. Default: the worker
+        decides.
+    """
 
     messages: bool | None
-    """Send and receive messages. Default False: a stream of bytes. Both ends must agree."""
     mss: int | None
-    """Largest packet, IP and UDP headers (28 bytes) included, 76 to 65535. Default 1500. The
-    smaller one of both ends applies."""
-    congestion: str
-    """``"daimd"`` (default, UDT's own), ``"bbr"``, or ``"fixed"``: the rate is `max_bandwidth`."""
+    congestion: str | None
     max_bandwidth: int | None
-    """Bytes per second, headers included. None (default): unlimited."""
     window_packets: int | None
-    """Maximum number of packets in flight towards us, 32 to 2**20. Default 25600."""
     send_bytes: int | None
-    """Size of the worker's send buffer, which holds unacknowledged data, 64 KiB to 2 GiB. Default:
-    8192 packets."""
     receive_packets: int | None
-    """Size of the worker's receive buffer, packets. Default 8192."""
     linger: float | None
-    """Seconds that `UdtSocket.close` waits until sent data is acknowledged. 0: it does not wait,
-    and unacknowledged data may be lost. Default 180."""
     ring_bytes: int | None
-    """Shared memory between application and worker, each way, 64 KiB to 1 GiB. Default 2 MiB."""
     burst_ns: int | None
-    """Packets that are due within this time leave together. None (default): the worker decides."""
 
 
 class PortOptions(TypedDict, total=False):
-    """Options of a UDP port. None means the default."""
+    """Options of a UDP port. None means the default.
+
+    rcvbuf_bytes: the kernel's receive buffer. Default 12 MB, enough for a window of packets.
+    sndbuf_bytes: the kernel's send buffer. Default 4 MiB.
+    max_sockets: maximum number of connections on the port at the same time, 1 to 65536. Default
+        4096.
+    impair: an impaired path between this port and the network, sending side. Default: none.
+    impair_rx: the same, receiving side.
+    cpu: core of the worker that serves the port and all of its connections. Default: the one with
+        the fewest channels.
+    v6only: whether an IPv6 port refuses IPv4. Default False.
+    socket: a bound UDP socket to work with, instead of a local address. The worker gets a copy.
+        Default: a new socket.
+    """
 
     rcvbuf_bytes: int | None
-    """The kernel's receive buffer. Default 12 MB, enough for a window of packets."""
     sndbuf_bytes: int | None
-    """The kernel's send buffer. Default 4 MiB."""
     max_sockets: int | None
-    """Maximum number of connections on the port at the same time, 1 to 65536. Default 4096."""
     impair: Impairment | None
-    """An impaired path between this port and the network, sending side."""
     impair_rx: Impairment | None
-    """The same, receiving side."""
     cpu: int | None
-    """Core of the worker that serves the port and all of its connections."""
-    v6only: bool
-    """Whether an IPv6 port refuses IPv4. Default False."""
+    v6only: bool | None
     socket: _socket.socket | int | None
-    """A bound UDP socket to work with. The worker gets a copy."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Checked `UdtOptions`."""
+    """`UdtOptions` with their defaults."""
 
     messages: bool = False
     mss: int = MSS
@@ -109,44 +120,16 @@ class Settings:
 
     @classmethod
     def of(cls, options: UdtOptions) -> Self:
-        """Raises `BadConfig`, `TypeError`."""
+        """Check the options. Raises `BadConfig`, `TypeError`."""
         given = _options.asked_for(options, UdtOptions.__annotations__, "a UDT connection")
-        congestion = given.get("congestion", "daimd")
-        _options.choice("congestion", congestion, CONGESTION)
-        number = _options.integer
-        mss = number("mss", given.get("mss", MSS), LEAST_MSS, MOST_MSS)
-        bandwidth = number("max_bandwidth", given.get("max_bandwidth", 0), 0, 2**63 - 1)
-        if congestion == "fixed" and not bandwidth:
+        for option in given:
+            given[option] = _CHECKS[option](option, given[option])
+        mss = given.get("mss", MSS)
+        given.setdefault("send_bytes", max(LEAST_SEND_BYTES, BUFFER_PACKETS * (mss - HEADERS)))
+        settings = cls(**given)
+        if settings.congestion == "fixed" and not settings.max_bandwidth:
             raise BadConfig('congestion is "fixed": give the rate with max_bandwidth=')
-        usual = max(LEAST_SEND_BYTES, BUFFER_PACKETS * (mss - HEADERS))
-        send_bytes = given.get("send_bytes", usual)
-        return cls(
-            messages=_options.switch("messages", given.get("messages", False)),
-            mss=mss,
-            congestion=congestion,
-            max_bandwidth=bandwidth,
-            window_packets=number(
-                "window_packets",
-                given.get("window_packets", WINDOW_PACKETS),
-                LEAST_WINDOW,
-                MOST_WINDOW,
-            ),
-            send_bytes=number("send_bytes", send_bytes, LEAST_SEND_BYTES, 2**31),
-            receive_packets=number(
-                "receive_packets",
-                given.get("receive_packets", BUFFER_PACKETS),
-                LEAST_WINDOW,
-                MOST_WINDOW,
-            ),
-            linger=seconds("linger", given.get("linger", LINGER_S)),
-            ring_bytes=number("ring_bytes", given.get("ring_bytes", RING_BYTES), 1 << 16, 1 << 30),
-            burst_ns=number("burst_ns", given.get("burst_ns", -1), -1, _NS_PER_S),
-        )
-
-
-def transfer_mode(messages: bool) -> int:
-    """Return its number in shared memory."""
-    return int(lib.SHM_UDT_MESSAGES if messages else lib.SHM_UDT_STREAM)
+        return settings
 
 
 def seconds(what: str, value: object) -> float:
@@ -156,6 +139,34 @@ def seconds(what: str, value: object) -> float:
     if not 0 <= value <= MOST_SECONDS:
         raise BadConfig(f"{what} is {value!r}: it must be seconds, 0 to {MOST_SECONDS}")
     return float(value)
+
+
+def _congestion(option: str, value: object) -> object:
+    _options.choice(option, value, CONGESTION)
+    return value
+
+
+def _within(low: int, high: int) -> Callable[[str, object], int]:
+    return lambda option, value: _options.integer(option, value, low, high)
+
+
+_CHECKS: dict[str, Callable[[str, object], Any]] = {
+    "messages": _options.switch,
+    "mss": _within(LEAST_MSS, MOST_MSS),
+    "congestion": _congestion,
+    "max_bandwidth": _within(0, 2**63 - 1),
+    "window_packets": _within(LEAST_WINDOW, MOST_WINDOW),
+    "send_bytes": _within(LEAST_SEND_BYTES, 2**31),
+    "receive_packets": _within(LEAST_WINDOW, MOST_WINDOW),
+    "linger": seconds,
+    "ring_bytes": _within(1 << 16, 1 << 30),
+    "burst_ns": _within(0, _NS_PER_S),
+}
+
+
+def transfer_mode(messages: bool) -> int:
+    """Return its number in shared memory."""
+    return int(lib.SHM_UDT_MESSAGES if messages else lib.SHM_UDT_STREAM)
 
 
 def port_channel(

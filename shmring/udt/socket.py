@@ -25,7 +25,7 @@ READ_USUAL = 1 << 16
 class UdtSocket:
     """One end of a UDT connection: a stream of bytes, or messages, over UDP.
 
-    `connect`, `rendezvous` and `UdtListener.accept` make it. Any thread may use it, also several at
+    `connect` and `UdtListener.accept` make it. Any thread may use it, also several at
     once. It is closed when there is no reference to it. Only `close`, or leaving a ``with``, waits
     until the peer has everything.
 

@@ -8,9 +8,10 @@ from typing import Any, Self, Unpack
 
 from shmring import errors
 from shmring._arguments import Buffer
+from shmring.udt.connecting import connect_async, listen
 from shmring.udt.errors import Code, UdtError
 from shmring.udt.listener import UdtListener
-from shmring.udt.options import UdtOptions
+from shmring.udt.options import BACKLOG, UdtOptions
 from shmring.udt.socket import READ_USUAL, UdtSocket
 
 LIMIT = 1 << 16
@@ -271,8 +272,6 @@ async def open_connection(
     to us at the same time. It needs `local`. limit: longest line. options: `UdtOptions`. Raises
     `UdtTimeout`, `UdtRefused`, `UdtError`, and `OSError` for an unknown name.
     """
-    from shmring.udt.connecting import connect_async
-
     sock = await connect_async((host, port), local=local, rendezvous=rendezvous, **options)
     return UdtReader(sock, limit), UdtWriter(sock)
 
@@ -281,12 +280,10 @@ async def start_server(
     serve: Callable[[UdtReader, UdtWriter], Awaitable[None]],
     local: tuple[str, int],
     *,
-    backlog: int = 128,
+    backlog: int = BACKLOG,
     limit: int = LIMIT,
     **options: Unpack[UdtOptions],
 ) -> UdtServer:
     """Listen at `local`, numeric, and call `serve` for each connection in a separate task."""
-    import shmring.udt as udt
-
-    listener = await asyncio.to_thread(udt.listen, local, backlog=backlog, **options)
+    listener = await asyncio.to_thread(listen, local, backlog=backlog, **options)
     return UdtServer(listener, serve, limit)

@@ -158,8 +158,13 @@ def connected(
                 yield sock, program
         return
     program = start(port.local[1])
-    connect = udt.connect if role == "connect" else udt.rendezvous
-    with connect(remote, port=port, timeout=PATIENCE_S, **options) as sock:
+    ends: udt.ConnectOptions = {
+        **options,
+        "port": port,
+        "timeout": PATIENCE_S,
+        "rendezvous": role != "connect",
+    }
+    with udt.connect(remote, **ends) as sock:
         yield sock, program
 
 

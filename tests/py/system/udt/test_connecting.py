@@ -162,11 +162,12 @@ def test_a_forgotten_listener_is_closed(
 def test_rendezvous() -> None:
     with udt.Port((HERE, 0)) as one, udt.Port((HERE, 0)) as two:
         met: list[udt.UdtSocket] = []
+        how: udt.ConnectOptions = {"rendezvous": True, "timeout": PATIENCE_S}
         other = threading.Thread(
-            target=lambda: met.append(udt.rendezvous(one.local, port=two, timeout=PATIENCE_S))
+            target=lambda: met.append(udt.connect(one.local, port=two, **how))
         )
         other.start()
-        with udt.rendezvous(two.local, port=one, timeout=PATIENCE_S) as sock:
+        with udt.connect(two.local, port=one, **how) as sock:
             other.join(PATIENCE_S)
             sock.sendall(b"met")
             with met[0] as peer:

@@ -49,7 +49,19 @@ class ChannelBase(Generic[Item]):
         owner: Owner | None = None,
         segment: Any = None,
     ) -> None:
-        """Attach to an open channel, see `Channel`."""
+        """Attach to an open channel.
+
+        namespace: None: ``$SHMRING_NAMESPACE``, else ``default``.
+        readonly: attach as a tap, which only observes and which nobody notices.
+        reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, a tap with
+            broadcast.
+        owner: the opener of the channel. If given, `end` ends the channel for all processes, and
+            reading starts at the oldest packet. Other ends read what arrives from now on.
+        segment: the mapping of the segment, if the opener has one.
+
+        Raises `ChannelNotFound`, `ChannelClosed`, `LayoutMismatch`, `NoPermission`, and `BadConfig`
+        for a bad argument or a channel of another kind.
+        """
         self._endpoint = Endpoint(
             name,
             namespace=namespace,
@@ -59,6 +71,15 @@ class ChannelBase(Generic[Item]):
             segment=segment,
             remote_hint=self._REMOTE_HINT,
         )
+        try:
+            self._begin()
+        except BaseException:
+            self._endpoint.leave()
+            raise
+
+    def _begin(self) -> None:
+        """Prepare what this kind of channel needs, after the endpoint was attached."""
+        raise NotImplementedError
 
     def _engine_config(self, kind: str, engine: str, struct: str) -> Any:
         """Return a copy of the engine's configuration. Raises `BadConfig` if the engine is another

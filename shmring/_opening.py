@@ -11,13 +11,20 @@ import inspect
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from shmring import _options
 from shmring._endpoint import owners_end
 from shmring.channel import Channel
-from shmring.engine import C, Engine, EngineConfig, Start
+from shmring.engine import Engine, EngineConfig, Start
 from shmring.types import Impairment, WorkerInfo
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    C = TypeVarWithDefault("C", default=Channel)
+else:
+    C = TypeVar("C")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,6 +35,9 @@ class Udp(Engine[Channel]):
 
     def prepare(self, options: dict[str, Any]) -> Start[Channel]:
         return Start(options, None, Channel)
+
+    def attach(self, name: str, **how: Any) -> Channel:
+        return Channel(name, **how)
 
 
 UDP = Udp()

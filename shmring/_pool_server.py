@@ -30,9 +30,10 @@ import socket
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from rtworkers import PoolSettings, liveness, ownership, paths
 from rtworkers.control import received_fds
@@ -45,9 +46,6 @@ from shmring._opening import Opening
 from shmring._pool_quota import Ledger, UserLimits
 from shmring.engine import EngineConfig
 from shmring.types import Impairment, WorkerInfo
-
-if TYPE_CHECKING:
-    from shmring.pool import Pool
 
 log = logging.getLogger("shmring.pool")
 
@@ -73,6 +71,30 @@ def socket_path(namespace: str, pool: str) -> Path:
     return paths.pool_directory(namespace, pool) / "pool.sock"
 
 
+class Served(Protocol):
+    """The pool whose requests are answered."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    def channels(self) -> list[str]: ...
+
+    def workers(self) -> list[WorkerInfo]: ...
+
+    def close_channel(self, name: str) -> None: ...
+
+    def request_stop(self) -> None: ...
+
+    def _make_channel(
+        self,
+        name: str,
+        options: dict[str, Any],
+        engine: EngineConfig | None = None,
+        *,
+        reserve: Callable[[int], None],
+    ) -> Any: ...
+
+
 @dataclass(eq=False, slots=True)
 class _Client:
     """One connection of a client."""
@@ -90,7 +112,9 @@ class PoolServer:
     root has at most `USER_REQUESTS_MAX`.
     """
 
-    def __init__(self, pool: weakref.ref[Pool], settings: PoolSettings, limits: UserLimits) -> None:
+    def __init__(
+        self, pool: weakref.ref[Served], settings: PoolSettings, limits: UserLimits
+    ) -> None:
         self._pool = pool
         self._group = settings.group
         self._limits = limits
@@ -297,7 +321,8 @@ class PoolServer:
         match request:
             case {"op": "open", "name": str() as name, "options": dict(options)}:
                 engine = _decode_engine(request.get("engine"))
-                self._open(pool, uid, name, _decode(options, fds), engine)
+                with self._ledger.opening(name, uid) as reserve:
+                    pool._make_channel(name, _decode(options, fds), engine, reserve=reserve)
                 return {}
             case {"op": "close", "name": str() as name}:
                 self._ledger.check_may_close(name, uid)
@@ -317,12 +342,6 @@ class PoolServer:
                 pool.request_stop()
                 return {}
         raise error(errno.EPROTO, f"a pool has no request {request.get('op')!r}")
-
-    def _open(
-        self, pool: Pool, uid: int, name: str, options: dict[str, Any], engine: EngineConfig | None
-    ) -> None:
-        with self._ledger.opening(name, uid) as reserve:
-            pool._make_channel(name, options, engine, reserve=reserve)
 
 
 _servers: weakref.WeakSet[PoolServer] = weakref.WeakSet()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from shmring._arguments import Buffer, deadline
 from shmring._channel_base import ChannelBase, SendQueue
-from shmring._endpoint import Owner
 from shmring._hot import Packet, PacketCalls
 
 
@@ -24,36 +21,7 @@ class Channel(PacketCalls, SendQueue, ChannelBase[Packet]):
 
     _REMOTE_HINT = "give to=(host, port), or open it with remote="
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        namespace: str | None = None,
-        readonly: bool = False,
-        reading: str | None = None,
-        owner: Owner | None = None,
-        segment: Any = None,
-    ) -> None:
-        """Attach to an open channel.
-
-        namespace: None: ``$SHMRING_NAMESPACE``, else ``default``.
-        readonly: attach as a tap, which only observes and which nobody notices.
-        reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, a tap with
-            broadcast.
-        owner: the opener of the channel. If given, `end` ends the channel for all processes, and
-            reading starts at the oldest packet. Other ends read what arrives from now on.
-        segment: the mapping of the segment, if the opener has one.
-
-        Raises `ChannelNotFound`, `ChannelClosed`, `LayoutMismatch`, `NoPermission`, `BadConfig`.
-        """
-        super().__init__(
-            name,
-            namespace=namespace,
-            readonly=readonly,
-            reading=reading,
-            owner=owner,
-            segment=segment,
-        )
+    def _begin(self) -> None:
         self._use(self._endpoint)
         self._start_reports()
 

@@ -1,4 +1,4 @@
-"""For authors of engines and drop-ins: what `open` accepts as `engine`, and what it does with it.
+"""For authors of engines and drop-ins: what `open` and `attach` take as `engine`.
 
 An engine decides what a worker does for a channel, and which kind of channel a program gets.
 """
@@ -8,21 +8,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic
+from typing import Any, Generic, TypeVar
 
 from shmring._ring import lib
 
-if TYPE_CHECKING:
-    from typing_extensions import TypeVar
-
-    from shmring.channel import Channel
-
-    C = TypeVar("C", covariant=True, default=Channel)
-else:
-    from typing import TypeVar
-
-    C = TypeVar("C", covariant=True)
-
+C = TypeVar("C", covariant=True)
 
 MAX_RECORD_BYTES = int(lib.SHM_MAX_RECORD)
 """Longest record of an engine, like `max_payload`."""
@@ -66,6 +56,21 @@ class Engine(Generic[C]):
         Raises `BadConfig`, `BadAddress`, `TypeError`.
         """
         raise NotImplementedError
+
+    def attach(self, name: str, **how: Any) -> C:
+        """Return this process's end of an open channel of this engine. `how`: the arguments of
+        `Channel`.
+
+        Raises the exceptions of `Channel`, and `TypeError` for options that only the opener sets.
+        """
+        raise NotImplementedError
+
+    def refuse_given(self, *allowed: str) -> None:
+        """Raise `TypeError` if fields other than the allowed ones differ from their defaults."""
+        for name in self.given().keys() - set(allowed):
+            raise TypeError(
+                f"{name} is given, but only the opener of a channel sets it: leave it out to attach"
+            )
 
     def given(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults. None means the default, too."""

@@ -35,11 +35,11 @@ from shmring import _address, _host, _leftovers, _options, _pool_server, errors
 from shmring._check import error
 from shmring._endpoint import unattached_ends
 from shmring._host import translated
-from shmring._opening import UDP, Opening, options_of
+from shmring._opening import UDP, C, Opening, options_of
 from shmring._options import Prepared
 from shmring._pool_quota import UserLimits
 from shmring._ring import ffi
-from shmring.engine import C, Engine, EngineConfig
+from shmring.engine import Engine, EngineConfig
 from shmring.types import Impairment, WorkerInfo
 
 log = logging.getLogger("shmring.pool")

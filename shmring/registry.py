@@ -6,23 +6,24 @@ import errno
 import os
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from rtworkers import ownership, paths
 from shmring import _address, _host, _leftovers, _options
 from shmring._endpoint import map_named
+from shmring._opening import UDP, C, Udp
 from shmring._ring import ffi, lib
-from shmring.channel import Channel
+from shmring.engine import Engine
 from shmring.errors import BadConfig
-from shmring.netflux import options as netflux_options
-from shmring.netflux.channel import NetfluxChannel
-from shmring.netflux.options import Record
-from shmring.rtp import options as rtp_options
-from shmring.rtp.channel import RtpChannel
+from shmring.netflux.engine import Netflux
+from shmring.netflux.options import ENGINE as NETFLUX
+from shmring.rtp.engine import Rtp
+from shmring.rtp.options import ENGINE as RTP
 from shmring.types import STATES, State
 
 _DIRECTIONS = {lib.SHM_TX: "tx", lib.SHM_RX: "rx", lib.SHM_DUPLEX: "duplex"}
 _NOT_PINNED = 0xFFFFFFFF
+_ENGINES: dict[str, Engine[Any]] = {"udp": UDP, RTP: Rtp(), NETFLUX: Netflux()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +69,21 @@ class Unreadable:
 def attach(
     name: str,
     *,
+    engine: Engine[C] | None = None,
     namespace: str | None = None,
     readonly: bool = False,
     reading: str | None = None,
-    send: Record | None = None,
-    receive: Record | None = None,
     owner: int | str | None = None,
-) -> Any:
+) -> C:
     """Return this process's end of an open channel. It reads what arrives from now on.
 
-    The result is a `Channel`. For a channel opened with the engine `Rtp` it is an `RtpChannel`,
-    with `Netflux` a `NetfluxChannel`. `send` and `receive` are the records of a Netflux channel,
-    None for bytes. Use a class directly if you want the type checker to know the result:
-    ``RtpChannel("mic")``.
+    The result is a `Channel`, for a channel that was opened with `Rtp` an `RtpChannel`, and with
+    `Netflux` a `NetfluxChannel`.
 
+    engine: what the channel was opened with, as for `Pool.open`. It tells the type checker the kind
+        of channel, as in ``attach("mic", engine=Rtp())``, and gives the records of a Netflux
+        channel, as in ``engine=Netflux(send=SETPOINTS)``. Other options only belong to the opener.
+        None: the channel itself says which engine it has, and values of Netflux are bytes.
     readonly: attach as a tap, which only observes the channel.
     reading: ``"broadcast"`` or ``"shared"``. None: as the channel was opened, a tap with broadcast.
     namespace: None: ``$SHMRING_NAMESPACE``, else ``default``.
@@ -89,7 +91,8 @@ def attach(
         an owner who shares the channel with a non-primary group of this process.
 
     Raises `ChannelNotFound`, `ChannelClosed`, `NoPermission` (also for another user's channel),
-    `LayoutMismatch`, `BadConfig`.
+    `LayoutMismatch`, `TypeError`, and `BadConfig` (another engine, or one whose packets only its
+    own package understands: such a channel can only be attached to with readonly=True).
     """
     with _host.translated(f"channel {name!r}"):
         space = paths.default_namespace() if namespace is None else namespace
@@ -99,21 +102,21 @@ def attach(
     segment = map_named(
         name, space, writable=not _options.switch("readonly", readonly), trusted=trusted
     )
-    engine = _text(segment.config.engine)
-    if engine == netflux_options.ENGINE:
-        return NetfluxChannel(
-            name,
-            namespace=space,
-            readonly=readonly,
-            reading=reading,
-            segment=segment,
-            send=send,
-            receive=receive,
+    kind = _engine_for(name, engine, _text(segment.config.engine), readonly)
+    how = {"namespace": space, "readonly": readonly, "reading": reading, "segment": segment}
+    return cast("C", kind.attach(name, **how))
+
+
+def _engine_for(name: str, given: Engine[Any] | None, found: str, readonly: bool) -> Engine[Any]:
+    """Return the engine that makes the end of a channel whose segment names the engine `found`."""
+    if isinstance(given, Udp) and found != "udp":
+        raise BadConfig(f"channel {name!r} has the engine {found!r}: leave out engine=Udp()")
+    if given is None and found not in _ENGINES and not readonly:
+        raise BadConfig(
+            f"channel {name!r} has the engine {found!r}, whose packets only its own package "
+            "understands: use that package, give engine=, or observe it with readonly=True"
         )
-    if send is not None or receive is not None:
-        raise BadConfig(f"channel {name!r} is not a Netflux channel: leave out send and receive")
-    kind: Any = RtpChannel if engine == rtp_options.ENGINE else Channel
-    return kind(name, namespace=space, readonly=readonly, reading=reading, segment=segment)
+    return _ENGINES.get(found, UDP) if given is None else given
 
 
 def channels(namespace: str | None = None) -> list[ChannelInfo]:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from shmring import _address, _options, errors
 from shmring._channel_base import ChannelBase
 from shmring._check import check
-from shmring._endpoint import Owner
 from shmring._ring import ffi, lib
 from shmring.netflux.items import NetfluxItem, NetfluxSnapshot, SentValues, item_of
 from shmring.netflux.options import (
@@ -68,37 +67,26 @@ class NetfluxChannel(ChannelBase[NetfluxItem]):
         self,
         name: str,
         *,
-        namespace: str | None = None,
-        readonly: bool = False,
-        reading: str | None = None,
-        owner: Owner | None = None,
-        segment: Any = None,
         send: Record | None = None,
         receive: Record | None = None,
+        **how: Any,
     ) -> None:
-        """Attach to an open Netflux channel, see `Channel`.
+        """Attach to an open Netflux channel.
 
         send, receive: records, which convert values to bytes and bytes to values. None: values are
             bytes, even if other ends use a record.
+        how: the other arguments of `Channel`.
 
         Raises the exceptions of `Channel`, and `BadConfig` if the channel has another engine, or
         another layout than a record.
         """
-        super().__init__(
-            name,
-            namespace=namespace,
-            readonly=readonly,
-            reading=reading,
-            owner=owner,
-            segment=segment,
-        )
-        try:
-            self._config = self._agree(send, receive)
-        except BaseException:
-            self._endpoint.leave()
-            raise
         self._send_record = send
         self._receive_record = receive
+        super().__init__(name, **how)
+
+    def _begin(self) -> None:
+        send, receive = self._send_record, self._receive_record
+        self._config = self._agree(send, receive)
         self._encode = None if send is None else send.encode
         self._decode = None if receive is None else receive.decode
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from shmring.engine import Engine, Start
 from shmring.netflux import options as netflux_options
@@ -78,3 +78,9 @@ class Netflux(Engine[NetfluxChannel]):
     def prepare(self, options: dict[str, Any]) -> Start[NetfluxChannel]:
         begin = netflux_options.prepare(options, self.given())
         return Start(begin.plain, begin.engine, starting_end(begin))
+
+    def attach(self, name: str, **how: Any) -> NetfluxChannel:
+        self.refuse_given("send", "receive")
+        # The channel refuses a number of bytes in place of a record.
+        records = {"send": self.send, "receive": self.receive}
+        return NetfluxChannel(name, **how, **cast("dict[str, Record | None]", records))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import Any, Unpack
+from typing import Unpack
 
 from shmring import errors
 from shmring._arguments import Buffer, deadline
 from shmring._channel_base import ChannelBase, SendQueue
-from shmring._endpoint import Owner
 from shmring.batch import PacketBatch
 from shmring.rtp import audio
 from shmring.rtp.batch import RtpBatch
@@ -34,39 +33,14 @@ class RtpChannel(SendQueue, ChannelBase[RtpItem]):
     Times are ns in the channel's clock, see `now_ns`. `timeout=` is in seconds.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        namespace: str | None = None,
-        readonly: bool = False,
-        reading: str | None = None,
-        owner: Owner | None = None,
-        segment: Any = None,
-    ) -> None:
-        """Attach to an open RTP channel, see `Channel`.
-
-        Raises the exceptions of `Channel`, and `BadConfig` for a channel with another engine.
-        """
-        super().__init__(
-            name,
-            namespace=namespace,
-            readonly=readonly,
-            reading=reading,
-            owner=owner,
-            segment=segment,
-        )
+    def _begin(self) -> None:
         endpoint = self._endpoint
-        try:
-            config = self._engine_config("RTP", ENGINE, "shm_rtp_config_t")
-            self._start_reports()
-        except BaseException:
-            endpoint.leave()
-            raise
+        config = self._engine_config("RTP", ENGINE, "shm_rtp_config_t")
+        self._start_reports()
         self._rtp = config
         self._longest = int(endpoint.mapped().config.max_payload_bytes) - RX_HEAD_BYTES
         self._codec = _CODECS.get(config.codec)
-        self._records = RecordMaker(name, config, self._codec, self._longest)
+        self._records = RecordMaker(endpoint.name, config, self._codec, self._longest)
         self._decoders = dict(audio.STATIC)
         if self._codec:
             self._decoders[config.payload_type] = self._codec

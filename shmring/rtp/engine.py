@@ -129,3 +129,7 @@ class Rtp(Engine[RtpChannel]):
     def prepare(self, options: dict[str, Any]) -> Start[RtpChannel]:
         plain, config = rtp_options.prepare(options, self.given())
         return Start(plain, config, RtpChannel)
+
+    def attach(self, name: str, **how: Any) -> RtpChannel:
+        self.refuse_given()
+        return RtpChannel(name, **how)

@@ -273,23 +273,6 @@ def modules(checkout: Path) -> Iterator[tuple[str, Path]]:
             yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 
 
-def imports_at_import(path: Path) -> Iterator[str]:
-    """What a module imports when it is imported: not in functions, not for type checkers only."""
-    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"), str(path))]
-    while waiting:
-        for node in ast.iter_child_nodes(waiting.pop()):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-                continue
-            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-                waiting.extend(node.orelse)
-                continue
-            if isinstance(node, ast.Import):
-                yield from (alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-                yield from (f"{node.module}.{alias.name}" for alias in node.names)
-            waiting.append(node)
-
-
 def test_python_modules_import_each_other_one_way(checkout: Path) -> None:
     known = dict(modules(checkout))
     graph: dict[str, set[str]] = {}
@@ -297,7 +280,7 @@ def test_python_modules_import_each_other_one_way(checkout: Path) -> None:
         graph[name] = set()
         if path.suffix == ".pyi":  # what a compiled module imports is not in its stub
             continue
-        for imported in imports_at_import(path):
+        for _, imported in imported_names(path, with_members=True):  # also in functions
             if name.startswith(f"{imported}."):  # the package by name, to be looked into later
                 continue
             target = imported if imported in known else imported.rpartition(".")[0]

@@ -11,11 +11,13 @@ from typing import Any, assert_type
 import pytest
 
 import shmring
-from shmring import _options
+from shmring import _options, udt
 from shmring._options import OPTIONS
 from shmring._pool_server import RemotePool
 from shmring.engine import Engine
+from shmring.rtp.records import BlockOptions, FrameOptions
 
+LINK = shmring.Netflux()
 ENGINES: list[type[Engine[Any]]] = [shmring.Udp, shmring.Rtp, shmring.Netflux]
 
 
@@ -44,6 +46,14 @@ def test_help_of_an_engine_explains_every_option(engine: type[Engine[Any]]) -> N
     fields = [field.name for field in dataclasses.fields(engine)]  # type: ignore[arg-type]
     assert list(inspect.signature(engine).parameters) == fields
     assert undocumented(engine, fields) == []
+
+
+@pytest.mark.parametrize(
+    "options", [udt.UdtOptions, udt.PortOptions, udt.ConnectOptions, FrameOptions, BlockOptions]
+)
+def test_help_of_keyword_arguments_explains_every_one(options: type) -> None:
+    inherited = udt.UdtOptions.__annotations__ if options is udt.ConnectOptions else {}
+    assert undocumented(options, options.__annotations__.keys() - inherited.keys()) == []
 
 
 def test_the_defaults_of_the_signature_are_the_real_ones() -> None:
@@ -75,3 +85,28 @@ def test_the_engine_decides_what_kind_of_channel_it_is(shmring_pool: shmring.Poo
         attached = shmring.attach(opened.name, readonly=True)
         assert type(attached) is type(opened)
         assert attached.readonly
+
+
+def test_attach_with_the_engine_gives_its_kind_of_channel(shmring_pool: shmring.Pool) -> None:
+    here = ("127.0.0.1", 0)
+    shmring_pool.open("plain", local=here)
+    shmring_pool.open("voice", local=here, engine=shmring.Rtp(codec="pcmu"))
+    shmring_pool.open("link", local=here, engine=shmring.Netflux(receive=4))
+    assert_type(shmring.attach("plain"), shmring.Channel)
+    assert_type(shmring.attach("plain", engine=shmring.Udp()), shmring.Channel)
+    assert_type(shmring.attach("voice", engine=shmring.Rtp()), shmring.RtpChannel)
+    assert_type(shmring.attach("link", engine=shmring.Netflux()), shmring.NetfluxChannel)
+    with pytest.raises(TypeError, match="codec is given, but only the opener"):
+        shmring.attach("voice", engine=shmring.Rtp(codec="pcmu"))
+    for name, engine in (("voice", shmring.Udp()), ("plain", shmring.Rtp()), ("voice", LINK)):
+        with pytest.raises(shmring.BadConfig, match=name):
+            shmring.attach(name, engine=engine)
+
+
+def test_a_channel_of_another_packages_engine_can_only_be_observed(
+    shmring_namespace: str,
+) -> None:
+    with udt.Port(("127.0.0.1", 0)) as port:
+        with pytest.raises(shmring.BadConfig, match="engine 'udt-port', whose packets only"):
+            shmring.attach(port.name)
+        assert type(shmring.attach(port.name, readonly=True)) is shmring.Channel

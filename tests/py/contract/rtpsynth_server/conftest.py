@@ -78,7 +78,7 @@ def held():
 
     @contextlib.contextmanager
     def hold():
-        with shmring.attach(_newest()) as channel:
+        with shmring.Channel(_newest()) as channel:
             channel.hold()
             yield
             channel.release()

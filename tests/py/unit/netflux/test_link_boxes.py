@@ -132,11 +132,15 @@ def test_a_record_of_another_layout(idle_link: Maker, shmring_namespace: str) ->
     codec, other = Codec(Axis), Codec(Axis, order="big")
     idle_link(send=codec, receive=8)
     with pytest.raises(errors.BadConfig) as caught:
-        shmring.attach("plc", namespace=shmring_namespace, send=other)
+        shmring.attach(
+            "plc", namespace=shmring_namespace, engine=shmring.Netflux(send=other)
+        )
     assert other.layout_hash() in str(caught.value)
     assert codec.layout_hash() in str(caught.value)
     with pytest.raises(errors.BadConfig, match=f"receive.*{codec.size} bytes.*8 bytes"):
-        shmring.attach("plc", namespace=shmring_namespace, receive=codec)
+        shmring.attach(
+            "plc", namespace=shmring_namespace, engine=shmring.Netflux(receive=codec)
+        )
     raw = shmring.attach("plc", namespace=shmring_namespace)
     assert isinstance(raw, shmring.NetfluxChannel)
     assert raw.send_layout == codec.layout_hash()
@@ -205,8 +209,8 @@ def test_another_channels_boxes_are_not_touched(shmring_pool: shmring.Pool) -> N
             plain._endpoint.snapshot(None)
         with pytest.raises(errors.BadConfig, match="another kind than Netflux"):
             shmring.NetfluxChannel("plain", namespace=plain.namespace)
-        with pytest.raises(errors.BadConfig, match="leave out send and receive"):
-            shmring.attach("plain", namespace=plain.namespace, send=Codec(Axis))
+        with pytest.raises(errors.BadConfig, match="another kind than Netflux"):
+            shmring.attach("plain", engine=shmring.Netflux(send=Codec(Axis)))
 
 
 def test_hostile_contents_are_refused_and_nothing_falls(idle_link: Maker) -> None:

@@ -56,21 +56,6 @@ int udp_addr_parse(udp_addr_t *addr, const char *host, uint16_t port)
     return 0;
 }
 
-int udp_addr_from_sockaddr(udp_addr_t *addr, const struct sockaddr *sa, socklen_t len)
-{
-    memset(addr, 0, sizeof *addr);
-    if (len < sizeof sa->sa_family)
-        return -EINVAL;
-    udp_addr_t family = {.sa.sa_family = sa->sa_family};
-    socklen_t need = udp_addr_len(&family);
-    if (need == 0)
-        return -EAFNOSUPPORT;
-    if (len < need)
-        return -EINVAL;
-    memcpy(addr, sa, need);
-    return 0;
-}
-
 uint16_t udp_addr_port(const udp_addr_t *addr)
 {
     if (addr->sa.sa_family == AF_INET)

@@ -35,9 +35,6 @@ static inline socklen_t udp_addr_len(const udp_addr_t *addr)
  * Returns 0, -EINVAL (not a numeric address; text recorded), -ENODEV (unknown zone). */
 int udp_addr_parse(udp_addr_t *addr, const char *host, uint16_t port);
 
-/* Copies an address in the kernel's format. Returns 0, -EAFNOSUPPORT, -EINVAL (too short). */
-int udp_addr_from_sockaddr(udp_addr_t *addr, const struct sockaddr *sa, socklen_t len);
-
 /* Host byte order; 0 for "none". */
 uint16_t udp_addr_port(const udp_addr_t *addr);
 void udp_addr_set_port(udp_addr_t *addr, uint16_t port);

@@ -5,11 +5,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
-from shmring._ring import ffi, lib
 from shmring.errors import BadConfig
 
-ONE_BYTE = int(lib.RTP_EXT_ONE_BYTE)
-TWO_BYTE = int(lib.RTP_EXT_TWO_BYTE)
+ONE_BYTE = 0xBEDE
+TWO_BYTE = 0x1000
 _TWO_BYTE_MASK = 0xFFF0  # the low four bits belong to the application
 _HEAD = struct.Struct(">HH")
 _WORD_BYTES = 4
@@ -26,11 +25,25 @@ def elements(profile: int, words: bytes) -> tuple[tuple[int, bytes], ...]:
     if not two_byte and profile != ONE_BYTE:
         return ()
     found = []
-    reader, element = ffi.new("rtp_ext_reader_t *"), ffi.new("rtp_ext_element_t *")
-    with ffi.from_buffer("uint8_t[]", words) as data:
-        reader.at, reader.end, reader.two_byte = data, data + len(words), two_byte
-        while lib.rtp_ext_next(reader, element) == 1:
-            found.append((int(element.id), bytes(ffi.buffer(element.data, element.bytes))))
+    at = 0
+    while at < len(words):
+        head = words[at]
+        at += 1
+        if head == 0:  # padding
+            continue
+        if two_byte:
+            if at == len(words):
+                break
+            ident, size = head, words[at]
+            at += 1
+        else:
+            ident, size = head >> 4, (head & 0x0F) + 1
+            if ident in (0, 15):  # reserved: the rest has no meaning (RFC 8285 section 4.2)
+                break
+        if size > len(words) - at:
+            break
+        found.append((ident, words[at : at + size]))
+        at += size
     return tuple(found)
 
 
@@ -41,18 +54,18 @@ def build(given: Iterable[tuple[int, bytes]]) -> bytes:
     """
     pairs = [(ident, bytes(data)) for ident, data in given]
     two_byte = any(ident > 14 or not 1 <= len(data) <= 16 for ident, data in pairs)
-    room = sum(2 + len(data) for _, data in pairs) + _WORD_BYTES
-    out = ffi.new("uint8_t[]", room)
-    writer, fields = ffi.new("rtp_ext_writer_t *"), ffi.new("rtp_fields_t *")
-    lib.rtp_ext_writer_init(writer, two_byte, out, room)
+    out = bytearray()
     for ident, data in pairs:
-        if not 1 <= ident <= 255 or lib.rtp_ext_add(writer, ident, data, len(data)) < 0:
+        if not 1 <= ident <= 255 or len(data) > 255:
             raise BadConfig(
                 f"elements: id {ident} has {len(data)} bytes: ids are 1 to 255, and an element has "
                 "at most 255 bytes"
             )
-    lib.rtp_ext_finish(writer, fields)
-    size = int(fields.ext_bytes)
-    if size > _BYTES_MAX:
-        raise BadConfig(f"elements: header extension has {size} bytes, the limit is {_BYTES_MAX}")
-    return _HEAD.pack(fields.ext_profile, size // _WORD_BYTES) + bytes(ffi.buffer(out, size))
+        out += bytes((ident, len(data)) if two_byte else (ident << 4 | (len(data) - 1),))
+        out += data
+    out += bytes(-len(out) % _WORD_BYTES)
+    if len(out) > _BYTES_MAX:
+        raise BadConfig(
+            f"elements: header extension has {len(out)} bytes, the limit is {_BYTES_MAX}"
+        )
+    return _HEAD.pack(TWO_BYTE if two_byte else ONE_BYTE, len(out) // _WORD_BYTES) + out

@@ -189,16 +189,15 @@ static void take_sound(input_t *in)
         (void)rtcp_put_sr(&w, &sender, NULL, 0);
     }
     if (parts & 4) {
-        uint8_t letter = (uint8_t)take(in, 1);
-        rtcp_sdes_item_t item = {.type = RTCP_SDES_CNAME, .bytes = 1, .text = &letter};
-        (void)rtcp_put_sdes(&w, ssrc, &item, 1);
+        char letter = (char)take(in, 1);
+        (void)rtcp_put_cname(&w, ssrc, &letter, 1);
     }
     if (parts & 8) {
         rtcp_nack_pair_t pair = {.pid = (uint16_t)take(in, 2), .blp = (uint16_t)take(in, 2)};
         (void)rtcp_put_nack(&w, ssrc, OUR_SSRC, &pair, 1);
     }
     if (parts & 16)
-        (void)rtcp_put_bye(&w, &ssrc, 1, NULL, 0);
+        (void)rtcp_put_bye(&w, ssrc);
     receive(data, w.used);
 }
 

@@ -12,6 +12,8 @@
 #include "proto/udt/udt_conn.h"
 #include "proto/udt/udt_listener.h"
 
+#include "../c/udt_app.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -240,16 +242,14 @@ static void send(input_t *in)
     if (c.config.mode == UDT_MODE_STREAM)
         (void)udt_conn_send(&c, data, n, now_ns);
     else
-        (void)udt_conn_send_message(&c, data, n, (int8_t)take(in), take(in) & 1, now_ns);
+        (void)app_send_message(&c, data, n, (int8_t)take(in), take(in) & 1, now_ns);
 }
 
 static void read_some(input_t *in)
 {
     uint8_t data[600];
     size_t room = 1 + (size_t)take(in) * 2;
-    size_t n = c.config.mode == UDT_MODE_STREAM ? udt_conn_read(&c, data, room, now_ns)
-                                                : udt_conn_read_message(&c, data, room, now_ns);
-    REQUIRE(n <= room);
+    REQUIRE(app_read(&c, data, room, now_ns) <= room);
 }
 
 static void check(void)

@@ -19,26 +19,10 @@
 #define ROOT 3u
 #define MAX_ENTRIES (UINT64_C(1) << 32)
 
-/* Chunks that may be partly used: the two ends of each run, and one of the heap. */
-#define PARTLY_USED (2u * DUE_HEAP_RUNS + 1u)
-
 struct due_chunk {
     due_chunk_t *next;
     due_entry_t entries[DUE_HEAP_CHUNK_ENTRIES];
 };
-
-static void *default_alloc(void *context, size_t bytes)
-{
-    (void)context;
-    return malloc(bytes);
-}
-
-static void default_release(void *context, void *memory, size_t bytes)
-{
-    (void)context;
-    (void)bytes;
-    free(memory);
-}
 
 static size_t directory_bytes(const due_heap_t *h)
 {
@@ -46,16 +30,14 @@ static size_t directory_bytes(const due_heap_t *h)
     return (size_t)chunks * sizeof(due_chunk_t *);
 }
 
-int due_heap_init(due_heap_t *h, uint64_t max_entries, const due_heap_memory_t *memory)
+int due_heap_init(due_heap_t *h, uint64_t max_entries)
 {
     memset(h, 0, sizeof *h);
     if (max_entries == 0 || max_entries > MAX_ENTRIES)
         return rt_err_set(-EINVAL, "schedule of %" PRIu64 " entries; set 1 .. %" PRIu64,
                           max_entries, MAX_ENTRIES);
-    h->memory =
-        memory != NULL ? *memory : (due_heap_memory_t){default_alloc, default_release, NULL};
     h->max_entries = max_entries;
-    h->heap = h->memory.alloc(h->memory.context, directory_bytes(h));
+    h->heap = malloc(directory_bytes(h));
     if (h->heap == NULL)
         return rt_err_set(-ENOMEM, "no %zu bytes for a schedule of %" PRIu64 " entries",
                           directory_bytes(h), max_entries);
@@ -75,38 +57,25 @@ static void give_chunk(due_heap_t *h, due_chunk_t *chunk)
     h->spare = chunk;
 }
 
-static bool allocate_chunk(due_heap_t *h)
-{
-    due_chunk_t *chunk = h->memory.alloc(h->memory.context, sizeof *chunk);
-    if (chunk == NULL)
-        return false;
-    h->chunks++;
-    give_chunk(h, chunk);
-    return true;
-}
-
 static due_chunk_t *take_chunk(due_heap_t *h)
 {
-    if (h->spare == NULL && !allocate_chunk(h))
-        return NULL;
     due_chunk_t *chunk = h->spare;
-    h->spare = chunk->next;
-    chunk->next = NULL;
+    if (chunk != NULL)
+        h->spare = chunk->next;
+    else
+        chunk = malloc(sizeof *chunk);
+    if (chunk != NULL)
+        chunk->next = NULL;
     return chunk;
 }
 
-int due_heap_reserve(due_heap_t *h, uint64_t entries)
+static void free_chunks(due_chunk_t *chunk)
 {
-    if (entries > h->max_entries)
-        return rt_err_set(-ENOSPC, "%" PRIu64 " entries for a schedule of at most %" PRIu64,
-                          entries, h->max_entries);
-    uint64_t chunks = (entries + DUE_HEAP_CHUNK_ENTRIES - 1) / DUE_HEAP_CHUNK_ENTRIES + PARTLY_USED;
-    while (h->chunks < chunks)
-        if (!allocate_chunk(h))
-            return rt_err_set(-ENOMEM,
-                              "no %zu bytes for chunk %" PRIu64 " of %" PRIu64 " of the schedule",
-                              sizeof(due_chunk_t), h->chunks + 1, chunks);
-    return 0;
+    while (chunk != NULL) {
+        due_chunk_t *next = chunk->next;
+        free(chunk);
+        chunk = next;
+    }
 }
 
 /* --- runs --------------------------------------------------------------------------------- */
@@ -279,39 +248,13 @@ bool due_heap_pop_due(due_heap_t *h, int64_t until_ns, due_entry_t *out)
     return h->min != NULL && h->min->due_ns <= until_ns && due_heap_pop(h, out);
 }
 
-void due_heap_clear(due_heap_t *h)
-{
-    for (unsigned i = 0; i < DUE_HEAP_RUNS; i++) {
-        due_chunk_t *chunk = h->runs[i].first;
-        while (chunk != NULL) {
-            due_chunk_t *next = chunk->next;
-            give_chunk(h, chunk);
-            chunk = next;
-        }
-        h->runs[i].first = NULL;
-    }
-    while (h->heap_chunks > 0)
-        give_chunk(h, h->heap[--h->heap_chunks]);
-    h->heap_count = 0;
-    h->count = 0;
-    h->min = NULL;
-}
-
-uint64_t due_heap_memory_bytes(const due_heap_t *h)
-{
-    return h->heap == NULL ? 0 : h->chunks * sizeof(due_chunk_t) + directory_bytes(h);
-}
-
 void due_heap_close(due_heap_t *h)
 {
-    if (h->heap == NULL)
-        return;
-    due_heap_clear(h);
-    while (h->spare != NULL) {
-        due_chunk_t *chunk = h->spare;
-        h->spare = chunk->next;
-        h->memory.release(h->memory.context, chunk, sizeof *chunk);
-    }
-    h->memory.release(h->memory.context, h->heap, directory_bytes(h));
+    for (unsigned i = 0; i < DUE_HEAP_RUNS; i++)
+        free_chunks(h->runs[i].first);
+    free_chunks(h->spare);
+    while (h->heap_chunks > 0)
+        free(h->heap[--h->heap_chunks]);
+    free(h->heap);
     memset(h, 0, sizeof *h);
 }

@@ -13,10 +13,9 @@
  *      run 3   [ ]
  *      heap    everything else: 4-ary, O(log n)
  *
- * Memory comes in chunks of DUE_HEAP_CHUNK_ENTRIES from the caller's allocator, is shared by runs
- * and heap, and is kept for reuse until close: n entries take at most 24 bytes * n plus 9 chunks of
- * 24 KiB and 8 bytes for every 1024 of max_entries. A push allocates at most one chunk, and none
- * after due_heap_reserve. Nothing is ever moved to grow.
+ * Memory is allocated in chunks of DUE_HEAP_CHUNK_ENTRIES, is shared by runs and heap, and is kept
+ * for reuse until close: n entries take at most 24 bytes * n plus 9 chunks of 24 KiB and 8 bytes
+ * for every 1024 of max_entries. A push allocates at most one chunk. Nothing is ever moved to grow.
  *
  * One thread. */
 #ifndef DUE_HEAP_H
@@ -37,13 +36,6 @@ typedef struct due_entry {
 
 _Static_assert(sizeof(due_entry_t) == 24, "a million queued packets take 24 MB");
 
-/* alloc returns memory aligned for any type, or NULL. */
-typedef struct due_heap_memory {
-    void *(*alloc)(void *context, size_t bytes);
-    void (*release)(void *context, void *memory, size_t bytes);
-    void *context;
-} due_heap_memory_t;
-
 typedef struct due_chunk due_chunk_t;
 
 typedef struct due_run {
@@ -55,10 +47,8 @@ typedef struct due_run {
 } due_run_t;
 
 typedef struct due_heap {
-    due_heap_memory_t memory;
     uint64_t max_entries;
     uint64_t count;
-    uint64_t chunks; /* allocated, used or spare */
     due_chunk_t *spare;
     due_run_t runs[DUE_HEAP_RUNS];
     due_chunk_t **heap; /* directory, one pointer a chunk */
@@ -68,22 +58,17 @@ typedef struct due_heap {
     unsigned min_source;    /* run of min, DUE_HEAP_RUNS: the heap */
 } due_heap_t;
 
-/* memory NULL: malloc and free. max_entries 1 .. 2^32. Returns 0, or -EINVAL, -ENOMEM with a
- * text. */
-int due_heap_init(due_heap_t *h, uint64_t max_entries, const due_heap_memory_t *memory);
+/* max_entries 1 .. 2^32. Returns 0, or -EINVAL, -ENOMEM with a text. */
+int due_heap_init(due_heap_t *h, uint64_t max_entries);
 
 /* Frees all memory. Safe on a zeroed struct, and may be called twice. */
 void due_heap_close(due_heap_t *h);
 
-/* Allocates now the memory for this many entries in any order. Returns 0; -ENOSPC (more than
- * max_entries) or -ENOMEM with a text. */
-int due_heap_reserve(due_heap_t *h, uint64_t entries);
-
-/* Returns 0, -ENOSPC (max_entries reached), -ENOMEM (the allocator failed). No text. After a
+/* Returns 0, -ENOSPC (max_entries reached), -ENOMEM. No text. After a
  * failure nothing has changed. */
 int due_heap_push(due_heap_t *h, const due_entry_t *entry);
 
-/* The earliest entry, NULL if there is none. Valid until the next push, pop or clear. */
+/* The earliest entry, NULL if there is none. Valid until the next push or pop. */
 static inline const due_entry_t *due_heap_peek(const due_heap_t *h)
 {
     return h->min;
@@ -105,11 +90,5 @@ static inline uint64_t due_heap_count(const due_heap_t *h)
 {
     return h->count;
 }
-
-/* Removes all entries, keeps the memory. */
-void due_heap_clear(due_heap_t *h);
-
-/* Bytes held from the allocator. */
-uint64_t due_heap_memory_bytes(const due_heap_t *h);
 
 #endif

@@ -55,19 +55,3 @@ verdict_t verdict_of(const verdict_times_t *t, int64_t tolerance_ns, unsigned fl
     int64_t slow_ns = tolerance_ns > VERDICT_SLOW_SEND_NS ? tolerance_ns : VERDICT_SLOW_SEND_NS;
     return t->send_end_ns - t->send_start_ns > slow_ns ? VERDICT_SEND_SLOW : VERDICT_ON_TIME;
 }
-
-const char *verdict_name(unsigned verdict)
-{
-    static const char *const names[VERDICT_TOTAL] = {
-        [VERDICT_ON_TIME] = "on_time",
-        [VERDICT_ENQUEUED_LATE] = "enqueued_late",
-        [VERDICT_WOKE_LATE] = "woke_late",
-        [VERDICT_SEND_SLOW] = "send_slow",
-        [VERDICT_QUEUED_BEHIND] = "queued_behind",
-        [VERDICT_DROPPED_LATE] = "dropped_late",
-        [VERDICT_CANCELLED] = "cancelled",
-        [VERDICT_FAILED] = "failed",
-        [VERDICT_PRODUCER_HALTED] = "producer_halted",
-    };
-    return verdict < VERDICT_TOTAL ? names[verdict] : "unknown";
-}

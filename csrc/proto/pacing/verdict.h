@@ -79,7 +79,4 @@ static inline bool verdict_is_late(int64_t due_ns, int64_t now_ns, int64_t toler
     return due_ns != 0 && now_ns - due_ns > tolerance_ns;
 }
 
-/* "on_time", "enqueued_late" ...; "unknown" for any other number. */
-const char *verdict_name(unsigned verdict);
-
 #endif

@@ -15,7 +15,6 @@ enum {
     NACK_BYTES = 8,
     PAIR_BYTES = 4,
     PADDING_FLAG = 0x20,
-    MAX_COUNT = 31,
 };
 
 /* ---- reading ---- */
@@ -166,31 +165,13 @@ rtcp_error_t rtcp_read_bye(const rtcp_packet_t *packet, rtcp_bye_t *bye)
     *bye = (rtcp_bye_t){.sources = packet->count, .ssrcs = packet->body};
     if (packet->body_bytes == at)
         return RTCP_OK;
-    uint8_t bytes = packet->body[at];
-    if (bytes > packet->body_bytes - at - 1)
-        return RTCP_ERR_BODY;
-    bye->reason = packet->body + at + 1;
-    bye->reason_bytes = bytes;
-    return RTCP_OK;
+    uint8_t reason_bytes = packet->body[at];
+    return reason_bytes > packet->body_bytes - at - 1 ? RTCP_ERR_BODY : RTCP_OK;
 }
 
 uint32_t rtcp_bye_source(const rtcp_bye_t *bye, unsigned i)
 {
     return rtp_get32(bye->ssrcs + (size_t)4 * i);
-}
-
-rtcp_error_t rtcp_read_app(const rtcp_packet_t *packet, rtcp_app_t *app)
-{
-    if (packet->body_bytes < APP_BYTES)
-        return RTCP_ERR_BODY;
-    *app = (rtcp_app_t){
-        .ssrc = rtp_get32(packet->body),
-        .subtype = packet->count,
-        .data = packet->body + APP_BYTES,
-        .data_bytes = packet->body_bytes - APP_BYTES,
-    };
-    memcpy(app->name, packet->body + 4, 4);
-    return RTCP_OK;
 }
 
 rtcp_error_t rtcp_read_nack(const rtcp_packet_t *packet, rtcp_nack_t *nack)
@@ -230,7 +211,6 @@ static rtcp_error_t check_body(const rtcp_packet_t *packet)
         rtcp_sender_t sender;
         uint32_t ssrc;
         rtcp_bye_t bye;
-        rtcp_app_t app;
         rtcp_nack_t nack;
     } read;
     switch (packet->type) {
@@ -243,7 +223,7 @@ static rtcp_error_t check_body(const rtcp_packet_t *packet)
     case RTCP_BYE:
         return rtcp_read_bye(packet, &read.bye);
     case RTCP_APP:
-        return rtcp_read_app(packet, &read.app);
+        return packet->body_bytes < APP_BYTES ? RTCP_ERR_BODY : RTCP_OK;
     case RTCP_RTPFB:
         return packet->count == RTCP_FMT_NACK ? rtcp_read_nack(packet, &read.nack) : RTCP_OK;
     default:
@@ -354,70 +334,29 @@ int rtcp_put_rr(rtcp_writer_t *w, uint32_t ssrc, const rtcp_report_t *reports, s
     return 0;
 }
 
-/* Rounds up to whole words; a chunk of items ends with at least one zero byte. */
-static size_t sdes_chunk_bytes(const rtcp_sdes_item_t *items, size_t item_count)
+int rtcp_put_cname(rtcp_writer_t *w, uint32_t ssrc, const char *cname, size_t bytes)
 {
-    size_t bytes = 4;
-    for (size_t i = 0; i < item_count; i++)
-        bytes += 2u + items[i].bytes;
-    return bytes / 4 * 4 + 4;
-}
-
-int rtcp_put_sdes(rtcp_writer_t *w, uint32_t ssrc, const rtcp_sdes_item_t *items, size_t item_count)
-{
-    for (size_t i = 0; i < item_count; i++) {
-        if (items[i].type == RTCP_SDES_END)
-            return -EINVAL;
-    }
-    size_t bytes = sdes_chunk_bytes(items, item_count);
-    if (bytes / 4 > UINT16_MAX)
+    if (bytes > RTCP_MAX_TEXT_BYTES)
         return -EINVAL;
-    uint8_t *to = begin(w, RTCP_SDES, 1, bytes);
+    /* The SSRC, the item and at least one zero byte, in whole words. */
+    size_t chunk_bytes = (4 + 2 + bytes) / 4 * 4 + 4;
+    uint8_t *to = begin(w, RTCP_SDES, 1, chunk_bytes);
     if (to == NULL)
         return -ENOSPC;
-    memset(to + bytes - 4, 0, 4);
+    memset(to + chunk_bytes - 4, 0, 4);
     rtp_put32(to, ssrc);
-    to += 4;
-    for (size_t i = 0; i < item_count; i++) {
-        *to++ = items[i].type;
-        *to++ = items[i].bytes;
-        memcpy(to, items[i].text, items[i].bytes);
-        to += items[i].bytes;
-    }
+    to[4] = RTCP_SDES_CNAME;
+    to[5] = (uint8_t)bytes;
+    memcpy(to + 6, cname, bytes);
     return 0;
 }
 
-int rtcp_put_bye(rtcp_writer_t *w, const uint32_t *ssrcs, size_t count, const char *reason,
-                 size_t reason_bytes)
+int rtcp_put_bye(rtcp_writer_t *w, uint32_t ssrc)
 {
-    if (count > MAX_COUNT || reason_bytes > RTCP_MAX_TEXT_BYTES)
-        return -EINVAL;
-    size_t text = reason_bytes > 0 ? (1 + reason_bytes + 3) / 4 * 4 : 0;
-    uint8_t *to = begin(w, RTCP_BYE, count, 4 * count + text);
+    uint8_t *to = begin(w, RTCP_BYE, 1, 4);
     if (to == NULL)
         return -ENOSPC;
-    for (size_t i = 0; i < count; i++, to += 4)
-        rtp_put32(to, ssrcs[i]);
-    if (reason_bytes > 0) {
-        memset(to + text - 4, 0, 4);
-        *to = (uint8_t)reason_bytes;
-        memcpy(to + 1, reason, reason_bytes);
-    }
-    return 0;
-}
-
-int rtcp_put_app(rtcp_writer_t *w, const rtcp_app_t *app)
-{
-    if (app->subtype > MAX_COUNT || app->data_bytes % 4 != 0 ||
-        (APP_BYTES + app->data_bytes) / 4 > UINT16_MAX)
-        return -EINVAL;
-    uint8_t *to = begin(w, RTCP_APP, app->subtype, APP_BYTES + (size_t)app->data_bytes);
-    if (to == NULL)
-        return -ENOSPC;
-    rtp_put32(to, app->ssrc);
-    memcpy(to + 4, app->name, 4);
-    if (app->data_bytes > 0)
-        memcpy(to + APP_BYTES, app->data, app->data_bytes);
+    rtp_put32(to, ssrc);
     return 0;
 }
 
@@ -439,24 +378,16 @@ int rtcp_put_nack(rtcp_writer_t *w, uint32_t sender_ssrc, uint32_t media_ssrc,
     return 0;
 }
 
-size_t rtcp_nack_pack(const uint16_t *seqs, size_t count, rtcp_nack_pair_t *pairs, size_t max_pairs,
-                      size_t *used)
+size_t rtcp_nack_pack(const uint16_t *seqs, size_t count, rtcp_nack_pair_t *pairs)
 {
     size_t n = 0;
-    size_t i = 0;
-    for (; i < count; i++) {
+    for (size_t i = 0; i < count; i++) {
         uint16_t ahead = n > 0 ? (uint16_t)(seqs[i] - pairs[n - 1].pid) : 0;
-        if (n > 0 && ahead == 0)
-            continue;
-        if (n > 0 && ahead <= 16) {
+        if (n == 0 || ahead > 16)
+            pairs[n++] = (rtcp_nack_pair_t){.pid = seqs[i]};
+        else if (ahead > 0)
             pairs[n - 1].blp |= (uint16_t)(1u << (ahead - 1));
-            continue;
-        }
-        if (n == max_pairs)
-            break;
-        pairs[n++] = (rtcp_nack_pair_t){.pid = seqs[i]};
     }
-    *used = i;
     return n;
 }
 
@@ -469,16 +400,6 @@ uint64_t rtcp_ntp_from_real_ns(int64_t real_ns)
     return ((ns / NS_PER_S + RTCP_NTP_UNIX_OFFSET_S) << 32) + fraction;
 }
 
-int64_t rtcp_real_ns_from_ntp(uint64_t ntp)
-{
-    /* Below 1968 in era 0 it is era 1, which begins in 2036 (RFC 5905 section 6). */
-    uint64_t seconds = ntp >> 32;
-    if (seconds < UINT64_C(0x80000000))
-        seconds += UINT64_C(1) << 32;
-    uint64_t ns = ((ntp & UINT64_C(0xffffffff)) * NS_PER_S + (UINT64_C(1) << 31)) >> 32;
-    return (int64_t)((seconds - RTCP_NTP_UNIX_OFFSET_S) * NS_PER_S + ns);
-}
-
 uint32_t rtcp_ns_to_mid(int64_t ns)
 {
     if (ns <= 0)
@@ -487,12 +408,4 @@ uint32_t rtcp_ns_to_mid(int64_t ns)
     if (seconds > UINT16_MAX)
         return UINT32_MAX;
     return (uint32_t)(seconds << 16 | (((uint64_t)ns % NS_PER_S) << 16) / NS_PER_S);
-}
-
-int64_t rtcp_rtt_ns(const rtcp_report_t *report, uint32_t now_mid)
-{
-    if (report->last_sr == 0)
-        return -1;
-    int32_t units = (int32_t)(now_mid - report->last_sr - report->delay_since_sr);
-    return units <= 0 ? 0 : (int64_t)(((uint64_t)units * NS_PER_S) >> 16);
 }

@@ -1,5 +1,5 @@
-/* rtcp.h: RTCP on the wire: SR, RR, SDES, BYE, APP (RFC 3550 section 6) and the generic NACK
- * (RFC 4585 section 6.2.1), read and built.
+/* rtcp.h: RTCP on the wire: SR, RR, SDES, BYE (RFC 3550 section 6) and the generic NACK (RFC 4585
+ * section 6.2.1), read and built.
  *
  *   compound packet:  | SR or RR | SDES | ... | BYE |
  *   each of these:    |V=2|P| count | type | words - 1 |  body
@@ -24,22 +24,13 @@ typedef enum rtcp_type {
     RTCP_BYE = 203,
     RTCP_APP = 204,
     RTCP_RTPFB = 205, /* transport layer feedback */
-    RTCP_PSFB = 206,  /* payload-specific feedback */
 } rtcp_type_t;
 
 #define RTCP_FMT_NACK 1u
 
-typedef enum rtcp_sdes_type {
-    RTCP_SDES_END = 0,
-    RTCP_SDES_CNAME = 1,
-    RTCP_SDES_NAME = 2,
-    RTCP_SDES_EMAIL = 3,
-    RTCP_SDES_PHONE = 4,
-    RTCP_SDES_LOC = 5,
-    RTCP_SDES_TOOL = 6,
-    RTCP_SDES_NOTE = 7,
-    RTCP_SDES_PRIV = 8,
-} rtcp_sdes_type_t;
+/* Types of SDES items. Items other than the CNAME are skipped. */
+#define RTCP_SDES_END 0
+#define RTCP_SDES_CNAME 1
 
 typedef enum rtcp_error {
     RTCP_OK = 0,
@@ -51,13 +42,11 @@ typedef enum rtcp_error {
     RTCP_ERR_BODY = -6,    /* shorter than its count implies, or a broken list inside */
 } rtcp_error_t;
 
-#define RTCP_ERRORS 7u /* for counters indexed by -error */
-
 typedef struct rtcp_packet {
     const uint8_t *body; /* after the four bytes of header */
     uint32_t body_bytes; /* without padding */
     uint8_t type;
-    uint8_t count; /* reports, chunks or sources; for APP the subtype, for feedback the format */
+    uint8_t count; /* reports, chunks or sources; for feedback the format */
 } rtcp_packet_t;
 
 typedef struct rtcp_reader {
@@ -106,7 +95,7 @@ rtcp_error_t rtcp_read_report(const rtcp_packet_t *packet, unsigned i, rtcp_repo
 
 typedef struct rtcp_sdes_item {
     uint32_t ssrc;
-    uint8_t type; /* rtcp_sdes_type_t */
+    uint8_t type;
     uint8_t bytes;
     const uint8_t *text; /* UTF-8, not terminated */
 } rtcp_sdes_item_t;
@@ -128,22 +117,10 @@ int rtcp_sdes_next(rtcp_sdes_reader_t *reader, rtcp_sdes_item_t *item);
 typedef struct rtcp_bye {
     unsigned sources; /* read them with rtcp_bye_source */
     const uint8_t *ssrcs;
-    const uint8_t *reason; /* NULL: none */
-    uint8_t reason_bytes;
 } rtcp_bye_t;
 
 rtcp_error_t rtcp_read_bye(const rtcp_packet_t *packet, rtcp_bye_t *bye);
 uint32_t rtcp_bye_source(const rtcp_bye_t *bye, unsigned i);
-
-typedef struct rtcp_app {
-    uint32_t ssrc;
-    uint8_t subtype; /* 0 .. 31 */
-    char name[5];    /* four characters, terminated */
-    const uint8_t *data;
-    uint32_t data_bytes; /* multiple of 4 */
-} rtcp_app_t;
-
-rtcp_error_t rtcp_read_app(const rtcp_packet_t *packet, rtcp_app_t *app);
 
 /* One entry of a NACK: pid is lost, and pid + 1 + i for each bit i of blp. */
 typedef struct rtcp_nack_pair {
@@ -161,10 +138,9 @@ typedef struct rtcp_nack {
 rtcp_error_t rtcp_read_nack(const rtcp_packet_t *packet, rtcp_nack_t *nack);
 rtcp_nack_pair_t rtcp_nack_pair(const rtcp_nack_t *nack, unsigned i);
 
-/* Packs ascending (modulo 2^16) sequence numbers into pairs. Returns how many pairs. It stops at
- * max_pairs. *used gets the number of sequence numbers in them. */
-size_t rtcp_nack_pack(const uint16_t *seqs, size_t count, rtcp_nack_pair_t *pairs, size_t max_pairs,
-                      size_t *used);
+/* Packs count ascending (modulo 2^16) sequence numbers into at most as many pairs. Returns how many
+ * pairs. */
+size_t rtcp_nack_pack(const uint16_t *seqs, size_t count, rtcp_nack_pair_t *pairs);
 
 /* A compound under construction in the caller's memory. Each put returns 0, -ENOSPC (the packet
  * does not fit: nothing is written) or -EINVAL (a value out of its range: nothing is written). */
@@ -180,18 +156,14 @@ int rtcp_put_sr(rtcp_writer_t *writer, const rtcp_sender_t *sender, const rtcp_r
 int rtcp_put_rr(rtcp_writer_t *writer, uint32_t ssrc, const rtcp_report_t *reports,
                 size_t report_count);
 
-/* One chunk for one source; text of each item up to 255 bytes; the items' ssrc is not used. */
-int rtcp_put_sdes(rtcp_writer_t *writer, uint32_t ssrc, const rtcp_sdes_item_t *items,
-                  size_t item_count);
-int rtcp_put_bye(rtcp_writer_t *writer, const uint32_t *ssrcs, size_t count, const char *reason,
-                 size_t reason_bytes);
-int rtcp_put_app(rtcp_writer_t *writer, const rtcp_app_t *app);
+/* SDES with the CNAME of one source, of 0 .. 255 bytes. */
+int rtcp_put_cname(rtcp_writer_t *writer, uint32_t ssrc, const char *cname, size_t bytes);
+int rtcp_put_bye(rtcp_writer_t *writer, uint32_t ssrc);
 int rtcp_put_nack(rtcp_writer_t *writer, uint32_t sender_ssrc, uint32_t media_ssrc,
                   const rtcp_nack_pair_t *pairs, size_t count);
 
 /* CLOCK_REALTIME to the NTP format of SR. Rounded to the nearest fraction. */
 uint64_t rtcp_ntp_from_real_ns(int64_t real_ns);
-int64_t rtcp_real_ns_from_ntp(uint64_t ntp);
 
 static inline uint32_t rtcp_ntp_mid(uint64_t ntp)
 {
@@ -200,9 +172,5 @@ static inline uint32_t rtcp_ntp_mid(uint64_t ntp)
 
 /* A span in units of 1/65536 s, as in DLSR. Below 0 counts as 0, above 18 h as 18 h. */
 uint32_t rtcp_ns_to_mid(int64_t ns);
-
-/* Round trip time from a report about ourselves, received when our NTP clock read now_mid. Returns
- * ns, or -1 if the report names no SR. Below 0 (clocks step) counts as 0. */
-int64_t rtcp_rtt_ns(const rtcp_report_t *report, uint32_t now_mid);
 
 #endif

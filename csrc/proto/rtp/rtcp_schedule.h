@@ -10,8 +10,8 @@
  *     a compound received             -> rtcp_schedule_received()
  *     members or senders changed      -> rtcp_schedule_members()
  *
- * The caller keeps the table of members. A member that was silent for rtcp_schedule_timeout_ns()
- * has left. Caller's memory, one thread, no clock: now_ns is any clock that does not go back. */
+ * The caller keeps the table of members. Caller's memory, one thread, no clock: now_ns is any clock
+ * that does not go back. */
 #ifndef RTCP_SCHEDULE_H
 #define RTCP_SCHEDULE_H
 
@@ -74,10 +74,5 @@ void rtcp_schedule_bye_heard(rtcp_schedule_t *s, uint32_t bytes);
 /* The interval without its randomness. A silent member has left after five of it. Senders leave the
  * list of senders after two of it. */
 int64_t rtcp_schedule_interval_ns(const rtcp_schedule_t *s);
-
-static inline int64_t rtcp_schedule_timeout_ns(const rtcp_schedule_t *s)
-{
-    return 5 * rtcp_schedule_interval_ns(s);
-}
 
 #endif

@@ -391,14 +391,6 @@ static void note_sr(rtcp_session_t *s, uint64_t ntp, int64_t now_mono_ns)
         (rtcp_session_sr_t){.ntp_mid = rtcp_ntp_mid(ntp), .mono_ns = now_mono_ns};
 }
 
-static void put_cname(rtcp_session_t *s, rtcp_writer_t *w)
-{
-    rtcp_sdes_item_t cname = {.type = RTCP_SDES_CNAME,
-                              .bytes = (uint8_t)strlen(s->cname),
-                              .text = (const uint8_t *)s->cname};
-    (void)rtcp_put_sdes(w, s->config.ssrc, &cname, 1);
-}
-
 /* SR or RR, and SDES. */
 static void put_report(rtcp_session_t *s, rtcp_writer_t *w, const rtcp_session_sent_t *sent,
                        rtp_source_t *received, int64_t now_mono_ns, int64_t now_real_ns)
@@ -418,7 +410,7 @@ static void put_report(rtcp_session_t *s, rtcp_writer_t *w, const rtcp_session_s
     } else {
         (void)rtcp_put_rr(w, s->config.ssrc, &report, count);
     }
-    put_cname(s, w);
+    (void)rtcp_put_cname(w, s->config.ssrc, s->cname, strlen(s->cname));
     s->reported_packets[1] = s->reported_packets[0];
     s->reported_packets[0] = sent->packets;
 }
@@ -428,17 +420,16 @@ static bool put_nack(rtcp_session_t *s, rtcp_writer_t *w, bool alone, int64_t no
 {
     uint16_t seqs[MAX_PAIRS]; /* this many fit even if each needs a pair */
     rtcp_nack_pair_t pairs[MAX_PAIRS];
-    size_t used;
     if (nack_due_ns(s) > now_mono_ns)
         return false;
     size_t count = rtp_nack_take(&s->nack, now_mono_ns, seqs, MAX_PAIRS);
     if (count == 0)
         return false;
-    size_t pair_count = rtcp_nack_pack(seqs, count, pairs, MAX_PAIRS, &used);
+    size_t pair_count = rtcp_nack_pack(seqs, count, pairs);
     if (alone && !s->config.reduced_size) {
         /* Without a block: the interval of the fraction lost continues until the next report. */
         (void)rtcp_put_rr(w, s->config.ssrc, NULL, 0);
-        put_cname(s, w);
+        (void)rtcp_put_cname(w, s->config.ssrc, s->cname, strlen(s->cname));
     }
     (void)rtcp_put_nack(w, s->config.ssrc, s->source_ssrc, pairs, pair_count);
     s->nack_sent_ns = now_mono_ns;
@@ -457,7 +448,7 @@ static int emit_bye(rtcp_session_t *s, rtcp_writer_t *w, const rtcp_session_sent
                     rtp_source_t *received, int64_t now_mono_ns, int64_t now_real_ns)
 {
     put_report(s, w, sent, received, now_mono_ns, now_real_ns);
-    (void)rtcp_put_bye(w, &s->config.ssrc, 1, NULL, 0);
+    (void)rtcp_put_bye(w, s->config.ssrc);
     s->has_left = true;
     return finish(s, w);
 }

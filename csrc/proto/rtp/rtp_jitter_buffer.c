@@ -791,21 +791,3 @@ bool rtp_jitter_buffer_next(rtp_jitter_buffer_t *b, int64_t now_ns,
             return true;
     }
 }
-
-bool rtp_jitter_buffer_flush(rtp_jitter_buffer_t *b, rtp_jitter_buffer_event_t *event)
-{
-    for (;;) {
-        next_t next = look(b);
-        if (next.kind == NEXT_DRY || next.kind == NEXT_NOTHING)
-            break;
-        if (give(b, &next, event))
-            return true;
-    }
-    if (!b->has_suspect)
-        return false;
-    b->has_suspect = false;
-    rtp_jitter_buffer_dropped_t none = {.count = 0};
-    start_timeline(b, &b->suspect);
-    insert(b, &b->suspect, &none);
-    return rtp_jitter_buffer_flush(b, event);
-}

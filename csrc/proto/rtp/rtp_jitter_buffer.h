@@ -211,10 +211,6 @@ bool rtp_jitter_buffer_next(rtp_jitter_buffer_t *b, int64_t now_ns,
 /* When to call rtp_jitter_buffer_next again, if no packet comes before. RT_NEVER_NS: not needed. */
 int64_t rtp_jitter_buffer_deadline_ns(const rtp_jitter_buffer_t *b);
 
-/* Returns the held frames, the oldest first, as frames and erasures without waiting. Call it until it
- * returns false. A packet whose place was in doubt (a suspect) comes last. */
-bool rtp_jitter_buffer_flush(rtp_jitter_buffer_t *b, rtp_jitter_buffer_event_t *event);
-
 /* Frames inside, one in doubt included. */
 static inline uint32_t rtp_jitter_buffer_held(const rtp_jitter_buffer_t *b)
 {

@@ -95,26 +95,3 @@ uint32_t rtp_stream_ts_at(const rtp_stream_t *s, int64_t at_ns)
     int64_t units = rtp_ns_to_units(at_ns - s->origin_ns, s->config.clock_rate);
     return s->config.first_ts + (uint32_t)units;
 }
-
-size_t rtp_stream_cut(rtp_stream_t *s, const uint8_t *block, size_t bytes, size_t bytes_per_packet,
-                      uint8_t *out, size_t stride, int64_t *due_ns, uint32_t *sizes, size_t max,
-                      size_t *used)
-{
-    size_t at = 0;
-    size_t n = 0;
-    *used = 0;
-    if (bytes_per_packet == 0 || bytes_per_packet > RTP_MAX_PACKET_BYTES ||
-        stride < RTP_HEADER_BYTES + bytes_per_packet)
-        return 0;
-    for (; at < bytes && n < max; n++, out += stride) {
-        size_t piece = bytes - at < bytes_per_packet ? bytes - at : bytes_per_packet;
-        uint64_t samples = (uint64_t)s->config.samples_per_packet * piece;
-        samples = (samples + bytes_per_packet - 1) / bytes_per_packet;
-        due_ns[n] = rtp_stream_next(s, (uint32_t)samples, piece, out);
-        sizes[n] = (uint32_t)(RTP_HEADER_BYTES + piece);
-        memcpy(out + RTP_HEADER_BYTES, block + at, piece);
-        at += piece;
-    }
-    *used = at;
-    return n;
-}

@@ -70,13 +70,4 @@ uint64_t rtp_stream_resume(rtp_stream_t *s, int64_t not_before_ns);
 /* RTP timestamp that belongs to an instant: for SR. */
 uint32_t rtp_stream_ts_at(const rtp_stream_t *s, int64_t at_ns);
 
-/* Cuts a block of encoded samples of a constant rate into packets of bytes_per_packet, each with
- * its header in front, one every stride bytes from out on; due_ns[i] and sizes[i] of each. The last
- * one may be shorter, its samples rounded up. Returns how many packets, at most max; *used says how
- * many bytes of the block are in them. 0 where stride < 12 + bytes_per_packet or bytes_per_packet
- * is 0. */
-size_t rtp_stream_cut(rtp_stream_t *s, const uint8_t *block, size_t bytes, size_t bytes_per_packet,
-                      uint8_t *out, size_t stride, int64_t *due_ns, uint32_t *sizes, size_t max,
-                      size_t *used);
-
 #endif

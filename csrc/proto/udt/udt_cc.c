@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <string.h>
 
 static const udt_cc_ops_t *const tables[UDT_CC_KINDS] = {
     [UDT_CC_DAIMD] = &udt_cc_daimd_ops,
@@ -13,33 +12,18 @@ static const udt_cc_ops_t *const tables[UDT_CC_KINDS] = {
     [UDT_CC_BBR] = &udt_cc_bbr_ops,
 };
 
-const udt_cc_ops_t *udt_cc_ops(udt_cc_kind_t kind)
-{
-    return (unsigned)kind < UDT_CC_KINDS ? tables[kind] : NULL;
-}
-
-int udt_cc_kind_by_name(const char *name)
-{
-    for (int kind = 0; kind < UDT_CC_KINDS; kind++) {
-        if (strcmp(tables[kind]->name, name) == 0)
-            return kind;
-    }
-    return rt_err_set(-EINVAL, "no congestion control \"%.32s\"; there are daimd, fixed, bbr",
-                      name);
-}
-
 int udt_cc_init(udt_cc_t *cc, const udt_cc_config_t *config, const udt_cc_in_t *in)
 {
-    const udt_cc_ops_t *ops = udt_cc_ops(config->kind);
-    if (ops == NULL)
+    if ((unsigned)config->kind >= UDT_CC_KINDS)
         return rt_err_set(-EINVAL, "congestion control is number %d; set 0 .. %d",
                           (int)config->kind, UDT_CC_KINDS - 1);
-    if (config->kind == UDT_CC_FIXED && (config->rate_bps < 1 || config->rate_bps > UDT_CC_MOST_RATE_BPS))
+    if (config->kind == UDT_CC_FIXED &&
+        (config->rate_bps < 1 || config->rate_bps > UDT_CC_MOST_RATE_BPS))
         return rt_err_set(-EINVAL,
                           "fixed rate is %" PRIu64 " bit/s; set 1 .. %" PRIu64
                           ", or another congestion control",
                           config->rate_bps, UDT_CC_MOST_RATE_BPS);
-    cc->ops = ops;
-    ops->init(cc, config, in);
+    cc->ops = tables[config->kind];
+    cc->ops->init(cc, config, in);
     return 0;
 }

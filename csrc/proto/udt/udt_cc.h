@@ -36,12 +36,6 @@
 
 #include "proto/udt/udt_cc_ops.h"
 
-/* The table of a kind, NULL for a number that is none. */
-const udt_cc_ops_t *udt_cc_ops(udt_cc_kind_t kind);
-
-/* The kind that has this name, or -EINVAL with a text that names those there are. */
-int udt_cc_kind_by_name(const char *name);
-
 /* in: as the connection begins, with now_ns. Returns 0, or -EINVAL with a text. */
 int udt_cc_init(udt_cc_t *cc, const udt_cc_config_t *config, const udt_cc_in_t *in);
 

@@ -483,7 +483,6 @@ static void bbr_on_packet_sent(udt_cc_t *cc, const udt_cc_in_t *in, uint32_t fir
 }
 
 const udt_cc_ops_t udt_cc_bbr_ops = {
-    .name = "bbr",
     .init = bbr_init,
     .on_light_ack = bbr_on_any_ack,
     .on_ack = bbr_on_any_ack,

@@ -203,7 +203,6 @@ static void daimd_on_timeout(udt_cc_t *cc, const udt_cc_in_t *in)
 }
 
 const udt_cc_ops_t udt_cc_daimd_ops = {
-    .name = "daimd",
     .init = daimd_init,
     .on_ack = daimd_on_ack,
     .on_loss = daimd_on_loss,

@@ -11,6 +11,5 @@ static void fixed_init(udt_cc_t *cc, const udt_cc_config_t *config, const udt_cc
 }
 
 const udt_cc_ops_t udt_cc_fixed_ops = {
-    .name = "fixed",
     .init = fixed_init,
 };

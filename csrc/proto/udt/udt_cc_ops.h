@@ -50,7 +50,6 @@ typedef struct udt_cc udt_cc_t;
 
 /* NULL: the controller ignores the event. */
 typedef struct udt_cc_ops {
-    const char *name; /* for users: "daimd", "fixed", "bbr" */
     void (*init)(udt_cc_t *cc, const udt_cc_config_t *config, const udt_cc_in_t *in);
     void (*on_light_ack)(udt_cc_t *cc, const udt_cc_in_t *in, uint32_t ack);
     void (*on_ack)(udt_cc_t *cc, const udt_cc_in_t *in, uint32_t ack);

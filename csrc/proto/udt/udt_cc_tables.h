@@ -25,11 +25,4 @@ static inline int64_t udt_cc_period_ps(double ps)
     return (int64_t)(ps < most_ps ? ps : most_ps);
 }
 
-/* Unacknowledged packets, 0 or more. */
-static inline uint32_t udt_cc_unacked(const udt_cc_in_t *in)
-{
-    int32_t n = udt_seq_diff(in->snd_curr_seq, in->snd_last_ack) + 1;
-    return n > 0 ? (uint32_t)n : 0;
-}
-
 #endif

@@ -405,15 +405,6 @@ static void before_sending(udt_conn_t *c)
         c->exp.since_ns = c->now_ns;
 }
 
-int udt_conn_commit(udt_conn_t *c, uint32_t bytes, int64_t now_mono_ns)
-{
-    int rc = may_send(c, UDT_MODE_STREAM, now_mono_ns);
-    if (rc < 0)
-        return rc;
-    before_sending(c);
-    return udt_sndbuf_commit(&c->snd.buffer, bytes);
-}
-
 int udt_conn_commit_message(udt_conn_t *c, uint32_t bytes, int32_t ttl_ms, bool in_order,
                             int64_t now_mono_ns)
 {
@@ -429,21 +420,8 @@ int64_t udt_conn_send(udt_conn_t *c, const void *data, uint32_t bytes, int64_t n
     int rc = may_send(c, UDT_MODE_STREAM, now_mono_ns);
     if (rc < 0)
         return rc;
-    uint32_t copied = udt_sndbuf_copy(&c->snd.buffer, data, bytes);
-    rc = udt_conn_commit(c, copied, now_mono_ns);
-    return rc < 0 ? rc : (int64_t)copied;
-}
-
-int udt_conn_send_message(udt_conn_t *c, const void *data, uint32_t bytes, int32_t ttl_ms,
-                          bool in_order, int64_t now_mono_ns)
-{
-    int rc = may_send(c, UDT_MODE_MESSAGE, now_mono_ns);
-    if (rc < 0)
-        return rc;
-    /* Free space has no owner, so the copy does no harm if the message is refused. */
-    if (bytes <= udt_sndbuf_free_bytes(&c->snd.buffer))
-        udt_sndbuf_copy(&c->snd.buffer, data, bytes);
-    return udt_conn_commit_message(c, bytes, ttl_ms, in_order, now_mono_ns);
+    before_sending(c);
+    return udt_sndbuf_write(&c->snd.buffer, data, bytes);
 }
 
 /* The peer would learn of the room with the next ACK. But while it has no room to send into, no ACK
@@ -457,20 +435,6 @@ void udt_conn_was_read(udt_conn_t *c, int64_t now_mono_ns)
     uint32_t free_packets = udt_rcvbuf_available(&c->rcv.buffer);
     if (c->rcv.advertised < capacity / 2 && free_packets >= c->rcv.advertised + capacity / 4)
         c->rcv.window_grew = true;
-}
-
-size_t udt_conn_read(udt_conn_t *c, void *out, size_t room, int64_t now_mono_ns)
-{
-    size_t taken = udt_rcvbuf_read(&c->rcv.buffer, out, room);
-    udt_conn_was_read(c, now_mono_ns);
-    return taken;
-}
-
-size_t udt_conn_read_message(udt_conn_t *c, void *out, size_t room, int64_t now_mono_ns)
-{
-    size_t taken = udt_rcvbuf_read_message(&c->rcv.buffer, out, room);
-    udt_conn_was_read(c, now_mono_ns);
-    return taken;
 }
 
 void udt_conn_report_error(udt_conn_t *c)

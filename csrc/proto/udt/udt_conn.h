@@ -1,6 +1,6 @@
 /* udt_conn.h: one end of a UDT connection.
  *
- *        connect, or accept         send, commit              read, consume, close
+ *        connect, or accept         send, commit              receive buffer, close
  *              |                        |                            ^
  *              v                        v                            |
  *     [ handshake ]        [ send buffer, loss list,        [ receive buffer, loss list,
@@ -81,30 +81,16 @@ void udt_conn_set_bandwidth(udt_conn_t *c, uint64_t max_bandwidth);
 
 /* --- the application's bytes --- */
 
-/* Stream mode: bytes more were stored after those given before, at the place that udt_sndbuf_room
- * returned. Returns 0, -ENOSPC (more than are free), -ENOTCONN (not connected, or no more), -EINVAL
- * (message mode). */
-int udt_conn_commit(udt_conn_t *c, uint32_t bytes, int64_t now_mono_ns);
+/* Stream mode: copies bytes. Returns how many there was room for, -ENOTCONN (not connected, or no
+ * more), -EINVAL (message mode). */
+int64_t udt_conn_send(udt_conn_t *c, const void *data, uint32_t bytes, int64_t now_mono_ns);
 
-/* Message mode: they are one message. Returns as udt_sndbuf_commit_message, and as above. */
+/* Message mode: the bytes that udt_sndbuf_copy_at stored are one message. Returns as
+ * udt_sndbuf_commit_message, -ENOTCONN, or -EINVAL (stream mode). */
 int udt_conn_commit_message(udt_conn_t *c, uint32_t bytes, int32_t ttl_ms, bool in_order,
                             int64_t now_mono_ns);
 
-/* The same for bytes in other memory, which are copied. Stream mode: returns how many there was
- * room for, or as above. Message mode: 0, or as above. */
-int64_t udt_conn_send(udt_conn_t *c, const void *data, uint32_t bytes, int64_t now_mono_ns);
-int udt_conn_send_message(udt_conn_t *c, const void *data, uint32_t bytes, int32_t ttl_ms,
-                          bool in_order, int64_t now_mono_ns);
-
-/* Stream mode: copies received bytes. Returns how many, 0: none now. At the end of the stream the
- * state is BROKEN, and nothing is left. */
-size_t udt_conn_read(udt_conn_t *c, void *out, size_t room, int64_t now_mono_ns);
-
-/* Message mode: copies the next message, cut to room. Returns its bytes, 0: none now. */
-size_t udt_conn_read_message(udt_conn_t *c, void *out, size_t room, int64_t now_mono_ns);
-
-/* Call it after reading from the receive buffer by its own functions: the peer may learn of the
- * room. */
+/* Call it after reading from the receive buffer: the peer may learn of the room. */
 void udt_conn_was_read(udt_conn_t *c, int64_t now_mono_ns);
 
 /* Received data could not be stored: tells the peer. */

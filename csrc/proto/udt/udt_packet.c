@@ -96,21 +96,6 @@ udt_parse_t udt_packet_parse(const uint8_t *data, size_t size, udt_view_t *view)
     return view->body_bytes == 0 ? UDT_PARSE_EMPTY : UDT_PARSE_OK;
 }
 
-const char *udt_parse_text(int code)
-{
-    static const char *const texts[UDT_PARSE_CODES] = {
-        "ok",
-        "shorter than a header",
-        "longer than a datagram",
-        "socket id above 31 bits",
-        "data without bytes",
-        "unknown control type",
-        "body does not fit the type",
-        "a number or range is not valid",
-    };
-    return code <= 0 && code > -(int)UDT_PARSE_CODES ? texts[-code] : "unknown error";
-}
-
 void udt_put_control_header(uint8_t out[UDT_HEADER_BYTES], udt_type_t type, uint32_t info,
                             uint32_t socket_id)
 {

@@ -79,8 +79,6 @@ typedef enum udt_parse {
     UDT_PARSE_FIELD = -7,     /* a number above 31 bits, a range without end or in the wrong order */
 } udt_parse_t;
 
-#define UDT_PARSE_CODES 8u /* for counters indexed by -code */
-
 typedef struct udt_view {
     bool is_control;
     uint16_t type;     /* control: udt_type_t */
@@ -98,9 +96,6 @@ typedef struct udt_view {
  * than 48 bytes is BODY, a longer one is OK (a listener refuses it). Returns UDT_PARSE_OK or the
  * first reason found; then *view is partly written. */
 udt_parse_t udt_packet_parse(const uint8_t *data, size_t size, udt_view_t *view);
-
-/* English for a code; "unknown error" for any other number. Never NULL. */
-const char *udt_parse_text(int code);
 
 static inline uint32_t udt_get32(const uint8_t *p)
 {

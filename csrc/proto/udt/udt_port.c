@@ -145,12 +145,6 @@ udt_conn_t *udt_port_find(const udt_port_t *p, uint32_t id)
     return e == NULL ? NULL : e->conn;
 }
 
-const udt_address_t *udt_port_peer(const udt_port_t *p, const udt_conn_t *conn)
-{
-    const udt_port_entry_t *e = find_entry(p, conn->config.socket_id);
-    return e == NULL || e->conn != conn ? NULL : &e->peer;
-}
-
 /* --- datagrams ----------------------------------------------------------------------------- */
 
 /* The connection that this request has created already. */

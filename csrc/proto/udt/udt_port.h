@@ -20,8 +20,6 @@
 #include "proto/udt/udt_conn.h"
 #include "proto/udt/udt_listener.h"
 
-#define UDT_PORT_MAX_CONNECTIONS (UINT32_C(1) << 20)
-
 typedef struct udt_port_entry {
     udt_conn_t *conn; /* NULL: free */
     udt_address_t peer;
@@ -60,7 +58,7 @@ typedef struct udt_port_result {
     uint8_t reply[UDT_HANDSHAKE_BYTES];
 } udt_port_result_t;
 
-/* Memory for that many connections, 1 .. UDT_PORT_MAX_CONNECTIONS. */
+/* Memory for that many connections, at least 1. */
 size_t udt_port_memory_bytes(uint32_t connections);
 
 /* memory: aligned to 8, owned by the caller. first_id: random; ids count down from there. */
@@ -82,9 +80,6 @@ int udt_port_remove(udt_port_t *p, const udt_conn_t *conn);
 
 /* The connection with that id, or NULL. */
 udt_conn_t *udt_port_find(const udt_port_t *p, uint32_t id);
-
-/* The address of the connection's peer. NULL if it is not on this port. */
-const udt_address_t *udt_port_peer(const udt_port_t *p, const udt_conn_t *conn);
 
 /* Passes a datagram from that address to its connection. */
 udt_port_verdict_t udt_port_receive(udt_port_t *p, const void *data, size_t size,

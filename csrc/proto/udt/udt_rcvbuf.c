@@ -184,46 +184,23 @@ static void drop_head(udt_rcvbuf_t *b, uint32_t count)
     b->held -= count;
 }
 
-uint32_t udt_rcvbuf_peek(const udt_rcvbuf_t *b, const uint8_t **at)
-{
-    if (b->ready_bytes == 0)
-        return 0;
-    uint32_t bytes = slot_at(b, 0)->bytes - b->read_bytes;
-    *at = bytes_at(b, b->head) + b->read_bytes;
-    /* Full slots are adjacent. */
-    for (uint32_t off = 1;
-         off < b->ready && slot_at(b, off - 1)->bytes == b->slot_bytes && slot_index(b, off) != 0;
-         off++)
-        bytes += slot_at(b, off)->bytes;
-    return bytes;
-}
-
-uint64_t udt_rcvbuf_consume(udt_rcvbuf_t *b, uint64_t bytes)
-{
-    if (bytes > b->ready_bytes)
-        bytes = b->ready_bytes;
-    b->ready_bytes -= bytes;
-    uint64_t left = bytes + b->read_bytes;
-    uint32_t whole = 0;
-    while (whole < b->ready && slot_at(b, whole)->bytes <= left)
-        left -= slot_at(b, whole++)->bytes;
-    drop_head(b, whole);
-    b->read_bytes = (uint32_t)left;
-    return bytes;
-}
-
 size_t udt_rcvbuf_read(udt_rcvbuf_t *b, void *out, size_t room)
 {
-    uint8_t *to = out;
     size_t taken = 0;
-    const uint8_t *at;
-    uint32_t bytes;
-    while (taken < room && (bytes = udt_rcvbuf_peek(b, &at)) > 0) {
-        size_t n = bytes < room - taken ? bytes : room - taken;
-        memcpy(to + taken, at, n);
+    uint32_t whole = 0; /* packets read to their end */
+    if (room > b->ready_bytes)
+        room = b->ready_bytes;
+    while (taken < room) {
+        uint32_t index = slot_index(b, whole);
+        uint32_t left = b->slots[index].bytes - b->read_bytes;
+        uint32_t n = left < room - taken ? left : (uint32_t)(room - taken);
+        memcpy((uint8_t *)out + taken, bytes_at(b, index) + b->read_bytes, n);
         taken += n;
-        udt_rcvbuf_consume(b, n);
+        b->read_bytes = n < left ? b->read_bytes + n : 0;
+        whole += n == left;
     }
+    b->ready_bytes -= taken;
+    drop_head(b, whole);
     return taken;
 }
 
@@ -333,24 +310,6 @@ void udt_rcvbuf_message_done(udt_rcvbuf_t *b, const udt_message_t *message)
     while (spent < b->ready && slot_at(b, spent)->state == SPENT)
         spent++;
     drop_head(b, spent);
-}
-
-size_t udt_rcvbuf_read_message(udt_rcvbuf_t *b, void *out, size_t room)
-{
-    udt_message_t message;
-    size_t taken = 0;
-    if (udt_rcvbuf_message(b, &message) == 0)
-        return 0;
-    for (uint32_t i = 0; i < message.packets && taken < room; i++) {
-        const uint8_t *at;
-        size_t n = udt_rcvbuf_message_piece(b, &message, i, &at);
-        if (n > room - taken)
-            n = room - taken;
-        memcpy((uint8_t *)out + taken, at, n);
-        taken += n;
-    }
-    udt_rcvbuf_message_done(b, &message);
-    return taken;
 }
 
 bool udt_rcvbuf_is_readable(udt_rcvbuf_t *b)

@@ -95,14 +95,7 @@ void udt_rcvbuf_give_up(udt_rcvbuf_t *b, const udt_drop_t *drop);
 
 /* --- the application's side ---------------------------------------------------------------- */
 
-/* Stream mode: contiguous bytes at *at that can be read now. Returns 0 if there are none. */
-uint32_t udt_rcvbuf_peek(const udt_rcvbuf_t *b, const uint8_t **at);
-
-/* Stream mode: removes that many bytes after they were read, at most all. Returns how many it
- * removed. */
-uint64_t udt_rcvbuf_consume(udt_rcvbuf_t *b, uint64_t bytes);
-
-/* Stream mode: copies and consumes. Returns how many bytes, 0: nothing to read. */
+/* Stream mode: takes bytes out. Returns how many, 0: nothing to read. */
 size_t udt_rcvbuf_read(udt_rcvbuf_t *b, void *out, size_t room);
 
 typedef struct udt_message {
@@ -127,10 +120,6 @@ void udt_rcvbuf_message_keep(udt_rcvbuf_t *b, const udt_message_t *message);
 
 /* It was read. Call this directly after udt_rcvbuf_message or udt_rcvbuf_message_keep. */
 void udt_rcvbuf_message_done(udt_rcvbuf_t *b, const udt_message_t *message);
-
-/* Message mode: copies the next message as far as it fits, and drops the rest of it. Returns its
- * bytes in out, 0: there is none. */
-size_t udt_rcvbuf_read_message(udt_rcvbuf_t *b, void *out, size_t room);
 
 /* Whether there is anything to read. */
 bool udt_rcvbuf_is_readable(udt_rcvbuf_t *b);

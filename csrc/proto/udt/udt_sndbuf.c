@@ -73,26 +73,17 @@ uint32_t udt_sndbuf_max_message_bytes(const udt_sndbuf_t *b)
     return bytes_for(b, b->max_packets);
 }
 
-uint32_t udt_sndbuf_room(const udt_sndbuf_t *b, uint8_t **at)
-{
-    *at = b->bytes + b->write_at;
-    return smaller(b->size - b->used, b->size - b->write_at);
-}
-
 static void advance(const udt_sndbuf_t *b, uint32_t *at, uint32_t bytes)
 {
     uint32_t left = b->size - *at;
     *at = bytes < left ? *at + bytes : bytes - left;
 }
 
-int udt_sndbuf_commit(udt_sndbuf_t *b, uint32_t bytes)
+static void commit(udt_sndbuf_t *b, uint32_t bytes)
 {
-    if (bytes > b->size - b->used)
-        return -ENOSPC;
     advance(b, &b->write_at, bytes);
     b->used += bytes;
     b->uncut += bytes;
-    return 0;
 }
 
 /* Cuts the next packet from the uncut bytes. There must be some. */
@@ -113,8 +104,9 @@ int udt_sndbuf_commit_message(udt_sndbuf_t *b, uint32_t bytes, int32_t ttl_ms, b
         return -EINVAL;
     if (bytes > udt_sndbuf_max_message_bytes(b))
         return -EMSGSIZE;
-    if (packets_for(b, bytes) > b->max_packets - b->count || udt_sndbuf_commit(b, bytes) < 0)
+    if (packets_for(b, bytes) > b->max_packets - b->count || bytes > b->size - b->used)
         return -ENOSPC;
+    commit(b, bytes);
     uint32_t word1 = UDT_WORD1_FIRST | b->message | (in_order ? UDT_WORD1_IN_ORDER : 0);
     while (b->uncut > 0) {
         udt_snd_packet_t *p = cut(b, b->uncut);
@@ -136,10 +128,11 @@ void udt_sndbuf_copy_at(udt_sndbuf_t *b, uint32_t skip, const void *data, uint32
     memcpy(b->bytes, (const uint8_t *)data + to_end, bytes - to_end);
 }
 
-uint32_t udt_sndbuf_copy(udt_sndbuf_t *b, const void *data, uint32_t bytes)
+uint32_t udt_sndbuf_write(udt_sndbuf_t *b, const void *data, uint32_t bytes)
 {
     bytes = smaller(bytes, b->size - b->used);
     udt_sndbuf_copy_at(b, 0, data, bytes);
+    commit(b, bytes);
     return bytes;
 }
 

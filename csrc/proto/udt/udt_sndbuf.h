@@ -88,23 +88,16 @@ uint32_t udt_sndbuf_free_bytes(const udt_sndbuf_t *b);
 /* The longest message that could ever be given. */
 uint32_t udt_sndbuf_max_message_bytes(const udt_sndbuf_t *b);
 
-/* The place of the next bytes. Returns how many are contiguous there. The rest of the free bytes is
- * at the start of the ring. */
-uint32_t udt_sndbuf_room(const udt_sndbuf_t *b, uint8_t **at);
-
-/* Stream mode: bytes more were written after the last. Returns 0, -ENOSPC (more than are free). */
-int udt_sndbuf_commit(udt_sndbuf_t *b, uint32_t bytes);
-
 /* Message mode: the next bytes are one message. ttl_ms: -1 forever. Returns 0, -EINVAL (0 bytes),
  * -EMSGSIZE (longer than can ever be given), -ENOSPC (more than can be given now). */
 int udt_sndbuf_commit_message(udt_sndbuf_t *b, uint32_t bytes, int32_t ttl_ms, bool in_order,
                               int64_t now_ns);
 
-/* Copies into the ring what fits, or the whole of it where message mode follows; then commit. */
-uint32_t udt_sndbuf_copy(udt_sndbuf_t *b, const void *data, uint32_t bytes);
+/* Stream mode: copies bytes into the ring. Returns how many there was room for. */
+uint32_t udt_sndbuf_write(udt_sndbuf_t *b, const void *data, uint32_t bytes);
 
-/* The same for bytes that go skip bytes after the place of the next ones; together not more than
- * are free. For what comes in portions and is given as one. */
+/* Message mode: copies bytes to skip bytes after the place of the next ones; together not more than
+ * are free. For a message that comes in pieces. Then commit it. */
 void udt_sndbuf_copy_at(udt_sndbuf_t *b, uint32_t skip, const void *data, uint32_t bytes);
 
 /* --- the protocol's side ------------------------------------------------------------------- */

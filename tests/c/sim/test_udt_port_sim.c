@@ -4,6 +4,7 @@
 #include "proto/impair/impair.h"
 #include "proto/udt/udt_port.h"
 #include "rt_test.h"
+#include "udt_app.h"
 
 #define MS RT_NS_PER_MS
 #define SEC RT_NS_PER_S
@@ -165,7 +166,7 @@ static void server_works(socket_t *s)
 {
     uint8_t data[1000];
     size_t n;
-    while ((n = udt_conn_read(&s->conn, data, sizeof data, now_ns)) > 0) {
+    while ((n = app_read(&s->conn, data, sizeof data, now_ns)) > 0) {
         for (size_t i = 0; i < n; i++)
             s->spoilt |= data[i] != byte_at(s->client, s->received + i);
         s->received += n;

@@ -13,6 +13,7 @@
 #include "proto/impair/impair.h"
 #include "proto/udt/udt_conn.h"
 #include "rt_test.h"
+#include "udt_app.h"
 
 #define US RT_NS_PER_US
 #define MS RT_NS_PER_MS
@@ -169,7 +170,7 @@ static void read_stream(world_t *w, end_t *e)
     uint8_t chunk[8192];
     size_t room = e->read_portion > 0 ? e->read_portion : sizeof chunk;
     size_t n;
-    while ((n = udt_conn_read(&e->conn, chunk, room, w->now_ns)) > 0) {
+    while ((n = app_read(&e->conn, chunk, room, w->now_ns)) > 0) {
         for (size_t k = 0; k < n; k++)
             e->spoilt |= chunk[k] != byte_at(e->received + k);
         e->received += n;
@@ -187,7 +188,7 @@ static void write_messages(world_t *w, end_t *e)
         memcpy(message, &e->messages_sent, 8);
         for (uint32_t k = 8; k < n; k++)
             message[k] = byte_at(e->messages_sent + k);
-        if (udt_conn_send_message(&e->conn, message, n, e->ttl_ms, !e->any_order, w->now_ns) < 0)
+        if (app_send_message(&e->conn, message, n, e->ttl_ms, !e->any_order, w->now_ns) < 0)
             return;
         e->messages_sent++;
     }
@@ -197,7 +198,7 @@ static void read_messages(world_t *w, end_t *e)
 {
     static uint8_t message[20008];
     size_t n;
-    while ((n = udt_conn_read_message(&e->conn, message, sizeof message, w->now_ns)) > 0) {
+    while ((n = app_read(&e->conn, message, sizeof message, w->now_ns)) > 0) {
         uint64_t number;
         memcpy(&number, message, 8);
         e->spoilt |= n != message_size(number) + 8 || number >= END_MESSAGES;

@@ -13,8 +13,8 @@ int udp_schedule_init(udp_schedule_t *s, uint64_t most_packets)
 {
     uint64_t most = most_packets > LEAST_PACKETS ? most_packets : LEAST_PACKETS;
     *s = (udp_schedule_t){.sweep_from = most + most / 2};
-    int rc = due_heap_init(&s->heaps[0], 2 * most, NULL);
-    return rc ? rc : due_heap_init(&s->heaps[1], 2 * most, NULL);
+    int rc = due_heap_init(&s->heaps[0], 2 * most);
+    return rc ? rc : due_heap_init(&s->heaps[1], 2 * most);
 }
 
 void udp_schedule_close(udp_schedule_t *s)

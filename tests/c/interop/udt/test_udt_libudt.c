@@ -10,6 +10,7 @@
 #include "proto/udt/udt_conn.h"
 #include "proto/udt/udt_listener.h"
 #include "rt_test.h"
+#include "udt_app.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -258,7 +259,7 @@ static void write_messages(void)
     static uint8_t message[INTEROP_MAX_MESSAGE];
     while (side.sent < side.sc->ours) {
         uint32_t n = interop_message(side.sent, message);
-        if (udt_conn_send_message(&side.conn, message, n, -1, true, rt_mono_ns()) < 0)
+        if (app_send_message(&side.conn, message, n, -1, true, rt_mono_ns()) < 0)
             return;
         side.sent++;
     }
@@ -268,7 +269,7 @@ static void read_stream(void)
 {
     static uint8_t block[65536];
     size_t n;
-    while ((n = udt_conn_read(&side.conn, block, sizeof block, rt_mono_ns())) > 0) {
+    while ((n = app_read(&side.conn, block, sizeof block, rt_mono_ns())) > 0) {
         for (size_t i = 0; i < n; i++)
             side.spoilt |= block[i] != interop_byte(side.received + i);
         side.received += n;
@@ -280,7 +281,7 @@ static void read_messages(void)
     static uint8_t message[INTEROP_MAX_MESSAGE];
     static uint8_t want[INTEROP_MAX_MESSAGE];
     size_t n;
-    while ((n = udt_conn_read_message(&side.conn, message, sizeof message, rt_mono_ns())) > 0) {
+    while ((n = app_read(&side.conn, message, sizeof message, rt_mono_ns())) > 0) {
         uint64_t number;
         memcpy(&number, message, sizeof number);
         if (side.sc->may_give_up && number > side.received && number < side.sc->theirs)

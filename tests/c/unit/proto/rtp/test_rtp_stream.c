@@ -143,33 +143,6 @@ static void test_packets_of_their_own_length(void)
     CHECK_EQ(view.ts, 4294967290u + 3360);
 }
 
-static void test_block_is_cut_into_packets(void)
-{
-    uint8_t block[1000];
-    uint8_t out[8 * 180];
-    int64_t due_ns[8];
-    uint32_t sizes[8];
-    size_t used;
-    for (unsigned i = 0; i < sizeof block; i++)
-        block[i] = (uint8_t)(i * 7);
-    begin(8000, 160);
-    rtp_stream_start(&s, 0);
-    CHECK_EQ(rtp_stream_cut(&s, block, 1000, 160, out, 180, due_ns, sizes, 3, &used), 3);
-    CHECK_EQ(used, 480);
-    CHECK_EQ(rtp_stream_cut(&s, block + 480, 520, 160, out, 180, due_ns, sizes, 8, &used), 4);
-    CHECK_EQ(used, 520);
-    CHECK_EQ(due_ns[0], 60 * MS);
-    CHECK_EQ(due_ns[3], 120 * MS);
-    CHECK_EQ(sizes[2], 172);
-    CHECK_EQ(sizes[3], 12 + 40);
-    CHECK_MEM_EQ(out + 180 + 12, block + 640, 160);
-    CHECK_MEM_EQ(out + 540 + 12, block + 960, 40);
-    CHECK_EQ(s.position, 1000);
-    CHECK_EQ(rtp_stream_cut(&s, block, 1000, 160, out, 171, due_ns, sizes, 8, &used), 0);
-    CHECK_EQ(used, 0);
-    CHECK_EQ(rtp_stream_cut(&s, block, 1000, 0, out, 180, due_ns, sizes, 8, &used), 0);
-}
-
 static void test_bad_configurations_are_refused(void)
 {
     rtp_stream_config_t good = {.clock_rate = 8000, .samples_per_packet = 160};
@@ -202,7 +175,6 @@ int main(void)
     RUN(test_resume_at_any_rate_meets_the_first_slot);
     RUN(test_timestamp_of_an_instant);
     RUN(test_packets_of_their_own_length);
-    RUN(test_block_is_cut_into_packets);
     RUN(test_bad_configurations_are_refused);
     return rt_test_result();
 }

@@ -35,27 +35,13 @@ static udt_cc_in_t begin(udt_cc_t *cc, udt_cc_kind_t kind)
 
 /* ---- the table ---- */
 
-static void test_each_kind_has_its_name(void)
-{
-    for (int kind = 0; kind < UDT_CC_KINDS; kind++) {
-        const udt_cc_ops_t *ops = udt_cc_ops((udt_cc_kind_t)kind);
-        CHECK(ops != NULL && ops->init != NULL);
-        CHECK_EQ(udt_cc_kind_by_name(ops->name), kind);
-    }
-    CHECK_EQ(udt_cc_kind_by_name("daimd"), UDT_CC_DAIMD);
-    CHECK_EQ(udt_cc_kind_by_name("bbr"), UDT_CC_BBR);
-}
-
 static void test_what_is_no_kind_is_refused(void)
 {
     udt_cc_t cc;
     udt_cc_in_t in = start_of_connection();
-    CHECK(udt_cc_ops(UDT_CC_KINDS) == NULL);
-    CHECK(udt_cc_ops((udt_cc_kind_t)-1) == NULL);
     CHECK_EQ(udt_cc_init(&cc, &(udt_cc_config_t){.kind = UDT_CC_KINDS}, &in), -EINVAL);
     CHECK(strstr(rt_err_text(), "0 .. 2") != NULL);
-    CHECK_EQ(udt_cc_kind_by_name("cubic"), -EINVAL);
-    CHECK(strstr(rt_err_text(), "cubic") != NULL && strstr(rt_err_text(), "daimd") != NULL);
+    CHECK_EQ(udt_cc_init(&cc, &(udt_cc_config_t){.kind = (udt_cc_kind_t)-1}, &in), -EINVAL);
 }
 
 static void test_all_begin_with_something_to_send(void)
@@ -105,7 +91,6 @@ static void test_a_fixed_rate_has_bounds(void)
 
 int main(void)
 {
-    RUN(test_each_kind_has_its_name);
     RUN(test_what_is_no_kind_is_refused);
     RUN(test_all_begin_with_something_to_send);
     RUN(test_a_fixed_rate_is_kept_whatever_happens);

@@ -15,7 +15,7 @@ static void test_acks_come_every_ten_milliseconds(void)
         emit();
         acks += emitted(UDT_TYPE_ACK, &view);
         static uint8_t sink[10 * PAYLOAD];
-        udt_conn_read(&c, sink, sizeof sink, now_ns);
+        app_read(&c, sink, sizeof sink, now_ns);
     }
     CHECK(acks >= 95 && acks <= 101);
     now_ns += 10 * MS;
@@ -149,7 +149,7 @@ static void test_a_full_buffer_opens_again(void)
     now_ns += 10 * MS;
     emit();
     CHECK_EQ(emitted(UDT_TYPE_ACK, &view), 0);
-    CHECK_EQ(udt_conn_read(&c, sink, sizeof sink, now_ns), 511 * PAYLOAD);
+    CHECK_EQ(app_read(&c, sink, sizeof sink, now_ns), 511 * PAYLOAD);
     emit();
     CHECK_EQ(emitted(UDT_TYPE_ACK, &view), 1);
     udt_ack_read(&view, &ack);

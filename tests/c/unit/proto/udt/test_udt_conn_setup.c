@@ -232,11 +232,11 @@ static void test_a_rendezvous_begins_with_no_ack(void)
     config.rendezvous = true;
     open_conn(config);
     udt_conn_connect(&c, now_ns);
-    CHECK_EQ(udt_conn_read(&c, &byte, 1, now_ns), 0);
+    CHECK_EQ(app_read(&c, &byte, 1, now_ns), 0);
     CHECK_EQ(peer_handshake(UDT_REQUEST_RENDEZVOUS, 5, 1500, 0), 0);
-    CHECK_EQ(udt_conn_read(&c, &byte, 1, now_ns), 0);
+    CHECK_EQ(app_read(&c, &byte, 1, now_ns), 0);
     CHECK_EQ(peer_handshake(UDT_REQUEST_RESPONSE, 5, 1500, OWN_ID), 0);
-    CHECK_EQ(udt_conn_read(&c, &byte, 1, now_ns), 0);
+    CHECK_EQ(app_read(&c, &byte, 1, now_ns), 0);
     emit();
     CHECK_EQ(emitted(UDT_TYPE_KEEPALIVE, &view), 1);
     CHECK_EQ(outs, 1);

@@ -5,6 +5,7 @@
 #include "proto/udt/udt_conn.h"
 #include "proto/udt/udt_listener.h"
 
+#include "udt_app.h"
 #include "udt_vectors.h"
 
 enum { MAX_RECORDS = 200, MAX_OUT = 64 };
@@ -155,13 +156,11 @@ static void run_our_end(int64_t now_ns)
     size_t n = udt_conn_emit(&e.conn, out, MAX_OUT, now_ns);
     for (size_t i = 0; i < n; i++)
         note(&out[i]);
-    bool is_stream = e.conn.config.mode == UDT_MODE_STREAM;
     size_t got;
     do {
         uint8_t *to = e.got + e.got_bytes;
         size_t room = sizeof e.got - e.got_bytes;
-        got = is_stream ? udt_conn_read(&e.conn, to, room, now_ns)
-                        : udt_conn_read_message(&e.conn, to, room, now_ns);
+        got = app_read(&e.conn, to, room, now_ns);
         e.got_bytes += got;
     } while (got > 0);
 }

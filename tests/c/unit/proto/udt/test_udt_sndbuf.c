@@ -25,8 +25,7 @@ static void open_buffer(bool is_stream, uint32_t isn)
 static void give(const char *text)
 {
     uint32_t n = (uint32_t)strlen(text);
-    CHECK_EQ(udt_sndbuf_copy(&b, text, n), n);
-    CHECK_EQ(udt_sndbuf_commit(&b, n), 0);
+    CHECK_EQ(udt_sndbuf_write(&b, text, n), n);
 }
 
 static void test_small_portions_leave_in_one_packet(void)
@@ -60,13 +59,9 @@ static void test_small_portions_leave_in_one_packet(void)
 static void test_no_more_than_fits(void)
 {
     uint8_t data[SIZE + 1] = {0};
-    uint8_t *at;
     open_buffer(true, 0);
-    CHECK_EQ(udt_sndbuf_copy(&b, data, SIZE + 1), SIZE);
-    CHECK_EQ(udt_sndbuf_commit(&b, SIZE + 1), -ENOSPC);
-    CHECK_EQ(udt_sndbuf_commit(&b, SIZE), 0);
-    CHECK_EQ(udt_sndbuf_room(&b, &at), 0);
-    CHECK_EQ(udt_sndbuf_commit(&b, 1), -ENOSPC);
+    CHECK_EQ(udt_sndbuf_write(&b, data, SIZE + 1), SIZE);
+    CHECK_EQ(udt_sndbuf_write(&b, data, 1), 0);
 }
 
 static void test_a_stream_waits_for_a_descriptor(void)
@@ -98,14 +93,10 @@ static void test_a_long_stream(void)
     uint32_t at_end = 0;
     open_buffer(true, next);
     while (sent < TOTAL) {
-        uint8_t *room;
-        uint32_t n = (uint32_t)(rt_test_rand(&random) % 300);
-        uint32_t most = udt_sndbuf_room(&b, &room);
-        n = n < most ? n : most;
-        for (uint32_t i = 0; i < n; i++)
-            room[i] = (uint8_t)((written + i) * 7 + ((written + i) >> 8));
-        CHECK_EQ(udt_sndbuf_commit(&b, n), 0);
-        written += n;
+        uint8_t data[300];
+        for (uint32_t i = 0; i < sizeof data; i++)
+            data[i] = (uint8_t)((written + i) * 7 + ((written + i) >> 8));
+        written += udt_sndbuf_write(&b, data, (uint32_t)(rt_test_rand(&random) % 300));
         for (uint64_t k = rt_test_rand(&random) % 6; k > 0; k--) {
             uint32_t seq;
             uint32_t expected = udt_sndbuf_new_packets(&b);
@@ -134,9 +125,9 @@ static void test_a_message_is_cut_when_it_is_given(void)
     uint8_t data[200] = {0};
     uint32_t seq;
     open_buffer(false, 10);
-    CHECK_EQ(udt_sndbuf_copy(&b, data, 150), 150);
+    udt_sndbuf_copy_at(&b, 0, data, 150);
     CHECK_EQ(udt_sndbuf_commit_message(&b, 150, 20, true, 99), 0);
-    CHECK_EQ(udt_sndbuf_copy(&b, data, 1), 1);
+    udt_sndbuf_copy_at(&b, 0, data, 1);
     CHECK_EQ(udt_sndbuf_commit_message(&b, 1, -1, false, 100), 0);
     CHECK_EQ(udt_sndbuf_new_packets(&b), 4);
     const uint32_t words[] = {UDT_WORD1_FIRST | UDT_WORD1_IN_ORDER | 1, UDT_WORD1_IN_ORDER | 1,

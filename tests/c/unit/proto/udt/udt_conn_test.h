@@ -5,6 +5,7 @@
 #include "proto/udt/udt_conn.h"
 
 #include "rt_test.h"
+#include "udt_app.h"
 
 #include "base/rt_err.h"
 

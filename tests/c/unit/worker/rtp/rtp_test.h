@@ -2,6 +2,7 @@
 #ifndef RTP_TEST_H
 #define RTP_TEST_H
 
+#include "rtp_build.h"
 #include "unit/worker/worker_test.h"
 
 #include "proto/rtp/rtp_packet.h"
@@ -153,9 +154,9 @@ static inline void rtpt_send_fields(int fd, uint16_t port, const rtp_fields_t *f
                                     size_t bytes)
 {
     uint8_t packet[RTPT_BYTES];
-    int n = rtp_packet_build(f, media, bytes, packet, sizeof packet);
+    size_t n = rtp_build(f, media, bytes, packet, sizeof packet);
     if (CHECK(n > 0))
-        rtpt_send_bytes(fd, port, packet, (size_t)n);
+        rtpt_send_bytes(fd, port, packet, n);
 }
 
 /* Packet i of a stream: number, time and content follow from it. */

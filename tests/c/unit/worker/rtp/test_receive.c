@@ -253,10 +253,7 @@ static void test_all_of_a_packet_reaches_the_reader(void)
     receiver_t r;
     REQUIRE(start(&r, "whole", SHM_RTP_AS_ARRIVED));
     static const uint32_t csrc[] = {0xaabbccdd, 0x01020304};
-    uint8_t elements[16];
-    rtp_ext_writer_t w;
-    rtp_ext_writer_init(&w, false, elements, sizeof elements);
-    CHECK_EQ(rtp_ext_add(&w, 3, "\x42\x43", 2), 0);
+    static const uint8_t elements[] = {0x31, 0x42, 0x43, 0};
     rtp_fields_t f = {.ssrc = 9,
                       .seq = 4,
                       .ts = 5,
@@ -264,8 +261,11 @@ static void test_all_of_a_packet_reaches_the_reader(void)
                       .payload_type = 111,
                       .csrc = csrc,
                       .csrc_count = 2,
+                      .has_ext = true,
+                      .ext_profile = 0xbede,
+                      .ext = elements,
+                      .ext_bytes = sizeof elements,
                       .padding_bytes = 7};
-    rtp_ext_finish(&w, &f);
     send_fields(&r, &f, "media", 5);
     rtpt_got_t g;
     REQUIRE(get(&r, &g, WT_PATIENCE_MS));
@@ -276,7 +276,7 @@ static void test_all_of_a_packet_reaches_the_reader(void)
     REQUIRE(g.bytes == 8 + 4 + 5); /* padding is left out */
     CHECK_EQ(rtp_get32(g.body), 0xaabbccdd);
     CHECK_EQ(rtp_get32(g.body + 4), 0x01020304);
-    CHECK_MEM_EQ(g.body + 8, "\x31\x42\x43\0", 4);
+    CHECK_MEM_EQ(g.body + 8, elements, sizeof elements);
     CHECK_MEM_EQ(g.body + 12, "media", 5);
     end(&r);
 }

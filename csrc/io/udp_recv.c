@@ -167,7 +167,7 @@ static void give_up_left(udp_rx_pool_t *pool, unsigned b)
     make_idle(pool, b);
 }
 
-static void look_at_bank(udp_rx_pool_t *pool, unsigned b)
+static void check_bank(udp_rx_pool_t *pool, unsigned b)
 {
     bank_t *bank = pool->banks[b];
     unsigned taken = 0;
@@ -238,7 +238,7 @@ udp_rx_pool_t *udp_rx_pool_create(unsigned messages, int memory_fd)
     pool->since_mono_ns = rt_mono_ns();
     for (unsigned b = 0; b < BANKS; b++) {
         pool->banks[b] = (bank_t *)(void *)(memory + b * bank_bytes(messages));
-        look_at_bank(pool, b);
+        check_bank(pool, b);
     }
     if (pool->left < BANKS) /* the other one is needed after a death only */
         pool->bank = pool->banks[pool->use[0] == BANK_OURS ? 0 : 1];

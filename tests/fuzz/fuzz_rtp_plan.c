@@ -197,7 +197,7 @@ static void play(fuzz_t *f)
         f->last_due_ns = 0;
         break;
     case GO_ON:
-        rtp_plan_go_on(&f->plan, f->now_ns);
+        rtp_plan_resume(&f->plan, f->now_ns);
         break;
     case TAKE_OVER:
         take_over(f, false);

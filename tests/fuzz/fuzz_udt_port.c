@@ -97,7 +97,7 @@ static void accept_one(const udt_handshake_t *request, const udt_address_t *from
     uint8_t reply[UDT_HANDSHAKE_BYTES];
     slot_t *s = free_slot();
     REQUIRE(udt_cookie_is_good(&secret, from, request->cookie, now_ns));
-    REQUIRE(request->version == UDT_VERSION && udt_handshake_can_be(request));
+    REQUIRE(request->version == UDT_VERSION && udt_handshake_is_valid(request));
     if (s == NULL) {
         udt_listener_refuse(&listener, request, reply);
         return;

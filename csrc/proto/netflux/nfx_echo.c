@@ -1,6 +1,6 @@
 #include "proto/netflux/nfx_echo.h"
 
-void nfx_echo_go_on(nfx_echo_t *e, uint8_t number)
+void nfx_echo_resume(nfx_echo_t *e, uint8_t number)
 {
     e->sent = NFX_NUMBERS + number;
     e->covered = e->sent;

@@ -51,7 +51,7 @@ static inline uint8_t nfx_echo_next(const nfx_echo_t *e)
 }
 
 /* Continues after a number, as if it had been sent and covered long ago. */
-void nfx_echo_go_on(nfx_echo_t *e, uint8_t number);
+void nfx_echo_resume(nfx_echo_t *e, uint8_t number);
 
 /* The next number went out. Returns whether that loses an older datagram's acknowledgement. */
 bool nfx_echo_sent(nfx_echo_t *e, int64_t sent_ns);

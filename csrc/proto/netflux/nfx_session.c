@@ -71,7 +71,7 @@ int nfx_session_init(nfx_session_t *s, const nfx_config_t *config, nfx_stats_t *
         .last_sent_ns = RT_NEVER_NS,
         .last_arrival_ns = INT64_MIN,
         .refreshed_ns = INT64_MIN,
-        .fresh = {.is = true, .told = true},
+        .fresh = {.is = true, .reported = true},
         .alive_until_ns = RT_NEVER_NS,
         .heard_until_ns = RT_NEVER_NS,
         .fresh_until_ns = RT_NEVER_NS,
@@ -228,8 +228,8 @@ void nfx_session_stop_receiving(nfx_session_t *s)
     lose_partner(s, s->now_ns);
     become(s, &s->heard, NFX_GAUGE_heard, false, s->now_ns);
     s->heard_until_ns = RT_NEVER_NS;
-    s->alive.told = false;
-    s->heard.told = false;
+    s->alive.reported = false;
+    s->heard.reported = false;
 }
 
 /* --- values -------------------------------------------------------------------------------- */
@@ -352,10 +352,10 @@ void nfx_session_not_sent(nfx_session_t *s)
 
 /* --- another life, another configuration ---------------------------------------------------- */
 
-void nfx_session_go_on(nfx_session_t *s, const nfx_past_t *past, int64_t now_mono_ns)
+void nfx_session_take_over(nfx_session_t *s, const nfx_past_t *past, int64_t now_mono_ns)
 {
     int64_t now_ns = move_clock(s, now_mono_ns);
-    nfx_echo_go_on(&s->echo, past->own_number);
+    nfx_echo_resume(&s->echo, past->own_number);
     s->window = (nfx_window_t){
         .last = past->partner_known ? past->partner_number : 0,
         .known = past->partner_known,
@@ -372,9 +372,9 @@ void nfx_session_go_on(nfx_session_t *s, const nfx_past_t *past, int64_t now_mon
     }
     if (!past->fresh)
         become(s, &s->fresh, NFX_GAUGE_fresh, false, now_ns);
-    s->alive.told = s->alive.is;
-    s->heard.told = s->heard.is;
-    s->fresh.told = s->fresh.is;
+    s->alive.reported = s->alive.is;
+    s->heard.reported = s->heard.is;
+    s->fresh.reported = s->fresh.is;
 }
 
 static int64_t not_before(int64_t earliest_ns, int64_t ns)
@@ -428,18 +428,18 @@ int64_t nfx_session_deadline_ns(const nfx_session_t *s)
                    earlier(s->heard_until_ns, s->fresh_until_ns));
 }
 
-static int tell(nfx_flag_t *flag, nfx_event_kind_t yes, nfx_event_kind_t no, nfx_event_t *event)
+static int report(nfx_flag_t *flag, nfx_event_kind_t yes, nfx_event_kind_t no, nfx_event_t *event)
 {
-    if (flag->told == flag->is)
+    if (flag->reported == flag->is)
         return 0;
-    flag->told = flag->is;
+    flag->reported = flag->is;
     *event = (nfx_event_t){.kind = flag->is ? yes : no, .at_ns = flag->since_ns};
     return 1;
 }
 
 int nfx_session_next_event(nfx_session_t *s, nfx_event_t *event)
 {
-    return tell(&s->alive, NFX_EVENT_ALIVE, NFX_EVENT_TIMEOUT, event) ||
-           tell(&s->heard, NFX_EVENT_HEARD, NFX_EVENT_UNHEARD, event) ||
-           tell(&s->fresh, NFX_EVENT_FRESH, NFX_EVENT_STALE, event);
+    return report(&s->alive, NFX_EVENT_ALIVE, NFX_EVENT_TIMEOUT, event) ||
+           report(&s->heard, NFX_EVENT_HEARD, NFX_EVENT_UNHEARD, event) ||
+           report(&s->fresh, NFX_EVENT_FRESH, NFX_EVENT_STALE, event);
 }

@@ -73,7 +73,7 @@ typedef struct nfx_config {
 /* A condition that is, or was, true. */
 typedef struct nfx_flag {
     bool is;
-    bool told;        /* as last returned by next_event */
+    bool reported;        /* as last returned by next_event */
     int64_t since_ns; /* when it last became true */
 } nfx_flag_t;
 
@@ -99,7 +99,7 @@ typedef struct nfx_session {
     int64_t fresh_until_ns;
 } nfx_session_t;
 
-/* The gauges of a session that died, see nfx_session_go_on. */
+/* The gauges of a session that died, see nfx_session_take_over. */
 typedef struct nfx_past {
     uint8_t own_number; /* of its last datagram; 0: there was none */
     uint8_t partner_number;
@@ -143,7 +143,7 @@ int nfx_session_init(nfx_session_t *s, const nfx_config_t *config, nfx_stats_t *
 /* Replaces a session that died with its worker, before anything is sent or received. Datagrams that
  * the partner sent meanwhile count if they still wait in the socket. Events that were reported
  * already are not repeated. */
-void nfx_session_go_on(nfx_session_t *s, const nfx_past_t *past, int64_t now_mono_ns);
+void nfx_session_take_over(nfx_session_t *s, const nfx_past_t *past, int64_t now_mono_ns);
 
 /* Changes the configuration of the running session. The grid continues from its last instant. The
  * deadlines of the watched conditions are computed again from their last update, and are not

@@ -609,7 +609,7 @@ static uint64_t frames_at_once(const rtp_jitter_buffer_t *b, int64_t step, uint6
     return frames < missing ? frames : missing;
 }
 
-static next_t look_at_gap(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *head)
+static next_t next_gap(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_entry_t *head)
 {
     uint64_t missing = head->seq - b->next_seq;
     int64_t span = head->media > b->last_media ? head->media - b->last_media : 0;
@@ -623,7 +623,7 @@ static next_t look_at_gap(const rtp_jitter_buffer_t *b, const rtp_jitter_buffer_
     return next;
 }
 
-static next_t look_at_dry(const rtp_jitter_buffer_t *b)
+static next_t next_dry(const rtp_jitter_buffer_t *b)
 {
     next_t next = {.kind = NEXT_NOTHING, .due_ns = RT_NEVER_NS};
     if (b->config.mode != RTP_JITTER_BUFFER_DEADLINE || !b->playing || b->step == 0 ||
@@ -637,16 +637,16 @@ static next_t look_at_dry(const rtp_jitter_buffer_t *b)
     return next;
 }
 
-static next_t look(const rtp_jitter_buffer_t *b)
+static next_t find_next(const rtp_jitter_buffer_t *b)
 {
     if (b->resync_seq != 0 && (b->held == 0 || !is_old(b, &b->entries[b->first])))
         return (next_t){.kind = NEXT_RESYNC, .due_ns = INT64_MIN};
     if (b->held == 0)
-        return look_at_dry(b);
+        return next_dry(b);
     const rtp_jitter_buffer_entry_t *head = &b->entries[b->first];
     /* More than a cycle: not a gap, but the start of another timeline before the last one. */
     if (head->seq > b->next_seq && head->seq - b->next_seq < SEQ_CYCLE && b->playing)
-        return look_at_gap(b, head);
+        return next_gap(b, head);
     bool at_once = is_old(b, head) || b->config.mode == RTP_JITTER_BUFFER_IN_ORDER;
     return (next_t){.kind = NEXT_FRAME, .due_ns = at_once ? INT64_MIN : playout_ns(b, head->media)};
 }
@@ -777,14 +777,14 @@ static bool give(rtp_jitter_buffer_t *b, const next_t *next, rtp_jitter_buffer_e
 
 int64_t rtp_jitter_buffer_deadline_ns(const rtp_jitter_buffer_t *b)
 {
-    return look(b).due_ns;
+    return find_next(b).due_ns;
 }
 
 bool rtp_jitter_buffer_next(rtp_jitter_buffer_t *b, int64_t now_ns,
                             rtp_jitter_buffer_event_t *event)
 {
     for (;;) {
-        next_t next = look(b);
+        next_t next = find_next(b);
         if (next.kind == NEXT_NOTHING || next.due_ns > now_ns)
             return false;
         if (give(b, &next, event))

@@ -86,7 +86,7 @@
 #define PROBE_EVERY_NS (2 * RT_NS_PER_S)
 #define BW_AGES_NS (3 * RT_NS_PER_S)
 #define PROBE_WON 1.1
-#define MOST_PATIENCE 4
+#define MAX_PROBE_BACKOFF 4
 #define MOST_CRUISE_ROUNDS 60.0
 #define LEAST_CRUISE_ROUNDS 4.0
 #define MOST_TIMEOUTS 6u
@@ -244,7 +244,7 @@ static void enter_down(udt_cc_bbr_t *s, int64_t now_ns)
     s->rounds_since_probe = 0;
     s->probe_spread = 1 + rt_random_unit(&s->chance) / 2;
     int64_t wait_ns = (int64_t)((double)PROBE_EVERY_NS * s->probe_spread);
-    s->next_probe_ns = now_ns + wait_ns * s->patience;
+    s->next_probe_ns = now_ns + wait_ns * s->probe_backoff;
 }
 
 static bool is_time_to_probe(const udt_cc_bbr_t *s, int64_t now_ns)
@@ -322,7 +322,7 @@ static void probe_up(udt_cc_bbr_t *s, uint64_t arrived, int64_t now_ns)
         s->in_flight_hi += (double)arrived * HI_GROWTH;
     bool full = s->in_flight_peak >= AT_LIMIT * window(s);
     if (s->full_rounds >= UP_FULL_ROUNDS && (full || s->rounds_in_phase >= MOST_UP_ROUNDS)) {
-        s->patience = 1;
+        s->probe_backoff = 1;
         enter_down(s, now_ns);
     }
 }
@@ -399,7 +399,7 @@ static void bbr_init(udt_cc_t *cc, const udt_cc_config_t *config, const udt_cc_i
         .round_since_ns = in->now_ns,
         .min_rtt_at_ns = in->now_ns,
         .in_flight_hi = INFINITY,
-        .patience = 1,
+        .probe_backoff = 1,
     };
     rt_random_init(&s->chance, config->seed);
     udt_delivery_init(&s->delivery, udt_seq_add(in->snd_curr_seq, 1), in->now_ns);
@@ -445,7 +445,7 @@ static void react_to_loss(udt_cc_bbr_t *s, const udt_delivery_sample_t *sample, 
     } else if (s->phase == UDT_BBR_UP) {
         limit_in_flight(s, sample);
         bool won = bw_pps(s) >= s->up_from_pps * PROBE_WON;
-        s->patience = won ? 1 : s->patience < MOST_PATIENCE ? 2 * s->patience : MOST_PATIENCE;
+        s->probe_backoff = won ? 1 : s->probe_backoff < MAX_PROBE_BACKOFF ? 2 * s->probe_backoff : MAX_PROBE_BACKOFF;
         enter_down(s, now_ns);
     } else if (s->phase == UDT_BBR_CRUISE || s->phase == UDT_BBR_REFILL) {
         limit_bw(s, fmax(bw_pps(s) * LOSS_DECREASE, sample->rate_pps * ARRIVING_KEPT));

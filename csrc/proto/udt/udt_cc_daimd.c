@@ -160,7 +160,7 @@ static void leave_slow_start_by_loss(udt_cc_daimd_t *s, const udt_cc_in_t *in)
         s->dec_count = NAKS_IN_PERIOD;
 }
 
-static void go_on_with_congestion_period(udt_cc_daimd_t *s, const udt_cc_in_t *in)
+static void continue_congestion_period(udt_cc_daimd_t *s, const udt_cc_in_t *in)
 {
     if (s->dec_count >= NAKS_IN_PERIOD)
         return;
@@ -189,7 +189,7 @@ static void daimd_on_loss(udt_cc_t *cc, const udt_cc_in_t *in, const udt_seq_ran
     else if (udt_seq_before(s->last_dec_seq, lost[0].first))
         begin_congestion_period(s, in);
     else
-        go_on_with_congestion_period(s, in);
+        continue_congestion_period(s, in);
     open_window_over_hole(s, in, lost[n - 1].last);
     publish(cc);
 }

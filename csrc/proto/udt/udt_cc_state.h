@@ -56,7 +56,7 @@ typedef struct udt_cc_bbr {
     uint32_t full_rounds; /* without growth */
     double up_from;       /* UP: in flight when it began */
     double up_from_pps;   /* UP: rate when it began */
-    int patience;         /* factor of the time between probes */
+    int probe_backoff;         /* factor of the time between probes */
     double probe_spread;  /* the same, random: 1 .. 1.5 */
     int64_t next_probe_ns;
 

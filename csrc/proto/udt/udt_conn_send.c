@@ -272,7 +272,7 @@ static size_t add_news(const udt_conn_t *c, uint32_t first, uint32_t last, uint3
     return n;
 }
 
-static void tell_controller(udt_conn_t *c, const udt_view_t *view, int64_t at_ns)
+static void report_losses(udt_conn_t *c, const udt_view_t *view, int64_t at_ns)
 {
     udt_seq_range_t lost[NAK_RANGES];
     uint32_t budget = flight(c);
@@ -313,7 +313,7 @@ int sender_nak(udt_conn_t *c, const udt_view_t *view, int64_t at_ns)
     udt_count(c->stats, UDT_COUNT_naks_received, 1);
     c->snd.heard_ns = c->now_ns;
     if (c->snd.was_acked)
-        tell_controller(c, view, at_ns);
+        report_losses(c, view, at_ns);
     /* One packet need not report the same loss twice: the packets in flight bound the work. */
     uint32_t budget = flight(c);
     uint32_t at = 0;
@@ -504,7 +504,7 @@ typedef struct fresh {
     uint32_t count;
 } fresh_t;
 
-static void tell_sent(udt_conn_t *c, fresh_t *fresh)
+static void report_sent(udt_conn_t *c, fresh_t *fresh)
 {
     if (fresh->count == 0)
         return;
@@ -545,7 +545,7 @@ static bool emit_new(udt_conn_t *c, udt_outbox_t *box, fresh_t *fresh)
         return false;
     udt_snd_packet_t *p = udt_sndbuf_next(&s->buffer, &seq);
     if (has_expired(c, p)) {
-        tell_sent(c, fresh);
+        report_sent(c, fresh);
         put_drop(c, box, seq, p);
         return true;
     }
@@ -566,7 +566,7 @@ static void emit_data(udt_conn_t *c, udt_outbox_t *box)
         if (!emit_lost(c, box) && !emit_new(c, box, &fresh))
             break;
     }
-    tell_sent(c, &fresh);
+    report_sent(c, &fresh);
     s->stopped = !has_to_send(c);
 }
 

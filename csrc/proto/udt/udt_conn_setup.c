@@ -74,7 +74,7 @@ static int client_answer(udt_conn_t *c, const udt_handshake_t *hs)
         conn_fail(c, UDT_ECONNREJ);
         return 0;
     case UDT_REQUEST_RESPONSE:
-        if (!udt_handshake_can_be(hs))
+        if (!udt_handshake_is_valid(hs))
             return refuse(c);
         if (hs->isn != c->isn)
             conn_fail(c, UDT_ESECFAIL);
@@ -90,7 +90,7 @@ static int rendezvous_answer(udt_conn_t *c, const udt_handshake_t *hs)
 {
     bool is_known = hs->request <= UDT_REQUEST_RENDEZVOUS && hs->request >= UDT_REQUEST_AGREED;
     bool is_sloppy = hs->version == 0 && hs->mode == 0; /* libudt that is connected already */
-    if (!is_known || !udt_handshake_can_be(hs) || (!is_sloppy && hs->mode != c->config.mode))
+    if (!is_known || !udt_handshake_is_valid(hs) || (!is_sloppy && hs->mode != c->config.mode))
         return refuse(c);
     c->setup.peer = *hs;
     c->setup.peer_known = true;
@@ -133,7 +133,7 @@ void setup_other(udt_conn_t *c, const udt_view_t *view)
 
 int udt_conn_accept(udt_conn_t *c, const udt_handshake_t *request, int64_t now_mono_ns)
 {
-    if (c->state != UDT_CONN_OPENED || !udt_handshake_can_be(request))
+    if (c->state != UDT_CONN_OPENED || !udt_handshake_is_valid(request))
         return -EINVAL;
     if (now_mono_ns > c->now_ns)
         c->now_ns = now_mono_ns;

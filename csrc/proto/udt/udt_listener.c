@@ -53,7 +53,7 @@ udt_listener_verdict_t udt_listener_receive(udt_listener_t *l, const void *data,
         put_refusal(request, reply);
         return UDT_LISTENER_REPLY;
     }
-    if (!udt_handshake_can_be(request)) {
+    if (!udt_handshake_is_valid(request)) {
         l->counters.bad_values++;
         return UDT_LISTENER_IGNORE;
     }

@@ -210,7 +210,7 @@ typedef struct udt_handshake {
 void udt_handshake_read(const udt_view_t *view, udt_handshake_t *hs);
 
 /* Whether packet size, window and socket id are possible values for a connection. */
-static inline bool udt_handshake_can_be(const udt_handshake_t *hs)
+static inline bool udt_handshake_is_valid(const udt_handshake_t *hs)
 {
     return hs->mss >= UDT_MIN_MSS && hs->window_packets > 0 && hs->socket_id > 0 &&
            hs->socket_id <= UDT_SEQ_MASK;

@@ -213,11 +213,11 @@ static udt_conn_t *find_receiver(udt_port_t *p, uint32_t id, const udt_address_t
 {
     udt_port_entry_t *e = id != 0 ? find_entry(p, id) : find_rendezvous(p, from);
     if (e == NULL) {
-        p->nobody++;
+        p->unknown_id++;
         return NULL;
     }
     if (!udt_address_equals(&e->peer, from)) {
-        p->strangers++;
+        p->unknown_source++;
         return NULL;
     }
     return e->conn;
@@ -229,7 +229,7 @@ udt_port_verdict_t udt_port_receive(udt_port_t *p, const void *data, size_t size
 {
     result->conn = NULL;
     if (size < UDT_HEADER_BYTES) {
-        p->nobody++;
+        p->unknown_id++;
         return UDT_PORT_DROPPED;
     }
     uint32_t id = udt_get32((const uint8_t *)data + 12);

@@ -40,8 +40,8 @@ typedef struct udt_port {
     uint32_t last_id;
     udt_secret_t secret;
     udt_listener_t *listener;
-    uint64_t strangers; /* datagrams for another peer's id, or from an unknown address */
-    uint64_t nobody;    /* datagrams for an unknown id */
+    uint64_t unknown_source; /* datagrams for another peer's id, or from an unknown address */
+    uint64_t unknown_id;    /* datagrams for an unknown id */
 } udt_port_t;
 
 typedef enum udt_port_verdict {

@@ -465,7 +465,7 @@ static void test_our_worker_is_replaced(void)
             nfx_config_t link = w.s.config;
             CHECK_EQ(nfx_session_init(&w.s, &link, &w.stats), 0);
             if (go_on)
-                nfx_session_go_on(&w.s, &past, w.now_ns);
+                nfx_session_take_over(&w.s, &past, w.now_ns);
             nfx_session_start_sending(&w.s, w.now_ns, w.now_ns);
             run_until(350 * MS);
             CHECK_EQ(w.peer.refused > refused, !go_on && kind != PEER_CODESYS5);

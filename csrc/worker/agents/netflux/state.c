@@ -74,7 +74,7 @@ int netflux_agent_session_open(wrk_channel_t *ch, int64_t now_mono_ns)
     int rc = nfx_session_init(&a->session, &config, stats);
     if (rc < 0)
         return rc;
-    nfx_session_go_on(&a->session, &past, now_mono_ns);
+    nfx_session_take_over(&a->session, &past, now_mono_ns);
     if (!inherited)
         return 0;
     a->sequence = rt_load_relaxed(&stats->counters[NFX_COUNT_sent]);

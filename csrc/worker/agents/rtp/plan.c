@@ -241,7 +241,7 @@ void rtp_plan_purge(rtp_plan_t *p)
     p->pause_samples = 0;
 }
 
-void rtp_plan_go_on(rtp_plan_t *p, int64_t now_ns)
+void rtp_plan_resume(rtp_plan_t *p, int64_t now_ns)
 {
     if (!p->has_record || !p->paused)
         return;

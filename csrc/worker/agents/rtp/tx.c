@@ -471,7 +471,7 @@ void rtp_agent_tx_hold(wrk_channel_t *ch)
 
 void rtp_agent_tx_release(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    rtp_plan_go_on(&rtp_agent_of(ch)->plan, to_channel(ch, now_mono_ns));
+    rtp_plan_resume(&rtp_agent_of(ch)->plan, to_channel(ch, now_mono_ns));
 }
 
 /* --- purge --------------------------------------------------------------------------------- */

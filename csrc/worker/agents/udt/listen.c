@@ -194,14 +194,14 @@ void udt_port_agent_counters(udt_port_agent_t *p)
         {SHM_UDT_PORT_COUNT_bad_cookie, c->bad_cookie},
         {SHM_UDT_PORT_COUNT_bad_version, c->bad_version},
         {SHM_UDT_PORT_COUNT_bad_values, c->bad_values},
-        {SHM_UDT_PORT_COUNT_foreign, p->sockets.strangers},
-        {SHM_UDT_PORT_COUNT_unknown, p->sockets.nobody},
+        {SHM_UDT_PORT_COUNT_foreign, p->sockets.unknown_source},
+        {SHM_UDT_PORT_COUNT_unknown, p->sockets.unknown_id},
     };
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
         if (counts[i].n != 0)
             rt_bump(&p->state->counters[counts[i].id], counts[i].n);
     *c = (udt_listener_counters_t){0};
-    p->sockets.strangers = p->sockets.nobody = 0;
+    p->sockets.unknown_source = p->sockets.unknown_id = 0;
 }
 
 /* --- listening ----------------------------------------------------------------------------- */

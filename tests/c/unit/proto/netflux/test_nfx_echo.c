@@ -127,7 +127,7 @@ static void test_going_on_behind_a_number(void)
 {
     for (unsigned number = 0; number < 256; number++) {
         e = (nfx_echo_t){0};
-        nfx_echo_go_on(&e, (uint8_t)number);
+        nfx_echo_resume(&e, (uint8_t)number);
         CHECK_EQ(nfx_echo_next(&e), (uint8_t)(number + 1));
         CHECK(!nfx_echo_feedback(&e, (uint8_t)(number - 1), 1, &ack));
         CHECK(!nfx_echo_feedback(&e, (uint8_t)number, 1, &ack)); /* of the life before */

@@ -14,7 +14,7 @@ static void test_a_successor_goes_on(void)
                        .alive = true,
                        .fresh = true,
                        .last_accepted_ns = 90 * MS};
-    nfx_session_go_on(&s, &past, 100 * MS);
+    nfx_session_take_over(&s, &past, 100 * MS);
     CHECK(no_event());
     CHECK_EQ(gauge(NFX_GAUGE_alive), 1);
     nfx_session_start_sending(&s, 100 * MS, 100 * MS);
@@ -33,7 +33,7 @@ static void test_a_successor_goes_on(void)
     CHECK(no_event());
 
     begin();
-    nfx_session_go_on(&s, &(nfx_past_t){.partner_number = 99, .fresh = true}, 0);
+    nfx_session_take_over(&s, &(nfx_past_t){.partner_number = 99, .fresh = true}, 0);
     nfx_session_start_sending(&s, 0, 0);
     CHECK(send_at(0));
     CHECK_EQ(out.header[0], 1);
@@ -50,7 +50,7 @@ static void test_a_successor_finds_the_partner_dead(void)
                        .fresh = true,
                        .last_accepted_ns = 90 * MS};
     begin();
-    nfx_session_go_on(&s, &past, 100 * MS);
+    nfx_session_take_over(&s, &past, 100 * MS);
     CHECK(no_event());
     CHECK_EQ(nfx_session_deadline_ns(&s), 120 * MS);
     CHECK(!send_at(120 * MS));
@@ -61,7 +61,7 @@ static void test_a_successor_finds_the_partner_dead(void)
     /* dead already when its predecessor was: nothing is told twice, and its numbers start anew */
     past.alive = past.heard = false;
     begin();
-    nfx_session_go_on(&s, &past, 100 * MS);
+    nfx_session_take_over(&s, &past, 100 * MS);
     CHECK(!send_at(1000 * MS));
     CHECK(no_event());
     CHECK_EQ(receive_at(200, 0, 1000 * MS), NFX_FIRST);
@@ -71,11 +71,11 @@ static void test_a_successor_finds_the_partner_dead(void)
     past = (nfx_past_t){
         .partner_known = true, .alive = true, .fresh = true, .last_accepted_ns = INT64_MAX};
     begin();
-    nfx_session_go_on(&s, &past, 100 * MS);
+    nfx_session_take_over(&s, &past, 100 * MS);
     CHECK_EQ(nfx_session_deadline_ns(&s), 130 * MS);
     past.last_accepted_ns = INT64_MIN;
     begin();
-    nfx_session_go_on(&s, &past, 100 * MS);
+    nfx_session_take_over(&s, &past, 100 * MS);
     CHECK(!send_at(100 * MS));
     CHECK(!s.alive.is);
 }
@@ -85,12 +85,12 @@ static void test_a_successor_knows_that_values_are_stale(void)
     nfx_config_t config = USUAL;
     config.on_stale = NFX_STALE_FAILSAFE;
     begin_with(&config);
-    nfx_session_go_on(&s, &(nfx_past_t){.own_number = 4}, 100 * MS);
+    nfx_session_take_over(&s, &(nfx_past_t){.own_number = 4}, 100 * MS);
     nfx_session_refreshed(&s, 90 * MS, 100 * MS); /* a later owner's */
     CHECK(next_is(NFX_EVENT_FRESH, 90 * MS));
 
     begin_with(&config);
-    nfx_session_go_on(&s, &(nfx_past_t){.own_number = 4}, 100 * MS);
+    nfx_session_take_over(&s, &(nfx_past_t){.own_number = 4}, 100 * MS);
     nfx_session_start_sending(&s, 100 * MS, 100 * MS);
     CHECK(send_at(100 * MS));
     CHECK_EQ(out.source, NFX_FAILSAFE);

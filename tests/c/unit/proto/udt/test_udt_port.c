@@ -131,7 +131,7 @@ static void test_the_tables_do_what_a_list_does(void)
         }
         CHECK_EQ(p.count, count);
     }
-    CHECK(p.strangers > 0 && p.nobody > 0);
+    CHECK(p.unknown_source > 0 && p.unknown_id > 0);
     close_port();
 }
 

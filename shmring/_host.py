@@ -230,7 +230,8 @@ def mark_failed(holding: Holding, number: int, text: str) -> None:
     Only the worker may write here, and it is dead. Sleeping processes check the state themselves.
     """
     why = text.encode().replace(b"\0", b" ")
-    lib.shm_segment_say(holding.segment_fd, lib.SHM_STATE_FAILED, number or errno.EOWNERDEAD, why)
+    error = number or errno.EOWNERDEAD
+    lib.shm_segment_write_state(holding.segment_fd, lib.SHM_STATE_FAILED, error, why)
 
 
 def mark_closed(posix_name: str) -> None:
@@ -245,7 +246,7 @@ def mark_closed(posix_name: str) -> None:
     try:
         with mapped(fd, writable=False) as segment:
             if segment is not None:
-                lib.shm_segment_say(fd, lib.SHM_STATE_CLOSED, 0, b"")
+                lib.shm_segment_write_state(fd, lib.SHM_STATE_CLOSED, 0, b"")
     finally:
         os.close(fd)
 

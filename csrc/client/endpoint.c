@@ -73,7 +73,7 @@ int endpoint_attach_reader(endpoint_t *e, uint32_t slot, int reader_fd)
     e->rx.cursor = was.cursor;
     e->rx.sequence = was.sequence;
     e->rx.lost = was.lost;
-    e->rx.lost_untold = was.lost_untold;
+    e->rx.lost_unreported = was.lost_unreported;
     e->reader = e->rx.slot;
     e->reader_fd = reader_fd;
     rt_store_release(&e->reader->cursor, was.cursor);

@@ -46,7 +46,7 @@ static void add(error_log_t *l, shm_event_id_t id, const recorder_subject_t *sub
     fill_text(e->text, sizeof e->text, text);
     rt_store_relaxed(&e->count, count);
     rt_store_relaxed(&e->last_mono_ns, now_mono_ns);
-    rt_store_release(&e->state, 1); /* E1: the entry is whole; pairs with E2 */
+    rt_store_release(&e->state, 1); /* E1: the entry is whole; readers copy the page and check it */
     l->latest = l->count++;
 }
 
@@ -65,26 +65,4 @@ void error_log_note(error_log_t *l, shm_event_id_t id, const recorder_subject_t 
         rt_bump(&l->shared->others, count);
         rt_store_relaxed(&l->shared->others_last_mono_ns, now_mono_ns);
     }
-}
-
-unsigned error_log_read(const shm_error_log_t *shared, shm_error_t out[SHM_ERRORS])
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < SHM_ERRORS; i++) {
-        const shm_error_t *e = &shared->errors[i];
-        if (rt_load_acquire(&e->state) == 0) /* E2 */
-            continue;
-        out[n].id = e->id;
-        out[n].first_mono_ns = e->first_mono_ns;
-        out[n].a = e->a;
-        out[n].channel_id = e->channel_id;
-        memcpy(out[n].channel, e->channel, sizeof e->channel);
-        memcpy(out[n].text, e->text, sizeof e->text);
-        out[n].text[sizeof out[n].text - 1] = '\0';
-        rt_store_relaxed(&out[n].state, 1);
-        rt_store_relaxed(&out[n].count, rt_load_relaxed(&e->count));
-        rt_store_relaxed(&out[n].last_mono_ns, rt_load_relaxed(&e->last_mono_ns));
-        n++;
-    }
-    return n;
 }

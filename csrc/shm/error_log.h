@@ -20,7 +20,4 @@ void error_log_init(error_log_t *l, shm_error_log_t *shared);
 void error_log_note(error_log_t *l, shm_event_id_t id, const recorder_subject_t *subject,
                     uint64_t count, int64_t a, const char *text, int64_t now_mono_ns);
 
-/* Copies the complete entries in the order of their first time. Returns how many. */
-unsigned error_log_read(const shm_error_log_t *shared, shm_error_t out[SHM_ERRORS]);
-
 #endif

@@ -53,13 +53,6 @@ void recorder_init(recorder_t *r, shm_recorder_t *shared, uint32_t pid, int64_t 
 void recorder_note(recorder_t *r, shm_event_id_t id, const recorder_subject_t *subject,
                    uint64_t count, int64_t a, int64_t b, int64_t c, int64_t now_mono_ns);
 
-/* Reads shm_event_t. */
-static inline void recorder_reader_init(slot_reader_t *reader, const shm_recorder_t *shared)
-{
-    slot_reader_init(reader, &shared->cursors, shared->events, SHM_RECORDER_EVENTS,
-                     (uint32_t)sizeof(shm_event_t));
-}
-
 /* The kind in the table. FACT for an id beyond it. */
 shm_event_kind_t shm_event_kind(unsigned id);
 

@@ -394,7 +394,7 @@ static bool find_place(rx_reader_t *r, shm_cursor_t *cursor, uint64_t *sequence)
             r->cursor = v.floor;
             r->sequence = v.floor_sequence;
             r->lost += lost;
-            r->lost_untold += lost;
+            r->lost_unreported += lost;
             if (r->slot)
                 rt_store_relaxed(&r->slot->lost, r->lost);
         }
@@ -470,7 +470,7 @@ static void skip_damage(rx_reader_t *r, shm_cursor_t cursor)
         return;
     }
     r->lost += v.tail_sequence - r->sequence;
-    r->lost_untold += v.tail_sequence - r->sequence;
+    r->lost_unreported += v.tail_sequence - r->sequence;
     r->cursor = v.tail;
     r->sequence = v.tail_sequence;
     if (r->slot)
@@ -517,33 +517,11 @@ int rx_reader_next(rx_reader_t *r, void *buffer, uint32_t buffer_bytes, rx_packe
         }
         packet->sequence = sequence;
         if (lost_before)
-            *lost_before = r->lost_untold;
-        r->lost_untold = 0;
+            *lost_before = r->lost_unreported;
+        r->lost_unreported = 0;
         return 1;
     }
     return 0;
-}
-
-int rx_reader_peek_bytes(rx_reader_t *r)
-{
-    shm_cursor_t cursor;
-    uint64_t sequence;
-    rx_packet_t packet;
-    uint8_t none;
-    for (int attempt = 0; attempt < ATTEMPTS && find_place(r, &cursor, &sequence); attempt++) {
-        if (shm_cursor_place(cursor) >= r->units) {
-            skip_damage(r, cursor);
-            continue;
-        }
-        uint32_t end = copy_record(r, cursor, &none, 0, &packet);
-        if (!still_whole(r, sequence))
-            continue;
-        if (end != UINT32_MAX)
-            return (int)packet.payload_bytes;
-        if (r->mode == SHM_READ_BROADCAST || rt_load_acquire(&r->shared->shared_head) == cursor)
-            skip_damage(r, cursor);
-    }
-    return -EAGAIN;
 }
 
 uint64_t rx_reader_waiting(const rx_reader_t *r)

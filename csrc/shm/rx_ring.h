@@ -75,7 +75,7 @@ typedef struct rx_reader {
     shm_cursor_t cursor; /* broadcast */
     uint64_t sequence;   /* 64-bit form, for widening */
     uint64_t lost;
-    uint64_t lost_untold; /* of those, found since the last packet was read */
+    uint64_t lost_unreported; /* of those, found since the last packet was read */
 } rx_reader_t;
 
 /* A packet that was read. Its payload was copied to the caller's buffer. */
@@ -101,10 +101,6 @@ int rx_reader_init(rx_reader_t *r, const shm_segment_t *s, uint32_t slot, int mo
  * they can be read. */
 int rx_reader_next(rx_reader_t *r, void *buffer, uint32_t buffer_bytes, rx_packet_t *packet,
                    uint64_t *lost_before);
-
-/* Length of the next packet without taking it; -EAGAIN: there is none. For sizing a buffer. The
- * packet may be gone (overwritten, or taken by another reader) when it is read later. */
-int rx_reader_peek_bytes(rx_reader_t *r);
 
 /* Packets this reader could still take now. */
 uint64_t rx_reader_waiting(const rx_reader_t *r);

@@ -44,23 +44,9 @@ SIZE(shm_config_t, 1344);
 
 AT(shm_identity_t, magic, 0);
 AT(shm_identity_t, version, 8);
-AT(shm_identity_t, identity_bytes, 12);
 AT(shm_identity_t, segment_bytes, 16);
 AT(shm_identity_t, segment_id, 24);
-AT(shm_identity_t, created_real_ns, 32);
-AT(shm_identity_t, status_offset, 40);
-AT(shm_identity_t, tx_cursors_offset, 44);
-AT(shm_identity_t, rx_cursors_offset, 48);
-AT(shm_identity_t, report_cursors_offset, 52);
-AT(shm_identity_t, producers_offset, 56);
-AT(shm_identity_t, readers_offset, 60);
-AT(shm_identity_t, stats_offset, 64);
-AT(shm_identity_t, reports_offset, 68);
-AT(shm_identity_t, tx_offset, 72);
-AT(shm_identity_t, rx_offset, 80);
-AT(shm_identity_t, engine_offset, 88);
-AT(shm_identity_t, late_offset, 96);
-AT(shm_identity_t, config, 104);
+AT(shm_identity_t, config, 32);
 _Static_assert(sizeof(shm_identity_t) <= SHM_PAGE_BYTES, "identity is one page");
 
 AT(shm_status_t, state, 0);
@@ -163,7 +149,7 @@ AT(shm_worker_page_t, heartbeat_mono_ns, 184);
 AT(shm_worker_page_t, wake_latency, 264);
 AT(shm_worker_page_t, calls_filtered, 8744);
 AT(shm_worker_page_t, calls_refused, 8752);
-AT(shm_worker_page_t, slot_looks, 8760);
+AT(shm_worker_page_t, slot_checks, 8760);
 
 SIZE(shm_worker_page_t, 8768);
 

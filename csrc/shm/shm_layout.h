@@ -31,7 +31,7 @@
 #include "shm/shm_config.h"
 
 #define SHM_MAGIC UINT64_C(0x676e69726d687300) /* "\0shmring" read as little-endian bytes */
-#define SHM_LAYOUT_VERSION 4u
+#define SHM_LAYOUT_VERSION 5u
 #define SHM_PAGE_BYTES 4096u
 #define SHM_UNIT_BYTES 8u
 
@@ -173,23 +173,9 @@ typedef struct shm_late_packet {
 typedef struct shm_identity {
     uint64_t magic;
     rt_a32_t version;
-    uint32_t identity_bytes;
+    uint32_t reserved;
     uint64_t segment_bytes;
     uint64_t segment_id; /* random, differs for every segment ever made under a name */
-    int64_t created_real_ns;
-    /* Geometry: offsets from the start of the segment. */
-    uint32_t status_offset;
-    uint32_t tx_cursors_offset;
-    uint32_t rx_cursors_offset;
-    uint32_t report_cursors_offset;
-    uint32_t producers_offset;
-    uint32_t readers_offset;
-    uint32_t stats_offset;
-    uint32_t reports_offset;
-    uint64_t tx_offset;
-    uint64_t rx_offset;
-    uint64_t engine_offset;
-    uint64_t late_offset;
     shm_config_t config;
 } shm_identity_t;
 
@@ -386,7 +372,7 @@ typedef enum shm_hist_id {
 typedef struct shm_stats {
     rt_a64_t counters[SHM_COUNTER_SPACE];
     rt_a64_t drops_base; /* the kernel's count at the socket when rx_kernel_drops was 0 */
-    rt_a64_t rx_link; /* emulated link: arrivals offered to it << 32 | arrivals in transit in it */
+    rt_a64_t rx_path; /* impaired path: arrivals offered to it << 32 | arrivals in transit on it */
     rt_a64_t finished_base; /* packets that had their verdict when the counters were 0 */
     rt_a64_t reserved[5];
     rt_a64_t scheduled;          /* gauge: packets waiting for their deadline */
@@ -427,7 +413,7 @@ typedef struct shm_worker_page {
     rt_a32_t calls_filtered; /* 1: only listed system calls are possible */
     uint8_t pad_filtered[4];
     rt_a64_t calls_refused; /* system calls that were not on the list */
-    rt_a64_t slot_looks;    /* times it checked whether a slot's holder lives: a system call each */
+    rt_a64_t slot_checks;   /* times it checked whether a slot's holder lives: a system call each */
 } shm_worker_page_t;
 
 /* The whole file. It outlives the worker. If all processes of a pool were killed, it outlives the

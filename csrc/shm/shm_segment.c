@@ -105,29 +105,6 @@ static int reserve(int fd, uint64_t bytes)
                       (unsigned long long)bytes, (unsigned long long)free_bytes);
 }
 
-static void write_identity(shm_identity_t *id, const shm_config_t *c, uint64_t segment_id)
-{
-    geometry_t g = geometry_of(c);
-    id->magic = SHM_MAGIC;
-    id->identity_bytes = sizeof *id;
-    id->segment_bytes = g.total;
-    id->segment_id = segment_id;
-    id->created_real_ns = rt_real_ns();
-    id->status_offset = (uint32_t)g.status;
-    id->tx_cursors_offset = (uint32_t)g.tx_cursors;
-    id->rx_cursors_offset = (uint32_t)g.rx_cursors;
-    id->report_cursors_offset = (uint32_t)g.report_cursors;
-    id->producers_offset = (uint32_t)g.producers;
-    id->readers_offset = (uint32_t)g.readers;
-    id->stats_offset = (uint32_t)g.stats;
-    id->reports_offset = (uint32_t)g.reports;
-    id->tx_offset = g.tx;
-    id->rx_offset = g.rx;
-    id->engine_offset = g.engine;
-    id->late_offset = g.late;
-    id->config = *c;
-}
-
 int shm_segment_format(shm_segment_t *s, int fd, const shm_config_t *c, uint64_t segment_id)
 {
     int rc = shm_config_check(c);
@@ -144,7 +121,10 @@ int shm_segment_format(shm_segment_t *s, int fd, const shm_config_t *c, uint64_t
     s->segment_id = segment_id;
     s->config = *c;
     find_parts(s);
-    write_identity(s->identity, c, segment_id);
+    s->identity->magic = SHM_MAGIC;
+    s->identity->segment_bytes = bytes;
+    s->identity->segment_id = segment_id;
+    s->identity->config = *c;
     rt_store_relaxed(&s->status->worker_slot, UINT32_MAX);
     rt_store_relaxed(&s->status->cpu, UINT32_MAX);
     rt_store_relaxed(&s->tx->moving, UINT64_MAX);
@@ -264,19 +244,6 @@ int shm_segment_map_as(shm_segment_t *s, int fd, const shm_config_t *c)
     return 0;
 }
 
-int shm_segment_map_name(shm_segment_t *s, const char *posix_name, int writable)
-{
-    /* Any user may create files there: opening a named pipe must not wait for its other end. */
-    int fd = shm_open(posix_name, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK, 0);
-    if (fd < 0)
-        return rt_err_set(-errno, "opening segment %s failed", posix_name);
-    int rc = shm_segment_map(s, fd, writable);
-    close(fd);
-    if (rc < 0)
-        rt_err_append("segment %s", posix_name);
-    return rc;
-}
-
 void shm_segment_unmap(shm_segment_t *s)
 {
     bus_guard_remove(s->guard);
@@ -292,7 +259,7 @@ static int write_at(int fd, const void *from, size_t bytes, size_t at)
     return rt_err_set(errno ? -errno : -EIO, "writing to the segment: %s", strerror(errno));
 }
 
-int shm_segment_say(int fd, shm_channel_state_t state, uint32_t error, const char *reason)
+int shm_segment_write_state(int fd, shm_channel_state_t state, uint32_t error, const char *reason)
 {
     const size_t status = SHM_PAGE_BYTES; /* as geometry_of says */
     char text[SHM_REASON_BYTES] = "";

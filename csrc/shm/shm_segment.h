@@ -53,12 +53,9 @@ int shm_segment_map_as(shm_segment_t *s, int fd, const shm_config_t *c);
  * -ENOSPC. */
 int shm_segment_map(shm_segment_t *s, int fd, int writable);
 
-/* Like shm_segment_map, by POSIX name. -ENOENT if it does not exist. */
-int shm_segment_map_name(shm_segment_t *s, const char *posix_name, int writable);
-
 /* Writes state, error and reason into the file without mapping or checking it: for the pool of a
  * dead worker, and for a worker whose mapping is torn. Returns 0 or -errno with a text. */
-int shm_segment_say(int fd, shm_channel_state_t state, uint32_t error, const char *reason);
+int shm_segment_write_state(int fd, shm_channel_state_t state, uint32_t error, const char *reason);
 
 /* Whether the file was cut short below the mapping: the mapping is then zeroed memory of this
  * process, and no other process sees what is written. */

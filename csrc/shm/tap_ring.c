@@ -160,7 +160,7 @@ static bool still_whole(const tap_reader_t *r)
     return writing <= r->at + r->ring_bytes;
 }
 
-static void go_on_at_a_mark(tap_reader_t *r, uint64_t tail)
+static void continue_at_mark(tap_reader_t *r, uint64_t tail)
 {
     uint64_t writing = rt_load_relaxed(&r->head->writing);
     uint64_t room = r->ring_bytes / 8;
@@ -233,7 +233,7 @@ uint32_t tap_reader_take(tap_reader_t *r, void *buffer, uint32_t buffer_bytes, t
             break; /* the loss is reported before the next record */
         if (found == LAPPED) {
             tail = rt_load_acquire(&r->head->tail);
-            go_on_at_a_mark(r, tail);
+            continue_at_mark(r, tail);
             continue;
         }
         if (found == FOUND_RECORD)
@@ -248,7 +248,7 @@ uint32_t tap_reader_state(const tap_reader_t *r)
     return rt_load_acquire(&r->head->state);
 }
 
-uint64_t tap_reader_untold(const tap_reader_t *r)
+uint64_t tap_reader_unreported(const tap_reader_t *r)
 {
     uint64_t datagrams = rt_load_relaxed(&r->head->datagrams);
     return datagrams > r->next_index ? datagrams - r->next_index : 0;

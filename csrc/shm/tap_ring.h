@@ -141,6 +141,6 @@ uint32_t tap_reader_state(const tap_reader_t *r);
 
 /* How many overwritten datagrams a reader at the end of the log has not been told of, because no
  * record follows them. */
-uint64_t tap_reader_untold(const tap_reader_t *r);
+uint64_t tap_reader_unreported(const tap_reader_t *r);
 
 #endif

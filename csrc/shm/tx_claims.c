@@ -16,7 +16,7 @@ static uint32_t slots_of(const tx_queue_t *q)
 static uint32_t step_end(const tx_queue_t *q, uint32_t from)
 {
     uint32_t left = slots_of(q) - from;
-    return from + (left < TX_SLOTS_PER_LOOK ? left : TX_SLOTS_PER_LOOK);
+    return from + (left < TX_SLOTS_PER_SEARCH ? left : TX_SLOTS_PER_SEARCH);
 }
 
 /* --- the length of an unfinished claim ------------------------------------------------------- */
@@ -170,19 +170,19 @@ static bool known_dead(const tx_queue_t *q, uint32_t slot)
     return owner == 0 || owner == TX_OWNER_DEAD;
 }
 
-void tx_claims_tell(tx_queue_t *q, const tx_open_claim_t *o, int64_t now_mono_ns)
+void tx_claims_note_halted(tx_queue_t *q, const tx_open_claim_t *o, int64_t now_mono_ns)
 {
-    q->halted_untold = true;
+    q->halted_unreported = true;
     q->halted = (tx_halted_t){.slot = o->slot,
                               .pid = rt_load_relaxed(&slot_at(q, o->slot)->owner),
                               .sequence = rt_seq64_near(q->sequence_high, shm_word_seq(o->word)),
                               .halted_ns = now_mono_ns - o->since_mono_ns};
 }
 
-static void tell_of_halt(tx_queue_t *q, tx_open_claim_t *o, int64_t now_mono_ns)
+static void note_halt_once(tx_queue_t *q, tx_open_claim_t *o, int64_t now_mono_ns)
 {
     o->slot = o->next_slot;
-    tx_claims_tell(q, o, now_mono_ns);
+    tx_claims_note_halted(q, o, now_mono_ns);
 }
 
 /* Continues the check of those that announce the claim. A few owners are asked per call, which is
@@ -194,13 +194,13 @@ static bool all_are_dead(tx_queue_t *q, tx_open_claim_t *o, int64_t now_mono_ns)
     for (uint32_t end = step_end(q, o->next_slot); o->next_slot < end; o->next_slot++) {
         if (!announces(q, o, o->next_slot) || known_dead(q, o->next_slot))
             continue;
-        if (now_mono_ns < o->ask_mono_ns || asked++ == TX_OWNERS_PER_LOOK)
+        if (now_mono_ns < o->ask_mono_ns || asked++ == TX_OWNERS_PER_SEARCH)
             return false;
         if (!q->slot_alive(q->slot_alive_of, o->next_slot))
             continue;
-        o->ask_mono_ns = now_mono_ns + TX_OWNER_PATIENCE_NS;
+        o->ask_mono_ns = now_mono_ns + TX_OWNER_CHECK_NS;
         if (o->slot == TX_NO_SLOT)
-            tell_of_halt(q, o, now_mono_ns);
+            note_halt_once(q, o, now_mono_ns);
         return false;
     }
     return o->next_slot == slots_of(q);
@@ -237,7 +237,7 @@ static int has_replaced(tx_queue_t *q, tx_open_claim_t *o)
         return -1; /* it may have been moved behind the records that were read */
     if (o->walk_ref < q->head_ref)
         o->walk_ref = q->head_ref;
-    for (unsigned n = 0; n < TX_RECORDS_PER_LOOK; n++) {
+    for (unsigned n = 0; n < TX_RECORDS_PER_SEARCH; n++) {
         uint64_t ref = o->walk_ref;
         uint64_t word = ref < q->read_ref ? rt_load_acquire(tx_word_of(q, ref)) : 0;
         if (shm_word_units(word) == 0)

@@ -2,7 +2,7 @@
  * which of them the worker has passed. Part of tx_queue.c. tx_ring.c explains them ("Halting",
  * "Dying").
  *
- * Everything here is done in small steps of TX_SLOTS_PER_LOOK slots, so that a client with
+ * Everything here is done in small steps of TX_SLOTS_PER_SEARCH slots, so that a client with
  * announcements in a thousand slots cannot hold up the worker. */
 #ifndef SHM_TX_CLAIMS_H
 #define SHM_TX_CLAIMS_H
@@ -25,6 +25,6 @@ bool tx_claims_resolve(tx_queue_t *q, int64_t now_mono_ns);
 bool tx_claims_replace(const tx_queue_t *q);
 
 /* Notes the halted owner of a claim for tx_queue_halted. */
-void tx_claims_tell(tx_queue_t *q, const tx_open_claim_t *o, int64_t now_mono_ns);
+void tx_claims_note_halted(tx_queue_t *q, const tx_open_claim_t *o, int64_t now_mono_ns);
 
 #endif

@@ -29,7 +29,7 @@ static void note_halt(tx_queue_t *q, uint64_t from_ref, uint64_t until_ref, int6
         q->halts_until_ref = until_ref;
 }
 
-static void look_up_halt(const tx_queue_t *q, tx_item_t *item)
+static void find_halt(const tx_queue_t *q, tx_item_t *item)
 {
     unsigned count = q->halts_made < TX_HALTS ? q->halts_made : TX_HALTS;
     for (unsigned i = 0; i < count; i++) {
@@ -60,7 +60,7 @@ int tx_read_record(tx_queue_t *q, uint64_t ref, uint64_t word, tx_item_t *item)
     item->dest.family = 0;
     item->halted_from_mono_ns = item->halted_until_mono_ns = 0;
     if (ref < q->halts_until_ref)
-        look_up_halt(q, item);
+        find_halt(q, item);
     if (payload_bytes > q->max_payload_bytes ||
         tx_record_units(payload_bytes, has_dest) > shm_word_units(word))
         return -EBADMSG;
@@ -147,7 +147,7 @@ int tx_queue_free_producer(tx_queue_t *q, uint32_t slot)
 void tx_sweep_dead_producers(tx_queue_t *q)
 {
     uint32_t slots = q->segment->config.producers;
-    for (uint32_t n = 0; n < TX_SLOTS_PER_LOOK && n < slots; n++) {
+    for (uint32_t n = 0; n < TX_SLOTS_PER_SEARCH && n < slots; n++) {
         uint32_t slot = q->next_dead = (q->next_dead + 1) % slots;
         shm_producer_t *p = &q->segment->producers[slot];
         if (slot != SHM_WORKER_PRODUCER && rt_load_relaxed(&p->owner) == TX_OWNER_DEAD &&
@@ -317,7 +317,7 @@ static int pass_claim(tx_queue_t *q, const unread_t *u, int64_t now_mono_ns)
         .word = u->word,
         .announced = shm_cursor(seq, tx_place_of(q, start)),
         .since_mono_ns = since,
-        .ask_mono_ns = since + TX_OWNER_PATIENCE_NS,
+        .ask_mono_ns = since + TX_OWNER_CHECK_NS,
         .slot = TX_NO_SLOT,
         .next_slot = SHM_WORKER_PRODUCER + 1,
     };
@@ -330,13 +330,13 @@ static int pass_claim(tx_queue_t *q, const unread_t *u, int64_t now_mono_ns)
     return -EAGAIN;
 }
 
-static bool patience_is_over(tx_queue_t *q, int64_t now_mono_ns)
+static bool claim_timed_out(tx_queue_t *q, int64_t now_mono_ns)
 {
     if (q->stuck_since_mono_ns == 0) {
         q->stuck_since_mono_ns = now_mono_ns;
         q->search = (tx_search_t){0};
     }
-    return now_mono_ns - q->stuck_since_mono_ns >= TX_CLAIM_PATIENCE_NS;
+    return now_mono_ns - q->stuck_since_mono_ns >= TX_CLAIM_TIMEOUT_NS;
 }
 
 /* A passed claim that was finished meanwhile, if there is one. Like tx_queue_next. */
@@ -353,7 +353,7 @@ static int next_passed(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
             continue;
         }
         if (o.slot != TX_NO_SLOT)
-            tx_claims_tell(q, &o, now_mono_ns);
+            tx_claims_note_halted(q, &o, now_mono_ns);
         q->open[i] = q->open[--q->open_count];
         note_halt(q, o.ref, o.ref + shm_word_units(o.word), o.since_mono_ns, now_mono_ns);
         bool ended = state == SHM_RECORD_COMMITTED || state == SHM_RECORD_CANCELLED ||
@@ -372,7 +372,7 @@ static int next_passed(tx_queue_t *q, int64_t now_mono_ns, tx_item_t *item)
 static void note_unknown_claim(tx_queue_t *q, int64_t now_mono_ns)
 {
     bool round_is_over = !q->search.know_lengths && q->search.next_slot == 0;
-    if (round_is_over && now_mono_ns - q->stuck_since_mono_ns >= TX_OWNER_PATIENCE_NS)
+    if (round_is_over && now_mono_ns - q->stuck_since_mono_ns >= TX_OWNER_CHECK_NS)
         (void)tx_note_damage(q);
 }
 
@@ -388,7 +388,7 @@ static int unfinished(tx_queue_t *q, const unread_t *u, int64_t now_mono_ns, tx_
         return give_up_on_ring(q, u->tail, item);
     if (says && relocated)
         return drop_move(q, u, shm_word_units(u->word), u->word);
-    if (!u->replay && !patience_is_over(q, now_mono_ns))
+    if (!u->replay && !claim_timed_out(q, now_mono_ns))
         return 0;
     if (says) { /* behind those that were finished: its producer may have passed one itself */
         int rc = next_passed(q, now_mono_ns, item);
@@ -403,8 +403,8 @@ static int unfinished(tx_queue_t *q, const unread_t *u, int64_t now_mono_ns, tx_
 
 bool tx_queue_halted(tx_queue_t *q, tx_halted_t *out)
 {
-    bool news = q->halted_untold;
-    q->halted_untold = false;
+    bool news = q->halted_unreported;
+    q->halted_unreported = false;
     *out = q->halted;
     return news;
 }
@@ -520,8 +520,8 @@ int tx_queue_pending(const tx_queue_t *q)
 int64_t tx_queue_nap_ns(const tx_queue_t *q, int64_t now_mono_ns)
 {
     bool soon = q->stuck_since_mono_ns != 0 && q->open_count < TX_OPEN_CLAIMS &&
-                now_mono_ns - q->stuck_since_mono_ns < TX_OWNER_PATIENCE_NS;
-    return soon ? TX_CLAIM_PATIENCE_NS : TX_OWNER_PATIENCE_NS;
+                now_mono_ns - q->stuck_since_mono_ns < TX_OWNER_CHECK_NS;
+    return soon ? TX_CLAIM_TIMEOUT_NS : TX_OWNER_CHECK_NS;
 }
 
 /* --- scheduled records --------------------------------------------------------------------- */

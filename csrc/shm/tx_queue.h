@@ -8,7 +8,7 @@
  * Everything that comes out of the ring has been checked against the ring's bounds and copied. Only
  * the payload is still in shared memory, for the kernel to copy from.
  *
- * A record whose producer has halted over it is passed after TX_CLAIM_PATIENCE_NS, and handed out
+ * A record whose producer has halted over it is passed after TX_CLAIM_TIMEOUT_NS, and handed out
  * when it is finished: then its ref and its sequence are lower than those of records handed out
  * before it. The packets of one producer stay in their order, because it has one claim at a time.
  *
@@ -63,11 +63,12 @@ void tx_queue_finish(tx_queue_t *q, uint64_t ref);
  * the numbers that this is computed from were overwritten. Only valid if each packet of the ring is
  * counted once. If the caller has counted all that it finished, it is exact as soon as
  * tx_queue_is_settled: then the records that a predecessor took in and moved have been read again. */
-int64_t tx_queue_untold(const tx_queue_t *q);
+int64_t tx_queue_uncounted(const tx_queue_t *q);
 bool tx_queue_is_settled(const tx_queue_t *q);
 
-/* Makes the present difference between finished and counted packets the base of tx_queue_untold. */
-void tx_queue_tell(tx_queue_t *q);
+/* Makes the present difference between finished and counted packets the base of
+ * tx_queue_uncounted. */
+void tx_queue_mark_counted(tx_queue_t *q);
 
 /* Finishes the next record that a client has cancelled, even if it was due far in the future. When
  * clients report cancellations, it searches all records taken in, at most *budget (counted down) in

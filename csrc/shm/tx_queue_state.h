@@ -5,12 +5,12 @@
 #include "shm/shm_segment.h"
 #include "shm/tx_record.h"
 
-#define TX_CLAIM_PATIENCE_NS (30 * RT_NS_PER_US) /* before an unfinished claim is passed */
-#define TX_OWNER_PATIENCE_NS (5 * RT_NS_PER_MS)  /* before and between checks whether its owner lives */
+#define TX_CLAIM_TIMEOUT_NS (30 * RT_NS_PER_US) /* before an unfinished claim is passed */
+#define TX_OWNER_CHECK_NS (5 * RT_NS_PER_MS)    /* before and between checks whether its owner lives */
 #define TX_OWNER_DEAD UINT32_MAX                 /* shm_producer_t.owner: known dead, claim unresolved */
 #define TX_NO_SLOT UINT32_MAX
 
-enum { TX_OPEN_CLAIMS = 32, TX_SLOTS_PER_LOOK = 64, TX_OWNERS_PER_LOOK = 4, TX_LENGTHS = 16, TX_RECORDS_PER_LOOK = 256 };
+enum { TX_OPEN_CLAIMS = 32, TX_SLOTS_PER_SEARCH = 64, TX_OWNERS_PER_SEARCH = 4, TX_LENGTHS = 16, TX_RECORDS_PER_SEARCH = 256 };
 
 /* A claim that was passed: its word in the ring has state CLAIMED and its length. */
 typedef struct tx_open_claim {
@@ -77,7 +77,7 @@ typedef struct tx_queue {
     uint64_t live_units; /* taken in and not finished */
     uint64_t sequence_high;
     uint64_t finished;
-    uint64_t finished_told;      /* of those, how many sleeping producers were told of */
+    uint64_t finished_announced; /* of those, how many sleeping producers were told of */
     uint64_t replay_until_ref;   /* takeover: records before it had been taken in before */
     uint64_t moved_until_ref;    /* takeover: relocated records before it are not counted as waiting */
     uint64_t cancels_seen; /* value of the clients' count at the beginning of the last search */
@@ -93,7 +93,7 @@ typedef struct tx_queue {
     unsigned halts_made;
     uint64_t halts_until_ref; /* no record after it waited for one of them */
     tx_halted_t halted;
-    bool halted_untold;
+    bool halted_unreported;
     uint32_t damage; /* invalid contents found in the ring: only a client that overwrites it causes them */
     uint64_t replaced_until_ref; /* after all claims that may have taken a packet's place */
     uint32_t dead_producers; /* slots whose owner is dead and whose claim is unresolved */

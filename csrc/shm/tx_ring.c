@@ -14,7 +14,7 @@
  *
  * Halting. A producer may be stopped at any instant, and for long: by a page fault, a signal, a
  * busy core. Packets queued behind its claim do not wait for it. When the worker has waited at a
- * claim for TX_CLAIM_PATIENCE_NS it notes it as open and continues to read after it. Before each
+ * claim for TX_CLAIM_TIMEOUT_NS it notes it as open and continues to read after it. Before each
  * further record it checks the open claims, and hands out those that were finished meanwhile. So
  * the packets of one producer keep their order (it has one claim at a time), and those of others
  * pass. Space is freed in order: behind an open claim the ring can be used until it is full. A
@@ -29,13 +29,13 @@
  * got it. The claim is the shortest announced length that leads on. A length leads on if a claim
  * with the next sequence starts where it ends:
  *   - the tail is there with that sequence, or a slot announces that tail value,
- *   - or the record there has that sequence: its own, or, if it was moved there, tail_seq in its header.
- * The true length leads on: the next claim was made from its end, and either its announcement stays
- * until its word is written, or no claim was made and the tail is there. A shorter length ends
- * inside the claim, which is all zero while its first word is (each owner's first store is a word
- * at the beginning, T10), and no tail value was ever there. A longer one may lead on as well, if
- * everything after the true end was moved there, because a relocation uses no sequence. So the
- * shortest length that leads on is the true one.
+ *   - or the record there has that sequence: its own, or, if it was moved there, tail_seq in its
+ * header. The true length leads on: the next claim was made from its end, and either its
+ * announcement stays until its word is written, or no claim was made and the tail is there. A
+ * shorter length ends inside the claim, which is all zero while its first word is (each owner's
+ * first store is a word at the beginning, T10), and no tail value was ever there. A longer one may
+ * lead on as well, if everything after the true end was moved there, because a relocation uses no
+ * sequence. So the shortest length that leads on is the true one.
  *
  * Dying. A producer may be killed between the swap and the commit. Then its claim is open like that
  * of any other that halted. The worker looks for the slots that announce its tail value. It waits
@@ -43,11 +43,11 @@
  * on behalf of the owner. A slow or stopped producer is never aborted, because it may still write.
  *
  * Replacing. One packet takes the place of another that waits, so that one of the two is sent
- * even if a process dies. The new one is claimed and filled. Its word stays CLAIMED and gets the flag
- * REPLACES, and its header gets the old one's sequence. Then the old one moves from COMMITTED to
- * CANCELLED with the flag REPLACED. Then the new one is committed. The middle step decides: if the
- * owner is dead, the worker commits the claim if a record of that sequence is marked as replaced,
- * and aborts it otherwise. Records with this mark are not freed while such a claim may be
+ * even if a process dies. The new one is claimed and filled. Its word stays CLAIMED and gets the
+ * flag REPLACES, and its header gets the old one's sequence. Then the old one moves from COMMITTED
+ * to CANCELLED with the flag REPLACED. Then the new one is committed. The middle step decides: if
+ * the owner is dead, the worker commits the claim if a record of that sequence is marked as
+ * replaced, and aborts it otherwise. Records with this mark are not freed while such a claim may be
  * undecided. (If two producers replace the same packet at once and one of them is killed, the
  * loser's packet may be sent as well.)
  *
@@ -69,18 +69,17 @@
  * Order (R releases, A acquires; the partner is named):
  *   T1  tail swap            -> A: a thread that sees the new tail sees the intent in the slot
  *   T2  word COMMITTED, R    -> T3 in tx_queue.c: fields and payload are whole
- *   T4  head_place, R in tx_release.c -> T5 here: the bytes are zero before they can be claimed again
- *   T6  bell, full fence here and in tx_queue_arm_bell: either the worker sees the record or the
- *       producer sees the bell armed
- *       Ringing is a call, and a producer may be stopped before it makes the call. So the bell says
- *       RINGING from the time a producer took it until the call has returned, and others that commit
- *       meanwhile ring as well. Each arming has a number: a producer that resumes late reports its ring
- *       only to its own arming, and cannot silence a later one.
- *   T7  room, full fence in tx_producer_wait_room, tx_ring_wait_verdict and tx_queue_release: likewise
- *   T8  tail, A -> T1: the head loaded next is at least as new as the one that made room for the claim
- *       before this tail; an older one could be a lap behind and promise room that is not there
- *   T9  cancels, full fence in cancel_at -> A in tx_queue_reap: a thread that sees the count sees the word
- *   T10 word CLAIMED, R fence after it: a thread that sees EMPTY sees none of the owner's other stores
+ *   T4  head_place, R in tx_release.c -> T5 here: the bytes are zero before they can be claimed
+ * again T6  bell, full fence here and in tx_queue_arm_bell: either the worker sees the record or
+ * the producer sees the bell armed Ringing is a call, and a producer may be stopped before it makes
+ * the call. So the bell says RINGING from the time a producer took it until the call has returned,
+ * and others that commit meanwhile ring as well. Each arming has a number: a producer that resumes
+ * late reports its ring only to its own arming, and cannot silence a later one. T7  room, full
+ * fence in tx_producer_wait_room, tx_ring_wait_verdict and tx_queue_release: likewise T8  tail, A
+ * -> T1: the head loaded next is at least as new as the one that made room for the claim before
+ * this tail; an older one could be a lap behind and promise room that is not there T9  cancels,
+ * full fence in cancel_at -> A in tx_queue_reap: a thread that sees the count sees the word T10
+ * word CLAIMED, R fence after it: a thread that sees EMPTY sees none of the owner's other stores
  */
 #include "shm/tx_ring.h"
 
@@ -94,7 +93,7 @@
 #include <string.h>
 #include <time.h>
 
-#define WALK_PATIENCE_NS (10 * RT_NS_PER_MS)
+#define WALK_TIMEOUT_NS (10 * RT_NS_PER_MS)
 #define WALK_LEAST_NAPS 20 /* the time alone may pass while this process has no core */
 
 int tx_producer_init(tx_producer_t *p, const shm_segment_t *s, uint32_t slot)
@@ -130,7 +129,7 @@ static bool space_left(const tx_producer_t *p, uint32_t place, uint32_t take)
     return tx_used_units(p->head_seen, place, p->units) + take + p->reserve_units <= p->units;
 }
 
-static void look_at_worker(tx_producer_t *p)
+static void read_worker_cursors(tx_producer_t *p)
 {
     p->head_seen = rt_load_acquire(&p->cursors->head_place); /* T5, pairs with T4 */
     p->finished_seen = rt_load_relaxed(&p->cursors->finished);
@@ -144,7 +143,7 @@ static bool has_room(tx_producer_t *p, shm_cursor_t tail, uint32_t take)
     uint32_t place = shm_cursor_place(tail);
     if (tail == p->tail_left && space_left(p, place, take) && capacity_left(p, seq))
         return true;
-    look_at_worker(p);
+    read_worker_cursors(p);
     return space_left(p, place, take) && capacity_left(p, seq);
 }
 
@@ -292,7 +291,7 @@ int tx_producer_push_engine(tx_producer_t *p, const void *head, uint32_t head_by
 int tx_producer_has_room(tx_producer_t *p)
 {
     shm_cursor_t tail = rt_load_acquire(&p->cursors->tail); /* T8 */
-    look_at_worker(p);
+    read_worker_cursors(p);
     uint32_t place = shm_cursor_place(tail);
     uint32_t need = tx_record_units(p->max_payload_bytes, false);
     return space_left(p, place, need + tx_pad_units(place, need, p->units)) &&
@@ -428,10 +427,11 @@ static int cancel_pass(const shm_segment_t *s, uint32_t sequence, tx_claim_t *in
 
 static int refuse_walk(void)
 {
-    return rt_err_set(-EBUSY,
-                      "the queue could not be searched within %d ms: a packet in it is not finished, or was "
-                      "overwritten; try again, and if it stays so, close the channel and open it again",
-                      (int)(WALK_PATIENCE_NS / RT_NS_PER_MS));
+    return rt_err_set(
+        -EBUSY,
+        "the queue could not be searched within %d ms: a packet in it is not finished, or was "
+        "overwritten; try again, and if it stays so, close the channel and open it again",
+        (int)(WALK_TIMEOUT_NS / RT_NS_PER_MS));
 }
 
 /* The worker may move the record to the tail during the walk. A second complete walk finds it
@@ -451,7 +451,7 @@ static int take_back(const shm_segment_t *s, uint64_t sequence, tx_claim_t *inst
         if (whole)
             continue;
         if (until_mono_ns == 0)
-            until_mono_ns = rt_mono_ns() + WALK_PATIENCE_NS;
+            until_mono_ns = rt_mono_ns() + WALK_TIMEOUT_NS;
         if (naps++ >= WALK_LEAST_NAPS && rt_mono_ns() > until_mono_ns)
             return refuse_walk();
         nanosleep(&nap, NULL);

@@ -94,7 +94,7 @@ static int take_over(tx_queue_t *q)
     return 0;
 }
 
-static bool everyone_lives(void *of, uint32_t slot)
+static bool all_alive(void *of, uint32_t slot)
 {
     (void)of;
     (void)slot;
@@ -110,7 +110,7 @@ int tx_queue_init(tx_queue_t *q, shm_segment_t *s, int takeover)
         .units = (uint32_t)(s->config.tx_bytes / SHM_UNIT_BYTES),
         .bell_number = rt_load_relaxed(&s->tx->bell_armed) & ~SHM_BELL_STATE,
         .max_payload_bytes = shm_config_longest(&s->config, s->config.tx_bytes),
-        .slot_alive = everyone_lives,
+        .slot_alive = all_alive,
     };
     return takeover ? take_over(q) : 0;
 }

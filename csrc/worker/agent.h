@@ -126,7 +126,7 @@ typedef struct agent_ops {
 
     /* A private pool died, and its worker ends with it: sends the final packets now. close follows.
      * NULL: there are none. */
-    void (*last_words)(wrk_channel_t *ch, int64_t now_mono_ns);
+    void (*send_final)(wrk_channel_t *ch, int64_t now_mono_ns);
 } agent_ops_t;
 
 typedef struct wrk_reader_bell {
@@ -178,7 +178,7 @@ struct wrk_channel {
     wrk_reader_bell_t *bells; /* one per reader slot, bell_count in use */
     uint32_t bell_count;
     wrk_slots_t slots[2]; /* by wrk_slot_kind_t */
-    bool untold_known;    /* what its last worker had finished and not counted is counted */
+    bool counted_all;     /* what its last worker had finished and not counted is counted */
     bool readers_next;    /* the next slot check is for an orphaned reader */
     uint32_t expensive_checks;  /* consecutive slot checks that cost too much (slots.c) */
     wrk_job_t *jobs; /* deferred commands, oldest first */
@@ -236,7 +236,7 @@ void wrk_note(wrk_channel_t *ch, shm_event_id_t id, uint64_t count, int64_t a, i
 
 /* The kernel counts its drops for as long as the socket lives. total: that count. The channel's
  * counter continues after a takeover, including drops between two workers. */
-void wrk_kernel_drops_begin(wrk_channel_t *ch, uint64_t total, int64_t now_mono_ns);
+void wrk_kernel_drops_resume(wrk_channel_t *ch, uint64_t total, int64_t now_mono_ns);
 /* Statistics were reset: counts from here on. */
 void wrk_kernel_drops_reset(wrk_channel_t *ch, uint64_t total);
 /* Adds new drops to the counter, and notes them. */

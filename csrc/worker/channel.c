@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define PURGE_STEP 256u
-#define MOST_UNTOLD 256 /* a batch for each of the workers that died one after the other */
+#define MOST_UNCOUNTED 256 /* a batch for each of the workers that died one after the other */
 #define PREFAULT_BYTES (UINT64_C(16) << 20)
 #define PREFAULT_STEP_BYTES (UINT64_C(32) << 10) /* 4 to 12 us */
 
@@ -293,7 +293,7 @@ int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int seg
         close(bell_fd);
         return rc;
     }
-    ch->untold_known = !takeover;
+    ch->counted_all = !takeover;
     channels_add(ch);
     w->opened_mono_ns = rt_mono_ns();
     if (ch->ops->memory_as_used)
@@ -315,7 +315,7 @@ void channel_end(wrk_channel_t *ch)
     poller_forget(&ch->worker->poller, &ch->bell);
     close_agent(ch);
     rt_store_release(&ch->segment.status->state, SHM_STATE_CLOSED);
-    channel_wake_everybody(ch);
+    channel_wake_all(ch);
 }
 
 void channel_free(wrk_channel_t *ch)
@@ -385,7 +385,7 @@ void channel_reset_stats(wrk_channel_t *ch)
     for (unsigned i = 0; i < SHM_HIST_TOTAL; i++)
         rt_hist_reset(&ch->stats->hists[i]);
     rt_fence_full();
-    tx_queue_tell(&ch->tx);
+    tx_queue_mark_counted(&ch->tx);
     rt_store_relaxed(&ch->stats->reset_mono_ns, (uint64_t)rt_mono_ns());
     if (ch->ops->reset != NULL)
         ch->ops->reset(ch);
@@ -396,17 +396,17 @@ void channel_reset_stats(wrk_channel_t *ch)
 /* Each finished packet is counted directly after it, unless its worker died between the two steps. It
  * is unknown whether such a packet left: it counts as failed. This is done once for each worker, when
  * no packet is in progress. */
-static void count_untold(wrk_channel_t *ch, int64_t now_mono_ns)
+static void count_uncounted(wrk_channel_t *ch, int64_t now_mono_ns)
 {
-    if (ch->untold_known || !ch->ops->counts_each || !tx_queue_is_settled(&ch->tx))
+    if (ch->counted_all || !ch->ops->counts_each || !tx_queue_is_settled(&ch->tx))
         return;
-    ch->untold_known = true;
-    int64_t untold = tx_queue_untold(&ch->tx);
-    if (untold < 0 || untold > MOST_UNTOLD) { /* the numbers were overwritten */
-        tx_queue_tell(&ch->tx);
-    } else if (untold > 0) {
-        wrk_count(ch, SHM_COUNT_tx_failed, (uint64_t)untold);
-        wrk_note(ch, SHM_EVENT_packet_uncertain, (uint64_t)untold, SHM_WORKER_PRODUCER, 0,
+    ch->counted_all = true;
+    int64_t uncounted = tx_queue_uncounted(&ch->tx);
+    if (uncounted < 0 || uncounted > MOST_UNCOUNTED) { /* the numbers were overwritten */
+        tx_queue_mark_counted(&ch->tx);
+    } else if (uncounted > 0) {
+        wrk_count(ch, SHM_COUNT_tx_failed, (uint64_t)uncounted);
+        wrk_note(ch, SHM_EVENT_packet_uncertain, (uint64_t)uncounted, SHM_WORKER_PRODUCER, 0,
                  (int64_t)ch->tx.sequence_high, now_mono_ns);
     }
 }
@@ -419,11 +419,11 @@ void channel_housekeep(wrk_channel_t *ch, int64_t now_mono_ns)
     rt_store_relaxed(&ch->stats->wake_margin_ns, idle_margin_ns(&ch->worker->idle));
     if (shm_segment_torn(&ch->segment))
         wrk_channel_fail(ch, EFAULT, "its segment was cut short below its mapping");
-    slots_check(ch);
+    slots_check_cost(ch);
     if (ch->failed)
         return;
     ch->ops->refresh(ch, now_mono_ns);
     count_lost_arrivals(ch);
-    count_untold(ch, now_mono_ns);
+    count_uncounted(ch, now_mono_ns);
     channel_reschedule(ch);
 }

@@ -149,7 +149,7 @@ static __attribute__((noinline, cold)) void fail_overwritten(wrk_channel_t *ch)
 
 void channel_reschedule(wrk_channel_t *ch)
 {
-    if (ch->tx.halted_untold)
+    if (ch->tx.halted_unreported)
         note_halted(ch);
     if (ch->tx.damage > MOST_DAMAGE && !ch->failed)
         fail_overwritten(ch);
@@ -159,7 +159,7 @@ void channel_reschedule(wrk_channel_t *ch)
 
 /* --- fail, free ---------------------------------------------------------------------------- */
 
-void channel_wake_everybody(wrk_channel_t *ch)
+void channel_wake_all(wrk_channel_t *ch)
 {
     shm_segment_t *s = &ch->segment;
     rt_fetch_add(&s->tx->room_event, 1);
@@ -189,8 +189,8 @@ void wrk_channel_fail(wrk_channel_t *ch, int error, const char *reason)
     rt_store_relaxed(&status->error, (uint32_t)error);
     rt_store_release(&status->state, SHM_STATE_FAILED);
     if (shm_segment_torn(&ch->segment)) /* no other process sees what was written */
-        (void)shm_segment_say(ch->segment_fd, SHM_STATE_FAILED, (uint32_t)error, reason);
-    channel_wake_everybody(ch);
+        (void)shm_segment_write_state(ch->segment_fd, SHM_STATE_FAILED, (uint32_t)error, reason);
+    channel_wake_all(ch);
 }
 
 int channel_free_producer(wrk_channel_t *ch, uint32_t slot)

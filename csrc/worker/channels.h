@@ -26,7 +26,7 @@ void channel_deactivate(wrk_channel_t *ch);
 bool channel_arm_bell(wrk_channel_t *ch, int64_t now_mono_ns);
 
 /* Wakes everything that waits for the channel, to check its state. */
-void channel_wake_everybody(wrk_channel_t *ch);
+void channel_wake_all(wrk_channel_t *ch);
 
 /* Frees a producer slot whose owner is gone, and tells the engine. Returns as
  * tx_queue_free_producer. */

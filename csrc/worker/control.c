@@ -35,7 +35,7 @@ static int refuse_lost_fds(void)
  * attempt. */
 static void retry_accept(worker_t *w)
 {
-    poller_look_again(&w->poller, &w->listener);
+    poller_rearm(&w->poller, &w->listener);
 }
 
 /* --- connections --------------------------------------------------------------------------- */

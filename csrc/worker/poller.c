@@ -39,7 +39,7 @@ void poller_change(poller_t *p, wrk_source_t *source, uint32_t events)
         source->events = events;
 }
 
-void poller_look_again(poller_t *p, wrk_source_t *source)
+void poller_rearm(poller_t *p, wrk_source_t *source)
 {
     struct epoll_event event = {.events = source->events, .data.ptr = source};
     (void)epoll_ctl(p->epoll_fd, EPOLL_CTL_MOD, source->fd, &event);

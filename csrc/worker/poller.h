@@ -46,7 +46,7 @@ void poller_change(poller_t *p, wrk_source_t *source, uint32_t events);
 
 /* Fetches the source again if it is ready, though no edge came: for one that is edge-triggered and
  * whose event was not handled completely. */
-void poller_look_again(poller_t *p, wrk_source_t *source);
+void poller_rearm(poller_t *p, wrk_source_t *source);
 
 /* The source may be freed afterwards: its fetched events are dropped. Does not close the
  * descriptor. Accepts a source that is not watched. */

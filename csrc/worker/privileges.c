@@ -13,7 +13,8 @@
 
 #define HIGHEST_PRIORITY 99
 
-bool privileges_of_file(void)
+/* Whether the program's file gave this process more than its caller has. */
+static bool comes_from_file(void)
 {
     return getauxval(AT_SECURE) != 0 && getuid() != 0;
 }
@@ -21,7 +22,7 @@ bool privileges_of_file(void)
 int privileges_check_file(void)
 {
     struct stat file;
-    if (!privileges_of_file())
+    if (!comes_from_file())
         return 0;
     bool known = stat("/proc/self/exe", &file) == 0;
     if (known && (file.st_mode & S_IXOTH) == 0)
@@ -41,7 +42,7 @@ int privileges_check_file(void)
 int privileges_highest_priority(void)
 {
     struct rlimit limit = {0};
-    if (!privileges_of_file())
+    if (!comes_from_file())
         return HIGHEST_PRIORITY;
     (void)getrlimit(RLIMIT_RTPRIO, &limit);
     if (limit.rlim_cur >= HIGHEST_PRIORITY)

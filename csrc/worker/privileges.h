@@ -13,9 +13,6 @@
  * migration. */
 #define PRIVILEGES_FILE_PRIORITY 80
 
-/* Whether the program's file gave this process more than its caller has. */
-bool privileges_of_file(void);
-
 /* Drops all capabilities if they come from the file and any user may run it. Returns 0, or -EPERM
  * and a text if it did. Call it before anything that needs a capability. */
 int privileges_check_file(void);

@@ -74,7 +74,7 @@ void wrk_kernel_drops_reset(wrk_channel_t *ch, uint64_t total)
 
 /* A predecessor counted up to base + counter. The kernel's counter has 32 bits: a step backwards
  * means that this is another socket. */
-void wrk_kernel_drops_begin(wrk_channel_t *ch, uint64_t total, int64_t now_mono_ns)
+void wrk_kernel_drops_resume(wrk_channel_t *ch, uint64_t total, int64_t now_mono_ns)
 {
     if (rt_load_relaxed(&ch->segment.status->epoch) == 0) {
         wrk_kernel_drops_reset(ch, total);

@@ -12,9 +12,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOOKS_ON_NEED 64u            /* about 1 us each */
-#define LOOKS_LEAST 8u               /* of ATTACH, however slow the machine is at the moment */
-#define LOOKS_NS (50 * RT_NS_PER_US) /* of a pass, or of ATTACH: no further check begins after it */
+#define CHECKS_ON_NEED 64u /* about 1 us each */
+#define CHECKS_LEAST 8u    /* of ATTACH, however slow the machine is at the moment */
+#define CHECKS_NS \
+    (50 * RT_NS_PER_US) /* of a pass, or of ATTACH: no further check begins after it */
 /* A check is expensive if it costs more than both of these: EXPENSIVE_NS plus EXPENSIVE_PER_SLOT_NS for each
  * slot, because the kernel may walk over the lock of each, and EXPENSIVE_TIMES as much as a check of
  * another file. */
@@ -23,7 +24,7 @@
 #define EXPENSIVE_TIMES 8
 #define EXPENSIVE_IN_A_ROW 4u /* often enough to exclude coincidence */
 #define CHANNELS_PER_TURN 256u    /* searched for one with orphans */
-#define LOOK_SOON_NS RT_NS_PER_MS /* a process that ends closes its connection first */
+#define CHECK_SOON_NS RT_NS_PER_MS /* a process that ends closes its connection first */
 
 static const char *const NAMES[] = {[WRK_PRODUCERS] = "producer", [WRK_READERS] = "reader"};
 
@@ -109,7 +110,7 @@ static bool is_expensive(const wrk_channel_t *ch, int64_t cost_ns)
            cost_ns > EXPENSIVE_TIMES * timed_call(ch->worker->args.rx_fd, F_OFD_GETLK, &lock, &rc);
 }
 
-void slots_check(wrk_channel_t *ch)
+void slots_check_cost(wrk_channel_t *ch)
 {
     char reason[SHM_REASON_BYTES];
     if (ch->failed || may_call(ch))
@@ -129,9 +130,9 @@ static bool is_held(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t slot)
     struct flock lock = lock_of(kind, slot, F_WRLCK);
     if (!may_call(ch))
         return true;
-    rt_bump(&ch->worker->page->slot_looks, 1);
+    rt_bump(&ch->worker->page->slot_checks, 1);
     int64_t cost_ns = timed_call(ch->segment_fd, F_OFD_GETLK, &lock, &rc);
-    ch->worker->looks_ns += cost_ns;
+    ch->worker->checks_ns += cost_ns;
     ch->expensive_checks = is_expensive(ch, cost_ns) ? ch->expensive_checks + 1 : 0;
     return rc != 0 || lock.l_type != F_UNLCK;
 }
@@ -139,7 +140,7 @@ static bool is_held(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t slot)
 /* Like is_held, if a later pass may check again. */
 static bool seems_held(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t slot)
 {
-    return ch->worker->looks_ns >= LOOKS_NS || is_held(ch, kind, slot);
+    return ch->worker->checks_ns >= CHECKS_NS || is_held(ch, kind, slot);
 }
 
 bool slots_alive(void *of, uint32_t slot)
@@ -182,7 +183,7 @@ void slots_hung_up(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t slot)
     set_orphaned(ch, kind, slot, true);
     s->next = slot;
     w->orphan_place = ch->place;
-    int64_t soon = rt_mono_ns() + LOOK_SOON_NS;
+    int64_t soon = rt_mono_ns() + CHECK_SOON_NS;
     if (soon < w->next_housekeeping_mono_ns)
         w->next_housekeeping_mono_ns = soon;
 }
@@ -191,7 +192,7 @@ void slots_hung_up(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t slot)
 static void check_orphans(wrk_channel_t *ch, wrk_slot_kind_t kind, unsigned looks)
 {
     wrk_slots_t *s = slots_of(ch, kind);
-    int64_t until_ns = ch->worker->looks_ns + LOOKS_NS;
+    int64_t until_ns = ch->worker->checks_ns + CHECKS_NS;
     unsigned looked = 0;
     for (uint32_t i = 0; i < s->count && looks > 0 && s->orphans > 0; i++) {
         uint32_t slot = s->next < s->count ? s->next : 0;
@@ -201,12 +202,12 @@ static void check_orphans(wrk_channel_t *ch, wrk_slot_kind_t kind, unsigned look
         looks--;
         if (!is_held(ch, kind, slot))
             slots_free(ch, kind, slot);
-        if (++looked >= LOOKS_LEAST && ch->worker->looks_ns >= until_ns)
+        if (++looked >= CHECKS_LEAST && ch->worker->checks_ns >= until_ns)
             return;
     }
 }
 
-void slots_look(worker_t *w)
+void slots_check_orphan(worker_t *w)
 {
     for (unsigned i = 0; i < CHANNELS_PER_TURN && w->orphans > 0; i++) {
         uint32_t place = w->orphan_place < w->channel_count ? w->orphan_place : 0;
@@ -285,7 +286,7 @@ int slots_give(wrk_channel_t *ch, wrk_slot_kind_t kind, uint32_t pid, uint32_t w
     }
     if (give_free(ch, kind, pid, slot))
         return 0;
-    check_orphans(ch, kind, LOOKS_ON_NEED);
+    check_orphans(ch, kind, CHECKS_ON_NEED);
     if (give_free(ch, kind, pid, slot))
         return 0;
     uint32_t slots = slots_of(ch, kind)->count - first_of(kind);
@@ -306,7 +307,7 @@ static int lock_slot(wrk_channel_t *ch, int fd, wrk_slot_kind_t kind, uint32_t s
     if (!may_call(ch))
         return -ENOLCK;
     int64_t cost_ns = timed_call(fd, F_OFD_SETLK, &lock, &rc);
-    ch->worker->looks_ns += cost_ns;
+    ch->worker->checks_ns += cost_ns;
     if (cost_ns > expensive_ns(ch))
         (void)is_held(ch, kind, slot);
     return rc;

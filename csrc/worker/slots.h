@@ -53,9 +53,9 @@ bool slots_alive(void *of, uint32_t slot);
 /* Fails the channel if checks have become too expensive: a process holds very many locks on the
  * segment. After the last of several expensive checks there are no more, and all holders count as
  * alive. */
-void slots_check(wrk_channel_t *ch);
+void slots_check_cost(wrk_channel_t *ch);
 
 /* A turn of the housekeeping: checks at most one orphan. */
-void slots_look(worker_t *w);
+void slots_check_orphan(worker_t *w);
 
 #endif

@@ -36,7 +36,7 @@ typedef struct worker {
     deadline_heap_t deadlines;
 
     int64_t opened_mono_ns; /* when a channel was last opened */
-    int64_t looks_ns;       /* CPU time of this pass for checks of slot holders */
+    int64_t checks_ns;      /* CPU time of this pass for checks of slot holders */
     uint32_t orphans;       /* slots whose connection is gone, of all channels (slots.h) */
     uint32_t orphan_place;  /* channel whose orphans are checked next */
     wrk_channel_t *absent; /* channels whose memory is not all present yet, the latest first */
@@ -55,7 +55,7 @@ typedef struct worker {
     int64_t housekept_slept_ns;
     int64_t off_cpu_ns; /* in the time before it: neither on the core nor asleep */
     int64_t control_waits_since_mono_ns; /* 0: no control message was postponed */
-    bool control_put_off;                /* one of the events that were fetched last */
+    bool control_postponed;              /* one of the events that were fetched last */
 
     bool accept_failed; /* a client may still wait to be accepted */
     int lock_fd;

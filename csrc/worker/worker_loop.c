@@ -15,10 +15,10 @@
  *     less than 10 us                  no tx rings
  *     5 us (AGENT_LEAD_NS)             the deadline is served: the agent prepares, spins and sends
  *
- * Under load deadlines are never far away, so every stage has its own patience, after which it runs
- * a bounded amount anyway: transmission, reception and control all make progress. A stage checks
- * the next deadline between any two channels. Fetched events that would come too near to it are
- * handled after it.
+ * Under load deadlines are never far away, so a stage is postponed for a limited time, after which
+ * it runs a bounded amount anyway: transmission, reception and control all make progress. A stage
+ * checks the next deadline between any two channels. Fetched events that would come too near to it
+ * are handled after it.
  *
  * A pass that found nothing rests, unless a channel was opened lately: then it makes a part of that
  * channel's memory present, if nothing is due soon.
@@ -37,16 +37,16 @@
 #include "worker/tap.h"
 
 #define QUIET_NS (10 * RT_NS_PER_US)
-#define POLL_PATIENCE_NS (200 * RT_NS_PER_US)
+#define POLL_POSTPONE_MOST_NS (200 * RT_NS_PER_US)
 #define OVERDUE_EVENTS_NS (50 * RT_NS_PER_US) /* granted to them after that */
 #define CONTROL_NEEDS_NS (300 * RT_NS_PER_US)
-#define CONTROL_PATIENCE_NS (10 * RT_NS_PER_MS)
+#define CONTROL_POSTPONE_MOST_NS (10 * RT_NS_PER_MS)
 #define ACTIVE_FOR_NS RT_NS_PER_MS
 #define HOUSEKEEPING_NS (50 * RT_NS_PER_MS)
 #define HOUSEKEEPING_NEEDS_NS (50 * RT_NS_PER_US)
 #define PREFAULT_NEEDS_NS (50 * RT_NS_PER_US)
 #define PREFAULT_BEHIND_OPEN_NS (5 * RT_NS_PER_MS)
-#define HOUSEKEEPING_PATIENCE_NS (100 * RT_NS_PER_MS)
+#define HOUSEKEEPING_POSTPONE_MOST_NS (100 * RT_NS_PER_MS)
 #define FIRST_POLL_COST_NS (1 * RT_NS_PER_US)
 #define LONG_LOOP_NS RT_NS_PER_MS
 
@@ -118,7 +118,7 @@ static bool control_may_wait(worker_t *w, int64_t now_mono_ns)
     }
     if (w->control_waits_since_mono_ns == 0)
         w->control_waits_since_mono_ns = now_mono_ns;
-    if (now_mono_ns - w->control_waits_since_mono_ns < CONTROL_PATIENCE_NS)
+    if (now_mono_ns - w->control_waits_since_mono_ns < CONTROL_POSTPONE_MOST_NS)
         return true;
     w->control_waits_since_mono_ns = 0;
     return false;
@@ -136,9 +136,9 @@ static bool dispatch(worker_t *w, int64_t now_mono_ns)
            (source = poller_next(&w->poller, &events)) != NULL) {
         wrk_channel_t *ch = source->channel;
         if (ch == NULL && wait && !source->at_once) {
-            w->control_put_off = true;
+            w->control_postponed = true;
             if (source->events & EPOLLET) /* otherwise its edge would be lost */
-                poller_look_again(&w->poller, source);
+                poller_rearm(&w->poller, source);
             continue;
         }
         bool at_once = source->at_once; /* the source may be freed by its event */
@@ -151,9 +151,9 @@ static bool dispatch(worker_t *w, int64_t now_mono_ns)
             break;
     }
     if (!poller_has_rest(&w->poller)) {
-        if (!w->control_put_off)
+        if (!w->control_postponed)
             w->control_waits_since_mono_ns = 0;
-        w->control_put_off = false;
+        w->control_postponed = false;
     }
     return found;
 }
@@ -171,7 +171,7 @@ static bool fetch_events(worker_t *w, int64_t now_mono_ns)
 static bool poll_if_it_fits(worker_t *w, int64_t now_mono_ns)
 {
     bool fits = next_deadline(w) - now_mono_ns > QUIET_NS + w->poll_cost_ns;
-    bool waited = now_mono_ns - w->last_poll_mono_ns > POLL_PATIENCE_NS;
+    bool waited = now_mono_ns - w->last_poll_mono_ns > POLL_POSTPONE_MOST_NS;
     if (!fits && !waited)
         return false;
     w->last_poll_mono_ns = now_mono_ns;
@@ -228,7 +228,7 @@ static void housekeep(worker_t *w, int64_t now_mono_ns)
             w->rotation = 0;
         channel_housekeep(w->channels[w->rotation++], now_mono_ns);
     }
-    slots_look(w);
+    slots_check_orphan(w);
     (void)tap_step(w); /* also on a core that is never free */
     w->next_housekeeping_mono_ns = now_mono_ns + HOUSEKEEPING_NS;
 }
@@ -237,7 +237,7 @@ static void housekeep_if_due(worker_t *w, int64_t now_mono_ns)
 {
     int64_t overdue = now_mono_ns - w->next_housekeeping_mono_ns;
     bool fits = next_deadline(w) - now_mono_ns > HOUSEKEEPING_NEEDS_NS;
-    if (overdue >= 0 && (fits || overdue > HOUSEKEEPING_PATIENCE_NS))
+    if (overdue >= 0 && (fits || overdue > HOUSEKEEPING_POSTPONE_MOST_NS))
         housekeep(w, now_mono_ns);
 }
 
@@ -328,9 +328,9 @@ static void pass(worker_t *w)
 {
     int64_t began = rt_mono_ns();
     int64_t now = began;
-    w->looks_ns = 0;
+    w->checks_ns = 0;
     bool busy = serve_deadlines(w, &now);
-    if (next_deadline(w) - now > QUIET_NS || now - w->last_poll_mono_ns > POLL_PATIENCE_NS) {
+    if (next_deadline(w) - now > QUIET_NS || now - w->last_poll_mono_ns > POLL_POSTPONE_MOST_NS) {
         busy |= serve_active(w, now);
         now = busy ? rt_mono_ns() : now;
         busy |= poll_if_it_fits(w, now);

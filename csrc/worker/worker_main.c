@@ -148,12 +148,12 @@ static int start(worker_t *w)
     return rc;
 }
 
-static void say_last_words(worker_t *w)
+static void send_final_packets(worker_t *w)
 {
     for (uint32_t i = 0; i < w->channel_count; i++) {
         wrk_channel_t *ch = w->channels[i];
-        if (ch->ops->last_words != NULL && !ch->failed)
-            ch->ops->last_words(ch, rt_mono_ns());
+        if (ch->ops->send_final != NULL && !ch->failed)
+            ch->ops->send_final(ch, rt_mono_ns());
     }
 }
 
@@ -173,7 +173,7 @@ static void finish(worker_t *w)
     if (!w->leaves_names)
         withdraw_names(w);
     if (orphaned)
-        say_last_words(w);
+        send_final_packets(w);
     while (w->channel_count > 0) {
         wrk_channel_t *ch = w->channels[w->channel_count - 1];
         while (!channel_purge_step(ch, rt_mono_ns()))

@@ -74,7 +74,7 @@ class TapLog:
     @property
     def untold(self) -> int:
         """Datagrams that were overwritten after the last record that is left."""
-        return int(lib.tap_reader_untold(self._reader))
+        return int(lib.tap_reader_unreported(self._reader))
 
     def close(self) -> None:
         """Give the memory back. The worker must have been told before."""

@@ -17,7 +17,7 @@
 #define mux_agent_request fuzz_request
 #define mux_agent_reopen fuzz_reopen
 #define mux_agent_close_ports fuzz_close_ports
-#define mux_agent_look_after fuzz_look_after
+#define mux_agent_maintain_ports fuzz_look_after
 #define mux_agent_note_drops fuzz_note_drops
 #define mux_agent_take_in fuzz_take_in
 #define mux_agent_free_space fuzz_free_space
@@ -322,7 +322,7 @@ static void play(void)
         (void)mux_agent_purge(&f.channel, 64, f.now_ns);
         break;
     case LOOK:
-        mux_agent_look_after(&f.channel);
+        mux_agent_maintain_ports(&f.channel);
         break;
     case OVER:
         succeed();

@@ -154,7 +154,7 @@ static void serve(fuzz_t *f)
             continue;
         agent_path_emit(ch, &f->agent.path, f->now_ns);
         netflux_agent_send_due(ch, f->now_ns);
-        netflux_agent_tell(ch);
+        netflux_agent_put_events(ch);
         netflux_agent_publish(ch);
     }
 }

@@ -235,7 +235,7 @@ static void serve(fuzz_t *f)
         rtp_agent_rtcp_due(ch, f->now_ns);
         require(++looks < LOOKS_PER_INSTANT, "what is due at an instant comes to an end");
     }
-    rtp_agent_rx_tell(ch);
+    rtp_agent_publish_stats(ch);
 }
 
 /* To the next deadline. */

@@ -115,8 +115,6 @@ static void read_once(fuzz_t *f)
         wait_for_data(f, i);
         break;
     case 1:
-        (void)rx_reader_peek_bytes(&f->readers[i]);
-        break;
     case 2:
         (void)rx_reader_waiting(&f->readers[i]);
         break;

@@ -10,7 +10,7 @@
 #include "udt_worker.h"
 
 #define MOST_STEPS 200u
-#define PATIENCE_NS (30 * RT_NS_PER_S)
+#define TIMEOUT_NS (30 * RT_NS_PER_S)
 
 /* --- clients ------------------------------------------------------------------------------- */
 
@@ -125,8 +125,8 @@ static void end(fuzz_t *f)
 static void check_waiting(const udt_port_agent_t *p)
 {
     uint32_t count = 0;
-    uint32_t before = UDT_NOBODY;
-    for (uint32_t at = p->oldest; at != UDT_NOBODY; at = p->waiting[at].behind) {
+    uint32_t before = UDT_NO_PLACE;
+    for (uint32_t at = p->oldest; at != UDT_NO_PLACE; at = p->waiting[at].behind) {
         fuzz_require(p->waiting[at].number != 0 && p->waiting[at].before == before,
                      "the list of requests is one");
         before = at;
@@ -173,7 +173,7 @@ static void check(fuzz_t *f)
 
 static void check_good_stream(fuzz_t *f)
 {
-    int64_t until_ns = now_ns + PATIENCE_NS;
+    int64_t until_ns = now_ns + TIMEOUT_NS;
     if (!f->is_good || until_ns > END_NS)
         return;
     while (f->came < f->sent && now_ns < until_ns) {

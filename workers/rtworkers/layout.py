@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 SHM_MAGIC = 0x676e69726d687300
-SHM_LAYOUT_VERSION = 0x4
+SHM_LAYOUT_VERSION = 0x5
 SHM_OWNER_ELSEWHERE = 0xfffffffe
 SHM_NAME_BYTES = 0x41
 SHM_RECORDER_EVENTS = 0x400
@@ -26,7 +26,7 @@ POOL_ERRORS_AT = 163840
 SLOT_CURSORS_BYTES = 128
 
 WORKER_PAGE = "<QII65s65s2xIIIIIIII4xQQQQQQQQQQ8480xI4xQQ"
-WORKER_PAGE_FIELDS = ("magic", "version", "pid", "pool", "name_space", "cpu_wanted", "cpu", "sched_policy", "sched_priority", "memory_locked", "profile", "channels", "restarts", "heartbeat_mono_ns", "started_mono_ns", "loops", "sleeps", "slept_ns", "spun_ns", "cpu_ns", "longest_loop_ns", "forced_rests", "missed_wakes", "calls_filtered", "calls_refused", "slot_looks")
+WORKER_PAGE_FIELDS = ("magic", "version", "pid", "pool", "name_space", "cpu_wanted", "cpu", "sched_policy", "sched_priority", "memory_locked", "profile", "channels", "restarts", "heartbeat_mono_ns", "started_mono_ns", "loops", "sleeps", "slept_ns", "spun_ns", "cpu_ns", "longest_loop_ns", "forced_rests", "missed_wakes", "calls_filtered", "calls_refused", "slot_checks")
 SLOT_CURSORS = "<QQQ"
 SLOT_CURSORS_FIELDS = ("tail", "writing", "suppressed")
 EVENT = "<qqQqqqIIQ64s"

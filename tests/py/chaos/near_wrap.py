@@ -10,7 +10,7 @@ import mmap
 import struct
 from pathlib import Path
 
-TX_CURSORS_AT, RX_CURSORS_AT = 44, 48  # shm_identity_t
+TX_CURSORS_AT, RX_CURSORS_AT = 4480, 4992  # the same in each segment
 TAIL, HEAD_PLACE, FINISHED, READ, SEQUENCE_HIGH = 0, 128, 136, 144, 168  # shm_tx_cursors_t
 RX_TAIL, RX_FLOOR, RX_SEQUENCE_HIGH, RX_PURGED, RX_SHARED_HEAD = 0, 8, 16, 24, 128
 
@@ -25,7 +25,7 @@ def set_sequences(namespace: str, channel: str, sequence: int) -> None:
     def number(at: int) -> int:
         return int(struct.unpack_from("<I", segment, at)[0])
 
-    tx, rx = number(TX_CURSORS_AT), number(RX_CURSORS_AT)
+    tx, rx = TX_CURSORS_AT, RX_CURSORS_AT
     assert number(tx + TAIL) == number(tx + HEAD_PLACE), "the ring is in use"
     cursor = (sequence & 0xFFFFFFFF) << 32 | number(tx + TAIL)
     put(tx + SEQUENCE_HIGH, sequence)

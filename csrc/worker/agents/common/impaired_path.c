@@ -85,7 +85,7 @@ _Static_assert(SHM_COUNT_impair_tx_queue_dropped - SHM_COUNT_impair_tx_offered =
 void agent_path_took_rx(wrk_channel_t *ch, agent_path_t *l)
 {
     uint64_t on_the_way = impair_queued(l->rx);
-    rt_store_relaxed(&ch->stats->rx_link, l->rx_taken << 32 | (uint32_t)on_the_way);
+    rt_store_relaxed(&ch->stats->rx_path, l->rx_taken << 32 | (uint32_t)on_the_way);
     copy_counters(ch, l->rx, &l->base[RX], SHM_COUNT_impair_rx_offered);
 }
 
@@ -113,7 +113,7 @@ static void take_over(wrk_channel_t *ch, agent_path_t *l)
     resume_counts(ch, &l->base[RX], SHM_COUNT_impair_rx_offered);
     if (l->rx == NULL)
         return;
-    uint64_t word = rt_load_relaxed(&ch->stats->rx_link);
+    uint64_t word = rt_load_relaxed(&ch->stats->rx_path);
     l->rx_taken = word >> 32;
     wrk_lost_with_predecessor(ch, (uint32_t)word);
     agent_path_took_rx(ch, l);

@@ -1,4 +1,4 @@
-/* A report whose packet gets a stamp waits for it, at most STAMP_PATIENCE_NS. */
+/* A report whose packet gets a stamp waits for it, at most STAMP_TIMEOUT_NS. */
 #include "worker/agents/common/ledger.h"
 
 #include "base/rt_seq.h"
@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-#define STAMP_PATIENCE_NS (2 * RT_NS_PER_MS)
+#define STAMP_TIMEOUT_NS (2 * RT_NS_PER_MS)
 /* A stamp costs the send call about 1 us (the kernel clones the packet to the error queue) and a
  * call to fetch it. This rate is enough to track the wire offset and too low to matter. Stamps come
  * in pairs: the first stamp after a while is taken later in its call (0.3 to 2.6 us later, against
@@ -437,7 +437,7 @@ int64_t agent_stamp_deadline_ns(const agent_ledger_t *l)
     if (l->awaited_count == 0)
         return RT_NEVER_NS;
     int64_t from = l->awaited[l->awaited_head % AGENT_STAMPS].send_start_mono_ns;
-    return from + STAMP_PATIENCE_NS + (l->udp->eff.txtime ? STAMP_PATIENCE_NS : 0);
+    return from + STAMP_TIMEOUT_NS + (l->udp->eff.txtime ? STAMP_TIMEOUT_NS : 0);
 }
 
 /* --- other parts for senders ---------------------------------------------------------------- */

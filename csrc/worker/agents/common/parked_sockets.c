@@ -105,7 +105,7 @@ static bool take_next(int park, parked_t *out)
  * predecessor. The share does not limit it, because the number of descriptors in flight does not
  * grow. A message without a descriptor marks the end. One that a predecessor left there is
  * discarded. */
-unsigned agent_park_look(int park, parked_t out[AGENT_PARK_MOST])
+unsigned agent_park_list(int park, parked_t out[AGENT_PARK_MOST])
 {
     uint32_t own = (uint32_t)getpid();
     bool marked = send(park, &own, sizeof own, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof own;

@@ -41,7 +41,7 @@ bool agent_park_put(int park, uint32_t key, int fd);
 
 /* Duplicates of all descriptors there, up to AGENT_PARK_MOST. The caller owns them. Returns how
  * many. */
-unsigned agent_park_look(int park, parked_t out[AGENT_PARK_MOST]);
+unsigned agent_park_list(int park, parked_t out[AGENT_PARK_MOST]);
 
 /* Removes the socket of this key. Costs a few system calls for each that was put before it. */
 void agent_park_drop(int park, uint32_t key);
@@ -49,7 +49,7 @@ void agent_park_drop(int park, uint32_t key);
 /* Removes all sockets, and closes the park. -1 is fine. */
 void agent_park_close(int park);
 
-/* The descriptor of this key, taken out of what agent_park_look returned; -1: there is none. */
+/* The descriptor of this key, taken out of what agent_park_list returned; -1: there is none. */
 int agent_parked_take(parked_t *parked, unsigned count, uint32_t key);
 
 /* Removes the ones that were not taken. */

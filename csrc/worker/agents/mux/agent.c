@@ -128,7 +128,7 @@ static void release(wrk_channel_t *ch, int64_t now_mono_ns)
 static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     (void)mux_agent_free_space(ch, now_mono_ns); /* also if the channel is held */
-    mux_agent_look_after(ch);
+    mux_agent_maintain_ports(ch);
 }
 
 static const agent_ops_t MUX_AGENT = {

@@ -91,7 +91,7 @@ int mux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int 
 int mux_agent_reopen(wrk_channel_t *ch);
 void mux_agent_close_ports(wrk_channel_t *ch);
 /* Maintains a few ports per call, in turn: binds lost ones, asks the kernel for drops. */
-void mux_agent_look_after(wrk_channel_t *ch);
+void mux_agent_maintain_ports(wrk_channel_t *ch);
 
 /* --- sending --- */
 

@@ -18,8 +18,8 @@
 
 /* Per turn, which comes up to 20 times a second: ports that are maintained, a system call each, and
  * places that are searched for them. */
-#define LOOKED_AFTER 16u
-#define LOOKED_AT 1024u
+#define PORTS_MAINTAINED 16u
+#define PLACES_SEARCHED 1024u
 
 /* --- one port ------------------------------------------------------------------------------ */
 
@@ -58,13 +58,13 @@ static mux_socket_t *make_socket(wrk_channel_t *ch, uint16_t port, uint16_t gene
     return s;
 }
 
-static void take_place(mux_agent_t *m, mux_socket_t *s)
+static void register_port(mux_agent_t *m, mux_socket_t *s)
 {
     m->sockets[s->port] = s;
     rt_bump(&m->facts->open, 1);
 }
 
-static void leave_place(mux_agent_t *m, mux_socket_t *s)
+static void unregister_port(mux_agent_t *m, mux_socket_t *s)
 {
     rt_store_relaxed(&m->facts->open, rt_load_relaxed(&m->facts->open) - 1);
     if (s->udp.fd < 0)
@@ -81,7 +81,7 @@ static void leave_place(mux_agent_t *m, mux_socket_t *s)
 static void close_port(mux_agent_t *m, mux_socket_t *s)
 {
     rt_store_release(&m->table[s->port].state, MUX_PORT_FREE);
-    leave_place(m, s);
+    unregister_port(m, s);
 }
 
 static void write_entry(mux_agent_t *m, const mux_socket_t *s)
@@ -133,7 +133,7 @@ static int add(wrk_channel_t *ch, const mux_request_t *ask, mux_reply_t *reply)
             free(s);
             return -rc;
         }
-        take_place(m, s);
+        register_port(m, s);
         write_entry(m, s);
     }
     reply->address = m->table[ask->port].local;
@@ -244,7 +244,7 @@ static int reopen_one(wrk_channel_t *ch, uint16_t port, const mux_port_t *entry,
     if (s == NULL)
         return rt_err_set(-ENOMEM, "no memory for port %u", port);
     agent_addr_in(&s->target, &entry->target);
-    take_place(m, s);
+    register_port(m, s);
     adopt_or_bind(ch, s, entry, fd);
     return 0;
 }
@@ -253,7 +253,7 @@ int mux_agent_reopen(wrk_channel_t *ch)
 {
     mux_agent_t *m = mux_agent_of(ch);
     static parked_t parked[AGENT_PARK_MOST]; /* large, and this thread is the only user */
-    unsigned count = m->park >= 0 ? agent_park_look(m->park, parked) : 0;
+    unsigned count = m->park >= 0 ? agent_park_list(m->park, parked) : 0;
     int rc = 0;
     rt_store_relaxed(&m->facts->open, 0);
     rt_store_relaxed(&m->facts->lost, 0);
@@ -278,10 +278,10 @@ void mux_agent_close_ports(wrk_channel_t *ch)
     mux_agent_t *m = mux_agent_of(ch);
     for (uint32_t port = 0; port < m->port_count; port++)
         if (m->sockets[port] != NULL)
-            leave_place(m, m->sockets[port]);
+            unregister_port(m, m->sockets[port]);
 }
 
-static void look_after_one(wrk_channel_t *ch, mux_socket_t *s)
+static void maintain_port(wrk_channel_t *ch, mux_socket_t *s)
 {
     mux_agent_t *m = mux_agent_of(ch);
     mux_port_t entry;
@@ -295,16 +295,16 @@ static void look_after_one(wrk_channel_t *ch, mux_socket_t *s)
     }
 }
 
-void mux_agent_look_after(wrk_channel_t *ch)
+void mux_agent_maintain_ports(wrk_channel_t *ch)
 {
     mux_agent_t *m = mux_agent_of(ch);
-    unsigned left = LOOKED_AFTER;
-    for (uint32_t step = 0; step < LOOKED_AT && step < m->port_count && left > 0; step++) {
+    unsigned left = PORTS_MAINTAINED;
+    for (uint32_t step = 0; step < PLACES_SEARCHED && step < m->port_count && left > 0; step++) {
         m->rotation = m->rotation + 1 < m->port_count ? m->rotation + 1 : 0;
         mux_socket_t *s = m->sockets[m->rotation];
         if (s == NULL)
             continue;
-        look_after_one(ch, s);
+        maintain_port(ch, s);
         left--;
     }
 }

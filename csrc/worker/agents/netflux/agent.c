@@ -38,7 +38,7 @@ static void on_deadline(wrk_channel_t *ch, int64_t now_mono_ns)
     netflux_agent_receive(ch, now_mono_ns);
     agent_path_emit(ch, &a->path, now_mono_ns);
     netflux_agent_send_due(ch, rt_mono_ns()); /* reading may have taken a while */
-    netflux_agent_tell(ch);
+    netflux_agent_put_events(ch);
     netflux_agent_publish(ch);
     if (agent_stamp_deadline_ns(&a->ledger) <= now_mono_ns)
         agent_collect_stamps(ch, &a->ledger, now_mono_ns);
@@ -69,7 +69,7 @@ static unsigned do_work(wrk_channel_t *ch, int64_t now_mono_ns)
     netflux_agent_t *a = netflux_agent_of(ch);
     bool had_values = a->has_values;
     unsigned work = refuse_strays(ch, now_mono_ns);
-    netflux_agent_look(ch, now_mono_ns);
+    netflux_agent_check_values(ch, now_mono_ns);
     if (a->has_values == had_values)
         return work;
     netflux_agent_resume(ch, now_mono_ns);
@@ -169,7 +169,7 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns)
     rc = rc ? rc : open_parts(ch, now_mono_ns);
     if (rc < 0)
         return rc;
-    wrk_kernel_drops_begin(ch, udp_drops_refresh(&a->udp), now_mono_ns);
+    wrk_kernel_drops_resume(ch, udp_drops_refresh(&a->udp), now_mono_ns);
     agent_socket_facts(ch, &a->udp);
     shm_netflux_state_put(a->engine, &a->state);
     watch_input(ch);
@@ -233,12 +233,12 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 }
 
 /* No client is left to renew the values. */
-static void last_words(wrk_channel_t *ch, int64_t now_mono_ns)
+static void send_final(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
     if (a->state.settings.on_stale != SHM_NETFLUX_FAILSAFE)
         return;
-    netflux_agent_look(ch, now_mono_ns);
+    netflux_agent_check_values(ch, now_mono_ns);
     nfx_session_last(&a->session, now_mono_ns);
     netflux_agent_send_due(ch, now_mono_ns);
 }
@@ -259,6 +259,6 @@ static const agent_ops_t NETFLUX_AGENT = {
     .request = netflux_agent_request,
     .producer_gone = netflux_agent_producer_gone,
     .refresh = refresh,
-    .last_words = last_words,
+    .send_final = send_final,
 };
 AGENT_REGISTER(NETFLUX_AGENT)

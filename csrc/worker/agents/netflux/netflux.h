@@ -55,8 +55,8 @@ typedef struct netflux_agent {
     uint64_t ticket; /* of the values; 0: none yet */
     uint32_t writer; /* producer slot of their writer */
     int64_t written_ns;
-    int64_t look_at_ns; /* while it waits for values: when to check for them */
-    int64_t look_pause_ns;
+    int64_t check_at_ns; /* while it waits for values: when to check for them */
+    int64_t check_pause_ns;
     int64_t prepared_for_ns; /* the instant, see netflux_agent_prepare */
     uint64_t sequence;       /* of the next report */
     agent_ledger_t ledger;
@@ -93,7 +93,7 @@ void netflux_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns);
 int64_t netflux_agent_tx_deadline_ns(const wrk_channel_t *ch);
 /* Takes over values that were put into the out box since the last check. After the first values the
  * channel no longer needs to be rung for them. */
-void netflux_agent_look(wrk_channel_t *ch, int64_t now_mono_ns);
+void netflux_agent_check_values(wrk_channel_t *ch, int64_t now_mono_ns);
 /* From now on values are sent, or waited for. */
 void netflux_agent_resume(wrk_channel_t *ch, int64_t now_mono_ns);
 
@@ -105,7 +105,7 @@ void netflux_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns);
 /* An arrival that left the impaired path. As agent_path_t.deliver. */
 bool netflux_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mono_ns);
 /* Puts records of the link's changes. */
-void netflux_agent_tell(wrk_channel_t *ch);
+void netflux_agent_put_events(wrk_channel_t *ch);
 /* Makes new records visible to readers, and wakes them. */
 void netflux_agent_publish(wrk_channel_t *ch);
 

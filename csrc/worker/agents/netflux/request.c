@@ -36,7 +36,7 @@ static int set(wrk_channel_t *ch, const shm_netflux_settings_t *settings, int64_
         return rc;
     nfx_config_t config = netflux_agent_session_config(&a->config, settings);
     netflux_agent_receive(ch, now_mono_ns); /* datagrams that came under the old settings are judged by them */
-    netflux_agent_look(ch, now_mono_ns);
+    netflux_agent_check_values(ch, now_mono_ns);
     rc = nfx_session_reconfigure(&a->session, &config, rt_mono_ns());
     if (rc < 0)
         return rc;
@@ -181,7 +181,7 @@ int netflux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, 
     int64_t now = rt_mono_ns();
     int rc = run(ch, &request, body + sizeof request, bytes - sizeof request, now);
     netflux_agent_resume(ch, now);
-    netflux_agent_tell(ch);
+    netflux_agent_put_events(ch);
     netflux_agent_publish(ch);
     return rc;
 }
@@ -191,11 +191,11 @@ int netflux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, 
 void netflux_agent_producer_gone(wrk_channel_t *ch, uint32_t slot, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
-    netflux_agent_look(ch, now_mono_ns); /* its last values */
+    netflux_agent_check_values(ch, now_mono_ns); /* its last values */
     if (a->ticket == 0 || a->writer != slot)
         return;
     nfx_session_owner_died(&a->session, now_mono_ns);
     netflux_agent_resume(ch, now_mono_ns);
-    netflux_agent_tell(ch);
+    netflux_agent_put_events(ch);
     netflux_agent_publish(ch);
 }

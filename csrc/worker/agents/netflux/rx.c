@@ -74,7 +74,7 @@ static void put_event(wrk_channel_t *ch, const nfx_event_t *event)
     publish_values(ch, &item);
 }
 
-void netflux_agent_tell(wrk_channel_t *ch)
+void netflux_agent_put_events(wrk_channel_t *ch)
 {
     nfx_event_t event;
     while (nfx_session_next_event(&netflux_agent_of(ch)->session, &event))
@@ -90,7 +90,7 @@ bool netflux_agent_arrived(wrk_channel_t *ch, const rx_item_t *item, int64_t now
     int64_t arrival_ns = item->time_ns + wrk_clock_shift_ns(ch);
     nfx_verdict_t verdict = nfx_session_receive(&a->session, item->payload, item->payload_bytes,
                                                 arrival_ns, now_mono_ns, &frame);
-    netflux_agent_tell(ch); /* the resulting changes come before its values */
+    netflux_agent_put_events(ch); /* the resulting changes come before its values */
     if (verdict < 0)
         return true;
     rx_item_t values = *item;

@@ -33,7 +33,7 @@
  */
 #define PREPARE_NS (25 * RT_NS_PER_US)
 #define CACHES_KEEP_NS (100 * RT_NS_PER_US)
-#define LOOK_MOST_NS (20 * RT_NS_PER_MS)
+#define CHECK_MOST_NS (20 * RT_NS_PER_MS)
 /* When links without a configured origin are due.
  *
  * Not together: each would wait for those before it. Not evenly over the cycle either: a core with
@@ -78,7 +78,7 @@ static bool fetch_values(wrk_channel_t *ch, int64_t now_mono_ns)
     return true;
 }
 
-void netflux_agent_look(wrk_channel_t *ch, int64_t now_mono_ns)
+void netflux_agent_check_values(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
     if (fetch_values(ch, now_mono_ns))
@@ -131,8 +131,8 @@ static bool may_begin(const netflux_agent_t *a)
 void netflux_agent_resume(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
-    a->look_at_ns = now_mono_ns;
-    a->look_pause_ns = a->state.settings.cycle_ns;
+    a->check_at_ns = now_mono_ns;
+    a->check_pause_ns = a->state.settings.cycle_ns;
 }
 
 /* --- times ---------------------------------------------------------------------------------- */
@@ -158,14 +158,14 @@ int64_t netflux_agent_tx_deadline_ns(const wrk_channel_t *ch)
     int64_t lead = due == a->prepared_for_ns ? AGENT_LEAD_NS : PREPARE_NS;
     if (due != RT_NEVER_NS && due - ahead_ns(ch) - lead < at)
         at = due - ahead_ns(ch) - lead;
-    return waits_for_values(ch) && a->look_at_ns < at ? a->look_at_ns : at;
+    return waits_for_values(ch) && a->check_at_ns < at ? a->check_at_ns : at;
 }
 
-static void look_later(netflux_agent_t *a, int64_t now_mono_ns)
+static void retry_later(netflux_agent_t *a, int64_t now_mono_ns)
 {
-    int64_t pause_ns = a->look_pause_ns < LOOK_MOST_NS ? a->look_pause_ns : LOOK_MOST_NS;
-    a->look_at_ns = now_mono_ns + pause_ns;
-    a->look_pause_ns = 2 * pause_ns;
+    int64_t pause_ns = a->check_pause_ns < CHECK_MOST_NS ? a->check_pause_ns : CHECK_MOST_NS;
+    a->check_at_ns = now_mono_ns + pause_ns;
+    a->check_pause_ns = 2 * pause_ns;
 }
 
 /* --- sending -------------------------------------------------------------------------------- */
@@ -201,7 +201,7 @@ bool netflux_agent_prepare(wrk_channel_t *ch, int64_t now_mono_ns)
     if (left <= AGENT_LEAD_NS || left > PREPARE_NS)
         return false;
     a->prepared_for_ns = due;
-    netflux_agent_look(ch, now_mono_ns);
+    netflux_agent_check_values(ch, now_mono_ns);
     if (now_mono_ns - wrk_last_send_end_ns(ch) > CACHES_KEEP_NS)
         udp_warm(&a->udp);
     return true;
@@ -251,7 +251,7 @@ void netflux_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
     agent_way_t way = {&a->udp, &a->path, &a->ledger, &a->block};
     if (ch->held || ch->failed)
         return;
-    netflux_agent_look(ch, now_mono_ns);
+    netflux_agent_check_values(ch, now_mono_ns);
     if (may_begin(a))
         begin(ch, now_mono_ns);
     nfx_out_t out;
@@ -262,8 +262,8 @@ void netflux_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
     }
     if (!waits_for_values(ch))
         netflux_agent_resume(ch, now_mono_ns);
-    else if (a->look_at_ns <= now_mono_ns)
-        look_later(a, now_mono_ns);
+    else if (a->check_at_ns <= now_mono_ns)
+        retry_later(a, now_mono_ns);
 }
 
 /* --- open ----------------------------------------------------------------------------------- */

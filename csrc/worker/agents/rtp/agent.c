@@ -56,7 +56,7 @@ static void on_rtcp_socket(wrk_source_t *source, uint32_t events, int64_t now_mo
             rtp_agent_source_left(ch, now_mono_ns);
     }
     udp_recv_done(&a->control.udp);
-    rtp_agent_rtcp_tell(a);
+    rtp_agent_rtcp_publish_stats(a);
     if (n > 0 && agent_tapped(ch))
         agent_tap_arrived(ch, &a->control.udp, a->rx.receiver.arrivals, (unsigned)n,
                           ch->config.connect ? &a->control.remote : NULL, AGENT_TAP_NO_SEQUENCE);
@@ -177,7 +177,7 @@ static void close_channel(wrk_channel_t *ch)
     rtp_agent_bye(ch, rt_mono_ns());
     agent_give_up_stamps(ch, &a->ledger);
     rtp_agent_tx_gauges(ch);
-    rtp_agent_rx_tell(ch);
+    rtp_agent_publish_stats(ch);
     agent_path_counters(ch, &a->path);
     close_parts(ch);
 }
@@ -209,7 +209,7 @@ static void reset(wrk_channel_t *ch)
     rtp_agent_t *a = rtp_agent_of(ch);
     agent_path_reset(&a->path);
     rtp_agent_tx_gauges(ch);
-    rtp_agent_rx_tell(ch);
+    rtp_agent_publish_stats(ch);
     rtp_agent_rx_reset(ch);
     for (unsigned i = 0; i < SHM_RTP_COUNTER_SPACE; i++)
         rt_store_relaxed(&a->state->counters[i], 0);

@@ -320,7 +320,7 @@ static void resend(wrk_channel_t *ch, uint16_t seq, int64_t now_mono_ns)
 /* --- arrivals ------------------------------------------------------------------------------ */
 
 /* Reports how the remote receives us. */
-static void tell_reported(rtp_agent_t *a)
+static void publish_reported(rtp_agent_t *a)
 {
     const rtcp_session_reported_t *r = &a->control.session.reported;
     rtp_agent_gauge(a, SHM_RTP_GAUGE_rtt_ns, r->rtt_ns);
@@ -352,7 +352,7 @@ static const rtcp_member_t *other_side(const rtp_agent_t *a)
     return any ? &s->members.slots[s->members.order[0]] : source;
 }
 
-static void tell_other_side(rtp_agent_t *a)
+static void publish_other_side(rtp_agent_t *a)
 {
     const rtcp_member_t *m = other_side(a);
     if (m == NULL)
@@ -379,9 +379,9 @@ bool rtp_agent_on_rtcp(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mon
     if (!got.has_our_ssrc)
         agent_addr_in(&c->heard, &item->source);
     if (got.is_about_us)
-        tell_reported(a);
-    tell_other_side(a);
-    rtp_agent_rtcp_tell(a); /* before a reader learns of it */
+        publish_reported(a);
+    publish_other_side(a);
+    rtp_agent_rtcp_publish_stats(a); /* before a reader learns of it */
     for (uint32_t i = 0; i < got.resend_count; i++)
         resend(ch, got.resend[i], now_mono_ns);
     return got.source_left;
@@ -389,23 +389,23 @@ bool rtp_agent_on_rtcp(wrk_channel_t *ch, const rx_item_t *item, int64_t now_mon
 
 /* --- statistics ---------------------------------------------------------------------------- */
 
-void rtp_agent_rtcp_tell(rtp_agent_t *a)
+void rtp_agent_rtcp_publish_stats(rtp_agent_t *a)
 {
     const rtcp_session_t *s = &a->control.session;
     const rtcp_session_counters_t *c = &s->counters;
     const rtp_nack_counters_t *n = &s->nack.counters;
     if (!a->control.on)
         return;
-    rtp_agent_tell(a, SHM_RTP_COUNT_rtcp_received, c->received);
-    rtp_agent_tell(a, SHM_RTP_COUNT_rtcp_malformed, c->malformed);
-    rtp_agent_tell(a, SHM_RTP_COUNT_rtcp_sr_received, c->sr_received);
-    rtp_agent_tell(a, SHM_RTP_COUNT_rtcp_rr_received, c->rr_received);
-    rtp_agent_tell(a, SHM_RTP_COUNT_rtcp_bye_received, c->bye_received);
-    rtp_agent_tell(a, SHM_RTP_COUNT_nack_heard, c->nack_heard);
-    rtp_agent_tell(a, SHM_RTP_COUNT_nack_missing, n->missing);
-    rtp_agent_tell(a, SHM_RTP_COUNT_nack_requested, n->requested);
-    rtp_agent_tell(a, SHM_RTP_COUNT_nack_recovered, n->recovered);
-    rtp_agent_tell(a, SHM_RTP_COUNT_nack_given_up, n->given_up);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_rtcp_received, c->received);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_rtcp_malformed, c->malformed);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_rtcp_sr_received, c->sr_received);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_rtcp_rr_received, c->rr_received);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_rtcp_bye_received, c->bye_received);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_nack_heard, c->nack_heard);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_nack_missing, n->missing);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_nack_requested, n->requested);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_nack_recovered, n->recovered);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_nack_given_up, n->given_up);
     rtp_agent_gauge(a, SHM_RTP_GAUGE_members, rtcp_session_members(s));
     rtp_agent_gauge(a, SHM_RTP_GAUGE_senders, rtcp_session_senders(s));
     rtp_agent_gauge(a, SHM_RTP_GAUGE_rtcp_due_ns,

@@ -37,14 +37,14 @@ typedef struct rtp_agent {
     agent_block_t block; /* the kernel has no room */
     agent_purge_t purge;
     uint64_t purge_ref;    /* the records before it are cancelled */
-    int64_t looked_mono_ns; /* for the next record */
+    int64_t searched_mono_ns; /* for the next record */
     uint8_t *filling;      /* one packet, header included; NULL: none is ever sent */
 
     rtp_receiver_t rx;
     rtp_control_t control;
 
     /* The part of the parts' own counters that is in the state already. */
-    uint64_t told[SHM_RTP_COUNTER_TOTAL];
+    uint64_t published[SHM_RTP_COUNTER_TOTAL];
 } rtp_agent_t;
 
 static inline rtp_agent_t *rtp_agent_of(const wrk_channel_t *ch)
@@ -58,11 +58,11 @@ static inline void rtp_agent_count(rtp_agent_t *a, shm_rtp_counter_id_t id, uint
 }
 
 /* Sets a part's own counter to this value. One that decreased is not counted below 0. */
-static inline void rtp_agent_tell(rtp_agent_t *a, shm_rtp_counter_id_t id, uint64_t now)
+static inline void rtp_agent_publish_counter(rtp_agent_t *a, shm_rtp_counter_id_t id, uint64_t now)
 {
-    int64_t step = (int64_t)(now - a->told[id]);
+    int64_t step = (int64_t)(now - a->published[id]);
     int64_t value = (int64_t)rt_load_relaxed(&a->state->counters[id]) + step;
-    a->told[id] = now;
+    a->published[id] = now;
     rt_store_relaxed(&a->state->counters[id], value > 0 ? (uint64_t)value : 0);
 }
 
@@ -110,10 +110,8 @@ void rtp_agent_play(wrk_channel_t *ch, int64_t now_mono_ns);
 int64_t rtp_agent_rx_deadline_ns(const wrk_channel_t *ch);
 /* The source said goodbye: readers get that after all frames that came before it. */
 void rtp_agent_source_left(wrk_channel_t *ch, int64_t now_mono_ns);
-/* A record without a packet, not yet published. */
-void rtp_agent_put_event(wrk_channel_t *ch, const shm_rtp_rx_t *head, int64_t now_mono_ns);
 /* Puts counters and gauges into the state, including RTCP's. */
-void rtp_agent_rx_tell(wrk_channel_t *ch);
+void rtp_agent_publish_stats(wrk_channel_t *ch);
 void rtp_agent_rx_reset(wrk_channel_t *ch);
 void rtp_agent_rx_refresh(wrk_channel_t *ch);
 
@@ -140,6 +138,6 @@ bool rtp_agent_note_valid(rtp_agent_t *a, rtp_verdict_t verdict, uint32_t ssrc, 
                           int64_t now_mono_ns);
 /* Delivered packets need not be requested any more. */
 void rtp_agent_note_played(rtp_agent_t *a);
-void rtp_agent_rtcp_tell(rtp_agent_t *a);
+void rtp_agent_rtcp_publish_stats(rtp_agent_t *a);
 
 #endif

@@ -114,7 +114,7 @@ static void publish(wrk_channel_t *ch, const udp_rx_t *in, unsigned count)
 {
     (void)in;
     (void)count;
-    rtp_agent_rx_tell(ch); /* the content of the buffer is reported as its depth */
+    rtp_agent_publish_stats(ch); /* the content of the buffer is reported as its depth */
     if (rtp_agent_of(ch)->rx.on && !rtp_agent_of(ch)->rx.buffered)
         wrk_rx_publish(ch);
 }
@@ -146,7 +146,7 @@ int rtp_agent_rx_open(wrk_channel_t *ch)
     int rc = rtp_source_init(&r->source, &source);
     rc = rc ? rc : make_buffer(ch, r, &a->config);
     r->resync_first = ch->rx.sequence > 0;
-    wrk_kernel_drops_begin(ch, udp_drops_refresh(&a->udp), rt_mono_ns());
+    wrk_kernel_drops_resume(ch, udp_drops_refresh(&a->udp), rt_mono_ns());
     return rc;
 }
 
@@ -225,7 +225,8 @@ static void put(wrk_channel_t *ch, const shm_rtp_rx_t *head, uint32_t bytes, con
         wrk_count(ch, SHM_COUNT_rx_overwritten, 1);
 }
 
-void rtp_agent_put_event(wrk_channel_t *ch, const shm_rtp_rx_t *head, int64_t now_mono_ns)
+/* A record without a packet, not yet published. */
+static void put_event(wrk_channel_t *ch, const shm_rtp_rx_t *head, int64_t now_mono_ns)
 {
     rx_item_t how = {
         .source = rtp_agent_of(ch)->rx.from,
@@ -265,7 +266,7 @@ static void put_resync(wrk_channel_t *ch, const shm_rtp_rx_t *like, int64_t now_
     r->new_source = (r->resync_flags & SHM_RTP_NEW_SOURCE) != 0;
     r->resync_flags = 0;
     r->resync_first = false;
-    rtp_agent_put_event(ch, &head, now_mono_ns);
+    put_event(ch, &head, now_mono_ns);
 }
 
 /* --- out of the jitter buffer -------------------------------------------------------------- */
@@ -302,7 +303,7 @@ static void give(wrk_channel_t *ch, const rtp_jitter_buffer_event_t *e, int64_t 
         head.ssrc = r->source.current.ssrc;
         put_resync(ch, &head, now_mono_ns);
     } else {
-        rtp_agent_put_event(ch, &head, now_mono_ns);
+        put_event(ch, &head, now_mono_ns);
     }
 }
 
@@ -316,7 +317,7 @@ static void put_bye(wrk_channel_t *ch)
         .due_ns = to_channel(ch, r->bye_mono_ns),
     };
     r->bye_waits = false;
-    rtp_agent_put_event(ch, &head, r->bye_mono_ns);
+    put_event(ch, &head, r->bye_mono_ns);
 }
 
 void rtp_agent_source_left(wrk_channel_t *ch, int64_t now_mono_ns)
@@ -352,7 +353,7 @@ void rtp_agent_play(wrk_channel_t *ch, int64_t now_mono_ns)
     if (r->bye_waits && rtp_jitter_buffer_held(&r->buffer) == 0)
         put_bye(ch);
     rtp_agent_note_played(rtp_agent_of(ch));
-    rtp_agent_rx_tell(ch); /* first: a reader that gets a frame finds it counted */
+    rtp_agent_publish_stats(ch); /* first: a reader that gets a frame finds it counted */
     wrk_rx_publish(ch);
 }
 
@@ -488,16 +489,16 @@ void rtp_agent_receive(wrk_channel_t *ch, int64_t now_mono_ns)
 
 /* --- statistics ---------------------------------------------------------------------------- */
 
-static void tell_source(rtp_agent_t *a)
+static void publish_source(rtp_agent_t *a)
 {
     const rtp_source_t *s = &a->rx.source;
     const rtp_source_counters_t *c = &s->counters;
-    rtp_agent_tell(a, SHM_RTP_COUNT_valid, c->valid);
-    rtp_agent_tell(a, SHM_RTP_COUNT_on_probation, c->on_probation);
-    rtp_agent_tell(a, SHM_RTP_COUNT_foreign, c->foreign);
-    rtp_agent_tell(a, SHM_RTP_COUNT_jumps, c->jumps);
-    rtp_agent_tell(a, SHM_RTP_COUNT_restarts, c->restarts);
-    rtp_agent_tell(a, SHM_RTP_COUNT_source_changes, c->changes);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_valid, c->valid);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_on_probation, c->on_probation);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_foreign, c->foreign);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_jumps, c->jumps);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_restarts, c->restarts);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_source_changes, c->changes);
     bool proved = rtp_source_is_proved(s);
     rtp_agent_gauge(a, SHM_RTP_GAUGE_remote_ssrc, proved ? (int64_t)s->current.ssrc : -1);
     rtp_agent_gauge(a, SHM_RTP_GAUGE_highest_seq,
@@ -507,39 +508,39 @@ static void tell_source(rtp_agent_t *a)
     rtp_agent_gauge(a, SHM_RTP_GAUGE_jitter_ns, rtp_jitter_ns(&s->jitter));
 }
 
-static void tell_buffer(wrk_channel_t *ch)
+static void publish_buffer(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     const rtp_jitter_buffer_t *b = &a->rx.buffer;
     const rtp_jitter_buffer_counters_t *c = &b->counters;
-    if (c->late > a->told[SHM_RTP_COUNT_late])
-        wrk_note(ch, SHM_EVENT_rtp_late, c->late - a->told[SHM_RTP_COUNT_late], 0, 0, 0,
+    if (c->late > a->published[SHM_RTP_COUNT_late])
+        wrk_note(ch, SHM_EVENT_rtp_late, c->late - a->published[SHM_RTP_COUNT_late], 0, 0, 0,
                  rt_mono_ns());
-    rtp_agent_tell(a, SHM_RTP_COUNT_delivered, c->delivered);
-    rtp_agent_tell(a, SHM_RTP_COUNT_lost, c->lost);
-    rtp_agent_tell(a, SHM_RTP_COUNT_late, c->late);
-    rtp_agent_tell(a, SHM_RTP_COUNT_duplicates, c->duplicates);
-    rtp_agent_tell(a, SHM_RTP_COUNT_overflow, c->overflow);
-    rtp_agent_tell(a, SHM_RTP_COUNT_discarded, c->discarded);
-    rtp_agent_tell(a, SHM_RTP_COUNT_erasures, c->erasures);
-    rtp_agent_tell(a, SHM_RTP_COUNT_concealed_ns, c->concealed_ns);
-    rtp_agent_tell(a, SHM_RTP_COUNT_pause_ns, c->pause_ns);
-    rtp_agent_tell(a, SHM_RTP_COUNT_resyncs, c->resyncs);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_delivered, c->delivered);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_lost, c->lost);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_late, c->late);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_duplicates, c->duplicates);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_overflow, c->overflow);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_discarded, c->discarded);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_erasures, c->erasures);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_concealed_ns, c->concealed_ns);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_pause_ns, c->pause_ns);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_resyncs, c->resyncs);
     rtp_agent_gauge(a, SHM_RTP_GAUGE_delay_ns, rtp_jitter_buffer_delay_ns(b));
     rtp_agent_gauge(a, SHM_RTP_GAUGE_target_ns, rtp_jitter_buffer_target_ns(b));
     rtp_agent_gauge(a, SHM_RTP_GAUGE_depth, rtp_jitter_buffer_held(b));
     rtp_agent_gauge(a, SHM_RTP_GAUGE_skew_ppb, (int64_t)(rtp_jitter_buffer_skew_ppm(b) * 1000));
 }
 
-void rtp_agent_rx_tell(wrk_channel_t *ch)
+void rtp_agent_publish_stats(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
-    rtp_agent_rtcp_tell(a);
+    rtp_agent_rtcp_publish_stats(a);
     if (!a->rx.on)
         return;
-    tell_source(a);
+    publish_source(a);
     if (a->rx.buffered)
-        tell_buffer(ch);
+        publish_buffer(ch);
 }
 
 void rtp_agent_rx_reset(wrk_channel_t *ch)
@@ -554,5 +555,5 @@ void rtp_agent_rx_refresh(wrk_channel_t *ch)
     rtp_agent_t *a = rtp_agent_of(ch);
     if (a->rx.on)
         wrk_kernel_drops(ch, udp_drops_refresh(&a->udp), rt_mono_ns());
-    rtp_agent_rx_tell(ch);
+    rtp_agent_publish_stats(ch);
 }

@@ -82,7 +82,7 @@ static void take_pair(rtp_agent_t *a, int *socket_fd, int *rtcp_fd)
     if (!agent_is_park(*socket_fd))
         return;
     a->control.park = *socket_fd;
-    unsigned count = agent_park_look(a->control.park, parked);
+    unsigned count = agent_park_list(a->control.park, parked);
     *socket_fd = agent_parked_take(parked, count, PARKED_MEDIA);
     *rtcp_fd = agent_parked_take(parked, count, PARKED_RTCP);
     agent_parked_drop(a->control.park, parked, count);

@@ -27,7 +27,7 @@
 #include <string.h>
 
 #define TAKE_IN_PER_CALL 256u
-#define LOOK_PER_CALL 256u /* records examined for one that waits */
+#define SEARCH_PER_CALL 256u /* records examined for one that waits */
 #define FIND_PER_CALL 64u /* records without a packet that are handled at once */
 
 static int64_t to_channel(const wrk_channel_t *ch, int64_t mono_ns)
@@ -46,19 +46,19 @@ static void put_in_force(rtp_agent_t *a)
     rt_store_release(&s->current, next); /* complete before it counts; a successor reads it */
 }
 
-static void tell_counters(wrk_channel_t *ch)
+static void publish_counters(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     const rtp_stream_t *s = &a->plan.stream;
-    uint64_t dry = a->plan.counters.underruns - a->told[SHM_RTP_COUNT_underruns];
+    uint64_t dry = a->plan.counters.underruns - a->published[SHM_RTP_COUNT_underruns];
     if (dry != 0)
         wrk_note(ch, SHM_EVENT_rtp_underrun, dry, 0, 0, 0, rt_mono_ns());
-    rtp_agent_tell(a, SHM_RTP_COUNT_sent, s->packets);
-    rtp_agent_tell(a, SHM_RTP_COUNT_sent_octets, s->octets);
-    rtp_agent_tell(a, SHM_RTP_COUNT_spurts, s->spurts);
-    rtp_agent_tell(a, SHM_RTP_COUNT_skipped_times, s->skipped_times);
-    rtp_agent_tell(a, SHM_RTP_COUNT_underruns, a->plan.counters.underruns);
-    rtp_agent_tell(a, SHM_RTP_COUNT_filled, a->plan.counters.filled);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_sent, s->packets);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_sent_octets, s->octets);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_spurts, s->spurts);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_skipped_times, s->skipped_times);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_underruns, a->plan.counters.underruns);
+    rtp_agent_publish_counter(a, SHM_RTP_COUNT_filled, a->plan.counters.filled);
     int64_t due = rtp_plan_due_ns(&a->plan);
     rtp_agent_gauge(a, SHM_RTP_GAUGE_next_seq, s->seq);
     rtp_agent_gauge(a, SHM_RTP_GAUGE_next_due_ns, due != RT_NEVER_NS ? due : 0);
@@ -69,7 +69,7 @@ void rtp_agent_tx_gauges(wrk_channel_t *ch)
     rtp_agent_t *a = rtp_agent_of(ch);
     rtp_agent_gauge(a, SHM_RTP_GAUGE_ssrc, a->config.ssrc);
     rtp_agent_gauge(a, SHM_RTP_GAUGE_queued, (int64_t)tx_ring_waiting(&ch->segment));
-    tell_counters(ch);
+    publish_counters(ch);
 }
 
 /* --- open ---------------------------------------------------------------------------------- */
@@ -97,8 +97,8 @@ int rtp_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns)
         shm_rtp_sender_t before = a->state->sender[current % 2];
         rtp_plan_restore(&a->plan, &before);
     }
-    a->told[SHM_RTP_COUNT_sent] = a->plan.stream.packets;
-    a->told[SHM_RTP_COUNT_sent_octets] = a->plan.stream.octets;
+    a->published[SHM_RTP_COUNT_sent] = a->plan.stream.packets;
+    a->published[SHM_RTP_COUNT_sent_octets] = a->plan.stream.octets;
     return rc;
 }
 
@@ -193,7 +193,7 @@ static void find_record(wrk_channel_t *ch, unsigned *budget, int64_t now_mono_ns
     unsigned n = 0;
     while (!a->plan.has_record && n < FIND_PER_CALL && next_record(ch, budget, now_mono_ns))
         n++;
-    a->looked_mono_ns = now_mono_ns;
+    a->searched_mono_ns = now_mono_ns;
 }
 
 /* Whether find_record must continue. */
@@ -297,7 +297,7 @@ static void fill_batch(wrk_channel_t *ch, unsigned *budget, int64_t ahead_ns, in
 /* --- sending ------------------------------------------------------------------------------- */
 
 /* The records that wait from this one on may not have been examined yet. */
-static void look_again_from(rtp_agent_t *a, uint64_t ref)
+static void search_again_from(rtp_agent_t *a, uint64_t ref)
 {
     if (ref < a->plan.behind_ref)
         a->plan.behind_ref = ref;
@@ -314,7 +314,7 @@ static void put_back(wrk_channel_t *ch, unsigned index)
             tx_queue_untake(&ch->tx, b->items[i].ref);
     uint64_t behind_ref = a->plan.behind_ref;
     a->plan = a->before[index];
-    look_again_from(a, behind_ref);
+    search_again_from(a, behind_ref);
     put_in_force(a);
     rtp_agent_watch(ch);
 }
@@ -402,7 +402,7 @@ static void send_filling(wrk_channel_t *ch, int64_t now_mono_ns)
 void rtp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
-    unsigned budget = LOOK_PER_CALL;
+    unsigned budget = SEARCH_PER_CALL;
     if (a->block.now || ch->held || a->purge.on)
         return;
     if (rtp_plan_filling(&a->plan))
@@ -413,7 +413,7 @@ void rtp_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
         send_batch(ch, now_mono_ns);
     if (!a->block.now)
         find_record(ch, &budget, rt_mono_ns());
-    tell_counters(ch);
+    publish_counters(ch);
 }
 
 int64_t rtp_agent_tx_deadline_ns(const wrk_channel_t *ch)
@@ -424,7 +424,7 @@ int64_t rtp_agent_tx_deadline_ns(const wrk_channel_t *ch)
     if (ch->held || a->purge.on)
         return RT_NEVER_NS;
     if (has_unseen(ch)) /* overdue packets of other channels come between */
-        return a->looked_mono_ns;
+        return a->searched_mono_ns;
     if (!a->plan.has_record && !rtp_plan_filling(&a->plan))
         return RT_NEVER_NS;
     bool early = a->udp.eff.txtime && a->plan.has_record;
@@ -446,14 +446,14 @@ unsigned rtp_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
             if (rc < 0)
                 agent_refused(ch, &item, rc, now_mono_ns);
             else
-                look_again_from(a, item.ref); /* its producer had halted, and others passed it */
+                search_again_from(a, item.ref); /* its producer had halted, and others passed it */
         }
         work = TAKE_IN_PER_CALL - budget;
         if (a->plan.has_record) /* a cancelled record makes way, even if its time is far ahead */
             (void)still_waits(ch, false, now_mono_ns);
-        unsigned looks = LOOK_PER_CALL;
+        unsigned looks = SEARCH_PER_CALL;
         find_record(ch, &looks, now_mono_ns);
-        work += LOOK_PER_CALL - looks;
+        work += SEARCH_PER_CALL - looks;
     }
     return work + agent_free_space(ch, 0, agent_refused, now_mono_ns);
 }
@@ -463,7 +463,7 @@ void rtp_agent_tx_hold(wrk_channel_t *ch)
     rtp_agent_t *a = rtp_agent_of(ch);
     rtp_plan_t *p = &a->plan;
     if (p->has_record && p->done == 0) { /* it gets another grid time when transmission continues */
-        look_again_from(rtp_agent_of(ch), p->item.ref);
+        search_again_from(rtp_agent_of(ch), p->item.ref);
         rtp_plan_give_up(p);
     }
     rtp_plan_pause(p, 0, 0);

@@ -71,7 +71,7 @@ static int start(wrk_channel_t *ch, int64_t now_mono_ns)
         return rc;
     a->udp.rx_position = a->path.rx != NULL ? &a->path.rx_taken : &ch->rx.sequence;
     a->send_cost_ns = FIRST_SEND_COST_NS;
-    wrk_kernel_drops_begin(ch, udp_drops_refresh(&a->udp), now_mono_ns);
+    wrk_kernel_drops_resume(ch, udp_drops_refresh(&a->udp), now_mono_ns);
     udp_agent_rx_open(ch);
     a->socket = (wrk_source_t){.on_event = on_socket, .fd = -1};
     rc = wrk_watch(ch, &a->socket, a->udp.fd, 0);

@@ -2,10 +2,10 @@
  *
  * A call takes at most one batch of AGENT_BATCH messages, about 45 us without GRO, and no more than
  * fits before another channel is due. The socket stays readable and the poller calls again. If
- * deadlines leave no time at all, sockets are granted 50 us every 200 us (POLL_PATIENCE_NS): with 8
- * messages each time, a third of 100 000 packets a second was lost to a full socket buffer. A GRO
- * batch that was begun is finished first, because it occupies the buffers that all sockets of this
- * worker share.
+ * deadlines leave no time at all, sockets are granted 50 us every 200 us (POLL_POSTPONE_MOST_NS):
+ * with 8 messages each time, a third of 100 000 packets a second was lost to a full socket buffer.
+ * A GRO batch that was begun is finished first, because it occupies the buffers that all sockets of
+ * this worker share.
  *
  * With overflow="wait" no more messages are read than the ring has room for, even if each has the
  * maximum length. The rest stays in the kernel's socket buffer until readers make room. */

@@ -64,8 +64,8 @@ static void close_channel(wrk_channel_t *ch)
     udt_agent_t *a = udt_agent_of(ch);
     if (a->port != NULL)
         udt_agent_shut_down(a);
-    if (a->untold)
-        udt_agent_tell_of_loss(a);
+    if (a->notifies_loss)
+        udt_agent_notify_lost(a);
     udt_agent_leave_port(a);
     if (a->memory != NULL)
         (void)munmap(a->memory, a->memory_bytes);
@@ -152,8 +152,8 @@ static void refresh(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);
     (void)agent_free_space(ch, 0, agent_refused, now_mono_ns);
-    if (a->untold)
-        udt_agent_tell_of_loss(a);
+    if (a->notifies_loss)
+        udt_agent_notify_lost(a);
 }
 
 static const agent_ops_t UDT_AGENT = {

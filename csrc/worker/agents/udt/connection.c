@@ -67,19 +67,19 @@ void udt_agent_leave_port(udt_agent_t *a)
     rt_store_relaxed(&p->state->sockets, p->sockets.count);
 }
 
-bool udt_agent_is_over(const udt_agent_t *a)
+static bool is_over(const udt_agent_t *a)
 {
     return a->port == NULL || a->conn.state == UDT_CONN_BROKEN || a->conn.state == UDT_CONN_CLOSED;
 }
 
-void udt_agent_end(udt_agent_t *a, shm_udt_conn_state_t state, unsigned tell, uint32_t error)
+void udt_agent_end(udt_agent_t *a, shm_udt_conn_state_t state, unsigned notice, uint32_t error)
 {
     udt_agent_leave_port(a);
     a->more = false;
     a->waits_for_room = false;
     a->closes = false;
-    a->tell |= tell;
-    a->tell_error = error;
+    a->notices |= notice;
+    a->notice_error = error;
     rt_store_relaxed(&a->state->error, error);
     udt_agent_publish_state(a, state);
     if (state == SHM_UDT_BROKEN || state == SHM_UDT_LOST)
@@ -93,7 +93,7 @@ static void become_connected(udt_agent_t *a)
 {
     rt_store_relaxed(&a->state->peer_id, a->conn.peer_id);
     rt_store_relaxed(&a->state->mss_bytes, a->conn.mss_bytes);
-    a->tell |= UDT_TELL_CONNECTED;
+    a->notices |= UDT_NOTICE_CONNECTED;
     udt_agent_publish_state(a, a->closes ? SHM_UDT_CLOSING : SHM_UDT_CONNECTED);
 }
 
@@ -104,24 +104,24 @@ static void take_events(udt_agent_t *a)
     if (events & UDT_EVENT_CONNECTED)
         become_connected(a);
     if (events & UDT_EVENT_PEER_ERROR) {
-        a->tell |= UDT_TELL_PEER_ERROR;
+        a->notices |= UDT_NOTICE_PEER_ERROR;
         rt_store_relaxed(&a->state->peer_errors, rt_load_relaxed(&a->state->peer_errors) + 1);
     }
     if (events & UDT_EVENT_WRITABLE)
         a->waits_for_room = false;
     if (events & UDT_EVENT_FAILED)
-        udt_agent_end(a, SHM_UDT_BROKEN, UDT_TELL_FAILED, error);
+        udt_agent_end(a, SHM_UDT_BROKEN, UDT_NOTICE_FAILED, error);
     else if (events & UDT_EVENT_CLOSED)
-        udt_agent_end(a, SHM_UDT_CLOSED, UDT_TELL_CLOSED, error);
+        udt_agent_end(a, SHM_UDT_CLOSED, UDT_NOTICE_CLOSED, error);
     else if (events & UDT_EVENT_BROKEN)
-        udt_agent_end(a, SHM_UDT_BROKEN, UDT_TELL_BROKEN, error);
+        udt_agent_end(a, SHM_UDT_BROKEN, UDT_NOTICE_BROKEN, error);
 }
 
 bool udt_agent_takes_in(const udt_agent_t *a)
 {
     if (a->channel->held)
         return false;
-    return udt_agent_is_over(a) || (a->conn.state != UDT_CONN_CONNECTING && !a->waits_for_room);
+    return is_over(a) || (a->conn.state != UDT_CONN_CONNECTING && !a->waits_for_room);
 }
 
 /* A channel that is paused is not polled. */
@@ -193,13 +193,13 @@ void udt_agent_port_gone(udt_agent_t *a)
         return;
     udt_agent_shut_down(a);
     (void)udt_conn_take_events(&a->conn);
-    udt_agent_end(a, SHM_UDT_BROKEN, UDT_TELL_BROKEN, UDT_ECONNLOST);
+    udt_agent_end(a, SHM_UDT_BROKEN, UDT_NOTICE_BROKEN, UDT_ECONNLOST);
     udt_agent_deliver(ch, rt_mono_ns());
     choose_pause(ch, rt_mono_ns());
     wrk_reschedule(ch);
 }
 
-static void tell_lost_peer(udt_agent_t *a, udt_port_agent_t *p)
+static void notify_lost_peer(udt_agent_t *a, udt_port_agent_t *p)
 {
     uint8_t shutdown[UDT_CONTROL_BYTES];
     udt_port_agent_address(p, &a->peer_shm, &a->peer);
@@ -220,13 +220,13 @@ udt_port_agent_t *udt_agent_find_port(const wrk_channel_t *ch, const char *name)
     return NULL;
 }
 
-void udt_agent_tell_of_loss(udt_agent_t *a)
+void udt_agent_notify_lost(udt_agent_t *a)
 {
     udt_port_agent_t *p = udt_agent_find_port(a->channel, a->config.port);
     rt_err_clear();
     if (p == NULL)
         return;
-    a->untold = false;
+    a->notifies_loss = false;
     udt_port_agent_count(p, SHM_UDT_PORT_COUNT_lost);
-    tell_lost_peer(a, p);
+    notify_lost_peer(a, p);
 }

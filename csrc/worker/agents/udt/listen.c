@@ -24,11 +24,11 @@ static uint32_t place_of(const udt_port_agent_t *p, const udt_waiting_t *w)
 
 static void unlink_waiting(udt_port_agent_t *p, udt_waiting_t *w)
 {
-    if (w->before != UDT_NOBODY)
+    if (w->before != UDT_NO_PLACE)
         p->waiting[w->before].behind = w->behind;
     else
         p->oldest = w->behind;
-    if (w->behind != UDT_NOBODY)
+    if (w->behind != UDT_NO_PLACE)
         p->waiting[w->behind].before = w->before;
     else
         p->newest = w->before;
@@ -38,8 +38,8 @@ static void append(udt_port_agent_t *p, udt_waiting_t *w, int64_t now_mono_ns)
 {
     w->heard_mono_ns = now_mono_ns;
     w->before = p->newest;
-    w->behind = UDT_NOBODY;
-    if (p->newest != UDT_NOBODY)
+    w->behind = UDT_NO_PLACE;
+    if (p->newest != UDT_NO_PLACE)
         p->waiting[p->newest].behind = place_of(p, w);
     else
         p->oldest = place_of(p, w);
@@ -79,7 +79,8 @@ void udt_port_agent_expire(udt_port_agent_t *p, int64_t now_mono_ns)
 
 int64_t udt_port_agent_expiry_ns(const udt_port_agent_t *p)
 {
-    return p->oldest == UDT_NOBODY ? RT_NEVER_NS : p->waiting[p->oldest].heard_mono_ns + FORGET_NS;
+    return p->oldest == UDT_NO_PLACE ? RT_NEVER_NS
+                                     : p->waiting[p->oldest].heard_mono_ns + FORGET_NS;
 }
 
 /* Unknown sources choose addresses and ids. The secret keeps them from choosing a bucket. */
@@ -93,7 +94,7 @@ static uint32_t bucket_of(const udt_port_agent_t *p, const udt_address_t *addres
 static udt_waiting_t *find_waiting(const udt_port_agent_t *p, const udp_addr_t *from,
                                    const udt_handshake_t *hs, uint32_t bucket)
 {
-    for (uint32_t at = p->buckets[bucket]; at != UDT_NOBODY; at = p->waiting[at].next) {
+    for (uint32_t at = p->buckets[bucket]; at != UDT_NO_PLACE; at = p->waiting[at].next) {
         udt_waiting_t *w = &p->waiting[at];
         if (w->handshake.socket_id == hs->socket_id && w->handshake.isn == hs->isn &&
             udp_addr_equal(&w->from, from))
@@ -233,7 +234,7 @@ int udt_port_agent_listen(udt_port_agent_t *p, uint32_t mode, uint32_t backlog)
 
 void udt_port_agent_unlisten(udt_port_agent_t *p)
 {
-    while (p->oldest != UDT_NOBODY)
+    while (p->oldest != UDT_NO_PLACE)
         udt_port_agent_refuse(p, &p->waiting[p->oldest]);
     udt_port_listen(&p->sockets, NULL);
     p->listens = false;

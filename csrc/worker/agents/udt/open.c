@@ -179,10 +179,10 @@ static int open_lost(udt_agent_t *a)
     a->conn.peer_id = rt_load_relaxed(&a->state->peer_id);
     if (state == SHM_UDT_BROKEN || state == SHM_UDT_CLOSED || state == SHM_UDT_LOST)
         return 0;
-    a->untold = true;
-    udt_agent_end(a, SHM_UDT_LOST, UDT_TELL_BROKEN, UDT_ECONNLOST);
+    a->notifies_loss = true;
+    udt_agent_end(a, SHM_UDT_LOST, UDT_NOTICE_BROKEN, UDT_ECONNLOST);
     a->rx_waits = true; /* tells the client at once, when the channel is open */
-    udt_agent_tell_of_loss(a);
+    udt_agent_notify_lost(a);
     return 0;
 }
 

@@ -146,7 +146,7 @@ static int make_tables(udt_port_agent_t *p, uint32_t max_sockets, uint32_t first
         p->refused.bytes == NULL)
         return rt_err_set(-ENOMEM, "no memory for a port of %u connections", max_sockets);
     memset(p->buckets, 0xff, SHM_UDT_MAX_BACKLOG * sizeof *p->buckets);
-    p->oldest = p->newest = UDT_NOBODY;
+    p->oldest = p->newest = UDT_NO_PLACE;
     udt_port_init(&p->sockets, p->sockets_memory, max_sockets, &p->secret, first_id);
     return 0;
 }
@@ -213,7 +213,7 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns)
         agent_socket_close(&p->udp, p->phc);
         return rc;
     }
-    wrk_kernel_drops_begin(ch, udp_drops_refresh(&p->udp), now_mono_ns);
+    wrk_kernel_drops_resume(ch, udp_drops_refresh(&p->udp), now_mono_ns);
     agent_socket_facts(ch, &p->udp);
     if (p->udp.rx_left)
         udt_port_agent_on_socket(&p->socket, EPOLLIN, now_mono_ns);

@@ -44,15 +44,15 @@ static uint8_t *begin_record(wrk_channel_t *ch, uint32_t tag, uint32_t bytes, in
     return at;
 }
 
-static bool tell(wrk_channel_t *ch, unsigned what, shm_udt_got_t got, uint32_t error,
-                 int64_t now_mono_ns)
+static bool put_notice(wrk_channel_t *ch, unsigned what, shm_udt_got_t got, uint32_t error,
+                       int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);
-    if (!(a->tell & what))
+    if (!(a->notices & what))
         return true;
     if (begin_record(ch, (uint32_t)got | error << 8, 0, now_mono_ns) == NULL)
         return false;
-    a->tell &= ~what;
+    a->notices &= ~what;
     return true;
 }
 
@@ -145,13 +145,13 @@ static bool deliver_data(wrk_channel_t *ch, int64_t now_mono_ns)
 static bool deliver(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);
-    uint32_t error = a->tell_error;
-    return tell(ch, UDT_TELL_CONNECTED, SHM_UDT_GOT_CONNECTED, 0, now_mono_ns) &&
-           tell(ch, UDT_TELL_FAILED, SHM_UDT_GOT_FAILED, error, now_mono_ns) &&
-           tell(ch, UDT_TELL_PEER_ERROR, SHM_UDT_GOT_PEER_ERROR, 0, now_mono_ns) &&
+    uint32_t error = a->notice_error;
+    return put_notice(ch, UDT_NOTICE_CONNECTED, SHM_UDT_GOT_CONNECTED, 0, now_mono_ns) &&
+           put_notice(ch, UDT_NOTICE_FAILED, SHM_UDT_GOT_FAILED, error, now_mono_ns) &&
+           put_notice(ch, UDT_NOTICE_PEER_ERROR, SHM_UDT_GOT_PEER_ERROR, 0, now_mono_ns) &&
            deliver_data(ch, now_mono_ns) &&
-           tell(ch, UDT_TELL_BROKEN, SHM_UDT_GOT_BROKEN, error, now_mono_ns) &&
-           tell(ch, UDT_TELL_CLOSED, SHM_UDT_GOT_CLOSED, error, now_mono_ns);
+           put_notice(ch, UDT_NOTICE_BROKEN, SHM_UDT_GOT_BROKEN, error, now_mono_ns) &&
+           put_notice(ch, UDT_NOTICE_CLOSED, SHM_UDT_GOT_CLOSED, error, now_mono_ns);
 }
 
 void udt_agent_deliver(wrk_channel_t *ch, int64_t now_mono_ns)

@@ -189,7 +189,7 @@ unsigned udt_agent_take_in(wrk_channel_t *ch, int64_t now_mono_ns)
 
 /* --- purge --------------------------------------------------------------------------------- */
 
-void udt_agent_drop_item(wrk_channel_t *ch)
+static void drop_item(wrk_channel_t *ch)
 {
     udt_agent_t *a = udt_agent_of(ch);
     if (a->has_item)
@@ -203,7 +203,7 @@ int udt_agent_purge(wrk_channel_t *ch, unsigned max, int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);
     if (agent_purge_begin(ch, &a->purge))
-        udt_agent_drop_item(ch);
+        drop_item(ch);
     a->purge.on = !agent_purge_unread(ch, &a->purge, max, count_end, NULL, now_mono_ns);
     (void)agent_free_space(ch, 0, agent_refused, now_mono_ns);
     return !a->purge.on;

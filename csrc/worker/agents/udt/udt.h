@@ -47,11 +47,11 @@ typedef struct udt_waiting {
     uint32_t next; /* next in the same bucket */
     int64_t heard_mono_ns;
     uint32_t number; /* 0: a free place */
-    uint32_t before; /* in the order in which they were last received; UDT_NOBODY */
+    uint32_t before; /* in the order in which they were last received; UDT_NO_PLACE */
     uint32_t behind;
 } udt_waiting_t;
 
-#define UDT_NOBODY UINT32_MAX
+#define UDT_NO_PLACE UINT32_MAX
 
 /* Packets that the kernel had no room for. They are copies, because their connections continue. */
 typedef struct udt_refused {
@@ -88,7 +88,7 @@ typedef struct udt_port_agent {
     bool listens;
     udt_listener_t listener;
     udt_waiting_t *waiting; /* SHM_UDT_MAX_BACKLOG places */
-    uint32_t *buckets;      /* first request of each bucket, as many as places; UDT_NOBODY */
+    uint32_t *buckets;      /* first request of each bucket, as many as places; UDT_NO_PLACE */
     uint32_t backlog;
     uint32_t waiting_count;
     uint32_t oldest;
@@ -114,12 +114,13 @@ static inline void udt_port_agent_count(udt_port_agent_t *p, shm_udt_port_counte
 
 /* --- a connection --------------------------------------------------------------------------- */
 
-/* What the client was not told yet, because the rx ring has no room or something else comes first. */
-#define UDT_TELL_CONNECTED 0x01u
-#define UDT_TELL_FAILED 0x02u
-#define UDT_TELL_PEER_ERROR 0x04u
-#define UDT_TELL_BROKEN 0x08u
-#define UDT_TELL_CLOSED 0x10u
+/* Notices that the client has not got yet, because the rx ring has no room or something else comes
+ * first. */
+#define UDT_NOTICE_CONNECTED 0x01u
+#define UDT_NOTICE_FAILED 0x02u
+#define UDT_NOTICE_PEER_ERROR 0x04u
+#define UDT_NOTICE_BROKEN 0x08u
+#define UDT_NOTICE_CLOSED 0x10u
 
 struct udt_agent {
     wrk_channel_t *channel;
@@ -133,7 +134,7 @@ struct udt_agent {
     size_t memory_bytes;
     udp_addr_t peer;
     shm_addr_t peer_shm;
-    bool untold; /* LOST: neither its port nor its peer knows */
+    bool notifies_loss; /* LOST: its port and its peer are still to be notified */
     shm_udt_state_t *state;
     int64_t served_mono_ns;
     bool touched;
@@ -160,8 +161,8 @@ struct udt_agent {
     bool has_message;
     int64_t rx_retry_mono_ns;
     int64_t rx_retry_ns;
-    unsigned tell; /* UDT_TELL_* */
-    uint32_t tell_error;
+    unsigned notices; /* UDT_NOTICE_* */
+    uint32_t notice_error;
     udt_message_t message;  /* being delivered in pieces */
     uint32_t message_piece; /* next */
     uint32_t message_at;    /* bytes of it delivered */
@@ -233,13 +234,12 @@ int64_t udt_port_agent_expiry_ns(const udt_port_agent_t *p);
  * Returns how much was taken in. */
 unsigned udt_agent_serve(wrk_channel_t *ch);
 bool udt_agent_takes_in(const udt_agent_t *a); /* from the tx ring */
-bool udt_agent_is_over(const udt_agent_t *a);
 /* Closes without lingering. */
 void udt_agent_shut_down(udt_agent_t *a);
 /* Its port closes. */
 void udt_agent_port_gone(udt_agent_t *a);
 /* Nothing more will be sent: tells the client, with the reason. */
-void udt_agent_end(udt_agent_t *a, shm_udt_conn_state_t state, unsigned tell, uint32_t error);
+void udt_agent_end(udt_agent_t *a, shm_udt_conn_state_t state, unsigned notice, uint32_t error);
 /* Tells clients. Called after everything else that they are told was written. */
 void udt_agent_publish_state(udt_agent_t *a, shm_udt_conn_state_t state);
 /* NULL with a text. */
@@ -248,8 +248,8 @@ udt_port_agent_t *udt_agent_find_port(const wrk_channel_t *ch, const char *name)
 int udt_agent_join(udt_port_agent_t *p, udt_agent_t *a);
 void udt_agent_leave_port(udt_agent_t *a);
 /* The peer of a connection that died with its worker gets a goodbye if the port is open. Otherwise
- * a->untold stays. */
-void udt_agent_tell_of_loss(udt_agent_t *a);
+ * a->notifies_loss stays. */
+void udt_agent_notify_lost(udt_agent_t *a);
 
 /* --- open.c --- */
 

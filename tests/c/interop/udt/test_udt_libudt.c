@@ -24,7 +24,7 @@
 #define MS RT_NS_PER_MS
 #define SEC RT_NS_PER_S
 
-enum { BATCH = 32, DATAGRAM = 65536, PATIENCE_S = 60 };
+enum { BATCH = 32, DATAGRAM = 65536, TIMEOUT_S = 60 };
 
 typedef struct scenario {
     const char *name;
@@ -374,7 +374,7 @@ static void run_scenario(const scenario_t *sc)
     open_side(sc, peer_port, fd);
     pid_t pid = start_peer(sc, own_port, peer_port);
     int64_t start_ns = rt_mono_ns();
-    while (side.conn.state < UDT_CONN_BROKEN && rt_mono_ns() < start_ns + PATIENCE_S * SEC) {
+    while (side.conn.state < UDT_CONN_BROKEN && rt_mono_ns() < start_ns + TIMEOUT_S * SEC) {
         receive_all();
         run_application();
         emit_all();

@@ -4,7 +4,7 @@
 #include "rt_test.h"
 
 #include "base/rt_clock.h"
-#include "shm/error_log.h"
+#include "error_log_reader.h"
 #include "shm/shm_layout.h"
 
 #include <pthread.h>
@@ -106,7 +106,7 @@ static void *read_all(void *unused)
     (void)unused;
     shm_event_t events[64];
     slot_reader_t at, late;
-    recorder_reader_init(&at, &recorder);
+    slot_reader_init(&at, &recorder.cursors, recorder.events, SHM_RECORDER_EVENTS, sizeof events[0]);
     slot_reader_init(&late, &late_cursors, late_slots, LATE_SLOTS, sizeof(shm_late_packet_t));
     while (!atomic_load(&over))
         read_once(events, &at, &late);

@@ -10,7 +10,7 @@
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 
-enum { RING_BYTES = 4096, MAX_PAYLOAD = 200, SEQUENCES = 512, DEPTHS = 3, PATIENCE_MS = 25 };
+enum { RING_BYTES = 4096, MAX_PAYLOAD = 200, SEQUENCES = 512, DEPTHS = 3, TIMEOUT_MS = 25 };
 
 typedef struct log {
     uint32_t sent[SEQUENCES];  /* put on the wire */
@@ -121,7 +121,7 @@ static void open_scene(uint64_t sequence, uint32_t place)
         kept[i] = calloc(2, seg.bytes + sizeof *noted);
     CHECK_EQ(tx_queue_init(&queue, &seg, 1), 0);
     tx_queue_ask_slots(&queue, slot_alive, NULL);
-    tx_queue_tell(&queue);
+    tx_queue_mark_counted(&queue);
     dead_mask = images = deepest = 0;
 }
 
@@ -223,7 +223,7 @@ static void serve(tx_queue_t *q)
             not_sent(item.sequence);
         release(q);
         quiet = rc == 0 ? quiet + 1 : 0;
-        now += PATIENCE_MS * RT_NS_PER_MS;
+        now += TIMEOUT_MS * RT_NS_PER_MS;
     }
 }
 
@@ -239,7 +239,7 @@ static void free_dead(tx_queue_t *q)
 static void judge(const tx_queue_t *q, uint64_t from)
 {
     uint64_t next = tx_ring_next_sequence(&seg);
-    int64_t missing = tx_queue_untold(q), lacking = 0;
+    int64_t missing = tx_queue_uncounted(q), lacking = 0;
     for (uint64_t s = from; s < next; s++) {
         uint32_t sent = *entry(noted->sent, s), ended = *entry(noted->ended, s);
         lacking += sent + ended == 0 && !(gives_up && s == from);

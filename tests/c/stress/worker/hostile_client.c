@@ -411,7 +411,7 @@ static void check_oracle(void)
     uint64_t got = 0;
     for (unsigned i = 0; i < ORACLE_PACKETS;) {
         uint8_t data[2048];
-        int bytes = wt_recv(sink, data, sizeof data, WT_PATIENCE_MS);
+        int bytes = wt_recv(sink, data, sizeof data, WT_TIMEOUT_MS);
         if (!CHECK(bytes >= 0))
             return;
         memcpy(&got, data, sizeof got);
@@ -523,7 +523,8 @@ static void count_events(void)
             (void)munmap(segment, sizeof *segment);
         segment = mmap(NULL, sizeof *segment, PROT_READ, MAP_SHARED, worker.page_fd, 0);
         REQUIRE(segment != MAP_FAILED);
-        recorder_reader_init(&reader, &segment->recorder);
+        slot_reader_init(&reader, &segment->recorder.cursors, segment->recorder.events,
+                         SHM_RECORDER_EVENTS, sizeof events[0]);
         of = worker.pid;
     }
     for (unsigned n; (n = slot_reader_next(&reader, events, 64)) > 0;)

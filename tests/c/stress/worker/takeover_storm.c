@@ -116,7 +116,7 @@ static void test_storm(void)
         REQUIRE(replace_worker(&w, &ch));
     }
     pthread_join(producer, NULL);
-    for (int i = 0; i < WT_PATIENCE_MS / 10 && tx_ring_waiting(&ch.segment) > 0; i++)
+    for (int i = 0; i < WT_TIMEOUT_MS / 10 && tx_ring_waiting(&ch.segment) > 0; i++)
         wt_nap_ms(10);
     wt_settle(&w);
     all_sent = true;

@@ -198,7 +198,7 @@ static void test_waiting_for_room_and_packets(void)
     CHECK_EQ(tx_queue_take(&w.queue, item.ref, &item), 0);
     tx_queue_finish(&w.queue, item.ref);
     (void)tx_queue_release(&w.queue, 0, 65536, 1, &moved);
-    tx_queue_tell(&w.queue);
+    tx_queue_mark_counted(&w.queue);
     CHECK_EQ(shmring_wait(channel, SHMRING_ROOM, RT_NS_PER_S), 0);
     CHECK_EQ(shmring_wait(channel, SHMRING_PACKET, 0), -EAGAIN);
     pw_arrive(&w, "x");

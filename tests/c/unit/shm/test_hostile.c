@@ -204,7 +204,6 @@ static void work_rx(uint64_t *rng)
             writer = successor;
         break;
     case 5:
-        (void)rx_reader_peek_bytes(reader);
         (void)rx_reader_waiting(reader);
         (void)rx_reader_wait(reader, 0, 1);
         break;

@@ -1,7 +1,7 @@
 /* The flight recorder and the log of distinct errors, in virtual time. */
 #include "shm_test.h"
 
-#include "shm/error_log.h"
+#include "error_log_reader.h"
 
 static shm_recorder_t shared;
 static shm_error_log_t shared_errors;
@@ -25,7 +25,7 @@ static void begin(void)
 static unsigned read_events(void)
 {
     slot_reader_t r;
-    recorder_reader_init(&r, &shared);
+    slot_reader_init(&r, &shared.cursors, shared.events, SHM_RECORDER_EVENTS, sizeof events[0]);
     return slot_reader_next(&r, events, SHM_RECORDER_EVENTS);
 }
 

@@ -86,28 +86,9 @@ static void test_an_engine_has_its_own_part(void)
     REQUIRE(shm_segment_format(&s, fd, &config, 77) == 0);
     CHECK(s.engine == s.rx_data + config.rx_bytes);
     CHECK(s.engine + 8192 == s.base + s.bytes);
-    CHECK_EQ((uint64_t)(s.engine - s.base), s.identity->engine_offset);
     for (unsigned i = 0; i < 8192; i++)
         CHECK_EQ(s.engine[i], 0);
     shm_segment_unmap(&s);
-    close(fd);
-}
-
-static void test_offsets_in_the_segment_are_for_people(void)
-{
-    int fd = new_segment();
-    shm_identity_t *id = identity_of(fd);
-    shm_segment_t s;
-    REQUIRE(shm_segment_map(&s, fd, 1) == 0);
-    CHECK_EQ((uint8_t *)s.tx - s.base, id->tx_cursors_offset);
-    CHECK_EQ(s.tx_data - s.base, (ptrdiff_t)id->tx_offset);
-    shm_segment_unmap(&s);
-    id->tx_offset = UINT64_MAX; /* nobody reads them back */
-    id->tx_cursors_offset = UINT32_MAX;
-    REQUIRE(shm_segment_map(&s, fd, 1) == 0);
-    CHECK(s.tx_data < s.base + s.bytes);
-    shm_segment_unmap(&s);
-    munmap(id, SHM_PAGE_BYTES);
     close(fd);
 }
 
@@ -174,12 +155,12 @@ static void test_state_and_reason_reach_a_file_that_nobody_maps(void)
     int fd = new_segment();
     shm_segment_t s;
     REQUIRE(shm_segment_map(&s, fd, 0) == 0);
-    CHECK_EQ(shm_segment_say(fd, SHM_STATE_FAILED, 5, "its end has come"), 0);
+    CHECK_EQ(shm_segment_write_state(fd, SHM_STATE_FAILED, 5, "its end has come"), 0);
     CHECK_EQ(rt_load_relaxed(&s.status->state), SHM_STATE_FAILED);
     CHECK_EQ(rt_load_relaxed(&s.status->error), 5);
     CHECK(strcmp(s.status->reason, "its end has come") == 0);
     CHECK_EQ(ftruncate(fd, 0), 0);
-    CHECK_EQ(shm_segment_say(fd, SHM_STATE_FAILED, 6, ""), 0);
+    CHECK_EQ(shm_segment_write_state(fd, SHM_STATE_FAILED, 6, ""), 0);
     CHECK_EQ(rt_load_relaxed(&s.status->error), 6); /* the page is there again */
     CHECK(!shm_segment_torn(&s));
     CHECK_EQ(rt_load_relaxed(&s.tx->tail), 0);
@@ -220,7 +201,7 @@ static void test_damage_is_named(void)
     rt_store_relaxed(&id->version, 0);
     check_refused(fd, -EPROTO, "not a finished");
     rt_store_relaxed(&id->version, SHM_LAYOUT_VERSION + 1);
-    check_refused(fd, -EPROTO, "layout version 5");
+    check_refused(fd, -EPROTO, "layout version 6");
     id->magic = 1;
     check_refused(fd, -EPROTO, "0x0000000000000001");
     *id = sound;
@@ -273,37 +254,6 @@ static void test_no_room_is_an_error_at_once(void)
     CHECK_EQ(status, 0);
 }
 
-static void test_by_name(void)
-{
-    char name[64];
-    (void)snprintf(name, sizeof name, "/shmring_test_%d", (int)getpid());
-    shm_segment_t s;
-    CHECK_EQ(shm_segment_map_name(&s, name, 1), -ENOENT);
-    CHECK(strstr(rt_err_text(), name) != NULL);
-
-    int fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
-    REQUIRE(fd >= 0);
-    CHECK_EQ(shm_segment_map_name(&s, name, 1), -EPROTO);
-    CHECK_EQ(strncmp(rt_err_text(), "segment /", 9), 0);
-    config = shm_test_config(8192, 500);
-    REQUIRE(shm_segment_format(&s, fd, &config, 5) == 0);
-    shm_segment_unmap(&s);
-    CHECK_EQ(shm_segment_map_name(&s, name, 0), 0);
-    CHECK_EQ(s.segment_id, 5);
-    CHECK(!s.writable);
-    shm_segment_unmap(&s);
-    close(fd);
-    shm_unlink(name);
-
-    /* A named pipe of that name: nobody waits for its other end. */
-    char pipe_path[80];
-    (void)snprintf(pipe_path, sizeof pipe_path, "/dev/shm%s", name);
-    REQUIRE(mkfifo(pipe_path, 0600) == 0);
-    CHECK_EQ(shm_segment_map_name(&s, name, 0), -EPROTO);
-    CHECK_EQ(shm_segment_map_name(&s, name, 1), -EPROTO);
-    shm_unlink(name);
-}
-
 static void test_a_tap_cannot_write(void)
 {
     int fd = new_segment();
@@ -327,7 +277,6 @@ int main(void)
     RUN(test_what_was_formatted_is_mapped);
     RUN(test_its_maker_has_it_mapped);
     RUN(test_an_engine_has_its_own_part);
-    RUN(test_offsets_in_the_segment_are_for_people);
     RUN(test_a_worker_takes_its_own_configuration);
     RUN(test_an_engine_part_too_short_for_its_structs_is_refused);
     RUN(test_a_udt_record_has_room_for_a_byte_of_the_stream);
@@ -336,7 +285,6 @@ int main(void)
     RUN(test_damage_is_named);
     RUN(test_format_checks_first);
     RUN(test_no_room_is_an_error_at_once);
-    RUN(test_by_name);
     RUN(test_a_tap_cannot_write);
     return rt_test_result();
 }

@@ -6,7 +6,7 @@
 
 enum { RING_BYTES = 4096, UNITS = RING_BYTES / SHM_UNIT_BYTES, MAX_PAYLOAD = 200 };
 
-/* More than the worker's patience with an unfinished record. */
+/* More than the worker's time-out for an unfinished record. */
 #define LATER (100 * RT_NS_PER_MS)
 
 static shm_segment_t seg;
@@ -65,7 +65,7 @@ static void check_next(int expected, uint64_t sequence)
         CHECK_EQ(item.sequence, sequence);
 }
 
-/* As check_next, however long it takes until the worker has lost patience with the dead. */
+/* As check_next, however long the worker's time-outs for the dead are. */
 static void check_outcome(int expected, uint64_t sequence)
 {
     static int64_t now = 1;
@@ -113,7 +113,7 @@ static void test_a_dead_claim_is_skipped_after_a_while(void)
     CHECK_EQ(item.sequence, c);
     send(item.ref);
     CHECK_EQ(shm_test_next(&queue, RT_NS_PER_MS, &item), 0);
-    CHECK_EQ(shm_test_next(&queue, TX_OWNER_PATIENCE_NS, &item), 0);
+    CHECK_EQ(shm_test_next(&queue, TX_OWNER_CHECK_NS, &item), 0);
     check_outcome(-EOWNERDEAD, a + 1);
     check_empty();
     CHECK_EQ(tx_queue_free_producer(&queue, 1), 1);
@@ -130,10 +130,10 @@ static void test_a_known_death_is_not_asked_about(void)
     CHECK_EQ(tx_queue_free_producer(&queue, 1), 0);
     CHECK(rt_load_relaxed(&seg.producers[1].owner) != 0);
     CHECK_EQ(shm_test_next(&queue, 1, &item), 0);
-    CHECK_EQ(shm_test_next(&queue, 1 + TX_CLAIM_PATIENCE_NS, &item), 1);
+    CHECK_EQ(shm_test_next(&queue, 1 + TX_CLAIM_TIMEOUT_NS, &item), 1);
     CHECK_EQ(item.sequence, next);
     send(item.ref);
-    CHECK_EQ(shm_test_next(&queue, 1 + TX_CLAIM_PATIENCE_NS, &item), -EOWNERDEAD);
+    CHECK_EQ(shm_test_next(&queue, 1 + TX_CLAIM_TIMEOUT_NS, &item), -EOWNERDEAD);
     check_empty();
     CHECK_EQ(rt_load_relaxed(&seg.producers[1].owner), 0); /* the release swept it */
     CHECK_EQ(rt_load_relaxed(&seg.producers[1].intent), SHM_INTENT_NONE);
@@ -384,7 +384,7 @@ static void test_forged_announcements_cost_little(void)
     }
     int64_t now = 1, worst = 0, total = 0;
     enum { LOOKS = 5000 };
-    for (unsigned i = 0; i < LOOKS; i++, now += TX_CLAIM_PATIENCE_NS) {
+    for (unsigned i = 0; i < LOOKS; i++, now += TX_CLAIM_TIMEOUT_NS) {
         unsigned budget = 256;
         int64_t began = rt_mono_ns();
         CHECK_EQ(tx_queue_next(&queue, now, &budget, &item), 0);
@@ -410,7 +410,7 @@ static void test_a_living_owner_is_asked_seldom(void)
     CHECK_EQ(tx_producer_claim(&second, 40, 0, 1, NULL, &claim), 0);
     for (int64_t now = 1; now < RT_NS_PER_S; now += 10 * RT_NS_PER_US)
         CHECK_EQ(shm_test_next(&queue, now, &item), 0);
-    CHECK(asked > 0 && asked <= RT_NS_PER_S / TX_OWNER_PATIENCE_NS);
+    CHECK(asked > 0 && asked <= RT_NS_PER_S / TX_OWNER_CHECK_NS);
     tx_producer_commit(&second, &claim);
     check_outcome(1, 0);
     send(item.ref);

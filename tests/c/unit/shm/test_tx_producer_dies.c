@@ -80,7 +80,7 @@ static fate_t push_and_die(uint32_t slot, how_t how, unsigned long step)
 
 static unsigned skipped; /* claims of the dead, since the story began */
 
-/* The next packet of the ring, or claim of a dead one; looks until the worker has lost patience with them. */
+/* The next packet of the ring, or claim of a dead one; waits until the worker's time-outs for them are over. */
 static int next_outcome(tx_item_t *item)
 {
     static int64_t now_ns = 1;
@@ -400,7 +400,7 @@ static void test_a_stopped_process_keeps_its_claim_and_a_killed_one_not(void)
     CHECK_EQ(halted.slot, 1);
     CHECK_EQ(halted.pid, pid);
     CHECK_EQ(halted.sequence, 0);
-    CHECK(halted.halted_ns >= TX_OWNER_PATIENCE_NS);
+    CHECK(halted.halted_ns >= TX_OWNER_CHECK_NS);
     CHECK(!tx_queue_halted(&queue, &halted));
     CHECK_EQ(kill(pid, SIGKILL), 0);
     CHECK_EQ(waitpid(pid, NULL, 0), pid);

@@ -170,8 +170,8 @@ static void test_an_unfinished_claim_is_passed(void)
     CHECK_EQ(push_from(&other, 8, 0, &sequence), 0);
     tx_item_t item;
     CHECK_EQ(shm_test_next(&queue, 1, &item), 0);
-    CHECK_EQ(shm_test_next(&queue, TX_CLAIM_PATIENCE_NS, &item), 0);
-    int64_t now = 1 + TX_CLAIM_PATIENCE_NS;
+    CHECK_EQ(shm_test_next(&queue, TX_CLAIM_TIMEOUT_NS, &item), 0);
+    int64_t now = 1 + TX_CLAIM_TIMEOUT_NS;
     CHECK_EQ(shm_test_next(&queue, now, &item), 1);
     CHECK_EQ(item.sequence, sequence);
     CHECK_EQ(item.halted_from_mono_ns, 1);

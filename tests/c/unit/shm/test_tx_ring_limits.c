@@ -366,10 +366,10 @@ static void test_a_claim_that_nobody_announces_is_counted(void)
     rt_store_relaxed(&claim.record->word, 0);
     rt_store_relaxed(&seg.producers[1].intent_units, UNITS); /* cannot be */
     int64_t now = 1;
-    for (int i = 0; i < ROUNDS; i++, now += TX_CLAIM_PATIENCE_NS)
+    for (int i = 0; i < ROUNDS; i++, now += TX_CLAIM_TIMEOUT_NS)
         CHECK_EQ(shm_test_next(&queue, now, &item), 0);
     CHECK_EQ(queue.damage, 0); /* its owner may be about to say it */
-    now += TX_OWNER_PATIENCE_NS;
+    now += TX_OWNER_CHECK_NS;
     for (int i = 0; i < ROUNDS; i++)
         CHECK_EQ(shm_test_next(&queue, now, &item), 0);
     CHECK(queue.damage >= ROUNDS / 4);

@@ -170,7 +170,7 @@ static void work(bool all)
         note(-ECANCELED, &item);
     (void)tx_queue_release(&queue, 0, 1024, 2, &moved);
     moves += moved;
-    now_ns += TX_OWNER_PATIENCE_NS;
+    now_ns += TX_OWNER_CHECK_NS;
 }
 
 /* --- one run -------------------------------------------------------------------------------- */

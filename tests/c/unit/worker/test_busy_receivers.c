@@ -47,7 +47,7 @@ static int read_between(wt_channel_t *ch, int64_t from_ns, int64_t to_ns)
     rx_packet_t packet;
     int between = 0;
     for (int n = 0; n < DATAGRAMS; n++) {
-        int64_t until = rt_mono_ns() + WT_PATIENCE_MS * RT_NS_PER_MS;
+        int64_t until = rt_mono_ns() + WT_TIMEOUT_MS * RT_NS_PER_MS;
         while (rx_reader_next(&ch->reader, data, sizeof data, &packet, NULL) != 1) {
             if (!CHECK(rt_mono_ns() < until))
                 return between;

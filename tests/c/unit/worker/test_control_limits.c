@@ -34,7 +34,7 @@ static void check_refused(int fd, const char *text)
     CHECK(fd >= 0);
     CHECK_EQ(wt_reply(&worker, fd, 0, NULL, 0, NULL, NULL), -EUSERS);
     CHECK(strstr(worker.text, text) != NULL);
-    CHECK_EQ(wt_recv(fd, &more, 1, WT_PATIENCE_MS), 0);
+    CHECK_EQ(wt_recv(fd, &more, 1, WT_TIMEOUT_MS), 0);
     close(fd);
 }
 

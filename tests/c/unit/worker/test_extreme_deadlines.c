@@ -23,7 +23,7 @@ static void check_arrivals(void)
     unsigned seen = 0;
     for (unsigned i = 0; i < PAST; i++) {
         int64_t due = 0;
-        CHECK_EQ(wt_recv(sink, &due, sizeof due, WT_PATIENCE_MS), (int)sizeof due);
+        CHECK_EQ(wt_recv(sink, &due, sizeof due, WT_TIMEOUT_MS), (int)sizeof due);
         for (unsigned n = 0; n < PAST; n++)
             seen |= due == DUES[n] ? 1u << n : 0;
     }
@@ -119,7 +119,7 @@ static void test_replaced(void)
         CHECK(wt_count_to(&ch, SHM_COUNT_tx_cancelled, i + 1));
     }
     char got[4];
-    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS), 3); /* the one that did not keep it */
+    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_TIMEOUT_MS), 3); /* the one that did not keep it */
     CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_sent), 1);
     CHECK_EQ(tx_ring_waiting(&ch.segment), 1);
     close_channel(&ch);
@@ -136,7 +136,7 @@ static void test_frames(void)
         REQUIRE(wt_open(&worker, &ch));
         CHECK_EQ(rtpt_push(&ch, &head, "x", 1, DUES[i], NULL), 0);
         if (i < PAST)
-            CHECK(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS) > 0);
+            CHECK(wt_recv(sink, got, sizeof got, WT_TIMEOUT_MS) > 0);
         wt_settle(&worker);
         CHECK_EQ(wt_command(&worker, &ch, CTL_PURGE), 0);
         CHECK_EQ(tx_ring_waiting(&ch.segment), 0);

@@ -14,7 +14,7 @@ static uint16_t port;
 
 static bool fails(const wt_channel_t *ch)
 {
-    for (int i = 0; i < 3 * WT_PATIENCE_MS / 10; i++) {
+    for (int i = 0; i < 3 * WT_TIMEOUT_MS / 10; i++) {
         if (rt_load_acquire(&ch->segment.status->state) == SHM_STATE_FAILED)
             return true;
         wt_nap_ms(10);
@@ -38,7 +38,7 @@ static void check_others(void)
 {
     char byte = 0;
     CHECK_EQ(wt_push(&beside, "x", 1, 0, NULL), 0);
-    while (CHECK_EQ(wt_recv(sink, &byte, 1, WT_PATIENCE_MS), 1) && byte != 'x') {
+    while (CHECK_EQ(wt_recv(sink, &byte, 1, WT_TIMEOUT_MS), 1) && byte != 'x') {
     }
     CHECK_EQ(rt_load_acquire(&beside.segment.status->state), SHM_STATE_OPEN);
 }
@@ -59,7 +59,7 @@ static bool push_spoilt(wt_channel_t *ch)
 
 static bool taken_in(const wt_channel_t *ch, uint32_t packets)
 {
-    for (int i = 0; i < WT_PATIENCE_MS && shm_cursor_seq(rt_load_acquire(&ch->segment.tx->read)) < packets; i++)
+    for (int i = 0; i < WT_TIMEOUT_MS && shm_cursor_seq(rt_load_acquire(&ch->segment.tx->read)) < packets; i++)
         wt_nap_ms(1);
     return shm_cursor_seq(rt_load_acquire(&ch->segment.tx->read)) == packets;
 }

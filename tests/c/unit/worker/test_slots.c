@@ -13,7 +13,7 @@ static wt_worker_t worker;
 
 static uint64_t looks(const wt_worker_t *w)
 {
-    return rt_load_relaxed(&w->page->slot_looks);
+    return rt_load_relaxed(&w->page->slot_checks);
 }
 
 /* Another worker in the place of one that was killed. */
@@ -285,7 +285,7 @@ static void test_a_hang_up_is_dealt_with_in_pieces(void)
     ctl_attached_t own = {.channel = ask.channel, .producer = got.producer, .reader = CTL_NO_SLOT};
     CHECK_EQ(
         wt_ask(&worker, worker.pool, CTL_DETACH, &own, sizeof own, NULL, 0, NULL, 0, NULL), 0);
-    for (int ms = 0; ms < WT_PATIENCE_MS && !are_free(&ch, first); ms++)
+    for (int ms = 0; ms < WT_TIMEOUT_MS && !are_free(&ch, first); ms++)
         wt_nap_ms(1);
     CHECK(are_free(&ch, first));
 
@@ -328,7 +328,7 @@ static int lock_alternate_bytes(const wt_channel_t *ch)
 
 static bool state_becomes(const wt_channel_t *ch, uint32_t state)
 {
-    for (int ms = 0; ms < WT_PATIENCE_MS; ms += 10) {
+    for (int ms = 0; ms < WT_TIMEOUT_MS; ms += 10) {
         if (rt_load_acquire(&ch->segment.status->state) == state)
             return true;
         wt_nap_ms(10);

@@ -33,7 +33,7 @@ static int late_memory(uint8_t **at)
 static bool somebody_waits(int late)
 {
     struct pollfd p = {.fd = late, .events = POLLIN};
-    return poll(&p, 1, WT_PATIENCE_MS) == 1;
+    return poll(&p, 1, WT_TIMEOUT_MS) == 1;
 }
 
 static void bring(int late, const uint8_t *at)
@@ -54,7 +54,7 @@ static void check_others(wt_channel_t *ch, int sink)
     for (int i = 0; i < OTHERS; i++) {
         int got = -1;
         CHECK_EQ(wt_push(ch, &i, sizeof i, 0, NULL), 0);
-        CHECK_EQ(wt_recv(sink, &got, sizeof got, WT_PATIENCE_MS), (int)sizeof got);
+        CHECK_EQ(wt_recv(sink, &got, sizeof got, WT_TIMEOUT_MS), (int)sizeof got);
         CHECK_EQ(got, i);
     }
     CHECK(wt_count_to(ch, SHM_COUNT_tx_sent, OTHERS));
@@ -80,7 +80,7 @@ static void test_others_do_not_wait_for_it(void)
     bring(late, data);
     CHECK_EQ(pthread_join(thread, NULL), 0);
     CHECK_EQ(job.result, 0);
-    CHECK_EQ(wt_recv(sink, data, PAYLOAD, WT_PATIENCE_MS), PAYLOAD);
+    CHECK_EQ(wt_recv(sink, data, PAYLOAD, WT_TIMEOUT_MS), PAYLOAD);
     CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_sent), OTHERS + 1);
     CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
     close(client.locks_fd);

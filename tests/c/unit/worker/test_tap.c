@@ -60,7 +60,7 @@ static unsigned read_some(tap_t *t, tap_record_t *records, const uint8_t **paylo
 {
     unsigned n = 0;
     uint32_t used = 0;
-    for (int i = 0; i < WT_PATIENCE_MS / 10 && n < wanted; i++) {
+    for (int i = 0; i < WT_TIMEOUT_MS / 10 && n < wanted; i++) {
         tap_batch_t b;
         if (tap_reader_take(&t->reader, buffer + used, (uint32_t)sizeof buffer - used, &b) == 0) {
             wt_nap_ms(10);
@@ -90,7 +90,7 @@ static bool worker_maps_taps(void)
 
 static bool worker_lets_go(void)
 {
-    for (int i = 0; i < WT_PATIENCE_MS / 10 && worker_maps_taps(); i++)
+    for (int i = 0; i < WT_TIMEOUT_MS / 10 && worker_maps_taps(); i++)
         wt_nap_ms(10);
     return !worker_maps_taps();
 }
@@ -202,7 +202,7 @@ static void test_a_channel_has_few_taps_and_gets_them_back(void)
     CHECK_EQ(ask(worker.pool, &ch, CTL_TAP_TX, 0, fd, &answer), -EUSERS);
     tap_end(&taps[2]);
     int rc = -EUSERS;
-    for (int i = 0; i < WT_PATIENCE_MS / 10 && rc == -EUSERS; i++) {
+    for (int i = 0; i < WT_TIMEOUT_MS / 10 && rc == -EUSERS; i++) {
         rc = ask(worker.pool, &ch, CTL_TAP_TX, 0, fd, &answer);
         wt_nap_ms(10);
     }
@@ -225,7 +225,7 @@ static void send_and_read(wt_channel_t *ch, int peer, tap_t *t, unsigned count)
     for (unsigned i = 0; i < count; i++) {
         (void)snprintf(text, sizeof text, "datagram %u", i);
         CHECK_EQ(wt_push(ch, text, strlen(text), rt_mono_ns() + 5 * RT_NS_PER_MS, NULL), 0);
-        CHECK_EQ(wt_recv(peer, text, sizeof text, WT_PATIENCE_MS), (int)strlen(text));
+        CHECK_EQ(wt_recv(peer, text, sizeof text, WT_TIMEOUT_MS), (int)strlen(text));
     }
     CHECK_EQ(wt_reports(ch, reports, (int)count), (int)count);
     unsigned n = read_some(t, records, payloads, 2 * count); /* each with its stamp */
@@ -383,7 +383,7 @@ static void test_a_closed_channel_ends_its_taps_and_leaves_them_their_copies(voi
         return;
     if (tap_begin(&t, &ch, CTL_TAP_TX, 0)) {
         CHECK_EQ(wt_push(&ch, "last", 4, 0, NULL), 0);
-        CHECK_EQ(wt_recv(peer, text, sizeof text, WT_PATIENCE_MS), 4);
+        CHECK_EQ(wt_recv(peer, text, sizeof text, WT_TIMEOUT_MS), 4);
         CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
         CHECK_EQ(rt_load_acquire(&t.reader.head->state), TAP_CLOSED);
         CHECK(worker_lets_go());
@@ -414,7 +414,7 @@ static void test_a_tool_that_scribbles_harms_nobody(void)
                 (void)fallocate(t.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, LOG_BYTES);
             (void)snprintf(text, sizeof text, "datagram %u", i);
             CHECK_EQ(wt_push(&ch, text, strlen(text), 0, NULL), 0);
-            CHECK_EQ(wt_recv(peer, text, sizeof text, WT_PATIENCE_MS), (int)strlen(text));
+            CHECK_EQ(wt_recv(peer, text, sizeof text, WT_TIMEOUT_MS), (int)strlen(text));
         }
         (void)munmap(all, LOG_BYTES);
     }

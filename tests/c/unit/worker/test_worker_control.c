@@ -47,7 +47,7 @@ static void test_hang_up_frees_slots(void)
         CHECK_EQ(wt_push(&ch, "behind", 6, 0, NULL), 0);
         CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, (uint64_t)i + 1));
         /* Its slot is free soon after its record is out of the way. */
-        for (int n = 0; n < WT_PATIENCE_MS && wt_owner(&ch, slots[i]) != 0; n++)
+        for (int n = 0; n < WT_TIMEOUT_MS && wt_owner(&ch, slots[i]) != 0; n++)
             wt_nap_ms(1);
     }
     CHECK_EQ(slots[0], slots[1]);
@@ -242,7 +242,7 @@ static void test_takeover_sends_the_rest_once(void)
     CHECK_EQ(rt_load_relaxed(&ch.segment.status->epoch), epoch + 1);
     int seen[PACKETS] = {0};
     int value = 0;
-    for (int i = 0; i < WT_PATIENCE_MS / 10 && tx_ring_waiting(&ch.segment) > 0; i++)
+    for (int i = 0; i < WT_TIMEOUT_MS / 10 && tx_ring_waiting(&ch.segment) > 0; i++)
         wt_nap_ms(10);
     CHECK_EQ(tx_ring_waiting(&ch.segment), 0);
     wt_settle(&second);
@@ -261,7 +261,7 @@ static void test_takeover_sends_the_rest_once(void)
     int64_t due = rt_mono_ns() + 10 * RT_NS_PER_MS;
     CHECK_EQ(wt_attach(&second, second.pool, &ch, -1), 0);
     CHECK_EQ(wt_push(&ch, &value, sizeof value, due, NULL), 0);
-    CHECK(wt_recv(sink, &value, sizeof value, WT_PATIENCE_MS) > 0);
+    CHECK(wt_recv(sink, &value, sizeof value, WT_TIMEOUT_MS) > 0);
     wt_drop(&ch);
     wt_stop(&second);
     close(sink);

@@ -24,7 +24,7 @@ static void test_timed_packets_leave_at_their_time(void)
     }
     for (int i = 0; i < PACKETS; i++) {
         int64_t due = 0;
-        CHECK_EQ(wt_recv(sink, &due, sizeof due, WT_PATIENCE_MS), sizeof due);
+        CHECK_EQ(wt_recv(sink, &due, sizeof due, WT_TIMEOUT_MS), sizeof due);
         CHECK_EQ(due, first + i * RT_NS_PER_MS);
         CHECK(rt_mono_ns() >= due);
     }
@@ -104,7 +104,7 @@ static void test_later_queued_earlier_due_goes_first(void)
     const char *const expected[] = {"now", "soon", "late"};
     for (int i = 0; i < 3; i++) {
         memset(got, 0, sizeof got);
-        CHECK(wt_recv(sink, got, sizeof got - 1, WT_PATIENCE_MS) > 0);
+        CHECK(wt_recv(sink, got, sizeof got - 1, WT_TIMEOUT_MS) > 0);
         CHECK_STR_EQ(got, expected[i]);
     }
     CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, 3)); /* arrives before the send call has returned */
@@ -138,12 +138,12 @@ static void test_arrivals_reach_the_ring(void)
     for (int i = 0; i < PACKETS; i++)
         CHECK(sendto(peer, &i, sizeof i, 0, (struct sockaddr *)&to, sizeof to) == sizeof i);
     struct pollfd rung = {.fd = bell, .events = POLLIN};
-    CHECK_EQ(poll(&rung, 1, WT_PATIENCE_MS), 1);
+    CHECK_EQ(poll(&rung, 1, WT_TIMEOUT_MS), 1);
     for (int i = 0; i < PACKETS; i++) {
         int value = -1;
         rx_packet_t packet = {0};
         int rc = 0;
-        int64_t until = rt_mono_ns() + WT_PATIENCE_MS * RT_NS_PER_MS;
+        int64_t until = rt_mono_ns() + WT_TIMEOUT_MS * RT_NS_PER_MS;
         while ((rc = rx_reader_next(&ch.reader, &value, sizeof value, &packet, NULL)) == 0 &&
                rt_mono_ns() < until)
             (void)rx_reader_wait(&ch.reader, 0, until);
@@ -173,8 +173,8 @@ static void test_hold_keeps_and_release_sends(void)
     CHECK_EQ(wt_push(&ch, "b", 1, rt_mono_ns() + RT_NS_PER_MS, NULL), 0);
     CHECK_EQ(wt_recv(sink, &byte, 1, 100), -ETIMEDOUT);
     CHECK_EQ(wt_command(&worker, &ch, CTL_RELEASE), 0);
-    CHECK_EQ(wt_recv(sink, &byte, 1, WT_PATIENCE_MS), 1);
-    CHECK_EQ(wt_recv(sink, &byte, 1, WT_PATIENCE_MS), 1);
+    CHECK_EQ(wt_recv(sink, &byte, 1, WT_TIMEOUT_MS), 1);
+    CHECK_EQ(wt_recv(sink, &byte, 1, WT_TIMEOUT_MS), 1);
     CHECK_EQ(wt_command(&worker, &ch, CTL_HOLD), 0);
     CHECK_EQ(wt_push(&ch, "c", 1, 0, NULL), 0);
     CHECK_EQ(wt_recv(sink, &byte, 1, 100), -ETIMEDOUT);
@@ -260,7 +260,7 @@ static void test_endless_replacing_of_far_packets(void)
     CHECK_EQ(tx_ring_waiting(&ch.segment), 1);
     CHECK_EQ(wt_push(&ch, "soon", 4, rt_mono_ns() + 10 * RT_NS_PER_MS, NULL), 0);
     char got[8];
-    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS), 4);
+    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_TIMEOUT_MS), 4);
     CHECK_EQ(tx_ring_cancel(&ch.segment, kept, NULL), 1);
     CHECK_EQ(wt_command(&worker, &ch, CTL_CLOSE), 0);
     wt_drop(&ch);
@@ -308,7 +308,7 @@ static void test_hostile_ring_spoils_only_itself(void)
         CHECK_EQ(wt_push(&good, "ok", 2, 0, NULL), 0);
         bool came = false;
         for (int i = 0; i < 100000 && !came; i++) /* garbage may be sent to the same port */
-            came = wt_recv(sink, got, sizeof got, WT_PATIENCE_MS) == 2 && memcmp(got, "ok", 2) == 0;
+            came = wt_recv(sink, got, sizeof got, WT_TIMEOUT_MS) == 2 && memcmp(got, "ok", 2) == 0;
         CHECK(came);
         CHECK_EQ(wt_command(&worker, &bad, CTL_CLOSE), 0);
         wt_drop(&bad);
@@ -344,7 +344,7 @@ static void test_torn_segment_fails_its_channel(void)
     wt_nap_ms(150);
     char got[8];
     CHECK_EQ(wt_push(&good, "ok", 2, 0, NULL), 0);
-    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS), 2);
+    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_TIMEOUT_MS), 2);
     CHECK(strstr(why_failed(&worker, &torn), "cut short") != NULL);
     CHECK_EQ(wt_command(&worker, &torn, CTL_CLOSE), 0);
     CHECK_EQ(wt_command(&worker, &good, CTL_CLOSE), 0);
@@ -436,7 +436,7 @@ static void wait_mode_loses_nothing(uint32_t rx_bytes, uint32_t rx_capacity, boo
     for (int i = 0; i < PACKETS; i++) {
         rx_packet_t packet;
         uint64_t lost = 0;
-        int64_t until = rt_mono_ns() + WT_PATIENCE_MS * RT_NS_PER_MS;
+        int64_t until = rt_mono_ns() + WT_TIMEOUT_MS * RT_NS_PER_MS;
         int rc = 0;
         while ((rc = rx_reader_next(&ch.reader, payload, sizeof payload, &packet, &lost)) == 0 &&
                rt_mono_ns() < until)

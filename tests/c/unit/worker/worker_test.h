@@ -52,7 +52,7 @@ typedef struct wt_channel {
 } wt_channel_t;
 
 /* Far beyond what anything here takes, on a busy machine too: only what never happens must fail. */
-enum { WT_PATIENCE_MS = 10000 };
+enum { WT_TIMEOUT_MS = 10000 };
 
 static inline void wt_nap_ms(int ms)
 {
@@ -125,7 +125,7 @@ static inline int wt_reply(wt_worker_t *w, int fd, uint32_t request, void *body,
                        .msg_control = control.bytes,
                        .msg_controllen = sizeof control.bytes};
     struct pollfd p = {.fd = fd, .events = POLLIN};
-    if (poll(&p, 1, WT_PATIENCE_MS) != 1)
+    if (poll(&p, 1, WT_TIMEOUT_MS) != 1)
         return -ETIMEDOUT;
     ssize_t n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
     if (n < (ssize_t)sizeof(ctl_header_t))
@@ -223,7 +223,7 @@ static inline bool wt_start(wt_worker_t *w, const char *const *extra)
 static inline int wt_wait(wt_worker_t *w)
 {
     int status = 0;
-    for (int i = 0; i < WT_PATIENCE_MS / 10; i++) {
+    for (int i = 0; i < WT_TIMEOUT_MS / 10; i++) {
         if (waitpid(w->pid, &status, WNOHANG) == w->pid) {
             w->pid = -1;
             return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
@@ -467,7 +467,7 @@ static inline uint64_t wt_exact(wt_worker_t *w, const wt_channel_t *ch, shm_coun
 /* Waits until a counter has reached a value. */
 static inline bool wt_count_to(const wt_channel_t *ch, shm_counter_id_t id, uint64_t value)
 {
-    for (int i = 0; i < WT_PATIENCE_MS / 10 && wt_counter(ch, id) < value; i++)
+    for (int i = 0; i < WT_TIMEOUT_MS / 10 && wt_counter(ch, id) < value; i++)
         wt_nap_ms(10);
     return wt_counter(ch, id) >= value;
 }
@@ -478,7 +478,7 @@ static inline int wt_reports(wt_channel_t *ch, shm_report_t *reports, int expect
 {
     shm_report_t more;
     int n = 0;
-    for (int i = 0; i < WT_PATIENCE_MS / 10 && n < expected; i++) {
+    for (int i = 0; i < WT_TIMEOUT_MS / 10 && n < expected; i++) {
         n += (int)report_reader_next(&ch->reports, reports + n, (uint32_t)(expected - n));
         if (n < expected)
             wt_nap_ms(10);

@@ -18,7 +18,7 @@ SPACE = f"observe-late-{os.getpid()}"
 
 _LATE = struct.Struct("=QqqqqqqiBBHqII")
 CURSORS_BYTES = 128
-LATE_OFFSET_AT = 96  # shm_identity_t.late_offset
+SLOTS_AT, LINE_BYTES, STATS_BYTES, REPORT_BYTES = 5504, 128, 51936, 64  # csrc/shm/LAYOUT.md
 
 
 @pytest.fixture
@@ -39,12 +39,17 @@ def segment() -> Iterator[Callable[..., None]]:
     paths.shm_file(posix_name).unlink(missing_ok=True)
 
 
+def late_at() -> int:
+    config = _options.prepare("ctl", SPACE, "pool", "balanced", {"capacity": 16}).config
+    stats_at = SLOTS_AT + LINE_BYTES * (config.producers + config.readers)
+    reports_at = -(-(stats_at + STATS_BYTES) // LINE_BYTES) * LINE_BYTES
+    return reports_at + REPORT_BYTES * config.report_slots
+
+
 def write(tail: int, writing: int, packets: bytes) -> None:
     """Cursors and slots of its late packets."""
     with paths.shm_file(paths.channel_segment(SPACE, "ctl")).open("r+b") as file:
-        file.seek(LATE_OFFSET_AT)
-        (at,) = struct.unpack("=Q", file.read(8))
-        file.seek(at)
+        file.seek(late_at())
         file.write(struct.pack("=QQ", tail, writing).ljust(CURSORS_BYTES, b"\0") + packets)
 
 

@@ -95,7 +95,7 @@ static inline uint32_t drained(const wt_channel_t *ch, uint16_t port)
 /* Counters of what was drained hold then, too. */
 static inline bool drained_to(const wt_channel_t *ch, uint16_t port, uint32_t number)
 {
-    for (int i = 0; i < WT_PATIENCE_MS / 10 && drained(ch, port) != number; i++)
+    for (int i = 0; i < WT_TIMEOUT_MS / 10 && drained(ch, port) != number; i++)
         wt_nap_ms(10);
     wt_settle(&worker);
     return drained(ch, port) == number;
@@ -104,7 +104,7 @@ static inline bool drained_to(const wt_channel_t *ch, uint16_t port, uint32_t nu
 /* The next arrival; false: none came. */
 static inline bool arrival(wt_channel_t *ch, void *buffer, size_t bytes, rx_packet_t *packet)
 {
-    int64_t until = rt_mono_ns() + WT_PATIENCE_MS * RT_NS_PER_MS;
+    int64_t until = rt_mono_ns() + WT_TIMEOUT_MS * RT_NS_PER_MS;
     while (rx_reader_next(&ch->reader, buffer, (uint32_t)bytes, packet, NULL) != 1) {
         if (rt_mono_ns() > until)
             return false;
@@ -126,7 +126,7 @@ static inline uint16_t received_from(int fd, void *buffer, size_t bytes, int *le
     socklen_t size = sizeof from;
     struct pollfd p = {.fd = fd, .events = POLLIN};
     *length = -1;
-    if (poll(&p, 1, WT_PATIENCE_MS) == 1)
+    if (poll(&p, 1, WT_TIMEOUT_MS) == 1)
         *length = (int)recvfrom(fd, buffer, bytes, 0, (struct sockaddr *)&from, &size);
     return ntohs(from.sin_port);
 }

@@ -115,7 +115,7 @@ static void test_removal_drops_what_waits(void)
     CHECK_EQ(push(&ch, (mux_head_t){.number = 0, .port = 3, .generation = 2}, "new!", 4), 0);
     CHECK_EQ(wt_command(&worker, &ch, CTL_RELEASE), 0);
     char got[8];
-    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS), 4);
+    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_TIMEOUT_MS), 4);
     CHECK_EQ(wt_recv(sink, got, sizeof got, 50), -ETIMEDOUT);
     CHECK(drained_to(&ch, 3, 1));
     CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_cancelled), 5);
@@ -141,7 +141,7 @@ static void test_purge_cancels_what_waits(void)
     CHECK_EQ(wt_command(&worker, &ch, CTL_RELEASE), 0);
     CHECK_EQ(push(&ch, (mux_head_t){.number = PACKETS, .port = 0, .generation = 1}, "yy", 2), 0);
     char got[8];
-    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS), 2);
+    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_TIMEOUT_MS), 2);
     CHECK(drained_to(&ch, 0, PACKETS + 1));
     CHECK(wt_count_to(&ch, SHM_COUNT_tx_sent, 1));
     wt_settle(&worker);
@@ -165,9 +165,9 @@ static void test_cancelled_records_are_drained(void)
     CHECK_EQ(tx_ring_cancel(&ch.segment, 1, NULL), 1);
     CHECK_EQ(wt_command(&worker, &ch, CTL_RELEASE), 0);
     uint32_t got = UINT32_MAX;
-    CHECK_EQ(wt_recv(sink, &got, sizeof got, WT_PATIENCE_MS), sizeof got);
+    CHECK_EQ(wt_recv(sink, &got, sizeof got, WT_TIMEOUT_MS), sizeof got);
     CHECK_EQ(got, 0);
-    CHECK_EQ(wt_recv(sink, &got, sizeof got, WT_PATIENCE_MS), sizeof got);
+    CHECK_EQ(wt_recv(sink, &got, sizeof got, WT_TIMEOUT_MS), sizeof got);
     CHECK_EQ(got, 2);
     CHECK(drained_to(&ch, 0, 3));
     CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_cancelled), 1);

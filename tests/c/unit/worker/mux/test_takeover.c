@@ -52,11 +52,11 @@ static void test_hostile_records_go_nowhere(void)
     tx_producer_commit(&ch.producer, &claim);
     wt_ring(&ch);
     char got[8];
-    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS), 4);
+    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_TIMEOUT_MS), 4);
 
     head.number = 1;
     CHECK_EQ(push(&ch, head, "good", 4), 0);
-    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS), 4);
+    CHECK_EQ(wt_recv(sink, got, sizeof got, WT_TIMEOUT_MS), 4);
     CHECK(drained_to(&ch, 2, 2));
     CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_tx_sent), 2);
     close_down(&worker, &ch);
@@ -97,7 +97,7 @@ static void test_a_scribbled_segment_spoils_only_itself(void)
         CHECK_EQ(ask(&worker, &bad, request, &reply), 0);
         CHECK_EQ(push(&good, (mux_head_t){.number = round, .port = 0, .generation = 1}, "ok", 2),
                  0);
-        CHECK_EQ(wt_recv(sink, got, sizeof got, WT_PATIENCE_MS), 2);
+        CHECK_EQ(wt_recv(sink, got, sizeof got, WT_TIMEOUT_MS), 2);
         close_down(&worker, &bad);
     }
     close_down(&worker, &good);
@@ -138,7 +138,7 @@ static void test_a_successor_has_the_same_ports(void)
     take_away(&ch, 9, 10);
     CHECK_EQ(push(&ch, (mux_head_t){.number = 0, .port = 0, .generation = 1}, "0", 1), 0);
     char data[16];
-    CHECK_EQ(wt_recv(peer, data, sizeof data, WT_PATIENCE_MS), 1);
+    CHECK_EQ(wt_recv(peer, data, sizeof data, WT_TIMEOUT_MS), 1);
     CHECK(drained_to(&ch, 0, 1));
 
     CHECK_EQ(wt_command(&worker, &ch, CTL_HOLD), 0);
@@ -271,7 +271,7 @@ static void test_a_port_that_somebody_took_is_bound_later(void)
     CHECK_EQ(push(&ch, (mux_head_t){.number = 0, .port = 4, .generation = 1}, "x", 1), 0);
     CHECK(drained_to(&ch, 4, 1)); /* lost, and holds nothing up */
     close(thief);
-    for (int i = 0; i < WT_PATIENCE_MS / 10 && rt_load_relaxed(&facts->lost) != 0; i++)
+    for (int i = 0; i < WT_TIMEOUT_MS / 10 && rt_load_relaxed(&facts->lost) != 0; i++)
         wt_nap_ms(10);
     CHECK_EQ(rt_load_relaxed(&facts->lost), 0);
     CHECK_EQ(wt_exact(&worker, &ch, SHM_COUNT_rx_sockets_reopened), 1);
@@ -281,7 +281,7 @@ static void test_a_port_that_somebody_took_is_bound_later(void)
     REQUIRE(arrival(&ch, data, sizeof data, &p));
     CHECK_EQ(p.tag, mux_tag(4, 1));
     CHECK_EQ(push(&ch, (mux_head_t){.number = 1, .port = 4, .generation = 1}, "xy", 2), 0);
-    CHECK_EQ(wt_recv(peer, data, sizeof data, WT_PATIENCE_MS), 2);
+    CHECK_EQ(wt_recv(peer, data, sizeof data, WT_TIMEOUT_MS), 2);
     close_down(&worker, &ch);
     wt_stop(&worker);
     close(peer);
@@ -316,7 +316,7 @@ static void test_a_successor_of_a_scribbled_table(void)
     aim(&ch, 0, 1, port);
     CHECK_EQ(push(&ch, (mux_head_t){.number = 0, .port = 0, .generation = 1}, "ok", 2), 0);
     char data[8];
-    CHECK_EQ(wt_recv(peer, data, sizeof data, WT_PATIENCE_MS), 2);
+    CHECK_EQ(wt_recv(peer, data, sizeof data, WT_TIMEOUT_MS), 2);
     for (uint16_t i = 1; i < PORTS; i++)
         (void)add(&ch, i, 200);
     CHECK_EQ(rt_load_relaxed(&mux_facts(ch.segment.engine)->open), PORTS);

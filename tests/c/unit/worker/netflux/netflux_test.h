@@ -139,7 +139,7 @@ static inline int nft_failsafe(wt_worker_t *w, const wt_channel_t *ch, uint32_t 
 static inline bool nft_get(wt_channel_t *ch, nft_record_t *r)
 {
     uint8_t buffer[sizeof r->head + sizeof r->values];
-    int64_t until = rt_mono_ns() + WT_PATIENCE_MS * RT_NS_PER_MS;
+    int64_t until = rt_mono_ns() + WT_TIMEOUT_MS * RT_NS_PER_MS;
     while (rx_reader_next(&ch->reader, buffer, sizeof buffer, &r->record, NULL) == 0) {
         if (!CHECK(rt_mono_ns() < until))
             return false;
@@ -186,7 +186,7 @@ static inline nft_packet_t nft_recv_within(int fd, int timeout_ms)
 
 static inline nft_packet_t nft_recv(int fd)
 {
-    nft_packet_t p = nft_recv_within(fd, WT_PATIENCE_MS);
+    nft_packet_t p = nft_recv_within(fd, WT_TIMEOUT_MS);
     CHECK(p.bytes >= 0);
     return p;
 }
@@ -202,7 +202,7 @@ static inline uint32_t nft_value(const nft_packet_t *p)
 /* Reads until a datagram has these values; bytes < 0: none came. */
 static inline nft_packet_t nft_recv_value(int fd, uint32_t value)
 {
-    int64_t until = rt_mono_ns() + WT_PATIENCE_MS * RT_NS_PER_MS;
+    int64_t until = rt_mono_ns() + WT_TIMEOUT_MS * RT_NS_PER_MS;
     nft_packet_t p = {.bytes = -1};
     while (CHECK(rt_mono_ns() < until)) {
         p = nft_recv(fd);
@@ -216,7 +216,7 @@ static inline nft_packet_t nft_recv_value(int fd, uint32_t value)
 /* Reads until a datagram has this feedback; bytes < 0: none came. */
 static inline nft_packet_t nft_recv_feedback(int fd, uint8_t feedback)
 {
-    int64_t until = rt_mono_ns() + WT_PATIENCE_MS * RT_NS_PER_MS;
+    int64_t until = rt_mono_ns() + WT_TIMEOUT_MS * RT_NS_PER_MS;
     nft_packet_t p = {.bytes = -1};
     while (CHECK(rt_mono_ns() < until)) {
         p = nft_recv(fd);

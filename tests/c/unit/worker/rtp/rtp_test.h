@@ -72,14 +72,14 @@ static inline int64_t rtpt_gauge(const wt_channel_t *ch, shm_rtp_gauge_id_t id)
 /* Waits until a counter has reached a value. */
 static inline bool rtpt_count_to(const wt_channel_t *ch, shm_rtp_counter_id_t id, uint64_t value)
 {
-    for (int i = 0; i < WT_PATIENCE_MS / 10 && rtpt_count(ch, id) < value; i++)
+    for (int i = 0; i < WT_TIMEOUT_MS / 10 && rtpt_count(ch, id) < value; i++)
         wt_nap_ms(10);
     return rtpt_count(ch, id) >= value;
 }
 
 static inline bool rtpt_gauge_is(const wt_channel_t *ch, shm_rtp_gauge_id_t id, int64_t value)
 {
-    for (int i = 0; i < WT_PATIENCE_MS / 10 && rtpt_gauge(ch, id) != value; i++)
+    for (int i = 0; i < WT_TIMEOUT_MS / 10 && rtpt_gauge(ch, id) != value; i++)
         wt_nap_ms(10);
     return rtpt_gauge(ch, id) == value;
 }
@@ -114,7 +114,7 @@ static inline int rtpt_mark(wt_channel_t *ch, shm_rtp_what_t what)
 /* Waits until nothing waits. */
 static inline bool rtpt_drained(const wt_channel_t *ch)
 {
-    for (int i = 0; i < WT_PATIENCE_MS / 10 && tx_ring_waiting(&ch->segment) > 0; i++)
+    for (int i = 0; i < WT_TIMEOUT_MS / 10 && tx_ring_waiting(&ch->segment) > 0; i++)
         wt_nap_ms(10);
     return tx_ring_waiting(&ch->segment) == 0;
 }

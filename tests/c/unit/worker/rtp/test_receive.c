@@ -72,7 +72,7 @@ static bool get(receiver_t *r, rtpt_got_t *g, int timeout_ms)
 /* The next record of a stream that is at its end when nothing comes for a second. */
 static bool get_more(receiver_t *r, rtpt_got_t *g, bool first)
 {
-    return get(r, g, first ? WT_PATIENCE_MS : 1000);
+    return get(r, g, first ? WT_TIMEOUT_MS : 1000);
 }
 
 static uint64_t ended(const wt_channel_t *ch)
@@ -93,7 +93,7 @@ static uint64_t judged(const wt_channel_t *ch)
 static void check_conservation(const receiver_t *r)
 {
     const wt_channel_t *ch = &r->ch;
-    for (int i = 0; i < WT_PATIENCE_MS / 10; i++) {
+    for (int i = 0; i < WT_TIMEOUT_MS / 10; i++) {
         if (ended(ch) == rtpt_count(ch, SHM_RTP_COUNT_valid) &&
             judged(ch) == rtpt_count(ch, SHM_RTP_COUNT_received) &&
             judged(ch) + rtpt_count(ch, SHM_RTP_COUNT_malformed) ==
@@ -122,7 +122,7 @@ static void test_frames_at_their_playout_time(void)
     rtpt_got_t g;
     uint64_t first = 0;
     for (int i = 0; i < FRAMES; i++) {
-        REQUIRE(get(&r, &g, WT_PATIENCE_MS));
+        REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
         CHECK_EQ(g.head.kind, SHM_RTP_GOT_FRAME);
         CHECK_EQ(rtpt_value(&g), i);
         first = i == 0 ? g.head.seq : first;
@@ -159,7 +159,7 @@ static void test_a_loss_is_an_erasure(void)
     uint64_t first = 0;
     for (int i = 0; i < FRAMES;) {
         rtpt_got_t g;
-        REQUIRE(get(&r, &g, WT_PATIENCE_MS));
+        REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
         first = i == 0 ? g.head.seq : first;
         CHECK_EQ(g.head.ts, 77 + 40 * i);
         if (i == 10 || i == 20 || i == 21) {
@@ -191,7 +191,7 @@ static void test_in_order_does_not_wait_for_the_clock(void)
     rtpt_got_t g;
     for (int i = 0; i < 5; i++) {
         send_packet(&r, 5, i);
-        REQUIRE(get(&r, &g, WT_PATIENCE_MS));
+        REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
         CHECK_EQ(rtpt_value(&g), i);
         CHECK(g.head.due_ns > rt_mono_ns()); /* long before it is to be played */
     }
@@ -199,15 +199,15 @@ static void test_in_order_does_not_wait_for_the_clock(void)
     CHECK(!get(&r, &g, 50));
     send_packet(&r, 5, 5);
     for (int i = 5; i < 7; i++) {
-        REQUIRE(get(&r, &g, WT_PATIENCE_MS));
+        REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
         CHECK_EQ(rtpt_value(&g), i);
     }
     send_packet(&r, 5, 8);
-    REQUIRE(get(&r, &g, WT_PATIENCE_MS)); /* the playout time ends the wait */
+    REQUIRE(get(&r, &g, WT_TIMEOUT_MS)); /* the playout time ends the wait */
     CHECK_EQ(g.head.kind, SHM_RTP_GOT_ERASURE);
     CHECK_EQ(g.head.frames, 1);
     CHECK(rt_mono_ns() >= g.head.due_ns);
-    REQUIRE(get(&r, &g, WT_PATIENCE_MS));
+    REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
     CHECK_EQ(rtpt_value(&g), 8);
     end(&r);
 }
@@ -222,7 +222,7 @@ static void test_as_arrived(void)
         send_packet(&r, 5, order[i]);
     for (int i = 0; i < 7; i++) {
         rtpt_got_t g;
-        REQUIRE(get(&r, &g, WT_PATIENCE_MS));
+        REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
         first = i == 0 ? g.head.seq : first;
         CHECK_EQ(g.head.kind, SHM_RTP_GOT_FRAME);
         CHECK_EQ(rtpt_value(&g), order[i]);
@@ -232,13 +232,13 @@ static void test_as_arrived(void)
     for (int i = 40000; i < 40003; i++)
         send_packet(&r, 5, i); /* a leap, proved by the packet behind it */
     rtpt_got_t g;
-    REQUIRE(get(&r, &g, WT_PATIENCE_MS));
+    REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
     CHECK_EQ(g.head.kind, SHM_RTP_GOT_RESYNC);
     CHECK_EQ(g.head.flags, SHM_RTP_RESTARTED);
     CHECK(g.head.seq > first + 8);
     uint64_t again = g.head.seq;
     for (int i = 0; i < 2; i++) {
-        REQUIRE(get(&r, &g, WT_PATIENCE_MS));
+        REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
         CHECK_EQ(rtpt_value(&g), 40001 + i);
         CHECK_EQ(g.head.seq, again + (uint64_t)i);
     }
@@ -268,7 +268,7 @@ static void test_all_of_a_packet_reaches_the_reader(void)
                       .padding_bytes = 7};
     send_fields(&r, &f, "media", 5);
     rtpt_got_t g;
-    REQUIRE(get(&r, &g, WT_PATIENCE_MS));
+    REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
     CHECK(g.head.marker == 1 && g.head.payload_type == 111);
     CHECK_EQ(g.head.csrc_count, 2);
     CHECK_EQ(g.head.extension_profile, 0xbede);
@@ -297,7 +297,7 @@ static void test_long_packets_are_cut(void)
     rtp_fields_t too_much = {.ssrc = 9, .seq = 2, .ts = 80, .csrc = csrc, .csrc_count = 15};
     send_fields(&r, &too_much, media, 1);
     rtpt_got_t g;
-    REQUIRE(get(&r, &g, WT_PATIENCE_MS));
+    REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
     CHECK_EQ(g.bytes, 20);
     CHECK(g.record.flags & SHM_RX_TRUNCATED);
     CHECK(wt_count_to(&r.ch, SHM_COUNT_rx_truncated, 2));
@@ -314,8 +314,8 @@ static void test_every_reader_gets_the_same(void)
         send_packet(&r, 5, i);
     for (int i = 0; i < 10; i++) {
         rtpt_got_t one, two;
-        REQUIRE(get(&r, &one, WT_PATIENCE_MS));
-        REQUIRE(rtpt_get(&other.reader, &two, WT_PATIENCE_MS));
+        REQUIRE(get(&r, &one, WT_TIMEOUT_MS));
+        REQUIRE(rtpt_get(&other.reader, &two, WT_TIMEOUT_MS));
         CHECK_EQ(rtpt_value(&one), i);
         CHECK_MEM_EQ(&one.head, &two.head, sizeof one.head);
     }
@@ -393,7 +393,7 @@ static void test_a_source_must_prove_itself(void)
     send_packet(&r, 5, 5);
     for (int i = 2; i < 6; i++) {
         rtpt_got_t g;
-        REQUIRE(get(&r, &g, WT_PATIENCE_MS));
+        REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
         CHECK_EQ(rtpt_value(&g), i);
     }
     CHECK(rtpt_count_to(&r.ch, SHM_RTP_COUNT_on_probation, 4));
@@ -412,7 +412,7 @@ static void test_another_source_takes_over(void)
     rtpt_got_t g;
     int frames = 0, resyncs = 0;
     uint64_t last = 0;
-    while (frames < 30 && get(&r, &g, WT_PATIENCE_MS)) {
+    while (frames < 30 && get(&r, &g, WT_TIMEOUT_MS)) {
         CHECK(g.head.seq >= last);
         last = g.head.seq;
         if (g.head.kind == SHM_RTP_GOT_RESYNC) {
@@ -443,7 +443,7 @@ static void test_foreign_sources_stay_out(void)
         send_packet(&r, 4 + (uint32_t)i % 3, i / 3);
     rtpt_got_t g;
     for (int i = 0; i < 3; i++) {
-        REQUIRE(get(&r, &g, WT_PATIENCE_MS));
+        REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
         CHECK_EQ(g.head.ssrc, 5);
     }
     CHECK(rtpt_count_to(&r.ch, SHM_RTP_COUNT_foreign, 7));
@@ -581,7 +581,7 @@ static void test_only_the_remote_is_heard(void)
     rtpt_send_bytes(stranger, r.port, packet, sizeof packet);
     send_packet(&r, 5, 0);
     rtpt_got_t g;
-    REQUIRE(get(&r, &g, WT_PATIENCE_MS));
+    REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
     CHECK_EQ(g.head.ssrc, 5);
     close(stranger);
     end(&r);
@@ -597,7 +597,7 @@ static void test_a_successor_begins_with_a_resync(void)
     for (int i = 0; i < 5; i++)
         send_packet(&r, 5, i);
     for (int i = 0; i < 5; i++) {
-        REQUIRE(get(&r, &g, WT_PATIENCE_MS));
+        REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
         CHECK_EQ(rtpt_value(&g), i);
     }
     for (int round = 1; round < 4; round++) {
@@ -606,14 +606,14 @@ static void test_a_successor_begins_with_a_resync(void)
         rtpt_replace_worker(&worker, &r.ch);
         for (int i = 1; i < 6; i++)
             send_packet(&r, 5, 10 * round + i);
-        REQUIRE(get(&r, &g, WT_PATIENCE_MS));
+        REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
         while (g.head.kind == SHM_RTP_GOT_ERASURE ||
                (g.head.kind == SHM_RTP_GOT_FRAME && rtpt_value(&g) == 10 * round))
-            REQUIRE(get(&r, &g, WT_PATIENCE_MS));
+            REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
         CHECK_EQ(g.head.kind, SHM_RTP_GOT_RESYNC);
         CHECK_EQ(g.head.ts, 77 + 40 * (10 * round + 1));
         for (int i = 1; i < 6; i++) {
-            REQUIRE(get(&r, &g, WT_PATIENCE_MS));
+            REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
             CHECK_EQ(g.head.kind, SHM_RTP_GOT_FRAME);
             CHECK_EQ(rtpt_value(&g), 10 * round + i);
         }
@@ -627,12 +627,12 @@ static void test_hold_stops_reception(void)
     REQUIRE(start(&r, "hold", SHM_RTP_AS_ARRIVED));
     rtpt_got_t g;
     send_packet(&r, 5, 0);
-    REQUIRE(get(&r, &g, WT_PATIENCE_MS));
+    REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
     CHECK_EQ(wt_command(&worker, &r.ch, CTL_HOLD), 0);
     send_packet(&r, 5, 1);
     CHECK(!get(&r, &g, 50));
     CHECK_EQ(wt_command(&worker, &r.ch, CTL_RELEASE), 0);
-    REQUIRE(get(&r, &g, WT_PATIENCE_MS));
+    REQUIRE(get(&r, &g, WT_TIMEOUT_MS));
     CHECK_EQ(rtpt_value(&g), 1);
     CHECK(rtpt_count_to(&r.ch, SHM_RTP_COUNT_received, 2));
     CHECK_EQ(wt_command(&worker, &r.ch, CTL_RESET), 0);

@@ -196,7 +196,7 @@ static void reports_of_a_sender(shm_rtp_rtcp_t rtcp)
         CHECK_EQ(rtpt_frame(&s.ch, "0123456789", 10), 0);
     compound_t c;
     do
-        REQUIRE(get_compound(&s, &c, false, WT_PATIENCE_MS));
+        REQUIRE(get_compound(&s, &c, false, WT_TIMEOUT_MS));
     while (!c.has_sr || c.sender.packets < 10);
     CHECK_EQ(c.sender.ssrc, OURS);
     CHECK_STR_EQ(c.cname, "us@test");
@@ -232,7 +232,7 @@ static void reports_of_a_sender(shm_rtp_rtcp_t rtcp)
     CHECK(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_rtcp_sent) > 0);
     /* Silent for two intervals: no sender any more. */
     do
-        REQUIRE(get_compound(&s, &c, false, WT_PATIENCE_MS));
+        REQUIRE(get_compound(&s, &c, false, WT_TIMEOUT_MS));
     while (!c.has_rr);
     CHECK_EQ(c.reporter, OURS);
     end(&s);
@@ -262,7 +262,7 @@ static void reports_of_a_receiver(shm_rtp_rtcp_t rtcp)
     compound_t c;
     uint32_t fractions = 0;
     do {
-        REQUIRE(get_compound(&s, &c, false, WT_PATIENCE_MS));
+        REQUIRE(get_compound(&s, &c, false, WT_TIMEOUT_MS));
         CHECK(c.has_rr && !c.has_sr);
         CHECK_EQ(c.reporter, OURS);
         CHECK_STR_EQ(c.cname, "us@test");
@@ -303,7 +303,7 @@ static void test_a_receiver_learns_its_remote(void)
     CHECK(!get_compound(&s, &c, false, 100));
     for (int i = 0; i < 3; i++)
         rtpt_send_packet(s.media, s.media_port, PEER, i);
-    REQUIRE(get_compound(&s, &c, false, WT_PATIENCE_MS));
+    REQUIRE(get_compound(&s, &c, false, WT_TIMEOUT_MS));
     CHECK(c.has_rr);
     end(&s);
 }
@@ -337,11 +337,11 @@ static void test_the_source_says_goodbye(void)
     REQUIRE(start(&s, "bye", SHM_RX, SHM_RTP_RTCP_MUX));
     rtpt_got_t g;
     rtpt_send_packet(s.media, s.media_port, PEER, 0);
-    REQUIRE(rtpt_get(&s.ch.reader, &g, WT_PATIENCE_MS));
+    REQUIRE(rtpt_get(&s.ch.reader, &g, WT_TIMEOUT_MS));
     send_bye(&s, 77); /* somebody else */
     send_bye(&s, PEER);
     do
-        REQUIRE(rtpt_get(&s.ch.reader, &g, WT_PATIENCE_MS));
+        REQUIRE(rtpt_get(&s.ch.reader, &g, WT_TIMEOUT_MS));
     while (g.head.kind == SHM_RTP_GOT_ERASURE);
     CHECK_EQ(g.head.kind, SHM_RTP_GOT_BYE);
     CHECK_EQ(g.head.ssrc, PEER);
@@ -360,7 +360,7 @@ static void test_a_goodbye_overtakes_no_frame(void)
         rtpt_send_packet(s.media, s.media_port, PEER, i);
     send_bye(&s, PEER);
     do {
-        REQUIRE(rtpt_get(&s.ch.reader, &g, WT_PATIENCE_MS));
+        REQUIRE(rtpt_get(&s.ch.reader, &g, WT_TIMEOUT_MS));
         frames += g.head.kind == SHM_RTP_GOT_FRAME;
     } while (g.head.kind != SHM_RTP_GOT_BYE);
     CHECK_EQ(frames, 5);
@@ -383,17 +383,17 @@ static void test_we_say_goodbye(void)
     CHECK_EQ(rtpt_mark(&s.ch, SHM_RTP_BYE), 0);
     CHECK_EQ(wt_command(&worker, &s.ch, CTL_RELEASE), 0);
     do
-        REQUIRE(get_compound(&s, &c, false, WT_PATIENCE_MS));
+        REQUIRE(get_compound(&s, &c, false, WT_TIMEOUT_MS));
     while (!c.has_bye);
     CHECK(c.has_sr && c.sender.packets == 1);
     CHECK(!get_compound(&s, &c, false, 200)); /* who left is silent */
     CHECK_EQ(rtpt_frame(&s.ch, "y", 1), 0);   /* and comes back with the next word */
     do
-        REQUIRE(get_compound(&s, &c, false, WT_PATIENCE_MS));
+        REQUIRE(get_compound(&s, &c, false, WT_TIMEOUT_MS));
     while (!c.has_sr);
     CHECK_EQ(wt_command(&worker, &s.ch, CTL_CLOSE), 0);
     do
-        REQUIRE(get_compound(&s, &c, false, WT_PATIENCE_MS));
+        REQUIRE(get_compound(&s, &c, false, WT_TIMEOUT_MS));
     while (!c.has_bye);
     CHECK_EQ(c.reporter, OURS);
     wt_drop(&s.ch);
@@ -417,7 +417,7 @@ static void asks_for_what_is_missing(bool reduced)
         rtpt_send_packet(s.media, s.media_port, PEER, order[i]);
     compound_t c;
     do
-        REQUIRE(get_compound(&s, &c, reduced, WT_PATIENCE_MS));
+        REQUIRE(get_compound(&s, &c, reduced, WT_TIMEOUT_MS));
     while (!c.has_nack);
     CHECK_EQ(c.has_rr, !reduced);
     CHECK_EQ(c.nack.media_ssrc, PEER);
@@ -429,7 +429,7 @@ static void asks_for_what_is_missing(bool reduced)
     rtpt_send_packet(s.media, s.media_port, PEER, 6);
     rtpt_got_t g;
     for (int i = 0; i < 10; i++) {
-        REQUIRE(rtpt_get(&s.ch.reader, &g, WT_PATIENCE_MS));
+        REQUIRE(rtpt_get(&s.ch.reader, &g, WT_TIMEOUT_MS));
         CHECK_EQ(rtpt_value(&g), i);
         CHECK_EQ(g.head.flags, i == 4 || i == 6 ? SHM_RTP_RECOVERED : 0);
     }
@@ -461,7 +461,7 @@ static void test_sends_again_what_is_asked_for(void)
         CHECK_EQ(rtpt_frame(&s.ch, &i, sizeof i), 0);
     CHECK_EQ(rtpt_push(&s.ch, &block, media, sizeof media, 0, NULL), 0);
     for (int i = 0; i < FRAMES; i++)
-        REQUIRE(rtpt_recv(s.media, &sent[i], WT_PATIENCE_MS));
+        REQUIRE(rtpt_recv(s.media, &sent[i], WT_TIMEOUT_MS));
     CHECK(rtpt_count_to(&s.ch, SHM_RTP_COUNT_sent, FRAMES));
     const rtcp_nack_pair_t asked[] = {
         {.pid = sent[8].view.seq, .blp = 0x5}, /* 8, 9, 11 */
@@ -472,7 +472,7 @@ static void test_sends_again_what_is_asked_for(void)
     static const int expected[] = {8, 9, 11};
     for (int i = 0; i < 3; i++) {
         rtpt_packet_t p;
-        REQUIRE(rtpt_recv(s.media, &p, WT_PATIENCE_MS));
+        REQUIRE(rtpt_recv(s.media, &p, WT_TIMEOUT_MS));
         CHECK_EQ(p.bytes, sent[expected[i]].bytes);
         CHECK_MEM_EQ(p.data, sent[expected[i]].data, (size_t)p.bytes);
     }
@@ -572,7 +572,7 @@ static size_t hostile_compound(uint64_t *seed, uint8_t *data)
 static bool all_heard(const session_t *s, uint64_t compounds)
 {
     uint64_t heard = 0;
-    for (int i = 0; i < WT_PATIENCE_MS && heard < compounds; i++) {
+    for (int i = 0; i < WT_TIMEOUT_MS && heard < compounds; i++) {
         if (i > 0)
             wt_nap_ms(1);
         heard = rtpt_count(&s->ch, SHM_RTP_COUNT_rtcp_received) +
@@ -617,7 +617,7 @@ static void test_a_successor_goes_on_reporting(void)
         CHECK(rtpt_count_to(&s.ch, SHM_RTP_COUNT_valid, (uint64_t)round + 1));
         CHECK_EQ(rtpt_frame(&s.ch, "0123456789", 10), 0);
         do
-            REQUIRE(get_compound(&s, &c, false, WT_PATIENCE_MS));
+            REQUIRE(get_compound(&s, &c, false, WT_TIMEOUT_MS));
         while (!c.has_sr || c.reports == 0 || (int)c.sender.packets <= round);
         CHECK_EQ(c.sender.packets, round + 1);
         CHECK_EQ(c.sender.octets, 10 * (round + 1));

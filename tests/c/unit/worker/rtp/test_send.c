@@ -48,7 +48,7 @@ static void test_frames_leave_on_the_grid(void)
     }
     for (int i = 0; i < FRAMES; i++) {
         rtpt_packet_t p;
-        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
         CHECK_EQ(p.view.seq, (uint16_t)(65500 + i));
         CHECK_EQ(p.view.ts, 1000 + 40 * i);
         CHECK_EQ(p.view.ssrc, 0x11223344);
@@ -109,7 +109,7 @@ static void test_a_sender_that_stalls_leaves_no_gap(void)
         CHECK_EQ(rtpt_frame(&s.ch, &i, sizeof i), 0);
     for (int i = 0; i < FRAMES; i++) {
         rtpt_packet_t p;
-        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
         CHECK_EQ(p.view.ts, 1000 + 40 * i);
         CHECK_EQ(p.view.marker, i == 0);
     }
@@ -133,7 +133,7 @@ static void test_it_starts_when_it_is_told_to(void)
     const int slots[] = {0, 1, 7, 8};
     for (int i = 0; i < 4; i++) {
         rtpt_packet_t p;
-        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
         CHECK_EQ(p.view.ts, 1000 + 40 * slots[i]);
         CHECK_EQ(p.view.marker, i == 0 || i == 2);
         CHECK_EQ(p.view.seq, (uint16_t)(65500 + i));
@@ -160,7 +160,7 @@ static void test_a_block_is_cut(void)
     CHECK_EQ(rtpt_frame(&s.ch, "next", 4), 0);
     for (int i = 0; i < 22; i++) {
         rtpt_packet_t p;
-        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
         CHECK_EQ(p.view.seq, (uint16_t)(65500 + i));
         CHECK_EQ(p.view.ts, 1000 + (i < 21 ? 40 * i : 40 * 20 + 11));
         CHECK_EQ(p.view.marker, i == 0);
@@ -192,7 +192,7 @@ static void test_a_block_of_tiny_packets(void)
     CHECK_EQ(rtpt_push(&s.ch, &head, media, sizeof media, 0, NULL), 0);
     for (int i = 0; i < 30; i++) {
         rtpt_packet_t p;
-        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
         CHECK_EQ(p.view.ts, 1000 + 8 * i);
         CHECK_EQ(p.view.payload_bytes, 1);
         CHECK_EQ(p.data[p.view.payload_offset], 100 + i);
@@ -220,7 +220,7 @@ static void test_overrides(void)
     static const uint32_t ts[] = {1000, 1040, 1080, 1087, 1127};
     for (int i = 0; i < 5; i++) {
         rtpt_packet_t p;
-        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
         CHECK_EQ(p.view.ts, ts[i]);
         CHECK_EQ(p.view.marker, i == 1);
         CHECK_EQ(p.view.payload_type, i == 1 ? 101 : 0);
@@ -251,7 +251,7 @@ static void test_packets_of_the_same_time(void)
     }
     for (int i = 0; i < FRAMES * PARTS; i++) {
         rtpt_packet_t p;
-        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
         CHECK_EQ(p.view.seq, (uint16_t)(65500 + i));
         CHECK_EQ(p.view.ts, 1000 + 40 * (i / PARTS));
         CHECK_EQ(p.view.marker, i % PARTS == PARTS - 1);
@@ -290,7 +290,7 @@ static void test_records_that_make_no_sense(void)
     CHECK_EQ(wt_push(&s.ch, "short", 5, 0, NULL), 0);
     CHECK_EQ(rtpt_frame(&s.ch, "good", 4), 0);
     rtpt_packet_t p;
-    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
     CHECK_EQ(p.view.seq, 65500);
     CHECK_MEM_EQ(p.data + p.view.payload_offset, "good", 4);
     CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_bad_records), BAD + 1);
@@ -309,10 +309,10 @@ static void test_a_pause_ends_a_talk_spurt(void)
     CHECK_EQ(rtpt_frame(&s.ch, "a", 1), 0);
     CHECK_EQ(rtpt_mark(&s.ch, SHM_RTP_PAUSE), 0);
     rtpt_packet_t first, second;
-    REQUIRE(rtpt_recv(s.sink, &first, WT_PATIENCE_MS));
+    REQUIRE(rtpt_recv(s.sink, &first, WT_TIMEOUT_MS));
     wt_nap_ms(53);
     CHECK_EQ(rtpt_frame(&s.ch, "b", 1), 0);
-    REQUIRE(rtpt_recv(s.sink, &second, WT_PATIENCE_MS));
+    REQUIRE(rtpt_recv(s.sink, &second, WT_TIMEOUT_MS));
     CHECK_EQ(second.view.seq, (uint16_t)(first.view.seq + 1));
     CHECK(second.view.marker);
     CHECK_EQ((second.view.ts - first.view.ts) % 40, 0);
@@ -326,8 +326,8 @@ static void test_a_pause_ends_a_talk_spurt(void)
     CHECK_EQ(rtpt_push(&s.ch, &head, NULL, 0, 0, NULL), 0);
     CHECK_EQ(rtpt_frame(&s.ch, "d", 1), 0);
     CHECK_EQ(wt_command(&worker, &s.ch, CTL_RELEASE), 0);
-    REQUIRE(rtpt_recv(s.sink, &first, WT_PATIENCE_MS));
-    REQUIRE(rtpt_recv(s.sink, &second, WT_PATIENCE_MS));
+    REQUIRE(rtpt_recv(s.sink, &first, WT_TIMEOUT_MS));
+    REQUIRE(rtpt_recv(s.sink, &second, WT_TIMEOUT_MS));
     CHECK_EQ(second.view.ts - first.view.ts, 4040);
     CHECK(second.view.marker);
     CHECK(rtpt_drained(&s.ch));
@@ -347,7 +347,7 @@ static void test_an_underrun_resumes_on_the_grid(void)
     rtpt_packet_t before = {.bytes = 0}, after;
     for (int i = 0; i < 5; i++) {
         CHECK_EQ(rtpt_frame(&s.ch, "x", 1), 0);
-        REQUIRE(rtpt_recv(s.sink, &after, WT_PATIENCE_MS));
+        REQUIRE(rtpt_recv(s.sink, &after, WT_TIMEOUT_MS));
         CHECK(after.view.marker);
         if (i > 0) {
             uint32_t step = after.view.ts - before.view.ts;
@@ -374,7 +374,7 @@ static void test_an_underrun_may_be_caught_up(void)
     }
     for (int i = 0; i < 12; i++) {
         rtpt_packet_t p;
-        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
         CHECK_EQ(p.view.ts, 1000 + 40 * i);
         CHECK_EQ(p.view.marker, i == 0);
     }
@@ -393,7 +393,7 @@ static void test_an_underrun_may_be_filled(void)
     CHECK_EQ(rtpt_frame(&s.ch, "x", 1), 0);
     rtpt_packet_t p;
     for (int i = 0; i < 7; i++) {
-        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
         CHECK_EQ(p.view.seq, (uint16_t)(65500 + i));
         CHECK_EQ(p.view.ts, 1000 + 40 * i);
         CHECK_EQ(p.view.payload_bytes, i == 0 ? 1 : 40);
@@ -405,11 +405,11 @@ static void test_an_underrun_may_be_filled(void)
     CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_underruns), 1);
     /* What ends it is no underrun; that nothing follows is the next. */
     CHECK_EQ(rtpt_frame(&s.ch, "y", 1), 0);
-    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
     CHECK(p.view.marker && p.view.ts > 1000 + 40 * 7);
     CHECK_EQ(p.view.seq, (uint16_t)(65500 + 7));
     for (int i = 0; i < 6; i++)
-        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
     CHECK(rtpt_silence(s.sink, 50));
     CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_filled), 12);
     CHECK_EQ(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_underruns), 2);
@@ -418,7 +418,7 @@ static void test_an_underrun_may_be_filled(void)
     CHECK_EQ(rtpt_frame(&s.ch, "z", 1), 0);
     CHECK_EQ(rtpt_mark(&s.ch, SHM_RTP_PAUSE), 0);
     CHECK_EQ(wt_command(&worker, &s.ch, CTL_RELEASE), 0);
-    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
     CHECK_EQ(p.view.payload_bytes, 1);
     CHECK(rtpt_silence(s.sink, 60));
     end(&s);
@@ -436,7 +436,7 @@ static void test_a_queue_may_build_up_first(void)
         wt_nap_ms(5); /* a little slower than the stream */
     }
     for (int i = 0; i < 10; i++) {
-        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
         CHECK(p.at_mono_ns - began >= 500 * RT_NS_PER_MS);
         CHECK_EQ(p.view.ts, 1000 + 40 * i);
     }
@@ -464,7 +464,7 @@ static void test_hold_purge_reset(void)
     shm_rtp_tx_t block = long_block();
     CHECK_EQ(rtpt_push(&s.ch, &block, long_media, sizeof long_media, 0, NULL), 0);
     for (int i = 0; i < 4; i++)
-        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
     CHECK_EQ(wt_command(&worker, &s.ch, CTL_HOLD), 0);
     while (rtpt_recv(s.sink, &p, 50))
         ;
@@ -472,7 +472,7 @@ static void test_hold_purge_reset(void)
     uint32_t ts = p.view.ts;
     wt_nap_ms(50);
     CHECK_EQ(wt_command(&worker, &s.ch, CTL_RELEASE), 0);
-    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS)); /* the block goes on, at the present */
+    REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS)); /* the block goes on, at the present */
     CHECK_EQ(p.view.seq, (uint16_t)(last + 1));
     CHECK(p.view.marker && p.view.ts - ts >= 40 * 10 && (p.view.ts - ts) % 40 == 0);
     last = p.view.seq;
@@ -483,7 +483,7 @@ static void test_hold_purge_reset(void)
     CHECK(rtpt_drained(&s.ch));
     CHECK_EQ(wt_exact(&worker, &s.ch, SHM_COUNT_tx_cancelled), 2);
     CHECK_EQ(rtpt_frame(&s.ch, "y", 1), 0);
-    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
     CHECK(p.view.marker);
     CHECK_EQ(p.view.seq, (uint16_t)(last + 1));
     CHECK(rtpt_count_to(&s.ch, SHM_RTP_COUNT_sent, 2));
@@ -509,9 +509,9 @@ static void test_opened_held(void)
     CHECK(rtpt_silence(s.sink, 50));
     CHECK_EQ(wt_command(&worker, &s.ch, CTL_RELEASE), 0);
     rtpt_packet_t p;
-    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
     CHECK(p.view.marker && p.view.ts == 1000);
-    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
     CHECK(!p.view.marker && p.view.ts == 1040);
     end(&s);
 }
@@ -534,13 +534,13 @@ static void test_cancelled_ones_are_left_out(void)
     rtpt_packet_t p;
     for (int i = 0; i < FRAMES / 2; i++) {
         int value = -1;
-        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
         memcpy(&value, p.data + p.view.payload_offset, sizeof value);
         CHECK_EQ(value, 2 * i);
         CHECK_EQ(p.view.ts, 1000 + 40 * i); /* what is behind moves up */
     }
     for (int i = 0; i < 5; i++) /* a block can be cut short */
-        REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+        REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
     CHECK_EQ(tx_ring_cancel(&s.ch.segment, sequences[FRAMES], NULL), 1);
     wt_ring(&s.ch);
     int more = 0;
@@ -572,7 +572,7 @@ static void test_far_behind_what_does_not_wait(void)
     }
     CHECK_EQ(rtpt_frame(&s.ch, "z", 1), 0);
     CHECK_EQ(wt_command(&worker, &s.ch, CTL_RELEASE), 0);
-    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
     CHECK_EQ(p.data[p.view.payload_offset], 'z');
     CHECK(wt_count_to(&s.ch, SHM_COUNT_tx_cancelled, CANCELLED));
     CHECK_EQ(wt_command(&worker, &s.ch, CTL_HOLD), 0);
@@ -600,13 +600,13 @@ static void test_what_is_taken_back_gives_its_slot_back(void)
     wt_nap_ms(20);
     CHECK_EQ(tx_ring_cancel(&s.ch.segment, far, NULL), 1);
     CHECK_EQ(rtpt_frame(&s.ch, "a", 1), 0);
-    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
     CHECK(p.view.marker && p.view.ts == 1000);
     CHECK_EQ(rtpt_push(&s.ch, &head, "far", 3, hour, &far), 0);
     wt_nap_ms(20);
     CHECK_EQ(tx_ring_cancel(&s.ch.segment, far, NULL), 1);
     CHECK_EQ(rtpt_frame(&s.ch, "b", 1), 0);
-    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
     head = rtpt_head(SHM_RTP_PAUSE);
     head.samples = 8000 * 3600;
     CHECK_EQ(rtpt_push(&s.ch, &head, NULL, 0, 0, NULL), 0);
@@ -615,7 +615,7 @@ static void test_what_is_taken_back_gives_its_slot_back(void)
     CHECK_EQ(wt_command(&worker, &s.ch, CTL_PURGE), 0);
     CHECK(rtpt_exact(&worker, &s.ch, SHM_RTP_COUNT_skipped_times) < 1000);
     CHECK_EQ(rtpt_frame(&s.ch, "c", 1), 0);
-    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
     CHECK(p.view.marker);
     CHECK(rtpt_drained(&s.ch));
     end(&s);
@@ -634,11 +634,11 @@ static void test_late_ones_may_be_dropped(void)
     REQUIRE(start_with(&s, "drop", drop_late));
     CHECK_EQ(rtpt_frame(&s.ch, "x", 1), 0);
     rtpt_packet_t p;
-    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
     wt_nap_ms(800);
     shm_rtp_tx_t block = long_block();
     CHECK_EQ(rtpt_push(&s.ch, &block, long_media, sizeof long_media, 0, NULL), 0);
-    REQUIRE(rtpt_recv(s.sink, &p, WT_PATIENCE_MS));
+    REQUIRE(rtpt_recv(s.sink, &p, WT_TIMEOUT_MS));
     CHECK_EQ(p.view.seq, 65501);        /* a packet that was not sent has no number */
     CHECK(p.view.ts >= 1000 + 40 * 95); /* half a second, and some for a nap that is rounded */
     CHECK(wt_count_to(&s.ch, SHM_COUNT_tx_dropped_late, 94));
@@ -832,7 +832,7 @@ static void test_hostile_records_spoil_only_themselves(void)
         }
         CHECK_EQ(rtpt_frame(&good.ch, "ok", 2), 0);
         rtpt_packet_t p;
-        CHECK(rtpt_recv(good.sink, &p, WT_PATIENCE_MS));
+        CHECK(rtpt_recv(good.sink, &p, WT_TIMEOUT_MS));
         wt_nap_ms(20);
         end(&bad);
     }

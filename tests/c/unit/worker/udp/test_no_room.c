@@ -64,7 +64,7 @@ static uint64_t with_verdict(const wt_channel_t *ch)
 
 static void await_verdicts(const wt_channel_t *ch, uint64_t packets)
 {
-    for (int i = 0; i < WT_PATIENCE_MS / 10 && with_verdict(ch) < packets; i++)
+    for (int i = 0; i < WT_TIMEOUT_MS / 10 && with_verdict(ch) < packets; i++)
         wt_nap_ms(10);
     CHECK_EQ(with_verdict(ch), packets);
 }
@@ -102,7 +102,7 @@ static void test_packets_without_a_deadline_keep_their_order(void)
     ch.config.max_payload_bytes = PAYLOAD;
     REQUIRE(wt_open(&worker, &ch));
     uint32_t queued = 0, came = 0, misplaced = 0;
-    int64_t until = rt_mono_ns() + WT_PATIENCE_MS * RT_NS_PER_MS;
+    int64_t until = rt_mono_ns() + WT_TIMEOUT_MS * RT_NS_PER_MS;
     while (came < PACKETS && rt_mono_ns() < until) {
         while (queued < PACKETS && push_numbers(&ch, queued, queued + 1, 0))
             queued++;

@@ -22,7 +22,7 @@ static void nap_until(int64_t mono_ns)
 static int first_to_come(int sink)
 {
     char first = 0;
-    CHECK_EQ(wt_recv(sink, &first, 1, WT_PATIENCE_MS), 1);
+    CHECK_EQ(wt_recv(sink, &first, 1, WT_TIMEOUT_MS), 1);
     return first;
 }
 

@@ -213,7 +213,7 @@ static void test_a_stream_survives_a_bad_link(void)
     CHECK(wt_open(&worker, &p.from_port));
     CHECK(open_port(&p.to_port, SHM_UDT_STREAM, 8));
     shm_udt_config_t u = udt_config(&p.from_port, SHM_UDT_STREAM);
-    u.connect_ns = PATIENCE_S * RT_NS_PER_S;
+    u.connect_ns = TIMEOUT_S * RT_NS_PER_S;
     CHECK(open_udt(&p.from, &u, bound_port(&p.to_port)));
     CHECK(accept_udt(&p.to_port, &p.to, udt_config(&p.to_port, SHM_UDT_STREAM)));
     CHECK_EQ(got(&p.from, NULL), SHM_UDT_GOT_CONNECTED);
@@ -231,7 +231,7 @@ static void test_who_does_not_read_stops_the_sender(void)
     uint64_t end = 1u << 30, sent = 0, came = 0, wrong = 0;
     int kind = 0;
     CHECK(connect_pair(&p, SHM_UDT_STREAM));
-    int64_t until = rt_mono_ns() + PATIENCE_S * RT_NS_PER_S;
+    int64_t until = rt_mono_ns() + TIMEOUT_S * RT_NS_PER_S;
     for (int still = 0; still < 30 && rt_mono_ns() < until;) {
         uint64_t n = push_stream(&p.from, sent, end, 60000);
         still = n == 0 ? still + 1 : 0;
@@ -240,7 +240,7 @@ static void test_who_does_not_read_stops_the_sender(void)
     }
     /* Two rings of 1 MiB, a send buffer and a receive buffer of 8192 packets. */
     CHECK(sent > 12000000 && sent < 40000000);
-    until = rt_mono_ns() + 4 * PATIENCE_S * RT_NS_PER_S;
+    until = rt_mono_ns() + 4 * TIMEOUT_S * RT_NS_PER_S;
     while (came < sent && rt_mono_ns() < until) {
         uint64_t n = pull_stream(&p.to, came, &wrong, &kind);
         came += n;
@@ -274,7 +274,7 @@ static void test_a_hundred_connections_share_two_ports(void)
     for (int i = 0; i < N; i++) {
         uint64_t came = 0, wrong = 0;
         int kind = 0;
-        int64_t until = rt_mono_ns() + PATIENCE_S * RT_NS_PER_S;
+        int64_t until = rt_mono_ns() + TIMEOUT_S * RT_NS_PER_S;
         while (came < (uint64_t)i + 1 && rt_mono_ns() < until) {
             came += pull_stream(&to[i], came, &wrong, &kind);
             wt_nap_ms(1);
@@ -355,7 +355,7 @@ static void test_close_lingers_until_all_is_there(void)
     uint64_t end = 4000000, sent = 0, came = 0, wrong = 0;
     int kind = SHM_UDT_GOT_BYTES;
     CHECK(connect_pair(&p, SHM_UDT_STREAM));
-    int64_t until = rt_mono_ns() + 4 * PATIENCE_S * RT_NS_PER_S;
+    int64_t until = rt_mono_ns() + 4 * TIMEOUT_S * RT_NS_PER_S;
     while (sent < end && rt_mono_ns() < until) {
         sent += push_stream(&p.from, sent, end, 30000);
         wt_nap_ms(1);
@@ -403,7 +403,7 @@ static void test_who_lingers_may_go_at_once(void)
     CHECK_EQ(rt_load_relaxed(&state_of(&p.from)->state), SHM_UDT_CLOSED);
     uint64_t came = 0, wrong = 0;
     int kind = SHM_UDT_GOT_BYTES;
-    int64_t until = rt_mono_ns() + PATIENCE_S * RT_NS_PER_S;
+    int64_t until = rt_mono_ns() + TIMEOUT_S * RT_NS_PER_S;
     while (kind == SHM_UDT_GOT_BYTES && rt_mono_ns() < until) {
         came += pull_stream(&p.to, came, &wrong, &kind);
         wt_nap_ms(1);
@@ -502,7 +502,7 @@ static void test_a_held_channel_keeps_its_connection(void)
     CHECK_EQ(pull_stream(&p.to, 0, &wrong, &kind), 0);
     CHECK_EQ(wt_command(&worker, &p.to, CTL_RELEASE), 0);
     uint64_t came = 0;
-    int64_t until = rt_mono_ns() + PATIENCE_S * RT_NS_PER_S;
+    int64_t until = rt_mono_ns() + TIMEOUT_S * RT_NS_PER_S;
     while (came < 10000 && rt_mono_ns() < until) {
         came += pull_stream(&p.to, came, &wrong, &kind);
         wt_nap_ms(1);

@@ -50,7 +50,7 @@ static void say_handshake(const stranger_t *s, const udt_handshake_t *hs, uint32
 static bool hear(const stranger_t *s, uint16_t type, uint8_t *packet, size_t room, udt_view_t *view)
 {
     for (int i = 0; i < 10000; i++) {
-        int n = wt_recv(s->fd, packet, room, 1000 * PATIENCE_S);
+        int n = wt_recv(s->fd, packet, room, 1000 * TIMEOUT_S);
         if (n < 0)
             return false;
         if (udt_packet_parse(packet, (size_t)n, view) == UDT_PARSE_OK && view->is_control &&
@@ -132,7 +132,7 @@ static uint64_t counted(const wt_channel_t *ch, udt_counter_id_t id)
 /* At least so many; a little later there are not more. */
 static void check_counted(const wt_channel_t *ch, udt_counter_id_t id, uint64_t n)
 {
-    for (int i = 0; i < 100 * PATIENCE_S && counted(ch, id) < n; i++)
+    for (int i = 0; i < 100 * TIMEOUT_S && counted(ch, id) < n; i++)
         wt_nap_ms(10);
     CHECK_EQ(counted(ch, id), n);
 }
@@ -276,7 +276,7 @@ static void test_answers_that_fail_a_client_have_their_numbers(void)
         stranger_t s = stranger(bound_port(&port));
         shm_udt_config_t u = udt_config(&port, SHM_UDT_STREAM);
         uint32_t error = 0;
-        u.connect_ns = answers[i].request == 0 ? RT_NS_PER_S / 4 : PATIENCE_S * RT_NS_PER_S;
+        u.connect_ns = answers[i].request == 0 ? RT_NS_PER_S / 4 : TIMEOUT_S * RT_NS_PER_S;
         CHECK(open_udt(&ch, &u, s.number));
         udt_handshake_t asked = hear_handshake(&s);
         if (answers[i].request != 0) {
@@ -435,7 +435,7 @@ static int64_t taken_ns(int fd, ssize_t *bytes)
                        .msg_controllen = sizeof control};
     struct pollfd p = {.fd = fd, .events = POLLIN};
     struct timespec at = {0};
-    *bytes = poll(&p, 1, 1000 * PATIENCE_S) == 1 ? recvmsg(fd, &m, 0) : -1;
+    *bytes = poll(&p, 1, 1000 * TIMEOUT_S) == 1 ? recvmsg(fd, &m, 0) : -1;
     struct cmsghdr *c = *bytes > 0 ? CMSG_FIRSTHDR(&m) : NULL;
     if (c != NULL && c->cmsg_type == SCM_TIMESTAMPNS)
         memcpy(&at, CMSG_DATA(c), sizeof at);

@@ -8,7 +8,7 @@
 #include "shm/tx_ring.h"
 #include "shm/udt_shm.h"
 
-enum { PATIENCE_S = 10 };
+enum { TIMEOUT_S = 10 };
 
 static wt_worker_t worker;
 static unsigned names;
@@ -136,7 +136,7 @@ static inline int ask(const wt_channel_t *ch, uint32_t op, int64_t value)
 /* The next record; false: none came. */
 static inline bool arrival(wt_channel_t *ch, void *buffer, uint32_t bytes, rx_packet_t *packet)
 {
-    int64_t until = rt_mono_ns() + PATIENCE_S * RT_NS_PER_S;
+    int64_t until = rt_mono_ns() + TIMEOUT_S * RT_NS_PER_S;
     while (rx_reader_next(&ch->reader, buffer, bytes, packet, NULL) != 1) {
         if (rt_mono_ns() > until)
             return false;
@@ -256,7 +256,7 @@ static inline void stream(wt_channel_t *from, wt_channel_t *to, uint64_t bytes)
 {
     uint64_t sent = 0, came = 0, wrong = 0;
     int kind = SHM_UDT_GOT_BYTES;
-    int64_t until = rt_mono_ns() + 4 * PATIENCE_S * RT_NS_PER_S;
+    int64_t until = rt_mono_ns() + 4 * TIMEOUT_S * RT_NS_PER_S;
     while (came < bytes && kind == SHM_UDT_GOT_BYTES && rt_mono_ns() < until) {
         sent += push_stream(from, sent, bytes, 30000);
         uint64_t n = pull_stream(to, came, &wrong, &kind);
@@ -277,7 +277,7 @@ static inline bool push_message(wt_channel_t *ch, uint32_t number, uint32_t byte
 {
     static uint8_t data[SHM_MAX_RECORD];
     uint32_t flags = head.flags;
-    int64_t until = rt_mono_ns() + 2 * PATIENCE_S * RT_NS_PER_S;
+    int64_t until = rt_mono_ns() + 2 * TIMEOUT_S * RT_NS_PER_S;
     for (uint32_t at = 0; at < bytes;) {
         uint32_t n = bytes - at < piece ? bytes - at : piece;
         for (uint32_t i = 0; i < n; i++)

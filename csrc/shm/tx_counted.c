@@ -4,21 +4,21 @@
  * is in one counter. */
 #include "shm/tx_queue.h"
 
-static uint64_t count_told(const tx_queue_t *q)
+static uint64_t counted_packets(const tx_queue_t *q)
 {
     const rt_a64_t *counters = q->segment->stats->counters;
-    uint64_t told = rt_load_relaxed(&counters[SHM_COUNT_tx_orphans]) +
-                    rt_load_relaxed(&counters[SHM_COUNT_tx_aborted]) +
-                    rt_load_relaxed(&counters[SHM_COUNT_tx_corrupt]);
+    uint64_t sum = rt_load_relaxed(&counters[SHM_COUNT_tx_orphans]) +
+                   rt_load_relaxed(&counters[SHM_COUNT_tx_aborted]) +
+                   rt_load_relaxed(&counters[SHM_COUNT_tx_corrupt]);
     for (unsigned id = SHM_COUNT_tx_on_time; id <= SHM_COUNT_tx_producer_halted; id++)
-        told += rt_load_relaxed(&counters[id]);
-    return told;
+        sum += rt_load_relaxed(&counters[id]);
+    return sum;
 }
 
-int64_t tx_queue_untold(const tx_queue_t *q)
+int64_t tx_queue_uncounted(const tx_queue_t *q)
 {
     uint64_t base = rt_load_relaxed(&q->segment->stats->finished_base);
-    return (int64_t)(q->finished - base - count_told(q));
+    return (int64_t)(q->finished - base - counted_packets(q));
 }
 
 bool tx_queue_is_settled(const tx_queue_t *q)
@@ -26,7 +26,7 @@ bool tx_queue_is_settled(const tx_queue_t *q)
     return q->read_ref >= q->replay_until_ref && q->read_ref >= q->moved_until_ref;
 }
 
-void tx_queue_tell(tx_queue_t *q)
+void tx_queue_mark_counted(tx_queue_t *q)
 {
-    rt_store_relaxed(&q->segment->stats->finished_base, q->finished - count_told(q));
+    rt_store_relaxed(&q->segment->stats->finished_base, q->finished - counted_packets(q));
 }

@@ -1,6 +1,6 @@
 """`rtpsynth.RtpSynth` under the name that the original's documentation also uses."""
 
-from rtpsynth._synth import RtpSynth, set_randfunc
+from rtpsynth._core import RtpSynth, set_randfunc
 
 RtpGen = RtpSynth
 

@@ -64,8 +64,7 @@ import functools
 import struct
 from typing import Any
 
-from rtpsynth import _jbuf
-from rtpsynth._jbuf import (
+from rtpsynth._core import (
     ERSFrame,
     FrameWrapper,
     RTPFrame,
@@ -75,10 +74,10 @@ from rtpsynth._jbuf import (
     RTPPacket,
     RTPParseError,
 )
-from rtpsynth._jbuf import _get_dealloc_counting as _get_dealloc_counting
-from rtpsynth._jbuf import _get_dealloc_counts as _get_dealloc_counts
-from rtpsynth._jbuf import _reset_dealloc_counts as _reset_dealloc_counts
-from rtpsynth._jbuf import _set_dealloc_counting as _set_dealloc_counting
+from rtpsynth._core import _get_dealloc_counting as _get_dealloc_counting
+from rtpsynth._core import _get_dealloc_counts as _get_dealloc_counts
+from rtpsynth._core import _reset_dealloc_counts as _reset_dealloc_counts
+from rtpsynth._core import _set_dealloc_counting as _set_dealloc_counting
 
 __all__ = [
     "EVENT_FIELDS",
@@ -141,6 +140,3 @@ def _make_rows(count: int) -> Any:
     except ImportError:
         return bytearray(count * EVENT_STRUCT.size)
     return np.empty(count, event_dtype())
-
-
-_jbuf.configure(_make_rows)

@@ -2,9 +2,11 @@
 
 import atexit
 import os
+import threading
+from collections.abc import Callable
 
-from rtpsynth import _proc
-from rtpsynth._proc import ChannelProcError, RtpProc, RtpProcChannel
+from rtpsynth import _core
+from rtpsynth._core import ChannelProcError, RtpProc, RtpProcChannel
 
 __all__ = ["ChannelProcError", "RtpProc", "RtpProcChannel"]
 
@@ -13,6 +15,10 @@ def _breathe() -> None:
     """Called between callbacks, so that other threads get the interpreter's lock."""
 
 
-_proc.configure(_breathe)
-os.register_at_fork(after_in_child=_proc.after_fork_in_child)
-atexit.register(_proc.at_exit)
+def _make_thread(run: Callable[[], None]) -> threading.Thread:
+    return threading.Thread(target=run, name="RtpProc", daemon=True)
+
+
+_core.configure_proc(_breathe, _make_thread)
+os.register_at_fork(after_in_child=_core.after_fork_in_child)
+atexit.register(_core.at_exit)

@@ -10,9 +10,9 @@ server, one after another.
 """
 
 from rtpsynth import _mux
-from rtpsynth._server import RtpChannel, RtpQueueFullError, RtpServer, configure
+from rtpsynth._core import RtpChannel, RtpQueueFullError, RtpServer, configure_server
 
 __all__ = ["RtpChannel", "RtpQueueFullError", "RtpServer"]
 
-configure(_mux.open_mux, _mux.try_bind)
-del configure
+configure_server(_mux.open_mux)
+del configure_server

@@ -1,6 +1,6 @@
 """Generator of RTP packets: class `RtpSynth` (also under the name `RtpGen`), and `set_randfunc`."""
 
-from rtpsynth._synth import RtpSynth, set_randfunc
+from rtpsynth._core import RtpSynth, set_randfunc
 
 RtpGen = RtpSynth
 

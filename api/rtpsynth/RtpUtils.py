@@ -4,7 +4,7 @@ Each name is a function of this module and a static method of the class `RtpUtil
 positional only.
 """
 
-from rtpsynth._utils import (
+from rtpsynth._core import (
     RtpUtils,
     alaw2linear,
     linear2alaw,

@@ -1,4 +1,4 @@
-"""The channel of an `RtpServer`, with many UDP ports in the worker, and its thread.
+"""The channel of an `RtpServer`, with many UDP ports in the worker, its thread and its requests.
 
 The channel belongs to `shmring.default_pool` and has the engine ``mux`` (csrc/shm/mux_layout.h):
 one segment of shared memory, however many ports there are.
@@ -16,10 +16,10 @@ import struct
 import threading
 import time
 import weakref
-from typing import Any
+from typing import Any, Final
 
 import shmring
-from rtpsynth._server import Exchange, shared_bytes
+from rtpsynth._core import Exchange, shared_bytes
 from shmring.engine import MAX_RECORD_BYTES, Engine, EngineConfig, Start
 from shmring.engine_channel import EngineChannel
 
@@ -28,9 +28,19 @@ PLACES = 16384
 
 QUEUED_BYTES = 8 << 20
 ARRIVED_BYTES = 4 << 20
-EXIT_PATIENCE_S = 1.0
+EXIT_TIMEOUT_S = 1.0
 
 _CONFIG = struct.Struct("=II")  # mux_config_t
+_REQUEST = struct.Struct("=IHH24s")  # mux_request_t: op, place, generation, shm_addr_t
+_REPLY = struct.Struct("=iI24s")  # mux_reply_t: errno, reserved, shm_addr_t
+_ADDRESS = struct.Struct("=HHI16s")  # shm_addr_t: 4 or 6, port, scope, IP
+_ADD, _REMOVE, _AIM = 1, 2, 3  # mux_op_t
+
+_FAMILIES: Final = {
+    **dict.fromkeys(("auto", "unspec", "any", 0), socket.AF_UNSPEC),
+    **dict.fromkeys(("ipv4", "inet", "af_inet", 4, int(socket.AF_INET)), socket.AF_INET),
+    **dict.fromkeys(("ipv6", "inet6", "af_inet6", 6, int(socket.AF_INET6)), socket.AF_INET6),
+}
 _HEAD_BYTES = 64  # of a record, more or less: the shortest packets fill the rings by number, too
 
 _OPTIONS: dict[str, Any] = {
@@ -103,6 +113,75 @@ class Mux:
             finally:
                 self._asking_thread = 0
 
+    def check(
+        self, callback: object, host: bytes | None, port: int, queue_size: int, family: object
+    ) -> bytes:
+        """Check the arguments of `create_channel` in the original's order. Return the address.
+
+        After `shutdown`, too, an address that cannot be bound is an error.
+        """
+        if not callable(callback):
+            raise TypeError("pkt_in must be callable")
+        if queue_size == 0:
+            raise ValueError("queue_size must be > 0")
+        if queue_size & (queue_size - 1):
+            raise ValueError("queue_size must be a power of two")
+        number = _family(family)
+        if host is None:
+            host = b"::" if number == socket.AF_INET6 else b"0.0.0.0"
+        address = self.resolve(host, port, number)
+        if self.exchange.stopping:
+            found, pair = _unpack(address)
+            with socket.socket(found, socket.SOCK_DGRAM) as sock:
+                sock.bind(pair)
+        return address
+
+    def resolve(self, host: bytes, port: int, family: int) -> bytes:
+        """Return the first address of a host, numeric or a name, as an ``shm_addr_t``."""
+        if not 0 <= port <= 65535:
+            raise ValueError("port must be in range 0..65535")
+        flags = socket.AI_PASSIVE | socket.AI_NUMERICSERV
+        try:
+            found = socket.getaddrinfo(
+                host or None, port, family, socket.SOCK_DGRAM, socket.IPPROTO_UDP, flags
+            )
+        except OSError as error:
+            raise OSError(f"getaddrinfo failed: {error.strerror}") from None
+        family, _, _, _, place = found[0]
+        is_v6 = family == socket.AF_INET6
+        packed = socket.inet_pton(family, str(place[0]))
+        return _ADDRESS.pack(6 if is_v6 else 4, port, place[-1] if is_v6 else 0, packed)
+
+    def open_port(self, tag: int, address: bytes) -> tuple[int, tuple[str, int]]:
+        """Open a port, and return its family and its (host, port). Raises `OSError`."""
+        error, bound = self._ask(_ADD, tag, address)
+        self.exchange.check()
+        if error:
+            raise OSError(error, os.strerror(error))
+        return _unpack(bound)
+
+    def aim(self, tag: int, address: bytes) -> None:
+        """Send the packets of a port to this address from now on."""
+        error, _ = self._ask(_AIM, tag, address)
+        if error:
+            self.exchange.check()
+            raise RuntimeError("channel is no longer present")
+
+    def close_port(self, tag: int) -> None:
+        """Close a port. If the request fails, its worker has ended."""
+        with contextlib.suppress(Exception):
+            self._ask(_REMOVE, tag, b"")
+
+    def _ask(self, op: int, tag: int, address: bytes) -> tuple[int, bytes]:
+        """Return errno and shm_addr_t of the worker's mux_reply_t. tag: see mux_tag."""
+        try:
+            reply = self.request(_REQUEST.pack(op, tag & 0xFFFF, tag >> 16, address))
+        except Exception:
+            self.exchange.check()
+            raise
+        error, _, bound = _REPLY.unpack(reply)
+        return error, bound
+
     def close(self) -> None:
         """Close all ports. Any thread may call it, repeatedly. Returns when it is done."""
         with self._lock:
@@ -128,11 +207,24 @@ def open_mux() -> Mux:
         raise RuntimeError(f"RtpServer cannot start: {error}") from error
 
 
-def try_bind(address: tuple[str, int]) -> None:
-    """Raise the error of binding a socket to this address."""
-    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.bind(address)
+def _family(given: object) -> int:
+    if given is None:
+        return socket.AF_UNSPEC
+    if not isinstance(given, (str, int)):
+        raise TypeError("bind_family must be an int, str, or None")
+    if given in _FAMILIES:
+        return _FAMILIES[given]
+    if isinstance(given, str):
+        raise ValueError("bind_family string must be one of: auto, ipv4, ipv6")
+    if not -(2**63) <= given < 2**63:
+        raise OverflowError("Python int too large to convert to C long")
+    raise ValueError("bind_family must be one of: 0, 4, 6, AF_UNSPEC, AF_INET, AF_INET6")
+
+
+def _unpack(address: bytes) -> tuple[int, tuple[str, int]]:
+    version, port, _, ip = _ADDRESS.unpack(address)
+    family = socket.AF_INET6 if version == 6 else socket.AF_INET
+    return family, (socket.inet_ntop(family, ip if version == 6 else ip[:4]), port)
 
 
 @functools.cache
@@ -150,7 +242,7 @@ def _end_all() -> None:
     muxes = list(_live)
     for mux in muxes:
         mux.exchange.stop()
-    until = time.monotonic() + EXIT_PATIENCE_S
+    until = time.monotonic() + EXIT_TIMEOUT_S
     for mux in muxes:
         mux.join(until)
 

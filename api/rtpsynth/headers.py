@@ -23,7 +23,7 @@ from array import array
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from rtpsynth import _headers
+from rtpsynth import _core
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -128,7 +128,7 @@ def parse_headers(
     size, each = (sizes, None) if isinstance(sizes, int) else (stride, sizes)
     if stride is not None and count is None and each is None:
         count = _rows_in(buffer, stride, size or 0)
-    rows = _headers.parse(
+    rows = _core.parse_headers(
         buffer,
         _integers(offsets),
         _integers(each),

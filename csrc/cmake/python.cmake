@@ -3,7 +3,7 @@
 #     shmring/_ring.*.so        cffi, API mode: everything that is not per packet
 #     shmring/_proto.*.so       cffi, API mode: protocol cores alone, for tests in virtual time
 #     shmring/_hot.*.so         hand-written: the per-packet calls
-#     rtpsynth/_utils.*.so ...  hand-written: the compiled modules of that drop-in, over base and proto; _server over client
+#     rtpsynth/_core.*.so       hand-written: what that drop-in compiles, over base and proto; server*.c over client, too
 #     rtstat/_look.*.so         hand-written: reads segments and pages for the monitor
 #     rtworkers/bin/...         the worker, and the bare-C floor of `shmring bench`
 #     shmring/lib, include      libshmring and its header, for C programs (csrc/client/CMakeLists.txt)
@@ -50,27 +50,10 @@ rt_python_module(shmring _hot ${hot_sources} ${CMAKE_CURRENT_SOURCE_DIR}/python/
                  ${CMAKE_CURRENT_SOURCE_DIR}/python/signature.c)
 target_link_libraries(_hot PRIVATE rt_client rt_proto rt_strict)
 
-# rtpsynth._NAME is python/rtpsynth/NAME*.c.
-set(rtpsynth_modules
-    headers
-    jbuf
-    proc
-    server
-    synth
-    utils
-)
-# Those of them that use shared memory. The others do not depend on it.
-set(rtpsynth_shm_modules server)
-foreach(name IN LISTS rtpsynth_modules)
-    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/rtpsynth/${name}*.c)
-    rt_python_module(rtpsynth _${name} ${sources})
-    target_link_libraries(
-        _${name} PRIVATE rt_proto $<$<IN_LIST:${name},${rtpsynth_shm_modules}>:rt_client> rt_strict)
-endforeach()
-foreach(name IN ITEMS proc synth)
-    target_sources(_${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/python/signature.c)
-endforeach()
-target_sources(_jbuf PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/python/int_view.c)
+file(GLOB rtpsynth_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/rtpsynth/*.c)
+rt_python_module(rtpsynth _core ${rtpsynth_sources} ${CMAKE_CURRENT_SOURCE_DIR}/python/int_view.c
+                 ${CMAKE_CURRENT_SOURCE_DIR}/python/signature.c)
+target_link_libraries(_core PRIVATE rt_client rt_proto rt_strict)
 
 file(GLOB look_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/rtstat/look*.c)
 rt_python_module(rtstat _look ${look_sources})

@@ -1,10 +1,8 @@
-/* rtpsynth._headers: the header fields of many packets as rows of one table, for headers.py.
+/* headers.c: the header fields of many packets as rows of one table, for headers.py.
  *
  * A row is laid out here and described in headers.py (HEADER_STRUCT, and the NumPy type made from
  * it). */
-#include "python/rtpsynth/arguments.h"
-
-#include "python/module_gil.h"
+#include "python/rtpsynth/core.h"
 
 #include "proto/rtp/rtp_packet.h"
 
@@ -167,8 +165,8 @@ static PyObject *parse(PyObject *self, PyObject *args)
     (void)self;
     PyObject *buffer, *offsets, *sizes;
     parse_call_t c = {0};
-    if (!PyArg_ParseTuple(args, "OOOnnn:parse", &buffer, &offsets, &sizes, &c.stride, &c.size,
-                          &c.count))
+    if (!PyArg_ParseTuple(args, "OOOnnn:parse_headers", &buffer, &offsets, &sizes, &c.stride,
+                          &c.size, &c.count))
         return NULL;
     PyObject *rows = NULL;
     if (PyObject_GetBuffer(buffer, &c.data, PyBUF_SIMPLE) == 0 &&
@@ -179,23 +177,13 @@ static PyObject *parse(PyObject *self, PyObject *args)
     return rows;
 }
 
-static PyMethodDef module_functions[] = {
-    {"parse", parse, METH_VARARGS,
-     "parse($module, buffer, offsets, sizes, stride, size, count, /)\n--\n\n"},
+static PyMethodDef functions[] = {
+    {"parse_headers", parse, METH_VARARGS,
+     "parse_headers($module, buffer, offsets, sizes, stride, size, count, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module_def = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "rtpsynth._headers",
-    .m_doc = "What rtpsynth.headers offers, in C.",
-    .m_size = -1,
-    .m_methods = module_functions,
-};
-
-PyMODINIT_FUNC PyInit__headers(void)
+int add_headers(PyObject *module)
 {
-    if (module_needs_gil("rtpsynth._headers") < 0)
-        return NULL;
-    return PyModule_Create(&module_def);
+    return PyModule_AddFunctions(module, functions);
 }

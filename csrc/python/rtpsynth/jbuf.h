@@ -1,7 +1,6 @@
-/* jbuf.h: rtpsynth._jbuf, the Python class RtpJBuf over proto/rtp/rtp_jbuf.h, and the objects that
+/* jbuf.h: the Python class RtpJBuf over proto/rtp/rtp_jbuf.h, and the objects that
  * it returns.
  *
- *   jbuf_module.c   the module: its classes, constants and hooks
  *   jbuf_count.c    how many objects of each class were made and freed
  *   jbuf_content.c  RTPInfo, RTPPacket, RTPFrameUnion, RTPFrame, ERSFrame
  *   jbuf_wrapper.c  FrameWrapper
@@ -32,12 +31,10 @@
 #ifndef RTPSYNTH_JBUF_H
 #define RTPSYNTH_JBUF_H
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "python/rtpsynth/core.h"
 
 #include "proto/rtp/rtp_jbuf.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 /* --- jbuf_count.c --------------------------------------------------------------------------- */
@@ -53,29 +50,19 @@ typedef enum jbuf_class {
     JBUF_CLASSES,
 } jbuf_class_t;
 
-typedef struct jbuf_count {
-    uint64_t created;
-    uint64_t freed;
-} jbuf_count_t;
-
 extern bool jbuf_is_counting;
-extern jbuf_count_t jbuf_counts[JBUF_CLASSES];
+extern uint64_t jbuf_created[JBUF_CLASSES], jbuf_freed[JBUF_CLASSES];
 extern PyMethodDef jbuf_count_methods[];
 
 static inline void jbuf_count_created(jbuf_class_t which)
 {
-    jbuf_counts[which].created += jbuf_is_counting;
+    jbuf_created[which] += jbuf_is_counting;
 }
 
 static inline void jbuf_count_freed(jbuf_class_t which)
 {
-    jbuf_counts[which].freed += jbuf_is_counting;
+    jbuf_freed[which] += jbuf_is_counting;
 }
-
-/* --- jbuf_module.c -------------------------------------------------------------------------- */
-
-extern PyObject *jbuf_parse_error; /* the exception RTPParseError */
-extern PyObject *jbuf_make_rows; /* callable(n) -> a writable buffer of n rows; from configure() */
 
 /* Holds off the garbage collector, and with it all Python code that is not called explicitly. */
 typedef struct jbuf_calm {
@@ -96,7 +83,7 @@ static inline void jbuf_calm_end(jbuf_calm_t calm)
 /* --- jbuf_content.c ------------------------------------------------------------------------- */
 
 /* Adds the five classes to the module. */
-int jbuf_content_init(PyObject *module);
+int add_jbuf_content(PyObject *module);
 
 /* The value of FrameWrapper.content. It is not counted as created: that happens when the wrapper is
  * handed out, even if its content is never read. */
@@ -127,7 +114,7 @@ typedef struct jbuf_wrapper {
 } jbuf_wrapper_t;
 
 /* Adds FrameWrapper to the module. */
-int jbuf_wrapper_init(PyObject *module);
+int add_jbuf_wrapper(PyObject *module);
 
 /* For a frame that begins to wait. Steals datagram, also on failure. Borrows opaque. The new object
  * belongs to the buffer and is visible to no other code. */
@@ -146,9 +133,6 @@ int jbuf_wrapper_visit(jbuf_wrapper_t *self, visitproc visit, void *arg);
 typedef struct jbuf {
     PyObject_HEAD rtp_jbuf_t core; /* entries: NULL before __init__ */
 } jbuf_t;
-
-/* Adds RtpJBuf to the module. */
-int jbuf_buffer_init(PyObject *module);
 
 static inline uint64_t jbuf_item_of_number(uint64_t number)
 {
@@ -176,10 +160,6 @@ static inline jbuf_wrapper_t *jbuf_wrapper_of_item(uint64_t item)
 }
 
 /* --- jbuf_check.c --------------------------------------------------------------------------- */
-
-/* Raises TypeError if args is not empty: the classes below accept no arguments. Keywords are
- * ignored, as in the original. */
-int jbuf_refuse_arguments(PyTypeObject *type, PyObject *args);
 
 /* Raises RuntimeError if __init__ has not run. */
 int jbuf_check(const jbuf_t *self);

@@ -1,13 +1,14 @@
 #include "python/rtpsynth/jbuf.h"
 
 #include "proto/rtp/rtp_packet.h"
-#include "python/rtpsynth/arguments.h"
 
 #include <stddef.h>
 #include <structmember.h>
 
 #define FIRST_ENTRIES 64u
 #define NO_MEMORY (RTP_PARSE_PADDING_ZERO - 1000) /* RJB_ENOMEM */
+
+static PyObject *parse_error;
 
 /* The core does not belong to any object any more, because finalizers may run. */
 static void release_core(const rtp_jbuf_t *core)
@@ -201,7 +202,7 @@ static PyObject *udp_in(jbuf_t *self, PyObject *const *args, Py_ssize_t nargs)
         dropped[i] = (PyObject *)jbuf_wrapper_of_item(r.dropped[i].item);
     PyObject *list = error == 0 ? list_ready(&r) : NULL;
     if (error != 0)
-        PyErr_Format(jbuf_parse_error, "rtpjbuf_udp_in(): error %d", error);
+        PyErr_Format(parse_error, "rtpjbuf_udp_in(): error %d", error);
     for (uint32_t i = 0; i < dropped_count; i++)
         Py_DECREF(dropped[i]);
     return list;
@@ -284,13 +285,13 @@ static PyObject *get_counters(jbuf_t *self, void *unused)
 
 /* -------------------------------------------------------------------------------------------- */
 
-#define NAMED(f) (PyCFunction)(void (*)(void))(f), METH_VARARGS | METH_KEYWORDS
-
 static PyMethodDef jbuf_methods[] = {
     {"udp_in", FASTCALL(udp_in),
      "udp_in($self, data, opaque=None, /)\n--\n\n"
-     "Offer one datagram. Returns the frames that are ready now, in order: a list of FrameWrapper.\n\n"
-     "data is kept if it is bytes, otherwise bytes(data) is. opaque comes back with the frame. Raises\n"
+     "Offer one datagram. Returns the frames that are ready now, in order: a list of "
+     "FrameWrapper.\n\n"
+     "data is kept if it is bytes, otherwise bytes(data) is. opaque comes back with the frame. "
+     "Raises\n"
      "RTPParseError if it is not RTP."},
     {"flush", FASTCALL(flush),
      "flush($self, /)\n--\n\n"
@@ -299,13 +300,13 @@ static PyMethodDef jbuf_methods[] = {
     {"drain", (PyCFunction)drain, METH_NOARGS,
      "drain($self, /)\n--\n\n"
      "Return all frames that wait, with an erasure at each gap. The buffer stays usable."},
-    {"udp_in_many", NAMED(jbuf_udp_in_many),
+    {"udp_in_many", KEYWORDS(jbuf_udp_in_many),
      "udp_in_many($self, data, sizes=None, *, offsets=None, stride=None, out=None)\n--\n\n"
      "Offer many datagrams. Returns events as a NumPy array of event_dtype(), or, with out=, how\n"
      "many were written to it. See the module."},
-    {"flush_many", NAMED(jbuf_flush_many),
+    {"flush_many", KEYWORDS(jbuf_flush_many),
      "flush_many($self, *, out=None)\n--\n\nflush(), as events: see udp_in_many."},
-    {"drain_many", NAMED(jbuf_drain_many),
+    {"drain_many", KEYWORDS(jbuf_drain_many),
      "drain_many($self, *, out=None)\n--\n\ndrain(), as events: see udp_in_many."},
     {NULL, NULL, 0, NULL},
 };
@@ -341,19 +342,14 @@ static PyType_Slot jbuf_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec jbuf_spec = {
-    .name = "rtpsynth.RtpJBuf.RtpJBuf",
-    .basicsize = sizeof(jbuf_t),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = jbuf_slots,
-};
-
-int jbuf_buffer_init(PyObject *module)
+int add_jbuf(PyObject *module)
 {
-    PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&jbuf_spec);
-    if (type == NULL)
+    if (PyModule_AddFunctions(module, jbuf_count_methods) < 0 || add_jbuf_content(module) < 0 ||
+        add_jbuf_wrapper(module) < 0 ||
+        !add_class(module, "rtpsynth.RtpJBuf.RtpJBuf", sizeof(jbuf_t), Py_TPFLAGS_HAVE_GC,
+                   jbuf_slots))
         return -1;
-    int rc = PyModule_AddType(module, type);
-    Py_DECREF((PyObject *)type);
-    return rc;
+    parse_error = add_exception(module, "rtpsynth.RtpJBuf.RTPParseError",
+                                "The data offered is not RTP.", NULL);
+    return parse_error ? 0 : -1;
 }

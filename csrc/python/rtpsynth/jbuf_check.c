@@ -1,16 +1,5 @@
-/* jbuf_check.c: checks and memory that the classes of rtpsynth._jbuf share. */
+/* jbuf_check.c: checks and memory that the classes of the jitter buffer share. */
 #include "python/rtpsynth/jbuf.h"
-
-int jbuf_refuse_arguments(PyTypeObject *type, PyObject *args)
-{
-    if (PyTuple_Size(args) == 0)
-        return 0;
-    PyObject *name = PyType_GetName(type);
-    if (name)
-        PyErr_Format(PyExc_TypeError, "%U() takes no arguments", name);
-    Py_XDECREF(name);
-    return -1;
-}
 
 int jbuf_check(const jbuf_t *self)
 {

@@ -5,8 +5,9 @@
 #include <string.h>
 #include <structmember.h>
 
-/* References are never NULL in an object that Python sees. They are None if there is no value: the
- * interpreter has a fast path for members of type T_OBJECT_EX, and none for T_OBJECT. */
+/* A class keeps its references directly after its head. They are never NULL in an object that
+ * Python sees, but None if there is no value: the interpreter has a fast path for members of type
+ * T_OBJECT_EX, and none for T_OBJECT. */
 
 typedef struct rtp_info {
     PyObject_HEAD Py_ssize_t data_size;
@@ -46,6 +47,25 @@ enum { TYPE_RTP = 0, TYPE_ERS = 1 };
 
 static PyTypeObject *types[JBUF_CLASSES];
 
+/* --- the life of all classes ---------------------------------------------------------------- */
+
+typedef struct content {
+    PyObject_HEAD PyObject *references[];
+} content_t;
+
+static const struct {
+    size_t bytes;
+    int references;
+} classes[JBUF_CLASSES] = {
+    [JBUF_RTP_INFO] = {sizeof(rtp_info_t), 0},
+    [JBUF_RTP_PACKET] = {sizeof(rtp_packet_t), 1},
+    [JBUF_RTP_FRAME_UNION] = {sizeof(rtp_frame_union_t), 2},
+    [JBUF_RTP_FRAME] = {sizeof(rtp_frame_t), 1},
+    [JBUF_ERS_FRAME] = {sizeof(ers_frame_t), 0},
+};
+
+static PyTypeObject *types[JBUF_CLASSES];
+
 /* Keeps the memory of dead objects for new ones. Measured: reading frame.content.frame.rtp.lseq of
  * each frame takes 10 % less time with it. */
 typedef struct spare {
@@ -58,8 +78,8 @@ static struct {
     int count;
 } spares[JBUF_CLASSES];
 
-/* Only the first member is set, to 0: if a class refers to an object, that is the reference. */
-static void *allocate(jbuf_class_t which)
+/* The fields are not set, except the references: to NULL. */
+static inline void *allocate(jbuf_class_t which)
 {
     spare_t *self = spares[which].first;
     if (self) {
@@ -69,16 +89,16 @@ static void *allocate(jbuf_class_t which)
     } else {
         self = PyObject_New(spare_t, types[which]);
     }
-    if (self)
-        self->next = NULL;
+    for (int i = 0; self && i < classes[which].references; i++)
+        ((content_t *)(void *)self)->references[i] = NULL;
     return self;
 }
 
-/* For a class with at most one reference. */
-static void release(jbuf_class_t which, PyObject *self, PyObject *referred)
+static inline void release(jbuf_class_t which, PyObject *self)
 {
     spare_t *spare = (spare_t *)self;
-    Py_XDECREF(referred);
+    for (int i = 0; i < classes[which].references; i++)
+        Py_XDECREF(((content_t *)(void *)self)->references[i]);
     jbuf_count_freed(which);
     if (spares[which].count < MOST_SPARE) {
         spare->next = spares[which].first;
@@ -87,40 +107,71 @@ static void release(jbuf_class_t which, PyObject *self, PyObject *referred)
     } else {
         PyObject_Free(self);
     }
-    Py_DECREF(types[which]);
+    Py_DECREF((PyObject *)types[which]);
 }
 
-static void *allocate_zeroed(jbuf_class_t which, size_t bytes)
+/* For a class that is called: everything is zero or None. */
+static void *new_empty(jbuf_class_t which, PyObject *args)
 {
-    char *self = allocate(which);
-    if (self)
-        memset(self + sizeof(PyObject), 0, bytes - sizeof(PyObject));
-    return self;
-}
-
-static void *new_empty(jbuf_class_t which, size_t bytes, PyObject *args)
-{
-    if (jbuf_refuse_arguments(types[which], args) < 0)
+    if (refuse_arguments(types[which], args) < 0)
         return NULL;
-    void *self = allocate_zeroed(which, bytes);
-    if (self)
-        jbuf_count_created(which);
+    content_t *self = allocate(which);
+    if (self == NULL)
+        return NULL;
+    memset((char *)self + sizeof(PyObject), 0, classes[which].bytes - sizeof(PyObject));
+    for (int i = 0; i < classes[which].references; i++)
+        self->references[i] = Py_NewRef(Py_None);
+    jbuf_count_created(which);
     return self;
 }
 
-/* --- RTPInfo -------------------------------------------------------------------------------- */
+#define NEW(name, which)                                                              \
+    static PyObject *name##_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) \
+    {                                                                                 \
+        (void)type, (void)kwargs;                                                     \
+        return new_empty(which, args);                                                \
+    }
 
-static PyObject *info_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+NEW(info, JBUF_RTP_INFO)
+NEW(union, JBUF_RTP_FRAME_UNION)
+NEW(frame, JBUF_RTP_FRAME)
+
+#define DEALLOC(name, which)                   \
+    static void name##_dealloc(PyObject *self) \
+    {                                          \
+        release(which, self);                  \
+    }
+
+DEALLOC(info, JBUF_RTP_INFO)
+DEALLOC(packet, JBUF_RTP_PACKET)
+DEALLOC(union, JBUF_RTP_FRAME_UNION)
+DEALLOC(frame, JBUF_RTP_FRAME)
+DEALLOC(ers, JBUF_ERS_FRAME)
+
+/* Its RTPInfo is an empty one, not None. */
+static PyObject *packet_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    (void)type;
-    (void)kwargs;
-    return new_empty(JBUF_RTP_INFO, sizeof(rtp_info_t), args);
+    (void)type, (void)kwargs;
+    rtp_packet_t *self = new_empty(JBUF_RTP_PACKET, args);
+    PyObject *info = self ? new_empty(JBUF_RTP_INFO, args) : NULL;
+    if (info)
+        replace_object(&self->info, info);
+    else
+        Py_CLEAR(self);
+    Py_XDECREF(info);
+    return (PyObject *)self;
 }
 
-static void info_dealloc(PyObject *self)
+static PyObject *ers_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    release(JBUF_RTP_INFO, self, NULL);
+    (void)type, (void)kwargs;
+    ers_frame_t *self = new_empty(JBUF_ERS_FRAME, args);
+    if (self)
+        self->type = TYPE_ERS;
+    return (PyObject *)self;
 }
+
+/* --- making them of a frame ----------------------------------------------------------------- */
 
 static PyObject *make_info(const uint8_t *datagram, size_t size)
 {
@@ -143,140 +194,11 @@ static PyObject *make_info(const uint8_t *datagram, size_t size)
     return (PyObject *)self;
 }
 
-#define INFO(name, type, doc)                                  \
-    {                                                          \
-#name, type, offsetof(rtp_info_t, name), READONLY, doc \
-    }
-
-static PyMemberDef info_members[] = {
-    INFO(data_size, T_PYSSIZET, "bytes of payload"),
-    INFO(data_offset, T_UINT, "offset of the payload in the datagram"),
-    INFO(nsamples, T_INT, "samples in the payload; -1: not known for its type"),
-    INFO(ts, T_UINT, "RTP timestamp"),
-    INFO(seq, T_USHORT, "sequence number, 16 bits"),
-    INFO(ssrc, T_UINT, "synchronization source"),
-    INFO(appendable, T_BOOL, "whether more frames could follow in the same payload"),
-    INFO(rtp_profile, T_ULONGLONG,
-         "address of four C ints: RTP clock rate, sample rate, channels, kind"),
-    {NULL, 0, 0, 0, NULL},
-};
-
-static PyType_Slot info_slots[] = {
-    {Py_tp_new, info_new},
-    {Py_tp_dealloc, info_dealloc},
-    {Py_tp_members, info_members},
-    {Py_tp_doc, "The header of an RTP datagram."},
-    {0, NULL},
-};
-
-/* --- RTPPacket ------------------------------------------------------------------------------ */
-
-static PyObject *packet_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
-{
-    (void)type;
-    (void)kwargs;
-    rtp_packet_t *self = new_empty(JBUF_RTP_PACKET, sizeof *self, args);
-    if (self == NULL)
-        return NULL;
-    self->info = allocate_zeroed(JBUF_RTP_INFO, sizeof(rtp_info_t));
-    if (self->info == NULL) {
-        Py_DECREF((PyObject *)self);
-        return NULL;
-    }
-    jbuf_count_created(JBUF_RTP_INFO);
-    return (PyObject *)self;
-}
-
-static void packet_dealloc(PyObject *self)
-{
-    release(JBUF_RTP_PACKET, self, ((rtp_packet_t *)self)->info);
-}
-
-static PyMemberDef packet_members[] = {
-    {"info", T_OBJECT_EX, offsetof(rtp_packet_t, info), READONLY, "an RTPInfo"},
-    {"lseq", T_ULONGLONG, offsetof(rtp_packet_t, lseq), READONLY,
-     "sequence number, extended by 65536 per wrap"},
-    {"data", T_ULONGLONG, offsetof(rtp_packet_t, data), READONLY,
-     "address of the datagram; valid while FrameWrapper.data is kept"},
-    {NULL, 0, 0, 0, NULL},
-};
-
-static PyType_Slot packet_slots[] = {
-    {Py_tp_new, packet_new},
-    {Py_tp_dealloc, packet_dealloc},
-    {Py_tp_members, packet_members},
-    {Py_tp_doc, "One RTP packet."},
-    {0, NULL},
-};
-
-/* --- RTPFrameUnion, RTPFrame ---------------------------------------------------------------- */
-
-static PyObject *union_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
-{
-    (void)type;
-    (void)kwargs;
-    rtp_frame_union_t *self = new_empty(JBUF_RTP_FRAME_UNION, sizeof *self, args);
-    if (self) {
-        self->rtp = Py_NewRef(Py_None);
-        self->ers = Py_NewRef(Py_None);
-    }
-    return (PyObject *)self;
-}
-
-static void union_dealloc(PyObject *self)
-{
-    Py_XDECREF(((rtp_frame_union_t *)self)->ers);
-    release(JBUF_RTP_FRAME_UNION, self, ((rtp_frame_union_t *)self)->rtp);
-}
-
-static PyMemberDef union_members[] = {
-    {"rtp", T_OBJECT_EX, offsetof(rtp_frame_union_t, rtp), READONLY, "an RTPPacket"},
-    {"ers", T_OBJECT_EX, offsetof(rtp_frame_union_t, ers), READONLY, "None"},
-    {NULL, 0, 0, 0, NULL},
-};
-
-static PyType_Slot union_slots[] = {
-    {Py_tp_new, union_new},
-    {Py_tp_dealloc, union_dealloc},
-    {Py_tp_members, union_members},
-    {Py_tp_doc, "The parts of an RTPFrame."},
-    {0, NULL},
-};
-
-static PyObject *frame_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
-{
-    (void)type;
-    (void)kwargs;
-    rtp_frame_t *self = new_empty(JBUF_RTP_FRAME, sizeof *self, args);
-    if (self)
-        self->frame = Py_NewRef(Py_None);
-    return (PyObject *)self;
-}
-
-static void frame_dealloc(PyObject *self)
-{
-    release(JBUF_RTP_FRAME, self, ((rtp_frame_t *)self)->frame);
-}
-
-static PyMemberDef frame_members[] = {
-    {"type", T_INT, offsetof(rtp_frame_t, type), READONLY, "RTPFrameType.RTP"},
-    {"frame", T_OBJECT_EX, offsetof(rtp_frame_t, frame), READONLY, "an RTPFrameUnion"},
-    {NULL, 0, 0, 0, NULL},
-};
-
-static PyType_Slot frame_slots[] = {
-    {Py_tp_new, frame_new},
-    {Py_tp_dealloc, frame_dealloc},
-    {Py_tp_members, frame_members},
-    {Py_tp_doc, "A frame that arrived."},
-    {0, NULL},
-};
-
 PyObject *jbuf_make_rtp_frame(PyObject *datagram, uint64_t lseq)
 {
     const char *bytes = PyBytes_AsString(datagram);
     rtp_frame_t *frame = allocate(JBUF_RTP_FRAME);
-    rtp_frame_union_t *both = frame ? allocate_zeroed(JBUF_RTP_FRAME_UNION, sizeof *both) : NULL;
+    rtp_frame_union_t *both = frame ? allocate(JBUF_RTP_FRAME_UNION) : NULL;
     rtp_packet_t *packet = both ? allocate(JBUF_RTP_PACKET) : NULL;
     PyObject *info =
         packet ? make_info((const uint8_t *)bytes, (size_t)PyBytes_Size(datagram)) : NULL;
@@ -296,41 +218,6 @@ PyObject *jbuf_make_rtp_frame(PyObject *datagram, uint64_t lseq)
     return (PyObject *)frame;
 }
 
-/* --- ERSFrame ------------------------------------------------------------------------------- */
-
-static PyObject *ers_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
-{
-    (void)type;
-    (void)kwargs;
-    ers_frame_t *self = new_empty(JBUF_ERS_FRAME, sizeof *self, args);
-    if (self)
-        self->type = TYPE_ERS;
-    return (PyObject *)self;
-}
-
-static void ers_dealloc(PyObject *self)
-{
-    release(JBUF_ERS_FRAME, self, NULL);
-}
-
-static PyMemberDef ers_members[] = {
-    {"lseq_start", T_ULONGLONG, offsetof(ers_frame_t, lseq_start), READONLY,
-     "the first missing, extended sequence number"},
-    {"lseq_end", T_ULONGLONG, offsetof(ers_frame_t, lseq_end), READONLY, "the last missing"},
-    {"ts_diff", T_UINT, offsetof(ers_frame_t, ts_diff), READONLY,
-     "units of the RTP timestamp that belong to the missing frames"},
-    {"type", T_INT, offsetof(ers_frame_t, type), READONLY, "RTPFrameType.ERS"},
-    {NULL, 0, 0, 0, NULL},
-};
-
-static PyType_Slot ers_slots[] = {
-    {Py_tp_new, ers_new},
-    {Py_tp_dealloc, ers_dealloc},
-    {Py_tp_members, ers_members},
-    {Py_tp_doc, "Frames that count as lost."},
-    {0, NULL},
-};
-
 PyObject *jbuf_make_ers_frame(const rtp_jbuf_erasure_t *erasure)
 {
     ers_frame_t *self = allocate(JBUF_ERS_FRAME);
@@ -343,32 +230,81 @@ PyObject *jbuf_make_ers_frame(const rtp_jbuf_erasure_t *erasure)
     return (PyObject *)self;
 }
 
-/* -------------------------------------------------------------------------------------------- */
+/* --- the classes ---------------------------------------------------------------------------- */
 
-#define CONTENT(class_name, struct_name, slot_array)                                 \
-    {                                                                                \
-        .name = "rtpsynth.RtpJBuf." class_name, .basicsize = sizeof(struct_name),    \
-        .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE, .slots = slot_array, \
+#define FIELD(class_name, name, type, doc)                         \
+    {                                                              \
+#name, type, offsetof(class_name##_t, name), READONLY, doc \
     }
 
-static struct {
-    jbuf_class_t which;
-    PyType_Spec spec;
-} contents[] = {
-    {JBUF_RTP_INFO, CONTENT("RTPInfo", rtp_info_t, info_slots)},
-    {JBUF_RTP_PACKET, CONTENT("RTPPacket", rtp_packet_t, packet_slots)},
-    {JBUF_RTP_FRAME_UNION, CONTENT("RTPFrameUnion", rtp_frame_union_t, union_slots)},
-    {JBUF_RTP_FRAME, CONTENT("RTPFrame", rtp_frame_t, frame_slots)},
-    {JBUF_ERS_FRAME, CONTENT("ERSFrame", ers_frame_t, ers_slots)},
+static PyMemberDef info_members[] = {
+    FIELD(rtp_info, data_size, T_PYSSIZET, "bytes of payload"),
+    FIELD(rtp_info, data_offset, T_UINT, "offset of the payload in the datagram"),
+    FIELD(rtp_info, nsamples, T_INT, "samples in the payload; -1: not known for its type"),
+    FIELD(rtp_info, ts, T_UINT, "RTP timestamp"),
+    FIELD(rtp_info, seq, T_USHORT, "sequence number, 16 bits"),
+    FIELD(rtp_info, ssrc, T_UINT, "synchronization source"),
+    FIELD(rtp_info, appendable, T_BOOL, "whether more frames could follow in the same payload"),
+    FIELD(rtp_info, rtp_profile, T_ULONGLONG,
+          "address of four C ints: RTP clock rate, sample rate, channels, kind"),
+    {NULL, 0, 0, 0, NULL},
 };
 
-int jbuf_content_init(PyObject *module)
+static PyMemberDef packet_members[] = {
+    FIELD(rtp_packet, info, T_OBJECT_EX, "an RTPInfo"),
+    FIELD(rtp_packet, lseq, T_ULONGLONG, "sequence number, extended by 65536 per wrap"),
+    FIELD(rtp_packet, data, T_ULONGLONG,
+          "address of the datagram; valid while FrameWrapper.data is kept"),
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyMemberDef union_members[] = {
+    FIELD(rtp_frame_union, rtp, T_OBJECT_EX, "an RTPPacket"),
+    FIELD(rtp_frame_union, ers, T_OBJECT_EX, "None"),
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyMemberDef frame_members[] = {
+    FIELD(rtp_frame, type, T_INT, "RTPFrameType.RTP"),
+    FIELD(rtp_frame, frame, T_OBJECT_EX, "an RTPFrameUnion"),
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyMemberDef ers_members[] = {
+    FIELD(ers_frame, lseq_start, T_ULONGLONG, "the first missing, extended sequence number"),
+    FIELD(ers_frame, lseq_end, T_ULONGLONG, "the last missing"),
+    FIELD(ers_frame, ts_diff, T_UINT,
+          "units of the RTP timestamp that belong to the missing frames"),
+    FIELD(ers_frame, type, T_INT, "RTPFrameType.ERS"),
+    {NULL, 0, 0, 0, NULL},
+};
+
+#define SLOTS(name, doc)                                                                           \
+    {                                                                                              \
+        {Py_tp_new, name##_new}, {Py_tp_dealloc, name##_dealloc}, {Py_tp_members, name##_members}, \
+            {Py_tp_doc, doc}, {0, NULL},                                                           \
+    }
+
+int add_jbuf_content(PyObject *module)
 {
+    static struct {
+        jbuf_class_t which;
+        const char *name;
+        PyType_Slot slots[5];
+    } contents[] = {
+        {JBUF_RTP_INFO, "rtpsynth.RtpJBuf.RTPInfo", SLOTS(info, "The header of an RTP datagram.")},
+        {JBUF_RTP_PACKET, "rtpsynth.RtpJBuf.RTPPacket", SLOTS(packet, "One RTP packet.")},
+        {JBUF_RTP_FRAME_UNION, "rtpsynth.RtpJBuf.RTPFrameUnion",
+         SLOTS(union, "The parts of an RTPFrame.")},
+        {JBUF_RTP_FRAME, "rtpsynth.RtpJBuf.RTPFrame", SLOTS(frame, "A frame that arrived.")},
+        {JBUF_ERS_FRAME, "rtpsynth.RtpJBuf.ERSFrame", SLOTS(ers, "Frames that count as lost.")},
+    };
     for (size_t i = 0; i < sizeof contents / sizeof *contents; i++) {
-        PyTypeObject *type = (PyTypeObject *)PyType_FromSpec(&contents[i].spec);
-        if (type == NULL || PyModule_AddType(module, type) < 0)
+        jbuf_class_t which = contents[i].which;
+        types[which] =
+            add_class(module, contents[i].name, classes[which].bytes, 0, contents[i].slots);
+        if (types[which] == NULL)
             return -1;
-        types[contents[i].which] = type;
     }
     return 0;
 }

@@ -1,11 +1,9 @@
 #include "python/rtpsynth/jbuf.h"
 
-#include "python/rtpsynth/arguments.h"
-
 #include <string.h>
 
 bool jbuf_is_counting;
-jbuf_count_t jbuf_counts[JBUF_CLASSES];
+uint64_t jbuf_created[JBUF_CLASSES], jbuf_freed[JBUF_CLASSES];
 
 static const char *const class_names[JBUF_CLASSES] = {
     "RTPInfo", "RTPPacket", "ERSFrame", "RTPFrameUnion", "RTPFrame", "FrameWrapper", "RtpJBuf",
@@ -38,7 +36,8 @@ static PyObject *reset_counts(PyObject *module, PyObject *const *args, Py_ssize_
     (void)args;
     if (want_arguments("_reset_dealloc_counts", nargs, 0) < 0)
         return NULL;
-    memset(jbuf_counts, 0, sizeof jbuf_counts);
+    memset(jbuf_created, 0, sizeof jbuf_created);
+    memset(jbuf_freed, 0, sizeof jbuf_freed);
     return Py_NewRef(Py_None);
 }
 
@@ -60,8 +59,8 @@ static PyObject *get_counts(PyObject *module, PyObject *const *args, Py_ssize_t 
         return NULL;
     PyObject *counts = PyDict_New();
     for (int i = 0; counts && i < JBUF_CLASSES; i++) {
-        if (put_count(counts, class_names[i], "created", jbuf_counts[i].created) < 0 ||
-            put_count(counts, class_names[i], "freed", jbuf_counts[i].freed) < 0)
+        if (put_count(counts, class_names[i], "created", jbuf_created[i]) < 0 ||
+            put_count(counts, class_names[i], "freed", jbuf_freed[i]) < 0)
             Py_CLEAR(counts);
     }
     return counts;

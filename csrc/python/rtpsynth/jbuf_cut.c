@@ -137,7 +137,8 @@ static int cut_by_stride(jbuf_cut_t *cut, const arrays_t *a, Py_ssize_t stride)
     uint64_t bytes = (uint64_t)cut->data.len;
     uint64_t step = (uint64_t)stride;
     if (stride < 1 || bytes % step != 0) {
-        PyErr_Format(PyExc_ValueError, "buffer length %llu is not a multiple of the stride or size %zd",
+        PyErr_Format(PyExc_ValueError,
+                     "buffer length %llu is not a multiple of the stride or size %zd",
                      (unsigned long long)bytes, stride);
         return -1;
     }

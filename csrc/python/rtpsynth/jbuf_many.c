@@ -54,12 +54,10 @@ static void rows_close(rows_t *rows)
 
 static int rows_make(rows_t *rows, uint64_t count)
 {
-    if (jbuf_make_rows == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "rtpsynth._jbuf is not configured: import "
-                                            "rtpsynth.RtpJBuf");
-        return -1;
-    }
-    rows->array = PyObject_CallFunction(jbuf_make_rows, "K", (unsigned long long)count);
+    PyObject *module = PyImport_ImportModule("rtpsynth.RtpJBuf");
+    rows->array =
+        module ? PyObject_CallMethod(module, "_make_rows", "K", (unsigned long long)count) : NULL;
+    Py_XDECREF(module);
     rows->is_ours = true;
     return rows->array ? rows_view(rows) : -1;
 }

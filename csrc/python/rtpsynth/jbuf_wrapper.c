@@ -50,27 +50,15 @@ jbuf_wrapper_t *jbuf_wrapper_make(PyObject *datagram, PyObject *opaque)
     return allocate(JBUF_WRAPS_FRAME, datagram, opaque);
 }
 
-static void count_content_created(const jbuf_wrapper_t *self)
+static void count_content(const jbuf_wrapper_t *self, uint64_t counts[JBUF_CLASSES])
 {
     if (self->kind == JBUF_WRAPS_ERASURE) {
-        jbuf_count_created(JBUF_ERS_FRAME);
+        counts[JBUF_ERS_FRAME]++;
     } else if (self->kind == JBUF_WRAPS_FRAME) {
-        jbuf_count_created(JBUF_RTP_FRAME);
-        jbuf_count_created(JBUF_RTP_FRAME_UNION);
-        jbuf_count_created(JBUF_RTP_PACKET);
-        jbuf_count_created(JBUF_RTP_INFO);
-    }
-}
-
-static void count_content_freed(const jbuf_wrapper_t *self)
-{
-    if (self->kind == JBUF_WRAPS_ERASURE) {
-        jbuf_count_freed(JBUF_ERS_FRAME);
-    } else if (self->kind == JBUF_WRAPS_FRAME) {
-        jbuf_count_freed(JBUF_RTP_FRAME);
-        jbuf_count_freed(JBUF_RTP_FRAME_UNION);
-        jbuf_count_freed(JBUF_RTP_PACKET);
-        jbuf_count_freed(JBUF_RTP_INFO);
+        counts[JBUF_RTP_FRAME]++;
+        counts[JBUF_RTP_FRAME_UNION]++;
+        counts[JBUF_RTP_PACKET]++;
+        counts[JBUF_RTP_INFO]++;
     }
 }
 
@@ -79,7 +67,7 @@ static void count_out(jbuf_wrapper_t *self)
     self->is_out = true;
     if (jbuf_is_counting) {
         jbuf_count_created(JBUF_FRAME_WRAPPER);
-        count_content_created(self);
+        count_content(self, jbuf_created);
     }
 }
 
@@ -88,7 +76,7 @@ static void count_freed(const jbuf_wrapper_t *self)
 {
     jbuf_count_freed(JBUF_FRAME_WRAPPER);
     if (self->content == NULL)
-        count_content_freed(self);
+        count_content(self, jbuf_freed);
 }
 
 static bool may_close_cycle(PyObject *object)
@@ -119,7 +107,7 @@ PyObject *jbuf_wrapper_make_erasure(const rtp_jbuf_erasure_t *erasure)
 static PyObject *wrapper_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     (void)kwargs;
-    if (jbuf_refuse_arguments(type, args) < 0)
+    if (refuse_arguments(type, args) < 0)
         return NULL;
     jbuf_wrapper_t *self = allocate(JBUF_WRAPS_NOTHING, Py_NewRef(Py_None), Py_NewRef(Py_None));
     if (self)
@@ -264,15 +252,9 @@ static PyType_Slot wrapper_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec wrapper_spec = {
-    .name = "rtpsynth.RtpJBuf.FrameWrapper",
-    .basicsize = sizeof(jbuf_wrapper_t),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = wrapper_slots,
-};
-
-int jbuf_wrapper_init(PyObject *module)
+int add_jbuf_wrapper(PyObject *module)
 {
-    wrapper_type = (PyTypeObject *)PyType_FromSpec(&wrapper_spec);
-    return wrapper_type ? PyModule_AddType(module, wrapper_type) : -1;
+    wrapper_type = add_class(module, "rtpsynth.RtpJBuf.FrameWrapper", sizeof(jbuf_wrapper_t),
+                             Py_TPFLAGS_HAVE_GC, wrapper_slots);
+    return wrapper_type ? 0 : -1;
 }

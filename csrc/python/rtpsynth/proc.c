@@ -1,13 +1,9 @@
 #include "python/rtpsynth/proc.h"
 
-#include "python/module_gil.h"
-
 #include "python/rtpsynth/waits.h"
 
 /* The longest delay of the interpreter's exit by a callback that does not return. */
-#define EXIT_PATIENCE_S 2.0
-
-PyObject *channel_proc_error;
+#define EXIT_TIMEOUT_S 2.0
 
 static PyTypeObject *proc_type;
 static proc_t *current; /* borrowed: RtpProc is one object as long as there is a reference to it */
@@ -40,7 +36,7 @@ static PyObject *proc_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, ":RtpProc", names))
         return NULL;
     if (engine_breathe == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "import rtpsynth.RtpProc, not rtpsynth._proc");
+        PyErr_SetString(PyExc_RuntimeError, "import rtpsynth.RtpProc, not rtpsynth._core");
         return NULL;
     }
     if (current == NULL)
@@ -73,7 +69,7 @@ static PyObject *proc_create_channel(proc_t *self, PyObject *const *args, Py_ssi
         PyErr_SetString(PyExc_TypeError, "proc_in must be callable");
         return NULL;
     }
-    channel_t *ch = channel_make(self, values[0]);
+    proc_channel_t *ch = proc_channel_make(self, values[0]);
     if (ch && engine_add(self->engine, ch) < 0)
         Py_CLEAR(ch);
     return (PyObject *)ch;
@@ -115,18 +111,12 @@ static PyType_Slot proc_slots[] = {
     {Py_tp_new, proc_new},
     {Py_tp_dealloc, proc_dealloc},
     {Py_tp_methods, proc_methods},
-    {Py_tp_doc, "RtpProc()\n--\n\n"
-                "A thread that calls functions at the times they ask for.\n\n"
-                "There is one: RtpProc() returns the same object while there is a reference to it or to\n"
-                "one of its channels. Then the thread ends, and the next RtpProc() starts a new one."},
+    {Py_tp_doc,
+     "RtpProc()\n--\n\n"
+     "A thread that calls functions at the times they ask for.\n\n"
+     "There is one: RtpProc() returns the same object while there is a reference to it or to\n"
+     "one of its channels. Then the thread ends, and the next RtpProc() starts a new one."},
     {0, NULL},
-};
-
-static PyType_Spec proc_spec = {
-    .name = "rtpsynth.RtpProc.RtpProc",
-    .basicsize = sizeof(proc_t),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = proc_slots,
 };
 
 /* --- the process ---------------------------------------------------------------------------- */
@@ -153,70 +143,41 @@ static PyObject *at_exit(PyObject *self, PyObject *unused)
     engine_t *e = current->engine;
     Py_INCREF((PyObject *)e);
     engine_stop(e);
-    int rc = engine_join(e, EXIT_PATIENCE_S);
+    int rc = engine_join(e, EXIT_TIMEOUT_S);
     Py_DECREF((PyObject *)e);
     if (rc < 0)
         return NULL;
     Py_RETURN_NONE;
 }
 
-/* configure(breathe): before the first RtpProc. */
-static PyObject *configure(PyObject *self, PyObject *breathe)
+/* configure_proc(breathe, make_thread): before the first RtpProc. */
+static PyObject *configure(PyObject *self, PyObject *args)
 {
     (void)self;
-    if (want_main_interpreter("rtpsynth.RtpProc") < 0)
+    PyObject *breathe, *make_thread;
+    if (want_main_interpreter("rtpsynth.RtpProc") < 0 ||
+        !PyArg_ParseTuple(args, "OO:configure_proc", &breathe, &make_thread))
         return NULL;
-    PyObject *old = engine_breathe;
-    Py_INCREF(breathe);
-    engine_breathe = breathe;
-    Py_XDECREF(old);
+    replace_object(&engine_breathe, breathe);
+    replace_object(&engine_make_thread, make_thread);
     Py_RETURN_NONE;
 }
 
-static PyMethodDef module_functions[] = {
-    {"configure", configure, METH_O, "configure($module, breathe, /)\n--\n\n"},
+static PyMethodDef functions[] = {
+    {"configure_proc", configure, METH_VARARGS,
+     "configure_proc($module, breathe, make_thread, /)\n--\n\n"},
     {"after_fork_in_child", after_fork_in_child, METH_NOARGS,
      "after_fork_in_child($module, /)\n--\n\n"},
     {"at_exit", at_exit, METH_NOARGS, "at_exit($module, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module_def = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "rtpsynth._proc",
-    .m_doc = "What rtpsynth.RtpProc offers, in C.",
-    .m_size = -1,
-    .m_methods = module_functions,
-};
-
-static int add_class(PyObject *module)
+int add_proc(PyObject *module)
 {
-    PyObject *type = PyType_FromSpec(&proc_spec);
-    if (type == NULL)
+    if (signature_init(&create_channel_signature) < 0 ||
+        PyModule_AddFunctions(module, functions) < 0 || add_engine(module) < 0 ||
+        add_proc_channel(module) < 0)
         return -1;
-    proc_type = (PyTypeObject *)type;
-    return PyModule_AddObjectRef(module, "RtpProc", type);
-}
-
-static int add_error(PyObject *module)
-{
-    channel_proc_error = PyErr_NewExceptionWithDoc(
-        "rtpsynth.RtpProc.ChannelProcError",
-        "A callback has failed; its exception is the cause of this one.", PyExc_RuntimeError, NULL);
-    if (channel_proc_error == NULL)
-        return -1;
-    return PyModule_AddObjectRef(module, "ChannelProcError", channel_proc_error);
-}
-
-PyMODINIT_FUNC PyInit__proc(void)
-{
-    if (module_needs_gil("rtpsynth._proc") < 0)
-        return NULL;
-    if (want_main_interpreter("rtpsynth.RtpProc") < 0)
-        return NULL;
-    PyObject *module = PyModule_Create(&module_def);
-    if (module && (signature_init(&create_channel_signature) < 0 || engine_type_init() < 0 ||
-                   add_class(module) < 0 || channel_type_init(module) < 0 || add_error(module) < 0))
-        Py_CLEAR(module);
-    return module;
+    proc_type = add_class(module, "rtpsynth.RtpProc.RtpProc", sizeof(proc_t), 0, proc_slots);
+    return proc_type ? 0 : -1;
 }

@@ -1,6 +1,6 @@
-/* proc.h: rtpsynth._proc, the scheduler thread of RtpProc.py.
+/* proc.h: the scheduler thread of RtpProc.py.
  *
- *   proc.c            the module, RtpProc, and what happens at a fork and at exit
+ *   proc.c            RtpProc, and what happens at a fork and at exit
  *   proc_channel.c    RtpProcChannel
  *   proc_engine.c     the worker thread: what it runs, and when
  *   proc_schedule.c   the heap
@@ -22,24 +22,22 @@
 #ifndef PYTHON_RTPSYNTH_PROC_H
 #define PYTHON_RTPSYNTH_PROC_H
 
-#include "python/rtpsynth/arguments.h"
+#include "python/rtpsynth/core.h"
 
 #include "python/rtpsynth/proc_schedule.h"
 #include "python/rtpsynth/proc_wait.h"
 
-#include <stdbool.h>
-
-typedef struct channel channel_t;
+typedef struct proc_channel proc_channel_t;
 
 /* --- proc_engine.c -------------------------------------------------------------------------- */
 
 typedef struct engine {
     PyObject_HEAD schedule_t schedule;
     proc_wait_t wait;
-    channel_t *open; /* all channels that are neither closed nor gone */
+    proc_channel_t *open; /* all channels that are neither closed nor gone */
     size_t open_count;
-    channel_t *waiting_first; /* those that wait for their first run, in order */
-    channel_t *waiting_last;
+    proc_channel_t *waiting_first; /* those that wait for their first run, in order */
+    proc_channel_t *waiting_last;
     uint64_t next_id;
     int64_t last_now_ns;  /* the times that callbacks get never decrease */
     unsigned long worker; /* 0: does not run yet */
@@ -48,11 +46,11 @@ typedef struct engine {
     bool forked; /* this process is not the worker's */
 } engine_t;
 
-/* A function in Python that does nothing; set by configure(). */
-extern PyObject *engine_breathe;
+/* From configure_proc(): a function that does nothing, and one that makes a thread of a function.
+ */
+extern PyObject *engine_breathe, *engine_make_thread;
 
-/* Once, before use. */
-int engine_type_init(void);
+int add_engine(PyObject *module);
 
 /* A new engine. Starts its thread. engine_add may be called before the thread runs. */
 engine_t *engine_make(void);
@@ -68,33 +66,29 @@ int engine_join(engine_t *e, double timeout_s);
 
 /* Enters a channel and runs it for the first time. After a failure it may be in the engine or not.
  */
-int engine_add(engine_t *e, channel_t *ch);
+int engine_add(engine_t *e, proc_channel_t *ch);
 
 /* Removes a channel from everything. May be called twice. Never fails. */
-void engine_remove(engine_t *e, channel_t *ch);
+void engine_remove(engine_t *e, proc_channel_t *ch);
 
 /* Waits until no callback of the channel runs, if another thread runs it. */
-int engine_await_channel(engine_t *e, channel_t *ch);
-
-/* --- proc.c --------------------------------------------------------------------------------- */
+int engine_await_channel(engine_t *e, proc_channel_t *ch);
 
 typedef struct proc {
     PyObject_HEAD engine_t *engine;
 } proc_t;
 
-extern PyObject *channel_proc_error;
-
 /* --- proc_channel.c ------------------------------------------------------------------------- */
 
-struct channel {
+struct proc_channel {
     PyObject_HEAD proc_t *proc;
     PyObject *callback;  /* NULL: closed or shut down */
     PyObject *exception; /* kept for close */
     uint64_t id;
     uint64_t deadline_ns; /* as returned by the callback */
     schedule_entry_t entry;
-    channel_t *open_next, *open_before;
-    channel_t *waiting_next;
+    proc_channel_t *open_next, *open_before;
+    proc_channel_t *waiting_next;
     rt_a32_t turns; /* number of callbacks that returned; other threads wait on it */
     uint32_t waiters;
     bool is_open;
@@ -105,10 +99,10 @@ struct channel {
     bool is_closed;
 };
 
-/* Adds RtpProcChannel to the module. */
-int channel_type_init(PyObject *module);
+/* Adds RtpProcChannel and ChannelProcError to the module. */
+int add_proc_channel(PyObject *module);
 
 /* A channel that belongs to no engine yet. */
-channel_t *channel_make(proc_t *proc, PyObject *callback);
+proc_channel_t *proc_channel_make(proc_t *proc, PyObject *callback);
 
 #endif

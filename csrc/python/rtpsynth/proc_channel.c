@@ -3,10 +3,11 @@
 #include <string.h>
 
 static PyTypeObject *channel_type;
+static PyObject *channel_proc_error;
 
-channel_t *channel_make(proc_t *proc, PyObject *callback)
+proc_channel_t *proc_channel_make(proc_t *proc, PyObject *callback)
 {
-    channel_t *ch = PyObject_New(channel_t, channel_type);
+    proc_channel_t *ch = PyObject_New(proc_channel_t, channel_type);
     if (ch == NULL)
         return NULL;
     memset((char *)ch + sizeof(PyObject), 0, sizeof *ch - sizeof(PyObject));
@@ -26,7 +27,7 @@ static PyObject *channel_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 }
 
 /* The last reference: it cannot be closed any more, so it is unscheduled. */
-static void channel_dealloc(channel_t *self)
+static void channel_dealloc(proc_channel_t *self)
 {
     PyTypeObject *type = Py_TYPE((PyObject *)self);
     engine_remove(self->proc->engine, self);
@@ -37,17 +38,7 @@ static void channel_dealloc(channel_t *self)
     Py_DECREF(type);
 }
 
-static void raise_kept(PyObject *cause)
-{
-    PyObject *type, *error, *traceback;
-    PyErr_SetString(channel_proc_error, "channel processing callback failed");
-    PyErr_Fetch(&type, &error, &traceback);
-    PyErr_NormalizeException(&type, &error, &traceback);
-    PyException_SetCause(error, cause);
-    PyErr_Restore(type, error, traceback);
-}
-
-static PyObject *channel_close(channel_t *self, PyObject *const *args, Py_ssize_t nargs)
+static PyObject *channel_close(proc_channel_t *self, PyObject *const *args, Py_ssize_t nargs)
 {
     (void)args;
     engine_t *e = self->proc->engine;
@@ -74,17 +65,17 @@ static PyObject *channel_close(channel_t *self, PyObject *const *args, Py_ssize_
     }
     if (exception == NULL)
         Py_RETURN_NONE;
-    raise_kept(exception);
+    raise_from(channel_proc_error, "channel processing callback failed", exception);
     return NULL;
 }
 
-static PyObject *channel_id(channel_t *self, void *unused)
+static PyObject *channel_id(proc_channel_t *self, void *unused)
 {
     (void)unused;
     return PyLong_FromUnsignedLongLong(self->id);
 }
 
-static PyObject *channel_closed(channel_t *self, void *unused)
+static PyObject *channel_closed(proc_channel_t *self, void *unused)
 {
     (void)unused;
     return PyBool_FromLong(self->is_closed);
@@ -114,18 +105,12 @@ static PyType_Slot channel_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec channel_spec = {
-    .name = "rtpsynth.RtpProc.RtpProcChannel",
-    .basicsize = sizeof(channel_t),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = channel_slots,
-};
-
-int channel_type_init(PyObject *module)
+int add_proc_channel(PyObject *module)
 {
-    PyObject *type = PyType_FromSpec(&channel_spec);
-    if (type == NULL)
-        return -1;
-    channel_type = (PyTypeObject *)type;
-    return PyModule_AddObjectRef(module, "RtpProcChannel", type);
+    channel_proc_error = add_exception(
+        module, "rtpsynth.RtpProc.ChannelProcError",
+        "A callback has failed; its exception is the cause of this one.", PyExc_RuntimeError);
+    channel_type = add_class(module, "rtpsynth.RtpProc.RtpProcChannel", sizeof(proc_channel_t), 0,
+                             channel_slots);
+    return channel_proc_error && channel_type ? 0 : -1;
 }

@@ -10,16 +10,17 @@
 /* How often a waiting thread checks for signals, in case another thread got them. */
 #define SIGNALS_NS (100 * RT_NS_PER_MS)
 
-/* How often a thread that waits for the end of the worker checks whether the worker waits for it. */
+/* How often a thread that waits for the end of the worker checks whether the worker waits for it.
+ */
 #define JOIN_SLICE_S 0.1
 
-PyObject *engine_breathe;
+PyObject *engine_breathe, *engine_make_thread;
 
 static PyTypeObject *engine_type;
 
 /* --- membership ----------------------------------------------------------------------------- */
 
-static void waiting_append(engine_t *e, channel_t *ch)
+static void waiting_append(engine_t *e, proc_channel_t *ch)
 {
     if (e->waiting_last)
         e->waiting_last->waiting_next = ch;
@@ -28,10 +29,10 @@ static void waiting_append(engine_t *e, channel_t *ch)
     e->waiting_last = ch;
 }
 
-static void waiting_remove(engine_t *e, channel_t *ch)
+static void waiting_remove(engine_t *e, proc_channel_t *ch)
 {
-    channel_t *before = NULL;
-    channel_t *at = e->waiting_first;
+    proc_channel_t *before = NULL;
+    proc_channel_t *at = e->waiting_first;
     while (at && at != ch) {
         before = at;
         at = at->waiting_next;
@@ -47,7 +48,7 @@ static void waiting_remove(engine_t *e, channel_t *ch)
     ch->waiting_next = NULL;
 }
 
-static void open_insert(engine_t *e, channel_t *ch)
+static void open_insert(engine_t *e, proc_channel_t *ch)
 {
     ch->open_next = e->open;
     if (e->open)
@@ -57,7 +58,7 @@ static void open_insert(engine_t *e, channel_t *ch)
     ch->is_open = true;
 }
 
-void engine_remove(engine_t *e, channel_t *ch)
+void engine_remove(engine_t *e, proc_channel_t *ch)
 {
     if (!ch->is_open)
         return;
@@ -83,7 +84,7 @@ static bool is_worker(const engine_t *e)
 }
 
 /* Wakes the threads that wait on a channel. */
-static void wake_waiters(channel_t *ch)
+static void wake_waiters(proc_channel_t *ch)
 {
     rt_fetch_add(&ch->turns, 1);
     if (ch->waiters > 0)
@@ -91,7 +92,7 @@ static void wake_waiters(channel_t *ch)
 }
 
 /* Runs without the global lock, until the channel's callback has returned once more. */
-static int wait_a_turn(channel_t *ch)
+static int wait_a_turn(proc_channel_t *ch)
 {
     uint32_t turns = rt_load_relaxed(&ch->turns);
     ch->waiters++;
@@ -102,24 +103,26 @@ static int wait_a_turn(channel_t *ch)
     return PyErr_CheckSignals();
 }
 
-int engine_await_channel(engine_t *e, channel_t *ch)
+int engine_await_channel(engine_t *e, proc_channel_t *ch)
 {
-    unsigned long before = waits_begin(e->worker);
+    waiting_t waiting;
+    wait_begin(&waiting, e->worker);
     int rc = 0;
     while (rc == 0 && ch->is_running && !e->forked && !waits_for_us(e->worker))
         rc = wait_a_turn(ch);
-    waits_end(before);
+    wait_end(&waiting);
     return rc;
 }
 
-static int await_first_run(engine_t *e, channel_t *ch)
+static int await_first_run(engine_t *e, proc_channel_t *ch)
 {
     /* Do not wait until it is idle: the next run may follow at once. */
-    unsigned long before = waits_begin(e->worker);
+    waiting_t waiting;
+    wait_begin(&waiting, e->worker);
     int rc = 0;
     while (rc == 0 && !ch->has_returned && (ch->has_run || !e->stopping) && !e->forked)
         rc = wait_a_turn(ch);
-    waits_end(before);
+    wait_end(&waiting);
     if (rc < 0)
         return -1;
     if (ch->has_run)
@@ -162,36 +165,29 @@ static int take_result(PyObject *result, uint64_t *deadline_ns)
 }
 
 /* Keeps it for close, which raises it. If there will be no close, it goes to sys.unraisablehook. */
-static void keep_exception(engine_t *e, channel_t *ch, PyObject *callback)
+static void keep_exception(engine_t *e, proc_channel_t *ch, PyObject *callback)
 {
     if (ch->is_closed && !ch->is_awaited && !e->stopping) {
         PyErr_WriteUnraisable(callback);
         return;
     }
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (traceback)
-        PyException_SetTraceback(value, traceback);
-    if (!e->stopping) {
-        ch->exception = value;
-        value = NULL;
-    }
-    Py_XDECREF(type);
-    Py_XDECREF(value);
-    Py_XDECREF(traceback);
+    PyObject *error = take_exception();
+    if (e->stopping)
+        Py_DECREF(error);
+    else
+        ch->exception = error;
 }
 
 /* A time that has passed counts as now: channels that ask for the past take turns with the others
  * instead of always being first. */
-static void schedule_again(engine_t *e, channel_t *ch)
+static void schedule_again(engine_t *e, proc_channel_t *ch)
 {
     int64_t due_ns = ch->deadline_ns > INT64_MAX ? INT64_MAX : (int64_t)ch->deadline_ns;
     int64_t now_ns = rt_mono_ns();
     schedule_push(&e->schedule, &ch->entry, due_ns > now_ns ? due_ns : now_ns);
 }
 
-static void run_channel(engine_t *e, channel_t *ch)
+static void run_channel(engine_t *e, proc_channel_t *ch)
 {
     bool is_first = !ch->has_run;
     PyObject *callback = ch->callback;
@@ -217,7 +213,7 @@ static void run_channel(engine_t *e, channel_t *ch)
 
 static bool run_waiting(engine_t *e)
 {
-    channel_t *ch = e->waiting_first;
+    proc_channel_t *ch = e->waiting_first;
     if (ch == NULL)
         return false;
     waiting_remove(e, ch);
@@ -230,7 +226,8 @@ static bool run_due(engine_t *e)
     schedule_entry_t *entry = schedule_first(&e->schedule);
     if (e->stopping || entry == NULL || entry->due_ns > rt_mono_ns())
         return false;
-    channel_t *ch = (channel_t *)(void *)((char *)entry - offsetof(channel_t, entry));
+    proc_channel_t *ch =
+        (proc_channel_t *)(void *)((char *)entry - offsetof(proc_channel_t, entry));
     schedule_remove(&e->schedule, entry);
     run_channel(e, ch);
     return true;
@@ -278,7 +275,7 @@ static PyObject *engine_run(engine_t *e, PyObject *unused)
 
 /* --- life ----------------------------------------------------------------------------------- */
 
-int engine_add(engine_t *e, channel_t *ch)
+int engine_add(engine_t *e, proc_channel_t *ch)
 {
     if (e->stopping) {
         PyErr_SetString(PyExc_RuntimeError, "RtpProc is shutting down");
@@ -303,7 +300,7 @@ void engine_stop(engine_t *e)
 {
     e->stopping = true;
     while (e->open) {
-        channel_t *ch = e->open;
+        proc_channel_t *ch = e->open;
         engine_remove(e, ch);
         wake_waiters(ch);
         PyObject *callback = ch->callback;
@@ -332,32 +329,23 @@ int engine_join(engine_t *e, double timeout_s)
     if (e->forked || e->thread == NULL)
         return 0;
     unsigned long worker = e->worker;
-    unsigned long before = waits_begin(worker);
+    waiting_t waiting;
+    wait_begin(&waiting, worker);
     int alive = 1;
     while (alive > 0 && !waits_for_us(worker)) {
         alive = join_for(e, timeout_s < 0 ? JOIN_SLICE_S : timeout_s);
         if (timeout_s >= 0)
             break;
     }
-    waits_end(before);
+    wait_end(&waiting);
     return alive < 0 ? -1 : 0;
 }
 
 static PyObject *make_thread(engine_t *e)
 {
-    PyObject *threading = PyImport_ImportModule("threading");
-    PyObject *class = threading ? PyObject_GetAttrString(threading, "Thread") : NULL;
-    PyObject *run = class ? PyObject_GetAttrString((PyObject *)e, "run") : NULL;
-    PyObject *nothing = run ? PyTuple_New(0) : NULL;
-    PyObject *options =
-        nothing ? Py_BuildValue("{sOsssO}", "target", run, "name", "RtpProc", "daemon", Py_True)
-                : NULL;
-    PyObject *thread = options ? PyObject_Call(class, nothing, options) : NULL;
-    Py_XDECREF(threading);
-    Py_XDECREF(class);
+    PyObject *run = PyObject_GetAttrString((PyObject *)e, "run");
+    PyObject *thread = run ? PyObject_CallFunctionObjArgs(engine_make_thread, run, NULL) : NULL;
     Py_XDECREF(run);
-    Py_XDECREF(nothing);
-    Py_XDECREF(options);
     return thread;
 }
 
@@ -405,15 +393,9 @@ static PyType_Slot engine_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec engine_spec = {
-    .name = "rtpsynth._proc._Engine",
-    .basicsize = sizeof(engine_t),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = engine_slots,
-};
-
-int engine_type_init(void)
+int add_engine(PyObject *module)
 {
-    engine_type = (PyTypeObject *)PyType_FromSpec(&engine_spec);
+    engine_type = add_class(module, "rtpsynth.RtpProc._Engine", sizeof(engine_t),
+                            Py_TPFLAGS_DISALLOW_INSTANTIATION, engine_slots);
     return engine_type ? 0 : -1;
 }

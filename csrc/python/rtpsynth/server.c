@@ -1,33 +1,18 @@
 #include "python/rtpsynth/server.h"
 
-#include "python/module_gil.h"
-
-#include "python/rtpsynth/arguments.h"
-
 /* A longer queue is refused like one that cannot be allocated, whatever its channel's memory holds.
  */
 #define LONGEST_QUEUE (UINT64_C(1) << 31)
 #define DEFAULT_TICK_HZ 200
 #define DEFAULT_QUEUE 32
 
-PyObject *queue_full_error;
-
-/* Functions of _mux, set by configure(). */
-static PyObject *open_mux, *try_bind;
-
-static PyTypeObject *server_type;
-
-static int refuse_stopped(void)
-{
-    PyErr_SetString(PyExc_RuntimeError, SERVER_STOPPED);
-    return -1;
-}
+static PyObject *open_mux; /* _mux.open_mux */
 
 /* --- life ----------------------------------------------------------------------------------- */
 
 static PyObject *server_make(PyTypeObject *type, unsigned int tick_hz)
 {
-    PyObject *mux = PyObject_CallFunctionObjArgs(open_mux, NULL);
+    PyObject *mux = PyObject_CallNoArgs(open_mux);
     PyObject *exchange = mux ? PyObject_GetAttrString(mux, "exchange") : NULL;
     server_t *self = exchange ? (server_t *)PyType_GenericAlloc(type, 0) : NULL;
     if (self == NULL) {
@@ -59,14 +44,11 @@ static PyObject *server_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
  * this may be a garbage collection in the middle of anything, with locks held. */
 static void server_dealloc(server_t *self)
 {
-    PyTypeObject *type = Py_TYPE((PyObject *)self);
     if (self->exchange != NULL && !self->exchange->stopping)
         exchange_stop(self->exchange);
     Py_CLEAR(self->exchange);
     Py_CLEAR(self->mux);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(self);
-    Py_DECREF((PyObject *)type);
+    free_object((PyObject *)self);
 }
 
 static PyObject *server_shutdown(server_t *self, PyObject *args)
@@ -86,104 +68,43 @@ static PyObject *server_shutdown(server_t *self, PyObject *args)
     }
     if (exchange_wait(x, NULL) < 0)
         return NULL;
-    Py_INCREF(Py_None);
-    return Py_None;
+    Py_RETURN_NONE;
 }
 
 /* --- create_channel ------------------------------------------------------------------------- */
 
-typedef struct wish {
-    PyObject *callback;
-    const char *host; /* NULL: the family's wildcard address */
-    int port;
-    unsigned long long queue_size;
-    PyObject *family_given;
-    int family;
-    shm_addr_t address;
-} wish_t;
-
-static int check_queue_size(unsigned long long queue_size)
-{
-    if (queue_size != 0 && (queue_size & (queue_size - 1)) == 0)
-        return 0;
-    PyErr_SetString(PyExc_ValueError, queue_size == 0 ? "queue_size must be > 0"
-                                                      : "queue_size must be a power of two");
-    return -1;
-}
-
-static int check_wish(wish_t *w)
-{
-    if (!PyCallable_Check(w->callback)) {
-        PyErr_SetString(PyExc_TypeError, "pkt_in must be callable");
-        return -1;
-    }
-    if (check_queue_size(w->queue_size) < 0 || address_family(w->family_given, &w->family) < 0 ||
-        address_check_port(w->port) < 0)
-        return -1;
-    const char *host = w->host;
-    if (host == NULL)
-        host = w->family == AF_INET6 ? "::" : "0.0.0.0";
-    return address_resolve(&w->address, host, w->port, w->family);
-}
-
-/* Errors are reported in the original's order: those of socket and bind come before the report that
- * the server is shut down, though no port is needed any more. */
-static int refuse_for_good(const wish_t *w)
-{
-    PyObject *pair = address_pair(&w->address);
-    PyObject *none = pair ? PyObject_CallFunctionObjArgs(try_bind, pair, NULL) : NULL;
-    Py_XDECREF(pair);
-    if (none == NULL)
-        return -1;
-    Py_DECREF(none);
-    if (w->queue_size > LONGEST_QUEUE)
-        PyErr_NoMemory();
-    else
-        refuse_stopped();
-    return -1;
-}
-
 /* Opens the port. The channel has its place: datagrams that arrive before this returns are handed
  * to it. */
-static int open_port(channel_t *channel, const shm_addr_t *address)
+static int open_port(channel_t *channel, PyObject *address)
 {
-    mux_request_t request = {.op = MUX_ADD,
-                             .port = channel->place,
-                             .generation = channel->generation,
-                             .address = *address};
-    mux_reply_t reply;
-    int rc = server_request(channel->server, &request, &reply);
-    if (server_refuse_request(channel->exchange) < 0 || rc < 0)
-        return -1;
-    if (reply.error != 0) {
-        errno = reply.error;
-        PyErr_SetFromErrno(PyExc_OSError);
+    PyObject *opened =
+        PyObject_CallMethod(channel->server->mux, "open_port", "IO", channel_tag(channel), address);
+    if (opened == NULL || !PyArg_ParseTuple(opened, "iO", &channel->family, &channel->local_addr)) {
+        Py_XDECREF(opened);
         return -1;
     }
-    channel->family = address_family_of(&reply.address);
-    channel->local_addr = address_pair(&reply.address);
-    return channel->local_addr != NULL ? 0 : -1;
+    Py_INCREF(channel->local_addr);
+    Py_DECREF(opened);
+    return 0;
 }
 
 static void take_back(channel_t *channel)
 {
-    PyObject *kind, *value, *trace;
-    PyErr_Fetch(&kind, &value, &trace);
+    PyObject *error = take_exception();
     if (channel_close_port(channel) < 0)
         PyErr_Clear(); /* the error that is raised already comes first */
-    PyErr_Restore(kind, value, trace);
+    PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    Py_DECREF(error);
 }
 
-static PyObject *create(server_t *self, const wish_t *w)
+static PyObject *create(server_t *self, PyObject *callback, uint64_t queue_size, PyObject *address)
 {
-    exchange_t *x = self->exchange;
-    bool fits = w->queue_size <= LONGEST_QUEUE;
-    channel_t *channel = channel_new((PyObject *)self, x, w->callback, (uint32_t)w->queue_size);
+    channel_t *channel = channel_make(self, callback, (uint32_t)queue_size);
     if (channel == NULL)
         return NULL;
-    if (exchange_enter(x, channel) == 0) {
-        if (open_port(channel, &w->address) == 0) {
-            if (fits)
+    if (exchange_enter(self->exchange, channel) == 0) {
+        if (open_port(channel, address) == 0) {
+            if (queue_size <= LONGEST_QUEUE)
                 return (PyObject *)channel;
             PyErr_NoMemory();
         }
@@ -196,16 +117,24 @@ static PyObject *create(server_t *self, const wish_t *w)
 static PyObject *server_create_channel(server_t *self, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"pkt_in", "bind_host", "bind_port", "queue_size", "bind_family", NULL};
-    wish_t w = {.queue_size = DEFAULT_QUEUE};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|ziKO:create_channel", names, &w.callback,
-                                     &w.host, &w.port, &w.queue_size, &w.family_given) ||
-        check_wish(&w) < 0)
+    PyObject *callback, *family = Py_None;
+    const char *host = NULL; /* the family's wildcard address */
+    int port = 0;
+    unsigned long long queue_size = DEFAULT_QUEUE;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|ziKO:create_channel", names, &callback, &host,
+                                     &port, &queue_size, &family))
         return NULL;
-    if (self->exchange->stopping) {
-        refuse_for_good(&w);
-        return NULL;
-    }
-    return create(self, &w);
+    PyObject *address =
+        PyObject_CallMethod(self->mux, "check", "OyiKO", callback, host, port, queue_size, family);
+    PyObject *channel = NULL;
+    if (address && !self->exchange->stopping)
+        channel = create(self, callback, queue_size, address);
+    else if (address && queue_size > LONGEST_QUEUE)
+        PyErr_NoMemory();
+    else if (address)
+        PyErr_SetString(PyExc_RuntimeError, SERVER_STOPPED);
+    Py_XDECREF(address);
+    return channel;
 }
 
 static PyObject *server_tick_ns(server_t *self, void *closure)
@@ -215,8 +144,7 @@ static PyObject *server_tick_ns(server_t *self, void *closure)
 }
 
 static PyMethodDef server_methods[] = {
-    {"create_channel", (PyCFunction)(void (*)(void))server_create_channel,
-     METH_VARARGS | METH_KEYWORDS,
+    {"create_channel", KEYWORDS(server_create_channel),
      "create_channel($self, pkt_in, bind_host=None, bind_port=0, queue_size=32, "
      "bind_family=None)\n--\n\n"
      "Bind a UDP port and return its RtpChannel. pkt_in(data, (host, port), rtime_ns) is called "
@@ -244,90 +172,27 @@ static PyType_Slot server_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec server_spec = {
-    .name = "rtpsynth.RtpServer.RtpServer",
-    .basicsize = sizeof(server_t),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = server_slots,
-};
-
-/* --- module --------------------------------------------------------------------------------- */
-
-/* configure(open_mux, try_bind): functions of rtpsynth._mux that this module calls. */
-static PyObject *configure(PyObject *module, PyObject *args)
+/* configure_server(open_mux): before the first RtpServer. */
+static PyObject *configure(PyObject *module, PyObject *open)
 {
     (void)module;
-    PyObject *open, *bind;
-    if (!PyArg_ParseTuple(args, "OO:configure", &open, &bind) ||
-        want_main_interpreter("rtpsynth.RtpServer") < 0)
+    if (want_main_interpreter("rtpsynth.RtpServer") < 0)
         return NULL;
-    Py_INCREF(open);
-    Py_INCREF(bind);
-    Py_XDECREF(open_mux);
-    Py_XDECREF(try_bind);
-    open_mux = open;
-    try_bind = bind;
-    Py_INCREF(Py_None);
-    return Py_None;
+    replace_object(&open_mux, open);
+    Py_RETURN_NONE;
 }
 
-/* shared_bytes(places): the size of the engine's part of a channel with this many ports. */
-static PyObject *shared_bytes(PyObject *module, PyObject *args)
-{
-    (void)module;
-    unsigned int places;
-    if (!PyArg_ParseTuple(args, "I:shared_bytes", &places))
-        return NULL;
-    return PyLong_FromUnsignedLongLong(mux_bytes(places));
-}
-
-static PyMethodDef module_methods[] = {
-    {"shared_bytes", shared_bytes, METH_VARARGS, "shared_bytes($module, places, /)\n--\n\n"},
-    {"configure", configure, METH_VARARGS, "configure($module, open_mux, try_bind, /)\n--\n\n"},
+static PyMethodDef functions[] = {
+    {"configure_server", configure, METH_O, "configure_server($module, open_mux, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };
 
-/* Single-phase initialisation, so that an interpreter with its own lock refuses it: types and names
- * are static. */
-static struct PyModuleDef module_def = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "rtpsynth._server",
-    .m_doc = "The classes of rtpsynth.RtpServer, in C.",
-    .m_size = -1,
-    .m_methods = module_methods,
-};
-
-static int add_server_type(PyObject *module)
+int add_server(PyObject *module)
 {
-    server_type = (PyTypeObject *)PyType_FromSpec(&server_spec);
-    if (server_type == NULL)
+    if (PyModule_AddFunctions(module, functions) < 0 || add_server_channel(module) < 0 ||
+        add_exchange(module) < 0)
         return -1;
-    return PyModule_AddObjectRef(module, "RtpServer", (PyObject *)server_type);
-}
-
-static int add_error(PyObject *module)
-{
-    queue_full_error = PyErr_NewExceptionWithDoc(
-        "rtpsynth.RtpServer.RtpQueueFullError",
-        "The channel's output queue is full: the packet was not queued.", NULL, NULL);
-    if (queue_full_error == NULL)
-        return -1;
-    return PyModule_AddObjectRef(module, "RtpQueueFullError", queue_full_error);
-}
-
-PyMODINIT_FUNC PyInit__server(void)
-{
-    if (module_needs_gil("rtpsynth._server") < 0)
-        return NULL;
-    if (want_main_interpreter("rtpsynth.RtpServer") < 0)
-        return NULL;
-    PyObject *module = PyModule_Create(&module_def);
-    if (module == NULL)
-        return NULL;
-    if (add_server_type(module) < 0 || add_error(module) < 0 || channel_type_init(module) < 0 ||
-        exchange_type_init(module) < 0) {
-        Py_DECREF(module);
-        return NULL;
-    }
-    return module;
+    return add_class(module, "rtpsynth.RtpServer.RtpServer", sizeof(server_t), 0, server_slots)
+               ? 0
+               : -1;
 }

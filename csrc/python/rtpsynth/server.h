@@ -1,11 +1,9 @@
-/* server.h: rtpsynth._server, the classes of rtpsynth.RtpServer.
+/* server.h: the classes of RtpServer.py.
  *
- *   server.c            the module, and RtpServer
- *   server_address.c    names and numbers of hosts <-> shm_addr_t
- *   server_request.c    requests to the worker
+ *   server.c            RtpServer
  *   server_channel.c    RtpChannel
- *   server_exchange.c   Exchange: the rings, the owner of each place, and the thread that calls back
- *   waits.h             which thread waits for which, together with RtpProc
+ *   server_exchange.c   Exchange: the rings, the owner of each place, and the thread that calls
+ * back _mux.py             names of hosts, requests to the worker
  *
  *       RtpServer -----> mux (_mux.Mux, Python: the shmring channel, requests to the worker)
  *        ^   |            |
@@ -28,18 +26,12 @@
 #ifndef PYTHON_RTPSYNTH_SERVER_H
 #define PYTHON_RTPSYNTH_SERVER_H
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "python/rtpsynth/core.h"
 
 #include "base/rt_futex.h"
 #include "client/endpoint_mux.h"
 
-#include <errno.h>
-
-#include <sys/socket.h>
-
 #define SERVER_STOPPED "RtpServer is shutting down"
-#define SERVER_FAILED "the worker process of this RtpServer has failed for good"
 
 typedef struct exchange exchange_t;
 
@@ -50,7 +42,7 @@ typedef struct server {
 } server_t;
 
 typedef struct channel {
-    PyObject_HEAD PyObject *server;
+    PyObject_HEAD server_t *server;
     exchange_t *exchange;
     PyObject *callback;   /* NULL: closed, or the server is shut down */
     PyObject *local_addr; /* (host, port) */
@@ -59,7 +51,7 @@ typedef struct channel {
     uint32_t drained_seen; /* packets of these that the worker had finished when last read */
     uint16_t place;
     uint16_t generation;
-    sa_family_t family;
+    int family; /* of socket.socket */
     bool aimed; /* has a target */
     bool closed;
     shm_addr_t last_source; /* of the last arrival, and the pair made of it */
@@ -93,53 +85,27 @@ struct exchange {
     uint8_t *buffer; /* SHM_MAX_RECORD */
 };
 
-extern PyTypeObject *channel_type, *exchange_type;
-extern PyObject *queue_full_error;
-
-/* --- server_address.c ----------------------------------------------------------------------- */
-
-/* The first address of host, numeric or a name. family: AF_UNSPEC, AF_INET, AF_INET6. host "": the
- * resolver's default. Gives up the global lock. OSError, "getaddrinfo failed: ..." */
-int address_resolve(shm_addr_t *out, const char *host, int port, int family);
-
-/* port within 0 .. 65535, or ValueError. */
-int address_check_port(int port);
-
-/* Converts bind_family= to AF_UNSPEC, AF_INET, AF_INET6. */
-int address_family(PyObject *given, int *family);
-
-/* (host, port). New reference. */
-PyObject *address_pair(const shm_addr_t *address);
-
-sa_family_t address_family_of(const shm_addr_t *address);
-
 /* --- server_channel.c ----------------------------------------------------------------------- */
 
-int channel_type_init(PyObject *module);
+/* Adds RtpChannel and RtpQueueFullError to the module. */
+int add_server_channel(PyObject *module);
 
 /* A channel without a place. New reference. */
-channel_t *channel_new(PyObject *server, exchange_t *exchange, PyObject *callback,
-                       uint32_t queue_size);
+channel_t *channel_make(server_t *server, PyObject *callback, uint32_t queue_size);
+
+/* Number of a channel's port in requests of _mux.Mux. */
+static inline unsigned channel_tag(const channel_t *channel)
+{
+    return mux_tag(channel->place, channel->generation);
+}
 
 /* Removes the channel from its place and makes the worker close its port. No packet is delivered to
- * it any more, even if the request fails: its errors are swallowed, but not an interrupt. */
+ * it any more, even if the request fails. */
 int channel_close_port(channel_t *channel);
-
-/* --- server_request.c ----------------------------------------------------------------------- */
-
-/* Clears an exception that is set, if it is an Exception. -1: it is an interrupt or a similar one. */
-int server_swallow_error(void);
-
-/* Call it after a request. -1: the server was shut down or its worker has failed for good, and
- * RuntimeError replaces the request's own outcome; or an interrupt. 0: neither, the outcome stays. */
-int server_refuse_request(const exchange_t *x);
-
-/* Sends one request through the server's mux; on success *reply is the worker's answer. */
-int server_request(PyObject *server, const mux_request_t *request, mux_reply_t *reply);
 
 /* --- server_exchange.c ---------------------------------------------------------------------- */
 
-int exchange_type_init(PyObject *module);
+int add_exchange(PyObject *module);
 
 /* Gives the channel a place. From then on arrivals are handed to it. -1 with OSError EMFILE: there
  * is none left. */
@@ -154,18 +120,9 @@ void exchange_free_place(exchange_t *x, uint16_t place);
 /* Removes every channel from its place and releases the callbacks. */
 void exchange_leave_all(exchange_t *x);
 
-/* Whether this server was shut down, or its channel was closed by the whole pool.
- */
-static inline bool exchange_is_over(const exchange_t *x)
-{
-    return x->stopping || rt_load_acquire(&x->segment->status->state) == SHM_STATE_CLOSED;
-}
-
-/* Whether its worker died once too often and is not replaced. */
-static inline bool exchange_has_failed(const exchange_t *x)
-{
-    return rt_load_acquire(&x->segment->status->state) == SHM_STATE_FAILED;
-}
+/* Raises RuntimeError if the worker died once too often and is not replaced, if this server was
+ * shut down, or if its channel was closed by the whole pool. */
+int exchange_check(const exchange_t *x);
 
 /* Makes the thread end. Nothing is queued any more. */
 void exchange_stop(exchange_t *x);

@@ -1,12 +1,14 @@
 /* server_channel.c: RtpChannel.
  *
  * A queue of queue_size packets is a count: packets ever queued, minus those that the worker has
- * finished. The worker's cache line is read only if the queue may be full by the value seen last. */
+ * finished. The worker's cache line is read only if the queue may be full by the value seen last.
+ */
 #include "python/rtpsynth/server.h"
 
-#include "python/rtpsynth/arguments.h"
+#include <errno.h>
 
-PyTypeObject *channel_type;
+static PyTypeObject *channel_type;
+static PyObject *queue_full_error;
 
 static int refuse(const char *text)
 {
@@ -26,16 +28,15 @@ static PyObject *channel_refuse_new(PyTypeObject *type, PyObject *args, PyObject
     return NULL;
 }
 
-channel_t *channel_new(PyObject *server, exchange_t *exchange, PyObject *callback,
-                       uint32_t queue_size)
+channel_t *channel_make(server_t *server, PyObject *callback, uint32_t queue_size)
 {
     channel_t *channel = (channel_t *)PyType_GenericAlloc(channel_type, 0);
     if (channel == NULL)
         return NULL;
-    Py_INCREF(server);
+    Py_INCREF((PyObject *)server);
     Py_INCREF(callback);
     channel->server = server;
-    channel->exchange = exchange;
+    channel->exchange = server->exchange;
     channel->callback = callback;
     channel->queue_size = queue_size;
     return channel;
@@ -43,14 +44,11 @@ channel_t *channel_new(PyObject *server, exchange_t *exchange, PyObject *callbac
 
 static void channel_dealloc(channel_t *self)
 {
-    PyTypeObject *type = Py_TYPE((PyObject *)self);
     Py_CLEAR(self->callback);
     Py_CLEAR(self->local_addr);
     Py_CLEAR(self->last_address);
     Py_CLEAR(self->server);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(self);
-    Py_DECREF((PyObject *)type);
+    free_object((PyObject *)self);
 }
 
 /* --- sending -------------------------------------------------------------------------------- */
@@ -64,11 +62,8 @@ static int check_may_send(const channel_t *self)
 
 static int refuse_full(const channel_t *self)
 {
-    if (exchange_has_failed(self->exchange))
-        return refuse(SERVER_FAILED);
-    if (exchange_is_over(self->exchange))
-        return refuse(SERVER_STOPPED);
-    PyErr_SetString(queue_full_error, "channel output queue is full");
+    if (exchange_check(self->exchange) == 0)
+        PyErr_SetString(queue_full_error, "channel output queue is full");
     return -1;
 }
 
@@ -112,8 +107,7 @@ static PyObject *channel_send_pkt(channel_t *self, PyObject *const *args, Py_ssi
     Py_XDECREF(data);
     if (rc < 0)
         return NULL;
-    Py_INCREF(Py_None);
-    return Py_None;
+    Py_RETURN_NONE;
 }
 
 /* --- target --------------------------------------------------------------------------------- */
@@ -125,36 +119,23 @@ static int check_may_aim(const channel_t *self)
     return self->exchange->stopping ? refuse(SERVER_STOPPED) : 0;
 }
 
-/* The request failed, or the worker does not know the port: it was closed meanwhile. */
-static int refuse_aim(const channel_t *self)
-{
-    if (server_refuse_request(self->exchange) < 0)
-        return -1;
-    return PyErr_Occurred() ? -1 : refuse("channel is no longer present");
-}
-
-static int aim(channel_t *self, const shm_addr_t *target)
-{
-    mux_request_t request = {
-        .op = MUX_AIM, .port = self->place, .generation = self->generation, .address = *target};
-    mux_reply_t reply;
-    if (server_request(self->server, &request, &reply) < 0 || reply.error != 0)
-        return refuse_aim(self);
-    self->aimed = true;
-    return 0;
-}
-
+/* Asks for the address first: the name is resolved without the lock, and the channel may be closed
+ * meanwhile. */
 static PyObject *channel_set_target(channel_t *self, PyObject *args)
 {
     const char *host;
     int port;
-    shm_addr_t target;
-    if (!PyArg_ParseTuple(args, "si:set_target", &host, &port) || check_may_aim(self) < 0 ||
-        address_check_port(port) < 0 || address_resolve(&target, host, port, self->family) < 0 ||
-        check_may_aim(self) < 0 || aim(self, &target) < 0)
+    PyObject *mux = self->server->mux;
+    if (!PyArg_ParseTuple(args, "si:set_target", &host, &port) || check_may_aim(self) < 0)
         return NULL;
-    Py_INCREF(Py_None);
-    return Py_None;
+    PyObject *target = PyObject_CallMethod(mux, "resolve", "yii", host, port, self->family);
+    PyObject *none = target && check_may_aim(self) == 0
+                         ? PyObject_CallMethod(mux, "aim", "IO", channel_tag(self), target)
+                         : NULL;
+    Py_XDECREF(target);
+    if (none)
+        self->aimed = true;
+    return none;
 }
 
 /* --- closing -------------------------------------------------------------------------------- */
@@ -162,11 +143,10 @@ static PyObject *channel_set_target(channel_t *self, PyObject *args)
 int channel_close_port(channel_t *self)
 {
     exchange_leave(self->exchange, self);
-    mux_request_t request = {.op = MUX_REMOVE, .port = self->place, .generation = self->generation};
-    mux_reply_t reply;
-    (void)server_request(self->server, &request, &reply);
+    PyObject *none = PyObject_CallMethod(self->server->mux, "close_port", "I", channel_tag(self));
     exchange_free_place(self->exchange, self->place);
-    return server_swallow_error();
+    Py_XDECREF(none);
+    return none ? 0 : -1;
 }
 
 static PyObject *channel_close(channel_t *self, PyObject *args)
@@ -185,8 +165,7 @@ static PyObject *channel_close(channel_t *self, PyObject *args)
     }
     if (channel_close_port(self) < 0 || exchange_wait(x, self) < 0)
         return NULL;
-    Py_INCREF(Py_None);
-    return Py_None;
+    Py_RETURN_NONE;
 }
 
 /* --- attributes ----------------------------------------------------------------------------- */
@@ -194,8 +173,7 @@ static PyObject *channel_close(channel_t *self, PyObject *args)
 static PyObject *channel_local_addr(channel_t *self, void *closure)
 {
     (void)closure;
-    Py_INCREF(self->local_addr);
-    return self->local_addr;
+    return Py_NewRef(self->local_addr);
 }
 
 static PyObject *channel_closed(channel_t *self, void *closure)
@@ -207,7 +185,8 @@ static PyObject *channel_closed(channel_t *self, void *closure)
 static PyMethodDef channel_methods[] = {
     {"send_pkt", FASTCALL(channel_send_pkt),
      "send_pkt($self, data, /)\n--\n\n"
-     "Queue one datagram for the target. Never waits. Raises RtpQueueFullError if the queue is full."},
+     "Queue one datagram for the target. Never waits. Raises RtpQueueFullError if the queue is "
+     "full."},
     {"set_target", (PyCFunction)channel_set_target, METH_VARARGS,
      "set_target($self, host, port, /)\n--\n\n"
      "Set the target of packets from now on. host is resolved in the channel's address family."},
@@ -232,17 +211,12 @@ static PyType_Slot channel_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec channel_spec = {
-    .name = "rtpsynth.RtpServer.RtpChannel",
-    .basicsize = sizeof(channel_t),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = channel_slots,
-};
-
-int channel_type_init(PyObject *module)
+int add_server_channel(PyObject *module)
 {
-    channel_type = (PyTypeObject *)PyType_FromSpec(&channel_spec);
-    if (channel_type == NULL)
-        return -1;
-    return PyModule_AddObjectRef(module, "RtpChannel", (PyObject *)channel_type);
+    queue_full_error =
+        add_exception(module, "rtpsynth.RtpServer.RtpQueueFullError",
+                      "The channel's output queue is full: the packet was not queued.", NULL);
+    channel_type =
+        add_class(module, "rtpsynth.RtpServer.RtpChannel", sizeof(channel_t), 0, channel_slots);
+    return queue_full_error && channel_type ? 0 : -1;
 }

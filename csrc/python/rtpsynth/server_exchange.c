@@ -16,6 +16,12 @@
 
 #include "python/rtpsynth/waits.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stddef.h>
+#include <structmember.h>
+#include <sys/socket.h>
+
 #define BATCH 64
 /* The thread checks this often when nothing arrives, in case it missed the wake-up to end. */
 #define SLICE_NS (100 * RT_NS_PER_MS)
@@ -23,8 +29,6 @@
 /* This many places (or all) must be free before one is used again, so that its 16-bit generations
  * do not repeat within the time that a packet may wait in a ring. */
 #define FREED_AT_LEAST 256u
-
-PyTypeObject *exchange_type;
 
 /* --- places --------------------------------------------------------------------------------- */
 
@@ -78,9 +82,24 @@ void exchange_leave_all(exchange_t *x)
             exchange_leave(x, x->channels[i]);
 }
 
+/* --- its end -------------------------------------------------------------------------------- */
+
+int exchange_check(const exchange_t *x)
+{
+    uint32_t state = rt_load_acquire(&x->segment->status->state);
+    if (state == SHM_STATE_FAILED)
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the worker process of this RtpServer has failed for good");
+    else if (x->stopping || state == SHM_STATE_CLOSED)
+        PyErr_SetString(PyExc_RuntimeError, SERVER_STOPPED);
+    else
+        return 0;
+    return -1;
+}
+
 /* --- waiting for the thread ----------------------------------------------------------------- */
 
-static void tell_waiters(exchange_t *x)
+static void wake_waiters(exchange_t *x)
 {
     if (x->waiters == 0)
         return;
@@ -121,11 +140,12 @@ static int wait_turns(exchange_t *x, const channel_t *channel)
 
 int exchange_wait(exchange_t *x, const channel_t *channel)
 {
-    unsigned long before = waits_begin(x->thread);
+    waiting_t waiting;
+    wait_begin(&waiting, x->thread);
     x->waiters++;
     int rc = wait_turns(x, channel);
     x->waiters--;
-    waits_end(before);
+    wait_end(&waiting);
     return rc;
 }
 
@@ -146,13 +166,14 @@ static PyObject *address_of(channel_t *channel, const shm_addr_t *source)
 {
     if (channel->last_address != NULL && memcmp(&channel->last_source, source, sizeof *source) == 0)
         return channel->last_address;
-    PyObject *pair = address_pair(source);
+    char host[INET6_ADDRSTRLEN] = "";
+    (void)inet_ntop(source->family == 6 ? AF_INET6 : AF_INET, source->ip, host, sizeof host);
+    PyObject *pair = Py_BuildValue("(si)", host, (int)source->port);
     if (pair == NULL)
         return NULL;
-    PyObject *old = channel->last_address;
     channel->last_source = *source;
-    channel->last_address = pair;
-    Py_XDECREF(old);
+    replace_object(&channel->last_address, pair);
+    Py_DECREF(pair);
     return pair;
 }
 
@@ -198,7 +219,7 @@ static bool dispatch_one(exchange_t *x)
     call(x, channel, &packet);
     x->running = NULL;
     Py_DECREF((PyObject *)channel);
-    tell_waiters(x);
+    wake_waiters(x);
     return true;
 }
 
@@ -223,9 +244,8 @@ static PyObject *exchange_run(exchange_t *x, PyObject *unused)
     }
     x->thread = 0;
     x->finished = true;
-    tell_waiters(x);
-    Py_INCREF(Py_None);
-    return Py_None;
+    wake_waiters(x);
+    Py_RETURN_NONE;
 }
 
 /* --- life ----------------------------------------------------------------------------------- */
@@ -273,23 +293,19 @@ static PyObject *exchange_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 
 static void exchange_dealloc(exchange_t *x)
 {
-    PyTypeObject *type = Py_TYPE((PyObject *)x);
     PyMem_Free(x->channels);
     PyMem_Free(x->generations);
     PyMem_Free(x->freed);
     PyMem_Free(x->buffer);
     Py_CLEAR(x->owner);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(x);
-    Py_DECREF((PyObject *)type);
+    free_object((PyObject *)x);
 }
 
 static PyObject *exchange_stop_method(exchange_t *x, PyObject *unused)
 {
     (void)unused;
     exchange_stop(x);
-    Py_INCREF(Py_None);
-    return Py_None;
+    Py_RETURN_NONE;
 }
 
 /* forget(): for a child after fork. The thread belongs to the parent, and so does the state of its
@@ -300,8 +316,13 @@ static PyObject *exchange_forget(exchange_t *x, PyObject *unused)
     x->stopping = x->forked = x->finished = true;
     x->running = NULL;
     waits_forget();
-    Py_INCREF(Py_None);
-    return Py_None;
+    Py_RETURN_NONE;
+}
+
+static PyObject *exchange_check_method(exchange_t *x, PyObject *unused)
+{
+    (void)unused;
+    return exchange_check(x) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 static PyMethodDef exchange_methods[] = {
@@ -309,6 +330,28 @@ static PyMethodDef exchange_methods[] = {
      "run($self, /)\n--\n\nHand arrivals to their channels until stop(). For one thread."},
     {"stop", (PyCFunction)exchange_stop_method, METH_NOARGS, "stop($self, /)\n--\n\n"},
     {"forget", (PyCFunction)exchange_forget, METH_NOARGS, "forget($self, /)\n--\n\n"},
+    {"check", (PyCFunction)exchange_check_method, METH_NOARGS,
+     "check($self, /)\n--\n\nRaise RuntimeError if the server is over."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMemberDef exchange_members[] = {
+    {"stopping", T_BOOL, offsetof(exchange_t, stopping), READONLY, "whether stop was called"},
+    {NULL, 0, 0, 0, NULL},
+};
+
+/* shared_bytes(places): the size of the engine's part of a channel with this many ports. */
+static PyObject *shared_bytes(PyObject *module, PyObject *args)
+{
+    (void)module;
+    unsigned int places;
+    if (!PyArg_ParseTuple(args, "I:shared_bytes", &places))
+        return NULL;
+    return PyLong_FromUnsignedLongLong(mux_bytes(places));
+}
+
+static PyMethodDef functions[] = {
+    {"shared_bytes", shared_bytes, METH_VARARGS, "shared_bytes($module, places, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };
 
@@ -316,21 +359,16 @@ static PyType_Slot exchange_slots[] = {
     {Py_tp_new, exchange_new},
     {Py_tp_dealloc, exchange_dealloc},
     {Py_tp_methods, exchange_methods},
+    {Py_tp_members, exchange_members},
     {Py_tp_doc, "Exchange(owner, address, places, /)\n--\n\nThe rings of a server and its places."},
     {0, NULL},
 };
 
-static PyType_Spec exchange_spec = {
-    .name = "rtpsynth._server.Exchange",
-    .basicsize = sizeof(exchange_t),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = exchange_slots,
-};
-
-int exchange_type_init(PyObject *module)
+int add_exchange(PyObject *module)
 {
-    exchange_type = (PyTypeObject *)PyType_FromSpec(&exchange_spec);
-    if (exchange_type == NULL)
+    if (PyModule_AddFunctions(module, functions) < 0)
         return -1;
-    return PyModule_AddObjectRef(module, "Exchange", (PyObject *)exchange_type);
+    return add_class(module, "rtpsynth.RtpServer.Exchange", sizeof(exchange_t), 0, exchange_slots)
+               ? 0
+               : -1;
 }

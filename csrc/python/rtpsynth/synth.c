@@ -1,18 +1,16 @@
-/* rtpsynth._synth: the generator of RTP packets, for RtpSynth.py. rtp_synth.h does the arithmetic.
+/* synth.c: the generator of RTP packets, for RtpSynth.py. rtp_synth.h does the arithmetic.
  * This file handles arguments, results, and the source of random numbers.
  *
  * The global lock is held throughout, because a packet takes less time than releasing and retaking
  * it. */
-#include "python/rtpsynth/arguments.h"
-
-#include "python/module_gil.h"
+#include "python/rtpsynth/core.h"
 
 #include "base/rt_clock.h"
 #include "base/rt_tick.h"
 #include "proto/rtp/rtp_packet.h"
 #include "proto/rtp/rtp_synth.h"
 
-#include <stdbool.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -43,14 +41,12 @@ static PyObject *set_randfunc(PyObject *self, PyObject *const *args, Py_ssize_t 
         PyErr_SetString(PyExc_TypeError, "set_randfunc expects a callable or None");
         return NULL;
     }
-    PyObject *old = randfunc;
-    randfunc = args[0] == Py_None ? NULL : args[0];
-    Py_XINCREF(randfunc);
-    Py_XDECREF(old);
+    replace_object(&randfunc, args[0] == Py_None ? NULL : args[0]);
     Py_RETURN_NONE;
 }
 
-/* Without an argument, or with the number of bits for functions that want it, such as getrandbits. */
+/* Without an argument, or with the number of bits for functions that want it, such as getrandbits.
+ */
 static PyObject *call_randfunc(PyObject *function)
 {
     PyObject *drawn = PyObject_CallNoArgs(function);
@@ -76,30 +72,6 @@ static int draw(PyObject *function, uint32_t *out)
     return number == (unsigned long long)-1 && PyErr_Occurred() ? -1 : 0;
 }
 
-/* Raises RuntimeError in place of the exception that is set, which becomes its cause. An exception
- * that is no Exception (KeyboardInterrupt) stays. */
-static void raise_randfunc_failed(void)
-{
-    PyObject *type, *cause, *traceback;
-    if (!PyErr_ExceptionMatches(PyExc_Exception))
-        return;
-    PyErr_Fetch(&type, &cause, &traceback);
-    PyErr_NormalizeException(&type, &cause, &traceback);
-    if (traceback)
-        PyException_SetTraceback(cause, traceback);
-    Py_XDECREF(type);
-    Py_XDECREF(traceback);
-
-    PyObject *error, *error_traceback;
-    PyErr_SetString(PyExc_RuntimeError, "randfunc failed");
-    PyErr_Fetch(&type, &error, &error_traceback);
-    PyErr_NormalizeException(&type, &error, &error_traceback);
-    Py_INCREF(cause);
-    PyException_SetContext(error, cause);
-    PyException_SetCause(error, cause);
-    PyErr_Restore(type, error, error_traceback);
-}
-
 static int draw_all(uint32_t draws[RTP_SYNTH_DRAWS])
 {
     size_t bytes = RTP_SYNTH_DRAWS * sizeof *draws;
@@ -115,8 +87,8 @@ static int draw_all(uint32_t draws[RTP_SYNTH_DRAWS])
     for (unsigned i = 0; rc == 0 && i < RTP_SYNTH_DRAWS; i++)
         rc = draw(function, &draws[i]);
     Py_DECREF(function);
-    if (rc < 0)
-        raise_randfunc_failed();
+    if (rc < 0 && PyErr_ExceptionMatches(PyExc_Exception)) /* KeyboardInterrupt stays */
+        raise_from(PyExc_RuntimeError, "randfunc failed", take_exception());
     return rc;
 }
 
@@ -137,14 +109,6 @@ static int synth_init(synth_t *self, PyObject *args, PyObject *kwargs)
     rt_tick_init(&self->tick);
     self->ready = true;
     return 0;
-}
-
-static void synth_dealloc(PyObject *self)
-{
-    PyTypeObject *type = Py_TYPE(self);
-    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    release(self);
-    Py_DECREF(type);
 }
 
 static int is_ready(const synth_t *self)
@@ -451,7 +415,7 @@ static PyObject *synth_pkt_free(synth_t *self, PyObject *const *args, Py_ssize_t
     Py_RETURN_NONE;
 }
 
-/* --- the class and the module --------------------------------------------------------------- */
+/* --- the class --------------------------------------------------------------- */
 
 static PyMethodDef synth_methods[] = {
     {"next_pkt", FASTCALL_KEYWORDS(synth_next_pkt),
@@ -464,7 +428,8 @@ static PyMethodDef synth_methods[] = {
      "packet is the one that failed."},
     {"next_pkts", FASTCALL_KEYWORDS(synth_next_pkts),
      "next_pkts($self, n, payload, pt, out=None, stride=None)\n--\n\n"
-     "Write the next n packets, all of one size, to one buffer, as n calls of next_pkt make them.\n\n"
+     "Write the next n packets, all of one size, to one buffer, as n calls of next_pkt make "
+     "them.\n\n"
      "payload: the payload length of each packet, all zeroes; or n payloads of one length\n"
      "after each other in a contiguous buffer, such as bytes or an array of shape (n, length).\n"
      "out: writable contiguous buffer; its bytes between packets stay unchanged. None: a\n"
@@ -492,7 +457,6 @@ static PyMethodDef synth_methods[] = {
 static PyType_Slot synth_slots[] = {
     {Py_tp_new, PyType_GenericNew},
     {Py_tp_init, synth_init},
-    {Py_tp_dealloc, synth_dealloc},
     {Py_tp_methods, synth_methods},
     {Py_tp_doc,
      "RtpSynth(srate, ptime, /, **ignored)\n--\n\n"
@@ -505,14 +469,7 @@ static PyType_Slot synth_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec synth_spec = {
-    .name = "rtpsynth.RtpSynth.RtpSynth",
-    .basicsize = sizeof(synth_t),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = synth_slots,
-};
-
-static PyMethodDef module_functions[] = {
+static PyMethodDef functions[] = {
     {"set_randfunc", FASTCALL(set_randfunc),
      "set_randfunc(function, /)\n--\n\n"
      "Draw the numbers of all later RtpSynth objects from function; None: the system's "
@@ -525,31 +482,11 @@ static PyMethodDef module_functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module_def = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "rtpsynth._synth",
-    .m_doc = "What rtpsynth.RtpSynth offers, in C.",
-    .m_size = -1,
-    .m_methods = module_functions,
-};
-
-static int add_class(PyObject *module)
+int add_synth(PyObject *module)
 {
-    PyObject *type = PyType_FromSpec(&synth_spec);
-    if (type == NULL)
+    if (signature_init(&next_pkt_signature) < 0 || signature_init(&next_pkts_signature) < 0 ||
+        PyModule_AddFunctions(module, functions) < 0)
         return -1;
-    int rc = PyModule_AddObjectRef(module, "RtpSynth", type);
-    Py_DECREF(type);
-    return rc;
-}
-
-PyMODINIT_FUNC PyInit__synth(void)
-{
-    if (module_needs_gil("rtpsynth._synth") < 0)
-        return NULL;
-    PyObject *module = PyModule_Create(&module_def);
-    if (module && (signature_init(&next_pkt_signature) < 0 ||
-                   signature_init(&next_pkts_signature) < 0 || add_class(module) < 0))
-        Py_CLEAR(module);
-    return module;
+    return add_class(module, "rtpsynth.RtpSynth.RtpSynth", sizeof(synth_t), 0, synth_slots) ? 0
+                                                                                            : -1;
 }

@@ -1,12 +1,10 @@
-/* rtpsynth._utils: G.711 and sample rates, for RtpUtils.py.
+/* utils.c: G.711 and sample rates, for RtpUtils.py.
  *
  * Results are array('h'). The stable ABI has no constructor for them, and array('h', bytes) copies
  * twice. So a template of one sample is repeated, which allocates, and the result is written
  * through its buffer.
  */
-#include "python/rtpsynth/arguments.h"
-
-#include "python/module_gil.h"
+#include "python/rtpsynth/core.h"
 
 #include "proto/rtp/g711.h"
 #include "proto/rtp/resample.h"
@@ -170,7 +168,7 @@ static PyObject *resample_linear_call(PyObject *self, PyObject *const *args, Py_
 /* --- the module, and the class with the same functions as static methods -------------------- */
 
 #define DOC_RESAMPLE                                                                              \
-    "Change the sample rate by linear interpolation.\n\n"                               \
+    "Change the sample rate by linear interpolation.\n\n"                                         \
     "pcm: 16-bit samples in any contiguous buffer (items of 2 bytes, or bytes). Rates in Hz, 1 "  \
     "to "                                                                                         \
     "2**31 - 1.\nReturns array('h') of round(n * out_rate / in_rate) samples, at least 1 unless " \
@@ -207,21 +205,6 @@ static PyType_Slot utils_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec utils_spec = {
-    .name = "rtpsynth.RtpUtils.RtpUtils",
-    .basicsize = sizeof(PyObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = utils_slots,
-};
-
-static struct PyModuleDef module_def = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "rtpsynth._utils",
-    .m_doc = "What rtpsynth.RtpUtils offers, in C.",
-    .m_size = -1,
-    .m_methods = module_functions,
-};
-
 static int make_template(void)
 {
     PyObject *module = PyImport_ImportModule("array");
@@ -232,22 +215,10 @@ static int make_template(void)
     return one_sample ? 0 : -1;
 }
 
-static int add_class(PyObject *module)
+int add_utils(PyObject *module)
 {
-    PyObject *type = PyType_FromSpec(&utils_spec);
-    if (type == NULL)
+    if (make_template() < 0 || PyModule_AddFunctions(module, module_functions) < 0)
         return -1;
-    int rc = PyModule_AddObjectRef(module, "RtpUtils", type);
-    Py_DECREF(type);
-    return rc;
-}
-
-PyMODINIT_FUNC PyInit__utils(void)
-{
-    if (module_needs_gil("rtpsynth._utils") < 0)
-        return NULL;
-    PyObject *module = PyModule_Create(&module_def);
-    if (module && (make_template() < 0 || add_class(module) < 0))
-        Py_CLEAR(module);
-    return module;
+    return add_class(module, "rtpsynth.RtpUtils.RtpUtils", sizeof(PyObject), 0, utils_slots) ? 0
+                                                                                             : -1;
 }

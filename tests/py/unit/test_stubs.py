@@ -8,11 +8,7 @@ import pytest
 
 HAND_WRITTEN = [
     "shmring._hot",
-    "rtpsynth._headers",
-    "rtpsynth._jbuf",
-    "rtpsynth._proc",
-    "rtpsynth._synth",
-    "rtpsynth._utils",
+    "rtpsynth._core",
     "rtstat._look",
 ]
 

@@ -10,12 +10,7 @@ import pytest
 MODULES = [
     "shmring._hot",
     "rtstat._look",
-    "rtpsynth._headers",
-    "rtpsynth._jbuf",
-    "rtpsynth._proc",
-    "rtpsynth._server",
-    "rtpsynth._synth",
-    "rtpsynth._utils",
+    "rtpsynth._core",
 ]
 
 

@@ -5,6 +5,7 @@
 #include "python/rtpsynth/core.h"
 
 #include "proto/rtp/rtp_packet.h"
+#include "python/int_view.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,82 +29,45 @@ typedef struct header_row {
 
 _Static_assert(sizeof(header_row_t) == 28, "HEADER_STRUCT of headers.py");
 
-/* --- arrays of integers, of any width ------------------------------------------------------- */
-
-typedef struct ints {
-    Py_buffer view; /* obj NULL: there is no array */
-    bool is_signed;
-} ints_t;
-
-static void ints_clear(ints_t *a)
-{
-    if (a->view.obj)
-        PyBuffer_Release(&a->view);
-}
-
-static int ints_take(ints_t *a, PyObject *source, const char *what, Py_ssize_t *count)
-{
-    if (source == Py_None)
-        return 0;
-    if (PyObject_GetBuffer(source, &a->view, PyBUF_FORMAT | PyBUF_STRIDES) < 0)
-        return -1;
-    const char *format = a->view.format ? a->view.format : "B";
-    const char *code = *format == '@' || *format == '=' || *format == '<' ? format + 1 : format;
-    if (*code == '\0' || code[1] != '\0' || !strchr("bhilqnBHILQN", *code) || a->view.ndim != 1) {
-        PyErr_Format(PyExc_TypeError,
-                     "%s is an array of format '%s' with %d dimensions: use integers in one", what,
-                     format, a->view.ndim);
-        return -1;
-    }
-    a->is_signed = *code >= 'a';
-    if (*count >= 0 && a->view.shape[0] != *count) {
-        PyErr_Format(PyExc_ValueError, "there are %zd %s, and %zd packets", a->view.shape[0], what,
-                     *count);
-        return -1;
-    }
-    *count = a->view.shape[0];
-    return 0;
-}
-
-/* Item i. A value that cannot be an offset or size becomes -1. */
-static int64_t ints_get(const ints_t *a, Py_ssize_t i)
-{
-    const char *at = (const char *)a->view.buf + i * a->view.strides[0];
-    int64_t whole = 0;
-    int32_t word;
-    int16_t half;
-    switch (a->view.itemsize) {
-    case 8:
-        memcpy(&whole, at, 8);
-        return whole;
-    case 4:
-        memcpy(&word, at, 4);
-        return a->is_signed ? word : (int64_t)(uint32_t)word;
-    case 2:
-        memcpy(&half, at, 2);
-        return a->is_signed ? half : (int64_t)(uint16_t)half;
-    default:
-        return a->is_signed ? (int64_t)(int8_t)*at : (int64_t)(uint8_t)*at;
-    }
-}
-
 /* --- the table ------------------------------------------------------------------------------ */
 
 typedef struct parse_call {
     Py_buffer data;
-    ints_t offsets; /* where each packet begins; none: at i * stride */
-    ints_t sizes;   /* bytes of each; none: size */
+    Py_buffer offsets_view, sizes_view;
+    int_array_t offsets; /* where each packet begins; width 0: at i * stride */
+    int_array_t sizes;   /* bytes of each; width 0: size */
     Py_ssize_t stride;
     Py_ssize_t size;
     Py_ssize_t count;
 } parse_call_t;
 
+static void release(Py_buffer *view)
+{
+    if (view->obj)
+        PyBuffer_Release(view);
+}
+
 static void parse_call_clear(parse_call_t *c)
 {
-    if (c->data.obj)
-        PyBuffer_Release(&c->data);
-    ints_clear(&c->offsets);
-    ints_clear(&c->sizes);
+    release(&c->data);
+    release(&c->offsets_view);
+    release(&c->sizes_view);
+}
+
+static int take_ints(PyObject *source, const char *what, Py_buffer *view, int_array_t *out,
+                     Py_ssize_t *count)
+{
+    if (source == Py_None)
+        return 0;
+    if (int_array_view(source, what, view, out) < 0)
+        return -1;
+    if (*count >= 0 && view->shape[0] != *count) {
+        PyErr_Format(PyExc_ValueError, "there are %zd %s, and %zd packets", view->shape[0], what,
+                     *count);
+        return -1;
+    }
+    *count = view->shape[0];
+    return 0;
 }
 
 static void fill_row(header_row_t *row, const uint8_t *data, size_t size)
@@ -133,8 +97,8 @@ static int fill_rows(const parse_call_t *c, header_row_t *rows)
     int64_t limit = c->data.len;
     int64_t at = 0;
     for (Py_ssize_t i = 0; i < c->count; i++, at += c->stride) {
-        int64_t offset = c->offsets.view.obj ? ints_get(&c->offsets, i) : at;
-        int64_t size = c->sizes.view.obj ? ints_get(&c->sizes, i) : c->size;
+        int64_t offset = c->offsets.width ? int_at(&c->offsets, (uint64_t)i) : at;
+        int64_t size = c->sizes.width ? int_at(&c->sizes, (uint64_t)i) : c->size;
         if (offset < 0 || size < 0 || offset > limit || size > limit - offset) {
             PyErr_Format(PyExc_ValueError,
                          "packet %zd: %lld bytes at %lld are not within the %lld bytes of the "
@@ -170,8 +134,8 @@ static PyObject *parse(PyObject *self, PyObject *args)
         return NULL;
     PyObject *rows = NULL;
     if (PyObject_GetBuffer(buffer, &c.data, PyBUF_SIMPLE) == 0 &&
-        ints_take(&c.offsets, offsets, "offsets", &c.count) == 0 &&
-        ints_take(&c.sizes, sizes, "sizes", &c.count) == 0)
+        take_ints(offsets, "offsets", &c.offsets_view, &c.offsets, &c.count) == 0 &&
+        take_ints(sizes, "sizes", &c.sizes_view, &c.sizes, &c.count) == 0)
         rows = make_rows(&c);
     parse_call_clear(&c);
     return rows;

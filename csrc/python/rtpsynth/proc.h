@@ -32,12 +32,11 @@ typedef struct proc_channel proc_channel_t;
 /* --- proc_engine.c -------------------------------------------------------------------------- */
 
 typedef struct engine {
-    PyObject_HEAD schedule_t schedule;
+    PyObject_HEAD schedule_t first_runs; /* at 0: in the order of creation */
+    schedule_t schedule;
     proc_wait_t wait;
     proc_channel_t *open; /* all channels that are neither closed nor gone */
     size_t open_count;
-    proc_channel_t *waiting_first; /* those that wait for their first run, in order */
-    proc_channel_t *waiting_last;
     uint64_t next_id;
     int64_t last_now_ns;  /* the times that callbacks get never decrease */
     unsigned long worker; /* 0: does not run yet */
@@ -88,7 +87,6 @@ struct proc_channel {
     uint64_t deadline_ns; /* as returned by the callback */
     schedule_entry_t entry;
     proc_channel_t *open_next, *open_before;
-    proc_channel_t *waiting_next;
     rt_a32_t turns; /* number of callbacks that returned; other threads wait on it */
     uint32_t waiters;
     bool is_open;

@@ -20,34 +20,6 @@ static PyTypeObject *engine_type;
 
 /* --- membership ----------------------------------------------------------------------------- */
 
-static void waiting_append(engine_t *e, proc_channel_t *ch)
-{
-    if (e->waiting_last)
-        e->waiting_last->waiting_next = ch;
-    else
-        e->waiting_first = ch;
-    e->waiting_last = ch;
-}
-
-static void waiting_remove(engine_t *e, proc_channel_t *ch)
-{
-    proc_channel_t *before = NULL;
-    proc_channel_t *at = e->waiting_first;
-    while (at && at != ch) {
-        before = at;
-        at = at->waiting_next;
-    }
-    if (at == NULL)
-        return;
-    if (before)
-        before->waiting_next = ch->waiting_next;
-    else
-        e->waiting_first = ch->waiting_next;
-    if (e->waiting_last == ch)
-        e->waiting_last = before;
-    ch->waiting_next = NULL;
-}
-
 static void open_insert(engine_t *e, proc_channel_t *ch)
 {
     ch->open_next = e->open;
@@ -71,9 +43,7 @@ void engine_remove(engine_t *e, proc_channel_t *ch)
     if (ch->open_next)
         ch->open_next->open_before = ch->open_before;
     ch->open_next = ch->open_before = NULL;
-    schedule_remove(&e->schedule, &ch->entry);
-    if (!ch->has_run)
-        waiting_remove(e, ch);
+    schedule_remove(ch->has_run ? &e->schedule : &e->first_runs, &ch->entry);
 }
 
 /* --- waiting for the worker ----------------------------------------------------------------- */
@@ -211,25 +181,14 @@ static void run_channel(engine_t *e, proc_channel_t *ch)
     Py_DECREF((PyObject *)ch);
 }
 
-static bool run_waiting(engine_t *e)
+/* Runs the first channel of a schedule, if it is due. */
+static bool run_due(engine_t *e, schedule_t *s)
 {
-    proc_channel_t *ch = e->waiting_first;
-    if (ch == NULL)
-        return false;
-    waiting_remove(e, ch);
-    run_channel(e, ch);
-    return true;
-}
-
-static bool run_due(engine_t *e)
-{
-    schedule_entry_t *entry = schedule_first(&e->schedule);
+    schedule_entry_t *entry = schedule_first(s);
     if (e->stopping || entry == NULL || entry->due_ns > rt_mono_ns())
         return false;
-    proc_channel_t *ch =
-        (proc_channel_t *)(void *)((char *)entry - offsetof(proc_channel_t, entry));
-    schedule_remove(&e->schedule, entry);
-    run_channel(e, ch);
+    schedule_remove(s, entry);
+    run_channel(e, (proc_channel_t *)(void *)((char *)entry - offsetof(proc_channel_t, entry)));
     return true;
 }
 
@@ -262,9 +221,9 @@ static PyObject *engine_run(engine_t *e, PyObject *unused)
     proc_wait_enter_thread();
     e->worker = PyThread_get_thread_ident();
     while (!e->stopping) {
-        bool ran_waiting = run_waiting(e);
-        bool ran_due = run_due(e);
-        if (ran_waiting || ran_due)
+        bool ran_first = run_due(e, &e->first_runs);
+        bool ran_again = run_due(e, &e->schedule);
+        if (ran_first || ran_again)
             give_others_a_turn();
         else if (!e->stopping)
             wait_for_work(e);
@@ -281,7 +240,8 @@ int engine_add(engine_t *e, proc_channel_t *ch)
         PyErr_SetString(PyExc_RuntimeError, "RtpProc is shutting down");
         return -1;
     }
-    if (schedule_reserve(&e->schedule, e->open_count + 1) < 0) {
+    if (schedule_reserve(&e->schedule, e->open_count + 1) < 0 ||
+        schedule_reserve(&e->first_runs, e->open_count + 1) < 0) {
         PyErr_NoMemory();
         return -1;
     }
@@ -291,7 +251,7 @@ int engine_add(engine_t *e, proc_channel_t *ch)
         run_channel(e, ch);
         return 0;
     }
-    waiting_append(e, ch);
+    schedule_push(&e->first_runs, &ch->entry, 0);
     proc_wait_ring(&e->wait);
     return await_first_run(e, ch);
 }
@@ -378,6 +338,7 @@ static void engine_dealloc(engine_t *self)
     PyTypeObject *type = Py_TYPE((PyObject *)self);
     Py_XDECREF(self->thread);
     schedule_close(&self->schedule);
+    schedule_close(&self->first_runs);
     PyObject_Free(self);
     Py_DECREF(type);
 }

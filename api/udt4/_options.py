@@ -30,19 +30,22 @@ INT64_MAX = 2**63 - 1
 MOST_UDP_BYTES = 2**30
 MOST_BANDWIDTH = 2**40
 
-INTS = (
-    c.UDT_MSS,
-    c.UDT_FC,
-    c.UDT_SNDBUF,
-    c.UDT_RCVBUF,
-    c.UDP_SNDBUF,
-    c.UDP_RCVBUF,
-    c.UDT_SNDTIMEO,
-    c.UDT_RCVTIMEO,
-    c.UDT_MAXBW,
-)
-BOOLS = (c.UDT_SNDSYN, c.UDT_RCVSYN, c.UDT_RENDEZVOUS, c.UDT_REUSEADDR)
-READ_ONLY = (c.UDT_STATE, c.UDT_EVENT, c.UDT_SNDDATA, c.UDT_RCVDATA)
+_FIELDS = {
+    c.UDT_MSS: "mss",
+    c.UDT_SNDSYN: "sndsyn",
+    c.UDT_RCVSYN: "rcvsyn",
+    c.UDT_FC: "fc",
+    c.UDT_SNDBUF: "send_packets",
+    c.UDT_RCVBUF: "receive_packets",
+    c.UDT_LINGER: "linger",
+    c.UDP_SNDBUF: "udp_sndbuf",
+    c.UDP_RCVBUF: "udp_rcvbuf",
+    c.UDT_RENDEZVOUS: "rendezvous",
+    c.UDT_SNDTIMEO: "sndtimeo",
+    c.UDT_RCVTIMEO: "rcvtimeo",
+    c.UDT_REUSEADDR: "reuseaddr",
+    c.UDT_MAXBW: "maxbw",
+}
 _UNTIL_BOUND = (
     c.UDT_MSS,
     c.UDT_SNDBUF,
@@ -103,40 +106,20 @@ class Options:
         )
 
     def get(self, option: int) -> Any:
-        """The value of an option that is not `READ_ONLY`."""
-        body = self.mss - PACKET_OVERHEAD
-        values = {
-            c.UDT_MSS: self.mss,
-            c.UDT_SNDSYN: self.sndsyn,
-            c.UDT_RCVSYN: self.rcvsyn,
-            c.UDT_FC: self.fc,
-            c.UDT_SNDBUF: self.send_packets * body,
-            c.UDT_RCVBUF: self.receive_packets * body,
-            c.UDT_LINGER: self.linger,
-            c.UDP_SNDBUF: self.udp_sndbuf,
-            c.UDP_RCVBUF: self.udp_rcvbuf,
-            c.UDT_RENDEZVOUS: self.rendezvous,
-            c.UDT_SNDTIMEO: self.sndtimeo,
-            c.UDT_RCVTIMEO: self.rcvtimeo,
-            c.UDT_REUSEADDR: self.reuseaddr,
-            c.UDT_MAXBW: self.maxbw,
-        }
-        if option not in values:
+        """The value of an option that can be set."""
+        if option not in _FIELDS:
             raise ValueError(f"option {option!r} cannot be read: use one of the UDT_ constants")
-        return values[option]
+        value = getattr(self, _FIELDS[option])
+        is_buffer = option in (c.UDT_SNDBUF, c.UDT_RCVBUF)
+        return value * (self.mss - PACKET_OVERHEAD) if is_buffer else value
 
     def check(self, option: int, value: Any) -> Any:
         """The value in the option's type. Raises `TypeError`, `ValueError`."""
-        if option in BOOLS:
+        if option not in _FIELDS:
+            raise ValueError(f"option {option!r} cannot be set: use one of the UDT_ constants")
+        if isinstance(getattr(self, _FIELDS[option]), bool):
             if not isinstance(value, bool):
                 raise TypeError(f"option {option} takes True or False, not {value!r}")
-        elif option in INTS:
-            if not isinstance(value, int):
-                raise TypeError(f"option {option} takes an integer, not {value!r}")
-            value = int(value)
-            most = INT64_MAX if option == c.UDT_MAXBW else INT_MAX
-            if not -most - 1 <= value <= most:
-                raise ValueError(f"option {option} is {value}: it must fit {most:#x}")
         elif option == c.UDT_LINGER:
             pair = isinstance(value, tuple) and len(value) == 2
             if not (pair and all(isinstance(item, int) for item in value)):
@@ -144,12 +127,16 @@ class Options:
             if not -INT_MAX - 1 <= value[1] <= INT_MAX:
                 raise ValueError(f"UDT_LINGER is {value}: seconds must fit {INT_MAX:#x}")
         else:
-            raise ValueError(f"option {option!r} cannot be set: use one of the UDT_ constants")
+            if not isinstance(value, int):
+                raise TypeError(f"option {option} takes an integer, not {value!r}")
+            value = int(value)
+            most = INT64_MAX if option == c.UDT_MAXBW else INT_MAX
+            if not -most - 1 <= value <= most:
+                raise ValueError(f"option {option} is {value}: it must fit {most:#x}")
         return value
 
     def set(self, option: int, value: Any, *, bound: bool, connected: bool) -> None:
-        """Set an option. Raises `UDTException`, `TypeError`, `ValueError`."""
-        value = self.check(option, value)
+        """Set an option to a value that `check` returned. Raises `UDTException`."""
         if bound and option in _UNTIL_BOUND:
             raise failure(c.EBOUNDSOCK)
         if connected and option == c.UDT_FC:
@@ -158,39 +145,24 @@ class Options:
             raise failure(c.EBOUNDSOCK)
         match option:
             case c.UDT_MSS:
-                self._set_mss(value)
-            case c.UDT_SNDSYN:
-                self.sndsyn = value
-            case c.UDT_RCVSYN:
-                self.rcvsyn = value
+                value = self._allowed_mss(value)
             case c.UDT_FC:
-                self.fc = max(_positive(value), LEAST_WINDOW)
+                value = max(_positive(value), LEAST_WINDOW)
             case c.UDT_SNDBUF:
-                self.send_packets = max(1, _positive(value) // (self.mss - PACKET_OVERHEAD))
+                value = max(1, _positive(value) // (self.mss - PACKET_OVERHEAD))
             case c.UDT_RCVBUF:
                 packets = _positive(value) // (self.mss - PACKET_OVERHEAD)
-                self.receive_packets = min(max(packets, LEAST_WINDOW), self.fc)
+                value = min(max(packets, LEAST_WINDOW), self.fc)
             case c.UDT_LINGER:
-                self.linger = (int(value[0] != 0), int(value[1]))
-            case c.UDP_SNDBUF:
-                self.udp_sndbuf = max(value, self.mss)
-            case c.UDP_RCVBUF:
-                self.udp_rcvbuf = max(value, self.mss)
-            case c.UDT_RENDEZVOUS:
-                self.rendezvous = value
-            case c.UDT_SNDTIMEO:
-                self.sndtimeo = value
-            case c.UDT_RCVTIMEO:
-                self.rcvtimeo = value
-            case c.UDT_REUSEADDR:
-                self.reuseaddr = value
-            case c.UDT_MAXBW:
-                self.maxbw = value
+                value = (int(value[0] != 0), int(value[1]))
+            case c.UDP_SNDBUF | c.UDP_RCVBUF:
+                value = max(value, self.mss)
+        setattr(self, _FIELDS[option], value)
 
-    def _set_mss(self, value: int) -> None:
+    def _allowed_mss(self, value: int) -> int:
         if value < LEAST_MSS:
             raise failure(c.EINVPARAM, f"UDT_MSS is {value}, it must be {LEAST_MSS} or more")
-        self.mss = min(value, self.udp_sndbuf, self.udp_rcvbuf, MOST_MSS)
+        return min(value, self.udp_sndbuf, self.udp_rcvbuf, MOST_MSS)
 
 
 def _positive(value: int) -> int:

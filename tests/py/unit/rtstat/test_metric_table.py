@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from importlib.resources import files
+import subprocess
+import sys
 
 import pytest
 
@@ -27,7 +28,8 @@ def sample_names():
 
 @pytest.fixture(scope="module")
 def dashboard():
-    return json.loads((files("rtstat") / "grafana-dashboard.json").read_text("utf-8"))
+    command = [sys.executable, "-m", "rtstat.dashboard"]
+    return json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
 
 
 def test_names_are_unique_and_their_samples_too():

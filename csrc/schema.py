@@ -265,6 +265,8 @@ def _layout(root: Path) -> str:
     for field in ("recorder", "errors", "pool_errors"):
         at = re.search(rf"AT\(shm_worker_segment_t, {field}, (\d+)\)", texts[_PINS])
         lines.append(f"{field.upper()}_AT = {at[1] if at else None}")
+    at = re.search(r"AT\(shm_worker_page_t, wake_latency, (\d+)\)", texts[_PINS])
+    lines.append(f"WAKE_LATENCY_AT = {at[1] if at else None}")
     lines += [f"SLOT_CURSORS_BYTES = {_line_bytes(root)}", ""]
     for path, name in STRUCTS:
         text, names = struct_of(texts[path], name, numbers)

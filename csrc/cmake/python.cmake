@@ -4,7 +4,6 @@
 #     shmring/_proto.*.so       cffi, API mode: protocol cores alone, for tests in virtual time
 #     shmring/_hot.*.so         hand-written: the per-packet calls
 #     rtpsynth/_core.*.so       hand-written: what that drop-in compiles, over base and proto; server*.c over client, too
-#     rtstat/_look.*.so         hand-written: reads segments and pages for the monitor
 #     rtworkers/bin/...         the worker, and the bare-C floor of `shmring bench`
 #     shmring/lib, include      libshmring and its header, for C programs (csrc/client/CMakeLists.txt)
 cmake_minimum_required(VERSION 3.26) # USE_SABI
@@ -54,10 +53,6 @@ file(GLOB rtpsynth_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/
 rt_python_module(rtpsynth _core ${rtpsynth_sources} ${CMAKE_CURRENT_SOURCE_DIR}/python/int_view.c
                  ${CMAKE_CURRENT_SOURCE_DIR}/python/signature.c)
 target_link_libraries(_core PRIVATE rt_client rt_proto rt_strict)
-
-file(GLOB look_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/python/rtstat/look*.c)
-rt_python_module(rtstat _look ${look_sources})
-target_link_libraries(_look PRIVATE rt_shm rt_proto rt_strict)
 
 # The drop-in netflux also has modules outside its package: the same files under the names of the originals.
 foreach(name IN ITEMS main receiver sender statistics)

@@ -6,6 +6,7 @@
 #include "client/endpoint.h"
 #include "client/endpoint_udt.h"
 #include "client/engine_stats.h"
+#include "client/monitor.h"
 #include "client/readiness.h"
 #include "client/rtp_rows.h"
 #include "proto/rtp/g711.h"

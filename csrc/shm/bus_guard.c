@@ -25,26 +25,22 @@ typedef struct place {
 
 typedef struct guard {
     place_t places[BUS_GUARD_PLACES];
-    rt_a32_t used; /* highest number of places ever in use: the others are free */
-    rt_a32_t next; /* where to look for a free place */
+    rt_a32_t used;           /* highest number of places ever in use: the others are free */
+    rt_a32_t next;           /* where to look for a free place */
     struct sigaction before; /* the action before ours */
     rt_a64_t passed_on_at;
     rt_a32_t passed_on;
-    void (*handler)(int, siginfo_t *, void *);
 } guard_t;
 
-static void on_sigbus(int number, siginfo_t *info, void *context);
-
-static guard_t own = {.handler = on_sigbus};
-static guard_t *guard = &own;
+static guard_t guard;
 
 /* --- in the handler: stores and plain system calls only --------------------------------------- */
 
 static place_t *place_of(uintptr_t at)
 {
-    uint32_t used = rt_load_acquire(&own.used);
+    uint32_t used = rt_load_acquire(&guard.used);
     for (uint32_t i = 0; i < used; i++) {
-        place_t *p = &own.places[i];
+        place_t *p = &guard.places[i];
         uintptr_t base = rt_load_acquire(&p->base);
         if (base > BEING_FILLED && at >= base && at - base < rt_load_relaxed(&p->bytes))
             return p;
@@ -74,16 +70,16 @@ static void default_action(int number, bool fault)
 
 static bool passed_on_too_often(uintptr_t at)
 {
-    if (rt_load_relaxed(&own.passed_on_at) != at) {
-        rt_store_relaxed(&own.passed_on_at, at);
-        rt_store_relaxed(&own.passed_on, 0);
+    if (rt_load_relaxed(&guard.passed_on_at) != at) {
+        rt_store_relaxed(&guard.passed_on_at, at);
+        rt_store_relaxed(&guard.passed_on, 0);
     }
-    return rt_fetch_add(&own.passed_on, 1) >= PASSED_ON_MOST;
+    return rt_fetch_add(&guard.passed_on, 1) >= PASSED_ON_MOST;
 }
 
 static void pass_on(int number, siginfo_t *info, void *context, bool fault)
 {
-    const struct sigaction *before = &own.before;
+    const struct sigaction *before = &guard.before;
     if (fault && passed_on_too_often((uintptr_t)info->si_addr))
         default_action(number, fault);
     else if (before->sa_flags & SA_SIGINFO)
@@ -116,11 +112,11 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 static int install(void)
 {
     struct sigaction now;
-    struct sigaction ours = {.sa_sigaction = guard->handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    struct sigaction ours = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     (void)sigemptyset(&ours.sa_mask);
     int rc = sigaction(SIGBUS, NULL, &now);
-    if (rc == 0 && !((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == guard->handler)) {
-        guard->before = now;
+    if (rc == 0 && !((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == on_sigbus)) {
+        guard.before = now;
         rc = sigaction(SIGBUS, &ours, NULL);
     }
     return rc == 0 ? 0 : rt_err_set(-errno, "sigaction(SIGBUS): %s", strerror(errno));
@@ -128,14 +124,14 @@ static int install(void)
 
 static void raise_used(uint32_t to)
 {
-    uint32_t used = rt_load_relaxed(&guard->used);
-    while (used < to && !rt_cas(&guard->used, &used, to)) {
+    uint32_t used = rt_load_relaxed(&guard.used);
+    while (used < to && !rt_cas(&guard.used, &used, to)) {
     }
 }
 
 static bool take(uint32_t i, void *base, uint64_t bytes)
 {
-    place_t *p = &guard->places[i];
+    place_t *p = &guard.places[i];
     uintptr_t expected = FREE;
     if (!rt_cas(&p->base, &expected, BEING_FILLED))
         return false;
@@ -151,39 +147,29 @@ int bus_guard_add(void *base, uint64_t bytes, uint32_t *place)
     int rc = install();
     if (rc < 0)
         return rc;
-    uint32_t start = rt_load_relaxed(&guard->next) % BUS_GUARD_PLACES;
+    uint32_t start = rt_load_relaxed(&guard.next) % BUS_GUARD_PLACES;
     for (uint32_t n = 0; n < BUS_GUARD_PLACES; n++) {
         uint32_t i = (start + n) % BUS_GUARD_PLACES;
         if (!take(i, base, bytes))
             continue;
-        rt_store_relaxed(&guard->next, i + 1);
+        rt_store_relaxed(&guard.next, i + 1);
         *place = i + 1;
         return 0;
     }
-    return rt_err_set(-ENOSPC,
-                      "this process has %u files of shared memory mapped, the limit: close channels",
-                      BUS_GUARD_PLACES);
+    return rt_err_set(
+        -ENOSPC, "this process has %u files of shared memory mapped, the limit: close channels",
+        BUS_GUARD_PLACES);
 }
 
 void bus_guard_remove(uint32_t place)
 {
     if (place == 0)
         return;
-    rt_store_relaxed(&guard->next, place - 1);
-    rt_store_release(&guard->places[place - 1].base, FREE);
+    rt_store_relaxed(&guard.next, place - 1);
+    rt_store_release(&guard.places[place - 1].base, FREE);
 }
 
 bool bus_guard_torn(uint32_t place)
 {
-    return place != 0 && rt_load_acquire(&guard->places[place - 1].torn) != 0;
-}
-
-uintptr_t bus_guard_address(void)
-{
-    return (uintptr_t)guard;
-}
-
-void bus_guard_join(uintptr_t address)
-{
-    guard = (guard_t *)address;
+    return place != 0 && rt_load_acquire(&guard.places[place - 1].torn) != 0;
 }

@@ -4,8 +4,7 @@
  * memory and marks it as torn. Any other SIGBUS goes to the handler that was installed before.
  *
  * Any thread. The first mapping installs the handler. Each later mapping checks that it is still
- * installed. A shared library has its own copy of this code: the copies of one process share one
- * table and one handler (bus_guard_join). */
+ * installed. Each shared library has its own copy of this code. */
 #ifndef SHM_BUS_GUARD_H
 #define SHM_BUS_GUARD_H
 
@@ -23,11 +22,5 @@ void bus_guard_remove(uint32_t place);
 
 /* Whether the mapping was replaced by private memory. place 0: never. */
 bool bus_guard_torn(uint32_t place);
-
-/* The table and handler of this copy, for bus_guard_join in another copy of the same build. */
-uintptr_t bus_guard_address(void);
-
-/* Uses another copy's table and handler from now on. Call it before this copy's first mapping. */
-void bus_guard_join(uintptr_t address);
 
 #endif

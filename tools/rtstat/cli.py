@@ -78,7 +78,7 @@ _EPILOG = """\
 examples:
   rtstat                             full screen, once a second; plain text in a pipe
   rtstat --plain                     overviews as plain text, one after the other
-  rtstat --once                      overview, one look
+  rtstat --once                      overview, one snapshot
   rtstat --once --sort late          the worst channels first
   rtstat --json                      everything, as one JSON object; fields: docs/rtstat.md
   rtstat --json -i 1                 one JSON object per line and second, until Ctrl-C
@@ -88,7 +88,7 @@ examples:
   rtstat --serve-metrics 9464                           http://127.0.0.1:9464/metrics
   rtstat show ctl                    one channel in detail
   rtstat errors                      each distinct error
-  rtstat --once --unhealthy || echo "look at it"
+  rtstat --once --unhealthy || echo "unhealthy"
 
 exit codes: 0 healthy, 1 wrong usage, 2 something is stale, failed, unreadable or missing
 """

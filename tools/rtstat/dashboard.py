@@ -1,4 +1,4 @@
-"""The dashboard for Grafana, as JSON: ``python -m rtstat.dashboard > shmring.json``."""
+"""The dashboard for Grafana, as JSON: ``python -m rtstat.dashboard > dashboard.json``."""
 
 from __future__ import annotations
 

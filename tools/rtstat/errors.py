@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     with Watch(namespace_of(arguments)) as watch:
-        shot = watch.look()
+        shot = watch.read()
         found = [
             error
             for error in shot.errors

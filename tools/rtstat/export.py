@@ -55,7 +55,7 @@ def print_json(shot: Snapshot, selection: Selection, to: TextIO) -> None:
 
 
 class CsvWriter:
-    """Rows of one scope, ``channel`` or ``worker``. Each row begins with the time of its look."""
+    """Rows of one scope, ``channel`` or ``worker``. Each row begins with its time."""
 
     def __init__(self, to: TextIO, scope: str, names: Sequence[str] | None) -> None:
         """names: names of fields, with the form ``rtp.lost`` for an engine's part. None: all fields

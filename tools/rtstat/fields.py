@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from rtstat.frozen import Frozen
-from rtstat.numbers import LookWord
+from shmring.observe.monitor import Word as NamedWord
 
 Kind = Literal["fixed", "instantaneous", "accumulated", "interval"]
 Value = str | int | float | bool | list[Any] | None
 
 KINDS: dict[Kind, str] = {
     "fixed": "a property that changes seldom or never",
-    "instantaneous": "the value at this look",
+    "instantaneous": "the value at this snapshot",
     "accumulated": "counted since the channel was opened or its counters were reset",
-    "interval": "about the time between two looks; empty at the first look",
+    "interval": "about the time between two snapshots; empty at the first snapshot",
 }
 
 
@@ -46,7 +46,7 @@ def attribute(name: str) -> Callable[[Any], Value]:
 
 
 class Word:
-    """Return the getter for a plain number of a view's row. interval: None at the first look."""
+    """Return a plain number of a view's row. interval: None at the first snapshot."""
 
     __slots__ = ("interval", "name")
 
@@ -91,8 +91,8 @@ def rows(
         yield Field(name, label, unit, kind, about, (gets or {}).get(name) or attribute(name))
 
 
-def words(table: Iterable[LookWord], kind: Kind | None = None) -> Iterator[Field]:
-    """Return fields for words of `rtstat._look`. kind: None for the kind in the word table."""
+def words(table: Iterable[NamedWord], kind: Kind | None = None) -> Iterator[Field]:
+    """Return fields for words of `shmring.observe.monitor`. kind: None for that in its table."""
     for name, unit, none, text, counts in table:
         get: Callable[[Any], Value] = Word(name)
         if none is not None:
@@ -128,7 +128,7 @@ def times(name: str, text: str) -> Iterator[Field]:
         if part == "min_ns":
             continue
         key = f"{name}_interval_{part}"
-        about = f"{text}, since the last look: {meaning}"
+        about = f"{text}, since the last snapshot: {meaning}"
         yield Field(
             key, f"{label} {_short(part)} now", unit, "interval", about, Word(key, interval=True)
         )
@@ -147,7 +147,7 @@ def _short(part: str) -> str:
     return {"p999_ns": "p99.9"}.get(part, part.removesuffix("_ns"))
 
 
-def words_of(table: list[LookWord], names: Iterable[str]) -> list[LookWord]:
-    """Rows of `rtstat._look`, by name."""
+def words_of(table: list[NamedWord], names: Iterable[str]) -> list[NamedWord]:
+    """Rows of `shmring.observe.monitor`, by name."""
     by_name = {row[0]: row for row in table}
     return [by_name[name] for name in names]

@@ -23,7 +23,7 @@ _TITLES = {
     "mux": "`mux` of a channel: many sockets",
     "error": "`errors`: distinct problems of workers, the latest first",
     "unreadable": "`unreadable`",
-    "event": "`events`: what happened since the look before",
+    "event": "`events`: what happened since the snapshot before",
 }
 
 

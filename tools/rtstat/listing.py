@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     selection = Selection(arguments)
     with Watch(namespace_of(arguments)) as watch:
-        shot = watch.look()
+        shot = watch.read()
         for channel in selection.channels(shot):
             name = f"{channel.namespace}/{channel.name}"
             if arguments.quiet:

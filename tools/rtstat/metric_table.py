@@ -174,7 +174,7 @@ _OWN = (
         "",
     ),
     Family(
-        "shmring_exporter_look_seconds",
+        "shmring_exporter_read_seconds",
         "gauge",
         "Time to read all shared memory for this page",
         (),

@@ -89,7 +89,7 @@ def _url(host: str, port: int) -> str:
 
 
 class Collector:
-    """Makes the families of `rtstat.metric_table` from a new look at each request."""
+    """Makes the families of `rtstat.metric_table` from a new snapshot at each request."""
 
     def __init__(self, watch: Watch, selection: Selection | None = None) -> None:
         """watch: used by this collector alone. selection: None for everything."""
@@ -101,12 +101,12 @@ class Collector:
         """Called by a registry of prometheus_client, from any thread."""
         with self._lock:
             start = time.perf_counter()
-            shot = self._watch.look()
-            look_s = time.perf_counter() - start
-            return _metrics(shot, self._selection, look_s)
+            shot = self._watch.read()
+            read_s = time.perf_counter() - start
+            return _metrics(shot, self._selection, read_s)
 
 
-def _metrics(shot: Snapshot, selection: Selection, look_s: float) -> list[Metric]:
+def _metrics(shot: Snapshot, selection: Selection, read_s: float) -> list[Metric]:
     channels = selection.channels(shot)
     scopes: dict[str, Rows] = {
         "pool": [(pool, _pool_labels(pool), pool) for pool in shot.pools],
@@ -118,7 +118,7 @@ def _metrics(shot: Snapshot, selection: Selection, look_s: float) -> list[Metric
         part = channel.part
         if part is not None:
             scopes[channel.engine].append((part, labels, channel))
-    own = _own_samples(shot, scopes, look_s)
+    own = _own_samples(shot, scopes, read_s)
     with_bounds: dict[int, list[Labels]] = {}
     metrics = []
     for family in FAMILIES:
@@ -166,7 +166,7 @@ def _channel_labels(channel: ChannelView) -> Labels:
 
 
 def _own_samples(
-    shot: Snapshot, scopes: dict[str, Rows], look_s: float
+    shot: Snapshot, scopes: dict[str, Rows], read_s: float
 ) -> dict[str, Iterable[Any]]:
     """Set the values that are not numbers of the table."""
     exporter = {
@@ -177,7 +177,7 @@ def _own_samples(
     unreadable = sum(item.permitted for item in shot.unreadable)
     return {
         "shmring_exporter_info": [_sample("shmring_exporter_info", exporter, 1.0)],
-        "shmring_exporter_look_seconds": [_sample("shmring_exporter_look_seconds", {}, look_s)],
+        "shmring_exporter_read_seconds": [_sample("shmring_exporter_read_seconds", {}, read_s)],
         "shmring_exporter_unreadable_files": [
             _sample("shmring_exporter_unreadable_files", {}, float(unreadable))
         ],

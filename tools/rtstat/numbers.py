@@ -1,14 +1,14 @@
-"""Rows of named numbers: the copies of `rtstat._look` from this look and from the previous one.
+"""Rows of named numbers, which `shmring.observe.monitor` read: the last ones and those before.
 
 A number is converted when it is used, because most are not used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from rtstat import _look
 from rtstat.frozen import Frozen
+from shmring.observe import monitor
 
 NS_PER_S = 1_000_000_000
 
@@ -16,26 +16,18 @@ Words = dict[str, int]
 """Name of a number: its position in a row."""
 
 
-LookWord = tuple[str, str, int | None, str, bool]
-"""A word of `rtstat._look`: name, unit, the number that means "not known", meaning, and whether it
-counts up."""
+def _places(names: Iterable[str], first: int = 0) -> Words:
+    return {name: first + i for i, name in enumerate(names)}
 
 
-def _places(words: list[LookWord], first: int = 0) -> Words:
-    return {word[0]: first + i for i, word in enumerate(words)}
-
-
-CHANNEL_WORDS = _places(_look.CHANNEL_WORDS)
-WORKER_WORDS = _places(_look.WORKER_WORDS)
+CHANNEL_WORDS = _places(word[0] for word in monitor.CHANNEL_WORDS)
+WORKER_WORDS = _places(monitor.WORKER_WORDS)
 ENGINE_WORDS = {
-    engine: _places(words, len(CHANNEL_WORDS)) for engine, words in _look.ENGINE_WORDS.items()
+    engine: _places((word[0] for word in words), len(CHANNEL_WORDS))
+    for engine, words in monitor.ENGINE_WORDS.items()
 }
-CHANNEL_HISTOGRAMS = tuple(word[0] for word in _look.CHANNEL_HISTOGRAMS)
-NETFLUX_HISTOGRAMS = tuple(
-    word[0].removesuffix("_sum_ns")
-    for word in _look.ENGINE_WORDS["netflux"]
-    if word[0].endswith("_sum_ns")
-)
+CHANNEL_HISTOGRAMS = tuple(word[0] for word in monitor.CHANNEL_HISTOGRAMS)
+NETFLUX_HISTOGRAMS = tuple(word[0] for word in monitor.ENGINE_HISTOGRAMS["netflux"])
 
 
 def name_of(names: tuple[str, ...] | dict[int, str], number: int) -> str:
@@ -58,7 +50,7 @@ class Times(Frozen):
 
     @classmethod
     def make(cls, numbers: Numbers, name: str, interval: bool) -> Times | None:
-        """Return the summary of an interval, or None without a previous look."""
+        """Return the summary of an interval, or None without a previous snapshot."""
         if interval:
             if numbers.seconds is None:
                 return None
@@ -83,15 +75,15 @@ class Times(Frozen):
 
 
 class Numbers(Frozen):
-    """Numbers by name, at this look and at the previous one."""
+    """Numbers by name, at this snapshot and at the previous one."""
 
     now: memoryview
     before: memoryview | None
-    """None: there was no previous look, or the values were reset since then."""
+    """None: there was no previous snapshot, or the values were reset since then."""
     places: Words
     """Name of a number: its position in the row."""
     seconds: float | None
-    """Time between the two looks."""
+    """Time between the two snapshots."""
 
     def __getitem__(self, name: str) -> int:
         value: int = self.now[self.places[name]]
@@ -110,7 +102,7 @@ class Numbers(Frozen):
         return len(self.places)
 
     def delta(self, name: str) -> int | None:
-        """Return how much a counter grew since the previous look, or None if there was none."""
+        """Return how much a counter grew since the previous snapshot, or None if there was none."""
         if self.before is None:
             return None
         place = self.places[name]
@@ -123,5 +115,5 @@ class Numbers(Frozen):
         return grown / self.seconds if grown is not None and self.seconds else None
 
     def times(self, name: str, *, interval: bool = False) -> Times | None:
-        """Return the summary of a histogram, or None for an interval without a previous look."""
+        """Return the summary of a histogram. None: an interval without a previous snapshot."""
         return Times.make(self, name, interval)

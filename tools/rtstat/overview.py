@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds",
         type=_seconds,
-        help="for one snapshot: look twice, this far apart, for rates and intervals (default 0.2 "
-        "with --once, else one look without them)",
+        help="for one snapshot: read twice, this far apart, for rates and intervals (default 0.2 "
+        "with --once, else one snapshot without them)",
     )
     parser.add_argument(
         "--fields",
@@ -147,10 +147,10 @@ def _snapshots(watch: Watch, arguments: argparse.Namespace) -> Iterator[Snapshot
     once = arguments.once or ((arguments.json or arguments.csv) and not arguments.interval)
     first_s = arguments.seconds or (0 if arguments.json or arguments.csv else _ONCE_S)
     if once or first_s:
-        shot = watch.look()
+        shot = watch.read()
         if first_s:
             time.sleep(first_s)
-            shot = watch.look()
+            shot = watch.read()
         yield shot
         if once:
             return
@@ -159,7 +159,7 @@ def _snapshots(watch: Watch, arguments: argparse.Namespace) -> Iterator[Snapshot
     due = time.monotonic() + (interval_s if first_s else 0)
     while left is None or left > 0:
         time.sleep(max(0.0, due - time.monotonic()))
-        yield watch.look()
+        yield watch.read()
         due = max(due + interval_s, time.monotonic())
         if left is not None:
             left -= 1

@@ -14,9 +14,9 @@ class RtpView(Numbers):
 
     @property
     def loss(self) -> float | None:
-        """Share (0 to 1) of the frames due since the previous look that did not come in time.
+        """Share (0 to 1) of the frames due since the previous snapshot that did not come in time.
 
-        Without a previous look: since the channel was opened.
+        Without a previous snapshot: since the channel was opened.
         """
         lost, late, delivered = (self._recent(name) for name in ("lost", "late", "delivered"))
         expected = lost + late + delivered
@@ -93,7 +93,8 @@ class UdtView(Numbers):
 
     @property
     def loss(self) -> float | None:
-        """Share (0 to 1) of the packets sent since the previous look, or ever, that were lost."""
+        """Share (0 to 1) of the packets sent since the previous snapshot, or ever, that were
+        lost."""
         sent, lost = self.delta("sent"), self.delta("send_losses")
         if sent is None or lost is None:
             sent, lost = self["sent"], self["send_losses"]

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         with Watch(namespace_of(arguments)) as watch:
-            shot = watch.look()
+            shot = watch.read()
             with recording.Writer(arguments.record, _header(shot, interval_s)) as writer:
                 print(
                     f"recording {len(selection.channels(shot))} channels into {writer.path}, every "
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
                     file=sys.stderr,
                 )
                 for _ in _intervals(arguments, interval_s):
-                    shot = watch.look()
+                    shot = watch.read()
                     rows = [_row(shot, one) for one in selection.channels(shot) if one.seconds]
                     writer.write(rows)
                     recorded += len(rows)
@@ -89,7 +89,7 @@ def _row(shot: Snapshot, channel: ChannelView) -> recording.Row:
     times = channel.lateness_interval
     seconds = channel.seconds
     if times is None or seconds is None:
-        raise ValueError(f"channel {channel.name!r} has only one look")
+        raise ValueError(f"channel {channel.name!r} has only one snapshot")
     return recording.Row(
         wall_time_ns=shot.real_ns,
         mono_time_ns=shot.mono_ns,

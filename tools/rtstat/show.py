@@ -1,6 +1,6 @@
 """Show everything about one channel: settings, state, verdicts, histogram, readers, engine.
 
-The command looks twice, --seconds apart, for rates and for the lateness now. You can give the
+The command reads twice, --seconds apart, for rates and for the lateness now. You can give the
 channel with its namespace: plant/ctl.
 
 examples:
@@ -30,7 +30,7 @@ _WIDTH = 40
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="of the channel, or namespace/name")
-    parser.add_argument("--seconds", type=float, default=1.0, help="between looks (default 1)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="between snapshots (default 1)")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     add_namespace(parser)
 
@@ -39,9 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     space, slash, name = arguments.name.rpartition("/")
     namespace = space if slash else namespace_of(arguments)
     with Watch(namespace) as watch:
-        if watch.look().channel(name) is not None:
+        if watch.read().channel(name) is not None:
             time.sleep(max(0.0, arguments.seconds))
-        shot = watch.look()
+        shot = watch.read()
         channel = shot.channel(name)
         if channel is None:
             print(f"rtstat show: {_missing(shot, name)}", file=sys.stderr)

@@ -1,25 +1,26 @@
-"""Looks at every pool, worker and channel of this host, any number of times, without side effects.
+"""Reads every pool, worker and channel of this host, any number of times, without side effects.
 
     with Watch() as watch:              # every namespace; Watch("plant"): that one
         while True:
-            shot = watch.look()
+            shot = watch.read()
             for channel in shot.channels:
                 print(channel.name, channel.health, channel.tx_pps, channel.lateness.p99_ns)
             time.sleep(1)
 
-`Watch.look` returns a `Snapshot`: `pools`, `workers`, `channels`, `unreadable` files, the workers'
+`Watch.read` returns a `Snapshot`: `pools`, `workers`, `channels`, `unreadable` files, the workers'
 distinct `errors`, and `events`. Events say what is new, gone, reborn, taken over by another worker
-or reset since the previous look. The first look has no rates (None) and no intervals.
+or reset since the previous snapshot. The first snapshot has no rates (None) and no intervals.
 `rtstat.views` describes the views, `rtstat.table` the name, meaning and format of each number.
 
 This module never writes to shared memory, wakes a process, takes a lock or opens a socket: it opens
 and maps segments for reading only. A watch that is stopped or killed leaves nothing behind.
 
-`Watch.rebase` makes counters and histograms of this watch start again at the last look. The
+`Watch.rebase` makes counters and histograms of this watch start again at the last snapshot. The
 channels' own counters are not changed.
 
-Views belong to one look and do not change, except `ChannelView.buckets` and `WorkerView.buckets`,
-which return the histograms of the last look. Only one thread at a time may use a watch.
+Views belong to one snapshot and do not change, except `ChannelView.buckets` and
+`WorkerView.buckets`, which return the histograms of the last snapshot. Only one thread at a time
+may use a watch.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from rtstat import _look
 from rtstat.frozen import Frozen
 from rtstat.numbers import CHANNEL_WORDS, NS_PER_S, WORKER_WORDS, name_of
 from rtstat.views import (
@@ -42,6 +42,7 @@ from rtstat.views import (
     WorkerView,
 )
 from rtworkers import layout, paths
+from shmring.observe.monitor import ChannelMonitor, WorkerMonitor
 
 if TYPE_CHECKING:
     from rtworkers.history import DistinctError
@@ -49,11 +50,9 @@ if TYPE_CHECKING:
 _EPOCH = CHANNEL_WORDS["epoch"]
 _STATE = CHANNEL_WORDS["state"]
 _RESET = CHANNEL_WORDS["reset_mono_ns"]
-_LOOKED = CHANNEL_WORDS["looked_mono_ns"]
-_WORKER_LOOKED = WORKER_WORDS["looked_mono_ns"]
+_READ = CHANNEL_WORDS["read_mono_ns"]
+_WORKER_READ = WORKER_WORDS["read_mono_ns"]
 _WORKER_PID = WORKER_WORDS["pid"]
-_ERRORS = WORKER_WORDS["errors"]
-_ERROR_TIMES = WORKER_WORDS["error_times"]
 _WORKER_STARTED = WORKER_WORDS["started_mono_ns"]
 
 _READ_MODES, _OVERFLOWS = tuple(layout.READ_MODE), tuple(layout.OVERFLOW)
@@ -65,7 +64,7 @@ _NOT_OURS = (errno.EACCES, errno.EPERM)
 
 
 class Event(Frozen):
-    """What happened to a channel or a worker between two looks."""
+    """What happened to a channel or a worker between two snapshots."""
 
     kind: str
     """``new``, ``gone``, ``reborn`` (another segment under the name), ``epoch`` (another worker
@@ -78,14 +77,14 @@ class Event(Frozen):
 
 
 class Snapshot(Frozen):
-    """Everything on this host, or in one namespace, at one look."""
+    """Everything on this host, or in one namespace, at one snapshot."""
 
     real_ns: int
-    """Time of the look, CLOCK_REALTIME."""
+    """Time of the snapshot, CLOCK_REALTIME."""
     mono_ns: int
-    """Time of the look, CLOCK_MONOTONIC."""
+    """Time of the snapshot, CLOCK_MONOTONIC."""
     seconds: float | None
-    """Time since the previous look. None: this was the first."""
+    """Time since the previous snapshot. None: this was the first."""
     namespace: str | None
     """None: all namespaces."""
     pools: tuple[PoolView, ...]
@@ -118,20 +117,25 @@ class Snapshot(Frozen):
 
 
 class _File:
-    """A name of ours in shared memory, with its state between looks."""
+    """A name of ours in shared memory, with its state between snapshots."""
 
     def __init__(self, name: paths.ShmName) -> None:
         self.name = name
         self.inode = -1
         self.size = -1
         self.created_s = 0.0
-        self.mapped: Any = None  # _look.Segment or _look.Page; None: could not be read
+        self.channel: ChannelMonitor | None = None
+        self.worker: WorkerMonitor | None = None  # both None: could not be read
         self.reason = ""
         self.permitted = True
-        self.facts: Any = None
+        self.facts: ChannelFacts | None = None
         self.facts_of: tuple[int, ...] = ()
-        self.row: memoryview | None = None  # at the last look
+        self.row: memoryview | None = None  # at the last snapshot
         self.based = False  # rebased since then
+
+    @property
+    def monitor(self) -> ChannelMonitor | WorkerMonitor | None:
+        return self.channel or self.worker
 
     @property
     def what(self) -> str:
@@ -143,7 +147,7 @@ class _File:
 
 
 class Watch:
-    """Keeps everything mapped between looks. `namespace`: None for all namespaces.
+    """Keeps everything mapped between snapshots. `namespace`: None for all namespaces.
 
     Raises ValueError for a malformed namespace.
     """
@@ -175,15 +179,15 @@ class Watch:
         self._looked_ns = None
 
     def rebase(self) -> None:
-        """Make the next looks count from the last look on."""
+        """Make the next snapshots count from the last snapshot on."""
         for file in self._files.values():
-            if file.mapped is not None and file.row is not None:
-                file.mapped.rebase()
+            if file.monitor is not None and file.row is not None:
+                file.monitor.rebase()
                 file.based = True
 
-    # --- looking ----------------------------------------------------------------------------------
+    # --- reading ----------------------------------------------------------------------------------
 
-    def look(self) -> Snapshot:
+    def read(self) -> Snapshot:
         """Read everything once."""
         mono_ns, real_ns = time.monotonic_ns(), time.time_ns()
         first = self._looked_ns is None
@@ -195,16 +199,15 @@ class Watch:
         for key in self._order:
             file = self._files[key]
             try:
-                if file.mapped is None:
-                    pass
-                elif file.name.channel is None:
-                    workers.append(self._look_worker(file, events))
-                else:
-                    channels.append(self._look_channel(file, real_ns / NS_PER_S, events))
-            except OSError as error:  # its file was truncated: mapped again in the next look
-                file.mapped, file.reason = None, error.strerror or str(error)
-                file.permitted = True
-            if file.mapped is None and file.reason:
+                if file.worker is not None:
+                    workers.append(_read_worker(file, file.worker, events))
+                elif file.channel is not None:
+                    now_s = real_ns / NS_PER_S
+                    channels.append(_read_channel(file, file.channel, now_s, events))
+            except OSError as error:  # its file was truncated: opened again in the next snapshot
+                file.channel = file.worker = None
+                file.reason, file.permitted = error.strerror or str(error), True
+            if file.monitor is None and file.reason:
                 unreadable.append(_unreadable(file))
         seconds = None if self._looked_ns is None else (mono_ns - self._looked_ns) / NS_PER_S
         self._looked_ns = mono_ns
@@ -242,13 +245,13 @@ class Watch:
             except FileNotFoundError:
                 continue  # between the two calls
             seen.add(key)
-            if file.mapped is not None:
+            if file.monitor is not None:
                 if facts.st_ino == file.inode and facts.st_size == file.size:
                     continue
                 events.append(_event("reborn", file))
                 file = _File(file.name)
                 files[key] = file
-            if not _open(file, entry.path, facts, now_s):
+            if not _open(file, facts, now_s):
                 seen.discard(key)
                 continue
             if key not in files:
@@ -262,61 +265,61 @@ class Watch:
         if changed:
             self._order = sorted(files)
 
-    # --- one file ---------------------------------------------------------------------------------
 
-    def _look_channel(self, file: _File, now_s: float, events: list[Event]) -> ChannelView:
-        row = memoryview(file.mapped.look()).cast("q")
-        before = file.row
-        if before is not None:
-            if row[_RESET] != before[_RESET]:
-                events.append(_event("reset", file))
-                before = None
-            elif row[_EPOCH] != before[_EPOCH] and before[_EPOCH]:
-                events.append(_event("epoch", file))
-        if file.based:
+# --- one file -------------------------------------------------------------------------------------
+
+
+def _read_channel(
+    file: _File, monitor: ChannelMonitor, now_s: float, events: list[Event]
+) -> ChannelView:
+    row = monitor.read()
+    before = file.row
+    if before is not None:
+        if row[_RESET] != before[_RESET]:
+            events.append(_event("reset", file))
             before = None
-            file.based = False
-        key = (row[_EPOCH], row[_STATE])
-        if key != file.facts_of:
-            file.facts = _facts(file.name, file.mapped.facts())
-            file.facts_of = key
-        file.row = row
-        return ChannelView(
-            row,
-            before,
-            CHANNEL_WORDS,
-            None if before is None else (row[_LOOKED] - before[_LOOKED]) / NS_PER_S,
-            file.facts,
-            file.mapped,
-            now_s - file.created_s,
-        )
-
-    def _look_worker(self, file: _File, events: list[Event]) -> WorkerView:
-        row = memoryview(file.mapped.look()).cast("q")
-        before = file.row
-        if before is not None and (
-            row[_WORKER_PID] != before[_WORKER_PID]
-            or row[_WORKER_STARTED] != before[_WORKER_STARTED]
-        ):
+        elif row[_EPOCH] != before[_EPOCH] and before[_EPOCH]:
             events.append(_event("epoch", file))
-            before = None
-        file.row = row
+    if file.based:
+        before = None
         file.based = False
-        key = (row[_ERRORS], row[_ERROR_TIMES])
-        if key != file.facts_of:
-            file.facts = _errors(file) if any(key) else ()
-            file.facts_of = key
-        return WorkerView(
-            row,
-            before,
-            WORKER_WORDS,
-            None if before is None else (row[_WORKER_LOOKED] - before[_WORKER_LOOKED]) / NS_PER_S,
-            file.name.namespace,
-            file.name.pool or "",
-            file.name.slot or 0,
-            file.mapped,
-            file.facts,
-        )
+    key = (row[_EPOCH], row[_STATE])
+    if file.facts is None or key != file.facts_of:
+        file.facts = _facts(file.name, monitor.facts())
+        file.facts_of = key
+    file.row = row
+    return ChannelView(
+        row,
+        before,
+        CHANNEL_WORDS,
+        None if before is None else (row[_READ] - before[_READ]) / NS_PER_S,
+        file.facts,
+        monitor,
+        now_s - file.created_s,
+    )
+
+
+def _read_worker(file: _File, monitor: WorkerMonitor, events: list[Event]) -> WorkerView:
+    row, errors = monitor.read()
+    before = file.row
+    if before is not None and (
+        row[_WORKER_PID] != before[_WORKER_PID] or row[_WORKER_STARTED] != before[_WORKER_STARTED]
+    ):
+        events.append(_event("epoch", file))
+        before = None
+    file.row = row
+    file.based = False
+    return WorkerView(
+        row,
+        before,
+        WORKER_WORDS,
+        None if before is None else (row[_WORKER_READ] - before[_WORKER_READ]) / NS_PER_S,
+        file.name.namespace,
+        file.name.pool or "",
+        file.name.slot or 0,
+        monitor,
+        errors,
+    )
 
 
 def _entries() -> Iterator[os.DirEntry[str]]:
@@ -329,24 +332,26 @@ def _entries() -> Iterator[os.DirEntry[str]]:
         return
 
 
-def _open(file: _File, path: str, facts: os.stat_result, now_s: float) -> bool:
-    """Map the file at `path`, or record why not. False: it is gone, or is a page being made."""
+def _open(file: _File, facts: os.stat_result, now_s: float) -> bool:
+    """Open the file, or record why not. False: it is gone, or is a page being made."""
     if (
         file.reason
         and (facts.st_ino, facts.st_size) == (file.inode, file.size)
         and not file.permitted
     ):
         return True
-    kind = _look.Page if file.name.channel is None else _look.Segment
     file.inode, file.size, file.created_s = facts.st_ino, facts.st_size, facts.st_ctime
     try:
-        file.mapped = kind(path)
+        if file.name.channel is None:
+            file.worker = WorkerMonitor(file.name)
+        else:
+            file.channel = ChannelMonitor(file.name)
     except FileNotFoundError:
         return False
     except OSError as error:
         file.permitted = error.errno not in _NOT_OURS
         file.reason = error.strerror or str(error)
-        is_young = kind is _look.Page and now_s - facts.st_ctime < _NEWBORN_S
+        is_young = file.name.channel is None and now_s - facts.st_ctime < _NEWBORN_S
         return not (file.permitted and is_young)
     file.reason = ""
     return True
@@ -392,13 +397,6 @@ def _facts(name: paths.ShmName, raw: dict[str, Any]) -> ChannelFacts:
 
 
 # --- errors ---------------------------------------------------------------------------------------
-
-
-def _errors(file: _File) -> tuple[DistinctError, ...]:
-    from rtworkers import history  # slow to import, and seldom needed
-
-    record = history.record(file.name)
-    return record.errors if record else ()
 
 
 def _latest_first(workers: list[WorkerView]) -> list[DistinctError]:

@@ -8,7 +8,7 @@ checked against them. `FIELDS` has a table per scope: ``snapshot``, ``pool``, ``
     for field in FIELDS["channel"]:
         print(field.label, field.get(channel), field.unit)
 
-    FIELD["channel", "tx_pps"].get(channel)     # None at a watch's first look
+    FIELD["channel", "tx_pps"].get(channel)     # None at a watch's first snapshot
 
 Names are stable: one that is given away is never used for something else. Values are in base units
 (ns, bytes, bps, pps, share: 0 to 1); None says that there is nothing to say.
@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rtstat import _look
 from rtstat.fields import (
     KINDS,
     Field,
@@ -33,9 +32,16 @@ from rtstat.fields import (
     words,
     words_of,
 )
-from rtstat.numbers import CHANNEL_HISTOGRAMS, CHANNEL_WORDS, Numbers, name_of
+from rtstat.numbers import (
+    CHANNEL_HISTOGRAMS,
+    CHANNEL_WORDS,
+    WORKER_WORDS,
+    Numbers,
+    name_of,
+)
 from rtstat.table_engines import MUX, NETFLUX, RTP, UDT, UDT_PORT
 from rtstat.views import STAMPS, ChannelView
+from shmring.observe import monitor
 
 __all__ = ["FIELD", "FIELDS", "KINDS", "Field", "Value", "values"]
 
@@ -63,7 +69,7 @@ SNAPSHOT = tuple(
         """
         time_ns    | time     | ns   | time since 1970 (CLOCK_REALTIME)
         mono_ns    | time     | ns   | time, CLOCK_MONOTONIC
-        interval_s | interval | s    | time since the last look
+        interval_s | interval | s    | time since the last snapshot
         healthy    | healthy  | flag | nothing is stale, failed or unreadable
         """,
         {
@@ -94,16 +100,6 @@ POOL = (
             "channels": lambda pool: len(pool.channels),
         },
     ),
-)
-
-_WORKER_COUNTERS = ("restarts", "loops", "sleeps", "slept_ns", "spun_ns", "cpu_ns")
-_WORKER_TROUBLES = (
-    "longest_loop_ns",
-    "forced_rests",
-    "missed_wakes",
-    "calls_refused",
-    "errors",
-    "error_times",
 )
 
 WORKER = (
@@ -138,11 +134,28 @@ WORKER = (
     *rows(
         "interval",
         """
-        cpu_share  | CPU  | share | share of its core in use; first look: since it started
+        cpu_share  | CPU  | share | share of its core in use; first snapshot: since it started
         spin_share | spin | share | share of its core spent waiting awake; likewise
         """,
     ),
-    *words(words_of(_look.WORKER_WORDS, _WORKER_COUNTERS + _WORKER_TROUBLES), "accumulated"),
+    *rows(
+        "accumulated",
+        """
+        restarts        | restarts      | times  | times the worker was restarted
+        loops           | loops         | loops  | passes of its event loop
+        sleeps          | sleeps        | times  | times it slept
+        slept_ns        | slept         | ns     | time asleep
+        spun_ns         | spun          | ns     | time awake while waiting for a deadline
+        cpu_ns          | cpu           | ns     | CPU time used
+        longest_loop_ns | longest loop  | ns     | longest pass of its event loop
+        forced_rests    | forced rests  | times  | rests to stay below the real-time throttle
+        missed_wakes    | missed wakes  | times  | times it woke more than 1 ms late
+        calls_refused   | calls refused | times  | system calls that are not on its list
+        errors          | errors        | errors | distinct errors noted by the worker or its pool
+        error_times     | error times   | times  | times that any of these errors happened
+        """,
+        {name: Word(name) for name in WORKER_WORDS},
+    ),
     *times("wake_latency", "time from the requested wake-up to running"),
 )
 
@@ -160,7 +173,7 @@ _GAUGES = (
     "wire_offset_ns",
 )
 _TOTALS = ("tx_next_sequence", "reports", "readers_taken", "readers_lost", "shared_lost")
-_COUNTERS = _look.CHANNEL_WORDS[
+_COUNTERS = monitor.CHANNEL_WORDS[
     CHANNEL_WORDS["tx_sent"] : CHANNEL_WORDS[f"{CHANNEL_HISTOGRAMS[0]}_count"]
 ]
 
@@ -243,7 +256,7 @@ CHANNEL = (
             "worker_slot": or_none("worker_slot", -1),
         },
     ),
-    *words(words_of(_look.CHANNEL_WORDS, _GAUGES), "instantaneous"),
+    *words(words_of(monitor.CHANNEL_WORDS, _GAUGES), "instantaneous"),
     *rows(
         "interval",
         """
@@ -262,8 +275,8 @@ CHANNEL = (
         """,
     ),
     *words(_COUNTERS, "accumulated"),
-    *words(words_of(_look.CHANNEL_WORDS, _TOTALS), "accumulated"),
-    *(field for name, _, _, text, _ in _look.CHANNEL_HISTOGRAMS for field in times(name, text)),
+    *words(words_of(monitor.CHANNEL_WORDS, _TOTALS), "accumulated"),
+    *(field for name, _, _, text, _ in monitor.CHANNEL_HISTOGRAMS for field in times(name, text)),
 )
 
 READER = (

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from rtstat import _look
 from rtstat.fields import Field, rows, times, words
-from rtstat.numbers import NETFLUX_HISTOGRAMS
+from rtstat.numbers import ENGINE_WORDS, NETFLUX_HISTOGRAMS
+from shmring.observe import monitor
 
 
 def _engine(engine: str, left_out: Iterable[str] = ()) -> Iterator[Field]:
     """Return the fields of the words that need no conversion."""
-    return words(word for word in _look.ENGINE_WORDS[engine] if word[0] not in left_out)
+    return words(word for word in monitor.ENGINE_WORDS[engine] if word[0] not in left_out)
 
 
 RTP = (
@@ -62,13 +62,18 @@ UDT = (
 
 UDT_PORT = tuple(_engine("udt-port"))
 
-_TEXTS = {word[0]: word[3] for word in _look.ENGINE_WORDS["netflux"]}
-_NETFLUX_HISTOGRAM_WORDS = tuple(
-    name for name in _TEXTS if name.startswith(tuple(f"{h}_" for h in NETFLUX_HISTOGRAMS))
+_NETFLUX_PARTS = tuple(
+    name
+    for name in ENGINE_WORDS["netflux"]
+    if name.startswith(tuple(f"{histogram}_" for histogram in NETFLUX_HISTOGRAMS))
 )
 NETFLUX = (
-    *_engine("netflux", _NETFLUX_HISTOGRAM_WORDS),
-    *(field for name in NETFLUX_HISTOGRAMS for field in times(name, _TEXTS[f"{name}_count"])),
+    *_engine("netflux", _NETFLUX_PARTS),
+    *(
+        field
+        for name, _, _, text, _ in monitor.ENGINE_HISTOGRAMS["netflux"]
+        for field in times(name, text)
+    ),
 )
 
 MUX = tuple(_engine("mux"))

@@ -1,21 +1,21 @@
-"""A channel, a worker, a pool at one look: the contents of a `rtstat.snapshot.Snapshot`.
+"""A channel, a worker, a pool at one snapshot: the contents of a `rtstat.snapshot.Snapshot`.
 
-A view keeps the row of numbers that `rtstat._look` copied, and the row of the previous look. It
-converts only the numbers that are used. Every counter and gauge can be read by its name:
+A view keeps the row of numbers that `shmring.observe.monitor` read, and the row of the previous
+snapshot. It converts only the numbers that are used. Every counter and gauge can be read by its
+name:
 
     view["tx_sent"]           since the channel was opened, or reset, or `Watch.rebase`
-    view.delta("tx_sent")     between the last two looks; None: there was only one
+    view.delta("tx_sent")     between the last two snapshots; None: there was only one
     view.rate("tx_sent")      the same per second
-    view.times("lateness")    a histogram summed up; interval=True: of what came between two looks
+    view.times("lateness")    a histogram summed up; interval=True: between two snapshots
     view.rtp["lost"]          the same of the engine's part; None for channels of other engines
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rtstat import _look
 from rtstat.frozen import Frozen
 from rtstat.numbers import (
     CHANNEL_HISTOGRAMS,
@@ -31,9 +31,11 @@ from rtstat.numbers import (
 from rtstat.parts import ENGINE_VIEWS, MuxView, NetfluxView, RtpView, UdtPortView, UdtView
 from rtworkers import layout
 from rtworkers.owner import process_id
+from shmring.observe.monitor import READER_WORDS
 
 if TYPE_CHECKING:
     from rtworkers.history import DistinctError
+    from shmring.observe.monitor import ChannelMonitor, WorkerMonitor
 
 STALE_NS = 1_000_000_000
 """If a heartbeat is older than this, the other values are not true any more."""
@@ -56,11 +58,11 @@ LATE = (
 VERDICTS = ("tx_on_time", *LATE[:-1], "tx_cancelled", "tx_failed", LATE[-1])
 """Counters of all verdicts, in the order of their numbers."""
 
-# Positions of the numbers that every look needs.
+# Positions of the numbers that every snapshot needs.
 _STATE = CHANNEL_WORDS["state"]
 _HEARTBEAT = CHANNEL_WORDS["heartbeat_mono_ns"]
-_LOOKED = CHANNEL_WORDS["looked_mono_ns"]
-_WORKER_LOOKED = WORKER_WORDS["looked_mono_ns"]
+_READ = CHANNEL_WORDS["read_mono_ns"]
+_WORKER_READ = WORKER_WORDS["read_mono_ns"]
 _LATE_AT = tuple(CHANNEL_WORDS[name] for name in LATE)
 
 
@@ -135,10 +137,10 @@ def _reader(slot: int, owner: int, *counts: int) -> ReaderView:
 
 
 class ChannelView(Numbers):
-    """A channel at one look. Rates and intervals are None at a watch's first look."""
+    """A channel at one snapshot. Rates and intervals are None at a watch's first snapshot."""
 
     facts: ChannelFacts
-    segment: Any  # _look.Segment
+    monitor: ChannelMonitor
     created_age_s: float
     """Time since its file was made or renamed."""
 
@@ -192,8 +194,8 @@ class ChannelView(Numbers):
         """Time since the last heartbeat of its worker for it. All other values are as old as that.
         None: never."""
         beat: int = self.now[_HEARTBEAT]
-        looked: int = self.now[_LOOKED]
-        return max(0, looked - beat) if beat > 0 else None
+        read_ns: int = self.now[_READ]
+        return max(0, read_ns - beat) if beat > 0 else None
 
     @property
     def health(self) -> str:
@@ -228,7 +230,7 @@ class ChannelView(Numbers):
     @property
     def age_s(self) -> float:
         """Time since it was opened."""
-        return max(0, self["looked_mono_ns"] - self["opened_mono_ns"]) / NS_PER_S
+        return max(0, self["read_mono_ns"] - self["opened_mono_ns"]) / NS_PER_S
 
     # --- how much ---------------------------------------------------------------------------------
 
@@ -283,21 +285,20 @@ class ChannelView(Numbers):
 
     @property
     def lateness_interval(self) -> Times | None:
-        """The same for the packets sent between the last two looks."""
+        """The same for the packets sent between the last two snapshots."""
         return self.times("lateness", interval=True)
 
     def buckets(self, name: str, *, interval: bool = False) -> list[tuple[int, int]]:
         """Return a whole histogram of the channel or of its engine: (largest value of the bucket in
         ns, entries in it), without empty buckets.
 
-        It has the values of the *last* look of the watch to which this view belongs.
+        It has the values of the *last* snapshot of the watch to which this view belongs.
         """
         if name in CHANNEL_HISTOGRAMS:
             place = CHANNEL_HISTOGRAMS.index(name)
         else:
             place = len(CHANNEL_HISTOGRAMS) + NETFLUX_HISTOGRAMS.index(name)
-        buckets: list[tuple[int, int]] = self.segment.buckets(place, interval)
-        return buckets
+        return self.monitor.buckets(place, interval)
 
     # --- rings and readers ------------------------------------------------------------------------
 
@@ -321,8 +322,8 @@ class ChannelView(Numbers):
         row = self.now
         first = len(CHANNEL_WORDS) + len(ENGINE_WORDS.get(self.engine, ()))
         return tuple(
-            _reader(*row[i : i + _look.READER_WORDS].tolist())
-            for i in range(first, len(row), _look.READER_WORDS)
+            _reader(*row[i : i + READER_WORDS].tolist())
+            for i in range(first, len(row), READER_WORDS)
         )
 
     @property
@@ -371,12 +372,12 @@ class ChannelView(Numbers):
 
 
 class WorkerView(Numbers):
-    """A worker at one look."""
+    """A worker at one snapshot."""
 
     namespace: str
     pool: str
     slot: int
-    page: Any  # _look.Page
+    monitor: WorkerMonitor
     errors: tuple[DistinctError, ...]
     """Distinct errors that the worker, or its pool about it, recorded."""
 
@@ -428,8 +429,8 @@ class WorkerView(Numbers):
     @property
     def heartbeat_age_ns(self) -> int:
         """Time since its last heartbeat. All other values are as old as that."""
-        looked: int = self.now[_WORKER_LOOKED]
-        return max(0, looked - self["heartbeat_mono_ns"])
+        read_ns: int = self.now[_WORKER_READ]
+        return max(0, read_ns - self["heartbeat_mono_ns"])
 
     @property
     def healthy(self) -> bool:
@@ -442,11 +443,11 @@ class WorkerView(Numbers):
 
     @property
     def age_s(self) -> float:
-        return max(0, self["looked_mono_ns"] - self["started_mono_ns"]) / NS_PER_S
+        return max(0, self["read_mono_ns"] - self["started_mono_ns"]) / NS_PER_S
 
     @property
     def cpu_share(self) -> float:
-        """Share of its core (0 to 1) between the last two looks. At the first look: since it
+        """Share of its core (0 to 1) between the last two snapshots. At the first one: since it
         started."""
         return self._share("cpu_ns")
 
@@ -493,8 +494,7 @@ class WorkerView(Numbers):
 
     def buckets(self, *, interval: bool = False) -> list[tuple[int, int]]:
         """The whole histogram of `wake_latency`, like `ChannelView.buckets`."""
-        buckets: list[tuple[int, int]] = self.page.buckets(interval)
-        return buckets
+        return self.monitor.buckets(interval)
 
 
 class PoolView(Frozen):

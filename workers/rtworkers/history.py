@@ -200,12 +200,22 @@ def _read(name: paths.ShmName, raw: bytes) -> WorkerRecord | None:
         tuple(_events(name, raw, oldest, tail)),
         oldest,
         suppressed,
-        (
-            *_errors(name, raw, layout.ERRORS_AT, "worker"),
-            *_errors(name, raw, layout.POOL_ERRORS_AT, "pool"),
-        ),
-        sum(_OTHERS.unpack_from(raw, at)[0] for at in (layout.ERRORS_AT, layout.POOL_ERRORS_AT)),
+        errors_in(name, raw),
+        other_errors_in(raw),
     )
+
+
+def errors_in(name: paths.ShmName, raw: bytes) -> tuple[DistinctError, ...]:
+    """Return the distinct errors in a copy of a page: the worker's, then its pool's about it."""
+    return (
+        *_errors(name, raw, layout.ERRORS_AT, "worker"),
+        *_errors(name, raw, layout.POOL_ERRORS_AT, "pool"),
+    )
+
+
+def other_errors_in(raw: bytes) -> int:
+    """Return how many errors found no room in the logs of a copy of a page."""
+    return sum(_OTHERS.unpack_from(raw, at)[0] for at in (layout.ERRORS_AT, layout.POOL_ERRORS_AT))
 
 
 def _events(name: paths.ShmName, raw: bytes, oldest: int, tail: int) -> Iterator[Event]:

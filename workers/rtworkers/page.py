@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 from rtworkers import layout, liveness
 from rtworkers.layout import WORKER_SEGMENT_BYTES
 
 HEAD = struct.Struct("<QI")  # magic, version
 _PAGE = struct.Struct(layout.WORKER_PAGE)
-_NOT_PINNED = 0xFFFFFFFF
+NOT_PINNED = 0xFFFFFFFF
 _POLICIES = {os.SCHED_OTHER: "other", os.SCHED_FIFO: "fifo", os.SCHED_RR: "rr"}
 _PROFILES = tuple(layout.PROFILE)
 _PLAIN = (
@@ -72,7 +73,7 @@ def create(posix_name: str) -> int:
 
 
 def copy(fd: int) -> bytes:
-    """Return the whole page. Raises ValueError for one of another version of this package.
+    """Return the whole page. Raises ValueError for a file of another size.
 
     It is read, not mapped, so that a file that is truncated meanwhile causes an error and no
     signal.
@@ -80,10 +81,26 @@ def copy(fd: int) -> bytes:
     found = os.pread(fd, WORKER_SEGMENT_BYTES + 1, 0)
     if len(found) != WORKER_SEGMENT_BYTES:
         raise ValueError(
-            f"a worker's page has {os.fstat(fd).st_size} bytes, not {WORKER_SEGMENT_BYTES}: "
-            "the worker is of another version of shmring; end it, and start it with this one"
+            f"not a worker's page of this version of shmring: it has {os.fstat(fd).st_size} bytes "
+            f"instead of {WORKER_SEGMENT_BYTES}. End the worker and start it with this version"
         )
     return found
+
+
+def numbers(page: bytes) -> dict[str, Any]:
+    """Return all fields as they are in shared memory. Raises ValueError for a page that its worker
+    has not finished, and for one of another version of this package."""
+    now = dict(zip(layout.WORKER_PAGE_FIELDS, _PAGE.unpack_from(page), strict=True))
+    if now["version"] == 0:
+        raise ValueError("its worker has not finished it yet, or has died")
+    if now["magic"] != layout.SHM_MAGIC:
+        raise ValueError(f"not a worker's page (magic number {now['magic']:#018x})")
+    if now["version"] != layout.SHM_LAYOUT_VERSION:
+        raise ValueError(
+            f"the page has layout version {now['version']}, this build understands "
+            f"{layout.SHM_LAYOUT_VERSION}: use the same shmring version in all processes"
+        )
+    return now
 
 
 def facts(fd: int) -> PageFacts | None:
@@ -98,8 +115,9 @@ def facts(fd: int) -> PageFacts | None:
 def read(page: bytes) -> PageFacts | None:
     """Return the contents of the page. None while its worker has not finished writing it, or for a
     page of another version of this package."""
-    now = dict(zip(layout.WORKER_PAGE_FIELDS, _PAGE.unpack_from(page), strict=True))
-    if (now["magic"], now["version"]) != (layout.SHM_MAGIC, layout.SHM_LAYOUT_VERSION):
+    try:
+        now = numbers(page)
+    except ValueError:
         return None
     policy, profile = now["sched_policy"], now["profile"]
     return PageFacts(
@@ -119,7 +137,7 @@ def read(page: bytes) -> PageFacts | None:
 
 
 def _core(number: int) -> int | None:
-    return None if number == _NOT_PINNED else number
+    return None if number == NOT_PINNED else number
 
 
 def _text(field: bytes) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from rtstat import _look
 from rtworkers import control, layout
 from shmring import _facts, _numbers
 from shmring._ring import ffi, lib
+from shmring.observe import monitor
 
 TABLES = [
     ("csrc/shm/shm_layout.h", "SHM_COUNTERS", ("docs/guide.md",)),
@@ -78,11 +78,11 @@ def test_the_compiler_counts_as_many(kind: type[Any], total: int) -> None:
 @pytest.mark.parametrize(
     ("words", "kind"),
     [
-        (_look.CHANNEL_WORDS, _numbers.ChannelCounters),
-        (_look.ENGINE_WORDS["rtp"], _numbers.RtpNumbers),
-        (_look.ENGINE_WORDS["netflux"], _numbers.NetfluxNumbers),
-        (_look.ENGINE_WORDS["udt"], _numbers.UdtNumbers),
-        (_look.ENGINE_WORDS["udt-port"], _numbers.UdtPortNumbers),
+        (monitor.CHANNEL_WORDS, _numbers.ChannelCounters),
+        (monitor.ENGINE_WORDS["rtp"], _numbers.RtpNumbers),
+        (monitor.ENGINE_WORDS["netflux"], _numbers.NetfluxNumbers),
+        (monitor.ENGINE_WORDS["udt"], _numbers.UdtNumbers),
+        (monitor.ENGINE_WORDS["udt-port"], _numbers.UdtPortNumbers),
     ],
 )
 def test_the_words_of_rtstat_are_those_of_the_tables(words: list[Any], kind: type[Any]) -> None:

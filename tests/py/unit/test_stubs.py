@@ -9,7 +9,6 @@ import pytest
 HAND_WRITTEN = [
     "shmring._hot",
     "rtpsynth._core",
-    "rtstat._look",
 ]
 
 

@@ -9,7 +9,6 @@ import pytest
 
 MODULES = [
     "shmring._hot",
-    "rtstat._look",
     "rtpsynth._core",
 ]
 

@@ -2,12 +2,12 @@
 
 rows.py      a table that draws only the visible rows
 columns.py   the cells of the tables of pools, workers, channels, readers, errors
-history.py   a few numbers per channel and look, for the sparklines
+history.py   a few numbers per channel and snapshot, for the sparklines
 overview.py  all workers and channels
 detail.py    one channel: facts, histogram, sparklines, the engine's part
 parts.py     the engine's part of a channel
 charts.py    a histogram as text
-text.py      text rebuilt at each look: errors, and what happened
+text.py      text rebuilt at each snapshot: errors, and what happened
 help.py      keys and columns
 app.py       the clock of the view, its keys, and what its screens share
 """

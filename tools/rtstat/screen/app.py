@@ -1,4 +1,4 @@
-"""The clock and the keys of the view, and what its screens share: watch, last look, history."""
+"""The clock and the keys of the view, and what its screens share: watch, last snapshot, history."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from rtstat.snapshot import Snapshot, Watch
 from rtstat.targets import Clocks
 from shmring import observe
 
-_SECOND_LOOK_S = 0.25
+_SECOND_SNAPSHOT_S = 0.25
 _FASTEST_S = 0.1
 _SLOWEST_S = 60.0
 
 
 class RtstatApp(App[int]):
-    """rtstat's full screen. It ends with the exit code of the last look: 0 healthy, 2 not."""
+    """rtstat's full screen. It ends with the exit code of the last snapshot: 0 healthy, 2 not."""
 
     TITLE = "rtstat"
     ENABLE_COMMAND_PALETTE = False
@@ -77,30 +77,30 @@ class RtstatApp(App[int]):
         return self._overview
 
     def on_mount(self) -> None:
-        # The first look shows what exists. A second one, soon after, adds the rates.
+        # The first snapshot shows what exists. A second one, soon after, adds the rates.
         self._take()
-        self.set_timer(min(_SECOND_LOOK_S, self._interval_s), self._tick)
+        self.set_timer(min(_SECOND_SNAPSHOT_S, self._interval_s), self._tick)
         self._timer = self.set_interval(self._interval_s, self._tick)
 
-    # --- looking --------------------------------------------------------------------------------
+    # --- reading --------------------------------------------------------------------------------
 
     def _tick(self) -> None:
         if not self.paused:
-            self.look()
+            self.read()
 
-    def look(self) -> None:
-        """Look once, and show the result."""
+    def read(self) -> None:
+        """Read once, and show the result."""
         self._take()
         self.show()
 
     def _take(self) -> None:
-        self.shot = self._watch.look()
+        self.shot = self._watch.read()
         self.history.add(self.shot)
 
     def show(self) -> None:
-        """Show the last look on the active screen. Screens call this when they appear."""
+        """Show the last snapshot on the active screen. Screens call this when they appear."""
         if self.shot is None or not self.screen_stack:
-            return  # no look yet, or the program is ending
+            return  # no snapshot yet, or the program is ending
         screen = self.screen
         if isinstance(screen, (Overview, ChannelScreen, TextScreen)) and screen.is_whole:
             screen.show(self.shot, self._title(self.shot))
@@ -135,7 +135,7 @@ class RtstatApp(App[int]):
         self._watch.rebase()
         self._since = time.time()
         self.history = History()
-        self.look()
+        self.read()
 
     def action_pace(self, factor: float) -> None:
         self._interval_s = min(max(self._interval_s * factor, _FASTEST_S), _SLOWEST_S)

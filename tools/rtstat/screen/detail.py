@@ -96,7 +96,7 @@ class ChannelScreen(Screen[None]):
     # --- showing ------------------------------------------------------------------------------
 
     def show(self, shot: Snapshot, title: str) -> None:
-        """Show a look, under a title line."""
+        """Show a snapshot, under a title line."""
         self.query_one("#title", Static).update(title, layout=False)
         channel = shot.channel(self.key[1], self.key[0])
         trouble = self.query_one("#trouble", Static)

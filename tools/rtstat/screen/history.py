@@ -1,4 +1,4 @@
-"""A few numbers of each channel at each look, for the sparklines."""
+"""A few numbers of each channel at each snapshot, for the sparklines."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 from rtstat.snapshot import Snapshot
 from rtstat.views import ChannelView
 
-LOOKS = 120
+SNAPSHOTS = 120
 
 
 class Moment(NamedTuple):
-    """One channel between two looks."""
+    """One channel between two snapshots."""
 
     tx_pps: float
     rx_pps: float
@@ -23,16 +23,16 @@ class Moment(NamedTuple):
 
 
 class History:
-    """The last `LOOKS` moments of every channel."""
+    """The last `SNAPSHOTS` moments of every channel."""
 
     def __init__(self) -> None:
         self._moments: dict[tuple[str, str], deque[Moment]] = {}
 
     def add(self, shot: Snapshot) -> None:
-        """Add a look, and forget the channels that are gone."""
+        """Add a snapshot, and forget the channels that are gone."""
         before, self._moments = self._moments, {}
         for channel in shot.channels:
-            moments = before.get(channel.key) or deque(maxlen=LOOKS)
+            moments = before.get(channel.key) or deque(maxlen=SNAPSHOTS)
             self._moments[channel.key] = moments
             if channel.seconds is not None:
                 moments.append(_moment(channel))

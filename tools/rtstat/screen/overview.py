@@ -72,7 +72,7 @@ class Overview(Screen[None]):
     # --- showing ------------------------------------------------------------------------------
 
     def show(self, shot: Snapshot, title: str) -> None:
-        """Show a look, under a title line."""
+        """Show a snapshot, under a title line."""
         self._shot = shot
         self._fill()
         words = f"   filter: {self._words}" if self._words else ""

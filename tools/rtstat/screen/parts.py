@@ -59,7 +59,7 @@ def histograms_of(channel: ChannelView) -> list[str]:
 
 def times_of(channel: ChannelView, name: str, *, interval: bool) -> Times | None:
     """Return a summary of one of `histograms_of`, or None for an interval without a
-    previous look."""
+    previous snapshot."""
     return _holder(channel, name).times(name, interval=interval)
 
 

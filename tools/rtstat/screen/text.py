@@ -1,4 +1,4 @@
-"""A screen of text that is rebuilt at each look: errors, a worker's flight recorder, why."""
+"""A screen of text that is rebuilt at each snapshot: errors, a worker's flight recorder, why."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rtstat.snapshot import Snapshot
 
 
 class TextScreen(Screen[None]):
-    """Shows the text that a function makes from a look. Read errors are shown as text."""
+    """Shows the text that a function makes from a snapshot. Read errors are shown as text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,backspace", "back", "back")]
 
@@ -43,7 +43,7 @@ class TextScreen(Screen[None]):
         self.call_after_refresh(self.app.show)
 
     def show(self, shot: Snapshot, title: str) -> None:
-        """Show a look, under a title line."""
+        """Show a snapshot, under a title line."""
         self.query_one("#title", Static).update(f"{title}   {self._head}", layout=False)
         try:
             text = self._make(shot)

@@ -43,7 +43,7 @@ watch, looks = Watch(space), 0
 registry = CollectorRegistry()
 registry.register(Collector(Watch(space)))
 while time.monotonic() < until:
-    shot = watch.look()
+    shot = watch.read()
     json.dumps(facts(shot, Selection(nothing)), allow_nan=False)
     overview(shot, Selection(nothing))
     shmring.channels(space)

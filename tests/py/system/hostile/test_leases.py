@@ -59,7 +59,7 @@ def test_who_looks_on_sees_the_others(leased: str, shmring_pool: shmring.Pool) -
     (file,) = shmring.unreadable(space)
     assert (file.name, file.reason) == ("leased", REASON)
     with Watch(space) as watch:
-        shot = watch.look()
+        shot = watch.read()
         assert [channel.name for channel in shot.channels] == ["ctl"]
         assert [item.name for item in shot.unreadable] == ["leased"]
 

@@ -37,9 +37,9 @@ def test_rtp(shmring_namespace, shmring_pool, eventually):
     with Watch(shmring_namespace) as watch:
         for _ in range(20):
             here.send(bytes(160))
-        eventually(lambda: watch.look().channel("phone").rtp["delivered"] >= 10)
-        eventually(lambda: watch.look().channel("caller").rtp["sent"] >= 20)
-        view = watch.look().channel("phone").rtp
+        eventually(lambda: watch.read().channel("phone").rtp["delivered"] >= 10)
+        eventually(lambda: watch.read().channel("caller").rtp["sent"] >= 20)
+        view = watch.read().channel("phone").rtp
         facts = values("rtp", view)
         stats = there.stats().rtp
     assert view.remote_ssrc == stats.remote_ssrc == here.stats().rtp.ssrc
@@ -63,7 +63,7 @@ def test_udt(shmring_namespace, eventually):
             got = 0
             while got < 100_000:
                 got += len(server.recv(100_000, timeout=PATIENCE_S))
-            shot = watch.look()
+            shot = watch.read()
             ends = [c for c in shot.channels if c.udt is not None]
             ports = [c for c in shot.channels if c.udt_port is not None]
             sender = next(c.udt for c in ends if c.udt["sent_bytes"] == 100_000)
@@ -91,8 +91,8 @@ def test_netflux(shmring_namespace, shmring_pool, eventually):
     here.aim(there.local)
     here.update(b"1234")
     with Watch(shmring_namespace) as watch:
-        eventually(lambda: watch.look().channel("here").netflux["acknowledged"] >= 20)
-        channel = watch.look().channel("here")
+        eventually(lambda: watch.read().channel("here").netflux["acknowledged"] >= 20)
+        channel = watch.read().channel("here")
         view = channel.netflux
         facts = values("netflux", view)
         assert (view.alive, view.heard, view.cycle_ns, view.watch_ns) == (
@@ -105,10 +105,10 @@ def test_netflux(shmring_namespace, shmring_pool, eventually):
         assert view.times("rtt").count >= 20
         assert facts["accepted"] >= facts["rtt_count"] // 2 > 0
         assert sum(n for _, n in channel.buckets("rtt")) == facts["rtt_count"]
-        other = watch.look().channel("there").netflux
+        other = watch.read().channel("there").netflux
         assert other.cycle_ns == 5_000_000
         here.configure(cycle_ns=4_000_000)
-        eventually(lambda: watch.look().channel("here").netflux.cycle_ns == 4_000_000)
+        eventually(lambda: watch.read().channel("here").netflux.cycle_ns == 4_000_000)
     here.end()
     there.end()
 
@@ -118,7 +118,7 @@ def test_mux(shmring_namespace):
     try:
         server.create_channel(lambda *arguments: None)
         with Watch(shmring_namespace) as watch:
-            (mux,) = [c.mux for c in watch.look().channels if c.mux is not None]
+            (mux,) = [c.mux for c in watch.read().channels if c.mux is not None]
         assert mux["open"] == 1
         assert values("mux", mux) == {"open": 1, "lost": 0}
     finally:
@@ -137,16 +137,16 @@ def test_every_row_of_the_table_is_complete():
             assert FIELD[scope, field.name] is field
 
 
-@pytest.mark.parametrize("looks", [1, 2])
+@pytest.mark.parametrize("snapshots", [1, 2])
 def test_every_value_can_be_had_and_is_json(
-    shmring_namespace, shmring_pool, shmring_channel, looks
+    shmring_namespace, shmring_pool, shmring_channel, snapshots
 ):
     shmring_channel("ctl")
     shmring_pool.open("rtp", local=(HERE, 0), remote=(HERE, 9), engine=shmring.Rtp(codec="pcmu"))
     shmring.attach("ctl", namespace=shmring_namespace).try_recv()
     with Watch(shmring_namespace) as watch:
-        for _ in range(looks):
-            shot = watch.look()
+        for _ in range(snapshots):
+            shot = watch.read()
             time.sleep(0.01)
         found: dict[str, Any] = {
             "snapshot": shot,
@@ -160,7 +160,7 @@ def test_every_value_can_be_had_and_is_json(
             json.dumps(row, allow_nan=False)
             assert list(row) == [field.name for field in FIELDS[scope]]
             for field in FIELDS[scope]:
-                if field.kind == "interval" and looks == 1 and scope not in ("worker", "rtp"):
+                if field.kind == "interval" and snapshots == 1 and scope not in ("worker", "rtp"):
                     assert row[field.name] is None, field
                 if field.kind == "accumulated":
                     assert row[field.name] is not None, field

@@ -25,7 +25,7 @@ HERE = ("127.0.0.1", 0)
 PATIENCE_S = 60.0
 SEED = 20240611
 
-# Reads lines "path size": writes the bytes that follow on standard input there, looks twice, and
+# Reads lines "path size": writes the bytes that follow on standard input there, reads twice, and
 # says what it saw of it. Everything of every view is asked for.
 LOOKER = """
 import json, sys
@@ -44,7 +44,7 @@ while line := stream.readline():
     with open(path, "wb") as file:
         file.write(stream.read(int(size)))
     for _ in range(2):
-        shot = watch.look()
+        shot = watch.read()
         json.dumps(facts(shot, Selection(nothing)), allow_nan=False)
         overview(shot, Selection(nothing))
         for channel in shot.channels:
@@ -117,7 +117,7 @@ def samples(shmring_pool: shmring.Pool, shmring_namespace: str) -> dict[str, byt
         a.recv(timeout=20)
         found = {}
         with Watch(shmring_namespace) as watch:
-            shot = watch.look()
+            shot = watch.read()
         for channel in shot.channels:
             path = file_of(shmring_namespace, f"c:{channel.name}")
             found.setdefault(channel.engine, path.read_bytes())
@@ -178,13 +178,13 @@ def test_a_segment_that_shrinks_under_the_looker_is_marked(
         Watch(shmring_namespace) as watch,
     ):
         path.write_bytes(whole)
-        assert watch.look().channel("shrinks") is not None
+        assert watch.read().channel("shrinks") is not None
         os.truncate(path, 4096)
         old = path.stat().st_ctime - 60
         os.utime(path, (old, old))
-        assert watch.look().channel("shrinks") is None
+        assert watch.read().channel("shrinks") is None
         path.unlink()
-        assert watch.look().unreadable == ()
+        assert watch.read().unreadable == ()
 
 
 @pytest.mark.parametrize("name", ["c:garbage", "w:garbage:0"])
@@ -235,7 +235,7 @@ def test_names_that_are_not_ours_are_left_alone(shmring_namespace: str) -> None:
     ):
         one.write_bytes(b"x")
         two.write_bytes(b"x")
-        assert watch.look().unreadable == ()
+        assert watch.read().unreadable == ()
 
 
 def test_links_pipes_and_folders_keep_nobody_waiting(
@@ -249,7 +249,7 @@ def test_links_pipes_and_folders_keep_nobody_waiting(
     folder.mkdir()
     try:
         with Watch(shmring_namespace) as watch:
-            shot = watch.look()
+            shot = watch.read()
         assert shot.channels == ()
         assert {item.name for item in shot.unreadable} <= {"pipe", "link", "folder"}
     finally:

@@ -90,8 +90,8 @@ def test_a_user_who_may_only_read_sees_it_all(shmring_namespace, shmring_channel
             os.setresgid(65534, 65534, 65534)
             os.setresuid(65534, 65534, 65534)
             with Watch(shmring_namespace) as watch:
-                watch.look()
-                shot = watch.look()
+                watch.read()
+                shot = watch.read()
             sees = shot.healthy and len(shot.channels) == 2 and len(shot.workers) == 1
             sees = sees and shot.channel("ctl-peer")["rx_received"] == 1
             writable = any(os.access(file, os.W_OK) for file in files)
@@ -124,4 +124,4 @@ def test_tools_that_are_stopped_and_killed_hold_up_nothing(shmring_channel, shmr
             tool.kill()
             tool.communicate()
     with Watch(shmring_namespace) as watch:
-        assert watch.look().channels == ()
+        assert watch.read().channels == ()

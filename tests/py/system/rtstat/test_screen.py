@@ -111,6 +111,8 @@ def test_the_overview_shows_workers_and_channels(shmring_namespace, shmring_pool
         # Late ones are counted, and how late the latest was is told in ms.
         assert "5" in drawn[2].split()
         assert "ms" in drawn[2]
+        # The table gets its height at the next refresh after its rows.
+        await until(pilot, lambda: table(app, "workers").size.height > 1)
         workers = text_of(table(app, "workers")).splitlines()
         assert workers[0].split()[:3] == ["worker", "state", "beat"]
         assert str(shmring_pool.workers()[0].pid) in workers[1]

@@ -1,7 +1,8 @@
-#include "python/rtstat/look.h"
+#include "client/monitor.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define QUANTILES 4
 static const double SHARES[QUANTILES] = {0.5, 0.9, 0.99, 0.999};
@@ -25,7 +26,7 @@ typedef struct range {
 
 /* All of SHARES in one pass, with the results of rt_hist_quantile_ns. Buckets hold `count` entries.
  */
-static void quantiles(const look_buckets_t *b, range_t range, uint64_t count, int64_t lo,
+static void quantiles(const monitor_counts_t *b, range_t range, uint64_t count, int64_t lo,
                       int64_t hi, int64_t *out)
 {
     uint64_t below = 0;
@@ -39,7 +40,7 @@ static void quantiles(const look_buckets_t *b, range_t range, uint64_t count, in
     }
 }
 
-static uint64_t count_of(const look_buckets_t *b, range_t range)
+static uint64_t count_of(const monitor_counts_t *b, range_t range)
 {
     uint64_t count = 0;
     for (unsigned i = range.first; i <= range.last; i++)
@@ -48,7 +49,7 @@ static uint64_t count_of(const look_buckets_t *b, range_t range)
 }
 
 /* Lowest value of the first bucket in use, largest of the last one. */
-static void edges(const look_buckets_t *b, range_t range, int64_t *lo, int64_t *hi)
+static void edges(const monitor_counts_t *b, range_t range, int64_t *lo, int64_t *hi)
 {
     while (range.first < range.last && b->n[range.first] == 0)
         range.first++;
@@ -60,11 +61,11 @@ static void edges(const look_buckets_t *b, range_t range, int64_t *lo, int64_t *
 
 /* --- keeping ---------------------------------------------------------------------------------- */
 
-static int make_room(look_hist_t *h)
+static int make_room(monitor_hist_t *h)
 {
     if (h->total != NULL)
         return 0;
-    look_buckets_t *both = calloc(2, sizeof *both);
+    monitor_counts_t *both = calloc(2, sizeof *both);
     if (both == NULL)
         return -ENOMEM;
     h->total = &both[0];
@@ -76,7 +77,7 @@ static int make_room(look_hist_t *h)
 
 /* The writer widens min and max before it counts an entry, so every entry that is counted when they
  * are read is between them. Invalid numbers make the range as wide as possible. */
-static void widen(look_hist_t *h, const rt_hist_t *from)
+static void widen(monitor_hist_t *h, const rt_hist_t *from)
 {
     unsigned first = rt_hist_index((int64_t)rt_load_relaxed(&from->min_ns));
     unsigned last = rt_hist_index((int64_t)h->max_ns);
@@ -88,7 +89,7 @@ static void widen(look_hist_t *h, const rt_hist_t *from)
     h->last = last > h->last ? last : h->last;
 }
 
-static void copy_buckets(look_hist_t *h, const rt_hist_t *from, bool is_first)
+static void copy_buckets(monitor_hist_t *h, const rt_hist_t *from, bool is_first)
 {
     for (unsigned i = h->first; i <= h->last; i++) {
         uint64_t now = rt_load_relaxed(&from->buckets[i]);
@@ -99,14 +100,14 @@ static void copy_buckets(look_hist_t *h, const rt_hist_t *from, bool is_first)
     h->interval_used = !is_first;
 }
 
-static void empty_interval(look_hist_t *h)
+static void empty_interval(monitor_hist_t *h)
 {
     if (h->interval_used)
         memset(h->interval, 0, sizeof *h->interval);
     h->interval_used = false;
 }
 
-static void tell_interval(look_hist_t *h, range_t range, uint64_t max_before_ns)
+static void tell_interval(monitor_hist_t *h, range_t range, uint64_t max_before_ns)
 {
     uint64_t count = count_of(h->interval, range);
     if (count == 0)
@@ -115,15 +116,15 @@ static void tell_interval(look_hist_t *h, range_t range, uint64_t max_before_ns)
     edges(h->interval, range, &lo, &hi);
     if (hi > (int64_t)h->max_ns || h->max_ns > max_before_ns)
         hi = (int64_t)h->max_ns;
-    h->words[LOOK_HIST_interval_count] = (int64_t)count;
-    h->words[LOOK_HIST_interval_max_ns] = hi;
-    quantiles(h->interval, range, count, lo, hi, &h->words[LOOK_HIST_interval_p50_ns]);
+    h->words[MONITOR_HIST_interval_count] = (int64_t)count;
+    h->words[MONITOR_HIST_interval_max_ns] = hi;
+    quantiles(h->interval, range, count, lo, hi, &h->words[MONITOR_HIST_interval_p50_ns]);
 }
 
-static void tell_total(look_hist_t *h, range_t range, int64_t min_ns)
+static void tell_total(monitor_hist_t *h, range_t range, int64_t min_ns)
 {
-    look_buckets_t rest;
-    const look_buckets_t *buckets = h->total;
+    monitor_counts_t rest;
+    const monitor_counts_t *buckets = h->total;
     int64_t lo = min_ns;
     int64_t hi = (int64_t)h->max_ns;
     if (h->base) {
@@ -138,21 +139,21 @@ static void tell_total(look_hist_t *h, range_t range, int64_t min_ns)
         edges(buckets, range, &lo, &hi);
         hi = hi > (int64_t)h->max_ns ? (int64_t)h->max_ns : hi;
     }
-    h->words[LOOK_HIST_count] = (int64_t)count;
-    h->words[LOOK_HIST_sum_ns] = (int64_t)(h->sum_ns - h->base_sum_ns);
-    h->words[LOOK_HIST_min_ns] = lo;
-    h->words[LOOK_HIST_max_ns] = hi;
-    quantiles(buckets, range, count, lo, hi, &h->words[LOOK_HIST_p50_ns]);
+    h->words[MONITOR_HIST_count] = (int64_t)count;
+    h->words[MONITOR_HIST_sum_ns] = (int64_t)(h->sum_ns - h->base_sum_ns);
+    h->words[MONITOR_HIST_min_ns] = lo;
+    h->words[MONITOR_HIST_max_ns] = hi;
+    quantiles(buckets, range, count, lo, hi, &h->words[MONITOR_HIST_p50_ns]);
 }
 
-static void tell_again(look_hist_t *h)
+static void tell_again(monitor_hist_t *h)
 {
     empty_interval(h);
-    for (unsigned i = LOOK_HIST_interval_count; i < LOOK_HIST_WORD_TOTAL; i++)
+    for (unsigned i = MONITOR_HIST_interval_count; i < MONITOR_HIST_WORDS; i++)
         h->words[i] = 0;
 }
 
-static void tell(look_hist_t *h, const rt_hist_t *from, bool is_first)
+static void tell(monitor_hist_t *h, const rt_hist_t *from, bool is_first)
 {
     uint64_t max_before_ns = h->max_ns;
     h->sum_ns = rt_load_relaxed(&from->sum_ns);
@@ -166,7 +167,7 @@ static void tell(look_hist_t *h, const rt_hist_t *from, bool is_first)
         tell_interval(h, range, max_before_ns);
 }
 
-int look_hist_update(look_hist_t *h, const rt_hist_t *from, bool is_first, int64_t *words)
+int monitor_hist_read(monitor_hist_t *h, const rt_hist_t *from, bool is_first, int64_t *words)
 {
     uint64_t count = rt_load_relaxed(&from->count);
     if (count == 0 && h->total == NULL) {
@@ -185,14 +186,14 @@ int look_hist_update(look_hist_t *h, const rt_hist_t *from, bool is_first, int64
     return 0;
 }
 
-void look_hist_forget(look_hist_t *h)
+void monitor_hist_forget(monitor_hist_t *h)
 {
     free(h->total); /* also frees the interval */
     free(h->base);
-    *h = (look_hist_t){0};
+    *h = (monitor_hist_t){0};
 }
 
-int look_hist_rebase(look_hist_t *h)
+int monitor_hist_rebase(monitor_hist_t *h)
 {
     if (h->total == NULL)
         return 0;
@@ -206,19 +207,12 @@ int look_hist_rebase(look_hist_t *h)
     return 0;
 }
 
-PyObject *look_hist_list(const look_hist_t *h, bool interval)
+void monitor_hist_copy(const monitor_hist_t *h, bool interval, uint64_t *out)
 {
-    PyObject *list = PyList_New(0);
-    const look_buckets_t *b = interval ? h->interval : h->total;
-    for (unsigned i = 0; list && b && i < RT_HIST_BUCKETS; i++) {
-        uint64_t n = b->n[i] - (h->base && !interval ? h->base->n[i] : 0);
-        if (n == 0)
-            continue;
-        PyObject *pair =
-            Py_BuildValue("LK", (long long)(rt_hist_lower_ns(i + 1) - 1), (unsigned long long)n);
-        if (pair == NULL || PyList_Append(list, pair) < 0)
-            Py_CLEAR(list);
-        Py_XDECREF(pair);
+    const monitor_counts_t *b = interval ? h->interval : h->total;
+    for (unsigned i = 0; i < RT_HIST_BUCKETS; i++) {
+        out[i] = b ? b->n[i] : 0;
+        if (h->base && !interval)
+            out[i] -= h->base->n[i];
     }
-    return list;
 }

@@ -38,23 +38,23 @@
 #define POWER_MARGIN_MIN_NS (1 * RT_NS_PER_US)
 #define POWER_MARGIN_MAX_NS (100 * RT_NS_PER_US)
 
-int idle_init(idle_t *i, shm_worker_page_t *page, bool bounded, int64_t now_mono_ns)
+void idle_init(idle_t *i, shm_worker_page_t *page, bool bounded, int64_t now_mono_ns)
 {
     *i = (idle_t){.page = page, .bounded = bounded, .last_event_mono_ns = now_mono_ns};
-    wake_margin_config_t half;
-    wake_margin_config_init(&half);
+    wake_margin_config_t normal = wake_margin_config_default();
+    wake_margin_config_t half = normal;
     half.min_ns = POWER_MARGIN_MIN_NS;
     half.max_ns = POWER_MARGIN_MAX_NS;
     half.quantile_permille = 500;
-    int rc = wake_margin_init(&i->power_margin, &half);
-    rc = rc ? rc : wake_margin_init(&i->margin, NULL);
-    spin_budget_config_t budget;
-    spin_budget_config_init(&budget);
-    budget.limit_permille = BUSY_PERMILLE;
-    budget.window_ns = BUSY_WINDOW_NS;
-    budget.burst_ns = BUSY_BURST_NS;
-    budget.rest_ns = REST_NS;
-    return rc ? rc : spin_budget_init(&i->budget, &budget, now_mono_ns);
+    wake_margin_init(&i->power_margin, &half);
+    wake_margin_init(&i->margin, &normal);
+    spin_budget_config_t budget = {
+        .limit_permille = BUSY_PERMILLE,
+        .window_ns = BUSY_WINDOW_NS,
+        .burst_ns = BUSY_BURST_NS,
+        .rest_ns = REST_NS,
+    };
+    spin_budget_init(&i->budget, &budget, now_mono_ns);
 }
 
 void idle_note_event(idle_t *i, int64_t now_mono_ns)

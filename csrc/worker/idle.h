@@ -38,8 +38,7 @@ typedef struct idle {
     shm_worker_page_t *page;
 } idle_t;
 
-/* Returns 0 or -EINVAL with a text. */
-int idle_init(idle_t *i, shm_worker_page_t *page, bool bounded, int64_t now_mono_ns);
+void idle_init(idle_t *i, shm_worker_page_t *page, bool bounded, int64_t now_mono_ns);
 
 /* Notes that something happened in this pass: work was found or an event came. */
 void idle_note_event(idle_t *i, int64_t now_mono_ns);

@@ -151,8 +151,7 @@ static void sleep_until(int64_t until_mono_ns)
 
 static void measure(int for_ms, latencies_t latencies[2])
 {
-    wake_margin_config_t margin;
-    wake_margin_config_init(&margin);
+    wake_margin_config_t margin = wake_margin_config_default();
     int64_t tick_ns = rt_clock_tick_ns();
     int64_t start_ns = (rt_mono_ns() / tick_ns + 2) * tick_ns;
     for (int64_t i = 0; i < for_ms; i++) {

@@ -129,7 +129,7 @@ static int start(worker_t *w)
     keep_freed_memory();
     rc = rc ? rc : make_tables(w);
     bool fifo = rc == 0 && rt_load_relaxed(&w->page->sched_policy) == SCHED_FIFO;
-    rc = rc ? rc : idle_init(&w->idle, w->page, fifo, rt_mono_ns());
+    idle_init(&w->idle, w->page, fifo, rt_mono_ns());
     rc = rc ? rc : poller_open(&w->poller);
     rc = rc ? rc : watch_signals(w);
     rc = rc ? rc : clock_watch_open(w);

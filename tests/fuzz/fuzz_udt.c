@@ -178,7 +178,7 @@ static void receive_handshake(input_t *in)
 static void check_data(const udt_out_t *out, const udt_view_t *view)
 {
     const uint8_t *end = memory.send + SEND_BYTES;
-    REQUIRE(out->is_data && out->head_bytes == UDT_HEADER_BYTES);
+    REQUIRE(out->payload_bytes > 0 && out->head_bytes == UDT_HEADER_BYTES);
     REQUIRE(out->payload >= memory.send && out->payload + out->payload_bytes <= end);
     REQUIRE(out->payload_bytes <= UDT_PAYLOAD_BYTES(c.mss_bytes));
     REQUIRE(!udt_seq_before(view->seq, c.snd.buffer.first));

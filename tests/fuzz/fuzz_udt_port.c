@@ -99,7 +99,7 @@ static void accept_one(const udt_handshake_t *request, const udt_address_t *from
     REQUIRE(udt_cookie_is_good(&secret, from, request->cookie, now_ns));
     REQUIRE(request->version == UDT_VERSION && udt_handshake_is_valid(request));
     if (s == NULL) {
-        udt_listener_refuse(&listener, request, reply);
+        udt_listener_refuse(request, reply);
         return;
     }
     open_slot(s, udt_port_new_id(&port), false, from);

@@ -1,24 +1,6 @@
 #include "proto/pacing/spin_budget.h"
 
-#include "base/rt_err.h"
-
-#include <errno.h>
-#include <inttypes.h>
-#include <string.h>
-
 #define PPM INT64_C(1000000)
-#define MIN_WINDOW_NS INT64_C(1000000)
-#define MAX_WINDOW_NS INT64_C(1000000000)
-
-void spin_budget_config_init(spin_budget_config_t *config)
-{
-    *config = (spin_budget_config_t){
-        .limit_permille = 930,
-        .window_ns = 10000000,
-        .burst_ns = 300000,
-        .rest_ns = 100000,
-    };
-}
 
 static int64_t divide_up(int64_t a, int64_t b)
 {
@@ -31,46 +13,16 @@ static int64_t rate_ppm(const spin_budget_config_t *c)
     return (int64_t)c->limit_permille * 1000 - divide_up(c->burst_ns * PPM, c->window_ns);
 }
 
-static int check_config(const spin_budget_config_t *c)
+void spin_budget_init(spin_budget_t *b, const spin_budget_config_t *config, int64_t now_mono_ns)
 {
-    if (c->limit_permille < 100 || c->limit_permille > 990)
-        return rt_err_set(-EINVAL, "spin budget limit_permille is %u; set 100 .. 990",
-                          c->limit_permille);
-    if (c->window_ns < MIN_WINDOW_NS || c->window_ns > MAX_WINDOW_NS)
-        return rt_err_set(-EINVAL,
-                          "spin budget window_ns is %" PRId64 "; set %" PRId64 " .. %" PRId64,
-                          c->window_ns, MIN_WINDOW_NS, MAX_WINDOW_NS);
-    int64_t most_burst = c->window_ns * c->limit_permille / 2000;
-    if (c->burst_ns <= 0 || c->burst_ns > most_burst)
-        return rt_err_set(-EINVAL,
-                          "spin budget burst_ns is %" PRId64 "; set 1 .. %" PRId64
-                          ", half of what window_ns and limit_permille allow",
-                          c->burst_ns, most_burst);
-    int64_t most_rest = c->burst_ns * PPM / rate_ppm(c);
-    if (c->rest_ns <= 0 || c->rest_ns > most_rest)
-        return rt_err_set(-EINVAL,
-                          "spin budget rest_ns is %" PRId64 "; set 1 .. %" PRId64
-                          ", which empties a full account, or raise burst_ns",
-                          c->rest_ns, most_rest);
-    return 0;
-}
-
-int spin_budget_init(spin_budget_t *b, const spin_budget_config_t *config, int64_t now_mono_ns)
-{
-    memset(b, 0, sizeof *b);
-    if (config != NULL)
-        b->config = *config;
-    else
-        spin_budget_config_init(&b->config);
-    int rc = check_config(&b->config);
-    if (rc < 0)
-        return rc;
-    b->rate_ppm = rate_ppm(&b->config);
-    b->burst_u = b->config.burst_ns * PPM;
+    *b = (spin_budget_t){
+        .config = *config,
+        .rate_ppm = rate_ppm(config),
+        .burst_u = config->burst_ns * PPM,
+        .last_mono_ns = now_mono_ns,
+    };
     b->soft_u = b->burst_u / 2;
-    b->most_u = b->burst_u + (PPM - b->rate_ppm) * b->config.window_ns;
-    b->last_mono_ns = now_mono_ns;
-    return 0;
+    b->most_u = b->burst_u + (PPM - b->rate_ppm) * config->window_ns;
 }
 
 void spin_budget_run(spin_budget_t *b, int64_t now_mono_ns)

@@ -28,8 +28,7 @@
  * A lag beyond window_ns (the process was stopped, the machine suspended) counts as window_ns.
  *
  * Sleep that takes longer counts in full, so it is never wasted. Time in which the worker was
- * awake but preempted counts as busy, which is the safe side. Defaults: 93 % over any
- * 10 ms, 90 % in the long run, bursts of 3 ms, forced rests of 0.1 ms.
+ * awake but preempted counts as busy, which is the safe side.
  *
  * One thread. Caller's memory. No clock: times are CLOCK_MONOTONIC values passed in. A time before
  * the last one counts as that one. */
@@ -39,10 +38,10 @@
 #include <stdint.h>
 
 typedef struct spin_budget_config {
-    uint32_t limit_permille; /* 100 .. 990: share of any window that may be busy; default 930 */
-    int64_t window_ns;       /* 1 ms .. 1 s; default 10 ms */
-    int64_t burst_ns;        /* > 0, at most half of limit * window; default 0.3 ms */
-    int64_t rest_ns;         /* shortest forced rest, > 0, rate * rest_ns <= burst_ns; 0.1 ms */
+    uint32_t limit_permille; /* 100 .. 990: share of any window that may be busy */
+    int64_t window_ns;       /* 1 ms .. 1 s */
+    int64_t burst_ns;        /* > 0, at most half of limit * window */
+    int64_t rest_ns;         /* shortest forced rest, > 0, rate * rest_ns <= burst_ns */
 } spin_budget_config_t;
 
 typedef struct spin_budget {
@@ -55,10 +54,8 @@ typedef struct spin_budget {
     int64_t last_mono_ns; /* accounted up to here */
 } spin_budget_t;
 
-void spin_budget_config_init(spin_budget_config_t *config);
-
-/* Starts with an empty account. config NULL: the defaults. Returns 0, or -EINVAL with a text. */
-int spin_budget_init(spin_budget_t *b, const spin_budget_config_t *config, int64_t now_mono_ns);
+/* Starts with an empty account. */
+void spin_budget_init(spin_budget_t *b, const spin_budget_config_t *config, int64_t now_mono_ns);
 
 /* The worker has been awake since the last call. */
 void spin_budget_run(spin_budget_t *b, int64_t now_mono_ns);
@@ -68,8 +65,7 @@ void spin_budget_slept(spin_budget_t *b, int64_t from_mono_ns, int64_t to_mono_n
 
 /* How long the worker must sleep now before it does anything else; 0: it need not. Accounts the
  * time up to now as run. The result is at least rest_ns, and at most rest_ns + lag * (1 - rate) /
- * rate + 1 (the 1 is rounding): 1.2 ms with the defaults, whatever happened. A sleep may be
- * interrupted: call again. */
+ * rate + 1 (the 1 is rounding), whatever happened. A sleep may be interrupted: call again. */
 int64_t spin_budget_rest_ns(spin_budget_t *b, int64_t now_mono_ns);
 
 /* How long the worker should sleep now, if it has nothing to do before free_until_mono_ns (the next

@@ -1,18 +1,8 @@
 #include "proto/pacing/wake_margin.h"
 
-#include "base/rt_err.h"
-
-#include <errno.h>
-#include <inttypes.h>
-#include <string.h>
-
-#define MAX_MARGIN_NS INT64_C(1000000000)
-#define MIN_MEMORY 64u
-#define MAX_MEMORY (1u << 20)
-
-void wake_margin_config_init(wake_margin_config_t *config)
+wake_margin_config_t wake_margin_config_default(void)
 {
-    *config = (wake_margin_config_t){
+    return (wake_margin_config_t){
         .min_ns = 20000,
         .max_ns = 200000,
         .quantile_permille = 995,
@@ -21,35 +11,13 @@ void wake_margin_config_init(wake_margin_config_t *config)
     };
 }
 
-static int check_config(const wake_margin_config_t *c)
+void wake_margin_init(wake_margin_t *m, const wake_margin_config_t *config)
 {
-    if (c->min_ns <= 0 || c->min_ns > c->max_ns || c->max_ns > MAX_MARGIN_NS)
-        return rt_err_set(-EINVAL,
-                          "wake margin bounds are %" PRId64 " .. %" PRId64
-                          " ns; set 0 < min_ns <= max_ns <= %" PRId64,
-                          c->min_ns, c->max_ns, MAX_MARGIN_NS);
-    if (c->quantile_permille < 500 || c->quantile_permille > 999)
-        return rt_err_set(-EINVAL, "wake margin quantile_permille is %u; set 500 .. 999",
-                          c->quantile_permille);
-    if (c->memory < MIN_MEMORY || c->memory > MAX_MEMORY)
-        return rt_err_set(-EINVAL, "wake margin memory is %u latencies; set %u .. %u", c->memory,
-                          MIN_MEMORY, MAX_MEMORY);
-    return 0;
-}
-
-int wake_margin_init(wake_margin_t *m, const wake_margin_config_t *config)
-{
-    memset(m, 0, sizeof *m);
-    if (config != NULL)
-        m->config = *config;
-    else
-        wake_margin_config_init(&m->config);
-    int rc = check_config(&m->config);
-    if (rc < 0)
-        return rc;
-    m->bucket_ns = (m->config.max_ns + WAKE_MARGIN_BUCKETS - 2) / (WAKE_MARGIN_BUCKETS - 1);
-    m->margin_ns = m->config.max_ns;
-    return 0;
+    *m = (wake_margin_t){
+        .config = *config,
+        .bucket_ns = (config->max_ns + WAKE_MARGIN_BUCKETS - 2) / (WAKE_MARGIN_BUCKETS - 1),
+        .margin_ns = config->max_ns,
+    };
 }
 
 /* Integer halving drops a count of one, so lone outliers fade first. */

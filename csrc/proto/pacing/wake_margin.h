@@ -42,10 +42,9 @@ typedef struct wake_margin {
     uint32_t counts[WAKE_MARGIN_BUCKETS]; /* the last one: longer than max_ns */
 } wake_margin_t;
 
-void wake_margin_config_init(wake_margin_config_t *config);
+wake_margin_config_t wake_margin_config_default(void);
 
-/* config NULL: the defaults. Returns 0, or -EINVAL with a text. */
-int wake_margin_init(wake_margin_t *m, const wake_margin_config_t *config);
+void wake_margin_init(wake_margin_t *m, const wake_margin_config_t *config);
 
 /* One sleep that ended by its timeout: latency_ns = woken_at - asked_for. Negative values (the
  * sleep was cut short by a bell or a signal) are ignored. */

@@ -1,23 +1,8 @@
 #include "proto/pacing/wire_offset.h"
 
-#include "base/rt_err.h"
-
-#include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 
-#define MAX_OFFSET_NS INT64_C(1000000000)
-
-int wire_offset_init(wire_offset_t *w, int64_t max_ns)
-{
-    memset(w, 0, sizeof *w);
-    if (max_ns < 0 || max_ns > MAX_OFFSET_NS)
-        return rt_err_set(-EINVAL,
-                          "wire offset max_ns is %" PRId64 "; set 0 (the default) .. %" PRId64,
-                          max_ns, MAX_OFFSET_NS);
-    w->max_ns = max_ns > 0 ? max_ns : WIRE_OFFSET_DEFAULT_MAX_NS;
-    return 0;
-}
+#define MAX_SAMPLE_NS INT64_C(1000000000)
 
 /* First place in sorted[] whose value is not below the given one. */
 static uint32_t place_of(const wire_offset_t *w, int32_t value)
@@ -62,10 +47,10 @@ void wire_offset_observe(wire_offset_t *w, int64_t sample_ns)
 {
     if (w->count == WIRE_OFFSET_WINDOW)
         forget_oldest(w);
-    remember(w, (int32_t)clamp(sample_ns, -MAX_OFFSET_NS, MAX_OFFSET_NS));
+    remember(w, (int32_t)clamp(sample_ns, -MAX_SAMPLE_NS, MAX_SAMPLE_NS));
     if (w->count < WIRE_OFFSET_WARM_UP)
         return;
     int64_t lower = w->sorted[(w->count - 1) / 2];
     int64_t upper = w->sorted[w->count / 2];
-    w->offset_ns = clamp((lower + upper) / 2, 0, w->max_ns);
+    w->offset_ns = clamp((lower + upper) / 2, 0, WIRE_OFFSET_MAX_NS);
 }

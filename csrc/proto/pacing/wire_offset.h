@@ -4,7 +4,7 @@
  *      send_start                     stamp
  *          |<------- sample ---------->|          stamp = the kernel's or the card's
  *
- * The offset is the median of the last WIRE_OFFSET_WINDOW samples, held within [0, max_ns]: the
+ * The offset is the median of the last WIRE_OFFSET_WINDOW samples, held within [0, WIRE_OFFSET_MAX_NS]: the
  * median ignores the outliers (0.1 ms now and then) that would pull a mean. Guarantee, once
  * WIRE_OFFSET_WARM_UP samples exist and if the median is within the bounds: among the samples in
  * the window, as many are at or above the offset as at or below it, give or take one. So the
@@ -19,19 +19,16 @@
 
 #define WIRE_OFFSET_WINDOW 127u
 #define WIRE_OFFSET_WARM_UP 16u
-#define WIRE_OFFSET_DEFAULT_MAX_NS INT64_C(50000)
+#define WIRE_OFFSET_MAX_NS INT64_C(50000)
 
+/* Zeroed: no samples. */
 typedef struct wire_offset {
-    int64_t max_ns;
     int64_t offset_ns;
     uint32_t count; /* samples in the window */
     uint32_t next;  /* place in recent[] of the oldest, which goes next */
     int32_t recent[WIRE_OFFSET_WINDOW];
     int32_t sorted[WIRE_OFFSET_WINDOW];
 } wire_offset_t;
-
-/* max_ns 0: the default of 50 us. Returns 0, or -EINVAL with a text (negative, or above 1 s). */
-int wire_offset_init(wire_offset_t *w, int64_t max_ns);
 
 /* sample_ns = stamp_ns - send_start_ns, both converted to one clock. About 50 ns of work. */
 void wire_offset_observe(wire_offset_t *w, int64_t sample_ns);

@@ -59,33 +59,25 @@ int rtcp_next(rtcp_reader_t *reader, rtcp_packet_t *packet)
     return 1;
 }
 
-rtcp_error_t rtcp_read_sr(const rtcp_packet_t *packet, rtcp_sender_t *sender)
+uint32_t rtcp_packet_source(const rtcp_packet_t *packet)
 {
-    if (packet->body_bytes < SENDER_BYTES + (uint32_t)packet->count * REPORT_BYTES)
-        return RTCP_ERR_BODY;
+    return rtp_get32(packet->body);
+}
+
+void rtcp_read_sr(const rtcp_packet_t *packet, rtcp_sender_t *sender)
+{
     const uint8_t *b = packet->body;
     sender->ssrc = rtp_get32(b);
     sender->ntp = (uint64_t)rtp_get32(b + 4) << 32 | rtp_get32(b + 8);
     sender->rtp_ts = rtp_get32(b + 12);
     sender->packets = rtp_get32(b + 16);
     sender->octets = rtp_get32(b + 20);
-    return RTCP_OK;
 }
 
-rtcp_error_t rtcp_read_rr(const rtcp_packet_t *packet, uint32_t *ssrc)
+void rtcp_read_report(const rtcp_packet_t *packet, unsigned i, rtcp_report_t *report)
 {
-    if (packet->body_bytes < 4 + (uint32_t)packet->count * REPORT_BYTES)
-        return RTCP_ERR_BODY;
-    *ssrc = rtp_get32(packet->body);
-    return RTCP_OK;
-}
-
-rtcp_error_t rtcp_read_report(const rtcp_packet_t *packet, unsigned i, rtcp_report_t *report)
-{
-    size_t at = (packet->type == RTCP_SR ? SENDER_BYTES : 4u) + (size_t)i * REPORT_BYTES;
-    if (i >= packet->count || packet->body_bytes < at + REPORT_BYTES)
-        return RTCP_ERR_BODY;
-    const uint8_t *b = packet->body + at;
+    const uint8_t *b =
+        packet->body + (packet->type == RTCP_SR ? SENDER_BYTES : 4u) + (size_t)i * REPORT_BYTES;
     uint32_t lost = rtp_get32(b + 4);
     report->ssrc = rtp_get32(b);
     report->fraction_lost = (uint8_t)(lost >> 24);
@@ -94,7 +86,6 @@ rtcp_error_t rtcp_read_report(const rtcp_packet_t *packet, unsigned i, rtcp_repo
     report->jitter = rtp_get32(b + 12);
     report->last_sr = rtp_get32(b + 16);
     report->delay_since_sr = rtp_get32(b + 20);
-    return RTCP_OK;
 }
 
 void rtcp_sdes_reader_init(rtcp_sdes_reader_t *reader, const rtcp_packet_t *packet)
@@ -157,41 +148,28 @@ int rtcp_sdes_next(rtcp_sdes_reader_t *reader, rtcp_sdes_item_t *item)
     }
 }
 
-rtcp_error_t rtcp_read_bye(const rtcp_packet_t *packet, rtcp_bye_t *bye)
+uint32_t rtcp_bye_source(const rtcp_packet_t *packet, unsigned i)
 {
-    uint32_t at = 4u * packet->count;
-    if (packet->body_bytes < at)
-        return RTCP_ERR_BODY;
-    *bye = (rtcp_bye_t){.sources = packet->count, .ssrcs = packet->body};
-    if (packet->body_bytes == at)
-        return RTCP_OK;
-    uint8_t reason_bytes = packet->body[at];
-    return reason_bytes > packet->body_bytes - at - 1 ? RTCP_ERR_BODY : RTCP_OK;
+    return rtp_get32(packet->body + (size_t)4 * i);
 }
 
-uint32_t rtcp_bye_source(const rtcp_bye_t *bye, unsigned i)
+uint32_t rtcp_nack_media_source(const rtcp_packet_t *packet)
 {
-    return rtp_get32(bye->ssrcs + (size_t)4 * i);
+    return rtp_get32(packet->body + 4);
 }
 
-rtcp_error_t rtcp_read_nack(const rtcp_packet_t *packet, rtcp_nack_t *nack)
+unsigned rtcp_nack_pair_count(const rtcp_packet_t *packet)
 {
-    if (packet->body_bytes < NACK_BYTES + PAIR_BYTES)
-        return RTCP_ERR_BODY;
-    *nack = (rtcp_nack_t){
-        .sender_ssrc = rtp_get32(packet->body),
-        .media_ssrc = rtp_get32(packet->body + 4),
-        .pairs = packet->body + NACK_BYTES,
-        .pair_count = (packet->body_bytes - NACK_BYTES) / PAIR_BYTES,
-    };
-    return RTCP_OK;
+    return (packet->body_bytes - NACK_BYTES) / PAIR_BYTES;
 }
 
-rtcp_nack_pair_t rtcp_nack_pair(const rtcp_nack_t *nack, unsigned i)
+rtcp_nack_pair_t rtcp_nack_pair(const rtcp_packet_t *packet, unsigned i)
 {
-    const uint8_t *at = nack->pairs + (size_t)PAIR_BYTES * i;
+    const uint8_t *at = packet->body + NACK_BYTES + (size_t)PAIR_BYTES * i;
     return (rtcp_nack_pair_t){.pid = rtp_get16(at), .blp = rtp_get16(at + 2)};
 }
+
+/* ---- checking ---- */
 
 static rtcp_error_t check_sdes(const rtcp_packet_t *packet)
 {
@@ -205,30 +183,40 @@ static rtcp_error_t check_sdes(const rtcp_packet_t *packet)
     return (rtcp_error_t)rc;
 }
 
+/* A BYE may end with a reason. */
+static rtcp_error_t check_bye(const rtcp_packet_t *packet)
+{
+    uint32_t at = 4u * packet->count;
+    if (packet->body_bytes == at)
+        return RTCP_OK;
+    return packet->body_bytes < at || packet->body[at] > packet->body_bytes - at - 1 ? RTCP_ERR_BODY
+                                                                                     : RTCP_OK;
+}
+
 static rtcp_error_t check_body(const rtcp_packet_t *packet)
 {
-    union {
-        rtcp_sender_t sender;
-        uint32_t ssrc;
-        rtcp_bye_t bye;
-        rtcp_nack_t nack;
-    } read;
+    uint32_t least = 0;
     switch (packet->type) {
     case RTCP_SR:
-        return rtcp_read_sr(packet, &read.sender);
+        least = SENDER_BYTES + (uint32_t)packet->count * REPORT_BYTES;
+        break;
     case RTCP_RR:
-        return rtcp_read_rr(packet, &read.ssrc);
+        least = 4 + (uint32_t)packet->count * REPORT_BYTES;
+        break;
     case RTCP_SDES:
         return check_sdes(packet);
     case RTCP_BYE:
-        return rtcp_read_bye(packet, &read.bye);
+        return check_bye(packet);
     case RTCP_APP:
-        return packet->body_bytes < APP_BYTES ? RTCP_ERR_BODY : RTCP_OK;
+        least = APP_BYTES;
+        break;
     case RTCP_RTPFB:
-        return packet->count == RTCP_FMT_NACK ? rtcp_read_nack(packet, &read.nack) : RTCP_OK;
+        least = packet->count == RTCP_FMT_NACK ? NACK_BYTES + PAIR_BYTES : 0;
+        break;
     default:
-        return RTCP_OK;
+        break;
     }
+    return packet->body_bytes < least ? RTCP_ERR_BODY : RTCP_OK;
 }
 
 static rtcp_error_t check_first(const uint8_t *data, bool reduced_size)

@@ -56,8 +56,8 @@ typedef struct rtcp_reader {
 
 /* Makes the validity checks of appendix A.2 on a whole datagram, and checks the body of every
  * packet of a known type against its count. reduced_size: any type may come first (RFC 5506).
- * Returns RTCP_OK or the first error. After RTCP_OK no rtcp_next or rtcp_read_ call on it fails,
- * except for packets of unknown type. */
+ * Returns RTCP_OK or the first error. The functions that read a packet need a datagram that has
+ * passed, and do not fail. */
 rtcp_error_t rtcp_check(const uint8_t *data, size_t size, bool reduced_size);
 
 /* True if a datagram on a port shared by both (rtcp-mux) is RTCP: RFC 5761 section 4. */
@@ -86,12 +86,13 @@ typedef struct rtcp_report {
     uint32_t delay_since_sr; /* DLSR, 1/65536 s */
 } rtcp_report_t;
 
-/* Each returns RTCP_OK or RTCP_ERR_BODY. The caller checks the type. */
-rtcp_error_t rtcp_read_sr(const rtcp_packet_t *packet, rtcp_sender_t *sender);
-rtcp_error_t rtcp_read_rr(const rtcp_packet_t *packet, uint32_t *ssrc);
+/* The source that an RR, an SR or feedback is from. */
+uint32_t rtcp_packet_source(const rtcp_packet_t *packet);
 
-/* Report i of an SR or RR. */
-rtcp_error_t rtcp_read_report(const rtcp_packet_t *packet, unsigned i, rtcp_report_t *report);
+void rtcp_read_sr(const rtcp_packet_t *packet, rtcp_sender_t *sender);
+
+/* Report i of an SR or RR, i < packet->count. */
+void rtcp_read_report(const rtcp_packet_t *packet, unsigned i, rtcp_report_t *report);
 
 typedef struct rtcp_sdes_item {
     uint32_t ssrc;
@@ -111,16 +112,12 @@ typedef struct rtcp_sdes_reader {
 
 void rtcp_sdes_reader_init(rtcp_sdes_reader_t *reader, const rtcp_packet_t *packet);
 
-/* Returns 1 and the next item, 0 at the end, RTCP_ERR_BODY for a list that is broken. */
+/* Returns 1 and the next item, 0 at the end, or in an unchecked datagram RTCP_ERR_BODY for a list
+ * that is broken. */
 int rtcp_sdes_next(rtcp_sdes_reader_t *reader, rtcp_sdes_item_t *item);
 
-typedef struct rtcp_bye {
-    unsigned sources; /* read them with rtcp_bye_source */
-    const uint8_t *ssrcs;
-} rtcp_bye_t;
-
-rtcp_error_t rtcp_read_bye(const rtcp_packet_t *packet, rtcp_bye_t *bye);
-uint32_t rtcp_bye_source(const rtcp_bye_t *bye, unsigned i);
+/* Source i of a BYE, i < packet->count. */
+uint32_t rtcp_bye_source(const rtcp_packet_t *packet, unsigned i);
 
 /* One entry of a NACK: pid is lost, and pid + 1 + i for each bit i of blp. */
 typedef struct rtcp_nack_pair {
@@ -128,15 +125,10 @@ typedef struct rtcp_nack_pair {
     uint16_t blp;
 } rtcp_nack_pair_t;
 
-typedef struct rtcp_nack {
-    uint32_t sender_ssrc;
-    uint32_t media_ssrc;
-    const uint8_t *pairs;
-    unsigned pair_count; /* read them with rtcp_nack_pair */
-} rtcp_nack_t;
-
-rtcp_error_t rtcp_read_nack(const rtcp_packet_t *packet, rtcp_nack_t *nack);
-rtcp_nack_pair_t rtcp_nack_pair(const rtcp_nack_t *nack, unsigned i);
+/* Of a NACK: the source whose packets are requested, and what is requested. */
+uint32_t rtcp_nack_media_source(const rtcp_packet_t *packet);
+unsigned rtcp_nack_pair_count(const rtcp_packet_t *packet);
+rtcp_nack_pair_t rtcp_nack_pair(const rtcp_packet_t *packet, unsigned i);
 
 /* Packs count ascending (modulo 2^16) sequence numbers into at most as many pairs. Returns how many
  * pairs. */

@@ -170,7 +170,8 @@ static void take_reports(rtcp_session_t *s, const rtcp_packet_t *packet, int64_t
 {
     for (unsigned i = 0; i < packet->count; i++) {
         rtcp_report_t report;
-        if (rtcp_read_report(packet, i, &report) != RTCP_OK || report.ssrc != s->config.ssrc)
+        rtcp_read_report(packet, i, &report);
+        if (report.ssrc != s->config.ssrc)
             continue;
         s->reported.report = report;
         s->reported.mono_ns = now_mono_ns;
@@ -184,8 +185,7 @@ static void take_sr(rtcp_session_t *s, const rtcp_packet_t *packet, int64_t now_
 {
     rtcp_sender_t sender;
     s->counters.sr_received++;
-    if (rtcp_read_sr(packet, &sender) != RTCP_OK)
-        return;
+    rtcp_read_sr(packet, &sender);
     rtcp_member_t *m = find_speaker(s, sender.ssrc, now_mono_ns, got);
     if (m != NULL) {
         m->sr = sender;
@@ -201,10 +201,8 @@ static void take_sr(rtcp_session_t *s, const rtcp_packet_t *packet, int64_t now_
 static void take_rr(rtcp_session_t *s, const rtcp_packet_t *packet, int64_t now_mono_ns,
                     rtcp_session_got_t *got)
 {
-    uint32_t ssrc;
+    uint32_t ssrc = rtcp_packet_source(packet);
     s->counters.rr_received++;
-    if (rtcp_read_rr(packet, &ssrc) != RTCP_OK)
-        return;
     (void)find_speaker(s, ssrc, now_mono_ns, got);
     if (ssrc != s->config.ssrc)
         take_reports(s, packet, now_mono_ns, got);
@@ -239,12 +237,9 @@ static void take_sdes(rtcp_session_t *s, const rtcp_packet_t *packet, int64_t no
 static void take_bye(rtcp_session_t *s, const rtcp_packet_t *packet, int64_t now_mono_ns,
                      rtcp_session_got_t *got)
 {
-    rtcp_bye_t bye;
     s->counters.bye_received++;
-    if (rtcp_read_bye(packet, &bye) != RTCP_OK)
-        return;
-    for (unsigned i = 0; i < bye.sources; i++) {
-        uint32_t ssrc = rtcp_bye_source(&bye, i);
+    for (unsigned i = 0; i < packet->count; i++) {
+        uint32_t ssrc = rtcp_bye_source(packet, i);
         if (ssrc == s->config.ssrc) {
             collided(s, got);
             continue;
@@ -275,16 +270,16 @@ static void take_nack_pair(rtcp_session_t *s, rtcp_nack_pair_t pair, rtcp_sessio
 static void take_feedback(rtcp_session_t *s, const rtcp_packet_t *packet, int64_t now_mono_ns,
                           rtcp_session_got_t *got)
 {
-    rtcp_nack_t nack;
-    if (packet->count != RTCP_FMT_NACK || rtcp_read_nack(packet, &nack) != RTCP_OK) {
+    if (packet->count != RTCP_FMT_NACK) {
         s->counters.other_received++;
         return;
     }
-    (void)find_speaker(s, nack.sender_ssrc, now_mono_ns, got);
-    if (nack.sender_ssrc == s->config.ssrc || nack.media_ssrc != s->config.ssrc)
+    uint32_t sender = rtcp_packet_source(packet);
+    (void)find_speaker(s, sender, now_mono_ns, got);
+    if (sender == s->config.ssrc || rtcp_nack_media_source(packet) != s->config.ssrc)
         return;
-    for (unsigned i = 0; i < nack.pair_count; i++)
-        take_nack_pair(s, rtcp_nack_pair(&nack, i), got);
+    for (unsigned i = 0; i < rtcp_nack_pair_count(packet); i++)
+        take_nack_pair(s, rtcp_nack_pair(packet, i), got);
 }
 
 int rtcp_session_receive(rtcp_session_t *s, const uint8_t *data, size_t size, int64_t now_mono_ns,

@@ -39,7 +39,6 @@ typedef struct udt_cc_in {
     uint32_t bandwidth_pps;       /* capacity by packet pairs, smoothed; 0: unknown */
     uint32_t mss_bytes;           /* agreed packet size, including IP and UDP headers (28) */
     uint32_t max_cwnd_packets;    /* the window that the peer requested in its handshake */
-    uint32_t flow_window_packets; /* as the peer last reported */
     uint32_t snd_curr_seq;        /* highest sent; ISN - 1 before the first */
     uint32_t snd_last_ack;        /* oldest unacknowledged, by ACKs of any length; ISN at first */
     uint32_t backlog_packets;     /* ready to leave now if pacing and windows let them: new ones and

@@ -145,7 +145,7 @@ int udt_conn_init(udt_conn_t *c, const udt_conn_config_t *config, const udt_conn
                                            .max_packets = config->send_packets},
                     at);
     at += l.send_packets;
-    udt_losslist_init(&c->snd.losses, at, udt_losslist_capacity(config->send_packets), 0);
+    udt_losslist_init(&c->snd.losses, at, udt_losslist_capacity(config->send_packets));
     at += l.send_losses;
     udt_rcvbuf_init(&c->rcv.buffer,
                     &(udt_rcvbuf_config_t){.is_stream = config->mode == UDT_MODE_STREAM,
@@ -155,7 +155,7 @@ int udt_conn_init(udt_conn_t *c, const udt_conn_config_t *config, const udt_conn
                                            .memory_is_zero = memory->own_is_zero},
                     at);
     at += l.slots;
-    udt_losslist_init(&c->rcv.losses, at, udt_losslist_capacity(c->config.receive_packets), 0);
+    udt_losslist_init(&c->rcv.losses, at, udt_losslist_capacity(c->config.receive_packets));
 
     udt_cc_in_t nothing_known = {.now_ns = now_mono_ns, .mss_bytes = config->mss_bytes};
     return udt_cc_init(&c->snd.cc, &config->cc, &nothing_known);

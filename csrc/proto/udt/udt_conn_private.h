@@ -22,7 +22,6 @@ static inline udt_out_t *outbox_next(udt_outbox_t *box)
     udt_out_t *out = &box->out[box->count++];
     out->payload = NULL;
     out->payload_bytes = 0;
-    out->is_data = false;
     return out;
 }
 

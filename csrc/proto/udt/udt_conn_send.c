@@ -61,7 +61,6 @@ static udt_cc_in_t cc_in(udt_conn_t *c, int64_t at_ns)
         .bandwidth_pps = s->capacity_pps,
         .mss_bytes = c->mss_bytes,
         .max_cwnd_packets = c->peer_window,
-        .flow_window_packets = s->flow_window,
         .snd_curr_seq = udt_seq_prev(next_seq(c)),
         .snd_last_ack = s->last_ack,
         .backlog_packets = udt_sndbuf_new_packets(&s->buffer) + s->losses.count,
@@ -470,7 +469,6 @@ static void put_data(udt_conn_t *c, udt_outbox_t *box, uint32_t seq, udt_snd_pac
     out->head_bytes = UDT_HEADER_BYTES;
     out->payload = udt_sndbuf_payload(&c->snd.buffer, p);
     out->payload_bytes = p->bytes;
-    out->is_data = true;
     note_sent(c, p);
     udt_count(c->stats, UDT_COUNT_sent, 1);
 }

@@ -67,7 +67,6 @@ typedef struct udt_out {
     uint32_t head_bytes;
     uint32_t payload_bytes; /* 0: the head is everything */
     const uint8_t *payload;
-    bool is_data;
 } udt_out_t;
 
 #define UDT_ACK2_QUEUE 32u

@@ -23,7 +23,7 @@ static udt_listener_verdict_t answer_first(udt_listener_t *l, udt_handshake_t *h
     return UDT_LISTENER_REPLY;
 }
 
-static void put_refusal(const udt_handshake_t *request, uint8_t reply[UDT_HANDSHAKE_BYTES])
+void udt_listener_refuse(const udt_handshake_t *request, uint8_t reply[UDT_HANDSHAKE_BYTES])
 {
     udt_handshake_t hs = *request;
     hs.request = UDT_REQUEST_REFUSED;
@@ -50,7 +50,7 @@ udt_listener_verdict_t udt_listener_receive(udt_listener_t *l, const void *data,
     }
     if (request->version != UDT_VERSION || request->mode != (uint32_t)l->mode) {
         l->counters.bad_version++;
-        put_refusal(request, reply);
+        udt_listener_refuse(request, reply);
         return UDT_LISTENER_REPLY;
     }
     if (!udt_handshake_is_valid(request)) {
@@ -59,11 +59,4 @@ udt_listener_verdict_t udt_listener_receive(udt_listener_t *l, const void *data,
     }
     l->counters.requests++;
     return UDT_LISTENER_REQUEST;
-}
-
-void udt_listener_refuse(udt_listener_t *l, const udt_handshake_t *request,
-                         uint8_t reply[UDT_HANDSHAKE_BYTES])
-{
-    l->counters.refused_full++;
-    put_refusal(request, reply);
 }

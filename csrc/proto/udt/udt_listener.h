@@ -30,7 +30,6 @@ typedef struct udt_listener_counters {
     uint64_t bad_cookie;   /* none, a wrong one, or an expired one */
     uint64_t bad_version;  /* refused: not version 4, or a stream where messages are expected */
     uint64_t bad_values;   /* ignored: an invalid packet size, window or id */
-    uint64_t refused_full; /* by udt_listener_refuse */
 } udt_listener_counters_t;
 
 typedef struct udt_listener {
@@ -48,7 +47,6 @@ udt_listener_verdict_t udt_listener_receive(udt_listener_t *l, const void *data,
                                             udt_handshake_t *request);
 
 /* The answer to a valid request that is refused. */
-void udt_listener_refuse(udt_listener_t *l, const udt_handshake_t *request,
-                         uint8_t reply[UDT_HANDSHAKE_BYTES]);
+void udt_listener_refuse(const udt_handshake_t *request, uint8_t reply[UDT_HANDSHAKE_BYTES]);
 
 #endif

@@ -17,10 +17,10 @@ size_t udt_losslist_memory_bytes(uint32_t capacity)
     return capacity / 8;
 }
 
-void udt_losslist_init(udt_losslist_t *l, void *memory, uint32_t capacity, uint32_t base)
+void udt_losslist_init(udt_losslist_t *l, void *memory, uint32_t capacity)
 {
     memset(memory, 0, udt_losslist_memory_bytes(capacity));
-    *l = (udt_losslist_t){.bits = memory, .capacity = capacity, .base = base, .hint = base};
+    *l = (udt_losslist_t){.bits = memory, .capacity = capacity};
 }
 
 void udt_losslist_start(udt_losslist_t *l, uint32_t base)

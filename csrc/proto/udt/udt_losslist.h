@@ -34,10 +34,10 @@ uint32_t udt_losslist_capacity(uint32_t packets);
 size_t udt_losslist_memory_bytes(uint32_t capacity);
 
 /* memory: aligned to 8, owned by the caller, in use until the caller stops using the list. Nothing
- * is lost, and the window starts at base. */
-void udt_losslist_init(udt_losslist_t *l, void *memory, uint32_t capacity, uint32_t base);
+ * is lost. */
+void udt_losslist_init(udt_losslist_t *l, void *memory, uint32_t capacity);
 
-/* Starts the window here instead. Nothing was inserted yet. */
+/* Starts the window here. Nothing was inserted yet. */
 void udt_losslist_start(udt_losslist_t *l, uint32_t base);
 
 /* Marks first .. last, as far as they are in the window, as lost. last must not be before first.

@@ -80,7 +80,6 @@ udt_parse_t udt_packet_parse(const uint8_t *data, size_t size, udt_view_t *view)
     *view = (udt_view_t){
         .is_control = (word0 & CONTROL_BIT) != 0,
         .word1 = udt_get32(data + 4),
-        .timestamp_us = udt_get32(data + 8),
         .socket_id = udt_get32(data + 12),
         .body = data + UDT_HEADER_BYTES,
         .body_bytes = (uint32_t)size - UDT_HEADER_BYTES,
@@ -89,7 +88,6 @@ udt_parse_t udt_packet_parse(const uint8_t *data, size_t size, udt_view_t *view)
         return UDT_PARSE_ID;
     if (view->is_control) {
         view->type = (uint16_t)(word0 >> 16 & 0x7fff);
-        view->ext_type = (uint16_t)word0;
         return check_control(view);
     }
     view->seq = word0;

@@ -82,10 +82,8 @@ typedef enum udt_parse {
 typedef struct udt_view {
     bool is_control;
     uint16_t type;     /* control: udt_type_t */
-    uint16_t ext_type; /* user-defined only */
     uint32_t seq;      /* data */
     uint32_t word1;    /* data: flags and message number; control: info */
-    uint32_t timestamp_us;
     uint32_t socket_id;
     const uint8_t *body;
     uint32_t body_bytes;

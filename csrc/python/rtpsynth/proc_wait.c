@@ -14,8 +14,7 @@
 
 void proc_wait_init(proc_wait_t *w)
 {
-    wake_margin_config_t margin;
-    wake_margin_config_init(&margin);
+    wake_margin_config_t margin = wake_margin_config_default();
     margin.quantile_permille = 950; /* the rarer ones would double the spinning of all */
     spin_budget_config_t budget = {
         .limit_permille = 250,

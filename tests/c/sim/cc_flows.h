@@ -114,6 +114,7 @@ static void cc_net_send(cc_net_t *net, const cc_message_t *m)
 typedef struct cc_udt_sender {
     udt_cc_t cc;
     udt_cc_in_t in;
+    uint32_t flow_window; /* packets, as the peer last reported */
     uint8_t resend[CC_RING];
     uint32_t to_resend;
     int64_t next_ps; /* earliest departure of the next packet */
@@ -226,11 +227,11 @@ static void cc_udt_open(cc_flow_t *f, const udt_cc_config_t *config)
         .bandwidth_pps = 1,
         .mss_bytes = CC_MSS,
         .max_cwnd_packets = CC_FLOW_WINDOW,
-        .flow_window_packets = CC_FLOW_WINDOW,
         .snd_curr_seq = udt_seq_add(CC_ISN, -1),
         .snd_last_ack = CC_ISN,
         .backlog_packets = 1000,
     };
+    s->flow_window = CC_FLOW_WINDOW;
     s->freed = CC_ISN;
     s->exp_count = 1;
     s->heard_ns = f->start_ns;
@@ -258,8 +259,8 @@ static uint32_t cc_unacked(const cc_udt_sender_t *s)
 static bool cc_udt_may_send(const cc_udt_sender_t *s)
 {
     uint32_t window = s->cc.cwnd_packets;
-    if (window > s->in.flow_window_packets)
-        window = s->in.flow_window_packets;
+    if (window > s->flow_window)
+        window = s->flow_window;
     return s->to_resend > 0 || cc_unacked(s) < window;
 }
 

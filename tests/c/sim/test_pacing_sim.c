@@ -256,9 +256,14 @@ static void run_scenario(const scenario_t *s)
     w->kept_budget = true;
     make_packets(s, &w->random);
     CHECK_EQ(due_heap_init(&w->schedule, MAX_PACKETS), 0);
-    CHECK_EQ(wake_margin_init(&w->margin, NULL), 0);
-    CHECK_EQ(spin_budget_init(&w->budget, NULL, 0), 0);
-    CHECK_EQ(wire_offset_init(&w->offset, 0), 0);
+    wake_margin_config_t margin = wake_margin_config_default();
+    wake_margin_init(&w->margin, &margin);
+    spin_budget_init(&w->budget,
+                     &(spin_budget_config_t){.limit_permille = 930,
+                                             .window_ns = 10 * RT_NS_PER_MS,
+                                             .burst_ns = 300 * RT_NS_PER_US,
+                                             .rest_ns = 100 * RT_NS_PER_US},
+                     0);
     int before = atomic_load(&rt_test_failure_count);
     while (w->sent < s->count && atomic_load(&rt_test_failure_count) == before)
         one_loop(w);

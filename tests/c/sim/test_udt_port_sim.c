@@ -101,7 +101,7 @@ static void accept_one(const udt_handshake_t *request, unsigned client)
     udt_address_t from = address(client);
     if (s == NULL) {
         uint8_t reply[UDT_HANDSHAKE_BYTES];
-        udt_listener_refuse(&listener, request, reply);
+        udt_listener_refuse(request, reply);
         offer(&down, reply, sizeof reply, client);
         return;
     }

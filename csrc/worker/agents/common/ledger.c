@@ -23,14 +23,14 @@ _Static_assert(SHM_COUNT_tx_producer_halted - SHM_COUNT_tx_on_time ==
                    VERDICT_PRODUCER_HALTED - VERDICT_ON_TIME,
                "verdict counters are in the order of the verdicts");
 
-int agent_ledger_init(agent_ledger_t *l, udp_t *udp, bool unstamped_path, int64_t now_mono_ns)
+void agent_ledger_init(agent_ledger_t *l, udp_t *udp, bool unstamped_path, int64_t now_mono_ns)
 {
     l->udp = udp;
     l->unstamped_path = unstamped_path;
     l->refused_ref = UINT64_MAX;
     l->unstamped = UINT16_MAX; /* the first packet is stamped, even if there are few */
     l->stamp_tokens_at_mono_ns = now_mono_ns;
-    return wire_offset_init(&l->wire, 0);
+    l->wire = (wire_offset_t){.count = 0};
 }
 
 static int64_t to_channel(const wrk_channel_t *ch, int64_t mono_ns)

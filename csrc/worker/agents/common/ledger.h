@@ -54,7 +54,7 @@ typedef struct agent_ledger {
 } agent_ledger_t;
 
 /* udp: all zero if the engine has no socket. Returns 0 or -EINVAL with a text. */
-int agent_ledger_init(agent_ledger_t *l, udp_t *udp, bool unstamped_path, int64_t now_mono_ns);
+void agent_ledger_init(agent_ledger_t *l, udp_t *udp, bool unstamped_path, int64_t now_mono_ns);
 
 /* When the packet was queued. Trusts the producer's timestamp unless it is in the future. */
 int64_t agent_enqueued_mono_ns(const tx_item_t *item, int64_t now_mono_ns);

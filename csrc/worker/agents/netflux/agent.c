@@ -144,7 +144,8 @@ static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)
     int rc = agent_path_open(ch, &a->path);
     rc = rc ? rc : netflux_agent_session_open(ch, now_mono_ns);
     rc = rc ? rc : take_remote(ch);
-    rc = rc ? rc : netflux_agent_tx_open(ch, now_mono_ns);
+    if (rc == 0)
+        netflux_agent_tx_open(ch, now_mono_ns);
     rc = rc ? rc : wrk_watch(ch, &a->socket, a->udp.fd, 0);
     if (rc < 0)
         close_parts(ch);

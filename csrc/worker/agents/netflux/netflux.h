@@ -84,7 +84,7 @@ int netflux_agent_session_open(wrk_channel_t *ch, int64_t now_mono_ns);
 
 /* --- sending --- */
 
-int netflux_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns);
+void netflux_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns);
 /* Called shortly before a send: touches the memory that it will use. Returns false if there is
  * nothing to prepare, or no time for it. */
 bool netflux_agent_prepare(wrk_channel_t *ch, int64_t now_mono_ns);

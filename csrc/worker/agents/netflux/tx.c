@@ -268,7 +268,7 @@ void netflux_agent_send_due(wrk_channel_t *ch, int64_t now_mono_ns)
 
 /* --- open ----------------------------------------------------------------------------------- */
 
-int netflux_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns)
+void netflux_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
     a->has_values = a->config.tx_payload_bytes == 0;
@@ -277,5 +277,5 @@ int netflux_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns)
     netflux_agent_resume(ch, now_mono_ns);
     a->prepared_for_ns = RT_NEVER_NS;
     ch->tx_paused = a->has_values || !a->sends;
-    return agent_ledger_init(&a->ledger, &a->udp, a->path.tx != NULL, now_mono_ns);
+    agent_ledger_init(&a->ledger, &a->udp, a->path.tx != NULL, now_mono_ns);
 }

@@ -90,8 +90,8 @@ int rtp_agent_tx_open(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     int rc = rtp_plan_init(&a->plan, &a->config);
-    rc = rc ? rc : agent_ledger_init(&a->ledger, &a->udp, a->path.tx != NULL, now_mono_ns);
     rc = rc ? rc : make_filling(a);
+    agent_ledger_init(&a->ledger, &a->udp, a->path.tx != NULL, now_mono_ns);
     uint32_t current = rt_load_acquire(&a->state->current);
     if (rc == 0 && current != 0) {
         shm_rtp_sender_t before = a->state->sender[current % 2];

@@ -66,9 +66,9 @@ static int start(wrk_channel_t *ch, int64_t now_mono_ns)
     a->path = (agent_path_t){.udp = &a->udp, .deliver = udp_agent_deliver};
     int rc = udp_schedule_init(&a->schedule, most_packets(&ch->config));
     rc = rc ? rc : agent_path_open(ch, &a->path);
-    rc = rc ? rc : agent_ledger_init(&a->ledger, &a->udp, a->path.tx != NULL, now_mono_ns);
     if (rc < 0)
         return rc;
+    agent_ledger_init(&a->ledger, &a->udp, a->path.tx != NULL, now_mono_ns);
     a->udp.rx_position = a->path.rx != NULL ? &a->path.rx_taken : &ch->rx.sequence;
     a->send_cost_ns = FIRST_SEND_COST_NS;
     wrk_kernel_drops_resume(ch, udp_drops_refresh(&a->udp), now_mono_ns);

@@ -108,7 +108,7 @@ static udt_waiting_t *find_waiting(const udt_port_agent_t *p, const udp_addr_t *
 static void refuse(udt_port_agent_t *p, const udt_handshake_t *hs, const udp_addr_t *from)
 {
     uint8_t reply[UDT_HANDSHAKE_BYTES];
-    udt_listener_refuse(&p->listener, hs, reply);
+    udt_listener_refuse(hs, reply);
     udt_port_agent_count(p, SHM_UDT_PORT_COUNT_refused);
     udt_port_agent_send_one(p, reply, sizeof reply, from);
 }

@@ -1,11 +1,16 @@
 #include "base/rt_clock.h"
-#include "base/rt_err.h"
 #include "proto/pacing/spin_budget.h"
 #include "rt_test.h"
 
-#include <errno.h>
-
 static uint64_t seed;
+
+/* 93 % over any 10 ms, 90 % in the long run, 3 ms at once, forced rests of 0.1 ms. */
+static const spin_budget_config_t usual = {
+    .limit_permille = 930,
+    .window_ns = 10 * RT_NS_PER_MS,
+    .burst_ns = 300 * RT_NS_PER_US,
+    .rest_ns = 100 * RT_NS_PER_US,
+};
 
 /* Spans during which the worker was awake, and how much that was before each. */
 enum { MAX_SPANS = 4000 };
@@ -81,7 +86,7 @@ static bool keeps_window(const spin_budget_t *b, int64_t window, int64_t lag)
 static void test_never_sleeping_worker_rests_little_and_often(void)
 {
     spin_budget_t b;
-    CHECK_EQ(spin_budget_init(&b, NULL, 0), 0);
+    spin_budget_init(&b, &usual, 0);
     CHECK_EQ(b.rate_ppm, 900000);
     history.count = 0;
     int64_t now = 0;
@@ -108,7 +113,7 @@ static void test_never_sleeping_worker_rests_little_and_often(void)
 static void test_first_run_may_use_the_whole_burst(void)
 {
     spin_budget_t b;
-    CHECK_EQ(spin_budget_init(&b, NULL, 5000), 0);
+    spin_budget_init(&b, &usual, 5000);
     CHECK_EQ(spin_budget_rest_ns(&b, 5000 + 2999999), 0);
     CHECK_EQ(spin_budget_rest_ns(&b, 5000 + 3000000), 100000);
 }
@@ -116,7 +121,7 @@ static void test_first_run_may_use_the_whole_burst(void)
 static void test_sleep_counts_as_long_as_it_was(void)
 {
     spin_budget_t b;
-    CHECK_EQ(spin_budget_init(&b, NULL, 0), 0);
+    spin_budget_init(&b, &usual, 0);
     CHECK_EQ(spin_budget_rest_ns(&b, 3000000), 100000);
     spin_budget_slept(&b, 3000000, 3050000);
     CHECK_EQ(b.level_u, (300000 - 45000) * INT64_C(1000000));
@@ -128,7 +133,7 @@ static void test_sleep_counts_as_long_as_it_was(void)
 static void test_time_asleep_is_awake_until_it_starts(void)
 {
     spin_budget_t b;
-    CHECK_EQ(spin_budget_init(&b, NULL, 0), 0);
+    spin_budget_init(&b, &usual, 0);
     spin_budget_slept(&b, 1000000, 1000000);
     CHECK_EQ(b.level_u, 100000 * INT64_C(1000000));
 }
@@ -136,7 +141,7 @@ static void test_time_asleep_is_awake_until_it_starts(void)
 static void test_clock_going_back_changes_nothing(void)
 {
     spin_budget_t b;
-    CHECK_EQ(spin_budget_init(&b, NULL, 1000000), 0);
+    spin_budget_init(&b, &usual, 1000000);
     spin_budget_run(&b, 2000000);
     int64_t level = b.level_u;
     spin_budget_run(&b, 5);
@@ -148,7 +153,7 @@ static void test_clock_going_back_changes_nothing(void)
 static void test_standstill_of_hours_costs_one_short_rest(void)
 {
     spin_budget_t b;
-    CHECK_EQ(spin_budget_init(&b, NULL, 0), 0);
+    spin_budget_init(&b, &usual, 0);
     int64_t rest = spin_budget_rest_ns(&b, 100 * 3600 * RT_NS_PER_S);
     CHECK(rest > 100000 && rest <= 1211112 + 1);
     spin_budget_slept(&b, 100 * 3600 * RT_NS_PER_S, INT64_MAX);
@@ -158,7 +163,7 @@ static void test_standstill_of_hours_costs_one_short_rest(void)
 static void test_early_rest_is_only_advised_where_it_fits(void)
 {
     spin_budget_t b;
-    CHECK_EQ(spin_budget_init(&b, NULL, 0), 0);
+    spin_budget_init(&b, &usual, 0);
     CHECK_EQ(spin_budget_wants_rest_ns(&b, 1499999, RT_NEVER_NS), 0);
     CHECK_EQ(spin_budget_wants_rest_ns(&b, 1500000, RT_NEVER_NS), 166667);
     CHECK_EQ(spin_budget_wants_rest_ns(&b, 1500000, 1500000 + 120000), 120000);
@@ -168,8 +173,7 @@ static void test_early_rest_is_only_advised_where_it_fits(void)
 
 static spin_budget_config_t random_config(uint64_t *state)
 {
-    spin_budget_config_t c;
-    spin_budget_config_init(&c);
+    spin_budget_config_t c = usual;
     if (rt_test_rand(state) % 2 == 0)
         return c;
     c.limit_permille = 300 + (uint32_t)(rt_test_rand(state) % 690);
@@ -185,7 +189,7 @@ static void check_random_workload(uint64_t *state)
 {
     spin_budget_config_t config = random_config(state);
     spin_budget_t b;
-    REQUIRE(spin_budget_init(&b, &config, 0) == 0);
+    spin_budget_init(&b, &config, 0);
     uint64_t longest_loop = 100 + rt_test_rand(state) % 300000;
     bool eager = rt_test_rand(state) % 2 == 0;
     uint64_t sleepy = 1 + rt_test_rand(state) % 50;
@@ -232,30 +236,6 @@ static void test_guarantee_holds_for_random_workloads(void)
     }
 }
 
-static void expect_refusal(spin_budget_config_t config, const char *text)
-{
-    spin_budget_t b;
-    CHECK_EQ(spin_budget_init(&b, &config, 0), -EINVAL);
-    CHECK(strstr(rt_err_text(), text) != NULL);
-}
-
-static void test_refuses_bad_configurations(void)
-{
-    spin_budget_config_t c;
-    spin_budget_config_init(&c);
-    c.limit_permille = 991;
-    expect_refusal(c, "limit_permille is 991; set 100 .. 990");
-    spin_budget_config_init(&c);
-    c.window_ns = 999999;
-    expect_refusal(c, "window_ns is 999999");
-    spin_budget_config_init(&c);
-    c.burst_ns = 4650001;
-    expect_refusal(c, "burst_ns is 4650001; set 1 .. 4650000");
-    spin_budget_config_init(&c);
-    c.rest_ns = 333334;
-    expect_refusal(c, "rest_ns is 333334; set 1 .. 333333");
-}
-
 int main(void)
 {
     seed = rt_test_env_u64("RT_TEST_SEED", 1);
@@ -268,6 +248,5 @@ int main(void)
     RUN(test_standstill_of_hours_costs_one_short_rest);
     RUN(test_early_rest_is_only_advised_where_it_fits);
     RUN(test_guarantee_holds_for_random_workloads);
-    RUN(test_refuses_bad_configurations);
     return rt_test_result();
 }

@@ -1,10 +1,13 @@
-#include "base/rt_err.h"
 #include "proto/pacing/wake_margin.h"
 #include "rt_test.h"
 
-#include <errno.h>
-
 static uint64_t seed;
+
+static void start(wake_margin_t *m)
+{
+    wake_margin_config_t config = wake_margin_config_default();
+    wake_margin_init(m, &config);
+}
 
 static void observe_many(wake_margin_t *m, int64_t latency_ns, int times)
 {
@@ -15,7 +18,7 @@ static void observe_many(wake_margin_t *m, int64_t latency_ns, int times)
 static void test_is_careful_until_warm(void)
 {
     wake_margin_t m;
-    CHECK_EQ(wake_margin_init(&m, NULL), 0);
+    start(&m);
     CHECK_EQ(wake_margin_ns(&m), 200000);
     observe_many(&m, 30000, 31);
     CHECK_EQ(wake_margin_ns(&m), 200000);
@@ -26,7 +29,7 @@ static void test_is_careful_until_warm(void)
 static void test_stays_within_bounds(void)
 {
     wake_margin_t m;
-    CHECK_EQ(wake_margin_init(&m, NULL), 0);
+    start(&m);
     observe_many(&m, 0, 100);
     CHECK_EQ(wake_margin_ns(&m), 20000);
     observe_many(&m, INT64_MAX, 100);
@@ -36,7 +39,7 @@ static void test_stays_within_bounds(void)
 static void test_lone_outlier_does_not_move_it(void)
 {
     wake_margin_t m;
-    CHECK_EQ(wake_margin_init(&m, NULL), 0);
+    start(&m);
     observe_many(&m, 30000, 1000);
     int64_t before = wake_margin_ns(&m);
     wake_margin_observe(&m, 190000);
@@ -48,7 +51,7 @@ static void test_lone_outlier_does_not_move_it(void)
 static void test_cut_short_sleeps_do_not_count(void)
 {
     wake_margin_t m;
-    CHECK_EQ(wake_margin_init(&m, NULL), 0);
+    start(&m);
     observe_many(&m, -1, 1000);
     CHECK_EQ(m.seen, 0);
     CHECK_EQ(wake_margin_ns(&m), 200000);
@@ -57,7 +60,7 @@ static void test_cut_short_sleeps_do_not_count(void)
 static void test_grows_quickly_and_shrinks_slowly(void)
 {
     wake_margin_t m;
-    CHECK_EQ(wake_margin_init(&m, NULL), 0);
+    start(&m);
     observe_many(&m, 30000, 5000);
     int grown_after = 0;
     while (wake_margin_ns(&m) < 90000 && grown_after < 1000) {
@@ -79,12 +82,11 @@ static void test_grows_quickly_and_shrinks_slowly(void)
 static void test_guarantee_holds_at_each_step(void)
 {
     enum { MEMORY = 200, STEPS = 20000 };
-    wake_margin_config_t config;
-    wake_margin_config_init(&config);
+    wake_margin_config_t config = wake_margin_config_default();
     config.memory = MEMORY;
     config.quantile_permille = 980;
     wake_margin_t m;
-    CHECK_EQ(wake_margin_init(&m, &config), 0);
+    wake_margin_init(&m, &config);
     uint64_t state = seed;
     uint32_t late = 0;
     for (int i = 0; i < STEPS; i++) {
@@ -111,32 +113,13 @@ static void test_guarantee_holds_at_each_step(void)
     CHECK(late <= STEPS * 3 / 100);
 }
 
-static void test_refuses_bad_configurations(void)
-{
-    wake_margin_t m;
-    wake_margin_config_t config;
-    wake_margin_config_init(&config);
-    config.min_ns = 300000;
-    CHECK_EQ(wake_margin_init(&m, &config), -EINVAL);
-    CHECK(strstr(rt_err_text(), "300000") != NULL);
-    wake_margin_config_init(&config);
-    config.quantile_permille = 1000;
-    CHECK_EQ(wake_margin_init(&m, &config), -EINVAL);
-    CHECK(strstr(rt_err_text(), "quantile_permille is 1000") != NULL);
-    wake_margin_config_init(&config);
-    config.memory = 1;
-    CHECK_EQ(wake_margin_init(&m, &config), -EINVAL);
-    CHECK(strstr(rt_err_text(), "memory is 1") != NULL);
-}
-
 static void test_smallest_bounds_work(void)
 {
-    wake_margin_config_t config;
-    wake_margin_config_init(&config);
+    wake_margin_config_t config = wake_margin_config_default();
     config.min_ns = 1;
     config.max_ns = 1;
     wake_margin_t m;
-    CHECK_EQ(wake_margin_init(&m, &config), 0);
+    wake_margin_init(&m, &config);
     observe_many(&m, 5, 100);
     CHECK_EQ(wake_margin_ns(&m), 1);
 }
@@ -151,7 +134,6 @@ int main(void)
     RUN(test_cut_short_sleeps_do_not_count);
     RUN(test_grows_quickly_and_shrinks_slowly);
     RUN(test_guarantee_holds_at_each_step);
-    RUN(test_refuses_bad_configurations);
     RUN(test_smallest_bounds_work);
     return rt_test_result();
 }

@@ -19,7 +19,6 @@ static udt_cc_in_t start_of_connection(void)
         .bandwidth_pps = 1,
         .mss_bytes = 1500,
         .max_cwnd_packets = 8192,
-        .flow_window_packets = 8192,
         .snd_curr_seq = ISN - 1,
         .snd_last_ack = ISN,
     };

@@ -42,7 +42,6 @@ static void open_path(double rate_pps, int64_t rtt_ms)
         .bandwidth_pps = 1,
         .mss_bytes = 1500,
         .max_cwnd_packets = 25600,
-        .flow_window_packets = 25600,
         .snd_curr_seq = ISN - 1,
         .snd_last_ack = ISN,
     };

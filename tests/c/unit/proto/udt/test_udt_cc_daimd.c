@@ -23,7 +23,6 @@ static udt_cc_in_t begin(udt_cc_t *cc)
         .bandwidth_pps = 1,
         .mss_bytes = 1500,
         .max_cwnd_packets = 8192,
-        .flow_window_packets = 8192,
         .snd_curr_seq = ISN - 1,
         .snd_last_ack = ISN,
     };

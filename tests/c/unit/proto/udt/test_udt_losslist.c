@@ -84,7 +84,8 @@ static void run(uint32_t start, uint64_t *random)
     origin = start;
     base = CAPACITY; /* so that there is something before it */
     memset(model, 0, sizeof model);
-    udt_losslist_init(&l, memory, CAPACITY, seq_of(base));
+    udt_losslist_init(&l, memory, CAPACITY);
+    udt_losslist_start(&l, seq_of(base));
     for (int step = 0; step < 400; step++) {
         int64_t first = (int64_t)base - 40 + (int64_t)(rt_test_rand(random) % (CAPACITY + 80));
         uint64_t longest = rt_test_rand(random) % 3 == 0 ? CAPACITY * 2 : 8;
@@ -134,7 +135,8 @@ static void test_it_does_what_an_array_of_marks_does(void)
 static void test_the_first_one_after_a_jump_over_an_empty_window(void)
 {
     uint32_t seq = 7;
-    udt_losslist_init(&l, memory, CAPACITY, 100);
+    udt_losslist_init(&l, memory, CAPACITY);
+    udt_losslist_start(&l, 100);
     CHECK(!udt_losslist_first(&l, &seq));
     CHECK_EQ(seq, 7);
     udt_losslist_advance(&l, 100000);
@@ -148,7 +150,8 @@ static void test_the_first_one_after_a_jump_over_an_empty_window(void)
 
 static void test_what_lies_outside_the_window_is_not_entered(void)
 {
-    udt_losslist_init(&l, memory, CAPACITY, 1000);
+    udt_losslist_init(&l, memory, CAPACITY);
+    udt_losslist_start(&l, 1000);
     CHECK_EQ(udt_losslist_insert(&l, 900, 999), 0);
     CHECK_EQ(udt_losslist_insert(&l, 1000 + CAPACITY, 5000), 0);
     CHECK_EQ(udt_losslist_insert(&l, 0, UDT_SEQ_MASK / 3), CAPACITY);
@@ -159,7 +162,8 @@ static void test_what_lies_outside_the_window_is_not_entered(void)
 
 static void test_a_turned_round_range_is_nothing(void)
 {
-    udt_losslist_init(&l, memory, CAPACITY, 1000);
+    udt_losslist_init(&l, memory, CAPACITY);
+    udt_losslist_start(&l, 1000);
     CHECK_EQ(udt_losslist_insert(&l, 1010, 1009), 0);
     CHECK_EQ(udt_losslist_remove(&l, 1010, 1009), 0);
 }

@@ -95,7 +95,7 @@ static inline unsigned emitted_data(void)
 {
     unsigned n = 0;
     for (size_t i = 0; i < outs; i++)
-        n += out[i].is_data;
+        n += !(out[i].head[0] & 0x80);
     return n;
 }
 

@@ -15,7 +15,6 @@
 typedef enum rt_clock_id {
     RT_CLOCK_MONOTONIC = 0,
     RT_CLOCK_TAI = 1,
-    RT_CLOCK_REALTIME = 2,
 } rt_clock_id_t;
 
 int64_t rt_mono_ns(void);

@@ -22,7 +22,6 @@ int clock_map_bounds(clock_map_t *map, int64_t low_ns, int64_t high_ns)
     if (stepped || high_ns < map->high_ns)
         map->high_ns = high_ns;
     map->offset_ns = map->low_ns + (map->high_ns - map->low_ns) / 2;
-    map->steps += (uint64_t)stepped;
     return stepped;
 }
 
@@ -43,7 +42,6 @@ static int refresh_tai(clock_map_t *map)
     if (offset_ns == 0 || offset_ns == map->offset_ns)
         return 0;
     map->offset_ns = map->low_ns = map->high_ns = offset_ns;
-    map->steps++;
     return 1;
 }
 
@@ -61,8 +59,6 @@ int clock_map_init(clock_map_t *map, rt_clock_id_t target)
 {
     *map = (clock_map_t){.target = target};
     switch (target) {
-    case RT_CLOCK_REALTIME:
-        return 0;
     case RT_CLOCK_TAI:
         map->offset_ns = map->low_ns = map->high_ns = tai_to_real_offset_ns();
         if (map->offset_ns == 0)
@@ -78,13 +74,10 @@ int clock_map_init(clock_map_t *map, rt_clock_id_t target)
             clock_map_check(map);
         return 0;
     }
-    return rt_err_set(-EINVAL, "clock %d is unknown; 0 is monotonic, 1 TAI, 2 real time",
-                      (int)target);
+    return rt_err_set(-EINVAL, "clock %d is unknown; 0 is monotonic, 1 TAI", (int)target);
 }
 
 int64_t clock_now_ns(rt_clock_id_t clock)
 {
-    if (clock == RT_CLOCK_MONOTONIC)
-        return rt_mono_ns();
-    return clock == RT_CLOCK_TAI ? rt_tai_ns() : rt_real_ns();
+    return clock == RT_CLOCK_TAI ? rt_tai_ns() : rt_mono_ns();
 }

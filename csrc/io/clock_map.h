@@ -1,4 +1,4 @@
-/* clock_map.h: converts kernel timestamps (CLOCK_REALTIME) to MONOTONIC, TAI or REALTIME.
+/* clock_map.h: converts kernel timestamps (CLOCK_REALTIME) to MONOTONIC or TAI.
  *
  * Linux slews REALTIME and MONOTONIC together: their difference D is constant, to the nanosecond,
  * until REALTIME is stepped (settimeofday, a leap second). So D is not averaged but bounded:
@@ -26,7 +26,6 @@ typedef struct clock_map {
     int64_t low_ns;    /* bounds of offset_ns */
     int64_t high_ns;
     int64_t next_refresh_mono_ns;
-    uint64_t steps; /* changes of offset_ns because the time was set */
 } clock_map_t;
 
 /* Measures with a few dozen pairs (about 2 us). Returns 0; -EINVAL when target is TAI and the
@@ -35,11 +34,11 @@ typedef struct clock_map {
 int clock_map_init(clock_map_t *map, rt_clock_id_t target);
 
 /* Call it from the worker's loop, with its now. It acts at most once every
- * CLOCK_MAP_REFRESH_NS. For TAI it calls adjtimex. Returns 1 when a step was detected, otherwise 0. */
+ * CLOCK_MAP_REFRESH_NS. For TAI it calls adjtimex. Returns 1 if a step was detected, otherwise 0. */
 int clock_map_refresh(clock_map_t *map, int64_t now_mono_ns);
 
 /* Measures one pair (about 60 ns), so that a step is detected before the timestamps after it are
- * converted. Does nothing for TAI and REALTIME. Returns 1 when a step was detected, otherwise 0. */
+ * converted. Does nothing for TAI. Returns 1 when a step was detected, otherwise 0. */
 int clock_map_check(clock_map_t *map);
 
 /* The arithmetic of one pair. Pure. Returns 1 when it contradicts the known bounds: a step. */

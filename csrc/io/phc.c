@@ -146,8 +146,7 @@ int phc_open(phc_t *phc, const char *device, clock_map_t *map)
     phc->index = info.phc_index;
     phc->ifindex = if_nametoindex(device);
     rc = switch_on(phc, device, &info);
-    if (rc == 0)
-        rc = open_clock(phc, map);
+    rc = rc ? rc : open_clock(phc, map);
     if (rc < 0)
         phc_close(phc);
     return rc;

@@ -30,8 +30,7 @@ typedef struct phc_filter {
     unsigned next;  /* slot of the next one */
     int64_t base_phc_ns;
     int64_t base_offset_ns;
-    double slope;   /* relative rate error of the card, about 1e-9 .. 1e-5 */
-    uint64_t steps; /* times the card's clock jumped and the filter restarted */
+    double slope; /* relative rate error of the card, about 1e-9 .. 1e-5 */
 } phc_filter_t;
 
 /* Pure arithmetic, no clocks. */

@@ -65,7 +65,6 @@ void phc_filter_add(phc_filter_t *filter, int64_t phc_ns, int64_t target_ns, int
     if (is_step(filter, &point)) {
         filter->count = 0;
         filter->next = 0;
-        filter->steps++;
     }
     filter->points[filter->next] = point;
     filter->next = (filter->next + 1) % PHC_FILTER_POINTS;

@@ -3,8 +3,8 @@
  *   received   every packet: kernel stamp (CLOCK_REALTIME), card stamp when a phc is given
  *   sent       only packets that ask (tx_timestamp.c, udp_send.c): no TX_* bit on the socket
  *
- * A card's timestamp is useful only if the card's clock is known. The socket may receive from several
- * cards. OPT_PKTINFO names the card. For other cards the kernel's timestamp is used.
+ * A card's timestamp is useful only if the card's clock is known. The socket may receive from
+ * several cards. OPT_PKTINFO names the card. For other cards the kernel's timestamp is used.
  */
 #include "io/udp_private.h"
 
@@ -135,11 +135,9 @@ int udp_stamp_ids_restart(udp_t *udp)
     /* The kernel sets its counter to 0 when OPT_ID goes from off to on. */
     int rc = set_flags(udp->fd, udp->ts_flags & ~(uint32_t)SOF_TIMESTAMPING_OPT_ID);
     udp_tx_stamp_t thrown[UDP_SEND_BATCH_MAX];
-    int got;
-    while ((got = udp_tx_stamps(udp, thrown, UDP_SEND_BATCH_MAX)) > 0)
-        udp->tx_stamps_lost += (unsigned)got;
-    if (rc == 0)
-        rc = set_flags(udp->fd, udp->ts_flags);
+    while (udp_tx_stamps(udp, thrown, UDP_SEND_BATCH_MAX) > 0) {
+    }
+    rc = rc ? rc : set_flags(udp->fd, udp->ts_flags);
     udp->stamp_id_base = udp->next_stamp_id;
     return rc;
 }

@@ -1,6 +1,6 @@
 /* udp_io.h: UDP sockets for the worker's loop: open, send a batch, receive a batch, tx stamps.
  *
- *   udp_config_t --udp_open / udp_adopt--> udp_t (caller's memory) --> udp_effective_t: what is effective
+ *   udp_config_t --udp_open / udp_adopt--> udp_t (caller's memory) --> udp_effective_t: what holds
  *
  *   udp_send       n datagrams to the kernel, in order, with the fewest calls (GSO, sendmmsg)
  *   udp_recv       up to max datagrams from the kernel (recvmmsg, GRO batches already split)
@@ -28,7 +28,7 @@
 #define UDP_MAX_PAYLOAD 65507 /* IPv4: 65535 - 20 - 8; IPv6 could carry 20 bytes more */
 #define UDP_MAX_GROUPS 8      /* multicast groups a socket joins */
 #define UDP_MAX_SEGMENTS 64   /* datagrams in one GSO call (what every kernel since 4.18 takes) */
-#define UDP_GRO_DATAGRAMS 128 /* datagrams in one GRO batch: a loopback sender's GSO call, whole */
+#define UDP_GRO_DATAGRAMS 128 /* datagrams in one GRO batch: a loopback sender's whole call */
 #define UDP_GRO_BYTES 65535   /* their payload together */
 #define UDP_SEND_BATCH_MAX 64 /* messages in one sendmmsg; udp_send takes any n */
 #define UDP_REASON_BYTES 96
@@ -130,7 +130,7 @@ typedef struct udp_effective {
 
 /* ---- the socket ------------------------------------------------------------------------- */
 
-/* Fields below the line are private. Counters only grow, and the caller may read them. */
+/* Fields below the line are private. */
 typedef struct udp {
     int fd; /* -1 when closed; for epoll, and for the pool's duplicate */
     udp_effective_t eff;
@@ -138,15 +138,10 @@ typedef struct udp {
     /* Datagrams the kernel dropped at this socket since it was created: buffer full, bad
      * checksum. Survives a worker, as the socket does. udp_recv and udp_drops_refresh update it. */
     uint64_t kernel_drops;
-    /* Errors the network reported (ICMP) about earlier datagrams, and the last one's errno. */
-    uint64_t net_errors;
-    int net_errno;
-    uint64_t gso_refusals;   /* GSO calls the kernel refused, their datagrams went plain */
-    uint64_t tx_stamps_lost; /* timestamps dropped to keep ids and datagrams in step */
-    bool rx_more;            /* after udp_recv: there may be more in pool or kernel, call again */
-    bool rx_left;            /* a predecessor left a batch: the next udp_recv returns it */
-    unsigned rx_messages;    /* that the last call took from the socket; a GRO batch is one */
-    uint64_t rx_skip;        /* datagrams of that batch already delivered, by *rx_position */
+    bool rx_more;         /* after udp_recv: there may be more in pool or kernel, call again */
+    bool rx_left;         /* a predecessor left a batch: the next udp_recv returns it */
+    unsigned rx_messages; /* that the last call took from the socket; a GRO batch is one */
+    uint64_t rx_skip;     /* datagrams of that batch already delivered, by *rx_position */
     /* -------- */
     udp_addr_t remote;
     socklen_t remote_len; /* 0: connected, or no default remote */
@@ -190,9 +185,9 @@ int udp_open(udp_t *udp, const udp_config_t *cfg);
 
 /* Cold. The same for an existing socket: one passed in, already bound, or one that outlived a
  * worker. Options are applied again (idempotent: groups may be joined already). Datagrams in its
- * queue stay, old transmit timestamps are discarded. cfg.local is not bound again. If it has a port,
- * it must equal the bound address. The function owns fd from now on, and closes it on failure.
- * Returns as udp_open; -ENOTSOCK, -EPROTOTYPE (not UDP). */
+ * queue stay, old transmit timestamps are discarded. cfg.local is not bound again. If it has a
+ * port, it must equal the bound address. The function owns fd from now on, and closes it on
+ * failure. Returns as udp_open; -ENOTSOCK, -EPROTOTYPE (not UDP). */
 int udp_adopt(udp_t *udp, int fd, const udp_config_t *cfg);
 
 /* Closes the descriptor, and drops datagrams of this socket in the pool. May be called twice. */
@@ -215,13 +210,12 @@ typedef struct udp_tx {
     const void *data;       /* may be in shared memory; read by the kernel once */
     const udp_addr_t *dest; /* NULL: the default remote (or connected peer) */
     int64_t
-        txtime_ns;   /* launch time in the channel's clock, 0: at once. Ignored unless eff.txtime */
-    uint32_t len;    /* of data; with the head 0 .. 65507 (IPv6 65527) */
+        txtime_ns; /* launch time in the channel's clock, 0: at once. Ignored unless eff.txtime */
+    uint32_t len;  /* of data; with the head 0 .. 65507 (IPv6 65527) */
     uint32_t head_bytes; /* 0: no head */
     const void *head;    /* what goes before data in the same datagram */
-    bool want_stamp; /* needs cfg.tx_stamps, otherwise ignored */
-    bool stamp_shared; /* out: others of the batch have the same id (one GSO call, one stamp) */
-    uint32_t stamp_id; /* out: id that udp_tx_stamps will report, 0: none will come */
+    bool want_stamp;     /* needs cfg.tx_stamps, otherwise ignored */
+    uint32_t stamp_id;   /* out: id that udp_tx_stamps will report, 0: none will come */
 } udp_tx_t;
 
 /* Hot. Passes batch[0..n-1] to the kernel in this order. Consecutive datagrams with the same dest
@@ -240,9 +234,8 @@ typedef struct udp_tx {
  *
  * Errors of earlier datagrams: on connected sockets an ICMP error (ECONNREFUSED from a closed port)
  * becomes the result of a later call, once, and that call's datagram is not sent. So a failed
- * message is tried again. If that succeeds, the error was an old one: net_errors / net_errno count
- * it, and *err_out stays 0. This loses no datagram and sends none twice. (sendmmsg does not report
- * an error after its first message, so net_errors is a lower bound.)
+ * message is tried again. If that succeeds, the error was an old one, and *err_out stays 0. This
+ * loses no datagram and sends none twice.
  *
  * If the kernel refuses GSO, the same datagrams leave plain, and the socket remembers it. EINVAL,
  * EIO: no more GSO. EMSGSIZE: none for payloads of that length and above (they exceed the MTU and
@@ -261,10 +254,10 @@ typedef struct udp_tx_stamp {
     udp_stamp_t kind; /* KERNEL or HARDWARE */
 } udp_tx_stamp_t;
 
-/* Hot. Takes up to max timestamps from the socket's error queue. Call it after sends with want_stamp
- * (on loopback the timestamp exists when udp_send returns, on a card microseconds later) and on
- * EPOLLERR. Timestamps in the queue use space of the receive buffer. They come in sending order,
- * each once, some never (the packet was dropped before it left). Also counts errors of etf.
+/* Hot. Takes up to max timestamps from the socket's error queue. Call it after sends with
+ * want_stamp (on loopback the timestamp exists when udp_send returns, on a card microseconds later)
+ * and on EPOLLERR. Timestamps in the queue use space of the receive buffer. They come in sending
+ * order, each once, some never (the packet was dropped before it left). Also counts errors of etf.
  * Returns 0 .. max. */
 int udp_tx_stamps(udp_t *udp, udp_tx_stamp_t *out, unsigned max);
 
@@ -296,7 +289,7 @@ void udp_rx_pool_destroy(udp_rx_pool_t *pool);
  * GRO batch may still be in the pool, and the pool serves no other socket until it is taken: call
  * again for this one while it returns max (a call that finds a rest in the pool makes no
  * system call). Returns 0 .. max, -EBUSY (the pool holds a rest of another socket), or -errno for a
- * socket that is broken (EBADF, ENOMEM...). ICMP errors are counted in net_errors, not returned. */
+ * socket that is broken (EBADF, ENOMEM...). ICMP errors are not returned. */
 int udp_recv(udp_t *udp, udp_rx_t *out, unsigned max);
 
 /* The same, but it reads at most this number of messages: single datagrams, or with GRO batches of

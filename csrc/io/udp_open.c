@@ -101,8 +101,8 @@ static int connect_error(const udp_addr_t *remote, int error)
 }
 
 /* A second connect keeps the source address that the first one chose, which may not lead to the new
- * peer. Dissolving the first clears it, but also the port if the kernel chose that (its lock is not set),
- * so it is done only with a port that was requested. */
+ * peer. Dissolving the first clears it, but also the port if the kernel chose that (its lock is not
+ * set), so it is done only with a port that was requested. */
 static void dissolve(int fd, const udp_config_t *cfg)
 {
     struct sockaddr none = {.sa_family = AF_UNSPEC};
@@ -135,8 +135,8 @@ static int connect_peer(int fd, const udp_config_t *cfg)
     return connect_error(&cfg->remote, error);
 }
 
-/* A connected socket remembers its route: 1.6 us from the call to the receiver's stamp instead of 2.0
- * on loopback. With a wildcard local address it would also remember its source address, and
+/* A connected socket remembers its route: 1.6 us from the call to the receiver's stamp instead
+ * of 2.0 on loopback. With a wildcard local address it would also remember its source address, and
  * continue to use it when the interface has another one. */
 static bool worth_connecting(const udp_config_t *cfg)
 {
@@ -245,12 +245,9 @@ static void init(udp_t *udp, int fd, const udp_config_t *cfg)
 static int finish(udp_t *udp, const udp_config_t *cfg)
 {
     int rc = set_peer(udp, cfg);
-    if (rc == 0)
-        rc = udp_groups_join(udp->fd, cfg);
-    if (rc == 0)
-        rc = read_local(udp);
-    if (rc == 0)
-        rc = learn_path(udp, cfg);
+    rc = rc ? rc : udp_groups_join(udp->fd, cfg);
+    rc = rc ? rc : read_local(udp);
+    rc = rc ? rc : learn_path(udp, cfg);
     if (rc == 0) {
         udp_options_read(udp);
         udp_drops_refresh(udp);
@@ -282,10 +279,8 @@ static int open_new(udp_t *udp, const udp_config_t *cfg)
         setsockopt(udp->fd, SOL_IPV6, IPV6_V6ONLY, &v6only, sizeof v6only) < 0)
         return done_or_closed(udp, rt_err_set(-errno, "IPV6_V6ONLY: %s", strerror(errno)));
     rc = udp_options_apply(udp->fd, cfg);
-    if (rc == 0)
-        rc = bind_local(udp->fd, cfg);
-    if (rc == 0)
-        rc = finish(udp, cfg);
+    rc = rc ? rc : bind_local(udp->fd, cfg);
+    rc = rc ? rc : finish(udp, cfg);
     return done_or_closed(udp, rc);
 }
 
@@ -326,12 +321,9 @@ static int adopt(udp_t *udp, int fd, const udp_config_t *cfg)
 {
     init(udp, fd, cfg);
     int rc = udp_config_check(cfg);
-    if (rc == 0)
-        rc = check_adopted(udp, cfg);
-    if (rc == 0)
-        rc = udp_options_apply(udp->fd, cfg);
-    if (rc == 0)
-        rc = finish(udp, cfg);
+    rc = rc ? rc : check_adopted(udp, cfg);
+    rc = rc ? rc : udp_options_apply(udp->fd, cfg);
+    rc = rc ? rc : finish(udp, cfg);
     return done_or_closed(udp, rc);
 }
 
@@ -356,10 +348,8 @@ int udp_set_remote(udp_t *udp, const udp_config_t *cfg)
     int rc = udp_config_check(cfg);
     if (rc == 0 && udp_config_family(cfg) != udp->eff.local.sa.sa_family)
         rc = rt_err_set(-EINVAL, "the new remote is of another IP version than the socket");
-    if (rc == 0)
-        rc = set_peer(udp, cfg);
-    if (rc == 0)
-        rc = read_local(udp);
+    rc = rc ? rc : set_peer(udp, cfg);
+    rc = rc ? rc : read_local(udp);
     if (rc < 0)
         return rc;
     uint64_t raised = rt_caps_raise(udp_options_caps(cfg));

@@ -81,9 +81,8 @@ static int check_stamps(const udp_config_t *cfg)
 
 int udp_config_check(const udp_config_t *cfg)
 {
-    if ((unsigned)cfg->clock > RT_CLOCK_REALTIME)
-        return rt_err_set(-EINVAL, "clock %d is unknown; 0 is monotonic, 1 TAI, 2 real time",
-                          (int)cfg->clock);
+    if ((unsigned)cfg->clock > RT_CLOCK_TAI)
+        return rt_err_set(-EINVAL, "clock %d is unknown; 0 is monotonic, 1 TAI", (int)cfg->clock);
     if (cfg->group_count > UDP_MAX_GROUPS)
         return rt_err_set(-EINVAL, "%u multicast groups: a channel joins at most %d",
                           cfg->group_count, UDP_MAX_GROUPS);
@@ -93,20 +92,13 @@ int udp_config_check(const udp_config_t *cfg)
     int rc = check_addresses(cfg);
     for (unsigned i = 0; rc == 0 && i < cfg->group_count; i++)
         rc = check_group(&cfg->groups[i], udp_config_family(cfg));
-    if (rc == 0)
-        rc = check_stamps(cfg);
-    if (rc == 0)
-        rc = check_range("ttl", cfg->ttl, 1, 255);
-    if (rc == 0)
-        rc = check_range("mcast_ttl", cfg->mcast_ttl, 0, 255);
-    if (rc == 0)
-        rc = check_range("dscp", cfg->dscp, 0, 63);
-    if (rc == 0)
-        rc = check_range("so_priority", cfg->so_priority, 0, 15);
-    if (rc == 0)
-        rc = check_buffer("rcvbuf_bytes", cfg->rcvbuf_bytes);
-    if (rc == 0)
-        rc = check_buffer("sndbuf_bytes", cfg->sndbuf_bytes);
+    rc = rc ? rc : check_stamps(cfg);
+    rc = rc ? rc : check_range("ttl", cfg->ttl, 1, 255);
+    rc = rc ? rc : check_range("mcast_ttl", cfg->mcast_ttl, 0, 255);
+    rc = rc ? rc : check_range("dscp", cfg->dscp, 0, 63);
+    rc = rc ? rc : check_range("so_priority", cfg->so_priority, 0, 15);
+    rc = rc ? rc : check_buffer("rcvbuf_bytes", cfg->rcvbuf_bytes);
+    rc = rc ? rc : check_buffer("sndbuf_bytes", cfg->sndbuf_bytes);
     return rc;
 }
 
@@ -248,24 +240,19 @@ static int set_priority(int fd, const udp_config_t *c)
 
 uint64_t udp_options_caps(const udp_config_t *cfg)
 {
-    bool admin = cfg->rcvbuf_bytes != 0 || cfg->sndbuf_bytes != 0 ||
-                 cfg->so_priority > PRIORITY_OF_ALL;
+    bool admin =
+        cfg->rcvbuf_bytes != 0 || cfg->sndbuf_bytes != 0 || cfg->so_priority > PRIORITY_OF_ALL;
     return (admin ? RT_CAP(CAP_NET_ADMIN) : 0) | (cfg->device[0] != '\0' ? RT_CAP(CAP_NET_RAW) : 0);
 }
 
 int udp_options_apply(int fd, const udp_config_t *cfg)
 {
     int rc = set_common(fd, cfg);
-    if (rc == 0)
-        rc = udp_config_family(cfg) == AF_INET6 ? set_v6(fd, cfg) : set_v4(fd, cfg, true);
-    if (rc == 0)
-        rc = set_priority(fd, cfg);
-    if (rc == 0)
-        rc = set_device(fd, cfg->device);
-    if (rc == 0)
-        rc = set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, cfg->rcvbuf_bytes, "SO_RCVBUF");
-    if (rc == 0)
-        rc = set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, cfg->sndbuf_bytes, "SO_SNDBUF");
+    rc = rc ? rc : udp_config_family(cfg) == AF_INET6 ? set_v6(fd, cfg) : set_v4(fd, cfg, true);
+    rc = rc ? rc : set_priority(fd, cfg);
+    rc = rc ? rc : set_device(fd, cfg->device);
+    rc = rc ? rc : set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, cfg->rcvbuf_bytes, "SO_RCVBUF");
+    rc = rc ? rc : set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, cfg->sndbuf_bytes, "SO_SNDBUF");
     return rc;
 }
 

@@ -68,11 +68,9 @@ static int open_pair(pair_t *pair)
     cfg.clock_map = &pair->map;
     cfg.want_gso = cfg.want_gro = cfg.tx_stamps = true;
     cfg.rx_stamps = UDP_RX_STAMPS_KERNEL;
-    if (rc == 0)
-        rc = udp_addr_parse(&cfg.local, "127.0.0.1", 0);
+    rc = rc ? rc : udp_addr_parse(&cfg.local, "127.0.0.1", 0);
     cfg.rx_pool = pair->pool;
-    if (rc == 0)
-        rc = udp_open(&pair->rx, &cfg);
+    rc = rc ? rc : udp_open(&pair->rx, &cfg);
     if (rc == 0) {
         cfg.remote = pair->rx.eff.local;
         rc = udp_open(&pair->tx, &cfg);
@@ -143,8 +141,7 @@ static void probe_ipv6(udp_probe_result_t *result)
     udp_t udp;
     udp_config_t cfg = udp_config_default();
     int rc = udp_addr_parse(&cfg.local, "::1", 0);
-    if (rc == 0)
-        rc = udp_open(&udp, &cfg);
+    rc = rc ? rc : udp_open(&udp, &cfg);
     verdict(result, rc == 0, "%s", rt_err_text());
     if (rc == 0)
         udp_close(&udp);

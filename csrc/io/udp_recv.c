@@ -4,8 +4,8 @@
  *                            ^ cursor: next datagram of the GRO batch
  *
  * Message buffers are 64 KiB, the maximum of a UDP datagram or a GRO batch, so that nothing
- * is ever truncated. They are 64 KiB and three cache lines apart: a plain power of two would put the
- * first bytes of all of them into the same few cache sets.
+ * is ever truncated. They are 64 KiB and three cache lines apart: a plain power of two would put
+ * the first bytes of all of them into the same few cache sets.
  *
  * Datagrams that recvmmsg took are no longer in the kernel. To outlive this process, the banks are
  * in a memory file that the pool holds, too. A journal before each bank names its channel:
@@ -13,11 +13,11 @@
  *   idle -> lengths preset to NOT_TAKEN -> journal: cookie, position -> taking -> recvmmsg
  *        -> delivered -> udp_recv_done -> idle
  *
- * The kernel writes the length of each message when it has copied it. The next process that maps the
- * file sees which messages were taken, even if the call never returned. The bank is "left" then. The
- * socket with that cookie gets the batch again from its first udp_recv, and udp->rx_skip says how much
- * of it the predecessor had delivered. Until then the other bank is used. Nothing in a left bank is
- * trusted: pointers are set again, lengths are bounded. */
+ * The kernel writes the length of each message when it has copied it. The next process that maps
+ * the file sees which messages were taken, even if the call never returned. The bank is "left"
+ * then. The socket with that cookie gets the batch again from its first udp_recv, and udp->rx_skip
+ * says how much of it the predecessor had delivered. Until then the other bank is used. Nothing in
+ * a left bank is trusted: pointers are set again, lengths are bounded. */
 #include "io/udp_private.h"
 
 #include "base/rt_atomic.h"
@@ -38,8 +38,8 @@
 #define NOT_TAKEN UINT32_MAX
 #define JOURNAL_TAKING UINT64_C(0x676e696b61740001) /* "taking", version */
 
-/* If both banks are left: how long sockets wait until the older batch is fetched. Its socket may not come back, or
- * its channel may be held, or have no room. */
+/* If both banks are left: how long sockets wait until the older batch is fetched. Its socket may
+ * not come back, or its channel may be held, or have no room. */
 #define PATIENCE_NS RT_NS_PER_S
 
 /* Pending ICMP errors one call swallows before it leaves the rest to the next. */
@@ -66,9 +66,9 @@ typedef struct cursor {
 } cursor_t;
 
 typedef struct journal {
-    rt_a64_t state;    /* JOURNAL_TAKING: the rest is valid, and the lengths count; otherwise idle */
-    uint64_t cookie;   /* of the socket */
-    uint64_t channel;  /* udp_config_t.rx_channel */
+    rt_a64_t state;   /* JOURNAL_TAKING: the rest is valid, and the lengths count; otherwise idle */
+    uint64_t cookie;  /* of the socket */
+    uint64_t channel; /* udp_config_t.rx_channel */
     uint64_t position; /* *udp_config_t.rx_position before the call */
     uint64_t began;    /* counts the batches of both banks: the older one is less */
 } journal_t;
@@ -119,8 +119,8 @@ static void make_ready(bank_t *bank, unsigned i)
 
 static void wire_up(bank_t *bank, unsigned i)
 {
-    bank->iovecs[i] = (struct iovec){.iov_base = bank->data + (size_t)i * STRIDE_BYTES,
-                                     .iov_len = BUFFER_BYTES};
+    bank->iovecs[i] =
+        (struct iovec){.iov_base = bank->data + (size_t)i * STRIDE_BYTES, .iov_len = BUFFER_BYTES};
     struct msghdr *msg = &bank->headers[i].msg_hdr;
     msg->msg_name = &bank->names[i];
     msg->msg_iov = &bank->iovecs[i];
@@ -128,7 +128,8 @@ static void wire_up(bank_t *bank, unsigned i)
     msg->msg_control = bank->controls[i].bytes;
 }
 
-/* A message that a predecessor took: its pointers belong to another process, its sizes get bounded. */
+/* A message that a predecessor took: its pointers belong to another process, its sizes get bounded.
+ */
 static void wire_up_left(bank_t *bank, unsigned i)
 {
     struct mmsghdr *header = &bank->headers[i];
@@ -295,8 +296,8 @@ void udp_rx_pool_forget(udp_rx_pool_t *pool, udp_t *udp)
     rt_store_release(&pool->bank->journal.state, 0);
 }
 
-/* Datagrams that were delivered since the position was noted: fewer than a batch, so 32 bits tell, and some
- * positions have no more. */
+/* Datagrams that were delivered since the position was noted: fewer than a batch, so 32 bits tell,
+ * and some positions have no more. */
 static uint64_t done_since(uint64_t position, uint64_t noted)
 {
     return (uint32_t)(position - noted);
@@ -370,20 +371,16 @@ static int read_messages(udp_t *udp, bank_t *bank, unsigned want)
         case EINVAL:
         case ENOMEM:
             return -errno;
-        case EINTR:
+        default: /* EINTR, or an ICMP answer to an earlier datagram, reported once */
             break;
-        default: /* an ICMP answer to an earlier datagram: reported once, the queue is not touched
-                  */
-            udp->net_errors++;
-            udp->net_errno = errno;
         }
     }
     udp->rx_more = true;
     return 0;
 }
 
-
-/* While both banks are left, sockets wait for a moment: the channels are being opened one by one. */
+/* While both banks are left, sockets wait for a moment: the channels are being opened one by one.
+ */
 static __attribute__((noinline)) bool find_bank(udp_rx_pool_t *pool)
 {
     if (rt_mono_ns() - pool->since_mono_ns < PATIENCE_NS)

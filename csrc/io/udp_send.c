@@ -81,18 +81,14 @@ static void put_stamp_request(udp_t *udp, struct msghdr *msg, udp_tx_t *run, uns
     put_control(msg, SOL_SOCKET, SO_TIMESTAMPING, &flags, sizeof flags);
     if (udp->own_stamp_ids)
         put_control(msg, SOL_SOCKET, SCM_TS_OPT_ID, &id, sizeof id);
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count; i++)
         run[i].stamp_id = id;
-        run[i].stamp_shared = count > 1;
-    }
 }
 
 static void mark_unstamped(udp_tx_t *run, unsigned count)
 {
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count; i++)
         run[i].stamp_id = 0;
-        run[i].stamp_shared = false;
-    }
 }
 
 static void put_part(struct iovec *iov, const void *data, uint32_t bytes)
@@ -263,7 +259,6 @@ static bool asks_to_wait(int error)
 
 static void learn_refusal(udp_t *udp, int error, uint32_t segment)
 {
-    udp->gso_refusals++;
     /* Kernels before 6.11 say EINVAL for segments above the MTU too. Up to what every path on an
      * Ethernet carries, EINVAL and EIO mean the socket or its interface. */
     uint32_t common = 1500 - UDP_V6_HEADERS_BYTES;
@@ -273,23 +268,12 @@ static void learn_refusal(udp_t *udp, int error, uint32_t segment)
         udp->gso = udp->eff.gso = false;
 }
 
-static void note_old_error(udp_t *udp, int error)
-{
-    udp->net_errors++;
-    udp->net_errno = error;
-}
-
-/* The message failed with error: again, for it may have been an old one. Returns count or -errno.
- */
-static int send_again(udp_t *udp, udp_tx_t *run, unsigned count, int error)
+/* The message failed: again, for the error may have been an old one. Returns count or -errno. */
+static int send_again(udp_t *udp, udp_tx_t *run, unsigned count)
 {
     int result = send_run(udp, run, count);
-    for (int i = 1; result == -ECONNREFUSED && i < REFUSED_ATTEMPTS; i++) {
-        note_old_error(udp, ECONNREFUSED);
+    for (int i = 1; result == -ECONNREFUSED && i < REFUSED_ATTEMPTS; i++)
         result = send_run(udp, run, count);
-    }
-    if (result != -error)
-        note_old_error(udp, error);
     return result;
 }
 
@@ -300,7 +284,7 @@ static int settle_failure(udp_t *udp, udp_tx_t *run, unsigned n, int error)
     if (asks_to_wait(error))
         return -error;
     unsigned count = run_length(udp, run, n);
-    int result = send_again(udp, run, count, error);
+    int result = send_again(udp, run, count);
     if (result > 0 || count == 1 || asks_to_wait(-result))
         return result;
 

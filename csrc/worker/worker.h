@@ -25,7 +25,7 @@ typedef struct worker {
     udp_rx_pool_t *rx_pool;
 
     /* Clocks by rt_clock_id_t. TAI's is set up with the first channel that uses it. */
-    clock_map_t clocks[RT_CLOCK_REALTIME + 1];
+    clock_map_t clocks[RT_CLOCK_TAI + 1];
     bool tai_known;
 
     wrk_channel_t **channels; /* WRK_MAX_CHANNELS places, channel_count in use */

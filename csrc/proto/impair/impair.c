@@ -5,8 +5,8 @@
  * nothing needs to run between an offer and the time at which the datagram is due.
  *
  * Exit times never decrease (jitter does not reorder), and reordering adds the same amount
- * to each exit time that it changes. So both kinds are queues, in order of their due time without any
- * sorting:
+ * to each exit time that it changes. So both kinds are queues, in order of their due time without
+ * any sorting:
  *
  *      line       [d1 d2 d4 d5 ...]     exit = max(exit before, bottleneck + delay +- jitter)
  *      held_back  [d3 ...]              exit + reorder_extra
@@ -125,24 +125,15 @@ static int check_store(const impair_config_t *c)
 int impair_config_check(const impair_config_t *c)
 {
     int rc = check_share("loss", c->loss, 1.0);
-    if (rc == 0)
-        rc = check_bursts(c);
-    if (rc == 0)
-        rc = check_share("duplicate", c->duplicate, 1.0);
-    if (rc == 0)
-        rc = check_share("reorder", c->reorder, 1.0);
-    if (rc == 0)
-        rc = check_share("corrupt", c->corrupt, 1.0);
-    if (rc == 0)
-        rc = check_time("delay_ns", c->delay_ns);
-    if (rc == 0)
-        rc = check_time("jitter_ns", c->jitter_ns);
-    if (rc == 0)
-        rc = check_time("reorder_extra_ns", c->reorder_extra_ns);
-    if (rc == 0)
-        rc = check_amount("rate_bps", c->rate_bps, IMPAIR_MAX_RATE_BPS);
-    if (rc == 0)
-        rc = check_amount("queue_bytes", c->queue_bytes, IMPAIR_MAX_QUEUE_BYTES);
+    rc = rc ? rc : check_bursts(c);
+    rc = rc ? rc : check_share("duplicate", c->duplicate, 1.0);
+    rc = rc ? rc : check_share("reorder", c->reorder, 1.0);
+    rc = rc ? rc : check_share("corrupt", c->corrupt, 1.0);
+    rc = rc ? rc : check_time("delay_ns", c->delay_ns);
+    rc = rc ? rc : check_time("jitter_ns", c->jitter_ns);
+    rc = rc ? rc : check_time("reorder_extra_ns", c->reorder_extra_ns);
+    rc = rc ? rc : check_amount("rate_bps", c->rate_bps, IMPAIR_MAX_RATE_BPS);
+    rc = rc ? rc : check_amount("queue_bytes", c->queue_bytes, IMPAIR_MAX_QUEUE_BYTES);
     return rc == 0 ? check_store(c) : rc;
 }
 

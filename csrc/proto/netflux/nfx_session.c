@@ -2,8 +2,9 @@
  *
  * There are two times: the arrival of a datagram, and now. A delayed worker finds both a deadline
  * that has passed and datagrams that arrived before it. So each input first processes everything
- * that was due before its own time (advance), and then takes effect at that time. As long as the caller
- * reads its socket before it asks what is due, the watchdog judges the partner and not the worker.
+ * that was due before its own time (advance), and then takes effect at that time. As long as the
+ * caller reads its socket before it asks what is due, the watchdog judges the partner and not the
+ * worker.
  *
  *     arrivals      a1     a2                     now
  *     --------------+------+-----------x-----------|      x = a2 + watch_ns: timeout, at x
@@ -42,10 +43,8 @@ static int check_config(const nfx_config_t *c)
         return rt_err_set(-EINVAL, "on_stale is %d; 0 keeps, 1 sends the fail-safe, 2 stops",
                           (int)c->on_stale);
     int rc = check_time("watch_ns", c->watch_ns);
-    if (rc == 0)
-        rc = check_time("hear_ns", c->hear_ns);
-    if (rc == 0)
-        rc = check_time("stale_ns", c->stale_ns);
+    rc = rc ? rc : check_time("hear_ns", c->hear_ns);
+    rc = rc ? rc : check_time("stale_ns", c->stale_ns);
     return rc;
 }
 
@@ -247,7 +246,8 @@ static void watch_age(nfx_session_t *s)
 
 static void renew(nfx_session_t *s, int64_t at_ns)
 {
-    if (s->sending && is_stopped_as_stale(s)) /* a datagram that should not be sent was not skipped */
+    if (s->sending &&
+        is_stopped_as_stale(s)) /* a datagram that should not be sent was not skipped */
         (void)nfx_grid_skip_to(&s->grid, s->now_ns);
     s->refreshed_ns = at_ns;
     become(s, &s->fresh, NFX_GAUGE_fresh, true, at_ns);

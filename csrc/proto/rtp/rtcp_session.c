@@ -42,10 +42,8 @@ int rtcp_session_init(rtcp_session_t *s, const rtcp_session_config_t *config, in
     s->config = *config;
     s->config.cname = s->cname;
     int rc = rtcp_members_init(&s->members, config->members, config->max_members);
-    if (rc == 0)
-        rc = rtp_nack_receiver_init(&s->nack, &config->nack);
-    if (rc == 0)
-        rc = start_schedule(s, now_mono_ns);
+    rc = rc ? rc : rtp_nack_receiver_init(&s->nack, &config->nack);
+    rc = rc ? rc : start_schedule(s, now_mono_ns);
     s->config.nack = s->nack.config;
     s->reported.rtt_ns = -1;
     s->nack_sent_ns = now_mono_ns - RTCP_SESSION_NACK_GAP_NS;

@@ -72,12 +72,9 @@ int udt_conn_config_check(const udt_conn_config_t *config)
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < sizeof fields / sizeof fields[0]; i++)
         rc = check_range(fields[i].name, fields[i].value, fields[i].low, fields[i].high);
-    if (rc == 0)
-        rc = check_time("connect_ns", config->connect_ns);
-    if (rc == 0)
-        rc = check_time("linger_ns", config->linger_ns);
-    if (rc == 0)
-        rc = check_time("burst_ns", config->burst_ns);
+    rc = rc ? rc : check_time("connect_ns", config->connect_ns);
+    rc = rc ? rc : check_time("linger_ns", config->linger_ns);
+    rc = rc ? rc : check_time("burst_ns", config->burst_ns);
     return rc;
 }
 

@@ -38,7 +38,6 @@ static void test_rate_and_offset_are_learnt(void)
         int64_t phc_ns = 0;
         for (int i = 0; i < 40; i++, phc_ns += PHC_REFRESH_NS)
             read_card(&filter, &cards[c], phc_ns, 1000, &seed);
-        CHECK_EQ(filter.steps, 0);
         CHECK_EQ(filter.count, PHC_FILTER_POINTS);
         CHECK(filter.slope * 1e9 > -cards[c].ppb - 500 && filter.slope * 1e9 < -cards[c].ppb + 500);
         for (int64_t at_ns = phc_ns - PHC_REFRESH_NS; at_ns < phc_ns + PHC_REFRESH_NS;
@@ -58,7 +57,6 @@ static void test_a_wide_reading_weighs_little(void)
         read_card(&filter, &card, phc_ns, 200, &seed);
     phc_filter_add(&filter, phc_ns, phc_ns + 40000, 100000); /* interrupted while reading */
     CHECK(llabs(phc_filter_map(&filter, phc_ns) - phc_ns) < 300);
-    CHECK_EQ(filter.steps, 0);
 }
 
 static void test_a_step_starts_anew(void)
@@ -72,7 +70,6 @@ static void test_a_step_starts_anew(void)
         read_card(&filter, &card, phc_ns, 500, &seed);
     card.start_ns += RT_NS_PER_S;
     read_card(&filter, &card, phc_ns, 500, &seed);
-    CHECK_EQ(filter.steps, 1);
     CHECK_EQ(filter.count, 1);
     CHECK(llabs(phc_filter_map(&filter, phc_ns) - channel_time(&card, phc_ns)) <= 250);
 }

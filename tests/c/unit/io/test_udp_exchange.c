@@ -101,8 +101,7 @@ static void test_any_mix_of_sizes_arrives_whole_and_in_order(void)
         static const unsigned steps[] = {1, 7, 64, 1024};
         for (size_t s = 0; s < sizeof steps / sizeof steps[0]; s++)
             exchange(&tx, &rx, lens, MIX, steps[s]);
-        CHECK_EQ(tx.gso_refusals, 0);
-        CHECK_EQ(tx.net_errors + rx.net_errors, 0);
+        CHECK_EQ(tx.gso, tx.eff.gso);
         io_close_pair(&tx, &rx);
     }
 }
@@ -153,7 +152,6 @@ static void test_the_longest_datagrams_arrive(void)
             int error;
             CHECK_EQ(udp_send(&tx, &too_long, 1, &error), 0);
             CHECK_EQ(error, EMSGSIZE);
-            CHECK_EQ(tx.net_errors, 0);
             io_close_pair(&tx, &rx);
         }
     }
@@ -362,14 +360,11 @@ static void test_a_refused_datagram_does_not_cost_the_next(void)
             CHECK_EQ(udp_send(&tx, &one, 1, &error), 1);
             CHECK_EQ(error, 0);
         }
-        CHECK_EQ(tx.net_errors, 4);
-        CHECK_EQ(tx.net_errno, ECONNREFUSED);
 
         REQUIRE(
             io_opened(&rx, &again)); /* somebody listens now; the fifth answer is still pending */
         udp_tx_t two[2] = {{.data = "a", .len = 1}, {.data = "b", .len = 1}};
         CHECK_EQ(udp_send(&tx, two, 2, &error), 2);
-        CHECK_EQ(tx.net_errors, 5);
         CHECK_EQ(io_receive(&rx, 2, 8), 2);
         io_close_pair(&tx, &rx);
     }
@@ -390,8 +385,6 @@ static void test_a_batch_to_a_closed_port_goes_out_once_each(void)
         CHECK_EQ(udp_send(&tx, batch, 50, &error), 50);
         CHECK_EQ(error, 0);
     }
-    CHECK(tx.net_errors > 0); /* sendmmsg says nothing of errors behind its first datagram */
-    CHECK_EQ(tx.net_errno, ECONNREFUSED);
     udp_close(&tx);
 }
 
@@ -410,7 +403,6 @@ static void test_an_answer_from_the_network_does_not_disturb_receiving(void)
     udp_rx_t got;
     CHECK_EQ(udp_recv(&tx, &got, 1), 1);
     CHECK_EQ(got.len, 4);
-    CHECK_EQ(tx.net_errors, 1);
     udp_close(&tx);
 }
 
@@ -422,10 +414,8 @@ static void test_a_socket_that_cannot_do_gso_falls_back_for_good(void)
     REQUIRE(setsockopt(tx.fd, SOL_SOCKET, SO_NO_CHECK, &no_checksum, sizeof no_checksum) == 0);
     const uint32_t lens[] = {100, 100, 100, 100, 50, 7, 7};
     exchange(&tx, &rx, lens, 7, 64);
-    CHECK_EQ(tx.gso_refusals, 1);
     CHECK(!tx.gso && !tx.eff.gso);
     exchange(&tx, &rx, lens, 7, 64);
-    CHECK_EQ(tx.gso_refusals, 1);
     io_close_pair(&tx, &rx);
 }
 

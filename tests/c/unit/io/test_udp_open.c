@@ -195,7 +195,7 @@ static void test_stamps_need_the_right_clock_map(void)
     check_refused(&cfg, -EINVAL, "clock map");
     cfg = io_config();
     cfg.tx_stamps = true;
-    cfg.clock = RT_CLOCK_REALTIME;
+    cfg.clock = RT_CLOCK_TAI;
     check_refused(&cfg, -EINVAL, "clock map");
 }
 

@@ -50,7 +50,7 @@ static void test_user_stamps_are_the_time_of_the_call(void)
     udp_t tx, rx;
     udp_config_t cfg = io_config();
     cfg.clock_map = NULL;
-    for (int clock = RT_CLOCK_MONOTONIC; clock <= RT_CLOCK_REALTIME; clock++) {
+    for (int clock = RT_CLOCK_MONOTONIC; clock <= RT_CLOCK_TAI; clock++) {
         cfg.clock = (rt_clock_id_t)clock;
         REQUIRE(io_pair(&tx, &rx, &cfg, "127.0.0.1"));
         udp_tx_t three[3] = {
@@ -118,7 +118,6 @@ static void check_ids_match(udp_t *tx, udp_t *rx, bool own_ids)
                 continue;
             }
             CHECK(batch[i].stamp_id > last_id);
-            CHECK(!batch[i].stamp_shared);
             CHECK_EQ(stamps[s].id, batch[i].stamp_id);
             CHECK_EQ(stamps[s].kind, UDP_STAMP_KERNEL);
             CHECK(stamps[s].time_ns >= before_ns - map_slack_ns());
@@ -144,7 +143,6 @@ static void test_each_stamp_finds_its_datagram(void)
                 continue;
             }
             check_ids_match(&tx, &rx, own);
-            CHECK_EQ(tx.tx_stamps_lost, 0);
             io_close_pair(&tx, &rx);
         }
     }
@@ -161,10 +159,8 @@ static void test_one_gso_call_gives_one_stamp(void)
     udp_tx_stamp_t stamps[10];
     CHECK_EQ(collect(&tx, stamps, 1), 1);
     CHECK_EQ(udp_tx_stamps(&tx, stamps + 1, 9), 0);
-    for (unsigned i = 0; i < 10; i++) {
+    for (unsigned i = 0; i < 10; i++)
         CHECK_EQ(batch[i].stamp_id, i >= 4 ? stamps[0].id : 0);
-        CHECK_EQ(batch[i].stamp_shared, i >= 4);
-    }
     io_close_pair(&tx, &rx);
 }
 
@@ -210,7 +206,6 @@ static void test_ids_begin_anew_for_an_heir(void)
     cfg.remote = rx.eff.local;
     cfg.local = tx.eff.local;
     REQUIRE(udp_adopt(&heir, dup(tx.fd), &cfg) == 0);
-    CHECK_EQ(heir.tx_stamps_lost, 3); /* whose datagrams they were nobody knows any more */
     heir.own_stamp_ids = false;
     CHECK_EQ(udp_send(&heir, &one, 1, &error), 1);
     udp_tx_stamp_t stamp;

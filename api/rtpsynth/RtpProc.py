@@ -11,7 +11,7 @@ from rtpsynth._core import ChannelProcError, RtpProc, RtpProcChannel
 __all__ = ["ChannelProcError", "RtpProc", "RtpProcChannel"]
 
 
-def _breathe() -> None:
+def _do_nothing() -> None:
     """Called between callbacks, so that other threads get the interpreter's lock."""
 
 
@@ -19,6 +19,6 @@ def _make_thread(run: Callable[[], None]) -> threading.Thread:
     return threading.Thread(target=run, name="RtpProc", daemon=True)
 
 
-_core.configure_proc(_breathe, _make_thread)
+_core.configure_proc(_do_nothing, _make_thread)
 os.register_at_fork(after_in_child=_core.after_fork_in_child)
 atexit.register(_core.at_exit)

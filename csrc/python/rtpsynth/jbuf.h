@@ -6,7 +6,7 @@
  *   jbuf_wrapper.c  FrameWrapper
  *   jbuf_buffer.c   RtpJBuf: life, udp_in, flush, drain
  *   jbuf_many.c     RtpJBuf.udp_in_many, flush_many, drain_many
- *   jbuf_cut.c      the datagrams given to udp_in_many, as a row
+ *   jbuf_split.c      the datagrams given to udp_in_many, as a row
  *
  * The life of a frame. The core holds a 64-bit item per frame. Here it is the address of the
  * FrameWrapper that will be handed out, or, only while udp_in_many runs, the number of the datagram
@@ -25,7 +25,7 @@
  * while nothing is half done: a call first converts its arguments and creates what it needs, then
  * changes the core, then moves the results to its own objects, and releases at the end. Creating a
  * list or a wrapper can start a garbage collection and so a finalizer. Where this must not happen,
- * jbuf_calm_t prevents it.
+ * PyGC_Disable prevents it.
  *
  * Everything here returns -1 or NULL with a Python exception set, unless it says otherwise. */
 #ifndef RTPSYNTH_JBUF_H
@@ -64,19 +64,10 @@ static inline void jbuf_count_freed(jbuf_class_t which)
     jbuf_freed[which] += jbuf_is_counting;
 }
 
-/* Holds off the garbage collector, and with it all Python code that is not called explicitly. */
-typedef struct jbuf_calm {
-    int was_enabled;
-} jbuf_calm_t;
-
-static inline jbuf_calm_t jbuf_calm_begin(void)
+/* Ends PyGC_Disable, which also holds off all Python code that is not called explicitly. */
+static inline void jbuf_resume_gc(bool was_enabled)
 {
-    return (jbuf_calm_t){PyGC_Disable()};
-}
-
-static inline void jbuf_calm_end(jbuf_calm_t calm)
-{
-    if (calm.was_enabled)
+    if (was_enabled)
         PyGC_Enable();
 }
 
@@ -177,19 +168,19 @@ PyObject *jbuf_udp_in_many(jbuf_t *self, PyObject *args, PyObject *kwargs);
 PyObject *jbuf_flush_many(jbuf_t *self, PyObject *args, PyObject *kwargs);
 PyObject *jbuf_drain_many(jbuf_t *self, PyObject *args, PyObject *kwargs);
 
-/* --- jbuf_cut.c ----------------------------------------------------------------------------- */
+/* --- jbuf_split.c ----------------------------------------------------------------------------- */
 
-typedef struct jbuf_cut {
+typedef struct jbuf_split {
     rtp_jbuf_in_t *in; /* item is not set */
     size_t count;
     PyObject *items; /* tuple of bytes; NULL: one buffer */
     Py_buffer data;
-} jbuf_cut_t;
+} jbuf_split_t;
 
 /* Checks everything and copies all sizes and offsets, so that nothing can change them afterwards.
- * Runs Python code. Call jbuf_cut_close in any case. */
-int jbuf_cut_open(jbuf_cut_t *cut, PyObject *data, PyObject *sizes, PyObject *offsets,
-                  PyObject *stride);
-void jbuf_cut_close(jbuf_cut_t *cut);
+ * Runs Python code. Call jbuf_split_close in any case. */
+int jbuf_split_open(jbuf_split_t *split, PyObject *data, PyObject *sizes, PyObject *offsets,
+                    PyObject *stride);
+void jbuf_split_close(jbuf_split_t *split);
 
 #endif

@@ -120,7 +120,7 @@ static PyObject *list_ready(const rtp_jbuf_result_t *r)
 {
     if (r->ready_count == 0)
         return PyList_New(0);
-    jbuf_calm_t calm = jbuf_calm_begin();
+    bool collects = PyGC_Disable();
     Py_ssize_t at = 0;
     PyObject *list = PyList_New((Py_ssize_t)r->ready_count + r->has_erasure);
     if (list && r->has_erasure) {
@@ -137,7 +137,7 @@ static PyObject *list_ready(const rtp_jbuf_result_t *r)
         else
             Py_DECREF(frame);
     }
-    jbuf_calm_end(calm);
+    jbuf_resume_gc(collects);
     return list;
 }
 
@@ -215,7 +215,7 @@ static PyObject *flush(jbuf_t *self, PyObject *const *args, Py_ssize_t nargs)
     (void)args;
     if (want_arguments("flush", nargs, 0) < 0 || jbuf_check(self) < 0)
         return NULL;
-    jbuf_calm_t calm = jbuf_calm_begin();
+    bool collects = PyGC_Disable();
     PyObject *dropped = PyList_New(self->core.held);
     PyObject *list = NULL;
     if (dropped) {
@@ -225,7 +225,7 @@ static PyObject *flush(jbuf_t *self, PyObject *const *args, Py_ssize_t nargs)
             PyList_SetItem(dropped, i, (PyObject *)jbuf_wrapper_of_item(r.dropped[i].item));
         list = list_ready(&r);
     }
-    jbuf_calm_end(calm);
+    jbuf_resume_gc(collects);
     Py_XDECREF(dropped);
     return list;
 }
@@ -240,7 +240,7 @@ static PyObject *drain(jbuf_t *self, PyObject *unused)
     (void)unused;
     if (jbuf_check(self) < 0)
         return NULL;
-    jbuf_calm_t calm = jbuf_calm_begin();
+    bool collects = PyGC_Disable();
     PyObject *list = PyList_New(0);
     rtp_jbuf_result_t r;
     while (list && rtp_jbuf_drain(&self->core, &r)) {
@@ -249,7 +249,7 @@ static PyObject *drain(jbuf_t *self, PyObject *unused)
             Py_CLEAR(list);
         Py_XDECREF(part);
     }
-    jbuf_calm_end(calm);
+    jbuf_resume_gc(collects);
     return list;
 }
 

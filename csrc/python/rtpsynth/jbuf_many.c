@@ -1,7 +1,7 @@
 /* How it works
  *
  * Three steps, of which only the first and the last run Python code:
- * 1. All arguments are checked and copied (jbuf_cut_open). The array for the events and the
+ * 1. All arguments are checked and copied (jbuf_split_open). The array for the events and the
  * buffer's entries get room for the worst case.
  * 2. The datagrams go through the core, which knows them by number. Then, in each event of a
  * wrapper (a frame that udp_in brought) the wrapper is replaced by its number, and each frame that
@@ -175,19 +175,19 @@ static int wrap_held(jbuf_t *self, const rtp_jbuf_in_t *in, uint64_t first, garb
 
 /* --- udp_in_many ---------------------------------------------------------------------------- */
 
-static int offer_all(jbuf_t *self, jbuf_cut_t *cut, rows_t *rows, garbage_t *g, size_t *events)
+static int offer_all(jbuf_t *self, jbuf_split_t *split, rows_t *rows, garbage_t *g, size_t *events)
 {
-    if (!jbuf_reserve(self, (uint64_t)self->core.held + cut->count)) {
+    if (!jbuf_reserve(self, (uint64_t)self->core.held + split->count)) {
         PyErr_NoMemory();
         return -1;
     }
     uint64_t first = self->core.counters.offered;
-    for (size_t i = 0; i < cut->count; i++)
-        cut->in[i].item = jbuf_item_of_number(first + i);
+    for (size_t i = 0; i < split->count; i++)
+        split->in[i].item = jbuf_item_of_number(first + i);
     /* There is room for all events and frames, so it takes all datagrams. */
-    (void)rtp_jbuf_offer_many(&self->core, cut->in, cut->count, rows->at, rows->room, events);
+    (void)rtp_jbuf_offer_many(&self->core, split->in, split->count, rows->at, rows->room, events);
     number_events(rows->at, *events, g);
-    return wrap_held(self, cut->in, first, g);
+    return wrap_held(self, split->in, first, g);
 }
 
 PyObject *jbuf_udp_in_many(jbuf_t *self, PyObject *args, PyObject *kwargs)
@@ -199,24 +199,24 @@ PyObject *jbuf_udp_in_many(jbuf_t *self, PyObject *args, PyObject *kwargs)
         jbuf_check(self) < 0)
         return NULL;
 
-    jbuf_cut_t cut;
+    jbuf_split_t split;
     rows_t rows = {0};
     garbage_t garbage = {0};
     size_t events = 0;
     PyObject *result = NULL;
-    if (jbuf_cut_open(&cut, data, sizes, offsets, stride) == 0 &&
-        rows_open(&rows, out, self, cut.count) == 0) {
-        jbuf_calm_t calm = jbuf_calm_begin();
+    if (jbuf_split_open(&split, data, sizes, offsets, stride) == 0 &&
+        rows_open(&rows, out, self, split.count) == 0) {
+        bool collects = PyGC_Disable();
         int rc = garbage_open(&garbage, self);
         if (rc == 0)
-            rc = offer_all(self, &cut, &rows, &garbage, &events);
-        jbuf_calm_end(calm);
+            rc = offer_all(self, &split, &rows, &garbage, &events);
+        jbuf_resume_gc(collects);
         if (rc == 0)
             result = rows_result(&rows, events);
     }
     Py_XDECREF(garbage.list);
     rows_close(&rows);
-    jbuf_cut_close(&cut);
+    jbuf_split_close(&split);
     return result;
 }
 
@@ -243,7 +243,7 @@ static PyObject *empty_many(jbuf_t *self, PyObject *args, PyObject *kwargs, cons
     PyObject *result = NULL;
     /* Each frame held may have an erasure before it. */
     if (rows_open(&rows, out, self, self->core.held) == 0) {
-        jbuf_calm_t calm = jbuf_calm_begin();
+        bool collects = PyGC_Disable();
         rtp_jbuf_event_t *to = rows.at;
         rtp_jbuf_result_t r;
         if (garbage_open(&garbage, self) == 0) {
@@ -251,7 +251,7 @@ static PyObject *empty_many(jbuf_t *self, PyObject *args, PyObject *kwargs, cons
                 to = rtp_jbuf_put_events(&r, to);
             number_events(rows.at, (size_t)(to - rows.at), &garbage);
         }
-        jbuf_calm_end(calm);
+        jbuf_resume_gc(collects);
         if (garbage.list)
             result = rows_result(&rows, (size_t)(to - rows.at));
     }

@@ -8,8 +8,6 @@
 static PyTypeObject *proc_type;
 static proc_t *current; /* borrowed: RtpProc is one object as long as there is a reference to it */
 
-static signature_t create_channel_signature = {"O:create_channel", 1, 1, {"proc_in", NULL}, {NULL}};
-
 /* --- RtpProc -------------------------------------------------------------------------------- */
 
 static proc_t *make_proc(void)
@@ -35,7 +33,7 @@ static PyObject *proc_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     (void)type;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, ":RtpProc", names))
         return NULL;
-    if (engine_breathe == NULL) {
+    if (engine_do_nothing == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "import rtpsynth.RtpProc, not rtpsynth._core");
         return NULL;
     }
@@ -59,17 +57,17 @@ static void proc_dealloc(proc_t *self)
     Py_DECREF(type);
 }
 
-static PyObject *proc_create_channel(proc_t *self, PyObject *const *args, Py_ssize_t nargs,
-                                     PyObject *kwnames)
+static PyObject *proc_create_channel(proc_t *self, PyObject *args, PyObject *kwargs)
 {
-    PyObject *values[MAX_PARAMETERS];
-    if (signature_bind(&create_channel_signature, args, nargs, kwnames, values) < 0)
+    static char *names[] = {"proc_in", NULL};
+    PyObject *callback;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:create_channel", names, &callback))
         return NULL;
-    if (!PyCallable_Check(values[0])) {
+    if (!PyCallable_Check(callback)) {
         PyErr_SetString(PyExc_TypeError, "proc_in must be callable");
         return NULL;
     }
-    proc_channel_t *ch = proc_channel_make(self, values[0]);
+    proc_channel_t *ch = proc_channel_make(self, callback);
     if (ch && engine_add(self->engine, ch) < 0)
         Py_CLEAR(ch);
     return (PyObject *)ch;
@@ -87,7 +85,7 @@ static PyObject *proc_shutdown(proc_t *self, PyObject *const *args, Py_ssize_t n
 }
 
 static PyMethodDef proc_methods[] = {
-    {"create_channel", FASTCALL_KEYWORDS(proc_create_channel),
+    {"create_channel", KEYWORDS(proc_create_channel),
      "create_channel($self, proc_in)\n--\n\n"
      "Call proc_in(now_ns, deadline_ns) at the times it asks for; return its channel.\n\n"
      "Times are CLOCK_MONOTONIC in ns. The first call comes at once, with deadline_ns 0, and has\n"
@@ -95,7 +93,7 @@ static PyMethodDef proc_methods[] = {
      "with that int as deadline_ns; if that is in the past, as soon as possible (after the first\n"
      "call: with its now_ns as deadline_ns). A call is not repeated if it returns None, if it "
      "that\n"
-     "raises, or if it returns anything else. Then close tells why.\n\n"
+     "raises, or if it returns anything else. Then close says why.\n\n"
      "Calls come from one thread. Calls that are due at the same time run in the order they were "
      "scheduled.\n"
      "create_channel, close and shutdown may be called from within.\n\n"
@@ -150,22 +148,22 @@ static PyObject *at_exit(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* configure_proc(breathe, make_thread): before the first RtpProc. */
+/* configure_proc(do_nothing, make_thread): before the first RtpProc. */
 static PyObject *configure(PyObject *self, PyObject *args)
 {
     (void)self;
-    PyObject *breathe, *make_thread;
+    PyObject *do_nothing, *make_thread;
     if (want_main_interpreter("rtpsynth.RtpProc") < 0 ||
-        !PyArg_ParseTuple(args, "OO:configure_proc", &breathe, &make_thread))
+        !PyArg_ParseTuple(args, "OO:configure_proc", &do_nothing, &make_thread))
         return NULL;
-    replace_object(&engine_breathe, breathe);
+    replace_object(&engine_do_nothing, do_nothing);
     replace_object(&engine_make_thread, make_thread);
     Py_RETURN_NONE;
 }
 
 static PyMethodDef functions[] = {
     {"configure_proc", configure, METH_VARARGS,
-     "configure_proc($module, breathe, make_thread, /)\n--\n\n"},
+     "configure_proc($module, do_nothing, make_thread, /)\n--\n\n"},
     {"after_fork_in_child", after_fork_in_child, METH_NOARGS,
      "after_fork_in_child($module, /)\n--\n\n"},
     {"at_exit", at_exit, METH_NOARGS, "at_exit($module, /)\n--\n\n"},
@@ -174,8 +172,7 @@ static PyMethodDef functions[] = {
 
 int add_proc(PyObject *module)
 {
-    if (signature_init(&create_channel_signature) < 0 ||
-        PyModule_AddFunctions(module, functions) < 0 || add_engine(module) < 0 ||
+    if (PyModule_AddFunctions(module, functions) < 0 || add_engine(module) < 0 ||
         add_proc_channel(module) < 0)
         return -1;
     proc_type = add_class(module, "rtpsynth.RtpProc.RtpProc", sizeof(proc_t), 0, proc_slots);

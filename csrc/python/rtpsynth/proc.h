@@ -26,6 +26,7 @@
 
 #include "python/rtpsynth/proc_schedule.h"
 #include "python/rtpsynth/proc_wait.h"
+#include "python/rtpsynth/waits.h"
 
 typedef struct proc_channel proc_channel_t;
 
@@ -47,7 +48,7 @@ typedef struct engine {
 
 /* From configure_proc(): a function that does nothing, and one that makes a thread of a function.
  */
-extern PyObject *engine_breathe, *engine_make_thread;
+extern PyObject *engine_do_nothing, *engine_make_thread;
 
 int add_engine(PyObject *module);
 
@@ -87,8 +88,7 @@ struct proc_channel {
     uint64_t deadline_ns; /* as returned by the callback */
     schedule_entry_t entry;
     proc_channel_t *open_next, *open_before;
-    rt_a32_t turns; /* number of callbacks that returned; other threads wait on it */
-    uint32_t waiters;
+    turns_t turns; /* of its callback */
     bool is_open;
     bool has_run; /* or runs for the first time */
     bool has_returned;

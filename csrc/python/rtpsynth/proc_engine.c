@@ -7,14 +7,11 @@
 #include <stddef.h>
 #include <string.h>
 
-/* How often a waiting thread checks for signals, in case another thread got them. */
-#define SIGNALS_NS (100 * RT_NS_PER_MS)
-
 /* How often a thread that waits for the end of the worker checks whether the worker waits for it.
  */
 #define JOIN_SLICE_S 0.1
 
-PyObject *engine_breathe, *engine_make_thread;
+PyObject *engine_do_nothing, *engine_make_thread;
 
 static PyTypeObject *engine_type;
 
@@ -53,33 +50,13 @@ static bool is_worker(const engine_t *e)
     return e->worker == PyThread_get_thread_ident();
 }
 
-/* Wakes the threads that wait on a channel. */
-static void wake_waiters(proc_channel_t *ch)
-{
-    rt_fetch_add(&ch->turns, 1);
-    if (ch->waiters > 0)
-        rt_futex_wake_all(&ch->turns);
-}
-
-/* Runs without the global lock, until the channel's callback has returned once more. */
-static int wait_a_turn(proc_channel_t *ch)
-{
-    uint32_t turns = rt_load_relaxed(&ch->turns);
-    ch->waiters++;
-    Py_BEGIN_ALLOW_THREADS;
-    rt_futex_wait(&ch->turns, turns, rt_mono_ns() + SIGNALS_NS);
-    Py_END_ALLOW_THREADS;
-    ch->waiters--;
-    return PyErr_CheckSignals();
-}
-
 int engine_await_channel(engine_t *e, proc_channel_t *ch)
 {
     waiting_t waiting;
     wait_begin(&waiting, e->worker);
     int rc = 0;
     while (rc == 0 && ch->is_running && !e->forked && !waits_for_us(e->worker))
-        rc = wait_a_turn(ch);
+        rc = turns_wait(&ch->turns);
     wait_end(&waiting);
     return rc;
 }
@@ -91,7 +68,7 @@ static int await_first_run(engine_t *e, proc_channel_t *ch)
     wait_begin(&waiting, e->worker);
     int rc = 0;
     while (rc == 0 && !ch->has_returned && (ch->has_run || !e->stopping) && !e->forked)
-        rc = wait_a_turn(ch);
+        rc = turns_wait(&ch->turns);
     wait_end(&waiting);
     if (rc < 0)
         return -1;
@@ -176,7 +153,7 @@ static void run_channel(engine_t *e, proc_channel_t *ch)
         ch->deadline_ns = called_ns;
     if (again > 0 && ch->is_open)
         schedule_again(e, ch);
-    wake_waiters(ch);
+    turns_signal(&ch->turns);
     Py_DECREF(callback);
     Py_DECREF((PyObject *)ch);
 }
@@ -208,9 +185,9 @@ static void wait_for_work(engine_t *e)
  * Entering any function in Python checks, and hands over. */
 static void give_others_a_turn(void)
 {
-    PyObject *none = PyObject_CallNoArgs(engine_breathe);
+    PyObject *none = PyObject_CallNoArgs(engine_do_nothing);
     if (none == NULL)
-        PyErr_WriteUnraisable(engine_breathe);
+        PyErr_WriteUnraisable(engine_do_nothing);
     Py_XDECREF(none);
 }
 
@@ -262,7 +239,7 @@ void engine_stop(engine_t *e)
     while (e->open) {
         proc_channel_t *ch = e->open;
         engine_remove(e, ch);
-        wake_waiters(ch);
+        turns_signal(&ch->turns);
         PyObject *callback = ch->callback;
         PyObject *exception = ch->exception;
         ch->callback = NULL;

@@ -28,8 +28,8 @@
 
 #include "python/rtpsynth/core.h"
 
-#include "base/rt_futex.h"
 #include "client/endpoint_mux.h"
+#include "python/rtpsynth/waits.h"
 
 #define SERVER_STOPPED "RtpServer is shutting down"
 
@@ -78,8 +78,7 @@ struct exchange {
     /* dispatch thread */
     channel_t *running;   /* the channel whose callback runs */
     unsigned long thread; /* its id; 0: it does not run */
-    unsigned waiters;     /* threads that wait for the end of a callback or of the thread */
-    rt_a32_t turns;       /* futex: counts the events that waiters may wait for */
+    turns_t turns;        /* of callbacks, and of the thread */
     bool finished;
     int64_t last_rtime_ns;
     uint8_t *buffer; /* SHM_MAX_RECORD */

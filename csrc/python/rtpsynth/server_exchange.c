@@ -14,6 +14,7 @@
  * check whether another thread wants it. */
 #include "python/rtpsynth/server.h"
 
+#include "base/rt_futex.h"
 #include "python/rtpsynth/waits.h"
 
 #include <arpa/inet.h>
@@ -25,7 +26,6 @@
 #define BATCH 64
 /* The thread checks this often when nothing arrives, in case it missed the wake-up to end. */
 #define SLICE_NS (100 * RT_NS_PER_MS)
-#define WAIT_SLICE_NS (10 * RT_NS_PER_MS)
 /* This many places (or all) must be free before one is used again, so that its 16-bit generations
  * do not repeat within the time that a packet may wait in a ring. */
 #define FREED_AT_LEAST 256u
@@ -99,14 +99,6 @@ int exchange_check(const exchange_t *x)
 
 /* --- waiting for the thread ----------------------------------------------------------------- */
 
-static void wake_waiters(exchange_t *x)
-{
-    if (x->waiters == 0)
-        return;
-    rt_fetch_add(&x->turns, 1);
-    rt_futex_wake_all(&x->turns);
-}
-
 static void wake_thread(exchange_t *x)
 {
     rt_futex_wake_all(&x->segment->rx->data_event);
@@ -123,28 +115,16 @@ static bool is_over(const exchange_t *x, const channel_t *channel)
     return channel != NULL ? x->running != channel : x->finished;
 }
 
-static int wait_turns(exchange_t *x, const channel_t *channel)
-{
-    int rc = 0;
-    while (rc == 0 && !x->forked && !is_over(x, channel) && !waits_for_us(x->thread)) {
-        uint32_t turn = rt_load_relaxed(&x->turns);
-        if (channel == NULL)
-            wake_thread(x);
-        PyThreadState *state = PyEval_SaveThread();
-        (void)rt_futex_wait(&x->turns, turn, rt_mono_ns() + WAIT_SLICE_NS);
-        PyEval_RestoreThread(state);
-        rc = PyErr_CheckSignals();
-    }
-    return rc;
-}
-
 int exchange_wait(exchange_t *x, const channel_t *channel)
 {
     waiting_t waiting;
     wait_begin(&waiting, x->thread);
-    x->waiters++;
-    int rc = wait_turns(x, channel);
-    x->waiters--;
+    int rc = 0;
+    while (rc == 0 && !x->forked && !is_over(x, channel) && !waits_for_us(x->thread)) {
+        if (channel == NULL)
+            wake_thread(x);
+        rc = turns_wait(&x->turns);
+    }
     wait_end(&waiting);
     return rc;
 }
@@ -219,7 +199,7 @@ static bool dispatch_one(exchange_t *x)
     call(x, channel, &packet);
     x->running = NULL;
     Py_DECREF((PyObject *)channel);
-    wake_waiters(x);
+    turns_signal(&x->turns);
     return true;
 }
 
@@ -244,7 +224,7 @@ static PyObject *exchange_run(exchange_t *x, PyObject *unused)
     }
     x->thread = 0;
     x->finished = true;
-    wake_waiters(x);
+    turns_signal(&x->turns);
     Py_RETURN_NONE;
 }
 

@@ -25,9 +25,6 @@ typedef struct synth {
 
 static signature_t next_pkt_signature = {
     "OO|O:next_pkt", 2, 3, {"plen", "pt", "pload", NULL}, {NULL}};
-static signature_t next_pkts_signature = {
-    "OOO|OO:next_pkts", 3, 5, {"n", "payload", "pt", "out", "stride", NULL}, {NULL}};
-
 /* --- random numbers ------------------------------------------------------------------------- */
 
 static PyObject *randfunc; /* NULL: the system's entropy */
@@ -265,7 +262,7 @@ static int batch_take_stride(batch_t *b, PyObject *stride)
 {
     Py_ssize_t packet = b->plen + (Py_ssize_t)RTP_HEADER_BYTES;
     b->stride = packet;
-    if (stride && stride != Py_None)
+    if (stride != Py_None)
         b->stride = PyNumber_AsSsize_t(stride, PyExc_OverflowError);
     else if (b->out.obj && b->out.ndim > 1 && b->out.shape[0] > 0)
         b->stride = b->out.len / b->out.shape[0];
@@ -310,22 +307,21 @@ static int batch_make_out(batch_t *b)
     return 0;
 }
 
-static int batch_take(batch_t *b, PyObject *const *values)
+static int batch_take(batch_t *b, PyObject *n, PyObject *payload, PyObject *out, PyObject *stride)
 {
-    PyObject *out = values[3];
-    b->count = PyNumber_AsSsize_t(values[0], PyExc_OverflowError);
+    b->count = PyNumber_AsSsize_t(n, PyExc_OverflowError);
     if (b->count == -1 && PyErr_Occurred())
         return -1;
     if (b->count < 0) {
         PyErr_Format(PyExc_ValueError, "n is %zd: use 0 or more", b->count);
         return -1;
     }
-    if (batch_take_payload(b, values[1]) < 0 || as_int(values[2], &b->pt) < 0)
+    if (batch_take_payload(b, payload) < 0)
         return -1;
-    if (out == NULL || out == Py_None)
-        return batch_take_stride(b, values[4]) < 0 ? -1 : batch_make_out(b);
+    if (out == Py_None)
+        return batch_take_stride(b, stride) < 0 ? -1 : batch_make_out(b);
     if (PyObject_GetBuffer(out, &b->out, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE) < 0 ||
-        batch_take_stride(b, values[4]) < 0)
+        batch_take_stride(b, stride) < 0)
         return -1;
     b->result = out;
     Py_INCREF(out);
@@ -337,15 +333,16 @@ static int batch_take(batch_t *b, PyObject *const *values)
     return batch_check_out(b, needed);
 }
 
-static PyObject *synth_next_pkts(synth_t *self, PyObject *const *args, Py_ssize_t nargs,
-                                 PyObject *kwnames)
+static PyObject *synth_next_pkts(synth_t *self, PyObject *args, PyObject *kwargs)
 {
-    PyObject *values[MAX_PARAMETERS];
+    static char *names[] = {"n", "payload", "pt", "out", "stride", NULL};
+    PyObject *n, *payload, *out = Py_None, *stride = Py_None;
     batch_t b = {0};
-    if (!is_ready(self) || signature_bind(&next_pkts_signature, args, nargs, kwnames, values) < 0)
+    if (!is_ready(self) || !PyArg_ParseTupleAndKeywords(args, kwargs, "OOi|OO:next_pkts", names, &n,
+                                                        &payload, &b.pt, &out, &stride))
         return NULL;
     PyObject *result = NULL;
-    if (batch_take(&b, values) == 0) {
+    if (batch_take(&b, n, payload, out, stride) == 0) {
         rtp_synth_next_many(&self->core, (size_t)b.count, (size_t)b.plen, b.pt, b.payload.buf,
                             b.out.buf, (size_t)b.stride, rt_mono_ns());
         result = b.result;
@@ -426,7 +423,7 @@ static PyMethodDef synth_methods[] = {
      "None: zeroes.\n\n"
      "Raises ValueError for a payload of more than plen + 32 bytes. After an exception the next\n"
      "packet is the one that failed."},
-    {"next_pkts", FASTCALL_KEYWORDS(synth_next_pkts),
+    {"next_pkts", KEYWORDS(synth_next_pkts),
      "next_pkts($self, n, payload, pt, out=None, stride=None)\n--\n\n"
      "Write the next n packets, all of one size, to one buffer, as n calls of next_pkt make "
      "them.\n\n"
@@ -484,8 +481,7 @@ static PyMethodDef functions[] = {
 
 int add_synth(PyObject *module)
 {
-    if (signature_init(&next_pkt_signature) < 0 || signature_init(&next_pkts_signature) < 0 ||
-        PyModule_AddFunctions(module, functions) < 0)
+    if (signature_init(&next_pkt_signature) < 0 || PyModule_AddFunctions(module, functions) < 0)
         return -1;
     return add_class(module, "rtpsynth.RtpSynth.RtpSynth", sizeof(synth_t), 0, synth_slots) ? 0
                                                                                             : -1;

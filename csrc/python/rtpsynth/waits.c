@@ -1,9 +1,13 @@
 #include "python/rtpsynth/waits.h"
 
+#include "base/rt_clock.h"
+#include "base/rt_futex.h"
+
 #include <Python.h>
 
 /* A circle of other threads, which they have not noticed yet, has no end. */
 #define LONGEST_CHAIN 64
+#define TURN_NS (10 * RT_NS_PER_MS)
 
 static waiting_t *waits; /* the newest first */
 
@@ -39,6 +43,25 @@ bool waits_for_us(unsigned long thread)
         thread = awaited_by(thread);
     }
     return false;
+}
+
+void turns_signal(turns_t *t)
+{
+    if (t->waiters == 0)
+        return;
+    rt_fetch_add(&t->count, 1);
+    rt_futex_wake_all(&t->count);
+}
+
+int turns_wait(turns_t *t)
+{
+    uint32_t count = rt_load_relaxed(&t->count);
+    t->waiters++;
+    PyThreadState *state = PyEval_SaveThread();
+    (void)rt_futex_wait(&t->count, count, rt_mono_ns() + TURN_NS);
+    PyEval_RestoreThread(state);
+    t->waiters--;
+    return PyErr_CheckSignals();
 }
 
 void waits_forget(void)

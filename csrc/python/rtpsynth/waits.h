@@ -10,6 +10,8 @@
 #ifndef PYTHON_RTPSYNTH_WAITS_H
 #define PYTHON_RTPSYNTH_WAITS_H
 
+#include "base/rt_atomic.h"
+
 #include <stdbool.h>
 
 typedef struct waiting {
@@ -25,6 +27,19 @@ void wait_end(waiting_t *w);
 
 /* Whether that thread is the calling one, or waits for it directly or through others. */
 bool waits_for_us(unsigned long thread);
+
+/* What threads wait for that a callback ends. */
+typedef struct turns {
+    rt_a32_t count; /* of turns_signal */
+    uint32_t waiters;
+} turns_t;
+
+/* Wakes the threads in turns_wait. */
+void turns_signal(turns_t *t);
+
+/* Gives the global lock up until the next turns_signal, or for a moment: a wait may have become one
+ * in a circle, and another thread may have got a signal. -1: its handler raised. */
+int turns_wait(turns_t *t);
 
 /* For a child after fork: the threads belong to the parent. */
 void waits_forget(void);

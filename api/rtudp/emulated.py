@@ -166,7 +166,7 @@ class _Worker:
             thread.join(_JOIN_TIMEOUT_S)
 
     def halt(self) -> threading.Thread | None:
-        """Tell the thread to end, and return it. None when there is none."""
+        """Ask the thread to end, and return it. None when there is none."""
         with self.changed:
             thread, self._thread = self._thread, None
             self.changed.notify_all()

@@ -21,7 +21,7 @@ import weakref
 from collections import defaultdict, deque
 from collections.abc import Callable
 from operator import index
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from ._common import Counters, LatencyRecord, checked_direction, payload_bytes
 from .base import (
@@ -85,6 +85,7 @@ _RECORD_HEAD_BYTES = 32
 _MOST_CAPACITY = (8 << 30) // (_RECORD_HEAD_BYTES + _LEAST_SLOT_BYTES)
 
 _channel_numbers = itertools.count()
+_Endpoint = TypeVar("_Endpoint", bound="_RtUdpSocket")
 
 
 class _RtUdpSocket:
@@ -501,6 +502,16 @@ def _require_shmring() -> None:
             'RtUdpEmulated and create_rtudp("emulated", ...) work without it',
             name="shmring",
         ) from _missing
+
+
+def as_class(kind: type[_Endpoint], endpoint: _RtUdpSocket) -> _Endpoint:
+    """Return a second object for an endpoint, which is of exactly this class.
+
+    Both share all state. The endpoint is closed when the first one is dropped.
+    """
+    other = kind.__new__(kind)
+    other.__dict__ = endpoint.__dict__
+    return other
 
 
 def _check_horizon(due_ns: int) -> None:

@@ -1,7 +1,9 @@
 """Endpoints configured with addresses in 125.0.0.0/8, mapped to the loopback network."""
 
+from functools import cached_property
 from typing import Any
 
+from .rtudp import as_class
 from .socket_impl import RtUdp
 
 _CONFIGURED_PREFIX = "125"
@@ -31,7 +33,7 @@ class RtUdpLh(RtUdp):
         local, remote = on_loopback(local_ip, local_port), on_loopback(remote_ip, remote_port)
         super().__init__(*local, *remote, **kwargs)
 
-    @property
+    @cached_property
     def _com(self) -> RtUdp:
-        """The endpoint itself, to which the original delegates."""
-        return self
+        """This endpoint in the class to which the original delegates."""
+        return as_class(RtUdp, self)

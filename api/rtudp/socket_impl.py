@@ -1,7 +1,9 @@
 """Real sockets with the common interface. `rtudp.rtudp` does the work."""
 
+from functools import cached_property
+
 from .base import RtUdpBase
-from .rtudp import _RtUdpSocket
+from .rtudp import _RtUdpSocket, as_class
 
 
 class RtUdpSocket(_RtUdpSocket, RtUdpBase):
@@ -12,10 +14,10 @@ class RtUdpSocket(_RtUdpSocket, RtUdpBase):
     missing. ``direction`` may be assigned until ``start``, which reads it.
     """
 
-    @property
+    @cached_property
     def _socket(self) -> _RtUdpSocket:
-        """The endpoint itself, which the original wraps."""
-        return self
+        """This endpoint in the class that the original wraps."""
+        return as_class(_RtUdpSocket, self)
 
 
 RtUdp = RtUdpSocket

@@ -1,7 +1,9 @@
 """Endpoints configured with addresses in 125.0.0.0/8, mapped to the loopback network."""
 
+from functools import cached_property
 from typing import Any
 
+from rtudp.rtudp import as_class
 from rtudp.rtudp_lh import on_loopback, port_mapper
 
 from .udpcom import UdpCom
@@ -19,7 +21,7 @@ class UdpComLh(UdpCom):
         local, remote = on_loopback(local_ip, local_port), on_loopback(remote_ip, remote_port)
         super().__init__(*local, *remote, **kwargs)
 
-    @property
+    @cached_property
     def _com(self) -> UdpCom:
-        """The endpoint itself, to which the original delegates."""
-        return self
+        """This endpoint in the class to which the original delegates."""
+        return as_class(UdpCom, self)

@@ -161,7 +161,12 @@ def test_float_timeout_is_cut_to_an_integer(make, addresses):
 
 
 def test_inner_type_is_reachable_and_subclassable(make, addresses):
-    assert isinstance(make(*addresses)._socket, rtudp.rtudp._RtUdpSocket)
+    endpoint = make(*addresses)
+    assert type(endpoint._socket) is rtudp.rtudp._RtUdpSocket
+    assert endpoint._socket is endpoint._socket
+    assert not isinstance(endpoint._socket, RtUdpSocket)
+    endpoint._socket.send_data(b"x")
+    assert endpoint.get_send_length() == 1
 
     class Logged(rtudp.rtudp._RtUdpSocket):
         def send_data(self, data, timestamp=None):
@@ -803,7 +808,7 @@ def test_loopback_helper_maps_125_to_127(make):
     twin = make("127.4.64.5", ports[0], "127.4.128.133", ports[1])
     assert repr(sender) == str(sender) == repr(twin)
     assert hash(sender) == hash(twin)
-    assert isinstance(sender._com, RtUdpSocket)
+    assert type(sender._com) is RtUdpSocket
     for endpoint in (sender, receiver):
         endpoint.init_socket()
         endpoint.start()

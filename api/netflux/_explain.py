@@ -17,7 +17,7 @@ from ._layout import (
     ScalarNode,
     StringNode,
 )
-from .errors import RecordError
+from .errors import RecordError, within
 from .field_types import ENCODING, Scalar, int_range
 
 _SHOWN = 60
@@ -42,21 +42,16 @@ def check_value(node: Node, value: Any) -> None:
         _check_string(node, value)
     elif isinstance(node, RunNode):
         for index, item in enumerate(_checked_length(node.count, value)):
-            _check_within(f"[{index}]", ScalarNode(0, node.code, node.type), item)
+            with within(f"[{index}]"):
+                _check_scalar(node.type, node.code, item)
     elif isinstance(node, ArrayNode):
         items = _checked_length(node.count, value)
         if not isinstance(node.items[0], BitsNode):
             for index, (inner, item) in enumerate(zip(node.items, items, strict=True)):
-                _check_within(f"[{index}]", inner, item)
+                with within(f"[{index}]"):
+                    check_value(inner, item)
     elif isinstance(node, RecordNode):
         _check_record(node, value)
-
-
-def _check_within(path: str, node: Node, value: Any) -> None:
-    try:
-        check_value(node, value)
-    except RecordError as error:
-        raise error.within(path) from None
 
 
 def _check_record(node: RecordNode, value: Any) -> None:
@@ -65,7 +60,8 @@ def _check_record(node: RecordNode, value: Any) -> None:
             if not hasattr(value, name):
                 raise RecordError(f"{_show(value)} has no such field", name)
         if not isinstance(member, BitsNode):
-            _check_within(names[0], member, getattr(value, names[0]))
+            with within(names[0]):
+                check_value(member, getattr(value, names[0]))
 
 
 def _checked_length(count: int, value: Any) -> list[Any]:
@@ -158,14 +154,9 @@ def _check_part(node: Node, raw: bytes, order: str) -> None:
             raise RecordError(f"{used} characters in use, more than STRING[{node.length}] holds")
     elif isinstance(node, ArrayNode):
         for index, item in enumerate(node.items):
-            _check_part_within(f"[{index}]", item, raw, order)
+            with within(f"[{index}]"):
+                _check_part(item, raw, order)
     elif isinstance(node, RecordNode):
         for names, _, member in node.members:
-            _check_part_within(names[0], member, raw, order)
-
-
-def _check_part_within(path: str, node: Node, raw: bytes, order: str) -> None:
-    try:
-        _check_part(node, raw, order)
-    except RecordError as error:
-        raise error.within(path) from None
+            with within(names[0]):
+                _check_part(member, raw, order)

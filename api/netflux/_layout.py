@@ -20,12 +20,13 @@ Rules ``s7`` (data blocks and PLC data types with standard access):
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import struct
 import typing
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
-from .errors import RecordError
+from .errors import RecordError, within
 from .field_types import MAX_PAYLOAD_BYTES, Array, Enumeration, FieldType, RuleName, Scalar, String
 from .field_types import field_type as resolve
 
@@ -135,10 +136,8 @@ def _fields_of(record: type[Any]) -> list[_Field]:
     for field in dataclasses.fields(record):
         if not field.init:
             raise RecordError("a field with init=False cannot be set", field.name)
-        try:
+        with within(field.name):
             fields.append(_Field(field.name, field.kw_only is True, resolve(hints[field.name])))
-        except RecordError as error:
-            raise error.within(field.name) from None
     if not fields:
         raise RecordError(f"{record.__name__} has no fields")
     return fields
@@ -176,10 +175,8 @@ class Layout:
             while isinstance(kind, Array):
                 kind = kind.element
             if isinstance(kind, type):
-                try:
+                with within(field.name):
                     self._read(kind, (*trail, record))
-                except RecordError as error:
-                    raise error.within(field.name) from None
         self._fields[record] = fields
 
     def _pack_of(self, record: type[Any]) -> int:
@@ -269,10 +266,8 @@ class Layout:
         for index in range(kind.length):
             if end > MAX_PAYLOAD_BYTES:
                 raise RecordError(f"{kind} is longer than a datagram, {MAX_PAYLOAD_BYTES} bytes")
-            try:
+            with within(f"[{index}]"):
                 node, end = self._place(element, end)
-            except RecordError as error:
-                raise error.within(f"[{index}]") from None
             items.append(node)
             if not isinstance(element, Array):  # rows of an array follow each other without a gap
                 end = self._end(element, end)
@@ -297,11 +292,9 @@ class Layout:
                 bits.append((name, keyword_only))
                 continue
             close_bits()
-            try:
+            with within(name):
                 end = offset + _round_up(end - offset, min(self._alignment(kind), pack))
                 node, end = self._place(kind, end)
-            except RecordError as error:
-                raise error.within(name) from None
             end = self._end(kind, end)
             members.append(((name,), keyword_only, node))
         close_bits()
@@ -339,24 +332,18 @@ def leaves(node: Node, path: str = "") -> Iterator[Leaf]:
         wire = f"{'s7str' if node.counted else 'str'}{node.length}"
         yield Leaf(path, node.offset, None, wire)
     elif isinstance(node, ArrayNode):
-        yield from _array_leaves(node, path)
+        paths = (f"{path}[{index}]" for index in range(node.count))
+        for item in node.items:
+            yield from _member_leaves(item, paths)
     elif isinstance(node, RecordNode):
         for names, _, member in node.members:
-            paths = [f"{path}.{name}" if path else name for name in names]
-            if isinstance(member, BitsNode):
-                for bit, bit_path in enumerate(paths):
-                    yield Leaf(bit_path, member.offset, bit, "bit")
-            else:
-                yield from leaves(member, paths[0])
+            yield from _member_leaves(member, (f"{path}.{n}" if path else n for n in names))
 
 
-def _array_leaves(node: ArrayNode, path: str) -> Iterator[Leaf]:
-    index = 0
-    for item in node.items:
-        if isinstance(item, BitsNode):
-            for bit in range(item.count):
-                yield Leaf(f"{path}[{index}]", item.offset, bit, "bit")
-                index += 1
-        else:
-            yield from leaves(item, f"{path}[{index}]")
-            index += 1
+def _member_leaves(node: Node, paths: Iterator[str]) -> Iterator[Leaf]:
+    """paths: of this value, or of each bit, and of what follows."""
+    if isinstance(node, BitsNode):
+        for bit, path in enumerate(itertools.islice(paths, node.count)):
+            yield Leaf(path, node.offset, bit, "bit")
+    else:
+        yield from leaves(node, next(paths))

@@ -202,18 +202,6 @@ class Link:
             return values
         return None
 
-    def configure(self, **changes: Any) -> None:
-        """Change settings of the channel. Raises ShmringError."""
-        self.channel.configure(**changes)
-
-    def aim(self, remote: Address) -> None:
-        """Send there from now on. Raises ShmringError."""
-        self.channel.aim(remote)
-
-    def give_feedback(self, number: int) -> None:
-        """Send this feedback instead of the number accepted last. Raises ShmringError."""
-        self.channel.set_feedback(number)
-
     def send(self, on: bool) -> None:
         """Start, continue or stop sending. Raises ShmringError.
 

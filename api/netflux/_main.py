@@ -109,7 +109,7 @@ class NetfluxMain:
         if self._looks:  # data_recv decodes the newest payload when read: no call is needed
             self.receiver._idle_callback = self._on_data_received
         self.sender._guard = self._lock
-        self.receiver._guest = self.sender
+        self.receiver._sharing_sender = self.sender
         self.statistics = LinkStatistics(self.receiver, send_interval * 1000)
 
     # --- life ---------------------------------------------------------------------------------

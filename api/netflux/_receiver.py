@@ -119,15 +119,15 @@ class NetfluxReceiver(Endpoint):
 
         self._socket: LinkSocket | None = None
         # The sender that uses this receiver's socket, or is about to.
-        self._guest: NetfluxSender | None = None
+        self._sharing_sender: NetfluxSender | None = None
         self._reader: threading.Thread | None = None
         self._stopped = threading.Event()
         self._started_ns = 0
         self._fault = ""
         # While it runs: the state at the last `stop`.
-        self._rest = _State()
-        self._rest_numbers = (0, 0)
-        self._rest_data: bytes | None = None
+        self._last = _State()
+        self._last_numbers = (0, 0)
+        self._last_data: bytes | None = None
 
     # --- life ---------------------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class NetfluxReceiver(Endpoint):
                 self._open()
             except Exception as caught:
                 text = f"Failed to start receiver: {caught}"
-                self._rest = replace(self._rest, error=True, message=text)
+                self._last = replace(self._last, error=True, message=text)
                 return False
             self._fault = ""
             self._stopped = threading.Event()
@@ -160,10 +160,10 @@ class NetfluxReceiver(Endpoint):
                 return
             self._stopped.set()
             link = self._need_link()
-            rest = self._state()
+            last = self._state()
             numbers = (self.partner_seq_number, self.current_feedback_seq_number)
             data = self._newest()
-            self._rest, self._rest_numbers, self._rest_data = rest, numbers, data
+            self._last, self._last_numbers, self._last_data = last, numbers, data
             self._running = False
             link.close()
             if self._socket is not None:
@@ -175,33 +175,33 @@ class NetfluxReceiver(Endpoint):
 
     def _open(self) -> None:
         try:
-            self._open_for(self._guest)
+            self._open_for(self._sharing_sender)
         except Exception:
-            if self._guest is None:
+            if self._sharing_sender is None:
                 raise
-            self._open_for(None)  # the guest's own start reports its error
+            self._open_for(None)  # the sender's own start reports its error
 
-    def _open_for(self, guest: NetfluxSender | None) -> None:
+    def _open_for(self, sender: NetfluxSender | None) -> None:
         remote = self.source
-        if remote is None and self._guest is not None:
-            remote = (self._guest.remote_ip, self._guest.remote_port)
+        if remote is None and self._sharing_sender is not None:
+            remote = (self._sharing_sender.remote_ip, self._sharing_sender.remote_port)
         sock = bound_socket(self.bind_address, self.local_port, remote, reuse=self.reuse)
         try:
-            self._use(self._make_link(sock, guest))
+            self._use(self._make_link(sock, sender))
         except BaseException:
             sock.close()
             raise
         sock.owner = self
         self._socket = sock
 
-    def _make_link(self, sock: LinkSocket, guest: NetfluxSender | None) -> Link:
+    def _make_link(self, sock: LinkSocket, sender: NetfluxSender | None) -> Link:
         options: dict[str, Any] = {
             "rx_size": check_size(self.data_size),
             "watch_ns": self._watch_ns(),
             "keep": bool(self._keep),
         }
-        if guest is not None:
-            options |= guest._options(sock.family)
+        if sender is not None:
+            options |= sender._options(sock.family)
         if self.source is not None:
             source = resolve(*self.source, sock.family)
             if options.setdefault("remote", source) != source:
@@ -212,7 +212,7 @@ class NetfluxReceiver(Endpoint):
             options["any_source"] = False
         return Link(self._channel_name(), self.pool, sock, **options)
 
-    def _lend(self, guest: NetfluxSender) -> Link:
+    def _share_socket(self, sender: NetfluxSender) -> Link:
         """Let a sender use the socket, and return the link, which has room for its values.
 
         If it has no room, a new link replaces it on the same socket, where packets wait
@@ -222,20 +222,20 @@ class NetfluxReceiver(Endpoint):
             if not self._running or self._socket is None:
                 raise OSError("the receiver that peer_socket belongs to was stopped")
             link = self._need_link()
-            if self._guest is guest and link.tx_size == guest.data_size:
+            if self._sharing_sender is sender and link.tx_size == sender.data_size:
                 return link
-            self._rest_numbers = (self.partner_seq_number, self.current_feedback_seq_number)
-            self._rest_data = self._newest()
-            self._rest = self._state()
+            self._last_numbers = (self.partner_seq_number, self.current_feedback_seq_number)
+            self._last_data = self._newest()
+            self._last = self._state()
             self._started_ns = time.monotonic_ns()
             link.close()
             try:
-                link = self._make_link(self._socket, guest)
+                link = self._make_link(self._socket, sender)
             except BaseException:
                 self._use(self._make_link(self._socket, None))
                 raise
             self._use(link)
-            self._guest = guest
+            self._sharing_sender = sender
             return link
 
     # --- what it shows ------------------------------------------------------------------------
@@ -253,12 +253,12 @@ class NetfluxReceiver(Endpoint):
     @property
     def partner_seq_number(self) -> int:
         """Number of the packet received last, even if it was rejected. 0: none yet."""
-        return self._number("received_number", self._rest_numbers[0])
+        return self._number("received_number", self._last_numbers[0])
 
     @property
     def current_feedback_seq_number(self) -> int:
         """Our number in the feedback of the packet accepted last. 0: none yet."""
-        return self._number("feedback_number", self._rest_numbers[1])
+        return self._number("feedback_number", self._last_numbers[1])
 
     @property
     def partner_hears_us(self) -> bool:
@@ -297,8 +297,8 @@ class NetfluxReceiver(Endpoint):
         """The newest payload, or zeros after a timeout. None before the first."""
         if self._running and (data := self._need_link().snapshot()) is not None:
             return data
-        rest = self._rest_data
-        return bytes(len(rest)) if rest is not None and not self._state().first else rest
+        last = self._last_data
+        return bytes(len(last)) if last is not None and not self._state().first else last
 
     def _number(self, gauge: str, before: int) -> int:
         look = self._look()
@@ -309,19 +309,19 @@ class NetfluxReceiver(Endpoint):
         return self._judge(self._look())
 
     def _judge(self, look: NetfluxLink | None) -> _State:
-        rest = self._rest
+        last = self._last
         if not self._running or look is None:
-            return rest
+            return last
         known = look.partner_known
-        accepted_ns = look.last_accepted_mono_ns or rest.accepted_ns
+        accepted_ns = look.last_accepted_mono_ns or last.accepted_ns
         now_ns, watch_ns = time.monotonic_ns(), self._watch_ns()
         expired_ns = (accepted_ns if known else self._started_ns) + watch_ns
         fault = self._fault or ("Receive error: the link broke" if self._is_broken() else "")
         if look.alive and not (watch_ns and now_ns > expired_ns + _WORKER_LATE_NS):
             return _State(True, False, bool(fault), fault, accepted_ns)
 
-        lapsed = known or rest.timed_out or (rest.first and bool(watch_ns) and now_ns >= expired_ns)
-        first = (known or rest.first) and (bool(self._keep) or not lapsed)
+        lapsed = known or last.timed_out or (last.first and bool(watch_ns) and now_ns >= expired_ns)
+        first = (known or last.first) and (bool(self._keep) or not lapsed)
         message = fault
         since_ns = now_ns - (expired_ns if lapsed else self._started_ns)
         if not message and lapsed and (first or since_ns < _NOTHING_YET_AFTER_NS):
@@ -340,7 +340,7 @@ class NetfluxReceiver(Endpoint):
     @watch_interval.setter
     def watch_interval(self, value: float) -> None:
         if self._running:
-            self._need_link().configure(watchdog_ns=_watch_ns(value))
+            self._need_link().channel.configure(watchdog_ns=_watch_ns(value))
         self._watch_interval = value
 
     @property
@@ -351,7 +351,7 @@ class NetfluxReceiver(Endpoint):
     @keep_values_on_timeout.setter
     def keep_values_on_timeout(self, value: bool) -> None:
         if self._running:
-            self._need_link().configure(keep_values=bool(value), keep_window=bool(value))
+            self._need_link().channel.configure(keep_values=bool(value), keep_window=bool(value))
         self._keep = value
 
     @property
@@ -383,17 +383,17 @@ class NetfluxReceiver(Endpoint):
             self._reader.start()
 
     def _read(self, link: Link, stopped: threading.Event) -> None:
-        patience = self._patience()
+        timeout = self._first_timeout()
         while not stopped.is_set():
             try:
-                values = link.next_values(patience)
+                values = link.next_values(timeout)
             except TimeoutError:
-                patience, values = None, bytes(self.data_size)
+                timeout, values = None, bytes(self.data_size)
             except LinkClosed:
                 with self._lifecycle:  # a sender may have replaced it
                     if self._link is link:
                         return
-                    link, patience = self._need_link(), self._patience()
+                    link, timeout = self._need_link(), self._first_timeout()
                 continue
             except Exception as caught:
                 self._fault = f"Receive error: {caught}"
@@ -401,13 +401,13 @@ class NetfluxReceiver(Endpoint):
                 continue
             self._fault = ""
             if values is not None:
-                patience = None
+                timeout = None
                 self._call(values)
 
-    def _patience(self) -> float | None:
+    def _first_timeout(self) -> float | None:
         """How long to wait for the first packet before values from before `start` are void."""
         watch_ns = self._watch_ns()
-        if not self._rest.first or self._keep or not watch_ns:
+        if not self._last.first or self._keep or not watch_ns:
             return None
         return watch_ns / NS_PER_S
 

@@ -168,9 +168,9 @@ class NetfluxSender(Endpoint):
         peer = self.peer_socket
         self._shared = isinstance(peer, LinkSocket)
         if isinstance(peer, LinkSocket):
-            link: Link = peer.owner._lend(self)
-            link.aim(self._remote(peer.family))
-            link.configure(cycle_ns=self._cycle_ns(), stale_ns=self._stale_ns())
+            link: Link = peer.owner._share_socket(self)
+            link.channel.aim(self._remote(peer.family))
+            link.channel.configure(cycle_ns=self._cycle_ns(), stale_ns=self._stale_ns())
             return link
         if peer is not None:
             return self._own_link(peer)
@@ -183,7 +183,7 @@ class NetfluxSender(Endpoint):
         options = self._options(sock.family)
         link = Link(self._channel_name(), self.pool, sock, direction="tx", **options)
         if self._feedback is not None:
-            link.give_feedback(self._feedback)
+            link.channel.set_feedback(self._feedback)
         return link
 
     def _options(self, family: int) -> dict[str, Any]:
@@ -242,7 +242,7 @@ class NetfluxSender(Endpoint):
         if not 0 <= number <= 255:
             raise ValueError(f"seq_num is {number}; it must be 0 to 255")
         if self._running and not self._shared:
-            self._need_link().give_feedback(number)
+            self._need_link().channel.set_feedback(number)
         self._feedback = number
 
     @property
@@ -286,7 +286,7 @@ class NetfluxSender(Endpoint):
     def _aim(self, host: str, port: int) -> None:
         if self._running:
             link = self._need_link()
-            link.aim(resolve(host, port, link.family))
+            link.channel.aim(resolve(host, port, link.family))
         self._remote_ip, self._remote_port = host, port
 
     @property
@@ -298,7 +298,9 @@ class NetfluxSender(Endpoint):
     def send_interval(self, value: float) -> None:
         if self._running:
             cycle_ns = _cycle_ns(value)
-            self._need_link().configure(cycle_ns=cycle_ns, stale_ns=self._stale_ns(cycle_ns))
+            self._need_link().channel.configure(
+                cycle_ns=cycle_ns, stale_ns=self._stale_ns(cycle_ns)
+            )
         self._send_interval = value
 
     def _cycle_ns(self) -> int:

@@ -74,7 +74,7 @@ class _Recent:
         self._sum += value * weight
         self._weight += weight
 
-    def tell(self, stats: NetfluxStatistics) -> None:
+    def write_to(self, stats: NetfluxStatistics) -> None:
         """Write the results, if there are values."""
         if not self._sorted:
             return
@@ -164,7 +164,7 @@ class NetfluxStatisticsTracker:
             self._sent_ns[self._sent % NUMBERS] = before_ns + (now_ns - before_ns) * step // advance
         if self._own_ns is not None:
             self._own_intervals.add((now_ns - self._own_ns) / advance / _NS_PER_MS, advance)
-            self._own_intervals.tell(self._stats)
+            self._own_intervals.write_to(self._stats)
         self._own_ns = now_ns
 
     def _sample_partner(self, number: int, now_ns: int) -> None:
@@ -179,7 +179,7 @@ class NetfluxStatisticsTracker:
             if self._partner_ns is not None:
                 interval_ms = (now_ns - self._partner_ns) / advance / _NS_PER_MS
                 self._partner_intervals.add(interval_ms, advance)
-                self._partner_intervals.tell(self._stats)
+                self._partner_intervals.write_to(self._stats)
         # Else this is the first one, or the partner restarted. If the first one was there before
         # this tracker, its time is unknown.
         self._partner_ns = None if self._updated_ns is None else now_ns
@@ -197,4 +197,4 @@ class NetfluxStatisticsTracker:
             return
         self._stats.last_rtt = (now_ns - self._sent_ns[number]) / _NS_PER_MS
         self._round_trips.add(self._stats.last_rtt)
-        self._round_trips.tell(self._stats)
+        self._round_trips.write_to(self._stats)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 try:
     from shmring.errors import ShmringError
 except ImportError:  # nothing compiled is here: records work without
@@ -22,11 +25,16 @@ class RecordError(ShmringError, ValueError):
         self.message = message
         self.path = path
 
-    def within(self, outer: str) -> RecordError:
-        """The same error, of a field within another one."""
-        joint = "." if self.path and not self.path.startswith("[") else ""
-        return RecordError(self.message, f"{outer}{joint}{self.path}")
-
     def __reduce__(self) -> tuple[type[RecordError], tuple[str, str]]:
         """Pickle the arguments, not the text."""
         return type(self), (self.message, self.path)
+
+
+@contextlib.contextmanager
+def within(outer: str) -> Iterator[None]:
+    """Put the name of the field that contains another one in front of the path of its errors."""
+    try:
+        yield
+    except RecordError as error:
+        joint = "." if error.path and not error.path.startswith("[") else ""
+        raise RecordError(error.message, f"{outer}{joint}{error.path}") from None

@@ -38,7 +38,7 @@ _ports: dict[int, tuple[weakref.ref[Port], int, bool]] = {}
 _ports_lock = threading.Lock()
 _making = object()
 
-# Directions in which a call has told the program that the connection is over.
+# Directions in which a call has reported the end of the connection.
 _RECEIVING = 1
 _SENDING = 2
 
@@ -62,7 +62,7 @@ class UDTSOCKET:
         "_options",
         "_port",
         "_protocol",
-        "_told",
+        "_reported",
         "_type",
         "_watched",
     )
@@ -80,7 +80,7 @@ class UDTSOCKET:
         self._conn: UdtSocket | None = None
         self._meter: Meter | None = None
         self._failed = 0
-        self._told = 0
+        self._reported = 0
         self._closed_at: float | None = None
         # The descriptor of the socket. It exists before the socket is bound.
         self._descriptor: select.epoll | None = select.epoll()
@@ -180,7 +180,7 @@ class UDTSOCKET:
         if conn is None:
             raise failure(c.ENOCONN)
         if self._failed:
-            self._told = _RECEIVING | _SENDING
+            self._reported = _RECEIVING | _SENDING
             raise failure(self._failed)
         return conn
 
@@ -284,7 +284,7 @@ class UDTSOCKET:
                 rendezvous=opts.rendezvous,
             )
             self._failed = 0
-            self._told = 0
+            self._reported = 0
             self._connected_by(conn)
         if opts.rcvsyn:
             self._await_connection(conn)
@@ -448,18 +448,18 @@ class UDTSOCKET:
         The end of a connection is reported to both until a call has raised its error. A reader must
         take the remaining data first. Then nothing more is reported.
         """
-        ended, told = self.broken(), self._told
+        ended, reported = self.broken(), self._reported
         if ended and flags & c.UDT_EPOLL_ERR:
             flags = c.UDT_EPOLL_IN | c.UDT_EPOLL_OUT
         return (
-            bool(flags & c.UDT_EPOLL_IN) and not told & _RECEIVING and self.readable(),
-            bool(flags & c.UDT_EPOLL_OUT) and not told and (ended or self.writable()),
+            bool(flags & c.UDT_EPOLL_IN) and not reported & _RECEIVING and self.readable(),
+            bool(flags & c.UDT_EPOLL_OUT) and not reported and (ended or self.writable()),
         )
 
     @property
     def over(self) -> bool:
         """Whether no further event is possible: it is closed, or a reader has seen its end."""
-        return self._closed_at is not None or bool(self._told & _RECEIVING)
+        return self._closed_at is not None or bool(self._reported & _RECEIVING)
 
     # --- data -------------------------------------------------------------------------------------
 
@@ -559,13 +559,13 @@ class UDTSOCKET:
         try:
             yield
         except errors.ShmringError as caught:
-            told = translation(caught)
-            code = told.code if isinstance(told, UDTException) else c.SUCCESS
+            error = translation(caught)
+            code = error.code if isinstance(error, UDTException) else c.SUCCESS
             if code == c.EINVSOCK and self._closed_at is not None:
-                told = failure(c.ECONNLOST, "the socket was closed meanwhile")
+                error = failure(c.ECONNLOST, "the socket was closed meanwhile")
             elif code in ENDINGS:
-                self._told |= direction
-            raise told from caught
+                self._reported |= direction
+            raise error from caught
 
     def _send_timeout(self) -> float | None:
         return _timeout(self._options.sndsyn, self._options.sndtimeo)

@@ -2,36 +2,28 @@
 
 A command (``rtstat show NAME``) is a row of `COMMANDS` and a module, which is imported when the
 command is called. The module has ``add_arguments(parser)`` and ``run(arguments) -> int``, and its
-docstring is the help. A mode is an option that replaces the overview (``rtstat --once`` is not
-one): a row of `MODES` and a module whose ``run(arguments)`` gets the arguments of the overview. So
-each command only loads what it needs.
+docstring is the help. So each command only loads what it needs. A mode is an option that replaces
+the overview (``rtstat --once`` is not one): a row of `rtstat.overview.MODES` and a module whose
+``run(arguments)`` gets the arguments of the overview.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
 import io
-import os
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
 
-from shmring_cli import Parser, describe
-
-HEALTHY = 0
-USAGE = 1
-UNHEALTHY = 2
-
-
-class Command(NamedTuple):
-    """A word after ``rtstat``, the module that does the work, and one line of help."""
-
-    name: str
-    module: str
-    help: str
-
+from shmring_cli.common import (
+    FAILED,
+    FINE,
+    USAGE,
+    Command,
+    Parser,
+    describe,
+    drop_output,
+)
 
 COMMANDS = (
     Command("list", "rtstat.listing", "names of channels, one per line, for scripts"),
@@ -41,34 +33,6 @@ COMMANDS = (
     Command("post-mortem", "rtstat.post_mortem", "what a channel left behind, dead or alive"),
 )
 
-
-class Mode(NamedTuple):
-    """An option with a value that does something else than show an overview."""
-
-    option: str
-    metavar: str
-    module: str
-    help: str
-    json: bool = False
-    """Whether it can be combined with --json."""
-
-    @property
-    def destination(self) -> str:
-        """Its name among the arguments."""
-        return self.option.removeprefix("--").replace("-", "_")
-
-
-MODES = (
-    Mode("--record", "FILE", "rtstat.record", "into a .csv or .parquet file, for shmring plot"),
-    Mode("--serve-metrics", "[HOST:]PORT", "rtstat.metrics", "a page for Prometheus"),
-    Mode(
-        "--post-mortem",
-        "CHANNEL",
-        "rtstat.post_mortem",
-        "what a channel and its workers left behind, dead or alive",
-        json=True,
-    ),
-)
 
 _DESCRIPTION = """\
 Show what every pool, worker and channel of this host does. rtstat only reads shared memory: it
@@ -94,18 +58,6 @@ exit codes: 0 healthy, 1 wrong usage, 2 something is stale, failed, unreadable o
 """
 
 
-class Help(argparse.RawDescriptionHelpFormatter):
-    """Find the terminal width without argparse, which imports archive formats for that at every
-    start."""
-
-    def __init__(self, prog: str) -> None:
-        try:
-            columns = os.get_terminal_size(sys.stdout.fileno()).columns
-        except (OSError, ValueError, AttributeError):  # stdout may be missing
-            columns = 100
-        super().__init__(prog, width=min(100, columns) - 2)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, by default this process's. Return the exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -117,18 +69,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.run(arguments))
     except KeyboardInterrupt:
-        return HEALTHY
+        return FINE
     except BrokenPipeError:
-        # The reader of the output has left. Write nothing more, also not at exit.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return HEALTHY
+        drop_output()
+        return FINE
     except ValueError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return USAGE
     except OSError as error:
         print(f"{parser.prog}: {describe(error)}", file=sys.stderr)
-        return UNHEALTHY
+        return FAILED
 
 
 def _command_parser(command: Command) -> Parser:
@@ -136,7 +86,7 @@ def _command_parser(command: Command) -> Parser:
     parser = Parser(
         prog=f"rtstat {command.name}",
         description=module.__doc__,
-        formatter_class=Help,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)
     parser.set_defaults(run=module.run)
@@ -151,7 +101,7 @@ def _overview_parser() -> Parser:
         usage="rtstat [options]\n       rtstat COMMAND [options]",
         description=f"{_DESCRIPTION}\n\ncommands (rtstat COMMAND --help):\n{commands}",
         epilog=_EPILOG,
-        formatter_class=Help,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)
     parser.set_defaults(run=module.run)

@@ -20,10 +20,10 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from rtstat.cli import HEALTHY, UNHEALTHY
 from rtstat.selection import add_namespace, namespace_of
 from rtstat.snapshot import Watch
 from rtstat.table import values
+from shmring_cli.common import FAILED, FINE
 
 if TYPE_CHECKING:
     from rtworkers.history import DistinctError
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
                 print(json.dumps(values("error", error)))
         else:
             print(text(found))
-        return UNHEALTHY if missing else HEALTHY
+        return FAILED if missing else FINE
 
 
 def text(errors: Iterable[DistinctError]) -> str:

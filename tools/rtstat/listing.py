@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import argparse
 
-from rtstat.cli import HEALTHY, UNHEALTHY
 from rtstat.selection import Selection, add_filters, add_namespace, namespace_of
 from rtstat.snapshot import Watch
+from shmring_cli.common import FAILED, FINE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,4 +32,4 @@ def run(arguments: argparse.Namespace) -> int:
                 print(name)
             else:
                 print(name, channel.pool, channel.engine, channel.health, sep="\t")
-        return HEALTHY if selection.healthy(shot) else UNHEALTHY
+        return FINE if selection.healthy(shot) else FAILED

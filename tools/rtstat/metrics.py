@@ -18,12 +18,12 @@ from importlib.metadata import version
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from rtstat.cli import HEALTHY
 from rtstat.metric_table import BOUNDS_NS, ENGINES, FAMILIES, Family
 from rtstat.selection import Selection, namespace_of
 from rtstat.snapshot import Snapshot, Watch
 from rtstat.views import ChannelView, PoolView, WorkerView
 from shmring import LAYOUT_VERSION
+from shmring_cli.common import FINE
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
                 thread.join()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return HEALTHY
+    return FINE
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -8,15 +8,45 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
-from rtstat.cli import HEALTHY, MODES, UNHEALTHY
 from rtstat.selection import Selection, add_filters, add_namespace, namespace_of
 from rtstat.snapshot import Snapshot, Watch
+from shmring_cli.common import FAILED, FINE
 
 _ONCE_S = 0.2
 _LOOP_S = 1.0
 
 Writer = Callable[[Snapshot], None]
+
+
+class Mode(NamedTuple):
+    """An option with a value that does something else than show an overview."""
+
+    option: str
+    metavar: str
+    module: str
+    help: str
+    json: bool = False
+    """Whether it can be combined with --json."""
+
+    @property
+    def destination(self) -> str:
+        """Its name among the arguments."""
+        return self.option.removeprefix("--").replace("-", "_")
+
+
+MODES = (
+    Mode("--record", "FILE", "rtstat.record", "into a .csv or .parquet file, for shmring plot"),
+    Mode("--serve-metrics", "[HOST:]PORT", "rtstat.metrics", "a page for Prometheus"),
+    Mode(
+        "--post-mortem",
+        "CHANNEL",
+        "rtstat.post_mortem",
+        "what a channel and its workers left behind, dead or alive",
+        json=True,
+    ),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,7 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
         for shot in _snapshots(watch, arguments):
             write(shot)
             healthy = selection.healthy(shot)
-    return HEALTHY if healthy else UNHEALTHY
+    return FINE if healthy else FAILED
 
 
 def _wants_screen(arguments: argparse.Namespace) -> bool:
@@ -122,7 +152,7 @@ def _print_version() -> int:
     from importlib.metadata import version
 
     print(f"rtstat {version('shmring')}")
-    return HEALTHY
+    return FINE
 
 
 def _writer(arguments: argparse.Namespace, selection: Selection) -> Writer:

@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from rtstat import causes, timeline
-from rtstat.cli import HEALTHY, UNHEALTHY
 from rtstat.selection import add_namespace
 from rtstat.targets import Clocks, find_channel
 from shmring import observe
+from shmring_cli.common import FAILED, FINE
 from shmring_cli.output import duration
 
 _EVENTS = 20
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(facts(channel, workers, clocks)))
     else:
         print(text(channel, workers, clocks, count))
-    return HEALTHY if channel.alive else UNHEALTHY
+    return FINE if channel.alive else FAILED
 
 
 # --- text -----------------------------------------------------------------------------------------

@@ -9,12 +9,12 @@ import sys
 import time
 from collections.abc import Iterator
 
-from rtstat.cli import HEALTHY, UNHEALTHY
 from rtstat.numbers import NS_PER_S
 from rtstat.selection import Selection, namespace_of
 from rtstat.snapshot import Snapshot, Watch
 from rtstat.views import ChannelView
 from shmring import recording
+from shmring_cli.common import FAILED, FINE
 
 _INTERVAL_S = 1.0
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     print(f"{arguments.record}: {recorded} rows of {intervals} intervals", file=sys.stderr)
-    return HEALTHY if selection.healthy(shot) else UNHEALTHY
+    return FINE if selection.healthy(shot) else FAILED
 
 
 def _header(shot: Snapshot, interval_s: float) -> recording.Header:

@@ -17,13 +17,13 @@ import sys
 import time
 from collections.abc import Iterator
 
-from rtstat.cli import HEALTHY, UNHEALTHY
 from rtstat.fields import Field, Value
 from rtstat.selection import add_namespace, namespace_of
 from rtstat.snapshot import Snapshot, Watch
 from rtstat.table import FIELDS
 from rtstat.views import ChannelView
 from rtworkers.owner import process_text
+from shmring_cli.common import FAILED, FINE
 
 _WIDTH = 40
 
@@ -45,14 +45,14 @@ def run(arguments: argparse.Namespace) -> int:
         channel = shot.channel(name)
         if channel is None:
             print(f"rtstat show: {_missing(shot, name)}", file=sys.stderr)
-            return UNHEALTHY
+            return FAILED
         if arguments.json:
             from rtstat.export import channel_facts
 
             print(json.dumps(channel_facts(channel)))
         else:
             print("\n\n".join(_sections(channel)))
-        return HEALTHY if channel.healthy else UNHEALTHY
+        return FINE if channel.healthy else FAILED
 
 
 def _missing(shot: Snapshot, name: str) -> str:

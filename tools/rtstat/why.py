@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from rtstat import causes, timeline
-from rtstat.cli import HEALTHY, UNHEALTHY
 from rtstat.selection import add_namespace
 from rtstat.targets import Clocks, find_channel
 from shmring import observe
+from shmring_cli.common import FAILED, FINE
 from shmring_cli.output import duration
 
 _SHOWN = 10
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(facts(channel, cases, clocks, arguments.count)))
     else:
         print(text(channel, cases, clocks, arguments.count))
-    return HEALTHY if channel.alive else UNHEALTHY
+    return FINE if channel.alive else FAILED
 
 
 def examine(namespace: str, name: str) -> tuple[observe.LateChannel, list[causes.Case]]:

@@ -39,7 +39,7 @@ from collections.abc import Callable, Iterator
 import shmring
 from shmring_bench import bulk, flood, floor, ipc, netflux, observe, rtp, rtt, timed, udt
 from shmring_bench.measure import TARGET, Plan, Row
-from shmring_cli import FAILED, FINE, USAGE
+from shmring_cli.common import FAILED, FINE, USAGE
 from shmring_cli.output import json_line, paragraph, quantity, table
 
 BENCHES: dict[str, Callable[[Plan], Iterator[Row]]] = {

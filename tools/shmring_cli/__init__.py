@@ -11,25 +11,20 @@ with limits.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
-import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NamedTuple, NoReturn
 
-FINE = 0
-USAGE = 1
-FAILED = 2
-
-
-class Command(NamedTuple):
-    """A subcommand: its name, the module that does the work, one line of help."""
-
-    name: str
-    module: str
-    help: str
-
+from shmring_cli.common import (
+    FAILED,
+    FINE,
+    USAGE,
+    Command,
+    CommandParser,
+    Parser,
+    describe,
+    drop_output,
+)
 
 COMMANDS = (
     Command(
@@ -64,31 +59,6 @@ exit codes: 0 success, 1 wrong usage, 2 failure or something is unhealthy
 """
 
 
-class Parser(argparse.ArgumentParser):
-    """End wrong usage with exit code 1, because 2 means that something is unhealthy."""
-
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(USAGE, f"{self.prog}: {message}\n")
-
-
-class CommandParser(Parser):
-    """A parser that accepts options before, between and after any number of
-    positional arguments."""
-
-    _intermixing = False
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        # argparse's intermixed parsing calls this method, and does not support subcommands.
-        if self._intermixing or self._subparsers is not None:
-            return super().parse_known_args(args, namespace)
-        self._intermixing = True
-        try:
-            return self.parse_known_intermixed_args(args, namespace)
-        finally:
-            self._intermixing = False
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line, by default this process's. Return the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -99,9 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"shmring {arguments.command}: interrupted", file=sys.stderr)
         return FAILED
     except BrokenPipeError:
-        # The reader of the output has left. Write nothing more, also not at exit.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_output()
         return FAILED
     except (OSError, ValueError) as error:
         print(f"shmring {arguments.command}: {describe(error)}", file=sys.stderr)
@@ -145,10 +113,3 @@ def _no_command(arguments: argparse.Namespace) -> int:
         return FINE
     arguments.parser.print_help()
     return USAGE
-
-
-def describe(error: BaseException) -> str:
-    """Return an error's own text, without the errno that `str` puts before it."""
-    if isinstance(error, OSError) and error.strerror and error.filename is None:
-        return error.strerror
-    return str(error) or type(error).__name__

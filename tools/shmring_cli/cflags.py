@@ -16,7 +16,7 @@ import importlib.resources
 import shlex
 from pathlib import Path
 
-from shmring_cli import FINE
+from shmring_cli.common import FINE
 from shmring_cli.output import json_line
 
 

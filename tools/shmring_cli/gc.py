@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 
 import shmring
-from shmring_cli import FINE
+from shmring_cli.common import FINE
 from shmring_cli.output import json_line
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import shmring
 from rtworkers import page, paths
-from shmring_cli import FAILED, FINE
+from shmring_cli.common import FAILED, FINE
 from shmring_cli.output import duration, json_line, quantity, text_table
 
 STALE_NS = 1_000_000_000

@@ -30,7 +30,7 @@ import sys
 from typing import Any, Self
 
 from shmring import tap
-from shmring_cli import FAILED, FINE, USAGE
+from shmring_cli.common import FAILED, FINE, USAGE
 
 DEFAULT_KEEP_S = 10.0
 DEFAULT_TRIGGERS = ("late", "SIGUSR1", "api")

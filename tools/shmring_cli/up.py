@@ -28,7 +28,7 @@ from typing import TextIO
 import shmring
 from rtworkers import affinity
 from shmring import UserLimits, errors
-from shmring_cli import FINE
+from shmring_cli.common import FINE
 from shmring_cli.output import json_line
 
 

@@ -24,7 +24,7 @@ import importlib
 import signal
 from typing import Any
 
-from shmring_cli import USAGE
+from shmring_cli.common import USAGE
 from shmring_copy.options import add_common
 
 _SEND = """\

@@ -11,7 +11,7 @@ from collections import deque
 from shmring import udt
 from shmring.errors import ShmringError
 from shmring.udt import UdtError, UdtSocket, connecting
-from shmring_cli import FAILED, FINE, describe
+from shmring_cli.common import FAILED, FINE, describe
 from shmring_copy import plain, protocol
 from shmring_copy.files import Folder
 from shmring_copy.meter import Line, Meter, interrupted

@@ -13,7 +13,7 @@ from typing import Any
 from shmring import udt
 from shmring.errors import ShmringError
 from shmring.udt import UdtError, UdtSocket, connecting
-from shmring_cli import FAILED, FINE, describe
+from shmring_cli.common import FAILED, FINE, describe
 from shmring_copy import files, plain, protocol
 from shmring_copy.meter import Line, Meter, interrupted
 from shmring_copy.options import address, pool_of, show, socket_options

@@ -37,7 +37,7 @@ from typing import Any
 import shmring
 from shmring_bench import floor, senders
 from shmring_bench.samples import Lateness
-from shmring_cli import FAILED, FINE
+from shmring_cli.common import FAILED, FINE
 from shmring_cli.output import Progress, bar, can_draw, duration, json_line, paragraph, table
 from shmring_demo.reader import Reader
 

@@ -29,7 +29,7 @@ import textwrap
 
 import shmring_doctor as doctor
 from rtworkers import affinity
-from shmring_cli import FAILED, FINE, USAGE
+from shmring_cli.common import FAILED, FINE, USAGE
 from shmring_cli.output import json_line
 from shmring_doctor import Finding, Mend, MendKind, Status, Verdict
 from shmring_doctor.host import cores, parse_cpus

@@ -32,7 +32,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from shmring import recording
-from shmring_cli import FINE
+from shmring_cli.common import FINE
 from shmring_cli.output import json_line, table
 from shmring_plot import tables
 from shmring_plot.series import NS_PER_S, Series, split

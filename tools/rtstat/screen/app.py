@@ -11,7 +11,6 @@ from textual.binding import Binding, BindingType
 from textual.timer import Timer
 
 from rtstat import errors, timeline
-from rtstat.cli import HEALTHY, UNHEALTHY
 from rtstat.screen.detail import ChannelScreen
 from rtstat.screen.help import HelpScreen
 from rtstat.screen.history import History
@@ -22,6 +21,7 @@ from rtstat.selection import Selection
 from rtstat.snapshot import Snapshot, Watch
 from rtstat.targets import Clocks
 from shmring import observe
+from shmring_cli.common import FAILED, FINE
 
 _SECOND_SNAPSHOT_S = 0.25
 _FASTEST_S = 0.1
@@ -125,7 +125,7 @@ class RtstatApp(App[int]):
 
     def action_leave(self) -> None:
         well = self.shot is None or self._selection.healthy(self.shot)
-        self.exit(HEALTHY if well else UNHEALTHY)
+        self.exit(FINE if well else FAILED)
 
     def action_pause(self) -> None:
         self.paused = not self.paused
@@ -173,7 +173,7 @@ class RtstatApp(App[int]):
 def run(namespace: str | None, selection: Selection, interval_s: float) -> int:
     """Show the full screen until the user leaves it. Return the exit code."""
     with Watch(namespace) as watch:
-        return RtstatApp(watch, selection, interval_s=interval_s).run() or HEALTHY
+        return RtstatApp(watch, selection, interval_s=interval_s).run() or FINE
 
 
 def _errors_of(shot: Snapshot, key: tuple[str, str] | None) -> list[observe.DistinctError]:

@@ -39,14 +39,19 @@ def test_rtp(shmring_namespace, shmring_pool, eventually):
             here.send(bytes(160))
         eventually(lambda: watch.read().channel("phone").rtp["delivered"] >= 10)
         eventually(lambda: watch.read().channel("caller").rtp["sent"] >= 20)
-        view = watch.read().channel("phone").rtp
+
+        def same() -> Any:
+            """A snapshot and stats between which no packet arrived and none was played."""
+            view, stats = watch.read().channel("phone").rtp, there.stats().rtp
+            return (view, stats) if all(view[n] == getattr(stats, n) for n in counted) else None
+
+        counted = ("ssrc", "delivered", "received", "lost", "highest_seq", "resyncs")
+        view, stats = eventually(same)
         facts = values("rtp", view)
-        stats = there.stats().rtp
     assert view.remote_ssrc == stats.remote_ssrc == here.stats().rtp.ssrc
     assert view.target_ns > 0
     assert (view.rtt_ns, facts["rtt_ns"], facts["bye_mono_ns"]) == (None, None, None)
-    for name in ("ssrc", "delivered", "received", "lost", "highest_seq", "resyncs"):
-        assert facts[name] == getattr(stats, name)
+    assert all(facts[name] == getattr(stats, name) for name in counted)
     here.end()
     there.end()
 

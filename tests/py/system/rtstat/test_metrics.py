@@ -228,7 +228,8 @@ def test_a_port_in_use_is_named(shmring_namespace):
 
 
 def test_without_prometheus_client_the_fix_is_named(monkeypatch, capsys):
-    from rtstat.cli import USAGE, main
+    from rtstat.cli import main
+    from shmring_cli.common import USAGE
 
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     assert main(["--serve-metrics", "0"]) == USAGE

@@ -1,0 +1,60 @@
+"""What all commands share: exit codes, the parser of a command line, the text of an error."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from typing import Any, NamedTuple, NoReturn
+
+FINE = 0
+USAGE = 1
+FAILED = 2
+"""Also: something is unhealthy."""
+
+
+class Command(NamedTuple):
+    """A subcommand: its name, the module that does the work, one line of help."""
+
+    name: str
+    module: str
+    help: str
+
+
+class Parser(argparse.ArgumentParser):
+    """End wrong usage with exit code 1, because 2 means that something is unhealthy."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: {message}\n")
+
+
+class CommandParser(Parser):
+    """A parser that accepts options before, between and after any number of
+    positional arguments."""
+
+    _intermixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        # argparse's intermixed parsing calls this method, and does not support subcommands.
+        if self._intermixing or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self._intermixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixing = False
+
+
+def describe(error: BaseException) -> str:
+    """Return an error's own text, without the errno that `str` puts before it."""
+    if isinstance(error, OSError) and error.strerror and error.filename is None:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def drop_output() -> None:
+    """Write nothing more, also not at exit, because the reader of the output has left."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,9 +13,9 @@ from typing import Any, Generic, Self, TypeVar
 from rtworkers.layout import Op
 from shmring import _address, _arguments, errors
 from shmring._arguments import deadline, has_passed, seconds_until
+from shmring._attachment import check_whole
 from shmring._check import error
 from shmring._endpoint import CLOCKS, Endpoint, Owner
-from shmring._link import check_whole
 from shmring._ring import ffi, lib
 from shmring.batch import ReportBatch
 from shmring.stats import ChannelStats, direction_of, read_stats, text_of

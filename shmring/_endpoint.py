@@ -11,16 +11,14 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Never, Protocol, TypeVar
 
-from rtworkers import ownership, paths
+from rtworkers import paths
 from rtworkers.layout import Op
 from shmring import _address, errors
 from shmring._aio import RoomWaiters, Waiters
+from shmring._attachment import Attachment, check_whole, checked, map_named, served_epoch
 from shmring._check import check, error
-from shmring._host import translated
 from shmring._hot import Core
-from shmring._link import Link, check_not_deserted, check_whole, is_deserted, served_epoch
 from shmring._options import switch
-from shmring._readiness import Readiness, open_bell
 from shmring._ring import ffi, lib
 from shmring.types import STATES, State
 
@@ -71,8 +69,6 @@ class Endpoint(Core):
         self._owner = owner
         self._remote_hint = remote_hint
         self._addresses: dict[Any, bytes] = {}
-        self._reader_fd = -1
-        self._readiness: Readiness | None = None
         self._start_locks()
 
         if segment is None:
@@ -85,7 +81,7 @@ class Endpoint(Core):
         mode_number = _READINGS[self.reading]
         check(lib.endpoint_open(self.end, self._segment, mode_number, owner is not None))
         self._serve((self._segment, self.end), self.address())
-        self.link = Link(self._segment)
+        self.attachment = Attachment(self._segment)
         self.closed = False
         _endpoints.add(self)
 
@@ -118,7 +114,7 @@ class Endpoint(Core):
             return State.CLOSED
         if lib.shm_segment_torn(segment):
             return State.FAILED
-        if is_deserted(segment):
+        if lib.attachment_check_deserted(segment) < 0:
             return State.CLOSED
         number = segment.status.state
         return STATES[number] if number < len(STATES) else State.FAILED
@@ -152,23 +148,24 @@ class Endpoint(Core):
         self.need_writable(f"ask for {op.name.lower()}")
         with self._lock:
             self.mapped()
-            self.link.command(op)
+            self.attachment.request(op)
 
-    def engine_request(self, body: bytes, fds: tuple[int, ...] = ()) -> tuple[int, bytes]:
-        """Send a request to the channel's engine. Return its result and its answer."""
+    def engine_request(self, body: bytes) -> bytes:
+        """Send a request to the channel's engine, and return its answer."""
         self.need_writable("ask the engine")
         with self._lock:
             self.mapped()
-            return self.link.engine_request(body, fds)
+            return self.attachment.request(Op.ENGINE, body)[1]
 
-    def engine_request_apart(self, body: bytes) -> tuple[int, bytes]:
+    def engine_request_apart(self, body: bytes) -> bytes:
         """Like `engine_request`, but on a separate connection, because the usual one waits for an
         answer."""
-        link = Link(self.mapped())
+        segment = self.mapped()
+        apart = Attachment(segment)
         try:
-            return link.engine_request(body)
+            return apart.request(Op.ENGINE, body)[1]
         finally:
-            link.close()
+            apart.close()
 
     def cancel(self, sequence: int) -> bool:
         """Cancel a packet, see `Channel.cancel`."""
@@ -187,16 +184,16 @@ class Endpoint(Core):
         """Return a descriptor that is readable while there may be packets, see `Channel.fileno`."""
         with self._lock:
             self.mapped()
-            if self._readiness is None:
+            own = self.attachment.own
+            if own.readiness.epoll_fd < 0:
                 self.need_writable("be selected on")
-                self._open_reader_fd()
-                with translated(f"channel {self.name!r}"):
-                    self._readiness = self.link.readiness = Readiness(self._reader_fd)
-                self.attach_now(lib.ENDPOINT_RX)
-                self._readiness.watch(self.link.fileno())
-                self.end.reader_fd = self._reader_fd
-                lib.endpoint_rearm(self.end)
-            return self._readiness.fileno()
+                checked(lib.attachment_select(own))
+                try:
+                    self.attach_now(lib.ENDPOINT_RX)
+                except BaseException:
+                    lib.attachment_unselect(own)
+                    raise
+            return int(own.readiness.epoll_fd)
 
     async def readable(self) -> None:
         """Return when there may be a packet, or when this end is closed. Not for taps."""
@@ -238,24 +235,15 @@ class Endpoint(Core):
         _endpoints.discard(self)
         self._shut()
         self._waiters.wake()
-        self._close_files()
+        self.attachment.close()
         del self._segment  # unmapped when the last running call returns
-
-    def _close_files(self) -> None:
-        self.link.close()
-        if self._readiness is not None:
-            self._readiness.close()
-            self._readiness = None
-        if self._reader_fd >= 0:
-            os.close(self._reader_fd)
-            self._reader_fd = -1
 
     def __del__(self) -> None:
         # Do not call close(): a channel outlives the object that opened it, until its pool ends.
         # Do not touch mapped memory: in a garbage cycle it may be unmapped already.
         if not self.closed:
             self.closed = True
-            self._close_files()
+            self.attachment.close()
 
     def become_child(self) -> None:
         """Drop what belongs to the parent, in a child after fork. The child attaches again when
@@ -264,9 +252,7 @@ class Endpoint(Core):
         self._owner = None
         lib.endpoint_forget_slots(self.end)
         self._serve((self._segment, self.end), self.address())
-        self.link.readiness = None  # unregistering would affect the parent
-        self._close_files()
-        self.link = Link(self._segment)
+        lib.attachment_forget(self.attachment.own)
 
     # --- called by Core ---------------------------------------------------------------------------
 
@@ -281,43 +267,21 @@ class Endpoint(Core):
                     errno.EPERM,
                     f'channel {self.name!r} only sends: open it with direction="duplex" to receive',
                 )
-            if self.readonly:
-                self.end.epoch = served_epoch(segment)
-            else:
-                self._reattach(what)
-
-    def _reattach(self, what: int) -> None:
-        """Attach as `what`, and in the roles that this end had before the worker was replaced."""
-        end, link = self.end, self.link
-        epoch = served_epoch(self._segment)
-        if not link.connected:
-            link.connect()
-        if (end.tx_ready or what == lib.ENDPOINT_TX) and not link.holds_producer:
-            link.attach_producer()
-            self._settled(self._bind_producer(link.producer, link.bell_fd))
-        selecting = self._readiness is not None
-        wants = what == lib.ENDPOINT_RX and not end.rx_ready
-        reads = link.reader != lib.CTL_NO_SLOT or selecting or wants
-        if reads and not link.holds_reader:
-            self._open_reader_fd()
-            link.attach_reader(self._reader_fd)
-            self._settled(self._bind_reader(link.reader, self._reader_fd if selecting else -1))
-            lib.endpoint_rearm(end)
-        end.epoch = epoch
-
-    def _settled(self, rc: int) -> None:
-        check(rc, f"channel {self.name!r}: the worker gave a slot that does not exist")
+            own = self.attachment.own
+            checked(lib.attachment_attach(own, self.end, what))
+            self._bind(int(ffi.cast("uintptr_t", own)))
+            del segment  # kept it mapped until here
 
     def check_heard(self) -> None:
         """Check the channel before the next wait, if no process has served it for a second."""
-        check_not_deserted(self.mapped())
+        segment = self.mapped()
+        check(lib.attachment_check_deserted(segment))
 
     def settle(self) -> None:
         """Clear the descriptor's readiness, because a process selects on this channel and it is
         empty."""
         with self._lock:
-            if self._readiness is not None and self._readiness.look():
-                self._readiness.keep_looking()
+            lib.attachment_settle(self.attachment.own)
 
     def pack_address(self, to: Any) -> bytes:
         """Return the bytes of an shm_addr_t. Raises `BadAddress`."""
@@ -418,18 +382,13 @@ class Endpoint(Core):
                 f'channel {self.name!r} only receives: open it with direction="duplex" to send',
             )
 
-    def _open_reader_fd(self) -> None:
-        if self._reader_fd < 0:
-            with translated(f"channel {self.name!r}"):
-                self._reader_fd = open_bell()
-
 
 CLOCKS = {lib.RT_CLOCK_MONOTONIC: "monotonic", lib.RT_CLOCK_TAI: "tai"}
 
 
 def unattached_ends() -> int:
     """Return how many ends of this process have no connection yet."""
-    return sum(end.link.fileno() < 0 for end in list(_endpoints))
+    return sum(end.attachment.fileno() < 0 for end in list(_endpoints))
 
 
 End = TypeVar("End")
@@ -444,52 +403,6 @@ def owners_end(
     except BaseException:
         owner.close_channel(name)
         raise
-
-
-def map_named(name: str, namespace: str, *, writable: bool, trusted: int | None = None) -> Any:
-    """Map a channel's segment. It is unmapped when its last reference ends.
-
-    `trusted`: the id of another user who may own the segment. Raises `ChannelNotFound`,
-    `NoPermission`, `LayoutMismatch`, `BadConfig`.
-    """
-    fd = _open_segment(name, namespace, writable)
-    segment = ffi.new("shm_segment_t *")
-    try:
-        _check_owner(name, os.fstat(fd), trusted)
-        check(lib.shm_segment_map(segment, fd, writable))
-    finally:
-        os.close(fd)
-    return ffi.gc(segment, lib.shm_segment_unmap)
-
-
-def _open_segment(name: str, namespace: str, writable: bool) -> int:
-    try:
-        return paths.open_shm(paths.channel_segment(namespace, name), writable=writable)
-    except FileNotFoundError:
-        raise errors.ChannelNotFound(
-            errno.ENOENT,
-            f"no channel {name!r} is open in namespace {namespace!r}: open it first, or see "
-            '"shmring ls" for the open ones',
-        ) from None
-    except PermissionError:
-        text = f"channel {name!r} belongs to another user: "
-        text += "attach with readonly=True, or " if writable else ""
-        raise errors.NoPermission(
-            errno.EACCES, text + "have it opened with group= and permissions="
-        ) from None
-    except OSError as caught:
-        raise error(errno.EPROTO, f"channel {name!r}: {caught.strerror}") from None
-
-
-def _check_owner(name: str, facts: os.stat_result, trusted: int | None) -> None:
-    if ownership.is_trusted(facts, () if trusted is None else (trusted,)):
-        return
-    raise errors.NoPermission(
-        errno.EPERM,
-        f"channel {name!r} belongs to another user, {ownership.user_text(facts.st_uid)}: "
-        f"its contents may be forged. If you trust them, attach with "
-        f"owner={facts.st_uid}",
-    )
 
 
 def _become_child() -> None:

@@ -32,12 +32,12 @@ class EngineChannel:
 
         Raises `ChannelClosed`, `WorkerFailed`, `ShmringOSError`, `NoPermission` (a tap).
         """
-        return self._endpoint.engine_request(body)[1]
+        return self._endpoint.engine_request(body)
 
     def request_apart(self, body: bytes) -> bytes:
         """Like `request`, but on a separate connection, while another request waits for
         its answer."""
-        return self._endpoint.engine_request_apart(body)[1]
+        return self._endpoint.engine_request_apart(body)
 
     def end(self) -> None:
         """Leave the channel. If this end opened it, end it for all processes. May be called more

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from rtworkers import ownership, paths
 from shmring import _address, _host, _leftovers, _options
-from shmring._endpoint import map_named
+from shmring._attachment import map_named
 from shmring._opening import UDP, C, Udp
 from shmring._ring import ffi, lib
 from shmring.engine import Engine

@@ -2,23 +2,17 @@
 
 #include "base/rt_clock.h"
 #include "base/rt_err.h"
+#include "client/channel_stats.h"
 #include "client/host.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
-#include <time.h>
 #include <unistd.h>
 
 /* A worker that died is replaced within 0.1 s; a supervisor that waits longer has a reason. */
 #define CONNECT_WAIT_NS (3 * RT_NS_PER_S)
-#define CONNECT_LOOK_NS (2 * RT_NS_PER_MS)
-
-static void nap(void)
-{
-    const struct timespec length = {.tv_nsec = CONNECT_LOOK_NS};
-    nanosleep(&length, NULL);
-}
 
 static void close_fd(int *fd)
 {
@@ -35,38 +29,36 @@ static int refuse_failed(const shm_segment_t *s)
     uint32_t error = rt_load_relaxed(&s->status->error);
     rt_copy_once(reason, s->status->reason, sizeof reason);
     reason[sizeof reason - 1] = '\0';
-    int number = error > 0 && error < 4096 ? (int)error : EIO; /* any process may have overwritten it */
-    return rt_err_set(-number, "channel \"%s\" failed: %s; close it and open it again",
+    /* Any process may have overwritten it. EHWPOISON is the last errno. */
+    int number = error > 0 && error <= EHWPOISON ? (int)error : EIO;
+    return rt_err_set(-number, "channel \"%s\" failed: %s. Close it and open it again",
                       s->config.name, reason[0] != '\0' ? reason : strerror(number));
 }
 
-static int refuse_torn(const shm_segment_t *s)
+int attachment_check_whole(const shm_segment_t *s)
 {
+    if (!shm_segment_torn(s))
+        return 0;
     return rt_err_set(-EPIPE,
-                      "channel \"%s\": its file in shared memory was cut short by a process that may "
-                      "write to it; close the channel and open it again",
+                      "channel \"%s\": another process cut short its file in shared memory: close "
+                      "the channel and open it again",
                       s->config.name);
 }
 
 /* Returns 1: a worker serves the channel; 0: no worker serves it yet; or the error that prevents
  * it. */
-static int look_served(const shm_segment_t *s)
+static int check_served(const shm_segment_t *s)
 {
     uint32_t state = rt_load_acquire(&s->status->state);
-    if (shm_segment_torn(s))
-        return refuse_torn(s);
-    switch (state) {
-    case SHM_STATE_NEW:
+    int rc = attachment_check_whole(s);
+    if (rc < 0)
+        return rc;
+    if (state == SHM_STATE_NEW)
         return 0;
-    case SHM_STATE_OPEN:
-    case SHM_STATE_HELD:
-        return 1;
-    case SHM_STATE_CLOSED:
+    if (state == SHM_STATE_CLOSED)
         return rt_err_set(-EPIPE, "channel \"%s\" was closed: open it again, or attach again",
                           s->config.name);
-    default:
-        return refuse_failed(s);
-    }
+    return state == SHM_STATE_OPEN || state == SHM_STATE_HELD ? 1 : refuse_failed(s);
 }
 
 int attachment_served_epoch(const shm_segment_t *s, uint32_t *epoch)
@@ -74,13 +66,15 @@ int attachment_served_epoch(const shm_segment_t *s, uint32_t *epoch)
     int64_t give_up = rt_mono_ns() + CONNECT_WAIT_NS;
     for (;;) {
         *epoch = rt_load_acquire(&s->status->epoch);
-        int found = look_served(s);
+        int found = check_served(s);
         if (found != 0)
             return found < 0 ? found : 0;
         if (rt_mono_ns() > give_up)
             return rt_err_set(-ECONNRESET, "channel \"%s\" was made, but no worker serves it",
                               s->config.name);
-        nap();
+        int rc = control_nap();
+        if (rc < 0)
+            return rc;
     }
 }
 
@@ -106,6 +100,8 @@ static bool is_held(int fd)
 
 int attachment_check_deserted(const shm_segment_t *s)
 {
+    if (!channel_is_unheard(s))
+        return 0;
     int fd = host_open_segment(s->config.name_space, s->config.name, 0);
     rt_err_clear();
     if (fd < 0)
@@ -128,22 +124,25 @@ void attachment_init(attachment_t *a, const shm_segment_t *s)
         .producer = CTL_NO_SLOT,
         .reader = CTL_NO_SLOT,
         .bell_fd = -1,
+        .doorbell_fd = -1,
         .producer_lock = -1,
         .reader_lock = -1,
+        .readiness = {-1, -1, -1},
     };
 }
 
 /* Refuses a socket of another user, who created a folder of that name before the pool did. */
 static int check_peer(attachment_t *a, const char *path)
 {
+    char user[HOST_USER_BYTES];
     uid_t uid = a->control.peer_uid;
     if (uid == 0 || uid == geteuid() || uid == a->segment->owner_uid)
         return 0;
     attachment_disconnect(a);
     return rt_err_set(-EPERM,
-                      "worker's socket %s belongs to user %u, who does not own the channel: "
+                      "worker's socket %s belongs to %s, who does not own the channel: "
                       "remove it, or set SHMRING_RUNTIME_DIR to a folder of your own",
-                      path, (unsigned)uid);
+                      path, host_user_text(uid, user));
 }
 
 static bool is_passing(int rc)
@@ -155,19 +154,20 @@ static bool is_passing(int rc)
 static int try_connect(attachment_t *a, char *path)
 {
     const shm_segment_t *s = a->segment;
-    uint32_t slot = rt_load_relaxed(&s->status->worker_slot);
-    int rc = host_worker_socket(s->config.name_space, s->config.pool, slot, path);
+    a->slot = rt_load_relaxed(&s->status->worker_slot);
+    int rc = host_worker_socket(s->config.name_space, s->config.pool, a->slot, path);
     rc = rc ? rc : control_connect(&a->control, path);
     rc = rc ? rc : check_peer(a, path);
-    if (rc < 0 || a->readiness == NULL)
+    if (rc < 0 || !attachment_is_selected(a))
         return rc;
-    rc = readiness_watch(a->readiness, a->control.fd);
+    rc = readiness_watch(&a->readiness, a->control.fd);
     if (rc < 0)
         attachment_disconnect(a);
     return rc;
 }
 
-int attachment_connect(attachment_t *a)
+/* Connects to the worker in charge, unless it is connected already. */
+static int connect_to_worker(attachment_t *a)
 {
     char path[HOST_PATH_BYTES];
     int64_t give_up = rt_mono_ns() + CONNECT_WAIT_NS;
@@ -183,10 +183,12 @@ int attachment_connect(attachment_t *a)
         if (rt_mono_ns() > give_up)
             return rt_err_set(
                 -ECONNRESET,
-                "channel \"%s\": no worker answers at %s: its pool has ended or is restarting it; "
-                "see \"shmring ls\", remove leftovers with \"shmring gc\"",
+                "channel \"%s\": no worker answers at %s: its pool has ended or restarts it. See "
+                "\"shmring ls\". Remove leftovers with \"shmring gc\"",
                 a->segment->config.name, path);
-        nap();
+        rc = control_nap();
+        if (rc < 0)
+            return rc;
     }
     return rc;
 }
@@ -194,8 +196,8 @@ int attachment_connect(attachment_t *a)
 void attachment_disconnect(attachment_t *a)
 {
     a->holds_producer = a->holds_reader = false;
-    if (a->control.fd >= 0 && a->readiness != NULL)
-        readiness_unwatch(a->readiness);
+    if (a->control.fd >= 0 && attachment_is_selected(a))
+        readiness_unwatch(&a->readiness);
     control_close(&a->control);
 }
 
@@ -205,16 +207,68 @@ void attachment_close(attachment_t *a)
     close_fd(&a->reader_lock);
     attachment_disconnect(a);
     close_fd(&a->bell_fd);
+    readiness_close(&a->readiness);
+    close_fd(&a->doorbell_fd);
+}
+
+void attachment_forget(attachment_t *a)
+{
+    a->readiness.control_fd = -1;
+    close_fd(&a->readiness.epoll_fd); /* unregistering would affect the parent */
+    attachment_close(a);
+    attachment_init(a, a->segment);
+}
+
+/* --- requests ------------------------------------------------------------------------------- */
+
+typedef struct request {
+    ctl_channel_t channel;
+    uint8_t rest[CTL_ENGINE_BYTES];
+} request_t;
+
+/* After a request that failed. Returns 0: it may succeed at the worker that takes over; or the
+ * error. */
+static int wait_for_successor(attachment_t *a, int rc, const control_reply_t *reply)
+{
+    uint32_t epoch;
+    if (reply->refused) /* ENOENT: it has not taken the channel over yet, if that was not closed */
+        rc = rc == -ENOENT ? attachment_served_epoch(a->segment, &epoch) : rc;
+    else if (rc == -ECONNRESET && a->control.fd >= 0) {
+        attachment_disconnect(a);
+        rc = 0;
+    }
+    return rc < 0 ? rc : control_nap();
+}
+
+int attachment_request(attachment_t *a, uint32_t op, const void *rest, uint32_t bytes,
+                       const int *fds, unsigned fd_count, control_reply_t *reply)
+{
+    request_t ask = {0};
+    int64_t give_up = rt_mono_ns() + CONNECT_WAIT_NS;
+    if (bytes > sizeof ask.rest)
+        return rt_err_set(-EMSGSIZE, "a request of %u bytes: the longest has %zu", bytes,
+                          sizeof ask.rest);
+    memcpy(ask.channel.name, a->segment->config.name, sizeof ask.channel.name);
+    memcpy(ask.rest, rest, bytes);
+    bytes += (uint32_t)sizeof ask.channel;
+    for (;;) {
+        *reply = (control_reply_t){0};
+        int rc = connect_to_worker(a);
+        if (rc < 0)
+            return rc;
+        rc = control_request(&a->control, op, &ask, bytes, fds, fd_count, reply);
+        if (rc == 0)
+            return 0;
+        if (rc == -ETIMEDOUT && !reply->refused)
+            rt_err_append("worker %u of pool \"%s\"", a->slot, a->segment->config.pool);
+        rt_err_append("channel \"%s\"", a->segment->config.name);
+        int again = rt_mono_ns() > give_up ? rc : wait_for_successor(a, rc, reply);
+        if (again < 0)
+            return again;
+    }
 }
 
 /* --- slots ---------------------------------------------------------------------------------- */
-
-static ctl_attach_t request_for(const attachment_t *a, uint32_t what)
-{
-    ctl_attach_t ask = {.what = what, .producer = a->producer, .reader = a->reader};
-    memcpy(ask.channel.name, a->segment->config.name, sizeof ask.channel.name);
-    return ask;
-}
 
 static uint32_t *slot_of(attachment_t *a, uint32_t what)
 {
@@ -246,85 +300,142 @@ static void give_back(attachment_t *a, uint32_t what, const control_reply_t *rep
         control_reply_close(&ignored);
 }
 
-/* One attempt at one worker. */
-static int try_attach(attachment_t *a, uint32_t what, int doorbell_fd, control_reply_t *reply)
-{
-    ctl_attach_t ask = request_for(a, what);
-    unsigned fds = what == CTL_ATTACH_READER ? 1 : 0;
-    *reply = (control_reply_t){0};
-    int rc = attachment_connect(a);
-    if (rc < 0)
-        return rc;
-    rc = control_request(&a->control, CTL_ATTACH, &ask, sizeof ask, &doorbell_fd, fds, reply);
-    if (rc < 0)
-        rt_err_append("channel \"%s\"", a->segment->config.name);
-    return rc;
-}
-
-/* Whether it may succeed at the worker that takes over. */
-static bool may_try_again(attachment_t *a, int rc, const control_reply_t *reply)
-{
-    uint32_t epoch;
-    if (reply->refused) /* ENOENT: it has not taken the channel over yet, if that was not closed */
-        return rc == -ENOENT && attachment_served_epoch(a->segment, &epoch) == 0;
-    if (rc != -ECONNRESET || a->control.fd < 0)
-        return false;
-    attachment_disconnect(a);
-    return true;
-}
-
-static int ask_for_slot(attachment_t *a, uint32_t what, int doorbell_fd, control_reply_t *reply)
-{
-    int64_t give_up = rt_mono_ns() + CONNECT_WAIT_NS;
-    for (;;) {
-        int rc = try_attach(a, what, doorbell_fd, reply);
-        if (rc == -EMFILE && !reply->refused)
-            give_back(a, what, reply);
-        if (rc == 0 || !may_try_again(a, rc, reply) || rt_mono_ns() > give_up)
-            return rc;
-        nap();
-    }
-}
-
 static int refuse_answer(attachment_t *a, control_reply_t *reply)
 {
     control_reply_close(reply);
     attachment_disconnect(a);
-    return rt_err_set(
-        -EPROTO,
-        "channel \"%s\": the worker's answer is invalid: use one version of shmring "
-        "in all processes",
-        a->segment->config.name);
+    return rt_err_set(-EPROTO,
+                      "channel \"%s\": the worker's answer is invalid: use one version of shmring "
+                      "in all processes",
+                      a->segment->config.name);
 }
 
-int attachment_get_producer(attachment_t *a)
+/* Asks for a slot: the former one if there was one and it is free. The answer has `fd_count`
+ * descriptors. */
+static int ask_for_slot(attachment_t *a, uint32_t what, unsigned fd_count, control_reply_t *reply)
 {
-    control_reply_t reply;
-    int rc = ask_for_slot(a, CTL_ATTACH_PRODUCER, -1, &reply);
+    ctl_attach_t ask = {.what = what, .producer = a->producer, .reader = a->reader};
+    const size_t from = sizeof ask.channel;
+    unsigned given = what == CTL_ATTACH_READER ? 1 : 0;
+    int rc = attachment_request(a, CTL_ATTACH, (uint8_t *)&ask + from, sizeof ask - from,
+                                &a->doorbell_fd, given, reply);
+    if (rc == -EMFILE && !reply->refused && reply->bytes > 0)
+        give_back(a, what, reply);
     if (rc < 0)
         return rc;
-    if (reply.fd_count != 2 || slot_in(&reply, CTL_ATTACH_PRODUCER) == CTL_NO_SLOT)
-        return refuse_answer(a, &reply);
-    close_fd(&a->bell_fd);
-    close_fd(&a->producer_lock); /* of the same slot from the previous worker, or of a lost slot */
-    a->bell_fd = reply.fds[0];
-    a->producer_lock = reply.fds[1];
-    a->producer = slot_in(&reply, CTL_ATTACH_PRODUCER);
+    if (reply->fd_count != fd_count || slot_in(reply, what) == CTL_NO_SLOT)
+        return refuse_answer(a, reply);
+    *slot_of(a, what) = slot_in(reply, what);
+    return 0;
+}
+
+/* Keeps the number of the former descriptor, which another thread may be using now. */
+static void replace_fd(int *fd, int with)
+{
+    if (*fd < 0 || dup3(with, *fd, O_CLOEXEC) < 0) {
+        close_fd(fd);
+        *fd = with;
+    } else {
+        close(with);
+    }
+}
+
+static int get_producer(attachment_t *a)
+{
+    control_reply_t reply;
+    int rc = ask_for_slot(a, CTL_ATTACH_PRODUCER, 2, &reply);
+    if (rc < 0)
+        return rc;
+    replace_fd(&a->bell_fd, reply.fds[0]);
+    replace_fd(&a->producer_lock, reply.fds[1]); /* held the slot of the previous worker */
     a->holds_producer = true;
+    a->unbound |= ENDPOINT_TX;
     return 0;
 }
 
-int attachment_get_reader(attachment_t *a, int doorbell_fd)
+static int open_doorbell(attachment_t *a)
+{
+    if (a->doorbell_fd < 0)
+        a->doorbell_fd = doorbell_open();
+    return a->doorbell_fd < 0 ? a->doorbell_fd : 0;
+}
+
+static int get_reader(attachment_t *a)
 {
     control_reply_t reply;
-    int rc = ask_for_slot(a, CTL_ATTACH_READER, doorbell_fd, &reply);
+    int rc = open_doorbell(a);
+    rc = rc ? rc : ask_for_slot(a, CTL_ATTACH_READER, 1, &reply);
     if (rc < 0)
         return rc;
-    if (reply.fd_count != 1 || slot_in(&reply, CTL_ATTACH_READER) == CTL_NO_SLOT)
-        return refuse_answer(a, &reply);
-    close_fd(&a->reader_lock);
-    a->reader_lock = reply.fds[0];
-    a->reader = slot_in(&reply, CTL_ATTACH_READER);
+    replace_fd(&a->reader_lock, reply.fds[0]);
     a->holds_reader = true;
+    a->unbound |= ENDPOINT_RX;
     return 0;
+}
+
+int attachment_attach(attachment_t *a, const endpoint_t *e, int what)
+{
+    bool sends = e->tx_ready || what == ENDPOINT_TX;
+    bool reads = a->reader != CTL_NO_SLOT || attachment_is_selected(a) ||
+                 (what == ENDPOINT_RX && !e->rx_ready);
+    if (!a->segment->writable)
+        return attachment_served_epoch(a->segment, &a->epoch);
+    int rc = connect_to_worker(a);
+    if (rc == 0 && sends && !a->holds_producer)
+        rc = get_producer(a);
+    if (rc == 0 && reads && !a->holds_reader)
+        rc = get_reader(a);
+    return rc;
+}
+
+static int bind_slots(attachment_t *a, endpoint_t *e)
+{
+    int rc = 0;
+    if (a->unbound & ENDPOINT_TX)
+        rc = endpoint_attach_producer(e, a->producer, a->bell_fd);
+    if (rc == 0 && (a->unbound & ENDPOINT_RX))
+        rc = endpoint_attach_reader(e, a->reader, -1);
+    a->unbound = 0;
+    return rc;
+}
+
+int attachment_bind(attachment_t *a, endpoint_t *e)
+{
+    int rc = bind_slots(a, e);
+    if (rc < 0) {
+        attachment_disconnect(a);
+        rt_err_append("channel \"%s\": the worker gave a slot that does not exist",
+                      a->segment->config.name);
+        return rc;
+    }
+    if (attachment_is_selected(a) && e->reader != NULL && e->reader_fd < 0) {
+        e->reader_fd = a->doorbell_fd;
+        endpoint_rearm(e);
+    }
+    e->epoch = a->epoch;
+    return 0;
+}
+
+/* --- selecting ------------------------------------------------------------------------------ */
+
+int attachment_select(attachment_t *a)
+{
+    int rc = open_doorbell(a);
+    rc = rc ? rc : readiness_open(&a->readiness, a->doorbell_fd);
+    if (rc == 0 && a->control.fd >= 0)
+        rc = readiness_watch(&a->readiness, a->control.fd);
+    if (rc < 0)
+        readiness_close(&a->readiness);
+    return rc;
+}
+
+void attachment_unselect(attachment_t *a)
+{
+    readiness_close(&a->readiness);
+}
+
+void attachment_settle(attachment_t *a)
+{
+    if (attachment_is_selected(a) && readiness_clear(&a->readiness))
+        (void)readiness_await_successor(&a->readiness); /* otherwise it stays readable */
 }

@@ -1,55 +1,95 @@
 /* attachment.h: what one end of a channel holds at the worker that serves it: a control connection,
- * at most one producer slot and one reader slot, and the descriptors whose locks keep the slots. It
- * connects when it has to, and again when another worker has taken the channel over.
+ * at most one producer slot and one reader slot, the descriptors whose locks keep the slots, and
+ * what a reader is woken by. It connects when it has to, and again when another worker has taken
+ * over the channel. libshmring and Python attach with these calls and no others.
  *
- * The caller serialises calls and keeps the segment mapped. */
+ * The caller serialises calls and keeps the segment mapped. No call but attachment_bind touches an
+ * endpoint, so the per-packet calls go on while another thread attaches. */
 #ifndef CLIENT_ATTACHMENT_H
 #define CLIENT_ATTACHMENT_H
 
 #include "client/control.h"
+#include "client/endpoint.h"
 #include "client/readiness.h"
-#include "shm/shm_segment.h"
 
 typedef struct attachment {
     const shm_segment_t *segment;
     control_t control;
+    uint32_t slot;       /* of the connected worker in its pool */
     uint32_t epoch;      /* of the connected worker */
     uint32_t producer;   /* slot, or CTL_NO_SLOT; kept for the next worker */
     uint32_t reader;     /* the same for the reader */
     bool holds_producer; /* the connected worker knows the slot */
     bool holds_reader;
+    uint8_t unbound;   /* ENDPOINT_*: slots that the endpoint does not use yet */
     int bell_fd;       /* eventfd that wakes the worker, or -1 */
-    int producer_lock; /* descriptors that hold the slots: kept open and not used otherwise; or -1 */
+    int doorbell_fd;   /* the worker rings it for the reader; -1: none yet */
+    int producer_lock; /* descriptors that hold the slots: kept open and not used otherwise; or -1
+                        */
     int reader_lock;
-    readiness_t *readiness; /* is told about every connection; NULL: no selecting */
+    readiness_t readiness; /* open after attachment_select */
 } attachment_t;
 
 void attachment_init(attachment_t *a, const shm_segment_t *s);
 
-/* Gets the epoch of the worker that serves the channel. Waits up to 3 s for the first worker.
- * Returns 0; -EPIPE (the channel was closed, or its file cut short), -ECONNRESET (no worker came),
- * or the error of a failed channel; with a text. */
-int attachment_served_epoch(const shm_segment_t *s, uint32_t *epoch);
-
-/* Connects to the worker in charge, unless it is connected already, and waits up to 3 s for one
- * that is being replaced. Returns 0; -EPERM (another user's process listens), -ECONNRESET (no
- * worker answers) or as attachment_served_epoch, with a text. */
-int attachment_connect(attachment_t *a);
-
-/* Gets a slot: the former one if there was one and it is free. A producer gets the bell, too. The
- * worker rings doorbell_fd, which stays the caller's. Returns 0; -EUSERS (no slot is free),
- * -ETIMEDOUT, -EMFILE or as attachment_connect, with a text. */
-int attachment_get_producer(attachment_t *a);
-int attachment_get_reader(attachment_t *a, int doorbell_fd);
-
-/* Whether no worker serves the channel any more, although its state says so: its pool and its
- * workers died at once. Costs three system calls. Returns 0, or -EPIPE with a text. */
-int attachment_check_deserted(const shm_segment_t *s);
-
 /* Hangs up. The worker frees the slots when their locks are gone. */
 void attachment_disconnect(attachment_t *a);
 
-/* Hangs up and releases the slots. In a child after fork the parent keeps its own. */
+/* Hangs up, releases the slots and closes all descriptors. The segment may be unmapped already. Any
+ * number of times. */
 void attachment_close(attachment_t *a);
+
+/* In a child after fork: the parent keeps its connection and slots, and the child has none. */
+void attachment_forget(attachment_t *a);
+
+/* --- the worker in charge ------------------------------------------------------------------- */
+
+/* Returns 0; -EPIPE with a text: the segment's file was cut short while this process mapped it. */
+int attachment_check_whole(const shm_segment_t *s);
+
+/* Gets the epoch of the worker that serves the channel. Waits up to 3 s for the first worker.
+ * Returns 0; -EPIPE (the channel was closed, or its file cut short), -ECONNRESET (no worker came),
+ * -EINTR, or the error of a failed channel; with a text. */
+int attachment_served_epoch(const shm_segment_t *s, uint32_t *epoch);
+
+/* Whether no worker serves the channel any more, although its state says so: its pool and its
+ * workers died at once. Makes system calls only if there was no heartbeat for a second. Returns 0,
+ * or -EPIPE with a text. */
+int attachment_check_deserted(const shm_segment_t *s);
+
+/* --- slots ------------------------------------------------------------------------------------ */
+
+/* Attaches to the worker in charge, for `what` (ENDPOINT_TX, ENDPOINT_RX) and for all that the
+ * endpoint was before the worker was replaced. Waits up to 3 s for a worker that is being replaced.
+ * A read-only mapping needs no slots. Returns 0; -EPERM (another user's process listens),
+ * -ECONNRESET (no worker answers), -EUSERS (no slot is free), -ETIMEDOUT, -EMFILE or as
+ * attachment_served_epoch, with a text. After it call attachment_bind. */
+int attachment_attach(attachment_t *a, const endpoint_t *e, int what);
+
+/* Lets the endpoint use the slots. Returns 0; -EINVAL with a text. */
+int attachment_bind(attachment_t *a, endpoint_t *e);
+
+/* --- requests --------------------------------------------------------------------------------- */
+
+/* Sends a request whose body is ctl_channel_t and `rest`, to the worker in charge. Repeats it while
+ * one worker replaces another. Returns as control_request and attachment_attach. */
+int attachment_request(attachment_t *a, uint32_t op, const void *rest, uint32_t bytes,
+                       const int *fds, unsigned fd_count, control_reply_t *reply);
+
+/* --- selecting -------------------------------------------------------------------------------- */
+
+/* Opens a->readiness. Attach as reader next. Returns 0; -errno with a text. */
+int attachment_select(attachment_t *a);
+
+/* For an attempt to select that failed. */
+void attachment_unselect(attachment_t *a);
+
+static inline bool attachment_is_selected(const attachment_t *a)
+{
+    return a->readiness.epoll_fd >= 0;
+}
+
+/* Clears everything but packets that made the descriptor readable. */
+void attachment_settle(attachment_t *a);
 
 #endif

@@ -3,6 +3,9 @@
 #include "base/rt_clock.h"
 #include "base/rt_seq.h"
 
+/* A worker reports several times a second that it serves a channel. */
+#define UNHEARD_NS (1 * RT_NS_PER_S)
+
 void channel_read_counters(const shm_stats_t *stats, uint64_t *out)
 {
     for (unsigned i = 0; i < SHM_COUNTER_TOTAL; i++)
@@ -61,4 +64,12 @@ void channel_late_reader_init(slot_reader_t *reader, const shm_segment_t *s)
 int64_t channel_now_ns(const shm_segment_t *s)
 {
     return s->config.clock == RT_CLOCK_TAI ? rt_tai_ns() : rt_mono_ns();
+}
+
+bool channel_is_unheard(const shm_segment_t *s)
+{
+    uint32_t state = rt_load_acquire(&s->status->state);
+    uint64_t heartbeat = rt_load_relaxed(&s->status->heartbeat_mono_ns);
+    return (state == SHM_STATE_OPEN || state == SHM_STATE_HELD) &&
+           (int64_t)((uint64_t)rt_mono_ns() - heartbeat) > UNHEARD_NS;
 }

@@ -32,6 +32,11 @@ uint64_t channel_reports_awaited(const shm_segment_t *s);
 /* Reads shm_late_packet_t, the oldest still held first. */
 void channel_late_reader_init(slot_reader_t *reader, const shm_segment_t *s);
 
+/* For a second no worker has reported that it serves the channel. Its pool and its workers may have
+ * died, or its worker may be stopped. Find out (attachment_check_deserted) before waiting longer.
+ */
+bool channel_is_unheard(const shm_segment_t *s);
+
 /* The present time in ns of the channel's clock. */
 int64_t channel_now_ns(const shm_segment_t *s);
 

@@ -2,6 +2,7 @@
 
 #include "base/rt_clock.h"
 #include "base/rt_err.h"
+#include "client/host.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Before it sleeps, a caller polls for this long: a wake-up takes as long as an answer does. */
@@ -17,6 +19,8 @@
 /* Only this part of the patience is left to carry out a request: a call that failed must not take
  * effect later. */
 #define CARRY_OUT_MS (CONTROL_PATIENCE_MS * 19 / 20)
+
+#define NAP_NS (2 * RT_NS_PER_MS)
 
 #define FDS_BYTES CMSG_SPACE(CTL_MAX_FDS * sizeof(int))
 
@@ -43,7 +47,7 @@ int control_connect(control_t *c, const char *path)
     memcpy(address.sun_path, path, strlen(path) + 1);
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return rt_err_set(-errno, "making a socket: %s", strerror(errno));
+        return host_refuse("making a socket", errno);
     if (connect(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
         int rc = rt_err_set(-errno, "worker's socket %s: %s", path, strerror(errno));
         close(fd);
@@ -69,6 +73,19 @@ void control_reply_close(control_reply_t *reply)
 
 /* --- waiting -------------------------------------------------------------------------------- */
 
+int (*control_on_signal)(void);
+
+static int after_signal(void)
+{
+    return control_on_signal != NULL ? control_on_signal() : 0;
+}
+
+int control_nap(void)
+{
+    const struct timespec length = {.tv_nsec = NAP_NS};
+    return nanosleep(&length, NULL) < 0 ? after_signal() : 0;
+}
+
 /* Returns 0: the socket is ready for events, or hung up; -ETIMEDOUT, -errno. */
 static int wait_ready(const control_t *c, short events, int64_t until_mono_ns)
 {
@@ -80,18 +97,27 @@ static int wait_ready(const control_t *c, short events, int64_t until_mono_ns)
         int found = poll(&ready, 1, (int)(left_ns / RT_NS_PER_MS) + 1);
         if (found > 0)
             return 0;
-        if (found < 0 && errno != EINTR)
-            return -errno;
+        int rc = found == 0 ? 0 : errno == EINTR ? after_signal() : -errno;
+        if (rc < 0)
+            return rc;
     }
 }
 
-static int refuse_silent(const control_t *c, const char *what)
+static const char *const op_names[] = {
+    [CTL_ATTACH] = "ATTACH",   [CTL_DETACH] = "DETACH", [CTL_HOLD] = "HOLD",
+    [CTL_RELEASE] = "RELEASE", [CTL_PURGE] = "PURGE",   [CTL_RESET] = "RESET",
+    [CTL_ENGINE] = "ENGINE",   [CTL_TAP] = "TAP",       [CTL_MARK] = "MARK",
+};
+
+static int refuse_silent(const control_t *c, const char *what, uint32_t op)
 {
+    const char *name = op < sizeof op_names / sizeof *op_names ? op_names[op] : NULL;
     return rt_err_set(
         -ETIMEDOUT,
-        "its worker (process %d) lives, but did not %s within %d s: if it was stopped, continue "
-        "it (kill -CONT %d), otherwise have it replaced (kill -9 %d)",
-        (int)c->peer_pid, what, CONTROL_PATIENCE_MS / 1000, (int)c->peer_pid, (int)c->peer_pid);
+        "process %d is alive, but did not %s %s within %d s: if it was stopped, continue it (kill "
+        "-CONT %d), else have it replaced (kill -9 %d)",
+        (int)c->peer_pid, what, name != NULL ? name : "a request", CONTROL_PATIENCE_MS / 1000,
+        (int)c->peer_pid, (int)c->peer_pid);
 }
 
 static int refuse_gone(void)
@@ -141,8 +167,11 @@ static int send_request(control_t *c, uint32_t op, const void *body, uint32_t by
             return refuse_gone();
         if (error != EAGAIN && error != EINTR)
             return rt_err_set(-error, "sending to the worker: %s", strerror(error));
-        if (error == EAGAIN && wait_ready(c, POLLOUT, until_mono_ns) == -ETIMEDOUT)
-            return refuse_silent(c, "take a request");
+        int rc = error == EAGAIN ? wait_ready(c, POLLOUT, until_mono_ns) : 0;
+        if (rc == -ETIMEDOUT)
+            return refuse_silent(c, "take", op);
+        if (rc < 0)
+            return rc;
     }
 }
 
@@ -179,11 +208,10 @@ static ssize_t receive_message(const control_t *c, struct msghdr *message, int64
 
 static int refuse_nonsense(ssize_t got)
 {
-    return rt_err_set(
-        -EPROTO,
-        "the worker sent an invalid message of %zd bytes: use one version of "
-        "shmring in all processes",
-        got);
+    return rt_err_set(-EPROTO,
+                      "the worker sent an invalid message of %zd bytes: use one version of "
+                      "shmring in all processes",
+                      got);
 }
 
 /* Receives one message, for whichever request. Returns 0 and the header. */
@@ -199,9 +227,11 @@ static int receive(const control_t *c, ctl_header_t *header, control_reply_t *re
     if (got < 0 && errno == ECONNRESET) /* once, if it hung up without reading: read its reason */
         got = receive_message(c, &message, until_mono_ns);
     if (got < 0 && errno == ETIMEDOUT)
-        return refuse_silent(c, "answer");
+        return -ETIMEDOUT;
     if (got == 0 || (got < 0 && errno == ECONNRESET))
         return refuse_gone();
+    if (got < 0 && errno == EINTR)
+        return -EINTR;
     if (got < 0)
         return rt_err_set(-errno, "receiving from the worker: %s", strerror(errno));
     take_fds(&message, reply);
@@ -215,9 +245,7 @@ static int receive(const control_t *c, ctl_header_t *header, control_reply_t *re
     if (!(message.msg_flags & MSG_CTRUNC))
         return 0;
     control_reply_close(reply);
-    return rt_err_set(
-        -EMFILE, "this process is at its limit of open files, so descriptors from the worker were "
-                 "lost: close files, or raise the limit (ulimit -n)");
+    return host_refuse("receiving descriptors from the worker", EMFILE);
 }
 
 static int refuse_by_worker(control_reply_t *reply)
@@ -256,5 +284,6 @@ int control_request(control_t *c, uint32_t op, const void *body, uint32_t bytes,
     if (rc < 0 && rc != -ECONNRESET)
         return rc;
     /* Also if it hung up: it may have sent the reason. */
-    return receive_answer(c, reply, until_mono_ns);
+    rc = receive_answer(c, reply, until_mono_ns);
+    return rc == -ETIMEDOUT && !reply->refused ? refuse_silent(c, "answer", op) : rc;
 }

@@ -11,8 +11,12 @@
 /* How long to wait for an answer. A worker takes about 50 us for one. */
 #define CONTROL_PATIENCE_MS 5000
 
-/* Longest answer of a worker to the requests that clients make here. */
-#define CONTROL_BODY_BYTES 1024u
+/* Longest answer of a worker to the requests that clients make. */
+#define CONTROL_BODY_BYTES CTL_ENGINE_BYTES
+
+/* Called when a signal interrupts a wait for a worker. Returns 0: wait on; -EINTR: the call fails
+ * with that. NULL, the default: wait on. */
+extern int (*control_on_signal)(void);
 
 typedef struct control {
     int fd; /* -1: not connected */
@@ -37,11 +41,14 @@ int control_connect(control_t *c, const char *path);
 /* Hangs up. Any number of times. */
 void control_close(control_t *c);
 
+/* Sleeps for 2 ms, before another attempt. Returns 0; as control_on_signal. */
+int control_nap(void);
+
 /* Sends a request and waits for its answer. fds stay the caller's. Returns 0: it was carried out,
  * and reply->result is 0 or a count. Otherwise -errno with a text: the worker's own text if
  * reply->refused, -ECONNRESET (it hung up), -ETIMEDOUT (it lives, and did not answer), -EMFILE
- * (this process had no room for the descriptors of the answer, whose body is there), -EPROTO. After
- * a failure reply holds no descriptors. */
+ * (this process had no room for the descriptors of the answer, whose body is there), -EPROTO,
+ * -EINTR (control_on_signal). After a failure reply holds no descriptors. */
 int control_request(control_t *c, uint32_t op, const void *body, uint32_t bytes, const int *fds,
                     unsigned fd_count, control_reply_t *reply);
 

@@ -8,9 +8,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* A worker reports several times a second that it serves a channel. */
-#define UNHEARD_NS (1 * RT_NS_PER_S)
-
 /* Start value of the usual wait for a packet. */
 #define USUAL_GAP_START_NS (10 * RT_NS_PER_US)
 
@@ -114,11 +111,6 @@ int64_t endpoint_silence_ns(const endpoint_t *e, int64_t now_mono_ns)
 {
     return (int64_t)((uint64_t)now_mono_ns -
                      rt_load_relaxed(&e->segment->status->heartbeat_mono_ns));
-}
-
-int endpoint_unheard(const endpoint_t *e)
-{
-    return is_served(e) && endpoint_silence_ns(e, rt_mono_ns()) > UNHEARD_NS;
 }
 
 int endpoint_may_recv(const endpoint_t *e)

@@ -80,7 +80,8 @@ void endpoint_close(endpoint_t *e);
 int endpoint_attach_producer(endpoint_t *e, uint32_t slot, int bell_fd);
 
 /* Attaches as reader in the slot that the worker gave. The position stays the same. reader_fd is
- * the doorbell that the worker rings, or -1. It stays the caller's. Returns 0; -EINVAL with a text. */
+ * the doorbell that the worker rings, or -1. It stays the caller's. Returns 0; -EINVAL with a text.
+ */
 int endpoint_attach_reader(endpoint_t *e, uint32_t slot, int reader_fd);
 
 /* For a child after fork: the slots belong to the parent, and so does a packet that shared reading
@@ -96,10 +97,6 @@ int endpoint_in_force(const endpoint_t *e);
 /* How long ago, in ns, the worker last reported that it serves the channel. Any process may have
  * overwritten that time, so the difference may have any value. */
 int64_t endpoint_silence_ns(const endpoint_t *e, int64_t now_mono_ns);
-
-/* 1: for a second no worker has reported that it serves the channel. Its pool and its workers may
- * have died, or its worker may be stopped. Find out before waiting longer. */
-int endpoint_unheard(const endpoint_t *e);
 
 /* 1: attached as reader, if that is needed, to the worker in charge. */
 int endpoint_may_recv(const endpoint_t *e);
@@ -154,7 +151,8 @@ int endpoint_send_batch(endpoint_t *e, send_batch_t *b);
 
 /* Replaces a packet that waits with a new one: either both happen or neither. keep_due: the new
  * packet gets the old one's deadline. Returns 0 and the new sequence; -ENOENT (the old packet no
- * longer waits), -EBUSY with a text (the queue could not be searched), otherwise as endpoint_send. */
+ * longer waits), -EBUSY with a text (the queue could not be searched), otherwise as endpoint_send.
+ */
 int endpoint_replace(endpoint_t *e, uint64_t old, const void *payload, size_t bytes, int keep_due,
                      int64_t due_ns, const shm_addr_t *dest, uint64_t *sequence);
 

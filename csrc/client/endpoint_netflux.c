@@ -6,7 +6,8 @@
 #include <errno.h>
 
 /* A worker renews its heartbeat a few times a second, and is replaced within a fraction of one.
- * After a longer silence nothing is sent and no watchdog runs. A control loop must learn of that. */
+ * After a longer silence nothing is sent and no watchdog runs. A control loop must learn of that.
+ */
 #define UNSERVED_NS (3 * RT_NS_PER_S)
 
 /* The engine's configuration. NULL with a text: the channel has another engine, or its segment does
@@ -40,10 +41,11 @@ static int check_served(const endpoint_t *e, int64_t now_mono_ns)
 
 static int refuse_length(const endpoint_t *e, size_t bytes, uint32_t agreed)
 {
-    return rt_err_set(-EMSGSIZE,
-                      "the values have %zu bytes, channel \"%.64s\" sends %u: give that many, or open it "
-                      "with another send=",
-                      bytes, e->segment->config.name, agreed);
+    return rt_err_set(
+        -EMSGSIZE,
+        "the values have %zu bytes, channel \"%.64s\" sends %u: give that many, or open it "
+        "with another send=",
+        bytes, e->segment->config.name, agreed);
 }
 
 int endpoint_put(endpoint_t *e, const void *values, size_t bytes)
@@ -59,7 +61,8 @@ int endpoint_put(endpoint_t *e, const void *values, size_t bytes)
     uint64_t ticket =
         shm_netflux_put(e->segment->engine, e->tx.index, values, n->tx_payload_bytes, now);
     if (ticket == 1)
-        endpoint_ring_bell(e); /* only for the first values: a worker with nothing to send may sleep long */
+        endpoint_ring_bell(
+            e); /* only for the first values: a worker with nothing to send may sleep long */
     return endpoint_in_force(e) ? check_served(e, now) : -ESTALE;
 }
 

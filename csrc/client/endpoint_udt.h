@@ -1,6 +1,7 @@
 /* endpoint_udt.h: converts between the bytes and messages of an application and the records of a
  * channel of the engine "udt". The rules of endpoint.h hold: the caller has one lock for all calls
- * that send and one for all that receive, and holds both while the endpoint is closed or attached. */
+ * that send and one for all that receive, and holds both while the endpoint is closed or attached.
+ */
 #ifndef CLIENT_ENDPOINT_UDT_H
 #define CLIENT_ENDPOINT_UDT_H
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define MOST_GROUPS 65536 /* NGROUPS_MAX of Linux */
@@ -22,6 +23,18 @@ const char *host_namespace(const char *given)
     return chosen != NULL && chosen[0] != '\0' ? chosen : "default";
 }
 
+int host_refuse(const char *what, int error)
+{
+    struct rlimit files = {0};
+    if (error != EMFILE)
+        return rt_err_set(-error, "%s: %s", what, strerror(error));
+    (void)getrlimit(RLIMIT_NOFILE, &files);
+    return rt_err_set(-EMFILE,
+                      "%s: this process is at its limit of %llu open files: close channels, or "
+                      "raise the limit (ulimit -n, LimitNOFILE= of the service)",
+                      what, (unsigned long long)files.rlim_cur);
+}
+
 /* --- the segment's file --------------------------------------------------------------------- */
 
 static int refuse_open(int error, const char *name_space, const char *name, int writable)
@@ -29,16 +42,18 @@ static int refuse_open(int error, const char *name_space, const char *name, int 
     if (error == ENOENT)
         return rt_err_set(-ENOENT,
                           "no channel \"%s\" is open in namespace \"%s\": open it first, or see "
-                          "\"shmring ls\" for what there is",
+                          "\"shmring ls\" for the open ones",
                           name, name_space);
     if (error == EACCES || error == EPERM)
         return rt_err_set(-EACCES,
-                          "channel \"%s\" belongs to another user: %shave it opened with a group "
-                          "and mode",
-                          name, writable ? "attach with readonly = 1, or " : "");
+                          "channel \"%s\" belongs to another user: %shave it opened with group= "
+                          "and permissions=",
+                          name, writable ? "attach with readonly, or " : "");
     if (error == EWOULDBLOCK)
-        return rt_err_set(-EBUSY, "channel \"%s\": a process holds a lease on its file", name);
-    return rt_err_set(-error, "opening channel \"%s\": %s", name, strerror(error));
+        return rt_err_set(-EBUSY, "channel \"%s\": a process holds a lease on this file", name);
+    int rc = host_refuse("opening its file", error);
+    rt_err_append("channel \"%s\"", name);
+    return rc;
 }
 
 int host_open_segment(const char *name_space, const char *name, int writable)
@@ -62,17 +77,32 @@ int host_open_segment(const char *name_space, const char *name, int writable)
 
 /* --- whose it is ---------------------------------------------------------------------------- */
 
+/* Finds a user in the user database. text has PASSWD_BYTES. Returns NULL: it is not there. */
+static const struct passwd *find_user(uid_t user, struct passwd *entry, char *text)
+{
+    struct passwd *found = NULL;
+    return getpwuid_r(user, entry, text, PASSWD_BYTES, &found) == 0 ? found : NULL;
+}
+
 /* The primary group that the user database names, or the group of this process. */
 static gid_t primary_group(void)
 {
-    struct passwd entry, *found = NULL;
-    char *text = malloc(PASSWD_BYTES);
-    gid_t group = getegid();
-    if (text != NULL && getpwuid_r(geteuid(), &entry, text, PASSWD_BYTES, &found) == 0 &&
-        found != NULL)
-        group = found->pw_gid;
-    free(text);
-    return group;
+    struct passwd entry;
+    char text[PASSWD_BYTES];
+    const struct passwd *found = find_user(geteuid(), &entry, text);
+    return found != NULL ? found->pw_gid : getegid();
+}
+
+const char *host_user_text(uid_t user, char *out)
+{
+    struct passwd entry;
+    char text[PASSWD_BYTES];
+    const struct passwd *found = find_user(user, &entry, text);
+    if (found != NULL)
+        snprintf(out, HOST_USER_BYTES, "%.32s (uid %u)", found->pw_name, (unsigned)user);
+    else
+        snprintf(out, HOST_USER_BYTES, "uid %u", (unsigned)user);
+    return out;
 }
 
 static bool is_among(gid_t group, const gid_t *groups, int count)
@@ -100,6 +130,32 @@ int host_is_trusted(const struct stat *facts, uid_t also)
     if (owner == 0 || owner == geteuid() || owner == also)
         return 1;
     return (facts->st_mode & (S_IRGRP | S_IXGRP)) != 0 && is_other_group(facts->st_gid);
+}
+
+static int check_owner(int fd, const char *name, uid_t also)
+{
+    struct stat facts;
+    char user[HOST_USER_BYTES];
+    if (fstat(fd, &facts) < 0)
+        return rt_err_set(-errno, "channel \"%s\": %s", name, strerror(errno));
+    if (host_is_trusted(&facts, also))
+        return 0;
+    return rt_err_set(-EPERM,
+                      "channel \"%s\" belongs to another user, %s: its contents may be forged. "
+                      "If you trust them, attach with owner=%u",
+                      name, host_user_text(facts.st_uid, user), (unsigned)facts.st_uid);
+}
+
+int host_map_segment(shm_segment_t *s, const char *name_space, const char *name, int writable,
+                     uint32_t also)
+{
+    int fd = host_open_segment(name_space, name, writable);
+    if (fd < 0)
+        return fd;
+    int rc = check_owner(fd, name, also);
+    rc = rc ? rc : shm_segment_map(s, fd, writable);
+    close(fd);
+    return rc;
 }
 
 /* --- the worker's socket -------------------------------------------------------------------- */

@@ -3,13 +3,14 @@
 #ifndef CLIENT_HOST_H
 #define CLIENT_HOST_H
 
-#include "shm/shm_config.h"
+#include "shm/shm_segment.h"
 
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
 #define HOST_PATH_BYTES 4096u
+#define HOST_USER_BYTES 64u
 
 /* The namespace: given, or $SHMRING_NAMESPACE, or "default". The text stays the caller's or the
  * environment's. */
@@ -20,6 +21,18 @@ const char *host_namespace(const char *given);
  * -EINVAL (invalid name), -EPROTO (no regular file), -EBUSY (a process holds a lease on the file)
  * or another -errno, with a text. */
 int host_open_segment(const char *name_space, const char *name, int writable);
+
+/* Opens and maps the segment of a channel whose owner is trusted (host_is_trusted). Returns 0; as
+ * host_open_segment and shm_segment_map; -EPERM (another user's), with a text. */
+int host_map_segment(shm_segment_t *s, const char *name_space, const char *name, int writable,
+                     uint32_t also);
+
+/* Sets the text for a call of the system that failed with this errno; what: such as "making a
+ * socket". Returns -error. */
+int host_refuse(const char *what, int error);
+
+/* A user in words, such as "alice (uid 1001)", into out[HOST_USER_BYTES]. Returns out. */
+const char *host_user_text(uid_t user, char *out);
 
 /* Whether to trust the contents of a file: its owner is root, this user or `also`, or it is shared
  * with a group of this process other than its primary one. */

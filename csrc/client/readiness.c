@@ -1,7 +1,7 @@
 #include "client/readiness.h"
 
 #include "base/rt_clock.h"
-#include "base/rt_err.h"
+#include "client/host.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -12,12 +12,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define TAKEOVER_LOOK_NS (10 * RT_NS_PER_MS)
+#define TAKEOVER_CHECK_NS (10 * RT_NS_PER_MS)
 #define EVENTS 4 /* more than can be watched */
 
 static int refuse(const char *what)
 {
-    return rt_err_set(-errno, "%s: %s", what, strerror(errno));
+    return host_refuse(what, errno);
 }
 
 /* --- the doorbell --------------------------------------------------------------------------- */
@@ -88,7 +88,7 @@ void readiness_unwatch(readiness_t *r)
     r->control_fd = -1;
 }
 
-bool readiness_look(readiness_t *r)
+bool readiness_clear(readiness_t *r)
 {
     struct epoll_event found[EVENTS];
     bool gone = false;
@@ -103,9 +103,9 @@ bool readiness_look(readiness_t *r)
     return gone;
 }
 
-int readiness_keep_looking(readiness_t *r)
+int readiness_await_successor(readiness_t *r)
 {
-    const struct timespec period = {.tv_nsec = TAKEOVER_LOOK_NS};
+    const struct timespec period = {.tv_nsec = TAKEOVER_CHECK_NS};
     const struct itimerspec spec = {period, period};
     readiness_unwatch(r);
     if (r->timer_fd >= 0)

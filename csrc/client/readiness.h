@@ -32,10 +32,10 @@ int readiness_watch(readiness_t *r, int control_fd);
 void readiness_unwatch(readiness_t *r);
 
 /* Clears everything but packets that made it readable. Returns whether the connection hung up. */
-bool readiness_look(readiness_t *r);
+bool readiness_clear(readiness_t *r);
 
 /* Makes it readable every 10 ms until readiness_watch is called. Returns 0; -errno with a text. */
-int readiness_keep_looking(readiness_t *r);
+int readiness_await_successor(readiness_t *r);
 
 /* Any number of times. In a child after fork it does not change the parent's. */
 void readiness_close(readiness_t *r);

@@ -8,7 +8,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 _Static_assert(sizeof(shmring_address_t) == sizeof(shm_addr_t), "copied as a whole");
 _Static_assert(offsetof(shmring_address_t, ip) == offsetof(shm_addr_t, ip), "copied as a whole");
@@ -40,30 +39,6 @@ static int check_arguments(const char *name, const shmring_options_t *o)
     return 0;
 }
 
-static int check_owner(int fd, const char *name, uid_t also)
-{
-    struct stat facts;
-    if (fstat(fd, &facts) < 0)
-        return rt_err_set(-errno, "channel \"%s\": %s", name, strerror(errno));
-    if (host_is_trusted(&facts, also))
-        return 0;
-    return rt_err_set(-EPERM,
-                      "channel \"%s\" belongs to another user, uid %u: its contents may be forged. "
-                      "If you trust them, attach with owner = %u",
-                      name, (unsigned)facts.st_uid, (unsigned)facts.st_uid);
-}
-
-static int map(shmring_t *c, const char *name, const shmring_options_t *o)
-{
-    int fd = host_open_segment(host_namespace(o->name_space), name, !o->readonly);
-    if (fd < 0)
-        return fd;
-    int rc = check_owner(fd, name, o->owner);
-    rc = rc ? rc : shm_segment_map(&c->segment, fd, !o->readonly);
-    close(fd);
-    return rc;
-}
-
 static int read_mode_of(const shmring_t *c, int reading)
 {
     if (reading == SHMRING_AS_OPENED)
@@ -75,7 +50,9 @@ static int attach(shmring_t *c, const char *name, const shmring_options_t *o)
 {
     uint32_t epoch;
     int rc = check_arguments(name, o);
-    rc = rc ? rc : map(c, name, o);
+    rc = rc ? rc
+            : host_map_segment(&c->segment, host_namespace(o->name_space), name, !o->readonly,
+                               o->owner);
     if (rc == 0 && c->segment.writable)
         rc = attachment_served_epoch(&c->segment, &epoch);
     rc = rc ? rc : endpoint_open(&c->end, &c->segment, read_mode_of(c, o->reading), 0);
@@ -94,8 +71,6 @@ shmring_t *shmring_attach(const char *name, const shmring_options_t *options)
         rt_err_set(-ENOMEM, "no memory for a channel");
         return NULL;
     }
-    c->doorbell_fd = -1;
-    c->readiness = (readiness_t){-1, -1, -1};
     int rc = attach(c, name, options != NULL ? options : &defaults);
     if (rc == 0)
         return c;
@@ -106,22 +81,13 @@ shmring_t *shmring_attach(const char *name, const shmring_options_t *options)
     return NULL;
 }
 
-static void close_files(shmring_t *c)
-{
-    attachment_close(&c->attachment);
-    readiness_close(&c->readiness);
-    if (c->doorbell_fd >= 0)
-        close(c->doorbell_fd);
-    c->doorbell_fd = -1;
-}
-
 void shmring_close(shmring_t *c)
 {
     if (c == NULL)
         return;
     endpoint_shut(&c->end);
     endpoint_close(&c->end);
-    close_files(c);
+    attachment_close(&c->attachment);
     shm_segment_unmap(&c->segment);
     free(c);
 }
@@ -129,9 +95,7 @@ void shmring_close(shmring_t *c)
 void shmring_after_fork(shmring_t *c)
 {
     endpoint_forget_slots(&c->end);
-    c->attachment.readiness = NULL; /* to unregister there would do so for the parent */
-    close_files(c);
-    attachment_init(&c->attachment, &c->segment);
+    attachment_forget(&c->attachment);
 }
 
 /* --- attaching to a worker ------------------------------------------------------------------ */
@@ -149,58 +113,11 @@ static int check_may(const shmring_t *c, int what)
                       config->name, sends ? "receives" : "sends", sends ? "send" : "receive");
 }
 
-static int become_producer(shmring_t *c)
-{
-    int rc = attachment_get_producer(&c->attachment);
-    if (rc < 0)
-        return rc;
-    rc = endpoint_attach_producer(&c->end, c->attachment.producer, c->attachment.bell_fd);
-    if (rc < 0) /* a slot that does not exist */
-        attachment_disconnect(&c->attachment);
-    return rc;
-}
-
-static int become_reader(shmring_t *c)
-{
-    if (c->doorbell_fd < 0)
-        c->doorbell_fd = doorbell_open();
-    if (c->doorbell_fd < 0)
-        return c->doorbell_fd;
-    int rc = attachment_get_reader(&c->attachment, c->doorbell_fd);
-    if (rc < 0)
-        return rc;
-    int selected_fd = shmring_is_selected(c) ? c->doorbell_fd : -1;
-    rc = endpoint_attach_reader(&c->end, c->attachment.reader, selected_fd);
-    if (rc < 0) /* a slot that does not exist */
-        attachment_disconnect(&c->attachment);
-    else
-        endpoint_rearm(&c->end);
-    return rc;
-}
-
-static int attach_slots(shmring_t *c, int what)
-{
-    const attachment_t *a = &c->attachment;
-    int rc = attachment_connect(&c->attachment);
-    if (rc == 0 && (c->end.tx_ready || what == ENDPOINT_TX) && !a->holds_producer)
-        rc = become_producer(c);
-    bool reads = a->reader != CTL_NO_SLOT || shmring_is_selected(c) ||
-                 (what == ENDPOINT_RX && !c->end.rx_ready);
-    if (rc == 0 && reads && !a->holds_reader)
-        rc = become_reader(c);
-    return rc;
-}
-
 int shmring_attach_as(shmring_t *c, int what)
 {
-    uint32_t epoch = 0;
     int rc = check_may(c, what);
-    rc = rc ? rc : attachment_served_epoch(&c->segment, &epoch);
-    if (rc == 0 && c->segment.writable)
-        rc = attach_slots(c, what);
-    if (rc == 0)
-        c->end.epoch = epoch;
-    return rc;
+    rc = rc ? rc : attachment_attach(&c->attachment, &c->end, what);
+    return rc ? rc : attachment_bind(&c->attachment, &c->end);
 }
 
 /* --- what it is ----------------------------------------------------------------------------- */

@@ -10,7 +10,6 @@
 
 #include "client/attachment.h"
 #include "client/endpoint.h"
-#include "client/readiness.h"
 #include "client/shmring.h"
 #include "shm/report_ring.h"
 
@@ -19,13 +18,11 @@ struct shmring {
     endpoint_t end;
     attachment_t attachment;
     report_reader_t reports;
-    readiness_t readiness; /* open once shmring_fileno was called */
-    int doorbell_fd;       /* -1: none yet */
 };
 
 /* Attaches as what (ENDPOINT_TX, ENDPOINT_RX) to the worker in charge, and also as everything that
- * this end was before the worker was replaced. Returns 0; as attachment_get_producer, -EPERM with a
- * text. */
+ * this end was before the worker was replaced. Returns 0; as attachment_attach, -EPERM with a text.
+ */
 int shmring_attach_as(shmring_t *c, int what);
 
 /* For a call that found no packet or no room. Sleeps for a while unless the time is over.
@@ -34,10 +31,5 @@ int shmring_wait_more(shmring_t *c, int what, int64_t until_mono_ns);
 
 /* Converts a timeout to a time of CLOCK_MONOTONIC. 0: do not wait. */
 int64_t shmring_until(int64_t timeout_ns);
-
-static inline bool shmring_is_selected(const shmring_t *c)
-{
-    return c->readiness.epoll_fd >= 0;
-}
 
 #endif

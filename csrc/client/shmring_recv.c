@@ -36,11 +36,10 @@ int64_t shmring_until(int64_t timeout_ns)
  * Returns 1: packets came meanwhile. */
 static int clear_readiness(shmring_t *c)
 {
-    if (!shmring_is_selected(c))
+    if (!attachment_is_selected(&c->attachment))
         return 0;
     endpoint_rearm(&c->end);
-    if (readiness_look(&c->readiness))
-        (void)readiness_keep_looking(&c->readiness); /* otherwise it stays readable */
+    attachment_settle(&c->attachment);
     return endpoint_waiting(&c->end) > 0;
 }
 
@@ -59,13 +58,11 @@ static int give_up(shmring_t *c, int what, int64_t until_mono_ns)
 static int sleep_a_while(shmring_t *c, int what, int64_t until_mono_ns)
 {
     endpoint_sleep_t sleep;
-    if (endpoint_unheard(&c->end)) {
-        int rc = attachment_check_deserted(&c->segment);
-        if (rc < 0)
-            return rc;
-    }
+    int rc = attachment_check_deserted(&c->segment);
+    if (rc < 0)
+        return rc;
     endpoint_before_sleep(&c->end, what, until_mono_ns, &sleep);
-    int rc = endpoint_sleep(&sleep);
+    rc = endpoint_sleep(&sleep);
     endpoint_after_sleep(&c->end, &sleep);
     if (rc != -EINTR)
         return 0;
@@ -169,35 +166,24 @@ uint64_t shmring_lost(const shmring_t *c)
 /* Opens the descriptor at the first call of shmring_fileno. */
 static int begin_selecting(shmring_t *c)
 {
-    if (c->doorbell_fd < 0)
-        c->doorbell_fd = doorbell_open();
-    int rc = c->doorbell_fd < 0 ? c->doorbell_fd : readiness_open(&c->readiness, c->doorbell_fd);
+    int rc = attachment_select(&c->attachment);
+    rc = rc ? rc : shmring_attach_as(c, ENDPOINT_RX);
     if (rc < 0)
-        return rc;
-    c->attachment.readiness = &c->readiness;
-    rc = shmring_attach_as(c, ENDPOINT_RX);
-    return rc ? rc : readiness_watch(&c->readiness, c->attachment.control.fd);
+        attachment_unselect(&c->attachment);
+    return rc;
 }
 
 int shmring_fileno(shmring_t *c)
 {
-    if (shmring_is_selected(c))
-        return c->readiness.epoll_fd;
+    if (attachment_is_selected(&c->attachment))
+        return c->attachment.readiness.epoll_fd;
     if (!c->segment.writable)
-        return rt_err_set(
-            -EPERM,
-            "channel \"%s\" is attached with readonly, so the worker does not know "
-            "it and cannot ring it: attach without readonly to select on it",
-            c->segment.config.name);
+        return rt_err_set(-EPERM,
+                          "channel \"%s\" is attached with readonly, so the worker does not know "
+                          "it and cannot ring it: attach without readonly to select on it",
+                          c->segment.config.name);
     int rc = begin_selecting(c);
-    if (rc < 0) {
-        c->attachment.readiness = NULL;
-        readiness_close(&c->readiness);
-        return rc;
-    }
-    c->end.reader_fd = c->doorbell_fd;
-    endpoint_rearm(&c->end);
-    return c->readiness.epoll_fd;
+    return rc < 0 ? rc : c->attachment.readiness.epoll_fd;
 }
 
 /* --- reports -------------------------------------------------------------------------------- */

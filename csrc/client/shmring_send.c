@@ -34,10 +34,11 @@ static int check_address(const shmring_t *c, const shm_addr_t *to)
 
 static int refuse_time(const shmring_t *c, int64_t due_ns)
 {
-    return rt_err_set(-ERANGE,
-                      "due_ns is %lld: it is below 0, or more than a year ahead of channel \"%s\", which "
-                      "has %lld ns now (shmring_now_ns)",
-                      (long long)due_ns, c->segment.config.name, (long long)shmring_now_ns(c));
+    return rt_err_set(
+        -ERANGE,
+        "due_ns is %lld: it is below 0, or more than a year ahead of channel \"%s\", which "
+        "has %lld ns now (shmring_now_ns)",
+        (long long)due_ns, c->segment.config.name, (long long)shmring_now_ns(c));
 }
 
 static int take_order(const shmring_t *c, const shmring_terms_t *terms, order_t *o)

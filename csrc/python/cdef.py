@@ -1,7 +1,8 @@
 """Makes the declarations that cffi reads, from the headers of C: ``cdef.py LIST CSRC OUT``.
 
-LIST names what Python sees, header by header. A struct has the fields whose types cffi knows, and
-``name*`` is a struct without fields. cffi asks the compiler for sizes, values and offsets.
+LIST names what Python sees, header by header, and declares what C calls in Python. A struct has the
+fields whose types cffi knows, and ``name*`` is a struct without fields. cffi asks the compiler for
+sizes, values and offsets.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Declarations:
             arguments = re.sub(r"\[\w*\]", "[]", " ".join(made[2].split()))
             line = f"{kind}{name}({arguments});"
             self.lines.append(re.sub(r"\w+", self._known, line))
-        elif made := re.search(rf"\nextern ([^;]*\b{name}\[\w+\]);", header):
+        elif made := re.search(rf"\nextern ([^;]*\b{name}(?:\[\w+\]|\)\(void\)));", header):
             self.lines.append(f"extern {made[1]};")
         elif re.search(rf"#define {name}\b|\b{name}\b[^;(]*[,}}]", header):
             self.lines.append(f"#define {name} ...")
@@ -67,6 +68,9 @@ def make(names: str, csrc: Path) -> str:
     made = Declarations(set(re.findall(r"typedef enum \w* ?{[^}]*} (\w+);", headers)))
     header = ""
     for line in names.splitlines():
+        if line.startswith("extern"):
+            made.lines.append(line)
+            continue
         words = line.partition("#")[0].split()
         if words and words[0].endswith(":"):
             text = (csrc / words.pop(0)[:-1]).read_text("utf-8")

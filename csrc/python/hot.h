@@ -37,7 +37,7 @@
 
 #include "base/rt_err.h"
 #include "python/signature.h"
-#include "client/endpoint.h"
+#include "client/attachment.h"
 
 #include <errno.h>
 

@@ -38,24 +38,21 @@ static PyObject *core_serve(core_t *self, PyObject *args)
     return Py_None;
 }
 
-static PyObject *core_bind_producer(core_t *self, PyObject *args)
+static PyObject *core_bind(core_t *self, PyObject *address)
 {
-    unsigned int slot;
-    int bell_fd;
-    if (!PyArg_ParseTuple(args, "Ii:_bind_producer", &slot, &bell_fd))
-        return NULL;
     endpoint_t *end = core_end(self);
-    return end ? PyLong_FromLong(endpoint_attach_producer(end, slot, bell_fd)) : NULL;
-}
-
-static PyObject *core_bind_reader(core_t *self, PyObject *args)
-{
-    unsigned int slot;
-    int reader_fd;
-    if (!PyArg_ParseTuple(args, "Ii:_bind_reader", &slot, &reader_fd))
+    if (end == NULL)
         return NULL;
-    endpoint_t *end = core_end(self);
-    return end ? PyLong_FromLong(endpoint_attach_reader(end, slot, reader_fd)) : NULL;
+    attachment_t *attachment = PyLong_AsVoidPtr(address);
+    if (attachment == NULL)
+        return NULL;
+    int rc = attachment_bind(attachment, end);
+    if (rc < 0) {
+        core_refuse(self, rc);
+        return NULL;
+    }
+    Py_INCREF(Py_None);
+    return Py_None;
 }
 
 static PyObject *core_shut(core_t *self, PyObject *unused)
@@ -116,10 +113,7 @@ static PyMethodDef core_methods[] = {
     {"snapshot", (PyCFunction)core_snapshot, METH_O, "snapshot($self, decode, /)\n--\n\n"},
     {"_wait_room", (PyCFunction)core_wait_room, METH_NOARGS, "_wait_room($self)\n--\n\n"},
     {"_serve", (PyCFunction)core_serve, METH_VARARGS, "_serve($self, owner, address, /)\n--\n\n"},
-    {"_bind_producer", (PyCFunction)core_bind_producer, METH_VARARGS,
-     "_bind_producer($self, slot, bell_fd, /)\n--\n\n"},
-    {"_bind_reader", (PyCFunction)core_bind_reader, METH_VARARGS,
-     "_bind_reader($self, slot, reader_fd, /)\n--\n\n"},
+    {"_bind", (PyCFunction)core_bind, METH_O, "_bind($self, attachment, /)\n--\n\n"},
     {"_shut", (PyCFunction)core_shut, METH_NOARGS, "_shut($self)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };

@@ -49,7 +49,7 @@ int core_call(core_t *self, PyObject *method, PyObject *argument)
 
 int core_sleep(core_t *self, int what, int64_t until_mono_ns)
 {
-    if (endpoint_unheard(self->end) &&
+    if (channel_is_unheard(self->end->segment) &&
         (core_call(self, name_check_heard, NULL) < 0 || core_end(self) == NULL))
         return -1;
     PyObject *owner = self->owner;

@@ -10,9 +10,10 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from rtworkers import paths
+from rtworkers.layout import Op
 from shmring import _host, errors
+from shmring._attachment import Attachment
 from shmring._check import error, last_text
-from shmring._link import Link
 from shmring._ring import ffi, lib
 from shmring.tap.capture import Capture
 from shmring.tap.pcapng import Sink
@@ -119,12 +120,12 @@ def trigger(channel: str, text: str = "", *, namespace: str | None = None) -> in
     comment. Raises the exceptions of `open`.
     """
     _, segment = _segment(channel, namespace)
-    link = Link(segment)
+    attachment = Attachment(segment)
     with _explained(channel):
         try:
-            return link.mark(text.encode("utf-8")[: lib.CTL_MARK_BYTES])
+            return attachment.request(Op.MARK, text.encode("utf-8")[: lib.CTL_MARK_BYTES])[0]
         finally:
-            link.close()
+            attachment.close()
 
 
 def _what(direction: str, not_sent: bool, triggers: Collection[str]) -> int:

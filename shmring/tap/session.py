@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shmring import errors
-from shmring._link import Link
+from shmring._attachment import Attachment
 from shmring._ring import lib
 from shmring.tap import records
 from shmring.tap.capture import Capture
@@ -107,7 +107,7 @@ class Tap:
         self._error: BaseException | None = None
         self._done = threading.Event()
         self._wake_lock = threading.RLock()  # a signal handler may trigger, too
-        self._link = Link(segment)
+        self._attachment = Attachment(segment)
         self._log = self._attach()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = threading.Thread(target=self._run, name=f"tap {name}", daemon=True)
@@ -176,10 +176,10 @@ class Tap:
     def _attach(self) -> TapLog:
         log = TapLog(self._buffer_bytes)
         try:
-            self._link.tap(self._what, self._snap_bytes, log.fd)
+            self._attachment.tap(self._what, self._snap_bytes, log.fd)
             log.begin()
         except BaseException:
-            self._link.disconnect()
+            self._attachment.disconnect()
             log.close()
             raise
         return log
@@ -187,14 +187,14 @@ class Tap:
     def _worker_gone(self) -> bool:
         with contextlib.suppress(OSError, ValueError):
             poller = select.poll()
-            poller.register(self._link.fileno(), select.POLLIN | select.POLLHUP)
+            poller.register(self._attachment.fileno(), select.POLLIN | select.POLLHUP)
             return bool(poller.poll(0))
         return True
 
     def _follow(self) -> None:
         """Continue with the worker that takes over the channel. Raises the reason if that fails."""
         self._end_of_log()
-        self._link.disconnect()
+        self._attachment.disconnect()
         self._log.close()
         self._log = self._attach()
         self._restarts += 1
@@ -226,7 +226,7 @@ class Tap:
         except BaseException as reason:
             self._ended, self._error = "error", reason
         finally:
-            self._link.close()
+            self._attachment.close()
             self._log.close()
             with self._wake_lock:
                 os.close(self._wake)
@@ -300,7 +300,7 @@ class Tap:
             return
         poller = select.poll()
         poller.register(self._wake, select.POLLIN)
-        poller.register(self._link.fileno(), select.POLLIN)
+        poller.register(self._attachment.fileno(), select.POLLIN)
         if poller.poll(POLL_MS):
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake)

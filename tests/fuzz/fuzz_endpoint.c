@@ -688,7 +688,6 @@ static void look_at_statistics(fuzz_t *f, const endpoint_t *e)
     (void)channel_shared_lost(s);
     (void)channel_reports_awaited(s);
     (void)tx_ring_waiting(s);
-    (void)endpoint_unheard(e);
     (void)endpoint_in_force(e);
     fuzz_require(endpoint_waiting(e) <= e->rx.units + 1u, "what waits fits in the ring");
     look_at_engine(f, s);

@@ -1,4 +1,5 @@
-"""The control connection to a worker: `csrc/shm/ctl_msg.h` in Python.
+"""The control connection of a pool to a worker: `csrc/shm/ctl_msg.h` in Python. Clients have
+`csrc/client/control.h`.
 
 Each request and each answer is one SOCK_SEQPACKET message. Descriptors are passed with SCM_RIGHTS.
 """
@@ -62,20 +63,6 @@ class WorkerSilent(TimeoutError):
     """The worker is alive but did not answer in time. The text names the worker and the fix."""
 
 
-class FilesLost(OSError):
-    """This process had no free descriptors for those of an answer. `reply` is the answer without
-    them."""
-
-    def __init__(self, reply: Reply) -> None:
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        super().__init__(
-            errno.EMFILE,
-            f"this process is at its limit of {soft} open files, so it lost descriptors from the "
-            "worker: close files, or raise the limit (ulimit -n, LimitNOFILE= of the service)"
-        )
-        self.reply = reply
-
-
 @dataclass(slots=True)
 class Reply:
     """A worker's answer. The receiver closes `fds`, or passes them on."""
@@ -111,16 +98,6 @@ def open_request(
     """OPEN: the channel of `segment`. `sock` is a bound socket to take over, or None."""
     body = OPEN.pack(CTL_OPEN_TAKEOVER if takeover else 0, 0) + config
     return Request(Op.OPEN, body, (segment, bell) if sock is None else (segment, bell, sock))
-
-
-def engine_request(name: str, body: bytes, fds: Sequence[int] = ()) -> Request:
-    """ENGINE: a request that only the engine of this channel understands. `fds`: at most one."""
-    return Request(Op.ENGINE, channel_body(name) + body, fds)
-
-
-def mark_request(name: str, text: bytes) -> Request:
-    """MARK: write `text` into every log of the channel's taps."""
-    return Request(Op.MARK, channel_body(name) + text)
 
 
 def parse_channels(body: bytes) -> list[str]:
@@ -166,7 +143,7 @@ class Connection:
         """Send one request and return its answer.
 
         Raises `ControlError` if the worker refuses, `WorkerGone`, `WorkerSilent` (after `timeout`
-        seconds), `FilesLost`.
+        seconds), `OSError` with EMFILE (no room for the descriptors of the answer).
         """
         with self._lock:
             number = self._send(request, timeout)
@@ -314,7 +291,13 @@ class Connection:
             raise WorkerGone("the worker has ended")
         if flags & socket.MSG_CTRUNC:
             _close_all(fds)
-            raise FilesLost(_parse(data, []))
+            soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            raise OSError(
+                errno.EMFILE,
+                f"this process is at its limit of {soft} open files, so it lost descriptors from "
+                "the worker: close files, or raise the limit (ulimit -n, LimitNOFILE= of the "
+                "service)",
+            )
         return _parse(data, fds)
 
 

@@ -73,7 +73,7 @@ def test_a_worker_that_does_not_answer_is_named_with_what_helps(
     finally:
         os.kill(worker.pid, signal.SIGCONT)
     assert silent.value.errno == errno.ETIMEDOUT
-    for part in (here.name, f"worker 0 of pool {shmring_pool.name!r}", "HOLD within 5 s"):
+    for part in (here.name, f'worker 0 of pool "{shmring_pool.name}"', "HOLD within 5 s"):
         assert part in str(silent.value)
     assert f"kill -CONT {worker.pid}" in str(silent.value)
     here.reset_stats()  # the worker has seen everything that was asked before

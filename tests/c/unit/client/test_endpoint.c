@@ -1,6 +1,7 @@
 /* An endpoint beside a worker that is played by the test: its rings are served by hand. */
 #include "../shm/shm_test.h"
 
+#include "client/channel_stats.h"
 #include "client/endpoint.h"
 #include "client/readiness.h"
 
@@ -280,11 +281,11 @@ static void test_a_worker_that_says_nothing_for_a_second_is_unheard(void)
     open_rig(&r);
     uint64_t now = (uint64_t)rt_mono_ns();
     rt_store_relaxed(&r.segment.status->heartbeat_mono_ns, now);
-    CHECK_EQ(endpoint_unheard(&r.end), 0);
+    CHECK_EQ(channel_is_unheard(r.end.segment), 0);
     rt_store_relaxed(&r.segment.status->heartbeat_mono_ns, now - 2 * (uint64_t)RT_NS_PER_S);
-    CHECK_EQ(endpoint_unheard(&r.end), 1);
+    CHECK_EQ(channel_is_unheard(r.end.segment), 1);
     rt_store_relaxed(&r.segment.status->state, SHM_STATE_CLOSED);
-    CHECK_EQ(endpoint_unheard(&r.end), 0);
+    CHECK_EQ(channel_is_unheard(r.end.segment), 0);
     close_rig(&r);
 }
 

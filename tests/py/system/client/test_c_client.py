@@ -226,7 +226,7 @@ def test_a_file_that_is_cut_short_is_an_error(
     client = c_client("cut")
     assert client.ask("send 0 x") == "0"
     os.truncate(paths.shm_file(paths.channel_segment(shmring_namespace, "cut")), 0)
-    assert client.ask("send 0 y").startswith('error EPIPE channel "cut": its file')
+    assert client.ask("send 0 y").startswith('error EPIPE channel "cut": another process')
     assert client.ask("recv 0").startswith("error EPIPE")
     assert client.close() == 0
 

@@ -9,13 +9,12 @@ import subprocess
 import sys
 import threading
 import time
-import types
 
 import pytest
 
 import shmring
-from shmring._link import served_epoch
-from shmring._ring import ffi
+from shmring._attachment import served_epoch
+from shmring._ring import lib
 
 ECHO = """
 import sys, shmring
@@ -40,7 +39,7 @@ def test_another_process_attaches_by_name(loop):
 
 
 def test_a_name_that_is_not_there(shmring_namespace):
-    with pytest.raises(shmring.ChannelNotFound, match=r"'nobody'.*open it first"):
+    with pytest.raises(shmring.ChannelNotFound, match=r'"nobody".*open it first'):
         shmring.attach("nobody")
     with pytest.raises(FileNotFoundError):
         shmring.attach("nobody", readonly=True)
@@ -203,6 +202,30 @@ def test_ctrl_c_ends_a_wait_for_room(loop):
         helper.start()
         ch.send(b"x", to=ch.home, timeout=None)
     helper.join()
+
+
+def test_signals_reach_a_call_that_waits_for_its_worker(loop, shmring_pool):
+    ch = loop()
+    worker = shmring_pool.workers()[0].pid
+    rung = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rung.append(1))
+    continues = threading.Timer(0.5, os.kill, (worker, signal.SIGCONT))
+    interrupts = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    try:
+        os.kill(worker, signal.SIGSTOP)
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012  wherever it comes
+            interrupts.start()
+            ch.reset_stats()
+        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+        continues.start()
+        ch.reset_stats()
+        assert rung
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        os.kill(worker, signal.SIGCONT)
+        interrupts.join()
+        continues.cancel()
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_other_threads_run_while_one_waits(loop):
@@ -386,20 +409,14 @@ def test_what_it_is_may_be_asked_while_another_thread_closes_it(loop, use):
     assert not odd
 
 
-def test_a_failed_channel_without_an_errno_that_exists(monkeypatch):
-    monkeypatch.setattr("shmring._link.check_whole", lambda segment: None)  # it has no mapping
-    status = types.SimpleNamespace(
-        epoch=1,
-        state=tuple(shmring.State).index("failed"),
-        error=2**32 - 1,
-        reason=ffi.new("char[]", b""),
-    )
-    segment = types.SimpleNamespace(
-        status=status, config=types.SimpleNamespace(name=ffi.new("char[]", b"spoilt"))
-    )
-    with pytest.raises(shmring.ShmringOSError, match="'spoilt' failed") as caught:
+def test_a_failed_channel_without_an_errno_that_exists(loop):
+    segment = loop("spoilt")._endpoint.mapped()
+    segment.status.state = lib.SHM_STATE_FAILED
+    segment.status.error = 2**32 - 1
+    with pytest.raises(shmring.ShmringOSError, match='"spoilt" failed') as caught:
         served_epoch(segment)
     assert caught.value.errno == errno.EIO
+    segment.status.state = lib.SHM_STATE_OPEN
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), "1", []])

@@ -27,7 +27,9 @@ class Idle(shmring.NetfluxChannel):
             self._endpoint.attach_now = self._bind  # type: ignore[method-assign]
 
     def _bind(self, what: int) -> None:
-        self._endpoint._bind_producer(1 + os.getpid() % 2, -1)
+        own = self._endpoint.attachment.own
+        own.producer, own.unbound, own.epoch = 1 + os.getpid() % 2, what, 1
+        self._endpoint._bind(int(ffi.cast("uintptr_t", own)))
 
 
 def _make(namespace: str, name: str, options: dict[str, Any]) -> Any:

@@ -1,0 +1,106 @@
+"""How an end is attached to the worker that serves its channel: `csrc/client/attachment.h`."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from rtworkers import paths
+from rtworkers.layout import Op
+from shmring import _host, errors
+from shmring._check import check, last_text
+from shmring._ring import ffi, lib
+
+_interrupted: list[BaseException] = []
+"""The exception of a signal handler that ran while the C code waited for a worker."""
+
+
+def _on_signal() -> int:
+    return 0  # Python has run the handlers before this line
+
+
+def _keep_raised(_kind: object, raised: BaseException, _trace: object) -> None:
+    _interrupted.append(raised)
+
+
+ffi.def_extern("ring_on_signal", error=-errno.EINTR, onerror=_keep_raised)(_on_signal)
+lib.control_on_signal = lib.ring_on_signal
+
+
+def checked(rc: int) -> int:
+    """Return `rc`, or raise the exception of a call of `attachment.h` that failed."""
+    if rc == -errno.EINTR and _interrupted:
+        raise _interrupted.pop()
+    if rc == -errno.ETIMEDOUT:
+        raise errors.WorkerFailed(errno.ETIMEDOUT, last_text())
+    return check(rc)
+
+
+class Attachment:
+    """What one end has of its channel's worker. It connects when that is needed.
+
+    The caller serialises calls and keeps the segment mapped.
+    """
+
+    def __init__(self, segment: Any) -> None:
+        self.own = ffi.new("attachment_t *")
+        """The attachment_t."""
+        lib.attachment_init(self.own, segment)
+
+    def fileno(self) -> int:
+        """Descriptor of the connection, or -1 if there is none."""
+        return int(self.own.control.fd)
+
+    def request(self, op: Op, rest: bytes = b"", fds: tuple[int, ...] = ()) -> tuple[int, bytes]:
+        """Send a request about the channel, with `rest` after the channel's name. Return its result
+        and its answer.
+
+        Raises `ChannelClosed`, `WorkerFailed`, `NoPermission`, or the worker's refusal.
+        """
+        reply = ffi.new("control_reply_t *")
+        checked(lib.attachment_request(self.own, op, rest, len(rest), list(fds), len(fds), reply))
+        body = bytes(ffi.buffer(reply.body, reply.bytes))
+        lib.control_reply_close(reply)
+        return int(reply.result), body
+
+    def tap(self, what: int, snap_bytes: int, memory: int) -> None:
+        """Have datagrams copied into `memory` during this connection."""
+        ask = ffi.new("ctl_tap_t *", {"what": what, "snap_bytes": snap_bytes})
+        self.request(Op.TAP, bytes(ffi.buffer(ask))[ffi.sizeof(ask.channel) :], (memory,))
+
+    def disconnect(self) -> None:
+        """Hang up. The worker frees the slots unless another connection takes them over."""
+        lib.attachment_disconnect(self.own)
+
+    def close(self) -> None:
+        """Hang up for good. May be called more than once, also without the segment."""
+        lib.attachment_close(self.own)
+
+
+def served_epoch(segment: Any) -> int:
+    """Return the epoch of the worker that serves the channel. Wait for the first worker.
+
+    Raises `ChannelClosed`, or the reason why the channel failed.
+    """
+    epoch = ffi.new("uint32_t *")
+    checked(lib.attachment_served_epoch(segment, epoch))
+    return int(epoch[0])
+
+
+def check_whole(segment: Any) -> None:
+    """Raise `ChannelClosed` if the segment's file was truncated while this process mapped it."""
+    check(lib.attachment_check_whole(segment))
+
+
+def map_named(name: str, namespace: str, *, writable: bool, trusted: int | None = None) -> Any:
+    """Map a channel's segment. It is unmapped when its last reference ends.
+
+    `trusted`: the id of another user who may own the segment. Raises `ChannelNotFound`,
+    `NoPermission`, `LayoutMismatch`, `BadConfig`.
+    """
+    with _host.translated(f"channel {name!r}"):
+        space = paths.check_name("namespace", namespace).encode()
+        own = paths.check_name("channel name", name).encode()
+    segment = ffi.new("shm_segment_t *")
+    check(lib.host_map_segment(segment, space, own, writable, trusted or 0))
+    return ffi.gc(segment, lib.shm_segment_unmap)

@@ -1,25 +1,7 @@
 #include "python/rtpsynth/core.h"
 
-#include <limits.h>
-
-int as_int(PyObject *value, int *out)
+int refuse_count(const char *function, Py_ssize_t given, Py_ssize_t wanted)
 {
-    long number = PyLong_AsLong(value);
-    if (number == -1 && PyErr_Occurred())
-        return -1;
-    if (number > INT_MAX || number < INT_MIN) {
-        PyErr_SetString(PyExc_OverflowError, number > 0 ? "signed integer is greater than maximum"
-                                                        : "signed integer is less than minimum");
-        return -1;
-    }
-    *out = (int)number;
-    return 0;
-}
-
-int want_arguments(const char *function, Py_ssize_t given, Py_ssize_t wanted)
-{
-    if (given == wanted)
-        return 0;
     PyErr_Format(PyExc_TypeError, "%s() takes exactly %zd argument%s (%zd given)", function, wanted,
                  wanted == 1 ? "" : "s", given);
     return -1;

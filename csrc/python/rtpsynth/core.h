@@ -17,6 +17,7 @@
 
 #include "python/signature.h"
 
+#include <limits.h>
 #include <stdbool.h>
 
 #define FASTCALL(f) (PyCFunction)(void (*)(void))(f), METH_FASTCALL
@@ -24,10 +25,27 @@
 #define KEYWORDS(f) (PyCFunction)(void (*)(void))(f), METH_VARARGS | METH_KEYWORDS
 
 /* A C int from any object with __index__. */
-int as_int(PyObject *value, int *out);
+static inline int as_int(PyObject *value, int *out)
+{
+    long number = PyLong_AsLong(value);
+    if (number == -1 && PyErr_Occurred())
+        return -1;
+    if (number > INT_MAX || number < INT_MIN) {
+        PyErr_SetString(PyExc_OverflowError, number > 0 ? "signed integer is greater than maximum"
+                                                        : "signed integer is less than minimum");
+        return -1;
+    }
+    *out = (int)number;
+    return 0;
+}
 
-/* Exactly wanted positional arguments. */
-int want_arguments(const char *function, Py_ssize_t given, Py_ssize_t wanted);
+/* Raises TypeError for another number of positional arguments than wanted. */
+int refuse_count(const char *function, Py_ssize_t given, Py_ssize_t wanted);
+
+static inline int want_arguments(const char *function, Py_ssize_t given, Py_ssize_t wanted)
+{
+    return given == wanted ? 0 : refuse_count(function, given, wanted);
+}
 
 /* For the constructor of a class without parameters. Keywords are ignored, as in the original. */
 int refuse_arguments(PyTypeObject *type, PyObject *args);

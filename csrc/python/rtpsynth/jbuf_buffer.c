@@ -255,32 +255,16 @@ static PyObject *drain(jbuf_t *self, PyObject *unused)
 
 /* --- counters ------------------------------------------------------------------------------- */
 
-#define COUNTER(name)                              \
-    {                                              \
-#name, offsetof(rtp_jbuf_counters_t, name) \
-    }
-
-static const struct {
-    const char *name;
-    size_t offset;
-} counters[] = {
-    COUNTER(offered), COUNTER(parse_errors), COUNTER(delivered),  COUNTER(erasures),
-    COUNTER(erased),  COUNTER(dropped),      COUNTER(duplicates), COUNTER(late),
-    COUNTER(purged),  COUNTER(flush_lost),   COUNTER(wraps),
-};
+#define COUNT(name) #name, (unsigned long long)c->name
 
 static PyObject *get_counters(jbuf_t *self, void *unused)
 {
     (void)unused;
-    PyObject *dict = PyDict_New();
-    for (size_t i = 0; dict && i < sizeof counters / sizeof *counters; i++) {
-        const char *place = (const char *)&self->core.counters + counters[i].offset;
-        PyObject *value = PyLong_FromUnsignedLongLong(*(const uint64_t *)(const void *)place);
-        if (value == NULL || PyDict_SetItemString(dict, counters[i].name, value) < 0)
-            Py_CLEAR(dict);
-        Py_XDECREF(value);
-    }
-    return dict;
+    const rtp_jbuf_counters_t *c = &self->core.counters;
+    return Py_BuildValue("{sK sK sK sK sK sK sK sK sK sK sK}", COUNT(offered), COUNT(parse_errors),
+                         COUNT(delivered), COUNT(erasures), COUNT(erased), COUNT(dropped),
+                         COUNT(duplicates), COUNT(late), COUNT(purged), COUNT(flush_lost),
+                         COUNT(wraps));
 }
 
 /* -------------------------------------------------------------------------------------------- */

@@ -84,15 +84,12 @@ typedef struct agent_ops {
     /* Size of the state. It is zeroed, is at ch->agent and is aligned to a cache line. */
     size_t state_bytes;
 
-    /* Cold. socket_fd: a bound socket or a park to continue with, or -1: open a new one. The agent
-     * owns it from now on, also on failure. Fills the socket facts of ch->segment.status. The queue
-     * and rings of ch are ready. Returns 0 or -errno with a text; then close is not called. */
-    int (*open)(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns);
+    /* Cold. Continues with the socket or park in ch->socket_fd (wrk_take_socket), or opens a new
+     * one, and leaves there what the pool is to keep. Fills the socket facts of ch->segment.status.
+     * The queue and rings of ch are ready. Returns 0 or -errno with a text; then close is not
+     * called. */
+    int (*open)(wrk_channel_t *ch, int64_t now_mono_ns);
     void (*close)(wrk_channel_t *ch);
-
-    /* The descriptor that the pool keeps a duplicate of: a socket, or a park of several. -1: none.
-     * NULL: this engine never has one. */
-    int (*socket_fd)(const wrk_channel_t *ch);
 
     unsigned (*do_work)(wrk_channel_t *ch, int64_t now_mono_ns);
     void (*on_deadline)(wrk_channel_t *ch, int64_t now_mono_ns);
@@ -111,10 +108,9 @@ typedef struct agent_ops {
     void (*reset)(wrk_channel_t *ch);
 
     /* A client's request to this engine (CTL_ENGINE). NULL: the engine accepts none. Cold, may
-     * allocate. The body is unchecked. fd: a descriptor that came with it, owned by the agent from
-     * now on, or -1. Writes at most CTL_ENGINE_BYTES of answer, *reply_bytes is 0 at first. Returns
-     * a result >= 0, or -errno with a text. */
-    int (*request)(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd, uint8_t *reply,
+     * allocate. The body is unchecked. Writes at most CTL_ENGINE_BYTES of answer, *reply_bytes is 0
+     * at first. Returns a result >= 0, or -errno with a text. */
+    int (*request)(wrk_channel_t *ch, const uint8_t *body, size_t bytes, uint8_t *reply,
                    uint32_t *reply_bytes);
 
     /* A client's producer slot is free again: it detached, hung up or died. NULL: the engine does
@@ -145,7 +141,7 @@ typedef struct wrk_slots {
 } wrk_slots_t;
 
 /* One channel as the worker sees it. Agents read config, segment, worker and held, use tx, rx,
- * reports and stats, own agent and tx_paused, and must not touch the rest. */
+ * reports and stats, own agent, socket_fd and tx_paused, and must not touch the rest. */
 struct wrk_channel {
     worker_t *worker;
     shm_config_t config;
@@ -164,6 +160,8 @@ struct wrk_channel {
     uint64_t drops_base; /* the kernel's count at the socket when rx_kernel_drops was 0 */
     int segment_fd;
     int bell_fd;
+    int socket_fd; /* a socket or a park: before open a predecessor's, afterwards the pool keeps a
+                      duplicate of it; -1: none */
     wrk_source_t bell;
     deadline_node_t deadline;
     int64_t last_work_mono_ns;
@@ -203,6 +201,14 @@ const agent_ops_t *agent_find(const char *engine);
 int wrk_watch(wrk_channel_t *ch, wrk_source_t *source, int fd, uint32_t events);
 void wrk_rewatch(wrk_channel_t *ch, wrk_source_t *source, uint32_t events);
 void wrk_unwatch(wrk_channel_t *ch, wrk_source_t *source);
+
+/* The socket or park that a predecessor left, owned by the caller from now on. -1: none. */
+static inline int wrk_take_socket(wrk_channel_t *ch)
+{
+    int fd = ch->socket_fd;
+    ch->socket_fd = -1;
+    return fd;
+}
 
 /* The channel has work for do_work: from now on it is polled in every pass. */
 void wrk_activate(wrk_channel_t *ch, int64_t now_mono_ns);

@@ -140,25 +140,20 @@ static void free_agent(wrk_channel_t *ch)
     ch->agent_memory = ch->agent = NULL;
 }
 
-static int start_agent(wrk_channel_t *ch, int socket_fd)
+static int start_agent(wrk_channel_t *ch)
 {
     ch->ops = agent_find(ch->config.engine);
-    if (ch->ops == NULL) {
-        if (socket_fd >= 0)
-            close(socket_fd);
+    if (ch->ops == NULL)
         return -EINVAL;
-    }
     ch->agent = make_agent(ch);
-    if (ch->agent == NULL) {
-        if (socket_fd >= 0)
-            close(socket_fd);
-        return rt_err_set(-ENOMEM,
-                          "no memory for %zu bytes of state of channel \"%s\": close channels of this "
-                          "worker, or raise its limit (ulimit -v)",
-                          ch->agent_bytes, ch->config.name);
-    }
+    if (ch->agent == NULL)
+        return rt_err_set(
+            -ENOMEM,
+            "no memory for %zu bytes of state of channel \"%s\": close channels of this "
+            "worker, or raise its limit (ulimit -v)",
+            ch->agent_bytes, ch->config.name);
     ch->tx_paused = ch->held;
-    int rc = ch->ops->open(ch, socket_fd, rt_mono_ns());
+    int rc = ch->ops->open(ch, rt_mono_ns());
     if (rc < 0)
         free_agent(ch);
     return rc;
@@ -190,6 +185,7 @@ static void publish_status(wrk_channel_t *ch, bool takeover)
 static void close_agent(wrk_channel_t *ch)
 {
     ch->ops->close(ch);
+    ch->socket_fd = -1;
     ch->failed = true; /* no call of the agent follows */
     channel_deactivate(ch);
     deadline_heap_set(&ch->worker->deadlines, &ch->deadline, RT_NEVER_NS);
@@ -218,38 +214,55 @@ static void count_lost_arrivals(wrk_channel_t *ch)
         ch, udp_rx_pool_lost(ch->worker->rx_pool, ch->segment.segment_id, ch->rx.sequence));
 }
 
-static int open_prepared(wrk_channel_t *ch, const shm_config_t *config, bool takeover,
-                         int socket_fd)
+static int open_prepared(wrk_channel_t *ch, const shm_config_t *config, bool takeover)
 {
     int rc = map_segment(ch, config);
-    if (rc == 0) {
-        ch->bells = calloc(config->readers ? config->readers : 1, sizeof *ch->bells);
-        rc = ch->bells == NULL ? rt_err_set(-ENOMEM, "no memory for reader slots")
-                               : start_rings(ch, takeover);
-        if (rc < 0)
-            shm_segment_unmap(&ch->segment);
-    }
-    if (rc < 0) {
-        if (socket_fd >= 0)
-            close(socket_fd);
+    if (rc < 0)
         return rc;
-    }
+    ch->bells = calloc(config->readers ? config->readers : 1, sizeof *ch->bells);
+    if (ch->bells == NULL)
+        return rt_err_set(-ENOMEM, "no memory for reader slots");
     ch->held = takeover ? rt_load_relaxed(&ch->segment.status->state) == SHM_STATE_HELD
                         : config->held != 0;
-    rc = start_agent(ch, socket_fd);
-    if (rc == 0) {
-        count_lost_arrivals(ch);
-        rc = poller_watch(&ch->worker->poller, &ch->bell, ch->bell_fd, EPOLLIN | EPOLLET);
-        rc = rc ? rc : publish_name(ch, takeover);
-        if (rc < 0) {
-            poller_forget(&ch->worker->poller, &ch->bell);
-            close_agent(ch);
-            free_agent(ch);
-        }
-    }
+    rc = start_rings(ch, takeover);
+    rc = rc ? rc : start_agent(ch);
     if (rc < 0)
-        shm_segment_unmap(&ch->segment);
+        return rc;
+    count_lost_arrivals(ch);
+    rc = poller_watch(&ch->worker->poller, &ch->bell, ch->bell_fd, EPOLLIN | EPOLLET);
+    rc = rc ? rc : publish_name(ch, takeover);
+    if (rc < 0) {
+        poller_forget(&ch->worker->poller, &ch->bell);
+        close_agent(ch);
+        free_agent(ch);
+    }
     return rc;
+}
+
+static wrk_channel_t *new_channel(worker_t *w, int segment_fd, int bell_fd, int socket_fd)
+{
+    wrk_channel_t *ch = calloc(1, sizeof *ch);
+    if (ch == NULL)
+        return NULL;
+    ch->worker = w;
+    ch->segment_fd = segment_fd;
+    ch->bell_fd = bell_fd;
+    ch->socket_fd = socket_fd;
+    ch->bell = (wrk_source_t){.on_event = on_bell, .channel = ch, .fd = -1, .at_once = true};
+    ch->active_index = WRK_INACTIVE;
+    deadline_node_init(&ch->deadline);
+    return ch;
+}
+
+/* Without its descriptors of segment and bell, which the caller has, too. */
+static void delete_channel(wrk_channel_t *ch)
+{
+    if (ch->socket_fd >= 0)
+        close(ch->socket_fd);
+    shm_segment_unmap(&ch->segment);
+    slots_close(ch);
+    free(ch->bells);
+    free(ch);
 }
 
 static int check_room(worker_t *w, const shm_config_t *config)
@@ -268,27 +281,15 @@ int channel_open(worker_t *w, const shm_config_t *config, bool takeover, int seg
     int rc = check_belongs(w, config);
     rc = rc ? rc : check_room(w, config);
     rc = rc ? rc : prepare_clock(w, config);
-    wrk_channel_t *ch = rc ? NULL : calloc(1, sizeof *ch);
-    if (rc == 0 && ch == NULL)
-        rc = rt_err_set(-ENOMEM, "no memory for a channel");
-    if (rc == 0) {
-        ch->worker = w;
-        ch->segment_fd = segment_fd;
-        ch->bell_fd = bell_fd;
-        ch->bell =
-            (wrk_source_t){.on_event = on_bell, .channel = ch, .fd = -1, .at_once = true};
-        ch->active_index = WRK_INACTIVE;
-        deadline_node_init(&ch->deadline);
-        rc = open_prepared(ch, config, takeover, socket_fd);
-    } else if (socket_fd >= 0) {
-        close(socket_fd);
-    }
+    wrk_channel_t *ch = rc ? NULL : new_channel(w, segment_fd, bell_fd, socket_fd);
+    if (rc == 0)
+        rc = ch == NULL ? rt_err_set(-ENOMEM, "no memory for a channel")
+                        : open_prepared(ch, config, takeover);
     if (rc < 0) {
-        if (ch != NULL) {
-            slots_close(ch);
-            free(ch->bells);
-        }
-        free(ch);
+        if (ch != NULL)
+            delete_channel(ch);
+        else if (socket_fd >= 0)
+            close(socket_fd);
         close(segment_fd);
         close(bell_fd);
         return rc;
@@ -324,13 +325,10 @@ void channel_free(wrk_channel_t *ch)
         pool_file_withdraw_channel(ch->worker, ch->segment_fd, &ch->config);
     channels_remove(ch);
     absent_remove(ch);
-    shm_segment_unmap(&ch->segment);
     close(ch->segment_fd);
     close(ch->bell_fd);
-    slots_close(ch);
     free_agent(ch);
-    free(ch->bells);
-    free(ch);
+    delete_channel(ch);
 }
 
 void channel_hold(wrk_channel_t *ch)

@@ -28,7 +28,7 @@ static const shape_t SHAPES[] = {
     [CTL_PING] = {"PING", 0, 0, 0, false, 0},
     [CTL_ADOPT] = {"ADOPT", 0, 0, 0, true, 0},
     [CTL_QUIT] = {"QUIT", 0, 0, 0, true, 0},
-    [CTL_ENGINE] = {"ENGINE", sizeof(ctl_channel_t), 0, 1, false, CTL_ENGINE_BYTES},
+    [CTL_ENGINE] = {"ENGINE", sizeof(ctl_channel_t), 0, 0, false, CTL_ENGINE_BYTES},
     [CTL_TAP] = {"TAP", sizeof(ctl_tap_t), 1, 1, false, 0},
     [CTL_MARK] = {"MARK", sizeof(ctl_channel_t), 0, 0, false, CTL_MARK_BYTES},
 };

@@ -66,11 +66,6 @@ static wrk_channel_t *find_usable(wrk_conn_t *conn, const char *name, reply_t *r
 
 /* --- open, export -------------------------------------------------------------------------- */
 
-static int socket_of(const wrk_channel_t *ch)
-{
-    return ch->ops->socket_fd != NULL ? ch->ops->socket_fd(ch) : -1;
-}
-
 static void run_open(wrk_conn_t *conn, const command_t *c, int *fds, unsigned fd_count,
                      reply_t *reply)
 {
@@ -79,9 +74,8 @@ static void run_open(wrk_conn_t *conn, const command_t *c, int *fds, unsigned fd
                                  fd_count > 2 ? fds[2] : -1);
     wrk_channel_t *ch = reply->result == 0 ? channel_find(conn->worker, c->name) : NULL;
     bool has_it = takeover && fd_count > 2;
-    int socket_fd = ch != NULL && !has_it ? socket_of(ch) : -1;
-    if (socket_fd >= 0)
-        reply->fds[reply->fd_count++] = socket_fd;
+    if (ch != NULL && !has_it && ch->socket_fd >= 0)
+        reply->fds[reply->fd_count++] = ch->socket_fd;
 }
 
 static void run_export(const wrk_channel_t *ch, reply_t *reply)
@@ -90,9 +84,8 @@ static void run_export(const wrk_channel_t *ch, reply_t *reply)
     reply->body_bytes = sizeof ch->config;
     reply->fds[reply->fd_count++] = ch->segment_fd;
     reply->fds[reply->fd_count++] = ch->bell_fd;
-    int socket_fd = socket_of(ch);
-    if (socket_fd >= 0)
-        reply->fds[reply->fd_count++] = socket_fd;
+    if (ch->socket_fd >= 0)
+        reply->fds[reply->fd_count++] = ch->socket_fd;
 }
 
 /* --- attach -------------------------------------------------------------------------------- */
@@ -407,16 +400,14 @@ static void run_on_worker(wrk_conn_t *conn, const command_t *c, int *fds, unsign
         w->stop = true;
 }
 
-static void run_engine(wrk_channel_t *ch, const command_t *c, int fd, reply_t *reply)
+static void run_engine(wrk_channel_t *ch, const command_t *c, reply_t *reply)
 {
     if (ch->ops->request != NULL) {
-        reply->result = ch->ops->request(ch, c->engine_body, c->engine_bytes, fd, reply->body,
-                                         &reply->body_bytes);
+        reply->result =
+            ch->ops->request(ch, c->engine_body, c->engine_bytes, reply->body, &reply->body_bytes);
         channel_reschedule(ch);
         return;
     }
-    if (fd >= 0)
-        close(fd);
     reply->result = rt_err_set(-EOPNOTSUPP, "engine \"%s\" of channel \"%s\" takes no requests",
                                ch->ops->engine, ch->config.name);
 }
@@ -456,7 +447,7 @@ static void run_on_channel(wrk_conn_t *conn, wrk_channel_t *ch, const command_t 
         run_export(ch, reply);
         return;
     case CTL_ENGINE:
-        run_engine(ch, c, fd_count > 0 ? fds[0] : -1, reply);
+        run_engine(ch, c, reply);
         return;
     case CTL_TAP:
         run_tap(conn, ch, &c->tap, fds[0], reply);

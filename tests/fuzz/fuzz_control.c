@@ -61,10 +61,11 @@ static uint32_t take_number(fuzz_t *f, unsigned bytes)
 
 /* --- an engine that does nothing ----------------------------------------------------------- */
 
-static int open_nothing(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns)
+static int open_nothing(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     (void)ch;
     (void)now_mono_ns;
+    int socket_fd = wrk_take_socket(ch);
     if (socket_fd >= 0)
         close(socket_fd);
     return 0;

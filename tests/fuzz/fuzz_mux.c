@@ -257,7 +257,7 @@ static void request(void)
     ask.port = (uint16_t)(fuzz_take(&f.in, 1) % (PORTS + 1));
     ask.generation = (uint16_t)(fuzz_take(&f.in, 1) % 4);
     ask.address = address();
-    int rc = mux_agent_request(&f.channel, (const uint8_t *)&ask, sizeof ask, -1, reply, &bytes);
+    int rc = mux_agent_request(&f.channel, (const uint8_t *)&ask, sizeof ask, reply, &bytes);
     fuzz_require(rc == -EINVAL || (rc == 0 && bytes == sizeof reply), "an answer, or a refusal");
 }
 

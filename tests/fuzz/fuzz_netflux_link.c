@@ -220,7 +220,7 @@ static void request(fuzz_t *f)
         bytes %= sizeof r + 1;
     if (r.op == SHM_NETFLUX_AIM || (r.op == SHM_NETFLUX_SET && r.settings.cycle_ns >= MIN_CYCLE_NS))
         return;
-    (void)f->channel.ops->request(&f->channel, body, bytes, -1, reply, &reply_bytes);
+    (void)f->channel.ops->request(&f->channel, body, bytes, reply, &reply_bytes);
     fuzz_require(reply_bytes == 0, "requests are answered without a body");
     netflux_agent_resume(&f->channel, f->now_ns);
 }

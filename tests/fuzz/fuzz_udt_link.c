@@ -339,7 +339,7 @@ static void request(fuzz_t *f)
     size_t bytes = how & 0xf0 ? sizeof c : how & 0x1f;
     if (!f->sides[n].is_open)
         return;
-    int rc = ch->ops->request(ch, body, bytes, -1, reply, &reply_bytes);
+    int rc = ch->ops->request(ch, body, bytes, reply, &reply_bytes);
     fuzz_require(rc == 0 || rt_err_text()[0] != '\0', "a refusal says why");
     fuzz_require(reply_bytes == 0, "requests are answered without a body");
     rt_err_clear();

@@ -208,8 +208,9 @@ static int start_agent(fuzz_t *f, unsigned n, bool takeover, bool held)
     ch->tx_paused = ch->held = held;
     ch->failed = false;
     ch->active_index = WRK_INACTIVE;
+    ch->socket_fd = -1;
     deadline_node_init(&ch->deadline);
-    rc = ch->ops->open(ch, -1, now_ns);
+    rc = ch->ops->open(ch, now_ns);
     if (rc < 0) {
         fuzz_require(rt_err_text()[0] != '\0', "a refusal says why");
         rt_err_clear();
@@ -254,6 +255,7 @@ static void close_side(fuzz_t *f, unsigned n)
         worker.active[ch->active_index] = last;
         last->active_index = ch->active_index;
         ch->active_index = WRK_INACTIVE;
+    ch->socket_fd = -1;
     }
     deadline_heap_set(&worker.deadlines, &ch->deadline, RT_NEVER_NS);
     name_table_remove(&worker.names, &ch->by_name);
@@ -343,6 +345,7 @@ static void serve_active(void)
         if (ch->active_index != WRK_INACTIVE) { /* found more: looked at again at its deadline */
             worker.active_count--;
             ch->active_index = WRK_INACTIVE;
+    ch->socket_fd = -1;
         }
     }
 }

@@ -1,8 +1,9 @@
-/* parked_sockets.h: keeps the sockets of an engine that opens more than one. Shared by the engines. Cold.
+/* parked_sockets.h: keeps the sockets of an engine that opens more than one. Shared by the engines.
+ * Cold.
  *
- * The pool keeps a duplicate of one descriptor of each channel (agent_ops_t.socket_fd), so that its
- * socket outlives a worker. A park is a Unix socket connected to itself: descriptors that are sent
- * into it are in flight as long as a process holds the park, and sockets in flight continue to
+ * The pool keeps a duplicate of one descriptor of each channel (wrk_channel_t.socket_fd), so that
+ * its socket outlives a worker. A park is a Unix socket connected to itself: descriptors that are
+ * sent into it are in flight as long as a process holds the park, and sockets in flight continue to
  * receive. A successor takes them out. A descriptor that is taken out and closed is closed for
  * good, because no other process holds it.
  *

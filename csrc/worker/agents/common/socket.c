@@ -153,6 +153,7 @@ void agent_socket_facts(wrk_channel_t *ch, const udp_t *udp)
 {
     const udp_effective_t *e = &udp->eff;
     shm_status_t *s = ch->segment.status;
+    ch->socket_fd = udp->fd;
     rt_store_relaxed(&s->socket_fd, (uint32_t)udp->fd);
     rt_store_relaxed(&s->rcvbuf_bytes, e->rcvbuf_bytes);
     rt_store_relaxed(&s->sndbuf_bytes, e->sndbuf_bytes);

@@ -18,7 +18,7 @@ int agent_socket_open(wrk_channel_t *ch, int socket_fd, bool both_ways, udp_t *u
                       const phc_t **phc);
 void agent_socket_close(udp_t *udp, const phc_t *phc);
 
-/* Fills the facts about the socket in ch->segment.status. */
+/* Fills the facts about the socket in ch->segment.status, and ch->socket_fd. */
 void agent_socket_facts(wrk_channel_t *ch, const udp_t *udp);
 
 /* Takes the ICMP error that an earlier packet caused: until it is taken the socket stays "ready". */

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define FIRST_SEND_COST_NS 2000
 
@@ -77,22 +76,18 @@ static void close_channel(wrk_channel_t *ch)
     free(m->sockets);
 }
 
-static int open_channel(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns)
+static int open_channel(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     (void)now_mono_ns;
     mux_agent_t *m = mux_agent_of(ch);
-    if (socket_fd >= 0 && !agent_is_park(socket_fd)) {
-        close(socket_fd);
+    if (ch->socket_fd >= 0 && !agent_is_park(ch->socket_fd))
         return rt_err_set(-EINVAL, "engine mux opens its sockets itself: do not pass one");
-    }
     int rc = check_config(ch);
     rc = rc ? rc : make_tables(ch);
-    if (rc < 0) {
-        if (socket_fd >= 0)
-            close(socket_fd);
+    if (rc < 0)
         return rc;
-    }
-    m->park = socket_fd >= 0 ? socket_fd : agent_park_open();
+    int park = wrk_take_socket(ch);
+    m->park = park >= 0 ? park : agent_park_open();
     rc = poller_open(&m->poller);
     rc = rc ? rc : wrk_watch(ch, &m->input, m->poller.epoll_fd, 0);
     rc = rc ? rc : mux_agent_reopen(ch);
@@ -100,16 +95,11 @@ static int open_channel(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns)
         close_channel(ch);
         return rc;
     }
+    ch->socket_fd = m->park >= 0 ? m->park : -1;
     rt_store_relaxed(&ch->segment.status->rx_stamp, ch->config.rx_stamp);
     mux_agent_watch_input(ch);
     mux_agent_take_left(ch);
     return 0;
-}
-
-static int socket_of(const wrk_channel_t *ch)
-{
-    int park = mux_agent_of(ch)->park;
-    return park >= 0 ? park : -1;
 }
 
 /* --- hold, duties -------------------------------------------------------------------------- */
@@ -137,7 +127,6 @@ static const agent_ops_t MUX_AGENT = {
     .state_bytes = sizeof(mux_agent_t),
     .open = open_channel,
     .close = close_channel,
-    .socket_fd = socket_of,
     .do_work = mux_agent_take_in,
     .on_deadline = on_deadline,
     .deadline_ns = deadline_ns,

@@ -84,7 +84,7 @@ static inline mux_socket_t *mux_agent_find(const mux_agent_t *m, uint16_t port, 
     return s != NULL && s->generation == generation ? s : NULL;
 }
 
-int mux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd, uint8_t *reply,
+int mux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, uint8_t *reply,
                       uint32_t *reply_bytes);
 /* Continues with the parked sockets, and opens the other ports that are open in the table. A port
  * that cannot be bound is lost for now; that is no error. Returns 0, -ENOMEM. */

@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 /* Per turn, which comes up to 20 times a second: ports that are maintained, a system call each, and
  * places that are searched for them. */
@@ -175,16 +174,13 @@ static int check_request(const mux_agent_t *m, const mux_request_t *ask)
     return 0;
 }
 
-int mux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd, uint8_t *reply,
+int mux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, uint8_t *reply,
                       uint32_t *reply_bytes)
 {
     mux_request_t ask;
     mux_reply_t answer = {.error = 0};
-    if (fd >= 0)
-        close(fd);
-    if (fd >= 0 || bytes != sizeof ask)
-        return rt_err_set(-EINVAL,
-                          "a request to engine mux must have %zu bytes and no descriptor, this one has %zu",
+    if (bytes != sizeof ask)
+        return rt_err_set(-EINVAL, "a request to engine mux must have %zu bytes, this one has %zu",
                           sizeof ask, bytes);
     memcpy(&ask, body, sizeof ask);
     int rc = check_request(mux_agent_of(ch), &ask);

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #define STRAYS_PER_TURN 64u
 
@@ -153,20 +152,17 @@ static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)
     return rc;
 }
 
-static int open_channel(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns)
+static int open_channel(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     netflux_agent_t *a = netflux_agent_of(ch);
     int rc = check_config(ch);
-    if (rc < 0) {
-        if (socket_fd >= 0)
-            close(socket_fd);
+    if (rc < 0)
         return rc;
-    }
     memcpy(&a->config, ch->config.engine_config, sizeof a->config);
     a->engine = ch->segment.engine;
     a->sends = ch->config.direction & SHM_TX;
     a->receives = ch->config.direction & SHM_RX;
-    rc = agent_socket_open(ch, socket_fd, true, &a->udp, &a->phc);
+    rc = agent_socket_open(ch, wrk_take_socket(ch), true, &a->udp, &a->phc);
     rc = rc ? rc : open_parts(ch, now_mono_ns);
     if (rc < 0)
         return rc;
@@ -185,11 +181,6 @@ static void close_channel(wrk_channel_t *ch)
     agent_give_up_stamps(ch, &a->ledger);
     agent_path_counters(ch, &a->path);
     close_parts(ch);
-}
-
-static int socket_of(const wrk_channel_t *ch)
-{
-    return netflux_agent_of(ch)->udp.fd;
 }
 
 /* --- hold, duties --------------------------------------------------------------------------- */
@@ -249,7 +240,6 @@ static const agent_ops_t NETFLUX_AGENT = {
     .state_bytes = sizeof(netflux_agent_t),
     .open = open_channel,
     .close = close_channel,
-    .socket_fd = socket_of,
     .do_work = do_work,
     .on_deadline = on_deadline,
     .deadline_ns = deadline_ns,

@@ -118,8 +118,8 @@ void netflux_agent_set_remote(netflux_agent_t *a, const udp_addr_t *remote);
 int netflux_agent_aim(wrk_channel_t *ch, const shm_addr_t *remote);
 /* Checks state.feedback. Returns 0 or -EINVAL with a text. */
 int netflux_agent_feedback_check(uint32_t feedback);
-int netflux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd,
-                          uint8_t *reply, uint32_t *reply_bytes);
+int netflux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, uint8_t *reply,
+                          uint32_t *reply_bytes);
 void netflux_agent_producer_gone(wrk_channel_t *ch, uint32_t slot, int64_t now_mono_ns);
 
 #endif

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 _Static_assert(SHM_NETFLUX_KEEP == (int)NFX_STALE_KEEP &&
                    SHM_NETFLUX_FAILSAFE == (int)NFX_STALE_FAILSAFE &&
@@ -164,15 +163,11 @@ static int run(wrk_channel_t *ch, const shm_netflux_request_t *r, const uint8_t 
     }
 }
 
-int netflux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd,
-                          uint8_t *reply, uint32_t *reply_bytes)
+int netflux_agent_request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, uint8_t *reply,
+                          uint32_t *reply_bytes)
 {
     (void)reply;
     (void)reply_bytes;
-    if (fd >= 0) {
-        close(fd);
-        return rt_err_set(-EINVAL, "a descriptor came with a netflux request, which takes none");
-    }
     shm_netflux_request_t request;
     if (bytes < sizeof request)
         return rt_err_set(-EPROTO, "the netflux request has %zu bytes: it needs at least %zu", bytes,

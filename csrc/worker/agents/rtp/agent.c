@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #define DEFAULT_FILL_PACKETS 10u
 
@@ -150,21 +149,20 @@ static int open_parts(wrk_channel_t *ch, int64_t now_mono_ns)
     return rc;
 }
 
-static int open_channel(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns)
+static int open_channel(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
     int rc = check_config(ch);
-    if (rc < 0) {
-        if (socket_fd >= 0)
-            close(socket_fd);
+    if (rc < 0)
         return rc;
-    }
     take_config(ch);
-    rc = rtp_agent_open_sockets(ch, socket_fd);
+    rc = rtp_agent_open_sockets(ch);
     rc = rc ? rc : open_parts(ch, now_mono_ns);
     if (rc < 0)
         return rc;
     agent_socket_facts(ch, &a->udp);
+    if (a->control.park >= 0)
+        ch->socket_fd = a->control.park;
     rtp_agent_watch(ch);
     if (a->udp.rx_left)
         rtp_agent_receive(ch, now_mono_ns);
@@ -180,12 +178,6 @@ static void close_channel(wrk_channel_t *ch)
     rtp_agent_publish_stats(ch);
     agent_path_counters(ch, &a->path);
     close_parts(ch);
-}
-
-static int socket_of(const wrk_channel_t *ch)
-{
-    const rtp_agent_t *a = rtp_agent_of(ch);
-    return a->control.park >= 0 ? a->control.park : a->udp.fd;
 }
 
 /* --- hold, duties -------------------------------------------------------------------------- */
@@ -230,7 +222,6 @@ static const agent_ops_t RTP_AGENT = {
     .state_bytes = sizeof(rtp_agent_t),
     .open = open_channel,
     .close = close_channel,
-    .socket_fd = socket_of,
     .do_work = rtp_agent_take_in,
     .on_deadline = on_deadline,
     .deadline_ns = deadline_ns,

@@ -80,8 +80,7 @@ static inline bool rtp_agent_listens(const wrk_channel_t *ch)
 
 /* --- sockets --- */
 
-/* socket_fd: a socket or a park to continue with, owned from now on, also on failure; or -1. */
-int rtp_agent_open_sockets(wrk_channel_t *ch, int socket_fd);
+int rtp_agent_open_sockets(wrk_channel_t *ch);
 void rtp_agent_watch(wrk_channel_t *ch); /* depends on direction, held and block */
 
 /* --- sending --- */

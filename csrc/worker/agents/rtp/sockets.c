@@ -97,9 +97,10 @@ static int no_pair(void)
                       PORT_ATTEMPTS);
 }
 
-int rtp_agent_open_sockets(wrk_channel_t *ch, int socket_fd)
+int rtp_agent_open_sockets(wrk_channel_t *ch)
 {
     rtp_agent_t *a = rtp_agent_of(ch);
+    int socket_fd = wrk_take_socket(ch);
     int rtcp_fd;
     take_pair(a, &socket_fd, &rtcp_fd);
     bool parked = a->control.park >= 0;

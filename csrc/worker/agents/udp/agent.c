@@ -80,12 +80,12 @@ static int start(wrk_channel_t *ch, int64_t now_mono_ns)
     return rc;
 }
 
-static int open_channel(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns)
+static int open_channel(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udp_agent_t *a = udp_agent_of(ch);
     a->sends = ch->config.direction & SHM_TX;
     a->receives = ch->config.direction & SHM_RX;
-    int rc = agent_socket_open(ch, socket_fd, false, &a->udp, &a->phc);
+    int rc = agent_socket_open(ch, wrk_take_socket(ch), false, &a->udp, &a->phc);
     if (rc < 0)
         return rc;
     rc = start(ch, now_mono_ns);
@@ -108,11 +108,6 @@ static void close_channel(wrk_channel_t *ch)
     close_socket(ch);
     udp_schedule_close(&a->schedule);
     agent_path_close(&a->path);
-}
-
-static int socket_of(const wrk_channel_t *ch)
-{
-    return udp_agent_of(ch)->udp.fd;
 }
 
 /* --- hold, duties -------------------------------------------------------------------------- */
@@ -153,7 +148,6 @@ static const agent_ops_t UDP_AGENT = {
     .state_bytes = sizeof(udp_agent_t),
     .open = open_channel,
     .close = close_channel,
-    .socket_fd = socket_of,
     .do_work = udp_agent_take_in,
     .on_deadline = on_deadline,
     .deadline_ns = deadline_ns,

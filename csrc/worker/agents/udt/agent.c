@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #define LINGER_MOST_NS (INT64_MAX / 4)
 #define MORE_NS RT_NS_PER_MS
@@ -115,14 +114,12 @@ static int run(wrk_channel_t *ch, const shm_udt_command_t *c)
     }
 }
 
-static int request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd, uint8_t *reply,
+static int request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, uint8_t *reply,
                    uint32_t *reply_bytes)
 {
     (void)reply;
     (void)reply_bytes;
     shm_udt_command_t c;
-    if (fd >= 0)
-        close(fd);
     if (bytes != sizeof c)
         return rt_err_set(-EPROTO, "the request to a connection has %zu bytes; it takes %zu", bytes,
                           sizeof c);

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #define DEFAULT_MSS_BYTES 1500u
 #define DEFAULT_BURST_NS (200 * RT_NS_PER_US)
@@ -186,15 +185,13 @@ static int open_lost(udt_agent_t *a)
     return 0;
 }
 
-int udt_agent_open(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns)
+int udt_agent_open(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udt_agent_t *a = udt_agent_of(ch);
     udt_waiting_t *w = NULL;
     a->channel = ch;
-    if (socket_fd >= 0) {
-        close(socket_fd);
+    if (ch->socket_fd >= 0)
         return rt_err_set(-EINVAL, "engine udt has no socket of its own: its port has one");
-    }
     int rc = check_channel(ch, &a->config);
     if (rc < 0)
         return rc;

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #define DEFAULT_RCVBUF_BYTES (12u << 20)
 #define REFUSED_BYTES ((size_t)UDT_AGENT_BATCH * UDT_AGENT_PLACE_BYTES)
@@ -189,21 +188,18 @@ static int start(udt_port_agent_t *p, const shm_udt_port_config_t *c)
     return rc;
 }
 
-static int open_channel(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns)
+static int open_channel(wrk_channel_t *ch, int64_t now_mono_ns)
 {
     udt_port_agent_t *p = udt_port_agent_of(ch);
     shm_udt_port_config_t c;
     p->channel = ch;
     int rc = check_channel(ch, &c);
-    if (rc < 0) {
-        if (socket_fd >= 0)
-            close(socket_fd);
+    if (rc < 0)
         return rc;
-    }
     p->state = (shm_udt_port_state_t *)(void *)ch->segment.engine;
     if (ch->config.rcvbuf_bytes == 0)
         ch->config.rcvbuf_bytes = DEFAULT_RCVBUF_BYTES;
-    rc = agent_socket_open(ch, socket_fd, true, &p->udp, &p->phc);
+    rc = agent_socket_open(ch, wrk_take_socket(ch), true, &p->udp, &p->phc);
     if (rc < 0)
         return rc;
     rc = start(p, &c);
@@ -234,11 +230,6 @@ static void close_channel(wrk_channel_t *ch)
     free_tables(p);
 }
 
-static int socket_of(const wrk_channel_t *ch)
-{
-    return udt_port_agent_of(ch)->udp.fd;
-}
-
 /* --- requests ------------------------------------------------------------------------------ */
 
 static int refuse_number(udt_port_agent_t *p, uint32_t number)
@@ -250,15 +241,13 @@ static int refuse_number(udt_port_agent_t *p, uint32_t number)
     return 0;
 }
 
-static int request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, int fd, uint8_t *reply,
+static int request(wrk_channel_t *ch, const uint8_t *body, size_t bytes, uint8_t *reply,
                    uint32_t *reply_bytes)
 {
     (void)reply;
     (void)reply_bytes;
     udt_port_agent_t *p = udt_port_agent_of(ch);
     shm_udt_port_command_t c;
-    if (fd >= 0)
-        close(fd);
     if (bytes != sizeof c)
         return rt_err_set(-EPROTO, "the request to a port has %zu bytes; it takes %zu", bytes,
                           sizeof c);
@@ -309,7 +298,6 @@ static const agent_ops_t UDT_PORT_AGENT = {
     .state_bytes = sizeof(udt_port_agent_t),
     .open = open_channel,
     .close = close_channel,
-    .socket_fd = socket_of,
     .do_work = do_work,
     .on_deadline = on_deadline,
     .deadline_ns = deadline_ns,

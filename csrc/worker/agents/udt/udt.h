@@ -254,7 +254,7 @@ void udt_agent_notify_lost(udt_agent_t *a);
 /* --- open.c --- */
 
 /* As agent_ops_t.open. */
-int udt_agent_open(wrk_channel_t *ch, int socket_fd, int64_t now_mono_ns);
+int udt_agent_open(wrk_channel_t *ch, int64_t now_mono_ns);
 
 /* --- tx.c --- */
 

@@ -94,14 +94,14 @@ static void test_requests_to_engines_are_of_any_length(void)
     } body = {.channel = {.name = "x"}, .extra = {7, 8}};
     CHECK_EQ(parse(CTL_ENGINE, &body, sizeof body.channel, 0), 0);
     CHECK_EQ(command.engine_bytes, 0);
-    CHECK_EQ(parse(CTL_ENGINE, &body, sizeof body.channel + 2, 1), 0);
+    CHECK_EQ(parse(CTL_ENGINE, &body, sizeof body.channel + 2, 0), 0);
     CHECK_EQ(command.engine_bytes, 2);
     CHECK_EQ(command.engine_body[1], 8);
     CHECK_STR_EQ(command.name, "x");
     CHECK_EQ(parse(CTL_ENGINE, &body, sizeof body.channel + CTL_ENGINE_BYTES, 0), 0);
     CHECK_EQ(parse(CTL_ENGINE, &body, sizeof body, 0), -EPROTO);
     CHECK_EQ(parse(CTL_ENGINE, &body, sizeof body.channel - 1, 0), -EPROTO);
-    CHECK_EQ(parse(CTL_ENGINE, &body, sizeof body.channel, 2), -EPROTO);
+    CHECK_EQ(parse(CTL_ENGINE, &body, sizeof body.channel, 1), -EPROTO);
 }
 
 static void test_names_must_end_and_be_names(void)

@@ -393,7 +393,7 @@ static void test_senseless_requests_are_refused(void)
             CHECK_EQ(ask_raw(&worker, &ch, body, bytes, -1, &reply), -EINVAL);
     CHECK_EQ(ask_raw(&worker, &ch, body, sizeof body, -1, &reply), -EINVAL);
     mux_request_t sound = {.op = MUX_ADD, .address = wt_loopback(0)};
-    CHECK_EQ(ask_raw(&worker, &ch, &sound, sizeof sound, 0, &reply), -EINVAL); /* a descriptor */
+    CHECK_EQ(ask_raw(&worker, &ch, &sound, sizeof sound, 0, &reply), -EPROTO); /* a descriptor */
     CHECK(add(&ch, 0, 1) != 0);
     close_down(&worker, &ch);
 }

@@ -437,7 +437,7 @@ static void test_requests_that_make_no_sense(void)
         shm_netflux_request_t request;
     } whole = {.channel = body, .request = send};
     check_refused(wt_ask(&w, w.pool, CTL_ENGINE, &whole, sizeof whole, &partner, 1, NULL, 0, NULL),
-                  -EINVAL, "descriptor");
+                  -EPROTO, "descriptor");
     nft_put_value(&ch, 1); /* and the link is as it was */
     CHECK_EQ(nft_recv(partner).number, 1);
     end();

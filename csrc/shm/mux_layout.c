@@ -1,8 +1,6 @@
 #include "shm/mux_layout.h"
 
-#define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " changed its size")
-#define AT(type, field, offset) \
-    _Static_assert(offsetof(type, field) == (offset), #type "." #field " moved")
+#include "shm/layout_assert.h"
 
 SIZE(mux_config_t, 8);
 SIZE(mux_head_t, 8);

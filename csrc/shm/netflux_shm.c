@@ -43,13 +43,10 @@
 #include "shm/netflux_shm.h"
 
 #include "base/rt_err.h"
+#include "shm/layout_assert.h"
 
 #include <errno.h>
 #include <inttypes.h>
-
-#define AT(type, field, offset) \
-    _Static_assert(offsetof(type, field) == (offset), #type "." #field " moved")
-#define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " changed its size")
 
 _Static_assert(sizeof(shm_netflux_config_t) <= SHM_ENGINE_CONFIG_BYTES,
                "fits the channel's configuration");
@@ -114,38 +111,25 @@ SIZE(shm_netflux_request_t, 72);
 
 /* --- checks --------------------------------------------------------------------------------- */
 
-static int check_range(const char *what, int64_t value, int64_t low, int64_t high)
-{
-    if (value >= low && value <= high)
-        return 0;
-    return rt_err_set(-EINVAL, "%s is %" PRId64 "; it must be between %" PRId64 " and %" PRId64,
-                      what, value, low, high);
-}
-
 int shm_netflux_settings_check(const shm_netflux_settings_t *s)
 {
-    int rc = check_range("cycle_ns", s->cycle_ns, MIN_CYCLE_NS, MAX_TIME_NS);
-    rc = rc ? rc : check_range("watchdog_ns", s->watch_ns, 0, MAX_TIME_NS);
-    rc = rc ? rc : check_range("hear_ns", s->hear_ns, 0, MAX_TIME_NS);
-    rc = rc ? rc : check_range("stale_ns", s->stale_ns, 0, MAX_TIME_NS);
-    rc = rc ? rc : check_range("on_stale", s->on_stale, 0, SHM_NETFLUX_STOP);
-    return rc ? rc : check_range("flags", s->flags, 0, SHM_NETFLUX_FLAGS);
+    int rc = shm_check_range("cycle_ns", s->cycle_ns, MIN_CYCLE_NS, MAX_TIME_NS);
+    rc = rc ? rc : shm_check_range("watchdog_ns", s->watch_ns, 0, MAX_TIME_NS);
+    rc = rc ? rc : shm_check_range("hear_ns", s->hear_ns, 0, MAX_TIME_NS);
+    rc = rc ? rc : shm_check_range("stale_ns", s->stale_ns, 0, MAX_TIME_NS);
+    rc = rc ? rc : shm_check_range("on_stale", s->on_stale, 0, SHM_NETFLUX_STOP);
+    return rc ? rc : shm_check_range("flags", s->flags, 0, SHM_NETFLUX_FLAGS);
 }
 
 int shm_netflux_config_check(const shm_netflux_config_t *c)
 {
-    if (c->config_bytes != sizeof *c)
-        return rt_err_set(
-            -EPROTO,
-            "netflux configuration of %u bytes, this build expects %zu: both sides must be "
-            "of the same shmring version",
-            c->config_bytes, sizeof *c);
-    int rc = check_range("tx_payload_bytes", c->tx_payload_bytes, 0, SHM_NETFLUX_MAX_PAYLOAD);
+    int rc = shm_check_config_bytes("netflux", c->config_bytes, sizeof *c);
+    rc = rc ? rc : shm_check_range("tx_payload_bytes", c->tx_payload_bytes, 0, SHM_NETFLUX_MAX_PAYLOAD);
     rc = rc ? rc
-            : check_range("rx_payload_bytes", c->rx_payload_bytes, 0,
+            : shm_check_range("rx_payload_bytes", c->rx_payload_bytes, 0,
                           SHM_NETFLUX_MAX_PAYLOAD);
-    rc = rc ? rc : check_range("any_source", c->any_source, 0, 1);
-    rc = rc ? rc : check_range("partner_known", c->partner_known, 0, 1);
+    rc = rc ? rc : shm_check_range("any_source", c->any_source, 0, 1);
+    rc = rc ? rc : shm_check_range("partner_known", c->partner_known, 0, 1);
     return rc ? rc : shm_netflux_settings_check(&c->settings);
 }
 

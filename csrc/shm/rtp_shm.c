@@ -1,12 +1,9 @@
 #include "shm/rtp_shm.h"
 
 #include "base/rt_err.h"
+#include "shm/layout_assert.h"
 
 #include <errno.h>
-
-#define AT(type, field, offset) \
-    _Static_assert(offsetof(type, field) == (offset), #type "." #field " moved")
-#define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " changed its size")
 
 _Static_assert(sizeof(shm_rtp_config_t) <= SHM_ENGINE_CONFIG_BYTES, "fits the channel's configuration");
 _Static_assert(SHM_RTP_COUNTER_TOTAL <= SHM_RTP_COUNTER_SPACE, "not enough room for the counters");
@@ -49,33 +46,25 @@ AT(shm_rtp_state_t, counters, 104);
 AT(shm_rtp_state_t, gauges, 616);
 AT(shm_rtp_state_t, remote_cname, 1128);
 
-static int check_range(const char *what, int64_t value, int64_t low, int64_t high)
-{
-    if (value >= low && value <= high)
-        return 0;
-    return rt_err_set(-EINVAL, "%s is %lld; it must be between %lld and %lld", what, (long long)value,
-                      (long long)low, (long long)high);
-}
-
 static int check_stream(const shm_rtp_config_t *c)
 {
-    int rc = check_range("clock_rate", c->clock_rate, 1, INT32_MAX);
+    int rc = shm_check_range("clock_rate", c->clock_rate, 1, INT32_MAX);
     /* a day of samples: more is a mistake, and would overflow the grid's arithmetic */
-    rc = rc ? rc : check_range("samples_per_packet", c->samples_per_packet, 1,
+    rc = rc ? rc : shm_check_range("samples_per_packet", c->samples_per_packet, 1,
                                INT64_C(86400) * c->clock_rate < UINT32_MAX
                                    ? INT64_C(86400) * c->clock_rate
                                    : UINT32_MAX);
-    rc = rc ? rc : check_range("bytes_per_packet", c->bytes_per_packet, 0,
+    rc = rc ? rc : shm_check_range("bytes_per_packet", c->bytes_per_packet, 0,
                                SHM_MAX_PAYLOAD - SHM_RTP_HEAD_BYTES);
-    rc = rc ? rc : check_range("payload_type", c->payload_type, 0, 127);
-    rc = rc ? rc : check_range("flags", c->flags, 0, SHM_RTP_FLAGS);
-    rc = rc ? rc : check_range("delivery", c->delivery, 0, SHM_RTP_AS_ARRIVED);
-    rc = rc ? rc : check_range("max_frames", c->max_frames, 0, 4096);
-    rc = rc ? rc : check_range("underrun", c->underrun, 0, SHM_RTP_FILL);
+    rc = rc ? rc : shm_check_range("payload_type", c->payload_type, 0, 127);
+    rc = rc ? rc : shm_check_range("flags", c->flags, 0, SHM_RTP_FLAGS);
+    rc = rc ? rc : shm_check_range("delivery", c->delivery, 0, SHM_RTP_AS_ARRIVED);
+    rc = rc ? rc : shm_check_range("max_frames", c->max_frames, 0, 4096);
+    rc = rc ? rc : shm_check_range("underrun", c->underrun, 0, SHM_RTP_FILL);
     if (rc == 0 && c->underrun == SHM_RTP_FILL && c->bytes_per_packet == 0)
         return rt_err_set(-EINVAL, "underruns are filled, but bytes_per_packet is 0: give the length of "
                                    "a filling packet");
-    return rc ? rc : check_range("start_delay_ns", c->start_delay_ns, 0, 10 * RT_NS_PER_S);
+    return rc ? rc : shm_check_range("start_delay_ns", c->start_delay_ns, 0, 10 * RT_NS_PER_S);
 }
 
 /* RFC 5761 section 4: on a shared port these payload types, marker set, look like RTCP. */
@@ -91,10 +80,10 @@ static int check_mux(const shm_rtp_config_t *c)
 
 static int check_source(const shm_rtp_config_t *c)
 {
-    int rc = check_range("min_sequential", c->min_sequential, 0, 1000);
-    rc = rc ? rc : check_range("max_dropout", c->max_dropout, 0, 32767);
-    rc = rc ? rc : check_range("max_misorder", c->max_misorder, 0, 32767);
-    return rc ? rc : check_range("switch_silence_ns", c->switch_silence_ns, 0, 3600 * RT_NS_PER_S);
+    int rc = shm_check_range("min_sequential", c->min_sequential, 0, 1000);
+    rc = rc ? rc : shm_check_range("max_dropout", c->max_dropout, 0, 32767);
+    rc = rc ? rc : shm_check_range("max_misorder", c->max_misorder, 0, 32767);
+    return rc ? rc : shm_check_range("switch_silence_ns", c->switch_silence_ns, 0, 3600 * RT_NS_PER_S);
 }
 
 static int check_buffer(const shm_rtp_config_t *c)
@@ -102,28 +91,21 @@ static int check_buffer(const shm_rtp_config_t *c)
     if (!(c->percentile >= 0.0 && c->percentile <= 1.0))
         return rt_err_set(-EINVAL, "percentile is %g; it must be above 0 and at most 1", c->percentile);
     int64_t most = 60 * RT_NS_PER_S;
-    int rc = check_range("min_delay_ns", c->min_delay_ns, -1, most);
-    rc = rc ? rc : check_range("max_delay_ns", c->max_delay_ns, 0, most);
-    rc = rc ? rc : check_range("first_delay_ns", c->first_delay_ns, 0, most);
-    rc = rc ? rc : check_range("shrink_ns_per_s", c->shrink_ns_per_s, 0, RT_NS_PER_S);
-    rc = rc ? rc : check_range("conceal_ns", c->conceal_ns, -1, most);
-    return rc ? rc : check_range("resync_ns", c->resync_ns, 0, 10 * most);
-}
-
-static int check_family(const char *what, unsigned family)
-{
-    if (family == 0 || family == 4 || family == 6)
-        return 0;
-    return rt_err_set(-EINVAL, "%s address family is %u; it must be 4 or 6", what, family);
+    int rc = shm_check_range("min_delay_ns", c->min_delay_ns, -1, most);
+    rc = rc ? rc : shm_check_range("max_delay_ns", c->max_delay_ns, 0, most);
+    rc = rc ? rc : shm_check_range("first_delay_ns", c->first_delay_ns, 0, most);
+    rc = rc ? rc : shm_check_range("shrink_ns_per_s", c->shrink_ns_per_s, 0, RT_NS_PER_S);
+    rc = rc ? rc : shm_check_range("conceal_ns", c->conceal_ns, -1, most);
+    return rc ? rc : shm_check_range("resync_ns", c->resync_ns, 0, 10 * most);
 }
 
 static int check_rtcp(const shm_rtp_config_t *c)
 {
-    int rc = check_range("rtcp", c->rtcp, 0, SHM_RTP_RTCP_NEXT_PORT);
+    int rc = shm_check_range("rtcp", c->rtcp, 0, SHM_RTP_RTCP_NEXT_PORT);
     rc = rc ? rc : check_mux(c);
-    rc = rc ? rc : check_range("rtcp_interval_ns", c->rtcp_interval_ns, 0, 3600 * RT_NS_PER_S);
-    rc = rc ? rc : check_family("rtcp_local", c->rtcp_local.family);
-    rc = rc ? rc : check_family("rtcp_remote", c->rtcp_remote.family);
+    rc = rc ? rc : shm_check_range("rtcp_interval_ns", c->rtcp_interval_ns, 0, 3600 * RT_NS_PER_S);
+    rc = rc ? rc : shm_check_family("rtcp_local", c->rtcp_local.family);
+    rc = rc ? rc : shm_check_family("rtcp_remote", c->rtcp_remote.family);
     if (rc)
         return rc;
     if (!(c->rtcp_bandwidth_bps >= 0.0 && c->rtcp_bandwidth_bps <= 1e12))
@@ -139,11 +121,11 @@ static int check_nack(const shm_rtp_config_t *c)
     if (c->flags & (SHM_RTP_NACK_SEND | SHM_RTP_NACK_RECEIVE) && c->rtcp == SHM_RTP_RTCP_OFF)
         return rt_err_set(-EINVAL, "NACK needs RTCP, which is off: switch it on");
     int64_t most = 60 * RT_NS_PER_S;
-    int rc = check_range("history_packets", c->history_packets, 0, SHM_RTP_MAX_HISTORY);
-    rc = rc ? rc : check_range("nack_max_requests", c->nack_max_requests, 0, 100);
-    rc = rc ? rc : check_range("nack_first_wait_ns", c->nack_first_wait_ns, 0, most);
-    rc = rc ? rc : check_range("nack_retry_ns", c->nack_retry_ns, 0, most);
-    rc = rc ? rc : check_range("nack_give_up_ns", c->nack_give_up_ns, 0, most);
+    int rc = shm_check_range("history_packets", c->history_packets, 0, SHM_RTP_MAX_HISTORY);
+    rc = rc ? rc : shm_check_range("nack_max_requests", c->nack_max_requests, 0, 100);
+    rc = rc ? rc : shm_check_range("nack_first_wait_ns", c->nack_first_wait_ns, 0, most);
+    rc = rc ? rc : shm_check_range("nack_retry_ns", c->nack_retry_ns, 0, most);
+    rc = rc ? rc : shm_check_range("nack_give_up_ns", c->nack_give_up_ns, 0, most);
     if (rc == 0 && (c->history_packets & (c->history_packets - 1)))
         return rt_err_set(-EINVAL, "history_packets is %u; it must be a power of two or 0",
                           c->history_packets);
@@ -152,12 +134,8 @@ static int check_nack(const shm_rtp_config_t *c)
 
 int shm_rtp_config_check(const shm_rtp_config_t *c)
 {
-    if (c->config_bytes != sizeof *c)
-        return rt_err_set(-EPROTO,
-                          "RTP configuration of %u bytes, this build expects %zu: both sides must be of "
-                          "the same shmring version",
-                          c->config_bytes, sizeof *c);
-    int rc = check_stream(c);
+    int rc = shm_check_config_bytes("RTP", c->config_bytes, sizeof *c);
+    rc = rc ? rc : check_stream(c);
     rc = rc ? rc : check_source(c);
     rc = rc ? rc : check_buffer(c);
     rc = rc ? rc : check_rtcp(c);

@@ -67,7 +67,17 @@ int shm_name_check(const char *what, const char *name)
                       what, name, SHM_NAME_MAX);
 }
 
-static int check_range(const char *what, int64_t value, int64_t low, int64_t high)
+int shm_check_config_bytes(const char *what, uint32_t bytes, size_t expected)
+{
+    if (bytes == expected)
+        return 0;
+    return rt_err_set(-EPROTO,
+                      "%s configuration of %u bytes, this build expects %zu: both sides must be of "
+                      "the same shmring version",
+                      what, bytes, expected);
+}
+
+int shm_check_range(const char *what, int64_t value, int64_t low, int64_t high)
 {
     if (value >= low && value <= high)
         return 0;
@@ -117,9 +127,9 @@ static int check_impair(const shm_impair_t *i)
     rc = rc ? rc : check_share("impairment duplicate", i->duplicate);
     rc = rc ? rc : check_share("impairment reorder", i->reorder);
     rc = rc ? rc : check_share("impairment corrupt", i->corrupt);
-    rc = rc ? rc : check_range("impairment delay_ns", i->delay_ns, 0, 60 * RT_NS_PER_S);
-    rc = rc ? rc : check_range("impairment jitter_ns", i->jitter_ns, 0, 60 * RT_NS_PER_S);
-    rc = rc ? rc : check_range("impairment reorder_extra_ns", i->reorder_extra_ns, 0,
+    rc = rc ? rc : shm_check_range("impairment delay_ns", i->delay_ns, 0, 60 * RT_NS_PER_S);
+    rc = rc ? rc : shm_check_range("impairment jitter_ns", i->jitter_ns, 0, 60 * RT_NS_PER_S);
+    rc = rc ? rc : shm_check_range("impairment reorder_extra_ns", i->reorder_extra_ns, 0,
                                60 * RT_NS_PER_S);
     rc = rc ? rc : check_amount("impairment rate_bps", i->rate_bps, MAX_RATE_BPS);
     return rc ? rc : check_amount("impairment queue_bytes", i->queue_bytes, MAX_QUEUE_BYTES);
@@ -168,11 +178,11 @@ static int check_sizes(const shm_config_t *c)
     int rc = check_ring("tx ring", c->tx_bytes);
     rc = rc ? rc : check_ring("rx ring", c->rx_bytes);
     rc = rc ? rc : check_engine_bytes(c->engine_bytes);
-    rc = rc ? rc : check_range("max_payload", c->max_payload_bytes, 0, SHM_MAX_RECORD);
-    rc = rc ? rc : check_range("producer slots", c->producers, 1, SHM_MAX_SLOTS);
-    rc = rc ? rc : check_range("reader slots", c->readers, 0, SHM_MAX_SLOTS);
-    rc = rc ? rc : check_range("report_capacity", c->report_slots, 0, MAX_REPORT_SLOTS);
-    rc = rc ? rc : check_range("late_slots", c->late_slots, 0, MAX_LATE_SLOTS);
+    rc = rc ? rc : shm_check_range("max_payload", c->max_payload_bytes, 0, SHM_MAX_RECORD);
+    rc = rc ? rc : shm_check_range("producer slots", c->producers, 1, SHM_MAX_SLOTS);
+    rc = rc ? rc : shm_check_range("reader slots", c->readers, 0, SHM_MAX_SLOTS);
+    rc = rc ? rc : shm_check_range("report_capacity", c->report_slots, 0, MAX_REPORT_SLOTS);
+    rc = rc ? rc : shm_check_range("late_slots", c->late_slots, 0, MAX_LATE_SLOTS);
     if (rc)
         return rc;
     if (c->report_slots & (c->report_slots - 1))
@@ -185,17 +195,17 @@ static int check_sizes(const shm_config_t *c)
     return rc == 0 && c->direction & SHM_RX ? check_longest(c, c->rx_bytes) : rc;
 }
 
-static int check_address(const char *what, const shm_addr_t *a)
+int shm_check_family(const char *what, unsigned family)
 {
-    if (a->family == 0 || a->family == 4 || a->family == 6)
+    if (family == 0 || family == 4 || family == 6)
         return 0;
-    return rt_err_set(-EINVAL, "%s address family is %u; it must be 4 or 6", what, a->family);
+    return rt_err_set(-EINVAL, "%s address family is %u; it must be 4 or 6", what, family);
 }
 
 static int check_addresses(const shm_config_t *c)
 {
-    int rc = check_address("local", &c->local);
-    rc = rc ? rc : check_address("remote", &c->remote);
+    int rc = shm_check_family("local", c->local.family);
+    rc = rc ? rc : shm_check_family("remote", c->remote.family);
     if (rc)
         return rc;
     if (c->local.family && c->remote.family && c->local.family != c->remote.family)
@@ -208,32 +218,28 @@ static int check_addresses(const shm_config_t *c)
 
 static int check_choices(const shm_config_t *c)
 {
-    int rc = check_range("direction", c->direction, SHM_TX, SHM_DUPLEX);
-    rc = rc ? rc : check_range("reading", c->read_mode, 0, SHM_READ_SHARED);
-    rc = rc ? rc : check_range("overflow", c->overflow, 0, SHM_OVERFLOW_WAIT);
-    rc = rc ? rc : check_range("late", c->late, 0, SHM_LATE_DROP);
-    rc = rc ? rc : check_range("align", c->align, 0, SHM_ALIGN_WIRE);
-    rc = rc ? rc : check_range("clock", c->clock, 0, RT_CLOCK_TAI);
-    rc = rc ? rc : check_range("reports", c->reports, 0, SHM_REPORTS_ALL);
-    rc = rc ? rc : check_range("profile", c->profile, 0, SHM_PROFILE_POWER);
-    rc = rc ? rc : check_range("rx_stamp", c->rx_stamp, 0, SHM_STAMP_HARDWARE);
-    rc = rc ? rc : check_range("tx_stamp", c->tx_stamp, 0, SHM_STAMP_HARDWARE);
-    rc = rc ? rc : check_range("txtime", c->txtime, 0, SHM_TXTIME_REQUIRE);
-    rc = rc ? rc : check_range("ttl", c->ttl, -1, 255);
-    rc = rc ? rc : check_range("multicast_ttl", c->multicast_ttl, -1, 255);
-    rc = rc ? rc : check_range("dscp", c->dscp, -1, 63);
-    rc = rc ? rc : check_range("so_priority", c->so_priority, -1, 15);
-    return rc ? rc : check_range("tolerance_ns", c->tolerance_ns, 0, 100 * RT_NS_PER_S);
+    int rc = shm_check_range("direction", c->direction, SHM_TX, SHM_DUPLEX);
+    rc = rc ? rc : shm_check_range("reading", c->read_mode, 0, SHM_READ_SHARED);
+    rc = rc ? rc : shm_check_range("overflow", c->overflow, 0, SHM_OVERFLOW_WAIT);
+    rc = rc ? rc : shm_check_range("late", c->late, 0, SHM_LATE_DROP);
+    rc = rc ? rc : shm_check_range("align", c->align, 0, SHM_ALIGN_WIRE);
+    rc = rc ? rc : shm_check_range("clock", c->clock, 0, RT_CLOCK_TAI);
+    rc = rc ? rc : shm_check_range("reports", c->reports, 0, SHM_REPORTS_ALL);
+    rc = rc ? rc : shm_check_range("profile", c->profile, 0, SHM_PROFILE_POWER);
+    rc = rc ? rc : shm_check_range("rx_stamp", c->rx_stamp, 0, SHM_STAMP_HARDWARE);
+    rc = rc ? rc : shm_check_range("tx_stamp", c->tx_stamp, 0, SHM_STAMP_HARDWARE);
+    rc = rc ? rc : shm_check_range("txtime", c->txtime, 0, SHM_TXTIME_REQUIRE);
+    rc = rc ? rc : shm_check_range("ttl", c->ttl, -1, 255);
+    rc = rc ? rc : shm_check_range("multicast_ttl", c->multicast_ttl, -1, 255);
+    rc = rc ? rc : shm_check_range("dscp", c->dscp, -1, 63);
+    rc = rc ? rc : shm_check_range("so_priority", c->so_priority, -1, 15);
+    return rc ? rc : shm_check_range("tolerance_ns", c->tolerance_ns, 0, 100 * RT_NS_PER_S);
 }
 
 int shm_config_check(const shm_config_t *c)
 {
-    if (c->config_bytes != sizeof *c)
-        return rt_err_set(-EPROTO,
-                          "configuration of %u bytes, this build expects %zu: both sides must be of the "
-                          "same shmring version",
-                          c->config_bytes, sizeof *c);
-    int rc = shm_name_check("channel name", c->name);
+    int rc = shm_check_config_bytes("channel", c->config_bytes, sizeof *c);
+    rc = rc ? rc : shm_name_check("channel name", c->name);
     rc = rc ? rc : shm_name_check("namespace", c->name_space);
     rc = rc ? rc : shm_name_check("pool name", c->pool);
     rc = rc ? rc : check_choices(c);

@@ -6,6 +6,7 @@
 #ifndef SHM_CONFIG_H
 #define SHM_CONFIG_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define SHM_NAME_MAX 64u
@@ -142,5 +143,11 @@ uint32_t shm_config_longest(const shm_config_t *c, uint64_t ring_bytes);
 /* Checks that a name consists of 1 .. 64 of [A-Za-z0-9._-] and is neither "." nor "..", because
  * names of pools and namespaces are folders. Returns 0 or -EINVAL. */
 int shm_name_check(const char *what, const char *name);
+
+/* The checks of one value of a configuration, also of an engine's. Return 0, -EINVAL or -EPROTO with
+ * a text that names the value and its limits. */
+int shm_check_config_bytes(const char *what, uint32_t bytes, size_t expected);
+int shm_check_range(const char *what, int64_t value, int64_t low, int64_t high);
+int shm_check_family(const char *what, unsigned family); /* 0: no address */
 
 #endif

@@ -1,12 +1,8 @@
-/* Every offset of everything that two processes share. A failing line here means that the layout
- * has changed: first raise SHM_LAYOUT_VERSION and describe the change in LAYOUT.md. */
+/* Every offset of everything that two processes share. */
 #include "shm/shm_layout.h"
 
 #include "shm/ctl_msg.h"
-
-#define AT(type, field, offset) \
-    _Static_assert(offsetof(type, field) == (offset), #type "." #field " moved")
-#define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " changed its size")
+#include "shm/layout_assert.h"
 
 SIZE(shm_addr_t, 24);
 SIZE(shm_group_t, 32);
